@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The operator's command: one cmd_*.c per subcommand, listed in the table in main.c. */
+
+#include "base/err.h"
+
+enum {
+	CLI_OK = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+};
+
+struct cli_command {
+	const char *name;
+	const char *arguments; /* for the synopsis */
+	const char *summary;   /* one line */
+	/* argv[0] is the subcommand's name; returns the exit code. Options: getopt_long(3), with
+	 * --help in each. */
+	int (*run)(int argc, char **argv);
+};
+
+/* Prints "numastow: message" and returns CLI_FAILED. */
+int cli_fail(const struct stow_err *err);
+
+/* Prints a subcommand's usage, with `options` one a line, to stdout (for --help). */
+void cli_usage(const char *name, const char *arguments, const char *summary, const char *options);
+
+int cmd_topology(int argc, char **argv);

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
+{
+	if (err) {
+		va_list ap;
+
+		va_start(ap, fmt);
+		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+		va_end(ap);
+		err->code = errnum;
+	}
+	return -errnum;
+}
+
+int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
+{
+	if (err) {
+		char reason[128];
+		va_list ap;
+		int n;
+
+		va_start(ap, fmt);
+		n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+		va_end(ap);
+		if (n >= 0 && (size_t)n < sizeof(err->msg))
+			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s",
+				 strerror_r(errnum, reason, sizeof(reason)));
+		err->code = errnum;
+	}
+	return -errnum;
+}
+
+int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
+{
+	if (err) {
+		char inner[sizeof(err->msg)];
+		va_list ap;
+		int n;
+
+		memcpy(inner, err->msg, sizeof(inner));
+		va_start(ap, fmt);
+		n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+		va_end(ap);
+		if (n >= 0 && (size_t)n < sizeof(err->msg)) {
+			size_t left = sizeof(err->msg) - (size_t)n;
+
+			/* What does not fit is cut: a message is one line, not a log. */
+			if (left > 2) {
+				memcpy(err->msg + n, ": ", 2);
+				strncpy(err->msg + n + 2, inner, left - 3);
+				err->msg[sizeof(err->msg) - 1] = '\0';
+			}
+		}
+	}
+	return r;
+}

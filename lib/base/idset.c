@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/idset.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS (STOW_IDSET_MAX / 64)
+
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* Reads a decimal number at *p and moves *p behind it; -EINVAL when there is none. */
+static int scan_id(const char **p, int *ret_id)
+{
+	int v = 0;
+
+	if (**p < '0' || **p > '9')
+		return -EINVAL;
+	while (**p >= '0' && **p <= '9') {
+		v = v * 10 + (**p - '0');
+		if (v >= STOW_IDSET_MAX)
+			return -ERANGE;
+		(*p)++;
+	}
+	*ret_id = v;
+	return 0;
+}
+
+int stow_idset_parse(const char *text, struct stow_idset *ret_set, struct stow_err *err)
+{
+	struct stow_idset set = { 0 };
+	const char *p = text;
+
+	while (blank(*p))
+		p++;
+	while (*p) {
+		int lo, hi, r;
+
+		r = scan_id(&p, &lo);
+		hi = lo;
+		if (r == 0 && *p == '-') {
+			p++;
+			r = scan_id(&p, &hi);
+		}
+		if (r == -ERANGE)
+			return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below %d",
+					    text, STOW_IDSET_MAX);
+		if (r < 0 || hi < lo)
+			break;
+		for (int i = lo; i <= hi; i++)
+			stow_idset_add(&set, i);
+		if (*p == ',' && p[1] >= '0' && p[1] <= '9') {
+			p++;
+			continue;
+		}
+		while (blank(*p))
+			p++;
+		if (*p)
+			break;
+		*ret_set = set;
+		return 0;
+	}
+	if (*p)
+		return stow_err_set(err, EINVAL, "\"%.64s\" is not a list like 0-3,8", text);
+	*ret_set = set;
+	return 0;
+}
+
+/* The range that starts at or above `from`; false when there is none. */
+static bool next_range(const struct stow_idset *set, int from, int *lo, int *hi)
+{
+	*lo = stow_idset_next(set, from);
+	if (*lo < 0)
+		return false;
+	*hi = *lo;
+	while (stow_idset_has(set, *hi + 1))
+		(*hi)++;
+	return true;
+}
+
+/* Appends ranges while they fit with `reserve` bytes to spare; the number of bytes written, or
+ * -E2BIG when something was left out. */
+static int format_ranges(const struct stow_idset *set, char *buf, size_t size, size_t *ret_len)
+{
+	size_t len = 0;
+	int lo, hi;
+
+	buf[0] = '\0';
+	for (int from = 0; next_range(set, from, &lo, &hi); from = hi + 1) {
+		char item[32];
+		int n;
+
+		n = lo == hi ? snprintf(item, sizeof(item), "%s%d", len ? "," : "", lo)
+			     : snprintf(item, sizeof(item), "%s%d-%d", len ? "," : "", lo, hi);
+		if (len + (size_t)n >= size) {
+			*ret_len = len;
+			return -E2BIG;
+		}
+		memcpy(buf + len, item, (size_t)n + 1);
+		len += (size_t)n;
+	}
+	*ret_len = len;
+	return 0;
+}
+
+const char *stow_idset_format(const struct stow_idset *set, char *buf, size_t size)
+{
+	size_t len;
+
+	if (size < 4) {
+		if (size)
+			buf[0] = '\0';
+		return buf;
+	}
+	if (format_ranges(set, buf, size - 3, &len) < 0)
+		memcpy(buf + len, "...", 4);
+	return buf;
+}
+
+char *stow_idset_to_list(const struct stow_idset *set)
+{
+	/* The longest list is every second number: five bytes each at the most. */
+	size_t size = stow_idset_count(set) * 6 + 1, len;
+	char *buf = malloc(size);
+
+	if (buf)
+		(void)format_ranges(set, buf, size, &len);
+	return buf;
+}
+
+size_t stow_idset_count(const struct stow_idset *set)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < WORDS; i++)
+		n += (size_t)__builtin_popcountll(set->bits[i]);
+	return n;
+}
+
+bool stow_idset_empty(const struct stow_idset *set)
+{
+	for (int i = 0; i < WORDS; i++)
+		if (set->bits[i])
+			return false;
+	return true;
+}
+
+bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+bool stow_idset_subset(const struct stow_idset *inner, const struct stow_idset *outer)
+{
+	for (int i = 0; i < WORDS; i++)
+		if (inner->bits[i] & ~outer->bits[i])
+			return false;
+	return true;
+}
+
+bool stow_idset_intersects(const struct stow_idset *a, const struct stow_idset *b)
+{
+	for (int i = 0; i < WORDS; i++)
+		if (a->bits[i] & b->bits[i])
+			return true;
+	return false;
+}
+
+int stow_idset_next(const struct stow_idset *set, int from)
+{
+	uint64_t word;
+	int w;
+
+	if (from < 0)
+		from = 0;
+	if (from >= STOW_IDSET_MAX)
+		return -1;
+	w = from / 64;
+	word = set->bits[w] & (~UINT64_C(0) << (from % 64));
+	while (!word) {
+		if (++w == WORDS)
+			return -1;
+		word = set->bits[w];
+	}
+	return w * 64 + __builtin_ctzll(word);
+}
+
+void stow_idset_or(struct stow_idset *dst, const struct stow_idset *src)
+{
+	for (int i = 0; i < WORDS; i++)
+		dst->bits[i] |= src->bits[i];
+}
+
+void stow_idset_and(struct stow_idset *dst, const struct stow_idset *src)
+{
+	for (int i = 0; i < WORDS; i++)
+		dst->bits[i] &= src->bits[i];
+}
+
+void stow_idset_minus(struct stow_idset *dst, const struct stow_idset *src)
+{
+	for (int i = 0; i < WORDS; i++)
+		dst->bits[i] &= ~src->bits[i];
+}

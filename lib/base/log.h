@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The journal: one line per change that numastow makes, with structured fields.
+ *
+ * Speaks journald's native datagram protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) and falls back to
+ * syslog(3): the hook must not load libsystemd for one sendto(2). Libraries never log; the hook,
+ * the agent and the command do.
+ */
+
+#include <stddef.h>
+
+enum stow_log_level { /* as in syslog(3) */
+		      STOW_LOG_ERR = 3,
+		      STOW_LOG_WARNING = 4,
+		      STOW_LOG_NOTICE = 5,
+		      STOW_LOG_INFO = 6,
+		      STOW_LOG_DEBUG = 7,
+};
+
+struct stow_log_field {
+	const char *key; /* upper case, digits and '_': "NUMASTOW_CONTAINER" */
+	const char *value;
+};
+
+/* Sends one entry; newlines in the message become blanks. Failure is silent: where there is no
+ * journal there is nobody to tell. */
+void stow_log_audit(enum stow_log_level level, const char *message,
+		    const struct stow_log_field *fields, size_t n_fields);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/parse.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_err *err)
+{
+	uint64_t v = 0;
+
+	if (!*text)
+		return stow_err_set(err, EINVAL, "a whole number is missing");
+	for (const char *p = text; *p; p++) {
+		uint64_t digit = (uint64_t)(*p - '0');
+
+		if (*p < '0' || *p > '9')
+			return stow_err_set(err, EINVAL, "\"%.64s\" is not a whole number", text);
+		if (v > (UINT64_MAX - digit) / 10)
+			return stow_err_set(err, ERANGE, "\"%.64s\" is over %" PRIu64, text, max);
+		v = v * 10 + digit;
+	}
+	if (v > max)
+		return stow_err_set(err, ERANGE, "\"%.64s\" is over %" PRIu64, text, max);
+	*ret = v;
+	return 0;
+}
+
+/* The factor of a quantity's suffix: mantissa times num, over den. */
+static bool quantity_factor(const char *suffix, uint64_t *num, uint64_t *den)
+{
+	static const struct {
+		const char *suffix;
+		uint64_t num, den;
+	} table[] = {
+		{ "", 1, 1 },
+		{ "m", 1, 1000 },
+		{ "k", UINT64_C(1000), 1 },
+		{ "M", UINT64_C(1000000), 1 },
+		{ "G", UINT64_C(1000000000), 1 },
+		{ "T", UINT64_C(1000000000000), 1 },
+		{ "P", UINT64_C(1000000000000000), 1 },
+		{ "E", UINT64_C(1000000000000000000), 1 },
+		{ "Ki", UINT64_C(1) << 10, 1 },
+		{ "Mi", UINT64_C(1) << 20, 1 },
+		{ "Gi", UINT64_C(1) << 30, 1 },
+		{ "Ti", UINT64_C(1) << 40, 1 },
+		{ "Pi", UINT64_C(1) << 50, 1 },
+		{ "Ei", UINT64_C(1) << 60, 1 },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(table); i++)
+		if (strcmp(suffix, table[i].suffix) == 0) {
+			*num = table[i].num;
+			*den = table[i].den;
+			return true;
+		}
+	return false;
+}
+
+/* Reads "e3", "E-2" at `p` into a power of ten; false when it is not an exponent. */
+static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
+{
+	bool negative;
+	int e = 0;
+
+	if ((*p != 'e' && *p != 'E') || !p[1])
+		return false;
+	p++;
+	negative = *p == '-';
+	if (*p == '-' || *p == '+')
+		p++;
+	if (!*p)
+		return false;
+	for (; *p; p++) {
+		if (*p < '0' || *p > '9')
+			return false;
+		e = e * 10 + (*p - '0');
+		if (e > 18)
+			return false;
+	}
+	*num = *den = 1;
+	while (e-- > 0)
+		*(negative ? den : num) *= 10;
+	return true;
+}
+
+int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err)
+{
+	__extension__ typedef unsigned __int128 u128;
+	u128 mantissa = 0, value;
+	uint64_t scale = 1, num, den;
+	bool digits = false, point = false;
+	const char *p = text;
+
+	if (*p == '-')
+		return stow_err_set(err, EINVAL, "\"%.64s\" is negative", text);
+	if (*p == '+')
+		p++;
+	for (; (*p >= '0' && *p <= '9') || (*p == '.' && !point); p++) {
+		if (*p == '.') {
+			point = true;
+			continue;
+		}
+		digits = true;
+		/* 18 digits each before and behind the point are more than any machine has. */
+		if (mantissa > UINT64_C(1000000000000000000) ||
+		    scale >= UINT64_C(1000000000000000000))
+			return stow_err_set(err, ERANGE, "\"%.64s\" has too many digits", text);
+		mantissa = mantissa * 10 + (u128)(unsigned char)(*p - '0');
+		if (point)
+			scale *= 10;
+	}
+	if (!digits || (!quantity_factor(p, &num, &den) && !quantity_exponent(p, &num, &den)))
+		return stow_err_set(err, EINVAL,
+				    "\"%.64s\" is not a quantity like 512Mi, 8Gi or 1073741824",
+				    text);
+	if (mantissa && num > (~(u128)0 >> 2) / mantissa)
+		return stow_err_set(err, ERANGE, "\"%.64s\" is over 8Ei", text);
+	value = mantissa * num;
+	den = den > UINT64_MAX / scale ? UINT64_MAX : den * scale;
+	value = (value + den - 1) / den;
+	if (value > INT64_MAX)
+		return stow_err_set(err, ERANGE, "\"%.64s\" is over 8Ei", text);
+	*ret_bytes = (uint64_t)value;
+	return 0;
+}
+
+int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *err)
+{
+	uint64_t v = 0, unit = 0;
+	const char *p = text;
+
+	while (*p >= '0' && *p <= '9' && v < 1 << 20)
+		v = v * 10 + (uint64_t)(*p++ - '0');
+	if (*p && (strcmp(p + 1, "i") == 0 || strcmp(p + 1, "B") == 0))
+		unit = *p == 'K'   ? UINT64_C(1) << 10
+		       : *p == 'M' ? UINT64_C(1) << 20
+		       : *p == 'G' ? UINT64_C(1) << 30
+				   : 0;
+	if (p == text || !unit || !v || (v & (v - 1)))
+		return stow_err_set(err, EINVAL, "\"%.64s\" is not a page size like 2Mi or 1Gi",
+				    text);
+	*ret_bytes = v * unit;
+	return 0;
+}
+
+static const char *format_unit(uint64_t bytes, const char *const units[5], char *buf, size_t size)
+{
+	int u = 0;
+
+	while (u < 4 && bytes >= UINT64_C(1) << (10 * (u + 1)))
+		u++;
+	if (bytes % (UINT64_C(1) << (10 * u)) == 0)
+		snprintf(buf, size, "%" PRIu64 "%s", bytes >> (10 * u), units[u]);
+	else
+		snprintf(buf, size, "%.1f%s", (double)bytes / (double)(UINT64_C(1) << (10 * u)),
+			 units[u]);
+	return buf;
+}
+
+const char *stow_format_size(uint64_t bytes, char *buf, size_t size)
+{
+	static const char *const units[5] = { "", "Ki", "Mi", "Gi", "Ti" };
+
+	return format_unit(bytes, units, buf, size);
+}
+
+const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size)
+{
+	static const char *const units[5] = { "B", "KB", "MB", "GB", "TB" };
+
+	return format_unit(bytes, units, buf, size);
+}
+
+/* Levenshtein's distance of two short words; words over 63 bytes are far from everything. */
+static unsigned int edit_distance(const char *a, const char *b)
+{
+	unsigned int row[64];
+	size_t la = strlen(a), lb = strlen(b);
+
+	if (la >= STOW_ARRAY_SIZE(row) || lb >= STOW_ARRAY_SIZE(row))
+		return 64;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (unsigned int)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = (unsigned int)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned int best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+int stow_nearest(const char *word, const char *const *candidates)
+{
+	unsigned int best = 64;
+	int found = -1;
+
+	for (int i = 0; candidates[i]; i++) {
+		unsigned int d = edit_distance(word, candidates[i]);
+
+		if (d < best) {
+			best = d;
+			found = i;
+		}
+	}
+	/* Further than half the word away it is no typing error any more. */
+	return found >= 0 && best <= strlen(candidates[found]) / 2 ? found : -1;
+}

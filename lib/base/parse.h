@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Numbers and sizes from text that strangers wrote: the whole string counts, overflow is an error,
+ * nothing is guessed.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* A decimal number without sign. -EINVAL: not a number; -ERANGE: over `max`. */
+int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_err *err);
+
+/*
+ * A Kubernetes resource quantity in bytes ("8Gi", "512M", "1.5Gi", "1e9", "4096"): see
+ * apimachinery's resource.Quantity. Fractions of a byte are rounded up, as Kubernetes does.
+ * -EINVAL: not a quantity, or negative; -ERANGE: over INT64_MAX bytes.
+ */
+int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err);
+
+/* The size in a hugepage key or file name: "2Mi", "1Gi", "64Ki" (Kubernetes), "2MB", "1GB", "64KB"
+ * (OCI and hugetlb cgroup files), in bytes; a power of two. -EINVAL otherwise. */
+int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *err);
+
+/* "2Mi", "1.5Gi": exact where it can be, else with one decimal; bytes below 1 Ki as they are.
+ * Returns `buf`. */
+const char *stow_format_size(uint64_t bytes, char *buf, size_t size);
+
+/* The OCI and cgroup spelling of a page size: "2MB", "1GB", "64KB". Returns `buf`. */
+const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size);
+
+/* For "did you mean": the index of the word nearest to `word` (edit distance) in the
+ * NULL-terminated `candidates`, or -1 when nothing is near. */
+int stow_nearest(const char *word, const char *const *candidates);

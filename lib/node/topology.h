@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the machine is made of: NUMA nodes with their CPUs, memory, hugepage pools, distances.
+ *
+ * Read from /sys/devices/system/{node,cpu} (Documentation/ABI/stable/sysfs-devices-node,
+ * Documentation/admin-guide/cputopology.rst), /proc/zoneinfo and /proc/meminfo. Ordinary input:
+ * holes in the node numbering, nodes without CPUs, nodes without memory, offline CPUs, distances
+ * that differ by direction, a kernel without NUMA (then there is one node 0 with everything).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "base/root.h"
+
+/* What to read beyond nodes, their CPUs, memory totals and distances, which always are. */
+enum stow_topology_flags {
+	STOW_TOPOLOGY_AVAILABLE = 1 << 0, /* mem_available, from /proc/zoneinfo */
+	STOW_TOPOLOGY_POOLS = 1 << 1,	  /* hugepage pools */
+	STOW_TOPOLOGY_CPUS = 1 << 2,	  /* cores, caches, packages of each CPU */
+	STOW_TOPOLOGY_ALL = (1 << 3) - 1,
+};
+
+#define STOW_POOLS_MAX 16 /* page sizes that one machine has; arm64 has four, powerpc a few more */
+
+/* A node's pool of hugepages of one size (Documentation/admin-guide/mm/hugetlbpage.rst). */
+struct stow_pool {
+	uint64_t size;	  /* bytes a page */
+	uint64_t total;	  /* pages, surplus included */
+	uint64_t free;	  /* pages that nobody has faulted in */
+	uint64_t surplus; /* pages beyond the persistent pool; they go when they are freed */
+};
+
+struct stow_node {
+	int id;
+	struct stow_idset cpus; /* online CPUs */
+	uint64_t mem_total;	/* bytes, MemTotal of the node's meminfo */
+	uint64_t mem_free;	/* bytes */
+	/* Bytes that can really be had without reclaim going below the watermarks: free pages above
+	 * each zone's high watermark, plus what reclaim gives back easily. The node's counterpart
+	 * of MemAvailable in /proc/meminfo (proc(5)), computed from the node's zones. */
+	uint64_t mem_available;
+	struct stow_pool pools[STOW_POOLS_MAX]; /* by ascending size */
+	size_t n_pools;
+};
+
+/* One online CPU. Equal numbers mean the same core, cache, package; they are indices, not the
+ * kernel's ids, which repeat between packages. */
+struct stow_cpu {
+	int id;
+	int node; /* node id */
+	int core;
+	int llc; /* last-level cache */
+	int package;
+};
+
+struct stow_topology {
+	struct stow_node *nodes; /* online nodes, by ascending id */
+	size_t n_nodes;
+	int *distance;		  /* n_nodes * n_nodes, row = from; index, not id. 10 is local */
+	struct stow_idset online; /* online CPUs */
+	struct stow_cpu *cpus;	  /* by ascending id; NULL without STOW_TOPOLOGY_CPUS */
+	size_t n_cpus;
+	bool numa; /* false: the kernel has no NUMA, node 0 stands for the machine */
+};
+
+/* *ret_topology is freed with stow_topology_free(). Missing files of detail (a cache directory,
+ * distances) are filled with what the kernel itself assumes; a tree without online CPUs or memory
+ * at all is -ENODATA. */
+int stow_topology_read(struct stow_root *root, unsigned int flags,
+		       struct stow_topology **ret_topology, struct stow_err *err);
+void stow_topology_free(struct stow_topology *topology);
+
+/* The node with that id, or NULL. */
+const struct stow_node *stow_topology_node(const struct stow_topology *topology, int id);
+
+/* The distance between two nodes by id (10 = local), -1 when one does not exist. */
+int stow_topology_distance(const struct stow_topology *topology, int from, int to);
+
+static inline void stow_topology_free_ptr(struct stow_topology **t)
+{
+	if (*t)
+		stow_topology_free(*t);
+}
+
+/*
+ * The node of a device, for `near`: a PCI address ("0000:3b:00.0", domain may be left out), a
+ * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device
+ * has its node at a parent: the tree is walked up. *ret_node is -1 when the platform does not
+ * say. -ENODEV: no such device. -EINVAL: not a device name.
+ */
+int stow_device_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What has been given away on each node. Filled by the ledger, read by the planner; it lives below
+ * both because neither depends on the other.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/idset.h"
+#include "node/topology.h"
+
+struct stow_node_usage {
+	int id;
+	uint32_t shared_cpus; /* CPUs promised to containers in cpu-mode shared */
+	uint64_t memory;      /* bytes promised */
+	/* Bytes promised but not yet used, when somebody has measured it; else equal to `memory`:
+	 * the worst case. */
+	uint64_t memory_outstanding;
+	struct {
+		uint64_t size;	      /* bytes a page */
+		uint64_t promised;    /* pages */
+		uint64_t outstanding; /* pages promised and not yet faulted in; worst case: all */
+	} pools[STOW_POOLS_MAX];
+	size_t n_pools;
+};
+
+struct stow_usage {
+	struct stow_idset exclusive;   /* CPUs that belong to one container each */
+	struct stow_idset pinned;      /* CPUs that may not become exclusive: a container without
+					* annotations was started on a CPU set of its own */
+	struct stow_idset fenced;      /* nodes that get nothing new */
+	struct stow_node_usage *nodes; /* in any order; a node without usage may be missing */
+	size_t n_nodes;
+};

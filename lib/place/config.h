@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The administrator's configuration, /etc/numastow/config.yaml, read with libcyaml. See
+ * numastow.yaml(5). A missing file is the defaults; an error in it names file, line and key, and
+ * nothing is placed until it is repaired.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "base/root.h"
+#include "place/request.h"
+
+#define STOW_CONFIG_PATH "/etc/numastow/config.yaml"
+
+enum stow_mode { STOW_MODE_ENFORCE, STOW_MODE_OBSERVE };
+
+struct stow_caps { /* 0: no cap */
+	uint32_t cpus;
+	uint64_t memory;    /* bytes */
+	uint64_t hugepages; /* bytes, all sizes together */
+};
+
+struct stow_config_namespace {
+	char *name;		/* "*" for every namespace that is not listed */
+	struct stow_caps total; /* of all containers of the namespace together, on this machine */
+	bool exclusive;		/* may ask for exclusive CPUs */
+};
+
+struct stow_config_node {
+	int id;	       /* -1: every node that is not listed */
+	uint32_t cpus; /* this many of the lowest CPUs, when no set is given */
+	struct stow_idset cpu_set;
+	uint64_t memory; /* bytes */
+};
+
+struct stow_config {
+	enum stow_mode mode;
+	enum stow_policy default_policy;
+	struct stow_config_node *reserved;
+	size_t n_reserved;
+	struct stow_caps request; /* of one container */
+	struct stow_config_namespace *namespaces;
+	size_t n_namespaces;
+	char **allowed_keys;	/* NULL-terminated; NULL: every key */
+	char **runtimes;	/* NULL-terminated; asked for `features` by precreate */
+	uint64_t lease_seconds; /* how long a lease waits for its container; default 300 */
+};
+
+/* *ret_config is freed with stow_config_free(). */
+int stow_config_read(struct stow_root *root, struct stow_config **ret_config, struct stow_err *err);
+/* The same from memory, `name` standing for the file in messages (for tests and fuzzing). */
+int stow_config_parse(const char *text, size_t len, const char *name,
+		      struct stow_config **ret_config, struct stow_err *err);
+void stow_config_free(struct stow_config *config);
+
+/* Checks one container's request against the caps per request and per namespace (`used`: what the
+ * namespace has already, NULL for nothing; `ns` may be NULL). -EPERM with a line that names the
+ * key, the value, the cap and the file that sets it. */
+int stow_config_check(const struct stow_config *config, const char *ns,
+		      const struct stow_caps *used, const struct stow_request *request,
+		      struct stow_err *err);
+
+static inline void stow_config_free_ptr(struct stow_config **c)
+{
+	if (*c)
+		stow_config_free(*c);
+}

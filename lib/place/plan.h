@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Request + capacity -> placement, or a refusal that explains itself.
+ *
+ * Fewest nodes, then smallest distance, then tightest fit; exclusive CPUs as whole cores first,
+ * then within one last-level cache. Polynomial: one and two nodes are searched exactly, wider
+ * placements grow greedily from every seed node, O(nodes^2 log nodes). (Merging every combination
+ * of hints, as the kubelet does, never ends on a machine with 34 nodes.)
+ */
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "place/capacity.h"
+#include "place/request.h"
+
+/* One node's part of a placement. */
+struct stow_share {
+	int node;
+	uint32_t cpus;
+	uint64_t memory;		/* bytes */
+	uint64_t pages[STOW_POOLS_MAX]; /* count; index as in the request's pages */
+};
+
+struct stow_plan {
+	struct stow_idset nodes; /* for cpuset.mems */
+	struct stow_idset cpus;	 /* for cpuset.cpus: the exclusive ones, or all shared CPUs of the
+				  * nodes */
+	bool exclusive;
+	struct stow_share *shares; /* by ascending node */
+	size_t n_shares;
+	char reason[512]; /* one line: why these nodes */
+};
+
+struct stow_refusal {
+	/* "6 CPUs on one NUMA node; node 0 has 4 of 8 free, node 1 has 2 of 8 free": the nodes that
+	 * come nearest, and how many more there are. */
+	char text[768];
+	/* "4 CPUs would fit on node 0; policy=best-effort would fit on nodes 0-1": or "". */
+	char suggestion[256];
+	/* One line for each node: what it lacks. `n_nodes` entries, in the capacity's order. */
+	struct {
+		int id;
+		char text[160];
+	} * nodes;
+	size_t n_nodes;
+};
+
+/*
+ * Returns 0 with *ret_plan, or -ENOSPC with *ret_refusal (when not NULL) when it does not fit,
+ * -EINVAL when it never can mean anything (a node that does not exist), -ENOMEM. `near_node`: -1,
+ * or the node of the device to be near to: then that node is the first choice under every policy,
+ * and the only one under single-numa-node.
+ */
+int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
+		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		   struct stow_err *err);
+void stow_plan_free(struct stow_plan *plan);
+void stow_refusal_free(struct stow_refusal *refusal);
+
+static inline void stow_plan_free_ptr(struct stow_plan **p)
+{
+	if (*p)
+		stow_plan_free(*p);
+}
+
+static inline void stow_refusal_free_ptr(struct stow_refusal **r)
+{
+	if (*r)
+		stow_refusal_free(*r);
+}

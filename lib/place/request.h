@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a container asks for: the annotations "numastow.io/KEY" and "numastow.io/KEY.CONTAINER",
+ * which strangers wrote. Every value is checked; an error names the key, the value and the nearest
+ * valid one.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "node/topology.h"
+
+#define STOW_ANNOTATION_PREFIX "numastow.io/"
+#define STOW_CPUS_MAX	       STOW_IDSET_MAX
+#define STOW_NAME_MAX	       253 /* a DNS subdomain name, as Kubernetes names pods */
+
+enum stow_cpu_mode { STOW_CPU_SHARED, STOW_CPU_EXCLUSIVE };
+enum stow_policy {
+	STOW_POLICY_SINGLE_NUMA_NODE, /* one node or refuse */
+	STOW_POLICY_RESTRICTED,	      /* as few nodes as the empty machine would need, or refuse */
+	STOW_POLICY_BEST_EFFORT,      /* as few nodes as it takes now */
+	STOW_POLICY_SPREAD,	      /* evenly over as many nodes as can take an even share */
+};
+enum stow_scope { STOW_SCOPE_CONTAINER, STOW_SCOPE_POD };
+enum stow_memory_policy {
+	STOW_MEMORY_BIND,
+	STOW_MEMORY_PREFERRED,
+	STOW_MEMORY_INTERLEAVE,
+	STOW_MEMORY_LOCAL,
+};
+enum stow_drain { STOW_DRAIN_REPIN, STOW_DRAIN_EVICT, STOW_DRAIN_REFUSE };
+enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
+
+/* The word used in annotations and output; the parsers return -EINVAL for any other word. */
+const char *stow_cpu_mode_name(enum stow_cpu_mode v);
+const char *stow_policy_name(enum stow_policy v);
+const char *stow_scope_name(enum stow_scope v);
+const char *stow_memory_policy_name(enum stow_memory_policy v);
+const char *stow_drain_name(enum stow_drain v);
+const char *stow_on_failure_name(enum stow_on_failure v);
+int stow_policy_parse(const char *word, enum stow_policy *ret, struct stow_err *err);
+
+struct stow_page_request {
+	uint64_t size;	/* bytes a page */
+	uint64_t count; /* pages */
+};
+
+struct stow_request {
+	uint32_t cpus;	 /* hardware threads; 0: no number asked, any of the nodes' shared CPUs */
+	uint64_t memory; /* bytes; 0: nothing is set aside */
+	struct stow_page_request pages[STOW_POOLS_MAX]; /* by ascending size, no zero counts */
+	size_t n_pages;
+	enum stow_cpu_mode cpu_mode;
+	enum stow_policy policy;
+	enum stow_scope scope;
+	enum stow_memory_policy memory_policy;
+	enum stow_drain drain;
+	enum stow_on_failure on_failure;
+	bool nodes_auto;				  /* nodes=auto, the default */
+	struct stow_idset nodes;			  /* else only these */
+	char near[64];					  /* "" for none */
+	char reservation[128];				  /* "" for none; opaque here */
+	bool has_cpus, has_memory, has_pages, has_policy; /* which the annotations gave */
+};
+
+struct stow_annotation {
+	const char *key; /* with the prefix; other keys are skipped */
+	const char *value;
+};
+
+/* What the runtime's own configuration already limits, to complete a request. Zero: no limit. */
+struct stow_limits {
+	uint32_t cpus;					/* CPU quota over period, rounded up */
+	uint64_t memory;				/* bytes */
+	struct stow_page_request pages[STOW_POOLS_MAX]; /* hugepage limits */
+	size_t n_pages;
+};
+
+/*
+ * Reads the annotations that apply to `container` (its name within the pod; NULL or "" when it has
+ * none, then only plain keys apply). KEY.CONTAINER wins over KEY. A KEY.CONTAINER for another
+ * container is checked all the same: a typing error must not wait for that container to start.
+ * Returns 1 when the container asks for anything, 0 when no key applies to it; -EINVAL or -ERANGE
+ * with one line that names key, value and what would be valid.
+ * The result has the defaults of docs/annotations.md in it. `allowed_keys` (NULL-terminated, may be
+ * NULL for all) are the administrator's; another key is -EPERM.
+ */
+int stow_request_parse(const struct stow_annotation *annotations, size_t n, const char *container,
+		       const char *const *allowed_keys, enum stow_policy default_policy,
+		       struct stow_request *ret, struct stow_err *err);
+
+/* Fills cpus, memory and hugepages that the annotations do not give from the container's own
+ * limits. With `cap` (Kubernetes: strangers set annotations, the API server checked the limits) an
+ * annotation above a limit that exists is -EPERM. -EINVAL: cpu-mode=exclusive and no number of CPUs
+ * from either; hugepages that are no whole number of pages. */
+int stow_request_complete(struct stow_request *request, const struct stow_limits *limits, bool cap,
+			  struct stow_err *err);
+
+/* The container names that appear as KEY.CONTAINER, each once, at most `max` (for scope=pod).
+ * Pointers into the annotations, not terminated at their end: they are the rest of the key. */
+size_t stow_request_members(const struct stow_annotation *annotations, size_t n,
+			    const char **ret_names, size_t max);
+
+/* One line: "4 exclusive CPUs, 8Gi memory, 64Mi in 2Mi hugepages, single-numa-node". */
+const char *stow_request_format(const struct stow_request *request, char *buf, size_t size);

@@ -1,0 +1,19 @@
+# Tests. `make test` is tests/run, which builds what it needs through these targets.
+
+unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
+unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
+unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
+tool_BINS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/tools/*.c)))
+# The hook's code without its main(): tests call it with a root of their own.
+hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
+TEST_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm -lpthread
+
+$(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(LIB)
+	$(CC) $(LDFLAGS) -pie -o $@ $^ -lcmocka $(TEST_LIBS)
+
+$(tool_BINS): $(B)/%: $(B)/%.o $(hook_TEST_OBJS) $(LIB)
+	$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
+
+.PHONY: unit-tests tools
+unit-tests: $(unit_BINS)
+tools: $(tool_BINS)

@@ -1,0 +1,95 @@
+#!/bin/bash
+# Install the Debian packages that a set of make targets needs; a quick no-op when all are there.
+#
+# usage: install-deps.sh [build|run|test|lint]...      (default: build)
+#
+#   build   compile everything
+#   run     build, and start containers with it
+#   test    run, and every test, also those in virtual machines
+#   lint    the checkers and the formatter
+set -euo pipefail
+
+readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcyaml-dev
+	libyaml-dev libsystemd-dev libnuma-dev)
+readonly RUN=(podman crun runc conmon busybox-static jq)
+# Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init.
+readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio systemd dbus numactl hwloc-nox
+	util-linux strace python3 libnuma1)
+readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev)
+
+# Good to have where the distribution has them; nothing fails without.
+readonly RUN_OPTIONAL=(netavark)
+
+die()
+{
+	echo "install-deps: $*" >&2
+	exit 1
+}
+
+want=()
+optional=()
+for set in "${@:-build}"; do
+	case $set in
+	build) want+=("${BUILD[@]}") ;;
+	run) want+=("${BUILD[@]}" "${RUN[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
+	test) want+=("${BUILD[@]}" "${RUN[@]}" "${TEST[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
+	lint) want+=("${LINT[@]}") ;;
+	-h | --help)
+		sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+		exit 0
+		;;
+	*) die "unknown set '$set': build, run, test or lint" ;;
+	esac
+done
+
+command -v dpkg-query >/dev/null ||
+	die "this machine has no dpkg; install the likes of: ${want[*]}"
+
+# missing PACKAGE... - those that are not installed, one a line. A virtual package (pkg-config on newer
+# releases) counts when an installed package provides it.
+missing()
+{
+	local -A have=()
+	local name status provides p
+
+	while IFS='|' read -r name status provides; do
+		[[ $status == ii* ]] || continue
+		have[$name]=1
+		for p in ${provides//,/ }; do
+			have[$p]=1
+		done
+	done < <(dpkg-query -W -f '${Package}|${db:Status-Abbrev}|${Provides}\n')
+	for p in "$@"; do
+		[[ ${have[$p]:-} ]] || echo "$p"
+	done
+}
+
+mapfile -t needed < <(missing "${want[@]}")
+if ((${#needed[@]} == 0)); then
+	exit 0
+fi
+
+command -v apt-get >/dev/null || die "no apt-get here; missing: ${needed[*]}"
+as_root=()
+if ((EUID != 0)); then
+	command -v sudo >/dev/null || die "run as root to install: ${needed[*]}"
+	as_root=(sudo)
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0
+	-o DPkg::Lock::Timeout=300)
+
+echo "install-deps: installing ${needed[*]}"
+"${apt[@]}" update </dev/null || die "apt-get update failed; missing: ${needed[*]}"
+"${apt[@]}" install --no-install-recommends "${needed[@]}" </dev/null >/dev/null ||
+	die "apt-get could not install: ${needed[*]}"
+
+mapfile -t extra < <(missing "${optional[@]}")
+for p in "${extra[@]}"; do
+	"${apt[@]}" install --no-install-recommends "$p" </dev/null >/dev/null 2>&1 ||
+		echo "install-deps: went on without $p"
+done
+
+mapfile -t needed < <(missing "${want[@]}")
+((${#needed[@]} == 0)) || die "still missing: ${needed[*]}"

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "base/idset.h"
+
+static void assert_list(const char *in, const char *out)
+{
+	struct stow_idset set;
+	char buf[256];
+
+	assert_int_equal(stow_idset_parse(in, &set, NULL), 0);
+	assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), out);
+}
+
+static void reads_what_the_kernel_writes(void **state)
+{
+	assert_list("", "");
+	assert_list("\n", "");
+	assert_list("0\n", "0");
+	assert_list("0-3,8,10-11", "0-3,8,10-11");
+	assert_list("3,2,1", "1-3");
+	assert_list("63-64", "63-64");
+	assert_list("8191", "8191");
+}
+
+static void refuses_what_is_no_list(void **state)
+{
+	static const char *const bad[] = { "a",	  "-1",	 "3-1", "1,,2", "1,", ",1",
+					   "0x3", "1 2", "1-",	"8192", "99999999999999999999" };
+	struct stow_idset set = { .bits = { 42 } };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct stow_err err = { 0 };
+		int r = stow_idset_parse(bad[i], &set, &err);
+
+		assert_true(r == -EINVAL || r == -ERANGE);
+		assert_int_equal(err.code, -r);
+		assert_non_null(strstr(err.msg, bad[i]));
+		assert_int_equal(set.bits[0], 42); /* untouched on failure */
+	}
+}
+
+static void cuts_a_long_list_behind_a_whole_range(void **state)
+{
+	struct stow_idset set;
+	char buf[12];
+
+	assert_int_equal(stow_idset_parse("100,102,104,106", &set, NULL), 0);
+	assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), "100,102...");
+}
+
+static void whole_list_survives_a_round_trip(void **state)
+{
+	struct stow_idset set = { 0 }, back;
+	char *text;
+
+	for (int i = 0; i < STOW_IDSET_MAX; i += 2)
+		stow_idset_add(&set, i);
+	text = stow_idset_to_list(&set);
+	assert_non_null(text);
+	assert_int_equal(stow_idset_parse(text, &back, NULL), 0);
+	assert_true(stow_idset_equal(&set, &back));
+	assert_int_equal(stow_idset_count(&back), STOW_IDSET_MAX / 2);
+	free(text);
+}
+
+static void set_algebra(void **state)
+{
+	struct stow_idset a, b, c;
+	char buf[64];
+
+	stow_idset_parse("0-7,64", &a, NULL);
+	stow_idset_parse("4-9", &b, NULL);
+	assert_true(stow_idset_intersects(&a, &b));
+	assert_false(stow_idset_subset(&b, &a));
+	c = a;
+	stow_idset_minus(&c, &b);
+	assert_string_equal(stow_idset_format(&c, buf, sizeof(buf)), "0-3,64");
+	c = a;
+	stow_idset_and(&c, &b);
+	assert_string_equal(stow_idset_format(&c, buf, sizeof(buf)), "4-7");
+	assert_true(stow_idset_subset(&c, &a));
+	c = a;
+	stow_idset_or(&c, &b);
+	assert_string_equal(stow_idset_format(&c, buf, sizeof(buf)), "0-9,64");
+	assert_int_equal(stow_idset_next(&c, 10), 64);
+	assert_int_equal(stow_idset_next(&c, 65), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_what_the_kernel_writes),
+		cmocka_unit_test(refuses_what_is_no_list),
+		cmocka_unit_test(cuts_a_long_list_behind_a_whole_range),
+		cmocka_unit_test(whole_list_survives_a_round_trip),
+		cmocka_unit_test(set_algebra),
+	};
+
+	return cmocka_run_group_tests_name("idset", tests, NULL, NULL);
+}

@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# The guest's kernel: Debian's own, unpacked into a cache, never installed.
+
+# The cloud flavour has no 9p, so it is always the generic one.
+readonly VM_KERNEL_META=linux-image-amd64
+
+# What the initial RAM disk needs to reach the host's files; the rest is loaded from there.
+readonly VM_BOOT_MODULES=(virtio_pci 9pnet_virtio 9p overlay virtio_console)
+
+vm_cache_dir()
+{
+	echo "${NUMASTOW_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/numastow/vm}"
+}
+
+# vm_kernel_dir - print the folder with vmlinuz and lib/modules/VERSION, after fetching it when missing.
+vm_kernel_dir()
+{
+	local cache
+	cache=$(vm_cache_dir)
+	mkdir -p "$cache" || return 1
+	(
+		# Two runs at the same time: the second waits for the first one's download.
+		flock 9
+		[[ -e $cache/current/complete ]] || vm_kernel_fetch "$cache"
+	) 9>"$cache/lock" >&2 || return 1
+	readlink -f "$cache/current"
+}
+
+vm_kernel_package()
+{
+	apt-cache depends "$VM_KERNEL_META" 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
+}
+
+vm_kernel_fetch()
+{
+	local cache=$1 package work version
+
+	package=$(vm_kernel_package)
+	if [[ ! $package ]]; then
+		echo "vm: no $VM_KERNEL_META in the package lists, updating them"
+		apt-get -qq update || return 1
+		package=$(vm_kernel_package)
+	fi
+	[[ $package ]] || {
+		echo "vm: apt knows no $VM_KERNEL_META: cannot get a kernel"
+		return 1
+	}
+	echo "vm: fetching $package"
+	work=$(mktemp -d "$cache/fetch.XXXXXX") || return 1
+	(
+		set -e
+		cd "$work"
+		apt-get -qq -o APT::Sandbox::User=root download "$package"
+		# The kernel and the modules; not those of hardware that no virtual machine has.
+		dpkg-deb --fsys-tarfile ./*.deb | tar -x \
+			--exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/sound' \
+			--exclude='*/drivers/net/wireless' --exclude='*/drivers/infiniband' \
+			./boot ./lib/modules
+		rm ./*.deb
+		mv boot/vmlinuz-* vmlinuz
+		rm -r boot
+		version=$(basename lib/modules/*)
+		busybox depmod -b . "$version"
+		touch complete
+	) || {
+		rm -rf "$work"
+		echo "vm: could not fetch and unpack $package"
+		return 1
+	}
+	version=$(basename "$work"/lib/modules/*)
+	rm -rf "${cache:?}/$version"
+	mv "$work" "$cache/$version"
+	chmod 755 "$cache/$version"
+	ln -sfn "$version" "$cache/current"
+}
+
+# vm_initrd KERNEL_DIR INIT OUT - make the initial RAM disk: busybox, INIT and VM_BOOT_MODULES with
+# the modules that they depend on.
+vm_initrd()
+{
+	local kernel=$1 init=$2 out=$3 tree=$3.tree version modules wanted
+
+	version=$(basename "$kernel"/lib/modules/*)
+	modules=lib/modules/$version
+	mkdir -p "$tree"/{bin,dev,proc,sys,lower,upper,newroot,"$modules"}
+	cp "$(command -v busybox)" "$tree/bin/busybox"
+	install -m 755 "$init" "$tree/init"
+
+	# modules.dep has one line for a module: "path: path-of-dependency...".
+	wanted=" ${VM_BOOT_MODULES[*]} "
+	awk -v wanted="$wanted" '
+		{
+			path = $1; sub(/:$/, "", path)
+			name = path; sub(/.*\//, "", name); sub(/\.ko.*/, "", name); gsub(/-/, "_", name)
+			if (index(wanted, " " name " ")) todo[path] = 1
+			sub(/^[^:]*:/, ""); needs[path] = $0
+		}
+		END {
+			do {
+				more = 0
+				for (p in todo) {
+					n = split(needs[p], d, " ")
+					for (i = 1; i <= n; i++)
+						if (!(d[i] in todo)) { todo[d[i]] = 1; more = 1 }
+				}
+			} while (more)
+			for (p in todo) print p
+		}' "$kernel/$modules/modules.dep" >"$tree/list"
+	(cd "$kernel/$modules" && cpio --quiet -pdm "$OLDPWD/$tree/$modules" <"$OLDPWD/$tree/list") ||
+		return 1
+	cp "$kernel/$modules"/modules.{dep,builtin,order} "$tree/$modules/" || return 1
+	rm "$tree/list"
+	(cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$out" || return 1
+	rm -rf "$tree"
+}
