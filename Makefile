@@ -3,6 +3,7 @@
 # Everything built goes to build/<profile>/; PROFILE=asan builds the same with sanitizers.
 
 PROFILE ?= release
+Q := $(if $(V),,@)# make V=1 shows the commands
 B := build/$(PROFILE)
 VERSION := $(shell cat VERSION)
 
@@ -79,20 +80,24 @@ all: $(HOOK) $(CLI) $(SCOPE)
 
 $(LIB): $(call objs,$(lib_SRCS))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(HOOK): $(call objs,$(hook_SRCS)) $(LIB)
-	$(CC) $(LDFLAGS) $(HOOK_LINK) -o $@ $^ $(HOOK_LIBS)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) $(HOOK_LINK) -o $@ $^ $(HOOK_LIBS)
 
 $(CLI): $(call objs,$(cli_SRCS)) $(LIB)
-	$(CC) $(LDFLAGS) -pie -o $@ $^ $(CLI_LIBS)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(CLI_LIBS)
 
 $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
-	$(CC) $(LDFLAGS) -pie -o $@ $^ $(SCOPE_LIBS)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(SCOPE_LIBS)
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(STOW_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "CC $<"
+	$(Q)$(CC) $(CPPFLAGS) $(STOW_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 include tests/module.mk
 

@@ -9,10 +9,12 @@ hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
 TEST_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm -lpthread
 
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(LIB)
-	$(CC) $(LDFLAGS) -pie -o $@ $^ -lcmocka $(TEST_LIBS)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ -lcmocka $(TEST_LIBS)
 
 $(tool_BINS): $(B)/%: $(B)/%.o $(hook_TEST_OBJS) $(LIB)
-	$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
 
 .PHONY: unit-tests tools
 unit-tests: $(unit_BINS)

@@ -18,6 +18,7 @@ static int scan_id(const char **p, int *ret_id)
 {
 	int v = 0;
 
+	*ret_id = 0;
 	if (**p < '0' || **p > '9')
 		return -EINVAL;
 	while (**p >= '0' && **p <= '9') {
@@ -30,41 +31,47 @@ static int scan_id(const char **p, int *ret_id)
 	return 0;
 }
 
+/* Reads "N" or "N-M" at *p and moves *p behind it. */
+static int scan_range(const char **p, int *ret_lo, int *ret_hi)
+{
+	int r = scan_id(p, ret_lo);
+
+	*ret_hi = *ret_lo;
+	if (r == 0 && **p == '-') {
+		(*p)++;
+		r = scan_id(p, ret_hi);
+	}
+	if (r == 0 && *ret_hi < *ret_lo)
+		r = -EINVAL;
+	return r;
+}
+
 int stow_idset_parse(const char *text, struct stow_idset *ret_set, struct stow_err *err)
 {
 	struct stow_idset set = { 0 };
 	const char *p = text;
+	int r = 0;
 
 	while (blank(*p))
 		p++;
-	while (*p) {
-		int lo, hi, r;
+	while (*p && r == 0) {
+		int lo = 0, hi = 0;
 
-		r = scan_id(&p, &lo);
-		hi = lo;
-		if (r == 0 && *p == '-') {
-			p++;
-			r = scan_id(&p, &hi);
-		}
-		if (r == -ERANGE)
-			return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below %d",
-					    text, STOW_IDSET_MAX);
-		if (r < 0 || hi < lo)
-			break;
-		for (int i = lo; i <= hi; i++)
+		r = scan_range(&p, &lo, &hi);
+		for (int i = lo; r == 0 && i <= hi; i++)
 			stow_idset_add(&set, i);
-		if (*p == ',' && p[1] >= '0' && p[1] <= '9') {
-			p++;
-			continue;
-		}
-		while (blank(*p))
-			p++;
-		if (*p)
+		if (*p != ',')
 			break;
-		*ret_set = set;
-		return 0;
+		p++;
+		if (!*p)
+			r = -EINVAL;
 	}
-	if (*p)
+	while (blank(*p))
+		p++;
+	if (r == -ERANGE)
+		return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below %d", text,
+				    STOW_IDSET_MAX);
+	if (r < 0 || *p)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not a list like 0-3,8", text);
 	*ret_set = set;
 	return 0;
