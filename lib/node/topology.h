@@ -8,6 +8,18 @@
  * Documentation/admin-guide/cputopology.rst), /proc/zoneinfo and /proc/meminfo. Ordinary input:
  * holes in the node numbering, nodes without CPUs, nodes without memory, offline CPUs, distances
  * that differ by direction, a kernel without NUMA (then there is one node 0 with everything).
+ *
+ * What stands for a file that is missing (in a masked /sys, on an old kernel, in a copied tree):
+ *   list files (cpulist ...)   the mask files of the same name (cpumap ...)
+ *   node/online                the nodeN folders
+ *   cpu/online                 the cpuN folders whose own `online` is not 0
+ *   a CPU on several nodes     the node that the CPU's folder links to, else the lowest
+ *   a CPU on no node           the first node
+ *   a node's meminfo           /proc/meminfo if it is the only node, else 0 bytes
+ *   zoneinfo                   what is free counts as available
+ *   distance                   10 to itself, 20 to others
+ *   sibling lists              each CPU is a core; packages by physical_package_id
+ *   caches                     the CPUs of one package on one node share the last-level cache
  */
 
 #include <stdbool.h>
@@ -43,7 +55,8 @@ struct stow_node {
 	uint64_t mem_free;	/* bytes */
 	/* Bytes that can really be had without reclaim going below the watermarks: free pages above
 	 * each zone's high watermark, plus what reclaim gives back easily. The node's counterpart
-	 * of MemAvailable in /proc/meminfo (proc(5)), computed from the node's zones. */
+	 * of MemAvailable in /proc/meminfo (proc(5)), computed from the node's zones. Equal to
+	 * mem_free without STOW_TOPOLOGY_AVAILABLE. */
 	uint64_t mem_available;
 	struct stow_pool pools[STOW_POOLS_MAX]; /* by ascending size */
 	size_t n_pools;

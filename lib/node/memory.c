@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/idset.h"
+
+/* zoneinfo has some hundred bytes for each zone and CPU: 8 MiB on 64 nodes with 1024 CPUs. */
+#define ZONEINFO_MAX ((size_t)64 << 20)
+
+/* A part of the text that is being read: a line, or what is left of it. */
+struct span {
+	const char *p;
+	const char *end;
+};
+
+static bool next_line(struct span *text, struct span *ret_line)
+{
+	const char *nl;
+
+	if (text->p >= text->end)
+		return false;
+	nl = memchr(text->p, '\n', (size_t)(text->end - text->p));
+	ret_line->p = text->p;
+	ret_line->end = nl ? nl : text->end;
+	text->p = nl ? nl + 1 : text->end;
+	return true;
+}
+
+static void skip_blanks(struct span *line)
+{
+	while (line->p < line->end && (*line->p == ' ' || *line->p == '\t'))
+		line->p++;
+}
+
+/* Takes `word` off the beginning of the line, if it is there as a whole word. */
+static bool take_word(struct span *line, const char *word)
+{
+	size_t len = strlen(word);
+
+	skip_blanks(line);
+	if ((size_t)(line->end - line->p) < len || memcmp(line->p, word, len) != 0)
+		return false;
+	if (line->p + len < line->end && line->p[len] != ' ' && line->p[len] != '\t')
+		return false;
+	line->p += len;
+	return true;
+}
+
+static int take_number(struct span *line, uint64_t *ret)
+{
+	uint64_t v = 0;
+	const char *start;
+
+	skip_blanks(line);
+	start = line->p;
+	for (; line->p < line->end && *line->p >= '0' && *line->p <= '9'; line->p++)
+		if (__builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*line->p - '0'), &v))
+			return -ERANGE;
+	if (line->p == start)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+static int bad_line(int r, struct span line, const char *what, struct stow_err *err)
+{
+	size_t len = (size_t)(line.end - line.p);
+
+	return stow_err_set(err, -r, "%s: \"%.*s\" %s", what, (int)(len < 64 ? len : 64), line.p,
+			    r == -ERANGE ? "is out of range" : "has no number");
+}
+
+/* "MemTotal:        2096684 kB" in bytes. */
+static int take_kib(struct span *line, uint64_t *ret)
+{
+	uint64_t v;
+	int r = take_number(line, &v);
+
+	if (r < 0)
+		return r;
+	if (take_word(line, "kB") && __builtin_mul_overflow(v, 1024, &v))
+		return -ERANGE;
+	*ret = v;
+	return 0;
+}
+
+int stow_meminfo_parse(const char *text, size_t len, struct stow_meminfo *ret, struct stow_err *err)
+{
+	struct span rest = { text, text + len }, line;
+	struct stow_meminfo info = { 0 };
+	int found = 0;
+
+	/* Both lines are among the first: the long rest is not looked at. */
+	while (found < 2 && next_line(&rest, &line)) {
+		struct span whole = line;
+		uint64_t node;
+		int r = 0;
+
+		if (take_word(&line, "Node"))
+			r = take_number(&line, &node);
+		if (r == 0 && take_word(&line, "MemTotal:")) {
+			r = take_kib(&line, &info.total);
+			found++;
+		} else if (r == 0 && take_word(&line, "MemFree:")) {
+			r = take_kib(&line, &info.free);
+			found++;
+		}
+		if (r < 0)
+			return bad_line(r, whole, "meminfo", err);
+	}
+	*ret = info;
+	return 0;
+}
+
+int stow_meminfo_read(struct stow_root *root, int node, struct stow_meminfo *ret,
+		      struct stow_err *err)
+{
+	char text[8192];
+	int r;
+
+	r = stow_root_read_buf(root, text, sizeof(text), err,
+			       "/sys/devices/system/node/node%d/meminfo", node);
+	if (r < 0)
+		return r;
+	r = stow_meminfo_parse(text, (size_t)r, ret, err);
+	return r < 0 ? stow_err_wrap(err, r, "node %d", node) : 0;
+}
+
+static struct stow_zone_sums *sums_of(struct stow_zoneinfo *info, int node)
+{
+	struct stow_zone_sums *grown;
+
+	/* The zones of a node follow each other, so the search seldom goes further than one. */
+	for (size_t i = info->n_nodes; i-- > 0;)
+		if (info->nodes[i].node == node)
+			return &info->nodes[i];
+	if ((info->n_nodes & (info->n_nodes - 1)) == 0) { /* full: 0, 1, 2, 4, 8 ... */
+		size_t capacity = info->n_nodes ? info->n_nodes * 2 : 1;
+
+		grown = realloc(info->nodes, capacity * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		info->nodes = grown;
+	}
+	info->nodes[info->n_nodes] = (struct stow_zone_sums){ .node = node };
+	return &info->nodes[info->n_nodes++];
+}
+
+/* "Node 0, zone   Normal" */
+static int zone_header(struct stow_zoneinfo *info, struct span line, struct stow_zone_sums **ret)
+{
+	uint64_t node = 0;
+	int r = take_number(&line, &node);
+
+	if (r < 0)
+		return r;
+	if (node >= STOW_IDSET_MAX)
+		return -ERANGE;
+	*ret = sums_of(info, (int)node);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/*
+ * Where the line's number is added. Before Linux 4.8 the LRU lists were counted by zone, before
+ * 4.14 the slabs, now by node under its first zone: adding up what there is fits all. The "high:"
+ * of the per-CPU page lists is another word than the watermark's "high".
+ */
+static uint64_t *zone_counter(struct stow_zone_sums *sums, struct span *line)
+{
+	if (take_word(line, "pages"))
+		return take_word(line, "free") ? &sums->free : NULL;
+	if (take_word(line, "low"))
+		return &sums->low;
+	if (take_word(line, "high"))
+		return &sums->high;
+	if (take_word(line, "nr_inactive_file") || take_word(line, "nr_active_file"))
+		return &sums->file;
+	if (take_word(line, "nr_slab_reclaimable") || take_word(line, "nr_kernel_misc_reclaimable"))
+		return &sums->reclaimable;
+	return NULL;
+}
+
+int stow_zoneinfo_parse(const char *text, size_t len, struct stow_zoneinfo *ret,
+			struct stow_err *err)
+{
+	struct span rest = { text, text + len }, line;
+	struct stow_zone_sums *sums = NULL;
+	struct stow_zoneinfo info = { 0 };
+	int r = 0;
+
+	while (next_line(&rest, &line)) {
+		struct span whole = line;
+		uint64_t *counter, v;
+
+		if (take_word(&line, "Node")) {
+			r = zone_header(&info, line, &sums);
+		} else if (sums && (counter = zone_counter(sums, &line))) {
+			r = take_number(&line, &v);
+			if (r == 0 && __builtin_add_overflow(*counter, v, counter))
+				r = -ERANGE;
+		}
+		if (r < 0) {
+			stow_zoneinfo_done(&info);
+			return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "zoneinfo")
+					    : bad_line(r, whole, "zoneinfo", err);
+		}
+	}
+	if (!sums)
+		return stow_err_set(err, EINVAL, "zoneinfo: no zone in it");
+	*ret = info;
+	return 0;
+}
+
+int stow_zoneinfo_read(struct stow_root *root, struct stow_zoneinfo *ret, struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = stow_root_read(root, ZONEINFO_MAX, &text, &len, err, "/proc/zoneinfo");
+	if (r < 0)
+		return r;
+	return stow_zoneinfo_parse(text, len, ret, err);
+}
+
+void stow_zoneinfo_done(struct stow_zoneinfo *info)
+{
+	free(info->nodes);
+	*info = (struct stow_zoneinfo){ 0 };
+}
+
+const struct stow_zone_sums *stow_zoneinfo_node(const struct stow_zoneinfo *info, int node)
+{
+	for (size_t i = 0; i < info->n_nodes; i++)
+		if (info->nodes[i].node == node)
+			return &info->nodes[i];
+	return NULL;
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+	return __builtin_add_overflow(a, b, &a) ? UINT64_MAX : a;
+}
+
+/* What reclaim gives back of `pages` without thrashing. */
+static uint64_t less_working_set(uint64_t pages, uint64_t low)
+{
+	return pages - (pages / 2 < low ? pages / 2 : low);
+}
+
+uint64_t stow_zone_available(const struct stow_zone_sums *sums)
+{
+	uint64_t reclaim = add_saturated(less_working_set(sums->file, sums->low),
+					 less_working_set(sums->reclaimable, sums->low));
+	uint64_t all = add_saturated(sums->free, reclaim);
+
+	/* Below the high watermarks, what is reclaimed goes there first. */
+	return all > sums->high ? all - sums->high : 0;
+}
