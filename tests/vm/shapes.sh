@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2054 # QEMU's arguments have commas
 # The machines that tests/vm/run can boot.
 
 # shellcheck disable=SC2034 # read by tests/vm/run
