@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/topology.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,15 +30,15 @@ static int parse_mask(const char *text, struct stow_idset *ret)
 	if (!len)
 		return -EINVAL;
 	for (size_t i = len; i-- > 0;) {
-		const char *digits = "0123456789abcdef", *d;
+		char c = text[i];
+		int digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 
-		if (text[i] == ',')
+		if (c == ',')
 			continue;
-		d = strchr(digits, text[i] | 0x20);
-		if (!d || !text[i])
+		if (!isxdigit((unsigned char)c))
 			return -EINVAL;
 		for (int b = 0; b < 4; b++)
-			if ((d - digits) >> b & 1) {
+			if (digit >> b & 1) {
 				if (bit + b >= STOW_IDSET_MAX)
 					return -ERANGE;
 				stow_idset_add(&set, bit + b);

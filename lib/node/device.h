@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Devices that one wants to be near to. stow_device_node(), the node of one of them by name, is
+ * declared in node/topology.h.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/root.h"
+
+enum stow_device_kind {
+	STOW_DEVICE_STORAGE,	 /* PCI class 0x01 */
+	STOW_DEVICE_NETWORK,	 /* 0x02 */
+	STOW_DEVICE_DISPLAY,	 /* 0x03: most GPUs */
+	STOW_DEVICE_ACCELERATOR, /* 0x12 */
+};
+
+struct stow_device {
+	char address[32]; /* "0000:3b:00.0" */
+	enum stow_device_kind kind;
+	int node;     /* -1: the platform does not say */
+	char **names; /* network interfaces and disks, sorted */
+	size_t n_names;
+};
+
+struct stow_devices {
+	struct stow_device *devices; /* by ascending address */
+	size_t n_devices;
+};
+
+/* The PCI devices of these kinds; none on a machine without PCI. Done with stow_devices_done(). */
+int stow_devices_read(struct stow_root *root, struct stow_devices *ret, struct stow_err *err);
+void stow_devices_done(struct stow_devices *list);
+
+/* "storage", "network", "display", "accelerator" */
+const char *stow_device_kind_name(enum stow_device_kind kind);
+
+static inline void stow_devices_done_ptr(struct stow_devices *list)
+{
+	stow_devices_done(list);
+}

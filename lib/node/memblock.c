@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/memblock.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+#define MEMORY_DIR "/sys/devices/system/memory"
+#define NODE_DIR   "/sys/devices/system/node"
+
+static const char *const state_names[] = {
+	[STOW_MEMBLOCK_OFFLINE] = "offline",
+	[STOW_MEMBLOCK_ONLINE] = "online",
+	[STOW_MEMBLOCK_GOING_OFFLINE] = "going-offline",
+	[STOW_MEMBLOCK_UNKNOWN] = "unknown",
+};
+
+const char *stow_memblock_state_name(enum stow_memblock_state state)
+{
+	return state_names[state < STOW_MEMBLOCK_UNKNOWN ? state : STOW_MEMBLOCK_UNKNOWN];
+}
+
+/* The number in a name such as memory42. Numbers go far beyond those of an idset: 128 MiB a block
+ * make 8192 of them in a TiB. */
+static bool id_of_name(const char *name, uint64_t *ret)
+{
+	return strncmp(name, "memory", 6) == 0 &&
+	       stow_parse_u64(name + 6, UINT64_MAX, ret, NULL) == 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t x = ((const struct stow_memblock *)a)->id;
+	uint64_t y = ((const struct stow_memblock *)b)->id;
+
+	return (x > y) - (x < y);
+}
+
+static struct stow_memblock *find(const struct stow_memblocks *list, uint64_t id)
+{
+	struct stow_memblock key = { .id = id };
+
+	return list->n_blocks ? bsearch(&key, list->blocks, list->n_blocks, sizeof(key), by_id)
+			      : NULL;
+}
+
+const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *list, uint64_t id)
+{
+	return find(list, id);
+}
+
+static int list_blocks(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	size_t capacity = 0;
+	struct dirent *e;
+	uint64_t id;
+
+	d = stow_root_opendir(root, err, MEMORY_DIR);
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		if (!id_of_name(e->d_name, &id))
+			continue;
+		if (list->n_blocks == capacity) {
+			void *grown;
+
+			capacity = capacity ? capacity * 2 : 128;
+			grown = realloc(list->blocks, capacity * sizeof(*list->blocks));
+			if (!grown)
+				return stow_err_sys(err, ENOMEM, MEMORY_DIR);
+			list->blocks = grown;
+		}
+		list->blocks[list->n_blocks++] = (struct stow_memblock){
+			.id = id, .node = -1, .state = STOW_MEMBLOCK_UNKNOWN, .phys_device = -1
+		};
+	}
+	if (list->n_blocks)
+		qsort(list->blocks, list->n_blocks, sizeof(*list->blocks), by_id);
+	return 0;
+}
+
+/* block_size_bytes is in hexadecimal, without 0x. */
+static int read_block_size(struct stow_root *root, uint64_t *ret, struct stow_err *err)
+{
+	char text[32];
+	uint64_t v = 0;
+	int r;
+
+	r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/block_size_bytes");
+	if (r < 0)
+		return r;
+	for (const char *p = text; *p; p++) {
+		if (!isxdigit((unsigned char)*p) || v >> 60)
+			return stow_err_set(err, EINVAL,
+					    MEMORY_DIR "/block_size_bytes: \"%s\" is not a size",
+					    text);
+		v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
+	}
+	if (!v)
+		return stow_err_set(err, EINVAL, MEMORY_DIR "/block_size_bytes is zero");
+	*ret = v;
+	return 0;
+}
+
+/* A node's folder links to all its blocks: one directory for each node, not for each block. */
+static int assign_nodes(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
+{
+	struct stow_idset nodes;
+	int r;
+
+	r = stow_root_list_ids(root, NODE_DIR, "node", &nodes, err);
+	if (r < 0)
+		return r;
+	STOW_IDSET_FOR(node, &nodes) {
+		_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, NODE_DIR "/node%d", node);
+		struct dirent *e;
+		uint64_t id;
+
+		while (d && (e = readdir(d))) {
+			struct stow_memblock *block =
+				id_of_name(e->d_name, &id) ? find(list, id) : NULL;
+
+			if (block && block->node < 0)
+				block->node = node;
+		}
+	}
+	return 0;
+}
+
+/* A block that no node links to may link to its node. */
+static void assign_node_by_block(struct stow_root *root, struct stow_memblock *block)
+{
+	struct stow_idset nodes;
+	char dir[64];
+
+	snprintf(dir, sizeof(dir), MEMORY_DIR "/memory%llu", (unsigned long long)block->id);
+	if (stow_root_list_ids(root, dir, "node", &nodes, NULL) == 0)
+		block->node = stow_idset_next(&nodes, 0);
+}
+
+static int read_block(struct stow_root *root, struct stow_memblock *block, unsigned int flags,
+		      struct stow_err *err)
+{
+	unsigned long long id = block->id;
+	uint64_t device;
+	char text[32];
+	int r;
+
+	/* -ENOENT: the block was unplugged while we were reading. */
+	r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/memory%llu/state", id);
+	if (r < 0 && r != -ENOENT && r != -ENODEV)
+		return r;
+	for (int s = 0; r >= 0 && s < STOW_MEMBLOCK_UNKNOWN; s++)
+		if (strcmp(text, state_names[s]) == 0)
+			block->state = (enum stow_memblock_state)s;
+	if (flags & STOW_MEMBLOCK_ZONES &&
+	    stow_root_read_buf(root, block->zones, sizeof(block->zones), NULL,
+			       MEMORY_DIR "/memory%llu/valid_zones", id) < 0)
+		block->zones[0] = '\0';
+	if (flags & STOW_MEMBLOCK_PHYS_DEVICE &&
+	    stow_root_read_u64(root, &device, NULL, MEMORY_DIR "/memory%llu/phys_device", id) ==
+		    0 &&
+	    device <= INT32_MAX)
+		block->phys_device = (int)device;
+	return 0;
+}
+
+int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_memblocks *ret,
+			struct stow_err *err)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	struct stow_err first = { 0 };
+	int r;
+
+	r = list_blocks(root, &list, &first);
+	if (r == -ENOENT) {
+		*ret = (struct stow_memblocks){ 0 };
+		return 0;
+	}
+	if (r < 0)
+		return stow_err_set(err, first.code, "%s", first.msg);
+	r = read_block_size(root, &list.block_size, &first);
+	if (r < 0 && (r != -ENOENT || list.n_blocks))
+		return stow_err_set(err, first.code, "%s", first.msg);
+	r = assign_nodes(root, &list, err);
+	for (size_t i = 0; r == 0 && i < list.n_blocks; i++) {
+		if (list.blocks[i].node < 0)
+			assign_node_by_block(root, &list.blocks[i]);
+		r = read_block(root, &list.blocks[i], flags, err);
+	}
+	if (r < 0)
+		return r;
+	*ret = list;
+	list = (struct stow_memblocks){ 0 };
+	return 0;
+}
+
+void stow_memblocks_done(struct stow_memblocks *list)
+{
+	free(list->blocks);
+	*list = (struct stow_memblocks){ 0 };
+}
+
+void stow_memblocks_count(const struct stow_memblocks *list, int node, size_t *ret_total,
+			  size_t *ret_online)
+{
+	size_t total = 0, online = 0;
+
+	for (size_t i = 0; i < list->n_blocks; i++) {
+		if (list->blocks[i].node != node)
+			continue;
+		total++;
+		online += list->blocks[i].state == STOW_MEMBLOCK_ONLINE;
+	}
+	*ret_total = total;
+	*ret_online = online;
+}
