@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "place/capacity.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+/* a - b, but never below 0: promises may exceed what a shrunken machine has. */
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static const struct stow_config_node *reserved_on(const struct stow_config *config, int node)
+{
+	const struct stow_config_node *rest = NULL;
+
+	for (size_t i = 0; config && i < config->n_reserved; i++) {
+		if (config->reserved[i].id == node)
+			return &config->reserved[i];
+		if (config->reserved[i].id < 0)
+			rest = &config->reserved[i];
+	}
+	return rest;
+}
+
+static const struct stow_node_usage *usage_of(const struct stow_usage *usage, int node)
+{
+	for (size_t i = 0; usage && i < usage->n_nodes; i++)
+		if (usage->nodes[i].id == node)
+			return &usage->nodes[i];
+	return NULL;
+}
+
+/* Takes the administrator's CPUs out of `cpus`, which holds the node's online ones. */
+static void take_reserved(const struct stow_config_node *reserved, struct stow_idset *cpus)
+{
+	uint32_t left = reserved->cpus;
+
+	if (!stow_idset_empty(&reserved->cpu_set)) {
+		stow_idset_minus(cpus, &reserved->cpu_set);
+		return;
+	}
+	STOW_IDSET_FOR(cpu, cpus) {
+		if (left-- == 0)
+			break;
+		stow_idset_del(cpus, cpu);
+	}
+}
+
+static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *node,
+		      const struct stow_config_node *reserved, const struct stow_usage *usage,
+		      const struct stow_node_usage *used, const struct stow_idset *allowed_cpus)
+{
+	uint64_t taken = used ? used->shared_cpus : 0, usable;
+
+	cap->cpus = node->cpus;
+	if (reserved)
+		take_reserved(reserved, &cap->cpus);
+	cap->cpus_total = (uint32_t)stow_idset_count(&cap->cpus);
+	if (usage)
+		stow_idset_minus(&cap->cpus, &usage->exclusive);
+	usable = stow_idset_count(&cap->cpus);
+	if (allowed_cpus)
+		stow_idset_and(&cap->cpus, allowed_cpus);
+	cap->cpus_free = (uint32_t)smaller(less(usable, taken), stow_idset_count(&cap->cpus));
+	cap->takeable = cap->cpus;
+	if (usage)
+		stow_idset_minus(&cap->takeable, &usage->pinned);
+}
+
+/* Fills the pools. Returns the bytes that promised pages will still take from the node's memory:
+ * pages beyond the pool, which somebody is just about to add. *ret_held: the bytes that the pools
+ * hold now, which are no memory for anybody else. */
+static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_node *node,
+			   const struct stow_node_usage *used, uint64_t *ret_held)
+{
+	uint64_t coming = 0;
+
+	*ret_held = 0;
+	cap->n_pools = smaller(node->n_pools, STOW_POOLS_MAX);
+	for (size_t i = 0; i < cap->n_pools; i++) {
+		const struct stow_pool *pool = &node->pools[i];
+		uint64_t promised = 0, outstanding = 0;
+
+		for (size_t j = 0; used && j < used->n_pools; j++)
+			if (used->pools[j].size == pool->size) {
+				promised = used->pools[j].promised;
+				outstanding = used->pools[j].outstanding;
+			}
+		cap->pools[i].size = pool->size;
+		cap->pools[i].total = pool->total;
+		cap->pools[i].free = less(pool->free, outstanding);
+		coming += less(promised, pool->total) * pool->size;
+		*ret_held += pool->total * pool->size;
+	}
+	return coming;
+}
+
+static void fill_memory(struct stow_node_capacity *cap, const struct stow_node *node,
+			const struct stow_config_node *reserved, const struct stow_node_usage *used)
+{
+	uint64_t held, coming = fill_pools(cap, node, used, &held);
+
+	cap->mem_total = less(node->mem_total, reserved ? reserved->memory : 0);
+	cap->mem_unpromised = less(less(cap->mem_total, held), coming);
+	cap->mem_unpromised = less(cap->mem_unpromised, used ? used->memory : 0);
+	cap->mem_real = less(node->mem_available, coming);
+	cap->mem_real = less(cap->mem_real, used ? used->memory_outstanding : 0);
+	cap->mem_free = smaller(cap->mem_unpromised, cap->mem_real);
+}
+
+int stow_capacity_build(const struct stow_topology *topology, const struct stow_config *config,
+			const struct stow_usage *usage, const struct stow_idset *allowed_cpus,
+			const struct stow_idset *allowed_mems, struct stow_capacity **ret_capacity,
+			struct stow_err *err)
+{
+	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+
+	capacity = calloc(1, sizeof(*capacity));
+	if (!capacity)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	capacity->nodes =
+		calloc(topology->n_nodes ? topology->n_nodes : 1, sizeof(*capacity->nodes));
+	if (!capacity->nodes)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	capacity->topology = topology;
+	capacity->n_nodes = topology->n_nodes;
+	capacity->unowned = topology->online;
+	if (usage)
+		stow_idset_minus(&capacity->unowned, &usage->exclusive);
+	for (size_t i = 0; i < topology->n_nodes; i++) {
+		const struct stow_node *node = &topology->nodes[i];
+		const struct stow_config_node *reserved = reserved_on(config, node->id);
+		const struct stow_node_usage *used = usage_of(usage, node->id);
+		struct stow_node_capacity *cap = &capacity->nodes[i];
+
+		cap->id = node->id;
+		cap->fenced = usage && stow_idset_has(&usage->fenced, node->id);
+		cap->allowed = !allowed_mems || stow_idset_has(allowed_mems, node->id);
+		fill_cpus(cap, node, reserved, usage, used, allowed_cpus);
+		fill_memory(cap, node, reserved, used);
+	}
+	*ret_capacity = STOW_TAKE_PTR(capacity);
+	return 0;
+}
+
+void stow_capacity_free(struct stow_capacity *capacity)
+{
+	if (!capacity)
+		return;
+	free(capacity->nodes);
+	free(capacity);
+}
