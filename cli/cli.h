@@ -26,4 +26,11 @@ int cli_fail(const struct stow_err *err);
 /* Prints a subcommand's usage, with `options` one a line, to stdout (for --help). */
 void cli_usage(const char *name, const char *arguments, const char *summary, const char *options);
 
+/* After getopt_long(3) has said what is wrong: points to --help and returns CLI_USAGE. */
+int cli_bad_usage(const char *name);
+
+/* Ends the program's output: what could not be written (a full disk, a closed pipe) is a failure.
+ * Returns `code`, or CLI_FAILED with a message. */
+int cli_finish(int code);
+
 int cmd_topology(int argc, char **argv);
