@@ -76,7 +76,7 @@ static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *no
 }
 
 /* Fills the pools. Returns the bytes that promised pages will still take from the node's memory:
- * pages beyond the pool, which somebody is just about to add. *ret_held: the bytes that the pools
+ * the pool grows by what is outstanding and not free in it. *ret_held: the bytes that the pools
  * hold now, which are no memory for anybody else. */
 static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_node *node,
 			   const struct stow_node_usage *used, uint64_t *ret_held)
@@ -87,17 +87,15 @@ static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_nod
 	cap->n_pools = smaller(node->n_pools, STOW_POOLS_MAX);
 	for (size_t i = 0; i < cap->n_pools; i++) {
 		const struct stow_pool *pool = &node->pools[i];
-		uint64_t promised = 0, outstanding = 0;
+		uint64_t outstanding = 0;
 
 		for (size_t j = 0; used && j < used->n_pools; j++)
-			if (used->pools[j].size == pool->size) {
-				promised = used->pools[j].promised;
+			if (used->pools[j].size == pool->size)
 				outstanding = used->pools[j].outstanding;
-			}
 		cap->pools[i].size = pool->size;
 		cap->pools[i].total = pool->total;
 		cap->pools[i].free = less(pool->free, outstanding);
-		coming += less(promised, pool->total) * pool->size;
+		coming += less(outstanding, pool->free) * pool->size;
 		*ret_held += pool->total * pool->size;
 	}
 	return coming;
