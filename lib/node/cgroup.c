@@ -311,6 +311,16 @@ int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
 	return r;
 }
 
+int stow_cpuset_inherited(const struct stow_cgroup *cgroup, struct stow_idset *ret_cpus,
+			  struct stow_err *err)
+{
+	struct stow_root *parent = cgroup->at[STOW_CGROUP_CPUSET].parent;
+	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
+
+	return stow_root_read_idset(parent ? parent : cgroup->at[STOW_CGROUP_CPUSET].dir, ret_cpus,
+				    err, "%s", effective_name(version, true));
+}
+
 static int cpuset_write(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
 			struct stow_err *err)
 {

@@ -56,6 +56,10 @@ struct stow_cpuset {
 int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
 		     struct stow_err *err);
 
+/* The CPUs that the cgroup would have without a set of its own: the parent's effective ones. */
+int stow_cpuset_inherited(const struct stow_cgroup *cgroup, struct stow_idset *ret_cpus,
+			  struct stow_err *err);
+
 /*
  * Sets the CPUs or the memory nodes and reads back what the kernel made of it: when the effective
  * set is not what was written (v2 accepts nodes that the parent lacks and then falls back to the

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/gc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "grant/pool.h"
+#include "grant/shared.h"
+
+/* One record: what to do with it, if anything. */
+static int collect(const struct stow_grant_context *context, const struct stow_record *record,
+		   struct stow_gc_result *result, struct stow_err *err)
+{
+	struct stow_root *root = context->root;
+
+	if (record->state == STOW_STATE_LEASE) {
+		if (!stow_grant_ended(root, record))
+			return 0;
+		result->expired++;
+		return stow_grant_undo(context, record, NULL, "expired", "nobody adopted the lease",
+				       err);
+	}
+	if (record->state == STOW_STATE_PENDING) {
+		if (stow_life_alive(root, &record->hook))
+			return 0;
+		result->undone++;
+		return stow_restore(context, record, "undone", "the hook was killed at work", err);
+	}
+	if (!stow_grant_ended(root, record))
+		return 0;
+	result->reclaimed++;
+	return stow_grant_undo(context, record, NULL, "reclaimed",
+			       "its container ended and nobody released it", err);
+}
+
+int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
+	    struct stow_err *err)
+{
+	struct stow_record **records;
+	int first = 0, r;
+	int64_t pages;
+	size_t n;
+
+	*ret = (struct stow_gc_result){ 0 };
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		r = collect(context, records[i], ret, first ? NULL : err);
+		first = first ? first : r;
+	}
+	stow_records_free(records, n);
+	r = stow_shared_sweep(context->root, first ? NULL : err);
+	ret->others = r > 0 ? (size_t)r : 0;
+	first = first ? first : r < 0 ? r : 0;
+	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
+	ret->pages = pages > 0 ? (uint64_t)pages : 0;
+	first = first ? first : pages < 0 ? (int)pages : 0;
+	r = stow_shared_sync(context->root, context->ledger, first ? NULL : err);
+	return first ? first : r;
+}
+
+int stow_restore(const struct stow_grant_context *context, const struct stow_record *record,
+		 const char *kind, const char *text, struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	int r;
+
+	if (stow_life_alive(context->root, &record->init)) {
+		r = stow_cgroup_of_pid(context->root, record->init.pid, &cgroup, err);
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	/* Moved to another cgroup, or the old one is gone: nothing of ours is left to undo there. */
+	return stow_grant_undo(context, record,
+			       cgroup && cgroup->inode == record->inode ? cgroup : NULL, kind, text,
+			       err);
+}
+
+int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err)
+{
+	struct stow_record **records;
+	struct stow_gc_result swept;
+	int first, r;
+	size_t n;
+
+	first = stow_gc(context, &swept, err);
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, first ? NULL : err);
+	if (r < 0)
+		return first ? first : r;
+	for (size_t i = 0; i < n; i++) {
+		r = stow_restore(context, records[i], "restored", "restore --all",
+				 first ? NULL : err);
+		first = first ? first : r;
+	}
+	stow_records_free(records, n);
+	return first ? first : (int)n;
+}

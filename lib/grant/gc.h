@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Collecting what nobody gave back, and giving everything back. */
+
+#include "base/err.h"
+#include "grant/grant.h"
+
+struct stow_gc_result {
+	size_t expired;	  /* leases that nobody adopted */
+	size_t undone;	  /* grants whose hook died at work */
+	size_t reclaimed; /* grants of containers that ended without a poststop */
+	size_t others;	  /* entries of ended containers without annotations */
+	uint64_t pages;	  /* hugepages taken out of pools */
+};
+
+/* Reclaims what is provably dead, collects debts, and makes CPU sets and pools what the ledger
+ * says. Goes on after a failure and returns the first. Any number may run at once. */
+int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
+	    struct stow_err *err);
+
+/* Undoes one grant while its container lives: original CPU set, nodes, limits; hugepages as far as
+ * they are free. `kind` for the history. */
+int stow_restore(const struct stow_grant_context *context, const struct stow_record *record,
+		 const char *kind, const char *text, struct stow_err *err);
+
+/* Undoes every placement, and gives the containers without annotations their CPU sets back. Returns
+ * the number of grants undone. */
+int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err);

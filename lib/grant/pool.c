@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "node/cgroup.h"
+#include "node/hugepage.h"
+
+/* One pool while its lock is held. */
+struct settling {
+	struct stow_root *root;
+	struct stow_ledger *ledger;
+	struct stow_ledger_pool row;
+	struct stow_pool kernel;
+};
+
+static uint64_t persistent(const struct stow_pool *pool)
+{
+	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
+}
+
+static int put_row(struct settling *s, struct stow_err *err)
+{
+	int r;
+
+	r = stow_ledger_begin(s->ledger, err);
+	if (r < 0)
+		return r;
+	r = stow_ledger_pool_put(s->ledger, &s->row, err);
+	if (r < 0) {
+		stow_ledger_rollback(s->ledger);
+		return r;
+	}
+	return stow_ledger_commit(s->ledger, err);
+}
+
+/* Counts what a write has done, whoever made it: by how much the pool moved from `before` towards
+ * `target`. A change beyond the target is somebody else's. */
+static void account(struct stow_ledger_pool *row, uint64_t now)
+{
+	if (row->target > row->before) {
+		uint64_t top = now < row->target ? now : row->target;
+
+		if (top > row->before)
+			row->added += top - row->before;
+	} else {
+		uint64_t bottom = now > row->target ? now : row->target;
+		uint64_t removed = bottom < row->before ? row->before - bottom : 0;
+
+		row->added -= removed < row->added ? removed : row->added;
+	}
+	row->writing = false;
+}
+
+/* One change of the pool's size: intention, write, reading back, account. Killed after any of
+ * these, the next settling sees `writing` and does the rest. */
+static int resize(struct settling *s, uint64_t target, struct stow_err *err)
+{
+	int r, r2;
+
+	s->row.writing = true;
+	s->row.before = persistent(&s->kernel);
+	s->row.target = target;
+	r = put_row(s, err);
+	if (r < 0)
+		return r;
+	r = stow_pool_write(s->root, s->row.node, s->row.size, target, err);
+	r2 = stow_pool_read(s->root, s->row.node, s->row.size, &s->kernel, r < 0 ? NULL : err);
+	if (r2 < 0)
+		return r < 0 ? r : r2;
+	account(&s->row, persistent(&s->kernel));
+	r2 = put_row(s, r < 0 ? NULL : err);
+	return r < 0 ? r : r2;
+}
+
+/* Pages of this pool that the record has been promised and has not faulted in yet. Where the kernel
+ * does not say what was faulted in, the answer is the promise: too many pages rather than too few. */
+static uint64_t outstanding_of(struct settling *s, const struct stow_record *record)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	uint64_t promised = 0, used = 0;
+
+	for (size_t i = 0; i < record->n_shares; i++)
+		for (size_t p = 0; p < record->n_pages; p++)
+			if (record->shares[i].node == s->row.node &&
+			    record->pages[p].size == s->row.size)
+				promised += record->shares[i].pages[p];
+	if (!promised)
+		return 0;
+	if (stow_cgroup_of_pid(s->root, record->init.pid, &cgroup, NULL) < 0 ||
+	    cgroup->inode != record->inode ||
+	    stow_hugetlb_used(cgroup, s->row.size, s->row.node, &used, NULL) < 0)
+		used = 0;
+	return promised > used ? promised - used : 0;
+}
+
+static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struct stow_err *err)
+{
+	struct stow_record **records;
+	uint64_t sum = 0;
+	size_t n;
+	int r;
+
+	r = stow_ledger_records(s->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (records[i]->state == STOW_STATE_LEASE)
+			continue; /* pages come when there is a process */
+		if (key && records[i]->state == STOW_STATE_PENDING && records[i]->key > key)
+			continue;
+		sum += outstanding_of(s, records[i]);
+	}
+	stow_records_free(records, n);
+	*ret = sum;
+	return 0;
+}
+
+static int grow(struct settling *s, uint64_t outstanding, struct stow_pool_result *result,
+		struct stow_err *err)
+{
+	uint64_t start = persistent(&s->kernel);
+	uint64_t target = start + (outstanding - s->kernel.free);
+	char size[32];
+	int r;
+
+	result->wanted = outstanding - s->kernel.free;
+	r = resize(s, target, err);
+	if (r == 0 && persistent(&s->kernel) < target) {
+		/* Free memory may be there in pieces: have them pushed together, and ask again. */
+		(void)stow_root_write(s->root, "1", NULL, "/sys/devices/system/node/node%d/compact",
+				      s->row.node);
+		r = resize(s, target, err);
+	}
+	if (r < 0)
+		return r;
+	result->got = persistent(&s->kernel) - start;
+	if (s->kernel.free < outstanding)
+		return stow_err_set(err, ENOSPC,
+				    "node %d gave %" PRIu64 " of %" PRIu64 " hugepages of %s",
+				    s->row.node, result->got, result->wanted,
+				    stow_format_size(s->row.size, size, sizeof(size)));
+	return 0;
+}
+
+static int settle_locked(struct settling *s, int64_t key, struct stow_pool_result *result,
+			 struct stow_err *err)
+{
+	uint64_t outstanding = 0, promised = 0, excess;
+	int r;
+
+	r = stow_pool_read(s->root, s->row.node, s->row.size, &s->kernel, err);
+	if (r == 0)
+		r = stow_ledger_pool_get(s->ledger, s->row.node, s->row.size, &s->row, err);
+	if (r < 0)
+		return r;
+	if (s->row.writing) {
+		account(&s->row, persistent(&s->kernel));
+		r = put_row(s, err);
+	}
+	if (r == 0)
+		r = sum_outstanding(s, key, &outstanding, err);
+	if (r < 0)
+		return r;
+	if (outstanding > s->kernel.free && key)
+		return grow(s, outstanding, result, err);
+	excess = s->kernel.free > outstanding ? s->kernel.free - outstanding : 0;
+	if (excess > s->row.added)
+		excess = s->row.added;
+	/* While a newcomer is at work others may be, too: what looks spare may be theirs. */
+	if (excess && !key)
+		r = resize(s, persistent(&s->kernel) - excess, err);
+	if (r == 0)
+		r = stow_ledger_pool_promised(s->ledger, s->row.node, s->row.size, &promised, err);
+	if (r == 0)
+		result->debt = s->row.added > promised ? s->row.added - promised : 0;
+	return r;
+}
+
+int stow_pool_settle(struct stow_root *root, struct stow_ledger *ledger, int node, uint64_t size,
+		     int64_t key, struct stow_pool_result *ret, struct stow_err *err)
+{
+	struct settling s = { .root = root,
+			      .ledger = ledger,
+			      .row = { .node = node, .size = size } };
+	struct stow_pool_result result = { 0 };
+	_cleanup_close_ int lock = -EBADF;
+	int r;
+
+	lock = stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
+	if (lock < 0)
+		return lock;
+	r = settle_locked(&s, key, &result, err);
+	if (ret)
+		*ret = result;
+	return r;
+}
+
+static int note(struct stow_ledger *ledger, const char *kind, const struct stow_ledger_pool *pool,
+		uint64_t pages, struct stow_err *err)
+{
+	char text[160], id[64], size[32];
+	int r;
+
+	stow_format_size(pool->size, size, sizeof(size));
+	snprintf(id, sizeof(id), "pool-%d-%s", pool->node, size);
+	snprintf(text, sizeof(text), "%" PRIu64 " hugepages of %s on node %d %s", pages, size,
+		 pool->node,
+		 kind[0] == 'd' ? "are still held by files in hugetlbfs" : "were given back");
+	r = stow_ledger_begin(ledger, err);
+	if (r < 0)
+		return r;
+	r = stow_ledger_event(ledger, kind, id, NULL, text, err);
+	if (r < 0) {
+		stow_ledger_rollback(ledger);
+		return r;
+	}
+	return stow_ledger_commit(ledger, err);
+}
+
+int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
+			     struct stow_err *err)
+{
+	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
+	uint64_t taken = 0;
+	int first = 0, r;
+	size_t n;
+
+	r = stow_ledger_pools(ledger, &pools, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		struct stow_pool_result result;
+		struct stow_ledger_pool after;
+		uint64_t removed;
+
+		r = stow_pool_settle(root, ledger, pools[i].node, pools[i].size, 0, &result,
+				     first ? NULL : err);
+		if (r == 0)
+			r = stow_ledger_pool_get(ledger, pools[i].node, pools[i].size, &after,
+						 first ? NULL : err);
+		if (r < 0) {
+			first = first ? first : r;
+			continue;
+		}
+		removed = pools[i].added > after.added ? pools[i].added - after.added : 0;
+		taken += removed;
+		/* Only changes are news: a debt that stands is not told again each time. */
+		if (removed && result.debt)
+			r = note(ledger, "debt", &after, result.debt, first ? NULL : err);
+		else if (removed)
+			r = note(ledger, "paid", &after, removed, first ? NULL : err);
+		first = first ? first : r < 0 ? r : 0;
+	}
+	return first < 0 ? first : (int64_t)taken;
+}

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The first half of a grant: from a request to a record in the ledger. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "grant/gc.h"
+#include "grant/grant.h"
+#include "grant/saved.h"
+#include "grant/shared.h"
+
+/* What a plan is made from; read before the transaction, except usage. */
+struct basis {
+	struct stow_topology *topology;
+	struct stow_cpuset cpuset;
+	bool have_cpuset;
+	struct stow_idset pinned;
+	int near_node;
+};
+
+static void basis_done(struct basis *basis)
+{
+	stow_topology_free(basis->topology);
+}
+
+static int read_basis(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
+		      const struct stow_request *request, struct basis *basis, struct stow_err *err)
+{
+	unsigned int flags = STOW_TOPOLOGY_AVAILABLE;
+	int r;
+
+	if (request->n_pages)
+		flags |= STOW_TOPOLOGY_POOLS;
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE)
+		flags |= STOW_TOPOLOGY_CPUS;
+	r = stow_topology_read(context->root, flags, &basis->topology, err);
+	if (r < 0)
+		return r;
+	if (cgroup) {
+		r = stow_cpuset_read(cgroup, &basis->cpuset, err);
+		if (r < 0)
+			return r;
+		basis->have_cpuset = true;
+	}
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE) {
+		r = stow_shared_pinned(context->root, &basis->pinned, err);
+		if (r < 0)
+			return r;
+	}
+	basis->near_node = -1;
+	if (!request->near[0])
+		return 0;
+	r = stow_device_node(context->root, request->near, &basis->near_node, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, STOW_ANNOTATION_PREFIX "near");
+	return 0;
+}
+
+static uint64_t less(uint64_t from, uint64_t used, uint64_t at_most)
+{
+	if (used > at_most)
+		used = at_most;
+	return from > used ? from - used : 0;
+}
+
+/* Takes what the container has used of its share off what is outstanding on the share's node. */
+static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup,
+		      const struct stow_record *record, const struct stow_share *share)
+{
+	uint64_t used;
+
+	for (size_t i = 0; i < usage->n_nodes; i++) {
+		struct stow_node_usage *node = &usage->nodes[i];
+
+		if (node->id != share->node)
+			continue;
+		if (stow_memory_used(cgroup, share->node, &used, NULL) == 0)
+			node->memory_outstanding =
+				less(node->memory_outstanding, used, share->memory);
+		for (size_t p = 0; p < record->n_pages; p++)
+			for (size_t q = 0; q < node->n_pools; q++)
+				if (node->pools[q].size == record->pages[p].size &&
+				    stow_hugetlb_used(cgroup, node->pools[q].size, share->node,
+						      &used, NULL) == 0)
+					node->pools[q].outstanding = less(
+						node->pools[q].outstanding, used, share->pages[p]);
+	}
+}
+
+/* How much of what was promised on each node has been used already. Needs a look into the cgroup of
+ * every container, so only those who are short of room pay for it. */
+static int refine_usage(const struct stow_grant_context *context, struct stow_usage *usage,
+			struct stow_err *err)
+{
+	struct stow_record **records;
+	size_t n;
+	int r;
+
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+
+		if (records[i]->state != STOW_STATE_ACTIVE ||
+		    stow_cgroup_of_pid(context->root, records[i]->init.pid, &cgroup, NULL) < 0 ||
+		    cgroup->inode != records[i]->inode)
+			continue;
+		for (size_t s = 0; s < records[i]->n_shares; s++)
+			note_used(usage, cgroup, records[i], &records[i]->shares[s]);
+	}
+	stow_records_free(records, n);
+	return 0;
+}
+
+static int make_plan(const struct stow_grant_context *context, const struct basis *basis,
+		     const struct stow_request *request, bool refine, struct stow_plan **ret_plan,
+		     struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
+	int r = 0;
+
+	if (context->ledger) {
+		r = stow_ledger_usage(context->ledger, &usage, err);
+		if (r == 0)
+			usage->pinned = basis->pinned;
+		if (r == 0 && refine)
+			r = refine_usage(context, usage, err);
+	}
+	if (r == 0)
+		r = stow_capacity_build(basis->topology, context->config, usage,
+					basis->have_cpuset ? &basis->cpuset.cpus_effective : NULL,
+					basis->have_cpuset ? &basis->cpuset.mems_effective : NULL,
+					&capacity, err);
+	if (r < 0)
+		return r;
+	return stow_plan_make(capacity, request, basis->near_node, ret_plan, ret_refusal, err);
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+static uint64_t now_s(void)
+{
+	return (uint64_t)time(NULL);
+}
+
+static char *copy(const char *text)
+{
+	return strdup(text ? text : "");
+}
+
+/* Nodes of the plan that have memory, for cpuset.mems: the kernel grants no other. With
+ * memory-policy=preferred they are a wish (linux.memoryPolicy), and the others stay allowed. */
+static void plan_mems(const struct basis *basis, const struct stow_plan *plan,
+		      const struct stow_request *request, struct stow_idset *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (request->memory_policy == STOW_MEMORY_PREFERRED && basis->have_cpuset) {
+		*ret = basis->cpuset.mems_effective;
+		return;
+	}
+	STOW_IDSET_FOR(id, &plan->nodes) {
+		const struct stow_node *node = stow_topology_node(basis->topology, id);
+
+		if (node && node->mem_total)
+			stow_idset_add(ret, id);
+	}
+	/* CPUs of a node without memory, and no memory asked for: wherever it is allowed. */
+	if (stow_idset_empty(ret) && basis->have_cpuset)
+		*ret = basis->cpuset.mems_effective;
+}
+
+/* The CPUs that a shared container may have on these nodes when nobody is exclusive. */
+static void shared_base(const struct stow_grant_context *context, const struct basis *basis,
+			const struct stow_plan *plan, struct stow_idset *ret)
+{
+	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+
+	*ret = plan->cpus;
+	if (stow_capacity_build(basis->topology, context->config, NULL,
+				basis->have_cpuset ? &basis->cpuset.cpus_effective : NULL, NULL,
+				&capacity, NULL) < 0)
+		return;
+	for (size_t i = 0; i < capacity->n_nodes; i++)
+		if (stow_idset_has(&plan->nodes, capacity->nodes[i].id))
+			stow_idset_or(ret, &capacity->nodes[i].cpus);
+}
+
+static int fill_record(const struct stow_grant_context *context, const struct basis *basis,
+		       const struct stow_subject *subject, const struct stow_request *request,
+		       struct stow_plan *plan, struct stow_record *record, struct stow_err *err)
+{
+	struct timespec now;
+	char line[256];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	record->id = copy(subject->id);
+	record->pod = copy(subject->pod_id);
+	record->ns = copy(subject->ns);
+	record->name = copy(subject->name);
+	record->request = copy(stow_request_format(request, line, sizeof(line)));
+	record->reason = copy(plan->reason);
+	record->created = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	record->exclusive = plan->exclusive;
+	record->cpus = plan->cpus;
+	record->base = plan->cpus;
+	if (!plan->exclusive)
+		shared_base(context, basis, plan, &record->base);
+	plan_mems(basis, plan, request, &record->nodes);
+	record->drain = request->drain;
+	memcpy(record->pages, request->pages, sizeof(record->pages));
+	record->n_pages = request->n_pages;
+	record->shares = STOW_TAKE_PTR(plan->shares);
+	record->n_shares = plan->n_shares;
+	plan->n_shares = 0;
+	if (!record->id || !record->pod || !record->ns || !record->name || !record->request ||
+	    !record->reason)
+		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
+	return 0;
+}
+
+/* Makes a record that of the subject's process: pending, or a lease when there is no process. */
+static int give_life(const struct stow_grant_context *context, const struct stow_subject *subject,
+		     const struct stow_request *request, struct stow_record *record,
+		     struct stow_err *err)
+{
+	record->init = subject->init;
+	record->hook = context->self;
+	if (!subject->cgroup) {
+		record->state = STOW_STATE_LEASE;
+		record->expires = now_s() + context->config->lease_seconds;
+		return 0;
+	}
+	record->state = STOW_STATE_PENDING;
+	record->expires = 0;
+	record->inode = subject->cgroup->inode;
+	free(record->cgroup);
+	free(record->saved);
+	record->saved = NULL;
+	record->cgroup = copy(subject->cgroup->path);
+	if (!record->cgroup)
+		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
+	return stow_saved_capture(subject->cgroup, request, &record->saved, err);
+}
+
+/* --- what there is already ----------------------------------------------------------------- */
+
+/* The id under which the pod's first container leaves a place for another one. */
+static void member_id(const struct stow_subject *subject, const char *name, char *buf, size_t size)
+{
+	snprintf(buf, size, "pod:%s/%s", subject->pod_id ? subject->pod_id : "", name ? name : "");
+}
+
+static bool same_life(const struct stow_life *a, const struct stow_life *b)
+{
+	return a->pid == b->pid && a->start == b->start;
+}
+
+/* Whether a lease is still what the container asks for, within what its cgroup allows. */
+static bool lease_fits(const struct basis *basis, const struct stow_record *lease,
+		       const struct stow_request *request)
+{
+	char line[256];
+
+	if (strcmp(lease->request, stow_request_format(request, line, sizeof(line))) != 0)
+		return false;
+	return !basis->have_cpuset ||
+	       (stow_idset_subset(&lease->base, &basis->cpuset.cpus_effective) &&
+		stow_idset_subset(&lease->nodes, &basis->cpuset.mems_effective));
+}
+
+/*
+ * Looks for what the container has already: its own active grant (1, hooks.d and CDI both called
+ * us) or a lease to adopt (1). A lease that does not fit any more is deleted, to be planned anew.
+ * Leases that ran out and pending records of dead hooks of this same process are left for gc, which
+ * was run.
+ */
+static int find_existing(const struct stow_grant_context *context, const struct basis *basis,
+			 const struct stow_subject *subject, const struct stow_request *request,
+			 const char *id, struct stow_record **ret_record, struct stow_err *err)
+{
+	struct stow_record **records;
+	int r, found = -1;
+	size_t n;
+
+	r = stow_ledger_records(context->ledger, id, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && r == 0 && found < 0; i++) {
+		struct stow_record *rec = records[i];
+
+		if (rec->state == STOW_STATE_ACTIVE && subject->init.pid &&
+		    same_life(&rec->init, &subject->init)) {
+			found = (int)i;
+		} else if (rec->state == STOW_STATE_LEASE && rec->expires > now_s()) {
+			if (lease_fits(basis, rec, request)) {
+				found = (int)i;
+			} else {
+				r = stow_ledger_delete(context->ledger, rec->key, err);
+				r = r < 0 ? r : 0;
+			}
+		}
+	}
+	if (found >= 0) {
+		*ret_record = records[found];
+		records[found] = NULL;
+	}
+	stow_records_free(records, n);
+	return r < 0 ? r : found >= 0;
+}
+
+/* Turns a lease into the container's own record. */
+static int adopt(const struct stow_grant_context *context, const struct stow_subject *subject,
+		 const struct stow_request *request, struct stow_record *record,
+		 struct stow_err *err)
+{
+	int r;
+
+	if (record->state == STOW_STATE_ACTIVE)
+		return 0;
+	free(record->id);
+	record->id = copy(subject->id);
+	if (!record->id)
+		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
+	r = give_life(context, subject, request, record, err);
+	if (r < 0)
+		return r;
+	return stow_ledger_update(context->ledger, record, err);
+}
+
+/* The nodes that the pod's containers are on already, if any: scope=pod keeps together. */
+static int pod_nodes(const struct stow_grant_context *context, const struct stow_subject *subject,
+		     struct stow_idset *ret, struct stow_err *err)
+{
+	struct stow_record **records;
+	size_t n;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!subject->pod_id || !subject->pod_id[0])
+		return 0;
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(records[i]->pod, subject->pod_id) == 0)
+			stow_idset_or(ret, &records[i]->nodes);
+	stow_records_free(records, n);
+	return 0;
+}
+
+/* --- reserving ----------------------------------------------------------------------------- */
+
+struct reserving {
+	const struct stow_grant_context *context;
+	const struct stow_subject *subject;
+	const struct basis *basis;
+	bool refine;
+};
+
+static int insert_planned(const struct reserving *rv, const struct stow_subject *subject,
+			  const struct stow_request *request, struct stow_record **ret_record,
+			  struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	int r;
+
+	r = make_plan(rv->context, rv->basis, request, rv->refine, &plan, ret_refusal, err);
+	if (r < 0)
+		return r;
+	record = calloc(1, sizeof(*record));
+	if (!record)
+		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
+	r = fill_record(rv->context, rv->basis, subject, request, plan, record, err);
+	if (r == 0)
+		r = give_life(rv->context, subject, request, record, err);
+	if (r == 0)
+		r = stow_ledger_insert(rv->context->ledger, record, err);
+	if (r < 0)
+		return r;
+	*ret_record = STOW_TAKE_PTR(record);
+	return 0;
+}
+
+/* All that the pod's containers ask for, as one request, to find the nodes for all of them. */
+static void add_request(struct stow_request *sum, const struct stow_request *other)
+{
+	sum->cpus += other->cpus;
+	sum->memory += other->memory;
+	for (size_t i = 0; i < other->n_pages; i++) {
+		size_t p = 0;
+
+		while (p < sum->n_pages && sum->pages[p].size != other->pages[i].size)
+			p++;
+		if (p == STOW_POOLS_MAX)
+			continue;
+		if (p == sum->n_pages)
+			sum->pages[sum->n_pages++] = other->pages[i];
+		else
+			sum->pages[p].count += other->pages[i].count;
+	}
+}
+
+static int reserve_pod(const struct reserving *rv, const struct stow_request *request,
+		       const struct stow_member *members, size_t n_members,
+		       struct stow_record **ret_record, struct stow_refusal **ret_refusal,
+		       struct stow_err *err)
+{
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	struct stow_request sum = *request, one;
+	struct stow_idset nodes;
+	int r;
+
+	r = pod_nodes(rv->context, rv->subject, &nodes, err);
+	if (r < 0)
+		return r;
+	if (stow_idset_empty(&nodes)) {
+		for (size_t i = 0; i < n_members; i++)
+			add_request(&sum, &members[i].request);
+		r = make_plan(rv->context, rv->basis, &sum, rv->refine, &plan, ret_refusal, err);
+		if (r < 0)
+			return r;
+		nodes = plan->nodes;
+	} else {
+		n_members = 0; /* the first one has left places for the others */
+	}
+	one = *request;
+	one.nodes_auto = false;
+	one.nodes = nodes;
+	r = insert_planned(rv, rv->subject, &one, ret_record, ret_refusal, err);
+	for (size_t i = 0; i < n_members && r == 0; i++) {
+		_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
+		struct stow_subject other = *rv->subject;
+		char id[512];
+
+		member_id(rv->subject, members[i].name, id, sizeof(id));
+		other.id = id;
+		other.name = members[i].name;
+		other.init = (struct stow_life){ 0 };
+		other.cgroup = NULL;
+		one = members[i].request;
+		one.nodes_auto = false;
+		one.nodes = nodes;
+		r = insert_planned(rv, &other, &one, &lease, ret_refusal, err);
+	}
+	return r;
+}
+
+/* What happens within the transaction. */
+static int reserve_locked(const struct reserving *rv, const struct stow_request *request,
+			  const struct stow_member *members, size_t n_members,
+			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
+			  struct stow_err *err)
+{
+	const struct stow_grant_context *context = rv->context;
+	struct stow_caps used = { 0 };
+	char id[512];
+	int r;
+
+	r = find_existing(context, rv->basis, rv->subject, request, rv->subject->id, ret_record,
+			  err);
+	if (r == 0 && rv->subject->pod_id && rv->subject->name) {
+		member_id(rv->subject, rv->subject->name, id, sizeof(id));
+		r = find_existing(context, rv->basis, rv->subject, request, id, ret_record, err);
+	}
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return adopt(context, rv->subject, request, *ret_record, err);
+	if (context->config->n_namespaces && rv->subject->ns)
+		r = stow_ledger_namespace(context->ledger, rv->subject->ns, &used, err);
+	if (r == 0)
+		r = stow_config_check(context->config, rv->subject->ns, &used, request, err);
+	if (r < 0)
+		return r;
+	if (request->scope == STOW_SCOPE_POD)
+		return reserve_pod(rv, request, members, n_members, ret_record, ret_refusal, err);
+	return insert_planned(rv, rv->subject, request, ret_record, ret_refusal, err);
+}
+
+int stow_grant_reserve(const struct stow_grant_context *context, const struct stow_subject *subject,
+		       const struct stow_request *request, const struct stow_member *members,
+		       size_t n_members, struct stow_record **ret_record,
+		       struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(basis_done) struct basis basis = { 0 };
+	struct reserving rv = { .context = context, .subject = subject, .basis = &basis };
+	struct stow_record *record = NULL;
+	int r;
+
+	*ret_refusal = NULL;
+	r = read_basis(context, subject->cgroup, request, &basis, err);
+	/* Once as cheaply as it goes, taking everybody for alive and every promise for unused. Who
+	 * is refused then looks closer: reclaims what is dead, counts what is used, and tries
+	 * again. */
+	for (int attempt = 0; attempt < 2 && r == 0; attempt++) {
+		rv.refine = attempt > 0;
+		if (attempt > 0) {
+			struct stow_gc_result swept;
+
+			(void)stow_gc(context, &swept, NULL);
+		}
+		r = stow_ledger_begin(context->ledger, err);
+		if (r < 0)
+			return r;
+		stow_refusal_free(*ret_refusal);
+		*ret_refusal = NULL;
+		r = reserve_locked(&rv, request, members, n_members, &record, ret_refusal, err);
+		if (r == 0) {
+			r = stow_ledger_commit(context->ledger, err);
+			break;
+		}
+		stow_record_free(STOW_TAKE_PTR(record));
+		stow_ledger_rollback(context->ledger);
+		if (attempt == 0 && (r == -ENOSPC || r == -EPERM))
+			r = 0;
+	}
+	if (r < 0) {
+		stow_record_free(record);
+		return r;
+	}
+	*ret_record = record;
+	return 0;
+}
+
+int stow_grant_plan(const struct stow_grant_context *context, const struct stow_subject *subject,
+		    const struct stow_request *request, struct stow_plan **ret_plan,
+		    struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(basis_done) struct basis basis = { 0 };
+	struct stow_caps used = { 0 };
+	int r;
+
+	*ret_refusal = NULL;
+	r = read_basis(context, subject ? subject->cgroup : NULL, request, &basis, err);
+	if (r == 0 && context->ledger && subject && subject->ns)
+		r = stow_ledger_namespace(context->ledger, subject->ns, &used, err);
+	if (r == 0 && context->config)
+		r = stow_config_check(context->config, subject ? subject->ns : NULL, &used, request,
+				      err);
+	if (r < 0)
+		return r;
+	return make_plan(context, &basis, request, context->ledger != NULL, ret_plan, ret_refusal,
+			 err);
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oci-hook/hook.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "grant/shared.h"
+#include "oci-hook/internal.h"
+
+int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err *err)
+{
+	static const char *const words[] = { "apply", "release", "precreate", NULL };
+
+	for (int i = 0; words[i]; i++)
+		if (strcmp(word, words[i]) == 0) {
+			*ret = (enum hook_command)i;
+			return 0;
+		}
+	return stow_err_set(err, EINVAL, "unknown command \"%.64s\": apply, release or precreate",
+			    word);
+}
+
+/* --- what the commands share --------------------------------------------------------------- */
+
+static int parse_request(const struct hook_container *container, const char *name,
+			 const struct stow_config *config, struct stow_request *ret,
+			 struct stow_err *err)
+{
+	return stow_request_parse(container->annotations, container->n_annotations, name,
+				  (const char *const *)config->allowed_keys, config->default_policy,
+				  ret, err);
+}
+
+int hook_run_begin(struct stow_root *root, const struct hook_container *container,
+		   struct json_object *config_json, struct hook_run *run, struct stow_err *err)
+{
+	int r, asked;
+
+	run->root = root;
+	run->subject = (struct stow_subject){
+		.id = container->id,
+		.pod = container->pod,
+		.pod_id = container->pod_id,
+		.ns = container->ns,
+		.name = container->name,
+	};
+	r = stow_config_read(root, &run->config, err);
+	if (r < 0)
+		return r;
+	asked = parse_request(container, container->name, run->config, &run->request, err);
+	if (asked <= 0)
+		return asked;
+	r = hook_config_limits(config_json, &run->limits, err);
+	/* In Kubernetes the limits were checked against quotas; annotations were not. */
+	if (r == 0)
+		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
+	if (r == 0)
+		r = stow_life_read(root, getpid(), &run->context.self, err);
+	if (r < 0)
+		return r;
+	run->context.root = root;
+	run->context.config = run->config;
+	return 1;
+}
+
+int hook_run_open_ledger(struct hook_run *run, struct stow_err *err)
+{
+	int r = stow_ledger_open(run->root, true, &run->ledger, err);
+
+	run->context.ledger = run->ledger;
+	return r;
+}
+
+void hook_run_done(struct hook_run *run)
+{
+	stow_ledger_close(run->ledger);
+	stow_config_free(run->config);
+}
+
+/* A history that cannot be written is no reason to fail: the journal has the line. */
+static void write_history(struct stow_ledger *ledger, const char *kind, const char *id,
+			  const struct stow_record *record, const char *text)
+{
+	if (stow_ledger_begin(ledger, NULL) < 0)
+		return;
+	if (stow_ledger_event(ledger, kind, id, record, text, NULL) < 0)
+		stow_ledger_rollback(ledger);
+	else
+		(void)stow_ledger_commit(ledger, NULL);
+}
+
+void hook_audit(struct hook_run *run, const char *kind, const struct stow_record *record,
+		const char *text, bool history)
+{
+	char cpus[256] = "", nodes[128] = "", line[1400];
+
+	if (record) {
+		stow_idset_format(&record->cpus, cpus, sizeof(cpus));
+		stow_idset_format(&record->nodes, nodes, sizeof(nodes));
+		snprintf(line, sizeof(line), "%s %s: CPUs %s%s, nodes %s: %s", kind,
+			 run->subject.id, cpus, record->exclusive ? " (exclusive)" : "", nodes,
+			 text);
+	} else {
+		snprintf(line, sizeof(line), "%s %s: %s", kind, run->subject.id, text);
+	}
+	const struct stow_log_field fields[] = {
+		{ "NUMASTOW_ACTION", kind },
+		{ "NUMASTOW_CONTAINER", run->subject.id },
+		{ "NUMASTOW_CPUS", record ? cpus : NULL },
+		{ "NUMASTOW_NODES", record ? nodes : NULL },
+		{ "NUMASTOW_NAMESPACE", run->subject.ns },
+	};
+
+	if (run->root->live)
+		stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+	if (!history)
+		return;
+	if (!run->ledger && hook_run_open_ledger(run, NULL) < 0)
+		return;
+	write_history(run->ledger, kind, run->subject.id, record, text);
+}
+
+int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
+		struct stow_err *err)
+{
+	return stow_err_set(err, ENOSPC, "cannot place \"%s\": %s%s%s",
+			    container->name ? container->name : container->id, refusal->text,
+			    refusal->suggestion[0] ? "; " : "", refusal->suggestion);
+}
+
+/* --- apply --------------------------------------------------------------------------------- */
+
+/* A container without annotations: all that is done for it is to keep it off exclusive CPUs. */
+static int enter_other(struct stow_root *root, const struct hook_container *container,
+		       struct stow_err *err)
+{
+	struct stow_life init;
+	int r;
+
+	if (!container->pid)
+		return stow_err_set(err, EINVAL, "the OCI state has no pid");
+	r = stow_life_read(root, container->pid, &init, err);
+	if (r < 0)
+		return r;
+	r = stow_shared_enter(root, container->id, &init, NULL, err);
+	return r < 0 ? r : 0;
+}
+
+/* memory-policy other than bind is the runtime's work, and is never silently left undone. */
+static int check_memory_policy(const struct hook_run *run, struct json_object *config_json,
+			       struct stow_err *err)
+{
+	const char *wanted = hook_memory_policy_mode(run->request.memory_policy);
+	const char *given = hook_config_memory_policy(config_json);
+
+	if (!wanted || (given && strcmp(wanted, given) == 0))
+		return 0;
+	return stow_err_set(err, ENOTSUP,
+			    STOW_ANNOTATION_PREFIX
+			    "memory-policy: \"%s\" needs the precreate hook and a runtime whose "
+			    "`features` name linux.memoryPolicy; \"bind\" works everywhere",
+			    stow_memory_policy_name(run->request.memory_policy));
+}
+
+/* scope=pod: the requests of the pod's other containers, as far as annotations name them. */
+static int read_members(const struct hook_container *container, const struct hook_run *run,
+			struct stow_member *members, size_t max, size_t *ret_n,
+			struct stow_err *err)
+{
+	const char *names[64];
+	size_t n, k = 0;
+
+	*ret_n = 0;
+	if (run->request.scope != STOW_SCOPE_POD)
+		return 0;
+	n = stow_request_members(container->annotations, container->n_annotations, names,
+				 STOW_ARRAY_SIZE(names));
+	for (size_t i = 0; i < n && k < max; i++) {
+		struct stow_member *m = &members[k];
+		int r;
+
+		if ((container->name && strcmp(names[i], container->name) == 0) ||
+		    strlen(names[i]) >= sizeof(m->name))
+			continue;
+		r = parse_request(container, names[i], run->config, &m->request, err);
+		if (r == 0)
+			continue;
+		if (r > 0)
+			r = stow_request_complete(&m->request, &(struct stow_limits){ 0 }, false,
+						  err);
+		if (r < 0)
+			return r;
+		strcpy(m->name, names[i]);
+		k++;
+	}
+	*ret_n = k;
+	return 0;
+}
+
+/* mode: observe. Says what would be done. */
+static int observe(struct hook_run *run, const struct hook_container *container,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	char text[1200], cpus[256], nodes[128];
+	struct stow_err why = { 0 };
+	int r;
+
+	(void)stow_ledger_open(run->root, false, &run->ledger, NULL);
+	run->context.ledger = run->ledger;
+	r = stow_grant_plan(&run->context, &run->subject, &run->request, &plan, &refusal, &why);
+	if (r == 0)
+		snprintf(text, sizeof(text), "would be placed on CPUs %s, nodes %s: %s",
+			 stow_idset_format(&plan->cpus, cpus, sizeof(cpus)),
+			 stow_idset_format(&plan->nodes, nodes, sizeof(nodes)), plan->reason);
+	else if (refusal && hook_refuse(container, refusal, &why))
+		snprintf(text, sizeof(text), "would be refused: %s", why.msg);
+	else
+		snprintf(text, sizeof(text), "would be refused: %s", why.msg);
+	hook_audit(run, "observed", NULL, text, true);
+	return 0;
+}
+
+static int place(struct hook_run *run, const struct hook_container *container,
+		 struct json_object *config_json, struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_free_ struct stow_member *members = calloc(32, sizeof(*members));
+	size_t n_members;
+	int r;
+
+	if (!members)
+		return stow_err_sys(err, ENOMEM, "placing");
+	r = check_memory_policy(run, config_json, err);
+	if (r == 0)
+		r = read_members(container, run, members, 32, &n_members, err);
+	if (r == 0)
+		r = stow_life_read(run->root, container->pid, &run->subject.init, err);
+	if (r == 0)
+		r = stow_cgroup_of_pid(run->root, container->pid, &cgroup, err);
+	if (r < 0)
+		return r;
+	run->subject.cgroup = cgroup;
+	if (run->config->mode == STOW_MODE_OBSERVE)
+		return observe(run, container, err);
+	r = hook_run_open_ledger(run, err);
+	if (r == 0)
+		r = stow_grant_reserve(&run->context, &run->subject, &run->request, members,
+				       n_members, &record, &refusal, err);
+	if (refusal && r == -ENOSPC)
+		return hook_refuse(container, refusal, err);
+	if (r < 0 || record->state == STOW_STATE_ACTIVE)
+		return r;
+	r = stow_grant_enact(&run->context, record, &run->request, !run->limits.memory, cgroup,
+			     err);
+	if (r < 0) {
+		(void)stow_grant_undo(&run->context, record, cgroup, "undone", err ? err->msg : "",
+				      NULL);
+		return r;
+	}
+	hook_audit(run, "placed", record, record->reason, false);
+	return 0;
+}
+
+static int apply_annotated(struct stow_root *root, const struct hook_container *container,
+			   struct stow_err *err)
+{
+	_cleanup_(hook_run_done) struct hook_run run = { 0 };
+	struct json_object *config_json = NULL;
+	struct stow_err why = { 0 };
+	int r;
+
+	r = hook_open_config(root, container->bundle, &config_json, &why);
+	if (r == 0)
+		r = hook_run_begin(root, container, config_json, &run, &why);
+	if (r == 0) { /* annotations, but none for this container of the pod */
+		json_object_put(config_json);
+		return enter_other(root, container, err);
+	}
+	if (r > 0)
+		r = place(&run, container, config_json, &why);
+	json_object_put(config_json);
+	if (r >= 0)
+		return 0;
+	run.root = root;
+	run.subject.id = container->id;
+	if (run.context.config && run.request.on_failure == STOW_ON_FAILURE_IGNORE) {
+		hook_audit(&run, "ignored", NULL, why.msg, true);
+		fprintf(stderr, "numastow: %s starts unplaced: %s\n", container->id, why.msg);
+		return enter_other(root, container, err);
+	}
+	hook_audit(&run, "refused", NULL, why.msg, true);
+	(void)stow_root_unlink(root, NULL, STOW_OTHERS_DIR "/%s", container->id);
+	return stow_err_set(err, -r, "%s", why.msg);
+}
+
+static int apply(struct stow_root *root, const struct hook_container *container,
+		 struct stow_err *err)
+{
+	if (stow_root_exists(root, "%s", HOOK_DISABLED_PATH) == 1)
+		return 0;
+	if (container->annotated && !container->sandbox)
+		return apply_annotated(root, container, err);
+	return enter_other(root, container, err);
+}
+
+/* --- release ------------------------------------------------------------------------------- */
+
+/* poststop. What has not provably ended stays: a late poststop must not take the grant of the next
+ * container of that name. */
+static int release(struct stow_root *root, const struct hook_container *container,
+		   struct stow_err *err)
+{
+	_cleanup_(hook_run_done) struct hook_run run = { .root = root,
+							 .subject.id = container->id };
+	int r;
+
+	r = stow_shared_leave(root, container->id, err);
+	if (r != 0 && !container->annotated)
+		return r < 0 ? r : 0;
+	r = stow_ledger_open(root, false, &run.ledger, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	run.context.root = root;
+	run.context.ledger = run.ledger;
+	r = stow_grant_release(&run.context, container->id, err);
+	if (r > 0)
+		hook_audit(&run, "released", NULL, "its container ended", false);
+	return r < 0 ? r : 0;
+}
+
+int stow_hook_run(struct stow_root *root, enum hook_command command, int in, int out,
+		  struct stow_err *err)
+{
+	_cleanup_(hook_container_done) struct hook_container container = { 0 };
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (command == HOOK_PRECREATE)
+		return hook_precreate(root, in, out, err);
+	r = hook_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
+	if (r == 0)
+		r = hook_parse_state(text, len, &container, err);
+	if (r < 0)
+		return r;
+	return command == HOOK_APPLY ? apply(root, &container, err)
+				     : release(root, &container, err);
+}

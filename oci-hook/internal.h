@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the hook's commands share. */
+
+#include "grant/grant.h"
+#include "oci-hook/state.h"
+
+/* One run of the hook for one annotated container. */
+struct hook_run {
+	struct stow_root *root;
+	struct stow_config *config;
+	struct stow_ledger *ledger; /* NULL until it is needed */
+	struct stow_grant_context context;
+	struct stow_subject subject;
+	struct stow_request request;
+	struct stow_limits limits;
+};
+
+/* Reads the administrator's configuration and the request: annotations, completed from config.json.
+ * Returns 1 when the container asks for anything, 0 when no annotation is for it. */
+int hook_run_begin(struct stow_root *root, const struct hook_container *container,
+		   struct json_object *config_json, struct hook_run *run, struct stow_err *err);
+int hook_run_open_ledger(struct hook_run *run, struct stow_err *err);
+void hook_run_done(struct hook_run *run);
+
+/* One line in the journal, and with a ledger one in the history: every change, every refusal. */
+void hook_audit(struct hook_run *run, const char *kind, const struct stow_record *record,
+		const char *text, bool history);
+
+/* Puts a refusal into `err`: `cannot place "web": ...; ...`. Returns -ENOSPC. */
+int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
+		struct stow_err *err);
+
+/* precreate.c */
+int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err);
+/* The kernel's name of the policy ("MPOL_INTERLEAVE"), NULL for bind, which cpuset.mems does. */
+const char *hook_memory_policy_mode(enum stow_memory_policy policy);

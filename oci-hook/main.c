@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "oci-hook/hook.h"
+
+static const char help[] =
+	"usage: numastow-hook apply|release|precreate < STATE\n"
+	"\n"
+	"The OCI hook of numastow; container runtimes start it.\n"
+	"  apply      createRuntime or prestart: place the container on NUMA nodes\n"
+	"  release    poststop: give back what it had\n"
+	"  precreate  Podman: set its place aside; config.json in, config.json out\n"
+	"  --help, --version\n"
+	"\n"
+	"The container's annotations say what it needs: numastow-annotations(7).\n";
+
+int main(int argc, char **argv)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+	enum hook_command command;
+	struct stow_err err = { 0 };
+	int r;
+
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return fputs(help, stdout) < 0;
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return printf("numastow-hook %s\n", STOW_VERSION) < 0;
+	if (argc != 2) {
+		fputs(help, stderr);
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error, not a death */
+	r = hook_command_parse(argv[1], &command, &err);
+	if (r == 0)
+		r = stow_root_open("/", &root, &err);
+	if (r == 0)
+		r = stow_hook_run(root, command, STDIN_FILENO, STDOUT_FILENO, &err);
+	if (r < 0)
+		fprintf(stderr, "numastow: %s\n", err.msg);
+	return r < 0;
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Podman's precreate: config.json comes in, config.json goes out, before there is a process. The
+ * place is set aside as a lease, and what only the runtime can do is written into the
+ * configuration. Podman wants the configuration back in every case.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "oci-hook/hook.h"
+#include "oci-hook/internal.h"
+
+#define FEATURES_MAX	    (1U << 20)
+#define FEATURES_TIMEOUT_MS 2000
+
+const char *hook_memory_policy_mode(enum stow_memory_policy policy)
+{
+	switch (policy) {
+	case STOW_MEMORY_PREFERRED:
+		return "MPOL_PREFERRED";
+	case STOW_MEMORY_INTERLEAVE:
+		return "MPOL_INTERLEAVE";
+	case STOW_MEMORY_LOCAL:
+		return "MPOL_LOCAL";
+	case STOW_MEMORY_BIND:
+		break;
+	}
+	return NULL;
+}
+
+static int write_all(int fd, const char *text, size_t len, struct stow_err *err)
+{
+	while (len) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return stow_err_sys(err, errno, "writing config.json");
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* --- what the runtime can do --------------------------------------------------------------- */
+
+/* Reads until the end or the deadline; the length, or -errno. */
+static ssize_t read_until(int fd, char *buf, size_t size, int timeout_ms)
+{
+	struct timespec start, now;
+	size_t len = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (len < size - 1) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		long spent;
+		ssize_t n;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		spent = (now.tv_sec - start.tv_sec) * 1000 +
+			(now.tv_nsec - start.tv_nsec) / 1000000;
+		if (spent >= timeout_ms || poll(&p, 1, timeout_ms - (int)spent) == 0)
+			return -ETIMEDOUT;
+		n = read(fd, buf + len, size - 1 - len);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			break;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	buf[len] = '\0';
+	return (ssize_t)len;
+}
+
+/* Runs `RUNTIME features` and returns what it prints; NULL when it does not know the command. */
+static char *runtime_features(const char *runtime)
+{
+	char *argv[] = { (char *)runtime, (char *)"features", NULL };
+	char *environment[] = { (char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	_cleanup_free_ char *text = malloc(FEATURES_MAX);
+	posix_spawn_file_actions_t actions;
+	int fds[2], status = -1;
+	ssize_t n = -1;
+	pid_t pid;
+
+	if (!text || pipe2(fds, O_CLOEXEC) < 0)
+		return NULL;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (posix_spawn(&pid, runtime, &actions, NULL, argv, environment) == 0) {
+		close(fds[1]);
+		fds[1] = -1;
+		n = read_until(fds[0], text, FEATURES_MAX, FEATURES_TIMEOUT_MS);
+		if (n < 0)
+			kill(pid, SIGKILL);
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	close(fds[0]);
+	if (fds[1] >= 0)
+		close(fds[1]);
+	if (n < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return NULL;
+	return STOW_TAKE_PTR(text);
+}
+
+/* features.md, "linux.memoryPolicy.modes": the modes that the runtime knows. */
+static bool runtime_knows(const char *runtime, const char *mode)
+{
+	_cleanup_free_ char *text = runtime_features(runtime);
+	struct json_object *features, *o;
+	bool known = false;
+
+	features = text ? json_tokener_parse(text) : NULL;
+	if (features && json_object_object_get_ex(features, "linux", &o) &&
+	    json_object_object_get_ex(o, "memoryPolicy", &o) &&
+	    json_object_object_get_ex(o, "modes", &o) && json_object_is_type(o, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(o); i++) {
+			const char *m = json_object_get_string(json_object_array_get_idx(o, i));
+
+			known |= m && strcmp(m, mode) == 0;
+		}
+	json_object_put(features);
+	return known;
+}
+
+/* Podman does not say which runtime it will start: all that are configured, or found in the usual
+ * places, must know the mode. */
+static int check_runtimes(const struct stow_config *config, const struct stow_request *request,
+			  struct stow_err *err)
+{
+	static const char *const usual[] = { "/usr/bin/crun", "/usr/bin/runc", "/usr/sbin/runc",
+					     NULL };
+	const char *mode = hook_memory_policy_mode(request->memory_policy);
+	const char *const *list = config->runtimes ? (const char *const *)config->runtimes : usual;
+	bool any = false;
+
+	for (; *list; list++) {
+		if (access(*list, X_OK) < 0)
+			continue;
+		if (!runtime_knows(*list, mode))
+			return stow_err_set(
+				err, ENOTSUP,
+				STOW_ANNOTATION_PREFIX
+				"memory-policy: \"%s\": %s does not know "
+				"linux.memoryPolicy mode %s (see `%s features`); \"bind\" "
+				"works everywhere",
+				stow_memory_policy_name(request->memory_policy), *list, mode,
+				*list);
+		any = true;
+	}
+	return any ? 0
+		   : stow_err_set(err, ENOTSUP,
+				  STOW_ANNOTATION_PREFIX
+				  "memory-policy: \"%s\": no runtime found that knows "
+				  "linux.memoryPolicy; \"bind\" works everywhere",
+				  stow_memory_policy_name(request->memory_policy));
+}
+
+/* --- the edit ------------------------------------------------------------------------------ */
+
+static int set_memory_policy(struct json_object *config_json, const struct stow_record *record,
+			     const struct stow_request *request, struct stow_err *err)
+{
+	struct json_object *policy = json_object_new_object(), *flags, *linux_ = NULL;
+	struct stow_idset nodes = { 0 };
+	char list[1024];
+
+	if (!policy || !json_object_object_get_ex(config_json, "linux", &linux_))
+		return stow_err_sys(err, ENOMEM, "editing config.json");
+	for (size_t i = 0; i < record->n_shares; i++)
+		stow_idset_add(&nodes, record->shares[i].node);
+	json_object_object_add(
+		policy, "mode",
+		json_object_new_string(hook_memory_policy_mode(request->memory_policy)));
+	if (request->memory_policy != STOW_MEMORY_LOCAL) {
+		stow_idset_format(&nodes, list, sizeof(list));
+		json_object_object_add(policy, "nodes", json_object_new_string(list));
+		/* cpuset.mems is set later, by apply: the numbers must keep their meaning then. */
+		flags = json_object_new_array();
+		json_object_array_add(flags, json_object_new_string("MPOL_F_STATIC_NODES"));
+		json_object_object_add(policy, "flags", flags);
+	}
+	json_object_object_add(linux_, "memoryPolicy", policy);
+	return 0;
+}
+
+static int lease(struct hook_run *run, const struct hook_container *container, bool *ret_edited,
+		 struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	bool policy = run->request.memory_policy != STOW_MEMORY_BIND;
+	int r;
+
+	if (policy) {
+		r = check_runtimes(run->config, &run->request, err);
+		if (r < 0)
+			return r;
+	}
+	if (run->config->mode == STOW_MODE_OBSERVE)
+		return 0;
+	r = hook_run_open_ledger(run, err);
+	if (r == 0)
+		r = stow_grant_reserve(&run->context, &run->subject, &run->request, NULL, 0,
+				       &record, &refusal, err);
+	if (refusal && r == -ENOSPC)
+		return hook_refuse(container, refusal, err);
+	if (r == 0 && policy) {
+		r = set_memory_policy(container->json, record, &run->request, err);
+		*ret_edited = r == 0;
+	}
+	if (r == 0)
+		hook_audit(run, "leased", record, record->reason, true);
+	return r;
+}
+
+static int precreate_annotated(struct stow_root *root, const struct hook_container *container,
+			       bool *ret_edited, struct stow_err *err)
+{
+	_cleanup_(hook_run_done) struct hook_run run = { 0 };
+	struct stow_err why = { 0 };
+	int r;
+
+	r = hook_run_begin(root, container, container->json, &run, &why);
+	/* Places of a whole pod are set aside when its first container has a process. */
+	if (r > 0 && run.request.scope == STOW_SCOPE_POD)
+		r = 0;
+	if (r > 0)
+		r = lease(&run, container, ret_edited, &why);
+	if (r >= 0)
+		return 0;
+	run.root = root;
+	run.subject.id = container->id;
+	if (run.context.config && run.request.on_failure == STOW_ON_FAILURE_IGNORE &&
+	    run.request.memory_policy == STOW_MEMORY_BIND)
+		return 0; /* apply will say so */
+	hook_audit(&run, "refused", NULL, why.msg, true);
+	return stow_err_set(err, -r, "%s", why.msg);
+}
+
+int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err)
+{
+	_cleanup_(hook_container_done) struct hook_container container = { 0 };
+	_cleanup_free_ char *text = NULL;
+	bool edited = false;
+	const char *json;
+	size_t len;
+	int r;
+
+	r = hook_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+			  err);
+	if (r < 0)
+		return r;
+	if (stow_root_exists(root, "%s", HOOK_DISABLED_PATH) == 1)
+		return write_all(out, text, len, err);
+	r = hook_parse_config(text, len, &container, err);
+	if (r == 0 && container.annotated && !container.sandbox)
+		r = precreate_annotated(root, &container, &edited, err);
+	if (r < 0)
+		return r;
+	if (!edited) /* to the byte */
+		return write_all(out, text, len, err);
+	json = json_object_to_json_string_ext(container.json, JSON_C_TO_STRING_NOSLASHESCAPE);
+	return write_all(out, json, strlen(json), err);
+}

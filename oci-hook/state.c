@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oci-hook/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+static void json_put_ptr(struct json_object **o)
+{
+	json_object_put(*o);
+}
+
+static void tokener_free_ptr(struct json_tokener **t)
+{
+	if (*t)
+		json_tokener_free(*t);
+}
+
+int hook_read_all(int fd, size_t max, const char *what, char **ret_text, size_t *ret_len,
+		  struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 16384, len = 0;
+
+	for (;;) {
+		char *grown = realloc(text, size);
+		ssize_t n;
+
+		if (!grown)
+			return stow_err_sys(err, ENOMEM, "reading %s", what);
+		text = grown;
+		n = read(fd, text + len, size - len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return stow_err_sys(err, errno, "reading %s", what);
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return stow_err_set(err, E2BIG, "%s is longer than %zu bytes", what, max);
+		if (len + 1 == size)
+			size *= 2;
+	}
+	text[len] = '\0';
+	*ret_text = STOW_TAKE_PTR(text);
+	*ret_len = len;
+	return 0;
+}
+
+static int parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
+		      struct stow_err *err)
+{
+	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
+	_cleanup_(json_put_ptr) struct json_object *json = NULL;
+	size_t end;
+
+	if (!tokener || len > INT32_MAX)
+		return stow_err_sys(err, ENOMEM, "%s", what);
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* With its terminator, so that the tokener knows where the text ends. */
+	json = json_tokener_parse_ex(tokener, text, (int)len + 1);
+	end = json_tokener_get_parse_end(tokener);
+	if (!json && json_tokener_get_error(tokener) != json_tokener_success)
+		return stow_err_set(err, EINVAL, "%s is not JSON: %s at byte %zu", what,
+				    json_tokener_error_desc(json_tokener_get_error(tokener)), end);
+	while (end < len && strchr(" \t\r\n", text[end]))
+		end++;
+	if (end < len)
+		return stow_err_set(err, EINVAL, "%s is not JSON: more text at byte %zu", what,
+				    end);
+	if (!json_object_is_type(json, json_type_object))
+		return stow_err_set(err, EINVAL, "%s is not a JSON object", what);
+	*ret = STOW_TAKE_PTR(json);
+	return 0;
+}
+
+/* The member `key` when it has that type; NULL when it is missing or of another. */
+static struct json_object *member(struct json_object *o, const char *key, enum json_type type)
+{
+	struct json_object *v = NULL;
+
+	if (!o || !json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, type))
+		return NULL;
+	return v;
+}
+
+static const char *text_member(struct json_object *o, const char *key)
+{
+	struct json_object *v = member(o, key, json_type_string);
+
+	/* A NUL within would hide the rest from every check. */
+	if (!v || strlen(json_object_get_string(v)) != (size_t)json_object_get_string_len(v))
+		return NULL;
+	return json_object_get_string(v);
+}
+
+/* A name that is safe as one component of a path and in a message. */
+static bool is_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || len > STOW_NAME_MAX || name[0] == '.' || name[0] == '-')
+		return false;
+	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-") ==
+	       len;
+}
+
+static int check_name(const char *key, const char *value, struct stow_err *err)
+{
+	if (!value || is_name(value))
+		return 0;
+	return stow_err_set(err, EINVAL,
+			    "%s: only letters, digits, '.', '_', '+' and '-' are valid, at most %d",
+			    key, STOW_NAME_MAX);
+}
+
+/* The first of the keys that is there, checked; the runtimes name the same thing differently. */
+static int pick(const struct hook_container *c, const char *const *keys, const char **ret,
+		struct stow_err *err)
+{
+	*ret = NULL;
+	for (; *keys && !*ret; keys++)
+		for (size_t i = 0; i < c->n_annotations && !*ret; i++)
+			if (strcmp(c->annotations[i].key, *keys) == 0) {
+				*ret = c->annotations[i].value;
+				if (check_name(*keys, *ret, err) < 0)
+					return -EINVAL;
+			}
+	return 0;
+}
+
+static int read_identity(struct hook_container *c, struct stow_err *err)
+{
+	static const char *const name[] = { "io.kubernetes.container.name",
+					    "io.kubernetes.cri.container-name", NULL };
+	static const char *const ns[] = { "io.kubernetes.pod.namespace",
+					  "io.kubernetes.cri.sandbox-namespace", NULL };
+	static const char *const pod[] = { "io.kubernetes.pod.name",
+					   "io.kubernetes.cri.sandbox-name", NULL };
+	static const char *const pod_id[] = { "io.kubernetes.pod.uid",
+					      "io.kubernetes.cri.sandbox-uid",
+					      "io.kubernetes.cri.sandbox-id",
+					      "io.kubernetes.cri-o.SandboxID", NULL };
+	static const char *const type[] = { "io.kubernetes.cri.container-type",
+					    "io.kubernetes.cri-o.ContainerType", NULL };
+	const char *kind;
+	int r;
+
+	r = pick(c, name, &c->name, err);
+	if (r == 0)
+		r = pick(c, ns, &c->ns, err);
+	if (r == 0)
+		r = pick(c, pod, &c->pod, err);
+	if (r == 0)
+		r = pick(c, pod_id, &c->pod_id, err);
+	if (r == 0)
+		r = pick(c, type, &kind, err);
+	if (r == 0)
+		c->sandbox = kind && strcmp(kind, "sandbox") == 0;
+	return r;
+}
+
+static int read_annotations(struct hook_container *c, struct stow_err *err)
+{
+	struct json_object *map = NULL;
+	size_t n = 0;
+
+	if (!json_object_object_get_ex(c->json, "annotations", &map) || !map)
+		return 0;
+	if (!json_object_is_type(map, json_type_object))
+		return stow_err_set(err, EINVAL, "annotations is not an object");
+	c->annotations =
+		calloc((size_t)json_object_object_length(map) + 1, sizeof(*c->annotations));
+	if (!c->annotations)
+		return stow_err_sys(err, ENOMEM, "annotations");
+	json_object_object_foreach(map, key, value) {
+		bool ours =
+			strncmp(key, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)) == 0;
+		const char *text =
+			json_object_is_type(value, json_type_string) ? text_member(map, key) : NULL;
+
+		if (!text && ours)
+			return stow_err_set(err, EINVAL, "annotation %.128s is not a plain string",
+					    key);
+		if (!text)
+			continue;
+		c->annotations[n].key = key;
+		c->annotations[n++].value = text;
+		c->annotated |= ours;
+	}
+	c->n_annotations = n;
+	return read_identity(c, err);
+}
+
+int hook_parse_state(const char *text, size_t len, struct hook_container *ret, struct stow_err *err)
+{
+	struct hook_container c = { 0 };
+	struct json_object *pid;
+	int r;
+
+	r = parse_json(text, len, "the OCI state on standard input", &c.json, err);
+	if (r < 0)
+		return r;
+	c.id = text_member(c.json, "id");
+	c.bundle = text_member(c.json, "bundle");
+	pid = member(c.json, "pid", json_type_int);
+	if (!c.id)
+		r = stow_err_set(err, EINVAL, "the OCI state has no id");
+	else if (check_name("the OCI state's id", c.id, err) < 0)
+		r = -EINVAL;
+	else if (pid && (json_object_get_int64(pid) < 0 || json_object_get_int64(pid) > INT32_MAX))
+		r = stow_err_set(err, EINVAL, "the OCI state's pid is out of range");
+	else
+		r = read_annotations(&c, err);
+	if (r < 0) {
+		hook_container_done(&c);
+		return r;
+	}
+	c.pid = pid ? (pid_t)json_object_get_int64(pid) : 0;
+	*ret = c;
+	return 0;
+}
+
+/* "machine.slice:libpod:ID" (systemd), "/libpod_parent/libpod-ID" (cgroupfs): the ID. */
+static const char *id_of_cgroups_path(const char *path)
+{
+	static const char *const prefixes[] = { "libpod-", "crio-", "cri-containerd-", "docker-" };
+	const char *colon = strrchr(path, ':'), *slash = strrchr(path, '/');
+	const char *id = colon ? colon + 1 : slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(prefixes) && !colon; i++)
+		if (strncmp(id, prefixes[i], strlen(prefixes[i])) == 0)
+			return id + strlen(prefixes[i]);
+	return id;
+}
+
+int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
+		      struct stow_err *err)
+{
+	struct hook_container c = { 0 };
+	const char *path;
+	int r;
+
+	r = parse_json(text, len, "the config.json on standard input", &c.json, err);
+	if (r < 0)
+		return r;
+	r = read_annotations(&c, err);
+	path = text_member(member(c.json, "linux", json_type_object), "cgroupsPath");
+	if (path)
+		c.id = id_of_cgroups_path(path);
+	if (r == 0 && c.annotated && !c.id)
+		r = stow_err_set(err, ENOENT, "config.json has no linux.cgroupsPath");
+	if (r == 0 && c.annotated)
+		r = check_name("the end of linux.cgroupsPath", c.id, err);
+	if (r < 0) {
+		hook_container_done(&c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void hook_container_done(struct hook_container *container)
+{
+	free(container->annotations);
+	json_object_put(container->json);
+	memset(container, 0, sizeof(*container));
+}
+
+int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,
+		     struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+	size_t len;
+	int r;
+
+	if (!bundle || bundle[0] != '/')
+		return stow_err_set(err, EINVAL, "the OCI state has no absolute bundle path");
+	/* O_NONBLOCK: a FIFO in the file's place must not hold us. */
+	fd = stow_root_openat(root, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, err, "%s/config.json",
+			      bundle);
+	if (fd == -ELOOP)
+		return stow_err_set(err, ELOOP, "%s/config.json is a symbolic link", bundle);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return stow_err_set(err, EINVAL, "%s/config.json is not a regular file", bundle);
+	r = hook_read_all(fd, HOOK_CONFIG_MAX, "config.json", &text, &len, err);
+	return r < 0 ? r : parse_json(text, len, "config.json", ret_config, err);
+}
+
+/* A limit: absent, null and -1 ("unlimited") are 0. */
+static uint64_t positive(struct json_object *o, const char *key)
+{
+	struct json_object *v = member(o, key, json_type_int);
+	int64_t n = v ? json_object_get_int64(v) : 0;
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static int read_hugepage_limits(struct json_object *resources, struct stow_limits *limits,
+				struct stow_err *err)
+{
+	struct json_object *list = member(resources, "hugepageLimits", json_type_array);
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *item = json_object_array_get_idx(list, i);
+		const char *page = text_member(item, "pageSize");
+		uint64_t size, bytes = positive(item, "limit");
+		int r;
+
+		if (!page)
+			return stow_err_set(err, EINVAL, "hugepageLimits without a pageSize");
+		r = stow_parse_pagesize(page, &size, err);
+		if (r < 0)
+			return stow_err_wrap(err, r, "config.json: hugepageLimits");
+		if (bytes < size || limits->n_pages == STOW_POOLS_MAX)
+			continue;
+		limits->pages[limits->n_pages].size = size;
+		limits->pages[limits->n_pages++].count = bytes / size;
+	}
+	return 0;
+}
+
+int hook_config_limits(struct json_object *config, struct stow_limits *ret, struct stow_err *err)
+{
+	struct json_object *resources =
+		member(member(config, "linux", json_type_object), "resources", json_type_object);
+	struct json_object *cpu = member(resources, "cpu", json_type_object);
+	uint64_t quota = positive(cpu, "quota"), period = positive(cpu, "period");
+	uint64_t memory = positive(member(resources, "memory", json_type_object), "limit");
+	struct stow_limits limits = { 0 };
+	int r;
+
+	if (quota && !period)
+		period = 100000; /* the kernel's default, in microseconds */
+	if (quota)
+		limits.cpus = (uint32_t)((quota - 1) / period + 1 < STOW_CPUS_MAX
+						 ? (quota - 1) / period + 1
+						 : STOW_CPUS_MAX);
+	/* Runtimes write "no limit" as the largest number, too. */
+	limits.memory = memory < (UINT64_C(1) << 62) ? memory : 0;
+	r = read_hugepage_limits(resources, &limits, err);
+	if (r == 0)
+		*ret = limits;
+	return r;
+}
+
+const char *hook_config_memory_policy(struct json_object *config)
+{
+	return text_member(member(member(config, "linux", json_type_object), "memoryPolicy",
+				  json_type_object),
+			   "mode");
+}
