@@ -235,7 +235,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_free_ struct stow_member *members = calloc(32, sizeof(*members));
-	size_t n_members;
+	size_t n_members = 0;
 	int r;
 
 	if (!members)
