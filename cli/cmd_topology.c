@@ -27,6 +27,18 @@ void topology_given(const struct stow_usage *usage, const struct stow_node *node
 	*ret = given;
 }
 
+static int by_cpu_id(const void *id, const void *cpu)
+{
+	return *(const int *)id - ((const struct stow_cpu *)cpu)->id;
+}
+
+static const struct stow_cpu *find_cpu(const struct stow_topology *topology, int id)
+{
+	return topology->n_cpus ? bsearch(&id, topology->cpus, topology->n_cpus,
+					  sizeof(*topology->cpus), by_cpu_id)
+				: NULL;
+}
+
 static int level_of(const struct stow_cpu *cpu, enum topology_level level)
 {
 	return level == TOPOLOGY_CORE ? cpu->core : level == TOPOLOGY_LLC ? cpu->llc : cpu->package;
@@ -35,25 +47,27 @@ static int level_of(const struct stow_cpu *cpu, enum topology_level level)
 int topology_groups(const struct stow_topology *topology, const struct stow_idset *cpus,
 		    enum topology_level level, struct stow_idset **ret)
 {
-	_cleanup_free_ int *slot = NULL; /* by the level's number; 0: none yet */
+	_cleanup_free_ int *slot = NULL; /* by the level's number, from 1; 0: none yet */
 	struct stow_idset *groups;
 	int n = 0;
 
 	slot = calloc(topology->n_cpus + 1, sizeof(*slot));
-	groups = calloc(stow_idset_count(cpus) + 1, sizeof(*groups));
-	if (!slot || !groups) {
-		free(groups);
+	if (!slot)
 		return -ENOMEM;
-	}
-	for (size_t i = 0; i < topology->n_cpus; i++) {
-		const struct stow_cpu *cpu = &topology->cpus[i];
-		int number = level_of(cpu, level);
+	STOW_IDSET_FOR(id, cpus) {
+		const struct stow_cpu *cpu = find_cpu(topology, id);
 
-		if (!stow_idset_has(cpus, cpu->id))
-			continue;
-		if (!slot[number])
-			slot[number] = ++n;
-		stow_idset_add(&groups[slot[number] - 1], cpu->id);
+		if (cpu && !slot[level_of(cpu, level)])
+			slot[level_of(cpu, level)] = ++n;
+	}
+	groups = calloc((size_t)n + 1, sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	STOW_IDSET_FOR(id, cpus) {
+		const struct stow_cpu *cpu = find_cpu(topology, id);
+
+		if (cpu)
+			stow_idset_add(&groups[slot[level_of(cpu, level)] - 1], id);
 	}
 	*ret = groups;
 	return n;

@@ -31,19 +31,19 @@ static int parse_mask(const char *text, struct stow_idset *ret)
 		return -EINVAL;
 	for (size_t i = len; i-- > 0;) {
 		char c = text[i];
-		int digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+		uint64_t digit;
 
 		if (c == ',')
 			continue;
+		bit += 4;
+		if (c == '0') /* most are */
+			continue;
 		if (!isxdigit((unsigned char)c))
 			return -EINVAL;
-		for (int b = 0; b < 4; b++)
-			if (digit >> b & 1) {
-				if (bit + b >= STOW_IDSET_MAX)
-					return -ERANGE;
-				stow_idset_add(&set, bit + b);
-			}
-		bit += 4;
+		if (bit > STOW_IDSET_MAX)
+			return -ERANGE;
+		digit = (uint64_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+		set.bits[(bit - 4) / 64] |= digit << ((bit - 4) % 64);
 	}
 	*ret = set;
 	return 0;
@@ -77,6 +77,7 @@ struct cpu_reader {
 	struct siblings_file cores;
 	struct siblings_file packages;
 	int n_cores, n_llcs, n_packages;
+	bool no_caches; /* the kernel describes none on this machine */
 };
 
 static bool read_siblings(struct cpu_reader *r, struct siblings_file *file, int cpu,
@@ -187,9 +188,13 @@ static bool read_last_cache(struct cpu_reader *r, int cpu, struct stow_idset *re
 	struct stow_idset indices;
 	char dir[64], type[32];
 
+	if (r->no_caches)
+		return false;
 	snprintf(dir, sizeof(dir), "/sys/devices/system/cpu/cpu%d/cache", cpu);
 	if (stow_root_list_ids(r->root, dir, "index", &indices, NULL) < 0)
 		return false;
+	/* Caches are described for all CPUs or for none: the first one tells. */
+	r->no_caches = r->n_llcs == 0 && stow_idset_empty(&indices);
 	for (int i = 31; i >= 0; i--) {
 		if (!stow_idset_has(&indices, i))
 			continue;
@@ -264,6 +269,7 @@ static int read_cpus(struct stow_root *root, struct stow_topology *t, struct sto
 static int read_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
 {
 	struct stow_idset present;
+	int missing = 0;
 	int r = stow_root_read_idset(root, ret, err, "/sys/devices/system/cpu/online");
 
 	if (r != -ENOENT)
@@ -275,11 +281,14 @@ static int read_online_cpus(struct stow_root *root, struct stow_idset *ret, stru
 	*ret = present;
 	STOW_IDSET_FOR(id, &present) {
 		uint64_t online;
+		int res = stow_root_read_u64(root, &online, NULL,
+					     "/sys/devices/system/cpu/cpu%d/online", id);
 
-		if (stow_root_read_u64(root, &online, NULL, "/sys/devices/system/cpu/cpu%d/online",
-				       id) == 0 &&
-		    online == 0)
+		if (res == 0 && online == 0)
 			stow_idset_del(ret, id);
+		/* The boot CPU may have none; without a second one, no CPU can go offline. */
+		if (res == -ENOENT && missing++)
+			break;
 	}
 	return 0;
 }
@@ -293,15 +302,19 @@ static int read_online_nodes(struct stow_root *root, struct stow_idset *ret, str
 	return r;
 }
 
-static void read_node_cpus(struct stow_root *root, struct stow_node *node)
+/* `lists` is cleared when the kernel turns out to have masks only (before Linux 2.6.26). */
+static void read_node_cpus(struct stow_root *root, struct stow_node *node, bool *lists)
 {
 	char path[64];
 
-	if (stow_root_read_idset(root, &node->cpus, NULL, "/sys/devices/system/node/node%d/cpulist",
+	if (*lists &&
+	    stow_root_read_idset(root, &node->cpus, NULL, "/sys/devices/system/node/node%d/cpulist",
 				 node->id) == 0)
 		return;
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpumap", node->id);
-	if (read_mask(root, &node->cpus, path) < 0)
+	if (read_mask(root, &node->cpus, path) == 0)
+		*lists = false;
+	else
 		node->cpus = (struct stow_idset){ 0 };
 }
 
@@ -392,7 +405,7 @@ static int read_available(struct stow_root *root, struct stow_topology *t, struc
 	struct stow_zoneinfo info = { 0 };
 	int r = stow_zoneinfo_read(root, &info, err);
 
-	if (r == -ENOENT)
+	if (r == -ENOENT || r == -EACCES)
 		return 0; /* what is free stands for it */
 	if (r < 0)
 		return r;
@@ -481,6 +494,7 @@ static int read_distances(struct stow_root *root, struct stow_topology *t, struc
 static int read_nodes(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
 {
 	struct stow_idset ids;
+	bool lists = true;
 	int r = read_online_nodes(root, &ids, err);
 
 	if (r < 0)
@@ -496,7 +510,7 @@ static int read_nodes(struct stow_root *root, struct stow_topology *t, struct st
 
 		node->id = id;
 		if (t->numa)
-			read_node_cpus(root, node);
+			read_node_cpus(root, node, &lists);
 	}
 	settle_cpus(root, t);
 	return read_memory(root, t, err);
