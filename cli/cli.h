@@ -34,3 +34,8 @@ int cli_bad_usage(const char *name);
 int cli_finish(int code);
 
 int cmd_topology(int argc, char **argv);
+int cmd_ledger(int argc, char **argv);
+int cmd_why(int argc, char **argv);
+int cmd_release(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
+int cmd_restore(int argc, char **argv);

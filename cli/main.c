@@ -11,6 +11,11 @@
 static const struct cli_command commands[] = {
 	{ "topology", "[--json] [--sysroot DIR]",
 	  "Show the machine's NUMA nodes and what they have", cmd_topology },
+	{ "ledger", "[--json]", "Show what is given to which container", cmd_ledger },
+	{ "why", "[--json] ID", "Show why a container was placed or refused", cmd_why },
+	{ "release", "ID", "Take a container's grant back", cmd_release },
+	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
+	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
 };
 
 static void print_help(void)

@@ -27,3 +27,7 @@ int stow_restore(const struct stow_grant_context *context, const struct stow_rec
 /* Undoes every placement, and gives the containers without annotations their CPU sets back. Returns
  * the number of grants undone. */
 int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err);
+
+/* Enters the owners of exclusive CPUs into a new, empty ledger, as the cgroups show them. Returns
+ * how many. */
+int stow_rebuild(const struct stow_grant_context *context, struct stow_err *err);

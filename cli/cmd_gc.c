@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow gc, release, restore: giving back. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/context.h"
+#include "grant/gc.h"
+
+static int gc(bool rebuild, bool quiet)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	struct stow_gc_result result;
+	struct stow_err err;
+	char aside[512];
+	int r;
+
+	r = cli_context_open(&context, NULL, false, &err);
+	if (r == -EUCLEAN && rebuild) {
+		_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+
+		r = stow_root_open("/", &root, &err);
+		if (r == 0)
+			r = stow_ledger_set_aside(root, aside, sizeof(aside), &err);
+		if (r < 0)
+			return cli_fail(&err);
+		printf("the damaged ledger is now %s\n", aside);
+		r = cli_context_open(&context, NULL, true, &err);
+		if (r == 0)
+			r = stow_rebuild(&context.grant, &err);
+		if (r >= 0)
+			printf("%d exclusive grants were found in the cgroups and entered again\n",
+			       r);
+	}
+	if (r < 0)
+		return cli_fail(&err);
+	if (!context.ledger) {
+		if (!quiet)
+			printf("there is no ledger: nothing was ever placed since boot\n");
+		return CLI_OK;
+	}
+	r = stow_gc(&context.grant, &result, &err);
+	if (!quiet || result.expired + result.undone + result.reclaimed + result.pages)
+		printf("%zu grants reclaimed, %zu undone, %zu leases expired, %" PRIu64
+		       " hugepages returned\n",
+		       result.reclaimed, result.undone, result.expired, result.pages);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_gc(int argc, char **argv)
+{
+	static const struct option options[] = { { "rebuild", no_argument, NULL, 'r' },
+						 { "quiet", no_argument, NULL, 'q' },
+						 { "help", no_argument, NULL, 'h' },
+						 { 0 } };
+	bool rebuild = false, quiet = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "rqh", options, NULL)) != -1) {
+		switch (c) {
+		case 'r':
+			rebuild = true;
+			break;
+		case 'q':
+			quiet = true;
+			break;
+		case 'h':
+			cli_usage("gc", "[--quiet] [--rebuild]",
+				  "Reclaims what ended containers and killed hooks left behind.",
+				  "  -q, --quiet    say nothing when there was nothing to do\n"
+				  "  -r, --rebuild  set a damaged ledger aside and begin a new "
+				  "one\n");
+			return CLI_OK;
+		default:
+			return cli_bad_usage("gc");
+		}
+	}
+	return optind < argc ? cli_bad_usage("gc") : gc(rebuild, quiet);
+}
+
+/* Undoes every grant of one container, alive or not. */
+static int give_back(const char *id, const char *kind, const char *text)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	struct stow_record **records;
+	struct stow_err err;
+	size_t n;
+	int r;
+
+	r = cli_context_open(&context, NULL, false, &err);
+	if (r == 0)
+		r = cli_find_records(&context, id, &records, &n, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = stow_restore(&context.grant, records[i], kind, text, &err);
+		if (r == 0)
+			printf("%s: given back\n", records[i]->id);
+	}
+	stow_records_free(records, n);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_release(int argc, char **argv)
+{
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c != 'h')
+			return cli_bad_usage("release");
+		cli_usage("release", "ID",
+			  "Takes a container's grant back. A container that still runs gets the "
+			  "CPUs, "
+			  "nodes and limits that it had before.",
+			  "ID may be the beginning of a container's id.\n");
+		return CLI_OK;
+	}
+	if (optind + 1 != argc)
+		return cli_bad_usage("release");
+	return give_back(argv[optind], "released", "numastow release");
+}
+
+static int restore_all(void)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	struct stow_err err;
+	int r;
+
+	r = cli_context_open(&context, NULL, false, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	if (!context.ledger) {
+		printf("there is no ledger: nothing was ever placed since boot\n");
+		return CLI_OK;
+	}
+	r = stow_restore_all(&context.grant, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	printf("%d placements undone\n", r);
+	return CLI_OK;
+}
+
+int cmd_restore(int argc, char **argv)
+{
+	static const struct option options[] = { { "all", no_argument, NULL, 'a' },
+						 { "help", no_argument, NULL, 'h' },
+						 { 0 } };
+	bool all = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "ah", options, NULL)) != -1) {
+		switch (c) {
+		case 'a':
+			all = true;
+			break;
+		case 'h':
+			cli_usage(
+				"restore", "--all | ID",
+				"Undoes placements; containers that run keep running, on the CPUs, "
+				"nodes and limits that they had before.",
+				"  -a, --all  every container's\n"
+				"ID may be the beginning of a container's id.\n");
+			return CLI_OK;
+		default:
+			return cli_bad_usage("restore");
+		}
+	}
+	if (all ? optind < argc : optind + 1 != argc)
+		return cli_bad_usage("restore");
+	return all ? restore_all() : give_back(argv[optind], "restored", "numastow restore");
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/context.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+
+int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
+		     struct stow_err *err)
+{
+	int r;
+
+	memset(context, 0, sizeof(*context));
+	r = stow_root_open(sysroot ? sysroot : "/", &context->root, err);
+	if (r == 0)
+		r = stow_config_read(context->root, &context->config, err);
+	if (r == 0)
+		r = stow_ledger_open(context->root, create, &context->ledger, err);
+	if (r == -ENOENT && !create)
+		r = 0;
+	if (r == -EACCES && context->root->live && geteuid() != 0)
+		r = stow_err_set(err, EACCES,
+				 "the ledger of this machine can only be read by root");
+	if (r == 0 && context->root->live)
+		(void)stow_life_read(context->root, getpid(), &context->grant.self, NULL);
+	if (r < 0) {
+		cli_context_done(context);
+		return r;
+	}
+	context->grant.root = context->root;
+	context->grant.config = context->config;
+	context->grant.ledger = context->ledger;
+	return 0;
+}
+
+void cli_context_done(struct cli_context *context)
+{
+	stow_ledger_close(context->ledger);
+	stow_config_free(context->config);
+	stow_root_free(context->root);
+	memset(context, 0, sizeof(*context));
+}
+
+static void keep(struct stow_record **records, size_t *n, const char *id)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		if (strcmp(records[i]->id, id) == 0)
+			records[kept++] = records[i];
+		else
+			stow_record_free(records[i]);
+	}
+	*n = kept;
+}
+
+int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
+		     size_t *ret_n, struct stow_err *err)
+{
+	struct stow_record **records = NULL;
+	_cleanup_free_ char *match = NULL;
+	bool several = false;
+	size_t n = 0;
+	int r = 0;
+
+	if (context->ledger)
+		r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(records[i]->id, id) == 0) { /* a whole id beats any beginning */
+			free(match);
+			match = strdup(id);
+			several = false;
+			break;
+		}
+		if (strncmp(records[i]->id, id, strlen(id)) != 0)
+			continue;
+		several |= match && strcmp(match, records[i]->id) != 0;
+		if (!match)
+			match = strdup(records[i]->id);
+	}
+	if (!match || several) {
+		stow_records_free(records, n);
+		return several ? stow_err_set(err, ENOTUNIQ, "several containers begin with \"%s\"",
+					      id)
+			       : stow_err_set(err, ENOENT, "the ledger has no container \"%s\"",
+					      id);
+	}
+	keep(records, &n, match);
+	*ret = records;
+	*ret_n = n;
+	return 0;
+}
+
+const char *cli_format_time(uint64_t ns, char *buf, size_t size)
+{
+	time_t seconds = (time_t)(ns / UINT64_C(1000000000));
+	struct tm tm;
+
+	if (!localtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm))
+		snprintf(buf, size, "?");
+	return buf;
+}
+
+const char *cli_short_id(const char *id, char *buf, size_t size)
+{
+	bool hex = strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+
+	snprintf(buf, size, "%.*s", hex ? 12 : (int)size - 1, id);
+	return buf;
+}
+
+void cli_print_json(struct json_object *json)
+{
+	puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY |
+							  JSON_C_TO_STRING_SPACED |
+							  JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(json);
+}
+
+void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
+}

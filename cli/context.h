@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the subcommands that look into the ledger share. */
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "grant/grant.h"
+
+struct cli_context {
+	struct stow_root *root;
+	struct stow_config *config;
+	struct stow_ledger *ledger; /* NULL when the machine has none yet */
+	struct stow_grant_context grant;
+};
+
+/* Opens the root, the administrator's configuration and the ledger. A machine where nothing was
+ * ever placed has no ledger: that is no error, unless `create` asks for one. */
+int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
+		     struct stow_err *err);
+void cli_context_done(struct cli_context *context);
+
+/* The records whose id is `id`, or begins with it when that is one container only (as podman and
+ * docker take ids). -ENOENT when there is none, -ENOTUNIQ when there are several. */
+int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
+		     size_t *ret_n, struct stow_err *err);
+
+/* "2026-11-22 14:03:05" in local time, for a time in ns since the epoch. */
+const char *cli_format_time(uint64_t ns, char *buf, size_t size);
+
+/* The first part of a long id, as podman shows it; a shorter one as it is. */
+const char *cli_short_id(const char *id, char *buf, size_t size);
+
+/* Prints a json-c object and frees it. */
+struct json_object;
+void cli_print_json(struct json_object *json);
+/* Adds a list-format string of the set under `key`. */
+void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set);
