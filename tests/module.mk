@@ -3,7 +3,10 @@
 unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
 unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
-tool_BINS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/tools/*.c)))
+# A tool is a file with a hyphen in its name; the others are parts that tools share.
+tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
+tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))
+tool_SUPPORT := $(call objs,$(filter-out $(tool_SRCS),$(sort $(wildcard tests/tools/*.c))))
 # The hook's code without its main(): tests call it with a root of their own.
 hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
 TEST_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm -lpthread
@@ -12,7 +15,7 @@ $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ -lcmocka $(TEST_LIBS)
 
-$(tool_BINS): $(B)/%: $(B)/%.o $(hook_TEST_OBJS) $(LIB)
+$(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
 
