@@ -1,0 +1,405 @@
+# shellcheck shell=bash
+# For scripts that tests/vm/run runs in a guest: checks, containers, and where memory is.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   check "node 1 is there" test -d /sys/devices/system/node/node1
+#   vm_summary      # the last line: prints "N passed, N failed", and ends the script accordingly
+
+[[ ${NUMASTOW_VM:-} ]] || {
+	echo "this script changes the machine it runs on: start it with tests/vm/run" >&2
+	exit 2
+}
+
+vm_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+vm_root=$(readlink -f "$vm_dir/../..")
+# Static programs from progs/, built on the host by tests/vm/run.
+vm_progs=$vm_root/build/vm
+vm_work=/run/numastow-vm/work
+mkdir -p "$vm_work"
+
+### checks
+
+vm_passed=0
+vm_failed=0
+
+ok()
+{
+	echo "ok - $1"
+	vm_passed=$((vm_passed + 1))
+}
+
+# fail NAME [MESSAGE...]
+fail()
+{
+	echo "not ok - $1"
+	shift
+	[[ ! $* ]] || printf '%s\n' "$*" | sed 's/^/#   /'
+	vm_failed=$((vm_failed + 1))
+}
+
+# check NAME COMMAND... - the command has to succeed; what it says is shown only if it does not.
+check()
+{
+	local name=$1 said rc=0
+	shift
+	said=$("$@" 2>&1) || rc=$?
+	if ((rc == 0)); then
+		ok "$name"
+	else
+		fail "$name" "$* -> $rc"$'\n'"$said"
+		return 1
+	fi
+}
+
+# refuse NAME PATTERN COMMAND... - the command has to fail and to say something that matches PATTERN (ERE).
+refuse()
+{
+	local name=$1 pattern=$2 said rc=0
+	shift 2
+	said=$("$@" 2>&1) || rc=$?
+	if ((rc == 0)); then
+		fail "$name" "$* succeeded"$'\n'"$said"
+		return 1
+	elif ! grep -Eq -e "$pattern" <<<"$said"; then
+		fail "$name" "$* said, not matching '$pattern':"$'\n'"$said"
+		return 1
+	fi
+	ok "$name"
+}
+
+# eq NAME GOT WANT
+eq()
+{
+	if [[ $2 == "$3" ]]; then
+		ok "$1"
+	else
+		fail "$1" "got:  $2"$'\n'"want: $3"
+		return 1
+	fi
+}
+
+# within NAME GOT LOW HIGH - whole numbers, both ends included
+within()
+{
+	if [[ $2 =~ ^-?[0-9]+$ ]] && (($2 >= $3 && $2 <= $4)); then
+		ok "$1"
+	else
+		fail "$1" "got:  $2"$'\n'"want: $3 to $4"
+		return 1
+	fi
+}
+
+# eventually SECONDS COMMAND... - try until it succeeds
+eventually()
+{
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep 0.2
+	done
+}
+
+# announce_oom - an OOM kill from here on is part of the test
+announce_oom()
+{
+	: >"$VM_CTL/oom-announced"
+}
+
+vm_summary()
+{
+	vm_stop_all
+	echo "$vm_passed passed, $vm_failed failed"
+	((vm_failed == 0 && vm_passed > 0))
+	exit
+}
+
+### memory
+
+# allowed_cpus PID, allowed_mems PID - the kernel's list, as in "0-3"
+allowed_cpus()
+{
+	awk '$1 == "Cpus_allowed_list:" { print $2 }' "/proc/$1/status"
+}
+
+allowed_mems()
+{
+	awk '$1 == "Mems_allowed_list:" { print $2 }' "/proc/$1/status"
+}
+
+# pages_on PID NODE - kB of the process on that node
+pages_on()
+{
+	awk -v node="N$2" '
+		{
+			kb = 4
+			for (i = 1; i <= NF; i++)
+				if ($i ~ /^kernelpagesize_kB=/) kb = substr($i, index($i, "=") + 1)
+			for (i = 1; i <= NF; i++)
+				if (index($i, node "=") == 1) sum += substr($i, index($i, "=") + 1) * kb
+		}
+		END { print sum + 0 }' "/proc/$1/numa_maps"
+}
+
+# pool NODE KB - the size of a node's pool of hugepages of KB each, in pages
+pool()
+{
+	cat "/sys/devices/system/node/node$1/hugepages/hugepages-$2kB/nr_hugepages"
+}
+
+pool_free()
+{
+	cat "/sys/devices/system/node/node$1/hugepages/hugepages-$2kB/free_hugepages"
+}
+
+# set_pool NODE KB PAGES - a signal cuts the kernel's work on this write short: so, not with the shell's own echo
+set_pool()
+{
+	local file=/sys/devices/system/node/node$1/hugepages/hugepages-$2kB/nr_hugepages
+	busybox sh -c 'echo "$1" >"$2"' sh "$3" "$file"
+	[[ $(pool "$1" "$2") == "$3" ]]
+}
+
+### containers
+
+# The OCI runtime: the caller's choice, or runc, which knows every cgroup layout.
+VM_RUNTIME=${VM_RUNTIME:-runc}
+
+# vm_rootfs - print a folder with busybox (and the helper programs) in it
+vm_rootfs()
+{
+	local dir=$vm_work/rootfs tool
+	if [[ ! -d $dir ]]; then
+		mkdir -p "$dir"/{bin,dev,etc,proc,run,sys,tmp,root}
+		cp "$(command -v busybox)" "$dir/bin/busybox"
+		for tool in sh sleep cat echo grep ls true false head tail id env; do
+			ln -s busybox "$dir/bin/$tool"
+		done
+		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
+		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
+	fi
+	echo "$dir"
+}
+
+# cgroup_driver - what fits this guest: systemd or cgroupfs
+cgroup_driver()
+{
+	if [[ $VM_INIT == systemd ]]; then
+		echo systemd
+	else
+		echo cgroupfs
+	fi
+}
+
+# bundle ID [OPTION...] - make an OCI bundle of that name and print its folder.
+#
+#   --args "COMMAND ARG..."   what to run (default: sleep 100000)
+#   --annotation KEY=VALUE    again for more
+#   --cpus N                  a CPU limit, as a quota
+#   --memory BYTES            a memory limit
+#   --cpuset-cpus LIST, --cpuset-mems LIST
+#   --hugepages 2MB=BYTES     a hugetlb limit
+#   --cgroups-path PATH       (default: /numastow-test/ID, or machine.slice:test:ID under systemd)
+#
+# $HOOK, when set, is a program that gets the hooks: "apply" as createRuntime, "release" as poststop.
+bundle()
+{
+	local id=$1 dir=$vm_work/bundle/$1 args='sleep 100000' path edit='.' rootfs
+	local -a vars=()
+	shift
+	if [[ $(cgroup_driver) == systemd ]]; then
+		path=machine.slice:test:$id
+	else
+		path=/numastow-test/$id
+	fi
+	while (($# >= 2)); do
+		case $1 in
+		--args) args=$2 ;;
+		--annotation) vars+=("$2") ;;
+		--cpus) edit+=" | .linux.resources.cpu += {quota: ($2 * 100000), period: 100000}" ;;
+		--memory) edit+=" | .linux.resources.memory.limit = $2" ;;
+		--cpuset-cpus) edit+=" | .linux.resources.cpu.cpus = \"$2\"" ;;
+		--cpuset-mems) edit+=" | .linux.resources.cpu.mems = \"$2\"" ;;
+		--hugepages)
+			edit+=" | .linux.resources.hugepageLimits += [{pageSize: \"${2%%=*}\", limit: ${2#*=}}]"
+			;;
+		--cgroups-path) path=$2 ;;
+		*)
+			echo "bundle: unknown option $1" >&2
+			return 1
+			;;
+		esac
+		shift 2
+	done
+	rootfs=$(vm_rootfs)
+	mkdir -p "$dir"
+	# shellcheck disable=SC2016 # jq's own variables
+	jq -n --arg args "$args" --arg rootfs "$rootfs" --arg path "$path" --arg hook "${HOOK:-}" \
+		--arg id "$id" '
+		def mount($to; $type; $options):
+			{destination: $to, type: $type, source: $type, options: $options};
+		def hook($name): [{path: $hook, args: [$hook, $name]}];
+		{
+			ociVersion: "1.0.2",
+			hostname: $id,
+			process: {
+				terminal: false, cwd: "/", args: ($args | split(" ")),
+				env: ["PATH=/bin"], user: {uid: 0, gid: 0},
+				capabilities: (["CAP_SYS_NICE", "CAP_IPC_LOCK", "CAP_KILL"] as $c |
+					{bounding: $c, effective: $c, permitted: $c}),
+				noNewPrivileges: true
+			},
+			root: {path: $rootfs, readonly: true},
+			mounts: [
+				mount("/proc"; "proc"; []),
+				mount("/dev"; "tmpfs"; ["nosuid", "mode=755", "size=65536k"]),
+				mount("/tmp"; "tmpfs"; ["nosuid"])
+			],
+			annotations: ($ARGS.positional
+				| map(index("=") as $i | {key: .[:$i], value: .[$i + 1:]}) | from_entries),
+			linux: {
+				cgroupsPath: $path, resources: {},
+				namespaces: [{type: "pid"}, {type: "ipc"}, {type: "uts"}, {type: "mount"}]
+			}
+		}
+		| if $hook == "" then . else .hooks =
+			{createRuntime: hook("apply"), poststop: hook("release")} end
+		| '"$edit" --args "${vars[@]}" >"$dir/config.json" || return 1
+	echo "$dir"
+}
+
+# runtime ARG... - the OCI runtime with this guest's cgroup driver
+runtime()
+{
+	local -a driver=()
+	[[ $(cgroup_driver) != systemd ]] || driver=(--systemd-cgroup)
+	"$VM_RUNTIME" --root "$vm_work/$VM_RUNTIME" "${driver[@]}" "$@"
+}
+
+# start ID [OPTION...] - make a bundle as above, and run it in the background. What the runtime and the container
+# print is in "said ID".
+start()
+{
+	local id=$1 dir
+	dir=$(bundle "$@") || return 1
+	runtime run --detach --bundle "$dir" "$id" >"$vm_work/$id.out" 2>&1 </dev/null || return 1
+	echo "$VM_RUNTIME" >"$dir/runtime"
+}
+
+said()
+{
+	cat "$vm_work/$1.out"
+}
+
+# stop ID - kill it and remove it, hooks and all
+stop()
+{
+	local dir=$vm_work/bundle/$1 VM_RUNTIME=$VM_RUNTIME
+	[[ ! -e $dir/runtime ]] || VM_RUNTIME=$(<"$dir/runtime")
+	rm -f "$dir/runtime"
+	runtime delete --force "$1" >>"$vm_work/$1.out" 2>&1
+}
+
+vm_stop_all()
+{
+	local mark
+	for mark in "$vm_work"/bundle/*/runtime; do
+		[[ ! -e $mark ]] || stop "$(basename "$(dirname "$mark")")"
+	done
+}
+
+# container_pid ID
+container_pid()
+{
+	local VM_RUNTIME=$VM_RUNTIME dir=$vm_work/bundle/$1
+	[[ ! -e $dir/runtime ]] || VM_RUNTIME=$(<"$dir/runtime")
+	runtime state "$1" | jq -r .pid
+}
+
+# cgroup_dir PID [CONTROLLER] - the folder of a process's cgroup
+cgroup_dir()
+{
+	if [[ $VM_CGROUP == v2 ]]; then
+		echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$1/cgroup")"
+	else
+		echo "/sys/fs/cgroup/${2:-cpuset}$(sed -n "s/^[0-9]*:\([^:]*,\)*${2:-cpuset}\(,[^:]*\)*://p" "/proc/$1/cgroup")"
+	fi
+}
+
+# vm_podman ARG... - podman with its storage in RAM, and a runtime and cgroup driver that fit this guest
+vm_podman()
+{
+	podman --root "$vm_work/podman" --runroot "$vm_work/podman-run" --storage-driver vfs \
+		--runtime "$VM_RUNTIME" --cgroup-manager "$(cgroup_driver)" --events-backend file \
+		${VM_HOOKS_DIR:+--hooks-dir "$VM_HOOKS_DIR"} "$@"
+}
+
+# podman_run [OPTION...] -- COMMAND... - in the busybox tree, without a network; $VM_HOOKS_DIR is its hooks.d folder
+podman_run()
+{
+	local -a options=()
+	while (($# > 0)) && [[ $1 != -- ]]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	vm_podman run --network none "${options[@]}" --rootfs "$(vm_rootfs)" "$@"
+}
+
+### the machine, from outside
+
+# qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU do something to this very machine; prints its reply
+qmp()
+{
+	python3 - "$VM_QMP" "$@" <<-'END'
+		import json, os, sys
+		fd = os.open(sys.argv[1], os.O_RDWR)
+		port = os.fdopen(fd, "r+b", buffering=0)
+		def ask(command, arguments=None):
+		    request = {"execute": command, "id": os.getpid()}
+		    if arguments is not None:
+		        request["arguments"] = arguments
+		    port.write(json.dumps(request).encode() + b"\n")
+		    line = b""
+		    while True:
+		        c = port.read(1)
+		        line += c
+		        if c == b"\n":
+		            reply = json.loads(line)
+		            line = b""
+		            if reply.get("id") == os.getpid():
+		                return reply
+		ask("qmp_capabilities")
+		reply = ask(sys.argv[2], json.loads(sys.argv[3]) if len(sys.argv) > 3 else None)
+		print(json.dumps(reply.get("return", reply.get("error"))))
+		sys.exit("error" in reply)
+	END
+}
+
+# dimm_add ID MIB NODE - plug a DIMM. Its blocks come offline.
+dimm_add()
+{
+	qmp object-add "{\"qom-type\": \"memory-backend-ram\", \"id\": \"$1-mem\", \"size\": $(($2 << 20))}" &&
+		qmp device_add "{\"driver\": \"pc-dimm\", \"id\": \"$1\", \"memdev\": \"$1-mem\", \"node\": $3}"
+}
+
+# dimm_del ID - ask for it back; the guest's firmware answers later. See dimm_there.
+dimm_del()
+{
+	qmp device_del "{\"id\": \"$1\"}"
+}
+
+dimm_there()
+{
+	qmp query-memory-devices | jq -e --arg id "$1" 'any(.[]; .data.id == $id)' >/dev/null
+}
+
+# blocks_of NODE [STATE] - the node's memory blocks, one a line
+blocks_of()
+{
+	local b
+	for b in "/sys/devices/system/node/node$1"/memory[0-9]*; do
+		[[ -e $b ]] || continue
+		[[ ! ${2:-} || $(<"$b/state") == "$2" ]] && basename "$b"
+	done | sort -V
+}
