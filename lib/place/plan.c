@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "place/plan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "place/plan_internal.h"
+
+void stow_append(char *buf, size_t size, const char *fmt, ...)
+{
+	size_t len = strnlen(buf, size);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf + len, size - len, fmt, ap);
+	va_end(ap);
+}
+
+const char *stow_nodes_format(const struct stow_idset *nodes, char *buf, size_t size)
+{
+	char list[128];
+
+	snprintf(buf, size, "node%s %s", stow_idset_count(nodes) == 1 ? "" : "s",
+		 stow_idset_format(nodes, list, sizeof(list)));
+	return buf;
+}
+
+const char *stow_need_format(const struct stow_request *request, char *buf, size_t size)
+{
+	char bytes[32], page[32];
+	size_t parts = request->n_pages, at = 0;
+
+	parts += request->cpus ? 1 : 0;
+	parts += request->memory ? 1 : 0;
+	buf[0] = '\0';
+	if (!parts) {
+		stow_append(buf, size, "shared CPUs");
+		return buf;
+	}
+	if (request->cpus) {
+		at++;
+		stow_append(buf, size, "%" PRIu32 " %sCPU%s", request->cpus,
+			    request->cpu_mode == STOW_CPU_EXCLUSIVE ? "exclusive " : "",
+			    request->cpus == 1 ? "" : "s");
+	}
+	if (request->memory)
+		stow_append(buf, size, "%s%s memory",
+			    at++ == 0	  ? ""
+			    : at == parts ? " and "
+					  : ", ",
+			    stow_format_size(request->memory, bytes, sizeof(bytes)));
+	for (size_t i = 0; i < request->n_pages; i++)
+		stow_append(buf, size, "%s%s in %s pages",
+			    at++ == 0	  ? ""
+			    : at == parts ? " and "
+					  : ", ",
+			    stow_format_size(request->pages[i].size * request->pages[i].count,
+					     bytes, sizeof(bytes)),
+			    stow_format_size(request->pages[i].size, page, sizeof(page)));
+	return buf;
+}
+
+/* --- what can never mean anything ----------------------------------------------------------------
+ */
+
+static const struct stow_node_capacity *find_node(const struct stow_capacity *capacity, int id)
+{
+	for (size_t i = 0; i < capacity->n_nodes; i++)
+		if (capacity->nodes[i].id == id)
+			return &capacity->nodes[i];
+	return NULL;
+}
+
+static int check_nodes(const struct stow_capacity *capacity, const struct stow_request *request,
+		       int near_node, struct stow_err *err)
+{
+	struct stow_idset all = { 0 };
+	char named[128], have[128];
+	bool any_cpu = false;
+
+	for (size_t i = 0; i < capacity->n_nodes; i++) {
+		stow_idset_add(&all, capacity->nodes[i].id);
+		any_cpu |= stow_idset_has(&request->nodes, capacity->nodes[i].id) &&
+			   !stow_idset_empty(&capacity->topology->nodes[i].cpus);
+	}
+	stow_idset_format(&all, have, sizeof(have));
+	stow_idset_format(&request->nodes, named, sizeof(named));
+	if (near_node >= 0 && !stow_idset_has(&all, near_node))
+		return stow_err_set(err, EINVAL,
+				    "%snear: \"%s\" is at node %d, which does not exist; this "
+				    "machine has %s",
+				    STOW_ANNOTATION_PREFIX, request->near, near_node, have);
+	if (request->nodes_auto)
+		return 0;
+	STOW_IDSET_FOR(id, &request->nodes)
+		if (!find_node(capacity, id))
+			return stow_err_set(
+				err, EINVAL,
+				"%snodes: \"%s\": there is no node %d; this machine has %s",
+				STOW_ANNOTATION_PREFIX, named, id, have);
+	if (!any_cpu)
+		return stow_err_set(err, EINVAL,
+				    "%snodes: \"%s\" has no CPUs to run on; name a node with CPUs "
+				    "too",
+				    STOW_ANNOTATION_PREFIX, named);
+	if (near_node >= 0 && request->policy == STOW_POLICY_SINGLE_NUMA_NODE &&
+	    !stow_idset_has(&request->nodes, near_node))
+		return stow_err_set(err, EINVAL,
+				    "%snear: \"%s\" is at node %d, but nodes is \"%s\"; leave one "
+				    "of them out",
+				    STOW_ANNOTATION_PREFIX, request->near, near_node, named);
+	return 0;
+}
+
+static int check_pages(const struct stow_capacity *capacity, const struct stow_request *request,
+		       struct stow_err *err)
+{
+	char size[32], have[256] = "";
+	bool found[STOW_POOLS_MAX] = { false };
+
+	for (size_t i = 0; i < capacity->n_nodes; i++)
+		for (size_t j = 0; j < capacity->nodes[i].n_pools; j++)
+			for (size_t p = 0; p < request->n_pages; p++)
+				found[p] |=
+					capacity->nodes[i].pools[j].size == request->pages[p].size;
+	for (size_t p = 0; p < request->n_pages; p++) {
+		if (found[p])
+			continue;
+		for (size_t j = 0; capacity->n_nodes && j < capacity->nodes[0].n_pools; j++)
+			stow_append(have, sizeof(have), "%s%s", j ? ", " : "",
+				    stow_format_size(capacity->nodes[0].pools[j].size, size,
+						     sizeof(size)));
+		stow_format_size(request->pages[p].size, size, sizeof(size));
+		return stow_err_set(err, EINVAL,
+				    "%shugepages-%s: this machine has no pages of that size; it "
+				    "has %s",
+				    STOW_ANNOTATION_PREFIX, size, have[0] ? have : "none");
+	}
+	return 0;
+}
+
+/* --- which nodes ---------------------------------------------------------------------------------
+ */
+
+int stow_node_limit(const struct stow_capacity *capacity, const struct stow_request *request,
+		    int near_node, struct stow_err *err)
+{
+	_cleanup_(stow_candidates_done) struct stow_candidates empty = { 0 };
+	_cleanup_free_ int *set = NULL;
+	int r;
+
+	if (request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
+		return 1;
+	if (request->policy != STOW_POLICY_RESTRICTED)
+		return (int)capacity->n_nodes;
+	r = stow_candidates_init(&empty, capacity, request, near_node, true, err);
+	if (r < 0)
+		return r;
+	empty.any = true;
+	set = calloc((size_t)empty.n + 1, sizeof(*set));
+	r = set ? stow_search(&empty, empty.n, set) : -ENOMEM;
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : r;
+}
+
+int stow_plan_nodes(const struct stow_candidates *c, enum stow_policy policy, int max_nodes,
+		    int *ret_set, struct stow_share *ret)
+{
+	int n, r;
+
+	if (policy == STOW_POLICY_SPREAD)
+		return stow_divide_evenly(c, ret_set, ret);
+	n = stow_search(c, max_nodes, ret_set);
+	if (n <= 0)
+		return n;
+	r = stow_divide(c, ret_set, n, ret);
+	return r == -ENOSPC ? 0 : r < 0 ? r : n;
+}
+
+/* --- the plan ------------------------------------------------------------------------------------
+ */
+
+static int singles(const struct stow_candidates *c)
+{
+	uint64_t grown;
+	int n = 0;
+
+	for (int i = 0; i < c->n; i++)
+		n += stow_supply_covers(&c->nodes[i].has, &c->need, &grown);
+	return n;
+}
+
+static void write_reason(const struct stow_candidates *c, const struct stow_request *request,
+			 struct stow_plan *plan, const int *set)
+{
+	char need[160], nodes[160], text[64];
+	int fit = singles(c), distance = 0;
+
+	stow_need_format(request, need, sizeof(need));
+	stow_nodes_format(&plan->nodes, nodes, sizeof(nodes));
+	snprintf(plan->reason, sizeof(plan->reason), "%s: %s fit", nodes, need);
+	if (request->cpus ? request->cpus == 1 && !request->memory && !request->n_pages
+			  : (request->memory != 0) + (int)request->n_pages == 1)
+		stow_append(plan->reason, sizeof(plan->reason), "s");
+	if (c->near_index >= 0)
+		snprintf(text, sizeof(text), "; %s node %d of %.24s",
+			 stow_idset_has(&plan->nodes, c->capacity->nodes[c->near_index].id)
+				 ? "with the"
+				 : "near the full",
+			 c->capacity->nodes[c->near_index].id, request->near);
+	else
+		text[0] = '\0';
+	for (size_t i = 1; i < plan->n_shares; i++) {
+		int d = stow_pair_distance(c->capacity, c->nodes[set[i - 1]].index,
+					   c->nodes[set[i]].index) /
+			2;
+		if (d > distance)
+			distance = d;
+	}
+	if (request->policy == STOW_POLICY_SPREAD)
+		stow_append(plan->reason, sizeof(plan->reason), "; spread evenly over %zu of %d",
+			    plan->n_shares, c->n);
+	else if (plan->n_shares > 1)
+		stow_append(plan->reason, sizeof(plan->reason),
+			    "; no %s has room, distance up to %d",
+			    plan->n_shares == 2 ? "single node" : "smaller set of nodes", distance);
+	else if (text[0])
+		;
+	else if (fit <= 1)
+		stow_append(plan->reason, sizeof(plan->reason), "; the only node that fits");
+	else
+		stow_append(plan->reason, sizeof(plan->reason), "; %s of %d nodes that fit",
+			    request->cpus || request->memory || request->n_pages ? "tightest"
+										 : "roomiest",
+			    fit);
+	stow_append(plan->reason, sizeof(plan->reason), "%s", text);
+}
+
+static int fill_plan(const struct stow_candidates *c, const struct stow_request *request,
+		     const int *set, struct stow_plan *plan, struct stow_err *err)
+{
+	plan->exclusive = c->exclusive;
+	for (size_t i = 0; i < plan->n_shares; i++) {
+		const struct stow_node_capacity *node = &c->capacity->nodes[c->nodes[set[i]].index];
+		int r;
+
+		stow_idset_add(&plan->nodes, node->id);
+		if (!c->exclusive) {
+			stow_idset_or(&plan->cpus, &node->cpus);
+			continue;
+		}
+		r = stow_plan_cpus(c->capacity->topology, node->id, &node->takeable,
+				   plan->shares[i].cpus, &plan->cpus, err);
+		if (r < 0)
+			return r;
+	}
+	write_reason(c, request, plan, set);
+	return 0;
+}
+
+static int make(const struct stow_capacity *capacity, const struct stow_request *request,
+		int near_node, int max_nodes, struct stow_plan **ret_plan, struct stow_err *err)
+{
+	_cleanup_(stow_candidates_done) struct stow_candidates c = { 0 };
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	_cleanup_free_ int *set = NULL;
+	int r;
+
+	r = stow_candidates_init(&c, capacity, request, near_node, false, err);
+	if (r < 0)
+		return r;
+	set = calloc((size_t)c.n + 1, sizeof(*set));
+	plan = calloc(1, sizeof(*plan));
+	if (plan)
+		plan->shares = calloc((size_t)c.n + 1, sizeof(*plan->shares));
+	if (!set || !plan || !plan->shares)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = stow_plan_nodes(&c, request->policy, max_nodes, set, plan->shares);
+	if (r < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		return -ENOSPC;
+	plan->n_shares = (size_t)r;
+	r = fill_plan(&c, request, set, plan, err);
+	if (r < 0)
+		return r;
+	*ret_plan = STOW_TAKE_PTR(plan);
+	return 0;
+}
+
+int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
+		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	struct stow_err inner = { 0 };
+	int r, max_nodes;
+
+	r = check_nodes(capacity, request, near_node, err);
+	if (r == 0)
+		r = check_pages(capacity, request, err);
+	if (r < 0)
+		return r;
+	max_nodes = stow_node_limit(capacity, request, near_node, err);
+	if (max_nodes < 0)
+		return max_nodes;
+	/* Whoever has no CPUs of its own must still run somewhere. */
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
+	    request->cpus >= stow_idset_count(&capacity->unowned))
+		r = -ENOSPC;
+	else
+		r = make(capacity, request, near_node, max_nodes, ret_plan, &inner);
+	if (r != -ENOSPC)
+		return r < 0 ? stow_err_set(err, -r, "%s", inner.msg) : 0;
+	r = stow_refuse(capacity, request, near_node, max_nodes, &refusal, err);
+	if (r < 0)
+		return r;
+	r = stow_err_set(err, ENOSPC, "%s", refusal->text);
+	if (ret_refusal)
+		*ret_refusal = STOW_TAKE_PTR(refusal);
+	return r;
+}
+
+void stow_plan_free(struct stow_plan *plan)
+{
+	if (!plan)
+		return;
+	free(plan->shares);
+	free(plan);
+}
+
+void stow_refusal_free(struct stow_refusal *refusal)
+{
+	if (!refusal)
+		return;
+	free(refusal->nodes);
+	free(refusal);
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Why a request does not fit, and what would: an administrator reads it once, at night. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "place/plan_internal.h"
+
+#define SHOWN 4	 /* nodes that the line tells about */
+#define TRIED 64 /* nodes up to which smaller requests are tried with the real planner */
+
+struct look {
+	const struct stow_capacity *capacity;
+	const struct stow_request *request;
+	int near_node;
+	int max_nodes;
+	bool cpus, memory, pages; /* which of them some node lacks */
+};
+
+/* A node as the refusal sees it. */
+struct view {
+	size_t index; /* in capacity->nodes */
+	enum stow_unfit unfit;
+	struct stow_supply has;
+	double lacks; /* the sum of the parts that are missing; for order */
+	bool cpus, memory, pages;
+};
+
+static void view_of(struct look *look, size_t index, struct view *v)
+{
+	const struct stow_request *req = look->request;
+	struct stow_need need = { .cpus = req->cpus };
+	uint64_t grown;
+
+	memset(v, 0, sizeof(*v));
+	v->index = index;
+	v->unfit = stow_candidate_unfit(look->capacity, req, look->near_node, index);
+	stow_supply_of(look->capacity, req, index, false, &v->has);
+	v->cpus = !v->has.runs_on || !stow_supply_covers(&v->has, &need, &grown);
+	if (v->cpus && req->cpus && v->has.cpus < req->cpus)
+		v->lacks += 1 - (double)v->has.cpus / req->cpus;
+	else if (v->cpus)
+		v->lacks += 1;
+	need.cpus = 0;
+	v->has.runs_on = 1;
+	need.n = req->n_pages;
+	for (size_t i = 0; i < req->n_pages; i++) {
+		uint64_t can = v->has.free[i] + v->has.grow[i];
+
+		need.size[i] = req->pages[i].size;
+		need.count[i] = req->pages[i].count;
+		if (can < req->pages[i].count)
+			v->lacks += 1 - (double)can / (double)req->pages[i].count;
+	}
+	v->pages = !stow_supply_covers(&v->has, &need, &grown);
+	if (v->pages)
+		grown = 0;
+	v->memory = req->memory && (v->has.memory < grown || v->has.memory - grown < req->memory);
+	if (v->memory)
+		v->lacks += 1 - (double)(v->has.memory - grown) / (double)req->memory;
+	if (v->unfit != STOW_UNFIT_NOT)
+		v->lacks += 1000 + v->unfit;
+}
+
+static const char *unfit_text(enum stow_unfit unfit)
+{
+	switch (unfit) {
+	case STOW_UNFIT_NOT:
+		return "";
+	case STOW_UNFIT_UNNAMED:
+		return "is not among the nodes asked for";
+	case STOW_UNFIT_FENCED:
+		return "is fenced";
+	case STOW_UNFIT_FORBIDDEN:
+		return "is outside the container's cgroup";
+	case STOW_UNFIT_CPULESS:
+		return "has no CPUs";
+	case STOW_UNFIT_FAR:
+		return "is not where the device is";
+	}
+	return "";
+}
+
+/* "4 of 8 free", or with several things at issue "4 of 8 CPUs and 2Gi of 16Gi memory free". */
+static void tell_free(const struct look *look, const struct view *v, char *buf, size_t size)
+{
+	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
+	const struct stow_request *req = look->request;
+	bool only_cpus = look->cpus && !look->memory && !look->pages;
+	char a[32], b[32], page[32];
+	const char *sep = "";
+
+	if (look->cpus) {
+		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 "%s", v->has.cpus,
+			    node->cpus_total, only_cpus ? "" : " CPUs");
+		sep = ", ";
+	}
+	if (look->memory) {
+		stow_append(buf, size, "%s%s of %s memory", sep,
+			    stow_format_size(node->mem_free, a, sizeof(a)),
+			    stow_format_size(node->mem_total, b, sizeof(b)));
+		sep = ", ";
+	}
+	for (size_t i = 0; look->pages && i < req->n_pages; i++) {
+		stow_append(buf, size, "%sroom for %s in %s pages", sep,
+			    stow_format_size((v->has.free[i] + v->has.grow[i]) * req->pages[i].size,
+					     a, sizeof(a)),
+			    stow_format_size(req->pages[i].size, page, sizeof(page)));
+		sep = ", ";
+	}
+	stow_append(buf, size, "%s", look->pages ? "" : " free");
+}
+
+/* One line about one node, for those who want to know all. */
+static void tell_node(const struct look *look, const struct view *v, char *buf, size_t size)
+{
+	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
+	const struct stow_request *req = look->request;
+	char a[32], b[32];
+
+	buf[0] = '\0';
+	if (v->unfit != STOW_UNFIT_NOT) {
+		stow_append(buf, size, "%s", unfit_text(v->unfit));
+		return;
+	}
+	if (!v->cpus && !v->memory && !v->pages) {
+		stow_append(buf, size, "has room");
+		return;
+	}
+	if (v->cpus && req->cpu_mode == STOW_CPU_EXCLUSIVE && v->has.cpus < node->cpus_free)
+		stow_append(buf, size,
+			    "%" PRIu64 " of %" PRIu32 " CPUs may be taken, %" PRIu32 " are free; ",
+			    v->has.cpus, node->cpus_total, node->cpus_free);
+	else if (v->cpus)
+		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 " CPUs free; ", v->has.cpus,
+			    node->cpus_total);
+	if (v->memory && node->mem_real < node->mem_unpromised)
+		stow_append(buf, size, "%s memory not promised, but only %s really free; ",
+			    stow_format_size(node->mem_unpromised, a, sizeof(a)),
+			    stow_format_size(node->mem_real, b, sizeof(b)));
+	else if (v->memory)
+		stow_append(buf, size, "%s of %s memory not promised; ",
+			    stow_format_size(node->mem_unpromised, a, sizeof(a)),
+			    stow_format_size(node->mem_total, b, sizeof(b)));
+	for (size_t i = 0; v->pages && i < req->n_pages; i++)
+		stow_append(buf, size, "%" PRIu64 " free pages of %s and memory for %" PRIu64 "; ",
+			    v->has.free[i], stow_format_size(req->pages[i].size, a, sizeof(a)),
+			    v->has.grow[i]);
+	if (strlen(buf) > 2 && strcmp(buf + strlen(buf) - 2, "; ") == 0)
+		buf[strlen(buf) - 2] = '\0';
+}
+
+static const char *where(const struct look *look, char *buf, size_t size)
+{
+	const struct stow_request *req = look->request;
+	char nodes[96];
+
+	if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && look->near_node >= 0)
+		snprintf(buf, size, "on node %d, where %.32s is", look->near_node, req->near);
+	else if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && !req->nodes_auto)
+		snprintf(buf, size, "on %s%s", stow_idset_count(&req->nodes) > 1 ? "one of " : "",
+			 stow_nodes_format(&req->nodes, nodes, sizeof(nodes)));
+	else if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE)
+		snprintf(buf, size, "on one NUMA node");
+	else if (req->policy == STOW_POLICY_SPREAD)
+		snprintf(buf, size, "spread evenly over NUMA nodes");
+	else if (req->policy == STOW_POLICY_RESTRICTED && look->max_nodes == 0)
+		snprintf(buf, size, "is more than this machine has");
+	else if (req->policy == STOW_POLICY_RESTRICTED)
+		snprintf(buf, size, "on %d NUMA node%s", look->max_nodes,
+			 look->max_nodes == 1 ? "" : "s");
+	else if (!req->nodes_auto)
+		snprintf(buf, size, "on %s together",
+			 stow_nodes_format(&req->nodes, nodes, sizeof(nodes)));
+	else
+		snprintf(buf, size, "on all NUMA nodes together");
+	return buf;
+}
+
+static int by_lacks(const void *a, const void *b)
+{
+	const struct view *x = a, *y = b;
+
+	if (x->lacks != y->lacks)
+		return x->lacks < y->lacks ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct view *x = a, *y = b;
+
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* What is short: on all nodes together, where several may be used; else on any of them. */
+static void find_short(struct look *look, const struct view *views, size_t n)
+{
+	const struct stow_request *req = look->request;
+	bool together =
+		req->policy == STOW_POLICY_BEST_EFFORT || req->policy == STOW_POLICY_RESTRICTED;
+	struct stow_supply sum = { 0 };
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (views[i].unfit != STOW_UNFIT_NOT)
+			continue;
+		stow_supply_add(&sum, &views[i].has, req->n_pages);
+		look->cpus |= views[i].cpus;
+		look->memory |= views[i].memory;
+		look->pages |= views[i].pages;
+	}
+	for (size_t p = 0; p < req->n_pages; p++)
+		if (sum.free[p] + sum.grow[p] < req->pages[p].count)
+			pages++;
+	if (together && (sum.cpus < req->cpus || sum.memory < req->memory || pages)) {
+		look->cpus = sum.cpus < req->cpus;
+		look->memory = sum.memory < req->memory;
+		look->pages = pages > 0;
+	}
+}
+
+/* The one line: `views` is put into order of nearness. */
+static void tell(struct look *look, struct view *views, size_t n, char *buf, size_t size)
+{
+	char need[160], place[160];
+	size_t relevant = 0;
+
+	for (size_t i = 0; i < n; i++)
+		relevant +=
+			views[i].unfit != STOW_UNFIT_UNNAMED && views[i].unfit != STOW_UNFIT_FAR;
+	find_short(look, views, n);
+	snprintf(buf, size, "%s %s", stow_need_format(look->request, need, sizeof(need)),
+		 where(look, place, sizeof(place)));
+	qsort(views, n, sizeof(*views), by_lacks);
+	for (size_t i = 0, shown = 0; i < n && shown < SHOWN; i++) {
+		if (views[i].unfit == STOW_UNFIT_UNNAMED || views[i].unfit == STOW_UNFIT_FAR)
+			continue;
+		stow_append(buf, size, "%snode %d ", shown++ ? ", " : "; ",
+			    look->capacity->nodes[views[i].index].id);
+		if (views[i].unfit != STOW_UNFIT_NOT)
+			stow_append(buf, size, "%s", unfit_text(views[i].unfit));
+		else {
+			stow_append(buf, size, "has ");
+			tell_free(look, &views[i], buf, size);
+		}
+	}
+	if (relevant > SHOWN)
+		stow_append(buf, size, ", and %zu more node%s", relevant - SHOWN,
+			    relevant - SHOWN == 1 ? "" : "s");
+	qsort(views, n, sizeof(*views), by_index);
+}
+
+/* Where a request like ours would go; an empty set when nowhere. */
+static void try(const struct look *look, const struct stow_request *req, int near_node,
+		struct stow_idset *ret)
+{
+	_cleanup_(stow_candidates_done) struct stow_candidates c = { 0 };
+	_cleanup_free_ struct stow_share *shares = NULL;
+	_cleanup_free_ int *set = NULL;
+	int limit, n;
+
+	memset(ret, 0, sizeof(*ret));
+	if (req->cpu_mode == STOW_CPU_EXCLUSIVE &&
+	    req->cpus >= stow_idset_count(&look->capacity->unowned))
+		return;
+	limit = stow_node_limit(look->capacity, req, near_node, NULL);
+	if (limit <= 0 || stow_candidates_init(&c, look->capacity, req, near_node, false, NULL) < 0)
+		return;
+	set = calloc((size_t)c.n + 1, sizeof(*set));
+	shares = calloc((size_t)c.n + 1, sizeof(*shares));
+	n = set && shares ? stow_plan_nodes(&c, req->policy, limit, set, shares) : 0;
+	for (int i = 0; i < n; i++)
+		stow_idset_add(ret, shares[i].node);
+}
+
+static bool fits(const struct look *look, const struct stow_request *req, struct stow_idset *ret)
+{
+	try(look, req, look->near_node, ret);
+	return !stow_idset_empty(ret);
+}
+
+/* The largest number of CPUs, or of whole Mi of memory, that would fit, all else being equal. */
+static uint64_t most_that_fits(const struct look *look, bool memory, struct stow_idset *ret_nodes)
+{
+	struct stow_request req = *look->request;
+	uint64_t unit = memory ? UINT64_C(1) << 20 : 1, low = 0;
+	uint64_t high = (memory ? req.memory + unit - 1 : req.cpus) / unit;
+
+	while (low + 1 < high) {
+		uint64_t middle = low + (high - low) / 2;
+		struct stow_idset nodes;
+
+		if (memory)
+			req.memory = middle * unit;
+		else
+			req.cpus = (uint32_t)middle;
+		if (fits(look, &req, &nodes)) {
+			low = middle;
+			*ret_nodes = nodes;
+		} else {
+			high = middle;
+		}
+	}
+	return low * unit;
+}
+
+static void suggest_less(const struct look *look, char *buf, size_t size)
+{
+	struct stow_idset nodes = { 0 };
+	char list[96], bytes[32];
+	uint64_t most;
+
+	if (look->request->cpus > 1) {
+		most = most_that_fits(look, false, &nodes);
+		if (most) {
+			stow_append(buf, size, "%" PRIu64 " CPU%s would fit on %s", most,
+				    most == 1 ? "" : "s",
+				    stow_nodes_format(&nodes, list, sizeof(list)));
+			return;
+		}
+	}
+	if (!look->request->memory)
+		return;
+	most = most_that_fits(look, true, &nodes);
+	if (most)
+		stow_append(buf, size, "%s memory would fit on %s",
+			    stow_format_size(most, bytes, sizeof(bytes)),
+			    stow_nodes_format(&nodes, list, sizeof(list)));
+}
+
+static void suggest_otherwise(const struct look *look, char *buf, size_t size)
+{
+	static const enum stow_policy others[] = { STOW_POLICY_SINGLE_NUMA_NODE,
+						   STOW_POLICY_RESTRICTED,
+						   STOW_POLICY_BEST_EFFORT };
+	struct stow_request req = *look->request;
+	const char *sep = buf[0] ? "; " : "";
+	struct stow_idset nodes;
+	char list[96];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(others); i++) {
+		req.policy = others[i];
+		if (others[i] == look->request->policy || !fits(look, &req, &nodes))
+			continue;
+		stow_append(buf, size, "%spolicy=%s would fit on %s", sep,
+			    stow_policy_name(others[i]),
+			    stow_nodes_format(&nodes, list, sizeof(list)));
+		return;
+	}
+	req.policy = look->request->policy;
+	if (look->near_node >= 0) {
+		try(look, &req, -1, &nodes);
+		if (!stow_idset_empty(&nodes))
+			stow_append(buf, size, "%swithout near it would fit on %s", sep,
+				    stow_nodes_format(&nodes, list, sizeof(list)));
+	} else if (!req.nodes_auto) {
+		req.nodes_auto = true;
+		if (fits(look, &req, &nodes))
+			stow_append(buf, size, "%snodes=auto would fit on %s", sep,
+				    stow_nodes_format(&nodes, list, sizeof(list)));
+	}
+}
+
+int stow_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
+		int near_node, int max_nodes, struct stow_refusal **ret_refusal,
+		struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_free_ struct view *views = NULL;
+	struct look look = { .capacity = capacity,
+			     .request = request,
+			     .near_node = near_node,
+			     .max_nodes = max_nodes };
+	uint64_t unowned = stow_idset_count(&capacity->unowned);
+	char need[160];
+
+	refusal = calloc(1, sizeof(*refusal));
+	views = calloc(capacity->n_nodes + 1, sizeof(*views));
+	if (refusal)
+		refusal->nodes = calloc(capacity->n_nodes + 1, sizeof(*refusal->nodes));
+	if (!refusal || !views || !refusal->nodes)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	refusal->n_nodes = capacity->n_nodes;
+	for (size_t i = 0; i < capacity->n_nodes; i++) {
+		view_of(&look, i, &views[i]);
+		refusal->nodes[i].id = capacity->nodes[i].id;
+		tell_node(&look, &views[i], refusal->nodes[i].text, sizeof(refusal->nodes[i].text));
+	}
+	tell(&look, views, capacity->n_nodes, refusal->text, sizeof(refusal->text));
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && request->cpus >= unowned && unowned &&
+	    !look.cpus)
+		snprintf(refusal->text, sizeof(refusal->text),
+			 "%s; %" PRIu64 " CPUs belong to nobody yet, and one must stay so for "
+			 "all else that runs here",
+			 stow_need_format(request, need, sizeof(need)), unowned);
+	if (capacity->n_nodes <= TRIED || request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
+		suggest_less(&look, refusal->suggestion, sizeof(refusal->suggestion));
+	suggest_otherwise(&look, refusal->suggestion, sizeof(refusal->suggestion));
+	*ret_refusal = STOW_TAKE_PTR(refusal);
+	return 0;
+}
