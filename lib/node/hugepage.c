@@ -58,14 +58,15 @@ static int list_sizes(struct stow_root *root, const char *dir, uint64_t sizes[ST
 
 int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], struct stow_err *err)
 {
-	int r = list_sizes(root, "/sys/kernel/mm/hugepages", sizes, NULL);
+	struct stow_err inner = { 0 };
+	int r = list_sizes(root, "/sys/kernel/mm/hugepages", sizes, &inner);
 
 	/* Copies of a machine's tree may have the nodes' folders only. */
 	if (r == -ENOENT)
-		r = list_sizes(root, "/sys/devices/system/node/node0/hugepages", sizes, err);
-	else if (r < 0)
-		return stow_err_sys(err, -r, "/sys/kernel/mm/hugepages");
-	return r == -ENOENT ? 0 : r;
+		r = list_sizes(root, "/sys/devices/system/node/node0/hugepages", sizes, &inner);
+	if (r < 0 && r != -ENOENT)
+		return stow_err_set(err, inner.code, "%s", inner.msg);
+	return r < 0 ? 0 : r;
 }
 
 struct pool_dir {

@@ -175,27 +175,27 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 			struct stow_err *err)
 {
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
-	struct stow_err first = { 0 };
+	struct stow_err inner = { 0 };
 	int r;
 
-	r = list_blocks(root, &list, &first);
+	r = list_blocks(root, &list, &inner);
 	if (r == -ENOENT) {
 		*ret = (struct stow_memblocks){ 0 };
 		return 0;
 	}
-	if (r < 0)
-		return stow_err_set(err, first.code, "%s", first.msg);
-	r = read_block_size(root, &list.block_size, &first);
-	if (r < 0 && (r != -ENOENT || list.n_blocks))
-		return stow_err_set(err, first.code, "%s", first.msg);
-	r = assign_nodes(root, &list, err);
+	if (r == 0)
+		r = read_block_size(root, &list.block_size, &inner);
+	if (r == -ENOENT && !list.n_blocks)
+		r = 0;
+	if (r == 0)
+		r = assign_nodes(root, &list, &inner);
 	for (size_t i = 0; r == 0 && i < list.n_blocks; i++) {
 		if (list.blocks[i].node < 0)
 			assign_node_by_block(root, &list.blocks[i]);
-		r = read_block(root, &list.blocks[i], flags, err);
+		r = read_block(root, &list.blocks[i], flags, &inner);
 	}
 	if (r < 0)
-		return r;
+		return stow_err_set(err, inner.code, "%s", inner.msg);
 	*ret = list;
 	list = (struct stow_memblocks){ 0 };
 	return 0;

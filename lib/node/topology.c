@@ -528,26 +528,29 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err)
 {
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = calloc(1, sizeof(*t));
+	struct stow_err inner = { 0 }; /* also of failures that something else stands in for */
 	int r;
 
 	if (!t)
 		return stow_err_sys(err, ENOMEM, "reading the topology");
-	r = read_online_cpus(root, &t->online, err);
+	r = read_online_cpus(root, &t->online, &inner);
 	if (r == 0)
-		r = read_nodes(root, t, err);
+		r = read_nodes(root, t, &inner);
 	if (r == 0 && nothing_there(t))
-		r = stow_err_set(err, ENODATA, "neither CPUs nor memory found in %s",
+		r = stow_err_set(&inner, ENODATA, "neither CPUs nor memory found in %s",
 				 root->live ? "/sys" : root->prefix);
 	if (r == 0)
-		r = read_distances(root, t, err);
+		r = read_distances(root, t, &inner);
 	if (r == 0 && flags & STOW_TOPOLOGY_AVAILABLE)
-		r = read_available(root, t, err);
+		r = read_available(root, t, &inner);
 	if (r == 0 && flags & STOW_TOPOLOGY_POOLS)
-		r = read_pools(root, t, err);
+		r = read_pools(root, t, &inner);
 	if (r == 0 && flags & STOW_TOPOLOGY_CPUS)
-		r = read_cpus(root, t, err);
+		r = read_cpus(root, t, &inner);
 	if (r == 0)
 		*ret_topology = STOW_TAKE_PTR(t);
+	else if (err)
+		*err = inner;
 	return r;
 }
 

@@ -82,8 +82,10 @@ static void no_hotplug_is_no_blocks(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	struct stow_memblocks list = { 1, NULL, 1 };
+	struct stow_err err = { 0 };
 
-	assert_int_equal(stow_memblocks_read(tree->root, 0, &list, NULL), 0);
+	assert_int_equal(stow_memblocks_read(tree->root, 0, &list, &err), 0);
+	assert_int_equal(err.code, 0);
 	assert_int_equal(list.n_blocks, 0);
 	assert_int_equal(list.block_size, 0);
 	assert_null(stow_memblocks_find(&list, 0));

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "tree.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "node/hugepage.h"
+#include "node/topology.h"
+
+#define CPU  "/sys/devices/system/cpu"
+#define NODE "/sys/devices/system/node"
+
+static void write_node(struct tree *tree, int id, const char *cpus, unsigned long mem_kib)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODE "/node%d/cpulist", id);
+	tree_write(tree, path, "%s\n", cpus);
+	snprintf(path, sizeof(path), NODE "/node%d/meminfo", id);
+	tree_write(tree, path, "Node %d MemTotal: %lu kB\nNode %d MemFree: %lu kB\n", id, mem_kib,
+		   id, mem_kib / 2);
+}
+
+static void write_cpu(struct tree *tree, int id, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CPU "/cpu%d/%s", id, file);
+	tree_write(tree, path, "%s\n", text);
+}
+
+static struct stow_topology *read_all(struct tree *tree)
+{
+	struct stow_topology *t = NULL;
+	struct stow_err err = { 0 };
+
+	if (stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err) < 0)
+		fail_msg("%s", err.msg);
+	return t;
+}
+
+static void assert_cpus(const struct stow_topology *t, int node, const char *list)
+{
+	char buf[256];
+
+	assert_non_null(stow_topology_node(t, node));
+	assert_string_equal(stow_idset_format(&stow_topology_node(t, node)->cpus, buf, sizeof(buf)),
+			    list);
+}
+
+/* Two sockets of two cores with two threads each, siblings far apart, CPU 5 offline; node 4 has
+ * memory only, node 7 nothing. */
+static struct tree *machine(void)
+{
+	static const char *const cores[] = { "0,4", "1", "2,6", "3,7" };
+	struct tree *tree = tree_new();
+
+	tree_write(tree, CPU "/online", "0-4,6-7\n");
+	tree_write(tree, NODE "/online", "0,2,4,7\n");
+	write_node(tree, 0, "0-1,4-5", 4096);
+	write_node(tree, 2, "2-3,6-7", 8192);
+	write_node(tree, 4, "", 1024);
+	write_node(tree, 7, "", 0);
+	tree_write(tree, NODE "/node0/distance", "10 21 40 50\n");
+	tree_write(tree, NODE "/node2/distance", "22 10 41 51\n"); /* not symmetric */
+	tree_write(tree, NODE "/node4/distance", "40 41 10\n");	   /* one short */
+	for (int i = 0; i < 8; i++) {
+		const char *package = i % 4 < 2 ? "0-1,4" : "2-3,6-7";
+
+		if (i == 5)
+			continue;
+		write_cpu(tree, i, "topology/core_cpus_list", cores[i % 4]);
+		write_cpu(tree, i, "topology/package_cpus_list", package);
+		write_cpu(tree, i, "cache/index0/type", "Data");
+		write_cpu(tree, i, "cache/index0/shared_cpu_list", cores[i % 4]);
+		write_cpu(tree, i, "cache/index3/type", "Unified");
+		write_cpu(tree, i, "cache/index3/shared_cpu_list", package);
+	}
+	return tree;
+}
+
+static void reads_an_ordinary_machine(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = read_all(tree);
+	static const struct stow_cpu expected[] = {
+		{ 0, 0, 0, 0, 0 }, { 1, 0, 1, 0, 0 }, { 2, 2, 2, 1, 1 }, { 3, 2, 3, 1, 1 },
+		{ 4, 0, 0, 0, 0 }, { 6, 2, 2, 1, 1 }, { 7, 2, 3, 1, 1 },
+	};
+
+	assert_true(t->numa);
+	assert_int_equal(t->n_nodes, 4);
+	assert_cpus(t, 0, "0-1,4");
+	assert_cpus(t, 2, "2-3,6-7");
+	assert_cpus(t, 4, "");
+	assert_null(stow_topology_node(t, 1));
+	assert_null(stow_topology_node(t, 8));
+	assert_int_equal(t->nodes[1].mem_total, 8192 << 10);
+	assert_int_equal(t->nodes[1].mem_free, 4096 << 10);
+	assert_int_equal(t->nodes[1].mem_available, 4096 << 10); /* no zoneinfo */
+	assert_int_equal(t->nodes[3].mem_total, 0);
+	assert_int_equal(t->n_cpus, STOW_ARRAY_SIZE(expected));
+	for (size_t i = 0; i < t->n_cpus; i++)
+		assert_memory_equal(&t->cpus[i], &expected[i], sizeof(expected[i]));
+}
+
+static void distances_by_id(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = read_all(tree);
+
+	assert_int_equal(stow_topology_distance(t, 0, 2), 21);
+	assert_int_equal(stow_topology_distance(t, 2, 0), 22);
+	assert_int_equal(stow_topology_distance(t, 2, 7), 51);
+	assert_int_equal(stow_topology_distance(t, 4, 4), 10); /* a bad line ... */
+	assert_int_equal(stow_topology_distance(t, 4, 0), 20);
+	assert_int_equal(stow_topology_distance(t, 7, 0), 20); /* ... and none */
+	assert_int_equal(stow_topology_distance(t, 7, 7), 10);
+	assert_int_equal(stow_topology_distance(t, 0, 1), -1);
+}
+
+static void odd_distances_are_the_defaults(void **state)
+{
+	static const char *const bad[] = {
+		"",	      "10 21 40",    "10 21 40 50 60", "10 -21 40 50",
+		"10 x 40 50", "10,21,40,50", "10 21 40 50x",   "10 99999999 40 50"
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = machine();
+		_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+		tree_write(tree, NODE "/node0/distance", "%s\n", bad[i]);
+		t = read_all(tree);
+		assert_int_equal(stow_topology_distance(t, 0, 0), 10);
+		assert_int_equal(stow_topology_distance(t, 0, 2), 20);
+		assert_int_equal(stow_topology_distance(t, 0, 7), 20);
+	}
+}
+
+static void only_what_was_asked_for(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	tree_write(tree, "/proc/zoneinfo", "this is not read\n");
+	assert_int_equal(stow_topology_read(tree->root, 0, &t, NULL), 0);
+	assert_null(t->cpus);
+	assert_int_equal(t->nodes[0].mem_available, t->nodes[0].mem_free);
+}
+
+static void available_from_the_zones(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+	struct stow_err err = { 0 };
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	tree_write(tree, "/proc/zoneinfo",
+		   "Node 0, zone Normal\n  pages free 60\n  low 8\n  high 10\n"
+		   "Node 2, zone Normal\n  pages free 18446744073709551615\n  low 8\n  high 10\n");
+	t = read_all(tree);
+	assert_int_equal(t->nodes[0].mem_available, 50 * page);
+	assert_int_equal(t->nodes[1].mem_available, t->nodes[1].mem_total); /* never more */
+	assert_int_equal(t->nodes[2].mem_available, 0);			    /* in no zone */
+	tree_write(tree, "/proc/zoneinfo", "nonsense\n");
+	stow_topology_free(t);
+	t = NULL;
+	assert_int_equal(stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "zoneinfo"));
+}
+
+static void masks_where_lists_are_missing(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	for (int i = 0; i < 40; i++) {
+		bool low = i < 32;
+
+		write_cpu(tree, i, "topology/thread_siblings",
+			  i == 0 || i == 32 ? "01,00000001" : "zz");
+		write_cpu(tree, i, "topology/core_siblings", low ? "0,ffffffff" : "FF,00000000");
+		write_cpu(tree, i, "cache/index0/type", "Instruction");
+		write_cpu(tree, i, "cache/index0/shared_cpu_map", "ffffffff,ffffffff");
+	}
+	tree_write(tree, NODE "/node0/cpumap", "00,ffffffff\n");
+	tree_write(tree, NODE "/node3/cpumap", "ff,00000000\n");
+	t = read_all(tree);
+	assert_int_equal(t->n_nodes, 2);
+	assert_cpus(t, 0, "0-31");
+	assert_cpus(t, 3, "32-39");
+	assert_int_equal(t->cpus[32].core, t->cpus[0].core);
+	assert_int_not_equal(t->cpus[1].core, t->cpus[2].core);
+	assert_int_equal(t->cpus[31].package, 0);
+	assert_int_equal(t->cpus[33].package, 1);
+	/* only caches for instructions: as if there were none */
+	assert_int_equal(t->cpus[31].llc, 0);
+	assert_int_not_equal(t->cpus[33].llc, 0);
+}
+
+static void old_kernels_say_online_in_each_cpu(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+	char buf[64];
+
+	tree_mkdir(tree, CPU "/cpu0"); /* the boot CPU has no such file */
+	write_cpu(tree, 1, "online", "1");
+	write_cpu(tree, 2, "online", "0");
+	write_cpu(tree, 3, "online", "1");
+	tree_mkdir(tree, CPU "/cpufreq");
+	t = read_all(tree);
+	assert_string_equal(stow_idset_format(&t->online, buf, sizeof(buf)), "0-1,3");
+}
+
+static void without_numa_there_is_one_node(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+	struct stow_pool pool;
+
+	tree_write(tree, CPU "/online", "0-3\n");
+	tree_write(tree, "/proc/meminfo", "MemTotal: 2048 kB\nMemFree: 1024 kB\n");
+	tree_write(tree, "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "5\n");
+	tree_write(tree, "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "3\n");
+	tree_write(tree, "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages", "1\n");
+	t = read_all(tree);
+	assert_false(t->numa);
+	assert_int_equal(t->n_nodes, 1);
+	assert_cpus(t, 0, "0-3");
+	assert_int_equal(t->nodes[0].mem_total, 2 << 20);
+	assert_int_equal(t->nodes[0].n_pools, 1);
+	assert_int_equal(t->nodes[0].pools[0].total, 5);
+	assert_int_equal(t->nodes[0].pools[0].surplus, 1);
+	assert_int_equal(stow_topology_distance(t, 0, 0), 10);
+	assert_int_equal(t->cpus[3].core, 3);
+	assert_int_equal(t->cpus[3].llc, 0);
+	assert_int_equal(t->cpus[3].package, 0);
+	assert_int_equal(stow_pool_read(tree->root, 1, 2 << 20, &pool, NULL), -ENOENT);
+	assert_int_equal(stow_pool_write(tree->root, 0, 2 << 20, 9, NULL), 0);
+	assert_int_equal(stow_pool_read(tree->root, 0, 2 << 20, &pool, NULL), 0);
+	assert_int_equal(pool.total, 9);
+}
+
+static void a_cpu_is_on_one_node_only(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	tree_write(tree, CPU "/online", "0-4\n");
+	write_node(tree, 0, "0-3", 1024);
+	write_node(tree, 1, "0-3", 1024);
+	tree_link(tree, CPU "/cpu1/node1", "../../node/node1");
+	tree_link(tree, CPU "/cpu2/node9", "../../node/node9"); /* which is not online */
+	tree_link(tree, CPU "/cpu3/node1", "../../node/node1");
+	t = read_all(tree);
+	assert_cpus(t, 0, "0,2,4"); /* 4 is on none */
+	assert_cpus(t, 1, "1,3");
+	assert_int_equal(t->cpus[3].node, 1);
+}
+
+static void nothing_at_all_is_no_data(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	struct stow_topology *t = NULL;
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err), -ENODATA);
+	assert_int_equal(err.code, ENODATA);
+	assert_null(t);
+	tree_write(tree, CPU "/online", "0-x\n");
+	assert_int_equal(stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err), -EINVAL);
+}
+
+static void a_thousand_cpus_on_many_nodes(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+	char list[64];
+
+	tree_write(tree, CPU "/online", "0-1023\n");
+	for (int n = 0; n < 128; n++) {
+		snprintf(list, sizeof(list), "%d-%d,%d-%d", n * 4, n * 4 + 3, n * 4 + 512,
+			 n * 4 + 515);
+		write_node(tree, n, list, 1024);
+	}
+	for (int i = 0; i < 512; i++) {
+		snprintf(list, sizeof(list), "%d,%d", i, i + 512);
+		write_cpu(tree, i, "topology/thread_siblings_list", list);
+	}
+	t = read_all(tree);
+	assert_int_equal(t->n_nodes, 128);
+	assert_int_equal(t->n_cpus, 1024);
+	for (int i = 0; i < 1024; i++) {
+		assert_int_equal(t->cpus[i].core, i % 512);
+		assert_int_equal(t->cpus[i].node, i % 512 / 4);
+		assert_int_equal(t->cpus[i].llc, t->cpus[i].node);
+	}
+}
+
+/* --- hugepage pools -------------------------------------------------------------------------- */
+
+static void write_pool(struct tree *tree, int node, int kib, const char *nr)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODE "/node%d/hugepages/hugepages-%dkB/nr_hugepages", node,
+		 kib);
+	tree_write(tree, path, "%s\n", nr);
+	snprintf(path, sizeof(path), NODE "/node%d/hugepages/hugepages-%dkB/free_hugepages", node,
+		 kib);
+	tree_write(tree, path, "1\n");
+	snprintf(path, sizeof(path), NODE "/node%d/hugepages/hugepages-%dkB/surplus_hugepages",
+		 node, kib);
+	tree_write(tree, path, "0\n");
+}
+
+static void pools_by_ascending_size(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-1048576kB");
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-64kB");
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-2048kB");
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-0kB");
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-99999999999999999999999kB");
+	tree_mkdir(tree, "/sys/kernel/mm/hugepages/hugepages-2MB");
+	write_pool(tree, 0, 1048576, "2");
+	write_pool(tree, 0, 64, "0");
+	write_pool(tree, 0, 2048, "512");
+	write_pool(tree, 2, 2048, "7");
+	t = read_all(tree);
+	assert_int_equal(t->nodes[0].n_pools, 3);
+	assert_int_equal(t->nodes[0].pools[0].size, 64 << 10);
+	assert_int_equal(t->nodes[0].pools[0].free, 0); /* not read of an empty pool */
+	assert_int_equal(t->nodes[0].pools[1].total, 512);
+	assert_int_equal(t->nodes[0].pools[2].size, 1 << 30);
+	assert_int_equal(t->nodes[1].n_pools, 1);
+	assert_int_equal(t->nodes[2].n_pools, 0);
+}
+
+static void a_broken_pool_is_an_error(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	struct stow_pool pool;
+	struct stow_err err = { 0 };
+
+	write_pool(tree, 2, 2048, "-1");
+	assert_int_equal(stow_pool_read(tree->root, 2, 2 << 20, &pool, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "node2"));
+	assert_int_equal(stow_pool_read(tree->root, 0, 2 << 20, &pool, &err), -ENOENT);
+	assert_int_equal(err.code, ENOENT);
+	assert_int_equal(stow_pool_write(tree->root, 0, 2 << 20, 1, &err), -ENOENT);
+}
+
+static int writes, signals;
+
+static void on_signal(int number)
+{
+	signals++;
+}
+
+static void wrote(void *ctx, struct stow_root *root, const char *path, const char *value)
+{
+	writes++;
+	raise(SIGUSR1);
+	assert_int_equal(signals, 0); /* pending: it comes behind the write */
+	assert_string_equal(path, NODE "/node2/hugepages/hugepages-2048kB/nr_hugepages");
+	assert_string_equal(value, "12");
+}
+
+static void a_pool_is_written_once_with_signals_blocked(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	static const struct stow_root_ops ops = { .wrote = wrote };
+	struct sigaction action = { .sa_handler = on_signal }, old;
+	struct stow_pool pool;
+
+	write_pool(tree, 2, 2048, "7");
+	sigaction(SIGUSR1, &action, &old);
+	tree->root->ops = &ops;
+	assert_int_equal(stow_pool_write(tree->root, 2, 2 << 20, 12, NULL), 0);
+	sigaction(SIGUSR1, &old, NULL);
+	assert_int_equal(writes, 1);
+	assert_int_equal(signals, 1);
+	assert_int_equal(stow_pool_read(tree->root, 2, 2 << 20, &pool, NULL), 0);
+	assert_int_equal(pool.total, 12);
+	assert_int_equal(pool.free, 1);
+}
+
+/* --- when things go wrong -------------------------------------------------------------------- */
+
+static int fail_at;
+
+static int before(void *ctx, const char *path, const char *value)
+{
+	return --fail_at == 0 ? -EIO : 0;
+}
+
+/* Every single access fails once: the answer is whole or an error, never a crash or a leak. */
+static void any_file_may_fail(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	static const struct stow_root_ops ops = { .before = before };
+	int failed = 0, n = 0;
+
+	write_pool(tree, 0, 2048, "5");
+	tree_write(tree, "/proc/zoneinfo", "Node 0, zone Normal\n  pages free 60\n");
+	tree->root->ops = &ops;
+	do {
+		_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+		struct stow_err err = { 0 };
+		int r;
+
+		fail_at = ++n;
+		r = stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err);
+		assert_int_equal(r, -err.code);
+		assert_true((r == 0) == (t != NULL));
+		failed += r < 0;
+	} while (fail_at <= 0);
+	assert_in_range(failed, 5, n);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_an_ordinary_machine),
+		cmocka_unit_test(distances_by_id),
+		cmocka_unit_test(odd_distances_are_the_defaults),
+		cmocka_unit_test(only_what_was_asked_for),
+		cmocka_unit_test(available_from_the_zones),
+		cmocka_unit_test(masks_where_lists_are_missing),
+		cmocka_unit_test(old_kernels_say_online_in_each_cpu),
+		cmocka_unit_test(without_numa_there_is_one_node),
+		cmocka_unit_test(a_cpu_is_on_one_node_only),
+		cmocka_unit_test(nothing_at_all_is_no_data),
+		cmocka_unit_test(a_thousand_cpus_on_many_nodes),
+		cmocka_unit_test(pools_by_ascending_size),
+		cmocka_unit_test(a_broken_pool_is_an_error),
+		cmocka_unit_test(a_pool_is_written_once_with_signals_blocked),
+		cmocka_unit_test(any_file_may_fail),
+	};
+
+	return cmocka_run_group_tests_name("topology", tests, NULL, NULL);
+}
