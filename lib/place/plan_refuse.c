@@ -255,8 +255,9 @@ static void tell(struct look *look, struct view *views, size_t n, char *buf, siz
 	qsort(views, n, sizeof(*views), by_index);
 }
 
-/* Where a request like ours would go; an empty set when nowhere. */
-static void try(const struct look *look, const struct stow_request *req, int near_node,
+/* Where a request like ours would go; an empty set when nowhere. `rough`: any nodes that would do,
+ * not those that would be chosen, which takes longer to find out. */
+static void try(const struct look *look, const struct stow_request *req, int near_node, bool rough,
 		struct stow_idset *ret)
 {
 	_cleanup_(stow_candidates_done) struct stow_candidates c = { 0 };
@@ -271,6 +272,7 @@ static void try(const struct look *look, const struct stow_request *req, int nea
 	limit = stow_node_limit(look->capacity, req, near_node, NULL);
 	if (limit <= 0 || stow_candidates_init(&c, look->capacity, req, near_node, false, NULL) < 0)
 		return;
+	c.any = rough || c.n > TRIED;
 	set = calloc((size_t)c.n + 1, sizeof(*set));
 	shares = calloc((size_t)c.n + 1, sizeof(*shares));
 	n = set && shares ? stow_plan_nodes(&c, req->policy, limit, set, shares) : 0;
@@ -278,9 +280,10 @@ static void try(const struct look *look, const struct stow_request *req, int nea
 		stow_idset_add(ret, shares[i].node);
 }
 
-static bool fits(const struct look *look, const struct stow_request *req, struct stow_idset *ret)
+static bool fits(const struct look *look, const struct stow_request *req, bool rough,
+		 struct stow_idset *ret)
 {
-	try(look, req, look->near_node, ret);
+	try(look, req, look->near_node, rough, ret);
 	return !stow_idset_empty(ret);
 }
 
@@ -299,14 +302,17 @@ static uint64_t most_that_fits(const struct look *look, bool memory, struct stow
 			req.memory = middle * unit;
 		else
 			req.cpus = (uint32_t)middle;
-		if (fits(look, &req, &nodes)) {
+		if (fits(look, &req, true, &nodes)) {
 			low = middle;
-			*ret_nodes = nodes;
 		} else {
 			high = middle;
 		}
 	}
-	return low * unit;
+	if (memory)
+		req.memory = low * unit;
+	else
+		req.cpus = (uint32_t)low;
+	return low && fits(look, &req, false, ret_nodes) ? low * unit : 0;
 }
 
 static void suggest_less(const struct look *look, char *buf, size_t size)
@@ -345,7 +351,7 @@ static void suggest_otherwise(const struct look *look, char *buf, size_t size)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(others); i++) {
 		req.policy = others[i];
-		if (others[i] == look->request->policy || !fits(look, &req, &nodes))
+		if (others[i] == look->request->policy || !fits(look, &req, false, &nodes))
 			continue;
 		stow_append(buf, size, "%spolicy=%s would fit on %s", sep,
 			    stow_policy_name(others[i]),
@@ -354,13 +360,13 @@ static void suggest_otherwise(const struct look *look, char *buf, size_t size)
 	}
 	req.policy = look->request->policy;
 	if (look->near_node >= 0) {
-		try(look, &req, -1, &nodes);
+		try(look, &req, -1, false, &nodes);
 		if (!stow_idset_empty(&nodes))
 			stow_append(buf, size, "%swithout near it would fit on %s", sep,
 				    stow_nodes_format(&nodes, list, sizeof(list)));
 	} else if (!req.nodes_auto) {
 		req.nodes_auto = true;
-		if (fits(look, &req, &nodes))
+		if (fits(look, &req, false, &nodes))
 			stow_append(buf, size, "%snodes=auto would fit on %s", sep,
 				    stow_nodes_format(&nodes, list, sizeof(list)));
 	}

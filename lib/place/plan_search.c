@@ -12,6 +12,7 @@
 
 #define EXACT_NODES 20	  /* beyond, only one and two nodes are searched exactly */
 #define EXACT_SETS  20000 /* sets that are looked at before the search turns greedy */
+#define SEEDS	    256	  /* nodes that the greedy search starts from, at the most */
 #define BUCKETS	    1024  /* of distances: the kernel's are at most 255 each way */
 
 /* What makes one set better than another of its size: the first that differs, smaller wins. */
@@ -300,10 +301,12 @@ static void order_by_distance(struct searcher *s, int seed)
 
 static int search_greedily(struct searcher *s, int max_nodes)
 {
+	int step = s->c->n / SEEDS + 1;
+
 	if (order_by_score(s) < 0)
 		return -ENOMEM;
 	grow_along(s, max_nodes);
-	for (int seed = 0; seed < s->c->n && !(s->c->any && s->n_best); seed++) {
+	for (int seed = 0; seed < s->c->n && !(s->c->any && s->n_best); seed += step) {
 		order_by_distance(s, seed);
 		grow_along(s, max_nodes);
 	}

@@ -455,6 +455,25 @@ static int take_apart(const struct stow_annotation *a, struct item *ret, struct 
 	return 0;
 }
 
+int stow_request_check_key(const char *key, struct stow_err *err)
+{
+	uint64_t size;
+	int near;
+
+	for (int i = 0; i < KEY_HUGEPAGES; i++)
+		if (strcmp(key, keys[i]) == 0)
+			return 0;
+	if (strcmp(key, "hugepages") == 0 ||
+	    (strncmp(key, HUGEPAGES, strlen(HUGEPAGES)) == 0 &&
+	     stow_parse_pagesize(key + strlen(HUGEPAGES), &size, NULL) == 0))
+		return 0;
+	near = nearest(key, keys);
+	if (near < 0)
+		return stow_err_set(err, EINVAL, "\"%.64s\" is no key", key);
+	return stow_err_set(err, EINVAL, "\"%.64s\" is no key; did you mean \"%s\"?", key,
+			    keys[near]);
+}
+
 static bool ours(const struct stow_annotation *a)
 {
 	return a->key &&

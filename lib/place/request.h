@@ -77,7 +77,9 @@ struct stow_annotation {
 struct stow_limits {
 	uint32_t cpus;					/* CPU quota over period, rounded up */
 	uint64_t memory;				/* bytes */
-	struct stow_page_request pages[STOW_POOLS_MAX]; /* hugepage limits */
+	/* Hugepage limits. A size with count 0 is a limit of none, as kubelet sets for the sizes
+	 * that a pod did not ask for; a size that is missing has no limit. */
+	struct stow_page_request pages[STOW_POOLS_MAX];
 	size_t n_pages;
 };
 
@@ -93,6 +95,10 @@ struct stow_limits {
 int stow_request_parse(const struct stow_annotation *annotations, size_t n, const char *container,
 		       const char *const *allowed_keys, enum stow_policy default_policy,
 		       struct stow_request *ret, struct stow_err *err);
+
+/* Whether `key` (without prefix) is one that can be allowed: a key of the table, or "hugepages" for
+ * every page size. -EINVAL with the nearest one. */
+int stow_request_check_key(const char *key, struct stow_err *err);
 
 /* Fills cpus, memory and hugepages that the annotations do not give from the container's own
  * limits. With `cap` (Kubernetes: strangers set annotations, the API server checked the limits) an

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "base/cleanup.h"
+#include "place/config.h"
+
+static struct stow_config *parse(const char *text)
+{
+	struct stow_config *config = NULL;
+	struct stow_err err = { 0 };
+	int r = stow_config_parse(text, strlen(text), "f", &config, &err);
+
+	if (r < 0)
+		print_error("%s\n", err.msg);
+	assert_int_equal(r, 0);
+	assert_non_null(config);
+	return config;
+}
+
+static void assert_refused(const char *text, const char *message)
+{
+	struct stow_config *config = NULL;
+	struct stow_err err = { 0 };
+	int r = stow_config_parse(text, strlen(text), "f", &config, &err);
+
+	assert_int_equal(r, -EINVAL);
+	assert_int_equal(err.code, EINVAL);
+	assert_null(config);
+	assert_string_equal(err.msg, message);
+}
+
+static void nothing_is_the_defaults(void **state)
+{
+	static const char *const empty[] = { "", "# only a comment\n", "\n\n" };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(empty); i++) {
+		_cleanup_(stow_config_free_ptr) struct stow_config *c = parse(empty[i]);
+
+		assert_int_equal(c->mode, STOW_MODE_ENFORCE);
+		assert_int_equal(c->default_policy, STOW_POLICY_SINGLE_NUMA_NODE);
+		assert_int_equal(c->lease_seconds, 300);
+		assert_int_equal(c->n_reserved, 0);
+		assert_int_equal(c->n_namespaces, 0);
+		assert_null(c->allowed_keys);
+		assert_null(c->runtimes);
+	}
+}
+
+static void reads_every_key(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c =
+		parse("mode: observe\n"
+		      "default-policy: best-effort\n"
+		      "reserved:\n"
+		      "  - node: 0\n"
+		      "    cpus: 0-1,64\n"
+		      "    memory: 1Gi\n"
+		      "  - node: \"*\"\n"
+		      "    count: 2\n"
+		      "caps:\n"
+		      "  cpus: 16\n"
+		      "  memory: 64Gi\n"
+		      "  hugepages: 8Gi\n"
+		      "namespaces:\n"
+		      "  - name: team-a\n"
+		      "    cpus: 32\n"
+		      "    exclusive-cpus: true\n"
+		      "  - name: \"*\"\n"
+		      "    memory: 4Gi\n"
+		      "allowed-keys: [cpus, hugepages, hugepages-1Gi]\n"
+		      "runtimes: [crun, /usr/bin/runc]\n"
+		      "lease-seconds: 60\n");
+
+	assert_int_equal(c->mode, STOW_MODE_OBSERVE);
+	assert_int_equal(c->default_policy, STOW_POLICY_BEST_EFFORT);
+	assert_int_equal(c->n_reserved, 2);
+	assert_int_equal(c->reserved[0].id, 0);
+	assert_true(stow_idset_has(&c->reserved[0].cpu_set, 64));
+	assert_int_equal(c->reserved[0].memory, UINT64_C(1) << 30);
+	assert_int_equal(c->reserved[1].id, -1);
+	assert_int_equal(c->reserved[1].cpus, 2);
+	assert_int_equal(c->request.cpus, 16);
+	assert_int_equal(c->request.hugepages, UINT64_C(8) << 30);
+	assert_int_equal(c->n_namespaces, 2);
+	assert_string_equal(c->namespaces[0].name, "team-a");
+	assert_true(c->namespaces[0].exclusive);
+	assert_false(c->namespaces[1].exclusive);
+	assert_int_equal(c->namespaces[1].total.memory, UINT64_C(4) << 30);
+	assert_string_equal(c->allowed_keys[2], "hugepages-1Gi");
+	assert_null(c->allowed_keys[3]);
+	assert_string_equal(c->runtimes[1], "/usr/bin/runc");
+	assert_int_equal(c->lease_seconds, 60);
+}
+
+static void an_error_names_line_key_and_value(void **state)
+{
+	assert_refused("mode: enforce\nmoed: observe\n",
+		       "f:2: unknown key \"moed\"; did you mean \"mode\"?");
+	assert_refused("\nmode: observed\n", "f:2: mode: \"observed\" is not one of enforce, "
+					     "observe; did you mean \"observe\"?");
+	assert_refused("default-policy: singel-numa-node\n",
+		       "f:1: default-policy: \"singel-numa-node\" is not one of single-numa-node, "
+		       "restricted, best-effort, spread; did you mean \"single-numa-node\"?");
+	assert_refused("reserved:\n  - node: 0\n    memory: 1GB\n",
+		       "f:3: reserved memory: \"1GB\" is not a quantity like 512Mi, 8Gi or "
+		       "1073741824");
+	assert_refused("reserved:\n  - node: zero\n",
+		       "f:2: reserved node: \"zero\" is neither a node's number nor \"*\"");
+	assert_refused("reserved:\n  - node: 0\n    cpus: 3-1\n",
+		       "f:3: reserved cpus: \"3-1\" is not a list like 0-3,8");
+	assert_refused("reserved:\n  - node: 0\n    cpus: 0\n    count: 1\n",
+		       "f:4: reserved count: cpus says already which CPUs; give one of them");
+	assert_refused("reserved:\n  - node: 1\n  - node: 1\n",
+		       "f:3: reserved node: node 1 has an entry already");
+	assert_refused("namespaces:\n  - name: a\n  - name: a\n",
+		       "f:3: namespaces name: \"a\" has an entry already");
+	assert_refused("namespaces:\n  - cpus: 3\n", "f:2: this entry has no \"name\"");
+	assert_refused("allowed-keys:\n  - cpus\n  - memroy\n",
+		       "f:3: allowed-keys: \"memroy\" is no key; did you mean \"memory\"?");
+	assert_refused("lease-seconds: 0\n",
+		       "f:1: lease-seconds: 0 is not a number of seconds from 1 to 86400");
+	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps memory: \"-1\" is negative");
+}
+
+static void is_strict_about_shape(void **state)
+{
+	static const char *const bad[] = {
+		"mode: enforce\nmode: observe\n",
+		"caps: 3\n",
+		"caps: {cpus: -1}\n",
+		"caps: {cpus: 4294967296}\n",
+		"caps: {cpus: many}\n",
+		"reserved: {node: 0}\n",
+		"reserved:\n",
+		"namespaces: []\n",
+		"namespaces: [{name: a, exclusive-cpus: maybe}]\n",
+		"- mode\n",
+		"just text\n",
+		"mode: [enforce]\n",
+		"reserved: [&a {node: 0}, *a]\n",
+		"mode: enforce\n---\nmode: observe\n",
+		"mode: 'enforce\n",
+		"mode: \"enfo\\0rce\"\n",
+		"\tmode: enforce\n",
+		"mode: \x01\n",
+		"? {a: b}\n: c\n",
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		struct stow_config *config = NULL;
+		struct stow_err err = { 0 };
+
+		if (stow_config_parse(bad[i], strlen(bad[i]), "f", &config, &err) != -EINVAL)
+			fail_msg("accepted: %s", bad[i]);
+		assert_memory_equal(err.msg, "f:", 2);
+		assert_null(strchr(err.msg, '\n'));
+		assert_null(config);
+	}
+}
+
+static void a_second_mention_is_shown_where_it_is(void **state)
+{
+	assert_refused("mode: enforce\n# text\nmode: observe\n", "f:3: \"mode\" is given twice");
+}
+
+/* --- caps -------------------------------------------------------------------------------------- */
+
+static void caps_apply_to_one_request(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c =
+		parse("caps: {cpus: 8, memory: 4Gi, hugepages: 64Mi}\n");
+	struct stow_request req = { .cpus = 8, .memory = UINT64_C(4) << 30, .n_pages = 1 };
+	struct stow_err err;
+
+	req.pages[0] = (struct stow_page_request){ UINT64_C(2) << 20, 32 };
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), 0);
+	req.cpus = 9;
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+	assert_string_equal(err.msg, "numastow.io/cpus: \"9\" is above the cap of 8 (caps: cpus in "
+				     "/etc/numastow/config.yaml)");
+	req.cpus = 1;
+	req.pages[0].count = 33;
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+	req.pages[0].count = UINT64_MAX / 2;
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+}
+
+static void caps_apply_to_a_namespace_together(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c =
+		parse("namespaces: [{name: a, cpus: 10}, {name: '*', cpus: 2}]\n");
+	struct stow_caps used = { .cpus = 6 };
+	struct stow_request req = { .cpus = 4 };
+	struct stow_err err;
+
+	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), 0);
+	req.cpus = 5;
+	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), -EPERM);
+	assert_string_equal(err.msg,
+			    "numastow.io/cpus: \"5\" and the 6 that namespace \"a\" has already "
+			    "are above its cap of 10 (namespaces: cpus in "
+			    "/etc/numastow/config.yaml)");
+	assert_int_equal(stow_config_check(c, "b", NULL, &req, &err), -EPERM);
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+	/* Who asks for none is not held back by what others of the namespace have. */
+	used.cpus = 100;
+	req.cpus = 0;
+	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), 0);
+}
+
+static void exclusive_cpus_are_for_all_until_somebody_is_named(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *any = parse("mode: enforce\n");
+	_cleanup_(stow_config_free_ptr) struct stow_config *named =
+		parse("namespaces: [{name: a, exclusive-cpus: yes}, {name: b}]\n");
+	struct stow_request req = { .cpus = 1, .cpu_mode = STOW_CPU_EXCLUSIVE };
+	struct stow_err err;
+
+	assert_int_equal(stow_config_check(any, "x", NULL, &req, &err), 0);
+	assert_int_equal(stow_config_check(named, "a", NULL, &req, &err), 0);
+	assert_int_equal(stow_config_check(named, "b", NULL, &req, &err), -EPERM);
+	assert_int_equal(stow_config_check(named, "x\x1b[2J", NULL, &req, &err), -EPERM);
+	assert_null(strchr(err.msg, 0x1b));
+	assert_int_equal(stow_config_check(named, NULL, NULL, &req, &err), -EPERM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_the_defaults),
+		cmocka_unit_test(reads_every_key),
+		cmocka_unit_test(an_error_names_line_key_and_value),
+		cmocka_unit_test(is_strict_about_shape),
+		cmocka_unit_test(a_second_mention_is_shown_where_it_is),
+		cmocka_unit_test(caps_apply_to_one_request),
+		cmocka_unit_test(caps_apply_to_a_namespace_together),
+		cmocka_unit_test(exclusive_cpus_are_for_all_until_somebody_is_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
