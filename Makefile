@@ -70,6 +70,7 @@ HOOK_LINK := -pie
 HOOK_LIBS := $(STATIC_LIBS)
 else
 HOOK_LINK := -static-pie
+HOOK_STATIC := $(B)/oci-hook/static/nodl.o
 HOOK_LIBS := $(STATIC_LIBS)
 endif
 CLI_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm
@@ -82,7 +83,7 @@ $(LIB): $(call objs,$(lib_SRCS))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(HOOK): $(call objs,$(hook_SRCS)) $(LIB)
+$(HOOK): $(call objs,$(hook_SRCS)) $(HOOK_STATIC) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(HOOK_LINK) -o $@ $^ $(HOOK_LIBS)
 
@@ -100,9 +101,41 @@ $(B)/%.o: %.c VERSION
 	$(Q)$(CC) $(CPPFLAGS) $(STOW_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 include tests/module.mk
+-include deploy/module.mk tests/lint.mk tests/fuzz/module.mk tests/bench/module.mk
 
-.PHONY: clean
-clean:
+# --- what people call ----------------------------------------------------------------------------
+
+.PHONY: run test test-full check-asan coverage clean help
+run: ## the main job, for real: annotated containers on this machine
+	@tests/tools/install-deps.sh run
+	@$(MAKE) --no-print-directory all
+	@tests/demo/run
+
+test: ## all the tests; installs what they need
+	@tests/tools/install-deps.sh test
+	@tests/tools/install-deps.sh lint
+	@tests/run
+
+test-full: ## the same, and what takes longer
+	@tests/tools/install-deps.sh test
+	@tests/tools/install-deps.sh lint
+	@tests/run --full
+
+check-asan: ## unit tests with address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory PROFILE=asan unit-tests
+	@CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT; set -e; \
+	for t in $(patsubst %.c,build/asan/%,$(unit_SRCS)); do $$t; done
+
+coverage: ## lines that the unit tests reach, by file
+	@$(MAKE) --no-print-directory PROFILE=coverage unit-tests
+	@for t in $(patsubst %.c,build/coverage/%,$(unit_SRCS)); do $$t >/dev/null 2>&1 || exit 1; done
+	@gcov -n $(patsubst %.c,build/coverage/%.gcda,$(lib_SRCS)) 2>/dev/null | \
+	awk '/^File .lib/ { f = $$2 } /^Lines/ && f { print f, $$2, $$4; f = "" }' | sed "s/executed://" | sort
+
+clean: ## remove everything built
 	rm -rf build
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d $(B)/*/*/*/*.d)
