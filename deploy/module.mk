@@ -4,9 +4,9 @@ deploy_ENV = DESTDIR='$(DESTDIR)' BUILD='$(B)' PREFIX='$(PREFIX)' LIBEXECDIR='$(
 	MANDIR='$(MANDIR)' SYSCONFDIR='$(SYSCONFDIR)' HOOKSDIR='$(HOOKSDIR)' UNITDIR='$(UNITDIR)'
 
 .PHONY: install uninstall
-install: all
+install: all ## put everything in place; DESTDIR is honoured
 	$(Q)$(deploy_ENV) deploy/install install
 
 # Undoes every placement first, so that running containers go on with what they had.
-uninstall:
+uninstall: ## undo every placement, then remove what was installed
 	$(Q)$(deploy_ENV) deploy/install uninstall
