@@ -48,14 +48,8 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 		n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
 		if (n >= 0 && (size_t)n < sizeof(err->msg)) {
-			size_t left = sizeof(err->msg) - (size_t)n;
-
 			/* What does not fit is cut: a message is one line, not a log. */
-			if (left > 2) {
-				memcpy(err->msg + n, ": ", 2);
-				strncpy(err->msg + n + 2, inner, left - 3);
-				err->msg[sizeof(err->msg) - 1] = '\0';
-			}
+			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", inner);
 		}
 	}
 	return r;

@@ -446,11 +446,11 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 	size_t plen = strlen(prefix);
 	struct dirent *e;
 
-	d = stow_root_opendir(root, err, "%s", dir);
-	if (!d && errno == ENOENT) {
+	if (stow_root_exists(root, "%s", dir) == 0) {
 		*ret = set;
 		return 0;
 	}
+	d = stow_root_opendir(root, err, "%s", dir);
 	if (!d)
 		return -errno;
 	while ((e = readdir(d))) {
