@@ -1,0 +1,60 @@
+#!/bin/bash
+# The hook killed at every one of its system calls that changes something: whatever is left, gc takes back.
+# (strace injects the signal; the sweep over every access on a copied tree is in tests/integration.)
+#
+# usage: tests/vm/run v2 tests/vm/killed.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+hook=$programs/numastow-hook
+numastow=$programs/numastow
+
+unset HOOK
+start victim --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive \
+	--annotation numastow.io/memory=64Mi --annotation numastow.io/hugepages-2Mi=8Mi
+start neighbour
+pid=$(container_pid victim)
+runtime state neighbour | "$hook" apply
+state=$(runtime state victim)
+dir=$(cgroup_dir "$pid")
+before="$(cat "$dir"/cpuset.cpus.effective "$dir"/cpuset.mems.effective "$dir"/memory.max "$dir"/hugetlb.2MB.{,rsvd.}max) $(pool 0 2048) $(pool 1 2048)"
+
+killed=0 done_=
+for call in write pwrite64 openat rename fsync unlinkat ftruncate; do
+	for at in $(seq 1 80); do
+		if strace -qq -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when="$at" \
+			"$hook" apply <<<"$state" 2>/dev/null; then
+			done_+="$call:$((at - 1)) "
+			runtime state victim >/dev/null
+			"$numastow" release victim >/dev/null
+			break
+		fi
+		killed=$((killed + 1))
+		if ! "$numastow" gc >"$vm_work/gc.out" 2>&1; then
+			fail "gc after a death at $call $at" "$(<"$vm_work/gc.out")"
+		fi
+		after="$(cat "$dir"/cpuset.cpus.effective "$dir"/cpuset.mems.effective "$dir"/memory.max "$dir"/hugetlb.2MB.{,rsvd.}max) $(pool 0 2048) $(pool 1 2048)"
+		left="$("$numastow" ledger --json | jq -c '[.containers, .pools]') $(cat /run/numastow/exclusive 2>/dev/null)"
+		if [[ $left != "[[],[]] " ]]; then
+			# Killed behind the commit: the grant stands, as it should.
+			if [[ $("$numastow" ledger --json | jq -r '.containers[0].state') == active ]]; then
+				"$numastow" release victim >/dev/null
+				continue
+			fi
+			fail "killed at $call $at" "left: $left"
+		elif [[ $after != "$before" ]]; then
+			fail "killed at $call $at" "before: $before"$'\n'"after: $after"
+		elif [[ $(allowed_cpus "$(container_pid neighbour)") != 0-7 ]]; then
+			fail "killed at $call $at" "the neighbour is on $(allowed_cpus "$(container_pid neighbour)")"
+		fi
+	done
+done
+echo "# killed $killed times; complete behind: $done_"
+within "the hook was killed at many places" $killed 40 1000
+((vm_failed)) || ok "nothing leaked after any of them"
+eq "another container can still be placed" "$("$hook" apply <<<"$state" && "$numastow" ledger --json | jq -r '.containers[0].state')" active
+"$numastow" release victim >/dev/null
+stop victim
+stop neighbour
+
+vm_summary

@@ -1,0 +1,63 @@
+#!/bin/bash
+# 50 containers at once: those that fit are disjoint, the others are refused with the reason; all killed without a
+# poststop, gc has everything back.
+#
+# usage: tests/vm/run --env VM_RUNTIME=runc|crun v2 tests/vm/storm.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+export HOOK=$programs/numastow-hook
+numastow=$programs/numastow
+n=50
+
+for i in $(seq $n); do
+	pages=()
+	((i % 3)) || pages=(--annotation numastow.io/hugepages-2Mi=4Mi)
+	bundle "c$i" --annotation numastow.io/cpus=1 --annotation numastow.io/cpu-mode=exclusive \
+		"${pages[@]}" >/dev/null
+done
+# No poststop: the hooks of containers that are killed never come.
+for i in $(seq $n); do
+	config=$vm_work/bundle/c$i/config.json
+	jq 'del(.hooks.poststop)' "$config" >"$config.new" && mv "$config.new" "$config"
+done
+for i in $(seq $n); do
+	(
+		runtime run --detach --bundle "$vm_work/bundle/c$i" "c$i" >"$vm_work/c$i.out" 2>&1 </dev/null
+		echo $? >"$vm_work/c$i.rc"
+	) &
+done
+wait
+
+started=() refused=0
+for i in $(seq $n); do
+	if [[ $(<"$vm_work/c$i.rc") == 0 ]]; then
+		started+=("c$i")
+	elif "$numastow" why "c$i" | grep -q 'exclusive CPU on one NUMA node'; then
+		refused=$((refused + 1))
+	fi
+done
+# 8 CPUs, one of which is always left to everybody else.
+eq "as many as fit were started" ${#started[@]} 7
+eq "the others were refused, each with the reason" $refused $((n - 7))
+cpus=$(for id in "${started[@]}"; do allowed_cpus "$(container_pid "$id")"; done | sort | uniq -d)
+eq "no CPU was given twice" "$cpus" ""
+pages=0
+for id in "${started[@]}"; do
+	((${id#c} % 3)) || pages=$((pages + 2))
+done
+eq "hugepages are those of the started" $(($(pool 0 2048) + $(pool 1 2048))) $pages
+for id in "${started[@]}"; do
+	kill -KILL "$(container_pid "$id")"
+done
+sleep 1
+for id in "${started[@]}"; do
+	runtime delete --force "$id" >/dev/null 2>&1
+done
+eq "the ledger still has them" "$("$numastow" ledger --json | jq '.containers | length')" 7
+check "gc" "$numastow" gc
+eq "the ledger is empty" "$("$numastow" ledger --json | jq -c '[.containers, .pools]')" '[[],[]]'
+eq "the pools are empty" "$(pool 0 2048)+$(pool 1 2048)" 0+0
+check "no CPU is exclusive" test ! -e /run/numastow/exclusive
+
+vm_summary
