@@ -99,7 +99,7 @@ class Machine:
     def make_node(self, i, node):
         base = f"/sys/devices/system/node/node{node}"
         self.write(f"{base}/cpulist", as_list(self.cpus[node]) + "\n")
-        self.write(f"{base}/compact", "")
+        self.write(f"{base}/compact", "1\n")  # as if somebody had asked before
         # Far nodes are farther: a ring.
         n = len(self.ids)
         row = [10 if j == i else 11 + 10 * min(abs(i - j), n - abs(i - j)) for j in range(n)]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the integration tests share: the hook on a machine that is not there, and counting."""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+PROJECT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(PROJECT, "tests/tools"))
+from machine import GIB, MIB, Machine, as_list, parse_list  # noqa: E402,F401
+
+BUILD = os.environ.get("NUMASTOW_BUILD") or os.path.join(PROJECT, "build/release")
+HOOK_ON_ROOT = os.path.join(BUILD, "tests/tools/hook-on-root")
+HOOK = os.path.join(BUILD, "numastow-hook")
+FULL = "--full" in sys.argv[1:]
+
+counts = {"ok": 0, "not ok": 0, "skip": 0}
+
+
+def check(what, good, why=""):
+    """One test. Returns whether it went well."""
+    word = "ok" if good else "not ok"
+    counts[word] += 1
+    print(f"{word} - {what}{'' if good or not why else ': ' + str(why)[:600]}", flush=True)
+    return bool(good)
+
+
+def same(what, got, wanted):
+    return check(what, got == wanted, f"{got!r} instead of {wanted!r}")
+
+
+def skip(what, why):
+    counts["skip"] += 1
+    print(f"ok - {what} # SKIP {why}", flush=True)
+
+
+def finish():
+    print(f"{counts['ok']} passed, {counts['not ok']} failed, {counts['skip']} skipped")
+    sys.exit(1 if counts["not ok"] else 0)
+
+
+class Temp:
+    """A folder that goes with the test. On a tmpfs where there is one: /run is one, too."""
+
+    def __enter__(self):
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.path = tempfile.mkdtemp(prefix="numastow-test-", dir=base)
+        return self.path
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Result:
+    def __init__(self, done):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def killed(self):
+        return self.code == -signal.SIGKILL
+
+    def one_line(self):
+        return (self.code == 1 and self.err.startswith("numastow: ") and
+                self.err.count("\n") == 1 and self.err.endswith("\n"))
+
+    def __repr__(self):
+        return f"exit {self.code}, stderr {self.err!r}"
+
+
+def run(argv, text, timeout=60):
+    return Result(subprocess.run(argv, input=text, capture_output=True, text=True, check=False,
+                                 timeout=timeout))
+
+
+def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None):
+    argv = [HOOK_ON_ROOT]
+    argv += ["--kill-at", str(kill_at)] if kill_at else []
+    argv += ["--fail-at", str(fail_at)] if fail_at else []
+    argv += ["--trace", trace] if trace else []
+    return run(argv + [machine.path, command], text)
+
+
+def hooks_at_once(machine, jobs):
+    """Starts a hook for each (command, state), lets them all wait for their input, and then gives it
+    to all of them. Returns (exit code, stderr) in the order of the jobs."""
+    running = [subprocess.Popen([HOOK_ON_ROOT, machine.path, command], stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+               for command, _ in jobs]
+    for process, (_, state) in zip(running, jobs):
+        try:
+            os.write(process.stdin.fileno(), state.encode())
+        except BrokenPipeError:
+            pass
+    for process in running:
+        process.stdin.close()
+        process.stdin = None
+    results = []
+    for process in running:
+        _, err = process.communicate(timeout=120)
+        results.append((process.returncode, err.decode()))
+    return results
+
+
+# --- the ledger, read by somebody else's code -----------------------------------------------------
+
+
+def query(machine, sql, *args):
+    path = machine.file("/run/numastow/ledger.db")
+    if not os.path.exists(path):
+        return []
+    db = sqlite3.connect(path, timeout=20)
+    try:
+        return db.execute(sql, args).fetchall()
+    finally:
+        db.close()
+
+
+def leftovers(machine):
+    """Everything that the ledger still holds, as text; "" when it is empty."""
+    found = []
+    for table in ("container", "share", "page", "cpu", "pool"):
+        rows = query(machine, f"SELECT * FROM {table}")
+        if rows:
+            found.append(f"{table}: {rows}")
+    return "; ".join(found)
+
+
+def placed_cpus(machine, name):
+    """(CPUs, nodes, exclusive) of the one grant of a container; None when it has none."""
+    rows = query(machine, "SELECT cpus, nodes, exclusive FROM container WHERE id = ? AND state = 2",
+                 name)
+    if len(rows) != 1:
+        return None
+    return parse_list(rows[0][0]), parse_list(rows[0][1]), bool(rows[0][2])
+
+
+# --- what changed ---------------------------------------------------------------------------------
+
+# The history and the locks stay, whatever happens.
+KEPT = re.compile(r"^run(/numastow(/(ledger\.db(-journal)?|[^/]*\.lock|others)?)?)?$")
+
+
+def fingerprint(machine):
+    """{path: checksum} of the tree, except the history and the locks."""
+    tree = {}
+    for folder, folders, files in os.walk(machine.path):
+        for name in folders + files:
+            full = os.path.join(folder, name)
+            path = os.path.relpath(full, machine.path)
+            if KEPT.match(path):
+                continue
+            if os.path.islink(full):
+                tree[path] = "-> " + os.readlink(full)
+            elif os.path.isdir(full):
+                tree[path] = "folder"
+            else:
+                with open(full, "rb") as handle:
+                    data = handle.read()
+                # The kernel ends what it shows in a newline, what is written in a copy may not.
+                tree[path] = hashlib.sha256(data.rstrip(b"\n")).hexdigest()
+    return tree
+
+
+def changed(before, after):
+    return sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
