@@ -80,14 +80,19 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
  * instead of deleting it saves system calls. A killed writer's journal is rolled back by the next. */
 static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	int64_t version;
 	int r;
 
 	sqlite3_busy_timeout(ledger->db, 10000);
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	if (sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF; PRAGMA journal_mode=PERSIST;", NULL,
 			 NULL, NULL) != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "opening");
 	r = stow_sql_number(ledger, &version, err, "PRAGMA user_version", "");
+	stow_sql_turn_ptr(&turn);
 	if (r < 0)
 		return r;
 	if (version == 0 && !create)
@@ -276,12 +281,15 @@ static int usage_pages(struct stow_ledger *ledger, struct stow_usage *usage, str
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 		      struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = calloc(1, sizeof(*usage));
 	int r;
 
 	if (!usage)
 		return stow_err_sys(err, ENOMEM, "usage");
-	r = usage_shares(ledger, usage, err);
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r == 0)
+		r = usage_shares(ledger, usage, err);
 	if (r == 0)
 		r = usage_pages(ledger, usage, err);
 	if (r == 0)
@@ -302,11 +310,14 @@ void stow_usage_free(struct stow_usage *usage)
 
 int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct stow_idset set = { 0 };
 	int r;
 
-	r = stow_sql_prepare(ledger, &stmt, err, "SELECT cpu FROM cpu", "");
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r == 0)
+		r = stow_sql_prepare(ledger, &stmt, err, "SELECT cpu FROM cpu", "");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
 		stow_idset_add(&set, sqlite3_column_int(stmt, 0));
 		r = 0;
@@ -319,9 +330,13 @@ int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, st
 int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
 			  struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	int64_t cpus, memory, hugepages;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_number(
 		ledger, &cpus, err,
 		"SELECT sum(s.cpus) FROM share s JOIN container c ON c.key = s.container"
@@ -360,11 +375,15 @@ static void pool_from_row(sqlite3_stmt *stmt, struct stow_ledger_pool *pool)
 int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret, size_t *ret_n,
 		      struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	size_t n = 0;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT node, size, added, writing, before, target FROM pool", "");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
@@ -386,12 +405,16 @@ int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret,
 int stow_ledger_pool_get(struct stow_ledger *ledger, int node, uint64_t size,
 			 struct stow_ledger_pool *ret, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->node = node;
 	ret->size = size;
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT node, size, added, writing, before, target FROM pool"
 			     " WHERE node = ? AND size = ?",
@@ -418,9 +441,13 @@ int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_po
 int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
 			      uint64_t *ret_pages, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	int64_t pages;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_number(
 		ledger, &pages, err,
 		"SELECT sum(p.pages) FROM page p JOIN container c ON c.key = p.container"
@@ -454,11 +481,15 @@ int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *
 int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
 		       struct stow_event **ret, size_t *ret_n, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct stow_event *events = NULL;
 	size_t n = 0;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT * FROM (SELECT seq, at, id, kind, cpus, nodes, text, exclusive"
 			     " FROM event WHERE ?1 = '' OR id = ?1 ORDER BY seq DESC LIMIT ?2)"

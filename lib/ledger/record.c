@@ -272,9 +272,13 @@ static int read_records(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct s
 int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	if (id)
 		r = stow_sql_prepare(ledger, &stmt, err,
 				     "SELECT " RECORD_COLUMNS
@@ -289,11 +293,15 @@ int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err)
 {
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct stow_record **records = NULL;
 	size_t n = 0;
 	int r;
 
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r < 0)
+		return r;
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT " RECORD_COLUMNS " FROM container WHERE key = ?", "i", key);
 	if (r == 0)

@@ -50,6 +50,31 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
 			    STOW_LEDGER_PATH, what, sqlite3_errmsg(ledger->db));
 }
 
+int stow_sql_turn(struct stow_ledger *ledger, struct stow_ledger **ret_turn, struct stow_err *err)
+{
+	struct stow_err why;
+	int r;
+
+	*ret_turn = NULL;
+	if (ledger->lock >= 0)
+		return 0;
+	r = stow_root_lock(ledger->root, &why, "%s", STOW_RUN_DIR "/ledger.lock");
+	if (r == -EACCES || r == -EROFS)
+		return 0;
+	if (r < 0)
+		return stow_err_set(err, why.code, "%s", why.msg);
+	ledger->lock = r;
+	*ret_turn = ledger;
+	return 0;
+}
+
+void stow_sql_turn_ptr(struct stow_ledger **turn)
+{
+	if (*turn)
+		stow_close_ptr(&(*turn)->lock);
+	*turn = NULL;
+}
+
 static int prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
 		      const char *sql, const char *types, va_list ap)
 {

@@ -12,8 +12,19 @@
 struct stow_ledger {
 	struct stow_root *root;
 	sqlite3 *db;
-	int lock; /* held within a transaction, else negative */
+	int lock; /* held within a transaction or while reading, else negative */
 };
+
+/*
+ * Waits for the turn to read; nothing to do within a transaction. SQLite lets readers in beside a
+ * writer, who then polls, with growing pauses, for the moment without a reader: with 200 hooks at
+ * once a commit took 50 ms, and everybody waited for it. Readers that queue, too, cost
+ * microseconds. Who may not lock (not root) reads without. *ret_turn ends with stow_sql_turn_ptr().
+ */
+int stow_sql_turn(struct stow_ledger *ledger, struct stow_ledger **ret_turn, struct stow_err *err);
+void stow_sql_turn_ptr(struct stow_ledger **turn);
+
+#define _cleanup_turn_ __attribute__((cleanup(stow_sql_turn_ptr)))
 
 /* The errno of a SQLite result code. */
 int stow_sql_errno(int code);
