@@ -148,7 +148,7 @@ umount /run/huge
 refused "3 more hugepages than a node has memory" toomany \
 	 --annotation numastow.io/cpus=1 --annotation numastow.io/hugepages-2Mi=3Gi
 check "3 why names node, wanted and what there is" \
-	sh -c "'$numastow' why toomany | grep -E 'node 0.*of 1536'"
+	sh -c "'$numastow' why toomany | grep -E '3Gi in 2Mi.*node 0.*room for'"
 nothing_left 3
 
 # --- 4: policies -----------------------------------------------------------------------------------
