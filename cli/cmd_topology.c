@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "cli/topology_view.h"
+#include "ledger/ledger.h"
 
 void topology_given(const struct stow_usage *usage, const struct stow_node *node,
 		    struct topology_given *ret)
@@ -78,6 +79,8 @@ static int show(struct stow_root *root, bool json, struct stow_err *err)
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
 	_cleanup_(stow_devices_done_ptr) struct stow_devices devices = { 0 };
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
 	struct topology_view view = { .blocks = &blocks, .devices = &devices };
 	static const struct stow_topology nothing;
 	int r;
@@ -94,6 +97,10 @@ static int show(struct stow_root *root, bool json, struct stow_err *err)
 		return r;
 	else
 		view.topology = topology;
+	/* Without a ledger, or for somebody who may not read it, nothing is given away. */
+	if (stow_ledger_open(root, false, &ledger, NULL) == 0 &&
+	    stow_ledger_usage(ledger, &usage, NULL) == 0)
+		view.usage = usage;
 	r = json ? topology_print_json(&view) : topology_print_text(&view);
 	return r < 0 ? stow_err_sys(err, -r, "printing the topology") : 0;
 }
