@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "base/parse.h"
+
+static void quantities_as_kubernetes_reads_them(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} good[] = {
+		{ "0", 0 },
+		{ "4096", 4096 },
+		{ "+1", 1 },
+		{ "1Ki", 1024 },
+		{ "8Gi", UINT64_C(8) << 30 },
+		{ "1.5Gi", UINT64_C(3) << 29 },
+		{ ".5Mi", 1 << 19 },
+		{ "1.", 1 },
+		{ "512M", 512000000 },
+		{ "1k", 1000 },
+		{ "1e9", 1000000000 },
+		{ "1E3", 1000 },
+		{ "5e-1", 1 }, /* rounded up */
+		{ "100m", 1 }, /* so are thousandths */
+		{ "1500m", 2 },
+		{ "7Ei", UINT64_C(7) << 60 },
+		{ "9223372036854775807", INT64_MAX },
+	};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		uint64_t bytes = 42;
+
+		if (stow_parse_quantity(good[i].text, &bytes, NULL) != 0 || bytes != good[i].bytes)
+			fail_msg("%s: %llu", good[i].text, (unsigned long long)bytes);
+	}
+}
+
+static void what_is_no_quantity_is_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+	} bad[] = {
+		{ "", -EINVAL },
+		{ "-1", -EINVAL },
+		{ "-0", -EINVAL },
+		{ "1.2.3", -EINVAL },
+		{ "Gi", -EINVAL },
+		{ "1 Gi", -EINVAL },
+		{ "8gi", -EINVAL },
+		{ "8GiB", -EINVAL },
+		{ "0x10", -EINVAL },
+		{ "1e", -EINVAL },
+		{ "1e99", -EINVAL },
+		{ "8Ei", -ERANGE },
+		{ "1e18Ki", -EINVAL },
+		{ "9223372036854775808", -ERANGE },
+		{ "99999999999999999999999999999999999999999", -ERANGE },
+		{ "0.0000000000000000000000000001", -ERANGE },
+		{ "9999999999999999Ei", -ERANGE },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint64_t bytes = 42;
+		struct stow_err err = { 0 };
+		int r = stow_parse_quantity(bad[i].text, &bytes, &err);
+
+		if (r != bad[i].r || bytes != 42 || err.code != -r)
+			fail_msg("\"%s\": %d, %s", bad[i].text, r, err.msg);
+	}
+}
+
+static void whole_numbers(void **state)
+{
+	uint64_t v = 0;
+
+	assert_int_equal(stow_parse_u64("18446744073709551615", UINT64_MAX, &v, NULL), 0);
+	assert_true(v == UINT64_MAX);
+	assert_int_equal(stow_parse_u64("18446744073709551616", UINT64_MAX, &v, NULL), -ERANGE);
+	assert_int_equal(stow_parse_u64("11", 10, &v, NULL), -ERANGE);
+	assert_int_equal(stow_parse_u64("", 10, &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_u64(" 1", 10, &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_u64("1\n", 10, &v, NULL), -EINVAL);
+}
+
+static void page_sizes(void **state)
+{
+	uint64_t v = 0;
+	char buf[32];
+
+	assert_int_equal(stow_parse_pagesize("2Mi", &v, NULL), 0);
+	assert_int_equal(v, 2 << 20);
+	assert_int_equal(stow_parse_pagesize("64KB", &v, NULL), 0);
+	assert_int_equal(v, 64 << 10);
+	assert_string_equal(stow_format_pagesize(UINT64_C(1) << 30, buf, sizeof(buf)), "1GB");
+	assert_string_equal(stow_format_size(UINT64_C(2) << 20, buf, sizeof(buf)), "2Mi");
+	assert_string_equal(stow_format_size((UINT64_C(3) << 29), buf, sizeof(buf)), "1.5Gi");
+	assert_int_equal(stow_parse_pagesize("3Mi", &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_pagesize("0Mi", &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_pagesize("Mi", &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_pagesize("2M", &v, NULL), -EINVAL);
+	assert_int_equal(stow_parse_pagesize("99999999999Gi", &v, NULL), -EINVAL);
+}
+
+static void the_nearest_word(void **state)
+{
+	static const char *const words[] = { "cpus", "memory", "policy", NULL };
+
+	assert_int_equal(stow_nearest("cpsu", words), 0);
+	assert_int_equal(stow_nearest("memroy", words), 1);
+	assert_int_equal(stow_nearest("bananas", words), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(quantities_as_kubernetes_reads_them),
+		cmocka_unit_test(what_is_no_quantity_is_refused),
+		cmocka_unit_test(whole_numbers),
+		cmocka_unit_test(page_sizes),
+		cmocka_unit_test(the_nearest_word),
+	};
+
+	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "tree.h"
+
+static void links_do_not_lead_out(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	char buf[64];
+
+	tree_write(t, "/etc/hostname", "inside\n");
+	tree_link(t, "/absolute", "/etc/hostname");
+	tree_link(t, "/upwards", "../../../../../../etc/hostname");
+	tree_link(t, "/gone", "/etc/passwd");
+	assert_true(stow_root_read_buf(t->root, buf, sizeof(buf), NULL, "/absolute") > 0);
+	assert_string_equal(buf, "inside");
+	assert_true(stow_root_read_buf(t->root, buf, sizeof(buf), NULL, "/upwards") > 0);
+	assert_string_equal(buf, "inside");
+	assert_int_equal(stow_root_read_buf(t->root, buf, sizeof(buf), NULL, "/gone"), -ENOENT);
+	assert_int_equal(stow_root_exists(t->root, "/../../etc/passwd"), 0);
+}
+
+static void a_shorter_value_replaces_the_whole(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_free_ char *now = NULL;
+
+	tree_write(t, "/state", "online_movable\n");
+	assert_int_equal(stow_root_write(t->root, "offline", NULL, "/state"), 0);
+	now = tree_read(t, "/state");
+	assert_string_equal(now, "offline");
+	assert_int_equal(stow_root_write(t->root, "1", NULL, "/not-there"), -ENOENT);
+	assert_int_equal(stow_root_exists(t->root, "/not-there"), 0);
+}
+
+static void reads_are_bounded(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct stow_err err = { 0 };
+	char buf[8], *text;
+	uint64_t v;
+
+	tree_write(t, "/seven", "1234567");
+	tree_write(t, "/eight", "12345678");
+	tree_write(t, "/word", "12x\n");
+	assert_int_equal(stow_root_read_buf(t->root, buf, sizeof(buf), NULL, "/seven"), 7);
+	assert_int_equal(stow_root_read_buf(t->root, buf, sizeof(buf), NULL, "/eight"), -E2BIG);
+	assert_int_equal(stow_root_read(t->root, 7, &text, NULL, NULL, "/eight"), -E2BIG);
+	assert_int_equal(stow_root_read(t->root, 8, &text, NULL, NULL, "/eight"), 0);
+	free(text);
+	assert_int_equal(stow_root_read_u64(t->root, &v, &err, "/word"), -EINVAL);
+	assert_string_equal(err.msg, "/word: \"12x\" is not a whole number");
+}
+
+static void a_folder_held_open_is_the_same_folder(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_root_free_ptr) struct stow_root *sub = NULL;
+	struct stow_err err = { 0 };
+	_cleanup_free_ char *path = NULL;
+	uint64_t v;
+
+	tree_write(t, "/cgroup/a/limit", "1\n");
+	assert_int_equal(stow_root_sub(t->root, &sub, NULL, "/cgroup/a"), 0);
+	path = strdup(t->dir);
+	assert_int_equal(stow_root_read_u64(sub, &v, NULL, "limit"), 0);
+	assert_int_equal(v, 1);
+	assert_int_equal(stow_root_read_u64(sub, &v, &err, "other"), -ENOENT);
+	assert_string_equal(err.msg, "/cgroup/a/other: No such file or directory");
+}
+
+static void state_files(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_free_ char *now = NULL;
+
+	assert_int_equal(stow_root_mkdir(t->root, "/run/numastow/others", NULL), 0);
+	assert_int_equal(stow_root_mkdir(t->root, "/run/numastow/others", NULL), 0);
+	assert_int_equal(stow_root_replace(t->root, "/run/numastow/x", "one", 0644, NULL), 0);
+	assert_int_equal(stow_root_replace(t->root, "/run/numastow/x", "two", 0644, NULL), 0);
+	now = tree_read(t, "/run/numastow/x");
+	assert_string_equal(now, "two");
+	assert_int_equal(stow_root_unlink(t->root, NULL, "/run/numastow/%s", "x"), 0);
+	assert_int_equal(stow_root_unlink(t->root, NULL, "/run/numastow/%s", "x"), 0);
+	assert_int_equal(stow_root_unlink(t->root, NULL, "/run/nothing/%s", "x"), 0);
+}
+
+/* A lock is held against another process, and dies with its holder. */
+static void locks_die_with_their_holder(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_close_ int lock = -EBADF;
+	int ready[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (stow_root_lock(t->root, NULL, "/lock") < 0)
+			_exit(1);
+		(void)!write(ready[1], "x", 1);
+		pause();
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	kill(pid, SIGKILL);
+	lock = stow_root_lock(t->root, NULL, "/lock");
+	assert_true(lock >= 0);
+	waitpid(pid, NULL, 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static void ids_of_entries(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct stow_err err = { 0 };
+	struct stow_idset set;
+	char buf[32];
+
+	tree_mkdir(t, "/d/node0");
+	tree_mkdir(t, "/d/node12");
+	tree_mkdir(t, "/d/nodes");
+	tree_mkdir(t, "/d/memory3");
+	assert_int_equal(stow_root_list_ids(t->root, "/d", "node", &set, &err), 0);
+	assert_string_equal(stow_idset_format(&set, buf, sizeof(buf)), "0,12");
+	assert_int_equal(stow_root_list_ids(t->root, "/none", "node", &set, &err), 0);
+	assert_true(stow_idset_empty(&set));
+	assert_int_equal(err.code, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(links_do_not_lead_out),
+		cmocka_unit_test(a_shorter_value_replaces_the_whole),
+		cmocka_unit_test(reads_are_bounded),
+		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
+		cmocka_unit_test(state_files),
+		cmocka_unit_test(locks_die_with_their_holder),
+		cmocka_unit_test(ids_of_entries),
+	};
+
+	return cmocka_run_group_tests_name("root", tests, NULL, NULL);
+}
