@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "oci-hook/state.h"
+#include "tree.h"
+
+static int parse(const char *text, struct hook_container *c, struct stow_err *err)
+{
+	return hook_parse_state(text, strlen(text), c, err);
+}
+
+static void a_state_as_crun_writes_it(void **state)
+{
+	_cleanup_(hook_container_done) struct hook_container c = { 0 };
+
+	assert_int_equal(parse("{\"ociVersion\":\"1.0\",\"id\":\"web\",\"pid\":42,\"root\":\"/r\","
+			       "\"bundle\":\"/b\",\"status\":\"created\",\"annotations\":"
+			       "{\"numastow.io/cpus\":\"2\",\"other\":\"x\"}}\n",
+			       &c, NULL),
+			 0);
+	assert_string_equal(c.id, "web");
+	assert_int_equal(c.pid, 42);
+	assert_string_equal(c.bundle, "/b");
+	assert_int_equal(c.n_annotations, 2);
+	assert_true(c.annotated);
+	assert_false(c.sandbox);
+	assert_null(c.ns);
+}
+
+static void names_of_both_kubernetes_runtimes(void **state)
+{
+	static const char *const states[] = {
+		"{\"id\":\"a\",\"annotations\":{\"io.kubernetes.container.name\":\"web\","
+		"\"io.kubernetes.pod.namespace\":\"team\",\"io.kubernetes.pod.uid\":\"u-1\","
+		"\"io.kubernetes.cri-o.ContainerType\":\"container\"}}",
+		"{\"id\":\"a\",\"annotations\":{\"io.kubernetes.cri.container-name\":\"web\","
+		"\"io.kubernetes.cri.sandbox-namespace\":\"team\","
+		"\"io.kubernetes.cri.sandbox-uid\":\"u-1\","
+		"\"io.kubernetes.cri.container-type\":\"container\"}}",
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_(hook_container_done) struct hook_container c = { 0 };
+
+		assert_int_equal(parse(states[i], &c, NULL), 0);
+		assert_string_equal(c.name, "web");
+		assert_string_equal(c.ns, "team");
+		assert_string_equal(c.pod_id, "u-1");
+		assert_false(c.sandbox);
+		assert_false(c.annotated);
+	}
+}
+
+static void the_pause_container_is_known(void **state)
+{
+	_cleanup_(hook_container_done) struct hook_container c = { 0 };
+
+	assert_int_equal(parse("{\"id\":\"a\",\"annotations\":"
+			       "{\"io.kubernetes.cri.container-type\":\"sandbox\"}}",
+			       &c, NULL),
+			 0);
+	assert_true(c.sandbox);
+}
+
+static void what_is_no_state_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"null",
+		"[]",
+		"{",
+		"{} x",
+		"{}",
+		"{\"id\":1}",
+		"{\"id\":\"\"}",
+		"{\"id\":\"../x\"}",
+		"{\"id\":\"a/b\"}",
+		"{\"id\":\".hidden\"}",
+		"{\"id\":\"-rf\"}",
+		"{\"id\":\"a\\u0000b\"}",
+		"{\"id\":\"a\\nb\"}",
+		"{\"id\":\"a\",\"pid\":-1}",
+		"{\"id\":\"a\",\"pid\":99999999999}",
+		"{\"id\":\"a\",\"annotations\":[]}",
+		"{\"id\":\"a\",\"annotations\":{\"numastow.io/cpus\":2}}",
+		"{\"id\":\"a\",\"annotations\":{\"numastow.io/cpus\":\"2\\u0000\"}}",
+		"{\"id\":\"a\",\"annotations\":{\"io.kubernetes.pod.namespace\":\"../x\"}}",
+		"{'id':'a'}",
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		struct hook_container c = { 0 };
+		struct stow_err err = { 0 };
+
+		if (parse(bad[i], &c, &err) != -EINVAL || strchr(err.msg, '\n'))
+			fail_msg("%s: %s", bad[i], err.msg);
+	}
+}
+
+static void limits_of_a_config(void **state)
+{
+	struct json_object *json = json_tokener_parse(
+		"{\"linux\":{\"resources\":{\"cpu\":{\"quota\":150000,\"period\":100000},"
+		"\"memory\":{\"limit\":1048576},"
+		"\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":4194304},"
+		"{\"pageSize\":\"1GB\",\"limit\":0}]},"
+		"\"memoryPolicy\":{\"mode\":\"MPOL_INTERLEAVE\"}}}");
+	struct stow_limits limits;
+
+	assert_int_equal(hook_config_limits(json, &limits, NULL), 0);
+	assert_int_equal(limits.cpus, 2); /* 1.5, rounded up */
+	assert_int_equal(limits.memory, 1048576);
+	assert_int_equal(limits.n_pages, 1);
+	assert_int_equal(limits.pages[0].count, 2);
+	assert_string_equal(hook_config_memory_policy(json), "MPOL_INTERLEAVE");
+	json_object_put(json);
+	json = json_tokener_parse("{\"linux\":{\"resources\":{\"cpu\":{\"quota\":-1},"
+				  "\"memory\":{\"limit\":9223372036854775807}}}}");
+	assert_int_equal(hook_config_limits(json, &limits, NULL), 0);
+	assert_int_equal(limits.cpus, 0);
+	assert_int_equal(limits.memory, 0);
+	assert_null(hook_config_memory_policy(json));
+	json_object_put(json);
+}
+
+static void the_id_in_a_cgroups_path(void **state)
+{
+	static const char *const paths[][2] = {
+		{ "machine.slice:libpod:abc", "abc" },
+		{ "/libpod_parent/libpod-abc", "abc" },
+		{ "/kubepods/pod1/abc", "abc" },
+		{ "abc", "abc" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(paths); i++) {
+		_cleanup_(hook_container_done) struct hook_container c = { 0 };
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "{\"annotations\":{\"numastow.io/cpus\":\"1\"},"
+			 "\"linux\":{\"cgroupsPath\":\"%s\"}}",
+			 paths[i][0]);
+		assert_int_equal(hook_parse_config(text, strlen(text), &c, NULL), 0);
+		assert_string_equal(c.id, paths[i][1]);
+	}
+}
+
+static void config_json_is_a_regular_file(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct json_object *json = NULL;
+	struct stow_err err = { 0 };
+
+	tree_write(t, "/real/config.json", "{}");
+	tree_link(t, "/linked/config.json", "/real/config.json");
+	tree_mkdir(t, "/folder/config.json");
+	assert_int_equal(hook_open_config(t->root, "/real", &json, NULL), 0);
+	json_object_put(json);
+	assert_int_equal(hook_open_config(t->root, "/linked", &json, &err), -ELOOP);
+	assert_non_null(strstr(err.msg, "symbolic link"));
+	assert_int_equal(hook_open_config(t->root, "/folder", &json, &err), -EINVAL);
+	assert_int_equal(hook_open_config(t->root, "/none", &json, &err), -ENOENT);
+	assert_int_equal(hook_open_config(t->root, "relative", &json, &err), -EINVAL);
+	assert_int_equal(hook_open_config(t->root, NULL, &json, &err), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_state_as_crun_writes_it),
+		cmocka_unit_test(names_of_both_kubernetes_runtimes),
+		cmocka_unit_test(the_pause_container_is_known),
+		cmocka_unit_test(what_is_no_state_is_refused),
+		cmocka_unit_test(limits_of_a_config),
+		cmocka_unit_test(the_id_in_a_cgroups_path),
+		cmocka_unit_test(config_json_is_a_regular_file),
+	};
+
+	return cmocka_run_group_tests_name("state", tests, NULL, NULL);
+}
