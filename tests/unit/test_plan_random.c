@@ -97,8 +97,8 @@ static void random_request(struct scene *s)
 	r->memory = roll(3) ? (roll(5000) + 1) * MI * (1 + roll(3)) + roll(4096) : 0;
 	if (roll(3) == 0)
 		r->pages[r->n_pages++] = (struct stow_page_request){ 2 * MI, 1 + roll(500) };
-	if (roll(4) == 0)
-		r->pages[r->n_pages++] = (struct stow_page_request){ GI, 1 + roll(4) };
+	if (roll(3) == 0)
+		r->pages[r->n_pages++] = (struct stow_page_request){ GI, 1 + roll(12) };
 	s->near = roll(5) ? -1 : (int)roll((uint32_t)t->n_nodes);
 }
 
