@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "place/explain.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+/* Adds a member and takes it over; false when memory has run out, then it is released too. */
+static bool add(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (value && json_object_object_add(object, key, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
+
+static bool append(struct json_object *array, struct json_object *value)
+{
+	if (value && json_object_array_add(array, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
+
+static struct json_object *bytes(uint64_t v)
+{
+	return json_object_new_int64(v > INT64_MAX ? INT64_MAX : (int64_t)v);
+}
+
+static struct json_object *list(const struct stow_idset *set)
+{
+	_cleanup_free_ char *text = stow_idset_to_list(set);
+
+	return text ? json_object_new_string(text) : NULL;
+}
+
+static void put(struct json_object **object)
+{
+	json_object_put(*object);
+}
+
+static struct json_object *pages(const struct stow_request *request, const struct stow_share *share)
+{
+	_cleanup_(put) struct json_object *object = json_object_new_object();
+	char size[32];
+
+	for (size_t p = 0; object && p < request->n_pages; p++)
+		if (!add(object, stow_format_size(request->pages[p].size, size, sizeof(size)),
+			 bytes(share->pages[p] * request->pages[p].size)))
+			return NULL;
+	return STOW_TAKE_PTR(object);
+}
+
+static struct json_object *shares(const struct stow_request *request, const struct stow_plan *plan)
+{
+	_cleanup_(put) struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < plan->n_shares; i++) {
+		const struct stow_share *share = &plan->shares[i];
+		_cleanup_(put) struct json_object *object = json_object_new_object();
+
+		if (!object || !add(object, "node", json_object_new_int(share->node)) ||
+		    !add(object, "cpus", json_object_new_int64(share->cpus)) ||
+		    !add(object, "memory", bytes(share->memory)) ||
+		    !add(object, "hugepages", pages(request, share)) ||
+		    !append(array, STOW_TAKE_PTR(object)))
+			return NULL;
+	}
+	return STOW_TAKE_PTR(array);
+}
+
+static struct json_object *lacks(const struct stow_refusal *refusal)
+{
+	_cleanup_(put) struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < refusal->n_nodes; i++) {
+		_cleanup_(put) struct json_object *object = json_object_new_object();
+
+		if (!object || !add(object, "node", json_object_new_int(refusal->nodes[i].id)) ||
+		    !add(object, "text", json_object_new_string(refusal->nodes[i].text)) ||
+		    !append(array, STOW_TAKE_PTR(object)))
+			return NULL;
+	}
+	return STOW_TAKE_PTR(array);
+}
+
+struct json_object *stow_explain_json(const struct stow_request *request,
+				      const struct stow_plan *plan,
+				      const struct stow_refusal *refusal)
+{
+	_cleanup_(put) struct json_object *object = json_object_new_object();
+	char line[512];
+	bool ok;
+
+	if (!object || !add(object, "fits", json_object_new_boolean(plan != NULL)) ||
+	    !add(object, "request",
+		 json_object_new_string(stow_request_format(request, line, sizeof(line)))))
+		return NULL;
+	if (plan)
+		ok = add(object, "nodes", list(&plan->nodes)) &&
+		     add(object, "cpus", list(&plan->cpus)) &&
+		     add(object, "exclusive", json_object_new_boolean(plan->exclusive)) &&
+		     add(object, "reason", json_object_new_string(plan->reason)) &&
+		     add(object, "shares", shares(request, plan));
+	else
+		ok = add(object, "reason", json_object_new_string(refusal->text)) &&
+		     add(object, "suggestion", json_object_new_string(refusal->suggestion)) &&
+		     add(object, "nodes", lacks(refusal));
+	return ok ? STOW_TAKE_PTR(object) : NULL;
+}
+
+static void write_plan(FILE *f, const struct stow_request *request, const struct stow_plan *plan)
+{
+	_cleanup_free_ char *cpus = stow_idset_to_list(&plan->cpus);
+	char size[32], page[32];
+
+	fprintf(f, "fits      %s\n", plan->reason);
+	fprintf(f, "CPUs      %s%s\n", cpus ? cpus : "?",
+		plan->exclusive ? " (exclusive)" : " (shared)");
+	for (size_t i = 0; i < plan->n_shares; i++) {
+		const struct stow_share *share = &plan->shares[i];
+
+		fprintf(f, "node %-4d %" PRIu32 " CPU%s, %s memory", share->node, share->cpus,
+			share->cpus == 1 ? "" : "s",
+			stow_format_size(share->memory, size, sizeof(size)));
+		for (size_t p = 0; p < request->n_pages; p++)
+			fprintf(f, ", %s in %s hugepages",
+				stow_format_size(share->pages[p] * request->pages[p].size, size,
+						 sizeof(size)),
+				stow_format_size(request->pages[p].size, page, sizeof(page)));
+		fputc('\n', f);
+	}
+}
+
+static void write_refusal(FILE *f, const struct stow_refusal *refusal)
+{
+	fprintf(f, "no room   %s\n", refusal->text);
+	for (size_t i = 0; i < refusal->n_nodes; i++)
+		fprintf(f, "node %-4d %s\n", refusal->nodes[i].id, refusal->nodes[i].text);
+	if (refusal->suggestion[0])
+		fprintf(f, "but       %s\n", refusal->suggestion);
+}
+
+char *stow_explain_text(const struct stow_request *request, const struct stow_plan *plan,
+			const struct stow_refusal *refusal)
+{
+	char *text = NULL, line[512];
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	bool failed;
+
+	if (!f)
+		return NULL;
+	fprintf(f, "request   %s\n", stow_request_format(request, line, sizeof(line)));
+	if (plan)
+		write_plan(f, request, plan);
+	else
+		write_refusal(f, refusal);
+	failed = ferror(f);
+	if (fclose(f) != 0 || failed) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
