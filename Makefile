@@ -88,7 +88,8 @@ $(HOOK): $(call objs,$(hook_SRCS)) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(HOOK_LINK) -o $@ $^ $(HOOK_LIBS)
 
-$(CLI): $(call objs,$(cli_SRCS)) $(LIB)
+# Reads annotations as the hook does, from the same code.
+$(CLI): $(call objs,$(cli_SRCS) oci-hook/state.c) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(CLI_LIBS)
 

@@ -35,6 +35,7 @@ int cli_finish(int code);
 
 int cmd_topology(int argc, char **argv);
 int cmd_ledger(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_gc(int argc, char **argv);

@@ -12,6 +12,8 @@ static const struct cli_command commands[] = {
 	{ "topology", "[--json] [--sysroot DIR]",
 	  "Show the machine's NUMA nodes and what they have", cmd_topology },
 	{ "ledger", "[--json]", "Show what is given to which container", cmd_ledger },
+	{ "explain", "[OPTION...] [KEY=VALUE...]", "Say where a request would go and why",
+	  cmd_explain },
 	{ "why", "[--json] ID", "Show why a container was placed or refused", cmd_why },
 	{ "release", "ID", "Take a container's grant back", cmd_release },
 	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
