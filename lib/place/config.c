@@ -192,6 +192,12 @@ static int take_lists(const struct reading *rd, const struct stow_yaml *y,
 	for (size_t i = 0; i < y->allowed_keys_count; i++)
 		if (stow_request_check_key(y->allowed_keys[i], &err) < 0)
 			return bad(rd, "allowed-keys", i, NULL, "%s", err.msg);
+	/* A name without a path would be looked for in whatever folder the hook runs in. */
+	for (size_t i = 0; i < y->runtimes_count; i++)
+		if (y->runtimes[i][0] != '/')
+			return bad(rd, "runtimes", i, NULL,
+				   "\"%.64s\" is not a whole path like /usr/bin/crun",
+				   y->runtimes[i]);
 	if (take_list(y->allowed_keys, y->allowed_keys_count, &config->allowed_keys) < 0 ||
 	    take_list(y->runtimes, y->runtimes_count, &config->runtimes) < 0)
 		return stow_err_set(rd->err, ENOMEM, "out of memory");

@@ -4,10 +4,11 @@
 /*
  * Request + capacity -> placement, or a refusal that explains itself.
  *
- * Fewest nodes, then smallest distance, then tightest fit; exclusive CPUs as whole cores first,
- * then within one last-level cache. Polynomial: one and two nodes are searched exactly, wider
- * placements grow greedily from every seed node, O(nodes^2 log nodes). (Merging every combination
- * of hints, as the kubelet does, never ends on a machine with 34 nodes.)
+ * Fewest nodes, then with the node to be near to, then smallest distance, whole cores (exclusive
+ * CPUs), least growth of hugepage pools, tightest fit. Polynomial: one and two nodes are searched
+ * exactly, wider placements too where there are few sets of nodes to look at (up to a dozen nodes),
+ * else they grow greedily from every node, O(nodes^2). (Merging every combination of hints, as the
+ * kubelet does, never ends on a machine with 34 nodes.)
  */
 
 #include "base/err.h"
@@ -24,7 +25,8 @@ struct stow_share {
 };
 
 struct stow_plan {
-	struct stow_idset nodes; /* for cpuset.mems */
+	struct stow_idset nodes; /* the nodes of the shares; for cpuset.mems less those without
+				  * memory, which only ever give CPUs */
 	struct stow_idset cpus;	 /* for cpuset.cpus: the exclusive ones, or all shared CPUs of the
 				  * nodes */
 	bool exclusive;
@@ -49,9 +51,10 @@ struct stow_refusal {
 
 /*
  * Returns 0 with *ret_plan, or -ENOSPC with *ret_refusal (when not NULL) when it does not fit,
- * -EINVAL when it never can mean anything (a node that does not exist), -ENOMEM. `near_node`: -1,
- * or the node of the device to be near to: then that node is the first choice under every policy,
- * and the only one under single-numa-node.
+ * -EINVAL when it never can mean anything (a node or page size that does not exist), -ENOMEM. `err`
+ * has the refusal's text then. `near_node`: -1, or the node of the device to be near to: the only
+ * one under single-numa-node; under the others sets of as few nodes are preferred that have it,
+ * then those that are nearest to it.
  */
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
 		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit.h"
 
+#include <stdio.h>
+
 #include "base/cleanup.h"
 #include "place/config.h"
 
@@ -68,7 +70,7 @@ static void reads_every_key(void **state)
 		      "  - name: \"*\"\n"
 		      "    memory: 4Gi\n"
 		      "allowed-keys: [cpus, hugepages, hugepages-1Gi]\n"
-		      "runtimes: [crun, /usr/bin/runc]\n"
+		      "runtimes: [/opt/crun, /usr/bin/runc]\n"
 		      "lease-seconds: 60\n");
 
 	assert_int_equal(c->mode, STOW_MODE_OBSERVE);
@@ -117,6 +119,8 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("namespaces:\n  - cpus: 3\n", "f:2: this entry has no \"name\"");
 	assert_refused("allowed-keys:\n  - cpus\n  - memroy\n",
 		       "f:3: allowed-keys: \"memroy\" is no key; did you mean \"memory\"?");
+	assert_refused("runtimes:\n  - crun\n",
+		       "f:2: runtimes: \"crun\" is not a whole path like /usr/bin/crun");
 	assert_refused("lease-seconds: 0\n",
 		       "f:1: lease-seconds: 0 is not a number of seconds from 1 to 86400");
 	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps memory: \"-1\" is negative");
@@ -161,6 +165,39 @@ static void is_strict_about_shape(void **state)
 static void a_second_mention_is_shown_where_it_is(void **state)
 {
 	assert_refused("mode: enforce\n# text\nmode: observe\n", "f:3: \"mode\" is given twice");
+}
+
+static void the_sample_is_the_defaults_and_valid(void **state)
+{
+	_cleanup_free_ char *text = calloc(1, 1 << 16);
+	_cleanup_(stow_config_free_ptr) struct stow_config *c = NULL;
+	_cleanup_fclose_ FILE *f = fopen("deploy/config.yaml", "r");
+	size_t len, out = 0;
+
+	if (!f)
+		skip(); /* not run from the top of the tree */
+	len = fread(text, 1, (1 << 16) - 1, f);
+	c = parse(text);
+	assert_int_equal(c->mode, STOW_MODE_ENFORCE);
+	assert_int_equal(c->n_reserved, 0);
+	assert_int_equal(c->n_namespaces, 0);
+	assert_int_equal(c->lease_seconds, 300);
+	stow_config_free(c);
+	/* "#key" and "#  more" is what one can switch on; "# Text" is text. */
+	for (size_t i = 0; i < len; i++) {
+		bool start = i == 0 || text[i - 1] == '\n';
+
+		if (!(start && text[i] == '#' && text[i + 1] != '\n' &&
+		      (text[i + 1] != ' ' || text[i + 2] == ' ')))
+			text[out++] = text[i];
+	}
+	text[out] = '\0';
+	c = parse(text);
+	assert_true(c->n_reserved > 0);
+	assert_true(c->n_namespaces > 0);
+	assert_non_null(c->allowed_keys);
+	assert_non_null(c->runtimes);
+	assert_true(c->request.cpus > 0);
 }
 
 /* --- caps -------------------------------------------------------------------------------------- */
@@ -232,6 +269,7 @@ int main(void)
 		cmocka_unit_test(an_error_names_line_key_and_value),
 		cmocka_unit_test(is_strict_about_shape),
 		cmocka_unit_test(a_second_mention_is_shown_where_it_is),
+		cmocka_unit_test(the_sample_is_the_defaults_and_valid),
 		cmocka_unit_test(caps_apply_to_one_request),
 		cmocka_unit_test(caps_apply_to_a_namespace_together),
 		cmocka_unit_test(exclusive_cpus_are_for_all_until_somebody_is_named),
