@@ -136,6 +136,18 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 
 /* --- apply --------------------------------------------------------------------------------- */
 
+/* Whether the container shares the runtime's own cgroups (podman run --cgroups=disabled): then
+ * there is nothing to place, only other people's processes to hit. */
+static bool has_no_cgroup(struct stow_root *root, const struct hook_container *container)
+{
+	char ours[16384], its[16384];
+
+	return stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") >= 0 &&
+	       stow_root_read_buf(root, its, sizeof(its), NULL, "/proc/%d/cgroup",
+				  (int)container->pid) >= 0 &&
+	       strcmp(ours, its) == 0;
+}
+
 /* A container without annotations: all that is done for it is to keep it off exclusive CPUs. */
 static int enter_other(struct stow_root *root, const struct hook_container *container,
 		       struct stow_err *err)
@@ -148,6 +160,8 @@ static int enter_other(struct stow_root *root, const struct hook_container *cont
 	r = stow_life_read(root, container->pid, &init, err);
 	if (r < 0)
 		return r;
+	if (has_no_cgroup(root, container))
+		return 0;
 	r = stow_shared_enter(root, container->id, &init, NULL, err);
 	return r < 0 ? r : 0;
 }
@@ -249,6 +263,10 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		r = stow_cgroup_of_pid(run->root, container->pid, &cgroup, err);
 	if (r < 0)
 		return r;
+	if (has_no_cgroup(run->root, container))
+		return stow_err_set(err, ENOTSUP,
+				    "the container runs in its runtime's own cgroup (--cgroups="
+				    "disabled?): there is no cpuset to set");
 	run->subject.cgroup = cgroup;
 	if (run->config->mode == STOW_MODE_OBSERVE)
 		return observe(run, container, err);
