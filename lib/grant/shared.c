@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -44,10 +45,9 @@ static int other_read(struct stow_root *root, const char *id, struct other *ret,
 	space = strchr(text, ' ');
 	if (space)
 		*space++ = '\0';
-	/* An empty file: its hook is about to write it, and will look for exclusive CPUs then. */
 	if (!space || stow_parse_u64(text, INT32_MAX, &pid, NULL) < 0 ||
 	    stow_parse_u64(space, UINT64_MAX, &other.init.start, NULL) < 0)
-		return stow_err_set(err, ENOENT, "%s: not written yet", id);
+		return stow_err_set(err, ENOENT, "%s: no entry", id);
 	other.init.pid = (pid_t)pid;
 	if (cpus && strncmp(cpus, "cpus=", 5) == 0) {
 		other.changed = true;
@@ -62,32 +62,26 @@ static int other_read(struct stow_root *root, const char *id, struct other *ret,
 static int other_write(struct stow_root *root, const char *id, const struct other *other,
 		       struct stow_err *err)
 {
-	_cleanup_free_ char *list = NULL, *text = NULL;
-	_cleanup_close_ int fd = -EBADF;
-	int n;
+	_cleanup_free_ char *list = NULL, *text = NULL, *path = NULL;
+	int n, r;
 
 	list = stow_idset_to_list(&other->was);
 	if (!list)
 		return stow_err_sys(err, ENOMEM, "%s", id);
 	n = asprintf(&text, "%d %" PRIu64 "\n%s%s", (int)other->init.pid, other->init.start,
 		     other->changed ? "cpus=" : "", other->changed ? list : "");
+	if (n >= 0)
+		n = asprintf(&path, STOW_OTHERS_DIR "/%s", id);
 	if (n < 0)
 		return stow_err_sys(err, ENOMEM, "%s", id);
-	fd = stow_root_openat(root, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644, err,
-			      STOW_OTHERS_DIR "/%s", id);
-	if (fd == -ENOENT) {
-		int r = stow_root_mkdir(root, STOW_OTHERS_DIR, err);
-
+	/* As a whole: who is killed here must not take with it what the set was. */
+	r = stow_root_replace(root, path, text, 0644, NULL);
+	if (r == -ENOENT) {
+		r = stow_root_mkdir(root, STOW_OTHERS_DIR, err);
 		if (r < 0)
 			return r;
-		fd = stow_root_openat(root, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644, err,
-				      STOW_OTHERS_DIR "/%s", id);
 	}
-	if (fd < 0)
-		return fd;
-	if (write(fd, text, (size_t)n) != n)
-		return stow_err_sys(err, errno ? errno : ENOSPC, "%s/%s", STOW_OTHERS_DIR, id);
-	return 0;
+	return r == 0 ? 0 : stow_root_replace(root, path, text, 0644, err);
 }
 
 /* Calls `visit` for every entry; stops at a negative answer, else returns the sum of the answers. */
@@ -220,17 +214,57 @@ static int sweep_one(struct stow_root *root, const char *id, struct other *other
 	return stow_shared_leave(root, id, err);
 }
 
+/* Files that were to replace others (stow_root_replace()) when their writer died. */
+static void sweep_unfinished(struct stow_root *root, const char *dir)
+{
+	_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, "%s", dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+		struct stow_life life;
+		uint64_t pid;
+
+		if (e->d_name[0] == '.' && dot > e->d_name &&
+		    stow_parse_u64(dot + 1, INT32_MAX, &pid, NULL) == 0 &&
+		    stow_life_read(root, (pid_t)pid, &life, NULL) == -ESRCH)
+			(void)stow_root_unlink(root, NULL, "%s/%s", dir, e->d_name);
+	}
+}
+
 int stow_shared_sweep(struct stow_root *root, struct stow_err *err)
 {
+	sweep_unfinished(root, STOW_RUN_DIR);
+	sweep_unfinished(root, STOW_OTHERS_DIR);
 	return others_each(root, sweep_one, NULL, err);
 }
 
 /* --- everybody ------------------------------------------------------------------------------ */
 
+/* While it is there, what the ledger says of the shared containers' CPUs is not known to be true:
+ * somebody began to change them, and has not come to the end. */
+#define UNSETTLED_PATH STOW_RUN_DIR "/unsettled"
+
 struct sync {
 	struct stow_idset exclusive;
+	bool unsettled;
 	int first; /* the first failure */
 };
+
+static int unsettle(struct stow_root *root, struct sync *sync, struct stow_err *err)
+{
+	int fd;
+
+	if (sync->unsettled)
+		return 0;
+	fd = stow_root_openat(root, O_WRONLY | O_CREAT | O_NOFOLLOW, 0644, err, "%s",
+			      UNSETTLED_PATH);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	sync->unsettled = true;
+	return 0;
+}
 
 static int sync_other(struct stow_root *root, const char *id, struct other *other, void *ctx,
 		      struct stow_err *err)
@@ -282,23 +316,30 @@ static int store_cpus(struct stow_ledger *ledger, struct stow_record *record,
 }
 
 static int sync_record(struct stow_root *root, struct stow_ledger *ledger,
-		       struct stow_record *record, struct sync *sync, struct stow_err *err)
+		       struct stow_record *record, struct sync *sync, bool always,
+		       struct stow_err *err)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_idset desired, before;
+	bool differs;
 	int r;
 
-	if (record->exclusive || record->state != STOW_STATE_ACTIVE ||
-	    !record_differs(record, &sync->exclusive, &desired))
+	if (record->exclusive || record->state != STOW_STATE_ACTIVE)
+		return 0;
+	differs = record_differs(record, &sync->exclusive, &desired);
+	if (!differs && !always)
 		return 0;
 	r = stow_cgroup_of_pid(root, record->init.pid, &cgroup, err);
 	if (r < 0)
 		return r;
 	if (cgroup->inode != record->inode)
 		return -ESRCH;
+	r = unsettle(root, sync, err);
+	if (r < 0)
+		return r;
 	stow_saved_idset(record->saved, "cpuset.cpus", &before);
 	r = stow_enforce_cpus(cgroup, &desired, !stow_idset_empty(&before), err);
-	if (r == 0)
+	if (r == 0 && differs)
 		r = store_cpus(ledger, record, &desired, err);
 	return r;
 }
@@ -320,6 +361,7 @@ int stow_shared_sync(struct stow_root *root, struct stow_ledger *ledger, struct 
 	_cleanup_close_ int lock = -EBADF;
 	struct stow_record **records = NULL;
 	struct sync sync = { 0 };
+	bool always;
 	size_t n = 0;
 	int r;
 
@@ -333,12 +375,16 @@ int stow_shared_sync(struct stow_root *root, struct stow_ledger *ledger, struct 
 		r = stow_ledger_records(ledger, NULL, &records, &n, err);
 	if (r < 0)
 		return r;
+	always = stow_root_exists(root, "%s", UNSETTLED_PATH) != 0;
+	sync.unsettled = always;
 	for (size_t i = 0; i < n; i++) {
-		r = sync_record(root, ledger, records[i], &sync, sync.first ? NULL : err);
+		r = sync_record(root, ledger, records[i], &sync, always, sync.first ? NULL : err);
 		if (r < 0 && !is_gone(r) && !sync.first)
 			sync.first = r;
 	}
 	stow_records_free(records, n);
+	if (sync.unsettled && !sync.first)
+		(void)stow_root_unlink(root, NULL, "%s", UNSETTLED_PATH);
 	r = others_each(root, sync_other, &sync, sync.first ? NULL : err);
 	return sync.first ? sync.first : r;
 }

@@ -8,6 +8,8 @@
  * /run/numastow/others/ID   a container without annotations ("PID START", then "cpus=LIST" when we
  *                           changed its set: what it was)
  *
+ * /run/numastow/unsettled   while CPU sets of shared records change: the ledger may not say what is
+ *
  * Two programs must not miss each other: a container that starts, and one that takes CPUs. The one
  * that starts enters itself and then reads `exclusive`; the other writes `exclusive` and then reads
  * who is there. At least one of them sees the other; both write the same set, under one lock.
