@@ -1,5 +1,6 @@
 # Tests. `make test` is tests/run, which builds what it needs through these targets.
 
+comma := ,
 unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
 unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
@@ -7,6 +8,8 @@ unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/un
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))
 tool_SUPPORT := $(call objs,$(filter-out $(tool_SRCS),$(sort $(wildcard tests/tools/*.c))))
+# Calls that tests/tools/fakekernel.c counts.
+tool_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,write renameat unlinkat mkdirat)
 # The hook's code without its main(): tests call it with a root of their own.
 hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
 TEST_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm -lpthread
@@ -17,7 +20,7 @@ $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(LIB)
 
 $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(LIB)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(tool_WRAP) -pie -o $@ $^ $(TEST_LIBS)
 
 .PHONY: unit-tests tools
 unit-tests: $(unit_BINS)

@@ -74,6 +74,47 @@ static int counted_unlink(const char *path)
 	return real_unlink(path);
 }
 
+/* What the library does by itself with files of its own; the linker leads its calls here (--wrap).
+ * A file of the kernel is never seen half written. */
+static struct fakekernel *own_kernel;
+
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __real_unlinkat(int dir, const char *name, int flags);
+int __wrap_unlinkat(int dir, const char *name, int flags);
+int __real_mkdirat(int dir, const char *name, mode_t mode);
+int __wrap_mkdirat(int dir, const char *name, mode_t mode);
+
+static bool fails(const char *what, const char *name)
+{
+	if (!own_kernel || own_kernel->locked || count(own_kernel, what, name, NULL) == 0)
+		return false;
+	errno = EIO;
+	return true;
+}
+
+ssize_t __wrap_write(int fd, const void *buf, size_t len)
+{
+	return fd > STDERR_FILENO && fails("write", "a file") ? -1 : __real_write(fd, buf, len);
+}
+
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return fails("rename", to) ? -1 : __real_renameat(from_dir, from, to_dir, to);
+}
+
+int __wrap_unlinkat(int dir, const char *name, int flags)
+{
+	return fails("unlink", name) ? -1 : __real_unlinkat(dir, name, flags);
+}
+
+int __wrap_mkdirat(int dir, const char *name, mode_t mode)
+{
+	return fails("mkdir", name) ? -1 : __real_mkdirat(dir, name, mode);
+}
+
 #define TAKE_OVER(vfs, name, real, counted)                                               \
 	do {                                                                              \
 		sqlite3_syscall_ptr _p = (vfs)->xGetSystemCall((vfs), name);              \
@@ -278,14 +319,18 @@ int fakekernel_begin(struct fakekernel *kernel, struct stow_root *root, struct s
 		return stow_err_sys(err, errno, "%s", kernel->dir);
 	kernel->ops = (struct stow_root_ops){ .ctx = kernel, .before = before, .wrote = wrote };
 	root->ops = &kernel->ops;
-	if (kernel->kill_at || kernel->fail_at || kernel->trace)
+	if (kernel->kill_at || kernel->fail_at || kernel->trace) {
 		take_over_sqlite(kernel);
+		own_kernel = kernel;
+	}
 	return 0;
 }
 
 void fakekernel_end(struct fakekernel *kernel, struct stow_root *root)
 {
 	root->ops = NULL;
+	own_kernel = NULL;
+	unlock(kernel);
 	stow_close_ptr(&kernel->lock);
 	if (kernel->trace)
 		fclose(kernel->trace);
