@@ -316,7 +316,9 @@ static int read_hugepage_limits(struct json_object *resources, struct stow_limit
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *item = json_object_array_get_idx(list, i);
 		const char *page = text_member(item, "pageSize");
-		uint64_t size, bytes = positive(item, "limit");
+		struct json_object *limit = member(item, "limit", json_type_int);
+		int64_t bytes = limit ? json_object_get_int64(limit) : -1;
+		uint64_t size;
 		int r;
 
 		if (!page)
@@ -324,10 +326,11 @@ static int read_hugepage_limits(struct json_object *resources, struct stow_limit
 		r = stow_parse_pagesize(page, &size, err);
 		if (r < 0)
 			return stow_err_wrap(err, r, "config.json: hugepageLimits");
-		if (bytes < size || limits->n_pages == STOW_POOLS_MAX)
+		/* 0 is a limit: of none. The largest numbers are not. */
+		if (bytes < 0 || bytes >= INT64_C(1) << 62 || limits->n_pages == STOW_POOLS_MAX)
 			continue;
 		limits->pages[limits->n_pages].size = size;
-		limits->pages[limits->n_pages++].count = bytes / size;
+		limits->pages[limits->n_pages++].count = (uint64_t)bytes / size;
 	}
 	return 0;
 }

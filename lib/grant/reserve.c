@@ -387,6 +387,18 @@ static int insert_planned(const struct reserving *rv, const struct stow_subject 
 	return 0;
 }
 
+/* The administrator's caps, with what the namespace has by now. */
+static int check_caps(const struct stow_grant_context *context, const char *ns,
+		      const struct stow_request *request, struct stow_err *err)
+{
+	struct stow_caps used = { 0 };
+	int r = 0;
+
+	if (context->config->n_namespaces && ns && context->ledger)
+		r = stow_ledger_namespace(context->ledger, ns, &used, err);
+	return r < 0 ? r : stow_config_check(context->config, ns, &used, request, err);
+}
+
 /* All that the pod's containers ask for, as one request, to find the nodes for all of them. */
 static void add_request(struct stow_request *sum, const struct stow_request *other)
 {
@@ -446,6 +458,9 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 		one = members[i].request;
 		one.nodes_auto = false;
 		one.nodes = nodes;
+		r = check_caps(rv->context, rv->subject->ns, &one, err);
+		if (r < 0)
+			return r;
 		r = insert_planned(rv, &other, &one, &lease, ret_refusal, err);
 	}
 	return r;
@@ -458,7 +473,6 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 			  struct stow_err *err)
 {
 	const struct stow_grant_context *context = rv->context;
-	struct stow_caps used = { 0 };
 	char id[512];
 	int r;
 
@@ -472,10 +486,7 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 		return r;
 	if (r > 0)
 		return adopt(context, rv->subject, request, *ret_record, err);
-	if (context->config->n_namespaces && rv->subject->ns)
-		r = stow_ledger_namespace(context->ledger, rv->subject->ns, &used, err);
-	if (r == 0)
-		r = stow_config_check(context->config, rv->subject->ns, &used, request, err);
+	r = check_caps(context, rv->subject->ns, request, err);
 	if (r < 0)
 		return r;
 	if (request->scope == STOW_SCOPE_POD)
@@ -533,16 +544,12 @@ int stow_grant_plan(const struct stow_grant_context *context, const struct stow_
 		    struct stow_refusal **ret_refusal, struct stow_err *err)
 {
 	_cleanup_(basis_done) struct basis basis = { 0 };
-	struct stow_caps used = { 0 };
 	int r;
 
 	*ret_refusal = NULL;
 	r = read_basis(context, subject ? subject->cgroup : NULL, request, &basis, err);
-	if (r == 0 && context->ledger && subject && subject->ns)
-		r = stow_ledger_namespace(context->ledger, subject->ns, &used, err);
-	if (r == 0 && context->config)
-		r = stow_config_check(context->config, subject ? subject->ns : NULL, &used, request,
-				      err);
+	if (r == 0)
+		r = check_caps(context, subject ? subject->ns : NULL, request, err);
 	if (r < 0)
 		return r;
 	return make_plan(context, &basis, request, context->ledger != NULL, ret_plan, ret_refusal,

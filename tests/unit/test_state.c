@@ -113,8 +113,9 @@ static void limits_of_a_config(void **state)
 	assert_int_equal(hook_config_limits(json, &limits, NULL), 0);
 	assert_int_equal(limits.cpus, 2); /* 1.5, rounded up */
 	assert_int_equal(limits.memory, 1048576);
-	assert_int_equal(limits.n_pages, 1);
+	assert_int_equal(limits.n_pages, 2);
 	assert_int_equal(limits.pages[0].count, 2);
+	assert_int_equal(limits.pages[1].count, 0); /* 0 is a limit, too */
 	assert_string_equal(hook_config_memory_policy(json), "MPOL_INTERLEAVE");
 	json_object_put(json);
 	json = json_tokener_parse("{\"linux\":{\"resources\":{\"cpu\":{\"quota\":-1},"
