@@ -15,8 +15,15 @@ start victim --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=e
 	--annotation numastow.io/memory=64Mi --annotation numastow.io/hugepages-2Mi=8Mi
 start neighbour
 pid=$(container_pid victim)
-runtime state neighbour | "$hook" apply
-state=$(runtime state victim)
+state()
+{
+	jq -c --arg id "$1" --argjson pid "$(container_pid "$1")" --arg bundle "$vm_work/bundle/$1" \
+		'{ociVersion, id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
+		"$vm_work/bundle/$1/config.json"
+}
+
+state neighbour | "$hook" apply
+state=$(state victim)
 dir=$(cgroup_dir "$pid")
 before="$(cat "$dir"/cpuset.cpus.effective "$dir"/cpuset.mems.effective "$dir"/memory.max "$dir"/hugetlb.2MB.{,rsvd.}max) $(pool 0 2048) $(pool 1 2048)"
 
@@ -27,7 +34,6 @@ for call in write pwrite64 openat rename fsync unlinkat ftruncate; do
 		if strace -qq -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when="$at" \
 			"$hook" apply <<<"$state"; then
 			done_+="$call:<$at "
-			runtime state victim >/dev/null
 			"$numastow" release victim >/dev/null
 			break
 		fi
