@@ -1,0 +1,42 @@
+# Fuzzing.
+#
+#   make fuzz TARGET=state TIME=60     looks for inputs that break a parser (clang's libFuzzer)
+#   make PROFILE=asan fuzz-replay      the corpus of every target, as an ordinary test
+#
+# New inputs go to build/fuzz/corpus; what broke something is kept in tests/fuzz/corpus, by name.
+
+fuzz_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+fuzz_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(fuzz_SRCS))
+fuzz_BINS := $(patsubst %.c,$(B)/%,$(fuzz_SRCS))
+TARGET ?= state
+TIME ?= 60
+
+ifeq ($(PROFILE),fuzz)
+fuzz_MAIN :=
+fuzz_LINK := -fsanitize=fuzzer
+else
+fuzz_MAIN := $(B)/tests/fuzz/replay.o
+fuzz_LINK :=
+endif
+
+$(fuzz_BINS): $(B)/%: $(B)/%.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(LIB)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) -pie -o $@ $^ $(TEST_LIBS)
+
+.PHONY: fuzz fuzz-run fuzz-bins fuzz-replay
+fuzz-bins: $(fuzz_BINS)
+
+fuzz: ## look for inputs that break a parser: TARGET=NAME TIME=SECONDS
+	@$(MAKE) --no-print-directory PROFILE=fuzz TARGET=$(TARGET) TIME=$(TIME) fuzz-run
+
+fuzz-run: $(B)/tests/fuzz/fuzz_$(TARGET)
+	@mkdir -p build/fuzz/corpus/$(TARGET) build/fuzz/crashes
+	$< -max_total_time=$(TIME) -max_len=16384 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
+		-artifact_prefix=build/fuzz/crashes/$(TARGET)- \
+		build/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+fuzz-replay: $(fuzz_BINS) ## every input of the corpus once
+	@for name in $(fuzz_NAMES); do \
+		$(B)/tests/fuzz/fuzz_$$name tests/fuzz/corpus/$$name 2>$(B)/tests/fuzz/$$name.log || \
+		{ echo "not ok - $$name"; tail -n 40 $(B)/tests/fuzz/$$name.log; failed=1; }; \
+	done; [ -z "$$failed" ]
