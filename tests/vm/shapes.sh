@@ -89,8 +89,8 @@ vm_shape()
 		vm_distances 0,1=21 0,2=17 1,2=28
 		;;
 	v2-smt)
-		# QEMU's own CPU model is an AMD one, which has threads only with this flag.
-		vm_cpu=+topoext
+		# Linux reads the threads of an AMD processor, which QEMU's model is, from what TCG does not emulate.
+		vm_cpu=vendor=GenuineIntel
 		vm_qemu+=(-smp 8,sockets=2,cores=2,threads=2 -m 4G,slots=8,maxmem=16G)
 		vm_nodes 0:2G:0-3 1:2G:4-7
 		vm_distances 0,1=21
@@ -101,7 +101,7 @@ vm_shape()
 			-device pcie-root-port,id=rp1,bus=pxb1,chassis=1,slot=1
 			-device pcie-root-port,id=rp2,bus=pxb1,chassis=2,slot=2
 			-netdev user,id=n0,restrict=on -device virtio-net-pci,netdev=n0,bus=rp1,romfile=
-			-blockdev null-co,node-name=disk0,size=64M,read-zeroes=on
+			-blockdev null-co,node-name=disk0,size=67108864,read-zeroes=on
 			-device nvme,id=nvme0,serial=numastow,drive=disk0,bus=rp2)
 		;;
 	v2-dimm)
