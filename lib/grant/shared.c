@@ -75,13 +75,12 @@ static int other_write(struct stow_root *root, const char *id, const struct othe
 	if (n < 0)
 		return stow_err_sys(err, ENOMEM, "%s", id);
 	/* As a whole: who is killed here must not take with it what the set was. */
-	r = stow_root_replace(root, path, text, 0644, NULL);
-	if (r == -ENOENT) {
-		r = stow_root_mkdir(root, STOW_OTHERS_DIR, err);
-		if (r < 0)
-			return r;
-	}
-	return r == 0 ? 0 : stow_root_replace(root, path, text, 0644, err);
+	r = stow_root_replace(root, path, text, 0644, err);
+	if (r != -ENOENT)
+		return r;
+	/* The first one since boot. */
+	r = stow_root_mkdir(root, STOW_OTHERS_DIR, err);
+	return r < 0 ? r : stow_root_replace(root, path, text, 0644, err);
 }
 
 /* Calls `visit` for every entry; stops at a negative answer, else returns the sum of the answers. */
