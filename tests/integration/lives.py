@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pods, leases, and containers that come twice: who gets what, and whose it stays."""
+import json
+import os
+import time
+
+from harness import (Machine, Temp, check, finish, hook, leftovers, placed_cpus, query, same)
+
+PREFIX = "numastow.io/"
+CONFIG = "/etc/numastow/config.yaml"
+
+
+def ours(**asked):
+    return {PREFIX + k.replace("_", "-"): v for k, v in asked.items()}
+
+
+def pod_annotations(runtime, name, sandbox=False):
+    """What CRI-O and containerd put into the state."""
+    if runtime == "cri-o":
+        return {"io.kubernetes.container.name": "POD" if sandbox else name,
+                "io.kubernetes.cri-o.ContainerType": "sandbox" if sandbox else "container",
+                "io.kubernetes.cri-o.SandboxID": "5a17d80c",
+                "io.kubernetes.pod.name": "shop-0", "io.kubernetes.pod.namespace": "shop",
+                "io.kubernetes.pod.uid": "b2a4-77"}
+    found = {"io.kubernetes.cri.container-type": "sandbox" if sandbox else "container",
+             "io.kubernetes.cri.sandbox-id": "5a17d80c", "io.kubernetes.cri.sandbox-name": "shop-0",
+             "io.kubernetes.cri.sandbox-namespace": "shop",
+             "io.kubernetes.cri.sandbox-uid": "b2a4-77"}
+    return found if sandbox else {**found, "io.kubernetes.cri.container-name": name}
+
+
+def apply(machine, name, asked, **kwargs):
+    return hook(machine, "apply", machine.container(name, asked, **kwargs))
+
+
+def shares(machine, name):
+    return query(machine, "SELECT sum(s.cpus) FROM share s JOIN container c ON c.key = s.container"
+                 " WHERE c.id = ? AND c.state = 2", name)[0][0]
+
+
+def empty(machine, what):
+    result = hook(machine, "gc")
+    left = leftovers(machine)
+    check(f"{what}: nothing is left", result.code == 0 and not left, f"{result} {left}")
+
+
+# --- pods -----------------------------------------------------------------------------------------
+
+
+def pod(path, runtime):
+    machine = Machine(path)
+    asked = {PREFIX + "cpus.web": "2", PREFIX + "cpus.db": "4"}
+    what = f"{runtime} pod"
+    result = apply(machine, "pause", {**asked, **pod_annotations(runtime, "", sandbox=True)})
+    same(f"{what}: the sandbox is not placed", (result.code, placed_cpus(machine, "pause")),
+         (0, None))
+    same(f"{what}: the sandbox keeps its CPUs", machine.cpuset("pause"), set(range(8)))
+    for name in ("web", "db"):
+        result = apply(machine, name, {**asked, **pod_annotations(runtime, name)})
+        check(f"{what}: {name} is placed", result.code == 0 and placed_cpus(machine, name), result)
+    same(f"{what}: web has 2 CPUs, db has 4", (shares(machine, "web"), shares(machine, "db")), (2, 4))
+    result = apply(machine, "log", {**asked, **pod_annotations(runtime, "log")})
+    same(f"{what}: a container that no annotation names is not placed",
+         (result.code, placed_cpus(machine, "log")), (0, None))
+    for name in ("pause", "web", "db", "log"):
+        state = machine.state(name)
+        machine.end(name)
+        hook(machine, "release", state)
+    same(f"{what}: poststop gives everything back", leftovers(machine), "")
+
+
+def pod_together(path, runtime):
+    machine = Machine(path)
+    what = f"{runtime} pod with scope=pod"
+    asked = {PREFIX + "cpus.web": "2", PREFIX + "cpus.db": "2", PREFIX + "scope": "pod"}
+    # Somebody else, so that the tightest fit for 2 CPUs alone would be another node than for 4.
+    apply(machine, "other", ours(cpus="1", nodes="0"))
+    result = apply(machine, "web", {**asked, **pod_annotations(runtime, "web")})
+    check(f"{what}: the first one is placed", result.code == 0, result)
+    leases = query(machine, "SELECT nodes FROM container WHERE state = 0")
+    same(f"{what}: a place is kept for the second", len(leases), 1)
+    nodes = placed_cpus(machine, "web")[1]
+    # Who comes between must not take it.
+    late = apply(machine, "late", ours(cpus="2", nodes=",".join(map(str, nodes))))
+    check(f"{what}: nobody takes that place", late.code == 1 and "cannot place" in late.err, late)
+    result = apply(machine, "db", {**asked, **pod_annotations(runtime, "db")})
+    check(f"{what}: the second one is placed", result.code == 0, result)
+    same(f"{what}: on the same node", placed_cpus(machine, "db")[1], nodes)
+    same(f"{what}: it has adopted its lease",
+         query(machine, "SELECT id FROM container WHERE state != 2"), [])
+    same(f"{what}: each has one grant",
+         query(machine, "SELECT id, count(*) FROM container GROUP BY id ORDER BY id"),
+         [("db", 1), ("other", 1), ("web", 1)])
+    # A pod that does not go onto one node is refused as a whole.
+    big = {PREFIX + "cpus.web": "2", PREFIX + "cpus.db": "4", PREFIX + "scope": "pod"}
+    second = {**pod_annotations(runtime, "web"), "io.kubernetes.pod.uid": "c0-1",
+              "io.kubernetes.cri.sandbox-uid": "c0-1", "io.kubernetes.cri.sandbox-id": "c0ffee",
+              "io.kubernetes.cri-o.SandboxID": "c0ffee"}
+    result = apply(machine, "web2", {**big, **second})
+    check(f"{what}: too large for one node is refused as a whole",
+          result.code == 1 and "cannot place" in result.err and not
+          query(machine, "SELECT id FROM container WHERE pod LIKE 'c0%'"), result)
+    for name in ("web", "db", "other", "web2", "late"):
+        machine.end(name)
+    empty(machine, what)
+
+
+# --- twice ----------------------------------------------------------------------------------------
+
+
+def called_twice(path):
+    machine = Machine(path)
+    state = machine.container("t", {**ours(cpus="2", cpu_mode="exclusive"),
+                                    PREFIX + "hugepages-2Mi": "8Mi"})
+    first = hook(machine, "apply", state)
+    grant = placed_cpus(machine, "t")
+    second = hook(machine, "apply", state)
+    same("called twice: both succeed", (first.code, second.code), (0, 0))
+    same("called twice: one grant, the same", placed_cpus(machine, "t"), grant)
+    same("called twice: placed once",
+         query(machine, "SELECT count(*) FROM event WHERE kind = 'placed'"), [(1,)])
+    same("called twice: four hugepages", machine.read(machine.pool(0) + "/nr_hugepages"), "4")
+    machine.end("t")
+    for _ in range(2):
+        same("released twice: succeeds", hook(machine, "release", state).code, 0)
+    empty(machine, "called twice")
+
+
+def late_poststop(path):
+    machine = Machine(path)
+    asked = {**ours(cpus="2", cpu_mode="exclusive"), PREFIX + "hugepages-2Mi": "8Mi"}
+    old = machine.container("t", asked)
+    hook(machine, "apply", old)
+    machine.end("t")
+    new = machine.container("t", asked)
+    result = hook(machine, "apply", new)
+    same("the same id again before the old poststop: placed", result.code, 0)
+    same("... beside the old grant",
+         query(machine, "SELECT count(*) FROM container WHERE id = 't'"), [(2,)])
+    for word in ("late", "later still"):
+        result = hook(machine, "release", old)
+        same(f"a poststop that comes {word}: succeeds", result.code, 0)
+        grant = placed_cpus(machine, "t")
+        check(f"a poststop that comes {word}: the new life keeps its grant",
+              grant and machine.cpuset("t") == grant[0], grant)
+    same("... and its hugepages",
+         sum(int(machine.read(machine.pool(n) + "/nr_hugepages")) for n in (0, 1)), 4)
+    # The cgroup is still there when poststop runs, without processes.
+    machine.end("t", remove=False)
+    hook(machine, "release", new)
+    same("poststop before the cgroup goes: released", leftovers(machine), "")
+    machine.container("plain")
+    hook(machine, "apply", machine.state("plain"))
+    old = machine.state("plain")
+    machine.end("plain")
+    machine.container("plain")
+    hook(machine, "apply", machine.state("plain"))
+    hook(machine, "release", old)
+    check("a late poststop of a container without annotations keeps the new entry",
+          machine.exists("/run/numastow/others/plain"))
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+def precreate(path):
+    grants = []
+    for first in (False, True):
+        machine = Machine(f"{path}{first}")
+        apply(machine, "other", ours(cpus="1"))
+        state = machine.container("t", {**ours(cpus="2", cpu_mode="exclusive", memory="64Mi"),
+                                        PREFIX + "hugepages-2Mi": "8Mi"})
+        if first:
+            result = hook(machine, "precreate", machine.config("t"))
+            same("precreate: returns config.json to the byte", (result.code, result.out),
+                 (0, machine.config("t")))
+            same("precreate: one lease",
+                 query(machine, "SELECT id, state FROM container WHERE id = 't'"), [("t", 0)])
+            same("precreate: no hugepages yet", machine.read(machine.pool(0) + "/nr_hugepages"), "0")
+            # Podman calls it again when it starts the container again.
+            result = hook(machine, "precreate", machine.config("t"))
+            same("precreate twice: still one lease",
+                 query(machine, "SELECT id, state FROM container WHERE id = 't'"), [("t", 0)])
+        result = hook(machine, "apply", state)
+        same(f"apply {'behind precreate' if first else 'alone'}: succeeds", result.code, 0)
+        grants.append((placed_cpus(machine, "t"), machine.cpuset("t"), machine.cpuset("t", "mems"),
+                       query(machine, "SELECT state, exclusive, request, reason FROM container"
+                             " WHERE id = 't'"),
+                       query(machine, "SELECT node, cpus, memory FROM share ORDER BY container"),
+                       query(machine, "SELECT node, size, pages FROM page")))
+        machine.end("t")
+        machine.end("other")
+        empty(machine, "precreate" if first else "apply alone")
+    same("precreate and apply give the same grant as apply alone", grants[1], grants[0])
+
+
+def expiry(path):
+    machine = Machine(path)
+    machine.write(CONFIG, "lease-seconds: 1\n")
+    state = machine.container("t", ours(cpus="4", cpu_mode="exclusive", nodes="0"))
+    hook(machine, "precreate", machine.config("t"))
+    result = apply(machine, "soon", ours(cpus="2", nodes="0"))
+    check("a lease holds its place", result.code == 1 and "cannot place" in result.err, result)
+    machine.end("soon")
+    time.sleep(2.1)
+    result = apply(machine, "then", ours(cpus="2", nodes="0"))
+    same("a lease that has run out makes room for who needs it", result.code, 0)
+    same("... and is in the history as expired",
+         query(machine, "SELECT count(*) FROM event WHERE kind = 'expired'"), [(1,)])
+    result = hook(machine, "apply", state)
+    check("its container is planned anew", result.code == 1 and "cannot place" in result.err, result)
+    hook(machine, "precreate", machine.config("then").replace("slice/then", "slice/never"))
+    time.sleep(2.1)
+    result = hook(machine, "gc")
+    check("gc collects a lease that nobody adopts", "expired 1" in result.out, result.out)
+    machine.end("t")
+    machine.end("then")
+    empty(machine, "expiry")
+
+
+# --- memory policies ------------------------------------------------------------------------------
+
+
+def runtime(path, modes):
+    with open(path, "w", encoding="utf-8") as handle:
+        features = json.dumps({"linux": {"memoryPolicy": {"modes": modes}}} if modes else {})
+        handle.write(f"#!/bin/sh\n[ \"$1\" = features ] && echo '{features}'\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+def memory_policy(path):
+    machine = Machine(path)
+    asked = ours(cpus="2", memory_policy="interleave", policy="spread")
+    state = machine.container("t", asked)
+    result = hook(machine, "apply", state)
+    check("memory-policy without precreate: refused", result.one_line() and
+          "memory-policy" in result.err and "bind" in result.err, result)
+    for what, modes in (("knows no memoryPolicy", None), ("knows another mode", ["MPOL_BIND"])):
+        script = runtime(path + "/runtime", modes)
+        machine.write(CONFIG, f"runtimes: [{script}]\n")
+        result = hook(machine, "precreate", machine.config("t"))
+        check(f"memory-policy with a runtime that {what}: refused", result.one_line() and
+              "memory-policy" in result.err and not result.out, result)
+    slow = runtime(path + "/slow", ["MPOL_INTERLEAVE"])
+    with open(slow, "w", encoding="utf-8") as handle:
+        handle.write("#!/bin/sh\nexec sleep 60\n")
+    machine.write(CONFIG, f"runtimes: [{slow}]\n")
+    start = time.monotonic()
+    result = hook(machine, "precreate", machine.config("t"))
+    check("memory-policy with a runtime that never answers: refused in time",
+          result.one_line() and time.monotonic() - start < 20, result)
+    script = runtime(path + "/runtime", ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED"])
+    machine.write(CONFIG, f"runtimes: [{script}]\n")
+    text = machine.config("t")
+    result = hook(machine, "precreate", text)
+    same("memory-policy with a runtime that knows it: succeeds", result.code, 0)
+    edited = json.loads(result.out or "{}")
+    policy = edited.get("linux", {}).pop("memoryPolicy", None)
+    same("... the policy is in the configuration",
+         policy and (policy["mode"], policy["nodes"]), ("MPOL_INTERLEAVE", "0-1"))
+    same("... and nothing else has changed", edited, json.loads(text))
+    machine.write(machine.containers["t"]["bundle"] + "/config.json", result.out)
+    result = hook(machine, "apply", state)
+    check("... and apply places it there", result.code == 0 and
+          placed_cpus(machine, "t")[1] == {0, 1}, result)
+    machine.end("t")
+    empty(machine, "memory-policy")
+
+
+def main():
+    with Temp() as temp:
+        for kind in ("cri-o", "containerd"):
+            pod(f"{temp}/pod-{kind}", kind)
+            pod_together(f"{temp}/together-{kind}", kind)
+        called_twice(temp + "/twice")
+        late_poststop(temp + "/late")
+        precreate(temp + "/precreate")
+        expiry(temp + "/expiry")
+        memory_policy(temp + "/policy")
+    finish()
+
+
+if __name__ == "__main__":
+    main()
