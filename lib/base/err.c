@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Messages quote what strangers wrote; one line it stays, and no terminal obeys it. */
+static void keep_one_line(struct stow_err *err)
+{
+	for (char *p = err->msg; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+}
+
 int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 {
 	if (err) {
@@ -13,6 +21,7 @@ int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
+		keep_one_line(err);
 		err->code = errnum;
 	}
 	return -errnum;
@@ -31,6 +40,7 @@ int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 		if (n >= 0 && (size_t)n < sizeof(err->msg))
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s",
 				 strerror_r(errnum, reason, sizeof(reason)));
+		keep_one_line(err);
 		err->code = errnum;
 	}
 	return -errnum;
@@ -51,6 +61,7 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 			/* What does not fit is cut: a message is one line, not a log. */
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", inner);
 		}
+		keep_one_line(err);
 	}
 	return r;
 }

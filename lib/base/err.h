@@ -7,7 +7,8 @@
  * A fallible function returns 0 (or a count) on success and -errno on failure. Its last parameter
  * is a struct stow_err owned by the caller, or NULL when nobody wants the text. It is untouched on
  * success; on failure `err->code` is the positive errno and the return value is -err->code.
- * Nothing is allocated, so an error can be reported when memory has run out.
+ * Nothing is allocated, so an error can be reported when memory has run out. Control characters in
+ * the text become '?': it may quote what strangers wrote.
  *
  * The one exception to "err comes last": printf-like functions take it before the format.
  */

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "base/err.h"
+
+static void stays_one_line(void **state)
+{
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_err_set(&err, EINVAL, "\"%s\" is no size", "2\nMB\033[2J\177"),
+			 -EINVAL);
+	assert_string_equal(err.msg, "\"2?MB?[2J?\" is no size");
+	assert_int_equal(stow_err_wrap(&err, -EINVAL, "a\tb"), -EINVAL);
+	assert_string_equal(err.msg, "a?b: \"2?MB?[2J?\" is no size");
+	assert_int_equal(stow_err_sys(&err, ENOENT, "/x\r\n"), -ENOENT);
+	assert_string_equal(err.msg, "/x??: No such file or directory");
+	assert_int_equal(err.code, ENOENT);
+}
+
+static void keeps_letters_of_every_alphabet(void **state)
+{
+	struct stow_err err = { 0 };
+
+	stow_err_set(&err, EINVAL, "%s", "\xc3\xa4\xe2\x82\xac");
+	assert_string_equal(err.msg, "\xc3\xa4\xe2\x82\xac");
+}
+
+static void nobody_wants_the_text(void **state)
+{
+	assert_int_equal(stow_err_set(NULL, EIO, "x"), -EIO);
+	assert_int_equal(stow_err_sys(NULL, EIO, "x"), -EIO);
+	assert_int_equal(stow_err_wrap(NULL, -EIO, "x"), -EIO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stays_one_line),
+		cmocka_unit_test(keeps_letters_of_every_alphabet),
+		cmocka_unit_test(nobody_wants_the_text),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
