@@ -282,7 +282,8 @@ start()
 {
 	local id=$1 dir
 	dir=$(bundle "$@") || return 1
-	runtime run --detach --bundle "$dir" "$id" >"$vm_work/$id.out" 2>&1 </dev/null || return 1
+	runtime run --detach --pid-file "$dir/pid" --bundle "$dir" "$id" \
+		>"$vm_work/$id.out" 2>&1 </dev/null || return 1
 	echo "$VM_RUNTIME" >"$dir/runtime"
 }
 
@@ -308,12 +309,10 @@ vm_stop_all()
 	done
 }
 
-# container_pid ID
+# container_pid ID - from a file: asking the runtime takes seconds under emulation
 container_pid()
 {
-	local VM_RUNTIME=$VM_RUNTIME dir=$vm_work/bundle/$1
-	[[ ! -e $dir/runtime ]] || VM_RUNTIME=$(<"$dir/runtime")
-	runtime state "$1" | jq -r .pid
+	cat "$vm_work/bundle/$1/pid"
 }
 
 # cgroup_dir PID [CONTROLLER] - the folder of a process's cgroup
