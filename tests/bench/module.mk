@@ -1,0 +1,19 @@
+# Measurements. `make bench` prints a table and writes it to build/bench.txt; docs/benchmarks.md has
+# the figures of one machine and says what they mean.
+
+bench_SRCS := $(sort $(wildcard tests/bench/*.c))
+bench_BINS := $(patsubst %.c,$(B)/%,$(bench_SRCS))
+
+$(B)/tests/bench/empty $(B)/tests/bench/times: $(B)/%: $(B)/%.o
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^
+
+$(B)/tests/bench/ledger $(B)/tests/bench/plan: $(B)/%: $(B)/%.o $(B)/tests/unit/machine.o $(LIB)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
+
+.PHONY: bench bench-bins
+bench-bins: $(bench_BINS)
+
+bench: all bench-bins ## measure; the table goes to build/bench.txt, too
+	@tests/bench/run

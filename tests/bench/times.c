@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * How long programs take, from their start to their end, as the median of many runs.
+ *
+ *	times RUNS < JOBS
+ *
+ * A job is a line of fields between tabs: a name, the file for standard input, the file for
+ *standard output, a command to run before (not timed; may be empty), the program, its arguments.
+ *The jobs are run in turn, so that whatever else the machine does meets all of them. Prints one
+ *line for each: name, median, lowest and 90th percentile in ns, peak memory in KiB, failed runs.
+ *
+ * The kernel counts what the parent had when it started a program as the program's own peak (exec
+ * carries the high-water mark over), so this parent stays small.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define JOBS 32
+#define ARGS 32
+
+extern char **environ;
+
+struct job {
+	char *name, *in, *out, *before;
+	char *argv[ARGS];
+	uint64_t *ns;
+	long peak;
+	int failed;
+};
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void run_before(const char *command)
+{
+	char *argv[] = { (char *)"sh", (char *)"-c", (char *)command, NULL };
+	int status;
+	pid_t pid;
+
+	if (!command[0])
+		return;
+	if (posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ) != 0 ||
+	    waitpid(pid, &status, 0) < 0 || status != 0) {
+		fprintf(stderr, "times: failed: %s\n", command);
+		exit(1);
+	}
+}
+
+static void run_once(struct job *job, int i)
+{
+	posix_spawn_file_actions_t actions;
+	struct rusage usage;
+	uint64_t start;
+	int status;
+	pid_t pid;
+
+	run_before(job->before);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, job->in, O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, 1, job->out, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	start = now();
+	errno = posix_spawn(&pid, job->argv[0], &actions, NULL, job->argv, environ);
+	if (errno) {
+		perror(job->argv[0]);
+		exit(1);
+	}
+	while (wait4(pid, &status, 0, &usage) < 0)
+		if (errno != EINTR)
+			exit(1);
+	job->ns[i] = now() - start;
+	posix_spawn_file_actions_destroy(&actions);
+	if (status != 0)
+		job->failed++;
+	if (usage.ru_maxrss > job->peak)
+		job->peak = usage.ru_maxrss;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int read_jobs(struct job *jobs, int runs)
+{
+	char *line = NULL;
+	size_t size = 0;
+	int n = 0;
+
+	while (n < JOBS && getline(&line, &size, stdin) > 0) {
+		struct job *job = &jobs[n++];
+		char *rest = strdup(line);
+
+		if (!rest)
+			exit(1);
+		rest[strcspn(rest, "\n")] = '\0';
+		job->name = strsep(&rest, "\t");
+		job->in = strsep(&rest, "\t");
+		job->out = strsep(&rest, "\t");
+		job->before = strsep(&rest, "\t");
+		for (int a = 0; rest && a < ARGS - 1; a++)
+			job->argv[a] = strsep(&rest, "\t");
+		job->ns = calloc((size_t)runs, sizeof(*job->ns));
+		if (!job->argv[0] || !job->ns) {
+			fprintf(stderr, "times: not a job: %s", line);
+			exit(2);
+		}
+	}
+	free(line);
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	int runs = argc == 2 ? (int)strtol(argv[1], NULL, 10) : 0;
+	struct job jobs[JOBS] = { 0 };
+	int n;
+
+	if (runs < 1) {
+		fputs("usage: times RUNS < JOBS\n", stderr);
+		return 2;
+	}
+	n = read_jobs(jobs, runs);
+	for (int i = 0; i < runs; i++)
+		for (int j = 0; j < n; j++)
+			run_once(&jobs[j], i);
+	for (int j = 0; j < n; j++) {
+		qsort(jobs[j].ns, (size_t)runs, sizeof(*jobs[j].ns), by_size);
+		printf("%s\t%llu\t%llu\t%llu\t%ld\t%d\n", jobs[j].name,
+		       (unsigned long long)jobs[j].ns[runs / 2], (unsigned long long)jobs[j].ns[0],
+		       (unsigned long long)jobs[j].ns[runs * 9 / 10], jobs[j].peak, jobs[j].failed);
+	}
+	return 0;
+}
