@@ -93,9 +93,7 @@ check "32 MiB are touched" eventually 20 grep -q touched $vm_work/touch.out
 within "they are on node $last" "$(pages_on $toucher "$last")" 32768 40000
 kill $toucher
 
-runtimes=(runc)
-# crun refuses the layout with one mount for each controller together with a name=systemd one.
-[[ $VM_CGROUP == v1 ]] || runtimes+=(crun)
+runtimes=(runc crun)
 for VM_RUNTIME in "${runtimes[@]}"; do
 	id=$VM_RUNTIME-1
 	if check "$VM_RUNTIME starts a container" \
