@@ -171,8 +171,13 @@ const char *stow_format_size(uint64_t bytes, char *buf, size_t size)
 
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size)
 {
-	static const char *const units[5] = { "B", "KB", "MB", "GB", "TB" };
+	static const char *const units[5] = { "B", "KB", "MB", "GB" };
 
+	/* The kernel has no larger unit, mem_fmt() in mm/hugetlb_cgroup.c. */
+	if (bytes >> 40) {
+		snprintf(buf, size, "%" PRIu64 "GB", bytes >> 30);
+		return buf;
+	}
 	return format_unit(bytes, units, buf, size);
 }
 

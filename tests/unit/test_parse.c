@@ -94,6 +94,7 @@ static void page_sizes(void **state)
 	assert_int_equal(stow_parse_pagesize("64KB", &v, NULL), 0);
 	assert_int_equal(v, 64 << 10);
 	assert_string_equal(stow_format_pagesize(UINT64_C(1) << 30, buf, sizeof(buf)), "1GB");
+	assert_string_equal(stow_format_pagesize(UINT64_C(1) << 42, buf, sizeof(buf)), "4096GB");
 	assert_string_equal(stow_format_size(UINT64_C(2) << 20, buf, sizeof(buf)), "2Mi");
 	assert_string_equal(stow_format_size((UINT64_C(3) << 29), buf, sizeof(buf)), "1.5Gi");
 	assert_int_equal(stow_parse_pagesize("3Mi", &v, NULL), -EINVAL);
