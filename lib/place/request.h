@@ -75,8 +75,8 @@ struct stow_annotation {
 
 /* What the runtime's own configuration already limits, to complete a request. Zero: no limit. */
 struct stow_limits {
-	uint32_t cpus;					/* CPU quota over period, rounded up */
-	uint64_t memory;				/* bytes */
+	uint32_t cpus;	 /* CPU quota over period, rounded up */
+	uint64_t memory; /* bytes */
 	/* Hugepage limits. A size with count 0 is a limit of none, as kubelet sets for the sizes
 	 * that a pod did not ask for; a size that is missing has no limit. */
 	struct stow_page_request pages[STOW_POOLS_MAX];

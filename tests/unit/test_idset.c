@@ -25,8 +25,17 @@ static void reads_what_the_kernel_writes(void **state)
 
 static void refuses_what_is_no_list(void **state)
 {
-	static const char *const bad[] = { "a",	  "-1",	 "3-1", "1,,2", "1,", ",1",
-					   "0x3", "1 2", "1-",	"8192", "99999999999999999999" };
+	static const char *const bad[] = { "a",
+					   "-1",
+					   "3-1",
+					   "1,,2",
+					   "1,",
+					   ",1",
+					   "0x3",
+					   "1 2",
+					   "1-",
+					   "8192",
+					   "99999999999999999999" };
 	struct stow_idset set = { .bits = { 42 } };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -4,12 +4,13 @@
  *   touch [--huge 2M|1G] [--file PATH] [--node N] [--hold] MIB
  *
  * --huge   pages of that size, from the pool (MAP_HUGETLB)
- * --file   map this file instead of anonymous memory, and leave it behind; on hugetlbfs its pages stay taken
+ * --file   map this file instead of anonymous memory, and leave it behind; on hugetlbfs its pages
+ * stay taken
  * --node   bind the memory to this node
  * --hold   then sleep until SIGTERM
  *
- * Prints "touched" when done. Exit codes: 0; 1 usage or file; 2 mmap failed ("mmap: ENOMEM" and so on
- * on stdout); 3 mbind failed. A SIGBUS (a hugetlb limit) ends it as it would any program.
+ * Prints "touched" when done. Exit codes: 0; 1 usage or file; 2 mmap failed ("mmap: ENOMEM" and so
+ * on on stdout); 3 mbind failed. A SIGBUS (a hugetlb limit) ends it as it would any program.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MPOL_BIND 2
+#define MPOL_BIND  2
 #define HUGE_SHIFT 26 /* MAP_HUGE_SHIFT */
 
 static volatile sig_atomic_t ended;
