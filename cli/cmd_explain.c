@@ -164,7 +164,7 @@ int cmd_explain(int argc, char **argv)
 		case 'h':
 			cli_usage("explain", "[OPTION...] [KEY=VALUE...]",
 				  "Says where a request would go and why, or why it would be "
-				  "refused.",
+				  "refused",
 				  "  -f, --file FILE       a JSON file with annotations; - for "
 				  "standard "
 				  "input\n"
@@ -172,9 +172,8 @@ int cmd_explain(int argc, char **argv)
 				  "  -n, --namespace NAME  whose caps count\n"
 				  "  -j, --json            as JSON\n"
 				  "  -s, --sysroot DIR     for a copied tree\n"
-				  "KEY is an annotation, with or without numastow.io/. Exit code "
-				  "1: it "
-				  "does not fit.\n");
+				  "  KEY                   an annotation, with or without "
+				  "numastow.io/\n");
 			return CLI_OK;
 		default:
 			return cli_bad_usage("explain");

@@ -44,8 +44,8 @@ static int gc(bool rebuild, bool quiet)
 	}
 	r = stow_gc(&context.grant, &result, &err);
 	if (!quiet || result.expired + result.undone + result.reclaimed + result.pages)
-		printf("%zu grants reclaimed, %zu undone, %zu leases expired, %" PRIu64
-		       " hugepages returned\n",
+		printf("grants reclaimed: %zu, undone: %zu, leases expired: %zu, hugepages "
+		       "returned: %" PRIu64 "\n",
 		       result.reclaimed, result.undone, result.expired, result.pages);
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
@@ -69,7 +69,7 @@ int cmd_gc(int argc, char **argv)
 			break;
 		case 'h':
 			cli_usage("gc", "[--quiet] [--rebuild]",
-				  "Reclaims what ended containers and killed hooks left behind.",
+				  "Reclaims what ended containers and killed hooks left behind",
 				  "  -q, --quiet    say nothing when there was nothing to do\n"
 				  "  -r, --rebuild  set a damaged ledger aside and begin a new "
 				  "one\n");
@@ -115,8 +115,8 @@ int cmd_release(int argc, char **argv)
 		cli_usage("release", "ID",
 			  "Takes a container's grant back. A container that still runs gets the "
 			  "CPUs, "
-			  "nodes and limits that it had before.",
-			  "ID may be the beginning of a container's id.\n");
+			  "nodes and limits that it had before",
+			  "  ID          or the beginning of a container's id\n");
 		return CLI_OK;
 	}
 	if (optind + 1 != argc)
@@ -140,7 +140,7 @@ static int restore_all(void)
 	r = stow_restore_all(&context.grant, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	printf("%d placements undone\n", r);
+	printf("%d placement%s undone\n", r, r == 1 ? "" : "s");
 	return CLI_OK;
 }
 
@@ -161,9 +161,9 @@ int cmd_restore(int argc, char **argv)
 			cli_usage(
 				"restore", "--all | ID",
 				"Undoes placements; containers that run keep running, on the CPUs, "
-				"nodes and limits that they had before.",
+				"nodes and limits that they had before",
 				"  -a, --all  every container's\n"
-				"ID may be the beginning of a container's id.\n");
+				"  ID          or the beginning of a container's id\n");
 			return CLI_OK;
 		default:
 			return cli_bad_usage("restore");

@@ -185,7 +185,7 @@ int cmd_ledger(int argc, char **argv)
 			break;
 		case 'h':
 			cli_usage("ledger", "[--json] [--sysroot DIR]",
-				  "Shows what this machine has given to which container.",
+				  "Shows what this machine has given to which container",
 				  "  -j, --json         as JSON\n"
 				  "  -s, --sysroot DIR  the ledger of a copied tree\n");
 			return CLI_OK;

@@ -106,9 +106,9 @@ int cmd_why(int argc, char **argv)
 		case 'h':
 			cli_usage("why", "[--json] ID",
 				  "Shows where a container was placed or why it was refused, and "
-				  "what happened since.",
+				  "what happened since",
 				  "  -j, --json  as JSON\n"
-				  "ID may be the beginning of a container's id.\n");
+				  "  ID          or the beginning of a container's id\n");
 			return CLI_OK;
 		default:
 			return cli_bad_usage("why");

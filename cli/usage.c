@@ -15,6 +15,9 @@ void cli_usage(const char *name, const char *arguments, const char *summary, con
 {
 	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n%s", name, *arguments ? " " : "",
 	       arguments, summary, options);
+	/* Every command has it. */
+	if (!strstr(options, "--help"))
+		printf("  -h, --help  print this text\n");
 }
 
 int cli_bad_usage(const char *name)

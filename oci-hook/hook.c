@@ -234,9 +234,9 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 		snprintf(text, sizeof(text), "would be placed on CPUs %s, nodes %s: %s",
 			 stow_idset_format(&plan->cpus, cpus, sizeof(cpus)),
 			 stow_idset_format(&plan->nodes, nodes, sizeof(nodes)), plan->reason);
-	else if (refusal && hook_refuse(container, refusal, &why))
-		snprintf(text, sizeof(text), "would be refused: %s", why.msg);
-	else
+	if (refusal)
+		(void)hook_refuse(container, refusal, &why);
+	if (r < 0)
 		snprintf(text, sizeof(text), "would be refused: %s", why.msg);
 	hook_audit(run, "observed", NULL, text, true);
 	return 0;

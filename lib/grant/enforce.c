@@ -27,20 +27,21 @@ static const char *own_scope(const struct stow_cgroup *cgroup)
 	return slash + 1;
 }
 
-/* The helper stands where this program stands, whatever that is called. */
-static int helper_path(char *buf, size_t size)
+/* The helper stands beside this program (the hook, or anything in a build tree), or where it was
+ * installed to (numastow itself is elsewhere). */
+static void helper_path(char *buf, size_t size)
 {
 	ssize_t n = readlink("/proc/self/exe", buf, size - 1);
 	char *slash;
 
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
+	buf[n > 0 ? n : 0] = '\0';
 	slash = strrchr(buf, '/');
-	if (!slash || (size_t)(slash - buf) + sizeof("/numastow-scope") > size)
-		return -ENAMETOOLONG;
-	strcpy(slash, "/numastow-scope");
-	return 0;
+	if (slash) {
+		snprintf(slash, size - (size_t)(slash - buf), "/numastow-scope");
+		if (access(buf, X_OK) == 0)
+			return;
+	}
+	snprintf(buf, size, "%s/numastow-scope", STOW_LIBEXECDIR);
 }
 
 static int set_property(const char *unit, const char *property, const struct stow_idset *set,
@@ -55,11 +56,11 @@ static int set_property(const char *unit, const char *property, const struct sto
 
 	if (!list)
 		return stow_err_sys(err, ENOMEM, "%s", unit);
-	r = helper_path(path, sizeof(path));
-	if (r == 0)
-		r = -posix_spawn(&pid, path, NULL, NULL, argv, environment);
-	if (r < 0)
-		return stow_err_sys(err, -r, "starting numastow-scope for %s", unit);
+	helper_path(path, sizeof(path));
+	r = posix_spawn(&pid, path, NULL, NULL, argv, environment);
+	/* Never ENOENT: that would say that the container's cgroup is gone. */
+	if (r != 0)
+		return stow_err_set(err, EIO, "starting %s for %s: %s", path, unit, strerror(r));
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return stow_err_sys(err, errno, "waiting for numastow-scope");

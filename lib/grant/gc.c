@@ -34,9 +34,24 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 			       "its container ended and nobody released it", err);
 }
 
+/* Pages that numastow has in all pools; for a count only, so a failure counts as none. */
+static uint64_t pages_added(const struct stow_grant_context *context)
+{
+	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
+	uint64_t sum = 0;
+	size_t n;
+
+	if (stow_ledger_pools(context->ledger, &pools, &n, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		sum += pools[i].added;
+	return sum;
+}
+
 int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
 	    struct stow_err *err)
 {
+	uint64_t before = pages_added(context), after;
 	struct stow_record **records;
 	int first = 0, r;
 	int64_t pages;
@@ -55,7 +70,8 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 	ret->others = r > 0 ? (size_t)r : 0;
 	first = first ? first : r < 0 ? r : 0;
 	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
-	ret->pages = pages > 0 ? (uint64_t)pages : 0;
+	after = pages_added(context);
+	ret->pages = before > after ? before - after : 0;
 	first = first ? first : pages < 0 ? (int)pages : 0;
 	r = stow_shared_sync(context->root, context->ledger, first ? NULL : err);
 	return first ? first : r;

@@ -41,8 +41,8 @@ int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **r
 		       struct stow_err *err);
 void stow_cgroup_free(struct stow_cgroup *cgroup);
 
-/* Whether the cpuset cgroup `path` with this inode still exists and has processes in it or below
- * it: 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
+/* Whether the cpuset cgroup `path` with this inode still exists and has processes (on v2 in it or
+ * below it): 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
 int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t inode,
 			  struct stow_err *err);
 
