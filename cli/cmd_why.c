@@ -62,11 +62,12 @@ static int show(const char *id, bool json)
 
 	r = cli_context_open(&context, NULL, false, &err);
 	if (r == 0 && context.ledger)
-		r = stow_ledger_events(context.ledger, NULL, STOW_EVENTS_KEPT, &events, &n, &err);
+		r = stow_ledger_events(context.ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN,
+				       &events, &n, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	match = newest_match(events, n, id);
-	if (!match) {
+	match = id ? newest_match(events, n, id) : NULL;
+	if (id && !match) {
 		stow_events_free(events, n);
 		fprintf(stderr,
 			"numastow: nothing is known about \"%s\": it asked for nothing, or it is "
@@ -77,7 +78,7 @@ static int show(const char *id, bool json)
 	if (json)
 		array = json_object_new_array();
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(events[i].id, match) != 0)
+		if (match && strcmp(events[i].id, match) != 0)
 			continue;
 		if (json)
 			json_object_array_add(array, event_json(&events[i]));
@@ -104,17 +105,19 @@ int cmd_why(int argc, char **argv)
 			json = true;
 			break;
 		case 'h':
-			cli_usage("why", "[--json] ID",
+			cli_usage("why", "[--json] [ID]",
 				  "Shows where a container was placed or why it was refused, and "
 				  "what happened since",
 				  "  -j, --json  as JSON\n"
-				  "  ID          or the beginning of a container's id\n");
+				  "  ID          or the beginning of a container's id; without it, "
+				  "the "
+				  "newest 100 events of all\n");
 			return CLI_OK;
 		default:
 			return cli_bad_usage("why");
 		}
 	}
-	if (optind + 1 != argc)
+	if (argc > optind + 1)
 		return cli_bad_usage("why");
-	return show(argv[optind], json);
+	return show(argv[optind], json); /* NULL: everybody's */
 }

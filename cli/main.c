@@ -14,7 +14,7 @@ static const struct cli_command commands[] = {
 	{ "ledger", "[--json]", "Show what is given to which container", cmd_ledger },
 	{ "explain", "[OPTION...] [KEY=VALUE...]", "Say where a request would go and why",
 	  cmd_explain },
-	{ "why", "[--json] ID", "Show why a container was placed or refused", cmd_why },
+	{ "why", "[--json] [ID]", "Show why a container was placed or refused", cmd_why },
 	{ "release", "ID", "Take a container's grant back", cmd_release },
 	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
 	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
