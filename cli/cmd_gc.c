@@ -16,6 +16,7 @@ static int gc(bool rebuild, bool quiet)
 	struct stow_gc_result result;
 	struct stow_err err;
 	char aside[512];
+	bool changed;
 	int r;
 
 	r = cli_context_open(&context, NULL, false, &err);
@@ -43,7 +44,11 @@ static int gc(bool rebuild, bool quiet)
 		return CLI_OK;
 	}
 	r = stow_gc(&context.grant, &result, &err);
-	if (!quiet || result.expired + result.undone + result.reclaimed + result.pages)
+	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
+	if (changed)
+		cli_audit(&context, "gc", NULL,
+			  "reclaimed what nobody gave back, see `numastow why`");
+	if (!quiet || changed)
 		printf("grants reclaimed: %zu, undone: %zu, leases expired: %zu, hugepages "
 		       "returned: %" PRIu64 "\n",
 		       result.reclaimed, result.undone, result.expired, result.pages);
@@ -97,8 +102,10 @@ static int give_back(const char *id, const char *kind, const char *text)
 		return cli_fail(&err);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = stow_restore(&context.grant, records[i], kind, text, &err);
-		if (r == 0)
-			printf("%s: given back\n", records[i]->id);
+		if (r < 0)
+			break;
+		printf("%s: given back\n", records[i]->id);
+		cli_audit(&context, kind, records[i]->id, text);
 	}
 	stow_records_free(records, n);
 	return r < 0 ? cli_fail(&err) : CLI_OK;
@@ -140,6 +147,7 @@ static int restore_all(void)
 	r = stow_restore_all(&context.grant, &err);
 	if (r < 0)
 		return cli_fail(&err);
+	cli_audit(&context, "restored", NULL, "every placement was undone");
 	printf("%d placement%s undone\n", r, r == 1 ? "" : "s");
 	return CLI_OK;
 }

@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
 		     struct stow_err *err)
@@ -116,6 +117,21 @@ const char *cli_short_id(const char *id, char *buf, size_t size)
 
 	snprintf(buf, size, "%.*s", hex ? 12 : (int)size - 1, id);
 	return buf;
+}
+
+void cli_audit(const struct cli_context *context, const char *action, const char *container,
+	       const char *text)
+{
+	const struct stow_log_field fields[] = {
+		{ "NUMASTOW_ACTION", action },
+		{ "NUMASTOW_CONTAINER", container },
+	};
+	char line[512];
+
+	if (!context->root->live)
+		return;
+	snprintf(line, sizeof(line), "%s %s: %s", action, container ? container : "all", text);
+	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
 }
 
 void cli_print_json(struct json_object *json)

@@ -32,6 +32,10 @@ const char *cli_format_time(uint64_t ns, char *buf, size_t size);
 /* The first part of a long id, as podman shows it; a shorter one as it is. */
 const char *cli_short_id(const char *id, char *buf, size_t size);
 
+/* One line in the journal: an operator changed something. */
+void cli_audit(const struct cli_context *context, const char *action, const char *container,
+	       const char *text);
+
 /* Prints a json-c object and frees it. */
 struct json_object;
 void cli_print_json(struct json_object *json);
