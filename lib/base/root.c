@@ -149,6 +149,8 @@ void stow_root_free(struct stow_root *root)
 	if (!root)
 		return;
 	stow_close_ptr(&root->fd);
+	if (root->learnt_free)
+		root->learnt_free(root->learnt);
 	free(root->prefix);
 	free(root->dir);
 	free(root);

@@ -44,6 +44,9 @@ struct stow_root {
 	char *prefix; /* what "/" stands for: "" on a live root; no slash at its end */
 	char *dir;    /* the folder's own path within the whole tree: "" for the root itself */
 	const struct stow_root_ops *ops; /* may be NULL; belongs to the caller */
+	/* What lib/node has learnt about this tree and need not read again; freed with the root. */
+	void *learnt;
+	void (*learnt_free)(void *learnt);
 };
 
 #define STOW_ROOT_READ_MAX (4U << 20) /* bytes; no kernel file that we read is larger */

@@ -29,9 +29,12 @@ static void basis_done(struct basis *basis)
 static int read_basis(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
 		      const struct stow_request *request, struct basis *basis, struct stow_err *err)
 {
-	unsigned int flags = STOW_TOPOLOGY_AVAILABLE;
+	unsigned int flags = 0;
 	int r;
 
+	/* /proc/zoneinfo grows with zones times CPUs: only who wants memory reads it. */
+	if (request->memory || request->n_pages)
+		flags |= STOW_TOPOLOGY_AVAILABLE;
 	if (request->n_pages)
 		flags |= STOW_TOPOLOGY_POOLS;
 	if (request->cpu_mode == STOW_CPU_EXCLUSIVE)

@@ -134,7 +134,7 @@ static int other_place(struct stow_root *root, const char *id, struct other *oth
 
 	if (!other->changed && stow_idset_empty(exclusive))
 		return 0;
-	r = stow_cgroup_of_pid(root, other->init.pid, &cgroup, err);
+	r = stow_cpuset_of_pid(root, other->init.pid, &cgroup, err);
 	if (r == 0)
 		r = stow_cpuset_read(cgroup, &now, err);
 	if (r < 0)
@@ -328,7 +328,7 @@ static int sync_record(struct stow_root *root, struct stow_ledger *ledger,
 	differs = record_differs(record, &sync->exclusive, &desired);
 	if (!differs && !always)
 		return 0;
-	r = stow_cgroup_of_pid(root, record->init.pid, &cgroup, err);
+	r = stow_cpuset_of_pid(root, record->init.pid, &cgroup, err);
 	if (r < 0)
 		return r;
 	if (cgroup->inode != record->inode)
@@ -414,7 +414,7 @@ static int pinned_one(struct stow_root *root, const char *id, struct other *othe
 	struct stow_cpuset now;
 
 	if (!stow_life_alive(root, &other->init) ||
-	    stow_cgroup_of_pid(root, other->init.pid, &cgroup, NULL) < 0 ||
+	    stow_cpuset_of_pid(root, other->init.pid, &cgroup, NULL) < 0 ||
 	    stow_cpuset_read(cgroup, &now, NULL) < 0 ||
 	    stow_cpuset_inherited(cgroup, &full, NULL) < 0)
 		return 0; /* it ended meanwhile */

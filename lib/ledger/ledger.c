@@ -124,6 +124,10 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
 	if (r < 0)
 		return r;
+	/* Statistics and look-aside memory pay off in long-lived processes. Refused, and rightly,
+	 * once SQLite is in use. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	(void)sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
 	ledger = calloc(1, sizeof(*ledger));
 	if (!ledger)
 		return stow_err_sys(err, ENOMEM, "%s", path);

@@ -95,7 +95,7 @@ static int read_mount(char *line, struct hierarchies *h)
 	return r;
 }
 
-static int find_hierarchies(struct stow_root *root, struct hierarchies *h, struct stow_err *err)
+static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	char *save = NULL;
@@ -109,6 +109,35 @@ static int find_hierarchies(struct stow_root *root, struct hierarchies *h, struc
 		if (r < 0)
 			return stow_err_sys(err, -r, "/proc/self/mountinfo");
 	}
+	return 0;
+}
+
+static void hierarchies_free(void *h)
+{
+	hierarchies_done(h);
+	free(h);
+}
+
+/* mountinfo has a line for every mount of every container: it is read once. */
+static int find_hierarchies(struct stow_root *root, const struct hierarchies **ret,
+			    struct stow_err *err)
+{
+	struct hierarchies *h;
+	int r;
+
+	if (!root->learnt) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return stow_err_sys(err, ENOMEM, "/proc/self/mountinfo");
+		r = read_hierarchies(root, h, err);
+		if (r < 0) {
+			hierarchies_free(h);
+			return r;
+		}
+		root->learnt = h;
+		root->learnt_free = hierarchies_free;
+	}
+	*ret = root->learnt;
 	return 0;
 }
 
@@ -158,9 +187,18 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 	struct stat st;
 	int r;
 
-	r = open_at(root, h, path, &cgroup->at[c].dir, &cgroup->at[c].parent, err);
-	if (r < 0)
-		return r;
+	for (int lender = 0; lender < c && h->version == 2; lender++)
+		if (cgroup->at[lender].dir && cgroup->at[lender].on_v2) {
+			cgroup->at[c] = cgroup->at[lender];
+			cgroup->at[c].shared = true;
+			cgroup->at[c].version = 0;
+		}
+	if (!cgroup->at[c].dir) {
+		r = open_at(root, h, path, &cgroup->at[c].dir, &cgroup->at[c].parent, err);
+		if (r < 0)
+			return r;
+	}
+	cgroup->at[c].on_v2 = h->version == 2;
 	if (c == STOW_CGROUP_CPUSET) {
 		cgroup->path = strdup(path);
 		if (!cgroup->path)
@@ -178,8 +216,8 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 }
 
 /* One line of /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH", on v2 "0::PATH". */
-static int read_membership(struct stow_root *root, const struct hierarchies *h, char *line,
-			   struct stow_cgroup *cgroup, struct stow_err *err)
+static int read_membership(struct stow_root *root, const struct hierarchies *h, int controllers_max,
+			   char *line, struct stow_cgroup *cgroup, struct stow_err *err)
 {
 	char *controllers = strchr(line, ':'), *path;
 	int r = 0;
@@ -189,7 +227,7 @@ static int read_membership(struct stow_root *root, const struct hierarchies *h, 
 		return 0;
 	*path++ = '\0';
 	controllers++;
-	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
+	for (int c = 0; c < controllers_max && r == 0; c++) {
 		const struct hierarchy *at = &h->v1[c];
 
 		if (!*controllers)
@@ -202,11 +240,12 @@ static int read_membership(struct stow_root *root, const struct hierarchies *h, 
 	return r;
 }
 
-int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
-		       struct stow_err *err)
+/* The first `controllers` of the enum. */
+static int open_of_pid(struct stow_root *root, pid_t pid, int controllers,
+		       struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	_cleanup_(hierarchies_done) struct hierarchies h = { 0 };
+	const struct hierarchies *h = NULL;
 	char buf[16384], *save = NULL;
 	int r;
 
@@ -221,7 +260,7 @@ int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **r
 	r = find_hierarchies(root, &h, err);
 	for (char *line = strtok_r(buf, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save))
-		r = read_membership(root, &h, line, cgroup, err);
+		r = read_membership(root, h, controllers, line, cgroup, err);
 	if (r < 0)
 		return r;
 	if (!cgroup->path)
@@ -230,11 +269,25 @@ int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **r
 	return 0;
 }
 
+int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
+		       struct stow_err *err)
+{
+	return open_of_pid(root, pid, STOW_CGROUP_CONTROLLERS, ret_cgroup, err);
+}
+
+int stow_cpuset_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
+		       struct stow_err *err)
+{
+	return open_of_pid(root, pid, STOW_CGROUP_CPUSET + 1, ret_cgroup, err);
+}
+
 void stow_cgroup_free(struct stow_cgroup *cgroup)
 {
 	if (!cgroup)
 		return;
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
+		if (cgroup->at[c].shared)
+			continue;
 		stow_root_free(cgroup->at[c].dir);
 		stow_root_free(cgroup->at[c].parent);
 	}
@@ -246,7 +299,7 @@ int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t ino
 			  struct stow_err *err)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
-	_cleanup_(hierarchies_done) struct hierarchies h = { 0 };
+	const struct hierarchies *h = NULL;
 	const struct hierarchy *at;
 	char buf[4096];
 	struct stat st;
@@ -255,7 +308,7 @@ int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t ino
 	r = find_hierarchies(root, &h, err);
 	if (r < 0)
 		return r;
-	at = h.v1[STOW_CGROUP_CPUSET].version ? &h.v1[STOW_CGROUP_CPUSET] : &h.v2;
+	at = h->v1[STOW_CGROUP_CPUSET].version ? &h->v1[STOW_CGROUP_CPUSET] : &h->v2;
 	if (!at->version || !path[0])
 		return 0;
 	r = open_at(root, at, path, &dir, NULL, err);

@@ -30,14 +30,20 @@ struct stow_cgroup {
 		int version;		  /* 1 or 2; 0: the controller is not to be had here */
 		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
 		struct stow_root *parent; /* the directory above; NULL for the topmost */
+		bool on_v2;		  /* the directories are of the unified hierarchy */
+		bool shared;		  /* and are another controller's, who frees them */
 	} at[STOW_CGROUP_CONTROLLERS];
 	char *path;	/* within the cpuset hierarchy, "/machine.slice/x.scope/container" */
 	uint64_t inode; /* of the cpuset directory: tells two lives of one name apart */
 };
 
-/* The cgroup of a process. -ESRCH: no such process. A controller that is not mounted or not enabled
- * for this cgroup has version 0. -ENOENT: no hierarchy at all. Free with stow_cgroup_free(). */
+/* The cgroup of a process. (Where hierarchies are mounted is read once for each root.) -ESRCH: no
+ * such process. A controller that is not mounted or not enabled for this cgroup has version 0.
+ * -ENOENT: no hierarchy at all. Free with stow_cgroup_free(). */
 int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
+		       struct stow_err *err);
+/* The same with the cpuset controller alone: for looking at many containers. */
+int stow_cpuset_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
 		       struct stow_err *err);
 void stow_cgroup_free(struct stow_cgroup *cgroup);
 
