@@ -52,5 +52,7 @@ void stow_log_audit(enum stow_log_level level, const char *message,
 			put(f, fields[i].key, fields[i].value);
 	if (fclose(f) == 0 && send_native(entry, len) == 0)
 		return;
-	syslog(LOG_DAEMON | (int)level, "numastow: %s", message);
+	/* syslog(3) reads the time zone before it finds that nobody listens. */
+	if (access("/dev/log", F_OK) == 0)
+		syslog(LOG_DAEMON | (int)level, "numastow: %s", message);
 }

@@ -85,7 +85,7 @@ static int set_cpus(const struct stow_grant_context *context, struct stow_record
 		lock = stow_shared_lock(context->root, err);
 		if (lock < 0)
 			return lock;
-		r = stow_shared_place(context->ledger, record, cgroup, err);
+		r = stow_shared_place(context->root, record, cgroup, err);
 	}
 	return r < 0 ? r : activate(context, record, err);
 }

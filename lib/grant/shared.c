@@ -388,15 +388,19 @@ int stow_shared_sync(struct stow_root *root, struct stow_ledger *ledger, struct 
 	return sync.first ? sync.first : r;
 }
 
-int stow_shared_place(struct stow_ledger *ledger, struct stow_record *record,
+int stow_shared_place(struct stow_root *root, struct stow_record *record,
 		      const struct stow_cgroup *cgroup, struct stow_err *err)
 {
-	struct stow_idset exclusive, desired, before;
+	struct stow_idset exclusive = { 0 }, desired, before;
 	int r;
 
-	r = stow_ledger_exclusive(ledger, &exclusive, err);
-	if (r < 0)
-		return r;
+	/* Published under this lock. Who has changed the ledger since is waiting for the lock, and
+	 * will find this record active. */
+	if (stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) != 0) {
+		r = stow_root_read_idset(root, &exclusive, err, "%s", STOW_EXCLUSIVE_PATH);
+		if (r < 0)
+			return r;
+	}
 	desired = record->base;
 	stow_idset_minus(&desired, &exclusive);
 	stow_saved_idset(record->saved, "cpuset.cpus", &before);

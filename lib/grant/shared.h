@@ -51,7 +51,7 @@ int stow_shared_lock(struct stow_root *root, struct stow_err *err);
 /* Sets the CPUs of a pending shared record's container: its base less what is exclusive at this
  * moment; updates record->cpus. The caller holds the lock until the record is active in the ledger:
  * from then on stow_shared_sync() looks after it. */
-int stow_shared_place(struct stow_ledger *ledger, struct stow_record *record,
+int stow_shared_place(struct stow_root *root, struct stow_record *record,
 		      const struct stow_cgroup *cgroup, struct stow_err *err);
 
 /* CPUs that must not become exclusive because a container without annotations was started on a CPU

@@ -76,8 +76,8 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	return stow_ledger_commit(ledger, err);
 }
 
-/* The database lives on a tmpfs: syncing it to a disk buys nothing, and keeping the emptied journal
- * instead of deleting it saves system calls. A killed writer's journal is rolled back by the next. */
+/* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each
+ * commit, SQLite's default: one that is kept is opened and looked into by every reader. */
 static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
 {
 	_cleanup_turn_ struct stow_ledger *turn = NULL;
@@ -88,8 +88,7 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 	r = stow_sql_turn(ledger, &turn, err);
 	if (r < 0)
 		return r;
-	if (sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF; PRAGMA journal_mode=PERSIST;", NULL,
-			 NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF", NULL, NULL, NULL) != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "opening");
 	r = stow_sql_number(ledger, &version, err, "PRAGMA user_version", "");
 	stow_sql_turn_ptr(&turn);
@@ -109,6 +108,14 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 	return 0;
 }
 
+static int open_database(struct stow_ledger *ledger, const char *path, bool create)
+{
+	return sqlite3_open_v2(path, &ledger->db,
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+				       (create ? SQLITE_OPEN_CREATE : 0),
+			       NULL);
+}
+
 int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **ret_ledger,
 		     struct stow_err *err)
 {
@@ -116,11 +123,6 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 	_cleanup_free_ char *path = NULL;
 	int r, code;
 
-	if (create) {
-		r = stow_root_mkdir(root, STOW_RUN_DIR, err);
-		if (r < 0)
-			return r;
-	}
 	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
 	if (r < 0)
 		return r;
@@ -133,10 +135,14 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 		return stow_err_sys(err, ENOMEM, "%s", path);
 	ledger->root = root;
 	ledger->lock = -EBADF;
-	code = sqlite3_open_v2(path, &ledger->db,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-				       (create ? SQLITE_OPEN_CREATE : 0),
-			       NULL);
+	code = open_database(ledger, path, create);
+	if (code == SQLITE_CANTOPEN && create) { /* the first since boot */
+		r = stow_root_mkdir(root, STOW_RUN_DIR, err);
+		if (r < 0)
+			return r;
+		sqlite3_close(ledger->db);
+		code = open_database(ledger, path, create);
+	}
 	if (code != SQLITE_OK)
 		return stow_err_sys(err, stow_sql_errno(code), "the ledger %s", path);
 	r = configure(ledger, create, err);

@@ -26,8 +26,6 @@
 #define JOBS 32
 #define ARGS 32
 
-extern char **environ;
-
 struct job {
 	char *name, *in, *out, *before;
 	char *argv[ARGS];
