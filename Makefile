@@ -62,19 +62,17 @@ SCOPE := $(B)/numastow-scope
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 
 # The hook starts once for every container: linked statically (and position independent) it starts
-# as fast as an empty program that loads the C library, docs/benchmarks.md has the figures.
+# as fast as an empty program that loads the C library, docs/benchmarks.md has the figures. The command
+# is linked in the same way.
 # Sanitizers and coverage need the dynamic C library.
 STATIC_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm
 ifneq ($(filter asan coverage fuzz,$(PROFILE)),)
-HOOK_LINK := -pie
-HOOK_LIBS := $(STATIC_LIBS)
+PROGRAM_LINK := -pie
 else
 # SQLite's archive refers to dlopen(3), for extensions, which are never loaded: the linker's warning
 # about it is the only one it has.
-HOOK_LINK := -static-pie -Wl,--no-warnings
-HOOK_LIBS := $(STATIC_LIBS)
+PROGRAM_LINK := -static-pie -Wl,--no-warnings
 endif
-CLI_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm
 SCOPE_LIBS := -lsystemd
 
 .PHONY: all
@@ -86,12 +84,12 @@ $(LIB): $(call objs,$(lib_SRCS))
 
 $(HOOK): $(call objs,$(hook_SRCS)) $(LIB)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) $(HOOK_LINK) -o $@ $^ $(HOOK_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(PROGRAM_LINK) -o $@ $^ $(STATIC_LIBS)
 
 # Reads annotations as the hook does, from the same code.
 $(CLI): $(call objs,$(cli_SRCS) oci-hook/state.c) $(LIB)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(CLI_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(PROGRAM_LINK) -o $@ $^ $(STATIC_LIBS)
 
 $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 	@echo "LD $@"
