@@ -10,7 +10,7 @@ numastow=$programs/numastow
 VM_HOOKS_DIR=$vm_work/hooks.d
 
 mkdir -p "$VM_HOOKS_DIR"
-for file in "$vm_root"/deploy/podman/*.json; do
+for file in "$vm_root"/deploy/podman/{,precreate/}*.json; do
 	sed "s|@LIBEXECDIR@|$programs|" "$file" >"$VM_HOOKS_DIR/$(basename "$file")"
 done
 
@@ -27,6 +27,8 @@ id=$(vm_podman inspect web --format '{{.Id}}')
 pid=$(vm_podman inspect web --format '{{.State.Pid}}')
 node=$(ledger '.containers[0].shares[0].node')
 eq "the ledger has it" "$(ledger '[.containers[] | [.id, .state]]')" "[[\"$id\",\"active\"]]"
+eq "precreate left a lease, and apply took it" \
+	"$("$numastow" why "$id" | awk '{ print $3 }' | grep -E 'leased|placed' | paste -sd ' ')" "leased placed"
 eq "its CPUs" "$(allowed_cpus "$pid")" "$(ledger .containers[0].cpus | tr -d '"')"
 eq "its memory" "$(allowed_mems "$pid")" "$node"
 eq "its hugepages" "$(pool "$node" 2048)" 16
