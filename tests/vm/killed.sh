@@ -15,27 +15,11 @@ start victim --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=e
 	--annotation numastow.io/memory=64Mi --annotation numastow.io/hugepages-2Mi=8Mi
 start neighbour
 pid=$(container_pid victim)
-# The ledger without blanks.
-ledger()
-{
-	local json
-
-	json=$("$numastow" ledger --json)
-	echo "${json//[[:space:]]/}"
-}
-
 # What the kernel says: of the victim, of the pools, and of the neighbour, which is to be back on all CPUs.
 kernel()
 {
 	cat "$dir"/{cpuset.cpus.effective,cpuset.mems.effective,memory.max,hugetlb.2MB.max,hugetlb.2MB.rsvd.max} \
 		/sys/devices/system/node/node{0,1}/hugepages/hugepages-2048kB/nr_hugepages "$other/cpuset.cpus.effective"
-}
-
-state()
-{
-	jq -c --arg id "$1" --argjson pid "$(container_pid "$1")" --arg bundle "$vm_work/bundle/$1" \
-		'{ociVersion, id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
-		"$vm_work/bundle/$1/config.json"
 }
 
 state neighbour | "$hook" apply

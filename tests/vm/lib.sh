@@ -315,6 +315,24 @@ container_pid()
 	cat "$vm_work/bundle/$1/pid"
 }
 
+# state ID - the OCI state, as a hook gets it
+state()
+{
+	jq -c --arg id "$1" --argjson pid "$(container_pid "$1")" --arg bundle "$vm_work/bundle/$1" \
+		'{ociVersion, id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
+		"$vm_work/bundle/$1/config.json"
+}
+
+# ledger - what $numastow says is given away, as JSON without blanks: every program that need not start under
+# emulation is a second saved
+ledger()
+{
+	local json
+
+	json=$("$numastow" ledger --json)
+	echo "${json//[[:space:]]/}"
+}
+
 # cgroup_dir PID [CONTROLLER] - the folder of a process's cgroup
 cgroup_dir()
 {

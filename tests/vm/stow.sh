@@ -11,15 +11,6 @@ export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 Mi=$((1 << 20))
 
-# The ledger without blanks: every program that need not start under emulation is a second saved.
-ledger()
-{
-	local json
-
-	json=$("$numastow" ledger --json)
-	echo "${json//[[:space:]]/}"
-}
-
 # Every part begins and ends with nothing given away.
 nothing_left()
 {
@@ -30,14 +21,6 @@ nothing_left()
 	[[ -z $(ls -A /run/numastow/others 2>/dev/null) ]] || left+="others "
 	[[ $(pool 0 2048)+$(pool 1 2048) == 0+0 ]] || left+="hugepages "
 	eq "$1: nothing is left" "$left" "" || "$numastow" ledger
-}
-
-# state ID - the OCI state, as a hook gets it
-state()
-{
-	jq -c --arg id "$1" --argjson pid "$(container_pid "$1")" --arg bundle "$vm_work/bundle/$1" \
-		'{ociVersion, id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
-		"$vm_work/bundle/$1/config.json"
 }
 
 # states - those of the ledger's records, in a line
