@@ -191,8 +191,10 @@ int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow
 	return open_checked(root, path.text, NULL, flags, mode, err);
 }
 
-/* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. */
-static int read_into(int fd, char *buf, size_t size)
+/* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. With
+ * `one` the file is one number or one list, which kernel files give in one piece: a short read is
+ * its end. */
+static int read_into(int fd, char *buf, size_t size, bool one)
 {
 	size_t len = 0;
 
@@ -206,6 +208,8 @@ static int read_into(int fd, char *buf, size_t size)
 		if (n == 0)
 			break;
 		len += (size_t)n;
+		if (one && len < size)
+			break;
 	}
 	if (len == size)
 		return -E2BIG;
@@ -215,7 +219,7 @@ static int read_into(int fd, char *buf, size_t size)
 	return (int)len;
 }
 
-static int read_path(struct stow_root *root, const char *path, char *buf, size_t size,
+static int read_path(struct stow_root *root, const char *path, char *buf, size_t size, bool one,
 		     struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -225,7 +229,7 @@ static int read_path(struct stow_root *root, const char *path, char *buf, size_t
 	fd = open_checked(root, path, NULL, O_RDONLY, 0, err);
 	if (fd < 0)
 		return fd;
-	r = read_into(fd, buf, size);
+	r = read_into(fd, buf, size, one);
 	if (r < 0)
 		return stow_err_sys(err, -r, "%s", absolute(root, path, name, sizeof(name)));
 	return r;
@@ -288,7 +292,7 @@ int stow_root_read_buf(struct stow_root *root, char *buf, size_t size, struct st
 	r = PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	return read_path(root, path.text, buf, size, err);
+	return read_path(root, path.text, buf, size, false, err);
 }
 
 int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *err, const char *fmt,
@@ -301,7 +305,7 @@ int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *e
 	r = PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), err);
+	r = read_path(root, path.text, buf, sizeof(buf), true, err);
 	if (r < 0)
 		return r;
 	r = stow_parse_u64(buf, UINT64_MAX, ret, err);
@@ -320,7 +324,7 @@ int stow_root_read_idset(struct stow_root *root, struct stow_idset *ret, struct 
 	r = PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), err);
+	r = read_path(root, path.text, buf, sizeof(buf), true, err);
 	if (r < 0)
 		return r;
 	r = stow_idset_parse(buf, ret, err);

@@ -76,6 +76,20 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	return stow_ledger_commit(ledger, err);
 }
 
+/* The schema's version as it stands in the file's header (sqlite.org/fileformat2.html, offset 60):
+ * one read, where a PRAGMA is a transaction of its own. 0 for an empty file. */
+static int64_t read_version(struct stow_ledger *ledger)
+{
+	sqlite3_file *file = NULL;
+	uint8_t b[4];
+
+	if (sqlite3_file_control(ledger->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) !=
+		    SQLITE_OK ||
+	    !file || !file->pMethods || file->pMethods->xRead(file, b, sizeof(b), 60) != SQLITE_OK)
+		return 0;
+	return (int64_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
+}
+
 /* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each
  * commit, SQLite's default: one that is kept is opened and looked into by every reader. */
 static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
@@ -90,10 +104,8 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 		return r;
 	if (sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF", NULL, NULL, NULL) != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "opening");
-	r = stow_sql_number(ledger, &version, err, "PRAGMA user_version", "");
+	version = read_version(ledger);
 	stow_sql_turn_ptr(&turn);
-	if (r < 0)
-		return r;
 	if (version == 0 && !create)
 		return stow_err_set(err, ENOENT, "the ledger %s%s is empty", ledger->root->prefix,
 				    STOW_LEDGER_PATH);

@@ -194,7 +194,8 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 			cgroup->at[c].version = 0;
 		}
 	if (!cgroup->at[c].dir) {
-		r = open_at(root, h, path, &cgroup->at[c].dir, &cgroup->at[c].parent, err);
+		r = open_at(root, h, path, &cgroup->at[c].dir,
+			    c == STOW_CGROUP_CPUSET ? &cgroup->at[c].parent : NULL, err);
 		if (r < 0)
 			return r;
 	}

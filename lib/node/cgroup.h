@@ -29,7 +29,7 @@ struct stow_cgroup {
 	struct {
 		int version;		  /* 1 or 2; 0: the controller is not to be had here */
 		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
-		struct stow_root *parent; /* the directory above; NULL for the topmost */
+		struct stow_root *parent; /* cpuset: the directory above; NULL for the topmost */
 		bool on_v2;		  /* the directories are of the unified hierarchy */
 		bool shared;		  /* and are another controller's, who frees them */
 	} at[STOW_CGROUP_CONTROLLERS];
