@@ -136,16 +136,14 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 
 /* --- apply --------------------------------------------------------------------------------- */
 
-/* Whether the container shares the runtime's own cgroups (podman run --cgroups=disabled): then
- * there is nothing to place, only other people's processes to hit. */
-static bool has_no_cgroup(struct stow_root *root, const struct hook_container *container)
+/* Whether these are the runtime's own cgroups (podman run --cgroups=disabled): then there is
+ * nothing to place, only other people's processes to hit. */
+static bool are_our_cgroups(struct stow_root *root, const char *membership)
 {
-	char ours[16384], its[16384];
+	char ours[16384];
 
 	return stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") >= 0 &&
-	       stow_root_read_buf(root, its, sizeof(its), NULL, "/proc/%d/cgroup",
-				  (int)container->pid) >= 0 &&
-	       strcmp(ours, its) == 0;
+	       strcmp(ours, membership) == 0;
 }
 
 /* A container without annotations: all that is done for it is to keep it off exclusive CPUs. */
@@ -153,6 +151,7 @@ static int enter_other(struct stow_root *root, const struct hook_container *cont
 		       struct stow_err *err)
 {
 	struct stow_life init;
+	char its[16384];
 	int r;
 
 	if (!container->pid)
@@ -160,7 +159,9 @@ static int enter_other(struct stow_root *root, const struct hook_container *cont
 	r = stow_life_read(root, container->pid, &init, err);
 	if (r < 0)
 		return r;
-	if (has_no_cgroup(root, container))
+	if (stow_root_read_buf(root, its, sizeof(its), NULL, "/proc/%d/cgroup",
+			       (int)container->pid) >= 0 &&
+	    are_our_cgroups(root, its))
 		return 0;
 	r = stow_shared_enter(root, container->id, &init, NULL, err);
 	return r < 0 ? r : 0;
@@ -263,7 +264,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		r = stow_cgroup_of_pid(run->root, container->pid, &cgroup, err);
 	if (r < 0)
 		return r;
-	if (has_no_cgroup(run->root, container))
+	if (are_our_cgroups(run->root, cgroup->membership))
 		return stow_err_set(err, ENOTSUP,
 				    "the container runs in its runtime's own cgroup (--cgroups="
 				    "disabled?): there is no cpuset to set");

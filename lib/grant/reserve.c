@@ -227,9 +227,9 @@ static int fill_record(const struct stow_grant_context *context, const struct ba
 }
 
 /* Makes a record that of the subject's process: pending, or a lease when there is no process. */
-static int give_life(const struct stow_grant_context *context, const struct stow_subject *subject,
-		     const struct stow_request *request, struct stow_record *record,
-		     struct stow_err *err)
+static int give_life(const struct stow_grant_context *context, const struct basis *basis,
+		     const struct stow_subject *subject, const struct stow_request *request,
+		     struct stow_record *record, struct stow_err *err)
 {
 	record->init = subject->init;
 	record->hook = context->self;
@@ -247,7 +247,7 @@ static int give_life(const struct stow_grant_context *context, const struct stow
 	record->cgroup = copy(subject->cgroup->path);
 	if (!record->cgroup)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	return stow_saved_capture(subject->cgroup, request, &record->saved, err);
+	return stow_saved_capture(subject->cgroup, &basis->cpuset, request, &record->saved, err);
 }
 
 /* --- what there is already ----------------------------------------------------------------- */
@@ -317,9 +317,9 @@ static int find_existing(const struct stow_grant_context *context, const struct 
 }
 
 /* Turns a lease into the container's own record. */
-static int adopt(const struct stow_grant_context *context, const struct stow_subject *subject,
-		 const struct stow_request *request, struct stow_record *record,
-		 struct stow_err *err)
+static int adopt(const struct stow_grant_context *context, const struct basis *basis,
+		 const struct stow_subject *subject, const struct stow_request *request,
+		 struct stow_record *record, struct stow_err *err)
 {
 	int r;
 
@@ -329,7 +329,7 @@ static int adopt(const struct stow_grant_context *context, const struct stow_sub
 	record->id = copy(subject->id);
 	if (!record->id)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	r = give_life(context, subject, request, record, err);
+	r = give_life(context, basis, subject, request, record, err);
 	if (r < 0)
 		return r;
 	return stow_ledger_update(context->ledger, record, err);
@@ -381,7 +381,7 @@ static int insert_planned(const struct reserving *rv, const struct stow_subject 
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	r = fill_record(rv->context, rv->basis, subject, request, plan, record, err);
 	if (r == 0)
-		r = give_life(rv->context, subject, request, record, err);
+		r = give_life(rv->context, rv->basis, subject, request, record, err);
 	if (r == 0)
 		r = stow_ledger_insert(rv->context->ledger, record, err);
 	if (r < 0)
@@ -488,7 +488,7 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 	if (r < 0)
 		return r;
 	if (r > 0)
-		return adopt(context, rv->subject, request, *ret_record, err);
+		return adopt(context, rv->basis, rv->subject, request, *ret_record, err);
 	r = check_caps(context, rv->subject->ns, request, err);
 	if (r < 0)
 		return r;

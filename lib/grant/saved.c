@@ -37,16 +37,27 @@ static int capture(const struct stow_cgroup *cgroup, const char *attribute, FILE
 	return 0;
 }
 
-static int capture_all(const struct stow_cgroup *cgroup, const struct stow_request *request,
-		       FILE *out, struct stow_err *err)
+static int capture_set(const char *attribute, const struct stow_idset *set, FILE *out,
+		       struct stow_err *err)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "saving %s", attribute);
+	fprintf(out, "%s=%s\n", attribute, list);
+	return 0;
+}
+
+static int capture_all(const struct stow_cgroup *cgroup, const struct stow_cpuset *cpuset,
+		       const struct stow_request *request, FILE *out, struct stow_err *err)
 {
 	int hugetlb = cgroup->at[STOW_CGROUP_HUGETLB].version;
 	char name[64];
 	int r;
 
-	r = capture(cgroup, "cpuset.cpus", out, err);
+	r = capture_set("cpuset.cpus", &cpuset->cpus, out, err);
 	if (r == 0)
-		r = capture(cgroup, "cpuset.mems", out, err);
+		r = capture_set("cpuset.mems", &cpuset->mems, out, err);
 	if (r == 0 && cgroup->at[STOW_CGROUP_CPUSET].version == 1)
 		r = capture(cgroup, "cpuset.memory_migrate", out, err);
 	if (r == 0 && request->memory && cgroup->at[STOW_CGROUP_MEMORY].version)
@@ -61,8 +72,8 @@ static int capture_all(const struct stow_cgroup *cgroup, const struct stow_reque
 	return r;
 }
 
-int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_request *request,
-		       char **ret_saved, struct stow_err *err)
+int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_cpuset *cpuset,
+		       const struct stow_request *request, char **ret_saved, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
@@ -72,7 +83,7 @@ int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_reque
 	out = open_memstream(&text, &len);
 	if (!out)
 		return stow_err_sys(err, ENOMEM, "saving the cgroup's values");
-	r = capture_all(cgroup, request, out, err);
+	r = capture_all(cgroup, cpuset, request, out, err);
 	if (fclose(out) != 0 && r == 0)
 		r = stow_err_sys(err, ENOMEM, "saving the cgroup's values");
 	if (r < 0)

@@ -13,9 +13,10 @@
 #include "node/cgroup.h"
 #include "place/request.h"
 
-/* Reads every attribute that placing `request` may change. To be freed by the caller. */
-int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_request *request,
-		       char **ret_saved, struct stow_err *err);
+/* Reads every attribute that placing `request` may change; the CPUs and nodes are `cpuset`'s, which
+ * was read before. To be freed by the caller. */
+int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_cpuset *cpuset,
+		       const struct stow_request *request, char **ret_saved, struct stow_err *err);
 
 /* Writes everything back except cpuset.cpus, last change first, and goes on after a failure:
  * returns the first one. (The CPUs are also a matter of who is exclusive: lib/grant/shared.h.) */

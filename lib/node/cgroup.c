@@ -258,6 +258,9 @@ static int open_of_pid(struct stow_root *root, pid_t pid, int controllers,
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
 	if (r < 0)
 		return r;
+	cgroup->membership = strdup(buf);
+	if (!cgroup->membership)
+		return stow_err_sys(err, ENOMEM, "cgroup of %d", (int)pid);
 	r = find_hierarchies(root, &h, err);
 	for (char *line = strtok_r(buf, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save))
@@ -293,6 +296,7 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 		stow_root_free(cgroup->at[c].parent);
 	}
 	free(cgroup->path);
+	free(cgroup->membership);
 	free(cgroup);
 }
 

@@ -33,8 +33,9 @@ struct stow_cgroup {
 		bool on_v2;		  /* the directories are of the unified hierarchy */
 		bool shared;		  /* and are another controller's, who frees them */
 	} at[STOW_CGROUP_CONTROLLERS];
-	char *path;	/* within the cpuset hierarchy, "/machine.slice/x.scope/container" */
-	uint64_t inode; /* of the cpuset directory: tells two lives of one name apart */
+	char *membership; /* /proc/PID/cgroup as it was read */
+	char *path;	  /* within the cpuset hierarchy, "/machine.slice/x.scope/container" */
+	uint64_t inode;	  /* of the cpuset directory: tells two lives of one name apart */
 };
 
 /* The cgroup of a process. (Where hierarchies are mounted is read once for each root.) -ESRCH: no

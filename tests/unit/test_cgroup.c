@@ -139,11 +139,13 @@ static void saved_values_come_back(void **state)
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
 	struct stow_request request = { .memory = 1 << 20 };
+	struct stow_cpuset cpuset;
 	_cleanup_free_ char *saved = NULL, *now = NULL, *mems = NULL;
 	struct stow_idset set;
 
 	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
-	assert_int_equal(stow_saved_capture(cg, &request, &saved, NULL), 0);
+	assert_int_equal(stow_cpuset_read(cg, &cpuset, NULL), 0);
+	assert_int_equal(stow_saved_capture(cg, &cpuset, &request, &saved, NULL), 0);
 	assert_string_equal(saved, "cpuset.cpus=\ncpuset.mems=\nmemory.max=max\n");
 	tree_write(t, "/sys/fs/cgroup/a/b/memory.max", "1048576\n");
 	tree_write(t, "/sys/fs/cgroup/a/b/cpuset.mems", "1\n");
