@@ -13,6 +13,8 @@
 #include "grant/shared.h"
 #include "oci-hook/internal.h"
 
+#define MEMBERS_MAX 64 /* containers of one pod that annotations name */
+
 int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err *err)
 {
 	static const char *const words[] = { "apply", "release", "precreate", NULL };
@@ -185,18 +187,18 @@ static int check_memory_policy(const struct hook_run *run, struct json_object *c
 
 /* scope=pod: the requests of the pod's other containers, as far as annotations name them. */
 static int read_members(const struct hook_container *container, const struct hook_run *run,
-			struct stow_member *members, size_t max, size_t *ret_n,
-			struct stow_err *err)
+			struct stow_member **ret_members, size_t *ret_n, struct stow_err *err)
 {
-	const char *names[64];
+	_cleanup_free_ struct stow_member *members = NULL;
+	const char *names[MEMBERS_MAX];
 	size_t n, k = 0;
 
-	*ret_n = 0;
-	if (run->request.scope != STOW_SCOPE_POD)
-		return 0;
 	n = stow_request_members(container->annotations, container->n_annotations, names,
 				 STOW_ARRAY_SIZE(names));
-	for (size_t i = 0; i < n && k < max; i++) {
+	members = calloc(n + 1, sizeof(*members));
+	if (!members)
+		return stow_err_sys(err, ENOMEM, "placing a pod");
+	for (size_t i = 0; i < n; i++) {
 		struct stow_member *m = &members[k];
 		int r;
 
@@ -214,6 +216,7 @@ static int read_members(const struct hook_container *container, const struct hoo
 		strcpy(m->name, names[i]);
 		k++;
 	}
+	*ret_members = STOW_TAKE_PTR(members);
 	*ret_n = k;
 	return 0;
 }
@@ -249,15 +252,13 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	_cleanup_free_ struct stow_member *members = calloc(32, sizeof(*members));
+	_cleanup_free_ struct stow_member *members = NULL;
 	size_t n_members = 0;
 	int r;
 
-	if (!members)
-		return stow_err_sys(err, ENOMEM, "placing");
 	r = check_memory_policy(run, config_json, err);
-	if (r == 0)
-		r = read_members(container, run, members, 32, &n_members, err);
+	if (r == 0 && run->request.scope == STOW_SCOPE_POD)
+		r = read_members(container, run, &members, &n_members, err);
 	if (r == 0)
 		r = stow_life_read(run->root, container->pid, &run->subject.init, err);
 	if (r == 0)
