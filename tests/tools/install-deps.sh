@@ -14,8 +14,10 @@ readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcy
 readonly RUN=(podman crun runc conmon busybox-static jq)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init.
 readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio systemd dbus numactl hwloc-nox
-	util-linux strace python3 libnuma1)
-readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev)
+	util-linux strace python3 libnuma1 bzip2 xz-utils)
+# man-db and bsdextrautils (col) render the man pages.
+readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db
+	bsdextrautils)
 
 # Good to have where the distribution has them; nothing fails without.
 readonly RUN_OPTIONAL=(netavark)
