@@ -4,8 +4,8 @@
 
 The hook may also get along without what it could not read; then the container must be placed.
 """
-from harness import (FULL, Machine, Temp, changed, check, finish, fingerprint, hook, leftovers,
-                     placed_cpus, query)
+from harness import (FULL, Machine, Temp, changed, check, end_others, fingerprint, finish, hook,
+                     placed_cpus, query, start_others)
 
 KINDS = {
     "shared": {"cpus": "2", "memory": "256Mi"},
@@ -74,22 +74,11 @@ def main():
     with Temp() as temp:
         for cgroup in (2, 1):
             machine = Machine(f"{temp}/v{cgroup}", cgroup=cgroup)
-            machine.container("plain")
-            machine.container("shared0", {"numastow.io/cpus": "1"})
-            for name in ("plain", "shared0"):
-                hook(machine, "apply", machine.state(name))
-            machine.container("t", {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive"})
-            hook(machine, "apply", machine.state("t"))
-            machine.end("t")
-            hook(machine, "release", machine.state("t"))
+            start_others(machine)
             for kind in KINDS:
                 for command in ("apply", "release"):
                     sweep(machine, kind, command, 1 if FULL or cgroup == 2 else 5, temp + "/trace")
-            machine.end("plain")
-            machine.end("shared0")
-            result = hook(machine, "gc")
-            left = leftovers(machine)
-            check(f"v{cgroup}: nothing is left at the end", result.code == 0 and not left, left)
+            end_others(machine, cgroup)
     finish()
 
 

@@ -140,6 +140,32 @@ def placed_cpus(machine, name):
     return parse_list(rows[0][0]), parse_list(rows[0][1]), bool(rows[0][2])
 
 
+# --- neighbours -----------------------------------------------------------------------------------
+
+
+def start_others(machine):
+    """A container without annotations, and a shared one, which everybody has to get along with."""
+    machine.container("plain")
+    machine.container("shared0", {"numastow.io/cpus": "1"})
+    for name in ("plain", "shared0"):
+        if hook(machine, "apply", machine.state(name)).code:
+            raise SystemExit("the machine cannot be set up")
+    # Once through, so that everything is there that stays.
+    machine.container("t", {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive"})
+    hook(machine, "apply", machine.state("t"))
+    machine.end("t")
+    hook(machine, "release", machine.state("t"))
+
+
+def end_others(machine, cgroup):
+    """They end without a poststop; gc finds them, and then there is nothing."""
+    machine.end("plain")
+    machine.end("shared0")
+    result = hook(machine, "gc")
+    left = leftovers(machine)
+    check(f"v{cgroup}: nothing is left at the end", result.code == 0 and not left, left)
+
+
 # --- what changed ---------------------------------------------------------------------------------
 
 # The history and the locks stay, whatever happens.

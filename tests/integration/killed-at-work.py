@@ -6,8 +6,8 @@ A step is every access to a file, every write of SQLite, every rename; see tests
 After each death gc runs, while the container still lives and again when it has ended.
 cgroup v2; v1, too, with --full (else every fifth step of it).
 """
-from harness import (FULL, Machine, Temp, changed, check, finish, fingerprint, hook, leftovers,
-                     placed_cpus, query)
+from harness import (FULL, Machine, Temp, changed, check, end_others, fingerprint, finish, hook,
+                     placed_cpus, query, start_others)
 
 KINDS = {
     "shared": {"cpus": "2", "memory": "256Mi"},
@@ -20,20 +20,6 @@ LAST = 5000  # no hook takes that many steps
 
 def annotations(kind):
     return {f"numastow.io/{k}": v for k, v in KINDS[kind].items()}
-
-
-def others(machine):
-    """A container without annotations, and a shared one, which everybody has to get along with."""
-    machine.container("plain")
-    machine.container("shared0", {"numastow.io/cpus": "1"})
-    for name in ("plain", "shared0"):
-        if hook(machine, "apply", machine.state(name)).code:
-            raise SystemExit("the machine cannot be set up")
-    # Once through, so that everything is there that stays.
-    machine.container("t", annotations("exclusive"))
-    hook(machine, "apply", machine.state("t"))
-    machine.end("t")
-    hook(machine, "release", machine.state("t"))
 
 
 def strip(tree):
@@ -113,15 +99,11 @@ def main():
     with Temp() as temp:
         for cgroup in (2, 1):
             machine = Machine(f"{temp}/v{cgroup}", cgroup=cgroup)
-            others(machine)
+            start_others(machine)
             for kind in KINDS:
                 for command in ("apply", "release"):
                     sweep(machine, kind, command, 1 if FULL or cgroup == 2 else 5)
-            machine.end("plain")
-            machine.end("shared0")
-            result = hook(machine, "gc")
-            left = leftovers(machine)
-            check(f"v{cgroup}: nothing is left at the end", result.code == 0 and not left, left)
+            end_others(machine, cgroup)
     finish()
 
 
