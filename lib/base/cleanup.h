@@ -56,17 +56,6 @@ static inline void stow_fclose_ptr(FILE **f)
 #define _cleanup_closedir_ _cleanup_(stow_closedir_ptr)
 #define _cleanup_fclose_   _cleanup_(stow_fclose_ptr)
 
-/* Defines fn##_ptr(), to be named in _cleanup_(), for a destructor that takes `type *`. */
-#define STOW_DEFINE_CLEANUP(type, fn)         \
-	static inline void fn##_ptr(type **p) \
-	{                                     \
-		int saved = errno;            \
-                                              \
-		if (*p)                       \
-			fn(*p);               \
-		errno = saved;                \
-	}
-
 #define STOW_TAKE_PTR(p)            \
 	({                          \
 		typeof(p) _p = (p); \

@@ -78,24 +78,9 @@ const char *stow_policy_name(enum stow_policy v)
 	return policies[v];
 }
 
-const char *stow_scope_name(enum stow_scope v)
-{
-	return scopes[v];
-}
-
 const char *stow_memory_policy_name(enum stow_memory_policy v)
 {
 	return memory_policies[v];
-}
-
-const char *stow_drain_name(enum stow_drain v)
-{
-	return drains[v];
-}
-
-const char *stow_on_failure_name(enum stow_on_failure v)
-{
-	return on_failures[v];
 }
 
 /* Text of strangers on its way to a terminal or a log: no control characters, no newline that would

@@ -39,10 +39,7 @@ enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
 /* The word used in annotations and output; the parsers return -EINVAL for any other word. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
 const char *stow_policy_name(enum stow_policy v);
-const char *stow_scope_name(enum stow_scope v);
 const char *stow_memory_policy_name(enum stow_memory_policy v);
-const char *stow_drain_name(enum stow_drain v);
-const char *stow_on_failure_name(enum stow_on_failure v);
 int stow_policy_parse(const char *word, enum stow_policy *ret, struct stow_err *err);
 
 struct stow_page_request {
