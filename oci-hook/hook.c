@@ -89,12 +89,9 @@ void hook_run_done(struct hook_run *run)
 static void write_history(struct stow_ledger *ledger, const char *kind, const char *id,
 			  const struct stow_record *record, const char *text)
 {
-	if (stow_ledger_begin(ledger, NULL) < 0)
-		return;
-	if (stow_ledger_event(ledger, kind, id, record, text, NULL) < 0)
-		stow_ledger_rollback(ledger);
-	else
-		(void)stow_ledger_commit(ledger, NULL);
+	if (stow_ledger_begin(ledger, NULL) == 0)
+		(void)stow_ledger_end(
+			ledger, stow_ledger_event(ledger, kind, id, record, text, NULL), NULL);
 }
 
 void hook_audit(struct hook_run *run, const char *kind, const struct stow_record *record,
@@ -295,20 +292,17 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 			   struct stow_err *err)
 {
 	_cleanup_(hook_run_done) struct hook_run run = { 0 };
-	struct json_object *config_json = NULL;
+	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
 	struct stow_err why = { 0 };
 	int r;
 
 	r = hook_open_config(root, container->bundle, &config_json, &why);
 	if (r == 0)
 		r = hook_run_begin(root, container, config_json, &run, &why);
-	if (r == 0) { /* annotations, but none for this container of the pod */
-		json_object_put(config_json);
+	if (r == 0) /* annotations, but none for this container of the pod */
 		return enter_other(root, container, err);
-	}
 	if (r > 0)
 		r = place(&run, container, config_json, &why);
-	json_object_put(config_json);
 	if (r >= 0)
 		return 0;
 	run.root = root;

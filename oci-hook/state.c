@@ -12,11 +12,6 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-static void json_put_ptr(struct json_object **o)
-{
-	json_object_put(*o);
-}
-
 static void tokener_free_ptr(struct json_tokener **t)
 {
 	if (*t)
@@ -59,7 +54,7 @@ static int parse_json(const char *text, size_t len, const char *what, struct jso
 		      struct stow_err *err)
 {
 	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
-	_cleanup_(json_put_ptr) struct json_object *json = NULL;
+	_cleanup_(hook_json_put_ptr) struct json_object *json = NULL;
 	size_t end;
 
 	if (!tokener || len > INT32_MAX)

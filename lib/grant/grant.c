@@ -59,11 +59,7 @@ static int activate(const struct stow_grant_context *context, struct stow_record
 	if (r == 0)
 		r = stow_ledger_event(context->ledger, "placed", record->id, record, record->reason,
 				      err);
-	if (r < 0) {
-		stow_ledger_rollback(context->ledger);
-		return r;
-	}
-	return stow_ledger_commit(context->ledger, err);
+	return stow_ledger_end(context->ledger, r, err);
 }
 
 /* CPUs come last: with them the record becomes active, and from then on others may change them. */
@@ -126,11 +122,7 @@ static int delete_record(const struct stow_grant_context *context, const struct 
 	/* Whoever else has deleted it has written the history, too. */
 	if (r > 0)
 		r = stow_ledger_event(context->ledger, kind, record->id, record, text, err);
-	if (r < 0) {
-		stow_ledger_rollback(context->ledger);
-		return r;
-	}
-	return stow_ledger_commit(context->ledger, err);
+	return stow_ledger_end(context->ledger, r, err);
 }
 
 /* A container that lives on without its grant is one without annotations from now on: it goes back

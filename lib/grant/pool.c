@@ -32,11 +32,7 @@ static int put_row(struct settling *s, struct stow_err *err)
 	if (r < 0)
 		return r;
 	r = stow_ledger_pool_put(s->ledger, &s->row, err);
-	if (r < 0) {
-		stow_ledger_rollback(s->ledger);
-		return r;
-	}
-	return stow_ledger_commit(s->ledger, err);
+	return stow_ledger_end(s->ledger, r, err);
 }
 
 /* Counts what a write has done, whoever made it: by how much the pool moved from `before` towards
@@ -90,8 +86,6 @@ static uint64_t outstanding_of(struct settling *s, const struct stow_record *rec
 			if (record->shares[i].node == s->row.node &&
 			    record->pages[p].size == s->row.size)
 				promised += record->shares[i].pages[p];
-	if (!promised)
-		return 0;
 	if (stow_cgroup_of_pid(s->root, record->init.pid, &cgroup, NULL) < 0 ||
 	    cgroup->inode != record->inode ||
 	    stow_hugetlb_used(cgroup, s->row.size, s->row.node, &used, NULL) < 0)
@@ -106,7 +100,7 @@ static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struc
 	size_t n;
 	int r;
 
-	r = stow_ledger_records(s->ledger, NULL, &records, &n, err);
+	r = stow_ledger_pool_records(s->ledger, s->row.node, s->row.size, &records, &n, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -216,11 +210,7 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 	if (r < 0)
 		return r;
 	r = stow_ledger_event(ledger, kind, id, NULL, text, err);
-	if (r < 0) {
-		stow_ledger_rollback(ledger);
-		return r;
-	}
-	return stow_ledger_commit(ledger, err);
+	return stow_ledger_end(ledger, r, err);
 }
 
 int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,

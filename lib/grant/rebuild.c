@@ -83,13 +83,9 @@ static int enter(const struct stow_grant_context *context, const struct stow_top
 	if (r == 0)
 		r = stow_ledger_event(context->ledger, "placed", record->id, record, record->reason,
 				      err);
-	if (r < 0) {
-		stow_ledger_rollback(context->ledger);
-		/* Another process of the same cgroup was entered before. */
-		return r == -EEXIST ? 0 : r;
-	}
-	r = stow_ledger_commit(context->ledger, err);
-	return r < 0 ? r : 1;
+	r = stow_ledger_end(context->ledger, r, err);
+	/* EEXIST: another process of the same cgroup was entered before. */
+	return r == -EEXIST ? 0 : r < 0 ? r : 1;
 }
 
 static int look_at(const struct stow_grant_context *context, const struct stow_topology *topology,

@@ -306,12 +306,9 @@ static int store_cpus(struct stow_ledger *ledger, struct stow_record *record,
 		r = stow_ledger_event(ledger, "shared", now->id, now,
 				      "the shared CPUs of its nodes changed", err);
 	stow_record_free(now);
-	if (r < 0) {
-		stow_ledger_rollback(ledger);
-		return r;
-	}
-	record->cpus = *cpus;
-	return stow_ledger_commit(ledger, err);
+	if (r == 0)
+		record->cpus = *cpus;
+	return stow_ledger_end(ledger, r, err);
 }
 
 static int sync_record(struct stow_root *root, struct stow_ledger *ledger,

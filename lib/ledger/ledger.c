@@ -69,11 +69,7 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 		    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 			r = stow_sql_fail(ledger, err, "making the tables");
 	}
-	if (r < 0) {
-		stow_ledger_rollback(ledger);
-		return r;
-	}
-	return stow_ledger_commit(ledger, err);
+	return stow_ledger_end(ledger, r, err);
 }
 
 /* The schema's version as it stands in the file's header (sqlite.org/fileformat2.html, offset 60):
@@ -231,6 +227,14 @@ void stow_ledger_rollback(struct stow_ledger *ledger)
 {
 	(void)sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
 	stow_close_ptr(&ledger->lock);
+}
+
+int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err)
+{
+	if (r >= 0)
+		return stow_ledger_commit(ledger, err);
+	stow_ledger_rollback(ledger);
+	return r;
 }
 
 /* --- usage --------------------------------------------------------------------------------- */

@@ -81,6 +81,9 @@ void stow_ledger_close(struct stow_ledger *ledger);
 int stow_ledger_begin(struct stow_ledger *ledger, struct stow_err *err);
 int stow_ledger_commit(struct stow_ledger *ledger, struct stow_err *err);
 void stow_ledger_rollback(struct stow_ledger *ledger);
+/* Ends the transaction by how the work within it went: commits with r >= 0, else rolls back and
+ * returns r. `err` is only for the commit's own failure. */
+int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err);
 
 /* Puts a record in and sets its key. -EEXIST: one of its exclusive CPUs is taken. */
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record,
@@ -94,6 +97,9 @@ int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err 
 /* Records by ascending key: of one id, or all when `id` is NULL. */
 int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);
+/* Those with pages promised on one pool, leases too. */
+int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size,
+			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err);
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err); /* -ENOENT */
 

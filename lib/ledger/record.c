@@ -290,6 +290,23 @@ int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_
 	return r < 0 ? r : read_records(ledger, stmt, ret, ret_n, err);
 }
 
+int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size,
+			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r == 0)
+		r = stow_sql_prepare(ledger, &stmt, err,
+				     "SELECT " RECORD_COLUMNS " FROM container WHERE key IN"
+				     " (SELECT container FROM page WHERE node = ? AND size = ?)"
+				     " ORDER BY key",
+				     "ii", (int64_t)node, (int64_t)size);
+	return r < 0 ? r : read_records(ledger, stmt, ret, ret_n, err);
+}
+
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err)
 {

@@ -79,26 +79,23 @@ static int prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struc
 		      const char *sql, const char *types, va_list ap)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	va_list copy;
 	int code;
 
 	if (sqlite3_prepare_v2(ledger->db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "preparing");
-	va_copy(copy, ap);
 	code = SQLITE_OK;
 	for (int i = 0; types[i] && code == SQLITE_OK; i++) {
 		if (types[i] == 'i') {
-			code = sqlite3_bind_int64(stmt, i + 1, va_arg(copy, int64_t));
+			code = sqlite3_bind_int64(stmt, i + 1, va_arg(ap, int64_t));
 		} else if (types[i] == 't') {
-			code = sqlite3_bind_text(stmt, i + 1, va_arg(copy, const char *), -1,
+			code = sqlite3_bind_text(stmt, i + 1, va_arg(ap, const char *), -1,
 						 SQLITE_TRANSIENT);
 		} else {
-			char *list = stow_idset_to_list(va_arg(copy, const struct stow_idset *));
+			char *list = stow_idset_to_list(va_arg(ap, const struct stow_idset *));
 
 			code = list ? sqlite3_bind_text(stmt, i + 1, list, -1, free) : SQLITE_NOMEM;
 		}
 	}
-	va_end(copy);
 	if (code != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "binding");
 	*ret_stmt = STOW_TAKE_PTR(stmt);
