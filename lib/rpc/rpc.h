@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Services and clients: a thin layer over the gRPC C core (grpc/grpc.h) and protobuf-c.
+ *
+ * A service method is a plain function that takes a request and fills a response or an error. A
+ * stream is a handle that any thread may send on. The C core's completion queues, tags, batches and
+ * byte buffers stay inside.
+ *
+ *	static int place(struct stow_rpc_call *call, void *ctx, const void *request,
+ *			 void *response, struct stow_err *err)
+ *	{
+ *		const PbPlaceRequest *in = request;
+ *		PbPlaceResponse *out = response;
+ *		...
+ *		return stow_err_set(err, ENOSPC, "no node has 6 free CPUs");
+ *	}
+ *
+ *	static const struct stow_rpc_method methods[] = {
+ *		{ "Place", .unary = place },
+ *		{ "Report", .stream = &report_ops },
+ *	};
+ *
+ * Messages are protobuf-c structs (`PbPlaceRequest` for numastow.v1.PlaceRequest, proto/module.mk),
+ * passed as void pointers so that methods need no casts; the service's descriptor knows their types.
+ *
+ * Threads: a loop owns one completion queue and the threads that poll it; methods and callbacks run
+ * on them and should not block for long. The callbacks of one stream come one after the other, those
+ * of different calls at the same time. A program with a loop blocks its signals before it makes one,
+ * since gRPC's own threads inherit the mask, and does not fork (exec is fine).
+ *
+ * Errors are negative errnos, on both sides of the wire: one table (status.c) turns them into gRPC
+ * statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
+ */
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct stow_rpc_loop;
+struct stow_rpc_server;
+struct stow_rpc_client;
+struct stow_rpc_call;
+
+#define STOW_RPC_MESSAGE_MAX   (4U << 20) /* bytes of a message that is received; the default */
+#define STOW_RPC_BACKLOG_MAX   (8U << 20) /* bytes queued on one stream to a slow reader */
+#define STOW_RPC_KEEPALIVE     (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
+#define STOW_RPC_NO_DEADLINE   UINT64_MAX
+
+/* --- status ------------------------------------------------------------------------------------ */
+
+/* The gRPC status code (grpc/status.h) of a positive errno, and back. Codes and errnos outside of the
+ * table are UNKNOWN and EIO. */
+unsigned int stow_rpc_status_of_errno(int errnum);
+int stow_rpc_errno_of_status(unsigned int status);
+/* "RESOURCE_EXHAUSTED" */
+const char *stow_rpc_status_name(unsigned int status);
+
+/* --- loop -------------------------------------------------------------------------------------- */
+
+/* Starts `n_threads` threads that serve everything made with the loop. */
+int stow_rpc_loop_new(unsigned int n_threads, struct stow_rpc_loop **ret_loop,
+		      struct stow_err *err);
+/* After all servers and clients of the loop were freed: waits for its threads. */
+void stow_rpc_loop_free(struct stow_rpc_loop *loop);
+
+/* --- TLS --------------------------------------------------------------------------------------- */
+
+/* PEM files. Both sides show a certificate and check the other's against the CAs. The files are read
+ * again when they have changed: by a server at the next handshake, by a client at the next
+ * stow_rpc_client_new() or reconnect of its own. */
+struct stow_rpc_tls {
+	const char *certificate; /* chain, own first */
+	const char *key;
+	const char *ca;
+};
+
+/* Reads and checks the files as a server or client would. -EINVAL names the file. */
+int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
+
+/* Who is at the other end. */
+struct stow_rpc_peer {
+	bool tls;	  /* the names below are proven by a certificate */
+	char name[256];	  /* the certificate's common name; "" without one */
+	const char *const *names; /* its DNS names and URIs, NULL-terminated, common name excluded */
+	bool local;	  /* over a unix socket; then the kernel says who: */
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	bool same_namespaces; /* of the process: user, pid and mount namespace are ours */
+	char address[128];    /* "ipv4:127.0.0.1:4242", "unix:" */
+};
+
+/* Whether the certificate says `name`, as its common name or one of its DNS names or URIs. */
+bool stow_rpc_peer_is(const struct stow_rpc_peer *peer, const char *name);
+
+/* --- calls, on both sides ---------------------------------------------------------------------- */
+
+/*
+ * A unary method. `response` is initialised; what it is made to point to must live until the method
+ * returns: stow_rpc_alloc() is handy for it. Returns 0 to send the response, -errno to send `err`, or
+ * STOW_RPC_LATER when stow_rpc_reply() will be called, by any thread, now or later.
+ */
+#define STOW_RPC_LATER 1
+typedef int (*stow_rpc_unary_fn)(struct stow_rpc_call *call, void *ctx, const void *request,
+				 void *response, struct stow_err *err);
+
+/* Answers a call whose method returned STOW_RPC_LATER, once. `response` is not kept. With `err` (not
+ * NULL) its code and text are the answer. The call is not to be used after that. */
+void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const struct stow_err *err);
+
+/*
+ * A stream, on either side. Any callback may be NULL.
+ *
+ * open		server: a call has come in; `request` is the message of a server-streaming method,
+ *		NULL for a bidirectional one (one whose `message` is set). -errno refuses it, and
+ *		then `closed` does not come.
+ * message	a message has arrived. A failure ends the stream with that error.
+ * half_closed	the other side sends nothing more (server only). Without the callback the stream is
+ *		ended with OK; with it, it is ended when stow_rpc_close() is called.
+ * closed	the last callback: nothing is sent or received any more. `err` is NULL when it ended
+ *		well, else says how: -ECANCELED, -ETIMEDOUT, what the other side said. The handle
+ *		stays valid until the last stow_rpc_unref().
+ */
+struct stow_rpc_stream_ops {
+	int (*open)(struct stow_rpc_call *call, void *ctx, const void *request,
+		    struct stow_err *err);
+	int (*message)(struct stow_rpc_call *call, void *ctx, const void *message,
+		       struct stow_err *err);
+	void (*half_closed)(struct stow_rpc_call *call, void *ctx);
+	void (*closed)(struct stow_rpc_call *call, void *ctx, const struct stow_err *err);
+};
+
+/* Sends on a stream, from any thread and any callback. The message is packed at once and queued.
+ * -EPIPE: the stream has ended or is ending. -ENOBUFS: the reader is so slow that the backlog is
+ * full; the stream is ended with RESOURCE_EXHAUSTED. */
+int stow_rpc_send(struct stow_rpc_call *call, const void *message);
+/* Bytes that stow_rpc_send() has queued and the transport has not yet taken. */
+size_t stow_rpc_backlog(struct stow_rpc_call *call);
+/* Ends a stream, after what was sent: a server with OK or `err`; a client half-closes when `err` is
+ * NULL, and cancels the call otherwise. */
+void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
+
+/* A handle that is kept beyond the callback is counted. */
+struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call);
+void stow_rpc_unref(struct stow_rpc_call *call);
+
+/* What the stream's callbacks want to find again. */
+void stow_rpc_set_data(struct stow_rpc_call *call, void *data);
+void *stow_rpc_data(const struct stow_rpc_call *call);
+
+/* Of a server's call: who calls; whether the caller has given up (any thread). */
+const struct stow_rpc_peer *stow_rpc_peer(const struct stow_rpc_call *call);
+bool stow_rpc_cancelled(const struct stow_rpc_call *call);
+
+/* Memory that is freed with the call, zeroed. NULL when it has run out. Of a server's call; by one
+ * thread at a time. */
+void *stow_rpc_alloc(struct stow_rpc_call *call, size_t size);
+char *stow_rpc_printf(struct stow_rpc_call *call, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* --- server ------------------------------------------------------------------------------------ */
+
+struct stow_rpc_method {
+	const char *name; /* as in the .proto file */
+	stow_rpc_unary_fn unary;
+	const struct stow_rpc_stream_ops *stream;
+};
+
+struct stow_rpc_service {
+	const ProtobufCServiceDescriptor *descriptor;
+	const struct stow_rpc_method *methods; /* one that is left out answers UNIMPLEMENTED */
+	size_t n_methods;
+	/* Asked before every method, once the caller is known and before its message is read; -errno
+	 * refuses (EACCES is PERMISSION_DENIED). NULL: everybody may. */
+	int (*may)(const struct stow_rpc_peer *peer, const char *method, void *ctx,
+		   struct stow_err *err);
+};
+
+struct stow_rpc_server_options {
+	const struct stow_rpc_tls *tls; /* NULL: no TLS; for loopback and unix sockets */
+	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
+	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
+	/* Descriptors of the services, serialised (google.protobuf.FileDescriptorSet), for server
+	 * reflection; NULL: the one that the program was built with. */
+	const void *reflection;
+	size_t reflection_len;
+};
+
+/* The server also serves grpc.health.v1.Health (the services are SERVING until
+ * stow_rpc_server_stop() or stow_rpc_server_set_serving()) and server reflection. */
+int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server_options *options,
+			struct stow_rpc_server **ret_server, struct stow_err *err);
+/* Before the start. Both are kept, not copied. */
+int stow_rpc_server_add(struct stow_rpc_server *server, const struct stow_rpc_service *service,
+			void *ctx, struct stow_err *err);
+/* Before the start: "127.0.0.1:7201", "[::1]:0". *ret_port (may be NULL) is the one in use. */
+int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, int *ret_port,
+			   struct stow_err *err);
+int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err);
+/* After the start: takes connections from a listening unix socket, which it owns from now on, and
+ * asks the kernel who they come from. Without TLS. */
+int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err);
+/* What health answers for every service. */
+void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving);
+/* Stops: takes no new calls, lets those under way go on for `grace` ns, then cancels them. Returns when
+ * all are done. Not from a loop's thread. */
+void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace);
+void stow_rpc_server_free(struct stow_rpc_server *server);
+
+/* --- client ------------------------------------------------------------------------------------ */
+
+struct stow_rpc_client_options {
+	const char *target;		/* "127.0.0.1:7201", "scheduler.example:7201",
+					 * "unix:/run/numastow/agent.sock" */
+	const struct stow_rpc_tls *tls; /* NULL: no TLS */
+	const char *server_name;	/* what its certificate must say; NULL: the target's host */
+	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
+	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
+};
+
+/* Nothing is connected yet: the first call does. */
+int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client_options *options,
+			struct stow_rpc_client **ret_client, struct stow_err *err);
+/* Calls under way are cancelled first; returns when their `closed` have been called. Not from a loop's
+ * thread. */
+void stow_rpc_client_free(struct stow_rpc_client *client);
+
+/* Calls a unary method and waits. *ret_response is freed with stow_rpc_message_free(). `timeout` in
+ * ns from now. Not from a loop's thread. -ETIMEDOUT, -ENOTCONN (UNAVAILABLE), ... */
+int stow_rpc_client_call(struct stow_rpc_client *client,
+			 const ProtobufCServiceDescriptor *service, const char *method,
+			 const void *request, uint64_t timeout, void **ret_response,
+			 struct stow_err *err);
+
+/* The same without waiting: `done` is called on a loop's thread, exactly once. `response` is NULL with
+ * an error and is freed after the callback. */
+typedef void (*stow_rpc_done_fn)(void *ctx, const void *response, const struct stow_err *err);
+int stow_rpc_client_start(struct stow_rpc_client *client,
+			  const ProtobufCServiceDescriptor *service, const char *method,
+			  const void *request, uint64_t timeout, stow_rpc_done_fn done, void *ctx,
+			  struct stow_err *err);
+
+/*
+ * Opens a stream; `ops` has message and closed. With `request` the method is server-streaming: the
+ * request is sent and the sending side closed. `timeout` bounds the whole stream. *ret_call (may be
+ * NULL) is a reference to drop with stow_rpc_unref(); `closed` is called in any case once this
+ * returned 0.
+ */
+int stow_rpc_client_open(struct stow_rpc_client *client,
+			 const ProtobufCServiceDescriptor *service, const char *method,
+			 const struct stow_rpc_stream_ops *ops, void *ctx, const void *request,
+			 uint64_t timeout, struct stow_rpc_call **ret_call, struct stow_err *err);
+
+void stow_rpc_message_free(void *message);

@@ -1,0 +1,24 @@
+# The messages: C from protoc-c, with short names (PbPlaceRequest for numastow.v1.PlaceRequest,
+# pb_place_request__init(), PB_POLICY_SPREAD), and the descriptors for server reflection.
+# They depend on no profile and are made once.
+
+PB := build/proto
+proto_FILES := $(sort $(wildcard proto/numastow/v1/*.proto)) proto/grpc/health/v1/health.proto \
+	proto/grpc/reflection/v1alpha/reflection.proto
+proto_C := $(patsubst proto/%.proto,$(PB)/%.pb-c.c,$(proto_FILES)) $(PB)/google/protobuf/descriptor.pb-c.c
+proto_H := $(proto_C:.c=.h)
+
+# An enum's values repeat its name: ..._POLICY__POLICY_SPREAD.
+PB_NAMES := -e 's/NUMASTOW__V1__([A-Z0-9_]+)__\1_/PB_\1_/g' -e 's/NUMASTOW__V1__/PB_/g' \
+	-e 's/Numastow__V1__/Pb/g' -e 's/numastow__v1__/pb_/g'
+
+$(PB)/.stamp: $(proto_FILES) proto/module.mk
+	@mkdir -p $(PB)
+	@echo "PROTOC"
+	$(Q)protoc-c -Iproto --c_out=$(PB) $(patsubst proto/%,%,$(proto_FILES))
+	$(Q)protoc-c -I/usr/include --c_out=$(PB) google/protobuf/descriptor.proto
+	$(Q)sed -i -E $(PB_NAMES) $(PB)/numastow/v1/*.pb-c.[ch]
+	$(Q)protoc -Iproto --include_imports --descriptor_set_out=$(PB)/descriptors.bin \
+		$(patsubst proto/%,%,$(proto_FILES))
+	@touch $@
+$(proto_C) $(proto_H) $(PB)/descriptors.bin: $(PB)/.stamp ;
