@@ -28,13 +28,17 @@ endif
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2
 LDHARDENING := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 
-CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -DSTOW_VERSION='"$(VERSION)"' -DSTOW_LIBEXECDIR='"$(LIBEXECDIR)"'
+# The messages' code is generated, and so a system header to our warnings.
+CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -isystem build/proto -DSTOW_VERSION='"$(VERSION)"' -DSTOW_LIBEXECDIR='"$(LIBEXECDIR)"'
 CFLAGS ?= -O2 -g
 STOW_CFLAGS := -std=gnu17 -fPIE -fvisibility=hidden $(WARNINGS)
 
 ifeq ($(PROFILE),asan)
 STOW_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(PROFILE),tsan)
+STOW_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=thread
 else ifeq ($(PROFILE),coverage)
 STOW_CFLAGS += --coverage -O0
 LDFLAGS += --coverage
@@ -49,7 +53,12 @@ endif
 
 # --- what is built -------------------------------------------------------------------------------
 
-lib_SRCS := $(sort $(wildcard lib/*/*.c))
+# What speaks gRPC is an archive of its own: the hook must never link it.
+lib_SRCS := $(filter-out lib/rpc/%,$(sort $(wildcard lib/*/*.c)))
+rpc_SRCS := $(sort $(wildcard lib/rpc/*.c))
+scheduler_SRCS := $(sort $(wildcard scheduler/*.c))
+agent_SRCS := $(sort $(wildcard agent/*.c))
+fleet_SRCS := $(sort $(wildcard cli/fleet/*.c))
 hook_SRCS := $(sort $(wildcard oci-hook/*.c))
 cli_SRCS := $(sort $(wildcard cli/*.c))
 helper_SRCS := oci-hook/scope/main.c
@@ -58,6 +67,12 @@ LIB := $(B)/libstow.a
 HOOK := $(B)/numastow-hook
 CLI := $(B)/numastow
 SCOPE := $(B)/numastow-scope
+LIBRPC := $(B)/librpc.a
+LIBSCHEDULER := $(B)/libscheduler.a
+LIBAGENT := $(B)/libagent.a
+SCHEDULER := $(B)/numastow-scheduler
+AGENT := $(B)/numastow-agent
+FLEET := $(B)/numastow-fleet
 
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 
@@ -66,7 +81,7 @@ objs = $(patsubst %.c,$(B)/%.o,$(1))
 # is linked in the same way.
 # Sanitizers and coverage need the dynamic C library.
 STATIC_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm
-ifneq ($(filter asan coverage fuzz,$(PROFILE)),)
+ifneq ($(filter asan tsan coverage fuzz,$(PROFILE)),)
 PROGRAM_LINK := -pie
 else
 # SQLite's archive refers to dlopen(3), for extensions, which are never loaded: the linker's warning
@@ -74,11 +89,19 @@ else
 PROGRAM_LINK := -static-pie -Wl,--no-warnings
 endif
 SCOPE_LIBS := -lsystemd
+RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lpthread
+DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lnuma $(RPC_LIBS)
 
 .PHONY: all
-all: $(HOOK) $(CLI) $(SCOPE)
+all: $(HOOK) $(CLI) $(SCOPE) $(SCHEDULER) $(AGENT) $(FLEET)
+
+include proto/module.mk
 
 $(LIB): $(call objs,$(lib_SRCS))
+$(LIBRPC): $(call objs,$(rpc_SRCS)) $(proto_OBJS)
+$(LIBSCHEDULER): $(call objs,$(filter-out scheduler/main.c,$(scheduler_SRCS)))
+$(LIBAGENT): $(call objs,$(filter-out agent/main.c,$(agent_SRCS)))
+$(LIB) $(LIBRPC) $(LIBSCHEDULER) $(LIBAGENT):
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
@@ -94,6 +117,16 @@ $(CLI): $(call objs,$(cli_SRCS) oci-hook/state.c) $(LIB)
 $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(SCOPE_LIBS)
+
+$(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBRPC) $(LIB)
+$(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBRPC) $(LIB)
+$(FLEET): $(call objs,$(fleet_SRCS)) $(LIBRPC) $(LIB)
+$(SCHEDULER) $(AGENT) $(FLEET):
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(DAEMON_LIBS)
+
+# Everything that includes messages needs them first.
+$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS)): | $(PB)/.stamp
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)

@@ -22,3 +22,17 @@ $(PB)/.stamp: $(proto_FILES) proto/module.mk
 		$(patsubst proto/%,%,$(proto_FILES))
 	@touch $@
 $(proto_C) $(proto_H) $(PB)/descriptors.bin: $(PB)/.stamp ;
+
+proto_OBJS := $(patsubst $(PB)/%.c,$(B)/proto/%.o,$(proto_C)) $(B)/proto/descriptors.o
+
+$(B)/proto/%.o: $(PB)/%.c
+	@mkdir -p $(@D)
+	@echo "CC $<"
+	$(Q)$(CC) -D_GNU_SOURCE -isystem $(PB) $(filter -f%,$(STOW_CFLAGS)) $(CFLAGS) -w -c -o $@ $<
+
+# The descriptors as bytes between two symbols, stow_rpc_descriptors and stow_rpc_descriptors_end.
+$(B)/proto/descriptors.o: $(PB)/.stamp
+	@mkdir -p $(@D)
+	$(Q)printf '%s\n' '.section .rodata' '.global stow_rpc_descriptors, stow_rpc_descriptors_end' \
+		'stow_rpc_descriptors: .incbin "$(PB)/descriptors.bin"' 'stow_rpc_descriptors_end:' \
+		'.section .note.GNU-stack,"",%progbits' | $(CC) -x assembler -c -o $@ -

@@ -12,15 +12,17 @@ tool_SUPPORT := $(call objs,$(filter-out $(tool_SRCS),$(sort $(wildcard tests/to
 tool_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,write renameat unlinkat mkdirat)
 # The hook's code without its main(): tests call it with a root of their own.
 hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
-TEST_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm -lpthread
+TEST_ARCHIVES := $(LIBSCHEDULER) $(LIBAGENT) $(LIBRPC) $(LIB)
+TEST_LIBS := $(DAEMON_LIBS)
 
-$(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(LIB)
+$(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): | $(PB)/.stamp
+$(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ -lcmocka $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ -lcmocka $(TEST_LIBS)
 
-$(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(LIB)
+$(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) $(tool_WRAP) -pie -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(tool_WRAP) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
 .PHONY: unit-tests tools
 unit-tests: $(unit_BINS)

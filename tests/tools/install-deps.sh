@@ -10,11 +10,13 @@
 set -euo pipefail
 
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcyaml-dev
-	libyaml-dev libsystemd-dev libnuma-dev)
-readonly RUN=(podman crun runc conmon busybox-static jq)
+	libyaml-dev libsystemd-dev libnuma-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
+	protobuf-compiler libprotobuf-dev libmicrohttpd-dev)
+readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init.
 readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio systemd dbus numactl hwloc-nox
-	util-linux strace python3 libnuma1 bzip2 xz-utils)
+	util-linux strace python3 libnuma1 bzip2 xz-utils iproute2 curl
+	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
 readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db
 	bsdextrautils)
