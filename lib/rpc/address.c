@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+int stow_address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len,
+		       struct stow_err *err)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+	bool six = text[0] == '[';
+	uint64_t port;
+
+	if (six && len > 2 && colon[-1] == ']') {
+		text++;
+		len -= 2;
+	} else if (six) {
+		len = 0;
+	}
+	if (len == 0 || len >= sizeof(host) || stow_parse_u64(colon + 1, 65535, &port, NULL) < 0)
+		goto invalid;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	memset(ret, 0, sizeof(*ret));
+	if (six && inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
+		in6.sin6_port = htons((uint16_t)port);
+		memcpy(ret, &in6, sizeof(in6));
+		*ret_len = sizeof(in6);
+		return 0;
+	}
+	if (!six && inet_pton(AF_INET, host, &in.sin_addr) == 1) {
+		in.sin_port = htons((uint16_t)port);
+		memcpy(ret, &in, sizeof(in));
+		*ret_len = sizeof(in);
+		return 0;
+	}
+invalid:
+	return stow_err_set(err, EINVAL,
+			    "\"%.64s\" is not an address like 127.0.0.1:7200 or [::1]:7200", text);
+}
+
+bool stow_address_is_loopback(const struct sockaddr_storage *address)
+{
+	if (address->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+	return address->ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+int stow_address_port(const struct sockaddr_storage *address)
+{
+	if (address->ss_family == AF_INET)
+		return ntohs(((const struct sockaddr_in *)address)->sin_port);
+	return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+}

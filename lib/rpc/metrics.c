@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/metrics.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "rpc/address.h"
+
+#define CONNECTIONS 16 /* a scraper or two, and somebody with curl */
+#define IDLE	    5  /* seconds until a silent connection is closed */
+#define STACK	    (256 << 10)
+#define BUFFER	    8192 /* bytes of a request's head */
+
+struct stow_metrics {
+	struct MHD_Daemon *daemon;
+	stow_metrics_render_fn render;
+	stow_metrics_healthy_fn healthy;
+	void *ctx;
+};
+
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status,
+			      const char *type, char *text, size_t len)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+	enum MHD_Result r;
+
+	if (!response) {
+		free(text);
+		return MHD_NO;
+	}
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	r = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned int status,
+				   const char *line)
+{
+	char *text = NULL;
+	int n = asprintf(&text, "%s\n", line);
+
+	return n < 0 ? MHD_NO : answer(connection, status, "text/plain", text, (size_t)n);
+}
+
+static enum MHD_Result answer_metrics(struct stow_metrics *m, struct MHD_Connection *connection)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return MHD_NO;
+	m->render(out, m->ctx);
+	if (fclose(out) != 0) {
+		free(text);
+		return MHD_NO;
+	}
+	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4", text, len);
+}
+
+static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url,
+			      const char *method, const char *version, const char *upload,
+			      size_t *upload_size, void **seen)
+{
+	struct stow_metrics *m = cls;
+	char why[256] = "ok";
+
+	/* libmicrohttpd calls once for the head alone; an answer there would end keep-alive. */
+	if (!*seen) {
+		*seen = m;
+		return MHD_YES;
+	}
+	if (*upload_size) {
+		*upload_size = 0; /* not read */
+		return MHD_YES;
+	}
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET");
+	if (strcmp(url, "/metrics") == 0)
+		return answer_metrics(m, connection);
+	if (strcmp(url, "/healthz") == 0) {
+		bool ok = m->healthy(m->ctx, why, sizeof(why));
+
+		return answer_line(connection, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+				   why);
+	}
+	return answer_line(connection, MHD_HTTP_NOT_FOUND, "here are /metrics and /healthz");
+}
+
+int stow_metrics_start(const char *address, stow_metrics_render_fn render,
+		       stow_metrics_healthy_fn healthy, void *ctx,
+		       struct stow_metrics **ret_metrics, int *ret_port, struct stow_err *err)
+{
+	struct sockaddr_storage where;
+	const union MHD_DaemonInfo *info;
+	unsigned int flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC | MHD_USE_POLL;
+	struct stow_metrics *m;
+	socklen_t len;
+	int r;
+
+	r = stow_address_parse(address, &where, &len, err);
+	if (r < 0)
+		return r;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	*m = (struct stow_metrics){ .render = render, .healthy = healthy, .ctx = ctx };
+	if (where.ss_family == AF_INET6)
+		flags |= MHD_USE_IPv6;
+	errno = 0;
+	m->daemon = MHD_start_daemon(flags, (uint16_t)stow_address_port(&where), NULL, NULL, handle,
+				     m, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&where,
+				     MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)BUFFER,
+				     MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK, MHD_OPTION_END);
+	if (!m->daemon) {
+		r = errno ? errno : EADDRINUSE;
+		free(m);
+		return stow_err_sys(err, r, "cannot serve metrics on %s", address);
+	}
+	info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	if (ret_port)
+		*ret_port = info ? info->port : stow_address_port(&where);
+	*ret_metrics = m;
+	return 0;
+}
+
+void stow_metrics_stop(struct stow_metrics *metrics)
+{
+	if (!metrics)
+		return;
+	MHD_stop_daemon(metrics->daemon);
+	free(metrics);
+}
+
+/* --- the text format ------------------------------------------------------------------------- */
+
+void stow_metric_head(FILE *out, const char *name, const char *type, const char *help)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void put_label(FILE *out, const char *text)
+{
+	for (; *text; text++)
+		if (*text == '\n')
+			fputs("\\n", out);
+		else if (*text == '"' || *text == '\\')
+			fprintf(out, "\\%c", *text);
+		else
+			fputc(*text, out);
+}
+
+/* Whole numbers without an exponent, as people read them. */
+static void put_number(FILE *out, double value)
+{
+	if (value == floor(value) && fabs(value) < 1e15)
+		fprintf(out, "%.0f\n", value);
+	else
+		fprintf(out, "%.9g\n", value);
+}
+
+void stow_metric(FILE *out, const char *name, double value, ...)
+{
+	const char *label, *sep = "{";
+	va_list ap;
+
+	fputs(name, out);
+	va_start(ap, value);
+	while ((label = va_arg(ap, const char *))) {
+		fprintf(out, "%s%s=\"", sep, label);
+		put_label(out, va_arg(ap, const char *));
+		fputc('"', out);
+		sep = ",";
+	}
+	va_end(ap);
+	fputs(*sep == ',' ? "} " : " ", out);
+	put_number(out, value);
+}
+
+/* --- durations ------------------------------------------------------------------------------- */
+
+/* The upper end of bucket i, in ns: 10 us, 20 us, 50 us, 100 us ... 10 s. */
+static uint64_t bucket_end(size_t i)
+{
+	static const uint64_t steps[] = { 1, 2, 5 };
+	uint64_t end = 10000 * steps[i % 3];
+
+	for (size_t k = 0; k < i / 3; k++)
+		end *= 10;
+	return end;
+}
+
+void stow_histogram_add(struct stow_histogram *h, uint64_t ns)
+{
+	size_t i = 0;
+
+	while (i < STOW_HISTOGRAM_BUCKETS && ns > bucket_end(i))
+		i++;
+	atomic_fetch_add_explicit(&h->counts[i], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&h->sum, ns, memory_order_relaxed);
+}
+
+void stow_histogram_render(FILE *out, const char *name, const char *help,
+			   const struct stow_histogram *h)
+{
+	uint64_t count = 0;
+	char series[128], le[32];
+
+	stow_metric_head(out, name, "histogram", help);
+	snprintf(series, sizeof(series), "%s_bucket", name);
+	for (size_t i = 0; i < STOW_HISTOGRAM_BUCKETS; i++) {
+		count += atomic_load_explicit(&h->counts[i], memory_order_relaxed);
+		snprintf(le, sizeof(le), "%g", (double)bucket_end(i) / 1e9);
+		stow_metric(out, series, (double)count, "le", le, NULL);
+	}
+	count += atomic_load_explicit(&h->counts[STOW_HISTOGRAM_BUCKETS], memory_order_relaxed);
+	stow_metric(out, series, (double)count, "le", "+Inf", NULL);
+	fprintf(out, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name,
+		(double)atomic_load_explicit(&h->sum, memory_order_relaxed) / 1e9, name, count);
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/say.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+static _Atomic int said_level = STOW_LOG_INFO;
+static _Atomic int said_format = STOW_SAY_TEXT;
+static atomic_bool journal; /* standard error leads to the journal */
+
+static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
+static const char *const formats[] = { "text", "json", NULL };
+
+/* Set by systemd to "DEVICE:INODE" of the stream that it gave us (systemd.exec(5)). */
+static bool is_journal(void)
+{
+	const char *stream = secure_getenv("JOURNAL_STREAM");
+	char ours[64];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(ours, sizeof(ours), "%" PRIuMAX ":%" PRIuMAX, (uintmax_t)st.st_dev,
+		 (uintmax_t)st.st_ino);
+	return strcmp(stream, ours) == 0;
+}
+
+void stow_say_configure(enum stow_log_level level, enum stow_say_format format)
+{
+	said_level = (int)level;
+	said_format = (int)format;
+	journal = is_journal();
+}
+
+static int parse_word(const char *word, const char *const *words, const char *what, int *ret,
+		      struct stow_err *err)
+{
+	char all[128] = "";
+	int near;
+
+	for (int i = 0; words[i]; i++) {
+		size_t len = strlen(all);
+
+		if (strcmp(word, words[i]) == 0) {
+			*ret = i;
+			return 0;
+		}
+		snprintf(all + len, sizeof(all) - len, "%s%s", i ? ", " : "", words[i]);
+	}
+	near = stow_nearest(word, words);
+	if (near < 0)
+		return stow_err_set(err, EINVAL, "%s: \"%.64s\" is not one of %s", what, word, all);
+	return stow_err_set(err, EINVAL, "%s: \"%.64s\" is not one of %s; did you mean \"%s\"?",
+			    what, word, all, words[near]);
+}
+
+int stow_say_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err)
+{
+	int i, r = parse_word(word, levels, "log-level", &i, err);
+
+	if (r == 0)
+		*ret = (enum stow_log_level)(STOW_LOG_ERR + i);
+	return r;
+}
+
+int stow_say_format_parse(const char *word, enum stow_say_format *ret, struct stow_err *err)
+{
+	int i, r = parse_word(word, formats, "log-format", &i, err);
+
+	if (r == 0)
+		*ret = (enum stow_say_format)i;
+	return r;
+}
+
+bool stow_say_would(enum stow_log_level level)
+{
+	return (int)level <= said_level;
+}
+
+static void put_time(FILE *f)
+{
+	struct timespec ts;
+	struct tm tm;
+	char buf[32];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
+	fprintf(f, "%s.%03ldZ", buf, ts.tv_nsec / 1000000);
+}
+
+/* The bytes of the UTF-8 sequence that `s` begins with, 0 when it is none: RFC 8259 wants JSON to
+ * be UTF-8, and terminals like it. Overlong forms and surrogates are none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+	if (n == 0 || s[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+/* Within double quotes, in JSON or in text: what is said here may quote strangers. */
+static void put_quoted(FILE *f, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	fputc('"', f);
+	while (*s) {
+		size_t n = utf8_length(s);
+
+		if (*s == '"' || *s == '\\')
+			fprintf(f, "\\%c", *s);
+		else if (*s < 0x20 || *s == 0x7f)
+			fprintf(f, "\\u%04x", *s);
+		else if (n == 0)
+			fputs("\\ufffd", f);
+		else
+			fwrite(s, 1, n, f);
+		s += n ? n : 1;
+	}
+	fputc('"', f);
+}
+
+/* A word goes as it is; anything else is quoted. */
+static void put_value(FILE *f, const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789-_.,:/@+[]%";
+
+	if (*text && text[strspn(text, plain)] == '\0')
+		fputs(text, f);
+	else
+		put_quoted(f, text);
+}
+
+static void put_json(FILE *f, enum stow_log_level level, const char *message,
+		     const struct stow_field *fields)
+{
+	fputs("{\"time\":\"", f);
+	put_time(f);
+	fprintf(f, "\",\"level\":\"%s\",\"message\":", levels[level - STOW_LOG_ERR]);
+	put_quoted(f, message);
+	for (; fields->key; fields++) {
+		fprintf(f, ",\"%s\":", fields->key);
+		if (fields->text)
+			put_quoted(f, fields->text);
+		else
+			fprintf(f, "%" PRIu64, fields->number);
+	}
+	fputs("}\n", f);
+}
+
+static void put_text(FILE *f, enum stow_log_level level, const char *message,
+		     const struct stow_field *fields)
+{
+	if (journal) {
+		fprintf(f, "<%d>%s", (int)level, message);
+	} else {
+		put_time(f);
+		fprintf(f, " %s: %s", levels[level - STOW_LOG_ERR], message);
+	}
+	for (bool first = true; fields->key; fields++, first = false) {
+		fprintf(f, "%s%s=", first ? ": " : " ", fields->key);
+		if (fields->text)
+			put_value(f, fields->text);
+		else
+			fprintf(f, "%" PRIu64, fields->number);
+	}
+	fputc('\n', f);
+}
+
+void stow_say_fields(enum stow_log_level level, const char *message,
+		     const struct stow_field *fields)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t len = 0, done = 0;
+	int saved = errno;
+	FILE *f;
+
+	if (!stow_say_would(level))
+		return;
+	f = open_memstream(&line, &len);
+	if (!f)
+		return;
+	if (said_format == STOW_SAY_JSON)
+		put_json(f, level, message, fields);
+	else
+		put_text(f, level, message, fields);
+	if (fclose(f) == 0)
+		while (done < len) {
+			ssize_t n = write(STDERR_FILENO, line + done, len - done);
+
+			/* Nobody to tell that nobody can be told. */
+			if (n < 0 && errno != EINTR)
+				break;
+			done += n > 0 ? (size_t)n : 0;
+		}
+	errno = saved;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a daemon says on standard error: one line for one event, with fields, as text or as JSON.
+ *
+ *	stow_say(STOW_LOG_INFO, "an agent connected", stow_text("node", name),
+ *		 stow_number("numa_nodes", n));
+ *
+ *	2025-11-23T02:49:00.123Z info: an agent connected: node=web-3 numa_nodes=8
+ *	{"time":"2025-11-23T02:49:00.123Z","level":"info","message":"an agent connected",
+ *	 "node":"web-3","numa_nodes":8}                                (in one line)
+ *
+ * The message is constant, so that it can be searched for and counted; what varies are the fields.
+ * A line is one write(2), so that the lines of several threads never mix. Where standard error is
+ * the journal, a line of text begins with its priority (sd-daemon(3)) in place of time and level.
+ *
+ * Only programs talk: a library returns errors. Level and format belong to the process, as its
+ * standard error does.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+enum stow_say_format { STOW_SAY_TEXT, STOW_SAY_JSON };
+
+/* Says what is at least as grave as `level` from now on; the defaults are STOW_LOG_INFO and text. */
+void stow_say_configure(enum stow_log_level level, enum stow_say_format format);
+
+/* "error", "warning", "notice", "info", "debug"; "text", "json". -EINVAL names the nearest. */
+int stow_say_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err);
+int stow_say_format_parse(const char *word, enum stow_say_format *ret, struct stow_err *err);
+
+struct stow_field {
+	const char *key;  /* [a-z_]+; NULL ends a list */
+	const char *text; /* NULL: the number counts */
+	uint64_t number;
+};
+
+/* A NULL text is "". Neither is copied: use them in the call only. */
+static inline struct stow_field stow_text(const char *key, const char *text)
+{
+	return (struct stow_field){ .key = key, .text = text ? text : "" };
+}
+
+static inline struct stow_field stow_number(const char *key, uint64_t number)
+{
+	return (struct stow_field){ .key = key, .number = number };
+}
+
+/* The text of an error, as the field "error". */
+static inline struct stow_field stow_why(const struct stow_err *err)
+{
+	return stow_text("error", err->msg);
+}
+
+/* Whether a line of that level would be said: for fields that cost something. */
+bool stow_say_would(enum stow_log_level level);
+
+void stow_say_fields(enum stow_log_level level, const char *message,
+		     const struct stow_field *fields);
+
+#define stow_say(level, ...) STOW_SAY_(level, __VA_ARGS__, { 0 })
+#define STOW_SAY_(level, message, ...) \
+	stow_say_fields(level, message, (const struct stow_field[]){ __VA_ARGS__ })

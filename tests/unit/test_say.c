@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rpc/address.h"
+#include "rpc/say.h"
+
+/* What `stow_say()` in `body` writes to standard error. */
+static char heard[4096];
+
+#define HEAR(...)                                                           \
+	do {                                                                \
+		int p[2], old = dup(STDERR_FILENO);                         \
+		ssize_t n;                                                  \
+                                                                            \
+		assert_int_equal(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);      \
+		assert_int_equal(dup2(p[1], STDERR_FILENO), STDERR_FILENO); \
+		__VA_ARGS__;                                                \
+		dup2(old, STDERR_FILENO);                                   \
+		n = read(p[0], heard, sizeof(heard) - 1);                   \
+		heard[n < 0 ? 0 : n] = '\0';                                \
+		close(p[0]);                                                \
+		close(p[1]);                                                \
+		close(old);                                                 \
+	} while (0)
+
+static void text_has_time_level_message_and_fields(void **state)
+{
+	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
+	HEAR(stow_say(STOW_LOG_WARNING, "an agent is gone", stow_text("node", "web-3"),
+		      stow_number("seconds", 15), stow_text("why", "it said \"no\"\n")));
+	assert_true(strlen(heard) > 24);
+	assert_int_equal(heard[10], 'T');
+	assert_int_equal(heard[23], 'Z');
+	assert_string_equal(heard + 24, " warning: an agent is gone: node=web-3 seconds=15 "
+					"why=\"it said \\\"no\\\"\\u000a\"\n");
+	HEAR(stow_say(STOW_LOG_INFO, "ready"));
+	assert_string_equal(heard + 24, " info: ready\n");
+}
+
+static void json_is_json_whatever_is_said(void **state)
+{
+	stow_say_configure(STOW_LOG_INFO, STOW_SAY_JSON);
+	HEAR(stow_say(STOW_LOG_ERR, "refused",
+		      stow_text("name", "a\x80\"\\\x01\xc3\xa9\xed\xa0\x80"),
+		      stow_number("n", UINT64_MAX), stow_text("none", NULL)));
+	assert_non_null(strstr(heard, "\"level\":\"error\",\"message\":\"refused\","
+				      "\"name\":\"a\\ufffd\\\"\\\\\\u0001\xc3\xa9"
+				      "\\ufffd\\ufffd\\ufffd\","
+				      "\"n\":18446744073709551615,\"none\":\"\"}\n"));
+	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
+}
+
+static void what_is_less_grave_is_not_said(void **state)
+{
+	stow_say_configure(STOW_LOG_WARNING, STOW_SAY_TEXT);
+	HEAR(stow_say(STOW_LOG_INFO, "ready"));
+	assert_string_equal(heard, "");
+	assert_false(stow_say_would(STOW_LOG_NOTICE));
+	assert_true(stow_say_would(STOW_LOG_WARNING));
+	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
+}
+
+static void words_for_level_and_format(void **state)
+{
+	enum stow_say_format format;
+	enum stow_log_level level;
+	struct stow_err err;
+
+	assert_int_equal(stow_say_level_parse("debug", &level, &err), 0);
+	assert_int_equal(level, STOW_LOG_DEBUG);
+	assert_int_equal(stow_say_level_parse("error", &level, &err), 0);
+	assert_int_equal(level, STOW_LOG_ERR);
+	assert_int_equal(stow_say_format_parse("json", &format, &err), 0);
+	assert_int_equal(format, STOW_SAY_JSON);
+	assert_int_equal(stow_say_level_parse("warn", &level, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "log-level: \"warn\" is not one of error, warning"));
+	assert_int_equal(stow_say_format_parse("jason", &format, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "did you mean \"json\"?"));
+}
+
+static void addresses(void **state)
+{
+	static const char *const wrong[] = { "",
+					     "localhost:7200",
+					     "127.0.0.1",
+					     ":7200",
+					     "127.0.0.1:x",
+					     "127.0.0.1:65536",
+					     "::1:7200",
+					     "[::1]",
+					     "[]:1",
+					     "[127.0.0.1]:1",
+					     "[::1:1" };
+	struct sockaddr_storage a;
+	struct stow_err err;
+	socklen_t len;
+
+	assert_int_equal(stow_address_parse("127.0.0.1:7200", &a, &len, &err), 0);
+	assert_true(stow_address_is_loopback(&a));
+	assert_int_equal(stow_address_port(&a), 7200);
+	assert_int_equal(stow_address_parse("127.255.0.9:0", &a, &len, &err), 0);
+	assert_true(stow_address_is_loopback(&a));
+	assert_int_equal(stow_address_parse("[::1]:1", &a, &len, &err), 0);
+	assert_true(stow_address_is_loopback(&a));
+	assert_int_equal(stow_address_parse("[::]:65535", &a, &len, &err), 0);
+	assert_false(stow_address_is_loopback(&a));
+	assert_int_equal(stow_address_port(&a), 65535);
+	assert_int_equal(stow_address_parse("0.0.0.0:7200", &a, &len, &err), 0);
+	assert_false(stow_address_is_loopback(&a));
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(wrong); i++)
+		assert_int_equal(stow_address_parse(wrong[i], &a, &len, &err), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_has_time_level_message_and_fields),
+		cmocka_unit_test(json_is_json_whatever_is_said),
+		cmocka_unit_test(what_is_less_grave_is_not_said),
+		cmocka_unit_test(words_for_level_and_format),
+		cmocka_unit_test(addresses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
