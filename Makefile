@@ -89,7 +89,7 @@ else
 PROGRAM_LINK := -static-pie -Wl,--no-warnings
 endif
 SCOPE_LIBS := -lsystemd
-RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lpthread
+RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lcrypto -lpthread
 DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lnuma $(RPC_LIBS)
 
 .PHONY: all

@@ -72,8 +72,8 @@ void stow_rpc_loop_free(struct stow_rpc_loop *loop);
 /* --- TLS --------------------------------------------------------------------------------------- */
 
 /* PEM files. Both sides show a certificate and check the other's against the CAs. The files are read
- * again when they have changed: by a server at the next handshake, by a client at the next
- * stow_rpc_client_new() or reconnect of its own. */
+ * again when they have changed: by a server at the next handshake, by a client in
+ * stow_rpc_client_new() (so one that reconnects makes a new client). */
 struct stow_rpc_tls {
 	const char *certificate; /* chain, own first */
 	const char *key;
@@ -186,10 +186,6 @@ struct stow_rpc_server_options {
 	const struct stow_rpc_tls *tls; /* NULL: no TLS; for loopback and unix sockets */
 	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
 	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
-	/* Descriptors of the services, serialised (google.protobuf.FileDescriptorSet), for server
-	 * reflection; NULL: the one that the program was built with. */
-	const void *reflection;
-	size_t reflection_len;
 };
 
 /* The server also serves grpc.health.v1.Health (the services are SERVING until

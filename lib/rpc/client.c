@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client: one channel, calls that wait, calls that do not, streams. */
+
+#include <errno.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/internal.h"
+
+struct stow_rpc_client {
+	struct stow_rpc_loop *loop;
+	grpc_channel *channel;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct stow_rpc_call *calls; /* under way */
+	bool closing;
+};
+
+static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
+				  grpc_channel_credentials *credentials)
+{
+	uint64_t ms = (options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE) / 1000000;
+	grpc_arg args[16] = {
+		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+			options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
+		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+		/* A client is a connection: two of one target do not share it. */
+		rpc_integer(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+		/* What is retried is the caller's to decide; nor may the network's DNS or the
+		 * environment's proxies say how we connect. */
+		rpc_integer(GRPC_ARG_ENABLE_RETRIES, 0),
+		rpc_integer(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+		rpc_integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+	};
+	grpc_channel_args all = { 9, args };
+
+	if (options->tls && options->server_name) {
+		args[all.num_args].type = GRPC_ARG_STRING;
+		args[all.num_args].key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG;
+		args[all.num_args++].value.string = (char *)(uintptr_t)options->server_name;
+	}
+	return grpc_channel_create(options->target, credentials, &all);
+}
+
+int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client_options *options,
+			struct stow_rpc_client **ret_client, struct stow_err *err)
+{
+	grpc_channel_credentials *credentials;
+	struct stow_rpc_client *client;
+	struct stow_err local;
+
+	err = err ? err : &local;
+	credentials = options->tls ? rpc_tls_client(options->tls, err)
+				   : grpc_insecure_credentials_create();
+	if (!credentials)
+		return -err->code;
+	client = calloc(1, sizeof(*client));
+	if (!client) {
+		grpc_channel_credentials_release(credentials);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	client->loop = loop;
+	pthread_mutex_init(&client->lock, NULL);
+	pthread_cond_init(&client->changed, NULL);
+	client->channel = core_channel(options, credentials);
+	grpc_channel_credentials_release(credentials);
+	*ret_client = client;
+	return 0;
+}
+
+void stow_rpc_client_free(struct stow_rpc_client *client)
+{
+	if (!client)
+		return;
+	pthread_mutex_lock(&client->lock);
+	client->closing = true;
+	for (struct stow_rpc_call *call = client->calls; call; call = call->next)
+		grpc_call_cancel(call->call, NULL);
+	while (client->calls)
+		pthread_cond_wait(&client->changed, &client->lock);
+	pthread_mutex_unlock(&client->lock);
+	grpc_channel_destroy(client->channel);
+	pthread_cond_destroy(&client->changed);
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+}
+
+/* --- calls ------------------------------------------------------------------------------------- */
+
+static gpr_timespec deadline(uint64_t timeout)
+{
+	if (timeout == STOW_RPC_NO_DEADLINE)
+		return gpr_inf_future(GPR_CLOCK_REALTIME);
+	if (timeout > INT64_MAX)
+		timeout = INT64_MAX;
+	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+			    gpr_time_from_nanos((int64_t)timeout, GPR_TIMESPAN));
+}
+
+/* A call of the client's list with one `pending`, which the caller ends once it has started. */
+static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+		    const char *method, uint64_t timeout, struct stow_rpc_call **ret_call,
+		    struct stow_err *err)
+{
+	const ProtobufCMethodDescriptor *descriptor =
+		protobuf_c_service_descriptor_get_method_by_name(service, method);
+	struct stow_rpc_call *call;
+	grpc_call *core;
+	char path[256];
+
+	if (!descriptor)
+		return stow_err_set(err, EINVAL, "service %s has no method %s", service->name,
+				    method);
+	snprintf(path, sizeof(path), "/%s/%s", service->name, method);
+	core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+					client->loop->queue, grpc_slice_from_copied_string(path),
+					NULL, deadline(timeout), NULL);
+	call = rpc_call_new(core);
+	if (!call) {
+		grpc_call_unref(core);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	call->client = client;
+	call->sends = descriptor->input;
+	call->receives = descriptor->output;
+	pthread_mutex_lock(&client->lock);
+	if (client->closing) {
+		pthread_mutex_unlock(&client->lock);
+		stow_rpc_unref(call);
+		return stow_err_set(err, ECANCELED, "the client is closing");
+	}
+	call->next = client->calls;
+	if (call->next)
+		call->next->prev = call;
+	client->calls = call;
+	rpc_call_begin(call);
+	pthread_mutex_unlock(&client->lock);
+	*ret_call = call;
+	return 0;
+}
+
+void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *call)
+{
+	pthread_mutex_lock(&client->lock);
+	if (call->next)
+		call->next->prev = call->prev;
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		client->calls = call->next;
+	/* Before the client may go: the core's call holds on to its channel. */
+	pthread_mutex_lock(&call->lock);
+	grpc_call_unref(call->call);
+	call->call = NULL;
+	pthread_mutex_unlock(&call->lock);
+	pthread_cond_broadcast(&client->changed);
+	pthread_mutex_unlock(&client->lock);
+	stow_rpc_unref(call);
+}
+
+static int start(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+		 const char *method, const void *request, uint64_t timeout, stow_rpc_done_fn done,
+		 void *ctx, bool gives, struct stow_err *err)
+{
+	grpc_op ops[6] = { { 0 } };
+	struct stow_rpc_call *call;
+	int r;
+
+	r = call_new(client, service, method, timeout, &call, err);
+	if (r < 0)
+		return r;
+	call->done = done;
+	call->gives = gives;
+	call->ctx = ctx;
+	call->out = rpc_pack(request);
+	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+	ops[1].op = GRPC_OP_SEND_MESSAGE;
+	ops[1].data.send_message.send_message = call->out;
+	ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+	ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
+	ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
+	ops[4].op = GRPC_OP_RECV_MESSAGE;
+	ops[4].data.recv_message.recv_message = &call->in;
+	ops[5].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+	ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
+	ops[5].data.recv_status_on_client.status = &call->status;
+	ops[5].data.recv_status_on_client.status_details = &call->details;
+	rpc_call_batch(call, ops, 6, &call->ended);
+	rpc_call_end(call);
+	return 0;
+}
+
+int stow_rpc_client_start(struct stow_rpc_client *client,
+			  const ProtobufCServiceDescriptor *service, const char *method,
+			  const void *request, uint64_t timeout, stow_rpc_done_fn done, void *ctx,
+			  struct stow_err *err)
+{
+	return start(client, service, method, request, timeout, done, ctx, false, err);
+}
+
+/* What a waiting caller and the callback share. */
+struct wait {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool is_done;
+	void *response;
+	struct stow_err err;
+};
+
+static void on_done(void *ctx, const void *response, const struct stow_err *err)
+{
+	struct wait *wait = ctx;
+
+	pthread_mutex_lock(&wait->lock);
+	if (err)
+		wait->err = *err;
+	wait->response = (void *)(uintptr_t)response; /* ours from here on */
+	wait->is_done = true;
+	pthread_cond_signal(&wait->done);
+	pthread_mutex_unlock(&wait->lock);
+}
+
+int stow_rpc_client_call(struct stow_rpc_client *client,
+			 const ProtobufCServiceDescriptor *service, const char *method,
+			 const void *request, uint64_t timeout, void **ret_response,
+			 struct stow_err *err)
+{
+	struct wait wait = { .lock = PTHREAD_MUTEX_INITIALIZER,
+			     .done = PTHREAD_COND_INITIALIZER };
+	int r;
+
+	r = start(client, service, method, request, timeout, on_done, &wait, true, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&wait.lock);
+	while (!wait.is_done)
+		pthread_cond_wait(&wait.done, &wait.lock);
+	pthread_mutex_unlock(&wait.lock);
+	if (wait.err.code) {
+		if (err)
+			*err = wait.err;
+		return -wait.err.code;
+	}
+	*ret_response = wait.response;
+	return 0;
+}
+
+int stow_rpc_client_open(struct stow_rpc_client *client,
+			 const ProtobufCServiceDescriptor *service, const char *method,
+			 const struct stow_rpc_stream_ops *ops, void *ctx, const void *request,
+			 uint64_t timeout, struct stow_rpc_call **ret_call, struct stow_err *err)
+{
+	grpc_op first[3] = { { 0 } }, status = { 0 };
+	struct stow_rpc_call *call;
+	size_t n = 1;
+	int r;
+
+	r = call_new(client, service, method, timeout, &call, err);
+	if (r < 0)
+		return r;
+	call->ops = ops;
+	call->ctx = ctx;
+	call->opened = true;
+	if (ret_call)
+		*ret_call = stow_rpc_ref(call);
+
+	status.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+	status.data.recv_status_on_client.trailing_metadata = &call->trailing;
+	status.data.recv_status_on_client.status = &call->status;
+	status.data.recv_status_on_client.status_details = &call->details;
+	rpc_call_batch(call, &status, 1, &call->ended);
+
+	first[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+	pthread_mutex_lock(&call->lock);
+	if (request) {
+		call->out = rpc_pack(request);
+		first[1].op = GRPC_OP_SEND_MESSAGE;
+		first[1].data.send_message.send_message = call->out;
+		first[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+		call->closing = call->closed_sent = true;
+		n = 3;
+	}
+	call->sending = true;
+	rpc_call_batch(call, first, n, &call->sent);
+	pthread_mutex_unlock(&call->lock);
+	rpc_call_receive(call);
+	rpc_call_end(call);
+	return 0;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the files of lib/rpc share. docs/rpc.md explains how a call lives.
+ */
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "rpc/rpc.h"
+
+/* What a completion queue hands back: embedded in whatever waits for it. */
+struct rpc_tag {
+	void (*fn)(struct rpc_tag *tag, bool ok);
+};
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* An argument of a channel or server. */
+static inline grpc_arg rpc_integer(const char *key, uint64_t value)
+{
+	grpc_arg arg = { .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key };
+
+	arg.value.integer = value > INT32_MAX ? INT32_MAX : (int)value;
+	return arg;
+}
+
+struct stow_rpc_loop {
+	grpc_completion_queue *queue;
+	pthread_t *threads;
+	unsigned int n_threads;
+};
+
+/* --- messages (message.c) ---------------------------------------------------------------------- */
+
+/* NULL when memory has run out. */
+grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
+/* -EINVAL: not a message of that type. Destroys the buffer. */
+int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
+	       ProtobufCMessage **ret_message, struct stow_err *err);
+/* Fills an error from a status, and a status' text from an error. */
+void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
+char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);
+
+/* --- calls (call.c) ---------------------------------------------------------------------------- */
+
+struct rpc_queued {
+	struct rpc_queued *next;
+	size_t size;
+	grpc_byte_buffer *buffer;
+};
+
+struct rpc_chunk; /* of a call's own memory */
+
+/*
+ * One call under way, on either side.
+ *
+ * `pending` counts what will still come back: a batch in the queue, a callback that runs, a reply
+ * that is owed. Whoever counts it down to zero ends the call: that makes `closed` the last callback
+ * without a lock held over any of them. `refs` is about memory alone.
+ */
+struct stow_rpc_call {
+	atomic_int refs;
+	atomic_int pending;
+	struct stow_rpc_server *server; /* one of the two is NULL */
+	struct stow_rpc_client *client;
+	grpc_call *call;
+	void *data;
+
+	/* what it calls */
+	const struct stow_rpc_stream_ops *ops; /* NULL: unary */
+	stow_rpc_unary_fn unary;
+	stow_rpc_done_fn done;
+	void *ctx;
+	const ProtobufCMessageDescriptor *receives, *sends;
+	bool opened; /* `closed` is owed */
+	bool gives;  /* `done` takes the message over */
+
+	/* receiving */
+	struct rpc_tag received;
+	grpc_byte_buffer *in;
+	struct rpc_tag ended; /* RECV_CLOSE_ON_SERVER or RECV_STATUS_ON_CLIENT */
+	int cancelled_flag;
+	atomic_bool cancelled;
+	grpc_status_code status;
+	grpc_slice details;
+	grpc_metadata_array initial, trailing;
+
+	/* sending: one batch at a time, the rest waits in the queue */
+	pthread_mutex_t lock;
+	struct rpc_tag sent;
+	grpc_byte_buffer *out;
+	struct rpc_queued *first, **last;
+	size_t backlog;	     /* bytes queued */
+	bool sending;	     /* a batch is under way */
+	bool greeted;	     /* initial metadata were sent */
+	bool closing;	     /* nothing more may be queued */
+	bool closed_sent;    /* the status, or the half close, has gone out */
+	bool overrun;	     /* ended since the reader was too slow */
+	struct stow_err err; /* to send, or how it ended; code 0: well */
+
+	/* server */
+	struct stow_rpc_peer peer;
+	struct rpc_chunk *chunks;
+	struct stow_rpc_call *next, *prev; /* of the client's list */
+};
+
+/* A call with one reference; `call` is owned by it. NULL when memory has run out. */
+struct stow_rpc_call *rpc_call_new(grpc_call *call);
+/* Arms RECV_MESSAGE; the caller has not counted it. */
+void rpc_call_receive(struct stow_rpc_call *call);
+/* Starts the next batch of sending if none is under way. Takes the lock. */
+void rpc_call_push(struct stow_rpc_call *call);
+/* Counts up and down; down to zero ends the call. */
+void rpc_call_begin(struct stow_rpc_call *call);
+void rpc_call_end(struct stow_rpc_call *call);
+/* Runs one batch and gives the call one `pending` for it. */
+void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag);
+/* Queues the answer of a server's call: a message or none, then the status. */
+void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
+		     const struct stow_err *err);
+
+/* --- servers (server.c), clients (client.c) ---------------------------------------------------- */
+
+/* The last of a call, once nothing is pending. */
+void rpc_server_call_gone(struct stow_rpc_server *server);
+void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *call);
+
+/* Who is at the other end (peer.c). */
+void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server);
+
+/* A unix socket's connections (unix.c). */
+struct rpc_listener;
+int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, struct stow_err *err);
+/* Takes no more connections. */
+void rpc_listener_stop(struct rpc_listener *listener);
+void rpc_listener_free(struct rpc_listener *listener);
+/* What the kernel said about the connection with that descriptor. */
+bool rpc_listener_peer(struct rpc_listener *listener, int fd, struct stow_rpc_peer *ret);
+
+struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server);
+
+/* Credentials (tls.c). */
+grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err);
+grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct stow_err *err);
+
+/* The services that every server has (health.c, reflection.c). */
+struct rpc_health;
+int rpc_health_add(struct stow_rpc_server *server, struct rpc_health **ret, struct stow_err *err);
+void rpc_health_set(struct rpc_health *health, bool serving);
+/* Ends the watchers, for shutdown. */
+void rpc_health_stop(struct rpc_health *health);
+void rpc_health_free(struct rpc_health *health);
+bool rpc_server_knows(const struct stow_rpc_server *server, const char *service);
+
+struct rpc_reflection;
+int rpc_reflection_add(struct stow_rpc_server *server, struct rpc_reflection **ret,
+		       struct stow_err *err);
+void rpc_reflection_free(struct rpc_reflection *reflection);
+/* Calls `each` with the name of every service. */
+void rpc_server_services(const struct stow_rpc_server *server,
+			 void (*each)(void *ctx, const char *name), void *ctx);

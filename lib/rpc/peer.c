@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is at the other end: what the certificate says, or what the kernel says. */
+
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "rpc/internal.h"
+
+#define NAMES_MAX 64 /* of one certificate */
+
+static char *copy(struct stow_rpc_call *call, const grpc_auth_property *property)
+{
+	/* A name with a NUL in it would be read as a shorter one. */
+	if (strnlen(property->value, property->value_length) != property->value_length)
+		return NULL;
+	return stow_rpc_printf(call, "%.*s", (int)property->value_length, property->value);
+}
+
+static void read_names(struct stow_rpc_call *call, const grpc_auth_context *context)
+{
+	static const char *const kinds[] = { GRPC_PEER_DNS_PROPERTY_NAME,
+					     GRPC_PEER_URI_PROPERTY_NAME };
+	const char **names = stow_rpc_alloc(call, (NAMES_MAX + 1) * sizeof(*names));
+	size_t n = 0;
+
+	if (!names)
+		return;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		grpc_auth_property_iterator it =
+			grpc_auth_context_find_properties_by_name(context, kinds[i]);
+		const grpc_auth_property *property;
+
+		while (n < NAMES_MAX &&
+		       (property = grpc_auth_property_iterator_next(&it)) != NULL) {
+			names[n] = copy(call, property);
+			if (names[n])
+				n++;
+		}
+	}
+	call->peer.names = names;
+}
+
+static void read_certificate(struct stow_rpc_call *call)
+{
+	grpc_auth_context *context = grpc_call_auth_context(call->call);
+	grpc_auth_property_iterator it;
+	const grpc_auth_property *property;
+
+	if (context && grpc_auth_context_peer_is_authenticated(context)) {
+		it = grpc_auth_context_find_properties_by_name(context,
+							       GRPC_X509_CN_PROPERTY_NAME);
+		property = grpc_auth_property_iterator_next(&it);
+		call->peer.tls = true;
+		if (property && property->value_length < sizeof(call->peer.name) &&
+		    strnlen(property->value, property->value_length) == property->value_length)
+			memcpy(call->peer.name, property->value, property->value_length);
+		read_names(call, context);
+	}
+	grpc_auth_context_release(context);
+}
+
+void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
+{
+	char *address = grpc_call_get_peer(call->call);
+	struct rpc_listener *listener = rpc_server_listener(server);
+	uint64_t fd;
+
+	snprintf(call->peer.address, sizeof(call->peer.address), "%s", address ? address : "");
+	gpr_free(address);
+	if (strncmp(call->peer.address, "fd:", 3) == 0) {
+		/* A connection that unix.c has accepted. */
+		if (listener && stow_parse_u64(call->peer.address + 3, INT_MAX, &fd, NULL) == 0 &&
+		    rpc_listener_peer(listener, (int)fd, &call->peer))
+			snprintf(call->peer.address, sizeof(call->peer.address), "unix:");
+	} else {
+		read_certificate(call);
+	}
+}
+
+bool stow_rpc_peer_is(const struct stow_rpc_peer *peer, const char *name)
+{
+	if (!peer->tls)
+		return false;
+	if (strcmp(peer->name, name) == 0)
+		return true;
+	for (size_t i = 0; peer->names && peer->names[i]; i++)
+		if (strcmp(peer->names[i], name) == 0)
+			return true;
+	return false;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A server: takes calls, finds their method, and hands them to call.c.
+ *
+ * Methods are not registered with the core, which would read a unary method's message before anybody
+ * has asked whether the caller may: every call comes through the one generic door, is looked up by
+ * its path, and is refused or received from there.
+ */
+
+#include <errno.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/internal.h"
+
+#define WAITING	     32	 /* calls that the core may hand over before we have asked again */
+#define SERVICES_MAX 8
+#define STREAMS_MAX  1024  /* calls at a time on one connection */
+#define HANDSHAKE_MS 10000 /* for a connection that says nothing */
+
+struct waiting { /* for the next call */
+	struct rpc_tag tag;
+	struct stow_rpc_server *server;
+	grpc_call *call;
+	grpc_call_details details;
+	grpc_metadata_array metadata;
+};
+
+struct stow_rpc_server {
+	struct stow_rpc_loop *loop;
+	grpc_server *server;
+	struct stow_rpc_tls tls;
+	bool has_tls, started, stopping;
+	struct {
+		const struct stow_rpc_service *service;
+		void *ctx;
+	} services[SERVICES_MAX];
+	size_t n_services;
+	struct waiting waiting[WAITING];
+	struct rpc_listener *listener;
+	struct rpc_health *health;
+	struct rpc_reflection *reflection;
+	struct rpc_tag stopped;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t n_calls, n_waiting;
+	bool is_stopped;
+};
+
+/* --- methods ----------------------------------------------------------------------------------- */
+
+/* The service and the descriptor of "/package.Service/Method". */
+static const struct stow_rpc_service *find(struct stow_rpc_server *server, const char *path,
+					   const ProtobufCMethodDescriptor **ret_descriptor,
+					   const struct stow_rpc_method **ret_method, void **ret_ctx)
+{
+	const char *name = strrchr(path, '/');
+
+	if (path[0] != '/' || name == path)
+		return NULL;
+	for (size_t i = 0; i < server->n_services; i++) {
+		const struct stow_rpc_service *service = server->services[i].service;
+		const char *full = service->descriptor->name;
+
+		if (strlen(full) != (size_t)(name - path) - 1 ||
+		    memcmp(full, path + 1, strlen(full)) != 0)
+			continue;
+		*ret_descriptor = protobuf_c_service_descriptor_get_method_by_name(
+			service->descriptor, name + 1);
+		for (size_t j = 0; *ret_descriptor && j < service->n_methods; j++) {
+			if (strcmp(service->methods[j].name, name + 1) == 0) {
+				*ret_method = &service->methods[j];
+				*ret_ctx = server->services[i].ctx;
+				return service;
+			}
+		}
+	}
+	return NULL;
+}
+
+static void refuse(struct stow_rpc_call *call, const struct stow_err *err)
+{
+	stow_rpc_close(call, err);
+}
+
+static void start_stream(struct stow_rpc_call *call)
+{
+	struct stow_err err = { 0 };
+	int r = 0;
+
+	if (!call->ops->message) { /* server-streaming: opened by its request */
+		rpc_call_receive(call);
+		return;
+	}
+	if (call->ops->open)
+		r = call->ops->open(call, call->ctx, NULL, &err);
+	if (r < 0) {
+		if (err.code == 0)
+			stow_err_sys(&err, -r, "failed");
+		refuse(call, &err);
+		return;
+	}
+	call->opened = true;
+	rpc_call_push(call); /* greets */
+	rpc_call_receive(call);
+}
+
+static void serve(struct stow_rpc_call *call, const char *path)
+{
+	grpc_op op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
+	const ProtobufCMethodDescriptor *descriptor = NULL;
+	const struct stow_rpc_service *service;
+	const struct stow_rpc_method *method = NULL;
+	struct stow_err err = { 0 };
+	int r = 0;
+
+	/* Outstanding from the start: it tells when the caller gives up. */
+	op.data.recv_close_on_server.cancelled = &call->cancelled_flag;
+	rpc_call_batch(call, &op, 1, &call->ended);
+
+	service = find(call->server, path, &descriptor, &method, &call->ctx);
+	if (!service) {
+		stow_err_set(&err, ENOSYS, "no method %.200s here", path);
+		refuse(call, &err);
+		return;
+	}
+	call->receives = descriptor->input;
+	call->sends = descriptor->output;
+	call->unary = method->unary;
+	call->ops = method->stream;
+	rpc_peer_read(call, call->server);
+	if (service->may)
+		r = service->may(&call->peer, method->name, call->ctx, &err);
+	if (r < 0) {
+		if (err.code == 0)
+			stow_err_set(&err, -r, "not allowed");
+		refuse(call, &err);
+	} else if (call->unary) {
+		rpc_call_receive(call);
+	} else {
+		start_stream(call);
+	}
+}
+
+static void on_call(struct rpc_tag *tag, bool ok);
+
+/* With the lock held. */
+static void wait_for_call(struct stow_rpc_server *server, struct waiting *waiting)
+{
+	waiting->tag.fn = on_call;
+	waiting->server = server;
+	waiting->call = NULL;
+	grpc_call_details_init(&waiting->details);
+	grpc_metadata_array_init(&waiting->metadata);
+	server->n_waiting++;
+	if (grpc_server_request_call(server->server, &waiting->call, &waiting->details,
+				     &waiting->metadata, server->loop->queue, server->loop->queue,
+				     &waiting->tag) != GRPC_CALL_OK)
+		abort();
+}
+
+static void on_call(struct rpc_tag *tag, bool ok)
+{
+	struct waiting *waiting = container_of(tag, struct waiting, tag);
+	struct stow_rpc_server *server = waiting->server;
+	struct stow_rpc_call *call = NULL;
+	char path[256];
+
+	if (ok && waiting->call) {
+		rpc_slice_to_text(&waiting->details.method, path, sizeof(path));
+		call = rpc_call_new(waiting->call);
+		if (!call)
+			grpc_call_unref(waiting->call);
+	}
+	grpc_call_details_destroy(&waiting->details);
+	grpc_metadata_array_destroy(&waiting->metadata);
+
+	pthread_mutex_lock(&server->lock);
+	server->n_waiting--;
+	if (call)
+		server->n_calls++;
+	if (ok && !server->stopping)
+		wait_for_call(server, waiting);
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+
+	if (call) {
+		call->server = server;
+		rpc_call_begin(call);
+		serve(call, path);
+		rpc_call_end(call);
+	}
+}
+
+void rpc_server_call_gone(struct stow_rpc_server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->n_calls--;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static grpc_server *core_server(const struct stow_rpc_server_options *options)
+{
+	uint64_t keepalive = options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE;
+	uint64_t ms = keepalive / 1000000;
+	grpc_arg args[] = {
+		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+			options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
+		rpc_integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
+		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
+		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+		/* A client's pings are welcome at twice our own rate; more is ENHANCE_YOUR_CALM. */
+		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ms / 2),
+		/* Two servers on one port would each get some of the calls. */
+		rpc_integer(GRPC_ARG_ALLOW_REUSEPORT, 0),
+	};
+	grpc_channel_args all = { sizeof(args) / sizeof(*args), args };
+
+	return grpc_server_create(&all, NULL);
+}
+
+static void on_stopped(struct rpc_tag *tag, bool ok)
+{
+	struct stow_rpc_server *server = container_of(tag, struct stow_rpc_server, stopped);
+
+	pthread_mutex_lock(&server->lock);
+	server->is_stopped = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server_options *options,
+			struct stow_rpc_server **ret_server, struct stow_err *err)
+{
+	struct stow_rpc_server *server;
+	int r;
+
+	if (options->tls && stow_rpc_tls_check(options->tls, err) < 0)
+		return -err->code;
+	server = calloc(1, sizeof(*server));
+	if (!server)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	server->loop = loop;
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_cond_init(&server->changed, NULL);
+	server->stopped.fn = on_stopped;
+	if (options->tls) {
+		server->tls = *options->tls;
+		server->has_tls = true;
+	}
+	server->server = core_server(options);
+	grpc_server_register_completion_queue(server->server, loop->queue, NULL);
+	r = rpc_health_add(server, &server->health, err);
+	if (r == 0)
+		r = rpc_reflection_add(server, &server->reflection, err);
+	if (r < 0) {
+		stow_rpc_server_free(server);
+		return r;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+int stow_rpc_server_add(struct stow_rpc_server *server, const struct stow_rpc_service *service,
+			void *ctx, struct stow_err *err)
+{
+	if (server->n_services == SERVICES_MAX)
+		return stow_err_set(err, ENOSPC, "a server has %d services at most", SERVICES_MAX);
+	for (size_t i = 0; i < service->n_methods; i++)
+		if (!protobuf_c_service_descriptor_get_method_by_name(service->descriptor,
+								      service->methods[i].name))
+			return stow_err_set(err, EINVAL, "service %s has no method %s",
+					    service->descriptor->name, service->methods[i].name);
+	server->services[server->n_services].service = service;
+	server->services[server->n_services++].ctx = ctx;
+	return 0;
+}
+
+int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, int *ret_port,
+			   struct stow_err *err)
+{
+	grpc_server_credentials *credentials;
+	int port;
+
+	credentials = server->has_tls ? rpc_tls_server(&server->tls, err)
+				      : grpc_insecure_server_credentials_create();
+	if (!credentials)
+		return err ? -err->code : -EINVAL;
+	port = grpc_server_add_http2_port(server->server, address, credentials);
+	grpc_server_credentials_release(credentials);
+	if (port <= 0)
+		return stow_err_set(err, EADDRINUSE,
+				    "cannot listen on %s: the address is in use or not this "
+				    "machine's",
+				    address);
+	if (ret_port)
+		*ret_port = port;
+	return 0;
+}
+
+int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err)
+{
+	grpc_server_start(server->server);
+	pthread_mutex_lock(&server->lock);
+	server->started = true;
+	for (size_t i = 0; i < WAITING; i++)
+		wait_for_call(server, &server->waiting[i]);
+	pthread_mutex_unlock(&server->lock);
+	return 0;
+}
+
+int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err)
+{
+	return rpc_listener_new(server->server, fd, &server->listener, err);
+}
+
+struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server)
+{
+	return server->listener;
+}
+
+void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving)
+{
+	rpc_health_set(server->health, serving);
+}
+
+/* Waits, with the lock held, until the core has stopped and all calls are done, or until the time. */
+static void await(struct stow_rpc_server *server, const struct timespec *until)
+{
+	while (!server->is_stopped || server->n_calls > 0 || server->n_waiting > 0)
+		if (until) {
+			if (pthread_cond_timedwait(&server->changed, &server->lock, until) != 0)
+				return;
+		} else {
+			pthread_cond_wait(&server->changed, &server->lock);
+		}
+}
+
+void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&server->lock);
+	if (server->stopping) {
+		pthread_mutex_unlock(&server->lock);
+		return;
+	}
+	server->stopping = true;
+	pthread_mutex_unlock(&server->lock);
+
+	/* No more connections before the core goes. */
+	if (server->listener)
+		rpc_listener_stop(server->listener);
+	rpc_health_stop(server->health);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(grace / 1000000000);
+	until.tv_nsec += (long)(grace % 1000000000);
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	grpc_server_shutdown_and_notify(server->server, server->loop->queue, &server->stopped);
+	pthread_mutex_lock(&server->lock);
+	await(server, &until);
+	pthread_mutex_unlock(&server->lock);
+	grpc_server_cancel_all_calls(server->server);
+	pthread_mutex_lock(&server->lock);
+	await(server, NULL);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void stow_rpc_server_free(struct stow_rpc_server *server)
+{
+	if (!server)
+		return;
+	/* The core wants to be stopped even if it never started. */
+	stow_rpc_server_stop(server, 0);
+	grpc_server_destroy(server->server);
+	rpc_listener_free(server->listener);
+	rpc_health_free(server->health);
+	rpc_reflection_free(server->reflection);
+	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->lock);
+	free(server);
+}
+
+/* --- for health and reflection ----------------------------------------------------------------- */
+
+bool rpc_server_knows(const struct stow_rpc_server *server, const char *service)
+{
+	for (size_t i = 0; i < server->n_services; i++)
+		if (strcmp(server->services[i].service->descriptor->name, service) == 0)
+			return true;
+	return false;
+}
+
+void rpc_server_services(const struct stow_rpc_server *server,
+			 void (*each)(void *ctx, const char *name), void *ctx)
+{
+	for (size_t i = 0; i < server->n_services; i++)
+		each(ctx, server->services[i].service->descriptor->name);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table between errnos and gRPC statuses (grpc.io/docs/guides/status-codes). */
+
+#include <errno.h>
+#include <grpc/status.h>
+
+#include "rpc/rpc.h"
+
+static const char *const names[] = {
+	[GRPC_STATUS_OK] = "OK",
+	[GRPC_STATUS_CANCELLED] = "CANCELLED",
+	[GRPC_STATUS_UNKNOWN] = "UNKNOWN",
+	[GRPC_STATUS_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+	[GRPC_STATUS_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+	[GRPC_STATUS_NOT_FOUND] = "NOT_FOUND",
+	[GRPC_STATUS_ALREADY_EXISTS] = "ALREADY_EXISTS",
+	[GRPC_STATUS_PERMISSION_DENIED] = "PERMISSION_DENIED",
+	[GRPC_STATUS_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+	[GRPC_STATUS_FAILED_PRECONDITION] = "FAILED_PRECONDITION",
+	[GRPC_STATUS_ABORTED] = "ABORTED",
+	[GRPC_STATUS_OUT_OF_RANGE] = "OUT_OF_RANGE",
+	[GRPC_STATUS_UNIMPLEMENTED] = "UNIMPLEMENTED",
+	[GRPC_STATUS_INTERNAL] = "INTERNAL",
+	[GRPC_STATUS_UNAVAILABLE] = "UNAVAILABLE",
+	[GRPC_STATUS_DATA_LOSS] = "DATA_LOSS",
+	[GRPC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
+};
+
+/* The first errno of a status is the one that a status turns into. */
+static const struct {
+	int errnum;
+	grpc_status_code status;
+} table[] = {
+	{ 0, GRPC_STATUS_OK },
+	{ ECANCELED, GRPC_STATUS_CANCELLED },
+	{ EIO, GRPC_STATUS_UNKNOWN },
+	{ EINVAL, GRPC_STATUS_INVALID_ARGUMENT },
+	{ ETIMEDOUT, GRPC_STATUS_DEADLINE_EXCEEDED },
+	{ ENOENT, GRPC_STATUS_NOT_FOUND },
+	{ ENODEV, GRPC_STATUS_NOT_FOUND },
+	{ ESRCH, GRPC_STATUS_NOT_FOUND },
+	{ EEXIST, GRPC_STATUS_ALREADY_EXISTS },
+	{ EACCES, GRPC_STATUS_PERMISSION_DENIED },
+	{ EPERM, GRPC_STATUS_PERMISSION_DENIED },
+	{ EROFS, GRPC_STATUS_PERMISSION_DENIED },
+	{ ENOSPC, GRPC_STATUS_RESOURCE_EXHAUSTED },
+	{ ENOBUFS, GRPC_STATUS_RESOURCE_EXHAUSTED },
+	{ ENOMEM, GRPC_STATUS_RESOURCE_EXHAUSTED },
+	{ E2BIG, GRPC_STATUS_RESOURCE_EXHAUSTED },
+	{ EBUSY, GRPC_STATUS_FAILED_PRECONDITION },
+	{ ENODATA, GRPC_STATUS_FAILED_PRECONDITION },
+	{ ESTALE, GRPC_STATUS_ABORTED },
+	{ EAGAIN, GRPC_STATUS_ABORTED },
+	{ ERANGE, GRPC_STATUS_OUT_OF_RANGE },
+	{ EOPNOTSUPP, GRPC_STATUS_UNIMPLEMENTED },
+	{ ENOSYS, GRPC_STATUS_UNIMPLEMENTED },
+	{ EPROTO, GRPC_STATUS_INTERNAL },
+	{ ENOTCONN, GRPC_STATUS_UNAVAILABLE },
+	{ ECONNREFUSED, GRPC_STATUS_UNAVAILABLE },
+	{ EPIPE, GRPC_STATUS_UNAVAILABLE },
+	{ ESHUTDOWN, GRPC_STATUS_UNAVAILABLE },
+	{ EUCLEAN, GRPC_STATUS_DATA_LOSS },
+	{ EBADMSG, GRPC_STATUS_DATA_LOSS },
+	{ EKEYREJECTED, GRPC_STATUS_UNAUTHENTICATED },
+};
+
+unsigned int stow_rpc_status_of_errno(int errnum)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (table[i].errnum == errnum)
+			return table[i].status;
+	return GRPC_STATUS_UNKNOWN;
+}
+
+int stow_rpc_errno_of_status(unsigned int status)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if ((unsigned int)table[i].status == status)
+			return table[i].errnum;
+	return EIO;
+}
+
+const char *stow_rpc_status_name(unsigned int status)
+{
+	return status < sizeof(names) / sizeof(*names) ? names[status] : "UNKNOWN";
+}

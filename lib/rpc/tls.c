@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mutual TLS from PEM files. A server asks for its certificate at every handshake: when one of the
+ * files has changed since, it reads them again, and keeps the old ones if the new do not fit
+ * together (half of them may have been replaced so far).
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grpc/grpc_security.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rpc/internal.h"
+
+#define PEM_MAX (1U << 20) /* bytes of one file */
+
+struct pems {
+	char *certificate, *key, *ca;
+};
+
+static void pems_done(struct pems *pems)
+{
+	free(pems->certificate);
+	if (pems->key)
+		explicit_bzero(pems->key, strlen(pems->key));
+	free(pems->key);
+	free(pems->ca);
+	memset(pems, 0, sizeof(*pems));
+}
+
+/* These are the administrator's files, named by path: not the kernel's, so not through a root. */
+static int read_pem(const char *path, const char *what, char **ret, struct stow_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+
+	if (fd < 0)
+		return stow_err_sys(err, errno, "cannot read the %s %s", what, path);
+	text = malloc(PEM_MAX + 1);
+	if (!text)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (;;) {
+		ssize_t n = read(fd, text + len, PEM_MAX - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return stow_err_sys(err, errno, "cannot read the %s %s", what, path);
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len == PEM_MAX)
+			return stow_err_set(err, EFBIG, "the %s %s is over 1 MiB", what, path);
+	}
+	text[len] = '\0';
+	*ret = text;
+	text = NULL;
+	return 0;
+}
+
+/* The first certificate, or NULL. */
+static X509 *first_certificate(const char *pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+	BIO_free(bio);
+	return cert;
+}
+
+/* The core says of bad PEM only that a handshake failed; so it is looked at before. */
+static int check_pems(const struct stow_rpc_tls *tls, const struct pems *pems, struct stow_err *err)
+{
+	X509 *cert = first_certificate(pems->certificate), *ca = first_certificate(pems->ca);
+	BIO *bio = BIO_new_mem_buf(pems->key, -1);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+	int r = 0;
+
+	if (!cert)
+		r = stow_err_set(err, EINVAL, "%s: no certificate in PEM format",
+				 tls->certificate);
+	else if (!key)
+		r = stow_err_set(err, EINVAL, "%s: no private key in PEM format", tls->key);
+	else if (!ca)
+		r = stow_err_set(err, EINVAL, "%s: no CA certificate in PEM format", tls->ca);
+	else if (X509_check_private_key(cert, key) != 1)
+		r = stow_err_set(err, EINVAL, "the key %s does not belong to the certificate %s",
+				 tls->key, tls->certificate);
+	ERR_clear_error();
+	BIO_free(bio);
+	EVP_PKEY_free(key);
+	X509_free(cert);
+	X509_free(ca);
+	return r;
+}
+
+static int read_pems(const struct stow_rpc_tls *tls, struct pems *ret, struct stow_err *err)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = read_pem(tls->certificate, "certificate", &ret->certificate, err);
+	if (r == 0)
+		r = read_pem(tls->key, "key", &ret->key, err);
+	if (r == 0)
+		r = read_pem(tls->ca, "CA certificate", &ret->ca, err);
+	if (r == 0)
+		r = check_pems(tls, ret, err);
+	if (r < 0)
+		pems_done(ret);
+	return r;
+}
+
+int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err)
+{
+	struct pems pems;
+	int r = read_pems(tls, &pems, err);
+
+	if (r == 0)
+		pems_done(&pems);
+	return r;
+}
+
+/* --- server ------------------------------------------------------------------------------------ */
+
+/* What tells one version of a file from the next. */
+struct stamp {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec mtime;
+};
+
+struct reloader {
+	struct reloader *next;
+	struct stow_rpc_tls tls;
+	char *paths; /* the strings of tls */
+	struct stamp seen[3];
+	bool served;
+	pthread_mutex_t lock; /* handshakes run on several threads */
+};
+
+/* One for each server of the process. The core gives no word of the credentials' end, so they stay;
+ * the list is for leak checkers. */
+static struct reloader *reloaders;
+static pthread_mutex_t reloaders_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take_stamps(const struct stow_rpc_tls *tls, struct stamp stamps[3])
+{
+	const char *paths[] = { tls->certificate, tls->key, tls->ca };
+
+	memset(stamps, 0, 3 * sizeof(*stamps));
+	for (size_t i = 0; i < 3; i++) {
+		struct stat st;
+
+		if (stat(paths[i], &st) == 0) {
+			stamps[i].dev = st.st_dev;
+			stamps[i].ino = st.st_ino;
+			stamps[i].size = st.st_size;
+			stamps[i].mtime = st.st_mtim;
+		}
+	}
+}
+
+static grpc_ssl_certificate_config_reload_status fetch(void *user_data,
+						       grpc_ssl_server_certificate_config **config)
+{
+	struct reloader *reloader = user_data;
+	grpc_ssl_certificate_config_reload_status status;
+	grpc_ssl_pem_key_cert_pair pair;
+	struct stamp now[3];
+	struct pems pems;
+
+	pthread_mutex_lock(&reloader->lock);
+	take_stamps(&reloader->tls, now);
+	if (reloader->served && memcmp(now, reloader->seen, sizeof(now)) == 0) {
+		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+	} else if (read_pems(&reloader->tls, &pems, NULL) < 0) {
+		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
+	} else {
+		pair.private_key = pems.key;
+		pair.cert_chain = pems.certificate;
+		*config = grpc_ssl_server_certificate_config_create(pems.ca, &pair, 1);
+		memcpy(reloader->seen, now, sizeof(now));
+		reloader->served = true;
+		pems_done(&pems);
+		status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+	}
+	pthread_mutex_unlock(&reloader->lock);
+	return status;
+}
+
+static struct reloader *reloader_new(const struct stow_rpc_tls *tls)
+{
+	size_t a = strlen(tls->certificate) + 1, b = strlen(tls->key) + 1, c = strlen(tls->ca) + 1;
+	struct reloader *reloader = calloc(1, sizeof(*reloader));
+
+	if (reloader)
+		reloader->paths = malloc(a + b + c);
+	if (!reloader || !reloader->paths) {
+		free(reloader);
+		return NULL;
+	}
+	reloader->tls.certificate = memcpy(reloader->paths, tls->certificate, a);
+	reloader->tls.key = memcpy(reloader->paths + a, tls->key, b);
+	reloader->tls.ca = memcpy(reloader->paths + a + b, tls->ca, c);
+	pthread_mutex_init(&reloader->lock, NULL);
+	pthread_mutex_lock(&reloaders_lock);
+	reloader->next = reloaders;
+	reloaders = reloader;
+	pthread_mutex_unlock(&reloaders_lock);
+	return reloader;
+}
+
+grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err)
+{
+	grpc_ssl_server_credentials_options *options;
+	struct reloader *reloader;
+
+	if (stow_rpc_tls_check(tls, err) < 0)
+		return NULL;
+	reloader = reloader_new(tls);
+	if (!reloader) {
+		stow_err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
+		GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, fetch, reloader);
+	return grpc_ssl_server_credentials_create_with_options(options);
+}
+
+/* --- client ------------------------------------------------------------------------------------ */
+
+grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct stow_err *err)
+{
+	grpc_channel_credentials *credentials;
+	grpc_ssl_pem_key_cert_pair pair;
+	struct pems pems;
+
+	if (read_pems(tls, &pems, err) < 0)
+		return NULL;
+	pair.private_key = pems.key;
+	pair.cert_chain = pems.certificate;
+	credentials = grpc_ssl_credentials_create_ex(pems.ca, &pair, NULL, NULL);
+	pems_done(&pems);
+	if (!credentials)
+		stow_err_set(err, EINVAL, "%s: not usable for TLS", tls->certificate);
+	return credentials;
+}

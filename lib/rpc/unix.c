@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections over a unix socket, with what the kernel knows of the peer (SO_PEERCRED, unix(7)).
+ *
+ * The core's own listener for unix sockets does not say who connects. So we accept, ask the kernel,
+ * and hand the descriptor over; a call then names its connection by the descriptor's number
+ * ("fd:4711"). A number must not be used again while a call of the connection that had it before may
+ * still be on its way to us, or that call would be taken for the new peer's: so descriptors are moved
+ * to numbers that go round through a large range.
+ *
+ * The peer's process is looked at as soon as it connects. For its number to be another process's by
+ * then, it would have to end and the numbers to go round once within that moment.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "rpc/internal.h"
+
+#define NUMBERS_MIN  1024
+#define NUMBERS_MAX  65536
+#define LISTENER_TAB (NUMBERS_MAX - NUMBERS_MIN)
+
+struct connection {
+	bool known, same_namespaces;
+	struct ucred cred;
+};
+
+struct rpc_listener {
+	grpc_server *server;
+	grpc_server_credentials *credentials;
+	struct stow_root *root; /* "/", for /proc */
+	int fd, stop;
+	int next; /* number to try */
+	int end;  /* of the range */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	struct connection *connections; /* by number */
+};
+
+/* Whether the process is in the namespaces that decide what its root may do. */
+static bool same_namespaces(struct stow_root *root, pid_t pid)
+{
+	static const char *const kinds[] = { "user", "pid", "mnt" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		char ours[64], theirs[64];
+
+		if (stow_root_readlink(root, ours, sizeof(ours), NULL, "/proc/self/ns/%s",
+				       kinds[i]) < 0 ||
+		    stow_root_readlink(root, theirs, sizeof(theirs), NULL, "/proc/%d/ns/%s",
+				       (int)pid, kinds[i]) < 0 ||
+		    strcmp(ours, theirs) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Moves a descriptor to the next number of the round. */
+static int renumber(struct rpc_listener *listener, int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, listener->next);
+
+	if (moved < 0 || moved >= listener->end) {
+		if (moved >= 0)
+			close(moved);
+		moved = fcntl(fd, F_DUPFD_CLOEXEC, NUMBERS_MIN);
+	}
+	close(fd);
+	if (moved >= listener->end) {
+		close(moved);
+		moved = -1;
+	}
+	if (moved >= 0)
+		listener->next = moved + 1 < listener->end ? moved + 1 : NUMBERS_MIN;
+	return moved;
+}
+
+static void take(struct rpc_listener *listener, int fd)
+{
+	struct connection connection = { .known = true };
+	socklen_t len = sizeof(connection.cred);
+
+	fd = renumber(listener, fd);
+	if (fd < 0)
+		return;
+	/* In another pid namespace than any of ours the number is 0: no process to look at. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &connection.cred, &len) < 0) {
+		close(fd);
+		return;
+	}
+	connection.same_namespaces = connection.cred.pid > 0 &&
+				     same_namespaces(listener->root, connection.cred.pid);
+	pthread_mutex_lock(&listener->lock);
+	listener->connections[fd - NUMBERS_MIN] = connection;
+	pthread_mutex_unlock(&listener->lock);
+	grpc_server_add_channel_from_fd(listener->server, fd, listener->credentials);
+}
+
+static void *run(void *arg)
+{
+	struct rpc_listener *listener = arg;
+	struct pollfd polls[] = { { .fd = listener->fd, .events = POLLIN },
+				  { .fd = listener->stop, .events = POLLIN } };
+
+	for (;;) {
+		int fd;
+
+		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (polls[1].revents)
+			return NULL;
+		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			take(listener, fd);
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			 errno == ENOMEM)
+			poll(&polls[1], 1, 100); /* the connection stays in the queue */
+	}
+}
+
+/* Programs are given 1024 descriptors and may ask for more; select(2), for which that is, nobody uses
+ * here. Returns the end of the range of numbers. */
+static int raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	if (limit.rlim_cur < NUMBERS_MAX) {
+		limit.rlim_cur = limit.rlim_max < NUMBERS_MAX ? limit.rlim_max : NUMBERS_MAX;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur < NUMBERS_MAX ? (int)limit.rlim_cur : NUMBERS_MAX;
+}
+
+int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, struct stow_err *err)
+{
+	struct rpc_listener *listener = calloc(1, sizeof(*listener));
+	int r;
+
+	if (!listener)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	listener->fd = fd;
+	pthread_mutex_init(&listener->lock, NULL);
+	listener->server = server;
+	listener->next = NUMBERS_MIN;
+	listener->credentials = grpc_insecure_server_credentials_create();
+	listener->stop = eventfd(0, EFD_CLOEXEC);
+	listener->connections = calloc(LISTENER_TAB, sizeof(*listener->connections));
+	listener->end = raise_limit();
+	r = stow_root_open("/", &listener->root, err);
+	if (r == 0 && (listener->stop < 0 || !listener->connections))
+		r = stow_err_set(err, ENOMEM, "out of memory");
+	if (r == 0 && listener->end <= NUMBERS_MIN)
+		r = stow_err_set(err, EMFILE,
+				 "the limit of open files is %d; a unix socket needs more than %d",
+				 listener->end, NUMBERS_MIN);
+	if (r == 0)
+		r = -pthread_create(&listener->thread, NULL, run, listener);
+	if (r < 0) {
+		rpc_listener_free(listener);
+		return r;
+	}
+	*ret = listener;
+	return 0;
+}
+
+void rpc_listener_stop(struct rpc_listener *listener)
+{
+	if (listener->thread) {
+		eventfd_write(listener->stop, 1);
+		pthread_join(listener->thread, NULL);
+		listener->thread = 0;
+	}
+	if (listener->fd >= 0)
+		close(listener->fd);
+	listener->fd = -1;
+}
+
+void rpc_listener_free(struct rpc_listener *listener)
+{
+	if (!listener)
+		return;
+	rpc_listener_stop(listener);
+	if (listener->stop >= 0)
+		close(listener->stop);
+	grpc_server_credentials_release(listener->credentials);
+	stow_root_free_ptr(&listener->root);
+	pthread_mutex_destroy(&listener->lock);
+	free(listener->connections);
+	free(listener);
+}
+
+bool rpc_listener_peer(struct rpc_listener *listener, int fd, struct stow_rpc_peer *ret)
+{
+	struct connection connection = { 0 };
+
+	pthread_mutex_lock(&listener->lock);
+	if (fd >= NUMBERS_MIN && fd < listener->end)
+		connection = listener->connections[fd - NUMBERS_MIN];
+	pthread_mutex_unlock(&listener->lock);
+	if (!connection.known)
+		return false;
+	ret->local = true;
+	ret->pid = connection.cred.pid;
+	ret->uid = connection.cred.uid;
+	ret->gid = connection.cred.gid;
+	ret->same_namespaces = connection.same_namespaces;
+	return true;
+}
