@@ -205,7 +205,8 @@ static void run_unary(struct stow_rpc_call *call, const ProtobufCMessage *reques
 		return;
 	}
 	call->sends->message_init(response);
-	rpc_call_begin(call); /* the reply that is owed; it may be given before the method returns */
+	rpc_call_begin(
+		call); /* the reply that is owed; it may be given before the method returns */
 	r = call->unary(call, call->ctx, request, response, &err);
 	if (r == STOW_RPC_LATER)
 		return;

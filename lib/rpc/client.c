@@ -26,7 +26,7 @@ static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
 	uint64_t ms = (options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE) / 1000000;
 	grpc_arg args[16] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-			options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
+			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -197,10 +197,9 @@ static int start(struct stow_rpc_client *client, const ProtobufCServiceDescripto
 	return 0;
 }
 
-int stow_rpc_client_start(struct stow_rpc_client *client,
-			  const ProtobufCServiceDescriptor *service, const char *method,
-			  const void *request, uint64_t timeout, stow_rpc_done_fn done, void *ctx,
-			  struct stow_err *err)
+int stow_rpc_client_start(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			  const char *method, const void *request, uint64_t timeout,
+			  stow_rpc_done_fn done, void *ctx, struct stow_err *err)
 {
 	return start(client, service, method, request, timeout, done, ctx, false, err);
 }
@@ -227,13 +226,11 @@ static void on_done(void *ctx, const void *response, const struct stow_err *err)
 	pthread_mutex_unlock(&wait->lock);
 }
 
-int stow_rpc_client_call(struct stow_rpc_client *client,
-			 const ProtobufCServiceDescriptor *service, const char *method,
-			 const void *request, uint64_t timeout, void **ret_response,
-			 struct stow_err *err)
+int stow_rpc_client_call(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			 const char *method, const void *request, uint64_t timeout,
+			 void **ret_response, struct stow_err *err)
 {
-	struct wait wait = { .lock = PTHREAD_MUTEX_INITIALIZER,
-			     .done = PTHREAD_COND_INITIALIZER };
+	struct wait wait = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
 	int r;
 
 	r = start(client, service, method, request, timeout, on_done, &wait, true, err);
@@ -252,10 +249,10 @@ int stow_rpc_client_call(struct stow_rpc_client *client,
 	return 0;
 }
 
-int stow_rpc_client_open(struct stow_rpc_client *client,
-			 const ProtobufCServiceDescriptor *service, const char *method,
-			 const struct stow_rpc_stream_ops *ops, void *ctx, const void *request,
-			 uint64_t timeout, struct stow_rpc_call **ret_call, struct stow_err *err)
+int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			 const char *method, const struct stow_rpc_stream_ops *ops, void *ctx,
+			 const void *request, uint64_t timeout, struct stow_rpc_call **ret_call,
+			 struct stow_err *err)
 {
 	grpc_op first[3] = { { 0 } }, status = { 0 };
 	struct stow_rpc_call *call;

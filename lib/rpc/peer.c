@@ -51,8 +51,7 @@ static void read_certificate(struct stow_rpc_call *call)
 	const grpc_auth_property *property;
 
 	if (context && grpc_auth_context_peer_is_authenticated(context)) {
-		it = grpc_auth_context_find_properties_by_name(context,
-							       GRPC_X509_CN_PROPERTY_NAME);
+		it = grpc_auth_context_find_properties_by_name(context, GRPC_X509_CN_PROPERTY_NAME);
 		property = grpc_auth_property_iterator_next(&it);
 		call->peer.tls = true;
 		if (property && property->value_length < sizeof(call->peer.name) &&

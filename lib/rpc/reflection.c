@@ -185,8 +185,7 @@ static void send_services(struct stow_rpc_call *call, const struct rpc_reflectio
 	stow_rpc_send(call, out);
 }
 
-static int message(struct stow_rpc_call *call, void *ctx, const void *request,
-		   struct stow_err *err)
+static int message(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
 {
 	const struct rpc_reflection *reflection = ctx;
 	const Request *in = request;

@@ -23,12 +23,13 @@
  *	};
  *
  * Messages are protobuf-c structs (`PbPlaceRequest` for numastow.v1.PlaceRequest, proto/module.mk),
- * passed as void pointers so that methods need no casts; the service's descriptor knows their types.
+ * passed as void pointers so that methods need no casts; the service's descriptor knows their
+ *types.
  *
  * Threads: a loop owns one completion queue and the threads that poll it; methods and callbacks run
- * on them and should not block for long. The callbacks of one stream come one after the other, those
- * of different calls at the same time. A program with a loop blocks its signals before it makes one,
- * since gRPC's own threads inherit the mask, and does not fork (exec is fine).
+ * on them and should not block for long. The callbacks of one stream come one after the other,
+ *those of different calls at the same time. A program with a loop blocks its signals before it
+ *makes one, since gRPC's own threads inherit the mask, and does not fork (exec is fine).
  *
  * Errors are negative errnos, on both sides of the wire: one table (status.c) turns them into gRPC
  * statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
@@ -47,15 +48,15 @@ struct stow_rpc_server;
 struct stow_rpc_client;
 struct stow_rpc_call;
 
-#define STOW_RPC_MESSAGE_MAX   (4U << 20) /* bytes of a message that is received; the default */
-#define STOW_RPC_BACKLOG_MAX   (8U << 20) /* bytes queued on one stream to a slow reader */
-#define STOW_RPC_KEEPALIVE     (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
-#define STOW_RPC_NO_DEADLINE   UINT64_MAX
+#define STOW_RPC_MESSAGE_MAX (4U << 20) /* bytes of a message that is received; the default */
+#define STOW_RPC_BACKLOG_MAX (8U << 20) /* bytes queued on one stream to a slow reader */
+#define STOW_RPC_KEEPALIVE   (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
+#define STOW_RPC_NO_DEADLINE UINT64_MAX
 
 /* --- status ------------------------------------------------------------------------------------ */
 
-/* The gRPC status code (grpc/status.h) of a positive errno, and back. Codes and errnos outside of the
- * table are UNKNOWN and EIO. */
+/* The gRPC status code (grpc/status.h) of a positive errno, and back. Codes and errnos outside of
+ * the table are UNKNOWN and EIO. */
 unsigned int stow_rpc_status_of_errno(int errnum);
 int stow_rpc_errno_of_status(unsigned int status);
 /* "RESOURCE_EXHAUSTED" */
@@ -71,8 +72,8 @@ void stow_rpc_loop_free(struct stow_rpc_loop *loop);
 
 /* --- TLS --------------------------------------------------------------------------------------- */
 
-/* PEM files. Both sides show a certificate and check the other's against the CAs. The files are read
- * again when they have changed: by a server at the next handshake, by a client in
+/* PEM files. Both sides show a certificate and check the other's against the CAs. The files are
+ * read again when they have changed: by a server at the next handshake, by a client in
  * stow_rpc_client_new() (so one that reconnects makes a new client). */
 struct stow_rpc_tls {
 	const char *certificate; /* chain, own first */
@@ -85,10 +86,10 @@ int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
 
 /* Who is at the other end. */
 struct stow_rpc_peer {
-	bool tls;	  /* the names below are proven by a certificate */
-	char name[256];	  /* the certificate's common name; "" without one */
+	bool tls;		  /* the names below are proven by a certificate */
+	char name[256];		  /* the certificate's common name; "" without one */
 	const char *const *names; /* its DNS names and URIs, NULL-terminated, common name excluded */
-	bool local;	  /* over a unix socket; then the kernel says who: */
+	bool local;		  /* over a unix socket; then the kernel says who: */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
@@ -103,15 +104,15 @@ bool stow_rpc_peer_is(const struct stow_rpc_peer *peer, const char *name);
 
 /*
  * A unary method. `response` is initialised; what it is made to point to must live until the method
- * returns: stow_rpc_alloc() is handy for it. Returns 0 to send the response, -errno to send `err`, or
- * STOW_RPC_LATER when stow_rpc_reply() will be called, by any thread, now or later.
+ * returns: stow_rpc_alloc() is handy for it. Returns 0 to send the response, -errno to send `err`,
+ * or STOW_RPC_LATER when stow_rpc_reply() will be called, by any thread, now or later.
  */
 #define STOW_RPC_LATER 1
 typedef int (*stow_rpc_unary_fn)(struct stow_rpc_call *call, void *ctx, const void *request,
 				 void *response, struct stow_err *err);
 
-/* Answers a call whose method returned STOW_RPC_LATER, once. `response` is not kept. With `err` (not
- * NULL) its code and text are the answer. The call is not to be used after that. */
+/* Answers a call whose method returned STOW_RPC_LATER, once. `response` is not kept. With `err`
+ * (not NULL) its code and text are the answer. The call is not to be used after that. */
 void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const struct stow_err *err);
 
 /*
@@ -176,8 +177,8 @@ struct stow_rpc_service {
 	const ProtobufCServiceDescriptor *descriptor;
 	const struct stow_rpc_method *methods; /* one that is left out answers UNIMPLEMENTED */
 	size_t n_methods;
-	/* Asked before every method, once the caller is known and before its message is read; -errno
-	 * refuses (EACCES is PERMISSION_DENIED). NULL: everybody may. */
+	/* Asked before every method, once the caller is known and before its message is read;
+	 * -errno refuses (EACCES is PERMISSION_DENIED). NULL: everybody may. */
 	int (*may)(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 		   struct stow_err *err);
 };
@@ -204,8 +205,8 @@ int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err);
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err);
 /* What health answers for every service. */
 void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving);
-/* Stops: takes no new calls, lets those under way go on for `grace` ns, then cancels them. Returns when
- * all are done. Not from a loop's thread. */
+/* Stops: takes no new calls, lets those under way go on for `grace` ns, then cancels them. Returns
+ * when all are done. Not from a loop's thread. */
 void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace);
 void stow_rpc_server_free(struct stow_rpc_server *server);
 
@@ -223,24 +224,22 @@ struct stow_rpc_client_options {
 /* Nothing is connected yet: the first call does. */
 int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client_options *options,
 			struct stow_rpc_client **ret_client, struct stow_err *err);
-/* Calls under way are cancelled first; returns when their `closed` have been called. Not from a loop's
- * thread. */
+/* Calls under way are cancelled first; returns when their `closed` have been called. Not from a
+ * loop's thread. */
 void stow_rpc_client_free(struct stow_rpc_client *client);
 
 /* Calls a unary method and waits. *ret_response is freed with stow_rpc_message_free(). `timeout` in
  * ns from now. Not from a loop's thread. -ETIMEDOUT, -ENOTCONN (UNAVAILABLE), ... */
-int stow_rpc_client_call(struct stow_rpc_client *client,
-			 const ProtobufCServiceDescriptor *service, const char *method,
-			 const void *request, uint64_t timeout, void **ret_response,
-			 struct stow_err *err);
+int stow_rpc_client_call(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			 const char *method, const void *request, uint64_t timeout,
+			 void **ret_response, struct stow_err *err);
 
-/* The same without waiting: `done` is called on a loop's thread, exactly once. `response` is NULL with
- * an error and is freed after the callback. */
+/* The same without waiting: `done` is called on a loop's thread, exactly once. `response` is NULL
+ * with an error and is freed after the callback. */
 typedef void (*stow_rpc_done_fn)(void *ctx, const void *response, const struct stow_err *err);
-int stow_rpc_client_start(struct stow_rpc_client *client,
-			  const ProtobufCServiceDescriptor *service, const char *method,
-			  const void *request, uint64_t timeout, stow_rpc_done_fn done, void *ctx,
-			  struct stow_err *err);
+int stow_rpc_client_start(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			  const char *method, const void *request, uint64_t timeout,
+			  stow_rpc_done_fn done, void *ctx, struct stow_err *err);
 
 /*
  * Opens a stream; `ops` has message and closed. With `request` the method is server-streaming: the
@@ -248,9 +247,9 @@ int stow_rpc_client_start(struct stow_rpc_client *client,
  * NULL) is a reference to drop with stow_rpc_unref(); `closed` is called in any case once this
  * returned 0.
  */
-int stow_rpc_client_open(struct stow_rpc_client *client,
-			 const ProtobufCServiceDescriptor *service, const char *method,
-			 const struct stow_rpc_stream_ops *ops, void *ctx, const void *request,
-			 uint64_t timeout, struct stow_rpc_call **ret_call, struct stow_err *err);
+int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
+			 const char *method, const struct stow_rpc_stream_ops *ops, void *ctx,
+			 const void *request, uint64_t timeout, struct stow_rpc_call **ret_call,
+			 struct stow_err *err);
 
 void stow_rpc_message_free(void *message);

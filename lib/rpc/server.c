@@ -2,9 +2,9 @@
 /*
  * A server: takes calls, finds their method, and hands them to call.c.
  *
- * Methods are not registered with the core, which would read a unary method's message before anybody
- * has asked whether the caller may: every call comes through the one generic door, is looked up by
- * its path, and is refused or received from there.
+ * Methods are not registered with the core, which would read a unary method's message before
+ * anybody has asked whether the caller may: every call comes through the one generic door, is
+ * looked up by its path, and is refused or received from there.
  */
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #include "rpc/internal.h"
 
-#define WAITING	     32	 /* calls that the core may hand over before we have asked again */
+#define WAITING	     32 /* calls that the core may hand over before we have asked again */
 #define SERVICES_MAX 8
 #define STREAMS_MAX  1024  /* calls at a time on one connection */
 #define HANDSHAKE_MS 10000 /* for a connection that says nothing */
@@ -56,7 +56,8 @@ struct stow_rpc_server {
 /* The service and the descriptor of "/package.Service/Method". */
 static const struct stow_rpc_service *find(struct stow_rpc_server *server, const char *path,
 					   const ProtobufCMethodDescriptor **ret_descriptor,
-					   const struct stow_rpc_method **ret_method, void **ret_ctx)
+					   const struct stow_rpc_method **ret_method,
+					   void **ret_ctx)
 {
 	const char *name = strrchr(path, '/');
 
@@ -212,7 +213,7 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options)
 	uint64_t ms = keepalive / 1000000;
 	grpc_arg args[] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-			options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
+			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
 		rpc_integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
 		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),

@@ -85,8 +85,7 @@ static int check_pems(const struct stow_rpc_tls *tls, const struct pems *pems, s
 	int r = 0;
 
 	if (!cert)
-		r = stow_err_set(err, EINVAL, "%s: no certificate in PEM format",
-				 tls->certificate);
+		r = stow_err_set(err, EINVAL, "%s: no certificate in PEM format", tls->certificate);
 	else if (!key)
 		r = stow_err_set(err, EINVAL, "%s: no private key in PEM format", tls->key);
 	else if (!ca)

@@ -4,9 +4,9 @@
  *
  * The core's own listener for unix sockets does not say who connects. So we accept, ask the kernel,
  * and hand the descriptor over; a call then names its connection by the descriptor's number
- * ("fd:4711"). A number must not be used again while a call of the connection that had it before may
- * still be on its way to us, or that call would be taken for the new peer's: so descriptors are moved
- * to numbers that go round through a large range.
+ * ("fd:4711"). A number must not be used again while a call of the connection that had it before
+ * may still be on its way to us, or that call would be taken for the new peer's: so descriptors are
+ * moved to numbers that go round through a large range.
  *
  * The peer's process is looked at as soon as it connects. For its number to be another process's by
  * then, it would have to end and the numbers to go round once within that moment.
@@ -101,8 +101,8 @@ static void take(struct rpc_listener *listener, int fd)
 		close(fd);
 		return;
 	}
-	connection.same_namespaces = connection.cred.pid > 0 &&
-				     same_namespaces(listener->root, connection.cred.pid);
+	connection.same_namespaces =
+		connection.cred.pid > 0 && same_namespaces(listener->root, connection.cred.pid);
 	pthread_mutex_lock(&listener->lock);
 	listener->connections[fd - NUMBERS_MIN] = connection;
 	pthread_mutex_unlock(&listener->lock);
@@ -125,14 +125,13 @@ static void *run(void *arg)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			take(listener, fd);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-			 errno == ENOMEM)
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			poll(&polls[1], 1, 100); /* the connection stays in the queue */
 	}
 }
 
-/* Programs are given 1024 descriptors and may ask for more; select(2), for which that is, nobody uses
- * here. Returns the end of the range of numbers. */
+/* Programs are given 1024 descriptors and may ask for more; select(2), for which that is, nobody
+ * uses here. Returns the end of the range of numbers. */
 static int raise_limit(void)
 {
 	struct rlimit limit;

@@ -1,0 +1,1019 @@
+// SPDX-License-Identifier: Apache-2.0
+/* lib/rpc against itself: servers and clients in one process, over TCP and unix sockets. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <grpc/health/v1/health.pb-c.h>
+#include <grpc/reflection/v1alpha/reflection.pb-c.h>
+#include <numastow/v1/scheduler.pb-c.h>
+
+#include "rpc/rpc.h"
+
+#define S UINT64_C(1000000000)
+
+static const ProtobufCServiceDescriptor *const scheduler = &pb_scheduler__descriptor;
+
+/* --- a service that does as it is told ---------------------------------------------------------- */
+
+struct service {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int opened, closed, half_closed, messages;
+	struct stow_err closed_with;  /* of the last stream */
+	struct stow_rpc_call *stream; /* a reference */
+	struct stow_rpc_peer peer;
+	char uri[256];
+	atomic_int held; /* calls that sleep */
+};
+
+static void *later(void *arg)
+{
+	PbReleaseResponse out = PB_RELEASE_RESPONSE__INIT;
+
+	usleep(20000);
+	out.released = 7;
+	stow_rpc_reply(arg, &out, NULL);
+	return NULL;
+}
+
+static int release(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		   struct stow_err *err)
+{
+	const PbReleaseRequest *in = request;
+	PbReleaseResponse *out = response;
+	struct service *service = ctx;
+	pthread_t thread;
+
+	pthread_mutex_lock(&service->lock);
+	service->peer = *stow_rpc_peer(call);
+	if (service->peer.names && service->peer.names[0])
+		snprintf(service->uri, sizeof(service->uri), "%s", service->peer.names[0]);
+	pthread_mutex_unlock(&service->lock);
+	if (in->n_ids == 1 && strcmp(in->ids[0], "refuse") == 0)
+		return stow_err_set(err, ENOSPC, "6 CPUs on one NUMA node: no room");
+	if (in->n_ids == 1 && strcmp(in->ids[0], "fail") == 0)
+		return -EBUSY;
+	if (in->n_ids == 1 && strcmp(in->ids[0], "sleep") == 0) {
+		atomic_fetch_add(&service->held, 1);
+		usleep(300000);
+	}
+	if (in->n_ids == 1 && strcmp(in->ids[0], "later") == 0) {
+		assert_int_equal(pthread_create(&thread, NULL, later, call), 0);
+		pthread_detach(thread);
+		return STOW_RPC_LATER;
+	}
+	out->released = (uint32_t)in->n_ids;
+	return 0;
+}
+
+static int place(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		 struct stow_err *err)
+{
+	const PbPlaceRequest *in = request;
+	PbPlaceResponse *out = response;
+
+	out->n_reservations = in->n_pods;
+	out->reservations = stow_rpc_alloc(call, in->n_pods * sizeof(*out->reservations));
+	for (size_t i = 0; i < in->n_pods; i++) {
+		out->reservations[i] = stow_rpc_alloc(call, sizeof(PbReservation));
+		pb_reservation__init(out->reservations[i]);
+		out->reservations[i]->id = stow_rpc_printf(call, "%zu-%s", i, in->pods[i]->name);
+	}
+	return 0;
+}
+
+static int report_open(struct stow_rpc_call *call, void *ctx, const void *request,
+		       struct stow_err *err)
+{
+	struct service *service = ctx;
+
+	assert_null(request);
+	pthread_mutex_lock(&service->lock);
+	service->opened++;
+	service->stream = stow_rpc_ref(call);
+	pthread_cond_broadcast(&service->changed);
+	pthread_mutex_unlock(&service->lock);
+	return 0;
+}
+
+static int report_message(struct stow_rpc_call *call, void *ctx, const void *message,
+			  struct stow_err *err)
+{
+	const PbReportRequest *in = message;
+	struct service *service = ctx;
+	PbDirective out = PB_DIRECTIVE__INIT;
+
+	pthread_mutex_lock(&service->lock);
+	service->messages++;
+	pthread_mutex_unlock(&service->lock);
+	if (in->kind_case != PB_REPORT_REQUEST__KIND_HEARTBEAT)
+		return stow_err_set(err, EINVAL, "not a heartbeat");
+	out.id = in->heartbeat->time;
+	stow_rpc_send(call, &out);
+	return 0;
+}
+
+static void stream_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct service *service = ctx;
+
+	pthread_mutex_lock(&service->lock);
+	service->closed++;
+	service->closed_with = err ? *err : (struct stow_err){ 0 };
+	pthread_cond_broadcast(&service->changed);
+	pthread_mutex_unlock(&service->lock);
+}
+
+/* Sends as many names as were asked for, then ends; without any, goes on until the reader is slow. */
+static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request,
+		      struct stow_err *err)
+{
+	const PbWatchNodesRequest *in = request;
+	struct service *service = ctx;
+	PbNodeEvent event = PB_NODE_EVENT__INIT;
+	static char large[65536];
+
+	event.kind_case = PB_NODE_EVENT__KIND_GONE;
+	if (in->n_names == 1 && strcmp(in->names[0], "refuse") == 0)
+		return stow_err_set(err, EACCES, "not yours");
+	pthread_mutex_lock(&service->lock);
+	service->opened++;
+	pthread_mutex_unlock(&service->lock);
+	for (size_t i = 0; i < in->n_names; i++) {
+		event.gone = in->names[i];
+		stow_rpc_send(call, &event);
+	}
+	if (in->n_names > 0) {
+		stow_rpc_close(call, NULL);
+		return 0;
+	}
+	memset(large, 'x', sizeof(large) - 1);
+	event.gone = large;
+	for (int i = 0; i < 100000; i++) {
+		int r = stow_rpc_send(call, &event);
+
+		if (r < 0) {
+			assert_int_equal(r, -ENOBUFS);
+			return 0;
+		}
+	}
+	fail_msg("a reader that never reads was never too slow");
+	return 0;
+}
+
+static const struct stow_rpc_stream_ops report_ops = {
+	.open = report_open,
+	.message = report_message,
+	.closed = stream_closed,
+};
+static const struct stow_rpc_stream_ops watch_ops = {
+	.open = watch_open,
+	.closed = stream_closed,
+};
+static const struct stow_rpc_method methods[] = {
+	{ "Release", .unary = release },
+	{ "Place", .unary = place },
+	{ "Report", .stream = &report_ops },
+	{ "WatchNodes", .stream = &watch_ops },
+};
+
+static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
+	       struct stow_err *err)
+{
+	if (peer->tls && strcmp(method, "Place") == 0 && !stow_rpc_peer_is(peer, "test:placer"))
+		return stow_err_set(err, EACCES, "%s may not place", peer->name);
+	return 0;
+}
+
+static const struct stow_rpc_service test_service = {
+	.descriptor = &pb_scheduler__descriptor,
+	.methods = methods,
+	.n_methods = sizeof(methods) / sizeof(*methods),
+	.may = may,
+};
+
+/* --- what every test has ------------------------------------------------------------------------ */
+
+struct setup {
+	struct stow_rpc_loop *loop;
+	struct stow_rpc_server *server;
+	struct stow_rpc_client *client;
+	struct service service;
+	char target[64];
+	char dir[64]; /* for files; removed */
+};
+
+static void start_server(struct setup *s, const struct stow_rpc_tls *tls)
+{
+	struct stow_rpc_server_options options = { .tls = tls, .message_max = 1 << 20 };
+	int port;
+
+	assert_int_equal(stow_rpc_server_new(s->loop, &options, &s->server, NULL), 0);
+	assert_int_equal(stow_rpc_server_add(s->server, &test_service, &s->service, NULL), 0);
+	assert_int_equal(stow_rpc_server_listen(s->server, "127.0.0.1:0", &port, NULL), 0);
+	assert_int_equal(stow_rpc_server_start(s->server, NULL), 0);
+	snprintf(s->target, sizeof(s->target), "127.0.0.1:%d", port);
+}
+
+static struct stow_rpc_client *client_for(struct setup *s, const struct stow_rpc_tls *tls,
+					  const char *name)
+{
+	struct stow_rpc_client_options options = { .target = s->target,
+						   .tls = tls,
+						   .server_name = name };
+	struct stow_rpc_client *client;
+
+	assert_int_equal(stow_rpc_client_new(s->loop, &options, &client, NULL), 0);
+	return client;
+}
+
+static int set_up_bare(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+
+	pthread_mutex_init(&s->service.lock, NULL);
+	pthread_cond_init(&s->service.changed, NULL);
+	assert_int_equal(stow_rpc_loop_new(2, &s->loop, NULL), 0);
+	snprintf(s->dir, sizeof(s->dir), "/tmp/test_rpc.XXXXXX");
+	assert_non_null(mkdtemp(s->dir));
+	*state = s;
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	set_up_bare(state);
+	start_server(*state, NULL);
+	((struct setup *)*state)->client = client_for(*state, NULL, NULL);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+	char command[128];
+
+	stow_rpc_unref(s->service.stream);
+	stow_rpc_client_free(s->client);
+	stow_rpc_server_free(s->server);
+	stow_rpc_loop_free(s->loop);
+	snprintf(command, sizeof(command), "rm -r '%s'", s->dir);
+	assert_int_equal(system(command), 0);
+	pthread_cond_destroy(&s->service.changed);
+	pthread_mutex_destroy(&s->service.lock);
+	free(s);
+	return 0;
+}
+
+static int call_release(struct stow_rpc_client *client, const char *id, uint64_t timeout,
+			uint32_t *ret, struct stow_err *err)
+{
+	PbReleaseRequest in = PB_RELEASE_REQUEST__INIT;
+	void *out = NULL;
+	char *ids[] = { (char *)(uintptr_t)id };
+	int r;
+
+	in.ids = ids;
+	in.n_ids = 1;
+	r = stow_rpc_client_call(client, scheduler, "Release", &in, timeout, &out, err);
+	if (r == 0)
+		*ret = ((PbReleaseResponse *)out)->released;
+	stow_rpc_message_free(out);
+	return r;
+}
+
+/* --- unary -------------------------------------------------------------------------------------- */
+
+static void a_method_is_a_function(void **state)
+{
+	struct setup *s = *state;
+	PbPlaceRequest in = PB_PLACE_REQUEST__INIT;
+	PbPodRequest a = PB_POD_REQUEST__INIT, b = PB_POD_REQUEST__INIT;
+	PbPodRequest *pods[] = { &a, &b };
+	PbPlaceResponse *out;
+	void *response;
+	uint32_t n;
+
+	a.name = (char *)(uintptr_t) "web";
+	b.name = (char *)(uintptr_t) "db";
+	in.pods = pods;
+	in.n_pods = 2;
+	assert_int_equal(stow_rpc_client_call(s->client, scheduler, "Place", &in, 5 * S, &response,
+					      NULL),
+			 0);
+	out = response;
+	assert_int_equal(out->n_reservations, 2);
+	assert_string_equal(out->reservations[0]->id, "0-web");
+	assert_string_equal(out->reservations[1]->id, "1-db");
+	stow_rpc_message_free(out);
+
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(call_release(s->client, "later", 5 * S, &n, NULL), 0);
+	assert_int_equal(n, 7);
+	assert_false(s->service.peer.tls);
+	assert_memory_equal(s->service.peer.address, "ipv4:127.0.0.1:", 15);
+}
+
+static void an_error_keeps_its_code_and_text(void **state)
+{
+	struct setup *s = *state;
+	PbFenceRequest fence = PB_FENCE_REQUEST__INIT;
+	struct stow_err err = { 0 };
+	void *out;
+	uint32_t n;
+
+	assert_int_equal(call_release(s->client, "refuse", 5 * S, &n, &err), -ENOSPC);
+	assert_string_equal(err.msg, "6 CPUs on one NUMA node: no room");
+	assert_int_equal(call_release(s->client, "fail", 5 * S, &n, &err), -EBUSY);
+	assert_int_equal(stow_rpc_client_call(s->client, scheduler, "Fence", &fence, 5 * S, &out,
+					      &err),
+			 -stow_rpc_errno_of_status(12));
+	assert_string_equal(err.msg, "no method /numastow.v1.Scheduler/Fence here");
+	assert_int_equal(stow_rpc_client_call(s->client, scheduler, "Nothing", &fence, S, &out,
+					      &err),
+			 -EINVAL);
+}
+
+static void statuses_and_errnos_are_one_table(void **state)
+{
+	/* Whatever a status becomes turns back into the same status. */
+	for (unsigned int status = 0; status <= 16; status++)
+		assert_int_equal(stow_rpc_status_of_errno(stow_rpc_errno_of_status(status)),
+				 status);
+	assert_int_equal(stow_rpc_status_of_errno(EPERM), 7);
+	assert_int_equal(stow_rpc_status_of_errno(ENOSPC), 8);
+	assert_int_equal(stow_rpc_status_of_errno(EXDEV), 2); /* not in the table: UNKNOWN */
+	assert_int_equal(stow_rpc_errno_of_status(99), EIO);
+	assert_string_equal(stow_rpc_status_name(8), "RESOURCE_EXHAUSTED");
+}
+
+static void a_deadline_holds(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err;
+	uint32_t n;
+
+	assert_int_equal(call_release(s->client, "sleep", S / 20, &n, &err), -ETIMEDOUT);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, &err), 0);
+}
+
+static void nobody_there_is_said(void **state)
+{
+	struct setup *s = *state;
+	struct stow_rpc_client *client;
+	struct stow_err err;
+	uint32_t n;
+
+	snprintf(s->target, sizeof(s->target), "127.0.0.1:1");
+	client = client_for(s, NULL, NULL);
+	assert_int_equal(call_release(client, "x", 5 * S, &n, &err), -ENOTCONN);
+	stow_rpc_client_free(client);
+}
+
+static void large_messages_are_refused(void **state)
+{
+	struct setup *s = *state;
+	char *large = malloc(3 << 20);
+	struct stow_err err;
+	uint32_t n;
+
+	memset(large, 'a', (3 << 20) - 1);
+	large[(3 << 20) - 1] = '\0';
+	assert_int_equal(call_release(s->client, large, 5 * S, &n, &err), -ENOSPC);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, &err), 0);
+	free(large);
+}
+
+/* --- streams ------------------------------------------------------------------------------------ */
+
+struct reader {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t n, sum;
+	bool in_order, closed, hold;
+	struct stow_err err;
+	char last[64];
+};
+
+#define READER                                                                          \
+	{                                                                               \
+		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, \
+		.in_order = true                                                        \
+	}
+
+static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
+			struct stow_err *err)
+{
+	const PbDirective *in = message;
+	struct reader *reader = ctx;
+
+	pthread_mutex_lock(&reader->lock);
+	if (in->id != reader->n)
+		reader->in_order = false;
+	reader->n++;
+	pthread_cond_broadcast(&reader->changed);
+	pthread_mutex_unlock(&reader->lock);
+	return 0;
+}
+
+static int on_event(struct stow_rpc_call *call, void *ctx, const void *message,
+		    struct stow_err *err)
+{
+	const PbNodeEvent *in = message;
+	struct reader *reader = ctx;
+
+	pthread_mutex_lock(&reader->lock);
+	while (reader->hold) /* a reader that does not read */
+		pthread_cond_wait(&reader->changed, &reader->lock);
+	reader->n++;
+	snprintf(reader->last, sizeof(reader->last), "%s", in->gone);
+	pthread_mutex_unlock(&reader->lock);
+	return 0;
+}
+
+static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct reader *reader = ctx;
+
+	pthread_mutex_lock(&reader->lock);
+	reader->closed = true;
+	if (err)
+		reader->err = *err;
+	pthread_cond_broadcast(&reader->changed);
+	pthread_mutex_unlock(&reader->lock);
+}
+
+static const struct stow_rpc_stream_ops directive_ops = { .message = on_directive,
+							  .closed = on_closed };
+static const struct stow_rpc_stream_ops event_ops = { .message = on_event, .closed = on_closed };
+
+static void await_closed(struct reader *reader)
+{
+	pthread_mutex_lock(&reader->lock);
+	while (!reader->closed)
+		pthread_cond_wait(&reader->changed, &reader->lock);
+	pthread_mutex_unlock(&reader->lock);
+}
+
+static void await_streams(struct service *service, int opened, int closed)
+{
+	pthread_mutex_lock(&service->lock);
+	while (service->opened < opened || service->closed < closed)
+		pthread_cond_wait(&service->changed, &service->lock);
+	pthread_mutex_unlock(&service->lock);
+}
+
+static int heartbeat(struct stow_rpc_call *call, uint64_t time)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbHeartbeat beat = PB_HEARTBEAT__INIT;
+
+	beat.time = time;
+	out.kind_case = PB_REPORT_REQUEST__KIND_HEARTBEAT;
+	out.heartbeat = &beat;
+	return stow_rpc_send(call, &out);
+}
+
+static void a_stream_goes_both_ways_in_order(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	for (uint64_t i = 0; i < 5000; i++)
+		assert_int_equal(heartbeat(call, i), 0);
+	stow_rpc_close(call, NULL);
+	assert_int_equal(heartbeat(call, 0), -EPIPE);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, 0);
+	assert_int_equal(reader.n, 5000);
+	assert_true(reader.in_order);
+	stow_rpc_unref(call);
+	await_streams(&s->service, 1, 1);
+	assert_int_equal(s->service.closed_with.code, 0);
+	assert_int_equal(s->service.messages, 5000);
+}
+
+static void *send_many(void *arg)
+{
+	struct stow_rpc_call *call = arg;
+
+	for (int i = 0; i < 500; i++) {
+		PbDirective out = PB_DIRECTIVE__INIT;
+
+		if (stow_rpc_send(call, &out) < 0)
+			break;
+	}
+	return NULL;
+}
+
+static void any_thread_sends(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+	pthread_t threads[4];
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	await_streams(&s->service, 1, 0);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, send_many, s->service.stream),
+				 0);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	stow_rpc_close(s->service.stream, NULL);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, 0);
+	assert_int_equal(reader.n, 2000);
+	assert_int_equal(stow_rpc_send(s->service.stream, &(PbDirective)PB_DIRECTIVE__INIT),
+			 -EPIPE);
+	stow_rpc_unref(call);
+}
+
+static void a_bad_message_ends_the_stream_with_its_reason(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+	PbReportRequest nothing = PB_REPORT_REQUEST__INIT;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	stow_rpc_send(call, &nothing);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, EINVAL);
+	assert_string_equal(reader.err.msg, "not a heartbeat");
+	await_streams(&s->service, 1, 1);
+	assert_int_equal(s->service.closed_with.code, EINVAL);
+	stow_rpc_unref(call);
+}
+
+static void a_caller_that_leaves_is_noticed(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+	struct stow_err err;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	await_streams(&s->service, 1, 0);
+	stow_err_set(&err, ECANCELED, "changed my mind");
+	stow_rpc_close(call, &err);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, ECANCELED);
+	assert_string_equal(reader.err.msg, "changed my mind");
+	stow_rpc_unref(call);
+	await_streams(&s->service, 1, 1);
+	assert_int_equal(s->service.closed_with.code, ECANCELED);
+	assert_true(stow_rpc_cancelled(s->service.stream));
+}
+
+static void watch(struct setup *s, const char *name, struct reader *reader)
+{
+	PbWatchNodesRequest in = PB_WATCH_NODES_REQUEST__INIT;
+	char *names[] = { (char *)(uintptr_t)name, (char *)(uintptr_t) "last" };
+
+	in.names = names;
+	in.n_names = !name ? 0 : strcmp(name, "refuse") == 0 ? 1 : 2;
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "WatchNodes", &event_ops,
+					      reader, &in, 30 * S, NULL, NULL),
+			 0);
+}
+
+static void a_server_streams(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER, refused = READER;
+
+	watch(s, "first", &reader);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, 0);
+	assert_int_equal(reader.n, 2);
+	assert_string_equal(reader.last, "last");
+
+	watch(s, "refuse", &refused);
+	await_closed(&refused);
+	assert_int_equal(refused.err.code, EACCES);
+	assert_string_equal(refused.err.msg, "not yours");
+	await_streams(&s->service, 1, 1);
+	assert_int_equal(s->service.closed, 1); /* none for the refused one */
+}
+
+static void a_slow_reader_is_dropped(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	uint32_t n;
+
+	reader.hold = true;
+	watch(s, NULL, &reader);
+	await_streams(&s->service, 1, 1);
+	assert_int_equal(s->service.closed_with.code, ENOBUFS);
+	pthread_mutex_lock(&reader.lock);
+	reader.hold = false;
+	pthread_cond_broadcast(&reader.changed);
+	pthread_mutex_unlock(&reader.lock);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, ENOSPC);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+}
+
+/* --- stopping ----------------------------------------------------------------------------------- */
+
+struct stopped_call {
+	struct setup *s;
+	int r;
+	uint32_t n;
+};
+
+static void *sleeping_call(void *arg)
+{
+	struct stopped_call *c = arg;
+
+	c->r = call_release(c->s->client, "sleep", 5 * S, &c->n, NULL);
+	return NULL;
+}
+
+static void stopping_waits_for_calls(void **state)
+{
+	struct setup *s = *state;
+	struct stopped_call c = { .s = s, .r = 1 };
+	struct stow_err err;
+	pthread_t thread;
+	uint32_t n;
+
+	assert_int_equal(pthread_create(&thread, NULL, sleeping_call, &c), 0);
+	while (atomic_load(&s->service.held) == 0)
+		usleep(1000);
+	stow_rpc_server_stop(s->server, 5 * S);
+	pthread_join(thread, NULL);
+	assert_int_equal(c.r, 0);
+	assert_int_equal(c.n, 1);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, &err), -ENOTCONN);
+}
+
+static void stopping_ends_streams(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	await_streams(&s->service, 1, 0);
+	stow_rpc_server_stop(s->server, S / 10);
+	await_closed(&reader);
+	assert_int_not_equal(reader.err.code, 0);
+	assert_int_equal(s->service.closed, 1);
+	stow_rpc_unref(call);
+}
+
+static void a_client_takes_its_calls_along(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, STOW_RPC_NO_DEADLINE, &call, NULL),
+			 0);
+	await_streams(&s->service, 1, 0);
+	stow_rpc_client_free(s->client);
+	s->client = NULL;
+	assert_true(reader.closed);
+	assert_int_equal(heartbeat(call, 1), -EPIPE);
+	stow_rpc_close(call, &(struct stow_err){ .code = ECANCELED });
+	stow_rpc_unref(call);
+}
+
+/* --- TLS ---------------------------------------------------------------------------------------- */
+
+static void openssl(struct setup *s, const char *script)
+{
+	char command[4096];
+
+	snprintf(command, sizeof(command), "cd '%s' && { %s; } >openssl.log 2>&1", s->dir, script);
+	assert_int_equal(system(command), 0);
+}
+
+/* A CA, and a certificate by it: CA.crt, NAME.crt, NAME.key. */
+static void make_ca(struct setup *s, const char *ca)
+{
+	char script[1024];
+
+	snprintf(script, sizeof(script),
+		 "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+		 "-subj /CN=%s -keyout %s.key -out %s.crt",
+		 ca, ca, ca);
+	openssl(s, script);
+}
+
+static void make_cert(struct setup *s, const char *ca, const char *name, const char *san)
+{
+	char script[2048];
+
+	snprintf(script, sizeof(script),
+		 "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s "
+		 "-keyout %s.key -out %s.csr && printf 'subjectAltName=%s\\n' >%s.ext && "
+		 "openssl x509 -req -in %s.csr -CA %s.crt -CAkey %s.key -days 1 -extfile %s.ext "
+		 "-out %s.crt",
+		 name, name, name, san, name, name, ca, ca, name, name);
+	openssl(s, script);
+}
+
+struct files {
+	char certificate[128], key[128], ca[128];
+	struct stow_rpc_tls tls;
+};
+
+static const struct stow_rpc_tls *tls_of(struct setup *s, struct files *files, const char *name,
+					 const char *ca)
+{
+	snprintf(files->certificate, sizeof(files->certificate), "%s/%s.crt", s->dir, name);
+	snprintf(files->key, sizeof(files->key), "%s/%s.key", s->dir, name);
+	snprintf(files->ca, sizeof(files->ca), "%s/%s.crt", s->dir, ca);
+	files->tls = (struct stow_rpc_tls){ files->certificate, files->key, files->ca };
+	return &files->tls;
+}
+
+static int try_tls(struct setup *s, const struct stow_rpc_tls *tls, const char *name)
+{
+	struct stow_rpc_client *client = client_for(s, tls, name);
+	struct stow_err err;
+	uint32_t n;
+	int r = call_release(client, "x", 5 * S, &n, &err);
+
+	stow_rpc_client_free(client);
+	return r;
+}
+
+static void certificates_decide(void **state)
+{
+	struct setup *s = *state;
+	struct files server, good, rogue, mixed;
+	PbPlaceRequest place_in = PB_PLACE_REQUEST__INIT;
+	struct stow_rpc_client *client;
+	struct stow_err err;
+	void *out;
+
+	make_ca(s, "ca");
+	make_ca(s, "rogue-ca");
+	make_cert(s, "ca", "server", "DNS:scheduler.example");
+	make_cert(s, "ca", "client", "URI:numastow:agent/web-3,DNS:web-3");
+	make_cert(s, "rogue-ca", "rogue", "DNS:web-3");
+	start_server(s, tls_of(s, &server, "server", "ca"));
+
+	assert_int_equal(try_tls(s, tls_of(s, &good, "client", "ca"), "scheduler.example"), 0);
+	assert_true(s->service.peer.tls);
+	assert_string_equal(s->service.peer.name, "client");
+	assert_string_equal(s->service.uri, "web-3");
+
+	assert_int_equal(try_tls(s, &good.tls, "other.example"), -ENOTCONN);
+	assert_int_equal(try_tls(s, NULL, NULL), -ENOTCONN);
+	assert_int_equal(try_tls(s, tls_of(s, &rogue, "rogue", "ca"), "scheduler.example"),
+			 -ENOTCONN);
+	assert_int_equal(try_tls(s, tls_of(s, &mixed, "client", "rogue-ca"), "scheduler.example"),
+			 -ENOTCONN);
+
+	client = client_for(s, &good.tls, "scheduler.example");
+	assert_int_equal(stow_rpc_client_call(client, scheduler, "Place", &place_in, 5 * S, &out,
+					      &err),
+			 -EACCES);
+	assert_string_equal(err.msg, "client may not place");
+	stow_rpc_client_free(client);
+}
+
+static void certificates_are_read_again(void **state)
+{
+	struct setup *s = *state;
+	struct files server, good, newer;
+
+	make_ca(s, "ca");
+	make_ca(s, "next-ca");
+	make_cert(s, "ca", "server", "DNS:scheduler.example");
+	make_cert(s, "ca", "client", "DNS:web-3");
+	make_cert(s, "next-ca", "newer", "DNS:scheduler.example");
+	start_server(s, tls_of(s, &server, "server", "ca"));
+	tls_of(s, &good, "client", "ca");
+	tls_of(s, &newer, "newer", "next-ca");
+	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), 0);
+
+	/* Half of the exchange: the old pair stays in use. */
+	openssl(s, "cp newer.crt server.crt");
+	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), 0);
+	openssl(s, "cp newer.key server.key && cp next-ca.crt ca.crt.new && mv ca.crt.new ca.crt");
+	assert_int_equal(try_tls(s, &newer.tls, "scheduler.example"), 0);
+	tls_of(s, &good, "client", "next-ca");
+	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), -ENOTCONN);
+}
+
+static void bad_files_are_named(void **state)
+{
+	struct setup *s = *state;
+	struct files files;
+	struct stow_err err;
+
+	make_ca(s, "ca");
+	make_cert(s, "ca", "a", "DNS:a");
+	make_cert(s, "ca", "b", "DNS:b");
+	tls_of(s, &files, "a", "ca");
+	assert_int_equal(stow_rpc_tls_check(&files.tls, &err), 0);
+	openssl(s, "cp b.key a.key");
+	assert_int_equal(stow_rpc_tls_check(&files.tls, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "does not belong to the certificate"));
+	openssl(s, "echo nonsense >a.crt");
+	assert_int_equal(stow_rpc_tls_check(&files.tls, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "a.crt: no certificate in PEM format"));
+	openssl(s, "rm a.crt");
+	assert_int_equal(stow_rpc_tls_check(&files.tls, &err), -ENOENT);
+}
+
+/* --- unix sockets ------------------------------------------------------------------------------- */
+
+static void the_kernel_says_who(void **state)
+{
+	struct setup *s = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stow_rpc_client *client;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint32_t n;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", s->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(stow_rpc_server_listen_unix(s->server, fd, NULL), 0);
+	snprintf(s->target, sizeof(s->target), "unix:%s", address.sun_path);
+	for (int i = 0; i < 50; i++) {
+		client = client_for(s, NULL, NULL);
+		assert_int_equal(call_release(client, "x", 5 * S, &n, NULL), 0);
+		stow_rpc_client_free(client);
+		assert_true(s->service.peer.local);
+		assert_int_equal(s->service.peer.pid, getpid());
+		assert_int_equal(s->service.peer.uid, getuid());
+		assert_true(s->service.peer.same_namespaces);
+		assert_string_equal(s->service.peer.address, "unix:");
+		memset(&s->service.peer, 0, sizeof(s->service.peer));
+	}
+}
+
+/* --- strangers ---------------------------------------------------------------------------------- */
+
+static void garbage_disturbs_nobody(void **state)
+{
+	struct setup *s = *state;
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	unsigned int seed = 1;
+	uint32_t n;
+
+	address.sin_port = htons((uint16_t)atoi(strchr(s->target, ':') + 1));
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (int i = 0; i < 50; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		char junk[512];
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+		for (size_t j = 0; j < sizeof(junk); j++)
+			junk[j] = (char)rand_r(&seed);
+		if (i % 2)
+			memcpy(junk, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+		assert_int_equal(send(fd, junk, sizeof(junk), MSG_NOSIGNAL), sizeof(junk));
+		assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+		close(fd);
+	}
+}
+
+/* --- health, reflection ------------------------------------------------------------------------- */
+
+static void health_answers(void **state)
+{
+	struct setup *s = *state;
+	Grpc__Health__V1__HealthCheckRequest in = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckResponse *out;
+	struct stow_err err;
+	void *response;
+
+	in.service = (char *)(uintptr_t) "numastow.v1.Scheduler";
+	for (int serving = 1; serving >= 0; serving--) {
+		stow_rpc_server_set_serving(s->server, serving);
+		assert_int_equal(stow_rpc_client_call(s->client,
+						      &grpc__health__v1__health__descriptor,
+						      "Check", &in, 5 * S, &response, NULL),
+				 0);
+		out = response;
+		assert_int_equal(out->status, serving ? 1 : 2);
+		stow_rpc_message_free(out);
+	}
+	in.service = (char *)(uintptr_t) "nothing";
+	assert_int_equal(stow_rpc_client_call(s->client, &grpc__health__v1__health__descriptor,
+					      "Check", &in, 5 * S, &response, &err),
+			 -ENOENT);
+}
+
+static int on_reflection(struct stow_rpc_call *call, void *ctx, const void *message,
+			 struct stow_err *err)
+{
+	const Grpc__Reflection__V1alpha__ServerReflectionResponse *in = message;
+	struct reader *reader = ctx;
+
+	pthread_mutex_lock(&reader->lock);
+	reader->n++;
+	if (in->message_response_case ==
+	    GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE)
+		reader->sum += in->list_services_response->n_service;
+	if (in->message_response_case ==
+	    GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE)
+		reader->sum += 100 * in->file_descriptor_response->n_file_descriptor_proto;
+	if (in->message_response_case ==
+	    GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE)
+		reader->sum += 10000;
+	pthread_mutex_unlock(&reader->lock);
+	return 0;
+}
+
+static void reflection_describes(void **state)
+{
+	static const struct stow_rpc_stream_ops ops = { .message = on_reflection,
+							.closed = on_closed };
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+	Grpc__Reflection__V1alpha__ServerReflectionRequest in =
+		GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__INIT;
+	static const char *const symbols[] = { "numastow.v1.Scheduler",
+					       "numastow.v1.Scheduler.Place",
+					       "numastow.v1.PlaceRequest", "numastow.v1.Nothing" };
+
+	assert_int_equal(stow_rpc_client_open(
+				 s->client,
+				 &grpc__reflection__v1alpha__server_reflection__descriptor,
+				 "ServerReflectionInfo", &ops, &reader, NULL, 10 * S, &call, NULL),
+			 0);
+	in.message_request_case =
+		GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES;
+	in.list_services = (char *)(uintptr_t) "";
+	stow_rpc_send(call, &in);
+	in.message_request_case =
+		GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;
+	for (size_t i = 0; i < 4; i++) {
+		in.file_containing_symbol = (char *)(uintptr_t)symbols[i];
+		stow_rpc_send(call, &in);
+	}
+	stow_rpc_close(call, NULL);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, 0);
+	assert_int_equal(reader.n, 5);
+	/* Three services; scheduler.proto and what it imports, three times; one that is not there. */
+	assert_int_equal(reader.sum, 3 + 3 * 200 + 10000);
+	stow_rpc_unref(call);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define BARE(name) cmocka_unit_test_setup_teardown(name, set_up_bare, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_method_is_a_function),
+		TEST(an_error_keeps_its_code_and_text),
+		cmocka_unit_test(statuses_and_errnos_are_one_table),
+		TEST(a_deadline_holds),
+		TEST(nobody_there_is_said),
+		TEST(large_messages_are_refused),
+		TEST(a_stream_goes_both_ways_in_order),
+		TEST(any_thread_sends),
+		TEST(a_bad_message_ends_the_stream_with_its_reason),
+		TEST(a_caller_that_leaves_is_noticed),
+		TEST(a_server_streams),
+		TEST(a_slow_reader_is_dropped),
+		TEST(stopping_waits_for_calls),
+		TEST(stopping_ends_streams),
+		TEST(a_client_takes_its_calls_along),
+		BARE(certificates_decide),
+		BARE(certificates_are_read_again),
+		BARE(bad_files_are_named),
+		TEST(the_kernel_says_who),
+		TEST(garbage_disturbs_nobody),
+		TEST(health_answers),
+		TEST(reflection_describes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
