@@ -157,6 +157,7 @@ void rpc_call_end(struct stow_rpc_call *call)
 void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag)
 {
 	rpc_call_begin(call);
+	rpc_hands_over(tag);
 	/* Anything but OK is a mistake in this file, such as two receiving batches at once. */
 	if (grpc_call_start_batch(call->call, ops, n, tag, NULL) != GRPC_CALL_OK)
 		abort();

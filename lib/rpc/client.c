@@ -112,16 +112,18 @@ static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescri
 	const ProtobufCMethodDescriptor *descriptor =
 		protobuf_c_service_descriptor_get_method_by_name(service, method);
 	struct stow_rpc_call *call;
+	grpc_slice path;
 	grpc_call *core;
-	char path[256];
+	char name[256];
 
 	if (!descriptor)
 		return stow_err_set(err, EINVAL, "service %s has no method %s", service->name,
 				    method);
-	snprintf(path, sizeof(path), "/%s/%s", service->name, method);
+	snprintf(name, sizeof(name), "/%s/%s", service->name, method);
+	path = grpc_slice_from_copied_string(name);
 	core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-					client->loop->queue, grpc_slice_from_copied_string(path),
-					NULL, deadline(timeout), NULL);
+					client->loop->queue, path, NULL, deadline(timeout), NULL);
+	grpc_slice_unref(path);
 	call = rpc_call_new(core);
 	if (!call) {
 		grpc_call_unref(core);

@@ -20,6 +20,7 @@ static void *run(void *arg)
 		if (event.type == GRPC_OP_COMPLETE) {
 			struct rpc_tag *tag = event.tag;
 
+			rpc_takes_over(tag);
 			tag->fn(tag, event.success != 0);
 		}
 	}

@@ -158,6 +158,7 @@ static void wait_for_call(struct stow_rpc_server *server, struct waiting *waitin
 	grpc_call_details_init(&waiting->details);
 	grpc_metadata_array_init(&waiting->metadata);
 	server->n_waiting++;
+	rpc_hands_over(&waiting->tag);
 	if (grpc_server_request_call(server->server, &waiting->call, &waiting->details,
 				     &waiting->metadata, server->loop->queue, server->loop->queue,
 				     &waiting->tag) != GRPC_CALL_OK)
@@ -370,6 +371,7 @@ void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
+	rpc_hands_over(&server->stopped);
 	grpc_server_shutdown_and_notify(server->server, server->loop->queue, &server->stopped);
 	pthread_mutex_lock(&server->lock);
 	await(server, &until);

@@ -866,12 +866,14 @@ static void the_kernel_says_who(void **state)
 		client = client_for(s, NULL, NULL);
 		assert_int_equal(call_release(client, "x", 5 * S, &n, NULL), 0);
 		stow_rpc_client_free(client);
+		pthread_mutex_lock(&s->service.lock);
 		assert_true(s->service.peer.local);
 		assert_int_equal(s->service.peer.pid, getpid());
 		assert_int_equal(s->service.peer.uid, getuid());
 		assert_true(s->service.peer.same_namespaces);
 		assert_string_equal(s->service.peer.address, "unix:");
 		memset(&s->service.peer, 0, sizeof(s->service.peer));
+		pthread_mutex_unlock(&s->service.lock);
 	}
 }
 
