@@ -19,9 +19,9 @@ fuzz_MAIN := $(B)/tests/fuzz/replay.o
 fuzz_LINK :=
 endif
 
-$(fuzz_BINS): $(B)/%: $(B)/%.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(LIB)
+$(fuzz_BINS): $(B)/%: $(B)/%.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) -pie -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
 .PHONY: fuzz fuzz-run fuzz-bins fuzz-replay
 fuzz-bins: $(fuzz_BINS)
