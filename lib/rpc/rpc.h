@@ -27,9 +27,9 @@
  * are.
  *
  * Threads: a loop owns one completion queue and the threads that poll it; methods and callbacks run
- * on them and should not block for long. The callbacks of one stream come one after the other; those
- * of different calls run at the same time. A program with a loop blocks its signals before it makes
- * one, since gRPC's own threads inherit the mask, and does not fork (exec is fine).
+ * on them and should not block for long. The callbacks of one stream come one after the other;
+ *those of different calls run at the same time. A program with a loop blocks its signals before it
+ *makes one, since gRPC's own threads inherit the mask, and does not fork (exec is fine).
  *
  * Errors are negative errnos, on both sides of the wire: one table (status.c) turns them into gRPC
  * statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
