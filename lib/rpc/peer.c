@@ -10,7 +10,7 @@
 #include "base/parse.h"
 #include "rpc/internal.h"
 
-#define NAMES_MAX 64 /* of one certificate */
+#define NAMES_MAX 128 /* of one certificate */
 
 static char *copy(struct stow_rpc_call *call, const grpc_auth_property *property)
 {

@@ -8,6 +8,13 @@ $(B)/tests/bench/empty $(B)/tests/bench/times: $(B)/%: $(B)/%.o
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^
 
+# Those of the fleet speak gRPC.
+fleet_BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/fleet*.c))
+$(fleet_BENCH:=.o): | $(PB)/.stamp
+$(fleet_BENCH): $(B)/%: $(B)/%.o $(TEST_ARCHIVES)
+	@echo "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
+
 $(B)/tests/bench/ledger $(B)/tests/bench/plan: $(B)/%: $(B)/%.o $(B)/tests/unit/machine.o $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)

@@ -19,6 +19,7 @@ fuzz_MAIN := $(B)/tests/fuzz/replay.o
 fuzz_LINK :=
 endif
 
+$(fuzz_BINS:=.o): | $(PB)/.stamp
 $(fuzz_BINS): $(B)/%: $(B)/%.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A fleet of simulated machines, many to a connection, that report to a real scheduler over real
+ * gRPC streams, do what its directives say, and callers who place pods.
+ *
+ * usage: fleet_sim SCHEDULER [--nodes N] [--numa N] [--connections N] [--certs DIR] [--callers N]
+ *                  [--seconds N] [--reports N] [--placements N]
+ *
+ *   --certs DIR       mutual TLS: ca.crt, conn-I.crt and .key for each connection, place.crt and
+ * .key
+ *   --callers N       that place one pod after the other, each as soon as the last is answered; 0:
+ * none
+ *   --seconds N       for how long
+ *   --reports N       changed reports a second, over all machines
+ *   --placements N    placements a second, each released after 5 s, instead of callers
+ *
+ * Prints "KEY VALUE" lines. Ends with 1 when a machine was not welcomed within 60 s.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <numastow/v1/scheduler.pb-c.h>
+
+#include "rpc/rpc.h"
+
+#define S	 UINT64_C(1000000000)
+#define NUMA_MAX 64
+#define CPUS	 16		      /* of a NUMA node */
+#define MEMORY	 (UINT64_C(64) << 30) /* bytes of a NUMA node */
+#define KEEP_NS	 (5 * S)
+
+static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
+
+struct held { /* a reservation on a machine */
+	struct held *next;
+	char id[32];
+	unsigned int numa, cpus;
+	uint64_t memory;
+};
+
+struct machine {
+	char name[32];
+	struct stow_rpc_call *call;
+	struct stow_rpc_client *client;
+	pthread_mutex_t lock;
+	uint64_t sequence;
+	struct held *held;
+	unsigned int n_held;
+	uint32_t used_cpus[NUMA_MAX];
+	uint64_t used_memory[NUMA_MAX];
+	bool welcome;
+};
+
+static struct {
+	const char *scheduler, *certs;
+	unsigned int nodes, numa, connections, callers, seconds, reports, placements;
+} options = { .nodes = 1000, .numa = 8, .connections = 10, .seconds = 10 };
+
+static struct machine *machines;
+static atomic_uint welcomed, closed_badly, directives, released;
+static char first_error[256];
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
+}
+
+/* --- a machine ---------------------------------------------------------------------------------- */
+
+/* With its lock held. The first report is full; later ones have one NUMA node that changed. */
+static void report(struct machine *m, bool full, unsigned int changed)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbNodeReport body = PB_NODE_REPORT__INIT;
+	PbNumaNode numa[NUMA_MAX], *list[NUMA_MAX];
+	char cpus[NUMA_MAX][16], **ids = calloc(m->n_held + 1, sizeof(*ids));
+	uint32_t distances[NUMA_MAX][NUMA_MAX];
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < options.numa; i++) {
+		if (!full && i != changed)
+			continue;
+		pb_numa_node__init(&numa[n]);
+		snprintf(cpus[n], sizeof(cpus[n]), "%u-%u", i * CPUS, (i + 1) * CPUS - 1);
+		numa[n].id = i;
+		numa[n].state = PB_NUMA_NODE_STATE_READY;
+		numa[n].cpus = numa[n].cpus_shared = numa[n].cpus_takeable = cpus[n];
+		numa[n].cpus_total = CPUS;
+		numa[n].cpus_free = CPUS - m->used_cpus[i];
+		numa[n].memory_total = MEMORY;
+		numa[n].memory_free = MEMORY - (m->sequence % 1024 << 20);
+		numa[n].memory_available = numa[n].memory_free;
+		numa[n].memory_promised = m->used_memory[i];
+		numa[n].memory_allocatable = MEMORY - m->used_memory[i];
+		for (unsigned int j = 0; j < options.numa; j++)
+			distances[n][j] = i == j ? 10 : i / 2 == j / 2 ? 12 : 32;
+		numa[n].n_distances = options.numa;
+		numa[n].distances = distances[n];
+		list[n] = &numa[n];
+		n++;
+	}
+	for (const struct held *h = m->held; h; h = h->next)
+		ids[body.n_reservations++] = (char *)(uintptr_t)h->id;
+	body.reservations = ids;
+	body.name = m->name;
+	body.full = full;
+	body.sequence = ++m->sequence;
+	body.mode = PB_MODE_ENFORCE;
+	body.version = (char *)(uintptr_t) "sim";
+	body.numa_nodes = list;
+	body.n_numa_nodes = n;
+	out.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
+	out.report = &body;
+	stow_rpc_send(m->call, &out);
+	free(ids);
+}
+
+static void answer(struct machine *m, uint64_t directive)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbDirectiveResult result = PB_DIRECTIVE_RESULT__INIT;
+
+	result.directive = directive;
+	out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;
+	out.result = &result;
+	stow_rpc_send(m->call, &out);
+}
+
+static void hold(struct machine *m, const PbReservation *r)
+{
+	struct held *h = calloc(1, sizeof(*h));
+
+	snprintf(h->id, sizeof(h->id), "%s", r->id);
+	if (r->n_parts > 0 && r->parts[0]->numa_node < options.numa) {
+		h->numa = r->parts[0]->numa_node;
+		h->cpus = r->parts[0]->cpus;
+		h->memory = r->parts[0]->memory_promised;
+	}
+	m->used_cpus[h->numa] += h->cpus;
+	m->used_memory[h->numa] += h->memory;
+	h->next = m->held;
+	m->held = h;
+	m->n_held++;
+}
+
+static void let_go(struct machine *m, const char *id)
+{
+	for (struct held **at = &m->held; *at; at = &(*at)->next)
+		if (strcmp((*at)->id, id) == 0) {
+			struct held *h = *at;
+
+			m->used_cpus[h->numa] -= h->cpus;
+			m->used_memory[h->numa] -= h->memory;
+			*at = h->next;
+			m->n_held--;
+			free(h);
+			return;
+		}
+}
+
+static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
+			struct stow_err *err)
+{
+	const PbDirective *in = message;
+	struct machine *m = ctx;
+
+	atomic_fetch_add(&directives, 1);
+	pthread_mutex_lock(&m->lock);
+	switch (in->kind_case) {
+	case PB_DIRECTIVE__KIND_WELCOME:
+		if (!m->welcome)
+			atomic_fetch_add(&welcomed, 1);
+		m->welcome = true;
+		break;
+	case PB_DIRECTIVE__KIND_RESERVE:
+		hold(m, in->reserve);
+		answer(m, in->id);
+		break;
+	case PB_DIRECTIVE__KIND_CANCEL:
+		let_go(m, in->cancel->id);
+		answer(m, in->id);
+		break;
+	case PB_DIRECTIVE__KIND_REPORT:
+		report(m, true, 0);
+		answer(m, in->id);
+		break;
+	default:
+		answer(m, in->id);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	if (err && err->code != ECANCELED && atomic_fetch_add(&closed_badly, 1) == 0)
+		snprintf(first_error, sizeof(first_error), "%.250s", err->msg);
+}
+
+static const struct stow_rpc_stream_ops ops = { .message = on_directive, .closed = on_closed };
+
+/* --- connections -------------------------------------------------------------------------------- */
+
+static void must(int r, const struct stow_err *err)
+{
+	if (r < 0) {
+		fprintf(stderr, "fleet_sim: %s\n", err->msg);
+		_exit(1);
+	}
+}
+
+static struct stow_rpc_client *connect_as(struct stow_rpc_loop *loop, const char *who)
+{
+	char certificate[256], key[256], ca[256];
+	struct stow_rpc_tls tls = { certificate, key, ca };
+	struct stow_rpc_client_options o = { .target = options.scheduler };
+	struct stow_rpc_client *client;
+	struct stow_err err = { 0 };
+
+	if (options.certs) {
+		snprintf(certificate, sizeof(certificate), "%s/%s.crt", options.certs, who);
+		snprintf(key, sizeof(key), "%s/%s.key", options.certs, who);
+		snprintf(ca, sizeof(ca), "%s/ca.crt", options.certs);
+		o.tls = &tls;
+	}
+	must(stow_rpc_client_new(loop, &o, &client, &err), &err);
+	return client;
+}
+
+static void start_machines(struct stow_rpc_loop *loop)
+{
+	unsigned int per = (options.nodes + options.connections - 1) / options.connections;
+	struct stow_rpc_client *client = NULL;
+	struct stow_err err = { 0 };
+	char who[32];
+
+	machines = calloc(options.nodes, sizeof(*machines));
+	for (unsigned int i = 0; i < options.nodes; i++) {
+		struct machine *m = &machines[i];
+
+		if (i % per == 0) {
+			snprintf(who, sizeof(who), "conn-%u", i / per);
+			client = connect_as(loop, who);
+		}
+		m->client = client;
+		pthread_mutex_init(&m->lock, NULL);
+		snprintf(m->name, sizeof(m->name), "sim-%05u", i);
+		must(stow_rpc_client_open(client, service, "Report", &ops, m, NULL,
+					  STOW_RPC_NO_DEADLINE, &m->call, &err),
+		     &err);
+		pthread_mutex_lock(&m->lock);
+		report(m, true, 0);
+		pthread_mutex_unlock(&m->lock);
+	}
+}
+
+/* --- callers ------------------------------------------------------------------------------------ */
+
+struct caller {
+	struct stow_rpc_client *client;
+	uint64_t started;
+	struct stow_err err;
+};
+
+static uint64_t end_at;
+static atomic_uint running, failed, n_latencies;
+static uint64_t latencies[4 << 20]; /* ns */
+
+/* Placements to be released, in order. */
+static struct {
+	pthread_mutex_t lock;
+	struct {
+		char id[32];
+		uint64_t at;
+	} ring[65536];
+	unsigned int first, n;
+} kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void place(struct caller *c);
+
+static void on_placed(void *ctx, const void *response, const struct stow_err *err)
+{
+	const PbPlaceResponse *out = response;
+	struct caller *c = ctx;
+	uint64_t t = now();
+	unsigned int i = atomic_fetch_add(&n_latencies, 1);
+
+	if (i < sizeof(latencies) / sizeof(*latencies))
+		latencies[i] = t - c->started;
+	if (err && atomic_fetch_add(&failed, 1) == 0)
+		fprintf(stderr, "fleet_sim: place: %s\n", err->msg);
+	if (out && options.placements) {
+		pthread_mutex_lock(&kept.lock);
+		if (kept.n < 65536) {
+			unsigned int at = (kept.first + kept.n++) % 65536;
+
+			snprintf(kept.ring[at].id, sizeof(kept.ring[at].id), "%s",
+				 out->reservations[0]->id);
+			kept.ring[at].at = t + KEEP_NS;
+		}
+		pthread_mutex_unlock(&kept.lock);
+	}
+	if (!options.placements && t < end_at) {
+		place(c);
+		return;
+	}
+	if (options.placements)
+		free(c);
+	atomic_fetch_sub(&running, 1);
+}
+
+static void place(struct caller *c)
+{
+	PbPlaceRequest in = PB_PLACE_REQUEST__INIT;
+	PbPodRequest pod = PB_POD_REQUEST__INIT, *pods = &pod;
+
+	pod.cpus = 2;
+	pod.memory = UINT64_C(1) << 30;
+	pod.policy = PB_POLICY_SINGLE_NUMA_NODE;
+	in.pods = &pods;
+	in.n_pods = 1;
+	c->started = now();
+	must(stow_rpc_client_start(c->client, service, "Place", &in, 10 * S, on_placed, c, &c->err),
+	     &c->err);
+}
+
+static void on_released(void *ctx, const void *response, const struct stow_err *err)
+{
+	if (!err)
+		atomic_fetch_add(&released, 1);
+}
+
+static void release_due(struct stow_rpc_client *client, uint64_t t)
+{
+	PbReleaseRequest in = PB_RELEASE_REQUEST__INIT;
+	char *ids[256];
+	struct stow_err err;
+
+	in.ids = ids;
+	pthread_mutex_lock(&kept.lock);
+	while (kept.n > 0 && kept.ring[kept.first].at <= t && in.n_ids < 256) {
+		ids[in.n_ids++] = kept.ring[kept.first].id;
+		kept.first = (kept.first + 1) % 65536;
+		kept.n--;
+	}
+	/* The request is packed before the ring moves on. */
+	if (in.n_ids > 0)
+		must(stow_rpc_client_start(client, service, "Release", &in, 10 * S, on_released,
+					   NULL, &err),
+		     &err);
+	pthread_mutex_unlock(&kept.lock);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static void run_callers(struct stow_rpc_loop *loop)
+{
+	struct caller *callers = calloc(options.callers, sizeof(*callers));
+	struct stow_rpc_client *client = connect_as(loop, "place");
+	uint64_t started = now();
+
+	end_at = started + options.seconds * S;
+	for (unsigned int i = 0; i < options.callers; i++) {
+		atomic_fetch_add(&running, 1);
+		callers[i].client = client;
+		place(&callers[i]);
+	}
+	while (atomic_load(&running) > 0)
+		usleep(10000);
+	printf("placements %u\nplace_rate %.0f\n", atomic_load(&n_latencies),
+	       (double)atomic_load(&n_latencies) * 1e9 / (double)(now() - started));
+	stow_rpc_client_free(client);
+	free(callers);
+}
+
+/* Reports and placements at a steady pace. */
+static void run_paced(struct stow_rpc_loop *loop)
+{
+	struct stow_rpc_client *client = connect_as(loop, "place");
+	uint64_t start = now(), n_reports = 0, n_places = 0;
+
+	end_at = start + options.seconds * S;
+	for (uint64_t t = start; t < end_at; t = now()) {
+		double elapsed = (double)(t - start) / 1e9;
+
+		while (n_reports < (uint64_t)(elapsed * options.reports)) {
+			struct machine *m = &machines[n_reports % options.nodes];
+
+			pthread_mutex_lock(&m->lock);
+			report(m, false, (unsigned int)(n_reports / options.nodes) % options.numa);
+			pthread_mutex_unlock(&m->lock);
+			n_reports++;
+		}
+		while (n_places < (uint64_t)(elapsed * options.placements)) {
+			struct caller *c = calloc(1, sizeof(*c));
+
+			c->client = client;
+			atomic_fetch_add(&running, 1);
+			place(c);
+			n_places++;
+		}
+		release_due(client, t);
+		usleep(2000);
+	}
+	while (atomic_load(&running) > 0)
+		usleep(10000);
+	printf("reports %llu\nplacements %llu\nreleased %u\n", (unsigned long long)n_reports,
+	       (unsigned long long)n_places, atomic_load(&released));
+	stow_rpc_client_free(client);
+}
+
+/* --- main --------------------------------------------------------------------------------------- */
+
+static void parse(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "nodes", required_argument, NULL, 'n' },
+		{ "numa", required_argument, NULL, 'm' },
+		{ "connections", required_argument, NULL, 'c' },
+		{ "certs", required_argument, NULL, 'C' },
+		{ "callers", required_argument, NULL, 'k' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "reports", required_argument, NULL, 'r' },
+		{ "placements", required_argument, NULL, 'p' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		unsigned int *number = c == 'n'	  ? &options.nodes
+				       : c == 'm' ? &options.numa
+				       : c == 'c' ? &options.connections
+				       : c == 'k' ? &options.callers
+				       : c == 's' ? &options.seconds
+				       : c == 'r' ? &options.reports
+				       : c == 'p' ? &options.placements
+						  : NULL;
+
+		if (c == 'C')
+			options.certs = optarg;
+		else if (number)
+			*number = (unsigned int)strtoul(optarg, NULL, 10);
+		else
+			exit(2);
+	}
+	if (optind + 1 != argc || options.numa > NUMA_MAX || options.nodes == 0 ||
+	    options.connections == 0) {
+		fprintf(stderr, "usage: fleet_sim SCHEDULER [OPTION]...\n");
+		exit(2);
+	}
+	options.scheduler = argv[optind];
+}
+
+int main(int argc, char **argv)
+{
+	struct stow_rpc_loop *loop;
+	struct stow_err err = { 0 };
+	uint64_t start;
+	unsigned int n;
+
+	parse(argc, argv);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	must(stow_rpc_loop_new(1, &loop, &err), &err);
+	start = now();
+	start_machines(loop);
+	while (atomic_load(&welcomed) < options.nodes && now() - start < 60 * S)
+		usleep(5000);
+	printf("machines %u\nwelcomed %u\nregistered_ms %.0f\n", options.nodes,
+	       atomic_load(&welcomed), (double)(now() - start) / 1e6);
+	if (atomic_load(&welcomed) < options.nodes)
+		fprintf(stderr, "fleet_sim: not all were welcomed: %s\n", first_error);
+	else if (options.placements || options.reports)
+		run_paced(loop);
+	else if (options.callers)
+		run_callers(loop);
+	n = atomic_load(&n_latencies);
+	n = n < sizeof(latencies) / sizeof(*latencies) ? n : sizeof(latencies) / sizeof(*latencies);
+	if (n > 0) {
+		qsort(latencies, n, sizeof(*latencies), ascending);
+		printf("place_p50_us %.0f\nplace_p99_us %.0f\nplace_max_us %.0f\nfailed %u\n",
+		       (double)latencies[n / 2] / 1e3, (double)latencies[n * 99 / 100] / 1e3,
+		       (double)latencies[n - 1] / 1e3, atomic_load(&failed));
+	}
+	printf("directives %u\ndropped %u\n", atomic_load(&directives), atomic_load(&closed_badly));
+	/* The machines vanish, as on a power cut: nothing is taken down one by one. */
+	fflush(stdout);
+	_exit(atomic_load(&welcomed) < options.nodes);
+}
