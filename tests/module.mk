@@ -24,6 +24,9 @@ $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(tool_WRAP) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
-.PHONY: unit-tests tools
+.PHONY: unit-tests thread-tests tools
+# Those of what has threads: for PROFILE=tsan.
+thread-tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_rpc*.c tests/unit/test_scheduler*.c \
+	tests/unit/test_agent*.c))
 unit-tests: $(unit_BINS)
 tools: $(tool_BINS)
