@@ -73,7 +73,7 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 }
 
 /* Runs a program to its end; returns the time of that. */
-static uint64_t run(char *const argv[], const char *input)
+static uint64_t run(const char *const argv[], const char *input)
 {
 	posix_spawn_file_actions_t actions;
 	int status = 0;
@@ -82,7 +82,7 @@ static uint64_t run(char *const argv[], const char *input)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	if (posix_spawn(&pid, argv[0], &actions, NULL, argv, environ) != 0 ||
+	if (posix_spawn(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ) != 0 ||
 	    waitpid(pid, &status, 0) < 0 || status != 0) {
 		fprintf(stderr, "fleet_delay: %s %s failed\n", argv[0], argv[1]);
 		_exit(1);
@@ -147,7 +147,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (size_t i = 0; i < n; i++) {
-		uint64_t ended = run((char *[]){ argv[3], "apply", NULL }, argv[4]);
+		uint64_t ended = run((const char *[]){ argv[3], "apply", NULL }, argv[4]);
 		uint64_t seen = await(true);
 
 		/* The ledger is committed a little before the hook ends, so the event may be first.
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 			lost++;
 			delays[i] = 10 * S;
 		}
-		run((char *[]){ argv[6], "restore", argv[7], NULL }, "/dev/null");
+		run((const char *[]){ argv[6], "restore", argv[7], NULL }, "/dev/null");
 		await(false);
 	}
 	qsort(delays, n, sizeof(*delays), ascending);
