@@ -25,8 +25,10 @@
 struct stow_subject {
 	const char *id; /* the runtime's container id */
 	const char *pod, *ns, *name;
-	const char *pod_id;		  /* what the containers of one pod share */
-	struct stow_life init;		  /* pid 0 for a lease */
+	const char *pod_id;	 /* what the containers of one pod share */
+	const char *reservation; /* a lease's: the id it is held under; see lib/grant/lease.h */
+	uint64_t expires;	 /* a lease's, s since the epoch; 0: as configured */
+	struct stow_life init;	 /* pid 0 for a lease */
 	const struct stow_cgroup *cgroup; /* NULL for a lease */
 };
 
@@ -50,6 +52,9 @@ struct stow_member {
  * active), for hooks.d and CDI may both call the hook. With `members` (scope=pod) all are placed on
  * the same nodes or none is. With pid 0 in the subject the record is a lease. -ENOSPC with
  * *ret_refusal when it does not fit. -EPERM when the administrator forbids it.
+ *
+ * A container whose request names a reservation gets what the reservation's lease holds, and nothing
+ * else: -ENOENT, -ESTALE, -EBUSY, -EXDEV when it cannot have that, -E2BIG when it wants more.
  */
 int stow_grant_reserve(const struct stow_grant_context *context, const struct stow_subject *subject,
 		       const struct stow_request *request, const struct stow_member *members,

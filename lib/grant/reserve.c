@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The first half of a grant: from a request to a record in the ledger. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "grant/gc.h"
 #include "grant/grant.h"
+#include "grant/lease.h"
 #include "grant/saved.h"
 #include "grant/shared.h"
 
@@ -207,6 +210,7 @@ static int fill_record(const struct stow_grant_context *context, const struct ba
 	record->name = copy(subject->name);
 	record->request = copy(stow_request_format(request, line, sizeof(line)));
 	record->reason = copy(plan->reason);
+	record->reservation = copy(subject->reservation);
 	record->created = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 	record->exclusive = plan->exclusive;
 	record->cpus = plan->cpus;
@@ -221,7 +225,7 @@ static int fill_record(const struct stow_grant_context *context, const struct ba
 	record->n_shares = plan->n_shares;
 	plan->n_shares = 0;
 	if (!record->id || !record->pod || !record->ns || !record->name || !record->request ||
-	    !record->reason)
+	    !record->reason || !record->reservation)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	return 0;
 }
@@ -235,7 +239,8 @@ static int give_life(const struct stow_grant_context *context, const struct basi
 	record->hook = context->self;
 	if (!subject->cgroup) {
 		record->state = STOW_STATE_LEASE;
-		record->expires = now_s() + context->config->lease_seconds;
+		record->expires = subject->expires ? subject->expires
+						   : now_s() + context->config->lease_seconds;
 		return 0;
 	}
 	record->state = STOW_STATE_PENDING;
@@ -469,6 +474,103 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 	return r;
 }
 
+/* What the container asks for against what the reservation holds. */
+static int check_reserved(const struct stow_record *lease, const struct stow_request *request,
+			  struct stow_err *err)
+{
+	uint64_t cpus = 0, memory = 0;
+	char size[32];
+
+	for (size_t i = 0; i < lease->n_shares; i++) {
+		cpus += lease->shares[i].cpus;
+		memory += lease->shares[i].memory;
+	}
+	if (request->cpus > cpus)
+		return stow_err_set(err, E2BIG,
+				    STOW_ANNOTATION_PREFIX
+				    "cpus: %u is more than reservation %s holds: %" PRIu64,
+				    request->cpus, lease->reservation, cpus);
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && !lease->exclusive)
+		return stow_err_set(err, E2BIG,
+				    STOW_ANNOTATION_PREFIX
+				    "cpu-mode: \"exclusive\", but reservation %s holds shared CPUs",
+				    lease->reservation);
+	if (request->memory > memory)
+		return stow_err_set(err, E2BIG,
+				    STOW_ANNOTATION_PREFIX
+				    "memory: %" PRIu64 " bytes are more than reservation %s holds: "
+				    "%" PRIu64,
+				    request->memory, lease->reservation, memory);
+	for (size_t i = 0; i < request->n_pages; i++) {
+		uint64_t held = 0;
+
+		for (size_t p = 0; p < lease->n_pages; p++)
+			if (lease->pages[p].size == request->pages[i].size)
+				held = lease->pages[p].count;
+		if (request->pages[i].count > held)
+			return stow_err_set(
+				err, E2BIG,
+				STOW_ANNOTATION_PREFIX "hugepages-%s: %" PRIu64
+						       " pages are more than reservation %s "
+						       "holds: %" PRIu64,
+				stow_format_pagesize(request->pages[i].size, size, sizeof(size)),
+				request->pages[i].count, lease->reservation, held);
+	}
+	return 0;
+}
+
+/* Finds the reservation's lease, which has to be there, and to be enough. */
+static int find_reserved(const struct reserving *rv, const struct stow_request *request,
+			 struct stow_record **ret_record, struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
+	struct stow_reservation_name name;
+	struct stow_err why = { 0 };
+	int r;
+
+	r = stow_reservation_parse(request->reservation, &name, err);
+	if (r == 0)
+		r = stow_ledger_reservation(rv->context->ledger, name.id, &lease, err);
+	if (r < 0)
+		return r;
+	if (!lease || lease->state != STOW_STATE_LEASE || lease->expires <= now_s()) {
+		r = stow_lease_missing(rv->context, &name, lease, &why);
+		return stow_err_set(err, -r, "%s", why.msg);
+	}
+	r = check_reserved(lease, request, err);
+	if (r < 0)
+		return r;
+	if (rv->basis->have_cpuset &&
+	    (!stow_idset_subset(&lease->nodes, &rv->basis->cpuset.mems_effective) ||
+	     !stow_idset_subset(&lease->cpus, &rv->basis->cpuset.cpus_effective)))
+		return stow_err_set(err, EPERM,
+				    STOW_ANNOTATION_PREFIX
+				    "reservation: the container's cgroup may not use the CPUs or "
+				    "NUMA nodes that %s holds",
+				    lease->reservation);
+	*ret_record = STOW_TAKE_PTR(lease);
+	return 0;
+}
+
+/* Makes the reservation's lease the container's grant. */
+static int adopt_reserved(const struct reserving *rv, const struct stow_request *request,
+			  struct stow_record **ret_record, struct stow_err *err)
+{
+	struct stow_request whole = *request;
+	struct stow_record *lease;
+	int r;
+
+	r = find_reserved(rv, request, ret_record, err);
+	if (r < 0)
+		return r;
+	lease = *ret_record;
+	/* What is captured and later enforced is what the lease holds. */
+	memcpy(whole.pages, lease->pages, sizeof(whole.pages));
+	whole.n_pages = lease->n_pages;
+	lease->drain = request->drain;
+	return adopt(rv->context, rv->basis, rv->subject, &whole, lease, err);
+}
+
 /* What happens within the transaction. */
 static int reserve_locked(const struct reserving *rv, const struct stow_request *request,
 			  const struct stow_member *members, size_t n_members,
@@ -489,6 +591,8 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 		return r;
 	if (r > 0)
 		return adopt(context, rv->basis, rv->subject, request, *ret_record, err);
+	if (request->reservation[0])
+		return adopt_reserved(rv, request, ret_record, err);
 	r = check_caps(context, rv->subject->ns, request, err);
 	if (r < 0)
 		return r;
@@ -509,6 +613,13 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 
 	*ret_refusal = NULL;
 	r = read_basis(context, subject->cgroup, request, &basis, err);
+	if (r == 0 && request->reservation[0]) {
+		struct stow_reservation_name name;
+
+		r = stow_reservation_parse(request->reservation, &name, err);
+		if (r == 0)
+			stow_lease_await(context, &name);
+	}
 	/* Once as cheaply as it goes, taking everybody for alive and every promise for unused. Who
 	 * is refused then looks closer: reclaims what is dead, counts what is used, and tries
 	 * again. */

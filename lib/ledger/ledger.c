@@ -13,14 +13,15 @@
 
 /* "nstw": so that file(1) and we know whose database it is. */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 static const char schema[] =
 	"CREATE TABLE container(key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,"
 	" state INTEGER NOT NULL, pod TEXT, ns TEXT, name TEXT,"
 	" init_pid INTEGER, init_start INTEGER, hook_pid INTEGER, hook_start INTEGER,"
 	" cgroup TEXT, inode INTEGER, created INTEGER, expires INTEGER, exclusive INTEGER,"
-	" cpus TEXT, base TEXT, nodes TEXT, saved TEXT, request TEXT, reason TEXT, drain INTEGER);"
+	" cpus TEXT, base TEXT, nodes TEXT, saved TEXT, request TEXT, reason TEXT, drain INTEGER,"
+	" reservation TEXT NOT NULL DEFAULT '');"
 	"CREATE INDEX container_id ON container(id);"
 	"CREATE TABLE share(container INTEGER, node INTEGER, cpus INTEGER, memory INTEGER,"
 	" exclusive INTEGER, PRIMARY KEY(container, node)) WITHOUT ROWID;"
@@ -31,7 +32,13 @@ static const char schema[] =
 	"CREATE TABLE pool(node INTEGER, size INTEGER, added INTEGER, writing INTEGER,"
 	" before INTEGER, target INTEGER, PRIMARY KEY(node, size)) WITHOUT ROWID;"
 	"CREATE TABLE event(seq INTEGER PRIMARY KEY, at INTEGER, id TEXT, kind TEXT,"
-	" exclusive INTEGER, cpus TEXT, nodes TEXT, text TEXT);";
+	" exclusive INTEGER, cpus TEXT, nodes TEXT, text TEXT);"
+	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;";
+
+/* What a ledger of version 1 lacks: numastow is updated while containers run. */
+static const char from_version_1[] =
+	"ALTER TABLE container ADD COLUMN reservation TEXT NOT NULL DEFAULT '';"
+	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;";
 
 const char *stow_state_name(enum stow_state state)
 {
@@ -50,8 +57,8 @@ static uint64_t now_ns(void)
 
 /* --- opening ------------------------------------------------------------------------------- */
 
-/* Makes the tables in a database that has none. Whoever else opens it at the same time waits at
- * the lock and then finds them. */
+/* Makes the tables in a database that has none, or those that are missing in an older one. Whoever
+ * else opens it at the same time waits at the lock and then finds them. */
 static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 {
 	int64_t version;
@@ -62,10 +69,11 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	if (r < 0)
 		return r;
 	r = stow_sql_number(ledger, &version, err, "PRAGMA user_version", "");
-	if (r == 0 && version == 0) {
+	if (r == 0 && version < SCHEMA_VERSION) {
 		snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d",
 			 APPLICATION_ID, SCHEMA_VERSION);
-		if (sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
+		if (sqlite3_exec(ledger->db, version == 0 ? schema : from_version_1, NULL, NULL,
+				 NULL) != SQLITE_OK ||
 		    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 			r = stow_sql_fail(ledger, err, "making the tables");
 	}
@@ -105,7 +113,7 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 	if (version == 0 && !create)
 		return stow_err_set(err, ENOENT, "the ledger %s%s is empty", ledger->root->prefix,
 				    STOW_LEDGER_PATH);
-	if (version == 0)
+	if (version < SCHEMA_VERSION)
 		return make_schema(ledger, err);
 	if (version != SCHEMA_VERSION)
 		return stow_err_set(
@@ -237,6 +245,48 @@ int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err)
 	return r;
 }
 
+/* --- fences -------------------------------------------------------------------------------- */
+
+int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
+			  const struct stow_idset *nodes, struct stow_err *err)
+{
+	int r;
+
+	r = stow_ledger_begin(ledger, err);
+	if (r < 0)
+		return r;
+	r = stow_sql_run(ledger, err, "DELETE FROM fence WHERE owner = ?", "t", owner);
+	STOW_IDSET_FOR(id, nodes)
+		if (r == 0)
+			r = stow_sql_run(ledger, err, "INSERT INTO fence VALUES(?, ?)", "ti", owner,
+					 (int64_t)id);
+	return stow_ledger_end(ledger, r, err);
+}
+
+int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct stow_idset *ret,
+		       struct stow_err *err)
+{
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r == 0 && owner)
+		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence WHERE owner = ?",
+				     "t", owner);
+	else if (r == 0)
+		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence", "");
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		int node = sqlite3_column_int(stmt, 0);
+
+		if (node >= 0 && node < STOW_IDSET_MAX)
+			stow_idset_add(ret, node);
+		r = 0;
+	}
+	return r;
+}
+
 /* --- usage --------------------------------------------------------------------------------- */
 
 static struct stow_node_usage *usage_node(struct stow_usage *usage, int id)
@@ -320,6 +370,8 @@ int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 		r = usage_pages(ledger, usage, err);
 	if (r == 0)
 		r = stow_ledger_exclusive(ledger, &usage->exclusive, err);
+	if (r == 0)
+		r = stow_ledger_fenced(ledger, NULL, &usage->fenced, err);
 	if (r < 0)
 		return r;
 	*ret_usage = STOW_TAKE_PTR(usage);

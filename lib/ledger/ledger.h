@@ -58,9 +58,10 @@ struct stow_record {
 	struct stow_idset cpus; /* what cpuset.cpus was last set to */
 	struct stow_idset base; /* shared: the CPUs it may have when nobody is exclusive */
 	struct stow_idset nodes;
-	char *saved;   /* what to write back, see lib/grant/saved.h */
-	char *request; /* one line, for people */
-	char *reason;  /* why it was placed there */
+	char *saved;	   /* what to write back, see lib/grant/saved.h */
+	char *request;	   /* one line, for people */
+	char *reason;	   /* why it was placed there */
+	char *reservation; /* the id of the scheduler's reservation that it is or was made from; "" */
 	enum stow_drain drain;
 	struct stow_page_request pages[STOW_POOLS_MAX]; /* sizes that the shares' pages refer to */
 	size_t n_pages;
@@ -102,6 +103,9 @@ int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size
 			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err);
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err); /* -ENOENT */
+/* The record of a reservation, lease or grant; NULL when there is none. */
+int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
+			    struct stow_record **ret, struct stow_err *err);
 
 /* What is given away, in the planner's terms. Free with stow_usage_free(). */
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
@@ -111,6 +115,16 @@ int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, st
 /* What a Kubernetes namespace has of everything, for the administrator's caps. */
 int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
 			  struct stow_err *err);
+
+/*
+ * Fences: nodes that get nothing new. Each owner ("scheduler", "drain") has a set of its own,
+ * written as a whole; what is fenced is what any of them fences, and stow_ledger_usage() has it.
+ */
+int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
+			  const struct stow_idset *nodes, struct stow_err *err);
+/* The owner's set, or with NULL everybody's. */
+int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct stow_idset *ret,
+		       struct stow_err *err);
 
 /* A hugepage pool that numastow has changed. `before` and `target` are set while a write to
  * nr_hugepages is under way, so that whoever comes after a killed writer knows what to count. */

@@ -25,6 +25,7 @@ void stow_record_free(struct stow_record *record)
 	free(record->saved);
 	free(record->request);
 	free(record->reason);
+	free(record->reservation);
 	free(record->shares);
 	free(record);
 }
@@ -84,9 +85,9 @@ int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, s
 	r = stow_sql_run(ledger, err,
 			 "INSERT INTO container(id, state, pod, ns, name, init_pid, init_start,"
 			 " hook_pid, hook_start, cgroup, inode, created, expires, exclusive, cpus,"
-			 " base, nodes, saved, request, reason, drain)"
-			 " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-			 "titttiiiitiiiisssttti", record->id, (int64_t)record->state,
+			 " base, nodes, saved, request, reason, drain, reservation)"
+			 " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+			 "titttiiiitiiiissstttit", record->id, (int64_t)record->state,
 			 text_or_empty(record->pod), text_or_empty(record->ns),
 			 text_or_empty(record->name), (int64_t)record->init.pid,
 			 (int64_t)record->init.start, (int64_t)record->hook.pid,
@@ -94,7 +95,8 @@ int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, s
 			 (int64_t)record->inode, (int64_t)record->created, (int64_t)record->expires,
 			 (int64_t)record->exclusive, &record->cpus, &record->base, &record->nodes,
 			 text_or_empty(record->saved), text_or_empty(record->request),
-			 text_or_empty(record->reason), (int64_t)record->drain);
+			 text_or_empty(record->reason), (int64_t)record->drain,
+			 text_or_empty(record->reservation));
 	if (r < 0)
 		return r;
 	record->key = sqlite3_last_insert_rowid(ledger->db);
@@ -107,16 +109,16 @@ int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, s
 int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *record,
 		       struct stow_err *err)
 {
-	return stow_sql_run(ledger, err,
-			    "UPDATE container SET state=?, init_pid=?, init_start=?, hook_pid=?,"
-			    " hook_start=?, cgroup=?, inode=?, expires=?, cpus=?, base=?, nodes=?,"
-			    " saved=? WHERE key=?",
-			    "iiiiitiisssti", (int64_t)record->state, (int64_t)record->init.pid,
-			    (int64_t)record->init.start, (int64_t)record->hook.pid,
-			    (int64_t)record->hook.start, text_or_empty(record->cgroup),
-			    (int64_t)record->inode, (int64_t)record->expires, &record->cpus,
-			    &record->base, &record->nodes, text_or_empty(record->saved),
-			    record->key);
+	return stow_sql_run(
+		ledger, err,
+		"UPDATE container SET id=?, state=?, init_pid=?, init_start=?, hook_pid=?,"
+		" hook_start=?, cgroup=?, inode=?, expires=?, cpus=?, base=?, nodes=?,"
+		" saved=?, drain=? WHERE key=?",
+		"tiiiiitiissstii", record->id, (int64_t)record->state, (int64_t)record->init.pid,
+		(int64_t)record->init.start, (int64_t)record->hook.pid, (int64_t)record->hook.start,
+		text_or_empty(record->cgroup), (int64_t)record->inode, (int64_t)record->expires,
+		&record->cpus, &record->base, &record->nodes, text_or_empty(record->saved),
+		(int64_t)record->drain, record->key);
 }
 
 int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err *err)
@@ -136,9 +138,10 @@ int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err 
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-#define RECORD_COLUMNS                                                                       \
-	"key, id, state, pod, ns, name, init_pid, init_start, hook_pid, hook_start, cgroup," \
-	" inode, created, expires, exclusive, cpus, base, nodes, saved, request, reason, drain"
+#define RECORD_COLUMNS                                                                           \
+	"key, id, state, pod, ns, name, init_pid, init_start, hook_pid, hook_start, cgroup,"     \
+	" inode, created, expires, exclusive, cpus, base, nodes, saved, request, reason, drain," \
+	" reservation"
 
 static int record_from_row(sqlite3_stmt *stmt, struct stow_record *rec)
 {
@@ -164,8 +167,9 @@ static int record_from_row(sqlite3_stmt *stmt, struct stow_record *rec)
 	rec->request = stow_sql_text(stmt, 19);
 	rec->reason = stow_sql_text(stmt, 20);
 	rec->drain = (enum stow_drain)sqlite3_column_int(stmt, 21);
+	rec->reservation = stow_sql_text(stmt, 22);
 	return rec->id && rec->pod && rec->ns && rec->name && rec->cgroup && rec->saved &&
-			       rec->request && rec->reason
+			       rec->request && rec->reason && rec->reservation
 		       ? 0
 		       : -ENOMEM;
 }
@@ -305,6 +309,34 @@ int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size
 				     " ORDER BY key",
 				     "ii", (int64_t)node, (int64_t)size);
 	return r < 0 ? r : read_records(ledger, stmt, ret, ret_n, err);
+}
+
+int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
+			    struct stow_record **ret, struct stow_err *err)
+{
+	_cleanup_turn_ struct stow_ledger *turn = NULL;
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	struct stow_record **records = NULL;
+	size_t n = 0;
+	int r;
+
+	*ret = NULL;
+	r = stow_sql_turn(ledger, &turn, err);
+	if (r == 0)
+		r = stow_sql_prepare(ledger, &stmt, err,
+				     "SELECT " RECORD_COLUMNS
+				     " FROM container WHERE reservation = ? ORDER BY key",
+				     "t", reservation);
+	if (r == 0)
+		r = read_records(ledger, stmt, &records, &n, err);
+	if (r < 0)
+		return r;
+	if (n > 0) {
+		*ret = records[0];
+		records[0] = NULL;
+	}
+	stow_records_free(records, n);
+	return 0;
 }
 
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,

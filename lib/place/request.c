@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "place/request.h"
+#include "place/reservation.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -313,6 +314,7 @@ static int parse_near(const struct item *item, struct stow_request *req, struct 
 /* Puts one annotation's value into the request. */
 static int apply(const struct item *item, struct stow_request *req, struct stow_err *err)
 {
+	struct stow_reservation_name reservation;
 	int v = 0;
 
 	switch (item->key) {
@@ -327,8 +329,9 @@ static int apply(const struct item *item, struct stow_request *req, struct stow_
 	case KEY_NEAR:
 		return parse_near(item, req, err);
 	case KEY_RESERVATION:
-		return parse_text(item, "._:/=,;@+-", "a reservation", req->reservation,
-				  sizeof(req->reservation), err);
+		v = parse_text(item, "._:,@-", "a reservation", req->reservation,
+			       sizeof(req->reservation), err);
+		return v < 0 ? v : stow_reservation_parse(req->reservation, &reservation, err);
 	case KEY_CPU_MODE:
 		v = parse_word(item, cpu_modes, err);
 		if (v >= 0)

@@ -58,10 +58,10 @@ struct stow_request {
 	enum stow_memory_policy memory_policy;
 	enum stow_drain drain;
 	enum stow_on_failure on_failure;
-	bool nodes_auto;				  /* nodes=auto, the default */
-	struct stow_idset nodes;			  /* else only these */
-	char near[64];					  /* "" for none */
-	char reservation[128];				  /* "" for none; opaque here */
+	bool nodes_auto;	 /* nodes=auto, the default */
+	struct stow_idset nodes; /* else only these */
+	char near[64];		 /* "" for none */
+	char reservation[320];	 /* "" for none, else in the form of lib/place/reservation.h */
 	bool has_cpus, has_memory, has_pages, has_policy; /* which the annotations gave */
 };
 

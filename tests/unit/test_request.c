@@ -61,7 +61,7 @@ static void reads_every_key(void **state)
 			       "64Mi", K("policy"), "best-effort", K("scope"), "pod", K("nodes"),
 			       "0-1,3", K("memory-policy"), "interleave", K("near"), "0000:3b:00.0",
 			       K("drain"), "evict", K("on-failure"), "ignore", K("reservation"),
-			       "r-1/0,1"),
+			       "4c1f8e02a7b35d90:0,1@web-3"),
 			 1);
 	assert_int_equal(req.cpus, 6);
 	assert_int_equal(req.cpu_mode, STOW_CPU_EXCLUSIVE);
@@ -79,7 +79,7 @@ static void reads_every_key(void **state)
 	assert_string_equal(req.near, "0000:3b:00.0");
 	assert_int_equal(req.drain, STOW_DRAIN_EVICT);
 	assert_int_equal(req.on_failure, STOW_ON_FAILURE_IGNORE);
-	assert_string_equal(req.reservation, "r-1/0,1");
+	assert_string_equal(req.reservation, "4c1f8e02a7b35d90:0,1@web-3");
 	assert_true(req.has_cpus && req.has_memory && req.has_pages && req.has_policy);
 }
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The annotation numastow.io/reservation: what a scheduler set aside, where.
+ *
+ *	ID:NUMA_NODES@NODE	4c1f8e02a7b35d90:0-1@web-3
+ *
+ * The machine holds a lease under the id, which alone says what the container gets
+ * (lib/grant/lease.h); the rest of the value is for people, and for a good error when it is the
+ * wrong machine.
+ */
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "place/request.h"
+
+#define STOW_RESERVATION_ID_LEN 16 /* lower-case hexadecimal digits */
+
+struct stow_reservation_name {
+	char id[STOW_RESERVATION_ID_LEN + 1];
+	struct stow_idset nodes;
+	char machine[STOW_NAME_MAX + 1];
+};
+
+/* -EINVAL with a line that names the key, the value and the form. */
+int stow_reservation_parse(const char *text, struct stow_reservation_name *ret,
+			   struct stow_err *err);

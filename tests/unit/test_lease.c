@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a scheduler reserved on this machine: leases, the containers that bring them, fences. */
+#include "unit.h"
+
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "grant/lease.h"
+#include "tree.h"
+
+#define ID    "4c1f8e02a7b35d90"
+#define OTHER "00000000000000ff"
+
+struct setup {
+	struct tree *t;
+	struct stow_config *config;
+	struct stow_grant_context context;
+	struct stow_cgroup *cgroup;
+	struct stow_subject subject; /* process 7 */
+};
+
+/* Two nodes of four CPUs and 16 GiB; process 7 is container "c" in /c. */
+static int set_up(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+	struct tree *t = s->t = tree_new();
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	tree_write(t, "/proc/7/cgroup", "0::/c\n");
+	tree_write(t, "/proc/7/stat",
+		   "7 (x) S 1 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 99\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset.cpus.effective", "0-7\n");
+	tree_write(t, "/sys/fs/cgroup/c/cpuset.cpus", "\n");
+	tree_write(t, "/sys/fs/cgroup/c/cpuset.mems", "\n");
+	tree_write(t, "/sys/fs/cgroup/c/cpuset.cpus.effective", "0-7\n");
+	tree_write(t, "/sys/fs/cgroup/c/cpuset.mems.effective", "0-1\n");
+	tree_write(t, "/sys/devices/system/cpu/online", "0-7\n");
+	tree_write(t, "/sys/devices/system/node/online", "0-1\n");
+	for (int i = 0; i < 2; i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpulist", i);
+		tree_write(t, path, "%d-%d\n", 4 * i, 4 * i + 3);
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", i);
+		tree_write(t, path, "Node %d MemTotal: 16777216 kB\nNode %d MemFree: 16000000 kB\n",
+			   i, i);
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/distance", i);
+		tree_write(t, path, i ? "20 10\n" : "10 20\n");
+	}
+	tree_mkdir(t, "/run");
+	assert_int_equal(stow_config_read(t->root, &s->config, NULL), 0);
+	s->context.root = t->root;
+	s->context.config = s->config;
+	s->context.self = (struct stow_life){ .pid = 7, .start = 4711 };
+	assert_int_equal(stow_ledger_open(t->root, true, &s->context.ledger, NULL), 0);
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &s->cgroup, NULL), 0);
+	s->subject.id = "c";
+	s->subject.init = (struct stow_life){ .pid = 7, .start = 4711 };
+	s->subject.cgroup = s->cgroup;
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	stow_cgroup_free_ptr(&s->cgroup);
+	stow_ledger_close(s->context.ledger);
+	stow_config_free(s->config);
+	tree_free(s->t);
+	free(s);
+	return 0;
+}
+
+static struct stow_lease lease_of(const char *id, int node, uint32_t cpus, uint64_t memory)
+{
+	struct stow_lease lease = { .id = id, .cpus = cpus, .memory = memory };
+
+	stow_idset_add(&lease.nodes, node);
+	lease.expires = (uint64_t)time(NULL) + 60;
+	return lease;
+}
+
+static struct stow_record *held(struct setup *s, const char *id)
+{
+	struct stow_record *record;
+
+	assert_int_equal(stow_ledger_reservation(s->context.ledger, id, &record, NULL), 0);
+	return record;
+}
+
+/* The container asks with `request`; -errno and the text in `err`, or 0. */
+static int bring(struct setup *s, const char *reservation, struct stow_request request,
+		 struct stow_record **ret_record, struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+
+	request.nodes_auto = true;
+	snprintf(request.reservation, sizeof(request.reservation), "%s", reservation);
+	*ret_record = NULL;
+	return stow_grant_reserve(&s->context, &s->subject, &request, NULL, 0, ret_record, &refusal,
+				  err);
+}
+
+static void a_name_is_read(void **state)
+{
+	static const char *const bad[] = { "",
+					   ID,
+					   ID ":0",
+					   ID ":@web",
+					   ID ":0@",
+					   ID ":x@web",
+					   ID ":0@a@b",
+					   "4C1F8E02A7B35D90:0@web",
+					   "4c1f8e02a7b35d9:0@web",
+					   ID "0:0@web",
+					   "@" ID ":0" };
+	struct stow_reservation_name name;
+	struct stow_err err;
+	char buf[32];
+
+	assert_int_equal(stow_reservation_parse(ID ":0-1,3@web-3", &name, NULL), 0);
+	assert_string_equal(name.id, ID);
+	assert_string_equal(stow_idset_format(&name.nodes, buf, sizeof(buf)), "0-1,3");
+	assert_string_equal(name.machine, "web-3");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(stow_reservation_parse(bad[i], &name, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "numastow.io/reservation"));
+	}
+}
+
+static void a_container_gets_what_was_reserved(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease lease = lease_of(ID, 1, 3, UINT64_C(1) << 30);
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL, *again = NULL;
+	struct stow_request request = { .cpus = 2 };
+	char buf[32];
+
+	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, NULL), 0);
+	assert_string_equal(record->id, "c");
+	assert_string_equal(record->reservation, ID);
+	assert_int_equal(record->state, STOW_STATE_PENDING);
+	assert_string_equal(stow_idset_format(&record->nodes, buf, sizeof(buf)), "1");
+	assert_int_equal(record->n_shares, 1);
+	assert_int_equal(record->shares[0].cpus, 3);
+	assert_int_equal(record->shares[0].memory, UINT64_C(1) << 30);
+	/* In the ledger under its own name: a late message takes nothing away. */
+	again = held(s, ID);
+	assert_string_equal(again->id, "c");
+	assert_int_equal(stow_lease_drop(&s->context, ID, NULL), 0);
+	assert_int_equal(stow_lease_keep_only(&s->context, NULL, 0, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
+}
+
+static void what_cannot_be_had_is_said(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease lease = lease_of(ID, 1, 2, UINT64_C(1) << 30);
+	struct stow_request request = { .cpus = 1 };
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct stow_err err;
+
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "there is no " ID " on this machine"));
+
+	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
+	request.cpus = 3;
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -E2BIG);
+	assert_non_null(strstr(err.msg, "numastow.io/cpus: 3 is more than reservation " ID));
+	request.cpus = 1;
+	request.memory = UINT64_C(2) << 30;
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -E2BIG);
+	request.memory = 0;
+	request.cpu_mode = STOW_CPU_EXCLUSIVE;
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -E2BIG);
+	request.cpu_mode = STOW_CPU_SHARED;
+
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), 0);
+	stow_record_free(STOW_TAKE_PTR(record));
+	s->subject.id = "second";
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "container c has " ID " already"));
+}
+
+static void a_lease_runs_out(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease lease = lease_of(ID, 1, 2, 0);
+	struct stow_request request = { .cpus = 1 };
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct stow_err err;
+
+	lease.expires = (uint64_t)time(NULL) - 1;
+	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
+	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -ESTALE);
+	assert_non_null(strstr(err.msg, "has run out"));
+}
+
+static void room_is_room(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease first = lease_of(ID, 1, 3, 0), second = lease_of(OTHER, 1, 2, 0);
+	struct stow_err err;
+
+	assert_int_equal(stow_lease_take(&s->context, &first, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &second, &err), -ENOSPC);
+	assert_int_equal(stow_lease_drop(&s->context, ID, NULL), 1);
+	assert_int_equal(stow_lease_drop(&s->context, ID, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &second, &err), 0);
+}
+
+static void only_what_the_scheduler_knows_stays(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease first = lease_of(ID, 0, 1, 0), second = lease_of(OTHER, 1, 1, 0);
+	const char *known[] = { OTHER };
+
+	assert_int_equal(stow_lease_take(&s->context, &first, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &second, NULL), 0);
+	assert_int_equal(stow_lease_keep_only(&s->context, known, 1, NULL), 1);
+	assert_null(held(s, ID));
+	_cleanup_(stow_record_free_ptr) struct stow_record *kept = held(s, OTHER);
+	assert_non_null(kept);
+}
+
+static void a_fence_is_everybodys(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease lease = lease_of(ID, 1, 1, 0);
+	struct stow_idset one = { 0 }, zero = { 0 }, none = { 0 }, fenced;
+	struct stow_err err;
+	char buf[32];
+
+	stow_idset_add(&one, 1);
+	stow_idset_add(&zero, 0);
+	assert_int_equal(stow_ledger_fence_set(s->context.ledger, "scheduler", &one, NULL), 0);
+	assert_int_equal(stow_ledger_fence_set(s->context.ledger, "drain", &zero, NULL), 0);
+	assert_int_equal(stow_ledger_fenced(s->context.ledger, NULL, &fenced, NULL), 0);
+	assert_string_equal(stow_idset_format(&fenced, buf, sizeof(buf)), "0-1");
+	assert_int_equal(stow_ledger_fence_set(s->context.ledger, "drain", &none, NULL), 0);
+	assert_int_equal(stow_ledger_fenced(s->context.ledger, "scheduler", &fenced, NULL), 0);
+	assert_string_equal(stow_idset_format(&fenced, buf, sizeof(buf)), "1");
+
+	assert_int_equal(stow_lease_take(&s->context, &lease, &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "node 1 is fenced"));
+	assert_int_equal(stow_ledger_fence_set(s->context.ledger, "scheduler", &none, NULL), 0);
+	assert_int_equal(stow_lease_take(&s->context, &lease, &err), 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_is_read),
+		TEST(a_container_gets_what_was_reserved),
+		TEST(what_cannot_be_had_is_said),
+		TEST(a_lease_runs_out),
+		TEST(room_is_room),
+		TEST(only_what_the_scheduler_knows_stays),
+		TEST(a_fence_is_everybodys),
+	};
+
+	return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
+}
