@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The agent's settings: /etc/numastow/agent.yaml and flags, see numastow-agent.yaml(5). What may be
+ * placed and what is kept back is not here but in config.yaml, which the hook reads too. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "rpc/settings.h"
+
+#define AGENT_CONFIG_PATH "/etc/numastow/agent.yaml"
+#define AGENT_SOCKET_PATH "/run/numastow/agent.sock"
+
+enum agent_mode { AGENT_ENFORCE, AGENT_OBSERVE };
+
+struct agent_config {
+	char *node; /* the machine's name; NULL until agent_config_finish(): the host name */
+	char *failure_domain;	      /* "" for none */
+	char **schedulers;	      /* addresses; NULL: none, the agent works alone */
+	char *ca, *certificate, *key; /* PEM files; all or none */
+	char *server_name;	      /* in the schedulers' certificate; NULL: the address' host */
+	char *socket;
+	char *readers; /* group that may list containers; NULL: root only */
+	char *metrics; /* address, "" for none */
+	char *log_level;
+	int log_format;		     /* enum stow_say_format */
+	int mode;		     /* enum agent_mode */
+	uint64_t poll_interval;	     /* ns: hugepage pools, free memory */
+	uint64_t reconcile_interval; /* ns */
+	uint64_t usage_interval;     /* ns: what containers use */
+	uint64_t gc_interval;	     /* ns */
+	uint64_t memory_step;	     /* bytes that free memory must differ by to be reported */
+	uint64_t max_reservations;   /* leases of a scheduler's at a time */
+	uint64_t max_fenced;	     /* percent of the NUMA nodes that a scheduler may fence */
+	uint64_t repin_batch;	     /* bytes */
+	uint64_t repin_pause;	     /* ns */
+};
+
+extern const struct stow_setting agent_settings[];
+
+void agent_config_defaults(struct agent_config *config);
+/* Checks what one setting alone does not show, and fills in the host name. */
+int agent_config_finish(struct agent_config *config, struct stow_err *err);
+void agent_config_done(struct agent_config *config);

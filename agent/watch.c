@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/watch.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "ledger/ledger.h"
+
+#define LEDGER_NAME  "ledger.db"
+#define JOURNAL_NAME "ledger.db-journal"
+#define UEVENTS_MAX  (1 << 20) /* bytes the kernel may queue: a DIMM is hundreds of blocks */
+
+/* The group to which the kernel itself speaks (lib/kobject_uevent.c); 2 is udev's. */
+#define KERNEL_GROUP 1
+
+static int open_uevents(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = KERNEL_GROUP };
+	int size = UEVENTS_MAX;
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			NETLINK_KOBJECT_UEVENT);
+
+	if (fd < 0)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int agent_watch_open(struct stow_root *root, struct agent_watch *ret, struct stow_err *err)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	ret->ledger = ret->uevent = -1;
+	r = stow_root_mkdir(root, STOW_RUN_DIR, err);
+	if (r == 0)
+		r = stow_root_path(root, STOW_RUN_DIR, &path, err);
+	if (r < 0)
+		return r;
+	ret->ledger = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	/* A commit ends with the journal's deletion; one that changes nothing writes none. */
+	if (ret->ledger < 0 ||
+	    inotify_add_watch(ret->ledger, path, IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM) < 0) {
+		r = stow_err_sys(err, errno, "cannot watch %s", path);
+		agent_watch_close(ret);
+		return r;
+	}
+	if (root->live)
+		ret->uevent = open_uevents();
+	return 0;
+}
+
+void agent_watch_close(struct agent_watch *watch)
+{
+	if (watch->ledger >= 0)
+		close(watch->ledger);
+	if (watch->uevent >= 0)
+		close(watch->uevent);
+	watch->ledger = watch->uevent = -1;
+}
+
+bool agent_watch_ledger(struct agent_watch *watch)
+{
+	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool ours = false;
+	ssize_t n;
+
+	while ((n = read(watch->ledger, buf, sizeof(buf))) > 0)
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *event = (const struct inotify_event *)(void *)p;
+
+			if (event->mask & IN_Q_OVERFLOW ||
+			    (event->len && (strcmp(event->name, JOURNAL_NAME) == 0 ||
+					    strcmp(event->name, LEDGER_NAME) == 0)))
+				ours = true;
+			p += sizeof(*event) + event->len;
+		}
+	return ours;
+}
+
+/* "online@/devices/system/memory/memory42", then NUL-separated KEY=VALUE. */
+static bool concerns_us(const char *text, size_t len)
+{
+	static const char *const subsystems[] = { "SUBSYSTEM=memory", "SUBSYSTEM=cpu",
+						  "SUBSYSTEM=node" };
+
+	for (const char *p = text; p < text + len; p += strlen(p) + 1)
+		for (size_t i = 0; i < sizeof(subsystems) / sizeof(*subsystems); i++)
+			if (strcmp(p, subsystems[i]) == 0)
+				return true;
+	return false;
+}
+
+bool agent_watch_uevent(struct agent_watch *watch)
+{
+	bool ours = false;
+
+	for (;;) {
+		struct sockaddr_nl from;
+		char buf[8193];
+		struct iovec iov = { buf, sizeof(buf) - 1 };
+		struct msghdr message = { .msg_name = &from,
+					  .msg_namelen = sizeof(from),
+					  .msg_iov = &iov,
+					  .msg_iovlen = 1 };
+		ssize_t n = recvmsg(watch->uevent, &message, 0);
+
+		if (n < 0 && errno == ENOBUFS) {
+			ours = true; /* some were lost: look */
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return ours;
+		buf[n] = '\0';
+		/* Port 0 is the kernel; any process may send to the others' ports. */
+		if (from.nl_pid == 0 && concerns_us(buf, (size_t)n))
+			ours = true;
+	}
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What announces itself: the ledger (inotify on its folder) and CPUs and memory blocks that come or
+ * go (the kernel's uevents). Hugepage pools and free memory do not; they are polled.
+ */
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/root.h"
+
+struct agent_watch {
+	int ledger; /* inotify; readable when something was committed; -1: nothing to watch */
+	int uevent; /* netlink; -1: a copied tree, or not permitted */
+};
+
+/* Makes the ledger's folder if there is none. */
+int agent_watch_open(struct stow_root *root, struct agent_watch *ret, struct stow_err *err);
+void agent_watch_close(struct agent_watch *watch);
+
+/* Takes what has arrived; whether it concerns us. */
+bool agent_watch_ledger(struct agent_watch *watch);
+bool agent_watch_uevent(struct agent_watch *watch);
