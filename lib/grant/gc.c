@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "grant/pool.h"
+#include "grant/repin.h"
 #include "grant/shared.h"
 
 /* One record: what to do with it, if anything. */
@@ -14,6 +15,12 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 {
 	struct stow_root *root = context->root;
 
+	if (stow_repin_is(record)) {
+		if (stow_life_alive(root, &record->hook))
+			return 0;
+		result->undone++;
+		return stow_repin_recover(context, record, err);
+	}
 	if (record->state == STOW_STATE_LEASE) {
 		if (!stow_grant_ended(root, record))
 			return 0;

@@ -82,16 +82,28 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 
 /* The schema's version as it stands in the file's header (sqlite.org/fileformat2.html, offset 60):
  * one read, where a PRAGMA is a transaction of its own. 0 for an empty file. */
-static int64_t read_version(struct stow_ledger *ledger)
+static uint32_t read_header(struct stow_ledger *ledger, sqlite3_int64 offset)
 {
 	sqlite3_file *file = NULL;
 	uint8_t b[4];
 
 	if (sqlite3_file_control(ledger->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) !=
 		    SQLITE_OK ||
-	    !file || !file->pMethods || file->pMethods->xRead(file, b, sizeof(b), 60) != SQLITE_OK)
+	    !file || !file->pMethods ||
+	    file->pMethods->xRead(file, b, sizeof(b), offset) != SQLITE_OK)
 		return 0;
-	return (int64_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static int64_t read_version(struct stow_ledger *ledger)
+{
+	return read_header(ledger, 60);
+}
+
+/* The file change counter, at offset 24. */
+uint32_t stow_ledger_changes(struct stow_ledger *ledger)
+{
+	return read_header(ledger, 24);
 }
 
 /* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each

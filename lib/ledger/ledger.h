@@ -160,13 +160,16 @@ struct stow_event {
 };
 
 /* `kind`: leased, placed, refused, ignored, observed, undone, released, reclaimed, expired,
- * restored, shared, debt, paid. */
+ * restored, shared, debt, paid, adopted, kept, left, repinned. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
 /* The newest `limit` events, oldest of them first; of one id, or all when `id` is NULL. */
 int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
 		       struct stow_event **ret, size_t *ret_n, struct stow_err *err);
 void stow_events_free(struct stow_event *events, size_t n);
+
+/* A number that changes with every commit, by whomever: one read, without a lock. */
+uint32_t stow_ledger_changes(struct stow_ledger *ledger);
 
 /* Puts a damaged ledger aside as ledger.db.damaged-TIME; the next open makes a new one. */
 int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size,

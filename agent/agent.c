@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/delta.h"
+#include "agent/link.h"
+#include "agent/local.h"
+#include "base/cleanup.h"
+#include "grant/gc.h"
+#include "grant/lease.h"
+#include "grant/reconcile.h"
+#include "grant/shared.h"
+#include "rpc/say.h"
+
+#define MS     UINT64_C(1000000)
+#define S      (1000 * MS)
+#define GATHER (20 * MS) /* changes that come within this time are one report */
+
+uint64_t agent_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
+}
+
+/* --- tasks -------------------------------------------------------------------------------------- */
+
+void agent_post(struct agent *agent, void (*run)(struct agent *agent, void *arg), void *arg)
+{
+	struct agent_task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		abort(); /* a stream's end that is never handled would be worse */
+	task->run = run;
+	task->arg = arg;
+	pthread_mutex_lock(&agent->tasks_lock);
+	*agent->tasks_end = task;
+	agent->tasks_end = &task->next;
+	pthread_mutex_unlock(&agent->tasks_lock);
+	eventfd_write(agent->wake, 1);
+}
+
+static void run_tasks(struct agent *agent)
+{
+	struct agent_task *task;
+	eventfd_t ignored;
+
+	(void)eventfd_read(agent->wake, &ignored);
+	pthread_mutex_lock(&agent->tasks_lock);
+	task = agent->tasks;
+	agent->tasks = NULL;
+	agent->tasks_end = &agent->tasks;
+	pthread_mutex_unlock(&agent->tasks_lock);
+	while (task) {
+		struct agent_task *next = task->next;
+
+		task->run(agent, task->arg);
+		free(task);
+		task = next;
+	}
+}
+
+/* --- reports ------------------------------------------------------------------------------------ */
+
+void agent_sign(const struct agent *agent, PbNodeReport *report)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	report->name = agent->config.node;
+	report->time = (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+	report->mode =
+		agent->disabled ? PB_MODE_DISABLED
+		: agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE
+			? PB_MODE_OBSERVE
+			: PB_MODE_ENFORCE;
+	report->counters = (PbAgentCounters *)(uintptr_t)&agent->counters;
+	if (!report->full)
+		return;
+	report->version = (char *)(uintptr_t)STOW_VERSION;
+	report->boot_id = (char *)(uintptr_t)agent->boot_id;
+	report->failure_domain = agent->config.failure_domain;
+}
+
+/* With the lock held. */
+static void send_to(struct agent *agent, struct agent_subscriber *to, PbNodeReport *report)
+{
+	PbReportRequest wrapped = PB_REPORT_REQUEST__INIT;
+	PbNodeReport mine = *report;
+
+	mine.sequence = ++to->sequence;
+	if (to->private) {
+		mine.n_containers = mine.n_gone = mine.n_reservations = 0;
+		mine.containers = NULL;
+		mine.gone = mine.reservations = NULL;
+	}
+	wrapped.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
+	wrapped.report = &mine;
+	/* An end of the stream comes by its own way. */
+	if (to->scheduler)
+		stow_rpc_send(to->call, &wrapped);
+	else
+		stow_rpc_send(to->call, &mine);
+}
+
+/* With the lock held. */
+static void send_full(struct agent *agent, struct agent_subscriber *to)
+{
+	PbNodeReport full = *agent->current;
+
+	full.full = true;
+	agent_sign(agent, &full);
+	send_to(agent, to, &full);
+}
+
+int agent_subscribe(struct agent *agent, struct stow_rpc_call *call, bool scheduler, bool private)
+{
+	struct agent_subscriber *to = calloc(1, sizeof(*to));
+
+	if (!to)
+		return -ENOMEM;
+	to->call = stow_rpc_ref(call);
+	to->scheduler = scheduler;
+	to->private = private;
+	pthread_mutex_lock(&agent->lock);
+	to->next = agent->subscribers;
+	agent->subscribers = to;
+	send_full(agent, to);
+	pthread_mutex_unlock(&agent->lock);
+	return 0;
+}
+
+void agent_unsubscribe(struct agent *agent, const struct stow_rpc_call *call)
+{
+	struct agent_subscriber *gone;
+	struct agent_subscriber **at;
+
+	pthread_mutex_lock(&agent->lock);
+	for (at = &agent->subscribers; *at && (*at)->call != call; at = &(*at)->next)
+		;
+	gone = *at;
+	if (gone)
+		*at = gone->next;
+	pthread_mutex_unlock(&agent->lock);
+	if (gone)
+		stow_rpc_unref(gone->call);
+	free(gone);
+}
+
+void agent_report_again(struct agent *agent, const struct stow_rpc_call *call)
+{
+	pthread_mutex_lock(&agent->lock);
+	for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
+		if (to->call == call)
+			send_full(agent, to);
+	pthread_mutex_unlock(&agent->lock);
+}
+
+static void note_error(struct agent *agent, const struct stow_err *err)
+{
+	if (err && (!agent->last_error || strcmp(agent->last_error, err->msg) != 0))
+		stow_say(STOW_LOG_ERR, "cannot look at the machine", stow_why(err));
+	pthread_mutex_lock(&agent->lock);
+	free(agent->last_error);
+	agent->last_error = err ? strdup(err->msg) : NULL;
+	pthread_mutex_unlock(&agent->lock);
+}
+
+/* Looks, and tells everybody what has changed. */
+static int publish(struct agent *agent)
+{
+	unsigned int look = agent->look;
+	struct stow_err err = { 0 };
+	PbNodeReport *now, delta;
+	int r;
+
+	agent->look = 0;
+	agent->due = 0;
+	r = agent_source_report(agent->source, look, agent->current, agent->config.memory_step,
+				&now, &err);
+	if (r < 0) {
+		note_error(agent, &err);
+		return r;
+	}
+	note_error(agent, NULL);
+	pthread_mutex_lock(&agent->lock);
+	if (agent_delta(agent->current, now, &delta)) {
+		agent->counters.reports++;
+		agent_sign(agent, &delta);
+		for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
+			send_to(agent, to, &delta);
+	}
+	/* The delta borrows from both. */
+	agent_delta_done(&delta);
+	stow_rpc_message_free(agent->current);
+	agent->current = now;
+	pthread_mutex_unlock(&agent->lock);
+	return 0;
+}
+
+void agent_look(struct agent *agent, unsigned int look)
+{
+	agent->look |= look;
+	if (!agent->due)
+		agent->due = agent_now() + GATHER;
+}
+
+/* --- what is done by the clock ------------------------------------------------------------------ */
+
+static bool may_change(const struct agent *agent)
+{
+	return !agent->disabled && agent->config.mode != AGENT_OBSERVE &&
+	       agent->policy->mode != STOW_MODE_OBSERVE;
+}
+
+static void collect(struct agent *agent)
+{
+	struct stow_gc_result result;
+	struct stow_err err = { 0 };
+
+	if (!may_change(agent))
+		return;
+	if (stow_gc(&agent->context, &result, &err) < 0)
+		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
+	if (result.reclaimed || result.undone || result.expired || result.pages)
+		stow_say(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
+			 stow_number("containers", result.reclaimed + result.undone),
+			 stow_number("leases", result.expired),
+			 stow_number("hugepages", result.pages));
+	pthread_mutex_lock(&agent->lock);
+	agent->counters.reclaimed += result.reclaimed + result.undone;
+	agent->counters.reclaimed_hugepages += result.pages;
+	pthread_mutex_unlock(&agent->lock);
+}
+
+static void reconcile(struct agent *agent)
+{
+	struct stow_reconcile_result result;
+	struct stow_err err = { 0 };
+
+	if (agent->disabled)
+		return;
+	if (stow_reconcile_run(agent->reconcile, &agent->context, !may_change(agent), &result,
+			       &err) < 0)
+		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
+			 stow_why(&err));
+	if (result.ended)
+		collect(agent);
+	if (!result.adopted && !result.restored && !result.refused && !result.ended)
+		return;
+	if (result.adopted || result.restored || result.refused)
+		stow_say(STOW_LOG_NOTICE, "CPU sets or nodes were changed behind our back",
+			 stow_number("adopted", result.adopted),
+			 stow_number("restored", result.restored),
+			 stow_number("left", result.refused));
+	pthread_mutex_lock(&agent->lock);
+	agent->counters.adopted += result.adopted;
+	agent->counters.restored += result.restored;
+	agent->counters.refused += result.refused;
+	pthread_mutex_unlock(&agent->lock);
+	agent_look(agent, AGENT_LOOK_LEDGER);
+}
+
+static void earlier(uint64_t *when, uint64_t other)
+{
+	if (other && (!*when || other < *when))
+		*when = other;
+}
+
+/* Does what is due; returns when something is due again. */
+static uint64_t tick(struct agent *agent)
+{
+	uint64_t now = agent_now(), next = 0;
+
+	agent->disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+	if (now >= agent->next_reconcile) {
+		agent->next_reconcile = now + agent->config.reconcile_interval;
+		reconcile(agent);
+	}
+	if (now >= agent->next_gc) {
+		agent->next_gc = now + agent->config.gc_interval;
+		collect(agent);
+	}
+	if (now >= agent->next_usage) {
+		agent->next_usage = now + agent->config.usage_interval;
+		agent->look |= AGENT_LOOK_USAGE | AGENT_LOOK_LEDGER;
+		earlier(&agent->due, now);
+	}
+	if (now >= agent->next_poll) {
+		agent->next_poll = now + agent->config.poll_interval;
+		agent->look |= AGENT_LOOK_MEMORY;
+		earlier(&agent->due, now);
+	}
+	if (agent->due && now >= agent->due)
+		publish(agent);
+	earlier(&next, agent->due);
+	earlier(&next, agent->next_poll);
+	earlier(&next, agent->next_usage);
+	earlier(&next, agent->next_reconcile);
+	earlier(&next, agent->next_gc);
+	if (agent->link)
+		earlier(&next, agent_link_tick(agent->link, now));
+	return next;
+}
+
+/* --- running ------------------------------------------------------------------------------------ */
+
+static void on_signal(struct agent *agent, int signals, void (*reload)(struct agent *agent))
+{
+	struct signalfd_siginfo info;
+
+	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			reload(agent);
+		else
+			agent->stopping = true;
+	}
+}
+
+void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *agent))
+{
+	struct pollfd polls[] = {
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = agent->wake, .events = POLLIN },
+		{ .fd = agent->watch.ledger, .events = POLLIN },
+		{ .fd = agent->watch.uevent, .events = POLLIN },
+	};
+	uint64_t watchdog = 0;
+
+	if (sd_watchdog_enabled(0, &watchdog) <= 0)
+		watchdog = 0;
+	while (!agent->stopping) {
+		uint64_t next = tick(agent), now = agent_now();
+		uint64_t wait = next > now ? (next - now + MS - 1) / MS : 0;
+
+		/* The watchdog is in microseconds, and fed by the thread that must not hang. */
+		if (watchdog) {
+			sd_notify(0, "WATCHDOG=1");
+			wait = wait < watchdog / 3000 ? wait : watchdog / 3000;
+		}
+		if (poll(polls, STOW_ARRAY_SIZE(polls), (int)wait) < 0 && errno != EINTR) {
+			stow_say(STOW_LOG_ERR, "poll failed", stow_text("error", strerror(errno)));
+			return;
+		}
+		if (polls[0].revents)
+			on_signal(agent, signals, reload);
+		if (polls[1].revents)
+			run_tasks(agent);
+		if (polls[2].revents && agent_watch_ledger(&agent->watch))
+			agent_look(agent, AGENT_LOOK_LEDGER);
+		if (polls[3].revents && agent_watch_uevent(&agent->watch))
+			agent_look(agent, AGENT_LOOK_TOPOLOGY | AGENT_LOOK_LEDGER);
+	}
+}
+
+/* --- start and stop ----------------------------------------------------------------------------- */
+
+/* One agent a machine: the lock's text says who and what the machine is called, for the hook. */
+static int take_lock(struct agent *agent, struct stow_err *err)
+{
+	char text[320], other[320];
+	int fd;
+
+	fd = stow_root_openat(agent->root, O_RDWR | O_CREAT, 0644, err, "%s", STOW_AGENT_LOCK_PATH);
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (stow_root_read_buf(agent->root, other, sizeof(other), NULL, "%s",
+				       STOW_AGENT_LOCK_PATH) < 0)
+			snprintf(other, sizeof(other), "?");
+		other[strcspn(other, " ")] = '\0';
+		close(fd);
+		return stow_err_set(err, EBUSY,
+				    "an agent is running already, with pid %s (it holds %s)", other,
+				    STOW_AGENT_LOCK_PATH);
+	}
+	snprintf(text, sizeof(text), "%d %s\n", (int)getpid(), agent->config.node);
+	if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) < 0) {
+		close(fd);
+		return stow_err_sys(err, errno, "cannot write %s", STOW_AGENT_LOCK_PATH);
+	}
+	agent->lock_file = fd;
+	return 0;
+}
+
+static int open_machine(struct agent *agent, const char *sysroot, struct stow_err *err)
+{
+	int r;
+
+	r = stow_root_open(sysroot, &agent->root, err);
+	if (r == 0)
+		r = agent_watch_open(agent->root, &agent->watch, err);
+	if (r == 0)
+		r = take_lock(agent, err);
+	if (r == 0)
+		r = stow_config_read(agent->root, &agent->policy, err);
+	if (r == 0)
+		r = stow_ledger_open(agent->root, true, &agent->ledger, err);
+	if (r < 0)
+		return r;
+	if (stow_root_read_buf(agent->root, agent->boot_id, sizeof(agent->boot_id), NULL,
+			       "/proc/sys/kernel/random/boot_id") < 0)
+		agent->boot_id[0] = '\0';
+	agent->context.root = agent->root;
+	agent->context.ledger = agent->ledger;
+	agent->context.config = agent->policy;
+	/* Ours even on a copied tree, whose /proc does not have us. */
+	agent->context.self.pid = getpid();
+	(void)stow_life_read(agent->root, getpid(), &agent->context.self, NULL);
+	return 0;
+}
+
+static PbDrift drift_of(void *ctx, int64_t key)
+{
+	static const PbDrift drifts[] = {
+		[STOW_DRIFT_NONE] = PB_DRIFT_NONE,
+		[STOW_DRIFT_ADOPTED] = PB_DRIFT_ADOPTED,
+		[STOW_DRIFT_RESTORED] = PB_DRIFT_RESTORED,
+		[STOW_DRIFT_REFUSED] = PB_DRIFT_REFUSED,
+	};
+	const struct agent *agent = ctx;
+
+	return drifts[stow_reconcile_drift(agent->reconcile, key)];
+}
+
+int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
+{
+	int r;
+
+	pthread_mutex_init(&agent->lock, NULL);
+	pthread_mutex_init(&agent->tasks_lock, NULL);
+	pb_agent_counters__init(&agent->counters);
+	agent->tasks_end = &agent->tasks;
+	agent->lock_file = agent->watch.ledger = agent->watch.uevent = -1;
+	agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (agent->wake < 0)
+		return stow_err_sys(err, errno, "eventfd");
+	r = open_machine(agent, sysroot, err);
+	if (r == 0)
+		r = stow_reconcile_new(&agent->reconcile, err);
+	if (r == 0)
+		r = agent_source_new(&agent->context, &agent->source, err);
+	if (r < 0)
+		return r;
+	agent_source_set_drift(agent->source, drift_of, agent);
+	/* The first report is there before anybody can ask for it. */
+	r = agent_source_report(agent->source, AGENT_LOOK_ALL, NULL, 0, &agent->current, err);
+	if (r == 0)
+		r = stow_rpc_loop_new(1, &agent->loop, err);
+	if (r == 0)
+		r = agent_local_new(agent, &agent->local, err);
+	if (r == 0 && agent->config.schedulers && agent->config.schedulers[0])
+		r = agent_link_new(agent, &agent->link, err);
+	return r;
+}
+
+void agent_stop(struct agent *agent)
+{
+	struct agent_subscriber *to;
+
+	agent_link_free(agent->link);
+	agent->link = NULL;
+	agent_local_free(agent->local);
+	if (agent->wake >= 0)
+		run_tasks(agent); /* what was posted meanwhile is freed */
+	while ((to = agent->subscribers)) {
+		agent->subscribers = to->next;
+		stow_rpc_unref(to->call);
+		free(to);
+	}
+	stow_rpc_loop_free(agent->loop);
+	agent_source_free(agent->source);
+	stow_reconcile_free(agent->reconcile);
+	stow_rpc_message_free(agent->current);
+	free(agent->last_error);
+	stow_ledger_close_ptr(&agent->ledger);
+	stow_config_free_ptr(&agent->policy);
+	agent_watch_close(&agent->watch);
+	if (agent->lock_file >= 0)
+		close(agent->lock_file);
+	stow_root_free_ptr(&agent->root);
+	if (agent->wake >= 0)
+		close(agent->wake);
+}

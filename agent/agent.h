@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The agent: one main thread that looks, decides and changes; gRPC's threads that carry messages.
+ *
+ * What the other threads want done they post to the main thread, which alone owns the ledger, the
+ * source of reports and the link to a scheduler. What they may read is under `lock`: the current
+ * report and who is subscribed to it.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "agent/config.h"
+#include "agent/report.h"
+#include "agent/watch.h"
+#include "grant/grant.h"
+#include "numastow/v1/agent.pb-c.h"
+#include "numastow/v1/scheduler.pb-c.h"
+#include "rpc/rpc.h"
+
+#define AGENT_DISABLED_PATH "/etc/numastow/disabled"
+
+struct agent;
+
+/* Somebody who gets the report and then its changes. */
+struct agent_subscriber {
+	struct agent_subscriber *next;
+	struct stow_rpc_call *call; /* a reference */
+	uint64_t sequence;
+	bool scheduler; /* messages go wrapped, as ReportRequest */
+	bool private;	/* without containers */
+};
+
+struct agent_task {
+	struct agent_task *next;
+	void (*run)(struct agent *agent, void *arg);
+	void *arg;
+};
+
+struct agent_link;
+struct agent_local;
+struct stow_reconcile;
+
+struct agent {
+	struct agent_config config;
+	struct stow_root *root;
+	struct stow_config *policy; /* /etc/numastow/config.yaml */
+	struct stow_ledger *ledger;
+	struct stow_grant_context context;
+	struct agent_source *source;
+	struct agent_watch watch;
+	struct stow_reconcile *reconcile;
+	struct stow_rpc_loop *loop;
+	struct agent_link *link;   /* NULL without schedulers */
+	struct agent_local *local;
+	char boot_id[64];
+	int lock_file; /* STOW_AGENT_LOCK_PATH, held */
+	bool disabled; /* AGENT_DISABLED_PATH exists */
+	bool stopping;
+
+	/* What to look at, and when (monotonic, ns; 0: not due). */
+	unsigned int look;
+	uint64_t due, next_poll, next_usage, next_reconcile, next_gc;
+
+	pthread_mutex_t lock;
+	PbNodeReport *current;
+	struct agent_subscriber *subscribers;
+	PbAgentCounters counters;
+	char *last_error;      /* of looking; NULL: all is well */
+	atomic_bool connected; /* to a scheduler */
+
+	pthread_mutex_t tasks_lock;
+	struct agent_task *tasks, **tasks_end;
+	int wake;
+};
+
+/* Monotonic time in ns. */
+uint64_t agent_now(void);
+
+/* Starts everything; on failure agent_stop() takes back what was started. */
+int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err);
+/* Runs until SIGTERM or SIGINT; `reload` is called on SIGHUP. */
+void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *agent));
+void agent_stop(struct agent *agent);
+
+/* Has something done on the main thread, soon. `run` owns `arg`. */
+void agent_post(struct agent *agent, void (*run)(struct agent *agent, void *arg), void *arg);
+
+/* Looks again, within the time in which changes are gathered. Main thread. */
+void agent_look(struct agent *agent, unsigned int look);
+
+/* The full report now, then every change, until agent_unsubscribe(). Any thread. */
+int agent_subscribe(struct agent *agent, struct stow_rpc_call *call, bool scheduler, bool private);
+void agent_unsubscribe(struct agent *agent, const struct stow_rpc_call *call);
+/* Everybody's next report is a full one, now. */
+void agent_report_again(struct agent *agent, const struct stow_rpc_call *call);
+
+/* Puts the sender's fields into a report. With the lock held. */
+void agent_sign(const struct agent *agent, PbNodeReport *report);
+
+/* /metrics and /healthz. */
+void agent_render_metrics(FILE *out, void *ctx);
+bool agent_is_healthy(void *ctx, char *why, size_t size);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/directive.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/lease.h"
+#include "rpc/say.h"
+
+#define S UINT64_C(1000000000)
+
+/* mode: observe, and the switch that turns everything off. */
+static int may_change(const struct agent *agent, struct stow_err *err)
+{
+	if (agent->disabled)
+		return stow_err_set(err, EACCES, "%s exists on node %s: numastow is switched off",
+				    AGENT_DISABLED_PATH, agent->config.node);
+	if (agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE)
+		return stow_err_set(err, EACCES, "node %s is in mode observe", agent->config.node);
+	return 0;
+}
+
+static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
+{
+	if (part->numa_node >= STOW_IDSET_MAX)
+		return stow_err_set(err, EINVAL, "NUMA node %u is out of range", part->numa_node);
+	stow_idset_add(&lease->nodes, (int)part->numa_node);
+	lease->cpus += part->cpus;
+	lease->memory += part->memory_promised;
+	for (size_t i = 0; i < part->n_hugepages; i++) {
+		size_t p = 0;
+
+		while (p < lease->n_pages && lease->pages[p].size != part->hugepages[i]->page_size)
+			p++;
+		if (p == STOW_POOLS_MAX)
+			return stow_err_set(err, EINVAL, "more than %d page sizes", STOW_POOLS_MAX);
+		if (p == lease->n_pages)
+			lease->pages[lease->n_pages++].size = part->hugepages[i]->page_size;
+		lease->pages[p].count += part->hugepages[i]->pages;
+	}
+	return 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct stow_page_request *x = a, *y = b;
+
+	return x->size < y->size ? -1 : x->size > y->size;
+}
+
+static int lease_from(const PbReservation *in, struct stow_lease *lease, struct stow_err *err)
+{
+	*lease = (struct stow_lease){ .id = in->id, .policy = STOW_POLICY_BEST_EFFORT };
+	if (strlen(in->id) != STOW_RESERVATION_ID_LEN ||
+	    strspn(in->id, "0123456789abcdef") != STOW_RESERVATION_ID_LEN)
+		return stow_err_set(err, EINVAL, "reservation \"%.64s\": want %d hex digits",
+				    in->id, STOW_RESERVATION_ID_LEN);
+	for (size_t i = 0; i < in->n_parts; i++) {
+		int r = add_part(lease, in->parts[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	if (in->n_parts == 0)
+		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
+	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
+	lease->expires = (in->expires + S - 1) / S;
+	if (in->n_parts == 1)
+		lease->policy = STOW_POLICY_SINGLE_NUMA_NODE;
+	if (in->pod) {
+		lease->exclusive = in->pod->cpu_mode == PB_CPU_MODE_EXCLUSIVE;
+		lease->ns = in->pod->namespace_;
+		lease->name = in->pod->name;
+		if (in->pod->policy == PB_POLICY_SPREAD)
+			lease->policy = STOW_POLICY_SPREAD;
+	}
+	return 0;
+}
+
+static size_t leases_held(const struct agent *agent)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; agent->current && i < agent->current->n_containers; i++)
+		if (agent->current->containers[i]->state == PB_CONTAINER_STATE_LEASE &&
+		    agent->current->containers[i]->reservation[0])
+			n++;
+	return n;
+}
+
+static int reserve(struct agent *agent, const PbReservation *in, struct stow_err *err)
+{
+	struct stow_lease lease;
+	int r;
+
+	r = may_change(agent, err);
+	if (r == 0)
+		r = lease_from(in, &lease, err);
+	if (r == 0 && leases_held(agent) >= agent->config.max_reservations)
+		r = stow_err_set(err, EACCES, "node %s holds %zu reservations; its limit is %llu",
+				 agent->config.node, leases_held(agent),
+				 (unsigned long long)agent->config.max_reservations);
+	if (r == 0)
+		r = stow_lease_take(&agent->context, &lease, err);
+	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
+		 r < 0 ? "a reservation was refused" : "a reservation is held",
+		 stow_text("reservation", in->id), stow_text("error", r < 0 ? err->msg : ""));
+	return r;
+}
+
+static int fence(struct agent *agent, const char *nodes, struct stow_err *err)
+{
+	struct stow_idset set;
+	size_t all = agent->current ? agent->current->n_numa_nodes : 0;
+	int r;
+
+	r = may_change(agent, err);
+	if (r < 0)
+		return r;
+	r = stow_idset_parse(nodes, &set, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, "numa_nodes");
+	if ((uint64_t)stow_idset_count(&set) * 100 > all * agent->config.max_fenced)
+		return stow_err_set(err, EACCES,
+				    "fencing %d of %zu NUMA nodes of node %s is over its limit of "
+				    "%llu %%",
+				    (int)stow_idset_count(&set), all, agent->config.node,
+				    (unsigned long long)agent->config.max_fenced);
+	r = stow_ledger_fence_set(agent->ledger, "scheduler", &set, err);
+	if (r == 0)
+		stow_say(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
+	return r;
+}
+
+/* What the scheduler knows is what is: leases that it does not list go, those that we lack come. */
+static int welcome(struct agent *agent, const PbWelcome *in, struct stow_err *err)
+{
+	_cleanup_free_ const char **ids = calloc(in->n_reservations + 1, sizeof(*ids));
+	int r;
+
+	if (!ids)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_say(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
+		 stow_number("reservations", in->n_reservations));
+	if (may_change(agent, err) < 0)
+		return 0;
+	for (size_t i = 0; i < in->n_reservations; i++)
+		ids[i] = in->reservations[i]->id;
+	r = stow_lease_keep_only(&agent->context, ids, in->n_reservations, err);
+	if (r >= 0)
+		r = fence(agent, in->fenced, err);
+	for (size_t i = 0; i < in->n_reservations && r >= 0; i++)
+		/* One that cannot be held is said by the report, which will not list it. */
+		if (in->reservations[i]->state != PB_RESERVATION_STATE_BOUND)
+			(void)reserve(agent, in->reservations[i], err);
+	return r < 0 ? r : 0;
+}
+
+int agent_obey(struct agent *agent, const PbDirective *directive, struct stow_err *err)
+{
+	int r;
+
+	switch (directive->kind_case) {
+	case PB_DIRECTIVE__KIND_WELCOME:
+		r = welcome(agent, directive->welcome, err);
+		break;
+	case PB_DIRECTIVE__KIND_RESERVE:
+		r = reserve(agent, directive->reserve, err);
+		break;
+	case PB_DIRECTIVE__KIND_CANCEL:
+		r = stow_lease_drop(&agent->context, directive->cancel->id, err);
+		break;
+	case PB_DIRECTIVE__KIND_FENCE:
+		r = fence(agent, directive->fence->numa_nodes, err);
+		break;
+	case PB_DIRECTIVE__KIND_REPORT:
+		return 0; /* by the link, which knows the stream */
+	default:
+		return stow_err_set(err, ENOSYS, "this agent (%s) does not know that directive",
+				    STOW_VERSION);
+	}
+	return r < 0 ? r : 0;
+}

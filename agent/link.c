@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent/directive.h"
+#include "rpc/say.h"
+
+#define MS	       UINT64_C(1000000)
+#define S	       (1000 * MS)
+#define PAUSE_FIRST    (200 * MS)
+#define PAUSE_MOST     (30 * S)
+#define HEARTBEAT      (5 * S) /* until the scheduler has said what it wants */
+#define WELCOME_WITHIN (10 * S)
+
+struct agent_link {
+	struct agent *agent;
+	struct stow_rpc_client *client;
+	struct stow_rpc_call *call; /* NULL: not connected */
+	size_t at;		    /* of the schedulers */
+	unsigned int failures;	    /* in a row */
+	bool welcome;
+	uint64_t next;	    /* dial, or heartbeat */
+	uint64_t opened;    /* when the stream was */
+	uint64_t heartbeat; /* ns between two */
+};
+
+/* What gRPC's thread hands to the main thread. */
+struct event {
+	struct stow_rpc_call *call; /* a reference: events of an older stream are dropped */
+	PbDirective *directive;	    /* NULL: the stream has ended */
+	struct stow_err err;
+};
+
+static void event_free(struct event *event)
+{
+	stow_rpc_unref(event->call);
+	stow_rpc_message_free(event->directive);
+	free(event);
+}
+
+uint64_t agent_link_pause(unsigned int failures, uint64_t random)
+{
+	uint64_t pause = PAUSE_FIRST;
+
+	while (failures-- > 1 && pause < PAUSE_MOST)
+		pause *= 2;
+	if (pause > PAUSE_MOST)
+		pause = PAUSE_MOST;
+	/* A fleet whose scheduler comes back must not come back as one. */
+	return pause / 2 + random % (pause / 2 + 1);
+}
+
+static uint64_t any(void)
+{
+	uint64_t number = 0;
+
+	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
+		number = agent_now();
+	return number;
+}
+
+/* --- ends --------------------------------------------------------------------------------------- */
+
+static void hang_up(struct agent_link *link)
+{
+	if (link->call) {
+		agent_unsubscribe(link->agent, link->call);
+		stow_rpc_unref(link->call);
+		link->call = NULL;
+	}
+	stow_rpc_client_free(link->client);
+	link->client = NULL;
+	atomic_store(&link->agent->connected, false);
+}
+
+static const char *target(const struct agent_link *link)
+{
+	return link->agent->config.schedulers[link->at];
+}
+
+static void failed(struct agent_link *link, const struct stow_err *err)
+{
+	size_t n = 0;
+	uint64_t pause;
+
+	while (link->agent->config.schedulers[n])
+		n++;
+	link->failures = link->welcome ? 1 : link->failures + 1;
+	/* The others are asked at once; the pause is for the round. */
+	pause = n > 1 && !link->welcome && link->failures % n
+			? PAUSE_FIRST / 4
+			: agent_link_pause(link->failures, any());
+	stow_say(link->failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
+		 stow_text("address", target(link)), stow_text("error", err ? err->msg : "ended"),
+		 stow_number("next_try_ms", pause / MS));
+	hang_up(link);
+	link->at = (link->at + 1) % n;
+	link->next = agent_now() + pause;
+}
+
+static void on_ended(struct agent *agent, void *arg)
+{
+	struct event *event = arg;
+	struct agent_link *link = agent->link;
+
+	if (link && event->call == link->call)
+		failed(link, event->err.code ? &event->err : NULL);
+	event_free(event);
+}
+
+/* --- directives --------------------------------------------------------------------------------- */
+
+static void answer(struct agent_link *link, const PbDirective *directive, int r,
+		   const struct stow_err *err)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbDirectiveResult result = PB_DIRECTIVE_RESULT__INIT;
+
+	result.directive = directive->id;
+	if (r < 0) {
+		result.code = stow_rpc_status_of_errno(-r);
+		result.message = (char *)(uintptr_t)err->msg;
+	}
+	out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;
+	out.result = &result;
+	stow_rpc_send(link->call, &out);
+}
+
+static void on_directive(struct agent *agent, void *arg)
+{
+	struct event *event = arg;
+	struct agent_link *link = agent->link;
+	struct stow_err err = { 0 };
+	int r;
+
+	if (!link || event->call != link->call) {
+		event_free(event);
+		return;
+	}
+	if (event->directive->kind_case == PB_DIRECTIVE__KIND_WELCOME) {
+		link->welcome = true;
+		link->failures = 0;
+		atomic_store(&agent->connected, true);
+		if (event->directive->welcome->heartbeat_interval)
+			link->heartbeat = event->directive->welcome->heartbeat_interval / 3;
+		if (link->heartbeat < 100 * MS)
+			link->heartbeat = 100 * MS;
+		link->next = agent_now() + link->heartbeat;
+	}
+	r = agent_obey(agent, event->directive, &err);
+	if (event->directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
+		agent_report_again(agent, link->call);
+	answer(link, event->directive, r, &err);
+	event_free(event);
+}
+
+/* --- gRPC's threads ----------------------------------------------------------------------------- */
+
+static struct event *event_new(struct stow_rpc_call *call)
+{
+	struct event *event = calloc(1, sizeof(*event));
+
+	if (event)
+		event->call = stow_rpc_ref(call);
+	return event;
+}
+
+/* The message is the callback's: a copy goes over. */
+static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
+{
+	struct event *event = event_new(call);
+	size_t size = pb_directive__get_packed_size(message);
+	uint8_t *packed = malloc(size + 1);
+
+	if (event && packed) {
+		pb_directive__pack(message, packed);
+		event->directive = pb_directive__unpack(NULL, size, packed);
+	}
+	free(packed);
+	if (!event || !event->directive) {
+		if (event)
+			event_free(event);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	agent_post(ctx, on_directive, event);
+	return 0;
+}
+
+static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct event *event = event_new(call);
+
+	if (!event)
+		return;
+	if (err)
+		event->err = *err;
+	agent_post(ctx, on_ended, event);
+}
+
+static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
+
+/* --- dialling ----------------------------------------------------------------------------------- */
+
+static int dial(struct agent_link *link, struct stow_err *err)
+{
+	const struct agent_config *config = &link->agent->config;
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_rpc_client_options options = { .target = target(link),
+						   .tls = config->ca ? &tls : NULL,
+						   .server_name = config->server_name };
+	int r;
+
+	r = stow_rpc_client_new(link->agent->loop, &options, &link->client, err);
+	if (r == 0)
+		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report", &ops,
+					 link->agent, NULL, STOW_RPC_NO_DEADLINE, &link->call, err);
+	if (r == 0)
+		r = agent_subscribe(link->agent, link->call, true, false);
+	if (r < 0)
+		return r;
+	link->welcome = false;
+	link->heartbeat = HEARTBEAT;
+	link->opened = agent_now();
+	link->next = link->opened + HEARTBEAT;
+	pthread_mutex_lock(&link->agent->lock);
+	link->agent->counters.reconnects++;
+	pthread_mutex_unlock(&link->agent->lock);
+	return 0;
+}
+
+static void beat(struct agent_link *link)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbHeartbeat heartbeat = PB_HEARTBEAT__INIT;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	heartbeat.time = (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+	out.kind_case = PB_REPORT_REQUEST__KIND_HEARTBEAT;
+	out.heartbeat = &heartbeat;
+	stow_rpc_send(link->call, &out);
+}
+
+uint64_t agent_link_tick(struct agent_link *link, uint64_t now)
+{
+	struct stow_err err = { 0 };
+
+	if (now < link->next)
+		return link->next;
+	if (!link->call) {
+		if (dial(link, &err) < 0)
+			failed(link, &err);
+	} else if (!link->welcome && now >= link->opened + WELCOME_WITHIN) {
+		stow_err_set(&err, ETIMEDOUT, "connected, but no answer within 10 s");
+		failed(link, &err);
+	} else {
+		beat(link);
+		link->next = now + link->heartbeat;
+	}
+	return link->next;
+}
+
+void agent_link_redial(struct agent_link *link)
+{
+	hang_up(link);
+	link->at = 0;
+	link->failures = 0;
+	link->next = 0;
+}
+
+int agent_link_new(struct agent *agent, struct agent_link **ret, struct stow_err *err)
+{
+	struct agent_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	link->agent = agent;
+	*ret = link;
+	return 0;
+}
+
+void agent_link_free(struct agent_link *link)
+{
+	if (!link)
+		return;
+	hang_up(link);
+	free(link);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "agent/repin.h"
+#include "base/cleanup.h"
+#include "place/explain.h"
+#include "rpc/say.h"
+
+#define S UINT64_C(1000000000)
+
+struct agent_local {
+	struct agent *agent;
+	struct stow_rpc_server *server;
+	gid_t readers;
+	char *path;
+};
+
+/* --- who ---------------------------------------------------------------------------------------- */
+
+bool agent_may_change(const struct stow_rpc_peer *peer)
+{
+	return peer->local && peer->uid == 0 && peer->same_namespaces;
+}
+
+bool agent_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
+{
+	return agent_may_change(peer) || (peer->local && peer->same_namespaces &&
+					  readers != (gid_t)-1 && peer->gid == readers);
+}
+
+static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
+	       struct stow_err *err)
+{
+	const struct agent_local *local = ctx;
+
+	if (strcmp(method, "Repin") == 0 && !agent_may_change(peer))
+		return stow_err_set(err, EACCES,
+				    "%s: only root of the machine itself may (you are uid %d%s)",
+				    method, (int)peer->uid,
+				    peer->same_namespaces ? "" : " in a container");
+	if (strcmp(method, "ListContainers") == 0 &&
+	    !agent_may_see_containers(peer, local->readers))
+		return stow_err_set(err, EACCES,
+				    "%s: only root and the group that agent.yaml names as "
+				    "`readers` may",
+				    method);
+	return 0;
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		    struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+	struct agent *agent = local->agent;
+	PbNodeReport out;
+
+	pthread_mutex_lock(&agent->lock);
+	out = *agent->current;
+	out.full = true;
+	agent_sign(agent, &out);
+	if (!agent_may_see_containers(stow_rpc_peer(call), local->readers))
+		out.n_containers = out.n_reservations = 0;
+	/* Packed before the lock goes: the report is the agent's. */
+	stow_rpc_reply(call, &out, NULL);
+	pthread_mutex_unlock(&agent->lock);
+	return STOW_RPC_LATER;
+}
+
+static bool wanted(const PbListContainersRequest *in, const char *id)
+{
+	for (size_t i = 0; i < in->n_ids; i++)
+		if (strncmp(in->ids[i], id, strlen(in->ids[i])) == 0 && in->ids[i][0])
+			return true;
+	return in->n_ids == 0;
+}
+
+static int list_containers(struct stow_rpc_call *call, void *ctx, const void *request,
+			   void *response, struct stow_err *err)
+{
+	const PbListContainersRequest *in = request;
+	PbListContainersResponse *out = response;
+	struct agent_local *local = ctx;
+	struct agent *agent = local->agent;
+
+	pthread_mutex_lock(&agent->lock);
+	out->containers =
+		stow_rpc_alloc(call, (agent->current->n_containers + 1) * sizeof(*out->containers));
+	for (size_t i = 0; out->containers && i < agent->current->n_containers; i++)
+		if (wanted(in, agent->current->containers[i]->id))
+			out->containers[out->n_containers++] = agent->current->containers[i];
+	stow_rpc_reply(call, out, NULL);
+	pthread_mutex_unlock(&agent->lock);
+	return STOW_RPC_LATER;
+}
+
+static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request,
+		      struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+	bool private = !agent_may_see_containers(stow_rpc_peer(call), local->readers);
+
+	if (agent_subscribe(local->agent, call, false, private) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
+static void watch_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+
+	agent_unsubscribe(local->agent, call);
+}
+
+/* --- explain ------------------------------------------------------------------------------------ */
+
+static int request_from(const PbPodRequest *in, struct stow_request *ret, struct stow_err *err)
+{
+	*ret = (struct stow_request){ .cpus = in->cpus, .memory = in->memory, .nodes_auto = true };
+	ret->cpu_mode =
+		in->cpu_mode == PB_CPU_MODE_EXCLUSIVE ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	if (in->policy > PB_POLICY_UNSPECIFIED && in->policy <= PB_POLICY_SPREAD)
+		ret->policy = (enum stow_policy)(in->policy - PB_POLICY_SINGLE_NUMA_NODE);
+	if (in->numa_nodes[0]) {
+		int r = stow_idset_parse(in->numa_nodes, &ret->nodes, err);
+
+		if (r < 0)
+			return stow_err_wrap(err, r, "numa_nodes");
+		ret->nodes_auto = false;
+	}
+	for (size_t i = 0; i < in->n_hugepages; i++) {
+		if (i == STOW_POOLS_MAX)
+			return stow_err_set(err, EINVAL, "hugepages: more than %d sizes",
+					    STOW_POOLS_MAX);
+		ret->pages[i].size = in->hugepages[i]->page_size;
+		ret->pages[i].count = in->hugepages[i]->pages;
+		ret->n_pages++;
+	}
+	return 0;
+}
+
+/* With a ledger of its own: the agent's belongs to the main thread. */
+static int explain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	const PbAgentExplainRequest *in = request;
+	PbAgentExplainResponse *out = response;
+	struct agent_local *local = ctx;
+	struct stow_grant_context context = local->agent->context;
+	struct stow_request asked;
+	char cpus[4096], nodes[1024];
+	int r;
+
+	if (!in->pod)
+		return stow_err_set(err, EINVAL, "pod: missing; what is asked for?");
+	r = request_from(in->pod, &asked, err);
+	if (r == 0)
+		r = stow_ledger_open(context.root, false, &ledger, err);
+	if (r < 0)
+		return r;
+	context.ledger = ledger;
+	r = stow_grant_plan(&context, NULL, &asked, &plan, &refusal, err);
+	if (r < 0 && !refusal)
+		return r;
+	out->fits = plan != NULL;
+	if (plan) {
+		out->numa_nodes = stow_rpc_printf(
+			call, "%s", stow_idset_format(&plan->nodes, nodes, sizeof(nodes)));
+		out->cpus = stow_rpc_printf(call, "%s",
+					    stow_idset_format(&plan->cpus, cpus, sizeof(cpus)));
+		out->reason = stow_rpc_printf(call, "%s", plan->reason);
+	} else {
+		out->reason = stow_rpc_printf(call, "%s", refusal->text);
+		out->suggestion = stow_rpc_printf(call, "%s", refusal->suggestion);
+	}
+	return 0;
+}
+
+/* --- repin -------------------------------------------------------------------------------------- */
+
+static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request,
+		      struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+	const struct stow_rpc_peer *peer = stow_rpc_peer(call);
+	const PbRepinRequest *in = request;
+
+	stow_say(STOW_LOG_NOTICE, "asked to repin", stow_text("container", in->id),
+		 stow_text("to", in->numa_nodes[0] ? in->numa_nodes : "auto"),
+		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
+	return agent_repin_start(local->agent, call, in, err);
+}
+
+static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open, .closed = watch_closed };
+static const struct stow_rpc_stream_ops repin_ops = { .open = repin_open };
+
+static const struct stow_rpc_method methods[] = {
+	{ "GetNode", .unary = get_node },
+	{ "WatchNode", .stream = &watch_ops },
+	{ "ListContainers", .unary = list_containers },
+	{ "Repin", .stream = &repin_ops },
+	{ "Explain", .unary = explain },
+};
+
+static const struct stow_rpc_service service = {
+	.descriptor = &pb_agent__descriptor,
+	.methods = methods,
+	.n_methods = sizeof(methods) / sizeof(*methods),
+	.may = may,
+};
+
+/* --- the socket --------------------------------------------------------------------------------- */
+
+/* The agent's lock is held, so a socket that is there already is a dead agent's. Everybody may
+ * connect; what they may do is decided call by call. */
+static int make_socket(const char *path, struct stow_err *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -EBADF;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return stow_err_set(err, ENAMETOOLONG, "socket: %s: want at most %zu characters",
+				    path, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)unlink(path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    chmod(path, 0666) < 0 || listen(fd, 128) < 0)
+		return stow_err_sys(err, errno, "socket: cannot listen on %s", path);
+	return STOW_TAKE_FD(fd);
+}
+
+static int find_readers(const char *name, gid_t *ret, struct stow_err *err)
+{
+	char buf[16384];
+	struct group group, *found = NULL;
+
+	*ret = (gid_t)-1;
+	if (!name)
+		return 0;
+	if (getgrnam_r(name, &group, buf, sizeof(buf), &found) != 0 || !found)
+		return stow_err_set(err, EINVAL, "readers: there is no group \"%.64s\"", name);
+	*ret = found->gr_gid;
+	return 0;
+}
+
+int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_err *err)
+{
+	struct stow_rpc_server_options options = { 0 };
+	struct agent_local *local = calloc(1, sizeof(*local));
+	int r, fd;
+
+	if (!local)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	*ret = local; /* freed by agent_stop() also when the rest fails */
+	local->agent = agent;
+	r = find_readers(agent->config.readers, &local->readers, err);
+	if (r == 0)
+		r = stow_root_path(agent->root, agent->config.socket, &local->path, err);
+	if (r == 0)
+		r = stow_rpc_server_new(agent->loop, &options, &local->server, err);
+	if (r == 0)
+		r = stow_rpc_server_add(local->server, &service, local, err);
+	if (r == 0)
+		r = stow_rpc_server_start(local->server, err);
+	if (r < 0)
+		return r;
+	fd = make_socket(local->path, err);
+	if (fd < 0)
+		return fd;
+	return stow_rpc_server_listen_unix(local->server, fd, err);
+}
+
+void agent_local_free(struct agent_local *local)
+{
+	if (!local)
+		return;
+	agent_repin_stop(local->agent);
+	if (local->server) {
+		(void)unlink(local->path);
+		stow_rpc_server_stop(local->server, S / 2);
+	}
+	stow_rpc_server_free(local->server);
+	free(local->path);
+	free(local);
+}
