@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "rpc/address.h"
+#include "rpc/say.h"
+#include "scheduler/roles.h"
+
+#define AT(field) offsetof(struct scheduler_config, field)
+#define MS	  UINT64_C(1000000)
+#define S	  (1000 * MS)
+
+static const char *const durabilities[] = { "crash", "power-loss", NULL };
+static const char *const formats[] = { "text", "json", NULL };
+static const char *const strategies[] = { "tight", "spread", NULL };
+
+const struct stow_setting scheduler_settings[] = {
+	{ "listen", STOW_SETTING_TEXT, AT(listen), 0, 0, NULL, "ADDRESS",
+	  "where agents and clients come (127.0.0.1:7200)" },
+	{ "ca", STOW_SETTING_TEXT, AT(ca), 0, 0, NULL, "FILE", "CA certificates, PEM" },
+	{ "certificate", STOW_SETTING_TEXT, AT(certificate), 0, 0, NULL, "FILE",
+	  "the scheduler's certificate, PEM" },
+	{ "key", STOW_SETTING_TEXT, AT(key), 0, 0, NULL, "FILE", "its private key, PEM" },
+	{ "insecure", STOW_SETTING_SWITCH, AT(insecure), 0, 0, NULL, NULL,
+	  "without TLS also beyond loopback: everybody may do everything" },
+	{ "role", STOW_SETTING_LIST, AT(roles), 0, 0, NULL, "NAME=ROLE,...",
+	  "what a certificate's name may: agent/NODE, read, place or drain" },
+	{ "data", STOW_SETTING_TEXT, AT(data), 0, 0, NULL, "DIR",
+	  "directory of the store (/var/lib/numastow)" },
+	{ "durability", STOW_SETTING_WORD, AT(durability), 0, 0, durabilities, "WORD",
+	  "what an answered reservation survives: crash or power-loss (crash)" },
+	{ "metrics", STOW_SETTING_TEXT, AT(metrics), 0, 0, NULL, "ADDRESS",
+	  "Prometheus metrics and /healthz; \"\" for none (127.0.0.1:7202)" },
+	{ "log-level", STOW_SETTING_TEXT, AT(log_level), 0, 0, NULL, "LEVEL",
+	  "error, warning, notice, info or debug (info)" },
+	{ "log-format", STOW_SETTING_WORD, AT(log_format), 0, 0, formats, "FORMAT",
+	  "text or json (text)" },
+	{ "strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD",
+	  "for requests that do not say: tight or spread (tight)" },
+	{ "stale-after", STOW_SETTING_DURATION, AT(stale_after), 500 * MS, 3600 * S, NULL, "TIME",
+	  "silence after which a node gets nothing new (15s)" },
+	{ "lifetime", STOW_SETTING_DURATION, AT(lifetime), S, 24 * 3600 * S, NULL, "TIME",
+	  "of a reservation that no container takes (5m)" },
+	{ "confirm-within", STOW_SETTING_DURATION, AT(confirm_within), 100 * MS, 60 * S, NULL,
+	  "TIME", "how long an agent may take to confirm (3s)" },
+	{ "remember", STOW_SETTING_DURATION, AT(remember), S, 24 * 3600 * S, NULL, "TIME",
+	  "how long a request_id keeps its answer (10m)" },
+	{ "threads", STOW_SETTING_NUMBER, AT(threads), 1, 64, NULL, "N", "that serve (2)" },
+	{ 0 },
+};
+
+void scheduler_config_defaults(struct scheduler_config *config)
+{
+	*config = (struct scheduler_config){
+		.listen = strdup("127.0.0.1:7200"),
+		.data = strdup("/var/lib/numastow"),
+		.metrics = strdup("127.0.0.1:7202"),
+		.log_level = strdup("info"),
+		.stale_after = 15 * S,
+		.lifetime = 300 * S,
+		.confirm_within = 3 * S,
+		.remember = 600 * S,
+		.threads = 2,
+	};
+}
+
+int scheduler_config_finish(const struct scheduler_config *config, struct stow_err *err)
+{
+	int tls = !!config->ca + !!config->certificate + !!config->key;
+	struct sockaddr_storage address;
+	enum stow_log_level level;
+	socklen_t len;
+	int r;
+
+	if (tls != 0 && tls != 3)
+		return stow_err_set(err, EINVAL,
+				    "%s: missing; ca, certificate and key belong together",
+				    !config->ca		   ? "ca"
+				    : !config->certificate ? "certificate"
+							   : "key");
+	r = stow_address_parse(config->listen, &address, &len, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, "listen");
+	if (!tls && !config->insecure && !stow_address_is_loopback(&address))
+		return stow_err_set(err, EINVAL,
+				    "listen: %s is not loopback; that wants TLS (ca, certificate, "
+				    "key), or insecure: true",
+				    config->listen);
+	if (config->metrics[0]) {
+		r = stow_address_parse(config->metrics, &address, &len, err);
+		if (r < 0)
+			return stow_err_wrap(err, r, "metrics");
+	}
+	r = stow_say_level_parse(config->log_level, &level, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, "log-level");
+	for (size_t i = 0; config->roles && config->roles[i]; i++) {
+		r = scheduler_role_check(config->roles[i], err);
+		if (r < 0)
+			return stow_err_wrap(err, r, "role");
+	}
+	return 0;
+}
+
+void scheduler_config_done(struct scheduler_config *config)
+{
+	stow_settings_done(scheduler_settings, config);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The scheduler's settings: /etc/numastow/scheduler.yaml and flags, see numastow-scheduler.yaml(5).
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "rpc/settings.h"
+
+#define SCHEDULER_CONFIG_PATH "/etc/numastow/scheduler.yaml"
+
+struct scheduler_config {
+	char *listen;
+	char *ca, *certificate, *key;
+	bool insecure;	/* without TLS beyond loopback */
+	char **roles;	/* "NAME=ROLE": a certificate's name, and what it may */
+	char *data;	/* directory of the store */
+	int durability; /* 0: crash, 1: power-loss */
+	char *metrics;
+	char *log_level;
+	int log_format;
+	int strategy;		 /* 0: tight, 1: spread */
+	uint64_t stale_after;	 /* ns */
+	uint64_t lifetime;	 /* ns of a reservation that nobody takes */
+	uint64_t confirm_within; /* ns */
+	uint64_t remember;	 /* ns that answers are kept for callers who ask again */
+	uint64_t threads;
+};
+
+extern const struct stow_setting scheduler_settings[];
+
+void scheduler_config_defaults(struct scheduler_config *config);
+int scheduler_config_finish(const struct scheduler_config *config, struct stow_err *err);
+void scheduler_config_done(struct scheduler_config *config);

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/fleet.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+
+struct stow_now stow_now(void)
+{
+	struct timespec wall, mono;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_BOOTTIME, &mono);
+	return (struct stow_now){
+		.wall = (uint64_t)wall.tv_sec * STOW_SECOND + (uint64_t)wall.tv_nsec,
+		.mono = (uint64_t)mono.tv_sec * STOW_SECOND + (uint64_t)mono.tv_nsec,
+	};
+}
+
+int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err)
+{
+	struct stow_fleet *fleet = calloc(1, sizeof(*fleet));
+
+	if (!fleet)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	pthread_mutex_init(&fleet->lock, NULL);
+	*ret_fleet = fleet;
+	return 0;
+}
+
+/* --- room in the columns ---------------------------------------------------------------------- */
+
+static int widen(void *column, size_t size, size_t n)
+{
+	void **p = column, *more = reallocarray(*p, n, size);
+
+	if (!more)
+		return -ENOMEM;
+	*p = more;
+	return 0;
+}
+
+#define WIDEN(column, n) widen(&(column), sizeof(*(column)), n)
+
+static int grow_machines(struct stow_fleet *fleet)
+{
+	struct stow_machine_columns *c = &fleet->of_machine;
+	uint32_t n = fleet->room ? fleet->room * 2 : 64;
+
+	if (WIDEN(fleet->machines, n) || WIDEN(c->first, n) || WIDEN(c->n, n) ||
+	    WIDEN(c->open, n) || WIDEN(c->most_cpus, n) || WIDEN(c->most_takeable, n) ||
+	    WIDEN(c->most_memory, n) || WIDEN(c->cpus, n) || WIDEN(c->takeable, n) ||
+	    WIDEN(c->memory, n) || WIDEN(c->total, n) || WIDEN(c->unowned, n) ||
+	    WIDEN(c->real, n) || WIDEN(c->near, n))
+		return -ENOMEM;
+	fleet->room = n;
+	return 0;
+}
+
+/* Puts the NUMA nodes of all machines side by side again, in the machines' order. */
+static void close_gaps(struct stow_fleet *fleet)
+{
+	uint32_t at = 0;
+
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		fleet->of_machine.first[m] = at;
+		at += fleet->of_machine.n[m];
+	}
+	fleet->n_numa = at;
+	fleet->numa_dead = 0;
+	/* What belongs where has changed for all of them, so it is computed anew. */
+	for (uint32_t m = 0; m < fleet->n_machines; m++)
+		stow_fleet_refresh(fleet, fleet->machines[m]);
+}
+
+static int grow_numa(struct stow_fleet *fleet, uint32_t n)
+{
+	struct stow_numa_columns *c = &fleet->of_numa;
+	uint32_t room = fleet->numa_room ? fleet->numa_room : 512;
+
+	while (room < fleet->n_numa + n)
+		room *= 2;
+	if (room == fleet->numa_room)
+		return 0;
+	if (WIDEN(c->cpus, room) || WIDEN(c->takeable, room) || WIDEN(c->memory, room) ||
+	    WIDEN(c->flags, room))
+		return -ENOMEM;
+	fleet->numa_room = room;
+	return 0;
+}
+
+/* --- machines ---------------------------------------------------------------------------------- */
+
+static void touch(struct stow_fleet *fleet, struct stow_machine *m)
+{
+	m->changed = ++fleet->clock;
+	if (fleet->newest == m)
+		return;
+	if (m->older)
+		m->older->newer = m->newer;
+	if (m->newer)
+		m->newer->older = m->older;
+	if (fleet->oldest == m)
+		fleet->oldest = m->newer;
+	m->newer = NULL;
+	m->older = fleet->newest;
+	if (fleet->newest)
+		fleet->newest->newer = m;
+	fleet->newest = m;
+	if (!fleet->oldest)
+		fleet->oldest = m;
+}
+
+struct stow_machine *stow_fleet_find(const struct stow_fleet *fleet, const char *name)
+{
+	for (struct stow_link *link = stow_hash_find(&fleet->names, stow_hash_string(name)); link;
+	     link = stow_hash_next(link)) {
+		struct stow_machine *m = stow_container_of(link, struct stow_machine, link);
+
+		if (strcmp(m->name, name) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machine **ret_machine,
+		   struct stow_err *err)
+{
+	struct stow_machine *m = stow_fleet_find(fleet, name);
+
+	if (m) {
+		*ret_machine = m;
+		return 0;
+	}
+	m = calloc(1, sizeof(*m));
+	if (m)
+		m->name = strdup(name);
+	if (!m || !m->name || (fleet->n_machines == fleet->room && grow_machines(fleet) < 0) ||
+	    stow_hash_add(&fleet->names, &m->link, stow_hash_string(name)) < 0) {
+		if (m)
+			free(m->name);
+		free(m);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	m->stale = true;
+	m->index = fleet->n_machines++;
+	fleet->machines[m->index] = m;
+	fleet->of_machine.first[m->index] = 0;
+	fleet->of_machine.n[m->index] = 0;
+	stow_fleet_refresh(fleet, m);
+	*ret_machine = m;
+	return 0;
+}
+
+static void drop_report(struct stow_machine *m)
+{
+	for (uint32_t i = 0; i < m->n_numa; i++)
+		stow_numa_done(&m->numa[i]);
+	for (size_t i = 0; i < m->n_containers; i++)
+		stow_container_done(&m->containers[i]);
+	free(m->numa);
+	free(m->containers);
+	free(m->distance);
+	stow_wire_done(&m->constant);
+	stow_wire_done(&m->variable);
+	m->numa = NULL;
+	m->containers = NULL;
+	m->distance = NULL;
+	m->n_numa = 0;
+	m->n_containers = 0;
+}
+
+static void free_machine(struct stow_machine *m)
+{
+	drop_report(m);
+	free(m->fenced);
+	free(m->name);
+	free(m);
+}
+
+void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
+{
+	struct stow_machine_columns *c = &fleet->of_machine;
+	struct stow_gone *gone = &fleet->gone[fleet->n_gone++ % STOW_GONE_KEPT];
+	uint32_t at = machine->index, last = --fleet->n_machines;
+
+	fleet->n_fresh -= !machine->stale;
+	fleet->numa_dead += c->n[at];
+	fleet->machines[at] = fleet->machines[last];
+	fleet->machines[at]->index = at;
+	c->first[at] = c->first[last];
+	c->n[at] = c->n[last];
+	stow_hash_remove(&fleet->names, &machine->link);
+	touch(fleet, machine);
+	fleet->newest = machine->older;
+	if (machine->older)
+		machine->older->newer = NULL;
+	else
+		fleet->oldest = NULL;
+	free(gone->name);
+	*gone = (struct stow_gone){ fleet->clock, STOW_TAKE_PTR(machine->name) };
+	free_machine(machine);
+	if (at != last)
+		stow_fleet_refresh(fleet, fleet->machines[at]);
+}
+
+void stow_fleet_free(struct stow_fleet *fleet)
+{
+	struct stow_machine_columns *m;
+	struct stow_numa_columns *n;
+
+	if (!fleet)
+		return;
+	m = &fleet->of_machine;
+	n = &fleet->of_numa;
+	STOW_HASH_FOR(link, &fleet->reservations)
+	{
+		struct stow_reservation *r = stow_container_of(link, struct stow_reservation, link);
+
+		stow_reservation_end(fleet, r, (struct stow_now){ 0 });
+	}
+	STOW_HASH_FOR(link, &fleet->answers)
+	stow_answer_remove(fleet, stow_container_of(link, struct stow_answer, link));
+	stow_reservation_forget_ended(fleet, (struct stow_now){ UINT64_MAX, UINT64_MAX });
+	for (uint32_t i = 0; i < fleet->n_machines; i++)
+		free_machine(fleet->machines[i]);
+	for (size_t i = 0; i < STOW_GONE_KEPT; i++)
+		free(fleet->gone[i].name);
+	stow_hash_done(&fleet->names);
+	stow_hash_done(&fleet->reservations);
+	stow_hash_done(&fleet->answers);
+	stow_hash_done(&fleet->ended);
+	free(fleet->expiring);
+	free(fleet->machines);
+	free(m->first), free(m->n), free(m->open), free(m->most_cpus), free(m->most_takeable);
+	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->total);
+	free(m->unowned), free(m->real), free(m->near);
+	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
+	pthread_mutex_destroy(&fleet->lock);
+	free(fleet);
+}
+
+/* --- reports ----------------------------------------------------------------------------------- */
+
+static int64_t find_container(const struct stow_machine *m, const char *id)
+{
+	for (size_t i = 0; i < m->n_containers; i++)
+		if (strcmp(m->containers[i].id, id) == 0)
+			return (int64_t)i;
+	return -1;
+}
+
+static void apply_containers(struct stow_machine *m, struct stow_update *u)
+{
+	for (size_t i = 0; i < u->n_gone; i++) {
+		int64_t at = find_container(m, u->gone[i]);
+
+		if (at < 0)
+			continue;
+		stow_container_done(&m->containers[at]);
+		m->containers[at] = m->containers[--m->n_containers];
+	}
+	for (size_t i = 0; i < u->n_containers; i++) {
+		int64_t at = find_container(m, u->containers[i].id);
+
+		if (at < 0)
+			at = (int64_t)m->n_containers++;
+		else
+			stow_container_done(&m->containers[at]);
+		m->containers[at] = u->containers[i];
+		u->containers[i] = (struct stow_container){ 0 };
+	}
+}
+
+static int apply_changes(struct stow_machine *m, struct stow_update *u, struct stow_err *err)
+{
+	struct stow_container *more;
+
+	for (size_t i = 0; i < u->n_numa; i++)
+		if (stow_machine_numa(m, u->numa[i].id) < 0)
+			return stow_err_set(err, EPROTO,
+					    "changes of NUMA node %d, which is not in the full "
+					    "report of %s",
+					    u->numa[i].id, m->name);
+	more = reallocarray(m->containers, m->n_containers + u->n_containers + 1, sizeof(*more));
+	if (!more)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	m->containers = more;
+	for (size_t i = 0; i < u->n_numa; i++) {
+		struct stow_numa *to = &m->numa[stow_machine_numa(m, u->numa[i].id)];
+
+		stow_numa_done(to);
+		*to = u->numa[i];
+		u->numa[i] = (struct stow_numa){ 0 };
+	}
+	apply_containers(m, u);
+	return 0;
+}
+
+/* A machine whose number of NUMA nodes has changed moves to the end of their columns. */
+static int move_numa(struct stow_fleet *fleet, struct stow_machine *m, uint32_t n,
+		     struct stow_err *err)
+{
+	struct stow_machine_columns *c = &fleet->of_machine;
+
+	if (c->n[m->index] == n)
+		return 0;
+	if (grow_numa(fleet, n) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	fleet->numa_dead += c->n[m->index];
+	c->first[m->index] = fleet->n_numa;
+	c->n[m->index] = (uint16_t)n;
+	fleet->n_numa += n;
+	return 0;
+}
+
+static int apply_all(struct stow_fleet *fleet, struct stow_machine *m, struct stow_update *u,
+		     struct stow_err *err)
+{
+	int r = move_numa(fleet, m, (uint32_t)u->n_numa, err);
+
+	if (r < 0)
+		return r;
+	drop_report(m);
+	m->numa = STOW_TAKE_PTR(u->numa);
+	m->n_numa = (uint32_t)u->n_numa;
+	m->distance = STOW_TAKE_PTR(u->distance);
+	m->containers = STOW_TAKE_PTR(u->containers);
+	m->n_containers = u->n_containers;
+	m->constant = u->constant;
+	u->constant = (struct stow_wire){ 0 };
+	u->n_numa = u->n_containers = 0;
+	return 0;
+}
+
+int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
+		     struct stow_update *update, struct stow_err *err)
+{
+	int r = update->full ? apply_all(fleet, machine, update, err)
+			     : apply_changes(machine, update, err);
+
+	if (r < 0)
+		return r;
+	stow_wire_done(&machine->variable);
+	machine->variable = update->variable;
+	update->variable = (struct stow_wire){ 0 };
+	machine->enforces = update->enforces;
+	machine->sequence = update->sequence;
+	if (fleet->numa_dead > fleet->n_numa / 2)
+		close_gaps(fleet);
+	stow_fleet_refresh(fleet, machine);
+	return 0;
+}
+
+void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now)
+{
+	machine->heard = now.mono;
+	machine->last_seen = now.wall;
+	if (!machine->stale)
+		return;
+	machine->stale = false;
+	fleet->n_fresh++;
+	stow_fleet_refresh(fleet, machine);
+}
+
+void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine)
+{
+	if (machine->stale)
+		return;
+	machine->stale = true;
+	fleet->n_fresh--;
+	stow_fleet_refresh(fleet, machine);
+}
+
+int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err)
+{
+	if (stow_idset_empty(numa)) {
+		free(machine->fenced);
+		machine->fenced = NULL;
+	} else {
+		if (!machine->fenced)
+			machine->fenced = malloc(sizeof(*machine->fenced));
+		if (!machine->fenced)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		*machine->fenced = *numa;
+	}
+	stow_fleet_refresh(fleet, machine);
+	return 0;
+}
+
+/* --- numbers ----------------------------------------------------------------------------------- */
+
+int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id)
+{
+	/* Mostly numbers have no holes. */
+	if (id < machine->n_numa && machine->numa[id].id == id)
+		return id;
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		if (machine->numa[i].id == id)
+			return i;
+	return -1;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* Pages that are free in the pool are used first; the pool grows by the others. */
+static void take_pages(const struct stow_numa *numa, const PbHugepages *pages,
+		       struct stow_room *room)
+{
+	uint64_t grown = 0;
+
+	for (size_t i = 0; i < numa->n_pools; i++) {
+		if (numa->pools[i].size != pages->page_size)
+			continue;
+		grown = less(pages->pages, room->pages[i]);
+		room->pages[i] = less(room->pages[i], pages->pages);
+	}
+	if (pages->page_size)
+		room->memory = grown > room->memory / pages->page_size
+				       ? 0
+				       : room->memory - grown * pages->page_size;
+}
+
+static void take_part(const struct stow_numa *numa, const PbContainerPart *part, bool exclusive,
+		      struct stow_room *room)
+{
+	room->cpus = (uint16_t)less(room->cpus, part->cpus);
+	if (exclusive)
+		room->takeable = (uint16_t)less(room->takeable, part->cpus);
+	room->memory = less(room->memory, part->memory_promised);
+	for (size_t i = 0; i < part->n_hugepages; i++)
+		take_pages(numa, part->hugepages[i], room);
+}
+
+void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
+{
+	const struct stow_numa *numa = &machine->numa[i];
+
+	*ret = (struct stow_room){
+		.gives = !machine->stale && machine->enforces && !numa->fenced &&
+			 !(machine->fenced && stow_idset_has(machine->fenced, numa->id)),
+		.cpus = numa->free,
+		.takeable = numa->takeable,
+		.memory = numa->memory_free,
+	};
+	for (size_t p = 0; p < numa->n_pools; p++)
+		ret->pages[p] = numa->pools[p].free;
+	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
+		for (size_t p = 0; !r->counted && p < r->message->n_parts; p++)
+			if (r->message->parts[p]->numa_node == numa->id)
+				take_part(numa, r->message->parts[p], r->exclusive, ret);
+	/* A CPU that is taken must be free, too. */
+	if (ret->takeable > ret->cpus)
+		ret->takeable = ret->cpus;
+}
+
+uint32_t stow_machine_unowned(const struct stow_machine *machine)
+{
+	uint64_t n = 0, taken = 0;
+
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		n += machine->numa[i].online - machine->numa[i].exclusive;
+	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
+		for (size_t p = 0; r->exclusive && !r->counted && p < r->message->n_parts; p++)
+			taken += r->message->parts[p]->cpus;
+	return (uint32_t)less(n, taken);
+}
+
+static uint8_t nearest(const struct stow_machine *machine)
+{
+	uint8_t near = UINT8_MAX;
+
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		for (uint32_t j = 0; j < machine->n_numa; j++) {
+			uint8_t d = machine->distance[i * machine->n_numa + j];
+
+			if (i != j && d < near)
+				near = d;
+		}
+	return near;
+}
+
+/* One NUMA node: its own columns, and its part of the machine's. */
+static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i)
+{
+	struct stow_machine_columns *c = &fleet->of_machine;
+	struct stow_numa_columns *n = &fleet->of_numa;
+	const struct stow_numa *numa = &machine->numa[i];
+	uint32_t m = machine->index, at = c->first[m] + i;
+	struct stow_room room;
+
+	stow_machine_room(machine, i, &room);
+	n->flags[at] = 0;
+	n->cpus[at] = n->takeable[at] = 0;
+	n->memory[at] = 0;
+	if (!room.gives)
+		return;
+	n->flags[at] = STOW_NUMA_GIVES | (numa->shared ? STOW_NUMA_OPEN : 0);
+	n->cpus[at] = room.cpus;
+	n->takeable[at] = room.takeable;
+	n->memory[at] = room.memory;
+	c->open[m]++;
+	c->total[m] += numa->total;
+	c->real[m] += numa->memory_real;
+	c->cpus[m] += room.cpus;
+	c->takeable[m] += room.takeable;
+	c->memory[m] += room.memory;
+	if (room.cpus > c->most_cpus[m])
+		c->most_cpus[m] = room.cpus;
+	if (room.takeable > c->most_takeable[m])
+		c->most_takeable[m] = room.takeable;
+	if (room.memory > c->most_memory[m])
+		c->most_memory[m] = room.memory;
+}
+
+void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
+{
+	struct stow_machine_columns *c = &fleet->of_machine;
+	uint32_t m = machine->index;
+
+	c->open[m] = c->most_cpus[m] = c->most_takeable[m] = 0;
+	c->most_memory[m] = c->memory[m] = c->real[m] = 0;
+	c->cpus[m] = c->takeable[m] = c->total[m] = 0;
+	c->unowned[m] = stow_machine_unowned(machine);
+	c->near[m] = machine->n_numa ? nearest(machine) : UINT8_MAX;
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		refresh_numa(fleet, machine, i);
+	touch(fleet, machine);
+}
+
+uint8_t *stow_machine_report(const struct stow_machine *machine, bool containers, size_t *ret_len)
+{
+	size_t len = machine->constant.len + machine->variable.len, at = 0;
+	uint8_t *bytes;
+
+#define APPEND(wire) (memcpy(bytes + at, (wire)->bytes, (wire)->len), at += (wire)->len)
+
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		len += machine->numa[i].wire.len;
+	for (size_t i = 0; containers && i < machine->n_containers; i++)
+		len += machine->containers[i].wire.len;
+	bytes = malloc(len ? len : 1);
+	if (!bytes)
+		return NULL;
+	if (machine->n_numa) {
+		APPEND(&machine->constant);
+		APPEND(&machine->variable);
+	}
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		APPEND(&machine->numa[i].wire);
+	for (size_t i = 0; containers && i < machine->n_containers; i++)
+		APPEND(&machine->containers[i].wire);
+	*ret_len = at;
+	return bytes;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The fleet: what every machine has, and what of it was promised here and is not yet in the
+ * machine's own numbers. All in memory, under one lock; what must survive a crash is in the store
+ * (store.h).
+ *
+ * Placing reads a few numbers of every NUMA node of every machine. They lie in columns, one array
+ * for each number, so that a search goes through a megabyte front to back (search.h); each machine
+ * has the largest and the sum of its numbers in other columns, with which most are passed over.
+ *
+ * A promise is counted once. As long as a machine's report does not list a reservation, what it
+ * takes is subtracted here from the numbers of the report; from the report on that lists it, the
+ * report's own numbers have it.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "numastow/v1/scheduler.pb-c.h"
+#include "place/request.h"
+#include "scheduler/hash.h"
+#include "scheduler/update.h"
+
+struct stow_rpc_call;
+struct stow_place_op;
+struct stow_directive;
+
+/* Wall time is for what is shown and compared between machines, the monotonic one (which goes on in
+ * a suspended machine, too) for silence. Both in ns. */
+struct stow_now {
+	uint64_t wall, mono;
+};
+
+struct stow_now stow_now(void);
+
+#define STOW_SECOND UINT64_C(1000000000)
+
+struct stow_reservation {
+	struct stow_link link; /* in fleet->reservations, by id */
+	uint64_t id;
+	struct stow_machine *machine;
+	struct stow_reservation *next; /* of the same machine */
+	PbReservation *message;	       /* as it is shown, with its state */
+	struct stow_idset *numa;       /* the NUMA nodes of its parts */
+	bool exclusive;
+	bool counted;	  /* in the machine's report */
+	bool learnt;	  /* from a report: the machine knows best when it ends */
+	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
+	char *request_id; /* whose answer it is part of, or NULL */
+	struct stow_place_op *waiting; /* a caller who wants to know that the machine holds it */
+};
+
+/* What a caller got, for the case that it asks again. */
+struct stow_answer {
+	struct stow_link link; /* in fleet->answers, by the request id's hash */
+	char *request_id;
+	uint64_t digest; /* of the request */
+	uint64_t expires;
+	struct stow_wire response;     /* PlaceResponse */
+	struct stow_place_op *pending; /* being worked on: there is no response yet */
+};
+
+struct stow_machine {
+	struct stow_link link; /* in fleet->names, by the name's hash */
+	char *name;
+	uint32_t index; /* in the columns */
+
+	/* As reported; n_numa is 0 as long as nothing was. */
+	struct stow_numa *numa;
+	uint32_t n_numa;
+	uint8_t *distance;
+	struct stow_container *containers;
+	size_t n_containers;
+	struct stow_wire constant, variable;
+	bool enforces;
+
+	struct stow_idset *fenced; /* by us; NULL: none */
+	struct stow_reservation *reservations;
+	size_t n_reservations;
+
+	/* Its agent. */
+	struct stow_rpc_call *stream; /* NULL: not connected */
+	uint64_t sequence;
+	uint64_t directive;		    /* the last id that was given */
+	struct stow_directive *outstanding; /* without a result yet */
+	bool stale;			    /* or never seen */
+	uint64_t heard;			    /* monotonic */
+	uint64_t last_seen;		    /* wall */
+
+	/* For those who watch. */
+	uint64_t changed;		    /* fleet->clock at that time */
+	struct stow_machine *older, *newer; /* by time of change */
+};
+
+/* A machine that was forgotten, for those who watch. */
+struct stow_gone {
+	uint64_t at; /* fleet->clock */
+	char *name;
+};
+
+#define STOW_GONE_KEPT 1024
+
+/* Per machine; what is not open for anything new counts as nothing. */
+struct stow_machine_columns {
+	uint32_t *first;     /* its first NUMA node in the other columns */
+	uint16_t *n;	     /* NUMA nodes */
+	uint16_t *open;	     /* NUMA nodes that give something */
+	uint16_t *most_cpus; /* free CPUs of the NUMA node that has most */
+	uint16_t *most_takeable;
+	uint64_t *most_memory;
+	uint32_t *cpus; /* sums */
+	uint32_t *takeable;
+	uint64_t *memory;
+	uint32_t *total;   /* CPUs, taken or not */
+	uint32_t *unowned; /* CPUs that are no container's own */
+	uint64_t *real;	   /* memory that is really available, bytes */
+	uint8_t *near;	   /* the smallest distance between two of its NUMA nodes */
+};
+
+/* Per NUMA node. */
+struct stow_numa_columns {
+	uint16_t *cpus;	    /* free */
+	uint16_t *takeable; /* ... that may become exclusive */
+	uint64_t *memory;   /* bytes that may be promised */
+	uint8_t *flags;	    /* enum stow_numa_flags */
+};
+
+enum stow_numa_flags {
+	STOW_NUMA_OPEN = 1 << 0,  /* gives, to those who do not name NUMA nodes */
+	STOW_NUMA_GIVES = 1 << 1, /* gives, to those who name it: without CPUs, maybe */
+};
+
+struct stow_fleet {
+	pthread_mutex_t lock;
+	struct stow_machine **machines;
+	uint32_t n_machines, room;
+	struct stow_machine_columns of_machine;
+	struct stow_numa_columns of_numa;
+	uint32_t n_numa, numa_room, numa_dead; /* dead: left behind by machines that changed */
+	uint32_t n_fresh;		       /* machines that are not stale */
+
+	struct stow_hash names, reservations, answers, ended;
+	struct stow_reservation **expiring; /* a heap, the first to run out on top; from 1 */
+	size_t n_expiring, expiring_room;
+
+	uint64_t clock; /* counts changes */
+	struct stow_machine *oldest, *newest;
+	struct stow_gone gone[STOW_GONE_KEPT];
+	size_t n_gone; /* ever; a ring */
+};
+
+int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err);
+void stow_fleet_free(struct stow_fleet *fleet);
+
+static inline void stow_fleet_free_ptr(struct stow_fleet **f)
+{
+	if (*f)
+		stow_fleet_free(*f);
+}
+
+/* All that follows wants the lock held. */
+
+/* The machine of that name, or NULL; with stow_fleet_get() it is made (-ENOMEM). */
+struct stow_machine *stow_fleet_find(const struct stow_fleet *fleet, const char *name);
+int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machine **ret_machine,
+		   struct stow_err *err);
+/* A machine without reservations, fences and stream. */
+void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* Takes the report over, all of it or (with an error) nothing. -EPROTO: changes of NUMA nodes that
+ * the machine has not. What became of reservations is stow_fleet_reconcile()'s business. */
+int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
+		     struct stow_update *update, struct stow_err *err);
+
+/* A sign of life; `stale`: silent for too long. */
+void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
+void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* The fences of a machine, all of them. */
+int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err);
+
+/* Computes a machine's part of the columns after anything of it has changed, and lets watchers
+ * know. */
+void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* What NUMA node i of a machine can still give. */
+struct stow_room {
+	bool gives; /* not fenced, machine heard of lately and obedient */
+	uint16_t cpus, takeable;
+	uint64_t memory;
+	uint64_t pages[STOW_POOLS_MAX]; /* index as in numa->pools */
+};
+
+void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret);
+/* The index of a NUMA node, or -1. */
+int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id);
+/* CPUs that are no container's own, on all its NUMA nodes. */
+uint32_t stow_machine_unowned(const struct stow_machine *machine);
+
+/* The machine's last report in full, packed. To be freed by the caller; NULL: no memory. */
+uint8_t *stow_machine_report(const struct stow_machine *machine, bool containers, size_t *ret_len);
+
+/* --- reservations (reservation.c) -------------------------------------------------------------- */
+
+/* Enters a reservation, which takes `message` over; nothing is checked against what is free. The
+ * machine's columns are refreshed. -ENOMEM, and `message` is still the caller's. */
+int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
+			 PbReservation *message, struct stow_reservation **ret_reservation,
+			 struct stow_err *err);
+/* Takes it out, frees it, and remembers its id for a while. Refreshes the machine. */
+void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			  struct stow_now now);
+struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
+/* A new id that nobody has. */
+uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);
+/* Ended within the last minutes. */
+bool stow_reservation_ended(const struct stow_fleet *fleet, uint64_t id);
+void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now);
+/* A deep copy; NULL: no memory. Freed with pb_reservation__free_unpacked(). */
+PbReservation *stow_reservation_copy(const PbReservation *message);
+/* "ID:NUMA_NODES@NODE" */
+char *stow_reservation_annotation(uint64_t id, const char *numa_nodes, const char *machine);
+
+/* What a report did to reservations; arrays of `n_*`. */
+struct stow_reconciled {
+	struct stow_reservation **changed; /* held, bound, learnt: to be stored again */
+	size_t n_changed;
+	struct stow_reservation **over; /* had a container, which is gone: to be ended */
+	size_t n_over;
+	uint64_t *cancel; /* leases of reservations that have ended: the agent should drop them */
+	size_t n_cancel;
+};
+
+/* Compares the reservations of the machine with those its report lists (`listed`, ascending), and
+ * updates their states. -ENOMEM. */
+int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
+			 const uint64_t *listed, size_t n_listed, struct stow_now now,
+			 struct stow_reconciled *ret, struct stow_err *err);
+void stow_reconciled_done(struct stow_reconciled *r);
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id);
+int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
+		    struct stow_answer **ret_answer, struct stow_err *err);
+void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer);

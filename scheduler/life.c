@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Starting as a standby, becoming active, the clock, metrics, stopping. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/roles.h"
+#include "scheduler/scheduler.h"
+#include "scheduler/watch.h"
+
+#define TICK_NS	    50000000L
+#define FORGET_TIME (60 * STOW_SECOND) /* between looks for ids and answers to forget */
+
+/* --- reading the store -------------------------------------------------------------------------- */
+
+static int load_reservation(void *ctx, uint64_t id, const void *message, size_t len,
+			    const char *request_id, struct stow_err *err)
+{
+	PbReservation *reservation = pb_reservation__unpack(NULL, len, message);
+	struct scheduler *s = ctx;
+	struct stow_machine *machine;
+	struct stow_reservation *made;
+	int r;
+
+	if (!reservation)
+		return stow_err_set(err, EUCLEAN, "the store: a reservation does not parse");
+	r = stow_fleet_get(s->fleet, reservation->node, &machine, err);
+	/* What is bound stays until the machine says that it has ended. */
+	if (r == 0)
+		r = stow_reservation_add(s->fleet, machine, id, reservation, &made, err);
+	if (r < 0)
+		pb_reservation__free_unpacked(reservation, NULL);
+	return r;
+}
+
+static int load_fence(void *ctx, const char *name, const struct stow_idset *numa,
+		      struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+	struct stow_machine *machine;
+	int r;
+
+	r = stow_fleet_get(s->fleet, name, &machine, err);
+	return r < 0 ? r : stow_fleet_fence(s->fleet, machine, numa, err);
+}
+
+static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
+		       const void *response, size_t len, struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+	struct stow_answer *answer;
+	int r;
+
+	if (expires < stow_now().wall)
+		return 0;
+	r = stow_answer_add(s->fleet, request_id, digest, &answer, err);
+	if (r < 0)
+		return r;
+	answer->expires = expires;
+	answer->response.bytes = malloc(len + 1);
+	if (!answer->response.bytes)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	memcpy(answer->response.bytes, response, len);
+	answer->response.len = len;
+	return 0;
+}
+
+/* --- the clock ---------------------------------------------------------------------------------- */
+
+static void expire(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+
+	while (fleet->n_expiring && fleet->expiring[1]->message->expires <= now.wall) {
+		struct stow_reservation *r = fleet->expiring[1];
+
+		if (r->waiting)
+			break; /* its caller is told first */
+		stow_say(STOW_LOG_DEBUG, "a reservation has run out",
+			 stow_text("node", r->machine->name),
+			 stow_text("reservation", r->message->id));
+		atomic_fetch_add(&s->expired, 1);
+		scheduler_end(s, r, now);
+	}
+}
+
+static void find_silent(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		struct stow_machine *machine = fleet->machines[m];
+
+		if (machine->stale || now.mono - machine->heard < s->config.stale_after)
+			continue;
+		stow_say(STOW_LOG_WARNING, "a node is silent and gets nothing new",
+			 stow_text("node", machine->name));
+		stow_fleet_stale(fleet, machine);
+		scheduler_news(s);
+	}
+}
+
+static void forget(struct scheduler *s, struct stow_now now)
+{
+	stow_reservation_forget_ended(s->fleet, now);
+	STOW_HASH_FOR(link, &s->fleet->answers)
+	{
+		struct stow_answer *a = stow_container_of(link, struct stow_answer, link);
+
+		if (!a->pending && a->expires < now.wall)
+			stow_answer_remove(s->fleet, a);
+	}
+}
+
+static void *run_clock(void *arg)
+{
+	struct scheduler *s = arg;
+	uint64_t forgot = stow_now().mono;
+
+	while (!atomic_load(&s->stopping)) {
+		struct stow_now now = stow_now();
+
+		pthread_mutex_lock(&s->fleet->lock);
+		expire(s, now);
+		find_silent(s, now);
+		scheduler_place_tick(s, now);
+		scheduler_fence_tick(s, now);
+		if (now.mono - forgot > FORGET_TIME) {
+			forgot = now.mono;
+			forget(s, now);
+		}
+		pthread_mutex_unlock(&s->fleet->lock);
+		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
+	}
+	return NULL;
+}
+
+/* --- the service -------------------------------------------------------------------------------- */
+
+static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
+	       struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+
+	if (!atomic_load(&s->active))
+		return stow_err_set(err, ENOTCONN, "this scheduler is a standby");
+	return scheduler_may(peer, method, s->config.roles, err);
+}
+
+static const struct stow_rpc_method methods[] = {
+	{ "Report", .stream = &scheduler_report_ops },
+	{ "Place", .unary = scheduler_place },
+	{ "Release", .unary = scheduler_release },
+	{ "Explain", .unary = scheduler_explain },
+	{ "ListNodes", .unary = scheduler_list_nodes },
+	{ "WatchNodes", .stream = &scheduler_watch_ops },
+	{ "ListReservations", .unary = scheduler_list_reservations },
+	{ "Fence", .unary = scheduler_fence },
+	{ "Unfence", .unary = scheduler_unfence },
+};
+
+static const struct stow_rpc_service service = {
+	.descriptor = &pb_scheduler__descriptor,
+	.methods = methods,
+	.n_methods = sizeof(methods) / sizeof(*methods),
+	.may = may,
+};
+
+int scheduler_start(struct scheduler *s, struct stow_err *err)
+{
+	const struct scheduler_config *config = &s->config;
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL };
+	int r, port;
+
+	pthread_cond_init(&s->changed, NULL);
+	r = stow_fleet_new(&s->fleet, err);
+	if (r == 0)
+		r = stow_rpc_loop_new((unsigned int)config->threads, &s->loop, err);
+	if (r == 0)
+		r = stow_rpc_server_new(s->loop, &options, &s->server, err);
+	if (r < 0)
+		return r;
+	stow_rpc_server_set_serving(s->server, false);
+	r = stow_rpc_server_add(s->server, &service, s, err);
+	if (r == 0)
+		r = stow_rpc_server_listen(s->server, config->listen, &port, err);
+	if (r == 0)
+		r = stow_rpc_server_start(s->server, err);
+	if (r == 0)
+		stow_say(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
+			 stow_number("port", (uint64_t)port),
+			 stow_text("tls", config->ca ? "yes" : "no"));
+	return r;
+}
+
+int scheduler_activate(struct scheduler *s, struct stow_err *err)
+{
+	struct stow_store_load load = { load_reservation, load_fence, load_answer, s };
+	int r;
+
+	pthread_mutex_lock(&s->fleet->lock);
+	r = stow_store_open(s->config.data, s->config.durability == 1, &load, &s->store, err);
+	pthread_mutex_unlock(&s->fleet->lock);
+	if (r == 0) {
+		r = -pthread_create(&s->clock, NULL, run_clock, s);
+		s->clock_runs = r == 0;
+	}
+	if (r == 0) {
+		r = -pthread_create(&s->teller, NULL, scheduler_teller, s);
+		s->teller_runs = r == 0;
+	}
+	if (r < 0)
+		return s->clock_runs || s->store ? stow_err_sys(err, -r, "cannot start a thread")
+						 : r;
+	atomic_store(&s->active, true);
+	stow_rpc_server_set_serving(s->server, true);
+	stow_say(STOW_LOG_NOTICE, "active", stow_number("reservations", s->fleet->reservations.n));
+	return 0;
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+	atomic_store(&s->stopping, true);
+	if (s->fleet) {
+		pthread_mutex_lock(&s->fleet->lock);
+		pthread_cond_broadcast(&s->changed);
+		pthread_mutex_unlock(&s->fleet->lock);
+	}
+	if (s->clock_runs)
+		pthread_join(s->clock, NULL);
+	if (s->teller_runs)
+		pthread_join(s->teller, NULL);
+	/* What is queued is answered; nothing new comes. */
+	atomic_store(&s->active, false);
+	if (s->fleet) {
+		pthread_mutex_lock(&s->fleet->lock);
+		scheduler_place_stop(s);
+		pthread_mutex_unlock(&s->fleet->lock);
+	}
+	stow_store_close(s->store);
+	s->store = NULL;
+	if (s->fleet) {
+		pthread_mutex_lock(&s->fleet->lock);
+		scheduler_place_stop(s);
+		scheduler_fence_stop(s);
+		pthread_mutex_unlock(&s->fleet->lock);
+	}
+	if (s->server)
+		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
+	stow_rpc_server_free(s->server);
+	stow_rpc_loop_free(s->loop);
+	stow_fleet_free(s->fleet);
+	pthread_cond_destroy(&s->changed);
+}
+
+/* --- metrics ------------------------------------------------------------------------------------ */
+
+static void one(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	stow_metric_head(out, name, type, help);
+	stow_metric(out, name, value, NULL);
+}
+
+void scheduler_render_metrics(FILE *out, void *ctx)
+{
+	struct scheduler *s = ctx;
+	uint64_t commits = 0, writes = 0;
+	uint32_t nodes, fresh;
+	size_t reservations;
+
+	pthread_mutex_lock(&s->fleet->lock);
+	nodes = s->fleet->n_machines;
+	fresh = s->fleet->n_fresh;
+	reservations = s->fleet->reservations.n;
+	pthread_mutex_unlock(&s->fleet->lock);
+	if (atomic_load(&s->active))
+		stow_store_count(s->store, &commits, &writes);
+	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
+	    atomic_load(&s->active));
+	stow_metric_head(out, "numastow_nodes", "gauge", "Nodes, by state.");
+	stow_metric(out, "numastow_nodes", fresh, "state", "ready", NULL);
+	stow_metric(out, "numastow_nodes", nodes - fresh, "state", "stale", NULL);
+	one(out, "numastow_reservations", "gauge", "Reservations in force.", (double)reservations);
+	one(out, "numastow_placed_total", "counter", "Pods placed.",
+	    (double)atomic_load(&s->placed));
+	one(out, "numastow_refused_total", "counter", "Placements refused.",
+	    (double)atomic_load(&s->refused));
+	one(out, "numastow_expired_total", "counter", "Reservations that ran out.",
+	    (double)atomic_load(&s->expired));
+	one(out, "numastow_revoked_total", "counter", "Reservations revoked or refused by a node.",
+	    (double)atomic_load(&s->revoked));
+	one(out, "numastow_node_reports_total", "counter", "Reports received.",
+	    (double)atomic_load(&s->reports));
+	one(out, "numastow_directives_total", "counter", "Directives sent.",
+	    (double)atomic_load(&s->directives));
+	one(out, "numastow_store_commits_total", "counter", "Transactions of the store.",
+	    (double)commits);
+	one(out, "numastow_store_writes_total", "counter", "Rows written in them.", (double)writes);
+	stow_histogram_render(out, "numastow_place_seconds",
+			      "From a Place that fits to its answer.", &s->place_times);
+}
+
+bool scheduler_is_healthy(void *ctx, char *why, size_t size)
+{
+	struct scheduler *s = ctx;
+
+	snprintf(why, size, "%s", atomic_load(&s->active) ? "active" : "standby");
+	return true;
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow-scheduler: one active for a fleet, standbys beside it. See numastow-scheduler(8). */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/scheduler.h"
+
+#define STANDBY_MS 200 /* between two tries to become active */
+
+enum { HELP, VERSION, CHECK };
+static const char *const own[] = { "help", "version", "check-config", NULL };
+
+static int read_config(int argc, char **argv, struct scheduler_config *config, bool *given,
+		       struct stow_err *err)
+{
+	struct scheduler_config ignored;
+	const char *path = NULL;
+	int r;
+
+	scheduler_config_defaults(&ignored);
+	r = stow_settings_flags(scheduler_settings, &ignored, argc, argv, own, given, &path, err);
+	scheduler_config_done(&ignored);
+	scheduler_config_defaults(config);
+	if (r == 0)
+		r = stow_settings_load(scheduler_settings, config,
+				       path ? path : SCHEDULER_CONFIG_PATH, !path, err);
+	if (r == 0)
+		r = stow_settings_flags(scheduler_settings, config, argc, argv, own, given, &path,
+					err);
+	if (r == 0)
+		r = scheduler_config_finish(config, err);
+	return r;
+}
+
+static void configure_log(const struct scheduler_config *config)
+{
+	enum stow_log_level level = STOW_LOG_INFO;
+
+	(void)stow_say_level_parse(config->log_level, &level, NULL);
+	stow_say_configure(level, (enum stow_say_format)config->log_format);
+}
+
+static void print_help(void)
+{
+	printf("Usage: numastow-scheduler [OPTION]...\n"
+	       "\n"
+	       "Knows what every NUMA node of a fleet has, and places pods on them.\n"
+	       "\n");
+	printf("  %-34s %s\n", "--config FILE", "settings (" SCHEDULER_CONFIG_PATH ")");
+	printf("  %-34s %s\n", "--check-config", "check them and end");
+	stow_settings_help(scheduler_settings, stdout);
+	printf("  %-34s %s\n", "--help, --version", "");
+}
+
+/* Only times and the log; what listens and where it stores needs a restart. Certificates are read
+ * again by themselves. */
+static void reload(struct scheduler *s, int argc, char **argv)
+{
+	bool given[STOW_ARRAY_SIZE(own)] = { false };
+	struct scheduler_config fresh = { 0 };
+	struct stow_err err = { 0 };
+
+	sd_notify(0, "RELOADING=1");
+	if (read_config(argc, argv, &fresh, given, &err) < 0) {
+		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
+	} else {
+		pthread_mutex_lock(&s->fleet->lock);
+		s->config.stale_after = fresh.stale_after;
+		s->config.lifetime = fresh.lifetime;
+		s->config.confirm_within = fresh.confirm_within;
+		s->config.remember = fresh.remember;
+		s->config.strategy = fresh.strategy;
+		pthread_mutex_unlock(&s->fleet->lock);
+		configure_log(&fresh);
+		stow_say(STOW_LOG_NOTICE, "reloaded");
+	}
+	scheduler_config_done(&fresh);
+	sd_notify(0, "READY=1");
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* The data directory's lock says who is active; it dies with its holder. */
+static int open_lock(const char *dir, struct stow_err *err)
+{
+	char path[4200];
+	int fd;
+
+	if (mkdir(dir, 0750) < 0 && errno != EEXIST)
+		return stow_err_sys(err, errno, "data: cannot make %s", dir);
+	snprintf(path, sizeof(path), "%s/scheduler.lock", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	return fd < 0 ? stow_err_sys(err, errno, "data: cannot open %s", path) : fd;
+}
+
+static int loop(struct scheduler *s, int signals, int lock, int argc, char **argv,
+		struct stow_err *err)
+{
+	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
+	uint64_t watchdog = 0;
+	bool said = false;
+
+	if (sd_watchdog_enabled(0, &watchdog) <= 0)
+		watchdog = 0;
+	for (;;) {
+		bool active = atomic_load(&s->active);
+		struct signalfd_siginfo info;
+		int wait = active ? watchdog ? (int)(watchdog / 3000) : -1 : STANDBY_MS;
+
+		if (!active && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+			int r = scheduler_activate(s, err);
+
+			if (r < 0)
+				return r;
+			sd_notify(0, "READY=1\nSTATUS=active");
+			continue;
+		}
+		if (!active && !said) {
+			said = true;
+			stow_say(STOW_LOG_NOTICE, "standby: another scheduler is active",
+				 stow_text("data", s->config.data));
+			sd_notify(0, "READY=1\nSTATUS=standby");
+		}
+		if (watchdog)
+			sd_notify(0, "WATCHDOG=1");
+		(void)poll(polls, 1, wait);
+		while (read(signals, &info, sizeof(info)) == sizeof(info)) {
+			if (info.ssi_signo != SIGHUP)
+				return 0;
+			reload(s, argc, argv);
+		}
+	}
+}
+
+static int run(struct scheduler *s, int argc, char **argv)
+{
+	struct stow_metrics *metrics = NULL;
+	struct stow_err err = { 0 };
+	int signals = open_signals(), lock, r;
+
+	lock = open_lock(s->config.data, &err);
+	r = lock < 0 ? lock : scheduler_start(s, &err);
+	if (r == 0 && s->config.metrics[0]) {
+		r = stow_metrics_start(s->config.metrics, scheduler_render_metrics,
+				       scheduler_is_healthy, s, &metrics, NULL, &err);
+		if (r < 0)
+			stow_err_wrap(&err, r, "metrics");
+	}
+	if (r == 0)
+		r = loop(s, signals, lock, argc, argv, &err);
+	sd_notify(0, "STOPPING=1");
+	stow_metrics_stop(metrics);
+	scheduler_stop(s);
+	if (lock >= 0)
+		close(lock);
+	close(signals);
+	if (r < 0)
+		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
+	return r < 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool given[STOW_ARRAY_SIZE(own)] = { false };
+	struct scheduler s = { 0 };
+	struct stow_err err = { 0 };
+	int r;
+
+	r = read_config(argc, argv, &s.config, given, &err);
+	if (given[HELP]) {
+		print_help();
+		r = 0;
+	} else if (given[VERSION]) {
+		printf("numastow-scheduler %s\n", STOW_VERSION);
+		r = 0;
+	} else if (r < 0) {
+		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
+		r = 2;
+	} else if (given[CHECK]) {
+		printf("the settings are fine\n");
+	} else {
+		configure_log(&s.config);
+		r = run(&s, argc, argv);
+	}
+	scheduler_config_done(&s.config);
+	return r;
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Report: a machine's agent, for as long as it lives. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/roles.h"
+#include "scheduler/scheduler.h"
+
+/* A directive that the agent has not answered. */
+struct stow_directive {
+	struct stow_directive *next;
+	uint64_t id, reservation;
+};
+
+/* The stream's own: nothing before the first report. Machines that have a stream are not forgotten.
+ */
+struct stream {
+	struct stow_machine *machine;
+};
+
+/* --- directives --------------------------------------------------------------------------------- */
+
+void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
+		      uint64_t reservation)
+{
+	struct stow_directive *d;
+
+	if (!machine->stream)
+		return; /* the next Welcome says it all */
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return;
+	directive->id = d->id = ++machine->directive;
+	d->reservation = reservation;
+	d->next = machine->outstanding;
+	machine->outstanding = d;
+	atomic_fetch_add(&s->directives, 1);
+	stow_rpc_send(machine->stream, directive);
+}
+
+void scheduler_drop_outstanding(struct stow_machine *machine)
+{
+	while (machine->outstanding) {
+		struct stow_directive *d = machine->outstanding;
+
+		machine->outstanding = d->next;
+		free(d);
+	}
+}
+
+static void on_result(struct scheduler *s, struct stow_machine *machine,
+		      const PbDirectiveResult *result)
+{
+	struct stow_directive *found = NULL;
+
+	for (struct stow_directive **at = &machine->outstanding; *at; at = &(*at)->next)
+		if ((*at)->id == result->directive) {
+			found = *at;
+			*at = found->next;
+			break;
+		}
+	if (!found)
+		return; /* of no directive that we gave */
+	if (found->reservation)
+		scheduler_on_result(s, machine, found->reservation, result);
+	else if (result->code)
+		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
+			 stow_text("node", machine->name), stow_text("error", result->message));
+	free(found);
+}
+
+/* --- welcome ------------------------------------------------------------------------------------ */
+
+static void welcome(struct scheduler *s, struct stow_machine *machine)
+{
+	PbDirective directive = PB_DIRECTIVE__INIT;
+	PbWelcome out = PB_WELCOME__INIT;
+	_cleanup_free_ PbReservation **list =
+		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
+	char fenced[STOW_IDSET_MAX];
+
+	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
+		list[out.n_reservations++] = r->message;
+	out.reservations = list;
+	out.version = (char *)(uintptr_t)STOW_VERSION;
+	out.heartbeat_interval = s->config.stale_after;
+	if (machine->fenced)
+		out.fenced = (char *)(uintptr_t)stow_idset_format(machine->fenced, fenced,
+								  sizeof(fenced));
+	directive.kind_case = PB_DIRECTIVE__KIND_WELCOME;
+	directive.welcome = &out;
+	scheduler_direct(s, machine, &directive, 0);
+}
+
+/* --- reports ------------------------------------------------------------------------------------ */
+
+static void reconcile(struct scheduler *s, struct stow_machine *machine,
+		      const struct stow_update *update, struct stow_now now)
+{
+	struct stow_reconciled found;
+	struct stow_err err;
+
+	if (stow_fleet_reconcile(s->fleet, machine, update->reservations, update->n_reservations,
+				 now, &found, &err) < 0) {
+		stow_say(STOW_LOG_ERR, "reservations not compared",
+			 stow_text("node", machine->name), stow_why(&err));
+		return;
+	}
+	for (size_t i = 0; i < found.n_changed; i++)
+		scheduler_save(s, found.changed[i]);
+	for (size_t i = 0; i < found.n_over; i++)
+		scheduler_end(s, found.over[i], now);
+	for (size_t i = 0; i < found.n_cancel; i++) {
+		PbDirective directive = PB_DIRECTIVE__INIT;
+		PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;
+		char id[17];
+
+		cancel.id = (char *)(uintptr_t)stow_id_format(found.cancel[i], id);
+		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL;
+		directive.cancel = &cancel;
+		scheduler_direct(s, machine, &directive, 0);
+	}
+	stow_reconciled_done(&found);
+}
+
+/* The stream's first report: which machine this is, and whether it may be. */
+static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
+		     const struct stow_update *update, struct stow_now now, struct stow_err *err)
+{
+	struct stow_machine *machine;
+	int r;
+
+	if (!update->full)
+		return stow_err_set(err, EINVAL, "the first report of a stream must be full");
+	if (update->sequence != 1)
+		return stow_err_set(err, EINVAL, "sequence: %" PRIu64 "; a stream begins with 1",
+				    update->sequence);
+	r = scheduler_may_report(stow_rpc_peer(call), update->name, s->config.roles, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, update->name, &machine, err);
+	if (r < 0)
+		return r;
+	if (machine->stream && now.mono - machine->heard < s->config.stale_after / 2)
+		return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
+				    machine->name, stow_rpc_peer(machine->stream)->address);
+	if (machine->stream) {
+		struct stow_err over;
+
+		stow_err_set(&over, ESTALE, "another stream has taken over");
+		stow_rpc_close(machine->stream, &over);
+		stow_rpc_unref(machine->stream);
+	}
+	scheduler_drop_outstanding(machine);
+	machine->stream = stow_rpc_ref(call);
+	machine->directive = 0;
+	machine->sequence = 0;
+	stream->machine = machine;
+	stow_say(STOW_LOG_INFO, "a node reports", stow_text("node", machine->name),
+		 stow_text("from", stow_rpc_peer(call)->address),
+		 stow_number("numa_nodes", update->n_numa));
+	return 0;
+}
+
+static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
+		     struct stow_update *update, struct stow_err *err)
+{
+	struct stow_now now = stow_now();
+	bool first = !stream->machine;
+	struct stow_machine *machine;
+	int r = 0;
+
+	if (first)
+		r = introduce(s, call, stream, update, now, err);
+	if (r < 0)
+		return r;
+	machine = stream->machine;
+	if (machine->stream != call)
+		return stow_err_set(err, ESTALE, "another stream has taken over");
+	if (strcmp(update->name, machine->name) != 0)
+		return stow_err_set(err, EINVAL, "name: \"%.64s\"; this stream is node %s's",
+				    update->name, machine->name);
+	if (update->sequence != machine->sequence + 1)
+		return stow_err_set(err, ESTALE,
+				    "sequence: %" PRIu64 " after %" PRIu64 "; connect again",
+				    update->sequence, machine->sequence);
+	r = stow_fleet_apply(s->fleet, machine, update, err);
+	if (r < 0)
+		return r;
+	stow_fleet_heard(s->fleet, machine, now);
+	reconcile(s, machine, update, now);
+	if (first)
+		welcome(s, machine);
+	scheduler_news(s);
+	return 0;
+}
+
+/* --- the stream --------------------------------------------------------------------------------- */
+
+static int open(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_rpc_set_data(call, stream);
+	return 0;
+}
+
+static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
+{
+	_cleanup_(stow_update_free_ptr) struct stow_update *update = NULL;
+	const PbReportRequest *in = message;
+	struct stream *stream = stow_rpc_data(call);
+	struct scheduler *s = ctx;
+	int r = 0;
+
+	if (in->kind_case == PB_REPORT_REQUEST__KIND_REPORT) {
+		atomic_fetch_add(&s->reports, 1);
+		r = stow_update_decode(in->report, &update, err); /* outside of the lock */
+	} else if (!stream->machine) {
+		r = stow_err_set(err, EINVAL, "the first message of a stream must be a report");
+	}
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->fleet->lock);
+	switch (in->kind_case) {
+	case PB_REPORT_REQUEST__KIND_REPORT:
+		r = on_report(s, call, stream, update, err);
+		break;
+	case PB_REPORT_REQUEST__KIND_HEARTBEAT:
+		if (stream->machine->stream == call)
+			stow_fleet_heard(s->fleet, stream->machine, stow_now());
+		break;
+	case PB_REPORT_REQUEST__KIND_RESULT:
+		if (stream->machine->stream == call)
+			on_result(s, stream->machine, in->result);
+		break;
+	default:
+		break; /* a kind that a newer agent knows */
+	}
+	pthread_mutex_unlock(&s->fleet->lock);
+	return r;
+}
+
+static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct stream *stream = stow_rpc_data(call);
+	struct scheduler *s = ctx;
+
+	pthread_mutex_lock(&s->fleet->lock);
+	if (stream->machine && stream->machine->stream == call) {
+		stow_say(STOW_LOG_INFO, "a node's stream has ended",
+			 stow_text("node", stream->machine->name),
+			 stow_text("error", err ? err->msg : ""));
+		stream->machine->stream = NULL;
+		scheduler_drop_outstanding(stream->machine);
+		stow_rpc_unref(call);
+	}
+	pthread_mutex_unlock(&s->fleet->lock);
+	free(stream);
+}
+
+const struct stow_rpc_stream_ops scheduler_report_ops = {
+	.open = open,
+	.message = message,
+	.closed = closed,
+};

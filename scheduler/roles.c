@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/roles.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AGENT "numastow:agent/"
+#define ROLE  "numastow:role/"
+
+/* By what they include. */
+static const char *const ranks[] = { "read", "place", "drain" };
+
+static const struct {
+	const char *method;
+	int rank;
+} methods[] = {
+	{ "Explain", 0 }, { "ListNodes", 0 }, { "WatchNodes", 0 }, { "ListReservations", 0 },
+	{ "Place", 1 },	  { "Release", 1 },   { "Fence", 2 },	   { "Unfence", 2 },
+};
+
+static int rank_of(const char *word)
+{
+	for (int i = 0; i < 3; i++)
+		if (strcmp(ranks[i], word) == 0)
+			return i;
+	return -1;
+}
+
+int scheduler_role_check(const char *entry, struct stow_err *err)
+{
+	const char *role = strrchr(entry, '=');
+
+	if (!role || role == entry ||
+	    (rank_of(role + 1) < 0 && (strncmp(role + 1, "agent/", 6) != 0 || !role[7])))
+		return stow_err_set(err, EINVAL,
+				    "\"%.128s\" is not NAME=ROLE, with a role of agent/NODE, read, "
+				    "place or drain",
+				    entry);
+	return 0;
+}
+
+/* Whether the settings give that certificate `role` ("agent/web-3"), or any that begins so. */
+static const char *given(const struct stow_rpc_peer *peer, char *const *roles, size_t *at)
+{
+	for (; roles && roles[*at]; ++*at) {
+		const char *role = strrchr(roles[*at], '=');
+		char name[512];
+
+		if (!role)
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)(role - roles[*at]), roles[*at]);
+		if (stow_rpc_peer_is(peer, name)) {
+			++*at;
+			return role + 1;
+		}
+	}
+	return NULL;
+}
+
+static int best_rank(const struct stow_rpc_peer *peer, char *const *roles)
+{
+	const char *role;
+	size_t at = 0;
+	int best = -1;
+
+	for (size_t i = 0; peer->names && peer->names[i]; i++)
+		if (strncmp(peer->names[i], ROLE, strlen(ROLE)) == 0) {
+			int rank = rank_of(peer->names[i] + strlen(ROLE));
+
+			best = rank > best ? rank : best;
+		}
+	while ((role = given(peer, roles, &at))) {
+		int rank = rank_of(role);
+
+		best = rank > best ? rank : best;
+	}
+	return best;
+}
+
+int scheduler_may(const struct stow_rpc_peer *peer, const char *method, char *const *roles,
+		  struct stow_err *err)
+{
+	int wanted = -1;
+
+	if (!peer->tls)
+		return 0;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+		if (strcmp(methods[i].method, method) == 0)
+			wanted = methods[i].rank;
+	if (wanted < 0)
+		return 0; /* Report: as whom is not known yet */
+	if (best_rank(peer, roles) < wanted)
+		return stow_err_set(err, EACCES,
+				    "%s wants the role %s, which certificate \"%.128s\" "
+				    "does not have",
+				    method, ranks[wanted], peer->name);
+	return 0;
+}
+
+int scheduler_may_report(const struct stow_rpc_peer *peer, const char *node, char *const *roles,
+			 struct stow_err *err)
+{
+	char uri[512];
+	const char *role;
+	size_t at = 0;
+
+	if (!peer->tls)
+		return 0;
+	snprintf(uri, sizeof(uri), AGENT "%s", node);
+	if (stow_rpc_peer_is(peer, uri))
+		return 0;
+	while ((role = given(peer, roles, &at)))
+		if (strncmp(role, "agent/", 6) == 0 && strcmp(role + 6, node) == 0)
+			return 0;
+	return stow_err_set(err, EACCES,
+			    "certificate \"%.128s\" may not report for node \"%.128s\"", peer->name,
+			    node);
+}

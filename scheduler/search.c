@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/search.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "place/capacity.h"
+
+#define BEST 16 /* machines looked at more closely in the first round */
+
+/* --- requests ----------------------------------------------------------------------------------- */
+
+static int parse_pages(const PbPodRequest *pod, struct stow_request *req, struct stow_err *err)
+{
+	if (pod->n_hugepages > STOW_POOLS_MAX)
+		return stow_err_set(err, EINVAL, "hugepages: %zu sizes; at most %d",
+				    pod->n_hugepages, STOW_POOLS_MAX);
+	for (size_t i = 0; i < pod->n_hugepages; i++) {
+		uint64_t size = pod->hugepages[i]->page_size;
+
+		if (!size || size & (size - 1))
+			return stow_err_set(err, EINVAL,
+					    "hugepages: page_size %" PRIu64
+					    " is not a power of two",
+					    size);
+		if (req->n_pages && size <= req->pages[req->n_pages - 1].size)
+			return stow_err_set(err, EINVAL, "hugepages: sizes must ascend");
+		if (!pod->hugepages[i]->pages)
+			continue;
+		if (pod->hugepages[i]->pages > INT64_MAX / size)
+			return stow_err_set(err, EINVAL,
+					    "hugepages: %" PRIu64 " pages are too many",
+					    pod->hugepages[i]->pages);
+		req->pages[req->n_pages].size = size;
+		req->pages[req->n_pages++].count = pod->hugepages[i]->pages;
+	}
+	return 0;
+}
+
+int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_want *ret,
+		    struct stow_err *err)
+{
+	struct stow_request *req = &ret->request;
+
+	*ret = (struct stow_want){ .machine = pod->node, .spread = strategy == PB_STRATEGY_SPREAD };
+	req->cpus = pod->cpus;
+	req->memory = pod->memory;
+	req->nodes_auto = pod->numa_nodes[0] == '\0';
+	req->cpu_mode =
+		pod->cpu_mode == PB_CPU_MODE_EXCLUSIVE ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	if (pod->policy > PB_POLICY_UNSPECIFIED && pod->policy <= PB_POLICY_SPREAD)
+		req->policy = (enum stow_policy)(pod->policy - PB_POLICY_SINGLE_NUMA_NODE);
+	if (pod->cpus > STOW_CPUS_MAX)
+		return stow_err_set(err, EINVAL, "cpus: %u; a machine has at most %d", pod->cpus,
+				    STOW_CPUS_MAX);
+	if (pod->memory > INT64_MAX)
+		return stow_err_set(err, EINVAL, "memory: %" PRIu64 " bytes are too many",
+				    pod->memory);
+	if (req->cpu_mode == STOW_CPU_EXCLUSIVE && !pod->cpus)
+		return stow_err_set(err, EINVAL,
+				    "cpus: missing; cpu_mode exclusive wants a number");
+	if (pod->node[0] && stow_machine_name_check(pod->node, err) < 0)
+		return stow_err_wrap(err, -EINVAL, "node");
+	if (!req->nodes_auto) {
+		int r = stow_idset_parse(pod->numa_nodes, &req->nodes, err);
+
+		if (r < 0)
+			return stow_err_wrap(err, r, "numa_nodes");
+	}
+	if (parse_pages(pod, req, err) < 0)
+		return -EINVAL;
+	if (!pod->cpus && !pod->memory && !req->n_pages)
+		return stow_err_set(
+			err, EINVAL,
+			"pod \"%.64s\" asks for nothing: want cpus, memory or hugepages",
+			pod->name);
+	return 0;
+}
+
+/* --- one machine -------------------------------------------------------------------------------- */
+
+/* The machine as the planner wants it. CPUs are made up: which ones is the machine's business,
+ * their number is not. */
+struct model {
+	struct stow_topology topology;
+	struct stow_capacity capacity;
+};
+
+static void model_done(struct model *model)
+{
+	free(model->topology.nodes);
+	free(model->topology.distance);
+	free(model->topology.cpus);
+	free(model->capacity.nodes);
+}
+
+static void add_range(struct stow_idset *set, int first, int n)
+{
+	for (int i = 0; i < n; i++)
+		stow_idset_add(set, first + i);
+}
+
+static void model_node(const struct stow_machine *m, uint32_t i, int first, struct model *model)
+{
+	const struct stow_numa *numa = &m->numa[i];
+	struct stow_node_capacity *cap = &model->capacity.nodes[i];
+	struct stow_node *node = &model->topology.nodes[i];
+	struct stow_room room;
+
+	stow_machine_room(m, i, &room);
+	node->id = cap->id = numa->id;
+	node->mem_total = numa->memory_total;
+	node->mem_free = node->mem_available = numa->memory_real;
+	add_range(&node->cpus, first, numa->online);
+	add_range(&cap->cpus, first, numa->shared);
+	add_range(&cap->takeable, first, room.takeable);
+	cap->cpus_total = numa->total;
+	cap->cpus_free = room.cpus;
+	cap->mem_total = numa->memory_total;
+	cap->mem_unpromised = cap->mem_real = cap->mem_free = room.memory;
+	cap->fenced = !room.gives;
+	cap->allowed = true;
+	cap->n_pools = node->n_pools = numa->n_pools;
+	for (size_t p = 0; p < numa->n_pools; p++) {
+		node->pools[p].size = cap->pools[p].size = numa->pools[p].size;
+		node->pools[p].total = cap->pools[p].total = numa->pools[p].total;
+		node->pools[p].free = cap->pools[p].free = room.pages[p];
+	}
+}
+
+static int model_make(const struct stow_machine *m, struct model *model, struct stow_err *err)
+{
+	struct stow_topology *t = &model->topology;
+	size_t cpus = 0;
+	int first = 0;
+
+	for (uint32_t i = 0; i < m->n_numa; i++)
+		cpus += m->numa[i].online;
+	t->nodes = calloc(m->n_numa, sizeof(*t->nodes));
+	t->distance = calloc((size_t)m->n_numa * m->n_numa, sizeof(*t->distance));
+	t->cpus = calloc(cpus + 1, sizeof(*t->cpus));
+	model->capacity.nodes = calloc(m->n_numa, sizeof(*model->capacity.nodes));
+	if (!t->nodes || !t->distance || !t->cpus || !model->capacity.nodes)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	t->n_nodes = model->capacity.n_nodes = m->n_numa;
+	t->numa = true;
+	model->capacity.topology = t;
+	for (size_t i = 0; i < (size_t)m->n_numa * m->n_numa; i++)
+		t->distance[i] = m->distance[i];
+	for (uint32_t i = 0; i < m->n_numa; i++) {
+		model_node(m, i, first, model);
+		for (int c = 0; c < m->numa[i].online; c++)
+			t->cpus[t->n_cpus++] =
+				(struct stow_cpu){ first + c, m->numa[i].id, first + c, (int)i, 0 };
+		first += m->numa[i].online;
+	}
+	add_range(&t->online, 0, first);
+	add_range(&model->capacity.unowned, 0, (int)stow_machine_unowned(m));
+	return 0;
+}
+
+static bool silent(const struct stow_machine *m, struct stow_err *err)
+{
+	if (m->n_numa == 0)
+		stow_err_set(err, ENOSPC, "node %s has not reported yet", m->name);
+	else if (m->stale)
+		stow_err_set(err, ENOSPC, "node %s is stale: its agent is silent", m->name);
+	else if (!m->enforces)
+		stow_err_set(err, ENOSPC, "node %s only observes, or is switched off", m->name);
+	else
+		return false;
+	return true;
+}
+
+int stow_search_machine(const struct stow_machine *machine, const struct stow_want *want,
+			struct stow_found *ret, struct stow_err *err)
+{
+	_cleanup_(model_done) struct model model = { 0 };
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	struct stow_err why = { 0 };
+	int r;
+
+	if (silent(machine, &why))
+		return stow_err_set(err, ENOSPC, "%s", why.msg);
+	r = model_make(machine, &model, err);
+	if (r < 0)
+		return r;
+	r = stow_plan_make(&model.capacity, &want->request, -1, &plan, NULL, &why);
+	/* A NUMA node or page size that this machine has not: others may. */
+	if (r == -EINVAL)
+		r = -ENOSPC;
+	if (r < 0)
+		return stow_err_set(err, -r, "node %s: %s", machine->name, why.msg);
+	ret->machine = (struct stow_machine *)(uintptr_t)machine;
+	ret->shares = STOW_TAKE_PTR(plan->shares);
+	ret->n_shares = plan->n_shares;
+	plan->n_shares = 0;
+	snprintf(ret->reason, sizeof(ret->reason), "%s", plan->reason);
+	return 0;
+}
+
+/* --- all machines ------------------------------------------------------------------------------- */
+
+/* What is looked for, in the columns' terms. */
+struct need {
+	uint64_t cpus, memory;
+	bool exclusive, one; /* one NUMA node */
+};
+
+static struct need need_of(const struct stow_want *want)
+{
+	const struct stow_request *req = &want->request;
+	struct need need = { .cpus = req->cpus, .memory = req->memory };
+
+	need.exclusive = req->cpu_mode == STOW_CPU_EXCLUSIVE;
+	need.one = req->policy == STOW_POLICY_SINGLE_NUMA_NODE;
+	return need;
+}
+
+static bool may_fit_on_one(const struct stow_machine_columns *c, uint32_t m,
+			   const struct need *need)
+{
+	return c->open[m] && c->most_cpus[m] >= need->cpus && c->most_memory[m] >= need->memory &&
+	       (!need->exclusive || c->most_takeable[m] >= need->cpus);
+}
+
+static bool may_fit(const struct stow_machine_columns *c, uint32_t m, const struct need *need)
+{
+	return c->open[m] && c->cpus[m] >= need->cpus && c->memory[m] >= need->memory &&
+	       (!need->exclusive || (c->takeable[m] >= need->cpus && c->unowned[m] > need->cpus));
+}
+
+/* Smaller is better. The number of NUMA nodes and their distance come first, and only where more
+ * than one is needed; then how full the machine is, then memory. */
+static uint64_t key_of(const struct stow_machine_columns *c, uint32_t m, const struct need *need,
+		       bool spread)
+{
+	uint64_t far = 0, full, real = c->real[m] >> 30;
+
+	if (!may_fit_on_one(c, m, need))
+		far = 1 + (uint64_t)c->near[m];
+	full = spread ? UINT32_MAX - c->cpus[m] : c->cpus[m];
+	real = real < 0xffff ? 0xffff - real : 0;
+	return far << 48 | (full & 0xffffffff) << 16 | real;
+}
+
+struct best {
+	struct {
+		uint64_t key;
+		uint32_t m;
+	} list[BEST];
+	size_t n;
+	bool more; /* that did not get into the list */
+};
+
+static void consider(struct best *best, uint64_t key, uint32_t m)
+{
+	size_t i = best->n;
+
+	if (best->n == BEST) {
+		best->more = true;
+		if (key >= best->list[BEST - 1].key)
+			return;
+		i = BEST - 1;
+	} else {
+		best->n++;
+	}
+	for (; i > 0 && best->list[i - 1].key > key; i--)
+		best->list[i] = best->list[i - 1];
+	best->list[i].key = key;
+	best->list[i].m = m;
+}
+
+static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
+		 const struct need *need, struct best *best)
+{
+	const struct stow_machine_columns *c = &fleet->of_machine;
+
+	for (uint32_t m = 0; m < fleet->n_machines; m++)
+		if (need->one ? may_fit_on_one(c, m, need) : may_fit(c, m, need))
+			consider(best, key_of(c, m, need, want->spread), m);
+}
+
+/* One NUMA node and no hugepages: the columns know it all. The tightest of those that fit. */
+static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+		   const struct need *need, struct stow_found *ret)
+{
+	const struct stow_numa_columns *n = &fleet->of_numa;
+	struct stow_machine *machine = fleet->machines[m];
+	uint32_t first = fleet->of_machine.first[m], best = UINT32_MAX;
+	uint32_t flag = want->request.nodes_auto ? STOW_NUMA_OPEN : STOW_NUMA_GIVES;
+
+	if (need->exclusive && fleet->of_machine.unowned[m] <= need->cpus)
+		return false;
+	for (uint32_t i = 0; i < machine->n_numa; i++) {
+		uint32_t at = first + i;
+
+		if (!(n->flags[at] & flag) || n->cpus[at] < need->cpus ||
+		    n->memory[at] < need->memory ||
+		    (need->exclusive && n->takeable[at] < need->cpus) ||
+		    (!want->request.nodes_auto &&
+		     !stow_idset_has(&want->request.nodes, machine->numa[i].id)))
+			continue;
+		if (best == UINT32_MAX || n->cpus[at] < n->cpus[first + best] ||
+		    (n->cpus[at] == n->cpus[first + best] &&
+		     n->memory[at] < n->memory[first + best]))
+			best = i;
+	}
+	if (best == UINT32_MAX)
+		return false;
+	ret->shares = calloc(1, sizeof(*ret->shares));
+	if (!ret->shares)
+		return false;
+	ret->machine = machine;
+	ret->n_shares = 1;
+	ret->shares[0].node = machine->numa[best].id;
+	ret->shares[0].cpus = (uint32_t)need->cpus;
+	ret->shares[0].memory = need->memory;
+	snprintf(ret->reason, sizeof(ret->reason),
+		 "NUMA node %d has %u CPUs and %" PRIu64 " MiB free, the tightest fit",
+		 machine->numa[best].id, n->cpus[first + best], n->memory[first + best] >> 20);
+	return true;
+}
+
+static bool try_machine(struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+			const struct need *need, struct stow_found *ret)
+{
+	if (!want->request.n_pages && want->request.policy != STOW_POLICY_SPREAD &&
+	    on_one(fleet, m, want, need, ret))
+		return true;
+	if (need->one && !want->request.n_pages)
+		return false;
+	return stow_search_machine(fleet->machines[m], want, ret, NULL) == 0;
+}
+
+uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			   const struct stow_want *want)
+{
+	const struct stow_machine_columns *c = &fleet->of_machine;
+	struct need need = need_of(want);
+	uint32_t m = machine->index;
+	uint64_t cpus = need.one ? c->most_cpus[m] : c->cpus[m];
+	uint64_t memory = need.one ? c->most_memory[m] : c->memory[m];
+	uint64_t lacks = 0;
+
+	if (!c->open[m])
+		return UINT64_MAX;
+	if (cpus < need.cpus)
+		lacks += (need.cpus - cpus) * 1000 / need.cpus;
+	if (memory < need.memory)
+		lacks += (uint64_t)((double)(need.memory - memory) * 1000.0 / (double)need.memory);
+	return lacks;
+}
+
+/* The nearest miss, in the planner's words. */
+static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struct stow_err *err)
+{
+	struct stow_machine *nearest = NULL;
+	struct stow_found found = { 0 };
+	uint64_t least = UINT64_MAX;
+	struct stow_err why = { 0 };
+
+	if (fleet->n_machines == 0)
+		return stow_err_set(err, ENOSPC, "no node has reported yet");
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		uint64_t lacks = stow_search_lacks(fleet, fleet->machines[m], want);
+
+		if (!nearest || lacks < least) {
+			nearest = fleet->machines[m];
+			least = lacks;
+		}
+	}
+	if (stow_search_machine(nearest, want, &found, &why) == 0) {
+		free(found.shares);
+		snprintf(why.msg, sizeof(why.msg), "it went to another pod meanwhile");
+	}
+	return stow_err_set(err, ENOSPC, "none of %u nodes has room; the nearest is %s",
+			    fleet->n_machines, why.msg);
+}
+
+int stow_search(struct stow_fleet *fleet, const struct stow_want *want, struct stow_found *ret,
+		struct stow_err *err)
+{
+	struct need need = need_of(want);
+	struct best best = { .n = 0 };
+
+	*ret = (struct stow_found){ 0 };
+	if (want->machine[0]) {
+		struct stow_machine *m = stow_fleet_find(fleet, want->machine);
+
+		if (!m)
+			return stow_err_set(err, ENOENT, "there is no node \"%.64s\"",
+					    want->machine);
+		return stow_search_machine(m, want, ret, err);
+	}
+	scan(fleet, want, &need, &best);
+	for (size_t i = 0; i < best.n; i++)
+		if (try_machine(fleet, best.list[i].m, want, &need, ret))
+			return 0;
+	/* The best had the CPUs on one NUMA node and the memory on another, or no pages. */
+	for (uint32_t m = 0; best.more && m < fleet->n_machines; m++)
+		if ((need.one ? may_fit_on_one(&fleet->of_machine, m, &need)
+			      : may_fit(&fleet->of_machine, m, &need)) &&
+		    try_machine(fleet, m, want, &need, ret))
+			return 0;
+	return no_room(fleet, want, err);
+}

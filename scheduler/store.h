@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What must survive a crash: reservations, fences, answers by request id. SQLite in WAL mode.
+ *
+ * One thread writes. Whoever wants something written queues it with what is to be done afterwards;
+ * the thread takes all that is queued, writes it in one transaction, and then calls everybody back
+ * (group commit). A transaction survives the death of this process once it is committed, whether or
+ * not a disk has it; with `power_loss` it is on the disk.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+
+struct stow_store;
+
+/* What is there at the start. */
+struct stow_store_load {
+	int (*reservation)(void *ctx, uint64_t id, const void *message, size_t len,
+			   const char *request_id, struct stow_err *err);
+	int (*fence)(void *ctx, const char *machine, const struct stow_idset *numa,
+		     struct stow_err *err);
+	int (*answer)(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
+		      const void *response, size_t len, struct stow_err *err);
+	void *ctx;
+};
+
+/* Opens (or makes) DIR/scheduler.db, reads it, and starts the thread. */
+int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
+		    struct stow_store **ret_store, struct stow_err *err);
+/* After everything that is queued has been written. */
+void stow_store_close(struct stow_store *store);
+
+/* A list of writes that are one: all of them happen or none. Made, filled, and given to
+ * stow_store_commit(), which owns it then. NULL: no memory; adding to NULL is -ENOMEM. */
+struct stow_writes;
+
+struct stow_writes *stow_writes_new(void);
+void stow_writes_free(struct stow_writes *writes);
+int stow_writes_reservation(struct stow_writes *writes, uint64_t id, const void *message,
+			    size_t len, const char *request_id);
+int stow_writes_no_reservation(struct stow_writes *writes, uint64_t id);
+int stow_writes_fence(struct stow_writes *writes, const char *machine,
+		      const struct stow_idset *numa);
+int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
+		       uint64_t expires, const void *response, size_t len);
+
+/* `done` (may be NULL) is called on the store's thread, once: with NULL when it is durable, else
+ * with why it is not. */
+void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
+		       void (*done)(void *ctx, const struct stow_err *err), void *ctx);
+
+/* Transactions, and writes in them, so far. */
+void stow_store_count(struct stow_store *store, uint64_t *ret_commits, uint64_t *ret_writes);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A machine's report, checked and turned into what the fleet's table keeps: numbers for placing,
+ * and the messages as they are on the wire for those who want to see them again. Made outside of
+ * the table's lock, and moved into it.
+ *
+ * What is kept of a message is its field within a NodeReport, tag and length included: such pieces
+ * put one behind the other are a NodeReport again (protobuf.dev/programming-guides/encoding, "last
+ * one wins"). A machine takes a few hundred bytes for each NUMA node in that way, and showing it is
+ * a copy and one unpack.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "numastow/v1/node.pb-c.h"
+
+#define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
+#define STOW_CONTAINERS_MAX 65536
+
+/* A piece of a packed NodeReport. */
+struct stow_wire {
+	uint8_t *bytes;
+	size_t len;
+};
+
+struct stow_numa_pool {
+	uint64_t size;	/* bytes a page */
+	uint64_t total; /* pages */
+	uint64_t free;	/* pages that may be promised without growing the pool */
+};
+
+/* A NUMA node as its machine reported it. CPUs are counts: which ones is the machine's business. */
+struct stow_numa {
+	uint16_t id;
+	bool fenced; /* by the machine itself */
+	uint16_t online, shared, takeable, total, free, exclusive;
+	uint8_t n_pools;
+	uint64_t memory_total; /* bytes */
+	uint64_t memory_free;  /* may be promised */
+	uint64_t memory_real;  /* available above the watermarks */
+	struct stow_numa_pool *pools;
+	struct stow_wire wire;
+};
+
+/* A container, as far as placing is concerned. */
+struct stow_container {
+	char *id;
+	uint64_t reservation; /* that it took or, as a lease, holds; 0 for none */
+	bool lease;	      /* no container yet */
+	uint64_t expires;
+	struct stow_wire wire;
+};
+
+struct stow_update {
+	char *name;
+	bool full;
+	bool enforces; /* neither observes nor is switched off: what is placed there is obeyed */
+	uint64_t sequence;
+	struct stow_wire constant; /* what only full reports have */
+	struct stow_wire variable; /* what every report has */
+	struct stow_numa *numa;	   /* by ascending id */
+	size_t n_numa;
+	uint8_t *distance; /* n_numa * n_numa, row = from; of a full report */
+	struct stow_container *containers;
+	size_t n_containers;
+	char **gone;
+	size_t n_gone;
+	uint64_t *reservations; /* ascending */
+	size_t n_reservations;
+};
+
+/* -EINVAL: what is wrong with it. Freed with stow_update_free(), whatever was taken out of it. */
+int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_update,
+		       struct stow_err *err);
+void stow_update_free(struct stow_update *update);
+
+void stow_wire_done(struct stow_wire *wire);
+void stow_numa_done(struct stow_numa *numa);
+void stow_container_done(struct stow_container *container);
+
+static inline void stow_update_free_ptr(struct stow_update **u)
+{
+	if (*u)
+		stow_update_free(*u);
+}
+
+/* A machine's name: lower-case letters, digits, '-' and '.', at most 253 of them. */
+int stow_machine_name_check(const char *name, struct stow_err *err);
+
+/* A reservation's id, 16 lower-case hexadecimal digits; never 0. */
+int stow_id_parse(const char *text, uint64_t *ret, struct stow_err *err);
+const char *stow_id_format(uint64_t id, char buf[17]);
