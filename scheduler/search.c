@@ -383,8 +383,8 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 			    fleet->n_machines, why.msg);
 }
 
-int stow_search(struct stow_fleet *fleet, const struct stow_want *want, struct stow_found *ret,
-		struct stow_err *err)
+int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
+		      struct stow_found *ret, struct stow_err *err)
 {
 	struct need need = need_of(want);
 	struct best best = { .n = 0 };
