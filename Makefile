@@ -91,6 +91,7 @@ endif
 SCOPE_LIBS := -lsystemd
 RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lcrypto -lpthread
 DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lnuma $(RPC_LIBS)
+FLEET_LIBS := $(STATIC_LIBS) -lsmartcols $(RPC_LIBS)
 
 .PHONY: all
 all: $(HOOK) $(CLI) $(SCOPE) $(SCHEDULER) $(AGENT) $(FLEET)
@@ -120,7 +121,9 @@ $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 
 $(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBRPC) $(LIB)
 $(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBRPC) $(LIB)
-$(FLEET): $(call objs,$(fleet_SRCS)) $(LIBRPC) $(LIB)
+$(FLEET): $(call objs,$(fleet_SRCS) cli/asked.c cli/format.c cli/usage.c oci-hook/state.c) \
+	$(LIBRPC) $(LIB)
+$(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
 $(SCHEDULER) $(AGENT) $(FLEET):
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(DAEMON_LIBS)

@@ -3,6 +3,9 @@
 
 /* The operator's command: one cmd_*.c per subcommand, listed in the table in main.c. */
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 enum {
@@ -32,6 +35,20 @@ int cli_bad_usage(const char *name);
 /* Ends the program's output: what could not be written (a full disk, a closed pipe) is a failure.
  * Returns `code`, or CLI_FAILED with a message. */
 int cli_finish(int code);
+
+/* "2026-11-22 14:03:05" in local time, for a time in ns since the epoch. */
+const char *cli_format_time(uint64_t ns, char *buf, size_t size);
+
+/* The first part of a long id, as podman shows it; a shorter one as it is. */
+const char *cli_short_id(const char *id, char *buf, size_t size);
+
+/* Prints a json-c object and frees it. */
+struct json_object;
+void cli_print_json(struct json_object *json);
+
+/* Becomes numastow-fleet, the part of the command that speaks gRPC (cli/fleet): returns only when
+ * it could not be started. */
+int cli_become_fleet(int argc, char **argv);
 
 int cmd_topology(int argc, char **argv);
 int cmd_ledger(int argc, char **argv);

@@ -101,24 +101,6 @@ int cli_find_records(struct cli_context *context, const char *id, struct stow_re
 	return 0;
 }
 
-const char *cli_format_time(uint64_t ns, char *buf, size_t size)
-{
-	time_t seconds = (time_t)(ns / UINT64_C(1000000000));
-	struct tm tm;
-
-	if (!localtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm))
-		snprintf(buf, size, "?");
-	return buf;
-}
-
-const char *cli_short_id(const char *id, char *buf, size_t size)
-{
-	bool hex = strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
-
-	snprintf(buf, size, "%.*s", hex ? 12 : (int)size - 1, id);
-	return buf;
-}
-
 void cli_audit(const struct cli_context *context, const char *action, const char *container,
 	       const char *text)
 {
@@ -132,14 +114,6 @@ void cli_audit(const struct cli_context *context, const char *action, const char
 		return;
 	snprintf(line, sizeof(line), "%s %s: %s", action, container ? container : "all", text);
 	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
-}
-
-void cli_print_json(struct json_object *json)
-{
-	puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY |
-							  JSON_C_TO_STRING_SPACED |
-							  JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(json);
 }
 
 void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set)

@@ -26,18 +26,10 @@ void cli_context_done(struct cli_context *context);
 int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
 		     size_t *ret_n, struct stow_err *err);
 
-/* "2026-11-22 14:03:05" in local time, for a time in ns since the epoch. */
-const char *cli_format_time(uint64_t ns, char *buf, size_t size);
-
-/* The first part of a long id, as podman shows it; a shorter one as it is. */
-const char *cli_short_id(const char *id, char *buf, size_t size);
-
 /* One line in the journal: an operator changed something. */
 void cli_audit(const struct cli_context *context, const char *action, const char *container,
 	       const char *text);
 
-/* Prints a json-c object and frees it. */
 struct json_object;
-void cli_print_json(struct json_object *json);
 /* Adds a list-format string of the set under `key`. */
 void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set);

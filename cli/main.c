@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,20 @@ static const struct cli_command commands[] = {
 	{ "release", "ID", "Take a container's grant back", cmd_release },
 	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
 	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
+
+	{ "containers", "[ID...]", "Show this machine's containers, as the agent sees them",
+	  cli_become_fleet },
+	{ "repin", "[OPTION...] ID", "Move a running container to other NUMA nodes",
+	  cli_become_fleet },
+
+	{ "nodes", "[NODE...]", "Show what the fleet's machines have and give", cli_become_fleet },
+	{ "node", "[NODE]", "Show one machine of the fleet, or this one", cli_become_fleet },
+	{ "watch", "[NODE...]", "Show the fleet as it changes", cli_become_fleet },
+	{ "place", "[OPTION...] KEY=VALUE...", "Reserve room for pods in the fleet",
+	  cli_become_fleet },
+	{ "reservations", "[NODE]", "Show what is reserved, and for whom", cli_become_fleet },
+	{ "fence", "NODE NUMA_NODES", "Let nothing new onto NUMA nodes", cli_become_fleet },
+	{ "unfence", "NODE NUMA_NODES", "Take a fence away", cli_become_fleet },
 };
 
 static void print_help(void)
@@ -64,6 +79,17 @@ static int unknown_command(const char *name)
 	return CLI_USAGE;
 }
 
+/* `explain` and `release` ask the scheduler when they are told to. */
+static bool about_cluster(int argc, char **argv)
+{
+	if (strcmp(argv[1], "explain") != 0 && strcmp(argv[1], "release") != 0)
+		return false;
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--cluster") == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
@@ -84,5 +110,7 @@ int main(int argc, char **argv)
 	command = find_command(name);
 	if (!command)
 		return unknown_command(name);
+	if (about_cluster(argc, argv))
+		return cli_finish(cli_become_fleet(argc - 1, argv + 1));
 	return cli_finish(command->run(argc - 1, argv + 1));
 }

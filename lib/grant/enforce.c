@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/helper.h"
 #include "base/parse.h"
 
 /* The unit when the container's own cgroup is a scope ("/machine.slice/libpod-1.scope"): only then
@@ -27,23 +28,6 @@ static const char *own_scope(const struct stow_cgroup *cgroup)
 	return slash + 1;
 }
 
-/* The helper stands beside this program (the hook, or anything in a build tree), or where it was
- * installed to (numastow itself is elsewhere). */
-static void helper_path(char *buf, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", buf, size - 1);
-	char *slash;
-
-	buf[n > 0 ? n : 0] = '\0';
-	slash = strrchr(buf, '/');
-	if (slash) {
-		snprintf(slash, size - (size_t)(slash - buf), "/numastow-scope");
-		if (access(buf, X_OK) == 0)
-			return;
-	}
-	snprintf(buf, size, "%s/numastow-scope", STOW_LIBEXECDIR);
-}
-
 static int set_property(const char *unit, const char *property, const struct stow_idset *set,
 			struct stow_err *err)
 {
@@ -56,7 +40,7 @@ static int set_property(const char *unit, const char *property, const struct sto
 
 	if (!list)
 		return stow_err_sys(err, ENOMEM, "%s", unit);
-	helper_path(path, sizeof(path));
+	stow_helper_path("numastow-scope", path, sizeof(path));
 	r = posix_spawn(&pid, path, NULL, NULL, argv, environment);
 	/* Never ENOENT: that would say that the container's cgroup is gone. */
 	if (r != 0)

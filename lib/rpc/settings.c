@@ -323,16 +323,27 @@ static int own_index(const char *const *own, const char *name)
 	return -1;
 }
 
-int stow_settings_flags(const struct stow_setting *settings, void *base, int argc, char **argv,
-			const char *const *own, bool *given, const char **ret_config,
-			struct stow_err *err)
+int stow_settings_arguments(const struct stow_setting *settings, void *base, int argc, char **argv,
+			    const char *const *own, bool *given, const char **ret_config,
+			    const char **words, size_t *ret_n_words, struct stow_err *err)
 {
+	bool options = true;
+	size_t n = 0;
+
 	for (int i = 1; i < argc; i++) {
 		const char *equals = strchr(argv[i], '='), *value;
 		const struct stow_setting *s;
 		char name[64], near[96];
 		int at, r;
 
+		if (words && options && strcmp(argv[i], "--") == 0) {
+			options = false;
+			continue;
+		}
+		if (words && (!options || argv[i][0] != '-' || argv[i][1] == '\0')) {
+			words[n++] = argv[i];
+			continue;
+		}
 		if (strncmp(argv[i], "--", 2) != 0 || argv[i][2] == '\0')
 			return stow_err_set(err, EINVAL, "\"%.64s\" is not an option; try --help",
 					    argv[i]);
@@ -365,7 +376,17 @@ int stow_settings_flags(const struct stow_setting *settings, void *base, int arg
 		if (r < 0)
 			return r;
 	}
+	if (words)
+		*ret_n_words = n;
 	return 0;
+}
+
+int stow_settings_flags(const struct stow_setting *settings, void *base, int argc, char **argv,
+			const char *const *own, bool *given, const char **ret_config,
+			struct stow_err *err)
+{
+	return stow_settings_arguments(settings, base, argc, argv, own, given, ret_config, NULL,
+				       NULL, err);
 }
 
 void stow_settings_help(const struct stow_setting *settings, FILE *out)

@@ -59,6 +59,12 @@ int stow_settings_flags(const struct stow_setting *settings, void *base, int arg
 			const char *const *own, bool *given, const char **ret_config,
 			struct stow_err *err);
 
+/* The same for a command that also takes words: they are put into `words`, room for `argc`, in
+ * their order; "--" ends the options. */
+int stow_settings_arguments(const struct stow_setting *settings, void *base, int argc, char **argv,
+			    const char *const *own, bool *given, const char **ret_config,
+			    const char **words, size_t *ret_n_words, struct stow_err *err);
+
 /* The flags with what they mean, for --help. */
 void stow_settings_help(const struct stow_setting *settings, FILE *out);
 

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/fleet/fleet.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <grpc/health/v1/health.pb-c.h>
+
+#include "base/cleanup.h"
+
+#define S	    UINT64_C(1000000000)
+#define MESSAGE_MAX (256U << 20) /* bytes: ListNodes of the largest fleet */
+
+static const char *const default_schedulers[] = { "127.0.0.1:7200", NULL };
+
+/* Blocked before gRPC makes threads, which inherit the mask. */
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int dial(struct fleet *fleet, const char *target, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	struct stow_rpc_tls tls = { .certificate = o->certificate, .key = o->key, .ca = o->ca };
+	struct stow_rpc_client_options options = {
+		.target = target,
+		.tls = o->ca && fleet->service == &pb_scheduler__descriptor ? &tls : NULL,
+		.server_name = o->server_name,
+		.message_max = MESSAGE_MAX,
+	};
+
+	return stow_rpc_client_new(fleet->loop, &options, &fleet->client, err);
+}
+
+/* Whether the scheduler is active: a standby's health says that it does not serve. */
+static int check(struct fleet *fleet, struct stow_err *err)
+{
+	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckResponse *response = NULL;
+	uint64_t timeout = fleet->options->timeout < 2 * S ? fleet->options->timeout : 2 * S;
+	bool serving;
+	int r;
+
+	request.service = (char *)"numastow.v1.Scheduler";
+	r = stow_rpc_client_call(fleet->client, &grpc__health__v1__health__descriptor, "Check",
+				 &request, timeout, (void **)&response, err);
+	if (r < 0)
+		return r;
+	serving = response->status ==
+		  GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+	stow_rpc_message_free(response);
+	return serving ? 0 : stow_err_set(err, ENOTCONN, "this scheduler is a standby");
+}
+
+static int dial_active(struct fleet *fleet, struct stow_err *err)
+{
+	const char *const *targets = fleet->options->schedulers
+					     ? (const char *const *)fleet->options->schedulers
+					     : default_schedulers;
+	int r = -ENOTCONN;
+
+	for (size_t i = 0; targets[i]; i++) {
+		r = dial(fleet, targets[i], err);
+		if (r == 0 && targets[1])
+			r = check(fleet, err);
+		if (r == 0)
+			return 0;
+		stow_err_wrap(err, r, "%s", targets[i]);
+		stow_rpc_client_free(fleet->client);
+		fleet->client = NULL;
+	}
+	return targets[0] && targets[1] ? stow_err_wrap(err, r, "no scheduler serves; the last is")
+					: r;
+}
+
+int fleet_open(struct fleet *fleet, const struct fleet_options *options, enum fleet_peer peer,
+	       struct stow_err *err)
+{
+	char target[256];
+	int r;
+
+	*fleet = (struct fleet){ .options = options, .signals = open_signals() };
+	fleet->service = peer == FLEET_AGENT ? &pb_agent__descriptor : &pb_scheduler__descriptor;
+	r = stow_rpc_loop_new(1, &fleet->loop, err);
+	if (r < 0)
+		return r;
+	if (peer == FLEET_SCHEDULER)
+		return dial_active(fleet, err);
+	snprintf(target, sizeof(target), "unix:%.200s",
+		 options->agent ? options->agent : "/run/numastow/agent.sock");
+	return dial(fleet, target, err);
+}
+
+void fleet_close(struct fleet *fleet)
+{
+	stow_rpc_client_free(fleet->client);
+	if (fleet->loop)
+		stow_rpc_loop_free(fleet->loop);
+	if (fleet->signals >= 0)
+		close(fleet->signals);
+}
+
+int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
+	       void *ret, struct stow_err *err)
+{
+	return stow_rpc_client_call(fleet->client, fleet->service, method, request,
+				    timeout ? timeout : fleet->options->timeout, ret, err);
+}
+
+/* --- streams ------------------------------------------------------------------------------------ */
+
+struct running {
+	const struct fleet_stream *stream;
+	pthread_mutex_t lock;
+	struct stow_err err;
+	int result; /* once `ended` is readable */
+	int ended;  /* eventfd(2) */
+};
+
+static int on_message(struct stow_rpc_call *call, void *ctx, const void *message,
+		      struct stow_err *err)
+{
+	struct running *running = ctx;
+	int r;
+
+	pthread_mutex_lock(&running->lock);
+	r = running->stream->message(running->stream->ctx, message, err);
+	pthread_mutex_unlock(&running->lock);
+	return r;
+}
+
+static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct running *running = ctx;
+
+	if (err) {
+		running->err = *err;
+		running->result = err->code;
+	}
+	(void)eventfd_write(running->ended, 1);
+}
+
+static int wait_for_end(struct fleet *fleet, struct running *running, struct stow_rpc_call *call)
+{
+	struct pollfd polls[] = { { .fd = running->ended, .events = POLLIN },
+				  { .fd = fleet->signals, .events = POLLIN } };
+	int wait = running->stream->tick_ms ? (int)running->stream->tick_ms : -1;
+	struct signalfd_siginfo info;
+	bool interrupted = false;
+
+	for (;;) {
+		(void)poll(polls, STOW_ARRAY_SIZE(polls), wait);
+		if (running->stream->tick) {
+			pthread_mutex_lock(&running->lock);
+			running->stream->tick(running->stream->ctx);
+			pthread_mutex_unlock(&running->lock);
+		}
+		if (polls[0].revents)
+			return interrupted ? -EINTR : running->result;
+		if (read(fleet->signals, &info, sizeof(info)) == sizeof(info)) {
+			struct stow_err why;
+
+			stow_err_set(&why, ECANCELED, "interrupted");
+			stow_rpc_close(call, &why);
+			interrupted = true;
+		}
+	}
+}
+
+int fleet_stream(struct fleet *fleet, const char *method, const void *request,
+		 const struct fleet_stream *stream, struct stow_err *err)
+{
+	static const struct stow_rpc_stream_ops ops = { .message = on_message,
+							.closed = on_closed };
+	struct running running = { .stream = stream, .ended = eventfd(0, EFD_CLOEXEC) };
+	struct stow_rpc_call *call = NULL;
+	int r;
+
+	pthread_mutex_init(&running.lock, NULL);
+	r = running.ended < 0
+		    ? stow_err_sys(err, errno, "eventfd")
+		    : stow_rpc_client_open(fleet->client, fleet->service, method, &ops, &running,
+					   request, STOW_RPC_NO_DEADLINE, &call, err);
+	if (r == 0) {
+		r = wait_for_end(fleet, &running, call);
+		stow_rpc_unref(call);
+		if (r < 0)
+			*err = running.err;
+	}
+	if (running.ended >= 0)
+		close(running.ended);
+	pthread_mutex_destroy(&running.lock);
+	return r;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The subcommands of numastow that speak gRPC. They are a program of their own, numastow-fleet,
+ * which numastow(1) becomes when it meets one of them: so the command that works on the machine
+ * alone stays small, static and quick.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <numastow/v1/agent.pb-c.h>
+#include <numastow/v1/scheduler.pb-c.h>
+
+#include "base/err.h"
+#include "cli/cli.h"
+#include "rpc/rpc.h"
+#include "rpc/settings.h"
+
+#define FLEET_CONFIG_PATH "/etc/numastow/client.yaml"
+
+/* What the file and the flags say. */
+struct fleet_options {
+	/* How to reach the programs: in the file and in every command. */
+	char **schedulers;
+	char *ca, *certificate, *key, *server_name;
+	char *agent; /* path of its socket */
+	uint64_t timeout;
+
+	/* Of one command or another. */
+	char *name, *ns, *node, *numa_nodes, *file, *request_id, *to;
+	uint64_t pods, lifetime, limit, batch, pause;
+	int strategy;
+	bool confirmed, annotation, revoke, containers, dry_run, cluster;
+
+	bool json;
+	const char **words; /* NULL-terminated */
+	size_t n_words;
+};
+
+/* --- reaching the programs (connect.c) --------------------------------------------------------- */
+
+enum fleet_peer { FLEET_SCHEDULER, FLEET_AGENT };
+
+struct fleet {
+	const struct fleet_options *options;
+	struct stow_rpc_loop *loop;
+	struct stow_rpc_client *client;
+	const ProtobufCServiceDescriptor *service;
+	int signals; /* signalfd(2) of SIGINT and SIGTERM */
+};
+
+/* With several schedulers, the one that serves; -ENOTCONN when none does. Call fleet_close() in any
+ * case. */
+int fleet_open(struct fleet *fleet, const struct fleet_options *options, enum fleet_peer peer,
+	       struct stow_err *err);
+void fleet_close(struct fleet *fleet);
+
+/* A unary call within --timeout, or `timeout` ns when it is not 0; *ret is freed with
+ * stow_rpc_message_free(). */
+int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
+	       void *ret, struct stow_err *err);
+
+/*
+ * A server stream, until it ends or a signal cancels it (-EINTR). `message` is called with a lock
+ * held, which `tick` holds too: every `tick_ms` milliseconds, when not 0.
+ */
+struct fleet_stream {
+	int (*message)(void *ctx, const void *message, struct stow_err *err);
+	void (*tick)(void *ctx);
+	unsigned int tick_ms;
+	void *ctx;
+};
+int fleet_stream(struct fleet *fleet, const char *method, const void *request,
+		 const struct fleet_stream *stream, struct stow_err *err);
+
+/* --- showing (show.c, json.c) ------------------------------------------------------------------- */
+
+/* A message as a json-c object, by its descriptor: every field under its name in the .proto file,
+ * absent ones included, except that of a oneof only the one that is set appears; enums as their
+ * word ("ready"). */
+struct json_object *fleet_json(const ProtobufCMessage *message);
+void fleet_print_json(const void *message);
+
+/* The word of an enum's value: "NODE_STATE_READY" is "ready". Static, or in `buf` for a number that
+ * this release does not know. */
+const char *fleet_word(const ProtobufCEnumDescriptor *type, int value, char *buf, size_t size);
+
+/* A table with aligned columns, fitted to the terminal. `columns` is NULL-terminated; one that
+ * begins with ">" is flushed right. */
+struct libscols_table;
+struct libscols_table *fleet_table(const char *const *columns);
+/* One row: as many texts as columns. -ENOMEM is only noted, and shown by fleet_table_print(). */
+void fleet_row(struct libscols_table *table, const char *const *texts);
+/* Prints to `out` and frees. */
+int fleet_table_print(struct libscols_table *table, FILE *out);
+
+/* "12s", "3m", "2h": between two times in ns since the epoch. */
+const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
+uint64_t fleet_now(void);
+
+/* The table of machines, one line each (nodes.c). */
+void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
+
+/* --- requests (request.c) ----------------------------------------------------------------------- */
+
+/* The pods of a command line: KEY=VALUE as for `explain`, pods separated by "+", --file before
+ * them, --pods times. Freed with fleet_pods_free(). */
+int fleet_pods(const struct fleet_options *options, PbPodRequest ***ret, size_t *ret_n,
+	       struct stow_err *err);
+void fleet_pods_free(PbPodRequest **pods, size_t n);
+
+/* --- the subcommands ---------------------------------------------------------------------------- */
+
+struct fleet_command {
+	const char *name, *arguments, *summary;
+	const struct stow_setting *settings; /* beside those of every command; may be NULL */
+	size_t min_words, max_words;
+	enum fleet_peer peer;
+	/* Returns an exit code, or -errno. */
+	int (*run)(struct fleet *fleet, struct stow_err *err);
+	/* May change its mind about whom it asks. NULL: `peer`. */
+	enum fleet_peer (*who)(const struct fleet_options *options);
+};
+
+extern const struct fleet_command fleet_nodes, fleet_node, fleet_place, fleet_release,
+	fleet_reservations, fleet_explain, fleet_fence, fleet_unfence, fleet_watch,
+	fleet_containers, fleet_repin;

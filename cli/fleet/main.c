@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow-fleet: numastow's subcommands that speak gRPC. Started by numastow(1). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/fleet/fleet.h"
+
+#define AT(field) offsetof(struct fleet_options, field)
+#define S	  UINT64_C(1000000000)
+
+static const struct fleet_command *const commands[] = {
+	&fleet_nodes,	     &fleet_node,	&fleet_place, &fleet_release,
+	&fleet_reservations, &fleet_explain,	&fleet_fence, &fleet_unfence,
+	&fleet_watch,	     &fleet_containers, &fleet_repin,
+};
+
+/* Keys of client.yaml, and flags of every command. */
+static const struct stow_setting common[] = {
+	{ "scheduler", STOW_SETTING_LIST, AT(schedulers), 0, 0, NULL, "ADDRESS,...",
+	  "the schedulers; the active one is found (127.0.0.1:7200)" },
+	{ "ca", STOW_SETTING_TEXT, AT(ca), 0, 0, NULL, "FILE", "CA certificates, PEM" },
+	{ "certificate", STOW_SETTING_TEXT, AT(certificate), 0, 0, NULL, "FILE",
+	  "your certificate, PEM" },
+	{ "key", STOW_SETTING_TEXT, AT(key), 0, 0, NULL, "FILE", "its private key, PEM" },
+	{ "server-name", STOW_SETTING_TEXT, AT(server_name), 0, 0, NULL, "NAME",
+	  "what a scheduler's certificate must say (its address)" },
+	{ "agent", STOW_SETTING_TEXT, AT(agent), 0, 0, NULL, "PATH",
+	  "socket of this machine's agent (/run/numastow/agent.sock)" },
+	{ "timeout", STOW_SETTING_DURATION, AT(timeout), S / 10, 3600 * S, NULL, "TIME",
+	  "for an answer (10s)" },
+	{ 0 },
+};
+
+enum { HELP, JSON };
+static const char *const own[] = { "help", "json", NULL };
+
+static const struct fleet_command *find_command(const char *name)
+{
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(commands); i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+/* The settings of every command and of this one, in one table. */
+static size_t join(const struct fleet_command *command, struct stow_setting *all, size_t max)
+{
+	size_t n = STOW_ARRAY_SIZE(common) - 1;
+
+	memcpy(all, common, n * sizeof(*all));
+	for (const struct stow_setting *s = command->settings; s && s->name && n < max - 1; s++)
+		all[n++] = *s;
+	all[n] = (struct stow_setting){ 0 };
+	return n;
+}
+
+static void print_help(const struct fleet_command *command)
+{
+	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n", command->name,
+	       *command->arguments ? " " : "", command->arguments, command->summary);
+	if (command->settings)
+		stow_settings_help(command->settings, stdout);
+	printf("  %-34s %s\n", "--json", "as JSON");
+	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
+	stow_settings_help(common, stdout);
+	printf("  %-34s %s\n", "--config FILE", "instead of that file");
+}
+
+static int read_options(const struct fleet_command *command, const struct stow_setting *all,
+			struct fleet_options *options, int argc, char **argv, bool *given,
+			struct stow_err *err)
+{
+	struct fleet_options ignored = { 0 };
+	const char *path = NULL;
+	int r, tls;
+
+	/* Twice: the file comes first, and only the flags say which one. */
+	r = stow_settings_arguments(all, &ignored, argc, argv, own, given, &path, options->words,
+				    &options->n_words, err);
+	stow_settings_done(all, &ignored);
+	if (r < 0 || given[HELP])
+		return r;
+	r = stow_settings_load(common, options, path ? path : FLEET_CONFIG_PATH, !path, err);
+	if (r == 0)
+		r = stow_settings_arguments(all, options, argc, argv, own, given, &path,
+					    options->words, &options->n_words, err);
+	if (r < 0)
+		return r;
+	options->json = given[JSON];
+	options->words[options->n_words] = NULL;
+	if (options->n_words < command->min_words)
+		return stow_err_set(err, EINVAL, "%s wants %s", command->name, command->arguments);
+	if (options->n_words > command->max_words)
+		return stow_err_set(err, EINVAL, "\"%.64s\" is one argument too many",
+				    options->words[command->max_words]);
+	tls = !!options->ca + !!options->certificate + !!options->key;
+	if (tls != 0 && tls != 3)
+		return stow_err_set(err, EINVAL,
+				    "%s: missing; ca, certificate and key belong together",
+				    !options->ca	    ? "ca"
+				    : !options->certificate ? "certificate"
+							    : "key");
+	return 0;
+}
+
+static int run(const struct fleet_command *command, const struct fleet_options *options)
+{
+	enum fleet_peer peer = command->who ? command->who(options) : command->peer;
+	struct fleet fleet;
+	struct stow_err err = { 0 };
+	int r;
+
+	r = fleet_open(&fleet, options, peer, &err);
+	if (r == 0)
+		r = command->run(&fleet, &err);
+	fleet_close(&fleet);
+	if (r == -EINTR)
+		return 130; /* as a shell says it */
+	return r < 0 ? cli_fail(&err) : r;
+}
+
+int main(int argc, char **argv)
+{
+	const struct fleet_command *command = argc > 1 ? find_command(argv[1]) : NULL;
+	_cleanup_free_ const char **words = calloc((size_t)argc + 1, sizeof(*words));
+	struct fleet_options options = { .timeout = 10 * S, .pods = 1, .words = words };
+	struct stow_setting all[64];
+	bool given[STOW_ARRAY_SIZE(own)] = { false };
+	struct stow_err err = { 0 };
+	int r;
+
+	if (!command || !words) {
+		fprintf(stderr, "numastow-fleet: this is a part of numastow(1), which starts it\n");
+		return CLI_USAGE;
+	}
+	/* -h and -j, as the other subcommands have them. */
+	for (int i = 2; i < argc; i++)
+		argv[i] = strcmp(argv[i], "-h") == 0   ? (char *)"--help"
+			  : strcmp(argv[i], "-j") == 0 ? (char *)"--json"
+						       : argv[i];
+	join(command, all, STOW_ARRAY_SIZE(all));
+	r = read_options(command, all, &options, argc - 1, argv + 1, given, &err);
+	if (given[HELP]) {
+		print_help(command);
+		r = CLI_OK;
+	} else if (r < 0) {
+		(void)cli_fail(&err);
+		r = cli_bad_usage(command->name);
+	} else {
+		r = run(command, &options);
+	}
+	stow_settings_done(all, &options);
+	return cli_finish(r);
+}

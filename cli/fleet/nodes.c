@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow nodes, numastow node: what the fleet, or one machine, has and gives. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cli/fleet/fleet.h"
+
+#define AT(field) offsetof(struct fleet_options, field)
+
+/* --- a machine in one line ---------------------------------------------------------------------- */
+
+struct sums {
+	uint64_t cpus_free, cpus, memory_free, memory, pages_free, pages; /* bytes */
+};
+
+static void add(struct sums *sums, const PbNumaNode *numa)
+{
+	sums->cpus_free += numa->cpus_free;
+	sums->cpus += numa->cpus_total;
+	sums->memory_free += numa->memory_allocatable;
+	sums->memory += numa->memory_total;
+	for (size_t i = 0; i < numa->n_hugepages; i++) {
+		const PbHugepagePool *pool = numa->hugepages[i];
+
+		sums->pages_free += pool->allocatable * pool->page_size;
+		sums->pages += pool->total * pool->page_size;
+	}
+}
+
+/* "3/8" */
+static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
+{
+	snprintf(buf, size, "%" PRIu64 "/%" PRIu64, part, whole);
+	return buf;
+}
+
+static const char *bytes_of(uint64_t part, uint64_t whole, char *buf, size_t size)
+{
+	char a[32], b[32];
+
+	if (!whole)
+		snprintf(buf, size, "-");
+	else
+		snprintf(buf, size, "%s/%s", stow_format_size(part, a, sizeof(a)),
+			 stow_format_size(whole, b, sizeof(b)));
+	return buf;
+}
+
+static const char *or_dash(const char *text)
+{
+	return text && *text ? text : "-";
+}
+
+void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
+{
+	static const char *const columns[] = { "NODE",	    "STATE",	  ">NUMA",  ">CPUS",
+					       ">MEMORY",   ">HUGEPAGES", "FENCED", ">CONTAINERS",
+					       ">RESERVED", ">SEEN",	  NULL };
+	struct libscols_table *table = fleet_table(columns);
+
+	for (size_t i = 0; i < n; i++) {
+		const PbNodeReport *report = nodes[i]->report;
+		struct sums sums = { 0 };
+		char state[32], numa[16], cpus[48], memory[80], pages[80], containers[24],
+			reserved[24], seen[24];
+
+		for (size_t j = 0; j < report->n_numa_nodes; j++)
+			add(&sums, report->numa_nodes[j]);
+		snprintf(numa, sizeof(numa), "%zu", report->n_numa_nodes);
+		snprintf(containers, sizeof(containers), "%zu", report->n_containers);
+		snprintf(reserved, sizeof(reserved), "%zu", nodes[i]->n_reservations);
+		fleet_row(table,
+			  (const char *const[]){
+				  report->name,
+				  fleet_word(&pb_node_state__descriptor, (int)nodes[i]->state,
+					     state, sizeof(state)),
+				  numa, of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
+				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
+				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)),
+				  or_dash(nodes[i]->fenced), containers, reserved,
+				  nodes[i]->last_seen ? fleet_age(nodes[i]->last_seen, fleet_now(),
+								  seen, sizeof(seen))
+						      : "-" });
+	}
+	if (fleet_table_print(table, out) < 0)
+		fprintf(stderr, "numastow: out of memory\n");
+}
+
+/* --- a machine as a whole ----------------------------------------------------------------------- */
+
+static void show_numa_nodes(const PbNodeReport *report)
+{
+	static const char *const columns[] = { ">NUMA",	      "STATE",	    ">CPUS",
+					       "SHARED CPUS", ">EXCLUSIVE", ">MEMORY",
+					       ">FREE NOW",   ">HUGEPAGES", NULL };
+	struct libscols_table *table = fleet_table(columns);
+
+	for (size_t i = 0; i < report->n_numa_nodes; i++) {
+		const PbNumaNode *numa = report->numa_nodes[i];
+		struct sums sums = { 0 };
+		char id[16], state[32], cpus[48], exclusive[16], memory[80], available[32],
+			pages[80];
+
+		add(&sums, numa);
+		snprintf(id, sizeof(id), "%" PRIu32, numa->id);
+		snprintf(exclusive, sizeof(exclusive), "%" PRIu32, numa->cpus_exclusive);
+		fleet_row(table,
+			  (const char *const[]){
+				  id,
+				  fleet_word(&pb_numa_node_state__descriptor, (int)numa->state,
+					     state, sizeof(state)),
+				  of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
+				  or_dash(numa->cpus_shared), exclusive,
+				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
+				  stow_format_size(numa->memory_available, available,
+						   sizeof(available)),
+				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)) });
+	}
+	(void)fleet_table_print(table, stdout);
+}
+
+/* What a container was promised, and has: "1Gi/256Mi". */
+static void sum_parts(const PbContainer *container, struct sums *sums)
+{
+	for (size_t i = 0; i < container->n_parts; i++) {
+		const PbContainerPart *part = container->parts[i];
+
+		sums->memory += part->memory_promised;
+		sums->memory_free += part->memory_actual;
+		for (size_t j = 0; j < part->n_hugepages; j++)
+			sums->pages += part->hugepages[j]->pages * part->hugepages[j]->page_size;
+		sums->pages_free += part->hugepages_actual;
+	}
+}
+
+static void show_containers(PbContainer *const *containers, size_t n)
+{
+	static const char *const columns[] = { "CONTAINER",  "NAME",  "STATE",	 "OWNER",
+					       "CPUS",	     "NUMA",  ">MEMORY", ">USED",
+					       ">HUGEPAGES", "DRIFT", NULL };
+	struct libscols_table *table = fleet_table(columns);
+
+	for (size_t i = 0; i < n; i++) {
+		const PbContainer *c = containers[i];
+		struct sums sums = { 0 };
+		char id[72], state[32], owner[32], cpus[80], memory[32], used[32], pages[32],
+			drift[32];
+
+		sum_parts(c, &sums);
+		snprintf(cpus, sizeof(cpus), "%.70s%s", or_dash(c->cpus), c->exclusive ? "!" : "");
+		fleet_row(table, (const char *const[]){
+					 cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
+					 fleet_word(&pb_container_state__descriptor, (int)c->state,
+						    state, sizeof(state)),
+					 fleet_word(&pb_container_owner__descriptor, (int)c->owner,
+						    owner, sizeof(owner)),
+					 cpus, or_dash(c->numa_nodes),
+					 stow_format_size(sums.memory, memory, sizeof(memory)),
+					 stow_format_size(sums.memory_free, used, sizeof(used)),
+					 stow_format_size(sums.pages, pages, sizeof(pages)),
+					 fleet_word(&pb_drift__descriptor, (int)c->drift, drift,
+						    sizeof(drift)) });
+	}
+	(void)fleet_table_print(table, stdout);
+}
+
+static void show_reservations(PbReservation *const *reservations, size_t n)
+{
+	static const char *const columns[] = { "RESERVATION", "NODE",	   "NUMA",  "STATE",
+					       "POD",	      "CONTAINER", ">LEFT", NULL };
+	struct libscols_table *table = fleet_table(columns);
+
+	for (size_t i = 0; i < n; i++) {
+		const PbReservation *r = reservations[i];
+		char state[32], left[24], id[72];
+
+		fleet_row(table, (const char *const[]){
+					 r->id, r->node, or_dash(r->numa_nodes),
+					 fleet_word(&pb_reservation_state__descriptor,
+						    (int)r->state, state, sizeof(state)),
+					 or_dash(r->pod ? r->pod->name : NULL),
+					 or_dash(cli_short_id(r->container, id, sizeof(id))),
+					 r->expires ? fleet_age(fleet_now(), r->expires, left,
+								sizeof(left))
+						    : "-" });
+	}
+	(void)fleet_table_print(table, stdout);
+}
+
+static void show_report(const PbNodeReport *report)
+{
+	char mode[32];
+
+	printf("node     %s\nversion  %s\nmode     %s\n", report->name, or_dash(report->version),
+	       fleet_word(&pb_mode__descriptor, (int)report->mode, mode, sizeof(mode)));
+	if (*report->failure_domain)
+		printf("domain   %s\n", report->failure_domain);
+	putchar('\n');
+	show_numa_nodes(report);
+	if (report->n_containers) {
+		putchar('\n');
+		show_containers(report->containers, report->n_containers);
+		printf("(! exclusive CPUs)\n");
+	}
+}
+
+static void show_node(const PbNode *node)
+{
+	char state[32], seen[24];
+
+	printf("state    %s",
+	       fleet_word(&pb_node_state__descriptor, (int)node->state, state, sizeof(state)));
+	if (node->last_seen)
+		printf(", seen %s ago",
+		       fleet_age(node->last_seen, fleet_now(), seen, sizeof(seen)));
+	putchar('\n');
+	if (*node->fenced)
+		printf("fenced   NUMA nodes %s\n", node->fenced);
+	show_report(node->report);
+	if (node->n_reservations) {
+		printf("\nOn their way:\n");
+		show_reservations(node->reservations, node->n_reservations);
+	}
+}
+
+/* --- the commands ------------------------------------------------------------------------------- */
+
+static int run_nodes(struct fleet *fleet, struct stow_err *err)
+{
+	PbListNodesRequest request = PB_LIST_NODES_REQUEST__INIT;
+	PbListNodesResponse *response = NULL;
+	int r;
+
+	request.names = (char **)fleet->options->words;
+	request.n_names = fleet->options->n_words;
+	request.containers = true;
+	r = fleet_call(fleet, "ListNodes", &request, 0, &response, err);
+	if (r < 0)
+		return r;
+	if (fleet->options->json)
+		fleet_print_json(response);
+	else if (response->n_nodes)
+		fleet_show_nodes(response->nodes, response->n_nodes, stdout);
+	else
+		printf("No machine reports to this scheduler.\n");
+	stow_rpc_message_free(response);
+	return CLI_OK;
+}
+
+/* This machine, as its agent sees it. */
+static int run_here(struct fleet *fleet, struct stow_err *err)
+{
+	PbGetNodeRequest request = PB_GET_NODE_REQUEST__INIT;
+	PbNodeReport *report = NULL;
+	int r = fleet_call(fleet, "GetNode", &request, 0, &report, err);
+
+	if (r < 0)
+		return r;
+	if (fleet->options->json)
+		fleet_print_json(report);
+	else
+		show_report(report);
+	stow_rpc_message_free(report);
+	return CLI_OK;
+}
+
+static int run_node(struct fleet *fleet, struct stow_err *err)
+{
+	PbListNodesRequest request = PB_LIST_NODES_REQUEST__INIT;
+	PbListNodesResponse *response = NULL;
+	int r;
+
+	if (!fleet->options->n_words)
+		return run_here(fleet, err);
+	request.names = (char **)fleet->options->words;
+	request.n_names = 1;
+	request.containers = true;
+	r = fleet_call(fleet, "ListNodes", &request, 0, &response, err);
+	if (r < 0)
+		return r;
+	if (!response->n_nodes)
+		r = stow_err_set(err, ENOENT, "no node \"%.128s\" reports to this scheduler",
+				 fleet->options->words[0]);
+	else if (fleet->options->json)
+		fleet_print_json(response->nodes[0]);
+	else
+		show_node(response->nodes[0]);
+	stow_rpc_message_free(response);
+	return r < 0 ? r : CLI_OK;
+}
+
+static enum fleet_peer who(const struct fleet_options *options)
+{
+	return options->n_words ? FLEET_SCHEDULER : FLEET_AGENT;
+}
+
+static int run_containers(struct fleet *fleet, struct stow_err *err)
+{
+	PbListContainersRequest request = PB_LIST_CONTAINERS_REQUEST__INIT;
+	PbListContainersResponse *response = NULL;
+	int r;
+
+	request.ids = (char **)fleet->options->words;
+	request.n_ids = fleet->options->n_words;
+	r = fleet_call(fleet, "ListContainers", &request, 0, &response, err);
+	if (r < 0)
+		return r;
+	if (fleet->options->json)
+		fleet_print_json(response);
+	else if (response->n_containers)
+		show_containers(response->containers, response->n_containers);
+	else
+		printf("No container has anything of this machine.\n");
+	stow_rpc_message_free(response);
+	return CLI_OK;
+}
+
+static int run_reservations(struct fleet *fleet, struct stow_err *err)
+{
+	PbListReservationsRequest request = PB_LIST_RESERVATIONS_REQUEST__INIT;
+	PbListReservationsResponse *response = NULL;
+	int r;
+
+	if (fleet->options->n_words)
+		request.node = (char *)fleet->options->words[0];
+	r = fleet_call(fleet, "ListReservations", &request, 0, &response, err);
+	if (r < 0)
+		return r;
+	if (fleet->options->json)
+		fleet_print_json(response);
+	else if (response->n_reservations)
+		show_reservations(response->reservations, response->n_reservations);
+	else
+		printf("There are no reservations.\n");
+	stow_rpc_message_free(response);
+	return CLI_OK;
+}
+
+const struct fleet_command fleet_nodes = {
+	.name = "nodes",
+	.arguments = "[NODE...]",
+	.summary = "Shows what the fleet's machines have and give",
+	.max_words = SIZE_MAX,
+	.run = run_nodes,
+};
+
+const struct fleet_command fleet_node = {
+	.name = "node",
+	.arguments = "[NODE]",
+	.summary = "Shows one machine, as the scheduler knows it; without a name this one, as its "
+		   "agent does",
+	.max_words = 1,
+	.run = run_node,
+	.who = who,
+};
+
+const struct fleet_command fleet_containers = {
+	.name = "containers",
+	.arguments = "[ID...]",
+	.summary = "Shows this machine's containers: what they were promised, and what they use",
+	.max_words = SIZE_MAX,
+	.peer = FLEET_AGENT,
+	.run = run_containers,
+};
+
+const struct fleet_command fleet_reservations = {
+	.name = "reservations",
+	.arguments = "[NODE]",
+	.summary = "Shows what is reserved, and for whom",
+	.max_words = 1,
+	.run = run_reservations,
+};

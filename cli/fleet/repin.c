@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow repin: a running container moves to other NUMA nodes of its machine. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "base/parse.h"
+#include "cli/fleet/fleet.h"
+
+#define AT(field) offsetof(struct fleet_options, field)
+#define BAR	  30 /* characters */
+
+static const struct stow_setting repin_settings[] = {
+	{ "to", STOW_SETTING_TEXT, AT(to), 0, 0, NULL, "NUMA_NODES",
+	  "where to (where there is room)" },
+	{ "batch", STOW_SETTING_SIZE, AT(batch), 4096, UINT64_C(1) << 40, NULL, "SIZE",
+	  "moved between two pauses (the agent's setting)" },
+	{ "pause", STOW_SETTING_DURATION, AT(pause), 0, UINT64_C(10000000000), NULL, "TIME",
+	  "between two batches (the agent's setting)" },
+	{ "dry-run", STOW_SETTING_SWITCH, AT(dry_run), 0, 0, NULL, NULL,
+	  "say where it would go and change nothing" },
+	{ 0 },
+};
+
+struct view {
+	bool json, terminal, dry_run;
+	PbRepinStep step; /* the last one shown */
+	uint64_t shown;	  /* bytes in the last line of progress */
+	bool open_line;	  /* a bar without a newline */
+};
+
+static void end_line(struct view *view)
+{
+	if (view->open_line)
+		putchar('\n');
+	view->open_line = false;
+}
+
+static void show_moving(struct view *view, const PbRepinProgress *p)
+{
+	uint64_t done = p->moved + p->failed, total = p->total > done ? p->total : done;
+	unsigned int percent = total ? (unsigned int)(100 * done / total) : 100;
+	char moved[32], all[32], bar[BAR + 1];
+
+	stow_format_size(p->moved, moved, sizeof(moved));
+	stow_format_size(total, all, sizeof(all));
+	if (view->terminal) {
+		memset(bar, '.', BAR);
+		memset(bar, '#', BAR * percent / 100);
+		bar[BAR] = '\0';
+		printf("\r[%s] %3u%%  %s of %s\033[K", bar, percent, moved, all);
+		view->open_line = true;
+	} else if (done == 0 || done >= view->shown + total / 10) {
+		printf("moving    %s of %s (%u%%)\n", moved, all, percent);
+		view->shown = done;
+	}
+}
+
+static void show_end(const PbRepinProgress *p)
+{
+	char moved[32], left[32];
+
+	printf("moved     %s from NUMA node %s to %s; longest batch %" PRIu64 ".%03" PRIu64 " ms\n",
+	       stow_format_size(p->moved, moved, sizeof(moved)), p->from, p->to,
+	       p->longest_batch / 1000000, p->longest_batch / 1000 % 1000);
+	if (p->left_mapped)
+		printf("left      %s mapped elsewhere: the kernel would not move it now\n",
+		       stow_format_size(p->left_mapped, left, sizeof(left)));
+	if (p->left_unmapped)
+		printf("left      %s of page cache that no process maps, until it is reclaimed\n",
+		       stow_format_size(p->left_unmapped, left, sizeof(left)));
+}
+
+static int on_progress(void *ctx, const void *message, struct stow_err *err)
+{
+	struct view *view = ctx;
+	const PbRepinProgress *p = message;
+
+	if (view->json) {
+		struct json_object *json = fleet_json(&p->base);
+
+		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(json);
+		fflush(stdout);
+		return 0;
+	}
+	if (p->step != PB_REPIN_STEP_MOVING)
+		end_line(view);
+	switch (p->step) {
+	case PB_REPIN_STEP_PLANNED:
+		printf("%s   from NUMA node %s to %s, CPUs %s\n",
+		       view->dry_run ? "would go" : "planned ", p->from, p->to, p->cpus);
+		break;
+	case PB_REPIN_STEP_WIDENED:
+		printf("widened   it may use both for now\n");
+		break;
+	case PB_REPIN_STEP_MOVING:
+		show_moving(view, p);
+		break;
+	case PB_REPIN_STEP_NARROWED:
+		printf("narrowed  to NUMA node %s\n", p->to);
+		break;
+	case PB_REPIN_STEP_VERIFIED:
+		show_end(p);
+		break;
+	default: /* of a newer agent */
+		break;
+	}
+	if (*p->message)
+		printf("          %s\n", p->message);
+	fflush(stdout);
+	return 0;
+}
+
+static int run_repin(struct fleet *fleet, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	PbRepinRequest request = PB_REPIN_REQUEST__INIT;
+	struct view view = { .json = o->json,
+			     .terminal = isatty(STDOUT_FILENO),
+			     .dry_run = o->dry_run };
+	struct fleet_stream stream = { .message = on_progress, .ctx = &view };
+	int r;
+
+	request.id = (char *)o->words[0];
+	if (o->to)
+		request.numa_nodes = o->to;
+	request.batch = o->batch;
+	request.pause = o->pause;
+	request.dry_run = o->dry_run;
+	r = fleet_stream(fleet, "Repin", &request, &stream, err);
+	end_line(&view);
+	if (r == -EINTR)
+		fprintf(stderr, "numastow: cancelled; the agent takes the container back to a "
+				"state that the ledger knows\n");
+	return r;
+}
+
+const struct fleet_command fleet_repin = {
+	.name = "repin",
+	.arguments = "[OPTION...] ID",
+	.summary = "Moves a running container to other NUMA nodes, memory and CPUs",
+	.settings = repin_settings,
+	.min_words = 1,
+	.max_words = 1,
+	.peer = FLEET_AGENT,
+	.run = run_repin,
+};

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow watch: the fleet, live. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "cli/fleet/fleet.h"
+
+#define REDRAW_MS 250 /* at most four pictures a second */
+
+struct table {
+	PbNode **nodes; /* by name */
+	size_t n, size;
+	bool synced, changed, json, terminal;
+};
+
+static int compare(const void *a, const void *b)
+{
+	const PbNode *const *x = a, *const *y = b;
+
+	return strcmp((*x)->report->name, (*y)->report->name);
+}
+
+static PbNode **find(struct table *table, const char *name)
+{
+	PbNodeReport report = { .name = (char *)name };
+	PbNode key = { .report = &report };
+	const PbNode *key_at = &key;
+
+	return table->n ? bsearch(&key_at, table->nodes, table->n, sizeof(PbNode *), compare)
+			: NULL;
+}
+
+/* The message belongs to the stream: a copy is kept. */
+static PbNode *copy(const PbNode *node)
+{
+	size_t len = pb_node__get_packed_size(node);
+	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
+
+	if (!bytes)
+		return NULL;
+	pb_node__pack(node, bytes);
+	return pb_node__unpack(NULL, len, bytes);
+}
+
+static int keep(struct table *table, const PbNode *node)
+{
+	PbNode **at = find(table, node->report->name), *new = copy(node);
+
+	if (!new)
+		return -ENOMEM;
+	if (at) {
+		pb_node__free_unpacked(*at, NULL);
+		*at = new;
+		return 0;
+	}
+	if (table->n == table->size) {
+		size_t size = table->size ? 2 * table->size : 64;
+		PbNode **bigger = reallocarray(table->nodes, size, sizeof(*bigger));
+
+		if (!bigger) {
+			pb_node__free_unpacked(new, NULL);
+			return -ENOMEM;
+		}
+		table->nodes = bigger;
+		table->size = size;
+	}
+	table->nodes[table->n++] = new;
+	qsort(table->nodes, table->n, sizeof(*table->nodes), compare);
+	return 0;
+}
+
+static void drop(struct table *table, const char *name)
+{
+	PbNode **at = find(table, name);
+	size_t i;
+
+	if (!at)
+		return;
+	i = (size_t)(at - table->nodes);
+	pb_node__free_unpacked(*at, NULL);
+	memmove(at, at + 1, (table->n - i - 1) * sizeof(*at));
+	table->n--;
+}
+
+/* One line for one event: for scripts, and for a terminal's history. */
+static void print_event(const struct table *table, const PbNodeEvent *event)
+{
+	if (table->json) {
+		struct json_object *json = fleet_json(&event->base);
+
+		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(json);
+	} else if (event->kind_case == PB_NODE_EVENT__KIND_NODE) {
+		PbNode *one[] = { event->node };
+
+		fleet_show_nodes(one, 1, stdout);
+	} else if (event->kind_case == PB_NODE_EVENT__KIND_GONE) {
+		printf("%s is gone\n", event->gone);
+	}
+	fflush(stdout);
+}
+
+static int on_event(void *ctx, const void *message, struct stow_err *err)
+{
+	struct table *table = ctx;
+	const PbNodeEvent *event = message;
+	int r = 0;
+
+	if (!table->terminal) {
+		print_event(table, event);
+		/* Nobody reads any more. */
+		return ferror(stdout) ? stow_err_set(err, EPIPE, "standard output is closed") : 0;
+	}
+	if (event->kind_case == PB_NODE_EVENT__KIND_NODE && event->node->report)
+		r = keep(table, event->node);
+	else if (event->kind_case == PB_NODE_EVENT__KIND_GONE)
+		drop(table, event->gone);
+	else if (event->kind_case == PB_NODE_EVENT__KIND_SYNCED)
+		table->synced = true;
+	table->changed = true;
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+static void draw(void *ctx)
+{
+	struct table *table = ctx;
+
+	if (!table->terminal || !table->synced || !table->changed)
+		return;
+	table->changed = false;
+	fputs("\033[H\033[J", stdout); /* home, and clear to the end */
+	fleet_show_nodes(table->nodes, table->n, stdout);
+	fflush(stdout);
+}
+
+static int run_watch(struct fleet *fleet, struct stow_err *err)
+{
+	PbWatchNodesRequest request = PB_WATCH_NODES_REQUEST__INIT;
+	struct table table = { .json = fleet->options->json,
+			       .terminal = !fleet->options->json && isatty(STDOUT_FILENO) };
+	struct fleet_stream stream = {
+		.message = on_event, .tick = draw, .tick_ms = REDRAW_MS, .ctx = &table
+	};
+	int r;
+
+	request.names = (char **)fleet->options->words;
+	request.n_names = fleet->options->n_words;
+	request.containers = true;
+	r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
+	for (size_t i = 0; i < table.n; i++)
+		pb_node__free_unpacked(table.nodes[i], NULL);
+	free(table.nodes);
+	if (r == -EPIPE)
+		return CLI_OK;
+	return r;
+}
+
+const struct fleet_command fleet_watch = {
+	.name = "watch",
+	.arguments = "[NODE...]",
+	.summary = "Shows the fleet's machines as they change, until interrupted",
+	.max_words = SIZE_MAX,
+	.run = run_watch,
+};

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/helper.h"
+#include "cli/cli.h"
+
+int cli_become_fleet(int argc, char **argv)
+{
+	_cleanup_free_ char **args = calloc((size_t)argc + 2, sizeof(*args));
+	char path[PATH_MAX];
+	struct stow_err err;
+
+	if (!args) {
+		stow_err_set(&err, ENOMEM, "out of memory");
+		return cli_fail(&err);
+	}
+	args[0] = (char *)"numastow";
+	memcpy(args + 1, argv, (size_t)argc * sizeof(*args));
+	execv(stow_helper_path("numastow-fleet", path, sizeof(path)), args);
+	stow_err_sys(&err, errno, "cannot start %s, which %s needs", path, argv[0]);
+	return cli_fail(&err);
+}
