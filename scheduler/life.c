@@ -218,7 +218,8 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 						 : r;
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
-	stow_say(STOW_LOG_NOTICE, "active", stow_number("reservations", s->fleet->reservations.n));
+	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
+		 stow_number("reservations", s->fleet->reservations.n));
 	return 0;
 }
 

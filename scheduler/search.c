@@ -290,6 +290,7 @@ static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
 static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 		   const struct need *need, struct stow_found *ret)
 {
+	char free[32];
 	const struct stow_numa_columns *n = &fleet->of_numa;
 	struct stow_machine *machine = fleet->machines[m];
 	uint32_t first = fleet->of_machine.first[m], best = UINT32_MAX;
@@ -322,8 +323,10 @@ static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow
 	ret->shares[0].cpus = (uint32_t)need->cpus;
 	ret->shares[0].memory = need->memory;
 	snprintf(ret->reason, sizeof(ret->reason),
-		 "NUMA node %d has %u CPUs and %" PRIu64 " MiB free, the tightest fit",
-		 machine->numa[best].id, n->cpus[first + best], n->memory[first + best] >> 20);
+		 "NUMA node %d has %u CPU%s and %s free, the tightest fit of the machine",
+		 machine->numa[best].id, n->cpus[first + best],
+		 n->cpus[first + best] == 1 ? "" : "s",
+		 stow_format_size(n->memory[first + best], free, sizeof(free)));
 	return true;
 }
 

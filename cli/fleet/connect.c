@@ -149,7 +149,7 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 
 	if (err) {
 		running->err = *err;
-		running->result = err->code;
+		running->result = -err->code;
 	}
 	(void)eventfd_write(running->ended, 1);
 }
