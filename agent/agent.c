@@ -263,7 +263,10 @@ static void reconcile(struct agent *agent)
 	if (!result.adopted && !result.restored && !result.refused && !result.ended)
 		return;
 	if (result.adopted || result.restored || result.refused)
-		stow_say(STOW_LOG_NOTICE, "CPU sets or nodes were changed behind our back",
+		stow_say(STOW_LOG_NOTICE,
+			 may_change(agent) ? "CPU sets or nodes were changed behind our back"
+					   : "CPU sets or nodes were changed behind our back; "
+					     "what would be done about it, if not in mode observe",
 			 stow_number("adopted", result.adopted),
 			 stow_number("restored", result.restored),
 			 stow_number("left", result.refused));

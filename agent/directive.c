@@ -112,7 +112,7 @@ static int reserve(struct agent *agent, const PbReservation *in, struct stow_err
 
 static int fence(struct agent *agent, const char *nodes, struct stow_err *err)
 {
-	struct stow_idset set;
+	struct stow_idset set, before = { 0 };
 	size_t all = agent->current ? agent->current->n_numa_nodes : 0;
 	int r;
 
@@ -128,8 +128,9 @@ static int fence(struct agent *agent, const char *nodes, struct stow_err *err)
 				    "%llu %%",
 				    (int)stow_idset_count(&set), all, agent->config.node,
 				    (unsigned long long)agent->config.max_fenced);
+	(void)stow_ledger_fenced(agent->ledger, "scheduler", &before, NULL);
 	r = stow_ledger_fence_set(agent->ledger, "scheduler", &set, err);
-	if (r == 0)
+	if (r == 0 && !stow_idset_equal(&set, &before))
 		stow_say(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
 	return r;
 }

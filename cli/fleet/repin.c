@@ -27,9 +27,9 @@ static const struct stow_setting repin_settings[] = {
 
 struct view {
 	bool json, terminal, dry_run;
-	PbRepinStep step; /* the last one shown */
-	uint64_t shown;	  /* bytes in the last line of progress */
-	bool open_line;	  /* a bar without a newline */
+	uint64_t shown;	 /* bytes in the last line of progress */
+	bool open_line;	 /* a bar without a newline */
+	char said[1024]; /* the last message */
 };
 
 static void end_line(struct view *view)
@@ -109,8 +109,9 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 	default: /* of a newer agent */
 		break;
 	}
-	if (*p->message)
+	if (*p->message && strcmp(p->message, view->said) != 0)
 		printf("          %s\n", p->message);
+	snprintf(view->said, sizeof(view->said), "%s", p->message);
 	fflush(stdout);
 	return 0;
 }

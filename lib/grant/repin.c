@@ -284,6 +284,9 @@ static void verify(struct repin *rp, const struct stow_record *now, const struct
 
 	stow_idset_minus(&elsewhere, &now->nodes);
 	rp->progress.left_mapped = mapped(rp, &elsewhere);
+	/* The kernel's balancing may have moved pages before us. */
+	if (rp->progress.total > rp->progress.left_mapped + rp->progress.moved)
+		rp->progress.moved = rp->progress.total - rp->progress.left_mapped;
 	STOW_IDSET_FOR(id, &elsewhere)
 		if (stow_memory_used(rp->cgroup, id, &bytes, NULL) == 0)
 			charged += bytes;
@@ -354,9 +357,10 @@ static int settle_rest(const struct stow_grant_context *context, bool pages, str
 static void take_back(struct repin *rp, bool widened, const char *why)
 {
 	if (widened) {
+		/* The CPUs first: the kernel's own balancing brings pages to where a program runs. */
+		(void)set_cpus(rp, rp->old, NULL);
 		(void)move_pages_of(rp, rp->new, rp->old, false, NULL);
 		(void)stow_enforce_mems(rp->cgroup, &rp->old->nodes, rp->own_mems, NULL);
-		(void)set_cpus(rp, rp->old, NULL);
 	}
 	if (rp->new)
 		(void)drop_second(rp->context, rp->new, why, NULL);

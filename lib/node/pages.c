@@ -15,9 +15,11 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define ROUNDS	  3	    /* over a process, for pages that would not move */
-#define DEPTH_MAX 32	    /* of cgroups below the container's */
-#define WINDOW	  (1 << 15) /* pagemap entries read at once */
+#define ROUNDS	  3			 /* over a process, for pages that would not move */
+#define DEPTH_MAX 32			 /* of cgroups below the container's */
+#define WINDOW	  (1 << 15)		 /* pagemap entries read at once */
+#define HUGE	  (UINT64_C(2) << 20)	 /* bytes: a multiple of what the kernel maps as one */
+#define MOST	  (WINDOW + HUGE / 4096) /* pages of a batch that is ended at such a boundary */
 #define PRESENT	  (UINT64_C(1) << 63)
 
 /* --- the processes of a cgroup ------------------------------------------------------------------ */
@@ -294,11 +296,18 @@ static int move_some(struct mover *m, size_t n, struct stow_err *err)
 	took = now_ns() - started;
 	if (took > move->longest)
 		move->longest = took;
+	/* Asked again: of a transparent hugepage the call moves all and says so of its first page
+	 * only. */
+	if (syscall(SYS_move_pages, m->pid, n, m->addresses, NULL, m->status, 0) < 0)
+		return errno == ESRCH
+			       ? stow_err_set(err, ESRCH, "process %d has ended", (int)m->pid)
+			       : stow_err_sys(err, errno, "asking where pages of process %d are",
+					      (int)m->pid);
 	for (size_t i = 0; i < n; i++) {
 		if (m->status[i] >= 0 && stow_idset_has(&move->to, m->status[i])) {
 			move->moved += m->page_size;
 			m->moved_now += m->page_size;
-		} else if (m->status[i] != -ENOENT && m->status[i] != -EFAULT) {
+		} else if (m->status[i] >= 0) {
 			move->failed += m->page_size;
 		}
 	}
@@ -341,10 +350,16 @@ static int flush(struct mover *m, struct stow_err *err)
 	return r;
 }
 
+/* A batch ends where a transparent hugepage could: the kernel moves those as a whole. */
 static int gather(struct mover *m, uint64_t address, struct stow_err *err)
 {
+	uint64_t last = m->n ? (uint64_t)(uintptr_t)m->addresses[m->n - 1] : address;
+	int r = 0;
+
+	if (m->n >= m->max && address / HUGE != last / HUGE)
+		r = flush(m, err);
 	m->addresses[m->n++] = (void *)(uintptr_t)address;
-	return m->n == m->max ? flush(m, err) : 0;
+	return r;
 }
 
 /* The present pages of a range, window by window. */
@@ -395,9 +410,9 @@ static int mover_open(struct stow_root *root, struct mover *m, struct stow_err *
 		return m->pagemap == -ENOENT
 			       ? stow_err_set(err, ESRCH, "process %d has ended", (int)m->pid)
 			       : m->pagemap;
-	m->addresses = calloc(WINDOW, sizeof(*m->addresses));
-	m->nodes = calloc(WINDOW, sizeof(*m->nodes));
-	m->status = calloc(WINDOW, sizeof(*m->status));
+	m->addresses = calloc(MOST, sizeof(*m->addresses));
+	m->nodes = calloc(MOST, sizeof(*m->nodes));
+	m->status = calloc(MOST, sizeof(*m->status));
 	m->targets = calloc((size_t)stow_idset_count(&m->move->to), sizeof(*m->targets));
 	if (!m->addresses || !m->nodes || !m->status || !m->targets)
 		return stow_err_set(err, ENOMEM, "out of memory");

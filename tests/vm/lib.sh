@@ -177,6 +177,7 @@ vm_rootfs()
 		done
 		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
 		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
+		cp "$vm_progs"/churn "$dir/bin/churn" 2>/dev/null || :
 	fi
 	echo "$dir"
 }
