@@ -143,6 +143,18 @@ static int fail(const struct stow_err *err)
 	return 1;
 }
 
+/* --check-config: the files that the settings name are read as well. */
+static int check(const struct agent_config *config)
+{
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_err err = { 0 };
+
+	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
+		return fail(&err) + 1;
+	printf("the settings are fine\n");
+	return 0;
+}
+
 /* Blocked before any thread is made, so that all have them blocked. */
 static int open_signals(void)
 {
@@ -205,7 +217,7 @@ int main(int argc, char **argv)
 	} else if (r < 0) {
 		r = fail(&err) + 1; /* 2: a mistake of the caller's */
 	} else if (given[CHECK]) {
-		printf("the settings are fine\n");
+		r = check(&agent.config);
 	} else {
 		configure_log(&agent.config);
 		r = run(&agent);
