@@ -468,6 +468,32 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 	return r;
 }
 
+void agent_set_policy(struct agent *agent, struct stow_config *policy)
+{
+	struct stow_config **more =
+		reallocarray(agent->retired, agent->n_retired + 1, sizeof(*more));
+
+	pthread_mutex_lock(&agent->lock);
+	if (more) { /* else the old one is lost: better than one that is read and freed */
+		agent->retired = more;
+		agent->retired[agent->n_retired++] = agent->policy;
+	}
+	agent->policy = policy;
+	agent->context.config = policy;
+	pthread_mutex_unlock(&agent->lock);
+}
+
+struct stow_grant_context agent_context(struct agent *agent)
+{
+	struct stow_grant_context context;
+
+	pthread_mutex_lock(&agent->lock);
+	context = agent->context;
+	pthread_mutex_unlock(&agent->lock);
+	context.ledger = NULL;
+	return context;
+}
+
 void agent_stop(struct agent *agent)
 {
 	struct agent_subscriber *to;
@@ -489,6 +515,9 @@ void agent_stop(struct agent *agent)
 	free(agent->last_error);
 	stow_ledger_close_ptr(&agent->ledger);
 	stow_config_free_ptr(&agent->policy);
+	for (size_t i = 0; i < agent->n_retired; i++)
+		stow_config_free(agent->retired[i]);
+	free(agent->retired);
 	agent_watch_close(&agent->watch);
 	if (agent->lock_file >= 0)
 		close(agent->lock_file);

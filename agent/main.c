@@ -110,10 +110,8 @@ static void reload(struct agent *agent)
 	old.node = fresh.node;
 	old.socket = fresh.socket;
 	old.metrics = fresh.metrics;
-	stow_config_free(agent->policy);
-	agent->policy = policy;
-	agent->context.config = policy;
 	pthread_mutex_unlock(&agent->lock);
+	agent_set_policy(agent, policy);
 	agent_config_done(&old);
 	configure_log(&agent->config);
 	if (agent->config.schedulers && agent->config.schedulers[0] &&
