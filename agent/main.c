@@ -95,8 +95,11 @@ static void reload(struct agent *agent)
 	}
 	if (strcmp(fresh.node, agent->config.node) != 0 ||
 	    strcmp(fresh.socket, agent->config.socket) != 0 ||
-	    strcmp(fresh.metrics, agent->config.metrics) != 0)
-		stow_say(STOW_LOG_WARNING, "node, socket and metrics need a restart to change");
+	    strcmp(fresh.metrics, agent->config.metrics) != 0 ||
+	    strcmp(fresh.readers ? fresh.readers : "",
+		   agent->config.readers ? agent->config.readers : "") != 0)
+		stow_say(STOW_LOG_WARNING,
+			 "node, socket, readers and metrics need a restart to change");
 	if (agent->link)
 		agent_link_free(agent->link);
 	agent->link = NULL;
