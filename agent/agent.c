@@ -258,6 +258,9 @@ static void reconcile(struct agent *agent)
 			       &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
 			 stow_why(&err));
+	pthread_mutex_lock(&agent->lock);
+	agent->counters.foreign = result.foreign;
+	pthread_mutex_unlock(&agent->lock);
 	if (result.ended)
 		collect(agent);
 	if (!result.adopted && !result.restored && !result.refused && !result.ended)
