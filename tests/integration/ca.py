@@ -311,6 +311,25 @@ def check_fleet(folder, temp):
         check("which has heard of nobody", server.wait("a node reports") is None, server.said)
 
 
+def check_two_cas(folder, temp):
+    """While a new CA takes over from an old one, both are known."""
+    newer = f"{temp}/newer"
+    ca("init", newer)
+    ca("scheduler", newer, "127.0.0.1")
+    ca("client", newer, "reader", "read")
+    both = "".join(contents(at)["ca.crt"].decode() for at in (folder, newer))
+    for at in (folder, newer, f"{newer}/scheduler/127.0.0.1"):
+        with open(f"{at}/ca.crt", "w", encoding="utf-8") as handle:
+            handle.write(both)
+    with scheduler(newer, "scheduler/127.0.0.1", f"{temp}/data3") as server:
+        listening = server.wait("listening")
+        server.wait("active")
+        for at, which in ((folder, "old"), (newer, "new")):
+            status, said = call(at, "client/reader", listening["port"], "ListNodes", temp)
+            same(f"with both CAs in one file, a client of the {which} one is known",
+                 (status, said[:1]), (OK, b"\0"))
+
+
 def main():
     with Temp() as temp:
         folder = f"{temp}/ca"
@@ -319,6 +338,7 @@ def main():
         check_force(folder)
         check_settings(folder)
         check_fleet(folder, temp)
+        check_two_cas(folder, temp)
     finish()
 
 
