@@ -19,6 +19,7 @@ from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
 AGENT = os.path.join(BUILD, "numastow-agent")
 SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
+CURL_RESET = 92
 PATIENCE = 60  # seconds after which something that must happen has not
 
 
@@ -231,21 +232,26 @@ def call(folder, certificate, port, method, temp):
     with open(f"{temp}/message", "wb") as handle:
         handle.write(bytes(5))
     files = f"{folder}/{certificate}"
-    done = subprocess.run(
+    argv = (
         ["curl", "--silent", "--show-error", "--http2", "--max-time", str(PATIENCE), "--noproxy", "*",
          "--cacert", f"{folder}/ca.crt"] +
         (["--cert", f"{files}/tls.crt", "--key", f"{files}/tls.key"] if certificate else []) +
         ["-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary",
          f"@{temp}/message", "--dump-header", head, "--output", body,
-         f"https://127.0.0.1:{port}/numastow.v1.Scheduler/{method}"],
-        capture_output=True, text=True, check=False)
+         f"https://127.0.0.1:{port}/numastow.v1.Scheduler/{method}"])
+    # Who is refused before his message is read is told so with a reset of the stream, which curl may
+    # see first.
+    for _ in range(5):
+        done = run(argv, "", PATIENCE * 2)
+        if done.code != CURL_RESET:
+            break
     status = None
-    if done.returncode == 0:
+    if done.code == 0:
         with open(head, encoding="latin-1") as handle:
             found = re.search(r"^grpc-status: *(\d+)", handle.read(), re.M)
         status = int(found.group(1)) if found else None
     if status is None:
-        return None, done.stderr
+        return None, done.err
     with open(body, "rb") as handle:
         return status, handle.read()
 

@@ -18,13 +18,18 @@ numastow=$PREFIX/bin/numastow
 # message of under 128 bytes; the answer is in $vm_work/answer. PREFIX is a command that starts curl.
 agent_says()
 {
-	local method=$1 message=$2
+	local method=$1 message=$2 _
 	shift 2
-	printf '\0\0\0\0%b%b' "\\x$(printf %02x "$(printf %b "$message" | wc -c)")" "$message" |
-		"$@" curl --silent --show-error --max-time 60 --http2-prior-knowledge \
-			--unix-socket /run/numastow/agent.sock -H 'content-type: application/grpc' \
-			-H 'te: trailers' --data-binary @- --dump-header - \
-			"http://localhost/numastow.v1.Agent/$method" >"$vm_work/answer"
+	# Who is refused before his message is read is told so with a reset of the stream, which curl may see
+	# first (92).
+	for _ in 1 2 3 4 5; do
+		printf '\0\0\0\0%b%b' "\\x$(printf %02x "$(printf %b "$message" | wc -c)")" "$message" |
+			"$@" curl --silent --show-error --max-time 60 --http2-prior-knowledge \
+				--unix-socket /run/numastow/agent.sock -H 'content-type: application/grpc' \
+				-H 'te: trailers' --data-binary @- --dump-header - \
+				"http://localhost/numastow.v1.Agent/$method" >"$vm_work/answer"
+		((PIPESTATUS[1] == 92)) || break
+	done
 	# Behind a body it is not at the beginning of a line.
 	grep -aoE 'grpc-status: *[0-9]+' "$vm_work/answer" | sed 's/.*: */status /'
 }
