@@ -284,12 +284,26 @@ static void earlier(uint64_t *when, uint64_t other)
 		*when = other;
 }
 
+/* The mode is no part of what is compared between reports: everybody is told all of it. */
+static void look_for_switch(struct agent *agent)
+{
+	bool disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+
+	if (disabled == agent->disabled)
+		return;
+	pthread_mutex_lock(&agent->lock);
+	agent->disabled = disabled;
+	for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
+		send_full(agent, to);
+	pthread_mutex_unlock(&agent->lock);
+}
+
 /* Does what is due; returns when something is due again. */
 static uint64_t tick(struct agent *agent)
 {
 	uint64_t now = agent_now(), next = 0;
 
-	agent->disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+	look_for_switch(agent);
 	if (now >= agent->next_reconcile) {
 		agent->next_reconcile = now + agent->config.reconcile_interval;
 		reconcile(agent);
