@@ -197,6 +197,8 @@ static int publish(struct agent *agent)
 		return r;
 	}
 	note_error(agent, NULL);
+	if (look & AGENT_LOOK_LEDGER)
+		agent->new_leases = 0;
 	pthread_mutex_lock(&agent->lock);
 	if (agent_delta(agent->current, now, &delta)) {
 		agent->counters.reports++;

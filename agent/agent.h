@@ -62,6 +62,8 @@ struct agent {
 	bool disabled; /* AGENT_DISABLED_PATH exists */
 	bool stopping;
 
+	size_t new_leases; /* since the ledger was last looked at */
+
 	/* What to look at, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
 	uint64_t due, next_poll, next_usage, next_reconcile, next_gc;
