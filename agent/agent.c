@@ -197,6 +197,8 @@ static int publish(struct agent *agent)
 		return r;
 	}
 	note_error(agent, NULL);
+	if (look & AGENT_LOOK_LEDGER)
+		agent->new_leases = 0;
 	pthread_mutex_lock(&agent->lock);
 	if (agent_delta(agent->current, now, &delta)) {
 		agent->counters.reports++;
@@ -258,6 +260,9 @@ static void reconcile(struct agent *agent)
 			       &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
 			 stow_why(&err));
+	pthread_mutex_lock(&agent->lock);
+	agent->counters.foreign = result.foreign;
+	pthread_mutex_unlock(&agent->lock);
 	if (result.ended)
 		collect(agent);
 	if (!result.adopted && !result.restored && !result.refused && !result.ended)
@@ -284,12 +289,26 @@ static void earlier(uint64_t *when, uint64_t other)
 		*when = other;
 }
 
+/* The mode is no part of what is compared between reports: everybody is told all of it. */
+static void look_for_switch(struct agent *agent)
+{
+	bool disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+
+	if (disabled == agent->disabled)
+		return;
+	pthread_mutex_lock(&agent->lock);
+	agent->disabled = disabled;
+	for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
+		send_full(agent, to);
+	pthread_mutex_unlock(&agent->lock);
+}
+
 /* Does what is due; returns when something is due again. */
 static uint64_t tick(struct agent *agent)
 {
 	uint64_t now = agent_now(), next = 0;
 
-	agent->disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+	look_for_switch(agent);
 	if (now >= agent->next_reconcile) {
 		agent->next_reconcile = now + agent->config.reconcile_interval;
 		reconcile(agent);
@@ -471,6 +490,32 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 	return r;
 }
 
+void agent_set_policy(struct agent *agent, struct stow_config *policy)
+{
+	struct stow_config **more =
+		reallocarray(agent->retired, agent->n_retired + 1, sizeof(*more));
+
+	pthread_mutex_lock(&agent->lock);
+	if (more) { /* else the old one is lost: better than one that is read and freed */
+		agent->retired = more;
+		agent->retired[agent->n_retired++] = agent->policy;
+	}
+	agent->policy = policy;
+	agent->context.config = policy;
+	pthread_mutex_unlock(&agent->lock);
+}
+
+struct stow_grant_context agent_context(struct agent *agent)
+{
+	struct stow_grant_context context;
+
+	pthread_mutex_lock(&agent->lock);
+	context = agent->context;
+	pthread_mutex_unlock(&agent->lock);
+	context.ledger = NULL;
+	return context;
+}
+
 void agent_stop(struct agent *agent)
 {
 	struct agent_subscriber *to;
@@ -492,6 +537,9 @@ void agent_stop(struct agent *agent)
 	free(agent->last_error);
 	stow_ledger_close_ptr(&agent->ledger);
 	stow_config_free_ptr(&agent->policy);
+	for (size_t i = 0; i < agent->n_retired; i++)
+		stow_config_free(agent->retired[i]);
+	free(agent->retired);
 	agent_watch_close(&agent->watch);
 	if (agent->lock_file >= 0)
 		close(agent->lock_file);

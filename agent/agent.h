@@ -46,19 +46,23 @@ struct stow_reconcile;
 struct agent {
 	struct agent_config config;
 	struct stow_root *root;
-	struct stow_config *policy; /* /etc/numastow/config.yaml */
+	struct stow_config *policy;   /* /etc/numastow/config.yaml */
+	struct stow_config **retired; /* those before: a repin or an Explain may still read them */
+	size_t n_retired;
 	struct stow_ledger *ledger;
 	struct stow_grant_context context;
 	struct agent_source *source;
 	struct agent_watch watch;
 	struct stow_reconcile *reconcile;
 	struct stow_rpc_loop *loop;
-	struct agent_link *link;   /* NULL without schedulers */
+	struct agent_link *link; /* NULL without schedulers */
 	struct agent_local *local;
 	char boot_id[64];
 	int lock_file; /* STOW_AGENT_LOCK_PATH, held */
 	bool disabled; /* AGENT_DISABLED_PATH exists */
 	bool stopping;
+
+	size_t new_leases; /* since the ledger was last looked at */
 
 	/* What to look at, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
@@ -84,6 +88,11 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err);
 /* Runs until SIGTERM or SIGINT; `reload` is called on SIGHUP. */
 void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *agent));
 void agent_stop(struct agent *agent);
+
+/* Takes a new policy over; the one before stays until agent_stop(). Main thread. */
+void agent_set_policy(struct agent *agent, struct stow_config *policy);
+/* The context for another thread, which brings a ledger of its own. */
+struct stow_grant_context agent_context(struct agent *agent);
 
 /* Has something done on the main thread, soon. `run` owns `arg`. */
 void agent_post(struct agent *agent, void (*run)(struct agent *agent, void *arg), void *arg);

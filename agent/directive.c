@@ -79,9 +79,10 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	return 0;
 }
 
+/* As the last report has them, and those that came since: many may come before the next. */
 static size_t leases_held(const struct agent *agent)
 {
-	size_t n = 0;
+	size_t n = agent->new_leases;
 
 	for (size_t i = 0; agent->current && i < agent->current->n_containers; i++)
 		if (agent->current->containers[i]->state == PB_CONTAINER_STATE_LEASE &&
@@ -92,18 +93,25 @@ static size_t leases_held(const struct agent *agent)
 
 static int reserve(struct agent *agent, const PbReservation *in, struct stow_err *err)
 {
+	_cleanup_(stow_record_free_ptr) struct stow_record *known = NULL;
 	struct stow_lease lease;
 	int r;
 
 	r = may_change(agent, err);
 	if (r == 0)
 		r = lease_from(in, &lease, err);
+	if (r == 0)
+		r = stow_ledger_reservation(agent->ledger, in->id, &known, err);
+	if (r == 0 && known)
+		return 0;
 	if (r == 0 && leases_held(agent) >= agent->config.max_reservations)
 		r = stow_err_set(err, EACCES, "node %s holds %zu reservations; its limit is %llu",
 				 agent->config.node, leases_held(agent),
 				 (unsigned long long)agent->config.max_reservations);
 	if (r == 0)
 		r = stow_lease_take(&agent->context, &lease, err);
+	if (r == 0)
+		agent->new_leases++;
 	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
 		 r < 0 ? "a reservation was refused" : "a reservation is held",
 		 stow_text("reservation", in->id), stow_text("error", r < 0 ? err->msg : ""));

@@ -162,7 +162,7 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 	const PbAgentExplainRequest *in = request;
 	PbAgentExplainResponse *out = response;
 	struct agent_local *local = ctx;
-	struct stow_grant_context context = local->agent->context;
+	struct stow_grant_context context = agent_context(local->agent);
 	struct stow_request asked;
 	char cpus[4096], nodes[1024];
 	int r;

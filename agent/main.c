@@ -95,8 +95,11 @@ static void reload(struct agent *agent)
 	}
 	if (strcmp(fresh.node, agent->config.node) != 0 ||
 	    strcmp(fresh.socket, agent->config.socket) != 0 ||
-	    strcmp(fresh.metrics, agent->config.metrics) != 0)
-		stow_say(STOW_LOG_WARNING, "node, socket and metrics need a restart to change");
+	    strcmp(fresh.metrics, agent->config.metrics) != 0 ||
+	    strcmp(fresh.readers ? fresh.readers : "",
+		   agent->config.readers ? agent->config.readers : "") != 0)
+		stow_say(STOW_LOG_WARNING,
+			 "node, socket, readers and metrics need a restart to change");
 	if (agent->link)
 		agent_link_free(agent->link);
 	agent->link = NULL;
@@ -110,10 +113,8 @@ static void reload(struct agent *agent)
 	old.node = fresh.node;
 	old.socket = fresh.socket;
 	old.metrics = fresh.metrics;
-	stow_config_free(agent->policy);
-	agent->policy = policy;
-	agent->context.config = policy;
 	pthread_mutex_unlock(&agent->lock);
+	agent_set_policy(agent, policy);
 	agent_config_done(&old);
 	configure_log(&agent->config);
 	if (agent->config.schedulers && agent->config.schedulers[0] &&
@@ -141,6 +142,18 @@ static int fail(const struct stow_err *err)
 {
 	fprintf(stderr, "numastow-agent: %s\n", err->msg);
 	return 1;
+}
+
+/* --check-config: the files that the settings name are read as well. */
+static int check(const struct agent_config *config)
+{
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_err err = { 0 };
+
+	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
+		return fail(&err) + 1;
+	printf("the settings are fine\n");
+	return 0;
 }
 
 /* Blocked before any thread is made, so that all have them blocked. */
@@ -205,7 +218,7 @@ int main(int argc, char **argv)
 	} else if (r < 0) {
 		r = fail(&err) + 1; /* 2: a mistake of the caller's */
 	} else if (given[CHECK]) {
-		printf("the settings are fine\n");
+		r = check(&agent.config);
 	} else {
 		configure_log(&agent.config);
 		r = run(&agent);

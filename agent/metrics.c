@@ -87,7 +87,6 @@ static void render_counters(FILE *out, const PbAgentCounters *c)
 		{ "numastow_restored_total", "Changed sets that were put back.", c->restored },
 		{ "numastow_refused_total", "Changed sets that were left, and reported.",
 		  c->refused },
-		{ "numastow_foreign_total", "Containers left to kubelet.", c->foreign },
 		{ "numastow_reclaimed_total", "Grants of vanished containers.", c->reclaimed },
 		{ "numastow_reclaimed_hugepages_total", "Pages taken out of pools.",
 		  c->reclaimed_hugepages },
@@ -128,6 +127,8 @@ void agent_render_metrics(FILE *out, void *ctx)
 	stow_metric(out, "numastow_containers",
 		    (double)count(agent->current, PB_CONTAINER_STATE_LEASE), "state", "lease",
 		    NULL);
+	stow_metric_head(out, "numastow_foreign", "gauge", "Containers left to kubelet.");
+	stow_metric(out, "numastow_foreign", (double)agent->counters.foreign, NULL);
 	stow_metric_head(out, "numastow_connected", "gauge", "1 while a scheduler listens.");
 	stow_metric(out, "numastow_connected", atomic_load(&agent->connected) ? 1 : 0, NULL);
 	render_counters(out, &agent->counters);

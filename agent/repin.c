@@ -79,7 +79,7 @@ static void *run(void *arg)
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	struct job *job = arg;
 	struct agent *agent = job->agent;
-	struct stow_grant_context context = agent->context;
+	struct stow_grant_context context = agent_context(agent);
 	struct stow_err err = { 0 };
 	int r;
 
@@ -185,7 +185,9 @@ int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
 	struct job *job;
 	int r;
 
+	pthread_mutex_lock(&agent->lock);
 	r = check(agent, err);
+	pthread_mutex_unlock(&agent->lock);
 	if (r < 0)
 		return r;
 	job = calloc(1, sizeof(*job));

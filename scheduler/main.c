@@ -182,6 +182,20 @@ static int run(struct scheduler *s, int argc, char **argv)
 	return r < 0;
 }
 
+/* --check-config: the files that the settings name are read as well. */
+static int check(const struct scheduler_config *config)
+{
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_err err = { 0 };
+
+	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0) {
+		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
+		return 2;
+	}
+	printf("the settings are fine\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
@@ -200,7 +214,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 		r = 2;
 	} else if (given[CHECK]) {
-		printf("the settings are fine\n");
+		r = check(&s.config);
 	} else {
 		configure_log(&s.config);
 		r = run(&s, argc, argv);

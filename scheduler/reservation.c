@@ -139,7 +139,9 @@ int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine,
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	r->message = message;
-	if (message->expires && heap_add(fleet, r) < 0) {
+	/* What is bound stays until its container ends. */
+	if (message->expires && message->state != PB_RESERVATION_STATE_BOUND &&
+	    heap_add(fleet, r) < 0) {
 		stow_hash_remove(&fleet->reservations, &r->link);
 		free(r->numa);
 		free(r);

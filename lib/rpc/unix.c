@@ -50,18 +50,29 @@ struct rpc_listener {
 	struct connection *connections; /* by number */
 };
 
-/* Whether the process is in the namespaces that decide what its root may do. */
+static bool read_namespace(struct stow_root *root, const char *pid, const char *kind, char buf[64])
+{
+	return stow_root_readlink(root, buf, 64, NULL, "/proc/%s/ns/%s", pid, kind) >= 0;
+}
+
+/* Whether the process is in the namespaces that decide what its root may do. A service that systemd
+ * keeps from files (ProtectSystem= and its like) has a mount namespace of its own; so that of
+ * process 1 is as good as ours. */
 static bool same_namespaces(struct stow_root *root, pid_t pid)
 {
 	static const char *const kinds[] = { "user", "pid", "mnt" };
+	char number[16];
 
+	snprintf(number, sizeof(number), "%d", (int)pid);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		char ours[64], theirs[64];
 
-		if (stow_root_readlink(root, ours, sizeof(ours), NULL, "/proc/self/ns/%s",
-				       kinds[i]) < 0 ||
-		    stow_root_readlink(root, theirs, sizeof(theirs), NULL, "/proc/%d/ns/%s",
-				       (int)pid, kinds[i]) < 0 ||
+		if (!read_namespace(root, number, kinds[i], theirs) ||
+		    !read_namespace(root, "self", kinds[i], ours))
+			return false;
+		if (strcmp(ours, theirs) == 0)
+			continue;
+		if (strcmp(kinds[i], "mnt") != 0 || !read_namespace(root, "1", kinds[i], ours) ||
 		    strcmp(ours, theirs) != 0)
 			return false;
 	}

@@ -43,12 +43,30 @@ for page in docs/man/*.[1-8]; do
 	[[ ! $warnings ]] || complain "$page: $warnings"
 done
 
-make -s "$BUILD/numastow" "$BUILD/numastow-hook" 2>&1 | grep -E '(error|Error)' && exit 1
+make -s "$BUILD/numastow" "$BUILD/numastow-hook" "$BUILD/numastow-agent" \
+	"$BUILD/numastow-scheduler" 2>&1 | grep -E '(error|Error)' && exit 1
 
 check_options docs/man/numastow-hook.8 "$("$BUILD/numastow-hook" --help)"
 text=$(page_text docs/man/numastow-hook.8)
 for command in apply release precreate; do
 	grep -qw -- "$command" <<<"$text" || complain "numastow-hook.8 does not mention $command"
+done
+
+check_options docs/man/numastow-ca.8 "$(deploy/numastow-ca --help)"
+text=$(page_text docs/man/numastow-ca.8)
+for command in init agent scheduler client; do
+	grep -q "numastow-ca $command" <<<"$text" || complain "numastow-ca.8 does not mention $command"
+done
+
+# A daemon's setting is an option on one page, and a key on another.
+for daemon in agent scheduler; do
+	help=$("$BUILD/numastow-$daemon" --help)
+	check_options "docs/man/numastow-$daemon.8" "$help"
+	page=docs/man/numastow-$daemon.yaml.5
+	while read -r key; do
+		grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
+	done < <(sed -nE 's/^  --([a-z-]+).*/\1/p' <<<"$help" |
+		grep -vxE 'config|check-config|sysroot|help')
 done
 
 check_options docs/man/numastow.1 "$("$BUILD/numastow" --help)"

@@ -1,0 +1,352 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/numastow-ca: what it makes, what it refuses, and that the fleet's programs take it.
+
+Agent and scheduler run for real on loopback; curl is the client, for it speaks HTTP/2 and TLS, and an
+empty gRPC message is five zero bytes.
+"""
+import json
+import os
+import queue
+import re
+import shutil
+import stat
+import subprocess
+import threading
+
+from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same
+
+CA = os.path.join(PROJECT, "deploy/numastow-ca")
+AGENT = os.path.join(BUILD, "numastow-agent")
+SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
+CURL_RESET = 92
+PATIENCE = 60  # seconds after which something that must happen has not
+
+
+def ca(*words):
+    return run([CA, *words], "")
+
+
+def openssl(*words):
+    return run(["openssl", *words], "")
+
+
+def contents(folder):
+    found = {}
+    for at, _, files in os.walk(folder):
+        for name in files:
+            with open(os.path.join(at, name), "rb") as handle:
+                found[os.path.relpath(os.path.join(at, name), folder)] = handle.read()
+    return found
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def check_made(folder, kind, name, usage, names):
+    """One certificate: its files, what it says, and for what it is good."""
+    at = f"{folder}/{kind}/{name}"
+    what = f"{kind} {name[:20]}"
+    same(f"{what}: its files", sorted(os.listdir(at)), ["ca.crt", "tls.crt", "tls.key"])
+    same(f"{what}: only the owner reads the key", (mode(f"{at}/tls.key"), mode(at)), (0o600, 0o700))
+    said = openssl("x509", "-in", f"{at}/tls.crt", "-noout", "-ext",
+                   "subjectAltName,extendedKeyUsage,basicConstraints").out
+    found = re.search(r"Alternative Name: *\n *(.*)", said)
+    same(f"{what}: its names", found and found.group(1), names)
+    check(f"{what}: it is no CA", "CA:FALSE" in said, said)
+    good = openssl("verify", "-CAfile", f"{folder}/ca.crt", "-purpose", usage, f"{at}/tls.crt")
+    check(f"{what}: openssl verifies it as {usage}", good.code == 0, good)
+    other = {"sslclient": "sslserver", "sslserver": "sslclient"}[usage]
+    bad = openssl("verify", "-CAfile", f"{folder}/ca.crt", "-purpose", other, f"{at}/tls.crt")
+    check(f"{what}: and not as {other}", bad.code != 0 and "purpose" in bad.err, bad)
+
+
+def check_refused(folder, words, code, pattern):
+    before = contents(folder)
+    result = ca(*words)
+    check(f"refused: {' '.join(w[:30] for w in words).replace(folder, 'DIR')}",
+          result.code == code and result.err.startswith("numastow-ca: ") and
+          result.err.count("\n") == 1 and re.search(pattern, result.err) and not result.out and
+          contents(folder) == before, result)
+
+
+def check_files(folder):
+    longest = ".".join(["a" * 63] * 3 + ["b" * 61])
+    result = ca("init", folder)
+    check("init: it says where, and until when",
+          result.code == 0 and result.out.startswith(folder + ": ") and "until" in result.out, result)
+    same("init: the key is the owner's", (mode(f"{folder}/ca.key"), mode(folder)), (0o600, 0o700))
+    check("init: openssl takes it for a CA",
+          "CA:TRUE, pathlen:0" in openssl("x509", "-in", f"{folder}/ca.crt", "-noout", "-text").out)
+    for words in (("agent", folder, "web-3"), ("agent", folder, longest),
+                  ("scheduler", folder, "sched.example", "127.0.0.1", "::1", "--days", "30"),
+                  ("client", folder, "reader", "read"), ("client", folder, "placer", "place"),
+                  ("client", folder, "ops", "read", "drain")):
+        result = ca(*words)
+        check(f"{words[0]} {words[2][:20]}: it is made", result.code == 0, result)
+    check_made(folder, "agent", "web-3", "sslclient", "URI:numastow:agent/web-3")
+    check_made(folder, "agent", longest, "sslclient", f"URI:numastow:agent/{longest}")
+    check_made(folder, "scheduler", "sched.example", "sslserver",
+               "DNS:sched.example, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1")
+    check_made(folder, "client", "ops", "sslclient",
+               "URI:numastow:role/read, URI:numastow:role/drain")
+    for days, rc in (("29", 0), ("31", 1)):
+        same(f"--days 30: whether it still is good in {days} days",
+             openssl("x509", "-noout", "-in", f"{folder}/scheduler/sched.example/tls.crt",
+                     "-checkend", str(int(days) * 86400)).code, rc)
+    same("nothing else is left behind", sorted(os.listdir(folder)),
+         ["agent", "ca.crt", "ca.key", "client", "scheduler"])
+
+
+def check_refusals(folder):
+    for words, code, pattern in (
+            (("init", folder), 1, "has a CA already"),
+            (("agent", folder, "web-3"), 1, "is there already; --force replaces it"),
+            (("client", folder, "ops", "read"), 1, "is there already"),
+            (("agent", folder, "Web"), 1, '"Web" is not a node\'s name'),
+            (("agent", folder, "../x"), 1, "not a node's name"),
+            (("agent", folder, "a" * 254), 1, "1 to 253"),
+            (("agent", folder, "x,URI:numastow:role/drain"), 1, "not a node's name"),
+            (("agent", folder, "a", "b"), 2, "one node's name"),
+            (("scheduler", folder), 2, "the names"),
+            (("scheduler", folder, "a", "256.1.1.1"), 1, '"256.1.1.1" is neither'),
+            (("scheduler", folder, "a, URI:numastow:role/drain"), 1, "neither a DNS name"),
+            (("scheduler", folder, "1:2"), 1, "openssl"),
+            (("client", folder, "x"), 2, "roles"),
+            (("client", folder, "x", "write"), 1, 'unknown role "write"'),
+            (("client", folder, "numastow:role/drain", "read"), 1, "is not a name"),
+            (("agent", folder, "x", "--days", "0"), 2, "--days 0"),
+            (("agent", folder, "x", "--days", "99999"), 1, "the CA ends before"),
+            (("agent", folder, "x", "--days"), 2, "--days wants a number"),
+            (("agent", folder, "x", "--dayz", "1"), 2, "unknown option --dayz"),
+            (("agent", folder + "/none", "x"), 1, "has no CA"),
+            (("sign", folder), 2, 'unknown command "sign"'),
+            ((), 2, "no command")):
+        check_refused(folder, words, code, pattern)
+
+
+def check_force(folder):
+    at = f"{folder}/agent/web-3"
+    before = contents(at)
+    result = ca("agent", folder, "web-3", "--force")
+    after = contents(at)
+    check("--force: key and certificate are new",
+          result.code == 0 and before["tls.key"] != after["tls.key"] and
+          before["tls.crt"] != after["tls.crt"] and before["ca.crt"] == after["ca.crt"], result)
+    public = openssl("pkey", "-in", f"{at}/tls.key", "-pubout").out
+    same("--force: they belong together",
+         openssl("x509", "-in", f"{at}/tls.crt", "-noout", "-pubkey").out, public)
+
+
+# --- programs ---------------------------------------------------------------------------------------
+
+
+def tls(folder):
+    return ["--ca", f"{folder}/ca.crt", "--certificate", f"{folder}/tls.crt",
+            "--key", f"{folder}/tls.key"]
+
+
+def check_settings(folder):
+    nothing = os.path.join(folder, "empty.yaml")
+    with open(nothing, "w", encoding="utf-8"):
+        pass
+    pair = {AGENT: f"{folder}/agent/web-3", SCHEDULER: f"{folder}/scheduler/sched.example"}
+    for program, files in pair.items():
+        name = os.path.basename(program)
+        good = run([program, "--config", nothing, "--check-config", *tls(files)], "")
+        same(f"{name} --check-config takes it", (good.code, good.out, good.err),
+             (0, "the settings are fine\n", ""))
+        swapped = tls(files)[:-1] + [f"{folder}/client/ops/tls.key"]
+        bad = run([program, "--config", nothing, "--check-config", *swapped], "")
+        check(f"{name} --check-config finds a key of another certificate",
+              bad.code == 2 and "does not belong to" in bad.err, bad)
+    os.unlink(nothing)
+
+
+class Daemon:
+    """A program that speaks JSON on standard error, until the end of the block."""
+
+    def __init__(self, argv):
+        self.process = subprocess.Popen(argv + ["--log-format", "json", "--log-level", "debug"],
+                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.lines = queue.Queue()
+        self.said = []
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stderr:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def wait(self, message, **fields):
+        """The first line with that message, from now on; None when it ends or is too slow."""
+        while True:
+            try:
+                line = self.lines.get(timeout=PATIENCE)
+            except queue.Empty:
+                return None
+            if line is None:
+                return None
+            self.said.append(line)
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if found["message"] == message and fields.items() <= found.items():
+                return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def scheduler(folder, certificate, data):
+    os.makedirs(data)
+    return Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "",
+                   "--data", data, *tls(f"{folder}/{certificate}")])
+
+
+def agent(folder, certificate, machine, node, port):
+    return Daemon([AGENT, "--sysroot", machine.path, "--config", "/dev/null", "--metrics", "",
+                   "--node", node, "--scheduler", f"127.0.0.1:{port}",
+                   *tls(f"{folder}/{certificate}")])
+
+
+def call(folder, certificate, port, method, temp):
+    """(gRPC status, body) of a call with an empty message; (None, curl's words) without an answer."""
+    body, head = f"{temp}/body", f"{temp}/head"
+    with open(f"{temp}/message", "wb") as handle:
+        handle.write(bytes(5))
+    files = f"{folder}/{certificate}"
+    argv = (
+        ["curl", "--silent", "--show-error", "--http2", "--max-time", str(PATIENCE), "--noproxy", "*",
+         "--cacert", f"{folder}/ca.crt"] +
+        (["--cert", f"{files}/tls.crt", "--key", f"{files}/tls.key"] if certificate else []) +
+        ["-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary",
+         f"@{temp}/message", "--dump-header", head, "--output", body,
+         f"https://127.0.0.1:{port}/numastow.v1.Scheduler/{method}"])
+    # Who is refused before his message is read is told so with a reset of the stream, which curl may
+    # see first.
+    for _ in range(5):
+        done = run(argv, "", PATIENCE * 2)
+        if done.code != CURL_RESET:
+            break
+    status = None
+    if done.code == 0:
+        with open(head, encoding="latin-1") as handle:
+            found = re.search(r"^grpc-status: *(\d+)", handle.read(), re.M)
+        status = int(found.group(1)) if found else None
+    if status is None:
+        return None, done.err
+    with open(body, "rb") as handle:
+        return status, handle.read()
+
+
+OK, INVALID, DENIED = 0, 3, 7
+
+
+def check_roles(folder, port, temp):
+    """What an empty request gets who may, and who may not."""
+    for who, method, wanted in (
+            ("client/reader", "ListNodes", OK), ("client/reader", "ListReservations", OK),
+            ("client/reader", "Explain", INVALID), ("client/reader", "Place", DENIED),
+            ("client/reader", "Fence", DENIED), ("client/placer", "ListNodes", OK),
+            ("client/placer", "Place", INVALID), ("client/placer", "Release", OK),
+            ("client/placer", "Unfence", DENIED), ("client/ops", "ListNodes", OK),
+            ("client/ops", "Place", INVALID), ("client/ops", "Fence", INVALID),
+            ("agent/web-3", "ListNodes", DENIED), ("agent/web-3", "Fence", DENIED)):
+        status, said = call(folder, who, port, method, temp)
+        check(f"{who}: {method} is answered with status {wanted}", status == wanted,
+              f"{status} {said!r}")
+    for who, why in ((None, "nobody without a certificate"),
+                     ("scheduler/sched.example", "no scheduler's certificate as a client's")):
+        status, said = call(folder, who, port, "ListNodes", temp)
+        check(f"the scheduler takes {why}", status is None and said, f"{status} {said!r}")
+    stranger = f"{temp}/stranger"
+    ca("init", stranger)
+    ca("client", stranger, "x", "drain")
+    shutil.copy(f"{folder}/ca.crt", f"{stranger}/ca.crt")
+    status, said = call(stranger, "client/x", port, "ListNodes", temp)
+    check("the scheduler takes nobody of another CA", status is None and said, f"{status} {said!r}")
+
+
+def check_fleet(folder, temp):
+    machine = Machine(f"{temp}/machine")
+    with scheduler(folder, "scheduler/sched.example", f"{temp}/data") as server:
+        listening = server.wait("listening")
+        if not check("the scheduler listens with its certificate",
+                     listening and server.wait("active") and listening["tls"] == "yes", server.said):
+            return
+        port = listening["port"]
+        check_roles(folder, port, temp)
+        with agent(folder, "agent/web-3", machine, "web-3", port) as node:
+            check("the agent's certificate brings it to the scheduler",
+                  node.wait("welcomed by the scheduler"), node.said[-5:])
+            status, body = call(folder, "client/reader", port, "ListNodes", temp)
+            check("where its node is seen", status == OK and b"web-3" in body, f"{status} {body!r}")
+        with agent(folder, "agent/web-3", machine, "web-4", port) as node:
+            said = node.wait("no scheduler")
+            check("for another node it is refused",
+                  said and "may not report for node" in said["error"], node.said[-5:])
+        with agent(folder, "client/ops", machine, "web-4", port) as node:
+            said = node.wait("no scheduler")
+            check("and so is a client's, whatever its roles",
+                  said and "may not report for node" in said["error"], node.said[-5:])
+        check("the other node is not known",
+              b"web-4" not in call(folder, "client/reader", port, "ListNodes", temp)[1])
+    with scheduler(folder, "agent/web-3", f"{temp}/data2") as server:
+        listening = server.wait("listening")
+        with agent(folder, "agent/web-3", machine, "web-3", listening["port"]) as node:
+            said = node.wait("no scheduler")
+            check("an agent does not take another agent for a scheduler", said, node.said[-5:])
+        server.stop()
+        check("which has heard of nobody", server.wait("a node reports") is None, server.said)
+
+
+def check_two_cas(folder, temp):
+    """While a new CA takes over from an old one, both are known."""
+    newer = f"{temp}/newer"
+    ca("init", newer)
+    ca("scheduler", newer, "127.0.0.1")
+    ca("client", newer, "reader", "read")
+    both = "".join(contents(at)["ca.crt"].decode() for at in (folder, newer))
+    for at in (folder, newer, f"{newer}/scheduler/127.0.0.1"):
+        with open(f"{at}/ca.crt", "w", encoding="utf-8") as handle:
+            handle.write(both)
+    with scheduler(newer, "scheduler/127.0.0.1", f"{temp}/data3") as server:
+        listening = server.wait("listening")
+        server.wait("active")
+        for at, which in ((folder, "old"), (newer, "new")):
+            status, said = call(at, "client/reader", listening["port"], "ListNodes", temp)
+            same(f"with both CAs in one file, a client of the {which} one is known",
+                 (status, said[:1]), (OK, b"\0"))
+
+
+def main():
+    with Temp() as temp:
+        folder = f"{temp}/ca"
+        check_files(folder)
+        check_refusals(folder)
+        check_force(folder)
+        check_settings(folder)
+        check_fleet(folder, temp)
+        check_two_cas(folder, temp)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

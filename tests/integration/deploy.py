@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/: the sample settings are the programs' own, units are sound, and what is installed goes again."""
+import os
+import re
+import shutil
+import subprocess
+
+from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
+
+DEPLOY = os.path.join(PROJECT, "deploy")
+# Not everywhere the default can be written down as a value.
+NO_VALUE = {"the host name", "none", "its address"}
+TLS = ("ca", "certificate", "key")
+# systemd's "overall exposure level", times ten: what the sandboxes were when they were made.
+EXPOSURE = {"numastow-agent": 31, "numastow-scheduler": 13}
+
+
+def text_of(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def settings_of(program):
+    """{setting: default or None}, from --help."""
+    found = {}
+    for line in run([os.path.join(BUILD, program), "--help"], "").out.splitlines():
+        option = re.match(r"  --([a-z-]+)(?: \S+)? {2,}(.*)", line)
+        if option and option.group(1) not in ("config", "check-config", "sysroot"):
+            default = re.search(r"\(([^()]*)\)$", option.group(2))
+            found[option.group(1)] = default and default.group(1)
+    return found
+
+
+def check_sample(program, temp):
+    sample = f"{DEPLOY}/{program.removeprefix('numastow-')}.yaml"
+    text = text_of(sample)
+    shown = dict(re.findall(r"^#([a-z-]+): *(.*)$", text, re.M))
+    settings = settings_of(program)
+    same(f"{program}: the sample has every setting, and no other", sorted(shown), sorted(settings))
+    wrong = [f"{k}: {shown.get(k)} instead of {v}" for k, v in settings.items()
+             if v and v not in NO_VALUE and shown.get(k) != v]
+    check(f"{program}: the values shown are the defaults", len(settings) > 10 and not wrong, wrong)
+    argv = [os.path.join(BUILD, program), "--check-config", "--config"]
+    good = run(argv + [sample], "")
+    check(f"{program}: the sample as it is says nothing", good.code == 0, good)
+    used = re.sub(rf"^#(?!(?:{'|'.join(TLS)}):)([a-z-]+:)", r"\1", text, flags=re.M)
+    with open(f"{temp}/used.yaml", "w", encoding="utf-8") as handle:
+        handle.write(used)
+    good = run(argv + [f"{temp}/used.yaml"], "")
+    check(f"{program}: with all of it in use it is right", used != text and good.code == 0, good)
+
+
+def check_unit(name, temp):
+    unit = f"{temp}/{name}.service"
+    with open(unit, "w", encoding="utf-8") as handle:
+        handle.write(text_of(f"{DEPLOY}/systemd/{name}.service")
+                     .replace("@SBINDIR@", BUILD).replace("@BINDIR@", BUILD))
+    said = run(["systemd-analyze", "verify", "--man=no", unit], "")
+    check(f"{name}: systemd finds nothing wrong", said.code == 0 and not said.err, said)
+    if name in EXPOSURE:
+        said = run(["systemd-analyze", "security", "--offline=true",
+                    f"--threshold={EXPOSURE[name]}", unit], "")
+        check(f"{name}: the sandbox is as tight as it was", said.code == 0,
+              said.out.strip().splitlines()[-1:] or said)
+
+
+def install(command, root):
+    env = dict(os.environ, DESTDIR=root, BUILD=BUILD, PREFIX="/usr", MANDIR="/usr/share/man",
+               LIBEXECDIR="/usr/libexec/numastow", SYSCONFDIR="/etc", UNITDIR="/lib/systemd/system",
+               HOOKSDIR="/usr/share/containers/oci/hooks.d")
+    return subprocess.run([f"{DEPLOY}/install", command], cwd=PROJECT, env=env, check=False,
+                          capture_output=True, text=True)
+
+
+def files_in(root):
+    return sorted(os.path.relpath(os.path.join(at, f), root)
+                  for at, _, files in os.walk(root) for f in files)
+
+
+def check_install(temp):
+    root = f"{temp}/root"
+    done = install("install", root)
+    found = files_in(root)
+    if not check("everything is installed", done.returncode == 0, done.stderr):
+        return
+    for path in ("usr/bin/numastow", "usr/sbin/numastow-agent", "usr/sbin/numastow-scheduler",
+                 "usr/sbin/numastow-ca", "usr/libexec/numastow/numastow-hook",
+                 "usr/libexec/numastow/numastow-fleet", "usr/share/man/man8/numastow-ca.8.gz",
+                 "usr/share/man/man5/numastow-agent.yaml.5.gz", "etc/numastow/config.yaml",
+                 "etc/numastow/agent.yaml", "etc/numastow/scheduler.yaml"):
+        check(f"/{path} is there", path in found, found)
+    filled = [f for f in found if f.endswith((".service", ".timer", ".json"))]
+    left = [f for f in filled if re.search(r"@[A-Z]+@", text_of(f"{root}/{f}"))]
+    check("in units and hooks every folder is filled in", len(filled) >= 6 and not left, left)
+    programs = [p for f in filled for p in re.findall(r'^ExecStart=(\S+)|"path": "(\S+)"',
+                                                      text_of(f"{root}/{f}"), re.M)]
+    missing = [p for p in map("".join, programs) if p.lstrip("/") not in found]
+    check("and what they start is there", programs and not missing, missing)
+    install("install", root)
+    same("installed twice it is the same", files_in(root), found)
+    with open(f"{root}/etc/numastow/agent.yaml", "a", encoding="utf-8") as handle:
+        handle.write("mode: observe\n")
+    done = install("uninstall", root)
+    same("uninstalled, only changed settings stay", (done.returncode, files_in(root)),
+         (0, ["etc/numastow/agent.yaml"]))
+    check("which is said", "agent.yaml was changed" in done.stdout, done.stdout)
+
+
+def main():
+    with Temp() as temp:
+        for program in ("numastow-agent", "numastow-scheduler"):
+            check_sample(program, temp)
+        for name in ("numastow-agent", "numastow-scheduler", "numastow-gc"):
+            if shutil.which("systemd-analyze"):
+                check_unit(name, temp)
+            else:
+                skip(f"{name}: systemd finds nothing wrong", "no systemd-analyze")
+        check_install(temp)
+    finish()
+
+
+if __name__ == "__main__":
+    main()
