@@ -5,22 +5,16 @@
 Agent and scheduler run for real on loopback; curl is the client, for it speaks HTTP/2 and TLS, and an
 empty gRPC message is five zero bytes.
 """
-import json
 import os
-import queue
 import re
 import shutil
 import stat
-import subprocess
-import threading
 
-from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same
+from harness import (AGENT, PATIENCE, PROJECT, SCHEDULER, Daemon, Machine, Temp, check, finish, run,
+                     same, tls)
 
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
-AGENT = os.path.join(BUILD, "numastow-agent")
-SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
 CURL_RESET = 92
-PATIENCE = 60  # seconds after which something that must happen has not
 
 
 def ca(*words):
@@ -145,11 +139,6 @@ def check_force(folder):
 # --- programs ---------------------------------------------------------------------------------------
 
 
-def tls(folder):
-    return ["--ca", f"{folder}/ca.crt", "--certificate", f"{folder}/tls.crt",
-            "--key", f"{folder}/tls.key"]
-
-
 def check_settings(folder):
     nothing = os.path.join(folder, "empty.yaml")
     with open(nothing, "w", encoding="utf-8"):
@@ -165,53 +154,6 @@ def check_settings(folder):
         check(f"{name} --check-config finds a key of another certificate",
               bad.code == 2 and "does not belong to" in bad.err, bad)
     os.unlink(nothing)
-
-
-class Daemon:
-    """A program that speaks JSON on standard error, until the end of the block."""
-
-    def __init__(self, argv):
-        self.process = subprocess.Popen(argv + ["--log-format", "json", "--log-level", "debug"],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        self.lines = queue.Queue()
-        self.said = []
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stderr:
-            self.lines.put(line)
-        self.lines.put(None)
-
-    def wait(self, message, **fields):
-        """The first line with that message, from now on; None when it ends or is too slow."""
-        while True:
-            try:
-                line = self.lines.get(timeout=PATIENCE)
-            except queue.Empty:
-                return None
-            if line is None:
-                return None
-            self.said.append(line)
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if found["message"] == message and fields.items() <= found.items():
-                return found
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def scheduler(folder, certificate, data):
@@ -289,7 +231,7 @@ def check_fleet(folder, temp):
     with scheduler(folder, "scheduler/sched.example", f"{temp}/data") as server:
         listening = server.wait("listening")
         if not check("the scheduler listens with its certificate",
-                     listening and server.wait("active") and listening["tls"] == "yes", server.said):
+                     listening and server.wait("numastow-scheduler is active") and listening["tls"] == "yes", server.said):
             return
         port = listening["port"]
         check_roles(folder, port, temp)
@@ -329,7 +271,7 @@ def check_two_cas(folder, temp):
             handle.write(both)
     with scheduler(newer, "scheduler/127.0.0.1", f"{temp}/data3") as server:
         listening = server.wait("listening")
-        server.wait("active")
+        server.wait("numastow-scheduler is active")
         for at, which in ((folder, "old"), (newer, "new")):
             status, said = call(at, "client/reader", listening["port"], "ListNodes", temp)
             same(f"with both CAs in one file, a client of the {which} one is known",

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the fleet share: our .proto files as Python's gRPC reads them, programs that speak
+to each other, and a machine's agent and a scheduler that are not ours."""
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from concurrent import futures
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from harness import (AGENT, MIB, NUMASTOW, PATIENCE, PROJECT, SCHEDULER, Daemon, check, run)
+
+PYTHON = os.path.join(PROJECT, "build/python")
+GIB = 1 << 30
+SECOND = 1000000000
+
+
+def generate():
+    """Stubs from our own files by Debian's protoc, and the descriptors of all of them."""
+    proto = os.path.join(PROJECT, "proto")
+    ours = sorted(os.path.join("numastow/v1", f) for f in os.listdir(f"{proto}/numastow/v1")
+                  if f.endswith(".proto"))
+    others = [os.path.relpath(os.path.join(at, f), proto) for at, _, files in os.walk(f"{proto}/grpc")
+              for f in files if f.endswith(".proto")]
+    os.makedirs(PYTHON, exist_ok=True)
+    subprocess.run(["protoc", f"-I{proto}", f"--python_out={PYTHON}",
+                    "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
+                    f"--grpc_python_out={PYTHON}", *ours], check=True)
+    # A Python package "grpc" would hide the library: these are made from their descriptors.
+    subprocess.run(["protoc", f"-I{proto}", "--include_imports",
+                    f"--descriptor_set_out={PYTHON}/all.bin", *ours, *others], check=True)
+    sys.path.insert(0, PYTHON)
+
+
+generate()
+from numastow.v1 import (agent_pb2, agent_pb2_grpc, node_pb2, scheduler_pb2,  # noqa: E402
+                         scheduler_pb2_grpc)
+
+POOL = descriptor_pool.DescriptorPool()
+with open(f"{PYTHON}/all.bin", "rb") as handle:
+    FILES = descriptor_pb2.FileDescriptorSet.FromString(handle.read())
+for one in FILES.file:
+    POOL.Add(one)
+
+
+def message(name):
+    """The class of a message that has no stubs: "grpc.health.v1.HealthCheckRequest"."""
+    return message_factory.MessageFactory(POOL).GetPrototype(POOL.FindMessageTypeByName(name))
+
+
+def plain_call(channel, method, request, answer):
+    """A unary call of a service that has no stubs."""
+    return channel.unary_unary(method, request_serializer=lambda m: m.SerializeToString(),
+                               response_deserializer=message(answer).FromString)(
+                                   request, timeout=PATIENCE)
+
+
+def status_of(function, *args, **kwargs):
+    """The name of the status that a call ends with, and its text."""
+    try:
+        answer = function(*args, timeout=kwargs.pop("timeout", PATIENCE), **kwargs)
+        if hasattr(answer, "__next__"):
+            for _ in answer:
+                pass
+        return "OK", ""
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+
+
+def eventually(function, seconds=PATIENCE):
+    """What the function returned in the end: something true, or the last false thing."""
+    end = time.monotonic() + seconds
+    while True:
+        found = function()
+        if found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
+
+
+# --- our programs ---------------------------------------------------------------------------------
+
+
+def start_scheduler(data, *options, listen="127.0.0.1:0"):
+    """The program and its port."""
+    program = Daemon([SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
+                      "--data", data, *options])
+    said = program.wait("listening")
+    if not said:
+        check("the scheduler listens", False, program.said)
+    program.port = said["port"] if said else 0
+    return program
+
+
+def start_agent(machine, node, port, *options):
+    program = Daemon([AGENT, "--sysroot", machine.path, "--config", "/dev/null", "--metrics", "",
+                      "--node", node, "--poll-interval", "200ms", "--reconcile-interval", "200ms",
+                      *(["--scheduler", f"127.0.0.1:{port}"] if port else []), *options])
+    program.socket = machine.file("/run/numastow/agent.sock")
+    if not program.wait("numastow-agent is ready"):
+        check("the agent is ready", False, program.said)
+    return program
+
+
+def command(*words, port=0, socket=None, options=()):
+    """numastow, with a scheduler or an agent."""
+    return run([NUMASTOW, *words, "--config", "/dev/null",
+                *(["--scheduler", f"127.0.0.1:{port}"] if port else []),
+                *(["--agent", socket] if socket else []), *options], "")
+
+
+@contextlib.contextmanager
+def channel_to(address, **options):
+    with grpc.insecure_channel(address, options=[*options.items(),
+                                                 ("grpc.enable_http_proxy", 0)]) as channel:
+        yield channel
+
+
+# --- a machine's agent that is not ours -----------------------------------------------------------
+
+
+def numa_node(number, cpus=8, memory=16 * GIB, pages=0):
+    """An empty NUMA node of a report."""
+    first = number * cpus
+    listed = f"{first}-{first + cpus - 1}"
+    return node_pb2.NumaNode(
+        id=number, state=node_pb2.NUMA_NODE_STATE_READY, cpus=listed, cpus_shared=listed,
+        cpus_takeable=listed, cpus_total=cpus, cpus_free=cpus, memory_total=memory,
+        memory_free=memory, memory_available=memory, memory_allocatable=memory,
+        hugepages=[node_pb2.HugepagePool(page_size=2 * MIB, total=pages, free=pages,
+                                         allocatable=pages)])
+
+
+def full_report(name, numa_nodes=2, **numa):
+    report = node_pb2.NodeReport(name=name, full=True, sequence=1, time=time.time_ns(),
+                                 version="0.0.9", boot_id="b", mode=node_pb2.MODE_ENFORCE)
+    for i in range(numa_nodes):
+        report.numa_nodes.append(numa_node(i, **numa))
+        report.numa_nodes[i].distances.extend(10 if i == j else 21 for j in range(numa_nodes))
+    return report
+
+
+class FakeAgent:
+    """Reports for a machine that has only numbers. It holds what it is told to, unless `refuses`."""
+
+    def __init__(self, channel, report, obeys=True):
+        self.report, self.obeys = report, obeys
+        self.held, self.bound = set(), set()
+        self.directives, self.error = [], None
+        self.out = queue.Queue()
+        self.sequence = 0
+        self.news = threading.Condition()
+        self.stream = scheduler_pb2_grpc.SchedulerStub(channel).Report(iter(self.out.get, None))
+        self.send(report)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def send(self, report):
+        self.sequence += 1
+        copy = node_pb2.NodeReport()
+        copy.CopyFrom(report)
+        copy.sequence, copy.time = self.sequence, time.time_ns()
+        del copy.reservations[:]
+        copy.reservations.extend(sorted(self.held | self.bound))
+        self.out.put(scheduler_pb2.ReportRequest(report=copy))
+
+    def send_change(self, **fields):
+        self.send(node_pb2.NodeReport(name=self.report.name, **fields))
+
+    def answer(self, directive, code=0, text=""):
+        self.out.put(scheduler_pb2.ReportRequest(result=scheduler_pb2.DirectiveResult(
+            directive=directive.id, code=code, message=text)))
+
+    def read(self):
+        try:
+            for directive in self.stream:
+                kind = directive.WhichOneof("kind")
+                with self.news:
+                    self.directives.append(directive)
+                    if kind == "welcome":
+                        self.held = {r.id for r in directive.welcome.reservations} - self.bound
+                    elif kind == "reserve" and self.obeys:
+                        self.held.add(directive.reserve.id)
+                    elif kind == "cancel":
+                        self.held.discard(directive.cancel.id)
+                    self.news.notify_all()
+                if kind == "reserve" and not self.obeys:
+                    self.answer(directive, grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "no room")
+                else:
+                    self.answer(directive)
+                if kind in ("reserve", "cancel", "welcome"):
+                    self.send_change()
+        except grpc.RpcError as error:
+            self.error = error
+        with self.news:
+            self.news.notify_all()
+
+    def wait(self, kind, number=1):
+        """The number-th directive of that kind."""
+        def found():
+            return [d for d in self.directives if d.WhichOneof("kind") == kind]
+        with self.news:
+            self.news.wait_for(lambda: len(found()) >= number or self.error, PATIENCE)
+            return found()[number - 1] if len(found()) >= number else None
+
+    def close(self):
+        self.out.put(None)
+        self.stream.cancel()
+
+
+# --- servers that are not ours --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def python_server(add, servicer, address="127.0.0.1:0"):
+    """Serves with Python's gRPC; yields the port."""
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
+                         options=[("grpc.so_reuseport", 0)])
+    add(servicer, server)
+    port = server.add_insecure_port(address)
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(0.2).wait()
