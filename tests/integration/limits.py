@@ -87,6 +87,8 @@ def check_switch(temp, fleet):
         node.wait("welcomed by the scheduler")
         pod = 'pods { cpus: 1 node: "off" } confirmed: true'
         same("a machine that is switched on", fleet.ask("Place", pod)[0], OK)
+        # After that nothing else changes that would be news.
+        fleet.until("ListNodes", 'names: "off" containers: true', "CONTAINER_STATE_LEASE")
         machine.write("/etc/numastow/disabled", "")
         check("it tells so", fleet.until("ListNodes", 'names: "off"', "mode: MODE_DISABLED"))
         status, _, words = fleet.ask("Place", pod)
