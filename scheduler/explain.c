@@ -78,6 +78,22 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 	return 0;
 }
 
+static void add_pages(struct stow_rpc_call *call, const struct stow_request *req,
+		      const struct stow_share *share, PbContainerPart *part)
+{
+	part->hugepages = stow_rpc_alloc(call, (req->n_pages + 1) * sizeof(*part->hugepages));
+	for (size_t p = 0; part->hugepages && p < req->n_pages; p++) {
+		PbHugepages *pages = stow_rpc_alloc(call, sizeof(*pages));
+
+		if (!pages || !share->pages[p])
+			continue;
+		pb_hugepages__init(pages);
+		pages->page_size = req->pages[p].size;
+		pages->pages = share->pages[p];
+		part->hugepages[part->n_hugepages++] = pages;
+	}
+}
+
 /* Tries all pods as Place would, with reservations that are taken back at once. */
 static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExplainRequest *in,
 		   PbExplainResponse *out, size_t *ret_bad, struct stow_err *err)
@@ -114,6 +130,7 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 			part->numa_node = (uint32_t)found.shares[i].node;
 			part->cpus = found.shares[i].cpus;
 			part->memory_promised = found.shares[i].memory;
+			add_pages(call, &want.request, &found.shares[i], part);
 			shown->parts[shown->n_parts++] = part;
 		}
 		free(found.shares);

@@ -93,8 +93,9 @@ struct stow_rpc_peer {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	bool same_namespaces; /* of the process: user, pid and mount namespace are ours */
-	char address[128];    /* "ipv4:127.0.0.1:4242", "unix:" */
+	/* Of the process: user, pid and mount namespace are ours; the last may be process 1's. */
+	bool same_namespaces;
+	char address[128]; /* "ipv4:127.0.0.1:4242", "unix:" */
 };
 
 /* Whether the certificate says `name`, as its common name or one of its DNS names or URIs. */

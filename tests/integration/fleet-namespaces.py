@@ -13,9 +13,10 @@ import subprocess
 import tarfile
 import time
 
+from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon, tls
 from fleetlib import eventually
-from harness import (AGENT, FULL, GIB, NUMASTOW, PATIENCE, PROJECT, SCHEDULER, Daemon, Machine, Temp,
-                     check, finish, hook, placed_cpus, run, same, skip, tls)
+from harness import (FULL, GIB, PROJECT, Machine, Temp, check, finish, hook, placed_cpus, run, same,
+                     skip)
 
 DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sysfs-dumps")
 PREFIX = f"nstow{os.getpid() % 10000}"
@@ -147,7 +148,7 @@ def check_all(temp, fleet):
     result = hook(web, "apply", web.container(
         "thief", {"numastow.io/reservation": got.get("annotation", "")}))
     check("on another machine the reservation is refused, which is named",
-          result.code == 1 and "for node db" in result.err, result)
+          result.code == 1 and "on node db" in result.err, result)
     result = hook(db, "apply", db.container(
         "c1", {"numastow.io/reservation": got.get("annotation", "")}))
     placed = placed_cpus(db, "c1")
@@ -169,7 +170,11 @@ def check_all(temp, fleet):
     check("the network is cut: its machine is stale", eventually(
         lambda: fleet.nodes()["db"][0] == "stale"), fleet.nodes())
     out = fleet.ask("place", "cpus=10")
-    check("nothing is placed there", out.code == 1 and re.search("stale|silent|db", out.err), out)
+    check("nothing is placed there", out.code == 1 and "has room" in out.err, out)
+    out = fleet.ask("explain", "--cluster", "cpus=10", "--json")
+    check("and explain says why", out.code == 1 and any(
+        v["node"] == "db" and re.search("stale|silent|not reported", v["reason"])
+        for v in json.loads(out.out)["nodes"]), out.out)
     out = fleet.ask("place", "--confirmed", "cpus=2", "--node", "web")
     check("the others are undisturbed", out.code == 0, out)
     db.end("c1")

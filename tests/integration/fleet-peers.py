@@ -8,10 +8,11 @@ import time
 
 import grpc
 
+from daemons import PATIENCE
 from fleetlib import (GIB, MIB, POOL, SECOND, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, command,
                       eventually, full_report, message, node_pb2, plain_call, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
-from harness import PATIENCE, Machine, Temp, check, finish, hook, same
+from harness import Machine, Temp, check, finish, hook, same
 
 ASK = "numastow.io/"
 

@@ -13,7 +13,8 @@ from concurrent import futures
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from harness import (AGENT, MIB, NUMASTOW, PATIENCE, PROJECT, SCHEDULER, Daemon, check, run)
+from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon
+from harness import MIB, PROJECT, check, run
 
 PYTHON = os.path.join(PROJECT, "build/python")
 GIB = 1 << 30

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the integration tests share: the hook on a machine that is not there, and counting."""
 import hashlib
-import json
 import os
-import queue
 import re
 import shutil
 import signal
@@ -11,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
@@ -21,10 +18,6 @@ from machine import GIB, MIB, Machine, as_list, parse_list  # noqa: E402,F401
 BUILD = os.environ.get("NUMASTOW_BUILD") or os.path.join(PROJECT, "build/release")
 HOOK_ON_ROOT = os.path.join(BUILD, "tests/tools/hook-on-root")
 HOOK = os.path.join(BUILD, "numastow-hook")
-NUMASTOW = os.path.join(BUILD, "numastow")
-AGENT = os.path.join(BUILD, "numastow-agent")
-SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
-PATIENCE = 60  # seconds after which something that must happen has not
 FULL = "--full" in sys.argv[1:]
 
 counts = {"ok": 0, "not ok": 0, "skip": 0}
@@ -202,58 +195,3 @@ def fingerprint(machine):
 
 def changed(before, after):
     return sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
-
-
-# --- agents and schedulers ------------------------------------------------------------------------
-
-
-def tls(folder):
-    return ["--ca", f"{folder}/ca.crt", "--certificate", f"{folder}/tls.crt",
-            "--key", f"{folder}/tls.key"]
-
-
-class Daemon:
-    """A program that speaks JSON on standard error, until the end of the block."""
-
-    def __init__(self, argv):
-        self.process = subprocess.Popen(argv + ["--log-format", "json", "--log-level", "debug"],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        self.lines = queue.Queue()
-        self.said = []
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stderr:
-            self.lines.put(line)
-        self.lines.put(None)
-
-    def wait(self, message, **fields):
-        """The first line with that message, from now on; None when it ends or is too slow."""
-        while True:
-            try:
-                line = self.lines.get(timeout=PATIENCE)
-            except queue.Empty:
-                return None
-            if line is None:
-                return None
-            self.said.append(line)
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if found["message"] == message and fields.items() <= found.items():
-                return found
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
