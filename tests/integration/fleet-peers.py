@@ -92,8 +92,7 @@ def check_place(stub, agent):
     same("ListReservations", [(r.id, r.state) for r in listed],
          [(got.id, scheduler_pb2.RESERVATION_STATE_HELD)])
     # A container takes it: the report says so.
-    agent.held.discard(got.id)
-    agent.bound.add(got.id)
+    agent.bound[got.id] = agent.held.pop(got.id)
     agent.send_change(containers=[node_pb2.Container(
         id="c1", state=node_pb2.CONTAINER_STATE_ACTIVE, reservation=got.id, cpus="0-3",
         numa_nodes=got.numa_nodes)])
@@ -101,10 +100,16 @@ def check_place(stub, agent):
         lambda: [(r.state, r.container) for r in stub.ListReservations(
             scheduler_pb2.ListReservationsRequest(), timeout=PATIENCE).reservations] ==
         [(scheduler_pb2.RESERVATION_STATE_BOUND, "c1")]))
-    agent.bound.discard(got.id)
-    agent.send_change(gone=["c1"])
+    agent.bound.pop(got.id)
+    agent.send_change(gone=["c1"], numa_nodes=agent.numa_nodes())
     check("and gone with it", eventually(lambda: not stub.ListReservations(
         scheduler_pb2.ListReservationsRequest(), timeout=PATIENCE).reservations))
+
+
+def settled(stub):
+    """Until the agent has said that all is free."""
+    return eventually(lambda: all(n.cpus_free == 8 for m in stub.ListNodes(
+        scheduler_pb2.ListNodesRequest(), timeout=PATIENCE).nodes for n in m.report.numa_nodes))
 
 
 def check_groups(stub):
@@ -120,6 +125,7 @@ def check_groups(stub):
     out = stub.Release(scheduler_pb2.ReleaseRequest(ids=[r.id for r in two.reservations] + ["f" * 16]),
                        timeout=PATIENCE)
     same("Release: of what was there", out.released, 2)
+    check("Release: and the room is free again", settled(stub))
     for what, bad in (("no pods", scheduler_pb2.PlaceRequest()),
                       ("a list of nodes that is none", scheduler_pb2.PlaceRequest(
                           pods=[pod(cpus=1, numa_nodes="x")])),
@@ -182,6 +188,7 @@ def check_fences(stub, agent):
     same("Fence: revoking does not wait", stub.Fence(scheduler_pb2.FenceRequest(
         node="py", numa_nodes="0", revoke=True), timeout=PATIENCE).revoked, 1)
     stub.Unfence(scheduler_pb2.UnfenceRequest(node="py", numa_nodes="0"), timeout=PATIENCE)
+    check("Unfence: and the room is free again", settled(stub))
 
 
 def check_streams(stub, channel, agent):

@@ -94,6 +94,8 @@ def start_scheduler(data, *options, listen="127.0.0.1:0"):
     if not said:
         check("the scheduler listens", False, program.said)
     program.port = said["port"] if said else 0
+    if not program.wait("numastow-scheduler is active"):
+        check("the scheduler is active", False, program.said)
     return program
 
 
@@ -146,11 +148,12 @@ def full_report(name, numa_nodes=2, **numa):
 
 
 class FakeAgent:
-    """Reports for a machine that has only numbers. It holds what it is told to, unless `refuses`."""
+    """Reports for a machine that has only numbers. It holds what it is told to, unless it does not
+    obey; what it holds, and what its containers have (`bound`), is no longer free in its reports."""
 
     def __init__(self, channel, report, obeys=True):
         self.report, self.obeys = report, obeys
-        self.held, self.bound = set(), set()
+        self.held, self.bound = {}, {}
         self.directives, self.error = [], None
         self.out = queue.Queue()
         self.sequence = 0
@@ -165,11 +168,26 @@ class FakeAgent:
         copy.CopyFrom(report)
         copy.sequence, copy.time = self.sequence, time.time_ns()
         del copy.reservations[:]
-        copy.reservations.extend(sorted(self.held | self.bound))
+        copy.reservations.extend(sorted({*self.held, *self.bound}))
         self.out.put(scheduler_pb2.ReportRequest(report=copy))
 
     def send_change(self, **fields):
         self.send(node_pb2.NodeReport(name=self.report.name, **fields))
+
+    def numa_nodes(self):
+        """Those of the report, less what is held and bound."""
+        left = {n.id: node_pb2.NumaNode.FromString(n.SerializeToString())
+                for n in self.report.numa_nodes}
+        for reservation in (*self.held.values(), *self.bound.values()):
+            for part in reservation.parts:
+                node = left[part.numa_node]
+                node.cpus_free -= part.cpus
+                node.memory_promised += part.memory_promised
+                node.memory_allocatable -= part.memory_promised
+                for pool, pages in zip(node.hugepages, part.hugepages):
+                    pool.promised += pages.pages
+                    pool.allocatable -= pages.pages
+        return list(left.values())
 
     def answer(self, directive, code=0, text=""):
         self.out.put(scheduler_pb2.ReportRequest(result=scheduler_pb2.DirectiveResult(
@@ -182,18 +200,19 @@ class FakeAgent:
                 with self.news:
                     self.directives.append(directive)
                     if kind == "welcome":
-                        self.held = {r.id for r in directive.welcome.reservations} - self.bound
+                        self.held = {r.id: r for r in directive.welcome.reservations
+                                     if r.id not in self.bound}
                     elif kind == "reserve" and self.obeys:
-                        self.held.add(directive.reserve.id)
+                        self.held[directive.reserve.id] = directive.reserve
                     elif kind == "cancel":
-                        self.held.discard(directive.cancel.id)
+                        self.held.pop(directive.cancel.id, None)
                     self.news.notify_all()
                 if kind == "reserve" and not self.obeys:
                     self.answer(directive, grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "no room")
                 else:
                     self.answer(directive)
                 if kind in ("reserve", "cancel", "welcome"):
-                    self.send_change()
+                    self.send_change(numa_nodes=self.numa_nodes())
         except grpc.RpcError as error:
             self.error = error
         with self.news:
