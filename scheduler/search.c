@@ -264,8 +264,6 @@ static void consider(struct best *best, uint64_t key, uint32_t m)
 
 	if (best->n == BEST) {
 		best->more = true;
-		if (key >= best->list[BEST - 1].key)
-			return;
 		i = BEST - 1;
 	} else {
 		best->n++;
@@ -276,14 +274,81 @@ static void consider(struct best *best, uint64_t key, uint32_t m)
 	best->list[i].m = m;
 }
 
+/* At least how many NUMA nodes it takes now, whichever they are: the CPUs of those that have most,
+ * and the memory of those that have most of that. */
+static uint32_t fewest_now(const struct stow_fleet *fleet, uint32_t m, const struct need *need)
+{
+	const struct stow_numa_columns *n = &fleet->of_numa;
+	uint32_t first = fleet->of_machine.first[m], many = fleet->of_machine.n[m], k;
+	uint64_t used_cpus = 0, used_memory = 0, cpus = 0, memory = 0;
+
+	for (k = 0; k < many && (cpus < need->cpus || memory < need->memory); k++) {
+		uint32_t most_cpus = UINT32_MAX, most_memory = UINT32_MAX;
+
+		for (uint32_t i = 0; i < many; i++) {
+			if (!(used_cpus >> i & 1) &&
+			    (most_cpus == UINT32_MAX ||
+			     n->cpus[first + i] > n->cpus[first + most_cpus]))
+				most_cpus = i;
+			if (!(used_memory >> i & 1) &&
+			    (most_memory == UINT32_MAX ||
+			     n->memory[first + i] > n->memory[first + most_memory]))
+				most_memory = i;
+		}
+		used_cpus |= UINT64_C(1) << most_cpus;
+		used_memory |= UINT64_C(1) << most_memory;
+		cpus += n->cpus[first + most_cpus];
+		memory += n->memory[first + most_memory];
+	}
+	return k;
+}
+
+/* At most how many NUMA nodes it would take if the machine were empty: those with most CPUs. */
+static uint32_t fewest_empty(const struct stow_machine *machine, const struct need *need)
+{
+	uint64_t used = 0, cpus = 0, memory = 0;
+	uint32_t k;
+
+	for (k = 0; k < machine->n_numa && (cpus < need->cpus || memory < need->memory); k++) {
+		uint32_t most = UINT32_MAX;
+
+		for (uint32_t i = 0; i < machine->n_numa; i++)
+			if (!(used >> i & 1) &&
+			    (most == UINT32_MAX ||
+			     machine->numa[i].total > machine->numa[most].total))
+				most = i;
+		used |= UINT64_C(1) << most;
+		cpus += machine->numa[most].total;
+		memory += machine->numa[most].memory_total;
+	}
+	return k;
+}
+
+/* Whether the planner need not even be asked: `restricted` wants as few NUMA nodes as the empty
+ * machine would give. */
+static bool is_hopeless(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+			const struct need *need)
+{
+	return want->request.policy == STOW_POLICY_RESTRICTED && fleet->of_machine.n[m] <= 64 &&
+	       fewest_now(fleet, m, need) > fewest_empty(fleet->machines[m], need);
+}
+
 static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
 		 const struct need *need, struct best *best)
 {
 	const struct stow_machine_columns *c = &fleet->of_machine;
 
-	for (uint32_t m = 0; m < fleet->n_machines; m++)
-		if (need->one ? may_fit_on_one(c, m, need) : may_fit(c, m, need))
-			consider(best, key_of(c, m, need, want->spread), m);
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		uint64_t key;
+
+		if (need->one ? !may_fit_on_one(c, m, need) : !may_fit(c, m, need))
+			continue;
+		key = key_of(c, m, need, want->spread);
+		if (best->n == BEST && key >= best->list[BEST - 1].key)
+			best->more = true;
+		else if (!is_hopeless(fleet, m, want, need))
+			consider(best, key, m);
+	}
 }
 
 /* One NUMA node and no hugepages: the columns know it all. The tightest of those that fit. */
@@ -409,7 +474,7 @@ int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
 	for (uint32_t m = 0; best.more && m < fleet->n_machines; m++)
 		if ((need.one ? may_fit_on_one(&fleet->of_machine, m, &need)
 			      : may_fit(&fleet->of_machine, m, &need)) &&
-		    try_machine(fleet, m, want, &need, ret))
+		    !is_hopeless(fleet, m, want, &need) && try_machine(fleet, m, want, &need, ret))
 			return 0;
 	return no_room(fleet, want, err);
 }
