@@ -446,19 +446,6 @@ static int open_machine(struct agent *agent, const char *sysroot, struct stow_er
 	return 0;
 }
 
-static PbDrift drift_of(void *ctx, int64_t key)
-{
-	static const PbDrift drifts[] = {
-		[STOW_DRIFT_NONE] = PB_DRIFT_NONE,
-		[STOW_DRIFT_ADOPTED] = PB_DRIFT_ADOPTED,
-		[STOW_DRIFT_RESTORED] = PB_DRIFT_RESTORED,
-		[STOW_DRIFT_REFUSED] = PB_DRIFT_REFUSED,
-	};
-	const struct agent *agent = ctx;
-
-	return drifts[stow_reconcile_drift(agent->reconcile, key)];
-}
-
 int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 {
 	int r;
@@ -478,7 +465,7 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 		r = agent_source_new(&agent->context, &agent->source, err);
 	if (r < 0)
 		return r;
-	agent_source_set_drift(agent->source, drift_of, agent);
+	agent_source_follow(agent->source, agent->reconcile);
 	/* The first report is there before anybody can ask for it. */
 	r = agent_source_report(agent->source, AGENT_LOOK_ALL, NULL, 0, &agent->current, err);
 	if (r == 0)

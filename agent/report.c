@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "grant/reconcile.h"
 #include "node/cgroup.h"
 #include "node/hugepage.h"
 #include "node/memblock.h"
@@ -38,8 +39,7 @@ struct agent_source {
 	size_t n_pools;
 	struct usage **usages; /* as long as the records at the last look */
 	size_t n_usages;
-	PbDrift (*drift)(void *ctx, int64_t key);
-	void *drift_ctx;
+	const struct stow_reconcile *reconcile; /* may be NULL */
 };
 
 static void *out_of_memory(struct stow_err *err)
@@ -147,7 +147,9 @@ static int look_at_ledger(struct agent_source *source, struct stow_err *err)
 
 static struct usage *measure(const struct agent_source *source, const struct stow_record *record)
 {
-	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *own = NULL;
+	const struct stow_cgroup *cgroup =
+		source->reconcile ? stow_reconcile_cgroup(source->reconcile, record->key) : NULL;
 	const struct stow_topology *topology = source->topology;
 	struct usage *usage;
 
@@ -155,9 +157,13 @@ static struct usage *measure(const struct agent_source *source, const struct sto
 	if (!usage)
 		return NULL;
 	usage->key = record->key;
-	if (record->state != STOW_STATE_ACTIVE ||
-	    stow_cgroup_of_pid(source->context->root, record->init.pid, &cgroup, NULL) < 0 ||
-	    cgroup->inode != record->inode)
+	if (record->state != STOW_STATE_ACTIVE)
+		return usage;
+	if (!cgroup &&
+	    stow_cgroup_of_pid(source->context->root, record->init.pid, &own, NULL) == 0 &&
+	    own->inode == record->inode)
+		cgroup = own;
+	if (!cgroup)
 		return usage;
 	for (size_t i = 0; i < topology->n_nodes; i++) {
 		struct part *part = &usage->parts[usage->n];
@@ -512,6 +518,13 @@ static int add_parts(const struct agent_source *source, const struct stow_record
 	return 0;
 }
 
+static const PbDrift drifts[] = {
+	[STOW_DRIFT_NONE] = PB_DRIFT_NONE,
+	[STOW_DRIFT_ADOPTED] = PB_DRIFT_ADOPTED,
+	[STOW_DRIFT_RESTORED] = PB_DRIFT_RESTORED,
+	[STOW_DRIFT_REFUSED] = PB_DRIFT_REFUSED,
+};
+
 static PbContainer *container_message(const struct agent_source *source,
 				      const struct stow_record *record, struct stow_err *err)
 {
@@ -532,7 +545,12 @@ static PbContainer *container_message(const struct agent_source *source,
 	out->state = record->state <= STOW_STATE_ACTIVE ? states[record->state]
 							: PB_CONTAINER_STATE_UNSPECIFIED;
 	out->owner = PB_CONTAINER_OWNER_NUMASTOW;
-	out->drift = source->drift ? source->drift(source->drift_ctx, record->key) : PB_DRIFT_NONE;
+	out->drift = PB_DRIFT_NONE;
+	if (source->reconcile) {
+		if (stow_reconcile_is_foreign(source->reconcile, record->key))
+			out->owner = PB_CONTAINER_OWNER_KUBELET;
+		out->drift = drifts[stow_reconcile_drift(source->reconcile, record->key)];
+	}
 	out->exclusive = record->exclusive;
 	out->cpus = set_text(&record->cpus);
 	out->numa_nodes = set_text(&record->nodes);
@@ -603,11 +621,9 @@ void agent_source_free(struct agent_source *source)
 	free(source);
 }
 
-void agent_source_set_drift(struct agent_source *source, PbDrift (*drift)(void *ctx, int64_t key),
-			    void *ctx)
+void agent_source_follow(struct agent_source *source, const struct stow_reconcile *reconcile)
 {
-	source->drift = drift;
-	source->drift_ctx = ctx;
+	source->reconcile = reconcile;
 }
 
 int agent_source_report(struct agent_source *source, unsigned int look,

@@ -42,6 +42,7 @@ int agent_source_report(struct agent_source *source, unsigned int look,
 			const PbNodeReport *previous, uint64_t step, PbNodeReport **ret,
 			struct stow_err *err);
 
-/* The drift of a container, for the next report; the record's key is the ledger's. */
-void agent_source_set_drift(struct agent_source *source, PbDrift (*drift)(void *ctx, int64_t key),
-			    void *ctx);
+/* From whom to hear of a container's drift and owner, and where its cgroup is open already. NULL:
+ * from nobody. It must outlive the next report. */
+struct stow_reconcile;
+void agent_source_follow(struct agent_source *source, const struct stow_reconcile *reconcile);

@@ -2,9 +2,11 @@
 #include "grant/reconcile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "grant/enforce.h"
@@ -19,6 +21,7 @@ struct watched {
 	int64_t key;
 	struct stow_life init;
 	struct stow_cgroup *cgroup;		 /* opened once; NULL: it is gone */
+	int files[2];				 /* its cpuset.cpus and .mems, kept open; or -1 */
 	struct stow_idset cpus, nodes;		 /* as the ledger has them */
 	struct stow_idset seen_cpus, seen_nodes; /* the last that was dealt with */
 	bool dealt;				 /* with `seen` */
@@ -41,8 +44,11 @@ int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
 
 static void free_list(struct watched *list, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		stow_cgroup_free_ptr(&list[i].cgroup);
+		stow_close_ptr(&list[i].files[0]);
+		stow_close_ptr(&list[i].files[1]);
+	}
 	free(list);
 }
 
@@ -76,6 +82,13 @@ bool stow_reconcile_is_foreign(const struct stow_reconcile *reconcile, int64_t k
 	return w && w->foreign;
 }
 
+const struct stow_cgroup *stow_reconcile_cgroup(const struct stow_reconcile *reconcile, int64_t key)
+{
+	const struct watched *w = find(reconcile, key);
+
+	return w ? w->cgroup : NULL;
+}
+
 /* --- the list ----------------------------------------------------------------------------------- */
 
 /* Takes over what is known of the same container, its open directories too. */
@@ -87,6 +100,8 @@ static void inherit(struct stow_reconcile *old, struct watched *w)
 		if (was->init.pid != w->init.pid || was->init.start != w->init.start)
 			continue;
 		w->cgroup = STOW_TAKE_PTR(was->cgroup);
+		w->files[0] = STOW_TAKE_FD(was->files[0]);
+		w->files[1] = STOW_TAKE_FD(was->files[1]);
 		w->foreign = was->foreign;
 		w->drift = was->drift;
 		w->dealt = was->dealt;
@@ -94,6 +109,18 @@ static void inherit(struct stow_reconcile *old, struct watched *w)
 		w->seen_nodes = was->seen_nodes;
 		return;
 	}
+}
+
+/* Opening and closing two files of each container every second is most of what an agent at rest
+ * would do. Only the kernel's files are the same for ever. */
+static void keep_open(struct watched *w)
+{
+	struct stow_root *dir = w->cgroup ? w->cgroup->at[STOW_CGROUP_CPUSET].dir : NULL;
+
+	if (!dir || !dir->live)
+		return;
+	w->files[0] = stow_root_openat(dir, O_RDONLY, 0, NULL, "/cpuset.cpus");
+	w->files[1] = stow_root_openat(dir, O_RDONLY, 0, NULL, "/cpuset.mems");
 }
 
 static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
@@ -113,16 +140,18 @@ static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_c
 
 		if (records[i]->state != STOW_STATE_ACTIVE)
 			continue;
+		w->files[0] = w->files[1] = -EBADF;
 		w->key = records[i]->key;
 		w->init = records[i]->init;
 		w->cpus = records[i]->cpus;
 		w->nodes = records[i]->nodes;
 		inherit(reconcile, w);
 		if (!w->cgroup) {
-			if (stow_cpuset_of_pid(context->root, w->init.pid, &w->cgroup, NULL) == 0 &&
+			if (stow_cgroup_of_pid(context->root, w->init.pid, &w->cgroup, NULL) == 0 &&
 			    w->cgroup->inode != records[i]->inode)
 				stow_cgroup_free_ptr(&w->cgroup);
 			w->foreign = stow_kubelet_owns(context->root, records[i]->cgroup);
+			keep_open(w);
 		}
 		k++;
 	}
@@ -137,17 +166,35 @@ static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_c
 
 /* --- one container ------------------------------------------------------------------------------ */
 
+/* From a file that is open, else by its name. A cgroup that is gone is -ENODEV or -ENOENT. */
+static int read_set(const struct watched *w, int file, const char *name, struct stow_idset *ret)
+{
+	char text[4096];
+	ssize_t n;
+
+	if (file < 0)
+		return stow_root_read_idset(w->cgroup->at[STOW_CGROUP_CPUSET].dir, ret, NULL, "%s",
+					    name);
+	n = pread(file, text, sizeof(text), 0);
+	if (n < 0)
+		return -errno;
+	if (n == sizeof(text))
+		return -E2BIG;
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return stow_idset_parse(text, ret, NULL);
+}
+
 /* The sets as configured: 0, or -ENOENT when the cgroup is gone. */
 static int read_sets(const struct watched *w, struct stow_idset *cpus, struct stow_idset *nodes)
 {
-	struct stow_root *dir = w->cgroup ? w->cgroup->at[STOW_CGROUP_CPUSET].dir : NULL;
 	int r;
 
-	if (!dir)
+	if (!w->cgroup)
 		return -ENOENT;
-	r = stow_root_read_idset(dir, cpus, NULL, "/cpuset.cpus");
+	r = read_set(w, w->files[0], "/cpuset.cpus", cpus);
 	if (r == 0)
-		r = stow_root_read_idset(dir, nodes, NULL, "/cpuset.mems");
+		r = read_set(w, w->files[1], "/cpuset.mems", nodes);
 	return r == -ENODEV ? -ENOENT : r;
 }
 

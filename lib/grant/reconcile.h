@@ -39,3 +39,6 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 enum stow_drift stow_reconcile_drift(const struct stow_reconcile *reconcile, int64_t key);
 /* Whether kubelet owns it. */
 bool stow_reconcile_is_foreign(const struct stow_reconcile *reconcile, int64_t key);
+/* Its cgroup, which stays the reconciler's, until the next stow_reconcile_run(); NULL: not known. */
+const struct stow_cgroup *stow_reconcile_cgroup(const struct stow_reconcile *reconcile,
+						int64_t key);
