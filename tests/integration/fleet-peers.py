@@ -106,26 +106,29 @@ def check_place(stub, agent):
         scheduler_pb2.ListReservationsRequest(), timeout=PATIENCE).reservations))
 
 
-def settled(stub):
-    """Until the agent has said that all is free."""
-    return eventually(lambda: all(n.cpus_free == 8 for m in stub.ListNodes(
-        scheduler_pb2.ListNodesRequest(), timeout=PATIENCE).nodes for n in m.report.numa_nodes))
+def settled(stub, agent):
+    """Until the agent holds nothing, and its last report has come, in which all is free."""
+    def free():
+        [node] = stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["py"]), timeout=PATIENCE).nodes
+        return (not agent.held and node.report.sequence == agent.sequence and
+                all(n.cpus_free == 8 for n in node.report.numa_nodes))
+    return eventually(free)
 
 
-def check_groups(stub):
+def check_groups(stub, agent):
     three = [pod(name=f"p{i}", cpus=8) for i in range(3)]
     status, why = status_of(stub.Place, scheduler_pb2.PlaceRequest(pods=three))
     check("Place: a group is placed as a whole or not at all",
           status == "RESOURCE_EXHAUSTED" and "pod 3 of 3" in why, f"{status} {why}")
     same("and leaves nothing behind", len(stub.ListReservations(
         scheduler_pb2.ListReservationsRequest(), timeout=PATIENCE).reservations), 0)
-    two = stub.Place(scheduler_pb2.PlaceRequest(pods=three[:2]), timeout=PATIENCE)
+    two = stub.Place(scheduler_pb2.PlaceRequest(pods=three[:2], confirmed=True), timeout=PATIENCE)
     same("two of them fit, each on its NUMA node", sorted(r.numa_nodes for r in two.reservations),
          ["0", "1"])
     out = stub.Release(scheduler_pb2.ReleaseRequest(ids=[r.id for r in two.reservations] + ["f" * 16]),
                        timeout=PATIENCE)
     same("Release: of what was there", out.released, 2)
-    check("Release: and the room is free again", settled(stub))
+    check("Release: and the room is free again", settled(stub, agent))
     for what, bad in (("no pods", scheduler_pb2.PlaceRequest()),
                       ("a list of nodes that is none", scheduler_pb2.PlaceRequest(
                           pods=[pod(cpus=1, numa_nodes="x")])),
@@ -170,7 +173,7 @@ def check_watch(stub, agent):
 
 
 def check_fences(stub, agent):
-    held = stub.Place(scheduler_pb2.PlaceRequest(pods=[pod(cpus=1, numa_nodes="0")]),
+    held = stub.Place(scheduler_pb2.PlaceRequest(pods=[pod(cpus=1, numa_nodes="0")], confirmed=True),
                       timeout=PATIENCE).reservations[0]
     done = []
     fence = stub.Fence.future(scheduler_pb2.FenceRequest(node="py", numa_nodes="0"), timeout=PATIENCE)
@@ -184,11 +187,12 @@ def check_fences(stub, agent):
     stub.Release(scheduler_pb2.ReleaseRequest(ids=[held.id]), timeout=PATIENCE)
     same("Fence: and answers when that is gone", fence.result().revoked, 0)
     stub.Unfence(scheduler_pb2.UnfenceRequest(node="py", numa_nodes="0"), timeout=PATIENCE)
-    stub.Place(scheduler_pb2.PlaceRequest(pods=[pod(cpus=1, numa_nodes="0")]), timeout=PATIENCE)
+    stub.Place(scheduler_pb2.PlaceRequest(pods=[pod(cpus=1, numa_nodes="0")], confirmed=True),
+               timeout=PATIENCE)
     same("Fence: revoking does not wait", stub.Fence(scheduler_pb2.FenceRequest(
         node="py", numa_nodes="0", revoke=True), timeout=PATIENCE).revoked, 1)
     stub.Unfence(scheduler_pb2.UnfenceRequest(node="py", numa_nodes="0"), timeout=PATIENCE)
-    check("Unfence: and the room is free again", settled(stub))
+    check("Unfence: and the room is free again", settled(stub, agent))
 
 
 def check_streams(stub, channel, agent):
@@ -262,7 +266,7 @@ def check_scheduler(temp):
         check("Report: welcomed", agent.wait("welcome") and
               agent.directives[0].welcome.heartbeat_interval == 2 * SECOND, agent.error)
         check_place(stub, agent)
-        check_groups(stub)
+        check_groups(stub, agent)
         check_explain(stub)
         check_watch(stub, agent)
         check_fences(stub, agent)
@@ -344,6 +348,8 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
             self.streams += 1
             self.say = out.put
             self.end = lambda: out.put(None)
+        # A stream that is gone must not keep its thread: Python waits for it at its end.
+        context.add_callback(self.end)
 
         def read():
             try:

@@ -157,19 +157,21 @@ class FakeAgent:
         self.directives, self.error = [], None
         self.out = queue.Queue()
         self.sequence = 0
+        self.order = threading.Lock()  # reports are numbered as they go out
         self.news = threading.Condition()
         self.stream = scheduler_pb2_grpc.SchedulerStub(channel).Report(iter(self.out.get, None))
         self.send(report)
         threading.Thread(target=self.read, daemon=True).start()
 
     def send(self, report):
-        self.sequence += 1
         copy = node_pb2.NodeReport()
         copy.CopyFrom(report)
-        copy.sequence, copy.time = self.sequence, time.time_ns()
-        del copy.reservations[:]
-        copy.reservations.extend(sorted({*self.held, *self.bound}))
-        self.out.put(scheduler_pb2.ReportRequest(report=copy))
+        with self.order:
+            self.sequence += 1
+            copy.sequence, copy.time = self.sequence, time.time_ns()
+            del copy.reservations[:]
+            copy.reservations.extend(sorted({*self.held, *self.bound}))
+            self.out.put(scheduler_pb2.ReportRequest(report=copy))
 
     def send_change(self, **fields):
         self.send(node_pb2.NodeReport(name=self.report.name, **fields))
