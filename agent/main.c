@@ -181,7 +181,7 @@ static int run(struct agent *agent)
 		r = stow_metrics_start(agent->config.metrics, agent_render_metrics,
 				       agent_is_healthy, agent, &metrics, NULL, &err);
 		if (r < 0)
-			stow_err_wrap(&err, r, "metrics");
+			r = stow_err_wrap(&err, r, "metrics");
 	}
 	if (r == 0) {
 		stow_say(STOW_LOG_NOTICE, "numastow-agent is ready",

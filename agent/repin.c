@@ -203,7 +203,7 @@ int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
 	if (request->numa_nodes[0] && strcmp(request->numa_nodes, "auto") != 0) {
 		r = stow_idset_parse(request->numa_nodes, &job->options.nodes, err);
 		if (r < 0)
-			stow_err_wrap(err, r, "numa_nodes");
+			r = stow_err_wrap(err, r, "numa_nodes");
 	}
 	if (r == 0) {
 		job->id = whole_id(agent, request->id, err);

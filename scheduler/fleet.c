@@ -201,7 +201,8 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 	else
 		fleet->oldest = NULL;
 	free(gone->name);
-	*gone = (struct stow_gone){ fleet->clock, STOW_TAKE_PTR(machine->name) };
+	gone->at = fleet->clock;
+	gone->name = STOW_TAKE_PTR(machine->name);
 	free_machine(machine);
 	if (at != last)
 		stow_fleet_refresh(fleet, fleet->machines[at]);

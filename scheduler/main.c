@@ -167,7 +167,7 @@ static int run(struct scheduler *s, int argc, char **argv)
 		r = stow_metrics_start(s->config.metrics, scheduler_render_metrics,
 				       scheduler_is_healthy, s, &metrics, NULL, &err);
 		if (r < 0)
-			stow_err_wrap(&err, r, "metrics");
+			r = stow_err_wrap(&err, r, "metrics");
 	}
 	if (r == 0)
 		r = loop(s, signals, lock, argc, argv, &err);

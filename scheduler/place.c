@@ -177,8 +177,9 @@ static int place_all(struct scheduler *s, const PbPlaceRequest *in, struct stow_
 		r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
 		if (r < 0) {
 			if (in->n_pods > 1)
-				stow_err_wrap(err, r, "pod %zu of %zu%s%.64s", i + 1, in->n_pods,
-					      *in->pods[i]->name ? ", " : "", in->pods[i]->name);
+				r = stow_err_wrap(err, r, "pod %zu of %zu%s%.64s", i + 1,
+						  in->n_pods, *in->pods[i]->name ? ", " : "",
+						  in->pods[i]->name);
 			break;
 		}
 		op->ids[op->n++] = reservation->id;

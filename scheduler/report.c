@@ -200,7 +200,7 @@ static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct str
 
 /* --- the stream --------------------------------------------------------------------------------- */
 
-static int open(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
+static int opened(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
 
@@ -265,7 +265,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 }
 
 const struct stow_rpc_stream_ops scheduler_report_ops = {
-	.open = open,
+	.open = opened,
 	.message = message,
 	.closed = closed,
 };

@@ -130,7 +130,7 @@ static void watcher_free(struct scheduler_watcher *w)
 	free(w);
 }
 
-static int open(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
+static int opened(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
 {
 	const PbWatchNodesRequest *in = request;
 	struct scheduler_watcher *w = calloc(1, sizeof(*w));
@@ -175,4 +175,4 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	watcher_free(gone);
 }
 
-const struct stow_rpc_stream_ops scheduler_watch_ops = { .open = open, .closed = closed };
+const struct stow_rpc_stream_ops scheduler_watch_ops = { .open = opened, .closed = closed };

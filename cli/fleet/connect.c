@@ -79,7 +79,7 @@ static int dial_active(struct fleet *fleet, struct stow_err *err)
 			r = check(fleet, err);
 		if (r == 0)
 			return 0;
-		stow_err_wrap(err, r, "%s", targets[i]);
+		r = stow_err_wrap(err, r, "%s", targets[i]);
 		stow_rpc_client_free(fleet->client);
 		fleet->client = NULL;
 	}

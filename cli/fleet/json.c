@@ -17,9 +17,9 @@ const char *fleet_word(const ProtobufCEnumDescriptor *type, int value, char *buf
 		return buf;
 	}
 	for (i = 0; found->name[prefix + i] && i < size - 1; i++)
-		buf[i] = found->name[prefix + i] == '_'
-				 ? '-'
-				 : (char)tolower((unsigned char)found->name[prefix + i]);
+		buf[i] = (char)(found->name[prefix + i] == '_'
+					? '-'
+					: tolower((unsigned char)found->name[prefix + i]));
 	buf[i] = '\0';
 	return buf;
 }

@@ -54,7 +54,7 @@ int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client
 {
 	grpc_channel_credentials *credentials;
 	struct stow_rpc_client *client;
-	struct stow_err local;
+	struct stow_err local = { 0 };
 
 	err = err ? err : &local;
 	credentials = options->tls ? rpc_tls_client(options->tls, err)

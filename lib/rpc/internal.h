@@ -121,8 +121,8 @@ struct stow_rpc_call {
 	struct stow_rpc_call *next, *prev; /* of the client's list */
 };
 
-/* A call with one reference; `call` is owned by it. NULL when memory has run out. */
-struct stow_rpc_call *rpc_call_new(grpc_call *call);
+/* A call with one reference; `core` is owned by it. NULL when memory has run out. */
+struct stow_rpc_call *rpc_call_new(grpc_call *core);
 /* Arms RECV_MESSAGE; the caller has not counted it. */
 void rpc_call_receive(struct stow_rpc_call *call);
 /* Starts the next batch of sending if none is under way. Takes the lock. */

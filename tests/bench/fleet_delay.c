@@ -25,8 +25,6 @@
 
 #define S UINT64_C(1000000000)
 
-extern char **environ;
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static const char *container;
@@ -116,6 +114,14 @@ static int ascending(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+/* Microseconds below which that share of them was; they are in order. */
+static double percentile(const uint64_t *delays, size_t n, size_t share)
+{
+	size_t at = n * share / 100;
+
+	return (double)delays[at < n ? at : n - 1] / 1e3;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct stow_rpc_stream_ops ops = { .message = on_event, .closed = on_closed };
@@ -162,8 +168,7 @@ int main(int argc, char **argv)
 	}
 	qsort(delays, n, sizeof(*delays), ascending);
 	printf("runs %zu\nlost %zu\np50_us %.0f\np99_us %.0f\nmax_us %.0f\n", n, lost,
-	       (double)delays[n / 2] / 1e3, (double)delays[n * 99 / 100] / 1e3,
-	       (double)delays[n - 1] / 1e3);
+	       percentile(delays, n, 50), percentile(delays, n, 99), percentile(delays, n, 100));
 	fflush(stdout);
 	_exit(lost > 0);
 }

@@ -369,6 +369,14 @@ static int ascending(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+/* Microseconds below which that share of them was; they are in order. */
+static double percentile(size_t n, size_t share)
+{
+	size_t at = n * share / 100;
+
+	return (double)latencies[at < n ? at : n - 1] / 1e3;
+}
+
 static void run_callers(struct stow_rpc_loop *loop)
 {
 	struct caller *callers = calloc(options.callers, sizeof(*callers));
@@ -494,8 +502,8 @@ int main(int argc, char **argv)
 	if (n > 0) {
 		qsort(latencies, n, sizeof(*latencies), ascending);
 		printf("place_p50_us %.0f\nplace_p99_us %.0f\nplace_max_us %.0f\nfailed %u\n",
-		       (double)latencies[n / 2] / 1e3, (double)latencies[n * 99 / 100] / 1e3,
-		       (double)latencies[n - 1] / 1e3, atomic_load(&failed));
+		       percentile(n, 50), percentile(n, 99), percentile(n, 100),
+		       atomic_load(&failed));
 	}
 	printf("directives %u\ndropped %u\n", atomic_load(&directives), atomic_load(&closed_badly));
 	/* The machines vanish, as on a power cut: nothing is taken down one by one. */

@@ -43,7 +43,8 @@ not_started()
 refused_for()
 {
 	local why
-	why=$("$numastow" why "$1") && grep -qE -e "$2" <<<"$why" || fail "why $1" "$why"
+	why=$("$numastow" why "$1")
+	grep -qE -e "$2" <<<"$why" || fail "why $1" "$why"
 }
 
 # All that the scheduler hears of this machine: one JSON object a line.

@@ -11,7 +11,7 @@ hook=$programs/numastow-hook
 
 start_agent()
 {
-	"$programs/numastow-agent" --node m1 --metrics '' --gc-interval 1s "$@" >"$vm_work/agent.log" 2>&1 &
+	"$programs/numastow-agent" --node m1 --metrics '' --gc-interval 1s >"$vm_work/agent.log" 2>&1 &
 	agent=$!
 	eventually 20 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
 }
@@ -40,10 +40,9 @@ where()
 # consistent NAME - ledger, kernel and pages say the same; nothing else is promised
 consistent()
 {
-	local node other
+	local node
 
 	node=$(where nodes)
-	other=$((1 - node))
 	eq "$1: the kernel's CPUs are the ledger's" "$(allowed_cpus "$pid")" "$(where cpus)"
 	eq "$1: so are its mems" "$(allowed_mems "$pid")" "$node"
 	eq "$1: no other record is left" "$("$numastow" ledger --json | jq -c '[.containers[].id]')" '["mover"]'
