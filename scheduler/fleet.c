@@ -53,8 +53,7 @@ static int grow_machines(struct stow_fleet *fleet)
 	if (WIDEN(fleet->machines, n) || WIDEN(c->first, n) || WIDEN(c->n, n) ||
 	    WIDEN(c->open, n) || WIDEN(c->most_cpus, n) || WIDEN(c->most_takeable, n) ||
 	    WIDEN(c->most_memory, n) || WIDEN(c->cpus, n) || WIDEN(c->takeable, n) ||
-	    WIDEN(c->memory, n) || WIDEN(c->total, n) || WIDEN(c->unowned, n) ||
-	    WIDEN(c->real, n) || WIDEN(c->near, n))
+	    WIDEN(c->memory, n) || WIDEN(c->unowned, n) || WIDEN(c->rank, n) || WIDEN(c->near, n))
 		return -ENOMEM;
 	fleet->room = n;
 	return 0;
@@ -237,8 +236,8 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	free(fleet->expiring);
 	free(fleet->machines);
 	free(m->first), free(m->n), free(m->open), free(m->most_cpus), free(m->most_takeable);
-	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->total);
-	free(m->unowned), free(m->real), free(m->near);
+	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->unowned);
+	free(m->rank), free(m->near);
 	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
 	pthread_mutex_destroy(&fleet->lock);
 	free(fleet);
@@ -508,8 +507,6 @@ static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *ma
 	n->takeable[at] = room.takeable;
 	n->memory[at] = room.memory;
 	c->open[m]++;
-	c->total[m] += numa->total;
-	c->real[m] += numa->memory_real;
 	c->cpus[m] += room.cpus;
 	c->takeable[m] += room.takeable;
 	c->memory[m] += room.memory;
@@ -521,18 +518,31 @@ static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *ma
 		c->most_memory[m] = room.memory;
 }
 
+static uint64_t rank_of(uint32_t cpus, uint64_t real)
+{
+	uint64_t gib = real >> 30;
+
+	return (uint64_t)cpus << STOW_RANK_CPUS_SHIFT |
+	       (gib < STOW_RANK_GIB_MAX ? STOW_RANK_GIB_MAX - gib : 0);
+}
+
 void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
 {
 	struct stow_machine_columns *c = &fleet->of_machine;
 	uint32_t m = machine->index;
+	uint64_t real = 0;
 
 	c->open[m] = c->most_cpus[m] = c->most_takeable[m] = 0;
-	c->most_memory[m] = c->memory[m] = c->real[m] = 0;
-	c->cpus[m] = c->takeable[m] = c->total[m] = 0;
+	c->most_memory[m] = c->memory[m] = 0;
+	c->cpus[m] = c->takeable[m] = 0;
 	c->unowned[m] = stow_machine_unowned(machine);
 	c->near[m] = machine->n_numa ? nearest(machine) : UINT8_MAX;
-	for (uint32_t i = 0; i < machine->n_numa; i++)
+	for (uint32_t i = 0; i < machine->n_numa; i++) {
 		refresh_numa(fleet, machine, i);
+		if (fleet->of_numa.flags[c->first[m] + i])
+			real += machine->numa[i].memory_real;
+	}
+	c->rank[m] = rank_of(c->cpus[m], real);
 	touch(fleet, machine);
 }
 

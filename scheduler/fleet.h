@@ -117,11 +117,15 @@ struct stow_machine_columns {
 	uint32_t *cpus; /* sums */
 	uint32_t *takeable;
 	uint64_t *memory;
-	uint32_t *total;   /* CPUs, taken or not */
 	uint32_t *unowned; /* CPUs that are no container's own */
-	uint64_t *real;	   /* memory that is really available, bytes */
+	uint64_t *rank;	   /* how full it is; STOW_RANK_* */
 	uint8_t *near;	   /* the smallest distance between two of its NUMA nodes */
 };
+
+/* A rank sorts machines from full to empty: the CPUs that are free; where these are the same, how
+ * far the memory that is really available (GiB) is below what anybody has. */
+#define STOW_RANK_CPUS_SHIFT 16
+#define STOW_RANK_GIB_MAX    0xffff
 
 /* Per NUMA node. */
 struct stow_numa_columns {

@@ -222,31 +222,30 @@ static struct need need_of(const struct stow_want *want)
 	return need;
 }
 
-static bool may_fit_on_one(const struct stow_machine_columns *c, uint32_t m,
-			   const struct need *need)
+static inline bool may_fit_on_one(const struct stow_machine_columns *c, uint32_t m,
+				  const struct need *need)
 {
 	return c->open[m] && c->most_cpus[m] >= need->cpus && c->most_memory[m] >= need->memory &&
 	       (!need->exclusive || c->most_takeable[m] >= need->cpus);
 }
 
-static bool may_fit(const struct stow_machine_columns *c, uint32_t m, const struct need *need)
+static inline bool may_fit(const struct stow_machine_columns *c, uint32_t m,
+			   const struct need *need)
 {
 	return c->open[m] && c->cpus[m] >= need->cpus && c->memory[m] >= need->memory &&
 	       (!need->exclusive || (c->takeable[m] >= need->cpus && c->unowned[m] > need->cpus));
 }
 
 /* Smaller is better. The number of NUMA nodes and their distance come first, and only where more
- * than one is needed; then how full the machine is, then memory. */
-static uint64_t key_of(const struct stow_machine_columns *c, uint32_t m, const struct need *need,
-		       bool spread)
-{
-	uint64_t far = 0, full, real = c->real[m] >> 30;
+ * than one is needed; then how full the machine is, then memory: its rank, which with all of its
+ * CPUs' bits turned over sorts the emptiest first. */
+#define FAR_SHIFT 48
+#define SPREAD	  ((UINT64_C(1) << FAR_SHIFT) - (UINT64_C(1) << STOW_RANK_CPUS_SHIFT))
 
-	if (!may_fit_on_one(c, m, need))
-		far = 1 + (uint64_t)c->near[m];
-	full = spread ? UINT32_MAX - c->cpus[m] : c->cpus[m];
-	real = real < 0xffff ? 0xffff - real : 0;
-	return far << 48 | (full & 0xffffffff) << 16 | real;
+static inline uint64_t far_of(const struct stow_machine_columns *c, uint32_t m,
+			      const struct need *need)
+{
+	return may_fit_on_one(c, m, need) ? 0 : (1 + (uint64_t)c->near[m]) << FAR_SHIFT;
 }
 
 struct best {
@@ -337,17 +336,28 @@ static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
 		 const struct need *need, struct best *best)
 {
 	const struct stow_machine_columns *c = &fleet->of_machine;
+	uint64_t flip = want->spread ? SPREAD : 0;
+	uint64_t worst = UINT64_MAX; /* that is still of interest */
 
 	for (uint32_t m = 0; m < fleet->n_machines; m++) {
-		uint64_t key;
+		uint64_t key = c->rank[m] ^ flip;
 
+		/* What is asked first tells most of them apart, once the list is full. Whether
+		 * those that are passed over would fit does not matter: `more` is of use only when
+		 * none of the list does. */
+		if (!need->one)
+			key |= far_of(c, m, need);
+		if (key >= worst) {
+			best->more = true;
+			continue;
+		}
 		if (need->one ? !may_fit_on_one(c, m, need) : !may_fit(c, m, need))
 			continue;
-		key = key_of(c, m, need, want->spread);
-		if (best->n == BEST && key >= best->list[BEST - 1].key)
-			best->more = true;
-		else if (!is_hopeless(fleet, m, want, need))
-			consider(best, key, m);
+		if (is_hopeless(fleet, m, want, need))
+			continue;
+		consider(best, key, m);
+		if (best->n == BEST)
+			worst = best->list[BEST - 1].key;
 	}
 }
 
@@ -406,28 +416,34 @@ static bool try_machine(struct stow_fleet *fleet, uint32_t m, const struct stow_
 	return stow_search_machine(fleet->machines[m], want, ret, NULL) == 0;
 }
 
-uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
-			   const struct stow_want *want)
+static inline uint64_t lacks(const struct stow_machine_columns *c, uint32_t m,
+			     const struct need *need)
 {
-	const struct stow_machine_columns *c = &fleet->of_machine;
-	struct need need = need_of(want);
-	uint32_t m = machine->index;
-	uint64_t cpus = need.one ? c->most_cpus[m] : c->cpus[m];
-	uint64_t memory = need.one ? c->most_memory[m] : c->memory[m];
-	uint64_t lacks = 0;
+	uint64_t cpus = need->one ? c->most_cpus[m] : c->cpus[m];
+	uint64_t memory = need->one ? c->most_memory[m] : c->memory[m];
+	double parts = 0;
 
 	if (!c->open[m])
 		return UINT64_MAX;
-	if (cpus < need.cpus)
-		lacks += (need.cpus - cpus) * 1000 / need.cpus;
-	if (memory < need.memory)
-		lacks += (uint64_t)((double)(need.memory - memory) * 1000.0 / (double)need.memory);
-	return lacks;
+	if (cpus < need->cpus)
+		parts += (double)(need->cpus - cpus) / (double)need->cpus;
+	if (memory < need->memory)
+		parts += (double)(need->memory - memory) / (double)need->memory;
+	return (uint64_t)(parts * 1000);
+}
+
+uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			   const struct stow_want *want)
+{
+	struct need need = need_of(want);
+
+	return lacks(&fleet->of_machine, machine->index, &need);
 }
 
 /* The nearest miss, in the planner's words. */
 static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struct stow_err *err)
 {
+	struct need need = need_of(want);
 	struct stow_machine *nearest = NULL;
 	struct stow_found found = { 0 };
 	uint64_t least = UINT64_MAX;
@@ -436,11 +452,11 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 	if (fleet->n_machines == 0)
 		return stow_err_set(err, ENOSPC, "no node has reported yet");
 	for (uint32_t m = 0; m < fleet->n_machines; m++) {
-		uint64_t lacks = stow_search_lacks(fleet, fleet->machines[m], want);
+		uint64_t this = lacks(&fleet->of_machine, m, &need);
 
-		if (!nearest || lacks < least) {
+		if (!nearest || this < least) {
 			nearest = fleet->machines[m];
-			least = lacks;
+			least = this;
 		}
 	}
 	if (stow_search_machine(nearest, want, &found, &why) == 0) {
