@@ -40,7 +40,7 @@ int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *e
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -EBADF;
-	struct json_object *map, *metadata;
+	struct json_object *map, *inner;
 	size_t len;
 	int r;
 
@@ -54,9 +54,11 @@ int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *e
 	if (!json_object_is_type(asked->file, json_type_object))
 		return stow_err_set(err, EINVAL, "%s is not a JSON object", path);
 	map = asked->file;
-	if (json_object_object_get_ex(map, "metadata", &metadata))
-		map = metadata;
-	(void)json_object_object_get_ex(map, "annotations", &map);
+	/* What is not found becomes NULL. */
+	if (json_object_object_get_ex(map, "metadata", &inner))
+		map = inner;
+	if (json_object_object_get_ex(map, "annotations", &inner))
+		map = inner;
 	if (!json_object_is_type(map, json_type_object))
 		return stow_err_set(err, EINVAL, "%s: annotations is not an object", path);
 	json_object_object_foreach(map, key, value) {

@@ -19,14 +19,21 @@
 
 static const char *const default_schedulers[] = { "127.0.0.1:7200", NULL };
 
-/* Blocked before gRPC makes threads, which inherit the mask. */
-static int open_signals(void)
+static sigset_t interrupts(void)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	return set;
+}
+
+/* Blocked before gRPC makes threads, which inherit the mask. */
+static int open_signals(void)
+{
+	sigset_t set = interrupts();
+
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -117,6 +124,10 @@ void fleet_close(struct fleet *fleet)
 int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
 	       void *ret, struct stow_err *err)
 {
+	sigset_t set = interrupts();
+
+	/* Only a stream takes the time to cancel: who waits for one answer may be killed. */
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	return stow_rpc_client_call(fleet->client, fleet->service, method, request,
 				    timeout ? timeout : fleet->options->timeout, ret, err);
 }

@@ -246,7 +246,7 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 	else if (response->n_nodes)
 		fleet_show_nodes(response->nodes, response->n_nodes, stdout);
 	else
-		printf("No machine reports to this scheduler.\n");
+		printf("No %smachine reports to this scheduler.\n", request.n_names ? "such " : "");
 	stow_rpc_message_free(response);
 	return CLI_OK;
 }
@@ -314,7 +314,8 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	else if (response->n_containers)
 		show_containers(response->containers, response->n_containers);
 	else
-		printf("No container has anything of this machine.\n");
+		printf("No %scontainer has anything of this machine.\n",
+		       request.n_ids ? "such " : "");
 	stow_rpc_message_free(response);
 	return CLI_OK;
 }

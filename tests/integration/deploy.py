@@ -21,10 +21,12 @@ def text_of(path):
         return handle.read()
 
 
-def settings_of(program):
+def settings_of(*argv):
     """{setting: default or None}, from --help."""
     found = {}
-    for line in run([os.path.join(BUILD, program), "--help"], "").out.splitlines():
+    text = run([os.path.join(BUILD, argv[0]), *argv[1:], "--help"], "").out
+    # Of the command's options those that are keys of its file come last.
+    for line in text.rpartition("These are keys of")[2].splitlines():
         option = re.match(r"  --([a-z-]+)(?: \S+)? {2,}(.*)", line)
         if option and option.group(1) not in ("config", "check-config", "sysroot"):
             default = re.search(r"\(([^()]*)\)$", option.group(2))
@@ -32,15 +34,37 @@ def settings_of(program):
     return found
 
 
-def check_sample(program, temp):
-    sample = f"{DEPLOY}/{program.removeprefix('numastow-')}.yaml"
-    text = text_of(sample)
+def check_shown(program, text, settings, at_least):
     shown = dict(re.findall(r"^#([a-z-]+): *(.*)$", text, re.M))
-    settings = settings_of(program)
     same(f"{program}: the sample has every setting, and no other", sorted(shown), sorted(settings))
     wrong = [f"{k}: {shown.get(k)} instead of {v}" for k, v in settings.items()
              if v and v not in NO_VALUE and shown.get(k) != v]
-    check(f"{program}: the values shown are the defaults", len(settings) > 10 and not wrong, wrong)
+    check(f"{program}: the values shown are the defaults",
+          len(settings) >= at_least and not wrong, wrong)
+
+
+def check_client(temp):
+    """The command has no --check-config: its settings are right when it goes on to the agent."""
+    sample, used, socket = f"{DEPLOY}/client.yaml", f"{temp}/client.yaml", f"{temp}/no-agent.sock"
+    text = text_of(sample)
+    check_shown("numastow", text, settings_of("numastow", "nodes"), 7)
+    with open(used, "w", encoding="utf-8") as handle:
+        handle.write(re.sub(r"^#([a-z-]+:)", r"\1", text, flags=re.M))
+    for what, path in (("the sample as it is says nothing", sample),
+                       ("with all of it in use it is right", used)):
+        tried = run([f"{BUILD}/numastow", "node", "--config", path, "--agent", socket], "")
+        check(f"numastow: {what}", tried.one_line() and socket in tried.err, tried)
+    with open(used, "a", encoding="utf-8") as handle:
+        handle.write("schedulers: x\n")
+    tried = run([f"{BUILD}/numastow", "node", "--config", used, "--agent", socket], "")
+    check("numastow: an unknown key is wrong usage",
+          tried.code == 2 and 'did you mean "scheduler"' in tried.err, tried)
+
+
+def check_sample(program, temp):
+    sample = f"{DEPLOY}/{program.removeprefix('numastow-')}.yaml"
+    text = text_of(sample)
+    check_shown(program, text, settings_of(program), 11)
     argv = [os.path.join(BUILD, program), "--check-config", "--config"]
     good = run(argv + [sample], "")
     check(f"{program}: the sample as it is says nothing", good.code == 0, good)
@@ -88,7 +112,10 @@ def check_install(temp):
                  "usr/sbin/numastow-ca", "usr/libexec/numastow/numastow-hook",
                  "usr/libexec/numastow/numastow-fleet", "usr/share/man/man8/numastow-ca.8.gz",
                  "usr/share/man/man5/numastow-agent.yaml.5.gz", "etc/numastow/config.yaml",
-                 "etc/numastow/agent.yaml", "etc/numastow/scheduler.yaml"):
+                 "usr/share/man/man5/numastow-client.yaml.5.gz",
+                 "usr/share/bash-completion/completions/numastow",
+                 "etc/numastow/agent.yaml", "etc/numastow/scheduler.yaml",
+                 "etc/numastow/client.yaml"):
         check(f"/{path} is there", path in found, found)
     filled = [f for f in found if f.endswith((".service", ".timer", ".json"))]
     left = [f for f in filled if re.search(r"@[A-Z]+@", text_of(f"{root}/{f}"))]
@@ -111,6 +138,7 @@ def main():
     with Temp() as temp:
         for program in ("numastow-agent", "numastow-scheduler"):
             check_sample(program, temp)
+        check_client(temp)
         for name in ("numastow-agent", "numastow-scheduler", "numastow-gc"):
             if shutil.which("systemd-analyze"):
                 check_unit(name, temp)

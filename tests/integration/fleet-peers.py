@@ -3,12 +3,15 @@
 """Every method of both programs, spoken to by Python's gRPC from our .proto files; and our programs
 speaking to servers in Python. Debian's python3 is asked for by its path: the bindings are its own."""
 import json
+import signal
+import socket
+import subprocess
 import threading
 import time
 
 import grpc
 
-from daemons import PATIENCE
+from daemons import NUMASTOW, PATIENCE
 from fleetlib import (GIB, MIB, POOL, SECOND, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, command,
                       eventually, full_report, message, node_pb2, plain_call, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
@@ -473,6 +476,24 @@ class FakeNodeAgent(agent_pb2_grpc.AgentServicer):
                    longest_batch=1500000)
 
 
+def check_interrupted():
+    """Who waits for an answer that does not come can be stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        waiting = subprocess.Popen([NUMASTOW, "nodes", "--config", "/dev/null", "--timeout", "1h",
+                                    "--scheduler", f"127.0.0.1:{silent.getsockname()[1]}"],
+                                   stderr=subprocess.DEVNULL)
+        connection, _ = silent.accept()
+        waiting.terminate()
+        try:
+            same("numastow nodes: a signal ends the waiting", waiting.wait(PATIENCE), -signal.SIGTERM)
+        except subprocess.TimeoutExpired:
+            check("numastow nodes: a signal ends the waiting", False)
+            waiting.kill()
+            waiting.wait()
+        connection.close()
+
+
 def check_command(temp):
     """numastow with servers that are not ours."""
     fake, near = FakeScheduler(), FakeNodeAgent()
@@ -496,6 +517,13 @@ def check_command(temp):
         same("numastow place: of four pods", [
             (p.cpus, [h.pages for h in p.hugepages]) for p in fake.asked[-1][1].pods],
             [(1, []), (2, [2])] * 2)
+        for inner in ({"numastow.io/cpus": "3"}, {"annotations": {"numastow.io/cpus": "3"}},
+                      {"metadata": {"annotations": {"numastow.io/cpus": "3", "other": "1"}}}):
+            with open(f"{temp}/asked.json", "w", encoding="utf-8") as handle:
+                json.dump(inner, handle)
+            ask("annotations of a file", ["place", "--file", f"{temp}/asked.json"], "far")
+            same("numastow place: what the file asks for",
+                 [p.cpus for p in fake.asked[-1][1].pods], [3])
         ask("given back", ["release", "--cluster", "00112233445566aa:0@far"], "released 1\n")
         same("numastow release: by id", list(fake.asked[-1][1].ids), ["00112233445566aa"])
         ask("the list", ["reservations"], "00112233445566aa")
@@ -505,18 +533,19 @@ def check_command(temp):
         ask("events", ["watch"], "far is gone")
     result = command("nodes", port=port)
     check("numastow nodes: nobody there", result.one_line() and str(port) in result.err, result)
+    check_interrupted()
     address = f"unix:{temp}/near.sock"
     with python_server(agent_pb2_grpc.add_AgentServicer_to_server, near, address):
-        socket = f"{temp}/near.sock"
-        result = command("node", socket=socket)
+        near_socket = f"{temp}/near.sock"
+        result = command("node", socket=near_socket)
         check("numastow node: this machine", result.code == 0 and "near" in result.out, result)
-        result = command("containers", socket=socket)
+        result = command("containers", socket=near_socket)
         check("numastow containers", "kubelet" in result.out and "c1" in result.out, result)
-        result = command("repin", "c1", socket=socket)
+        result = command("repin", "c1", socket=near_socket)
         check("numastow repin: its steps", result.code == 0 and all(
             w in result.out for w in ("planned", "widened", "moving", "narrowed", "4Mi", "1.500 ms")),
             result.out)
-        result = command("repin", "lost", socket=socket)
+        result = command("repin", "lost", socket=near_socket)
         check("numastow repin: refused", result.one_line() and "no container lost" in result.err, result)
 
 

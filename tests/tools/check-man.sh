@@ -44,7 +44,7 @@ for page in docs/man/*.[1-8]; do
 done
 
 make -s "$BUILD/numastow" "$BUILD/numastow-hook" "$BUILD/numastow-agent" \
-	"$BUILD/numastow-scheduler" 2>&1 | grep -E '(error|Error)' && exit 1
+	"$BUILD/numastow-scheduler" "$BUILD/numastow-fleet" 2>&1 | grep -E '(error|Error)' && exit 1
 
 check_options docs/man/numastow-hook.8 "$("$BUILD/numastow-hook" --help)"
 text=$(page_text docs/man/numastow-hook.8)
@@ -67,6 +67,16 @@ for daemon in agent scheduler; do
 		grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
 	done < <(sed -nE 's/^  --([a-z-]+).*/\1/p' <<<"$help" |
 		grep -vxE 'config|check-config|sysroot|help')
+done
+
+# Keys of the client's file are what every command of the fleet has.
+page=docs/man/numastow-client.yaml.5
+while read -r key; do
+	grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
+done < <("$BUILD/numastow" nodes --help |
+	sed -nE '1,/^These are keys/d;s/^  --([a-z-]+).*/\1/p' | grep -vx config)
+for command in explain release; do
+	check_options docs/man/numastow.1 "$("$BUILD/numastow" "$command" --cluster --help)"
 done
 
 check_options docs/man/numastow.1 "$("$BUILD/numastow" --help)"
