@@ -6,10 +6,8 @@
  * usage: fleet_sim SCHEDULER [--nodes N] [--numa N] [--connections N] [--certs DIR] [--callers N]
  *                  [--seconds N] [--reports N] [--placements N]
  *
- *   --certs DIR       mutual TLS: ca.crt, conn-I.crt and .key for each connection, place.crt and
- * .key
- *   --callers N       that place one pod after the other, each as soon as the last is answered; 0:
- * none
+ *   --certs DIR       mutual TLS: ca.crt, conn-I.crt and .key for each connection, place.crt, .key
+ *   --callers N       that place one pod after the other, as soon as the last is answered
  *   --seconds N       for how long
  *   --reports N       changed reports a second, over all machines
  *   --placements N    placements a second, each released after 5 s, instead of callers
