@@ -72,6 +72,7 @@ static void hang_up(struct agent_link *link)
 		stow_rpc_unref(link->call);
 		link->call = NULL;
 	}
+	link->welcome = false; /* or dialling without success would count as the first failure */
 	stow_rpc_client_free(link->client);
 	link->client = NULL;
 	atomic_store(&link->agent->connected, false);
