@@ -165,12 +165,12 @@ size_t played_records(struct played *played)
 	return n;
 }
 
-const char *played_event(struct played *played, char *buf, size_t size)
+const char *played_event(struct played *played, const char *id, char *buf, size_t size)
 {
 	struct stow_event *events;
 	size_t n;
 
-	assert_int_equal(stow_ledger_events(played->context.ledger, NULL, 1, &events, &n, NULL), 0);
+	assert_int_equal(stow_ledger_events(played->context.ledger, id, 1, &events, &n, NULL), 0);
 	snprintf(buf, size, "%s", n ? events[0].kind : "");
 	stow_events_free(events, n);
 	return buf;

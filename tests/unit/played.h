@@ -38,5 +38,5 @@ void played_has(struct played *played, const char *name, const char *cpus, const
 struct stow_record *played_grant(struct played *played, const char *id);
 /* Records in the ledger, of whatever. */
 size_t played_records(struct played *played);
-/* The newest event's kind. */
-const char *played_event(struct played *played, char *buf, size_t size);
+/* The kind of the container's newest event. */
+const char *played_event(struct played *played, const char *id, char *buf, size_t size);

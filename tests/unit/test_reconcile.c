@@ -89,7 +89,7 @@ static void what_fits_is_adopted(void **state)
 	round_counts(s, false, 0, 0, 0);
 	played_write(s->p, "own", "cpuset.cpus", "2-3");
 	round_counts(s, false, 1, 0, 0);
-	assert_string_equal(played_event(s->p, kind, sizeof(kind)), "adopted");
+	assert_string_equal(played_event(s->p, "own", kind, sizeof(kind)), "adopted");
 	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_ADOPTED);
 	played_has(s->p, "own", "2-3", "0");
 	grant_is(s, "own", "2-3", "0");
@@ -124,14 +124,14 @@ static void what_does_not_fit_is_put_back_once(void **state)
 	/* Into the other's own CPUs. */
 	played_write(s->p, "shared", "cpuset.cpus", "1,4-7");
 	round_counts(s, false, 0, 1, 0);
-	assert_string_equal(played_event(s->p, kind, sizeof(kind)), "kept");
+	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "kept");
 	played_has(s->p, "shared", "4-7", "1");
 	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_RESTORED);
 	round_counts(s, false, 0, 0, 0);
 	/* No fight: said once, and left. */
 	played_write(s->p, "shared", "cpuset.cpus", "1,4-7");
 	round_counts(s, false, 0, 0, 1);
-	assert_string_equal(played_event(s->p, kind, sizeof(kind)), "left");
+	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "left");
 	for (int i = 0; i < 3; i++)
 		round_counts(s, false, 0, 0, 0);
 	played_has(s->p, "shared", "1,4-7", "1");
