@@ -3,7 +3,9 @@
 
 #include "played.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -78,20 +80,29 @@ void played_process(struct played *played, int pid, const char *name)
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
 	tree_write(played->t, path, "0::/%s\n", name);
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	tree_write(played->t, path,
-		   "%d (x) S 1 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1 99\n", pid);
+	tree_write(played->t, path, "%d (x) S 1 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1 99\n",
+		   pid);
 }
 
 void played_kill(struct played *played, int pid, const char *name)
 {
-	char path[128];
+	_cleanup_closedir_ DIR *d = NULL;
+	char path[512], aside[512];
+	struct dirent *e;
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	tree_remove(played->t, path);
 	if (!name)
 		return;
-	snprintf(path, sizeof(path), CGROUPS "/%s", name);
-	tree_remove(played->t, path);
+	/* Emptied, not removed: a cgroup's inode number comes once, a folder's may be the next's. */
+	snprintf(path, sizeof(path), "%s" CGROUPS "/%s", played->t->dir, name);
+	snprintf(aside, sizeof(aside), "%s/gone-%d", played->t->dir, pid);
+	assert_int_equal(rename(path, aside), 0);
+	d = opendir(aside);
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		if (e->d_type == DT_REG)
+			assert_int_equal(unlinkat(dirfd(d), e->d_name, 0), 0);
 }
 
 void played_write(struct played *played, const char *name, const char *file, const char *list)

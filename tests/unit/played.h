@@ -22,6 +22,7 @@ void played_free(struct played *played);
 
 /* A process that lives, in the cgroup /NAME. */
 void played_process(struct played *played, int pid, const char *name);
+/* Ends it and, with a name, its cgroup. */
 void played_kill(struct played *played, int pid, const char *name);
 
 /* The container of process `pid` in /NAME, with `cpus` CPUs and `memory` bytes on one node. */

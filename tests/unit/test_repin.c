@@ -337,6 +337,30 @@ static void who_has_no_grant_is_not_moved(void **state)
 	assert_int_equal(repin(s, "own", "1", &err), -ESRCH);
 }
 
+/* Started again under the same id, and nobody gave the first life back. */
+static void the_life_that_goes_on_is_moved(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	struct stow_record **records;
+	size_t n;
+
+	played_kill(s->p, 8, "shared");
+	played_container(s->p, 18, "shared", 0, 1, GIB, false);
+	assert_int_equal(played_records(s->p), 3);
+	if (repin(s, "shared", "1", &err) < 0)
+		fail_msg("%s", err.msg);
+	played_has(s->p, "shared", "4-7", "1");
+	assert_int_equal(stow_ledger_records(s->p->context.ledger, "shared", &records, &n, NULL),
+			 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(records[0]->init.pid, 8);
+	assert_true(stow_idset_has(&records[0]->nodes, 0));
+	assert_int_equal(records[1]->init.pid, 18);
+	assert_true(stow_idset_has(&records[1]->nodes, 1));
+	stow_records_free(records, n);
+}
+
 static void a_dry_run_changes_nothing(void **state)
 {
 	struct setup *s = *state;
@@ -366,6 +390,7 @@ int main(void)
 		TEST(a_failure_is_taken_back),
 		TEST(no_room_is_refused_with_nothing_changed),
 		TEST(who_has_no_grant_is_not_moved),
+		TEST(the_life_that_goes_on_is_moved),
 		TEST(a_dry_run_changes_nothing),
 	};
 
