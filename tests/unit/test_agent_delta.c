@@ -198,7 +198,7 @@ static void hear(struct stow_fleet *fleet, struct stow_machine *machine, PbNodeR
 	struct stow_update *update;
 	struct stow_err err;
 
-	said.name = (char *)(uintptr_t)"web-3";
+	said.name = (char *)(uintptr_t) "web-3";
 	if (stow_update_decode(&said, &update, &err) < 0)
 		fail_msg("%s", err.msg);
 	if (stow_fleet_apply(fleet, machine, update, &err) < 0)

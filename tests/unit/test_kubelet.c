@@ -6,10 +6,11 @@
 #include "node/kubelet.h"
 #include "tree.h"
 
-#define UID	"6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69"
-#define OTHER	"00000000-9b7c-4a5e-8f6a-1d2e3c4b5a69"
-#define SYSTEMD "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6f1fba0d_9b7c_4a5e_" \
-		"8f6a_1d2e3c4b5a69.slice/cri-containerd-1.scope"
+#define UID   "6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69"
+#define OTHER "00000000-9b7c-4a5e-8f6a-1d2e3c4b5a69"
+#define SYSTEMD                                                                              \
+	"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6f1fba0d_9b7c_4a5e_" \
+	"8f6a_1d2e3c4b5a69.slice/cri-containerd-1.scope"
 #define CGROUPS "/kubepods/burstable/pod" UID "/1"
 #define CPUS	"/var/lib/kubelet/cpu_manager_state"
 #define MEMORY	"/var/lib/kubelet/memory_manager_state"

@@ -48,7 +48,8 @@ static void huge_pages_have_their_size(void **state)
 	assert_int_equal(line(text, "3").pages, 4);
 	/* A mapping without pages does not say. */
 	assert_int_equal(line("7ffd5b200000 default", "0").page_size, 4096);
-	assert_int_equal(line("7ffd5b200000 default N0=1 kernelpagesize_kB=0", "0").page_size, 4096);
+	assert_int_equal(line("7ffd5b200000 default N0=1 kernelpagesize_kB=0", "0").page_size,
+			 4096);
 }
 
 /* The kernel escapes what would be a word of its own in a file's name. */
@@ -56,8 +57,8 @@ static void names_are_no_numbers(void **state)
 {
 	assert_int_equal(line("1000 default file=/tmp/N0=7 N0=1", "0").pages, 1);
 	assert_int_equal(line("1000 default file=/tmp/a\\040N0\\0757 N0=1", "0").pages, 1);
-	assert_int_equal(line("1000 default file=/N0 N=9 N0= N0=x N0=-1 Nx=1 XN0=1 n0=1", "0").pages,
-			 0);
+	assert_int_equal(
+		line("1000 default file=/N0 N=9 N0= N0=x N0=-1 Nx=1 XN0=1 n0=1", "0").pages, 0);
 	assert_int_equal(line("1000 default N99999999999999999999=1 N8192=1 N0=1", "0").pages, 1);
 	assert_int_equal(line("1000 default N0=18446744073709551616", "0").pages, 0);
 }
@@ -77,8 +78,9 @@ static void a_long_name_hides_nothing_behind_it(void **state)
 
 static void what_is_no_line_is_refused(void **state)
 {
-	static const char *const bad[] = { "",	"\n",	 "default N0=1",
-					   "x", "1000", "1000\tdefault", "fffffffffffffffff default" };
+	static const char *const bad[] = {
+		"", "\n", "default N0=1", "x", "1000", "1000\tdefault", "fffffffffffffffff default"
+	};
 	struct stow_idset nodes = set_of("0");
 	struct stow_numa_map map;
 

@@ -195,9 +195,8 @@ static void kubelets_are_left_alone(void **state)
 		   path + strlen("kubepods/pod"));
 	played_write(s->p, path, "cpuset.cpus", "0");
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(stow_reconcile_run(s->reconcile, &s->p->context, false, &result,
-						    NULL),
-				 0);
+		assert_int_equal(
+			stow_reconcile_run(s->reconcile, &s->p->context, false, &result, NULL), 0);
 		assert_int_equal(result.foreign, 1);
 		assert_int_equal(result.adopted + result.restored + result.refused, 0);
 	}

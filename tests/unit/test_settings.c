@@ -123,8 +123,7 @@ static void the_bounds_belong_to_it(void **state)
 
 static void what_is_wrong_is_said_in_one_line(void **state)
 {
-#define NO_TIME(text) \
-	"x.yaml:1: duration: \"" text "\" is not a time such as 500ms, 1s, 5m or 2h"
+#define NO_TIME(text) "x.yaml:1: duration: \"" text "\" is not a time such as 500ms, 1s, 5m or 2h"
 	refused("duration: 5\n", NO_TIME("5"));
 	refused("duration: 5 s\n", NO_TIME("5 s"));
 	refused("duration: -5s\n", NO_TIME("-5s"));
@@ -133,7 +132,8 @@ static void what_is_wrong_is_said_in_one_line(void **state)
 	/* Over 2^64 ns, and over 2^64. */
 	refused("duration: 5124095577h\n", NO_TIME("5124095577h"));
 	refused("duration: 99999999999999999999h\n", NO_TIME("99999999999999999999h"));
-	refused("duration: 999999999999999999999999999h\n", NO_TIME("999999999999999999999999999h"));
+	refused("duration: 999999999999999999999999999h\n",
+		NO_TIME("999999999999999999999999999h"));
 	refused("size: 64MiB\n", "x.yaml:1: size: \"64MiB\" is not a size such as 64Mi");
 	refused("size: 8Ei\n", "x.yaml:1: size: \"8Ei\" is not a size such as 64Mi");
 	refused("number: 1.5\n", "x.yaml:1: number: \"1.5\" is not a whole number");
@@ -215,10 +215,9 @@ static void a_file_has_a_size(void **state)
 	assert_true(stow_settings_load(table, &v, "/tmp", true, &err) < 0);
 }
 
-#define FLAGS(...)                                                                       \
-	stow_settings_flags(table, &v,                                                   \
-			    (int)STOW_ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })),     \
-			    (char **)(uintptr_t)(const char *[]){ __VA_ARGS__ }, own, given, \
+#define FLAGS(...)                                                                              \
+	stow_settings_flags(table, &v, (int)STOW_ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })), \
+			    (char **)(uintptr_t)(const char *[]){ __VA_ARGS__ }, own, given,    \
 			    &config, &err)
 
 static void flags_win_over_the_file_over_the_default(void **state)
@@ -256,10 +255,10 @@ static void wrong_flags_are_said(void **state)
 	bool given[1] = { false };
 	struct stow_err err;
 
-#define REFUSED(why, ...)                                                \
-	do {                                                             \
+#define REFUSED(why, ...)                                              \
+	do {                                                           \
 		assert_int_equal(FLAGS("prog", __VA_ARGS__), -EINVAL); \
-		assert_string_equal(err.msg, why);                       \
+		assert_string_equal(err.msg, why);                     \
 	} while (0)
 	REFUSED("--number: \"x\" is not a whole number", "--number=x");
 	REFUSED("--number wants a value", "--number");
