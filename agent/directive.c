@@ -26,11 +26,19 @@ static int add_part(struct stow_lease *lease, const PbContainerPart *part, struc
 {
 	if (part->numa_node >= STOW_IDSET_MAX)
 		return stow_err_set(err, EINVAL, "NUMA node %u is out of range", part->numa_node);
+	if (part->cpus > STOW_CPUS_MAX - lease->cpus ||
+	    part->memory_promised > INT64_MAX - lease->memory)
+		return stow_err_set(err, EINVAL,
+				    "NUMA node %u: more CPUs or memory than there can be",
+				    part->numa_node);
 	stow_idset_add(&lease->nodes, (int)part->numa_node);
 	lease->cpus += part->cpus;
 	lease->memory += part->memory_promised;
 	for (size_t i = 0; i < part->n_hugepages; i++) {
 		size_t p = 0;
+
+		if (!part->hugepages[i]->pages)
+			continue;
 
 		while (p < lease->n_pages && lease->pages[p].size != part->hugepages[i]->page_size)
 			p++;
@@ -38,6 +46,9 @@ static int add_part(struct stow_lease *lease, const PbContainerPart *part, struc
 			return stow_err_set(err, EINVAL, "more than %d page sizes", STOW_POOLS_MAX);
 		if (p == lease->n_pages)
 			lease->pages[lease->n_pages++].size = part->hugepages[i]->page_size;
+		if (part->hugepages[i]->pages > INT64_MAX - lease->pages[p].count)
+			return stow_err_set(err, EINVAL, "NUMA node %u: too many hugepages",
+					    part->numa_node);
 		lease->pages[p].count += part->hugepages[i]->pages;
 	}
 	return 0;
@@ -66,7 +77,7 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	if (in->n_parts == 0)
 		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
-	lease->expires = (in->expires + S - 1) / S;
+	lease->expires = in->expires / S + (in->expires % S != 0);
 	if (in->n_parts == 1)
 		lease->policy = STOW_POLICY_SINGLE_NUMA_NODE;
 	if (in->pod) {

@@ -54,6 +54,14 @@ uint64_t agent_link_pause(unsigned int failures, uint64_t random)
 	return pause / 2 + random % (pause / 2 + 1);
 }
 
+uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random)
+{
+	/* The others are asked at once; the pause is for the round. */
+	if (n > 1 && !welcomed && failures % n)
+		return PAUSE_FIRST / 4;
+	return agent_link_pause(failures, random);
+}
+
 static uint64_t any(void)
 {
 	uint64_t number = 0;
@@ -72,6 +80,7 @@ static void hang_up(struct agent_link *link)
 		stow_rpc_unref(link->call);
 		link->call = NULL;
 	}
+	link->welcome = false; /* or dialling without success would count as the first failure */
 	stow_rpc_client_free(link->client);
 	link->client = NULL;
 	atomic_store(&link->agent->connected, false);
@@ -90,10 +99,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 	while (link->agent->config.schedulers[n])
 		n++;
 	link->failures = link->welcome ? 1 : link->failures + 1;
-	/* The others are asked at once; the pause is for the round. */
-	pause = n > 1 && !link->welcome && link->failures % n
-			? PAUSE_FIRST / 4
-			: agent_link_pause(link->failures, any());
+	pause = agent_link_wait(link->failures, n, link->welcome, any());
 	stow_say(link->failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
 		 stow_text("address", target(link)), stow_text("error", err ? err->msg : "ended"),
 		 stow_number("next_try_ms", pause / MS));

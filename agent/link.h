@@ -19,3 +19,6 @@ void agent_link_redial(struct agent_link *link);
 
 /* The pause before the dial after `failures` failed ones in a row; `random` is any number. */
 uint64_t agent_link_pause(unsigned int failures, uint64_t random);
+/* The same with `n` schedulers, each of which is tried before the pause; `welcomed`: the stream
+ * that failed had been accepted. */
+uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random);

@@ -145,11 +145,12 @@ static int request_from(const PbPodRequest *in, struct stow_request *ret, struct
 		if (i == STOW_POOLS_MAX)
 			return stow_err_set(err, EINVAL, "hugepages: more than %d sizes",
 					    STOW_POOLS_MAX);
-		ret->pages[i].size = in->hugepages[i]->page_size;
-		ret->pages[i].count = in->hugepages[i]->pages;
-		ret->n_pages++;
+		if (!in->hugepages[i]->pages)
+			continue;
+		ret->pages[ret->n_pages].size = in->hugepages[i]->page_size;
+		ret->pages[ret->n_pages++].count = in->hugepages[i]->pages;
 	}
-	return 0;
+	return stow_request_check_amounts(ret, err);
 }
 
 /* With a ledger of its own: the agent's belongs to the main thread. */

@@ -17,6 +17,8 @@
 #include "place/capacity.h"
 #include "rpc/rpc.h"
 
+#define SECOND UINT64_C(1000000000)
+
 /* What a container was seen to use. */
 struct usage {
 	int64_t key; /* of its record */
@@ -555,7 +557,8 @@ static PbContainer *container_message(const struct agent_source *source,
 	out->cpus = set_text(&record->cpus);
 	out->numa_nodes = set_text(&record->nodes);
 	out->created = record->created;
-	out->expires = record->expires * UINT64_C(1000000000);
+	out->expires =
+		record->expires > UINT64_MAX / SECOND ? UINT64_MAX : record->expires * SECOND;
 	out->reservation = strdup(record->reservation);
 	out->reason = strdup(record->reason);
 	out->pid = record->init.pid;
@@ -568,6 +571,16 @@ static PbContainer *container_message(const struct agent_source *source,
 	return out;
 }
 
+/* Whether a later record has the same id: a container that was started again, whose first life
+ * nobody has given back yet. Readers know containers by their ids. */
+static bool is_outlived(const struct agent_source *source, size_t i)
+{
+	for (size_t j = i + 1; j < source->n_records; j++)
+		if (strcmp(source->records[j]->id, source->records[i]->id) == 0)
+			return true;
+	return false;
+}
+
 static int add_containers(const struct agent_source *source, PbNodeReport *out,
 			  struct stow_err *err)
 {
@@ -576,12 +589,15 @@ static int add_containers(const struct agent_source *source, PbNodeReport *out,
 	if (!out->containers || !out->reservations)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < source->n_records; i++) {
-		PbContainer *container = container_message(source, source->records[i], err);
 		char *reservation;
 
-		if (!container)
-			return -ENOMEM;
-		out->containers[out->n_containers++] = container;
+		if (!is_outlived(source, i)) {
+			PbContainer *container = container_message(source, source->records[i], err);
+
+			if (!container)
+				return -ENOMEM;
+			out->containers[out->n_containers++] = container;
+		}
 		if (!source->records[i]->reservation[0])
 			continue;
 		reservation = strdup(source->records[i]->reservation);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Starting as a standby, becoming active, the clock, metrics, stopping. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +17,14 @@
 
 /* --- reading the store -------------------------------------------------------------------------- */
 
+static int check_name(const char *name, struct stow_err *err)
+{
+	if (stow_machine_name_check(name, err) < 0)
+		return stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is no name of a node",
+				    name);
+	return 0;
+}
+
 static int load_reservation(void *ctx, uint64_t id, const void *message, size_t len,
 			    const char *request_id, struct stow_err *err)
 {
@@ -25,9 +34,14 @@ static int load_reservation(void *ctx, uint64_t id, const void *message, size_t 
 	struct stow_reservation *made;
 	int r;
 
-	if (!reservation)
-		return stow_err_set(err, EUCLEAN, "the store: a reservation does not parse");
-	r = stow_fleet_get(s->fleet, reservation->node, &machine, err);
+	if (!reservation || id == 0) {
+		stow_rpc_message_free(reservation);
+		return stow_err_set(err, EUCLEAN, "the store: reservation %" PRIx64 " is damaged",
+				    id);
+	}
+	r = check_name(reservation->node, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, reservation->node, &machine, err);
 	/* What is bound stays until the machine says that it has ended. */
 	if (r == 0)
 		r = stow_reservation_add(s->fleet, machine, id, reservation, &made, err);
@@ -43,7 +57,9 @@ static int load_fence(void *ctx, const char *name, const struct stow_idset *numa
 	struct stow_machine *machine;
 	int r;
 
-	r = stow_fleet_get(s->fleet, name, &machine, err);
+	r = check_name(name, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, name, &machine, err);
 	return r < 0 ? r : stow_fleet_fence(s->fleet, machine, numa, err);
 }
 
@@ -63,7 +79,8 @@ static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint6
 	answer->response.bytes = malloc(len + 1);
 	if (!answer->response.bytes)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	memcpy(answer->response.bytes, response, len);
+	if (len) /* no bytes are NULL */
+		memcpy(answer->response.bytes, response, len);
 	answer->response.len = len;
 	return 0;
 }
@@ -197,7 +214,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	return r;
 }
 
-int scheduler_activate(struct scheduler *s, struct stow_err *err)
+int scheduler_load(struct scheduler *s, struct stow_err *err)
 {
 	struct stow_store_load load = { load_reservation, load_fence, load_answer, s };
 	int r;
@@ -205,6 +222,13 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 	pthread_mutex_lock(&s->fleet->lock);
 	r = stow_store_open(s->config.data, s->config.durability == 1, &load, &s->store, err);
 	pthread_mutex_unlock(&s->fleet->lock);
+	return r;
+}
+
+int scheduler_activate(struct scheduler *s, struct stow_err *err)
+{
+	int r = scheduler_load(s, err);
+
 	if (r == 0) {
 		r = -pthread_create(&s->clock, NULL, run_clock, s);
 		s->clock_runs = r == 0;

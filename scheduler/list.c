@@ -16,7 +16,7 @@ static PbNodeReport *report_of(const struct stow_machine *machine, bool containe
 	bytes = stow_machine_report(machine, containers, &len);
 	report = bytes ? pb_node_report__unpack(NULL, len, bytes) : NULL;
 	free(bytes);
-	if (!report) { /* nothing yet, or an unknown field that packs but does not parse */
+	if (!report) { /* nothing yet, or no memory */
 		report = malloc(sizeof(*report));
 		if (!report)
 			return NULL;

@@ -426,7 +426,11 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 				    in->request_id);
 	if (a) {
 		op->response = pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
-		return op->response ? 1 : stow_err_set(err, ENOMEM, "out of memory");
+		return op->response ? 1
+				    : stow_err_set(err, EIO,
+						   "request_id: the answer to \"%.64s\" cannot be "
+						   "read any more",
+						   in->request_id);
 	}
 	op->request_id = strdup(in->request_id);
 	if (!op->request_id)

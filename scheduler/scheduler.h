@@ -96,6 +96,8 @@ void scheduler_fence_stop(struct scheduler *s);
 
 /* Listens, as a standby. */
 int scheduler_start(struct scheduler *s, struct stow_err *err);
+/* Opens the store and enters what it has into the fleet's table. */
+int scheduler_load(struct scheduler *s, struct stow_err *err);
 /* Reads the store and serves. The data directory's lock is the caller's. */
 int scheduler_activate(struct scheduler *s, struct stow_err *err);
 void scheduler_stop(struct scheduler *s);

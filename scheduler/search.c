@@ -21,25 +21,12 @@ static int parse_pages(const PbPodRequest *pod, struct stow_request *req, struct
 		return stow_err_set(err, EINVAL, "hugepages: %zu sizes; at most %d",
 				    pod->n_hugepages, STOW_POOLS_MAX);
 	for (size_t i = 0; i < pod->n_hugepages; i++) {
-		uint64_t size = pod->hugepages[i]->page_size;
-
-		if (!size || size & (size - 1))
-			return stow_err_set(err, EINVAL,
-					    "hugepages: page_size %" PRIu64
-					    " is not a power of two",
-					    size);
-		if (req->n_pages && size <= req->pages[req->n_pages - 1].size)
-			return stow_err_set(err, EINVAL, "hugepages: sizes must ascend");
 		if (!pod->hugepages[i]->pages)
 			continue;
-		if (pod->hugepages[i]->pages > INT64_MAX / size)
-			return stow_err_set(err, EINVAL,
-					    "hugepages: %" PRIu64 " pages are too many",
-					    pod->hugepages[i]->pages);
-		req->pages[req->n_pages].size = size;
+		req->pages[req->n_pages].size = pod->hugepages[i]->page_size;
 		req->pages[req->n_pages++].count = pod->hugepages[i]->pages;
 	}
-	return 0;
+	return stow_request_check_amounts(req, err);
 }
 
 int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_want *ret,
@@ -55,12 +42,6 @@ int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_wa
 		pod->cpu_mode == PB_CPU_MODE_EXCLUSIVE ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
 	if (pod->policy > PB_POLICY_UNSPECIFIED && pod->policy <= PB_POLICY_SPREAD)
 		req->policy = (enum stow_policy)(pod->policy - PB_POLICY_SINGLE_NUMA_NODE);
-	if (pod->cpus > STOW_CPUS_MAX)
-		return stow_err_set(err, EINVAL, "cpus: %u; a machine has at most %d", pod->cpus,
-				    STOW_CPUS_MAX);
-	if (pod->memory > INT64_MAX)
-		return stow_err_set(err, EINVAL, "memory: %" PRIu64 " bytes are too many",
-				    pod->memory);
 	if (req->cpu_mode == STOW_CPU_EXCLUSIVE && !pod->cpus)
 		return stow_err_set(err, EINVAL,
 				    "cpus: missing; cpu_mode exclusive wants a number");

@@ -50,6 +50,9 @@ int stow_lease_take(const struct stow_grant_context *context, const struct stow_
 	memcpy(request.pages, lease->pages, sizeof(request.pages));
 	request.n_pages = lease->n_pages;
 	request.nodes = lease->nodes; /* not auto */
+	r = stow_request_check_amounts(&request, err);
+	if (r < 0)
+		return r;
 	return stow_grant_reserve(context, &subject, &request, NULL, 0, &record, &refusal, err);
 }
 

@@ -51,8 +51,10 @@ static int find_old(struct repin *rp, const char *id, struct stow_err *err)
 	r = stow_ledger_records(rp->context->ledger, id, &records, &n, err);
 	if (r < 0)
 		return r;
+	/* The newest: one that was started again may have an older life that is not collected. */
 	for (size_t i = 0; i < n; i++)
-		if (records[i]->state == STOW_STATE_ACTIVE && !rp->old) {
+		if (records[i]->state == STOW_STATE_ACTIVE) {
+			stow_record_free(rp->old);
 			rp->old = records[i];
 			records[i] = NULL;
 		}

@@ -35,14 +35,16 @@ static bool has_entry(struct stow_root *root, const char *file, const char *poli
 {
 	_cleanup_free_ char *text = NULL;
 	struct json_object *state, *name, *entries, *pod;
+	const char *has;
 	bool found;
 
 	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/var/lib/kubelet/%s",
 			   file) < 0)
 		return false;
 	state = json_tokener_parse(text);
+	/* No text comes of a null. */
 	found = json_object_object_get_ex(state, "policyName", &name) &&
-		strcasecmp(json_object_get_string(name), policy) == 0 &&
+		(has = json_object_get_string(name)) && strcasecmp(has, policy) == 0 &&
 		json_object_object_get_ex(state, "entries", &entries) &&
 		json_object_object_get_ex(entries, uid, &pod);
 	json_object_put(state);

@@ -93,6 +93,10 @@ int stow_request_parse(const struct stow_annotation *annotations, size_t n, cons
 		       const char *const *allowed_keys, enum stow_policy default_policy,
 		       struct stow_request *ret, struct stow_err *err);
 
+/* What came as numbers, not as annotations: that CPUs, memory and hugepages are amounts that there
+ * can be, page sizes ascending. -EINVAL names the field: "cpus", "memory" or "hugepages". */
+int stow_request_check_amounts(const struct stow_request *request, struct stow_err *err);
+
 /* Whether `key` (without prefix) is one that can be allowed: a key of the table, or "hugepages" for
  * every page size. -EINVAL with the nearest one. */
 int stow_request_check_key(const char *key, struct stow_err *err);

@@ -54,6 +54,10 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
 /* -EINVAL: not a message of that type. Destroys the buffer. */
 int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	       ProtobufCMessage **ret_message, struct stow_err *err);
+/* Whether all field numbers, those that we do not know included, are ones that there can be.
+ * protobuf-c 1.4 reads a 0 in two bytes and packs it to one, which it does not read: such a message
+ * could not be passed on. */
+bool rpc_message_is_sound(const ProtobufCMessage *message);
 /* Fills an error from a status, and a status' text from an error. */
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
 char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);

@@ -9,6 +9,8 @@
 
 #include "rpc/internal.h"
 
+#define FIELD_NUMBER_MAX ((1U << 29) - 1) /* protobuf.dev/programming-guides/proto3, "Assigning" */
+
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message)
 {
 	grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
@@ -18,6 +20,44 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message)
 	buffer = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_slice_unref(slice);
 	return buffer;
+}
+
+static const ProtobufCMessage *const *members(const ProtobufCMessage *m,
+					      const ProtobufCFieldDescriptor *field, size_t *ret_n)
+{
+	const void *value = (const char *)m + field->offset;
+	const void *quantity = (const char *)m + field->quantifier_offset;
+
+	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+		*ret_n = *(const size_t *)quantity;
+		return *(const ProtobufCMessage *const *const *)value;
+	}
+	*ret_n = *(const ProtobufCMessage *const *)value != NULL;
+	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && *(const uint32_t *)quantity != field->id)
+		*ret_n = 0;
+	return value;
+}
+
+bool rpc_message_is_sound(const ProtobufCMessage *message)
+{
+	const ProtobufCMessageDescriptor *type = message->descriptor;
+
+	for (unsigned int i = 0; i < message->n_unknown_fields; i++)
+		if (message->unknown_fields[i].tag == 0 ||
+		    message->unknown_fields[i].tag > FIELD_NUMBER_MAX)
+			return false;
+	for (unsigned int i = 0; i < type->n_fields; i++) {
+		const ProtobufCMessage *const *list;
+		size_t n;
+
+		if (type->fields[i].type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		list = members(message, &type->fields[i], &n);
+		for (size_t j = 0; j < n; j++)
+			if (!rpc_message_is_sound(list[j]))
+				return false;
+	}
+	return true;
 }
 
 int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
@@ -36,6 +76,10 @@ int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	grpc_slice_unref(slice);
 	grpc_byte_buffer_reader_destroy(&reader);
 	grpc_byte_buffer_destroy(buffer);
+	if (*ret_message && !rpc_message_is_sound(*ret_message)) {
+		protobuf_c_message_free_unpacked(*ret_message, NULL);
+		*ret_message = NULL;
+	}
 	if (!*ret_message)
 		return stow_err_set(err, EINVAL, "not a message of type %s", type->name);
 	return 0;

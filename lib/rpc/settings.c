@@ -60,9 +60,11 @@ static int parse_duration(const char *text, uint64_t *ret)
 	number[digits] = '\0';
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(units); i++)
 		if (strcmp(text + digits, units[i].unit) == 0) {
-			int r = stow_parse_u64(number, UINT64_MAX / units[i].ns, ret, NULL);
+			uint64_t n;
+			int r = stow_parse_u64(number, UINT64_MAX / units[i].ns, &n, NULL);
 
-			*ret *= r == 0 ? units[i].ns : 0;
+			if (r == 0)
+				*ret = n * units[i].ns;
 			return r;
 		}
 	return -EINVAL;
@@ -99,10 +101,13 @@ static int set_number(const struct stow_setting *s, uint64_t *value, const char 
 	if (r < 0)
 		return stow_err_set(err, EINVAL, "%s%s: \"%.64s\" is not %s", where, s->name, text,
 				    kinds[s->type]);
+	if (parsed < s->min && !s->max)
+		return stow_err_set(err, EINVAL, "%s%s: %.64s is less than %s", where, s->name,
+				    text, show(s, s->min, low, sizeof(low)));
 	if (parsed < s->min || (s->max && parsed > s->max))
 		return stow_err_set(err, EINVAL, "%s%s: %.64s is not between %s and %s", where,
 				    s->name, text, show(s, s->min, low, sizeof(low)),
-				    show(s, s->max ? s->max : UINT64_MAX, high, sizeof(high)));
+				    show(s, s->max, high, sizeof(high)));
 	*value = parsed;
 	return 0;
 }
@@ -198,12 +203,25 @@ static int set(const struct stow_setting *s, void *base, const char *text, const
 
 /* --- the file ----------------------------------------------------------------------------------- */
 
+/* Texts end at a NUL; what is behind one must not be lost. */
+static bool has_nul(const yaml_node_t *scalar)
+{
+	return memchr(scalar->data.scalar.value, '\0', scalar->data.scalar.length) != NULL;
+}
+
+static int refuse_nul(const char *where, const char *name, struct stow_err *err)
+{
+	return stow_err_set(err, EINVAL, "%s%s: a NUL byte cannot be part of it", where, name);
+}
+
 static int set_node(const struct stow_setting *s, void *base, yaml_document_t *doc,
 		    const yaml_node_t *node, const char *where, struct stow_err *err)
 {
 	char ***list = (char ***)((char *)base + s->offset);
 	int r = 0;
 
+	if (node->type == YAML_SCALAR_NODE && has_nul(node))
+		return refuse_nul(where, s->name, err);
 	if (node->type == YAML_SCALAR_NODE)
 		return set(s, base, (const char *)node->data.scalar.value, where, err);
 	if (node->type != YAML_SEQUENCE_NODE || s->type != STOW_SETTING_LIST)
@@ -218,6 +236,8 @@ static int set_node(const struct stow_setting *s, void *base, yaml_document_t *d
 		if (!entry || entry->type != YAML_SCALAR_NODE)
 			return stow_err_set(err, EINVAL, "%s%s: want a list of plain values", where,
 					    s->name);
+		if (has_nul(entry))
+			return refuse_nul(where, s->name, err);
 		r = add_entry(list, (const char *)entry->data.scalar.value,
 			      entry->data.scalar.length, err);
 	}
@@ -235,7 +255,7 @@ static int set_pair(const struct stow_setting *settings, void *base, yaml_docume
 	const char *text;
 
 	snprintf(where, sizeof(where), "%s:%zu: ", name, key ? key->start_mark.line + 1 : 1);
-	if (!key || !value || key->type != YAML_SCALAR_NODE)
+	if (!key || !value || key->type != YAML_SCALAR_NODE || has_nul(key))
 		return stow_err_set(err, EINVAL, "%swant KEY: VALUE", where);
 	text = (const char *)key->data.scalar.value;
 	s = find(settings, text);
@@ -269,7 +289,7 @@ static int set_document(const struct stow_setting *settings, void *base, yaml_do
 int stow_settings_parse(const struct stow_setting *settings, void *base, const char *text,
 			size_t len, const char *name, struct stow_err *err)
 {
-	yaml_document_t doc;
+	yaml_document_t doc, more;
 	yaml_parser_t parser;
 	int r;
 
@@ -279,6 +299,12 @@ int stow_settings_parse(const struct stow_setting *settings, void *base, const c
 	if (yaml_parser_load(&parser, &doc)) {
 		r = set_document(settings, base, &doc, name, err);
 		yaml_document_delete(&doc);
+		if (r == 0 && yaml_parser_load(&parser, &more)) {
+			if (yaml_document_get_root_node(&more))
+				r = stow_err_set(err, EINVAL, "%s:%zu: a second document; want one",
+						 name, more.start_mark.line + 1);
+			yaml_document_delete(&more);
+		}
 	} else {
 		r = stow_err_set(err, EINVAL, "%s:%zu: this is not YAML: %s", name,
 				 parser.problem_mark.line + 1,

@@ -11,6 +11,8 @@
 #include <numastow/v1/agent.pb-c.h>
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "rpc/internal.h"
+
 static const ProtobufCServiceDescriptor *const services[] = {
 	&pb_scheduler__descriptor,
 	&pb_agent__descriptor,
@@ -61,14 +63,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	first = protobuf_c_message_unpack(type, NULL, size - 1, data + 1);
 	if (!first)
 		return 0;
+	if (!rpc_message_is_sound(first)) { /* as a receiver says */
+		protobuf_c_message_free_unpacked(first, NULL);
+		return 0;
+	}
 	once = pack(first, &n_once);
 	second = protobuf_c_message_unpack(type, NULL, n_once, once);
-	if (second) {
-		twice = pack(second, &n_twice);
-		FUZZ_CHECK(n_once == n_twice && memcmp(once, twice, n_once) == 0);
-		protobuf_c_message_free_unpacked(second, NULL);
-		free(twice);
-	}
+	FUZZ_CHECK(second);
+	twice = pack(second, &n_twice);
+	FUZZ_CHECK(n_once == n_twice && memcmp(once, twice, n_once) == 0);
+	protobuf_c_message_free_unpacked(second, NULL);
+	free(twice);
 	protobuf_c_message_free_unpacked(first, NULL);
 	free(once);
 	return 0;

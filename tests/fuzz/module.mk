@@ -19,10 +19,17 @@ fuzz_MAIN := $(B)/tests/fuzz/replay.o
 fuzz_LINK :=
 endif
 
-$(fuzz_BINS:=.o): | $(PB)/.stamp
-$(fuzz_BINS): $(B)/%: $(B)/%.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
+# What a service sends and stores, tests/fuzz/program.c takes.
+fuzz_WRAP :=
+$(B)/tests/fuzz/fuzz_scheduler $(B)/tests/fuzz/fuzz_agent: fuzz_WRAP := \
+	$(addprefix -Wl$(comma)--wrap=stow_,store_commit $(addprefix rpc_,ref unref reply send backlog \
+	close set_data data peer cancelled alloc printf loop_new loop_free server_new server_add \
+	server_start server_listen_unix server_stop server_free))
+
+$(fuzz_BINS:=.o) $(B)/tests/fuzz/program.o: | $(PB)/.stamp
+$(fuzz_BINS): $(B)/%: $(B)/%.o $(B)/tests/fuzz/program.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) $(fuzz_WRAP) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
 .PHONY: fuzz fuzz-run fuzz-bins fuzz-replay
 fuzz-bins: $(fuzz_BINS)

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/* scheduler.db as a crash, a disk or somebody with an editor left it: it opens or says what is
+ * wrong with it, and what was read can be written again. */
+#include "fuzz.h"
+
+#include <unistd.h>
+
+#include "program.h"
+#include "rpc/say.h"
+#include "scheduler/scheduler.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct scheduler s = { 0 };
+	struct stow_err err = { 0 };
+	char path[4096];
+	int r;
+
+	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	fuzz_file("/scheduler.db", data, size);
+	for (const char *const *tail = (const char *const[]){ "-wal", "-shm", "-journal", NULL };
+	     *tail; tail++) {
+		snprintf(path, sizeof(path), "%.2048s/scheduler.db%s", fuzz_folder(), *tail);
+		(void)unlink(path);
+	}
+	if (stow_fleet_new(&s.fleet, NULL) < 0)
+		abort();
+	scheduler_config_defaults(&s.config);
+	free(s.config.data);
+	s.config.data = strdup(fuzz_folder());
+	r = scheduler_load(&s, &err);
+	FUZZ_CHECK_ERR(r, &err);
+	for (uint32_t m = 0; m < s.fleet->n_machines; m++) {
+		FUZZ_CHECK(stow_machine_name_check(s.fleet->machines[m]->name, NULL) == 0);
+		for (const struct stow_reservation *at = s.fleet->machines[m]->reservations; at;
+		     at = at->next)
+			FUZZ_CHECK(at->id != 0 && at->message);
+	}
+	stow_store_close(s.store);
+	stow_fleet_free(s.fleet);
+	scheduler_config_done(&s.config);
+	return 0;
+}

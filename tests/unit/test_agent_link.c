@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How long an agent waits before it dials again. */
+#include "unit.h"
+
+#include <limits.h>
+
+#include "agent/link.h"
+
+#define MS   UINT64_C(1000000)
+#define MOST (30000 * MS)
+
+static void pauses_grow_up_to_half_a_minute(void **state)
+{
+	uint64_t before = 0;
+
+	for (unsigned int failures = 1; failures < 64; failures++) {
+		uint64_t least = agent_link_pause(failures, 0);
+
+		assert_true(least >= before && least >= 100 * MS && least <= MOST / 2);
+		before = least;
+	}
+	assert_int_equal(agent_link_pause(1, 0), 100 * MS);
+	assert_int_equal(agent_link_pause(2, 0), 200 * MS);
+	assert_int_equal(before, MOST / 2);
+}
+
+/* For ever: no number of failures is one too many. */
+static void pauses_never_end_and_never_vanish(void **state)
+{
+	static const unsigned int many[] = { 64, 65, 1000, INT_MAX, UINT_MAX - 1, UINT_MAX };
+
+	for (size_t i = 0; i < sizeof(many) / sizeof(*many); i++)
+		for (uint64_t random = 0; random < 1000; random++)
+			assert_in_range(agent_link_pause(many[i], random * 0x9e3779b97f4a7c15),
+					MOST / 2, MOST);
+	assert_in_range(agent_link_pause(0, UINT64_MAX), 100 * MS, 200 * MS);
+}
+
+/* Half of it is by chance, and evenly so: a fleet spreads over the pause. */
+static void agents_do_not_come_back_as_one(void **state)
+{
+	unsigned int eighth[8] = { 0 };
+	uint64_t random = 1;
+
+	for (int agent = 0; agent < 8000; agent++) {
+		uint64_t pause;
+
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		pause = agent_link_pause(20, random);
+		assert_in_range(pause, MOST / 2, MOST);
+		eighth[(pause - MOST / 2) * 8 / (MOST / 2 + 1)]++;
+	}
+	for (int i = 0; i < 8; i++)
+		assert_in_range(eighth[i], 800, 1200);
+}
+
+static void the_other_schedulers_are_asked_at_once(void **state)
+{
+	/* Three: two short pauses, then one for the round, which grows. */
+	for (unsigned int round = 0; round < 20; round++) {
+		assert_int_equal(agent_link_wait(3 * round + 1, 3, false, 0), 50 * MS);
+		assert_int_equal(agent_link_wait(3 * round + 2, 3, false, 0), 50 * MS);
+		assert_int_equal(agent_link_wait(3 * round + 3, 3, false, 0),
+				 agent_link_pause(3 * round + 3, 0));
+	}
+	/* One: a pause each time. */
+	assert_int_equal(agent_link_wait(1, 1, false, 0), 100 * MS);
+	assert_int_equal(agent_link_wait(2, 1, false, 0), 200 * MS);
+	/* A stream that stood has ended: all agents are there, so chance decides. */
+	assert_int_equal(agent_link_wait(1, 3, true, 7), agent_link_pause(1, 7));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pauses_grow_up_to_half_a_minute),
+		cmocka_unit_test(pauses_never_end_and_never_vanish),
+		cmocka_unit_test(agents_do_not_come_back_as_one),
+		cmocka_unit_test(the_other_schedulers_are_asked_at_once),
+	};
+
+	return cmocka_run_group_tests_name("agent_link", tests, NULL, NULL);
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/* An agent's reports of a made-up machine, and what a scheduler has of them. */
+#include "unit.h"
+
+#include <time.h>
+
+#include "agent/delta.h"
+#include "agent/report.h"
+#include "base/cleanup.h"
+#include "grant/gc.h"
+#include "grant/lease.h"
+#include "played.h"
+#include "rpc/rpc.h"
+#include "scheduler/fleet.h"
+
+#define GIB (UINT64_C(1) << 30)
+#define MIB (UINT64_C(1) << 20)
+#define ID  "4c1f8e02a7b35d90"
+
+struct setup {
+	struct played *p;
+	struct agent_source *source;
+	PbNodeReport *current;
+	struct stow_fleet *fleet;
+	struct stow_machine *machine;
+};
+
+static int set_up(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+
+	s->p = played_new();
+	assert_int_equal(agent_source_new(&s->p->context, &s->source, NULL), 0);
+	assert_int_equal(stow_fleet_new(&s->fleet, NULL), 0);
+	assert_int_equal(stow_fleet_get(s->fleet, "web-3", &s->machine, NULL), 0);
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	stow_rpc_message_free(s->current);
+	agent_source_free(s->source);
+	stow_fleet_free(s->fleet);
+	played_free(s->p);
+	free(s);
+	return 0;
+}
+
+/* Looks, and tells the scheduler what has changed; whether anything had. */
+static bool look(struct setup *s)
+{
+	struct stow_err err = { 0 };
+	PbNodeReport *now, delta;
+	bool news;
+
+	if (agent_source_report(s->source, AGENT_LOOK_ALL, s->current, 64 * MIB, &now, &err) < 0)
+		fail_msg("%s", err.msg);
+	news = agent_delta(s->current, now, &delta);
+	if (news) {
+		struct stow_update *update;
+
+		delta.name = (char *)(uintptr_t) "web-3";
+		if (stow_update_decode(&delta, &update, &err) < 0 ||
+		    stow_fleet_apply(s->fleet, s->machine, update, &err) < 0)
+			fail_msg("%s", err.msg);
+		stow_update_free(update);
+	}
+	agent_delta_done(&delta);
+	stow_rpc_message_free(s->current);
+	s->current = now;
+	assert_int_equal(s->machine->n_containers, now->n_containers);
+	assert_int_equal(s->machine->n_numa, now->n_numa_nodes);
+	for (size_t i = 0; i < now->n_numa_nodes; i++) {
+		assert_int_equal(s->machine->numa[i].free, now->numa_nodes[i]->cpus_free);
+		assert_true(s->machine->numa[i].memory_free ==
+			    now->numa_nodes[i]->memory_allocatable);
+	}
+	return news;
+}
+
+static const PbContainer *container(struct setup *s, const char *id)
+{
+	const PbContainer *found = NULL;
+
+	for (size_t i = 0; i < s->current->n_containers; i++)
+		if (strcmp(s->current->containers[i]->id, id) == 0) {
+			assert_null(found);
+			found = s->current->containers[i];
+		}
+	assert_non_null(found);
+	return found;
+}
+
+static void what_was_given_is_said(void **state)
+{
+	struct setup *s = *state;
+	const PbNumaNode *node;
+	const PbContainer *c;
+	uint64_t before;
+
+	assert_true(look(s));
+	node = s->current->numa_nodes[0];
+	assert_string_equal(node->cpus, "0-3");
+	assert_int_equal(node->cpus_exclusive, 0);
+	assert_int_equal(node->memory_promised, 0);
+	assert_int_equal(node->distances[1], 20);
+	before = node->memory_allocatable;
+	played_container(s->p, 7, "own", 0, 2, GIB, true);
+	assert_true(look(s));
+	node = s->current->numa_nodes[0];
+	assert_int_equal(node->cpus_exclusive, 2);
+	assert_string_equal(node->cpus_shared, "2-3");
+	assert_int_equal(node->memory_promised, GIB);
+	assert_int_equal(node->memory_allocatable, before - GIB);
+	c = container(s, "own");
+	assert_true(c->exclusive);
+	assert_int_equal(c->state, PB_CONTAINER_STATE_ACTIVE);
+	assert_string_equal(c->cpus, "0-1");
+	assert_string_equal(c->numa_nodes, "0");
+	assert_int_equal(c->pid, 7);
+	assert_int_equal(c->n_parts, 1);
+	assert_int_equal(c->parts[0]->cpus, 2);
+	assert_int_equal(c->parts[0]->memory_promised, GIB);
+}
+
+static void a_machine_at_rest_is_no_news(void **state)
+{
+	struct setup *s = *state;
+
+	played_container(s->p, 7, "own", 0, 2, GIB, true);
+	assert_true(look(s));
+	for (int i = 0; i < 3; i++)
+		assert_false(look(s));
+}
+
+static void who_goes_gives_back(void **state)
+{
+	struct setup *s = *state;
+	struct stow_gc_result result;
+
+	assert_true(look(s));
+	played_container(s->p, 7, "own", 0, 2, GIB, true);
+	played_container(s->p, 8, "shared", 1, 1, GIB, false);
+	assert_true(look(s));
+	assert_int_equal(s->machine->n_containers, 2);
+	played_kill(s->p, 7, "own");
+	assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+	assert_int_equal(result.reclaimed, 1);
+	assert_true(look(s));
+	assert_int_equal(s->machine->n_containers, 1);
+	assert_string_equal(s->machine->containers[0].id, "shared");
+	assert_int_equal(s->machine->numa[0].free, 4);
+	assert_int_equal(s->machine->numa[0].exclusive, 0);
+}
+
+/* Until the first life is collected both take what they take, and it is one container. */
+static void who_is_started_again_is_one_container(void **state)
+{
+	struct setup *s = *state;
+	struct stow_gc_result result;
+
+	played_container(s->p, 8, "c", 0, 1, GIB, false);
+	assert_true(look(s));
+	played_kill(s->p, 8, "c");
+	played_container(s->p, 18, "c", 1, 1, GIB, false);
+	assert_true(look(s));
+	assert_int_equal(container(s, "c")->pid, 18);
+	assert_int_equal(s->current->numa_nodes[0]->memory_promised, GIB);
+	assert_int_equal(s->current->numa_nodes[1]->memory_promised, GIB);
+	assert_false(look(s));
+	assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+	assert_int_equal(result.reclaimed, 1);
+	assert_true(look(s));
+	assert_int_equal(s->machine->n_containers, 1);
+	assert_int_equal(s->current->numa_nodes[0]->memory_promised, 0);
+}
+
+static void a_lease_is_listed(void **state)
+{
+	struct setup *s = *state;
+	struct stow_lease lease = { .id = ID, .cpus = 1, .memory = GIB };
+
+	assert_true(look(s));
+	stow_idset_add(&lease.nodes, 1);
+	lease.expires = (uint64_t)time(NULL) + 60;
+	assert_int_equal(stow_lease_take(&s->p->context, &lease, NULL), 0);
+	assert_true(look(s));
+	assert_int_equal(s->current->n_reservations, 1);
+	assert_string_equal(s->current->reservations[0], ID);
+	assert_int_equal(s->machine->n_containers, 1);
+	assert_true(s->machine->containers[0].lease);
+	assert_true(s->machine->containers[0].expires == lease.expires * UINT64_C(1000000000));
+	assert_int_equal(stow_lease_drop(&s->p->context, ID, NULL), 1);
+	assert_true(look(s));
+	assert_int_equal(s->current->n_reservations, 0);
+	assert_int_equal(s->machine->n_containers, 0);
+	/* Beyond what ns since the epoch can say is not in the past. */
+	lease.expires = UINT64_MAX / UINT64_C(1000000000) + 1;
+	assert_int_equal(stow_lease_take(&s->p->context, &lease, NULL), 0);
+	assert_true(look(s));
+	assert_true(s->machine->containers[0].expires == UINT64_MAX);
+}
+
+static void free_memory(struct setup *s, uint64_t bytes)
+{
+	tree_write(s->p->t, "/sys/devices/system/node/node0/meminfo",
+		   "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: %llu kB\n",
+		   (unsigned long long)bytes / 1024);
+}
+
+/* A machine that breathes is no news, however it got where it is. */
+static void memory_is_news_in_steps(void **state)
+{
+	struct setup *s = *state;
+
+	free_memory(s, 12 * GIB);
+	assert_true(look(s));
+	assert_true(s->current->numa_nodes[0]->memory_free == 12 * GIB);
+	free_memory(s, 12 * GIB - 63 * MIB);
+	assert_false(look(s));
+	free_memory(s, 12 * GIB + 63 * MIB);
+	assert_false(look(s));
+	for (uint64_t i = 1; i <= 63; i++) { /* slowly, too */
+		free_memory(s, 12 * GIB - i * MIB);
+		assert_false(look(s));
+	}
+	free_memory(s, 12 * GIB - 65 * MIB);
+	assert_true(look(s));
+	assert_true(s->current->numa_nodes[0]->memory_free == 12 * GIB - 65 * MIB);
+	assert_false(look(s));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(what_was_given_is_said), TEST(a_machine_at_rest_is_no_news),
+		TEST(who_goes_gives_back),    TEST(who_is_started_again_is_one_container),
+		TEST(a_lease_is_listed),      TEST(memory_is_news_in_steps),
+	};
+
+	return cmocka_run_group_tests_name("agent_report", tests, NULL, NULL);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Whether kubelet's static managers own a container's cpuset. */
+#include "unit.h"
+
+#include "base/cleanup.h"
+#include "node/kubelet.h"
+#include "tree.h"
+
+#define UID   "6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69"
+#define OTHER "00000000-9b7c-4a5e-8f6a-1d2e3c4b5a69"
+#define SYSTEMD                                                                              \
+	"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6f1fba0d_9b7c_4a5e_" \
+	"8f6a_1d2e3c4b5a69.slice/cri-containerd-1.scope"
+#define CGROUPS "/kubepods/burstable/pod" UID "/1"
+#define CPUS	"/var/lib/kubelet/cpu_manager_state"
+#define MEMORY	"/var/lib/kubelet/memory_manager_state"
+
+static bool owns(const char *file, const char *text, const char *path)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	if (file)
+		tree_write_data(t, file, text, strlen(text));
+	return stow_kubelet_owns(t->root, path);
+}
+
+static void an_entry_of_a_static_manager_is_kubelets(void **state)
+{
+	static const char cpus[] = "{\"policyName\":\"static\",\"defaultCpuSet\":\"0-1\","
+				   "\"entries\":{\"" UID "\":{\"app\":\"2-3\"}},\"checksum\":1}";
+	static const char memory[] = "{\"policyName\":\"Static\",\"machineState\":{},"
+				     "\"entries\":{\"" UID "\":{\"app\":[]}},\"checksum\":1}\n";
+
+	assert_true(owns(CPUS, cpus, SYSTEMD));
+	assert_true(owns(CPUS, cpus, CGROUPS));
+	assert_true(owns(MEMORY, memory, SYSTEMD));
+	assert_true(owns(MEMORY, memory, CGROUPS));
+}
+
+static void everything_else_is_ours(void **state)
+{
+	static const char entry[] =
+		"{\"policyName\":\"static\",\"entries\":{\"" UID "\":{\"app\":\"2-3\"}}}";
+
+	assert_false(owns(NULL, NULL, CGROUPS));
+	assert_false(owns(CPUS, entry, "/machine.slice/libpod-1.scope"));
+	assert_false(owns(CPUS, entry, "/pod" UID "/1")); /* not below kubepods */
+	assert_false(owns(CPUS, entry, "/kubepods/burstable/pod" OTHER "/1"));
+	assert_false(owns(CPUS, entry, "/kubepods/burstable/pod6f1fba0d/1"));
+	assert_false(owns(CPUS, entry, "/kubepods"));
+	assert_false(owns(CPUS, entry, ""));
+	assert_false(owns(CPUS, "{\"policyName\":\"none\",\"entries\":{\"" UID "\":{}}}", CGROUPS));
+	assert_false(owns(CPUS, "{\"policyName\":\"static\",\"entries\":{}}", CGROUPS));
+	assert_false(owns(CPUS, "{\"policyName\":\"static\"}", CGROUPS));
+}
+
+static void a_damaged_file_says_nothing(void **state)
+{
+	static const char *const damaged[] = {
+		"",
+		"\n",
+		"null",
+		"7",
+		"[]",
+		"[\"" UID "\"]",
+		"{",
+		"{\"policyName\":\"static\",\"entries\":{\"" UID,
+		"{\"policyName\":null,\"entries\":{\"" UID "\":{}}}",
+		"{\"policyName\":{},\"entries\":{\"" UID "\":{}}}",
+		"{\"policyName\":\"static\",\"entries\":null}",
+		"{\"policyName\":\"static\",\"entries\":[\"" UID "\"]}",
+		"{\"entries\":{\"" UID "\":{}}}",
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(damaged); i++) {
+		assert_false(owns(CPUS, damaged[i], CGROUPS));
+		assert_false(owns(MEMORY, damaged[i], CGROUPS));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_entry_of_a_static_manager_is_kubelets),
+		cmocka_unit_test(everything_else_is_ours),
+		cmocka_unit_test(a_damaged_file_says_nothing),
+	};
+
+	return cmocka_run_group_tests_name("kubelet", tests, NULL, NULL);
+}

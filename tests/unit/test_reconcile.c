@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What another tool changes: adopted when it fits, put back once, then left. */
+#include "unit.h"
+
+#include "base/cleanup.h"
+#include "grant/reconcile.h"
+#include "played.h"
+
+#define GIB (UINT64_C(1) << 30)
+
+struct setup {
+	struct played *p;
+	struct stow_reconcile *reconcile;
+};
+
+/* Containers "own" with CPUs of its own on node 0 and "shared" on node 1. */
+static int set_up(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+
+	s->p = played_new();
+	played_container(s->p, 7, "own", 0, 2, GIB, true);
+	played_container(s->p, 8, "shared", 1, 2, GIB, false);
+	played_has(s->p, "own", "0-1", "0");
+	played_has(s->p, "shared", "4-7", "1");
+	assert_int_equal(stow_reconcile_new(&s->reconcile, NULL), 0);
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	stow_reconcile_free(s->reconcile);
+	played_free(s->p);
+	free(s);
+	return 0;
+}
+
+/* A round, and what it counted. */
+static void round_counts(struct setup *s, bool observe, uint64_t adopted, uint64_t restored,
+			 uint64_t refused)
+{
+	struct stow_reconcile_result result;
+	struct stow_err err = { 0 };
+
+	if (stow_reconcile_run(s->reconcile, &s->p->context, observe, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(result.adopted, adopted);
+	assert_int_equal(result.restored, restored);
+	assert_int_equal(result.refused, refused);
+}
+
+static enum stow_drift drift_of(struct setup *s, const char *id)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = played_grant(s->p, id);
+
+	return stow_reconcile_drift(s->reconcile, record->key);
+}
+
+static void grant_is(struct setup *s, const char *id, const char *cpus, const char *nodes)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = played_grant(s->p, id);
+	char buf[64];
+
+	assert_string_equal(stow_idset_format(&record->cpus, buf, sizeof(buf)), cpus);
+	assert_string_equal(stow_idset_format(&record->nodes, buf, sizeof(buf)), nodes);
+}
+
+static void a_machine_at_rest_is_left_alone(void **state)
+{
+	struct setup *s = *state;
+	uint32_t before;
+
+	round_counts(s, false, 0, 0, 0);
+	before = stow_ledger_changes(s->p->context.ledger);
+	for (int i = 0; i < 3; i++)
+		round_counts(s, false, 0, 0, 0);
+	assert_int_equal(stow_ledger_changes(s->p->context.ledger), before);
+	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_NONE);
+}
+
+static void what_fits_is_adopted(void **state)
+{
+	struct setup *s = *state;
+	char kind[32];
+
+	round_counts(s, false, 0, 0, 0);
+	played_write(s->p, "own", "cpuset.cpus", "2-3");
+	round_counts(s, false, 1, 0, 0);
+	assert_string_equal(played_event(s->p, "own", kind, sizeof(kind)), "adopted");
+	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_ADOPTED);
+	played_has(s->p, "own", "2-3", "0");
+	grant_is(s, "own", "2-3", "0");
+	round_counts(s, false, 0, 0, 0);
+	/* Again, and something else. */
+	played_write(s->p, "own", "cpuset.cpus", "1-3");
+	round_counts(s, false, 1, 0, 0);
+	grant_is(s, "own", "1-3", "0");
+	assert_int_equal(played_records(s->p), 2);
+}
+
+static void a_promise_moves_with_its_node(void **state)
+{
+	struct setup *s = *state;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+
+	played_write(s->p, "shared", "cpuset.cpus", "2-3");
+	played_write(s->p, "shared", "cpuset.mems", "0");
+	round_counts(s, false, 1, 0, 0);
+	record = played_grant(s->p, "shared");
+	assert_int_equal(record->n_shares, 1);
+	assert_int_equal(record->shares[0].node, 0);
+	assert_int_equal(record->shares[0].memory, GIB);
+	round_counts(s, false, 0, 0, 0);
+}
+
+static void what_does_not_fit_is_put_back_once(void **state)
+{
+	struct setup *s = *state;
+	char kind[32];
+
+	/* Into the other's own CPUs. */
+	played_write(s->p, "shared", "cpuset.cpus", "1,4-7");
+	round_counts(s, false, 0, 1, 0);
+	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "kept");
+	played_has(s->p, "shared", "4-7", "1");
+	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_RESTORED);
+	round_counts(s, false, 0, 0, 0);
+	/* No fight: said once, and left. */
+	played_write(s->p, "shared", "cpuset.cpus", "1,4-7");
+	round_counts(s, false, 0, 0, 1);
+	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "left");
+	for (int i = 0; i < 3; i++)
+		round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "1,4-7", "1");
+	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_REFUSED);
+	grant_is(s, "shared", "4-7", "1");
+	/* Something else again is said again. */
+	played_write(s->p, "shared", "cpuset.cpus", "0-1");
+	round_counts(s, false, 0, 0, 1);
+	played_has(s->p, "shared", "0-1", "1");
+}
+
+static void no_room_on_the_new_node_does_not_fit(void **state)
+{
+	struct setup *s = *state;
+
+	played_container(s->p, 9, "large", 0, 1, 13 * GIB, false);
+	played_container(s->p, 10, "wide", 1, 1, 4 * GIB, false);
+	played_write(s->p, "wide", "cpuset.mems", "0");
+	round_counts(s, false, 0, 1, 0);
+	played_has(s->p, "wide", "4-7", "1");
+}
+
+static void taking_all_cpus_does_not_fit(void **state)
+{
+	struct setup *s = *state;
+
+	played_write(s->p, "own", "cpuset.cpus", "0-7");
+	round_counts(s, false, 0, 1, 0);
+	played_has(s->p, "own", "0-1", "0");
+}
+
+static void observing_changes_nothing_and_counts_once(void **state)
+{
+	struct setup *s = *state;
+	uint32_t before;
+
+	round_counts(s, true, 0, 0, 0);
+	before = stow_ledger_changes(s->p->context.ledger);
+	played_write(s->p, "own", "cpuset.cpus", "2-3");
+	played_write(s->p, "shared", "cpuset.cpus", "0,4-7");
+	round_counts(s, true, 1, 1, 0);
+	for (int i = 0; i < 3; i++)
+		round_counts(s, true, 0, 0, 0);
+	played_has(s->p, "own", "2-3", "0");
+	played_has(s->p, "shared", "0,4-7", "1");
+	grant_is(s, "own", "0-1", "0");
+	grant_is(s, "shared", "4-7", "1");
+	assert_int_equal(stow_ledger_changes(s->p->context.ledger), before);
+}
+
+static void kubelets_are_left_alone(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	static const char path[] = "kubepods/pod6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69";
+
+	played_container(s->p, 9, path, 1, 1, 0, false);
+	tree_write(s->p->t, "/var/lib/kubelet/cpu_manager_state",
+		   "{\"policyName\":\"static\",\"entries\":{\"%s\":{\"app\":\"7\"}}}",
+		   path + strlen("kubepods/pod"));
+	played_write(s->p, path, "cpuset.cpus", "0");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(
+			stow_reconcile_run(s->reconcile, &s->p->context, false, &result, NULL), 0);
+		assert_int_equal(result.foreign, 1);
+		assert_int_equal(result.adopted + result.restored + result.refused, 0);
+	}
+	played_has(s->p, path, "0", "1");
+	record = played_grant(s->p, path);
+	assert_true(stow_reconcile_is_foreign(s->reconcile, record->key));
+}
+
+static void who_has_ended_is_for_gc(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+
+	round_counts(s, false, 0, 0, 0);
+	played_kill(s->p, 8, "shared");
+	assert_int_equal(stow_reconcile_run(s->reconcile, &s->p->context, false, &result, NULL), 0);
+	assert_int_equal(result.ended, 1);
+	assert_int_equal(result.adopted + result.restored + result.refused, 0);
+	assert_int_equal(played_records(s->p), 2);
+}
+
+static void a_failure_is_told_and_the_others_are_looked_at(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	struct stow_err err = { 0 };
+
+	played_container(s->p, 9, "third", 1, 1, 0, false);
+	played_write(s->p, "shared", "cpuset.cpus", "0,4-7");
+	played_write(s->p, "third", "cpuset.cpus", "0,4-7");
+	s->p->refuse = "/sys/fs/cgroup/shared/cpuset.cpus";
+	assert_int_equal(stow_reconcile_run(s->reconcile, &s->p->context, false, &result, &err),
+			 -EIO);
+	assert_non_null(strstr(err.msg, "cpuset.cpus"));
+	assert_int_equal(result.restored, 2);
+	played_has(s->p, "third", "4-7", "1");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_machine_at_rest_is_left_alone),
+		TEST(what_fits_is_adopted),
+		TEST(a_promise_moves_with_its_node),
+		TEST(what_does_not_fit_is_put_back_once),
+		TEST(no_room_on_the_new_node_does_not_fit),
+		TEST(taking_all_cpus_does_not_fit),
+		TEST(observing_changes_nothing_and_counts_once),
+		TEST(kubelets_are_left_alone),
+		TEST(who_has_ended_is_for_gc),
+		TEST(a_failure_is_told_and_the_others_are_looked_at),
+	};
+
+	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
+}
