@@ -54,7 +54,7 @@ static int load_fence(void *ctx, const char *name, const struct stow_idset *numa
 		      struct stow_err *err)
 {
 	struct scheduler *s = ctx;
-	struct stow_machine *machine;
+	struct stow_machine *machine = NULL;
 	int r;
 
 	r = check_name(name, err);
