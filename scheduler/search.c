@@ -11,7 +11,8 @@
 #include "base/parse.h"
 #include "place/capacity.h"
 
-#define BEST 16 /* machines looked at more closely in the first round */
+#define BEST	   16 /* machines looked at more closely in the first round */
+#define EXACT_NUMA 12 /* NUMA nodes of a machine whose sets the planner tries all */
 
 /* --- requests ----------------------------------------------------------------------------------- */
 
@@ -223,17 +224,21 @@ static inline bool may_fit(const struct stow_machine_columns *c, uint32_t m,
 #define FAR_SHIFT 48
 #define SPREAD	  ((UINT64_C(1) << FAR_SHIFT) - (UINT64_C(1) << STOW_RANK_CPUS_SHIFT))
 
-static inline uint64_t far_of(const struct stow_machine_columns *c, uint32_t m,
-			      const struct need *need)
+static inline uint64_t key_of(const struct stow_machine_columns *c, uint32_t m, bool one,
+			      bool spread)
 {
-	return may_fit_on_one(c, m, need) ? 0 : (1 + (uint64_t)c->near[m]) << FAR_SHIFT;
+	uint64_t far = one ? 0 : (1 + (uint64_t)c->near[m]) << FAR_SHIFT;
+
+	return far | (c->rank[m] ^ (spread ? SPREAD : 0));
 }
 
+struct candidate {
+	uint64_t key;
+	uint32_t m;
+};
+
 struct best {
-	struct {
-		uint64_t key;
-		uint32_t m;
-	} list[BEST];
+	struct candidate list[BEST];
 	size_t n;
 	bool more; /* that did not get into the list */
 };
@@ -250,8 +255,7 @@ static void consider(struct best *best, uint64_t key, uint32_t m)
 	}
 	for (; i > 0 && best->list[i - 1].key > key; i--)
 		best->list[i] = best->list[i - 1];
-	best->list[i].key = key;
-	best->list[i].m = m;
+	best->list[i] = (struct candidate){ key, m };
 }
 
 /* At least how many NUMA nodes it takes now, whichever they are: the CPUs of those that have most,
@@ -283,93 +287,131 @@ static uint32_t fewest_now(const struct stow_fleet *fleet, uint32_t m, const str
 	return k;
 }
 
-/* At most how many NUMA nodes it would take if the machine were empty: those with most CPUs. */
-static uint32_t fewest_empty(const struct stow_machine *machine, const struct need *need)
+/* At most how many NUMA nodes it would take if the machine were empty: those with most CPUs. What
+ * the planner would not give to an empty machine's first pod is not counted. */
+static uint32_t fewest_empty(const struct stow_machine *machine, const struct stow_want *want,
+			     const struct need *need)
 {
 	uint64_t used = 0, cpus = 0, memory = 0;
 	uint32_t k;
 
 	for (k = 0; k < machine->n_numa && (cpus < need->cpus || memory < need->memory); k++) {
 		uint32_t most = UINT32_MAX;
+		uint64_t pools = 0;
 
 		for (uint32_t i = 0; i < machine->n_numa; i++)
-			if (!(used >> i & 1) &&
+			if (!(used >> i & 1) && machine->numa[i].online &&
+			    (want->request.nodes_auto ||
+			     stow_idset_has(&want->request.nodes, machine->numa[i].id)) &&
 			    (most == UINT32_MAX ||
 			     machine->numa[i].total > machine->numa[most].total))
 				most = i;
+		if (most == UINT32_MAX)
+			return machine->n_numa;
 		used |= UINT64_C(1) << most;
 		cpus += machine->numa[most].total;
-		memory += machine->numa[most].memory_total;
+		for (size_t p = 0; p < machine->numa[most].n_pools; p++)
+			pools += machine->numa[most].pools[p].total *
+				 machine->numa[most].pools[p].size;
+		if (machine->numa[most].memory_total > pools)
+			memory += machine->numa[most].memory_total - pools;
 	}
 	return k;
 }
 
 /* Whether the planner need not even be asked: `restricted` wants as few NUMA nodes as the empty
- * machine would give. */
+ * machine would give. Of pages nothing is known here, and of machines so large that the planner
+ * does not look at all sets of NUMA nodes it is not known what it would find. */
 static bool is_hopeless(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 			const struct need *need)
 {
-	return want->request.policy == STOW_POLICY_RESTRICTED && fleet->of_machine.n[m] <= 64 &&
-	       fewest_now(fleet, m, need) > fewest_empty(fleet->machines[m], need);
+	return want->request.policy == STOW_POLICY_RESTRICTED && !want->request.n_pages &&
+	       fleet->of_machine.n[m] <= EXACT_NUMA &&
+	       fewest_now(fleet, m, need) > fewest_empty(fleet->machines[m], want, need);
 }
 
-static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
-		 const struct need *need, struct best *best)
+/* The tightest NUMA node that holds all of it, pages excepted, or -1. */
+static int64_t one_of(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+		      const struct need *need)
 {
-	const struct stow_machine_columns *c = &fleet->of_machine;
-	uint64_t flip = want->spread ? SPREAD : 0;
-	uint64_t worst = UINT64_MAX; /* that is still of interest */
-
-	for (uint32_t m = 0; m < fleet->n_machines; m++) {
-		uint64_t key = c->rank[m] ^ flip;
-
-		/* What is asked first tells most of them apart, once the list is full. Whether
-		 * those that are passed over would fit does not matter: `more` is of use only when
-		 * none of the list does. */
-		if (!need->one)
-			key |= far_of(c, m, need);
-		if (key >= worst) {
-			best->more = true;
-			continue;
-		}
-		if (need->one ? !may_fit_on_one(c, m, need) : !may_fit(c, m, need))
-			continue;
-		if (is_hopeless(fleet, m, want, need))
-			continue;
-		consider(best, key, m);
-		if (best->n == BEST)
-			worst = best->list[BEST - 1].key;
-	}
-}
-
-/* One NUMA node and no hugepages: the columns know it all. The tightest of those that fit. */
-static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
-		   const struct need *need, struct stow_found *ret)
-{
-	char free[32];
 	const struct stow_numa_columns *n = &fleet->of_numa;
-	struct stow_machine *machine = fleet->machines[m];
 	uint32_t first = fleet->of_machine.first[m], best = UINT32_MAX;
 	uint32_t flag = want->request.nodes_auto ? STOW_NUMA_OPEN : STOW_NUMA_GIVES;
 
 	if (need->exclusive && fleet->of_machine.unowned[m] <= need->cpus)
-		return false;
-	for (uint32_t i = 0; i < machine->n_numa; i++) {
+		return -1;
+	for (uint32_t i = 0; i < fleet->of_machine.n[m]; i++) {
 		uint32_t at = first + i;
 
 		if (!(n->flags[at] & flag) || n->cpus[at] < need->cpus ||
 		    n->memory[at] < need->memory ||
 		    (need->exclusive && n->takeable[at] < need->cpus) ||
 		    (!want->request.nodes_auto &&
-		     !stow_idset_has(&want->request.nodes, machine->numa[i].id)))
+		     !stow_idset_has(&want->request.nodes, fleet->machines[m]->numa[i].id)))
 			continue;
 		if (best == UINT32_MAX || n->cpus[at] < n->cpus[first + best] ||
 		    (n->cpus[at] == n->cpus[first + best] &&
 		     n->memory[at] < n->memory[first + best]))
 			best = i;
 	}
-	if (best == UINT32_MAX)
+	return best == UINT32_MAX ? -1 : (int64_t)best;
+}
+
+/* The machine's key, or UINT64_MAX when it cannot be. What is asked first tells most of them apart;
+ * the closer looks, which cost more, are for those whose key is below `worst`. Whether the others
+ * would fit is not known. */
+static inline uint64_t key_if(const struct stow_fleet *fleet, uint32_t m,
+			      const struct stow_want *want, const struct need *need, uint64_t worst)
+{
+	const struct stow_machine_columns *c = &fleet->of_machine;
+	bool one = may_fit_on_one(c, m, need);
+	uint64_t key = key_of(c, m, one, want->spread);
+
+	if (key >= worst)
+		return key;
+	if (need->one ? !one : !may_fit(c, m, need))
+		return UINT64_MAX;
+	/* CPUs on the one NUMA node, memory on the other. */
+	if (one && one_of(fleet, m, want, need) < 0) {
+		if (need->one)
+			return UINT64_MAX;
+		key = key_of(c, m, false, want->spread);
+	}
+	return is_hopeless(fleet, m, want, need) ? UINT64_MAX : key;
+}
+
+/* `more` may count some that would not fit: it is of use only when none of the list does. */
+static void scan(const struct stow_fleet *fleet, const struct stow_want *want,
+		 const struct need *need, struct best *best)
+{
+	uint64_t worst = UINT64_MAX; /* that is still of interest */
+
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		uint64_t key = key_if(fleet, m, want, need, worst);
+
+		if (key >= worst) {
+			best->more |= best->n == BEST;
+			continue;
+		}
+		consider(best, key, m);
+		if (best->n == BEST)
+			worst = best->list[BEST - 1].key;
+	}
+}
+
+/* One NUMA node, which the machine chooses, and no hugepages: the columns know it all. */
+static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+		   const struct need *need, struct stow_found *ret)
+{
+	char free[32];
+	const struct stow_numa_columns *n = &fleet->of_numa;
+	struct stow_machine *machine = fleet->machines[m];
+	int64_t best = one_of(fleet, m, want, need);
+	uint32_t at;
+
+	if (best < 0)
 		return false;
+	at = fleet->of_machine.first[m] + (uint32_t)best;
 	ret->shares = calloc(1, sizeof(*ret->shares));
 	if (!ret->shares)
 		return false;
@@ -380,20 +422,18 @@ static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow
 	ret->shares[0].memory = need->memory;
 	snprintf(ret->reason, sizeof(ret->reason),
 		 "NUMA node %d has %u CPU%s and %s free, the tightest fit of the machine",
-		 machine->numa[best].id, n->cpus[first + best],
-		 n->cpus[first + best] == 1 ? "" : "s",
-		 stow_format_size(n->memory[first + best], free, sizeof(free)));
+		 machine->numa[best].id, n->cpus[at], n->cpus[at] == 1 ? "" : "s",
+		 stow_format_size(n->memory[at], free, sizeof(free)));
 	return true;
 }
 
 static bool try_machine(struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 			const struct need *need, struct stow_found *ret)
 {
-	if (!want->request.n_pages && want->request.policy != STOW_POLICY_SPREAD &&
-	    on_one(fleet, m, want, need, ret))
+	/* Who names NUMA nodes wants a machine that has them all: the planner looks. */
+	if (want->request.nodes_auto && !want->request.n_pages &&
+	    want->request.policy != STOW_POLICY_SPREAD && on_one(fleet, m, want, need, ret))
 		return true;
-	if (need->one && !want->request.n_pages)
-		return false;
 	return stow_search_machine(fleet->machines[m], want, ret, NULL) == 0;
 }
 
@@ -448,11 +488,72 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 			    fleet->n_machines, why.msg);
 }
 
+/* The first that is what its key promised. One that has to divide what seemed to go on one NUMA
+ * node, for there pages are missing, waits until none is left that does not. */
+static int try_best(struct stow_fleet *fleet, const struct stow_want *want, const struct need *need,
+		    const struct best *best, struct stow_found *ret)
+{
+	struct stow_found divided = { 0 };
+	uint64_t key = UINT64_MAX;
+
+	for (size_t i = 0; i < best->n && best->list[i].key < key; i++) {
+		const struct candidate *at = &best->list[i];
+		struct stow_found found = { 0 };
+		uint64_t its;
+
+		if (!try_machine(fleet, at->m, want, need, &found))
+			continue;
+		its = key_of(&fleet->of_machine, at->m, found.n_shares == 1, want->spread);
+		if (its < key) {
+			free(divided.shares);
+			divided = found;
+			key = its;
+		} else {
+			free(found.shares);
+		}
+	}
+	*ret = divided;
+	return key == UINT64_MAX ? -ENOSPC : 0;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return (x->m > y->m) - (x->m < y->m);
+}
+
+/* None of the best had it after all: the others, in the same order. */
+static int try_rest(struct stow_fleet *fleet, const struct stow_want *want, const struct need *need,
+		    const struct best *best, struct stow_found *ret)
+{
+	const struct candidate *last = &best->list[BEST - 1];
+	_cleanup_free_ struct candidate *list = calloc(fleet->n_machines, sizeof(*list));
+	size_t n = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		struct candidate c = { key_if(fleet, m, want, need, UINT64_MAX), m };
+
+		if (c.key != UINT64_MAX && by_key(&c, last) > 0)
+			list[n++] = c;
+	}
+	qsort(list, n, sizeof(*list), by_key);
+	for (size_t i = 0; i < n; i++)
+		if (try_machine(fleet, list[i].m, want, need, ret))
+			return 0;
+	return -ENOSPC;
+}
+
 int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
 		      struct stow_found *ret, struct stow_err *err)
 {
 	struct need need = need_of(want);
 	struct best best = { .n = 0 };
+	int r;
 
 	*ret = (struct stow_found){ 0 };
 	if (want->machine[0]) {
@@ -464,14 +565,12 @@ int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
 		return stow_search_machine(m, want, ret, err);
 	}
 	scan(fleet, want, &need, &best);
-	for (size_t i = 0; i < best.n; i++)
-		if (try_machine(fleet, best.list[i].m, want, &need, ret))
-			return 0;
-	/* The best had the CPUs on one NUMA node and the memory on another, or no pages. */
-	for (uint32_t m = 0; best.more && m < fleet->n_machines; m++)
-		if ((need.one ? may_fit_on_one(&fleet->of_machine, m, &need)
-			      : may_fit(&fleet->of_machine, m, &need)) &&
-		    !is_hopeless(fleet, m, want, &need) && try_machine(fleet, m, want, &need, ret))
-			return 0;
+	r = try_best(fleet, want, &need, &best, ret);
+	if (r == -ENOSPC && best.more)
+		r = try_rest(fleet, want, &need, &best, ret);
+	if (r == -ENOMEM)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		return 0;
 	return no_room(fleet, want, err);
 }

@@ -9,8 +9,11 @@
  * a request fits on one NUMA node and wants no hugepages that is all; else the machine's own
  * planner (place/plan.h) divides it, with the same words that the hook would use.
  *
- * Of machines that fit: the one that needs the fewest NUMA nodes, then those nearest to each other,
- * then the fullest (or emptiest) machine, then the one with most memory really available.
+ * Of machines that fit: one that needs one NUMA node before those that need more, these by the
+ * smallest distance between two of their NUMA nodes, then the fullest (or emptiest) machine, then
+ * the one with most memory really available, then the one that came first. Where hugepages, or
+ * `spread`, make a machine need more NUMA nodes than its CPUs and memory tell, the order holds
+ * among the best few.
  */
 
 #include "base/err.h"
