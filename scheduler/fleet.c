@@ -2,6 +2,7 @@
 #include "scheduler/fleet.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -59,6 +60,8 @@ static int grow_machines(struct stow_fleet *fleet)
 	return 0;
 }
 
+static void compute(struct stow_fleet *fleet, const struct stow_machine *machine);
+
 /* Puts the NUMA nodes of all machines side by side again, in the machines' order. */
 static void close_gaps(struct stow_fleet *fleet)
 {
@@ -72,7 +75,7 @@ static void close_gaps(struct stow_fleet *fleet)
 	fleet->numa_dead = 0;
 	/* What belongs where has changed for all of them, so it is computed anew. */
 	for (uint32_t m = 0; m < fleet->n_machines; m++)
-		stow_fleet_refresh(fleet, fleet->machines[m]);
+		compute(fleet, fleet->machines[m]);
 }
 
 static int grow_numa(struct stow_fleet *fleet, uint32_t n)
@@ -204,7 +207,7 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 	gone->name = STOW_TAKE_PTR(machine->name);
 	free_machine(machine);
 	if (at != last)
-		stow_fleet_refresh(fleet, fleet->machines[at]);
+		compute(fleet, fleet->machines[at]); /* it has moved, not changed */
 }
 
 void stow_fleet_free(struct stow_fleet *fleet)
@@ -245,50 +248,78 @@ void stow_fleet_free(struct stow_fleet *fleet)
 
 /* --- reports ----------------------------------------------------------------------------------- */
 
-static int64_t find_container(const struct stow_machine *m, const char *id)
+/* Old and new ones, both ascending, go into `to`: one pass, for the lock is held and a machine may
+ * list many. */
+static size_t merge_containers(struct stow_machine *m, struct stow_update *u,
+			       struct stow_container *to)
 {
-	for (size_t i = 0; i < m->n_containers; i++)
-		if (strcmp(m->containers[i].id, id) == 0)
-			return (int64_t)i;
-	return -1;
-}
+	size_t gone = 0, old = 0, new = 0, n = 0;
 
-static void apply_containers(struct stow_machine *m, struct stow_update *u)
-{
-	for (size_t i = 0; i < u->n_gone; i++) {
-		int64_t at = find_container(m, u->gone[i]);
+	while (old < m->n_containers || new < u->n_containers) {
+		int order = old == m->n_containers ? 1
+			    : new == u->n_containers
+				    ? -1
+				    : strcmp(m->containers[old].id, u->containers[new].id);
 
-		if (at < 0)
+		if (order >= 0) {
+			to[n++] = u->containers[new];
+			u->containers[new ++] = (struct stow_container){ 0 };
+		}
+		if (order > 0)
 			continue;
-		stow_container_done(&m->containers[at]);
-		m->containers[at] = m->containers[--m->n_containers];
-	}
-	for (size_t i = 0; i < u->n_containers; i++) {
-		int64_t at = find_container(m, u->containers[i].id);
-
-		if (at < 0)
-			at = (int64_t)m->n_containers++;
+		while (order < 0 && gone < u->n_gone &&
+		       strcmp(u->gone[gone], m->containers[old].id) < 0)
+			gone++;
+		if (order == 0 ||
+		    (gone < u->n_gone && strcmp(u->gone[gone], m->containers[old].id) == 0))
+			stow_container_done(&m->containers[old]);
 		else
-			stow_container_done(&m->containers[at]);
-		m->containers[at] = u->containers[i];
-		u->containers[i] = (struct stow_container){ 0 };
+			to[n++] = m->containers[old];
+		old++;
 	}
+	return n;
 }
 
-static int apply_changes(struct stow_machine *m, struct stow_update *u, struct stow_err *err)
+/* What the changes would make too large or name wrongly is found before anything is changed. */
+static int check_changes(const struct stow_machine *m, const struct stow_update *u,
+			 struct stow_err *err)
 {
-	struct stow_container *more;
+	uint64_t cpus = 0;
 
-	for (size_t i = 0; i < u->n_numa; i++)
-		if (stow_machine_numa(m, u->numa[i].id) < 0)
+	for (uint32_t i = 0; i < m->n_numa; i++)
+		cpus += m->numa[i].online;
+	for (size_t i = 0; i < u->n_numa; i++) {
+		int64_t at = stow_machine_numa(m, u->numa[i].id);
+
+		if (at < 0)
 			return stow_err_set(err, EPROTO,
 					    "changes of NUMA node %d, which is not in the full "
 					    "report of %s",
 					    u->numa[i].id, m->name);
-	more = reallocarray(m->containers, m->n_containers + u->n_containers + 1, sizeof(*more));
-	if (!more)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	m->containers = more;
+		cpus = cpus - m->numa[at].online + u->numa[i].online;
+	}
+	if (cpus > STOW_IDSET_MAX)
+		return stow_err_set(err, EPROTO,
+				    "changes make %" PRIu64 " CPUs of %s; a machine has at most %d",
+				    cpus, m->name, STOW_IDSET_MAX);
+	if (m->n_containers + u->n_containers > STOW_CONTAINERS_MAX + u->n_gone)
+		return stow_err_set(err, EPROTO, "changes make more than %d containers of %s",
+				    STOW_CONTAINERS_MAX, m->name);
+	return 0;
+}
+
+static int apply_changes(struct stow_machine *m, struct stow_update *u, struct stow_err *err)
+{
+	struct stow_container *merged = NULL;
+	int r = check_changes(m, u, err);
+
+	if (r < 0)
+		return r;
+	if (u->n_containers || u->n_gone) {
+		merged = calloc(m->n_containers + u->n_containers + 1, sizeof(*merged));
+		if (!merged)
+			return stow_err_set(err, ENOMEM, "out of memory");
+	}
 	for (size_t i = 0; i < u->n_numa; i++) {
 		struct stow_numa *to = &m->numa[stow_machine_numa(m, u->numa[i].id)];
 
@@ -296,7 +327,13 @@ static int apply_changes(struct stow_machine *m, struct stow_update *u, struct s
 		*to = u->numa[i];
 		u->numa[i] = (struct stow_numa){ 0 };
 	}
-	apply_containers(m, u);
+	if (merged) {
+		size_t n = merge_containers(m, u, merged);
+
+		free(m->containers);
+		m->containers = merged;
+		m->n_containers = n;
+	}
 	return 0;
 }
 
@@ -526,7 +563,7 @@ static uint64_t rank_of(uint32_t cpus, uint64_t real)
 	       (gib < STOW_RANK_GIB_MAX ? STOW_RANK_GIB_MAX - gib : 0);
 }
 
-void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
+static void compute(struct stow_fleet *fleet, const struct stow_machine *machine)
 {
 	struct stow_machine_columns *c = &fleet->of_machine;
 	uint32_t m = machine->index;
@@ -543,6 +580,11 @@ void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
 			real += machine->numa[i].memory_real;
 	}
 	c->rank[m] = rank_of(c->cpus[m], real);
+}
+
+void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
+{
+	compute(fleet, machine);
 	touch(fleet, machine);
 }
 

@@ -75,7 +75,7 @@ struct stow_machine {
 	struct stow_numa *numa;
 	uint32_t n_numa;
 	uint8_t *distance;
-	struct stow_container *containers;
+	struct stow_container *containers; /* by ascending id */
 	size_t n_containers;
 	struct stow_wire constant, variable;
 	bool enforces;
@@ -86,6 +86,7 @@ struct stow_machine {
 
 	/* Its agent. */
 	struct stow_rpc_call *stream; /* NULL: not connected */
+	uint32_t streams;	      /* this one, and those that it took over from */
 	uint64_t sequence;
 	uint64_t directive;		    /* the last id that was given */
 	struct stow_directive *outstanding; /* without a result yet */
@@ -174,11 +175,12 @@ static inline void stow_fleet_free_ptr(struct stow_fleet **f)
 struct stow_machine *stow_fleet_find(const struct stow_fleet *fleet, const char *name);
 int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machine **ret_machine,
 		   struct stow_err *err);
-/* A machine without reservations, fences and stream. */
+/* A machine without reservations, fences and streams; watchers are told. */
 void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
 
 /* Takes the report over, all of it or (with an error) nothing. -EPROTO: changes of NUMA nodes that
- * the machine has not. What became of reservations is stow_fleet_reconcile()'s business. */
+ * the machine has not, or that make more of it than there can be. What became of reservations is
+ * stow_fleet_reconcile()'s business. */
 int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
 		     struct stow_update *update, struct stow_err *err);
 

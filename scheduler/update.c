@@ -129,7 +129,15 @@ static int decode_pools(const PbNumaNode *in, struct stow_numa *n, struct stow_e
 					    "hugepage pools are not powers of two in ascending "
 					    "order at %" PRIu64,
 					    size);
-		n->pools[i] = (struct stow_numa_pool){ size, pool->total, pool->allocatable };
+		if (pool->total > STOW_NUMA_MEMORY_MAX / size)
+			return stow_err_set(err, EINVAL,
+					    "%" PRIu64 " hugepages of %" PRIu64
+					    " bytes are too many",
+					    pool->total, size);
+		n->pools[i] =
+			(struct stow_numa_pool){ size, pool->total,
+						 pool->allocatable < pool->total ? pool->allocatable
+										 : pool->total };
 		n->n_pools++;
 	}
 	return 0;
@@ -154,8 +162,14 @@ static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err
 		r = count("cpus_takeable", in->cpus_takeable, &n->takeable, err);
 	if (r == 0)
 		r = decode_pools(in, n, err);
+	if (r == 0 && in->memory_total > STOW_NUMA_MEMORY_MAX)
+		r = stow_err_set(err, EINVAL,
+				 "memory_total: %" PRIu64 " bytes; at most %" PRIu64 " bytes",
+				 in->memory_total, STOW_NUMA_MEMORY_MAX);
 	if (r < 0)
 		return stow_err_wrap(err, r, "NUMA node %" PRIu32, in->id);
+	if (n->shared > n->online)
+		n->shared = n->online;
 	n->total = clamp(in->cpus_total, n->online);
 	n->free = clamp(in->cpus_free, n->shared);
 	n->exclusive = clamp(in->cpus_exclusive, n->online);
@@ -163,7 +177,8 @@ static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err
 	n->memory_total = in->memory_total;
 	n->memory_free = in->memory_allocatable < in->memory_total ? in->memory_allocatable
 								   : in->memory_total;
-	n->memory_real = in->memory_available;
+	n->memory_real =
+		in->memory_available < in->memory_total ? in->memory_available : in->memory_total;
 	if (pack_numa(in, &n->wire) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
@@ -225,6 +240,37 @@ static int decode_numas(const PbNodeReport *in, struct stow_update *u, struct st
 
 /* --- containers and reservations --------------------------------------------------------------- */
 
+static int by_id(const void *a, const void *b)
+{
+	const struct stow_container *x = a, *y = b;
+	int order = strcmp(x->id, y->id);
+
+	return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+/* Ascending, so that applying them is one pass; of an id that comes twice (a container and the one
+ * whose name it has taken) the later one stays, as it does when changes bring it. */
+static void sort_containers(struct stow_update *u)
+{
+	size_t n = 0;
+
+	qsort(u->gone, u->n_gone, sizeof(*u->gone), by_text);
+	qsort(u->containers, u->n_containers, sizeof(*u->containers), by_id);
+	for (size_t i = 0; i < u->n_containers; i++) {
+		if (n && strcmp(u->containers[n - 1].id, u->containers[i].id) == 0)
+			stow_container_done(&u->containers[--n]);
+		u->containers[n++] = u->containers[i];
+	}
+	u->n_containers = n;
+}
+
 static int decode_containers(const PbNodeReport *in, struct stow_update *u, struct stow_err *err)
 {
 	if (in->n_containers > STOW_CONTAINERS_MAX || in->n_gone > STOW_CONTAINERS_MAX)
@@ -243,6 +289,7 @@ static int decode_containers(const PbNodeReport *in, struct stow_update *u, stru
 		if (from->reservation[0] &&
 		    stow_id_parse(from->reservation, &c->reservation, err) < 0)
 			return stow_err_wrap(err, -EINVAL, "container \"%.64s\"", from->id);
+		c->order = (uint32_t)i;
 		c->id = strdup(from->id);
 		c->lease = from->state == PB_CONTAINER_STATE_LEASE;
 		c->expires = from->expires;
@@ -255,6 +302,7 @@ static int decode_containers(const PbNodeReport *in, struct stow_update *u, stru
 			return stow_err_set(err, ENOMEM, "out of memory");
 		u->n_gone++;
 	}
+	sort_containers(u);
 	return 0;
 }
 
@@ -278,8 +326,10 @@ static int decode_reservations(const PbNodeReport *in, struct stow_update *u, st
 		if (r < 0)
 			return r;
 	}
-	u->n_reservations = in->n_reservations;
-	qsort(u->reservations, u->n_reservations, sizeof(*u->reservations), ascending);
+	qsort(u->reservations, in->n_reservations, sizeof(*u->reservations), ascending);
+	for (size_t i = 0; i < in->n_reservations; i++)
+		if (!i || u->reservations[i] != u->reservations[i - 1])
+			u->reservations[u->n_reservations++] = u->reservations[i];
 	return 0;
 }
 
@@ -306,7 +356,7 @@ int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_upda
 	if (r == 0)
 		r = decode_reservations(report, u, err);
 	if (r < 0)
-		return r == -EINVAL ? stow_err_wrap(err, r, "the report of %s", u->name) : r;
+		return r == -ENOMEM ? r : stow_err_wrap(err, r, "the report of %s", u->name);
 	if (pack_rest(report, u) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	*ret_update = STOW_TAKE_PTR(u);

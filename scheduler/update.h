@@ -21,6 +21,8 @@
 
 #define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
 #define STOW_CONTAINERS_MAX 65536
+/* Bytes of a NUMA node, memory or the pages of one pool: sums over a machine cannot overflow. */
+#define STOW_NUMA_MEMORY_MAX (UINT64_C(1) << 53)
 
 /* A piece of a packed NodeReport. */
 struct stow_wire {
@@ -52,6 +54,7 @@ struct stow_container {
 	char *id;
 	uint64_t reservation; /* that it took or, as a lease, holds; 0 for none */
 	bool lease;	      /* no container yet */
+	uint32_t order;	      /* its place in the report */
 	uint64_t expires;
 	struct stow_wire wire;
 };
@@ -65,12 +68,12 @@ struct stow_update {
 	struct stow_wire variable; /* what every report has */
 	struct stow_numa *numa;	   /* by ascending id */
 	size_t n_numa;
-	uint8_t *distance; /* n_numa * n_numa, row = from; of a full report */
-	struct stow_container *containers;
+	uint8_t *distance;		   /* n_numa * n_numa, row = from; of a full report */
+	struct stow_container *containers; /* by ascending id, each once */
 	size_t n_containers;
-	char **gone;
+	char **gone; /* ascending */
 	size_t n_gone;
-	uint64_t *reservations; /* ascending */
+	uint64_t *reservations; /* ascending, each once */
 	size_t n_reservations;
 };
 
