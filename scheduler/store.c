@@ -21,7 +21,9 @@ static const char schema[] =
 	" expires INTEGER, response BLOB NOT NULL) WITHOUT ROWID;"
 	"PRAGMA user_version=1;";
 
-enum kind { RESERVATION, NO_RESERVATION, FENCE, NO_FENCE, ANSWER, FORGET, KINDS };
+enum { STORE_VERSION = 1 };
+
+enum kind { RESERVATION, NO_RESERVATION, FENCE, NO_FENCE, ANSWER, NO_ANSWER, FORGET, KINDS };
 
 static const char *const statements[KINDS] = {
 	[RESERVATION] = "INSERT OR REPLACE INTO reservation VALUES(?1, ?4, ?3)",
@@ -29,6 +31,7 @@ static const char *const statements[KINDS] = {
 	[FENCE] = "INSERT OR REPLACE INTO fence VALUES(?3, ?4)",
 	[NO_FENCE] = "DELETE FROM fence WHERE machine = ?3",
 	[ANSWER] = "INSERT OR REPLACE INTO answer VALUES(?3, ?1, ?2, ?4)",
+	[NO_ANSWER] = "DELETE FROM answer WHERE request = ?3",
 	[FORGET] = "DELETE FROM answer WHERE expires < ?2",
 };
 
@@ -138,6 +141,11 @@ int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint6
 		       uint64_t expires, const void *response, size_t len)
 {
 	return add(writes, ANSWER, digest, expires, request_id, response, len);
+}
+
+int stow_writes_no_answer(struct stow_writes *writes, const char *request_id)
+{
+	return add(writes, NO_ANSWER, 0, 0, request_id, NULL, 0);
 }
 
 /* --- the thread --------------------------------------------------------------------------------- */
@@ -298,6 +306,27 @@ static int answer_row(sqlite3_stmt *stmt, const struct stow_store_load *load, st
 			    (size_t)sqlite3_column_bytes(stmt, 3), err);
 }
 
+/* What a newer program has written may mean something that this one would drop. */
+static int check_version(struct stow_store *store, const char *path, struct stow_err *err)
+{
+	sqlite3_stmt *stmt = NULL;
+	int version, code;
+
+	if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &stmt, NULL) != SQLITE_OK)
+		return fail(store, err, "opening");
+	code = sqlite3_step(stmt);
+	version = sqlite3_column_int(stmt, 0);
+	sqlite3_finalize(stmt);
+	if (code != SQLITE_ROW)
+		return fail(store, err, "opening");
+	if (version < 0 || version > STORE_VERSION)
+		return stow_err_set(err, EPROTO,
+				    "the store: %s is of version %d, from another numastow; this "
+				    "one reads up to %d",
+				    path, version, STORE_VERSION);
+	return 0;
+}
+
 static int prepare(struct stow_store *store, bool power_loss, struct stow_err *err)
 {
 	/* In WAL mode a commit is in the file's pages in memory, which the kernel keeps when the
@@ -334,6 +363,8 @@ int stow_store_open(const char *dir, bool power_loss, const struct stow_store_lo
 			    NULL) != SQLITE_OK)
 		r = stow_err_set(err, EIO, "cannot open %s: %s", path,
 				 store->db ? sqlite3_errmsg(store->db) : "out of memory");
+	if (r == 0)
+		r = check_version(store, path, err);
 	if (r == 0)
 		r = prepare(store, power_loss, err);
 	if (r == 0)

@@ -49,6 +49,7 @@ int stow_writes_fence(struct stow_writes *writes, const char *machine,
 		      const struct stow_idset *numa);
 int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
 		       uint64_t expires, const void *response, size_t len);
+int stow_writes_no_answer(struct stow_writes *writes, const char *request_id);
 
 /* `done` (may be NULL) is called on the store's thread, once: with NULL when it is durable, else
  * with why it is not. */

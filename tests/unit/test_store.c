@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The store: what was said to be stored is there again, whatever became of the files' ends. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "scheduler/store.h"
+
+#define N 24
+
+/* --- what is read ------------------------------------------------------------------------------- */
+
+struct seen {
+	int reservations, fences, answers;
+	uint64_t last; /* the largest id; ids are written in ascending order */
+	bool damaged;  /* something was read that was never written */
+};
+
+static uint64_t sum(uint64_t id)
+{
+	return id * UINT64_C(0x9e3779b97f4a7c15) + 1;
+}
+
+static int on_reservation(void *ctx, uint64_t id, const void *message, size_t len,
+			  const char *request_id, struct stow_err *err)
+{
+	struct seen *seen = ctx;
+	uint64_t value = 0;
+
+	seen->reservations++;
+	seen->last = id > seen->last ? id : seen->last;
+	if (len == sizeof(value))
+		memcpy(&value, message, len);
+	seen->damaged |= value != sum(id) || strcmp(request_id, "r") != 0;
+	return 0;
+}
+
+static int on_fence(void *ctx, const char *machine, const struct stow_idset *numa,
+		    struct stow_err *err)
+{
+	struct seen *seen = ctx;
+
+	seen->fences++;
+	seen->damaged |= strcmp(machine, "web-3") != 0 || !stow_idset_has(numa, 5) ||
+			 stow_idset_count(numa) != 1;
+	return 0;
+}
+
+static int on_answer(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
+		     const void *response, size_t len, struct stow_err *err)
+{
+	struct seen *seen = ctx;
+
+	seen->answers++;
+	seen->damaged |= digest != UINT64_MAX || expires != INT64_MAX || len != 3 ||
+			 memcmp(response, "yes", 3) != 0 || request_id[0] != 'r';
+	return 0;
+}
+
+static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
+		      struct stow_err *err)
+{
+	struct stow_store_load load = { on_reservation, on_fence, on_answer, seen };
+
+	*seen = (struct seen){ 0 };
+	return stow_store_open(dir, false, &load, ret, err);
+}
+
+/* --- what is written ---------------------------------------------------------------------------- */
+
+struct waiting {
+	sem_t done;
+	struct stow_err err;
+};
+
+static void on_done(void *ctx, const struct stow_err *err)
+{
+	struct waiting *w = ctx;
+
+	if (err)
+		w->err = *err;
+	sem_post(&w->done);
+}
+
+static int commit(struct stow_store *store, struct stow_writes *writes, struct stow_err *ret_err)
+{
+	struct waiting w = { 0 };
+
+	sem_init(&w.done, 0, 0);
+	stow_store_commit(store, writes, on_done, &w);
+	while (sem_wait(&w.done) < 0)
+		;
+	sem_destroy(&w.done);
+	if (ret_err)
+		*ret_err = w.err;
+	return -w.err.code;
+}
+
+static int store_one(struct stow_store *store, uint64_t id, struct stow_err *err)
+{
+	struct stow_writes *writes = stow_writes_new();
+	uint64_t value = sum(id);
+
+	assert_int_equal(stow_writes_reservation(writes, id, &value, sizeof(value), "r"), 0);
+	return commit(store, writes, err);
+}
+
+static struct stow_idset five(void)
+{
+	struct stow_idset set = { 0 };
+
+	stow_idset_add(&set, 5);
+	return set;
+}
+
+/* --- files -------------------------------------------------------------------------------------- */
+
+static int set_up(void **state)
+{
+	char *dir = strdup("/tmp/test_store.XXXXXX");
+
+	*state = mkdtemp(dir);
+	return *state ? 0 : -1;
+}
+
+static const char *const files[] = { "scheduler.db", "scheduler.db-wal", "scheduler.db-shm" };
+
+static void path_of(const char *dir, const char *name, char path[256])
+{
+	snprintf(path, 256, "%s/%s", dir, name);
+}
+
+static void empty(const char *dir)
+{
+	char path[256];
+
+	for (size_t i = 0; i < 3; i++) {
+		path_of(dir, files[i], path);
+		unlink(path);
+	}
+}
+
+static int tear_down(void **state)
+{
+	empty(*state);
+	rmdir(*state);
+	free(*state);
+	return 0;
+}
+
+struct copy {
+	char *bytes;
+	size_t len;
+};
+
+static struct copy copy_in(const char *dir, const char *name)
+{
+	struct copy copy = { 0 };
+	struct stat st;
+	char path[256];
+	FILE *file;
+
+	path_of(dir, name, path);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fstat(fileno(file), &st), 0);
+	copy.bytes = malloc((size_t)st.st_size + 1);
+	copy.len = fread(copy.bytes, 1, (size_t)st.st_size, file);
+	assert_int_equal(copy.len, st.st_size);
+	fclose(file);
+	return copy;
+}
+
+static void copy_out(const char *dir, const char *name, const char *bytes, size_t len)
+{
+	char path[256];
+	FILE *file;
+
+	path_of(dir, name, path);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, len, file), len);
+	fclose(file);
+}
+
+/* The files of a store with N commits, one reservation each, as a crash leaves them: with the
+ * write-ahead log, in which each commit is a few hundred bytes or more. */
+static void crashed(const char *dir, struct copy *db, struct copy *wal)
+{
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(dir, &store, &seen, NULL), 0);
+	for (uint64_t id = 1; id <= N; id++)
+		assert_int_equal(store_one(store, id, NULL), 0);
+	*db = copy_in(dir, "scheduler.db");
+	*wal = copy_in(dir, "scheduler.db-wal");
+	stow_store_close(store);
+	assert_true(wal->len > (size_t)N * 512);
+}
+
+/* --- tests -------------------------------------------------------------------------------------- */
+
+static void what_was_stored_is_there_again(void **state)
+{
+	struct stow_idset set = five(), none = { 0 };
+	uint64_t commits, rows, big = sum(UINT64_MAX);
+	struct stow_writes *writes;
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations + seen.fences + seen.answers, 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_reservation(writes, UINT64_MAX, &big, sizeof(big), "r"), 0);
+	assert_int_equal(stow_writes_fence(writes, "web-3", &set), 0);
+	assert_int_equal(stow_writes_fence(writes, "web-4", &set), 0);
+	assert_int_equal(stow_writes_answer(writes, "r1", UINT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(stow_writes_answer(writes, "r2", UINT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	assert_int_equal(store_one(store, 2, NULL), 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_no_reservation(writes, 1), 0);
+	assert_int_equal(stow_writes_fence(writes, "web-4", &none), 0);
+	assert_int_equal(stow_writes_no_answer(writes, "r2"), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	stow_store_count(store, &commits, &rows);
+	assert_int_equal(commits, 4);
+	assert_int_equal(rows, 10);
+	stow_store_close(store);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.reservations, 2);
+		assert_true(seen.last == UINT64_MAX);
+		assert_int_equal(seen.fences, 1);
+		assert_int_equal(seen.answers, 1);
+		assert_false(seen.damaged);
+		stow_store_close(store);
+	}
+}
+
+static void what_is_queued_at_the_end_is_written(void **state)
+{
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	for (uint64_t id = 1; id <= 500; id++) {
+		struct stow_writes *writes = stow_writes_new();
+		uint64_t value = sum(id);
+
+		assert_int_equal(stow_writes_reservation(writes, id, &value, sizeof(value), "r"),
+				 0);
+		stow_store_commit(store, writes, NULL, NULL);
+	}
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 500);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
+static void answers_that_ran_out_go(void **state)
+{
+	struct stow_writes *writes;
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_answer(writes, "old", 1, 1, "yes", 3), 0);
+	assert_int_equal(stow_writes_answer(writes, "r", UINT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.answers, 1);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
+/* Cut anywhere in the last commits, it ends before one of them, and what came before is whole. */
+static void a_torn_end_loses_the_end_only(void **state)
+{
+	struct copy db, wal;
+	struct stow_store *store;
+	struct seen seen;
+	uint64_t before = 0;
+	size_t from, step;
+
+	crashed(*state, &db, &wal);
+	from = wal.len - 2 * (4096 + 24); /* the last two pages of it */
+	for (size_t len = from; len <= wal.len; len += step) {
+		size_t in_frame = (len - from) % (4096 + 24);
+
+		/* Each byte where frames meet and in their headers; pages have no parts. */
+		step = in_frame < 48 || in_frame > 4096 ? 1 : 16;
+		empty(*state);
+		copy_out(*state, "scheduler.db", db.bytes, db.len);
+		copy_out(*state, "scheduler.db-wal", wal.bytes, len);
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_false(seen.damaged);
+		assert_int_equal(seen.reservations, seen.last); /* without a hole */
+		assert_true(seen.last >= before && seen.last >= N - 3);
+		before = seen.last;
+		if (len % 128 == 0) { /* and it can go on from there */
+			assert_int_equal(store_one(store, seen.last + 1, NULL), 0);
+		}
+		stow_store_close(store);
+	}
+	assert_int_equal(before, N);
+	free(db.bytes);
+	free(wal.bytes);
+}
+
+/* The log's checksums end it before the byte that is wrong. */
+static void a_flipped_byte_in_the_log_ends_it_there(void **state)
+{
+	struct copy db, wal;
+	struct stow_store *store;
+	struct seen seen;
+	int shorter = 0;
+
+	crashed(*state, &db, &wal);
+	for (size_t at = 0; at < wal.len; at += 61) {
+		empty(*state);
+		wal.bytes[at] ^= 0x10;
+		copy_out(*state, "scheduler.db", db.bytes, db.len);
+		copy_out(*state, "scheduler.db-wal", wal.bytes, wal.len);
+		wal.bytes[at] ^= 0x10;
+		if (open_store(*state, &store, &seen, NULL) < 0)
+			continue;
+		assert_false(seen.damaged);
+		assert_int_equal(seen.reservations, seen.last);
+		shorter += seen.last < N;
+		stow_store_close(store);
+	}
+	assert_true(shorter > N);
+	free(db.bytes);
+	free(wal.bytes);
+}
+
+/* The database itself has no checksums: whatever is read, nobody falls over it. */
+static void a_flipped_byte_in_the_database_does_not_crash(void **state)
+{
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+	struct copy db, wal;
+	int refused = 0;
+
+	crashed(*state, &db, &wal);
+	free(db.bytes);
+	db = copy_in(*state, "scheduler.db"); /* closing has put the log into it */
+	for (size_t at = 0; at < db.len; at += 37) {
+		empty(*state);
+		db.bytes[at] ^= 0x55;
+		copy_out(*state, "scheduler.db", db.bytes, db.len);
+		db.bytes[at] ^= 0x55;
+		err.msg[0] = '\0';
+		if (open_store(*state, &store, &seen, &err) == 0) {
+			stow_store_close(store);
+			continue;
+		}
+		refused++;
+		assert_non_null(strstr(err.msg, "store: "));
+		assert_null(strchr(err.msg, '\n'));
+	}
+	assert_true(refused > 0);
+	free(db.bytes);
+	free(wal.bytes);
+}
+
+static void a_file_that_is_no_store_is_left_alone(void **state)
+{
+	static const char text[] = "this is not a database at all, but somebody may need it\n";
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+	struct copy copy;
+
+	copy_out(*state, "scheduler.db", text, sizeof(text));
+	assert_int_equal(open_store(*state, &store, &seen, &err), -EIO);
+	assert_non_null(strstr(err.msg, "not a database"));
+	copy = copy_in(*state, "scheduler.db");
+	assert_int_equal(copy.len, sizeof(text));
+	assert_memory_equal(copy.bytes, text, sizeof(text));
+	free(copy.bytes);
+	assert_int_equal(open_store("/nowhere/at/all", &store, &seen, &err), -EIO);
+	assert_non_null(strstr(err.msg, "/nowhere/at/all/scheduler.db"));
+}
+
+static int version_of(const char *path, int set)
+{
+	sqlite3_stmt *stmt;
+	char sql[64];
+	sqlite3 *db;
+	int version;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", set);
+	if (set)
+		assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &stmt, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	version = sqlite3_column_int(stmt, 0);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+	return version;
+}
+
+static void a_newer_store_is_refused_and_left_alone(void **state)
+{
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+	char path[256];
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	stow_store_close(store);
+	path_of(*state, "scheduler.db", path);
+	assert_int_equal(version_of(path, 0), 1);
+	assert_int_equal(version_of(path, 2), 2);
+	assert_int_equal(open_store(*state, &store, &seen, &err), -EPROTO);
+	assert_non_null(strstr(err.msg, "version 2"));
+	assert_int_equal(version_of(path, 0), 2);
+	assert_int_equal(version_of(path, 1), 1);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 1);
+	stow_store_close(store);
+}
+
+/* A full disk, played by a limit on files: who asks is told, what was stored stays, and with room
+ * again it goes on. */
+static void a_full_disk_is_said_and_survived(void **state)
+{
+	struct rlimit limit, old;
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+	uint64_t id = 0;
+	struct stat st;
+	char path[256];
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	for (; id < 5; id++)
+		assert_int_equal(store_one(store, id + 1, NULL), 0);
+	path_of(*state, "scheduler.db-wal", path);
+	assert_int_equal(stat(path, &st), 0);
+	limit = old;
+	limit.rlim_cur = (rlim_t)st.st_size + 10000;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	while (id < 1000 && store_one(store, id + 1, &err) == 0)
+		id++;
+	assert_true(id < 1000);
+	assert_int_equal(err.code, EIO);
+	assert_non_null(strstr(err.msg, "the store: "));
+	assert_int_equal(store_one(store, id + 1, &err), -EIO);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(store_one(store, id + 1, NULL), 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.last, id + 1);
+	assert_int_equal(seen.reservations, id + 1);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(what_was_stored_is_there_again),
+		TEST(what_is_queued_at_the_end_is_written),
+		TEST(answers_that_ran_out_go),
+		TEST(a_torn_end_loses_the_end_only),
+		TEST(a_flipped_byte_in_the_log_ends_it_there),
+		TEST(a_flipped_byte_in_the_database_does_not_crash),
+		TEST(a_file_that_is_no_store_is_left_alone),
+		TEST(a_newer_store_is_refused_and_left_alone),
+		TEST(a_full_disk_is_said_and_survived),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
