@@ -2,6 +2,7 @@
 #include "scheduler/config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -42,6 +43,8 @@ const struct stow_setting scheduler_settings[] = {
 	  "for requests that do not say: tight or spread (tight)" },
 	{ "stale-after", STOW_SETTING_DURATION, AT(stale_after), 500 * MS, 3600 * S, NULL, "TIME",
 	  "silence after which a node gets nothing new (15s)" },
+	{ "forget-after", STOW_SETTING_DURATION, AT(forget_after), 0, 8760 * 3600 * S, NULL, "TIME",
+	  "silence after which a node is no longer listed; 0 for never (24h)" },
 	{ "lifetime", STOW_SETTING_DURATION, AT(lifetime), S, 24 * 3600 * S, NULL, "TIME",
 	  "of a reservation that no container takes (5m)" },
 	{ "confirm-within", STOW_SETTING_DURATION, AT(confirm_within), 100 * MS, 60 * S, NULL,
@@ -60,6 +63,7 @@ void scheduler_config_defaults(struct scheduler_config *config)
 		.metrics = strdup("127.0.0.1:7202"),
 		.log_level = strdup("info"),
 		.stale_after = 15 * S,
+		.forget_after = 24 * 3600 * S,
 		.lifetime = 300 * S,
 		.confirm_within = 3 * S,
 		.remember = 600 * S,
@@ -94,6 +98,11 @@ int scheduler_config_finish(const struct scheduler_config *config, struct stow_e
 		if (r < 0)
 			return stow_err_wrap(err, r, "metrics");
 	}
+	if (config->forget_after && config->forget_after <= config->stale_after)
+		return stow_err_set(err, EINVAL,
+				    "forget-after: %" PRIu64 " ms is not longer than stale-after, "
+				    "%" PRIu64 " ms; want more, or 0 for never",
+				    config->forget_after / MS, config->stale_after / MS);
 	r = stow_say_level_parse(config->log_level, &level, err);
 	if (r < 0)
 		return stow_err_wrap(err, r, "log-level");

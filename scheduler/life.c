@@ -14,6 +14,7 @@
 
 #define TICK_NS	    50000000L
 #define FORGET_TIME (60 * STOW_SECOND) /* between looks for ids and answers to forget */
+#define FORGET_MOST 64		       /* machines a tick: watchers read of no more than they can */
 
 /* --- reading the store -------------------------------------------------------------------------- */
 
@@ -120,6 +121,34 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 	}
 }
 
+static bool is_gone(const struct scheduler *s, const struct stow_machine *m, struct stow_now now)
+{
+	if (!m->stale || m->streams || m->reservations || m->fenced)
+		return false;
+	/* Of one that has never reported there was only what has ended by now. */
+	return m->n_numa == 0 ||
+	       (s->config.forget_after && now.mono - m->heard >= s->config.forget_after);
+}
+
+/* From the last one on, for the last one takes the place of one that goes. */
+static void forget_gone(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+	int n = 0;
+
+	for (uint32_t m = fleet->n_machines; m-- > 0 && n < FORGET_MOST;) {
+		struct stow_machine *machine = fleet->machines[m];
+
+		if (!is_gone(s, machine, now))
+			continue;
+		stow_say(STOW_LOG_NOTICE, "a node is forgotten: it has been silent for long",
+			 stow_text("node", machine->name));
+		stow_fleet_forget(fleet, machine);
+		scheduler_news(s);
+		n++;
+	}
+}
+
 static void forget(struct scheduler *s, struct stow_now now)
 {
 	stow_reservation_forget_ended(s->fleet, now);
@@ -143,6 +172,7 @@ static void *run_clock(void *arg)
 		pthread_mutex_lock(&s->fleet->lock);
 		expire(s, now);
 		find_silent(s, now);
+		forget_gone(s, now);
 		scheduler_place_tick(s, now);
 		scheduler_fence_tick(s, now);
 		if (now.mono - forgot > FORGET_TIME) {
@@ -191,7 +221,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	const struct scheduler_config *config = &s->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL };
-	int r, port;
+	int r;
 
 	pthread_cond_init(&s->changed, NULL);
 	r = stow_fleet_new(&s->fleet, err);
@@ -204,12 +234,12 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	stow_rpc_server_set_serving(s->server, false);
 	r = stow_rpc_server_add(s->server, &service, s, err);
 	if (r == 0)
-		r = stow_rpc_server_listen(s->server, config->listen, &port, err);
+		r = stow_rpc_server_listen(s->server, config->listen, &s->port, err);
 	if (r == 0)
 		r = stow_rpc_server_start(s->server, err);
 	if (r == 0)
 		stow_say(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
-			 stow_number("port", (uint64_t)port),
+			 stow_number("port", (uint64_t)s->port),
 			 stow_text("tls", config->ca ? "yes" : "no"));
 	return r;
 }

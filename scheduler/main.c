@@ -78,6 +78,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	} else {
 		pthread_mutex_lock(&s->fleet->lock);
 		s->config.stale_after = fresh.stale_after;
+		s->config.forget_after = fresh.forget_after;
 		s->config.lifetime = fresh.lifetime;
 		s->config.confirm_within = fresh.confirm_within;
 		s->config.remember = fresh.remember;

@@ -16,8 +16,8 @@ struct stow_directive {
 	uint64_t id, reservation;
 };
 
-/* The stream's own: nothing before the first report. Machines that have a stream are not forgotten.
- */
+/* The stream's own: nothing before the first report. A machine is not forgotten before all its
+ * streams are closed. */
 struct stream {
 	struct stow_machine *machine;
 };
@@ -158,6 +158,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	machine->stream = stow_rpc_ref(call);
 	machine->directive = 0;
 	machine->sequence = 0;
+	machine->streams++;
 	stream->machine = machine;
 	stow_say(STOW_LOG_INFO, "a node reports", stow_text("node", machine->name),
 		 stow_text("from", stow_rpc_peer(call)->address),
@@ -260,6 +261,8 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 		scheduler_drop_outstanding(stream->machine);
 		stow_rpc_unref(call);
 	}
+	if (stream->machine)
+		stream->machine->streams--;
 	pthread_mutex_unlock(&s->fleet->lock);
 	free(stream);
 }

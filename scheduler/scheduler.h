@@ -28,6 +28,7 @@ struct scheduler {
 	struct stow_store *store;
 	struct stow_rpc_loop *loop;
 	struct stow_rpc_server *server;
+	int port;	    /* where it listens */
 	atomic_bool active; /* else a standby */
 	atomic_bool stopping;
 

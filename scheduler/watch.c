@@ -53,8 +53,16 @@ static void tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *
 {
 	PbNodeEvent event = PB_NODE_EVENT__INIT;
 
-	if (fleet->n_gone - w->seen_gone > STOW_GONE_KEPT)
-		w->seen_gone = fleet->n_gone - STOW_GONE_KEPT;
+	/* What it has missed cannot be told any more: it begins anew. */
+	if (fleet->n_gone - w->seen_gone > STOW_GONE_KEPT) {
+		struct stow_err err;
+
+		stow_err_set(&err, ENOBUFS, "too slow: more than %d nodes are gone; watch again",
+			     STOW_GONE_KEPT);
+		stow_rpc_close(w->call, &err);
+		w->seen_gone = fleet->n_gone;
+		return;
+	}
 	for (; w->seen_gone < fleet->n_gone; w->seen_gone++) {
 		const char *name = fleet->gone[w->seen_gone % STOW_GONE_KEPT].name;
 

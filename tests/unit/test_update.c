@@ -36,12 +36,12 @@ static void refused(const struct report *r, const char *why)
 }
 
 /* One thing is wrong each time. */
-#define WRONG(change, why)                              \
-	do {                                            \
-		struct report r;                        \
+#define WRONG(change, why)                               \
+	do {                                             \
+		struct report r;                         \
 		report_init(&r, "web-3", 2, 8, 16 * GI); \
-		change;                                 \
-		refused(&r, why);                       \
+		change;                                  \
+		refused(&r, why);                        \
 	} while (0)
 
 static void malformed_reports_are_refused(void **state)
