@@ -117,8 +117,9 @@ static int set_fences(struct scheduler *s, struct stow_machine *machine,
 	return 0;
 }
 
-/* The machine, and the NUMA nodes, which it must have. */
-static int parse(struct scheduler *s, const char *node, const char *numa,
+/* The machine, and the NUMA nodes, which it must have; a fence can also be lifted from one that is
+ * gone, or not heard of since the start. */
+static int parse(struct scheduler *s, const char *node, const char *numa, bool lift,
 		 struct stow_machine **ret_machine, struct stow_idset *ret_numa,
 		 struct stow_err *err)
 {
@@ -132,10 +133,13 @@ static int parse(struct scheduler *s, const char *node, const char *numa,
 	*ret_machine = stow_fleet_find(s->fleet, node);
 	if (!*ret_machine)
 		return stow_err_set(err, ENOENT, "node: there is no node \"%.64s\"", node);
-	STOW_IDSET_FOR(id, ret_numa)
+	STOW_IDSET_FOR(id, ret_numa) {
+		if (lift && (*ret_machine)->fenced && stow_idset_has((*ret_machine)->fenced, id))
+			continue;
 		if (stow_machine_numa(*ret_machine, (uint32_t)id) < 0)
 			return stow_err_set(err, EINVAL, "numa_nodes: node %s has no NUMA node %d",
 					    node, id);
+	}
 	return 0;
 }
 
@@ -173,7 +177,7 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	fence->call = call;
 	pb_fence_response__init(&fence->response);
 	pthread_mutex_lock(&s->fleet->lock);
-	r = parse(s, in->node, in->numa_nodes, &machine, &fence->numa, err);
+	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
 	if (r == 0) {
 		all = fence->numa;
 		if (machine->fenced)
@@ -209,7 +213,7 @@ int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request
 	int r;
 
 	pthread_mutex_lock(&s->fleet->lock);
-	r = parse(s, in->node, in->numa_nodes, &machine, &numa, err);
+	r = parse(s, in->node, in->numa_nodes, true, &machine, &numa, err);
 	if (r == 0) {
 		if (machine->fenced)
 			left = *machine->fenced;

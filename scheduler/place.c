@@ -25,7 +25,7 @@ struct stow_place_op {
 	bool confirmed; /* asked for */
 	uint64_t until; /* monotonic */
 	char *request_id;
-	struct stow_err err; /* an agent's refusal */
+	struct stow_err err; /* why it is taken back, when not for the time */
 	PbPlaceResponse *response;
 };
 
@@ -221,6 +221,7 @@ static void show_states(struct stow_place_op *op)
 	}
 }
 
+/* As if it had never been asked, in memory. */
 static void forget_answer(struct stow_place_op *op)
 {
 	struct stow_answer *a =
@@ -244,6 +245,15 @@ static void take_back(struct stow_place_op *op, const struct stow_err *err)
 		}
 	}
 	forget_answer(op);
+	if (op->request_id) {
+		struct stow_writes *writes = stow_writes_new();
+
+		/* Else it would be the answer to the same question after a restart. */
+		if (stow_writes_no_answer(writes, op->request_id) == 0)
+			stow_store_commit(s->store, writes, NULL, NULL);
+		else
+			stow_writes_free(writes);
+	}
 	answer(op, err);
 }
 
@@ -287,7 +297,6 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		answer(op, err);
 		return;
 	}
-	(void)keep_answer(op);
 	for (size_t i = 0; i < op->n; i++) {
 		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
 		PbDirective directive = PB_DIRECTIVE__INIT;
@@ -308,6 +317,8 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		op->next = waiting;
 		waiting = op;
 		op = NULL;
+	} else {
+		(void)keep_answer(op);
 	}
 	pthread_mutex_unlock(&s->fleet->lock);
 	if (op)
@@ -345,6 +356,7 @@ void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint
 	if (--op->unconfirmed == 0) {
 		unqueue(op);
 		show_states(op);
+		(void)keep_answer(op);
 		answer(op, NULL);
 	}
 }
@@ -366,8 +378,12 @@ void scheduler_place_tick(struct scheduler *s, struct stow_now now)
 			if (r && r->waiting == op)
 				who = r->machine->name;
 		}
-		stow_err_set(&err, ETIMEDOUT, "node %s did not confirm within %" PRIu64 " ms", who,
-			     s->config.confirm_within / 1000000);
+		if (op->err.code)
+			err = op->err;
+		else
+			stow_err_set(&err, ETIMEDOUT,
+				     "node %s did not confirm within %" PRIu64 " ms", who,
+				     s->config.confirm_within / 1000000);
 		unqueue(op);
 		take_back(op, &err);
 	}
@@ -556,20 +572,25 @@ void scheduler_save(struct scheduler *s, const struct stow_reservation *reservat
 		stow_writes_free(writes); /* the next report says it again */
 }
 
-void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now)
+/* The deletion becomes one of `writes`; without memory it runs out by itself after a restart. */
+static void end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now,
+		struct stow_writes *writes)
 {
 	struct stow_machine *machine = reservation->machine;
 	bool bound = reservation->message->state == PB_RESERVATION_STATE_BOUND;
 	PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;
 	PbDirective directive = PB_DIRECTIVE__INIT;
-	struct stow_writes *writes = stow_writes_new();
 	uint64_t id = reservation->id;
 	char text[17];
 
-	if (stow_writes_no_reservation(writes, id) == 0)
-		stow_store_commit(s->store, writes, NULL, NULL);
-	else
-		stow_writes_free(writes); /* it runs out by itself after a restart */
+	/* Whoever waits for it gets nothing, and need not wait until the time is up. */
+	if (reservation->waiting) {
+		stow_err_set(&reservation->waiting->err, EAGAIN,
+			     "a reservation on node %s was ended before it was confirmed",
+			     machine->name);
+		reservation->waiting->until = 0;
+	}
+	(void)stow_writes_no_reservation(writes, id);
 	stow_reservation_end(s->fleet, reservation, now);
 	if (!bound) {
 		cancel.id = (char *)(uintptr_t)stow_id_format(id, text);
@@ -578,6 +599,15 @@ void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, st
 		scheduler_direct(s, machine, &directive, 0);
 	}
 	scheduler_news(s);
+}
+
+void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now)
+{
+	struct stow_writes *writes = stow_writes_new();
+
+	end(s, reservation, now, writes);
+	if (writes)
+		stow_store_commit(s->store, writes, NULL, NULL);
 }
 
 struct releasing {
@@ -623,9 +653,8 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 		if (!r || r->waiting)
 			continue; /* gone, or not even answered */
 		op->response.released++;
-		scheduler_end(s, r, stow_now());
+		end(s, r, stow_now(), writes);
 	}
-	/* Behind the deletions, in the same queue: the answer waits for them. */
 	stow_store_commit(s->store, writes, on_released, op);
 	pthread_mutex_unlock(&s->fleet->lock);
 	return STOW_RPC_LATER;

@@ -4,6 +4,8 @@ comma := ,
 unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
 unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
+# The scheduler's clock, which tests/unit/clock.c can turn.
+unit_WRAP := -Wl$(comma)--wrap=stow_now
 # A tool is a file with a hyphen in its name; the others are parts that tools share.
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))
@@ -18,7 +20,7 @@ TEST_LIBS := $(DAEMON_LIBS)
 $(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): | $(PB)/.stamp
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ -lcmocka $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(unit_WRAP) -pie -Wl,--as-needed -o $@ $^ -lcmocka $(TEST_LIBS)
 
 $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"

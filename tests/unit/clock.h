@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The scheduler's clock, which a test can turn: unit tests are linked with --wrap=stow_now. */
+
+#include <stdint.h>
+
+/* Both of its times are that many ns later from now on. */
+void clock_turn(uint64_t ns);
