@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The life of reservations: a whole scheduler in this process, with agents and clients that are played
- * here, and a clock that is turned. */
+/* The life of reservations: a whole scheduler in this process, with agents and clients that are
+ * played here, and a clock that is turned. */
 #include "unit.h"
 
 #include <numastow/v1/scheduler.pb-c.h>
@@ -49,11 +49,11 @@ static void start(struct fixture *f)
 }
 
 /* As a reload would. */
-#define SETTING(f, key, value)                                \
-	do {                                                  \
-		pthread_mutex_lock(&(f)->s.fleet->lock);      \
-		(f)->s.config.key = value;                    \
-		pthread_mutex_unlock(&(f)->s.fleet->lock);    \
+#define SETTING(f, key, value)                             \
+	do {                                               \
+		pthread_mutex_lock(&(f)->s.fleet->lock);   \
+		(f)->s.config.key = value;                 \
+		pthread_mutex_unlock(&(f)->s.fleet->lock); \
 	} while (0)
 
 static void stop(struct fixture *f)
@@ -78,7 +78,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const files[] = { "scheduler.db", "scheduler.db-wal", "scheduler.db-shm" };
+	static const char *const files[] = { "scheduler.db", "scheduler.db-wal",
+					     "scheduler.db-shm" };
 	struct fixture *f = *state;
 	char path[128];
 
@@ -177,13 +178,13 @@ static int number(struct agent *a, const int *value)
 }
 
 /* Waits until it is true. */
-#define UNTIL(what)                                                \
-	do {                                                       \
-		int left = PATIENCE;                               \
-		while (!(what) && left--)                          \
-			usleep(10000);                             \
-		if (!(what))                                       \
-			fail_msg("waited in vain for " #what);     \
+#define UNTIL(what)                                            \
+	do {                                                   \
+		int left = PATIENCE;                           \
+		while (!(what) && left--)                      \
+			usleep(10000);                         \
+		if (!(what))                                   \
+			fail_msg("waited in vain for " #what); \
 	} while (0)
 
 static void report(struct agent *a)

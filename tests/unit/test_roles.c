@@ -31,7 +31,9 @@ static size_t may(const char *name, const char *uri, char *const *roles)
 		}
 		assert_int_equal(r, -EACCES);
 		assert_non_null(strstr(err.msg, methods[i]));
-		assert_non_null(strstr(err.msg, i < 4 ? "role read" : i < 6 ? "role place" : "role drain"));
+		assert_non_null(strstr(err.msg, i < 4	? "role read"
+						: i < 6 ? "role place"
+							: "role drain"));
 	}
 	return n;
 }
@@ -114,8 +116,8 @@ static void entries_are_checked(void **state)
 {
 	static const char *const good[] = { "a=read", "a=b=place", "ops.example=drain",
 					    "w=agent/web-3" };
-	static const char *const bad[] = { "", "a", "=read", "a=", "a=agent/", "a=agent", "a=write",
-					   "a=Read", "a=drain " };
+	static const char *const bad[] = { "",	      "a",	 "=read",  "a=",      "a=agent/",
+					   "a=agent", "a=write", "a=Read", "a=drain " };
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_int_equal(scheduler_role_check(good[i], NULL), 0);
@@ -130,7 +132,8 @@ static void entries_are_checked(void **state)
 /* --- settings ----------------------------------------------------------------------------------- */
 
 /* What is wrong with these flags; "" for nothing. */
-static const char *settings(const char *a, const char *b, const char *c, struct scheduler_config *ret)
+static const char *settings(const char *a, const char *b, const char *c,
+			    struct scheduler_config *ret)
 {
 	char *argv[] = { (char *)"x", (char *)(uintptr_t)a, (char *)(uintptr_t)b,
 			 (char *)(uintptr_t)c, NULL };
@@ -167,15 +170,16 @@ static void settings_that_must_not_be(void **state)
 		{ { "--strategy=tigth" }, "strategy" },
 		{ { "--stale-after=1ms" }, "stale-after" },
 		{ { "--threads=0" }, "threads" },
-		{ { "--forget-after=10s" }, "forget-after: 10000 ms is not longer than stale-after" },
+		{ { "--forget-after=10s" },
+		  "forget-after: 10000 ms is not longer than stale-after" },
 		{ { "--forget-after=1h", "--stale-after=1h" }, "forget-after" },
 		{ { "--forget-after=9000h" }, "forget-after" },
 	};
 	struct scheduler_config config;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		const char *why = settings(cases[i].flags[0], cases[i].flags[1],
-					   cases[i].flags[2], &config);
+		const char *why =
+			settings(cases[i].flags[0], cases[i].flags[1], cases[i].flags[2], &config);
 
 		if (!strstr(why, cases[i].why))
 			fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].flags[0], why,
@@ -198,7 +202,8 @@ static void settings_that_may_be(void **state)
 	assert_string_equal(settings("--stale-after=500ms", "--forget-after=501ms", NULL, &config),
 			    "");
 	scheduler_config_done(&config);
-	assert_string_equal(settings("--listen=0.0.0.0:1", "--insecure", "--metrics=", &config), "");
+	assert_string_equal(settings("--listen=0.0.0.0:1", "--insecure", "--metrics=", &config),
+			    "");
 	scheduler_config_done(&config);
 	assert_string_equal(settings("--role=a=read,b=agent/web-3", NULL, NULL, &config), "");
 	assert_string_equal(config.roles[1], "b=agent/web-3");
