@@ -364,9 +364,14 @@ static inline uint64_t key_if(const struct stow_fleet *fleet, uint32_t m,
 			      const struct stow_want *want, const struct need *need, uint64_t worst)
 {
 	const struct stow_machine_columns *c = &fleet->of_machine;
-	bool one = may_fit_on_one(c, m, need);
-	uint64_t key = key_of(c, m, one, want->spread);
+	uint64_t key = key_of(c, m, true, want->spread); /* if all goes on one NUMA node */
+	bool one;
 
+	if (key >= worst)
+		return key;
+	one = may_fit_on_one(c, m, need);
+	if (!one)
+		key = key_of(c, m, false, want->spread);
 	if (key >= worst)
 		return key;
 	if (need->one ? !one : !may_fit(c, m, need))
