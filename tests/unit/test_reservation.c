@@ -291,7 +291,7 @@ static int place(struct fixture *f, struct placing *p, char id[17], struct stow_
 /* The states of all reservations, one letter each; "" for none. */
 static const char *states(struct fixture *f)
 {
-	static const char letters[] = "?RHB";
+	static const char letters[] = "?RHB"; /* by PbReservationState */
 	PbListReservationsRequest in = PB_LIST_RESERVATIONS_REQUEST__INIT;
 	PbListReservationsResponse *out;
 	static char text[16];
@@ -299,12 +299,9 @@ static const char *states(struct fixture *f)
 
 	assert_int_equal(ask(f, "ListReservations", &in, (void **)&out, NULL), 0);
 	for (; n < out->n_reservations && n < sizeof(text) - 1; n++) {
-		PbReservationState state = out->reservations[n]->state;
+		unsigned int state = out->reservations[n]->state;
 
-		text[n] = state == PB_RESERVATION_STATE_RESERVED ? letters[1]
-			  : state == PB_RESERVATION_STATE_HELD	 ? letters[2]
-			  : state == PB_RESERVATION_STATE_BOUND	 ? letters[3]
-								 : letters[0];
+		text[n] = letters[state < sizeof(letters) - 1 ? state : 0];
 	}
 	text[n] = '\0';
 	stow_rpc_message_free(out);
