@@ -11,8 +11,8 @@
  *	verify	where its pages are now; the records become one
  *
  * Until the records become one the container's grant is the old one, so whoever finds "repin:ID"
- *with a dead mover puts the container back (stow_repin_recover(), by gc). No lock is held while
- *pages move: hooks go on.
+ * with a dead mover puts the container back (stow_repin_recover(), by gc). No lock is held while
+ * pages move: hooks go on.
  */
 
 #include "base/err.h"
