@@ -23,6 +23,24 @@ enum stow_memblock_state {
 enum stow_memblock_flags {
 	STOW_MEMBLOCK_ZONES = 1 << 0,
 	STOW_MEMBLOCK_PHYS_DEVICE = 1 << 1,
+	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device that each block belongs to */
+};
+
+/* What memory came in, that did not come with the machine. */
+enum stow_memdev_kind {
+	STOW_MEMDEV_DIMM,   /* an ACPI memory device (PNP0C80) */
+	STOW_MEMDEV_DAX,    /* a dax device that the kmem driver made memory of */
+	STOW_MEMDEV_VIRTIO, /* virtio-mem */
+};
+
+struct stow_memdev {
+	enum stow_memdev_kind kind;
+	char name[64];	/* "dimm0" (its ACPI _UID, else instance), "dax0.0", "virtio1" */
+	char alias[64]; /* "PNP0C80:00"; the same as the name for the others */
+	char path[128]; /* what firmware calls it: "\\_SB_.MHPC.MP00"; else "" */
+	char dir[256];	/* in /sys */
+	uint64_t start, size; /* physical, bytes: from the first block's beginning to the last's end */
+	size_t n_blocks;
 };
 
 struct stow_memblock {
@@ -34,12 +52,15 @@ struct stow_memblock {
 	 * first. Empty where it was not read. */
 	char zones[48];
 	int phys_device; /* s390: the storage increment; 0 elsewhere, -1 where it was not read */
+	int device; /* index in the list's devices; -1: came with the machine, or was not read */
 };
 
 struct stow_memblocks {
 	uint64_t block_size;	      /* bytes */
 	struct stow_memblock *blocks; /* by ascending id */
 	size_t n_blocks;
+	struct stow_memdev *devices; /* those with blocks; by name */
+	size_t n_devices;
 };
 
 /* All blocks of the machine; none, with block_size 0, on a kernel without memory hotplug. Done
@@ -55,6 +76,34 @@ const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *lis
  * without a node. */
 void stow_memblocks_count(const struct stow_memblocks *list, int node, size_t *ret_total,
 			  size_t *ret_online);
+
+/* The device by name or alias ("dimm0", "PNP0C80:00"), or NULL. */
+const struct stow_memdev *stow_memdev_find(const struct stow_memblocks *list, const char *name);
+/* "dimm", "dax", "virtio-mem" */
+const char *stow_memdev_kind_name(enum stow_memdev_kind kind);
+
+enum stow_memblock_zone { STOW_ZONE_DEFAULT, STOW_ZONE_KERNEL, STOW_ZONE_MOVABLE };
+
+/* Brings a block online. 1: done; 0: it was already, also when somebody else was faster. -EBUSY and
+ * others: the kernel's word, read back. */
+int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock_zone zone,
+			 struct stow_err *err);
+/*
+ * Takes a block offline. The kernel tries for ever when a page is pinned, and the memory and CPU
+ * hotplug of the whole machine waits for it: so the write is interrupted by a signal (SIGRTMAX, whose
+ * handler does nothing; the first call installs it) after `timeout` ns. 1: done; 0: it was already.
+ * -ETIMEDOUT: interrupted, and online as before. -EBUSY: the kernel gave up by itself (unmovable
+ * pages). -EOPNOTSUPP: no hot-remove in this kernel. `stop` (may be NULL) is asked every 100 ms by
+ * another thread's hand: true interrupts, too: -ECANCELED.
+ */
+int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
+			  bool (*stop)(void *ctx), void *ctx, struct stow_err *err);
+/* Has a device let go of its memory, all of which is offline: ACPI's eject, dax's unbinding from
+ * kmem. -EBUSY: something is online (for dax that would make the memory unremovable until the next
+ * boot, so it is never tried). -EOPNOTSUPP: virtio-mem, which only its hypervisor shrinks. Returns when
+ * its blocks are gone, or -ETIMEDOUT. */
+int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, uint64_t timeout,
+		      struct stow_err *err);
 
 /* "online", "offline", "going-offline", "unknown" */
 const char *stow_memblock_state_name(enum stow_memblock_state state);

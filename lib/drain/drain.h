@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Memory leaves a running machine (docs/drain.md; Documentation/admin-guide/mm/memory-hotplug.rst).
+ *
+ *	plan	which blocks, what lives there, where it goes, who is in the way
+ *	fence	the NUMA node gets nothing new
+ *	move	containers that can't stay are repinned, or evicted
+ *	offline	block by block, each with a deadline; hugepage pools under their locks
+ *	return	pages of bound containers that the kernel scattered come back to their NUMA nodes
+ *	safe	everything is offline: eject it, or wait until somebody pulls it
+ *	end	the fence is lifted
+ *
+ * What has to be undone is in the ledger before it is done: a drain whose worker was killed is undone,
+ * or gone on with, as its row says, by whoever comes next (stow_drain_recover()). One drain at a time
+ * on a machine. Cancelling and failing put everything back, unless what was achieved is to be kept.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "grant/grant.h"
+#include "node/culprit.h"
+#include "node/memblock.h"
+#include "node/owners.h"
+
+#define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */
+
+enum stow_drain_eject {
+	STOW_EJECT_KEEP,  /* it stays, offline */
+	STOW_EJECT_EJECT, /* the machine itself lets go of it */
+	STOW_EJECT_WAIT,  /* a hypervisor pulls it */
+};
+
+struct stow_drain_spec {
+	int node;		/* a NUMA node, with `size`; -1: not by node */
+	const char *blocks;	/* in list format; NULL: not by blocks. Numbers go beyond an idset's */
+	const char *device;	/* "dimm0"; NULL: not by device */
+	uint64_t size;		/* bytes; 0: all of it */
+	enum stow_drain_eject eject;
+	uint64_t block_timeout;	  /* ns; 0: STOW_DRAIN_BLOCK_TIMEOUT */
+	uint64_t timeout;	  /* ns for the whole; 0: STOW_DRAIN_TIMEOUT */
+	uint64_t removal_timeout; /* ns; 0: STOW_DRAIN_REMOVAL_TIMEOUT */
+	bool keep, resume, hugepages_elsewhere;
+
+	/* Of whoever enforces limits, not of the caller. */
+	uint64_t most; /* bytes that may be taken off the machine, with what is offline already; 0: any */
+	uint64_t rate; /* bytes a second; 0: any */
+};
+
+#define STOW_DRAIN_BLOCK_TIMEOUT   (UINT64_C(10) * 1000000000)
+#define STOW_DRAIN_TIMEOUT	   (UINT64_C(600) * 1000000000)
+#define STOW_DRAIN_REMOVAL_TIMEOUT (UINT64_C(300) * 1000000000)
+
+enum stow_drain_action { STOW_DRAIN_RETURN, STOW_DRAIN_MOVE, STOW_DRAIN_END };
+
+struct stow_drain_block {
+	uint64_t id;
+	char zone[48];
+	struct stow_block_use use;
+};
+
+/* A container with a grant whose memory, or promise, is concerned. */
+struct stow_drain_affected {
+	int64_t key; /* of its record */
+	char *id, *pod, *ns, *name;
+	uint64_t bytes; /* in the blocks */
+	enum stow_drain_action action;
+	struct stow_idset nodes; /* where it will be, as far as known */
+	char *suspect;		 /* "" */
+};
+
+struct stow_drain_plan {
+	int node;
+	const struct stow_memdev *device; /* in `all`; NULL: not one device's */
+	struct stow_memblocks all;
+	struct stow_drain_block *blocks; /* in the order in which they go */
+	size_t n_blocks;
+	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
+	bool whole_node; /* nothing is left online on the node */
+	bool use_known;	 /* /proc/kpage* could be read */
+	struct stow_drain_affected *affected;
+	size_t n_affected;
+	struct stow_culprits suspects;
+	uint64_t expected; /* ns, a guess */
+	char **notes;
+	size_t n_notes;
+};
+
+/*
+ * Plans and changes nothing. One line each:
+ * -EINVAL: unknown node, blocks of two nodes, a block that does not exist, a list that is none;
+ * -ENODEV: no such device; -ERANGE: more than there is; -EPERM: memory that came with the machine (boot
+ * memory) cannot be taken, or not root; -EALREADY: all of it is offline already; -EOPNOTSUPP: the
+ * kernel can't; -EBUSY: unmovable pages, or a container with drain=refuse; -ENOSPC: what must move does
+ * not fit elsewhere above the watermarks, or a container would have nowhere to go; -EACCES: over `most`.
+ * With an error *ret_plan may still be set (not NULL), to show what was found; free it in any case.
+ */
+int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		    struct stow_drain_plan **ret_plan, struct stow_err *err);
+void stow_drain_plan_free(struct stow_drain_plan *plan);
+static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
+{
+	if (*plan)
+		stow_drain_plan_free(*plan);
+}
+
+enum stow_drain_step { /* numbered as in drain.proto, and in the ledger */
+	STOW_DRAIN_WAITING = 1,
+	STOW_DRAIN_PLANNED,
+	STOW_DRAIN_FENCED,
+	STOW_DRAIN_MOVING,
+	STOW_DRAIN_OFFLINING,
+	STOW_DRAIN_RETURNING,
+	STOW_DRAIN_SAFE,
+	STOW_DRAIN_REMOVED,
+	STOW_DRAIN_UNDOING,
+	STOW_DRAIN_DONE, /* ends from here on */
+	STOW_DRAIN_PARTIAL,
+	STOW_DRAIN_FAILED,
+	STOW_DRAIN_CANCELLED,
+};
+
+const char *stow_drain_step_name(enum stow_drain_step step); /* "planned" */
+
+struct stow_drain_progress {
+	const char *id;
+	enum stow_drain_step step;
+	uint64_t bytes_total, bytes_offline, bytes_moved, block;
+	uint32_t blocks_total, blocks_offline;
+	const char *blocks_gone; /* in list format */
+	const char *message;	 /* one line, "" */
+	uint64_t elapsed;	 /* ns */
+	int code;		 /* of an end: errno, 0 for success */
+	const struct stow_drain_plan *plan;	/* with PLANNED, else NULL */
+	const struct stow_culprits *culprits;	/* or NULL */
+};
+
+/* Who looks on. `progress` is called from the drain's thread in every step and for every block;
+ * a negative return cancels. `stop` is also asked while a block is going offline. Either may be NULL. */
+struct stow_drain_watch {
+	int (*progress)(void *ctx, const struct stow_drain_progress *progress);
+	bool (*stop)(void *ctx);
+	void *ctx;
+};
+
+/* A new id. */
+void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1]);
+
+/*
+ * Plans and does it all, in the calling thread, with a ledger of its own in `context`. `id`: from
+ * stow_drain_new_id(), or the scheduler's. `ordered`: by a scheduler, which is to hear of the end.
+ * *ret_step is how it ended. Returns 0 for DONE; -EBUSY: another drain is at work here, or unmovable or
+ * pinned pages; -ECANCELED; -ETIMEDOUT; -EREMOTEIO is a partial result that is kept; else as
+ * stow_drain_plan(). The last progress has said the same.
+ */
+int stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
+		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
+		   enum stow_drain_step *ret_step, struct stow_err *err);
+
+/* A drain as the ledger has it: one that is under way, or one whose memory is offline since. */
+struct stow_drain_row {
+	char id[STOW_DRAIN_ID_LEN + 1];
+	enum stow_drain_step step;
+	struct stow_life worker; /* pid 0: nobody's at work */
+	bool ordered;
+	bool cancel; /* has been asked for */
+	int node;
+	char *device;		  /* "" */
+	char *blocks, *gone;	  /* in list format: all, and those that went offline by us */
+	char *zones;		  /* what the blocks were, for going back: "48=Movable 49=Normal" */
+	char *pools;		  /* pools before: "2097152=16 ..." pages */
+	char *spec;		  /* as stow_drain_run() got it, for going on */
+	char *message;
+	uint64_t created, updated; /* ns since the epoch */
+	uint64_t bytes, bytes_offline;
+};
+
+int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
+		    struct stow_err *err);
+void stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
+
+/* Asks the worker of a drain (by id or its beginning; "" for the only one) to stop, whichever program
+ * that is; it notices within a second. -ENOENT: no drain of that id is under way. `ret_id` may be NULL. */
+int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
+		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
+/* Forgets a drain that has ended. */
+int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err);
+
+/* Whether some drain's worker has died: a look that costs one query. */
+bool stow_drain_orphans(const struct stow_grant_context *context);
+/* Undoes, or goes on with, drains whose worker has died; any number of programs may call it at once.
+ * Returns how many, or the first failure after having tried all. */
+int stow_drain_recover(const struct stow_grant_context *context,
+		       const struct stow_drain_watch *watch, struct stow_err *err);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Who is in a memory block: what kinds of pages, and whose.
+ *
+ * Read in bulk from /proc/kpageflags, kpagecount (how often a page is mapped: the reference count is
+ * not exported, so that a pin is not seen) and kpagecgroup (the inode of its memory cgroup), see
+ * Documentation/admin-guide/mm/pagemap.rst. Root of the machine reads them; a kernel in lockdown, and
+ * most containers, have none.
+ *
+ * What the kernel's files do not say, and how it is guessed:
+ *   a transparent hugepage   only its head has flags that count, and a cgroup: its tails get theirs
+ *   hugetlb pages            no cgroup; free when nobody maps it and its head has no references: a
+ *                            head that is neither mapped nor in use by a file cannot be told from a
+ *                            free one, so that "free" is what the pool says at most
+ *   pages without a flag     the kernel's own (or a driver's): nobody can move them
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/root.h"
+#include "node/memblock.h"
+
+enum stow_page_kind {
+	STOW_PAGE_FREE,	   /* in the buddy allocator, or on a CPU's list */
+	STOW_PAGE_ANON,	   /* anonymous, swap-backed: also tmpfs and shared memory */
+	STOW_PAGE_FILE,	   /* page cache */
+	STOW_PAGE_HUGETLB, /* hugepages of a pool */
+	STOW_PAGE_SLAB,
+	STOW_PAGE_TABLE,    /* page tables */
+	STOW_PAGE_KERNEL,   /* other use by the kernel */
+	STOW_PAGE_RESERVED, /* PG_reserved: the kernel's image, memmap, firmware */
+	STOW_PAGE_OFFLINE,  /* logically offline (balloon, virtio-mem), or poisoned, or no page at all */
+	STOW_PAGE_KINDS,
+};
+
+/* "free", "anonymous", "file", "hugetlb", "slab", "page-table", "kernel", "reserved", "offline" */
+const char *stow_page_kind_name(enum stow_page_kind kind);
+
+/* Whether the kernel can move such a page away (or does not have to). */
+bool stow_page_kind_moves(enum stow_page_kind kind);
+
+/* What one memory cgroup has in one block. */
+struct stow_owner {
+	uint64_t inode; /* of the memory cgroup's directory; 0: nobody's */
+	uint64_t pages[STOW_PAGE_KINDS];
+};
+
+struct stow_block_use {
+	uint64_t id;
+	uint64_t pages[STOW_PAGE_KINDS];
+	uint64_t unevictable; /* of them: mlocked, or otherwise off the LRU for good */
+	uint64_t mapped;      /* of them: mapped by somebody */
+	/* Heads of hugepages by size; a head whose page begins in another block is not counted. */
+	struct {
+		uint64_t size; /* bytes */
+		uint64_t pages, used;
+	} pools[STOW_POOLS_MAX];
+	size_t n_pools;
+	struct stow_owner *owners; /* by descending number of pages; nobody's is among them */
+	size_t n_owners;
+};
+
+struct stow_use {
+	uint64_t page_size;
+	struct stow_block_use *blocks; /* in the order asked for */
+	size_t n_blocks;
+	bool owners_known; /* kpagecgroup is there */
+};
+
+/* Scans `n` blocks of `blocks` by their ids. An offline block is all STOW_PAGE_OFFLINE and is not
+ * read. -EOPNOTSUPP: there is no /proc/kpageflags (the message says what that may mean); -EPERM. */
+int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, const uint64_t *ids,
+		  size_t n, struct stow_use *ret, struct stow_err *err);
+void stow_use_done(struct stow_use *use);
+
+/* The sum of a block's pages of the kinds that can't (`moves` false) or can and must be moved (true:
+ * free ones are not counted). */
+uint64_t stow_block_use_sum(const struct stow_block_use *use, bool moves);
+
+/*
+ * The pure part, for tests and fuzzing: what `n` pages are, whose flags (and map counts, cgroups, each
+ * may be NULL) are given. `before` is the flags and cgroup of the page before the first, whose tails
+ * may go on here (zero: none). Adds to `use`.
+ */
+struct stow_use_carry {
+	uint64_t flags, cgroup;
+	bool mapped;
+};
+int stow_use_count(struct stow_block_use *use, struct stow_use_carry *carry, const uint64_t *flags,
+		   const uint64_t *counts, const uint64_t *cgroups, size_t n, uint64_t page_size,
+		   struct stow_err *err);
+
+/* The memory cgroup's directory below the memory hierarchy's mount ("/machine.slice/x.scope") for an
+ * inode; NULL when it is gone. To be freed. Reads every directory once for many: `n` inodes. */
+int stow_cgroup_paths(struct stow_root *root, const uint64_t *inodes, size_t n, char **ret_paths,
+		      struct stow_err *err);
+/* The container's id in a cgroup's path ("libpod-ID.scope", "crio-ID", "cri-containerd-ID.scope",
+ * "docker/ID"): the last component that has one, without prefix and suffix; "" when none has. */
+const char *stow_cgroup_container(const char *path, char *buf, size_t size);
+
+static inline void stow_use_done_ptr(struct stow_use *use)
+{
+	stow_use_done(use);
+}
