@@ -12,9 +12,10 @@
  *	safe	everything is offline: eject it, or wait until somebody pulls it
  *	end	the fence is lifted
  *
- * What has to be undone is in the ledger before it is done: a drain whose worker was killed is undone,
- * or gone on with, as its row says, by whoever comes next (stow_drain_recover()). One drain at a time
- * on a machine. Cancelling and failing put everything back, unless what was achieved is to be kept.
+ * What has to be undone is in the ledger before it is done: a drain whose worker was killed is
+ *undone, or gone on with, as its row says, by whoever comes next (stow_drain_recover()). One drain
+ *at a time on a machine. Cancelling and failing put everything back, unless what was achieved is to
+ *be kept.
  */
 
 #include <stdbool.h>
@@ -24,11 +25,10 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "grant/grant.h"
+#include "ledger/drains.h"
 #include "node/culprit.h"
 #include "node/memblock.h"
 #include "node/owners.h"
-
-#define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */
 
 enum stow_drain_eject {
 	STOW_EJECT_KEEP,  /* it stays, offline */
@@ -37,10 +37,10 @@ enum stow_drain_eject {
 };
 
 struct stow_drain_spec {
-	int node;		/* a NUMA node, with `size`; -1: not by node */
-	const char *blocks;	/* in list format; NULL: not by blocks. Numbers go beyond an idset's */
-	const char *device;	/* "dimm0"; NULL: not by device */
-	uint64_t size;		/* bytes; 0: all of it */
+	int node;	    /* a NUMA node, with `size`; -1: not by node */
+	const char *blocks; /* in list format; NULL: not by blocks. Numbers go beyond an idset's */
+	const char *device; /* "dimm0"; NULL: not by device */
+	uint64_t size;	    /* bytes; 0: all of it */
 	enum stow_drain_eject eject;
 	uint64_t block_timeout;	  /* ns; 0: STOW_DRAIN_BLOCK_TIMEOUT */
 	uint64_t timeout;	  /* ns for the whole; 0: STOW_DRAIN_TIMEOUT */
@@ -48,7 +48,8 @@ struct stow_drain_spec {
 	bool keep, resume, hugepages_elsewhere;
 
 	/* Of whoever enforces limits, not of the caller. */
-	uint64_t most; /* bytes that may be taken off the machine, with what is offline already; 0: any */
+	uint64_t most; /* bytes that may be taken off the machine, with what is offline already; 0:
+			  any */
 	uint64_t rate; /* bytes a second; 0: any */
 };
 
@@ -94,11 +95,12 @@ struct stow_drain_plan {
 /*
  * Plans and changes nothing. One line each:
  * -EINVAL: unknown node, blocks of two nodes, a block that does not exist, a list that is none;
- * -ENODEV: no such device; -ERANGE: more than there is; -EPERM: memory that came with the machine (boot
- * memory) cannot be taken, or not root; -EALREADY: all of it is offline already; -EOPNOTSUPP: the
- * kernel can't; -EBUSY: unmovable pages, or a container with drain=refuse; -ENOSPC: what must move does
- * not fit elsewhere above the watermarks, or a container would have nowhere to go; -EACCES: over `most`.
- * With an error *ret_plan may still be set (not NULL), to show what was found; free it in any case.
+ * -ENODEV: no such device; -ERANGE: more than there is; -EPERM: memory that came with the machine
+ * (boot memory) cannot be taken, or not root; -EALREADY: all of it is offline already; -EOPNOTSUPP:
+ * the kernel can't; -EBUSY: unmovable pages, or a container with drain=refuse; -ENOSPC: what must
+ * move does not fit elsewhere above the watermarks, or a container would have nowhere to go;
+ * -EACCES: over `most`. With an error *ret_plan may still be set (not NULL), to show what was
+ * found; free it in any case.
  */
 int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
 		    struct stow_drain_plan **ret_plan, struct stow_err *err);
@@ -109,39 +111,22 @@ static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
 		stow_drain_plan_free(*plan);
 }
 
-enum stow_drain_step { /* numbered as in drain.proto, and in the ledger */
-	STOW_DRAIN_WAITING = 1,
-	STOW_DRAIN_PLANNED,
-	STOW_DRAIN_FENCED,
-	STOW_DRAIN_MOVING,
-	STOW_DRAIN_OFFLINING,
-	STOW_DRAIN_RETURNING,
-	STOW_DRAIN_SAFE,
-	STOW_DRAIN_REMOVED,
-	STOW_DRAIN_UNDOING,
-	STOW_DRAIN_DONE, /* ends from here on */
-	STOW_DRAIN_PARTIAL,
-	STOW_DRAIN_FAILED,
-	STOW_DRAIN_CANCELLED,
-};
-
-const char *stow_drain_step_name(enum stow_drain_step step); /* "planned" */
-
 struct stow_drain_progress {
 	const char *id;
 	enum stow_drain_step step;
 	uint64_t bytes_total, bytes_offline, bytes_moved, block;
 	uint32_t blocks_total, blocks_offline;
-	const char *blocks_gone; /* in list format */
-	const char *message;	 /* one line, "" */
-	uint64_t elapsed;	 /* ns */
-	int code;		 /* of an end: errno, 0 for success */
-	const struct stow_drain_plan *plan;	/* with PLANNED, else NULL */
-	const struct stow_culprits *culprits;	/* or NULL */
+	const char *blocks_gone;	      /* in list format */
+	const char *message;		      /* one line, "" */
+	uint64_t elapsed;		      /* ns */
+	int code;			      /* of an end: errno, 0 for success */
+	const struct stow_drain_plan *plan;   /* with PLANNED, else NULL */
+	const struct stow_culprits *culprits; /* or NULL */
 };
 
 /* Who looks on. `progress` is called from the drain's thread in every step and for every block;
- * a negative return cancels. `stop` is also asked while a block is going offline. Either may be NULL. */
+ * a negative return cancels. `stop` is also asked while a block is going offline. Either may be
+ * NULL. */
 struct stow_drain_watch {
 	int (*progress)(void *ctx, const struct stow_drain_progress *progress);
 	bool (*stop)(void *ctx);
@@ -154,46 +139,17 @@ void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1]);
 /*
  * Plans and does it all, in the calling thread, with a ledger of its own in `context`. `id`: from
  * stow_drain_new_id(), or the scheduler's. `ordered`: by a scheduler, which is to hear of the end.
- * *ret_step is how it ended. Returns 0 for DONE; -EBUSY: another drain is at work here, or unmovable or
- * pinned pages; -ECANCELED; -ETIMEDOUT; -EREMOTEIO is a partial result that is kept; else as
- * stow_drain_plan(). The last progress has said the same.
+ * *ret_step is how it ended. Returns 0 for DONE; -EBUSY: another drain is at work here, or
+ * unmovable or pinned pages; -ECANCELED; -ETIMEDOUT; -EREMOTEIO is a partial result that is kept;
+ * else as stow_drain_plan(). The last progress has said the same.
  */
 int stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
 		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
 		   enum stow_drain_step *ret_step, struct stow_err *err);
 
-/* A drain as the ledger has it: one that is under way, or one whose memory is offline since. */
-struct stow_drain_row {
-	char id[STOW_DRAIN_ID_LEN + 1];
-	enum stow_drain_step step;
-	struct stow_life worker; /* pid 0: nobody's at work */
-	bool ordered;
-	bool cancel; /* has been asked for */
-	int node;
-	char *device;		  /* "" */
-	char *blocks, *gone;	  /* in list format: all, and those that went offline by us */
-	char *zones;		  /* what the blocks were, for going back: "48=Movable 49=Normal" */
-	char *pools;		  /* pools before: "2097152=16 ..." pages */
-	char *spec;		  /* as stow_drain_run() got it, for going on */
-	char *message;
-	uint64_t created, updated; /* ns since the epoch */
-	uint64_t bytes, bytes_offline;
-};
-
-int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
-		    struct stow_err *err);
-void stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
-
-/* Asks the worker of a drain (by id or its beginning; "" for the only one) to stop, whichever program
- * that is; it notices within a second. -ENOENT: no drain of that id is under way. `ret_id` may be NULL. */
-int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
-		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
-/* Forgets a drain that has ended. */
-int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err);
-
 /* Whether some drain's worker has died: a look that costs one query. */
 bool stow_drain_orphans(const struct stow_grant_context *context);
-/* Undoes, or goes on with, drains whose worker has died; any number of programs may call it at once.
- * Returns how many, or the first failure after having tried all. */
+/* Undoes, or goes on with, drains whose worker has died; any number of programs may call it at
+ * once. Returns how many, or the first failure after having tried all. */
 int stow_drain_recover(const struct stow_grant_context *context,
 		       const struct stow_drain_watch *watch, struct stow_err *err);

@@ -13,7 +13,16 @@
 
 /* "nstw": so that file(1) and we know whose database it is. */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
+
+#define FENCE_TABLE \
+	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;"
+#define DRAIN_TABLE                                                                              \
+	"CREATE TABLE drain(id TEXT PRIMARY KEY, step INTEGER NOT NULL, worker_pid INTEGER,"     \
+	" worker_start INTEGER, ordered INTEGER, cancel INTEGER, resume INTEGER, node INTEGER,"  \
+	" device TEXT, blocks TEXT, gone TEXT, zones TEXT, pools TEXT, moved TEXT, spec TEXT,"   \
+	" message TEXT, created INTEGER, updated INTEGER, bytes INTEGER, bytes_offline INTEGER," \
+	" code INTEGER) WITHOUT ROWID;"
 
 static const char schema[] =
 	"CREATE TABLE container(key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,"
@@ -32,13 +41,13 @@ static const char schema[] =
 	"CREATE TABLE pool(node INTEGER, size INTEGER, added INTEGER, writing INTEGER,"
 	" before INTEGER, target INTEGER, PRIMARY KEY(node, size)) WITHOUT ROWID;"
 	"CREATE TABLE event(seq INTEGER PRIMARY KEY, at INTEGER, id TEXT, kind TEXT,"
-	" exclusive INTEGER, cpus TEXT, nodes TEXT, text TEXT);"
-	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;";
+	" exclusive INTEGER, cpus TEXT, nodes TEXT, text TEXT);" FENCE_TABLE DRAIN_TABLE;
 
-/* What a ledger of version 1 lacks: numastow is updated while containers run. */
+/* What a ledger of an older version lacks: numastow is updated while containers run. */
 static const char from_version_1[] =
-	"ALTER TABLE container ADD COLUMN reservation TEXT NOT NULL DEFAULT '';"
-	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;";
+	"ALTER TABLE container ADD COLUMN reservation TEXT NOT NULL DEFAULT '';" FENCE_TABLE
+		DRAIN_TABLE;
+static const char from_version_2[] = DRAIN_TABLE;
 
 const char *stow_state_name(enum stow_state state)
 {
@@ -72,8 +81,11 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	if (r == 0 && version < SCHEMA_VERSION) {
 		snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d",
 			 APPLICATION_ID, SCHEMA_VERSION);
-		if (sqlite3_exec(ledger->db, version == 0 ? schema : from_version_1, NULL, NULL,
-				 NULL) != SQLITE_OK ||
+		if (sqlite3_exec(ledger->db,
+				 version == 0	? schema
+				 : version == 1 ? from_version_1
+						: from_version_2,
+				 NULL, NULL, NULL) != SQLITE_OK ||
 		    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 			r = stow_sql_fail(ledger, err, "making the tables");
 	}

@@ -117,7 +117,7 @@ int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct sto
 			  struct stow_err *err);
 
 /*
- * Fences: nodes that get nothing new. Each owner ("scheduler", "drain") has a set of its own,
+ * Fences: nodes that get nothing new. Each owner ("scheduler", "drain:ID") has a set of its own,
  * written as a whole; what is fenced is what any of them fences, and stow_ledger_usage() has it.
  */
 int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
@@ -160,7 +160,7 @@ struct stow_event {
 };
 
 /* `kind`: leased, placed, refused, ignored, observed, undone, released, reclaimed, expired,
- * restored, shared, debt, paid, adopted, kept, left, repinned. */
+ * restored, shared, debt, paid, adopted, kept, left, repinned, drained, undrained, evicted. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
 /* The newest `limit` events, oldest of them first; of one id, or all when `id` is NULL. */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Drains in the ledger: what is written down before it is done, so that whoever comes after a
+ * killed worker can undo it, or go on with it (lib/drain/drain.h). A drain's fence is in the same
+ * transaction: there is no moment with one and without the other.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "ledger/ledger.h"
+#include "node/life.h"
+
+#define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */
+
+/* Numbered as in drain.proto. */
+enum stow_drain_step {
+	STOW_DRAIN_WAITING = 1,
+	STOW_DRAIN_PLANNED,
+	STOW_DRAIN_FENCED,
+	STOW_DRAIN_MOVING,
+	STOW_DRAIN_OFFLINING,
+	STOW_DRAIN_RETURNING,
+	STOW_DRAIN_SAFE,
+	STOW_DRAIN_REMOVED,
+	STOW_DRAIN_UNDOING,
+	STOW_DRAIN_DONE, /* ends from here on */
+	STOW_DRAIN_PARTIAL,
+	STOW_DRAIN_FAILED,
+	STOW_DRAIN_CANCELLED,
+};
+
+const char *stow_drain_step_name(enum stow_drain_step step); /* "planned" */
+
+static inline bool stow_drain_step_is_end(enum stow_drain_step step)
+{
+	return step >= STOW_DRAIN_DONE;
+}
+
+/* A drain that is under way, or an ordered one whose end nobody has heard of. Strings are never
+ * NULL once read. */
+struct stow_drain_row {
+	char id[STOW_DRAIN_ID_LEN + 1];
+	enum stow_drain_step step;
+	struct stow_life worker; /* pid 0: nobody is at work */
+	bool ordered;		 /* by a scheduler, which is to hear of the end */
+	bool cancel;		 /* has been asked for */
+	bool resume;		 /* after its worker's death: go on, rather than undo */
+	int node;
+	char *device;  /* "" */
+	char *blocks;  /* in list format: all that are to go */
+	char *gone;    /* ... of them those that were begun with, done or not */
+	char *zones;   /* what they were: "Movable" or "Normal", for all the blocks, by ranges:
+			* "48-55=Movable" */
+	char *pools;   /* hugepages that went with the blocks: "SIZE=LOST/OURS ..." pages */
+	char *moved;   /* containers that were repinned: "ID=NODES ..." with their old nodes */
+	char *spec;    /* what was asked for, for going on */
+	char *message; /* of the end */
+	uint64_t created, updated; /* ns since the epoch */
+	uint64_t bytes, bytes_offline;
+	int code; /* of the end: errno, or 0 */
+};
+
+/* The oldest first. */
+int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
+		    struct stow_err *err);
+void stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
+void stow_drain_row_done(struct stow_drain_row *row);
+
+/*
+ * Enters a drain, and fences its node. -EBUSY: another one is under way, and the line says which;
+ * -EEXIST: one of this id is there.
+ */
+int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			 struct stow_err *err);
+/* Writes down what has changed. The column `cancel` is others'. -ENOENT: the row is gone. */
+int stow_drain_row_put(struct stow_ledger *ledger, const struct stow_drain_row *row,
+		       struct stow_err *err);
+/* Takes over a drain whose worker has died: -EBUSY when somebody else was faster. */
+int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
+			 const struct stow_life *self, struct stow_err *err);
+/* Ends it: lifts the fence and writes the end, which is kept for an ordered one and deleted for
+ * others; `event` ("drained", "undrained") goes into the history. */
+int stow_drain_row_end(struct stow_ledger *ledger, const struct stow_drain_row *row,
+		       const char *event, struct stow_err *err);
+/* Whether it has been asked to stop; a row that is gone is. */
+bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id);
+
+/* Asks the worker of a drain (by id or its beginning; "" for the only one) to stop, whichever
+ * program that is; it notices within a second. -ENOENT: no such drain is under way. `ret_id` may be
+ * NULL. */
+int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
+		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
+/* Forgets a drain that has ended. */
+int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err);
