@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/idlist.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+struct numbers {
+	uint64_t *ids;
+	size_t n, capacity;
+};
+
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* Reads a decimal number at *p and moves *p behind it. */
+static int scan_id(const char **p, uint64_t *ret_id)
+{
+	uint64_t v = 0;
+
+	*ret_id = 0;
+	if (**p < '0' || **p > '9')
+		return -EINVAL;
+	for (; **p >= '0' && **p <= '9'; (*p)++) {
+		uint64_t digit = (uint64_t)(**p - '0');
+
+		if (v > (UINT64_MAX - digit) / 10)
+			return -ERANGE;
+		v = v * 10 + digit;
+	}
+	*ret_id = v;
+	return 0;
+}
+
+/* Reads "N" or "N-M" at *p and moves *p behind it. */
+static int scan_range(const char **p, uint64_t *ret_lo, uint64_t *ret_hi)
+{
+	int r = scan_id(p, ret_lo);
+
+	*ret_hi = *ret_lo;
+	if (r == 0 && **p == '-') {
+		(*p)++;
+		r = scan_id(p, ret_hi);
+	}
+	if (r == 0 && *ret_hi < *ret_lo)
+		r = -EINVAL;
+	return r;
+}
+
+static int append(struct numbers *list, uint64_t lo, uint64_t hi)
+{
+	/* Before adding one, which for the whole of 64 bits would be zero. */
+	if (hi - lo >= STOW_IDLIST_MAX - list->n)
+		return -E2BIG;
+	if (hi - lo >= list->capacity - list->n) {
+		size_t capacity = (list->n + (size_t)(hi - lo) + 1) * 2;
+		uint64_t *grown = reallocarray(list->ids, capacity, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		list->ids = grown;
+		list->capacity = capacity;
+	}
+	for (uint64_t i = 0; i <= hi - lo; i++)
+		list->ids[list->n++] = lo + i;
+	return 0;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void sort_unique(struct numbers *list)
+{
+	size_t n = 0;
+
+	qsort(list->ids, list->n, sizeof(*list->ids), ascending);
+	for (size_t i = 0; i < list->n; i++)
+		if (!n || list->ids[i] != list->ids[n - 1])
+			list->ids[n++] = list->ids[i];
+	list->n = n;
+}
+
+int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
+{
+	struct numbers list = { .ids = malloc(sizeof(*list.ids)), .capacity = 1 };
+	_cleanup_free_ uint64_t *ids = NULL;
+	const char *p = text;
+	int r = list.ids ? 0 : -ENOMEM;
+
+	while (blank(*p))
+		p++;
+	while (*p && r == 0) {
+		uint64_t lo = 0, hi = 0;
+
+		r = scan_range(&p, &lo, &hi);
+		if (r == 0)
+			r = append(&list, lo, hi);
+		if (r < 0 || *p != ',')
+			break;
+		p++;
+		if (!*p)
+			r = -EINVAL;
+	}
+	ids = list.ids; /* freed on every way out */
+	while (blank(*p))
+		p++;
+	if (r == -ENOMEM)
+		return stow_err_sys(err, ENOMEM, "\"%.64s\"", text);
+	if (r == -E2BIG)
+		return stow_err_set(err, ERANGE, "\"%.64s\": more than %zu numbers", text,
+				    STOW_IDLIST_MAX);
+	if (r == -ERANGE)
+		return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below 2^64", text);
+	if (r < 0 || *p)
+		return stow_err_set(err, EINVAL, "\"%.64s\" is not a list like 48-55,60", text);
+	sort_unique(&list);
+	*ret_ids = STOW_TAKE_PTR(ids);
+	*ret_n = list.n;
+	return 0;
+}
+
+char *stow_idlist_format(const uint64_t *ids, size_t n)
+{
+	/* Twenty digits and what stands before them, for each number at the most. */
+	size_t size = n * 21 + 1, len = 0;
+	char *buf = malloc(size), *cut;
+
+	if (!buf)
+		return NULL;
+	buf[0] = '\0';
+	for (size_t i = 0, last; i < n; i = last + 1) {
+		for (last = i; last + 1 < n && ids[last + 1] == ids[last] + 1;)
+			last++;
+		len += (size_t)snprintf(buf + len, size - len, "%s%" PRIu64, len ? "," : "",
+					ids[i]);
+		if (last > i)
+			len += (size_t)snprintf(buf + len, size - len, "-%" PRIu64, ids[last]);
+	}
+	cut = realloc(buf, len + 1);
+	return cut ? cut : buf;
+}
