@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Whom a drain concerns, what becomes of them, and whether what must move fits elsewhere. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "drain/internal.h"
+#include "grant/repin.h"
+#include "node/memory.h"
+#include "node/pages.h"
+#include "place/capacity.h"
+
+/* A container while it is judged. */
+struct judged {
+	const struct stow_home *home;
+	uint64_t anon, bytes;	    /* in the blocks: what cannot be dropped, and all that moves */
+	uint64_t memory, hugepages; /* bytes promised on the node */
+	bool leaves;		    /* has to go, with all that it has */
+	bool ends;		    /* is evicted */
+	struct stow_idset nodes;    /* where it will be */
+};
+
+struct affect {
+	const struct stow_grant_context *context;
+	struct stow_drain_plan *plan;
+	struct stow_homes homes;
+	struct judged *list; /* one for each home */
+	struct stow_topology *topology;
+	struct stow_usage *usage;
+	struct stow_capacity *capacity;
+};
+
+static void affect_done(struct affect *a)
+{
+	free(a->list);
+	stow_homes_done(&a->homes);
+	stow_capacity_free_ptr(&a->capacity);
+	stow_usage_free_ptr(&a->usage);
+	stow_topology_free_ptr(&a->topology);
+}
+
+static const char *name_of(const struct stow_record *record)
+{
+	return *record->name ? record->name : record->id;
+}
+
+/* --- whose pages are in the blocks
+ * ---------------------------------------------------------------- */
+
+static uint64_t moving_pages(const struct stow_owner *owner)
+{
+	uint64_t sum = 0;
+
+	for (int k = 0; k < STOW_PAGE_KINDS; k++)
+		if (k != STOW_PAGE_FREE && stow_page_kind_moves((enum stow_page_kind)k))
+			sum += owner->pages[k];
+	return sum;
+}
+
+/* The owners of a scan that are no container's own cgroup may be cgroups below it. */
+static int owner_paths(const struct stow_root *root, const struct stow_block_use *use,
+		       char ***ret_paths)
+{
+	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
+	char **paths = calloc(use->n_owners + 1, sizeof(*paths));
+
+	if (!inodes || !paths) {
+		free(paths);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < use->n_owners; i++)
+		inodes[i] = use->owners[i].inode;
+	if (use->n_owners)
+		(void)stow_cgroup_paths((struct stow_root *)(uintptr_t)root, inodes, use->n_owners,
+					paths, NULL);
+	*ret_paths = paths;
+	return 0;
+}
+
+static void free_paths(char **paths, size_t n)
+{
+	for (size_t i = 0; paths && i < n; i++)
+		free(paths[i]);
+	free(paths);
+}
+
+/* Every owner of all the blocks once, with the sums. */
+static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret)
+{
+	*ret = (struct stow_block_use){ 0 };
+	for (size_t b = 0; b < plan->n_blocks; b++) {
+		const struct stow_block_use *use = &plan->blocks[b].use;
+		struct stow_owner *grown = reallocarray(
+			ret->owners, ret->n_owners + use->n_owners + 1, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		ret->owners = grown;
+		for (int k = 0; k < STOW_PAGE_KINDS; k++)
+			ret->pages[k] += use->pages[k];
+		for (size_t i = 0; i < use->n_owners; i++) {
+			size_t o = 0;
+
+			while (o < ret->n_owners && grown[o].inode != use->owners[i].inode)
+				o++;
+			if (o == ret->n_owners)
+				grown[ret->n_owners++] =
+					(struct stow_owner){ .inode = use->owners[i].inode };
+			for (int k = 0; k < STOW_PAGE_KINDS; k++)
+				grown[o].pages[k] += use->owners[i].pages[k];
+		}
+	}
+	return 0;
+}
+
+static int attribute(struct affect *a, struct stow_err *err)
+{
+	struct stow_block_use sum;
+	char **paths = NULL;
+	int r;
+
+	r = merge_uses(a->plan, &sum);
+	if (r == 0)
+		r = owner_paths(a->context->root, &sum, &paths);
+	for (size_t i = 0; r == 0 && i < sum.n_owners; i++) {
+		const struct stow_home *home =
+			stow_homes_find(&a->homes, sum.owners[i].inode, paths[i]);
+
+		if (!home)
+			continue;
+		a->list[home - a->homes.list].bytes +=
+			moving_pages(&sum.owners[i]) * a->plan->page_size;
+		a->list[home - a->homes.list].anon +=
+			sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
+	}
+	if (r == 0 && a->plan->use_known && a->context->root->live)
+		(void)stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL);
+	free_paths(paths, sum.n_owners);
+	free(sum.owners);
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
+			      uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_(stow_homes_done) struct stow_homes homes = { 0 };
+	uint64_t *ids = calloc(use->n_blocks + 1, sizeof(*ids));
+	size_t n = 0;
+	int r;
+
+	if (!ids)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = stow_homes_read(context, &homes, err);
+	for (size_t b = 0; r == 0 && b < use->n_blocks; b++) {
+		bool refused = false;
+
+		for (size_t i = 0; i < use->blocks[b].n_owners && !refused; i++) {
+			const struct stow_home *home =
+				stow_homes_find(&homes, use->blocks[b].owners[i].inode, NULL);
+
+			refused = home && home->record->drain == STOW_DRAIN_REFUSE;
+		}
+		if (refused)
+			ids[n++] = use->blocks[b].id;
+	}
+	if (r < 0) {
+		free(ids);
+		return r;
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
+}
+
+/* --- who has to leave
+ * ------------------------------------------------------------------------------ */
+
+static void read_promise(struct judged *j, int node)
+{
+	const struct stow_record *record = j->home->record;
+
+	for (size_t i = 0; i < record->n_shares; i++) {
+		if (record->shares[i].node != node)
+			continue;
+		j->memory += record->shares[i].memory;
+		for (size_t p = 0; p < record->n_pages; p++)
+			j->hugepages += record->shares[i].pages[p] * record->pages[p].size;
+	}
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static const struct stow_node_capacity *capacity_of(const struct affect *a, int node)
+{
+	for (size_t i = 0; i < a->capacity->n_nodes; i++)
+		if (a->capacity->nodes[i].id == node)
+			return &a->capacity->nodes[i];
+	return NULL;
+}
+
+/* Bytes that the rest of the node is short of: for what it has promised, or for what bound
+ * containers have in the blocks and must get back. Those that leave, or end, do not count. */
+static uint64_t shortage(const struct affect *a)
+{
+	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
+	const struct stow_node_capacity *cap = capacity_of(a, a->plan->node);
+	uint64_t promised = 0, bound = 0, gone = 0, available;
+
+	if (!node || !cap)
+		return 0;
+	for (size_t i = 0; i < node->n_pools; i++)
+		promised += node->pools[i].total * node->pools[i].size;
+	for (size_t i = 0; i < a->homes.n; i++) {
+		const struct judged *j = &a->list[i];
+
+		if (j->leaves || j->ends) {
+			promised = less(promised, j->hugepages);
+			continue;
+		}
+		promised += j->memory;
+		if (stow_idset_count(&j->home->record->nodes) == 1 &&
+		    stow_idset_has(&j->home->record->nodes, a->plan->node))
+			bound += j->anon;
+	}
+	for (size_t b = 0; b < a->plan->n_blocks; b++)
+		gone += (a->plan->blocks[b].use.pages[STOW_PAGE_FREE] +
+			 a->plan->blocks[b].use.pages[STOW_PAGE_FILE]) *
+			a->plan->page_size;
+	available = less(node->mem_available, gone);
+	promised = less(promised, less(cap->mem_total, a->plan->bytes));
+	bound = less(bound, available);
+	return promised > bound ? promised : bound;
+}
+
+/* What the container says of its memory's leaving. */
+static int judge(struct affect *a, struct judged *j, bool must_leave, struct stow_err *err)
+{
+	const struct stow_record *record = j->home->record;
+	char bytes[32];
+
+	if (record->state == STOW_STATE_LEASE) {
+		if (!must_leave)
+			return 0;
+		return stow_err_set(err, EBUSY,
+				    "NUMA node %d is reserved for \"%.128s\" (%s), which has not "
+				    "started yet; wait for it, or release the reservation",
+				    a->plan->node, name_of(record),
+				    *record->reservation ? record->reservation : record->id);
+	}
+	if (record->drain == STOW_DRAIN_REFUSE && (must_leave || j->bytes))
+		return stow_err_set(err, EBUSY,
+				    "container \"%.128s\" (%.64s) says drain=refuse, and %s there",
+				    name_of(record), record->id,
+				    j->bytes ? stow_format_size(j->bytes, bytes, sizeof(bytes))
+					     : "its promise");
+	if (record->drain == STOW_DRAIN_EVICT && (must_leave || j->bytes))
+		j->ends = true;
+	else if (must_leave)
+		j->leaves = true;
+	return 0;
+}
+
+/* What the node has more of once the container has left. */
+static uint64_t gain_of(const struct judged *j)
+{
+	uint64_t promised = j->memory + j->hugepages;
+
+	return promised > j->anon ? promised : j->anon;
+}
+
+/* The one to move when the rest of the node is short: the smallest that suffices, else the largest.
+ */
+static struct judged *next_to_leave(struct affect *a, uint64_t short_of)
+{
+	struct judged *best = NULL;
+
+	for (size_t i = 0; i < a->homes.n; i++) {
+		struct judged *j = &a->list[i];
+		uint64_t gain = gain_of(j), other = best ? gain_of(best) : 0;
+
+		if (j->leaves || j->ends || gain == 0 ||
+		    j->home->record->state != STOW_STATE_ACTIVE ||
+		    j->home->record->drain != STOW_DRAIN_REPIN ||
+		    !stow_idset_has(&j->home->record->nodes, a->plan->node))
+			continue;
+		if (!best || (gain >= short_of ? other < short_of || gain < other : gain > other))
+			best = j;
+	}
+	return best;
+}
+
+static int decide(struct affect *a, struct stow_err *err)
+{
+	uint64_t short_of;
+	char text[32];
+	int r = 0;
+
+	for (size_t i = 0; i < a->homes.n && r == 0; i++) {
+		struct judged *j = &a->list[i];
+
+		if (stow_repin_is(j->home->record) && j->memory + j->hugepages)
+			return stow_err_set(err, EBUSY,
+					    "container %.128s is being moved to NUMA "
+					    "node %d at this moment; wait for it",
+					    j->home->record->id + strlen("repin:"), a->plan->node);
+		r = judge(a, j,
+			  a->plan->whole_node &&
+				  stow_idset_has(&j->home->record->nodes, a->plan->node),
+			  err);
+	}
+	while (r == 0 && !a->plan->whole_node && (short_of = shortage(a)) > 0) {
+		struct judged *j = next_to_leave(a, short_of);
+
+		if (!j)
+			return stow_err_set(err, ENOSPC,
+					    "NUMA node %d would be short of %s for what it has "
+					    "promised and what is bound to it, and no container "
+					    "there can move",
+					    a->plan->node,
+					    stow_format_size(short_of, text, sizeof(text)));
+		j->leaves = true;
+	}
+	return r;
+}
+
+/* --- where they go
+ * ---------------------------------------------------------------------------------- */
+
+static int on_planned(void *ctx, const struct stow_repin_progress *progress)
+{
+	struct judged *j = ctx;
+
+	j->nodes = progress->to;
+	return 0;
+}
+
+static int find_place(struct affect *a, struct judged *j, struct stow_err *err)
+{
+	struct stow_repin_options options = { .dry_run = true, .progress = on_planned, .ctx = j };
+	struct stow_err why = { 0 };
+	int r;
+
+	for (size_t i = 0; i < a->topology->n_nodes; i++)
+		if (a->topology->nodes[i].id != a->plan->node && a->topology->nodes[i].mem_total)
+			stow_idset_add(&options.nodes, a->topology->nodes[i].id);
+	if (stow_idset_empty(&options.nodes))
+		return stow_err_set(err, ENOSPC,
+				    "container \"%.128s\" would have nowhere to go: there is no "
+				    "other NUMA node with memory",
+				    name_of(j->home->record));
+	r = stow_repin(a->context, j->home->record->id, &options, &why);
+	if (r == -ESRCH || r == -ENOENT) { /* it has just ended */
+		j->leaves = false;
+		return 0;
+	}
+	return r < 0 ? stow_err_set(err, r == -ENOSPC ? ENOSPC : EBUSY,
+				    "container \"%.128s\" (%.64s) would have nowhere to go: %s",
+				    name_of(j->home->record), j->home->record->id, why.msg)
+		     : 0;
+}
+
+/* What must move off the blocks has to fit on the other nodes above their watermarks: the kernel
+ * puts it there first, whatever cpusets say, and it comes home later. */
+static int check_room(struct affect *a, struct stow_err *err)
+{
+	uint64_t room = 0, needed = a->plan->to_move, free_huge = 0;
+	char list[512] = "", need[32], have[32];
+	size_t len = 0;
+	bool others = false;
+
+	for (size_t b = 0; b < a->plan->n_blocks; b++) {
+		const struct stow_block_use *use = &a->plan->blocks[b].use;
+
+		for (size_t p = 0; p < use->n_pools; p++)
+			free_huge +=
+				less(use->pools[p].pages, use->pools[p].used) * use->pools[p].size;
+	}
+	needed = less(needed, free_huge); /* free hugepages are dissolved, not moved */
+	for (size_t i = 0; i < a->homes.n; i++)
+		if (a->list[i].ends)
+			needed = less(needed, a->list[i].bytes);
+	for (size_t i = 0; i < a->topology->n_nodes; i++) {
+		const struct stow_node *node = &a->topology->nodes[i];
+		uint64_t has = node->mem_available;
+
+		if (node->id == a->plan->node || node->mem_total == 0)
+			continue;
+		others = true;
+		room += has;
+		if (len < sizeof(list))
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%snode %d has %s",
+						len ? ", " : "", node->id,
+						stow_format_size(has, have, sizeof(have)));
+	}
+	if (!others) {
+		const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
+
+		room = node ? less(node->mem_available, a->plan->bytes - a->plan->to_move) : 0;
+		snprintf(list, sizeof(list), "there is no other node, and this one has %s",
+			 stow_format_size(room, have, sizeof(have)));
+	}
+	if (needed <= room)
+		return 0;
+	return stow_err_set(
+		err, ENOSPC,
+		"%s must move and would push other NUMA nodes below their watermarks: %s",
+		stow_format_size(needed, need, sizeof(need)), list);
+}
+
+/* --- the result
+ * -------------------------------------------------------------------------------------- */
+
+static char *holds(struct stow_root *root, const struct stow_record *record)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_free_ pid_t *pids = NULL;
+	char text[256];
+	size_t n = 0;
+
+	if (root->live && stow_cgroup_of_pid(root, record->init.pid, &cgroup, NULL) == 0 &&
+	    stow_cgroup_pids(cgroup, &pids, &n, NULL) == 0)
+		for (size_t i = 0; i < n; i++)
+			if (*stow_process_holds(root, pids[i], text, sizeof(text)))
+				return strdup(text);
+	return strdup("");
+}
+
+static int add_affected(struct affect *a, const struct judged *j)
+{
+	const struct stow_record *record = j->home->record;
+	struct stow_drain_affected *to = &a->plan->affected[a->plan->n_affected++];
+
+	*to = (struct stow_drain_affected){
+		.key = record->key,
+		.id = strdup(record->id),
+		.pod = strdup(record->pod),
+		.ns = strdup(record->ns),
+		.name = strdup(record->name),
+		.bytes = j->bytes,
+		.action = j->ends     ? STOW_DRAIN_END
+			  : j->leaves ? STOW_DRAIN_MOVE
+				      : STOW_DRAIN_RETURN,
+		.nodes = j->leaves ? j->nodes : record->nodes,
+		.suspect = holds(a->context->root, record),
+	};
+	return to->id && to->pod && to->ns && to->name && to->suspect ? 0 : -ENOMEM;
+}
+
+static int report(struct affect *a, struct stow_err *err)
+{
+	int r = 0;
+
+	a->plan->affected = calloc(a->homes.n + 1, sizeof(*a->plan->affected));
+	if (!a->plan->affected)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < a->homes.n && r == 0; i++)
+		if (a->list[i].bytes || a->list[i].leaves || a->list[i].ends)
+			r = add_affected(a, &a->list[i]);
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+static int read_machine(struct affect *a, struct stow_err *err)
+{
+	int r;
+
+	r = stow_homes_read(a->context, &a->homes, err);
+	if (r == 0)
+		r = stow_topology_read(a->context->root,
+				       STOW_TOPOLOGY_AVAILABLE | STOW_TOPOLOGY_POOLS, &a->topology,
+				       err);
+	if (r == 0 && a->context->ledger)
+		r = stow_ledger_usage(a->context->ledger, &a->usage, err);
+	if (r == 0)
+		r = stow_capacity_build(a->topology, a->context->config, a->usage, NULL, NULL,
+					&a->capacity, err);
+	if (r < 0)
+		return r;
+	a->list = calloc(a->homes.n + 1, sizeof(*a->list));
+	if (!a->list)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < a->homes.n; i++) {
+		a->list[i].home = &a->homes.list[i];
+		read_promise(&a->list[i], a->plan->node);
+	}
+	return 0;
+}
+
+int stow_drain_affect(const struct stow_grant_context *context, struct stow_drain_plan *plan,
+		      struct stow_err *err)
+{
+	_cleanup_(affect_done) struct affect a = { .context = context, .plan = plan };
+	struct stow_err why = { 0 };
+	int r, r2;
+
+	r = read_machine(&a, err);
+	if (r == 0)
+		r = attribute(&a, err);
+	if (r < 0)
+		return r;
+	r = decide(&a, &why);
+	for (size_t i = 0; i < a.homes.n && r == 0; i++)
+		if (a.list[i].leaves)
+			r = find_place(&a, &a.list[i], &why);
+	/* Who is concerned is of interest also when it does not go. */
+	r2 = report(&a, r < 0 ? NULL : &why);
+	r = r < 0 ? r : r2;
+	if (r == 0)
+		r = check_room(&a, &why);
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}

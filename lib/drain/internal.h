@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The parts of a drain, between the files of lib/drain. */
+
+#include "drain/drain.h"
+
+/* --- select.c: which blocks --------------------------------------------------------------------- */
+
+/* What the specification allows to choose from, and how much of it is to go. */
+struct stow_drain_choice {
+	struct stow_drain_plan *plan;
+	uint64_t *ids; /* online blocks that may go, ascending */
+	size_t n_ids;
+	size_t wanted; /* blocks; n_ids: all of them */
+	bool named;    /* by number or device: each is wanted, or the caller hears why not */
+};
+
+/* Reads the machine's blocks into plan->all, sets plan->node and plan->device. */
+int stow_drain_choose(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		      struct stow_drain_plan *plan, struct stow_drain_choice *ret,
+		      struct stow_err *err);
+void stow_drain_choice_done(struct stow_drain_choice *choice);
+/* Fills plan->blocks from the choice: all that was named, else the cheapest. */
+int stow_drain_pick(struct stow_drain_choice *choice, const struct stow_use *use,
+		    const uint64_t *refused, size_t n_refused, struct stow_err *err);
+/* A line for people about the plan. -ENOMEM. */
+int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* "48-55" of a plan's blocks; NULL: no memory. */
+char *stow_drain_block_list(const struct stow_drain_plan *plan);
+
+/* --- homes.c: containers and their pages -------------------------------------------------------- */
+
+/* A container with a grant, and its memory cgroup. */
+struct stow_home {
+	struct stow_record *record; /* the table's */
+	uint64_t inode;		    /* of its memory cgroup; 0: not to be found */
+	char *path;		    /* in the memory hierarchy; NULL: not known */
+};
+
+struct stow_homes {
+	struct stow_record **records;
+	struct stow_home *list;
+	size_t n;
+};
+
+/* Those that are pending or active; leases too, without a cgroup. */
+int stow_homes_read(const struct stow_grant_context *context, struct stow_homes *ret,
+		    struct stow_err *err);
+void stow_homes_done(struct stow_homes *homes);
+/* Whose a memory cgroup is, itself or one below; NULL: nobody's that has a grant. `path` may be
+ * NULL. */
+struct stow_home *stow_homes_find(const struct stow_homes *homes, uint64_t inode, const char *path);
+
+/* Brings pages that processes of bound containers map elsewhere back to the containers' own nodes.
+ * *ret_left: bytes that would not go. Goes on after a failure. */
+int stow_homes_return(const struct stow_grant_context *context, int node, bool (*stop)(void *ctx),
+		      void *ctx, uint64_t *ret_moved, uint64_t *ret_left);
+
+/* --- affect.c: who is concerned, and whether it fits -------------------------------------------- */
+
+int stow_drain_affect(const struct stow_grant_context *context, struct stow_drain_plan *plan,
+		      struct stow_err *err);
+/* Blocks with pages of containers that refuse, to be avoided when there is a choice. To be freed. */
+int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
+			      uint64_t **ret_ids, size_t *ret_n, struct stow_err *err);
+
+/* --- pools.c: hugepages that go with the blocks --------------------------------------------------
+ */
+
+struct stow_drain_pool {
+	uint64_t size; /* bytes a page */
+	uint64_t lost; /* pages that the node's pool has less than before, by us */
+	uint64_t ours; /* of them those that numastow had put in: taken off the ledger's `added` */
+	uint64_t used; /* of them those that somebody has in use, on another node now */
+	uint64_t before; /* while a block goes: the pool's pages before, and one; else 0 */
+	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
+};
+
+struct stow_drain_pools {
+	int node;
+	struct stow_drain_pool list[STOW_POOLS_MAX];
+	size_t n;
+	int locks[STOW_POOLS_MAX]; /* while they are held; else negative */
+};
+
+/* `text`: what the ledger has, or NULL. */
+int stow_drain_pools_init(struct stow_root *root, int node, const char *text,
+			  struct stow_drain_pools *ret, struct stow_err *err);
+/* Holds the locks of the node's pools, and notes their sizes. By ascending size: nobody else takes
+ * a second one, so that this order is safe. */
+int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools,
+			  struct stow_err *err);
+/* Counts what has gone (or come back) since, in `pools` and in the ledger, and lets go of the
+ * locks. `use` (may be NULL) is what was in the block. */
+int stow_drain_pools_account(const struct stow_grant_context *context,
+			     struct stow_drain_pools *pools, const struct stow_block_use *use,
+			     struct stow_err *err);
+void stow_drain_pools_unlock(struct stow_drain_pools *pools);
+/* Before pages are made again: what the pools are to have, for the ledger; or, after a worker that
+ * was killed at it, what has come already. */
+int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_drain_pools *pools,
+			  struct stow_err *err);
+/* Makes lost pages again: on the node itself, and (`elsewhere`) what does not fit there, and nobody
+ * was promised, on others, the nearest first. `pools` then has what is still lost. */
+int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow_drain_pools *pools,
+			   bool elsewhere, struct stow_err *err);
+/* For the ledger; NULL: no memory. */
+char *stow_drain_pools_text(const struct stow_drain_pools *pools);
+
+/* --- work.c, undo.c ------------------------------------------------------------------------------
+ */
+
+/* A drain at work. */
+struct stow_draining {
+	const struct stow_grant_context *context;
+	struct stow_drain_spec spec;
+	const struct stow_drain_watch *watch;
+	struct stow_drain_plan *plan; /* NULL while an orphan is undone */
+	struct stow_drain_row row;
+	struct stow_drain_pools pools;
+	uint64_t *ids; /* all that are to go, ascending */
+	size_t n_ids;
+	uint64_t *gone; /* begun with, ascending */
+	size_t n_gone;
+	uint64_t block_size, page_size;
+	uint64_t started, until; /* monotonic, ns */
+	uint64_t asked;		 /* when the ledger was last asked whether to stop */
+	bool entered;		 /* in the ledger, where others may ask it to stop */
+	bool stopped;		 /* somebody has asked */
+	bool final;		 /* past where it can be stopped: it is taken back, or has ended */
+	bool stuck;		 /* taking it back has failed */
+	uint64_t bytes_moved, block;
+	uint64_t left; /* bytes of bound containers that are elsewhere at the end */
+	struct stow_culprits culprits;
+};
+
+uint64_t stow_drain_now(void); /* monotonic, ns */
+/* Tells the watcher. Returns -ECANCELED when it (or somebody else) wants it to end; never while it
+ * is being undone. */
+int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const char *message,
+		    struct stow_err *err);
+/* Whether it is to stop: a `stop` callback for what takes long. */
+bool stow_drain_stop(void *draining);
+/* Writes the row down as things stand. */
+int stow_drain_note_row(struct stow_draining *d, struct stow_err *err);
+/* Pages of bound containers come home, and the pools get back what they lost. Goes on after a
+ * failure; returns the first. */
+int stow_drain_settle(struct stow_draining *d, struct stow_err *err);
+/* Blocks online, pages home, pools. Goes on after a failure; returns the first. */
+int stow_drain_undo(struct stow_draining *d, struct stow_err *err);
+/* Containers that were repinned go back, once the fence is lifted. */
+void stow_drain_move_back(struct stow_draining *d);
+/* How the ledger has the zones of the plan's blocks; NULL: no memory. */
+char *stow_drain_zones_text(const struct stow_drain_plan *plan);
+/* What the specification says beside the blocks, for the ledger, and back. */
+char *stow_drain_spec_text(const struct stow_drain_spec *spec);
+void stow_drain_spec_parse(const char *text, struct stow_drain_spec *ret);
+/* From the row (and, while it is planned, the plan) on: all steps, and the end, whichever it is. */
+int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err);
+/* Waits until hooks that were at work before the fence are done. */
+int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err);
+/* The end: undoes when `r` is an error (with nothing kept), ends the row, and tells. */
+int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
+		      struct stow_err *err);
+void stow_draining_done(struct stow_draining *d);
+/* Whether the block is there at all. */
+bool stow_drain_block_exists(struct stow_root *root, uint64_t id);

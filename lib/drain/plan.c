@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The plan: which blocks, at what cost, who is concerned, and whether it can be done at all. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "drain/internal.h"
+
+/* The guess of how long it takes: what an idle machine of our time moves, and what a block costs. */
+#define BYTES_A_SECOND (UINT64_C(512) << 20)
+#define NS_A_BLOCK     UINT64_C(50000000)
+
+/* What is in the blocks, or a note of why that is not known. */
+static int look_inside(const struct stow_grant_context *context, struct stow_drain_choice *c,
+		       struct stow_use *use, bool *ret_known, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r;
+
+	r = stow_use_read(context->root, &c->plan->all, c->ids, c->n_ids, use, &why);
+	*ret_known = r == 0;
+	if (r == 0)
+		return 0;
+	if (r != -EOPNOTSUPP && r != -EPERM && r != -EACCES && r != -ENOENT)
+		return stow_err_set(err, -r, "%s", why.msg);
+	return stow_drain_note(c->plan, "what is in the blocks is not known: %s", why.msg) < 0
+		       ? stow_err_set(err, ENOMEM, "out of memory")
+		       : 0;
+}
+
+static void list_kinds(const struct stow_block_use *use, uint64_t page_size, char *buf, size_t size)
+{
+	char text[32];
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (int k = 0; k < STOW_PAGE_KINDS && len < size; k++)
+		if (!stow_page_kind_moves((enum stow_page_kind)k) && use->pages[k])
+			len += (size_t)snprintf(buf + len, size - len, "%s%s %s", len ? ", " : "",
+						stow_page_kind_name((enum stow_page_kind)k),
+						stow_format_size(use->pages[k] * page_size, text,
+								 sizeof(text)));
+}
+
+/* Memory that the kernel has taken for itself stays where it is. Zone Movable has none of that. */
+static int check_movable(const struct stow_drain_plan *plan, struct stow_err *err)
+{
+	char kinds[256];
+
+	for (size_t i = 0; i < plan->n_blocks; i++) {
+		const struct stow_drain_block *block = &plan->blocks[i];
+
+		if (strcmp(block->zone, "none") == 0)
+			return stow_err_set(err, EBUSY,
+					    "block %" PRIu64
+					    " spans several zones or has holes: the "
+					    "kernel cannot take it offline",
+					    block->id);
+		if (strcmp(block->zone, "Movable") == 0 || !plan->use_known ||
+		    !stow_block_use_sum(&block->use, false))
+			continue;
+		list_kinds(&block->use, plan->page_size, kinds, sizeof(kinds));
+		return stow_err_set(err, EBUSY,
+				    "block %" PRIu64
+				    " cannot be emptied: the kernel uses it itself "
+				    "(zone %s; %s); memory that is to leave again must be onlined "
+				    "movable",
+				    block->id, block->zone, kinds);
+	}
+	return 0;
+}
+
+static bool among(const struct stow_drain_plan *plan, uint64_t id)
+{
+	for (size_t i = 0; i < plan->n_blocks; i++)
+		if (plan->blocks[i].id == id)
+			return true;
+	return false;
+}
+
+/* Whether the node, and the device, have anything online beside the plan's blocks. */
+static void look_around(struct stow_drain_plan *plan, bool *ret_device_rest)
+{
+	ptrdiff_t device = -1;
+
+	plan->whole_node = true;
+	*ret_device_rest = false;
+	for (size_t i = 0; i < plan->n_blocks; i++) {
+		int d = stow_memblocks_find(&plan->all, plan->blocks[i].id)->device;
+
+		device = i == 0 || device == d ? d : -1;
+	}
+	plan->device = device >= 0 ? &plan->all.devices[device] : NULL;
+	for (size_t i = 0; i < plan->all.n_blocks; i++) {
+		const struct stow_memblock *block = &plan->all.blocks[i];
+
+		if (block->state == STOW_MEMBLOCK_OFFLINE || among(plan, block->id))
+			continue;
+		if (block->node == plan->node)
+			plan->whole_node = false;
+		if (device >= 0 && block->device == device)
+			*ret_device_rest = true;
+	}
+}
+
+static int check_eject(const struct stow_drain_spec *spec, const struct stow_drain_plan *plan,
+		       bool rest, struct stow_err *err)
+{
+	if (spec->eject != STOW_EJECT_EJECT)
+		return 0;
+	if (!plan->device)
+		return stow_err_set(
+			err, EINVAL,
+			"eject: these blocks are not one device's; name it with device");
+	if (plan->device->kind == STOW_MEMDEV_VIRTIO)
+		return stow_err_set(
+			err, EOPNOTSUPP,
+			"eject: %s is virtio-mem, which only its hypervisor can shrink; "
+			"use wait, and ask the hypervisor",
+			plan->device->name);
+	if (rest)
+		return stow_err_set(err, EINVAL,
+				    "eject: %s has other blocks online; drain all of the device",
+				    plan->device->name);
+	return 0;
+}
+
+/* The limit is on what is off the machine in all. */
+static int check_most(const struct stow_drain_spec *spec, const struct stow_drain_plan *plan,
+		      struct stow_err *err)
+{
+	uint64_t off = plan->bytes;
+	char all[32], most[32];
+
+	if (!spec->most)
+		return 0;
+	for (size_t i = 0; i < plan->all.n_blocks; i++)
+		if (plan->all.blocks[i].state == STOW_MEMBLOCK_OFFLINE)
+			off += plan->all.block_size;
+	if (off <= spec->most)
+		return 0;
+	return stow_err_set(err, EACCES, "%s would be offline, over this machine's own limit of %s",
+			    stow_format_size(off, all, sizeof(all)),
+			    stow_format_size(spec->most, most, sizeof(most)));
+}
+
+static int fill(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		struct stow_drain_choice *c, struct stow_err *err)
+{
+	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_free_ uint64_t *refused = NULL;
+	struct stow_drain_plan *plan = c->plan;
+	size_t n_refused = 0;
+	bool known, rest;
+	int r;
+
+	r = look_inside(context, c, &use, &known, err);
+	if (r == 0 && known && c->wanted < c->n_ids)
+		r = stow_drain_refused_blocks(context, &use, &refused, &n_refused, err);
+	if (r == 0)
+		r = stow_drain_pick(c, known ? &use : NULL, refused, n_refused, err);
+	if (r < 0)
+		return r;
+	look_around(plan, &rest);
+	plan->expected = plan->n_blocks * NS_A_BLOCK +
+			 plan->to_move / (BYTES_A_SECOND / UINT64_C(1000000)) * 1000;
+	r = check_movable(plan, err);
+	if (r == 0)
+		r = check_eject(spec, plan, rest, err);
+	if (r == 0)
+		r = check_most(spec, plan, err);
+	return r < 0 ? r : stow_drain_affect(context, plan, err);
+}
+
+int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		    struct stow_drain_plan **ret_plan, struct stow_err *err)
+{
+	_cleanup_(stow_drain_choice_done) struct stow_drain_choice choice = { 0 };
+	struct stow_drain_plan *plan = calloc(1, sizeof(*plan));
+	int r;
+
+	*ret_plan = plan;
+	if (!plan)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	plan->node = -1;
+	r = stow_drain_choose(context, spec, plan, &choice, err);
+	return r < 0 ? r : fill(context, spec, &choice, err);
+}
+
+void stow_drain_plan_free(struct stow_drain_plan *plan)
+{
+	if (!plan)
+		return;
+	for (size_t i = 0; i < plan->n_blocks; i++)
+		free(plan->blocks[i].use.owners);
+	for (size_t i = 0; i < plan->n_affected; i++) {
+		free(plan->affected[i].id);
+		free(plan->affected[i].pod);
+		free(plan->affected[i].ns);
+		free(plan->affected[i].name);
+		free(plan->affected[i].suspect);
+	}
+	for (size_t i = 0; i < plan->n_notes; i++)
+		free(plan->notes[i]);
+	stow_memblocks_done(&plan->all);
+	stow_culprits_done(&plan->suspects);
+	free(plan->blocks);
+	free(plan->affected);
+	free(plan->notes);
+	free(plan);
+}

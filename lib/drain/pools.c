@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Hugepages that go with the blocks. Offlining a block dissolves the free ones in it, and moves the
+ * used ones to other nodes: the node's pool has fewer pages afterwards, whoever had put them in.
+ * What was lost is counted under the pools' locks and made again at the end, when no new page can
+ * land in a block that is still to go.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "drain/internal.h"
+#include "node/hugepage.h"
+
+static uint64_t persistent(const struct stow_pool *pool)
+{
+	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* --- as text -------------------------------------------------------------------------------------
+ */
+
+/* "SIZE=LOST/OURS/USED/BEFORE/TARGET" */
+static int read_one(struct stow_drain_pools *pools, char *text)
+{
+	struct stow_drain_pool pool = { 0 };
+	uint64_t *const fields[] = { &pool.size, &pool.lost,   &pool.ours,
+				     &pool.used, &pool.before, &pool.target };
+	size_t f = 0;
+	char *save = NULL;
+
+	for (char *word = strtok_r(text, "=/", &save); word; word = strtok_r(NULL, "=/", &save))
+		if (f == STOW_ARRAY_SIZE(fields) ||
+		    stow_parse_u64(word, INT64_MAX, fields[f++], NULL) < 0)
+			return -EINVAL;
+	for (size_t i = 0; i < pools->n; i++)
+		if (pools->list[i].size == pool.size)
+			pools->list[i] = pool;
+	return f == STOW_ARRAY_SIZE(fields) ? 0 : -EINVAL;
+}
+
+int stow_drain_pools_init(struct stow_root *root, int node, const char *text,
+			  struct stow_drain_pools *ret, struct stow_err *err)
+{
+	_cleanup_free_ char *copy = strdup(text ? text : "");
+	uint64_t sizes[STOW_POOLS_MAX];
+	char *save = NULL;
+	int n;
+
+	*ret = (struct stow_drain_pools){ .node = node };
+	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
+		ret->locks[i] = -EBADF;
+	n = stow_pool_sizes(root, sizes, err);
+	if (n < 0)
+		return n;
+	ret->n = (size_t)n;
+	for (size_t i = 0; i < ret->n; i++)
+		ret->list[i].size = sizes[i];
+	if (!copy)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		if (read_one(ret, word) < 0)
+			return stow_err_set(err, EUCLEAN, "the ledger: a drain's pools: \"%.64s\"",
+					    text);
+	return 0;
+}
+
+char *stow_drain_pools_text(const struct stow_drain_pools *pools)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < pools->n; i++) {
+		const struct stow_drain_pool *p = &pools->list[i];
+
+		if (p->lost || p->used || p->before || p->target)
+			fprintf(out,
+				"%" PRIu64 "=%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
+				"/%" PRIu64 " ",
+				p->size, p->lost, p->ours, p->used, p->before, p->target);
+	}
+	if (fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* --- counting ------------------------------------------------------------------------------------
+ */
+
+static int lock_one(struct stow_root *root, int node, uint64_t size, struct stow_err *err)
+{
+	return stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
+}
+
+int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools,
+			  struct stow_err *err)
+{
+	for (size_t i = 0; i < pools->n; i++) {
+		struct stow_pool now;
+		int r;
+
+		r = lock_one(root, pools->node, pools->list[i].size, err);
+		if (r < 0)
+			return r;
+		pools->locks[i] = r;
+		if (stow_pool_read(root, pools->node, pools->list[i].size, &now, NULL) < 0)
+			now = (struct stow_pool){ 0 }; /* the node has none of that size */
+		pools->list[i].before = persistent(&now) + 1;
+	}
+	return 0;
+}
+
+void stow_drain_pools_unlock(struct stow_drain_pools *pools)
+{
+	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
+		stow_close_ptr(&pools->locks[i]);
+}
+
+/* Changes what the ledger says numastow has put into the pool. */
+static int add_ours(struct stow_ledger *ledger, int node, uint64_t size, uint64_t plus,
+		    uint64_t minus, uint64_t *ret_minus, struct stow_err *err)
+{
+	struct stow_ledger_pool row;
+	int r;
+
+	r = stow_ledger_begin(ledger, err);
+	if (r < 0)
+		return r;
+	r = stow_ledger_pool_get(ledger, node, size, &row, err);
+	if (r == 0) {
+		row.node = node;
+		row.size = size;
+		minus = least(minus, row.added);
+		row.added = row.added + plus - minus;
+		r = stow_ledger_pool_put(ledger, &row, err);
+	}
+	r = stow_ledger_end(ledger, r, err);
+	if (r == 0 && ret_minus)
+		*ret_minus = minus;
+	return r;
+}
+
+/* What came back is taken to be ours first: there is somebody whom it was promised to. */
+static int gained(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
+		  uint64_t pages, struct stow_err *err)
+{
+	uint64_t ours = least(pages, pool->ours);
+
+	pool->lost -= least(pages, pool->lost);
+	pool->used -= least(pages, pool->used);
+	pool->ours -= ours;
+	return ours && context->ledger
+		       ? add_ours(context->ledger, node, pool->size, ours, 0, NULL, err)
+		       : 0;
+}
+
+static int account_one(const struct stow_grant_context *context, int node,
+		       struct stow_drain_pool *pool, uint64_t used, struct stow_err *err)
+{
+	uint64_t was = pool->before - 1, is, taken = 0;
+	struct stow_pool now;
+	int r = 0;
+
+	if (stow_pool_read(context->root, node, pool->size, &now, NULL) < 0)
+		now = (struct stow_pool){ 0 };
+	is = persistent(&now);
+	if (is < was) {
+		pool->lost += was - is;
+		pool->used += least(used, was - is);
+		if (context->ledger)
+			r = add_ours(context->ledger, node, pool->size, 0, was - is, &taken, err);
+		pool->ours += taken;
+	} else if (is > was) {
+		r = gained(context, node, pool, is - was, err);
+	}
+	pool->before = 0;
+	return r;
+}
+
+int stow_drain_pools_account(const struct stow_grant_context *context,
+			     struct stow_drain_pools *pools, const struct stow_block_use *use,
+			     struct stow_err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < pools->n; i++) {
+		uint64_t used = 0;
+		int r;
+
+		if (!pools->list[i].before)
+			continue;
+		for (size_t p = 0; use && p < use->n_pools; p++)
+			if (use->pools[p].size == pools->list[i].size)
+				used = use->pools[p].used;
+		r = account_one(context, pools->node, &pools->list[i], used, first ? NULL : err);
+		first = first ? first : r;
+	}
+	stow_drain_pools_unlock(pools);
+	return first;
+}
+
+/* --- making them again
+ * ---------------------------------------------------------------------------- */
+
+/* Grows a node's pool by up to `pages`; the pool's lock is held. Returns how many came. */
+static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t pages)
+{
+	struct stow_pool now, then;
+
+	if (stow_pool_read(root, node, size, &now, NULL) < 0 ||
+	    stow_pool_write(root, node, size, persistent(&now) + pages, NULL) < 0 ||
+	    stow_pool_read(root, node, size, &then, NULL) < 0)
+		return 0;
+	if (persistent(&then) < persistent(&now) + pages) {
+		/* Memory may be there in pieces. */
+		(void)stow_root_write(root, "1", NULL, "/sys/devices/system/node/node%d/compact",
+				      node);
+		if (stow_pool_write(root, node, size, persistent(&now) + pages, NULL) < 0 ||
+		    stow_pool_read(root, node, size, &then, NULL) < 0)
+			return 0;
+	}
+	return persistent(&then) > persistent(&now) ? persistent(&then) - persistent(&now) : 0;
+}
+
+static int aim(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
+	       struct stow_err *err)
+{
+	uint64_t wanted = pool->lost - least(pool->used, pool->lost), is;
+	_cleanup_close_ int lock = -EBADF;
+	struct stow_pool now;
+
+	lock = lock_one(context->root, node, pool->size, err);
+	if (lock < 0)
+		return lock;
+	if (stow_pool_read(context->root, node, pool->size, &now, NULL) < 0)
+		return 0; /* the node is gone */
+	is = persistent(&now);
+	/* A worker that was killed at it had said what it wanted: some of it may have come. */
+	if (pool->target) {
+		uint64_t from = pool->target - 1 - least(wanted, pool->target - 1);
+		uint64_t came = is > from ? least(is - from, wanted) : 0;
+		int r = gained(context, node, pool, came, err);
+
+		if (r < 0)
+			return r;
+		wanted -= came;
+	}
+	pool->target = is + wanted + 1;
+	return 0;
+}
+
+/* Pages that nobody was promised may be made on other nodes, the nearest first. */
+static int renew_elsewhere(const struct stow_grant_context *context, int node,
+			   struct stow_drain_pool *pool, struct stow_err *err)
+{
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
+	struct stow_idset tried = { 0 };
+	int r;
+
+	r = stow_topology_read(context->root, 0, &topology, err);
+	stow_idset_add(&tried, node);
+	while (r == 0 && pool->lost > pool->ours + pool->used) {
+		_cleanup_close_ int lock = -EBADF;
+		int best = -1, distance = INT32_MAX;
+
+		for (size_t i = 0; i < topology->n_nodes; i++) {
+			int id = topology->nodes[i].id;
+			int d = stow_topology_distance(topology, node, id);
+
+			if (!stow_idset_has(&tried, id) && topology->nodes[i].mem_total &&
+			    d < distance) {
+				best = id;
+				distance = d;
+			}
+		}
+		if (best < 0)
+			break;
+		stow_idset_add(&tried, best);
+		lock = lock_one(context->root, best, pool->size, err);
+		r = lock < 0 ? lock : 0;
+		if (r == 0)
+			pool->lost -= least(pool->lost, grow(context->root, best, pool->size,
+							     pool->lost - pool->ours - pool->used));
+	}
+	return r;
+}
+
+int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_drain_pools *pools,
+			  struct stow_err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < pools->n; i++) {
+		int r = pools->list[i].lost
+				? aim(context, pools->node, &pools->list[i], first ? NULL : err)
+				: 0;
+
+		first = first ? first : r < 0 ? r : 0;
+	}
+	return first;
+}
+
+int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow_drain_pools *pools,
+			   bool elsewhere, struct stow_err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < pools->n; i++) {
+		struct stow_drain_pool *pool = &pools->list[i];
+		uint64_t wanted = pool->lost - least(pool->used, pool->lost);
+		_cleanup_close_ int lock = -EBADF;
+		int r = 0;
+
+		if (wanted) {
+			lock = lock_one(context->root, pools->node, pool->size, first ? NULL : err);
+			r = lock < 0 ? lock
+				     : gained(context, pools->node, pool,
+					      grow(context->root, pools->node, pool->size, wanted),
+					      first ? NULL : err);
+			stow_close_ptr(&lock);
+		}
+		pool->target = 0;
+		if (r == 0 && elsewhere && pool->lost > pool->ours + pool->used)
+			r = renew_elsewhere(context, pools->node, pool, first ? NULL : err);
+		first = first ? first : r;
+	}
+	return first;
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A drain begins; and one whose worker has died is taken up. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/idlist.h"
+#include "drain/internal.h"
+#include "grant/pool.h"
+
+void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])
+{
+	uint64_t id = 0;
+
+	/* Never short for 8 bytes (getrandom(2)). */
+	(void)!getrandom(&id, sizeof(id), 0);
+	snprintf(ret, STOW_DRAIN_ID_LEN + 1, "%016" PRIx64, id);
+}
+
+static void set_defaults(struct stow_drain_spec *spec)
+{
+	if (!spec->block_timeout)
+		spec->block_timeout = STOW_DRAIN_BLOCK_TIMEOUT;
+	if (!spec->timeout)
+		spec->timeout = STOW_DRAIN_TIMEOUT;
+	if (!spec->removal_timeout)
+		spec->removal_timeout = STOW_DRAIN_REMOVAL_TIMEOUT;
+}
+
+/* An end without anything to take back: nothing was entered. */
+static int refuse(struct stow_draining *d, int r, enum stow_drain_step *ret_step,
+		  struct stow_err *err)
+{
+	*ret_step = r == -ECANCELED ? STOW_DRAIN_CANCELLED : STOW_DRAIN_FAILED;
+	d->row.code = -r;
+	d->final = true;
+	(void)stow_drain_tell(d, *ret_step, err->msg, NULL);
+	return r;
+}
+
+static int take_ids(struct stow_draining *d, struct stow_err *err)
+{
+	d->ids = calloc(d->plan->n_blocks + 1, sizeof(*d->ids));
+	d->gone = calloc(d->plan->n_blocks + 1, sizeof(*d->gone));
+	if (!d->ids || !d->gone)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < d->plan->n_blocks; i++)
+		d->ids[d->n_ids++] = d->plan->blocks[i].id;
+	d->block_size = d->plan->all.block_size;
+	d->page_size = d->plan->page_size;
+	return 0;
+}
+
+static int enter(struct stow_draining *d, struct stow_err *err)
+{
+	d->row.step = STOW_DRAIN_FENCED;
+	d->row.worker = d->context->self;
+	d->row.resume = d->spec.resume;
+	d->row.node = d->plan->node;
+	d->row.bytes = d->plan->bytes;
+	d->row.device = strdup(d->plan->device ? d->plan->device->name : "");
+	d->row.blocks = stow_idlist_format(d->ids, d->n_ids);
+	d->row.zones = stow_drain_zones_text(d->plan);
+	d->row.spec = stow_drain_spec_text(&d->spec);
+	if (!d->row.device || !d->row.blocks || !d->row.zones || !d->row.spec)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	return stow_drain_row_begin(d->context->ledger, &d->row, err);
+}
+
+/* With the fence up nobody comes any more: the plan is made again for the same blocks, and holds. */
+static int plan_again(struct stow_draining *d, struct stow_err *err)
+{
+	struct stow_drain_spec spec = d->spec;
+	struct stow_drain_plan *plan = NULL;
+	int r;
+
+	r = stow_drain_await_pending(d, err);
+	if (r < 0)
+		return r;
+	spec.node = -1;
+	spec.device = NULL;
+	spec.blocks = d->row.blocks;
+	spec.size = 0;
+	r = stow_drain_plan(d->context, &spec, &plan, err);
+	if (r < 0) {
+		stow_drain_plan_free(plan);
+		return r;
+	}
+	stow_drain_plan_free(d->plan);
+	d->plan = plan;
+	return 0;
+}
+
+static int check_right(const struct stow_root *root, struct stow_err *err)
+{
+	if (root->live && geteuid() != 0)
+		return stow_err_set(err, EPERM, "only root can take memory off a machine");
+	return 0;
+}
+
+int stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
+		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
+		   enum stow_drain_step *ret_step, struct stow_err *err)
+{
+	_cleanup_(stow_draining_done) struct stow_draining d = {
+		.context = context, .spec = *spec, .watch = watch, .started = stow_drain_now()
+	};
+	struct stow_err why = { 0 };
+	int r;
+
+	snprintf(d.row.id, sizeof(d.row.id), "%s", id);
+	d.row.ordered = ordered;
+	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
+		d.pools.locks[i] = -EBADF;
+	set_defaults(&d.spec);
+	r = check_right(context->root, &why);
+	if (r == 0 && stow_drain_orphans(context))
+		r = stow_drain_recover(context, NULL, &why) < 0 ? -why.code : 0;
+	/* A write to a pool whose author died is counted before ours is. */
+	if (r == 0)
+		(void)stow_pool_settle_all(context->root, context->ledger, NULL);
+	if (r == 0)
+		r = stow_drain_plan(context, &d.spec, &d.plan, &why);
+	if (r == 0)
+		r = take_ids(&d, &why);
+	if (r == 0)
+		r = stow_drain_pools_init(context->root, d.plan->node, NULL, &d.pools, &why);
+	if (r == 0)
+		r = stow_drain_tell(&d, STOW_DRAIN_PLANNED, "", &why);
+	if (r == 0)
+		r = enter(&d, &why);
+	if (r < 0) {
+		r = refuse(&d, r, ret_step, &why);
+		return stow_err_set(err, -r, "%s", why.msg);
+	}
+	d.entered = true;
+	r = stow_drain_tell(&d, STOW_DRAIN_FENCED, "", &why);
+	if (r == 0)
+		r = plan_again(&d, &why);
+	if (r < 0) {
+		r = stow_drain_finish(&d, r, false, ret_step, &why);
+		return stow_err_set(err, -r, "%s", why.msg);
+	}
+	return stow_drain_work(&d, ret_step, err);
+}
+
+/* --- taken up
+ * --------------------------------------------------------------------------------------- */
+
+/* Our own is no orphan: its worker may be another thread. */
+static bool is_orphan(const struct stow_grant_context *context, const struct stow_drain_row *row)
+{
+	if (stow_drain_step_is_end(row->step))
+		return false;
+	if (row->worker.pid == context->self.pid && row->worker.start == context->self.start)
+		return false;
+	return !stow_life_alive(context->root, &row->worker);
+}
+
+bool stow_drain_orphans(const struct stow_grant_context *context)
+{
+	struct stow_drain_row *rows;
+	bool found = false;
+	size_t n;
+
+	if (!context->ledger || stow_drain_rows(context->ledger, &rows, &n, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		found |= is_orphan(context, &rows[i]);
+	stow_drain_rows_free(rows, n);
+	return found;
+}
+
+/* Of what was begun with, what is off: a block that the worker was killed at is tried again. */
+static void keep_gone(struct stow_draining *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_gone; i++) {
+		const struct stow_memblock *block = stow_memblocks_find(&d->plan->all, d->gone[i]);
+
+		if (!block || block->state == STOW_MEMBLOCK_OFFLINE)
+			d->gone[n++] = d->gone[i];
+	}
+	d->n_gone = n;
+}
+
+/* The row's own blocks that are there still, for a plan of the rest. NULL: none. */
+static char *blocks_left(struct stow_root *root, const struct stow_draining *d)
+{
+	_cleanup_free_ uint64_t *left = calloc(d->n_ids + 1, sizeof(*left));
+	size_t n = 0;
+
+	for (size_t i = 0; left && i < d->n_ids; i++)
+		if (stow_drain_block_exists(root, d->ids[i]))
+			left[n++] = d->ids[i];
+	return n ? stow_idlist_format(left, n) : NULL;
+}
+
+static int go_on(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err)
+{
+	_cleanup_free_ char *left = blocks_left(d->context->root, d);
+	struct stow_err why = { 0 };
+	int r = 0;
+
+	/* What the killed worker had begun to count, before anything else changes. */
+	(void)stow_drain_pools_account(d->context, &d->pools, NULL, NULL);
+	d->spec.blocks = left;
+	if (left)
+		r = stow_drain_plan(d->context, &d->spec, &d->plan, &why);
+	/* All is offline already: the plan has no blocks, and the rest is done all the same. */
+	if (r == -EALREADY)
+		r = 0;
+	if (!left) {
+		d->plan = calloc(1, sizeof(*d->plan));
+		r = d->plan ? 0 : stow_err_set(&why, ENOMEM, "out of memory");
+	}
+	d->spec.blocks = NULL;
+	if (r < 0) {
+		r = stow_drain_finish(d, r, false, ret_step, &why);
+		return stow_err_set(err, -r, "%s", why.msg);
+	}
+	keep_gone(d);
+	if (!d->plan->device && *d->row.device)
+		d->plan->device = stow_memdev_find(&d->plan->all, d->row.device);
+	return stow_drain_work(d, ret_step, err);
+}
+
+static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	bool there = false;
+	int r;
+
+	for (size_t i = 0; i < d->n_ids; i++)
+		there |= stow_drain_block_exists(d->context->root, d->ids[i]);
+	if (!there) /* it had all gone well, but for the last word */
+		return stow_drain_finish(d, 0, false, ret_step, &why);
+	r = d->row.cancel ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
+			  : stow_err_set(&why, EOWNERDEAD,
+					 "the program that did it was killed; taken back");
+	r = stow_drain_finish(d, r, false, ret_step, &why);
+	/* That it was taken back is what was wanted. */
+	return d->stuck ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+static int recover_one(const struct stow_grant_context *context, struct stow_drain_row *row,
+		       const struct stow_drain_watch *watch, struct stow_err *err)
+{
+	_cleanup_(stow_draining_done) struct stow_draining d = { .context = context,
+								 .watch = watch,
+								 .started = stow_drain_now() };
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
+	enum stow_drain_step step;
+	int r;
+
+	d.entered = true;
+	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
+		d.pools.locks[i] = -EBADF;
+	r = stow_drain_row_adopt(context->ledger, row, &context->self, err);
+	if (r < 0)
+		return r;
+	d.row = *row;
+	*row = (struct stow_drain_row){ 0 };
+	stow_drain_spec_parse(d.row.spec, &d.spec);
+	set_defaults(&d.spec);
+	d.spec.resume = d.row.resume;
+	r = stow_memblocks_read(context->root, 0, &all, err);
+	if (r == 0)
+		r = stow_idlist_parse(d.row.blocks, &d.ids, &d.n_ids, err);
+	if (r == 0)
+		r = stow_idlist_parse(d.row.gone, &d.gone, &d.n_gone, err);
+	if (r == 0)
+		r = stow_drain_pools_init(context->root, d.row.node, d.row.pools, &d.pools, err);
+	if (r < 0)
+		return r;
+	d.gone = reallocarray(d.gone, d.n_ids + d.n_gone + 1, sizeof(*d.gone));
+	if (!d.gone)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	d.block_size = all.block_size;
+	d.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+	return d.row.resume && !d.row.cancel ? go_on(&d, &step, err) : take_back(&d, &step, err);
+}
+
+int stow_drain_recover(const struct stow_grant_context *context,
+		       const struct stow_drain_watch *watch, struct stow_err *err)
+{
+	struct stow_drain_row *rows;
+	int first = 0, done = 0, r;
+	size_t n;
+
+	r = stow_drain_rows(context->ledger, &rows, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_orphan(context, &rows[i]))
+			continue;
+		r = recover_one(context, &rows[i], watch, first ? NULL : err);
+		if (r == -EBUSY)
+			continue; /* somebody else has taken it up */
+		done++;
+		first = first ? first : r;
+	}
+	stow_drain_rows_free(rows, n);
+	return first ? first : done;
+}

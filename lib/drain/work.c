@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The steps of a drain, one after the other, and its end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "drain/internal.h"
+#include "grant/repin.h"
+
+#define MS	     UINT64_C(1000000)
+#define S	     (1000 * MS)
+#define GRACE	     (10 * S)		 /* between SIGTERM and SIGKILL of an evicted container */
+#define MOVE_BATCH   (UINT64_C(4) << 20) /* bytes of a repin */
+#define MOVE_PAUSE   MS
+#define RETRY_LEAST  (200 * MS) /* of a block's deadline that a further try wants */
+#define RETRY_PAUSE  (100 * MS)
+#define PENDING_WAIT (5 * S)
+
+static void pause_for(uint64_t ns)
+{
+	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / S), .tv_nsec = (long)(ns % S) },
+		  NULL);
+}
+
+static int cancelled(struct stow_err *err)
+{
+	return stow_err_set(err, ECANCELED, "the drain was cancelled");
+}
+
+/* --- containers that can't stay
+ * ------------------------------------------------------------------- */
+
+static int on_repin(void *ctx, const struct stow_repin_progress *progress)
+{
+	return stow_drain_stop(ctx) ? -ECANCELED : 0;
+}
+
+/* Written down before it is done: going back is part of taking the drain back. */
+static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
+		      struct stow_err *err)
+{
+	char list[1024], *text = NULL;
+
+	if (asprintf(&text, "%s%s%s=%s", d->row.moved ? d->row.moved : "",
+		     d->row.moved && *d->row.moved ? " " : "", id,
+		     stow_idset_format(nodes, list, sizeof(list))) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	free(d->row.moved);
+	d->row.moved = text;
+	return stow_drain_note_row(d, err);
+}
+
+static int move_one(struct stow_draining *d, const struct stow_drain_affected *who,
+		    struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct stow_repin_options options = { .nodes = who->nodes,
+					      .batch = MOVE_BATCH,
+					      .pause = MOVE_PAUSE,
+					      .progress = on_repin,
+					      .ctx = d };
+	struct stow_err why = { 0 };
+	int r;
+
+	r = stow_ledger_record(d->context->ledger, who->key, &record, &why);
+	if (r == -ENOENT)
+		return 0; /* it has ended */
+	if (r == 0)
+		r = note_moved(d, who->id, &record->nodes, &why);
+	if (r == 0)
+		r = stow_repin(d->context, who->id, &options, &why);
+	if (r == 0)
+		d->bytes_moved += who->bytes;
+	if (r == 0 || r == -ESRCH || r == -ENOENT)
+		return 0;
+	return stow_err_set(err, -r, "container \"%.64s\" cannot be moved away: %s", who->id,
+			    why.msg);
+}
+
+/* Its owner has said that it would rather end than move. */
+static int end_one(struct stow_draining *d, const struct stow_drain_affected *who,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	uint64_t began = stow_drain_now();
+	bool killed = false;
+	int r;
+
+	r = stow_ledger_record(d->context->ledger, who->key, &record, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!d->context->root->live)
+		return stow_err_set(err, ENOTSUP, "containers end on the live machine only");
+	r = stow_ledger_begin(d->context->ledger, err);
+	if (r == 0)
+		r = stow_ledger_end(d->context->ledger,
+				    stow_ledger_event(d->context->ledger, "evicted", who->id,
+						      record,
+						      "its memory leaves, and it says "
+						      "drain=evict",
+						      err),
+				    err);
+	if (r == 0 && stow_life_alive(d->context->root, &record->init))
+		(void)kill(record->init.pid, SIGTERM);
+	while (r == 0 && stow_life_alive(d->context->root, &record->init)) {
+		if (stow_drain_stop(d))
+			return cancelled(err);
+		if (stow_drain_now() > began + GRACE && !killed) {
+			(void)kill(record->init.pid, SIGKILL);
+			killed = true;
+		} else if (stow_drain_now() > began + 2 * GRACE) {
+			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);
+		}
+		pause_for(50 * MS);
+	}
+	if (r == 0)
+		(void)stow_grant_release(d->context, who->id, NULL);
+	return r;
+}
+
+static int move_all(struct stow_draining *d, struct stow_err *err)
+{
+	char message[512];
+	int r = 0;
+
+	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
+		const struct stow_drain_affected *who = &d->plan->affected[i];
+
+		if (who->action == STOW_DRAIN_RETURN)
+			continue;
+		snprintf(message, sizeof(message), "container %.64s %s",
+			 *who->name ? who->name : who->id,
+			 who->action == STOW_DRAIN_MOVE ? "moves to other NUMA nodes"
+							: "is evicted");
+		r = stow_drain_tell(d, STOW_DRAIN_MOVING, message, err);
+		if (r == 0)
+			r = who->action == STOW_DRAIN_MOVE ? move_one(d, who, err)
+							   : end_one(d, who, err);
+	}
+	return r;
+}
+
+/* --- offline
+ * --------------------------------------------------------------------------------------- */
+
+/* Who was in the way, as the kernel's log says. */
+static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id)
+{
+	uint64_t first = id * (d->block_size / d->page_size);
+	_cleanup_free_ uint64_t *pfns = NULL;
+	size_t n = 0;
+
+	if (kmsg < 0 ||
+	    stow_kmsg_stuck(kmsg, first, first + d->block_size / d->page_size, &pfns, &n, NULL) < 0)
+		return;
+	stow_culprits_done(&d->culprits);
+	if (n)
+		(void)stow_culprits_prove(d->context->root, pfns, n, &d->culprits, NULL);
+}
+
+/* Tries until the deadline: what is being written, or was just allocated, moves a moment later. */
+static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *err)
+{
+	uint64_t end = stow_drain_now() + d->spec.block_timeout;
+
+	if (d->until < end)
+		end = d->until;
+	for (;;) {
+		uint64_t now = stow_drain_now();
+		int r;
+
+		if (now + MS >= end)
+			return stow_err_set(err, ETIMEDOUT,
+					    "the drain has taken longer than %" PRIu64 " s",
+					    d->spec.timeout / S);
+		r = stow_memblock_offline(d->context->root, id, end - now, stow_drain_stop, d, err);
+		if ((r != -EBUSY && r != -EAGAIN) || stow_drain_now() + RETRY_LEAST > end)
+			return r;
+		if (stow_drain_stop(d))
+			return cancelled(err);
+		pause_for(RETRY_PAUSE);
+	}
+}
+
+/* "; page 0x... of container ...: ..." behind what the kernel said. */
+static int blame(struct stow_draining *d, uint64_t id, int r, struct stow_err *err)
+{
+	char who[700] = "";
+
+	if (d->culprits.n)
+		stow_culprit_format(&d->culprits.list[0], who, sizeof(who));
+	if (r == -ECANCELED)
+		return r;
+	if (*who)
+		return stow_err_set(err, -r, "block %" PRIu64 " would not go offline: %s%s", id,
+				    who, d->culprits.n > 1 ? " (and others)" : "");
+	return err && !strstr(err->msg, "block") ? stow_err_wrap(err, r, "block %" PRIu64, id) : r;
+}
+
+static const struct stow_drain_block *planned(const struct stow_draining *d, uint64_t id)
+{
+	for (size_t i = 0; i < d->plan->n_blocks; i++)
+		if (d->plan->blocks[i].id == id)
+			return &d->plan->blocks[i];
+	return NULL;
+}
+
+static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *err)
+{
+	const struct stow_drain_block *block = planned(d, id);
+	_cleanup_close_ int kmsg = stow_kmsg_open(d->context->root, NULL);
+	struct stow_err why = { 0 };
+	int r, r2;
+
+	d->block = id;
+	r = stow_drain_tell(d, STOW_DRAIN_OFFLINING, "", err);
+	if (r < 0)
+		return r;
+	d->gone[d->n_gone++] = id; /* begun with; what is online still is no harm to bring online */
+	r = stow_drain_pools_lock(d->context->root, &d->pools, err);
+	if (r == 0)
+		r = stow_drain_note_row(d, err);
+	if (r < 0) {
+		stow_drain_pools_unlock(&d->pools);
+		d->n_gone--;
+		return r;
+	}
+	r = try_offline(d, id, &why);
+	r2 = stow_drain_pools_account(d->context, &d->pools, r >= 0 && block ? &block->use : NULL,
+				      r < 0 ? NULL : &why);
+	if (r >= 0 && block)
+		d->bytes_moved += stow_block_use_sum(&block->use, true) * d->page_size;
+	if (r < 0) {
+		d->n_gone--;
+		find_culprits(d, kmsg, id);
+		r = blame(d, id, r, &why);
+	} else if (r2 < 0) {
+		r = r2;
+	}
+	r2 = stow_drain_note_row(d, r < 0 ? NULL : &why);
+	r = r < 0 ? r : r2;
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+/* Not faster than the machine's owner wants it. */
+static int keep_rate(struct stow_draining *d, uint64_t began, struct stow_err *err)
+{
+	uint64_t due;
+
+	if (!d->spec.rate)
+		return 0;
+	due = began + (uint64_t)((double)d->n_gone * (double)d->block_size / (double)d->spec.rate *
+				 (double)S);
+	while (stow_drain_now() < due) {
+		if (stow_drain_stop(d))
+			return cancelled(err);
+		pause_for(50 * MS);
+	}
+	return 0;
+}
+
+/* *ret_failed: blocks that would not go, of which with `keep` the first failure is in `err`. */
+static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_err *err)
+{
+	uint64_t began = stow_drain_now();
+	struct stow_err first = { 0 };
+	int r = 0;
+
+	*ret_failed = 0;
+	for (size_t i = 0; i < d->n_ids && r == 0; i++) {
+		struct stow_err why = { 0 };
+		const struct stow_memblock *known = stow_memblocks_find(&d->plan->all, d->ids[i]);
+
+		if (!known || known->state == STOW_MEMBLOCK_OFFLINE ||
+		    !stow_drain_block_exists(d->context->root, d->ids[i]))
+			continue;
+		r = offline_one(d, d->ids[i], &why);
+		if (r < 0 && d->spec.keep && r != -ECANCELED && stow_drain_now() < d->until) {
+			if (!first.code)
+				first = why;
+			++*ret_failed;
+			r = 0;
+		} else if (r < 0) {
+			first = why;
+		}
+		if (r == 0)
+			r = keep_rate(d, began, &first);
+	}
+	if (r < 0 || *ret_failed)
+		*err = first;
+	return r;
+}
+
+/* --- gone
+ * ------------------------------------------------------------------------------------------- */
+
+static bool all_gone(const struct stow_draining *d)
+{
+	for (size_t i = 0; i < d->n_ids; i++)
+		if (stow_drain_block_exists(d->context->root, d->ids[i]))
+			return false;
+	return true;
+}
+
+static int wait_until_pulled(struct stow_draining *d, struct stow_err *err)
+{
+	uint64_t end = stow_drain_now() + d->spec.removal_timeout;
+
+	while (!all_gone(d)) {
+		if (stow_drain_stop(d))
+			return cancelled(err);
+		if (stow_drain_now() >= end)
+			return stow_err_set(err, ETIMEDOUT,
+					    "nobody has removed the memory within %" PRIu64 " s",
+					    d->spec.removal_timeout / S);
+		pause_for(100 * MS);
+	}
+	return 0;
+}
+
+/* The description of the device is the plan's; after a restart, of what is there now. */
+static int eject(struct stow_draining *d, struct stow_err *err)
+{
+	if (!d->plan || !d->plan->device)
+		return all_gone(d) ? 0
+				   : stow_err_set(err, ENODEV,
+						  "the device to eject is not known "
+						  "any more");
+	return stow_memdev_eject(d->context->root, d->plan->device, d->spec.removal_timeout, err);
+}
+
+static int let_go(struct stow_draining *d, struct stow_err *err)
+{
+	char message[256], size[32];
+	int r;
+
+	snprintf(message, sizeof(message), "%s%s%s is offline and may be removed",
+		 stow_format_size(d->n_gone * d->block_size, size, sizeof(size)),
+		 *d->row.device ? " of " : "", d->row.device);
+	d->row.step = STOW_DRAIN_SAFE;
+	r = stow_drain_note_row(d, err);
+	if (r == 0)
+		r = stow_drain_tell(d, STOW_DRAIN_SAFE, message, err);
+	if (r < 0 || d->spec.eject == STOW_EJECT_KEEP)
+		return r;
+	r = d->spec.eject == STOW_EJECT_EJECT ? eject(d, err) : wait_until_pulled(d, err);
+	if (r < 0)
+		return r;
+	d->row.step = STOW_DRAIN_REMOVED;
+	(void)stow_drain_note_row(d, NULL);
+	/* Nothing is left to cancel. */
+	d->final = true;
+	return stow_drain_tell(d, STOW_DRAIN_REMOVED, "", NULL);
+}
+
+/* --- the end
+ * ------------------------------------------------------------------------------------------ */
+
+static void describe(const struct stow_draining *d, char *buf, size_t size)
+{
+	char off[32], left[32];
+	size_t len;
+
+	len = (size_t)snprintf(buf, size, "%s%s%s %s",
+			       stow_format_size(d->n_gone * d->block_size, off, sizeof(off)),
+			       *d->row.device ? " of " : "", d->row.device,
+			       all_gone(d) ? "has left the machine" : "is offline");
+	if (d->left && len < size)
+		len += (size_t)snprintf(buf + len, size - len,
+					"; %s of bound containers stayed on other NUMA nodes",
+					stow_format_size(d->left, left, sizeof(left)));
+	for (size_t i = 0; i < d->pools.n && len < size; i++)
+		if (d->pools.list[i].lost > d->pools.list[i].used)
+			len += (size_t)snprintf(
+				buf + len, size - len,
+				"; NUMA node %d has %" PRIu64 " hugepages of %s less", d->row.node,
+				d->pools.list[i].lost - d->pools.list[i].used,
+				stow_format_size(d->pools.list[i].size, left, sizeof(left)));
+}
+
+int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
+		      struct stow_err *err)
+{
+	enum stow_drain_step step = r == -ECANCELED ? STOW_DRAIN_CANCELLED
+				    : r < 0	    ? STOW_DRAIN_FAILED
+				    : partial	    ? STOW_DRAIN_PARTIAL
+						    : STOW_DRAIN_DONE;
+	struct stow_err undo = { 0 };
+	char message[1024];
+	bool undone = r < 0;
+
+	if (r < 0) {
+		d->stuck = stow_drain_undo(d, &undo) < 0;
+		snprintf(message, sizeof(message), "%.700s%s%.280s", err->msg,
+			 d->stuck ? "; and taking it back failed: " : "", undo.msg);
+	} else if (partial) {
+		describe(d, message, sizeof(message));
+		r = -EREMOTEIO;
+		snprintf(message + strlen(message), sizeof(message) - strlen(message), "; %.600s",
+			 err->msg);
+	} else {
+		describe(d, message, sizeof(message));
+	}
+	d->final = true;
+	d->row.code = r < 0 ? -r : 0;
+	d->row.step = step;
+	d->row.worker = (struct stow_life){ 0 };
+	free(d->row.message);
+	d->row.message = strdup(message);
+	(void)stow_drain_row_end(d->context->ledger, &d->row, undone ? "undrained" : "drained",
+				 NULL);
+	if (undone)
+		stow_drain_move_back(d);
+	(void)stow_drain_tell(d, step, message, NULL);
+	*ret_step = step;
+	return r < 0 ? stow_err_set(err, -r, "%s", message) : 0;
+}
+
+int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	size_t failed = 0;
+	int r;
+
+	d->until = d->started + d->spec.timeout;
+	r = move_all(d, &why);
+	if (r == 0)
+		r = offline_all(d, &failed, &why);
+	if (r < 0 && d->spec.keep &&
+	    d->n_gone) { /* what was achieved stays, also when it is cancelled */
+		failed++;
+		d->final = true;
+		r = 0;
+	} else if (r == 0 && failed && d->n_gone == 0) {
+		r = -why.code;
+	}
+	if (r == 0)
+		r = stow_drain_tell(d, STOW_DRAIN_RETURNING, "", &why);
+	if (r == 0) {
+		struct stow_err settled = { 0 };
+
+		r = stow_drain_settle(d, &settled);
+		if (r < 0)
+			why = settled;
+		else if (d->stopped)
+			r = cancelled(&why);
+	}
+	if (r == 0 && !failed)
+		r = let_go(d, &why);
+	r = stow_drain_finish(d, r, failed > 0, ret_step, &why);
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+/* Hooks that were at work when the fence went up have made their promises before it: let them end. */
+int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
+{
+	uint64_t end = stow_drain_now() + PENDING_WAIT;
+
+	for (;;) {
+		struct stow_record **records;
+		bool pending = false;
+		size_t n;
+		int r;
+
+		r = stow_ledger_records(d->context->ledger, NULL, &records, &n, err);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < n; i++)
+			pending |= records[i]->state == STOW_STATE_PENDING &&
+				   stow_idset_has(&records[i]->nodes, d->row.node) &&
+				   stow_life_alive(d->context->root, &records[i]->hook);
+		stow_records_free(records, n);
+		if (!pending)
+			return 0;
+		if (stow_drain_stop(d))
+			return cancelled(err);
+		if (stow_drain_now() > end)
+			return stow_err_set(err, EBUSY,
+					    "a container is being started, or moved, on NUMA node "
+					    "%d for longer than 5 s",
+					    d->row.node);
+		pause_for(20 * MS);
+	}
+}
