@@ -336,6 +336,24 @@ int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t ino
 	return r == -E2BIG ? 1 : r < 0 ? r : r > 0;
 }
 
+int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
+		      const char **ret_mount, struct stow_err *err)
+{
+	const struct hierarchies *h = NULL;
+	const struct hierarchy *at;
+	int r;
+
+	r = find_hierarchies(root, &h, err);
+	if (r < 0)
+		return r;
+	at = h->v1[controller].version ? &h->v1[controller] : &h->v2;
+	if (!at->version)
+		return stow_err_set(err, ENOENT, "no hierarchy of the %s controller is mounted",
+				    controller_names[controller]);
+	*ret_mount = at->mount;
+	return 0;
+}
+
 /* --- cpuset -------------------------------------------------------------------------------- */
 
 static const char *effective_name(int version, bool cpus)

@@ -53,6 +53,11 @@ void stow_cgroup_free(struct stow_cgroup *cgroup);
 int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t inode,
 			  struct stow_err *err);
 
+/* Where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); it belongs to the
+ * root. -ENOENT: nowhere. */
+int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
+		      const char **ret_mount, struct stow_err *err);
+
 /* What the container's cpuset says now. */
 struct stow_cpuset {
 	struct stow_idset cpus, mems; /* as configured; empty on v2: whatever the parent has */

@@ -4,17 +4,20 @@
 /*
  * Who is in a memory block: what kinds of pages, and whose.
  *
- * Read in bulk from /proc/kpageflags, kpagecount (how often a page is mapped: the reference count is
- * not exported, so that a pin is not seen) and kpagecgroup (the inode of its memory cgroup), see
- * Documentation/admin-guide/mm/pagemap.rst. Root of the machine reads them; a kernel in lockdown, and
- * most containers, have none.
+ * Read in bulk from /proc/kpageflags and kpagecgroup (the inode of a page's memory cgroup), see
+ * Documentation/admin-guide/mm/pagemap.rst. kpagecount is left alone: whether a page is mapped at
+ * all is among its flags. (It has the count of mappings, not of references, so that a pin is not
+ * seen.) Root of the machine reads them; a kernel in lockdown, and most containers, have none.
  *
  * What the kernel's files do not say, and how it is guessed:
  *   a transparent hugepage   only its head has flags that count, and a cgroup: its tails get theirs
  *   hugetlb pages            no cgroup; free when nobody maps it and its head has no references: a
  *                            head that is neither mapped nor in use by a file cannot be told from a
  *                            free one, so that "free" is what the pool says at most
- *   pages without a flag     the kernel's own (or a driver's): nobody can move them
+ *   pages without a flag     the kernel's own (or a driver's): nobody can move them. Pages on the
+ *                            CPUs' lists of free pages look the same, and count as the kernel's: at
+ *                            most the sum of "count:" in /proc/zoneinfo, some MiB a CPU and zone.
+ *                            The other free pages are told, each of a chunk (KPF_BUDDY)
  */
 
 #include <stdbool.h>
@@ -24,9 +27,10 @@
 #include "base/err.h"
 #include "base/root.h"
 #include "node/memblock.h"
+#include "node/topology.h"
 
 enum stow_page_kind {
-	STOW_PAGE_FREE,	   /* in the buddy allocator, or on a CPU's list */
+	STOW_PAGE_FREE,	   /* in the buddy allocator */
 	STOW_PAGE_ANON,	   /* anonymous, swap-backed: also tmpfs and shared memory */
 	STOW_PAGE_FILE,	   /* page cache */
 	STOW_PAGE_HUGETLB, /* hugepages of a pool */
@@ -34,7 +38,8 @@ enum stow_page_kind {
 	STOW_PAGE_TABLE,    /* page tables */
 	STOW_PAGE_KERNEL,   /* other use by the kernel */
 	STOW_PAGE_RESERVED, /* PG_reserved: the kernel's image, memmap, firmware */
-	STOW_PAGE_OFFLINE,  /* logically offline (balloon, virtio-mem), or poisoned, or no page at all */
+	STOW_PAGE_OFFLINE,  /* logically offline (balloon, virtio-mem), or poisoned, or no page at
+			       all */
 	STOW_PAGE_KINDS,
 };
 
@@ -78,25 +83,27 @@ int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, c
 		  size_t n, struct stow_use *ret, struct stow_err *err);
 void stow_use_done(struct stow_use *use);
 
-/* The sum of a block's pages of the kinds that can't (`moves` false) or can and must be moved (true:
- * free ones are not counted). */
+/* The sum of a block's pages of the kinds that can't (`moves` false) or can and must be moved
+ * (true: free ones are not counted). */
 uint64_t stow_block_use_sum(const struct stow_block_use *use, bool moves);
 
 /*
- * The pure part, for tests and fuzzing: what `n` pages are, whose flags (and map counts, cgroups, each
- * may be NULL) are given. `before` is the flags and cgroup of the page before the first, whose tails
- * may go on here (zero: none). Adds to `use`.
+ * The pure part, for tests and fuzzing: what `n` pages are, whose flags (and map counts, cgroups,
+ * each may be NULL) are given. `before` is the flags and cgroup of the page before the first, whose
+ * tails may go on here (zero: none); it is left for the next call. Adds to `use`, whose owners are
+ * in no order. The size of a hugepage is known when it is over: with n = 0 the last one ends.
  */
 struct stow_use_carry {
 	uint64_t flags, cgroup;
 	bool mapped;
+	uint64_t open; /* pages so far of a hugepage that is to be counted; 0: none */
 };
 int stow_use_count(struct stow_block_use *use, struct stow_use_carry *carry, const uint64_t *flags,
 		   const uint64_t *counts, const uint64_t *cgroups, size_t n, uint64_t page_size,
 		   struct stow_err *err);
 
-/* The memory cgroup's directory below the memory hierarchy's mount ("/machine.slice/x.scope") for an
- * inode; NULL when it is gone. To be freed. Reads every directory once for many: `n` inodes. */
+/* The memory cgroup's directory below the memory hierarchy's mount ("/machine.slice/x.scope") for
+ * an inode; NULL when it is gone. To be freed. Reads every directory once for many: `n` inodes. */
 int stow_cgroup_paths(struct stow_root *root, const uint64_t *inodes, size_t n, char **ret_paths,
 		      struct stow_err *err);
 /* The container's id in a cgroup's path ("libpod-ID.scope", "crio-ID", "cri-containerd-ID.scope",
