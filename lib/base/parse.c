@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/parse.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +28,20 @@ int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_er
 		return stow_err_set(err, ERANGE, "\"%.64s\" is over %" PRIu64, text, max);
 	*ret = v;
 	return 0;
+}
+
+bool stow_scan_hex(const char **p, uint64_t *ret)
+{
+	const char *first = *p;
+	uint64_t v = 0;
+
+	for (; isxdigit((unsigned char)**p); (*p)++) {
+		if (v >> 60)
+			return false;
+		v = v << 4 | (uint64_t)(**p <= '9' ? **p - '0' : (**p | 0x20) - 'a' + 10);
+	}
+	*ret = v;
+	return *p > first;
 }
 
 /* The factor of a quantity's suffix: mantissa times num, over den. */

@@ -15,6 +15,10 @@
 /* A decimal number without sign. -EINVAL: not a number; -ERANGE: over `max`. */
 int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_err *err);
 
+/* Reads hexadecimal digits, without 0x, at *p and moves *p behind them; false, with *p somewhere
+ * among them, when there are none or they are more than 64 bits. */
+bool stow_scan_hex(const char **p, uint64_t *ret);
+
 /*
  * A Kubernetes resource quantity in bytes ("8Gi", "512M", "1.5Gi", "1e9", "4096"): see
  * apimachinery's resource.Quantity. Fractions of a byte are rounded up, as Kubernetes does.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/memblock.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "node/memdev_internal.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define NODE_DIR   "/sys/devices/system/node"
@@ -77,7 +77,11 @@ static int list_blocks(struct stow_root *root, struct stow_memblocks *list, stru
 			list->blocks = grown;
 		}
 		list->blocks[list->n_blocks++] = (struct stow_memblock){
-			.id = id, .node = -1, .state = STOW_MEMBLOCK_UNKNOWN, .phys_device = -1
+			.id = id,
+			.node = -1,
+			.state = STOW_MEMBLOCK_UNKNOWN,
+			.phys_device = -1,
+			.device = -1,
 		};
 	}
 	if (list->n_blocks)
@@ -88,20 +92,18 @@ static int list_blocks(struct stow_root *root, struct stow_memblocks *list, stru
 /* block_size_bytes is in hexadecimal, without 0x. */
 static int read_block_size(struct stow_root *root, uint64_t *ret, struct stow_err *err)
 {
+	const char *p;
 	char text[32];
-	uint64_t v = 0;
+	uint64_t v;
 	int r;
 
 	r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/block_size_bytes");
 	if (r < 0)
 		return r;
-	for (const char *p = text; *p; p++) {
-		if (!isxdigit((unsigned char)*p) || v >> 60)
-			return stow_err_set(err, EINVAL,
-					    MEMORY_DIR "/block_size_bytes: \"%s\" is not a size",
-					    text);
-		v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
-	}
+	p = text;
+	if (!stow_scan_hex(&p, &v) || *p)
+		return stow_err_set(err, EINVAL,
+				    MEMORY_DIR "/block_size_bytes: \"%s\" is not a size", text);
 	if (!v)
 		return stow_err_set(err, EINVAL, MEMORY_DIR "/block_size_bytes is zero");
 	*ret = v;
@@ -194,6 +196,8 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 			assign_node_by_block(root, &list.blocks[i]);
 		r = read_block(root, &list.blocks[i], flags, &inner);
 	}
+	if (r == 0 && flags & STOW_MEMBLOCK_DEVICE)
+		r = stow_memdevs_assign(root, &list, &inner);
 	if (r < 0)
 		return stow_err_set(err, inner.code, "%s", inner.msg);
 	*ret = list;
@@ -204,6 +208,7 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 void stow_memblocks_done(struct stow_memblocks *list)
 {
 	free(list->blocks);
+	free(list->devices);
 	*list = (struct stow_memblocks){ 0 };
 }
 

@@ -39,7 +39,8 @@ struct stow_memdev {
 	char alias[64]; /* "PNP0C80:00"; the same as the name for the others */
 	char path[128]; /* what firmware calls it: "\\_SB_.MHPC.MP00"; else "" */
 	char dir[256];	/* in /sys */
-	uint64_t start, size; /* physical, bytes: from the first block's beginning to the last's end */
+	uint64_t start,
+		size; /* physical, bytes: from the first block's beginning to the last's end */
 	size_t n_blocks;
 };
 
@@ -90,18 +91,18 @@ int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock
 			 struct stow_err *err);
 /*
  * Takes a block offline. The kernel tries for ever when a page is pinned, and the memory and CPU
- * hotplug of the whole machine waits for it: so the write is interrupted by a signal (SIGRTMAX, whose
- * handler does nothing; the first call installs it) after `timeout` ns. 1: done; 0: it was already.
- * -ETIMEDOUT: interrupted, and online as before. -EBUSY: the kernel gave up by itself (unmovable
- * pages). -EOPNOTSUPP: no hot-remove in this kernel. `stop` (may be NULL) is asked every 100 ms by
- * another thread's hand: true interrupts, too: -ECANCELED.
+ * hotplug of the whole machine waits for it: so the write is interrupted by a signal (SIGRTMAX,
+ * whose handler does nothing; the first call installs it) after `timeout` ns. 1: done; 0: it was
+ * already. -ETIMEDOUT: interrupted, and online as before. -EBUSY: the kernel gave up by itself
+ * (unmovable pages). -EOPNOTSUPP: no hot-remove in this kernel. `stop` (may be NULL) is asked every
+ * 100 ms by another thread's hand: true interrupts, too: -ECANCELED.
  */
 int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 			  bool (*stop)(void *ctx), void *ctx, struct stow_err *err);
 /* Has a device let go of its memory, all of which is offline: ACPI's eject, dax's unbinding from
  * kmem. -EBUSY: something is online (for dax that would make the memory unremovable until the next
- * boot, so it is never tried). -EOPNOTSUPP: virtio-mem, which only its hypervisor shrinks. Returns when
- * its blocks are gone, or -ETIMEDOUT. */
+ * boot, so it is never tried). -EOPNOTSUPP: virtio-mem, which only its hypervisor shrinks. Returns
+ * when its blocks are gone, or -ETIMEDOUT. */
 int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, uint64_t timeout,
 		      struct stow_err *err);
 

@@ -81,7 +81,7 @@ static void details_only_when_asked_for(void **state)
 static void no_hotplug_is_no_blocks(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	struct stow_memblocks list = { 1, NULL, 1 };
+	struct stow_memblocks list = { .block_size = 1, .n_blocks = 1 };
 	struct stow_err err = { 0 };
 
 	assert_int_equal(stow_memblocks_read(tree->root, 0, &list, &err), 0);
@@ -118,6 +118,201 @@ static void refuses_a_block_size_that_is_none(void **state)
 	}
 }
 
+/* --- devices --- */
+
+#define ACPI "/sys/devices/LNXSYSTM:00/LNXSYBUS:00/PNP0A06:00"
+
+static void add_dimm(struct tree *tree, const char *alias, const char *uid, unsigned int first,
+		     unsigned int n)
+{
+	char path[128], target[128];
+
+	snprintf(path, sizeof(path), ACPI "/%s/path", alias);
+	tree_write(tree, path, "\\_SB_.MHPC.MP%s\n", alias + strlen("PNP0C80:"));
+	snprintf(path, sizeof(path), ACPI "/%s/uid", alias);
+	if (uid)
+		tree_write(tree, path, "%s\n", uid);
+	for (unsigned int id = first; id < first + n; id++) {
+		add_block(tree, id, "offline", "Normal Movable");
+		snprintf(path, sizeof(path), MEMORY "/memory%u/firmware_node", id);
+		snprintf(target, sizeof(target), "../../../LNXSYSTM:00/LNXSYBUS:00/PNP0A06:00/%s",
+			 alias);
+		tree_link(tree, path, target);
+	}
+}
+
+static struct tree *machine_new(void)
+{
+	struct tree *tree = tree_new();
+
+	tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
+	add_block(tree, 0, "online", "DMA32");
+	return tree;
+}
+
+static struct stow_memblocks read_devices(struct tree *tree)
+{
+	struct stow_memblocks list = { 0 };
+	struct stow_err err = { 0 };
+
+	if (stow_memblocks_read(tree->root, STOW_MEMBLOCK_DEVICE, &list, &err) < 0)
+		fail_msg("%s", err.msg);
+	return list;
+}
+
+static void dimms_are_named_by_uid(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	const struct stow_memdev *dimm;
+
+	add_dimm(tree, "PNP0C80:00", "0x0a", 48, 8);
+	add_dimm(tree, "PNP0C80:01", "2", 40, 4);
+	/* Some other device's. */
+	add_block(tree, 60, "online", "Normal");
+	tree_link(tree, MEMORY "/memory60/firmware_node", "../../../LNXSYSTM:00/PNP0C09:00");
+	list = read_devices(tree);
+	assert_int_equal(list.n_devices, 2);
+	assert_string_equal(list.devices[0].name, "dimm2");
+	assert_string_equal(list.devices[0].alias, "PNP0C80:01");
+	dimm = stow_memdev_find(&list, "dimm10");
+	assert_ptr_equal(dimm, &list.devices[1]);
+	assert_ptr_equal(stow_memdev_find(&list, "PNP0C80:00"), dimm);
+	assert_null(stow_memdev_find(&list, "dimm0"));
+	assert_int_equal(dimm->kind, STOW_MEMDEV_DIMM);
+	assert_string_equal(dimm->path, "\\_SB_.MHPC.MP00");
+	assert_string_equal(dimm->dir, ACPI "/PNP0C80:00");
+	assert_int_equal(dimm->start, UINT64_C(48) << 27);
+	assert_int_equal(dimm->size, 1 << 30);
+	assert_int_equal(dimm->n_blocks, 8);
+	assert_int_equal(stow_memblocks_find(&list, 0)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 60)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 43)->device, 0);
+	assert_int_equal(stow_memblocks_find(&list, 55)->device, 1);
+	assert_string_equal(stow_memdev_kind_name(dimm->kind), "dimm");
+	assert_string_equal(stow_memdev_kind_name((enum stow_memdev_kind)9), "unknown");
+}
+
+static void dimms_without_uids_of_their_own_are_counted(void **state)
+{
+	static const char *const uids[] = { NULL, "MEM1", "", "0x", "7" /* the other's, too */ };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(uids); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
+		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+
+		add_dimm(tree, "PNP0C80:0f", "0x7", 48, 1);
+		add_dimm(tree, "PNP0C80:10", uids[i], 49, 1);
+		list = read_devices(tree);
+		assert_int_equal(list.n_devices, 2);
+		assert_string_equal(list.devices[0].name, "dimm15");
+		assert_string_equal(list.devices[1].name, "dimm16");
+	}
+}
+
+static void dax_memory_is_what_kmem_took(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	const char *dax = "/sys/bus/dax/devices";
+	char path[64];
+
+	for (unsigned long long id = 32; id < 44; id++)
+		add_block(tree, id, "online", "Movable");
+	/* From the middle of block 32, whose memory was there before, to the middle of 35. */
+	snprintf(path, sizeof(path), "%s/dax0.0/resource", dax);
+	tree_write(tree, path, "0x104000000\n");
+	snprintf(path, sizeof(path), "%s/dax0.0/size", dax);
+	tree_write(tree, path, "%u\n", 3 << 27);
+	snprintf(path, sizeof(path), "%s/dax0.0/driver", dax);
+	tree_link(tree, path, "../../bus/dax/drivers/kmem");
+	/* Not memory: another driver's. */
+	snprintf(path, sizeof(path), "%s/dax1.0/resource", dax);
+	tree_write(tree, path, "0x130000000\n");
+	snprintf(path, sizeof(path), "%s/dax1.0/size", dax);
+	tree_write(tree, path, "%u\n", 1 << 27);
+	snprintf(path, sizeof(path), "%s/dax1.0/driver", dax);
+	tree_link(tree, path, "../../bus/dax/drivers/device_dax");
+	/* Of two ranges; what resource says is the first one's beginning. */
+	snprintf(path, sizeof(path), "%s/dax2.0/resource", dax);
+	tree_write(tree, path, "0x140000000\n");
+	snprintf(path, sizeof(path), "%s/dax2.0/size", dax);
+	tree_write(tree, path, "%u\n", 2 << 27);
+	snprintf(path, sizeof(path), "%s/dax2.0/mapping0/start", dax);
+	tree_write(tree, path, "0x140000000\n");
+	snprintf(path, sizeof(path), "%s/dax2.0/mapping0/end", dax);
+	tree_write(tree, path, "0x147ffffff\n");
+	snprintf(path, sizeof(path), "%s/dax2.0/mapping1/start", dax);
+	tree_write(tree, path, "0x158000000\n");
+	snprintf(path, sizeof(path), "%s/dax2.0/mapping1/end", dax);
+	tree_write(tree, path, "0x15fffffff\n");
+	snprintf(path, sizeof(path), "%s/dax2.0/driver", dax);
+	tree_link(tree, path, "../../bus/dax/drivers/kmem");
+
+	list = read_devices(tree);
+	assert_int_equal(list.n_devices, 2);
+	assert_string_equal(list.devices[0].name, "dax0.0");
+	assert_string_equal(list.devices[0].alias, "dax0.0");
+	assert_string_equal(list.devices[0].dir, "/sys/bus/dax/devices/dax0.0");
+	assert_int_equal(list.devices[0].kind, STOW_MEMDEV_DAX);
+	assert_int_equal(list.devices[0].n_blocks, 2);
+	assert_int_equal(list.devices[0].start, UINT64_C(33) << 27);
+	assert_int_equal(stow_memblocks_find(&list, 32)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 35)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 38)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 40)->device, 1);
+	assert_int_equal(stow_memblocks_find(&list, 41)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 43)->device, 1);
+	assert_int_equal(list.devices[1].size, UINT64_C(4) << 27);
+}
+
+static void virtio_memory_is_in_iomem(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+
+	for (unsigned long long id = 48; id < 56; id++)
+		add_block(tree, id, "online", "Movable");
+	tree_write(tree, "/proc/iomem",
+		   "00000000-00000fff : Reserved\n"
+		   "00001000-07ffffff : System RAM\n"
+		   "  01000000-01ffffff : Kernel code\n"
+		   "180000000-1ffffffff : virtio10\n"
+		   "  180000000-187ffffff : System RAM (virtio_mem)\n"
+		   "  188000000-1883fffff : System RAM (virtio_mem)\n" /* a part of block 49 */
+		   "  1a8000000-1afffffff : System RAM (virtio_mem)\n"
+		   "1a0000000-1bfffffff : virtio2\n"
+		   "  1b0000000-1b7ffffff : System RAM (virtio_mem)\n"
+		   "nonsense\n"
+		   "200000000-1 : System RAM (virtio_mem)\n");
+	list = read_devices(tree);
+	assert_int_equal(list.n_devices, 2);
+	assert_string_equal(list.devices[0].name, "virtio2");
+	assert_string_equal(list.devices[1].name, "virtio10");
+	assert_int_equal(list.devices[1].kind, STOW_MEMDEV_VIRTIO);
+	assert_string_equal(list.devices[1].dir, "/sys/bus/virtio/devices/virtio10");
+	assert_int_equal(list.devices[1].n_blocks, 3);
+	assert_int_equal(list.devices[1].size, UINT64_C(6) << 27);
+	assert_int_equal(stow_memblocks_find(&list, 0)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 49)->device, 1);
+	assert_int_equal(stow_memblocks_find(&list, 50)->device, -1);
+	assert_int_equal(stow_memblocks_find(&list, 54)->device, 0);
+}
+
+/* Whoever is not root gets zeros for addresses. */
+static void hidden_addresses_are_nobodys(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+
+	tree_write(tree, "/proc/iomem",
+		   "00000000-00000000 : virtio1\n"
+		   "  00000000-00000000 : System RAM (virtio_mem)\n");
+	list = read_devices(tree);
+	assert_int_equal(list.n_devices, 0);
+	assert_int_equal(list.blocks[0].device, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +321,11 @@ int main(void)
 		cmocka_unit_test(no_hotplug_is_no_blocks),
 		cmocka_unit_test(a_block_may_vanish_while_we_read),
 		cmocka_unit_test(refuses_a_block_size_that_is_none),
+		cmocka_unit_test(dimms_are_named_by_uid),
+		cmocka_unit_test(dimms_without_uids_of_their_own_are_counted),
+		cmocka_unit_test(dax_memory_is_what_kmem_took),
+		cmocka_unit_test(virtio_memory_is_in_iomem),
+		cmocka_unit_test(hidden_addresses_are_nobodys),
 	};
 
 	return cmocka_run_group_tests_name("memblock", tests, NULL, NULL);

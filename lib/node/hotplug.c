@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "node/memblock.h"
+
+#define MEMORY_DIR "/sys/devices/system/memory"
+#define SECOND	   UINT64_C(1000000000)
+#define HAND_STEP  (SECOND / 10)
+#define EJECT_STEP (SECOND / 20)
+
+#define INTERRUPT SIGRTMAX
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t deadline_in(uint64_t ns)
+{
+	uint64_t now = now_ns();
+
+	return ns > UINT64_MAX / 2 - now ? UINT64_MAX / 2 : now + ns;
+}
+
+/* --- one block --- */
+
+static int read_state(struct stow_root *root, uint64_t id, char *buf, size_t size,
+		      struct stow_err *err)
+{
+	int r = stow_root_read_buf(root, buf, size, err, MEMORY_DIR "/memory%" PRIu64 "/state", id);
+
+	if (r != -ENOENT && r != -ENODEV)
+		return r < 0 ? r : 0;
+	if (stow_root_exists(root, MEMORY_DIR "/block_size_bytes") == 0)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "this kernel has no memory hotplug (no " MEMORY_DIR ")");
+	return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64, id);
+}
+
+/* What the kernel's no to a block means. */
+static int explain(struct stow_root *root, uint64_t id, const char *value, int errnum,
+		   struct stow_err *err)
+{
+	bool offline = strcmp(value, "offline") == 0;
+	const char *way = offline ? "offline" : "online";
+	char text[48];
+
+	switch (errnum) {
+	case EACCES:
+	case EPERM:
+		return stow_err_set(err, errnum,
+				    "memory block %" PRIu64 ": only root of the machine may take "
+				    "it %s",
+				    id, way);
+	case EROFS:
+		return stow_err_set(err, errnum, "memory block %" PRIu64 ": /sys is read-only here",
+				    id);
+	case ENOENT:
+	case ENODEV:
+		return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64, id);
+	case EBUSY:
+		if (!offline)
+			break;
+		return stow_err_set(err, EBUSY,
+				    "memory block %" PRIu64 ": the kernel gave up: it has pages "
+				    "that can't be moved",
+				    id);
+	case EINVAL:
+		/* Since Linux 5.8 this is about the kernel, and the same for all blocks. */
+		if (offline &&
+		    stow_root_read_buf(root, text, sizeof(text), NULL,
+				       MEMORY_DIR "/memory%" PRIu64 "/removable", id) > 0 &&
+		    strcmp(text, "0") == 0)
+			return stow_err_set(err, EOPNOTSUPP,
+					    "memory block %" PRIu64 ": this kernel can't take "
+					    "memory offline",
+					    id);
+		if (offline)
+			return stow_err_set(err, EINVAL,
+					    "memory block %" PRIu64 ": the kernel never takes it "
+					    "offline: it is in several zones, or has holes",
+					    id);
+		return stow_err_set(err, EINVAL,
+				    "memory block %" PRIu64 ": the kernel does not take it %s "
+				    "there (\"%s\")",
+				    id, way, value);
+	default:
+		break;
+	}
+	return stow_err_sys(err, errnum, "memory block %" PRIu64 ": taking it %s", id, way);
+}
+
+/*
+ * What came of a write that returned `wrote`: 1 when the block is as it should be, by us; 0 when
+ * somebody else made it so; else the kernel's word. `state` is what it should be.
+ */
+static int read_back(struct stow_root *root, uint64_t id, const char *value, const char *state,
+		     int wrote, struct stow_err *err)
+{
+	char text[32];
+	int r;
+
+	r = read_state(root, id, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	if (strcmp(text, state) == 0)
+		return wrote < 0 ? 0 : 1;
+	if (wrote < 0)
+		return explain(root, id, value, -wrote, err);
+	/* In a copied tree nobody makes "online" of "online_movable". */
+	if (!root->live && strcmp(text, value) == 0)
+		return 1;
+	return stow_err_set(err, EBUSY,
+			    "memory block %" PRIu64 ": it went %s, and is %s again by somebody "
+			    "else",
+			    id, state, text);
+}
+
+int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock_zone zone,
+			 struct stow_err *err)
+{
+	const char *value = zone == STOW_ZONE_MOVABLE  ? "online_movable"
+			    : zone == STOW_ZONE_KERNEL ? "online_kernel"
+						       : "online";
+	char text[32];
+	int r;
+
+	r = read_state(root, id, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	if (strcmp(text, "online") == 0)
+		return 0;
+	do {
+		r = stow_root_write(root, value, NULL, MEMORY_DIR "/memory%" PRIu64 "/state", id);
+	} while (r == -EINTR);
+	return read_back(root, id, value, "online", r, err);
+}
+
+/* --- the hand that interrupts --- */
+
+/*
+ * A write of "offline" ends by itself, or when its thread has a signal to handle. Any signal would
+ * end it, and lose what it has moved: so the thread that writes gets none before its time is over,
+ * or somebody wants it to stop; then a second thread, the hand, sends it one every 100 ms until the
+ * write has returned. The first may come a moment before the write begins; and where another
+ * program is taking memory offline the kernel starts the write over and over again without ever
+ * looking at signals (lock_device_hotplug_sysfs()). So the hand also puts something that can't be
+ * written into the descriptor's place.
+ */
+struct hand {
+	pthread_t writer;
+	int fd, dead;
+	uint64_t deadline;
+	bool (*stop)(void *ctx);
+	void *ctx;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t cond;
+	bool returned;
+	bool late, stopped; /* why it interrupted; neither: it did not */
+};
+
+static void nothing(int sig)
+{
+}
+
+static void wait_step(struct hand *hand, bool interrupting)
+{
+	uint64_t until = now_ns() + HAND_STEP;
+	struct timespec t;
+
+	if (!interrupting && hand->deadline < until)
+		until = hand->deadline;
+	t = (struct timespec){ .tv_sec = (time_t)(until / SECOND),
+			       .tv_nsec = (long)(until % SECOND) };
+	pthread_cond_timedwait(&hand->cond, &hand->lock, &t);
+}
+
+static void *hand_main(void *arg)
+{
+	struct hand *hand = arg;
+	bool late = false, stopped = false;
+
+	pthread_mutex_lock(&hand->lock);
+	for (;;) {
+		if (!hand->returned)
+			wait_step(hand, late || stopped);
+		if (hand->returned)
+			break;
+		if (!late && !stopped) {
+			pthread_mutex_unlock(&hand->lock);
+			stopped = hand->stop && hand->stop(hand->ctx);
+			late = !stopped && now_ns() >= hand->deadline;
+			pthread_mutex_lock(&hand->lock);
+			if (hand->returned || (!late && !stopped))
+				continue;
+			hand->late = late;
+			hand->stopped = stopped;
+			dup3(hand->dead, hand->fd, O_CLOEXEC);
+		}
+		pthread_kill(hand->writer, INTERRUPT);
+	}
+	pthread_mutex_unlock(&hand->lock);
+	return NULL;
+}
+
+static int hand_start(struct hand *hand, pthread_t *ret_thread)
+{
+	pthread_condattr_t attr;
+	int r;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&hand->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&hand->lock, NULL);
+	r = pthread_create(ret_thread, NULL, hand_main, hand);
+	if (r) {
+		pthread_cond_destroy(&hand->cond);
+		pthread_mutex_destroy(&hand->lock);
+	}
+	return -r;
+}
+
+static void hand_end(struct hand *hand, pthread_t thread)
+{
+	pthread_mutex_lock(&hand->lock);
+	hand->returned = true;
+	pthread_cond_signal(&hand->cond);
+	pthread_mutex_unlock(&hand->lock);
+	pthread_join(thread, NULL);
+	pthread_cond_destroy(&hand->cond);
+	pthread_mutex_destroy(&hand->lock);
+}
+
+/* Writes "offline" to `hand->fd` under the hand's eyes. 0, or what write(2) said; then hand->late
+ * and hand->stopped say whether it was interrupted. */
+static int write_watched(struct hand *hand)
+{
+	static const char offline[] = "offline";
+	struct sigaction action = { .sa_handler = nothing };
+	sigset_t all, old, during;
+	pthread_t thread;
+	ssize_t n;
+	int r;
+
+	sigemptyset(&action.sa_mask);
+	if (sigaction(INTERRUPT, &action, NULL) < 0) /* without SA_RESTART */
+		return -errno;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	hand->writer = pthread_self();
+	r = hand_start(hand, &thread); /* it gets no signals */
+	if (r == 0) {
+		during = old;
+		sigdelset(&during, INTERRUPT);
+		pthread_sigmask(SIG_SETMASK, &during, NULL);
+		n = write(hand->fd, offline, sizeof(offline) - 1);
+		r = n < 0 ? -errno : n < (ssize_t)sizeof(offline) - 1 ? -EIO : 0;
+		hand_end(hand, thread);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+/* One try. 0 or -errno; *ret_end: -ETIMEDOUT or -ECANCELED when it was interrupted by us. */
+static int try_offline(struct stow_root *root, uint64_t id, struct hand *hand, int *ret_end)
+{
+	int r;
+
+	if (!root->live) {
+		r = stow_root_write(root, "offline", NULL, MEMORY_DIR "/memory%" PRIu64 "/state",
+				    id);
+		hand->stopped = hand->stop && hand->stop(hand->ctx);
+		hand->late = now_ns() >= hand->deadline;
+	} else {
+		_cleanup_close_ int fd =
+			stow_root_openat(root, O_WRONLY | O_TRUNC, 0, NULL,
+					 MEMORY_DIR "/memory%" PRIu64 "/state", id);
+
+		if (fd < 0)
+			return fd;
+		hand->fd = fd;
+		hand->dead = root->fd;
+		r = write_watched(hand);
+		if (r == -EBADF)
+			r = -EINTR;
+	}
+	*ret_end = hand->stopped ? -ECANCELED : hand->late ? -ETIMEDOUT : 0;
+	return r;
+}
+
+int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
+			  bool (*stop)(void *ctx), void *ctx, struct stow_err *err)
+{
+	struct hand hand = { .deadline = deadline_in(timeout), .stop = stop, .ctx = ctx };
+	struct stow_err inner = { 0 };
+	char text[32];
+	int r, end;
+
+	r = read_state(root, id, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	if (strcmp(text, "offline") == 0)
+		return 0;
+	do {
+		end = 0;
+		r = try_offline(root, id, &hand, &end);
+		/* A signal of the caller's own ended it: it goes on. */
+	} while (r == -EINTR && !end);
+	if (r != -EINTR)
+		return read_back(root, id, "offline", "offline", r, err);
+	r = read_back(root, id, "offline", "offline", r, &inner);
+	if (r != -EINTR)
+		return r < 0 ? stow_err_set(err, inner.code, "%s", inner.msg) : r;
+	if (end == -ECANCELED)
+		return stow_err_set(err, ECANCELED, "memory block %" PRIu64 ": cancelled", id);
+	return stow_err_set(err, ETIMEDOUT,
+			    "memory block %" PRIu64
+			    ": the kernel was still at it after %.3g s: a page "
+			    "is held, or hard to move",
+			    id, (double)timeout / (double)SECOND);
+}
+
+/* --- devices --- */
+
+/* The device as it is now, all of it offline: its blocks' numbers. *ret_n 0: it has no block any
+ * more. */
+static int blocks_to_eject(struct stow_root *root, const struct stow_memdev *device,
+			   uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_free_ uint64_t *ids = NULL;
+	const struct stow_memdev *found;
+	size_t n = 0;
+	int r;
+
+	r = stow_memblocks_read(root, STOW_MEMBLOCK_DEVICE, &list, err);
+	if (r < 0)
+		return r;
+	found = stow_memdev_find(&list, device->alias);
+	ids = calloc(found ? found->n_blocks : 1, sizeof(*ids));
+	if (!ids)
+		return stow_err_sys(err, ENOMEM, "%s", device->name);
+	for (size_t i = 0; found && i < list.n_blocks; i++) {
+		const struct stow_memblock *block = &list.blocks[i];
+
+		if (block->device != found - list.devices)
+			continue;
+		if (block->state != STOW_MEMBLOCK_OFFLINE)
+			return stow_err_set(err, EBUSY, "%s: memory block %" PRIu64 " is %s",
+					    device->name, block->id,
+					    stow_memblock_state_name(block->state));
+		ids[n++] = block->id;
+	}
+	*ret_ids = STOW_TAKE_PTR(ids);
+	*ret_n = n;
+	return 0;
+}
+
+static bool any_there(struct stow_root *root, const uint64_t *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (stow_root_exists(root, MEMORY_DIR "/memory%" PRIu64 "/state", ids[i]) != 0)
+			return true;
+	return false;
+}
+
+static int let_go(struct stow_root *root, const struct stow_memdev *device, struct stow_err *err)
+{
+	struct stow_err inner = { 0 };
+	int r;
+
+	if (device->kind == STOW_MEMDEV_DAX)
+		r = stow_root_write(root, device->alias, &inner,
+				    "/sys/bus/dax/drivers/kmem/unbind");
+	else
+		r = stow_root_write(root, "1", &inner, "%s/eject", device->dir);
+	if (r == -EACCES || r == -EPERM)
+		return stow_err_set(err, -r, "%s: only root of the machine may eject it",
+				    device->name);
+	if (r == -ENOENT && device->kind == STOW_MEMDEV_DIMM)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "%s: firmware has no way to eject it (no %s/eject)",
+				    device->name, device->dir);
+	return r < 0 ? stow_err_set(err, inner.code, "%s: %s", device->name, inner.msg) : 0;
+}
+
+int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, uint64_t timeout,
+		      struct stow_err *err)
+{
+	uint64_t deadline = deadline_in(timeout);
+	_cleanup_free_ uint64_t *ids = NULL;
+	size_t n = 0;
+	int r;
+
+	if (device->kind == STOW_MEMDEV_VIRTIO)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "%s: only its hypervisor takes memory off a virtio-mem device",
+				    device->name);
+	r = blocks_to_eject(root, device, &ids, &n, err);
+	if (r == 0 && n)
+		r = let_go(root, device, err);
+	if (r < 0)
+		return r;
+	/* ACPI's goes on in a worker of the kernel. */
+	while (any_there(root, ids, n)) {
+		if (now_ns() >= deadline)
+			return stow_err_set(err, ETIMEDOUT,
+					    "%s: its memory is still there %.3g s after it was "
+					    "ejected",
+					    device->name, (double)timeout / (double)SECOND);
+		nanosleep(&(struct timespec){ .tv_nsec = (long)EJECT_STEP }, NULL);
+	}
+	return 0;
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "tree.h"
+
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "node/memblock.h"
+
+#define MEMORY "/sys/devices/system/memory"
+#define ACPI   "/sys/devices/LNXSYSTM:00/PNP0C80:00"
+#define SECOND UINT64_C(1000000000)
+
+/* A kernel whose answer to a write of a block's state is played. */
+struct kernel {
+	struct tree *t;
+	struct stow_root_ops ops;
+	int answer;	     /* -errno, or 0: it obeys */
+	int times;	     /* that it answers so; -1: always */
+	const char *instead; /* what the state is afterwards, by somebody else; NULL: as it was */
+	bool ejects;
+	int writes;
+	char last[32];
+};
+
+static bool is_state(const char *path)
+{
+	return strncmp(path, MEMORY "/memory", strlen(MEMORY "/memory")) == 0 &&
+	       strcmp(path + strlen(path) - strlen("/state"), "/state") == 0;
+}
+
+static int before(void *ctx, const char *path, const char *value)
+{
+	struct kernel *k = ctx;
+
+	if (!value)
+		return 0;
+	k->writes++;
+	snprintf(k->last, sizeof(k->last), "%s", value);
+	if (!is_state(path) || !k->times)
+		return 0;
+	if (k->times > 0)
+		k->times--;
+	if (k->instead)
+		tree_write(k->t, path, "%s\n", k->instead);
+	return k->answer;
+}
+
+static void wrote(void *ctx, struct stow_root *root, const char *path, const char *value)
+{
+	struct kernel *k = ctx;
+
+	if (is_state(path))
+		tree_write(k->t, path, "%s\n",
+			   k->instead			  ? k->instead
+			   : strncmp(value, "on", 2) == 0 ? "online"
+							  : "offline");
+	else if (k->ejects && (strcmp(path, ACPI "/eject") == 0 ||
+			       strcmp(path, "/sys/bus/dax/drivers/kmem/unbind") == 0))
+		for (int id = 48; id < 50; id++) {
+			char dir[64];
+
+			snprintf(dir, sizeof(dir), MEMORY "/memory%d", id);
+			tree_remove(k->t, dir);
+		}
+}
+
+static void set_state(struct kernel *k, int id, const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d/state", id);
+	tree_write(k->t, path, "%s\n", text);
+}
+
+static void state_is(struct kernel *k, int id, const char *text)
+{
+	_cleanup_free_ char *is = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d/state", id);
+	is = tree_read(k->t, path);
+	is[strcspn(is, "\n")] = '\0';
+	assert_string_equal(is, text);
+}
+
+/* Blocks 48 and 49 of a DIMM, offline and online. */
+static struct kernel *kernel_new(void)
+{
+	struct kernel *k = calloc(1, sizeof(*k));
+
+	assert_non_null(k);
+	k->t = tree_new();
+	tree_write(k->t, MEMORY "/block_size_bytes", "8000000\n");
+	set_state(k, 48, "offline");
+	set_state(k, 49, "online");
+	tree_link(k->t, MEMORY "/memory48/firmware_node", "../../../LNXSYSTM:00/PNP0C80:00");
+	tree_link(k->t, MEMORY "/memory49/firmware_node", "../../../LNXSYSTM:00/PNP0C80:00");
+	tree_write(k->t, ACPI "/uid", "0x00\n");
+	tree_write(k->t, ACPI "/eject", "\n");
+	k->ops = (struct stow_root_ops){ .ctx = k, .before = before, .wrote = wrote };
+	k->t->root->ops = &k->ops;
+	return k;
+}
+
+static void kernel_free_ptr(struct kernel **k)
+{
+	tree_free((*k)->t);
+	free(*k);
+}
+
+#define KERNEL(k) _cleanup_(kernel_free_ptr) struct kernel *k = kernel_new()
+
+static int offline(struct kernel *k, uint64_t id, struct stow_err *err)
+{
+	return stow_memblock_offline(k->t->root, id, SECOND / 50, NULL, NULL, err);
+}
+
+static void done_is_told_from_already(void **state)
+{
+	KERNEL(k);
+
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_MOVABLE, NULL), 1);
+	assert_string_equal(k->last, "online_movable");
+	state_is(k, 48, "online");
+	assert_int_equal(k->writes, 1);
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_KERNEL, NULL), 0);
+	assert_int_equal(k->writes, 1);
+	assert_int_equal(offline(k, 48, NULL), 1);
+	assert_string_equal(k->last, "offline");
+	assert_int_equal(offline(k, 48, NULL), 0);
+	assert_int_equal(k->writes, 2);
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_KERNEL, NULL), 1);
+	assert_string_equal(k->last, "online_kernel");
+	assert_int_equal(offline(k, 48, NULL), 1);
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, NULL), 1);
+	assert_string_equal(k->last, "online");
+}
+
+/* Whose write fails because another was faster has what he wanted. */
+static void somebody_else_was_faster(void **state)
+{
+	KERNEL(k);
+
+	k->answer = -EINVAL;
+	k->times = -1;
+	k->instead = "online";
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_MOVABLE, NULL), 0);
+	k->instead = "offline";
+	assert_int_equal(offline(k, 49, NULL), 0);
+	k->answer = -EINTR;
+	set_state(k, 49, "online");
+	assert_int_equal(offline(k, 49, NULL), 0);
+}
+
+/* And whose write succeeds has it undone by another. */
+static void somebody_else_undid_it(void **state)
+{
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	k->instead = "online";
+	assert_int_equal(offline(k, 49, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "memory block 49"));
+	assert_non_null(strstr(err.msg, "somebody else"));
+	k->instead = "offline";
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, &err), -EBUSY);
+}
+
+static void kernels_no_is_said_in_words(void **state)
+{
+	static const struct {
+		int answer, code;
+		const char *says;
+	} cases[] = {
+		{ -EBUSY, EBUSY, "can't be moved" },
+		{ -EINVAL, EINVAL, "several zones, or has holes" },
+		{ -EACCES, EACCES, "only root" },
+		{ -EPERM, EPERM, "only root" },
+		{ -EROFS, EROFS, "read-only" },
+		{ -ENODEV, ENOENT, "there is no memory block 49" },
+		{ -EIO, EIO, "Input/output error" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		struct stow_err err = { 0 };
+		KERNEL(k);
+
+		k->answer = cases[i].answer;
+		k->times = -1;
+		assert_int_equal(offline(k, 49, &err), -cases[i].code);
+		assert_int_equal(err.code, cases[i].code);
+		assert_non_null(strstr(err.msg, "memory block 49"));
+		assert_non_null(strstr(err.msg, cases[i].says));
+		state_is(k, 49, "online");
+	}
+}
+
+static void online_fails_in_words_too(void **state)
+{
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	k->times = -1;
+	k->answer = -EINVAL;
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_KERNEL, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "\"online_kernel\""));
+	k->answer = -EBUSY;
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "memory block 48"));
+	k->answer = -ENOMEM;
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_DEFAULT, &err), -ENOMEM);
+	state_is(k, 48, "offline");
+}
+
+static void a_kernel_without_it_is_named(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *empty = tree_new();
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	assert_int_equal(stow_memblock_online(empty->root, 1, STOW_ZONE_DEFAULT, &err),
+			 -EOPNOTSUPP);
+	assert_int_equal(stow_memblock_offline(empty->root, 1, SECOND, NULL, NULL, &err),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(err.msg, "no memory hotplug"));
+	assert_int_equal(offline(k, 50, &err), -ENOENT);
+	assert_string_equal(err.msg, "there is no memory block 50");
+	k->answer = -EINVAL;
+	k->times = -1;
+	tree_write(k->t, MEMORY "/memory49/removable", "1\n");
+	assert_int_equal(offline(k, 49, &err), -EINVAL);
+	tree_write(k->t, MEMORY "/memory49/removable", "0\n");
+	assert_int_equal(offline(k, 49, &err), -EOPNOTSUPP);
+}
+
+static bool asked(void *ctx)
+{
+	int *left = ctx;
+
+	return --*left < 0;
+}
+
+/* A signal that was not ours ends nothing; the deadline and the caller's word do. */
+static void interrupted_only_when_it_is_time(void **state)
+{
+	struct stow_err err = { 0 };
+	int left = 3;
+	KERNEL(k);
+
+	k->answer = -EINTR;
+	k->times = 2;
+	assert_int_equal(stow_memblock_offline(k->t->root, 49, 3600 * SECOND, NULL, NULL, &err), 1);
+	assert_int_equal(k->writes, 3);
+	set_state(k, 49, "online");
+	k->times = -1;
+	assert_int_equal(offline(k, 49, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "0.02 s"));
+	state_is(k, 49, "online");
+	assert_int_equal(stow_memblock_offline(k->t->root, 49, UINT64_MAX, asked, &left, &err),
+			 -ECANCELED);
+	assert_string_equal(err.msg, "memory block 49: cancelled");
+}
+
+/* Trees that nobody plays: what was written is there. */
+static void copied_trees_are_written(void **state)
+{
+	KERNEL(k);
+
+	k->t->root->ops = NULL;
+	assert_int_equal(stow_memblock_online(k->t->root, 48, STOW_ZONE_MOVABLE, NULL), 1);
+	state_is(k, 48, "online_movable");
+	assert_int_equal(offline(k, 48, NULL), 1);
+	state_is(k, 48, "offline");
+}
+
+static int eject(struct kernel *k, const struct stow_memdev *device, struct stow_err *err)
+{
+	return stow_memdev_eject(k->t->root, device, SECOND / 50, err);
+}
+
+static struct stow_memblocks devices(struct kernel *k)
+{
+	struct stow_memblocks list = { 0 };
+
+	assert_int_equal(stow_memblocks_read(k->t->root, STOW_MEMBLOCK_DEVICE, &list, NULL), 0);
+	assert_int_equal(list.n_devices, 1);
+	return list;
+}
+
+static void a_dimm_goes_when_all_of_it_is_offline(void **state)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	list = devices(k);
+	assert_int_equal(eject(k, list.devices, &err), -EBUSY);
+	assert_string_equal(err.msg, "dimm0: memory block 49 is online");
+	set_state(k, 49, "going-offline");
+	assert_int_equal(eject(k, list.devices, &err), -EBUSY);
+	assert_int_equal(k->writes, 0);
+	set_state(k, 49, "offline");
+	assert_int_equal(eject(k, list.devices, &err), -ETIMEDOUT);
+	assert_int_equal(k->writes, 1);
+	assert_string_equal(k->last, "1");
+	k->ejects = true;
+	assert_int_equal(eject(k, list.devices, &err), 0);
+	assert_int_equal(k->writes, 2);
+	/* It is gone: nothing to do. */
+	assert_int_equal(eject(k, list.devices, &err), 0);
+	assert_int_equal(k->writes, 2);
+}
+
+static void a_dimm_that_firmware_keeps(void **state)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	set_state(k, 49, "offline");
+	tree_remove(k->t, ACPI "/eject");
+	list = devices(k);
+	assert_int_equal(eject(k, list.devices, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.msg, "dimm0: firmware"));
+}
+
+/* Unbound with a block online, its memory would stay until the next boot. */
+static void a_dax_device_is_unbound_offline(void **state)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	tree_remove(k->t, MEMORY "/memory48/firmware_node");
+	tree_remove(k->t, MEMORY "/memory49/firmware_node");
+	tree_write(k->t, "/sys/bus/dax/devices/dax0.0/resource", "0x180000000\n");
+	tree_write(k->t, "/sys/bus/dax/devices/dax0.0/size", "%u\n", 2 << 27);
+	tree_link(k->t, "/sys/bus/dax/devices/dax0.0/driver", "../../drivers/kmem");
+	tree_write(k->t, "/sys/bus/dax/drivers/kmem/unbind", "\n");
+	list = devices(k);
+	assert_int_equal(eject(k, list.devices, &err), -EBUSY);
+	assert_int_equal(k->writes, 0);
+	set_state(k, 49, "offline");
+	k->ejects = true;
+	assert_int_equal(eject(k, list.devices, &err), 0);
+	assert_int_equal(k->writes, 1);
+	assert_string_equal(k->last, "dax0.0");
+}
+
+static void virtio_memory_is_the_hypervisors(void **state)
+{
+	struct stow_memdev device = { .kind = STOW_MEMDEV_VIRTIO, .name = "virtio1" };
+	struct stow_err err = { 0 };
+	KERNEL(k);
+
+	assert_int_equal(eject(k, &device, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.msg, "virtio1: only its hypervisor"));
+	assert_int_equal(k->writes, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(done_is_told_from_already),
+		cmocka_unit_test(somebody_else_was_faster),
+		cmocka_unit_test(somebody_else_undid_it),
+		cmocka_unit_test(kernels_no_is_said_in_words),
+		cmocka_unit_test(online_fails_in_words_too),
+		cmocka_unit_test(a_kernel_without_it_is_named),
+		cmocka_unit_test(interrupted_only_when_it_is_time),
+		cmocka_unit_test(copied_trees_are_written),
+		cmocka_unit_test(a_dimm_goes_when_all_of_it_is_offline),
+		cmocka_unit_test(a_dimm_that_firmware_keeps),
+		cmocka_unit_test(a_dax_device_is_unbound_offline),
+		cmocka_unit_test(virtio_memory_is_the_hypervisors),
+	};
+
+	return cmocka_run_group_tests_name("hotplug", tests, NULL, NULL);
+}
