@@ -4,10 +4,11 @@
 /*
  * Who keeps a memory block from going offline.
  *
- * Before a try there is only suspicion: a process has pinned or locked memory (VmPin, VmLck), or has
- * what pins memory open (vfio, io_uring, RDMA). After a failed try the kernel's log names page frames
- * ("migrating pfn 1a2b3 failed"), and /proc/kpagecgroup, kpageflags and the processes' pagemaps lead
- * from there to container, process and file.
+ * Before a try there is only suspicion: a process has pinned or locked memory (VmPin, VmLck), or
+ * has what pins memory open (vfio, io_uring, RDMA). After a failed try the kernel's log names page
+ * frames
+ * ("migrating pfn 1a2b3 failed"), and /proc/kpagecgroup, kpageflags and the processes' pagemaps
+ * lead from there to container, process and file.
  */
 
 #include <stdbool.h>
@@ -48,12 +49,12 @@ static inline void stow_culprits_done_ptr(struct stow_culprits *culprits)
 const char *stow_culprit_format(const struct stow_culprit *culprit, char *buf, size_t size);
 
 /*
- * The kernel's log from a certain moment on (/dev/kmsg, Documentation/ABI/testing/dev-kmsg). -ENOTSUP:
- * not the live machine, or not to be had: then nothing is proven.
+ * The kernel's log from a certain moment on (/dev/kmsg, Documentation/ABI/testing/dev-kmsg).
+ * -ENOTSUP: not the live machine, or not to be had: then nothing is proven.
  */
 int stow_kmsg_open(struct stow_root *root, struct stow_err *err); /* at its end; a descriptor */
-/* Page frames within [first, end) that the log says could not be moved or isolated since; each once.
- * To be freed. Reads on from where it was. */
+/* Page frames within [first, end) that the log says could not be moved or isolated since; each
+ * once. To be freed. Reads on from where it was. */
 int stow_kmsg_stuck(int fd, uint64_t first, uint64_t end, uint64_t **ret_pfns, size_t *ret_n,
 		    struct stow_err *err);
 /* The pure part: the page frame that a line of the log names as stuck, or 0. */
@@ -63,8 +64,8 @@ uint64_t stow_kmsg_line(const char *line);
 int stow_culprits_prove(struct stow_root *root, const uint64_t *pfns, size_t n,
 			struct stow_culprits *ret, struct stow_err *err);
 
-/* Suspects among processes of the cgroups with these inodes (of `use`'s owners), and unmovable pages
- * by kind. */
+/* Suspects among processes of the cgroups with these inodes (of `use`'s owners), and unmovable
+ * pages by kind. */
 int stow_culprits_suspect(struct stow_root *root, const struct stow_block_use *use,
 			  struct stow_culprits *ret, struct stow_err *err);
 /* What one process holds that may not move: "1.5Gi pinned (vfio)", "64Mi locked"; "" for nothing. */

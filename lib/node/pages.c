@@ -29,8 +29,8 @@ struct pids {
 	size_t n;
 };
 
-static int add_pids(struct stow_root *dir, const char *path, struct pids *pids,
-		    struct stow_err *err)
+int stow_cgroup_procs(struct stow_root *dir, const char *path, pid_t **pids, size_t *n,
+		      struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	char *save = NULL;
@@ -45,11 +45,11 @@ static int add_pids(struct stow_root *dir, const char *path, struct pids *pids,
 
 		if (stow_parse_u64(line, INT32_MAX, &pid, NULL) < 0 || pid == 0)
 			continue; /* 0: in another pid namespace */
-		grown = reallocarray(pids->list, pids->n + 1, sizeof(*grown));
+		grown = reallocarray(*pids, *n + 1, sizeof(*grown));
 		if (!grown)
 			return stow_err_set(err, ENOMEM, "out of memory");
-		pids->list = grown;
-		grown[pids->n++] = (pid_t)pid;
+		*pids = grown;
+		grown[(*n)++] = (pid_t)pid;
 	}
 	return 0;
 }
@@ -61,7 +61,7 @@ static int walk(struct stow_root *dir, const char *path, int depth, struct pids 
 	const struct dirent *entry;
 	int r;
 
-	r = add_pids(dir, path, pids, err);
+	r = stow_cgroup_procs(dir, path, &pids->list, &pids->n, err);
 	if (r < 0 || depth == DEPTH_MAX)
 		return r;
 	folder = stow_root_opendir(dir, NULL, "%s/", path);

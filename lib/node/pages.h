@@ -23,6 +23,10 @@
 int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
 		     struct stow_err *err);
 
+/* Adds the processes of one cgroup alone, `path` below `dir`, to a list that begins as NULL and 0. */
+int stow_cgroup_procs(struct stow_root *dir, const char *path, pid_t **pids, size_t *n,
+		      struct stow_err *err);
+
 struct stow_page_move {
 	struct stow_idset from, to; /* nodes; nothing is on both */
 	uint64_t batch;		    /* bytes between two pauses */
