@@ -170,14 +170,14 @@ vm_rootfs()
 {
 	local dir=$vm_work/rootfs tool
 	if [[ ! -d $dir ]]; then
-		mkdir -p "$dir"/{bin,dev,etc,proc,run,sys,tmp,root}
+		mkdir -p "$dir"/{bin,data,dev,etc,proc,run,sys,tmp,root}
 		cp "$(command -v busybox)" "$dir/bin/busybox"
 		for tool in sh sleep cat echo grep ls true false head tail id env; do
 			ln -s busybox "$dir/bin/$tool"
 		done
 		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
+		cp "$vm_progs"/{churn,holder,load,pinner} "$dir/bin/" 2>/dev/null || :
 		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
-		cp "$vm_progs"/churn "$dir/bin/churn" 2>/dev/null || :
 	fi
 	echo "$dir"
 }
@@ -366,32 +366,11 @@ podman_run()
 
 ### the machine, from outside
 
-# qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU do something to this very machine; prints its reply
+# qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU do something to this very machine; prints its reply. One at a time can
+# have the port: hypervisor.py, while it runs, is asked instead.
 qmp()
 {
-	python3 - "$VM_QMP" "$@" <<-'END'
-		import json, os, sys
-		fd = os.open(sys.argv[1], os.O_RDWR)
-		port = os.fdopen(fd, "r+b", buffering=0)
-		def ask(command, arguments=None):
-		    request = {"execute": command, "id": os.getpid()}
-		    if arguments is not None:
-		        request["arguments"] = arguments
-		    port.write(json.dumps(request).encode() + b"\n")
-		    line = b""
-		    while True:
-		        c = port.read(1)
-		        line += c
-		        if c == b"\n":
-		            reply = json.loads(line)
-		            line = b""
-		            if reply.get("id") == os.getpid():
-		                return reply
-		ask("qmp_capabilities")
-		reply = ask(sys.argv[2], json.loads(sys.argv[3]) if len(sys.argv) > 3 else None)
-		print(json.dumps(reply.get("return", reply.get("error"))))
-		sys.exit("error" in reply)
-	END
+	python3 "$vm_dir/hypervisor.py" qmp "$@"
 }
 
 # dimm_add ID MIB NODE - plug a DIMM. Its blocks come offline.
@@ -410,6 +389,29 @@ dimm_del()
 dimm_there()
 {
 	qmp query-memory-devices | jq -e --arg id "$1" 'any(.[]; .data.id == $id)' >/dev/null
+}
+
+# vmem_size ID MIB - have a virtio-mem device of so much memory; the guest's driver follows, later
+vmem_size()
+{
+	qmp qom-set "{\"path\": \"/machine/peripheral/$1\", \"property\": \"requested-size\", \"value\": $(($2 << 20))}"
+}
+
+# dax_kmem - make a dax device of the persistent memory, and memory blocks of that: what ndctl and daxctl do
+dax_kmem()
+{
+	local seed=/sys/bus/nd/devices/dax0.0 space=namespace0.0
+
+	modprobe -a nfit nd_pmem device_dax dax_pmem kmem || return 1
+	eventually 10 test -e "/sys/bus/nd/devices/$space" && eventually 10 test -e "$seed/uuid" || return 1
+	[[ ! -e /sys/bus/nd/drivers/nd_pmem/$space ]] || echo "$space" >/sys/bus/nd/drivers/nd_pmem/unbind || return 1
+	cat /proc/sys/kernel/random/uuid >"$seed/uuid" &&
+		echo 2097152 >"$seed/align" &&
+		echo ram >"$seed/mode" &&
+		echo "$space" >"$seed/namespace" &&
+		echo dax0.0 >/sys/bus/nd/drivers/dax_pmem/bind &&
+		echo dax0.0 >/sys/bus/dax/drivers/device_dax/unbind &&
+		echo dax0.0 >/sys/bus/dax/drivers/kmem/new_id
 }
 
 # blocks_of NODE [STATE] - the node's memory blocks, one a line

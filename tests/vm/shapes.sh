@@ -10,7 +10,12 @@ v2-4n           4 nodes, no two distances alike
 v2-cpuless      node 0 is whole, node 1 has CPUs and no memory, node 2 memory and no CPUs
 v2-smt          2 nodes, 2 cores on each, 2 threads on a core
 v2-pci          2 nodes, a virtio network card and an NVMe disk on node 1
-v2-dimm         2 nodes, and a DIMM of 1 GiB in a slot of node 1, its blocks offline'
+v2-dimm         2 nodes, and a DIMM of 1 GiB in a slot of node 1, its blocks offline
+v1-dimm         the same with cgroup v1
+v2-vmem         2 nodes, and a virtio-mem device of up to 1 GiB on node 1, that has nothing yet
+v2-dax          2 nodes, and 640 MiB of persistent memory on node 1, for dax and kmem
+v2-far          2 nodes with CPUs and memory; node 2 has a DIMM of 512 MiB and nothing else, its blocks offline
+v1-far          the same with cgroup v1'
 
 # distances A,B=VALUE... - for vm_qemu; one value holds for both directions unless the other is given.
 vm_distances()
@@ -104,10 +109,30 @@ vm_shape()
 			-blockdev null-co,node-name=disk0,size=67108864,read-zeroes=on
 			-device nvme,id=nvme0,serial=numastow,drive=disk0,bus=rp2)
 		;;
-	v2-dimm)
+	v1-dimm | v2-dimm)
+		vm_cgroup=${1%%-*}
 		vm_two_nodes
 		vm_qemu+=(-object memory-backend-ram,id=dimm0-mem,size=1G
 			-device pc-dimm,id=dimm0,memdev=dimm0-mem,node=1)
+		;;
+	v2-vmem)
+		vm_two_nodes
+		vm_qemu+=(-object memory-backend-ram,id=vmem0-mem,size=1G
+			-device virtio-mem-pci,bus=pcie.0,id=vmem0,memdev=vmem0-mem,node=1,requested-size=0,block-size=4M)
+		;;
+	v2-dax)
+		vm_qemu=(-M "q35,nvdimm=on")
+		vm_two_nodes
+		vm_qemu+=(-object memory-backend-ram,id=nv0-mem,size=640M -device nvdimm,id=nv0,memdev=nv0-mem,node=1)
+		;;
+	v1-far | v2-far)
+		# The node comes last: see vm_nodes. Without memory at boot, Linux has it only once the DIMM is online.
+		vm_cgroup=${1%%-*}
+		vm_two_nodes
+		vm_nodes 2::
+		vm_distances 0,2=17 1,2=28
+		vm_qemu+=(-object memory-backend-ram,id=dimm0-mem,size=512M
+			-device pc-dimm,id=dimm0,memdev=dimm0-mem,node=2)
 		;;
 	*)
 		return 1
