@@ -163,6 +163,32 @@ int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *
 	return 0;
 }
 
+int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ns;
+	} units[] = { { "ms", 1000000 },
+		      { "s", UINT64_C(1000000000) },
+		      { "m", UINT64_C(60000000000) },
+		      { "h", UINT64_C(3600000000000) } };
+	size_t digits = strspn(text, "0123456789");
+	char number[24];
+	uint64_t n;
+
+	for (size_t i = 0; digits && digits < sizeof(number) && i < STOW_ARRAY_SIZE(units); i++) {
+		if (strcmp(text + digits, units[i].unit) != 0)
+			continue;
+		snprintf(number, sizeof(number), "%.*s", (int)digits, text);
+		if (stow_parse_u64(number, UINT64_MAX / units[i].ns, &n, NULL) < 0)
+			return stow_err_set(err, ERANGE, "\"%.64s\" is too long a time", text);
+		*ret_ns = n * units[i].ns;
+		return 0;
+	}
+	return stow_err_set(err, EINVAL, "\"%.64s\" is not a time such as 500ms, 1s, 5m or 2h",
+			    text);
+}
+
 static const char *format_unit(uint64_t bytes, const char *const units[5], char *buf, size_t size)
 {
 	int u = 0;

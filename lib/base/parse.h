@@ -30,6 +30,9 @@ int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *
  * (OCI and hugetlb cgroup files), in bytes; a power of two. -EINVAL otherwise. */
 int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *err);
 
+/* A time, "500ms", "1s", "5m", "2h", in ns. -EINVAL: none; -ERANGE: more than 64 bits of them. */
+int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err);
+
 /* "2Mi", "1.5Gi": exact where it can be, else with one decimal; bytes below 1 Ki as they are.
  * Returns `buf`. */
 const char *stow_format_size(uint64_t bytes, char *buf, size_t size);

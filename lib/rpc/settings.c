@@ -42,34 +42,6 @@ static const char *hint(const struct stow_setting *settings, const char *name, c
 
 /* --- one value ---------------------------------------------------------------------------------- */
 
-static int parse_duration(const char *text, uint64_t *ret)
-{
-	static const struct {
-		const char *unit;
-		uint64_t ns;
-	} units[] = { { "ms", 1000000 },
-		      { "s", UINT64_C(1000000000) },
-		      { "m", UINT64_C(60000000000) },
-		      { "h", UINT64_C(3600000000000) } };
-	size_t digits = strspn(text, "0123456789");
-	char number[24];
-
-	if (digits == 0 || digits >= sizeof(number))
-		return -EINVAL;
-	memcpy(number, text, digits);
-	number[digits] = '\0';
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(units); i++)
-		if (strcmp(text + digits, units[i].unit) == 0) {
-			uint64_t n;
-			int r = stow_parse_u64(number, UINT64_MAX / units[i].ns, &n, NULL);
-
-			if (r == 0)
-				*ret = n * units[i].ns;
-			return r;
-		}
-	return -EINVAL;
-}
-
 /* A bound in the setting's own unit. */
 static const char *show(const struct stow_setting *s, uint64_t value, char *buf, size_t size)
 {
@@ -96,7 +68,7 @@ static int set_number(const struct stow_setting *s, uint64_t *value, const char 
 	uint64_t parsed;
 	int r = s->type == STOW_SETTING_NUMBER ? stow_parse_u64(text, UINT64_MAX, &parsed, NULL)
 		: s->type == STOW_SETTING_SIZE ? stow_parse_quantity(text, &parsed, NULL)
-					       : parse_duration(text, &parsed);
+					       : stow_parse_duration(text, &parsed, NULL);
 
 	if (r < 0)
 		return stow_err_set(err, EINVAL, "%s%s: \"%.64s\" is not %s", where, s->name, text,
