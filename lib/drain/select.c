@@ -83,26 +83,34 @@ static int out_of_memory(struct stow_err *err)
 	return stow_err_set(err, ENOMEM, "out of memory");
 }
 
-/* A block that was named. Returns 1 when it is offline already. */
-static int named_block(struct stow_drain_choice *c, uint64_t id, struct stow_err *err)
+/* A block that was named is there, and on the NUMA node of the others. */
+static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_err *err)
 {
-	const struct stow_memblock *block = stow_memblocks_find(&c->plan->all, id);
+	const struct stow_memblock *block = stow_memblocks_find(&plan->all, id);
 	_cleanup_free_ char *list = NULL;
 
 	if (!block) {
-		list = all_ids(&c->plan->all);
+		list = all_ids(&plan->all);
 		return stow_err_set(err, EINVAL,
 				    "blocks: there is no memory block %" PRIu64
 				    "; this machine has %s",
 				    id, list ? list : "others");
 	}
-	if (c->plan->node >= 0 && block->node != c->plan->node)
+	if (plan->node >= 0 && block->node != plan->node)
 		return stow_err_set(err, EINVAL,
 				    "blocks: block %" PRIu64
-				    " is on NUMA node %d, others are on %d;"
-				    " a drain is about one NUMA node",
-				    id, block->node, c->plan->node);
-	c->plan->node = block->node;
+				    " is on NUMA node %d, others are on %d; a drain is about one "
+				    "NUMA node",
+				    id, block->node, plan->node);
+	plan->node = block->node;
+	return 0;
+}
+
+/* Returns 1 when it is offline already. */
+static int add_named(struct stow_drain_choice *c, uint64_t id, struct stow_err *err)
+{
+	const struct stow_memblock *block = stow_memblocks_find(&c->plan->all, id);
+
 	if (block->state == STOW_MEMBLOCK_OFFLINE)
 		return 1;
 	if (!may_go(block))
@@ -127,12 +135,14 @@ static int choose_blocks(const struct stow_drain_spec *spec, struct stow_drain_c
 		return stow_err_wrap(err, r, "blocks");
 	if (n == 0)
 		return stow_err_set(err, EINVAL, "blocks: the list is empty; want 48-55");
-	for (size_t i = 0; i < n; i++) {
-		r = named_block(c, ids[i], err);
-		if (r < 0)
-			return r;
-		offline += (size_t)r;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = check_named(c->plan, ids[i], err);
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		r = add_named(c, ids[i], err);
+		offline += r > 0;
 	}
+	if (r < 0)
+		return r;
 	if (c->n_ids == 0)
 		return stow_err_set(err, EALREADY, "blocks %s %s offline already", spec->blocks,
 				    n == 1 ? "is" : "are");

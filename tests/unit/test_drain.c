@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Drains on a played machine: NUMA node 1 has a DIMM of four blocks, 48 to 51, in zone Movable.
+ * What is planned, refused, done, taken back; cancelled, and killed, at every step. That a kernel
+ * obeys is proven in virtual machines.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "drain/drain.h"
+#include "played.h"
+
+#define MEMORY "/sys/devices/system/memory"
+#define NODE   "/sys/devices/system/node"
+#define ACPI   "/sys/devices/LNXSYSTM:00/PNP0C80:00"
+#define MIB    (UINT64_C(1) << 20)
+#define GIB    (UINT64_C(1) << 30)
+#define STEPS  (STOW_DRAIN_CANCELLED + 1)
+#define ID     "00000000000000aa"
+
+struct setup {
+	struct played *p;
+	int (*before)(void *ctx, const char *path, const char *value);
+	void (*wrote)(void *ctx, struct stow_root *root, const char *path, const char *value);
+	int stuck;		 /* a block that does not go offline, or 0 */
+	int die_at;		 /* in the write that takes this block offline, or 0 */
+	bool pulled_when_safe;	 /* a hypervisor takes the DIMM */
+	enum stow_drain_step at; /* where to cancel, or to die */
+	bool kill;
+	int told[STEPS];
+	char gone[64], message[1024];
+};
+
+/* --- the machine
+ * ----------------------------------------------------------------------------------- */
+
+static void add_block(struct tree *t, int id, int node, bool dimm)
+{
+	char path[128], link[160];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d/state", id);
+	tree_write(t, path, "online\n");
+	snprintf(path, sizeof(path), MEMORY "/memory%d/removable", id);
+	tree_write(t, path, "1\n");
+	snprintf(path, sizeof(path), MEMORY "/memory%d/valid_zones", id);
+	tree_write(t, path, dimm ? "Movable\n" : "Normal\n");
+	snprintf(path, sizeof(path), NODE "/node%d/memory%d", node, id);
+	snprintf(link, sizeof(link), "../../memory/memory%d", id);
+	tree_link(t, path, link);
+	snprintf(path, sizeof(path), MEMORY "/memory%d/firmware_node", id);
+	if (dimm)
+		tree_link(t, path, "../../../LNXSYSTM:00/PNP0C80:00");
+}
+
+static void remove_block(struct tree *t, int id)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d", id);
+	tree_remove(t, path);
+	snprintf(path, sizeof(path), NODE "/node1/memory%d", id);
+	tree_remove(t, path);
+}
+
+static bool is_state(const char *path, int *ret_id)
+{
+	return sscanf(path, MEMORY "/memory%d/state", ret_id) == 1;
+}
+
+static int before(void *ctx, const char *path, const char *value)
+{
+	struct setup *s = ctx;
+	int id;
+
+	if (value && is_state(path, &id) && strcmp(value, "offline") == 0) {
+		if (id == s->die_at)
+			_exit(42);
+		if (id == s->stuck)
+			return -EINTR;
+	}
+	return s->before(s->p, path, value);
+}
+
+static void wrote(void *ctx, struct stow_root *root, const char *path, const char *value)
+{
+	struct setup *s = ctx;
+	int id;
+
+	if (is_state(path, &id))
+		tree_write(s->p->t, path, strncmp(value, "on", 2) == 0 ? "online\n" : "offline\n");
+	else if (strcmp(path, ACPI "/eject") == 0)
+		for (id = 48; id < 52; id++)
+			remove_block(s->p->t, id);
+	else
+		s->wrote(s->p, root, path, value);
+}
+
+static int set_up(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+	struct tree *t;
+
+	s->p = played_new();
+	t = s->p->t;
+	tree_write(t, MEMORY "/block_size_bytes", "8000000\n");
+	tree_write(t, NODE "/has_memory", "0-1\n");
+	for (int id = 0; id < 4; id++)
+		add_block(t, id, id / 2, false);
+	for (int id = 48; id < 52; id++)
+		add_block(t, id, 1, true);
+	tree_write(t, ACPI "/uid", "0x00\n");
+	tree_write(t, ACPI "/path", "\\_SB_.MHPC.MP00\n");
+	tree_write(t, ACPI "/eject", "%s", "");
+	s->before = s->p->ops.before;
+	s->wrote = s->p->ops.wrote;
+	s->p->ops = (struct stow_root_ops){ .ctx = s, .before = before, .wrote = wrote };
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	played_free(s->p);
+	free(s);
+	return 0;
+}
+
+static bool is_online(struct setup *s, int id)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d/state", id);
+	text = tree_read(s->p->t, path);
+	return strncmp(text, "online", 6) == 0;
+}
+
+static void blocks_are(struct setup *s, bool online)
+{
+	for (int id = 48; id < 52; id++)
+		assert_int_equal(is_online(s, id), online);
+}
+
+static bool is_fenced(struct setup *s)
+{
+	struct stow_idset fenced;
+
+	assert_int_equal(stow_ledger_fenced(s->p->context.ledger, NULL, &fenced, NULL), 0);
+	return stow_idset_has(&fenced, 1);
+}
+
+static size_t rows(struct setup *s)
+{
+	struct stow_drain_row *list;
+	size_t n;
+
+	assert_int_equal(stow_drain_rows(s->p->context.ledger, &list, &n, NULL), 0);
+	stow_drain_rows_free(list, n);
+	return n;
+}
+
+/* Online, not fenced, nothing written down. */
+static void all_is_as_before(struct setup *s)
+{
+	blocks_are(s, true);
+	assert_false(is_fenced(s));
+	assert_int_equal(rows(s), 0);
+}
+
+/* --- running
+ * ---------------------------------------------------------------------------------------- */
+
+static int on_progress(void *ctx, const struct stow_drain_progress *progress)
+{
+	struct setup *s = ctx;
+
+	s->told[progress->step]++;
+	snprintf(s->gone, sizeof(s->gone), "%s", progress->blocks_gone);
+	snprintf(s->message, sizeof(s->message), "%s", progress->message);
+	if (progress->step == STOW_DRAIN_SAFE && s->pulled_when_safe)
+		for (int id = 48; id < 52; id++)
+			remove_block(s->p->t, id);
+	if (progress->step != s->at)
+		return 0;
+	if (s->kill)
+		_exit(42);
+	return -1;
+}
+
+static int run(struct setup *s, const struct stow_drain_spec *spec, enum stow_drain_step *step,
+	       struct stow_err *err)
+{
+	struct stow_drain_watch watch = { .progress = on_progress, .ctx = s };
+
+	memset(s->told, 0, sizeof(s->told));
+	*step = 0;
+	return stow_drain_run(&s->p->context, ID, false, spec, &watch, step, err);
+}
+
+static int recover(struct setup *s)
+{
+	struct stow_drain_watch watch = { .progress = on_progress, .ctx = s };
+
+	memset(s->told, 0, sizeof(s->told));
+	s->at = 0;
+	s->die_at = 0;
+	return stow_drain_recover(&s->p->context, &watch, NULL);
+}
+
+/* In a process of its own, which is to die. Its life is 100's, which nobody has. */
+static void run_and_die(struct setup *s, const struct stow_drain_spec *spec)
+{
+	int status;
+	pid_t pid;
+
+	/* A handle of a ledger does not go through a fork (sqlite.org/howtocorrupt.html). */
+	stow_ledger_close(s->p->context.ledger);
+	s->p->context.ledger = NULL;
+	pid = fork();
+	if (pid == 0) {
+		enum stow_drain_step step;
+
+		if (stow_ledger_open(s->p->t->root, false, &s->p->context.ledger, NULL) < 0)
+			_exit(1);
+		s->p->context.self.pid = 100;
+		(void)run(s, spec, &step, NULL);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+	assert_int_equal(stow_ledger_open(s->p->t->root, false, &s->p->context.ledger, NULL), 0);
+}
+
+static const struct stow_drain_spec the_dimm = { .node = -1, .device = "dimm0" };
+
+/* --- planning
+ * ---------------------------------------------------------------------------------------- */
+
+static void refuses(struct setup *s, struct stow_drain_spec spec, int code, const char *words)
+{
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, &err), -code);
+	if (!strstr(err.msg, words) || strchr(err.msg, '\n'))
+		fail_msg("\"%s\" does not say \"%s\"", err.msg, words);
+	all_is_as_before(s);
+}
+
+static void bad_input_is_told(void **state)
+{
+	struct setup *s = *state;
+
+	refuses(s, (struct stow_drain_spec){ .node = -1 }, EINVAL, "want one of");
+	refuses(s, (struct stow_drain_spec){ .node = 1, .device = "dimm0" }, EINVAL, "want one of");
+	refuses(s, (struct stow_drain_spec){ .node = 7 }, EINVAL,
+		"no NUMA node 7; this machine has 0-1");
+	refuses(s, (struct stow_drain_spec){ .node = 0 }, EPERM, "boot memory");
+	refuses(s, (struct stow_drain_spec){ .node = 1, .size = GIB }, ERANGE,
+		"1Gi is more than the 512Mi of NUMA node 1");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "1,48" }, EINVAL, "NUMA node");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "3" }, EPERM, "boot memory");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "99" }, EINVAL,
+		"no memory block 99; this machine has 0-3,48-51");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "abc" }, EINVAL, "blocks");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .blocks = "48", .size = MIB }, EINVAL,
+		"size");
+	refuses(s, (struct stow_drain_spec){ .node = -1, .device = "dimm7" }, ENODEV,
+		"this machine has dimm0");
+	refuses(s,
+		(struct stow_drain_spec){ .node = -1, .blocks = "48", .eject = STOW_EJECT_EJECT },
+		EINVAL, "dimm0 has other blocks online");
+	refuses(s, (struct stow_drain_spec){ .node = 1, .most = 256 * MIB }, EACCES,
+		"512Mi would be offline, over this machine's own limit of 256Mi");
+	tree_write(s->p->t, MEMORY "/memory51/removable", "0\n");
+	refuses(s, the_dimm, EOPNOTSUPP, "HOTREMOVE");
+}
+
+static void a_size_is_rounded_up_and_the_highest_blocks_go_first(void **state)
+{
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct stow_drain_spec spec = { .node = 1, .size = 200 * MIB };
+	struct setup *s = *state;
+
+	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
+	assert_int_equal(plan->n_blocks, 2);
+	assert_int_equal(plan->blocks[0].id, 50);
+	assert_int_equal(plan->blocks[1].id, 51);
+	assert_int_equal(plan->bytes, 256 * MIB);
+	assert_string_equal(plan->device->name, "dimm0");
+	assert_false(plan->whole_node);
+	assert_true(plan->n_notes >= 1);
+	assert_non_null(strstr(plan->notes[0], "200Mi is rounded up to 256Mi"));
+}
+
+static void what_is_offline_already_is_told_apart(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
+	assert_int_equal(run(s, &the_dimm, &step, &err), -EALREADY);
+	assert_non_null(strstr(err.msg, "offline already"));
+	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+	blocks_are(s, false);
+}
+
+/* Flags and cgroups of a page in block 49: anonymous, of the container's cgroup. */
+static void give_page(struct setup *s, const char *container)
+{
+	uint64_t pfn = 49 * (128 * MIB / 4096),
+		 word = UINT64_C(1) << 12 | 1 << 14; /* ANON, SWAPBACKED */
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	static const char *const names[] = { "/proc/kpageflags", "/proc/kpagecount",
+					     "/proc/kpagecgroup" };
+	_cleanup_free_ struct stow_record *none = NULL;
+	uint64_t values[3] = { word, 1, 0 };
+	struct stow_record *record = played_grant(s->p, container);
+
+	assert_int_equal(stow_cgroup_of_pid(s->p->t->root, record->init.pid, &cgroup, NULL), 0);
+	values[2] = cgroup->inode;
+	stow_record_free(record);
+	for (int i = 0; i < 3; i++) {
+		char path[512];
+		FILE *file;
+
+		tree_write(s->p->t, names[i], "%s", "");
+		snprintf(path, sizeof(path), "%s%s", s->p->t->dir, names[i]);
+		file = fopen(path, "r+e");
+		assert_non_null(file);
+		assert_int_equal(fseek(file, (long)pfn * 8, SEEK_SET), 0);
+		assert_int_equal(fwrite(&values[i], 8, 1, file), 1);
+		assert_int_equal(ftruncate(fileno(file), 52L * (128 << 20) / 4096 * 8), 0);
+		assert_int_equal(fclose(file), 0);
+	}
+}
+
+static void set_drain(struct setup *s, const char *id, enum stow_drain drain)
+{
+	struct stow_record *record = played_grant(s->p, id);
+
+	record->drain = drain;
+	assert_int_equal(stow_ledger_begin(s->p->context.ledger, NULL), 0);
+	assert_int_equal(stow_ledger_update(s->p->context.ledger, record, NULL), 0);
+	assert_int_equal(stow_ledger_commit(s->p->context.ledger, NULL), 0);
+	stow_record_free(record);
+}
+
+static void whose_page_it_is_decides(void **state)
+{
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct setup *s = *state;
+
+	played_container(s->p, 7, "db", 1, 1, GIB, false);
+	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
+	give_page(s, "db");
+	assert_int_equal(stow_drain_plan(&s->p->context, &the_dimm, &plan, NULL), 0);
+	assert_true(plan->use_known);
+	assert_int_equal(plan->to_move, 4096);
+	assert_int_equal(plan->n_affected, 1);
+	assert_string_equal(plan->affected[0].id, "db");
+	assert_int_equal(plan->affected[0].bytes, 4096);
+	assert_int_equal(plan->affected[0].action, STOW_DRAIN_RETURN);
+	set_drain(s, "db", STOW_DRAIN_REFUSE);
+	refuses(s, the_dimm, EBUSY, "\"db\" (db) says drain=refuse, and 4Ki there");
+}
+
+static void a_refusing_container_is_avoided_when_there_is_a_choice(void **state)
+{
+	struct stow_drain_spec spec = { .node = 1, .size = 384 * MIB };
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct setup *s = *state;
+
+	played_container(s->p, 7, "db", 1, 1, GIB, false);
+	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
+	give_page(s, "db");
+	set_drain(s, "db", STOW_DRAIN_REFUSE);
+	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
+	assert_int_equal(plan->n_blocks, 3);
+	for (size_t i = 0; i < plan->n_blocks; i++)
+		assert_int_not_equal(plan->blocks[i].id, 49);
+}
+
+static void a_promise_that_would_not_fit_is_moved(void **state)
+{
+	struct setup *s = *state;
+	enum stow_drain_step step;
+
+	/* 15 GiB of 15.4 are promised; 0.5 leave. */
+	played_container(s->p, 7, "big", 1, 1, 14 * GIB, false);
+	played_container(s->p, 8, "small", 1, 1, GIB, false);
+	tree_write(s->p->t, NODE "/node1/meminfo",
+		   "Node 1 MemTotal: 16148070 kB\nNode 1 MemFree: 16000000 kB\n");
+	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
+	assert_int_equal(step, STOW_DRAIN_DONE);
+	played_has(s->p, "big", "4-7", "1");
+	played_has(s->p, "small", "0-3", "0");
+	assert_true(s->told[STOW_DRAIN_MOVING] >= 1);
+	blocks_are(s, false);
+}
+
+static void a_container_that_has_nowhere_to_go_is_named(void **state)
+{
+	struct setup *s = *state;
+
+	played_container(s->p, 7, "big", 1, 1, 15 * GIB, false);
+	played_container(s->p, 8, "other", 0, 1, 15 * GIB, false);
+	for (int id = 2; id < 4; id++)
+		remove_block(s->p->t, id); /* the DIMM is all that the node has */
+	refuses(s, the_dimm, ENOSPC, "\"big\" (big) would have nowhere to go");
+}
+
+/* --- done, cancelled, failed
+ * -------------------------------------------------------------------------- */
+
+static void a_dimm_is_drained(void **state)
+{
+	struct setup *s = *state;
+	enum stow_drain_step step;
+	char kind[32];
+
+	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
+	assert_int_equal(step, STOW_DRAIN_DONE);
+	blocks_are(s, false);
+	assert_false(is_fenced(s));
+	assert_int_equal(rows(s), 0);
+	assert_int_equal(s->told[STOW_DRAIN_PLANNED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_FENCED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_OFFLINING], 4);
+	assert_int_equal(s->told[STOW_DRAIN_SAFE], 1);
+	assert_int_equal(s->told[STOW_DRAIN_DONE], 1);
+	assert_string_equal(s->gone, "48-51");
+	assert_non_null(strstr(s->message, "512Mi of dimm0 is offline"));
+	assert_string_equal(played_event(s->p, ID, kind, sizeof(kind)), "drained");
+}
+
+static void it_is_ejected_or_waited_for(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	spec.eject = STOW_EJECT_WAIT;
+	spec.removal_timeout = 1000000;
+	assert_int_equal(run(s, &spec, &step, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "nobody has removed"));
+	all_is_as_before(s);
+	spec.removal_timeout = 0;
+	spec.eject = STOW_EJECT_EJECT;
+	assert_int_equal(run(s, &spec, &step, NULL), 0);
+	assert_int_equal(step, STOW_DRAIN_DONE);
+	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_false(is_fenced(s));
+	for (int id = 48; id < 52; id++)
+		add_block(s->p->t, id, 1, true);
+	spec.eject = STOW_EJECT_WAIT;
+	s->pulled_when_safe = true;
+	assert_int_equal(run(s, &spec, &step, NULL), 0);
+	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_non_null(strstr(s->message, "has left the machine"));
+}
+
+static void cancelled_at_any_step_all_is_as_before(void **state)
+{
+	static const enum stow_drain_step steps[] = { STOW_DRAIN_PLANNED, STOW_DRAIN_FENCED,
+						      STOW_DRAIN_OFFLINING, STOW_DRAIN_RETURNING,
+						      STOW_DRAIN_SAFE };
+	struct setup *s = *state;
+	enum stow_drain_step step;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
+		s->at = steps[i];
+		assert_int_equal(run(s, &the_dimm, &step, NULL), -ECANCELED);
+		assert_int_equal(step, STOW_DRAIN_CANCELLED);
+		assert_int_equal(s->told[STOW_DRAIN_CANCELLED], 1);
+		all_is_as_before(s);
+	}
+}
+
+static int cancel_from_elsewhere(void *ctx, const struct stow_drain_progress *progress)
+{
+	struct setup *s = ctx;
+	char id[STOW_DRAIN_ID_LEN + 1];
+
+	if (progress->step == STOW_DRAIN_FENCED) {
+		assert_int_equal(stow_drain_cancel(s->p->context.ledger, "", id, NULL), 0);
+		assert_string_equal(id, ID);
+	}
+	return 0;
+}
+
+static void another_program_cancels_by_the_ledger(void **state)
+{
+	struct setup *s = *state;
+	struct stow_drain_watch watch = { .progress = cancel_from_elsewhere, .ctx = s };
+	enum stow_drain_step step;
+
+	assert_int_equal(stow_drain_cancel(s->p->context.ledger, "", NULL, NULL), -ENOENT);
+	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &the_dimm, &watch, &step, NULL),
+			 -ECANCELED);
+	all_is_as_before(s);
+}
+
+static void a_block_that_stays_takes_all_back(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	s->stuck = 50;
+	assert_true(run(s, &spec, &step, &err) < 0);
+	assert_int_equal(step, STOW_DRAIN_FAILED);
+	assert_non_null(strstr(err.msg, "block 50"));
+	all_is_as_before(s);
+	spec.keep = true;
+	assert_int_equal(run(s, &spec, &step, &err), -EREMOTEIO);
+	assert_int_equal(step, STOW_DRAIN_PARTIAL);
+	assert_string_equal(s->gone, "48-49,51");
+	assert_true(is_online(s, 50));
+	assert_false(is_online(s, 51));
+	assert_false(is_fenced(s));
+	assert_int_equal(rows(s), 0);
+}
+
+static void there_is_one_at_a_time(void **state)
+{
+	struct stow_drain_row row = { .id = "00000000000000bb",
+				      .step = STOW_DRAIN_FENCED,
+				      .worker = { .pid = 7, .start = 1 },
+				      .node = 0 };
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	played_process(s->p, 7, "x");
+	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
+	assert_int_equal(run(s, &the_dimm, &step, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "drain 00000000000000bb is under way"));
+	blocks_are(s, true);
+	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+}
+
+/* --- killed
+ * -------------------------------------------------------------------------------------------- */
+
+static void killed_at_any_step_it_is_taken_back(void **state)
+{
+	static const enum stow_drain_step steps[] = { STOW_DRAIN_PLANNED, STOW_DRAIN_FENCED,
+						      STOW_DRAIN_OFFLINING, STOW_DRAIN_RETURNING,
+						      STOW_DRAIN_SAFE };
+	struct setup *s = *state;
+
+	s->kill = true;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
+		s->at = steps[i];
+		run_and_die(s, &the_dimm);
+		assert_int_equal(stow_drain_orphans(&s->p->context), i > 0);
+		assert_int_equal(recover(s), i > 0);
+		assert_int_equal(s->told[STOW_DRAIN_FAILED], i > 0);
+		all_is_as_before(s);
+	}
+	for (s->die_at = 48; s->die_at < 52; s->die_at++) {
+		int at = s->die_at;
+
+		s->at = 0;
+		run_and_die(s, &the_dimm);
+		assert_true(is_fenced(s));
+		assert_int_equal(recover(s), 1);
+		all_is_as_before(s);
+		s->die_at = at;
+	}
+}
+
+static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
+{
+	static const enum stow_drain_step steps[] = { STOW_DRAIN_FENCED, STOW_DRAIN_OFFLINING,
+						      STOW_DRAIN_RETURNING, STOW_DRAIN_SAFE };
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+
+	spec.resume = true;
+	s->kill = true;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps) + 4; i++) {
+		if (i < STOW_ARRAY_SIZE(steps))
+			s->at = steps[i];
+		else
+			s->die_at = 48 + (int)(i - STOW_ARRAY_SIZE(steps));
+		run_and_die(s, &spec);
+		assert_int_equal(recover(s), 1);
+		assert_int_equal(s->told[STOW_DRAIN_DONE], 1);
+		assert_string_equal(s->gone, "48-51");
+		blocks_are(s, false);
+		assert_false(is_fenced(s));
+		assert_int_equal(rows(s), 0);
+		for (int id = 48; id < 52; id++)
+			assert_int_equal(stow_memblock_online(s->p->t->root, (uint64_t)id,
+							      STOW_ZONE_MOVABLE, NULL),
+					 1);
+	}
+}
+
+static void an_ejected_one_goes_on_to_its_end(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+
+	spec.resume = true;
+	spec.eject = STOW_EJECT_EJECT;
+	s->kill = true;
+	s->at = STOW_DRAIN_SAFE;
+	run_and_die(s, &spec);
+	assert_int_equal(recover(s), 1);
+	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_int_equal(stow_root_exists(s->p->t->root, MEMORY "/memory48"), 0);
+	assert_false(is_fenced(s));
+	assert_int_equal(rows(s), 0);
+}
+
+/* --- hugepages
+ * ------------------------------------------------------------------------------------------- */
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(bad_input_is_told),
+		T(a_size_is_rounded_up_and_the_highest_blocks_go_first),
+		T(what_is_offline_already_is_told_apart),
+		T(whose_page_it_is_decides),
+		T(a_refusing_container_is_avoided_when_there_is_a_choice),
+		T(a_promise_that_would_not_fit_is_moved),
+		T(a_container_that_has_nowhere_to_go_is_named),
+		T(a_dimm_is_drained),
+		T(it_is_ejected_or_waited_for),
+		T(cancelled_at_any_step_all_is_as_before),
+		T(another_program_cancels_by_the_ledger),
+		T(a_block_that_stays_takes_all_back),
+		T(there_is_one_at_a_time),
+		T(killed_at_any_step_it_is_taken_back),
+		T(killed_at_any_step_it_goes_on_when_it_is_to),
+		T(an_ejected_one_goes_on_to_its_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
