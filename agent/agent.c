@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/delta.h"
+#include "agent/drain.h"
 #include "agent/link.h"
 #include "agent/local.h"
 #include "base/cleanup.h"
@@ -104,9 +105,9 @@ static void send_to(struct agent *agent, struct agent_subscriber *to, PbNodeRepo
 
 	mine.sequence = ++to->sequence;
 	if (to->private) {
-		mine.n_containers = mine.n_gone = mine.n_reservations = 0;
+		mine.n_containers = mine.n_gone = mine.n_reservations = mine.n_drains = 0;
 		mine.containers = NULL;
-		mine.gone = mine.reservations = NULL;
+		mine.gone = mine.reservations = mine.drains = NULL;
 	}
 	wrapped.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
 	wrapped.report = &mine;
@@ -192,6 +193,10 @@ static int publish(struct agent *agent)
 	agent->due = 0;
 	r = agent_source_report(agent->source, look, agent->current, agent->config.memory_step,
 				&now, &err);
+	if (r == 0 && agent_drains_report(agent, now) < 0) {
+		stow_rpc_message_free(now);
+		r = stow_err_set(&err, ENOMEM, "out of memory");
+	}
 	if (r < 0) {
 		note_error(agent, &err);
 		return r;
@@ -316,6 +321,8 @@ static uint64_t tick(struct agent *agent)
 	if (now >= agent->next_gc) {
 		agent->next_gc = now + agent->config.gc_interval;
 		collect(agent);
+		if (may_change(agent))
+			agent_drains_recover(agent);
 	}
 	if (now >= agent->next_usage) {
 		agent->next_usage = now + agent->config.usage_interval;
@@ -469,6 +476,10 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 	/* The first report is there before anybody can ask for it. */
 	r = agent_source_report(agent->source, AGENT_LOOK_ALL, NULL, 0, &agent->current, err);
 	if (r == 0)
+		r = agent_drains_new(agent, &agent_drain_ops, err);
+	if (r == 0 && agent_drains_report(agent, agent->current) < 0)
+		r = stow_err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
 		r = stow_rpc_loop_new(1, &agent->loop, err);
 	if (r == 0)
 		r = agent_local_new(agent, &agent->local, err);
@@ -507,9 +518,14 @@ void agent_stop(struct agent *agent)
 {
 	struct agent_subscriber *to;
 
+	agent->left = agent_drains_stop(agent);
+	if (agent->wake >= 0)
+		run_tasks(agent); /* how they ended is told, if the stream is quick enough */
 	agent_link_free(agent->link);
 	agent->link = NULL;
 	agent_local_free(agent->local);
+	if (agent->left)
+		return; /* a thread uses the rest */
 	if (agent->wake >= 0)
 		run_tasks(agent); /* what was posted meanwhile is freed */
 	while ((to = agent->subscribers)) {
@@ -518,6 +534,7 @@ void agent_stop(struct agent *agent)
 		free(to);
 	}
 	stow_rpc_loop_free(agent->loop);
+	agent_drains_free(agent->drains);
 	agent_source_free(agent->source);
 	stow_reconcile_free(agent->reconcile);
 	stow_rpc_message_free(agent->current);

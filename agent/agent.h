@@ -41,6 +41,7 @@ struct agent_task {
 
 struct agent_link;
 struct agent_local;
+struct agent_drains;
 struct stow_reconcile;
 
 struct agent {
@@ -57,10 +58,12 @@ struct agent {
 	struct stow_rpc_loop *loop;
 	struct agent_link *link; /* NULL without schedulers */
 	struct agent_local *local;
+	struct agent_drains *drains;
 	char boot_id[64];
 	int lock_file; /* STOW_AGENT_LOCK_PATH, held */
 	bool disabled; /* AGENT_DISABLED_PATH exists */
 	bool stopping;
+	bool left; /* a drain is at work yet: _exit(2), see agent_drains_stop() */
 
 	size_t new_leases; /* since the ledger was last looked at */
 
@@ -87,6 +90,7 @@ uint64_t agent_now(void);
 int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err);
 /* Runs until SIGTERM or SIGINT; `reload` is called on SIGHUP. */
 void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *agent));
+/* Frees all, unless it sets `left`. */
 void agent_stop(struct agent *agent);
 
 /* Takes a new policy over; the one before stays until agent_stop(). Main thread. */

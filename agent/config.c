@@ -61,6 +61,16 @@ const struct stow_setting agent_settings[] = {
 	  "moved between two pauses of a repin (4Mi)" },
 	{ "repin-pause", STOW_SETTING_DURATION, AT(repin_pause), 0, 10 * S, NULL, "TIME",
 	  "between two batches of a repin (1ms)" },
+	{ "max-drain", STOW_SETTING_NUMBER, AT(max_drain), 0, 100, NULL, "PERCENT",
+	  "of the memory, that schedulers may have off at a time (50)" },
+	{ "drain-rate", STOW_SETTING_SIZE, AT(drain_rate), 0, UINT64_C(1) << 50, NULL, "SIZE",
+	  "drained per second; 0: as fast as it goes (0)" },
+	{ "drain-block-timeout", STOW_SETTING_DURATION, AT(drain_block_timeout), S / 10, 3600 * S,
+	  NULL, "TIME", "for one memory block to go offline (10s)" },
+	{ "drain-timeout", STOW_SETTING_DURATION, AT(drain_timeout), S, 86400 * S, NULL, "TIME",
+	  "for a drain, without the wait for removal (10m)" },
+	{ "removal-timeout", STOW_SETTING_DURATION, AT(removal_timeout), S, 86400 * S, NULL, "TIME",
+	  "for the memory to be pulled once it is offline (5m)" },
 	{ 0 },
 };
 
@@ -80,6 +90,10 @@ void agent_config_defaults(struct agent_config *config)
 		.max_fenced = 100,
 		.repin_batch = UINT64_C(4) << 20,
 		.repin_pause = MS,
+		.max_drain = 50,
+		.drain_block_timeout = 10 * S,
+		.drain_timeout = 600 * S,
+		.removal_timeout = 300 * S,
 	};
 }
 

@@ -37,6 +37,11 @@ struct agent_config {
 	uint64_t max_fenced;	     /* percent of the NUMA nodes that a scheduler may fence */
 	uint64_t repin_batch;	     /* bytes */
 	uint64_t repin_pause;	     /* ns */
+	uint64_t max_drain;  /* percent of the memory that schedulers may have off at a time */
+	uint64_t drain_rate; /* bytes a second; 0: any */
+	uint64_t drain_block_timeout; /* ns */
+	uint64_t drain_timeout;	      /* ns */
+	uint64_t removal_timeout;     /* ns */
 };
 
 extern const struct stow_setting agent_settings[];

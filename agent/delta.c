@@ -50,12 +50,12 @@ static bool same_set(const PbNodeReport *a, const PbNodeReport *b)
 	return true;
 }
 
-static bool same_reservations(const PbNodeReport *a, const PbNodeReport *b)
+static bool same_texts(char *const *a, size_t n, char *const *b, size_t n_b)
 {
-	if (a->n_reservations != b->n_reservations)
+	if (n != n_b)
 		return false;
-	for (size_t i = 0; i < a->n_reservations; i++)
-		if (strcmp(a->reservations[i], b->reservations[i]) != 0)
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(a[i], b[i]) != 0)
 			return false;
 	return true;
 }
@@ -92,8 +92,12 @@ bool agent_delta(const PbNodeReport *before, const PbNodeReport *now, PbNodeRepo
 			ret->gone[ret->n_gone++] = before->containers[i]->id;
 	ret->reservations = now->reservations;
 	ret->n_reservations = now->n_reservations;
+	ret->drains = now->drains;
+	ret->n_drains = now->n_drains;
 	return ret->n_numa_nodes || ret->n_containers || ret->n_gone ||
-	       !same_reservations(before, now);
+	       !same_texts(before->reservations, before->n_reservations, now->reservations,
+			   now->n_reservations) ||
+	       !same_texts(before->drains, before->n_drains, now->drains, now->n_drains);
 }
 
 void agent_delta_done(PbNodeReport *delta)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/drain.h"
 #include "base/cleanup.h"
 #include "grant/lease.h"
 #include "rpc/say.h"
@@ -164,6 +165,7 @@ static int welcome(struct agent *agent, const PbWelcome *in, struct stow_err *er
 		return stow_err_set(err, ENOMEM, "out of memory");
 	stow_say(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
 		 stow_number("reservations", in->n_reservations));
+	agent_drains_welcome(agent, in->drains, in->n_drains);
 	if (may_change(agent, err) < 0)
 		return 0;
 	for (size_t i = 0; i < in->n_reservations; i++)
@@ -194,6 +196,12 @@ int agent_obey(struct agent *agent, const PbDirective *directive, struct stow_er
 		break;
 	case PB_DIRECTIVE__KIND_FENCE:
 		r = fence(agent, directive->fence->numa_nodes, err);
+		break;
+	case PB_DIRECTIVE__KIND_DRAIN:
+		r = agent_drain_order(agent, directive->drain, err);
+		break;
+	case PB_DIRECTIVE__KIND_CANCEL_DRAIN:
+		r = agent_drain_cancel_order(agent, directive->cancel_drain->id, err);
 		break;
 	case PB_DIRECTIVE__KIND_REPORT:
 		return 0; /* by the link, which knows the stream */

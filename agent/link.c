@@ -136,6 +136,17 @@ static void answer(struct agent_link *link, const PbDirective *directive, int r,
 	stow_rpc_send(link->call, &out);
 }
 
+void agent_link_drain(struct agent_link *link, const PbDrainProgress *progress)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+
+	if (!link->call || !link->welcome)
+		return;
+	out.kind_case = PB_REPORT_REQUEST__KIND_DRAIN;
+	out.drain = (PbDrainProgress *)(uintptr_t)progress;
+	stow_rpc_send(link->call, &out);
+}
+
 static void on_directive(struct agent *agent, void *arg)
 {
 	struct event *event = arg;

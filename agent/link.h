@@ -14,6 +14,9 @@ void agent_link_free(struct agent_link *link);
 
 /* Dials, or sends a heartbeat, when it is time. Returns the time of the next of either. */
 uint64_t agent_link_tick(struct agent_link *link, uint64_t now);
+/* Says how a drain goes that the scheduler has ordered; nothing before its welcome, which says it
+ * all. */
+void agent_link_drain(struct agent_link *link, const PbDrainProgress *progress);
 /* Forgets the pause and reads certificates again: after SIGHUP. */
 void agent_link_redial(struct agent_link *link);
 

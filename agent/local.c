@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/drain.h"
 #include "agent/repin.h"
 #include "base/cleanup.h"
 #include "place/explain.h"
@@ -45,12 +46,14 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 {
 	const struct agent_local *local = ctx;
 
-	if (strcmp(method, "Repin") == 0 && !agent_may_change(peer))
+	if ((strcmp(method, "Repin") == 0 || strcmp(method, "DrainMemory") == 0 ||
+	     strcmp(method, "CancelDrain") == 0) &&
+	    !agent_may_change(peer))
 		return stow_err_set(err, EACCES,
 				    "%s: only root of the machine itself may (you are uid %d%s)",
 				    method, (int)peer->uid,
 				    peer->same_namespaces ? "" : " in a container");
-	if (strcmp(method, "ListContainers") == 0 &&
+	if ((strcmp(method, "ListContainers") == 0 || strcmp(method, "ListDrains") == 0) &&
 	    !agent_may_see_containers(peer, local->readers))
 		return stow_err_set(err, EACCES,
 				    "%s: only root and the group that agent.yaml names as "
@@ -73,7 +76,7 @@ static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, 
 	out.full = true;
 	agent_sign(agent, &out);
 	if (!agent_may_see_containers(stow_rpc_peer(call), local->readers))
-		out.n_containers = out.n_reservations = 0;
+		out.n_containers = out.n_reservations = out.n_drains = 0;
 	/* Packed before the lock goes: the report is the agent's. */
 	stow_rpc_reply(call, &out, NULL);
 	pthread_mutex_unlock(&agent->lock);
@@ -208,8 +211,48 @@ static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request
 	return agent_repin_start(local->agent, call, in, err);
 }
 
+/* --- drain -------------------------------------------------------------------------------------- */
+
+static int drain_open(struct stow_rpc_call *call, void *ctx, const void *request,
+		      struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+	const struct stow_rpc_peer *peer = stow_rpc_peer(call);
+	const PbAgentDrainRequest *in = request;
+
+	stow_say(STOW_LOG_NOTICE, in->dry_run ? "asked to plan a drain" : "asked to drain",
+		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
+	return agent_drain_start(local->agent, call, in, err);
+}
+
+static int list_drains(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		       struct stow_err *err)
+{
+	struct agent_local *local = ctx;
+
+	return agent_drain_list(local->agent, call, err);
+}
+
+static int cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+			struct stow_err *err)
+{
+	const PbAgentCancelDrainRequest *in = request;
+	PbAgentCancelDrainResponse *out = response;
+	struct agent_local *local = ctx;
+	char id[STOW_DRAIN_ID_LEN + 1] = "";
+	int r = agent_drain_cancel(local->agent, in->id, id, err);
+
+	if (r < 0)
+		return r;
+	stow_say(STOW_LOG_NOTICE, "asked to cancel a drain", stow_text("drain", id),
+		 stow_number("uid", stow_rpc_peer(call)->uid));
+	out->id = stow_rpc_printf(call, "%s", id);
+	return 0;
+}
+
 static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open, .closed = watch_closed };
 static const struct stow_rpc_stream_ops repin_ops = { .open = repin_open };
+static const struct stow_rpc_stream_ops drain_ops = { .open = drain_open };
 
 static const struct stow_rpc_method methods[] = {
 	{ "GetNode", .unary = get_node },
@@ -217,6 +260,9 @@ static const struct stow_rpc_method methods[] = {
 	{ "ListContainers", .unary = list_containers },
 	{ "Repin", .stream = &repin_ops },
 	{ "Explain", .unary = explain },
+	{ "DrainMemory", .stream = &drain_ops },
+	{ "ListDrains", .unary = list_drains },
+	{ "CancelDrain", .unary = cancel_drain },
 };
 
 static const struct stow_rpc_service service = {

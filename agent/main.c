@@ -194,6 +194,8 @@ static int run(struct agent *agent)
 	}
 	stow_metrics_stop(metrics);
 	agent_stop(agent);
+	if (agent->left)
+		_exit(r < 0 ? 1 : 0);
 	close(signals);
 	return r < 0 ? fail(&err) : 0;
 }

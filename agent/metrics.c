@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/drain.h"
 #include "base/parse.h"
 #include "rpc/metrics.h"
 
@@ -133,6 +134,7 @@ void agent_render_metrics(FILE *out, void *ctx)
 	stow_metric(out, "numastow_connected", atomic_load(&agent->connected) ? 1 : 0, NULL);
 	render_counters(out, &agent->counters);
 	pthread_mutex_unlock(&agent->lock);
+	agent_drains_metrics(agent, out);
 }
 
 bool agent_is_healthy(void *ctx, char *why, size_t size)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "grant/reconcile.h"
+#include "ledger/drains.h"
 #include "node/cgroup.h"
 #include "node/hugepage.h"
 #include "node/memblock.h"
@@ -42,6 +43,7 @@ struct agent_source {
 	struct usage **usages; /* as long as the records at the last look */
 	size_t n_usages;
 	const struct stow_reconcile *reconcile; /* may be NULL */
+	struct stow_idset draining;
 };
 
 static void *out_of_memory(struct stow_err *err)
@@ -116,6 +118,24 @@ static int look_at_memory(struct agent_source *source, struct stow_err *err)
 	return 0;
 }
 
+/* NUMA nodes that a drain is at work on. */
+static int look_at_drains(struct agent_source *source, struct stow_err *err)
+{
+	struct stow_drain_row *rows = NULL;
+	size_t n = 0;
+	int r;
+
+	r = stow_drain_rows(source->context->ledger, &rows, &n, err);
+	if (r < 0)
+		return r;
+	source->draining = (struct stow_idset){ 0 };
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].step >= STOW_DRAIN_FENCED && !stow_drain_step_is_end(rows[i].step))
+			stow_idset_add(&source->draining, rows[i].node);
+	stow_drain_rows_free(rows, n);
+	return 0;
+}
+
 static int look_at_ledger(struct agent_source *source, struct stow_err *err)
 {
 	struct stow_ledger *ledger = source->context->ledger;
@@ -131,8 +151,11 @@ static int look_at_ledger(struct agent_source *source, struct stow_err *err)
 		r = stow_ledger_pools(ledger, &pools, &n_pools, err);
 	if (ledger && r == 0)
 		r = stow_ledger_records(ledger, NULL, &records, &n, err);
+	if (ledger && r == 0)
+		r = look_at_drains(source, err);
 	if (r < 0) {
 		stow_usage_free(given);
+		stow_records_free(records, n);
 		free(pools);
 		return r;
 	}
@@ -373,7 +396,9 @@ static PbNumaNode *numa_message(const struct agent_source *source, size_t i,
 		return out_of_memory(err);
 	pb_numa_node__init(out);
 	out->id = (uint32_t)node->id;
-	out->state = cap->fenced ? PB_NUMA_NODE_STATE_FENCED : PB_NUMA_NODE_STATE_READY;
+	out->state = !cap->fenced				   ? PB_NUMA_NODE_STATE_READY
+		     : stow_idset_has(&source->draining, node->id) ? PB_NUMA_NODE_STATE_DRAINING
+								   : PB_NUMA_NODE_STATE_FENCED;
 	out->cpus = set_text(&node->cpus);
 	out->cpus_shared = set_text(&cap->cpus);
 	out->cpus_takeable = set_text(&cap->takeable);

@@ -101,7 +101,7 @@ static void put_time(FILE *f)
 
 /* The bytes of the UTF-8 sequence that `s` begins with, 0 when it is none: RFC 8259 wants JSON to
  * be UTF-8, and terminals like it. Overlong forms and surrogates are none. */
-static size_t utf8_length(const unsigned char *s)
+size_t stow_utf8_length(const unsigned char *s)
 {
 	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
@@ -123,7 +123,7 @@ static void put_quoted(FILE *f, const char *text)
 
 	fputc('"', f);
 	while (*s) {
-		size_t n = utf8_length(s);
+		size_t n = stow_utf8_length(s);
 
 		if (*s == '"' || *s == '\\')
 			fprintf(f, "\\%c", *s);
