@@ -124,7 +124,8 @@ $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 
 $(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBRPC) $(LIB)
 $(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBRPC) $(LIB)
-$(FLEET): $(call objs,$(fleet_SRCS) cli/asked.c cli/format.c cli/usage.c oci-hook/state.c) \
+$(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c drain_json.c \
+	drain_view.c format.c usage.c) oci-hook/state.c) \
 	$(LIBRPC) $(LIB)
 $(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
 $(SCHEDULER) $(AGENT) $(FLEET):

@@ -12,6 +12,8 @@ enum {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
+	CLI_PARTIAL = 64,      /* only some, as asked for */
+	CLI_INTERRUPTED = 130, /* as a shell says it */
 };
 
 struct cli_command {

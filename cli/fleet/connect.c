@@ -185,6 +185,9 @@ static int wait_for_end(struct fleet *fleet, struct running *running, struct sto
 		if (read(fleet->signals, &info, sizeof(info)) == sizeof(info)) {
 			struct stow_err why;
 
+			if (!interrupted && running->stream->interrupt &&
+			    running->stream->interrupt(running->stream->ctx))
+				continue;
 			stow_err_set(&why, ECANCELED, "interrupted");
 			stow_rpc_close(call, &why);
 			interrupted = true;

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "cli/cli.h"
+#include "cli/drain_asked.h"
 #include "rpc/rpc.h"
 #include "rpc/settings.h"
 
@@ -35,6 +36,7 @@ struct fleet_options {
 	uint64_t pods, lifetime, limit, batch, pause;
 	int strategy;
 	bool confirmed, annotation, revoke, containers, dry_run, cluster;
+	struct drain_asked drain;
 
 	bool json;
 	const char **words; /* NULL-terminated */
@@ -72,6 +74,8 @@ struct fleet_stream {
 	int (*message)(void *ctx, const void *message, struct stow_err *err);
 	void (*tick)(void *ctx);
 	unsigned int tick_ms;
+	/* At a signal, without the lock: true to go on until the other side ends it. May be NULL. */
+	bool (*interrupt)(void *ctx);
 	void *ctx;
 };
 int fleet_stream(struct fleet *fleet, const char *method, const void *request,
@@ -128,4 +132,4 @@ struct fleet_command {
 
 extern const struct fleet_command fleet_nodes, fleet_node, fleet_place, fleet_release,
 	fleet_reservations, fleet_explain, fleet_fence, fleet_unfence, fleet_watch,
-	fleet_containers, fleet_repin;
+	fleet_containers, fleet_repin, fleet_drain, fleet_drains, fleet_cancel;

@@ -11,9 +11,9 @@
 #define S	  UINT64_C(1000000000)
 
 static const struct fleet_command *const commands[] = {
-	&fleet_nodes,	     &fleet_node,	&fleet_place, &fleet_release,
-	&fleet_reservations, &fleet_explain,	&fleet_fence, &fleet_unfence,
-	&fleet_watch,	     &fleet_containers, &fleet_repin,
+	&fleet_nodes,	&fleet_node,  &fleet_place,   &fleet_release, &fleet_reservations,
+	&fleet_explain, &fleet_fence, &fleet_unfence, &fleet_watch,   &fleet_containers,
+	&fleet_repin,	&fleet_drain, &fleet_drains,  &fleet_cancel,
 };
 
 /* Keys of client.yaml, and flags of every command. */
@@ -44,12 +44,31 @@ static const struct fleet_command *find_command(const char *name)
 	return NULL;
 }
 
+/* A command's own option hides a common one: a drain's --timeout is not for an answer. */
+static bool is_own(const struct fleet_command *command, const char *name)
+{
+	for (const struct stow_setting *s = command->settings; s && s->name; s++)
+		if (strcmp(s->name, name) == 0)
+			return true;
+	return false;
+}
+
+static size_t join_common(const struct fleet_command *command, struct stow_setting *all)
+{
+	size_t n = 0;
+
+	for (const struct stow_setting *s = common; s->name; s++)
+		if (!is_own(command, s->name))
+			all[n++] = *s;
+	all[n] = (struct stow_setting){ 0 };
+	return n;
+}
+
 /* The settings of every command and of this one, in one table. */
 static size_t join(const struct fleet_command *command, struct stow_setting *all, size_t max)
 {
-	size_t n = STOW_ARRAY_SIZE(common) - 1;
+	size_t n = join_common(command, all);
 
-	memcpy(all, common, n * sizeof(*all));
 	for (const struct stow_setting *s = command->settings; s && s->name && n < max - 1; s++)
 		all[n++] = *s;
 	all[n] = (struct stow_setting){ 0 };
@@ -58,13 +77,16 @@ static size_t join(const struct fleet_command *command, struct stow_setting *all
 
 static void print_help(const struct fleet_command *command)
 {
+	struct stow_setting theirs[STOW_ARRAY_SIZE(common)];
+
+	(void)join_common(command, theirs);
 	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n", command->name,
 	       *command->arguments ? " " : "", command->arguments, command->summary);
 	if (command->settings)
 		stow_settings_help(command->settings, stdout);
 	printf("  %-34s %s\n", "--json", "as JSON");
 	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
-	stow_settings_help(common, stdout);
+	stow_settings_help(theirs, stdout);
 	printf("  %-34s %s\n", "--config FILE", "instead of that file");
 }
 

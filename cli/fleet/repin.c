@@ -8,10 +8,10 @@
 #include <json-c/json.h>
 
 #include "base/parse.h"
+#include "cli/bar.h"
 #include "cli/fleet/fleet.h"
 
 #define AT(field) offsetof(struct fleet_options, field)
-#define BAR	  30 /* characters */
 
 static const struct stow_setting repin_settings[] = {
 	{ "to", STOW_SETTING_TEXT, AT(to), 0, 0, NULL, "NUMA_NODES",
@@ -26,37 +26,16 @@ static const struct stow_setting repin_settings[] = {
 };
 
 struct view {
-	bool json, terminal, dry_run;
-	uint64_t shown;	 /* bytes in the last line of progress */
-	bool open_line;	 /* a bar without a newline */
+	bool json, dry_run;
+	struct cli_bar bar;
 	char said[1024]; /* the last message */
 };
 
-static void end_line(struct view *view)
-{
-	if (view->open_line)
-		putchar('\n');
-	view->open_line = false;
-}
-
 static void show_moving(struct view *view, const PbRepinProgress *p)
 {
-	uint64_t done = p->moved + p->failed, total = p->total > done ? p->total : done;
-	unsigned int percent = total ? (unsigned int)(100 * done / total) : 100;
-	char moved[32], all[32], bar[BAR + 1];
+	uint64_t done = p->moved + p->failed;
 
-	stow_format_size(p->moved, moved, sizeof(moved));
-	stow_format_size(total, all, sizeof(all));
-	if (view->terminal) {
-		memset(bar, '.', BAR);
-		memset(bar, '#', BAR * percent / 100);
-		bar[BAR] = '\0';
-		printf("\r[%s] %3u%%  %s of %s\033[K", bar, percent, moved, all);
-		view->open_line = true;
-	} else if (done == 0 || done >= view->shown + total / 10) {
-		printf("moving    %s of %s (%u%%)\n", moved, all, percent);
-		view->shown = done;
-	}
+	cli_bar_show(&view->bar, "moving", p->moved, p->total > done ? p->total : done, "");
 }
 
 static void show_end(const PbRepinProgress *p)
@@ -88,7 +67,7 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 		return 0;
 	}
 	if (p->step != PB_REPIN_STEP_MOVING)
-		end_line(view);
+		cli_bar_end(&view->bar);
 	switch (p->step) {
 	case PB_REPIN_STEP_PLANNED:
 		printf("%s   from NUMA node %s to %s, CPUs %s\n",
@@ -121,8 +100,8 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 	const struct fleet_options *o = fleet->options;
 	PbRepinRequest request = PB_REPIN_REQUEST__INIT;
 	struct view view = { .json = o->json,
-			     .terminal = isatty(STDOUT_FILENO),
-			     .dry_run = o->dry_run };
+			     .dry_run = o->dry_run,
+			     .bar.terminal = isatty(STDOUT_FILENO) };
 	struct fleet_stream stream = { .message = on_progress, .ctx = &view };
 	int r;
 
@@ -133,7 +112,7 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 	request.pause = o->pause;
 	request.dry_run = o->dry_run;
 	r = fleet_stream(fleet, "Repin", &request, &stream, err);
-	end_line(&view);
+	cli_bar_end(&view.bar);
 	if (r == -EINTR)
 		fprintf(stderr, "numastow: cancelled; the agent takes the container back to a "
 				"state that the ledger knows\n");

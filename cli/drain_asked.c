@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/drain_asked.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/idlist.h"
+#include "base/idset.h"
+#include "base/parse.h"
+
+static int check_what(struct drain_asked *asked, struct stow_err *err)
+{
+	int n = !!asked->node + !!asked->blocks + !!asked->device;
+
+	if (n == 0)
+		return stow_err_set(err, EINVAL,
+				    "what is to leave? --node N, --blocks LIST or --device NAME");
+	if (n > 1)
+		return stow_err_set(err, EINVAL,
+				    "%s and %s: only one of --node, --blocks and --device",
+				    asked->node ? "--node" : "--blocks",
+				    asked->device ? "--device" : "--blocks");
+	if (asked->blocks && asked->size)
+		return stow_err_set(err, EINVAL,
+				    "--size goes with --node or --device: --blocks says it all");
+	if (asked->device && !*asked->device)
+		return stow_err_set(err, EINVAL, "--device: want a name such as dimm0");
+	return 0;
+}
+
+static int check_numbers(struct drain_asked *asked, struct stow_err *err)
+{
+	_cleanup_free_ uint64_t *ids = NULL;
+	uint64_t node;
+	size_t n;
+	int r = 0;
+
+	asked->numa_node = -1;
+	if (asked->node) {
+		r = stow_parse_u64(asked->node, STOW_IDSET_MAX - 1, &node, err);
+		if (r < 0)
+			return stow_err_wrap(err, r,
+					     "--node: want the number of a NUMA node of the "
+					     "machine");
+		asked->numa_node = (int)node;
+	}
+	if (asked->blocks) {
+		r = stow_idlist_parse(asked->blocks, &ids, &n, err);
+		if (r < 0)
+			return stow_err_wrap(err, r, "--blocks");
+		if (n == 0)
+			return stow_err_set(err, EINVAL, "--blocks: want a list such as 48-55");
+	}
+	return 0;
+}
+
+int drain_asked_check(struct drain_asked *asked, const char *machine, struct stow_err *err)
+{
+	int r = check_what(asked, err);
+
+	if (r == 0)
+		r = check_numbers(asked, err);
+	if (r < 0)
+		return r;
+	if (asked->eject && asked->wait)
+		return stow_err_set(err, EINVAL,
+				    "--eject and --wait: either this machine lets go of it, or "
+				    "somebody else pulls it");
+	if (asked->revoke && !machine)
+		return stow_err_set(err, EINVAL,
+				    "--revoke: reservations are a scheduler's; name the MACHINE");
+	if (asked->dry_run && asked->detach)
+		return stow_err_set(err, EINVAL, "--detach: a plan ends by itself");
+	return 0;
+}
+
+const char *drain_asked_what(int numa_node, const char *blocks, const char *device, char *buf,
+			     size_t size)
+{
+	if (device && *device)
+		snprintf(buf, size, "%s", device);
+	else if (blocks && *blocks)
+		snprintf(buf, size, "blocks %s", blocks);
+	else
+		snprintf(buf, size, "NUMA node %d", numa_node);
+	return buf;
+}

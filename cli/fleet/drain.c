@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow drain, drains, cancel: memory leaves a machine, by its agent or by a scheduler. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "cli/drain_view.h"
+#include "cli/fleet/fleet.h"
+
+#define AT(field)  offsetof(struct fleet_options, field)
+#define HOUR	   UINT64_C(3600000000000)
+#define NS_PER_SEC UINT64_C(1000000000)
+
+static const struct stow_setting drain_settings[] = {
+	{ "node", STOW_SETTING_TEXT, AT(drain.node), 0, 0, NULL, "N", "memory of this NUMA node" },
+	{ "size", STOW_SETTING_SIZE, AT(drain.size), 1, INT64_MAX, NULL, "SIZE",
+	  "so much of it, rounded up to whole blocks (all)" },
+	{ "blocks", STOW_SETTING_TEXT, AT(drain.blocks), 0, 0, NULL, "LIST",
+	  "these memory blocks: 48-55,60" },
+	{ "device", STOW_SETTING_TEXT, AT(drain.device), 0, 0, NULL, "NAME",
+	  "this device's: dimm0, dax0.0, virtio1" },
+	{ "dry-run", STOW_SETTING_SWITCH, AT(drain.dry_run), 0, 0, NULL, NULL,
+	  "say what would be done and change nothing" },
+	{ "eject", STOW_SETTING_SWITCH, AT(drain.eject), 0, 0, NULL, NULL,
+	  "have the machine let go of it" },
+	{ "wait", STOW_SETTING_SWITCH, AT(drain.wait), 0, 0, NULL, NULL,
+	  "wait until a hypervisor, or a person, has pulled it" },
+	{ "keep", STOW_SETTING_SWITCH, AT(drain.keep), 0, 0, NULL, NULL,
+	  "keep what was achieved when not all goes; exit code 64" },
+	{ "resume", STOW_SETTING_SWITCH, AT(drain.resume), 0, 0, NULL, NULL,
+	  "go on with it, not back, after the program was killed" },
+	{ "hugepages-elsewhere", STOW_SETTING_SWITCH, AT(drain.hugepages_elsewhere), 0, 0, NULL,
+	  NULL, "make pages of the administrator's pools again on other NUMA nodes" },
+	{ "block-timeout", STOW_SETTING_DURATION, AT(drain.block_timeout), NS_PER_SEC / 10, HOUR,
+	  NULL, "TIME", "for one block (the machine's setting)" },
+	{ "timeout", STOW_SETTING_DURATION, AT(drain.timeout), NS_PER_SEC, 24 * HOUR, NULL, "TIME",
+	  "for the whole (the machine's setting)" },
+	{ "removal-timeout", STOW_SETTING_DURATION, AT(drain.removal_timeout), NS_PER_SEC,
+	  24 * HOUR, NULL, "TIME", "for --wait (the machine's setting)" },
+	{ "revoke", STOW_SETTING_SWITCH, AT(drain.revoke), 0, 0, NULL, NULL,
+	  "take reservations back that no container has taken, instead of waiting for them" },
+	{ "detach", STOW_SETTING_SWITCH, AT(drain.detach), 0, 0, NULL, NULL,
+	  "do not wait for the end; see `numastow drains`" },
+	{ 0 },
+};
+
+static const struct stow_setting cluster_settings[] = {
+	{ "cluster", STOW_SETTING_SWITCH, AT(cluster), 0, 0, NULL, NULL, "ask the scheduler" },
+	{ 0 },
+};
+
+/* --- messages as they are shown ----------------------------------------------------------------- */
+
+/* A progress and what it points to: the texts are the message's. */
+struct shown {
+	struct drain_view_progress progress;
+	struct drain_view_plan plan;
+	struct drain_view_culprit *culprits;
+	char words[4][32]; /* of actions */
+};
+
+static void shown_done(struct shown *shown)
+{
+	free(shown->plan.blocks);
+	free(shown->plan.affected);
+	free(shown->culprits);
+}
+
+static bool convert_plan(const PbDrainPlan *in, struct shown *shown)
+{
+	struct drain_view_plan *out = &shown->plan;
+
+	*out = (struct drain_view_plan){ .bytes = in->bytes,
+					 .to_move = in->to_move,
+					 .hugepages = in->hugepages,
+					 .expected = in->expected,
+					 .device = in->device,
+					 .device_path = in->device_path,
+					 .notes = (const char *const *)in->notes,
+					 .n_notes = in->n_notes,
+					 .address = in->address,
+					 .numa_node = in->numa_node };
+	out->blocks = calloc(in->n_blocks + 1, sizeof(*out->blocks));
+	out->affected = calloc(in->n_affected + 1, sizeof(*out->affected));
+	for (size_t i = 0; out->blocks && i < in->n_blocks; i++) {
+		const PbDrainBlock *b = in->blocks[i];
+
+		out->blocks[out->n_blocks++] =
+			(struct drain_view_block){ b->id,      b->bytes,     b->zone,
+						   b->to_move, b->unmovable, b->free };
+	}
+	for (size_t i = 0; out->affected && i < in->n_affected; i++) {
+		const PbDrainAffected *a = in->affected[i];
+		char *word = shown->words[(unsigned int)a->action % STOW_ARRAY_SIZE(shown->words)];
+
+		out->affected[out->n_affected++] = (struct drain_view_affected){
+			.id = a->id,
+			.pod = a->pod,
+			.ns = a->namespace_,
+			.name = a->name,
+			.bytes = a->bytes,
+			.action = fleet_word(&pb_drain_action__descriptor, (int)a->action, word,
+					     sizeof(shown->words[0])),
+			.numa_nodes = a->numa_nodes,
+			.suspect = a->suspect,
+		};
+	}
+	return out->blocks && out->affected;
+}
+
+static bool convert_culprits(const PbDrainProgress *in, struct shown *shown)
+{
+	shown->culprits = calloc(in->n_culprits + 1, sizeof(*shown->culprits));
+	for (size_t i = 0; shown->culprits && i < in->n_culprits; i++) {
+		const PbDrainCulprit *c = in->culprits[i];
+
+		shown->culprits[i] = (struct drain_view_culprit){ .block = c->block,
+								  .kind = c->kind,
+								  .pages = c->pages,
+								  .container = c->container,
+								  .cgroup = c->cgroup,
+								  .pid = c->pid,
+								  .program = c->program,
+								  .file = c->file,
+								  .reason = c->reason,
+								  .advice = c->advice,
+								  .proven = c->proven };
+	}
+	return shown->culprits;
+}
+
+static int convert(const PbDrainProgress *in, struct shown *shown, struct stow_err *err)
+{
+	memset(shown, 0, sizeof(*shown));
+	shown->progress = (struct drain_view_progress){ .id = in->id,
+							.step = (enum stow_drain_step)in->step,
+							.bytes_total = in->bytes_total,
+							.bytes_offline = in->bytes_offline,
+							.blocks_total = in->blocks_total,
+							.blocks_offline = in->blocks_offline,
+							.bytes_moved = in->bytes_moved,
+							.block = in->block,
+							.message = in->message,
+							.n_culprits = in->n_culprits,
+							.blocks_gone = in->blocks_gone,
+							.elapsed = in->elapsed,
+							.code = in->code };
+	if ((in->plan && !convert_plan(in->plan, shown)) || !convert_culprits(in, shown)) {
+		shown_done(shown);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	shown->progress.plan = in->plan ? &shown->plan : NULL;
+	shown->progress.culprits = shown->culprits;
+	return 0;
+}
+
+/* --- drain -------------------------------------------------------------------------------------- */
+
+struct following {
+	struct fleet *fleet;
+	struct drain_view view;
+	bool detach, left;
+	pthread_mutex_t lock;
+	char id[64]; /* "" until it is known */
+};
+
+static int on_progress(void *ctx, const void *message, struct stow_err *err)
+{
+	struct following *f = ctx;
+	const PbDrainProgress *p = message;
+	struct shown shown;
+	int r = convert(p, &shown, err);
+
+	if (r < 0)
+		return r;
+	if (!f->id[0] && p->id[0] && !f->view.json && !f->view.dry_run)
+		printf("drain     %s\n", p->id);
+	pthread_mutex_lock(&f->lock);
+	snprintf(f->id, sizeof(f->id), "%.40s", p->id);
+	pthread_mutex_unlock(&f->lock);
+	drain_view_show(&f->view, &shown.progress);
+	shown_done(&shown);
+	/* Its number is known: it goes on without us. */
+	f->left = f->detach && f->id[0] && p->step < PB_DRAIN_STEP_DONE;
+	return f->left ? stow_err_set(err, ECANCELED, "detached") : 0;
+}
+
+static void fill_spec(const struct drain_asked *asked, PbDrainSpec *spec)
+{
+	if (asked->blocks) {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
+		spec->blocks = asked->blocks;
+	} else if (asked->device) {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
+		spec->device = asked->device;
+	} else {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
+		spec->numa_node = (uint32_t)asked->numa_node;
+	}
+	spec->size = asked->size;
+	spec->eject = asked->eject  ? PB_DRAIN_EJECT_EJECT
+		      : asked->wait ? PB_DRAIN_EJECT_WAIT
+				    : PB_DRAIN_EJECT_KEEP;
+	spec->block_timeout = asked->block_timeout;
+	spec->timeout = asked->timeout;
+	spec->removal_timeout = asked->removal_timeout;
+	spec->keep = asked->keep;
+	spec->resume = asked->resume;
+	spec->hugepages_elsewhere = asked->hugepages_elsewhere;
+}
+
+/* Asks for the end, and goes on listening until it comes: what was done is taken back first. */
+static bool on_interrupt(void *ctx)
+{
+	struct following *f = ctx;
+	PbCancelDrainRequest theirs = PB_CANCEL_DRAIN_REQUEST__INIT;
+	PbAgentCancelDrainRequest ours = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
+	bool scheduler = f->fleet->options->n_words > 0;
+	void *response = NULL;
+	struct stow_err err;
+	char id[64];
+
+	if (f->view.interrupted || f->view.dry_run)
+		return false;
+	pthread_mutex_lock(&f->lock);
+	memcpy(id, f->id, sizeof(id));
+	pthread_mutex_unlock(&f->lock);
+	f->view.interrupted = true;
+	theirs.id = ours.id = id;
+	if (!*id)
+		return false;
+	if ((scheduler ? fleet_call(f->fleet, "CancelDrain", &theirs, 0, &response, &err)
+		       : fleet_call(f->fleet, "CancelDrain", &ours, 0, &response, &err)) < 0) {
+		fprintf(stderr, "numastow: drain %s could not be cancelled: %s\n", id, err.msg);
+		return false;
+	}
+	stow_rpc_message_free(response);
+	return true;
+}
+
+static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
+		     const struct fleet_stream *stream, struct stow_err *err)
+{
+	PbAgentDrainRequest local = PB_AGENT_DRAIN_REQUEST__INIT;
+	PbDrainMemoryRequest remote = PB_DRAIN_MEMORY_REQUEST__INIT;
+	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
+
+	fill_spec(asked, &spec);
+	if (!fleet->options->n_words) {
+		local.spec = &spec;
+		local.dry_run = asked->dry_run;
+		local.detach = asked->detach;
+		return fleet_stream(fleet, "DrainMemory", &local, stream, err);
+	}
+	remote.node = (char *)(uintptr_t)fleet->options->words[0];
+	remote.spec = &spec;
+	remote.dry_run = asked->dry_run;
+	remote.revoke = asked->revoke;
+	if (fleet->options->request_id)
+		remote.request_id = fleet->options->request_id;
+	return fleet_stream(fleet, "DrainMemory", &remote, stream, err);
+}
+
+static int run_drain(struct fleet *fleet, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	struct drain_asked asked = o->drain; /* whose number is filled in */
+	struct following f = { .fleet = fleet, .detach = asked.detach };
+	struct fleet_stream stream = { .message = on_progress,
+				       .interrupt = on_interrupt,
+				       .ctx = &f };
+	int r;
+
+	r = drain_asked_check(&asked, o->words[0], err);
+	if (r < 0) {
+		(void)cli_fail(err);
+		return cli_bad_usage("drain");
+	}
+	drain_view_init(&f.view, o->json, asked.dry_run);
+	pthread_mutex_init(&f.lock, NULL);
+	r = stream_of(fleet, &asked, &stream, err);
+	pthread_mutex_destroy(&f.lock);
+	if (f.left)
+		return CLI_OK;
+	if (r == -EINTR && !stow_drain_step_is_end(f.view.last)) {
+		f.view.interrupted = true;
+		snprintf(f.view.error, sizeof(f.view.error),
+			 "interrupted before the end was heard of; see `numastow drains`");
+	} else if (r < 0 && !stow_drain_step_is_end(f.view.last)) {
+		cli_bar_end(&f.view.bar);
+		return r;
+	}
+	return drain_view_finish(&f.view);
+}
+
+/* --- drains ------------------------------------------------------------------------------------- */
+
+static int show_drains(PbDrain *const *drains, size_t n, bool with_node, struct stow_err *err)
+{
+	struct drain_view_listed *list = calloc(n + 1, sizeof(*list));
+	struct shown *shown = calloc(n + 1, sizeof(*shown));
+	char(*whats)[64] = calloc(n + 1, sizeof(*whats));
+	size_t done = 0;
+	int r = list && shown && whats ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+
+	for (; r == 0 && done < n; done++) {
+		const PbDrain *d = drains[done];
+		const PbDrainSpec *s = d->spec;
+		const char *blocks =
+			s && s->what_case == PB_DRAIN_SPEC__WHAT_BLOCKS ? s->blocks : NULL;
+		const char *device =
+			s && s->what_case == PB_DRAIN_SPEC__WHAT_DEVICE ? s->device : NULL;
+
+		list[done] = (struct drain_view_listed){
+			.id = d->id, .node = d->node, .what = whats[done], .created = d->created
+		};
+		drain_asked_what(s && !blocks && !device ? (int)s->numa_node : -1, blocks, device,
+				 whats[done], sizeof(whats[done]));
+		if (!d->progress)
+			continue;
+		r = convert(d->progress, &shown[done], err);
+		list[done].progress = &shown[done].progress;
+	}
+	if (r == 0)
+		drain_view_list(list, n, with_node);
+	for (size_t i = 0; shown && i < done; i++)
+		shown_done(&shown[i]);
+	free(list);
+	free(shown);
+	free(whats);
+	return r;
+}
+
+static bool of_scheduler(const struct fleet_options *options, bool word_is_machine)
+{
+	return options->cluster || (word_is_machine && options->n_words > 0);
+}
+
+static enum fleet_peer who_has_drains(const struct fleet_options *options)
+{
+	return of_scheduler(options, true) ? FLEET_SCHEDULER : FLEET_AGENT;
+}
+
+static int run_drains(struct fleet *fleet, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	PbListDrainsRequest theirs = PB_LIST_DRAINS_REQUEST__INIT;
+	PbAgentListDrainsRequest ours = PB_AGENT_LIST_DRAINS_REQUEST__INIT;
+	bool scheduler = of_scheduler(o, true);
+	void *response = NULL;
+	PbDrain **drains;
+	size_t n;
+	int r;
+
+	if (o->n_words)
+		theirs.node = (char *)(uintptr_t)o->words[0];
+	theirs.ended = true;
+	r = scheduler ? fleet_call(fleet, "ListDrains", &theirs, 0, &response, err)
+		      : fleet_call(fleet, "ListDrains", &ours, 0, &response, err);
+	if (r < 0)
+		return r;
+	drains = scheduler ? ((PbListDrainsResponse *)response)->drains
+			   : ((PbAgentListDrainsResponse *)response)->drains;
+	n = scheduler ? ((PbListDrainsResponse *)response)->n_drains
+		      : ((PbAgentListDrainsResponse *)response)->n_drains;
+	if (o->json)
+		fleet_print_json(response);
+	else
+		r = show_drains(drains, n, scheduler, err);
+	stow_rpc_message_free(response);
+	return r < 0 ? r : CLI_OK;
+}
+
+/* --- cancel ------------------------------------------------------------------------------------- */
+
+static enum fleet_peer who_cancels(const struct fleet_options *options)
+{
+	return of_scheduler(options, false) ? FLEET_SCHEDULER : FLEET_AGENT;
+}
+
+static int run_cancel(struct fleet *fleet, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	PbCancelDrainRequest theirs = PB_CANCEL_DRAIN_REQUEST__INIT;
+	PbAgentCancelDrainRequest ours = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
+	void *response = NULL;
+	int r;
+
+	if (o->n_words)
+		theirs.id = ours.id = (char *)(uintptr_t)o->words[0];
+	r = o->cluster ? fleet_call(fleet, "CancelDrain", &theirs, 0, &response, err)
+		       : fleet_call(fleet, "CancelDrain", &ours, 0, &response, err);
+	if (r < 0)
+		return r;
+	if (o->json)
+		fleet_print_json(response);
+	else
+		printf("drain %s is being cancelled\n",
+		       o->cluster ? ((PbCancelDrainResponse *)response)->id
+				  : ((PbAgentCancelDrainResponse *)response)->id);
+	stow_rpc_message_free(response);
+	return CLI_OK;
+}
+
+const struct fleet_command fleet_drain = {
+	.name = "drain",
+	.arguments = "[MACHINE] [OPTION...]",
+	.summary = "Takes memory off a running machine: of the fleet, or this one by its agent",
+	.settings = drain_settings,
+	.max_words = 1,
+	.who = who_has_drains,
+	.run = run_drain,
+};
+
+const struct fleet_command fleet_drains = {
+	.name = "drains",
+	.arguments = "[--cluster | MACHINE]",
+	.summary = "Shows drains under way: the fleet's, or this machine's by its agent",
+	.settings = cluster_settings,
+	.max_words = 1,
+	.who = who_has_drains,
+	.run = run_drains,
+};
+
+const struct fleet_command fleet_cancel = {
+	.name = "cancel",
+	.arguments = "[--cluster] [ID]",
+	.summary = "Stops a drain and takes it back",
+	.settings = cluster_settings,
+	.max_words = 1,
+	.who = who_cancels,
+	.run = run_cancel,
+};
