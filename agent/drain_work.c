@@ -326,7 +326,7 @@ static PbDrainProgress *plan_message(struct agent_drain *drain, struct stow_err 
 		p.message = err->msg;
 		p.code = err->code;
 	}
-	if (plan) {
+	if (plan && plan->n_blocks) {
 		p.plan = plan;
 		p.culprits = &plan->suspects;
 		p.bytes_total = plan->bytes;
@@ -472,14 +472,34 @@ static void *recover(void *arg)
 	return NULL;
 }
 
+/* Another program may have looked after them: `numastow gc`, or one that drains by itself. */
+static void settle_others(struct agent *agent)
+{
+	struct agent_drains *drains = agent->drains;
+	struct stow_drain_row *rows = NULL;
+	bool open = false;
+	size_t n = 0;
+
+	pthread_mutex_lock(&drains->lock);
+	for (const struct agent_drain *drain = drains->list; drain; drain = drain->next)
+		open |= !drain->running && !drain->ended && !drains->recovering;
+	if (open && drains->ops->rows(agent->ledger, &rows, &n, NULL) >= 0) {
+		settle(drains, rows, n);
+		drains->ops->rows_free(rows, n);
+	}
+	pthread_mutex_unlock(&drains->lock);
+}
+
 void agent_drains_recover(struct agent *agent)
 {
 	struct agent_drains *drains = agent->drains;
 	struct stow_err err = { 0 };
 	int r = 0;
 
-	if (!drains->ops->orphans(&agent->context))
+	if (!drains->ops->orphans(&agent->context)) {
+		settle_others(agent);
 		return;
+	}
 	pthread_mutex_lock(&drains->lock);
 	if (!drains->worker && !drains->recovering && !drains->stopping) {
 		r = start_thread(drains, recover, agent, &err);

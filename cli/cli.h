@@ -59,3 +59,6 @@ int cmd_why(int argc, char **argv);
 int cmd_release(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
+int cmd_drain(int argc, char **argv);
+int cmd_drains(int argc, char **argv);
+int cmd_cancel(int argc, char **argv);

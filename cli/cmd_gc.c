@@ -8,7 +8,24 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "drain/drain.h"
 #include "grant/gc.h"
+#include "grant/lease.h"
+
+/* Memory that a killed drain left on its way. An agent does that itself, and tells its scheduler. */
+static int look_after_drains(struct cli_context *context, struct stow_err *err)
+{
+	int r;
+
+	if (stow_agent_lives(context->root) || !stow_drain_orphans(&context->grant))
+		return 0;
+	r = stow_drain_recover(&context->grant, NULL, err);
+	if (r > 0) {
+		cli_audit(context, "gc", NULL, "took back, or went on with, what a drain left");
+		printf("drains whose program was killed: %d looked after\n", r);
+	}
+	return r;
+}
 
 static int gc(bool rebuild, bool quiet)
 {
@@ -52,6 +69,8 @@ static int gc(bool rebuild, bool quiet)
 		printf("grants reclaimed: %zu, undone: %zu, leases expired: %zu, hugepages "
 		       "returned: %" PRIu64 "\n",
 		       result.reclaimed, result.undone, result.expired, result.pages);
+	if (r >= 0)
+		r = look_after_drains(&context, &err);
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 

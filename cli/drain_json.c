@@ -87,13 +87,19 @@ static struct json_object *plan_json(const struct drain_view_plan *plan)
 	return out;
 }
 
+struct json_object *drain_view_culprits_json(const struct drain_view_culprit *culprits, size_t n)
+{
+	struct json_object *out = json_object_new_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(out, culprit_json(&culprits[i]));
+	return out;
+}
+
 struct json_object *drain_view_progress_json(const struct drain_view_progress *p)
 {
 	struct json_object *out = json_object_new_object();
-	struct json_object *culprits = json_object_new_array();
 
-	for (size_t i = 0; i < p->n_culprits; i++)
-		json_object_array_add(culprits, culprit_json(&p->culprits[i]));
 	add_text(out, "id", p->id);
 	add_text(out, "step", stow_drain_step_name(p->step));
 	add_number(out, "bytes_total", p->bytes_total);
@@ -105,7 +111,8 @@ struct json_object *drain_view_progress_json(const struct drain_view_progress *p
 	add_text(out, "message", p->message);
 	if (p->plan)
 		json_object_object_add(out, "plan", plan_json(p->plan));
-	json_object_object_add(out, "culprits", culprits);
+	json_object_object_add(out, "culprits",
+			       drain_view_culprits_json(p->culprits, p->n_culprits));
 	add_text(out, "blocks_gone", p->blocks_gone);
 	add_number(out, "elapsed", p->elapsed);
 	add_number(out, "code", p->code);

@@ -226,8 +226,10 @@ static void show_text(struct drain_view *view, const struct drain_view_progress 
 		printf("          %s\n", p->message);
 	}
 	snprintf(view->said, sizeof(view->said), "%s", p->message);
-	if (p->n_culprits)
-		cli_bar_end(&view->bar);
+	if (p->n_culprits == view->n_culprits)
+		return; /* an engine repeats them */
+	cli_bar_end(&view->bar);
+	view->n_culprits = p->n_culprits;
 	drain_view_culprits(p->culprits, p->n_culprits);
 }
 

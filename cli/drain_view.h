@@ -76,6 +76,7 @@ struct drain_view {
 	bool json, dry_run, interrupted;
 	struct cli_bar bar;
 	enum stow_drain_step last; /* 0: nothing was shown */
+	size_t n_culprits;	   /* that were shown */
 	char said[1024];	   /* the last message */
 	char error[1024];	   /* of an end that is no success */
 };
@@ -94,3 +95,4 @@ void drain_view_list(const struct drain_view_listed *drains, size_t n, bool with
 /* The objects of --json, with every field. */
 struct json_object;
 struct json_object *drain_view_progress_json(const struct drain_view_progress *progress);
+struct json_object *drain_view_culprits_json(const struct drain_view_culprit *culprits, size_t n);

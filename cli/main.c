@@ -19,6 +19,9 @@ static const struct cli_command commands[] = {
 	{ "release", "ID", "Take a container's grant back", cmd_release },
 	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
 	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
+	{ "drain", "[MACHINE] [OPTION...]", "Take memory off a running machine", cmd_drain },
+	{ "drains", "[MACHINE]", "Show drains under way", cmd_drains },
+	{ "cancel", "[ID]", "Stop a drain and take it back", cmd_cancel },
 
 	{ "containers", "[ID...]", "Show this machine's containers, as the agent sees them",
 	  cli_become_fleet },

@@ -118,14 +118,19 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 
 /* --- for the hook ------------------------------------------------------------------------------ */
 
-/* Whether an agent holds its lock; its text goes to `text`. */
-static bool agent_lives(struct stow_root *root, char *text, size_t size)
+bool stow_agent_lives(struct stow_root *root)
 {
 	_cleanup_close_ int fd =
 		stow_root_openat(root, O_RDONLY, 0, NULL, "%s", STOW_AGENT_LOCK_PATH);
 
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* The same, and the lock's text goes to `text`. */
+static bool agent_lives(struct stow_root *root, char *text, size_t size)
+{
 	text[0] = '\0';
-	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+	if (!stow_agent_lives(root))
 		return false;
 	return stow_root_read_buf(root, text, size, NULL, "%s", STOW_AGENT_LOCK_PATH) >= 0;
 }

@@ -49,6 +49,9 @@ void stow_lease_await(const struct stow_grant_context *context,
  * agent tells it to schedulers. */
 #define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
 
+/* Whether an agent holds it. */
+bool stow_agent_lives(struct stow_root *root);
+
 /* Why a container that names a reservation cannot have it: it is another machine's, used up, run
  * out, or was never made. Returns the error that it sets. `err` is never NULL. */
 int stow_lease_missing(const struct stow_grant_context *context,

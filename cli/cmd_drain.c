@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow drain: by an agent or a scheduler when there is one to ask, else by itself. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cli/cli.h"
+#include "cli/context.h"
+#include "cli/drain.h"
+#include "cli/drain_asked.h"
+#include "cli/drain_local.h"
+#include "grant/lease.h"
+
+#define S    UINT64_C(1000000000)
+#define HOUR (3600 * S)
+
+/* What was asked for, and of whom. */
+struct asked {
+	struct drain_asked drain;
+	const char *explain;
+	bool json, fleet, help;
+};
+
+/* --- by itself ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+/* The first says it; what was done is then taken back, whatever comes meanwhile. */
+static void on_signal(int signal_number)
+{
+	interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+	/* A reader that has gone is no reason to leave memory on its way. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+struct watching {
+	struct drain_view view;
+	uint64_t block_size;
+};
+
+static int on_progress(void *ctx, const struct stow_drain_progress *p)
+{
+	struct watching *w = ctx;
+
+	if (p->plan)
+		w->block_size = p->plan->all.block_size;
+	drain_local_show(&w->view, p, w->block_size);
+	return interrupted ? -ECANCELED : 0;
+}
+
+static bool on_stop(void *ctx)
+{
+	return interrupted != 0;
+}
+
+static void fill_spec(const struct drain_asked *asked, struct stow_drain_spec *spec)
+{
+	*spec = (struct stow_drain_spec){
+		.node = asked->numa_node,
+		.blocks = asked->blocks,
+		.device = asked->device,
+		.size = asked->size,
+		.eject = asked->eject  ? STOW_EJECT_EJECT
+			 : asked->wait ? STOW_EJECT_WAIT
+				       : STOW_EJECT_KEEP,
+		.block_timeout = asked->block_timeout,
+		.timeout = asked->timeout,
+		.removal_timeout = asked->removal_timeout,
+		.keep = asked->keep,
+		.resume = asked->resume,
+		.hugepages_elsewhere = asked->hugepages_elsewhere,
+	};
+}
+
+static int plan_here(const struct cli_context *context, const struct stow_drain_spec *spec,
+		     struct watching *w)
+{
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct stow_drain_progress p = { .step = STOW_DRAIN_PLANNED };
+	struct stow_err err;
+	int r = stow_drain_plan(&context->grant, spec, &plan, &err);
+
+	if (r < 0) {
+		p.step = STOW_DRAIN_FAILED;
+		p.message = err.msg;
+		p.code = err.code;
+	}
+	/* What was found is worth seeing also when it may not be done. */
+	if (plan && plan->n_blocks) {
+		p.plan = plan;
+		p.culprits = &plan->suspects;
+		p.bytes_total = plan->bytes;
+		p.blocks_total = (uint32_t)plan->n_blocks;
+		w->block_size = plan->all.block_size;
+	}
+	drain_local_show(&w->view, &p, w->block_size);
+	return drain_view_finish(&w->view);
+}
+
+static int drain_here(const struct asked *asked)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	char id[STOW_DRAIN_ID_LEN + 1], what[128], line[256];
+	struct watching w = { 0 };
+	struct stow_drain_watch watch = { on_progress, on_stop, &w };
+	const struct drain_asked *d = &asked->drain;
+	struct stow_drain_spec spec;
+	enum stow_drain_step step = STOW_DRAIN_FAILED;
+	struct stow_err err;
+	int r;
+
+	r = cli_context_open(&context, NULL, !d->dry_run, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	fill_spec(d, &spec);
+	drain_view_init(&w.view, asked->json, d->dry_run);
+	if (d->dry_run)
+		return plan_here(&context, &spec, &w);
+	catch_signals();
+	stow_drain_new_id(id);
+	r = stow_drain_run(&context.grant, id, false, &spec, &watch, &step, &err);
+	w.view.interrupted = interrupted;
+	snprintf(line, sizeof(line), "%s: %s",
+		 drain_asked_what(d->numa_node, d->blocks, d->device, what, sizeof(what)),
+		 stow_drain_step_name(step));
+	cli_audit(&context, "drain", NULL, line);
+	if (r < 0 && !stow_drain_step_is_end(w.view.last)) {
+		cli_bar_end(&w.view.bar);
+		return cli_fail(&err);
+	}
+	return drain_view_finish(&w.view);
+}
+
+/* --- the command line --------------------------------------------------------------------------- */
+
+enum {
+	NODE = 256,
+	SIZE,
+	BLOCKS,
+	DEVICE,
+	EXPLAIN,
+	DRY_RUN,
+	EJECT,
+	WAIT,
+	KEEP,
+	RESUME,
+	ELSEWHERE,
+	BLOCK_TIMEOUT,
+	TIMEOUT,
+	REMOVAL_TIMEOUT,
+	REVOKE,
+	DETACH,
+	FLEET
+};
+
+static const struct option options[] = {
+	{ "node", required_argument, NULL, NODE },
+	{ "size", required_argument, NULL, SIZE },
+	{ "blocks", required_argument, NULL, BLOCKS },
+	{ "device", required_argument, NULL, DEVICE },
+	{ "explain", required_argument, NULL, EXPLAIN },
+	{ "dry-run", no_argument, NULL, DRY_RUN },
+	{ "eject", no_argument, NULL, EJECT },
+	{ "wait", no_argument, NULL, WAIT },
+	{ "keep", no_argument, NULL, KEEP },
+	{ "resume", no_argument, NULL, RESUME },
+	{ "hugepages-elsewhere", no_argument, NULL, ELSEWHERE },
+	{ "block-timeout", required_argument, NULL, BLOCK_TIMEOUT },
+	{ "timeout", required_argument, NULL, TIMEOUT },
+	{ "removal-timeout", required_argument, NULL, REMOVAL_TIMEOUT },
+	{ "revoke", no_argument, NULL, REVOKE },
+	{ "detach", no_argument, NULL, DETACH },
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	/* How numastow-fleet reaches the programs. */
+	{ "scheduler", required_argument, NULL, FLEET },
+	{ "ca", required_argument, NULL, FLEET },
+	{ "certificate", required_argument, NULL, FLEET },
+	{ "key", required_argument, NULL, FLEET },
+	{ "server-name", required_argument, NULL, FLEET },
+	{ "agent", required_argument, NULL, FLEET },
+	{ "config", required_argument, NULL, FLEET },
+	{ 0 },
+};
+
+static const char arguments[] = "[MACHINE] (--node N | --blocks LIST | --device NAME) [OPTION...]";
+static const char help[] =
+	"  --node N               memory of this NUMA node\n"
+	"  --size SIZE            so much of it, rounded up to whole blocks (all)\n"
+	"  --blocks LIST          these memory blocks: 48-55,60\n"
+	"  --device NAME          this device's: dimm0, dax0.0, virtio1\n"
+	"  --explain BLOCK        say who is in that block and who may not leave; no drain\n"
+	"  --dry-run              say what would be done and change nothing\n"
+	"  --eject                have the machine let go of it\n"
+	"  --wait                 wait until a hypervisor, or a person, has pulled it\n"
+	"  --keep                 keep what was achieved when not all goes; exit code 64\n"
+	"  --resume               go on with it, not back, after the program was killed\n"
+	"  --hugepages-elsewhere  make pages of the administrator's pools again on other NUMA\n"
+	"                         nodes\n"
+	"  --block-timeout TIME   for one block (10s, or the agent's setting)\n"
+	"  --timeout TIME         for the whole (10m, or the agent's setting)\n"
+	"  --removal-timeout TIME for --wait (5m, or the agent's setting)\n"
+	"  --revoke               with MACHINE: take reservations back that no container has\n"
+	"                         taken, instead of waiting for them\n"
+	"  --detach               do not wait for the end; see `numastow drains`\n"
+	"  -j, --json             one JSON object for each message\n"
+	"  -h, --help             print this text\n"
+	"\n"
+	"With MACHINE, of the fleet; else of this one: by its agent, or when none is alive by\n"
+	"itself. Keys of /etc/numastow/client.yaml say how a scheduler, or an agent, is reached:\n"
+	"  --scheduler ADDRESS,...\n"
+	"  --ca FILE\n"
+	"  --certificate FILE\n"
+	"  --key FILE\n"
+	"  --server-name NAME\n"
+	"  --agent PATH\n"
+	"  --config FILE          instead of that file\n";
+
+static int take_size(const char *text, uint64_t *ret, struct stow_err *err)
+{
+	int r = stow_parse_quantity(text, ret, err);
+
+	if (r < 0)
+		return stow_err_wrap(err, r, "--size");
+	return *ret ? 0 : stow_err_set(err, EINVAL, "--size: 0 is nothing");
+}
+
+static int take_time(const char *name, const char *text, uint64_t least, uint64_t most,
+		     uint64_t *ret, struct stow_err *err)
+{
+	int r = stow_parse_duration(text, ret, err);
+
+	if (r < 0)
+		return stow_err_wrap(err, r, "--%s", name);
+	if (*ret < least || *ret > most)
+		return stow_err_set(err, ERANGE, "--%s: %.64s is not between %llums and %llus",
+				    name, text, (unsigned long long)(least / 1000000),
+				    (unsigned long long)(most / S));
+	return 0;
+}
+
+static void take_switch(struct asked *asked, int c)
+{
+	struct drain_asked *d = &asked->drain;
+
+	switch (c) {
+	case DRY_RUN:
+		d->dry_run = true;
+		break;
+	case EJECT:
+		d->eject = true;
+		break;
+	case WAIT:
+		d->wait = true;
+		break;
+	case KEEP:
+		d->keep = true;
+		break;
+	case RESUME:
+		d->resume = true;
+		break;
+	case ELSEWHERE:
+		d->hugepages_elsewhere = true;
+		break;
+	case REVOKE:
+		d->revoke = true;
+		break;
+	case DETACH:
+		d->detach = true;
+		break;
+	case 'j':
+		asked->json = true;
+		break;
+	case 'h':
+		asked->help = true;
+		break;
+	default: /* FLEET */
+		asked->fleet = true;
+		break;
+	}
+}
+
+/* One option; -EINVAL or -ERANGE with a line. */
+static int take_option(struct asked *asked, int c, struct stow_err *err)
+{
+	struct drain_asked *d = &asked->drain;
+
+	switch (c) {
+	case NODE:
+		d->node = optarg;
+		return 0;
+	case SIZE:
+		return take_size(optarg, &d->size, err);
+	case BLOCKS:
+		d->blocks = optarg;
+		return 0;
+	case DEVICE:
+		d->device = optarg;
+		return 0;
+	case EXPLAIN:
+		asked->explain = optarg;
+		return 0;
+	case BLOCK_TIMEOUT:
+		return take_time("block-timeout", optarg, S / 10, HOUR, &d->block_timeout, err);
+	case TIMEOUT:
+		return take_time("timeout", optarg, S, 24 * HOUR, &d->timeout, err);
+	case REMOVAL_TIMEOUT:
+		return take_time("removal-timeout", optarg, S, 24 * HOUR, &d->removal_timeout, err);
+	default:
+		take_switch(asked, c);
+		return 0;
+	}
+}
+
+static int bad(const struct stow_err *err)
+{
+	(void)cli_fail(err);
+	return cli_bad_usage("drain");
+}
+
+static bool agent_lives(void)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+
+	return stow_root_open("/", &root, NULL) == 0 && stow_agent_lives(root);
+}
+
+static int decide(struct asked *asked, const char *machine, int argc, char **argv)
+{
+	struct stow_err err;
+
+	if (asked->explain &&
+	    (machine || asked->drain.node || asked->drain.blocks || asked->drain.device)) {
+		stow_err_set(&err, EINVAL, "--explain: is for a block of this machine, and alone");
+		return bad(&err);
+	}
+	if (asked->explain)
+		return drain_explain(asked->explain, asked->json);
+	if (drain_asked_check(&asked->drain, machine, &err) < 0)
+		return bad(&err);
+	/* A plan needs nobody, unless somebody was named. */
+	if (machine || asked->fleet || (!asked->drain.dry_run && agent_lives()))
+		return cli_become_fleet(argc, argv);
+	if (asked->drain.detach) {
+		stow_err_set(&err, EINVAL,
+			     "--detach: needs an agent, and none is alive on this machine");
+		return bad(&err);
+	}
+	return drain_here(asked);
+}
+
+int cmd_drain(int argc, char **argv)
+{
+	struct asked asked = { 0 };
+	struct stow_err err;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+		if (c == '?')
+			return cli_bad_usage("drain");
+		if (take_option(&asked, c, &err) < 0)
+			return bad(&err);
+	}
+	if (asked.help) {
+		cli_usage("drain", arguments, "Takes memory off a running machine", help);
+		return CLI_OK;
+	}
+	if (argc > optind + 1) {
+		stow_err_set(&err, EINVAL, "\"%.64s\" is one argument too many", argv[optind + 1]);
+		return bad(&err);
+	}
+	return decide(&asked, argv[optind], argc, argv);
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow drains, cancel: this machine's, from the ledger; the fleet's by its scheduler. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/context.h"
+#include "cli/drain_asked.h"
+#include "cli/drain_local.h"
+#include "ledger/drains.h"
+
+enum { CLUSTER = 256, FLEET };
+
+static const struct option options[] = {
+	{ "cluster", no_argument, NULL, CLUSTER },
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "scheduler", required_argument, NULL, FLEET },
+	{ "ca", required_argument, NULL, FLEET },
+	{ "certificate", required_argument, NULL, FLEET },
+	{ "key", required_argument, NULL, FLEET },
+	{ "server-name", required_argument, NULL, FLEET },
+	{ "agent", required_argument, NULL, FLEET },
+	{ "timeout", required_argument, NULL, FLEET },
+	{ "config", required_argument, NULL, FLEET },
+	{ 0 },
+};
+
+/* With the same first words for both. */
+#define FLEET_HELP                                                                            \
+	"\nKeys of /etc/numastow/client.yaml say how a scheduler, or an agent, is reached:\n" \
+	"  --scheduler ADDRESS,...\n"                                                         \
+	"  --ca FILE\n"                                                                       \
+	"  --certificate FILE\n"                                                              \
+	"  --key FILE\n"                                                                      \
+	"  --server-name NAME\n"                                                              \
+	"  --agent PATH\n"                                                                    \
+	"  --timeout TIME\n"                                                                  \
+	"  --config FILE  instead of that file\n"
+
+static struct drain_view_progress progress_of(const struct stow_drain_row *row)
+{
+	return (struct drain_view_progress){ .id = row->id,
+					     .step = row->step,
+					     .bytes_total = row->bytes,
+					     .bytes_offline = row->bytes_offline,
+					     .message = row->message,
+					     .blocks_gone = row->gone,
+					     .code = drain_local_code(row->code) };
+}
+
+/* --- drains ------------------------------------------------------------------------------------- */
+
+static struct json_object *row_json(const struct stow_drain_row *row)
+{
+	struct drain_view_progress progress = progress_of(row);
+	struct json_object *out = json_object_new_object(), *spec = json_object_new_object();
+
+	if (*row->device)
+		json_object_object_add(spec, "device", json_object_new_string(row->device));
+	else
+		json_object_object_add(spec, "blocks", json_object_new_string(row->blocks));
+	json_object_object_add(spec, "resume", json_object_new_boolean(row->resume));
+	json_object_object_add(out, "id", json_object_new_string(row->id));
+	json_object_object_add(out, "node", json_object_new_string(""));
+	json_object_object_add(out, "spec", spec);
+	json_object_object_add(out, "progress", drain_view_progress_json(&progress));
+	json_object_object_add(out, "created", json_object_new_uint64(row->created));
+	json_object_object_add(out, "updated", json_object_new_uint64(row->updated));
+	json_object_object_add(out, "failure_domain", json_object_new_string(""));
+	return out;
+}
+
+static void print_json(const struct stow_drain_row *rows, size_t n)
+{
+	struct json_object *out = json_object_new_object(), *list = json_object_new_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(list, row_json(&rows[i]));
+	json_object_object_add(out, "drains", list);
+	cli_print_json(out);
+}
+
+static int print_text(const struct stow_drain_row *rows, size_t n)
+{
+	_cleanup_free_ struct drain_view_listed *list = calloc(n + 1, sizeof(*list));
+	_cleanup_free_ struct drain_view_progress *progress = calloc(n + 1, sizeof(*progress));
+	_cleanup_free_ char(*whats)[64] = calloc(n + 1, sizeof(*whats));
+
+	if (!list || !progress || !whats)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		progress[i] = progress_of(&rows[i]);
+		list[i] = (struct drain_view_listed){
+			.id = rows[i].id,
+			.node = "",
+			.what = drain_asked_what(rows[i].node, rows[i].blocks, rows[i].device,
+						 whats[i], sizeof(whats[i])),
+			.progress = &progress[i],
+			.created = rows[i].created,
+		};
+	}
+	drain_view_list(list, n, false);
+	return 0;
+}
+
+static int show(bool json)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	struct stow_drain_row *rows = NULL;
+	struct stow_err err;
+	size_t n = 0;
+	int r;
+
+	r = cli_context_open(&context, NULL, false, &err);
+	if (r == 0 && context.ledger)
+		r = stow_drain_rows(context.ledger, &rows, &n, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	if (json)
+		print_json(rows, n);
+	else if (print_text(rows, n) < 0)
+		r = stow_err_set(&err, ENOMEM, "out of memory");
+	stow_drain_rows_free(rows, n);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_drains(int argc, char **argv)
+{
+	bool fleet = false, json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			cli_usage(
+				"drains", "[--cluster | MACHINE] [--json]",
+				"Shows drains under way on this machine, or the fleet's",
+				"  --cluster      the scheduler's, of all machines or of MACHINE\n"
+				"  -j, --json     as JSON\n"
+				"  -h, --help     print this text\n" FLEET_HELP);
+			return CLI_OK;
+		case '?':
+			return cli_bad_usage("drains");
+		default:
+			fleet = true;
+			break;
+		}
+	}
+	if (argc > optind + 1)
+		return cli_bad_usage("drains");
+	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(json);
+}
+
+/* --- cancel ------------------------------------------------------------------------------------- */
+
+static int cancel(const char *id, bool json)
+{
+	_cleanup_(cli_context_done) struct cli_context context;
+	char whole[STOW_DRAIN_ID_LEN + 1];
+	struct stow_err err;
+	int r;
+
+	r = cli_context_open(&context, NULL, false, &err);
+	if (r == 0 && !context.ledger)
+		r = stow_err_set(&err, ENOENT, "no drain is under way on this machine");
+	if (r == 0)
+		r = stow_drain_cancel(context.ledger, id, whole, &err);
+	if (r < 0)
+		return cli_fail(&err);
+	cli_audit(&context, "cancel", whole, "the drain was cancelled");
+	if (json) {
+		struct json_object *out = json_object_new_object();
+
+		json_object_object_add(out, "id", json_object_new_string(whole));
+		cli_print_json(out);
+	} else {
+		printf("drain %s is being cancelled\n", whole);
+	}
+	return CLI_OK;
+}
+
+int cmd_cancel(int argc, char **argv)
+{
+	bool fleet = false, json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			cli_usage("cancel", "[--cluster] [ID]",
+				  "Stops a drain and takes back what it has done",
+				  "  --cluster      the scheduler's\n"
+				  "  -j, --json     as JSON\n"
+				  "  -h, --help     print this text\n"
+				  "  ID             or the beginning of a drain's id; without it, "
+				  "the only one\n" FLEET_HELP);
+			return CLI_OK;
+		case '?':
+			return cli_bad_usage("cancel");
+		default:
+			fleet = true;
+			break;
+		}
+	}
+	if (argc > optind + 1)
+		return cli_bad_usage("cancel");
+	return fleet ? cli_become_fleet(argc, argv)
+		     : cancel(argv[optind] ? argv[optind] : "", json);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow drain --explain: who is in a memory block, and who may not leave it. */
+#include "cli/drain.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cli/cli.h"
+#include "cli/drain_local.h"
+#include "node/owners.h"
+
+struct explained {
+	struct stow_root *root;
+	struct stow_memblocks all;
+	const struct stow_memblock *block;
+	struct stow_use use;
+	bool known;	     /* who is in it */
+	struct stow_err why; /* why not */
+	char **paths;	     /* of the owners' cgroups, as many as they are */
+	struct stow_culprits suspects;
+};
+
+static void explained_done(struct explained *e)
+{
+	for (size_t i = 0; e->paths && i < e->use.blocks[0].n_owners; i++)
+		free(e->paths[i]);
+	free(e->paths);
+	stow_culprits_done(&e->suspects);
+	stow_use_done(&e->use);
+	stow_memblocks_done(&e->all);
+	stow_root_free(e->root);
+}
+
+static int find_block(struct explained *e, const char *text, struct stow_err *err)
+{
+	uint64_t id;
+	int r;
+
+	r = stow_parse_u64(text, UINT64_MAX, &id, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, "--explain: want the number of a memory block");
+	r = stow_memblocks_read(e->root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &e->all, err);
+	if (r < 0)
+		return r;
+	e->block = stow_memblocks_find(&e->all, id);
+	if (!e->block)
+		return stow_err_set(err, ENOENT,
+				    "there is no memory block %" PRIu64 "; `numastow blocks` has "
+				    "them all",
+				    id);
+	return 0;
+}
+
+static int find_owners(struct explained *e, struct stow_err *err)
+{
+	struct stow_block_use *use = e->use.blocks;
+	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
+
+	e->paths = calloc(use->n_owners + 1, sizeof(*e->paths));
+	if (!inodes || !e->paths)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < use->n_owners; i++)
+		inodes[i] = use->owners[i].inode;
+	return stow_cgroup_paths(e->root, inodes, use->n_owners, e->paths, err);
+}
+
+static void look_inside(struct explained *e)
+{
+	int r = stow_use_read(e->root, &e->all, &e->block->id, 1, &e->use, &e->why);
+
+	if (r < 0) {
+		memset(&e->use, 0, sizeof(e->use));
+		return;
+	}
+	r = find_owners(e, &e->why);
+	if (r == 0)
+		r = stow_culprits_suspect(e->root, e->use.blocks, &e->suspects, &e->why);
+	e->known = r == 0;
+}
+
+static uint64_t pages_of(const struct stow_owner *owner)
+{
+	uint64_t sum = 0;
+
+	for (size_t kind = 0; kind < STOW_PAGE_KINDS; kind++)
+		sum += owner->pages[kind];
+	return sum;
+}
+
+static const char *owner_name(const struct explained *e, size_t i, char *id, size_t size)
+{
+	const char *path = e->paths[i];
+
+	if (e->use.blocks[0].owners[i].inode == 0)
+		return "nobody's";
+	if (!path)
+		return "of a cgroup that is gone";
+	return *stow_cgroup_container(path, id, size) ? id : path;
+}
+
+static const char *device_name(const struct explained *e)
+{
+	return e->block->device >= 0 ? e->all.devices[e->block->device].name : "";
+}
+
+static void print_text(const struct explained *e)
+{
+	const struct stow_block_use *use = e->use.blocks;
+	char size[32], id[128];
+
+	printf("block %" PRIu64 ": %s of NUMA node %d, %s, zone %s%s%s\n", e->block->id,
+	       stow_format_size(e->all.block_size, size, sizeof(size)), e->block->node,
+	       stow_memblock_state_name(e->block->state),
+	       *e->block->zones ? e->block->zones : "none",
+	       *device_name(e) ? ", device " : ", came with the machine", device_name(e));
+	if (!e->known) {
+		printf("who is in it is not known: %s\n", e->why.msg);
+		return;
+	}
+	printf("\n%-12s %10s  %s\n", "KIND", "SIZE", "CAN IT LEAVE?");
+	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
+		if (use->pages[kind])
+			printf("%-12s %10s  %s\n", stow_page_kind_name((enum stow_page_kind)kind),
+			       stow_format_size(use->pages[kind] * e->use.page_size, size,
+						sizeof(size)),
+			       stow_page_kind_moves((enum stow_page_kind)kind) ? "yes" : "no");
+	if (use->n_owners)
+		printf("\n%10s  %s\n", "SIZE", "WHOSE");
+	for (size_t i = 0; i < use->n_owners; i++)
+		printf("%10s  %s\n",
+		       stow_format_size(pages_of(&use->owners[i]) * e->use.page_size, size,
+					sizeof(size)),
+		       owner_name(e, i, id, sizeof(id)));
+	if (e->suspects.n)
+		putchar('\n');
+	drain_local_culprits(&e->suspects, e->block->id);
+}
+
+static struct json_object *kinds_json(const uint64_t *pages, uint64_t page_size)
+{
+	struct json_object *out = json_object_new_object();
+
+	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
+		json_object_object_add(out, stow_page_kind_name((enum stow_page_kind)kind),
+				       json_object_new_uint64(pages[kind] * page_size));
+	return out;
+}
+
+static struct json_object *owners_json(const struct explained *e)
+{
+	const struct stow_block_use *use = e->use.blocks;
+	struct json_object *out = json_object_new_array();
+
+	for (size_t i = 0; i < use->n_owners; i++) {
+		struct json_object *owner = json_object_new_object();
+		char id[128] = "";
+
+		json_object_object_add(
+			owner, "container",
+			json_object_new_string(
+				e->paths[i] ? stow_cgroup_container(e->paths[i], id, sizeof(id))
+					    : ""));
+		json_object_object_add(owner, "cgroup",
+				       json_object_new_string(e->paths[i] ? e->paths[i] : ""));
+		json_object_object_add(owner, "bytes",
+				       kinds_json(use->owners[i].pages, e->use.page_size));
+		json_object_array_add(out, owner);
+	}
+	return out;
+}
+
+static void print_json(const struct explained *e)
+{
+	struct json_object *out = json_object_new_object();
+
+	json_object_object_add(out, "block", json_object_new_uint64(e->block->id));
+	json_object_object_add(out, "bytes", json_object_new_uint64(e->all.block_size));
+	json_object_object_add(out, "numa_node", json_object_new_int(e->block->node));
+	json_object_object_add(out, "state",
+			       json_object_new_string(stow_memblock_state_name(e->block->state)));
+	json_object_object_add(out, "zone", json_object_new_string(e->block->zones));
+	json_object_object_add(out, "device", json_object_new_string(device_name(e)));
+	json_object_object_add(out, "known", json_object_new_boolean(e->known));
+	if (e->known) {
+		json_object_object_add(out, "kinds",
+				       kinds_json(e->use.blocks[0].pages, e->use.page_size));
+		json_object_object_add(out, "owners", owners_json(e));
+		json_object_object_add(out, "suspects",
+				       drain_local_culprits_json(&e->suspects, e->block->id));
+	} else {
+		json_object_object_add(out, "reason", json_object_new_string(e->why.msg));
+	}
+	cli_print_json(out);
+}
+
+int drain_explain(const char *block, bool json)
+{
+	struct explained e = { 0 };
+	struct stow_err err;
+	int r;
+
+	r = stow_root_open("/", &e.root, &err);
+	if (r == 0)
+		r = find_block(&e, block, &err);
+	if (r == 0) {
+		look_inside(&e);
+		if (json)
+			print_json(&e);
+		else
+			print_text(&e);
+	}
+	explained_done(&e);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
