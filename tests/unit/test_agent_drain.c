@@ -1,0 +1,695 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What an agent makes of a scheduler's orders to drain, with an engine that is played. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/drain.h"
+#include "agent/drain_message.h"
+#include "base/cleanup.h"
+#include "played.h"
+#include "rpc/rpc.h"
+
+#define GIB UINT64_C(1073741824)
+#define S   UINT64_C(1000000000)
+#define ID  "00000000000000a1"
+#define ID2 "00000000000000b2"
+
+/* --- the engine --------------------------------------------------------------------------------- */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct stow_drain_spec spec; /* as it was run or planned with */
+	int runs, plans, recovers;
+	bool hold;	/* run() stays in step OFFLINING until this is false, or it is to stop */
+	bool offlining; /* it is there */
+	int result;	/* of plan() and run() */
+	struct stow_drain_row rows[4];
+	size_t n_rows;
+	bool orphans;
+	char forgotten[128];
+} engine = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void fill_plan(struct stow_drain_plan *plan)
+{
+	plan->node = 1;
+	plan->bytes = GIB;
+	plan->page_size = 4096;
+	plan->all.block_size = GIB / 8;
+	plan->n_blocks = 8;
+	plan->blocks = calloc(8, sizeof(*plan->blocks));
+	for (size_t i = 0; i < 8; i++)
+		plan->blocks[i].id = 48 + i;
+}
+
+static int play_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		     struct stow_drain_plan **ret, struct stow_err *err)
+{
+	*ret = calloc(1, sizeof(**ret));
+	fill_plan(*ret);
+	pthread_mutex_lock(&engine.lock);
+	engine.plans++;
+	engine.spec = *spec;
+	pthread_mutex_unlock(&engine.lock);
+	return engine.result ? stow_err_set(err, -engine.result, "played") : 0;
+}
+
+static void play_plan_free(struct stow_drain_plan *plan)
+{
+	free(plan->blocks);
+	free(plan);
+}
+
+static void say(const struct stow_drain_watch *watch, const char *id, enum stow_drain_step step,
+		uint32_t blocks, int code)
+{
+	struct stow_drain_progress p = { .id = id,
+					 .step = step,
+					 .blocks_offline = blocks,
+					 .bytes_total = GIB,
+					 .bytes_offline = blocks * GIB / 8,
+					 .code = code };
+	struct stow_drain_plan plan = { 0 };
+
+	if (step == STOW_DRAIN_PLANNED) {
+		fill_plan(&plan);
+		p.plan = &plan;
+	}
+	watch->progress(watch->ctx, &p);
+	free(plan.blocks);
+}
+
+static int play_run(const struct stow_grant_context *context, const char *id, bool ordered,
+		    const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
+		    enum stow_drain_step *ret_step, struct stow_err *err)
+{
+	bool stop;
+
+	assert_non_null(context->ledger);
+	say(watch, id, STOW_DRAIN_PLANNED, 0, 0);
+	say(watch, id, STOW_DRAIN_FENCED, 0, 0);
+	for (uint32_t i = 0; i < 8; i++)
+		say(watch, id, STOW_DRAIN_OFFLINING, i, 0);
+	pthread_mutex_lock(&engine.lock);
+	engine.runs++;
+	engine.spec = *spec;
+	engine.offlining = true;
+	pthread_cond_broadcast(&engine.changed);
+	do {
+		pthread_mutex_unlock(&engine.lock);
+		stop = watch->stop(watch->ctx);
+		usleep(1000);
+		pthread_mutex_lock(&engine.lock);
+	} while (engine.hold && !stop);
+	pthread_mutex_unlock(&engine.lock);
+	*ret_step = stop	    ? STOW_DRAIN_CANCELLED
+		    : engine.result ? STOW_DRAIN_FAILED
+				    : STOW_DRAIN_DONE;
+	say(watch, id, *ret_step, stop ? 0 : 8, stop ? ECANCELED : -engine.result);
+	if (stop)
+		return stow_err_set(err, ECANCELED, "cancelled");
+	return engine.result ? stow_err_set(err, -engine.result, "played") : 0;
+}
+
+static bool play_orphans(const struct stow_grant_context *context)
+{
+	return engine.orphans;
+}
+
+/* Undoes the first row. */
+static int play_recover(const struct stow_grant_context *context,
+			const struct stow_drain_watch *watch, struct stow_err *err)
+{
+	say(watch, engine.rows[0].id, STOW_DRAIN_UNDOING, 0, 0);
+	say(watch, engine.rows[0].id, STOW_DRAIN_FAILED, 0, EOWNERDEAD);
+	pthread_mutex_lock(&engine.lock);
+	engine.rows[0].step = STOW_DRAIN_FAILED;
+	engine.orphans = false;
+	engine.recovers++;
+	pthread_cond_broadcast(&engine.changed);
+	pthread_mutex_unlock(&engine.lock);
+	return 1;
+}
+
+static int play_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
+		     struct stow_err *err)
+{
+	*ret = engine.rows;
+	*ret_n = engine.n_rows;
+	return 0;
+}
+
+static void play_rows_free(struct stow_drain_row *rows, size_t n)
+{
+}
+
+static int play_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err)
+{
+	snprintf(engine.forgotten, sizeof(engine.forgotten), "%s", id);
+	return 0;
+}
+
+/* What the scheduler has heard. */
+static struct {
+	PbDrainProgress *list[64];
+	size_t n;
+} heard;
+
+static void hear(struct agent *agent, const PbDrainProgress *progress)
+{
+	assert_true(heard.n < STOW_ARRAY_SIZE(heard.list));
+	heard.list[heard.n++] = agent_drain_copy(progress);
+}
+
+static void hear_nothing(void)
+{
+	while (heard.n)
+		stow_rpc_message_free(heard.list[--heard.n]);
+}
+
+static const struct agent_drain_ops ops = {
+	.plan = play_plan,
+	.plan_free = play_plan_free,
+	.run = play_run,
+	.orphans = play_orphans,
+	.recover = play_recover,
+	.rows = play_rows,
+	.rows_free = play_rows_free,
+	.forget = play_forget,
+	.tell = hear,
+};
+
+/* --- the agent ---------------------------------------------------------------------------------- */
+
+struct setup {
+	struct played *p;
+	struct agent agent;
+	PbNodeReport report;
+	PbNumaNode nodes[2], *list[2];
+};
+
+static void begin_agent(struct setup *s)
+{
+	s->agent = (struct agent){ .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	pthread_mutex_init(&s->agent.lock, NULL);
+	pthread_mutex_init(&s->agent.tasks_lock, NULL);
+	s->agent.tasks_end = &s->agent.tasks;
+	agent_config_defaults(&s->agent.config);
+	s->agent.config.node = strdup("web-3");
+	s->agent.root = s->p->context.root;
+	s->agent.ledger = s->p->context.ledger;
+	s->agent.policy = s->p->config;
+	s->agent.context = s->p->context;
+	s->agent.current = &s->report;
+	assert_int_equal(agent_drains_new(&s->agent, &ops, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+
+	s->p = played_new();
+	pb_node_report__init(&s->report);
+	for (size_t i = 0; i < 2; i++) {
+		pb_numa_node__init(&s->nodes[i]);
+		s->nodes[i].memory_total = 4 * GIB;
+		s->list[i] = &s->nodes[i];
+	}
+	s->report.numa_nodes = s->list;
+	s->report.n_numa_nodes = 2;
+	engine.runs = engine.plans = engine.recovers = engine.result = 0;
+	engine.hold = engine.orphans = engine.offlining = false;
+	engine.n_rows = 0;
+	engine.forgotten[0] = '\0';
+	memset(&engine.spec, 0, sizeof(engine.spec));
+	begin_agent(s);
+	*state = s;
+	return 0;
+}
+
+/* As the main thread does. */
+static void run_tasks(struct setup *s)
+{
+	struct agent_task *task;
+
+	do {
+		pthread_mutex_lock(&s->agent.tasks_lock);
+		task = s->agent.tasks;
+		if (task) {
+			s->agent.tasks = task->next;
+			if (!task->next)
+				s->agent.tasks_end = &s->agent.tasks;
+		}
+		pthread_mutex_unlock(&s->agent.tasks_lock);
+		if (task)
+			task->run(&s->agent, task->arg);
+		free(task);
+	} while (task);
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	assert_false(agent_drains_stop(&s->agent));
+	run_tasks(s);
+	agent_drains_free(s->agent.drains);
+	agent_config_done(&s->agent.config);
+	close(s->agent.wake);
+	hear_nothing();
+	played_free(s->p);
+	free(s);
+	return 0;
+}
+
+static int order(struct setup *s, const char *id, bool plan, struct stow_err *err)
+{
+	PbOrderDrain in = PB_ORDER_DRAIN__INIT;
+	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
+
+	spec.what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
+	spec.numa_node = 1;
+	spec.size = GIB;
+	spec.timeout = 3600 * S;
+	spec.block_timeout = 3 * S;
+	in.id = (char *)(uintptr_t)id;
+	in.spec = &spec;
+	in.plan = plan;
+	return agent_drain_order(&s->agent, &in, err);
+}
+
+static void wait_for_offlining(void)
+{
+	pthread_mutex_lock(&engine.lock);
+	while (!engine.offlining)
+		pthread_cond_wait(&engine.changed, &engine.lock);
+	pthread_mutex_unlock(&engine.lock);
+}
+
+static void let_go(void)
+{
+	pthread_mutex_lock(&engine.lock);
+	engine.hold = false;
+	pthread_mutex_unlock(&engine.lock);
+}
+
+/* Until the scheduler has heard of that step; what it heard. */
+static const PbDrainProgress *wait_for(struct setup *s, PbDrainStep step)
+{
+	for (;;) {
+		run_tasks(s);
+		for (size_t i = 0; i < heard.n; i++)
+			if (heard.list[i]->step == step)
+				return heard.list[i];
+		usleep(1000);
+	}
+}
+
+static size_t listed(struct setup *s)
+{
+	PbNodeReport *report = malloc(sizeof(*report));
+	size_t n;
+
+	pb_node_report__init(report);
+	assert_int_equal(agent_drains_report(&s->agent, report), 0);
+	n = report->n_drains;
+	stow_rpc_message_free(report);
+	return n;
+}
+
+/* Whether it is at work on nothing. */
+static void wait_until_idle(struct setup *s)
+{
+	char *text = NULL;
+	size_t size;
+
+	do {
+		FILE *f;
+
+		free(text);
+		usleep(1000);
+		f = open_memstream(&text, &size);
+		agent_drains_metrics(&s->agent, f);
+		fclose(f);
+	} while (!strstr(text, "numastow_draining 0"));
+	free(text);
+}
+
+/* --- tests -------------------------------------------------------------------------------------- */
+
+static void an_order_is_done_and_told(void **state)
+{
+	struct setup *s = *state;
+	const PbDrainProgress *end;
+	int steps = 0;
+
+	assert_int_equal(listed(s), 0);
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	end = wait_for(s, PB_DRAIN_STEP_DONE);
+	assert_string_equal(end->id, ID);
+	assert_int_equal(end->code, 0);
+	assert_int_equal(end->blocks_offline, 8);
+	/* In the order of the steps; the end once. */
+	for (size_t i = 0; i < heard.n; i++) {
+		if (i > 0)
+			assert_true(heard.list[i]->step >= heard.list[i - 1]->step);
+		steps += i == 0 || heard.list[i]->step != heard.list[i - 1]->step;
+	}
+	assert_int_equal(steps, 4);
+	assert_non_null(heard.list[0]->plan);
+	assert_int_equal(heard.list[0]->plan->n_blocks, 8);
+	assert_int_equal(s->agent.counters.drains, 1);
+	assert_int_equal(listed(s), 1); /* until it is known that it was heard */
+}
+
+static void the_machine_has_its_own_limits(void **state)
+{
+	struct setup *s = *state;
+
+	s->agent.config.drain_rate = 77;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	assert_true(engine.spec.most >= 4 * GIB - 100 && engine.spec.most <= 4 * GIB);
+	assert_int_equal(engine.spec.rate, 77);
+	assert_true(engine.spec.timeout == 600 * S); /* not an hour */
+	assert_true(engine.spec.block_timeout == 3 * S);
+	assert_true(engine.spec.removal_timeout == 300 * S);
+	assert_int_equal(engine.spec.node, 1);
+	assert_true(engine.spec.size == GIB);
+}
+
+static void what_may_not_be_is_refused(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err;
+
+	assert_int_equal(order(s, "short", false, &err), -EINVAL);
+	s->agent.config.max_drain = 0;
+	assert_int_equal(order(s, ID, false, &err), -EACCES);
+	assert_non_null(strstr(err.msg, "max-drain"));
+	s->agent.config.max_drain = 50;
+	s->agent.config.mode = AGENT_OBSERVE;
+	assert_int_equal(order(s, ID, false, &err), -EACCES);
+	assert_non_null(strstr(err.msg, "observe"));
+	s->agent.disabled = true;
+	assert_int_equal(order(s, ID, false, &err), -EACCES);
+	assert_non_null(strstr(err.msg, AGENT_DISABLED_PATH));
+	assert_int_equal(engine.runs, 0);
+	/* A plan changes nothing. */
+	assert_int_equal(order(s, ID, true, &err), 0);
+	assert_non_null(wait_for(s, PB_DRAIN_STEP_PLANNED)->plan);
+	assert_int_equal(engine.runs, 0);
+	assert_int_equal(listed(s), 0);
+}
+
+static void a_plan_that_fails_is_an_end(void **state)
+{
+	struct setup *s = *state;
+	const PbDrainProgress *end;
+
+	engine.result = -ENOSPC;
+	assert_int_equal(order(s, ID, true, NULL), 0);
+	end = wait_for(s, PB_DRAIN_STEP_FAILED);
+	assert_int_equal(end->code, stow_rpc_status_of_errno(ENOSPC));
+	assert_string_equal(end->message, "played");
+	assert_non_null(end->plan); /* what was found */
+}
+
+static void one_at_a_time(void **state)
+{
+	struct setup *s = *state;
+	const PbDrainProgress *again;
+	struct stow_err err;
+
+	engine.hold = true;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	wait_for_offlining();
+	assert_int_equal(order(s, ID2, false, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, ID));
+	/* The same again is answered, with the plan. */
+	run_tasks(s);
+	hear_nothing();
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	again = wait_for(s, PB_DRAIN_STEP_OFFLINING);
+	assert_non_null(again->plan);
+	assert_int_equal(engine.runs, 1);
+	let_go();
+	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	wait_until_idle(s);
+	assert_int_equal(order(s, ID2, false, NULL), 0);
+	wait_until_idle(s);
+	assert_int_equal(engine.runs, 2);
+}
+
+static void cancelling(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err;
+
+	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, &err), -ENOENT);
+	engine.hold = true;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	wait_for_offlining();
+	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_int_equal(wait_for(s, PB_DRAIN_STEP_CANCELLED)->code, 1);
+	wait_until_idle(s);
+	assert_int_equal(listed(s), 1);
+	/* Once more: the scheduler has heard it. */
+	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_string_equal(engine.forgotten, ID);
+	assert_int_equal(listed(s), 0);
+	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), -ENOENT);
+}
+
+static void a_welcome_says_what_is_under_way(void **state)
+{
+	struct setup *s = *state;
+	char *ids[] = { (char *)(uintptr_t)ID };
+
+	engine.hold = true;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	wait_for_offlining();
+	run_tasks(s);
+	hear_nothing();
+	agent_drains_welcome(&s->agent, ids, 1);
+	assert_non_null(wait_for(s, PB_DRAIN_STEP_OFFLINING)->plan);
+	assert_int_equal(listed(s), 1);
+	/* It knows nothing of it any more. */
+	agent_drains_welcome(&s->agent, NULL, 0);
+	(void)wait_for(s, PB_DRAIN_STEP_CANCELLED);
+	wait_until_idle(s);
+	agent_drains_welcome(&s->agent, NULL, 0);
+	assert_int_equal(listed(s), 0);
+	assert_string_equal(engine.forgotten, ID);
+}
+
+static struct stow_drain_row row(const char *id, enum stow_drain_step step)
+{
+	static char empty[] = "", blocks[] = "48-55", message[] = "it was told so";
+	struct stow_drain_row out = { .step = step,
+				      .ordered = true,
+				      .node = 1,
+				      .device = empty,
+				      .blocks = blocks,
+				      .gone = empty,
+				      .message = message };
+
+	memcpy(out.id, id, STOW_DRAIN_ID_LEN);
+	return out;
+}
+
+static void after_a_restart(void **state)
+{
+	struct setup *s = *state;
+	char *ids[] = { (char *)(uintptr_t)ID, (char *)(uintptr_t)ID2 };
+	const PbDrainProgress *end;
+
+	agent_drains_free(s->agent.drains);
+	agent_config_done(&s->agent.config);
+	close(s->agent.wake);
+	/* One was at work, of another the end was not told; a local one is nobody's business. */
+	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
+	engine.rows[1] = row(ID2, STOW_DRAIN_PARTIAL);
+	engine.rows[1].code = EREMOTEIO;
+	engine.rows[2] = row("00000000000000c3", STOW_DRAIN_OFFLINING);
+	engine.rows[2].ordered = false;
+	engine.n_rows = 3;
+	engine.orphans = true;
+	begin_agent(s);
+	assert_int_equal(listed(s), 2);
+	agent_drains_welcome(&s->agent, ids, 2);
+	end = wait_for(s, PB_DRAIN_STEP_PARTIAL);
+	assert_string_equal(end->message, "it was told so");
+	assert_int_equal(end->code, stow_rpc_status_of_errno(EREMOTEIO));
+	agent_drains_recover(&s->agent);
+	end = wait_for(s, PB_DRAIN_STEP_FAILED);
+	assert_string_equal(end->id, ID);
+	assert_int_equal(end->code, stow_rpc_status_of_errno(EOWNERDEAD));
+	wait_until_idle(s);
+	assert_int_equal(engine.recovers, 1);
+	agent_drains_recover(&s->agent);
+	assert_int_equal(engine.recovers, 1);
+}
+
+/* `numastow gc` was faster. */
+static void another_program_took_it_back(void **state)
+{
+	struct setup *s = *state;
+
+	agent_drains_free(s->agent.drains);
+	agent_config_done(&s->agent.config);
+	close(s->agent.wake);
+	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
+	engine.n_rows = 1;
+	begin_agent(s);
+	agent_drains_recover(&s->agent);
+	run_tasks(s);
+	assert_int_equal(heard.n, 0); /* its worker lives */
+	engine.rows[0].step = STOW_DRAIN_FAILED;
+	engine.rows[0].code = EOWNERDEAD;
+	agent_drains_recover(&s->agent);
+	assert_string_equal(wait_for(s, PB_DRAIN_STEP_FAILED)->message, "it was told so");
+	assert_int_equal(engine.recovers, 0);
+}
+
+static void stopping_takes_it_back(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err;
+
+	engine.hold = true;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	wait_for_offlining();
+	assert_false(agent_drains_stop(&s->agent));
+	(void)wait_for(s, PB_DRAIN_STEP_CANCELLED);
+	assert_int_equal(order(s, ID2, false, &err), -EBUSY);
+}
+
+static void or_leaves_it_to_the_next(void **state)
+{
+	struct setup *s = *state;
+	PbOrderDrain in = PB_ORDER_DRAIN__INIT;
+	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
+
+	spec.what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
+	spec.device = (char *)(uintptr_t) "dimm0";
+	spec.resume = true;
+	in.id = (char *)(uintptr_t)ID;
+	in.spec = &spec;
+	engine.hold = true;
+	assert_int_equal(agent_drain_order(&s->agent, &in, NULL), 0);
+	wait_for_offlining();
+	assert_true(agent_drains_stop(&s->agent));
+	let_go(); /* the test's process goes on */
+	assert_string_equal(engine.spec.device, "dimm0");
+	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	wait_until_idle(s);
+}
+
+static void what_is_asked_for_is_checked(void **state)
+{
+	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
+	struct stow_drain_spec out;
+	struct stow_err err;
+
+	assert_int_equal(agent_drain_spec(NULL, &out, &err), -EINVAL);
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	spec.what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
+	spec.numa_node = UINT32_MAX;
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	spec.numa_node = 3;
+	spec.eject = (PbDrainEject)99;
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	spec.eject = PB_DRAIN_EJECT_WAIT;
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), 0);
+	assert_int_equal(out.node, 3);
+	assert_null(out.blocks);
+	assert_int_equal(out.eject, STOW_EJECT_WAIT);
+	spec.what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
+	spec.blocks = (char *)(uintptr_t) "48-55";
+	spec.size = 1;
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	spec.size = 0;
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), 0);
+	assert_int_equal(out.node, -1);
+	assert_string_equal(out.blocks, "48-55");
+	spec.what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
+	spec.device = (char *)(uintptr_t) "";
+	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+}
+
+/* A machine of many terabytes, with containers and files that are called what they like. */
+static void messages_are_bounded(void **state)
+{
+	static char odd[5000] = "x\xff\n\xc3\xa9\xe2\x82";
+	struct stow_drain_plan plan = {
+		.node = 1, .page_size = 4096, .n_blocks = 20000, .n_affected = 3000
+	};
+	struct stow_drain_progress p = { .id = ID, .step = STOW_DRAIN_PLANNED, .plan = &plan };
+	struct stow_culprits culprits = { .n = 500 };
+	PbDrainProgress *out;
+	PbDrainPlan *got;
+
+	memset(odd + 7, 'y', sizeof(odd) - 8);
+	plan.all.block_size = GIB / 8;
+	plan.blocks = calloc(plan.n_blocks, sizeof(*plan.blocks));
+	plan.affected = calloc(plan.n_affected, sizeof(*plan.affected));
+	culprits.list = calloc(culprits.n, sizeof(*culprits.list));
+	for (size_t i = 0; i < plan.n_blocks; i++)
+		plan.blocks[i].id = 100 + i;
+	for (size_t i = 0; i < plan.n_affected; i++)
+		plan.affected[i] = (struct stow_drain_affected){
+			.id = odd, .pod = odd, .ns = odd, .name = odd, .suspect = odd
+		};
+	for (size_t i = 0; i < culprits.n; i++)
+		culprits.list[i] = (struct stow_culprit){ .pfn = 48 * (GIB / 8 / 4096) + 5,
+							  .pages = 1,
+							  .cgroup = odd,
+							  .container = odd,
+							  .program = odd,
+							  .file = odd,
+							  .reason = odd,
+							  .advice = odd };
+	p.culprits = &culprits;
+	p.message = p.blocks_gone = odd;
+	out = agent_drain_progress_message(&p, 0);
+	assert_non_null(out);
+	assert_true(pb_drain_progress__get_packed_size(out) < STOW_RPC_MESSAGE_MAX);
+	got = out->plan;
+	assert_int_equal(got->n_blocks, AGENT_DRAIN_BLOCKS_MAX);
+	assert_int_equal(got->n_affected, AGENT_DRAIN_AFFECTED_MAX);
+	assert_int_equal(out->n_culprits, AGENT_DRAIN_CULPRITS_MAX);
+	assert_int_equal(out->culprits[0]->block, 48);
+	assert_true(got->address == 100 * GIB / 8);
+	assert_non_null(strstr(got->notes[got->n_notes - 1], "15904 more blocks"));
+	assert_memory_equal(out->culprits[0]->program, "x??\xc3\xa9??yy", 9);
+	stow_rpc_message_free(out);
+	free(plan.blocks);
+	free(plan.affected);
+	free(culprits.list);
+}
+
+int main(void)
+{
+#define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		WITH_AGENT(an_order_is_done_and_told),
+		WITH_AGENT(the_machine_has_its_own_limits),
+		WITH_AGENT(what_may_not_be_is_refused),
+		WITH_AGENT(a_plan_that_fails_is_an_end),
+		WITH_AGENT(one_at_a_time),
+		WITH_AGENT(cancelling),
+		WITH_AGENT(a_welcome_says_what_is_under_way),
+		WITH_AGENT(after_a_restart),
+		WITH_AGENT(another_program_took_it_back),
+		WITH_AGENT(stopping_takes_it_back),
+		WITH_AGENT(or_leaves_it_to_the_next),
+		cmocka_unit_test(what_is_asked_for_is_checked),
+		cmocka_unit_test(messages_are_bounded),
+	};
+
+	return cmocka_run_group_tests_name("agent_drain", tests, NULL, NULL);
+}
