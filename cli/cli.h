@@ -62,3 +62,6 @@ int cmd_restore(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
 int cmd_drains(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
+int cmd_blocks(int argc, char **argv);
+int cmd_online(int argc, char **argv);
+int cmd_offline(int argc, char **argv);

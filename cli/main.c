@@ -23,6 +23,11 @@ static const struct cli_command commands[] = {
 	{ "drains", "[MACHINE]", "Show drains under way", cmd_drains },
 	{ "cancel", "[ID]", "Stop a drain and take it back", cmd_cancel },
 
+	{ "blocks", "[OPTION...]", "Show the memory blocks, and whether they can leave",
+	  cmd_blocks },
+	{ "online", "[--zone movable|kernel] BLOCKS", "Bring memory blocks online", cmd_online },
+	{ "offline", "[--timeout TIME] BLOCKS", "Take memory blocks offline", cmd_offline },
+
 	{ "containers", "[ID...]", "Show this machine's containers, as the agent sees them",
 	  cli_become_fleet },
 	{ "repin", "[OPTION...] ID", "Move a running container to other NUMA nodes",

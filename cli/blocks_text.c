@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/blocks_view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cli/cli.h"
+
+static bool alike(const struct blocks_row *a, const struct blocks_row *b)
+{
+	return a->block->id + 1 == b->block->id && a->block->state == b->block->state &&
+	       a->block->node == b->block->node && a->block->device == b->block->device &&
+	       strcmp(a->block->zones, b->block->zones) == 0 && a->removable == b->removable &&
+	       strcmp(a->why, b->why) == 0;
+}
+
+/* "Normal/Movable": of an offline block those that it may be put into. */
+static const char *zones_of(const struct stow_memblock *block, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s", block->zones[0] ? block->zones : "-");
+	for (char *p = buf; *p; p++)
+		if (*p == ' ')
+			*p = '/';
+	return buf;
+}
+
+static void print_line(const struct blocks_view *view, const struct blocks_row *rows, size_t n)
+{
+	const struct stow_memblock *block = rows->block;
+	uint64_t start = block->id * view->list->block_size, bytes = n * view->list->block_size;
+	const char *device = blocks_device(view, rows);
+	char size[32], ids[48], node[16], zones[48];
+
+	if (n > 1)
+		snprintf(ids, sizeof(ids), "%" PRIu64 "-%" PRIu64, block->id, block->id + n - 1);
+	else
+		snprintf(ids, sizeof(ids), "%" PRIu64, block->id);
+	snprintf(node, sizeof(node), block->node < 0 ? "-" : "%d", block->node);
+	printf("0x%012" PRIx64 "-0x%012" PRIx64 " %7s %-13s %9s %4s %-14s %-10s %s%s%s\n", start,
+	       start + bytes - 1, stow_format_size(bytes, size, sizeof(size)),
+	       stow_memblock_state_name(block->state), ids, node,
+	       zones_of(block, zones, sizeof(zones)), device ? device : "-",
+	       blocks_removable_name(rows->removable), rows->why[0] ? ": " : "", rows->why);
+}
+
+/* "anonymous 300Mi, file 20Mi"; "" for nothing. */
+static const char *format_pages(const uint64_t *pages, uint64_t page_size, char *buf, size_t size)
+{
+	size_t len = 0;
+	char bytes[32];
+
+	buf[0] = '\0';
+	for (int kind = 0; kind < STOW_PAGE_KINDS && len < size; kind++)
+		if (pages[kind])
+			len += (size_t)snprintf(buf + len, size - len, "%s%s %s", len ? ", " : "",
+						stow_page_kind_name((enum stow_page_kind)kind),
+						stow_format_size(pages[kind] * page_size, bytes,
+								 sizeof(bytes)));
+	return buf;
+}
+
+/* Containers one by one, and all the others together. */
+static void print_owners(const struct blocks_view *view, const struct stow_block_use *sum)
+{
+	uint64_t others[STOW_PAGE_KINDS] = { 0 };
+	char text[256], id[128], brief[48];
+	bool any = false;
+
+	for (size_t i = 0; i < sum->n_owners; i++) {
+		const struct stow_owner *owner = &sum->owners[i];
+		const char *path = blocks_cgroup_path(view, owner->inode);
+
+		if (!owner->inode)
+			continue;
+		if (!*stow_cgroup_container(path, id, sizeof(id))) {
+			for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
+				others[kind] += owner->pages[kind];
+			any = true;
+			continue;
+		}
+		printf("    container %s: %s\n", cli_short_id(id, brief, sizeof(brief)),
+		       format_pages(owner->pages, view->page_size, text, sizeof(text)));
+	}
+	if (any)
+		printf("    other cgroups: %s\n",
+		       format_pages(others, view->page_size, text, sizeof(text)));
+}
+
+static int print_use(const struct blocks_view *view, const struct blocks_row *rows, size_t n)
+{
+	struct stow_block_use sum;
+	char text[256];
+	int r;
+
+	if (!view->owners || !rows->use)
+		return 0;
+	r = blocks_sum(rows, n, &sum);
+	if (r < 0)
+		return r;
+	printf("    %s\n", format_pages(sum.pages, view->page_size, text, sizeof(text)));
+	print_owners(view, &sum);
+	free(sum.owners);
+	return 0;
+}
+
+static void print_summary(const struct blocks_view *view)
+{
+	uint64_t online = 0, size = view->list->block_size;
+	char text[32];
+
+	for (size_t i = 0; i < view->n_rows; i++)
+		online += view->rows[i].block->state == STOW_MEMBLOCK_ONLINE;
+	printf("\nMemory block size:    %8s\n", stow_format_size(size, text, sizeof(text)));
+	printf("Total online memory:  %8s\n", stow_format_size(online * size, text, sizeof(text)));
+	printf("Total offline memory: %8s\n",
+	       stow_format_size((view->n_rows - online) * size, text, sizeof(text)));
+}
+
+int blocks_print_text(const struct blocks_view *view)
+{
+	int r = 0;
+
+	printf("%-29s %7s %-13s %9s %4s %-14s %-10s %s\n", "RANGE", "SIZE", "STATE", "BLOCK",
+	       "NODE", "ZONE", "DEVICE", "REMOVABLE");
+	for (size_t i = 0, n; r == 0 && i < view->n_rows; i += n) {
+		for (n = 1; !view->all && i + n < view->n_rows &&
+			    alike(&view->rows[i + n - 1], &view->rows[i + n]);)
+			n++;
+		print_line(view, &view->rows[i], n);
+		r = print_use(view, &view->rows[i], n);
+	}
+	if (r < 0)
+		return r;
+	print_summary(view);
+	if (view->unknown)
+		printf("\n%s\n", view->unknown);
+	else if (view->owners && !view->owners_known)
+		printf("\nWhose it is is not known: this kernel has no /proc/kpagecgroup\n");
+	return 0;
+}

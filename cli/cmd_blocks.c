@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow blocks: the memory blocks, and who is in them. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cli/blocks_view.h"
+#include "cli/cli.h"
+
+const char *blocks_removable_name(enum blocks_removable removable)
+{
+	static const char *const names[] = { "yes", "no", "unknown" };
+
+	return names[removable];
+}
+
+static int by_inode(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+const char *blocks_cgroup_path(const struct blocks_view *view, uint64_t inode)
+{
+	const struct blocks_cgroup *found =
+		view->n_cgroups ? bsearch(&inode, view->cgroups, view->n_cgroups,
+					  sizeof(*view->cgroups), by_inode)
+				: NULL;
+
+	return found && found->path ? found->path : "";
+}
+
+/* --- removable, in truth --- */
+
+static bool is_online(const struct stow_memblock *block)
+{
+	return block->state == STOW_MEMBLOCK_ONLINE;
+}
+
+/* s390's memory comes in increments, which go back to the hypervisor when they are offline. */
+static bool in_increments(const struct stow_memblocks *list)
+{
+	for (size_t i = 0; i < list->n_blocks; i++)
+		if (list->blocks[i].phys_device > 0)
+			return true;
+	return false;
+}
+
+/* Where only what is in the block can tell: in the kernel's zones. */
+static bool contents_matter(const struct stow_memblock *block, bool increments)
+{
+	return is_online(block) && (block->device >= 0 || increments) &&
+	       strcmp(block->zones, "Movable") != 0 && strcmp(block->zones, "none") != 0;
+}
+
+static void judge_contents(struct blocks_row *row)
+{
+	const struct stow_block_use *use = row->use;
+	size_t len = 0;
+
+	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
+		/* Pages that CPUs keep free look like the kernel's. */
+		if (use->pages[kind] && kind != STOW_PAGE_KERNEL && len < sizeof(row->why) &&
+		    !stow_page_kind_moves((enum stow_page_kind)kind))
+			len += (size_t)snprintf(row->why + len, sizeof(row->why) - len, "%s%s",
+						len ? ", " : "",
+						stow_page_kind_name((enum stow_page_kind)kind));
+	if (len) {
+		row->removable = BLOCKS_NO;
+	} else if (use->pages[STOW_PAGE_KERNEL]) {
+		row->removable = BLOCKS_UNKNOWN;
+		snprintf(row->why, sizeof(row->why), "the kernel's, or free on a CPU's list");
+	}
+}
+
+static void judge(struct blocks_row *row, bool increments)
+{
+	const struct stow_memblock *block = row->block;
+
+	row->removable = BLOCKS_YES;
+	if (block->device < 0 && !increments) {
+		row->removable = BLOCKS_NO;
+		snprintf(row->why, sizeof(row->why), "boot memory");
+	} else if (block->state == STOW_MEMBLOCK_OFFLINE) {
+		return;
+	} else if (!is_online(block)) {
+		row->removable = BLOCKS_UNKNOWN;
+	} else if (strcmp(block->zones, "none") == 0) {
+		row->removable = BLOCKS_NO;
+		snprintf(row->why, sizeof(row->why), "several zones, or holes");
+	} else if (contents_matter(block, increments)) {
+		if (row->use)
+			judge_contents(row);
+		else
+			row->removable = BLOCKS_UNKNOWN;
+	}
+}
+
+/* --- what is in them --- */
+
+int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *ret)
+{
+	struct stow_block_use sum = { 0 };
+	size_t capacity = 1;
+
+	for (size_t i = 0; i < n; i++)
+		capacity += rows[i].use ? rows[i].use->n_owners : 0;
+	sum.owners = calloc(capacity, sizeof(*sum.owners));
+	if (!sum.owners)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct stow_block_use *use = rows[i].use;
+
+		for (int kind = 0; use && kind < STOW_PAGE_KINDS; kind++)
+			sum.pages[kind] += use->pages[kind];
+		sum.unevictable += use ? use->unevictable : 0;
+		sum.mapped += use ? use->mapped : 0;
+		if (use && use->n_owners)
+			memcpy(sum.owners + sum.n_owners, use->owners,
+			       use->n_owners * sizeof(*use->owners));
+		sum.n_owners += use ? use->n_owners : 0;
+	}
+	qsort(sum.owners, sum.n_owners, sizeof(*sum.owners), by_inode);
+	capacity = sum.n_owners;
+	sum.n_owners = 0;
+	for (size_t i = 0; i < capacity; i++) {
+		struct stow_owner *last = sum.n_owners ? &sum.owners[sum.n_owners - 1] : NULL;
+
+		if (last && last->inode == sum.owners[i].inode)
+			for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
+				last->pages[kind] += sum.owners[i].pages[kind];
+		else
+			sum.owners[sum.n_owners++] = sum.owners[i];
+	}
+	*ret = sum;
+	return 0;
+}
+
+static int find_cgroups(struct stow_root *root, struct blocks_view *view, struct stow_err *err)
+{
+	_cleanup_free_ uint64_t *inodes = NULL;
+	_cleanup_free_ char **paths = NULL;
+	struct stow_block_use sum;
+	int r;
+
+	if (blocks_sum(view->rows, view->n_rows, &sum) < 0)
+		return stow_err_sys(err, ENOMEM, "cgroups");
+	inodes = calloc(sum.n_owners + 1, sizeof(*inodes));
+	paths = calloc(sum.n_owners + 1, sizeof(*paths));
+	view->cgroups = calloc(sum.n_owners + 1, sizeof(*view->cgroups));
+	for (size_t i = 0; inodes && i < sum.n_owners; i++)
+		inodes[i] = sum.owners[i].inode;
+	free(sum.owners);
+	if (!inodes || !paths || !view->cgroups)
+		return stow_err_sys(err, ENOMEM, "cgroups");
+	r = stow_cgroup_paths(root, inodes, sum.n_owners, paths, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sum.n_owners; i++)
+		view->cgroups[i] = (struct blocks_cgroup){ inodes[i], paths[i] };
+	view->n_cgroups = sum.n_owners;
+	return 0;
+}
+
+static void view_done(struct blocks_view *view)
+{
+	for (size_t i = 0; i < view->n_cgroups; i++)
+		free(view->cgroups[i].path);
+	free(view->cgroups);
+	free(view->rows);
+}
+
+/* Of node `node`, or of all (-1). */
+static int choose_rows(struct blocks_view *view, int node, struct stow_err *err)
+{
+	view->rows = calloc(view->list->n_blocks + 1, sizeof(*view->rows));
+	if (!view->rows)
+		return stow_err_sys(err, ENOMEM, "memory blocks");
+	for (size_t i = 0; i < view->list->n_blocks; i++)
+		if (node < 0 || view->list->blocks[i].node == node)
+			view->rows[view->n_rows++].block = &view->list->blocks[i];
+	if (node >= 0 && !view->n_rows)
+		return stow_err_set(err, ENOENT, "NUMA node %d has no memory blocks", node);
+	return 0;
+}
+
+/* Looks into the blocks where that is asked for, or has to be; returns why it could not, "". */
+static void look_inside(struct stow_root *root, struct blocks_view *view, bool increments,
+			struct stow_use *use, struct stow_err *why)
+{
+	_cleanup_free_ uint64_t *ids = calloc(view->n_rows + 1, sizeof(*ids));
+	size_t n = 0, at = 0;
+
+	if (!ids) {
+		stow_err_sys(why, ENOMEM, "memory blocks");
+		return;
+	}
+	for (size_t i = 0; i < view->n_rows; i++) {
+		const struct stow_memblock *block = view->rows[i].block;
+
+		if ((view->owners && is_online(block)) || contents_matter(block, increments))
+			ids[n++] = block->id;
+	}
+	if (!n || stow_use_read(root, view->list, ids, n, use, why) < 0)
+		return;
+	view->page_size = use->page_size;
+	view->owners_known = use->owners_known;
+	for (size_t i = 0; i < view->n_rows && at < use->n_blocks; i++)
+		if (view->rows[i].block->id == use->blocks[at].id)
+			view->rows[i].use = &use->blocks[at++];
+}
+
+struct asked {
+	const char *sysroot;
+	int node;
+	bool json, all, owners;
+};
+
+static int show(const struct asked *asked, struct stow_err *err)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(view_done) struct blocks_view view = { .list = &list,
+							 .all = asked->all,
+							 .owners = asked->owners };
+	struct stow_err why = { 0 };
+	bool increments;
+	int r;
+
+	r = stow_root_open(asked->sysroot, &root, err);
+	if (r == 0)
+		r = stow_memblocks_read(root,
+					STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE |
+						STOW_MEMBLOCK_PHYS_DEVICE,
+					&list, err);
+	if (r == 0 && !list.n_blocks)
+		r = stow_err_set(err, EOPNOTSUPP,
+				 "this kernel has no memory blocks (no memory hotplug)");
+	if (r == 0)
+		r = choose_rows(&view, asked->node, err);
+	if (r < 0)
+		return r;
+	increments = in_increments(&list);
+	look_inside(root, &view, increments, &use, &why);
+	for (size_t i = 0; i < view.n_rows; i++)
+		judge(&view.rows[i], increments);
+	if (view.owners && view.owners_known)
+		r = find_cgroups(root, &view, err);
+	if (r < 0)
+		return r;
+	view.unknown = why.code ? why.msg : NULL;
+	r = asked->json ? blocks_print_json(&view) : blocks_print_text(&view);
+	return r < 0 ? stow_err_sys(err, -r, "printing the memory blocks") : 0;
+}
+
+static int parse_node(const char *text, int *ret)
+{
+	struct stow_err err;
+	uint64_t node;
+
+	if (stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, &err) < 0) {
+		fprintf(stderr, "numastow: --node: %s\n", err.msg);
+		return cli_bad_usage("blocks");
+	}
+	*ret = (int)node;
+	return CLI_OK;
+}
+
+static int help(void)
+{
+	cli_usage("blocks", "[OPTION...]",
+		  "Show the memory blocks: where they are, what they came in, and whether they can "
+		  "leave",
+		  "  -a, --all          a line for each, also for neighbours that are alike\n"
+		  "  -n, --node N       those of NUMA node N\n"
+		  "  -o, --owners       say what is in them, and whose it is (for root)\n"
+		  "  -j, --json         print JSON, see numastow-blocks(1)\n"
+		  "  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another "
+		  "machine's\n"
+		  "  -h, --help         print this text\n");
+	return CLI_OK;
+}
+
+int cmd_blocks(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "all", no_argument, NULL, 'a' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "node", required_argument, NULL, 'n' },
+		{ "owners", no_argument, NULL, 'o' },
+		{ "sysroot", required_argument, NULL, 's' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct asked asked = { .sysroot = "/", .node = -1 };
+	struct stow_err err = { 0 };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "ahjn:os:", options, NULL)) >= 0) {
+		switch (c) {
+		case 'a':
+			asked.all = true;
+			break;
+		case 'h':
+			return help();
+		case 'j':
+			asked.json = true;
+			break;
+		case 'n':
+			if (parse_node(optarg, &asked.node) != CLI_OK)
+				return CLI_USAGE;
+			break;
+		case 'o':
+			asked.owners = true;
+			break;
+		case 's':
+			asked.sysroot = optarg;
+			break;
+		default:
+			return cli_bad_usage("blocks");
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "numastow: blocks takes no argument \"%.64s\"\n", argv[optind]);
+		return cli_bad_usage("blocks");
+	}
+	return show(&asked, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
