@@ -73,6 +73,14 @@ static bool hopeless(int r)
 	return r == -EPERM || r == -EACCES || r == -EROFS || r == -EOPNOTSUPP;
 }
 
+/* The line begins with the number already. */
+static const char *without_block(const char *msg)
+{
+	const char *colon = strncmp(msg, "memory block ", 13) == 0 ? strstr(msg, ": ") : NULL;
+
+	return colon ? colon + 2 : msg;
+}
+
 static int act_on_all(struct stow_root *root, const struct asked *asked,
 		      const struct stow_memblocks *list, const uint64_t *ids, size_t n,
 		      struct tally *tally, struct stow_err *err)
@@ -91,7 +99,7 @@ static int act_on_all(struct stow_root *root, const struct asked *asked,
 			continue;
 		}
 		tally->failed++;
-		printf("%" PRIu64 ": failed: %s\n", ids[i], err->msg);
+		printf("%" PRIu64 ": failed: %s\n", ids[i], without_block(err->msg));
 		if (r == -ETIMEDOUT || r == -EBUSY)
 			cli_blame(root, kmsg, list, ids[i]);
 		fflush(stdout);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit.h"
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 
 static void quantities_as_kubernetes_reads_them(void **state)
@@ -113,6 +114,45 @@ static void the_nearest_word(void **state)
 	assert_int_equal(stow_nearest("bananas", words), -1);
 }
 
+static void times_have_a_unit(void **state)
+{
+	static const char *const bad[] = {
+		"", "5", "s", "-1s", "1.5s", "5 s", "5sec", "1s ", "0x1s"
+	};
+	struct stow_err err;
+	uint64_t ns = 42;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(stow_parse_duration(bad[i], &ns, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "500ms, 1s, 5m or 2h"));
+	}
+	assert_int_equal(stow_parse_duration("18446744074s", &ns, NULL), -ERANGE);
+	assert_int_equal(stow_parse_duration("99999999999999999999999h", &ns, NULL), -EINVAL);
+	assert_int_equal(ns, 42);
+	assert_int_equal(stow_parse_duration("0s", &ns, NULL), 0);
+	assert_int_equal(ns, 0);
+	assert_int_equal(stow_parse_duration("1500ms", &ns, NULL), 0);
+	assert_int_equal(ns, 1500000000);
+	assert_int_equal(stow_parse_duration("2h", &ns, NULL), 0);
+	assert_int_equal(ns, UINT64_C(7200000000000));
+}
+
+static void hexadecimal_digits(void **state)
+{
+	const char *text = "1aF-0", *p = text;
+	uint64_t v;
+
+	assert_true(stow_scan_hex(&p, &v));
+	assert_int_equal(v, 0x1af);
+	assert_ptr_equal(p, text + 3);
+	assert_false(stow_scan_hex(&p, &v));
+	p = "ffffffffffffffff";
+	assert_true(stow_scan_hex(&p, &v));
+	assert_true(v == UINT64_MAX && !*p);
+	p = "10000000000000000";
+	assert_false(stow_scan_hex(&p, &v));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +161,8 @@ int main(void)
 		cmocka_unit_test(whole_numbers),
 		cmocka_unit_test(page_sizes),
 		cmocka_unit_test(the_nearest_word),
+		cmocka_unit_test(times_have_a_unit),
+		cmocka_unit_test(hexadecimal_digits),
 	};
 
 	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
