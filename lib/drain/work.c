@@ -233,6 +233,9 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 		return r;
 	}
 	r = try_offline(d, id, &why);
+	/* The firmware asked for the device's memory at the same time, and the kernel obeyed. */
+	if (r < 0 && r != -ECANCELED && !stow_drain_block_exists(d->context->root, id))
+		r = 0;
 	r2 = stow_drain_pools_account(d->context, &d->pools, r >= 0 && block ? &block->use : NULL,
 				      r < 0 ? NULL : &why);
 	if (r >= 0 && block)
@@ -388,14 +391,17 @@ static void describe(const struct stow_draining *d, char *buf, size_t size)
 int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
 		      struct stow_err *err)
 {
-	enum stow_drain_step step = r == -ECANCELED ? STOW_DRAIN_CANCELLED
-				    : r < 0	    ? STOW_DRAIN_FAILED
-				    : partial	    ? STOW_DRAIN_PARTIAL
-						    : STOW_DRAIN_DONE;
+	enum stow_drain_step step;
 	struct stow_err undo = { 0 };
 	char message[1024];
 	bool undone = r < 0;
 
+	if (r < 0 && r != -ECANCELED && d->n_ids && all_gone(d)) {
+		/* Whoever took it has done what we were asked for. */
+		(void)stow_drain_settle(d, NULL);
+		undone = false;
+		r = 0;
+	}
 	if (r < 0) {
 		d->stuck = stow_drain_undo(d, &undo) < 0;
 		snprintf(message, sizeof(message), "%.700s%s%.280s", err->msg,
@@ -408,6 +414,10 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 	} else {
 		describe(d, message, sizeof(message));
 	}
+	step = r == -ECANCELED	 ? STOW_DRAIN_CANCELLED
+	       : r == -EREMOTEIO ? STOW_DRAIN_PARTIAL
+	       : r < 0		 ? STOW_DRAIN_FAILED
+				 : STOW_DRAIN_DONE;
 	d->final = true;
 	d->row.code = r < 0 ? -r : 0;
 	d->row.step = step;

@@ -378,11 +378,24 @@ static int scan_block(const struct reader *r, struct stow_block_use *use, uint64
 	return ret;
 }
 
+/* The kernel puts nothing of its own into zone Movable (mmzone.h): what has no flags there waits on
+ * a CPU's list of free pages. */
+static void fold_movable(struct stow_block_use *use)
+{
+	use->pages[STOW_PAGE_FREE] += use->pages[STOW_PAGE_KERNEL];
+	use->pages[STOW_PAGE_KERNEL] = 0;
+	for (size_t i = 0; i < use->n_owners; i++) {
+		use->owners[i].pages[STOW_PAGE_FREE] += use->owners[i].pages[STOW_PAGE_KERNEL];
+		use->owners[i].pages[STOW_PAGE_KERNEL] = 0;
+	}
+}
+
 static int read_block(const struct reader *r, const struct stow_memblocks *blocks, uint64_t id,
 		      struct stow_block_use *use, struct stow_err *err)
 {
 	const struct stow_memblock *block = stow_memblocks_find(blocks, id);
 	uint64_t pages = blocks->block_size / r->page_size;
+	int ret;
 
 	if (!block)
 		return stow_err_set(err, ENOENT, "there is no memory block %llu",
@@ -395,7 +408,10 @@ static int read_block(const struct reader *r, const struct stow_memblocks *block
 		use->pages[STOW_PAGE_OFFLINE] = pages;
 		return 0;
 	}
-	return scan_block(r, use, id * pages, pages, err);
+	ret = scan_block(r, use, id * pages, pages, err);
+	if (ret == 0 && strcmp(block->zones, "Movable") == 0)
+		fold_movable(use);
+	return ret;
 }
 
 int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, const uint64_t *ids,

@@ -77,8 +77,10 @@ struct stow_use {
 	bool owners_known; /* kpagecgroup is there */
 };
 
-/* Scans `n` blocks of `blocks` by their ids. An offline block is all STOW_PAGE_OFFLINE and is not
- * read. -EOPNOTSUPP: there is no /proc/kpageflags (the message says what that may mean); -EPERM. */
+/* Scans `n` blocks of `blocks` by their ids. In zone Movable (where `blocks` was read with its
+ * zones) there are no pages of the kernel's own: those without a flag are free. An offline block is
+ * all STOW_PAGE_OFFLINE and is not read. -EOPNOTSUPP: there is no /proc/kpageflags (the message
+ * says what that may mean); -EPERM. */
 int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, const uint64_t *ids,
 		  size_t n, struct stow_use *ret, struct stow_err *err);
 void stow_use_done(struct stow_use *use);
