@@ -105,6 +105,24 @@ static void page_sizes(void **state)
 	assert_int_equal(stow_parse_pagesize("99999999999Gi", &v, NULL), -EINVAL);
 }
 
+static void durations(void **state)
+{
+	static const char *const bad[] = { "",	  "5",	"s",  "-1s", "1.5s",
+					   "5 s", "5S", "5d", "1s ", "0x1s" };
+	struct stow_err err = { 0 };
+	uint64_t v = 42;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
+		assert_int_equal(stow_parse_duration(bad[i], &v, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "500ms"));
+	assert_int_equal(stow_parse_duration("99999999999999999h", &v, NULL), -ERANGE);
+	assert_int_equal(v, 42);
+	assert_int_equal(stow_parse_duration("500ms", &v, NULL), 0);
+	assert_int_equal(v, 500000000);
+	assert_int_equal(stow_parse_duration("2h", &v, NULL), 0);
+	assert_true(v == UINT64_C(7200000000000));
+}
+
 static void the_nearest_word(void **state)
 {
 	static const char *const words[] = { "cpus", "memory", "policy", NULL };
@@ -160,6 +178,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_quantity_is_refused),
 		cmocka_unit_test(whole_numbers),
 		cmocka_unit_test(page_sizes),
+		cmocka_unit_test(durations),
 		cmocka_unit_test(the_nearest_word),
 		cmocka_unit_test(times_have_a_unit),
 		cmocka_unit_test(hexadecimal_digits),
