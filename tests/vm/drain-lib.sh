@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # For the scripts about memory that leaves a machine: DIMMs that come and go, who is told, and what must not change.
+# shellcheck disable=SC2317,SC2119,SC2120,SC2034 # functions are called by check and eventually; some options are for a few
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

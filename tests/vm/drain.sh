@@ -6,7 +6,7 @@
 #
 # BRIEF leaves out what is the same on every machine.
 #
-# shellcheck disable=SC2317 # functions are called by check and eventually
+# shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
 . "$(dirname "$0")/drain-lib.sh"
 
@@ -76,7 +76,7 @@ rc=${PIPESTATUS[0]}
 kill $placing
 wait $placing 2>/dev/null
 mv "$vm_work/drain.out.new" "$vm_work/drain.out"
-if [[ $rc == 0 && $(drain_said .step) == done ]]; then
+if [[ $rc == 0 && $(drain_said .step) == "done" ]]; then
 	ok "the drain ends well"
 else
 	fail "the drain ends well" "$(drain_log "$rc")"
@@ -115,7 +115,6 @@ sed 's/^/# placed: /' "$vm_work/placed" | cut -c1-150 | tail -n 4
 ### a page that cannot move
 
 dimm_online dimm2 256 1 movable
-hold_before=$(snapshot)
 start pinned --args "pinner 32" --annotation numastow.io/memory=64Mi --annotation numastow.io/nodes=1
 pinned=$(container_pid pinned)
 check "a page is pinned" eventually 20 grep -q '^ready' "$vm_work/pinned.out"
@@ -136,7 +135,7 @@ eq "which heard of it" "$(webhooks "$(drain_said .id)")" "planned failed"
 explained=$("$numastow" drain --explain "$(jq -r .block <<<"$culprit")" 2>&1)
 check "explain names the container, too" grep -q pinned <<<"$explained"
 stop pinned
-drains_to "after that program has ended the same drain succeeds" 0 done m1 --device "$dimm_device" --block-timeout 3s --wait
+drains_to "after that program has ended the same drain succeeds" 0 "done" m1 --device "$dimm_device" --block-timeout 3s --wait
 check "and that DIMM is gone" eventually 5 dimm_gone
 no_drain "no drain is left"
 
@@ -158,12 +157,12 @@ echo "# $(dimm_states): $(drain_said .message)"
 check "one block is online, three are not" grep -q '^3 offline 1 online$' <<<"$(dimm_states)"
 eq "a partial result is not fenced" "$(fenced)" ""
 stop pinned
-drains_to "the rest follows" 0 done --device "$dimm_device"
+drains_to "the rest follows" 0 "done" --device "$dimm_device"
 eq "all of it is offline, and still there" "$(dimm_states)" "4 offline"
 refused "what is offline already is no drain" 'already offline|offline already' "$(snapshot)" --device "$dimm_device"
 check "it goes online" "$numastow" online --zone movable "$dimm_blocks"
 unchanged "as it was" "$before"
-drains_to "the machine itself lets go of it" 0 done --device "$dimm_device" --eject
+drains_to "the machine itself lets go of it" 0 "done" --device "$dimm_device" --eject
 check "then it is gone" eventually 5 dimm_gone
 
 ### device_del, before a drain and during it
@@ -200,7 +199,7 @@ case $rc in
 esac
 eq "no fence is left" "$(fenced)" ""
 no_drain "no drain is left of it"
-dimm_gone || { "$numastow" online --zone movable "$dimm_blocks" >/dev/null; drains_to "it can be drained" 0 done --device "$dimm_device" --eject; }
+dimm_gone || { "$numastow" online --zone movable "$dimm_blocks" >/dev/null; drains_to "it can be drained" 0 "done" --device "$dimm_device" --eject; }
 
 ### memory that the kernel itself uses
 
@@ -208,7 +207,7 @@ dimm_online dimm6 256 1 kernel
 mkdir "$vm_work/slab"
 mount -t tmpfs -o nr_inodes=1000000 slab "$vm_work/slab"
 # The kernel takes memory that was there first, first: all but a little of it becomes hugepages.
-set_pool 1 2048 $(((($(node_use 1 MemFree) - (256 + 64) * 1024)) / 2048)) >/dev/null
+set_pool 1 2048 $((($(node_use 1 MemFree) - (256 + 64) * 1024) / 2048)) >/dev/null
 "$vm_progs/slabber" --node 1 150000 "$vm_work/slab" >"$vm_work/slabber.out" &
 slabber=$!
 check "the kernel has slab in it" eventually 120 grep -q ready "$vm_work/slabber.out"
@@ -250,7 +249,7 @@ dimm_online dimm7 256 1 movable
 "$numastow" drain --dry-run --node 1 --size 100Mi >"$vm_work/plan" 2>&1
 check "a size that is no multiple is rounded up, and that is said" grep -q 'rounded' "$vm_work/plan"
 eq "to one block" "$("$numastow" drain --dry-run --json --node 1 --size 100Mi | jq '.plan.bytes')" $((128 * Mi))
-drains_to "so much of a node leaves" 0 done --node 1 --size 100Mi
+drains_to "so much of a node leaves" 0 "done" --node 1 --size 100Mi
 eq "which is one block of the last DIMM" "$(dimm_states)" "1 offline 1 online"
 eq "no fence is left at the end" "$(fenced)" ""
 
