@@ -94,6 +94,7 @@ link_program = $(CC) $(LDFLAGS) $(PROGRAM_LINK) -o $@ $^ $(STATIC_LIBS) 2>$@.sai
 SCOPE_LIBS := -lsystemd
 RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lcrypto -lpthread
 DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lnuma $(RPC_LIBS)
+CURL_LIBS := -lcurl
 FLEET_LIBS := $(STATIC_LIBS) -lsmartcols $(RPC_LIBS)
 
 .PHONY: all
@@ -128,6 +129,7 @@ $(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c
 	drain_view.c format.c usage.c) oci-hook/state.c) \
 	$(LIBRPC) $(LIB)
 $(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
+$(SCHEDULER): DAEMON_LIBS += $(CURL_LIBS)
 $(SCHEDULER) $(AGENT) $(FLEET):
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(DAEMON_LIBS)

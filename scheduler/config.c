@@ -8,7 +8,9 @@
 
 #include "rpc/address.h"
 #include "rpc/say.h"
+#include "scheduler/event.h"
 #include "scheduler/roles.h"
+#include "scheduler/webhook.h"
 
 #define AT(field) offsetof(struct scheduler_config, field)
 #define MS	  UINT64_C(1000000)
@@ -51,6 +53,24 @@ const struct stow_setting scheduler_settings[] = {
 	  "TIME", "how long an agent may take to confirm (3s)" },
 	{ "remember", STOW_SETTING_DURATION, AT(remember), S, 24 * 3600 * S, NULL, "TIME",
 	  "how long a request_id keeps its answer (10m)" },
+	{ "max-drains", STOW_SETTING_NUMBER, AT(max_drains), 1, 1000, NULL, "N",
+	  "of memory, at a time (4)" },
+	{ "max-drains-per-domain", STOW_SETTING_NUMBER, AT(max_drains_per_domain), 1, 1000, NULL,
+	  "N", "... in one failure domain (1)" },
+	{ "drain-wait", STOW_SETTING_DURATION, AT(drain_wait), S, 24 * 3600 * S, NULL, "TIME",
+	  "how long a drain waits for reservations on what it fences (10m)" },
+	{ "webhook", STOW_SETTING_LIST, AT(webhooks), 0, 0, NULL, "URL,...",
+	  "who is told of drains" },
+	{ "webhook-secret", STOW_SETTING_TEXT, AT(webhook_secret), 0, 0, NULL, "FILE",
+	  "what webhooks are signed with" },
+	{ "webhook-ca", STOW_SETTING_TEXT, AT(webhook_ca), 0, 0, NULL, "FILE",
+	  "CA certificates of webhooks, PEM (the system's)" },
+	{ "webhook-timeout", STOW_SETTING_DURATION, AT(webhook_timeout), 100 * MS, 300 * S, NULL,
+	  "TIME", "how long a webhook may take to answer (10s)" },
+	{ "webhook-retry", STOW_SETTING_DURATION, AT(webhook_retry), 10 * MS, 300 * S, NULL, "TIME",
+	  "before the second try; doubles up to 5m (1s)" },
+	{ "webhook-expire", STOW_SETTING_DURATION, AT(webhook_expire), S, 720 * 3600 * S, NULL,
+	  "TIME", "after which no more is tried (24h)" },
 	{ "threads", STOW_SETTING_NUMBER, AT(threads), 1, 64, NULL, "N", "that serve (2)" },
 	{ 0 },
 };
@@ -68,7 +88,28 @@ void scheduler_config_defaults(struct scheduler_config *config)
 		.confirm_within = 3 * S,
 		.remember = 600 * S,
 		.threads = 2,
+		.max_drains = 4,
+		.max_drains_per_domain = 1,
+		.drain_wait = 600 * S,
+		.webhook_timeout = 10 * S,
+		.webhook_retry = S,
+		.webhook_expire = 24 * 3600 * S,
 	};
+}
+
+static int check_webhooks(const struct scheduler_config *config, struct stow_err *err)
+{
+	for (size_t i = 0; config->webhooks && config->webhooks[i]; i++) {
+		int r = i < SCHEDULER_WEBHOOKS_MAX
+				? scheduler_event_url_check(config->webhooks[i], config->insecure,
+							    err)
+				: stow_err_set(err, EINVAL, "more than %d of them",
+					       SCHEDULER_WEBHOOKS_MAX);
+
+		if (r < 0)
+			return stow_err_wrap(err, r, "webhook");
+	}
+	return 0;
 }
 
 int scheduler_config_finish(const struct scheduler_config *config, struct stow_err *err)
@@ -111,7 +152,7 @@ int scheduler_config_finish(const struct scheduler_config *config, struct stow_e
 		if (r < 0)
 			return stow_err_wrap(err, r, "role");
 	}
-	return 0;
+	return check_webhooks(config, err);
 }
 
 void scheduler_config_done(struct scheduler_config *config)

@@ -29,6 +29,11 @@ struct scheduler_config {
 	uint64_t confirm_within; /* ns */
 	uint64_t remember;	 /* ns that answers are kept for callers who ask again */
 	uint64_t threads;
+	uint64_t max_drains, max_drains_per_domain; /* at a time */
+	uint64_t drain_wait;			    /* ns for reservations on what is fenced */
+	char **webhooks;			    /* URLs */
+	char *webhook_secret, *webhook_ca;	    /* files */
+	uint64_t webhook_timeout, webhook_retry, webhook_expire; /* ns */
 };
 
 extern const struct stow_setting scheduler_settings[];

@@ -26,9 +26,8 @@ static void fence_free(struct scheduler_fence *fence)
 	free(fence);
 }
 
-/* Reservations on these NUMA nodes that are no containers yet. */
-static struct stow_reservation *unbound(const struct stow_machine *machine,
-					const struct stow_idset *numa)
+struct stow_reservation *scheduler_unbound(const struct stow_machine *machine,
+					   const struct stow_idset *numa)
 {
 	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
 		if (r->message->state != PB_RESERVATION_STATE_BOUND &&
@@ -60,7 +59,7 @@ void scheduler_fence_tick(struct scheduler *s, struct stow_now now)
 			finish(s, fence, &fence->err);
 		else if (stow_rpc_cancelled(fence->call) && fence->durable)
 			finish(s, fence, NULL); /* nobody reads it; the fence stands */
-		else if (fence->durable && (!machine || !unbound(machine, &fence->numa)))
+		else if (fence->durable && (!machine || !scheduler_unbound(machine, &fence->numa)))
 			finish(s, fence, NULL);
 	}
 }
@@ -87,16 +86,30 @@ static void on_durable(void *ctx, const struct stow_err *err)
 	pthread_mutex_unlock(&fleet->lock);
 }
 
-/* The machine's fences, in memory, in the store and on the machine. */
+void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
+{
+	PbDirective directive = PB_DIRECTIVE__INIT;
+	PbSetFence set = PB_SET_FENCE__INIT;
+	char text[STOW_IDSET_MAX] = "";
+
+	if (machine->fenced)
+		stow_idset_format(machine->fenced, text, sizeof(text));
+	set.numa_nodes = text;
+	directive.kind_case = PB_DIRECTIVE__KIND_FENCE;
+	directive.fence = &set;
+	scheduler_direct(s, machine, &directive, 0);
+	scheduler_news(s);
+	stow_say(STOW_LOG_NOTICE, "fences", stow_text("node", machine->name),
+		 stow_text("numa_nodes", text));
+}
+
+/* The operators' fences of a machine, in memory, in the store and on the machine. */
 static int set_fences(struct scheduler *s, struct stow_machine *machine,
 		      const struct stow_idset *numa,
 		      void (*done)(void *ctx, const struct stow_err *err), void *ctx,
 		      struct stow_err *err)
 {
 	struct stow_writes *writes = stow_writes_new();
-	PbDirective directive = PB_DIRECTIVE__INIT;
-	PbSetFence set = PB_SET_FENCE__INIT;
-	char text[STOW_IDSET_MAX];
 	int r;
 
 	r = stow_writes_fence(writes, machine->name, numa) < 0
@@ -107,13 +120,7 @@ static int set_fences(struct scheduler *s, struct stow_machine *machine,
 		return r;
 	}
 	stow_store_commit(s->store, writes, done, ctx);
-	set.numa_nodes = (char *)(uintptr_t)stow_idset_format(numa, text, sizeof(text));
-	directive.kind_case = PB_DIRECTIVE__KIND_FENCE;
-	directive.fence = &set;
-	scheduler_direct(s, machine, &directive, 0);
-	scheduler_news(s);
-	stow_say(STOW_LOG_NOTICE, "fences", stow_text("node", machine->name),
-		 stow_text("numa_nodes", text));
+	scheduler_tell_fences(s, machine);
 	return 0;
 }
 
@@ -143,13 +150,13 @@ static int parse(struct scheduler *s, const char *node, const char *numa, bool l
 	return 0;
 }
 
-static uint32_t revoke_all(struct scheduler *s, struct stow_machine *machine,
-			   const struct stow_idset *numa)
+uint32_t scheduler_revoke(struct scheduler *s, struct stow_machine *machine,
+			  const struct stow_idset *numa)
 {
 	struct stow_reservation *r;
 	uint32_t n = 0;
 
-	while ((r = unbound(machine, numa))) {
+	while ((r = scheduler_unbound(machine, numa))) {
 		scheduler_end(s, r, stow_now());
 		atomic_fetch_add(&s->revoked, 1);
 		n++;
@@ -180,13 +187,13 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
 	if (r == 0) {
 		all = fence->numa;
-		if (machine->fenced)
-			stow_idset_or(&all, machine->fenced);
+		if (machine->fences)
+			stow_idset_or(&all, machine->fences);
 		r = set_fences(s, machine, &all, on_durable, fence, err);
 	}
 	if (r == 0) {
 		if (in->revoke)
-			fence->response.revoked = revoke_all(s, machine, &fence->numa);
+			fence->response.revoked = scheduler_revoke(s, machine, &fence->numa);
 		fence->next = s->fences;
 		s->fences = fence;
 	}
@@ -214,9 +221,11 @@ int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request
 
 	pthread_mutex_lock(&s->fleet->lock);
 	r = parse(s, in->node, in->numa_nodes, true, &machine, &numa, err);
+	if (r == 0 && machine->draining && stow_idset_intersects(machine->draining, &numa))
+		r = scheduler_drain_in_the_way(s, machine, err);
 	if (r == 0) {
-		if (machine->fenced)
-			left = *machine->fenced;
+		if (machine->fences)
+			left = *machine->fences;
 		stow_idset_minus(&left, &numa);
 		r = set_fences(s, machine, &left, on_unfenced, call, err);
 	}

@@ -178,7 +178,10 @@ static void drop_report(struct stow_machine *m)
 static void free_machine(struct stow_machine *m)
 {
 	drop_report(m);
+	free(m->fences);
+	free(m->draining);
 	free(m->fenced);
+	free(m->domain);
 	free(m->name);
 	free(m);
 }
@@ -367,6 +370,8 @@ static int apply_all(struct stow_fleet *fleet, struct stow_machine *m, struct st
 	m->distance = STOW_TAKE_PTR(u->distance);
 	m->containers = STOW_TAKE_PTR(u->containers);
 	m->n_containers = u->n_containers;
+	free(m->domain);
+	m->domain = STOW_TAKE_PTR(u->domain);
 	m->constant = u->constant;
 	u->constant = (struct stow_wire){ 0 };
 	u->n_numa = u->n_containers = 0;
@@ -412,21 +417,46 @@ void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine)
 	stow_fleet_refresh(fleet, machine);
 }
 
+/* NULL is the empty set. */
+static int set_idset(struct stow_idset **to, const struct stow_idset *from)
+{
+	if (stow_idset_empty(from)) {
+		free(*to);
+		*to = NULL;
+		return 0;
+	}
+	if (!*to)
+		*to = malloc(sizeof(**to));
+	if (!*to)
+		return -ENOMEM;
+	**to = *from;
+	return 0;
+}
+
+static int set_fences(struct stow_fleet *fleet, struct stow_machine *m, struct stow_idset **which,
+		      const struct stow_idset *numa, struct stow_err *err)
+{
+	const struct stow_idset *other = which == &m->fences ? m->draining : m->fences;
+	struct stow_idset all = *numa;
+
+	if (other)
+		stow_idset_or(&all, other);
+	if (set_idset(which, numa) < 0 || set_idset(&m->fenced, &all) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_fleet_refresh(fleet, m);
+	return 0;
+}
+
 int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
 		     const struct stow_idset *numa, struct stow_err *err)
 {
-	if (stow_idset_empty(numa)) {
-		free(machine->fenced);
-		machine->fenced = NULL;
-	} else {
-		if (!machine->fenced)
-			machine->fenced = malloc(sizeof(*machine->fenced));
-		if (!machine->fenced)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		*machine->fenced = *numa;
-	}
-	stow_fleet_refresh(fleet, machine);
-	return 0;
+	return set_fences(fleet, machine, &machine->fences, numa, err);
+}
+
+int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err)
+{
+	return set_fences(fleet, machine, &machine->draining, numa, err);
 }
 
 /* --- numbers ----------------------------------------------------------------------------------- */

@@ -80,7 +80,11 @@ struct stow_machine {
 	struct stow_wire constant, variable;
 	bool enforces;
 
-	struct stow_idset *fenced; /* by us; NULL: none */
+	char *domain; /* its failure domain; "" or NULL for none */
+
+	/* By us; NULL: none. What operators have fenced, what a drain has, and both. */
+	struct stow_idset *fences, *draining, *fenced;
+	uint32_t n_drains; /* under way */
 	struct stow_reservation *reservations;
 	size_t n_reservations;
 
@@ -188,8 +192,10 @@ int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
 void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
 void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine);
 
-/* The fences of a machine, all of them. */
+/* The operators' fences of a machine, all of them; the drains'. */
 int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err);
+int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
 		     const struct stow_idset *numa, struct stow_err *err);
 
 /* Computes a machine's part of the columns after anything of it has changed, and lets watchers

@@ -86,6 +86,13 @@ static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint6
 	return 0;
 }
 
+static int load_webhook(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+
+	return s->outbox ? scheduler_outbox_load(s->outbox, webhook, err) : 0;
+}
+
 /* --- the clock ---------------------------------------------------------------------------------- */
 
 static void expire(struct scheduler *s, struct stow_now now)
@@ -123,7 +130,7 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 
 static bool is_gone(const struct scheduler *s, const struct stow_machine *m, struct stow_now now)
 {
-	if (!m->stale || m->streams || m->reservations || m->fenced)
+	if (!m->stale || m->streams || m->reservations || m->fenced || m->n_drains)
 		return false;
 	/* Of one that has never reported there was only what has ended by now. */
 	return m->n_numa == 0 ||
@@ -152,6 +159,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 static void forget(struct scheduler *s, struct stow_now now)
 {
 	stow_reservation_forget_ended(s->fleet, now);
+	scheduler_drains_forget(s, now);
 	STOW_HASH_FOR(link, &s->fleet->answers)
 	{
 		struct stow_answer *a = stow_container_of(link, struct stow_answer, link);
@@ -175,6 +183,7 @@ static void *run_clock(void *arg)
 		forget_gone(s, now);
 		scheduler_place_tick(s, now);
 		scheduler_fence_tick(s, now);
+		scheduler_drains_tick(s, now);
 		if (now.mono - forgot > FORGET_TIME) {
 			forgot = now.mono;
 			forget(s, now);
@@ -207,6 +216,9 @@ static const struct stow_rpc_method methods[] = {
 	{ "ListReservations", .unary = scheduler_list_reservations },
 	{ "Fence", .unary = scheduler_fence },
 	{ "Unfence", .unary = scheduler_unfence },
+	{ "DrainMemory", .stream = &scheduler_drain_ops },
+	{ "ListDrains", .unary = scheduler_list_drains },
+	{ "CancelDrain", .unary = scheduler_cancel_drain },
 };
 
 static const struct stow_rpc_service service = {
@@ -225,6 +237,8 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 
 	pthread_cond_init(&s->changed, NULL);
 	r = stow_fleet_new(&s->fleet, err);
+	if (r == 0)
+		r = scheduler_outbox_new(config, &s->outbox, err);
 	if (r == 0)
 		r = stow_rpc_loop_new((unsigned int)config->threads, &s->loop, err);
 	if (r == 0)
@@ -246,11 +260,17 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 
 int scheduler_load(struct scheduler *s, struct stow_err *err)
 {
-	struct stow_store_load load = { load_reservation, load_fence, load_answer, s };
+	struct stow_store_load load = { .reservation = load_reservation,
+					.fence = load_fence,
+					.answer = load_answer,
+					.drain = scheduler_drain_load,
+					.webhook = load_webhook,
+					.ctx = s };
 	int r;
 
 	pthread_mutex_lock(&s->fleet->lock);
 	r = stow_store_open(s->config.data, s->config.durability == 1, &load, &s->store, err);
+	scheduler_drains_loaded(s);
 	pthread_mutex_unlock(&s->fleet->lock);
 	return r;
 }
@@ -259,21 +279,23 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 {
 	int r = scheduler_load(s, err);
 
-	if (r == 0) {
-		r = -pthread_create(&s->clock, NULL, run_clock, s);
-		s->clock_runs = r == 0;
-	}
+	if (r == 0)
+		r = scheduler_outbox_start(s->outbox, s->store, err);
+	if (r < 0)
+		return r;
+	r = -pthread_create(&s->clock, NULL, run_clock, s);
+	s->clock_runs = r == 0;
 	if (r == 0) {
 		r = -pthread_create(&s->teller, NULL, scheduler_teller, s);
 		s->teller_runs = r == 0;
 	}
 	if (r < 0)
-		return s->clock_runs || s->store ? stow_err_sys(err, -r, "cannot start a thread")
-						 : r;
+		return stow_err_sys(err, -r, "cannot start a thread");
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
 	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
-		 stow_number("reservations", s->fleet->reservations.n));
+		 stow_number("reservations", s->fleet->reservations.n),
+		 stow_number("drains", s->drains.n_under_way));
 	return 0;
 }
 
@@ -296,18 +318,22 @@ void scheduler_stop(struct scheduler *s)
 		scheduler_place_stop(s);
 		pthread_mutex_unlock(&s->fleet->lock);
 	}
+	scheduler_outbox_stop(s->outbox);
 	stow_store_close(s->store);
 	s->store = NULL;
 	if (s->fleet) {
 		pthread_mutex_lock(&s->fleet->lock);
 		scheduler_place_stop(s);
 		scheduler_fence_stop(s);
+		scheduler_drains_stop(s);
 		pthread_mutex_unlock(&s->fleet->lock);
 	}
 	if (s->server)
 		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
 	stow_rpc_server_free(s->server);
 	stow_rpc_loop_free(s->loop);
+	scheduler_drains_free(s);
+	scheduler_outbox_free(s->outbox);
 	stow_fleet_free(s->fleet);
 	pthread_cond_destroy(&s->changed);
 }
@@ -318,6 +344,42 @@ static void one(FILE *out, const char *name, const char *type, const char *help,
 {
 	stow_metric_head(out, name, type, help);
 	stow_metric(out, name, value, NULL);
+}
+
+static void render_drains(FILE *out, struct scheduler *s)
+{
+	uint64_t under_way[PB_DRAIN_STEP_DONE] = { 0 }, ended[SCHEDULER_ENDS];
+
+	pthread_mutex_lock(&s->fleet->lock);
+	for (size_t i = 0; i < s->drains.n_under_way; i++)
+		if (!s->drains.under_way[i]->dry)
+			under_way[s->drains.under_way[i]->message->progress->step]++;
+	memcpy(ended, s->drains.counts, sizeof(ended));
+	pthread_mutex_unlock(&s->fleet->lock);
+	stow_metric_head(out, "numastow_drains", "gauge", "Drains under way, by step.");
+	for (int step = PB_DRAIN_STEP_WAITING; step < PB_DRAIN_STEP_DONE; step++)
+		stow_metric(out, "numastow_drains", (double)under_way[step], "step",
+			    scheduler_step_name((PbDrainStep)step), NULL);
+	stow_metric_head(out, "numastow_drains_ended_total", "counter",
+			 "Drains, by how they ended.");
+	for (int i = 0; i < SCHEDULER_ENDS; i++)
+		stow_metric(out, "numastow_drains_ended_total", (double)ended[i], "step",
+			    scheduler_step_name((PbDrainStep)(PB_DRAIN_STEP_DONE + i)), NULL);
+}
+
+static void render_webhooks(FILE *out, struct scheduler *s)
+{
+	struct scheduler_outbox_count count;
+
+	scheduler_outbox_count(s->outbox, &count);
+	one(out, "numastow_webhooks_delivered_total", "counter", "Events that webhooks have taken.",
+	    (double)count.delivered);
+	one(out, "numastow_webhooks_failed_total", "counter", "Tries that webhooks did not take.",
+	    (double)count.failed);
+	one(out, "numastow_webhooks_given_up_total", "counter",
+	    "Events that are not tried any more.", (double)count.given_up);
+	one(out, "numastow_webhooks_pending", "gauge", "Events that webhooks are still to be told.",
+	    (double)count.pending);
 }
 
 void scheduler_render_metrics(FILE *out, void *ctx)
@@ -355,6 +417,8 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_store_commits_total", "counter", "Transactions of the store.",
 	    (double)commits);
 	one(out, "numastow_store_writes_total", "counter", "Rows written in them.", (double)writes);
+	render_drains(out, s);
+	render_webhooks(out, s);
 	stow_histogram_render(out, "numastow_place_seconds",
 			      "From a Place that fits to its answer.", &s->place_times);
 }

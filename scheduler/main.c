@@ -64,8 +64,8 @@ static void print_help(void)
 	printf("  %-34s %s\n", "--help, --version", "");
 }
 
-/* Only times and the log; what listens and where it stores needs a restart. Certificates are read
- * again by themselves. */
+/* Only times, limits of drains and the log; what listens and where it stores needs a restart.
+ * Certificates are read again by themselves. */
 static void reload(struct scheduler *s, int argc, char **argv)
 {
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
@@ -83,6 +83,10 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		s->config.confirm_within = fresh.confirm_within;
 		s->config.remember = fresh.remember;
 		s->config.strategy = fresh.strategy;
+		s->config.max_drains = fresh.max_drains;
+		s->config.max_drains_per_domain = fresh.max_drains_per_domain;
+		s->config.drain_wait = fresh.drain_wait;
+		s->drains.look = true;
 		pthread_mutex_unlock(&s->fleet->lock);
 		configure_log(&fresh);
 		stow_say(STOW_LOG_NOTICE, "reloaded");
@@ -187,9 +191,12 @@ static int run(struct scheduler *s, int argc, char **argv)
 static int check(const struct scheduler_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct scheduler_outbox *outbox = NULL;
 	struct stow_err err = { 0 };
+	int r = scheduler_outbox_new(config, &outbox, &err);
 
-	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0) {
+	scheduler_outbox_free(outbox);
+	if (r < 0 || (config->ca && stow_rpc_tls_check(&tls, &err) < 0)) {
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 		return 2;
 	}

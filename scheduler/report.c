@@ -7,13 +7,15 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "scheduler/progress.h"
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
 
 /* A directive that the agent has not answered. */
 struct stow_directive {
 	struct stow_directive *next;
-	uint64_t id, reservation;
+	uint64_t id, reservation, drain;
+	enum scheduler_order order; /* about the drain */
 };
 
 /* The stream's own: nothing before the first report. A machine is not forgotten before all its
@@ -24,22 +26,56 @@ struct stream {
 
 /* --- directives --------------------------------------------------------------------------------- */
 
-void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
-		      uint64_t reservation)
+static struct stow_directive *direct(struct scheduler *s, struct stow_machine *machine,
+				     PbDirective *directive)
 {
 	struct stow_directive *d;
 
 	if (!machine->stream)
-		return; /* the next Welcome says it all */
+		return NULL; /* the next Welcome says it all */
 	d = calloc(1, sizeof(*d));
 	if (!d)
-		return;
+		return NULL;
 	directive->id = d->id = ++machine->directive;
-	d->reservation = reservation;
 	d->next = machine->outstanding;
 	machine->outstanding = d;
 	atomic_fetch_add(&s->directives, 1);
 	stow_rpc_send(machine->stream, directive);
+	return d;
+}
+
+void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
+		      uint64_t reservation)
+{
+	struct stow_directive *d = direct(s, machine, directive);
+
+	if (d)
+		d->reservation = reservation;
+}
+
+void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
+			    PbDirective *directive, uint64_t drain, enum scheduler_order order)
+{
+	struct stow_directive *d = direct(s, machine, directive);
+
+	if (d) {
+		d->drain = drain;
+		d->order = order;
+	}
+}
+
+void scheduler_let_go(struct stow_machine *machine, char *drain)
+{
+	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
+	PbDirective directive = PB_DIRECTIVE__INIT;
+
+	if (!machine->stream)
+		return;
+	cancel.id = drain;
+	directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
+	directive.cancel_drain = &cancel;
+	directive.id = ++machine->directive; /* what becomes of it does not matter */
+	stow_rpc_send(machine->stream, &directive);
 }
 
 void scheduler_drop_outstanding(struct stow_machine *machine)
@@ -67,6 +103,8 @@ static void on_result(struct scheduler *s, struct stow_machine *machine,
 		return; /* of no directive that we gave */
 	if (found->reservation)
 		scheduler_on_result(s, machine, found->reservation, result);
+	else if (found->drain)
+		scheduler_drain_result(s, machine, found->drain, found->order, result);
 	else if (result->code)
 		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
 			 stow_text("node", machine->name), stow_text("error", result->message));
@@ -81,11 +119,16 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 	PbWelcome out = PB_WELCOME__INIT;
 	_cleanup_free_ PbReservation **list =
 		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
+	_cleanup_free_ char **drains = calloc(machine->n_drains + 1, sizeof(char *));
 	char fenced[STOW_IDSET_MAX];
 
 	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
 		list[out.n_reservations++] = r->message;
 	out.reservations = list;
+	for (size_t i = 0; drains && i < s->drains.n_under_way; i++)
+		if (s->drains.under_way[i]->machine == machine)
+			drains[out.n_drains++] = s->drains.under_way[i]->message->id;
+	out.drains = drains;
 	out.version = (char *)(uintptr_t)STOW_VERSION;
 	out.heartbeat_interval = s->config.stale_after;
 	if (machine->fenced)
@@ -193,8 +236,10 @@ static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct str
 		return r;
 	stow_fleet_heard(s->fleet, machine, now);
 	reconcile(s, machine, update, now);
-	if (first)
+	if (first) {
 		welcome(s, machine);
+		scheduler_drains_reported(s, machine, update->drains, update->n_drains);
+	}
 	scheduler_news(s);
 	return 0;
 }
@@ -216,6 +261,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	_cleanup_(stow_update_free_ptr) struct stow_update *update = NULL;
 	const PbReportRequest *in = message;
 	struct stream *stream = stow_rpc_data(call);
+	PbDrainProgress *progress = NULL;
 	struct scheduler *s = ctx;
 	int r = 0;
 
@@ -225,10 +271,15 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	} else if (!stream->machine) {
 		r = stow_err_set(err, EINVAL, "the first message of a stream must be a report");
 	}
+	if (r == 0 && in->kind_case == PB_REPORT_REQUEST__KIND_DRAIN) {
+		progress = scheduler_progress_copy(in->drain);
+		if (!progress)
+			r = stow_err_set(err, ENOMEM, "out of memory");
+	}
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->fleet->lock);
-	switch (in->kind_case) {
+	switch (atomic_load(&s->stopping) ? PB_REPORT_REQUEST__KIND__NOT_SET : in->kind_case) {
 	case PB_REPORT_REQUEST__KIND_REPORT:
 		r = on_report(s, call, stream, update, err);
 		break;
@@ -240,10 +291,15 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		if (stream->machine->stream == call)
 			on_result(s, stream->machine, in->result);
 		break;
+	case PB_REPORT_REQUEST__KIND_DRAIN:
+		if (stream->machine->stream == call)
+			scheduler_drain_progress(s, stream->machine, STOW_TAKE_PTR(progress));
+		break;
 	default:
 		break; /* a kind that a newer agent knows */
 	}
 	pthread_mutex_unlock(&s->fleet->lock);
+	stow_rpc_message_free(progress);
 	return r;
 }
 

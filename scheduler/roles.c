@@ -15,8 +15,9 @@ static const struct {
 	const char *method;
 	int rank;
 } methods[] = {
-	{ "Explain", 0 }, { "ListNodes", 0 }, { "WatchNodes", 0 }, { "ListReservations", 0 },
-	{ "Place", 1 },	  { "Release", 1 },   { "Fence", 2 },	   { "Unfence", 2 },
+	{ "Explain", 0 },    { "ListNodes", 0 },   { "WatchNodes", 0 },	 { "ListReservations", 0 },
+	{ "ListDrains", 0 }, { "Place", 1 },	   { "Release", 1 },	 { "Fence", 2 },
+	{ "Unfence", 2 },    { "DrainMemory", 2 }, { "CancelDrain", 2 },
 };
 
 static int rank_of(const char *word)

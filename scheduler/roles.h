@@ -5,9 +5,9 @@
  * Who may call what. A certificate says it in a URI among its alternative names:
  *
  *	numastow:agent/NODE	Report, for that node
- *	numastow:role/read	ListNodes, WatchNodes, ListReservations, Explain
+ *	numastow:role/read	ListNodes, WatchNodes, ListReservations, ListDrains, Explain
  *	numastow:role/place	these, Place and Release
- *	numastow:role/drain	these, Fence and Unfence
+ *	numastow:role/drain	these, Fence, Unfence, DrainMemory and CancelDrain
  *
  * or the setting `role` says it of the certificate's name. Without TLS (loopback) everybody may do
  * everything.

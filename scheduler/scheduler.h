@@ -16,8 +16,10 @@
 #include "rpc/metrics.h"
 #include "rpc/rpc.h"
 #include "scheduler/config.h"
+#include "scheduler/drain.h"
 #include "scheduler/fleet.h"
 #include "scheduler/store.h"
+#include "scheduler/webhook.h"
 
 struct scheduler_watcher;
 struct scheduler_fence;
@@ -38,6 +40,9 @@ struct scheduler {
 	struct scheduler_fence *fences;	    /* calls that wait; the fleet's lock */
 	struct scheduler_watcher *watchers; /* the fleet's lock */
 	pthread_cond_t changed;		    /* with the fleet's lock: news for watchers */
+
+	struct scheduler_drains drains;	 /* the fleet's lock */
+	struct scheduler_outbox *outbox; /* has its own */
 
 	struct stow_histogram place_times;
 	atomic_ulong placed, refused, reports, directives, expired, revoked;
@@ -61,12 +66,23 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err);
 
+extern const struct stow_rpc_stream_ops scheduler_drain_ops; /* drains.c */
+int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *request,
+			  void *response, struct stow_err *err);
+int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request,
+			   void *response, struct stow_err *err);
+
 /* --- between the files; all with the fleet's lock held ------------------------------------------ */
 
 /* Sends a directive, when the machine's agent is connected; its result comes back to
  * scheduler_on_result(). `reservation` is the one it is about, or 0. */
 void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
 		      uint64_t reservation);
+/* The same about a drain; its result comes back to scheduler_drain_result(). */
+void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
+			    PbDirective *directive, uint64_t drain, enum scheduler_order order);
+/* The machine need not do, or say, anything about that drain any more. */
+void scheduler_let_go(struct stow_machine *machine, char *drain);
 /* What became of a directive about a reservation. */
 void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint64_t reservation,
 			 const PbDirectiveResult *result);
@@ -79,6 +95,14 @@ void scheduler_place_tick(struct scheduler *s, struct stow_now now);
 void scheduler_fence_tick(struct scheduler *s, struct stow_now now);
 /* Reservations that are over and whom nobody told. */
 void scheduler_drop_outstanding(struct stow_machine *machine);
+
+/* A reservation on these NUMA nodes that is no container yet, or NULL; ends all of them. */
+struct stow_reservation *scheduler_unbound(const struct stow_machine *machine,
+					   const struct stow_idset *numa);
+uint32_t scheduler_revoke(struct scheduler *s, struct stow_machine *machine,
+			  const struct stow_idset *numa);
+/* The machine is told of all its fences, and whoever watches. */
+void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine);
 
 /* A machine as it is shown; to be freed with stow_rpc_message_free(). */
 PbNode *scheduler_show(const struct stow_machine *machine, bool containers);

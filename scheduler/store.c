@@ -19,11 +19,30 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS fence(machine TEXT PRIMARY KEY, numa TEXT NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS answer(request TEXT PRIMARY KEY, digest INTEGER,"
 	" expires INTEGER, response BLOB NOT NULL) WITHOUT ROWID;"
-	"PRAGMA user_version=1;";
+	/* Since version 2. */
+	"CREATE TABLE IF NOT EXISTS drain(id INTEGER PRIMARY KEY, request TEXT, flags INTEGER,"
+	" message BLOB NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS webhook(seq INTEGER PRIMARY KEY, drain INTEGER, event TEXT,"
+	" url TEXT, body BLOB NOT NULL, created INTEGER, next INTEGER, attempts INTEGER);"
+	"PRAGMA user_version=2;";
 
-enum { STORE_VERSION = 1 };
+enum { STORE_VERSION = 2 };
 
-enum kind { RESERVATION, NO_RESERVATION, FENCE, NO_FENCE, ANSWER, NO_ANSWER, FORGET, KINDS };
+enum kind {
+	RESERVATION,
+	NO_RESERVATION,
+	FENCE,
+	NO_FENCE,
+	ANSWER,
+	NO_ANSWER,
+	FORGET,
+	DRAIN,
+	NO_DRAIN,
+	WEBHOOK,
+	WEBHOOK_LATER,
+	NO_WEBHOOK,
+	KINDS
+};
 
 static const char *const statements[KINDS] = {
 	[RESERVATION] = "INSERT OR REPLACE INTO reservation VALUES(?1, ?4, ?3)",
@@ -33,14 +52,19 @@ static const char *const statements[KINDS] = {
 	[ANSWER] = "INSERT OR REPLACE INTO answer VALUES(?3, ?1, ?2, ?4)",
 	[NO_ANSWER] = "DELETE FROM answer WHERE request = ?3",
 	[FORGET] = "DELETE FROM answer WHERE expires < ?2",
+	[DRAIN] = "INSERT OR REPLACE INTO drain VALUES(?1, ?3, ?2, ?4)",
+	[NO_DRAIN] = "DELETE FROM drain WHERE id = ?1",
+	[WEBHOOK] = "INSERT OR REPLACE INTO webhook VALUES(?1, ?2, ?3, ?6, ?4, ?5, ?5, 0)",
+	[WEBHOOK_LATER] = "UPDATE webhook SET next = ?2, attempts = ?5 WHERE seq = ?1",
+	[NO_WEBHOOK] = "DELETE FROM webhook WHERE seq = ?1",
 };
 
-/* One row: two numbers, a text, bytes, as its statement wants them. */
+/* One row: numbers, texts, bytes, as its statement wants them. */
 struct write {
 	struct write *next;
 	enum kind kind;
-	uint64_t a, b;
-	char *text;
+	uint64_t a, b, c;
+	char *text, *more;
 	void *bytes;
 	size_t len;
 };
@@ -84,6 +108,7 @@ void stow_writes_free(struct stow_writes *writes)
 
 		writes->first = w->next;
 		free(w->text);
+		free(w->more);
 		free(w->bytes);
 		free(w);
 	}
@@ -148,6 +173,50 @@ int stow_writes_no_answer(struct stow_writes *writes, const char *request_id)
 	return add(writes, NO_ANSWER, 0, 0, request_id, NULL, 0);
 }
 
+int stow_writes_drain(struct stow_writes *writes, uint64_t id, uint64_t flags, const void *message,
+		      size_t len, const char *request_id)
+{
+	return add(writes, DRAIN, id, flags, request_id ? request_id : "", message, len);
+}
+
+int stow_writes_no_drain(struct stow_writes *writes, uint64_t id)
+{
+	return add(writes, NO_DRAIN, id, 0, NULL, NULL, 0);
+}
+
+/* What add() has just put at the end. */
+static struct write *newest(struct stow_writes *writes)
+{
+	return (struct write *)(void *)((char *)writes->last - offsetof(struct write, next));
+}
+
+int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webhook *webhook)
+{
+	int r = add(writes, WEBHOOK, webhook->seq, webhook->drain, webhook->event, webhook->body,
+		    webhook->len);
+
+	if (r < 0)
+		return r;
+	newest(writes)->c = webhook->created;
+	newest(writes)->more = strdup(webhook->url);
+	return newest(writes)->more ? 0 : -ENOMEM;
+}
+
+int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t next,
+			      uint64_t attempts)
+{
+	int r = add(writes, WEBHOOK_LATER, seq, next, NULL, NULL, 0);
+
+	if (r == 0)
+		newest(writes)->c = attempts;
+	return r;
+}
+
+int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq)
+{
+	return add(writes, NO_WEBHOOK, seq, 0, NULL, NULL, 0);
+}
+
 /* --- the thread --------------------------------------------------------------------------------- */
 
 static int fail(struct stow_store *store, struct stow_err *err, const char *what)
@@ -164,6 +233,8 @@ static int run_write(struct stow_store *store, const struct write *w, struct sto
 	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)w->b);
 	sqlite3_bind_text(stmt, 3, w->text, -1, SQLITE_STATIC);
 	sqlite3_bind_blob64(stmt, 4, w->bytes, w->len, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 5, (sqlite3_int64)w->c);
+	sqlite3_bind_text(stmt, 6, w->more, -1, SQLITE_STATIC);
 	code = sqlite3_step(stmt);
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
@@ -306,6 +377,32 @@ static int answer_row(sqlite3_stmt *stmt, const struct stow_store_load *load, st
 			    (size_t)sqlite3_column_bytes(stmt, 3), err);
 }
 
+static int drain_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
+{
+	if (!load->drain)
+		return 0;
+	return load->drain(load->ctx, (uint64_t)sqlite3_column_int64(stmt, 0),
+			   (uint64_t)sqlite3_column_int64(stmt, 1), sqlite3_column_blob(stmt, 2),
+			   (size_t)sqlite3_column_bytes(stmt, 2), text_of(stmt, 3), err);
+}
+
+static int webhook_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
+{
+	struct stow_store_webhook webhook = {
+		.seq = (uint64_t)sqlite3_column_int64(stmt, 0),
+		.drain = (uint64_t)sqlite3_column_int64(stmt, 1),
+		.event = text_of(stmt, 2),
+		.url = text_of(stmt, 3),
+		.body = sqlite3_column_blob(stmt, 4),
+		.len = (size_t)sqlite3_column_bytes(stmt, 4),
+		.created = (uint64_t)sqlite3_column_int64(stmt, 5),
+		.next = (uint64_t)sqlite3_column_int64(stmt, 6),
+		.attempts = (uint64_t)sqlite3_column_int64(stmt, 7),
+	};
+
+	return load->webhook ? load->webhook(load->ctx, &webhook, err) : 0;
+}
+
 /* What a newer program has written may mean something that this one would drop. */
 static int check_version(struct stow_store *store, const char *path, struct stow_err *err)
 {
@@ -375,6 +472,14 @@ int stow_store_open(const char *dir, bool power_loss, const struct stow_store_lo
 	if (r == 0)
 		r = each(store, "SELECT request, digest, expires, response FROM answer", load,
 			 answer_row, err);
+	if (r == 0)
+		r = each(store, "SELECT id, flags, message, request FROM drain", load, drain_row,
+			 err);
+	if (r == 0)
+		r = each(store,
+			 "SELECT seq, drain, event, url, body, created, next, attempts "
+			 "FROM webhook ORDER BY seq",
+			 load, webhook_row, err);
 	if (r == 0) {
 		r = -pthread_create(&store->thread, NULL, run, store);
 		store->running = r == 0;

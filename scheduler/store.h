@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * What must survive a crash: reservations, fences, answers by request id. SQLite in WAL mode.
+ * What must survive a crash: reservations, fences, answers by request id, drains, and what webhooks
+ * are to be told of them. SQLite in WAL mode.
  *
  * One thread writes. Whoever wants something written queues it with what is to be done afterwards;
  * the thread takes all that is queued, writes it in one transaction, and then calls everybody back
@@ -19,7 +20,19 @@
 
 struct stow_store;
 
-/* What is there at the start. */
+/* What a webhook is to be told, until it has taken it. */
+struct stow_store_webhook {
+	uint64_t seq; /* ascending */
+	uint64_t drain;
+	const char *event, *url;
+	const void *body;
+	size_t len;
+	uint64_t created, next; /* wall time */
+	uint64_t attempts;
+};
+
+/* What is there at the start; drains come before their webhooks, those by ascending number. What is
+ * passed is the caller's no longer than the call. */
 struct stow_store_load {
 	int (*reservation)(void *ctx, uint64_t id, const void *message, size_t len,
 			   const char *request_id, struct stow_err *err);
@@ -27,6 +40,9 @@ struct stow_store_load {
 		     struct stow_err *err);
 	int (*answer)(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
 		      const void *response, size_t len, struct stow_err *err);
+	int (*drain)(void *ctx, uint64_t id, uint64_t flags, const void *message, size_t len,
+		     const char *request_id, struct stow_err *err);
+	int (*webhook)(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err);
 	void *ctx;
 };
 
@@ -50,6 +66,14 @@ int stow_writes_fence(struct stow_writes *writes, const char *machine,
 int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
 		       uint64_t expires, const void *response, size_t len);
 int stow_writes_no_answer(struct stow_writes *writes, const char *request_id);
+int stow_writes_drain(struct stow_writes *writes, uint64_t id, uint64_t flags, const void *message,
+		      size_t len, const char *request_id);
+int stow_writes_no_drain(struct stow_writes *writes, uint64_t id);
+/* `next` and `attempts` are not asked: it is due, and has not been tried. */
+int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webhook *webhook);
+int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t next,
+			      uint64_t attempts);
+int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq);
 
 /* `done` (may be NULL) is called on the store's thread, once: with NULL when it is durable, else
  * with why it is not. */

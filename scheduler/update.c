@@ -35,8 +35,7 @@ int stow_id_parse(const char *text, uint64_t *ret, struct stow_err *err)
 	for (const char *p = text; *p && strchr(digits, *p); p++)
 		*ret = *ret << 4 | (uint64_t)(strchr(digits, *p) - digits);
 	if (strlen(text) != 16 || strspn(text, digits) != 16 || *ret == 0)
-		return stow_err_set(err, EINVAL,
-				    "\"%.32s\" is not a reservation's id: 16 hexadecimal digits",
+		return stow_err_set(err, EINVAL, "\"%.32s\" is not an id: 16 hexadecimal digits",
 				    text);
 	return 0;
 }
@@ -313,23 +312,26 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int decode_reservations(const PbNodeReport *in, struct stow_update *u, struct stow_err *err)
+static int decode_ids(char *const *in, size_t n, size_t most, const char *what, uint64_t **ret,
+		      size_t *ret_n, struct stow_err *err)
 {
-	if (in->n_reservations > STOW_CONTAINERS_MAX)
-		return stow_err_set(err, EINVAL, "more than %d reservations", STOW_CONTAINERS_MAX);
-	u->reservations = calloc(in->n_reservations + 1, sizeof(*u->reservations));
-	if (!u->reservations)
+	uint64_t *ids;
+
+	if (n > most)
+		return stow_err_set(err, EINVAL, "more than %zu %s", most, what);
+	ids = *ret = calloc(n + 1, sizeof(*ids));
+	if (!ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < in->n_reservations; i++) {
-		int r = stow_id_parse(in->reservations[i], &u->reservations[i], err);
+	for (size_t i = 0; i < n; i++) {
+		int r = stow_id_parse(in[i], &ids[i], err);
 
 		if (r < 0)
-			return r;
+			return stow_err_wrap(err, r, "%s", what);
 	}
-	qsort(u->reservations, in->n_reservations, sizeof(*u->reservations), ascending);
-	for (size_t i = 0; i < in->n_reservations; i++)
-		if (!i || u->reservations[i] != u->reservations[i - 1])
-			u->reservations[u->n_reservations++] = u->reservations[i];
+	qsort(ids, n, sizeof(*ids), ascending);
+	for (size_t i = 0; i < n; i++)
+		if (!i || ids[i] != ids[i - 1])
+			ids[(*ret_n)++] = ids[i];
 	return 0;
 }
 
@@ -345,16 +347,21 @@ int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_upda
 	if (r < 0)
 		return r;
 	u->name = strdup(report->name);
+	u->domain = strndup(report->failure_domain, STOW_DOMAIN_MAX);
 	u->full = report->full;
 	u->sequence = report->sequence;
 	u->enforces = report->mode != PB_MODE_OBSERVE && report->mode != PB_MODE_DISABLED;
-	if (!u->name)
+	if (!u->name || !u->domain)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	r = decode_numas(report, u, err);
 	if (r == 0)
 		r = decode_containers(report, u, err);
 	if (r == 0)
-		r = decode_reservations(report, u, err);
+		r = decode_ids(report->reservations, report->n_reservations, STOW_CONTAINERS_MAX,
+			       "reservations", &u->reservations, &u->n_reservations, err);
+	if (r == 0)
+		r = decode_ids(report->drains, report->n_drains, STOW_DRAINS_MAX, "drains",
+			       &u->drains, &u->n_drains, err);
 	if (r < 0)
 		return r == -ENOMEM ? r : stow_err_wrap(err, r, "the report of %s", u->name);
 	if (pack_rest(report, u) < 0)
@@ -400,6 +407,8 @@ void stow_update_free(struct stow_update *update)
 	free(update->containers);
 	free(update->gone);
 	free(update->reservations);
+	free(update->drains);
+	free(update->domain);
 	free(update->name);
 	free(update);
 }

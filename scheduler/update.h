@@ -21,6 +21,8 @@
 
 #define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
 #define STOW_CONTAINERS_MAX 65536
+#define STOW_DRAINS_MAX	    1024 /* that a report may list */
+#define STOW_DOMAIN_MAX	    253	 /* bytes of a failure domain that count */
 /* Bytes of a NUMA node, memory or the pages of one pool: sums over a machine cannot overflow. */
 #define STOW_NUMA_MEMORY_MAX (UINT64_C(1) << 53)
 
@@ -61,6 +63,7 @@ struct stow_container {
 
 struct stow_update {
 	char *name;
+	char *domain; /* failure domain; of a full report */
 	bool full;
 	bool enforces; /* neither observes nor is switched off: what is placed there is obeyed */
 	uint64_t sequence;
@@ -75,6 +78,8 @@ struct stow_update {
 	size_t n_gone;
 	uint64_t *reservations; /* ascending, each once */
 	size_t n_reservations;
+	uint64_t *drains; /* ascending, each once */
+	size_t n_drains;
 };
 
 /* -EINVAL: what is wrong with it. Freed with stow_update_free(), whatever was taken out of it. */
@@ -95,6 +100,6 @@ static inline void stow_update_free_ptr(struct stow_update **u)
 /* A machine's name: lower-case letters, digits, '-' and '.', at most 253 of them. */
 int stow_machine_name_check(const char *name, struct stow_err *err);
 
-/* A reservation's id, 16 lower-case hexadecimal digits; never 0. */
+/* A reservation's id, or a drain's: 16 lower-case hexadecimal digits; never 0. */
 int stow_id_parse(const char *text, uint64_t *ret, struct stow_err *err);
 const char *stow_id_format(uint64_t id, char buf[17]);

@@ -15,7 +15,7 @@ tool_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,write renameat unlinkat mkdirat)
 # The hook's code without its main(): tests call it with a root of their own.
 hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
 TEST_ARCHIVES := $(LIBSCHEDULER) $(LIBAGENT) $(LIBRPC) $(LIB)
-TEST_LIBS := $(DAEMON_LIBS)
+TEST_LIBS := $(DAEMON_LIBS) $(CURL_LIBS)
 
 $(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): | $(PB)/.stamp
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
@@ -29,6 +29,7 @@ $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES
 .PHONY: unit-tests thread-tests tools
 # Those of what has threads: for PROFILE=tsan.
 thread-tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_rpc*.c tests/unit/test_scheduler*.c \
-	tests/unit/test_agent*.c tests/unit/test_store.c tests/unit/test_reservation.c))
+	tests/unit/test_agent*.c tests/unit/test_store.c tests/unit/test_reservation.c \
+	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c))
 unit-tests: $(unit_BINS)
 tools: $(tool_BINS)

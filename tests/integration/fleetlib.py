@@ -39,7 +39,7 @@ def generate():
 
 
 generate()
-from numastow.v1 import (agent_pb2, agent_pb2_grpc, node_pb2, scheduler_pb2,  # noqa: E402
+from numastow.v1 import (agent_pb2, agent_pb2_grpc, drain_pb2, node_pb2, scheduler_pb2,  # noqa: E402
                          scheduler_pb2_grpc)
 
 POOL = descriptor_pool.DescriptorPool()
@@ -153,7 +153,7 @@ class FakeAgent:
 
     def __init__(self, channel, report, obeys=True):
         self.report, self.obeys = report, obeys
-        self.held, self.bound = {}, {}
+        self.held, self.bound, self.drains = {}, {}, {}
         self.directives, self.error = [], None
         self.out = queue.Queue()
         self.sequence = 0
@@ -171,6 +171,8 @@ class FakeAgent:
             copy.sequence, copy.time = self.sequence, time.time_ns()
             del copy.reservations[:]
             copy.reservations.extend(sorted({*self.held, *self.bound}))
+            del copy.drains[:]
+            copy.drains.extend(sorted(self.drains))
             self.out.put(scheduler_pb2.ReportRequest(report=copy))
 
     def send_change(self, **fields):
@@ -195,6 +197,10 @@ class FakeAgent:
         self.out.put(scheduler_pb2.ReportRequest(result=scheduler_pb2.DirectiveResult(
             directive=directive.id, code=code, message=text)))
 
+    def act(self, directive, kind):  # pylint: disable=unused-argument
+        """What it does and answers; after it has taken note."""
+        self.answer(directive)
+
     def read(self):
         try:
             for directive in self.stream:
@@ -212,7 +218,7 @@ class FakeAgent:
                 if kind == "reserve" and not self.obeys:
                     self.answer(directive, grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "no room")
                 else:
-                    self.answer(directive)
+                    self.act(directive, kind)
                 if kind in ("reserve", "cancel", "welcome"):
                     self.send_change(numa_nodes=self.numa_nodes())
         except grpc.RpcError as error:

@@ -12,7 +12,7 @@ set -euo pipefail
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcyaml-dev
 	libyaml-dev libsystemd-dev libnuma-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
 	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libssl-dev
-	libsmartcols-dev)
+	libsmartcols-dev libcurl4-openssl-dev)
 readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init.
 readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio systemd dbus numactl hwloc-nox

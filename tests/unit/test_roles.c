@@ -7,10 +7,13 @@
 #include "scheduler/config.h"
 #include "scheduler/roles.h"
 
-static const char *const methods[] = { "Explain", "ListNodes", "WatchNodes", "ListReservations",
-				       "Place",	  "Release",   "Fence",	     "Unfence" };
+static const char *const methods[] = { "Explain",	   "ListNodes",	 "WatchNodes",
+				       "ListReservations", "ListDrains", "Place",
+				       "Release",	   "Fence",	 "Unfence",
+				       "DrainMemory",	   "CancelDrain" };
+#define N_METHODS (sizeof(methods) / sizeof(*methods))
 /* The first that each role may not: read, place, drain. */
-static const size_t ends[] = { 4, 6, 8 };
+static const size_t ends[] = { 5, 7, 11 };
 
 /* How many of the methods the peer may call; they must be the first ones. */
 static size_t may(const char *name, const char *uri, char *const *roles)
@@ -20,7 +23,7 @@ static size_t may(const char *name, const char *uri, char *const *roles)
 	size_t n = 0;
 
 	strcpy(peer.name, name);
-	for (size_t i = 0; i < 8; i++) {
+	for (size_t i = 0; i < N_METHODS; i++) {
 		struct stow_err err = { 0 };
 		int r = scheduler_may(&peer, methods[i], roles, &err);
 
@@ -31,8 +34,8 @@ static size_t may(const char *name, const char *uri, char *const *roles)
 		}
 		assert_int_equal(r, -EACCES);
 		assert_non_null(strstr(err.msg, methods[i]));
-		assert_non_null(strstr(err.msg, i < 4	? "role read"
-						: i < 6 ? "role place"
+		assert_non_null(strstr(err.msg, i < 5	? "role read"
+						: i < 7 ? "role place"
 							: "role drain"));
 	}
 	return n;
@@ -103,7 +106,7 @@ static void every_method_has_its_role(void **state)
 {
 	const ProtobufCServiceDescriptor *service = &pb_scheduler__descriptor;
 
-	assert_int_equal(service->n_methods, 9);
+	assert_int_equal(service->n_methods, N_METHODS + 1);
 	for (unsigned int i = 0; i < service->n_methods; i++) {
 		struct stow_rpc_peer peer = { .tls = true };
 

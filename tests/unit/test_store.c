@@ -68,7 +68,9 @@ static int on_answer(void *ctx, const char *request_id, uint64_t digest, uint64_
 static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
 		      struct stow_err *err)
 {
-	struct stow_store_load load = { on_reservation, on_fence, on_answer, seen };
+	struct stow_store_load load = {
+		.reservation = on_reservation, .fence = on_fence, .answer = on_answer, .ctx = seen
+	};
 
 	*seen = (struct seen){ 0 };
 	return stow_store_open(dir, false, &load, ret, err);
@@ -428,11 +430,11 @@ static void a_newer_store_is_refused_and_left_alone(void **state)
 	assert_int_equal(store_one(store, 1, NULL), 0);
 	stow_store_close(store);
 	path_of(*state, "scheduler.db", path);
-	assert_int_equal(version_of(path, 0), 1);
-	assert_int_equal(version_of(path, 2), 2);
-	assert_int_equal(open_store(*state, &store, &seen, &err), -EPROTO);
-	assert_non_null(strstr(err.msg, "version 2"));
 	assert_int_equal(version_of(path, 0), 2);
+	assert_int_equal(version_of(path, 3), 3);
+	assert_int_equal(open_store(*state, &store, &seen, &err), -EPROTO);
+	assert_non_null(strstr(err.msg, "version 3"));
+	assert_int_equal(version_of(path, 0), 3);
 	assert_int_equal(version_of(path, 1), 1);
 	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
 	assert_int_equal(seen.reservations, 1);

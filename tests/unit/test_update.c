@@ -86,7 +86,7 @@ static void malformed_reports_are_refused(void **state)
 			WRONG((r.message.containers = &one, r.message.n_containers = 1),
 			      "container \"c\": ");
 		WRONG((r.message.reservations = list, r.message.n_reservations = 1),
-		      "is not a reservation's id: 16 hexadecimal digits");
+		      "is not an id: 16 hexadecimal digits");
 		one->id = (char *)"";
 		WRONG((r.message.containers = &one, r.message.n_containers = 1), "without an id");
 		free(one);

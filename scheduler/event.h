@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What webhooks are told of drains, and how it is signed.
+ *
+ *	POST PATH
+ *	Content-Type: application/json
+ *	User-Agent: numastow/VERSION
+ *	Idempotency-Key: DRAIN-EVENT			the same in every try
+ *	X-Numastow-Timestamp: SECONDS			of this try
+ *	X-Numastow-Signature: sha256=HEX		HMAC-SHA256(secret, SECONDS "." BODY)
+ *
+ *	{"event":"safe-to-remove","drain":"...","node":"web-3",...,"attempt":1}
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "numastow/v1/drain.pb-c.h"
+
+enum scheduler_event {
+	SCHEDULER_EVENT_PLANNED,
+	SCHEDULER_EVENT_SAFE,
+	SCHEDULER_EVENT_REMOVED,
+	SCHEDULER_EVENT_FAILED,
+	SCHEDULER_EVENTS
+};
+
+const char *scheduler_event_name(enum scheduler_event event); /* "safe-to-remove" */
+const char *scheduler_step_name(PbDrainStep step);	      /* "offlining" */
+
+/* The body but for the number of the try, which scheduler_event_attempt() adds. To be freed; NULL:
+ * no memory. `wall`: ns. */
+char *scheduler_event_body(enum scheduler_event event, const PbDrain *drain, uint64_t wall);
+char *scheduler_event_attempt(const char *body, size_t len, uint64_t attempt);
+
+/* HEX, of `timestamp` "." `body`. */
+void scheduler_event_sign(const void *secret, size_t secret_len, const char *timestamp,
+			  const char *body, char ret_hex[65]);
+
+/* -EINVAL: not https:// (or http:// to this very machine, or anywhere with `insecure`); a user, a
+ * password or a fragment in it. */
+int scheduler_event_url_check(const char *url, bool insecure, struct stow_err *err);
+
+/* ns before the next try, after `attempts` of them: doubling from `first` up to
+ * SCHEDULER_PAUSE_MAX, and by `random` shorter, up to a half. */
+#define SCHEDULER_PAUSE_MAX (UINT64_C(300) * 1000000000)
+uint64_t scheduler_event_pause(uint64_t first, uint64_t attempts, uint64_t random);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What an agent says of a drain, made fit to be kept, shown and sent on. An agent is believed about
+ * its own node, and nothing that it says may grow without a bound, or be no text.
+ */
+
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+
+#include "numastow/v1/drain.pb-c.h"
+
+#define SCHEDULER_TEXT_MAX     1024 /* bytes of each text; blocks_gone: */
+#define SCHEDULER_LIST_MAX     65536
+#define SCHEDULER_BLOCKS_MAX   16384 /* of a plan; what is beyond is cut off, and a note says so */
+#define SCHEDULER_AFFECTED_MAX 1024
+#define SCHEDULER_CULPRITS_MAX 64
+#define SCHEDULER_NOTES_MAX    64
+
+/* A copy without what is too much, in UTF-8 without control characters, without fields that nobody
+ * here knows. NULL: no memory. Freed with stow_rpc_message_free(). */
+PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in);
+
+/* Replaces what is no UTF-8 and what controls a terminal by '?', and cuts to `most` bytes. */
+void scheduler_clean_text(char *text, size_t most);
+/* All texts of an unpacked message, and those within; drops unknown fields. */
+void scheduler_clean(ProtobufCMessage *message, size_t most);
+
+/* A copy of any message; NULL: no memory. */
+void *scheduler_copy(const ProtobufCMessage *message);
+/* Replaces a text of an unpacked message; without memory it is "" then. */
+void scheduler_set_text(char **text, const char *value);
