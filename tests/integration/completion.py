@@ -48,6 +48,7 @@ for command in commands:
 same("the beginning of a command", complete("no"), ["node", "nodes"])
 same("the beginning of an option", complete("place", "--an"), ["--annotation"])
 same("words of an option", complete("place", "--strategy", ""), ["default", "spread", "tight"])
+same("and of another", complete("online", "--zone", "m"), ["movable"])
 same("a key of a request", complete("place", "--confirmed", "cpu"), ["cpu-mode=", "cpus="])
 same("its values, behind the sign", complete("place", "cpu-mode", "="), ["exclusive", "shared"])
 same("and when one is begun", complete("explain", "policy", "=", "s"), ["single-numa-node", "spread"])
