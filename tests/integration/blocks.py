@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""numastow blocks, online and offline on a machine that is not there: what is shown and written, and
+what is refused in one line with nothing changed. That a kernel obeys is shown in tests/vm/blocks.sh."""
+import json
+import os
+import struct
+
+from harness import BUILD, MIB, Machine, Temp, changed, check, finish, fingerprint, run, same
+
+NUMASTOW = os.path.join(BUILD, "numastow")
+MEMORY = "/sys/devices/system/memory"
+ACPI = "/sys/devices/LNXSYSTM:00/PNP0C80:00"
+PAGE = os.sysconf("SC_PAGESIZE")
+PER_BLOCK = 128 * MIB // PAGE
+
+# Documentation/admin-guide/mm/pagemap.rst
+LRU, SLAB, BUDDY, ANON = 1 << 5, 1 << 7, 1 << 10, 1 << 12
+
+
+def block(machine, number, state, zones, node=1, dimm=False):
+    base = f"{MEMORY}/memory{number}"
+    machine.write(f"{base}/state", state + "\n")
+    machine.write(f"{base}/valid_zones", zones + "\n")
+    machine.write(f"{base}/phys_device", "0\n")
+    os.symlink(f"../../memory/memory{number}",
+               machine.file(f"/sys/devices/system/node/node{node}/memory{number}"))
+    if dimm:
+        os.symlink("../../../LNXSYSTM:00/PNP0C80:00", machine.file(f"{base}/firmware_node"))
+
+
+def memory(machine):
+    """Blocks 0 and 1 from the beginning, and 4 to 8 of a DIMM."""
+    machine.write(f"{MEMORY}/block_size_bytes", "8000000\n")
+    machine.write(f"{ACPI}/uid", "0x03\n")
+    block(machine, 0, "online", "DMA32", node=0)
+    block(machine, 1, "online", "Normal", node=0)
+    block(machine, 4, "online", "Movable", dimm=True)
+    block(machine, 5, "online", "Movable", dimm=True)
+    block(machine, 6, "online", "Normal", dimm=True)
+    block(machine, 7, "online", "Normal", dimm=True)
+    block(machine, 8, "offline", "Normal Movable", dimm=True)
+
+
+def ask(machine, *words, user=None):
+    argv = [NUMASTOW, words[0], "--sysroot", machine.path, *words[1:]]
+    if user is not None:
+        argv = ["setpriv", "--reuid", str(user), "--clear-groups", *argv]
+    return run(argv, "")
+
+
+def state(machine, number):
+    return machine.read(f"{MEMORY}/memory{number}/state")
+
+
+def refused(machine, what, words, *argv, code=1, user=None):
+    """One line (and where to read on, when it is a matter of usage); nothing has changed."""
+    before = fingerprint(machine)
+    said = ask(machine, *argv, user=user)
+    lines = said.err.splitlines()
+    wrong = changed(before, fingerprint(machine))
+    check(f"{what}: refused in one line, nothing changed",
+          said.code == code and not said.out and not wrong and
+          len(lines) == (1 if code == 1 else 2) and
+          all(w in lines[0] for w in (words, "numastow")), f"{said}, changed {wrong}")
+
+
+def without_contents(machine):
+    said = ask(machine, "blocks", "--json")
+    answer = json.loads(said.out)
+    same("the DIMM", answer["devices"],
+         [{"name": "dimm3", "alias": "PNP0C80:00", "kind": "dimm", "path": "", "start": 512 * MIB,
+           "size": 640 * MIB, "blocks": 5}])
+    same("what each can do",
+         [(b["id"], b["node"], b["device"], b["removable"], b["reason"]) for b in answer["blocks"]],
+         [(0, 0, "", "no", "boot memory"), (1, 0, "", "no", "boot memory"),
+          (4, 1, "dimm3", "yes", ""), (5, 1, "dimm3", "yes", ""), (6, 1, "dimm3", "unknown", ""),
+          (7, 1, "dimm3", "unknown", ""), (8, 1, "dimm3", "yes", "")])
+    check("what is not known, and why", "/proc/kpageflags" in answer["not_known"], answer)
+    same("how much is online", (answer["online"], answer["offline"]), (768 * MIB, 128 * MIB))
+    lines = ask(machine, "blocks").out.splitlines()
+    same("neighbours that are alike share a line",
+         [line.split()[3] for line in lines[1:lines.index("")]], ["0", "1", "4-5", "6-7", "8"])
+    check("the last line says what is not known", "/proc/kpageflags" in lines[-1], lines)
+    lines = ask(machine, "blocks", "--all", "--node", "1").out.splitlines()
+    same("one by one, of a node", [line.split()[3] for line in lines[1:lines.index("")]],
+         ["4", "5", "6", "7", "8"])
+
+
+def with_contents(machine):
+    """Block 4 has a container's pages, 6 some slab, 7 what has no mark; all the rest is free."""
+    flags = [BUDDY] * (8 * PER_BLOCK)
+    owners = [0] * (8 * PER_BLOCK)
+    name = "libpod-" + 4 * "0123456789abcdef" + ".scope"
+    machine.container(name)
+    cgroup = machine.file(f"/sys/fs/cgroup/machine.slice/{name}")
+    for i in range(256):
+        flags[4 * PER_BLOCK + i] = LRU | ANON
+        owners[4 * PER_BLOCK + i] = os.stat(cgroup).st_ino
+    flags[6 * PER_BLOCK] = SLAB
+    flags[7 * PER_BLOCK] = 0
+    for kind, words in (("kpageflags", flags), ("kpagecgroup", owners)):
+        with open(machine.file(f"/proc/{kind}"), "wb") as handle:
+            handle.write(struct.pack(f"{len(words)}Q", *words))
+    answer = json.loads(ask(machine, "blocks", "--owners", "--json").out)
+    by_id = {b["id"]: b for b in answer["blocks"]}
+    same("nothing is unknown now", answer["not_known"], "")
+    same("the kernel's pages stay", [(by_id[n]["removable"], by_id[n]["reason"]) for n in (4, 6)],
+         [("yes", ""), ("no", "slab")])
+    same("pages without a mark may", by_id[7]["removable"], "unknown")
+    use = by_id[4]["use"]
+    same("what is in it", (use["bytes"]["anonymous"], use["bytes"]["free"]),
+         (256 * PAGE, 128 * MIB - 256 * PAGE))
+    same("and whose", [(o["cgroup"], o["container"], o["bytes"]["anonymous"]) for o in use["owners"]],
+         [(f"/machine.slice/{name}", 4 * "0123456789abcdef", 256 * PAGE)])
+    check("an offline block has no use", "use" not in by_id[8], by_id[8])
+    text = ask(machine, "blocks", "--owners").out
+    check("the same in words", "free 255Mi, anonymous 1Mi\n" in text and
+          "container 0123456789ab: anonymous 1Mi\n" in text, text)
+
+
+def acting(machine):
+    said = ask(machine, "offline", "4-5,8")
+    same("offline", (said.code, said.out),
+         (0, "4: done\n5: done\n8: already\n2 done, 1 already, 0 failed\n"))
+    same("is what the files say", [state(machine, n) for n in (4, 5, 6)],
+         ["offline", "offline", "online"])
+    said = ask(machine, "offline", "4,5")
+    same("a second time it is already so", (said.code, said.out.splitlines()[-1]),
+         (0, "0 done, 2 already, 0 failed"))
+    said = ask(machine, "online", "--zone", "movable", "6,8")
+    same("some of it", (said.code, said.out),
+         (64, "6: failed: it is online in zone Normal; take it offline first\n8: done\n"
+              "1 done, 0 already, 1 failed\n"))
+    same("is written as asked", state(machine, 8), "online_movable")
+    ask(machine, "online", "--zone", "kernel", "4")
+    ask(machine, "online", "5")
+    same("and so are the others", [state(machine, n) for n in (4, 5)], ["online_kernel", "online"])
+    said = ask(machine, "online", "--zone", "kernel", "6,6-7")
+    same("online in that zone is already so", (said.code, said.out.splitlines()[-1]),
+         (0, "0 done, 2 already, 0 failed"))
+
+
+def mistakes(machine):
+    for command in ("online", "offline"):
+        refused(machine, f"{command} of an unknown block", "there is no memory block 9", command, "4,9")
+        refused(machine, f"{command} of a hole", "there is no memory block 2", command, "1-4")
+        refused(machine, f"{command} of no list", "is not a list", command, "dimm3")
+        refused(machine, f"{command} backwards", "is not a list", command, "7-4")
+        refused(machine, f"{command} of nothing", "no memory block is named", command, "")
+        refused(machine, f"{command} of too much", "more than", command, "0-99999999999")
+        refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999")
+        refused(machine, f"{command} without a list", "which blocks", command, code=2)
+        refused(machine, f"{command} of two lists", "one list", command, "4", "5", code=2)
+        refused(machine, f"{command} by nobody", "only root", command,
+                "8" if command == "online" else "4", user=65534)
+    refused(machine, "an unknown zone", "neither movable nor kernel", "online", "--zone", "dma", "8",
+            code=2)
+    refused(machine, "a time without a unit", "is not a time", "offline", "--timeout", "5", "4", code=2)
+    refused(machine, "blocks with an argument", "takes no argument", "blocks", "4", code=2)
+    refused(machine, "blocks of no node", "is not a whole number", "blocks", "--node", "one", code=2)
+    refused(machine, "blocks of an unknown node", "NUMA node 7 has no memory blocks", "blocks",
+            "--node", "7")
+
+
+def no_hotplug(machine):
+    for words in (("blocks",), ("online", "4"), ("offline", "4")):
+        refused(machine, f"{words[0]} where the kernel has no memory hotplug", "no memory blocks",
+                *words)
+    said = run([NUMASTOW, "blocks", "--sysroot", machine.path + "/none"], "")
+    check("a tree that is not there", said.one_line(), said)
+
+
+with Temp() as path:
+    os.chmod(path, 0o755)
+    machine = Machine(path)
+    no_hotplug(machine)
+    memory(machine)
+    mistakes(machine)
+    without_contents(machine)
+    with_contents(machine)
+    acting(machine)
+finish()
