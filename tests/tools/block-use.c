@@ -3,8 +3,8 @@
  * Who is in memory blocks, and who keeps one from going offline, as lines for tests.
  *
  *	block-use BLOCK...		"block ID KIND PAGES ...", "pool ID BYTES PAGES USED" and
- *					"owner ID PATH CONTAINER KIND PAGES ..." (kinds without pages left
- *out) block-use --suspects BLOCK	who may be in the way: stow_culprits_suspect() block-use
+ *					"owner ID PATH CONTAINER KIND PAGES ..." (kinds without pages
+ *left out) block-use --suspects BLOCK	who may be in the way: stow_culprits_suspect() block-use
  *--stuck PFN...	who has these page frames (hexadecimal): stow_culprits_prove() block-use
  *--offline BLOCK S	tries for S seconds, and says what the kernel's log says block-use --holds
  *PID		stow_process_holds()
