@@ -191,18 +191,6 @@ static void search_range(struct search *s, uint64_t first, uint64_t end, const c
 	}
 }
 
-static bool hex(const char **text, uint64_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(*text, &end, 16); /* the kernel's own, without sign or prefix */
-	if (errno || end == *text)
-		return false;
-	*text = end;
-	return true;
-}
-
 /* A line of /proc/PID/maps: "START-END PERMISSIONS OFFSET DEVICE INODE      NAME". */
 static void search_line(struct search *s, char *line)
 {
@@ -210,7 +198,7 @@ static void search_line(struct search *s, char *line)
 	uint64_t start, end;
 
 	line[strcspn(line, "\n")] = '\0';
-	if (!hex(&p, &start) || *p++ != '-' || !hex(&p, &end) || *p != ' ')
+	if (!stow_scan_hex(&p, &start) || *p++ != '-' || !stow_scan_hex(&p, &end) || *p != ' ')
 		return;
 	for (int field = 0; field < 4; field++) {
 		p += strspn(p, " ");

@@ -9,31 +9,20 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 
 #define RECORD_MAX 8192 /* bytes of a record: the kernel's PRINTKRECORD_MAX is 2048 and a header */
 /* Records read at once at most: the kernel's log has not more, and it goes on growing. */
 #define RECORDS_MAX 100000
 
-/* A hexadecimal number at `text`, with 0x or without, that ends as a word does; 0: none. */
+/* A hexadecimal number, with 0x or without, that ends as a word does; 0: none. */
 static uint64_t frame_at(const char *text)
 {
-	uint64_t value = 0;
-	size_t digits = 0;
+	uint64_t value;
 
 	if (text[0] == '0' && text[1] == 'x')
 		text += 2;
-	for (; digits < 16; digits++, text++) {
-		unsigned int digit;
-
-		if (*text >= '0' && *text <= '9')
-			digit = (unsigned int)(*text - '0');
-		else if (*text >= 'a' && *text <= 'f')
-			digit = (unsigned int)(*text - 'a' + 10);
-		else
-			break;
-		value = value << 4 | digit;
-	}
-	return digits && (*text == '\0' || *text == ' ' || *text == '\n') ? value : 0;
+	return stow_scan_hex(&text, &value) && (*text == '\0' || *text == ' ') ? value : 0;
 }
 
 static const char *after(const char *text, const char *prefix)

@@ -27,6 +27,9 @@ static void reads_lines_of_the_log(void **state)
 		{ "4,1063,103497121,-;page:0000000099227636 refcount:3 mapcount:1 "
 		  "mapping:0000000000000000 index:0x7fd6b0dba pfn:0x1835b0",
 		  0x1835b0 },
+		{ "4,1101,100092989,-;page:00000000f93b3734 refcount:1 mapcount:0 "
+		  "mapping:0000000000000000 index:0x0 pfn:0x100000",
+		  0x100000 }, /* before any try: an unmovable page */
 		{ "4,1061,48213010,-;failed to isolate pfn 9d000", 0x9d000 },
 		/* since 6.10 */
 		{ "4,1063,48213020,-;page: refcount:2 mapcount:0 mapping:0000000000000000 "

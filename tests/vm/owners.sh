@@ -41,6 +41,11 @@ zone_on_lists()
 	awk '$1 == "Node" { in_zone = ($2 == "1,") && ($4 == "Movable") } in_zone && $1 == "count:" { sum += $2 } END { print sum + 0 }' /proc/zoneinfo
 }
 
+told()
+{
+	printf '%s\n' "$said" | sed 's/^/# /'
+}
+
 echo 0 >/proc/sys/kernel/numa_balancing
 echo never >/sys/kernel/mm/transparent_hugepage/enabled
 
@@ -149,14 +154,14 @@ scan
 block=$(awk '$1 == "owner" && $4 == "pinner" { print $2, $6 }' <<<"$seen" | sort -k2n | tail -n 1 | cut -d' ' -f1)
 [[ $block ]] || fail "the container is in the DIMM" "$seen"
 said=$("$use" --offline "$block" 6 2>&1)
-sed 's/^/# /' <<<"$said"
+told
 if grep -q '^offline done' <<<"$said"; then
 	# The pinned page was in another block: all the others can go.
 	for block in $blocks; do
 		said=$("$use" --offline "$block" 6 2>&1)
 		grep -q '^offline done' <<<"$said" || break
 	done
-	sed 's/^/# /' <<<"$said"
+	told
 fi
 check "the try was interrupted" grep -q '^offline Connection timed out' <<<"$said"
 eq "and the block is online" "$(<"/sys/devices/system/memory/memory$block/state")" online
@@ -189,7 +194,7 @@ most_slab()
 
 block=$(most_slab)
 said=$("$use" --offline "$block" 6 2>&1)
-sed 's/^/# /' <<<"$said"
+told
 dmesg | grep 'pfn' | tail -n 4 | sed 's/^/# kernel: /'
 check "block $block with the most slab stays" grep -q '^offline Device or resource busy' <<<"$said"
 check "a page of the kernel's is found" grep -Eq '^culprit .* kind=(slab|kernel|page-table|reserved) proven=1' <<<"$said"
