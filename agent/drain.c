@@ -71,7 +71,7 @@ static int limit(struct agent *agent, struct agent_drain *drain, struct stow_err
 	pthread_mutex_unlock(&agent->lock);
 	if (!drain->ordered)
 		return 0;
-	what->most = memory / 100 * percent;
+	what->most = memory / 100 * percent + memory % 100 * percent / 100;
 	if (what->most == 0)
 		return stow_err_set(err, EACCES,
 				    "node %s lets no scheduler drain memory (max-drain: %llu)",

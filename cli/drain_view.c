@@ -217,6 +217,8 @@ static void show_text(struct drain_view *view, const struct drain_view_progress 
 {
 	bool failed = p->step == STOW_DRAIN_FAILED || p->step == STOW_DRAIN_CANCELLED;
 
+	if (view->last == STOW_DRAIN_OFFLINING && p->step == STOW_DRAIN_RETURNING)
+		cli_bar_show(&view->bar, "offlining", p->bytes_offline, p->bytes_total, "");
 	if (p->step != STOW_DRAIN_OFFLINING)
 		cli_bar_end(&view->bar);
 	show_step(view, p);

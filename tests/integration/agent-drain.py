@@ -1,0 +1,377 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Memory leaves a machine that is a folder: its agent, a scheduler in Python that orders, the command.
+Debian's python3 is asked for by its path: the gRPC bindings are its own."""
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+
+import grpc
+
+from daemons import NUMASTOW, PATIENCE
+from fleetlib import (agent_pb2, agent_pb2_grpc, channel_to, command, drain_pb2, eventually, node_pb2,
+                      python_server, scheduler_pb2, scheduler_pb2_grpc, start_agent, status_of)
+from harness import MIB, Machine, Temp, check, finish, query, run, same
+
+
+MEMORY = "/sys/devices/system/memory"
+ACPI = "/sys/devices/LNXSYSTM:00/PNP0C80:00"
+DIMM = range(48, 52)
+BLOCK = 128 * MIB
+SLOW = ("--drain-rate", "256Mi")  # two blocks a second
+ENDS = (drain_pb2.DRAIN_STEP_DONE, drain_pb2.DRAIN_STEP_PARTIAL, drain_pb2.DRAIN_STEP_FAILED,
+        drain_pb2.DRAIN_STEP_CANCELLED)
+
+
+def add_memory(machine):
+    """Two boot blocks on each NUMA node, and a DIMM of four on the second."""
+    machine.write(f"{MEMORY}/block_size_bytes", f"{BLOCK:x}\n")
+    for block in (*range(4), *DIMM):
+        here, node = f"{MEMORY}/memory{block}", 1 if block in DIMM else block // 2
+        machine.write(f"{here}/state", "online\n")
+        machine.write(f"{here}/removable", "1\n")
+        machine.write(f"{here}/valid_zones", "Movable\n" if block in DIMM else "Normal\n")
+        os.symlink(f"../../memory/memory{block}",
+                   machine.file(f"/sys/devices/system/node/node{node}/memory{block}"))
+        if block in DIMM:
+            os.symlink("../../../LNXSYSTM:00/PNP0C80:00", machine.file(f"{here}/firmware_node"))
+    machine.write(f"{ACPI}/uid", "0x00\n")
+    machine.write(f"{ACPI}/path", "\\_SB_.MHPC.MP00\n")
+
+
+def states(machine):
+    return {machine.read(f"{MEMORY}/memory{b}/state").split("_")[0] for b in DIMM}
+
+
+def back_online(machine):
+    for block in DIMM:
+        machine.write(f"{MEMORY}/memory{block}/state", "online\n")
+
+
+def all_online(machine):
+    """Online, and nothing fenced: as it was. What was "online_movable" to write is "online" to read,
+    which this folder does not know."""
+    good = states(machine) == {"online"} and \
+        not query(machine, "SELECT * FROM fence WHERE owner LIKE 'drain:%'")
+    if good:
+        back_online(machine)
+    return good
+
+
+class Scheduler(scheduler_pb2_grpc.SchedulerServicer):
+    """Welcomes the agent with the drains in `mine`, orders, and keeps what it hears."""
+
+    def __init__(self):
+        self.mine, self.progress, self.results, self.reports = [], [], {}, []
+        self.news = threading.Condition()
+        self.out = None
+        self.number = 0
+
+    def Report(self, requests, context):
+        out = queue.Queue()
+        context.add_callback(lambda: out.put(None))
+
+        def read():
+            try:
+                for request in requests:
+                    self.take(request, out)
+            except Exception:  # the stream has ended
+                pass
+
+        threading.Thread(target=read, daemon=True).start()
+        while (directive := out.get()) is not None:
+            yield directive
+
+    def take(self, request, out):
+        with self.news:
+            kind = request.WhichOneof("kind")
+            if kind == "report":
+                self.reports.append(request.report)
+                if request.report.sequence == 1:
+                    self.out = out
+                    self.direct(welcome=scheduler_pb2.Welcome(version="0.0.9", drains=self.mine,
+                                                              heartbeat_interval=10 ** 10))
+            elif kind == "drain":
+                self.progress.append(request.drain)
+            elif kind == "result":
+                self.results[request.result.directive] = request.result
+            self.news.notify_all()
+
+    def direct(self, **kind):
+        with self.news:
+            self.number += 1
+            self.out.put(scheduler_pb2.Directive(id=self.number, **kind))
+            return self.number
+
+    def result(self, number):
+        with self.news:
+            self.news.wait_for(lambda: number in self.results, PATIENCE)
+            return self.results.get(number)
+
+    def order(self, drain, plan=False, **spec):
+        number = self.direct(drain=scheduler_pb2.OrderDrain(id=drain, plan=plan,
+                                                            spec=drain_pb2.DrainSpec(**spec)))
+        return self.result(number)
+
+    def cancel(self, drain):
+        return self.result(self.direct(cancel_drain=scheduler_pb2.CancelDrainOrder(id=drain)))
+
+    def heard(self, drain, *steps):
+        """The first progress with one of the steps."""
+        def found():
+            return next((p for p in self.progress if p.id == drain and p.step in steps), None)
+        with self.news:
+            self.news.wait_for(found, PATIENCE)
+            return found()
+
+    def says(self, test):
+        """Whether the last report that says anything of it does."""
+        with self.news:
+            return self.news.wait_for(lambda: bool(self.reports) and test(self.reports), PATIENCE)
+
+
+def node_state(reports, numa):
+    for report in reversed(reports):
+        for node in report.numa_nodes:
+            if node.id == numa:
+                return node.state
+    return None
+
+
+def check_ordered(machine, fake):
+    drain = "00000000000000a1"
+    answer = fake.order(drain, plan=True, device="dimm0")
+    planned = fake.heard(drain, drain_pb2.DRAIN_STEP_PLANNED)
+    check("a plan is made", answer and answer.code == 0 and planned and
+          [b.id for b in planned.plan.blocks] == list(DIMM) and planned.plan.device == "dimm0" and
+          planned.plan.device_path == "\\_SB_.MHPC.MP00", planned)
+    check("and changes nothing", all_online(machine) and not fake.reports[-1].drains)
+    fake.progress.clear()
+    answer = fake.order(drain, device="dimm0")
+    same("an order is taken", answer.code, 0)
+    check("the report lists it", fake.says(lambda r: drain in r[-1].drains))
+    check("its NUMA node is draining", fake.says(
+        lambda r: node_state(r, 1) == node_pb2.NUMA_NODE_STATE_DRAINING))
+    again = fake.order("00000000000000b2", device="dimm0")
+    check("one at a time", again.code == grpc.StatusCode.FAILED_PRECONDITION.value[0] and
+          drain in again.message, again)
+    end = fake.heard(drain, *ENDS)
+    check("it is done", end and end.step == drain_pb2.DRAIN_STEP_DONE and
+          end.blocks_offline == 4 and end.blocks_gone == "48-51", end)
+    steps = [p.step for p in fake.progress if p.id == drain]
+    check("and every step was told, in order", steps == sorted(steps) and set(steps) >= {
+        drain_pb2.DRAIN_STEP_PLANNED, drain_pb2.DRAIN_STEP_FENCED, drain_pb2.DRAIN_STEP_OFFLINING,
+        drain_pb2.DRAIN_STEP_SAFE, drain_pb2.DRAIN_STEP_DONE}, steps)
+    same("all of it is offline", states(machine), {"offline"})
+    check("its NUMA node gets things again", fake.says(
+        lambda r: node_state(r, 1) == node_pb2.NUMA_NODE_STATE_READY))
+    over = fake.order("00000000000000c3", blocks="48")
+    check("what is off already is said", fake.heard("00000000000000c3", *ENDS).code ==
+          grpc.StatusCode.ALREADY_EXISTS.value[0], over)
+    return drain
+
+
+def check_ends_are_kept(fake, drain):
+    """An end is told again to a scheduler that still knows the drain; then it is forgotten."""
+    fake.progress.clear()
+    fake.mine = [drain]
+    again = fake.order(drain, device="dimm0")
+    end = fake.heard(drain, *ENDS)
+    check("the same order again is answered with the end", again.code == 0 and end and
+          end.step == drain_pb2.DRAIN_STEP_DONE, end)
+    same("what is no drain of the agent's cannot be cancelled", fake.cancel("00000000000000dd").code,
+         grpc.StatusCode.NOT_FOUND.value[0])
+    same("the scheduler has heard of the end", fake.cancel(drain).code, 0)
+    check("and it is forgotten", fake.says(lambda r: drain not in r[-1].drains))
+
+
+def check_cancelled(machine, fake):
+    drain = "00000000000000d4"
+    fake.order(drain, device="dimm0")
+    fake.heard(drain, drain_pb2.DRAIN_STEP_OFFLINING)
+    check("half way", eventually(lambda: "offline" in states(machine)))
+    same("a cancel is taken", fake.cancel(drain).code, 0)
+    end = fake.heard(drain, *ENDS)
+    same("it ends", end and (end.step, end.code), (drain_pb2.DRAIN_STEP_CANCELLED, 1))
+    check("and all is as it was", all_online(machine), states(machine))
+
+
+def check_limits(machine, fake):
+    refused = fake.heard("00000000000000e5", *ENDS) if fake.order(
+        "00000000000000e5", device="dimm0").code == 0 else None
+    check("an agent lets only so much leave", refused and
+          refused.code == grpc.StatusCode.PERMISSION_DENIED.value[0] and all_online(machine), refused)
+
+
+def begin(machine, fake, port, *options):
+    """An agent that the scheduler has welcomed."""
+    with fake.news:
+        fake.out = None
+        fake.progress.clear()
+    agent = start_agent(machine, "web-3", port, *options)
+    with fake.news:
+        check("the agent reports", fake.news.wait_for(lambda: fake.out, PATIENCE))
+    return agent
+
+
+def check_killed(machine, fake, port):
+    """SIGKILL in the middle: the next agent undoes it, and says so; or goes on."""
+    for drain, resume, wanted in (("00000000000000f6", False, drain_pb2.DRAIN_STEP_FAILED),
+                                  ("0000000000000107", True, drain_pb2.DRAIN_STEP_DONE)):
+        fake.mine = [drain]
+        with begin(machine, fake, port, *SLOW) as agent:
+            fake.order(drain, device="dimm0", resume=resume)
+            eventually(lambda: "offline" in states(machine))
+            agent.process.kill()
+            agent.process.wait()
+        check("it was killed half way", "offline" in states(machine), states(machine))
+        with begin(machine, fake, port, *SLOW):
+            end = fake.heard(drain, *ENDS)
+            same(f"the next agent {'goes on' if resume else 'undoes it'}, and says so",
+                 end and end.step, wanted)
+            if resume:
+                same("all of it is offline", states(machine), {"offline"})
+            else:
+                check("and all is as it was", all_online(machine), states(machine))
+            fake.mine = []
+            fake.cancel(drain)
+        back_online(machine)
+
+
+def check_stopped(machine, fake, port):
+    """SIGTERM takes it back first, and the end is told by the next agent when it was not heard."""
+    drain = "0000000000000118"
+    fake.mine = [drain]
+    agent = begin(machine, fake, port, *SLOW)
+    fake.order(drain, device="dimm0")
+    eventually(lambda: "offline" in states(machine))
+    agent.stop()
+    same("the agent ends well", agent.process.returncode, 0)
+    check("and all is as it was", all_online(machine), states(machine))
+    with begin(machine, fake, port):
+        end = fake.heard(drain, *ENDS)
+        same("and the end was told", end and end.step, drain_pb2.DRAIN_STEP_CANCELLED)
+
+
+def drain_call(agent, **request):
+    with channel_to(f"unix:{agent.socket}") as channel:
+        yield from agent_pb2_grpc.AgentStub(channel).DrainMemory(
+            agent_pb2.AgentDrainRequest(**request), timeout=PATIENCE)
+
+
+def check_local(machine, agent):
+    spec = drain_pb2.DrainSpec(device="dimm0")
+    plan = list(drain_call(agent, spec=spec, dry_run=True))
+    check("a local plan is the only message", len(plan) == 1 and
+          plan[0].step == drain_pb2.DRAIN_STEP_PLANNED and len(plan[0].plan.blocks) == 4, plan)
+    steps = drain_call(agent, spec=spec)
+    first = next(steps)
+    for step in steps:
+        if step.blocks_offline:
+            break
+    with channel_to(f"unix:{agent.socket}") as channel:
+        stub = agent_pb2_grpc.AgentStub(channel)
+        listed = stub.ListDrains(agent_pb2.AgentListDrainsRequest(), timeout=PATIENCE).drains
+        mine = [d for d in listed if d.id == first.id]
+        check("it is listed", len(mine) == 1 and mine[0].node == "web-3" and
+              mine[0].spec.device == "dimm0" and len(mine[0].plan.blocks) == 4, listed)
+        same("by the beginning of its id", stub.CancelDrain(agent_pb2.AgentCancelDrainRequest(
+            id=first.id[:6]), timeout=PATIENCE).id, first.id)
+        same("the stream ends with the end", [s.step for s in steps][-1],
+             drain_pb2.DRAIN_STEP_CANCELLED)
+        check("and all is as it was", all_online(machine))
+        same("there is none to cancel", status_of(stub.CancelDrain,
+                                                  agent_pb2.AgentCancelDrainRequest())[0], "NOT_FOUND")
+    for what, request in (("nothing", {}), ("two sizes", {"blocks": "48", "size": 1})):
+        same(f"{what} to drain is refused", status_of(
+            lambda timeout: list(drain_call(agent, spec=drain_pb2.DrainSpec(**request))))[0],
+             "INVALID_ARGUMENT")
+
+
+def check_caller_leaves(machine, agent):
+    """Who hangs up has the drain taken back, unless he said `detach`."""
+    steps = drain_call(agent, spec=drain_pb2.DrainSpec(device="dimm0"))
+    while not next(steps).blocks_offline:
+        pass
+    steps.close()
+    check("the caller's end cancels it", eventually(lambda: all_online(machine)), states(machine))
+    eventually(lambda: not query(machine, "SELECT * FROM drain WHERE ordered = 0"))
+    steps = drain_call(agent, spec=drain_pb2.DrainSpec(device="dimm0"), detach=True)
+    next(steps)
+    steps.close()
+    check("one that is detached goes on", eventually(lambda: states(machine) == {"offline"}),
+          states(machine))
+    eventually(lambda: not query(machine, "SELECT * FROM drain WHERE ordered = 0"))
+    back_online(machine)
+
+
+def check_command(machine, agent):
+    """numastow-fleet by itself: the command would not ask another machine's agent."""
+    fleet = [os.path.join(os.path.dirname(NUMASTOW), "numastow-fleet")]
+    near = ["--config", "/dev/null", "--agent", agent.socket]
+    done = run([*fleet, "drain", "--device", "dimm0", "--dry-run", *near], "")
+    check("numastow drain --dry-run: the plan", done.code == 0 and "48-51" in done.out and
+          "512Mi" in done.out and "dimm0" in done.out and all_online(machine), done.out + done.err)
+    done = run([*fleet, "drain", "--blocks", "48-51", *near], "")
+    check("numastow drain: its steps", done.code == 0 and all(
+        w in done.out for w in ("planned", "fenced", "offlining", "512Mi of 512Mi", "safe", "done")),
+          done.out + done.err)
+    done = run([*fleet, "drain", "--blocks", "48-51", "--json", *near], "")
+    last = json.loads(done.out.splitlines()[-1])
+    check("numastow drain --json: one object a message, and the failure on standard error",
+          done.code == 1 and last["step"] == "failed" and last["code"] == 6 and done.err, done)
+    back_online(machine)
+    going = subprocess.Popen([*fleet, "drain", "--blocks", "48-51", *near], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    eventually(lambda: "offline" in states(machine))
+    going.send_signal(signal.SIGINT)
+    out, err = going.communicate(timeout=PATIENCE)
+    check("numastow drain: a signal takes it back", going.returncode == 130 and all_online(machine) and
+          err.startswith("numastow: "), (going.returncode, out, err))
+    done = run([*fleet, "drain", "--blocks", "48-51", "--detach", *near], "")
+    check("numastow drain --detach: leaves", done.code == 0 and "drain  " in done.out, done)
+    done = run([*fleet, "drains", *near], "")
+    check("numastow drains: lists it", done.code == 0 and "48-51" in done.out, done.out)
+    done = run([*fleet, "cancel", *near], "")
+    check("numastow cancel: the only one", done.code == 0 and "is being cancelled" in done.out, done)
+    check("and all is as it was", eventually(lambda: all_online(machine)), states(machine))
+
+
+def check_observes(machine):
+    with start_agent(machine, "web-3", 0, "--mode", "observe") as agent:
+        spec = drain_pb2.DrainSpec(device="dimm0")
+        status, words = status_of(lambda timeout: list(drain_call(agent, spec=spec)))
+        check("in mode observe nothing leaves", status == "PERMISSION_DENIED" and "observe" in words,
+              words)
+        same("but a plan can be had", [p.step for p in drain_call(agent, spec=spec, dry_run=True)],
+             [drain_pb2.DRAIN_STEP_PLANNED])
+
+
+def main():
+    with Temp() as temp:
+        machine, fake = Machine(f"{temp}/m"), Scheduler()
+        add_memory(machine)
+        with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as port:
+            with begin(machine, fake, port, *SLOW):
+                drain = check_ordered(machine, fake)
+                check_ends_are_kept(fake, drain)
+                back_online(machine)
+                check_cancelled(machine, fake)
+            fake.mine = []
+            with begin(machine, fake, port, "--max-drain", "30"):
+                check_limits(machine, fake)
+            check_killed(machine, fake, port)
+            check_stopped(machine, fake, port)
+        with start_agent(machine, "web-3", 0, *SLOW) as agent:
+            check_local(machine, agent)
+            check_caller_leaves(machine, agent)
+            check_command(machine, agent)
+        check_observes(machine)
+    finish()
+
+
+if __name__ == "__main__":
+    main()
