@@ -150,6 +150,24 @@ v?-far)
 	check "a container can be there" start after --annotation numastow.io/memory=16Mi --annotation numastow.io/nodes=2
 	stop after
 	stop held
+
+	# One block is in the kernel's zone, where it may put what nobody can move.
+	dimm_device=$(device_at $((dimm_first * 16#$(<$memory/block_size_bytes))))
+	mkdir "$vm_work/slab"
+	mount -t tmpfs -o nr_inodes=100000 slab "$vm_work/slab"
+	"$vm_progs/slabber" --node 2 5000 "$vm_work/slab" >"$vm_work/slabber.out" &
+	slabber=$!
+	check "the kernel uses it" eventually 60 grep -q ready "$vm_work/slabber.out"
+	slab=$("$numastow" blocks --json --owners --node 2 | jq "[.blocks[].use.bytes.slab] | add")
+	within "for slab, as numastow sees" "$slab" $((1 * Mi)) $((128 * Mi))
+	before=$(snapshot)
+	refused "which is refused, by planning" 'slab|unmovable' "$before" --device "$dimm_device"
+	refused "also by the fleet" 'slab|unmovable' "$before" m1 --device "$dimm_device"
+	drains_to "what is movable leaves" 0 "done" m1 --node 2 --size 384Mi
+	eq "and only that" "$(dimm_states)" "3 offline 1 online"
+	kill $slabber
+	wait $slabber
+	umount "$vm_work/slab"
 	;;
 esac
 eq "nothing is left in the ledger" "$(ledger)" '{"containers":[],"pools":[]}'
