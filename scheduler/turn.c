@@ -193,6 +193,7 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 				    d->machine->name, wrong);
 		return;
 	}
+	d->asked = false; /* to do it */
 	d->message->plan = STOW_TAKE_PTR(progress->plan);
 	p->bytes_total = progress->bytes_total ? progress->bytes_total : d->message->plan->bytes;
 	p->blocks_total = progress->blocks_total ? progress->blocks_total

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import ssl
 import threading
 import time
@@ -16,7 +17,7 @@ import grpc
 
 from daemons import PATIENCE
 from fleetlib import (GIB, MIB, SECOND, FakeAgent, channel_to, drain_pb2, eventually, full_report,
-                      scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
+                      node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same
 
 SECRET = b"not a secret\xff"
@@ -356,7 +357,8 @@ def other_ends(temp):
                  ["planned", "safe-to-remove", "failed"])):
             call = fleet.drain("web", **fields)
             agent.ordered(call.id)
-            finish_drain(agent, call.id, *steps[:-1])
+            if len(steps) > 1:
+                finish_drain(agent, call.id, *steps[:-1])
             agent.say(call.id, steps[-1], message="block 50 stayed", code=9 if steps[-1] > DONE else 0,
                       culprits=[drain_pb2.DrainCulprit(block=50, program="qemu", proven=True)])
             same(f"{what}: its end", call.ended(), steps[-1])
@@ -423,11 +425,10 @@ def asking(temp):
                                     ("no id", "xyz", "INVALID_ARGUMENT")):
             status, why = status_of(fleet.stub.CancelDrain, scheduler_pb2.CancelDrainRequest(id=asked))
             check(f"cancelling is refused: {what}", status == wanted and why, f"{status} {why}")
-        mode = scheduler_pb2.DESCRIPTOR  # noqa: F841
         observer = fleet.agents["observer"]
-        observer.send_change(mode=2)
+        observer.send_change(mode=node_pb2.MODE_OBSERVE)
         eventually(lambda: fleet.stub.ListNodes(scheduler_pb2.ListNodesRequest(
-            names=["observer"])).nodes[0].report.mode == 2)
+            names=["observer"])).nodes[0].report.mode == node_pb2.MODE_OBSERVE)
         call = fleet.drain("observer")
         check("refused: a machine that observes", call.ended() == "FAILED_PRECONDITION" and
               "observes" in call.why, call.why)
@@ -447,7 +448,7 @@ def turns(temp):
         a, b = fleet.agents["a"], fleet.agents["b"]
         first = fleet.drain("a")
         a.ordered(first.id)
-        second, third = fleet.drain("b"), None
+        second = fleet.drain("b")
         check("max-drains: the second waits, and says for whom", eventually(
             lambda: first.id in second.last().message and "node a" in second.last().message),
               second.told)
@@ -559,7 +560,8 @@ def cancelling(temp):
         for steps in ((), (MOVING,), (MOVING, OFFLINING), (SAFE,)):
             call = fleet.drain("web", eject=WAIT)
             agent.ordered(call.id)
-            finish_drain(agent, call.id, *steps) if steps else None
+            if steps:
+                finish_drain(agent, call.id, *steps)
             call.wait(steps[-1] if steps else FENCED)
             at = STEPS[call.last().step]
             fleet.cancel(call.id)
@@ -853,7 +855,6 @@ def https(temp):
 
 
 with Temp() as place:
-    import os
     for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "agents",
                 "lies", "killed", "https", "https2"):
         os.makedirs(f"{place}/{one}")
