@@ -245,11 +245,11 @@ int stow_frames_find(struct stow_root *root, struct stow_frame *frames, size_t n
 	_cleanup_(search_done) struct search s = { .root = root,
 						   .frames = frames,
 						   .n = n,
-						   .budget = budget,
 						   .page_size = (uint64_t)sysconf(_SC_PAGESIZE),
 						   .pagemap = -EBADF };
 	int r = 0;
 
+	s.budget = budget;
 	s.window = calloc(WINDOW, sizeof(*s.window));
 	if (!s.window)
 		return stow_err_sys(err, ENOMEM, "/proc/PID/pagemap");
