@@ -3,7 +3,12 @@
 
 #include "tree.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "node/memblock.h"
@@ -263,6 +268,94 @@ static void interrupted_only_when_it_is_time(void **state)
 	assert_string_equal(err.msg, "memory block 49: cancelled");
 }
 
+/*
+ * A kernel that is at it for ever: the state is a pipe that is full when "offline" is written. On
+ * what counts as the live machine, where the write is ended by a signal.
+ */
+struct stuck {
+	struct kernel *k;
+	struct stow_root_ops ops;
+	int pipe, opens;
+};
+
+static int swap_state(void *ctx, const char *path, const char *value)
+{
+	struct stuck *stuck = ctx;
+	char host[512], fill[4096] = { 0 };
+
+	/* The first and the last time it is read. */
+	snprintf(host, sizeof(host), "%s%s", stuck->k->t->dir, path);
+	assert_int_equal(unlink(host), 0);
+	if (stuck->opens++ != 1) {
+		set_state(stuck->k, 49, "online");
+		return 0;
+	}
+	assert_int_equal(mkfifo(host, 0600), 0);
+	stuck->pipe = open(host, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert_true(stuck->pipe >= 0);
+	while (write(stuck->pipe, fill, sizeof(fill)) > 0)
+		continue;
+	return 0;
+}
+
+static struct kernel *stuck_kernel(struct stuck *stuck)
+{
+	struct kernel *k = kernel_new();
+
+	*stuck = (struct stuck){ .k = k, .pipe = -EBADF };
+	stuck->ops = (struct stow_root_ops){ .ctx = stuck, .before = swap_state };
+	k->t->root->ops = &stuck->ops;
+	k->t->root->live = true;
+	return k;
+}
+
+static void stuck_end(struct stuck *stuck)
+{
+	sigset_t all, now;
+
+	assert_int_equal(stuck->opens, 3); /* read, written once, read back */
+	close(stuck->pipe);
+	stuck->k->t->root->live = false;
+	/* The thread's signals are as they were: blocked. */
+	sigfillset(&all);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &now), 0);
+	assert_int_equal(sigismember(&now, SIGRTMAX), 1);
+	assert_int_equal(sigismember(&now, SIGTERM), 1);
+	assert_int_equal(pthread_sigmask(SIG_UNBLOCK, &all, NULL), 0);
+}
+
+static void block_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+}
+
+static void a_write_that_hangs_ends_in_time(void **state)
+{
+	struct stow_err err = { 0 };
+	struct stuck stuck;
+	_cleanup_(kernel_free_ptr) struct kernel *k = stuck_kernel(&stuck);
+
+	block_signals();
+	assert_int_equal(offline(k, 49, &err), -ETIMEDOUT);
+	stuck_end(&stuck);
+}
+
+static void a_write_that_hangs_ends_when_asked_to(void **state)
+{
+	struct stow_err err = { 0 };
+	struct stuck stuck;
+	_cleanup_(kernel_free_ptr) struct kernel *k = stuck_kernel(&stuck);
+	int left = 2;
+
+	block_signals();
+	assert_int_equal(stow_memblock_offline(k->t->root, 49, 3600 * SECOND, asked, &left, &err),
+			 -ECANCELED);
+	stuck_end(&stuck);
+}
+
 /* Trees that nobody plays: what was written is there. */
 static void copied_trees_are_written(void **state)
 {
@@ -370,6 +463,8 @@ int main(void)
 		cmocka_unit_test(online_fails_in_words_too),
 		cmocka_unit_test(a_kernel_without_it_is_named),
 		cmocka_unit_test(interrupted_only_when_it_is_time),
+		cmocka_unit_test(a_write_that_hangs_ends_in_time),
+		cmocka_unit_test(a_write_that_hangs_ends_when_asked_to),
 		cmocka_unit_test(copied_trees_are_written),
 		cmocka_unit_test(a_dimm_goes_when_all_of_it_is_offline),
 		cmocka_unit_test(a_dimm_that_firmware_keeps),
