@@ -5,15 +5,22 @@
  */
 #include "fuzz.h"
 
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "agent/agent.h"
 #include "agent/directive.h"
+#include "agent/drain_internal.h"
 #include "agent/repin.h"
 #include "grant/lease.h"
 #include "program.h"
 #include "rpc/say.h"
 #include "scheduler/update.h"
 
-enum { DIRECTIVE, REPIN, EXPLAIN, LIST, KINDS };
+enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, KINDS };
+
+#define MEMORY "/sys/devices/system/memory"
 
 static struct agent agent;
 
@@ -49,14 +56,41 @@ static void make_machine(void)
 	file("/run/numastow/.keep", "");
 }
 
+/* Two blocks of each node, which belong to a DIMM on the second. */
+static void make_blocks(void)
+{
+	file(MEMORY "/block_size_bytes", "8000000\n");
+	file("/sys/devices/LNXSYSTM:00/PNP0C80:00/uid", "0x00\n");
+	file("/sys/devices/LNXSYSTM:00/PNP0C80:00/eject", "");
+	for (int i = 0; i < 4; i++) {
+		char path[160], name[512];
+
+#define BLOCK(name) (snprintf(path, sizeof(path), MEMORY "/memory%d/" name, i), path)
+		file(BLOCK("state"), "online\n");
+		file(BLOCK("removable"), "1\n");
+		file(BLOCK("valid_zones"), i < 2 ? "Normal\n" : "Movable\n");
+		if (i >= 2) {
+			snprintf(name, sizeof(name), "%s%s", fuzz_folder(), BLOCK("firmware_node"));
+			(void)!symlink("../../../LNXSYSTM:00/PNP0C80:00", name);
+		}
+#undef BLOCK
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory%d/state",
+			 i / 2, i);
+		file(path, "online\n");
+	}
+}
+
 static void start(void)
 {
 	struct stow_err err = { 0 };
 
 	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
 	make_machine();
+	make_blocks();
 	agent_config_defaults(&agent.config);
 	agent.config.node = strdup("web-3");
+	agent.config.removal_timeout = 10000000;
+	agent.config.drain_timeout = 200000000;
 	if (agent_config_finish(&agent.config, &err) < 0 ||
 	    agent_start(&agent, fuzz_folder(), &err) < 0) {
 		fprintf(stderr, "%s\n", err.msg);
@@ -118,6 +152,59 @@ static void repin(const PbRepinRequest *request)
 	fuzz_call_free(call);
 }
 
+/* What the drains' threads have posted. */
+static void run_tasks(void)
+{
+	struct agent_task *task;
+
+	do {
+		pthread_mutex_lock(&agent.tasks_lock);
+		task = agent.tasks;
+		if (task) {
+			agent.tasks = task->next;
+			if (!agent.tasks)
+				agent.tasks_end = &agent.tasks;
+		}
+		pthread_mutex_unlock(&agent.tasks_lock);
+		if (task)
+			task->run(&agent, task->arg);
+		free(task);
+	} while (task);
+}
+
+/* Until nothing is at work; what takes long is cancelled. */
+static void wait_for_drains(void)
+{
+	struct agent_drains *drains = agent.drains;
+
+	pthread_mutex_lock(&drains->lock);
+	while (drains->threads > 0) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 50000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		if (pthread_cond_timedwait(&drains->changed, &drains->lock, &until) == ETIMEDOUT &&
+		    drains->worker)
+			drains->worker->cancelled = true;
+	}
+	pthread_mutex_unlock(&drains->lock);
+	run_tasks();
+}
+
+static void drain(const PbAgentDrainRequest *request)
+{
+	struct stow_rpc_call *call = fuzz_call_new(&pb_agent__descriptor, "DrainMemory");
+	struct stow_err err = { 0 };
+	int r = agent_drain_start(&agent, call, request, &err);
+
+	FUZZ_CHECK_ERR(r, &err);
+	wait_for_drains();
+	FUZZ_CHECK(fuzz_call_answers(call) == (r == 0));
+	fuzz_call_free(call);
+}
+
 static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescriptor *type)
 {
 	ProtobufCMessage *in = fuzz_unpack(step, type);
@@ -133,6 +220,7 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	case DIRECTIVE:
 		r = agent_obey(&agent, (PbDirective *)in, &err);
 		FUZZ_CHECK_ERR(r, &err);
+		wait_for_drains();
 		look();
 		break;
 	case REPIN:
@@ -140,6 +228,15 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 		break;
 	case EXPLAIN:
 		unary(service, ctx, "Explain", in);
+		break;
+	case DRAIN:
+		drain((PbAgentDrainRequest *)in);
+		break;
+	case LIST_DRAINS:
+		unary(service, ctx, "ListDrains", in);
+		break;
+	case CANCEL_DRAIN:
+		unary(service, ctx, "CancelDrain", in);
 		break;
 	default:
 		unary(service, ctx, "ListContainers", in);
@@ -155,6 +252,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		[REPIN] = &pb_repin_request__descriptor,
 		[EXPLAIN] = &pb_agent_explain_request__descriptor,
 		[LIST] = &pb_list_containers_request__descriptor,
+		[DRAIN] = &pb_agent_drain_request__descriptor,
+		[LIST_DRAINS] = &pb_agent_list_drains_request__descriptor,
+		[CANCEL_DRAIN] = &pb_agent_cancel_drain_request__descriptor,
 	};
 	struct stow_idset none = { 0 };
 	struct stow_err err = { 0 };
@@ -167,6 +267,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* The next input finds the machine as this one did. */
 	FUZZ_CHECK(stow_lease_keep_only(&agent.context, NULL, 0, &err) >= 0);
 	FUZZ_CHECK(stow_ledger_fence_set(agent.ledger, "scheduler", &none, &err) == 0);
+	agent_drains_welcome(&agent, NULL, 0);
+	FUZZ_CHECK(agent.drains->threads == 0 && !agent.drains->worker);
+	FUZZ_CHECK(stow_ledger_fenced(agent.ledger, NULL, &none, &err) == 0);
+	FUZZ_CHECK(stow_idset_empty(&none)); /* however a drain ended */
+	make_blocks();
 	look();
 	FUZZ_CHECK(agent.current->n_containers == 0);
 	return 0;
