@@ -399,6 +399,8 @@ int scheduler_drain_load(void *ctx, uint64_t id, uint64_t flags, const void *mes
 	d->stored = drain->progress->step;
 	d->turn = d->stored > PB_DRAIN_STEP_WAITING && !scheduler_drain_ended(d);
 	d->taken = d->turn && d->stored > PB_DRAIN_STEP_FENCED;
+	/* Whether the machine was asked is known when it reports. */
+	d->asked = d->stored == PB_DRAIN_STEP_FENCED;
 	d->since = stow_now().mono;
 	if (request_id[0]) {
 		d->request_id = strdup(request_id);

@@ -19,7 +19,9 @@
 /* --- what is read ------------------------------------------------------------------------------- */
 
 struct seen {
-	int reservations, fences, answers;
+	int reservations, fences, answers, drains;
+	struct stow_store_webhook webhooks[4]; /* without their texts */
+	int n_webhooks;
 	uint64_t last; /* the largest id; ids are written in ascending order */
 	bool damaged;  /* something was read that was never written */
 };
@@ -65,12 +67,38 @@ static int on_answer(void *ctx, const char *request_id, uint64_t digest, uint64_
 	return 0;
 }
 
+static int on_drain(void *ctx, uint64_t id, uint64_t flags, const void *message, size_t len,
+		    const char *request_id, struct stow_err *err)
+{
+	struct seen *seen = ctx;
+
+	seen->drains++;
+	seen->damaged |= flags != 7 || len != 1 || *(const char *)message != 'd' ||
+			 strcmp(request_id, "r") != 0;
+	return 0;
+}
+
+static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err)
+{
+	struct seen *seen = ctx;
+
+	seen->damaged |= webhook->drain != UINT64_MAX || strcmp(webhook->event, "planned") != 0 ||
+			 strcmp(webhook->url, "https://x/") != 0 || webhook->len != 2 ||
+			 memcmp(webhook->body, "{}", 2) != 0;
+	if (seen->n_webhooks < 4)
+		seen->webhooks[seen->n_webhooks++] = *webhook;
+	return 0;
+}
+
 static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
 		      struct stow_err *err)
 {
-	struct stow_store_load load = {
-		.reservation = on_reservation, .fence = on_fence, .answer = on_answer, .ctx = seen
-	};
+	struct stow_store_load load = { .reservation = on_reservation,
+					.fence = on_fence,
+					.answer = on_answer,
+					.drain = on_drain,
+					.webhook = on_webhook,
+					.ctx = seen };
 
 	*seen = (struct seen){ 0 };
 	return stow_store_open(dir, false, &load, ret, err);
@@ -441,6 +469,86 @@ static void a_newer_store_is_refused_and_left_alone(void **state)
 	stow_store_close(store);
 }
 
+/* What version 1 has written, as its schema was. */
+static void an_old_store_is_read_and_taken_along(void **state)
+{
+	static const char old[] =
+		"CREATE TABLE reservation(id INTEGER PRIMARY KEY, message BLOB NOT NULL,"
+		" request TEXT);"
+		"CREATE TABLE fence(machine TEXT PRIMARY KEY, numa TEXT NOT NULL);"
+		"CREATE TABLE answer(request TEXT PRIMARY KEY, digest INTEGER,"
+		" expires INTEGER, response BLOB NOT NULL) WITHOUT ROWID;"
+		"INSERT INTO fence VALUES('web-3', '5');"
+		"INSERT INTO answer VALUES('r1', -1, 9223372036854775807, 'yes');"
+		"PRAGMA user_version=1;";
+	struct stow_store *store;
+	struct seen seen;
+	char path[256];
+	sqlite3 *db;
+
+	path_of(*state, "scheduler.db", path);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, old, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.fences, 1);
+		assert_int_equal(seen.answers, 1);
+		assert_int_equal(seen.drains, i);
+		assert_false(seen.damaged);
+		if (i == 0) {
+			struct stow_writes *writes = stow_writes_new();
+
+			assert_int_equal(stow_writes_drain(writes, 1, 7, "d", 1, "r"), 0);
+			assert_int_equal(commit(store, writes, NULL), 0);
+		}
+		stow_store_close(store);
+	}
+	assert_int_equal(version_of(path, 0), 2);
+}
+
+static void drains_and_what_is_told_of_them(void **state)
+{
+	struct stow_store_webhook webhook = {
+		.drain = UINT64_MAX,
+		.event = "planned",
+		.url = "https://x/",
+		.body = "{}",
+		.len = 2,
+		.created = 100,
+	};
+	struct stow_writes *writes;
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_drain(writes, UINT64_MAX, 3, "old", 3, NULL), 0);
+	assert_int_equal(stow_writes_drain(writes, UINT64_MAX, 7, "d", 1, "r"), 0);
+	assert_int_equal(stow_writes_drain(writes, 2, 7, "d", 1, "r"), 0);
+	for (webhook.seq = 1; webhook.seq <= 3; webhook.seq++)
+		assert_int_equal(stow_writes_webhook(writes, &webhook), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_no_drain(writes, 2), 0);
+	assert_int_equal(stow_writes_no_webhook(writes, 2), 0);
+	assert_int_equal(stow_writes_webhook_later(writes, 3, 200, 4), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.drains, 1);
+	assert_int_equal(seen.n_webhooks, 2);
+	assert_int_equal(seen.webhooks[0].seq, 1);
+	assert_int_equal(seen.webhooks[0].next, 100);
+	assert_int_equal(seen.webhooks[0].attempts, 0);
+	assert_int_equal(seen.webhooks[1].seq, 3);
+	assert_int_equal(seen.webhooks[1].created, 100);
+	assert_int_equal(seen.webhooks[1].next, 200);
+	assert_int_equal(seen.webhooks[1].attempts, 4);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
 /* A full disk, played by a limit on files: who asks is told, what was stored stays, and with room
  * again it goes on. */
 static void a_full_disk_is_said_and_survived(void **state)
@@ -491,6 +599,8 @@ int main(void)
 		TEST(a_flipped_byte_in_the_database_does_not_crash),
 		TEST(a_file_that_is_no_store_is_left_alone),
 		TEST(a_newer_store_is_refused_and_left_alone),
+		TEST(an_old_store_is_read_and_taken_along),
+		TEST(drains_and_what_is_told_of_them),
 		TEST(a_full_disk_is_said_and_survived),
 	};
 
