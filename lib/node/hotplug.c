@@ -71,6 +71,11 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 	case ENOENT:
 	case ENODEV:
 		return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64, id);
+	case ETIMEDOUT:
+		return stow_err_set(err, errnum,
+				    "memory block %" PRIu64 ": the kernel is taking other memory "
+				    "offline and lets nobody else: not %s",
+				    id, way);
 	case EBUSY:
 		if (!offline)
 			break;
@@ -127,26 +132,6 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 			    "memory block %" PRIu64 ": it went %s, and is %s again by somebody "
 			    "else",
 			    id, state, text);
-}
-
-int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock_zone zone,
-			 struct stow_err *err)
-{
-	const char *value = zone == STOW_ZONE_MOVABLE  ? "online_movable"
-			    : zone == STOW_ZONE_KERNEL ? "online_kernel"
-						       : "online";
-	char text[32];
-	int r;
-
-	r = read_state(root, id, text, sizeof(text), err);
-	if (r < 0)
-		return r;
-	if (strcmp(text, "online") == 0)
-		return 0;
-	do {
-		r = stow_root_write(root, value, NULL, MEMORY_DIR "/memory%" PRIu64 "/state", id);
-	} while (r == -EINTR);
-	return read_back(root, id, value, "online", r, err);
 }
 
 /* --- the hand that interrupts --- */
@@ -245,11 +230,10 @@ static void hand_end(struct hand *hand, pthread_t thread)
 	pthread_mutex_destroy(&hand->lock);
 }
 
-/* Writes "offline" to `hand->fd` under the hand's eyes. 0, or what write(2) said; then hand->late
+/* Writes `value` to `hand->fd` under the hand's eyes. 0, or what write(2) said; then hand->late
  * and hand->stopped say whether it was interrupted. */
-static int write_watched(struct hand *hand)
+static int write_watched(struct hand *hand, const char *value)
 {
-	static const char offline[] = "offline";
 	struct sigaction action = { .sa_handler = nothing };
 	sigset_t all, old, during;
 	pthread_t thread;
@@ -267,8 +251,8 @@ static int write_watched(struct hand *hand)
 		during = old;
 		sigdelset(&during, INTERRUPT);
 		pthread_sigmask(SIG_SETMASK, &during, NULL);
-		n = write(hand->fd, offline, sizeof(offline) - 1);
-		r = n < 0 ? -errno : n < (ssize_t)sizeof(offline) - 1 ? -EIO : 0;
+		n = write(hand->fd, value, strlen(value));
+		r = n < 0 ? -errno : n < (ssize_t)strlen(value) ? -EIO : 0;
 		hand_end(hand, thread);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -276,13 +260,13 @@ static int write_watched(struct hand *hand)
 }
 
 /* One try. 0 or -errno; *ret_end: -ETIMEDOUT or -ECANCELED when it was interrupted by us. */
-static int try_offline(struct stow_root *root, uint64_t id, struct hand *hand, int *ret_end)
+static int try_write(struct stow_root *root, uint64_t id, const char *value, struct hand *hand,
+		     int *ret_end)
 {
 	int r;
 
 	if (!root->live) {
-		r = stow_root_write(root, "offline", NULL, MEMORY_DIR "/memory%" PRIu64 "/state",
-				    id);
+		r = stow_root_write(root, value, NULL, MEMORY_DIR "/memory%" PRIu64 "/state", id);
 		hand->stopped = hand->stop && hand->stop(hand->ctx);
 		hand->late = now_ns() >= hand->deadline;
 	} else {
@@ -294,12 +278,36 @@ static int try_offline(struct stow_root *root, uint64_t id, struct hand *hand, i
 			return fd;
 		hand->fd = fd;
 		hand->dead = root->fd;
-		r = write_watched(hand);
+		r = write_watched(hand, value);
 		if (r == -EBADF)
 			r = -EINTR;
 	}
 	*ret_end = hand->stopped ? -ECANCELED : hand->late ? -ETIMEDOUT : 0;
 	return r;
+}
+
+int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock_zone zone,
+			 struct stow_err *err)
+{
+	const char *value = zone == STOW_ZONE_MOVABLE  ? "online_movable"
+			    : zone == STOW_ZONE_KERNEL ? "online_kernel"
+						       : "online";
+	struct hand hand = { .deadline = deadline_in(STOW_ONLINE_TIMEOUT) };
+	char text[32];
+	int r, end;
+
+	r = read_state(root, id, text, sizeof(text), err);
+	if (r < 0)
+		return r;
+	if (strcmp(text, "online") == 0)
+		return 0;
+	do {
+		end = 0;
+		r = try_write(root, id, value, &hand, &end);
+	} while (r == -EINTR && !end);
+	if (r == -EINTR)
+		r = -ETIMEDOUT;
+	return read_back(root, id, value, "online", r, err);
 }
 
 int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
@@ -317,7 +325,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return 0;
 	do {
 		end = 0;
-		r = try_offline(root, id, &hand, &end);
+		r = try_write(root, id, "offline", &hand, &end);
 		/* A signal of the caller's own ended it: it goes on. */
 	} while (r == -EINTR && !end);
 	if (r != -EINTR)

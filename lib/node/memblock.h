@@ -85,8 +85,11 @@ const char *stow_memdev_kind_name(enum stow_memdev_kind kind);
 
 enum stow_memblock_zone { STOW_ZONE_DEFAULT, STOW_ZONE_KERNEL, STOW_ZONE_MOVABLE };
 
-/* Brings a block online. 1: done; 0: it was already, also when somebody else was faster. -EBUSY and
- * others: the kernel's word, read back. */
+#define STOW_ONLINE_TIMEOUT (UINT64_C(60) * 1000000000) /* ns */
+
+/* Brings a block online. -ETIMEDOUT: somebody else's try to take memory offline has not ended
+ * within STOW_ONLINE_TIMEOUT. 1: done; 0: it was already, also when somebody else was faster.
+ * -EBUSY and others: the kernel's word, read back. */
 int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock_zone zone,
 			 struct stow_err *err);
 /*
