@@ -241,9 +241,10 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 		there |= stow_drain_block_exists(d->context->root, d->ids[i]);
 	if (!there) /* it had all gone well, but for the last word */
 		return stow_drain_finish(d, 0, false, ret_step, &why);
-	r = d->row.cancel ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
-			  : stow_err_set(&why, EOWNERDEAD,
-					 "the program that did it was killed; taken back");
+	r = d->row.code && *d->row.message ? stow_err_set(&why, d->row.code, "%s", d->row.message)
+	    : d->row.cancel ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
+			    : stow_err_set(&why, EOWNERDEAD,
+					   "the program that did it was killed; taken back");
 	r = stow_drain_finish(d, r, false, ret_step, &why);
 	/* That it was taken back is what was wanted. */
 	return d->stuck ? stow_err_set(err, -r, "%s", why.msg) : 0;
@@ -284,7 +285,9 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 		return stow_err_set(err, ENOMEM, "out of memory");
 	d.block_size = all.block_size;
 	d.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
-	return d.row.resume && !d.row.cancel ? go_on(&d, &step, err) : take_back(&d, &step, err);
+	return d.row.resume && !d.row.cancel && d.row.step != STOW_DRAIN_UNDOING
+		       ? go_on(&d, &step, err)
+		       : take_back(&d, &step, err);
 }
 
 int stow_drain_recover(const struct stow_grant_context *context,

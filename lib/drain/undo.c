@@ -220,7 +220,7 @@ static int bring_back(struct stow_draining *d, uint64_t id, struct stow_err *err
 	if (!stow_drain_block_exists(d->context->root, id))
 		return 0; /* pulled meanwhile */
 	r = stow_memblock_online(d->context->root, id, zone_of(d->row.zones, id), err);
-	if (r < 0)
+	if (r < 0 && r != -ETIMEDOUT)
 		r = stow_memblock_online(d->context->root, id, STOW_ZONE_DEFAULT, err);
 	return r < 0 ? r : 0;
 }
@@ -263,9 +263,9 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 	(void)stow_drain_note_row(d, NULL);
 	/* What a killed worker had begun to count. */
 	first = stow_drain_pools_account(d->context, &d->pools, NULL, err);
-	for (size_t i = 0; i < d->n_gone; i++) {
+	for (size_t i = 0; i < d->n_gone && first != -ETIMEDOUT; i++) {
 		r = bring_back(d, d->gone[i], first ? NULL : err);
-		first = first ? first : r;
+		first = first && r != -ETIMEDOUT ? first : r;
 	}
 	r = stow_drain_settle(d, first ? NULL : err);
 	return first ? first : r;

@@ -388,6 +388,13 @@ static void describe(const struct stow_draining *d, char *buf, size_t size)
 				stow_format_size(d->pools.list[i].size, left, sizeof(left)));
 }
 
+static void note_why(struct stow_draining *d, int r, const char *message)
+{
+	d->row.code = r < 0 ? -r : 0;
+	free(d->row.message);
+	d->row.message = strdup(message);
+}
+
 int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
 		      struct stow_err *err)
 {
@@ -403,9 +410,11 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 		r = 0;
 	}
 	if (r < 0) {
+		note_why(d, r, err->msg);
 		d->stuck = stow_drain_undo(d, &undo) < 0;
-		snprintf(message, sizeof(message), "%.700s%s%.280s", err->msg,
-			 d->stuck ? "; and taking it back failed: " : "", undo.msg);
+		snprintf(message, sizeof(message), "%.600s%s%.280s", err->msg,
+			 d->stuck ? "; taking it back failed, and is tried again later: " : "",
+			 undo.msg);
 	} else if (partial) {
 		describe(d, message, sizeof(message));
 		r = -EREMOTEIO;
@@ -419,14 +428,17 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 	       : r < 0		 ? STOW_DRAIN_FAILED
 				 : STOW_DRAIN_DONE;
 	d->final = true;
-	d->row.code = r < 0 ? -r : 0;
-	d->row.step = step;
 	d->row.worker = (struct stow_life){ 0 };
-	free(d->row.message);
-	d->row.message = strdup(message);
-	(void)stow_drain_row_end(d->context->ledger, &d->row, undone ? "undrained" : "drained",
-				 NULL);
-	if (undone)
+	if (d->stuck) {
+		/* Nobody's now: gc, the agent, or the next drain tries again. */
+		(void)stow_drain_note_row(d, NULL);
+	} else {
+		d->row.step = step;
+		note_why(d, r, message);
+		(void)stow_drain_row_end(d->context->ledger, &d->row,
+					 undone ? "undrained" : "drained", NULL);
+	}
+	if (undone && !d->stuck)
 		stow_drain_move_back(d);
 	(void)stow_drain_tell(d, step, message, NULL);
 	*ret_step = step;

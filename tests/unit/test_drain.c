@@ -27,6 +27,7 @@ struct setup {
 	int (*before)(void *ctx, const char *path, const char *value);
 	void (*wrote)(void *ctx, struct stow_root *root, const char *path, const char *value);
 	int stuck;		 /* a block that does not go offline, or 0 */
+	int stays_off;		 /* a block that does not come online again, or 0 */
 	int die_at;		 /* in the write that takes this block offline, or 0 */
 	bool pulled_when_safe;	 /* a hypervisor takes the DIMM */
 	enum stow_drain_step at; /* where to cancel, or to die */
@@ -82,6 +83,8 @@ static int before(void *ctx, const char *path, const char *value)
 		if (id == s->stuck)
 			return -EINTR;
 	}
+	if (value && is_state(path, &id) && strncmp(value, "on", 2) == 0 && id == s->stays_off)
+		return -EIO;
 	return s->before(s->p, path, value);
 }
 
@@ -532,6 +535,29 @@ static void a_block_that_stays_takes_all_back(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
+static void what_cannot_be_taken_back_is_tried_again(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	s->stuck = 50;
+	s->stays_off = 49;
+	assert_true(run(s, &the_dimm, &step, &err) < 0);
+	assert_int_equal(step, STOW_DRAIN_FAILED);
+	assert_non_null(strstr(err.msg, "block 50"));
+	assert_non_null(strstr(err.msg, "is tried again later"));
+	assert_false(is_online(s, 49));
+	assert_true(is_fenced(s));
+	assert_true(stow_drain_orphans(&s->p->context));
+	assert_true(recover(s) < 0);
+	assert_true(is_fenced(s));
+	s->stays_off = 0;
+	assert_int_equal(recover(s), 1);
+	assert_non_null(strstr(s->message, "block 50"));
+	all_is_as_before(s);
+}
+
 static void there_is_one_at_a_time(void **state)
 {
 	struct stow_drain_row row = { .id = "00000000000000bb",
@@ -645,6 +671,7 @@ int main(void)
 		T(cancelled_at_any_step_all_is_as_before),
 		T(another_program_cancels_by_the_ledger),
 		T(a_block_that_stays_takes_all_back),
+		T(what_cannot_be_taken_back_is_tried_again),
 		T(there_is_one_at_a_time),
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
