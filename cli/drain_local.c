@@ -132,30 +132,31 @@ static struct drain_view_culprit *convert_culprits(const struct stow_culprits *i
 	return out;
 }
 
-void drain_local_show(struct drain_view *view, const struct stow_drain_progress *in,
+void drain_local_show(struct drain_view *view, const struct stow_drain_progress *progress,
 		      uint64_t block_size)
 {
-	struct drain_view_progress p = { .id = in->id,
-					 .step = in->step,
-					 .bytes_total = in->bytes_total,
-					 .bytes_offline = in->bytes_offline,
-					 .blocks_total = in->blocks_total,
-					 .blocks_offline = in->blocks_offline,
-					 .bytes_moved = in->bytes_moved,
-					 .block = in->block,
-					 .message = in->message ? in->message : "",
-					 .blocks_gone = in->blocks_gone ? in->blocks_gone : "",
-					 .elapsed = in->elapsed,
-					 .code = drain_local_code(abs(in->code)) };
+	struct drain_view_progress p = { .id = progress->id,
+					 .step = progress->step,
+					 .bytes_total = progress->bytes_total,
+					 .bytes_offline = progress->bytes_offline,
+					 .blocks_total = progress->blocks_total,
+					 .blocks_offline = progress->blocks_offline,
+					 .bytes_moved = progress->bytes_moved,
+					 .block = progress->block,
+					 .message = progress->message ? progress->message : "",
+					 .blocks_gone =
+						 progress->blocks_gone ? progress->blocks_gone : "",
+					 .elapsed = progress->elapsed,
+					 .code = drain_local_code(abs(progress->code)) };
 	struct shown shown = { 0 };
 
-	if (in->plan && convert_plan(in->plan, &shown))
+	if (progress->plan && convert_plan(progress->plan, &shown))
 		p.plan = &shown.plan;
-	if (in->culprits)
-		shown.culprits = convert_culprits(in->culprits, block_size, in->block);
+	if (progress->culprits)
+		shown.culprits = convert_culprits(progress->culprits, block_size, progress->block);
 	if (shown.culprits) {
 		p.culprits = shown.culprits;
-		p.n_culprits = in->culprits->n;
+		p.n_culprits = progress->culprits->n;
 	}
 	drain_view_show(view, &p);
 	free(shown.plan.blocks);

@@ -68,6 +68,7 @@ static void shown_done(struct shown *shown)
 	free(shown->plan.blocks);
 	free(shown->plan.affected);
 	free(shown->culprits);
+	memset(shown, 0, sizeof(*shown));
 }
 
 static bool convert_plan(const PbDrainPlan *in, struct shown *shown)

@@ -35,6 +35,7 @@ static struct {
 
 static void fill_plan(struct stow_drain_plan *plan)
 {
+	assert_non_null(plan);
 	plan->node = 1;
 	plan->bytes = GIB;
 	plan->page_size = 4096;
@@ -211,6 +212,7 @@ static int set_up(void **state)
 {
 	struct setup *s = calloc(1, sizeof(*s));
 
+	assert_non_null(s);
 	s->p = played_new();
 	pb_node_report__init(&s->report);
 	for (size_t i = 0; i < 2; i++) {

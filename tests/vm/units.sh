@@ -112,6 +112,29 @@ rm "$vm_work/bundle/huge/runtime"
 check "what a container without a poststop leaves is collected" eventually 60 \
 	sh -c "[ \$(cat /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages) = 0 ]"
 
+# --- memory that leaves, out of the sandbox ---------------------------------------------------------
+
+check "a DIMM is plugged" dimm_add dimm1 256 1
+size=$((16#$(</sys/devices/system/memory/block_size_bytes)))
+address=$(qmp query-memory-devices | jq '.[] | select(.data.id == "dimm1") | .data.addr')
+first=$((address / size)) last=$(((address + (256 << 20)) / size - 1))
+check "its blocks appear" eventually 20 test -e "/sys/devices/system/memory/memory$last"
+check "and go online" "$numastow" online --zone movable "$first-$last"
+start pinned --args "pinner 32" --annotation numastow.io/memory=64Mi --annotation numastow.io/nodes=1
+check "a page is pinned there" eventually 20 grep -q '^ready' "$vm_work/pinned.out"
+"$numastow" drain --json --blocks "$first-$last" --block-timeout 3s >"$vm_work/drain.out" 2>"$vm_work/drain.err"
+eq "a drain fails because of it" "$?" 1
+check "the agent did it" sh -c 'journalctl -u numastow-agent | grep -q "asked to drain"'
+eq "it names container and program" "$(tail -n 1 "$vm_work/drain.out" |
+	jq -r '[.culprits[] | select(.proven) | "\(.container) \(.program)"] | unique | join(", ")')" "pinned pinner"
+eq "and all is online as before" \
+	"$(cat "/sys/devices/system/memory/memory$first/state" "/sys/devices/system/memory/memory$last/state" | xargs)" \
+	"online online"
+stop pinned
+check "without it the DIMM leaves" "$numastow" drain --blocks "$first-$last" --eject
+check "and is gone" test ! -e "/sys/devices/system/memory/memory$last"
+check "which is counted" metric 7201 'numastow_drains_total{end="done"} 1'
+
 # --- restarts -------------------------------------------------------------------------------------
 
 check "reload" systemctl reload numastow-agent
