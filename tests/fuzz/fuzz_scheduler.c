@@ -5,9 +5,12 @@
  */
 #include "fuzz.h"
 
+#include <curl/curl.h>
+
 #include "base/cleanup.h"
 #include "program.h"
 #include "rpc/say.h"
+#include "scheduler/progress.h"
 #include "scheduler/scheduler.h"
 
 #define STREAMS 2
@@ -24,6 +27,9 @@ enum {
 	FENCE,
 	UNFENCE,
 	STORE,
+	LIST_DRAINS,
+	CANCEL_DRAIN,
+	DRAIN,
 	KINDS
 };
 
@@ -38,11 +44,14 @@ static const struct {
 	[RESERVATIONS] = { "ListReservations", scheduler_list_reservations },
 	[FENCE] = { "Fence", scheduler_fence },
 	[UNFENCE] = { "Unfence", scheduler_unfence },
+	[LIST_DRAINS] = { "ListDrains", scheduler_list_drains },
+	[CANCEL_DRAIN] = { "CancelDrain", scheduler_cancel_drain },
 };
 
 struct run {
 	struct scheduler s;
 	struct stow_rpc_call *streams[STREAMS], *calls[CALLS];
+	bool is_drain[CALLS]; /* a stream that follows a drain */
 	size_t n_calls;
 };
 
@@ -82,6 +91,56 @@ static void check_machine(const struct stow_fleet *fleet, const struct stow_mach
 	pb_node_report__free_unpacked(report, NULL);
 }
 
+static void check_drain(const struct scheduler *s, const struct scheduler_drain *d, bool under_way)
+{
+	const PbDrainProgress *p = d->message->progress;
+	size_t n = 0;
+
+	FUZZ_CHECK(scheduler_drain_find(s, d->id) == d);
+	FUZZ_CHECK(p && d->message->spec && strlen(d->message->id) == 16);
+	FUZZ_CHECK(strcmp(p->id, d->message->id) == 0 && !p->plan);
+	FUZZ_CHECK(p->step >= PB_DRAIN_STEP_WAITING && p->step <= PB_DRAIN_STEP_CANCELLED);
+	FUZZ_CHECK(under_way == !scheduler_drain_ended(d) && under_way == (d->machine != NULL));
+	FUZZ_CHECK(!strchr(p->message, '\n') && strlen(p->message) <= SCHEDULER_TEXT_MAX);
+	FUZZ_CHECK(p->n_culprits <= SCHEDULER_CULPRITS_MAX);
+	FUZZ_CHECK(!d->message->plan || d->message->plan->n_blocks <= SCHEDULER_BLOCKS_MAX);
+	FUZZ_CHECK(p->step == PB_DRAIN_STEP_WAITING || !under_way || (d->turn && d->message->plan));
+	for (const struct scheduler_follower *f = d->followers; f; f = f->next, n++)
+		FUZZ_CHECK(f->drain == d && f->call);
+	FUZZ_CHECK(n == d->n_followers && n <= SCHEDULER_FOLLOWERS_MAX);
+}
+
+/* A fence is an operator's, or a drain's that is under way; one at a time on a machine. */
+static void check_drains(const struct scheduler *s)
+{
+	for (size_t i = 0; i < s->drains.n_under_way; i++)
+		check_drain(s, s->drains.under_way[i], true);
+	for (size_t i = 0; i < s->drains.n_ended; i++)
+		check_drain(s, s->drains.ended[i], false);
+	for (uint32_t m = 0; m < s->fleet->n_machines; m++) {
+		const struct stow_machine *machine = s->fleet->machines[m];
+		struct stow_idset all = { 0 }, drains = { 0 };
+		uint32_t n = 0, turns = 0;
+
+		for (size_t i = 0; i < s->drains.n_under_way; i++) {
+			const struct scheduler_drain *d = s->drains.under_way[i];
+
+			n += d->machine == machine;
+			turns += d->machine == machine && d->turn && !d->dry;
+			if (d->machine == machine && d->flags & SCHEDULER_DRAIN_FENCE)
+				stow_idset_add(&drains, d->message->plan->numa_node);
+		}
+		FUZZ_CHECK(n == machine->n_drains && turns <= 1);
+		FUZZ_CHECK(machine->draining ? stow_idset_equal(machine->draining, &drains)
+					     : stow_idset_empty(&drains));
+		all = drains;
+		if (machine->fences)
+			stow_idset_or(&all, machine->fences);
+		FUZZ_CHECK(machine->fenced ? stow_idset_equal(machine->fenced, &all)
+					   : stow_idset_empty(&all));
+	}
+}
+
 static void check_fleet(const struct stow_fleet *fleet)
 {
 	size_t n = 0, linked = 0;
@@ -98,6 +157,30 @@ static void check_fleet(const struct stow_fleet *fleet)
 		FUZZ_CHECK(i == 1 || fleet->expiring[i / 2]->message->expires <=
 					     fleet->expiring[i]->message->expires);
 	}
+}
+
+/* --- ids ---------------------------------------------------------------------------------------- */
+
+/* Ids are random: one character stands for a drain that is there. */
+static void real_id(const struct scheduler *s, char **id)
+{
+	size_t n = s->drains.n_under_way + s->drains.n_ended, at;
+
+	if (strlen(*id) != 1 || !n)
+		return;
+	at = (unsigned char)(*id)[0] % n;
+	scheduler_set_text(id, at < s->drains.n_under_way
+				       ? s->drains.under_way[at]->message->id
+				       : s->drains.ended[at - s->drains.n_under_way]->message->id);
+}
+
+static void real_ids(const struct scheduler *s, PbReportRequest *in)
+{
+	if (in->kind_case == PB_REPORT_REQUEST__KIND_DRAIN)
+		real_id(s, &in->drain->id);
+	if (in->kind_case == PB_REPORT_REQUEST__KIND_REPORT)
+		for (size_t i = 0; i < in->report->n_drains; i++)
+			real_id(s, &in->report->drains[i]);
 }
 
 /* --- steps -------------------------------------------------------------------------------------- */
@@ -123,6 +206,7 @@ static void report(struct run *run, size_t i, const struct fuzz_step *step)
 		run->streams[i] = fuzz_call_new(&pb_scheduler__descriptor, "Report");
 		FUZZ_CHECK(scheduler_report_ops.open(run->streams[i], &run->s, NULL, &err) == 0);
 	}
+	real_ids(&run->s, in);
 	r = scheduler_report_ops.message(run->streams[i], &run->s, in, &err);
 	FUZZ_CHECK_ERR(r, &err);
 	/* The streams are in turn: one that was taken over has been closed. */
@@ -146,10 +230,47 @@ static void call(struct run *run, const struct fuzz_step *step)
 		stow_rpc_message_free(in);
 		return;
 	}
+	if (step->kind == CANCEL_DRAIN)
+		real_id(&run->s, &((PbCancelDrainRequest *)(void *)in)->id);
 	run->calls[i] = fuzz_call_new(&pb_scheduler__descriptor, name);
 	run->n_calls++;
 	(void)fuzz_unary(run->calls[i], unary[step->kind].fn, method->output, &run->s, in);
 	protobuf_c_message_free_unpacked(in, NULL);
+}
+
+static void drain_closed(struct run *run, size_t i)
+{
+	scheduler_drain_ops.closed(run->calls[i], &run->s, NULL);
+	fuzz_call_free(run->calls[i]);
+	run->calls[i] = NULL;
+}
+
+/* DrainMemory; one without a message ends the first that is still followed. */
+static void drain(struct run *run, const struct fuzz_step *step)
+{
+	struct stow_err err = { 0 };
+	size_t i = run->n_calls;
+	PbDrainMemoryRequest *in;
+	int r;
+
+	for (size_t at = 0; step->len == 0 && at < run->n_calls; at++)
+		if (run->is_drain[at] && run->calls[at]) {
+			drain_closed(run, at);
+			return;
+		}
+	in = fuzz_unpack(step, &pb_drain_memory_request__descriptor);
+	if (in && i < CALLS) {
+		run->calls[i] = fuzz_call_new(&pb_scheduler__descriptor, "DrainMemory");
+		run->is_drain[i] = true;
+		run->n_calls++;
+		r = scheduler_drain_ops.open(run->calls[i], &run->s, in, &err);
+		FUZZ_CHECK_ERR(r, &err);
+		if (r < 0) {
+			fuzz_call_free(run->calls[i]);
+			run->calls[i] = NULL;
+		}
+	}
+	stow_rpc_message_free(in);
 }
 
 /* The store's and the clock's turn; a second has passed, or more than callers wait. */
@@ -162,6 +283,11 @@ static void turn(struct run *run, const struct fuzz_step *step)
 	pthread_mutex_lock(&run->s.fleet->lock);
 	scheduler_place_tick(&run->s, now);
 	scheduler_fence_tick(&run->s, now);
+	scheduler_drains_tick(&run->s, now);
+	if (step->len > 0 && step->data[0] & 4) {
+		now.wall += 48 * 3600 * STOW_SECOND;
+		scheduler_drains_forget(&run->s, now);
+	}
 	pthread_mutex_unlock(&run->s.fleet->lock);
 }
 
@@ -173,16 +299,36 @@ static void end(struct run *run)
 	pthread_mutex_lock(&run->s.fleet->lock);
 	scheduler_place_stop(&run->s);
 	scheduler_fence_stop(&run->s);
+	scheduler_drains_stop(&run->s);
 	check_fleet(run->s.fleet);
+	check_drains(&run->s);
 	pthread_mutex_unlock(&run->s.fleet->lock);
 	fuzz_store_run(false);
 	for (size_t i = 0; i < run->n_calls; i++) {
+		if (!run->calls[i])
+			continue;
 		FUZZ_CHECK(fuzz_call_answers(run->calls[i]) == 1);
-		fuzz_call_free(run->calls[i]);
+		if (run->is_drain[i])
+			drain_closed(run, i);
+		else
+			fuzz_call_free(run->calls[i]);
 	}
+	fuzz_store_run(false);
+	scheduler_drains_free(&run->s);
+	scheduler_outbox_free(run->s.outbox);
 	stow_fleet_free(run->s.fleet);
 	pthread_cond_destroy(&run->s.changed);
 	scheduler_config_done(&run->s.config);
+}
+
+/* libcurl counts who uses it, and starting it takes long. */
+static void once(void)
+{
+	static bool done;
+
+	if (!done && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		abort();
+	done = true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -190,20 +336,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct run *run = calloc(1, sizeof(*run));
 	struct fuzz_step step;
 
+	once();
 	if (!run || stow_fleet_new(&run->s.fleet, NULL) < 0)
 		abort();
 	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
 	pthread_cond_init(&run->s.changed, NULL);
 	scheduler_config_defaults(&run->s.config);
+	run->s.config.webhooks = calloc(2, sizeof(char *));
+	run->s.config.webhooks[0] = strdup("https://hooks.example/");
+	/* It is never started: rows are made, and not sent. */
+	if (scheduler_outbox_new(&run->s.config, &run->s.outbox, NULL) < 0)
+		abort();
 	while (fuzz_step(&data, &size, &step)) {
 		step.kind %= KINDS;
 		if (step.kind == REPORT || step.kind == REPORT_2)
 			report(run, step.kind, &step);
 		else if (step.kind == STORE)
 			turn(run, &step);
+		else if (step.kind == DRAIN)
+			drain(run, &step);
 		else
 			call(run, &step);
 		check_fleet(run->s.fleet);
+		check_drains(&run->s);
 	}
 	end(run);
 	free(run);

@@ -28,6 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	scheduler_config_defaults(&s.config);
 	free(s.config.data);
 	s.config.data = strdup(fuzz_folder());
+	/* Without URLs: nobody is told anything, and rows for others go. */
+	if (scheduler_outbox_new(&s.config, &s.outbox, NULL) < 0)
+		abort();
 	r = scheduler_load(&s, &err);
 	FUZZ_CHECK_ERR(r, &err);
 	for (uint32_t m = 0; m < s.fleet->n_machines; m++) {
@@ -36,7 +39,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		     at = at->next)
 			FUZZ_CHECK(at->id != 0 && at->message);
 	}
+	for (size_t i = 0; i < s.drains.n_under_way + s.drains.n_ended; i++) {
+		const struct scheduler_drain *d =
+			i < s.drains.n_under_way ? s.drains.under_way[i]
+						 : s.drains.ended[i - s.drains.n_under_way];
+
+		FUZZ_CHECK(d->id != 0 && d->message->spec && d->message->progress);
+		FUZZ_CHECK((d->machine != NULL) == !scheduler_drain_ended(d));
+		FUZZ_CHECK(scheduler_drain_find(&s, d->id) == d);
+	}
+	if (r == 0)
+		FUZZ_CHECK(scheduler_outbox_start(s.outbox, s.store, &err) == 0);
+	scheduler_outbox_stop(s.outbox);
 	stow_store_close(s.store);
+	scheduler_drains_free(&s);
+	scheduler_outbox_free(s.outbox);
 	stow_fleet_free(s.fleet);
 	scheduler_config_done(&s.config);
 	return 0;

@@ -162,7 +162,7 @@ def call(folder, certificate, port, method, temp):
     return status, answer if status == OK else words
 
 
-OK, INVALID, DENIED = 0, 3, 7
+OK, INVALID, NOT_FOUND, DENIED = 0, 3, 5, 7
 
 
 def check_roles(folder, port, temp):
@@ -174,6 +174,11 @@ def check_roles(folder, port, temp):
             ("client/placer", "Place", INVALID), ("client/placer", "Release", OK),
             ("client/placer", "Unfence", DENIED), ("client/ops", "ListNodes", OK),
             ("client/ops", "Place", INVALID), ("client/ops", "Fence", INVALID),
+            ("client/reader", "ListDrains", OK), ("client/reader", "CancelDrain", DENIED),
+            ("client/reader", "DrainMemory", DENIED), ("client/placer", "ListDrains", OK),
+            ("client/placer", "DrainMemory", DENIED), ("client/placer", "CancelDrain", DENIED),
+            ("client/ops", "DrainMemory", INVALID), ("client/ops", "CancelDrain", NOT_FOUND),
+            ("agent/web-3", "DrainMemory", DENIED), ("agent/web-3", "ListDrains", DENIED),
             ("agent/web-3", "ListNodes", DENIED), ("agent/web-3", "Fence", DENIED)):
         status, said = call(folder, who, port, method, temp)
         check(f"{who}: {method} is answered with status {wanted}", status == wanted,
