@@ -438,37 +438,49 @@ static void settle(struct agent_drains *drains, const struct stow_drain_row *row
 	}
 }
 
-static void *recover(void *arg)
+/* *ret_read: whether the rows, as they are after that, could be read. */
+static int do_recover(struct agent *agent, struct stow_drain_row **rows, size_t *n, bool *ret_read,
+		      struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
-	struct agent *agent = arg;
-	struct agent_drains *drains = agent->drains;
+	const struct agent_drain_ops *ops = agent->drains->ops;
 	struct stow_drain_watch watch = { on_recovered, on_recover_stop, agent };
 	struct stow_grant_context context = agent_context(agent);
+	int r;
+
+	*ret_read = false;
+	r = stow_ledger_open(context.root, true, &ledger, err);
+	if (r < 0)
+		return r;
+	context.ledger = ledger;
+	r = ops->recover(&context, &watch, err);
+	*ret_read = ops->rows(ledger, rows, n, NULL) >= 0;
+	return r;
+}
+
+static void *recover(void *arg)
+{
+	struct agent *agent = arg;
+	struct agent_drains *drains = agent->drains;
 	struct stow_drain_row *rows = NULL;
 	struct stow_err err = { 0 };
 	size_t n = 0;
-	int r, read = -1;
+	bool read;
+	int r = do_recover(agent, &rows, &n, &read, &err);
 
-	r = stow_ledger_open(context.root, true, &ledger, &err);
-	if (r == 0) {
-		context.ledger = ledger;
-		r = drains->ops->recover(&context, &watch, &err);
-		read = drains->ops->rows(ledger, &rows, &n, NULL);
-	}
 	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r < 0 ? "cannot undo a drain whose worker was killed"
 		       : "looked after drains whose worker was killed",
 		 stow_number("drains", r > 0 ? (uint64_t)r : 0),
 		 stow_text("error", r < 0 ? err.msg : ""));
 	pthread_mutex_lock(&drains->lock);
-	if (r >= 0 && read >= 0)
+	if (r >= 0 && read)
 		settle(drains, rows, n);
-	drains->recovering = drains->undoing = false;
-	thread_ends(drains);
-	pthread_mutex_unlock(&drains->lock);
-	if (read >= 0)
+	if (read)
 		drains->ops->rows_free(rows, n);
+	drains->recovering = drains->undoing = false;
+	thread_ends(drains); /* from here on the agent may be gone */
+	pthread_mutex_unlock(&drains->lock);
 	return NULL;
 }
 

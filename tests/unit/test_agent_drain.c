@@ -199,7 +199,9 @@ static void begin_agent(struct setup *s)
 	pthread_mutex_init(&s->agent.tasks_lock, NULL);
 	s->agent.tasks_end = &s->agent.tasks;
 	agent_config_defaults(&s->agent.config);
-	s->agent.config.node = strdup("web-3");
+	assert_int_equal(stow_settings_parse(agent_settings, &s->agent.config, "node: web-3\n", 12,
+					     "test", NULL),
+			 0);
 	s->agent.root = s->p->context.root;
 	s->agent.ledger = s->p->context.ledger;
 	s->agent.policy = s->p->config;
@@ -363,7 +365,10 @@ static void an_order_is_done_and_told(void **state)
 	assert_int_equal(steps, 4);
 	assert_non_null(heard.list[0]->plan);
 	assert_int_equal(heard.list[0]->plan->n_blocks, 8);
+	wait_until_idle(s);
+	pthread_mutex_lock(&s->agent.lock);
 	assert_int_equal(s->agent.counters.drains, 1);
+	pthread_mutex_unlock(&s->agent.lock);
 	assert_int_equal(listed(s), 1); /* until it is known that it was heard */
 }
 
@@ -374,6 +379,7 @@ static void the_machine_has_its_own_limits(void **state)
 	s->agent.config.drain_rate = 77;
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	wait_until_idle(s);
 	assert_true(engine.spec.most == 4 * GIB);
 	assert_int_equal(engine.spec.rate, 77);
 	assert_true(engine.spec.timeout == 600 * S); /* not an hour */
