@@ -126,6 +126,9 @@ static void addresses_and_levels_are_checked(void **state)
 	agent_config_done(&config);
 	refused("mode: off\n", "agent.yaml:1: mode: \"off\" is none of \"enforce\", \"observe\"");
 	refused("max-fenced: 101\n", "agent.yaml:1: max-fenced: 101 is not between 0 and 100");
+	refused("max-drain: 101\n", "agent.yaml:1: max-drain: 101 is not between 0 and 100");
+	refused("drain-timeout: 0s\n",
+		"agent.yaml:1: drain-timeout: 0s is not between 1s and 86400s");
 	refused("poll-interval: 99ms\n",
 		"agent.yaml:1: poll-interval: 99ms is not between 100ms and 60s");
 	refused("shceduler: a\n",

@@ -314,6 +314,28 @@ static void reservations_are_said_with_any_change(void **state)
 	stow_rpc_message_free(now);
 }
 
+/* Drains, too; and one that begins or is forgotten is a change. */
+static void drains_are_said_with_any_change(void **state)
+{
+	struct machine m = { .n_numa = 2 };
+	PbNodeReport *before = report_of(&m), *now = report_of(&m), delta;
+
+	now->drains = calloc(1, sizeof(*now->drains));
+	assert_non_null(now->drains);
+	now->drains[now->n_drains++] = text("00000000000000a", 1);
+	assert_true(agent_delta(before, now, &delta));
+	assert_int_equal(delta.n_numa_nodes + delta.n_containers + delta.n_gone, 0);
+	assert_int_equal(delta.n_drains, 1);
+	agent_delta_done(&delta);
+	assert_true(agent_delta(now, before, &delta));
+	assert_int_equal(delta.n_drains, 0);
+	agent_delta_done(&delta);
+	assert_false(agent_delta(now, now, &delta));
+	agent_delta_done(&delta);
+	stow_rpc_message_free(before);
+	stow_rpc_message_free(now);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +343,7 @@ int main(void)
 		cmocka_unit_test(nothing_changed_is_nothing_said),
 		cmocka_unit_test(containers_come_and_go),
 		cmocka_unit_test(reservations_are_said_with_any_change),
+		cmocka_unit_test(drains_are_said_with_any_change),
 		cmocka_unit_test(changes_make_the_full_report_again),
 	};
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "grant/gc.h"
 #include "grant/lease.h"
+#include "ledger/drains.h"
 #include "played.h"
 #include "rpc/rpc.h"
 #include "scheduler/fleet.h"
@@ -233,13 +234,37 @@ static void memory_is_news_in_steps(void **state)
 	assert_false(look(s));
 }
 
+static void a_drain_is_seen_on_its_node(void **state)
+{
+	struct setup *s = *state;
+	struct stow_drain_row row = { .id = ID, .step = STOW_DRAIN_FENCED, .node = 1 };
+	struct stow_idset fenced = { 0 };
+
+	row.worker = s->p->context.self;
+	assert_true(look(s));
+	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_READY);
+	stow_idset_add(&fenced, 0);
+	assert_int_equal(stow_ledger_fence_set(s->p->context.ledger, "scheduler", &fenced, NULL),
+			 0);
+	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
+	assert_true(look(s));
+	assert_int_equal(s->current->numa_nodes[0]->state, PB_NUMA_NODE_STATE_FENCED);
+	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_DRAINING);
+	row.step = STOW_DRAIN_DONE;
+	row.ordered = true; /* so that it stays in the ledger */
+	assert_int_equal(stow_drain_row_end(s->p->context.ledger, &row, "drained", NULL), 0);
+	assert_true(look(s));
+	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_READY);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(what_was_given_is_said), TEST(a_machine_at_rest_is_no_news),
-		TEST(who_goes_gives_back),    TEST(who_is_started_again_is_one_container),
-		TEST(a_lease_is_listed),      TEST(memory_is_news_in_steps),
+		TEST(what_was_given_is_said),	   TEST(a_machine_at_rest_is_no_news),
+		TEST(who_goes_gives_back),	   TEST(who_is_started_again_is_one_container),
+		TEST(a_lease_is_listed),	   TEST(memory_is_news_in_steps),
+		TEST(a_drain_is_seen_on_its_node),
 	};
 
 	return cmocka_run_group_tests_name("agent_report", tests, NULL, NULL);
