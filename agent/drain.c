@@ -350,15 +350,34 @@ int agent_drain_order(struct agent *agent, const PbOrderDrain *order, struct sto
 	return r;
 }
 
-/* The scheduler has heard of its end. With the lock held; on the main thread. */
-static void forget(struct agent *agent, struct agent_drain **at)
+/* The scheduler has heard of its end. False: its thread has said that, and is not done yet; it
+ * comes again. With the lock held; on the main thread. */
+static bool forget(struct agent *agent, struct agent_drain **at)
 {
 	struct agent_drain *gone = *at;
 
+	gone->heard = true;
+	if (gone->running)
+		return false;
 	(void)agent->drains->ops->forget(agent->ledger, gone->id, NULL);
 	*at = gone->next;
 	drain_free(gone);
 	agent_look(agent, AGENT_LOOK_LEDGER);
+	return true;
+}
+
+static void on_heard(struct agent *agent, void *arg)
+{
+	(void)agent_drain_cancel_order(agent, arg, NULL);
+	free(arg);
+}
+
+void drain_post_heard(struct agent_drain *drain)
+{
+	char *id = strdup(drain->id);
+
+	if (id)
+		agent_post(drain->agent, on_heard, id);
 }
 
 int agent_drain_cancel_order(struct agent *agent, const char *id, struct stow_err *err)
@@ -371,8 +390,8 @@ int agent_drain_cancel_order(struct agent *agent, const char *id, struct stow_er
 		if (!(*at)->ordered || strcmp((*at)->id, id) != 0)
 			continue;
 		found = true;
-		if ((*at)->ended && !(*at)->running)
-			forget(agent, at);
+		if ((*at)->ended)
+			(void)forget(agent, at);
 		else
 			(*at)->cancelled = true;
 		break;
@@ -402,10 +421,11 @@ void agent_drains_welcome(struct agent *agent, char *const *ids, size_t n)
 		} else if (is_among(ids, n, drain->id)) {
 			drain_tell(agent, drain_last(drain));
 			at = &drain->next;
-		} else if (drain->ended && !drain->running) {
-			forget(agent, at);
+		} else if (drain->ended) {
+			if (!forget(agent, at))
+				at = &drain->next;
 		} else {
-			if (!drain->ended && !drain->cancelled)
+			if (!drain->cancelled)
 				stow_say(STOW_LOG_NOTICE, "the scheduler knows a drain no more",
 					 stow_text("drain", drain->id));
 			drain->cancelled = true;

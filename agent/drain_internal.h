@@ -18,6 +18,7 @@ struct agent_drain {
 	bool running;		     /* a thread is at work on it: only that frees it */
 	bool ended;		     /* `last` is an end */
 	bool cancelled;		     /* is to stop */
+	bool heard;		     /* the scheduler knows of its end, before its thread is done */
 	struct stow_rpc_call *call;  /* a local caller's, a reference; NULL */
 	PbDrainSpec *spec;	     /* NULL: only the ledger has it */
 	struct stow_drain_spec what; /* borrows from `spec` */
@@ -55,6 +56,8 @@ void drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
 		    const struct stow_err *why);
 /* The last progress with the plan, to be freed. */
 PbDrainProgress *drain_last(const struct agent_drain *drain);
+/* Posts to the main thread that the scheduler has heard of its end. */
+void drain_post_heard(struct agent_drain *drain);
 /* Posts to the main thread to say it to the scheduler. Owns the message. */
 void drain_tell(struct agent *agent, PbDrainProgress *message);
 

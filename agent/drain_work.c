@@ -276,6 +276,8 @@ static void *work(void *arg)
 	call = STOW_TAKE_PTR(drain->call);
 	drain->running = false;
 	drains->worker = NULL;
+	if (drain->heard)
+		drain_post_heard(drain);
 	if (call) {
 		stow_rpc_close(call, NULL); /* the end has said it all */
 		stow_rpc_unref(call);

@@ -13,7 +13,8 @@ import grpc
 
 from daemons import NUMASTOW, PATIENCE
 from fleetlib import (agent_pb2, agent_pb2_grpc, channel_to, command, drain_pb2, eventually, node_pb2,
-                      python_server, scheduler_pb2, scheduler_pb2_grpc, start_agent, status_of)
+                      python_server, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler,
+                      status_of)
 from harness import MIB, Machine, Temp, check, finish, query, run, same
 
 
@@ -340,6 +341,37 @@ def check_command(machine, agent):
     check("and all is as it was", eventually(lambda: all_online(machine)), states(machine))
 
 
+def check_both(temp, machine):
+    """Our scheduler, and our agent."""
+    with start_scheduler(f"{temp}/s") as scheduler, \
+            start_agent(machine, "web-3", scheduler.port, *SLOW) as agent:
+        def ask(*words):
+            return command(*words, port=scheduler.port)
+
+        check("the scheduler knows the node", eventually(lambda: "web-3" in ask("nodes").out))
+        done = ask("drain", "web-3", "--device", "dimm0", "--dry-run")
+        check("numastow drain MACHINE --dry-run: the plan", done.code == 0 and "48-51" in done.out and
+              all_online(machine), done.out + done.err)
+        done = ask("drain", "web-3", "--device", "dimm0")
+        check("numastow drain MACHINE: its steps", done.code == 0 and states(machine) == {"offline"} and
+              all(w in done.out for w in ("planned", "fenced", "offlining", "done")),
+              done.out + done.err)
+        check("the agent has forgotten it", eventually(
+            lambda: not query(machine, "SELECT * FROM drain")), query(machine, "SELECT * FROM drain"))
+        back_online(machine)
+        going = subprocess.Popen([NUMASTOW, "drain", "web-3", "--blocks", "48-51", "--config",
+                                  "/dev/null", "--scheduler", f"127.0.0.1:{scheduler.port}"],
+                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        eventually(lambda: "offline" in states(machine))
+        going.send_signal(signal.SIGINT)
+        out, err = going.communicate(timeout=PATIENCE)
+        check("numastow drain MACHINE: a signal takes it back",
+              going.returncode == 130 and all_online(machine), (going.returncode, out, err))
+        done = ask("drains", "--cluster")
+        check("numastow drains --cluster: lists what was", done.code == 0 and "web-3" in done.out and
+              "cancelled" in done.out, done.out + done.err)
+
+
 def check_observes(machine):
     with start_agent(machine, "web-3", 0, "--mode", "observe") as agent:
         spec = drain_pb2.DrainSpec(device="dimm0")
@@ -369,6 +401,7 @@ def main():
             check_local(machine, agent)
             check_caller_leaves(machine, agent)
             check_command(machine, agent)
+        check_both(temp, machine)
         check_observes(machine)
     finish()
 

@@ -26,6 +26,7 @@ static struct {
 	int runs, plans, recovers;
 	bool hold;	/* run() stays in step OFFLINING until this is false, or it is to stop */
 	bool offlining; /* it is there */
+	bool linger;	/* run() does not return after its end until this is false */
 	int result;	/* of plan() and run() */
 	struct stow_drain_row rows[4];
 	size_t n_rows;
@@ -110,6 +111,13 @@ static int play_run(const struct stow_grant_context *context, const char *id, bo
 		    : engine.result ? STOW_DRAIN_FAILED
 				    : STOW_DRAIN_DONE;
 	say(watch, id, *ret_step, stop ? 0 : 8, stop ? ECANCELED : -engine.result);
+	pthread_mutex_lock(&engine.lock);
+	while (engine.linger) {
+		pthread_mutex_unlock(&engine.lock);
+		usleep(1000);
+		pthread_mutex_lock(&engine.lock);
+	}
+	pthread_mutex_unlock(&engine.lock);
 	if (stop)
 		return stow_err_set(err, ECANCELED, "cancelled");
 	return engine.result ? stow_err_set(err, -engine.result, "played") : 0;
@@ -225,7 +233,7 @@ static int set_up(void **state)
 	s->report.numa_nodes = s->list;
 	s->report.n_numa_nodes = 2;
 	engine.runs = engine.plans = engine.recovers = engine.result = 0;
-	engine.hold = engine.orphans = engine.offlining = false;
+	engine.hold = engine.orphans = engine.offlining = engine.linger = false;
 	engine.n_rows = 0;
 	engine.forgotten[0] = '\0';
 	memset(&engine.spec, 0, sizeof(engine.spec));
@@ -472,6 +480,27 @@ static void cancelling(void **state)
 	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), -ENOENT);
 }
 
+/* The scheduler answers an end before the thread that has said it is done. */
+static void a_quick_scheduler_is_heard(void **state)
+{
+	struct setup *s = *state;
+
+	engine.linger = true;
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_int_equal(listed(s), 1);
+	agent_drains_welcome(&s->agent, NULL, 0);
+	assert_int_equal(listed(s), 1);
+	pthread_mutex_lock(&engine.lock);
+	engine.linger = false;
+	pthread_mutex_unlock(&engine.lock);
+	wait_until_idle(s);
+	run_tasks(s);
+	assert_int_equal(listed(s), 0);
+	assert_string_equal(engine.forgotten, ID);
+}
+
 static void a_welcome_says_what_is_under_way(void **state)
 {
 	struct setup *s = *state;
@@ -690,6 +719,7 @@ int main(void)
 		WITH_AGENT(a_plan_that_fails_is_an_end),
 		WITH_AGENT(one_at_a_time),
 		WITH_AGENT(cancelling),
+		WITH_AGENT(a_quick_scheduler_is_heard),
 		WITH_AGENT(a_welcome_says_what_is_under_way),
 		WITH_AGENT(after_a_restart),
 		WITH_AGENT(another_program_took_it_back),
