@@ -29,7 +29,7 @@ struct scheduler_letter;
 #define SCHEDULER_ENDED_MAX	1000  /* that are still listed */
 #define SCHEDULER_ENDED_KEPT	(24 * 3600 * STOW_SECOND)
 #define SCHEDULER_FOLLOWERS_MAX 64 /* calls that follow one drain */
-#define SCHEDULER_TRIES_MAX	8  /* dry runs at a time on one machine */
+#define SCHEDULER_TRIES_MAX	3 /* dry runs at a time on one machine: an agent makes four plans */
 #define SCHEDULER_PLAN_WITHIN	(300 * STOW_SECOND)
 
 #define SCHEDULER_ENDS 4 /* DONE to CANCELLED */

@@ -125,7 +125,7 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
 		list[out.n_reservations++] = r->message;
 	out.reservations = list;
-	for (size_t i = 0; drains && i < s->drains.n_under_way; i++)
+	for (size_t i = 0; drains && machine->n_drains && i < s->drains.n_under_way; i++)
 		if (s->drains.under_way[i]->machine == machine)
 			drains[out.n_drains++] = s->drains.under_way[i]->message->id;
 	out.drains = drains;

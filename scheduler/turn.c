@@ -61,18 +61,21 @@ static bool same_domain(const struct scheduler_drain *a, const struct scheduler_
 			scheduler_drain_tell(d, false);                \
 	} while (0)
 
-/* Whether it may begin; if not, it says who comes before. `running` of those that have a turn. */
-static bool may_begin(struct scheduler *s, struct scheduler_drain *d, uint64_t running)
+/* Those that have a turn, the oldest first. */
+struct running {
+	struct scheduler_drain **list;
+	size_t n;
+};
+
+/* Whether it may begin; if not, it says who comes before. */
+static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const struct running *running)
 {
-	const struct scheduler_drain *first = NULL, *same = NULL, *here = NULL;
+	const struct scheduler_drain *same = NULL, *here = NULL;
 	uint64_t in_domain = 0;
 
-	for (size_t i = 0; i < s->drains.n_under_way && running; i++) {
-		const struct scheduler_drain *other = s->drains.under_way[i];
+	for (size_t i = 0; i < running->n; i++) {
+		const struct scheduler_drain *other = running->list[i];
 
-		if (!other->turn || other->dry)
-			continue;
-		first = first ? first : other;
 		if (same_domain(d, other)) {
 			same = same ? same : other;
 			in_domain++;
@@ -85,9 +88,9 @@ static bool may_begin(struct scheduler *s, struct scheduler_drain *d, uint64_t r
 	else if (in_domain >= s->config.max_drains_per_domain)
 		SAY(d, "waits for drain %s of node %s, of the same failure domain",
 		    same->message->id, same->message->node);
-	else if (running >= s->config.max_drains)
-		SAY(d, "waits for drain %s of node %s: no more at a time", first->message->id,
-		    first->message->node);
+	else if (running->n >= s->config.max_drains)
+		SAY(d, "waits for drain %s of node %s: no more at a time",
+		    running->list[0]->message->id, running->list[0]->message->node);
 	else if (d->machine->stale || !d->machine->stream)
 		SAY(d, "waits for node %s, which is silent", d->machine->name);
 	else
@@ -104,34 +107,42 @@ static void take_domain(struct scheduler_drain *d)
 	}
 }
 
+static bool waits(const struct scheduler_drain *d)
+{
+	return step_of(d) == PB_DRAIN_STEP_WAITING && !d->turn && !d->dry && !d->writing &&
+	       !d->unsaved;
+}
+
 static void give_turns(struct scheduler *s, struct stow_now now)
 {
-	uint64_t running = 0;
+	size_t n = s->drains.n_under_way;
+	struct running running = { calloc(n + 1, sizeof(struct scheduler_drain *)), 0 };
 
 	s->drains.look = false;
 	s->drains.looked = now.mono;
-	for (size_t i = 0; i < s->drains.n_under_way; i++)
-		running += s->drains.under_way[i]->turn && !s->drains.under_way[i]->dry;
-	for (size_t i = 0; i < s->drains.n_under_way;) {
+	if (!running.list)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (s->drains.under_way[i]->turn && !s->drains.under_way[i]->dry)
+			running.list[running.n++] = s->drains.under_way[i];
+	for (size_t i = 0; i < s->drains.n_under_way; i++) {
 		struct scheduler_drain *d = s->drains.under_way[i];
-		bool waits = step_of(d) == PB_DRAIN_STEP_WAITING && !d->turn && !d->dry &&
-			     !d->writing && !d->unsaved;
 
-		i++;
-		if (!waits)
+		if (!waits(d))
 			continue;
 		take_domain(d);
-		if (!may_begin(s, d, running))
+		if (!may_begin(s, d, &running))
 			continue;
 		d->turn = true;
-		running++;
+		running.list[running.n++] = d;
 		SAY(d, "node %s plans", d->machine->name);
 		scheduler_drain_go_on(s, d, now);
-		if (i > 0 && (i > s->drains.n_under_way || s->drains.under_way[i - 1] != d)) {
-			i--; /* it has ended at once */
-			running--;
+		if (scheduler_drain_ended(d)) { /* at once: the next one is at its place */
+			running.n--;
+			i--;
 		}
 	}
+	free(running.list);
 }
 
 /* --- planning ----------------------------------------------------------------------------------- */
@@ -505,6 +516,8 @@ static bool listed(const uint64_t *ids, size_t n, uint64_t id)
 void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine,
 			       const uint64_t *ids, size_t n)
 {
+	if (!machine->n_drains)
+		return;
 	s->drains.look = true;
 	for (size_t i = s->drains.n_under_way; i-- > 0;) {
 		struct scheduler_drain *d = s->drains.under_way[i];

@@ -8,6 +8,7 @@ import hmac
 import http.server
 import json
 import os
+import socket
 import ssl
 import threading
 import time
@@ -16,7 +17,7 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE
-from fleetlib import (GIB, MIB, SECOND, FakeAgent, channel_to, drain_pb2, eventually, full_report,
+from fleetlib import (GIB, MIB, SECOND, FakeAgent, drain_pb2, eventually, full_report,
                       node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same
 
@@ -283,10 +284,17 @@ def finish_drain(agent, drain, *steps):
 # --- the whole way --------------------------------------------------------------------------------
 
 
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 def whole_way(temp):
     receiver = Receiver(500, 503, 302, 404, 429)
+    port = free_port()
     with Fleet(f"{temp}/whole", "--webhook", receiver.url, "--webhook-retry", "20ms", *secret(temp),
-               "--metrics", "127.0.0.1:17399",
+               "--metrics", f"127.0.0.1:{port}",
                web={"domain": "rack-1"}) as fleet:
         agent = fleet.agents["web"]
         call = fleet.drain("web", eject=WAIT)
@@ -331,7 +339,7 @@ def whole_way(temp):
         [old] = fleet.listed(ended=True, node="web")
         check("but with those that have ended", old.id == call.id and old.progress.step == DONE and
               old.failure_domain == "rack-1" and old.plan.bytes == GIB and old.spec.numa_node == 1, old)
-        with urllib.request.urlopen("http://127.0.0.1:17399/metrics", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             metrics = answer.read().decode()
         for line in ("numastow_webhooks_delivered_total 3", "numastow_webhooks_failed_total 5",
                      "numastow_webhooks_pending 0", 'numastow_drains{step="safe"} 0',

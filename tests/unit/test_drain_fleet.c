@@ -269,7 +269,8 @@ static int on_progress(struct stow_rpc_call *call, void *ctx, const void *messag
 	struct call *c = ctx;
 
 	pthread_mutex_lock(&c->lock);
-	snprintf(c->id, sizeof(c->id), "%s", in->id);
+	if (!c->told) /* who reads it has seen a step */
+		snprintf(c->id, sizeof(c->id), "%s", in->id);
 	snprintf(c->message, sizeof(c->message), "%s", in->message);
 	c->step = in->step;
 	c->told++;
@@ -381,6 +382,27 @@ static size_t count(struct fixture *f, bool ended)
 	return n;
 }
 
+static uint32_t machines(struct fixture *f)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&f->s.fleet->lock);
+	n = f->s.fleet->n_machines;
+	pthread_mutex_unlock(&f->s.fleet->lock);
+	return n;
+}
+
+/* Of the only drain. */
+static size_t followers(struct fixture *f)
+{
+	size_t n;
+
+	pthread_mutex_lock(&f->s.fleet->lock);
+	n = f->s.drains.under_way[0]->n_followers;
+	pthread_mutex_unlock(&f->s.fleet->lock);
+	return n;
+}
+
 /* --- tests -------------------------------------------------------------------------------------- */
 
 static void a_machine_that_does_not_plan(void **state)
@@ -455,7 +477,7 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 
 	join(f, &a, "web-3", "");
 	drain(f, &c, "web-3", "", false);
-	UNTIL(number(&a, &a.orders) == 1);
+	UNTIL(number(&a, &a.orders) == 1 && at(&c, PB_DRAIN_STEP_FENCED));
 	leave(&a);
 	clock_turn(48 * 3600 * S);
 	usleep(150000);
@@ -464,15 +486,17 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	start(f);
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
-	assert_int_equal(f->s.fleet->n_machines, 1);
+	assert_int_equal(machines(f), 1);
+	pthread_mutex_lock(&f->s.fleet->lock);
 	assert_true(f->s.fleet->machines[0]->fenced && !f->s.fleet->machines[0]->fences);
+	pthread_mutex_unlock(&f->s.fleet->lock);
 	assert_int_equal(cancel(f, c.id, NULL), 0);
 	/* Nobody has been heard of since the start: not given up before that may be. */
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
 	clock_turn(16 * S);
 	UNTIL(count(f, false) == 0);
-	UNTIL(f->s.fleet->n_machines == 0);
+	UNTIL(machines(f) == 0);
 	done(&c);
 }
 
@@ -485,7 +509,7 @@ static void what_ended_is_listed_for_a_day(void **state)
 	SETTING(f, stale_after, 100 * 24 * 3600 * S);
 	join(f, &a, "web-3", "");
 	drain(f, &c, "web-3", "r1", false);
-	UNTIL(number(&a, &a.orders) == 1);
+	UNTIL(number(&a, &a.orders) == 1 && at(&c, PB_DRAIN_STEP_FENCED));
 	say(&a, c.id, PB_DRAIN_STEP_DONE, NULL);
 	UNTIL(over(&c));
 	done(&c);
@@ -523,7 +547,7 @@ static void who_may_follow_is_bounded(void **state)
 	assert_int_equal(calls[SCHEDULER_FOLLOWERS_MAX].err.code, ENOSPC);
 	/* One that goes makes room. */
 	done(&calls[0]);
-	UNTIL(f->s.drains.under_way[0]->n_followers == SCHEDULER_FOLLOWERS_MAX - 1);
+	UNTIL(followers(f) == SCHEDULER_FOLLOWERS_MAX - 1);
 	drain(f, &calls[0], "web-3", "r1", false);
 	UNTIL(at(&calls[0], PB_DRAIN_STEP_FENCED));
 	say(&a, calls[0].id, PB_DRAIN_STEP_FAILED, NULL);
