@@ -275,8 +275,10 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 void stow_drain_move_back(struct stow_draining *d)
 {
 	_cleanup_free_ char *copy = strdup(d->row.moved ? d->row.moved : "");
+	struct stow_grant_context context = *d->context;
 	char *save = NULL;
 
+	context.past_fences = true;
 	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
 	     word = strtok_r(NULL, " ", &save)) {
 		struct stow_repin_options options = { .batch = MOVE_BACK_BATCH,
@@ -287,6 +289,6 @@ void stow_drain_move_back(struct stow_draining *d)
 			continue;
 		*nodes++ = '\0';
 		if (stow_idset_parse(nodes, &options.nodes, NULL) == 0)
-			(void)stow_repin(d->context, word, &options, NULL);
+			(void)stow_repin(&context, word, &options, NULL);
 	}
 }

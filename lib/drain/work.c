@@ -428,6 +428,9 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 	       : r < 0		 ? STOW_DRAIN_FAILED
 				 : STOW_DRAIN_DONE;
 	d->final = true;
+	/* The fence still stands, so that nobody takes their room. */
+	if (undone && !d->stuck)
+		stow_drain_move_back(d);
 	d->row.worker = (struct stow_life){ 0 };
 	if (d->stuck) {
 		/* Nobody's now: gc, the agent, or the next drain tries again. */
@@ -438,8 +441,6 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 		(void)stow_drain_row_end(d->context->ledger, &d->row,
 					 undone ? "undrained" : "drained", NULL);
 	}
-	if (undone && !d->stuck)
-		stow_drain_move_back(d);
 	(void)stow_drain_tell(d, step, message, NULL);
 	*ret_step = step;
 	return r < 0 ? stow_err_set(err, -r, "%s", message) : 0;

@@ -38,6 +38,9 @@ struct stow_grant_context {
 	struct stow_ledger *ledger;
 	const struct stow_config *config;
 	struct stow_life self; /* the program that works on the record */
+	/* Plans on fenced nodes, too: for what goes back to where it was when a drain, whose fence
+	 * (or a scheduler's for it) still stands, is undone. */
+	bool past_fences;
 };
 
 /* Another container of the same pod, for scope=pod: its place is reserved together with ours. */

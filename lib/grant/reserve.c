@@ -134,6 +134,8 @@ static int make_plan(const struct stow_grant_context *context, const struct basi
 		r = stow_ledger_usage(context->ledger, &usage, err);
 		if (r == 0)
 			usage->pinned = basis->pinned;
+		if (r == 0 && context->past_fences)
+			usage->fenced = (struct stow_idset){ 0 };
 		if (r == 0 && refine)
 			r = refine_usage(context, usage, err);
 	}

@@ -410,6 +410,27 @@ static void a_promise_that_would_not_fit_is_moved(void **state)
 	blocks_are(s, false);
 }
 
+static void who_was_moved_goes_back_also_under_a_schedulers_fence(void **state)
+{
+	struct stow_idset fence = { 0 };
+	struct setup *s = *state;
+	enum stow_drain_step step;
+
+	played_container(s->p, 7, "big", 1, 1, 14 * GIB, false);
+	played_container(s->p, 8, "small", 1, 1, GIB, false);
+	tree_write(s->p->t, NODE "/node1/meminfo",
+		   "Node 1 MemTotal: 16148070 kB\nNode 1 MemFree: 16000000 kB\n");
+	stow_idset_add(&fence, 1);
+	assert_int_equal(stow_ledger_fence_set(s->p->context.ledger, "scheduler", &fence, NULL), 0);
+	s->stuck = 50;
+	assert_true(run(s, &the_dimm, &step, NULL) < 0);
+	assert_int_equal(step, STOW_DRAIN_FAILED);
+	assert_true(s->told[STOW_DRAIN_MOVING] >= 1);
+	played_has(s->p, "small", "4-7", "1");
+	blocks_are(s, true);
+	assert_int_equal(rows(s), 0);
+}
+
 static void a_container_that_has_nowhere_to_go_is_named(void **state)
 {
 	struct setup *s = *state;
@@ -665,6 +686,7 @@ int main(void)
 		T(whose_page_it_is_decides),
 		T(a_refusing_container_is_avoided_when_there_is_a_choice),
 		T(a_promise_that_would_not_fit_is_moved),
+		T(who_was_moved_goes_back_also_under_a_schedulers_fence),
 		T(a_container_that_has_nowhere_to_go_is_named),
 		T(a_dimm_is_drained),
 		T(it_is_ejected_or_waited_for),
