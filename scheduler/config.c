@@ -64,7 +64,7 @@ const struct stow_setting scheduler_settings[] = {
 	{ "webhook-secret", STOW_SETTING_TEXT, AT(webhook_secret), 0, 0, NULL, "FILE",
 	  "what webhooks are signed with" },
 	{ "webhook-ca", STOW_SETTING_TEXT, AT(webhook_ca), 0, 0, NULL, "FILE",
-	  "CA certificates of webhooks, PEM (the system's)" },
+	  "CA certificates of webhooks, PEM; not the system's then" },
 	{ "webhook-timeout", STOW_SETTING_DURATION, AT(webhook_timeout), 100 * MS, 300 * S, NULL,
 	  "TIME", "how long a webhook may take to answer (10s)" },
 	{ "webhook-retry", STOW_SETTING_DURATION, AT(webhook_retry), 10 * MS, 300 * S, NULL, "TIME",

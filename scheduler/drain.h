@@ -154,7 +154,7 @@ enum scheduler_order { SCHEDULER_ORDER_PLAN, SCHEDULER_ORDER_DO, SCHEDULER_ORDER
 void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 			      PbDrainProgress *progress);
 void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, uint64_t id,
-			    enum scheduler_order order, const PbDirectiveResult *result);
+			    enum scheduler_order what, const PbDirectiveResult *result);
 /* The first report of a stream, after its Welcome: what the machine has, ascending. */
 void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine,
 			       const uint64_t *ids, size_t n);

@@ -428,8 +428,12 @@ int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *re
 		r = stow_err_set(err, ESHUTDOWN, "the scheduler is stopping");
 	else
 		r = find(s, in->id, &d, err);
-	if (d)
+	if (d) {
+		stow_say(STOW_LOG_NOTICE, "a drain is cancelled",
+			 stow_text("drain", d->message->id), stow_text("node", d->message->node),
+			 stow_text("by", stow_rpc_peer(call)->name));
 		scheduler_drain_cancel(s, d, call);
+	}
 	pthread_mutex_unlock(&s->fleet->lock);
 	return r < 0 ? r : STOW_RPC_LATER;
 }

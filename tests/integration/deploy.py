@@ -11,7 +11,7 @@ from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
 DEPLOY = os.path.join(PROJECT, "deploy")
 # Not everywhere the default can be written down as a value.
 NO_VALUE = {"the host name", "none", "its address"}
-TLS = ("ca", "certificate", "key")
+FILES = ("ca", "certificate", "key", "webhook-secret", "webhook-ca")
 # systemd's "overall exposure level", times ten: what the sandboxes were when they were made.
 EXPOSURE = {"numastow-agent": 38, "numastow-scheduler": 13}
 
@@ -68,7 +68,7 @@ def check_sample(program, temp):
     argv = [os.path.join(BUILD, program), "--check-config", "--config"]
     good = run(argv + [sample], "")
     check(f"{program}: the sample as it is says nothing", good.code == 0, good)
-    used = re.sub(rf"^#(?!(?:{'|'.join(TLS)}):)([a-z-]+:)", r"\1", text, flags=re.M)
+    used = re.sub(rf"^#(?!(?:{'|'.join(FILES)}):)([a-z-]+:)", r"\1", text, flags=re.M)
     with open(f"{temp}/used.yaml", "w", encoding="utf-8") as handle:
         handle.write(used)
     good = run(argv + [f"{temp}/used.yaml"], "")
