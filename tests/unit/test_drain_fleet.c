@@ -255,11 +255,11 @@ static void leave(struct agent *a)
 struct call {
 	pthread_mutex_t lock;
 	struct stow_rpc_call *call;
-	char id[17], message[256];
 	PbDrainStep step;
 	int told;
-	bool closed;
 	struct stow_err err;
+	bool closed;
+	char id[17], message[256];
 };
 
 static int on_progress(struct stow_rpc_call *call, void *ctx, const void *message,
