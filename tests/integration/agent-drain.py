@@ -320,6 +320,10 @@ def check_command(machine, agent):
     check("numastow drain: its steps", done.code == 0 and all(
         w in done.out for w in ("planned", "fenced", "offlining", "512Mi of 512Mi", "safe", "done")),
           done.out + done.err)
+    back_online(machine)
+    done = run(["script", "-qec", " ".join([*fleet, "drain", "--blocks", "48-51", *near]), "/dev/null"], "")
+    check("numastow drain on a terminal: a bar", done.code == 0 and 
+          f"[{'#' * 30}] 100%  512Mi of 512Mi" in done.out, done.out)
     done = run([*fleet, "drain", "--blocks", "48-51", "--json", *near], "")
     last = json.loads(done.out.splitlines()[-1])
     check("numastow drain --json: one object a message, and the failure on standard error",
