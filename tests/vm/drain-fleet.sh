@@ -15,7 +15,7 @@ start_scheduler --max-drains 1
 start_agent --scheduler 127.0.0.1:7200 --failure-domain rack-1
 # shellcheck disable=SC2016
 unshare -m sh -c 'mount -t tmpfs run /run/numastow && exec "$@"' sh "$programs/numastow-agent" --node m2 \
-	--scheduler 127.0.0.1:7200 --failure-domain rack-2 --metrics '' --usage-interval 1s --max-drain 100 \
+	--scheduler 127.0.0.1:7200 --failure-domain rack-2 --metrics '' --max-drain 100 --drain-block-timeout 60s \
 	>"$vm_work/agent2.log" 2>&1 &
 agent2=$!
 both()
@@ -32,10 +32,10 @@ second=$dimm_device
 ### one at a time
 
 hypervisor hold
-"$numastow" drain m1 --device "$first" --wait --json >"$vm_work/first.out" 2>&1 &
+"$numastow" drain m1 --device "$first" --wait --block-timeout 60s --json >"$vm_work/first.out" 2>&1 &
 first_pid=$!
 check "the first drain is at the point of removal" eventually 60 grep -q '"safe"' "$vm_work/first.out"
-"$numastow" drain m2 --device "$second" --wait --json >"$vm_work/second.out" 2>&1 &
+"$numastow" drain m2 --device "$second" --wait --block-timeout 60s --json >"$vm_work/second.out" 2>&1 &
 second_pid=$!
 check "the second one waits" eventually 30 grep -q '"waiting"' "$vm_work/second.out"
 sleep 3

@@ -31,7 +31,7 @@ at_step()
 	acted=
 	rm -f "$vm_work/steps"
 	mkfifo "$vm_work/steps"
-	"$numastow" drain --json "$@" >"$vm_work/steps" 2>"$vm_work/drain.err" </dev/null &
+	"$numastow" drain --json --block-timeout 60s "$@" >"$vm_work/steps" 2>"$vm_work/drain.err" </dev/null &
 	drain=$!
 	: >"$vm_work/drain.out"
 	while read -r line; do
@@ -95,13 +95,13 @@ command_part()
 		"$numastow" online --zone movable "$dimm_blocks" >/dev/null
 	done
 	for call in pwrite64 write; do
-		strace -f -qq -o "$vm_work/calls" -e trace="$call" "$numastow" drain --json --device "$dimm_device" >/dev/null
+		strace -f -qq -o "$vm_work/calls" -e trace="$call" "$numastow" drain --json --block-timeout 60s --device "$dimm_device" >/dev/null
 		n=$(wc -l <"$vm_work/calls")
 		"$numastow" online --zone movable "$dimm_blocks" >/dev/null
 		((n > 3)) || fail "a drain has calls of $call" "$n"
 		for ((at = 1; at <= n; at += (n + places - 1) / places)); do
 			strace -f -qq -o /dev/null -e trace="$call" -e inject="$call":signal=KILL:when="$at" \
-				"$numastow" drain --json --device "$dimm_device" >"$vm_work/drain.out" && break
+				"$numastow" drain --json --block-timeout 60s --device "$dimm_device" >"$vm_work/drain.out" && break
 			killed=$((killed + 1))
 			"$numastow" gc >"$vm_work/gc.out" 2>&1 || fail "gc after a death at $call $at" "$(<"$vm_work/gc.out")"
 			as_it_was "killed at $call $at of $n" "done"
@@ -109,7 +109,7 @@ command_part()
 		# With --resume it is gone on with instead.
 		at=$((n / 2))
 		strace -f -qq -o /dev/null -e trace="$call" -e inject="$call":signal=KILL:when="$at" \
-			"$numastow" drain --json --device "$dimm_device" --resume >"$vm_work/drain.out"
+			"$numastow" drain --json --block-timeout 60s --device "$dimm_device" --resume >"$vm_work/drain.out"
 		"$numastow" gc >"$vm_work/gc.out" 2>&1
 		eq "killed at $call $at with --resume it goes on" "$(dimm_states) $(fenced)" "$dimm_n offline "
 		"$numastow" online --zone movable "$dimm_blocks" >/dev/null

@@ -16,7 +16,7 @@ Mi=$((1 << 20))
 start_scheduler()
 {
 	: >"$vm_work/scheduler.log"
-	"$programs/numastow-scheduler" --data "$vm_work/scheduler" --metrics '' --stale-after 3s \
+	"$programs/numastow-scheduler" --data "$vm_work/scheduler" --metrics '' --stale-after 15s \
 		--webhook http://127.0.0.1:8900/numastow --webhook-secret "$vm_work/secret" --webhook-retry 200ms "$@" \
 		>>"$vm_work/scheduler.log" 2>&1 &
 	export scheduler=$!
@@ -27,7 +27,8 @@ start_scheduler()
 start_agent()
 {
 	: >"$vm_work/agent.log"
-	"$programs/numastow-agent" --node m1 --metrics '' --usage-interval 1s --gc-interval 1s --max-drain 100 "$@" \
+	"$programs/numastow-agent" --node m1 --metrics '' --gc-interval 5s --max-drain 100 \
+		--drain-block-timeout 60s "$@" \
 		>>"$vm_work/agent.log" 2>&1 &
 	export agent=$!
 	eventually 30 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
@@ -179,10 +180,13 @@ dimm_gone()
 
 ### drains
 
-# drain [ARGUMENT...] - run it, its progress as JSON in drain.out, what it says else in drain.err; returns its exit code
+# drain [ARGUMENT...] - run it, its progress as JSON in drain.out, what it says else in drain.err; returns its exit code.
+# A block may take its time: under emulation, and with other machines beside this one, it does.
 drain()
 {
-	"$numastow" drain --json "$@" >"$vm_work/drain.out" 2>"$vm_work/drain.err" </dev/null
+	local -a more=()
+	[[ $* == *--block-timeout* ]] || more=(--block-timeout 60s)
+	"$numastow" drain --json "$@" "${more[@]}" >"$vm_work/drain.out" 2>"$vm_work/drain.err" </dev/null
 }
 
 # drain_said FILTER - the last line of progress through jq

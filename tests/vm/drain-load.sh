@@ -2,16 +2,18 @@
 # A busy machine: the same DIMM is drained, leaves and comes back, again and again, while programs on both nodes
 # allocate, free, write files and fork. Beside it chmem takes the same memory off, under the same load.
 #
-# usage: tests/vm/run [--env ROUNDS=20] [--env MIB=1024] --env VM_RUNTIME=runc|crun v1|v2 tests/vm/drain-load.sh
+# usage: tests/vm/run [--env BRIEF=1] [--env ROUNDS=20] [--env MIB=1024] --env VM_RUNTIME=runc|crun v1|v2 tests/vm/drain-load.sh
 #
-# Prints a table of both, as "# ..." lines.
+# BRIEF: 5 rounds, 512 MiB. Prints a table of both, as "# ..." lines.
 #
 # shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
 . "$(dirname "$0")/drain-lib.sh"
 
-rounds=${ROUNDS:-20}
-mib=${MIB:-1024}
+rounds=${BRIEF:+5}
+rounds=${ROUNDS:-${rounds:-20}}
+mib=${BRIEF:+512}
+mib=${MIB:-${mib:-1024}}
 
 echo 0 >/proc/sys/kernel/numa_balancing
 
@@ -55,7 +57,7 @@ ours()
 {
 	local began=$EPOCHREALTIME rc=0 taken
 
-	drain --device "$dimm_device" --block-timeout 10s --timeout 120s --eject || rc=$?
+	drain --device "$dimm_device" --block-timeout 30s --timeout 120s --eject || rc=$?
 	taken=$(since "$began")
 	# Up to "safe" it is what chmem does; afterwards comes the ejection.
 	taken=$(jq -s "[.[] | select(.step == \"safe\")][0].elapsed // empty | . / 1000000 | floor" "$vm_work/drain.out" | grep . || echo "$taken")

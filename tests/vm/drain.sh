@@ -59,6 +59,7 @@ place_all_the_time()
 			got=on:${BASH_REMATCH[1]}
 		fi
 		echo "$began $EPOCHREALTIME $nodes $got"
+		sleep 0.5
 		[[ $nodes == 1 ]] && nodes=0-1 || nodes=1
 	done
 }
@@ -67,7 +68,7 @@ placing=$!
 eventually 30 grep -q 'on:1$' "$vm_work/placed"
 check "node 1 gets placements before" grep -q 'on:1$' "$vm_work/placed"
 
-"$numastow" drain m1 --device "$dimm_device" --wait --json 2>"$vm_work/drain.err" </dev/null |
+"$numastow" drain m1 --device "$dimm_device" --wait --block-timeout 60s --json 2>"$vm_work/drain.err" </dev/null |
 	while read -r line; do
 		echo "$line" >>"$vm_work/drain.out.new"
 		echo "$EPOCHREALTIME $(grep -oE '"step": *"[a-z]+"' <<<"$line" | cut -d'"' -f4)"
@@ -181,7 +182,7 @@ dimm_online dimm5 1024 1 movable
 before=$(snapshot)
 touched=$("$vm_progs/touch" --node 1 --hold 600 >"$vm_work/touched" & echo $!)
 eventually 60 grep -q touched "$vm_work/touched"
-"$numastow" drain --json --device "$dimm_device" --block-timeout 20s >"$vm_work/drain.out" 2>"$vm_work/drain.err" &
+"$numastow" drain --json --device "$dimm_device" --block-timeout 60s >"$vm_work/drain.out" 2>"$vm_work/drain.err" &
 drain=$!
 eventually 60 grep -q '"offlining"' "$vm_work/drain.out"
 dimm_del dimm5 >/dev/null

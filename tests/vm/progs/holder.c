@@ -2,12 +2,13 @@
  * Hold memory of every kind with a known content and use it all the time, for the tests in virtual
  * machines: what a program sees of its pages leaving.
  *
- *   holder [--anon MIB] [--cache PATH:MIB] [--shared PATH:MIB] [--huge PAGES]
+ *   holder [--anon MIB] [--cache PATH:MIB] [--shared PATH:MIB] [--huge PAGES] [--busy]
  *
  * --anon    anonymous memory
  * --cache   a file that is written, and read again and again, but not mapped: page cache
  * --shared  a file, of tmpfs for instance, that is mapped
  * --huge    so many pages of the pool of 2 MiB
+ * --busy    never rest; else it leaves most of a processor to others, which under emulation are few
  *
  * Fills all from a generator, prints "ready", then reads and writes pages in a random order for
  * ever. SIGUSR1: checks the whole content and prints "sum good, longest pause N us", the pause
@@ -44,6 +45,7 @@ struct part {
 static struct part parts[PARTS];
 static size_t n_parts;
 static volatile sig_atomic_t ended, asked;
+static int busy;
 
 static void on_signal(int sig)
 {
@@ -191,6 +193,7 @@ static void options(int argc, char **argv)
 		{ "cache", required_argument, NULL, 'c' },
 		{ "shared", required_argument, NULL, 's' },
 		{ "huge", required_argument, NULL, 'h' },
+		{ "busy", no_argument, NULL, 'b' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
@@ -209,6 +212,9 @@ static void options(int argc, char **argv)
 		case 'h':
 			add("huge", optarg, HUGE);
 			break;
+		case 'b':
+			busy = 1;
+			break;
 		default:
 			exit(1);
 		}
@@ -224,7 +230,7 @@ static void options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-	uint64_t longest = 0, last, random = 1;
+	uint64_t longest = 0, last, random = 1, uses = 0;
 
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -234,8 +240,11 @@ int main(int argc, char **argv)
 		fill(&parts[i]);
 	puts("ready");
 	fflush(stdout);
-	for (last = now(); !ended;) {
+	for (last = now(); !ended; uses++) {
 		uint64_t t;
+
+		if (!busy && uses % 64 == 0)
+			usleep(1000);
 
 		random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
 		use(&parts[(random >> 40) % n_parts], random);
