@@ -494,6 +494,8 @@ void scheduler_drain_end(struct scheduler *s, struct scheduler_drain *d, PbDrain
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* What a node said may have been cut within a character. */
+	scheduler_clean_text(text, sizeof(text));
 	scheduler_set_text(&d->message->progress->message, text);
 	scheduler_drain_step(d, step);
 	d->message->progress->code = code;

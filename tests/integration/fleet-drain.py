@@ -701,6 +701,12 @@ def agents_that_lie(temp):
               len(lie.last().culprits) == 64 and lie.last().blocks_gone == "", lie.last())
         finish_drain(web, call.id)
         same("the honest one is done", call.ended(), DONE)
+        liar.plan = plan_of()
+        liar.say(lie.id, FAILED, message="\u00e9" * 512)
+        same("an end with a text as long as may be is UTF-8 still", (lie.ended(), len(fleet.listed(
+            ended=True)) > 1), (FAILED, True))
+        lie = fleet.drain("liar")
+        liar.ordered(lie.id)
         liar.out.put(scheduler_pb2.ReportRequest.FromString(
             b"\x22\x15\x0a\x10" + lie.id.encode() + b"\xfa\x7f\x00"))  # an unknown field
         bad = full_report("liar")
