@@ -214,6 +214,20 @@ static void acknowledge(struct scheduler *s, struct scheduler_drain *d)
 	d->taken = false;
 }
 
+/* Whoever has not heard by now that the memory may be removed must not hear it any more: it comes
+ * back, or is back, and pulling a device that is in use is what no signal ends. */
+static bool is_unsafe(const struct scheduler_drain *d)
+{
+	PbDrainStep step = d->message->progress->step;
+
+	if (!(d->flags & (uint32_t)SCHEDULER_DRAIN_TOLD << SCHEDULER_EVENT_SAFE))
+		return false;
+	if (scheduler_step_is_end(step))
+		return step != PB_DRAIN_STEP_DONE;
+	return step == PB_DRAIN_STEP_UNDOING ||
+	       (step != PB_DRAIN_STEP_REMOVED && d->flags & SCHEDULER_DRAIN_CANCEL);
+}
+
 /* On the store's thread. */
 static void on_saved(void *ctx, const struct stow_err *err)
 {
@@ -238,6 +252,8 @@ static void on_saved(void *ctx, const struct stow_err *err)
 			scheduler_drain_remove(s, d);
 		}
 	} else {
+		if (is_unsafe(d))
+			scheduler_letters_withdraw(op->letters, SCHEDULER_EVENT_SAFE);
 		if (op->letters)
 			scheduler_outbox_post(s->outbox, op->letters);
 		d->known = true;
@@ -282,6 +298,8 @@ static int write_events(struct scheduler *s, const struct scheduler_drain *d,
 	uint64_t wall = stow_now().wall;
 	int r = 0;
 
+	if (s->outbox && is_unsafe(d))
+		r = scheduler_outbox_withdraw(s->outbox, writes, d->id, SCHEDULER_EVENT_SAFE);
 	for (int event = 0; event < SCHEDULER_EVENTS && r == 0; event++) {
 		_cleanup_free_ char *body = NULL;
 

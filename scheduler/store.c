@@ -41,6 +41,7 @@ enum kind {
 	WEBHOOK,
 	WEBHOOK_LATER,
 	NO_WEBHOOK,
+	NO_WEBHOOK_OF,
 	KINDS
 };
 
@@ -57,6 +58,7 @@ static const char *const statements[KINDS] = {
 	[WEBHOOK] = "INSERT OR REPLACE INTO webhook VALUES(?1, ?2, ?3, ?6, ?4, ?5, ?5, 0)",
 	[WEBHOOK_LATER] = "UPDATE webhook SET next = ?2, attempts = ?5 WHERE seq = ?1",
 	[NO_WEBHOOK] = "DELETE FROM webhook WHERE seq = ?1",
+	[NO_WEBHOOK_OF] = "DELETE FROM webhook WHERE drain = ?1 AND event = ?3",
 };
 
 /* One row: numbers, texts, bytes, as its statement wants them. */
@@ -215,6 +217,11 @@ int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t
 int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq)
 {
 	return add(writes, NO_WEBHOOK, seq, 0, NULL, NULL, 0);
+}
+
+int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event)
+{
+	return add(writes, NO_WEBHOOK_OF, drain, 0, event, NULL, 0);
 }
 
 /* --- the thread --------------------------------------------------------------------------------- */

@@ -74,6 +74,8 @@ int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webh
 int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t next,
 			      uint64_t attempts);
 int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq);
+/* Of all URLs. */
+int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event);
 
 /* `done` (may be NULL) is called on the store's thread, once: with NULL when it is durable, else
  * with why it is not. */

@@ -35,6 +35,7 @@ struct scheduler_letter {
 	uint64_t due;	  /* monotonic */
 	uint64_t attempts;
 	bool first; /* no other one of its drain comes before it */
+	bool withdrawn;
 };
 
 struct receiver {
@@ -312,6 +313,26 @@ static void dequeue(struct receiver *to, struct scheduler_letter *letter)
 		}
 }
 
+/* What is no longer so is not told. Its row is gone, or about to go. */
+static void drop_withdrawn(struct receiver *to)
+{
+	struct scheduler_letter **at = &to->letters, *letter;
+	char id[17];
+
+	while ((letter = *at)) {
+		if (!letter->withdrawn) {
+			at = &letter->next;
+			continue;
+		}
+		stow_say(STOW_LOG_NOTICE, "a webhook is not told: it is no longer so",
+			 stow_text("url", to->url),
+			 stow_text("drain", stow_id_format(letter->drain, id)),
+			 stow_text("event", letter->event));
+		dequeue(to, letter);
+		letter_free(letter);
+	}
+}
+
 static struct scheduler_letter *next_due(const struct receiver *to)
 {
 	struct scheduler_letter *found = NULL;
@@ -408,10 +429,12 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&outbox->lock);
 	while (!atomic_load(&outbox->stopping)) {
-		struct scheduler_letter *letter = next_due(to);
+		struct scheduler_letter *letter;
 		struct stow_err err;
 		long status;
 
+		drop_withdrawn(to);
+		letter = next_due(to);
 		if (!letter || letter->due > stow_now().mono) {
 			wait_for(to, letter);
 			continue;
@@ -613,6 +636,29 @@ void scheduler_outbox_post(struct scheduler_outbox *outbox, struct scheduler_let
 		enqueue(&outbox->receivers[letter->to], letter);
 	}
 	pthread_mutex_unlock(&outbox->lock);
+}
+
+void scheduler_letters_withdraw(struct scheduler_letter *letters, enum scheduler_event event)
+{
+	for (struct scheduler_letter *l = letters; l; l = l->next)
+		l->withdrawn |= strcmp(l->event, scheduler_event_name(event)) == 0;
+}
+
+int scheduler_outbox_withdraw(struct scheduler_outbox *outbox, struct stow_writes *writes,
+			      uint64_t drain, enum scheduler_event event)
+{
+	const char *name = scheduler_event_name(event);
+
+	if (stow_writes_no_webhook_of(writes, drain, name) < 0)
+		return -ENOMEM;
+	pthread_mutex_lock(&outbox->lock);
+	for (size_t i = 0; i < outbox->n; i++) {
+		for (struct scheduler_letter *l = outbox->receivers[i].letters; l; l = l->next)
+			l->withdrawn |= l->drain == drain && strcmp(l->event, name) == 0;
+		pthread_cond_signal(&outbox->receivers[i].posted);
+	}
+	pthread_mutex_unlock(&outbox->lock);
+	return 0;
 }
 
 void scheduler_outbox_count(struct scheduler_outbox *outbox, struct scheduler_outbox_count *ret)

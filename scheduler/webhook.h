@@ -44,6 +44,13 @@ int scheduler_outbox_write(struct scheduler_outbox *outbox, struct stow_writes *
 void scheduler_outbox_post(struct scheduler_outbox *outbox, struct scheduler_letter *letters);
 void scheduler_outbox_drop(struct scheduler_letter *letters);
 
+/* What is not delivered of an event is no longer so, and need not be told: takes the rows away with
+ * `writes`, and lets no try begin from now on. -ENOMEM: as above. */
+int scheduler_outbox_withdraw(struct scheduler_outbox *outbox, struct stow_writes *writes,
+			      uint64_t drain, enum scheduler_event event);
+/* The same for those that are about to be posted. */
+void scheduler_letters_withdraw(struct scheduler_letter *letters, enum scheduler_event event);
+
 struct scheduler_outbox_count {
 	uint64_t delivered, failed, given_up; /* so far; failed: tries */
 	uint64_t pending;		      /* now */

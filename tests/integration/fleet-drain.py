@@ -365,8 +365,10 @@ def other_ends(temp):
                  ["planned", "safe-to-remove", "failed"])):
             call = fleet.drain("web", **fields)
             agent.ordered(call.id)
-            if len(steps) > 1:
-                finish_drain(agent, call.id, *steps[:-1])
+            for step in steps[:-1]:
+                finish_drain(agent, call.id, step)
+                if step == SAFE:  # it is withdrawn when it is not so any more
+                    receiver.wait("planned", "safe-to-remove", drain=call.id)
             agent.say(call.id, steps[-1], message="block 50 stayed", code=9 if steps[-1] > DONE else 0,
                       culprits=[drain_pb2.DrainCulprit(block=50, program="qemu", proven=True)])
             same(f"{what}: its end", call.ended(), steps[-1])
@@ -595,6 +597,34 @@ def cancelling(temp):
              (CANCELLED, ""))
         back = fleet.join("web", has=[call.id])
         same("which is told when it is back", list(back.wait("welcome").welcome.drains), [])
+    receiver.close()
+
+
+def no_longer_safe(temp):
+    """A receiver that was down all the time must not learn afterwards that it may pull."""
+    receiver = Receiver()
+    with Fleet(f"{temp}/unsafe", "--webhook", receiver.url, "--webhook-retry", "300ms", web={}) as fleet:
+        for number, (what, cancel, end) in enumerate((("nobody has removed it", False, FAILED),
+                                                      ("it is cancelled", True, CANCELLED))):
+            agent = fleet.agents["web"]
+            call = fleet.drain("web", eject=WAIT, request_id=f"u{number}")
+            agent.ordered(call.id)
+            receiver.wait("planned", drain=call.id)
+            receiver.statuses = [503] * 100000
+            finish_drain(agent, call.id, MOVING, OFFLINING, SAFE)
+            call.wait(SAFE)
+            eventually(lambda: any(b"safe-to-remove" in b for _, b in receiver.tries))
+            if cancel:
+                fleet.cancel(call.id)
+                fleet.again()
+                agent = fleet.agents["web"]
+            agent.say(call.id, UNDOING)
+            agent.say(call.id, end, message="all is as it was")
+            call = fleet.drain("web", eject=WAIT, request_id=f"u{number}")
+            same(f"{what}: its end", call.ended(), end)
+            receiver.statuses = []
+            check(f"{what}: that is told, and not that it is safe",
+                  receiver.wait("planned", "failed", drain=call.id), receiver.events(call.id))
     receiver.close()
 
 
@@ -869,11 +899,11 @@ def https(temp):
 
 
 with Temp() as place:
-    for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "agents",
+    for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe", "agents",
                 "lies", "killed", "https", "https2"):
         os.makedirs(f"{place}/{one}")
-    for test in (whole_way, other_ends, asking, turns, fences, cancelling, agents_that_come_and_go,
-                 agents_that_lie, killed, https):
+    for test in (whole_way, other_ends, asking, turns, fences, cancelling, no_longer_safe,
+                 agents_that_come_and_go, agents_that_lie, killed, https):
         print(f"# {test.__name__}")
         test(place)
 finish()
