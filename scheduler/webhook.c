@@ -225,6 +225,11 @@ static void set_options(CURL *curl, struct scheduler_outbox *outbox, const char 
 	}
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(config->webhook_timeout / 1000000));
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* The thread that asks name servers is not waited for when they do not answer: neither by
+	 * the next try, nor by a scheduler that stops while a standby waits for its lock. */
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, left);
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);

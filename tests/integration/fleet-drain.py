@@ -3,23 +3,27 @@
 """Drains of memory as the scheduler runs them: turns and limits, fences and reservations, webhooks over
 HTTP and HTTPS, cancelling, restarts (SIGKILL) in every phase, and agents that are too old, that were
 restarted, or that lie. The agents are Python's; what a kernel does is tests/vm's."""
+import contextlib
 import hashlib
 import hmac
 import http.server
 import json
 import os
+import shlex
 import socket
 import ssl
 import threading
 import time
+import unittest.mock
 import urllib.request
 
 import grpc
 
+import fleetlib
 from daemons import PATIENCE
 from fleetlib import (GIB, MIB, SECOND, FakeAgent, drain_pb2, eventually, full_report,
                       node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
-from harness import Temp, check, finish, run, same
+from harness import Temp, check, finish, run, same, skip
 
 SECRET = b"not a secret\xff"
 STEPS = {v.number: v.name[len("DRAIN_STEP_"):].lower() for v in drain_pb2.DrainStep.DESCRIPTOR.values}
@@ -898,12 +902,51 @@ def https(temp):
     stranger.close()
 
 
+def mute_name_server(temp):
+    """Whoever stops does not wait for it. In a mount namespace, for all is read from /etc/resolv.conf."""
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+             f"{temp}/resolv.conf"]
+    with open(f"{temp}/resolv.conf", "w", encoding="utf-8") as handle:
+        handle.write("nameserver 127.0.0.77\noptions timeout:20 attempts:2\n")
+    try:
+        names.bind(("127.0.0.77", 53))
+        allowed = run([*words, "true"], "").code == 0
+    except OSError:
+        allowed = False
+    if not allowed:
+        skip("a name server that does not answer", "needs root")
+        return
+    program = f"{temp}/scheduler"
+    with open(program, "w", encoding="utf-8") as handle:
+        handle.write("#!/bin/sh\nexec " + shlex.join([*words, fleetlib.SCHEDULER]) + ' "$@"\n')
+    os.chmod(program, 0o755)
+    with unittest.mock.patch("fleetlib.SCHEDULER", program), \
+            Fleet(f"{temp}/names", "--webhook", "https://hooks.example/x", "--webhook-timeout", "1s",
+                  web={}) as fleet:
+        call = fleet.drain("web")
+        fleet.agents["web"].ordered(call.id)
+        check("a name server that does not answer: that is a failure", fleet.program.wait(
+            "a webhook could not be told"), fleet.program.said)
+        fleet.program.stop()
+    names.setblocking(False)
+    asked = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            asked.append(names.recv(1000)[12:])
+    # The C library asks again after 20 s, and gives up after 40.
+    check("a name server that does not answer: nobody waits until it is asked again",
+          asked and len(asked) == len(set(asked)), asked)
+    names.close()
+
+
 with Temp() as place:
-    for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe", "agents",
-                "lies", "killed", "https", "https2"):
+    for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe",
+                "agents", "lies", "killed", "https", "https2", "names"):
         os.makedirs(f"{place}/{one}")
     for test in (whole_way, other_ends, asking, turns, fences, cancelling, no_longer_safe,
-                 agents_that_come_and_go, agents_that_lie, killed, https):
+                 agents_that_come_and_go, agents_that_lie, killed, https,
+                 mute_name_server):
         print(f"# {test.__name__}")
         test(place)
 finish()
