@@ -350,7 +350,11 @@ static void *plan(void *arg)
 	PbDrainProgress *message = plan_message(drain, &err);
 
 	pthread_mutex_lock(&drains->lock);
-	if (message)
+	/* A scheduler that has connected again has asked twice, and may have had the first plan
+	 * done meanwhile: then what became of the second would pass for the end of that. */
+	if (message && drain->ordered && drain_find(drains, drain->id))
+		stow_rpc_message_free(STOW_TAKE_PTR(message));
+	else if (message)
 		drain_note(drain, message);
 	if (drain->call)
 		stow_rpc_close(drain->call, message ? NULL : &err);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/drain.h"
+#include "agent/drain_internal.h"
 #include "agent/drain_message.h"
 #include "base/cleanup.h"
 #include "played.h"
@@ -24,6 +25,7 @@ static struct {
 	pthread_cond_t changed;
 	struct stow_drain_spec spec; /* as it was run or planned with */
 	int runs, plans, recovers;
+	bool hold_plan; /* plan() waits until this is false, and fails */
 	bool hold;	/* run() stays in step OFFLINING until this is false, or it is to stop */
 	bool offlining; /* it is there */
 	bool linger;	/* run() does not return after its end until this is false */
@@ -50,13 +52,20 @@ static void fill_plan(struct stow_drain_plan *plan)
 static int play_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
 		     struct stow_drain_plan **ret, struct stow_err *err)
 {
+	int result = engine.result;
+
 	*ret = calloc(1, sizeof(**ret));
 	fill_plan(*ret);
 	pthread_mutex_lock(&engine.lock);
 	engine.plans++;
 	engine.spec = *spec;
+	pthread_cond_broadcast(&engine.changed);
+	if (engine.hold_plan)
+		result = -EBUSY;
+	while (engine.hold_plan)
+		pthread_cond_wait(&engine.changed, &engine.lock);
 	pthread_mutex_unlock(&engine.lock);
-	return engine.result ? stow_err_set(err, -engine.result, "played") : 0;
+	return result ? stow_err_set(err, -result, "played") : 0;
 }
 
 static void play_plan_free(struct stow_drain_plan *plan)
@@ -434,6 +443,31 @@ static void a_plan_that_fails_is_an_end(void **state)
 	assert_non_null(end->plan); /* what was found */
 }
 
+static void a_plan_that_was_asked_for_twice_is_no_end(void **state)
+{
+	struct setup *s = *state;
+
+	engine.hold = engine.hold_plan = true;
+	assert_int_equal(order(s, ID, true, NULL), 0);
+	pthread_mutex_lock(&engine.lock);
+	while (!engine.plans)
+		pthread_cond_wait(&engine.changed, &engine.lock);
+	pthread_mutex_unlock(&engine.lock);
+	assert_int_equal(order(s, ID, false, NULL), 0);
+	wait_for_offlining();
+	pthread_mutex_lock(&engine.lock);
+	engine.hold_plan = false;
+	pthread_cond_broadcast(&engine.changed);
+	pthread_mutex_unlock(&engine.lock);
+	while (s->agent.drains->plans)
+		usleep(1000);
+	let_go();
+	(void)wait_for(s, PB_DRAIN_STEP_DONE);
+	for (size_t i = 0; i < heard.n; i++)
+		assert_int_not_equal(heard.list[i]->step, PB_DRAIN_STEP_FAILED);
+	wait_until_idle(s);
+}
+
 static void one_at_a_time(void **state)
 {
 	struct setup *s = *state;
@@ -717,6 +751,7 @@ int main(void)
 		WITH_AGENT(the_machine_has_its_own_limits),
 		WITH_AGENT(what_may_not_be_is_refused),
 		WITH_AGENT(a_plan_that_fails_is_an_end),
+		WITH_AGENT(a_plan_that_was_asked_for_twice_is_no_end),
 		WITH_AGENT(one_at_a_time),
 		WITH_AGENT(cancelling),
 		WITH_AGENT(a_quick_scheduler_is_heard),
