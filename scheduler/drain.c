@@ -456,6 +456,9 @@ void scheduler_drains_loaded(struct scheduler *s)
 		qsort(all->under_way, all->n_under_way, sizeof(*all->under_way), by_age);
 	if (all->n_ended)
 		qsort(all->ended, all->n_ended, sizeof(*all->ended), by_end);
+	/* What was safe before may have been taken back meanwhile: the machine says so first. */
+	for (size_t i = 0; s->outbox && i < all->n_under_way; i++)
+		scheduler_outbox_hold(s->outbox, all->under_way[i]->id, SCHEDULER_EVENT_SAFE, true);
 }
 
 /* --- steps and ends ----------------------------------------------------------------------------- */
@@ -533,6 +536,8 @@ void scheduler_drain_end(struct scheduler *s, struct scheduler_drain *d, PbDrain
 	machine->n_drains--;
 	d->machine = NULL;
 	d->turn = false;
+	if (s->outbox && step == PB_DRAIN_STEP_DONE)
+		scheduler_outbox_hold(s->outbox, d->id, SCHEDULER_EVENT_SAFE, false);
 	d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
 	if (fenced)
 		(void)scheduler_drain_fences(s, machine,

@@ -374,6 +374,8 @@ static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainPro
 	/* Who was asked to cancel is about to take it back: then it is not safe. */
 	if (step == PB_DRAIN_STEP_SAFE && !(d->flags & SCHEDULER_DRAIN_CANCEL))
 		scheduler_drain_event(d, SCHEDULER_EVENT_SAFE);
+	if (s->outbox && (step == PB_DRAIN_STEP_SAFE || step == PB_DRAIN_STEP_REMOVED))
+		scheduler_outbox_hold(s->outbox, d->id, SCHEDULER_EVENT_SAFE, false);
 	if (step == PB_DRAIN_STEP_REMOVED) {
 		scheduler_drain_event(d, SCHEDULER_EVENT_SAFE);
 		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);

@@ -35,7 +35,7 @@ struct scheduler_letter {
 	uint64_t due;	  /* monotonic */
 	uint64_t attempts;
 	bool first; /* no other one of its drain comes before it */
-	bool withdrawn;
+	bool withdrawn, held;
 };
 
 struct receiver {
@@ -343,7 +343,7 @@ static struct scheduler_letter *next_due(const struct receiver *to)
 	struct scheduler_letter *found = NULL;
 
 	for (struct scheduler_letter *l = to->letters; l; l = l->next)
-		if (l->first && (!found || l->due < found->due))
+		if (l->first && !l->held && (!found || l->due < found->due))
 			found = l;
 	return found;
 }
@@ -664,6 +664,21 @@ int scheduler_outbox_withdraw(struct scheduler_outbox *outbox, struct stow_write
 	}
 	pthread_mutex_unlock(&outbox->lock);
 	return 0;
+}
+
+void scheduler_outbox_hold(struct scheduler_outbox *outbox, uint64_t drain,
+			   enum scheduler_event event, bool hold)
+{
+	const char *name = scheduler_event_name(event);
+
+	pthread_mutex_lock(&outbox->lock);
+	for (size_t i = 0; i < outbox->n; i++) {
+		for (struct scheduler_letter *l = outbox->receivers[i].letters; l; l = l->next)
+			if (l->drain == drain && strcmp(l->event, name) == 0)
+				l->held = hold;
+		pthread_cond_signal(&outbox->receivers[i].posted);
+	}
+	pthread_mutex_unlock(&outbox->lock);
 }
 
 void scheduler_outbox_count(struct scheduler_outbox *outbox, struct scheduler_outbox_count *ret)

@@ -8,6 +8,7 @@
  * another, each has a thread of its own.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -48,7 +49,10 @@ void scheduler_outbox_drop(struct scheduler_letter *letters);
  * `writes`, and lets no try begin from now on. -ENOMEM: as above. */
 int scheduler_outbox_withdraw(struct scheduler_outbox *outbox, struct stow_writes *writes,
 			      uint64_t drain, enum scheduler_event event);
-/* The same for those that are about to be posted. */
+/* Whether it is still so is not known: it waits, and what comes after it, until it is released. */
+void scheduler_outbox_hold(struct scheduler_outbox *outbox, uint64_t drain,
+			   enum scheduler_event event, bool hold);
+/* Withdraws those that are about to be posted. */
 void scheduler_letters_withdraw(struct scheduler_letter *letters, enum scheduler_event event);
 
 struct scheduler_outbox_count {

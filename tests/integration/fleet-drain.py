@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import socket
+import sqlite3
 import ssl
 import threading
 import time
@@ -629,6 +630,33 @@ def no_longer_safe(temp):
             receiver.statuses = []
             check(f"{what}: that is told, and not that it is safe",
                   receiver.wait("planned", "failed", drain=call.id), receiver.events(call.id))
+        # The scheduler is away while the machine takes it back, or goes on.
+        for number, (steps, events) in enumerate((((UNDOING, FAILED), ["planned", "failed"]),
+                                                  ((SAFE,), ["planned", "safe-to-remove"]))):
+            agent = fleet.agents["web"]
+            call = fleet.drain("web", eject=WAIT, request_id=f"v{number}")
+            agent.ordered(call.id)
+            receiver.wait("planned", drain=call.id)
+            receiver.statuses = [503] * 100000
+            finish_drain(agent, call.id, SAFE)
+            call.wait(SAFE)
+            fleet.kill()
+            fleet.channel.close()
+            receiver.statuses = []
+            with contextlib.closing(sqlite3.connect(f"{fleet.data}/scheduler.db")) as store, store:
+                store.execute("UPDATE webhook SET next = 0")  # it is due before what comes later
+            fleet.up()
+            other = fleet.join("other")
+            probe = fleet.drain("other")
+            receiver.wait("planned", drain=probe.id)
+            agent = fleet.join("web", has=[call.id])
+            finish_drain(agent, call.id, *steps)
+            check(f"killed when it was safe, then {STEPS[steps[0]]}: what is so then is told",
+                  receiver.wait(*events, drain=call.id), receiver.events(call.id))
+            other.ordered(probe.id)
+            finish_drain(other, probe.id)
+            probe.ended()
+            other.close()
     receiver.close()
 
 
