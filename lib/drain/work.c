@@ -472,7 +472,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 		r = stow_drain_settle(d, &settled);
 		if (r < 0)
 			why = settled;
-		else if (d->stopped)
+		else if (d->stopped && !d->final)
 			r = cancelled(&why);
 	}
 	if (r == 0 && !failed)

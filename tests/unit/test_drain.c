@@ -579,6 +579,37 @@ static void what_cannot_be_taken_back_is_tried_again(void **state)
 	all_is_as_before(s);
 }
 
+/* Somebody has had enough after two blocks. */
+static int enough_after_two(void *ctx, const struct stow_drain_progress *progress)
+{
+	struct setup *s = ctx;
+
+	s->told[progress->step]++;
+	snprintf(s->gone, sizeof(s->gone), "%s", progress->blocks_gone);
+	return progress->step == STOW_DRAIN_OFFLINING && progress->blocks_offline == 2 ? -1 : 0;
+}
+
+static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+	struct stow_drain_watch watch = { .progress = enough_after_two, .ctx = s };
+	enum stow_drain_step step = 0;
+
+	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL),
+			 -ECANCELED);
+	all_is_as_before(s);
+	spec.keep = true;
+	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL),
+			 -EREMOTEIO);
+	assert_int_equal(step, STOW_DRAIN_PARTIAL);
+	assert_string_equal(s->gone, "48-49");
+	assert_false(is_online(s, 49));
+	assert_true(is_online(s, 50));
+	assert_false(is_fenced(s));
+	assert_int_equal(rows(s), 0);
+}
+
 static void there_is_one_at_a_time(void **state)
 {
 	struct stow_drain_row row = { .id = "00000000000000bb",
@@ -694,6 +725,7 @@ int main(void)
 		T(another_program_cancels_by_the_ledger),
 		T(a_block_that_stays_takes_all_back),
 		T(what_cannot_be_taken_back_is_tried_again),
+		T(cancelled_half_way_what_is_off_is_kept_when_it_is_to),
 		T(there_is_one_at_a_time),
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
