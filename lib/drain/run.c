@@ -250,41 +250,55 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 	return d->stuck ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
+/* What its row says of it. */
+static int read_orphan(struct stow_draining *d, struct stow_err *err)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
+	struct stow_root *root = d->context->root;
+	uint64_t *gone;
+	int r;
+
+	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
+		d->pools.locks[i] = -EBADF;
+	stow_drain_spec_parse(d->row.spec, &d->spec);
+	set_defaults(&d->spec);
+	d->spec.resume = d->row.resume;
+	r = stow_memblocks_read(root, 0, &all, err);
+	if (r == 0)
+		r = stow_idlist_parse(d->row.blocks, &d->ids, &d->n_ids, err);
+	if (r == 0)
+		r = stow_idlist_parse(d->row.gone, &d->gone, &d->n_gone, err);
+	if (r == 0)
+		r = stow_drain_pools_init(root, d->row.node, d->row.pools, &d->pools, err);
+	if (r < 0)
+		return r;
+	gone = reallocarray(d->gone, d->n_ids + d->n_gone + 1, sizeof(*gone));
+	if (!gone)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	d->gone = gone;
+	d->block_size = all.block_size;
+	d->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
 static int recover_one(const struct stow_grant_context *context, struct stow_drain_row *row,
 		       const struct stow_drain_watch *watch, struct stow_err *err)
 {
 	_cleanup_(stow_draining_done) struct stow_draining d = { .context = context,
 								 .watch = watch,
 								 .started = stow_drain_now() };
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
 	enum stow_drain_step step;
 	int r;
 
 	d.entered = true;
-	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
-		d.pools.locks[i] = -EBADF;
-	r = stow_drain_row_adopt(context->ledger, row, &context->self, err);
-	if (r < 0)
-		return r;
 	d.row = *row;
 	*row = (struct stow_drain_row){ 0 };
-	stow_drain_spec_parse(d.row.spec, &d.spec);
-	set_defaults(&d.spec);
-	d.spec.resume = d.row.resume;
-	r = stow_memblocks_read(context->root, 0, &all, err);
+	r = read_orphan(&d, err);
+	/* Taken over last: with a worker that lives, and does nothing, nobody would look after it. */
 	if (r == 0)
-		r = stow_idlist_parse(d.row.blocks, &d.ids, &d.n_ids, err);
-	if (r == 0)
-		r = stow_idlist_parse(d.row.gone, &d.gone, &d.n_gone, err);
-	if (r == 0)
-		r = stow_drain_pools_init(context->root, d.row.node, d.row.pools, &d.pools, err);
+		r = stow_drain_row_adopt(context->ledger, &d.row, &context->self, err);
 	if (r < 0)
 		return r;
-	d.gone = reallocarray(d.gone, d.n_ids + d.n_gone + 1, sizeof(*d.gone));
-	if (!d.gone)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	d.block_size = all.block_size;
-	d.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	return d.row.resume && !d.row.cancel && d.row.step != STOW_DRAIN_UNDOING
 		       ? go_on(&d, &step, err)
 		       : take_back(&d, &step, err);

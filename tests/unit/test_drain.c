@@ -687,6 +687,27 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 	}
 }
 
+/* It stays an orphan: whoever could not take it up does not keep others from trying. */
+static void one_that_is_not_understood_stays_for_others(void **state)
+{
+	char blocks[] = "48-51", nonsense[] = "nonsense", nothing[] = "";
+	struct stow_drain_row row = { .id = ID,
+				      .step = STOW_DRAIN_FENCED,
+				      .worker = { .pid = 100, .start = 1 },
+				      .node = 1,
+				      .blocks = blocks,
+				      .pools = nonsense };
+	struct setup *s = *state;
+
+	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
+	assert_int_equal(recover(s), -EUCLEAN);
+	assert_true(stow_drain_orphans(&s->p->context));
+	row.pools = nothing;
+	assert_int_equal(stow_drain_row_put(s->p->context.ledger, &row, NULL), 0);
+	assert_int_equal(recover(s), 1);
+	all_is_as_before(s);
+}
+
 static void an_ejected_one_goes_on_to_its_end(void **state)
 {
 	struct stow_drain_spec spec = the_dimm;
@@ -729,6 +750,7 @@ int main(void)
 		T(there_is_one_at_a_time),
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
+		T(one_that_is_not_understood_stays_for_others),
 		T(an_ejected_one_goes_on_to_its_end),
 	};
 
