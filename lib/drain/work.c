@@ -252,15 +252,15 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
-/* Not faster than the machine's owner wants it. */
-static int keep_rate(struct stow_draining *d, uint64_t began, struct stow_err *err)
+/* Not faster than the machine's owner wants it. `before`: blocks that a killed worker took. */
+static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, struct stow_err *err)
 {
 	uint64_t due;
 
 	if (!d->spec.rate)
 		return 0;
-	due = began + (uint64_t)((double)d->n_gone * (double)d->block_size / (double)d->spec.rate *
-				 (double)S);
+	due = began + (uint64_t)((double)(d->n_gone - before) * (double)d->block_size /
+				 (double)d->spec.rate * (double)S);
 	while (stow_drain_now() < due) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
@@ -273,6 +273,7 @@ static int keep_rate(struct stow_draining *d, uint64_t began, struct stow_err *e
 static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_err *err)
 {
 	uint64_t began = stow_drain_now();
+	size_t before = d->n_gone;
 	struct stow_err first = { 0 };
 	int r = 0;
 
@@ -294,7 +295,7 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 			first = why;
 		}
 		if (r == 0)
-			r = keep_rate(d, began, &first);
+			r = keep_rate(d, began, before, &first);
 	}
 	if (r < 0 || *ret_failed)
 		*err = first;

@@ -687,6 +687,39 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 	}
 }
 
+static bool count_stops(void *ctx)
+{
+	++*(int *)ctx;
+	return false;
+}
+
+/* A block has its fifth of a second, in which it is asked every 50 ms whether to stop. */
+static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
+{
+	char blocks[] = "48-51", gone[] = "48-50", zones[] = "48-51=Movable";
+	char spec[] = "rate=671088640";
+	struct stow_drain_row row = { .id = ID,
+				      .step = STOW_DRAIN_OFFLINING,
+				      .worker = { .pid = 100, .start = 1 },
+				      .resume = true,
+				      .node = 1,
+				      .blocks = blocks,
+				      .gone = gone,
+				      .zones = zones,
+				      .spec = spec };
+	struct setup *s = *state;
+	int stops = 0;
+	struct stow_drain_watch watch = { .stop = count_stops, .ctx = &stops };
+
+	for (uint64_t id = 48; id < 51; id++)
+		assert_int_equal(stow_memblock_offline(s->p->t->root, id, GIB, NULL, NULL, NULL),
+				 1);
+	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
+	assert_int_equal(stow_drain_recover(&s->p->context, &watch, NULL), 1);
+	blocks_are(s, false);
+	assert_in_range(stops, 1, 14);
+}
+
 /* It stays an orphan: whoever could not take it up does not keep others from trying. */
 static void one_that_is_not_understood_stays_for_others(void **state)
 {
@@ -750,6 +783,7 @@ int main(void)
 		T(there_is_one_at_a_time),
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
+		T(blocks_of_a_killed_worker_are_not_waited_for),
 		T(one_that_is_not_understood_stays_for_others),
 		T(an_ejected_one_goes_on_to_its_end),
 	};
