@@ -76,6 +76,7 @@ struct stow_drain_pool {
 	uint64_t used; /* of them those that somebody has in use, on another node now */
 	uint64_t before; /* while a block goes: the pool's pages before, and one; else 0 */
 	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
+	uint64_t plus, minus; /* of `added`: what the ledger does not have yet, see note_row() */
 };
 
 struct stow_drain_pools {
@@ -92,11 +93,15 @@ int stow_drain_pools_init(struct stow_root *root, int node, const char *text,
  * a second one, so that this order is safe. */
 int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools,
 			  struct stow_err *err);
-/* Counts what has gone (or come back) since, in `pools` and in the ledger, and lets go of the
- * locks. `use` (may be NULL) is what was in the block. */
+/* Holds the locks only: the sizes are those that a killed worker has noted. */
+int stow_drain_pools_hold(struct stow_root *root, struct stow_drain_pools *pools,
+			  struct stow_err *err);
+/* Counts what has gone (or come back) since, for stow_drain_note_row() to write down before the
+ * locks go. `use` (may be NULL) is what was in the block. */
 int stow_drain_pools_account(const struct stow_grant_context *context,
 			     struct stow_drain_pools *pools, const struct stow_block_use *use,
 			     struct stow_err *err);
+/* Nothing is counted from here on. */
 void stow_drain_pools_unlock(struct stow_drain_pools *pools);
 /* Before pages are made again: what the pools are to have, for the ledger; or, after a worker that
  * was killed at it, what has come already. */
@@ -143,7 +148,9 @@ int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const ch
 		    struct stow_err *err);
 /* Whether it is to stop: a `stop` callback for what takes long. */
 bool stow_drain_stop(void *draining);
-/* Writes the row down as things stand. */
+/* Counts what a worker that was killed had begun to count. */
+int stow_drain_count_left(struct stow_draining *d, struct stow_err *err);
+/* Writes the row down as things stand, and the node's pools with it. */
 int stow_drain_note_row(struct stow_draining *d, struct stow_err *err);
 /* Pages of bound containers come home, and the pools get back what they lost. Goes on after a
  * failure; returns the first. */

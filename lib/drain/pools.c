@@ -107,66 +107,65 @@ static int lock_one(struct stow_root *root, int node, uint64_t size, struct stow
 	return stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
 }
 
-int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools,
+int stow_drain_pools_hold(struct stow_root *root, struct stow_drain_pools *pools,
 			  struct stow_err *err)
 {
 	for (size_t i = 0; i < pools->n; i++) {
-		struct stow_pool now;
-		int r;
+		int r = lock_one(root, pools->node, pools->list[i].size, err);
 
-		r = lock_one(root, pools->node, pools->list[i].size, err);
 		if (r < 0)
 			return r;
 		pools->locks[i] = r;
+	}
+	return 0;
+}
+
+int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools,
+			  struct stow_err *err)
+{
+	int r = stow_drain_pools_hold(root, pools, err);
+
+	for (size_t i = 0; i < pools->n && r == 0; i++) {
+		struct stow_pool now;
+
 		if (stow_pool_read(root, pools->node, pools->list[i].size, &now, NULL) < 0)
 			now = (struct stow_pool){ 0 }; /* the node has none of that size */
 		pools->list[i].before = persistent(&now) + 1;
 	}
-	return 0;
+	return r;
 }
 
 void stow_drain_pools_unlock(struct stow_drain_pools *pools)
 {
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
 		stow_close_ptr(&pools->locks[i]);
+	for (size_t i = 0; i < pools->n; i++)
+		pools->list[i].before = 0;
 }
 
-/* Changes what the ledger says numastow has put into the pool. */
-static int add_ours(struct stow_ledger *ledger, int node, uint64_t size, uint64_t plus,
-		    uint64_t minus, uint64_t *ret_minus, struct stow_err *err)
+/* How many of `pages` numastow has put into the pool, as the ledger is or will be. */
+static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain_pool *pool,
+		   uint64_t pages, uint64_t *ret, struct stow_err *err)
 {
 	struct stow_ledger_pool row;
-	int r;
+	int r = stow_ledger_pool_get(ledger, node, pool->size, &row, err);
 
-	r = stow_ledger_begin(ledger, err);
 	if (r < 0)
 		return r;
-	r = stow_ledger_pool_get(ledger, node, size, &row, err);
-	if (r == 0) {
-		row.node = node;
-		row.size = size;
-		minus = least(minus, row.added);
-		row.added = row.added + plus - minus;
-		r = stow_ledger_pool_put(ledger, &row, err);
-	}
-	r = stow_ledger_end(ledger, r, err);
-	if (r == 0 && ret_minus)
-		*ret_minus = minus;
-	return r;
+	row.added += pool->plus;
+	*ret = least(pages, row.added - least(pool->minus, row.added));
+	return 0;
 }
 
 /* What came back is taken to be ours first: there is somebody whom it was promised to. */
-static int gained(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
-		  uint64_t pages, struct stow_err *err)
+static void gained(struct stow_drain_pool *pool, uint64_t pages)
 {
 	uint64_t ours = least(pages, pool->ours);
 
 	pool->lost -= least(pages, pool->lost);
 	pool->used -= least(pages, pool->used);
 	pool->ours -= ours;
-	return ours && context->ledger
-		       ? add_ours(context->ledger, node, pool->size, ours, 0, NULL, err)
-		       : 0;
+	pool->plus += ours;
 }
 
 static int account_one(const struct stow_grant_context *context, int node,
@@ -183,10 +182,11 @@ static int account_one(const struct stow_grant_context *context, int node,
 		pool->lost += was - is;
 		pool->used += least(used, was - is);
 		if (context->ledger)
-			r = add_ours(context->ledger, node, pool->size, 0, was - is, &taken, err);
+			r = ours_of(context->ledger, node, pool, was - is, &taken, err);
 		pool->ours += taken;
+		pool->minus += taken;
 	} else if (is > was) {
-		r = gained(context, node, pool, is - was, err);
+		gained(pool, is - was);
 	}
 	pool->before = 0;
 	return r;
@@ -210,7 +210,6 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 		r = account_one(context, pools->node, &pools->list[i], used, first ? NULL : err);
 		first = first ? first : r;
 	}
-	stow_drain_pools_unlock(pools);
 	return first;
 }
 
@@ -254,10 +253,8 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	if (pool->target) {
 		uint64_t from = pool->target - 1 - least(wanted, pool->target - 1);
 		uint64_t came = is > from ? least(is - from, wanted) : 0;
-		int r = gained(context, node, pool, came, err);
 
-		if (r < 0)
-			return r;
+		gained(pool, came);
 		wanted -= came;
 	}
 	pool->target = is + wanted + 1;
@@ -328,10 +325,9 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 
 		if (wanted) {
 			lock = lock_one(context->root, pools->node, pool->size, first ? NULL : err);
-			r = lock < 0 ? lock
-				     : gained(context, pools->node, pool,
-					      grow(context->root, pools->node, pool->size, wanted),
-					      first ? NULL : err);
+			r = lock < 0 ? lock : 0;
+			if (r == 0)
+				gained(pool, grow(context->root, pools->node, pool->size, wanted));
 			stow_close_ptr(&lock);
 		}
 		pool->target = 0;

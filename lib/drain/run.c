@@ -208,8 +208,8 @@ static int go_on(struct stow_draining *d, enum stow_drain_step *ret_step, struct
 	struct stow_err why = { 0 };
 	int r = 0;
 
-	/* What the killed worker had begun to count, before anything else changes. */
-	(void)stow_drain_pools_account(d->context, &d->pools, NULL, NULL);
+	/* Before anything else changes. */
+	(void)stow_drain_count_left(d, NULL);
 	d->spec.blocks = left;
 	if (left)
 		r = stow_drain_plan(d->context, &d->spec, &d->plan, &why);

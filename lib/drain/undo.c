@@ -79,6 +79,25 @@ int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const ch
 	return stow_err_set(err, ECANCELED, "the drain was cancelled");
 }
 
+static int write_row(struct stow_draining *d, struct stow_err *err)
+{
+	struct stow_drain_pages pages[STOW_POOLS_MAX];
+	size_t n = 0;
+	int r;
+
+	for (size_t i = 0; i < d->pools.n; i++) {
+		const struct stow_drain_pool *pool = &d->pools.list[i];
+
+		if (pool->plus || pool->minus)
+			pages[n++] =
+				(struct stow_drain_pages){ pool->size, pool->plus, pool->minus };
+	}
+	r = stow_drain_row_put_pages(d->context->ledger, &d->row, pages, n, err);
+	for (size_t i = 0; i < d->pools.n && r == 0; i++)
+		d->pools.list[i].plus = d->pools.list[i].minus = 0;
+	return r;
+}
+
 int stow_drain_note_row(struct stow_draining *d, struct stow_err *err)
 {
 	char *gone = stow_idlist_format(d->gone, d->n_gone);
@@ -94,7 +113,24 @@ int stow_drain_note_row(struct stow_draining *d, struct stow_err *err)
 	d->row.gone = gone;
 	d->row.pools = pools;
 	d->row.bytes_offline = d->n_gone * d->block_size;
-	return stow_drain_row_put(d->context->ledger, &d->row, err);
+	return write_row(d, err);
+}
+
+int stow_drain_count_left(struct stow_draining *d, struct stow_err *err)
+{
+	bool begun = false;
+	int first, r;
+
+	for (size_t i = 0; i < d->pools.n; i++)
+		begun |= d->pools.list[i].before > 0;
+	if (!begun)
+		return 0;
+	first = stow_drain_pools_hold(d->context->root, &d->pools, err);
+	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
+	first = first ? first : r;
+	r = stow_drain_note_row(d, first ? NULL : err);
+	stow_drain_pools_unlock(&d->pools);
+	return first ? first : r;
 }
 
 void stow_draining_done(struct stow_draining *d)
@@ -243,6 +279,9 @@ int stow_drain_settle(struct stow_draining *d, struct stow_err *err)
 		return first;
 	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
 	first = first ? first : r;
+	r = stow_drain_note_row(d, first ? NULL : err);
+	first = first ? first : r;
+	stow_drain_pools_unlock(&d->pools);
 	r = stow_drain_pools_plan(d->context, &d->pools, first ? NULL : err);
 	first = first ? first : r;
 	r = stow_drain_note_row(d, first ? NULL : err);
@@ -261,8 +300,7 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 	d->final = true;
 	(void)stow_drain_tell(d, STOW_DRAIN_UNDOING, "", NULL);
 	(void)stow_drain_note_row(d, NULL);
-	/* What a killed worker had begun to count. */
-	first = stow_drain_pools_account(d->context, &d->pools, NULL, err);
+	first = stow_drain_count_left(d, err);
 	for (size_t i = 0; i < d->n_gone && first != -ETIMEDOUT; i++) {
 		r = bring_back(d, d->gone[i], first ? NULL : err);
 		first = first && r != -ETIMEDOUT ? first : r;

@@ -248,6 +248,7 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 		r = r2;
 	}
 	r2 = stow_drain_note_row(d, r < 0 ? NULL : &why);
+	stow_drain_pools_unlock(&d->pools);
 	r = r < 0 ? r : r2;
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }

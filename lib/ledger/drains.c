@@ -229,10 +229,29 @@ static int update(struct stow_ledger *ledger, const struct stow_drain_row *row,
 int stow_drain_row_put(struct stow_ledger *ledger, const struct stow_drain_row *row,
 		       struct stow_err *err)
 {
+	return stow_drain_row_put_pages(ledger, row, NULL, 0, err);
+}
+
+int stow_drain_row_put_pages(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err)
+{
 	int r;
 
 	r = stow_ledger_begin(ledger, err);
-	return r < 0 ? r : stow_ledger_end(ledger, update(ledger, row, err), err);
+	if (r < 0)
+		return r;
+	r = update(ledger, row, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct stow_ledger_pool pool;
+
+		r = stow_ledger_pool_get(ledger, row->node, pages[i].size, &pool, err);
+		if (r < 0)
+			break;
+		pool.added += pages[i].plus;
+		pool.added -= pages[i].minus < pool.added ? pages[i].minus : pool.added;
+		r = stow_ledger_pool_put(ledger, &pool, err);
+	}
+	return stow_ledger_end(ledger, r, err);
 }
 
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,

@@ -80,6 +80,14 @@ int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row
 /* Writes down what has changed. The column `cancel` is others'. -ENOENT: the row is gone. */
 int stow_drain_row_put(struct stow_ledger *ledger, const struct stow_drain_row *row,
 		       struct stow_err *err);
+/* How numastow's share of a hugepage pool changes with it: pages more, and less. */
+struct stow_drain_pages {
+	uint64_t size, plus, minus;
+};
+/* The same, and the pools of the drain's node in one transaction: a program that is killed has
+ * counted both or neither. */
+int stow_drain_row_put_pages(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
 /* Takes over a drain whose worker has died: -EBUSY when somebody else was faster. */
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 const struct stow_life *self, struct stow_err *err);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "drain/drain.h"
+#include "drain/internal.h"
 #include "played.h"
 
 #define MEMORY "/sys/devices/system/memory"
@@ -761,6 +761,71 @@ static void an_ejected_one_goes_on_to_its_end(void **state)
 /* --- hugepages
  * ------------------------------------------------------------------------------------------- */
 
+#define POOL "/hugepages/hugepages-2048kB/"
+
+static void add_pools(struct setup *s, uint64_t pages)
+{
+	static const char *const files[] = { "nr_hugepages", "free_hugepages",
+					     "surplus_hugepages" };
+	char path[160];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(files); i++) {
+		uint64_t n = i < 2 ? pages : 0;
+
+		snprintf(path, sizeof(path), "/sys/kernel/mm" POOL "%s", files[i]);
+		tree_write(s->p->t, path, "%llu\n", (unsigned long long)n);
+		snprintf(path, sizeof(path), NODE "/node1" POOL "%s", files[i]);
+		tree_write(s->p->t, path, "%llu\n", (unsigned long long)n);
+	}
+}
+
+static uint64_t added(struct setup *s)
+{
+	struct stow_ledger_pool pool;
+
+	assert_int_equal(stow_ledger_pool_get(s->p->context.ledger, 1, 2 * MIB, &pool, NULL), 0);
+	return pool.added;
+}
+
+/* Killed after it has counted what went with a block, and before it has written that down. */
+static void pages_are_counted_once(void **state)
+{
+	char blocks[] = "48-51", gone[] = "48", zones[] = "48-51=Movable";
+	struct stow_drain_row row = { .id = ID,
+				      .step = STOW_DRAIN_OFFLINING,
+				      .worker = { .pid = 100, .start = 1 },
+				      .node = 1,
+				      .blocks = blocks,
+				      .gone = gone,
+				      .zones = zones };
+	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
+	struct setup *s = *state;
+	struct stow_ledger *ledger = s->p->context.ledger;
+	struct stow_draining d = { .context = &s->p->context };
+	uint64_t ids[] = { 48 };
+
+	add_pools(s, 10);
+	assert_int_equal(stow_ledger_begin(ledger, NULL), 0);
+	assert_int_equal(stow_ledger_end(ledger, stow_ledger_pool_put(ledger, &pool, NULL), NULL),
+			 0);
+	assert_int_equal(stow_drain_row_begin(ledger, &row, NULL), 0);
+	row.gone = NULL;
+	d.row = row;
+	d.gone = ids;
+	d.n_gone = 1;
+	assert_int_equal(stow_drain_pools_init(s->p->t->root, 1, NULL, &d.pools, NULL), 0);
+	assert_int_equal(stow_drain_pools_lock(s->p->t->root, &d.pools, NULL), 0);
+	assert_int_equal(stow_drain_note_row(&d, NULL), 0);
+	add_pools(s, 6);
+	assert_int_equal(stow_drain_pools_account(&s->p->context, &d.pools, NULL, NULL), 0);
+	stow_drain_pools_unlock(&d.pools);
+	free(d.row.gone);
+	free(d.row.pools);
+	assert_int_equal(recover(s), 1);
+	all_is_as_before(s);
+	assert_int_equal(added(s), 10);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -786,6 +851,7 @@ int main(void)
 		T(blocks_of_a_killed_worker_are_not_waited_for),
 		T(one_that_is_not_understood_stays_for_others),
 		T(an_ejected_one_goes_on_to_its_end),
+		T(pages_are_counted_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
