@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ledger/drains.h"
 #include "node/cgroup.h"
 #include "node/hugepage.h"
 
@@ -213,15 +214,48 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 	return stow_ledger_end(ledger, r, err);
 }
 
+/*
+ * Nodes whose pools are a drain's at the moment. While a block goes it holds their locks, for as
+ * long as the kernel may try; and when its worker was killed, what is missing in a pool has to be
+ * counted before the pool changes again. What is to be given back there is when the drain is over.
+ */
+static int drained_nodes(struct stow_root *root, struct stow_ledger *ledger, struct stow_idset *ret,
+			 struct stow_err *err)
+{
+	struct stow_drain_row *rows;
+	size_t n;
+	int r;
+
+	*ret = (struct stow_idset){ 0 };
+	r = stow_drain_rows(ledger, &rows, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		enum stow_drain_step step = rows[i].step;
+
+		if (stow_drain_step_is_end(step) || rows[i].node < 0 ||
+		    rows[i].node >= STOW_IDSET_MAX)
+			continue;
+		if (step == STOW_DRAIN_OFFLINING || step == STOW_DRAIN_RETURNING ||
+		    step == STOW_DRAIN_UNDOING || !stow_life_alive(root, &rows[i].worker))
+			stow_idset_add(ret, rows[i].node);
+	}
+	stow_drain_rows_free(rows, n);
+	return 0;
+}
+
 int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
 			     struct stow_err *err)
 {
 	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
+	struct stow_idset drained;
 	uint64_t taken = 0;
 	int first = 0, r;
 	size_t n;
 
-	r = stow_ledger_pools(ledger, &pools, &n, err);
+	r = drained_nodes(root, ledger, &drained, err);
+	if (r == 0)
+		r = stow_ledger_pools(ledger, &pools, &n, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -229,6 +263,8 @@ int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
 		struct stow_ledger_pool after;
 		uint64_t removed;
 
+		if (stow_idset_has(&drained, pools[i].node))
+			continue;
 		r = stow_pool_settle(root, ledger, pools[i].node, pools[i].size, 0, &result,
 				     first ? NULL : err);
 		if (r == 0)

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "drain/internal.h"
+#include "grant/gc.h"
 #include "played.h"
 
 #define MEMORY "/sys/devices/system/memory"
@@ -826,6 +827,37 @@ static void pages_are_counted_once(void **state)
 	assert_int_equal(added(s), 10);
 }
 
+/* Killed while block 48 went, and four pages with it; gc comes first. */
+static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
+{
+	char blocks[] = "48-51", gone[] = "48", zones[] = "48-51=Movable";
+	char pools[] = "2097152=0/0/0/11/0";
+	struct stow_drain_row row = { .id = ID,
+				      .step = STOW_DRAIN_OFFLINING,
+				      .worker = { .pid = 100, .start = 1 },
+				      .node = 1,
+				      .blocks = blocks,
+				      .gone = gone,
+				      .zones = zones,
+				      .pools = pools };
+	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
+	struct setup *s = *state;
+	struct stow_ledger *ledger = s->p->context.ledger;
+	struct stow_gc_result swept;
+
+	add_pools(s, 6);
+	assert_int_equal(stow_ledger_begin(ledger, NULL), 0);
+	assert_int_equal(stow_ledger_end(ledger, stow_ledger_pool_put(ledger, &pool, NULL), NULL),
+			 0);
+	assert_int_equal(stow_drain_row_begin(ledger, &row, NULL), 0);
+	assert_int_equal(stow_gc(&s->p->context, &swept, NULL), 0);
+	assert_int_equal(added(s), 10);
+	assert_int_equal(recover(s), 1);
+	assert_int_equal(added(s), 10);
+	assert_int_equal(stow_gc(&s->p->context, &swept, NULL), 0);
+	assert_true(swept.pages > 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -852,6 +884,7 @@ int main(void)
 		T(one_that_is_not_understood_stays_for_others),
 		T(an_ejected_one_goes_on_to_its_end),
 		T(pages_are_counted_once),
+		T(a_pool_of_a_killed_drain_waits_for_its_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
