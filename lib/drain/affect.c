@@ -366,11 +366,22 @@ static int find_place(struct affect *a, struct judged *j, struct stow_err *err)
 		     : 0;
 }
 
+/* Without /proc/kpage* it is not known what is in the blocks: all that the node has in use might
+ * be. */
+static uint64_t at_most(const struct affect *a)
+{
+	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
+	uint64_t used = node ? less(node->mem_total, node->mem_available) : 0;
+
+	return used < a->plan->bytes ? used : a->plan->bytes;
+}
+
 /* What must move off the blocks has to fit on the other nodes above their watermarks: the kernel
  * puts it there first, whatever cpusets say, and it comes home later. */
 static int check_room(struct affect *a, struct stow_err *err)
 {
-	uint64_t room = 0, needed = a->plan->to_move, free_huge = 0;
+	uint64_t room = 0, free_huge = 0;
+	uint64_t needed = a->plan->use_known ? a->plan->to_move : at_most(a);
 	char list[512] = "", need[32], have[32];
 	size_t len = 0;
 	bool others = false;
@@ -402,7 +413,7 @@ static int check_room(struct affect *a, struct stow_err *err)
 	if (!others) {
 		const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
 
-		room = node ? less(node->mem_available, a->plan->bytes - a->plan->to_move) : 0;
+		room = node ? less(node->mem_available, less(a->plan->bytes, needed)) : 0;
 		snprintf(list, sizeof(list), "there is no other node, and this one has %s",
 			 stow_format_size(room, have, sizeof(have)));
 	}

@@ -432,6 +432,18 @@ static void who_was_moved_goes_back_also_under_a_schedulers_fence(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
+/* Nothing says what is in the blocks: it may be full. */
+static void what_may_have_to_move_has_to_fit(void **state)
+{
+	struct setup *s = *state;
+
+	tree_write(s->p->t, NODE "/node0/meminfo",
+		   "Node 0 MemTotal: 16777216 kB\nNode 0 MemFree: 100000 kB\n");
+	tree_write(s->p->t, NODE "/node1/meminfo",
+		   "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 8000000 kB\n");
+	refuses(s, the_dimm, ENOSPC, "512Mi must move and would push other NUMA nodes below");
+}
+
 static void a_container_that_has_nowhere_to_go_is_named(void **state)
 {
 	struct setup *s = *state;
@@ -869,6 +881,7 @@ int main(void)
 		T(a_refusing_container_is_avoided_when_there_is_a_choice),
 		T(a_promise_that_would_not_fit_is_moved),
 		T(who_was_moved_goes_back_also_under_a_schedulers_fence),
+		T(what_may_have_to_move_has_to_fit),
 		T(a_container_that_has_nowhere_to_go_is_named),
 		T(a_dimm_is_drained),
 		T(it_is_ejected_or_waited_for),
