@@ -281,8 +281,9 @@ static int read_orphan(struct stow_draining *d, struct stow_err *err)
 	return 0;
 }
 
+/* *ret_late: somebody else was faster. */
 static int recover_one(const struct stow_grant_context *context, struct stow_drain_row *row,
-		       const struct stow_drain_watch *watch, struct stow_err *err)
+		       const struct stow_drain_watch *watch, bool *ret_late, struct stow_err *err)
 {
 	_cleanup_(stow_draining_done) struct stow_draining d = { .context = context,
 								 .watch = watch,
@@ -293,10 +294,13 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 	d.entered = true;
 	d.row = *row;
 	*row = (struct stow_drain_row){ 0 };
+	*ret_late = false;
 	r = read_orphan(&d, err);
 	/* Taken over last: with a worker that lives, and does nothing, nobody would look after it. */
-	if (r == 0)
+	if (r == 0) {
 		r = stow_drain_row_adopt(context->ledger, &d.row, &context->self, err);
+		*ret_late = r == -EBUSY;
+	}
 	if (r < 0)
 		return r;
 	return d.row.resume && !d.row.cancel && d.row.step != STOW_DRAIN_UNDOING
@@ -315,11 +319,13 @@ int stow_drain_recover(const struct stow_grant_context *context,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
+		bool late;
+
 		if (!is_orphan(context, &rows[i]))
 			continue;
-		r = recover_one(context, &rows[i], watch, first ? NULL : err);
-		if (r == -EBUSY)
-			continue; /* somebody else has taken it up */
+		r = recover_one(context, &rows[i], watch, &late, first ? NULL : err);
+		if (late)
+			continue;
 		done++;
 		first = first ? first : r;
 	}

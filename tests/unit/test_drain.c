@@ -700,6 +700,22 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 	}
 }
 
+/* A block that cannot be emptied: the drain is taken back, and whoever took it up hears of it. */
+static void one_that_cannot_go_on_is_told(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+
+	spec.resume = true;
+	s->kill = true;
+	s->at = STOW_DRAIN_FENCED;
+	run_and_die(s, &spec);
+	tree_write(s->p->t, MEMORY "/memory49/valid_zones", "none\n");
+	assert_int_equal(recover(s), -EBUSY);
+	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+	all_is_as_before(s);
+}
+
 static bool count_stops(void *ctx)
 {
 	++*(int *)ctx;
@@ -895,6 +911,7 @@ int main(void)
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
 		T(blocks_of_a_killed_worker_are_not_waited_for),
 		T(one_that_is_not_understood_stays_for_others),
+		T(one_that_cannot_go_on_is_told),
 		T(an_ejected_one_goes_on_to_its_end),
 		T(pages_are_counted_once),
 		T(a_pool_of_a_killed_drain_waits_for_its_count),
