@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import threading
 
@@ -376,6 +377,42 @@ def check_both(temp, machine):
               "cancelled" in done.out, done.out + done.err)
 
 
+def check_scheduler_killed(temp, machine):
+    """Our scheduler is killed while our agent drains, or before it hears of the end."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    data, listen = f"{temp}/killed", f"127.0.0.1:{port}"
+    scheduler = start_scheduler(data, listen=listen)
+    with start_agent(machine, "web-3", port, *SLOW):
+        for what, late in (("while memory goes", False), ("before the end", True)):
+            with channel_to(listen) as channel:
+                stub = scheduler_pb2_grpc.SchedulerStub(channel)
+                eventually(lambda: [n.state for n in stub.ListNodes(
+                    scheduler_pb2.ListNodesRequest()).nodes] == [scheduler_pb2.NODE_STATE_READY])
+                call = stub.DrainMemory(scheduler_pb2.DrainMemoryRequest(
+                    node="web-3", spec=drain_pb2.DrainSpec(device="dimm0")))
+                drain = next(call).id
+                eventually(lambda: "offline" in states(machine))
+            scheduler.process.kill()
+            scheduler.process.wait()
+            if late:
+                check(f"killed {what}: the machine ends it alone",
+                      eventually(lambda: states(machine) == {"offline"}))
+            scheduler = start_scheduler(data, listen=listen)
+            with channel_to(listen) as channel:
+                stub = scheduler_pb2_grpc.SchedulerStub(channel)
+                end = eventually(lambda: [d.progress for d in stub.ListDrains(
+                    scheduler_pb2.ListDrainsRequest(ended=True)).drains
+                                          if d.id == drain and d.progress.step in ENDS])
+                same(f"killed {what}: the next one hears of the end",
+                     end and (end[0].step, end[0].blocks_gone), (drain_pb2.DRAIN_STEP_DONE, "48-51"))
+            check(f"killed {what}: the agent has forgotten it", eventually(
+                lambda: not query(machine, "SELECT * FROM drain")))
+            back_online(machine)
+    scheduler.stop()
+
+
 def check_observes(machine):
     with start_agent(machine, "web-3", 0, "--mode", "observe") as agent:
         spec = drain_pb2.DrainSpec(device="dimm0")
@@ -406,6 +443,7 @@ def main():
             check_caller_leaves(machine, agent)
             check_command(machine, agent)
         check_both(temp, machine)
+        check_scheduler_killed(temp, machine)
         check_observes(machine)
     finish()
 
