@@ -225,6 +225,9 @@ static uint64_t shortage(const struct affect *a)
 			continue;
 		}
 		promised += j->memory;
+		/* A lease's pages come into the pools with its container. */
+		if (j->home->record->state == STOW_STATE_LEASE)
+			promised += j->hugepages;
 		if (stow_idset_count(&j->home->record->nodes) == 1 &&
 		    stow_idset_has(&j->home->record->nodes, a->plan->node))
 			bound += j->anon;
@@ -443,6 +446,17 @@ static char *holds(struct stow_root *root, const struct stow_record *record)
 	return strdup("");
 }
 
+/* For terminals and logs: strangers chose the names. */
+static char *clean(const char *text)
+{
+	char *copy = strdup(text);
+
+	for (char *p = copy; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	return copy;
+}
+
 static int add_affected(struct affect *a, const struct judged *j)
 {
 	const struct stow_record *record = j->home->record;
@@ -451,9 +465,9 @@ static int add_affected(struct affect *a, const struct judged *j)
 	*to = (struct stow_drain_affected){
 		.key = record->key,
 		.id = strdup(record->id),
-		.pod = strdup(record->pod),
-		.ns = strdup(record->ns),
-		.name = strdup(record->name),
+		.pod = clean(record->pod),
+		.ns = clean(record->ns),
+		.name = clean(record->name),
 		.bytes = j->bytes,
 		.action = j->ends     ? STOW_DRAIN_END
 			  : j->leaves ? STOW_DRAIN_MOVE

@@ -157,8 +157,8 @@ int stow_drain_note_row(struct stow_draining *d, struct stow_err *err);
 int stow_drain_settle(struct stow_draining *d, struct stow_err *err);
 /* Blocks online, pages home, pools. Goes on after a failure; returns the first. */
 int stow_drain_undo(struct stow_draining *d, struct stow_err *err);
-/* Containers that were repinned go back, whatever fences the node. */
-void stow_drain_move_back(struct stow_draining *d);
+/* Containers that were repinned go back, whatever fences the node. Returns how many could not. */
+size_t stow_drain_move_back(struct stow_draining *d);
 /* How the ledger has the zones of the plan's blocks; NULL: no memory. */
 char *stow_drain_zones_text(const struct stow_drain_plan *plan);
 /* What the specification says beside the blocks, for the ledger, and back. */

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/idlist.h"
 #include "drain/internal.h"
+#include "grant/gc.h"
 #include "grant/pool.h"
 
 void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])
@@ -103,6 +104,15 @@ static int check_right(const struct stow_root *root, struct stow_err *err)
 	return 0;
 }
 
+/* Another drain's recovery is not this one's progress, but it can be stopped all the same. */
+static const struct stow_drain_watch *watch_stop(const struct stow_drain_watch *watch,
+						 struct stow_drain_watch *ret)
+{
+	*ret = (struct stow_drain_watch){ .stop = watch ? watch->stop : NULL,
+					  .ctx = watch ? watch->ctx : NULL };
+	return ret;
+}
+
 int stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
 		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
 		   enum stow_drain_step *ret_step, struct stow_err *err)
@@ -110,6 +120,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	_cleanup_(stow_draining_done) struct stow_draining d = {
 		.context = context, .spec = *spec, .watch = watch, .started = stow_drain_now()
 	};
+	struct stow_drain_watch only_stop;
 	struct stow_err why = { 0 };
 	int r;
 
@@ -119,8 +130,10 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 		d.pools.locks[i] = -EBADF;
 	set_defaults(&d.spec);
 	r = check_right(context->root, &why);
-	if (r == 0 && stow_drain_orphans(context))
-		r = stow_drain_recover(context, NULL, &why) < 0 ? -why.code : 0;
+	if (r == 0 && stow_drain_orphans(context) &&
+	    stow_drain_recover(context, watch_stop(watch, &only_stop), &why) < 0 &&
+	    stow_drain_orphans(context))
+		r = -why.code;
 	/* A write to a pool whose author died is counted before ours is. */
 	if (r == 0)
 		(void)stow_pool_settle_all(context->root, context->ledger, NULL);
@@ -239,8 +252,12 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 
 	for (size_t i = 0; i < d->n_ids; i++)
 		there |= stow_drain_block_exists(d->context->root, d->ids[i]);
-	if (!there) /* it had all gone well, but for the last word */
+	if (!there) { /* it had all gone well, but for the last word */
+		d->final = true;
+		(void)stow_drain_count_left(d, NULL);
+		(void)stow_drain_settle(d, NULL);
 		return stow_drain_finish(d, 0, false, ret_step, &why);
+	}
 	r = d->row.code && *d->row.message ? stow_err_set(&why, d->row.code, "%s", d->row.message)
 	    : d->row.cancel ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
 			    : stow_err_set(&why, EOWNERDEAD,
@@ -311,6 +328,7 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 int stow_drain_recover(const struct stow_grant_context *context,
 		       const struct stow_drain_watch *watch, struct stow_err *err)
 {
+	struct stow_gc_result collected;
 	struct stow_drain_row *rows;
 	int first = 0, done = 0, r;
 	size_t n;
@@ -318,6 +336,9 @@ int stow_drain_recover(const struct stow_grant_context *context,
 	r = stow_drain_rows(context->ledger, &rows, &n, err);
 	if (r < 0)
 		return r;
+	/* A repin that died with its drain would be in the way of the next one. */
+	if (n)
+		(void)stow_gc(context, &collected, NULL);
 	for (size_t i = 0; i < n; i++) {
 		bool late;
 

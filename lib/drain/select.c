@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/idlist.h"
@@ -178,6 +179,12 @@ static int choose_device(const struct stow_drain_spec *spec, struct stow_drain_c
 	for (size_t i = 0; i < all->n_blocks; i++) {
 		if (all->blocks[i].device != index)
 			continue;
+		if (c->plan->node >= 0 && all->blocks[i].node != c->plan->node)
+			return stow_err_set(
+				err, EINVAL,
+				"device: %s is on NUMA nodes %d and %d; a drain is about "
+				"one, so name the blocks of one of them",
+				device->name, c->plan->node, all->blocks[i].node);
 		c->plan->node = all->blocks[i].node;
 		if (all->blocks[i].state == STOW_MEMBLOCK_ONLINE &&
 		    add_id(c, all->blocks[i].id) < 0)
@@ -400,7 +407,7 @@ int stow_drain_pick(struct stow_drain_choice *c, const struct stow_use *use,
 	plan->blocks = calloc(c->wanted + 1, sizeof(*plan->blocks));
 	if (!rated || !plan->blocks)
 		return out_of_memory(err);
-	plan->page_size = use ? use->page_size : 4096;
+	plan->page_size = use ? use->page_size : (uint64_t)sysconf(_SC_PAGESIZE);
 	plan->use_known = use != NULL;
 	for (size_t i = 0; i < c->n_ids; i++)
 		rate(c, i, use, refused, n_refused, &rated[i]);

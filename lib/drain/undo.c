@@ -310,11 +310,12 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 }
 
 /* "ID=NODES ...", the newest last. */
-void stow_drain_move_back(struct stow_draining *d)
+size_t stow_drain_move_back(struct stow_draining *d)
 {
 	_cleanup_free_ char *copy = strdup(d->row.moved ? d->row.moved : "");
 	struct stow_grant_context context = *d->context;
 	char *save = NULL;
+	size_t failed = 0;
 
 	context.past_fences = true;
 	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
@@ -326,7 +327,17 @@ void stow_drain_move_back(struct stow_draining *d)
 		if (!nodes)
 			continue;
 		*nodes++ = '\0';
-		if (stow_idset_parse(nodes, &options.nodes, NULL) == 0)
-			(void)stow_repin(&context, word, &options, NULL);
+		if (stow_idset_parse(nodes, &options.nodes, NULL) < 0)
+			continue;
+		switch (stow_repin(&context, word, &options, NULL)) {
+		case 0:
+		case -EALREADY: /* it had not moved yet */
+		case -ENOENT:	/* it has ended */
+		case -ESRCH:
+			break;
+		default:
+			failed++;
+		}
 	}
+	return failed;
 }

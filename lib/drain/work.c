@@ -22,6 +22,7 @@
 #define RETRY_LEAST  (200 * MS) /* of a block's deadline that a further try wants */
 #define RETRY_PAUSE  (100 * MS)
 #define PENDING_WAIT (5 * S)
+#define ROW_TRIES    30
 
 static void pause_for(uint64_t ns)
 {
@@ -127,7 +128,7 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 
 static int move_all(struct stow_draining *d, struct stow_err *err)
 {
-	char message[512];
+	struct stow_err message;
 	int r = 0;
 
 	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
@@ -135,11 +136,10 @@ static int move_all(struct stow_draining *d, struct stow_err *err)
 
 		if (who->action == STOW_DRAIN_RETURN)
 			continue;
-		snprintf(message, sizeof(message), "container %.64s %s",
-			 *who->name ? who->name : who->id,
-			 who->action == STOW_DRAIN_MOVE ? "moves to other NUMA nodes"
-							: "is evicted");
-		r = stow_drain_tell(d, STOW_DRAIN_MOVING, message, err);
+		stow_err_set(&message, 0, "container %.64s %s", *who->name ? who->name : who->id,
+			     who->action == STOW_DRAIN_MOVE ? "moves to other NUMA nodes"
+							    : "is evicted");
+		r = stow_drain_tell(d, STOW_DRAIN_MOVING, message.msg, err);
 		if (r == 0)
 			r = who->action == STOW_DRAIN_MOVE ? move_one(d, who, err)
 							   : end_one(d, who, err);
@@ -397,13 +397,46 @@ static void note_why(struct stow_draining *d, int r, const char *message)
 	d->row.message = strdup(message);
 }
 
+/* The last word in the ledger. Another program's long transaction may be in the way for a while. */
+static void end_row(struct stow_draining *d, bool undone)
+{
+	int r;
+
+	d->row.worker = (struct stow_life){ 0 };
+	for (int i = 0; i < ROW_TRIES; i++) {
+		/* With `stuck` it is nobody's now: gc, the agent, or the next drain tries again. */
+		r = d->stuck ? stow_drain_note_row(d, NULL)
+			     : stow_drain_row_end(d->context->ledger, &d->row,
+						  undone ? "undrained" : "drained", NULL);
+		if (r == 0 || r == -ENOENT)
+			return;
+		pause_for(RETRY_PAUSE);
+	}
+}
+
+/* Takes everything back, and says so behind what went wrong. */
+static void undo_all(struct stow_draining *d, int r, const char *why, char *message, size_t size)
+{
+	struct stow_err undo = { 0 };
+	size_t left;
+
+	note_why(d, r, why);
+	d->stuck = stow_drain_undo(d, &undo) < 0;
+	/* The fence still stands, so that nobody takes the room of those who go back. */
+	left = d->stuck ? 0 : stow_drain_move_back(d);
+	snprintf(message, size, "%.600s%s%.280s", why,
+		 d->stuck ? "; taking it back failed, and is tried again later: " : "", undo.msg);
+	if (left)
+		snprintf(message + strlen(message), size - strlen(message),
+			 "; %zu container%s could not go back to NUMA node %d", left,
+			 left == 1 ? "" : "s", d->row.node);
+}
+
 int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
 		      struct stow_err *err)
 {
-	enum stow_drain_step step;
-	struct stow_err undo = { 0 };
-	char message[1024];
 	bool undone = r < 0;
+	char message[1024];
 
 	if (r < 0 && r != -ECANCELED && d->n_ids && all_gone(d)) {
 		/* Whoever took it has done what we were asked for. */
@@ -411,74 +444,68 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 		undone = false;
 		r = 0;
 	}
-	if (r < 0) {
-		note_why(d, r, err->msg);
-		d->stuck = stow_drain_undo(d, &undo) < 0;
-		snprintf(message, sizeof(message), "%.600s%s%.280s", err->msg,
-			 d->stuck ? "; taking it back failed, and is tried again later: " : "",
-			 undo.msg);
-	} else if (partial) {
+	if (undone)
+		undo_all(d, r, err->msg, message, sizeof(message));
+	else
 		describe(d, message, sizeof(message));
+	if (!undone && partial) {
 		r = -EREMOTEIO;
 		snprintf(message + strlen(message), sizeof(message) - strlen(message), "; %.600s",
 			 err->msg);
-	} else {
-		describe(d, message, sizeof(message));
 	}
-	step = r == -ECANCELED	 ? STOW_DRAIN_CANCELLED
-	       : r == -EREMOTEIO ? STOW_DRAIN_PARTIAL
-	       : r < 0		 ? STOW_DRAIN_FAILED
-				 : STOW_DRAIN_DONE;
+	*ret_step = r == -ECANCELED   ? STOW_DRAIN_CANCELLED
+		    : r == -EREMOTEIO ? STOW_DRAIN_PARTIAL
+		    : r < 0	      ? STOW_DRAIN_FAILED
+				      : STOW_DRAIN_DONE;
 	d->final = true;
-	/* The fence still stands, so that nobody takes their room. */
-	if (undone && !d->stuck)
-		stow_drain_move_back(d);
-	d->row.worker = (struct stow_life){ 0 };
-	if (d->stuck) {
-		/* Nobody's now: gc, the agent, or the next drain tries again. */
-		(void)stow_drain_note_row(d, NULL);
-	} else {
-		d->row.step = step;
+	if (!d->stuck) {
+		d->row.step = *ret_step;
 		note_why(d, r, message);
-		(void)stow_drain_row_end(d->context->ledger, &d->row,
-					 undone ? "undrained" : "drained", NULL);
 	}
-	(void)stow_drain_tell(d, step, message, NULL);
-	*ret_step = step;
+	end_row(d, undone);
+	(void)stow_drain_tell(d, *ret_step, message, NULL);
 	return r < 0 ? stow_err_set(err, -r, "%s", message) : 0;
+}
+
+/* With `keep` what was achieved stays, also when it is cancelled: the rest counts as failed. */
+static int keep_rest(struct stow_draining *d, int r, size_t *failed)
+{
+	if (r >= 0 || d->final || !d->spec.keep || !d->n_gone)
+		return r;
+	++*failed;
+	d->final = true;
+	return 0;
+}
+
+static int settle_all(struct stow_draining *d, struct stow_err *err)
+{
+	int r = stow_drain_tell(d, STOW_DRAIN_RETURNING, "", err);
+
+	if (r == 0)
+		r = stow_drain_settle(d, err);
+	return r == 0 && d->stopped && !d->final ? cancelled(err) : r;
 }
 
 int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err)
 {
-	struct stow_err why = { 0 };
+	struct stow_err why = { 0 }, later = { 0 };
 	size_t failed = 0;
 	int r;
 
 	d->until = d->started + d->spec.timeout;
 	r = move_all(d, &why);
 	if (r == 0)
-		r = offline_all(d, &failed, &why);
-	if (r < 0 && d->spec.keep &&
-	    d->n_gone) { /* what was achieved stays, also when it is cancelled */
-		failed++;
-		d->final = true;
-		r = 0;
-	} else if (r == 0 && failed && d->n_gone == 0) {
+		r = keep_rest(d, offline_all(d, &failed, &why), &failed);
+	if (r == 0 && failed && d->n_gone == 0)
 		r = -why.code;
-	}
-	if (r == 0)
-		r = stow_drain_tell(d, STOW_DRAIN_RETURNING, "", &why);
 	if (r == 0) {
-		struct stow_err settled = { 0 };
-
-		r = stow_drain_settle(d, &settled);
+		r = settle_all(d, &later);
+		if (r == 0 && !failed)
+			r = let_go(d, &later);
 		if (r < 0)
-			why = settled;
-		else if (d->stopped && !d->final)
-			r = cancelled(&why);
+			why = later;
+		r = keep_rest(d, r, &failed);
 	}
-	if (r == 0 && !failed)
-		r = let_go(d, &why);
 	r = stow_drain_finish(d, r, failed > 0, ret_step, &why);
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }

@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "ledger/sql.h"
 
+#define ENDS_KEPT 64 /* of ordered drains whose end no scheduler has heard of */
+
 #define COLUMNS                                                                              \
 	"id, step, worker_pid, worker_start, ordered, cancel, resume, node, device, blocks," \
 	" gone, zones, pools, moved, spec, message, created, updated, bytes, bytes_offline, code"
@@ -202,6 +204,11 @@ int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row
 		return r;
 	r = check_alone(ledger, row->id, err);
 	if (r == 0)
+		r = stow_sql_run(ledger, err,
+				 "DELETE FROM drain WHERE step >= ?1 AND id NOT IN (SELECT id FROM"
+				 " drain WHERE step >= ?1 ORDER BY updated DESC LIMIT ?2)",
+				 "ii", (int64_t)STOW_DRAIN_DONE, (int64_t)ENDS_KEPT);
+	if (r == 0)
 		r = insert(ledger, row, err);
 	if (r == 0)
 		r = stow_sql_run(ledger, err, "INSERT OR REPLACE INTO fence VALUES(?, ?)", "ti",
@@ -264,10 +271,10 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 		return r;
 	r = stow_sql_run(ledger, err,
 			 "UPDATE drain SET worker_pid=?, worker_start=? WHERE id=? AND"
-			 " worker_pid=? AND worker_start=? AND step<?",
-			 "iitiii", (int64_t)self->pid, (int64_t)self->start, row->id,
+			 " worker_pid=? AND worker_start=? AND updated=? AND step<?",
+			 "iitiiii", (int64_t)self->pid, (int64_t)self->start, row->id,
 			 (int64_t)row->worker.pid, (int64_t)row->worker.start,
-			 (int64_t)STOW_DRAIN_DONE);
+			 (int64_t)row->updated, (int64_t)STOW_DRAIN_DONE);
 	if (r == 0 && sqlite3_changes(ledger->db) == 0)
 		r = stow_err_set(err, EBUSY, "drain %s has another worker already", row->id);
 	r = stow_ledger_end(ledger, r, err);
