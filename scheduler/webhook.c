@@ -19,6 +19,7 @@
 #include "rpc/say.h"
 #include "scheduler/fleet.h"
 
+#define SECRET_MIN    16
 #define SECRET_MAX    65536
 #define ANSWER_MAX    65536 /* bytes of an answer's body that are read, and dropped */
 #define HTTP_OK(code) ((code) >= 200 && (code) < 300)
@@ -89,8 +90,11 @@ static int read_secret(const char *path, char **ret, size_t *ret_len, struct sto
 		return stow_err_set(err, EFBIG, "webhook-secret: %s is over 64 KiB", path);
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		len--;
-	if (!len)
-		return stow_err_set(err, EINVAL, "webhook-secret: %s is empty", path);
+	/* Also what the unit puts there when there is none. */
+	if (len < SECRET_MIN)
+		return stow_err_set(err, EINVAL,
+				    "webhook-secret: %s has %zu bytes; want a key of at least %d",
+				    path, len, SECRET_MIN);
 	*ret = STOW_TAKE_PTR(text);
 	*ret_len = len;
 	return 0;

@@ -26,7 +26,7 @@ from fleetlib import (GIB, MIB, SECOND, FakeAgent, drain_pb2, eventually, full_r
                       node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same, skip
 
-SECRET = b"not a secret\xff"
+SECRET = b"not a secret at all\xff"
 STEPS = {v.number: v.name[len("DRAIN_STEP_"):].lower() for v in drain_pb2.DrainStep.DESCRIPTOR.values}
 (WAITING, PLANNED, FENCED, MOVING, OFFLINING, RETURNING, SAFE, REMOVED, UNDOING, DONE, PARTIAL, FAILED,
  CANCELLED) = range(1, 14)
