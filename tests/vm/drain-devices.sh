@@ -100,7 +100,7 @@ v2-dax)
 	stop held
 	;;
 v?-far)
-	# The kernel starts no container on memory that is Movable and nothing else: one block is not.
+	# the_far_one [ZONE] - its four blocks; with "kernel" the first one is the kernel's
 	the_far_one()
 	{
 		local ids
@@ -113,7 +113,7 @@ v?-far)
 		dimm_first=$(head -n 1 <<<"$ids")
 		dimm_n=4
 		dimm_blocks=$dimm_first-$((dimm_first + 3))
-		"$numastow" online --zone kernel "$dimm_first" >/dev/null &&
+		"$numastow" online --zone "${1:-movable}" "$dimm_first" >/dev/null &&
 			"$numastow" online --zone movable $((dimm_first + 1))-$((dimm_first + 3)) >/dev/null
 	}
 	start_all
@@ -124,9 +124,18 @@ v?-far)
 		[[ $(fleet_node '[.report.numa_nodes[].id // 0] | map(tostring) | join(" ")') == "$1" ]]
 	}
 	check "the scheduler knows node 2" eventually 15 node2 "0 1 2"
-	hold held "--anon 200" --annotation numastow.io/memory=256Mi --annotation numastow.io/nodes=2
-	eq "a container is bound to it" "$(allowed_mems "$pid")" 2
-	within "with its memory" "$(pages_on "$pid" 2)" 200000 300000
+	# More than one of the two has.
+	hold held "--anon 100" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=2Gi \
+		--annotation numastow.io/nodes=0,2 --annotation numastow.io/policy=best-effort
+	eq "a container is bound to it, and to another" "$(allowed_mems "$pid")" 0,2
+	refused "it would have nowhere to go" 'held|room|fit|nowhere' "$(snapshot)" m1 --node 2
+	stop held
+	hold held "--anon 200" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=256Mi \
+		--annotation numastow.io/nodes=0,2 --annotation numastow.io/policy=spread
+	eq "another is bound to both" "$(allowed_mems "$pid")" 0,2
+	# Onto the far node with its memory, by itself: nothing of it is to be lost there.
+	migratepages "$pid" 0 2
+	within "with its memory on the far one" "$(pages_on "$pid" 2)" 200000 300000
 
 	drains_to "all of the node leaves" 0 "done" m1 --node 2 --wait
 	echo "# $(drain_steps): $(drain_said .message)"
@@ -145,9 +154,10 @@ v?-far)
 	sum_good "and its content" held
 
 	dimm_add again 512 2 >/dev/null
-	check "memory comes again" the_far_one
+	check "memory comes again" the_far_one kernel
 	check "and the node with it" eventually 15 node2 "0 1 2"
-	check "a container can be there" start after --annotation numastow.io/memory=16Mi --annotation numastow.io/nodes=2
+	check "a container can be there" start after --annotation numastow.io/cpus=1 --annotation numastow.io/memory=16Mi \
+		--annotation numastow.io/nodes=0,2 --annotation numastow.io/policy=spread
 	stop after
 	stop held
 
