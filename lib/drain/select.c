@@ -18,19 +18,22 @@
 
 int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 {
-	char **grown = reallocarray(plan->notes, plan->n_notes + 1, sizeof(*grown));
+	char **grown, *text = NULL;
 	va_list args;
 	int r;
 
-	if (!grown)
-		return -ENOMEM;
-	plan->notes = grown;
 	va_start(args, fmt);
-	r = vasprintf(&grown[plan->n_notes], fmt, args);
+	r = vasprintf(&text, fmt, args);
 	va_end(args);
 	if (r < 0)
 		return -ENOMEM;
-	plan->n_notes++;
+	grown = reallocarray(plan->notes, plan->n_notes + 1, sizeof(*grown));
+	if (!grown) {
+		free(text);
+		return -ENOMEM;
+	}
+	plan->notes = grown;
+	grown[plan->n_notes++] = text;
 	return 0;
 }
 
