@@ -150,19 +150,22 @@ static int move_all(struct stow_draining *d, struct stow_err *err)
 /* --- offline
  * --------------------------------------------------------------------------------------- */
 
-/* Who was in the way, as the kernel's log says. */
-static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id)
+/* Who was in the way, as the kernel's log says; or, when it had no time to say anything, what is
+ * left in the block. */
+static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id, uint64_t *ret_left)
 {
 	uint64_t first = id * (d->block_size / d->page_size);
+	uint64_t end = first + d->block_size / d->page_size;
 	_cleanup_free_ uint64_t *pfns = NULL;
 	size_t n = 0;
 
-	if (kmsg < 0 ||
-	    stow_kmsg_stuck(kmsg, first, first + d->block_size / d->page_size, &pfns, &n, NULL) < 0)
-		return;
+	*ret_left = 0;
 	stow_culprits_done(&d->culprits);
-	if (n)
+	if (kmsg >= 0 && stow_kmsg_stuck(kmsg, first, end, &pfns, &n, NULL) == 0 && n)
 		(void)stow_culprits_prove(d->context->root, pfns, n, &d->culprits, NULL);
+	if (d->culprits.n == 0)
+		(void)stow_culprits_left(d->context->root, first, end, &d->culprits, ret_left,
+					 NULL);
 }
 
 /* Tries until the deadline: what is being written, or was just allocated, moves a moment later. */
@@ -190,9 +193,9 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 }
 
 /* "; page 0x... of container ...: ..." behind what the kernel said. */
-static int blame(struct stow_draining *d, uint64_t id, int r, struct stow_err *err)
+static int blame(struct stow_draining *d, uint64_t id, int r, uint64_t left, struct stow_err *err)
 {
-	char who[700] = "";
+	char who[700] = "", size[32];
 
 	if (d->culprits.n)
 		stow_culprit_format(&d->culprits.list[0], who, sizeof(who));
@@ -201,7 +204,12 @@ static int blame(struct stow_draining *d, uint64_t id, int r, struct stow_err *e
 	if (*who)
 		return stow_err_set(err, -r, "block %" PRIu64 " would not go offline: %s%s", id,
 				    who, d->culprits.n > 1 ? " (and others)" : "");
-	return err && !strstr(err->msg, "block") ? stow_err_wrap(err, r, "block %" PRIu64, id) : r;
+	if (left)
+		snprintf(who, sizeof(who), "%.600s", err->msg);
+	if (left)
+		return stow_err_set(err, -r, "%s; %s in it were still to be moved", who,
+				    stow_format_size(left * d->page_size, size, sizeof(size)));
+	return strstr(err->msg, "block") ? r : stow_err_wrap(err, r, "block %" PRIu64, id);
 }
 
 static const struct stow_drain_block *planned(const struct stow_draining *d, uint64_t id)
@@ -217,6 +225,7 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 	const struct stow_drain_block *block = planned(d, id);
 	_cleanup_close_ int kmsg = stow_kmsg_open(d->context->root, NULL);
 	struct stow_err why = { 0 };
+	uint64_t left = 0;
 	int r, r2;
 
 	d->block = id;
@@ -242,8 +251,9 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 		d->bytes_moved += stow_block_use_sum(&block->use, true) * d->page_size;
 	if (r < 0) {
 		d->n_gone--;
-		find_culprits(d, kmsg, id);
-		r = blame(d, id, r, &why);
+		if (r != -ECANCELED)
+			find_culprits(d, kmsg, id, &left);
+		r = blame(d, id, r, left, &why);
 	} else if (r2 < 0) {
 		r = r2;
 	}

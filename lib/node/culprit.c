@@ -350,6 +350,43 @@ int stow_culprits_prove(struct stow_root *root, const uint64_t *pfns, size_t n,
 	return 0;
 }
 
+#define LEFT_WINDOW 4096 /* page frames read at once */
+
+int stow_culprits_left(struct stow_root *root, uint64_t first, uint64_t end,
+		       struct stow_culprits *ret, uint64_t *ret_pages, struct stow_err *err)
+{
+	_cleanup_free_ uint64_t *flags = calloc(LEFT_WINDOW, sizeof(*flags));
+	_cleanup_(stow_kpages_close) struct stow_kpages pages = { -EBADF, -EBADF };
+	uint64_t left[STOW_LEFT_MOST];
+	int r;
+
+	*ret_pages = 0;
+	if (!flags)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = stow_kpages_open(root, &pages, err);
+	for (uint64_t pfn = first; pfn < end && r == 0;) {
+		size_t n = end - pfn < LEFT_WINDOW ? (size_t)(end - pfn) : LEFT_WINDOW;
+
+		r = stow_kpages_words(pages.flags, pfn, n, STOW_KPF(NOPAGE), flags, err);
+		for (size_t i = 0; i < n && r == 0; i++) {
+			enum stow_page_kind kind = stow_page_kind_of(flags[i]);
+
+			if (kind != STOW_PAGE_ANON && kind != STOW_PAGE_FILE)
+				continue;
+			if (*ret_pages < STOW_LEFT_MOST)
+				left[*ret_pages] = pfn + i;
+			++*ret_pages;
+		}
+		pfn += n;
+	}
+	if (r < 0 || *ret_pages == 0 || *ret_pages > STOW_LEFT_MOST)
+		return r;
+	r = stow_culprits_prove(root, left, (size_t)*ret_pages, ret, err);
+	for (size_t i = 0; i < ret->n && r == 0; i++)
+		ret->list[i].proven = false;
+	return r;
+}
+
 /* --- suspicion ---------------------------------------------------------------------------------- */
 
 static uint64_t movable_of(const struct stow_owner *owner)

@@ -64,6 +64,13 @@ uint64_t stow_kmsg_line(const char *line);
 int stow_culprits_prove(struct stow_root *root, const uint64_t *pfns, size_t n,
 			struct stow_culprits *ret, struct stow_err *err);
 
+/* After a try that ended before the log had a word: what is left in [first, end) that moves
+ * otherwise. With at most STOW_LEFT_MOST such pages these are suspects, found as above; with more
+ * the kernel was still at work, and only *ret_pages says how many. */
+#define STOW_LEFT_MOST 64
+int stow_culprits_left(struct stow_root *root, uint64_t first, uint64_t end,
+		       struct stow_culprits *ret, uint64_t *ret_pages, struct stow_err *err);
+
 /* Suspects among processes of the cgroups with these inodes (of `use`'s owners), and unmovable
  * pages by kind. */
 int stow_culprits_suspect(struct stow_root *root, const struct stow_block_use *use,

@@ -387,6 +387,31 @@ static void names_the_only_one_that_pins(void **state)
 	assert_string_equal(two.list[0].advice, "restart container web, then try again");
 }
 
+static void suspects_the_few_pages_that_are_left(void **state)
+{
+	_cleanup_(machine_done) struct machine m;
+	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done_ptr) struct stow_culprits many = { 0 };
+	uint64_t left;
+
+	machine_new(&m);
+	present(m.tree, 812, 0x410, 0x1003);
+	assert_int_equal(stow_culprits_left(m.tree->root, 0x1000, 0x2000, &found, &left, NULL), 0);
+	assert_int_equal(left, 64);
+	assert_true(found.n >= 1);
+	for (size_t i = 0; i < found.n; i++) {
+		assert_false(found.list[i].proven);
+		assert_string_equal(found.list[i].container, "web");
+	}
+	frame(m.tree, 0x1050, ANON, m.db);
+	assert_int_equal(stow_culprits_left(m.tree->root, 0x1000, 0x2000, &many, &left, NULL), 0);
+	assert_int_equal(left, 65);
+	assert_int_equal(many.n, 0);
+	assert_int_equal(stow_culprits_left(m.tree->root, 0x900000, 0x900100, &many, &left, NULL),
+			 0);
+	assert_int_equal(left, 0);
+}
+
 static void proves_nothing_without_the_kernels_files(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
@@ -463,6 +488,7 @@ int main(void)
 		cmocka_unit_test(a_tail_is_its_heads),
 		cmocka_unit_test(looks_at_all_processes_when_the_cgroup_has_none),
 		cmocka_unit_test(names_the_only_one_that_pins),
+		cmocka_unit_test(suspects_the_few_pages_that_are_left),
 		cmocka_unit_test(proves_nothing_without_the_kernels_files),
 		cmocka_unit_test(suspects_who_pins_and_what_stays),
 	};
