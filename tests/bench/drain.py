@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory that leaves a machine, and programs that move, beside chmem and migratepages; for `run`.
 
-In a virtual machine (drain-vm.sh): few machines have several NUMA nodes and memory to take out.
+In a virtual machine (drain-vm.sh): few machines have several NUMA nodes and memory to take out. It
+takes minutes: what is measured goes to build/bench-drain.tsv at once.
 """
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+RAW = os.path.join(HERE, "../../build/bench-drain.tsv")
 NAMES = {"numastow": "numastow repin", "migratepages": "migratepages",
          "cpuset": "a write to cpuset.mems"}
 # What comes to an end with these steps of a drain.
@@ -104,15 +106,19 @@ def measure_drain(rounds, say, table):
     if missing:
         say(f"Memory that leaves a machine: skipped, no {', '.join(missing)} here\n")
         return
-    done = subprocess.run([os.path.join(HERE, "drain-vm.sh"), str(rounds)], text=True,
-                          stdout=subprocess.PIPE, check=False)
     rows = []
-    for line in done.stdout.splitlines():
-        if "\t" in line:
-            rows.append(line.split("\t"))
-        else:
-            print(line, file=sys.stderr)
-    if done.returncode:
-        say(f"Memory that leaves a machine: the virtual machine ended with {done.returncode}; what it had measured:\n")
+    os.makedirs(os.path.dirname(RAW), exist_ok=True)
+    with open(RAW, "w", encoding="utf-8") as raw, \
+            subprocess.Popen([os.path.join(HERE, "drain-vm.sh"), str(rounds)], text=True,
+                             stdout=subprocess.PIPE) as vm:
+        for line in vm.stdout:
+            if "\t" in line:
+                rows.append(line.rstrip("\n").split("\t"))
+                print(line, end="", file=raw, flush=True)
+            else:
+                print(line, end="", file=sys.stderr)
+    if vm.returncode:
+        say(f"Memory that leaves a machine: the virtual machine ended with {vm.returncode};"
+            " what it had measured:\n")
     show_moves(rows, say, table)
     show_drains(rows, say, table)
