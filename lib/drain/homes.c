@@ -9,8 +9,10 @@
 #include "drain/internal.h"
 #include "node/pages.h"
 
-#define BATCH (UINT64_C(4) << 20) /* bytes moved between two pauses */
-#define PAUSE UINT64_C(500000)	  /* ns */
+#define BATCH                                                                                  \
+	(UINT64_C(16) << 20)   /* bytes moved between two pauses: each call waits for all CPUs \
+				  (lru_cache_disable) */
+#define PAUSE UINT64_C(500000) /* ns */
 
 static void find_cgroup(struct stow_root *root, struct stow_home *home)
 {
