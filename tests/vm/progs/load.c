@@ -4,6 +4,7 @@
  *
  *   load [--mib MIB] [--seed N] DIR
  *
+ * Those that share DIR need seeds of their own, which name their files.
  * Never holds more than MIB (64) of memory and of files each. SIGUSR1 prints "rounds N good"; a
  * content that is wrong ends it with "BAD ..." and exit code 3. Ends on SIGTERM, with its files
  * removed.
@@ -162,9 +163,11 @@ int main(int argc, char **argv)
 		fputs("usage: load [--mib MIB] [--seed N] DIR\n", stderr);
 		return 1;
 	}
-	state = mix(state);
+	/* By the seed, not by the process: in containers everybody is process 1. */
 	for (int i = 0; i < PIECES; i++)
-		snprintf(path[i], sizeof(path[i]), "%s/load-%d-%d", argv[optind], (int)getpid(), i);
+		snprintf(path[i], sizeof(path[i]), "%s/load-%llu-%d", argv[optind],
+			 (unsigned long long)state, i);
+	state = mix(state);
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
