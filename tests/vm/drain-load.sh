@@ -4,7 +4,7 @@
 #
 # usage: tests/vm/run [--env BRIEF=1] [--env ROUNDS=20] [--env MIB=1024] --env VM_RUNTIME=runc|crun v1|v2 tests/vm/drain-load.sh
 #
-# BRIEF: 5 rounds, 512 MiB. Prints a table of both, as "# ..." lines.
+# BRIEF: 5 rounds, 256 MiB. Prints a table of both, as "# ..." lines.
 #
 # shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
@@ -12,7 +12,7 @@
 
 rounds=${BRIEF:+5}
 rounds=${ROUNDS:-${rounds:-20}}
-mib=${BRIEF:+512}
+mib=${BRIEF:+256}
 mib=${MIB:-${mib:-1024}}
 
 echo 0 >/proc/sys/kernel/numa_balancing

@@ -154,7 +154,7 @@ start pinned --args "pinner 300" --annotation numastow.io/memory=400Mi --annotat
 pinned=$(container_pid pinned)
 check "a page is pinned again" eventually 20 grep -q '^ready' "$vm_work/pinned.out"
 with_it=$(snapshot)
-drains_to "without an agent it fails as well" 1 failed --device "$dimm_device" --block-timeout 2s
+drains_to "without an agent it fails as well" 1 failed --device "$dimm_device" --block-timeout 20s
 check "and says whose page it is" grep -q 'pinned' <(drain_said '.message, .culprits[].container'; cat "$vm_work/drain.err")
 unchanged "and takes all back" "$with_it"
 drains_to "what could leave may stay off" 64 partial --device "$dimm_device" --block-timeout 2s --keep
