@@ -2,9 +2,7 @@
 # Memory leaves a running machine: what lives there moves, with its content; what can't is named, and all is as it
 # was; what cannot be meant is refused.
 #
-# usage: tests/vm/run [--env BRIEF=1] --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/drain.sh
-#
-# BRIEF leaves out what is the same on every machine.
+# usage: tests/vm/run --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/drain.sh
 #
 # shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
