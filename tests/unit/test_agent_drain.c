@@ -443,6 +443,17 @@ static void a_plan_that_fails_is_an_end(void **state)
 	assert_non_null(end->plan); /* what was found */
 }
 
+static bool is_planning(struct setup *s)
+{
+	struct agent_drains *drains = s->agent.drains;
+	bool planning;
+
+	pthread_mutex_lock(&drains->lock);
+	planning = drains->plans > 0;
+	pthread_mutex_unlock(&drains->lock);
+	return planning;
+}
+
 static void a_plan_that_was_asked_for_twice_is_no_end(void **state)
 {
 	struct setup *s = *state;
@@ -459,7 +470,7 @@ static void a_plan_that_was_asked_for_twice_is_no_end(void **state)
 	engine.hold_plan = false;
 	pthread_cond_broadcast(&engine.changed);
 	pthread_mutex_unlock(&engine.lock);
-	while (s->agent.drains->plans)
+	while (is_planning(s))
 		usleep(1000);
 	let_go();
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);
