@@ -97,10 +97,18 @@ static int plan_again(struct stow_draining *d, struct stow_err *err)
 	return 0;
 }
 
-static int check_right(const struct stow_root *root, struct stow_err *err)
+/* What is begun only; a drain whose worker has died is taken back all the same. */
+static int check_right(const struct stow_grant_context *context, struct stow_err *err)
 {
-	if (root->live && geteuid() != 0)
+	if (context->root->live && geteuid() != 0)
 		return stow_err_set(err, EPERM, "only root can take memory off a machine");
+	if (stow_root_exists(context->root, "/etc/numastow/disabled") == 1)
+		return stow_err_set(err, EACCES,
+				    "/etc/numastow/disabled exists: numastow is switched off");
+	if (context->config && context->config->mode == STOW_MODE_OBSERVE)
+		return stow_err_set(err, EACCES,
+				    "this machine is in mode observe (config.yaml); a dry run says "
+				    "what would be done");
 	return 0;
 }
 
@@ -129,7 +137,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
 		d.pools.locks[i] = -EBADF;
 	set_defaults(&d.spec);
-	r = check_right(context->root, &why);
+	r = check_right(context, &why);
 	if (r == 0 && stow_drain_orphans(context) &&
 	    stow_drain_recover(context, watch_stop(watch, &only_stop), &why) < 0 &&
 	    stow_drain_orphans(context))

@@ -623,6 +623,23 @@ static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
 	assert_int_equal(rows(s), 0);
 }
 
+static void switched_off_nothing_is_begun(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	tree_write(s->p->t, "/etc/numastow/disabled", "%s", "");
+	assert_int_equal(run(s, &the_dimm, &step, &err), -EACCES);
+	assert_non_null(strstr(err.msg, "switched off"));
+	all_is_as_before(s);
+	tree_remove(s->p->t, "/etc/numastow/disabled");
+	s->p->config->mode = STOW_MODE_OBSERVE;
+	assert_int_equal(run(s, &the_dimm, &step, &err), -EACCES);
+	assert_non_null(strstr(err.msg, "mode observe"));
+	all_is_as_before(s);
+}
+
 static void there_is_one_at_a_time(void **state)
 {
 	struct stow_drain_row row = { .id = "00000000000000bb",
@@ -906,6 +923,7 @@ int main(void)
 		T(a_block_that_stays_takes_all_back),
 		T(what_cannot_be_taken_back_is_tried_again),
 		T(cancelled_half_way_what_is_off_is_kept_when_it_is_to),
+		T(switched_off_nothing_is_begun),
 		T(there_is_one_at_a_time),
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
