@@ -39,6 +39,13 @@ struct stow_now {
 
 struct stow_now stow_now(void);
 
+/* The time since then. Nothing when `then` is the later one: who waited for the lock may have an
+ * older now than what was written under it. */
+static inline uint64_t stow_elapsed(uint64_t then, uint64_t now)
+{
+	return now > then ? now - then : 0;
+}
+
 #define STOW_SECOND UINT64_C(1000000000)
 
 struct stow_reservation {

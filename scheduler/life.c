@@ -119,7 +119,8 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 	for (uint32_t m = 0; m < fleet->n_machines; m++) {
 		struct stow_machine *machine = fleet->machines[m];
 
-		if (machine->stale || now.mono - machine->heard < s->config.stale_after)
+		if (machine->stale ||
+		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
 			continue;
 		stow_say(STOW_LOG_WARNING, "a node is silent and gets nothing new",
 			 stow_text("node", machine->name));
@@ -133,8 +134,8 @@ static bool is_gone(const struct scheduler *s, const struct stow_machine *m, str
 	if (!m->stale || m->streams || m->reservations || m->fenced || m->n_drains)
 		return false;
 	/* Of one that has never reported there was only what has ended by now. */
-	return m->n_numa == 0 ||
-	       (s->config.forget_after && now.mono - m->heard >= s->config.forget_after);
+	return m->n_numa == 0 || (s->config.forget_after &&
+				  stow_elapsed(m->heard, now.mono) >= s->config.forget_after);
 }
 
 /* From the last one on, for the last one takes the place of one that goes. */
@@ -175,16 +176,17 @@ static void *run_clock(void *arg)
 	uint64_t forgot = stow_now().mono;
 
 	while (!atomic_load(&s->stopping)) {
-		struct stow_now now = stow_now();
+		struct stow_now now;
 
 		pthread_mutex_lock(&s->fleet->lock);
+		now = stow_now(); /* not before: others may be long */
 		expire(s, now);
 		find_silent(s, now);
 		forget_gone(s, now);
 		scheduler_place_tick(s, now);
 		scheduler_fence_tick(s, now);
 		scheduler_drains_tick(s, now);
-		if (now.mono - forgot > FORGET_TIME) {
+		if (stow_elapsed(forgot, now.mono) > FORGET_TIME) {
 			forgot = now.mono;
 			forget(s, now);
 		}

@@ -197,7 +197,7 @@ void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now
 	{
 		struct ended *ended = stow_container_of(link, struct ended, link);
 
-		if (now.mono - ended->at < ENDED_KEPT)
+		if (stow_elapsed(ended->at, now.mono) < ENDED_KEPT)
 			continue;
 		stow_hash_remove(&fleet->ended, link);
 		free(ended);

@@ -169,7 +169,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		d->asked = true;
 		d->since = now.mono;
 		order(s, d, SCHEDULER_ORDER_PLAN);
-	} else if (now.mono - d->since >= SCHEDULER_PLAN_WITHIN) {
+	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
 		scheduler_let_go(machine, d->message->id);
 		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
 				    "node %s did not say its plan within %d s", machine->name,
@@ -264,7 +264,7 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 		scheduler_set_text(&d->message->progress->message, "");
 		scheduler_drain_step(d, PB_DRAIN_STEP_FENCED);
 		scheduler_drain_save(s, d, NULL);
-	} else if (now.mono - d->since >= s->config.drain_wait) {
+	} else if (stow_elapsed(d->since, now.mono) >= s->config.drain_wait) {
 		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
 				    "%zu reservations on NUMA node %d of node %s were neither used "
 				    "nor ended within %" PRIu64 " s (drain-wait)",
@@ -347,7 +347,7 @@ void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
 	}
 	for (size_t i = 0; i < s->drains.n_ended; i++)
 		save_again(s, s->drains.ended[i], now);
-	if (s->drains.look || now.mono - s->drains.looked >= LOOK_EVERY)
+	if (s->drains.look || stow_elapsed(s->drains.looked, now.mono) >= LOOK_EVERY)
 		give_turns(s, now);
 }
 

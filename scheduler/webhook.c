@@ -385,7 +385,7 @@ static void settle(struct receiver *to, struct scheduler_letter *letter, long st
 	struct scheduler_outbox *outbox = to->outbox;
 	struct stow_now now = stow_now();
 	bool expired = now.wall > letter->created &&
-		       now.wall - letter->created >= outbox->config->webhook_expire;
+		       stow_elapsed(letter->created, now.wall) >= outbox->config->webhook_expire;
 	char id[17];
 
 	stow_id_format(letter->drain, id);
