@@ -30,6 +30,6 @@ $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES
 # Those of what has threads: for PROFILE=tsan.
 thread-tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_rpc*.c tests/unit/test_scheduler*.c \
 	tests/unit/test_agent*.c tests/unit/test_store.c tests/unit/test_reservation.c \
-	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c tests/unit/test_hotplug.c))
+	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c tests/unit/test_hotplug.c tests/unit/test_root.c))
 unit-tests: $(unit_BINS)
 tools: $(tool_BINS)

@@ -149,11 +149,27 @@ void stow_root_free(struct stow_root *root)
 	if (!root)
 		return;
 	stow_close_ptr(&root->fd);
-	if (root->learnt_free)
-		root->learnt_free(root->learnt);
+	if (root->learnt)
+		root->learnt->free(root->learnt);
 	free(root->prefix);
 	free(root->dir);
 	free(root);
+}
+
+struct stow_learnt *stow_root_learnt(struct stow_root *root)
+{
+	return __atomic_load_n(&root->learnt, __ATOMIC_ACQUIRE);
+}
+
+struct stow_learnt *stow_root_learn(struct stow_root *root, struct stow_learnt *learnt)
+{
+	struct stow_learnt *first = NULL;
+
+	if (__atomic_compare_exchange_n(&root->learnt, &first, learnt, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE))
+		return learnt;
+	learnt->free(learnt);
+	return first;
 }
 
 int stow_root_sub(struct stow_root *root, struct stow_root **ret_sub, struct stow_err *err,

@@ -25,6 +25,7 @@ struct hierarchy {
 };
 
 struct hierarchies {
+	struct stow_learnt learnt; /* first: the root frees it */
 	struct hierarchy v2;
 	struct hierarchy v1[STOW_CGROUP_CONTROLLERS];
 };
@@ -112,8 +113,10 @@ static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struc
 	return 0;
 }
 
-static void hierarchies_free(void *h)
+static void hierarchies_free(struct stow_learnt *learnt)
 {
+	struct hierarchies *h = (struct hierarchies *)learnt;
+
 	hierarchies_done(h);
 	free(h);
 }
@@ -122,22 +125,23 @@ static void hierarchies_free(void *h)
 static int find_hierarchies(struct stow_root *root, const struct hierarchies **ret,
 			    struct stow_err *err)
 {
+	struct stow_learnt *learnt = stow_root_learnt(root);
 	struct hierarchies *h;
 	int r;
 
-	if (!root->learnt) {
+	if (!learnt) {
 		h = calloc(1, sizeof(*h));
 		if (!h)
 			return stow_err_sys(err, ENOMEM, "/proc/self/mountinfo");
+		h->learnt.free = hierarchies_free;
 		r = read_hierarchies(root, h, err);
 		if (r < 0) {
-			hierarchies_free(h);
+			hierarchies_free(&h->learnt);
 			return r;
 		}
-		root->learnt = h;
-		root->learnt_free = hierarchies_free;
+		learnt = stow_root_learn(root, &h->learnt);
 	}
-	*ret = root->learnt;
+	*ret = (const struct hierarchies *)learnt;
 	return 0;
 }
 

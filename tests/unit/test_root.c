@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -118,6 +119,76 @@ static void locks_die_with_their_holder(void **state)
 	close(ready[1]);
 }
 
+struct lesson {
+	struct stow_learnt learnt;
+	int *freed;
+};
+
+static void lesson_free(struct stow_learnt *learnt)
+{
+	__atomic_add_fetch(((struct lesson *)learnt)->freed, 1, __ATOMIC_RELAXED);
+	free(learnt);
+}
+
+static struct stow_learnt *lesson_new(int *freed)
+{
+	struct lesson *lesson = calloc(1, sizeof(*lesson));
+
+	lesson->learnt.free = lesson_free;
+	lesson->freed = freed;
+	return &lesson->learnt;
+}
+
+#define LEARNERS 8
+
+struct learner {
+	struct stow_root *root;
+	pthread_barrier_t *start;
+	struct stow_learnt *kept;
+	int freed;
+};
+
+static void *learn(void *arg)
+{
+	struct learner *learner = arg;
+
+	pthread_barrier_wait(learner->start);
+	learner->kept = stow_root_learn(learner->root, lesson_new(&learner->freed));
+	return NULL;
+}
+
+/* Threads that learn the same at once all go on with one of them, and the others are freed. */
+static void what_is_learnt_first_is_kept(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct learner learners[LEARNERS] = { 0 };
+	pthread_t threads[LEARNERS];
+	pthread_barrier_t start;
+	int freed = 0;
+
+	assert_null(stow_root_learnt(t->root));
+	pthread_barrier_init(&start, NULL, LEARNERS);
+	for (int i = 0; i < LEARNERS; i++) {
+		learners[i].root = t->root;
+		learners[i].start = &start;
+		assert_int_equal(pthread_create(&threads[i], NULL, learn, &learners[i]), 0);
+	}
+	for (int i = 0; i < LEARNERS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&start);
+	for (int i = 0; i < LEARNERS; i++) {
+		assert_ptr_equal(learners[i].kept, stow_root_learnt(t->root));
+		freed += learners[i].freed;
+	}
+	assert_int_equal(freed, LEARNERS - 1);
+	stow_root_free(t->root);
+	t->root = NULL;
+	freed = 0;
+	for (int i = 0; i < LEARNERS; i++)
+		freed += learners[i].freed;
+	assert_int_equal(freed, LEARNERS);
+}
+
 static void ids_of_entries(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -145,6 +216,7 @@ int main(void)
 		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
 		cmocka_unit_test(state_files),
 		cmocka_unit_test(locks_die_with_their_holder),
+		cmocka_unit_test(what_is_learnt_first_is_kept),
 		cmocka_unit_test(ids_of_entries),
 	};
 
