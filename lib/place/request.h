@@ -115,3 +115,18 @@ size_t stow_request_members(const struct stow_annotation *annotations, size_t n,
 
 /* One line: "4 exclusive CPUs, 8Gi memory, 64Mi in 2Mi hugepages, single-numa-node". */
 const char *stow_request_format(const struct stow_request *request, char *buf, size_t size);
+
+/*
+ * A digest of what is asked for, as lower-case hexadecimal digits: two requests are the same
+ * exactly when theirs are equal. Into it go the exact numbers and choices that decide what is
+ * given: CPUs, cpu-mode, memory, hugepages, policy, scope, nodes, memory-policy, near; in a fixed
+ * order and form, so that it is the same on every machine and does not change with the wording of
+ * any text. Not in it: what only matters later (drain, on-failure), the reservation, and which of
+ * the numbers came from annotations and which from limits: take it of a completed request.
+ *
+ * It tells requests apart, and is no proof against whoever looks for two that collide: who finds
+ * them gets what one of his own two requests was given.
+ */
+#define STOW_DIGEST_LEN 32
+
+void stow_request_digest(const struct stow_request *request, char ret[static STOW_DIGEST_LEN + 1]);

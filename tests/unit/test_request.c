@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "place/request.h"
@@ -353,6 +354,81 @@ static void shows_a_request_in_a_line(void **state)
 			    "shared CPUs, single-numa-node, nodes 0,2, near eth0");
 }
 
+static const char *digest_of(const struct stow_request *req)
+{
+	static char digest[STOW_DIGEST_LEN + 1];
+
+	stow_request_digest(req, digest);
+	assert_int_equal(strlen(digest), STOW_DIGEST_LEN);
+	return digest;
+}
+
+static void the_digest_tells_apart_what_the_text_rounds(void **state)
+{
+	struct stow_request a, b;
+	char one[256], other[256], digest[STOW_DIGEST_LEN + 1];
+
+	PARSE(NULL, &a, NULL, K("memory"), "1100Mi");
+	PARSE(NULL, &b, NULL, K("memory"), "1150Mi");
+	assert_string_equal(stow_request_format(&a, one, sizeof(one)),
+			    stow_request_format(&b, other, sizeof(other)));
+	stow_request_digest(&a, digest);
+	assert_string_not_equal(digest, digest_of(&b));
+	/* Another spelling of the same amount, from wherever it came. */
+	PARSE(NULL, &b, NULL, K("memory"), "1126400Ki", K("nodes"), "auto");
+	assert_string_equal(digest, digest_of(&b));
+	b.has_memory = false;
+	b.drain = STOW_DRAIN_REFUSE;
+	b.on_failure = STOW_ON_FAILURE_IGNORE;
+	assert_string_equal(digest, digest_of(&b));
+}
+
+static void the_digest_is_the_same_on_every_machine(void **state)
+{
+	struct stow_request req;
+
+	PARSE(NULL, &req, NULL, K("cpus"), "4", K("cpu-mode"), "exclusive", K("memory"), "8Gi",
+	      K("hugepages-2Mi"), "64Mi", K("nodes"), "0,2", K("near"), "eth0");
+	/* FNV-1a, computed by another program. */
+	assert_string_equal(digest_of(&req), "12f134d66cf050374c23c4ecaabba1ac");
+}
+
+static void each_thing_that_is_asked_for_is_in_the_digest(void **state)
+{
+	static const char *const requests[][7] = {
+		{ NULL },
+		{ K("cpus"), "1", NULL },
+		{ K("cpus"), "2", NULL },
+		{ K("cpus"), "2", K("cpu-mode"), "exclusive", NULL },
+		{ K("memory"), "2Mi", NULL },
+		{ K("hugepages-2Mi"), "2Mi", NULL },
+		{ K("hugepages-2Mi"), "4Mi", NULL },
+		{ K("hugepages-1Mi"), "1Mi", K("hugepages-2Mi"), "2Mi", NULL },
+		{ K("policy"), "restricted", NULL },
+		{ K("policy"), "best-effort", NULL },
+		{ K("policy"), "spread", NULL },
+		{ K("scope"), "pod", NULL },
+		{ K("nodes"), "0", NULL },
+		{ K("nodes"), "0-1", NULL },
+		{ K("nodes"), "1", NULL },
+		{ K("memory-policy"), "preferred", NULL },
+		{ K("memory-policy"), "interleave", NULL },
+		{ K("memory-policy"), "local", NULL },
+		{ K("near"), "eth0", NULL },
+		{ K("near"), "eth1", NULL },
+	};
+	char digests[STOW_ARRAY_SIZE(requests)][STOW_DIGEST_LEN + 1];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(requests); i++) {
+		struct stow_request req;
+
+		assert_true(parse_for(NULL, NULL, &req, NULL, requests[i]) >= 0);
+		stow_request_digest(&req, digests[i]);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(digests[i], digests[j]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +446,9 @@ int main(void)
 		cmocka_unit_test(exclusive_needs_a_number),
 		cmocka_unit_test(names_the_members_of_a_pod),
 		cmocka_unit_test(shows_a_request_in_a_line),
+		cmocka_unit_test(the_digest_tells_apart_what_the_text_rounds),
+		cmocka_unit_test(the_digest_is_the_same_on_every_machine),
+		cmocka_unit_test(each_thing_that_is_asked_for_is_in_the_digest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
