@@ -235,12 +235,6 @@ static const struct usage *usage_of(const struct agent_source *source, int64_t k
 	return NULL;
 }
 
-static uint64_t less(uint64_t from, uint64_t used, uint64_t at_most)
-{
-	used = used < at_most ? used : at_most;
-	return from > used ? from - used : 0;
-}
-
 /* Takes what a container has used of its share off what the node still owes it. */
 static void note_used(const struct agent_source *source, struct stow_node_usage *owed,
 		      const struct stow_record *record, const struct stow_share *share,
@@ -248,15 +242,12 @@ static void note_used(const struct agent_source *source, struct stow_node_usage 
 {
 	const struct stow_node *node = stow_topology_node(source->topology, owed->id);
 
-	owed->memory_outstanding = less(owed->memory_outstanding, part->memory, share->memory);
+	stow_usage_note_memory(owed, part->memory, share->memory);
 	for (size_t i = 0; node && i < node->n_pools; i++)
 		for (size_t p = 0; p < record->n_pages; p++)
-			for (size_t q = 0; q < owed->n_pools; q++)
-				if (owed->pools[q].size == node->pools[i].size &&
-				    record->pages[p].size == node->pools[i].size)
-					owed->pools[q].outstanding =
-						less(owed->pools[q].outstanding, part->pages[i],
-						     share->pages[p]);
+			if (record->pages[p].size == node->pools[i].size)
+				stow_usage_note_pages(owed, record->pages[p].size, part->pages[i],
+						      share->pages[p]);
 }
 
 /* What was promised and not yet used is still to be taken from what is free; what was used is

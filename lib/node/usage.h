@@ -27,6 +27,31 @@ struct stow_node_usage {
 	size_t n_pools;
 };
 
+/* What is outstanding of promises to all, once one container has used `used` of the `promised` to
+ * it: what it uses beyond its promise was promised to no container. */
+static inline uint64_t stow_usage_outstanding(uint64_t outstanding, uint64_t used,
+					      uint64_t promised)
+{
+	used = used < promised ? used : promised;
+	return outstanding > used ? outstanding - used : 0;
+}
+
+/* Takes what a container has used of its share off what is outstanding: bytes, and pages. */
+static inline void stow_usage_note_memory(struct stow_node_usage *node, uint64_t used,
+					  uint64_t promised)
+{
+	node->memory_outstanding = stow_usage_outstanding(node->memory_outstanding, used, promised);
+}
+
+static inline void stow_usage_note_pages(struct stow_node_usage *node, uint64_t size, uint64_t used,
+					 uint64_t promised)
+{
+	for (size_t i = 0; i < node->n_pools; i++)
+		if (node->pools[i].size == size)
+			node->pools[i].outstanding =
+				stow_usage_outstanding(node->pools[i].outstanding, used, promised);
+}
+
 struct stow_usage {
 	struct stow_idset exclusive;   /* CPUs that belong to one container each */
 	struct stow_idset pinned;      /* CPUs that may not become exclusive: a container without

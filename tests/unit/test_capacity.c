@@ -166,6 +166,26 @@ static void pages_in_pools_are_not_memory_too(void **state)
 	stow_capacity_free(c);
 }
 
+static void what_is_used_is_no_longer_outstanding(void **state)
+{
+	struct stow_node_usage node = { .memory_outstanding = 5 * GI,
+					.pools = { { .size = 2 * MI, .outstanding = 10 },
+						   { .size = GI, .outstanding = 3 } },
+					.n_pools = 2 };
+
+	stow_usage_note_memory(&node, GI, 2 * GI);
+	assert_int_equal(node.memory_outstanding, 4 * GI);
+	/* More than was promised is not taken off others' promises; nor is there less than nothing.
+	 */
+	stow_usage_note_memory(&node, 9 * GI, 2 * GI);
+	assert_int_equal(node.memory_outstanding, 2 * GI);
+	stow_usage_note_memory(&node, 9 * GI, 3 * GI);
+	assert_int_equal(node.memory_outstanding, 0);
+	stow_usage_note_pages(&node, GI, 5, 2);
+	assert_int_equal(node.pools[0].outstanding, 10);
+	assert_int_equal(node.pools[1].outstanding, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +196,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(the_cgroup_is_the_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages_in_pools_are_not_memory_too, setup, teardown),
+		cmocka_unit_test(what_is_used_is_no_longer_outstanding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
