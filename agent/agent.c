@@ -84,11 +84,9 @@ void agent_sign(const struct agent *agent, PbNodeReport *report)
 	clock_gettime(CLOCK_REALTIME, &now);
 	report->name = agent->config.node;
 	report->time = (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
-	report->mode =
-		agent->disabled ? PB_MODE_DISABLED
-		: agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE
-			? PB_MODE_OBSERVE
-			: PB_MODE_ENFORCE;
+	report->mode = agent->told == STOW_CHANGES_DISABLED   ? PB_MODE_DISABLED
+		       : agent->told == STOW_CHANGES_OBSERVED ? PB_MODE_OBSERVE
+							      : PB_MODE_ENFORCE;
 	report->counters = (PbAgentCounters *)(uintptr_t)&agent->counters;
 	if (!report->full)
 		return;
@@ -228,10 +226,27 @@ void agent_look(struct agent *agent, unsigned int look)
 
 /* --- what is done by the clock ------------------------------------------------------------------ */
 
+enum stow_changes agent_changes(const struct agent *agent)
+{
+	return stow_changes(agent->root, agent->config.mode == AGENT_OBSERVE ? STOW_MODE_OBSERVE
+									     : agent->policy->mode);
+}
+
+int agent_check_changes(struct agent *agent, struct stow_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&agent->lock);
+	r = stow_changes_refuse(agent_changes(agent), err);
+	if (r < 0)
+		r = stow_err_wrap(err, r, "node %s", agent->config.node);
+	pthread_mutex_unlock(&agent->lock);
+	return r;
+}
+
 static bool may_change(const struct agent *agent)
 {
-	return !agent->disabled && agent->config.mode != AGENT_OBSERVE &&
-	       agent->policy->mode != STOW_MODE_OBSERVE;
+	return agent_changes(agent) == STOW_CHANGES_MADE;
 }
 
 static void collect(struct agent *agent)
@@ -256,13 +271,14 @@ static void collect(struct agent *agent)
 
 static void reconcile(struct agent *agent)
 {
+	enum stow_changes changes = agent_changes(agent);
 	struct stow_reconcile_result result;
 	struct stow_err err = { 0 };
 
-	if (agent->disabled)
+	if (changes == STOW_CHANGES_DISABLED)
 		return;
-	if (stow_reconcile_run(agent->reconcile, &agent->context, !may_change(agent), &result,
-			       &err) < 0)
+	if (stow_reconcile_run(agent->reconcile, &agent->context, changes != STOW_CHANGES_MADE,
+			       &result, &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
 			 stow_why(&err));
 	pthread_mutex_lock(&agent->lock);
@@ -274,9 +290,10 @@ static void reconcile(struct agent *agent)
 		return;
 	if (result.adopted || result.restored || result.refused)
 		stow_say(STOW_LOG_NOTICE,
-			 may_change(agent) ? "CPU sets or nodes were changed behind our back"
-					   : "CPU sets or nodes were changed behind our back; "
-					     "what would be done about it, if not in mode observe",
+			 changes == STOW_CHANGES_MADE
+				 ? "CPU sets or nodes were changed behind our back"
+				 : "CPU sets or nodes were changed behind our back; "
+				   "what would be done about it, if not in mode observe",
 			 stow_number("adopted", result.adopted),
 			 stow_number("restored", result.restored),
 			 stow_number("left", result.refused));
@@ -297,12 +314,12 @@ static void earlier(uint64_t *when, uint64_t other)
 /* The mode is no part of what is compared between reports: everybody is told all of it. */
 static void look_for_switch(struct agent *agent)
 {
-	bool disabled = stow_root_exists(agent->root, "%s", AGENT_DISABLED_PATH) == 1;
+	enum stow_changes changes = agent_changes(agent);
 
-	if (disabled == agent->disabled)
+	if (changes == agent->told)
 		return;
 	pthread_mutex_lock(&agent->lock);
-	agent->disabled = disabled;
+	agent->told = changes;
 	for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
 		send_full(agent, to);
 	pthread_mutex_unlock(&agent->lock);
@@ -447,6 +464,7 @@ static int open_machine(struct agent *agent, const char *sysroot, struct stow_er
 	agent->context.root = agent->root;
 	agent->context.ledger = agent->ledger;
 	agent->context.config = agent->policy;
+	agent->told = agent_changes(agent);
 	/* Ours even on a copied tree, whose /proc does not have us. */
 	agent->context.self.pid = getpid();
 	(void)stow_life_read(agent->root, getpid(), &agent->context.self, NULL);

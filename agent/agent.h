@@ -18,9 +18,8 @@
 #include "grant/grant.h"
 #include "numastow/v1/agent.pb-c.h"
 #include "numastow/v1/scheduler.pb-c.h"
+#include "place/changes.h"
 #include "rpc/rpc.h"
-
-#define AGENT_DISABLED_PATH "/etc/numastow/disabled"
 
 struct agent;
 
@@ -60,8 +59,8 @@ struct agent {
 	struct agent_local *local;
 	struct agent_drains *drains;
 	char boot_id[64];
-	int lock_file; /* STOW_AGENT_LOCK_PATH, held */
-	bool disabled; /* AGENT_DISABLED_PATH exists */
+	int lock_file;		/* STOW_AGENT_LOCK_PATH, held */
+	enum stow_changes told; /* what everybody was told of agent_changes() */
 	bool stopping;
 	bool left; /* a drain is at work yet: _exit(2), see agent_drains_stop() */
 
@@ -97,6 +96,12 @@ void agent_stop(struct agent *agent);
 void agent_set_policy(struct agent *agent, struct stow_config *policy);
 /* The context for another thread, which brings a ledger of its own. */
 struct stow_grant_context agent_context(struct agent *agent);
+
+/* Whether anything may be changed here, by the machine's configuration and by the agent's, at this
+ * moment. With the lock held, or on the main thread. */
+enum stow_changes agent_changes(const struct agent *agent);
+/* The same for any thread: 0, or -EACCES and why not. Takes the lock. */
+int agent_check_changes(struct agent *agent, struct stow_err *err);
 
 /* Has something done on the main thread, soon. `run` owns `arg`. */
 void agent_post(struct agent *agent, void (*run)(struct agent *agent, void *arg), void *arg);

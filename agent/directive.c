@@ -12,17 +12,6 @@
 
 #define S UINT64_C(1000000000)
 
-/* mode: observe, and the switch that turns everything off. */
-static int may_change(const struct agent *agent, struct stow_err *err)
-{
-	if (agent->disabled)
-		return stow_err_set(err, EACCES, "%s exists on node %s: numastow is switched off",
-				    AGENT_DISABLED_PATH, agent->config.node);
-	if (agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE)
-		return stow_err_set(err, EACCES, "node %s is in mode observe", agent->config.node);
-	return 0;
-}
-
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
 {
 	if (part->numa_node >= STOW_IDSET_MAX)
@@ -109,7 +98,7 @@ static int reserve(struct agent *agent, const PbReservation *in, struct stow_err
 	struct stow_lease lease;
 	int r;
 
-	r = may_change(agent, err);
+	r = agent_check_changes(agent, err);
 	if (r == 0)
 		r = lease_from(in, &lease, err);
 	if (r == 0)
@@ -136,7 +125,7 @@ static int fence(struct agent *agent, const char *nodes, struct stow_err *err)
 	size_t all = agent->current ? agent->current->n_numa_nodes : 0;
 	int r;
 
-	r = may_change(agent, err);
+	r = agent_check_changes(agent, err);
 	if (r < 0)
 		return r;
 	r = stow_idset_parse(nodes, &set, err);
@@ -166,7 +155,7 @@ static int welcome(struct agent *agent, const PbWelcome *in, struct stow_err *er
 	stow_say(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
 		 stow_number("reservations", in->n_reservations));
 	agent_drains_welcome(agent, in->drains, in->n_drains);
-	if (may_change(agent, err) < 0)
+	if (agent_check_changes(agent, err) < 0)
 		return 0;
 	for (size_t i = 0; i < in->n_reservations; i++)
 		ids[i] = in->reservations[i]->id;

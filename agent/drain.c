@@ -79,23 +79,6 @@ static int limit(struct agent *agent, struct agent_drain *drain, struct stow_err
 	return 0;
 }
 
-/* Planning changes nothing, and is allowed in every mode. */
-static int may_change(struct agent *agent, struct stow_err *err)
-{
-	int r = 0;
-
-	pthread_mutex_lock(&agent->lock);
-	if (agent->disabled)
-		r = stow_err_set(err, EACCES, "%s exists on node %s: numastow is switched off",
-				 AGENT_DISABLED_PATH, agent->config.node);
-	else if (agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE)
-		r = stow_err_set(err, EACCES,
-				 "node %s is in mode observe: only a plan can be had (--dry-run)",
-				 agent->config.node);
-	pthread_mutex_unlock(&agent->lock);
-	return r;
-}
-
 static int check_id(const char *id, struct stow_err *err)
 {
 	if (strlen(id) == STOW_DRAIN_ID_LEN && strspn(id, "0123456789abcdef") == STOW_DRAIN_ID_LEN)
@@ -112,7 +95,8 @@ static int prepare(struct agent *agent, const char *id, bool ordered, bool dry_r
 	struct agent_drain *drain;
 	int r;
 
-	r = dry_run ? 0 : may_change(agent, err);
+	/* Planning changes nothing, and is allowed in every mode. */
+	r = dry_run ? 0 : agent_check_changes(agent, err);
 	if (r == 0)
 		r = agent_drain_spec(spec, &checked, err);
 	if (r < 0)

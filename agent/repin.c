@@ -109,16 +109,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static int check(const struct agent *agent, struct stow_err *err)
-{
-	if (agent->disabled)
-		return stow_err_set(err, EACCES, "%s exists: numastow is switched off",
-				    AGENT_DISABLED_PATH);
-	if (agent->config.mode == AGENT_OBSERVE || agent->policy->mode == STOW_MODE_OBSERVE)
-		return stow_err_set(err, EACCES, "this node is in mode observe");
-	return 0;
-}
-
 /* The whole id, when `id` is the beginning of one container's only, as podman takes ids. */
 static char *whole_id(struct agent *agent, const char *id, struct stow_err *err)
 {
@@ -185,9 +175,8 @@ int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
 	struct job *job;
 	int r;
 
-	pthread_mutex_lock(&agent->lock);
-	r = check(agent, err);
-	pthread_mutex_unlock(&agent->lock);
+	/* A dry run changes nothing, and is allowed in every mode. */
+	r = request->dry_run ? 0 : agent_check_changes(agent, err);
 	if (r < 0)
 		return r;
 	job = calloc(1, sizeof(*job));

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "grant/shared.h"
 #include "oci-hook/internal.h"
+#include "place/changes.h"
 
 #define MEMBERS_MAX 64 /* containers of one pod that annotations name */
 
@@ -267,7 +268,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 				    "the container runs in its runtime's own cgroup (--cgroups="
 				    "disabled?): there is no cpuset to set");
 	run->subject.cgroup = cgroup;
-	if (run->config->mode == STOW_MODE_OBSERVE)
+	if (stow_changes(run->root, run->config->mode) != STOW_CHANGES_MADE)
 		return observe(run, container, err);
 	r = hook_run_open_ledger(run, err);
 	if (r == 0)
@@ -320,7 +321,7 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 static int apply(struct stow_root *root, const struct hook_container *container,
 		 struct stow_err *err)
 {
-	if (stow_root_exists(root, "%s", HOOK_DISABLED_PATH) == 1)
+	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
 	if (container->annotated && !container->sandbox)
 		return apply_annotated(root, container, err);

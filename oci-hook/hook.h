@@ -10,8 +10,6 @@
 #include "base/err.h"
 #include "base/root.h"
 
-#define HOOK_DISABLED_PATH "/etc/numastow/disabled"
-
 enum hook_command { HOOK_APPLY, HOOK_RELEASE, HOOK_PRECREATE };
 
 /* The command of that name; -EINVAL when there is none. */

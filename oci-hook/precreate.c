@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/internal.h"
+#include "place/changes.h"
 
 #define FEATURES_MAX	    (1U << 20)
 #define FEATURES_TIMEOUT_MS 2000
@@ -212,7 +213,7 @@ static int lease(struct hook_run *run, const struct hook_container *container, b
 		if (r < 0)
 			return r;
 	}
-	if (run->config->mode == STOW_MODE_OBSERVE)
+	if (stow_changes(run->root, run->config->mode) != STOW_CHANGES_MADE)
 		return 0;
 	r = hook_run_open_ledger(run, err);
 	if (r == 0)
@@ -266,7 +267,7 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 			  err);
 	if (r < 0)
 		return r;
-	if (stow_root_exists(root, "%s", HOOK_DISABLED_PATH) == 1)
+	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return write_all(out, text, len, err);
 	r = hook_parse_config(text, len, &container, err);
 	if (r == 0 && container.annotated && !container.sandbox)

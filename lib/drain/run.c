@@ -13,6 +13,7 @@
 #include "drain/internal.h"
 #include "grant/gc.h"
 #include "grant/pool.h"
+#include "place/changes.h"
 
 void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])
 {
@@ -102,14 +103,8 @@ static int check_right(const struct stow_grant_context *context, struct stow_err
 {
 	if (context->root->live && geteuid() != 0)
 		return stow_err_set(err, EPERM, "only root can take memory off a machine");
-	if (stow_root_exists(context->root, "/etc/numastow/disabled") == 1)
-		return stow_err_set(err, EACCES,
-				    "/etc/numastow/disabled exists: numastow is switched off");
-	if (context->config && context->config->mode == STOW_MODE_OBSERVE)
-		return stow_err_set(err, EACCES,
-				    "this machine is in mode observe (config.yaml); a dry run says "
-				    "what would be done");
-	return 0;
+	return stow_may_change(context->root,
+			       context->config ? context->config->mode : STOW_MODE_ENFORCE, err);
 }
 
 /* Another drain's recovery is not this one's progress, but it can be stopped all the same. */

@@ -419,9 +419,9 @@ static void what_may_not_be_is_refused(void **state)
 	s->agent.config.mode = AGENT_OBSERVE;
 	assert_int_equal(order(s, ID, false, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "observe"));
-	s->agent.disabled = true;
+	tree_write(s->p->t, STOW_DISABLED_PATH, "%s", "");
 	assert_int_equal(order(s, ID, false, &err), -EACCES);
-	assert_non_null(strstr(err.msg, AGENT_DISABLED_PATH));
+	assert_non_null(strstr(err.msg, STOW_DISABLED_PATH));
 	assert_int_equal(engine.runs, 0);
 	/* A plan changes nothing. */
 	assert_int_equal(order(s, ID, true, &err), 0);

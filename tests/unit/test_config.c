@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "place/changes.h"
 #include "place/config.h"
+#include "tree.h"
 
 static struct stow_config *parse(const char *text)
 {
@@ -261,6 +264,28 @@ static void exclusive_cpus_are_for_all_until_somebody_is_named(void **state)
 	assert_int_equal(stow_config_check(named, NULL, NULL, &req, &err), -EPERM);
 }
 
+static void one_judge_says_whether_anything_is_changed(void **state)
+{
+	struct tree *t = tree_new();
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_changes(t->root, STOW_MODE_ENFORCE), STOW_CHANGES_MADE);
+	assert_int_equal(stow_may_change(t->root, STOW_MODE_ENFORCE, &err), 0);
+	assert_int_equal(err.code, 0);
+	assert_int_equal(stow_changes(t->root, STOW_MODE_OBSERVE), STOW_CHANGES_OBSERVED);
+	assert_int_equal(stow_may_change(t->root, STOW_MODE_OBSERVE, &err), -EACCES);
+	assert_non_null(strstr(err.msg, "mode: observe"));
+	/* The switch is above the mode. */
+	tree_write(t, STOW_DISABLED_PATH, "%s", "");
+	for (int mode = STOW_MODE_ENFORCE; mode <= STOW_MODE_OBSERVE; mode++) {
+		assert_int_equal(stow_changes(t->root, (enum stow_mode)mode),
+				 STOW_CHANGES_DISABLED);
+		assert_int_equal(stow_may_change(t->root, (enum stow_mode)mode, &err), -EACCES);
+		assert_non_null(strstr(err.msg, STOW_DISABLED_PATH));
+	}
+	tree_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +298,7 @@ int main(void)
 		cmocka_unit_test(caps_apply_to_one_request),
 		cmocka_unit_test(caps_apply_to_a_namespace_together),
 		cmocka_unit_test(exclusive_cpus_are_for_all_until_somebody_is_named),
+		cmocka_unit_test(one_judge_says_whether_anything_is_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

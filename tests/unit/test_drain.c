@@ -636,7 +636,7 @@ static void switched_off_nothing_is_begun(void **state)
 	tree_remove(s->p->t, "/etc/numastow/disabled");
 	s->p->config->mode = STOW_MODE_OBSERVE;
 	assert_int_equal(run(s, &the_dimm, &step, &err), -EACCES);
-	assert_non_null(strstr(err.msg, "mode observe"));
+	assert_non_null(strstr(err.msg, "mode: observe"));
 	all_is_as_before(s);
 }
 
