@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/helper.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define STEP_MS 10
 
 const char *stow_helper_path(const char *name, char *buf, size_t size)
 {
@@ -19,4 +30,51 @@ const char *stow_helper_path(const char *name, char *buf, size_t size)
 	}
 	snprintf(buf, size, "%s/%s", STOW_LIBEXECDIR, name);
 	return buf;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int reap(pid_t pid, int flags, int *ret_status)
+{
+	pid_t r;
+
+	do {
+		r = waitpid(pid, ret_status, flags);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0) {
+		*ret_status = -1; /* somebody else has reaped it: neither exited nor killed */
+		return 1;
+	}
+	return r > 0;
+}
+
+int stow_helper_wait(pid_t pid, int timeout_ms, int *ret_status)
+{
+	/* Before Linux 5.3 there is none: then the child is asked for in steps. */
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int64_t until = now_ms() + timeout_ms;
+
+	while (!reap(pid, WNOHANG, ret_status)) {
+		int64_t left = until - now_ms();
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (left > 0) {
+			(void)poll(&p, fd >= 0, fd >= 0 || left < STEP_MS ? (int)left : STEP_MS);
+			continue;
+		}
+		/* Not reaped yet, so that the number is still this child's. */
+		if (fd >= 0)
+			(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+		else
+			(void)kill(pid, SIGKILL);
+		reap(pid, 0, ret_status);
+		return -ETIMEDOUT;
+	}
+	return 0;
 }

@@ -2,12 +2,14 @@
 #include "grant/enforce.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,54 +17,87 @@
 #include "base/helper.h"
 #include "base/parse.h"
 
-/* The unit when the container's own cgroup is a scope ("/machine.slice/libpod-1.scope"): only then
- * does systemd write the files that we write. crun keeps containers one level below. */
-static const char *own_scope(const struct stow_cgroup *cgroup)
-{
-	const char *slash = strrchr(cgroup->path, '/');
-	size_t len = strlen(cgroup->path);
+#define SCOPE_TIMEOUT_MS 5000
+#define SCOPE_NOTHING	 3 /* what numastow-scope returns when systemd does not set the property */
 
-	if (!slash || cgroup->at[STOW_CGROUP_CPUSET].version != 2 || len < 7 ||
-	    strcmp(cgroup->path + len - 6, ".scope") != 0)
-		return NULL;
-	return slash + 1;
+static bool is_unit(const char *path, size_t len)
+{
+	static const char *const kinds[] = { ".scope", ".service" };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(kinds); i++) {
+		size_t n = strlen(kinds[i]);
+
+		if (len > n && path[len - n - 1] != '/' &&
+		    strncmp(path + len - n, kinds[i], n) == 0)
+			return true;
+	}
+	return false;
 }
 
-static int set_property(const char *unit, const char *property, const struct stow_idset *set,
-			struct stow_err *err)
+/* The cgroup that may be a unit's own ("/machine.slice/libpod-1.scope") and its inode: the
+ * container's, or with crun, which keeps containers one level below their scope, the one above. */
+static bool unit_cgroup(const struct stow_cgroup *cgroup, char *path, size_t size, ino_t *ret_inode)
 {
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-	char path[PATH_MAX];
-	char *argv[] = { path, (char *)unit, (char *)property, list, NULL };
+	static const char below[] = "/container";
+	const struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	size_t len = strlen(cgroup->path), n = sizeof(below) - 1;
+	bool above = len > n && strcmp(cgroup->path + len - n, below) == 0;
+	struct stat st;
+
+	if (above)
+		len -= n;
+	if (!is_unit(cgroup->path, len) || len >= size)
+		return false;
+	/* By the open directory: what has its name now may be another one. */
+	if (fstatat(dir->fd, above ? ".." : "", &st, above ? 0 : AT_EMPTY_PATH) < 0)
+		return false;
+	snprintf(path, size, "%.*s", (int)len, cgroup->path);
+	*ret_inode = st.st_ino;
+	return true;
+}
+
+static int run_scope(const char *unit, ino_t inode, const char *property, const char *list,
+		     struct stow_err *err)
+{
+	char path[PATH_MAX], number[32];
+	char *argv[] = { path, (char *)unit, number, (char *)property, (char *)list, NULL };
 	char *environment[] = { NULL };
 	int r, status;
 	pid_t pid;
 
-	if (!list)
-		return stow_err_sys(err, ENOMEM, "%s", unit);
+	snprintf(number, sizeof(number), "%ju", (uintmax_t)inode);
 	stow_helper_path("numastow-scope", path, sizeof(path));
 	r = posix_spawn(&pid, path, NULL, NULL, argv, environment);
 	/* Never ENOENT: that would say that the container's cgroup is gone. */
 	if (r != 0)
 		return stow_err_set(err, EIO, "starting %s for %s: %s", path, unit, strerror(r));
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return stow_err_sys(err, errno, "waiting for numastow-scope");
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return stow_err_set(err, EIO, "systemd did not take %s=%s for %s", property, list,
-				    unit);
-	return 0;
+	r = stow_helper_wait(pid, SCOPE_TIMEOUT_MS, &status);
+	if (r < 0)
+		return stow_err_set(err, ETIMEDOUT,
+				    "systemd was asked to set %s=%s for %s and did not answer "
+				    "within %d s",
+				    property, list, unit, SCOPE_TIMEOUT_MS / 1000);
+	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == SCOPE_NOTHING))
+		return WEXITSTATUS(status) == 0;
+	return stow_err_set(err, EIO, "systemd did not take %s=%s for %s", property, list, unit);
 }
 
-static int tell_systemd(const struct stow_cgroup *cgroup, const char *property,
-			const struct stow_idset *set, bool had_own, struct stow_err *err)
+int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
+		      struct stow_err *err)
 {
-	const char *unit = own_scope(cgroup);
+	const struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	_cleanup_free_ char *list = NULL;
+	char path[PATH_MAX];
+	ino_t inode;
 
-	if (!had_own || !unit || stow_idset_empty(set) ||
-	    !cgroup->at[STOW_CGROUP_CPUSET].dir->live || access("/run/systemd/system", F_OK) < 0)
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 2 || !dir->live || stow_idset_empty(set) ||
+	    !unit_cgroup(cgroup, path, sizeof(path), &inode) ||
+	    access("/run/systemd/system", F_OK) < 0)
 		return 0;
-	return set_property(unit, property, set, err);
+	list = stow_idset_to_list(set);
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", path);
+	return run_scope(path, inode, cpus ? "AllowedCPUs" : "AllowedMemoryNodes", list, err);
 }
 
 int stow_enforce_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *cpus, bool had_own,
@@ -70,7 +105,9 @@ int stow_enforce_cpus(const struct stow_cgroup *cgroup, const struct stow_idset 
 {
 	int r = stow_cpuset_write_cpus(cgroup, cpus, err);
 
-	return r < 0 ? r : tell_systemd(cgroup, "AllowedCPUs", cpus, had_own, err);
+	if (r == 0)
+		r = stow_enforce_unit(cgroup, true, cpus, err);
+	return r < 0 ? r : 0;
 }
 
 int stow_enforce_mems(const struct stow_cgroup *cgroup, const struct stow_idset *mems, bool had_own,
@@ -78,7 +115,9 @@ int stow_enforce_mems(const struct stow_cgroup *cgroup, const struct stow_idset 
 {
 	int r = stow_cpuset_write_mems(cgroup, mems, err);
 
-	return r < 0 ? r : tell_systemd(cgroup, "AllowedMemoryNodes", mems, had_own, err);
+	if (r == 0)
+		r = stow_enforce_unit(cgroup, false, mems, err);
+	return r < 0 ? r : 0;
 }
 
 /* Whether a cgroup above ours allows fewer bytes. kubelet sets a pod's limit to 0 for sizes that

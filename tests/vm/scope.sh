@@ -1,0 +1,79 @@
+#!/bin/bash
+# Whose unit a cgroup is, is asked of systemd: numastow-scope sets a property of the unit that has exactly this
+# cgroup, and only where the property is set already. A name that a container gave its own cgroup proves nothing.
+#
+# usage: tests/vm/run v2-systemd tests/vm/scope.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+cgroups=/sys/fs/cgroup
+
+# scope CGROUP PROPERTY LIST [INODE] - its exit code
+scope()
+{
+	local inode
+
+	inode=${4:-$(stat -c %i "$cgroups$1")}
+	"$programs/numastow-scope" "$1" "$inode" "$2" "$3" >"$vm_work/scope.out" 2>&1
+	echo $?
+}
+
+# cpus UNIT - its AllowedCPUs
+cpus()
+{
+	systemctl show --property AllowedCPUs --value "$1"
+}
+
+# begin UNIT PROPERTY... - a scope with a process
+begin()
+{
+	local unit=$1 properties=()
+
+	shift
+	for p in "$@"; do
+		properties+=(--property "$p")
+	done
+	systemd-run --quiet --scope --unit "$unit" --slice machine "${properties[@]}" sleep 1000 &
+	eventually 20 systemctl --quiet is-active "$unit.scope"
+}
+
+begin victim AllowedCPUs=0-3 Delegate=yes
+begin plain Delegate=yes
+eq "a unit's set becomes another" "$(scope /machine.slice/victim.scope AllowedCPUs 0-1)+$(cpus victim.scope)" 0+0-1
+eq "the kernel has it" "$(<$cgroups/machine.slice/victim.scope/cpuset.cpus)" 0-1
+eq "an equal set is not written" "$(scope /machine.slice/victim.scope AllowedCPUs 0-1)" 3
+eq "a set that the unit does not have stays away" \
+	"$(scope /machine.slice/plain.scope AllowedCPUs 0-1)+$(cpus plain.scope)" 3+
+eq "each property for itself" "$(scope /machine.slice/victim.scope AllowedMemoryNodes 0)" 3
+eq "another life of that name is another one" "$(scope /machine.slice/victim.scope AllowedCPUs 2 1)+$(cpus victim.scope)" 3+0-1
+
+mkdir -p $cgroups/machine.slice/plain.scope/victim.scope $cgroups/machine.slice/victim.scope/inner
+eq "another container's unit is not found by a name" \
+	"$(scope /machine.slice/plain.scope/victim.scope AllowedCPUs 2)+$(cpus victim.scope)" 3+0-1
+eq "nor is the unit above a cgroup" "$(scope /machine.slice/victim.scope/inner AllowedCPUs 2)+$(cpus victim.scope)" 3+0-1
+mkdir -p $cgroups/alone.scope
+eq "nor one that systemd does not know" "$(scope /alone.scope AllowedCPUs 2)" 3
+eq "nor a slice" "$(scope /machine.slice AllowedCPUs 2)" 3
+eq "what is no set is a mistake" "$(scope /machine.slice/victim.scope AllowedCPUs 2-x 1)" 2
+rmdir $cgroups/alone.scope
+
+### from the hook, with crun's layout: the container one level below its scope
+
+begin crunlike AllowedCPUs=0-7 Delegate=yes
+dir=$cgroups/machine.slice/crunlike.scope
+pid=$(<$dir/cgroup.procs)
+mkdir $dir/container
+echo "$pid" >$dir/container/cgroup.procs
+echo +cpuset >$dir/cgroup.subtree_control
+mkdir -p "$vm_work/bundle"
+echo '{"linux":{"resources":{}}}' >"$vm_work/bundle/config.json"
+state='{"ociVersion":"1.0.2","id":"crunlike","pid":'$pid',"status":"created","bundle":"'$vm_work/bundle'",
+	"annotations":{"numastow.io/cpus":"2"}}'
+check "a container in such a scope is placed" "$programs/numastow-hook" apply <<<"$state"
+placed=$("$programs/numastow" ledger --json | jq -r '.containers[0].cpus')
+eq "its cgroup has the set" "$(<$dir/container/cpuset.cpus)" "$placed"
+eq "the scope's property is that set" "$(cpus crunlike.scope)" "${placed//,/ }"
+check "systemd writes it again" systemctl daemon-reload
+eq "and it stays" "$(allowed_cpus "$pid")" "$placed"
+
+vm_summary
