@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 
@@ -103,7 +104,10 @@ static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
 	return true;
 }
 
-int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err)
+/* What may be wrong with a quantity, apart from being none. */
+enum quantity { QUANTITY, NO_QUANTITY, NEGATIVE, FRACTION, TOO_FINE, TOO_LARGE };
+
+static enum quantity read_quantity(const char *text, uint64_t *ret_bytes)
 {
 	__extension__ typedef unsigned __int128 u128;
 	u128 mantissa = 0, value;
@@ -112,7 +116,7 @@ int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *
 	const char *p = text;
 
 	if (*p == '-')
-		return stow_err_set(err, EINVAL, "\"%.64s\" is negative", text);
+		return NEGATIVE;
 	if (*p == '+')
 		p++;
 	for (; (*p >= '0' && *p <= '9') || (*p == '.' && !point); p++) {
@@ -122,26 +126,77 @@ int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *
 		}
 		digits = true;
 		/* 18 digits each before and behind the point are more than any machine has. */
-		if (mantissa > UINT64_C(1000000000000000000) ||
-		    scale >= UINT64_C(1000000000000000000))
-			return stow_err_set(err, ERANGE, "\"%.64s\" has too many digits", text);
+		if (mantissa > UINT64_C(1000000000000000000))
+			return TOO_LARGE;
+		if (scale >= UINT64_C(1000000000000000000))
+			return TOO_FINE;
 		mantissa = mantissa * 10 + (u128)(unsigned char)(*p - '0');
 		if (point)
 			scale *= 10;
 	}
 	if (!digits || (!quantity_factor(p, &num, &den) && !quantity_exponent(p, &num, &den)))
-		return stow_err_set(err, EINVAL,
-				    "\"%.64s\" is not a quantity like 512Mi, 8Gi or 1073741824",
-				    text);
-	if (mantissa && num > (~(u128)0 >> 2) / mantissa)
-		return stow_err_set(err, ERANGE, "\"%.64s\" is over 8Ei", text);
+		return NO_QUANTITY;
+	/* At most 10^20 times 10^18, and 10^18 times 10^18: both products are exact. */
 	value = mantissa * num;
-	den = den > UINT64_MAX / scale ? UINT64_MAX : den * scale;
-	value = (value + den - 1) / den;
+	if (value % ((u128)den * scale))
+		return FRACTION;
+	value /= (u128)den * scale;
 	if (value > INT64_MAX)
-		return stow_err_set(err, ERANGE, "\"%.64s\" is over 8Ei", text);
+		return TOO_LARGE;
 	*ret_bytes = (uint64_t)value;
-	return 0;
+	return QUANTITY;
+}
+
+bool stow_quantity_meant(const char *text, char *buf, size_t size)
+{
+	size_t digits = strspn(text, "0123456789."), rest = strlen(text + digits);
+	const char *p = text + digits;
+	char unit = (char)toupper((unsigned char)*p), meant[24];
+	uint64_t bytes;
+
+	/* 18 digits are more than any machine has, and echo nothing long. */
+	if (digits > 18)
+		return false;
+	if (!rest) /* "512", "1.5": a unit was forgotten */
+		unit = strchr(text, '.') ? 'G' : 'M';
+	/* "512m", "1g" (Podman's, Docker's), "8GB", "8GiB", "8gi" */
+	else if (!strchr("KMGTP", unit) ||
+		 (rest > 1 && strcasecmp(p + 1, "b") != 0 && strcasecmp(p + 1, "i") != 0 &&
+		  strcasecmp(p + 1, "ib") != 0))
+		return false;
+	snprintf(meant, sizeof(meant), "%.*s%ci", (int)digits, text, unit);
+	if (read_quantity(meant, &bytes) != QUANTITY || strcmp(meant, text) == 0)
+		return false;
+	return (size_t)snprintf(buf, size, "%s", meant) < size;
+}
+
+int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[static STOW_WHY_MAX])
+{
+	static const char *const faults[] = {
+		[NO_QUANTITY] = "is not a quantity like 512Mi, 8Gi or 1073741824",
+		[NEGATIVE] = "is negative",
+		[FRACTION] = "is no whole number of bytes",
+		[TOO_FINE] = "has too many digits behind the point",
+		[TOO_LARGE] = "is more than the largest quantity, 8Ei",
+	};
+	enum quantity q = read_quantity(text, ret_bytes);
+	char meant[32];
+
+	if (q == QUANTITY)
+		return 0;
+	if (stow_quantity_meant(text, meant, sizeof(meant)))
+		snprintf(why, STOW_WHY_MAX, "%s; did you mean \"%s\"?", faults[q], meant);
+	else
+		snprintf(why, STOW_WHY_MAX, "%s", faults[q]);
+	return q == TOO_FINE || q == TOO_LARGE ? -ERANGE : -EINVAL;
+}
+
+int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err)
+{
+	char why[STOW_WHY_MAX];
+	int r = stow_parse_quantity_why(text, ret_bytes, why);
+
+	return r < 0 ? stow_err_set(err, -r, "\"%.64s\" %s", text, why) : 0;
 }
 
 int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *err)
@@ -208,6 +263,15 @@ const char *stow_format_size(uint64_t bytes, char *buf, size_t size)
 	static const char *const units[5] = { "", "Ki", "Mi", "Gi", "Ti" };
 
 	return format_unit(bytes, units, buf, size);
+}
+
+const char *stow_format_amount(uint64_t bytes, char *buf, size_t size)
+{
+	if (bytes && bytes < 1024)
+		snprintf(buf, size, "%" PRIu64 " byte%s of", bytes, bytes == 1 ? "" : "s");
+	else
+		stow_format_size(bytes, buf, size);
+	return buf;
 }
 
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size)

@@ -21,10 +21,22 @@ bool stow_scan_hex(const char **p, uint64_t *ret);
 
 /*
  * A Kubernetes resource quantity in bytes ("8Gi", "512M", "1.5Gi", "1e9", "4096"): see
- * apimachinery's resource.Quantity. Fractions of a byte are rounded up, as Kubernetes does.
- * -EINVAL: not a quantity, or negative; -ERANGE: over INT64_MAX bytes.
+ * apimachinery's resource.Quantity. Unlike there, a fraction of a byte is an error: whoever writes
+ * "512m" does not mean half a byte. -EINVAL: not a quantity, negative, or no whole number of bytes,
+ * with what was probably meant; -ERANGE: over INT64_MAX bytes.
  */
 int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err);
+
+/* The same for messages of another form: `why` gets what stands behind the text in one, for example
+ * "is not a quantity like 512Mi, 8Gi or 1073741824; did you mean \"1Gi\"?". Nothing but a
+ * suggestion of harmless characters is taken over from the text. */
+#define STOW_WHY_MAX 128
+
+int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[static STOW_WHY_MAX]);
+
+/* What an amount of memory was probably meant to be: "512Mi" for "512m" and "512", "1Gi" for "1g"
+ * and "1GB". False: nothing comes to mind. */
+bool stow_quantity_meant(const char *text, char *buf, size_t size);
 
 /* The size in a hugepage key or file name: "2Mi", "1Gi", "64Ki" (Kubernetes), "2MB", "1GB", "64KB"
  * (OCI and hugetlb cgroup files), in bytes; a power of two. -EINVAL otherwise. */
@@ -36,6 +48,10 @@ int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err
 /* "2Mi", "1.5Gi": exact where it can be, else with one decimal; bytes below 1 Ki as they are.
  * Returns `buf`. */
 const char *stow_format_size(uint64_t bytes, char *buf, size_t size);
+
+/* The same with a word where a number alone would say nothing: "1 byte of", "512 bytes of", else
+ * "2Mi"; to stand before "memory". Returns `buf`. */
+const char *stow_format_amount(uint64_t bytes, char *buf, size_t size);
 
 /* The OCI and cgroup spelling of a page size: "2MB", "1GB", "64KB". Returns `buf`. */
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size);

@@ -51,10 +51,19 @@ static int take_quantity(const struct reading *rd, const char *key, size_t index
 			 const char *text, uint64_t *ret)
 {
 	struct stow_err err;
+	char meant[32];
 
-	if (text && stow_parse_quantity(text, ret, &err) < 0)
+	if (!text)
+		return 0;
+	if (stow_parse_quantity(text, ret, &err) < 0)
 		return bad(rd, key, index, field, "%s", err.msg);
-	return 0;
+	if (!*ret || *ret >= STOW_PAGE_MIN)
+		return 0;
+	if (stow_quantity_meant(text, meant, sizeof(meant)))
+		return bad(rd, key, index, field,
+			   "\"%.64s\" is less than a page of memory; did you mean \"%s\"?", text,
+			   meant);
+	return bad(rd, key, index, field, "\"%.64s\" is less than a page of memory", text);
 }
 
 static int take_mode(const struct reading *rd, const char *word, struct stow_config *config)

@@ -54,7 +54,7 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 			    at++ == 0	  ? ""
 			    : at == parts ? " and "
 					  : ", ",
-			    stow_format_size(request->memory, bytes, sizeof(bytes)));
+			    stow_format_amount(request->memory, bytes, sizeof(bytes)));
 	for (size_t i = 0; i < request->n_pages; i++)
 		stow_append(buf, size, "%s%s in %s pages",
 			    at++ == 0	  ? ""

@@ -180,17 +180,15 @@ static int parse_cpus(const struct item *item, struct stow_request *req, struct 
 
 static int parse_bytes(const struct item *item, uint64_t *ret, struct stow_err *err)
 {
-	int r = stow_parse_quantity(item->value, ret, NULL);
+	char why[STOW_WHY_MAX];
+	int r = stow_parse_quantity_why(item->value, ret, why);
 
-	if (r == -ERANGE)
-		return bad_value(item, err, ERANGE, "is more than the largest quantity, 8Ei");
-	if (r < 0)
-		return bad_value(item, err, -r, "is not a quantity like 512Mi, 8Gi or 1073741824");
-	return 0;
+	return r < 0 ? bad_value(item, err, -r, "%s", why) : 0;
 }
 
 static int parse_memory(const struct item *item, struct stow_request *req, struct stow_err *err)
 {
+	char meant[32];
 	uint64_t v;
 	int r = parse_bytes(item, &v, err);
 
@@ -199,6 +197,12 @@ static int parse_memory(const struct item *item, struct stow_request *req, struc
 	if (v == 0)
 		return bad_value(item, err, EINVAL,
 				 "is no memory at all; give more than 0, or leave the key out");
+	if (v < STOW_PAGE_MIN && stow_quantity_meant(item->value, meant, sizeof(meant)))
+		return bad_value(item, err, EINVAL,
+				 "is less than a page of memory; did you mean \"%s\"?", meant);
+	if (v < STOW_PAGE_MIN)
+		return bad_value(item, err, EINVAL,
+				 "is less than a page of memory; give an amount like 512Mi or 8Gi");
 	req->memory = v;
 	req->has_memory = true;
 	return 0;
@@ -453,6 +457,11 @@ int stow_request_check_amounts(const struct stow_request *request, struct stow_e
 	if (request->memory > INT64_MAX)
 		return stow_err_set(err, EINVAL, "memory: %" PRIu64 " bytes are too many",
 				    request->memory);
+	if (request->memory && request->memory < STOW_PAGE_MIN)
+		return stow_err_set(err, EINVAL,
+				    "memory: %" PRIu64
+				    " byte%s, which is less than a page of memory",
+				    request->memory, request->memory == 1 ? "" : "s");
 	for (size_t i = 0; i < request->n_pages; i++) {
 		uint64_t size = request->pages[i].size, count = request->pages[i].count;
 

@@ -17,7 +17,8 @@
 
 #define STOW_ANNOTATION_PREFIX "numastow.io/"
 #define STOW_CPUS_MAX	       STOW_IDSET_MAX
-#define STOW_NAME_MAX	       253 /* a DNS subdomain name, as Kubernetes names pods */
+#define STOW_PAGE_MIN	       4096 /* bytes: the smallest page that Linux has; less is no amount */
+#define STOW_NAME_MAX	       253  /* a DNS subdomain name, as Kubernetes names pods */
 
 enum stow_cpu_mode { STOW_CPU_SHARED, STOW_CPU_EXCLUSIVE };
 enum stow_policy {
@@ -94,7 +95,8 @@ int stow_request_parse(const struct stow_annotation *annotations, size_t n, cons
 		       struct stow_request *ret, struct stow_err *err);
 
 /* What came as numbers, not as annotations: that CPUs, memory and hugepages are amounts that there
- * can be, page sizes ascending. -EINVAL names the field: "cpus", "memory" or "hugepages". */
+ * can be, memory no less than a page, page sizes ascending. -EINVAL names the field: "cpus",
+ * "memory" or "hugepages". */
 int stow_request_check_amounts(const struct stow_request *request, struct stow_err *err);
 
 /* Whether `key` (without prefix) is one that can be allowed: a key of the table, or "hugepages" for

@@ -160,7 +160,7 @@ const char *stow_request_format(const struct stow_request *request, char *buf, s
 		append(buf, size, "shared CPUs, ");
 	if (request->memory)
 		append(buf, size, "%s memory, ",
-		       stow_format_size(request->memory, bytes, sizeof(bytes)));
+		       stow_format_amount(request->memory, bytes, sizeof(bytes)));
 	for (size_t i = 0; i < request->n_pages; i++)
 		append(buf, size, "%s in %s hugepages, ",
 		       stow_format_size(request->pages[i].size * request->pages[i].count, bytes,

@@ -62,7 +62,8 @@ void stow_request_digest(const struct stow_request *request, char ret[static STO
 	add_text(&hash, stow_memory_policy_name(request->memory_policy));
 	add_text(&hash, request->near);
 	for (int i = 0; i < STOW_DIGEST_LEN; i++)
-		ret[i] = "0123456789abcdef"[(unsigned int)(hash >> (4 * (STOW_DIGEST_LEN - 1 - i))) &
-					    15];
+		ret[i] =
+			"0123456789abcdef"[(unsigned int)(hash >> (4 * (STOW_DIGEST_LEN - 1 - i))) &
+					   15];
 	ret[STOW_DIGEST_LEN] = '\0';
 }

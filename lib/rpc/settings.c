@@ -64,12 +64,16 @@ static int set_number(const struct stow_setting *s, uint64_t *value, const char 
 		[STOW_SETTING_DURATION] = "a time such as 500ms, 1s, 5m or 2h",
 		[STOW_SETTING_SIZE] = "a size such as 64Mi",
 	};
-	char low[32], high[32];
+	char low[32], high[32], meant[32];
 	uint64_t parsed;
 	int r = s->type == STOW_SETTING_NUMBER ? stow_parse_u64(text, UINT64_MAX, &parsed, NULL)
 		: s->type == STOW_SETTING_SIZE ? stow_parse_quantity(text, &parsed, NULL)
 					       : stow_parse_duration(text, &parsed, NULL);
 
+	if (r < 0 && s->type == STOW_SETTING_SIZE &&
+	    stow_quantity_meant(text, meant, sizeof(meant)))
+		return stow_err_set(err, EINVAL, "%s%s: \"%.64s\" is not %s; did you mean \"%s\"?",
+				    where, s->name, text, kinds[s->type], meant);
 	if (r < 0)
 		return stow_err_set(err, EINVAL, "%s%s: \"%.64s\" is not %s", where, s->name, text,
 				    kinds[s->type]);

@@ -15,6 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r == 0) {
 		FUZZ_CHECK(v <= INT64_MAX);
 		(void)stow_format_size(v, buf, sizeof(buf));
+		(void)stow_format_amount(v, buf, sizeof(buf));
+	}
+	/* What is proposed is a quantity, and of harmless characters. */
+	if (stow_quantity_meant(text, buf, sizeof(buf))) {
+		FUZZ_CHECK(strspn(buf, "0123456789.KMGTPi") == strlen(buf));
+		FUZZ_CHECK(stow_parse_quantity(buf, &v, NULL) == 0);
 	}
 	err = (struct stow_err){ 0 };
 	r = stow_parse_pagesize(text, &v, &err);

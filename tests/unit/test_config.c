@@ -108,7 +108,13 @@ static void an_error_names_line_key_and_value(void **state)
 		       "restricted, best-effort, spread; did you mean \"single-numa-node\"?");
 	assert_refused("reserved:\n  - node: 0\n    memory: 1GB\n",
 		       "f:3: reserved memory: \"1GB\" is not a quantity like 512Mi, 8Gi or "
-		       "1073741824");
+		       "1073741824; did you mean \"1Gi\"?");
+	assert_refused("caps:\n  memory: 512m\n",
+		       "f:2: caps memory: \"512m\" is no whole number of bytes; did you mean "
+		       "\"512Mi\"?");
+	assert_refused("namespaces:\n  - name: a\n    hugepages: 512\n",
+		       "f:3: namespaces hugepages: \"512\" is less than a page of memory; did you "
+		       "mean \"512Mi\"?");
 	assert_refused("reserved:\n  - node: zero\n",
 		       "f:2: reserved node: \"zero\" is neither a node's number nor \"*\"");
 	assert_refused("reserved:\n  - node: 0\n    cpus: 3-1\n",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "base/parse.h"
 
@@ -22,9 +24,10 @@ static void quantities_as_kubernetes_reads_them(void **state)
 		{ "1k", 1000 },
 		{ "1e9", 1000000000 },
 		{ "1E3", 1000 },
-		{ "5e-1", 1 }, /* rounded up */
-		{ "100m", 1 }, /* so are thousandths */
-		{ "1500m", 2 },
+		{ "4096000m", 4096 }, /* what controllers write that multiply */
+		{ "0m", 0 },
+		{ "0.5Ki", 512 },
+		{ "20e-1", 2 },
 		{ "7Ei", UINT64_C(7) << 60 },
 		{ "9223372036854775807", INT64_MAX },
 	};
@@ -54,6 +57,11 @@ static void what_is_no_quantity_is_refused(void **state)
 		{ "0x10", -EINVAL },
 		{ "1e", -EINVAL },
 		{ "1e99", -EINVAL },
+		{ "5e-1", -EINVAL }, /* fractions of a byte */
+		{ "100m", -EINVAL },
+		{ "1500m", -EINVAL },
+		{ "1.5", -EINVAL },
+		{ "0.3Ki", -EINVAL },
 		{ "8Ei", -ERANGE },
 		{ "1e18Ki", -EINVAL },
 		{ "9223372036854775808", -ERANGE },
@@ -70,6 +78,56 @@ static void what_is_no_quantity_is_refused(void **state)
 		if (r != bad[i].r || bytes != 42 || err.code != -r)
 			fail_msg("\"%s\": %d, %s", bad[i].text, r, err.msg);
 	}
+}
+
+static void says_what_was_probably_meant(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} bad[] = {
+		{ "512m", "\"512m\" is no whole number of bytes; did you mean \"512Mi\"?" },
+		{ "1.5", "\"1.5\" is no whole number of bytes; did you mean \"1.5Gi\"?" },
+		{ "5e-1", "\"5e-1\" is no whole number of bytes" },
+		{ "1g", "\"1g\" is not a quantity like 512Mi, 8Gi or 1073741824; did you mean "
+			"\"1Gi\"?" },
+		{ "1.5GB", "\"1.5GB\" is not a quantity like 512Mi, 8Gi or 1073741824; did you "
+			   "mean \"1.5Gi\"?" },
+		{ "64K", "\"64K\" is not a quantity like 512Mi, 8Gi or 1073741824; did you mean "
+			 "\"64Ki\"?" },
+		{ "8 Gi", "\"8 Gi\" is not a quantity like 512Mi, 8Gi or 1073741824" },
+		{ "1.2.3", "\"1.2.3\" is not a quantity like 512Mi, 8Gi or 1073741824" },
+		{ "-1g", "\"-1g\" is negative" },
+		{ "9999999999999999999g",
+		  "\"9999999999999999999g\" is not a quantity like 512Mi, 8Gi or 1073741824" },
+	};
+	char buf[32];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		struct stow_err err = { 0 };
+		uint64_t bytes;
+
+		assert_true(stow_parse_quantity(bad[i].text, &bytes, &err) < 0);
+		assert_string_equal(err.msg, bad[i].message);
+	}
+	assert_true(stow_quantity_meant("512", buf, sizeof(buf)));
+	assert_string_equal(buf, "512Mi");
+	/* What is right needs no other word. */
+	assert_false(stow_quantity_meant("1Ki", buf, sizeof(buf)));
+	/* What is proposed is right itself. */
+	assert_false(stow_quantity_meant("0.3g", buf, sizeof(buf)));
+	assert_false(stow_quantity_meant("g", buf, sizeof(buf)));
+	assert_false(stow_quantity_meant("", buf, sizeof(buf)));
+	assert_false(stow_quantity_meant("123456", buf, 8));
+}
+
+static void an_amount_has_a_unit(void **state)
+{
+	char buf[32];
+
+	assert_string_equal(stow_format_amount(1, buf, sizeof(buf)), "1 byte of");
+	assert_string_equal(stow_format_amount(512, buf, sizeof(buf)), "512 bytes of");
+	assert_string_equal(stow_format_amount(0, buf, sizeof(buf)), "0");
+	assert_string_equal(stow_format_amount(1024, buf, sizeof(buf)), "1Ki");
 }
 
 static void whole_numbers(void **state)
@@ -176,6 +234,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quantities_as_kubernetes_reads_them),
 		cmocka_unit_test(what_is_no_quantity_is_refused),
+		cmocka_unit_test(says_what_was_probably_meant),
+		cmocka_unit_test(an_amount_has_a_unit),
 		cmocka_unit_test(whole_numbers),
 		cmocka_unit_test(page_sizes),
 		cmocka_unit_test(durations),

@@ -176,7 +176,22 @@ static void a_bad_value_is_an_error(void **state)
 		       "numastow.io/cpu-mode: \"zzz\" is not one of shared, exclusive");
 	assert_refused(K("memory"), "8GB",
 		       "numastow.io/memory: \"8GB\" is not a quantity like 512Mi, 8Gi or "
-		       "1073741824");
+		       "1073741824; did you mean \"8Gi\"?");
+	assert_refused(K("memory"), "512m",
+		       "numastow.io/memory: \"512m\" is no whole number of bytes; did you mean "
+		       "\"512Mi\"?");
+	assert_refused(K("memory.web"), "1g",
+		       "numastow.io/memory.web: \"1g\" is not a quantity like 512Mi, 8Gi or "
+		       "1073741824; did you mean \"1Gi\"?");
+	assert_refused(K("memory"), "512",
+		       "numastow.io/memory: \"512\" is less than a page of memory; did you mean "
+		       "\"512Mi\"?");
+	assert_refused(K("memory"), "4e2",
+		       "numastow.io/memory: \"4e2\" is less than a page of memory; give an amount "
+		       "like 512Mi or 8Gi");
+	assert_refused(K("hugepages-2Mi.db"), "512m",
+		       "numastow.io/hugepages-2Mi.db: \"512m\" is no whole number of bytes; did "
+		       "you mean \"512Mi\"?");
 	assert_refused(K("memory"), "0",
 		       "numastow.io/memory: \"0\" is no memory at all; give more than 0, or leave "
 		       "the key out");
@@ -240,6 +255,17 @@ static void strangers_do_not_write_to_the_terminal(void **state)
 	memcpy(longest, K("x"), strlen(K("x")));
 	assert_int_equal(PARSE(NULL, &req, &err, longest, "1"), -EINVAL);
 	assert_true(strlen(err.msg) < 400);
+}
+
+static void numbers_are_amounts_that_there_can_be(void **state)
+{
+	struct stow_request req = { .memory = 4096 };
+	struct stow_err err;
+
+	assert_int_equal(stow_request_check_amounts(&req, &err), 0);
+	req.memory = 1;
+	assert_int_equal(stow_request_check_amounts(&req, &err), -EINVAL);
+	assert_string_equal(err.msg, "memory: 1 byte, which is less than a page of memory");
 }
 
 static void the_administrator_chooses_the_keys(void **state)
@@ -326,7 +352,7 @@ static void exclusive_needs_a_number(void **state)
 
 static void names_the_members_of_a_pod(void **state)
 {
-	const struct stow_annotation a[] = { { K("cpus.web"), "1" },  { K("memory.web"), "1" },
+	const struct stow_annotation a[] = { { K("cpus.web"), "1" },  { K("memory.web"), "1Gi" },
 					     { K("cpus"), "1" },      { "x.io/cpus.other", "1" },
 					     { K("cpus.db-0"), "1" }, { K("cpus."), "1" },
 					     { K("policy.web"), "x" } };
@@ -440,6 +466,7 @@ int main(void)
 		cmocka_unit_test(a_bad_value_is_an_error),
 		cmocka_unit_test(the_same_thing_twice_is_an_error),
 		cmocka_unit_test(strangers_do_not_write_to_the_terminal),
+		cmocka_unit_test(numbers_are_amounts_that_there_can_be),
 		cmocka_unit_test(the_administrator_chooses_the_keys),
 		cmocka_unit_test(limits_complete_a_request),
 		cmocka_unit_test(on_kubernetes_limits_are_limits),

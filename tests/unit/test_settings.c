@@ -134,7 +134,8 @@ static void what_is_wrong_is_said_in_one_line(void **state)
 	refused("duration: 99999999999999999999h\n", NO_TIME("99999999999999999999h"));
 	refused("duration: 999999999999999999999999999h\n",
 		NO_TIME("999999999999999999999999999h"));
-	refused("size: 64MiB\n", "x.yaml:1: size: \"64MiB\" is not a size such as 64Mi");
+	refused("size: 64MiB\n",
+		"x.yaml:1: size: \"64MiB\" is not a size such as 64Mi; did you mean \"64Mi\"?");
 	refused("size: 8Ei\n", "x.yaml:1: size: \"8Ei\" is not a size such as 64Mi");
 	refused("number: 1.5\n", "x.yaml:1: number: \"1.5\" is not a whole number");
 	refused("number: 0x10\n", "x.yaml:1: number: \"0x10\" is not a whole number");
