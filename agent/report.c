@@ -12,6 +12,7 @@
 #include "ledger/drains.h"
 #include "node/cgroup.h"
 #include "node/hugepage.h"
+#include "node/leave.h"
 #include "node/memblock.h"
 #include "node/memory.h"
 #include "node/topology.h"
@@ -360,7 +361,7 @@ static int add_blocks(const struct stow_memblocks *blocks, int node, PbNumaNode 
 		if (block->state != STOW_MEMBLOCK_ONLINE)
 			continue;
 		out->blocks->online++;
-		if (strcmp(block->zones, "Movable") == 0)
+		if (stow_leave_judge(blocks, block, NULL).can == STOW_LEAVE_YES)
 			out->blocks->removable++;
 	}
 	return 0;

@@ -71,8 +71,8 @@ static json_object *row_json(struct json_writer *w, const struct blocks_view *vi
 	json_put(w, o, "node", json_object_new_int(row->block->node));
 	json_put(w, o, "zones", text_json(row->block->zones));
 	json_put(w, o, "device", text_json(device ? device : ""));
-	json_put(w, o, "removable", text_json(blocks_removable_name(row->removable)));
-	json_put(w, o, "reason", text_json(row->why));
+	json_put(w, o, "removable", text_json(stow_leave_name(row->leave.can)));
+	json_put(w, o, "reason", text_json(row->leave.why));
 	if (view->owners && row->use)
 		json_put(w, o, "use", use_json(w, view, row->use));
 	return o;

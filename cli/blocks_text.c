@@ -15,8 +15,8 @@ static bool alike(const struct blocks_row *a, const struct blocks_row *b)
 {
 	return a->block->id + 1 == b->block->id && a->block->state == b->block->state &&
 	       a->block->node == b->block->node && a->block->device == b->block->device &&
-	       strcmp(a->block->zones, b->block->zones) == 0 && a->removable == b->removable &&
-	       strcmp(a->why, b->why) == 0;
+	       strcmp(a->block->zones, b->block->zones) == 0 && a->leave.can == b->leave.can &&
+	       strcmp(a->leave.why, b->leave.why) == 0;
 }
 
 /* "Normal/Movable": of an offline block those that it may be put into. */
@@ -45,7 +45,7 @@ static void print_line(const struct blocks_view *view, const struct blocks_row *
 	       start + bytes - 1, stow_format_size(bytes, size, sizeof(size)),
 	       stow_memblock_state_name(block->state), ids, node,
 	       zones_of(block, zones, sizeof(zones)), device ? device : "-",
-	       blocks_removable_name(rows->removable), rows->why[0] ? ": " : "", rows->why);
+	       stow_leave_name(rows->leave.can), rows->leave.why[0] ? ": " : "", rows->leave.why);
 }
 
 /* "anonymous 300Mi, file 20Mi"; "" for nothing. */
@@ -121,6 +121,21 @@ static void print_summary(const struct blocks_view *view)
 	       stow_format_size((view->n_rows - online) * size, text, sizeof(text)));
 }
 
+/* Most distributions bring added memory online by themselves, in a zone of the kernel's. */
+static void print_luck(const struct blocks_view *view)
+{
+	size_t n = 0;
+	char size[32];
+
+	for (size_t i = 0; i < view->n_rows; i++)
+		n += stow_leave_is_luck(view->rows[i].block);
+	if (n)
+		printf("\n%s of added memory came online in a zone of the kernel's, which may put "
+		       "its own there: %s\n",
+		       stow_format_size(n * view->list->block_size, size, sizeof(size)),
+		       STOW_LEAVE_ADVICE);
+}
+
 int blocks_print_text(const struct blocks_view *view)
 {
 	int r = 0;
@@ -137,6 +152,7 @@ int blocks_print_text(const struct blocks_view *view)
 	if (r < 0)
 		return r;
 	print_summary(view);
+	print_luck(view);
 	if (view->unknown)
 		printf("\n%s\n", view->unknown);
 	else if (view->owners && !view->owners_known)

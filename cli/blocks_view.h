@@ -7,20 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/leave.h"
 #include "node/memblock.h"
 #include "node/owners.h"
-
-enum blocks_removable { BLOCKS_YES, BLOCKS_NO, BLOCKS_UNKNOWN };
-
-/* "yes", "no", "unknown" */
-const char *blocks_removable_name(enum blocks_removable removable);
 
 /* One block as it is shown. */
 struct blocks_row {
 	const struct stow_memblock *block;
 	const struct stow_block_use *use; /* NULL: not looked at */
-	enum blocks_removable removable;
-	char why[80]; /* not; "" */
+	struct stow_leave_verdict leave;
 };
 
 /* A memory cgroup that has something in some block. */

@@ -11,13 +11,6 @@
 #include "cli/blocks_view.h"
 #include "cli/cli.h"
 
-const char *blocks_removable_name(enum blocks_removable removable)
-{
-	static const char *const names[] = { "yes", "no", "unknown" };
-
-	return names[removable];
-}
-
 static int by_inode(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -35,70 +28,9 @@ const char *blocks_cgroup_path(const struct blocks_view *view, uint64_t inode)
 	return found && found->path ? found->path : "";
 }
 
-/* --- removable, in truth --- */
-
 static bool is_online(const struct stow_memblock *block)
 {
 	return block->state == STOW_MEMBLOCK_ONLINE;
-}
-
-/* s390's memory comes in increments, which go back to the hypervisor when they are offline. */
-static bool in_increments(const struct stow_memblocks *list)
-{
-	for (size_t i = 0; i < list->n_blocks; i++)
-		if (list->blocks[i].phys_device > 0)
-			return true;
-	return false;
-}
-
-/* Where only what is in the block can tell: in the kernel's zones. */
-static bool contents_matter(const struct stow_memblock *block, bool increments)
-{
-	return is_online(block) && (block->device >= 0 || increments) &&
-	       strcmp(block->zones, "Movable") != 0 && strcmp(block->zones, "none") != 0;
-}
-
-static void judge_contents(struct blocks_row *row)
-{
-	const struct stow_block_use *use = row->use;
-	size_t len = 0;
-
-	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
-		/* Pages that CPUs keep free look like the kernel's. */
-		if (use->pages[kind] && kind != STOW_PAGE_KERNEL && len < sizeof(row->why) &&
-		    !stow_page_kind_moves((enum stow_page_kind)kind))
-			len += (size_t)snprintf(row->why + len, sizeof(row->why) - len, "%s%s",
-						len ? ", " : "",
-						stow_page_kind_name((enum stow_page_kind)kind));
-	if (len) {
-		row->removable = BLOCKS_NO;
-	} else if (use->pages[STOW_PAGE_KERNEL]) {
-		row->removable = BLOCKS_UNKNOWN;
-		snprintf(row->why, sizeof(row->why), "the kernel's, or free on a CPU's list");
-	}
-}
-
-static void judge(struct blocks_row *row, bool increments)
-{
-	const struct stow_memblock *block = row->block;
-
-	row->removable = BLOCKS_YES;
-	if (block->device < 0 && !increments) {
-		row->removable = BLOCKS_NO;
-		snprintf(row->why, sizeof(row->why), "boot memory");
-	} else if (block->state == STOW_MEMBLOCK_OFFLINE) {
-		return;
-	} else if (!is_online(block)) {
-		row->removable = BLOCKS_UNKNOWN;
-	} else if (strcmp(block->zones, "none") == 0) {
-		row->removable = BLOCKS_NO;
-		snprintf(row->why, sizeof(row->why), "several zones, or holes");
-	} else if (contents_matter(block, increments)) {
-		if (row->use)
-			judge_contents(row);
-		else
-			row->removable = BLOCKS_UNKNOWN;
-	}
 }
 
 /* --- what is in them --- */
@@ -190,8 +122,8 @@ static int choose_rows(struct blocks_view *view, int node, struct stow_err *err)
 }
 
 /* Looks into the blocks where that is asked for, or has to be; returns why it could not, "". */
-static void look_inside(struct stow_root *root, struct blocks_view *view, bool increments,
-			struct stow_use *use, struct stow_err *why)
+static void look_inside(struct stow_root *root, struct blocks_view *view, struct stow_use *use,
+			struct stow_err *why)
 {
 	_cleanup_free_ uint64_t *ids = calloc(view->n_rows + 1, sizeof(*ids));
 	size_t n = 0, at = 0;
@@ -203,7 +135,7 @@ static void look_inside(struct stow_root *root, struct blocks_view *view, bool i
 	for (size_t i = 0; i < view->n_rows; i++) {
 		const struct stow_memblock *block = view->rows[i].block;
 
-		if ((view->owners && is_online(block)) || contents_matter(block, increments))
+		if ((view->owners && is_online(block)) || stow_leave_needs_use(view->list, block))
 			ids[n++] = block->id;
 	}
 	if (!n || stow_use_read(root, view->list, ids, n, use, why) < 0)
@@ -230,15 +162,12 @@ static int show(const struct asked *asked, struct stow_err *err)
 							 .all = asked->all,
 							 .owners = asked->owners };
 	struct stow_err why = { 0 };
-	bool increments;
 	int r;
 
 	r = stow_root_open(asked->sysroot, &root, err);
 	if (r == 0)
-		r = stow_memblocks_read(root,
-					STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE |
-						STOW_MEMBLOCK_PHYS_DEVICE,
-					&list, err);
+		r = stow_memblocks_read(root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &list,
+					err);
 	if (r == 0 && !list.n_blocks)
 		r = stow_err_set(err, EOPNOTSUPP,
 				 "this kernel has no memory blocks (no memory hotplug)");
@@ -246,10 +175,9 @@ static int show(const struct asked *asked, struct stow_err *err)
 		r = choose_rows(&view, asked->node, err);
 	if (r < 0)
 		return r;
-	increments = in_increments(&list);
-	look_inside(root, &view, increments, &use, &why);
+	look_inside(root, &view, &use, &why);
 	for (size_t i = 0; i < view.n_rows; i++)
-		judge(&view.rows[i], increments);
+		view.rows[i].leave = stow_leave_judge(&list, view.rows[i].block, view.rows[i].use);
 	if (view.owners && view.owners_known)
 		r = find_cgroups(root, &view, err);
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "drain/internal.h"
+#include "node/leave.h"
 
 /* The guess of how long it takes: what an idle machine of our time moves, and what a block costs. */
 #define BYTES_A_SECOND (UINT64_C(512) << 20)
@@ -47,32 +48,55 @@ static void list_kinds(const struct stow_block_use *use, uint64_t page_size, cha
 								 sizeof(text)));
 }
 
-/* Memory that the kernel has taken for itself stays where it is. Zone Movable has none of that. */
-static int check_movable(const struct stow_drain_plan *plan, struct stow_err *err)
+static int cannot_leave(const struct stow_drain_plan *plan, const struct stow_drain_block *block,
+			enum stow_leave_cause cause, struct stow_err *err)
 {
 	char kinds[256];
 
+	if (cause != STOW_LEAVE_KEPT)
+		return stow_err_set(err, EBUSY,
+				    "block %" PRIu64 " spans several zones or has holes: the "
+				    "kernel cannot take it offline",
+				    block->id);
+	list_kinds(&block->use, plan->page_size, kinds, sizeof(kinds));
+	return stow_err_set(err, EBUSY,
+			    "block %" PRIu64 " cannot be emptied: the kernel uses it itself (zone "
+			    "%s; %s); " STOW_LEAVE_ADVICE,
+			    block->id, block->zone, kinds);
+}
+
+/* Memory that the kernel has taken for itself stays where it is. What only a try shows is tried,
+ * and said before. */
+static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
+{
+	uint64_t open = 0;
+	char size[32];
+	size_t luck = 0;
+	int r = 0;
+
 	for (size_t i = 0; i < plan->n_blocks; i++) {
 		const struct stow_drain_block *block = &plan->blocks[i];
+		const struct stow_memblock *known = stow_memblocks_find(&plan->all, block->id);
+		struct stow_leave_verdict leave =
+			stow_leave_judge(&plan->all, known, plan->use_known ? &block->use : NULL);
 
-		if (strcmp(block->zone, "none") == 0)
-			return stow_err_set(err, EBUSY,
-					    "block %" PRIu64
-					    " spans several zones or has holes: the "
-					    "kernel cannot take it offline",
-					    block->id);
-		if (strcmp(block->zone, "Movable") == 0 || !plan->use_known ||
-		    !stow_block_use_sum(&block->use, false))
-			continue;
-		list_kinds(&block->use, plan->page_size, kinds, sizeof(kinds));
-		return stow_err_set(err, EBUSY,
-				    "block %" PRIu64
-				    " cannot be emptied: the kernel uses it itself "
-				    "(zone %s; %s); memory that is to leave again must be onlined "
-				    "movable",
-				    block->id, block->zone, kinds);
+		if (leave.can == STOW_LEAVE_NO)
+			return cannot_leave(plan, block, leave.cause, err);
+		luck += stow_leave_is_luck(known);
+		if (leave.can == STOW_LEAVE_UNKNOWN && leave.cause == STOW_LEAVE_KEPT)
+			open += stow_block_use_sum(&block->use, false) * plan->page_size;
 	}
-	return 0;
+	if (open)
+		r = stow_drain_note(plan,
+				    "%s in the blocks is the kernel's, or free on a CPU's list: "
+				    "only a try shows it",
+				    stow_format_size(open, size, sizeof(size)));
+	if (r == 0 && luck)
+		r = stow_drain_note(plan,
+				    "%zu of the blocks %s in a zone of the kernel's, which may put "
+				    "its own there: " STOW_LEAVE_ADVICE,
+				    luck, luck == 1 ? "is" : "are");
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 static bool among(const struct stow_drain_plan *plan, uint64_t id)

@@ -12,6 +12,7 @@
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "drain/internal.h"
+#include "node/leave.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define NODE_DIR   "/sys/devices/system/node"
@@ -55,11 +56,9 @@ void stow_drain_choice_done(struct stow_drain_choice *choice)
 /* --- what may be chosen from ---------------------------------------------------------------------
  */
 
-/* Memory that came with the machine can go only where somebody has set it apart for that
- * (kernelcore=, movable_node): zone Movable. */
-static bool may_go(const struct stow_memblock *block)
+static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
-	return block->device >= 0 || strcmp(block->zones, "Movable") == 0;
+	return stow_leave_judge(all, block, NULL).cause == STOW_LEAVE_BOOT;
 }
 
 static char *all_ids(const struct stow_memblocks *all)
@@ -117,7 +116,7 @@ static int add_named(struct stow_drain_choice *c, uint64_t id, struct stow_err *
 
 	if (block->state == STOW_MEMBLOCK_OFFLINE)
 		return 1;
-	if (!may_go(block))
+	if (is_boot_memory(&c->plan->all, block))
 		return stow_err_set(err, EPERM,
 				    "blocks: block %" PRIu64
 				    " is memory that the machine was started with (boot memory, "
@@ -221,8 +220,9 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 		offline += block->state == STOW_MEMBLOCK_OFFLINE;
 		if (block->state != STOW_MEMBLOCK_ONLINE)
 			continue;
-		boot += !may_go(block);
-		if (may_go(block) && add_id(c, block->id) < 0)
+		if (is_boot_memory(all, block))
+			boot++;
+		else if (add_id(c, block->id) < 0)
 			return out_of_memory(err);
 	}
 	if (c->n_ids)
@@ -329,20 +329,26 @@ int stow_drain_choose(const struct stow_grant_context *context, const struct sto
 struct rated {
 	const struct stow_memblock *block;
 	const struct stow_block_use *use; /* NULL: not known */
+	enum stow_leave can;
 	bool movable, refused;
 	uint64_t unmovable, cost;
 };
 
-/* Zone Movable first, then what nobody refuses, then least to move; of equals the highest: memory
- * that came last goes first. */
+static int rank_of(const struct rated *rated)
+{
+	return rated->can == STOW_LEAVE_YES ? 0 : rated->can == STOW_LEAVE_UNKNOWN ? 1 : 2;
+}
+
+/* Zone Movable first, then what can leave for all that is known, then what no container refuses,
+ * then least to move; of equals the highest: memory that came last goes first. */
 static int by_cost(const void *a, const void *b)
 {
 	const struct rated *x = a, *y = b;
 
 	if (x->movable != y->movable)
 		return y->movable - x->movable;
-	if ((x->unmovable > 0) != (y->unmovable > 0))
-		return (x->unmovable > 0) - (y->unmovable > 0);
+	if (rank_of(x) != rank_of(y))
+		return rank_of(x) - rank_of(y);
 	if (x->refused != y->refused)
 		return x->refused - y->refused;
 	if (x->cost != y->cost)
@@ -363,6 +369,7 @@ static void rate(const struct stow_drain_choice *c, size_t i, const struct stow_
 	*ret = (struct rated){ .block = stow_memblocks_find(&c->plan->all, c->ids[i]),
 			       .use = use ? &use->blocks[i] : NULL };
 	ret->movable = strcmp(ret->block->zones, "Movable") == 0;
+	ret->can = stow_leave_judge(&c->plan->all, ret->block, ret->use).can;
 	if (ret->use) {
 		ret->unmovable = stow_block_use_sum(ret->use, false);
 		ret->cost = stow_block_use_sum(ret->use, true);

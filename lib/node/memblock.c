@@ -173,6 +173,17 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 	return 0;
 }
 
+/* Increments are numbered from 0: the last block says whether there are any. */
+static bool has_increments(struct stow_root *root, const struct stow_memblocks *list)
+{
+	uint64_t number;
+
+	return list->n_blocks &&
+	       stow_root_read_u64(root, &number, NULL, MEMORY_DIR "/memory%llu/phys_device",
+				  (unsigned long long)list->blocks[list->n_blocks - 1].id) == 0 &&
+	       number > 0;
+}
+
 int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_memblocks *ret,
 			struct stow_err *err)
 {
@@ -196,6 +207,8 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 			assign_node_by_block(root, &list.blocks[i]);
 		r = read_block(root, &list.blocks[i], flags, &inner);
 	}
+	if (r == 0 && flags & STOW_MEMBLOCK_ZONES)
+		list.increments = has_increments(root, &list);
 	if (r == 0 && flags & STOW_MEMBLOCK_DEVICE)
 		r = stow_memdevs_assign(root, &list, &inner);
 	if (r < 0)

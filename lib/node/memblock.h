@@ -6,6 +6,7 @@
  * (Documentation/admin-guide/mm/memory-hotplug.rst).
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,7 @@ struct stow_memblock {
 
 struct stow_memblocks {
 	uint64_t block_size;	      /* bytes */
+	bool increments;	      /* s390: storage increments (phys_device) */
 	struct stow_memblock *blocks; /* by ascending id */
 	size_t n_blocks;
 	struct stow_memdev *devices; /* those with blocks; by name */

@@ -81,6 +81,9 @@ def without_contents(machine):
     lines = ask(machine, "blocks").out.splitlines()
     same("neighbours that are alike share a line",
          [line.split()[3] for line in lines[1:lines.index("")]], ["0", "1", "4-5", "6-7", "8"])
+    check("what came online in the kernel's zones is told what to do",
+          "256Mi of added memory came online in a zone of the kernel's" in lines[-3] and
+          "online_movable" in lines[-3], lines)
     check("the last line says what is not known", "/proc/kpageflags" in lines[-1], lines)
     lines = ask(machine, "blocks", "--all", "--node", "1").out.splitlines()
     same("one by one, of a node", [line.split()[3] for line in lines[1:lines.index("")]],

@@ -347,6 +347,61 @@ static void give_page(struct setup *s, const char *container)
 	}
 }
 
+/* What has page `page` of block 49: flags. */
+static void give_flags(struct setup *s, uint64_t page, uint64_t flags)
+{
+	uint64_t pfn = 49 * (128 * MIB / 4096) + page;
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/proc/kpageflags", s->p->t->dir);
+	file = fopen(path, "r+e");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, (long)pfn * 8, SEEK_SET), 0);
+	assert_int_equal(fwrite(&flags, 8, 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* As distributions bring added memory online: what is in it decides, as `numastow blocks` says. */
+static void in_a_zone_of_the_kernels_contents_decide(void **state)
+{
+	struct stow_drain_spec spec = { .node = -1, .blocks = "49" };
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct setup *s = *state;
+
+	tree_write(s->p->t, MEMORY "/memory49/valid_zones", "Normal\n");
+	played_container(s->p, 7, "db", 1, 1, GIB, false);
+	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
+	give_page(s, "db");
+	for (uint64_t i = 1; i < 128 * MIB / 4096; i++)
+		give_flags(s, i, UINT64_C(1) << 10); /* BUDDY */
+	give_flags(s, 9, 0);
+	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
+	assert_int_equal(plan->n_notes, 2);
+	assert_non_null(strstr(plan->notes[0], "4Ki in the blocks is the kernel's, or free"));
+	assert_non_null(strstr(plan->notes[1], "online_movable"));
+	give_flags(s, 9, UINT64_C(1) << 7); /* SLAB */
+	refuses(s, spec, EBUSY,
+		"block 49 cannot be emptied: the kernel uses it itself (zone Normal; "
+		"slab 4Ki)");
+	tree_write(s->p->t, MEMORY "/memory49/valid_zones", "none\n");
+	refuses(s, spec, EBUSY, "block 49 spans several zones or has holes");
+}
+
+/* kernelcore= and movable_node set memory of the machine's own apart. */
+static void boot_memory_that_was_set_apart_can_leave(void **state)
+{
+	struct stow_drain_spec spec = { .node = -1, .blocks = "3" };
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct setup *s = *state;
+
+	refuses(s, spec, EPERM, "boot memory, zone Normal");
+	tree_write(s->p->t, MEMORY "/memory3/valid_zones", "Movable\n");
+	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
+	assert_int_equal(plan->n_blocks, 1);
+	assert_int_equal(plan->n_notes, 1); /* that what is in it is not known */
+}
+
 static void set_drain(struct setup *s, const char *id, enum stow_drain drain)
 {
 	struct stow_record *record = played_grant(s->p, id);
@@ -911,6 +966,8 @@ int main(void)
 		T(a_size_is_rounded_up_and_the_highest_blocks_go_first),
 		T(what_is_offline_already_is_told_apart),
 		T(whose_page_it_is_decides),
+		T(in_a_zone_of_the_kernels_contents_decide),
+		T(boot_memory_that_was_set_apart_can_leave),
 		T(a_refusing_container_is_avoided_when_there_is_a_choice),
 		T(a_promise_that_would_not_fit_is_moved),
 		T(who_was_moved_goes_back_also_under_a_schedulers_fence),

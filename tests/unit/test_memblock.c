@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "node/leave.h"
 #include "node/memblock.h"
 
 #define MEMORY "/sys/devices/system/memory"
@@ -115,6 +116,75 @@ static void refuses_a_block_size_that_is_none(void **state)
 		tree_write(tree, MEMORY "/block_size_bytes", "%s\n", bad[i]);
 		assert_int_equal(stow_memblocks_read(tree->root, 0, &list, &err), -EINVAL);
 		assert_non_null(strstr(err.msg, "block_size_bytes"));
+	}
+}
+
+/* --- whether they can leave --- */
+
+/* The one judge: device, state, zones, what is in it, and what comes out. */
+static void one_judge_says_whether_a_block_can_leave(void **state)
+{
+	static const struct {
+		int device;
+		enum stow_memblock_state state;
+		const char *zones;
+		uint64_t slab, kernel;
+		bool known;
+		enum stow_leave can;
+		const char *why;
+	} cases[] = {
+		{ 0, STOW_MEMBLOCK_ONLINE, "Movable", 0, 0, false, STOW_LEAVE_YES, "" },
+		{ 0, STOW_MEMBLOCK_OFFLINE, "Normal Movable", 0, 0, false, STOW_LEAVE_YES, "" },
+		{ 0, STOW_MEMBLOCK_GOING_OFFLINE, "Movable", 0, 0, false, STOW_LEAVE_UNKNOWN, "" },
+		{ 0, STOW_MEMBLOCK_ONLINE, "none", 0, 0, true, STOW_LEAVE_NO,
+		  "several zones, or holes" },
+		{ 0, STOW_MEMBLOCK_ONLINE, "Normal", 0, 0, false, STOW_LEAVE_UNKNOWN, "" },
+		{ 0, STOW_MEMBLOCK_ONLINE, "Normal", 0, 0, true, STOW_LEAVE_YES, "" },
+		{ 0, STOW_MEMBLOCK_ONLINE, "Normal", 1, 1, true, STOW_LEAVE_NO, "slab" },
+		{ 0, STOW_MEMBLOCK_ONLINE, "Normal", 0, 1, true, STOW_LEAVE_UNKNOWN,
+		  "the kernel's, or free on a CPU's list" },
+		/* Boot memory: only where it was set apart (kernelcore=, movable_node). */
+		{ -1, STOW_MEMBLOCK_ONLINE, "Movable", 0, 0, false, STOW_LEAVE_YES, "" },
+		{ -1, STOW_MEMBLOCK_ONLINE, "Normal", 0, 0, true, STOW_LEAVE_NO, "boot memory" },
+		{ -1, STOW_MEMBLOCK_ONLINE, "none", 0, 0, true, STOW_LEAVE_NO, "boot memory" },
+		{ -1, STOW_MEMBLOCK_ONLINE, "", 0, 0, false, STOW_LEAVE_NO, "boot memory" },
+		{ -1, STOW_MEMBLOCK_OFFLINE, "Normal Movable", 0, 0, false, STOW_LEAVE_YES, "" },
+	};
+	struct stow_memblocks all = { 0 };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		struct stow_memblock block = { .state = cases[i].state, .device = cases[i].device };
+		struct stow_block_use use = { .pages = { [STOW_PAGE_SLAB] = cases[i].slab,
+							 [STOW_PAGE_KERNEL] = cases[i].kernel,
+							 [STOW_PAGE_ANON] = 7 } };
+		struct stow_leave_verdict leave;
+
+		snprintf(block.zones, sizeof(block.zones), "%s", cases[i].zones);
+		leave = stow_leave_judge(&all, &block, cases[i].known ? &use : NULL);
+		if (leave.can != cases[i].can || strcmp(leave.why, cases[i].why) != 0)
+			fail_msg("case %zu: %s: \"%s\"", i, stow_leave_name(leave.can), leave.why);
+	}
+}
+
+/* s390's increments are no devices, and go back all the same. */
+static void increments_can_leave_without_a_device(void **state)
+{
+	for (int increments = 0; increments < 2; increments++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+
+		tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
+		add_block(tree, 0, "online", "Normal");
+		add_block(tree, 1, "online", "Normal");
+		tree_write(tree, MEMORY "/memory1/phys_device", "%d\n", increments);
+		assert_int_equal(stow_memblocks_read(tree->root,
+						     STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE,
+						     &list, NULL),
+				 0);
+		assert_int_equal(list.increments, increments);
+		assert_int_equal(stow_leave_judge(&list, &list.blocks[0], NULL).can,
+				 increments ? STOW_LEAVE_UNKNOWN : STOW_LEAVE_NO);
+		assert_int_equal(stow_leave_needs_use(&list, &list.blocks[0]), increments);
 	}
 }
 
@@ -321,6 +391,8 @@ int main(void)
 		cmocka_unit_test(no_hotplug_is_no_blocks),
 		cmocka_unit_test(a_block_may_vanish_while_we_read),
 		cmocka_unit_test(refuses_a_block_size_that_is_none),
+		cmocka_unit_test(one_judge_says_whether_a_block_can_leave),
+		cmocka_unit_test(increments_can_leave_without_a_device),
 		cmocka_unit_test(dimms_are_named_by_uid),
 		cmocka_unit_test(dimms_without_uids_of_their_own_are_counted),
 		cmocka_unit_test(dax_memory_is_what_kmem_took),
