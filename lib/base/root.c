@@ -10,20 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/root_internal.h"
 
-/* A path as the caller gave it, formatted: "/proc/stat", or "cpuset.cpus" below a cgroup. */
-struct path {
-	char text[PATH_MAX];
-};
-
-static int path_format(struct path *path, const char *fmt, va_list ap, struct stow_err *err)
+int stow_root_format(struct stow_path *path, const char *fmt, va_list ap, struct stow_err *err)
 {
 	int n = vsnprintf(path->text, sizeof(path->text), fmt, ap);
 
@@ -32,17 +27,6 @@ static int path_format(struct path *path, const char *fmt, va_list ap, struct st
 				    path->text);
 	return 0;
 }
-
-#define PATH_FROM_ARGS(path, fmt, err)                 \
-	({                                             \
-		va_list _ap;                           \
-		int _r;                                \
-                                                       \
-		va_start(_ap, fmt);                    \
-		_r = path_format(path, fmt, _ap, err); \
-		va_end(_ap);                           \
-		_r;                                    \
-	})
 
 /* What openat() takes: relative, never empty. */
 static const char *relative(const char *path)
@@ -61,7 +45,7 @@ static const char *absolute(struct stow_root *root, const char *path, char *buf,
 	return buf;
 }
 
-static int open_beneath(struct stow_root *root, const char *path, int flags, mode_t mode)
+int stow_root_open_beneath(struct stow_root *root, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned int)(flags | O_CLOEXEC),
@@ -81,8 +65,28 @@ static int open_beneath(struct stow_root *root, const char *path, int flags, mod
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_checked(struct stow_root *root, const char *path, const char *value, int flags,
-			mode_t mode, struct stow_err *err)
+static bool is_special(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
+				       S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
+/* A copied tree may hold anything. A FIFO would be waited for for ever, and merely to open a device
+ * may do something (a tape rewinds, a watchdog starts): it is looked at without opening it. */
+static bool is_special_copy(struct stow_root *root, const char *path, int flags)
+{
+	_cleanup_close_ int fd = -EBADF;
+
+	if (root->live || flags & (O_PATH | O_DIRECTORY))
+		return false;
+	fd = stow_root_open_beneath(root, path, O_PATH | (flags & O_NOFOLLOW), 0);
+	return fd >= 0 && is_special(fd);
+}
+
+int stow_root_open_checked(struct stow_root *root, const char *path, const char *value, int flags,
+			   mode_t mode, struct stow_err *err)
 {
 	char buf[PATH_MAX];
 	int r = 0;
@@ -90,11 +94,29 @@ static int open_checked(struct stow_root *root, const char *path, const char *va
 	if (root->ops && root->ops->before)
 		r = root->ops->before(root->ops->ctx, absolute(root, path, buf, sizeof(buf)),
 				      value);
+	if (r == 0 && is_special_copy(root, path, flags))
+		return stow_err_set(err, EINVAL, "%s is not a regular file",
+				    absolute(root, path, buf, sizeof(buf)));
 	if (r == 0)
-		r = open_beneath(root, path, flags, mode);
+		r = stow_root_open_beneath(root, path, flags, mode);
 	if (r < 0)
 		return stow_err_sys(err, -r, "%s", absolute(root, path, buf, sizeof(buf)));
 	return r;
+}
+
+/* Opens a file whose text is wanted. Kernel files are regular ones; of our own, which root may have
+ * replaced by anything, nothing else is waited for either. (No O_NONBLOCK where we write: it makes
+ * memory.max take effect without reclaim, from Linux 6.16.) */
+static int open_to_read(struct stow_root *root, const char *path, struct stow_err *err)
+{
+	_cleanup_close_ int fd = -EBADF;
+	char buf[PATH_MAX];
+
+	fd = stow_root_open_checked(root, path, NULL, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
+	if (fd >= 0 && is_special(fd))
+		return stow_err_set(err, EINVAL, "%s is not a regular file",
+				    absolute(root, path, buf, sizeof(buf)));
+	return STOW_TAKE_FD(fd);
 }
 
 static struct stow_root *root_new(int fd, bool live, const char *prefix, const char *dir)
@@ -132,9 +154,12 @@ int stow_root_open(const char *path, struct stow_root **ret_root, struct stow_er
 		struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
 		int probe = (int)syscall(SYS_openat2, fd, ".", &how, sizeof(how));
 
-		if (probe < 0)
+		/* Sandboxes that do not know openat2 refuse it with EPERM. */
+		if (probe < 0 && (errno == ENOSYS || errno == EPERM))
 			return stow_err_sys(err, errno,
 					    "%s: openat2 is needed to read a copied tree", path);
+		if (probe < 0)
+			return stow_err_sys(err, errno, "%s", path);
 		close(probe);
 	}
 	*ret_root = root_new(fd, live, live ? "" : real, "");
@@ -177,13 +202,13 @@ int stow_root_sub(struct stow_root *root, struct stow_root **ret_sub, struct sto
 {
 	_cleanup_close_ int fd = -EBADF;
 	char buf[PATH_MAX];
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	fd = open_checked(root, path.text, NULL, O_PATH | O_DIRECTORY, 0, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | O_DIRECTORY, 0, err);
 	if (fd < 0)
 		return fd;
 	*ret_sub =
@@ -198,13 +223,13 @@ int stow_root_sub(struct stow_root *root, struct stow_root **ret_sub, struct sto
 int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow_err *err,
 		     const char *fmt, ...)
 {
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	return open_checked(root, path.text, NULL, flags, mode, err);
+	return stow_root_open_checked(root, path.text, NULL, flags, mode, err);
 }
 
 /* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. With
@@ -235,6 +260,14 @@ static int read_into(int fd, char *buf, size_t size, bool one)
 	return (int)len;
 }
 
+static int too_long(struct stow_root *root, const char *path, size_t max, struct stow_err *err)
+{
+	char name[PATH_MAX];
+
+	return stow_err_set(err, E2BIG, "%s is longer than %zu bytes",
+			    absolute(root, path, name, sizeof(name)), max);
+}
+
 static int read_path(struct stow_root *root, const char *path, char *buf, size_t size, bool one,
 		     struct stow_err *err)
 {
@@ -242,10 +275,12 @@ static int read_path(struct stow_root *root, const char *path, char *buf, size_t
 	char name[PATH_MAX];
 	int r;
 
-	fd = open_checked(root, path, NULL, O_RDONLY, 0, err);
+	fd = open_to_read(root, path, err);
 	if (fd < 0)
 		return fd;
 	r = read_into(fd, buf, size, one);
+	if (r == -E2BIG)
+		return too_long(root, path, size - 1, err);
 	if (r < 0)
 		return stow_err_sys(err, -r, "%s", absolute(root, path, name, sizeof(name)));
 	return r;
@@ -259,13 +294,13 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 	char name[PATH_MAX];
 	size_t size = 4096;
 	size_t len = 0;
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	fd = open_checked(root, path.text, NULL, O_RDONLY, 0, err);
+	fd = open_to_read(root, path.text, err);
 	if (fd < 0)
 		return fd;
 	for (;;) {
@@ -285,8 +320,7 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 			break;
 		len += (size_t)n;
 		if (len > max)
-			return stow_err_set(err, E2BIG, "%s: longer than %zu bytes",
-					    absolute(root, path.text, name, sizeof(name)), max);
+			return too_long(root, path.text, max, err);
 		if (len + 1 == size)
 			size *= 2;
 	}
@@ -302,10 +336,10 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 int stow_root_read_buf(struct stow_root *root, char *buf, size_t size, struct stow_err *err,
 		       const char *fmt, ...)
 {
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	return read_path(root, path.text, buf, size, false, err);
@@ -315,10 +349,10 @@ int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *e
 		       ...)
 {
 	char buf[64], name[PATH_MAX];
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	r = read_path(root, path.text, buf, sizeof(buf), true, err);
@@ -334,10 +368,10 @@ int stow_root_read_idset(struct stow_root *root, struct stow_idset *ret, struct 
 			 const char *fmt, ...)
 {
 	char buf[16384], name[PATH_MAX];
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	r = read_path(root, path.text, buf, sizeof(buf), true, err);
@@ -357,7 +391,7 @@ static int write_path(struct stow_root *root, const char *path, const char *valu
 	size_t len = strlen(value);
 	ssize_t n;
 
-	fd = open_checked(root, path, value, O_WRONLY | O_TRUNC, 0, err);
+	fd = stow_root_open_checked(root, path, value, O_WRONLY | O_TRUNC, 0, err);
 	if (fd < 0)
 		return fd;
 	n = write(fd, value, len);
@@ -376,10 +410,10 @@ static int write_path(struct stow_root *root, const char *path, const char *valu
 int stow_root_write(struct stow_root *root, const char *value, struct stow_err *err,
 		    const char *fmt, ...)
 {
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	return write_path(root, path.text, value, err);
@@ -389,10 +423,10 @@ int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err 
 			const char *fmt, ...)
 {
 	char text[32];
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	snprintf(text, sizeof(text), "%" PRIu64, value);
@@ -402,13 +436,13 @@ int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err 
 int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct path path;
+	struct stow_path path;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, NULL);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, NULL);
 	if (r < 0)
 		return r;
-	fd = open_beneath(root, path.text, O_PATH, 0);
+	fd = stow_root_open_beneath(root, path.text, O_PATH, 0);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return 0;
 	return fd < 0 ? fd : 1;
@@ -417,16 +451,16 @@ int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct path path;
+	struct stow_path path;
 	DIR *d;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0) {
 		errno = -r;
 		return NULL;
 	}
-	fd = open_checked(root, path.text, NULL, O_RDONLY | O_DIRECTORY, 0, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_RDONLY | O_DIRECTORY, 0, err);
 	if (fd < 0) {
 		errno = -fd;
 		return NULL;
@@ -443,14 +477,14 @@ int stow_root_readlink(struct stow_root *root, char *buf, size_t size, struct st
 		       const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct path path;
+	struct stow_path path;
 	ssize_t n;
 	int r;
 
-	r = PATH_FROM_ARGS(&path, fmt, err);
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	fd = open_checked(root, path.text, NULL, O_PATH | O_NOFOLLOW, 0, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | O_NOFOLLOW, 0, err);
 	if (fd < 0)
 		return fd;
 	n = readlinkat(fd, "", buf, size - 1);
@@ -484,111 +518,6 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 	}
 	*ret = set;
 	return 0;
-}
-
-int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err)
-{
-	char part[PATH_MAX];
-	size_t len = strlen(path);
-
-	if (len >= sizeof(part))
-		return stow_err_set(err, ENAMETOOLONG, "%.64s...: the path is too long", path);
-	for (size_t i = 1; i <= len; i++) {
-		_cleanup_close_ int parent = -EBADF;
-		char *slash;
-
-		if (path[i] != '/' && path[i] != '\0')
-			continue;
-		memcpy(part, path, i);
-		part[i] = '\0';
-		slash = strrchr(part, '/');
-		*slash = '\0';
-		parent = open_beneath(root, part, O_PATH | O_DIRECTORY, 0);
-		if (parent < 0)
-			return stow_err_sys(err, -parent, "%s", path);
-		if (mkdirat(parent, slash + 1, 0755) < 0 && errno != EEXIST)
-			return stow_err_sys(err, errno, "%s", path);
-	}
-	return 0;
-}
-
-/* Opens the folder that holds `path` and says where the last part of the name begins. */
-static int open_parent(struct stow_root *root, const char *path, const char **ret_name,
-		       struct stow_err *err)
-{
-	const char *slash = strrchr(path, '/');
-	char dir[PATH_MAX];
-
-	if (!slash || (size_t)(slash - path) >= sizeof(dir))
-		return stow_err_set(err, EINVAL, "%.64s is no absolute path", path);
-	memcpy(dir, path, (size_t)(slash - path));
-	dir[slash - path] = '\0';
-	*ret_name = slash + 1;
-	return open_checked(root, dir[0] ? dir : "/", NULL, O_PATH | O_DIRECTORY, 0, err);
-}
-
-int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
-		      struct stow_err *err)
-{
-	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
-	size_t len = strlen(text);
-	const char *name;
-	char temp[NAME_MAX + 32];
-	int r;
-
-	dir = open_parent(root, path, &name, err);
-	if (dir < 0)
-		return dir;
-	snprintf(temp, sizeof(temp), ".%.*s.%d", NAME_MAX - 16, name, (int)getpid());
-	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (fd < 0)
-		return stow_err_sys(err, errno, "%s", path);
-	if (write(fd, text, len) != (ssize_t)len)
-		r = errno ? errno : ENOSPC;
-	else if (renameat(dir, temp, dir, name) < 0)
-		r = errno;
-	else
-		return 0;
-	unlinkat(dir, temp, 0);
-	return stow_err_sys(err, r, "%s", path);
-}
-
-int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
-{
-	_cleanup_close_ int dir = -EBADF;
-	struct path path;
-	const char *name;
-	int r;
-
-	r = PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	dir = open_parent(root, path.text, &name, err);
-	if (dir == -ENOENT)
-		return 0;
-	if (dir < 0)
-		return dir;
-	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
-		return stow_err_sys(err, errno, "%s", path.text);
-	return 0;
-}
-
-int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
-{
-	_cleanup_close_ int fd = -EBADF;
-	struct path path;
-	int r;
-
-	r = PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	fd = open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
-	if (fd < 0)
-		return fd;
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return stow_err_sys(err, errno, "%s", path.text);
-	return STOW_TAKE_FD(fd);
 }
 
 int stow_root_path(struct stow_root *root, const char *path, char **ret_path, struct stow_err *err)

@@ -12,9 +12,11 @@
  * `live` says whether the tree is this machine's: what is a system call rather than a file access
  * (moving pages, asking whether a process lives) must not be made for another machine's tree.
  *
- * Reads are bounded and take the whole file. A write is one write(2), as kernel files want it, with
- * O_TRUNC (without it "offline" over a copied "online_movable" leaves "offlinemovable") and never
- * O_CREAT. Success of a write says little: callers read back what the kernel made of it.
+ * Reads are bounded, take the whole file, and only ever of a regular file: FIFOs and devices that
+ * stand in its place are -EINVAL, at once, and in a copied tree are not even opened. A write is one
+ * write(2), as kernel files want it, with O_TRUNC (without it "offline" over a copied
+ * "online_movable" leaves "offlinemovable") and never O_CREAT. Success of a write says little:
+ * callers read back what the kernel made of it.
  */
 
 #include <dirent.h>

@@ -5,6 +5,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +61,92 @@ static void reads_are_bounded(void **state)
 	free(text);
 	assert_int_equal(stow_root_read_u64(t->root, &v, &err, "/word"), -EINVAL);
 	assert_string_equal(err.msg, "/word: \"12x\" is not a whole number");
+}
+
+static void too_long_is_said_so(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct stow_err err = { 0 };
+	char buf[8], *text;
+	uint64_t v;
+
+	tree_write(t, "/sys/long", "%080d", 1);
+	assert_int_equal(stow_root_read_buf(t->root, buf, sizeof(buf), &err, "/sys/long"), -E2BIG);
+	assert_string_equal(err.msg, "/sys/long is longer than 7 bytes");
+	assert_int_equal(stow_root_read_u64(t->root, &v, &err, "/sys/long"), -E2BIG);
+	assert_string_equal(err.msg, "/sys/long is longer than 63 bytes");
+	assert_int_equal(stow_root_read(t->root, 79, &text, NULL, &err, "/sys/long"), -E2BIG);
+	assert_string_equal(err.msg, "/sys/long is longer than 79 bytes");
+}
+
+static void assert_special(int r, const struct stow_err *err, const char *path)
+{
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "%s is not a regular file", path);
+	assert_int_equal(r, -EINVAL);
+	assert_int_equal(err->code, EINVAL);
+	assert_string_equal(err->msg, expected);
+}
+
+/* Were one of them opened, the test would never end. */
+static void only_regular_files_are_opened(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	static const char *const paths[] = { "/sys/fifo", "/sys/link", "/sys/socket" };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_close_ int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stow_err err = { 0 };
+	struct stow_idset set;
+	char buf[64], *text;
+	uint64_t v;
+
+	tree_mkdir(t, "/sys");
+	snprintf(buf, sizeof(buf), "%s/sys/fifo", t->dir);
+	assert_int_equal(mkfifo(buf, 0644), 0);
+	tree_link(t, "/sys/link", "/sys/fifo");
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/sys/socket", t->dir);
+	assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof(address)), 0);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(paths); i++) {
+		const char *path = paths[i];
+
+		assert_special(stow_root_read(t->root, 10, &text, NULL, &err, "%s", path), &err,
+			       path);
+		assert_special(stow_root_read_buf(t->root, buf, sizeof(buf), &err, "%s", path),
+			       &err, path);
+		assert_special(stow_root_read_u64(t->root, &v, &err, "%s", path), &err, path);
+		assert_special(stow_root_read_idset(t->root, &set, &err, "%s", path), &err, path);
+		assert_special(stow_root_write(t->root, "1", &err, "%s", path), &err, path);
+		assert_special(stow_root_openat(t->root, O_RDONLY, 0, &err, "%s", path), &err,
+			       path);
+	}
+	/* On the live root, too, nothing is waited for: there it is opened without blocking. */
+	t->root->live = true;
+	assert_special(stow_root_read(t->root, 10, &text, NULL, &err, "/sys/fifo"), &err,
+		       "/sys/fifo");
+	assert_special(stow_root_read_u64(t->root, &v, &err, "/sys/fifo"), &err, "/sys/fifo");
+	assert_special(stow_root_read_buf(t->root, buf, sizeof(buf), &err, "/sys/fifo"), &err,
+		       "/sys/fifo");
+}
+
+static void a_tree_that_may_not_be_read(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	struct stow_root *root = NULL;
+	struct stow_err err = { 0 };
+	char expected[128];
+	uid_t user = geteuid();
+	int r;
+
+	assert_int_equal(chmod(t->dir, 0), 0);
+	if (user == 0) /* who may read everything */
+		assert_int_equal(seteuid(65534), 0);
+	r = stow_root_open(t->dir, &root, &err);
+	assert_int_equal(seteuid(user), 0);
+	assert_int_equal(chmod(t->dir, 0755), 0);
+	assert_int_equal(r, -EACCES);
+	snprintf(expected, sizeof(expected), "%s: Permission denied", t->dir);
+	assert_string_equal(err.msg, expected);
 }
 
 static void a_folder_held_open_is_the_same_folder(void **state)
@@ -213,6 +302,9 @@ int main(void)
 		cmocka_unit_test(links_do_not_lead_out),
 		cmocka_unit_test(a_shorter_value_replaces_the_whole),
 		cmocka_unit_test(reads_are_bounded),
+		cmocka_unit_test(too_long_is_said_so),
+		cmocka_unit_test(only_regular_files_are_opened),
+		cmocka_unit_test(a_tree_that_may_not_be_read),
 		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
 		cmocka_unit_test(state_files),
 		cmocka_unit_test(locks_die_with_their_holder),

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Our own state files, which unlike the kernel's are created, replaced and removed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/root_internal.h"
+
+int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err)
+{
+	char part[PATH_MAX];
+	size_t len = strlen(path);
+
+	if (len >= sizeof(part))
+		return stow_err_set(err, ENAMETOOLONG, "%.64s...: the path is too long", path);
+	for (size_t i = 1; i <= len; i++) {
+		_cleanup_close_ int parent = -EBADF;
+		char *slash;
+
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		slash = strrchr(part, '/');
+		*slash = '\0';
+		parent = stow_root_open_beneath(root, part, O_PATH | O_DIRECTORY, 0);
+		if (parent < 0)
+			return stow_err_sys(err, -parent, "%s", path);
+		if (mkdirat(parent, slash + 1, 0755) < 0 && errno != EEXIST)
+			return stow_err_sys(err, errno, "%s", path);
+	}
+	return 0;
+}
+
+/* Opens the folder that holds `path` and says where the last part of the name begins. */
+static int open_parent(struct stow_root *root, const char *path, const char **ret_name,
+		       struct stow_err *err)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX];
+
+	if (!slash || (size_t)(slash - path) >= sizeof(dir))
+		return stow_err_set(err, EINVAL, "%.64s is no absolute path", path);
+	memcpy(dir, path, (size_t)(slash - path));
+	dir[slash - path] = '\0';
+	*ret_name = slash + 1;
+	return stow_root_open_checked(root, dir[0] ? dir : "/", NULL, O_PATH | O_DIRECTORY, 0, err);
+}
+
+int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
+		      struct stow_err *err)
+{
+	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
+	size_t len = strlen(text);
+	const char *name;
+	char temp[NAME_MAX + 32];
+	int r;
+
+	dir = open_parent(root, path, &name, err);
+	if (dir < 0)
+		return dir;
+	snprintf(temp, sizeof(temp), ".%.*s.%d", NAME_MAX - 16, name, (int)getpid());
+	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return stow_err_sys(err, errno, "%s", path);
+	if (write(fd, text, len) != (ssize_t)len)
+		r = errno ? errno : ENOSPC;
+	else if (renameat(dir, temp, dir, name) < 0)
+		r = errno;
+	else
+		return 0;
+	unlinkat(dir, temp, 0);
+	return stow_err_sys(err, r, "%s", path);
+}
+
+int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+{
+	_cleanup_close_ int dir = -EBADF;
+	struct stow_path path;
+	const char *name;
+	int r;
+
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+	if (r < 0)
+		return r;
+	dir = open_parent(root, path.text, &name, err);
+	if (dir == -ENOENT)
+		return 0;
+	if (dir < 0)
+		return dir;
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return stow_err_sys(err, errno, "%s", path.text);
+	return 0;
+}
+
+int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stow_path path;
+	int r;
+
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+	if (r < 0)
+		return r;
+	fd = stow_root_open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
+	if (fd < 0)
+		return fd;
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return stow_err_sys(err, errno, "%s", path.text);
+	return STOW_TAKE_FD(fd);
+}
