@@ -17,15 +17,15 @@ struct stow_path {
 int stow_root_format(struct stow_path *path, const char *fmt, va_list ap, struct stow_err *err)
 	__attribute__((format(printf, 2, 0)));
 
-#define STOW_PATH_FROM_ARGS(path, fmt, err)             \
-	({                                              \
-		va_list _ap;                            \
-		int _r;                                 \
-                                                        \
-		va_start(_ap, fmt);                     \
+#define STOW_PATH_FROM_ARGS(path, fmt, err)                 \
+	({                                                  \
+		va_list _ap;                                \
+		int _r;                                     \
+                                                            \
+		va_start(_ap, fmt);                         \
 		_r = stow_root_format(path, fmt, _ap, err); \
-		va_end(_ap);                            \
-		_r;                                     \
+		va_end(_ap);                                \
+		_r;                                         \
 	})
 
 /* Opens a path below the root's folder, out of which no link leads. Returns the descriptor or

@@ -108,7 +108,8 @@ int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	fd = stow_root_open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600,
+				    err);
 	if (fd < 0)
 		return fd;
 	while (flock(fd, LOCK_EX) < 0)

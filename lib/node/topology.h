@@ -9,17 +9,19 @@
  * holes in the node numbering, nodes without CPUs, nodes without memory, offline CPUs, distances
  * that differ by direction, a kernel without NUMA (then there is one node 0 with everything).
  *
- * What stands for a file that is missing (in a masked /sys, on an old kernel, in a copied tree):
+ * A file that is there and cannot be read, or makes no sense, is an error that names it. What
+ * stands for one that is missing (in a masked /sys, on an old kernel, in a copied tree), where it
+ * is a guess (*) noted in `assumed`:
  *   list files (cpulist ...)   the mask files of the same name (cpumap ...)
  *   node/online                the nodeN folders
  *   cpu/online                 the cpuN folders whose own `online` is not 0
- *   a CPU on several nodes     the node that the CPU's folder links to, else the lowest
- *   a CPU on no node           the first node
- *   a node's meminfo           /proc/meminfo if it is the only node, else 0 bytes
- *   zoneinfo                   what is free counts as available
- *   distance                   10 to itself, 20 to others
- *   sibling lists              each CPU is a core; packages by physical_package_id
- *   caches                     the CPUs of one package on one node share the last-level cache
+ *   a CPU on several nodes     the node that the CPU's folder links to, else (*) the lowest
+ *   a CPU on no node           the node that its folder links to, else (*) the first one
+ *   a node's meminfo           /proc/meminfo if it is the only node, else (*) 0 bytes
+ *   zoneinfo                   (*) what is free counts as available
+ *   distance                   (*) 10 to itself, 20 to others
+ *   sibling lists              (*) each CPU is a core; packages by physical_package_id, or (*) one
+ *   caches                     (*) the CPUs of one package on one node share the last-level cache
  */
 
 #include <stdbool.h>
@@ -36,6 +38,18 @@ enum stow_topology_flags {
 	STOW_TOPOLOGY_POOLS = 1 << 1,	  /* hugepage pools */
 	STOW_TOPOLOGY_CPUS = 1 << 2,	  /* cores, caches, packages of each CPU */
 	STOW_TOPOLOGY_ALL = (1 << 3) - 1,
+};
+
+/* What no file says, and is therefore as in the table above. */
+enum stow_topology_assumed {
+	STOW_ASSUMED_CPUS = 1 << 0, /* which CPUs are on the node */
+	STOW_ASSUMED_CORES = 1 << 1,
+	STOW_ASSUMED_CACHES = 1 << 2,
+	STOW_ASSUMED_PACKAGES = 1 << 3,
+	STOW_ASSUMED_MEMORY = 1 << 4, /* unknown: all of it is 0 */
+	STOW_ASSUMED_AVAILABLE = 1 << 5,
+	STOW_ASSUMED_DISTANCES = 1 << 6,
+	STOW_ASSUMED_END = 1 << 7,
 };
 
 #define STOW_POOLS_MAX 16 /* page sizes that one machine has; arm64 has four, powerpc a few more */
@@ -60,6 +74,7 @@ struct stow_node {
 	uint64_t mem_available;
 	struct stow_pool pools[STOW_POOLS_MAX]; /* by ascending size */
 	size_t n_pools;
+	unsigned int assumed; /* of enum stow_topology_assumed */
 };
 
 /* One online CPU. Equal numbers mean the same core, cache, package; they are indices, not the
@@ -79,18 +94,23 @@ struct stow_topology {
 	struct stow_idset online; /* online CPUs */
 	struct stow_cpu *cpus;	  /* by ascending id; NULL without STOW_TOPOLOGY_CPUS */
 	size_t n_cpus;
-	bool numa; /* false: the kernel has no NUMA, node 0 stands for the machine */
+	bool numa;	      /* false: the kernel has no NUMA, node 0 stands for the machine */
+	unsigned int assumed; /* of any node */
 };
 
 /* *ret_topology is freed with stow_topology_free(). Missing files of detail (a cache directory,
  * distances) are filled with what the kernel itself assumes; a tree without online CPUs or memory
- * at all is -ENODATA. */
+ * at all is -ENODATA, a file that makes no sense -EINVAL or -ERANGE. */
 int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err);
 void stow_topology_free(struct stow_topology *topology);
 
 /* The node with that id, or NULL. */
 const struct stow_node *stow_topology_node(const struct stow_topology *topology, int id);
+
+/* "cpus", "cores", "caches", "packages", "memory", "available", "distances": one of enum
+ * stow_topology_assumed. NULL for anything else. */
+const char *stow_topology_assumed_name(unsigned int what);
 
 /* The distance between two nodes by id (10 = local), -1 when one does not exist. */
 int stow_topology_distance(const struct stow_topology *topology, int from, int to);

@@ -67,7 +67,6 @@ static struct tree *machine(void)
 	write_node(tree, 7, "", 0);
 	tree_write(tree, NODE "/node0/distance", "10 21 40 50\n");
 	tree_write(tree, NODE "/node2/distance", "22 10 41 51\n"); /* not symmetric */
-	tree_write(tree, NODE "/node4/distance", "40 41 10\n");	   /* one short */
 	for (int i = 0; i < 8; i++) {
 		const char *package = i % 4 < 2 ? "0-1,4" : "2-3,6-7";
 
@@ -116,14 +115,28 @@ static void distances_by_id(void **state)
 	assert_int_equal(stow_topology_distance(t, 0, 2), 21);
 	assert_int_equal(stow_topology_distance(t, 2, 0), 22);
 	assert_int_equal(stow_topology_distance(t, 2, 7), 51);
-	assert_int_equal(stow_topology_distance(t, 4, 4), 10); /* a bad line ... */
-	assert_int_equal(stow_topology_distance(t, 4, 0), 20);
-	assert_int_equal(stow_topology_distance(t, 7, 0), 20); /* ... and none */
+	assert_int_equal(stow_topology_distance(t, 7, 0), 20); /* there is no file: assumed */
 	assert_int_equal(stow_topology_distance(t, 7, 7), 10);
 	assert_int_equal(stow_topology_distance(t, 0, 1), -1);
+	assert_int_equal(t->nodes[0].assumed & STOW_ASSUMED_DISTANCES, 0);
+	assert_int_equal(t->nodes[3].assumed & STOW_ASSUMED_DISTANCES, STOW_ASSUMED_DISTANCES);
+	assert_int_equal(t->assumed & STOW_ASSUMED_DISTANCES, STOW_ASSUMED_DISTANCES);
 }
 
-static void odd_distances_are_the_defaults(void **state)
+/* Reading fails, and says in which file. */
+static void assert_unreadable(struct tree *tree, const char *path)
+{
+	struct stow_topology *t = NULL;
+	struct stow_err err = { 0 };
+	int r = stow_topology_read(tree->root, STOW_TOPOLOGY_ALL, &t, &err);
+
+	if (r >= 0 || !strstr(err.msg, path))
+		fail_msg("%s: %d, \"%s\"", path, r, err.msg);
+	assert_int_equal(err.code, -r);
+	assert_null(t);
+}
+
+static void odd_distances_are_errors(void **state)
 {
 	static const char *const bad[] = {
 		"",	      "10 21 40",    "10 21 40 50 60", "10 -21 40 50",
@@ -132,14 +145,129 @@ static void odd_distances_are_the_defaults(void **state)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = machine();
-		_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
 
 		tree_write(tree, NODE "/node0/distance", "%s\n", bad[i]);
-		t = read_all(tree);
-		assert_int_equal(stow_topology_distance(t, 0, 0), 10);
-		assert_int_equal(stow_topology_distance(t, 0, 2), 20);
-		assert_int_equal(stow_topology_distance(t, 0, 7), 20);
+		assert_unreadable(tree, NODE "/node0/distance");
 	}
+}
+
+/* No guess stands for what is there: neither for what makes no sense, nor for what cannot be read. */
+static void what_is_there_and_cannot_be_read_is_an_error(void **state)
+{
+	static const char *const files[] = { CPU "/online",
+					     CPU "/cpu0/topology/core_cpus_list",
+					     CPU "/cpu0/topology/package_cpus_list",
+					     CPU "/cpu0/cache/index3/shared_cpu_list",
+					     CPU "/cpu0/cache/index3/type",
+					     NODE "/online",
+					     NODE "/node0/cpulist",
+					     NODE "/node0/distance",
+					     NODE "/node0/meminfo" };
+	static const char *const texts[] = { CPU "/cpu0/topology/core_cpus_list",
+					     CPU "/cpu0/topology/package_cpus_list",
+					     CPU "/cpu0/cache/index3/shared_cpu_list",
+					     NODE "/node0/cpulist" };
+	/* Older names, when the newer file is not there. */
+	static const char *const older[][2] = {
+		{ CPU "/cpu0/topology/core_cpus_list", CPU "/cpu0/topology/thread_siblings" },
+		{ CPU "/cpu0/topology/package_cpus_list", CPU "/cpu0/topology/core_siblings" },
+		{ CPU "/cpu0/topology/package_cpus_list",
+		  CPU "/cpu0/topology/physical_package_id" },
+		{ CPU "/cpu0/cache/index3/shared_cpu_list",
+		  CPU "/cpu0/cache/index3/shared_cpu_map" },
+		{ NODE "/node0/cpulist", NODE "/node0/cpumap" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(files); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = machine();
+
+		tree_remove(tree, files[i]);
+		tree_mkdir(tree, files[i]);
+		assert_unreadable(tree, files[i]);
+	}
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(texts); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = machine();
+
+		tree_write(tree, texts[i], "0-\n");
+		assert_unreadable(tree, texts[i]);
+	}
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(older); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = machine();
+
+		tree_remove(tree, older[i][0]);
+		tree_write(tree, older[i][1], "x\n");
+		assert_unreadable(tree, older[i][1]);
+	}
+}
+
+/* powerpc's caches, before Linux 4.20. */
+static void a_mask_may_end_in_two_newlines(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	tree_write(tree, CPU "/online", "0-3\n");
+	tree_write(tree, "/proc/meminfo", "MemTotal: 2048 kB\nMemFree: 1024 kB\n");
+	for (int i = 0; i < 4; i++) {
+		write_cpu(tree, i, "cache/index2/type", "Unified");
+		write_cpu(tree, i, "cache/index2/shared_cpu_map", i < 2 ? "03\n" : "0c\n");
+	}
+	t = read_all(tree);
+	assert_int_equal(t->cpus[0].llc, t->cpus[1].llc);
+	assert_int_not_equal(t->cpus[1].llc, t->cpus[2].llc);
+	assert_int_equal(t->assumed & STOW_ASSUMED_CACHES, 0);
+}
+
+static void assert_assumed(unsigned int assumed, const char *names)
+{
+	char text[128] = "";
+
+	for (unsigned int what = 1; what < STOW_ASSUMED_END; what <<= 1)
+		if (assumed & what)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s",
+				 text[0] ? " " : "", stow_topology_assumed_name(what));
+	assert_string_equal(text, names);
+}
+
+static void guesses_are_noted(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
+
+	tree_write(tree, CPU "/online", "0-1\n");
+	write_node(tree, 0, "0", 4096);
+	tree_mkdir(tree, NODE "/node1");
+	t = read_all(tree);
+	assert_assumed(t->nodes[0].assumed, "cpus cores caches packages available distances");
+	assert_assumed(t->nodes[1].assumed, "cpus memory available distances");
+	assert_assumed(t->assumed, "cpus cores caches packages memory available distances");
+	assert_null(stow_topology_assumed_name(0));
+	assert_null(stow_topology_assumed_name(STOW_ASSUMED_END));
+	stow_topology_free(t);
+	t = NULL;
+
+	/* Nothing is left to be guessed. */
+	tree_write(tree, NODE "/node0/distance", "10 21\n");
+	tree_write(tree, NODE "/node1/distance", "21 10\n");
+	tree_write(tree, "/proc/zoneinfo", "Node 0, zone Normal\n  pages free 60\n");
+	write_node(tree, 1, "1", 0);
+	for (int i = 0; i < 2; i++) {
+		write_cpu(tree, i, "topology/thread_siblings_list", i ? "1" : "0");
+		write_cpu(tree, i, "topology/physical_package_id", i ? "1" : "0");
+		write_cpu(tree, i, "cache/index0/shared_cpu_list", i ? "1" : "0");
+	}
+	t = read_all(tree);
+	assert_assumed(t->assumed, "");
+	assert_int_equal(t->cpus[1].package, 1);
+	stow_topology_free(t);
+	t = NULL;
+
+	/* arm64 says -1 where firmware says nothing: that is no number, and no error either. */
+	write_cpu(tree, 0, "topology/physical_package_id", "-1");
+	write_cpu(tree, 1, "topology/physical_package_id", "-1");
+	t = read_all(tree);
+	assert_assumed(t->assumed, "packages");
+	assert_int_equal(t->cpus[1].package, 0);
 }
 
 static void only_what_was_asked_for(void **state)
@@ -182,8 +310,8 @@ static void masks_where_lists_are_missing(void **state)
 	for (int i = 0; i < 40; i++) {
 		bool low = i < 32;
 
-		write_cpu(tree, i, "topology/thread_siblings",
-			  i == 0 || i == 32 ? "01,00000001" : "zz");
+		if (i == 0 || i == 32)
+			write_cpu(tree, i, "topology/thread_siblings", "01,00000001");
 		write_cpu(tree, i, "topology/core_siblings", low ? "0,ffffffff" : "FF,00000000");
 		write_cpu(tree, i, "cache/index0/type", "Instruction");
 		write_cpu(tree, i, "cache/index0/shared_cpu_map", "ffffffff,ffffffff");
@@ -214,8 +342,15 @@ static void old_kernels_say_online_in_each_cpu(void **state)
 	write_cpu(tree, 2, "online", "0");
 	write_cpu(tree, 3, "online", "1");
 	tree_mkdir(tree, CPU "/cpufreq");
+	/* nor have others that cannot be switched off; those behind them may be */
+	tree_mkdir(tree, CPU "/cpu4");
+	tree_mkdir(tree, CPU "/cpu5");
+	write_cpu(tree, 6, "online", "0");
+	write_cpu(tree, 7, "online", "1");
 	t = read_all(tree);
-	assert_string_equal(stow_idset_format(&t->online, buf, sizeof(buf)), "0-1,3");
+	assert_string_equal(stow_idset_format(&t->online, buf, sizeof(buf)), "0-1,3-5,7");
+	write_cpu(tree, 6, "online", "perhaps");
+	assert_unreadable(tree, CPU "/cpu6/online");
 }
 
 static void without_numa_there_is_one_node(void **state)
@@ -252,16 +387,19 @@ static void a_cpu_is_on_one_node_only(void **state)
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = NULL;
 
-	tree_write(tree, CPU "/online", "0-4\n");
 	write_node(tree, 0, "0-3", 1024);
 	write_node(tree, 1, "0-3", 1024);
+	tree_write(tree, CPU "/online", "0-5\n");
+	tree_link(tree, CPU "/cpu5/node1", "../../node/node1");
 	tree_link(tree, CPU "/cpu1/node1", "../../node/node1");
 	tree_link(tree, CPU "/cpu2/node9", "../../node/node9"); /* which is not online */
 	tree_link(tree, CPU "/cpu3/node1", "../../node/node1");
 	t = read_all(tree);
 	assert_cpus(t, 0, "0,2,4"); /* 4 is on none */
-	assert_cpus(t, 1, "1,3");
+	assert_cpus(t, 1, "1,3,5"); /* 5 is on none either, but it has a link */
 	assert_int_equal(t->cpus[3].node, 1);
+	assert_int_equal(t->nodes[0].assumed & STOW_ASSUMED_CPUS, STOW_ASSUMED_CPUS);
+	assert_int_equal(t->nodes[1].assumed & STOW_ASSUMED_CPUS, 0);
 }
 
 static void nothing_at_all_is_no_data(void **state)
@@ -432,7 +570,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_an_ordinary_machine),
 		cmocka_unit_test(distances_by_id),
-		cmocka_unit_test(odd_distances_are_the_defaults),
+		cmocka_unit_test(odd_distances_are_errors),
+		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
+		cmocka_unit_test(a_mask_may_end_in_two_newlines),
+		cmocka_unit_test(guesses_are_noted),
 		cmocka_unit_test(only_what_was_asked_for),
 		cmocka_unit_test(available_from_the_zones),
 		cmocka_unit_test(masks_where_lists_are_missing),
