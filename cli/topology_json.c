@@ -16,6 +16,18 @@ static json_object *list_json(const struct stow_idset *set)
 	return list ? json_object_new_string(list) : NULL;
 }
 
+/* What no file says. */
+static json_object *assumed_json(struct json_writer *w, unsigned int assumed)
+{
+	json_object *array = json_object_new_array();
+
+	for (unsigned int what = 1; what < STOW_ASSUMED_END; what <<= 1)
+		if (assumed & what)
+			json_append(w, array,
+				    json_object_new_string(stow_topology_assumed_name(what)));
+	return array;
+}
+
 static json_object *groups_json(struct json_writer *w, const struct stow_topology *t,
 				const struct stow_idset *cpus, enum topology_level level)
 {
@@ -124,6 +136,7 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	json_put(w, o, "memory_blocks", blocks);
 	json_put(w, o, "devices", devices_json(w, view->devices, node->id));
 	json_put(w, o, "distances", row);
+	json_put(w, o, "assumed", assumed_json(w, node->assumed));
 	if (view->usage)
 		json_put(w, o, "given_away", given_json(w, view->usage, node));
 	return o;
@@ -154,6 +167,7 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 	json_put(w, o, "memory_blocks", blocks);
 	json_put(w, o, "nodes", nodes);
 	json_put(w, o, "devices", devices_json(w, view->devices, -1));
+	json_put(w, o, "assumed", assumed_json(w, t->assumed));
 	return o;
 }
 

@@ -10,7 +10,6 @@
 #include "base/parse.h"
 
 #define LABEL_WIDTH 14 /* two blanks, the label, a gap */
-#define LINE_WIDTH  96
 
 /* Words behind a label, broken into lines that are indented alike. */
 struct words {
@@ -22,7 +21,7 @@ static void put_word(struct words *words, const char *word)
 {
 	size_t len = strlen(word);
 
-	if (words->column && words->column + 2 + len > LINE_WIDTH) {
+	if (words->column && words->column + 2 + len > TOPOLOGY_LINE_WIDTH) {
 		printf("\n%*s", LABEL_WIDTH, "");
 		words->column = LABEL_WIDTH;
 	} else if (words->column) {
@@ -48,13 +47,20 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
-static int print_list(const char *label, const struct stow_idset *set)
+/* Behind what no file says. */
+static const char *mark(unsigned int assumed, unsigned int what)
 {
-	_cleanup_free_ char *list = stow_idset_to_list(set);
+	return assumed & what ? " (assumed)" : "";
+}
+
+static int print_cpus(const struct stow_node *node)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(&node->cpus);
 
 	if (!list)
 		return -ENOMEM;
-	printf("  %-*s%s\n", LABEL_WIDTH - 2, label, *list ? list : "none");
+	printf("  %-*s%s%s\n", LABEL_WIDTH - 2, "cpus", *list ? list : "none",
+	       mark(node->assumed, STOW_ASSUMED_CPUS));
 	return 0;
 }
 
@@ -78,6 +84,8 @@ static int print_groups(const struct topology_view *view, const struct stow_node
 			return -ENOMEM;
 		put_word(&words, list);
 	}
+	if (node->assumed & (level == TOPOLOGY_CORE ? STOW_ASSUMED_CORES : STOW_ASSUMED_CACHES))
+		put_word(&words, "(assumed)");
 	end_words(&words);
 	return 0;
 }
@@ -87,13 +95,15 @@ static void print_memory(const struct stow_node *node)
 	char total[32], free_size[32], available[32];
 
 	if (!node->mem_total) {
-		printf("  %-*snone\n", LABEL_WIDTH - 2, "memory");
+		printf("  %-*s%s\n", LABEL_WIDTH - 2, "memory",
+		       node->assumed & STOW_ASSUMED_MEMORY ? "unknown" : "none");
 		return;
 	}
-	printf("  %-*s%s total, %s free, %s available\n", LABEL_WIDTH - 2, "memory",
+	printf("  %-*s%s total, %s free, %s available%s\n", LABEL_WIDTH - 2, "memory",
 	       stow_format_size(node->mem_total, total, sizeof(total)),
 	       stow_format_size(node->mem_free, free_size, sizeof(free_size)),
-	       stow_format_size(node->mem_available, available, sizeof(available)));
+	       stow_format_size(node->mem_available, available, sizeof(available)),
+	       mark(node->assumed, STOW_ASSUMED_AVAILABLE));
 }
 
 static void print_pools(const struct stow_node *node)
@@ -169,27 +179,23 @@ static void print_given(const struct topology_view *view, const struct stow_node
 	printf("%s\n", given.fenced ? "; fenced" : "");
 }
 
-static void print_distances(const struct stow_topology *t)
+/* The nodes of which something is assumed. */
+static struct stow_idset assumed_nodes(const struct stow_topology *t, unsigned int what)
 {
-	if (t->n_nodes < 2)
-		return;
-	printf("\ndistances\n  from\\to");
-	for (size_t j = 0; j < t->n_nodes; j++)
-		printf(" %4d", t->nodes[j].id);
-	putchar('\n');
-	for (size_t i = 0; i < t->n_nodes; i++) {
-		printf("  %7d", t->nodes[i].id);
-		for (size_t j = 0; j < t->n_nodes; j++)
-			printf(" %4d", t->distance[i * t->n_nodes + j]);
-		putchar('\n');
-	}
+	struct stow_idset nodes = { 0 };
+
+	for (size_t i = 0; i < t->n_nodes; i++)
+		if (t->nodes[i].assumed & what)
+			stow_idset_add(&nodes, t->nodes[i].id);
+	return nodes;
 }
 
 static int print_summary(const struct topology_view *view)
 {
 	const struct stow_topology *t = view->topology;
 	uint64_t total = 0, available = 0;
-	char a[32], b[32];
+	struct stow_idset unknown;
+	char a[32], b[32], nodes[128];
 	int n[TOPOLOGY_PACKAGE + 1];
 
 	for (int level = TOPOLOGY_CORE; level <= TOPOLOGY_PACKAGE; level++) {
@@ -207,10 +213,21 @@ static int print_summary(const struct topology_view *view)
 		printf("%zu NUMA node%s, ", t->n_nodes, plural(t->n_nodes));
 	else
 		printf("no NUMA, ");
-	printf("%d package%s, %d core%s, %zu CPU%s, %s memory, %s available\n", n[TOPOLOGY_PACKAGE],
-	       plural((size_t)n[TOPOLOGY_PACKAGE]), n[TOPOLOGY_CORE],
-	       plural((size_t)n[TOPOLOGY_CORE]), t->n_cpus, plural(t->n_cpus),
-	       stow_format_size(total, a, sizeof(a)), stow_format_size(available, b, sizeof(b)));
+	printf("%d package%s%s, %d core%s%s, %zu CPU%s, ", n[TOPOLOGY_PACKAGE],
+	       plural((size_t)n[TOPOLOGY_PACKAGE]), mark(t->assumed, STOW_ASSUMED_PACKAGES),
+	       n[TOPOLOGY_CORE], plural((size_t)n[TOPOLOGY_CORE]),
+	       mark(t->assumed, STOW_ASSUMED_CORES), t->n_cpus, plural(t->n_cpus));
+	unknown = assumed_nodes(t, STOW_ASSUMED_MEMORY);
+	if (stow_idset_count(&unknown) == t->n_nodes) {
+		printf("memory unknown\n");
+		return 0;
+	}
+	printf("%s memory, %s available%s", stow_format_size(total, a, sizeof(a)),
+	       stow_format_size(available, b, sizeof(b)), mark(t->assumed, STOW_ASSUMED_AVAILABLE));
+	if (!stow_idset_empty(&unknown))
+		printf(", unknown of node%s %s", plural(stow_idset_count(&unknown)),
+		       stow_idset_format(&unknown, nodes, sizeof(nodes)));
+	putchar('\n');
 	return 0;
 }
 
@@ -219,7 +236,7 @@ static int print_node(const struct topology_view *view, const struct stow_node *
 	int r;
 
 	printf("\nnode %d\n", node->id);
-	r = print_list("cpus", &node->cpus);
+	r = print_cpus(node);
 	if (r == 0)
 		r = print_groups(view, node, TOPOLOGY_CORE, "cores");
 	if (r == 0)
@@ -260,6 +277,5 @@ int topology_print_text(const struct topology_view *view)
 			print_devices(view->devices, -1);
 			break;
 		}
-	print_distances(t);
-	return 0;
+	return topology_print_distances(t);
 }

@@ -34,5 +34,11 @@ enum topology_level { TOPOLOGY_CORE, TOPOLOGY_LLC, TOPOLOGY_PACKAGE };
 int topology_groups(const struct stow_topology *topology, const struct stow_idset *cpus,
 		    enum topology_level level, struct stow_idset **ret);
 
+#define TOPOLOGY_LINE_WIDTH 96
+
+/* The distances of a machine with several nodes, as text: as a table; where that would be too wide,
+ * as one with like neighbours joined, or else as lists. 0 or -ENOMEM. */
+int topology_print_distances(const struct stow_topology *topology);
+
 int topology_print_text(const struct topology_view *view);
 int topology_print_json(const struct topology_view *view);

@@ -79,7 +79,7 @@ struct cpu_reader {
 	struct stow_root *root;
 	struct stow_topology *t;
 	struct stow_err *err; /* also of files that something else stands in for */
-	int *index; /* CPU id to index in t->cpus, -1 for others */
+	int *index;	      /* CPU id to index in t->cpus, -1 for others */
 	struct siblings_file cores;
 	struct siblings_file packages;
 	int n_cores, n_llcs, n_packages;
