@@ -4,6 +4,7 @@
 /* What the hook's commands share. */
 
 #include "grant/grant.h"
+#include "oci-hook/hook.h"
 #include "oci-hook/state.h"
 
 /* One run of the hook for one annotated container. */
@@ -32,7 +33,13 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
 		struct stow_err *err);
 
+/* rootless.c: for a hook that is no root, or root of a user namespace only. A container without
+ * annotations starts; -EPERM for one with them, unless it is to start in any case. */
+int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
+		      struct stow_err *err);
+
 /* precreate.c */
+int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err);
 int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err);
 /* The kernel's name of the policy ("MPOL_INTERLEAVE"), NULL for bind, which cpuset.mems does. */
 const char *hook_memory_policy_mode(enum stow_memory_policy policy);

@@ -6,7 +6,9 @@
 
 #include "base/cleanup.h"
 #include "base/root.h"
+#include "oci-hook/confine.h"
 #include "oci-hook/hook.h"
+#include "oci-hook/internal.h"
 
 static const char help[] =
 	"usage: numastow-hook apply|release|precreate < STATE\n"
@@ -37,9 +39,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error, not a death */
 	r = hook_command_parse(argv[1], &command, &err);
 	if (r == 0)
+		r = hook_confine(&err);
+	if (r == 0)
 		r = stow_root_open("/", &root, &err);
 	if (r == 0)
-		r = stow_hook_run(root, command, STDIN_FILENO, STDOUT_FILENO, &err);
+		r = (hook_is_rootless() ? hook_run_rootless : stow_hook_run)(
+			root, command, STDIN_FILENO, STDOUT_FILENO, &err);
 	if (r < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);
 	return r < 0;

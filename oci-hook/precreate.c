@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +17,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/helper.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
-#define FEATURES_MAX	    (1U << 20)
-#define FEATURES_TIMEOUT_MS 2000
+#define FEATURES_MAX	   (1U << 20)
+#define FEATURES_TIMEOUT_S 2
 
 const char *hook_memory_policy_mode(enum stow_memory_policy policy)
 {
@@ -39,7 +40,7 @@ const char *hook_memory_policy_mode(enum stow_memory_policy policy)
 	return NULL;
 }
 
-static int write_all(int fd, const char *text, size_t len, struct stow_err *err)
+int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err)
 {
 	while (len) {
 		ssize_t n = write(fd, text, len);
@@ -56,65 +57,76 @@ static int write_all(int fd, const char *text, size_t len, struct stow_err *err)
 
 /* --- what the runtime can do --------------------------------------------------------------- */
 
-/* Reads until the end or the deadline; the length, or -errno. */
-static ssize_t read_until(int fd, char *buf, size_t size, int timeout_ms)
+/* Milliseconds until the deadline; 0 when it has passed. */
+static int left_ms(const struct timespec *until)
 {
-	struct timespec start, now;
-	size_t len = 0;
+	struct timespec now;
+	int64_t left;
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	while (len < size - 1) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		long spent;
-		ssize_t n;
-
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		spent = (now.tv_sec - start.tv_sec) * 1000 +
-			(now.tv_nsec - start.tv_nsec) / 1000000;
-		if (spent >= timeout_ms || poll(&p, 1, timeout_ms - (int)spent) == 0)
-			return -ETIMEDOUT;
-		n = read(fd, buf + len, size - 1 - len);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			break;
-		len += n > 0 ? (size_t)n : 0;
-	}
-	buf[len] = '\0';
-	return (ssize_t)len;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	left = (int64_t)(until->tv_sec - now.tv_sec) * 1000 +
+	       (until->tv_nsec - now.tv_nsec) / 1000000;
+	return left > 0 ? (int)left : 0;
 }
 
-/* Runs `RUNTIME features` and returns what it prints; NULL when it does not know the command. */
+/* Reads until the end or the deadline; the length, or -errno, -E2BIG for a text that does not fit
+ * with a terminator. */
+static ssize_t read_until(int fd, char *buf, size_t size, const struct timespec *until)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int left = left_ms(until);
+		ssize_t n;
+
+		if (!left || poll(&p, 1, left) == 0)
+			return -ETIMEDOUT;
+		n = read(fd, buf + len, size - len);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0) {
+			buf[len] = '\0';
+			return (ssize_t)len;
+		}
+		len += n > 0 ? (size_t)n : 0;
+	}
+	return -E2BIG;
+}
+
+/* Runs `RUNTIME features` and returns what it prints; NULL when it does not know the command, says
+ * more than can be, or has not ended after 2 s: then it is killed. */
 static char *runtime_features(const char *runtime)
 {
 	char *argv[] = { (char *)runtime, (char *)"features", NULL };
 	char *environment[] = { (char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	_cleanup_close_ int reading = -EBADF, writing = -EBADF;
 	_cleanup_free_ char *text = malloc(FEATURES_MAX);
 	posix_spawn_file_actions_t actions;
-	int fds[2], status = -1;
-	ssize_t n = -1;
+	int fds[2], status = -1, r;
+	struct timespec until;
+	ssize_t n;
 	pid_t pid;
 
 	if (!text || pipe2(fds, O_CLOEXEC) < 0)
 		return NULL;
+	reading = fds[0];
+	writing = fds[1];
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += FEATURES_TIMEOUT_S;
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, writing, STDOUT_FILENO);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	if (posix_spawn(&pid, runtime, &actions, NULL, argv, environment) == 0) {
-		close(fds[1]);
-		fds[1] = -1;
-		n = read_until(fds[0], text, FEATURES_MAX, FEATURES_TIMEOUT_MS);
-		if (n < 0)
-			kill(pid, SIGKILL);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-	}
+	r = posix_spawn(&pid, runtime, &actions, NULL, argv, environment);
 	posix_spawn_file_actions_destroy(&actions);
-	close(fds[0]);
-	if (fds[1] >= 0)
-		close(fds[1]);
-	if (n < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+	if (r != 0)
+		return NULL;
+	close(STOW_TAKE_FD(writing));
+	n = read_until(reading, text, FEATURES_MAX, &until);
+	/* It may have closed its output and live on. */
+	r = stow_helper_wait(pid, n < 0 ? 0 : left_ms(&until), &status);
+	if (n < 0 || r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return NULL;
 	return STOW_TAKE_PTR(text);
 }
@@ -268,14 +280,14 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 	if (r < 0)
 		return r;
 	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
-		return write_all(out, text, len, err);
+		return hook_write_all(out, text, len, err);
 	r = hook_parse_config(text, len, &container, err);
 	if (r == 0 && container.annotated && !container.sandbox)
 		r = precreate_annotated(root, &container, &edited, err);
 	if (r < 0)
 		return r;
 	if (!edited) /* to the byte */
-		return write_all(out, text, len, err);
+		return hook_write_all(out, text, len, err);
 	json = json_object_to_json_string_ext(container.json, JSON_C_TO_STRING_NOSLASHESCAPE);
-	return write_all(out, json, strlen(json), err);
+	return hook_write_all(out, json, strlen(json), err);
 }

@@ -5,6 +5,7 @@
 # usage: tests/vm/run v2-systemd tests/vm/scope.sh
 . "$(dirname "$0")/lib.sh"
 
+shopt -s extglob
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
 cgroups=/sys/fs/cgroup
 
@@ -72,8 +73,65 @@ state='{"ociVersion":"1.0.2","id":"crunlike","pid":'$pid',"status":"created","bu
 check "a container in such a scope is placed" "$programs/numastow-hook" apply <<<"$state"
 placed=$("$programs/numastow" ledger --json | jq -r '.containers[0].cpus')
 eq "its cgroup has the set" "$(<$dir/container/cpuset.cpus)" "$placed"
-eq "the scope's property is that set" "$(cpus crunlike.scope)" "${placed//,/ }"
+eq "the scope's property is that set" "$(cpus crunlike.scope | tr ' ' ,)" "$placed"
 check "systemd writes it again" systemctl daemon-reload
 eq "and it stays" "$(allowed_cpus "$pid")" "$placed"
+
+### what of root's capabilities the hook keeps is enough
+
+# waiting - a hook that waits for its input: its pid in $hook_pid
+waiting()
+{
+	coproc hook { exec "$programs/numastow-hook" release 2>/dev/null; }
+	hook_pid=$hook_PID
+	asleep()
+	{
+		grep -q '^State:.S' "/proc/$hook_pid/status" &&
+			[[ $(readlink "/proc/$hook_pid/exe") == */numastow-hook ]]
+	}
+	eventually 20 asleep
+}
+
+# keeps MASK - whether the capabilities in effect are these, in hexadecimal
+keeps()
+{
+	grep -qE "^CapEff:.0*$1\$" "/proc/$hook_pid/status"
+}
+
+has()
+{
+	[[ $("$programs/numastow" ledger --json | jq ".containers | length") == "$1" ]]
+}
+
+waiting
+check "a hook that waits keeps CAP_DAC_OVERRIDE and CAP_SYS_NICE in effect" keeps 800002
+check "and CAP_SYS_ADMIN for numastow-scope alone" grep -qE '^CapPrm:.0*a00002$' "/proc/$hook_pid/status"
+kill "$hook_pid"
+wait "$hook_pid" 2>/dev/null
+check "the end gives back" "$programs/numastow-hook" release <<<"${state/$pid/0}"
+has 1 && ok "a container that lives keeps what it has" || fail "a container that lives keeps what it has"
+
+# /proc that shows nobody the others, not even root's group; a bundle and a cgroup of somebody else's.
+mount -o remount,hidepid=2,gid=12345 /proc
+chown -R 1000:1000 "$vm_work/bundle" "$dir/container"
+chmod 700 "$vm_work/bundle"
+waiting
+check "where /proc hides processes, CAP_SYS_PTRACE stays as well" keeps 880002
+kill "$hook_pid"
+wait "$hook_pid" 2>/dev/null
+check "a container lives there, too" "$programs/numastow-hook" release <<<"$state"
+has 1 && ok "and keeps what it has" || fail "and keeps what it has"
+kill "$pid"
+eventually 20 test ! -e "/proc/$pid"
+check "its end is seen" "$programs/numastow-hook" release <<<"$state"
+has 0 && ok "the ledger is empty" || fail "the ledger is empty"
+begin again AllowedCPUs=0-7 Delegate=yes
+chown -R 1000:1000 $cgroups/machine.slice/again.scope
+pid=$(<$cgroups/machine.slice/again.scope/cgroup.procs)
+state=${state/\"pid\":+([0-9])/\"pid\":$pid}
+check "a container whose bundle and cgroup are somebody else's is placed" \
+	"$programs/numastow-hook" apply <<<"${state//crunlike/again}"
+eq "systemd has its set" "$(cpus again.scope | tr ' ' ,)" \
+	"$("$programs/numastow" ledger --json | jq -r '.containers[0].cpus')"
 
 vm_summary

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "oci-hook/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h, the same since
+ * Linux 3.8, an ABI by now). */
+#define FIRST_USER_NAMESPACE 0xEFFFFFFDU
+
+#define BIT(cap) (UINT64_C(1) << (cap))
+
+static int set_capabilities(uint64_t permitted, uint64_t effective, struct stow_err *err)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2], have[2];
+
+	for (int i = 0; i < 2; i++)
+		data[i] = (struct __user_cap_data_struct){
+			.permitted = (uint32_t)(permitted >> (32 * i)),
+			.effective = (uint32_t)(effective >> (32 * i)),
+		};
+	if (syscall(SYS_capset, &header, data) == 0)
+		return 0;
+	/* Whoever started us had not all of them. */
+	if (errno != EPERM || syscall(SYS_capget, &header, have) < 0)
+		return stow_err_sys(err, errno, "dropping capabilities");
+	for (int i = 0; i < 2; i++) {
+		data[i].permitted &= have[i].permitted;
+		data[i].effective &= have[i].permitted;
+	}
+	if (syscall(SYS_capset, &header, data) < 0)
+		return stow_err_sys(err, errno, "dropping capabilities");
+	return 0;
+}
+
+static int drop_capabilities(struct stow_err *err)
+{
+	uint64_t kept = BIT(CAP_DAC_OVERRIDE) | BIT(CAP_SYS_NICE);
+	uint64_t dormant = 0;
+	struct stat st;
+	int r;
+
+	if (access("/run/systemd/system", F_OK) == 0)
+		dormant = BIT(CAP_SYS_ADMIN);
+	r = set_capabilities(kept | dormant | BIT(CAP_SYS_PTRACE), kept, err);
+	if (r < 0)
+		return r;
+	/* Not access(2), which goes by what is permitted. */
+	if (stat("/proc/1/stat", &st) < 0)
+		kept |= BIT(CAP_SYS_PTRACE);
+	return set_capabilities(kept | dormant, kept, err);
+}
+
+/* Where one of the first three is closed, a file that is opened later would get its number, and
+ * text that is meant for people would go into that file. */
+static int fill_standard(struct stow_err *err)
+{
+	struct pollfd fds[] = { { .fd = 0 }, { .fd = 1 }, { .fd = 2 } };
+	int fd;
+
+	if (poll(fds, STOW_ARRAY_SIZE(fds), 0) <= 0)
+		return 0;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(fds); i++) {
+		if (!(fds[i].revents & POLLNVAL))
+			continue;
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd != (int)i)
+			return stow_err_sys(err, fd < 0 ? errno : EBADF, "/dev/null");
+	}
+	return 0;
+}
+
+int hook_confine(struct stow_err *err)
+{
+	int r;
+
+	closefrom(3);
+	umask(022);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return stow_err_sys(err, errno, "no_new_privs");
+	r = fill_standard(err);
+	return r < 0 ? r : drop_capabilities(err);
+}
+
+bool hook_is_rootless(void)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return true;
+	/* A kernel without user namespaces has no such file, and only one root. */
+	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino != FIRST_USER_NAMESPACE;
+}

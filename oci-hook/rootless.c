@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The hook of a user without root. Podman gives every user the machine's hooks, and nothing that
+ * numastow has is theirs to write: a container that asks for nothing starts, one that asks is told.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "oci-hook/hook.h"
+#include "oci-hook/internal.h"
+#include "place/changes.h"
+
+/* Whether the annotations are for this container, and want it to start in any case. */
+static int asked(const struct hook_container *container, bool *ret_ignore)
+{
+	struct stow_request request;
+	int r = stow_request_parse(container->annotations, container->n_annotations,
+				   container->name, NULL, STOW_POLICY_SINGLE_NUMA_NODE, &request,
+				   NULL);
+
+	*ret_ignore = r > 0 && request.on_failure == STOW_ON_FAILURE_IGNORE;
+	return r != 0;
+}
+
+/* 0 when the container may start. */
+static int judge(struct stow_root *root, const struct hook_container *container,
+		 struct stow_err *err)
+{
+	static const char text[] =
+		"this container has " STOW_ANNOTATION_PREFIX
+		" annotations, and runs without root: numastow places containers of the machine's "
+		"root only";
+	bool ignore;
+
+	if (!container->annotated || container->sandbox || !asked(container, &ignore) ||
+	    stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+		return 0;
+	if (!ignore)
+		return stow_err_set(err, EPERM, "%s", text);
+	fprintf(stderr, "numastow: starts unplaced: %s\n", text);
+	return 0;
+}
+
+int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
+		      struct stow_err *err)
+{
+	_cleanup_(hook_container_done) struct hook_container container = { 0 };
+	bool edits = command == HOOK_PRECREATE;
+	_cleanup_free_ char *text = NULL;
+	struct stow_err why = { 0 };
+	size_t len;
+	int r;
+
+	if (command == HOOK_RELEASE) /* nothing was given */
+		return 0;
+	r = hook_read_all(in, edits ? HOOK_CONFIG_MAX : HOOK_STATE_MAX, "standard input", &text,
+			  &len, err);
+	if (r < 0)
+		return r;
+	r = edits ? hook_parse_config(text, len, &container, &why)
+		  : hook_parse_state(text, len, &container, &why);
+	/* What cannot be read asks for nothing, unless the prefix is in it. */
+	if (r < 0 && memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
+		return stow_err_set(err, -r, "%s", why.msg);
+	if (r == 0)
+		r = judge(root, &container, err);
+	else
+		r = 0;
+	return r == 0 && edits ? hook_write_all(out, text, len, err) : r;
+}
