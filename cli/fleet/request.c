@@ -38,9 +38,16 @@ static int add_pages(PbPodRequest *pod, const struct stow_request *request)
 static int to_pod(const struct fleet_options *options, const struct stow_request *request,
 		  PbPodRequest **ret, struct stow_err *err)
 {
-	PbPodRequest *pod = malloc(sizeof(*pod));
+	PbPodRequest *pod;
 	char nodes[1024];
 
+	if (request->cpu_mode == STOW_CPU_ISOLATED)
+		return stow_err_set(
+			err, EINVAL,
+			STOW_ANNOTATION_PREFIX
+			"cpu-mode: \"isolated\" is placed by the machine itself, without a "
+			"reservation; a scheduler places \"shared\" and \"exclusive\"");
+	pod = malloc(sizeof(*pod));
 	if (!pod)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	pb_pod_request__init(pod);

@@ -44,6 +44,18 @@ static int read_online_cpus(struct stow_root *root, struct stow_idset *ret, stru
 	return 0;
 }
 
+static int read_isolated_cpus(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
+{
+	int r = stow_root_read_idset(root, &t->isolated, err, "/sys/devices/system/cpu/isolated");
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT)
+		memset(&t->isolated, 0, sizeof(t->isolated));
+	stow_idset_and(&t->isolated, &t->online);
+	return 0;
+}
+
 static int read_online_nodes(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
 {
 	int r = stow_root_read_idset(root, ret, err, "/sys/devices/system/node/online");
@@ -330,6 +342,8 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 	if (!t)
 		return stow_err_sys(err, ENOMEM, "reading the topology");
 	r = read_online_cpus(root, &t->online, &inner);
+	if (r == 0)
+		r = read_isolated_cpus(root, t, &inner);
 	if (r == 0)
 		r = read_nodes(root, t, &inner);
 	if (r == 0 && nothing_there(t))

@@ -15,6 +15,7 @@
  *   list files (cpulist ...)   the mask files of the same name (cpumap ...)
  *   node/online                the nodeN folders
  *   cpu/online                 the cpuN folders whose own `online` is not 0
+ *   cpu/isolated               no CPU is isolated (Linux before 4.1)
  *   a CPU on several nodes     the node that the CPU's folder links to, else (*) the lowest
  *   a CPU on no node           the node that its folder links to, else (*) the first one
  *   a node's meminfo           /proc/meminfo if it is the only node, else (*) 0 bytes
@@ -92,7 +93,10 @@ struct stow_topology {
 	size_t n_nodes;
 	int *distance;		  /* n_nodes * n_nodes, row = from; index, not id. 10 is local */
 	struct stow_idset online; /* online CPUs */
-	struct stow_cpu *cpus;	  /* by ascending id; NULL without STOW_TOPOLOGY_CPUS */
+	/* The online CPUs that the kernel's scheduler leaves alone: isolcpus= on its command line.
+	 * What runs there was put there by name. */
+	struct stow_idset isolated;
+	struct stow_cpu *cpus; /* by ascending id; NULL without STOW_TOPOLOGY_CPUS */
 	size_t n_cpus;
 	bool numa;	      /* false: the kernel has no NUMA, node 0 stands for the machine */
 	unsigned int assumed; /* of any node */

@@ -54,15 +54,33 @@ static void take_reserved(const struct stow_config_node *reserved, struct stow_i
 	}
 }
 
+/* Those CPUs of `cpus` that one container may have for itself. */
+static void take_unavailable(const struct stow_usage *usage, const struct stow_idset *allowed_cpus,
+			     struct stow_idset *cpus)
+{
+	if (usage)
+		stow_idset_minus(cpus, &usage->exclusive);
+	if (usage)
+		stow_idset_minus(cpus, &usage->pinned);
+	if (allowed_cpus)
+		stow_idset_and(cpus, allowed_cpus);
+}
+
 static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *node,
-		      const struct stow_config_node *reserved, const struct stow_usage *usage,
-		      const struct stow_node_usage *used, const struct stow_idset *allowed_cpus)
+		      const struct stow_idset *isolated, const struct stow_config_node *reserved,
+		      const struct stow_usage *usage, const struct stow_node_usage *used,
+		      const struct stow_idset *allowed_cpus)
 {
 	uint64_t taken = used ? used->shared_cpus : 0, usable;
 
 	cap->cpus = node->cpus;
 	if (reserved)
 		take_reserved(reserved, &cap->cpus);
+	cap->isolated = cap->cpus;
+	stow_idset_and(&cap->isolated, isolated);
+	cap->isolated_total = (uint32_t)stow_idset_count(&cap->isolated);
+	take_unavailable(usage, allowed_cpus, &cap->isolated);
+	stow_idset_minus(&cap->cpus, isolated);
 	cap->cpus_total = (uint32_t)stow_idset_count(&cap->cpus);
 	if (usage)
 		stow_idset_minus(&cap->cpus, &usage->exclusive);
@@ -71,8 +89,7 @@ static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *no
 		stow_idset_and(&cap->cpus, allowed_cpus);
 	cap->cpus_free = (uint32_t)smaller(less(usable, taken), stow_idset_count(&cap->cpus));
 	cap->takeable = cap->cpus;
-	if (usage)
-		stow_idset_minus(&cap->takeable, &usage->pinned);
+	take_unavailable(usage, NULL, &cap->takeable);
 }
 
 /* Fills the pools. Returns the bytes that promised pages will still take from the node's memory:
@@ -131,6 +148,7 @@ int stow_capacity_build(const struct stow_topology *topology, const struct stow_
 	capacity->topology = topology;
 	capacity->n_nodes = topology->n_nodes;
 	capacity->unowned = topology->online;
+	stow_idset_minus(&capacity->unowned, &topology->isolated);
 	if (usage)
 		stow_idset_minus(&capacity->unowned, &usage->exclusive);
 	for (size_t i = 0; i < topology->n_nodes; i++) {
@@ -142,7 +160,7 @@ int stow_capacity_build(const struct stow_topology *topology, const struct stow_
 		cap->id = node->id;
 		cap->fenced = usage && stow_idset_has(&usage->fenced, node->id);
 		cap->allowed = !allowed_mems || stow_idset_has(allowed_mems, node->id);
-		fill_cpus(cap, node, reserved, usage, used, allowed_cpus);
+		fill_cpus(cap, node, &topology->isolated, reserved, usage, used, allowed_cpus);
 		fill_memory(cap, node, reserved, used);
 	}
 	*ret_capacity = STOW_TAKE_PTR(capacity);

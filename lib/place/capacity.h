@@ -17,9 +17,12 @@
 struct stow_node_capacity {
 	int id;
 	struct stow_idset cpus;	    /* CPUs that a shared container may run on: online, allowed, not
-				     * reserved, not exclusive */
+				     * reserved, not exclusive, not isolated */
 	struct stow_idset takeable; /* the part of them that may become exclusive (not pinned) */
-	uint32_t cpus_total;	    /* online CPUs less reserved ones */
+	struct stow_idset isolated; /* CPUs for cpu-mode isolated, and for nothing else: online,
+				     * allowed, not reserved, not given, not pinned */
+	uint32_t cpus_total;	    /* online CPUs less reserved and isolated ones */
+	uint32_t isolated_total;    /* isolated CPUs less reserved ones */
 	uint32_t cpus_free;	    /* CPUs not promised to anybody, at most the number in `cpus` */
 	uint64_t mem_total;	    /* bytes, less reserved */
 	uint64_t mem_unpromised;    /* mem_total less promises */
@@ -41,8 +44,8 @@ struct stow_capacity {
 	struct stow_node_capacity *nodes; /* by ascending id */
 	size_t n_nodes;
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
-	struct stow_idset unowned; /* online CPUs that are nobody's alone: where containers without
-				    * annotations run; never to become empty */
+	struct stow_idset unowned; /* online CPUs that are nobody's alone, and not isolated: where
+				    * containers without annotations run; never to become empty */
 };
 
 /* `config`, `usage`, `allowed_cpus`, `allowed_mems` may be NULL (no limit). Works without the CPUs

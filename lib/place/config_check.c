@@ -98,12 +98,13 @@ int stow_config_check(const struct stow_config *config, const char *ns,
 	};
 	char name[STOW_NAME_MAX + 1];
 
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && config->n_namespaces &&
+	if (stow_cpu_mode_owns(request->cpu_mode) && config->n_namespaces &&
 	    !(entry && entry->exclusive))
 		return stow_err_set(err, EPERM,
-				    "%scpu-mode: \"exclusive\" is not for namespace \"%s\" "
+				    "%scpu-mode: \"%s\" is not for namespace \"%s\" "
 				    "(namespaces: exclusive-cpus in %s); \"shared\" is",
-				    STOW_ANNOTATION_PREFIX, shown(ns, name), STOW_CONFIG_PATH);
+				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(request->cpu_mode),
+				    shown(ns, name), STOW_CONFIG_PATH);
 	for (size_t i = 0; i < sizeof(amounts) / sizeof(amounts[0]); i++) {
 		int r = check(&amounts[i], ns, err);
 

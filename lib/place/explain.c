@@ -104,6 +104,7 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 		ok = add(object, "nodes", list(&plan->nodes)) &&
 		     add(object, "cpus", list(&plan->cpus)) &&
 		     add(object, "exclusive", json_object_new_boolean(plan->exclusive)) &&
+		     add(object, "isolated", json_object_new_boolean(plan->isolated)) &&
 		     add(object, "reason", json_object_new_string(plan->reason)) &&
 		     add(object, "shares", shares(request, plan));
 	else
@@ -120,7 +121,9 @@ static void write_plan(FILE *f, const struct stow_request *request, const struct
 
 	fprintf(f, "fits      %s\n", plan->reason);
 	fprintf(f, "CPUs      %s%s\n", cpus ? cpus : "?",
-		plan->exclusive ? " (exclusive)" : " (shared)");
+		plan->isolated	  ? " (isolated)"
+		: plan->exclusive ? " (exclusive)"
+				  : " (shared)");
 	for (size_t i = 0; i < plan->n_shares; i++) {
 		const struct stow_share *share = &plan->shares[i];
 

@@ -46,7 +46,9 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 	if (request->cpus) {
 		at++;
 		stow_append(buf, size, "%" PRIu32 " %sCPU%s", request->cpus,
-			    request->cpu_mode == STOW_CPU_EXCLUSIVE ? "exclusive " : "",
+			    request->cpu_mode == STOW_CPU_EXCLUSIVE  ? "exclusive "
+			    : request->cpu_mode == STOW_CPU_ISOLATED ? "isolated "
+								     : "",
 			    request->cpus == 1 ? "" : "s");
 	}
 	if (request->memory)
@@ -245,6 +247,7 @@ static int fill_plan(const struct stow_candidates *c, const struct stow_request 
 		     const int *set, struct stow_plan *plan, struct stow_err *err)
 {
 	plan->exclusive = c->exclusive;
+	plan->isolated = c->mode == STOW_CPU_ISOLATED;
 	for (size_t i = 0; i < plan->n_shares; i++) {
 		const struct stow_node_capacity *node = &c->capacity->nodes[c->nodes[set[i]].index];
 		int r;
@@ -254,7 +257,7 @@ static int fill_plan(const struct stow_candidates *c, const struct stow_request 
 			stow_idset_or(&plan->cpus, &node->cpus);
 			continue;
 		}
-		r = stow_plan_cpus(c->capacity->topology, node->id, &node->takeable,
+		r = stow_plan_cpus(c->capacity->topology, node->id, stow_own_cpus(node, c->mode),
 				   plan->shares[i].cpus, &plan->cpus, err);
 		if (r < 0)
 			return r;

@@ -25,11 +25,12 @@ struct stow_share {
 };
 
 struct stow_plan {
-	struct stow_idset nodes; /* the nodes of the shares; for cpuset.mems less those without
-				  * memory, which only ever give CPUs */
-	struct stow_idset cpus;	 /* for cpuset.cpus: the exclusive ones, or all shared CPUs of the
-				  * nodes */
-	bool exclusive;
+	struct stow_idset nodes;   /* the nodes of the shares; for cpuset.mems less those without
+				    * memory, which only ever give CPUs */
+	struct stow_idset cpus;	   /* for cpuset.cpus: its own ones, or all shared CPUs of the
+				    * nodes */
+	bool exclusive;		   /* the CPUs are this container's own */
+	bool isolated;		   /* and out of the isolated ones; `exclusive` is true as well */
 	struct stow_share *shares; /* by ascending node */
 	size_t n_shares;
 	char reason[512]; /* one line: why these nodes */

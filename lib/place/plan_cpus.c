@@ -271,7 +271,14 @@ int stow_plan_cpus(const struct stow_topology *topology, int node,
 	return 0;
 }
 
-int stow_whole_cores(const struct stow_capacity *capacity, uint64_t *ret_whole, int *ret_threads)
+const struct stow_idset *stow_own_cpus(const struct stow_node_capacity *node,
+				       enum stow_cpu_mode mode)
+{
+	return mode == STOW_CPU_ISOLATED ? &node->isolated : &node->takeable;
+}
+
+int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mode,
+		     uint64_t *ret_whole, int *ret_threads)
 {
 	const struct stow_topology *topology = capacity->topology;
 	_cleanup_free_ uint16_t *all = calloc(STOW_IDSET_MAX, sizeof(*all));
@@ -294,7 +301,8 @@ int stow_whole_cores(const struct stow_capacity *capacity, uint64_t *ret_whole, 
 		if (capacity->nodes[at].id != cpu->node)
 			continue;
 		home[cpu->core] = at;
-		free_[cpu->core] += stow_idset_has(&capacity->nodes[at].takeable, cpu->id);
+		free_[cpu->core] +=
+			stow_idset_has(stow_own_cpus(&capacity->nodes[at], mode), cpu->id);
 		if (++all[cpu->core] > *ret_threads)
 			*ret_threads = all[cpu->core];
 	}

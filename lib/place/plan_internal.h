@@ -39,8 +39,9 @@ struct stow_candidates {
 	int near;	/* index in `nodes` of the node to be near to, or -1 */
 	int near_index; /* the same in capacity->nodes, also when it is no candidate */
 	int threads;	/* hardware threads per core, at least 1 */
-	bool exclusive;
-	bool any; /* the number of nodes matters, not which */
+	enum stow_cpu_mode mode;
+	bool exclusive; /* CPUs of its own, isolated ones included */
+	bool any;	/* the number of nodes matters, not which */
 	struct stow_need need;
 };
 
@@ -95,9 +96,13 @@ int stow_divide_evenly(const struct stow_candidates *c, int *ret_set, struct sto
 int stow_plan_cpus(const struct stow_topology *topology, int node,
 		   const struct stow_idset *takeable, uint32_t count, struct stow_idset *ret,
 		   struct stow_err *err);
-/* CPUs of `takeable` whose whole core is in it, for each of n_nodes nodes of the capacity;
+/* The CPUs of a node that a container of this mode can have for itself. */
+const struct stow_idset *stow_own_cpus(const struct stow_node_capacity *node,
+				       enum stow_cpu_mode mode);
+/* The CPUs of those whose whole core is among them, for each of n_nodes nodes of the capacity;
  * *ret_threads: the most threads that a core has. */
-int stow_whole_cores(const struct stow_capacity *capacity, uint64_t *ret_whole, int *ret_threads);
+int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mode,
+		     uint64_t *ret_whole, int *ret_threads);
 
 /* The nodes under the request's policy, `max_nodes` as stow_node_limit() says. Returns their
  * number, 0 when it does not fit; `ret_set` and `ret` have room for all candidates. */

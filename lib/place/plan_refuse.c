@@ -85,6 +85,11 @@ static const char *unfit_text(enum stow_unfit unfit)
 	return "";
 }
 
+static uint32_t total_of(const struct stow_node_capacity *node, enum stow_cpu_mode mode)
+{
+	return mode == STOW_CPU_ISOLATED ? node->isolated_total : node->cpus_total;
+}
+
 /* "4 of 8 free", or with several things at issue "4 of 8 CPUs and 2Gi of 16Gi memory free". */
 static void tell_free(const struct look *look, const struct view *v, char *buf, size_t size)
 {
@@ -96,7 +101,7 @@ static void tell_free(const struct look *look, const struct view *v, char *buf, 
 
 	if (look->cpus) {
 		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 "%s", v->has.cpus,
-			    node->cpus_total, only_cpus ? "" : " CPUs");
+			    total_of(node, req->cpu_mode), only_cpus ? "" : " CPUs");
 		sep = ", ";
 	}
 	if (look->memory) {
@@ -136,8 +141,9 @@ static void tell_node(const struct look *look, const struct view *v, char *buf, 
 			    "%" PRIu64 " of %" PRIu32 " CPUs may be taken, %" PRIu32 " are free; ",
 			    v->has.cpus, node->cpus_total, node->cpus_free);
 	else if (v->cpus)
-		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 " CPUs free; ", v->has.cpus,
-			    node->cpus_total);
+		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 " %sCPUs free; ", v->has.cpus,
+			    total_of(node, req->cpu_mode),
+			    req->cpu_mode == STOW_CPU_ISOLATED ? "isolated " : "");
 	if (v->memory && node->mem_real < node->mem_unpromised)
 		stow_append(buf, size, "%s memory not promised, but only %s really free; ",
 			    stow_format_size(node->mem_unpromised, a, sizeof(a)),
@@ -339,6 +345,20 @@ static void suggest_less(const struct look *look, char *buf, size_t size)
 			    stow_nodes_format(&nodes, list, sizeof(list)));
 }
 
+/* When nothing else would go: not out of the isolated CPUs, but of the others. */
+static void suggest_exclusive(const struct look *look, char *buf, size_t size)
+{
+	struct stow_request req = *look->request;
+	struct stow_idset nodes;
+	char list[96];
+
+	req.cpu_mode = STOW_CPU_EXCLUSIVE;
+	if (look->request->cpu_mode == STOW_CPU_ISOLATED && !buf[0] &&
+	    fits(look, &req, false, &nodes))
+		stow_append(buf, size, "cpu-mode=exclusive would fit on %s",
+			    stow_nodes_format(&nodes, list, sizeof(list)));
+}
+
 static void suggest_otherwise(const struct look *look, char *buf, size_t size)
 {
 	static const enum stow_policy others[] = { STOW_POLICY_SINGLE_NUMA_NODE,
@@ -370,6 +390,14 @@ static void suggest_otherwise(const struct look *look, char *buf, size_t size)
 			stow_append(buf, size, "%snodes=auto would fit on %s", sep,
 				    stow_nodes_format(&nodes, list, sizeof(list)));
 	}
+}
+
+static bool any_isolated(const struct stow_capacity *capacity)
+{
+	for (size_t i = 0; i < capacity->n_nodes; i++)
+		if (capacity->nodes[i].isolated_total)
+			return true;
+	return false;
 }
 
 int stow_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
@@ -404,9 +432,14 @@ int stow_refuse(const struct stow_capacity *capacity, const struct stow_request 
 			 "%s; %" PRIu64 " CPUs belong to nobody yet, and one must stay so for "
 			 "all else that runs here",
 			 stow_need_format(request, need, sizeof(need)), unowned);
+	if (request->cpu_mode == STOW_CPU_ISOLATED && !any_isolated(capacity))
+		snprintf(refusal->text, sizeof(refusal->text),
+			 "%s; no CPUs are isolated (isolcpus= on the kernel's command line)",
+			 stow_need_format(request, need, sizeof(need)));
 	if (capacity->n_nodes <= TRIED || request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
 		suggest_less(&look, refusal->suggestion, sizeof(refusal->suggestion));
 	suggest_otherwise(&look, refusal->suggestion, sizeof(refusal->suggestion));
+	suggest_exclusive(&look, refusal->suggestion, sizeof(refusal->suggestion));
 	*ret_refusal = STOW_TAKE_PTR(refusal);
 	return 0;
 }

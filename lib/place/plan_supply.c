@@ -45,19 +45,31 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+static void supply_cpus(const struct stow_node_capacity *node, enum stow_cpu_mode mode, bool empty,
+			struct stow_supply *ret)
+{
+	uint64_t own = 0;
+
+	if (stow_cpu_mode_owns(mode) && !empty)
+		own = stow_idset_count(stow_own_cpus(node, mode));
+	if (mode == STOW_CPU_ISOLATED) {
+		ret->cpus = empty ? node->isolated_total : own;
+		ret->runs_on = ret->cpus > 0;
+		return;
+	}
+	ret->cpus = empty ? node->cpus_total : node->cpus_free;
+	if (mode == STOW_CPU_EXCLUSIVE && !empty && own < ret->cpus)
+		ret->cpus = own;
+	ret->runs_on = empty ? node->cpus_total > 0 : !stow_idset_empty(&node->cpus);
+}
+
 void stow_supply_of(const struct stow_capacity *capacity, const struct stow_request *request,
 		    size_t index, bool empty, struct stow_supply *ret)
 {
 	const struct stow_node_capacity *node = &capacity->nodes[index];
 
 	memset(ret, 0, sizeof(*ret));
-	ret->cpus = empty ? node->cpus_total : node->cpus_free;
-	if (!empty && request->cpu_mode == STOW_CPU_EXCLUSIVE) {
-		uint64_t takeable = stow_idset_count(&node->takeable);
-
-		if (takeable < ret->cpus)
-			ret->cpus = takeable;
-	}
+	supply_cpus(node, request->cpu_mode, empty, ret);
 	ret->memory = node->mem_free;
 	if (empty) {
 		ret->memory = node->mem_total;
@@ -71,7 +83,6 @@ void stow_supply_of(const struct stow_capacity *capacity, const struct stow_requ
 			ret->free[i] = empty ? node->pools[j].total : node->pools[j].free;
 			ret->grow[i] = ret->memory / request->pages[i].size;
 		}
-	ret->runs_on = empty ? node->cpus_total > 0 : !stow_idset_empty(&node->cpus);
 	ret->with_memory = capacity->topology->nodes[index].mem_total > 0;
 }
 
@@ -122,7 +133,8 @@ int stow_candidates_init(struct stow_candidates *c, const struct stow_capacity *
 	c->capacity = capacity;
 	c->near = c->near_index = -1;
 	c->threads = 1;
-	c->exclusive = request->cpu_mode == STOW_CPU_EXCLUSIVE;
+	c->mode = request->cpu_mode;
+	c->exclusive = stow_cpu_mode_owns(request->cpu_mode);
 	c->need.cpus = request->cpus;
 	c->need.memory = request->memory;
 	c->need.n = request->n_pages;
@@ -132,7 +144,8 @@ int stow_candidates_init(struct stow_candidates *c, const struct stow_capacity *
 	}
 	c->nodes = calloc(capacity->n_nodes + 1, sizeof(*c->nodes));
 	whole = calloc(capacity->n_nodes + 1, sizeof(*whole));
-	if (!c->nodes || !whole || (c->exclusive && stow_whole_cores(capacity, whole, &c->threads)))
+	if (!c->nodes || !whole ||
+	    (c->exclusive && stow_whole_cores(capacity, c->mode, whole, &c->threads)))
 		return stow_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < capacity->n_nodes; i++) {
 		enum stow_unfit unfit = stow_candidate_unfit(capacity, request, near_node, i);

@@ -17,7 +17,7 @@
 #define CONTAINER_MAX 63   /* a DNS label, RFC 1123 */
 #define SHOWN_MAX     80   /* bytes of a key or value that are worth showing */
 
-static const char *const cpu_modes[] = { "shared", "exclusive", NULL };
+static const char *const cpu_modes[] = { "shared", "exclusive", "isolated", NULL };
 static const char *const policies[] = { "single-numa-node", "restricted", "best-effort", "spread",
 					NULL };
 static const char *const scopes[] = { "container", "pod", NULL };

@@ -20,7 +20,11 @@
 #define STOW_PAGE_MIN	       4096 /* bytes: the smallest page that Linux has; less is no amount */
 #define STOW_NAME_MAX	       253  /* a DNS subdomain name, as Kubernetes names pods */
 
-enum stow_cpu_mode { STOW_CPU_SHARED, STOW_CPU_EXCLUSIVE };
+enum stow_cpu_mode {
+	STOW_CPU_SHARED,
+	STOW_CPU_EXCLUSIVE, /* CPUs of its own, out of those that are not isolated */
+	STOW_CPU_ISOLATED,  /* CPUs of its own, out of the isolated ones only */
+};
 enum stow_policy {
 	STOW_POLICY_SINGLE_NUMA_NODE, /* one node or refuse */
 	STOW_POLICY_RESTRICTED,	      /* as few nodes as the empty machine would need, or refuse */
@@ -36,6 +40,12 @@ enum stow_memory_policy {
 };
 enum stow_drain { STOW_DRAIN_REPIN, STOW_DRAIN_EVICT, STOW_DRAIN_REFUSE };
 enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
+
+/* Whether a container of this mode has CPUs of its own. */
+static inline bool stow_cpu_mode_owns(enum stow_cpu_mode mode)
+{
+	return mode != STOW_CPU_SHARED;
+}
 
 /* The word used in annotations and output; the parsers return -EINVAL for any other word. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
@@ -105,7 +115,7 @@ int stow_request_check_key(const char *key, struct stow_err *err);
 
 /* Fills cpus, memory and hugepages that the annotations do not give from the container's own
  * limits. With `cap` (Kubernetes: strangers set annotations, the API server checked the limits) an
- * annotation above a limit that exists is -EPERM. -EINVAL: cpu-mode=exclusive and no number of CPUs
+ * annotation above a limit that exists is -EPERM. -EINVAL: CPUs of its own and no number of them
  * from either; hugepages that are no whole number of pages. */
 int stow_request_complete(struct stow_request *request, const struct stow_limits *limits, bool cap,
 			  struct stow_err *err);

@@ -100,12 +100,12 @@ int stow_request_complete(struct stow_request *request, const struct stow_limits
 	r = add_pages(&req, limits, err);
 	if (r < 0)
 		return r;
-	if (req.cpu_mode == STOW_CPU_EXCLUSIVE && req.cpus == 0)
-		return stow_err_set(
-			err, EINVAL,
-			"%scpu-mode: \"exclusive\" needs a number of CPUs: give %scpus, or "
-			"the container a CPU limit",
-			STOW_ANNOTATION_PREFIX, STOW_ANNOTATION_PREFIX);
+	if (stow_cpu_mode_owns(req.cpu_mode) && req.cpus == 0)
+		return stow_err_set(err, EINVAL,
+				    "%scpu-mode: \"%s\" needs a number of CPUs: give %scpus, or "
+				    "the container a CPU limit",
+				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(req.cpu_mode),
+				    STOW_ANNOTATION_PREFIX);
 	*request = req;
 	return 0;
 }

@@ -10,12 +10,14 @@ static void complete(struct stow_request *request, bool cap)
 {
 	struct stow_limits limits = { .cpus = 3, .memory = UINT64_C(1) << 30, .n_pages = 1 };
 	struct stow_err err = { 0 };
-	char line[512];
+	char line[512], digest[STOW_DIGEST_LEN + 1];
 
 	limits.pages[0].size = UINT64_C(2) << 20;
 	limits.pages[0].count = 16;
 	FUZZ_CHECK_ERR(stow_request_complete(request, &limits, cap, &err), &err);
 	(void)stow_request_format(request, line, sizeof(line));
+	stow_request_digest(request, digest);
+	FUZZ_CHECK(strlen(digest) == STOW_DIGEST_LEN);
 	FUZZ_CHECK(!strchr(line, '\n'));
 }
 

@@ -114,6 +114,35 @@ static void what_is_given_away_is_not_free(void **state)
 	stow_capacity_free(c);
 }
 
+static void isolated_cpus_are_for_one_mode_only(void **state)
+{
+	struct stow_topology *t = *state;
+	struct stow_config_node reserved = { .id = 0 };
+	struct stow_config config = { .reserved = &reserved, .n_reserved = 1 };
+	struct stow_usage usage = { 0 };
+	struct stow_capacity *c;
+
+	stow_idset_parse("2-3,10-12", &t->isolated, NULL);
+	stow_idset_parse("10", &usage.exclusive, NULL);
+	stow_idset_parse("11", &usage.pinned, NULL);
+	c = build(t, NULL, &usage, NULL, NULL);
+	assert_set(&c->nodes[0].cpus, "0-1,8-9");
+	assert_set(&c->nodes[0].takeable, "0-1,8-9");
+	assert_set(&c->nodes[0].isolated, "2-3");
+	assert_int_equal(c->nodes[0].cpus_total, 4);
+	assert_int_equal(c->nodes[0].cpus_free, 4);
+	assert_int_equal(c->nodes[0].isolated_total, 4);
+	assert_set(&c->nodes[1].isolated, "12");
+	assert_set(&c->unowned, "0-1,4-9,13-15");
+	stow_capacity_free(c);
+	/* Within the cgroup, and less what the administrator keeps. */
+	stow_idset_parse("3", &reserved.cpu_set, NULL);
+	c = build(t, &config, NULL, "0-3", NULL);
+	assert_set(&c->nodes[0].isolated, "2");
+	assert_int_equal(c->nodes[0].isolated_total, 3);
+	stow_capacity_free(c);
+}
+
 static void what_others_use_is_not_free_either(void **state)
 {
 	struct stow_topology *t = *state;
@@ -192,6 +221,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_empty_machine_gives_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_reserved_is_not_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_given_away_is_not_free, setup, teardown),
+		cmocka_unit_test_setup_teardown(isolated_cpus_are_for_one_mode_only, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(what_others_use_is_not_free_either, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(the_cgroup_is_the_limit, setup, teardown),

@@ -412,6 +412,73 @@ static void exclusive_shares_are_whole_cores(void **state)
 	assert_int_equal(s.plan->shares[1].cpus % 2, 0);
 }
 
+static void isolated_cpus_come_from_the_isolated_ones_alone(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 4, .cpu_mode = STOW_CPU_ISOLATED };
+
+	/* Node 0 has cores of CPUs N and N + 8, node 1 from 4 on. */
+	scene_new(&s, machine_new(2, 4, 2, 0, 16 * GI));
+	stow_idset_parse("2-3,6-7,10-11,15", &s.topology->isolated, NULL);
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "2-3,10-11");
+	assert_true(s.plan->exclusive && s.plan->isolated);
+	/* What shared containers have promised to them is none of these. */
+	s.nodes[0].shared_cpus = 4;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->nodes, "0");
+	req.cpus = 2;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "7,15"); /* the tightest whole core */
+	stow_idset_parse("10", &s.usage.exclusive, NULL);
+	req.cpus = 5;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "5 isolated CPUs on one NUMA node; node 0 has 3 of 4 "
+					     "free, node 1 has 3 of 3 free");
+	assert_string_equal(s.refusal->nodes[0].text, "3 of 4 isolated CPUs free");
+	assert_string_equal(s.refusal->suggestion,
+			    "3 CPUs would fit on node 0; policy=restricted would fit on nodes 0-1");
+	/* They may all be taken: nothing else runs there anyway. */
+	req.cpus = 6;
+	req.policy = STOW_POLICY_BEST_EFFORT;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "2-3,6-7,11,15");
+}
+
+static void isolated_cpus_are_nobody_elses(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 4 };
+
+	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
+	stow_idset_parse("1-3,5-7", &s.topology->isolated, NULL);
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "4 CPUs on one NUMA node; node 0 has 2 of 2 free");
+	req.cpus = 1;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "0,4");
+	assert_false(s.plan->exclusive || s.plan->isolated);
+	req.cpu_mode = STOW_CPU_EXCLUSIVE;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "0");
+	assert_false(s.plan->isolated);
+	req.cpus = 2;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+}
+
+static void a_machine_without_isolated_cpus_says_so(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
+
+	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text,
+			    "2 isolated CPUs; no CPUs are isolated (isolcpus= on the kernel's "
+			    "command line)");
+	assert_string_equal(s.refusal->suggestion, "cpu-mode=exclusive would fit on node 0");
+}
+
 /* --- time ----------------------------------------------------------------------------------------
  */
 
@@ -465,6 +532,9 @@ int main(void)
 		cmocka_unit_test(whole_cores_then_one_cache_then_tightest),
 		cmocka_unit_test(cpus_that_are_not_there),
 		cmocka_unit_test(exclusive_shares_are_whole_cores),
+		cmocka_unit_test(isolated_cpus_come_from_the_isolated_ones_alone),
+		cmocka_unit_test(isolated_cpus_are_nobody_elses),
+		cmocka_unit_test(a_machine_without_isolated_cpus_says_so),
 		cmocka_unit_test(large_machines_take_no_time),
 	};
 

@@ -61,6 +61,7 @@ static void random_machine(struct scene *s, int max_nodes)
 static void random_usage(struct scene *s)
 {
 	const struct stow_topology *t = s->topology;
+	bool isolates = roll(2);
 
 	memset(&s->usage, 0, sizeof(s->usage));
 	s->usage.nodes = s->nodes;
@@ -78,6 +79,8 @@ static void random_usage(struct scene *s)
 			stow_idset_add(&s->usage.exclusive, t->cpus[i].id);
 		else if (roll(10) == 0)
 			stow_idset_add(&s->usage.pinned, t->cpus[i].id);
+		if (isolates && roll(3) == 0)
+			stow_idset_add(&s->topology->isolated, t->cpus[i].id);
 	}
 }
 
@@ -93,7 +96,7 @@ static void random_request(struct scene *s)
 			stow_idset_add(&r->nodes, t->nodes[i].id);
 	r->policy = (enum stow_policy)roll(4);
 	r->cpus = roll(5) ? 1 + roll((uint32_t)t->n_cpus + 1) / (1 + roll(3)) : 0;
-	r->cpu_mode = r->cpus && roll(2) ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	r->cpu_mode = r->cpus ? (enum stow_cpu_mode)roll(3) : STOW_CPU_SHARED;
 	r->memory = roll(3) ? (roll(5000) + 1) * MI * (1 + roll(3)) + roll(4096) : 0;
 	if (roll(3) == 0)
 		r->pages[r->n_pages++] = (struct stow_page_request){ 2 * MI, 1 + roll(500) };
@@ -130,9 +133,18 @@ static uint64_t cpus_of(const struct scene *s, size_t i)
 	const struct stow_node_capacity *node = &s->capacity->nodes[i];
 	uint64_t takeable = stow_idset_count(&node->takeable);
 
+	if (s->request.cpu_mode == STOW_CPU_ISOLATED)
+		return stow_idset_count(&node->isolated);
 	if (s->request.cpu_mode == STOW_CPU_EXCLUSIVE && takeable < node->cpus_free)
 		return takeable;
 	return node->cpus_free;
+}
+
+static uint64_t total_of(const struct scene *s, size_t i)
+{
+	const struct stow_node_capacity *node = &s->capacity->nodes[i];
+
+	return s->request.cpu_mode == STOW_CPU_ISOLATED ? node->isolated_total : node->cpus_total;
 }
 
 static size_t index_of(const struct scene *s, int id)
@@ -177,13 +189,17 @@ static void check_cpus(const struct scene *s, const struct stow_plan *plan)
 		const struct stow_node_capacity *node =
 			&s->capacity->nodes[index_of(s, plan->shares[i].node)];
 
-		stow_idset_or(&all, plan->exclusive ? &node->takeable : &node->cpus);
+		stow_idset_or(&all, plan->isolated    ? &node->isolated
+				    : plan->exclusive ? &node->takeable
+						      : &node->cpus);
 		here = plan->cpus;
-		stow_idset_and(&here, &node->cpus);
+		stow_idset_and(&here, &s->topology->nodes[index_of(s, plan->shares[i].node)].cpus);
 		if (plan->exclusive)
 			assert_int_equal(stow_idset_count(&here), plan->shares[i].cpus);
 	}
 	assert_false(stow_idset_empty(&plan->cpus));
+	assert_int_equal(plan->isolated,
+			 stow_idset_intersects(&plan->cpus, &s->topology->isolated));
 	if (!plan->exclusive) {
 		assert_true(stow_idset_equal(&plan->cpus, &all));
 		return;
@@ -193,7 +209,8 @@ static void check_cpus(const struct scene *s, const struct stow_plan *plan)
 	assert_false(stow_idset_intersects(&plan->cpus, &s->usage.pinned));
 	assert_int_equal(stow_idset_count(&plan->cpus), s->request.cpus);
 	stow_idset_minus(&rest, &plan->cpus);
-	assert_false(stow_idset_empty(&rest));
+	/* Whoever has no CPUs of its own does not run on isolated ones. */
+	assert_true(plan->isolated || !stow_idset_empty(&rest));
 }
 
 static void check_spread(const struct scene *s, const struct stow_plan *plan)
@@ -245,7 +262,8 @@ static void check_plan(const struct scene *s, const struct stow_plan *plan)
 	for (size_t p = 0; p < s->request.n_pages; p++)
 		assert_int_equal(pages[p], s->request.pages[p].count);
 	assert_true(stow_idset_equal(&nodes, &plan->nodes));
-	assert_int_equal(plan->exclusive, s->request.cpu_mode == STOW_CPU_EXCLUSIVE);
+	assert_int_equal(plan->exclusive, s->request.cpu_mode != STOW_CPU_SHARED);
+	assert_int_equal(plan->isolated, s->request.cpu_mode == STOW_CPU_ISOLATED);
 	check_cpus(s, plan);
 	if (s->request.policy == STOW_POLICY_SINGLE_NUMA_NODE)
 		assert_int_equal(plan->n_shares, 1);
@@ -308,8 +326,11 @@ static bool set_fits(const struct scene *s, uint32_t set, bool empty)
 			continue;
 		if (!eligible(s, i, empty))
 			return false;
-		cpus += empty ? node->cpus_total : cpus_of(s, i);
-		runs |= empty ? node->cpus_total > 0 : !stow_idset_empty(&node->cpus);
+		cpus += empty ? total_of(s, i) : cpus_of(s, i);
+		runs |= empty ? total_of(s, i) > 0
+			: s->request.cpu_mode == STOW_CPU_ISOLATED
+				? !stow_idset_empty(&node->isolated)
+				: !stow_idset_empty(&node->cpus);
 	}
 	return runs && cpus >= s->request.cpus &&
 	       lay_pages(s, set, s->request.n_pages, left, empty);

@@ -173,7 +173,7 @@ static void a_bad_value_is_an_error(void **state)
 		       "numastow.io/policy: \"singel-numa-node\" is not one of single-numa-node, "
 		       "restricted, best-effort, spread; did you mean \"single-numa-node\"?");
 	assert_refused(K("cpu-mode"), "zzz",
-		       "numastow.io/cpu-mode: \"zzz\" is not one of shared, exclusive");
+		       "numastow.io/cpu-mode: \"zzz\" is not one of shared, exclusive, isolated");
 	assert_refused(K("memory"), "8GB",
 		       "numastow.io/memory: \"8GB\" is not a quantity like 512Mi, 8Gi or "
 		       "1073741824; did you mean \"8Gi\"?");
@@ -426,6 +426,7 @@ static void each_thing_that_is_asked_for_is_in_the_digest(void **state)
 		{ K("cpus"), "1", NULL },
 		{ K("cpus"), "2", NULL },
 		{ K("cpus"), "2", K("cpu-mode"), "exclusive", NULL },
+		{ K("cpus"), "2", K("cpu-mode"), "isolated", NULL },
 		{ K("memory"), "2Mi", NULL },
 		{ K("hugepages-2Mi"), "2Mi", NULL },
 		{ K("hugepages-2Mi"), "4Mi", NULL },

@@ -3,8 +3,10 @@
 
 #include "tree.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -105,6 +107,30 @@ static void reads_an_ordinary_machine(void **state)
 	assert_int_equal(t->n_cpus, STOW_ARRAY_SIZE(expected));
 	for (size_t i = 0; i < t->n_cpus; i++)
 		assert_memory_equal(&t->cpus[i], &expected[i], sizeof(expected[i]));
+}
+
+static void isolated_cpus_that_are_online(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	struct stow_topology *t = read_all(tree);
+	struct stow_err err = { 0 };
+	char buf[64];
+
+	/* Kernels before 4.1 have no such file. */
+	assert_true(stow_idset_empty(&t->isolated));
+	stow_topology_free(t);
+	tree_write(tree, CPU "/isolated", "\n");
+	t = read_all(tree);
+	assert_true(stow_idset_empty(&t->isolated));
+	stow_topology_free(t);
+	tree_write(tree, CPU "/isolated", "3,5,7-9\n");
+	t = read_all(tree);
+	assert_string_equal(stow_idset_format(&t->isolated, buf, sizeof(buf)), "3,7");
+	stow_topology_free(t);
+	/* What cannot be read may be isolated all the same. */
+	tree_write(tree, CPU "/isolated", "some\n");
+	assert_int_equal(stow_topology_read(tree->root, 0, &t, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, CPU "/isolated"));
 }
 
 static void distances_by_id(void **state)
@@ -569,6 +595,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_an_ordinary_machine),
+		cmocka_unit_test(isolated_cpus_that_are_online),
 		cmocka_unit_test(distances_by_id),
 		cmocka_unit_test(odd_distances_are_errors),
 		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
