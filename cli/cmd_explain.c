@@ -25,8 +25,14 @@ static int explain(const struct options *options, const struct cli_asked *asked,
 	_cleanup_(cli_context_done) struct cli_context context;
 	struct stow_subject subject = { .ns = options->ns, .name = options->container };
 	struct stow_request request;
+	const char *name;
 	int r;
 
+	if (!options->container && stow_request_members(asked->annotations, asked->n, &name, 1))
+		return stow_err_set(err, EINVAL,
+				    "KEY.%.64s is for one container of a pod: say which one with "
+				    "--container",
+				    name);
 	r = cli_context_open(&context, options->sysroot, false, err);
 	if (r < 0)
 		return r;

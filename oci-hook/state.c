@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
+#define SHOWN_MAX 80 /* bytes of a stranger's value that are worth showing */
+
 static void tokener_free_ptr(struct json_tokener **t)
 {
 	if (*t)
@@ -117,21 +119,60 @@ static int check_name(const char *key, const char *value, struct stow_err *err)
 			    key, STOW_NAME_MAX);
 }
 
-/* The first of the keys that is there, checked; the runtimes name the same thing differently. */
+/* Text of strangers in a message: printable, and not much of it. */
+static const char *shown(const char *text, char buf[static SHOWN_MAX + 1])
+{
+	snprintf(buf, SHOWN_MAX + 1, "%s", text);
+	for (char *p = buf; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			*p = '?';
+	return buf;
+}
+
+static const struct stow_annotation *find(const struct hook_container *c, const char *key)
+{
+	for (size_t i = 0; i < c->n_annotations; i++)
+		if (strcmp(c->annotations[i].key, key) == 0)
+			return &c->annotations[i];
+	return NULL;
+}
+
+/*
+ * The value of those keys that are there, checked; the runtimes name the same thing differently.
+ * No runtime writes another's key: where two differ, the author of the pod wrote one of them, to be
+ * taken for somebody else.
+ */
 static int pick(const struct hook_container *c, const char *const *keys, const char **ret,
 		struct stow_err *err)
 {
+	const struct stow_annotation *first = NULL, *a;
+	char one[SHOWN_MAX + 1], other[SHOWN_MAX + 1];
+
 	*ret = NULL;
-	for (; *keys && !*ret; keys++)
-		for (size_t i = 0; i < c->n_annotations && !*ret; i++)
-			if (strcmp(c->annotations[i].key, *keys) == 0) {
-				*ret = c->annotations[i].value;
-				if (check_name(*keys, *ret, err) < 0)
-					return -EINVAL;
-			}
+	for (; *keys; keys++) {
+		a = find(c, *keys);
+		if (!a)
+			continue;
+		if (!is_name(a->value))
+			return stow_err_set(err, EINVAL,
+					    "%s: \"%s\" is not a name: 1 to %d letters, digits, "
+					    "'.', '_', '+' and '-' are",
+					    a->key, shown(a->value, one), STOW_NAME_MAX);
+		if (first && strcmp(first->value, a->value) != 0)
+			return stow_err_set(err, EINVAL,
+					    "%s: \"%s\" and %s: \"%s\" contradict each other; the "
+					    "container's engine gives one of them",
+					    first->key, shown(first->value, one), a->key,
+					    shown(a->value, other));
+		if (!first)
+			first = a;
+	}
+	*ret = first ? first->value : NULL;
 	return 0;
 }
 
+/* A container without annotations of ours only has to be kept off exclusive CPUs: whatever its
+ * identity says is no reason not to start it. What is odd is unknown then. */
 static int read_identity(struct hook_container *c, struct stow_err *err)
 {
 	static const char *const name[] = { "io.kubernetes.container.name",
@@ -140,27 +181,29 @@ static int read_identity(struct hook_container *c, struct stow_err *err)
 					  "io.kubernetes.cri.sandbox-namespace", NULL };
 	static const char *const pod[] = { "io.kubernetes.pod.name",
 					   "io.kubernetes.cri.sandbox-name", NULL };
-	static const char *const pod_id[] = { "io.kubernetes.pod.uid",
-					      "io.kubernetes.cri.sandbox-uid",
-					      "io.kubernetes.cri.sandbox-id",
-					      "io.kubernetes.cri-o.SandboxID", NULL };
+	static const char *const uid[] = { "io.kubernetes.pod.uid", "io.kubernetes.cri.sandbox-uid",
+					   NULL };
+	static const char *const sandbox[] = { "io.kubernetes.cri.sandbox-id",
+					       "io.kubernetes.cri-o.SandboxID", NULL };
 	static const char *const type[] = { "io.kubernetes.cri.container-type",
 					    "io.kubernetes.cri-o.ContainerType", NULL };
-	const char *kind;
-	int r;
+	const char *kind, *sandbox_id;
+	const struct {
+		const char *const *keys;
+		const char **ret;
+	} all[] = { { name, &c->name },	 { ns, &c->ns },	   { pod, &c->pod },
+		    { uid, &c->pod_id }, { sandbox, &sandbox_id }, { type, &kind } };
 
-	r = pick(c, name, &c->name, err);
-	if (r == 0)
-		r = pick(c, ns, &c->ns, err);
-	if (r == 0)
-		r = pick(c, pod, &c->pod, err);
-	if (r == 0)
-		r = pick(c, pod_id, &c->pod_id, err);
-	if (r == 0)
-		r = pick(c, type, &kind, err);
-	if (r == 0)
-		c->sandbox = kind && strcmp(kind, "sandbox") == 0;
-	return r;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(all); i++) {
+		int r = pick(c, all[i].keys, all[i].ret, c->annotated ? err : NULL);
+
+		if (r < 0 && c->annotated)
+			return r;
+	}
+	if (!c->pod_id)
+		c->pod_id = sandbox_id;
+	c->sandbox = kind && strcmp(kind, "sandbox") == 0;
+	return 0;
 }
 
 static int read_annotations(struct hook_container *c, struct stow_err *err)
@@ -224,17 +267,30 @@ int hook_parse_state(const char *text, size_t len, struct hook_container *ret, s
 	return 0;
 }
 
-/* "machine.slice:libpod:ID" (systemd), "/libpod_parent/libpod-ID" (cgroupfs): the ID. */
-static const char *id_of_cgroups_path(const char *path)
+/*
+ * The container's id out of linux.cgroupsPath, as the OCI state has it later, or NULL without
+ * memory: "machine.slice:libpod:ID" (systemd), "/libpod_parent/libpod-ID" (cgroupfs),
+ * "/UNIT/libpod-payload-ID" (Podman's --cgroups=split, Quadlet's default),
+ * "/machine.slice/libpod-ID.scope".
+ */
+static char *id_of_cgroups_path(const char *path)
 {
-	static const char *const prefixes[] = { "libpod-", "crio-", "cri-containerd-", "docker-" };
+	static const char *const prefixes[] = { "libpod-payload-", "libpod-", "crio-",
+						"cri-containerd-", "docker-" };
+	static const char scope[] = ".scope";
 	const char *colon = strrchr(path, ':'), *slash = strrchr(path, '/');
 	const char *id = colon ? colon + 1 : slash ? slash + 1 : path;
+	size_t len;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(prefixes) && !colon; i++)
-		if (strncmp(id, prefixes[i], strlen(prefixes[i])) == 0)
-			return id + strlen(prefixes[i]);
-	return id;
+		if (strncmp(id, prefixes[i], strlen(prefixes[i])) == 0) {
+			id += strlen(prefixes[i]);
+			break;
+		}
+	len = strlen(id);
+	if (len > strlen(scope) && strcmp(id + len - strlen(scope), scope) == 0)
+		len -= strlen(scope);
+	return strndup(id, len);
 }
 
 int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
@@ -249,8 +305,11 @@ int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
 		return r;
 	r = read_annotations(&c, err);
 	path = text_member(member(c.json, "linux", json_type_object), "cgroupsPath");
-	if (path)
-		c.id = id_of_cgroups_path(path);
+	if (path) {
+		c.id = c.own_id = id_of_cgroups_path(path);
+		if (!c.id)
+			r = stow_err_sys(err, ENOMEM, "linux.cgroupsPath");
+	}
 	if (r == 0 && c.annotated && !c.id)
 		r = stow_err_set(err, ENOENT, "config.json has no linux.cgroupsPath");
 	if (r == 0 && c.annotated)
@@ -266,6 +325,7 @@ int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
 void hook_container_done(struct hook_container *container)
 {
 	free(container->annotations);
+	free(container->own_id);
 	json_object_put(container->json);
 	memset(container, 0, sizeof(*container));
 }

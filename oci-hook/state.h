@@ -24,7 +24,8 @@
 struct hook_container {
 	struct json_object *json; /* the state, or config.json for precreate */
 	const char *id;
-	pid_t pid; /* 0 when there is no process */
+	char *own_id; /* of a config.json: what `id` points to */
+	pid_t pid;    /* 0 when there is no process */
 	const char *bundle;
 	struct stow_annotation *annotations; /* all of them */
 	size_t n_annotations;
@@ -37,10 +38,13 @@ struct hook_container {
 int hook_read_all(int fd, size_t max, const char *what, char **ret_text, size_t *ret_len,
 		  struct stow_err *err);
 
-/* -EINVAL: no JSON, or not what the specification says; the message names the key. */
+/* -EINVAL: no JSON, or not what the specification says; the message names the key. With annotations
+ * of ours, also: an identity (io.kubernetes.*) that is no name, or that two engines' keys
+ * contradict. Without, what is odd about the identity is taken for unknown. */
 int hook_parse_state(const char *text, size_t len, struct hook_container *ret,
 		     struct stow_err *err);
-/* The same from a config.json: the id is the end of linux.cgroupsPath. -ENOENT without one. */
+/* The same from a config.json: the id is what the OCI state will have, out of linux.cgroupsPath.
+ * -ENOENT without one. */
 int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
 		      struct stow_err *err);
 void hook_container_done(struct hook_container *container);

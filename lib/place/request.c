@@ -583,6 +583,19 @@ static int collect(const struct stow_annotation *annotations, size_t n,
 	return (int)found;
 }
 
+/* A key for one container must not be lost because nobody says which container this is: Podman
+ * gives its containers no name. */
+static int nameless(const struct item *item, struct stow_err *err)
+{
+	char key[SHOWN_MAX + 4];
+	size_t len = strlen(item->name) - strlen(item->container) - 1;
+
+	return stow_err_set(err, EINVAL,
+			    "%s is for a container of that name, and this one has none "
+			    "(io.kubernetes.container.name; Podman gives none); write %.*s",
+			    shown(item->name, key), (int)len, item->name);
+}
+
 int stow_request_parse(const struct stow_annotation *annotations, size_t n, const char *container,
 		       const char *const *allowed_keys, enum stow_policy default_policy,
 		       struct stow_request *ret, struct stow_err *err)
@@ -594,6 +607,9 @@ int stow_request_parse(const struct stow_annotation *annotations, size_t n, cons
 	found = collect(annotations, n, allowed_keys, items, err);
 	if (found < 0)
 		return found;
+	for (int i = 0; i < found && !(container && *container); i++)
+		if (items[i].container)
+			return nameless(&items[i], err);
 	/* First what is for all containers, then what is for this one and wins. */
 	for (int pass = 0; pass < 2; pass++)
 		for (int i = 0; i < found; i++) {

@@ -93,7 +93,7 @@ struct stow_limits {
 
 /*
  * Reads the annotations that apply to `container` (its name within the pod; NULL or "" when it has
- * none, then only plain keys apply). KEY.CONTAINER wins over KEY. A KEY.CONTAINER for another
+ * none, then a KEY.CONTAINER is -EINVAL). KEY.CONTAINER wins over KEY. A KEY.CONTAINER for another
  * container is checked all the same: a typing error must not wait for that container to start.
  * Returns 1 when the container asks for anything, 0 when no key applies to it; -EINVAL or -ERANGE
  * with one line that names key, value and what would be valid.

@@ -65,6 +65,77 @@ static void the_pause_container_is_known(void **state)
 	assert_true(c.sandbox);
 }
 
+/* Every odd identity, beside an annotation of ours and without one. */
+static void an_odd_identity_stops_only_who_asks(void **state)
+{
+	static const char *const odd[][2] = {
+		{ "\"io.kubernetes.pod.namespace\":\"../x\"",
+		  "io.kubernetes.pod.namespace: \"../x\" is not a name: 1 to 253 letters, digits, "
+		  "'.', '_', '+' and '-' are" },
+		{ "\"io.kubernetes.cri.sandbox-uid\":\"\"",
+		  "io.kubernetes.cri.sandbox-uid: \"\" is not a name: 1 to 253 letters, digits, "
+		  "'.', "
+		  "'_', '+' and '-' are" },
+		{ "\"io.kubernetes.cri.sandbox-name\":\"a\\nb\"",
+		  "io.kubernetes.cri.sandbox-name: \"a?b\" is not a name: 1 to 253 letters, "
+		  "digits, "
+		  "'.', '_', '+' and '-' are" },
+		{ "\"io.kubernetes.cri.sandbox-namespace\":\"poor\","
+		  "\"io.kubernetes.pod.namespace\":\"rich\"",
+		  "io.kubernetes.pod.namespace: \"rich\" and io.kubernetes.cri.sandbox-namespace: "
+		  "\"poor\" contradict each other; the container's engine gives one of them" },
+		{ "\"io.kubernetes.container.name\":\"a\","
+		  "\"io.kubernetes.cri.container-name\":\"b\"",
+		  "io.kubernetes.container.name: \"a\" and io.kubernetes.cri.container-name: \"b\" "
+		  "contradict each other; the container's engine gives one of them" },
+		{ "\"io.kubernetes.cri.container-type\":\"container\","
+		  "\"io.kubernetes.cri-o.ContainerType\":\"sandbox\"",
+		  "io.kubernetes.cri.container-type: \"container\" and "
+		  "io.kubernetes.cri-o.ContainerType: \"sandbox\" contradict each other; the "
+		  "container's engine gives one of them" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(odd); i++) {
+		struct hook_container c = { 0 };
+		struct stow_err err = { 0 };
+		char text[512];
+
+		snprintf(text, sizeof(text), "{\"id\":\"a\",\"annotations\":{%s}}", odd[i][0]);
+		assert_int_equal(parse(text, &c, &err), 0);
+		assert_int_equal(err.code, 0);
+		assert_null(c.ns);
+		assert_null(c.pod);
+		assert_null(c.pod_id);
+		assert_null(c.name);
+		assert_false(c.sandbox);
+		hook_container_done(&c);
+		snprintf(text, sizeof(text),
+			 "{\"id\":\"a\",\"annotations\":{%s,\"numastow.io/cpus\":\"1\"}}",
+			 odd[i][0]);
+		assert_int_equal(parse(text, &c, &err), -EINVAL);
+		assert_string_equal(err.msg, odd[i][1]);
+	}
+}
+
+/* A pod has a uid and a sandbox, and two engines may say the same. */
+static void what_does_not_contradict_is_no_contradiction(void **state)
+{
+	_cleanup_(hook_container_done) struct hook_container c = { 0 }, d = { 0 };
+
+	assert_int_equal(parse("{\"id\":\"a\",\"annotations\":{\"numastow.io/cpus\":\"1\","
+			       "\"io.kubernetes.cri.sandbox-id\":\"s\","
+			       "\"io.kubernetes.cri.sandbox-uid\":\"u\","
+			       "\"io.kubernetes.pod.uid\":\"u\"}}",
+			       &c, NULL),
+			 0);
+	assert_string_equal(c.pod_id, "u");
+	assert_int_equal(parse("{\"id\":\"a\",\"annotations\":{"
+			       "\"io.kubernetes.cri-o.SandboxID\":\"s\"}}",
+			       &d, NULL),
+			 0);
+	assert_string_equal(d.pod_id, "s");
+}
+
 static void what_is_no_state_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -87,7 +158,6 @@ static void what_is_no_state_is_refused(void **state)
 		"{\"id\":\"a\",\"annotations\":[]}",
 		"{\"id\":\"a\",\"annotations\":{\"numastow.io/cpus\":2}}",
 		"{\"id\":\"a\",\"annotations\":{\"numastow.io/cpus\":\"2\\u0000\"}}",
-		"{\"id\":\"a\",\"annotations\":{\"io.kubernetes.pod.namespace\":\"../x\"}}",
 		"{'id':'a'}",
 	};
 
@@ -133,6 +203,10 @@ static void the_id_in_a_cgroups_path(void **state)
 		{ "machine.slice:libpod:abc", "abc" },
 		{ "/libpod_parent/libpod-abc", "abc" },
 		{ "/kubepods/pod1/abc", "abc" },
+		{ "/system.slice/web.service/libpod-payload-abc", "abc" },
+		{ "/machine.slice/libpod-abc.scope", "abc" },
+		{ "machine.slice:libpod:abc.scope", "abc" },
+		{ "payload-abc", "payload-abc" },
 		{ "abc", "abc" },
 	};
 
@@ -174,6 +248,8 @@ int main(void)
 		cmocka_unit_test(a_state_as_crun_writes_it),
 		cmocka_unit_test(names_of_both_kubernetes_runtimes),
 		cmocka_unit_test(the_pause_container_is_known),
+		cmocka_unit_test(an_odd_identity_stops_only_who_asks),
+		cmocka_unit_test(what_does_not_contradict_is_no_contradiction),
 		cmocka_unit_test(what_is_no_state_is_refused),
 		cmocka_unit_test(limits_of_a_config),
 		cmocka_unit_test(the_id_in_a_cgroups_path),
