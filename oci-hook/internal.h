@@ -34,7 +34,8 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 		struct stow_err *err);
 
 /* rootless.c: for a hook that is no root, or root of a user namespace only. A container without
- * annotations starts; -EPERM for one with them, unless it is to start in any case. */
+ * annotations starts; -EPERM for one with them, unless it is to start in any case. precreate gives
+ * the configuration back as it is, and leaves the refusal to apply, which is heard. */
 int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
 		      struct stow_err *err);
 

@@ -45,11 +45,22 @@ static int judge(struct stow_root *root, const struct hook_container *container,
 	return 0;
 }
 
+/* precreate: Podman does not show what it says, and apply comes after it. */
+static int hand_back(int in, int out, struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = hook_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+			  err);
+	return r < 0 ? r : hook_write_all(out, text, len, err);
+}
+
 int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
 		      struct stow_err *err)
 {
 	_cleanup_(hook_container_done) struct hook_container container = { 0 };
-	bool edits = command == HOOK_PRECREATE;
 	_cleanup_free_ char *text = NULL;
 	struct stow_err why = { 0 };
 	size_t len;
@@ -57,18 +68,16 @@ int hook_run_rootless(struct stow_root *root, enum hook_command command, int in,
 
 	if (command == HOOK_RELEASE) /* nothing was given */
 		return 0;
-	r = hook_read_all(in, edits ? HOOK_CONFIG_MAX : HOOK_STATE_MAX, "standard input", &text,
-			  &len, err);
+	if (command == HOOK_PRECREATE)
+		return hand_back(in, out, err);
+	r = hook_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
 	if (r < 0)
 		return r;
-	r = edits ? hook_parse_config(text, len, &container, &why)
-		  : hook_parse_state(text, len, &container, &why);
-	/* What cannot be read asks for nothing, unless the prefix is in it. */
-	if (r < 0 && memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
-		return stow_err_set(err, -r, "%s", why.msg);
+	r = hook_parse_state(text, len, &container, &why);
 	if (r == 0)
-		r = judge(root, &container, err);
-	else
-		r = 0;
-	return r == 0 && edits ? hook_write_all(out, text, len, err) : r;
+		return judge(root, &container, err);
+	/* What cannot be read asks for nothing, unless the prefix is in it. */
+	if (!memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
+		return 0;
+	return stow_err_set(err, -r, "%s", why.msg);
 }

@@ -115,10 +115,12 @@ def rootless(who, argv):
         text = config(annotations)
         result = hook("precreate", text)
         check(f"{who}: its configuration comes back", silent(result) and result.out == text, result)
-    for command, text in (("apply", state(ours(cpus="2"))), ("precreate", config(ours(cpus="2")))):
-        result = hook(command, text)
-        check(f"{who}: {command} of an annotated container is refused in one line that says why",
-              result.one_line() and "without root" in result.err, result)
+    result = hook("apply", state(ours(cpus="2")))
+    check(f"{who}: an annotated container is refused in one line that says why",
+          result.one_line() and "without root" in result.err, result)
+    for text in (config(ours(cpus="2")), json.dumps({"annotations": ours(cpus="2")})):
+        result = hook("precreate", text)
+        check(f"{who}: which apply says, not precreate", silent(result) and result.out == text, result)
     result = hook("release", state(ours(cpus="2")))
     check(f"{who}: its end is no error", silent(result), result)
     result = hook("apply", state(ours(cpus="2", on_failure="ignore")))
