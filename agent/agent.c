@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
@@ -415,16 +415,19 @@ void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *ag
 
 /* --- start and stop ----------------------------------------------------------------------------- */
 
-/* One agent a machine: the lock's text says who and what the machine is called, for the hook. */
+/* One agent a machine: the lock's text says who and what the machine is called, for the hook. It is
+ * a lock that can be asked for without taking it (fcntl(2), F_OFD_GETLK), on root's own file. */
 static int take_lock(struct agent *agent, struct stow_err *err)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char text[320], other[320];
 	int fd;
 
-	fd = stow_root_openat(agent->root, O_RDWR | O_CREAT, 0644, err, "%s", STOW_AGENT_LOCK_PATH);
+	fd = stow_root_openat(agent->root, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err, "%s",
+			      STOW_AGENT_LOCK_PATH);
 	if (fd < 0)
 		return fd;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		if (stow_root_read_buf(agent->root, other, sizeof(other), NULL, "%s",
 				       STOW_AGENT_LOCK_PATH) < 0)
 			snprintf(other, sizeof(other), "?");
@@ -435,7 +438,8 @@ static int take_lock(struct agent *agent, struct stow_err *err)
 				    STOW_AGENT_LOCK_PATH);
 	}
 	snprintf(text, sizeof(text), "%d %s\n", (int)getpid(), agent->config.node);
-	if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) < 0) {
+	/* An earlier version's file was for everybody to open. */
+	if (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) < 0) {
 		close(fd);
 		return stow_err_sys(err, errno, "cannot write %s", STOW_AGENT_LOCK_PATH);
 	}

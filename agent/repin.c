@@ -21,6 +21,7 @@ struct job {
 	char *id;
 	struct stow_repin_options options;
 	uint64_t told;
+	bool begun; /* more than planned */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -44,6 +45,7 @@ static int on_progress(void *ctx, const struct stow_repin_progress *p)
 	uint64_t now = agent_now();
 	bool stop;
 
+	job->begun |= p->step != STOW_REPIN_PLANNED;
 	pthread_mutex_lock(&lock);
 	stop = stopping;
 	pthread_mutex_unlock(&lock);
@@ -74,6 +76,20 @@ static void job_free(struct job *job)
 	free(job);
 }
 
+/* A dry run has moved nothing, and a repin that never began has nothing to take back. */
+static void say_end(const struct job *job, int r, const struct stow_err *err)
+{
+	const char *what = job->options.dry_run ? "a repin cannot be planned"
+			   : job->begun		? "a repin failed, and was taken back"
+						: "a repin was refused";
+
+	if (r < 0)
+		stow_say(STOW_LOG_WARNING, what, stow_text("container", job->id), stow_why(err));
+	else
+		stow_say(STOW_LOG_NOTICE, job->options.dry_run ? "planned a repin" : "repinned",
+			 stow_text("container", job->id));
+}
+
 static void *run(void *arg)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
@@ -88,9 +104,7 @@ static void *run(void *arg)
 		context.ledger = ledger;
 		r = stow_repin(&context, job->id, &job->options, &err);
 	}
-	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
-		 r < 0 ? "a repin failed, and was taken back" : "repinned",
-		 stow_text("container", job->id), stow_text("error", r < 0 ? err.msg : ""));
+	say_end(job, r, &err);
 	if (r == 0 && !job->options.dry_run) {
 		pthread_mutex_lock(&agent->lock);
 		agent->counters.repins++;

@@ -109,12 +109,12 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 						      err),
 				    err);
 	if (r == 0 && stow_life_alive(d->context->root, &record->init))
-		(void)kill(record->init.pid, SIGTERM);
+		(void)stow_life_signal(d->context->root, &record->init, SIGTERM);
 	while (r == 0 && stow_life_alive(d->context->root, &record->init)) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
 		if (stow_drain_now() > began + GRACE && !killed) {
-			(void)kill(record->init.pid, SIGKILL);
+			(void)stow_life_signal(d->context->root, &record->init, SIGKILL);
 			killed = true;
 		} else if (stow_drain_now() > began + 2 * GRACE) {
 			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -120,10 +119,12 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 
 bool stow_agent_lives(struct stow_root *root)
 {
+	/* Asked, not taken: an agent that starts meanwhile gets it. */
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	_cleanup_close_ int fd =
 		stow_root_openat(root, O_RDONLY, 0, NULL, "%s", STOW_AGENT_LOCK_PATH);
 
-	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 /* The same, and the lock's text goes to `text`. */

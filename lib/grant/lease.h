@@ -49,7 +49,7 @@ void stow_lease_await(const struct stow_grant_context *context,
  * agent tells it to schedulers. */
 #define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
 
-/* Whether an agent holds it. */
+/* Whether an agent holds it. Always false for those who may not read it: it is root's. */
 bool stow_agent_lives(struct stow_root *root);
 
 /* Why a container that names a reservation cannot have it: it is another machine's, used up, run

@@ -2,9 +2,13 @@
 #include "node/life.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 
 int stow_life_read(struct stow_root *root, pid_t pid, struct stow_life *ret, struct stow_err *err)
@@ -51,4 +55,26 @@ bool stow_life_alive(struct stow_root *root, const struct stow_life *life)
 	if (r == -ESRCH)
 		return false;
 	return r < 0 || now.start == life->start;
+}
+
+int stow_life_signal(struct stow_root *root, const struct stow_life *life, int signal)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stow_life now;
+	int r;
+
+	if (life->pid <= 0)
+		return -ESRCH;
+	fd = (int)syscall(SYS_pidfd_open, life->pid, 0);
+	if (fd < 0 && errno != ENOSYS)
+		return -errno;
+	/* Looked at once it is held: what has this number *and* this start now had it then, too. */
+	r = stow_life_read(root, life->pid, &now, NULL);
+	if (r < 0)
+		return r;
+	if (now.start != life->start)
+		return -ESRCH;
+	if (fd < 0) /* before Linux 5.3 the number is all there is */
+		return kill(life->pid, signal) < 0 ? -errno : 0;
+	return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

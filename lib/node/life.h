@@ -24,3 +24,7 @@ int stow_life_read(struct stow_root *root, pid_t pid, struct stow_life *ret, str
 /* True only when provably still running; when /proc cannot be read the answer is true, because
  * releasing what is in use is worse than keeping what is not. */
 bool stow_life_alive(struct stow_root *root, const struct stow_life *life);
+
+/* Sends a signal to exactly that process (pidfd_open(2), Linux 5.3), on the live machine. -ESRCH:
+ * it has ended, also when another process has its number by now. */
+int stow_life_signal(struct stow_root *root, const struct stow_life *life, int signal);

@@ -2,6 +2,8 @@
 /* What a scheduler reserved on this machine: leases, the containers that bring them, fences. */
 #include "unit.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -252,10 +254,32 @@ static void a_fence_is_everybodys(void **state)
 	assert_int_equal(stow_lease_take(&s->context, &lease, &err), 0);
 }
 
+/* Whether an agent lives is asked of a lock that only root can hold, and is not taken to be asked. */
+static void an_agent_holds_its_lock(void **state)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct setup *s = *state;
+	_cleanup_close_ int fd = -EBADF, stranger = -EBADF;
+
+	assert_false(stow_agent_lives(s->t->root));
+	fd = stow_root_openat(s->t->root, O_RDWR | O_CREAT, 0600, NULL, "%s", STOW_AGENT_LOCK_PATH);
+	assert_true(fd >= 0);
+	assert_false(stow_agent_lives(s->t->root));
+	stranger = stow_root_openat(s->t->root, O_RDONLY, 0, NULL, "%s", STOW_AGENT_LOCK_PATH);
+	assert_int_equal(flock(stranger, LOCK_EX), 0);
+	assert_false(stow_agent_lives(s->t->root));
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	assert_true(stow_agent_lives(s->t->root));
+	lock.l_type = F_UNLCK;
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	assert_false(stow_agent_lives(s->t->root));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_agent_holds_its_lock, set_up, tear_down),
 		cmocka_unit_test(a_name_is_read),
 		TEST(a_container_gets_what_was_reserved),
 		TEST(what_cannot_be_had_is_said),

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "base/helper.h"
+#include "node/life.h"
+
+static pid_t start(void)
+{
+	char *argv[] = { (char *)"sleep", (char *)"3600", NULL };
+	char *environment[] = { NULL };
+	pid_t pid;
+
+	assert_int_equal(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, environment), 0);
+	return pid;
+}
+
+static void signals_the_process_that_was_meant(void **state)
+{
+	struct stow_root *root = *state;
+	struct stow_life life, earlier;
+	pid_t pid = start();
+	int status;
+
+	assert_int_equal(stow_life_read(root, pid, &life, NULL), 0);
+	earlier = (struct stow_life){ .pid = pid, .start = life.start - 1 };
+	/* Somebody else had this number before. */
+	assert_int_equal(stow_life_signal(root, &earlier, SIGKILL), -ESRCH);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	assert_true(stow_life_alive(root, &life));
+	assert_int_equal(stow_life_signal(root, &life, SIGTERM), 0);
+	assert_int_equal(stow_helper_wait(pid, 60000, &status), 0);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGTERM);
+	assert_int_equal(stow_life_signal(root, &life, SIGTERM), -ESRCH);
+}
+
+static void signals_nobody_and_no_group(void **state)
+{
+	const struct stow_life none = { 0 }, group = { .pid = -1 };
+
+	assert_int_equal(stow_life_signal(*state, &none, SIGKILL), -ESRCH);
+	assert_int_equal(stow_life_signal(*state, &group, SIGKILL), -ESRCH);
+}
+
+static int set_up(void **state)
+{
+	return stow_root_open("/", (struct stow_root **)state, NULL);
+}
+
+static int tear_down(void **state)
+{
+	stow_root_free(*state);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(signals_the_process_that_was_meant),
+		cmocka_unit_test(signals_nobody_and_no_group),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
