@@ -84,8 +84,8 @@ static void measure(const struct stow_topology *t, const struct group *groups, s
 	for (size_t i = 0; i < n; i++) {
 		label = larger(label, strlen(groups[i].label));
 		for (size_t j = 0; j < n; j++)
-			widest = larger(widest, strlen(cell(t, &groups[i], &groups[j], buf,
-							    sizeof(buf))));
+			widest = larger(widest,
+					strlen(cell(t, &groups[i], &groups[j], buf, sizeof(buf))));
 	}
 	*ret_first = larger(label, strlen("from\\to"));
 	*ret_other = larger(label, widest);

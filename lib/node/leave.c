@@ -10,8 +10,8 @@ static bool is_in_zone(const struct stow_memblock *block, const char *zone)
 }
 
 /* Memory that came with the machine can go only where somebody has set it apart for that
- * (kernelcore=, movable_node): zone Movable. s390's memory comes in increments, which go back to the
- * hypervisor as they are offline: there it is not the device that decides. */
+ * (kernelcore=, movable_node): zone Movable. s390's memory comes in increments, which go back to
+ * the hypervisor as they are offline: there it is not the device that decides. */
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
 	return block->device < 0 && !all->increments && !is_in_zone(block, "Movable");
@@ -71,8 +71,7 @@ struct stow_leave_verdict stow_leave_judge(const struct stow_memblocks *all,
 						    .why = "several zones, or holes" };
 	if (!stow_leave_needs_use(all, block))
 		return (struct stow_leave_verdict){ .can = STOW_LEAVE_YES };
-	return use ? judge_contents(use)
-		   : (struct stow_leave_verdict){ .can = STOW_LEAVE_UNKNOWN };
+	return use ? judge_contents(use) : (struct stow_leave_verdict){ .can = STOW_LEAVE_UNKNOWN };
 }
 
 bool stow_leave_is_luck(const struct stow_memblock *block)

@@ -36,8 +36,8 @@ struct stow_leave_verdict {
 };
 
 /* Judges a block of `all`, which was read with STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE (without
- * the devices each block counts as boot memory; zone Movable can leave all the same). `use`: what is
- * in it; NULL where it was not looked at. */
+ * the devices each block counts as boot memory; zone Movable can leave all the same). `use`: what
+ * is in it; NULL where it was not looked at. */
 struct stow_leave_verdict stow_leave_judge(const struct stow_memblocks *all,
 					   const struct stow_memblock *block,
 					   const struct stow_block_use *use);
@@ -48,7 +48,7 @@ bool stow_leave_needs_use(const struct stow_memblocks *all, const struct stow_me
  * may put its own at any time: what memory that came online by itself mostly is. */
 bool stow_leave_is_luck(const struct stow_memblock *block);
 /* What to do about that; a clause without a beginning and an end. */
-#define STOW_LEAVE_ADVICE                                                                  \
-	"memory that is to leave again must come online in zone Movable "                  \
+#define STOW_LEAVE_ADVICE                                                                 \
+	"memory that is to leave again must come online in zone Movable "                 \
 	"(memhp_default_state=online_movable on the kernel's command line, or `numastow " \
 	"online --zone movable`)"

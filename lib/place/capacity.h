@@ -43,6 +43,8 @@ struct stow_node_capacity {
 struct stow_capacity {
 	struct stow_node_capacity *nodes; /* by ascending id */
 	size_t n_nodes;
+	bool full_cores; /* the configuration's: exclusive CPUs are whole cores, or refused. To be
+			  * cleared where the request is a sum over several containers. */
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
 	struct stow_idset unowned; /* online CPUs that are nobody's alone, and not isolated: where
 				    * containers without annotations run; never to become empty */

@@ -237,6 +237,12 @@ static int take(const struct reading *rd, const struct stow_yaml *y, struct stow
 		r = take_namespaces(rd, y, config);
 	if (r == 0)
 		r = take_lists(rd, y, config);
+	if (r == 0)
+		r = take_bool(rd, "full-cores", 0, NULL, y->full_cores, &config->full_cores);
+	if (r == 0)
+		r = take_bool(rd, "adopt", 0, NULL, y->adopt, &config->adopt);
+	if (r == 0)
+		r = take_bool(rd, "partitions", 0, NULL, y->partitions, &config->partitions);
 	if (r == 0 && y->lease_seconds) {
 		if (*y->lease_seconds < 1 || *y->lease_seconds > LEASE_MAX)
 			return bad(rd, "lease-seconds", 0, NULL,
@@ -259,6 +265,7 @@ int stow_config_parse(const char *text, size_t len, const char *name,
 	if (!config)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	config->lease_seconds = LEASE_DEFAULT;
+	config->adopt = true;
 	r = stow_yaml_load(text, len, name, &yaml, err);
 	if (r == 0 && yaml)
 		r = take(&rd, yaml, config);

@@ -50,6 +50,9 @@ struct stow_config {
 	char **allowed_keys;	/* NULL-terminated; NULL: every key */
 	char **runtimes;	/* NULL-terminated; asked for `features` by precreate */
 	uint64_t lease_seconds; /* how long a lease waits for its container; default 300 */
+	bool full_cores; /* no exclusive CPUs that would leave half a core to somebody else */
+	bool adopt; /* containers that never met the hook are kept off exclusive CPUs; default */
+	bool partitions; /* isolated CPUs become a cpuset partition, where the kernel has them */
 };
 
 /* *ret_config is freed with stow_config_free(). */

@@ -73,6 +73,9 @@ static const cyaml_schema_field_t fields[] = {
 	LIST("allowed-keys", struct stow_yaml, allowed_keys, &text_entry, 1),
 	LIST("runtimes", struct stow_yaml, runtimes, &text_entry, 1),
 	NUMBER_OR_NOT("lease-seconds", struct stow_yaml, lease_seconds),
+	TEXT("full-cores", struct stow_yaml, full_cores),
+	TEXT("adopt", struct stow_yaml, adopt),
+	TEXT("partitions", struct stow_yaml, partitions),
 	CYAML_FIELD_END,
 };
 
@@ -226,12 +229,12 @@ static unsigned int line_of_key(const char *text, size_t len, const char *key, b
 
 static const char *nearest_key(const char *key)
 {
-	static const char *const all[] = { "mode",	"default-policy", "reserved",
-					   "caps",	"namespaces",	  "allowed-keys",
-					   "runtimes",	"lease-seconds",  "node",
-					   "cpus",	"count",	  "memory",
-					   "hugepages", "name",		  "exclusive-cpus",
-					   NULL };
+	static const char *const all[] = {
+		"mode",		"default-policy", "reserved",	   "caps", "namespaces",
+		"allowed-keys", "runtimes",	  "lease-seconds", "node", "cpus",
+		"count",	"memory",	  "hugepages",	   "name", "exclusive-cpus",
+		"full-cores",	"adopt",	  "partitions",	   NULL
+	};
 	int i = stow_nearest(key, all);
 
 	return i < 0 ? NULL : all[i];

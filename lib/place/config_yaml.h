@@ -44,6 +44,9 @@ struct stow_yaml {
 	char **runtimes;
 	unsigned int runtimes_count;
 	uint32_t *lease_seconds;
+	char *full_cores;
+	char *adopt;
+	char *partitions;
 };
 
 /* *ret_yaml is NULL for a file without content; freed with stow_yaml_free(). -EINVAL with

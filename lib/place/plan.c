@@ -173,14 +173,19 @@ int stow_node_limit(const struct stow_capacity *capacity, const struct stow_requ
 int stow_plan_nodes(const struct stow_candidates *c, enum stow_policy policy, int max_nodes,
 		    int *ret_set, struct stow_share *ret)
 {
-	int n, r;
+	int n, r = 0;
 
-	if (policy == STOW_POLICY_SPREAD)
-		return stow_divide_evenly(c, ret_set, ret);
-	n = stow_search(c, max_nodes, ret_set);
-	if (n <= 0)
-		return n;
-	r = stow_divide(c, ret_set, n, ret);
+	if (c->never)
+		return 0;
+	if (policy == STOW_POLICY_SPREAD) {
+		n = stow_divide_evenly(c, ret_set, ret);
+	} else {
+		n = stow_search(c, max_nodes, ret_set);
+		if (n > 0)
+			r = stow_divide(c, ret_set, n, ret);
+	}
+	for (int i = 0; i < n; i++)
+		ret[i].cpus *= c->unit;
 	return r == -ENOSPC ? 0 : r < 0 ? r : n;
 }
 
@@ -262,6 +267,12 @@ static int fill_plan(const struct stow_candidates *c, const struct stow_request 
 		if (r < 0)
 			return r;
 	}
+	if (stow_wants_full_cores(c->capacity, request)) {
+		int full = stow_full_cores(c->capacity->topology, &plan->cpus);
+
+		if (full <= 0)
+			return full < 0 ? stow_err_set(err, ENOMEM, "out of memory") : -ENOSPC;
+	}
 	write_reason(c, request, plan, set);
 	return 0;
 }
@@ -296,6 +307,17 @@ static int make(const struct stow_capacity *capacity, const struct stow_request 
 	return 0;
 }
 
+int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_request *request,
+		      int near_node, int max_nodes, struct stow_plan **ret_plan,
+		      struct stow_err *err)
+{
+	/* Whoever has no CPUs of its own must still run somewhere. */
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
+	    request->cpus >= stow_idset_count(&capacity->unowned))
+		return -ENOSPC;
+	return make(capacity, request, near_node, max_nodes, ret_plan, err);
+}
+
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
 		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
 		   struct stow_err *err)
@@ -312,12 +334,7 @@ int stow_plan_make(const struct stow_capacity *capacity, const struct stow_reque
 	max_nodes = stow_node_limit(capacity, request, near_node, err);
 	if (max_nodes < 0)
 		return max_nodes;
-	/* Whoever has no CPUs of its own must still run somewhere. */
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
-	    request->cpus >= stow_idset_count(&capacity->unowned))
-		r = -ENOSPC;
-	else
-		r = make(capacity, request, near_node, max_nodes, ret_plan, &inner);
+	r = stow_plan_attempt(capacity, request, near_node, max_nodes, ret_plan, &inner);
 	if (r != -ENOSPC)
 		return r < 0 ? stow_err_set(err, -r, "%s", inner.msg) : 0;
 	r = stow_refuse(capacity, request, near_node, max_nodes, &refusal, err);

@@ -146,9 +146,9 @@ static void take(struct chooser *ch, const struct stow_cpu *cpu)
 	ch->need--;
 }
 
-/* Takes whole cores of one cache, as long as a whole core is not more than is needed. A core's
- * threads may be far apart in number: those that are still to come are spoken for. */
-static void take_whole(struct chooser *ch, uint32_t llc)
+/* Takes whole cores with `threads` threads of one cache, as long as one is not more than is needed.
+ * A core's threads may be far apart in number: those that are still to come are spoken for. */
+static void take_cores(struct chooser *ch, uint32_t llc, uint32_t threads)
 {
 	uint32_t spoken_for = 0;
 
@@ -156,7 +156,8 @@ static void take_whole(struct chooser *ch, uint32_t llc)
 		const struct stow_cpu *cpu = &ch->topology->cpus[ch->cpus[i]];
 		struct core *core = core_of(ch, cpu);
 
-		if (core->llc != llc || !core->whole || !stow_idset_has(&ch->left, cpu->id))
+		if (core->llc != llc || !core->whole || core->all != threads ||
+		    !stow_idset_has(&ch->left, cpu->id))
 			continue;
 		if (core->left == core->all) {
 			if (core->all > ch->need - spoken_for)
@@ -166,6 +167,13 @@ static void take_whole(struct chooser *ch, uint32_t llc)
 		take(ch, cpu);
 		spoken_for--;
 	}
+}
+
+/* The largest cores first: the small ones fill what is left. */
+static void take_whole(struct chooser *ch, uint32_t llc, uint32_t most_threads)
+{
+	for (uint32_t threads = most_threads; threads > 0 && ch->need; threads--)
+		take_cores(ch, llc, threads);
 }
 
 /* Takes single threads: of broken cores, or by breaking one. `llc` < 0: of any cache. */
@@ -252,7 +260,7 @@ int stow_plan_cpus(const struct stow_topology *topology, int node,
 		llc = choose_cache(&ch, ch.need % threads);
 		if (llc < 0 || !ch.caches[llc].whole)
 			break;
-		take_whole(&ch, (uint32_t)llc);
+		take_whole(&ch, (uint32_t)llc, threads);
 		if (ch.need == before)
 			break;
 		/* Less than a core is missing now, or this cache has no whole core any more. */
@@ -278,7 +286,7 @@ const struct stow_idset *stow_own_cpus(const struct stow_node_capacity *node,
 }
 
 int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mode,
-		     uint64_t *ret_whole, int *ret_threads)
+		     uint64_t *ret_whole, int *ret_threads, bool *ret_even)
 {
 	const struct stow_topology *topology = capacity->topology;
 	_cleanup_free_ uint16_t *all = calloc(STOW_IDSET_MAX, sizeof(*all));
@@ -287,6 +295,7 @@ int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mo
 	size_t at = 0;
 
 	*ret_threads = 1;
+	*ret_even = true;
 	if (!all || !free_ || !home)
 		return -ENOMEM;
 	for (size_t i = 0; topology->cpus && i < topology->n_cpus; i++) {
@@ -306,8 +315,39 @@ int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mo
 		if (++all[cpu->core] > *ret_threads)
 			*ret_threads = all[cpu->core];
 	}
-	for (int core = 0; core < STOW_IDSET_MAX; core++)
+	for (int core = 0; core < STOW_IDSET_MAX; core++) {
 		if (all[core] && free_[core] == all[core])
 			ret_whole[home[core]] += all[core];
+		*ret_even &= !all[core] || all[core] == *ret_threads;
+	}
 	return 0;
+}
+
+bool stow_wants_full_cores(const struct stow_capacity *capacity, const struct stow_request *request)
+{
+	return capacity->full_cores && stow_cpu_mode_owns(request->cpu_mode);
+}
+
+int stow_full_cores(const struct stow_topology *topology, const struct stow_idset *cpus)
+{
+	/* Threads of each core that are not in the set, and whether any is. */
+	_cleanup_free_ uint8_t *out = calloc(STOW_IDSET_MAX, sizeof(*out));
+	_cleanup_free_ uint8_t *in = calloc(STOW_IDSET_MAX, sizeof(*in));
+
+	if (!out || !in)
+		return -ENOMEM;
+	for (size_t i = 0; topology->cpus && i < topology->n_cpus; i++) {
+		const struct stow_cpu *cpu = &topology->cpus[i];
+
+		if (cpu->core < 0 || cpu->core >= STOW_IDSET_MAX)
+			continue;
+		if (stow_idset_has(cpus, cpu->id))
+			in[cpu->core] = 1;
+		else
+			out[cpu->core] = 1;
+	}
+	for (int core = 0; core < STOW_IDSET_MAX; core++)
+		if (in[core] && out[core])
+			return 0;
+	return 1;
 }

@@ -39,6 +39,10 @@ struct stow_candidates {
 	int near;	/* index in `nodes` of the node to be near to, or -1 */
 	int near_index; /* the same in capacity->nodes, also when it is no candidate */
 	int threads;	/* hardware threads per core, at least 1 */
+	/* How many CPUs count as one here, in the need and in all supplies: more than 1 where only
+	 * whole cores may be given, and all cores have as many threads. */
+	uint32_t unit;
+	bool never; /* the CPUs asked for are no whole number of units */
 	enum stow_cpu_mode mode;
 	bool exclusive; /* CPUs of its own, isolated ones included */
 	bool any;	/* the number of nodes matters, not which */
@@ -100,9 +104,14 @@ int stow_plan_cpus(const struct stow_topology *topology, int node,
 const struct stow_idset *stow_own_cpus(const struct stow_node_capacity *node,
 				       enum stow_cpu_mode mode);
 /* The CPUs of those whose whole core is among them, for each of n_nodes nodes of the capacity;
- * *ret_threads: the most threads that a core has. */
+ * *ret_threads: the most threads that a core has; *ret_even: whether all cores have as many. */
 int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mode,
-		     uint64_t *ret_whole, int *ret_threads);
+		     uint64_t *ret_whole, int *ret_threads, bool *ret_even);
+/* Whether the set has no core in part. */
+int stow_full_cores(const struct stow_topology *topology, const struct stow_idset *cpus);
+/* Whether only whole cores will do for the request. */
+bool stow_wants_full_cores(const struct stow_capacity *capacity,
+			   const struct stow_request *request);
 
 /* The nodes under the request's policy, `max_nodes` as stow_node_limit() says. Returns their
  * number, 0 when it does not fit; `ret_set` and `ret` have room for all candidates. */
@@ -111,6 +120,11 @@ int stow_plan_nodes(const struct stow_candidates *c, enum stow_policy policy, in
 /* The most nodes that the policy lets a request have; 0: not even the empty machine has room. */
 int stow_node_limit(const struct stow_capacity *capacity, const struct stow_request *request,
 		    int near_node, struct stow_err *err);
+
+/* stow_plan_make() without a refusal: -ENOSPC alone. */
+int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_request *request,
+		      int near_node, int max_nodes, struct stow_plan **ret_plan,
+		      struct stow_err *err);
 
 /* "6 exclusive CPUs, 8Gi memory and 64Mi in 2Mi pages" */
 const char *stow_need_format(const struct stow_request *request, char *buf, size_t size);

@@ -19,6 +19,10 @@ struct look {
 	int near_node;
 	int max_nodes;
 	bool cpus, memory, pages; /* which of them some node lacks */
+	bool full_cores;	  /* only whole cores will do */
+	uint64_t *whole;	  /* then: CPUs that are free as whole cores, for each node */
+	uint32_t unit;		  /* and the CPUs of a core, 1 where that is not the same */
+	uint32_t threads;	  /* and the most of them */
 };
 
 /* A node as the refusal sees it. */
@@ -40,6 +44,10 @@ static void view_of(struct look *look, size_t index, struct view *v)
 	v->index = index;
 	v->unfit = stow_candidate_unfit(look->capacity, req, look->near_node, index);
 	stow_supply_of(look->capacity, req, index, false, &v->has);
+	if (look->full_cores && look->whole[index] < v->has.cpus)
+		v->has.cpus = look->whole[index];
+	if (look->full_cores)
+		v->has.cpus -= v->has.cpus % look->unit;
 	v->cpus = !v->has.runs_on || !stow_supply_covers(&v->has, &need, &grown);
 	if (v->cpus && req->cpus && v->has.cpus < req->cpus)
 		v->lacks += 1 - (double)v->has.cpus / req->cpus;
@@ -117,7 +125,8 @@ static void tell_free(const struct look *look, const struct view *v, char *buf, 
 			    stow_format_size(req->pages[i].size, page, sizeof(page)));
 		sep = ", ";
 	}
-	stow_append(buf, size, "%s", look->pages ? "" : " free");
+	stow_append(buf, size, "%s%s", look->pages ? "" : " free",
+		    look->cpus && look->full_cores ? " in whole cores" : "");
 }
 
 /* One line about one node, for those who want to know all. */
@@ -297,8 +306,8 @@ static bool fits(const struct look *look, const struct stow_request *req, bool r
 static uint64_t most_that_fits(const struct look *look, bool memory, struct stow_idset *ret_nodes)
 {
 	struct stow_request req = *look->request;
-	uint64_t unit = memory ? UINT64_C(1) << 20 : 1, low = 0;
-	uint64_t high = (memory ? req.memory + unit - 1 : req.cpus) / unit;
+	uint64_t unit = memory ? UINT64_C(1) << 20 : look->unit, low = 0;
+	uint64_t high = ((memory ? req.memory : req.cpus) + unit - 1) / unit;
 
 	while (low + 1 < high) {
 		uint64_t middle = low + (high - low) / 2;
@@ -307,7 +316,7 @@ static uint64_t most_that_fits(const struct look *look, bool memory, struct stow
 		if (memory)
 			req.memory = middle * unit;
 		else
-			req.cpus = (uint32_t)middle;
+			req.cpus = (uint32_t)(middle * unit);
 		if (fits(look, &req, true, &nodes)) {
 			low = middle;
 		} else {
@@ -317,8 +326,50 @@ static uint64_t most_that_fits(const struct look *look, bool memory, struct stow
 	if (memory)
 		req.memory = low * unit;
 	else
-		req.cpus = (uint32_t)low;
+		req.cpus = (uint32_t)(low * unit);
 	return low && fits(look, &req, false, ret_nodes) ? low * unit : 0;
+}
+
+/* Whether this number of CPUs would leave half a core to somebody else, wherever it is placed. */
+static bool breaks_a_core(const struct look *look)
+{
+	struct stow_capacity any = *look->capacity;
+	struct stow_plan *plan = NULL;
+
+	if (!look->full_cores || look->unit > 1)
+		return look->full_cores && look->request->cpus % look->unit;
+	any.full_cores = false;
+	if (stow_plan_attempt(&any, look->request, look->near_node, look->max_nodes, &plan, NULL) <
+	    0)
+		return false;
+	stow_plan_free(plan);
+	return true;
+}
+
+/* The next number of CPUs that are whole cores: upwards, or else downwards. */
+static bool suggest_cores(const struct look *look, char *buf, size_t size)
+{
+	struct stow_request req = *look->request;
+	struct stow_plan *plan = NULL;
+	char list[96];
+
+	for (int step = 1; step <= 2 * (int)look->threads; step++) {
+		int by = step <= (int)look->threads ? step : (int)look->threads - step;
+
+		if ((int64_t)look->request->cpus + by < 1)
+			break;
+		req.cpus = (uint32_t)((int64_t)look->request->cpus + by);
+		if (req.cpus % look->unit ||
+		    stow_plan_attempt(look->capacity, &req, look->near_node, look->max_nodes, &plan,
+				      NULL) < 0)
+			continue;
+		stow_append(buf, size, "%" PRIu32 " CPU%s would fit on %s", req.cpus,
+			    req.cpus == 1 ? "" : "s",
+			    stow_nodes_format(&plan->nodes, list, sizeof(list)));
+		stow_plan_free(plan);
+		return true;
+	}
+	return false;
 }
 
 static void suggest_less(const struct look *look, char *buf, size_t size)
@@ -327,6 +378,8 @@ static void suggest_less(const struct look *look, char *buf, size_t size)
 	char list[96], bytes[32];
 	uint64_t most;
 
+	if (breaks_a_core(look) && suggest_cores(look, buf, size))
+		return;
 	if (look->request->cpus > 1) {
 		most = most_that_fits(look, false, &nodes);
 		if (most) {
@@ -400,24 +453,75 @@ static bool any_isolated(const struct stow_capacity *capacity)
 	return false;
 }
 
+/* What only whole cores need to know. */
+static int look_at_cores(struct look *look)
+{
+	bool even = true;
+	int threads = 1, r;
+
+	look->unit = look->threads = 1;
+	look->full_cores = stow_wants_full_cores(look->capacity, look->request);
+	if (!look->full_cores)
+		return 0;
+	r = stow_whole_cores(look->capacity, look->request->cpu_mode, look->whole, &threads, &even);
+	look->threads = (uint32_t)threads;
+	look->unit = even ? look->threads : 1;
+	return r;
+}
+
+/* Instead of a line about nodes: what no node could mend. */
+static void tell_apart_from_nodes(const struct look *look, char *buf, size_t size)
+{
+	const struct stow_request *request = look->request;
+	uint64_t unowned = stow_idset_count(&look->capacity->unowned);
+	char need[160];
+
+	stow_need_format(request, need, sizeof(need));
+	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && request->cpus >= unowned && unowned &&
+	    !look->cpus)
+		snprintf(buf, size,
+			 "%s; %" PRIu64 " CPUs belong to nobody yet, and one must stay so for "
+			 "all else that runs here",
+			 need, unowned);
+	if (breaks_a_core(look))
+		snprintf(buf, size,
+			 "%s would leave part of a core to somebody else (full-cores "
+			 "in " STOW_CONFIG_PATH ")",
+			 need);
+	if (request->cpu_mode == STOW_CPU_ISOLATED && !any_isolated(look->capacity))
+		snprintf(buf, size,
+			 "%s; no CPUs are isolated (isolcpus= on the kernel's command line)", need);
+}
+
+static void suggest(const struct look *look, char *buf, size_t size)
+{
+	if (look->capacity->n_nodes <= TRIED ||
+	    look->request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
+		suggest_less(look, buf, size);
+	/* On no other nodes will a number be whole cores. */
+	if (!breaks_a_core(look))
+		suggest_otherwise(look, buf, size);
+	suggest_exclusive(look, buf, size);
+}
+
 int stow_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
 		int near_node, int max_nodes, struct stow_refusal **ret_refusal,
 		struct stow_err *err)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_free_ struct view *views = NULL;
+	_cleanup_free_ uint64_t *whole = calloc(capacity->n_nodes + 1, sizeof(*whole));
 	struct look look = { .capacity = capacity,
 			     .request = request,
 			     .near_node = near_node,
-			     .max_nodes = max_nodes };
-	uint64_t unowned = stow_idset_count(&capacity->unowned);
-	char need[160];
+			     .max_nodes = max_nodes,
+			     .whole = whole };
 
 	refusal = calloc(1, sizeof(*refusal));
 	views = calloc(capacity->n_nodes + 1, sizeof(*views));
 	if (refusal)
 		refusal->nodes = calloc(capacity->n_nodes + 1, sizeof(*refusal->nodes));
-	if (!refusal || !views || !refusal->nodes)
+	if (!refusal || !views || !refusal->nodes || !whole || look_at_cores(&look) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	refusal->n_nodes = capacity->n_nodes;
 	for (size_t i = 0; i < capacity->n_nodes; i++) {
@@ -426,20 +530,8 @@ int stow_refuse(const struct stow_capacity *capacity, const struct stow_request 
 		tell_node(&look, &views[i], refusal->nodes[i].text, sizeof(refusal->nodes[i].text));
 	}
 	tell(&look, views, capacity->n_nodes, refusal->text, sizeof(refusal->text));
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && request->cpus >= unowned && unowned &&
-	    !look.cpus)
-		snprintf(refusal->text, sizeof(refusal->text),
-			 "%s; %" PRIu64 " CPUs belong to nobody yet, and one must stay so for "
-			 "all else that runs here",
-			 stow_need_format(request, need, sizeof(need)), unowned);
-	if (request->cpu_mode == STOW_CPU_ISOLATED && !any_isolated(capacity))
-		snprintf(refusal->text, sizeof(refusal->text),
-			 "%s; no CPUs are isolated (isolcpus= on the kernel's command line)",
-			 stow_need_format(request, need, sizeof(need)));
-	if (capacity->n_nodes <= TRIED || request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
-		suggest_less(&look, refusal->suggestion, sizeof(refusal->suggestion));
-	suggest_otherwise(&look, refusal->suggestion, sizeof(refusal->suggestion));
-	suggest_exclusive(&look, refusal->suggestion, sizeof(refusal->suggestion));
+	tell_apart_from_nodes(&look, refusal->text, sizeof(refusal->text));
+	suggest(&look, refusal->suggestion, sizeof(refusal->suggestion));
 	*ret_refusal = STOW_TAKE_PTR(refusal);
 	return 0;
 }

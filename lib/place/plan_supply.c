@@ -123,16 +123,41 @@ bool stow_supply_covers(const struct stow_supply *sum, const struct stow_need *n
 	return grown <= sum->memory && sum->memory - grown >= need->memory;
 }
 
+/* Counts in whole cores, where only they may be given. */
+static void count_in_cores(struct stow_candidates *c, bool even)
+{
+	c->unit = even ? (uint32_t)c->threads : 1;
+	c->never = c->need.cpus % c->unit != 0;
+	c->need.cpus /= c->unit;
+	if (even)
+		c->threads = 1;
+}
+
+static void supply_of_candidate(struct stow_candidates *c, const struct stow_request *request,
+				size_t index, uint64_t whole, bool empty)
+{
+	struct stow_supply *has = &c->nodes[c->n].has;
+
+	stow_supply_of(c->capacity, request, index, empty, has);
+	has->whole = whole < has->cpus ? whole : has->cpus;
+	if (!stow_wants_full_cores(c->capacity, request))
+		return;
+	has->cpus = (empty ? has->cpus : has->whole) / c->unit;
+	has->whole = has->whole / c->unit;
+}
+
 int stow_candidates_init(struct stow_candidates *c, const struct stow_capacity *capacity,
 			 const struct stow_request *request, int near_node, bool empty,
 			 struct stow_err *err)
 {
 	_cleanup_free_ uint64_t *whole = NULL;
+	bool even = true;
 
 	memset(c, 0, sizeof(*c));
 	c->capacity = capacity;
 	c->near = c->near_index = -1;
 	c->threads = 1;
+	c->unit = 1;
 	c->mode = request->cpu_mode;
 	c->exclusive = stow_cpu_mode_owns(request->cpu_mode);
 	c->need.cpus = request->cpus;
@@ -145,8 +170,10 @@ int stow_candidates_init(struct stow_candidates *c, const struct stow_capacity *
 	c->nodes = calloc(capacity->n_nodes + 1, sizeof(*c->nodes));
 	whole = calloc(capacity->n_nodes + 1, sizeof(*whole));
 	if (!c->nodes || !whole ||
-	    (c->exclusive && stow_whole_cores(capacity, c->mode, whole, &c->threads)))
+	    (c->exclusive && stow_whole_cores(capacity, c->mode, whole, &c->threads, &even)))
 		return stow_err_set(err, ENOMEM, "out of memory");
+	if (stow_wants_full_cores(capacity, request))
+		count_in_cores(c, even);
 	for (size_t i = 0; i < capacity->n_nodes; i++) {
 		enum stow_unfit unfit = stow_candidate_unfit(capacity, request, near_node, i);
 
@@ -157,9 +184,7 @@ int stow_candidates_init(struct stow_candidates *c, const struct stow_capacity *
 		if (capacity->nodes[i].id == near_node)
 			c->near = c->n;
 		c->nodes[c->n].index = (int)i;
-		stow_supply_of(capacity, request, i, empty, &c->nodes[c->n].has);
-		c->nodes[c->n].has.whole =
-			whole[i] < c->nodes[c->n].has.cpus ? whole[i] : c->nodes[c->n].has.cpus;
+		supply_of_candidate(c, request, i, whole[i], empty);
 		c->n++;
 	}
 	return 0;

@@ -447,39 +447,6 @@ static int take_apart(const struct stow_annotation *a, struct item *ret, struct 
 	return 0;
 }
 
-int stow_request_check_amounts(const struct stow_request *request, struct stow_err *err)
-{
-	uint64_t before = 0;
-
-	if (request->cpus > STOW_CPUS_MAX)
-		return stow_err_set(err, EINVAL, "cpus: %" PRIu32 "; a machine has at most %d",
-				    request->cpus, STOW_CPUS_MAX);
-	if (request->memory > INT64_MAX)
-		return stow_err_set(err, EINVAL, "memory: %" PRIu64 " bytes are too many",
-				    request->memory);
-	if (request->memory && request->memory < STOW_PAGE_MIN)
-		return stow_err_set(err, EINVAL,
-				    "memory: %" PRIu64
-				    " byte%s, which is less than a page of memory",
-				    request->memory, request->memory == 1 ? "" : "s");
-	for (size_t i = 0; i < request->n_pages; i++) {
-		uint64_t size = request->pages[i].size, count = request->pages[i].count;
-
-		if (!size || size & (size - 1))
-			return stow_err_set(err, EINVAL,
-					    "hugepages: page_size %" PRIu64
-					    " is not a power of two",
-					    size);
-		if (size <= before)
-			return stow_err_set(err, EINVAL, "hugepages: sizes must ascend");
-		if (count > INT64_MAX / size)
-			return stow_err_set(err, EINVAL,
-					    "hugepages: %" PRIu64 " pages are too many", count);
-		before = size;
-	}
-	return 0;
-}
-
 int stow_request_check_key(const char *key, struct stow_err *err)
 {
 	uint64_t size;

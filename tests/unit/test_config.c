@@ -48,6 +48,9 @@ static void nothing_is_the_defaults(void **state)
 		assert_int_equal(c->n_namespaces, 0);
 		assert_null(c->allowed_keys);
 		assert_null(c->runtimes);
+		assert_false(c->full_cores);
+		assert_true(c->adopt);
+		assert_false(c->partitions);
 	}
 }
 
@@ -74,8 +77,14 @@ static void reads_every_key(void **state)
 		      "    memory: 4Gi\n"
 		      "allowed-keys: [cpus, hugepages, hugepages-1Gi]\n"
 		      "runtimes: [/opt/crun, /usr/bin/runc]\n"
-		      "lease-seconds: 60\n");
+		      "lease-seconds: 60\n"
+		      "full-cores: yes\n"
+		      "adopt: no\n"
+		      "partitions: on\n");
 
+	assert_true(c->full_cores);
+	assert_false(c->adopt);
+	assert_true(c->partitions);
 	assert_int_equal(c->mode, STOW_MODE_OBSERVE);
 	assert_int_equal(c->default_policy, STOW_POLICY_BEST_EFFORT);
 	assert_int_equal(c->n_reserved, 2);
@@ -109,6 +118,10 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("reserved:\n  - node: 0\n    memory: 1GB\n",
 		       "f:3: reserved memory: \"1GB\" is not a quantity like 512Mi, 8Gi or "
 		       "1073741824; did you mean \"1Gi\"?");
+	assert_refused("mode: enforce\nfull-cores: maybe\n",
+		       "f:2: full-cores: \"maybe\" is neither true nor false");
+	assert_refused("full-core: yes\n",
+		       "f:1: unknown key \"full-core\"; did you mean \"full-cores\"?");
 	assert_refused("caps:\n  memory: 512m\n",
 		       "f:2: caps memory: \"512m\" is no whole number of bytes; did you mean "
 		       "\"512Mi\"?");
@@ -202,6 +215,7 @@ static void the_sample_is_the_defaults_and_valid(void **state)
 	}
 	text[out] = '\0';
 	c = parse(text);
+	assert_false(c->full_cores || !c->adopt || c->partitions);
 	assert_true(c->n_reserved > 0);
 	assert_true(c->n_namespaces > 0);
 	assert_non_null(c->allowed_keys);

@@ -14,6 +14,7 @@
 /* A machine with what is given away on it. */
 struct scene {
 	struct stow_topology *topology;
+	struct stow_config config;
 	struct stow_usage usage;
 	struct stow_node_usage nodes[16];
 	struct stow_capacity *capacity;
@@ -40,8 +41,8 @@ static int plan_near(struct scene *s, const struct stow_request *request, int ne
 	s->plan = NULL;
 	s->refusal = NULL;
 	s->capacity = NULL;
-	assert_int_equal(stow_capacity_build(s->topology, NULL, &s->usage, NULL, NULL, &s->capacity,
-					     NULL),
+	assert_int_equal(stow_capacity_build(s->topology, &s->config, &s->usage, NULL, NULL,
+					     &s->capacity, NULL),
 			 0);
 	return stow_plan_make(s->capacity, request, near, &s->plan, &s->refusal, &s->err);
 }
@@ -412,6 +413,120 @@ static void exclusive_shares_are_whole_cores(void **state)
 	assert_int_equal(s.plan->shares[1].cpus % 2, 0);
 }
 
+/* As on a machine of performance cores with two threads and efficient ones with one: cores of CPUs
+ * 0 and 4, 1 and 5, then 2, 3, 6, 7. */
+static struct stow_topology *hybrid(void)
+{
+	struct stow_topology *t = machine_new(1, 4, 2, 0, 16 * GI);
+
+	t->cpus[6].core = 4;
+	t->cpus[7].core = 5;
+	return t;
+}
+
+static void full_cores_are_not_shared(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 3, .cpu_mode = STOW_CPU_EXCLUSIVE };
+
+	scene_new(&s, machine_new(2, 4, 2, 0, 16 * GI));
+	assert_int_equal(plan(&s, &req), 0);
+	s.config.full_cores = true;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text,
+			    "3 exclusive CPUs would leave part of a core to somebody else "
+			    "(full-cores in /etc/numastow/config.yaml)");
+	assert_string_equal(s.refusal->suggestion, "4 CPUs would fit on node 0");
+	req.cpus = 4;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "0-1,8-9");
+	assert_int_equal(s.plan->shares[0].cpus, 4);
+	/* Where three cores are broken there is one left, whatever is free. */
+	stow_idset_parse("0-2,4-6", &s.usage.exclusive, NULL);
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text,
+			    "4 exclusive CPUs on one NUMA node; node 0 has 2 of 8 free in whole "
+			    "cores, node 1 has 2 of 8 free in whole cores");
+	assert_string_equal(
+		s.refusal->suggestion,
+		"2 CPUs would fit on node 0; policy=best-effort would fit on nodes 0-1");
+	req.policy = STOW_POLICY_BEST_EFFORT;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "3,7,11,15");
+	/* There is no next size upwards: downwards then. */
+	req.cpus = 5;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->suggestion, "4 CPUs would fit on nodes 0-1");
+	/* Shared CPUs have no cores. */
+	req.cpu_mode = STOW_CPU_SHARED;
+	assert_int_equal(plan(&s, &req), 0);
+}
+
+static void full_cores_divide_as_cores(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true,
+				    .policy = STOW_POLICY_SPREAD,
+				    .cpus = 6,
+				    .cpu_mode = STOW_CPU_EXCLUSIVE };
+
+	scene_new(&s, machine_new(2, 4, 2, 0, 16 * GI));
+	s.config.full_cores = true;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_int_equal(s.plan->n_shares, 2);
+	assert_int_equal(s.plan->shares[0].cpus + s.plan->shares[1].cpus, 6);
+	assert_int_equal(s.plan->shares[0].cpus % 2, 0);
+	/* Free are one core and half of one on each node: a sum of 6 that nobody can use. */
+	scene_done(&s);
+	scene_new(&s, machine_new(3, 2, 2, 0, 16 * GI));
+	s.config.full_cores = true;
+	req.policy = STOW_POLICY_BEST_EFFORT;
+	for (int i = 0; i < 3; i++)
+		s.nodes[i].shared_cpus = 1;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_int_equal(s.plan->n_shares, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(s.plan->shares[i].cpus, 2);
+}
+
+static void full_cores_of_different_sizes(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 3, .cpu_mode = STOW_CPU_EXCLUSIVE };
+
+	scene_new(&s, hybrid());
+	s.config.full_cores = true;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "0,2,4");
+	req.cpus = 1;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "2");
+	/* Only the two large cores are left. */
+	stow_idset_parse("2-3,6-7", &s.usage.exclusive, NULL);
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text,
+			    "1 exclusive CPU would leave part of a core to somebody else "
+			    "(full-cores in /etc/numastow/config.yaml)");
+	assert_string_equal(s.refusal->suggestion, "2 CPUs would fit on node 0");
+}
+
+static void full_cores_of_isolated_cpus(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
+
+	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
+	s.config.full_cores = true;
+	/* Core 1 is isolated in half: CPU 5 runs everybody's work. */
+	stow_idset_parse("1-2,6", &s.topology->isolated, NULL);
+	assert_int_equal(plan(&s, &req), 0);
+	assert_set(&s.plan->cpus, "2,6");
+	stow_idset_parse("2", &s.usage.exclusive, NULL);
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "2 isolated CPUs on one NUMA node; node 0 has 0 of 3 "
+					     "free in whole cores");
+}
+
 static void isolated_cpus_come_from_the_isolated_ones_alone(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
@@ -532,6 +647,10 @@ int main(void)
 		cmocka_unit_test(whole_cores_then_one_cache_then_tightest),
 		cmocka_unit_test(cpus_that_are_not_there),
 		cmocka_unit_test(exclusive_shares_are_whole_cores),
+		cmocka_unit_test(full_cores_are_not_shared),
+		cmocka_unit_test(full_cores_divide_as_cores),
+		cmocka_unit_test(full_cores_of_different_sizes),
+		cmocka_unit_test(full_cores_of_isolated_cpus),
 		cmocka_unit_test(isolated_cpus_come_from_the_isolated_ones_alone),
 		cmocka_unit_test(isolated_cpus_are_nobody_elses),
 		cmocka_unit_test(a_machine_without_isolated_cpus_says_so),

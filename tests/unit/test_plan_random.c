@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "machine.h"
 #include "place/plan.h"
+#include "place/plan_internal.h"
 
 #define MI     (UINT64_C(1) << 20)
 #define GI     (UINT64_C(1) << 30)
@@ -128,11 +129,51 @@ static bool eligible(const struct scene *s, size_t i, bool empty)
 	return empty || !node->fenced;
 }
 
+static bool full_cores(const struct scene *s)
+{
+	return s->capacity->full_cores && s->request.cpu_mode != STOW_CPU_SHARED;
+}
+
+/* Threads of a core; all have as many on these machines. */
+static uint32_t threads(const struct scene *s)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < s->topology->n_cpus; i++)
+		n += s->topology->cpus[i].core == s->topology->cpus[0].core;
+	return n ? n : 1;
+}
+
+/* How many CPUs of the set are there with their whole core. */
+static uint64_t in_whole_cores(const struct scene *s, const struct stow_idset *set)
+{
+	uint64_t n = 0;
+
+	STOW_IDSET_FOR(id, set) {
+		const struct stow_cpu *cpus = s->topology->cpus;
+		bool whole = true;
+
+		for (size_t i = 0; i < s->topology->n_cpus; i++)
+			for (size_t j = 0; cpus[i].id == id && j < s->topology->n_cpus; j++)
+				whole &= cpus[j].core != cpus[i].core ||
+					 stow_idset_has(set, cpus[j].id);
+		n += whole;
+	}
+	return n;
+}
+
 static uint64_t cpus_of(const struct scene *s, size_t i)
 {
 	const struct stow_node_capacity *node = &s->capacity->nodes[i];
 	uint64_t takeable = stow_idset_count(&node->takeable);
 
+	if (full_cores(s)) {
+		bool isolated = s->request.cpu_mode == STOW_CPU_ISOLATED;
+		uint64_t n = in_whole_cores(s, isolated ? &node->isolated : &node->takeable);
+
+		n = isolated || n < node->cpus_free ? n : node->cpus_free;
+		return n - n % threads(s);
+	}
 	if (s->request.cpu_mode == STOW_CPU_ISOLATED)
 		return stow_idset_count(&node->isolated);
 	if (s->request.cpu_mode == STOW_CPU_EXCLUSIVE && takeable < node->cpus_free)
@@ -220,7 +261,9 @@ static void check_spread(const struct scene *s, const struct stow_plan *plan)
 	for (size_t i = 0; i < plan->n_shares; i++) {
 		uint64_t even = s->request.cpus / n;
 
-		assert_true(plan->shares[i].cpus == even || plan->shares[i].cpus == even + 1);
+		/* In whole cores it is the cores that are divided evenly. */
+		assert_true(plan->shares[i].cpus == even || plan->shares[i].cpus == even + 1 ||
+			    (s->capacity->full_cores && plan->exclusive));
 		even = s->request.memory / n;
 		assert_true(plan->shares[i].memory >= even && plan->shares[i].memory < even + n);
 		for (size_t p = 0; p < s->request.n_pages; p++) {
@@ -269,6 +312,8 @@ static void check_plan(const struct scene *s, const struct stow_plan *plan)
 		assert_int_equal(plan->n_shares, 1);
 	if (s->request.policy == STOW_POLICY_SPREAD)
 		check_spread(s, plan);
+	if (s->capacity->full_cores && plan->exclusive)
+		assert_int_equal(stow_full_cores(s->topology, &plan->cpus), 1);
 	assert_true(strlen(plan->reason) > 10);
 }
 
@@ -326,7 +371,9 @@ static bool set_fits(const struct scene *s, uint32_t set, bool empty)
 			continue;
 		if (!eligible(s, i, empty))
 			return false;
-		cpus += empty ? total_of(s, i) : cpus_of(s, i);
+		cpus += !empty		? cpus_of(s, i)
+			: full_cores(s) ? total_of(s, i) - total_of(s, i) % threads(s)
+					: total_of(s, i);
 		runs |= empty ? total_of(s, i) > 0
 			: s->request.cpu_mode == STOW_CPU_ISOLATED
 				? !stow_idset_empty(&node->isolated)
@@ -360,7 +407,7 @@ static void check_number(const struct scene *s, int r, const struct stow_plan *p
 {
 	int least = fewest(s, false), limit = 64;
 
-	if (exclusive_would_take_all(s)) {
+	if (exclusive_would_take_all(s) || (full_cores(s) && s->request.cpus % threads(s))) {
 		assert_int_equal(r, -ENOSPC);
 		return;
 	}
@@ -392,6 +439,7 @@ static void play(int max_nodes, bool exact)
 		_cleanup_(scene_done) struct scene s = { 0 };
 		_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 		_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+		struct stow_config config = { 0 };
 		struct stow_err err = { 0 };
 		int r;
 
@@ -399,7 +447,8 @@ static void play(int max_nodes, bool exact)
 		random_machine(&s, max_nodes);
 		random_usage(&s);
 		random_request(&s);
-		assert_int_equal(stow_capacity_build(s.topology, NULL, &s.usage, NULL, NULL,
+		config.full_cores = roll(3) == 0;
+		assert_int_equal(stow_capacity_build(s.topology, &config, &s.usage, NULL, NULL,
 						     &s.capacity, NULL),
 				 0);
 		r = stow_plan_make(s.capacity, &s.request, s.near, &plan, &refusal, &err);
