@@ -35,7 +35,7 @@ struct agent_config {
 	uint64_t memory_step;	     /* bytes that free memory must differ by to be reported */
 	uint64_t max_reservations;   /* leases of a scheduler's at a time */
 	uint64_t max_fenced;	     /* percent of the NUMA nodes that a scheduler may fence */
-	uint64_t repin_batch;	     /* bytes */
+	uint64_t repin_batch;	     /* bytes; 0: by time */
 	uint64_t repin_pause;	     /* ns */
 	uint64_t max_drain;  /* percent of the memory that schedulers may have off at a time */
 	uint64_t drain_rate; /* bytes a second; 0: any */

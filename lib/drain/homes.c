@@ -9,10 +9,7 @@
 #include "drain/internal.h"
 #include "node/pages.h"
 
-#define BATCH                                                                                  \
-	(UINT64_C(16) << 20)   /* bytes moved between two pauses: each call waits for all CPUs \
-				  (lru_cache_disable) */
-#define PAUSE UINT64_C(500000) /* ns */
+#define PAUSE UINT64_C(500000) /* ns between two batches of pages */
 
 static void find_cgroup(struct stow_root *root, struct stow_home *home)
 {
@@ -111,7 +108,6 @@ static void return_one(struct returning *r, const struct stow_record *record)
 {
 	struct stow_page_move move = { .from = r->online,
 				       .to = record->nodes,
-				       .batch = BATCH,
 				       .pause = PAUSE,
 				       .progress = on_batch,
 				       .ctx = r };
@@ -124,12 +120,12 @@ static void return_one(struct returning *r, const struct stow_record *record)
 	stow_idset_and(&move.to, &r->online);
 	if (stow_idset_empty(&move.from) || stow_idset_empty(&move.to) ||
 	    stow_cgroup_of_pid(r->root, record->init.pid, &cgroup, NULL) < 0 ||
-	    cgroup->inode != record->inode || stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
+	    cgroup->inode != record->inode)
 		return;
-	for (size_t i = 0; i < n; i++)
-		if (stow_pages_move(r->root, pids[i], &move, NULL) == -ECANCELED)
-			break;
+	(void)stow_pages_move_all(r->root, cgroup, &move, NULL);
 	r->moved += move.moved;
+	if (stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
+		return;
 	for (size_t i = 0; i < n; i++)
 		if (stow_pages_mapped(r->root, pids[i], &move.from, &bytes, NULL) == 0)
 			r->left += bytes;

@@ -15,7 +15,6 @@
 
 #define S		UINT64_C(1000000000)
 #define ASK_EACH	(S / 2) /* between two looks whether somebody has cancelled it */
-#define MOVE_BACK_BATCH (UINT64_C(4) << 20) /* bytes */
 #define MOVE_BACK_PAUSE UINT64_C(1000000)
 #define MEMORY_BLOCK	"/sys/devices/system/memory/memory%" PRIu64
 
@@ -320,8 +319,7 @@ size_t stow_drain_move_back(struct stow_draining *d)
 	context.past_fences = true;
 	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
 	     word = strtok_r(NULL, " ", &save)) {
-		struct stow_repin_options options = { .batch = MOVE_BACK_BATCH,
-						      .pause = MOVE_BACK_PAUSE };
+		struct stow_repin_options options = { .pause = MOVE_BACK_PAUSE };
 		char *nodes = strrchr(word, '=');
 
 		if (!nodes)

@@ -16,9 +16,8 @@
 
 #define MS	     UINT64_C(1000000)
 #define S	     (1000 * MS)
-#define GRACE	     (10 * S)		 /* between SIGTERM and SIGKILL of an evicted container */
-#define MOVE_BATCH   (UINT64_C(4) << 20) /* bytes of a repin */
-#define MOVE_PAUSE   MS
+#define GRACE	     (10 * S)	/* between SIGTERM and SIGKILL of an evicted container */
+#define MOVE_PAUSE   MS		/* between two batches of a repin's pages */
 #define RETRY_LEAST  (200 * MS) /* of a block's deadline that a further try wants */
 #define RETRY_PAUSE  (100 * MS)
 #define PENDING_WAIT (5 * S)
@@ -62,11 +61,9 @@ static int move_one(struct stow_draining *d, const struct stow_drain_affected *w
 		    struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	struct stow_repin_options options = { .nodes = who->nodes,
-					      .batch = MOVE_BATCH,
-					      .pause = MOVE_PAUSE,
-					      .progress = on_repin,
-					      .ctx = d };
+	struct stow_repin_options options = {
+		.nodes = who->nodes, .pause = MOVE_PAUSE, .progress = on_repin, .ctx = d
+	};
 	struct stow_err why = { 0 };
 	int r;
 

@@ -17,7 +17,6 @@
 #define WINDOW	    32768		/* pagemap entries read at once */
 #define PRESENT	    (UINT64_C(1) << 63) /* Documentation/admin-guide/mm/pagemap.rst */
 #define FRAME	    ((UINT64_C(1) << 55) - 1)
-#define DEPTH_MAX   64
 #define PER_PROCESS (UINT64_C(1) << 28) /* pages: 1 TiB of 4 KiB */
 
 /* --- processes ---------------------------------------------------------------------------------- */
@@ -32,52 +31,27 @@ static void pids_done(struct pids *pids)
 	free(pids->list);
 }
 
-/* A folder that is gone meanwhile has no processes. */
-static int add_below(struct stow_root *top, const char *path, int depth, struct pids *pids,
-		     struct stow_err *err)
-{
-	_cleanup_closedir_ DIR *folder = NULL;
-	const struct dirent *entry;
-	struct stow_err inner = { 0 };
-	int r;
-
-	r = stow_cgroup_procs(top, path, &pids->list, &pids->n, &inner);
-	if (r < 0 && r != -ENOENT && r != -ENODEV)
-		return stow_err_set(err, inner.code, "%s", inner.msg);
-	folder = depth < DEPTH_MAX ? stow_root_opendir(top, NULL, "%s/", path) : NULL;
-	while (folder && (entry = readdir(folder))) {
-		char below[4096];
-
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
-		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >=
-			    (int)sizeof(below) ||
-		    stow_root_exists(top, "%s/memory.stat", below) == 1)
-			continue;
-		r = add_below(top, below, depth + 1, pids, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 int stow_memcg_pids(struct stow_root *root, const char *path, pid_t **ret_pids, size_t *ret_n,
 		    struct stow_err *err)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *top = NULL;
-	_cleanup_(pids_done) struct pids pids = { 0 };
+	struct stow_err why = { 0 };
 	const char *mount = NULL;
 	int r;
 
 	r = stow_cgroup_mount(root, STOW_CGROUP_MEMORY, &mount, err);
 	if (r == 0)
 		r = stow_root_sub(root, &top, err, "%s", mount);
-	if (r == 0)
-		r = add_below(top, strcmp(path, "/") == 0 ? "" : path, 0, &pids, err);
 	if (r < 0)
 		return r;
-	*ret_pids = STOW_TAKE_PTR(pids.list);
-	*ret_n = pids.n;
-	return 0;
+	r = stow_cgroup_pids_below(top, strcmp(path, "/") == 0 ? "" : path, "memory.stat", ret_pids,
+				   ret_n, &why);
+	if (r == -ENOENT || r == -ENODEV) { /* gone meanwhile: it has no processes */
+		*ret_pids = NULL;
+		*ret_n = 0;
+		return 0;
+	}
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
 int stow_all_pids(struct stow_root *root, pid_t **ret_pids, size_t *ret_n, struct stow_err *err)

@@ -6,12 +6,15 @@
  * Documentation/admin-guide/mm/pagemap.rst).
  *
  * A single write to cpuset.mems moves everything at once and cannot be stopped; move_pages() moves
- * what it is given. So a process is walked in batches, with a pause after each, during which it
- * runs on. Pages that the kernel cannot move now (they are being written, or pinned) are tried
- * again in later rounds.
+ * what it is given. So a process is walked in batches, with a pause between two, and after each the
+ * caller may stop. A batch's size is no matter for the program that is moved: the kernel takes one
+ * page (since Linux 6.3: 2 MiB) at a time out of its hands, however many it was given. But each
+ * call begins with a wait for all CPUs (lru_cache_disable()), so that small ones cost. Pages that
+ * the kernel cannot move now (they are being written, or pinned) are tried again in later rounds.
  */
 
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -19,24 +22,34 @@
 #include "base/root.h"
 #include "node/cgroup.h"
 
-/* The processes of a cgroup and of those below it, by no order; to be freed by the caller. */
+/* The processes of a cgroup and of all below it, by ascending number; to be freed by the caller. A
+ * cgroup that goes meanwhile has none. -E2BIG, -ENAMETOOLONG: more cgroups than anybody needs. */
 int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
 		     struct stow_err *err);
 
-/* Adds the processes of one cgroup alone, `path` below `dir`, to a list that begins as NULL and 0. */
-int stow_cgroup_procs(struct stow_root *dir, const char *path, pid_t **pids, size_t *n,
-		      struct stow_err *err);
+/* The same of the cgroup `path` below `dir`. A cgroup below it that has a file named `border` is
+ * not entered; NULL: all are. */
+int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
+			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err);
+
+#define STOW_PAGES_SLICE UINT64_C(100000000) /* ns */
 
 struct stow_page_move {
 	struct stow_idset from, to; /* nodes; nothing is on both */
-	uint64_t batch;		    /* bytes between two pauses */
-	uint64_t pause;		    /* ns */
-	/* Called after each batch; a negative errno stops. May be NULL. */
+	uint64_t batch;		    /* bytes; 0: what takes a `slice` to move, found by trying */
+	uint64_t slice;		    /* ns; 0: STOW_PAGES_SLICE */
+	uint64_t pause;		    /* ns between two batches */
+	/* Called after each batch, and between processes; a negative errno stops. May be NULL. */
 	int (*progress)(void *ctx, const struct stow_page_move *move);
 	void *ctx;
 	/* Results, added up over the calls. */
 	uint64_t moved, failed; /* bytes; `failed` counts tries */
 	uint64_t longest;	/* ns that one call of move_pages() took */
+	uint64_t calls;		/* of it */
+	/* What has been learnt about the next batch's size; begins with 0. */
+	struct {
+		uint64_t bytes, shortest;
+	} learnt;
 };
 
 /* Moves the pages that a process maps; shared ones too. -ESRCH: it has ended. -ENOTSUP: not the
@@ -44,15 +57,38 @@ struct stow_page_move {
 int stow_pages_move(struct stow_root *root, pid_t pid, struct stow_page_move *move,
 		    struct stow_err *err);
 
+/* Moves those of all processes of a cgroup and below, with those that come meanwhile as far as a
+ * few more looks find them. Of a process that ends meanwhile nothing is said. */
+int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup,
+			struct stow_page_move *move, struct stow_err *err);
+
+/* The size of the next batch after one of `bytes` that took `ns`: it doubles at most, and aims at a
+ * slice; at more where even the shortest call took that long, for then the kernel's own waiting is
+ * what takes the time, and smaller ones would only wait more often. */
+uint64_t stow_pages_next_batch(struct stow_page_move *move, uint64_t bytes, uint64_t ns);
+
 /* Bytes that the process maps on `nodes`, from its numa_maps. */
 int stow_pages_mapped(struct stow_root *root, pid_t pid, const struct stow_idset *nodes,
 		      uint64_t *ret_bytes, struct stow_err *err);
 
 /* One line of numa_maps: the start of the mapping, its page size, and how many of its pages are on
- * `nodes`. -EINVAL: not such a line. */
+ * `nodes`, and on others. -EINVAL: not such a line. */
 struct stow_numa_map {
 	uint64_t start, page_size; /* bytes */
-	uint64_t pages;
+	uint64_t pages, others;
 };
 int stow_numa_maps_line(const char *line, const struct stow_idset *nodes,
 			struct stow_numa_map *ret);
+
+/* Reads a process's numa_maps (or, with that name, maps) line by line: open, next, close. -ESRCH:
+ * it has ended. The next line is the next that has pages on `nodes`: 1, or 0 at the end. */
+struct stow_numa_maps {
+	FILE *file;
+	char *line;
+	size_t size;
+};
+int stow_numa_maps_open(struct stow_root *root, pid_t pid, const char *name,
+			struct stow_numa_maps *ret, struct stow_err *err);
+int stow_numa_maps_next(struct stow_numa_maps *maps, const struct stow_idset *nodes,
+			struct stow_numa_map *ret);
+void stow_numa_maps_close(struct stow_numa_maps *maps);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where pages are, as /proc/PID/numa_maps says it. Moving them is for the virtual machines. */
+/* Where pages are, as /proc/PID/numa_maps says it, whose they are, and how many are moved at once.
+ * Moving them is for the virtual machines. */
 #include "unit.h"
 
 #include "base/cleanup.h"
@@ -110,6 +111,184 @@ static void a_process_is_summed_up(void **state)
 	assert_non_null(strstr(err.msg, "process 8 has ended"));
 }
 
+static void pages_on_other_nodes_are_told_apart(void **state)
+{
+	static const char text[] = "1000 default anon=9 N0=3 N1=2 N2=4 kernelpagesize_kB=4";
+
+	assert_int_equal(line(text, "0").others, 6);
+	assert_int_equal(line(text, "0-1").others, 4);
+	assert_int_equal(line(text, "0-2").others, 0);
+	assert_int_equal(line("1000 default file=/tmp/N7=7 N0=1", "0").others, 0);
+}
+
+/* --- the size of a batch ------------------------------------------------------------------------ */
+
+#define MIB UINT64_C(1048576)
+#define MS  UINT64_C(1000000)
+
+/* A machine on which a call waits for `wait` ns and then moves one MiB in `per_mib`. */
+static uint64_t settled(struct stow_page_move *move, uint64_t wait, uint64_t per_mib)
+{
+	uint64_t bytes = 4 * MIB;
+
+	for (int i = 0; i < 30; i++)
+		bytes = stow_pages_next_batch(move, bytes, wait + bytes / MIB * per_mib);
+	return bytes;
+}
+
+static void a_batch_grows_to_what_a_slice_moves(void **state)
+{
+	struct stow_page_move quick = { 0 }, slow = { 0 }, asked = { .slice = 20 * MS };
+
+	/* It doubles at most: one quick call proves little. */
+	assert_int_equal(stow_pages_next_batch(&quick, 4 * MIB, 1), 8 * MIB);
+	assert_in_range(settled(&quick, 0, MS), 90 * MIB, 100 * MIB);
+	assert_in_range(settled(&asked, 0, MS), 18 * MIB, 20 * MIB);
+	/* 50 ms a MiB: whether that is waiting cannot be told yet, but it stays below a second. */
+	assert_in_range(settled(&slow, 0, 50 * MS), 2 * MIB, 16 * MIB);
+	assert_int_equal(settled(&(struct stow_page_move){ 0 }, 0, 0), 1024 * MIB);
+}
+
+/* Where each call waits for long before it moves anything, smaller ones would only wait more. */
+static void waiting_makes_no_small_batches(void **state)
+{
+	struct stow_page_move move = { 0 };
+
+	assert_true(settled(&move, 50 * MS, MS) >= 100 * MIB);
+	/* But nobody who cancels waits for ever. */
+	assert_true(settled(&(struct stow_page_move){ 0 }, 1000 * MS, 100 * MS) <= 16 * MIB);
+}
+
+static void what_was_little_says_little(void **state)
+{
+	struct stow_page_move move = { 0 };
+	uint64_t bytes = settled(&move, 2 * MS, MS);
+
+	/* The last pages of a process, at the price of a whole call. */
+	assert_int_equal(stow_pages_next_batch(&move, 4096, 2 * MS), bytes);
+	/* A call that took twice too long halves the next one; one that was held up, a quarter. */
+	assert_in_range(stow_pages_next_batch(&move, bytes, 200 * MS), bytes * 2 / 5,
+			bytes * 3 / 5);
+	bytes = move.learnt.bytes;
+	assert_int_equal(stow_pages_next_batch(&move, bytes, 60000 * MS), bytes / 4);
+}
+
+/* --- the processes of a cgroup ------------------------------------------------------------------ */
+
+static char *pids_text(struct tree *t, const char *path, const char *border)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	char *text = calloc(1, 4096);
+	struct stow_err err = { 0 };
+	size_t n = 0;
+
+	assert_non_null(text);
+	if (stow_cgroup_pids_below(t->root, path, border, &pids, &n, &err) < 0) {
+		snprintf(text, 4096, "%s", err.msg);
+		return text;
+	}
+	for (size_t i = 0; i < n; i++)
+		snprintf(text + strlen(text), 4096 - strlen(text), "%s%d", i ? " " : "",
+			 (int)pids[i]);
+	return text;
+}
+
+static void assert_pids(struct tree *t, const char *path, const char *border, const char *expected)
+{
+	_cleanup_free_ char *text = pids_text(t, path, border);
+
+	assert_string_equal(text, expected);
+}
+
+/* The kernel has no cgroup.procs for a threaded cgroup: this one is never read. */
+static int threaded(void *ctx, const char *path, const char *value)
+{
+	return strcmp(path, ctx) == 0 ? -EOPNOTSUPP : 0;
+}
+
+static void the_whole_subtree_has_the_processes(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	tree_write(t, "/c/cgroup.procs", "%s", "");
+	tree_write(t, "/c/init.scope/cgroup.procs", "31\n7\n");
+	tree_write(t, "/c/system.slice/cgroup.procs", "%s", "");
+	tree_write(t, "/c/system.slice/a.service/cgroup.procs", "4000000\n0\n");
+	tree_write(t, "/c/system.slice/a.service/x/cgroup.procs", "9\n");
+	tree_write(t, "/other/cgroup.procs", "1\n");
+	assert_pids(t, "/c", NULL, "7 9 31 4000000");
+	/* v1: threads of one process in two cgroups. */
+	tree_write(t, "/c/init.scope/cgroup.procs", "31\n9\n31\n");
+	assert_pids(t, "/c", NULL, "9 31 4000000");
+	/* Another controller's border. */
+	tree_write(t, "/c/system.slice/a.service/memory.stat", "anon 0\n");
+	assert_pids(t, "/c", "memory.stat", "9 31");
+	/* A folder that has gone between the look above it and now has no files. */
+	tree_mkdir(t, "/c/gone");
+	assert_pids(t, "/c", "memory.stat", "9 31");
+	assert_pids(t, "/c/init.scope", NULL, "9 31");
+}
+
+static void a_threaded_cgroups_processes_are_above_it(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	const struct stow_root_ops below = { (void *)"/c/workers/cgroup.procs", threaded, NULL };
+	const struct stow_root_ops top = { (void *)"/c/cgroup.procs", threaded, NULL };
+
+	tree_write(t, "/c/cgroup.procs", "5\n");
+	tree_write(t, "/c/workers/cgroup.procs", "6\n");
+	tree_write(t, "/c/workers/cgroup.threads", "51\n52\n");
+	tree_write(t, "/c/workers/w1/cgroup.procs", "8\n");
+	t->root->ops = &below;
+	assert_pids(t, "/c", NULL, "5 8");
+	/* With nothing above that says more, its threads stand for its processes. */
+	tree_write(t, "/c/cgroup.threads", "5\n53\n");
+	t->root->ops = &top;
+	assert_pids(t, "/c", NULL, "5 6 8 53");
+	/* "domain invalid": no processes, and no list of threads either. */
+	tree_remove(t, "/c/cgroup.threads");
+	assert_pids(t, "/c", NULL, "6 8");
+	t->root->ops = NULL;
+}
+
+static void a_container_cannot_keep_us_for_ever(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	char path[64], name[201], deep[4400] = "/d";
+	_cleanup_free_ char *text = NULL;
+
+	tree_write(t, "/c/cgroup.procs", "5\n");
+	for (int i = 0; i < 129; i++) {
+		snprintf(path, sizeof(path), "/c/%d", i);
+		tree_mkdir(t, path);
+	}
+	assert_pids(t, "/c", NULL, "5");
+	for (int i = 0; i < 129 * 128; i++) {
+		snprintf(path, sizeof(path), "/c/%d/%d", i / 128, i % 128);
+		tree_mkdir(t, path);
+	}
+	assert_pids(t, "/c", NULL, "more than 16384 cgroups below one container's");
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	for (int i = 0; i < 18; i++)
+		snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "/%s", name);
+	tree_mkdir(t, deep);
+	tree_write(t, "/d/cgroup.procs", "5\n");
+	assert_pids(t, "/d", NULL, "5");
+}
+
+static void a_cgroup_that_has_gone_is_an_error(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_free_ pid_t *pids = NULL;
+	struct stow_err err = { 0 };
+	size_t n = 0;
+
+	assert_int_equal(stow_cgroup_pids_below(t->root, "/c", NULL, &pids, &n, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "/c/cgroup.procs"));
+}
+
 static void another_machines_pages_stay(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -130,6 +309,14 @@ int main(void)
 		cmocka_unit_test(a_long_name_hides_nothing_behind_it),
 		cmocka_unit_test(what_is_no_line_is_refused),
 		cmocka_unit_test(a_process_is_summed_up),
+		cmocka_unit_test(pages_on_other_nodes_are_told_apart),
+		cmocka_unit_test(a_batch_grows_to_what_a_slice_moves),
+		cmocka_unit_test(waiting_makes_no_small_batches),
+		cmocka_unit_test(what_was_little_says_little),
+		cmocka_unit_test(the_whole_subtree_has_the_processes),
+		cmocka_unit_test(a_threaded_cgroups_processes_are_above_it),
+		cmocka_unit_test(a_container_cannot_keep_us_for_ever),
+		cmocka_unit_test(a_cgroup_that_has_gone_is_an_error),
 		cmocka_unit_test(another_machines_pages_stay),
 	};
 
