@@ -447,6 +447,25 @@ static int take_lock(struct agent *agent, struct stow_err *err)
 	return 0;
 }
 
+/* A typing error in config.yaml must not take away what only looks: then the agent observes. */
+static int read_policy(struct agent *agent, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = stow_config_read_anyway(agent->root, &agent->policy, &why);
+
+	if (r < 0)
+		return stow_err_set(err, -r, "%s", why.msg);
+	if (r > 0) {
+		agent->policy->mode = STOW_MODE_OBSERVE;
+		stow_say(STOW_LOG_ERR,
+			 "the configuration is broken: the agent only observes, until it is "
+			 "repaired "
+			 "and the agent reloaded",
+			 stow_why(&why));
+	}
+	return 0;
+}
+
 static int open_machine(struct agent *agent, const char *sysroot, struct stow_err *err)
 {
 	int r;
@@ -457,7 +476,7 @@ static int open_machine(struct agent *agent, const char *sysroot, struct stow_er
 	if (r == 0)
 		r = take_lock(agent, err);
 	if (r == 0)
-		r = stow_config_read(agent->root, &agent->policy, err);
+		r = read_policy(agent, err);
 	if (r == 0)
 		r = stow_ledger_open(agent->root, true, &agent->ledger, err);
 	if (r < 0)

@@ -36,7 +36,7 @@ static int gc(bool rebuild, bool quiet)
 	bool changed;
 	int r;
 
-	r = cli_context_open(&context, NULL, false, &err);
+	r = cli_context_open_anyway(&context, NULL, false, &err);
 	if (r == -EUCLEAN && rebuild) {
 		_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 
@@ -46,7 +46,7 @@ static int gc(bool rebuild, bool quiet)
 		if (r < 0)
 			return cli_fail(&err);
 		printf("the damaged ledger is now %s\n", aside);
-		r = cli_context_open(&context, NULL, true, &err);
+		r = cli_context_open_anyway(&context, NULL, true, &err);
 		if (r == 0)
 			r = stow_rebuild(&context.grant, &err);
 		if (r >= 0)
@@ -114,7 +114,7 @@ static int give_back(const char *id, const char *kind, const char *text)
 	size_t n;
 	int r;
 
-	r = cli_context_open(&context, NULL, false, &err);
+	r = cli_context_open_anyway(&context, NULL, false, &err);
 	if (r == 0)
 		r = cli_find_records(&context, id, &records, &n, &err);
 	if (r < 0)
@@ -156,7 +156,7 @@ static int restore_all(void)
 	struct stow_err err;
 	int r;
 
-	r = cli_context_open(&context, NULL, false, &err);
+	r = cli_context_open_anyway(&context, NULL, false, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	if (!context.ledger) {

@@ -151,7 +151,7 @@ static int show(const char *sysroot, bool json)
 	struct stow_err err;
 	int r;
 
-	r = cli_context_open(&context, sysroot, false, &err);
+	r = cli_context_open_anyway(&context, sysroot, false, &err);
 	if (r == 0 && context.ledger)
 		r = stow_ledger_records(context.ledger, NULL, &c.records, &c.n_records, &err);
 	if (r == 0 && context.ledger)

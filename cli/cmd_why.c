@@ -60,7 +60,7 @@ static int show(const char *id, bool json)
 	size_t n = 0;
 	int r;
 
-	r = cli_context_open(&context, NULL, false, &err);
+	r = cli_context_open_anyway(&context, NULL, false, &err);
 	if (r == 0 && context.ledger)
 		r = stow_ledger_events(context.ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN,
 				       &events, &n, &err);

@@ -13,15 +13,32 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
-		     struct stow_err *err)
+static int read_config(struct cli_context *context, bool anyway, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r;
+
+	if (!anyway)
+		return stow_config_read(context->root, &context->config, err);
+	r = stow_config_read_anyway(context->root, &context->config, &why);
+	if (r > 0)
+		fprintf(stderr,
+			"numastow: %s (nothing is placed until this is repaired; looking and "
+			"undoing go on "
+			"without it)\n",
+			why.msg);
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+static int open_all(struct cli_context *context, const char *sysroot, bool create, bool anyway,
+		    struct stow_err *err)
 {
 	int r;
 
 	memset(context, 0, sizeof(*context));
 	r = stow_root_open(sysroot ? sysroot : "/", &context->root, err);
 	if (r == 0)
-		r = stow_config_read(context->root, &context->config, err);
+		r = read_config(context, anyway, err);
 	if (r == 0)
 		r = stow_ledger_open(context->root, create, &context->ledger, err);
 	if (r == -ENOENT && !create)
@@ -39,6 +56,18 @@ int cli_context_open(struct cli_context *context, const char *sysroot, bool crea
 	context->grant.config = context->config;
 	context->grant.ledger = context->ledger;
 	return 0;
+}
+
+int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
+		     struct stow_err *err)
+{
+	return open_all(context, sysroot, create, false, err);
+}
+
+int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bool create,
+			    struct stow_err *err)
+{
+	return open_all(context, sysroot, create, true, err);
 }
 
 void cli_context_done(struct cli_context *context)

@@ -16,9 +16,14 @@ struct cli_context {
 };
 
 /* Opens the root, the administrator's configuration and the ledger. A machine where nothing was
- * ever placed has no ledger: that is no error, unless `create` asks for one. */
+ * ever placed has no ledger: that is no error, unless `create` asks for one. -EACCES: the ledger is
+ * root's. */
 int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
 		     struct stow_err *err);
+/* The same for what only looks or undoes: a configuration that is broken is said in one line on
+ * standard error, and the defaults taken. */
+int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bool create,
+			    struct stow_err *err);
 void cli_context_done(struct cli_context *context);
 
 /* The records whose id is `id`, or begins with it when that is one container only (as podman and

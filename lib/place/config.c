@@ -289,6 +289,17 @@ int stow_config_read(struct stow_root *root, struct stow_config **ret_config, st
 	return stow_config_parse(text, len, STOW_CONFIG_PATH, ret_config, err);
 }
 
+int stow_config_read_anyway(struct stow_root *root, struct stow_config **ret_config,
+			    struct stow_err *err)
+{
+	int r = stow_config_read(root, ret_config, err);
+
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	r = stow_config_parse("", 0, STOW_CONFIG_PATH, ret_config, NULL);
+	return r < 0 ? stow_err_sys(err, -r, STOW_CONFIG_PATH) : 1;
+}
+
 void stow_config_free(struct stow_config *config)
 {
 	if (!config)

@@ -57,7 +57,12 @@ struct stow_config {
 
 /* *ret_config is freed with stow_config_free(). */
 int stow_config_read(struct stow_root *root, struct stow_config **ret_config, struct stow_err *err);
-/* The same from memory, `name` standing for the file in messages (for tests and fuzzing). */
+/* For looking and undoing, which need no configuration: where the file cannot be read or is wrong,
+ * the result is the defaults, and 1 is returned with the error of stow_config_read() in `err`. */
+int stow_config_read_anyway(struct stow_root *root, struct stow_config **ret_config,
+			    struct stow_err *err);
+/* As stow_config_read() from memory, `name` standing for the file in messages (for tests and
+ * fuzzing). */
 int stow_config_parse(const char *text, size_t len, const char *name,
 		      struct stow_config **ret_config, struct stow_err *err);
 void stow_config_free(struct stow_config *config);

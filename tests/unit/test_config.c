@@ -306,9 +306,36 @@ static void one_judge_says_whether_anything_is_changed(void **state)
 	tree_free(t);
 }
 
+/* Looking and undoing go on with a file that is wrong, or that cannot be read as one. */
+static void a_broken_file_is_the_defaults_for_some(void **state)
+{
+	static const char broken[] = "mode: obsrve\n";
+	struct tree *t = tree_new();
+
+	tree_write(t, STOW_CONFIG_PATH, "lease-seconds: 7\n");
+	for (int i = 0; i < 3; i++) {
+		_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
+		struct stow_err err = { 0 };
+
+		if (i == 1)
+			tree_write(t, STOW_CONFIG_PATH, "%s", broken);
+		if (i == 2) {
+			tree_remove(t, STOW_CONFIG_PATH);
+			tree_mkdir(t, STOW_CONFIG_PATH);
+		}
+		assert_int_equal(stow_config_read_anyway(t->root, &config, &err), i > 0);
+		assert_non_null(config);
+		assert_int_equal(config->lease_seconds, i ? 300 : 7);
+		assert_int_equal(config->mode, STOW_MODE_ENFORCE);
+		assert_true(!i || strstr(err.msg, STOW_CONFIG_PATH));
+	}
+	tree_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_broken_file_is_the_defaults_for_some),
 		cmocka_unit_test(nothing_is_the_defaults),
 		cmocka_unit_test(reads_every_key),
 		cmocka_unit_test(an_error_names_line_key_and_value),
