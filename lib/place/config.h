@@ -74,6 +74,24 @@ int stow_config_check(const struct stow_config *config, const char *ns,
 		      const struct stow_caps *used, const struct stow_request *request,
 		      struct stow_err *err);
 
+/*
+ * scope=pod: whether what an annotation asks for another container of the pod, which has no place
+ * yet, may be set aside together with this one. Whoever writes annotations could otherwise take a
+ * machine in the name of containers that never come. All that is set aside for the pod has to be
+ * within
+ *   - the cap of one container (the member alone), and the namespace's caps (`used` as above, which
+ *     must not contain what is in `whole`);
+ *   - `limits`: the pod's, where its cgroup has some, else this container's own. No limit is none.
+ * `whole` begins as this container's own completed request; a member that passes is added to its
+ * CPUs, memory and hugepages, so that the next one is checked with it. Call it once for each member
+ * without a record of its own. -EPERM: it may not; `whole` is unchanged, and the caller refuses, or
+ * lets the member find its place when it comes.
+ */
+int stow_config_check_member(const struct stow_config *config, const char *ns,
+			     const struct stow_caps *used, const struct stow_limits *limits,
+			     const char *name, const struct stow_request *member,
+			     struct stow_request *whole, struct stow_err *err);
+
 static inline void stow_config_free_ptr(struct stow_config **c)
 {
 	if (*c)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 #include "place/config.h"
 
@@ -44,7 +45,8 @@ static uint64_t page_bytes(const struct stow_request *request)
 }
 
 struct amount {
-	const char *key;
+	const char *key;    /* as in the configuration */
+	const char *member; /* the container behind the key, or NULL */
 	uint64_t asked, used, request_cap, namespace_cap;
 	bool bytes;
 };
@@ -57,43 +59,78 @@ static const char *format(const struct amount *a, uint64_t v, char *buf, size_t 
 	return buf;
 }
 
-static int check(const struct amount *a, const char *ns, struct stow_err *err)
+/* "cpus" or "cpus.web" */
+static const char *key_of(const struct amount *a, char buf[static 96])
 {
-	char asked[32], used[32], cap[32], name[STOW_NAME_MAX + 1];
+	snprintf(buf, 96, "%s%s%.64s", a->key, a->member ? "." : "", a->member ? a->member : "");
+	return buf;
+}
+
+/* The text that says whose cap it is: containers without a namespace are one by one under "*". */
+static int over_namespace(const struct amount *a, const char *ns, struct stow_err *err)
+{
+	char asked[32], used[32], cap[32], key[96], name[STOW_NAME_MAX + 1];
+
+	format(a, a->asked, asked, sizeof(asked));
+	format(a, a->used, used, sizeof(used));
+	format(a, a->namespace_cap, cap, sizeof(cap));
+	if (!ns && !a->used)
+		return stow_err_set(err, EPERM,
+				    "%s%s: \"%s\" is above the cap of %s for containers without a "
+				    "namespace (namespaces: %s of \"*\" in %s)",
+				    STOW_ANNOTATION_PREFIX, key_of(a, key), asked, cap, a->key,
+				    STOW_CONFIG_PATH);
+	if (!ns)
+		return stow_err_set(
+			err, EPERM,
+			"%s%s: \"%s\" and %s besides are above the cap of %s for "
+			"containers without a namespace (namespaces: %s of \"*\" in %s)",
+			STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used, cap, a->key,
+			STOW_CONFIG_PATH);
+	return stow_err_set(err, EPERM,
+			    "%s%s: \"%s\" and the %s that namespace \"%s\" has already are above "
+			    "its cap of %s (namespaces: %s in %s)",
+			    STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used, shown(ns, name),
+			    cap, a->key, STOW_CONFIG_PATH);
+}
+
+static uint64_t sum_of(uint64_t a, uint64_t b)
+{
 	uint64_t sum;
 
+	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+static int check(const struct amount *a, const char *ns, struct stow_err *err)
+{
+	char asked[32], cap[32], key[96];
+
 	if (a->request_cap && a->asked > a->request_cap)
-		return stow_err_set(
-			err, EPERM, "%s%s: \"%s\" is above the cap of %s (caps: %s in %s)",
-			STOW_ANNOTATION_PREFIX, a->key, format(a, a->asked, asked, sizeof(asked)),
-			format(a, a->request_cap, cap, sizeof(cap)), a->key, STOW_CONFIG_PATH);
-	if (__builtin_add_overflow(a->asked, a->used, &sum))
-		sum = UINT64_MAX;
-	if (a->namespace_cap && a->asked && sum > a->namespace_cap)
 		return stow_err_set(err, EPERM,
-				    "%s%s: \"%s\" and the %s that namespace \"%s\" has already are "
-				    "above its cap of %s (namespaces: %s in %s)",
-				    STOW_ANNOTATION_PREFIX, a->key,
+				    "%s%s: \"%s\" is above the cap of %s (caps: %s in %s)",
+				    STOW_ANNOTATION_PREFIX, key_of(a, key),
 				    format(a, a->asked, asked, sizeof(asked)),
-				    format(a, a->used, used, sizeof(used)), shown(ns, name),
-				    format(a, a->namespace_cap, cap, sizeof(cap)), a->key,
+				    format(a, a->request_cap, cap, sizeof(cap)), a->key,
 				    STOW_CONFIG_PATH);
+	if (a->namespace_cap && a->asked && sum_of(a->asked, a->used) > a->namespace_cap)
+		return over_namespace(a, ns, err);
 	return 0;
 }
 
-int stow_config_check(const struct stow_config *config, const char *ns,
-		      const struct stow_caps *used, const struct stow_request *request,
+/* `member`: whose request it is, when it is not this container's own. */
+static int check_caps(const struct stow_config *config, const char *ns, const char *member,
+		      const struct stow_caps *has, const struct stow_request *request,
 		      struct stow_err *err)
 {
 	static const struct stow_caps none = { 0 };
 	const struct stow_config_namespace *entry = find(config, ns);
 	const struct stow_caps *total = entry ? &entry->total : &none;
-	const struct stow_caps *has = used ? used : &none;
+	const struct stow_caps *one = &config->request;
 	const struct amount amounts[] = {
-		{ "cpus", request->cpus, has->cpus, config->request.cpus, total->cpus, false },
-		{ "memory", request->memory, has->memory, config->request.memory, total->memory,
+		{ "cpus", member, request->cpus, has->cpus, one->cpus, total->cpus, false },
+		{ "memory", member, request->memory, has->memory, one->memory, total->memory,
 		  true },
-		{ "hugepages", page_bytes(request), has->hugepages, config->request.hugepages,
+		{ "hugepages", member, page_bytes(request), has->hugepages, one->hugepages,
 		  total->hugepages, true },
 	};
 	char name[STOW_NAME_MAX + 1];
@@ -105,11 +142,128 @@ int stow_config_check(const struct stow_config *config, const char *ns,
 				    "(namespaces: exclusive-cpus in %s); \"shared\" is",
 				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(request->cpu_mode),
 				    shown(ns, name), STOW_CONFIG_PATH);
-	for (size_t i = 0; i < sizeof(amounts) / sizeof(amounts[0]); i++) {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(amounts); i++) {
 		int r = check(&amounts[i], ns, err);
 
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+int stow_config_check(const struct stow_config *config, const char *ns,
+		      const struct stow_caps *used, const struct stow_request *request,
+		      struct stow_err *err)
+{
+	static const struct stow_caps none = { 0 };
+
+	return check_caps(config, ns, NULL, used ? used : &none, request, err);
+}
+
+/* --- the pod's other containers ------------------------------------------------------------- */
+
+static int over_limit(const struct amount *a, struct stow_err *err)
+{
+	char asked[32], used[32], limit[32], key[96];
+
+	return stow_err_set(err, EPERM,
+			    "%s%s: \"%s\" and %s of the pod's other containers are above the limit "
+			    "of %s; scope=pod counts all of them within it",
+			    STOW_ANNOTATION_PREFIX, key_of(a, key),
+			    format(a, a->asked, asked, sizeof(asked)),
+			    format(a, a->used, used, sizeof(used)),
+			    format(a, a->request_cap, limit, sizeof(limit)));
+}
+
+static uint64_t pages_of(const struct stow_request *request, uint64_t size)
+{
+	for (size_t i = 0; i < request->n_pages; i++)
+		if (request->pages[i].size == size)
+			return request->pages[i].count;
+	return 0;
+}
+
+static int check_limits(const struct stow_limits *limits, const char *name,
+			const struct stow_request *member, const struct stow_request *whole,
+			struct stow_err *err)
+{
+	struct amount all[2 + STOW_POOLS_MAX] = {
+		{ "cpus", name, member->cpus, whole->cpus, limits->cpus, 0, false },
+		{ "memory", name, member->memory, whole->memory, limits->memory, 0, true },
+	};
+	char keys[STOW_POOLS_MAX][48], size[32];
+	size_t n = 2;
+
+	for (size_t i = 0; i < limits->n_pages && i < STOW_POOLS_MAX; i++) {
+		const struct stow_page_request *limit = &limits->pages[i];
+		struct amount *a = &all[n++];
+
+		snprintf(keys[i], sizeof(keys[i]), "hugepages-%s",
+			 stow_format_size(limit->size, size, sizeof(size)));
+		*a = (struct amount){ .key = keys[i],
+				      .member = name,
+				      .asked = pages_of(member, limit->size) * limit->size,
+				      .used = pages_of(whole, limit->size) * limit->size,
+				      .request_cap = limit->count * limit->size,
+				      .bytes = true };
+		/* A limit of no pages is one. */
+		if (!limit->count && a->asked)
+			return over_limit(a, err);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (all[i].request_cap && all[i].asked &&
+		    sum_of(all[i].asked, all[i].used) > all[i].request_cap)
+			return over_limit(&all[i], err);
+	return 0;
+}
+
+/* Adds what the member asks for. -E2BIG: too many page sizes. */
+static int add_member(const struct stow_request *member, struct stow_request *whole)
+{
+	struct stow_request sum = *whole;
+
+	sum.cpus = member->cpus > UINT32_MAX - sum.cpus ? UINT32_MAX : sum.cpus + member->cpus;
+	sum.memory = sum_of(sum.memory, member->memory);
+	for (size_t i = 0; i < member->n_pages; i++) {
+		const struct stow_page_request *page = &member->pages[i];
+		size_t at = 0;
+
+		while (at < sum.n_pages && sum.pages[at].size < page->size)
+			at++;
+		if (at == sum.n_pages || sum.pages[at].size != page->size) {
+			if (sum.n_pages == STOW_POOLS_MAX)
+				return -E2BIG;
+			memmove(&sum.pages[at + 1], &sum.pages[at],
+				(sum.n_pages - at) * sizeof(sum.pages[0]));
+			sum.pages[at] = (struct stow_page_request){ .size = page->size };
+			sum.n_pages++;
+		}
+		sum.pages[at].count = sum_of(sum.pages[at].count, page->count);
+	}
+	*whole = sum;
+	return 0;
+}
+
+int stow_config_check_member(const struct stow_config *config, const char *ns,
+			     const struct stow_caps *used, const struct stow_limits *limits,
+			     const char *name, const struct stow_request *member,
+			     struct stow_request *whole, struct stow_err *err)
+{
+	static const struct stow_caps none = { 0 };
+	struct stow_caps has = used ? *used : none;
+	int r;
+
+	has.cpus = whole->cpus > UINT32_MAX - has.cpus ? UINT32_MAX : has.cpus + whole->cpus;
+	has.memory = sum_of(has.memory, whole->memory);
+	has.hugepages = sum_of(has.hugepages, page_bytes(whole));
+	r = check_caps(config, ns, name, &has, member, err);
+	if (r == 0)
+		r = check_limits(limits, name, member, whole, err);
+	if (r < 0)
+		return r;
+	if (add_member(member, whole) < 0)
+		return stow_err_set(err, EPERM,
+				    "the pod's containers ask for hugepages of more than %d sizes",
+				    STOW_POOLS_MAX);
 	return 0;
 }

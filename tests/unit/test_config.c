@@ -268,6 +268,115 @@ static void caps_apply_to_a_namespace_together(void **state)
 	assert_int_equal(stow_config_check(c, "a", &used, &req, &err), 0);
 }
 
+static void a_container_without_a_namespace_is_under_the_star(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c =
+		parse("namespaces: [{name: a}, {name: '*', cpus: 2, exclusive-cpus: yes}]\n");
+	struct stow_request req = { .cpus = 3 };
+	struct stow_caps used = { .cpus = 1 };
+	struct stow_err err;
+
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), -EPERM);
+	assert_string_equal(err.msg, "numastow.io/cpus: \"3\" is above the cap of 2 for containers "
+				     "without a namespace (namespaces: cpus of \"*\" in "
+				     "/etc/numastow/config.yaml)");
+	req.cpus = 2;
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), 0);
+	assert_int_equal(stow_config_check(c, NULL, &used, &req, &err), -EPERM);
+	req.cpu_mode = STOW_CPU_ISOLATED;
+	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), 0);
+	assert_int_equal(stow_config_check(c, "a", NULL, &req, &err), -EPERM);
+	assert_string_equal(err.msg,
+			    "numastow.io/cpu-mode: \"isolated\" is not for namespace \"a\" "
+			    "(namespaces: exclusive-cpus in /etc/numastow/config.yaml); "
+			    "\"shared\" is");
+}
+
+static void members_count_within_the_limits(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c = parse("");
+	struct stow_limits limits = { .cpus = 4, .memory = UINT64_C(1) << 30, .n_pages = 2 };
+	struct stow_request whole = { .cpus = 1, .memory = UINT64_C(256) << 20 };
+	struct stow_request member = { .cpus = 15 };
+	struct stow_err err = { 0 };
+
+	limits.pages[0] = (struct stow_page_request){ UINT64_C(2) << 20, 16 };
+	limits.pages[1] = (struct stow_page_request){ UINT64_C(1) << 30, 0 };
+	assert_int_equal(stow_config_check_member(c, "ns", NULL, &limits, "ghost", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_string_equal(err.msg, "numastow.io/cpus.ghost: \"15\" and 1 of the pod's other "
+				     "containers are above the limit of 4; scope=pod counts all of "
+				     "them within it");
+	assert_int_equal(whole.cpus, 1);
+	/* One after the other fills it. */
+	member = (struct stow_request){ .cpus = 2, .memory = UINT64_C(512) << 20, .n_pages = 1 };
+	member.pages[0] = (struct stow_page_request){ UINT64_C(2) << 20, 10 };
+	assert_int_equal(
+		stow_config_check_member(c, "ns", NULL, &limits, "db", &member, &whole, &err), 0);
+	assert_int_equal(whole.cpus, 3);
+	assert_int_equal(whole.memory, UINT64_C(768) << 20);
+	assert_int_equal(whole.pages[0].count, 10);
+	member.cpus = 1;
+	assert_int_equal(stow_config_check_member(c, "ns", NULL, &limits, "side", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_non_null(strstr(err.msg, "numastow.io/memory.side: \"512Mi\" and 768Mi of"));
+	member.memory = 0;
+	assert_int_equal(stow_config_check_member(c, "ns", NULL, &limits, "side", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_non_null(strstr(err.msg, "numastow.io/hugepages-2Mi.side: \"20Mi\" and 20Mi of"));
+	member.pages[0] = (struct stow_page_request){ UINT64_C(1) << 30, 1 };
+	assert_int_equal(stow_config_check_member(c, "ns", NULL, &limits, "side", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_non_null(strstr(err.msg, "numastow.io/hugepages-1Gi.side: \"1Gi\" and 0 of"));
+	/* Where nothing limits, all counts. */
+	assert_int_equal(stow_config_check_member(c, "ns", NULL, &(struct stow_limits){ 0 }, "side",
+						  &member, &whole, &err),
+			 0);
+	assert_int_equal(whole.n_pages, 2);
+	assert_int_equal(whole.pages[1].size, UINT64_C(1) << 30);
+}
+
+static void members_count_within_the_caps(void **state)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *c =
+		parse("caps: {cpus: 4}\nnamespaces: [{name: a, cpus: 10, exclusive-cpus: yes}]\n");
+	struct stow_limits none = { 0 };
+	struct stow_request whole = { .cpus = 3 }, member = { .cpus = 5 };
+	struct stow_caps used = { .cpus = 4 };
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_config_check_member(c, "a", &used, &none, "db", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_string_equal(err.msg, "numastow.io/cpus.db: \"5\" is above the cap of 4 (caps: cpus "
+				     "in /etc/numastow/config.yaml)");
+	member.cpus = 4;
+	assert_int_equal(stow_config_check_member(c, "a", &used, &none, "db", &member, &whole,
+						  &err),
+			 -EPERM);
+	assert_string_equal(err.msg,
+			    "numastow.io/cpus.db: \"4\" and the 7 that namespace \"a\" has "
+			    "already are above its cap of 10 (namespaces: cpus in "
+			    "/etc/numastow/config.yaml)");
+	member.cpus = 3;
+	assert_int_equal(
+		stow_config_check_member(c, "a", &used, &none, "db", &member, &whole, &err), 0);
+	member.cpus = 1;
+	assert_int_equal(stow_config_check_member(c, "a", &used, &none, "x", &member, &whole, &err),
+			 -EPERM);
+	member.cpu_mode = STOW_CPU_EXCLUSIVE;
+	assert_int_equal(stow_config_check_member(c, "b", NULL, &none, "x", &member, &whole, &err),
+			 -EPERM);
+	/* Numbers that overflow are above every cap. */
+	whole.cpus = UINT32_MAX;
+	assert_int_equal(stow_config_check_member(c, "a", &used, &none, "x", &member, &whole, &err),
+			 -EPERM);
+}
+
 static void exclusive_cpus_are_for_all_until_somebody_is_named(void **state)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *any = parse("mode: enforce\n");
@@ -344,6 +453,9 @@ int main(void)
 		cmocka_unit_test(the_sample_is_the_defaults_and_valid),
 		cmocka_unit_test(caps_apply_to_one_request),
 		cmocka_unit_test(caps_apply_to_a_namespace_together),
+		cmocka_unit_test(a_container_without_a_namespace_is_under_the_star),
+		cmocka_unit_test(members_count_within_the_limits),
+		cmocka_unit_test(members_count_within_the_caps),
 		cmocka_unit_test(exclusive_cpus_are_for_all_until_somebody_is_named),
 		cmocka_unit_test(one_judge_says_whether_anything_is_changed),
 	};
