@@ -26,9 +26,10 @@
 #include "grant/shared.h"
 #include "rpc/say.h"
 
-#define MS     UINT64_C(1000000)
-#define S      (1000 * MS)
-#define GATHER (20 * MS) /* changes that come within this time are one report */
+#define DELEGATION_INTERVAL (60 * UINT64_C(1000000000))
+#define MS		    UINT64_C(1000000)
+#define S		    (1000 * MS)
+#define GATHER		    (20 * MS) /* changes that come within this time are one report */
 
 uint64_t agent_now(void)
 {
@@ -325,6 +326,22 @@ static void look_for_switch(struct agent *agent)
 	pthread_mutex_unlock(&agent->lock);
 }
 
+/* One privileged container with the host's cgroup namespace takes it away for all the machine. */
+static void look_for_delegation(struct agent *agent)
+{
+	bool undelegated = agent_watch_nsdelegate(agent->root) == 0;
+
+	if (undelegated && !agent->undelegated)
+		stow_say(
+			STOW_LOG_WARNING,
+			"cgroup2 is mounted without nsdelegate: containers can move processes into "
+			"each other's cgroups; mount -o remount,nsdelegate,memory_recursiveprot "
+			"/sys/fs/cgroup puts it back");
+	else if (!undelegated && agent->undelegated)
+		stow_say(STOW_LOG_NOTICE, "cgroup2 has nsdelegate again");
+	agent->undelegated = undelegated;
+}
+
 /* Does what is due; returns when something is due again. */
 static uint64_t tick(struct agent *agent)
 {
@@ -340,6 +357,10 @@ static uint64_t tick(struct agent *agent)
 		collect(agent);
 		if (may_change(agent))
 			agent_drains_recover(agent);
+	}
+	if (now >= agent->next_delegation) {
+		agent->next_delegation = now + DELEGATION_INTERVAL;
+		look_for_delegation(agent);
 	}
 	if (now >= agent->next_usage) {
 		agent->next_usage = now + agent->config.usage_interval;
@@ -358,6 +379,7 @@ static uint64_t tick(struct agent *agent)
 	earlier(&next, agent->next_usage);
 	earlier(&next, agent->next_reconcile);
 	earlier(&next, agent->next_gc);
+	earlier(&next, agent->next_delegation);
 	if (agent->link)
 		earlier(&next, agent_link_tick(agent->link, now));
 	return next;

@@ -68,7 +68,8 @@ struct agent {
 
 	/* What to look at, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
-	uint64_t due, next_poll, next_usage, next_reconcile, next_gc;
+	uint64_t due, next_poll, next_usage, next_reconcile, next_gc, next_delegation;
+	bool undelegated; /* it was said that cgroup2 has no nsdelegate */
 
 	pthread_mutex_t lock;
 	PbNodeReport *current;

@@ -128,3 +128,37 @@ bool agent_watch_uevent(struct agent_watch *watch)
 			ours = true;
 	}
 }
+
+/* Whether `word` is in a list with commas between. */
+static bool listed(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	return false;
+}
+
+/* The end of each line is " - TYPE SOURCE OPTIONS" (proc(5)), and the options are those of the
+ * whole hierarchy, whatever mount namespace one looks from. */
+int agent_watch_nsdelegate(struct stow_root *root)
+{
+	_cleanup_free_ char *text = NULL;
+	char *save = NULL;
+	int r = -ENOENT;
+
+	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/proc/self/mountinfo") < 0)
+		return -ENOENT;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		const char *type = strstr(line, " - "), *options = strrchr(line, ' ');
+
+		if (!type || !options)
+			continue;
+		if (strncmp(type, " - cgroup ", 10) == 0 && listed(options + 1, "cpuset"))
+			return -ENOENT; /* then v2 has not got it */
+		if (strncmp(type, " - cgroup2 ", 11) == 0)
+			r = listed(options + 1, "nsdelegate");
+	}
+	return r;
+}

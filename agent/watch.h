@@ -23,3 +23,7 @@ void agent_watch_close(struct agent_watch *watch);
 /* Takes what has arrived; whether it concerns us. */
 bool agent_watch_ledger(struct agent_watch *watch);
 bool agent_watch_uevent(struct agent_watch *watch);
+
+/* Whether cgroup2, where it has the cpuset controller, is mounted with nsdelegate, without which a
+ * container moves processes into other containers: 1 yes, 0 no, -ENOENT: no such mount. */
+int agent_watch_nsdelegate(struct stow_root *root);

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "agent/watch.h"
+#include "tree.h"
+
+static void nsdelegate_is_seen(void **state)
+{
+	static const struct {
+		const char *mountinfo;
+		int result;
+	} tries[] = {
+		{ "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 "
+		  "rw,nsdelegate,memory_recursiveprot\n",
+		  1 },
+		{ "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n", 1 },
+		{ "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory_recursiveprot\n", 0 },
+		{ "29 23 0:26 / /sys/fs/cgroup rw,nsdelegate - cgroup2 cgroup2 rw\n", 0 },
+		{ "30 23 0:27 / /proc rw - proc proc rw\n", -ENOENT },
+		{ "29 23 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+		  "31 23 0:28 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n",
+		  -ENOENT },
+		{ "no mountinfo\n", -ENOENT },
+	};
+	struct tree *t = tree_new();
+
+	assert_int_equal(agent_watch_nsdelegate(t->root), -ENOENT);
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		tree_write(t, "/proc/self/mountinfo", "%s", tries[i].mountinfo);
+		assert_int_equal(agent_watch_nsdelegate(t->root), tries[i].result);
+	}
+	tree_free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nsdelegate_is_seen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a config.json gives a container to reach others with. */
+#include "unit.h"
+
+#include <stdio.h>
+
+#include "oci-hook/warn.h"
+
+/* What is said of a config.json with these mounts, as Podman and others write it; "" for nothing. */
+static const char *said(bool own, const char *mounts, const char *capabilities)
+{
+	static char buf[512];
+	char text[4096];
+	struct json_object *config;
+	bool warned;
+
+	snprintf(text, sizeof(text),
+		 "{\"process\":{\"capabilities\":{%s}},\"mounts\":[%s],"
+		 "\"linux\":{\"namespaces\":[{\"type\":\"pid\"}%s]}}",
+		 capabilities, mounts, own ? ",{\"type\":\"cgroup\"}" : "");
+	config = json_tokener_parse(text);
+	assert_non_null(config);
+	warned = hook_config_warn(config, buf, sizeof(buf));
+	json_object_put(config);
+	assert_int_equal(warned, buf[0] != '\0');
+	return buf;
+}
+
+static void a_writable_tree_without_a_namespace(void **state)
+{
+	static const char rw[] = "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\","
+				 "\"source\":\"cgroup\",\"options\":[\"nosuid\",\"rw\"]}";
+	static const char ro[] = "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\","
+				 "\"source\":\"cgroup\",\"options\":[\"rw\",\"ro\"]}";
+
+	assert_string_equal(said(false, rw, ""),
+			    "it has no cgroup namespace of its own and all cgroups writable, in "
+			    "/sys/fs/cgroup");
+	assert_string_equal(said(true, rw, ""), "");
+	assert_string_equal(said(false, ro, ""), "");
+}
+
+static void the_machines_tree_as_a_volume(void **state)
+{
+	static const struct {
+		const char *source, *options;
+		bool warned;
+	} tries[] = {
+		{ "/sys/fs/cgroup", "\"rbind\",\"rw\"", true },
+		{ "/sys/fs/cgroup", "\"bind\"", true },
+		{ "/sys/fs/cgroup/", "\"rbind\",\"rprivate\"", true },
+		{ "/sys/fs/cgroup/machine.slice", "\"bind\"", true },
+		{ "/sys", "\"rbind\"", true },
+		{ "/", "\"rbind\"", true },
+		{ "/sys", "\"bind\"", false }, /* an empty folder without what is mounted in it */
+		{ "/sys/fs/cgroup", "\"rbind\",\"ro\"", false },
+		{ "/sys/fs/cgroups", "\"rbind\"", false },
+		{ "/srv", "\"rbind\"", false },
+	};
+
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		char mount[512];
+
+		snprintf(mount, sizeof(mount),
+			 "{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"%s\","
+			 "\"options\":[%s]}",
+			 tries[i].source, tries[i].options);
+		assert_int_equal(*said(true, mount, "") != '\0', tries[i].warned);
+		if (tries[i].warned)
+			assert_non_null(strstr(said(true, mount, ""), tries[i].source));
+	}
+}
+
+static void a_capability_that_opens_anything(void **state)
+{
+	assert_string_equal(said(true, "", "\"effective\":[\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\"]"),
+			    "it has CAP_DAC_READ_SEARCH");
+	assert_string_equal(said(true, "", "\"bounding\":[\"CAP_DAC_READ_SEARCH\"]"),
+			    "it has CAP_DAC_READ_SEARCH");
+	assert_string_equal(said(true, "", "\"bounding\":[\"CAP_DAC_OVERRIDE\"]"), "");
+}
+
+static void all_at_once_in_one_line(void **state)
+{
+	const char *text = said(false,
+				"{\"destination\":\"/a\\nb\",\"type\":\"cgroup2\"},"
+				"{\"source\":\"/sys/fs/cgroup/\\u00e4\",\"type\":\"bind\"}",
+				"\"permitted\":[\"CAP_DAC_READ_SEARCH\"]");
+
+	assert_non_null(strstr(text, "in /a?b; the machine's"));
+	assert_non_null(strstr(text, "; it has CAP_"));
+	assert_null(strchr(text, '\n'));
+}
+
+static void what_is_no_configuration_says_nothing(void **state)
+{
+	static const char *const odd[] = { "{}", "[]", "{\"mounts\":{},\"linux\":[],\"process\":1}",
+					   "{\"mounts\":[1,null,{\"options\":[null]}]}" };
+	char buf[8];
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+		struct json_object *config = json_tokener_parse(odd[i]);
+
+		assert_false(hook_config_warn(config, buf, sizeof(buf)));
+		json_object_put(config);
+	}
+	assert_false(hook_config_warn(NULL, buf, sizeof(buf)));
+}
+
+static void a_short_buffer_is_kept_to(void **state)
+{
+	struct json_object *config =
+		json_tokener_parse("{\"mounts\":[{\"type\":\"cgroup\"},{\"type\":\"cgroup\"}]}");
+	char buf[16];
+
+	memset(buf, 'x', sizeof(buf));
+	assert_true(hook_config_warn(config, buf, 8));
+	assert_int_equal(strlen(buf), 7);
+	assert_int_equal(buf[8], 'x');
+	json_object_put(config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_writable_tree_without_a_namespace),
+		cmocka_unit_test(the_machines_tree_as_a_volume),
+		cmocka_unit_test(a_capability_that_opens_anything),
+		cmocka_unit_test(all_at_once_in_one_line),
+		cmocka_unit_test(what_is_no_configuration_says_nothing),
+		cmocka_unit_test(a_short_buffer_is_kept_to),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
