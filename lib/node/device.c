@@ -45,34 +45,52 @@ static bool is_pci_address(const char *name, size_t len, bool *ret_domain)
 	return name[6] >= '0' && name[6] <= '7' && name + 7 == end;
 }
 
-/* A file that holds a node number: -1 when it is missing or has none. */
-static int read_node(struct stow_root *root, const char *path)
+/* Whether a file is not there, or went with its device while it was read. */
+static bool is_missing(int r)
 {
-	char text[32];
-	uint64_t node;
-
-	if (stow_root_read_buf(root, text, sizeof(text), NULL, "%s/numa_node", path) < 0 ||
-	    stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, NULL) < 0)
-		return -1;
-	return (int)node;
+	return r == -ENOENT || r == -ENOTDIR || r == -ENODEV;
 }
 
-/* The first node that the device's folder or one above it names. ".." goes up from where a link
- * leads, not from where it lies. */
-static int walk_up(struct stow_root *root, const char *device)
+/* A file that holds a node number: *ret_node is -1 when it is missing or says so. */
+static int read_node(struct stow_root *root, const char *path, int *ret_node, struct stow_err *err)
+{
+	struct stow_err inner = { 0 };
+	char text[32];
+	uint64_t node;
+	int r;
+
+	*ret_node = -1;
+	r = stow_root_read_buf(root, text, sizeof(text), &inner, "%s/numa_node", path);
+	if (is_missing(r) || (r >= 0 && strcmp(text, "-1") == 0))
+		return 0;
+	if (r >= 0) {
+		r = stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, &inner);
+		if (r < 0)
+			stow_err_wrap(&inner, r, "%s/numa_node", path);
+	}
+	if (r < 0)
+		return stow_err_set(err, -r, "%s", inner.msg);
+	*ret_node = (int)node;
+	return 0;
+}
+
+/* The first node that the device's folder or one above it names, or -1. ".." goes up from where a
+ * link leads, not from where it lies. */
+static int walk_up(struct stow_root *root, const char *device, int *ret_node, struct stow_err *err)
 {
 	char path[PATH_MAX];
 	size_t len = (size_t)snprintf(path, sizeof(path), "%s", device);
 
+	*ret_node = -1;
 	for (int i = 0; i < PARENTS_MAX && len + 4 < sizeof(path); i++) {
-		int node = read_node(root, path);
+		int r = read_node(root, path, ret_node, err);
 
-		if (node >= 0)
-			return node;
+		if (r < 0 || *ret_node >= 0)
+			return r;
 		memcpy(path + len, "/..", 4);
 		len += 3;
 	}
-	return -1;
+	return 0;
 }
 
 /*
@@ -80,43 +98,46 @@ static int walk_up(struct stow_root *root, const char *device)
  * linked from there, have. One with several controllers may be near several nodes: the first that
  * says so is as good as any.
  */
-static int nvme_subsystem_node(struct stow_root *root, const char *disk)
+static int nvme_subsystem_node(struct stow_root *root, const char *disk, int *ret_node,
+			       struct stow_err *err)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	char path[PATH_MAX];
 	struct dirent *e;
-	int best = -1;
 
+	*ret_node = -1;
 	d = stow_root_opendir(root, NULL, BLOCK_DIR "/%s/device", disk);
 	while (d && (e = readdir(d))) {
-		int node;
+		int node, r;
 
 		if (strncmp(e->d_name, "nvme", 4) != 0 || !isdigit((unsigned char)e->d_name[4]))
 			continue;
 		snprintf(path, sizeof(path), BLOCK_DIR "/%s/device/%s/device", disk, e->d_name);
-		node = walk_up(root, path);
-		if (node >= 0 && (best < 0 || node < best))
-			best = node;
+		r = walk_up(root, path, &node, err);
+		if (r < 0)
+			return r;
+		if (node >= 0 && (*ret_node < 0 || node < *ret_node))
+			*ret_node = node;
 	}
-	return best;
+	return 0;
 }
 
-static int block_node(struct stow_root *root, const char *name)
+static int block_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err)
 {
 	char disk[NAME_MAX + 1], path[PATH_MAX];
 	size_t n;
-	int node;
+	int r;
 
 	snprintf(path, sizeof(path), BLOCK_DIR "/%s", name);
-	node = walk_up(root, path);
-	if (node >= 0 || strncmp(name, "nvme", 4) != 0)
-		return node;
+	r = walk_up(root, path, ret_node, err);
+	if (r < 0 || *ret_node >= 0 || strncmp(name, "nvme", 4) != 0)
+		return r;
 	/* nvme0n1p2 is on the disk nvme0n1 */
 	snprintf(disk, sizeof(disk), "%s", name);
 	n = 4 + strspn(disk + 4, "0123456789");
 	if (disk[n] == 'n')
 		disk[n + 1 + strspn(disk + n + 1, "0123456789")] = '\0';
-	return nvme_subsystem_node(root, disk);
+	return nvme_subsystem_node(root, disk, ret_node, err);
 }
 
 /* One part of a path, that can only lead downwards. */
@@ -135,6 +156,7 @@ int stow_device_node(struct stow_root *root, const char *name, int *ret_node, st
 	size_t len = strlen(name);
 	char path[PATH_MAX];
 	bool domain;
+	int r;
 
 	if (!is_name(name))
 		return stow_err_set(err, EINVAL,
@@ -147,30 +169,23 @@ int stow_device_node(struct stow_root *root, const char *name, int *ret_node, st
 		/* sysfs has lower-case letters only */
 		for (size_t i = strlen(PCI_DIR); i < n; i++)
 			path[i] = (char)tolower((unsigned char)path[i]);
-		if (stow_root_exists(root, "%s", path) == 1) {
-			*ret_node = walk_up(root, path);
-			return 0;
-		}
+		if (stow_root_exists(root, "%s", path) == 1)
+			return walk_up(root, path, ret_node, err);
 	}
 	snprintf(path, sizeof(path), NET_DIR "/%s", name);
 	if (stow_root_exists(root, "%s", path) == 1) {
 		/* Older kernels have a folder here, with a link `device`; newer ones a link. */
-		*ret_node = walk_up(root, path);
-		if (*ret_node < 0) {
-			snprintf(path, sizeof(path), NET_DIR "/%s/device", name);
-			*ret_node = walk_up(root, path);
-		}
-		return 0;
+		r = walk_up(root, path, ret_node, err);
+		if (r < 0 || *ret_node >= 0)
+			return r;
+		snprintf(path, sizeof(path), NET_DIR "/%s/device", name);
+		return walk_up(root, path, ret_node, err);
 	}
-	if (stow_root_exists(root, BLOCK_DIR "/%s", name) == 1) {
-		*ret_node = block_node(root, name);
-		return 0;
-	}
+	if (stow_root_exists(root, BLOCK_DIR "/%s", name) == 1)
+		return block_node(root, name, ret_node, err);
 	snprintf(path, sizeof(path), "/sys/block/%s", name);
-	if (stow_root_exists(root, "%s", path) == 1) {
-		*ret_node = walk_up(root, path);
-		return 0;
-	}
+	if (stow_root_exists(root, "%s", path) == 1)
+		return walk_up(root, path, ret_node, err);
 	return stow_err_set(err, ENODEV, "there is no device \"%.64s\" on this machine", name);
 }
 
@@ -188,34 +203,52 @@ const char *stow_device_kind_name(enum stow_device_kind kind)
 	return names[kind];
 }
 
-/* `class` holds "0x010802": class, subclass, programming interface. */
-static bool read_kind(struct stow_root *root, const char *address, enum stow_device_kind *ret)
+/* `class` holds "0x010802": class, subclass, programming interface. 1 with the kind, 0 when it is
+ * none of ours, -errno. */
+static int read_kind(struct stow_root *root, const char *address, enum stow_device_kind *ret,
+		     struct stow_err *err)
 {
 	static const struct {
-		char class[3];
+		char class[5]; /* with or without the subclass */
 		enum stow_device_kind kind;
 	} kinds[] = {
-		{ "01", STOW_DEVICE_STORAGE },
-		{ "02", STOW_DEVICE_NETWORK },
-		{ "03", STOW_DEVICE_DISPLAY },
-		{ "12", STOW_DEVICE_ACCELERATOR },
+		{ "01", STOW_DEVICE_STORAGE },	 { "02", STOW_DEVICE_NETWORK },
+		{ "03", STOW_DEVICE_DISPLAY },	 { "0b40", STOW_DEVICE_ACCELERATOR },
+		{ "0c06", STOW_DEVICE_NETWORK }, { "12", STOW_DEVICE_ACCELERATOR },
 	};
 	char text[32];
+	int r = stow_root_read_buf(root, text, sizeof(text), err, PCI_DIR "/%s/class", address);
 
-	if (stow_root_read_buf(root, text, sizeof(text), NULL, PCI_DIR "/%s/class", address) < 8)
-		return false;
+	if (r < 0)
+		return is_missing(r) ? 0 : r;
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(kinds); i++)
-		if (strncmp(text, "0x", 2) == 0 && strncmp(text + 2, kinds[i].class, 2) == 0) {
+		if (r == 8 && strncmp(text, "0x", 2) == 0 &&
+		    strncmp(text + 2, kinds[i].class, strlen(kinds[i].class)) == 0) {
 			*ret = kinds[i].kind;
-			return true;
+			return 1;
 		}
-	return false;
+	return 0;
 }
 
 static int by_address(const void *a, const void *b)
 {
 	return strcmp(((const struct stow_device *)a)->address,
 		      ((const struct stow_device *)b)->address);
+}
+
+static int add_device(struct stow_devices *list, size_t *capacity, const struct stow_device *device)
+{
+	if (list->n_devices == *capacity) {
+		size_t more = *capacity ? *capacity * 2 : 16;
+		void *grown = realloc(list->devices, more * sizeof(*device));
+
+		if (!grown)
+			return -ENOMEM;
+		list->devices = grown;
+		*capacity = more;
+	}
+	list->devices[list->n_devices++] = *device;
+	return 0;
 }
 
 static int list_pci(struct stow_root *root, struct stow_devices *list, struct stow_err *err)
@@ -231,24 +264,22 @@ static int list_pci(struct stow_root *root, struct stow_devices *list, struct st
 	while ((e = readdir(d))) {
 		struct stow_device device = { 0 };
 		bool domain;
+		int r;
 
 		if (strlen(e->d_name) >= sizeof(device.address) ||
-		    !is_pci_address(e->d_name, strlen(e->d_name), &domain) ||
-		    !read_kind(root, e->d_name, &device.kind))
+		    !is_pci_address(e->d_name, strlen(e->d_name), &domain))
+			continue;
+		r = read_kind(root, e->d_name, &device.kind, err);
+		if (r == 0)
 			continue;
 		snprintf(device.address, sizeof(device.address), "%s", e->d_name);
 		snprintf(path, sizeof(path), PCI_DIR "/%s", e->d_name);
-		device.node = walk_up(root, path);
-		if (list->n_devices == capacity) {
-			void *grown;
-
-			capacity = capacity ? capacity * 2 : 16;
-			grown = realloc(list->devices, capacity * sizeof(device));
-			if (!grown)
-				return stow_err_sys(err, ENOMEM, PCI_DIR);
-			list->devices = grown;
-		}
-		list->devices[list->n_devices++] = device;
+		if (r > 0)
+			r = walk_up(root, path, &device.node, err);
+		if (r < 0)
+			return r;
+		if (add_device(list, &capacity, &device) < 0)
+			return stow_err_sys(err, ENOMEM, PCI_DIR);
 	}
 	if (list->n_devices)
 		qsort(list->devices, list->n_devices, sizeof(*list->devices), by_address);

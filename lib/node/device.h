@@ -14,9 +14,9 @@
 
 enum stow_device_kind {
 	STOW_DEVICE_STORAGE,	 /* PCI class 0x01 */
-	STOW_DEVICE_NETWORK,	 /* 0x02 */
+	STOW_DEVICE_NETWORK,	 /* 0x02, and InfiniBand: 0x0c06 */
 	STOW_DEVICE_DISPLAY,	 /* 0x03: most GPUs */
-	STOW_DEVICE_ACCELERATOR, /* 0x12 */
+	STOW_DEVICE_ACCELERATOR, /* 0x12, and co-processors, such as for encryption: 0x0b40 */
 };
 
 struct stow_device {
@@ -32,7 +32,8 @@ struct stow_devices {
 	size_t n_devices;
 };
 
-/* The PCI devices of these kinds; none on a machine without PCI. Done with stow_devices_done(). */
+/* The PCI devices of these kinds; none on a machine without PCI. A file of theirs that is there and
+ * cannot be read is an error. Done with stow_devices_done(). */
 int stow_devices_read(struct stow_root *root, struct stow_devices *ret, struct stow_err *err);
 void stow_devices_done(struct stow_devices *list);
 

@@ -8,24 +8,28 @@
 
 #include "base/cleanup.h"
 
-#define UID_LEN 36 /* 8-4-4-4-12 */
+#define UID_MAX 128
 
-/* The pod's UID in ".../kubepods/burstable/pod<UID>/..." or, from the systemd driver,
- * ".../kubepods-burstable-pod<UID with _>.slice/...". */
-static bool pod_uid(const char *path, char uid[UID_LEN + 1])
+/*
+ * Reads the pod's UID at the next "pod" of ".../kubepods/burstable/pod<UID>/..." or, from the
+ * systemd driver, ".../kubepods-burstable-pod<UID with _>.slice/...", and moves *path behind it.
+ * A UID is 8-4-4-4-12 digits from the API server; 32 digits for a static pod, which kubelet makes
+ * of a hash; or whatever a static pod's manifest says.
+ */
+static bool next_uid(const char **path, char uid[UID_MAX])
 {
-	const char *p = strstr(path, "kubepods");
+	for (const char *p = *path; (p = strstr(p, "pod")); p++) {
+		size_t len = strcspn(p + 3, "/.");
 
-	for (p = p ? strstr(p, "pod") : NULL; p; p = strstr(p + 1, "pod")) {
-		size_t len = strspn(p + 3, "0123456789abcdefABCDEF-_");
-
-		if (len < UID_LEN)
+		/* "kubepods" itself is none */
+		if (p == *path || (p[-1] != '/' && p[-1] != '-') || len == 0 || len >= UID_MAX)
 			continue;
-		memcpy(uid, p + 3, UID_LEN);
-		uid[UID_LEN] = '\0';
-		for (char *c = uid; *c; c++)
+		memcpy(uid, p + 3, len);
+		uid[len] = '\0';
+		for (char *c = uid; *c && p[-1] == '-'; c++)
 			if (*c == '_')
 				*c = '-';
+		*path = p + 3 + len;
 		return true;
 	}
 	return false;
@@ -53,9 +57,12 @@ static bool has_entry(struct stow_root *root, const char *file, const char *poli
 
 bool stow_kubelet_owns(struct stow_root *root, const char *cgroup_path)
 {
-	char uid[UID_LEN + 1];
+	const char *p = strstr(cgroup_path, "kubepods");
+	char uid[UID_MAX];
 
-	return pod_uid(cgroup_path, uid) &&
-	       (has_entry(root, "cpu_manager_state", "static", uid) ||
-		has_entry(root, "memory_manager_state", "static", uid));
+	while (p && next_uid(&p, uid))
+		if (has_entry(root, "cpu_manager_state", "static", uid) ||
+		    has_entry(root, "memory_manager_state", "static", uid))
+			return true;
+	return false;
 }

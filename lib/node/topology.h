@@ -129,6 +129,7 @@ static inline void stow_topology_free_ptr(struct stow_topology **t)
  * The node of a device, for `near`: a PCI address ("0000:3b:00.0", domain may be left out), a
  * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device
  * has its node at a parent: the tree is walked up. *ret_node is -1 when the platform does not
- * say. -ENODEV: no such device. -EINVAL: not a device name.
+ * say. -ENODEV: no such device. -EINVAL: not a device name, or a file that should have the node's
+ * number has none.
  */
 int stow_device_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err);

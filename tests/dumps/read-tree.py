@@ -220,10 +220,12 @@ def device_names(tree, real):
 
 def devices(tree):
     base = "/sys/bus/pci/devices"
-    kinds = {"01": "storage", "02": "network", "03": "display", "12": "accelerator"}
+    kinds = {"01": "storage", "02": "network", "03": "display", "12": "accelerator",
+             "0b40": "accelerator", "0c06": "network"}
     found = []
     for address in sorted(os.listdir(tree.path(base))) if os.path.isdir(tree.path(base)) else []:
-        kind = kinds.get((tree.text(f"{base}/{address}/class") or "")[2:4])
+        pci = (tree.text(f"{base}/{address}/class") or "")[2:6]
+        kind = kinds.get(pci[:2]) or kinds.get(pci)
         if not kind:
             continue
         folder = real = os.path.realpath(tree.path(f"{base}/{address}"))

@@ -101,8 +101,61 @@ static void goes_up_to_a_parent_that_knows(void **state)
 	assert_node(tree, "eth0", 1);
 	tree_remove(tree, NIC "/numa_node");
 	assert_node(tree, "0000:3b:00.0", 1);
-	tree_write(tree, PORT "/numa_node", "garbage\n");
-	assert_node(tree, "eth0", -1);
+}
+
+static void what_is_there_and_cannot_be_read_is_an_error(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = machine();
+	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	struct stow_err err = { 0 };
+	int node;
+
+	tree_write(tree, NIC "/numa_node", "garbage\n");
+	assert_int_equal(stow_device_node(tree->root, "eth0", &node, &err), -EINVAL);
+	assert_string_equal(
+		err.msg, "/sys/class/net/eth0/../../numa_node: \"garbage\" is not a whole number");
+	assert_int_equal(stow_devices_read(tree->root, &list, &err), -EINVAL);
+	assert_string_equal(err.msg, "/sys/bus/pci/devices/0000:3b:00.0/numa_node: \"garbage\" is "
+				     "not a whole number");
+	tree_remove(tree, NIC "/numa_node");
+	tree_remove(tree, NIC "/class");
+	tree_mkdir(tree, NIC "/class");
+	assert_int_equal(stow_devices_read(tree->root, &list, &err), -EISDIR);
+	assert_non_null(strstr(err.msg, "0000:3b:00.0/class"));
+	assert_int_equal(list.n_devices, 0);
+}
+
+static void lists_what_one_wants_to_be_near_to(void **state)
+{
+	static const struct {
+		const char *class;
+		const char *kind; /* NULL: not listed */
+	} classes[] = {
+		{ "0x010802", "storage" },
+		{ "0x020000", "network" },
+		{ "0x020700", "network" },
+		{ "0x030200", "display" },
+		{ "0x0b4000", "accelerator" }, /* QuickAssist */
+		{ "0x0c0600", "network" },     /* InfiniBand */
+		{ "0x120000", "accelerator" },
+		{ "0x0b1000", NULL },
+		{ "0x0c0330", NULL },
+		{ "0x060400", NULL },
+		{ "0x0b40", NULL },
+		{ "0b4000xx", NULL },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(classes); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+		_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+
+		add_pci(tree, NIC, classes[i].class, 1);
+		assert_int_equal(stow_devices_read(tree->root, &list, NULL), 0);
+		assert_int_equal(list.n_devices, classes[i].kind != NULL);
+		if (classes[i].kind)
+			assert_string_equal(stow_device_kind_name(list.devices[0].kind),
+					    classes[i].kind);
+	}
 }
 
 static void old_kernels_have_folders_for_classes(void **state)
@@ -172,6 +225,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_node_of_a_device),
 		cmocka_unit_test(goes_up_to_a_parent_that_knows),
+		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
+		cmocka_unit_test(lists_what_one_wants_to_be_near_to),
 		cmocka_unit_test(old_kernels_have_folders_for_classes),
 		cmocka_unit_test(refuses_what_is_no_device),
 		cmocka_unit_test(lists_devices_with_their_names),

@@ -2,6 +2,8 @@
 /* Whether kubelet's static managers own a container's cpuset. */
 #include "unit.h"
 
+#include <stdio.h>
+
 #include "base/cleanup.h"
 #include "node/kubelet.h"
 #include "tree.h"
@@ -35,6 +37,31 @@ static void an_entry_of_a_static_manager_is_kubelets(void **state)
 	assert_true(owns(CPUS, cpus, CGROUPS));
 	assert_true(owns(MEMORY, memory, SYSTEMD));
 	assert_true(owns(MEMORY, memory, CGROUPS));
+}
+
+/* A static pod's UID is an MD5 sum, or what its manifest says. */
+static void static_pods_are_kubelets_too(void **state)
+{
+	static const char *const uids[] = { "0123456789abcdef0123456789abcdef", "my-etcd" };
+	static const char *const escaped[] = { "0123456789abcdef0123456789abcdef", "my_etcd" };
+	char text[256], path[256];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(uids); i++) {
+		snprintf(text, sizeof(text),
+			 "{\"policyName\":\"static\",\"entries\":{\"%s\":{\"etcd\":\"2-3\"}}}",
+			 uids[i]);
+		snprintf(path, sizeof(path),
+			 "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/"
+			 "kubelet-kubepods-burstable-pod%s.slice/cri-containerd-1.scope",
+			 escaped[i]);
+		assert_true(owns(CPUS, text, path));
+		snprintf(path, sizeof(path), "/kubepods/burstable/pod%s/1", uids[i]);
+		assert_true(owns(CPUS, text, path));
+		snprintf(path, sizeof(path), "/kubepods/pod%sx/1", uids[i]);
+		assert_false(owns(CPUS, text, path));
+		snprintf(path, sizeof(path), "/kubepods/burstable/xpod%s/1", uids[i]);
+		assert_false(owns(CPUS, text, path));
+	}
 }
 
 static void everything_else_is_ours(void **state)
@@ -82,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_entry_of_a_static_manager_is_kubelets),
+		cmocka_unit_test(static_pods_are_kubelets_too),
 		cmocka_unit_test(everything_else_is_ours),
 		cmocka_unit_test(a_damaged_file_says_nothing),
 	};
