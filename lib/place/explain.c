@@ -5,9 +5,11 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "place/plan_internal.h"
 
 /* Adds a member and takes it over; false when memory has run out, then it is released too. */
 static bool add(struct json_object *object, const char *key, struct json_object *value)
@@ -114,36 +116,72 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 	return ok ? STOW_TAKE_PTR(object) : NULL;
 }
 
+/* Lines about nodes, of which neighbours with the same text become one. */
+struct lines {
+	FILE *f;
+	struct stow_idset nodes;
+	char text[512];
+};
+
+static void flush_lines(struct lines *lines)
+{
+	char label[96];
+	bool one = stow_idset_count(&lines->nodes) == 1;
+
+	if (stow_idset_empty(&lines->nodes))
+		return;
+	stow_nodes_format(&lines->nodes, label, sizeof(label));
+	fprintf(lines->f, "%-9s %s%s\n", label, one ? "" : "each ", lines->text);
+	lines->nodes = (struct stow_idset){ 0 };
+}
+
+static void add_line(struct lines *lines, int node, const char *text)
+{
+	if (strcmp(lines->text, text) != 0)
+		flush_lines(lines);
+	snprintf(lines->text, sizeof(lines->text), "%s", text);
+	stow_idset_add(&lines->nodes, node);
+}
+
+static void write_share(struct lines *lines, const struct stow_request *request,
+			const struct stow_share *share)
+{
+	char text[512] = "", size[32], page[32];
+
+	stow_append(text, sizeof(text), "%" PRIu32 " CPU%s, %s memory", share->cpus,
+		    share->cpus == 1 ? "" : "s",
+		    stow_format_size(share->memory, size, sizeof(size)));
+	for (size_t p = 0; p < request->n_pages; p++)
+		stow_append(text, sizeof(text), ", %s in %s hugepages",
+			    stow_format_size(share->pages[p] * request->pages[p].size, size,
+					     sizeof(size)),
+			    stow_format_size(request->pages[p].size, page, sizeof(page)));
+	add_line(lines, share->node, text);
+}
+
 static void write_plan(FILE *f, const struct stow_request *request, const struct stow_plan *plan)
 {
 	_cleanup_free_ char *cpus = stow_idset_to_list(&plan->cpus);
-	char size[32], page[32];
+	struct lines lines = { .f = f };
 
 	fprintf(f, "fits      %s\n", plan->reason);
 	fprintf(f, "CPUs      %s%s\n", cpus ? cpus : "?",
 		plan->isolated	  ? " (isolated)"
 		: plan->exclusive ? " (exclusive)"
 				  : " (shared)");
-	for (size_t i = 0; i < plan->n_shares; i++) {
-		const struct stow_share *share = &plan->shares[i];
-
-		fprintf(f, "node %-4d %" PRIu32 " CPU%s, %s memory", share->node, share->cpus,
-			share->cpus == 1 ? "" : "s",
-			stow_format_size(share->memory, size, sizeof(size)));
-		for (size_t p = 0; p < request->n_pages; p++)
-			fprintf(f, ", %s in %s hugepages",
-				stow_format_size(share->pages[p] * request->pages[p].size, size,
-						 sizeof(size)),
-				stow_format_size(request->pages[p].size, page, sizeof(page)));
-		fputc('\n', f);
-	}
+	for (size_t i = 0; i < plan->n_shares; i++)
+		write_share(&lines, request, &plan->shares[i]);
+	flush_lines(&lines);
 }
 
 static void write_refusal(FILE *f, const struct stow_refusal *refusal)
 {
+	struct lines lines = { .f = f };
+
 	fprintf(f, "no room   %s\n", refusal->text);
 	for (size_t i = 0; i < refusal->n_nodes; i++)
-		fprintf(f, "node %-4d %s\n", refusal->nodes[i].id, refusal->nodes[i].text);
+		add_line(&lines, refusal->nodes[i].id, refusal->nodes[i].text);
+	flush_lines(&lines);
 	if (refusal->suggestion[0])
 		fprintf(f, "but       %s\n", refusal->suggestion);
 }

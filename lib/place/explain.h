@@ -21,6 +21,7 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 				      const struct stow_plan *plan,
 				      const struct stow_refusal *refusal);
 
-/* The same as lines with newlines, to be freed by the caller; NULL when memory has run out. */
+/* The same as lines with newlines, one for neighbouring nodes that are alike, to be freed by the
+ * caller; NULL when memory has run out. */
 char *stow_explain_text(const struct stow_request *request, const struct stow_plan *plan,
 			const struct stow_refusal *refusal);

@@ -203,10 +203,10 @@ static int singles(const struct stow_candidates *c)
 }
 
 static void write_reason(const struct stow_candidates *c, const struct stow_request *request,
-			 struct stow_plan *plan, const int *set)
+			 struct stow_plan *plan, const int *set, int device_node)
 {
-	char need[160], nodes[160], text[64];
-	int fit = singles(c), distance = 0;
+	char need[160], nodes[160], text[160], node[128];
+	int fit = singles(c);
 
 	stow_need_format(request, need, sizeof(need));
 	stow_nodes_format(&plan->nodes, nodes, sizeof(nodes));
@@ -215,27 +215,24 @@ static void write_reason(const struct stow_candidates *c, const struct stow_requ
 			  : (request->memory != 0) + (int)request->n_pages == 1)
 		stow_append(plan->reason, sizeof(plan->reason), "s");
 	if (c->near_index >= 0)
-		snprintf(text, sizeof(text), "; %s node %d of %.24s",
+		snprintf(text, sizeof(text), "; %s %s",
 			 stow_idset_has(&plan->nodes, c->capacity->nodes[c->near_index].id)
 				 ? "with the"
 				 : "near the full",
-			 c->capacity->nodes[c->near_index].id, request->near);
+			 stow_near_format(request, c->capacity->nodes[c->near_index].id,
+					  device_node, node, sizeof(node)));
 	else
 		text[0] = '\0';
-	for (size_t i = 1; i < plan->n_shares; i++) {
-		int d = stow_pair_distance(c->capacity, c->nodes[set[i - 1]].index,
-					   c->nodes[set[i]].index) /
-			2;
-		if (d > distance)
-			distance = d;
-	}
 	if (request->policy == STOW_POLICY_SPREAD)
 		stow_append(plan->reason, sizeof(plan->reason), "; spread evenly over %zu of %d",
 			    plan->n_shares, c->n);
 	else if (plan->n_shares > 1)
 		stow_append(plan->reason, sizeof(plan->reason),
-			    "; no %s has room, distance up to %d",
-			    plan->n_shares == 2 ? "single node" : "smaller set of nodes", distance);
+			    "; no %s has room, distance up to %d%s",
+			    plan->n_shares == 2 ? "single node" : "smaller set of nodes",
+			    stow_farthest(c, set, plan->n_shares),
+			    c->capacity->topology->assumed & STOW_ASSUMED_DISTANCES ? " (assumed)"
+										    : "");
 	else if (text[0])
 		;
 	else if (fit <= 1)
@@ -246,10 +243,13 @@ static void write_reason(const struct stow_candidates *c, const struct stow_requ
 										 : "roomiest",
 			    fit);
 	stow_append(plan->reason, sizeof(plan->reason), "%s", text);
+	if (request->near[0] && device_node < 0)
+		stow_append(plan->reason, sizeof(plan->reason),
+			    "; the platform does not say which node %.32s is at", request->near);
 }
 
 static int fill_plan(const struct stow_candidates *c, const struct stow_request *request,
-		     const int *set, struct stow_plan *plan, struct stow_err *err)
+		     const int *set, int device_node, struct stow_plan *plan, struct stow_err *err)
 {
 	plan->exclusive = c->exclusive;
 	plan->isolated = c->mode == STOW_CPU_ISOLATED;
@@ -273,13 +273,14 @@ static int fill_plan(const struct stow_candidates *c, const struct stow_request 
 		if (full <= 0)
 			return full < 0 ? stow_err_set(err, ENOMEM, "out of memory") : -ENOSPC;
 	}
-	write_reason(c, request, plan, set);
+	write_reason(c, request, plan, set, device_node);
 	return 0;
 }
 
 static int make(const struct stow_capacity *capacity, const struct stow_request *request,
-		int near_node, int max_nodes, struct stow_plan **ret_plan, struct stow_err *err)
+		int device_node, int max_nodes, struct stow_plan **ret_plan, struct stow_err *err)
 {
+	int near_node = stow_near_node(capacity, request, device_node);
 	_cleanup_(stow_candidates_done) struct stow_candidates c = { 0 };
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	_cleanup_free_ int *set = NULL;
@@ -300,7 +301,7 @@ static int make(const struct stow_capacity *capacity, const struct stow_request 
 	if (r == 0)
 		return -ENOSPC;
 	plan->n_shares = (size_t)r;
-	r = fill_plan(&c, request, set, plan, err);
+	r = fill_plan(&c, request, set, device_node, plan, err);
 	if (r < 0)
 		return r;
 	*ret_plan = STOW_TAKE_PTR(plan);
@@ -308,22 +309,23 @@ static int make(const struct stow_capacity *capacity, const struct stow_request 
 }
 
 int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_request *request,
-		      int near_node, int max_nodes, struct stow_plan **ret_plan,
+		      int device_node, int max_nodes, struct stow_plan **ret_plan,
 		      struct stow_err *err)
 {
 	/* Whoever has no CPUs of its own must still run somewhere. */
 	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
 	    request->cpus >= stow_idset_count(&capacity->unowned))
 		return -ENOSPC;
-	return make(capacity, request, near_node, max_nodes, ret_plan, err);
+	return make(capacity, request, device_node, max_nodes, ret_plan, err);
 }
 
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
-		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
 		   struct stow_err *err)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	struct stow_err inner = { 0 };
+	int near_node = stow_near_node(capacity, request, device_node);
 	int r, max_nodes;
 
 	r = check_nodes(capacity, request, near_node, err);
@@ -334,10 +336,10 @@ int stow_plan_make(const struct stow_capacity *capacity, const struct stow_reque
 	max_nodes = stow_node_limit(capacity, request, near_node, err);
 	if (max_nodes < 0)
 		return max_nodes;
-	r = stow_plan_attempt(capacity, request, near_node, max_nodes, ret_plan, &inner);
+	r = stow_plan_attempt(capacity, request, device_node, max_nodes, ret_plan, &inner);
 	if (r != -ENOSPC)
 		return r < 0 ? stow_err_set(err, -r, "%s", inner.msg) : 0;
-	r = stow_refuse(capacity, request, near_node, max_nodes, &refusal, err);
+	r = stow_refuse(capacity, request, device_node, near_node, max_nodes, &refusal, err);
 	if (r < 0)
 		return r;
 	r = stow_err_set(err, ENOSPC, "%s", refusal->text);

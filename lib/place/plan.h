@@ -53,12 +53,13 @@ struct stow_refusal {
 /*
  * Returns 0 with *ret_plan, or -ENOSPC with *ret_refusal (when not NULL) when it does not fit,
  * -EINVAL when it never can mean anything (a node or page size that does not exist), -ENOMEM. `err`
- * has the refusal's text then. `near_node`: -1, or the node of the device to be near to: the only
- * one under single-numa-node; under the others sets of as few nodes are preferred that have it,
- * then those that are nearest to it.
+ * has the refusal's text then. `device_node`: -1, or the node of the device to be near to, which is
+ * the only one under single-numa-node; under the others sets of as few nodes are preferred that
+ * have it, then those that are nearest to it. For a node without CPUs the nearest one with CPUs
+ * stands. The reason says so, and also when a request has `near` and the node is not known.
  */
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
-		   int near_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
 		   struct stow_err *err);
 void stow_plan_free(struct stow_plan *plan);
 void stow_refusal_free(struct stow_refusal *refusal);

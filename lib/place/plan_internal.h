@@ -52,6 +52,17 @@ struct stow_candidates {
 /* The distances of two nodes, both directions added; indices in capacity->nodes. */
 int stow_pair_distance(const struct stow_capacity *capacity, int a, int b);
 
+/* The largest distance, in either direction, between any two of a set of candidates. */
+int stow_farthest(const struct stow_candidates *c, const int *set, size_t n);
+
+/* The node to be near to: that of the device (-1: none); where it has no CPUs, as a GPU's memory
+ * has none, the nearest one with CPUs of those that may be had. */
+int stow_near_node(const struct stow_capacity *capacity, const struct stow_request *request,
+		   int device_node);
+/* "node 1 of eth0", or "node 0, the nearest with CPUs to node 2 of 0009:01:00.0". */
+const char *stow_near_format(const struct stow_request *request, int near_node, int device_node,
+			     char *buf, size_t size);
+
 /* Why a node is no candidate. */
 enum stow_unfit {
 	STOW_UNFIT_NOT,
@@ -123,7 +134,7 @@ int stow_node_limit(const struct stow_capacity *capacity, const struct stow_requ
 
 /* stow_plan_make() without a refusal: -ENOSPC alone. */
 int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_request *request,
-		      int near_node, int max_nodes, struct stow_plan **ret_plan,
+		      int device_node, int max_nodes, struct stow_plan **ret_plan,
 		      struct stow_err *err);
 
 /* "6 exclusive CPUs, 8Gi memory and 64Mi in 2Mi pages" */
@@ -134,7 +145,7 @@ void stow_append(char *buf, size_t size, const char *fmt, ...)
 /* "node 1" or "nodes 0-1,3" */
 const char *stow_nodes_format(const struct stow_idset *nodes, char *buf, size_t size);
 
-/* Says why not, and what would go. */
+/* Says why not, and what would go. `near_node` is the one that stow_near_node() says. */
 int stow_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
-		int near_node, int max_nodes, struct stow_refusal **ret_refusal,
+		int device_node, int near_node, int max_nodes, struct stow_refusal **ret_refusal,
 		struct stow_err *err);

@@ -16,7 +16,7 @@
 struct look {
 	const struct stow_capacity *capacity;
 	const struct stow_request *request;
-	int near_node;
+	int device_node, near_node;
 	int max_nodes;
 	bool cpus, memory, pages; /* which of them some node lacks */
 	bool full_cores;	  /* only whole cores will do */
@@ -98,6 +98,11 @@ static uint32_t total_of(const struct stow_node_capacity *node, enum stow_cpu_mo
 	return mode == STOW_CPU_ISOLATED ? node->isolated_total : node->cpus_total;
 }
 
+static bool is_unknown(const struct look *look, const struct view *v)
+{
+	return look->capacity->topology->nodes[v->index].assumed & STOW_ASSUMED_MEMORY;
+}
+
 /* "4 of 8 free", or with several things at issue "4 of 8 CPUs and 2Gi of 16Gi memory free". */
 static void tell_free(const struct look *look, const struct view *v, char *buf, size_t size)
 {
@@ -112,7 +117,10 @@ static void tell_free(const struct look *look, const struct view *v, char *buf, 
 			    total_of(node, req->cpu_mode), only_cpus ? "" : " CPUs");
 		sep = ", ";
 	}
-	if (look->memory) {
+	if (look->memory && is_unknown(look, v)) {
+		stow_append(buf, size, "%san unknown amount of memory", sep);
+		sep = ", ";
+	} else if (look->memory) {
 		stow_append(buf, size, "%s%s of %s memory", sep,
 			    stow_format_size(node->mem_free, a, sizeof(a)),
 			    stow_format_size(node->mem_total, b, sizeof(b)));
@@ -153,7 +161,9 @@ static void tell_node(const struct look *look, const struct view *v, char *buf, 
 		stow_append(buf, size, "%" PRIu64 " of %" PRIu32 " %sCPUs free; ", v->has.cpus,
 			    total_of(node, req->cpu_mode),
 			    req->cpu_mode == STOW_CPU_ISOLATED ? "isolated " : "");
-	if (v->memory && node->mem_real < node->mem_unpromised)
+	if (v->memory && is_unknown(look, v))
+		stow_append(buf, size, "its memory is unknown; ");
+	else if (v->memory && node->mem_real < node->mem_unpromised)
 		stow_append(buf, size, "%s memory not promised, but only %s really free; ",
 			    stow_format_size(node->mem_unpromised, a, sizeof(a)),
 			    stow_format_size(node->mem_real, b, sizeof(b)));
@@ -174,7 +184,11 @@ static const char *where(const struct look *look, char *buf, size_t size)
 	const struct stow_request *req = look->request;
 	char nodes[96];
 
-	if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && look->near_node >= 0)
+	if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && look->near_node != look->device_node)
+		snprintf(buf, size, "on %s",
+			 stow_near_format(req, look->near_node, look->device_node, nodes,
+					  sizeof(nodes)));
+	else if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && look->near_node >= 0)
 		snprintf(buf, size, "on node %d, where %.32s is", look->near_node, req->near);
 	else if (req->policy == STOW_POLICY_SINGLE_NUMA_NODE && !req->nodes_auto)
 		snprintf(buf, size, "on %s%s", stow_idset_count(&req->nodes) > 1 ? "one of " : "",
@@ -270,10 +284,15 @@ static void tell(struct look *look, struct view *views, size_t n, char *buf, siz
 	qsort(views, n, sizeof(*views), by_index);
 }
 
-/* Where a request like ours would go; an empty set when nowhere. `rough`: any nodes that would do,
- * not those that would be chosen, which takes longer to find out. */
-static void try(const struct look *look, const struct stow_request *req, int near_node, bool rough,
-		struct stow_idset *ret)
+static bool takes_all(const struct look *look, const struct stow_request *req)
+{
+	return req->cpu_mode == STOW_CPU_EXCLUSIVE &&
+	       req->cpus >= stow_idset_count(&look->capacity->unowned);
+}
+
+/* Where a request would go, were it not for the CPU that must stay. */
+static void try_all(const struct look *look, const struct stow_request *req, int near_node,
+		    bool rough, struct stow_idset *ret)
 {
 	_cleanup_(stow_candidates_done) struct stow_candidates c = { 0 };
 	_cleanup_free_ struct stow_share *shares = NULL;
@@ -281,9 +300,6 @@ static void try(const struct look *look, const struct stow_request *req, int nea
 	int limit, n;
 
 	memset(ret, 0, sizeof(*ret));
-	if (req->cpu_mode == STOW_CPU_EXCLUSIVE &&
-	    req->cpus >= stow_idset_count(&look->capacity->unowned))
-		return;
 	limit = stow_node_limit(look->capacity, req, near_node, NULL);
 	if (limit <= 0 || stow_candidates_init(&c, look->capacity, req, near_node, false, NULL) < 0)
 		return;
@@ -293,6 +309,17 @@ static void try(const struct look *look, const struct stow_request *req, int nea
 	n = set && shares ? stow_plan_nodes(&c, req->policy, limit, set, shares) : 0;
 	for (int i = 0; i < n; i++)
 		stow_idset_add(ret, shares[i].node);
+}
+
+/* Where a request like ours would go; an empty set when nowhere. `rough`: any nodes that would do,
+ * not those that would be chosen, which takes longer to find out. */
+static void try(const struct look *look, const struct stow_request *req, int near_node, bool rough,
+		struct stow_idset *ret)
+{
+	if (takes_all(look, req))
+		memset(ret, 0, sizeof(*ret));
+	else
+		try_all(look, req, near_node, rough, ret);
 }
 
 static bool fits(const struct look *look, const struct stow_request *req, bool rough,
@@ -339,8 +366,8 @@ static bool breaks_a_core(const struct look *look)
 	if (!look->full_cores || look->unit > 1)
 		return look->full_cores && look->request->cpus % look->unit;
 	any.full_cores = false;
-	if (stow_plan_attempt(&any, look->request, look->near_node, look->max_nodes, &plan, NULL) <
-	    0)
+	if (stow_plan_attempt(&any, look->request, look->device_node, look->max_nodes, &plan,
+			      NULL) < 0)
 		return false;
 	stow_plan_free(plan);
 	return true;
@@ -360,8 +387,8 @@ static bool suggest_cores(const struct look *look, char *buf, size_t size)
 			break;
 		req.cpus = (uint32_t)((int64_t)look->request->cpus + by);
 		if (req.cpus % look->unit ||
-		    stow_plan_attempt(look->capacity, &req, look->near_node, look->max_nodes, &plan,
-				      NULL) < 0)
+		    stow_plan_attempt(look->capacity, &req, look->device_node, look->max_nodes,
+				      &plan, NULL) < 0)
 			continue;
 		stow_append(buf, size, "%" PRIu32 " CPU%s would fit on %s", req.cpus,
 			    req.cpus == 1 ? "" : "s",
@@ -474,15 +501,17 @@ static void tell_apart_from_nodes(const struct look *look, char *buf, size_t siz
 {
 	const struct stow_request *request = look->request;
 	uint64_t unowned = stow_idset_count(&look->capacity->unowned);
+	struct stow_idset nodes = { 0 };
 	char need[160];
 
 	stow_need_format(request, need, sizeof(need));
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && request->cpus >= unowned && unowned &&
-	    !look->cpus)
+	if (takes_all(look, request))
+		try_all(look, request, look->near_node, true, &nodes);
+	if (!stow_idset_empty(&nodes))
 		snprintf(buf, size,
-			 "%s; %" PRIu64 " CPUs belong to nobody yet, and one must stay so for "
+			 "%s; %" PRIu64 " CPU%s belong%s to nobody yet, and one must stay so for "
 			 "all else that runs here",
-			 need, unowned);
+			 need, unowned, unowned == 1 ? "" : "s", unowned == 1 ? "s" : "");
 	if (breaks_a_core(look))
 		snprintf(buf, size,
 			 "%s would leave part of a core to somebody else (full-cores "
@@ -505,7 +534,7 @@ static void suggest(const struct look *look, char *buf, size_t size)
 }
 
 int stow_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
-		int near_node, int max_nodes, struct stow_refusal **ret_refusal,
+		int device_node, int near_node, int max_nodes, struct stow_refusal **ret_refusal,
 		struct stow_err *err)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
@@ -513,6 +542,7 @@ int stow_refuse(const struct stow_capacity *capacity, const struct stow_request 
 	_cleanup_free_ uint64_t *whole = calloc(capacity->n_nodes + 1, sizeof(*whole));
 	struct look look = { .capacity = capacity,
 			     .request = request,
+			     .device_node = device_node,
 			     .near_node = near_node,
 			     .max_nodes = max_nodes,
 			     .whole = whole };

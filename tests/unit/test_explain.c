@@ -82,8 +82,7 @@ static void explains_a_refusal(void **state)
 		      "single-numa-node\n"
 		      "no room   5 CPUs, 1Gi memory and 8Mi in 2Mi pages on one NUMA node; node 0 "
 		      "has 4 of 4 free, node 1 has 4 of 4 free\n"
-		      "node 0    4 of 4 CPUs free\n"
-		      "node 1    4 of 4 CPUs free\n"
+		      "nodes 0-1 each 4 of 4 CPUs free\n"
 		      "but       4 CPUs would fit on node 0; policy=restricted would fit on nodes "
 		      "0-1\n");
 	json = stow_explain_json(&s.request, NULL, s.refusal);
@@ -93,11 +92,51 @@ static void explains_a_refusal(void **state)
 	json_object_put(json);
 }
 
+/* Only neighbours are joined, so that the order stays. */
+static void like_neighbours_share_a_line(void **state)
+{
+	static const char *const lacks[] = { "is fenced",	 "4 of 4 CPUs free",
+					     "4 of 4 CPUs free", "4 of 4 CPUs free",
+					     "is fenced",	 "4 of 4 CPUs free",
+					     "4 of 4 CPUs free" };
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct stow_request request = { .cpus = 5 };
+
+	refusal = calloc(1, sizeof(*refusal));
+	refusal->n_nodes = STOW_ARRAY_SIZE(lacks);
+	refusal->nodes = calloc(refusal->n_nodes, sizeof(*refusal->nodes));
+	for (size_t i = 0; i < refusal->n_nodes; i++) {
+		refusal->nodes[i].id = (int)i * 2;
+		strcpy(refusal->nodes[i].text, lacks[i]);
+	}
+	text = stow_explain_text(&request, NULL, refusal);
+	assert_non_null(strstr(text, "\nnode 0    is fenced\n"
+				     "nodes 2,4,6 each 4 of 4 CPUs free\n"
+				     "node 8    is fenced\n"
+				     "nodes 10,12 each 4 of 4 CPUs free\n"));
+}
+
+static void like_shares_share_a_line(void **state)
+{
+	struct stow_share shares[] = { { .node = 0, .cpus = 2 },
+				       { .node = 1, .cpus = 2 },
+				       { .node = 2, .cpus = 1 } };
+	struct stow_plan plan = { .shares = shares, .n_shares = STOW_ARRAY_SIZE(shares) };
+	struct stow_request request = { .cpus = 5 };
+	_cleanup_free_ char *text = stow_explain_text(&request, &plan, NULL);
+
+	assert_non_null(strstr(text, "\nnodes 0-1 each 2 CPUs, 0 memory\n"
+				     "node 2    1 CPU, 0 memory\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(explains_a_plan),
 		cmocka_unit_test(explains_a_refusal),
+		cmocka_unit_test(like_neighbours_share_a_line),
+		cmocka_unit_test(like_shares_share_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

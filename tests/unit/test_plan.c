@@ -232,6 +232,115 @@ static void the_device_decides(void **state)
 	assert_set(&s.plan->nodes, "1");
 }
 
+/* A GPU's memory is a node without CPUs (Grace-Blackwell). */
+static void a_device_on_a_node_without_cpus(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 3, .near = "gpu0" };
+
+	scene_new(&s, machine_new(4, 4, 1, 0, 16 * GI));
+	machine_without_cpus(s.topology, 3);
+	machine_distance(s.topology, 3, 1, 15);
+	machine_distance(s.topology, 3, 2, 12);
+	assert_int_equal(plan_near(&s, &req, 3), 0);
+	assert_set(&s.plan->nodes, "2");
+	assert_string_equal(s.plan->reason, "node 2: 3 CPUs fit; with the node 2, the nearest with "
+					    "CPUs to node 3 of gpu0");
+	/* of those that were named */
+	req.nodes_auto = false;
+	stow_idset_parse("0-1", &req.nodes, NULL);
+	assert_int_equal(plan_near(&s, &req, 3), 0);
+	assert_set(&s.plan->nodes, "1");
+	/* it is not the nearest because it is full */
+	req.nodes_auto = true;
+	s.nodes[2].shared_cpus = 3;
+	assert_int_equal(plan_near(&s, &req, 3), -ENOSPC);
+	assert_string_equal(s.refusal->text, "3 CPUs on node 2, the nearest with CPUs to node 3 of "
+					     "gpu0; node 2 has 1 of 4 free, node 3 has no CPUs");
+	req.policy = STOW_POLICY_BEST_EFFORT;
+	assert_int_equal(plan_near(&s, &req, 3), 0);
+	assert_non_null(strstr(s.plan->reason, "near the full node 2, the nearest with CPUs to "
+					       "node 3 of gpu0"));
+	/* Memory of the node itself, for whoever names it. */
+	req.nodes_auto = false;
+	req.memory = 8 * GI;
+	stow_idset_parse("0,3", &req.nodes, NULL);
+	s.nodes[0].memory = 16 * GI;
+	assert_int_equal(plan_near(&s, &req, 3), 0);
+	assert_set(&s.plan->nodes, "0,3");
+	assert_non_null(strstr(s.plan->reason, "; with the node 3 of gpu0"));
+}
+
+static void a_device_of_which_the_node_is_not_known(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 3, .near = "vda" };
+
+	scene_new(&s, machine_new(2, 4, 1, 0, 16 * GI));
+	assert_int_equal(plan_near(&s, &req, -1), 0);
+	assert_string_equal(s.plan->reason, "node 0: 3 CPUs fit; tightest of 2 nodes that fit; the "
+					    "platform does not say which node vda is at");
+}
+
+/* Neighbours in the list may be near while the ends are not. */
+static void distance_is_that_of_the_farthest_two(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true,
+				    .policy = STOW_POLICY_BEST_EFFORT,
+				    .cpus = 12 };
+
+	scene_new(&s, machine_new(3, 4, 1, 0, 16 * GI));
+	machine_distance(s.topology, 0, 2, 40);
+	assert_int_equal(plan(&s, &req), 0);
+	assert_string_equal(s.plan->reason, "nodes 0-2: 12 CPUs fit; no smaller set of nodes has "
+					    "room, distance up to 40");
+	s.topology->distance[2 * 3 + 0] = 50; /* only from there to here */
+	s.topology->assumed = STOW_ASSUMED_DISTANCES;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_string_equal(s.plan->reason, "nodes 0-2: 12 CPUs fit; no smaller set of nodes has "
+					    "room, distance up to 50 (assumed)");
+}
+
+static void one_cpu_must_stay(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true,
+				    .policy = STOW_POLICY_BEST_EFFORT,
+				    .cpu_mode = STOW_CPU_EXCLUSIVE,
+				    .cpus = 8 };
+
+	scene_new(&s, machine_new(2, 4, 1, 0, 16 * GI));
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "8 exclusive CPUs; 8 CPUs belong to nobody yet, and "
+					     "one must stay so for all else that runs here");
+	assert_string_equal(s.refusal->suggestion, "7 CPUs would fit on nodes 0-1");
+	/* It is not the reason where there is another one. */
+	req.policy = STOW_POLICY_SINGLE_NUMA_NODE;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "8 exclusive CPUs on one NUMA node; node 0 has 4 of 4 "
+					     "free, node 1 has 4 of 4 free");
+	req.policy = STOW_POLICY_BEST_EFFORT;
+	req.memory = 64 * GI;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_null(strstr(s.refusal->text, "must stay"));
+	assert_non_null(strstr(s.refusal->text, "16Gi of 16Gi memory"));
+}
+
+static void unknown_memory_is_said_to_be_so(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 1, .memory = GI };
+
+	scene_new(&s, machine_new(1, 4, 1, 0, 16 * GI));
+	machine_without_memory(s.topology, 0);
+	s.topology->nodes[0].assumed = STOW_ASSUMED_MEMORY;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text, "1 CPU and 1Gi memory on one NUMA node; node 0 has an "
+					     "unknown amount of memory free");
+	assert_string_equal(s.refusal->nodes[0].text, "its memory is unknown");
+}
+
 static void named_nodes_only(void **state)
 {
 	_cleanup_(scene_done) struct scene s;
@@ -638,6 +747,11 @@ int main(void)
 		cmocka_unit_test(restricted_keeps_to_what_the_empty_machine_needs),
 		cmocka_unit_test(spread_uses_as_many_as_can_take_an_even_share),
 		cmocka_unit_test(the_device_decides),
+		cmocka_unit_test(a_device_on_a_node_without_cpus),
+		cmocka_unit_test(a_device_of_which_the_node_is_not_known),
+		cmocka_unit_test(distance_is_that_of_the_farthest_two),
+		cmocka_unit_test(one_cpu_must_stay),
+		cmocka_unit_test(unknown_memory_is_said_to_be_so),
 		cmocka_unit_test(named_nodes_only),
 		cmocka_unit_test(memory_without_cpus_is_given_only_by_name),
 		cmocka_unit_test(a_node_without_memory_takes_none),

@@ -114,6 +114,29 @@ static void scene_done(struct scene *s)
 
 /* --- what a plan must hold ---------------------------------------------------------------------- */
 
+/* Under single-numa-node: the device's node, or for one without CPUs the nearest that has some. */
+static int node_of_device(const struct scene *s)
+{
+	const struct stow_topology *t = s->topology;
+	int best = -1, least = 0;
+
+	if (s->near < 0 || !stow_idset_empty(&t->nodes[s->near].cpus))
+		return s->near;
+	for (size_t i = 0; i < t->n_nodes; i++) {
+		int there = stow_topology_distance(t, s->near, t->nodes[i].id),
+		    back = stow_topology_distance(t, t->nodes[i].id, s->near);
+
+		if (stow_idset_empty(&t->nodes[i].cpus) ||
+		    (!s->request.nodes_auto && !stow_idset_has(&s->request.nodes, t->nodes[i].id)))
+			continue;
+		if (best < 0 || there + back < least) {
+			best = t->nodes[i].id;
+			least = there + back;
+		}
+	}
+	return best;
+}
+
 static bool eligible(const struct scene *s, size_t i, bool empty)
 {
 	const struct stow_node_capacity *node = &s->capacity->nodes[i];
@@ -124,7 +147,7 @@ static bool eligible(const struct scene *s, size_t i, bool empty)
 	if (s->request.nodes_auto && cpuless)
 		return false;
 	if (s->request.policy == STOW_POLICY_SINGLE_NUMA_NODE && s->near >= 0 &&
-	    node->id != s->near)
+	    node->id != node_of_device(s))
 		return false;
 	return empty || !node->fenced;
 }
