@@ -258,19 +258,12 @@ static int move_pages_of(struct repin *rp, const struct stow_record *from,
 				       .pause = rp->options->pause,
 				       .progress = told ? on_batch : NULL,
 				       .ctx = rp };
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t n;
 	int r;
 
 	stow_idset_minus(&move.from, &to->nodes);
 	if (stow_idset_empty(&move.from))
 		return 0; /* nothing to leave */
-	r = stow_cgroup_pids(rp->cgroup, &pids, &n, err);
-	for (size_t i = 0; i < n && r == 0; i++) {
-		r = stow_pages_move(rp->context->root, pids[i], &move, err);
-		if (r == -ESRCH)
-			r = 0; /* that one has ended */
-	}
+	r = stow_pages_move_all(rp->context->root, rp->cgroup, &move, err);
 	if (told) {
 		rp->progress.moved = move.moved;
 		rp->progress.failed = move.failed;

@@ -16,18 +16,18 @@
 #include "node/life.h"
 #include "node/pages.h"
 
-#define ROUNDS	3		      /* over a process, for pages that would not move */
-#define LOOKS	4		      /* at a cgroup, for processes that come meanwhile */
-#define RESUMES 8		      /* of a call that stopped at a page that would not move */
-#define WINDOW	(1 << 15)	      /* pagemap entries read at once */
-#define HUGE	(UINT64_C(2) << 20)   /* bytes: what is most often mapped as one */
-#define FIRST	(UINT64_C(4) << 20)   /* bytes of the first batch whose size nobody gave */
-#define LARGEST (UINT64_C(1) << 30)   /* and of any */
-#define ENTRIES (1 << 16)	      /* of a batch */
+#define ROUNDS	3			/* over a process, for pages that would not move */
+#define LOOKS	4			/* at a cgroup, for processes that come meanwhile */
+#define RESUMES 8			/* of a call that stopped at a page that would not move */
+#define WINDOW	(1 << 15)		/* pagemap entries read at once */
+#define HUGE	(UINT64_C(2) << 20)	/* bytes: what is most often mapped as one */
+#define FIRST	(UINT64_C(4) << 20)	/* bytes of the first batch whose size nobody gave */
+#define LARGEST (UINT64_C(1) << 30)	/* and of any */
+#define ENTRIES (1 << 16)		/* of a batch */
 #define MOST	(ENTRIES + HUGE / 4096) /* when it goes on to the next boundary */
-#define PRESENT (UINT64_C(1) << 63)   /* Documentation/admin-guide/mm/pagemap.rst */
+#define PRESENT (UINT64_C(1) << 63)	/* Documentation/admin-guide/mm/pagemap.rst */
 #define FRAME	((UINT64_C(1) << 55) - 1)
-#define UNTRIED INT_MIN		      /* no status of the kernel's */
+#define UNTRIED INT_MIN /* no status of the kernel's */
 
 struct range {
 	uint64_t start, end, page_size;
@@ -48,15 +48,15 @@ static void ranges_done(struct ranges *ranges)
 struct mover {
 	struct stow_root *root;
 	struct stow_page_move *move;
-	uint64_t base;	    /* bytes of a page */
-	uint64_t *window;   /* of the pagemap */
-	uint64_t *words;    /* of kpageflags */
-	int flags;	    /* /proc/kpageflags; negative: not to be had */
-	size_t n;	    /* gathered, */
-	uint64_t bytes;	    /* so much, */
-	bool ask;	    /* some of it perhaps not on a node to leave */
-	void **addresses;   /* of a page, or of one that is moved as a whole; */
-	uint32_t *pages;    /* then with so many */
+	uint64_t base;	  /* bytes of a page */
+	uint64_t *window; /* of the pagemap */
+	uint64_t *words;  /* of kpageflags */
+	int flags;	  /* /proc/kpageflags; negative: not to be had */
+	size_t n;	  /* gathered, */
+	uint64_t bytes;	  /* so much, */
+	bool ask;	  /* some of it perhaps not on a node to leave */
+	void **addresses; /* of a page, or of one that is moved as a whole; */
+	uint32_t *pages;  /* then with so many */
 	int *nodes, *status;
 	int *targets; /* the nodes to go to */
 	size_t n_targets, turn;
@@ -66,6 +66,8 @@ struct mover {
 	int pidfd, pagemap;
 	uint64_t moved_now, failed_now; /* bytes, in this round */
 };
+
+#define NO_MOVER ((struct mover){ .flags = -EBADF, .pidfd = -EBADF, .pagemap = -EBADF })
 
 static uint64_t now_ns(void)
 {
@@ -95,16 +97,6 @@ static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err
 	return r;
 }
 
-static bool hex(const char *text, uint64_t *ret, const char **ret_end)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 16); /* the kernel's own, without sign or prefix */
-	*ret_end = end;
-	return errno == 0 && end != text;
-}
-
 /* numa_maps has no ends; maps has, in the same order. One that has changed meanwhile stays empty:
  * it is found in the next round, or is the kernel's to move. */
 static int find_ends(struct mover *m, struct ranges *ranges, struct stow_err *err)
@@ -115,9 +107,8 @@ static int find_ends(struct mover *m, struct ranges *ranges, struct stow_err *er
 
 	while (r == 0 && i < ranges->n && getline(&maps.line, &maps.size, maps.file) > 0) {
 		uint64_t start, end;
-		const char *p;
 
-		if (!hex(maps.line, &start, &p) || *p != '-' || !hex(p + 1, &end, &p))
+		if (stow_maps_line(maps.line, &start, &end) < 0)
 			continue;
 		while (i < ranges->n && ranges->list[i].start < start)
 			i++;
@@ -458,7 +449,8 @@ static int move_process(struct mover *m, pid_t pid, const struct stow_life *life
 static int mover_open(struct stow_root *root, struct stow_page_move *move, struct mover *m,
 		      struct stow_err *err)
 {
-	*m = (struct mover){ .root = root, .move = move, .flags = -EBADF, .pidfd = -EBADF, .pagemap = -EBADF };
+	m->root = root;
+	m->move = move;
 	if (!root->live)
 		return stow_err_set(err, ENOTSUP, "pages move on the live machine only");
 	if (stow_idset_empty(&move->to))
@@ -497,7 +489,7 @@ static void mover_done(struct mover *m)
 int stow_pages_move(struct stow_root *root, pid_t pid, struct stow_page_move *move,
 		    struct stow_err *err)
 {
-	_cleanup_(mover_done) struct mover m;
+	_cleanup_(mover_done) struct mover m = NO_MOVER;
 	int r = mover_open(root, move, &m, err);
 
 	return r < 0 ? r : move_process(&m, pid, NULL, err);
@@ -551,7 +543,7 @@ static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup, 
 static int move_new(struct mover *m, const struct lives *now, const struct lives *before,
 		    size_t *ret_new, struct stow_err *err)
 {
-	struct stow_page_move *move = m->move;
+	const struct stow_page_move *move = m->move;
 	int r = 0;
 
 	*ret_new = 0;
@@ -575,14 +567,16 @@ int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup
 			struct stow_page_move *move, struct stow_err *err)
 {
 	_cleanup_(lives_done) struct lives before = { 0 };
-	_cleanup_(mover_done) struct mover m;
-	int r = mover_open(root, move, &m, err);
+	_cleanup_(mover_done) struct mover m = NO_MOVER;
+	int r = 0;
 
 	for (int look = 0; look < LOOKS && r == 0; look++) {
 		struct lives now = { 0 };
 		size_t found = 0;
 
 		r = read_lives(root, cgroup, &now, err);
+		if (r == 0 && now.n && !m.root)
+			r = mover_open(root, move, &m, err);
 		if (r == 0)
 			r = move_new(&m, &now, &before, &found, err);
 		lives_done(&before);

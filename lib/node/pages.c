@@ -79,6 +79,18 @@ int stow_numa_maps_line(const char *line, const struct stow_idset *nodes, struct
 	return 0;
 }
 
+int stow_maps_line(const char *line, uint64_t *ret_start, uint64_t *ret_end)
+{
+	uint64_t start, end;
+	const char *p;
+
+	if (hex(line, &start, &p) < 0 || *p != '-' || hex(p + 1, &end, &p) < 0 || *p != ' ')
+		return -EINVAL;
+	*ret_start = start;
+	*ret_end = end;
+	return 0;
+}
+
 int stow_numa_maps_open(struct stow_root *root, pid_t pid, const char *name,
 			struct stow_numa_maps *ret, struct stow_err *err)
 {

@@ -80,6 +80,9 @@ struct stow_numa_map {
 int stow_numa_maps_line(const char *line, const struct stow_idset *nodes,
 			struct stow_numa_map *ret);
 
+/* The start and the end of a mapping, from a line of /proc/PID/maps. -EINVAL: not such a line. */
+int stow_maps_line(const char *line, uint64_t *ret_start, uint64_t *ret_end);
+
 /* Reads a process's numa_maps (or, with that name, maps) line by line: open, next, close. -ESRCH:
  * it has ended. The next line is the next that has pages on `nodes`: 1, or 0 at the end. */
 struct stow_numa_maps {

@@ -89,6 +89,26 @@ static void what_is_no_line_is_refused(void **state)
 		assert_int_equal(stow_numa_maps_line(bad[i], &nodes, &map), -EINVAL);
 }
 
+static void mappings_have_ends(void **state)
+{
+	static const char *const bad[] = { "",
+					   "1000",
+					   "1000-",
+					   "1000-x r",
+					   "1000 2000 r",
+					   "-2000 r",
+					   "1000-2000",
+					   "1000-fffffffffffffffff r" };
+	uint64_t start, end;
+
+	assert_int_equal(stow_maps_line("7f2a00000000-7f2a00021000 rw-p 00000000 00:00 0\n", &start,
+					&end),
+			 0);
+	assert_true(start == UINT64_C(0x7f2a00000000) && end == UINT64_C(0x7f2a00021000));
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
+		assert_int_equal(stow_maps_line(bad[i], &start, &end), -EINVAL);
+}
+
 static void a_process_is_summed_up(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -308,6 +328,7 @@ int main(void)
 		cmocka_unit_test(names_are_no_numbers),
 		cmocka_unit_test(a_long_name_hides_nothing_behind_it),
 		cmocka_unit_test(what_is_no_line_is_refused),
+		cmocka_unit_test(mappings_have_ends),
 		cmocka_unit_test(a_process_is_summed_up),
 		cmocka_unit_test(pages_on_other_nodes_are_told_apart),
 		cmocka_unit_test(a_batch_grows_to_what_a_slice_moves),
