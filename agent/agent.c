@@ -20,10 +20,10 @@
 #include "agent/link.h"
 #include "agent/local.h"
 #include "base/cleanup.h"
+#include "grant/apply.h"
 #include "grant/gc.h"
 #include "grant/lease.h"
 #include "grant/reconcile.h"
-#include "grant/shared.h"
 #include "rpc/say.h"
 
 #define DELEGATION_INTERVAL (60 * UINT64_C(1000000000))
@@ -250,6 +250,19 @@ static bool may_change(const struct agent *agent)
 	return agent_changes(agent) == STOW_CHANGES_MADE;
 }
 
+/* Containers that are not where they must be, and why. */
+static void report_problems(struct agent *agent, struct stow_apply_result *result)
+{
+	for (size_t i = 0; i < result->n_problems; i++)
+		stow_say(STOW_LOG_WARNING, "a container's CPUs are not as they must be",
+			 stow_text("container", result->problems[i].id),
+			 stow_text("why", result->problems[i].text));
+	pthread_mutex_lock(&agent->lock);
+	agent->counters.problems += result->n_problems;
+	pthread_mutex_unlock(&agent->lock);
+	stow_apply_result_done(result);
+}
+
 static void collect(struct agent *agent)
 {
 	struct stow_gc_result result;
@@ -259,6 +272,7 @@ static void collect(struct agent *agent)
 		return;
 	if (stow_gc(&agent->context, &result, &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
+	report_problems(agent, &result.problems);
 	if (result.reclaimed || result.undone || result.expired || result.pages)
 		stow_say(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
 			 stow_number("containers", result.reclaimed + result.undone),
@@ -282,6 +296,7 @@ static void reconcile(struct agent *agent)
 			       &result, &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
 			 stow_why(&err));
+	report_problems(agent, &result.problems);
 	pthread_mutex_lock(&agent->lock);
 	agent->counters.foreign = result.foreign;
 	pthread_mutex_unlock(&agent->lock);

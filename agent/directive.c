@@ -53,6 +53,8 @@ static int by_size(const void *a, const void *b)
 
 static int lease_from(const PbReservation *in, struct stow_lease *lease, struct stow_err *err)
 {
+	uint64_t now;
+
 	*lease = (struct stow_lease){ .id = in->id, .policy = STOW_POLICY_BEST_EFFORT };
 	if (strlen(in->id) != STOW_RESERVATION_ID_LEN ||
 	    strspn(in->id, "0123456789abcdef") != STOW_RESERVATION_ID_LEN)
@@ -67,7 +69,9 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	if (in->n_parts == 0)
 		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
-	lease->expires = in->expires / S + (in->expires % S != 0);
+	/* Their clock says when; ours, which nobody can set, says how long from now. */
+	now = stow_clock_wall();
+	lease->lifetime = in->expires > now ? in->expires - now : 1;
 	if (in->n_parts == 1)
 		lease->policy = STOW_POLICY_SINGLE_NUMA_NODE;
 	if (in->pod) {

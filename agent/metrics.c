@@ -88,6 +88,8 @@ static void render_counters(FILE *out, const PbAgentCounters *c)
 		{ "numastow_restored_total", "Changed sets that were put back.", c->restored },
 		{ "numastow_refused_total", "Changed sets that were left, and reported.",
 		  c->refused },
+		{ "numastow_cpu_problems_total",
+		  "Times that a container's CPUs were not as they must be.", c->problems },
 		{ "numastow_reclaimed_total", "Grants of vanished containers.", c->reclaimed },
 		{ "numastow_reclaimed_hugepages_total", "Pages taken out of pools.",
 		  c->reclaimed_hugepages },

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "grant/cpuview.h"
 #include "grant/reconcile.h"
 #include "ledger/drains.h"
 #include "node/cgroup.h"
@@ -45,6 +46,7 @@ struct agent_source {
 	size_t n_usages;
 	const struct stow_reconcile *reconcile; /* may be NULL */
 	struct stow_idset draining;
+	struct stow_cpu_view view; /* of the last report */
 };
 
 static void *out_of_memory(struct stow_err *err)
@@ -185,9 +187,7 @@ static struct usage *measure(const struct agent_source *source, const struct sto
 	usage->key = record->key;
 	if (record->state != STOW_STATE_ACTIVE)
 		return usage;
-	if (!cgroup &&
-	    stow_cgroup_of_pid(source->context->root, record->init.pid, &own, NULL) == 0 &&
-	    own->inode == record->inode)
+	if (!cgroup && stow_cgroup_open(source->context->root, &record->cgroup, &own, NULL) == 0)
 		cgroup = own;
 	if (!cgroup)
 		return usage;
@@ -544,8 +544,8 @@ static const PbDrift drifts[] = {
 	[STOW_DRIFT_REFUSED] = PB_DRIFT_REFUSED,
 };
 
-static PbContainer *container_message(const struct agent_source *source,
-				      const struct stow_record *record, struct stow_err *err)
+static PbContainer *container_message(struct agent_source *source, const struct stow_record *record,
+				      struct stow_err *err)
 {
 	static const PbContainerState states[] = {
 		[STOW_STATE_LEASE] = PB_CONTAINER_STATE_LEASE,
@@ -553,11 +553,13 @@ static PbContainer *container_message(const struct agent_source *source,
 		[STOW_STATE_ACTIVE] = PB_CONTAINER_STATE_ACTIVE,
 	};
 	PbContainer *out = malloc(sizeof(*out));
+	char label[STOW_RECORD_LABEL_MAX];
+	struct stow_idset cpus;
 
 	if (!out)
 		return out_of_memory(err);
 	pb_container__init(out);
-	out->id = strdup(record->id);
+	out->id = strdup(stow_record_label(record, label));
 	out->pod = strdup(record->pod);
 	out->namespace_ = strdup(record->ns);
 	out->name = strdup(record->name);
@@ -571,11 +573,11 @@ static PbContainer *container_message(const struct agent_source *source,
 		out->drift = drifts[stow_reconcile_drift(source->reconcile, record->key)];
 	}
 	out->exclusive = record->exclusive;
-	out->cpus = set_text(&record->cpus);
+	stow_cpu_view_of(&source->view, record, &cpus);
+	out->cpus = set_text(&cpus);
 	out->numa_nodes = set_text(&record->nodes);
 	out->created = record->created;
-	out->expires =
-		record->expires > UINT64_MAX / SECOND ? UINT64_MAX : record->expires * SECOND;
+	out->expires = stow_clock_boot_to_wall(record->expires);
 	out->reservation = strdup(record->reservation);
 	out->reason = strdup(record->reason);
 	out->pid = record->init.pid;
@@ -592,14 +594,13 @@ static PbContainer *container_message(const struct agent_source *source,
  * nobody has given back yet. Readers know containers by their ids. */
 static bool is_outlived(const struct agent_source *source, size_t i)
 {
-	for (size_t j = i + 1; j < source->n_records; j++)
+	for (size_t j = i + 1; source->records[i]->id[0] && j < source->n_records; j++)
 		if (strcmp(source->records[j]->id, source->records[i]->id) == 0)
 			return true;
 	return false;
 }
 
-static int add_containers(const struct agent_source *source, PbNodeReport *out,
-			  struct stow_err *err)
+static int add_containers(struct agent_source *source, PbNodeReport *out, struct stow_err *err)
 {
 	out->containers = calloc(source->n_records + 1, sizeof(*out->containers));
 	out->reservations = calloc(source->n_records + 1, sizeof(*out->reservations));
@@ -651,6 +652,7 @@ void agent_source_free(struct agent_source *source)
 	for (size_t i = 0; i < source->n_usages; i++)
 		free(source->usages[i]);
 	free(source->usages);
+	stow_cpu_view_done(&source->view);
 	free(source);
 }
 
@@ -672,6 +674,11 @@ int agent_source_report(struct agent_source *source, unsigned int look,
 		r = look_at_memory(source, err);
 	if (r == 0 && look & AGENT_LOOK_LEDGER)
 		r = look_at_ledger(source, err);
+	if (r == 0 && look & (AGENT_LOOK_LEDGER | AGENT_LOOK_TOPOLOGY)) {
+		stow_cpu_view_done(&source->view);
+		r = stow_cpu_view_read(source->context->root, source->context->config,
+				       source->context->ledger, &source->view, err);
+	}
 	if (r == 0 && look & AGENT_LOOK_USAGE)
 		r = look_at_usage(source, err);
 	if (r < 0)

@@ -37,7 +37,8 @@ static int gc(bool rebuild, bool quiet)
 	int r;
 
 	r = cli_context_open_anyway(&context, NULL, false, &err);
-	if (r == -EUCLEAN && rebuild) {
+	/* Damaged, or of another version: begin a new one from what the cgroups show. */
+	if ((r == -EUCLEAN || r == -EPROTO) && rebuild) {
 		_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 
 		r = stow_root_open("/", &root, &err);
@@ -45,7 +46,7 @@ static int gc(bool rebuild, bool quiet)
 			r = stow_ledger_set_aside(root, aside, sizeof(aside), &err);
 		if (r < 0)
 			return cli_fail(&err);
-		printf("the damaged ledger is now %s\n", aside);
+		printf("the old ledger is now %s\n", aside);
 		r = cli_context_open_anyway(&context, NULL, true, &err);
 		if (r == 0)
 			r = stow_rebuild(&context.grant, &err);
@@ -61,6 +62,9 @@ static int gc(bool rebuild, bool quiet)
 		return CLI_OK;
 	}
 	r = stow_gc(&context.grant, &result, &err);
+	for (size_t i = 0; i < result.problems.n_problems; i++)
+		fprintf(stderr, "numastow: %s\n", result.problems.problems[i].text);
+	stow_apply_result_done(&result.problems);
 	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
 	if (changed)
 		cli_audit(&context, "gc", NULL,
@@ -109,6 +113,7 @@ int cmd_gc(int argc, char **argv)
 static int give_back(const char *id, const char *kind, const char *text)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
+	char label[STOW_RECORD_LABEL_MAX];
 	struct stow_record **records;
 	struct stow_err err;
 	size_t n;
@@ -123,8 +128,8 @@ static int give_back(const char *id, const char *kind, const char *text)
 		r = stow_restore(&context.grant, records[i], kind, text, &err);
 		if (r < 0)
 			break;
-		printf("%s: given back\n", records[i]->id);
-		cli_audit(&context, kind, records[i]->id, text);
+		printf("%s: given back\n", stow_record_label(records[i], label));
+		cli_audit(&context, kind, stow_record_label(records[i], label), text);
 	}
 	stow_records_free(records, n);
 	return r < 0 ? cli_fail(&err) : CLI_OK;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow ledger: who has what. */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,10 +13,12 @@
 #include "base/parse.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "grant/cpuview.h"
 
 struct contents {
 	struct stow_record **records;
 	size_t n_records;
+	struct stow_idset *cpus; /* of each record, now: shared ones are computed */
 	struct stow_ledger_pool *pools;
 	size_t n_pools;
 };
@@ -24,6 +27,7 @@ static void contents_done(struct contents *c)
 {
 	stow_records_free(c->records, c->n_records);
 	free(c->pools);
+	free(c->cpus);
 }
 
 static uint64_t memory_of(const struct stow_record *rec)
@@ -61,14 +65,15 @@ static void print_text(const struct contents *c)
 		       "CPUS", "NODES", "MEMORY", "HUGEPAGES", "REQUEST");
 	for (size_t i = 0; i < c->n_records; i++) {
 		const struct stow_record *rec = c->records[i];
-		char id[48], cpus[64], nodes[32], memory[32], pages[64];
+		char label[STOW_RECORD_LABEL_MAX], id[48], cpus[64], nodes[32], memory[32],
+			pages[64];
 
-		stow_idset_format(&rec->cpus, cpus, sizeof(cpus) - 1);
+		stow_idset_format(&c->cpus[i], cpus, sizeof(cpus) - 1);
 		if (rec->exclusive)
 			strcat(cpus, "!");
 		printf("%-14s %-12s %-7s %-14s %-6s %8s %-12s %s\n",
-		       cli_short_id(rec->id, id, sizeof(id)), rec->name[0] ? rec->name : "-",
-		       stow_state_name(rec->state), cpus,
+		       cli_short_id(stow_record_label(rec, label), id, sizeof(id)),
+		       rec->name[0] ? rec->name : "-", stow_state_name(rec->state), cpus,
 		       stow_idset_format(&rec->nodes, nodes, sizeof(nodes)),
 		       stow_format_size(memory_of(rec), memory, sizeof(memory)),
 		       pages_of(rec, pages, sizeof(pages)), rec->request);
@@ -85,21 +90,25 @@ static void print_text(const struct contents *c)
 	}
 }
 
-static struct json_object *record_json(const struct stow_record *rec)
+static struct json_object *record_json(const struct stow_record *rec, const struct stow_idset *cpus)
 {
 	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
+	char label[STOW_RECORD_LABEL_MAX];
 
-	json_object_object_add(o, "id", json_object_new_string(rec->id));
+	json_object_object_add(o, "id", json_object_new_string(stow_record_label(rec, label)));
 	json_object_object_add(o, "name", json_object_new_string(rec->name));
 	json_object_object_add(o, "namespace", json_object_new_string(rec->ns));
 	json_object_object_add(o, "pod", json_object_new_string(rec->pod));
 	json_object_object_add(o, "state", json_object_new_string(stow_state_name(rec->state)));
 	json_object_object_add(o, "pid", json_object_new_int(rec->init.pid));
-	json_object_object_add(o, "cgroup", json_object_new_string(rec->cgroup));
+	json_object_object_add(o, "cgroup",
+			       json_object_new_string(stow_cgroup_id_path(&rec->cgroup)));
 	json_object_object_add(o, "created_ns", json_object_new_uint64(rec->created));
-	json_object_object_add(o, "expires", json_object_new_uint64(rec->expires));
+	json_object_object_add(
+		o, "expires",
+		json_object_new_uint64(stow_clock_boot_to_wall(rec->expires) / STOW_SECOND));
 	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
-	cli_json_idset(o, "cpus", &rec->cpus);
+	cli_json_idset(o, "cpus", cpus);
 	cli_json_idset(o, "nodes", &rec->nodes);
 	json_object_object_add(o, "request", json_object_new_string(rec->request));
 	json_object_object_add(o, "reason", json_object_new_string(rec->reason));
@@ -130,7 +139,7 @@ static void print_json(const struct contents *c)
 	struct json_object *pools = json_object_new_array();
 
 	for (size_t i = 0; i < c->n_records; i++)
-		json_object_array_add(records, record_json(c->records[i]));
+		json_object_array_add(records, record_json(c->records[i], &c->cpus[i]));
 	for (size_t i = 0; i < c->n_pools; i++) {
 		struct json_object *p = json_object_new_object();
 
@@ -144,6 +153,20 @@ static void print_json(const struct contents *c)
 	cli_print_json(o);
 }
 
+static int compute_cpus(const struct cli_context *context, struct contents *c, struct stow_err *err)
+{
+	_cleanup_(stow_cpu_view_done) struct stow_cpu_view view = { 0 };
+	int r;
+
+	c->cpus = calloc(c->n_records + 1, sizeof(*c->cpus));
+	if (!c->cpus)
+		return stow_err_sys(err, ENOMEM, "the ledger");
+	r = stow_cpu_view_read(context->root, context->config, context->ledger, &view, err);
+	for (size_t i = 0; i < c->n_records && r == 0; i++)
+		stow_cpu_view_of(&view, c->records[i], &c->cpus[i]);
+	return r;
+}
+
 static int show(const char *sysroot, bool json)
 {
 	_cleanup_(contents_done) struct contents c = { 0 };
@@ -154,6 +177,8 @@ static int show(const char *sysroot, bool json)
 	r = cli_context_open_anyway(&context, sysroot, false, &err);
 	if (r == 0 && context.ledger)
 		r = stow_ledger_records(context.ledger, NULL, &c.records, &c.n_records, &err);
+	if (r == 0 && context.ledger)
+		r = compute_cpus(&context, &c, &err);
 	if (r == 0 && context.ledger)
 		r = stow_ledger_pools(context.ledger, &c.pools, &c.n_pools, &err);
 	if (r < 0)

@@ -10,7 +10,10 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "grant/shared.h"
+#include "grant/apply.h"
+#include "grant/enforce.h"
+#include "grant/unmanaged.h"
+#include "node/cpuset.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
@@ -40,8 +43,26 @@ static int parse_request(const struct hook_container *container, const char *nam
 				  ret, err);
 }
 
+/* Limits that the runtime has set in other ways than config.json shows (linux.resources.unified, a
+ * cgroup's defaults): the kernel has them all. */
+static void kernel_limits(const struct stow_cgroup *cgroup, struct stow_limits *limits)
+{
+	int version = cgroup->at[STOW_CGROUP_MEMORY].version;
+	uint32_t cpus = stow_cpu_limit(cgroup);
+	uint64_t memory;
+
+	if (cpus != UINT32_MAX && (!limits->cpus || cpus < limits->cpus))
+		limits->cpus = cpus;
+	if (!version)
+		return;
+	memory = stow_cgroup_limit(cgroup, STOW_CGROUP_MEMORY, stow_memory_limit_name(version));
+	if (memory != UINT64_MAX && (!limits->memory || memory < limits->memory))
+		limits->memory = memory;
+}
+
 int hook_run_begin(struct stow_root *root, const struct hook_container *container,
-		   struct json_object *config_json, struct hook_run *run, struct stow_err *err)
+		   struct json_object *config_json, const struct stow_cgroup *cgroup,
+		   struct hook_run *run, struct stow_err *err)
 {
 	int r, asked;
 
@@ -60,6 +81,8 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 	if (asked <= 0)
 		return asked;
 	r = hook_config_limits(config_json, &run->limits, err);
+	if (r == 0 && cgroup)
+		kernel_limits(cgroup, &run->limits);
 	/* In Kubernetes the limits were checked against quotas; annotations were not. */
 	if (r == 0)
 		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
@@ -99,9 +122,15 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 		const char *text, bool history)
 {
 	char cpus[256] = "", nodes[128] = "", line[1400];
+	struct stow_idset set;
 
 	if (record) {
-		stow_idset_format(&record->cpus, cpus, sizeof(cpus));
+		/* Shared CPUs are what the kernel says: they change with every exclusive container.
+		 */
+		set = record->cpus;
+		if (!record->exclusive && run->subject.cgroup)
+			(void)stow_cpuset_read_cpus(run->subject.cgroup, true, &set, NULL);
+		stow_idset_format(&set, cpus, sizeof(cpus));
 		stow_idset_format(&record->nodes, nodes, sizeof(nodes));
 		snprintf(line, sizeof(line), "%s %s: CPUs %s%s, nodes %s: %s", kind,
 			 run->subject.id, cpus, record->exclusive ? " (exclusive)" : "", nodes,
@@ -146,25 +175,52 @@ static bool are_our_cgroups(struct stow_root *root, const char *membership)
 	       strcmp(ours, membership) == 0;
 }
 
-/* A container without annotations: all that is done for it is to keep it off exclusive CPUs. */
-static int enter_other(struct stow_root *root, const struct hook_container *container,
-		       struct stow_err *err)
+/* What a container is, taken before any of its code runs: its first process and its cgroup. */
+static int identify(struct stow_root *root, const struct hook_container *container,
+		    struct stow_life *ret_init, struct stow_cgroup **ret_cgroup,
+		    struct stow_err *err)
 {
-	struct stow_life init;
-	char its[16384];
 	int r;
 
 	if (!container->pid)
 		return stow_err_set(err, EINVAL, "the OCI state has no pid");
-	r = stow_life_read(root, container->pid, &init, err);
+	r = stow_life_read(root, container->pid, ret_init, err);
+	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
+}
+
+static int enter_unmanaged(struct stow_root *root, const struct hook_container *container,
+			   struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_unmanaged entry = { 0 };
+	int r;
+
+	r = identify(root, container, &entry.init, &cgroup, err);
 	if (r < 0)
 		return r;
-	if (stow_root_read_buf(root, its, sizeof(its), NULL, "/proc/%d/cgroup",
-			       (int)container->pid) >= 0 &&
-	    are_our_cgroups(root, its))
+	/* In its runtime's own cgroup, or without cpuset: there is nothing to keep it off with. */
+	if (are_our_cgroups(root, cgroup->membership) || !cgroup->at[STOW_CGROUP_CPUSET].version)
 		return 0;
-	r = stow_shared_enter(root, container->id, &init, NULL, err);
-	return r < 0 ? r : 0;
+	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
+	entry.cgroup = cgroup->id; /* not owned */
+	hook_bundle_cpus(root, container->bundle, &entry.given);
+	return stow_apply_unmanaged(root, &entry, err);
+}
+
+/* An unmanaged container: all that is done for it is to keep it off exclusive CPUs. What goes wrong
+ * at that is no reason to keep it from starting, unless it would run on another container's CPUs. */
+static int apply_unmanaged(struct stow_root *root, const struct hook_container *container,
+			   struct stow_err *err)
+{
+	struct hook_run run = { .root = root, .subject.id = container->id };
+	struct stow_err why = { 0 };
+	int r = enter_unmanaged(root, container, &why);
+
+	if (r == -EBUSY)
+		return stow_err_set(err, EBUSY, "%s", why.msg);
+	if (r < 0)
+		hook_audit(&run, "unmanaged", NULL, why.msg, false);
+	return 0;
 }
 
 /* memory-policy other than bind is the runtime's work, and is never silently left undone. */
@@ -244,42 +300,57 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
+/* Other containers that are not where they should be: no reason to refuse this one, and a line in
+ * the journal for each. */
+static void report_problems(struct hook_run *run, const struct stow_apply_result *result)
+{
+	for (size_t i = 0; i < result->n_problems; i++)
+		hook_audit(run, "overlap", NULL, result->problems[i].text, true);
+}
+
+static int reserve(struct hook_run *run, const struct hook_container *container,
+		   struct stow_record **ret_record, struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_free_ struct stow_member *members = NULL;
+	size_t n_members = 0;
+	int r = 0;
+
+	if (run->request.scope == STOW_SCOPE_POD)
+		r = read_members(container, run, &members, &n_members, err);
+	if (r == 0)
+		r = hook_run_open_ledger(run, err);
+	if (r == 0)
+		r = stow_grant_reserve(&run->context, &run->subject, &run->request, members,
+				       n_members, ret_record, &refusal, err);
+	return refusal && r == -ENOSPC ? hook_refuse(container, refusal, err) : r;
+}
+
 static int place(struct hook_run *run, const struct hook_container *container,
 		 struct json_object *config_json, struct stow_err *err)
 {
-	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
-	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_(stow_apply_result_done) struct stow_apply_result problems = { 0 };
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	_cleanup_free_ struct stow_member *members = NULL;
-	size_t n_members = 0;
+	const struct stow_cgroup *cgroup = run->subject.cgroup;
 	int r;
 
-	r = check_memory_policy(run, config_json, err);
-	if (r == 0 && run->request.scope == STOW_SCOPE_POD)
-		r = read_members(container, run, &members, &n_members, err);
-	if (r == 0)
-		r = stow_life_read(run->root, container->pid, &run->subject.init, err);
-	if (r == 0)
-		r = stow_cgroup_of_pid(run->root, container->pid, &cgroup, err);
-	if (r < 0)
-		return r;
 	if (are_our_cgroups(run->root, cgroup->membership))
 		return stow_err_set(err, ENOTSUP,
 				    "the container runs in its runtime's own cgroup (--cgroups="
 				    "disabled?): there is no cpuset to set");
-	run->subject.cgroup = cgroup;
-	if (stow_changes(run->root, run->config->mode) != STOW_CHANGES_MADE)
-		return observe(run, container, err);
-	r = hook_run_open_ledger(run, err);
+	r = check_memory_policy(run, config_json, err);
 	if (r == 0)
-		r = stow_grant_reserve(&run->context, &run->subject, &run->request, members,
-				       n_members, &record, &refusal, err);
-	if (refusal && r == -ENOSPC)
-		return hook_refuse(container, refusal, err);
+		r = stow_enforce_check_memory(cgroup, run->request.memory, err);
+	if (r < 0)
+		return r;
+	if (run->config->mode == STOW_MODE_OBSERVE)
+		return observe(run, container, err);
+	r = reserve(run, container, &record, err);
 	if (r < 0 || record->state == STOW_STATE_ACTIVE)
 		return r;
 	r = stow_grant_enact(&run->context, record, &run->request, !run->limits.memory, cgroup,
-			     err);
+			     &problems, err);
+	report_problems(run, &problems);
 	if (r < 0) {
 		(void)stow_grant_undo(&run->context, record, cgroup, "undone", err ? err->msg : "",
 				      NULL);
@@ -289,32 +360,48 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
+/* Reads what the container is and asks for, and places it. Returns 1 when it asks for nothing. */
+static int place_annotated(struct hook_run *run, const struct hook_container *container,
+			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
+{
+	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
+	struct stow_life init;
+	int r;
+
+	r = identify(run->root, container, &init, ret_cgroup, err);
+	if (r == 0)
+		r = hook_open_config(run->root, container->bundle, &config_json, err);
+	if (r == 0)
+		r = hook_run_begin(run->root, container, config_json, *ret_cgroup, run, err);
+	if (r <= 0) /* annotations, but none for this container of the pod */
+		return r < 0 ? r : 1;
+	run->subject.init = init;
+	run->subject.cgroup = *ret_cgroup;
+	hook_config_sets(config_json, &run->subject.given_cpus, &run->subject.given_mems);
+	return place(run, container, config_json, err);
+}
+
 static int apply_annotated(struct stow_root *root, const struct hook_container *container,
 			   struct stow_err *err)
 {
-	_cleanup_(hook_run_done) struct hook_run run = { 0 };
-	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_(hook_run_done) struct hook_run run = { .root = root,
+							 .subject.id = container->id };
 	struct stow_err why = { 0 };
 	int r;
 
-	r = hook_open_config(root, container->bundle, &config_json, &why);
-	if (r == 0)
-		r = hook_run_begin(root, container, config_json, &run, &why);
-	if (r == 0) /* annotations, but none for this container of the pod */
-		return enter_other(root, container, err);
+	r = place_annotated(&run, container, &cgroup, &why);
 	if (r > 0)
-		r = place(&run, container, config_json, &why);
-	if (r >= 0)
+		return apply_unmanaged(root, container, err);
+	if (r == 0)
 		return 0;
-	run.root = root;
-	run.subject.id = container->id;
 	if (run.context.config && run.request.on_failure == STOW_ON_FAILURE_IGNORE) {
 		hook_audit(&run, "ignored", NULL, why.msg, true);
 		fprintf(stderr, "numastow: %s starts unplaced: %s\n", container->id, why.msg);
-		return enter_other(root, container, err);
+		return apply_unmanaged(root, container, err);
 	}
 	hook_audit(&run, "refused", NULL, why.msg, true);
-	(void)stow_root_unlink(root, NULL, STOW_OTHERS_DIR "/%s", container->id);
+	(void)stow_unmanaged_remove(root, container->id, NULL);
 	return stow_err_set(err, -r, "%s", why.msg);
 }
 
@@ -325,7 +412,7 @@ static int apply(struct stow_root *root, const struct hook_container *container,
 		return 0;
 	if (container->annotated && !container->sandbox)
 		return apply_annotated(root, container, err);
-	return enter_other(root, container, err);
+	return apply_unmanaged(root, container, err);
 }
 
 /* --- release ------------------------------------------------------------------------------- */
@@ -339,7 +426,7 @@ static int release(struct stow_root *root, const struct hook_container *containe
 							 .subject.id = container->id };
 	int r;
 
-	r = stow_shared_leave(root, container->id, err);
+	r = stow_unmanaged_leave(root, container->id, err);
 	if (r != 0 && !container->annotated)
 		return r < 0 ? r : 0;
 	r = stow_ledger_open(root, false, &run.ledger, err);

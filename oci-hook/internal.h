@@ -18,10 +18,12 @@ struct hook_run {
 	struct stow_limits limits;
 };
 
-/* Reads the administrator's configuration and the request: annotations, completed from config.json.
- * Returns 1 when the container asks for anything, 0 when no annotation is for it. */
+/* Reads the administrator's configuration and the request: annotations, completed from config.json
+ * and from the limits of its cgroup (NULL: there is none yet). Returns 1 when the container asks
+ * for anything, 0 when no annotation is for it. */
 int hook_run_begin(struct stow_root *root, const struct hook_container *container,
-		   struct json_object *config_json, struct hook_run *run, struct stow_err *err);
+		   struct json_object *config_json, const struct stow_cgroup *cgroup,
+		   struct hook_run *run, struct stow_err *err);
 int hook_run_open_ledger(struct hook_run *run, struct stow_err *err);
 void hook_run_done(struct hook_run *run);
 
@@ -32,6 +34,14 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 /* Puts a refusal into `err`: `cannot place "web": ...; ...`. Returns -ENOSPC. */
 int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
 		struct stow_err *err);
+
+/* sets.c: the CPUs and memory nodes that a config.json gives (linux.resources.cpu, or unified);
+ * empty for none. */
+void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
+		      struct stow_idset *ret_mems);
+/* The CPUs alone, from a bundle: for an unmanaged container, whose config.json is only taken apart
+ * when it has a set in it. What cannot be read gives none. */
+void hook_bundle_cpus(struct stow_root *root, const char *bundle, struct stow_idset *ret);
 
 /* rootless.c: for a hook that is no root, or root of a user namespace only. A container without
  * annotations starts; -EPERM for one with them, unless it is to start in any case. precreate gives

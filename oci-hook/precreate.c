@@ -249,7 +249,7 @@ static int precreate_annotated(struct stow_root *root, const struct hook_contain
 	struct stow_err why = { 0 };
 	int r;
 
-	r = hook_run_begin(root, container, container->json, &run, &why);
+	r = hook_run_begin(root, container, container->json, NULL, &run, &why);
 	/* Places of a whole pod are set aside when its first container has a process. */
 	if (r > 0 && run.request.scope == STOW_SCOPE_POD)
 		r = 0;

@@ -330,14 +330,12 @@ void hook_container_done(struct hook_container *container)
 	memset(container, 0, sizeof(*container));
 }
 
-int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,
-		     struct stow_err *err)
+/* The text of BUNDLE/config.json, which must be a regular file and no link. */
+static int read_config(struct stow_root *root, const char *bundle, char **ret_text, size_t *ret_len,
+		       struct stow_err *err)
 {
-	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
-	size_t len;
-	int r;
 
 	if (!bundle || bundle[0] != '/')
 		return stow_err_set(err, EINVAL, "the OCI state has no absolute bundle path");
@@ -350,8 +348,26 @@ int hook_open_config(struct stow_root *root, const char *bundle, struct json_obj
 		return fd;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return stow_err_set(err, EINVAL, "%s/config.json is not a regular file", bundle);
-	r = hook_read_all(fd, HOOK_CONFIG_MAX, "config.json", &text, &len, err);
+	return hook_read_all(fd, HOOK_CONFIG_MAX, "config.json", ret_text, ret_len, err);
+}
+
+int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,
+		     struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = read_config(root, bundle, &text, &len, err);
+
 	return r < 0 ? r : parse_json(text, len, "config.json", ret_config, err);
+}
+
+bool hook_bundle_has(struct stow_root *root, const char *bundle, const char *words)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	return read_config(root, bundle, &text, &len, NULL) == 0 &&
+	       memmem(text, len, words, strlen(words));
 }
 
 /* A limit: absent, null and -1 ("unlimited") are 0. */

@@ -53,6 +53,9 @@ void hook_container_done(struct hook_container *container);
 int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,
 		     struct stow_err *err);
 
+/* Whether the words stand anywhere in BUNDLE/config.json: a look that costs no parsing. */
+bool hook_bundle_has(struct stow_root *root, const char *bundle, const char *words);
+
 /* CPU quota, memory and hugepage limits of config.json's linux.resources. */
 int hook_config_limits(struct json_object *config, struct stow_limits *ret, struct stow_err *err);
 

@@ -299,6 +299,15 @@ static struct judged *next_to_leave(struct affect *a, uint64_t short_of)
 	return best;
 }
 
+/* Whether a repin under way is to bring the container's memory to that node. */
+static bool moves_to(const struct stow_record *record, int node)
+{
+	for (size_t i = 0; record->move && i < record->move->n_shares; i++)
+		if (record->move->shares[i].node == node)
+			return true;
+	return false;
+}
+
 static int decide(struct affect *a, struct stow_err *err)
 {
 	uint64_t short_of;
@@ -308,11 +317,11 @@ static int decide(struct affect *a, struct stow_err *err)
 	for (size_t i = 0; i < a->homes.n && r == 0; i++) {
 		struct judged *j = &a->list[i];
 
-		if (stow_repin_is(j->home->record) && j->memory + j->hugepages)
+		if (moves_to(j->home->record, a->plan->node))
 			return stow_err_set(err, EBUSY,
 					    "container %.128s is being moved to NUMA "
 					    "node %d at this moment; wait for it",
-					    j->home->record->id + strlen("repin:"), a->plan->node);
+					    j->home->record->id, a->plan->node);
 		r = judge(a, j,
 			  a->plan->whole_node &&
 				  stow_idset_has(&j->home->record->nodes, a->plan->node),
@@ -438,7 +447,7 @@ static char *holds(struct stow_root *root, const struct stow_record *record)
 	char text[256];
 	size_t n = 0;
 
-	if (root->live && stow_cgroup_of_pid(root, record->init.pid, &cgroup, NULL) == 0 &&
+	if (root->live && stow_cgroup_open(root, &record->cgroup, &cgroup, NULL) == 0 &&
 	    stow_cgroup_pids(cgroup, &pids, &n, NULL) == 0)
 		for (size_t i = 0; i < n; i++)
 			if (*stow_process_holds(root, pids[i], text, sizeof(text)))

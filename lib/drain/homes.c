@@ -11,24 +11,9 @@
 
 #define PAUSE UINT64_C(500000) /* ns between two batches of pages */
 
-static void find_cgroup(struct stow_root *root, struct stow_home *home)
-{
-	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	struct stat st;
-
-	if (home->record->init.pid == 0 ||
-	    stow_cgroup_of_pid(root, home->record->init.pid, &cgroup, NULL) < 0 ||
-	    cgroup->inode != home->record->inode || !cgroup->at[STOW_CGROUP_MEMORY].dir)
-		return;
-	if (fstat(cgroup->at[STOW_CGROUP_MEMORY].dir->fd, &st) == 0)
-		home->inode = (uint64_t)st.st_ino;
-}
-
 int stow_homes_read(const struct stow_grant_context *context, struct stow_homes *ret,
 		    struct stow_err *err)
 {
-	_cleanup_free_ uint64_t *inodes = NULL;
-	_cleanup_free_ char **paths = NULL;
 	struct stow_homes homes = { 0 };
 	int r;
 
@@ -40,29 +25,23 @@ int stow_homes_read(const struct stow_grant_context *context, struct stow_homes 
 	if (r < 0)
 		return r;
 	homes.list = calloc(homes.n + 1, sizeof(*homes.list));
-	inodes = calloc(homes.n + 1, sizeof(*inodes));
-	paths = calloc(homes.n + 1, sizeof(*paths));
-	if (!homes.list || !inodes || !paths) {
+	if (!homes.list) {
 		stow_homes_done(&homes);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	for (size_t i = 0; i < homes.n; i++) {
+		const struct stow_cgroup_id *id = &homes.records[i]->cgroup;
+
 		homes.list[i].record = homes.records[i];
-		find_cgroup(context->root, &homes.list[i]);
-		inodes[i] = homes.list[i].inode;
+		homes.list[i].inode = id->at[STOW_CGROUP_MEMORY].inode;
+		homes.list[i].path = id->at[STOW_CGROUP_MEMORY].path;
 	}
-	/* Without their paths cgroups below a container's are not known to be its own. */
-	if (homes.n && stow_cgroup_paths(context->root, inodes, homes.n, paths, NULL) == 0)
-		for (size_t i = 0; i < homes.n; i++)
-			homes.list[i].path = paths[i];
 	*ret = homes;
 	return 0;
 }
 
 void stow_homes_done(struct stow_homes *homes)
 {
-	for (size_t i = 0; homes->list && i < homes->n; i++)
-		free(homes->list[i].path);
 	free(homes->list);
 	if (homes->records)
 		stow_records_free(homes->records, homes->n);
@@ -119,8 +98,7 @@ static void return_one(struct returning *r, const struct stow_record *record)
 	stow_idset_minus(&move.from, &record->nodes);
 	stow_idset_and(&move.to, &r->online);
 	if (stow_idset_empty(&move.from) || stow_idset_empty(&move.to) ||
-	    stow_cgroup_of_pid(r->root, record->init.pid, &cgroup, NULL) < 0 ||
-	    cgroup->inode != record->inode)
+	    stow_cgroup_open(r->root, &record->cgroup, &cgroup, NULL) < 0)
 		return;
 	(void)stow_pages_move_all(r->root, cgroup, &move, NULL);
 	r->moved += move.moved;

@@ -35,8 +35,8 @@ char *stow_drain_block_list(const struct stow_drain_plan *plan);
 /* A container with a grant, and its memory cgroup. */
 struct stow_home {
 	struct stow_record *record; /* the table's */
-	uint64_t inode;		    /* of its memory cgroup; 0: not to be found */
-	char *path;		    /* in the memory hierarchy; NULL: not known */
+	uint64_t inode;		    /* of its memory cgroup; 0: it has none */
+	const char *path;	    /* in the memory hierarchy; the record's; NULL: none */
 };
 
 struct stow_homes {

@@ -534,7 +534,7 @@ int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 		for (size_t i = 0; i < n; i++)
 			pending |= records[i]->state == STOW_STATE_PENDING &&
 				   stow_idset_has(&records[i]->nodes, d->row.node) &&
-				   stow_life_alive(d->context->root, &records[i]->hook);
+				   stow_life_alive(d->context->root, &records[i]->worker);
 		stow_records_free(records, n);
 		if (!pending)
 			return 0;

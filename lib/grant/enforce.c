@@ -18,6 +18,8 @@
 #include "base/parse.h"
 
 #define SCOPE_TIMEOUT_MS 5000
+#define SCOPE_EACH_MS	 50
+#define SCOPE_AT_ONCE	 200
 #define SCOPE_NOTHING	 3 /* what numastow-scope returns when systemd does not set the property */
 
 static bool is_unit(const char *path, size_t len)
@@ -56,94 +58,106 @@ static bool unit_cgroup(const struct stow_cgroup *cgroup, char *path, size_t siz
 	return true;
 }
 
-static int run_scope(const char *unit, ino_t inode, const char *property, const char *list,
-		     struct stow_err *err)
+/* `argv` has the property and three words for each unit behind its first place, and ends in NULL. */
+static int run_scope(char **argv, size_t n, struct stow_err *err)
 {
-	char path[PATH_MAX], number[32];
-	char *argv[] = { path, (char *)unit, number, (char *)property, (char *)list, NULL };
+	char path[PATH_MAX];
 	char *environment[] = { NULL };
-	int r, status;
+	int r, status, timeout = SCOPE_TIMEOUT_MS + (int)n * SCOPE_EACH_MS;
 	pid_t pid;
 
-	snprintf(number, sizeof(number), "%ju", (uintmax_t)inode);
-	stow_helper_path("numastow-scope", path, sizeof(path));
+	argv[0] = (char *)stow_helper_path("numastow-scope", path, sizeof(path));
 	r = posix_spawn(&pid, path, NULL, NULL, argv, environment);
 	/* Never ENOENT: that would say that the container's cgroup is gone. */
 	if (r != 0)
-		return stow_err_set(err, EIO, "starting %s for %s: %s", path, unit, strerror(r));
-	r = stow_helper_wait(pid, SCOPE_TIMEOUT_MS, &status);
+		return stow_err_set(err, EIO, "starting %s: %s", path, strerror(r));
+	r = stow_helper_wait(pid, timeout, &status);
 	if (r < 0)
 		return stow_err_set(err, ETIMEDOUT,
-				    "systemd was asked to set %s=%s for %s and did not answer "
-				    "within %d s",
-				    property, list, unit, SCOPE_TIMEOUT_MS / 1000);
+				    "systemd was asked to set %s of %s and did not answer within "
+				    "%d s",
+				    argv[1], argv[2], timeout / 1000);
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == SCOPE_NOTHING))
 		return WEXITSTATUS(status) == 0;
-	return stow_err_set(err, EIO, "systemd did not take %s=%s for %s", property, list, unit);
+	return stow_err_set(err, EIO, "systemd did not take %s=%s for %s%s", argv[1], argv[4],
+			    argv[2], n > 1 ? " or another unit" : "");
 }
 
-int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
-		      struct stow_err *err)
+void stow_unit_sets_done(struct stow_unit_sets *sets)
+{
+	for (size_t i = 0; i < 3 * sets->n; i++)
+		free(sets->words[i]);
+	free(sets->words);
+	*sets = (struct stow_unit_sets){ 0 };
+}
+
+int stow_unit_sets_add(struct stow_unit_sets *sets, const struct stow_cgroup *cgroup,
+		       const struct stow_idset *set, struct stow_err *err)
 {
 	const struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
-	_cleanup_free_ char *list = NULL;
-	char path[PATH_MAX];
+	char path[PATH_MAX], **grown;
 	ino_t inode;
 
 	if (cgroup->at[STOW_CGROUP_CPUSET].version != 2 || !dir->live || stow_idset_empty(set) ||
 	    !unit_cgroup(cgroup, path, sizeof(path), &inode) ||
 	    access("/run/systemd/system", F_OK) < 0)
 		return 0;
-	list = stow_idset_to_list(set);
-	if (!list)
+	grown = reallocarray(sets->words, 3 * (sets->n + 1), sizeof(*grown));
+	if (!grown)
 		return stow_err_sys(err, ENOMEM, "%s", path);
-	return run_scope(path, inode, cpus ? "AllowedCPUs" : "AllowedMemoryNodes", list, err);
+	sets->words = grown;
+	grown += 3 * sets->n++;
+	grown[0] = strdup(path);
+	if (asprintf(&grown[1], "%ju", (uintmax_t)inode) < 0)
+		grown[1] = NULL;
+	grown[2] = stow_idset_to_list(set);
+	return grown[0] && grown[1] && grown[2] ? 0 : stow_err_sys(err, ENOMEM, "%s", path);
 }
 
-int stow_enforce_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *cpus, bool had_own,
-		      struct stow_err *err)
+int stow_unit_sets_set(const struct stow_unit_sets *sets, bool cpus, struct stow_err *err)
 {
-	int r = stow_cpuset_write_cpus(cgroup, cpus, err);
+	char *argv[2 + 3 * SCOPE_AT_ONCE + 1], property[] = "AllowedMemoryNodes";
+	int first = 0, set = 0;
 
-	if (r == 0)
-		r = stow_enforce_unit(cgroup, true, cpus, err);
-	return r < 0 ? r : 0;
-}
+	if (cpus)
+		strcpy(property, "AllowedCPUs");
 
-int stow_enforce_mems(const struct stow_cgroup *cgroup, const struct stow_idset *mems, bool had_own,
-		      struct stow_err *err)
-{
-	int r = stow_cpuset_write_mems(cgroup, mems, err);
-
-	if (r == 0)
-		r = stow_enforce_unit(cgroup, false, mems, err);
-	return r < 0 ? r : 0;
-}
-
-/* Whether a cgroup above ours allows fewer bytes. kubelet sets a pod's limit to 0 for sizes that
- * the pod did not ask for; to lift somebody else's limit is not ours. */
-static int check_above(struct stow_root *dir, const char *attribute, uint64_t bytes,
-		       struct stow_err *err)
-{
-	char up[PATH_MAX] = "";
-
-	for (int depth = 0; depth < 64; depth++) {
-		char value[64];
-		uint64_t limit;
-		size_t len = strlen(up);
+	for (size_t from = 0; from < sets->n; from += SCOPE_AT_ONCE) {
+		size_t n = sets->n - from < SCOPE_AT_ONCE ? sets->n - from : SCOPE_AT_ONCE;
 		int r;
 
-		snprintf(up + len, sizeof(up) - len, "../");
-		r = stow_root_read_buf(dir, value, sizeof(value), NULL, "%s%s", up, attribute);
-		if (r < 0) /* the topmost has no limits */
-			return 0;
-		if (stow_parse_u64(value, UINT64_MAX, &limit, NULL) == 0 && limit < bytes)
-			return stow_err_set(err, EPERM,
-					    "%s of a cgroup above %s is %" PRIu64
-					    ", which is less than the %" PRIu64 " bytes asked for",
-					    attribute, dir->dir, limit, bytes);
+		argv[1] = property;
+		memcpy(&argv[2], &sets->words[3 * from], 3 * n * sizeof(*argv));
+		argv[2 + 3 * n] = NULL;
+		r = run_scope(argv, n, first ? NULL : err);
+		first = first ? first : r < 0 ? r : 0;
+		set |= r > 0;
 	}
-	return 0;
+	return first ? first : set;
+}
+
+int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
+		      struct stow_err *err)
+{
+	_cleanup_(stow_unit_sets_done) struct stow_unit_sets sets = { 0 };
+	int r = stow_unit_sets_add(&sets, cgroup, set, err);
+
+	return r < 0 ? r : stow_unit_sets_set(&sets, cpus, err);
+}
+
+/* Limits of cgroups above are not lifted: kubelet, for one, sets a pod's limit to 0 for page sizes
+ * that the pod did not ask for. */
+static int check_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
+		       const char *name, uint64_t bytes, struct stow_err *err)
+{
+	uint64_t limit = stow_cgroup_limit_above(cgroup, controller, name);
+
+	if (limit >= bytes)
+		return 0;
+	return stow_err_set(err, EPERM,
+			    "%s of a cgroup above %s is %" PRIu64
+			    ", which is less than the %" PRIu64 " bytes asked for",
+			    name, cgroup->id.at[controller].path, limit, bytes);
 }
 
 int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes,
@@ -162,7 +176,7 @@ int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, u
 		stow_hugetlb_limit_name(version, page_size, reservation, name, sizeof(name));
 		if (stow_root_exists(dir, "%s", name) != 1)
 			continue; /* no controller; or a kernel before 5.7, without rsvd */
-		r = check_above(dir, name, bytes, err);
+		r = check_above(cgroup, STOW_CGROUP_HUGETLB, name, bytes, err);
 		if (r == 0)
 			r = stow_root_write_u64(dir, bytes, err, "%s", name);
 		if (r < 0)
@@ -172,13 +186,25 @@ int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, u
 	return done;
 }
 
+int stow_enforce_check_memory(const struct stow_cgroup *cgroup, uint64_t bytes,
+			      struct stow_err *err)
+{
+	int version = cgroup->at[STOW_CGROUP_MEMORY].version;
+
+	if (!version || !bytes)
+		return 0;
+	return check_above(cgroup, STOW_CGROUP_MEMORY, stow_memory_limit_name(version), bytes, err);
+}
+
 int stow_enforce_memory(const struct stow_cgroup *cgroup, uint64_t bytes, struct stow_err *err)
 {
 	int version = cgroup->at[STOW_CGROUP_MEMORY].version, r;
 
 	if (!version)
 		return 0;
-	r = stow_root_write_u64(cgroup->at[STOW_CGROUP_MEMORY].dir, bytes, err, "%s",
-				stow_memory_limit_name(version));
+	r = stow_enforce_check_memory(cgroup, bytes, err);
+	if (r == 0)
+		r = stow_root_write_u64(cgroup->at[STOW_CGROUP_MEMORY].dir, bytes, err, "%s",
+					stow_memory_limit_name(version));
 	return r < 0 ? r : 1;
 }

@@ -19,21 +19,26 @@
 #include "base/idset.h"
 #include "node/cgroup.h"
 
-/* systemd's half of a write to the container's cpuset, to be called after it: AllowedCPUs= with
- * `cpus`, else AllowedMemoryNodes= becomes `set`, provided that systemd says that the unit is
- * exactly this cgroup (or the one above "container", which is crun's) and that the property is
- * neither empty nor equal now. Returns 1 when it was set, 0 when there was nothing to set, -EIO
- * when systemd refused, -ETIMEDOUT when it did not answer within 5 s.
- *
- * A program is started only for what can be a unit: cgroup v2, a live machine with systemd, a name
- * that ends in .scope or .service. */
-int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
-		      struct stow_err *err);
+/* systemd's half of writes to containers' cpusets, collected and then asked for at once: a program
+ * is started for it. */
+struct stow_unit_sets {
+	char **words; /* three for each: cgroup, inode, set */
+	size_t n;
+};
 
-/* The write and systemd's half. `had_own` says nothing any more: systemd is asked. */
-int stow_enforce_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *cpus, bool had_own,
-		      struct stow_err *err);
-int stow_enforce_mems(const struct stow_cgroup *cgroup, const struct stow_idset *mems, bool had_own,
+void stow_unit_sets_done(struct stow_unit_sets *sets);
+/* Adds one, if its cgroup can be a unit's: cgroup v2, a live machine with systemd, a name that ends
+ * in .scope or .service (or is "container" below such a name, which is crun's). */
+int stow_unit_sets_add(struct stow_unit_sets *sets, const struct stow_cgroup *cgroup,
+		       const struct stow_idset *set, struct stow_err *err);
+/* AllowedCPUs= with `cpus`, else AllowedMemoryNodes= becomes the set, provided that systemd says
+ * that the unit is exactly this cgroup (or the one above "container") and that the property is
+ * neither empty nor equal now. Goes on after a failure. Returns 1 when one was set, 0 when there
+ * was nothing to set, -EIO when systemd refused, -ETIMEDOUT when it did not answer. */
+int stow_unit_sets_set(const struct stow_unit_sets *sets, bool cpus, struct stow_err *err);
+
+/* The same for one container. */
+int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
 		      struct stow_err *err);
 
 /* Sets hugetlb limit and reservation limit to `bytes`. Returns 1, or 0 when the container has no
@@ -41,5 +46,9 @@ int stow_enforce_mems(const struct stow_cgroup *cgroup, const struct stow_idset 
 int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes,
 			 struct stow_err *err);
 
-/* Sets the memory limit. Returns 1, or 0 when there is no memory controller. */
+/* -EPERM when a cgroup above allows less memory than that; 0 bytes are always allowed. */
+int stow_enforce_check_memory(const struct stow_cgroup *cgroup, uint64_t bytes,
+			      struct stow_err *err);
+
+/* Sets the memory limit. Returns 1, or 0 when there is no memory controller. -EPERM as above. */
 int stow_enforce_memory(const struct stow_cgroup *cgroup, uint64_t bytes, struct stow_err *err);

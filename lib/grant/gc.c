@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "grant/pool.h"
 #include "grant/repin.h"
-#include "grant/shared.h"
+#include "grant/unmanaged.h"
 
 /* One record: what to do with it, if anything. */
 static int collect(const struct stow_grant_context *context, const struct stow_record *record,
@@ -15,11 +15,12 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 {
 	struct stow_root *root = context->root;
 
-	if (stow_repin_is(record)) {
-		if (stow_life_alive(root, &record->hook))
-			return 0;
+	if (record->move && !stow_life_alive(root, &record->move->worker)) {
+		int r = stow_repin_recover(context, record, err);
+
 		result->undone++;
-		return stow_repin_recover(context, record, err);
+		if (r < 0)
+			return r;
 	}
 	if (record->state == STOW_STATE_LEASE) {
 		if (!stow_grant_ended(root, record))
@@ -29,7 +30,7 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 				       err);
 	}
 	if (record->state == STOW_STATE_PENDING) {
-		if (stow_life_alive(root, &record->hook))
+		if (stow_life_alive(root, &record->worker))
 			return 0;
 		result->undone++;
 		return stow_restore(context, record, "undone", "the hook was killed at work", err);
@@ -55,6 +56,17 @@ static uint64_t pages_added(const struct stow_grant_context *context)
 	return sum;
 }
 
+static int apply_everything(const struct stow_grant_context *context,
+			    struct stow_apply_result *ret_problems, struct stow_err *err)
+{
+	static const struct stow_apply_options options = { .thorough = true };
+	int first, r;
+
+	first = stow_apply(context, &options, ret_problems, err);
+	r = stow_apply_mems(context, 0, first ? NULL : err);
+	return first ? first : r;
+}
+
 int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
 	    struct stow_err *err)
 {
@@ -73,14 +85,14 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 		first = first ? first : r;
 	}
 	stow_records_free(records, n);
-	r = stow_shared_sweep(context->root, first ? NULL : err);
-	ret->others = r > 0 ? (size_t)r : 0;
+	r = stow_unmanaged_sweep(context->root, first ? NULL : err);
+	ret->unmanaged = r > 0 ? (size_t)r : 0;
 	first = first ? first : r < 0 ? r : 0;
 	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
 	after = pages_added(context);
 	ret->pages = before > after ? before - after : 0;
 	first = first ? first : pages < 0 ? (int)pages : 0;
-	r = stow_shared_sync(context->root, context->ledger, first ? NULL : err);
+	r = apply_everything(context, &ret->problems, first ? NULL : err);
 	return first ? first : r;
 }
 
@@ -90,15 +102,14 @@ int stow_restore(const struct stow_grant_context *context, const struct stow_rec
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	int r;
 
-	if (stow_life_alive(context->root, &record->init)) {
-		r = stow_cgroup_of_pid(context->root, record->init.pid, &cgroup, err);
+	/* It lives as long as its cgroup has processes, wherever its first one is. */
+	if (stow_life_alive(context->root, &record->init) ||
+	    stow_cgroup_populated(context->root, &record->cgroup, NULL) == 1) {
+		r = stow_cgroup_open(context->root, &record->cgroup, &cgroup, err);
 		if (r < 0 && r != -ESRCH)
 			return r;
 	}
-	/* Moved to another cgroup, or the old one is gone: nothing of ours is left to undo there. */
-	return stow_grant_undo(context, record,
-			       cgroup && cgroup->inode == record->inode ? cgroup : NULL, kind, text,
-			       err);
+	return stow_grant_undo(context, record, cgroup, kind, text, err);
 }
 
 int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err)
@@ -109,6 +120,7 @@ int stow_restore_all(const struct stow_grant_context *context, struct stow_err *
 	size_t n;
 
 	first = stow_gc(context, &swept, err);
+	stow_apply_result_done(&swept.problems);
 	r = stow_ledger_records(context->ledger, NULL, &records, &n, first ? NULL : err);
 	if (r < 0)
 		return first ? first : r;

@@ -4,14 +4,16 @@
 /* Collecting what nobody gave back, and giving everything back. */
 
 #include "base/err.h"
+#include "grant/apply.h"
 #include "grant/grant.h"
 
 struct stow_gc_result {
-	size_t expired;	  /* leases that nobody adopted */
-	size_t undone;	  /* grants whose hook died at work */
-	size_t reclaimed; /* grants of containers that ended without a poststop */
-	size_t others;	  /* entries of ended containers without annotations */
-	uint64_t pages;	  /* hugepages taken out of pools */
+	size_t expired;			   /* leases that nobody adopted */
+	size_t undone;			   /* grants whose hook died at work */
+	size_t reclaimed;		   /* grants of containers that ended without a poststop */
+	size_t unmanaged;		   /* files of unmanaged containers that ended */
+	uint64_t pages;			   /* hugepages taken out of pools */
+	struct stow_apply_result problems; /* to be freed with stow_apply_result_done() */
 };
 
 /* Reclaims what is provably dead, collects debts, and makes CPU sets and pools what the ledger
@@ -24,7 +26,7 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 int stow_restore(const struct stow_grant_context *context, const struct stow_record *record,
 		 const char *kind, const char *text, struct stow_err *err);
 
-/* Undoes every placement, and gives the containers without annotations their CPU sets back. Returns
+/* Undoes every placement, and gives unmanaged containers their CPU sets back. Returns
  * the number of grants undone. */
 int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err);
 

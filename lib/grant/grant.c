@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "grant/apply.h"
 #include "grant/enforce.h"
 #include "grant/pool.h"
 #include "grant/saved.h"
-#include "grant/shared.h"
+#include "grant/unmanaged.h"
 
 static int settle_pools(const struct stow_grant_context *context, const struct stow_record *record,
 			struct stow_err *err)
@@ -55,52 +55,48 @@ static int activate(const struct stow_grant_context *context, struct stow_record
 	r = stow_ledger_begin(context->ledger, err);
 	if (r < 0)
 		return r;
-	r = stow_ledger_update(context->ledger, record, err);
+	r = stow_ledger_activate(context->ledger, record->key, err);
 	if (r == 0)
 		r = stow_ledger_event(context->ledger, "placed", record->id, record, record->reason,
 				      err);
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* CPUs come last: with them the record becomes active, and from then on others may change them. */
+/* Others leave the container's CPUs, and it comes. A container that could not be moved is a reason
+ * to refuse only when it may run on these CPUs. */
 static int set_cpus(const struct stow_grant_context *context, struct stow_record *record,
-		    const struct stow_cgroup *cgroup, struct stow_err *err)
+		    struct stow_apply_result *ret_problems, struct stow_err *err)
 {
-	_cleanup_close_ int lock = -EBADF;
-	struct stow_idset before;
+	const struct stow_apply_options options = { .focus = record->key };
 	int r;
 
-	if (record->exclusive) {
-		/* First the others leave, then we come. */
-		r = stow_shared_sync(context->root, context->ledger, err);
-		stow_saved_idset(record->saved, "cpuset.cpus", &before);
-		if (r == 0)
-			r = stow_enforce_cpus(cgroup, &record->cpus, !stow_idset_empty(&before),
-					      err);
-	} else {
-		lock = stow_shared_lock(context->root, err);
-		if (lock < 0)
-			return lock;
-		r = stow_shared_place(context->root, record, cgroup, err);
-	}
-	return r < 0 ? r : activate(context, record, err);
+	if (!record->exclusive)
+		return stow_apply_start(context, record->key, ret_problems, err);
+	r = stow_apply(context, &options, ret_problems, err);
+	return r < 0 ? r : stow_apply_check(ret_problems, &record->cpus, err);
 }
 
 int stow_grant_enact(const struct stow_grant_context *context, struct stow_record *record,
 		     const struct stow_request *request, bool limit,
-		     const struct stow_cgroup *cgroup, struct stow_err *err)
+		     const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
+		     struct stow_err *err)
 {
-	struct stow_idset before;
+	struct stow_apply_result problems = { 0 };
 	int r;
 
 	r = settle_pools(context, record, err);
-	stow_saved_idset(record->saved, "cpuset.mems", &before);
-	if (r == 0 && !stow_idset_empty(&record->nodes))
-		r = stow_enforce_mems(cgroup, &record->nodes, !stow_idset_empty(&before), err);
+	if (r == 0)
+		r = stow_apply_mems(context, record->key, err);
 	if (r == 0)
 		r = set_limits(record, request, limit, cgroup, err);
 	if (r == 0)
-		r = set_cpus(context, record, cgroup, err);
+		r = set_cpus(context, record, &problems, err);
+	if (r == 0)
+		r = activate(context, record, err);
+	if (ret_problems)
+		*ret_problems = problems;
+	else
+		stow_apply_result_done(&problems);
 	return r;
 }
 
@@ -113,6 +109,7 @@ static struct stow_err *only_first(int first, struct stow_err *err)
 static int delete_record(const struct stow_grant_context *context, const struct stow_record *record,
 			 const char *kind, const char *text, struct stow_err *err)
 {
+	char label[STOW_RECORD_LABEL_MAX];
 	int r;
 
 	r = stow_ledger_begin(context->ledger, err);
@@ -121,41 +118,43 @@ static int delete_record(const struct stow_grant_context *context, const struct 
 	r = stow_ledger_delete(context->ledger, record->key, err);
 	/* Whoever else has deleted it has written the history, too. */
 	if (r > 0)
-		r = stow_ledger_event(context->ledger, kind, record->id, record, text, err);
+		r = stow_ledger_event(context->ledger, kind, stow_record_label(record, label),
+				      record, text, err);
+	/* Places that were left for members of its pod go with the pod's last container. */
+	if (r >= 0)
+		r = stow_ledger_drop_members(context->ledger, record->pod, err);
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* A container that lives on without its grant is one without annotations from now on: it goes back
- * to the CPUs it had, as far as they are nobody's alone. */
+/* A container that lives on without its grant is an unmanaged one from now on: it goes back to the
+ * CPUs that it was started with, as far as they belong to no other container. Its file is there
+ * before the record goes. */
 static int let_go(const struct stow_grant_context *context, const struct stow_record *record,
 		  const struct stow_cgroup *cgroup, struct stow_err *err)
 {
-	struct stow_idset was, mems;
+	struct stow_unmanaged entry = { .init = record->init,
+					.cgroup = record->cgroup,
+					.given = record->given_cpus,
+					.reset = true };
 	int first, r;
 
-	stow_saved_idset(record->saved, "cpuset.mems", &mems);
-	first = stow_saved_restore(cgroup, record->saved, err);
-	if (!stow_idset_empty(&mems)) {
-		r = stow_enforce_mems(cgroup, &mems, true, only_first(first, err));
-		first = first ? first : r;
-	}
-	stow_saved_idset(record->saved, "cpuset.cpus", &was);
-	r = stow_shared_enter(context->root, record->id, &record->init, &was,
-			      only_first(first, err));
-	return first ? first : r < 0 ? r : 0;
+	snprintf(entry.id, sizeof(entry.id), "%s", record->id);
+	first = stow_apply_given_mems(context, record, cgroup, err);
+	r = stow_saved_restore(cgroup, record, only_first(first, err));
+	first = first ? first : r;
+	r = stow_unmanaged_write(context->root, &entry, only_first(first, err));
+	return first ? first : r;
 }
 
 int stow_grant_undo(const struct stow_grant_context *context, const struct stow_record *record,
 		    const struct stow_cgroup *cgroup, const char *kind, const char *text,
 		    struct stow_err *err)
 {
+	static const struct stow_apply_options options = { 0 };
 	int first = 0, r;
 
-	if (cgroup) {
-		r = let_go(context, record, cgroup, err);
-		/* Its own exclusive CPUs may be all it had; they are nobody's in a moment. */
-		first = r == -EBUSY && record->exclusive ? 0 : r;
-	}
+	if (cgroup)
+		first = let_go(context, record, cgroup, err);
 	r = delete_record(context, record, kind, text, only_first(first, err));
 	first = first ? first : r < 0 ? r : 0;
 	if (record->n_pages) {
@@ -164,8 +163,8 @@ int stow_grant_undo(const struct stow_grant_context *context, const struct stow_
 
 		first = first ? first : taken < 0 ? (int)taken : 0;
 	}
-	if (record->exclusive) {
-		r = stow_shared_sync(context->root, context->ledger, only_first(first, err));
+	if (record->exclusive || cgroup) {
+		r = stow_apply(context, &options, NULL, only_first(first, err));
 		first = first ? first : r;
 	}
 	return first;
@@ -174,10 +173,10 @@ int stow_grant_undo(const struct stow_grant_context *context, const struct stow_
 bool stow_grant_ended(struct stow_root *root, const struct stow_record *record)
 {
 	if (record->state == STOW_STATE_LEASE)
-		return record->expires && record->expires <= (uint64_t)time(NULL);
+		return record->expires && record->expires <= stow_clock_boot();
 	if (stow_life_alive(root, &record->init))
 		return false;
-	return stow_cgroup_populated(root, record->cgroup, record->inode, NULL) == 0;
+	return stow_cgroup_populated(root, &record->cgroup, NULL) == 0;
 }
 
 int stow_grant_release(const struct stow_grant_context *context, const char *id,

@@ -13,6 +13,7 @@
  * hook is dead; stow_gc() (lib/grant/gc.h), or the next hook that is short of room, undoes it.
  */
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/root.h"
 #include "ledger/ledger.h"
@@ -25,19 +26,25 @@
 struct stow_subject {
 	const char *id; /* the runtime's container id */
 	const char *pod, *ns, *name;
-	const char *pod_id;	 /* what the containers of one pod share */
-	const char *reservation; /* a lease's: the id it is held under; see lib/grant/lease.h */
-	uint64_t expires;	 /* a lease's, s since the epoch; 0: as configured */
-	struct stow_life init;	 /* pid 0 for a lease */
+	const char *pod_id;	   /* what the containers of one pod share */
+	const char *reservation;   /* a lease's: the id it is held under; see lib/grant/lease.h */
+	enum stow_lease_kind kind; /* a lease's: what it waits for */
+	uint64_t lifetime;	   /* a lease's, ns from now on; 0: as configured */
+	struct stow_life init;	   /* pid 0 for a lease */
 	const struct stow_cgroup *cgroup; /* NULL for a lease */
+	/* The sets that its config.json gave; empty for none. */
+	struct stow_idset given_cpus, given_mems;
 };
+
+/* No lease waits longer, whatever it was asked for: ns. */
+#define STOW_LEASE_MAX (24 * 3600 * STOW_SECOND)
 
 /* What to plan within. */
 struct stow_grant_context {
 	struct stow_root *root;
 	struct stow_ledger *ledger;
-	const struct stow_config *config;
-	struct stow_life self; /* the program that works on the record */
+	const struct stow_config *config; /* NULL only where nothing is planned: undoing, looking */
+	struct stow_life self;		  /* the program that works on the record */
 	/* Plans on fenced nodes, too: for what goes back to where it was when a drain, whose fence
 	 * (or a scheduler's for it) still stands, is undone. */
 	bool past_fences;
@@ -64,21 +71,39 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 		       size_t n_members, struct stow_record **ret_record,
 		       struct stow_refusal **ret_refusal, struct stow_err *err);
 
+/* Promises a running container room elsewhere, as the target of a repin: record->move, in the
+ * ledger and in the record. The namespace's caps are not asked again. -EBUSY: it is being moved
+ * already. Else as above. */
+int stow_grant_reserve_move(const struct stow_grant_context *context, struct stow_record *record,
+			    const struct stow_cgroup *cgroup, const struct stow_request *request,
+			    struct stow_refusal **ret_refusal, struct stow_err *err);
+/* The same without promising anything. */
+int stow_grant_plan_move(const struct stow_grant_context *context, const struct stow_record *record,
+			 const struct stow_cgroup *cgroup, const struct stow_request *request,
+			 struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+			 struct stow_err *err);
+
 /* Plans as stow_grant_reserve() would, and reserves nothing: mode observe, and explain. `cgroup`
  * and `ledger` (in the context) may be NULL. */
 int stow_grant_plan(const struct stow_grant_context *context, const struct stow_subject *subject,
 		    const struct stow_request *request, struct stow_plan **ret_plan,
 		    struct stow_refusal **ret_refusal, struct stow_err *err);
 
+struct stow_apply_result; /* lib/grant/apply.h */
+
 /* Makes a pending record true and active. On failure the caller calls stow_grant_undo(). `limit`:
- * the container has no memory limit of its own and gets the request's. */
+ * the container has no memory limit of its own and gets the request's. `ret_problems` (may be
+ * NULL): other containers that are not where they should be, and are no reason to refuse this one;
+ * freed with stow_apply_result_done(), also on failure. -EBUSY: a container that could not be moved
+ * away may run on the CPUs; the line names it. */
 int stow_grant_enact(const struct stow_grant_context *context, struct stow_record *record,
 		     const struct stow_request *request, bool limit,
-		     const struct stow_cgroup *cgroup, struct stow_err *err);
+		     const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
+		     struct stow_err *err);
 
-/* Takes a record back: the cgroup's values when it still exists (`cgroup` may be NULL), the record,
- * its pools, the others' CPUs. `kind` and `text` go into the history. Goes on after a failure and
- * returns the first. */
+/* Takes a record back: the cgroup's values when its container lives on (`cgroup`, else NULL), the
+ * record, its pools, the others' CPUs. A container that lives on is unmanaged from then on. `kind`
+ * and `text` go into the history. Goes on after a failure and returns the first. */
 int stow_grant_undo(const struct stow_grant_context *context, const struct stow_record *record,
 		    const struct stow_cgroup *cgroup, const char *kind, const char *text,
 		    struct stow_err *err);

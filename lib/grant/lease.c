@@ -12,12 +12,6 @@
 #define AWAIT_STEP_MS 20
 #define AWAIT_STEPS   100
 
-/* Its name in the ledger as long as no container has it. */
-static void lease_id(const char *id, char *buf, size_t size)
-{
-	snprintf(buf, size, "reservation:%s", id);
-}
-
 static int find(const struct stow_grant_context *context, const char *id,
 		struct stow_record **ret_record, struct stow_err *err)
 {
@@ -31,7 +25,6 @@ int stow_lease_take(const struct stow_grant_context *context, const struct stow_
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	struct stow_request request = { .policy = lease->policy };
 	struct stow_subject subject = { .ns = lease->ns, .name = lease->name };
-	char id[64];
 	int r;
 
 	r = find(context, lease->id, &record, err);
@@ -39,10 +32,10 @@ int stow_lease_take(const struct stow_grant_context *context, const struct stow_
 		return r;
 	if (record)
 		return 0;
-	lease_id(lease->id, id, sizeof(id));
-	subject.id = id;
+	subject.kind = STOW_LEASE_RESERVATION;
+	subject.id = "";
 	subject.reservation = lease->id;
-	subject.expires = lease->expires;
+	subject.lifetime = lease->lifetime;
 	request.cpus = lease->cpus;
 	request.cpu_mode = lease->exclusive ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
 	request.memory = lease->memory;
@@ -59,9 +52,11 @@ int stow_lease_take(const struct stow_grant_context *context, const struct stow_
 static int drop(const struct stow_grant_context *context, const struct stow_record *record,
 		const char *text, struct stow_err *err)
 {
+	char label[STOW_RECORD_LABEL_MAX];
 	int r;
 
-	r = stow_ledger_event(context->ledger, "expired", record->id, record, text, err);
+	r = stow_ledger_event(context->ledger, "expired", stow_record_label(record, label), record,
+			      text, err);
 	if (r == 0)
 		r = stow_ledger_delete(context->ledger, record->key, err);
 	return r;

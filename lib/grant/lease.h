@@ -20,7 +20,7 @@ struct stow_lease {
 	uint64_t memory;				/* bytes */
 	struct stow_page_request pages[STOW_POOLS_MAX]; /* by ascending size */
 	size_t n_pages;
-	uint64_t expires; /* s since the epoch; 0: the configuration's lease_seconds from now */
+	uint64_t lifetime; /* ns from now on; 0: the configuration's lease_seconds */
 	const char *ns,
 		*name; /* Kubernetes namespace and pod, for caps and for people; may be NULL */
 };

@@ -75,23 +75,32 @@ static int resize(struct settling *s, uint64_t target, struct stow_err *err)
 	return r < 0 ? r : r2;
 }
 
-/* Pages of this pool that the record has been promised and has not faulted in yet. Where the kernel
- * does not say what was faulted in, the answer is the promise: too many pages rather than too few. */
+static uint64_t pages_of(const struct settling *s, const struct stow_record *record,
+			 const struct stow_share *shares, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t p = 0; p < record->n_pages; p++)
+			if (shares[i].node == s->row.node && record->pages[p].size == s->row.size)
+				sum += shares[i].pages[p];
+	return sum;
+}
+
+/* Pages of this pool that the record has been promised, where it is and where it is to be, and has
+ * not faulted in yet. Where the kernel does not say what was faulted in, the answer is the promise:
+ * too many pages rather than too few. */
 static uint64_t outstanding_of(struct settling *s, const struct stow_record *record)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	uint64_t promised = 0, used = 0;
+	uint64_t promised = pages_of(s, record, record->shares, record->n_shares), used = 0;
 
-	for (size_t i = 0; i < record->n_shares; i++)
-		for (size_t p = 0; p < record->n_pages; p++)
-			if (record->shares[i].node == s->row.node &&
-			    record->pages[p].size == s->row.size)
-				promised += record->shares[i].pages[p];
-	if (stow_cgroup_of_pid(s->root, record->init.pid, &cgroup, NULL) < 0 ||
-	    cgroup->inode != record->inode ||
+	if (record->move)
+		promised += pages_of(s, record, record->move->shares, record->move->n_shares);
+	if (stow_cgroup_open(s->root, &record->cgroup, &cgroup, NULL) < 0 ||
 	    stow_hugetlb_used(cgroup, s->row.size, s->row.node, &used, NULL) < 0)
 		used = 0;
-	return promised > used ? promised - used : 0;
+	return stow_usage_outstanding(promised, used, promised);
 }
 
 static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struct stow_err *err)

@@ -12,8 +12,9 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "grant/apply.h"
 #include "grant/gc.h"
-#include "grant/shared.h"
+#include "node/cpuset.h"
 
 /* "/machine.slice/libpod-ID.scope/container" and the like: the ID. */
 static char *id_of_path(const char *path)
@@ -63,19 +64,19 @@ static int enter(const struct stow_grant_context *context, const struct stow_top
 		return stow_err_sys(err, ENOMEM, "rebuilding");
 	record->state = STOW_STATE_ACTIVE;
 	record->id = id_of_path(cgroup->path);
-	record->cgroup = strdup(cgroup->path);
-	record->inode = cgroup->inode;
 	record->init = *init;
 	record->exclusive = true;
-	record->cpus = record->base = set->cpus_effective;
+	record->cpus = set->cpus_effective;
 	record->nodes = set->mems_effective;
-	/* Empty: undone, it gets what its parent has. */
-	record->saved = strdup("cpuset.cpus=\ncpuset.mems=\n");
+	record->digest = strdup("");
 	record->request = strdup("found in the cgroups");
 	record->reason = strdup("the ledger was rebuilt");
-	if (!record->id || !record->cgroup || !record->saved || !record->request ||
-	    !record->reason || add_shares(record, topology) < 0)
+	if (!record->id || !record->digest || !record->request || !record->reason ||
+	    add_shares(record, topology) < 0)
 		return stow_err_sys(err, ENOMEM, "rebuilding");
+	r = stow_cgroup_id_copy(&cgroup->id, &record->cgroup, err);
+	if (r < 0)
+		return r;
 	r = stow_ledger_begin(context->ledger, err);
 	if (r < 0)
 		return r;

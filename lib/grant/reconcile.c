@@ -9,10 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "grant/enforce.h"
-#include "grant/repin.h"
-#include "grant/saved.h"
-#include "grant/shared.h"
+#include "grant/cpuview.h"
 #include "node/kubelet.h"
 #include "place/capacity.h"
 
@@ -22,7 +19,7 @@ struct watched {
 	struct stow_life init;
 	struct stow_cgroup *cgroup;		 /* opened once; NULL: it is gone */
 	int files[2];				 /* its cpuset.cpus and .mems, kept open; or -1 */
-	struct stow_idset cpus, nodes;		 /* as the ledger has them */
+	struct stow_idset cpus, nodes;		 /* as the applier computes them; empty: any */
 	struct stow_idset seen_cpus, seen_nodes; /* the last that was dealt with */
 	bool dealt;				 /* with `seen` */
 	bool foreign;
@@ -34,6 +31,7 @@ struct stow_reconcile {
 	size_t n;
 	uint32_t changes; /* the ledger's counter when the list was made */
 	bool made;
+	struct stow_cpu_view view; /* of that moment */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
@@ -57,6 +55,7 @@ void stow_reconcile_free(struct stow_reconcile *reconcile)
 	if (!reconcile)
 		return;
 	free_list(reconcile->list, reconcile->n);
+	stow_cpu_view_done(&reconcile->view);
 	free(reconcile);
 }
 
@@ -123,8 +122,21 @@ static void keep_open(struct watched *w)
 	w->files[1] = stow_root_openat(dir, O_RDONLY, 0, NULL, "/cpuset.mems");
 }
 
+/* What the record's container must have, as the applier computes it; of one that is being moved
+ * nothing is expected. */
+static void given_sets(struct stow_cpu_view *view, const struct stow_record *record,
+		       struct stow_cgroup *cgroup, struct stow_idset *cpus,
+		       struct stow_idset *nodes)
+{
+	*cpus = *nodes = (struct stow_idset){ 0 };
+	if (record->move || !cgroup)
+		return;
+	stow_apply_expected(view, record, cgroup, cpus);
+	*nodes = record->nodes;
+}
+
 static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
-		     struct stow_err *err)
+		     struct stow_cpu_view *view, struct stow_err *err)
 {
 	struct stow_record **records;
 	struct watched *list;
@@ -143,16 +155,15 @@ static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_c
 		w->files[0] = w->files[1] = -EBADF;
 		w->key = records[i]->key;
 		w->init = records[i]->init;
-		w->cpus = records[i]->cpus;
-		w->nodes = records[i]->nodes;
 		inherit(reconcile, w);
 		if (!w->cgroup) {
-			if (stow_cgroup_of_pid(context->root, w->init.pid, &w->cgroup, NULL) == 0 &&
-			    w->cgroup->inode != records[i]->inode)
-				stow_cgroup_free_ptr(&w->cgroup);
-			w->foreign = stow_kubelet_owns(context->root, records[i]->cgroup);
+			(void)stow_cgroup_open(context->root, &records[i]->cgroup, &w->cgroup,
+					       NULL);
+			w->foreign = stow_kubelet_owns(context->root,
+						       stow_cgroup_id_path(&records[i]->cgroup));
 			keep_open(w);
 		}
+		given_sets(view, records[i], w->cgroup, &w->cpus, &w->nodes);
 		k++;
 	}
 	stow_records_free(records, n);
@@ -198,10 +209,16 @@ static int read_sets(const struct watched *w, struct stow_idset *cpus, struct st
 	return r == -ENODEV ? -ENOENT : r;
 }
 
-static bool as_given(const struct stow_idset *cpus, const struct stow_idset *nodes,
-		     const struct stow_idset *given_cpus, const struct stow_idset *given_nodes)
+/* Only online CPUs count: offline ones are in a set on v2, and leave it on v1. Empty: anything is
+ * as given. */
+static bool as_given(const struct stow_cpu_view *view, const struct stow_idset *cpus,
+		     const struct stow_idset *nodes, const struct stow_idset *given_cpus,
+		     const struct stow_idset *given_nodes)
 {
-	return stow_idset_equal(cpus, given_cpus) &&
+	struct stow_idset now = *cpus;
+
+	stow_idset_and(&now, &view->online);
+	return (stow_idset_empty(given_cpus) || stow_idset_equal(&now, given_cpus)) &&
 	       (stow_idset_empty(given_nodes) || stow_idset_equal(nodes, given_nodes));
 }
 
@@ -234,12 +251,12 @@ static bool nodes_fit(const struct stow_grant_context *context, struct stow_reco
 	return false;
 }
 
-static bool cpus_fit(const struct stow_grant_context *context, const struct stow_record *record,
-		     const struct stow_idset *cpus)
+static bool cpus_fit(const struct stow_grant_context *context, const struct stow_cpu_view *view,
+		     const struct stow_record *record, const struct stow_idset *cpus)
 {
-	struct stow_idset others, pinned, topology;
+	struct stow_idset others = view->exclusive, pinned, rest = view->online;
 
-	if (stow_idset_empty(cpus) || stow_ledger_exclusive(context->ledger, &others, NULL) < 0)
+	if (stow_idset_empty(cpus))
 		return false;
 	if (record->exclusive)
 		stow_idset_minus(&others, &record->cpus);
@@ -247,54 +264,75 @@ static bool cpus_fit(const struct stow_grant_context *context, const struct stow
 		return false;
 	if (!record->exclusive)
 		return true;
-	/* Whoever has no CPUs of its own must keep some. */
-	if (stow_root_read_idset(context->root, &topology, NULL, "/sys/devices/system/cpu/online") <
-		    0 ||
-	    stow_shared_pinned(context->root, &pinned, NULL) < 0 ||
+	/* Containers without CPUs of their own must keep some. */
+	if (stow_unmanaged_pinned(context->root, &view->online, &pinned, NULL) < 0 ||
 	    stow_idset_intersects(cpus, &pinned))
 		return false;
-	stow_idset_minus(&topology, &others);
-	stow_idset_minus(&topology, cpus);
-	return !stow_idset_empty(&topology);
+	stow_idset_minus(&rest, &others);
+	stow_idset_minus(&rest, cpus);
+	return !stow_idset_empty(&rest);
 }
 
-/* The record with its new sets; in a transaction. */
-static int adopt(const struct stow_grant_context *context, struct stow_record *record,
+/* The shares of a record with the CPUs that it has now: what the next repin asks for. */
+static int count_shares(const struct stow_grant_context *context, struct stow_record *record,
+			const struct stow_idset *cpus)
+{
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
+
+	if (stow_topology_read(context->root, 0, &topology, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < topology->n_nodes; i++) {
+		struct stow_idset here = *cpus;
+		uint32_t n;
+		size_t s = 0;
+
+		stow_idset_and(&here, &topology->nodes[i].cpus);
+		n = (uint32_t)stow_idset_count(&here);
+		while (s < record->n_shares && record->shares[s].node != topology->nodes[i].id)
+			s++;
+		if (s < record->n_shares) {
+			/* A shared container's number is a promise, not what it may run on. */
+			if (record->exclusive || n < record->shares[s].cpus)
+				record->shares[s].cpus = n;
+		} else if (n && record->exclusive) {
+			struct stow_share *grown =
+				reallocarray(record->shares, record->n_shares + 1, sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			record->shares = grown;
+			grown[record->n_shares++] =
+				(struct stow_share){ .node = topology->nodes[i].id, .cpus = n };
+		}
+	}
+	return 0;
+}
+
+/* The record with its new sets, in a transaction. */
+static int adopt(const struct stow_grant_context *context, struct stow_cpu_view *view,
+		 struct stow_record *record, struct stow_cgroup *cgroup,
 		 const struct stow_idset *cpus, const struct stow_idset *nodes,
 		 struct stow_err *err)
 {
+	struct stow_idset now = *cpus, usual, nodes_now;
 	int r;
 
+	stow_idset_and(&now, &view->online);
+	given_sets(view, record, cgroup, &usual, &nodes_now);
+	if (!stow_idset_equal(&now, &usual)) {
+		record->cpus = *cpus;
+		if (count_shares(context, record, cpus) < 0)
+			return stow_err_sys(err, ENOMEM, "%s", record->id);
+	}
+	record->nodes = *nodes;
 	r = stow_ledger_begin(context->ledger, err);
 	if (r < 0)
 		return r;
-	r = stow_ledger_delete(context->ledger, record->key, err);
-	if (r > 0) {
-		record->cpus = record->base = *cpus;
-		record->nodes = *nodes;
-		r = stow_ledger_insert(context->ledger, record, err);
-	} else if (r == 0) {
-		r = stow_err_set(err, ESRCH, "container %s has ended", record->id);
-	}
+	r = stow_ledger_update(context->ledger, record, err);
 	if (r == 0)
 		r = stow_ledger_event(context->ledger, "adopted", record->id, record,
 				      "its sets were changed by another tool, and fit", err);
 	return stow_ledger_end(context->ledger, r, err);
-}
-
-static int put_back(const struct stow_grant_context *context, const struct watched *w,
-		    const struct stow_record *record, struct stow_err *err)
-{
-	struct stow_idset own;
-	int r = 0;
-
-	stow_saved_idset(record->saved, "cpuset.mems", &own);
-	if (!stow_idset_empty(&record->nodes))
-		r = stow_enforce_mems(w->cgroup, &record->nodes, !stow_idset_empty(&own), err);
-	stow_saved_idset(record->saved, "cpuset.cpus", &own);
-	if (r == 0)
-		r = stow_enforce_cpus(w->cgroup, &record->cpus, !stow_idset_empty(&own), err);
-	return r;
 }
 
 static int note(const struct stow_grant_context *context, const struct stow_record *record,
@@ -309,35 +347,27 @@ static int note(const struct stow_grant_context *context, const struct stow_reco
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* Whether a repin is under way, which changes the sets on purpose. */
-static bool is_moving(const struct stow_grant_context *context, const struct stow_record *record)
-{
-	struct stow_record **records;
-	char id[512];
-	size_t n;
+/* What is to be done about a change, once the lock is free. */
+enum action { LEAVE, APPLY, PUT_BACK };
 
-	snprintf(id, sizeof(id), "repin:%s", record->id);
-	if (stow_ledger_records(context->ledger, id, &records, &n, NULL) < 0)
-		return true;
-	stow_records_free(records, n);
-	return n > 0;
-}
-
-/* With the shared sets' lock held, under which our own hooks change sets: what differs now was
- * changed by somebody else. */
-static int deal(const struct stow_grant_context *context, struct watched *w, bool observe,
-		struct stow_reconcile_result *result, bool *ret_sync, struct stow_err *err)
+/* Decides, with the lock of the CPU sets held, under which our own programs write them: what
+ * differs now was changed by another one. */
+static int deal(const struct stow_grant_context *context, struct stow_reconcile *reconcile,
+		struct watched *w, bool observe, struct stow_reconcile_result *result,
+		enum action *ret_action, struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	struct stow_idset cpus, nodes;
-	bool fits;
+	struct stow_cpu_view *view = &reconcile->view;
+	struct stow_idset cpus, nodes, given_cpus, given_nodes;
 	int r;
 
+	*ret_action = LEAVE;
 	r = stow_ledger_record(context->ledger, w->key, &record, err);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	given_sets(view, record, w->cgroup, &given_cpus, &given_nodes);
 	if (read_sets(w, &cpus, &nodes) < 0 ||
-	    as_given(&cpus, &nodes, &record->cpus, &record->nodes) || is_moving(context, record))
+	    as_given(view, &cpus, &nodes, &given_cpus, &given_nodes))
 		return 0;
 	if (w->dealt && stow_idset_equal(&cpus, &w->seen_cpus) &&
 	    stow_idset_equal(&nodes, &w->seen_nodes))
@@ -345,18 +375,15 @@ static int deal(const struct stow_grant_context *context, struct watched *w, boo
 	w->dealt = true;
 	w->seen_cpus = cpus;
 	w->seen_nodes = nodes;
-	fits = cpus_fit(context, record, &cpus) && nodes_fit(context, record, &nodes);
-	if (fits) {
+	if (cpus_fit(context, view, record, &cpus) && nodes_fit(context, record, &nodes)) {
 		result->adopted++;
 		w->drift = STOW_DRIFT_ADOPTED;
 		if (observe)
 			return 0;
-		*ret_sync = record->exclusive;
-		r = adopt(context, record, &cpus, &nodes, err);
-		w->key = record->key;
-		w->cpus = record->cpus;
-		w->nodes = record->nodes;
 		w->dealt = false;
+		*ret_action = record->exclusive ? APPLY : LEAVE;
+		r = adopt(context, view, record, w->cgroup, &cpus, &nodes, err);
+		given_sets(view, record, w->cgroup, &w->cpus, &w->nodes);
 		return r;
 	}
 	if (w->drift == STOW_DRIFT_RESTORED || w->drift == STOW_DRIFT_REFUSED) {
@@ -373,46 +400,84 @@ static int deal(const struct stow_grant_context *context, struct watched *w, boo
 	if (observe)
 		return 0;
 	w->dealt = false;
-	r = put_back(context, w, record, err);
-	return r < 0 ? r
-		     : note(context, record, "kept",
-			    "its sets were changed by another tool, do not fit, and were put back",
-			    err);
+	*ret_action = PUT_BACK;
+	return note(context, record, "kept",
+		    "its sets were changed by another tool, do not fit, and were put back", err);
 }
 
-static int deal_locked(const struct stow_grant_context *context, struct watched *w, bool observe,
-		       struct stow_reconcile_result *result, struct stow_err *err)
+static int put_back(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
 {
-	bool sync = false;
+	int first, r;
+
+	first = stow_apply_start(context, key, NULL, err);
+	r = stow_apply_mems(context, key, first ? NULL : err);
+	return first ? first : r;
+}
+
+static int deal_locked(const struct stow_grant_context *context, struct stow_reconcile *reconcile,
+		       struct watched *w, bool observe, struct stow_reconcile_result *result,
+		       struct stow_err *err)
+{
+	static const struct stow_apply_options plain = { 0 };
+	enum action action;
 	int r;
 
 	{
-		_cleanup_close_ int lock = stow_shared_lock(context->root, err);
+		_cleanup_close_ int lock = stow_apply_lock(context->root, err);
 
 		if (lock < 0)
 			return lock;
-		r = deal(context, w, observe, result, &sync, err);
+		r = deal(context, reconcile, w, observe, result, &action, err);
 	}
+	if (r == 0 && action == PUT_BACK)
+		r = put_back(context, w->key, err);
 	/* The others leave the CPUs that are exclusive now, and get those that no longer are. */
-	if (r == 0 && sync)
-		r = stow_shared_sync(context->root, context->ledger, err);
+	if (r == 0 && action == APPLY)
+		r = stow_apply(context, &plain, NULL, err);
+	return r;
+}
+
+/* Looks again at the machine and the ledger when either has changed. CPUs that came or went are
+ * applied before anything is judged: what the kernel took away was changed by no tool. */
+static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
+		   bool observe, struct stow_reconcile_result *result, struct stow_err *err)
+{
+	static const struct stow_apply_options options = { .thorough = true };
+	uint32_t changes = stow_ledger_changes(context->ledger);
+	struct stow_idset online;
+	int r;
+
+	r = stow_root_read_idset(context->root, &online, err, "/sys/devices/system/cpu/online");
+	if (r < 0)
+		return r;
+	if (reconcile->made && changes == reconcile->changes &&
+	    stow_idset_equal(&online, &reconcile->view.online))
+		return 0;
+	if (!observe && !stow_apply_is_current(context)) {
+		r = stow_apply(context, &options, &result->problems, err);
+		if (r == 0)
+			r = stow_apply_mems(context, 0, err);
+	}
+	stow_cpu_view_done(&reconcile->view);
+	if (r == 0)
+		r = stow_cpu_view_read(context->root, context->config, context->ledger,
+				       &reconcile->view, err);
+	if (r == 0)
+		r = make_list(reconcile, context, &reconcile->view, err);
+	reconcile->made = r == 0;
+	reconcile->changes = changes;
 	return r;
 }
 
 int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		       bool observe, struct stow_reconcile_result *ret, struct stow_err *err)
 {
-	uint32_t changes = stow_ledger_changes(context->ledger);
-	int first = 0;
+	int first;
 
 	*ret = (struct stow_reconcile_result){ 0 };
-	if (!reconcile->made || changes != reconcile->changes) {
-		first = make_list(reconcile, context, err);
-		if (first < 0)
-			return first;
-		reconcile->made = true;
-		reconcile->changes = changes;
-	}
+	first = refresh(reconcile, context, observe, ret, err);
+	if (!reconcile->made)
+		return first;
 	for (size_t i = 0; i < reconcile->n; i++) {
 		struct watched *w = &reconcile->list[i];
 		struct stow_idset cpus, nodes;
@@ -425,9 +490,9 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 		r = read_sets(w, &cpus, &nodes);
 		if (r == -ENOENT)
 			ret->ended++;
-		if (r < 0 || as_given(&cpus, &nodes, &w->cpus, &w->nodes))
+		if (r < 0 || as_given(&reconcile->view, &cpus, &nodes, &w->cpus, &w->nodes))
 			continue;
-		r = deal_locked(context, w, observe, ret, first ? NULL : err);
+		r = deal_locked(context, reconcile, w, observe, ret, first ? NULL : err);
 		first = first ? first : r;
 	}
 	return first;

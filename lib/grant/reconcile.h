@@ -10,6 +10,7 @@
  */
 
 #include "base/err.h"
+#include "grant/apply.h"
 #include "grant/grant.h"
 
 enum stow_drift {
@@ -23,8 +24,9 @@ struct stow_reconcile;
 
 struct stow_reconcile_result { /* of one round */
 	uint64_t adopted, restored, refused;
-	uint64_t foreign; /* containers that kubelet's static managers own, now */
-	uint64_t ended;	  /* containers whose cgroup is gone: gc has work */
+	uint64_t foreign;		   /* containers that kubelet's static managers own, now */
+	uint64_t ended;			   /* containers whose cgroup is gone: gc has work */
+	struct stow_apply_result problems; /* to be freed with stow_apply_result_done() */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err);

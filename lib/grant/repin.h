@@ -4,15 +4,16 @@
 /*
  * Moving a running container to other NUMA nodes without a stall (docs/repin.md):
  *
- *	plan	room is promised on the new nodes, as a second record "repin:ID" beside the old one
+ *	plan	room is promised on the new nodes: the target, beside what the container has
  *	widen	cpuset.mems = old and new nodes; cpuset.cpus = the new CPUs
  *	move	its processes' pages, in batches with pauses
  *	narrow	cpuset.mems = the new nodes; the kernel moves what is left
- *	verify	where its pages are now; the records become one
+ *	verify	where its pages are now; the target is what the container has
  *
- * Until the records become one the container's grant is the old one, so whoever finds "repin:ID"
- * with a dead mover puts the container back (stow_repin_recover(), by gc). No lock is held while
- * pages move: hooks go on.
+ * How far it is, is a state of the container's record (struct stow_move), decided in the ledger and
+ * then applied like everything else (lib/grant/apply.h). Until the end the container's grant is the
+ * old one: a program that finds a move whose worker has died puts the container back
+ * (stow_repin_recover(), by gc). No lock that a start waits for is held while pages move.
  */
 
 #include "base/err.h"
@@ -50,9 +51,7 @@ struct stow_repin_options {
 int stow_repin(const struct stow_grant_context *context, const char *id,
 	       const struct stow_repin_options *options, struct stow_err *err);
 
-/* Whether a record is the second one of a repin. */
-bool stow_repin_is(const struct stow_record *record);
-
-/* Puts a container back whose mover has died, and deletes the second record. */
-int stow_repin_recover(const struct stow_grant_context *context, const struct stow_record *second,
+/* Puts a container back whose record has a move with a worker that has died. Any number of programs
+ * may call it at once; one of them does it. */
+int stow_repin_recover(const struct stow_grant_context *context, const struct stow_record *record,
 		       struct stow_err *err);

@@ -5,15 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "grant/apply.h"
 #include "grant/gc.h"
 #include "grant/grant.h"
 #include "grant/lease.h"
 #include "grant/saved.h"
-#include "grant/shared.h"
+#include "grant/unmanaged.h"
+#include "node/cpuset.h"
 
 /* What a plan is made from; read before the transaction, except usage. */
 struct basis {
@@ -29,19 +30,31 @@ static void basis_done(struct basis *basis)
 	stow_topology_free(basis->topology);
 }
 
-static int read_basis(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
-		      const struct stow_request *request, struct basis *basis, struct stow_err *err)
+/* What planning a request needs to know. /proc/zoneinfo grows with zones times CPUs: it is read
+ * only where memory is asked for. */
+static unsigned int topology_flags(const struct stow_request *request)
 {
 	unsigned int flags = 0;
-	int r;
 
-	/* /proc/zoneinfo grows with zones times CPUs: only who wants memory reads it. */
 	if (request->memory || request->n_pages)
 		flags |= STOW_TOPOLOGY_AVAILABLE;
 	if (request->n_pages)
 		flags |= STOW_TOPOLOGY_POOLS;
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE)
+	if (request->cpu_mode != STOW_CPU_SHARED)
 		flags |= STOW_TOPOLOGY_CPUS;
+	return flags;
+}
+
+/* With scope=pod the other members of the pod are planned in the same transaction. */
+static int read_basis(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
+		      const struct stow_request *request, const struct stow_member *members,
+		      size_t n_members, struct basis *basis, struct stow_err *err)
+{
+	unsigned int flags = topology_flags(request);
+	int r;
+
+	for (size_t i = 0; i < n_members; i++)
+		flags |= topology_flags(&members[i].request);
 	r = stow_topology_read(context->root, flags, &basis->topology, err);
 	if (r < 0)
 		return r;
@@ -51,8 +64,9 @@ static int read_basis(const struct stow_grant_context *context, const struct sto
 			return r;
 		basis->have_cpuset = true;
 	}
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE) {
-		r = stow_shared_pinned(context->root, &basis->pinned, err);
+	if (flags & STOW_TOPOLOGY_CPUS) {
+		r = stow_unmanaged_pinned(context->root, &basis->topology->online, &basis->pinned,
+					  err);
 		if (r < 0)
 			return r;
 	}
@@ -63,13 +77,6 @@ static int read_basis(const struct stow_grant_context *context, const struct sto
 	if (r < 0)
 		return stow_err_wrap(err, r, STOW_ANNOTATION_PREFIX "near");
 	return 0;
-}
-
-static uint64_t less(uint64_t from, uint64_t used, uint64_t at_most)
-{
-	if (used > at_most)
-		used = at_most;
-	return from > used ? from - used : 0;
 }
 
 /* Takes what the container has used of its share off what is outstanding on the share's node. */
@@ -84,15 +91,12 @@ static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup
 		if (node->id != share->node)
 			continue;
 		if (stow_memory_used(cgroup, share->node, &used, NULL) == 0)
-			node->memory_outstanding =
-				less(node->memory_outstanding, used, share->memory);
+			stow_usage_note_memory(node, used, share->memory);
 		for (size_t p = 0; p < record->n_pages; p++)
-			for (size_t q = 0; q < node->n_pools; q++)
-				if (node->pools[q].size == record->pages[p].size &&
-				    stow_hugetlb_used(cgroup, node->pools[q].size, share->node,
-						      &used, NULL) == 0)
-					node->pools[q].outstanding = less(
-						node->pools[q].outstanding, used, share->pages[p]);
+			if (stow_hugetlb_used(cgroup, record->pages[p].size, share->node, &used,
+					      NULL) == 0)
+				stow_usage_note_pages(node, record->pages[p].size, used,
+						      share->pages[p]);
 	}
 }
 
@@ -112,14 +116,23 @@ static int refine_usage(const struct stow_grant_context *context, struct stow_us
 		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 
 		if (records[i]->state != STOW_STATE_ACTIVE ||
-		    stow_cgroup_of_pid(context->root, records[i]->init.pid, &cgroup, NULL) < 0 ||
-		    cgroup->inode != records[i]->inode)
+		    stow_cgroup_open(context->root, &records[i]->cgroup, &cgroup, NULL) < 0)
 			continue;
 		for (size_t s = 0; s < records[i]->n_shares; s++)
 			note_used(usage, cgroup, records[i], &records[i]->shares[s]);
 	}
 	stow_records_free(records, n);
 	return 0;
+}
+
+/* CPUs that unmanaged containers, and shared ones with sets of their own, need. */
+static int add_pinned(const struct stow_grant_context *context, const struct basis *basis,
+		      struct stow_usage *usage, struct stow_err *err)
+{
+	int r = stow_ledger_pinned(context->ledger, &basis->topology->online, &usage->pinned, err);
+
+	stow_idset_or(&usage->pinned, &basis->pinned);
+	return r;
 }
 
 static int make_plan(const struct stow_grant_context *context, const struct basis *basis,
@@ -132,8 +145,8 @@ static int make_plan(const struct stow_grant_context *context, const struct basi
 
 	if (context->ledger) {
 		r = stow_ledger_usage(context->ledger, &usage, err);
-		if (r == 0)
-			usage->pinned = basis->pinned;
+		if (r == 0 && request->cpu_mode != STOW_CPU_SHARED)
+			r = add_pinned(context, basis, usage, err);
 		if (r == 0 && context->past_fences)
 			usage->fenced = (struct stow_idset){ 0 };
 		if (r == 0 && refine)
@@ -150,11 +163,6 @@ static int make_plan(const struct stow_grant_context *context, const struct basi
 }
 
 /* --- records ------------------------------------------------------------------------------- */
-
-static uint64_t now_s(void)
-{
-	return (uint64_t)time(NULL);
-}
 
 static char *copy(const char *text)
 {
@@ -182,43 +190,27 @@ static void plan_mems(const struct basis *basis, const struct stow_plan *plan,
 		*ret = basis->cpuset.mems_effective;
 }
 
-/* The CPUs that a shared container may have on these nodes when nobody is exclusive. */
-static void shared_base(const struct stow_grant_context *context, const struct basis *basis,
-			const struct stow_plan *plan, struct stow_idset *ret)
-{
-	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
-
-	*ret = plan->cpus;
-	if (stow_capacity_build(basis->topology, context->config, NULL,
-				basis->have_cpuset ? &basis->cpuset.cpus_effective : NULL, NULL,
-				&capacity, NULL) < 0)
-		return;
-	for (size_t i = 0; i < capacity->n_nodes; i++)
-		if (stow_idset_has(&plan->nodes, capacity->nodes[i].id))
-			stow_idset_or(ret, &capacity->nodes[i].cpus);
-}
-
-static int fill_record(const struct stow_grant_context *context, const struct basis *basis,
-		       const struct stow_subject *subject, const struct stow_request *request,
+/* `asked`: what the container asked for, before anything narrowed it. */
+static int fill_record(const struct basis *basis, const struct stow_subject *subject,
+		       const struct stow_request *asked, const struct stow_request *request,
 		       struct stow_plan *plan, struct stow_record *record, struct stow_err *err)
 {
-	struct timespec now;
-	char line[256];
+	char line[256], digest[STOW_DIGEST_LEN + 1];
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	stow_request_digest(asked, digest);
+	record->kind = subject->kind;
 	record->id = copy(subject->id);
 	record->pod = copy(subject->pod_id);
 	record->ns = copy(subject->ns);
 	record->name = copy(subject->name);
-	record->request = copy(stow_request_format(request, line, sizeof(line)));
+	record->request = copy(stow_request_format(asked, line, sizeof(line)));
+	record->digest = copy(digest);
 	record->reason = copy(plan->reason);
 	record->reservation = copy(subject->reservation);
-	record->created = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	record->created = stow_clock_wall();
 	record->exclusive = plan->exclusive;
-	record->cpus = plan->cpus;
-	record->base = plan->cpus;
-	if (!plan->exclusive)
-		shared_base(context, basis, plan, &record->base);
+	if (plan->exclusive)
+		record->cpus = plan->cpus;
 	plan_mems(basis, plan, request, &record->nodes);
 	record->drain = request->drain;
 	memcpy(record->pages, request->pages, sizeof(record->pages));
@@ -227,43 +219,40 @@ static int fill_record(const struct stow_grant_context *context, const struct ba
 	record->n_shares = plan->n_shares;
 	plan->n_shares = 0;
 	if (!record->id || !record->pod || !record->ns || !record->name || !record->request ||
-	    !record->reason || !record->reservation)
+	    !record->digest || !record->reason || !record->reservation)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	return 0;
 }
 
 /* Makes a record that of the subject's process: pending, or a lease when there is no process. */
-static int give_life(const struct stow_grant_context *context, const struct basis *basis,
-		     const struct stow_subject *subject, const struct stow_request *request,
-		     struct stow_record *record, struct stow_err *err)
+static int give_life(const struct stow_grant_context *context, const struct stow_subject *subject,
+		     const struct stow_request *request, struct stow_record *record,
+		     struct stow_err *err)
 {
+	uint64_t lifetime = subject->lifetime;
+	int r;
+
 	record->init = subject->init;
-	record->hook = context->self;
+	record->worker = context->self;
 	if (!subject->cgroup) {
+		if (!lifetime)
+			lifetime = context->config->lease_seconds * STOW_SECOND;
+		if (lifetime > STOW_LEASE_MAX)
+			lifetime = STOW_LEASE_MAX;
 		record->state = STOW_STATE_LEASE;
-		record->expires = subject->expires ? subject->expires
-						   : now_s() + context->config->lease_seconds;
+		record->expires = stow_clock_boot() + lifetime;
 		return 0;
 	}
 	record->state = STOW_STATE_PENDING;
 	record->expires = 0;
-	record->inode = subject->cgroup->inode;
-	free(record->cgroup);
-	free(record->saved);
-	record->saved = NULL;
-	record->cgroup = copy(subject->cgroup->path);
-	if (!record->cgroup)
-		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	return stow_saved_capture(subject->cgroup, &basis->cpuset, request, &record->saved, err);
+	record->given_cpus = subject->given_cpus;
+	record->given_mems = subject->given_mems;
+	stow_cgroup_id_done(&record->cgroup);
+	r = stow_cgroup_id_copy(&subject->cgroup->id, &record->cgroup, err);
+	return r < 0 ? r : stow_saved_capture(subject->cgroup, request, record, err);
 }
 
 /* --- what there is already ----------------------------------------------------------------- */
-
-/* The id under which the pod's first container leaves a place for another one. */
-static void member_id(const struct stow_subject *subject, const char *name, char *buf, size_t size)
-{
-	snprintf(buf, size, "pod:%s/%s", subject->pod_id ? subject->pod_id : "", name ? name : "");
-}
 
 static bool same_life(const struct stow_life *a, const struct stow_life *b)
 {
@@ -274,59 +263,78 @@ static bool same_life(const struct stow_life *a, const struct stow_life *b)
 static bool lease_fits(const struct basis *basis, const struct stow_record *lease,
 		       const struct stow_request *request)
 {
-	char line[256];
+	char digest[STOW_DIGEST_LEN + 1];
 
-	if (strcmp(lease->request, stow_request_format(request, line, sizeof(line))) != 0)
+	stow_request_digest(request, digest);
+	if (strcmp(lease->digest, digest) != 0)
 		return false;
 	return !basis->have_cpuset ||
-	       (stow_idset_subset(&lease->base, &basis->cpuset.cpus_effective) &&
+	       (stow_idset_subset(&lease->cpus, &basis->cpuset.cpus_effective) &&
 		stow_idset_subset(&lease->nodes, &basis->cpuset.mems_effective));
 }
 
+static bool is_running_out(const struct stow_record *record)
+{
+	return record->expires && record->expires <= stow_clock_boot();
+}
+
+/* Takes the lease when it is what the container asks for; one that is not is deleted, to be planned
+ * anew. Returns 1 when it was taken. */
+static int take_lease(const struct stow_grant_context *context, const struct basis *basis,
+		      const struct stow_request *request, struct stow_record **lease,
+		      struct stow_record **ret_record, struct stow_err *err)
+{
+	int r;
+
+	if (is_running_out(*lease)) /* gc deletes it */
+		return 0;
+	if (lease_fits(basis, *lease, request)) {
+		*ret_record = STOW_TAKE_PTR(*lease);
+		return 1;
+	}
+	r = stow_ledger_delete(context->ledger, (*lease)->key, err);
+	return r < 0 ? r : 0;
+}
+
 /*
- * Looks for what the container has already: its own active grant (1, hooks.d and CDI both called
- * us) or a lease to adopt (1). A lease that does not fit any more is deleted, to be planned anew.
- * Leases that ran out and pending records of dead hooks of this same process are left for gc, which
- * was run.
+ * Looks for what the container has already: its own active grant (hooks.d and CDI both called the
+ * hook), or a lease of its id, or one that its pod's first container left for it. Returns 1 with
+ * the record. Pending records of dead hooks of this same process are left for gc.
  */
 static int find_existing(const struct stow_grant_context *context, const struct basis *basis,
 			 const struct stow_subject *subject, const struct stow_request *request,
-			 const char *id, struct stow_record **ret_record, struct stow_err *err)
+			 struct stow_record **ret_record, struct stow_err *err)
 {
+	_cleanup_(stow_record_free_ptr) struct stow_record *member = NULL;
 	struct stow_record **records;
-	int r, found = -1;
+	int r, found = 0;
 	size_t n;
 
-	r = stow_ledger_records(context->ledger, id, &records, &n, err);
+	r = stow_ledger_records(context->ledger, subject->id, &records, &n, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n && r == 0 && found < 0; i++) {
-		struct stow_record *rec = records[i];
-
-		if (rec->state == STOW_STATE_ACTIVE && subject->init.pid &&
-		    same_life(&rec->init, &subject->init)) {
-			found = (int)i;
-		} else if (rec->state == STOW_STATE_LEASE && rec->expires > now_s()) {
-			if (lease_fits(basis, rec, request)) {
-				found = (int)i;
-			} else {
-				r = stow_ledger_delete(context->ledger, rec->key, err);
-				r = r < 0 ? r : 0;
-			}
+	for (size_t i = 0; i < n && found == 0; i++) {
+		if (records[i]->state == STOW_STATE_ACTIVE && subject->init.pid &&
+		    same_life(&records[i]->init, &subject->init)) {
+			*ret_record = STOW_TAKE_PTR(records[i]);
+			found = 1;
+		} else if (records[i]->state == STOW_STATE_LEASE && subject->id[0]) {
+			found = take_lease(context, basis, request, &records[i], ret_record, err);
 		}
 	}
-	if (found >= 0) {
-		*ret_record = records[found];
-		records[found] = NULL;
-	}
 	stow_records_free(records, n);
-	return r < 0 ? r : found >= 0;
+	if (found || !subject->pod_id || !subject->name)
+		return found;
+	r = stow_ledger_member(context->ledger, subject->pod_id, subject->name, &member, err);
+	if (r < 0 || !member)
+		return r;
+	return take_lease(context, basis, request, &member, ret_record, err);
 }
 
 /* Turns a lease into the container's own record. */
-static int adopt(const struct stow_grant_context *context, const struct basis *basis,
-		 const struct stow_subject *subject, const struct stow_request *request,
-		 struct stow_record *record, struct stow_err *err)
+static int adopt(const struct stow_grant_context *context, const struct stow_subject *subject,
+		 const struct stow_request *request, struct stow_record *record,
+		 struct stow_err *err)
 {
 	int r;
 
@@ -336,7 +344,7 @@ static int adopt(const struct stow_grant_context *context, const struct basis *b
 	record->id = copy(subject->id);
 	if (!record->id)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	r = give_life(context, basis, subject, request, record, err);
+	r = give_life(context, subject, request, record, err);
 	if (r < 0)
 		return r;
 	return stow_ledger_update(context->ledger, record, err);
@@ -372,9 +380,12 @@ struct reserving {
 	bool refine;
 };
 
+/* `asked` is what the container asked for, `request` the same on nodes that were chosen for its
+ * pod. */
 static int insert_planned(const struct reserving *rv, const struct stow_subject *subject,
-			  const struct stow_request *request, struct stow_record **ret_record,
-			  struct stow_refusal **ret_refusal, struct stow_err *err)
+			  const struct stow_request *asked, const struct stow_request *request,
+			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
+			  struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
@@ -386,9 +397,9 @@ static int insert_planned(const struct reserving *rv, const struct stow_subject 
 	record = calloc(1, sizeof(*record));
 	if (!record)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	r = fill_record(rv->context, rv->basis, subject, request, plan, record, err);
+	r = fill_record(rv->basis, subject, asked, request, plan, record, err);
 	if (r == 0)
-		r = give_life(rv->context, rv->basis, subject, request, record, err);
+		r = give_life(rv->context, subject, request, record, err);
 	if (r == 0)
 		r = stow_ledger_insert(rv->context->ledger, record, err);
 	if (r < 0)
@@ -454,14 +465,13 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 	one = *request;
 	one.nodes_auto = false;
 	one.nodes = nodes;
-	r = insert_planned(rv, rv->subject, &one, ret_record, ret_refusal, err);
+	r = insert_planned(rv, rv->subject, request, &one, ret_record, ret_refusal, err);
 	for (size_t i = 0; i < n_members && r == 0; i++) {
 		_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
 		struct stow_subject other = *rv->subject;
-		char id[512];
 
-		member_id(rv->subject, members[i].name, id, sizeof(id));
-		other.id = id;
+		other.kind = STOW_LEASE_MEMBER;
+		other.id = "";
 		other.name = members[i].name;
 		other.init = (struct stow_life){ 0 };
 		other.cgroup = NULL;
@@ -471,7 +481,7 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 		r = check_caps(rv->context, rv->subject->ns, &one, err);
 		if (r < 0)
 			return r;
-		r = insert_planned(rv, &other, &one, &lease, ret_refusal, err);
+		r = insert_planned(rv, &other, &members[i].request, &one, &lease, ret_refusal, err);
 	}
 	return r;
 }
@@ -535,7 +545,7 @@ static int find_reserved(const struct reserving *rv, const struct stow_request *
 		r = stow_ledger_reservation(rv->context->ledger, name.id, &lease, err);
 	if (r < 0)
 		return r;
-	if (!lease || lease->state != STOW_STATE_LEASE || lease->expires <= now_s()) {
+	if (!lease || lease->state != STOW_STATE_LEASE || is_running_out(lease)) {
 		r = stow_lease_missing(rv->context, &name, lease, &why);
 		return stow_err_set(err, -r, "%s", why.msg);
 	}
@@ -570,7 +580,7 @@ static int adopt_reserved(const struct reserving *rv, const struct stow_request 
 	memcpy(whole.pages, lease->pages, sizeof(whole.pages));
 	whole.n_pages = lease->n_pages;
 	lease->drain = request->drain;
-	return adopt(rv->context, rv->basis, rv->subject, &whole, lease, err);
+	return adopt(rv->context, rv->subject, &whole, lease, err);
 }
 
 /* What happens within the transaction. */
@@ -580,19 +590,13 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 			  struct stow_err *err)
 {
 	const struct stow_grant_context *context = rv->context;
-	char id[512];
 	int r;
 
-	r = find_existing(context, rv->basis, rv->subject, request, rv->subject->id, ret_record,
-			  err);
-	if (r == 0 && rv->subject->pod_id && rv->subject->name) {
-		member_id(rv->subject, rv->subject->name, id, sizeof(id));
-		r = find_existing(context, rv->basis, rv->subject, request, id, ret_record, err);
-	}
+	r = find_existing(context, rv->basis, rv->subject, request, ret_record, err);
 	if (r < 0)
 		return r;
 	if (r > 0)
-		return adopt(context, rv->basis, rv->subject, request, *ret_record, err);
+		return adopt(context, rv->subject, request, *ret_record, err);
 	if (request->reservation[0])
 		return adopt_reserved(rv, request, ret_record, err);
 	r = check_caps(context, rv->subject->ns, request, err);
@@ -600,7 +604,86 @@ static int reserve_locked(const struct reserving *rv, const struct stow_request 
 		return r;
 	if (request->scope == STOW_SCOPE_POD)
 		return reserve_pod(rv, request, members, n_members, ret_record, ret_refusal, err);
-	return insert_planned(rv, rv->subject, request, ret_record, ret_refusal, err);
+	return insert_planned(rv, rv->subject, request, request, ret_record, ret_refusal, err);
+}
+
+/* Whether one of the newest containers has ended without a poststop: that of a container that could
+ * not be started (its command does not exist) never comes. */
+static bool has_failed_start(const struct stow_grant_context *context)
+{
+	struct stow_newest newest[4];
+	size_t n = 0;
+
+	if (stow_ledger_newest(context->ledger, newest, STOW_ARRAY_SIZE(newest), &n, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+
+		if (!stow_life_alive(context->root, &newest[i].init) &&
+		    stow_ledger_record(context->ledger, newest[i].key, &record, NULL) == 0 &&
+		    stow_grant_ended(context->root, record))
+			return true;
+	}
+	return false;
+}
+
+/* What is tried within a transaction. */
+struct attempt {
+	int (*locked)(struct reserving *rv, struct attempt *attempt,
+		      struct stow_refusal **ret_refusal, struct stow_err *err);
+	const struct stow_request *request;
+	const struct stow_member *members;
+	size_t n_members;
+	struct stow_record *record; /* what comes out, or what is to be moved */
+	struct stow_move *move;
+};
+
+/*
+ * Tries once as cheaply as it goes, taking every container for alive and every promise for unused.
+ * A request that is refused then is tried once more, after what is dead was reclaimed and what is
+ * used was counted.
+ */
+static int try_twice(struct reserving *rv, struct attempt *attempt,
+		     struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	const struct stow_grant_context *context = rv->context;
+	int r = -EAGAIN;
+
+	for (int i = 0; i < 2; i++) {
+		rv->refine = i > 0;
+		if (i > 0) {
+			struct stow_gc_result swept;
+
+			(void)stow_gc(context, &swept, NULL);
+			stow_apply_result_done(&swept.problems);
+		}
+		r = stow_ledger_begin(context->ledger, err);
+		if (r < 0)
+			return r;
+		stow_refusal_free(*ret_refusal);
+		*ret_refusal = NULL;
+		r = i == 0 && has_failed_start(context)
+			    ? -ENOSPC
+			    : attempt->locked(rv, attempt, ret_refusal, err);
+		if (r == 0)
+			return stow_ledger_commit(context->ledger, err);
+		stow_ledger_rollback(context->ledger);
+		if (r != -ENOSPC && r != -EPERM)
+			break;
+	}
+	return r;
+}
+
+static int attempt_container(struct reserving *rv, struct attempt *attempt,
+			     struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	int r;
+
+	r = reserve_locked(rv, attempt->request, attempt->members, attempt->n_members,
+			   &attempt->record, ret_refusal, err);
+	if (r < 0)
+		stow_record_free(STOW_TAKE_PTR(attempt->record));
+	return r;
 }
 
 int stow_grant_reserve(const struct stow_grant_context *context, const struct stow_subject *subject,
@@ -610,11 +693,14 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 {
 	_cleanup_(basis_done) struct basis basis = { 0 };
 	struct reserving rv = { .context = context, .subject = subject, .basis = &basis };
-	struct stow_record *record = NULL;
+	struct attempt attempt = { .locked = attempt_container,
+				   .request = request,
+				   .members = members,
+				   .n_members = n_members };
 	int r;
 
 	*ret_refusal = NULL;
-	r = read_basis(context, subject->cgroup, request, &basis, err);
+	r = read_basis(context, subject->cgroup, request, members, n_members, &basis, err);
 	if (r == 0 && request->reservation[0]) {
 		struct stow_reservation_name name;
 
@@ -622,37 +708,116 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 		if (r == 0)
 			stow_lease_await(context, &name);
 	}
-	/* Once as cheaply as it goes, taking everybody for alive and every promise for unused. Who
-	 * is refused then looks closer: reclaims what is dead, counts what is used, and tries
-	 * again. */
-	for (int attempt = 0; attempt < 2 && r == 0; attempt++) {
-		rv.refine = attempt > 0;
-		if (attempt > 0) {
-			struct stow_gc_result swept;
-
-			(void)stow_gc(context, &swept, NULL);
-		}
-		r = stow_ledger_begin(context->ledger, err);
-		if (r < 0)
-			return r;
-		stow_refusal_free(*ret_refusal);
-		*ret_refusal = NULL;
-		r = reserve_locked(&rv, request, members, n_members, &record, ret_refusal, err);
-		if (r == 0) {
-			r = stow_ledger_commit(context->ledger, err);
-			break;
-		}
-		stow_record_free(STOW_TAKE_PTR(record));
-		stow_ledger_rollback(context->ledger);
-		if (attempt == 0 && (r == -ENOSPC || r == -EPERM))
-			r = 0;
-	}
+	if (r == 0)
+		r = try_twice(&rv, &attempt, ret_refusal, err);
 	if (r < 0) {
-		stow_record_free(record);
+		stow_record_free(attempt.record);
 		return r;
 	}
-	*ret_record = record;
+	*ret_record = attempt.record;
 	return 0;
+}
+
+/* --- a container that moves ---------------------------------------------------------------- */
+
+/* A container that moves may go wherever the cgroup above and its own config.json allow: what it
+ * has now says nothing. */
+static int read_move_basis(const struct stow_grant_context *context,
+			   const struct stow_record *record, const struct stow_cgroup *cgroup,
+			   const struct stow_request *request, struct basis *basis,
+			   struct stow_err *err)
+{
+	int r;
+
+	r = read_basis(context, NULL, request, NULL, 0, basis, err);
+	if (r == 0)
+		r = stow_cpuset_read_above(cgroup, true, &basis->cpuset.cpus_effective, err);
+	if (r == 0)
+		r = stow_cpuset_read_above(cgroup, false, &basis->cpuset.mems_effective, err);
+	if (r < 0)
+		return r;
+	if (!stow_idset_empty(&record->given_cpus))
+		stow_idset_and(&basis->cpuset.cpus_effective, &record->given_cpus);
+	if (!stow_idset_empty(&record->given_mems))
+		stow_idset_and(&basis->cpuset.mems_effective, &record->given_mems);
+	basis->have_cpuset = true;
+	return 0;
+}
+
+static void take_plan(const struct basis *basis, const struct stow_request *request,
+		      struct stow_plan *plan, struct stow_move *move)
+{
+	*move = (struct stow_move){ .step = STOW_MOVE_PLANNED };
+	if (plan->exclusive)
+		move->cpus = plan->cpus;
+	plan_mems(basis, plan, request, &move->nodes);
+	move->reason = copy(plan->reason);
+	move->shares = STOW_TAKE_PTR(plan->shares);
+	move->n_shares = plan->n_shares;
+	plan->n_shares = 0;
+}
+
+static int attempt_move(struct reserving *rv, struct attempt *attempt,
+			struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	struct stow_move move = { 0 };
+	int r;
+
+	r = make_plan(rv->context, rv->basis, attempt->request, rv->refine, &plan, ret_refusal,
+		      err);
+	if (r < 0)
+		return r;
+	take_plan(rv->basis, attempt->request, plan, &move);
+	move.worker = rv->context->self;
+	r = move.reason
+		    ? stow_ledger_move_begin(rv->context->ledger, attempt->record->key, &move, err)
+		    : stow_err_sys(err, ENOMEM, "moving %s", attempt->record->id);
+	if (r < 0) {
+		stow_move_done(&move);
+		return r;
+	}
+	*attempt->move = move;
+	return 0;
+}
+
+int stow_grant_reserve_move(const struct stow_grant_context *context, struct stow_record *record,
+			    const struct stow_cgroup *cgroup, const struct stow_request *request,
+			    struct stow_refusal **ret_refusal, struct stow_err *err)
+{
+	_cleanup_(basis_done) struct basis basis = { 0 };
+	struct reserving rv = { .context = context, .basis = &basis };
+	struct stow_move *move = calloc(1, sizeof(*move));
+	struct attempt attempt = {
+		.locked = attempt_move, .request = request, .record = record, .move = move
+	};
+	int r;
+
+	*ret_refusal = NULL;
+	if (!move)
+		return stow_err_sys(err, ENOMEM, "moving %s", record->id);
+	r = read_move_basis(context, record, cgroup, request, &basis, err);
+	if (r == 0)
+		r = try_twice(&rv, &attempt, ret_refusal, err);
+	if (r < 0) {
+		free(move);
+		return r;
+	}
+	record->move = move;
+	return 0;
+}
+
+int stow_grant_plan_move(const struct stow_grant_context *context, const struct stow_record *record,
+			 const struct stow_cgroup *cgroup, const struct stow_request *request,
+			 struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+			 struct stow_err *err)
+{
+	_cleanup_(basis_done) struct basis basis = { 0 };
+	int r;
+
+	*ret_refusal = NULL;
+	r = read_move_basis(context, record, cgroup, request, &basis, err);
+	return r < 0 ? r : make_plan(context, &basis, request, true, ret_plan, ret_refusal, err);
 }
 
 int stow_grant_plan(const struct stow_grant_context *context, const struct stow_subject *subject,
@@ -663,7 +828,7 @@ int stow_grant_plan(const struct stow_grant_context *context, const struct stow_
 	int r;
 
 	*ret_refusal = NULL;
-	r = read_basis(context, subject ? subject->cgroup : NULL, request, &basis, err);
+	r = read_basis(context, subject ? subject->cgroup : NULL, request, NULL, 0, &basis, err);
 	if (r == 0)
 		r = check_caps(context, subject ? subject->ns : NULL, request, err);
 	if (r < 0)

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+/* The database: its schema, opening it, transactions. */
 #include "ledger/ledger.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -13,10 +16,8 @@
 
 /* "nstw": so that file(1) and we know whose database it is. */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 
-#define FENCE_TABLE \
-	"CREATE TABLE fence(owner TEXT, node INTEGER, PRIMARY KEY(owner, node)) WITHOUT ROWID;"
 #define DRAIN_TABLE                                                                              \
 	"CREATE TABLE drain(id TEXT PRIMARY KEY, step INTEGER NOT NULL, worker_pid INTEGER,"     \
 	" worker_start INTEGER, ordered INTEGER, cancel INTEGER, resume INTEGER, node INTEGER,"  \
@@ -24,30 +25,79 @@
 	" message TEXT, created INTEGER, updated INTEGER, bytes INTEGER, bytes_offline INTEGER," \
 	" code INTEGER) WITHOUT ROWID;"
 
-static const char schema[] =
-	"CREATE TABLE container(key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,"
-	" state INTEGER NOT NULL, pod TEXT, ns TEXT, name TEXT,"
-	" init_pid INTEGER, init_start INTEGER, hook_pid INTEGER, hook_start INTEGER,"
-	" cgroup TEXT, inode INTEGER, created INTEGER, expires INTEGER, exclusive INTEGER,"
-	" cpus TEXT, base TEXT, nodes TEXT, saved TEXT, request TEXT, reason TEXT, drain INTEGER,"
-	" reservation TEXT NOT NULL DEFAULT '');"
-	"CREATE INDEX container_id ON container(id);"
-	"CREATE TABLE share(container INTEGER, node INTEGER, cpus INTEGER, memory INTEGER,"
-	" exclusive INTEGER, PRIMARY KEY(container, node)) WITHOUT ROWID;"
-	"CREATE TABLE page(container INTEGER, node INTEGER, size INTEGER, pages INTEGER,"
-	" PRIMARY KEY(container, node, size)) WITHOUT ROWID;"
-	"CREATE TABLE cpu(cpu INTEGER PRIMARY KEY, container INTEGER NOT NULL);"
-	"CREATE INDEX cpu_container ON cpu(container);"
-	"CREATE TABLE pool(node INTEGER, size INTEGER, added INTEGER, writing INTEGER,"
-	" before INTEGER, target INTEGER, PRIMARY KEY(node, size)) WITHOUT ROWID;"
-	"CREATE TABLE event(seq INTEGER PRIMARY KEY, at INTEGER, id TEXT, kind TEXT,"
-	" exclusive INTEGER, cpus TEXT, nodes TEXT, text TEXT);" FENCE_TABLE DRAIN_TABLE;
+/* A statement's constraints are compiled whenever it is prepared, each of them for some
+ * microseconds: so there is one for all columns of a kind. Every b-tree that a transaction changes
+ * costs four system calls: so an index holds only the rows that are looked for. */
+#define ARE_LISTS(c) "CONSTRAINT sets_are_lists CHECK(" c " NOT GLOB '*[^0-9,-]*')"
+#define OWNER	     " INTEGER NOT NULL REFERENCES container ON DELETE CASCADE"
+/* A controller that is not to be had has no path; version NULL is where cpuset's is, as on v2. */
+#define CGROUP(c) #c "_version INTEGER," #c "_path TEXT," #c "_inode INTEGER"
+#define CGROUP_CHECK(c)                                                                           \
+	"CONSTRAINT " #c "_has_path CHECK(coalesce(" #c "_version, 0) BETWEEN 0 AND 2 AND"        \
+	" (coalesce(" #c "_version, 0) = 0) = (" #c "_path IS NULL) AND (" #c "_version IS NULL)" \
+	" = (" #c "_inode IS NULL))"
 
-/* What a ledger of an older version lacks: numastow is updated while containers run. */
-static const char from_version_1[] =
-	"ALTER TABLE container ADD COLUMN reservation TEXT NOT NULL DEFAULT '';" FENCE_TABLE
-		DRAIN_TABLE;
-static const char from_version_2[] = DRAIN_TABLE;
+/* clang-format off */
+static const char schema[] =
+	/* The grants. `mode` is 0 shared, 1 exclusive, 2 isolated. */
+	"CREATE TABLE container(key INTEGER PRIMARY KEY AUTOINCREMENT, state INTEGER NOT NULL,"
+	"kind INTEGER NOT NULL, id TEXT NOT NULL, pod TEXT NOT NULL, ns TEXT NOT NULL,"
+	"name TEXT NOT NULL, init_pid INTEGER NOT NULL, init_start INTEGER NOT NULL,"
+	"worker_pid INTEGER NOT NULL, worker_start INTEGER NOT NULL,"
+	CGROUP(cpuset) "," CGROUP(hugetlb) "," CGROUP(memory) ","
+	"created INTEGER NOT NULL, expires INTEGER NOT NULL, mode INTEGER NOT NULL,"
+	"cpus TEXT NOT NULL, nodes TEXT NOT NULL, given_cpus TEXT NOT NULL,"
+	"given_mems TEXT NOT NULL, request TEXT NOT NULL, digest TEXT NOT NULL,"
+	"reason TEXT NOT NULL, drain INTEGER NOT NULL, reservation TEXT NOT NULL,"
+	"CONSTRAINT numbers_are_positive CHECK(min(init_pid, worker_pid, created, expires) >= 0),"
+	"CONSTRAINT words_are_known CHECK(min(state, kind, mode, drain) >= 0 AND"
+	" max(state, kind, mode, drain) <= 2),"
+	ARE_LISTS("cpus || nodes || given_cpus || given_mems") ","
+	"CONSTRAINT lease_has_no_process CHECK(state > 0 OR init_pid = 0),"
+	"CONSTRAINT id_is_known CHECK((id = '') = (state = 0 AND kind > 0)),"
+	"CONSTRAINT member_has_names CHECK(kind <> 1 OR (pod <> '' AND name <> '')),"
+	"CONSTRAINT reservation_has_id CHECK(kind <> 2 OR reservation <> ''),"
+	"CONSTRAINT own_cpus_are_in_table_cpu CHECK(mode = 0 OR cpus = ''),"
+	"CONSTRAINT cpuset_is_known CHECK(cpuset_version IS NOT NULL),"
+	CGROUP_CHECK(cpuset) "," CGROUP_CHECK(hugetlb) "," CGROUP_CHECK(memory) ") STRICT;"
+	"CREATE INDEX container_id ON container(id) WHERE id <> '';"
+	"CREATE INDEX container_member ON container(pod, name) WHERE kind = 1;"
+	"CREATE INDEX container_reservation ON container(reservation) WHERE reservation <> '';"
+	/* What each has. `target` is 1 for what the repin under way, in `move`, is to bring. */
+	"CREATE TABLE share(container" OWNER ", target INTEGER NOT NULL, node INTEGER NOT NULL,"
+	"cpus INTEGER NOT NULL, memory INTEGER NOT NULL, exclusive INTEGER NOT NULL,"
+	"CONSTRAINT numbers_are_positive CHECK(min(target, node, cpus, memory, exclusive) >= 0 AND"
+	" max(target, exclusive) <= 1), PRIMARY KEY(container, target, node)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE page(container INTEGER NOT NULL, target INTEGER NOT NULL,"
+	"node INTEGER NOT NULL, size INTEGER NOT NULL, pages INTEGER NOT NULL,"
+	"CONSTRAINT numbers_are_positive CHECK(min(size, pages) > 0),"
+	"PRIMARY KEY(container, target, node, size), FOREIGN KEY(container, target, node)"
+	" REFERENCES share ON DELETE CASCADE ON UPDATE CASCADE) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE cpu(cpu INTEGER PRIMARY KEY, container" OWNER ", target INTEGER NOT NULL,"
+	"CONSTRAINT number_is_a_cpus CHECK(min(cpu, target) >= 0 AND target <= 1 AND cpu < 8192))"
+	"STRICT;"
+	"CREATE INDEX cpu_container ON cpu(container, target);"
+	"CREATE TABLE saved(container" OWNER ", position INTEGER NOT NULL,"
+	"controller INTEGER NOT NULL, attribute TEXT NOT NULL, value TEXT NOT NULL,"
+	"CONSTRAINT controller_is_known CHECK(controller BETWEEN 0 AND 2 AND attribute <> ''),"
+	"PRIMARY KEY(container, controller, attribute)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE move(container INTEGER PRIMARY KEY REFERENCES container ON DELETE CASCADE,"
+	"worker_pid INTEGER NOT NULL, worker_start INTEGER NOT NULL, step INTEGER NOT NULL,"
+	"cpus TEXT NOT NULL, nodes TEXT NOT NULL, reason TEXT NOT NULL,"
+	"CONSTRAINT step_is_known CHECK(step BETWEEN 0 AND 2 AND worker_pid >= 0),"
+	ARE_LISTS("cpus || nodes") ") STRICT;"
+	/* The machine's own. */
+	"CREATE TABLE pool(node INTEGER NOT NULL, size INTEGER NOT NULL, added INTEGER NOT NULL,"
+	"writing INTEGER NOT NULL, before INTEGER NOT NULL, target INTEGER NOT NULL,"
+	"CONSTRAINT numbers_are_positive CHECK(min(node, added, writing, before, target) >= 0 AND"
+	" size > 0 AND writing <= 1), PRIMARY KEY(node, size)) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE event(seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL,"
+	"kind TEXT NOT NULL, exclusive INTEGER NOT NULL, cpus TEXT NOT NULL, nodes TEXT NOT NULL,"
+	"text TEXT NOT NULL, CONSTRAINT kind_is_given CHECK(kind <> '')) STRICT;"
+	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
+	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
+	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;" DRAIN_TABLE;
+/* clang-format on */
 
 const char *stow_state_name(enum stow_state state)
 {
@@ -56,44 +106,10 @@ const char *stow_state_name(enum stow_state state)
 	return state <= STOW_STATE_ACTIVE ? names[state] : "unknown";
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
 /* --- opening ------------------------------------------------------------------------------- */
 
-/* Makes the tables in a database that has none, or those that are missing in an older one. Whoever
- * else opens it at the same time waits at the lock and then finds them. */
-static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
-{
-	int64_t version;
-	char sql[128];
-	int r;
-
-	r = stow_ledger_begin(ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_number(ledger, &version, err, "PRAGMA user_version", "");
-	if (r == 0 && version < SCHEMA_VERSION) {
-		snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d",
-			 APPLICATION_ID, SCHEMA_VERSION);
-		if (sqlite3_exec(ledger->db,
-				 version == 0	? schema
-				 : version == 1 ? from_version_1
-						: from_version_2,
-				 NULL, NULL, NULL) != SQLITE_OK ||
-		    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-			r = stow_sql_fail(ledger, err, "making the tables");
-	}
-	return stow_ledger_end(ledger, r, err);
-}
-
-/* The schema's version as it stands in the file's header (sqlite.org/fileformat2.html, offset 60):
- * one read, where a PRAGMA is a transaction of its own. 0 for an empty file. */
+/* The start of the file (sqlite.org/fileformat2.html) in one read, where a PRAGMA is a transaction
+ * of its own. 0 for an empty file. */
 static uint32_t read_header(struct stow_ledger *ledger, sqlite3_int64 offset)
 {
 	sqlite3_file *file = NULL;
@@ -107,53 +123,119 @@ static uint32_t read_header(struct stow_ledger *ledger, sqlite3_int64 offset)
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static int64_t read_version(struct stow_ledger *ledger)
-{
-	return read_header(ledger, 60);
-}
-
-/* The file change counter, at offset 24. */
+/* The file change counter. */
 uint32_t stow_ledger_changes(struct stow_ledger *ledger)
 {
 	return read_header(ledger, 24);
 }
 
-/* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each
- * commit, SQLite's default: one that is kept is opened and looked into by every reader. */
-static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
+static int begin_locked(struct stow_ledger *ledger, struct stow_err *err)
 {
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	int64_t version;
-	int r;
-
-	sqlite3_busy_timeout(ledger->db, 10000);
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	if (sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF", NULL, NULL, NULL) != SQLITE_OK)
-		return stow_sql_fail(ledger, err, "opening");
-	version = read_version(ledger);
-	stow_sql_turn_ptr(&turn);
-	if (version == 0 && !create)
-		return stow_err_set(err, ENOENT, "the ledger %s%s is empty", ledger->root->prefix,
-				    STOW_LEDGER_PATH);
-	if (version < SCHEMA_VERSION)
-		return make_schema(ledger, err);
-	if (version != SCHEMA_VERSION)
-		return stow_err_set(
-			err, EPROTO,
-			"the ledger %s%s has schema %" PRId64
-			", this program knows %d: another version of numastow runs here",
-			ledger->root->prefix, STOW_LEDGER_PATH, version, SCHEMA_VERSION);
+	if (sqlite3_exec(ledger->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+		return stow_sql_fail(ledger, err, "beginning");
 	return 0;
 }
 
-static int open_database(struct stow_ledger *ledger, const char *path, bool create)
+/* Makes the tables in an empty database; whoever else opens it waits for the lock meanwhile. */
+static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 {
-	return sqlite3_open_v2(path, &ledger->db,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-				       (create ? SQLITE_OPEN_CREATE : 0),
-			       NULL);
+	char sql[128];
+	int r;
+
+	snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d",
+		 APPLICATION_ID, SCHEMA_VERSION);
+	r = begin_locked(ledger, err);
+	if (r < 0)
+		return r;
+	if (sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	r = stow_sql_fail(ledger, err, "making the tables");
+	(void)sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
+	return r;
+}
+
+/* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each
+ * commit, SQLite's default: one that is kept is looked into by every reader, and one in memory
+ * loses what a killed writer has half written. */
+static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
+{
+	uint32_t version;
+
+	if (sqlite3_db_config(ledger->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL) != SQLITE_OK ||
+	    sqlite3_exec(ledger->db, "PRAGMA synchronous=OFF", NULL, NULL, NULL) != SQLITE_OK)
+		return stow_sql_fail(ledger, err, "opening");
+	version = read_header(ledger, 60);
+	if (version == SCHEMA_VERSION)
+		return 0;
+	if (version == 0 && create)
+		return make_schema(ledger, err);
+	if (version == 0)
+		return stow_err_set(err, ENOENT, "the ledger %s%s is empty", ledger->root->prefix,
+				    STOW_LEDGER_PATH);
+	if (version > SCHEMA_VERSION)
+		return stow_err_set(
+			err, EPROTO,
+			"the ledger %s%s has schema %" PRIu32
+			", this program knows %d: a newer version of numastow runs here",
+			ledger->root->prefix, STOW_LEDGER_PATH, version, SCHEMA_VERSION);
+	return stow_err_set(
+		err, EPROTO,
+		"the ledger %s%s has schema %" PRIu32
+		" of an older numastow, this one needs %d: `numastow gc --rebuild` sets it "
+		"aside and starts a new one from the live containers",
+		ledger->root->prefix, STOW_LEDGER_PATH, version, SCHEMA_VERSION);
+}
+
+static int open_file(struct stow_ledger *ledger, const char *path, struct stow_err *err)
+{
+	struct stat st;
+	int code, e;
+
+	code = stow_sql_register_vfs();
+	if (code == SQLITE_OK)
+		code = sqlite3_open_v2(path, &ledger->db,
+				       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, STOW_SQL_VFS);
+	if (code != SQLITE_OK) {
+		e = code == SQLITE_CANTOPEN && ledger->db ? sqlite3_system_errno(ledger->db) : 0;
+		sqlite3_close(STOW_TAKE_PTR(ledger->db));
+		return stow_err_sys(err, e ? e : stow_sql_errno(code), "the ledger %s", path);
+	}
+	if (stat(path, &st) < 0)
+		return stow_err_sys(err, errno, "the ledger %s", path);
+	ledger->device = st.st_dev;
+	ledger->inode = st.st_ino;
+	return 0;
+}
+
+/* SQLite would make the file readable for everybody. */
+static int create_file(struct stow_ledger *ledger, struct stow_err *err)
+{
+	_cleanup_close_ int fd = stow_root_openat(ledger->root, O_RDWR | O_CREAT | O_NOFOLLOW, 0600,
+						  err, "%s", STOW_LEDGER_PATH);
+
+	if (fd < 0)
+		return fd;
+	if (fchmod(fd, 0600) < 0)
+		return stow_err_sys(err, errno, "the mode of %s", STOW_LEDGER_PATH);
+	return 0;
+}
+
+static int open_locked(struct stow_ledger *ledger, const char *path, bool create,
+		       struct stow_err *err)
+{
+	int r;
+
+	r = open_file(ledger, path, err);
+	if (r == -ENOENT && create) { /* the first since boot */
+		r = create_file(ledger, err);
+		if (r == 0)
+			r = open_file(ledger, path, err);
+	}
+	if (r == 0)
+		r = configure(ledger, create, err);
+	return r;
 }
 
 int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **ret_ledger,
@@ -161,7 +243,7 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	_cleanup_free_ char *path = NULL;
-	int r, code;
+	int r;
 
 	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
 	if (r < 0)
@@ -175,21 +257,19 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 		return stow_err_sys(err, ENOMEM, "%s", path);
 	ledger->root = root;
 	ledger->lock = -EBADF;
-	code = open_database(ledger, path, create);
-	if (code == SQLITE_CANTOPEN && create) { /* the first since boot */
+	r = stow_sql_lock(ledger, err);
+	if (r == -ENOENT && create) {
 		r = stow_root_mkdir(root, STOW_RUN_DIR, err);
-		if (r < 0)
-			return r;
-		sqlite3_close(ledger->db);
-		code = open_database(ledger, path, create);
+		if (r == 0)
+			r = stow_sql_lock(ledger, err);
 	}
-	if (code != SQLITE_OK)
-		return stow_err_sys(err, stow_sql_errno(code), "the ledger %s", path);
-	r = configure(ledger, create, err);
 	if (r < 0)
 		return r;
-	*ret_ledger = STOW_TAKE_PTR(ledger);
-	return 0;
+	r = open_locked(ledger, path, create, err);
+	stow_sql_unlock(ledger);
+	if (r == 0)
+		*ret_ledger = STOW_TAKE_PTR(ledger);
+	return r;
 }
 
 void stow_ledger_close(struct stow_ledger *ledger)
@@ -206,10 +286,11 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 {
 	_cleanup_free_ char *from = NULL, *journal = NULL;
 	_cleanup_close_ int lock = -EBADF;
+	struct timespec now;
 	char to[4096];
 	int r;
 
-	lock = stow_root_lock(root, err, "%s", STOW_RUN_DIR "/ledger.lock");
+	lock = stow_root_lock(root, err, "%s", STOW_LEDGER_LOCK);
 	if (lock < 0)
 		return lock;
 	r = stow_root_path(root, STOW_LEDGER_PATH, &from, err);
@@ -217,9 +298,11 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 		r = stow_root_path(root, STOW_LEDGER_PATH "-journal", &journal, err);
 	if (r < 0)
 		return r;
-	snprintf(to, sizeof(to), "%s.damaged-%" PRIu64, from, now_ns() / UINT64_C(1000000000));
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(to, sizeof(to), "%s.damaged-%jd", from, (intmax_t)now.tv_sec);
 	if (rename(from, to) < 0)
 		return stow_err_sys(err, errno, "renaming %s", from);
+	(void)chmod(to, 0600); /* an older version's was for everybody to read */
 	(void)unlink(journal); /* it belongs to the old one and must not be played into the new */
 	snprintf(ret_name, size, "%s", to);
 	return 0;
@@ -227,20 +310,18 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 
 /* --- transactions -------------------------------------------------------------------------- */
 
+/* SQLite's own wait for a lock is a poll with growing pauses: with 200 hooks at once some would
+ * starve. flock(2) queues them. */
 int stow_ledger_begin(struct stow_ledger *ledger, struct stow_err *err)
 {
-	/* SQLite's own wait for a lock is a poll with growing pauses: with 200 hooks at once some
-	 * would starve. flock(2) queues them. */
-	ledger->lock = stow_root_lock(ledger->root, err, "%s", STOW_RUN_DIR "/ledger.lock");
-	if (ledger->lock < 0)
-		return ledger->lock;
-	if (sqlite3_exec(ledger->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
-		int r = stow_sql_fail(ledger, err, "beginning");
+	int r = stow_sql_lock(ledger, err);
 
-		stow_close_ptr(&ledger->lock);
+	if (r < 0)
 		return r;
-	}
-	return 0;
+	r = begin_locked(ledger, err);
+	if (r < 0)
+		stow_sql_unlock(ledger);
+	return r;
 }
 
 int stow_ledger_commit(struct stow_ledger *ledger, struct stow_err *err)
@@ -251,14 +332,14 @@ int stow_ledger_commit(struct stow_ledger *ledger, struct stow_err *err)
 		stow_ledger_rollback(ledger);
 		return r;
 	}
-	stow_close_ptr(&ledger->lock);
+	stow_sql_unlock(ledger);
 	return 0;
 }
 
 void stow_ledger_rollback(struct stow_ledger *ledger)
 {
 	(void)sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
-	stow_close_ptr(&ledger->lock);
+	stow_sql_unlock(ledger);
 }
 
 int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err)
@@ -267,374 +348,4 @@ int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err)
 		return stow_ledger_commit(ledger, err);
 	stow_ledger_rollback(ledger);
 	return r;
-}
-
-/* --- fences -------------------------------------------------------------------------------- */
-
-int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
-			  const struct stow_idset *nodes, struct stow_err *err)
-{
-	int r;
-
-	r = stow_ledger_begin(ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_run(ledger, err, "DELETE FROM fence WHERE owner = ?", "t", owner);
-	STOW_IDSET_FOR(id, nodes)
-		if (r == 0)
-			r = stow_sql_run(ledger, err, "INSERT INTO fence VALUES(?, ?)", "ti", owner,
-					 (int64_t)id);
-	return stow_ledger_end(ledger, r, err);
-}
-
-int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct stow_idset *ret,
-		       struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r == 0 && owner)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence WHERE owner = ?",
-				     "t", owner);
-	else if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT node FROM fence", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		int node = sqlite3_column_int(stmt, 0);
-
-		if (node >= 0 && node < STOW_IDSET_MAX)
-			stow_idset_add(ret, node);
-		r = 0;
-	}
-	return r;
-}
-
-/* --- usage --------------------------------------------------------------------------------- */
-
-static struct stow_node_usage *usage_node(struct stow_usage *usage, int id)
-{
-	struct stow_node_usage *grown;
-
-	for (size_t i = 0; i < usage->n_nodes; i++)
-		if (usage->nodes[i].id == id)
-			return &usage->nodes[i];
-	grown = reallocarray(usage->nodes, usage->n_nodes + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	usage->nodes = grown;
-	grown += usage->n_nodes++;
-	memset(grown, 0, sizeof(*grown));
-	grown->id = id;
-	return grown;
-}
-
-static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, struct stow_err *err)
-{
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	/* A node where a shared container runs without a number of CPUs still owes it one. */
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
-			     " max(exclusive = 0) FROM share GROUP BY node",
-			     "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
-
-		if (!node)
-			return stow_err_sys(err, ENOMEM, "usage");
-		node->shared_cpus = (uint32_t)sqlite3_column_int64(stmt, 1);
-		if (!node->shared_cpus && sqlite3_column_int(stmt, 3))
-			node->shared_cpus = 1;
-		node->memory = (uint64_t)sqlite3_column_int64(stmt, 2);
-		node->memory_outstanding = node->memory;
-		r = 0;
-	}
-	return r;
-}
-
-static int usage_pages(struct stow_ledger *ledger, struct stow_usage *usage, struct stow_err *err)
-{
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, sum(pages) FROM page GROUP BY node, size", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
-
-		if (!node)
-			return stow_err_sys(err, ENOMEM, "usage");
-		r = 0;
-		if (node->n_pools == STOW_POOLS_MAX)
-			continue;
-		node->pools[node->n_pools].size = (uint64_t)sqlite3_column_int64(stmt, 1);
-		node->pools[node->n_pools].promised = (uint64_t)sqlite3_column_int64(stmt, 2);
-		node->pools[node->n_pools].outstanding = node->pools[node->n_pools].promised;
-		node->n_pools++;
-	}
-	return r;
-}
-
-int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
-		      struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = calloc(1, sizeof(*usage));
-	int r;
-
-	if (!usage)
-		return stow_err_sys(err, ENOMEM, "usage");
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r == 0)
-		r = usage_shares(ledger, usage, err);
-	if (r == 0)
-		r = usage_pages(ledger, usage, err);
-	if (r == 0)
-		r = stow_ledger_exclusive(ledger, &usage->exclusive, err);
-	if (r == 0)
-		r = stow_ledger_fenced(ledger, NULL, &usage->fenced, err);
-	if (r < 0)
-		return r;
-	*ret_usage = STOW_TAKE_PTR(usage);
-	return 0;
-}
-
-void stow_usage_free(struct stow_usage *usage)
-{
-	if (!usage)
-		return;
-	free(usage->nodes);
-	free(usage);
-}
-
-int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_idset set = { 0 };
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err, "SELECT cpu FROM cpu", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		stow_idset_add(&set, sqlite3_column_int(stmt, 0));
-		r = 0;
-	}
-	if (r == 0)
-		*ret = set;
-	return r;
-}
-
-int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
-			  struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	int64_t cpus, memory, hugepages;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_number(
-		ledger, &cpus, err,
-		"SELECT sum(s.cpus) FROM share s JOIN container c ON c.key = s.container"
-		" WHERE c.ns = ?",
-		"t", ns);
-	if (r == 0)
-		r = stow_sql_number(ledger, &memory, err,
-				    "SELECT sum(s.memory) FROM share s JOIN container c"
-				    " ON c.key = s.container WHERE c.ns = ?",
-				    "t", ns);
-	if (r == 0)
-		r = stow_sql_number(ledger, &hugepages, err,
-				    "SELECT sum(p.pages * p.size) FROM page p JOIN container c"
-				    " ON c.key = p.container WHERE c.ns = ?",
-				    "t", ns);
-	if (r < 0)
-		return r;
-	ret->cpus = (uint32_t)cpus;
-	ret->memory = (uint64_t)memory;
-	ret->hugepages = (uint64_t)hugepages;
-	return 0;
-}
-
-/* --- pools --------------------------------------------------------------------------------- */
-
-static void pool_from_row(sqlite3_stmt *stmt, struct stow_ledger_pool *pool)
-{
-	pool->node = sqlite3_column_int(stmt, 0);
-	pool->size = (uint64_t)sqlite3_column_int64(stmt, 1);
-	pool->added = (uint64_t)sqlite3_column_int64(stmt, 2);
-	pool->writing = sqlite3_column_int(stmt, 3) != 0;
-	pool->before = (uint64_t)sqlite3_column_int64(stmt, 4);
-	pool->target = (uint64_t)sqlite3_column_int64(stmt, 5);
-}
-
-int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret, size_t *ret_n,
-		      struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	size_t n = 0;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, added, writing, before, target FROM pool", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_ledger_pool *grown = reallocarray(pools, n + 1, sizeof(*grown));
-
-		if (!grown)
-			return stow_err_sys(err, ENOMEM, "pools");
-		pools = grown;
-		pool_from_row(stmt, &pools[n++]);
-		r = 0;
-	}
-	if (r < 0)
-		return r;
-	*ret = STOW_TAKE_PTR(pools);
-	*ret_n = n;
-	return 0;
-}
-
-int stow_ledger_pool_get(struct stow_ledger *ledger, int node, uint64_t size,
-			 struct stow_ledger_pool *ret, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->node = node;
-	ret->size = size;
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, added, writing, before, target FROM pool"
-			     " WHERE node = ? AND size = ?",
-			     "ii", (int64_t)node, (int64_t)size);
-	if (r == 0)
-		r = stow_sql_step(ledger, stmt, err);
-	if (r > 0)
-		pool_from_row(stmt, ret);
-	return r < 0 ? r : 0;
-}
-
-int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_pool *pool,
-			 struct stow_err *err)
-{
-	if (!pool->added && !pool->writing)
-		return stow_sql_run(ledger, err, "DELETE FROM pool WHERE node = ? AND size = ?",
-				    "ii", (int64_t)pool->node, (int64_t)pool->size);
-	return stow_sql_run(ledger, err, "INSERT OR REPLACE INTO pool VALUES(?, ?, ?, ?, ?, ?)",
-			    "iiiiii", (int64_t)pool->node, (int64_t)pool->size,
-			    (int64_t)pool->added, (int64_t)pool->writing, (int64_t)pool->before,
-			    (int64_t)pool->target);
-}
-
-int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
-			      uint64_t *ret_pages, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	int64_t pages;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_number(
-		ledger, &pages, err,
-		"SELECT sum(p.pages) FROM page p JOIN container c ON c.key = p.container"
-		" WHERE p.node = ? AND p.size = ? AND c.state != ?",
-		"iii", (int64_t)node, (int64_t)size, (int64_t)STOW_STATE_LEASE);
-	if (r == 0)
-		*ret_pages = (uint64_t)pages;
-	return r;
-}
-
-/* --- history ------------------------------------------------------------------------------- */
-
-int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
-		      const struct stow_record *record, const char *text, struct stow_err *err)
-{
-	static const struct stow_idset none;
-	int r;
-
-	r = stow_sql_run(ledger, err,
-			 "INSERT INTO event(at, id, kind, exclusive, cpus, nodes, text)"
-			 " VALUES(?, ?, ?, ?, ?, ?, ?)",
-			 "ittisst", (int64_t)now_ns(), id, kind,
-			 (int64_t)(record && record->exclusive), record ? &record->cpus : &none,
-			 record ? &record->nodes : &none, text ? text : "");
-	if (r < 0)
-		return r;
-	return stow_sql_run(ledger, err, "DELETE FROM event WHERE seq <= ?", "i",
-			    (int64_t)(sqlite3_last_insert_rowid(ledger->db) - STOW_EVENTS_KEPT));
-}
-
-int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
-		       struct stow_event **ret, size_t *ret_n, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_event *events = NULL;
-	size_t n = 0;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT * FROM (SELECT seq, at, id, kind, cpus, nodes, text, exclusive"
-			     " FROM event WHERE ?1 = '' OR id = ?1 ORDER BY seq DESC LIMIT ?2)"
-			     " ORDER BY seq",
-			     "ti", id ? id : "", (int64_t)limit);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_event *grown = reallocarray(events, n + 1, sizeof(*grown)), *e;
-
-		if (!grown) {
-			r = stow_err_sys(err, ENOMEM, "events");
-			break;
-		}
-		events = grown;
-		e = &events[n++];
-		e->seq = sqlite3_column_int64(stmt, 0);
-		e->at = (uint64_t)sqlite3_column_int64(stmt, 1);
-		e->id = stow_sql_text(stmt, 2);
-		e->kind = stow_sql_text(stmt, 3);
-		e->cpus = stow_sql_text(stmt, 4);
-		e->nodes = stow_sql_text(stmt, 5);
-		e->text = stow_sql_text(stmt, 6);
-		e->exclusive = sqlite3_column_int(stmt, 7) != 0;
-		r = e->id && e->kind && e->cpus && e->nodes && e->text
-			    ? 0
-			    : stow_err_sys(err, ENOMEM, "events");
-	}
-	if (r < 0) {
-		stow_events_free(events, n);
-		return r;
-	}
-	*ret = events;
-	*ret_n = n;
-	return 0;
-}
-
-void stow_events_free(struct stow_event *events, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		free(events[i].id);
-		free(events[i].kind);
-		free(events[i].cpus);
-		free(events[i].nodes);
-		free(events[i].text);
-	}
-	free(events);
 }

@@ -14,7 +14,11 @@
  *    container alone is a row of table `cpu`, whose key is the CPU;
  *  - what has to be undone later is written down before it is done.
  *
- * Locks are taken in this order: a pool's lock or the shared sets' lock, then the ledger.
+ * Locks are taken in this order: a pool's lock or the lock of the CPU sets, then the ledger.
+ *
+ * SQLite runs without file locks of its own ("unix-none"), because every access is under ours: that
+ * is a third of its system calls. A program that opens the file without our lock (the sqlite3 shell)
+ * may take a journal that is in use for one that was left behind, and delete it: look at a copy.
  */
 
 #include <stdbool.h>
@@ -24,6 +28,7 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
+#include "node/cgroup.h"
 #include "node/life.h"
 #include "node/usage.h"
 #include "place/config.h"
@@ -36,30 +41,64 @@ struct stow_ledger;
 
 enum stow_state {
 	STOW_STATE_LEASE,   /* set aside, no process yet; runs out at `expires` */
-	STOW_STATE_PENDING, /* a hook is at work; `hook` says which */
+	STOW_STATE_PENDING, /* a hook is at work; `worker` says which */
 	STOW_STATE_ACTIVE,  /* the kernel obeys */
 };
 
 const char *stow_state_name(enum stow_state state);
 
+/* What a lease waits for. A record that a container has keeps it. */
+enum stow_lease_kind {
+	STOW_LEASE_CONTAINER,	/* the container `id` (Podman's precreate) */
+	STOW_LEASE_MEMBER,	/* the container `name` of the pod `pod`; `id` is empty */
+	STOW_LEASE_RESERVATION, /* the container that names `reservation`; `id` is empty */
+};
+
+/* The value that an attribute of a container's cgroup had before numastow changed it; cpuset.cpus
+ * and cpuset.mems are not among them, because what they were is `given` or whatever is above. */
+struct stow_saved {
+	enum stow_controller controller;
+	char *attribute, *value;
+};
+
+/* How far a repin is: what the container may use while it is under way. */
+enum stow_move_step {
+	STOW_MOVE_PLANNED,  /* the target is promised; the container is where it was */
+	STOW_MOVE_WIDENED,  /* CPUs of the target; memory of both */
+	STOW_MOVE_NARROWED, /* CPUs and memory of the target */
+};
+
+/* A repin under way: the target, which is promised beside what the container has. */
+struct stow_move {
+	struct stow_life worker;
+	enum stow_move_step step;
+	struct stow_idset cpus, nodes;
+	char *reason;
+	struct stow_share *shares; /* pages by the index of the record's `pages` */
+	size_t n_shares;
+};
+
 /* One container's grant. Strings are never NULL once read from the ledger. */
 struct stow_record {
 	int64_t key; /* assigned when it is inserted; grows, never used again */
 	enum stow_state state;
-	char *id;	       /* the runtime's container id */
-	char *pod, *ns, *name; /* Kubernetes names, "" outside of it */
-	struct stow_life init; /* the container's first process; pid 0 for a lease */
-	struct stow_life hook; /* who works on it while it is pending */
-	char *cgroup;	       /* path in the cpuset hierarchy */
-	uint64_t inode;	       /* of that directory */
-	uint64_t created;      /* ns since the epoch */
-	uint64_t expires;      /* s since the epoch; 0: never */
-	bool exclusive;
-	struct stow_idset cpus; /* what cpuset.cpus was last set to */
-	struct stow_idset base; /* shared: the CPUs it may have when nobody is exclusive */
-	struct stow_idset nodes;
-	char *saved;	   /* what to write back, see lib/grant/saved.h */
+	enum stow_lease_kind kind;
+	char *id;		      /* the runtime's container id; "" for some leases */
+	char *pod, *ns, *name;	      /* Kubernetes names, "" outside of it */
+	struct stow_life init;	      /* the container's first process; pid 0 for a lease */
+	struct stow_life worker;      /* the hook that works on it while it is pending */
+	struct stow_cgroup_id cgroup; /* where it is, as its createRuntime hook found it */
+	uint64_t created;	      /* ns since the epoch */
+	uint64_t expires;	      /* a lease's, ns of CLOCK_BOOTTIME; 0: never */
+	bool exclusive;		      /* has CPUs of its own */
+	bool isolated;		      /* ... out of isolcpus, or as a partition */
+	struct stow_idset cpus;	 /* exclusive: its CPUs. Shared: a set that another tool gave it
+				  * and that was adopted; empty: all shared CPUs of its nodes */
+	struct stow_idset nodes; /* for cpuset.mems; empty: as given */
+	struct stow_idset given_cpus; /* by its config.json; empty: whatever is above */
+	struct stow_idset given_mems;
 	char *request;	   /* one line, for people */
+	char *digest;	   /* of the request's exact numbers, stow_request_digest() */
 	char *reason;	   /* why it was placed there */
 	char *reservation; /* the id of the scheduler's reservation that it is or was made from; "" */
 	enum stow_drain drain;
@@ -67,13 +106,25 @@ struct stow_record {
 	size_t n_pages;
 	struct stow_share *shares;
 	size_t n_shares;
+	struct stow_saved *saved; /* in the order in which they were captured */
+	size_t n_saved;
+	struct stow_move *move; /* NULL: no repin is under way */
 };
 
+/* What a record is called in lists and messages: the container's id, else what the lease waits for
+ * ("reservation:ID", "pod:UID/NAME"). `buf` holds what is not the record's own. */
+#define STOW_RECORD_LABEL_MAX 640
+const char *stow_record_label(const struct stow_record *record,
+			      char buf[static STOW_RECORD_LABEL_MAX]);
+void stow_move_done(struct stow_move *move);
 void stow_record_free(struct stow_record *record);
 void stow_records_free(struct stow_record **records, size_t n);
 
 /* With `create` the folder and the database are made when missing; without, a missing ledger is
- * -ENOENT. -EUCLEAN: damaged; the message says what to do. */
+ * -ENOENT. -EACCES: the caller is not root. -EUCLEAN: damaged; -EPROTO: of another version of
+ * numastow; the messages say what to do.
+ * A ledger that has been set aside (stow_ledger_set_aside()) since it was opened is -ESTALE with
+ * every access, and has to be opened once more. */
 int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **ret_ledger,
 		     struct stow_err *err);
 void stow_ledger_close(struct stow_ledger *ledger);
@@ -86,16 +137,40 @@ void stow_ledger_rollback(struct stow_ledger *ledger);
  * returns r. `err` is only for the commit's own failure. */
 int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err);
 
-/* Puts a record in and sets its key. -EEXIST: one of its exclusive CPUs is taken. */
+/* Puts a record in and sets its key; its `move` is not looked at. -EEXIST: one of its exclusive
+ * CPUs is taken. */
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record,
 		       struct stow_err *err);
-/* Rewrites what changes in a record's life: state, lives, cgroup, cpus, nodes, saved, expires. */
+/* Rewrites what changes in a record's life: state, id, lives, cgroup, sets, shares, pages, saved
+ * values, digest, expiry. The key stays. -EEXIST as above; -ENOENT: it is gone. */
 int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *record,
 		       struct stow_err *err);
-/* Deletes a record with its CPUs, shares and pages. Returns 1, or 0 when it was gone already. */
+/* The state alone: pending becomes active. */
+int stow_ledger_activate(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
+/* Deletes a record with its CPUs, shares, pages, saved values and repin. Returns 1, or 0 when it
+ * was gone already. */
 int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
 
-/* Records by ascending key: of one id, or all when `id` is NULL. */
+/*
+ * A repin is a state of a record; its target counts in stow_ledger_usage(), _exclusive() and the
+ * pools from the transaction on that begins it, and not in _namespace(). All of them run within a
+ * transaction of the caller's.
+ * -EBUSY: one is under way already. -ENOENT: the record is gone. -EEXIST: an exclusive CPU is taken.
+ */
+int stow_ledger_move_begin(struct stow_ledger *ledger, int64_t key, const struct stow_move *move,
+			   struct stow_err *err);
+int stow_ledger_move_step(struct stow_ledger *ledger, int64_t key, enum stow_move_step step,
+			  struct stow_err *err);
+/* Takes a repin over from a worker that has died. */
+int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key, const struct stow_life *worker,
+			   struct stow_err *err);
+/* Ends it. With `arrived` the target is what the container has from now on (CPUs, nodes, shares,
+ * pages, reason), without it is dropped. Returns 1, or 0 when there was none. */
+int stow_ledger_move_end(struct stow_ledger *ledger, int64_t key, bool arrived,
+			 struct stow_err *err);
+
+/* Records by ascending key: of one id, or all when `id` is NULL. Reads each table once, however
+ * many records there are. */
 int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);
 /* Those with pages promised on one pool, leases too. */
@@ -103,6 +178,19 @@ int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size
 			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err);
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err); /* -ENOENT */
+/* The newest active records, the newest first; at most `max`. */
+struct stow_newest {
+	int64_t key;
+	struct stow_life init;
+};
+int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size_t max,
+		       size_t *ret_n, struct stow_err *err);
+/* Deletes the leases that wait for members of a pod none of whose containers has a record any more.
+ * Returns how many. Within a transaction. */
+int stow_ledger_drop_members(struct stow_ledger *ledger, const char *pod, struct stow_err *err);
+/* The lease that waits for the container `name` of the pod `pod`; NULL when there is none. */
+int stow_ledger_member(struct stow_ledger *ledger, const char *pod, const char *name,
+		       struct stow_record **ret, struct stow_err *err);
 /* The record of a reservation, lease or grant; NULL when there is none. */
 int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 			    struct stow_record **ret, struct stow_err *err);
@@ -111,7 +199,12 @@ int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 		      struct stow_err *err);
 void stow_usage_free(struct stow_usage *usage);
+/* All CPUs that belong to one container alone, also those that a repin is to take. */
 int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err);
+/* The CPUs that must not become exclusive, because a shared container has a set of its own (adopted,
+ * or given by its config.json) that has them. `online`: a set that contains all of these is none. */
+int stow_ledger_pinned(struct stow_ledger *ledger, const struct stow_idset *online,
+		       struct stow_idset *ret, struct stow_err *err);
 /* What a Kubernetes namespace has of everything, for the administrator's caps. */
 int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
 			  struct stow_err *err);
@@ -160,7 +253,8 @@ struct stow_event {
 };
 
 /* `kind`: leased, placed, refused, ignored, observed, undone, released, reclaimed, expired,
- * restored, shared, debt, paid, adopted, kept, left, repinned, drained, undrained, evicted. */
+ * restored, shared, debt, paid, adopted, kept, left, repinned, drained, undrained, evicted,
+ * unmanaged, overlap. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
 /* The newest `limit` events, oldest of them first; of one id, or all when `id` is NULL. */

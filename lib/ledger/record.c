@@ -1,16 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Records of the ledger: rows of container, share, page and cpu as one struct. */
+/* Records of the ledger, written: a struct as rows of container, share, page, cpu and saved. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ledger/internal.h"
 #include "ledger/ledger.h"
 #include "ledger/sql.h"
 
 static const char *text_or_empty(const char *text)
 {
 	return text ? text : "";
+}
+
+const char *stow_record_label(const struct stow_record *record,
+			      char buf[static STOW_RECORD_LABEL_MAX])
+{
+	if (record->id[0])
+		return record->id;
+	if (record->kind == STOW_LEASE_MEMBER)
+		snprintf(buf, STOW_RECORD_LABEL_MAX, "pod:%.300s/%.300s", record->pod,
+			 record->name);
+	else
+		snprintf(buf, STOW_RECORD_LABEL_MAX, "reservation:%.320s", record->reservation);
+	return buf;
+}
+
+void stow_move_done(struct stow_move *move)
+{
+	free(move->reason);
+	free(move->shares);
+	*move = (struct stow_move){ 0 };
+}
+
+void stow_move_free(struct stow_move *move)
+{
+	if (!move)
+		return;
+	stow_move_done(move);
+	free(move);
 }
 
 void stow_record_free(struct stow_record *record)
@@ -21,12 +51,18 @@ void stow_record_free(struct stow_record *record)
 	free(record->pod);
 	free(record->ns);
 	free(record->name);
-	free(record->cgroup);
-	free(record->saved);
+	stow_cgroup_id_done(&record->cgroup);
 	free(record->request);
+	free(record->digest);
 	free(record->reason);
 	free(record->reservation);
 	free(record->shares);
+	for (size_t i = 0; i < record->n_saved; i++) {
+		free(record->saved[i].attribute);
+		free(record->saved[i].value);
+	}
+	free(record->saved);
+	stow_move_free(record->move);
 	free(record);
 }
 
@@ -37,329 +73,231 @@ void stow_records_free(struct stow_record **records, size_t n)
 	free(records);
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- the parts that move.c writes, too ---------------------------------------------------------- */
 
-static int insert_shares(struct stow_ledger *ledger, const struct stow_record *record,
-			 struct stow_err *err)
+/* The caller has given a row twice; with CPUs, which may be somebody else's, -EEXIST stays. */
+static int twice(int r, struct stow_err *err, const char *what)
 {
-	int r = 0;
+	return r == -EEXIST ? stow_err_set(err, EINVAL, "the record has the same %s twice", what)
+			    : r;
+}
 
-	for (size_t i = 0; i < record->n_shares && r == 0; i++) {
-		const struct stow_share *share = &record->shares[i];
+int stow_ledger_put_shares(struct stow_ledger *ledger, int64_t key, int target, bool exclusive,
+			   const struct stow_share *shares, size_t n_shares,
+			   const struct stow_page_request *sizes, size_t n_sizes,
+			   struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *share = NULL, *page = NULL;
+	int r;
 
-		r = stow_sql_run(ledger, err, "INSERT INTO share VALUES(?, ?, ?, ?, ?)", "iiiii",
-				 record->key, (int64_t)share->node, (int64_t)share->cpus,
-				 (int64_t)share->memory, (int64_t)record->exclusive);
-		for (size_t p = 0; p < record->n_pages && r == 0; p++)
-			if (share->pages[p])
-				r = stow_sql_run(ledger, err, "INSERT INTO page VALUES(?, ?, ?, ?)",
-						 "iiii", record->key, (int64_t)share->node,
-						 (int64_t)record->pages[p].size,
-						 (int64_t)share->pages[p]);
+	r = stow_sql_prepare(ledger, &share, err, "INSERT INTO share VALUES(?, ?, ?, ?, ?, ?)", "");
+	if (r == 0)
+		r = stow_sql_prepare(ledger, &page, err, "INSERT INTO page VALUES(?, ?, ?, ?, ?)",
+				     "");
+	for (size_t i = 0; i < n_shares && r == 0; i++) {
+		int64_t node = shares[i].node;
+
+		r = stow_sql_again(ledger, share, err, "iiiiii", key, (int64_t)target, node,
+				   (int64_t)shares[i].cpus, (int64_t)shares[i].memory,
+				   (int64_t)exclusive);
+		for (size_t p = 0; p < STOW_POOLS_MAX && r == 0; p++) {
+			if (!shares[i].pages[p])
+				continue;
+			if (p >= n_sizes)
+				return stow_err_set(err, EINVAL,
+						    "a share has pages of a size that the record "
+						    "does not have");
+			r = stow_sql_again(ledger, page, err, "iiiii", key, (int64_t)target, node,
+					   (int64_t)sizes[p].size, (int64_t)shares[i].pages[p]);
+		}
+	}
+	return twice(r, err, "node or page size");
+}
+
+int stow_ledger_put_cpus(struct stow_ledger *ledger, int64_t key, int target,
+			 const struct stow_idset *cpus, struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err, "INSERT INTO cpu VALUES(?, ?, ?)", "");
+	STOW_IDSET_FOR(cpu, cpus) {
+		if (r == 0)
+			r = stow_sql_again(ledger, stmt, err, "iii", (int64_t)cpu, key,
+					   (int64_t)target);
+		if (r == -EEXIST)
+			return stow_err_set(err, EEXIST, "CPU %d belongs to a container already",
+					    cpu);
 	}
 	return r;
 }
 
-static int insert_cpus(struct stow_ledger *ledger, const struct stow_record *record,
-		       struct stow_err *err)
-{
-	if (!record->exclusive)
-		return 0;
-	STOW_IDSET_FOR(cpu, &record->cpus) {
-		int r = stow_sql_run(ledger, err, "INSERT INTO cpu VALUES(?, ?)", "ii",
-				     (int64_t)cpu, record->key);
+/* --- writing a record --------------------------------------------------------------------------- */
 
-		if (r == -EEXIST)
-			return stow_err_set(err, EEXIST, "CPU %d belongs to another container",
-					    cpu);
-		if (r < 0)
-			return r;
+static int put_saved(struct stow_ledger *ledger, const struct stow_record *record,
+		     struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r = 0;
+
+	if (record->n_saved)
+		r = stow_sql_prepare(ledger, &stmt, err, "INSERT INTO saved VALUES(?, ?, ?, ?, ?)",
+				     "");
+	for (size_t i = 0; i < record->n_saved && r == 0; i++) {
+		const struct stow_saved *saved = &record->saved[i];
+
+		r = stow_sql_again(ledger, stmt, err, "iiitt", record->key, (int64_t)i,
+				   (int64_t)saved->controller, saved->attribute,
+				   text_or_empty(saved->value));
 	}
-	return 0;
+	return twice(r, err, "saved attribute");
+}
+
+static int put_parts(struct stow_ledger *ledger, const struct stow_record *record,
+		     struct stow_err *err)
+{
+	int r;
+
+	r = stow_ledger_put_shares(ledger, record->key, 0, record->exclusive, record->shares,
+				   record->n_shares, record->pages, record->n_pages, err);
+	if (r == 0 && record->exclusive)
+		r = stow_ledger_put_cpus(ledger, record->key, 0, &record->cpus, err);
+	if (r == 0)
+		r = put_saved(ledger, record, err);
+	return r;
+}
+
+/* A controller's columns: SQL's NULL, that is "as cpuset", where they are equal. */
+struct place {
+	int64_t version, inode;
+	const int64_t *version_at, *inode_at;
+	const char *path;
+};
+
+static void describe(const struct stow_cgroup_id *id, enum stow_controller controller,
+		     struct place *ret)
+{
+	const typeof(id->at[0]) *at = &id->at[controller], *cpuset = &id->at[STOW_CGROUP_CPUSET];
+
+	*ret = (struct place){ .version = at->version, .inode = (int64_t)at->inode };
+	if (controller != STOW_CGROUP_CPUSET && at->version == cpuset->version &&
+	    at->inode == cpuset->inode &&
+	    strcmp(text_or_empty(at->path), text_or_empty(cpuset->path)) == 0)
+		return;
+	ret->version_at = &ret->version;
+	ret->inode_at = &ret->inode;
+	ret->path = at->path;
+}
+
+/* Runs an INSERT or UPDATE with the columns of STOW_RECORD_COLUMNS and, behind them, the key. */
+static int put_container(struct stow_ledger *ledger, const struct stow_record *record,
+			 const char *sql, int64_t key, struct stow_err *err)
+{
+	static const struct stow_idset none;
+	struct place at[STOW_CGROUP_CONTROLLERS];
+	const struct place *cpuset = &at[STOW_CGROUP_CPUSET], *hugetlb = &at[STOW_CGROUP_HUGETLB],
+			   *memory = &at[STOW_CGROUP_MEMORY];
+
+	if (record->isolated && !record->exclusive)
+		return stow_err_set(err, EINVAL, "a record is isolated, but not exclusive");
+	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
+		describe(&record->cgroup, (enum stow_controller)i, &at[i]);
+	return stow_sql_run(
+		ledger, err, sql, "iittttiiiintnntnntniiisssstttiti", (int64_t)record->state,
+		(int64_t)record->kind, text_or_empty(record->id), text_or_empty(record->pod),
+		text_or_empty(record->ns), text_or_empty(record->name), (int64_t)record->init.pid,
+		(int64_t)record->init.start, (int64_t)record->worker.pid,
+		(int64_t)record->worker.start, cpuset->version_at, cpuset->path, cpuset->inode_at,
+		hugetlb->version_at, hugetlb->path, hugetlb->inode_at, memory->version_at,
+		memory->path, memory->inode_at, (int64_t)record->created, (int64_t)record->expires,
+		(int64_t)(record->exclusive + record->isolated),
+		record->exclusive ? &none : &record->cpus, &record->nodes, &record->given_cpus,
+		&record->given_mems, text_or_empty(record->request), text_or_empty(record->digest),
+		text_or_empty(record->reason), (int64_t)record->drain,
+		text_or_empty(record->reservation), key);
 }
 
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, struct stow_err *err)
 {
 	int r;
 
-	r = stow_sql_run(ledger, err,
-			 "INSERT INTO container(id, state, pod, ns, name, init_pid, init_start,"
-			 " hook_pid, hook_start, cgroup, inode, created, expires, exclusive, cpus,"
-			 " base, nodes, saved, request, reason, drain, reservation)"
-			 " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-			 "titttiiiitiiiissstttit", record->id, (int64_t)record->state,
-			 text_or_empty(record->pod), text_or_empty(record->ns),
-			 text_or_empty(record->name), (int64_t)record->init.pid,
-			 (int64_t)record->init.start, (int64_t)record->hook.pid,
-			 (int64_t)record->hook.start, text_or_empty(record->cgroup),
-			 (int64_t)record->inode, (int64_t)record->created, (int64_t)record->expires,
-			 (int64_t)record->exclusive, &record->cpus, &record->base, &record->nodes,
-			 text_or_empty(record->saved), text_or_empty(record->request),
-			 text_or_empty(record->reason), (int64_t)record->drain,
-			 text_or_empty(record->reservation));
+	r = put_container(ledger, record,
+			  "INSERT INTO container(" STOW_RECORD_COLUMNS ", key)"
+			  " VALUES(" STOW_RECORD_VALUES ", nullif(?, 0))",
+			  0, err);
 	if (r < 0)
-		return r;
+		return twice(r, err, "key");
 	record->key = sqlite3_last_insert_rowid(ledger->db);
-	r = insert_shares(ledger, record, err);
-	if (r == 0)
-		r = insert_cpus(ledger, record, err);
-	return r;
+	return put_parts(ledger, record, err);
+}
+
+static int gone(struct stow_err *err)
+{
+	return stow_err_set(err, ENOENT, "the record is gone");
 }
 
 int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *record,
 		       struct stow_err *err)
 {
-	return stow_sql_run(
-		ledger, err,
-		"UPDATE container SET id=?, state=?, init_pid=?, init_start=?, hook_pid=?,"
-		" hook_start=?, cgroup=?, inode=?, expires=?, cpus=?, base=?, nodes=?,"
-		" saved=?, drain=? WHERE key=?",
-		"tiiiiitiissstii", record->id, (int64_t)record->state, (int64_t)record->init.pid,
-		(int64_t)record->init.start, (int64_t)record->hook.pid, (int64_t)record->hook.start,
-		text_or_empty(record->cgroup), (int64_t)record->inode, (int64_t)record->expires,
-		&record->cpus, &record->base, &record->nodes, text_or_empty(record->saved),
-		(int64_t)record->drain, record->key);
+	static const char *const statements[] = {
+		"DELETE FROM share WHERE container = ? AND target = 0", /* its pages go with it */
+		"DELETE FROM cpu WHERE container = ? AND target = 0",
+		"DELETE FROM saved WHERE container = ?",
+	};
+	int r;
+
+	r = put_container(ledger, record,
+			  "UPDATE container SET (" STOW_RECORD_COLUMNS ") = (" STOW_RECORD_VALUES
+			  ") WHERE key = ?",
+			  record->key, err);
+	if (r < 0)
+		return r;
+	if (sqlite3_changes(ledger->db) == 0)
+		return gone(err);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(statements) && r == 0; i++)
+		r = stow_sql_run(ledger, err, statements[i], "i", record->key);
+	return r < 0 ? r : put_parts(ledger, record, err);
+}
+
+int stow_ledger_activate(struct stow_ledger *ledger, int64_t key, struct stow_err *err)
+{
+	int r;
+
+	r = stow_sql_run(ledger, err, "UPDATE container SET state = ? WHERE key = ? AND state <> ?",
+			 "iii", (int64_t)STOW_STATE_ACTIVE, key, (int64_t)STOW_STATE_LEASE);
+	return r == 0 && sqlite3_changes(ledger->db) == 0 ? gone(err) : r;
 }
 
 int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err *err)
 {
-	static const char *const statements[] = {
-		"DELETE FROM cpu WHERE container = ?",
-		"DELETE FROM page WHERE container = ?",
-		"DELETE FROM share WHERE container = ?",
-		"DELETE FROM container WHERE key = ?",
-	};
-	int r = 0;
+	int r;
 
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(statements) && r == 0; i++)
-		r = stow_sql_run(ledger, err, statements[i], "i", key);
+	/* What belongs to it goes with it: ON DELETE CASCADE. */
+	r = stow_sql_run(ledger, err, "DELETE FROM container WHERE key = ?", "i", key);
 	return r < 0 ? r : sqlite3_changes(ledger->db) > 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------- */
-
-#define RECORD_COLUMNS                                                                           \
-	"key, id, state, pod, ns, name, init_pid, init_start, hook_pid, hook_start, cgroup,"     \
-	" inode, created, expires, exclusive, cpus, base, nodes, saved, request, reason, drain," \
-	" reservation"
-
-static int record_from_row(sqlite3_stmt *stmt, struct stow_record *rec)
+int stow_ledger_drop_members(struct stow_ledger *ledger, const char *pod, struct stow_err *err)
 {
-	rec->key = sqlite3_column_int64(stmt, 0);
-	rec->id = stow_sql_text(stmt, 1);
-	rec->state = (enum stow_state)sqlite3_column_int(stmt, 2);
-	rec->pod = stow_sql_text(stmt, 3);
-	rec->ns = stow_sql_text(stmt, 4);
-	rec->name = stow_sql_text(stmt, 5);
-	rec->init.pid = sqlite3_column_int(stmt, 6);
-	rec->init.start = (uint64_t)sqlite3_column_int64(stmt, 7);
-	rec->hook.pid = sqlite3_column_int(stmt, 8);
-	rec->hook.start = (uint64_t)sqlite3_column_int64(stmt, 9);
-	rec->cgroup = stow_sql_text(stmt, 10);
-	rec->inode = (uint64_t)sqlite3_column_int64(stmt, 11);
-	rec->created = (uint64_t)sqlite3_column_int64(stmt, 12);
-	rec->expires = (uint64_t)sqlite3_column_int64(stmt, 13);
-	rec->exclusive = sqlite3_column_int(stmt, 14) != 0;
-	stow_sql_idset(stmt, 15, &rec->cpus);
-	stow_sql_idset(stmt, 16, &rec->base);
-	stow_sql_idset(stmt, 17, &rec->nodes);
-	rec->saved = stow_sql_text(stmt, 18);
-	rec->request = stow_sql_text(stmt, 19);
-	rec->reason = stow_sql_text(stmt, 20);
-	rec->drain = (enum stow_drain)sqlite3_column_int(stmt, 21);
-	rec->reservation = stow_sql_text(stmt, 22);
-	return rec->id && rec->pod && rec->ns && rec->name && rec->cgroup && rec->saved &&
-			       rec->request && rec->reason && rec->reservation
-		       ? 0
-		       : -ENOMEM;
-}
+	struct stow_record **records;
+	int64_t left = 0;
+	int dropped = 0, r;
+	size_t n;
 
-static int read_shares(struct stow_ledger *ledger, struct stow_record *rec, struct stow_err *err)
-{
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = stow_sql_prepare(
-		ledger, &stmt, err,
-		"SELECT node, cpus, memory FROM share WHERE container = ? ORDER BY node", "i",
-		rec->key);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_share *grown =
-			reallocarray(rec->shares, rec->n_shares + 1, sizeof(*grown));
-
-		if (!grown)
-			return stow_err_sys(err, ENOMEM, "shares");
-		rec->shares = grown;
-		grown += rec->n_shares++;
-		memset(grown, 0, sizeof(*grown));
-		grown->node = sqlite3_column_int(stmt, 0);
-		grown->cpus = (uint32_t)sqlite3_column_int64(stmt, 1);
-		grown->memory = (uint64_t)sqlite3_column_int64(stmt, 2);
-		r = 0;
-	}
-	return r;
-}
-
-/* The index of a page size in the record, put in when it is new; -1 when there are too many. */
-static int page_index(struct stow_record *rec, uint64_t size)
-{
-	size_t i = 0;
-
-	while (i < rec->n_pages && rec->pages[i].size != size)
-		i++;
-	if (i == STOW_POOLS_MAX)
-		return -1;
-	if (i == rec->n_pages) {
-		rec->pages[i].size = size;
-		rec->pages[i].count = 0;
-		rec->n_pages++;
-	}
-	return (int)i;
-}
-
-static int read_pages(struct stow_ledger *ledger, struct stow_record *rec, struct stow_err *err)
-{
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, size, pages FROM page WHERE container = ? ORDER BY size",
-			     "i", rec->key);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		int p = page_index(rec, (uint64_t)sqlite3_column_int64(stmt, 1));
-
-		r = 0;
-		for (size_t i = 0; i < rec->n_shares && p >= 0; i++) {
-			if (rec->shares[i].node != sqlite3_column_int(stmt, 0))
-				continue;
-			rec->shares[i].pages[p] = (uint64_t)sqlite3_column_int64(stmt, 2);
-			rec->pages[p].count += rec->shares[i].pages[p];
-		}
-	}
-	return r;
-}
-
-/* All rows of a prepared SELECT of RECORD_COLUMNS. */
-static int read_records(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_record ***ret,
-			size_t *ret_n, struct stow_err *err)
-{
-	struct stow_record **records = NULL;
-	size_t n = 0;
-	int r = 0;
-
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_record **grown =
-			reallocarray(records, n + 1, sizeof(struct stow_record *));
-
-		if (grown)
-			records = grown;
-		if (grown && (records[n] = calloc(1, sizeof(**records))))
-			r = record_from_row(stmt, records[n++]);
-		else
-			r = -ENOMEM;
-		if (r < 0)
-			stow_err_sys(err, -r, "reading the ledger");
-		if (r == 0)
-			r = read_shares(ledger, records[n - 1], err);
-		if (r == 0)
-			r = read_pages(ledger, records[n - 1], err);
-	}
-	if (r < 0) {
-		stow_records_free(records, n);
+	if (!*pod)
+		return 0;
+	r = stow_sql_number(ledger, &left, err,
+			    "SELECT count(*) FROM container WHERE pod = ? AND state <> 0", "t",
+			    pod);
+	if (r < 0 || left)
 		return r;
-	}
-	*ret = records;
-	*ret_n = n;
-	return 0;
-}
-
-int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_record ***ret,
-			size_t *ret_n, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
+	r = stow_ledger_members(ledger, pod, &records, &n, err);
 	if (r < 0)
 		return r;
-	if (id)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT " RECORD_COLUMNS
-				     " FROM container WHERE id = ? ORDER BY key",
-				     "t", id);
-	else
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT " RECORD_COLUMNS " FROM container ORDER BY key", "");
-	return r < 0 ? r : read_records(ledger, stmt, ret, ret_n, err);
-}
-
-int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size,
-			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT " RECORD_COLUMNS " FROM container WHERE key IN"
-				     " (SELECT container FROM page WHERE node = ? AND size = ?)"
-				     " ORDER BY key",
-				     "ii", (int64_t)node, (int64_t)size);
-	return r < 0 ? r : read_records(ledger, stmt, ret, ret_n, err);
-}
-
-int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
-			    struct stow_record **ret, struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_record **records = NULL;
-	size_t n = 0;
-	int r;
-
-	*ret = NULL;
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT " RECORD_COLUMNS
-				     " FROM container WHERE reservation = ? ORDER BY key",
-				     "t", reservation);
-	if (r == 0)
-		r = read_records(ledger, stmt, &records, &n, err);
-	if (r < 0)
-		return r;
-	if (n > 0) {
-		*ret = records[0];
-		records[0] = NULL;
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		r = stow_ledger_delete(ledger, records[i]->key, err);
+		dropped += r > 0;
 	}
 	stow_records_free(records, n);
-	return 0;
-}
-
-int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
-		       struct stow_err *err)
-{
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	struct stow_record **records = NULL;
-	size_t n = 0;
-	int r;
-
-	r = stow_sql_turn(ledger, &turn, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT " RECORD_COLUMNS " FROM container WHERE key = ?", "i", key);
-	if (r == 0)
-		r = read_records(ledger, stmt, &records, &n, err);
-	if (r < 0)
-		return r;
-	if (n == 0)
-		return stow_err_set(err, ENOENT, "the record is gone");
-	*ret = records[0];
-	free(records);
-	return 0;
+	return r < 0 ? r : dropped;
 }

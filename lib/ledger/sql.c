@@ -1,15 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/sql.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "ledger/ledger.h"
 
 int stow_sql_errno(int code)
 {
+	switch (code) {
+	case SQLITE_CONSTRAINT_PRIMARYKEY:
+	case SQLITE_CONSTRAINT_ROWID:
+	case SQLITE_CONSTRAINT_UNIQUE:
+		return EEXIST;
+	case SQLITE_CONSTRAINT_FOREIGNKEY: /* what it belongs to is gone */
+		return ENOENT;
+	default:
+		break;
+	}
 	switch (code & 0xff) {
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
@@ -28,8 +40,8 @@ int stow_sql_errno(int code)
 	case SQLITE_NOTADB:
 	case SQLITE_ERROR: /* a table or column is missing: not our schema */
 		return EUCLEAN;
-	case SQLITE_CONSTRAINT:
-		return EEXIST;
+	case SQLITE_CONSTRAINT: /* a CHECK, NOT NULL or type: the caller's mistake */
+		return EINVAL;
 	default:
 		return EIO;
 	}
@@ -50,56 +62,125 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
 			    STOW_LEDGER_PATH, what, sqlite3_errmsg(ledger->db));
 }
 
-int stow_sql_turn(struct stow_ledger *ledger, struct stow_ledger **ret_turn, struct stow_err *err)
+/* --- the lock ------------------------------------------------------------------------------ */
+
+/* Without locks of its own SQLite does not look either whether its file still has its name, and
+ * would play the old one's journal into the new one. */
+static int check_in_place(struct stow_ledger *ledger, struct stow_err *err)
+{
+	const char *path = sqlite3_db_filename(ledger->db, "main");
+	struct stat st;
+
+	if (stat(path, &st) == 0 && st.st_ino == ledger->inode && st.st_dev == ledger->device)
+		return 0;
+	return stow_err_set(err, ESTALE, "the ledger %s was set aside meanwhile; open it once more",
+			    path);
+}
+
+int stow_sql_lock(struct stow_ledger *ledger, struct stow_err *err)
 {
 	struct stow_err why;
 	int r;
 
-	*ret_turn = NULL;
 	if (ledger->lock >= 0)
-		return 0;
-	r = stow_root_lock(ledger->root, &why, "%s", STOW_RUN_DIR "/ledger.lock");
-	if (r == -EACCES || r == -EROFS)
-		return 0;
+		return stow_err_set(err, EDEADLK, "a transaction of the ledger is under way");
+	r = stow_root_lock(ledger->root, &why, "%s", STOW_LEDGER_LOCK);
+	if (r == -EACCES)
+		return stow_err_set(err, EACCES, "reading the ledger %s%s needs root",
+				    ledger->root->prefix, STOW_LEDGER_PATH);
 	if (r < 0)
 		return stow_err_set(err, why.code, "%s", why.msg);
 	ledger->lock = r;
-	*ret_turn = ledger;
+	if (!ledger->db) /* is being opened */
+		return 0;
+	r = check_in_place(ledger, err);
+	if (r < 0)
+		stow_sql_unlock(ledger);
+	return r;
+}
+
+void stow_sql_unlock(struct stow_ledger *ledger)
+{
+	stow_close_ptr(&ledger->lock);
+}
+
+int stow_sql_read_lock(struct stow_ledger *ledger, struct stow_ledger **ret_lock,
+		       struct stow_err *err)
+{
+	int r;
+
+	*ret_lock = NULL;
+	if (ledger->lock >= 0)
+		return 0;
+	r = stow_sql_lock(ledger, err);
+	if (r < 0)
+		return r;
+	/* Once for all statements SQLite looks for a journal and whether the file has changed. */
+	if (sqlite3_exec(ledger->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
+		r = stow_sql_fail(ledger, err, "beginning to read");
+		stow_sql_unlock(ledger);
+		return r;
+	}
+	*ret_lock = ledger;
 	return 0;
 }
 
-void stow_sql_turn_ptr(struct stow_ledger **turn)
+void stow_sql_read_unlock_ptr(struct stow_ledger **lock)
 {
-	if (*turn)
-		stow_close_ptr(&(*turn)->lock);
-	*turn = NULL;
+	if (!*lock)
+		return;
+	(void)sqlite3_exec((*lock)->db, "COMMIT", NULL, NULL, NULL);
+	stow_sql_unlock(*lock);
+	*lock = NULL;
 }
 
-static int prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
-		      const char *sql, const char *types, va_list ap)
+/* --- statements ---------------------------------------------------------------------------- */
+
+static int bind_one(sqlite3_stmt *stmt, int i, char type, va_list *ap)
+{
+	const int64_t *number;
+	char *list;
+
+	switch (type) {
+	case 'i':
+		return sqlite3_bind_int64(stmt, i, va_arg(*ap, int64_t));
+	case 'n':
+		number = va_arg(*ap, const int64_t *);
+		return number ? sqlite3_bind_int64(stmt, i, *number) : sqlite3_bind_null(stmt, i);
+	case 't':
+		return sqlite3_bind_text(stmt, i, va_arg(*ap, const char *), -1, SQLITE_TRANSIENT);
+	default:
+		list = stow_idset_to_list(va_arg(*ap, const struct stow_idset *));
+		return list ? sqlite3_bind_text(stmt, i, list, -1, free) : SQLITE_NOMEM;
+	}
+}
+
+static int bind_va(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_err *err,
+		   const char *types, va_list ap)
+{
+	int code = SQLITE_OK;
+	va_list args;
+
+	va_copy(args, ap);
+	for (int i = 0; types[i] && code == SQLITE_OK; i++)
+		code = bind_one(stmt, i + 1, types[i], &args);
+	va_end(args);
+	return code == SQLITE_OK ? 0 : stow_sql_fail(ledger, err, "binding");
+}
+
+int stow_sql_prepare_va(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
+			const char *sql, const char *types, va_list ap)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int code;
+	int r;
 
+	assert(ledger->lock >= 0);
 	if (sqlite3_prepare_v2(ledger->db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		return stow_sql_fail(ledger, err, "preparing");
-	code = SQLITE_OK;
-	for (int i = 0; types[i] && code == SQLITE_OK; i++) {
-		if (types[i] == 'i') {
-			code = sqlite3_bind_int64(stmt, i + 1, va_arg(ap, int64_t));
-		} else if (types[i] == 't') {
-			code = sqlite3_bind_text(stmt, i + 1, va_arg(ap, const char *), -1,
-						 SQLITE_TRANSIENT);
-		} else {
-			char *list = stow_idset_to_list(va_arg(ap, const struct stow_idset *));
-
-			code = list ? sqlite3_bind_text(stmt, i + 1, list, -1, free) : SQLITE_NOMEM;
-		}
-	}
-	if (code != SQLITE_OK)
-		return stow_sql_fail(ledger, err, "binding");
-	*ret_stmt = STOW_TAKE_PTR(stmt);
-	return 0;
+	r = bind_va(ledger, stmt, err, types, ap);
+	if (r == 0)
+		*ret_stmt = STOW_TAKE_PTR(stmt);
+	return r;
 }
 
 int stow_sql_prepare(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct stow_err *err,
@@ -109,7 +190,7 @@ int stow_sql_prepare(struct stow_ledger *ledger, sqlite3_stmt **ret_stmt, struct
 	int r;
 
 	va_start(ap, types);
-	r = prepare_va(ledger, ret_stmt, err, sql, types, ap);
+	r = stow_sql_prepare_va(ledger, ret_stmt, err, sql, types, ap);
 	va_end(ap);
 	return r;
 }
@@ -126,34 +207,67 @@ int stow_sql_step(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_er
 	}
 }
 
-int stow_sql_run(struct stow_ledger *ledger, struct stow_err *err, const char *sql,
-		 const char *types, ...)
+static int run_to_end(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_err *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	do
+		r = stow_sql_step(ledger, stmt, err);
+	while (r > 0);
+	return r;
+}
+
+int stow_sql_again(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_err *err,
+		   const char *types, ...)
+{
 	va_list ap;
 	int r;
 
+	(void)sqlite3_reset(stmt); /* repeats how the run before ended, which is known */
 	va_start(ap, types);
-	r = prepare_va(ledger, &stmt, err, sql, types, ap);
+	r = bind_va(ledger, stmt, err, types, ap);
 	va_end(ap);
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0)
-		r = 0;
+	return r < 0 ? r : run_to_end(ledger, stmt, err);
+}
+
+int stow_sql_run(struct stow_ledger *ledger, struct stow_err *err, const char *sql,
+		 const char *types, ...)
+{
+	bool alone = ledger->lock < 0; /* then it is a transaction of its own */
+	sqlite3_stmt *stmt = NULL;
+	va_list ap;
+	int r;
+
+	r = alone ? stow_sql_lock(ledger, err) : 0;
+	if (r < 0)
+		return r;
+	va_start(ap, types);
+	r = stow_sql_prepare_va(ledger, &stmt, err, sql, types, ap);
+	va_end(ap);
+	if (r == 0)
+		r = run_to_end(ledger, stmt, err);
+	sqlite3_finalize(stmt);
+	if (alone)
+		stow_sql_unlock(ledger);
 	return r;
 }
 
 int stow_sql_number(struct stow_ledger *ledger, int64_t *ret, struct stow_err *err, const char *sql,
 		    const char *types, ...)
 {
+	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	va_list ap;
 	int r;
 
-	va_start(ap, types);
-	r = prepare_va(ledger, &stmt, err, sql, types, ap);
-	va_end(ap);
+	r = stow_sql_read_lock(ledger, &lock, err);
 	if (r < 0)
 		return r;
-	r = stow_sql_step(ledger, stmt, err);
+	va_start(ap, types);
+	r = stow_sql_prepare_va(ledger, &stmt, err, sql, types, ap);
+	va_end(ap);
+	if (r == 0)
+		r = stow_sql_step(ledger, stmt, err);
 	if (r < 0)
 		return r;
 	*ret = r ? sqlite3_column_int64(stmt, 0) : 0;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -17,11 +18,17 @@ static const char *const controller_names[STOW_CGROUP_CONTROLLERS] = {
 	[STOW_CGROUP_MEMORY] = "memory",
 };
 
-/* Where one controller's hierarchy is mounted; `root` is the part of it that the mount shows. */
+/* One mount of a hierarchy; `root` is the part of it that the mount shows. */
+struct hierarchy_mount {
+	char *point;
+	char *root; /* "" for the whole hierarchy */
+	uint64_t dev;
+	bool noprefix;
+};
+
 struct hierarchy {
-	int version;
-	char *mount;
-	char *root;
+	struct hierarchy_mount *mounts; /* in the order of mountinfo */
+	size_t n;
 };
 
 struct hierarchies {
@@ -32,15 +39,21 @@ struct hierarchies {
 
 static void hierarchy_done(struct hierarchy *h)
 {
-	free(h->mount);
-	free(h->root);
+	for (size_t i = 0; i < h->n; i++) {
+		free(h->mounts[i].point);
+		free(h->mounts[i].root);
+	}
+	free(h->mounts);
 }
 
-static void hierarchies_done(struct hierarchies *h)
+static void hierarchies_free(struct stow_learnt *learnt)
 {
+	struct hierarchies *h = (struct hierarchies *)learnt;
+
 	hierarchy_done(&h->v2);
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
 		hierarchy_done(&h->v1[c]);
+	free(h);
 }
 
 /* Whether `word` stands in the comma-separated `list`. */
@@ -57,16 +70,55 @@ static bool in_list(const char *list, const char *word)
 	return false;
 }
 
-static int hierarchy_set(struct hierarchy *h, int version, const char *mount, const char *root)
+/* --- mountinfo ----------------------------------------------------------------------------- */
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as three octal digits. In place. */
+static void unescape(char *text)
 {
-	if (h->version) /* the first mount of several wins */
-		return 0;
-	h->mount = strdup(mount);
-	h->root = strdup(strcmp(root, "/") == 0 ? "" : root);
-	if (!h->mount || !h->root)
+	char *to = text;
+
+	for (const char *p = text; *p; to++) {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+		    p[3] >= '0' && p[3] <= '7') {
+			*to = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+			p += 4;
+		} else {
+			*to = *p++;
+		}
+	}
+	*to = '\0';
+}
+
+static int add_mount(struct hierarchy *h, const char *point, const char *root, uint64_t dev,
+		     bool noprefix)
+{
+	struct hierarchy_mount *grown = reallocarray(h->mounts, h->n + 1, sizeof(*grown));
+
+	if (!grown)
 		return -ENOMEM;
-	h->version = version;
-	return 0;
+	h->mounts = grown;
+	grown += h->n;
+	grown->point = strdup(point);
+	grown->root = strdup(strcmp(root, "/") == 0 ? "" : root);
+	grown->dev = dev;
+	grown->noprefix = noprefix;
+	h->n++;
+	return grown->point && grown->root ? 0 : -ENOMEM;
+}
+
+/* "MAJOR:MINOR" as stat(2) gives it; 0 when it is neither. */
+static uint64_t parse_dev(char *text)
+{
+	char *colon = strchr(text, ':');
+	uint64_t high, low;
+
+	if (!colon)
+		return 0;
+	*colon = '\0';
+	if (stow_parse_u64(text, UINT32_MAX, &high, NULL) < 0 ||
+	    stow_parse_u64(colon + 1, UINT32_MAX, &low, NULL) < 0)
+		return 0;
+	return makedev((unsigned int)high, (unsigned int)low);
 }
 
 /* One line of mountinfo (proc(5)): "ID PARENT DEV ROOT MOUNT OPTIONS [TAG...] - TYPE SOURCE SUPER".
@@ -74,8 +126,10 @@ static int hierarchy_set(struct hierarchy *h, int version, const char *mount, co
 static int read_mount(char *line, struct hierarchies *h)
 {
 	char *save = NULL, *field[6], *type, *options, *tail;
+	uint64_t dev;
 	int r = 0;
 
+	/* Before the separator there is no blank that is not escaped. */
 	tail = strstr(line, " - cgroup");
 	if (!tail)
 		return 0;
@@ -88,11 +142,17 @@ static int read_mount(char *line, struct hierarchies *h)
 	type = strtok_r(tail + 3, " ", &save);
 	(void)strtok_r(NULL, " ", &save);
 	options = strtok_r(NULL, " ", &save);
+	dev = parse_dev(field[2]);
+	unescape(field[3]);
+	unescape(field[4]);
 	if (strcmp(type, "cgroup2") == 0)
-		return hierarchy_set(&h->v2, 2, field[4], field[3]);
+		return add_mount(&h->v2, field[4], field[3], dev, false);
+	if (strcmp(type, "cgroup") != 0)
+		return 0;
 	for (int c = 0; options && c < STOW_CGROUP_CONTROLLERS && r == 0; c++)
 		if (in_list(options, controller_names[c]))
-			r = hierarchy_set(&h->v1[c], 1, field[4], field[3]);
+			r = add_mount(&h->v1[c], field[4], field[3], dev,
+				      c == STOW_CGROUP_CPUSET && in_list(options, "noprefix"));
 	return r;
 }
 
@@ -113,15 +173,7 @@ static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struc
 	return 0;
 }
 
-static void hierarchies_free(struct stow_learnt *learnt)
-{
-	struct hierarchies *h = (struct hierarchies *)learnt;
-
-	hierarchies_done(h);
-	free(h);
-}
-
-/* mountinfo has a line for every mount of every container: it is read once. */
+/* mountinfo has a line for every mount of every container, so it is read once for each root. */
 static int find_hierarchies(struct stow_root *root, const struct hierarchies **ret,
 			    struct stow_err *err)
 {
@@ -145,6 +197,15 @@ static int find_hierarchies(struct stow_root *root, const struct hierarchies **r
 	return 0;
 }
 
+/* The hierarchy that has the controller when nothing else says which: v1 where it is mounted. */
+static const struct hierarchy *hierarchy_of(const struct hierarchies *h, int c, int *ret_version)
+{
+	*ret_version = h->v1[c].n ? 1 : h->v2.n ? 2 : 0;
+	return h->v1[c].n ? &h->v1[c] : &h->v2;
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
 /* A path from /proc/PID/cgroup is the kernel's, but names within it are other people's, and from
  * another cgroup namespace it begins with "/..". */
 static bool path_is_sane(const char *path)
@@ -153,76 +214,148 @@ static bool path_is_sane(const char *path)
 	       !(strlen(path) >= 3 && strcmp(path + strlen(path) - 3, "/..") == 0);
 }
 
-/* Opens the cgroup `path` and its parent below the mount of `h`. */
-static int open_at(struct stow_root *root, const struct hierarchy *h, const char *path,
-		   struct stow_root **ret_dir, struct stow_root **ret_parent, struct stow_err *err)
+/* The part of `path` below what the mount shows; NULL when the mount does not show it. */
+static const char *below_mount(const struct hierarchy_mount *mount, const char *path)
 {
-	size_t skip = strlen(h->root);
-	const char *slash;
-	int r;
+	size_t len = strlen(mount->root);
 
-	if (!path_is_sane(path) || strncmp(path, h->root, skip) != 0)
-		return stow_err_set(err, EXDEV,
-				    "cgroup \"%.128s\" is outside of what is mounted at %s", path,
-				    h->mount);
-	path += skip;
-	r = stow_root_sub(root, ret_dir, err, "%s%s", h->mount, path);
-	if (r < 0)
-		return r;
-	slash = strrchr(path, '/');
-	if (slash && slash[1] && ret_parent) {
-		r = stow_root_sub(root, ret_parent, err, "%s%.*s", h->mount, (int)(slash - path),
-				  path);
-		if (r < 0)
+	if (strncmp(path, mount->root, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+		return NULL;
+	return path + len;
+}
+
+/* Whether the directory that was opened below a mount really belongs to it (something else may be
+ * mounted over it) and has the inode that is expected (0: any). */
+static bool is_expected(const struct stow_root *dir, const struct hierarchy_mount *mount,
+			uint64_t inode, uint64_t *ret_inode)
+{
+	struct stat st;
+
+	if (fstat(dir->fd, &st) < 0 || (dir->live && mount->dev && st.st_dev != mount->dev))
+		return false;
+	*ret_inode = st.st_ino;
+	return !inode || st.st_ino == inode;
+}
+
+/* What open_at() has found. */
+struct opened {
+	struct stow_root *dir, *parent;
+	const char *point; /* of the mount */
+	size_t hidden;	   /* of the path, what lies above the mount's root: bytes */
+	uint64_t inode;
+	bool noprefix;
+};
+
+/* Opens the cgroup `path` below any mount of its hierarchy that shows it. -ESRCH: it is gone, or
+ * has another inode. -EXDEV: no mount shows it. */
+static int open_at(struct stow_root *root, const struct hierarchy *h, const char *path,
+		   uint64_t inode, bool with_parent, struct opened *ret, struct stow_err *err)
+{
+	bool shown = false;
+
+	for (size_t i = 0; i < h->n && path_is_sane(path); i++) {
+		_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
+		const char *below = below_mount(&h->mounts[i], path), *slash;
+		int r;
+
+		if (!below)
+			continue;
+		shown = true;
+		r = stow_root_sub(root, &dir, err, "%s%s", h->mounts[i].point, below);
+		if (r < 0 && r != -ENOENT && r != -ENODEV && r != -ENOTDIR)
 			return r;
+		if (r < 0 || !is_expected(dir, &h->mounts[i], inode, &ret->inode))
+			continue;
+		slash = strrchr(below, '/');
+		if (with_parent && slash && slash[1]) {
+			r = stow_root_sub(root, &ret->parent, err, "%s%.*s", h->mounts[i].point,
+					  (int)(slash - below), below);
+			if (r < 0)
+				return r;
+		}
+		ret->dir = STOW_TAKE_PTR(dir);
+		ret->point = h->mounts[i].point;
+		ret->hidden = strlen(h->mounts[i].root);
+		ret->noprefix = h->mounts[i].noprefix;
+		return 0;
+	}
+	if (shown)
+		return stow_err_set(err, ESRCH, "cgroup \"%.128s\" is gone", path);
+	return stow_err_set(err, EXDEV, "cgroup \"%.128s\" is outside of what is mounted at %s",
+			    path, h->n ? h->mounts[0].point : "(nothing)");
+}
+
+static int set_id(struct stow_cgroup *cgroup, int c, int version, const char *path, uint64_t inode,
+		  struct stow_err *err)
+{
+	cgroup->id.at[c].path = strdup(path);
+	if (!cgroup->id.at[c].path)
+		return stow_err_sys(err, ENOMEM, "%s", path);
+	cgroup->id.at[c].version = version;
+	cgroup->id.at[c].inode = inode;
+	if (c == STOW_CGROUP_CPUSET) {
+		cgroup->path = cgroup->id.at[c].path;
+		cgroup->inode = inode;
 	}
 	return 0;
 }
 
-/* Takes controller `c` at `path`, unless the v2 cgroup has it not enabled. */
-static int take_controller(struct stow_root *root, const struct hierarchy *h, int c,
-			   const char *path, struct stow_cgroup *cgroup, struct stow_err *err)
+/* The directory that another controller of the unified hierarchy has opened already. */
+static bool borrow(struct stow_cgroup *cgroup, int c)
+{
+	for (int lender = 0; lender < c; lender++)
+		if (cgroup->at[lender].dir && cgroup->at[lender].on_v2) {
+			cgroup->at[c] = cgroup->at[lender];
+			cgroup->at[c].shared = true;
+			cgroup->at[c].version = 0;
+			cgroup->id.at[c].inode = cgroup->id.at[lender].inode;
+			return true;
+		}
+	return false;
+}
+
+/* Takes controller `c` at `path`, unless the v2 cgroup has it not enabled. `inode`: 0 for any. */
+static int take_controller(struct stow_root *root, const struct hierarchy *h, int version, int c,
+			   const char *path, uint64_t inode, struct stow_cgroup *cgroup,
+			   struct stow_err *err)
 {
 	static const char *const probe[STOW_CGROUP_CONTROLLERS] = {
 		[STOW_CGROUP_CPUSET] = "cpuset.cpus",
 		[STOW_CGROUP_HUGETLB] = "hugetlb.2MB.max",
 		[STOW_CGROUP_MEMORY] = "memory.max",
 	};
-	struct stat st;
+	struct opened opened = { 0 };
 	int r;
 
-	for (int lender = 0; lender < c && h->version == 2; lender++)
-		if (cgroup->at[lender].dir && cgroup->at[lender].on_v2) {
-			cgroup->at[c] = cgroup->at[lender];
-			cgroup->at[c].shared = true;
-			cgroup->at[c].version = 0;
-		}
-	if (!cgroup->at[c].dir) {
-		r = open_at(root, h, path, &cgroup->at[c].dir,
-			    c == STOW_CGROUP_CPUSET ? &cgroup->at[c].parent : NULL, err);
+	cgroup->root = root;
+	if (version != 2 || !borrow(cgroup, c)) {
+		r = open_at(root, h, path, inode, c == STOW_CGROUP_CPUSET, &opened, err);
 		if (r < 0)
 			return r;
+		cgroup->at[c].dir = opened.dir;
+		cgroup->at[c].parent = opened.parent;
+		cgroup->at[c].noprefix = opened.noprefix;
+		cgroup->at[c].point = opened.point;
+		cgroup->at[c].hidden = opened.hidden;
+		cgroup->id.at[c].inode = opened.inode;
 	}
-	cgroup->at[c].on_v2 = h->version == 2;
-	if (c == STOW_CGROUP_CPUSET) {
-		cgroup->path = strdup(path);
-		if (!cgroup->path)
-			return stow_err_sys(err, ENOMEM, "%s", path);
-		if (fstat(cgroup->at[c].dir->fd, &st) == 0)
-			cgroup->inode = st.st_ino;
-	}
+	cgroup->at[c].on_v2 = version == 2;
+	r = set_id(cgroup, c, version, path, cgroup->id.at[c].inode, err);
+	if (r < 0)
+		return r;
+	cgroup->at[c].below = cgroup->id.at[c].path + cgroup->at[c].hidden;
 	/* The hugetlb files' names depend on the machine's page sizes: other sizes than 2 MiB are
 	 * looked for where they are written. */
-	if (h->version == 2 && c != STOW_CGROUP_HUGETLB &&
+	if (version == 2 && c != STOW_CGROUP_HUGETLB &&
 	    stow_root_exists(cgroup->at[c].dir, "%s", probe[c]) != 1)
 		return 0;
-	cgroup->at[c].version = h->version;
+	cgroup->at[c].version = version;
 	return 0;
 }
 
 /* One line of /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH", on v2 "0::PATH". */
-static int read_membership(struct stow_root *root, const struct hierarchies *h, int controllers_max,
-			   char *line, struct stow_cgroup *cgroup, struct stow_err *err)
+static int read_membership(struct stow_root *root, const struct hierarchies *h, char *line,
+			   struct stow_cgroup *cgroup, struct stow_err *err)
 {
 	char *controllers = strchr(line, ':'), *path;
 	int r = 0;
@@ -232,22 +365,17 @@ static int read_membership(struct stow_root *root, const struct hierarchies *h, 
 		return 0;
 	*path++ = '\0';
 	controllers++;
-	for (int c = 0; c < controllers_max && r == 0; c++) {
-		const struct hierarchy *at = &h->v1[c];
-
-		if (!*controllers)
-			at = at->version ? NULL : &h->v2;
-		else if (!in_list(controllers, controller_names[c]))
-			at = NULL;
-		if (at && at->version)
-			r = take_controller(root, at, c, path, cgroup, err);
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
+		if (!*controllers && !h->v1[c].n && h->v2.n)
+			r = take_controller(root, &h->v2, 2, c, path, 0, cgroup, err);
+		else if (*controllers && in_list(controllers, controller_names[c]) && h->v1[c].n)
+			r = take_controller(root, &h->v1[c], 1, c, path, 0, cgroup, err);
 	}
 	return r;
 }
 
-/* The first `controllers` of the enum. */
-static int open_of_pid(struct stow_root *root, pid_t pid, int controllers,
-		       struct stow_cgroup **ret_cgroup, struct stow_err *err)
+int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
+		       struct stow_err *err)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	const struct hierarchies *h = NULL;
@@ -257,6 +385,7 @@ static int open_of_pid(struct stow_root *root, pid_t pid, int controllers,
 	cgroup = calloc(1, sizeof(*cgroup));
 	if (!cgroup)
 		return stow_err_sys(err, ENOMEM, "cgroup of %d", (int)pid);
+	cgroup->path = "";
 	r = stow_root_read_buf(root, buf, sizeof(buf), err, "/proc/%d/cgroup", (int)pid);
 	if (r == -ENOENT || r == -ESRCH)
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
@@ -268,25 +397,55 @@ static int open_of_pid(struct stow_root *root, pid_t pid, int controllers,
 	r = find_hierarchies(root, &h, err);
 	for (char *line = strtok_r(buf, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save))
-		r = read_membership(root, h, controllers, line, cgroup, err);
+		r = read_membership(root, h, line, cgroup, err);
 	if (r < 0)
 		return r;
-	if (!cgroup->path)
-		cgroup->path = strdup("");
 	*ret_cgroup = STOW_TAKE_PTR(cgroup);
 	return 0;
 }
 
-int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
-		       struct stow_err *err)
+/* The first `controllers` of the enum, by the path and inode in `id`. */
+static int open_by_id(struct stow_root *root, const struct stow_cgroup_id *id, int controllers,
+		      struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
-	return open_of_pid(root, pid, STOW_CGROUP_CONTROLLERS, ret_cgroup, err);
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = calloc(1, sizeof(*cgroup));
+	const struct hierarchies *h = NULL;
+	int r;
+
+	if (!cgroup)
+		return stow_err_sys(err, ENOMEM, "cgroup");
+	cgroup->path = "";
+	if (!id->at[STOW_CGROUP_CPUSET].version)
+		return stow_err_set(err, ESRCH, "the container has no cpuset cgroup");
+	r = find_hierarchies(root, &h, err);
+	if (r < 0)
+		return r;
+	for (int c = 0; c < controllers; c++) {
+		int version = id->at[c].version;
+
+		if (!version)
+			continue;
+		r = take_controller(root, version == 1 ? &h->v1[c] : &h->v2, version, c,
+				    id->at[c].path, id->at[c].inode, cgroup, err);
+		if (r == -ESRCH && c != STOW_CGROUP_CPUSET)
+			r = 0;
+		if (r < 0)
+			return r;
+	}
+	*ret_cgroup = STOW_TAKE_PTR(cgroup);
+	return 0;
 }
 
-int stow_cpuset_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
-		       struct stow_err *err)
+int stow_cgroup_open(struct stow_root *root, const struct stow_cgroup_id *id,
+		     struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
-	return open_of_pid(root, pid, STOW_CGROUP_CPUSET + 1, ret_cgroup, err);
+	return open_by_id(root, id, STOW_CGROUP_CONTROLLERS, ret_cgroup, err);
+}
+
+int stow_cpuset_open(struct stow_root *root, const struct stow_cgroup_id *id,
+		     struct stow_cgroup **ret_cgroup, struct stow_err *err)
+{
+	return open_by_id(root, id, STOW_CGROUP_CPUSET + 1, ret_cgroup, err);
 }
 
 void stow_cgroup_free(struct stow_cgroup *cgroup)
@@ -299,45 +458,92 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 		stow_root_free(cgroup->at[c].dir);
 		stow_root_free(cgroup->at[c].parent);
 	}
-	free(cgroup->path);
+	stow_cgroup_id_done(&cgroup->id);
 	free(cgroup->membership);
 	free(cgroup);
 }
 
-int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t inode,
-			  struct stow_err *err)
+/* --- identity ------------------------------------------------------------------------------ */
+
+void stow_cgroup_id_done(struct stow_cgroup_id *id)
 {
-	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
-	const struct hierarchies *h = NULL;
-	const struct hierarchy *at;
-	char buf[4096];
-	struct stat st;
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
+		free(id->at[c].path);
+	*id = (struct stow_cgroup_id){ 0 };
+}
+
+int stow_cgroup_id_copy(const struct stow_cgroup_id *from, struct stow_cgroup_id *ret,
+			struct stow_err *err)
+{
+	struct stow_cgroup_id id = *from;
+	bool failed = false;
+
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
+		id.at[c].path = from->at[c].path ? strdup(from->at[c].path) : NULL;
+		failed |= from->at[c].path && !id.at[c].path;
+	}
+	if (failed) {
+		stow_cgroup_id_done(&id);
+		return stow_err_sys(err, ENOMEM, "cgroup");
+	}
+	*ret = id;
+	return 0;
+}
+
+const char *stow_cgroup_id_path(const struct stow_cgroup_id *id)
+{
+	const char *path = id->at[STOW_CGROUP_CPUSET].path;
+
+	return path ? path : "";
+}
+
+/* v1 has no "populated": whether the cgroup, or one below it, has processes. */
+static int has_processes(struct stow_root *dir, const char *below, int depth, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	const struct dirent *e;
+	char buf[64];
 	int r;
 
-	r = find_hierarchies(root, &h, err);
+	r = stow_root_read_buf(dir, buf, sizeof(buf), err, "%s/cgroup.procs", below);
+	if (r == -E2BIG || r > 0)
+		return 1;
 	if (r < 0)
-		return r;
-	at = h->v1[STOW_CGROUP_CPUSET].version ? &h->v1[STOW_CGROUP_CPUSET] : &h->v2;
-	if (!at->version || !path[0])
-		return 0;
-	r = open_at(root, at, path, &dir, NULL, err);
-	if (r == -ENOENT || r == -ENODEV)
-		return 0;
-	if (r < 0)
-		return r;
-	if (fstat(dir->fd, &st) < 0)
-		return stow_err_sys(err, errno, "%s", path);
-	if (st.st_ino != inode)
-		return 0;
-	if (at->version == 2) {
-		r = stow_root_read_buf(dir, buf, sizeof(buf), err, "cgroup.events");
-		return r < 0 ? r : strstr(buf, "populated 1") != NULL;
+		return r == -ENODEV || r == -ENOENT ? 0 : r;
+	d = depth < 32 ? stow_root_opendir(dir, NULL, "%s/", below) : NULL;
+	while (d && (e = readdir(d))) {
+		char path[PATH_MAX];
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		    snprintf(path, sizeof(path), "%s/%s", below, e->d_name) >= (int)sizeof(path))
+			continue;
+		r = has_processes(dir, path, depth + 1, err);
+		if (r != 0)
+			return r;
 	}
-	/* A cgroup with more than 4 KiB of process numbers has processes. */
-	r = stow_root_read_buf(dir, buf, sizeof(buf), err, "cgroup.procs");
+	return 0;
+}
+
+int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
+			  struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_root *dir;
+	char buf[4096];
+	int r;
+
+	if (!id->at[STOW_CGROUP_CPUSET].version)
+		return 0;
+	r = stow_cpuset_open(root, id, &cgroup, err);
+	if (r < 0)
+		return r == -ESRCH ? 0 : r;
+	dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	if (id->at[STOW_CGROUP_CPUSET].version == 1)
+		return has_processes(dir, "", 0, err);
+	r = stow_root_read_buf(dir, buf, sizeof(buf), err, "cgroup.events");
 	if (r == -ENODEV)
 		return 0;
-	return r == -E2BIG ? 1 : r < 0 ? r : r > 0;
+	return r < 0 ? r : strstr(buf, "populated 1") != NULL;
 }
 
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
@@ -345,112 +551,22 @@ int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 {
 	const struct hierarchies *h = NULL;
 	const struct hierarchy *at;
-	int r;
+	int r, version;
 
 	r = find_hierarchies(root, &h, err);
 	if (r < 0)
 		return r;
-	at = h->v1[controller].version ? &h->v1[controller] : &h->v2;
-	if (!at->version)
+	at = hierarchy_of(h, (int)controller, &version);
+	if (!version)
 		return stow_err_set(err, ENOENT, "no hierarchy of the %s controller is mounted",
 				    controller_names[controller]);
-	*ret_mount = at->mount;
+	*ret_mount = at->mounts[0].point;
+	for (size_t i = 0; i < at->n; i++)
+		if (!at->mounts[i].root[0]) { /* the whole of it rather than a part */
+			*ret_mount = at->mounts[i].point;
+			break;
+		}
 	return 0;
-}
-
-/* --- cpuset -------------------------------------------------------------------------------- */
-
-static const char *effective_name(int version, bool cpus)
-{
-	if (version == 1)
-		return cpus ? "cpuset.effective_cpus" : "cpuset.effective_mems";
-	return cpus ? "cpuset.cpus.effective" : "cpuset.mems.effective";
-}
-
-int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
-		     struct stow_err *err)
-{
-	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
-	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
-	int r;
-
-	if (!version)
-		return stow_err_set(err, ENOTSUP,
-				    "the container's cgroup %s has no cpuset controller: mount it "
-				    "(v1) or enable it in cgroup.subtree_control (v2)",
-				    cgroup->path);
-	r = stow_root_read_idset(dir, &ret->cpus, err, "cpuset.cpus");
-	if (r == 0)
-		r = stow_root_read_idset(dir, &ret->mems, err, "cpuset.mems");
-	if (r == 0)
-		r = stow_root_read_idset(dir, &ret->cpus_effective, err, "%s",
-					 effective_name(version, true));
-	if (r == 0)
-		r = stow_root_read_idset(dir, &ret->mems_effective, err, "%s",
-					 effective_name(version, false));
-	return r;
-}
-
-int stow_cpuset_inherited(const struct stow_cgroup *cgroup, struct stow_idset *ret_cpus,
-			  struct stow_err *err)
-{
-	struct stow_root *parent = cgroup->at[STOW_CGROUP_CPUSET].parent;
-	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
-
-	return stow_root_read_idset(parent ? parent : cgroup->at[STOW_CGROUP_CPUSET].dir, ret_cpus,
-				    err, "%s", effective_name(version, true));
-}
-
-static int cpuset_write(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
-			struct stow_err *err)
-{
-	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
-	struct stow_root *parent = cgroup->at[STOW_CGROUP_CPUSET].parent;
-	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
-	const char *name = cpus ? "cpuset.cpus" : "cpuset.mems";
-	struct stow_idset wanted = *set, effective;
-	_cleanup_free_ char *list = NULL;
-	char a[256], b[256];
-	int r;
-
-	if (stow_idset_empty(&wanted) && parent) {
-		r = stow_root_read_idset(parent, &wanted, err, "%s", effective_name(version, cpus));
-		if (r < 0)
-			return r;
-	}
-	list = stow_idset_to_list(&wanted);
-	if (!list)
-		return stow_err_sys(err, ENOMEM, "%s", name);
-	r = stow_root_write(dir, list, err, "%s", name);
-	if (r == 0)
-		r = stow_root_read_idset(dir, &effective, err, "%s", effective_name(version, cpus));
-	if (r < 0)
-		return r;
-	if (!stow_idset_equal(&wanted, &effective))
-		return stow_err_set(err, EBUSY, "%s of cgroup %s: %s was asked, the kernel gave %s",
-				    name, cgroup->path, stow_idset_format(&wanted, a, sizeof(a)),
-				    stow_idset_format(&effective, b, sizeof(b)));
-	return 0;
-}
-
-int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *cpus,
-			   struct stow_err *err)
-{
-	return cpuset_write(cgroup, true, cpus, err);
-}
-
-int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *mems,
-			   struct stow_err *err)
-{
-	int r;
-
-	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
-		r = stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "1", err,
-				    "cpuset.memory_migrate");
-		if (r < 0)
-			return r;
-	}
-	return cpuset_write(cgroup, false, mems, err);
 }
 
 /* --- limits and use ------------------------------------------------------------------------ */
@@ -468,6 +584,76 @@ const char *stow_hugetlb_limit_name(int version, uint64_t page_size, bool reserv
 const char *stow_memory_limit_name(int version)
 {
 	return version == 1 ? "memory.limit_in_bytes" : "memory.max";
+}
+
+/* One limit: a number of bytes, or "max". UINT64_MAX: none. v1 says "none" as the largest multiple
+ * of a page. */
+static uint64_t parse_limit(const char *text)
+{
+	uint64_t limit;
+
+	if (stow_parse_u64(text, UINT64_MAX, &limit, NULL) < 0 || limit >= UINT64_C(1) << 62)
+		return UINT64_MAX;
+	return limit;
+}
+
+uint64_t stow_cgroup_limit(const struct stow_cgroup *cgroup, enum stow_controller controller,
+			   const char *name)
+{
+	struct stow_root *dir = cgroup->at[controller].dir;
+	char text[64];
+
+	if (!dir || stow_root_read_buf(dir, text, sizeof(text), NULL, "%s", name) < 0)
+		return UINT64_MAX;
+	return parse_limit(text);
+}
+
+uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
+				 const char *name)
+{
+	const char *point = cgroup->at[controller].point, *below = cgroup->at[controller].below;
+	uint64_t lowest = UINT64_MAX;
+	size_t len;
+
+	if (!point || !below)
+		return UINT64_MAX;
+	/* The topmost cgroup of v2 has no such file, that of v1 one that says "none". */
+	for (len = strlen(below); len > 0;) {
+		char text[64];
+		uint64_t limit;
+
+		while (len > 0 && below[len - 1] != '/')
+			len--;
+		while (len > 0 && below[len - 1] == '/')
+			len--;
+		if (stow_root_read_buf(cgroup->root, text, sizeof(text), NULL, "%s%.*s/%s", point,
+				       (int)len, below, name) < 0)
+			continue;
+		limit = parse_limit(text);
+		if (limit < lowest)
+			lowest = limit;
+	}
+	return lowest;
+}
+
+uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	char text[64], *period_text;
+	uint64_t quota, period;
+
+	if (!dir || !cgroup->at[STOW_CGROUP_CPUSET].on_v2 ||
+	    stow_root_read_buf(dir, text, sizeof(text), NULL, "cpu.max") < 0)
+		return UINT32_MAX;
+	period_text = strchr(text, ' ');
+	if (!period_text)
+		return UINT32_MAX;
+	*period_text++ = '\0';
+	if (stow_parse_u64(text, UINT64_MAX, &quota, NULL) < 0 ||
+	    stow_parse_u64(period_text, UINT64_MAX, &period, NULL) < 0 || !quota || !period)
+		return UINT32_MAX;
+	quota = (quota - 1) / period + 1;
+	return quota < UINT32_MAX ? (uint32_t)quota : UINT32_MAX;
 }
 
 /* The value of " NODE=" (such as " N1=") in the first line of `text` that starts with `key`. */

@@ -3,9 +3,14 @@
 
 /*
  * A container's cgroup: cpuset, hugetlb and memory controllers, on cgroup v1 and v2 alike
- * (Documentation/admin-guide/cgroup-v2.rst; cgroup-v1/cpusets.rst, hugetlb.rst, memory.rst).
+ * (Documentation/admin-guide/cgroup-v2.rst; cgroup-v1/hugetlb.rst, memory.rst).
  *
- * The hierarchy of each controller is found in /proc/self/mountinfo, the cgroup in /proc/PID/cgroup.
+ * Where a container is, is asked of the kernel once: in its createRuntime hook, before any of its
+ * code runs (stow_cgroup_of_pid()). What comes out is the container's identity, path and inode
+ * number of the directory in each hierarchy, and is written down. Later the cgroup is opened by
+ * that path and checked by that inode (stow_cgroup_open()): a container may move its processes and
+ * name cgroups as it likes, and /proc/PID/cgroup follows it.
+ *
  * The directories are opened once; every attribute is read and written relative to them, so that a
  * cgroup that is removed and made again under the same name is never mistaken for the old one.
  */
@@ -25,32 +30,63 @@ enum stow_controller {
 	STOW_CGROUP_CONTROLLERS,
 };
 
+/* A container's cgroup by name. On v2 the three are equal; a controller that the container did not
+ * have has version 0 and path NULL. */
+struct stow_cgroup_id {
+	struct {
+		int version;	/* 1 or 2; 0: the controller was not available */
+		char *path;	/* within the hierarchy, "/machine.slice/x.scope/container" */
+		uint64_t inode; /* of the directory */
+	} at[STOW_CGROUP_CONTROLLERS];
+};
+
+void stow_cgroup_id_done(struct stow_cgroup_id *id);
+/* Copies; -ENOMEM leaves *ret empty. */
+int stow_cgroup_id_copy(const struct stow_cgroup_id *from, struct stow_cgroup_id *ret,
+			struct stow_err *err);
+/* The path in the cpuset hierarchy, "" when there is none: for messages. */
+const char *stow_cgroup_id_path(const struct stow_cgroup_id *id);
+
 struct stow_cgroup {
 	struct {
 		int version;		  /* 1 or 2; 0: the controller is not to be had here */
 		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
 		struct stow_root *parent; /* cpuset: the directory above; NULL for the topmost */
 		bool on_v2;		  /* the directories are of the unified hierarchy */
-		bool shared;		  /* and are another controller's, who frees them */
+		bool shared;		  /* and are another controller's, which frees them */
+		bool noprefix;		  /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
+		const char *point;	  /* where the hierarchy is mounted; the root's */
+		const char *below;	  /* the path below that; in `id` */
+		size_t hidden;		  /* bytes of the path that the mount does not show */
 	} at[STOW_CGROUP_CONTROLLERS];
-	char *membership; /* /proc/PID/cgroup as it was read */
-	char *path;	  /* within the cpuset hierarchy, "/machine.slice/x.scope/container" */
-	uint64_t inode;	  /* of the cpuset directory: tells two lives of one name apart */
+	struct stow_root *root; /* the whole tree; not owned */
+	struct stow_cgroup_id id;
+	char *membership; /* /proc/PID/cgroup as it was read; NULL when opened by path */
+	const char *path; /* of the cpuset cgroup, in `id`; "" when there is none */
+	uint64_t inode;	  /* of the cpuset directory */
 };
 
-/* The cgroup of a process. (Where hierarchies are mounted is read once for each root.) -ESRCH: no
- * such process. A controller that is not mounted or not enabled for this cgroup has version 0.
- * -ENOENT: no hierarchy at all. Free with stow_cgroup_free(). */
+/*
+ * Identifies the cgroup of a process: for createRuntime hooks, and for tools that look at a process
+ * of their own. -ESRCH: no such process. A controller that is not mounted or not enabled for this
+ * cgroup has version 0. -ENOENT: no hierarchy at all. -EXDEV: the cgroup is outside of every mount
+ * of its hierarchy. Free with stow_cgroup_free().
+ */
 int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
 		       struct stow_err *err);
+
+/* Opens a cgroup by its identity. -ESRCH: it is gone, or another one has its name now. A hugetlb or
+ * memory cgroup that is gone leaves that controller with version 0. */
+int stow_cgroup_open(struct stow_root *root, const struct stow_cgroup_id *id,
+		     struct stow_cgroup **ret_cgroup, struct stow_err *err);
 /* The same with the cpuset controller alone: for looking at many containers. */
-int stow_cpuset_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
-		       struct stow_err *err);
+int stow_cpuset_open(struct stow_root *root, const struct stow_cgroup_id *id,
+		     struct stow_cgroup **ret_cgroup, struct stow_err *err);
 void stow_cgroup_free(struct stow_cgroup *cgroup);
 
-/* Whether the cpuset cgroup `path` with this inode still exists and has processes (on v2 in it or
- * below it): 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
-int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t inode,
+/* Whether the cpuset cgroup with this path and inode still exists and has processes in it or below
+ * it: 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
+int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
 			  struct stow_err *err);
 
 /* Where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); it belongs to the
@@ -58,37 +94,22 @@ int stow_cgroup_populated(struct stow_root *root, const char *path, uint64_t ino
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 		      const char **ret_mount, struct stow_err *err);
 
-/* What the container's cpuset says now. */
-struct stow_cpuset {
-	struct stow_idset cpus, mems; /* as configured; empty on v2: whatever the parent has */
-	struct stow_idset cpus_effective, mems_effective;
-};
-
-/* -ENOTSUP: no cpuset controller, with a line that says what to enable. */
-int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
-		     struct stow_err *err);
-
-/* The CPUs that the cgroup would have without a set of its own: the parent's effective ones. */
-int stow_cpuset_inherited(const struct stow_cgroup *cgroup, struct stow_idset *ret_cpus,
-			  struct stow_err *err);
-
-/*
- * Sets the CPUs or the memory nodes and reads back what the kernel made of it: when the effective
- * set is not what was written (v2 accepts nodes that the parent lacks and then falls back to the
- * parent's set) that is -EBUSY. On v1 cpuset.memory_migrate is set first, so that the pages of a
- * process follow its nodes; on v2 they always do. An empty set (undo on v2) writes the parent's
- * whole effective set, because a populated cgroup cannot be emptied again.
- */
-int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *cpus,
-			   struct stow_err *err);
-int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *mems,
-			   struct stow_err *err);
-
 /* Names of the limit attributes for one page size, with `reservation` the limit on reservations,
  * which makes mmap(2) fail instead of a SIGBUS later. Returns `buf`. */
 const char *stow_hugetlb_limit_name(int version, uint64_t page_size, bool reservation, char *buf,
 				    size_t size);
 const char *stow_memory_limit_name(int version);
+
+/* A limit of the cgroup itself, and the lowest of all cgroups above it, in the attribute's unit.
+ * UINT64_MAX: no limit, or no such controller. */
+uint64_t stow_cgroup_limit(const struct stow_cgroup *cgroup, enum stow_controller controller,
+			   const char *name);
+uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
+				 const char *name);
+
+/* The CPU limit of the cgroup's own cpu.max in CPUs, rounded up; UINT32_MAX: none (or cgroup v1,
+ * where only the runtime sets it). */
+uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup);
 
 /* Hugepages of that size that the cgroup has faulted in on `node`. -ENOTSUP when the kernel
  * does not count them (no hugetlb controller, or numa_stat before 5.17). */

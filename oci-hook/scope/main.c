@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * numastow-scope CGROUP INODE PROPERTY LIST: sets AllowedCPUs= or AllowedMemoryNodes= of the
- * running unit that has exactly this cgroup, until the unit ends or the machine reboots
+ * numastow-scope PROPERTY {CGROUP INODE LIST}...: sets AllowedCPUs= or AllowedMemoryNodes= of the
+ * running units that have exactly these cgroups, until the unit ends or the machine reboots
  * (org.freedesktop.systemd1(5)). Started by the hook and by numastow; not meant for people.
  *
  * systemd is asked whose the cgroup is, because a name proves nothing: whoever may make cgroups
@@ -182,18 +182,12 @@ static int set_property(sd_bus *bus, const struct unit *unit, const char *proper
 }
 
 /* 1: set; 0: there is nothing to set. */
-static int run(const char *cgroup, uint64_t inode, const char *property,
+static int run(sd_bus *bus, const char *cgroup, uint64_t inode, const char *property,
 	       const struct stow_idset *set, struct stow_err *err)
 {
-	_cleanup_(bus_close_ptr) sd_bus *bus = NULL;
 	_cleanup_(unit_done) struct unit unit = { 0 };
 	int r;
 
-	r = sd_bus_open_system(&bus);
-	if (r >= 0)
-		r = sd_bus_set_method_call_timeout(bus, TIMEOUT_US);
-	if (r < 0)
-		return stow_err_sys(err, -r, "the system bus");
 	r = find_unit(bus, cgroup, &unit, err);
 	if (r > 0)
 		r = is_its_own(bus, &unit, cgroup, inode, err);
@@ -205,28 +199,53 @@ static int run(const char *cgroup, uint64_t inode, const char *property,
 	return r < 0 ? r : 1;
 }
 
-int main(int argc, char **argv)
+static int open_bus(sd_bus **ret, struct stow_err *err)
+{
+	int r = sd_bus_open_system(ret);
+
+	if (r >= 0)
+		r = sd_bus_set_method_call_timeout(*ret, TIMEOUT_US);
+	return r < 0 ? stow_err_sys(err, -r, "the system bus") : 0;
+}
+
+/* CGROUP INODE LIST of one unit. One that fails is no reason to leave out the others. */
+static int run_one(sd_bus *bus, const char *property, char **argv, struct stow_err *err)
 {
 	struct stow_idset set;
-	struct stow_err err;
 	uint64_t inode;
-	int r;
 
-	if (argc != 5 ||
-	    (strcmp(argv[3], "AllowedCPUs") != 0 && strcmp(argv[3], "AllowedMemoryNodes") != 0)) {
-		fprintf(stderr, "usage: numastow-scope CGROUP INODE AllowedCPUs|AllowedMemoryNodes "
-				"LIST\n");
+	if (stow_parse_u64(argv[1], UINT64_MAX, &inode, err) < 0 ||
+	    stow_idset_parse(argv[2], &set, err) < 0)
+		return -EINVAL;
+	return run(bus, argv[0], inode, property, &set, err);
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_(bus_close_ptr) sd_bus *bus = NULL;
+	struct stow_err err;
+	int result = NOTHING, r;
+
+	if (argc < 5 || argc % 3 != 2 ||
+	    (strcmp(argv[1], "AllowedCPUs") != 0 && strcmp(argv[1], "AllowedMemoryNodes") != 0)) {
+		fprintf(stderr, "usage: numastow-scope AllowedCPUs|AllowedMemoryNodes "
+				"{CGROUP INODE LIST}...\n");
 		return USAGE;
 	}
-	if (stow_parse_u64(argv[2], UINT64_MAX, &inode, &err) < 0 ||
-	    stow_idset_parse(argv[4], &set, &err) < 0) {
-		fprintf(stderr, "numastow-scope: %s\n", err.msg);
-		return USAGE;
-	}
-	r = run(argv[1], inode, argv[3], &set, &err);
+	r = open_bus(&bus, &err);
 	if (r < 0) {
-		fprintf(stderr, "numastow-scope: %s of %s: %s\n", argv[3], argv[1], err.msg);
+		fprintf(stderr, "numastow-scope: %s\n", err.msg);
 		return FAILED;
 	}
-	return r ? SET : NOTHING;
+	for (int i = 2; i < argc; i += 3) {
+		r = run_one(bus, argv[1], argv + i, &err);
+		if (r < 0)
+			fprintf(stderr, "numastow-scope: %s of %s: %s\n", argv[1], argv[i],
+				err.msg);
+		if (r < 0)
+			result = FAILED;
+		else if (r > 0 && result == NOTHING)
+			result = SET;
+	}
+	return result;
 }

@@ -87,8 +87,9 @@ static int collect(struct stow_root *root, bool all, struct stow_err *err)
 	if (all)
 		return stow_restore_all(&context, err);
 	r = stow_gc(&context, &result, err);
-	printf("expired %zu undone %zu reclaimed %zu others %zu pages %llu\n", result.expired,
-	       result.undone, result.reclaimed, result.others, (unsigned long long)result.pages);
+	printf("expired %zu undone %zu reclaimed %zu unmanaged %zu pages %llu\n", result.expired,
+	       result.undone, result.reclaimed, result.unmanaged, (unsigned long long)result.pages);
+	stow_apply_result_done(&result.problems);
 	return r;
 }
 

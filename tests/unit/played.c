@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "grant/cpuview.h"
 
 #define CGROUPS "/sys/fs/cgroup"
 
@@ -137,7 +138,7 @@ void played_container(struct played *played, int pid, const char *name, int node
 	subject.cgroup = cgroup;
 	if (stow_grant_reserve(&played->context, &subject, &request, NULL, 0, &record, &refusal,
 			       &err) < 0 ||
-	    stow_grant_enact(&played->context, record, &request, false, cgroup, &err) < 0)
+	    stow_grant_enact(&played->context, record, &request, false, cgroup, NULL, &err) < 0)
 		fail_msg("%s", err.msg);
 }
 
@@ -164,6 +165,18 @@ struct stow_record *played_grant(struct played *played, const char *id)
 	first = STOW_TAKE_PTR(records[0]);
 	stow_records_free(records, n);
 	return first;
+}
+
+void played_cpus(struct played *played, const struct stow_record *record, char *buf, size_t size)
+{
+	_cleanup_(stow_cpu_view_done) struct stow_cpu_view view = { 0 };
+	struct stow_idset cpus;
+
+	assert_int_equal(stow_cpu_view_read(played->t->root, played->config, played->context.ledger,
+					    &view, NULL),
+			 0);
+	stow_cpu_view_of(&view, record, &cpus);
+	stow_idset_format(&cpus, buf, size);
 }
 
 size_t played_records(struct played *played)

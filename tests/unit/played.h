@@ -37,6 +37,8 @@ void played_has(struct played *played, const char *name, const char *cpus, const
 
 /* The container's grant; to be freed. */
 struct stow_record *played_grant(struct played *played, const char *id);
+/* The CPUs that it has now. */
+void played_cpus(struct played *played, const struct stow_record *record, char *buf, size_t size);
 /* Records in the ledger, of whatever. */
 size_t played_records(struct played *played);
 /* The kind of the container's newest event. */

@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "grant/saved.h"
-#include "node/cgroup.h"
+#include "node/cpuset.h"
 #include "node/life.h"
 #include "tree.h"
 
@@ -46,9 +46,111 @@ static void finds_the_cgroup_on_v2(void **state)
 	assert_int_equal(stow_cpuset_read(cg, &set, NULL), 0);
 	assert_true(stow_idset_empty(&set.cpus));
 	assert_int_equal(stow_idset_count(&set.cpus_effective), 8);
-	assert_int_equal(stow_cgroup_populated(t->root, "/a/b", cg->inode, NULL), 1);
-	assert_int_equal(stow_cgroup_populated(t->root, "/a/b", cg->inode + 1, NULL), 0);
-	assert_int_equal(stow_cgroup_populated(t->root, "/a/c", cg->inode, NULL), 0);
+	assert_int_equal(stow_cgroup_populated(t->root, &cg->id, NULL), 1);
+}
+
+/* Later it is the path and the inode that count, whatever the process does. */
+static void is_opened_by_what_it_was(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL, *again = NULL, *other = NULL;
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	tree_write(t, "/proc/7/cgroup", "0::/a/b/init.scope\n");
+	assert_int_equal(stow_cgroup_open(t->root, &cg->id, &again, NULL), 0);
+	assert_string_equal(again->path, "/a/b");
+	assert_int_equal(again->inode, cg->inode);
+	cg->id.at[STOW_CGROUP_CPUSET].inode++;
+	assert_int_equal(stow_cgroup_open(t->root, &cg->id, &other, &err), -ESRCH);
+	assert_int_equal(stow_cgroup_populated(t->root, &cg->id, NULL), 0);
+	cg->id.at[STOW_CGROUP_CPUSET].inode--;
+	tree_remove(t, "/sys/fs/cgroup/a/b");
+	assert_int_equal(stow_cgroup_open(t->root, &cg->id, &other, &err), -ESRCH);
+	assert_int_equal(stow_cgroup_populated(t->root, &cg->id, NULL), 0);
+	assert_null(other);
+}
+
+/* The mount that shows the cgroup is taken, wherever it stands in mountinfo. */
+static void any_mount_that_shows_it_will_do(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	const char *mount;
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "31 24 0:30 /a/bb /mnt/prefix rw - cgroup2 cgroup2 rw\n"
+		   "32 24 0:30 /other /mnt/other rw - cgroup2 cgroup2 rw\n"
+		   "33 24 0:30 /a /mnt/gone rw - cgroup2 cgroup2 rw\n%s",
+		   v2_mounts);
+	tree_mkdir(t, "/mnt/other/b");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_string_equal(cg->at[STOW_CGROUP_CPUSET].dir->dir, "/sys/fs/cgroup/a/b");
+	assert_int_equal(stow_cgroup_mount(t->root, STOW_CGROUP_CPUSET, &mount, NULL), 0);
+	assert_string_equal(mount, "/sys/fs/cgroup");
+}
+
+static void a_part_of_a_hierarchy_is_enough(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+
+	tree_write(t, "/proc/self/mountinfo", "33 24 0:30 /a /mnt/a rw - cgroup2 cgroup2 rw\n");
+	tree_write(t, "/mnt/a/b/cpuset.cpus", "\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_string_equal(cg->at[STOW_CGROUP_CPUSET].dir->dir, "/mnt/a/b");
+	assert_string_equal(cg->path, "/a/b");
+}
+
+/* Every unit that systemd has escaped has a backslash in its name. */
+static void escapes_of_mountinfo_are_read(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "33 24 0:30 /x\\134x2d.slice /mnt/with\\040blank rw - cgroup2 cgroup2 rw\n");
+	tree_write(t, "/proc/7/cgroup", "0::/x\\x2d.slice/b\n");
+	tree_write(t, "/mnt/with blank/b/cpuset.cpus", "\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_string_equal(cg->at[STOW_CGROUP_CPUSET].dir->dir, "/mnt/with blank/b");
+}
+
+static void noprefix_names_are_used(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	_cleanup_free_ char *cpus = NULL;
+	struct stow_cpuset set;
+	struct stow_idset wanted;
+
+	tree_write(t, "/proc/self/mountinfo", "%s%s", v2_mounts, v1_mounts);
+	tree_write(t, "/proc/7/cgroup", "1:cpuset:/s/x\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/s/effective_cpus", "0-3\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/s/x/cpus", "0-3\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/s/x/mems", "0\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/s/x/effective_cpus", "0-3\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/s/x/effective_mems", "0\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_int_equal(stow_cpuset_read(cg, &set, NULL), 0);
+	stow_idset_parse("0-1", &wanted, NULL);
+	assert_int_equal(stow_cpuset_write_cpus(cg, &wanted, NULL), 1);
+	cpus = tree_read(t, "/sys/fs/cgroup/cpuset/s/x/cpus");
+	assert_string_equal(cpus, "0-1");
+}
+
+static void limits_above_are_found(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+
+	tree_write(t, "/sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
+	tree_write(t, "/sys/fs/cgroup/a/memory.max", "67108864\n");
+	tree_write(t, "/sys/fs/cgroup/a/b/memory.max", "1073741824\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_true(stow_cgroup_limit(cg, STOW_CGROUP_MEMORY, "memory.max") == 1073741824);
+	assert_true(stow_cgroup_limit_above(cg, STOW_CGROUP_MEMORY, "memory.max") == 67108864);
+	assert_int_equal(stow_cpu_limit(cg), 2);
 }
 
 static void finds_each_controller_on_v1(void **state)
@@ -80,22 +182,56 @@ static void paths_from_another_namespace_are_refused(void **state)
 	assert_null(cg);
 }
 
-/* The kernel of this tree never makes anything effective: a write that had no effect is seen. */
-static void what_did_not_become_effective_is_an_error(void **state)
+/* Before Linux 6.2 an equal write takes threads' own affinity away. */
+static void an_equal_set_is_not_written(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
-	struct stow_err err = { 0 };
 	struct stow_idset set;
 
 	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
 	stow_idset_parse("0-1", &set, NULL);
-	assert_int_equal(stow_cpuset_write_cpus(cg, &set, &err), -EBUSY);
-	assert_string_equal(err.msg,
-			    "cpuset.cpus of cgroup /a/b: 0-1 was asked, the kernel gave 0-7");
-	/* Nothing, on v2, means what the parent has. */
-	memset(&set, 0, sizeof(set));
-	assert_int_equal(stow_cpuset_write_cpus(cg, &set, &err), 0);
+	assert_int_equal(stow_cpuset_write_cpus(cg, &set, NULL), 1);
+	assert_int_equal(stow_cpuset_write_cpus(cg, &set, NULL), 0);
+}
+
+/* A v1 cgroup with cgroups below it: who has the whole set follows it, others keep their part. */
+static void cgroups_below_follow_on_v1(void **state)
+{
+	static const struct {
+		const char *cgroup, *before, *after;
+	} below[] = {
+		{ "/whole", "0-3", "1-2" },
+		{ "/whole/deep", "0-3", "1-2" },
+		{ "/part", "0-1", "1" },
+		{ "/outside", "3", "1-2" },
+	};
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	struct stow_idset set;
+	char path[128];
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "33 24 0:28 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n");
+	tree_write(t, "/proc/7/cgroup", "1:cpuset:/x\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/cpuset.effective_cpus", "0-3\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/x/cpuset.cpus", "0-3\n");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(below); i++) {
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/cpuset/x%s/cpuset.cpus",
+			 below[i].cgroup);
+		tree_write(t, path, "%s\n", below[i].before);
+	}
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	stow_idset_parse("1-2", &set, NULL);
+	assert_int_equal(stow_cpuset_write_cpus(cg, &set, NULL), 1);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(below); i++) {
+		_cleanup_free_ char *now = NULL;
+
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/cpuset/x%s/cpuset.cpus",
+			 below[i].cgroup);
+		now = tree_read(t, path);
+		assert_string_equal(now, below[i].after);
+	}
 }
 
 static void no_cpuset_controller_is_said(void **state)
@@ -138,26 +274,19 @@ static void saved_values_come_back(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = calloc(1, sizeof(*record));
 	struct stow_request request = { .memory = 1 << 20 };
-	struct stow_cpuset cpuset;
-	_cleanup_free_ char *saved = NULL, *now = NULL, *mems = NULL;
-	struct stow_idset set;
+	_cleanup_free_ char *now = NULL;
 
+	assert_non_null(record);
 	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
-	assert_int_equal(stow_cpuset_read(cg, &cpuset, NULL), 0);
-	assert_int_equal(stow_saved_capture(cg, &cpuset, &request, &saved, NULL), 0);
-	assert_string_equal(saved, "cpuset.cpus=\ncpuset.mems=\nmemory.max=max\n");
+	assert_int_equal(stow_saved_capture(cg, &request, record, NULL), 0);
+	assert_int_equal(record->n_saved, 1);
+	assert_string_equal(record->saved[0].attribute, "memory.max");
 	tree_write(t, "/sys/fs/cgroup/a/b/memory.max", "1048576\n");
-	tree_write(t, "/sys/fs/cgroup/a/b/cpuset.mems", "1\n");
-	assert_int_equal(stow_saved_restore(cg, saved, NULL), 0);
+	assert_int_equal(stow_saved_restore(cg, record, NULL), 0);
 	now = tree_read(t, "/sys/fs/cgroup/a/b/memory.max");
 	assert_string_equal(now, "max");
-	mems = tree_read(t, "/sys/fs/cgroup/a/b/cpuset.mems");
-	assert_string_equal(mems, "0-1");
-	stow_saved_idset("cpuset.mems=1\ncpuset.cpus=3-4,9\n", "cpuset.cpus", &set);
-	assert_int_equal(stow_idset_count(&set), 3);
-	stow_saved_idset(saved, "cpuset.cpus", &set);
-	assert_true(stow_idset_empty(&set));
 }
 
 static void lives(void **state)
@@ -189,7 +318,14 @@ int main(void)
 		cmocka_unit_test(finds_the_cgroup_on_v2),
 		cmocka_unit_test(finds_each_controller_on_v1),
 		cmocka_unit_test(paths_from_another_namespace_are_refused),
-		cmocka_unit_test(what_did_not_become_effective_is_an_error),
+		cmocka_unit_test(is_opened_by_what_it_was),
+		cmocka_unit_test(any_mount_that_shows_it_will_do),
+		cmocka_unit_test(a_part_of_a_hierarchy_is_enough),
+		cmocka_unit_test(escapes_of_mountinfo_are_read),
+		cmocka_unit_test(noprefix_names_are_used),
+		cmocka_unit_test(limits_above_are_found),
+		cmocka_unit_test(an_equal_set_is_not_written),
+		cmocka_unit_test(cgroups_below_follow_on_v1),
 		cmocka_unit_test(no_cpuset_controller_is_said),
 		cmocka_unit_test(numa_stat_of_both_versions),
 		cmocka_unit_test(saved_values_come_back),

@@ -81,7 +81,7 @@ static struct stow_lease lease_of(const char *id, int node, uint32_t cpus, uint6
 	struct stow_lease lease = { .id = id, .cpus = cpus, .memory = memory };
 
 	stow_idset_add(&lease.nodes, node);
-	lease.expires = (uint64_t)time(NULL) + 60;
+	lease.lifetime = 60 * STOW_SECOND;
 	return lease;
 }
 
@@ -197,7 +197,7 @@ static void a_lease_runs_out(void **state)
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	struct stow_err err;
 
-	lease.expires = (uint64_t)time(NULL) - 1;
+	lease.lifetime = 1;
 	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
 	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -ESTALE);
 	assert_non_null(strstr(err.msg, "has run out"));

@@ -5,81 +5,462 @@
 
 #include "base/cleanup.h"
 #include "ledger/ledger.h"
+#include "records.h"
 #include "tree.h"
 
-static struct stow_record *record_new(const char *id, bool exclusive, const char *cpus, int node)
+static void set_cgroup(struct stow_record *rec, enum stow_controller controller, int version,
+		       const char *path, uint64_t inode)
 {
-	struct stow_record *rec = calloc(1, sizeof(*rec));
+	free(rec->cgroup.at[controller].path);
+	rec->cgroup.at[controller].version = version;
+	rec->cgroup.at[controller].path = path ? strdup(path) : NULL;
+	rec->cgroup.at[controller].inode = inode;
+}
 
-	rec->id = strdup(id);
-	rec->state = STOW_STATE_ACTIVE;
-	rec->exclusive = exclusive;
-	stow_idset_parse(cpus, &rec->cpus, NULL);
-	rec->base = rec->cpus;
-	stow_idset_add(&rec->nodes, node);
-	rec->n_pages = 1;
-	rec->pages[0] = (struct stow_page_request){ .size = 2 << 20, .count = 5 };
-	rec->shares = calloc(1, sizeof(*rec->shares));
-	rec->n_shares = 1;
-	rec->shares[0] = (struct stow_share){ .node = node,
-					      .cpus = (uint32_t)stow_idset_count(&rec->cpus),
-					      .memory = 1 << 30,
-					      .pages = { 5 } };
+static void save(struct stow_record *rec, enum stow_controller controller, const char *attribute,
+		 const char *value)
+{
+	rec->saved = reallocarray(rec->saved, rec->n_saved + 1, sizeof(*rec->saved));
+	rec->saved[rec->n_saved++] = (struct stow_saved){ .controller = controller,
+							  .attribute = strdup(attribute),
+							  .value = strdup(value) };
+}
+
+/* A record with something else in every field. */
+static struct stow_record *full_record(void)
+{
+	struct stow_record *rec = record_new("abc", true, "2-3,70", 1);
+
+	rec->state = STOW_STATE_PENDING;
+	rec->kind = STOW_LEASE_MEMBER;
+	rec->pod = strdup("web-1");
+	rec->ns = strdup("team");
+	rec->name = strdup("dpdk");
+	rec->init = (struct stow_life){ .pid = 7, .start = UINT64_C(1) << 63 };
+	rec->worker = (struct stow_life){ .pid = 8, .start = 81 };
+	set_cgroup(rec, STOW_CGROUP_CPUSET, 2, "/a b/'c'", UINT64_MAX);
+	set_cgroup(rec, STOW_CGROUP_HUGETLB, 1, "/kubepods", 12);
+	set_cgroup(rec, STOW_CGROUP_MEMORY, 0, NULL, 0);
+	rec->created = 101;
+	rec->expires = 102;
+	rec->isolated = true;
+	stow_idset_parse("0-7", &rec->given_cpus, NULL);
+	stow_idset_parse("0-1", &rec->given_mems, NULL);
+	rec->request = strdup("cpus=3");
+	rec->digest = strdup("d1");
+	rec->reason = strdup("it fits");
+	rec->reservation = strdup("r1");
+	rec->drain = STOW_DRAIN_EVICT;
+	rec->n_pages = 2;
+	rec->pages[1] = (struct stow_page_request){ .size = 1 << 30, .count = 3 };
+	rec->shares = reallocarray(rec->shares, 2, sizeof(*rec->shares));
+	rec->n_shares = 2;
+	rec->shares[1] = (struct stow_share){
+		.node = 3, .cpus = 1, .memory = UINT64_C(1) << 40, .pages = { 0, 3 }
+	};
+	save(rec, STOW_CGROUP_MEMORY, "memory.max", "max\n");
+	save(rec, STOW_CGROUP_HUGETLB, "hugetlb.2MB.max", "0\n");
+	save(rec, STOW_CGROUP_CPUSET, "cpuset.cpus.partition", "");
 	return rec;
 }
 
-static int put(struct stow_ledger *l, struct stow_record *rec)
+static void same_shares(const struct stow_share *a, size_t n_a, const struct stow_share *b,
+			size_t n_b)
 {
-	int r;
-
-	assert_int_equal(stow_ledger_begin(l, NULL), 0);
-	r = stow_ledger_insert(l, rec, NULL);
-	if (r < 0)
-		stow_ledger_rollback(l);
-	else
-		assert_int_equal(stow_ledger_commit(l, NULL), 0);
-	return r;
+	assert_int_equal(n_a, n_b);
+	for (size_t i = 0; i < n_a; i++) {
+		assert_int_equal(a[i].node, b[i].node);
+		assert_int_equal(a[i].cpus, b[i].cpus);
+		assert_true(a[i].memory == b[i].memory);
+		assert_memory_equal(a[i].pages, b[i].pages, sizeof(a[i].pages));
+	}
 }
 
-static void no_ledger_is_no_error_to_guess_about(void **state)
+static void same_text(const char *a, const char *b)
 {
-	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	struct stow_ledger *l;
+	assert_string_equal(a ? a : "", b);
+}
 
-	assert_int_equal(stow_ledger_open(t->root, false, &l, NULL), -ENOENT);
-	assert_int_equal(stow_root_exists(t->root, "%s", STOW_RUN_DIR), 0);
+/* That `b` is `a` as it comes out of the ledger: with "" for NULL. */
+static void same_record(const struct stow_record *a, const struct stow_record *b)
+{
+	assert_int_equal(a->key, b->key);
+	assert_int_equal(a->state, b->state);
+	assert_int_equal(a->kind, b->kind);
+	same_text(a->id, b->id);
+	same_text(a->pod, b->pod);
+	same_text(a->ns, b->ns);
+	same_text(a->name, b->name);
+	assert_true(a->init.pid == b->init.pid && a->init.start == b->init.start);
+	assert_true(a->worker.pid == b->worker.pid && a->worker.start == b->worker.start);
+	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++) {
+		assert_int_equal(a->cgroup.at[i].version, b->cgroup.at[i].version);
+		assert_true(a->cgroup.at[i].inode == b->cgroup.at[i].inode);
+		assert_true(!a->cgroup.at[i].path == !b->cgroup.at[i].path);
+		if (a->cgroup.at[i].path)
+			assert_string_equal(a->cgroup.at[i].path, b->cgroup.at[i].path);
+	}
+	assert_true(a->created == b->created && a->expires == b->expires);
+	assert_true(a->exclusive == b->exclusive && a->isolated == b->isolated);
+	assert_true(stow_idset_equal(&a->cpus, &b->cpus));
+	assert_true(stow_idset_equal(&a->nodes, &b->nodes));
+	assert_true(stow_idset_equal(&a->given_cpus, &b->given_cpus));
+	assert_true(stow_idset_equal(&a->given_mems, &b->given_mems));
+	same_text(a->request, b->request);
+	same_text(a->digest, b->digest);
+	same_text(a->reason, b->reason);
+	same_text(a->reservation, b->reservation);
+	assert_int_equal(a->drain, b->drain);
+	assert_int_equal(a->n_pages, b->n_pages);
+	for (size_t i = 0; i < a->n_pages; i++)
+		assert_true(a->pages[i].size == b->pages[i].size &&
+			    a->pages[i].count == b->pages[i].count);
+	same_shares(a->shares, a->n_shares, b->shares, b->n_shares);
+	assert_int_equal(a->n_saved, b->n_saved);
+	for (size_t i = 0; i < a->n_saved; i++) {
+		assert_int_equal(a->saved[i].controller, b->saved[i].controller);
+		assert_string_equal(a->saved[i].attribute, b->saved[i].attribute);
+		assert_string_equal(a->saved[i].value, b->saved[i].value);
+	}
+}
+
+static struct stow_record *get(struct stow_ledger *l, int64_t key)
+{
+	struct stow_record *rec;
+
+	assert_int_equal(stow_ledger_record(l, key, &rec, NULL), 0);
+	return rec;
+}
+
+/* Ends a transaction as every caller does; what was counted is the answer. */
+static int end(struct stow_ledger *l, int r)
+{
+	int ended = stow_ledger_end(l, r, NULL);
+
+	return ended < 0 ? ended : r;
 }
 
 static void records_come_back_as_they_went_in(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
-	struct stow_record *rec = record_new("a", false, "0-3", 1), **all, *back;
+	_cleanup_(stow_record_free_ptr) struct stow_record *full = full_record(),
+							   *plain =
+								   record_new("b", false, "0-3", 0);
+	struct stow_record **all;
 	size_t n;
 
-	rec->init = (struct stow_life){ .pid = 7, .start = UINT64_C(1) << 60 };
-	rec->cgroup = strdup("/x/y");
-	rec->saved = strdup("cpuset.cpus=\n");
-	rec->inode = 99;
+	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++) /* as on v2: the three are one */
+		set_cgroup(plain, (enum stow_controller)i, 2, "/x/y", 99);
 	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
-	assert_int_equal(put(l, rec), 0);
-	assert_int_equal(stow_ledger_records(l, "a", &all, &n, NULL), 0);
-	assert_int_equal(n, 1);
-	back = all[0];
-	assert_int_equal(back->key, rec->key);
-	assert_true(back->init.start == rec->init.start && back->init.pid == 7);
-	assert_string_equal(back->cgroup, "/x/y");
-	assert_string_equal(back->saved, "cpuset.cpus=\n");
-	assert_true(stow_idset_equal(&back->cpus, &rec->cpus));
-	assert_int_equal(back->n_shares, 1);
-	assert_int_equal(back->shares[0].memory, 1 << 30);
-	assert_int_equal(back->shares[0].pages[0], 5);
-	assert_int_equal(back->pages[0].count, 5);
+	assert_int_equal(record_put(l, full), 0);
+	assert_int_equal(record_put(l, plain), 0);
+	assert_true(plain->key > full->key);
+	assert_int_equal(stow_ledger_records(l, NULL, &all, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	same_record(full, all[0]);
+	same_record(plain, all[1]);
 	stow_records_free(all, n);
 	assert_int_equal(stow_ledger_records(l, "b", &all, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	same_record(plain, all[0]);
+	stow_records_free(all, n);
+	assert_int_equal(stow_ledger_records(l, "c", &all, &n, NULL), 0);
 	assert_int_equal(n, 0);
 	stow_records_free(all, n);
-	stow_record_free(rec);
+	assert_int_equal(stow_ledger_pool_records(l, 3, 1 << 30, &all, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	same_record(full, all[0]);
+	stow_records_free(all, n);
+}
+
+static void update_replaces_what_was_there_and_keeps_the_key(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *rec = full_record(),
+							   *other = record_new("b", true, "9", 0);
+	struct stow_record *back;
+
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, rec), 0);
+	assert_int_equal(record_put(l, other), 0);
+	rec->state = STOW_STATE_ACTIVE;
+	rec->n_shares = 1;
+	rec->shares[0].node = 2;
+	rec->n_pages = 1;
+	rec->pages[0] = (struct stow_page_request){ .size = 1 << 30, .count = 1 };
+	rec->shares[0].pages[0] = 1;
+	rec->shares[0].pages[1] = 0;
+	stow_idset_parse("3-4", &rec->cpus, NULL);
+	free(rec->saved[2].attribute);
+	free(rec->saved[2].value);
+	rec->n_saved = 2;
+	set_cgroup(rec, STOW_CGROUP_MEMORY, 2, "/now", 5);
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_update(l, rec, NULL)), 0);
+	back = get(l, rec->key);
+	same_record(rec, back);
+	stow_record_free(back);
+
+	stow_idset_add(&rec->cpus, 9); /* is the other's */
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_update(l, rec, NULL)), -EEXIST);
+	stow_idset_del(&rec->cpus, 9);
+	back = get(l, rec->key);
+	same_record(rec, back);
+	stow_record_free(back);
+
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(stow_ledger_delete(l, rec->key, NULL), 1);
+	assert_int_equal(end(l, stow_ledger_update(l, rec, NULL)), -ENOENT);
+	rec->key = 4711;
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_activate(l, rec->key, NULL)), -ENOENT);
+}
+
+static void keys_are_never_used_again(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *rec = full_record();
+	int64_t first;
+
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, rec), 0);
+	first = rec->key;
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_delete(l, first, NULL)), 1);
+	assert_int_equal(record_put(l, rec), 0);
+	assert_true(rec->key > first);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *rec = record_new("a", false, "1", 0);
+
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	rec->isolated = true;
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	rec->isolated = false;
+	rec->id[0] = '\0';
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	rec->id[0] = 'a';
+	rec->state = STOW_STATE_LEASE;
+	rec->init.pid = 1;
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	rec->state = STOW_STATE_ACTIVE;
+	set_cgroup(rec, STOW_CGROUP_MEMORY, 2, NULL, 5);
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	set_cgroup(rec, STOW_CGROUP_MEMORY, 0, NULL, 0);
+	save(rec, STOW_CGROUP_MEMORY, "memory.max", "1");
+	save(rec, STOW_CGROUP_MEMORY, "memory.max", "2");
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	free(rec->saved[1].attribute);
+	free(rec->saved[1].value);
+	rec->n_saved = 1;
+	rec->n_pages = 0; /* but the share has pages */
+	assert_int_equal(record_put(l, rec), -EINVAL);
+	rec->n_pages = 1;
+	assert_int_equal(record_put(l, rec), 0);
+}
+
+static void leases_are_found_by_what_they_wait_for(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *member = record_new("", true, "2", 0),
+							   *held = record_new("", true, "3", 0);
+	struct stow_record *back;
+
+	member->state = held->state = STOW_STATE_LEASE;
+	member->kind = STOW_LEASE_MEMBER;
+	member->pod = strdup("p");
+	member->name = strdup("n");
+	held->kind = STOW_LEASE_RESERVATION;
+	held->reservation = strdup("r");
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, member) + record_put(l, held), 0);
+	assert_int_equal(stow_ledger_member(l, "p", "n", &back, NULL), 0);
+	assert_int_equal(back->key, member->key);
+	stow_record_free(back);
+	assert_int_equal(stow_ledger_member(l, "n", "p", &back, NULL), 0);
+	assert_null(back);
+	assert_int_equal(stow_ledger_reservation(l, "r", &back, NULL), 0);
+	assert_int_equal(back->key, held->key);
+	stow_record_free(back);
+	assert_int_equal(stow_ledger_reservation(l, "", &back, NULL), 0);
+	assert_null(back);
+	member->state = STOW_STATE_ACTIVE; /* its container has come */
+	free(member->id);
+	member->id = strdup("abc");
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_update(l, member, NULL)), 0);
+	assert_int_equal(stow_ledger_member(l, "p", "n", &back, NULL), 0);
+	assert_null(back);
+}
+
+/* --- repins ------------------------------------------------------------------------------------- */
+
+static int move_begin(struct stow_ledger *l, int64_t key, const char *cpus, int node)
+{
+	struct stow_share share = { .node = node, .cpus = 2, .memory = 1 << 29, .pages = { 4 } };
+	struct stow_move move = { .worker = { .pid = 5, .start = 6 },
+				  .reason = (char *)"node 0 is drained",
+				  .shares = &share,
+				  .n_shares = 1 };
+
+	stow_idset_parse(cpus, &move.cpus, NULL);
+	stow_idset_add(&move.nodes, node);
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	return end(l, stow_ledger_move_begin(l, key, &move, NULL));
+}
+
+static int move_end(struct stow_ledger *l, int64_t key, bool arrived)
+{
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	return end(l, stow_ledger_move_end(l, key, arrived, NULL));
+}
+
+static void a_repin_is_part_of_its_record(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *a = record_new("a", true, "2-3", 0),
+							   *b = record_new("b", true, "6", 0);
+	struct stow_life heir = { .pid = 50, .start = 60 };
+	struct stow_record *back;
+
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, a) + record_put(l, b), 0);
+	assert_int_equal(move_begin(l, 4711, "10-11", 1), -ENOENT);
+	assert_int_equal(move_begin(l, a->key, "6-7", 1), -EEXIST); /* another container's */
+	assert_int_equal(move_begin(l, a->key, "3-4", 1), -EEXIST); /* its own */
+	assert_int_equal(move_begin(l, a->key, "10-11", 1), 0);
+	assert_int_equal(move_begin(l, a->key, "12-13", 1), -EBUSY);
+	assert_int_equal(move_begin(l, b->key, "11-12", 1), -EEXIST); /* the target's */
+	exclusive_is(l, "2-3,6,10-11");
+	b->exclusive = true;
+	stow_idset_add(&b->cpus, 10); /* a new grant, neither */
+	assert_int_equal(record_put(l, b), -EEXIST);
+
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(stow_ledger_move_step(l, a->key, STOW_MOVE_WIDENED, NULL), 0);
+	assert_int_equal(stow_ledger_move_step(l, b->key, STOW_MOVE_WIDENED, NULL), -ENOENT);
+	assert_int_equal(stow_ledger_move_adopt(l, b->key, &heir, NULL), -ENOENT);
+	assert_int_equal(end(l, stow_ledger_move_adopt(l, a->key, &heir, NULL)), 0);
+	back = get(l, a->key);
+	same_record(a, back);
+	assert_int_equal(back->move->step, STOW_MOVE_WIDENED);
+	assert_int_equal(back->move->worker.pid, 50);
+	assert_int_equal(back->move->worker.start, 60);
+	assert_string_equal(back->move->reason, "node 0 is drained");
+	assert_int_equal(stow_idset_count(&back->move->cpus), 2);
+	assert_true(stow_idset_has(&back->move->cpus, 10));
+	assert_true(stow_idset_has(&back->move->nodes, 1));
+	assert_int_equal(back->move->n_shares, 1);
+	assert_int_equal(back->move->shares[0].node, 1);
+	assert_int_equal(back->move->shares[0].pages[0], 4);
+	stow_record_free(back);
+
+	/* What the container itself has changes meanwhile; the repin stays. */
+	a->state = STOW_STATE_PENDING;
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_update(l, a, NULL)), 0);
+	back = get(l, a->key);
+	same_record(a, back);
+	assert_int_equal(back->move->n_shares, 1);
+	stow_record_free(back);
+}
+
+static void usage_with_a_repin_has_both_places(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *a = record_new("a", false, "2-3", 0);
+	struct stow_record **all;
+	struct stow_caps caps;
+	uint64_t pages;
+	size_t n;
+
+	a->ns = strdup("team");
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, a), 0);
+	assert_int_equal(move_begin(l, a->key, "", 1), 0);
+	assert_int_equal(stow_ledger_usage(l, &usage, NULL), 0);
+	assert_int_equal(usage->n_nodes, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct stow_node_usage *node = &usage->nodes[i];
+
+		assert_int_equal(node->shared_cpus, 2);
+		assert_int_equal(node->memory, node->id == 0 ? 1 << 30 : 1 << 29);
+		assert_int_equal(node->pools[0].promised, node->id == 0 ? 5 : 4);
+	}
+	assert_int_equal(stow_ledger_pool_promised(l, 1, 2 << 20, &pages, NULL), 0);
+	assert_int_equal(pages, 4);
+	assert_int_equal(stow_ledger_pool_records(l, 1, 2 << 20, &all, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	stow_records_free(all, n);
+	/* A container does not hit its namespace's cap by being moved. */
+	assert_int_equal(stow_ledger_namespace(l, "team", &caps, NULL), 0);
+	assert_int_equal(caps.cpus, 2);
+	assert_int_equal(caps.memory, 1 << 30);
+	assert_int_equal(caps.hugepages, 5 << 21);
+}
+
+static void a_repin_ends_both_ways(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *a = record_new("a", true, "2-3", 0),
+							   *b = record_new("b", false, "0", 0);
+	struct stow_record *back;
+	uint64_t pages;
+
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+	assert_int_equal(record_put(l, a) + record_put(l, b), 0);
+	assert_int_equal(move_end(l, a->key, true), 0);
+	assert_int_equal(move_begin(l, a->key, "10-11", 1), 0);
+	assert_int_equal(move_end(l, a->key, false), 1);
+	back = get(l, a->key);
+	same_record(a, back);
+	assert_null(back->move);
+	stow_record_free(back);
+	exclusive_is(l, "2-3");
+	assert_int_equal(stow_ledger_pool_promised(l, 1, 2 << 20, &pages, NULL), 0);
+	assert_int_equal(pages, 0);
+
+	assert_int_equal(move_begin(l, a->key, "10-11", 1), 0);
+	assert_int_equal(move_begin(l, b->key, "20-21", 1), 0);
+	assert_int_equal(move_end(l, a->key, true), 1);
+	assert_int_equal(move_end(l, a->key, true), 0);
+	exclusive_is(l, "10-11");
+	back = get(l, a->key);
+	assert_null(back->move);
+	assert_true(stow_idset_has(&back->cpus, 10) && !stow_idset_has(&back->cpus, 2));
+	assert_true(stow_idset_has(&back->nodes, 1) && !stow_idset_has(&back->nodes, 0));
+	assert_string_equal(back->reason, "node 0 is drained");
+	assert_int_equal(back->n_shares, 1);
+	assert_int_equal(back->shares[0].node, 1);
+	assert_int_equal(back->shares[0].memory, 1 << 29);
+	assert_int_equal(back->shares[0].pages[0], 4);
+	assert_int_equal(back->pages[0].count, 4);
+	stow_record_free(back);
+	assert_int_equal(move_end(l, b->key, true), 1);
+	back = get(l, b->key);
+	assert_int_equal(stow_idset_count(&back->cpus), 2);
+	assert_true(stow_idset_has(&back->cpus, 20));
+	stow_record_free(back);
+
+	assert_int_equal(move_begin(l, a->key, "2-3", 0), 0);
+	assert_int_equal(stow_ledger_begin(l, NULL), 0);
+	assert_int_equal(end(l, stow_ledger_delete(l, a->key, NULL)), 1);
+	exclusive_is(l, "");
+	assert_int_equal(stow_ledger_pool_promised(l, 0, 2 << 20, &pages, NULL), 0);
+	assert_int_equal(pages, 0);
 }
 
 static void an_exclusive_cpu_cannot_be_given_twice(void **state)
@@ -93,8 +474,8 @@ static void an_exclusive_cpu_cannot_be_given_twice(void **state)
 	size_t n;
 
 	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
-	assert_int_equal(put(l, a), 0);
-	assert_int_equal(put(l, b), -EEXIST);
+	assert_int_equal(record_put(l, a), 0);
+	assert_int_equal(record_put(l, b), -EEXIST);
 	assert_int_equal(stow_ledger_exclusive(l, &cpus, NULL), 0);
 	assert_int_equal(stow_idset_count(&cpus), 2);
 	assert_int_equal(stow_ledger_records(l, NULL, &all, &n, NULL), 0);
@@ -104,7 +485,7 @@ static void an_exclusive_cpu_cannot_be_given_twice(void **state)
 	assert_int_equal(stow_ledger_delete(l, a->key, NULL), 1);
 	assert_int_equal(stow_ledger_delete(l, a->key, NULL), 0);
 	assert_int_equal(stow_ledger_commit(l, NULL), 0);
-	assert_int_equal(put(l, b), 0);
+	assert_int_equal(record_put(l, b), 0);
 	stow_record_free(a);
 	stow_record_free(b);
 }
@@ -123,7 +504,8 @@ static void usage_adds_up(void **state)
 	d->shares[0].cpus = 0; /* asked for no number of CPUs: one is kept for it */
 	a->ns = strdup("team");
 	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
-	assert_int_equal(put(l, a) + put(l, b) + put(l, c) + put(l, d), 0);
+	assert_int_equal(record_put(l, a) + record_put(l, b) + record_put(l, c) + record_put(l, d),
+			 0);
 	assert_int_equal(stow_ledger_usage(l, &usage, NULL), 0);
 	assert_int_equal(usage->n_nodes, 2);
 	for (size_t i = 0; i < usage->n_nodes; i++) {
@@ -195,31 +577,21 @@ static void history_keeps_the_newest(void **state)
 	stow_events_free(events, n);
 }
 
-static void a_damaged_ledger_is_told_and_set_aside(void **state)
-{
-	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
-	struct stow_err err = { 0 };
-	char name[512];
-
-	tree_write(t, STOW_LEDGER_PATH,
-		   "this is no database, it only has its name, and its length\n");
-	assert_int_equal(stow_ledger_open(t->root, true, &l, &err), -EUCLEAN);
-	assert_non_null(strstr(err.msg, "numastow gc --rebuild"));
-	assert_int_equal(stow_ledger_set_aside(t->root, name, sizeof(name), NULL), 0);
-	assert_int_equal(stow_ledger_open(t->root, true, &l, &err), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_ledger_is_no_error_to_guess_about),
 		cmocka_unit_test(records_come_back_as_they_went_in),
+		cmocka_unit_test(update_replaces_what_was_there_and_keeps_the_key),
+		cmocka_unit_test(keys_are_never_used_again),
+		cmocka_unit_test(what_makes_no_sense_is_refused),
+		cmocka_unit_test(leases_are_found_by_what_they_wait_for),
+		cmocka_unit_test(a_repin_is_part_of_its_record),
+		cmocka_unit_test(usage_with_a_repin_has_both_places),
+		cmocka_unit_test(a_repin_ends_both_ways),
 		cmocka_unit_test(an_exclusive_cpu_cannot_be_given_twice),
 		cmocka_unit_test(usage_adds_up),
 		cmocka_unit_test(pools_with_nothing_added_are_forgotten),
 		cmocka_unit_test(history_keeps_the_newest),
-		cmocka_unit_test(a_damaged_ledger_is_told_and_set_aside),
 	};
 
 	return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);

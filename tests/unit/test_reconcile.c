@@ -64,7 +64,8 @@ static void grant_is(struct setup *s, const char *id, const char *cpus, const ch
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = played_grant(s->p, id);
 	char buf[64];
 
-	assert_string_equal(stow_idset_format(&record->cpus, buf, sizeof(buf)), cpus);
+	played_cpus(s->p, record, buf, sizeof(buf));
+	assert_string_equal(buf, cpus);
 	assert_string_equal(stow_idset_format(&record->nodes, buf, sizeof(buf)), nodes);
 }
 

@@ -74,7 +74,8 @@ static void grant_is(struct setup *s, const char *id, const char *cpus, int node
 	char buf[64];
 
 	assert_int_equal(record->state, STOW_STATE_ACTIVE);
-	assert_string_equal(stow_idset_format(&record->cpus, buf, sizeof(buf)), cpus);
+	played_cpus(s->p, record, buf, sizeof(buf));
+	assert_string_equal(buf, cpus);
 	assert_int_equal(stow_idset_count(&record->nodes), 1);
 	assert_true(stow_idset_has(&record->nodes, node));
 	assert_int_equal(record->n_shares, 1);
@@ -90,10 +91,16 @@ static uint64_t promised(struct setup *s, int node)
 	size_t n;
 
 	assert_int_equal(stow_ledger_records(s->p->context.ledger, NULL, &records, &n, NULL), 0);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		const struct stow_move *move = records[i]->move;
+
 		for (size_t j = 0; j < records[i]->n_shares; j++)
 			if (records[i]->shares[j].node == node)
 				sum += records[i]->shares[j].memory;
+		for (size_t j = 0; move && j < move->n_shares; j++)
+			if (move->shares[j].node == node)
+				sum += move->shares[j].memory;
+	}
 	stow_records_free(records, n);
 	return sum;
 }
@@ -188,7 +195,7 @@ static void both_nodes_are_its_own_while_it_moves(void **state)
 	struct setup *s = *state;
 
 	die_after(s, STOW_REPIN_WIDENED);
-	assert_int_equal(played_records(s->p), 3);
+	assert_int_equal(played_records(s->p), 2);
 	played_has(s->p, "own", "4-5", "0-1");
 	grant_is(s, "own", "0-1", 0);
 	assert_int_equal(promised(s, 0), 2 * GIB);
@@ -215,12 +222,12 @@ static void who_is_killed_is_taken_back(void **state)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
 		die_after(s, steps[i]);
-		assert_int_equal(played_records(s->p), 3);
+		assert_int_equal(played_records(s->p), 2);
 		assert_int_equal(promised(s, 1), GIB);
 		/* Nobody takes the room or begins again meanwhile. */
 		assert_int_equal(repin(s, "own", "1", &err), -EBUSY);
 		assert_string_equal(err.msg, "container own is being moved already");
-		assert_int_equal(played_records(s->p), 3);
+		assert_int_equal(promised(s, 1), GIB);
 		collected(s, 1);
 		everything_is_as_before(s);
 		collected(s, 0);
@@ -247,7 +254,7 @@ static void a_mover_that_lives_is_left(void **state)
 	die_after(s, STOW_REPIN_WIDENED);
 	played_process(s->p, 99, "agent");
 	collected(s, 0);
-	assert_int_equal(played_records(s->p), 3);
+	assert_int_equal(promised(s, 1), GIB);
 	played_has(s->p, "own", "4-5", "0-1");
 	played_kill(s->p, 99, NULL);
 	collected(s, 1);
@@ -332,7 +339,7 @@ static void who_has_no_grant_is_not_moved(void **state)
 
 	assert_int_equal(repin(s, "nobody", "1", &err), -ENOENT);
 	assert_string_equal(err.msg, "no container nobody has a grant here");
-	assert_int_equal(repin(s, "repin:own", "1", &err), -ENOENT);
+	assert_int_equal(repin(s, "", "1", &err), -ENOENT);
 	played_kill(s->p, 7, "own");
 	assert_int_equal(repin(s, "own", "1", &err), -ESRCH);
 }
@@ -343,11 +350,17 @@ static void the_life_that_goes_on_is_moved(void **state)
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
 	struct stow_record **records;
+	char name[16];
 	size_t n;
 
+	/* A start looks at the newest containers, whose own start may have failed. */
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "newer-%d", i);
+		played_container(s->p, 20 + i, name, 0, 0, 0, false);
+	}
 	played_kill(s->p, 8, "shared");
 	played_container(s->p, 18, "shared", 0, 1, GIB, false);
-	assert_int_equal(played_records(s->p), 3);
+	assert_int_equal(played_records(s->p), 7);
 	if (repin(s, "shared", "1", &err) < 0)
 		fail_msg("%s", err.msg);
 	played_has(s->p, "shared", "4-7", "1");

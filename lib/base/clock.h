@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Clocks, in nanoseconds (clock_gettime(2)).
+ *
+ * boot	what a deadline or the age of something is measured by: it goes on while the machine is
+ *	suspended and nobody can set it
+ * wall	what is shown to people and sent to other machines: it may be wrong, and may jump
+ */
+
+#include <stdint.h>
+#include <time.h>
+
+#define STOW_SECOND UINT64_C(1000000000) /* ns */
+
+static inline uint64_t stow_clock_read(clockid_t clock)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * STOW_SECOND + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t stow_clock_boot(void)
+{
+	return stow_clock_read(CLOCK_BOOTTIME);
+}
+
+static inline uint64_t stow_clock_wall(void)
+{
+	return stow_clock_read(CLOCK_REALTIME);
+}
+
+/* A moment of the boot clock as the wall clock will show it; 0 (never) stays 0. */
+static inline uint64_t stow_clock_boot_to_wall(uint64_t boot)
+{
+	uint64_t now = stow_clock_boot(), wall = stow_clock_wall();
+
+	if (!boot)
+		return 0;
+	return boot > now ? wall + (boot - now) : wall > now - boot ? wall - (now - boot) : 1;
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/applied.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/apply.h"
+
+#define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 64) /* three lists of single numbers, at worst */
+
+void stow_applied_read(struct stow_root *root, struct stow_applied *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct stow_applied a = { 0 };
+	char *save = NULL;
+	bool bad = false;
+
+	*ret = a;
+	if (stow_root_read(root, TEXT_MAX, &text, NULL, NULL, "%s", STOW_APPLIED_PATH) < 0)
+		return;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (strncmp(line, "online ", 7) == 0) {
+			a.known = true;
+			bad |= stow_idset_parse(line + 7, &a.online, NULL) < 0;
+		} else if (strncmp(line, "exclusive ", 10) == 0) {
+			bad |= stow_idset_parse(line + 10, &a.exclusive, NULL) < 0;
+		} else if (strncmp(line, "explained ", 10) == 0) {
+			bad |= stow_idset_parse(line + 10, &a.explained, NULL) < 0;
+		} else {
+			a.busy |= strcmp(line, "busy") == 0;
+		}
+	}
+	if (bad)
+		return;
+	stow_idset_or(&a.explained, &a.exclusive);
+	*ret = a;
+}
+
+bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset *exclusive,
+		     const struct stow_idset *online)
+{
+	return applied->known && !applied->busy &&
+	       stow_idset_equal(&applied->exclusive, exclusive) &&
+	       stow_idset_equal(&applied->online, online);
+}
+
+static int write_applied(struct stow_root *root, const struct stow_applied *a, struct stow_err *err)
+{
+	_cleanup_free_ char *online = stow_idset_to_list(&a->online),
+			    *exclusive = stow_idset_to_list(&a->exclusive),
+			    *explained = stow_idset_to_list(&a->explained), *text = NULL;
+
+	if (!online || !exclusive || !explained ||
+	    asprintf(&text, "online %s\nexclusive %s\nexplained %s\n%s", online, exclusive,
+		     explained, a->busy ? "busy\n" : "") < 0) {
+		text = NULL;
+		return stow_err_sys(err, ENOMEM, "%s", STOW_APPLIED_PATH);
+	}
+	return stow_root_replace(root, STOW_APPLIED_PATH, text, 0600, err);
+}
+
+int stow_applied_begin(struct stow_root *root, const struct stow_applied *before,
+		       const struct stow_idset *exclusive, const struct stow_idset *online,
+		       struct stow_err *err)
+{
+	struct stow_applied a = { .busy = true, .online = *online, .exclusive = *exclusive };
+
+	if (stow_applied_is(before, exclusive, online))
+		return 0;
+	a.explained = before->explained;
+	if (before->known)
+		stow_idset_and(&a.online, &before->online);
+	return write_applied(root, &a, err);
+}
+
+int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
+		     const struct stow_idset *exclusive, const struct stow_idset *online,
+		     bool problems, struct stow_err *err)
+{
+	struct stow_applied a = { .online = *online, .exclusive = *exclusive };
+
+	if (stow_applied_is(before, exclusive, online))
+		return 0;
+	if (problems)
+		a.explained = before->explained;
+	return write_applied(root, &a, err);
+}

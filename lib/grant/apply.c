@@ -1,0 +1,671 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/apply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "grant/applied.h"
+#include "grant/cpuview.h"
+#include "grant/enforce.h"
+#include "grant/lease.h"
+#include "node/cpuset.h"
+#include "node/kubelet.h"
+
+/* One run. */
+struct run {
+	struct stow_root *root;
+	const struct stow_apply_options *options;
+	struct stow_apply_result *result;
+	struct stow_cpu_view view;
+	struct stow_applied before; /* what the last run was for */
+	struct stow_unit_sets units;
+	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
+	struct above {
+		char *path;
+		struct stow_idset cpus;
+	} above[8];
+	size_t n_above;
+};
+
+static void run_done(struct run *run)
+{
+	stow_cpu_view_done(&run->view);
+	stow_unit_sets_done(&run->units);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++)
+		free(run->above[i].path);
+}
+
+/* A container: one of `record` and `entry` is set. */
+struct container {
+	const char *id;
+	const struct stow_cgroup_id *cgroup_id;
+	const struct stow_record *record;
+	struct stow_unmanaged *entry;
+	struct stow_cgroup *cgroup;
+	struct stow_idset above;     /* CPUs that the cgroup above has */
+	struct stow_idset base;	     /* what it may use when nothing is exclusive */
+	struct stow_idset wanted;    /* what it must have; offline ones too */
+	struct stow_idset effective; /* what it has */
+	bool fallback;		     /* all of its own CPUs are offline */
+	bool starts; /* the caller's own: whatever its set says now, it is to be written */
+};
+
+void stow_apply_result_done(struct stow_apply_result *result)
+{
+	free(result->problems);
+	*result = (struct stow_apply_result){ 0 };
+}
+
+static bool is_v1(const struct container *c)
+{
+	return c->cgroup->at[STOW_CGROUP_CPUSET].version == 1;
+}
+
+/* CPUs that belong to the container alone. A repin's target does from the moment that it is
+ * promised. */
+static void own_cpus(const struct container *c, struct stow_idset *ret)
+{
+	*ret = (struct stow_idset){ 0 };
+	if (!c->record || !c->record->exclusive)
+		return;
+	*ret = c->record->cpus;
+	if (c->record->move)
+		stow_idset_or(ret, &c->record->move->cpus);
+}
+
+/* Adds a problem; without memory for one, it is not reported. */
+static void add_problem(struct run *run, const struct container *c, const char *text)
+{
+	struct stow_apply_result *result = run->result;
+	struct stow_apply_problem *grown;
+	struct stow_idset own;
+
+	grown = reallocarray(result->problems, result->n_problems + 1, sizeof(*grown));
+	if (!grown)
+		return;
+	result->problems = grown;
+	grown += result->n_problems++;
+	snprintf(grown->id, sizeof(grown->id), "%s", c->id);
+	snprintf(grown->text, sizeof(grown->text), "%s", text);
+	own_cpus(c, &own);
+	grown->taken = c->effective;
+	stow_idset_and(&grown->taken, &run->view.exclusive);
+	stow_idset_minus(&grown->taken, &own);
+}
+
+/* --- what a container must have ------------------------------------------------------------- */
+
+/* crun keeps a container one level below its scope, and the scope's set is systemd's, which is told
+ * what the container gets: what counts is what is above the scope. */
+static size_t length_above(const char *path)
+{
+	size_t len = strlen(path);
+	static const char below[] = "/container";
+
+	if (len > sizeof(below) && strcmp(path + len - strlen(below), below) == 0) {
+		len -= strlen(below);
+		if (len < 6 || strncmp(path + len - 6, ".scope", 6) != 0)
+			return len;
+	}
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len ? len - 1 : 0;
+}
+
+static int read_above(struct run *run, const struct container *c, struct stow_idset *ret,
+		      struct stow_err *err)
+{
+	const char *path = c->cgroup->at[STOW_CGROUP_CPUSET].below;
+	size_t len = length_above(path);
+	struct above *slot;
+	int r;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++)
+		if (run->above[i].path && strlen(run->above[i].path) == len &&
+		    strncmp(run->above[i].path, path, len) == 0) {
+			*ret = run->above[i].cpus;
+			return 0;
+		}
+	if (strcmp(path, "/") == 0 || !path[0])
+		return stow_cpuset_read_above(c->cgroup, true, ret, err);
+	r = stow_cpuset_read_at(c->cgroup, path, len, true, ret, err);
+	if (r < 0)
+		return r;
+	slot = &run->above[run->n_above++ % STOW_ARRAY_SIZE(run->above)];
+	free(slot->path);
+	slot->path = strndup(path, len);
+	slot->cpus = *ret;
+	return 0;
+}
+
+/* All of its own CPUs are offline: the kernel would give it what the cgroup above has, with other
+ * containers' CPUs. It gets the common ones, until one of its own comes back. */
+static int fall_back(struct run *run, struct container *c, struct stow_err *err)
+{
+	int r = stow_cpu_view_common(&run->view, &c->wanted, err);
+
+	stow_idset_and(&c->wanted, &c->above);
+	c->fallback = true;
+	return r;
+}
+
+static int compute_base(struct run *run, struct container *c, struct stow_err *err)
+{
+	bool moved = c->record && c->record->move && c->record->move->step >= STOW_MOVE_WIDENED;
+
+	if (!c->record) {
+		c->base = stow_idset_empty(&c->entry->given) ? c->above : c->entry->given;
+		if (stow_idset_empty(&c->entry->given))
+			stow_idset_or(&c->base, &run->view.offline);
+		return 0;
+	}
+	if (c->record->exclusive) {
+		c->base = moved ? c->record->move->cpus : c->record->cpus;
+		return 0;
+	}
+	return stow_cpu_view_base(&run->view, c->record, moved, &c->base, err);
+}
+
+static int compute_wanted(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset possible, online;
+	int r;
+
+	r = compute_base(run, c, err);
+	if (r < 0)
+		return r;
+	c->wanted = c->base;
+	if (!c->record || !c->record->exclusive)
+		stow_idset_minus(&c->wanted, &run->view.exclusive);
+	possible = c->above;
+	stow_idset_or(&possible, &run->view.offline);
+	stow_idset_and(&c->wanted, &possible);
+	online = c->base;
+	stow_idset_and(&online, &run->view.online);
+	if (stow_idset_empty(&online))
+		return fall_back(run, c, err);
+	return 0;
+}
+
+/* --- whose change it is --------------------------------------------------------------------- */
+
+/* Whether a configured set is one that a run may have left: all that it lacks of what the container
+ * may use is explained by CPUs that are or were exclusive, or were offline. */
+static bool is_ours(const struct run *run, const struct container *c, const struct stow_idset *now)
+{
+	struct stow_idset lacking = c->base, usable = c->base;
+
+	if (stow_idset_empty(now))
+		return true;
+	stow_idset_and(&usable, &run->before.online);
+	if (run->before.known && stow_idset_empty(&usable)) /* then it was a fallback */
+		return true;
+	if (c->record && stow_idset_equal(now, &c->record->given_cpus))
+		return true;
+	if (!stow_idset_subset(now, &c->base))
+		return false;
+	stow_idset_minus(&lacking, now);
+	stow_idset_minus(&lacking, &run->view.exclusive);
+	stow_idset_minus(&lacking, &run->before.explained);
+	stow_idset_and(&lacking, &c->above);
+	if (run->before.known)
+		stow_idset_and(&lacking, &run->before.online);
+	return stow_idset_empty(&lacking);
+}
+
+/* Another tool has changed the set of an unmanaged container on purpose: that is what it was given
+ * from now on. */
+static int adopt_change(struct run *run, struct container *c, const struct stow_idset *now,
+			struct stow_err *err)
+{
+	int r;
+
+	c->entry->given = *now;
+	r = stow_unmanaged_write(run->root, c->entry, err);
+	return r < 0 ? r : compute_wanted(run, c, err);
+}
+
+/* Whether the set is to be left alone: 1, 0, or a failure. */
+static int judge_change(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset now, own, taken;
+	int r;
+
+	if (stow_kubelet_owns(run->root, c->cgroup->path))
+		return 1;
+	if (c->starts || (c->entry && c->entry->reset) || (c->record && c->record->move))
+		return 0;
+	r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
+	if (r < 0 || is_ours(run, c, &now))
+		return r;
+	if (c->entry)
+		return adopt_change(run, c, &now, err);
+	/* An agent decides about it within a second (lib/grant/reconcile.h). */
+	if (!stow_agent_lives(run->root))
+		return 0;
+	own_cpus(c, &own);
+	taken = c->effective;
+	stow_idset_and(&taken, &run->view.exclusive);
+	stow_idset_minus(&taken, &own);
+	if (!stow_idset_empty(&taken))
+		return 0;
+	run->result->left++;
+	return 1;
+}
+
+/* --- one container -------------------------------------------------------------------------- */
+
+static void wanted_effective(const struct run *run, const struct container *c,
+			     struct stow_idset *ret)
+{
+	*ret = c->wanted;
+	stow_idset_and(ret, &run->view.online);
+	stow_idset_and(ret, &c->above);
+}
+
+/* v1: processes that the kernel has put into the cgroup above. */
+static int take_back(struct run *run, struct container *c, bool emptied, struct stow_err *err)
+{
+	int r;
+
+	if (!is_v1(c) || !(emptied || run->options->thorough || run->before.busy))
+		return 0;
+	r = stow_cpuset_take_back(c->cgroup, err);
+	return r == -ESRCH && !emptied ? 0 : r < 0 ? r : 0;
+}
+
+static int write_cpus(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset wanted = c->wanted, now;
+	bool emptied = false;
+	int r;
+
+	if (stow_idset_empty(&wanted))
+		return stow_err_set(err, EBUSY,
+				    "all CPUs that container %s may use belong to other containers",
+				    c->id);
+	if (is_v1(c)) {
+		stow_idset_and(&wanted, &run->view.online);
+		r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
+		if (r < 0)
+			return r;
+		emptied = stow_idset_empty(&now);
+	}
+	r = stow_cpuset_write_cpus(c->cgroup, &wanted, err);
+	if (r > 0)
+		run->result->changed++;
+	if (r >= 0)
+		r = take_back(run, c, emptied, err);
+	if (r < 0)
+		return r;
+	/* The others' units are asked for at once, when all have been written. */
+	if (!c->starts)
+		return stow_unit_sets_add(&run->units, c->cgroup, &wanted, err);
+	r = stow_enforce_unit(c->cgroup, true, &wanted, err);
+	return r < 0 ? r : 0;
+}
+
+/* Looks at what has taken effect; the run's problems are by this alone. */
+static void check(struct run *run, struct container *c, int r, const char *why)
+{
+	struct stow_idset expected, own, taken;
+	char text[512], a[160], b[160];
+
+	own_cpus(c, &own);
+	taken = c->effective;
+	stow_idset_and(&taken, &run->view.exclusive);
+	stow_idset_minus(&taken, &own);
+	wanted_effective(run, c, &expected);
+	if (r < 0)
+		snprintf(text, sizeof(text), "container %s: %s", c->id, why);
+	else if (c->fallback)
+		snprintf(text, sizeof(text),
+			 "container %s: all of its CPUs %s are offline; until one is back it runs "
+			 "on "
+			 "shared CPUs %s",
+			 c->id, stow_idset_format(&c->base, a, sizeof(a)),
+			 stow_idset_format(&c->effective, b, sizeof(b)));
+	else if (!stow_idset_empty(&taken))
+		snprintf(text, sizeof(text),
+			 "container %s may still run on CPUs %s, which belong to another container",
+			 c->id, stow_idset_format(&taken, a, sizeof(a)));
+	else if (!stow_idset_equal(&expected, &c->effective) && c->record && c->record->exclusive)
+		snprintf(text, sizeof(text), "container %s has CPUs %s, and the kernel gave it %s",
+			 c->id, stow_idset_format(&expected, a, sizeof(a)),
+			 stow_idset_format(&c->effective, b, sizeof(b)));
+	else
+		return;
+	add_problem(run, c, text);
+}
+
+/* The container's cgroup, or -ESRCH when it has ended. */
+static int look(struct run *run, struct container *c, struct stow_err *err)
+{
+	int r;
+
+	r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
+	if (r == 0 && c->cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
+		/* The other hierarchies say which processes are the container's. */
+		stow_cgroup_free_ptr(&c->cgroup);
+		c->cgroup = NULL;
+		r = stow_cgroup_open(run->root, c->cgroup_id, &c->cgroup, err);
+	}
+	if (r == 0)
+		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
+	if (r == 0)
+		r = read_above(run, c, &c->above, err);
+	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
+}
+
+static int settle(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset expected;
+	int r;
+
+	r = compute_wanted(run, c, err);
+	if (r < 0)
+		return r;
+	wanted_effective(run, c, &expected);
+	if (stow_idset_equal(&expected, &c->effective))
+		return is_v1(c) ? take_back(run, c, false, err) : 0;
+	r = judge_change(run, c, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	wanted_effective(run, c, &expected); /* it may have changed with what it was given */
+	if (stow_idset_equal(&expected, &c->effective))
+		return 0;
+	r = write_cpus(run, c, err);
+	if (stow_cpuset_read_cpus(c->cgroup, true, &c->effective, NULL) < 0 && r < 0)
+		return r;
+	return r;
+}
+
+/* Returns the container's own failure, which is in the result already. */
+static int apply_one(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r;
+
+	run->result->looked++;
+	r = look(run, c, &why);
+	if (r == 0)
+		r = settle(run, c, &why);
+	if (r == -ESRCH && !(c->cgroup && is_v1(c)))
+		r = 0; /* it has ended */
+	else if (c->cgroup)
+		check(run, c, r, why.msg);
+	else if (r < 0)
+		add_problem(run, c, why.msg);
+	if (r == 0 && c->entry && c->entry->reset) {
+		c->entry->reset = false;
+		r = stow_unmanaged_write(run->root, c->entry, &why);
+	}
+	stow_cgroup_free_ptr(&c->cgroup);
+	c->cgroup = NULL;
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+/* --- all of them ---------------------------------------------------------------------------- */
+
+struct round {
+	struct run *run;
+	struct stow_record **records;
+	size_t n;
+};
+
+static bool has_record(const struct round *round, const struct stow_unmanaged *entry)
+{
+	for (size_t i = 0; i < round->n; i++)
+		if (round->records[i]->cgroup.at[STOW_CGROUP_CPUSET].inode ==
+			    entry->cgroup.at[STOW_CGROUP_CPUSET].inode &&
+		    strcmp(stow_cgroup_id_path(&round->records[i]->cgroup),
+			   stow_cgroup_id_path(&entry->cgroup)) == 0)
+			return true;
+	return false;
+}
+
+static int apply_entry(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
+		       struct stow_err *err)
+{
+	struct round *round = ctx;
+	struct container c = { .id = entry->id, .cgroup_id = &entry->cgroup, .entry = entry };
+
+	if (!has_record(round, entry))
+		(void)apply_one(round->run, &c, NULL);
+	return 0;
+}
+
+/* All records with or without CPUs of their own. Returns the failure of the one in focus. */
+static int apply_records(struct round *round, bool exclusive, struct stow_err *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < round->n; i++) {
+		struct stow_record *record = round->records[i];
+		struct container c = { .id = record->id,
+				       .cgroup_id = &record->cgroup,
+				       .record = record };
+		bool focus = record->key == round->run->options->focus;
+		int r;
+
+		if (record->state == STOW_STATE_LEASE || record->exclusive != exclusive)
+			continue;
+		c.starts = focus;
+		r = apply_one(round->run, &c, focus ? err : NULL);
+		if (focus)
+			result = r;
+	}
+	return result;
+}
+
+static int publish(struct stow_root *root, const struct stow_idset *exclusive, struct stow_err *err)
+{
+	_cleanup_free_ char *list = NULL;
+
+	if (stow_idset_empty(exclusive))
+		return stow_root_unlink(root, err, "%s", STOW_EXCLUSIVE_PATH);
+	list = stow_idset_to_list(exclusive);
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", STOW_EXCLUSIVE_PATH);
+	return stow_root_replace(root, STOW_EXCLUSIVE_PATH, list, 0600, err);
+}
+
+/* systemd's half for containers other than the caller's. */
+static void set_units(struct run *run)
+{
+	const struct container units = { .id = "(units)" };
+	struct stow_err why;
+
+	if (stow_unit_sets_set(&run->units, true, &why) < 0)
+		add_problem(run, &units, why.msg);
+}
+
+static int run_begin(struct run *run, const struct stow_grant_context *context,
+		     struct stow_err *err)
+{
+	run->root = context->root;
+	stow_applied_read(context->root, &run->before);
+	return stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
+}
+
+/* With the lock held: everybody. */
+static int apply_all(struct run *run, const struct stow_grant_context *context,
+		     struct stow_err *err)
+{
+	struct round round = { .run = run };
+	int r, focus;
+
+	r = publish(run->root, &run->view.exclusive, err);
+	if (r == 0)
+		r = stow_applied_begin(run->root, &run->before, &run->view.exclusive,
+				       &run->view.online, err);
+	if (r == 0)
+		r = stow_ledger_records(context->ledger, NULL, &round.records, &round.n, err);
+	if (r < 0)
+		return r;
+	/* First the others leave, then those come that get CPUs of their own. */
+	focus = apply_records(&round, false, err);
+	(void)stow_unmanaged_each(run->root, apply_entry, &round, NULL);
+	r = apply_records(&round, true, focus < 0 ? NULL : err);
+	focus = focus < 0 ? focus : r;
+	stow_records_free(round.records, round.n);
+	set_units(run);
+	r = stow_applied_end(run->root, &run->before, &run->view.exclusive, &run->view.online,
+			     run->result->n_problems > 0, focus < 0 ? NULL : err);
+	return focus < 0 ? focus : r;
+}
+
+int stow_apply_lock(struct stow_root *root, struct stow_err *err)
+{
+	return stow_root_lock(root, err, "%s", STOW_RUN_DIR "/cpus.lock");
+}
+
+int stow_apply(const struct stow_grant_context *context, const struct stow_apply_options *options,
+	       struct stow_apply_result *ret, struct stow_err *err)
+{
+	struct stow_apply_result result = { 0 };
+	_cleanup_(run_done) struct run run = { .options = options, .result = &result };
+	_cleanup_close_ int lock = stow_apply_lock(context->root, err);
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = run_begin(&run, context, err);
+	if (r == 0)
+		r = apply_all(&run, context, err);
+	if (ret)
+		*ret = result;
+	else
+		stow_apply_result_done(&result);
+	return r;
+}
+
+bool stow_apply_is_current(const struct stow_grant_context *context)
+{
+	struct stow_idset exclusive, online;
+	struct stow_applied applied;
+
+	stow_applied_read(context->root, &applied);
+	return stow_ledger_exclusive(context->ledger, &exclusive, NULL) == 0 &&
+	       stow_root_read_idset(context->root, &online, NULL,
+				    "/sys/devices/system/cpu/online") == 0 &&
+	       stow_applied_is(&applied, &exclusive, &online);
+}
+
+void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *record,
+			 struct stow_cgroup *cgroup, struct stow_idset *ret)
+{
+	static const struct stow_apply_options options = { 0 };
+	struct run run = { .root = view->root, .options = &options, .view = *view };
+	struct container c = { .id = record->id, .record = record, .cgroup = cgroup };
+
+	*ret = (struct stow_idset){ 0 };
+	if (read_above(&run, &c, &c.above, NULL) == 0 && compute_wanted(&run, &c, NULL) == 0)
+		wanted_effective(&run, &c, ret);
+	*view = run.view; /* its nodes may have been read */
+	run.view = (struct stow_cpu_view){ 0 };
+	run_done(&run);
+}
+
+/* With the lock held: one record alone. */
+static int apply_record(struct run *run, const struct stow_grant_context *context, int64_t key,
+			struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct container c = { 0 };
+	int r;
+
+	r = stow_ledger_record(context->ledger, key, &record, err);
+	if (r < 0)
+		return r;
+	c.id = record->id;
+	c.cgroup_id = &record->cgroup;
+	c.record = record;
+	c.starts = true;
+	return apply_one(run, &c, err);
+}
+
+int stow_apply_start(const struct stow_grant_context *context, int64_t key,
+		     struct stow_apply_result *ret, struct stow_err *err)
+{
+	const struct stow_apply_options options = { .focus = key };
+	struct stow_apply_result result = { 0 };
+	_cleanup_(run_done) struct run run = { .options = &options, .result = &result };
+	_cleanup_close_ int lock = stow_apply_lock(context->root, err);
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = run_begin(&run, context, err);
+	if (r == 0 && stow_applied_is(&run.before, &run.view.exclusive, &run.view.online))
+		r = apply_record(&run, context, key, err);
+	else if (r == 0)
+		r = apply_all(&run, context, err);
+	if (ret)
+		*ret = result;
+	else
+		stow_apply_result_done(&result);
+	return r;
+}
+
+int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,
+		     struct stow_err *err)
+{
+	for (size_t i = 0; i < result->n_problems; i++) {
+		const struct stow_apply_problem *problem = &result->problems[i];
+		struct stow_idset both = problem->taken;
+		char list[160];
+
+		stow_idset_and(&both, cpus);
+		if (!stow_idset_empty(&both))
+			return stow_err_set(
+				err, EBUSY,
+				"CPUs %s cannot be had: container %s may run on them, and "
+				"could not be moved away: %s",
+				stow_idset_format(&both, list, sizeof(list)), problem->id,
+				problem->text);
+	}
+	return 0;
+}
+
+/* --- an unmanaged container that starts ----------------------------------------------------- */
+
+int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
+			 struct stow_err *err)
+{
+	static const struct stow_apply_options options = { 0 };
+	struct stow_apply_result result = { 0 };
+	_cleanup_(
+		run_done) struct run run = { .root = root, .options = &options, .result = &result };
+	struct stow_unmanaged entry = *container; /* what it points to stays the caller's */
+	struct container c = {
+		.id = entry.id, .cgroup_id = &entry.cgroup, .entry = &entry, .starts = true
+	};
+	_cleanup_close_ int lock = -EBADF;
+	int r;
+
+	r = stow_unmanaged_write(root, container, err);
+	if (r < 0 || stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) == 0)
+		return r;
+	lock = stow_apply_lock(root, err);
+	if (lock < 0)
+		return lock;
+	r = stow_cpu_view_read(root, NULL, NULL, &run.view, err);
+	if (r == 0)
+		r = stow_root_read_idset(root, &run.view.exclusive, err, "%s", STOW_EXCLUSIVE_PATH);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	r = apply_one(&run, &c, err);
+	if (r == 0)
+		r = stow_apply_check(&result, &run.view.exclusive, err);
+	stow_apply_result_done(&result);
+	return r;
+}

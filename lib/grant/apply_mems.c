@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The applier's second half: memory nodes, which take as long as the pages that move. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/apply.h"
+#include "grant/enforce.h"
+#include "grant/lease.h"
+#include "node/cpuset.h"
+#include "node/kubelet.h"
+
+#define LOCK_PATH STOW_RUN_DIR "/mems.lock"
+
+/* One record's lock: a byte of one file that only root can open. Dies with its holder. */
+static int mems_lock(struct stow_root *root, int64_t key, struct stow_err *err)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = key, .l_len = 1 };
+	_cleanup_close_ int fd = -EBADF;
+
+	fd = stow_root_openat(root, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err, "%s", LOCK_PATH);
+	if (fd < 0)
+		return fd;
+	while (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
+		if (errno != EINTR)
+			return stow_err_sys(err, errno, "%s", LOCK_PATH);
+	return STOW_TAKE_FD(fd);
+}
+
+/* The nodes that a record's container must have; empty: as given. */
+static void wanted_mems(const struct stow_record *record, struct stow_idset *ret)
+{
+	*ret = record->nodes;
+	if (!record->move || record->move->step == STOW_MOVE_PLANNED)
+		return;
+	if (record->move->step == STOW_MOVE_NARROWED)
+		*ret = record->move->nodes;
+	else
+		stow_idset_or(ret, &record->move->nodes);
+}
+
+static int write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *wanted,
+		      struct stow_err *err)
+{
+	struct stow_idset effective, now;
+	char a[128], b[128];
+	int r, written;
+
+	r = stow_cpuset_read_mems(cgroup, false, &now, err);
+	if (r < 0)
+		return r;
+	written = stow_cpuset_write_mems(cgroup, wanted, err);
+	if (written < 0)
+		return written;
+	/* v1: a set that was empty had lost its processes. */
+	if (stow_idset_empty(&now) && cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
+		r = stow_cpuset_take_back(cgroup, err);
+		if (r < 0)
+			return r;
+	}
+	if (!written)
+		return 0;
+	r = stow_cpuset_read_mems(cgroup, true, &effective, err);
+	if (r == 0 && !stow_idset_equal(&effective, wanted))
+		r = stow_err_set(err, EBUSY,
+				 "cpuset.mems of cgroup %s: %s was written, the kernel gave %s",
+				 cgroup->path, stow_idset_format(wanted, a, sizeof(a)),
+				 stow_idset_format(&effective, b, sizeof(b)));
+	return r < 0 ? r : stow_enforce_unit(cgroup, false, wanted, err);
+}
+
+static int apply_record(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_close_ int lock = mems_lock(context->root, key, err);
+	struct stow_idset wanted;
+	int r;
+
+	if (lock < 0)
+		return lock;
+	/* Read under the lock: what was decided last is what is written last. */
+	r = stow_ledger_record(context->ledger, key, &record, err);
+	if (r < 0)
+		return r;
+	wanted_mems(record, &wanted);
+	if (stow_idset_empty(&wanted))
+		return 0;
+	r = stow_cgroup_open(context->root, &record->cgroup, &cgroup, err);
+	if (r < 0)
+		return r;
+	if (stow_kubelet_owns(context->root, cgroup->path))
+		return 0;
+	return write_mems(cgroup, &wanted, err);
+}
+
+/* Whether what the cgroup has differs, without a lock: most of the time nothing does. What another
+ * tool has changed is left to the agent, if there is one. */
+static bool differs(const struct stow_grant_context *context, const struct stow_record *record,
+		    bool agent)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_idset wanted, now;
+
+	wanted_mems(record, &wanted);
+	if (stow_idset_empty(&wanted) ||
+	    stow_cpuset_open(context->root, &record->cgroup, &cgroup, NULL) < 0 ||
+	    stow_cpuset_read_mems(cgroup, false, &now, NULL) < 0 || stow_idset_equal(&now, &wanted))
+		return false;
+	return !agent || record->move || stow_idset_empty(&now);
+}
+
+int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
+{
+	struct stow_record **records;
+	int first = 0, r;
+	bool agent;
+	size_t n;
+
+	if (key)
+		return apply_record(context, key, err);
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	agent = stow_agent_lives(context->root);
+	for (size_t i = 0; i < n; i++) {
+		if (records[i]->state != STOW_STATE_ACTIVE || !differs(context, records[i], agent))
+			continue;
+		r = apply_record(context, records[i]->key, first ? NULL : err);
+		if (r < 0 && r != -ESRCH && r != -ENOENT && !first)
+			first = r;
+	}
+	stow_records_free(records, n);
+	return first;
+}
+
+int stow_apply_given_mems(const struct stow_grant_context *context,
+			  const struct stow_record *record, const struct stow_cgroup *cgroup,
+			  struct stow_err *err)
+{
+	_cleanup_close_ int lock = mems_lock(context->root, record->key, err);
+	struct stow_idset given = record->given_mems, now;
+	int r = 0;
+
+	if (lock < 0)
+		return lock;
+	if (stow_idset_empty(&record->nodes))
+		return 0;
+	if (stow_idset_empty(&given)) {
+		/* A set of a cgroup with processes cannot be emptied again on v2, and was a copy of
+		 * the one above on v1. */
+		r = stow_cpuset_read_mems(cgroup, false, &now, err);
+		if (r < 0 || stow_idset_empty(&now))
+			return r;
+		r = stow_cpuset_read_above(cgroup, false, &given, err);
+	}
+	return r < 0 ? r : write_mems(cgroup, &given, err);
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/cpuview.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "place/capacity.h"
+
+int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
+		       struct stow_ledger *ledger, struct stow_cpu_view *ret, struct stow_err *err)
+{
+	struct stow_cpu_view view = { .root = root, .config = config };
+	int r;
+
+	r = stow_root_read_idset(root, &view.online, err, "/sys/devices/system/cpu/online");
+	if (r < 0)
+		return r;
+	/* Neither file is in every tree. */
+	if (stow_root_read_idset(root, &view.offline, NULL, "/sys/devices/system/cpu/present") < 0)
+		view.offline = view.online;
+	stow_idset_minus(&view.offline, &view.online);
+	if (stow_root_read_idset(root, &view.isolated, NULL, "/sys/devices/system/cpu/isolated") <
+	    0)
+		view.isolated = (struct stow_idset){ 0 };
+	if (ledger) {
+		r = stow_ledger_exclusive(ledger, &view.exclusive, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = view;
+	return 0;
+}
+
+void stow_cpu_view_done(struct stow_cpu_view *view)
+{
+	free(view->nodes);
+	view->nodes = NULL;
+	view->n_nodes = 0;
+}
+
+/* A node's cpulist has online CPUs only; its folder has a link for each CPU that is there. */
+static void add_offline(struct stow_cpu_view *view, struct stow_topology *topology)
+{
+	for (size_t i = 0; i < topology->n_nodes; i++) {
+		struct stow_idset there;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d",
+			 topology->nodes[i].id);
+		if (stow_root_list_ids(view->root, path, "cpu", &there, NULL) < 0)
+			continue;
+		stow_idset_and(&there, &view->offline);
+		stow_idset_or(&topology->nodes[i].cpus, &there);
+	}
+}
+
+/* Adds the nodes' CPUs, less what is reserved, as far as they are in `of`. */
+static int add_cpus(struct stow_cpu_view *view, const struct stow_topology *topology,
+		    const struct stow_idset *of, struct stow_err *err)
+{
+	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+	int r;
+
+	r = stow_capacity_build(topology, view->config, NULL, NULL, NULL, &capacity, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < capacity->n_nodes; i++) {
+		struct stow_idset cpus = capacity->nodes[i].cpus;
+
+		stow_idset_and(&cpus, of);
+		stow_idset_minus(&cpus, &view->isolated);
+		view->nodes[i].id = capacity->nodes[i].id;
+		stow_idset_or(&view->nodes[i].cpus, &cpus);
+	}
+	view->n_nodes = capacity->n_nodes;
+	return 0;
+}
+
+static int read_nodes(struct stow_cpu_view *view, struct stow_err *err)
+{
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
+	int r;
+
+	if (view->nodes)
+		return 0;
+	r = stow_topology_read(view->root, 0, &topology, err);
+	if (r < 0)
+		return r;
+	view->nodes = calloc(topology->n_nodes + 1, sizeof(*view->nodes));
+	if (!view->nodes)
+		return stow_err_sys(err, ENOMEM, "CPUs of the nodes");
+	/* The administrator's lowest CPUs of a node are the lowest online ones, as in a plan. */
+	r = add_cpus(view, topology, &view->online, err);
+	if (r == 0 && !stow_idset_empty(&view->offline)) {
+		add_offline(view, topology);
+		r = add_cpus(view, topology, &view->offline, err);
+	}
+	if (r < 0)
+		stow_cpu_view_done(view);
+	return r;
+}
+
+static void add_node(const struct stow_cpu_view *view, int id, struct stow_idset *set)
+{
+	for (size_t i = 0; i < view->n_nodes; i++)
+		if (view->nodes[i].id == id)
+			stow_idset_or(set, &view->nodes[i].cpus);
+}
+
+static void all_nodes(const struct stow_cpu_view *view, struct stow_idset *set)
+{
+	for (size_t i = 0; i < view->n_nodes; i++)
+		stow_idset_or(set, &view->nodes[i].cpus);
+}
+
+int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,
+		       struct stow_idset *ret, struct stow_err *err)
+{
+	const struct stow_share *shares = moved ? record->move->shares : record->shares;
+	const struct stow_idset *own = moved ? &record->move->cpus : &record->cpus;
+	size_t n = moved ? record->move->n_shares : record->n_shares;
+	struct stow_idset base = *own;
+	int r;
+
+	r = read_nodes(view, err);
+	if (r < 0)
+		return r;
+	if (stow_idset_empty(&base))
+		for (size_t i = 0; i < n; i++)
+			add_node(view, shares[i].node, &base);
+	if (!stow_idset_empty(&record->given_cpus))
+		stow_idset_and(&base, &record->given_cpus);
+	/* Nodes without CPUs: those of the others. */
+	if (stow_idset_empty(&base)) {
+		all_nodes(view, &base);
+		if (!stow_idset_empty(&record->given_cpus))
+			stow_idset_and(&base, &record->given_cpus);
+	}
+	*ret = base;
+	return 0;
+}
+
+void stow_cpu_view_of(struct stow_cpu_view *view, const struct stow_record *record,
+		      struct stow_idset *ret)
+{
+	*ret = record->cpus;
+	if (!record->exclusive) {
+		if (stow_cpu_view_base(view, record, false, ret, NULL) < 0)
+			*ret = record->cpus;
+		stow_idset_minus(ret, &view->exclusive);
+	}
+	stow_idset_and(ret, &view->online);
+}
+
+int stow_cpu_view_common(struct stow_cpu_view *view, struct stow_idset *ret, struct stow_err *err)
+{
+	int r = read_nodes(view, err);
+
+	if (r < 0)
+		return r;
+	*ret = (struct stow_idset){ 0 };
+	all_nodes(view, ret);
+	stow_idset_minus(ret, &view->exclusive);
+	stow_idset_and(ret, &view->online);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Which CPUs a container may use: computed from the ledger, the configuration and what the kernel
+ * says now, and stored nowhere.
+ *
+ *	exclusive	its own CPUs, which are rows of the ledger
+ *	shared		all CPUs of its NUMA nodes, less those that the administrator reserved, less
+ *			isolated ones (isolcpus), less everybody's exclusive ones, within the CPUs
+ *that its config.json gave unmanaged	what its config.json gave, else what the cgroup above has,
+ *less the exclusive ones
+ *
+ * Offline CPUs are members: what is written contains them, so that they come back by themselves.
+ */
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "base/root.h"
+#include "ledger/ledger.h"
+#include "place/config.h"
+
+struct stow_cpu_view {
+	struct stow_root *root;
+	const struct stow_config *config; /* NULL: nothing is reserved */
+	struct stow_idset online;
+	struct stow_idset offline;  /* CPUs that are there and offline */
+	struct stow_idset isolated; /* by isolcpus: never shared */
+	struct stow_idset exclusive;
+	/* CPUs by NUMA node, offline ones too, less the administrator's; read when first needed. */
+	struct stow_cpu_view_node {
+		int id;
+		struct stow_idset cpus;
+	} * nodes;
+	size_t n_nodes;
+};
+
+/* `ledger` may be NULL: then nothing is exclusive. */
+int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
+		       struct stow_ledger *ledger, struct stow_cpu_view *ret, struct stow_err *err);
+void stow_cpu_view_done(struct stow_cpu_view *view);
+
+/* The CPUs of a shared record when nothing is exclusive; of a repin's target with `moved`. */
+int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,
+		       struct stow_idset *ret, struct stow_err *err);
+
+/* The CPUs that the record's container has now, for people and reports: its own, or the shared ones
+ * of its nodes; online ones only. Never fails: what cannot be read is left out. */
+void stow_cpu_view_of(struct stow_cpu_view *view, const struct stow_record *record,
+		      struct stow_idset *ret);
+
+/* The CPUs that no container has alone, and that are nobody's by configuration: where a container
+ * goes whose own CPUs are all offline. */
+int stow_cpu_view_common(struct stow_cpu_view *view, struct stow_idset *ret, struct stow_err *err);

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/unmanaged.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "ledger/ledger.h"
+
+#define ENTRY_MAX (64U << 10) /* bytes of one file: three paths and a CPU list */
+
+static const char *const controllers[STOW_CGROUP_CONTROLLERS] = {
+	[STOW_CGROUP_CPUSET] = "cpuset",
+	[STOW_CGROUP_HUGETLB] = "hugetlb",
+	[STOW_CGROUP_MEMORY] = "memory",
+};
+
+void stow_unmanaged_done(struct stow_unmanaged *container)
+{
+	stow_cgroup_id_done(&container->cgroup);
+}
+
+/* --- the file ------------------------------------------------------------------------------ */
+
+/*
+ *	init PID START
+ *	cpuset VERSION INODE PATH	and, on cgroup v1, hugetlb and memory: theirs are others
+ *	cpus LIST			the CPUs that it was started with
+ *	reset
+ */
+static void print(FILE *out, const struct stow_unmanaged *c, const char *cpus)
+{
+	const struct stow_cgroup_id *id = &c->cgroup;
+
+	fprintf(out, "init %d %" PRIu64 "\n", (int)c->init.pid, c->init.start);
+	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
+		if (id->at[i].version == 1 || (i == STOW_CGROUP_CPUSET && id->at[i].version))
+			fprintf(out, "%s %d %" PRIu64 " %s\n", controllers[i], id->at[i].version,
+				id->at[i].inode, id->at[i].path);
+	if (*cpus)
+		fprintf(out, "cpus %s\n", cpus);
+	if (c->reset)
+		fputs("reset\n", out);
+}
+
+int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *container,
+			 struct stow_err *err)
+{
+	_cleanup_free_ char *cpus = stow_idset_to_list(&container->given), *text = NULL;
+	char path[sizeof(STOW_UNMANAGED_DIR) + STOW_ID_MAX + 1];
+	size_t len = 0;
+	FILE *out;
+	int r;
+
+	out = cpus ? open_memstream(&text, &len) : NULL;
+	if (!out)
+		return stow_err_sys(err, ENOMEM, "%s", container->id);
+	print(out, container, cpus);
+	if (fclose(out) != 0)
+		return stow_err_sys(err, ENOMEM, "%s", container->id);
+	snprintf(path, sizeof(path), STOW_UNMANAGED_DIR "/%s", container->id);
+	r = stow_root_replace(root, path, text, 0600, err);
+	if (r != -ENOENT)
+		return r;
+	/* The first one since boot. */
+	r = stow_root_mkdir(root, STOW_UNMANAGED_DIR, err);
+	return r < 0 ? r : stow_root_replace(root, path, text, 0600, err);
+}
+
+static int parse_init(char *text, struct stow_life *ret)
+{
+	char *space = strchr(text, ' ');
+	uint64_t pid;
+
+	if (!space)
+		return -EINVAL;
+	*space = '\0';
+	if (stow_parse_u64(text, INT32_MAX, &pid, NULL) < 0 ||
+	    stow_parse_u64(space + 1, UINT64_MAX, &ret->start, NULL) < 0)
+		return -EINVAL;
+	ret->pid = (pid_t)pid;
+	return 0;
+}
+
+/* "VERSION INODE PATH". */
+static int parse_cgroup(char *text, int c, struct stow_cgroup_id *ret)
+{
+	char *inode = strchr(text, ' '), *path = inode ? strchr(inode + 1, ' ') : NULL;
+	uint64_t version;
+
+	if (!path || path[1] != '/' || ret->at[c].path)
+		return -EINVAL;
+	*inode++ = *path++ = '\0';
+	if (stow_parse_u64(text, 2, &version, NULL) < 0 || !version ||
+	    stow_parse_u64(inode, UINT64_MAX, &ret->at[c].inode, NULL) < 0)
+		return -EINVAL;
+	ret->at[c].version = (int)version;
+	ret->at[c].path = strdup(path);
+	return ret->at[c].path ? 0 : -ENOMEM;
+}
+
+static int parse_line(char *line, struct stow_unmanaged *c)
+{
+	char *value = strchr(line, ' ');
+
+	if (strcmp(line, "reset") == 0) {
+		c->reset = true;
+		return 0;
+	}
+	if (!value)
+		return -EINVAL;
+	*value++ = '\0';
+	if (strcmp(line, "init") == 0)
+		return parse_init(value, &c->init);
+	if (strcmp(line, "cpus") == 0)
+		return stow_idset_parse(value, &c->given, NULL);
+	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
+		if (strcmp(line, controllers[i]) == 0)
+			return parse_cgroup(value, i, &c->cgroup);
+	return -EINVAL;
+}
+
+int stow_unmanaged_parse(const char *id, char *text, struct stow_unmanaged *ret,
+			 struct stow_err *err)
+{
+	struct stow_unmanaged c = { 0 };
+	char *save = NULL;
+	int r = 0;
+
+	snprintf(c.id, sizeof(c.id), "%s", id);
+	for (char *line = strtok_r(text, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save))
+		r = parse_line(line, &c);
+	/* On v2 all controllers are in one place. */
+	for (int i = STOW_CGROUP_CPUSET + 1; i < STOW_CGROUP_CONTROLLERS && r == 0; i++) {
+		if (c.cgroup.at[STOW_CGROUP_CPUSET].version != 2 || c.cgroup.at[i].path)
+			continue;
+		c.cgroup.at[i] = c.cgroup.at[STOW_CGROUP_CPUSET];
+		c.cgroup.at[i].path = strdup(c.cgroup.at[STOW_CGROUP_CPUSET].path);
+		r = c.cgroup.at[i].path ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		stow_unmanaged_done(&c);
+		return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "%s", id)
+				    : stow_err_set(err, ENOENT, "%s: not an entry of ours", id);
+	}
+	*ret = c;
+	return 0;
+}
+
+int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
+			struct stow_err *err)
+{
+	char text[ENTRY_MAX];
+	int r;
+
+	r = stow_root_read_buf(root, text, sizeof(text), err, STOW_UNMANAGED_DIR "/%s", id);
+	return r < 0 ? r : stow_unmanaged_parse(id, text, ret, err);
+}
+
+int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_err *err)
+{
+	return stow_root_unlink(root, err, STOW_UNMANAGED_DIR "/%s", id);
+}
+
+/* --- all of them --------------------------------------------------------------------------- */
+
+bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container)
+{
+	if (stow_life_alive(root, &container->init))
+		return false;
+	return stow_cgroup_populated(root, &container->cgroup, NULL) == 0;
+}
+
+int stow_unmanaged_each(struct stow_root *root,
+			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
+				     void *ctx, struct stow_err *err),
+			void *ctx, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	struct dirent *e;
+	int sum = 0;
+
+	d = stow_root_opendir(root, err, "%s", STOW_UNMANAGED_DIR);
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d))) {
+		_cleanup_(stow_unmanaged_done) struct stow_unmanaged container = { 0 };
+		int r;
+
+		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
+			continue;
+		/* One that cannot be read is no reason to leave the others alone. */
+		if (stow_unmanaged_read(root, e->d_name, &container, NULL) < 0)
+			continue;
+		r = visit(root, &container, ctx, err);
+		if (r < 0)
+			return r;
+		sum += r;
+	}
+	return sum;
+}
+
+int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err *err)
+{
+	_cleanup_(stow_unmanaged_done) struct stow_unmanaged container = { 0 };
+	int r;
+
+	r = stow_unmanaged_read(root, id, &container, NULL);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && !stow_unmanaged_ended(root, &container))
+		return 0;
+	r = stow_unmanaged_remove(root, id, err);
+	return r < 0 ? r : 1;
+}
+
+static int sweep_one(struct stow_root *root, struct stow_unmanaged *container, void *ctx,
+		     struct stow_err *err)
+{
+	int r;
+
+	if (!stow_unmanaged_ended(root, container))
+		return 0;
+	r = stow_unmanaged_remove(root, container->id, err);
+	return r < 0 ? r : 1;
+}
+
+/* Files that were to replace others (stow_root_replace()) when their writer died. */
+static void sweep_unfinished(struct stow_root *root, const char *dir)
+{
+	_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, "%s", dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+		struct stow_life life;
+		uint64_t pid;
+
+		if (e->d_name[0] == '.' && dot > e->d_name &&
+		    stow_parse_u64(dot + 1, INT32_MAX, &pid, NULL) == 0 &&
+		    stow_life_read(root, (pid_t)pid, &life, NULL) == -ESRCH)
+			(void)stow_root_unlink(root, NULL, "%s/%s", dir, e->d_name);
+	}
+}
+
+int stow_unmanaged_sweep(struct stow_root *root, struct stow_err *err)
+{
+	sweep_unfinished(root, STOW_RUN_DIR);
+	sweep_unfinished(root, STOW_UNMANAGED_DIR);
+	return stow_unmanaged_each(root, sweep_one, NULL, err);
+}
+
+struct pinned {
+	const struct stow_idset *online;
+	struct stow_idset *set;
+};
+
+static int pinned_one(struct stow_root *root, struct stow_unmanaged *container, void *ctx,
+		      struct stow_err *err)
+{
+	struct pinned *pinned = ctx;
+
+	/* A set that is the whole machine keeps it off nothing. */
+	if (!stow_idset_empty(&container->given) &&
+	    !stow_idset_subset(pinned->online, &container->given) &&
+	    !stow_unmanaged_ended(root, container))
+		stow_idset_or(pinned->set, &container->given);
+	return 0;
+}
+
+int stow_unmanaged_pinned(struct stow_root *root, const struct stow_idset *online,
+			  struct stow_idset *ret, struct stow_err *err)
+{
+	struct stow_idset set = { 0 };
+	struct pinned pinned = { .online = online, .set = &set };
+	int r = stow_unmanaged_each(root, pinned_one, &pinned, err);
+
+	if (r == 0)
+		*ret = set;
+	return r;
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The history: the last events, as `numastow why` prints them. */
+#include "ledger/ledger.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "ledger/sql.h"
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
+		      const struct stow_record *record, const char *text, struct stow_err *err)
+{
+	static const struct stow_idset none;
+	int r;
+
+	r = stow_sql_run(ledger, err,
+			 "INSERT INTO event(at, id, kind, exclusive, cpus, nodes, text)"
+			 " VALUES(?, ?, ?, ?, ?, ?, ?)",
+			 "ittisst", now_ns(), id ? id : "", kind,
+			 (int64_t)(record && record->exclusive), record ? &record->cpus : &none,
+			 record ? &record->nodes : &none, text ? text : "");
+	if (r < 0)
+		return r;
+	return stow_sql_run(ledger, err, "DELETE FROM event WHERE seq <= ?", "i",
+			    (int64_t)(sqlite3_last_insert_rowid(ledger->db) - STOW_EVENTS_KEPT));
+}
+
+int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
+		       struct stow_event **ret, size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	struct stow_event *events = NULL;
+	size_t n = 0;
+	int r;
+
+	r = stow_sql_read_lock(ledger, &lock, err);
+	if (r < 0)
+		return r;
+	r = stow_sql_prepare(ledger, &stmt, err,
+			     "SELECT * FROM (SELECT seq, at, id, kind, cpus, nodes, text, exclusive"
+			     " FROM event WHERE ?1 = '' OR id = ?1 ORDER BY seq DESC LIMIT ?2)"
+			     " ORDER BY seq",
+			     "ti", id ? id : "", (int64_t)limit);
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		struct stow_event *grown = reallocarray(events, n + 1, sizeof(*grown)), *e;
+
+		if (!grown) {
+			r = stow_err_sys(err, ENOMEM, "events");
+			break;
+		}
+		events = grown;
+		e = &events[n++];
+		e->seq = sqlite3_column_int64(stmt, 0);
+		e->at = (uint64_t)sqlite3_column_int64(stmt, 1);
+		e->id = stow_sql_text(stmt, 2);
+		e->kind = stow_sql_text(stmt, 3);
+		e->cpus = stow_sql_text(stmt, 4);
+		e->nodes = stow_sql_text(stmt, 5);
+		e->text = stow_sql_text(stmt, 6);
+		e->exclusive = sqlite3_column_int(stmt, 7) != 0;
+		r = e->id && e->kind && e->cpus && e->nodes && e->text
+			    ? 0
+			    : stow_err_sys(err, ENOMEM, "events");
+	}
+	if (r < 0) {
+		stow_events_free(events, n);
+		return r;
+	}
+	*ret = events;
+	*ret_n = n;
+	return 0;
+}
+
+void stow_events_free(struct stow_event *events, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(events[i].id);
+		free(events[i].kind);
+		free(events[i].cpus);
+		free(events[i].nodes);
+		free(events[i].text);
+	}
+	free(events);
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/cpuset.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "node/pages.h"
+
+#define DEPTH_MAX 32 /* of cgroups below the container's */
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+/* The attribute's name as this mount has it. */
+static const char *file_name(const struct stow_cgroup *cgroup, bool cpus, bool effective)
+{
+	const char *name;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 2)
+		return !effective ? cpus ? "cpuset.cpus" : "cpuset.mems"
+		       : cpus	  ? "cpuset.cpus.effective"
+				  : "cpuset.mems.effective";
+	name = !effective ? cpus ? "cpuset.cpus" : "cpuset.mems"
+	       : cpus	  ? "cpuset.effective_cpus"
+			  : "cpuset.effective_mems";
+	return cgroup->at[STOW_CGROUP_CPUSET].noprefix ? name + strlen("cpuset.") : name;
+}
+
+static int no_cpuset(const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	if (!cgroup->path[0])
+		return stow_err_set(err, ENOTSUP,
+				    "the kernel has no cpuset controller for the container: mount "
+				    "it (cgroup v1), or use cgroup v2");
+	return stow_err_set(err, ENOTSUP,
+			    "the container's cgroup %s has no cpuset controller: enable it in "
+			    "cgroup.subtree_control of the cgroups above",
+			    cgroup->path);
+}
+
+static int read_set(const struct stow_cgroup *cgroup, bool cpus, bool effective,
+		    struct stow_idset *ret, struct stow_err *err)
+{
+	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
+		return no_cpuset(cgroup, err);
+	return stow_root_read_idset(cgroup->at[STOW_CGROUP_CPUSET].dir, ret, err, "%s",
+				    file_name(cgroup, cpus, effective));
+}
+
+int stow_cpuset_read_cpus(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
+			  struct stow_err *err)
+{
+	return read_set(cgroup, true, effective, ret, err);
+}
+
+int stow_cpuset_read_mems(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
+			  struct stow_err *err)
+{
+	return read_set(cgroup, false, effective, ret, err);
+}
+
+int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
+		     struct stow_err *err)
+{
+	struct stow_cpuset now;
+	int r;
+
+	r = read_set(cgroup, true, false, &now.cpus, err);
+	if (r == 0)
+		r = read_set(cgroup, false, false, &now.mems, err);
+	if (r == 0)
+		r = read_set(cgroup, true, true, &now.cpus_effective, err);
+	if (r == 0)
+		r = read_set(cgroup, false, true, &now.mems_effective, err);
+	if (r == 0)
+		*ret = now;
+	return r;
+}
+
+int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
+			   struct stow_err *err)
+{
+	struct stow_root *above = cgroup->at[STOW_CGROUP_CPUSET].parent;
+
+	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
+		return no_cpuset(cgroup, err);
+	return stow_root_read_idset(above ? above : cgroup->at[STOW_CGROUP_CPUSET].dir, ret, err,
+				    "%s", file_name(cgroup, cpus, true));
+}
+
+int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,
+			struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(cgroup->root, ret, err, "%s%.*s/%s",
+				    cgroup->at[STOW_CGROUP_CPUSET].point, (int)len, below,
+				    file_name(cgroup, cpus, true));
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+static int write_file(struct stow_root *dir, const char *below, const char *name,
+		      const struct stow_idset *set, struct stow_err *err)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", name);
+	return stow_root_write(dir, list, err, "%s%s%s", below, below[0] ? "/" : "", name);
+}
+
+/* A change of one v1 cpuset, which the cgroups below it follow. */
+struct follow {
+	struct stow_root *dir; /* the container's */
+	const char *name;
+	const struct stow_idset *was, *is;
+};
+
+/* What a cgroup below gets: the whole set when it had the whole one, else its part of it. */
+static void follow_set(const struct follow *f, struct stow_idset *set)
+{
+	bool whole = stow_idset_equal(set, f->was);
+
+	if (!whole)
+		stow_idset_and(set, f->is);
+	if (whole || stow_idset_empty(set))
+		*set = *f->is;
+}
+
+static int follow_below(const struct follow *f, const char *below, bool shrink, int depth,
+			struct stow_err *err);
+
+/* One cgroup below: those below it come first when sets shrink, last when they grow. */
+static int follow_one(const struct follow *f, const char *path, bool shrink, int depth,
+		      struct stow_err *err)
+{
+	struct stow_idset set, before;
+	int r;
+
+	r = stow_root_read_idset(f->dir, &set, err, "%s/%s", path, f->name);
+	if (r < 0 || stow_idset_empty(&set)) /* one without a set has no processes */
+		return r == -ENOENT || r == -ENODEV ? 0 : r;
+	before = set;
+	follow_set(f, &set);
+	if (shrink)
+		r = follow_below(f, path, shrink, depth, err);
+	if (r == 0 && !stow_idset_equal(&set, &before))
+		r = write_file(f->dir, path, f->name, &set, err);
+	if (r == 0 && !shrink)
+		r = follow_below(f, path, shrink, depth, err);
+	return r == -ENOENT || r == -ENODEV ? 0 : r;
+}
+
+static int follow_below(const struct follow *f, const char *below, bool shrink, int depth,
+			struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d =
+		depth < DEPTH_MAX ? stow_root_opendir(f->dir, NULL, "%s/", below) : NULL;
+	const struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char path[PATH_MAX];
+		int r;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		    snprintf(path, sizeof(path), "%s%s%s", below, below[0] ? "/" : "", e->d_name) >=
+			    (int)sizeof(path))
+			continue;
+		r = follow_one(f, path, shrink, depth + 1, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* v1: first grow to both sets, from above to below, then shrink to the new one, from below to
+ * above: at no moment does a cgroup have what the one above it has not. */
+static int write_v1(const struct stow_cgroup *cgroup, const char *name,
+		    const struct stow_idset *was, const struct stow_idset *set,
+		    struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	struct stow_idset both = *was;
+	struct follow grow = { .dir = dir, .name = name, .was = was, .is = &both };
+	struct follow shrink = { .dir = dir, .name = name, .was = &both, .is = set };
+	int r = 0;
+
+	stow_idset_or(&both, set);
+	if (!stow_idset_equal(&both, was)) {
+		r = write_file(dir, "", name, &both, err);
+		if (r == 0)
+			r = follow_below(&grow, "", false, 0, err);
+	}
+	if (r == 0 && !stow_idset_equal(&both, set)) {
+		r = follow_below(&shrink, "", true, 0, err);
+		if (r == 0)
+			r = write_file(dir, "", name, set, err);
+	}
+	return r;
+}
+
+/* `set` as it can be written: v1 takes nothing that the cgroup above does not have. */
+static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *set,
+			struct stow_err *err)
+{
+	struct stow_idset above;
+	char a[256], b[256];
+	int r;
+
+	r = stow_cpuset_read_above(cgroup, cpus, &above, err);
+	if (r < 0)
+		return r;
+	if (!stow_idset_intersects(set, &above))
+		return stow_err_set(err, EBUSY,
+				    "cgroup %s: of %s %s the cgroup above has none; it has %s",
+				    cgroup->path, cpus ? "CPUs" : "memory nodes",
+				    stow_idset_format(set, a, sizeof(a)),
+				    stow_idset_format(&above, b, sizeof(b)));
+	stow_idset_and(set, &above);
+	return 0;
+}
+
+static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
+		     struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
+	const char *name = file_name(cgroup, cpus, false);
+	struct stow_idset now, wanted = *set;
+	int r;
+
+	r = read_set(cgroup, cpus, false, &now, err);
+	if (r == 0 && version == 1)
+		r = within_above(cgroup, cpus, &wanted, err);
+	if (r < 0)
+		return r;
+	if (stow_idset_equal(&now, &wanted))
+		return 0;
+	if (version == 1)
+		r = write_v1(cgroup, name, &now, &wanted, err);
+	else
+		r = write_file(dir, "", name, &wanted, err);
+	return r < 0 ? r : 1;
+}
+
+int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
+			   struct stow_err *err)
+{
+	return write_set(cgroup, true, set, err);
+}
+
+int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
+			   struct stow_err *err)
+{
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
+		int r = stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "1", err,
+					cgroup->at[STOW_CGROUP_CPUSET].noprefix
+						? "memory_migrate"
+						: "cpuset.memory_migrate");
+
+		if (r < 0)
+			return r;
+	}
+	return write_set(cgroup, false, set, err);
+}
+
+/* --- processes that the kernel has moved away ---------------------------------------------- */
+
+int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	_cleanup_free_ pid_t *here = NULL, *all = NULL;
+	size_t n_here = 0, n = 0;
+	int moved = 0, r;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1)
+		return 0;
+	r = stow_cgroup_pids(cgroup, &here, &n_here, err);
+	if (r < 0)
+		return r;
+	for (int c = STOW_CGROUP_CPUSET + 1; c < STOW_CGROUP_CONTROLLERS && !n; c++)
+		if (cgroup->at[c].version == 1 && cgroup->at[c].dir)
+			r = stow_cgroup_pids_below(cgroup->at[c].dir, "", NULL, &all, &n, err);
+	if (r < 0)
+		return r;
+	if (!n && !n_here)
+		return stow_err_set(err, ESRCH,
+				    "cgroup %s is empty, and no other hierarchy knows its "
+				    "processes",
+				    cgroup->path);
+	for (size_t i = 0; i < n; i++) {
+		bool is_here = false;
+
+		for (size_t j = 0; j < n_here && !is_here; j++)
+			is_here = here[j] == all[i];
+		if (is_here)
+			continue;
+		r = stow_root_write_u64(dir, (uint64_t)all[i], err, "cgroup.procs");
+		if (r < 0 && r != -ESRCH) /* that one has ended */
+			return r;
+		moved += r == 0;
+	}
+	return moved;
+}
