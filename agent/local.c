@@ -16,10 +16,12 @@
 #include "agent/drain.h"
 #include "agent/repin.h"
 #include "base/cleanup.h"
+#include "grant/show.h"
 #include "place/explain.h"
 #include "rpc/say.h"
 
-#define S UINT64_C(1000000000)
+#define S	  UINT64_C(1000000000)
+#define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
 
 struct agent_local {
 	struct agent *agent;
@@ -53,7 +55,8 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 				    "%s: only root of the machine itself may (you are uid %d%s)",
 				    method, (int)peer->uid,
 				    peer->same_namespaces ? "" : " in a container");
-	if ((strcmp(method, "ListContainers") == 0 || strcmp(method, "ListDrains") == 0) &&
+	if ((strcmp(method, "ListContainers") == 0 || strcmp(method, "ListDrains") == 0 ||
+	     strcmp(method, "ShowLedger") == 0) &&
 	    !agent_may_see_containers(peer, local->readers))
 		return stow_err_set(err, EACCES,
 				    "%s: only root and the group that agent.yaml names as "
@@ -196,6 +199,37 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 	return 0;
 }
 
+/* --- the ledger --------------------------------------------------------------------------------- */
+
+/* With a ledger of its own, as above. A history of thousands of events is bounded by what one
+ * message can be. */
+static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		       struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	struct agent_local *local = ctx;
+	struct stow_grant_context context = agent_context(local->agent);
+	const PbShowLedgerRequest *in = request;
+	PbShowLedgerResponse *out = response;
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	r = stow_ledger_open(context.root, false, &ledger, err);
+	context.ledger = ledger;
+	if (r == 0 && in->history)
+		r = stow_show_history(ledger, in->id[0] ? in->id : NULL, in->json, &text, err);
+	else if (r == 0)
+		r = stow_show_ledger(&context, in->json, &text, err);
+	if (r < 0)
+		return r;
+	if (strlen(text) > SHOWN_MAX)
+		return stow_err_set(err, E2BIG,
+				    "this is more than %d MiB: root can read the ledger itself",
+				    SHOWN_MAX >> 20);
+	out->text = stow_rpc_printf(call, "%s", text);
+	return 0;
+}
+
 /* --- repin -------------------------------------------------------------------------------------- */
 
 static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request,
@@ -263,6 +297,7 @@ static const struct stow_rpc_method methods[] = {
 	{ "DrainMemory", .stream = &drain_ops },
 	{ "ListDrains", .unary = list_drains },
 	{ "CancelDrain", .unary = cancel_drain },
+	{ "ShowLedger", .unary = show_ledger },
 };
 
 static const struct stow_rpc_service service = {

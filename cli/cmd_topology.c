@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli.h"
+#include "cli/context.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -97,10 +98,14 @@ static int show(struct stow_root *root, bool json, struct stow_err *err)
 		return r;
 	else
 		view.topology = topology;
-	/* Without a ledger, or for somebody who may not read it, nothing is given away. */
+	/* Without a ledger nothing is given away. */
 	if (stow_ledger_open(root, false, &ledger, NULL) == 0 &&
 	    stow_ledger_usage(ledger, &usage, NULL) == 0)
 		view.usage = usage;
+	if (cli_ledger_hidden(root))
+		fputs("numastow: what is given away is not shown: only root can read this "
+		      "machine's ledger; `numastow node` asks the agent\n",
+		      stderr);
 	r = json ? topology_print_json(&view) : topology_print_text(&view);
 	return r < 0 ? stow_err_sys(err, -r, "printing the topology") : 0;
 }

@@ -1,94 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow why: what happened to a container, and for what reason. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <json-c/json.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "grant/show.h"
 
-#define EVENTS_SHOWN 100
-
-static void print_text(const struct stow_event *e)
-{
-	char at[32];
-
-	printf("%s  %-9s %s\n", cli_format_time(e->at, at, sizeof(at)), e->kind, e->id);
-	if (e->cpus[0] || e->nodes[0])
-		printf("    CPUs %s%s, memory of nodes %s\n", e->cpus,
-		       e->exclusive ? " (exclusive)" : "", e->nodes);
-	if (e->text[0])
-		printf("    %s\n", e->text);
-}
-
-static struct json_object *event_json(const struct stow_event *e)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_object_object_add(o, "at_ns", json_object_new_uint64(e->at));
-	json_object_object_add(o, "id", json_object_new_string(e->id));
-	json_object_object_add(o, "event", json_object_new_string(e->kind));
-	json_object_object_add(o, "exclusive", json_object_new_boolean(e->exclusive));
-	json_object_object_add(o, "cpus", json_object_new_string(e->cpus));
-	json_object_object_add(o, "nodes", json_object_new_string(e->nodes));
-	json_object_object_add(o, "text", json_object_new_string(e->text));
-	return o;
-}
-
-/* The whole id of the newest event that begins with `id`; NULL when there is none. */
-static const char *newest_match(const struct stow_event *events, size_t n, const char *id)
-{
-	for (size_t i = n; i-- > 0;)
-		if (strcmp(events[i].id, id) == 0)
-			return events[i].id;
-	for (size_t i = n; i-- > 0;)
-		if (strncmp(events[i].id, id, strlen(id)) == 0)
-			return events[i].id;
-	return NULL;
-}
-
-static int show(const char *id, bool json)
+static int show(const char *id, bool json, struct stow_err *err)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
-	struct json_object *array = NULL;
-	struct stow_event *events = NULL;
-	struct stow_err err;
-	const char *match;
-	size_t n = 0;
+	_cleanup_free_ char *text = NULL;
 	int r;
 
-	r = cli_context_open_anyway(&context, NULL, false, &err);
-	if (r == 0 && context.ledger)
-		r = stow_ledger_events(context.ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN,
-				       &events, &n, &err);
-	if (r < 0)
-		return cli_fail(&err);
-	match = id ? newest_match(events, n, id) : NULL;
-	if (id && !match) {
-		stow_events_free(events, n);
-		fprintf(stderr,
-			"numastow: nothing is known about \"%s\": it asked for nothing, or it is "
-			"long ago\n",
-			id);
-		return CLI_FAILED;
-	}
-	if (json)
-		array = json_object_new_array();
-	for (size_t i = 0; i < n; i++) {
-		if (match && strcmp(events[i].id, match) != 0)
-			continue;
-		if (json)
-			json_object_array_add(array, event_json(&events[i]));
-		else
-			print_text(&events[i]);
-	}
-	if (json)
-		cli_print_json(array);
-	stow_events_free(events, n);
-	return CLI_OK;
+	r = cli_context_open_anyway(&context, NULL, false, err);
+	if (r == 0)
+		r = stow_show_history(context.ledger, id, json, &text, err);
+	if (r == 0)
+		fputs(text, stdout);
+	return r;
 }
 
 int cmd_why(int argc, char **argv)
@@ -96,8 +29,9 @@ int cmd_why(int argc, char **argv)
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "help", no_argument, NULL, 'h' },
 						 { 0 } };
+	struct stow_err err;
 	bool json = false;
-	int c;
+	int c, r;
 
 	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
 		switch (c) {
@@ -119,5 +53,9 @@ int cmd_why(int argc, char **argv)
 	}
 	if (argc > optind + 1)
 		return cli_bad_usage("why");
-	return show(argv[optind], json); /* NULL: everybody's */
+	r = show(argv[optind], json, &err); /* NULL: everybody's */
+	/* The file is root's; the agent shows it to the group of its readers. */
+	if (r == -EACCES && geteuid() != 0)
+		return cli_become_fleet(argc, argv);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
 }

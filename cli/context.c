@@ -2,6 +2,7 @@
 #include "cli/context.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,16 @@ static int read_config(struct cli_context *context, bool anyway, struct stow_err
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
+bool cli_ledger_hidden(struct stow_root *root)
+{
+	_cleanup_close_ int fd = -EBADF;
+
+	if (geteuid() == 0)
+		return false;
+	fd = stow_root_openat(root, O_RDONLY, 0, NULL, "%s", STOW_LEDGER_PATH);
+	return fd == -EACCES;
+}
+
 static int open_all(struct cli_context *context, const char *sysroot, bool create, bool anyway,
 		    struct stow_err *err)
 {
@@ -39,13 +50,13 @@ static int open_all(struct cli_context *context, const char *sysroot, bool creat
 	r = stow_root_open(sysroot ? sysroot : "/", &context->root, err);
 	if (r == 0)
 		r = read_config(context, anyway, err);
+	/* SQLite says of a file that it may not read what it says of one that is missing. */
+	if (r == 0 && cli_ledger_hidden(context->root))
+		r = stow_err_set(err, EACCES, "only root can read this machine's ledger");
 	if (r == 0)
 		r = stow_ledger_open(context->root, create, &context->ledger, err);
 	if (r == -ENOENT && !create)
 		r = 0;
-	if (r == -EACCES && context->root->live && geteuid() != 0)
-		r = stow_err_set(err, EACCES,
-				 "the ledger of this machine can only be read by root");
 	if (r == 0 && context->root->live)
 		(void)stow_life_read(context->root, getpid(), &context->grant.self, NULL);
 	if (r < 0) {

@@ -24,6 +24,8 @@ int cli_context_open(struct cli_context *context, const char *sysroot, bool crea
  * standard error, and the defaults taken. */
 int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bool create,
 			    struct stow_err *err);
+/* Whether there is a ledger that the caller may not read: it is root's. */
+bool cli_ledger_hidden(struct stow_root *root);
 void cli_context_done(struct cli_context *context);
 
 /* The records whose id is `id`, or begins with it when that is one container only (as podman and

@@ -132,4 +132,5 @@ struct fleet_command {
 
 extern const struct fleet_command fleet_nodes, fleet_node, fleet_place, fleet_release,
 	fleet_reservations, fleet_explain, fleet_fence, fleet_unfence, fleet_watch,
-	fleet_containers, fleet_repin, fleet_drain, fleet_drains, fleet_cancel;
+	fleet_containers, fleet_repin, fleet_drain, fleet_drains, fleet_cancel, fleet_ledger,
+	fleet_why;

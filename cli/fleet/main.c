@@ -11,9 +11,10 @@
 #define S	  UINT64_C(1000000000)
 
 static const struct fleet_command *const commands[] = {
-	&fleet_nodes,	&fleet_node,  &fleet_place,   &fleet_release, &fleet_reservations,
-	&fleet_explain, &fleet_fence, &fleet_unfence, &fleet_watch,   &fleet_containers,
-	&fleet_repin,	&fleet_drain, &fleet_drains,  &fleet_cancel,
+	&fleet_nodes,	     &fleet_node,	&fleet_place,  &fleet_release,
+	&fleet_reservations, &fleet_explain,	&fleet_fence,  &fleet_unfence,
+	&fleet_watch,	     &fleet_containers, &fleet_repin,  &fleet_drain,
+	&fleet_drains,	     &fleet_cancel,	&fleet_ledger, &fleet_why,
 };
 
 /* Keys of client.yaml, and flags of every command. */

@@ -18,7 +18,7 @@
 #include "rpc/say.h"
 #include "scheduler/update.h"
 
-enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, KINDS };
+enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, KINDS };
 
 #define MEMORY "/sys/devices/system/memory"
 
@@ -238,6 +238,9 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	case CANCEL_DRAIN:
 		unary(service, ctx, "CancelDrain", in);
 		break;
+	case SHOW:
+		unary(service, ctx, "ShowLedger", in);
+		break;
 	default:
 		unary(service, ctx, "ListContainers", in);
 		break;
@@ -255,6 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		[DRAIN] = &pb_agent_drain_request__descriptor,
 		[LIST_DRAINS] = &pb_agent_list_drains_request__descriptor,
 		[CANCEL_DRAIN] = &pb_agent_cancel_drain_request__descriptor,
+		[SHOW] = &pb_show_ledger_request__descriptor,
 	};
 	struct stow_idset none = { 0 };
 	struct stow_err err = { 0 };

@@ -306,6 +306,13 @@ def check_agent(temp):
              [("web", True, node_pb2.CONTAINER_OWNER_NUMASTOW)])
         same("ListContainers: of an id that is not there", len(stub.ListContainers(
             agent_pb2.ListContainersRequest(ids=["none"]), timeout=PATIENCE).containers), 0)
+        shown = stub.ShowLedger(agent_pb2.ShowLedgerRequest(json=True), timeout=PATIENCE).text
+        same("ShowLedger: what numastow prints", json.loads(shown), json.loads(subprocess.run(
+            [NUMASTOW, "ledger", "--json", "--sysroot", machine.path],
+            capture_output=True, check=True).stdout))
+        shown = stub.ShowLedger(agent_pb2.ShowLedgerRequest(history=True, id="we"),
+                                timeout=PATIENCE).text
+        check("ShowLedger: what happened", "placed" in shown and "web" in shown, shown)
         good = stub.Explain(agent_pb2.AgentExplainRequest(pod=pod(cpus=2)), timeout=PATIENCE)
         bad = stub.Explain(agent_pb2.AgentExplainRequest(pod=pod(cpus=5)), timeout=PATIENCE)
         check("Explain", good.fits and good.cpus and not bad.fits and "5 CPUs" in bad.reason,

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow ledger and why, for those who may not read the ledger: the agent shows it. */
+#include <errno.h>
+
+#include "cli/fleet/fleet.h"
+
+static int show(struct fleet *fleet, bool history, struct stow_err *err)
+{
+	PbShowLedgerRequest request = PB_SHOW_LEDGER_REQUEST__INIT;
+	PbShowLedgerResponse *response = NULL;
+	int r;
+
+	request.history = history;
+	request.json = fleet->options->json;
+	if (fleet->options->n_words)
+		request.id = (char *)fleet->options->words[0];
+	r = fleet_call(fleet, "ShowLedger", &request, 0, &response, err);
+	if (r == -ENOENT) /* nothing is known about that id */
+		return r;
+	if (r < 0)
+		return stow_err_wrap(err, r,
+				     "only root can read this machine's ledger, and its agent did "
+				     "not show it");
+	fputs(response->text, stdout);
+	stow_rpc_message_free(response);
+	return CLI_OK;
+}
+
+static int run_ledger(struct fleet *fleet, struct stow_err *err)
+{
+	return show(fleet, false, err);
+}
+
+static int run_why(struct fleet *fleet, struct stow_err *err)
+{
+	return show(fleet, true, err);
+}
+
+const struct fleet_command fleet_ledger = {
+	.name = "ledger",
+	.arguments = "",
+	.summary = "Shows what this machine has given to which container, asking its agent",
+	.peer = FLEET_AGENT,
+	.run = run_ledger,
+};
+
+const struct fleet_command fleet_why = {
+	.name = "why",
+	.arguments = "[ID]",
+	.summary = "Shows what happened to a container, asking this machine's agent",
+	.max_words = 1,
+	.peer = FLEET_AGENT,
+	.run = run_why,
+};

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/show.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "grant/cpuview.h"
+
+#define EVENTS_SHOWN 100
+
+const char *stow_show_time(uint64_t ns, char *buf, size_t size)
+{
+	time_t seconds = (time_t)(ns / UINT64_C(1000000000));
+	struct tm tm;
+
+	if (!localtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm))
+		snprintf(buf, size, "?");
+	return buf;
+}
+
+const char *stow_show_id(const char *id, char *buf, size_t size)
+{
+	bool hex = strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+
+	snprintf(buf, size, "%.*s", hex ? 12 : (int)size - 1, id);
+	return buf;
+}
+
+static void add_set(struct json_object *object, const char *key, const struct stow_idset *set)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
+}
+
+/* As all of numastow's JSON looks. Frees the object. */
+static void put_json(struct json_object *json, FILE *out)
+{
+	fprintf(out, "%s\n",
+		json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY |
+							     JSON_C_TO_STRING_SPACED |
+							     JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(json);
+}
+
+/* --- who has what ------------------------------------------------------------------------------- */
+
+struct contents {
+	struct stow_record **records;
+	size_t n_records;
+	struct stow_idset *cpus; /* of each record, now: shared ones are computed */
+	struct stow_ledger_pool *pools;
+	size_t n_pools;
+};
+
+static void contents_done(struct contents *c)
+{
+	stow_records_free(c->records, c->n_records);
+	free(c->pools);
+	free(c->cpus);
+}
+
+static uint64_t memory_of(const struct stow_record *rec)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < rec->n_shares; i++)
+		sum += rec->shares[i].memory;
+	return sum;
+}
+
+/* "64Mi in 2Mi", or "-". */
+static const char *pages_of(const struct stow_record *rec, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	snprintf(buf, size, "-");
+	for (size_t p = 0; p < rec->n_pages && len < size; p++) {
+		char total[32], page[32];
+
+		len += (size_t)snprintf(buf + len, size - len, "%s%s/%s", p ? "," : "",
+					stow_format_size(rec->pages[p].count * rec->pages[p].size,
+							 total, sizeof(total)),
+					stow_format_size(rec->pages[p].size, page, sizeof(page)));
+	}
+	return buf;
+}
+
+static void put_ledger(const struct contents *c, FILE *out)
+{
+	if (!c->n_records)
+		fprintf(out, "The ledger is empty: nothing is given to any container.\n");
+	else
+		fprintf(out, "%-14s %-12s %-7s %-14s %-6s %8s %-12s %s\n", "CONTAINER", "NAME",
+			"STATE", "CPUS", "NODES", "MEMORY", "HUGEPAGES", "REQUEST");
+	for (size_t i = 0; i < c->n_records; i++) {
+		const struct stow_record *rec = c->records[i];
+		char label[STOW_RECORD_LABEL_MAX], id[48], cpus[64], nodes[32], memory[32],
+			pages[64];
+
+		stow_idset_format(&c->cpus[i], cpus, sizeof(cpus) - 1);
+		if (rec->exclusive)
+			strcat(cpus, "!");
+		fprintf(out, "%-14s %-12s %-7s %-14s %-6s %8s %-12s %s\n",
+			stow_show_id(stow_record_label(rec, label), id, sizeof(id)),
+			rec->name[0] ? rec->name : "-", stow_state_name(rec->state), cpus,
+			stow_idset_format(&rec->nodes, nodes, sizeof(nodes)),
+			stow_format_size(memory_of(rec), memory, sizeof(memory)),
+			pages_of(rec, pages, sizeof(pages)), rec->request);
+	}
+	if (c->n_records)
+		fprintf(out, "(! exclusive CPUs)\n");
+	for (size_t i = 0; i < c->n_pools; i++) {
+		char size[32];
+
+		fprintf(out,
+			"pool: node %d has %" PRIu64 " hugepages of %s more than it had without "
+			"numastow\n",
+			c->pools[i].node, c->pools[i].added,
+			stow_format_size(c->pools[i].size, size, sizeof(size)));
+	}
+}
+
+static struct json_object *record_json(const struct stow_record *rec, const struct stow_idset *cpus)
+{
+	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
+	char label[STOW_RECORD_LABEL_MAX];
+
+	json_object_object_add(o, "id", json_object_new_string(stow_record_label(rec, label)));
+	json_object_object_add(o, "name", json_object_new_string(rec->name));
+	json_object_object_add(o, "namespace", json_object_new_string(rec->ns));
+	json_object_object_add(o, "pod", json_object_new_string(rec->pod));
+	json_object_object_add(o, "state", json_object_new_string(stow_state_name(rec->state)));
+	json_object_object_add(o, "pid", json_object_new_int(rec->init.pid));
+	json_object_object_add(o, "cgroup",
+			       json_object_new_string(stow_cgroup_id_path(&rec->cgroup)));
+	json_object_object_add(o, "created_ns", json_object_new_uint64(rec->created));
+	json_object_object_add(
+		o, "expires",
+		json_object_new_uint64(stow_clock_boot_to_wall(rec->expires) / STOW_SECOND));
+	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
+	add_set(o, "cpus", cpus);
+	add_set(o, "nodes", &rec->nodes);
+	json_object_object_add(o, "request", json_object_new_string(rec->request));
+	json_object_object_add(o, "reason", json_object_new_string(rec->reason));
+	for (size_t i = 0; i < rec->n_shares; i++) {
+		struct json_object *s = json_object_new_object();
+		struct json_object *pages = json_object_new_object();
+
+		json_object_object_add(s, "node", json_object_new_int(rec->shares[i].node));
+		json_object_object_add(s, "cpus", json_object_new_int64(rec->shares[i].cpus));
+		json_object_object_add(s, "memory", json_object_new_uint64(rec->shares[i].memory));
+		for (size_t p = 0; p < rec->n_pages; p++) {
+			char size[32];
+
+			json_object_object_add(
+				pages, stow_format_size(rec->pages[p].size, size, sizeof(size)),
+				json_object_new_uint64(rec->shares[i].pages[p]));
+		}
+		json_object_object_add(s, "hugepages", pages);
+		json_object_array_add(shares, s);
+	}
+	json_object_object_add(o, "shares", shares);
+	return o;
+}
+
+static struct json_object *ledger_json(const struct contents *c)
+{
+	struct json_object *o = json_object_new_object(), *records = json_object_new_array();
+	struct json_object *pools = json_object_new_array();
+
+	for (size_t i = 0; i < c->n_records; i++)
+		json_object_array_add(records, record_json(c->records[i], &c->cpus[i]));
+	for (size_t i = 0; i < c->n_pools; i++) {
+		struct json_object *p = json_object_new_object();
+
+		json_object_object_add(p, "node", json_object_new_int(c->pools[i].node));
+		json_object_object_add(p, "page_size", json_object_new_uint64(c->pools[i].size));
+		json_object_object_add(p, "added", json_object_new_uint64(c->pools[i].added));
+		json_object_array_add(pools, p);
+	}
+	json_object_object_add(o, "containers", records);
+	json_object_object_add(o, "pools", pools);
+	return o;
+}
+
+static int compute_cpus(const struct stow_grant_context *context, struct contents *c,
+			struct stow_err *err)
+{
+	_cleanup_(stow_cpu_view_done) struct stow_cpu_view view = { 0 };
+	int r;
+
+	c->cpus = calloc(c->n_records + 1, sizeof(*c->cpus));
+	if (!c->cpus)
+		return stow_err_sys(err, ENOMEM, "the ledger");
+	r = stow_cpu_view_read(context->root, context->config, context->ledger, &view, err);
+	for (size_t i = 0; i < c->n_records && r == 0; i++)
+		stow_cpu_view_of(&view, c->records[i], &c->cpus[i]);
+	return r;
+}
+
+int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
+		     struct stow_err *err)
+{
+	_cleanup_(contents_done) struct contents c = { 0 };
+	size_t len = 0;
+	int r = 0;
+	FILE *out;
+
+	if (context->ledger)
+		r = stow_ledger_records(context->ledger, NULL, &c.records, &c.n_records, err);
+	if (r == 0 && context->ledger)
+		r = compute_cpus(context, &c, err);
+	if (r == 0 && context->ledger)
+		r = stow_ledger_pools(context->ledger, &c.pools, &c.n_pools, err);
+	if (r < 0)
+		return r;
+	out = open_memstream(ret_text, &len);
+	if (!out)
+		return stow_err_sys(err, ENOMEM, "showing the ledger");
+	if (json)
+		put_json(ledger_json(&c), out);
+	else
+		put_ledger(&c, out);
+	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
+}
+
+/* --- what happened ------------------------------------------------------------------------------ */
+
+static void put_event(const struct stow_event *e, FILE *out)
+{
+	char at[32];
+
+	fprintf(out, "%s  %-9s %s\n", stow_show_time(e->at, at, sizeof(at)), e->kind, e->id);
+	if (e->cpus[0] || e->nodes[0])
+		fprintf(out, "    CPUs %s%s, memory of nodes %s\n", e->cpus,
+			e->exclusive ? " (exclusive)" : "", e->nodes);
+	if (e->text[0])
+		fprintf(out, "    %s\n", e->text);
+}
+
+static struct json_object *event_json(const struct stow_event *e)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "at_ns", json_object_new_uint64(e->at));
+	json_object_object_add(o, "id", json_object_new_string(e->id));
+	json_object_object_add(o, "event", json_object_new_string(e->kind));
+	json_object_object_add(o, "exclusive", json_object_new_boolean(e->exclusive));
+	json_object_object_add(o, "cpus", json_object_new_string(e->cpus));
+	json_object_object_add(o, "nodes", json_object_new_string(e->nodes));
+	json_object_object_add(o, "text", json_object_new_string(e->text));
+	return o;
+}
+
+/* The whole id of the newest event that begins with `id`; NULL when there is none. */
+static const char *newest_match(const struct stow_event *events, size_t n, const char *id)
+{
+	for (size_t i = n; i-- > 0;)
+		if (strcmp(events[i].id, id) == 0)
+			return events[i].id;
+	for (size_t i = n; i-- > 0;)
+		if (strncmp(events[i].id, id, strlen(id)) == 0)
+			return events[i].id;
+	return NULL;
+}
+
+static int put_events(const struct stow_event *events, size_t n, const char *id, bool json,
+		      char **ret_text, struct stow_err *err)
+{
+	struct json_object *array = json ? json_object_new_array() : NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(ret_text, &len);
+
+	for (size_t i = 0; out && i < n; i++) {
+		if (id && strcmp(events[i].id, id) != 0)
+			continue;
+		if (json)
+			json_object_array_add(array, event_json(&events[i]));
+		else
+			put_event(&events[i], out);
+	}
+	if (out && json)
+		put_json(array, out);
+	return out && fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
+}
+
+int stow_show_history(struct stow_ledger *ledger, const char *id, bool json, char **ret_text,
+		      struct stow_err *err)
+{
+	struct stow_event *events = NULL;
+	const char *match;
+	size_t n = 0;
+	int r = 0;
+
+	if (ledger)
+		r = stow_ledger_events(ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN, &events,
+				       &n, err);
+	if (r < 0)
+		return r;
+	match = id ? newest_match(events, n, id) : NULL;
+	if (id && !match)
+		r = stow_err_set(
+			err, ENOENT,
+			"nothing is known about \"%.128s\": it asked for nothing, or it is "
+			"long ago",
+			id);
+	else
+		r = put_events(events, n, match, json, ret_text, err);
+	stow_events_free(events, n);
+	return r;
+}
