@@ -134,8 +134,9 @@ $(SCHEDULER) $(AGENT) $(FLEET):
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(DAEMON_LIBS)
 
-# Everything that includes messages needs them first.
-$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS)): | $(PB)/.stamp
+# Everything that includes messages is made again with them: they are found as system headers, which
+# -MMD leaves out.
+$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS)): $(PB)/.stamp
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)

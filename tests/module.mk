@@ -17,7 +17,7 @@ hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
 TEST_ARCHIVES := $(LIBSCHEDULER) $(LIBAGENT) $(LIBRPC) $(LIB)
 TEST_LIBS := $(DAEMON_LIBS) $(CURL_LIBS)
 
-$(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): | $(PB)/.stamp
+$(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): $(PB)/.stamp
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(unit_WRAP) -pie -Wl,--as-needed -o $@ $^ -lcmocka $(TEST_LIBS)

@@ -10,7 +10,7 @@ $(B)/tests/bench/empty $(B)/tests/bench/times: $(B)/%: $(B)/%.o
 
 # Those of the fleet speak gRPC.
 fleet_BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/fleet*.c))
-$(fleet_BENCH:=.o): | $(PB)/.stamp
+$(fleet_BENCH:=.o): $(PB)/.stamp
 $(fleet_BENCH): $(B)/%: $(B)/%.o $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)

@@ -26,7 +26,7 @@ $(B)/tests/fuzz/fuzz_scheduler $(B)/tests/fuzz/fuzz_agent: fuzz_WRAP := \
 	close set_data data peer cancelled alloc printf loop_new loop_free server_new server_add \
 	server_start server_listen_unix server_stop server_free))
 
-$(fuzz_BINS:=.o) $(B)/tests/fuzz/program.o: | $(PB)/.stamp
+$(fuzz_BINS:=.o) $(B)/tests/fuzz/program.o: $(PB)/.stamp
 $(fuzz_BINS): $(B)/%: $(B)/%.o $(B)/tests/fuzz/program.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) $(fuzz_LINK) $(fuzz_WRAP) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
