@@ -253,6 +253,8 @@ PbDrainProgress *agent_drain_progress_message(const struct stow_drain_progress *
 	out->message = text(p->message, PATH_MAX_, &failed);
 	out->blocks_gone = list_text(p->blocks_gone, &failed);
 	out->elapsed = p->elapsed;
+	out->bytes_staying = p->bytes_staying;
+	out->release = (PbDrainRelease)p->release;
 	out->code = p->code ? stow_rpc_status_of_errno(abs(p->code)) : 0;
 	if (p->plan) {
 		out->plan = agent_drain_plan_message(p->plan);
@@ -270,11 +272,15 @@ PbDrainProgress *agent_drain_progress_message(const struct stow_drain_progress *
 
 PbDrain *agent_drain_row_message(const struct stow_drain_row *row)
 {
+	_cleanup_free_ char *blocks = stow_drain_row_blocks(row, false);
+	_cleanup_free_ char *gone = stow_drain_row_blocks(row, true);
 	PbDrain *out = malloc(sizeof(*out));
 	bool failed = false;
 
-	if (!out)
+	if (!out || !blocks || !gone) {
+		free(out);
 		return NULL;
+	}
 	pb_drain__init(out);
 	out->id = text(row->id, NAME_MAX_, &failed);
 	out->created = row->created;
@@ -286,9 +292,9 @@ PbDrain *agent_drain_row_message(const struct stow_drain_row *row)
 		if (row->device && *row->device) {
 			out->spec->what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
 			out->spec->device = text(row->device, NAME_MAX_, &failed);
-		} else if (row->blocks && *row->blocks) {
+		} else if (*blocks) {
 			out->spec->what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
-			out->spec->blocks = list_text(row->blocks, &failed);
+			out->spec->blocks = list_text(blocks, &failed);
 		} else if (row->node >= 0) {
 			out->spec->what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
 			out->spec->numa_node = (uint32_t)row->node;
@@ -300,9 +306,11 @@ PbDrain *agent_drain_row_message(const struct stow_drain_row *row)
 		out->progress->step = (PbDrainStep)row->step;
 		out->progress->bytes_total = row->bytes;
 		out->progress->bytes_offline = row->bytes_offline;
+		out->progress->bytes_staying = row->bytes_staying;
+		out->progress->release = (PbDrainRelease)row->release;
 		out->progress->code = row->code ? stow_rpc_status_of_errno(abs(row->code)) : 0;
 		out->progress->message = text(row->message, PATH_MAX_, &failed);
-		out->progress->blocks_gone = list_text(row->gone, &failed);
+		out->progress->blocks_gone = list_text(gone, &failed);
 	}
 	if (failed || !out->spec || !out->progress) {
 		stow_rpc_message_free(out);

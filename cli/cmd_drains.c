@@ -43,14 +43,17 @@ static const struct option options[] = {
 	"  --timeout TIME\n"                                                                  \
 	"  --config FILE  instead of that file\n"
 
-static struct drain_view_progress progress_of(const struct stow_drain_row *row)
+/* `gone`: its list of blocks. */
+static struct drain_view_progress progress_of(const struct stow_drain_row *row, const char *gone)
 {
 	return (struct drain_view_progress){ .id = row->id,
 					     .step = row->step,
 					     .bytes_total = row->bytes,
 					     .bytes_offline = row->bytes_offline,
 					     .message = row->message,
-					     .blocks_gone = row->gone,
+					     .blocks_gone = gone,
+					     .bytes_staying = row->bytes_staying,
+					     .release = row->release,
 					     .code = drain_local_code(row->code) };
 }
 
@@ -58,13 +61,16 @@ static struct drain_view_progress progress_of(const struct stow_drain_row *row)
 
 static struct json_object *row_json(const struct stow_drain_row *row)
 {
-	struct drain_view_progress progress = progress_of(row);
+	_cleanup_free_ char *blocks = stow_drain_row_blocks(row, false);
+	_cleanup_free_ char *gone = stow_drain_row_blocks(row, true);
+	struct drain_view_progress progress = progress_of(row, gone ? gone : "");
 	struct json_object *out = json_object_new_object(), *spec = json_object_new_object();
 
 	if (*row->device)
 		json_object_object_add(spec, "device", json_object_new_string(row->device));
 	else
-		json_object_object_add(spec, "blocks", json_object_new_string(row->blocks));
+		json_object_object_add(spec, "blocks",
+				       json_object_new_string(blocks ? blocks : ""));
 	json_object_object_add(spec, "resume", json_object_new_boolean(row->resume));
 	json_object_object_add(out, "id", json_object_new_string(row->id));
 	json_object_object_add(out, "node", json_object_new_string(""));
@@ -95,12 +101,14 @@ static int print_text(const struct stow_drain_row *rows, size_t n)
 	if (!list || !progress || !whats)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		progress[i] = progress_of(&rows[i]);
+		_cleanup_free_ char *blocks = stow_drain_row_blocks(&rows[i], false);
+
+		progress[i] = progress_of(&rows[i], "");
 		list[i] = (struct drain_view_listed){
 			.id = rows[i].id,
 			.node = "",
-			.what = drain_asked_what(rows[i].node, rows[i].blocks, rows[i].device,
-						 whats[i], sizeof(whats[i])),
+			.what = drain_asked_what(rows[i].node, blocks, rows[i].device, whats[i],
+						 sizeof(whats[i])),
 			.progress = &progress[i],
 			.created = rows[i].created,
 		};

@@ -116,5 +116,10 @@ struct json_object *drain_view_progress_json(const struct drain_view_progress *p
 	add_text(out, "blocks_gone", p->blocks_gone);
 	add_number(out, "elapsed", p->elapsed);
 	add_number(out, "code", p->code);
+	add_number(out, "bytes_staying", p->bytes_staying);
+	add_text(out, "release",
+		 p->release == STOW_RELEASE_DEVICE   ? "device"
+		 : p->release == STOW_RELEASE_SHRINK ? "shrink"
+						     : "");
 	return out;
 }

@@ -144,6 +144,8 @@ void drain_local_show(struct drain_view *view, const struct stow_drain_progress 
 					 .bytes_moved = progress->bytes_moved,
 					 .block = progress->block,
 					 .message = progress->message ? progress->message : "",
+					 .bytes_staying = progress->bytes_staying,
+					 .release = progress->release,
 					 .blocks_gone =
 						 progress->blocks_gone ? progress->blocks_gone : "",
 					 .elapsed = progress->elapsed,

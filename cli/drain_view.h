@@ -63,6 +63,8 @@ struct drain_view_progress {
 	const char *blocks_gone;
 	uint64_t elapsed; /* ns */
 	uint32_t code;	  /* of an end: a gRPC status code */
+	uint64_t bytes_staying;
+	enum stow_drain_release release;
 };
 
 /* A drain in a list. `what`: "NUMA node 1", "blocks 48-55". */

@@ -214,16 +214,28 @@ static void acknowledge(struct scheduler *s, struct scheduler_drain *d)
 	d->taken = false;
 }
 
+/* What says that memory may be removed. */
+static const enum scheduler_event releases[] = { SCHEDULER_EVENT_SAFE, SCHEDULER_EVENT_SHRINK };
+
+static uint32_t told_of(enum scheduler_event event)
+{
+	return (uint32_t)SCHEDULER_DRAIN_TOLD << event;
+}
+
 /* Whoever has not heard by now that the memory may be removed must not hear it any more: it comes
- * back, or is back, and pulling a device that is in use is what no signal ends. */
+ * back, or is back, or other memory of its device is online; and pulling a device that is in use is
+ * what no signal ends. */
 static bool is_unsafe(const struct scheduler_drain *d)
 {
+	uint32_t told =
+		d->flags & (told_of(SCHEDULER_EVENT_SAFE) | told_of(SCHEDULER_EVENT_SHRINK));
 	PbDrainStep step = d->message->progress->step;
 
-	if (!(d->flags & (uint32_t)SCHEDULER_DRAIN_TOLD << SCHEDULER_EVENT_SAFE))
+	if (!told)
 		return false;
 	if (scheduler_step_is_end(step))
-		return step != PB_DRAIN_STEP_DONE;
+		return step != PB_DRAIN_STEP_DONE ||
+		       told != told_of(scheduler_event_release(d->message->progress));
 	return step == PB_DRAIN_STEP_UNDOING ||
 	       (step != PB_DRAIN_STEP_REMOVED && d->flags & SCHEDULER_DRAIN_CANCEL);
 }
@@ -253,7 +265,8 @@ static void on_saved(void *ctx, const struct stow_err *err)
 		}
 	} else {
 		if (is_unsafe(d))
-			scheduler_letters_withdraw(op->letters, SCHEDULER_EVENT_SAFE);
+			for (size_t i = 0; i < STOW_ARRAY_SIZE(releases); i++)
+				scheduler_letters_withdraw(op->letters, releases[i]);
 		if (op->letters)
 			scheduler_outbox_post(s->outbox, op->letters);
 		d->known = true;
@@ -298,8 +311,9 @@ static int write_events(struct scheduler *s, const struct scheduler_drain *d,
 	uint64_t wall = stow_now().wall;
 	int r = 0;
 
-	if (s->outbox && is_unsafe(d))
-		r = scheduler_outbox_withdraw(s->outbox, writes, d->id, SCHEDULER_EVENT_SAFE);
+	for (size_t i = 0; s->outbox && is_unsafe(d) && r == 0 && i < STOW_ARRAY_SIZE(releases);
+	     i++)
+		r = scheduler_outbox_withdraw(s->outbox, writes, d->id, releases[i]);
 	for (int event = 0; event < SCHEDULER_EVENTS && r == 0; event++) {
 		_cleanup_free_ char *body = NULL;
 
@@ -458,7 +472,8 @@ void scheduler_drains_loaded(struct scheduler *s)
 		qsort(all->ended, all->n_ended, sizeof(*all->ended), by_end);
 	/* What was safe before may have been taken back meanwhile: the machine says so first. */
 	for (size_t i = 0; s->outbox && i < all->n_under_way; i++)
-		scheduler_outbox_hold(s->outbox, all->under_way[i]->id, SCHEDULER_EVENT_SAFE, true);
+		for (size_t k = 0; k < STOW_ARRAY_SIZE(releases); k++)
+			scheduler_outbox_hold(s->outbox, all->under_way[i]->id, releases[k], true);
 }
 
 /* --- steps and ends ----------------------------------------------------------------------------- */
@@ -494,11 +509,14 @@ int scheduler_drain_fences(struct scheduler *s, struct stow_machine *machine, st
 /* What webhooks have not heard of by then, in its order: a step may have been missed on the way. */
 static void end_events(struct scheduler_drain *d)
 {
+	enum scheduler_event release = scheduler_event_release(d->message->progress);
+
 	if (d->message->progress->step != PB_DRAIN_STEP_DONE) {
 		scheduler_drain_event(d, SCHEDULER_EVENT_FAILED);
 		return;
 	}
-	scheduler_drain_event(d, SCHEDULER_EVENT_SAFE);
+	if (release != SCHEDULER_EVENTS)
+		scheduler_drain_event(d, release);
 	if (d->message->spec->eject == PB_DRAIN_EJECT_EJECT ||
 	    d->message->spec->eject == PB_DRAIN_EJECT_WAIT)
 		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);
@@ -536,8 +554,10 @@ void scheduler_drain_end(struct scheduler *s, struct scheduler_drain *d, PbDrain
 	machine->n_drains--;
 	d->machine = NULL;
 	d->turn = false;
-	if (s->outbox && step == PB_DRAIN_STEP_DONE)
-		scheduler_outbox_hold(s->outbox, d->id, SCHEDULER_EVENT_SAFE, false);
+	for (size_t i = 0; s->outbox && step == PB_DRAIN_STEP_DONE && i < STOW_ARRAY_SIZE(releases);
+	     i++)
+		if (releases[i] == scheduler_event_release(d->message->progress))
+			scheduler_outbox_hold(s->outbox, d->id, releases[i], false);
 	d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
 	if (fenced)
 		(void)scheduler_drain_fences(s, machine,

@@ -16,10 +16,23 @@
 
 const char *scheduler_event_name(enum scheduler_event event)
 {
-	static const char *const names[SCHEDULER_EVENTS] = { "planned", "safe-to-remove", "removed",
+	static const char *const names[SCHEDULER_EVENTS] = { "planned", "safe-to-remove",
+							     "safe-to-shrink", "removed",
 							     "failed" };
 
 	return names[event];
+}
+
+enum scheduler_event scheduler_event_release(const PbDrainProgress *progress)
+{
+	switch (progress->release) {
+	case PB_DRAIN_RELEASE_DEVICE:
+		return SCHEDULER_EVENT_SAFE;
+	case PB_DRAIN_RELEASE_SHRINK:
+		return SCHEDULER_EVENT_SHRINK;
+	default:
+		return SCHEDULER_EVENTS;
+	}
 }
 
 const char *scheduler_step_name(PbDrainStep step)
@@ -127,6 +140,7 @@ char *scheduler_event_body(enum scheduler_event event, const PbDrain *drain, uin
 	add_text(out, "node", drain->node);
 	add_text(out, "failure_domain", drain->failure_domain);
 	add_memory(out, event, drain);
+	add_number(out, "bytes_staying", drain->progress->bytes_staying);
 	add_text(out, "step", scheduler_step_name(drain->progress->step));
 	add_text(out, "message", drain->progress->message);
 	add_text(out, "time", stamp);

@@ -23,14 +23,18 @@
 
 enum scheduler_event {
 	SCHEDULER_EVENT_PLANNED,
-	SCHEDULER_EVENT_SAFE,
+	SCHEDULER_EVENT_SAFE,	/* whole devices */
+	SCHEDULER_EVENT_SHRINK, /* a part of virtio-mem */
 	SCHEDULER_EVENT_REMOVED,
 	SCHEDULER_EVENT_FAILED,
 	SCHEDULER_EVENTS
 };
 
 const char *scheduler_event_name(enum scheduler_event event); /* "safe-to-remove" */
-const char *scheduler_step_name(PbDrainStep step);	      /* "offlining" */
+/* Of those two the one that is true of memory that is offline, by the machine's word;
+ * SCHEDULER_EVENTS: neither, it stays in the machine. */
+enum scheduler_event scheduler_event_release(const PbDrainProgress *progress);
+const char *scheduler_step_name(PbDrainStep step); /* "offlining" */
 
 /* The body but for the number of the try, which scheduler_event_attempt() adds. To be freed; NULL:
  * no memory. `wall`: ns. */

@@ -367,19 +367,21 @@ static void take_numbers(struct scheduler_drain *d, PbDrainProgress *progress)
 
 static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainProgress *progress)
 {
+	enum scheduler_event release = scheduler_event_release(progress);
 	PbDrainStep step = progress->step;
+	bool told = step == PB_DRAIN_STEP_SAFE || step == PB_DRAIN_STEP_REMOVED;
 
 	progress->code = 0;
 	take_numbers(d, progress);
 	/* Who was asked to cancel is about to take it back: then it is not safe. */
-	if (step == PB_DRAIN_STEP_SAFE && !(d->flags & SCHEDULER_DRAIN_CANCEL))
-		scheduler_drain_event(d, SCHEDULER_EVENT_SAFE);
-	if (s->outbox && (step == PB_DRAIN_STEP_SAFE || step == PB_DRAIN_STEP_REMOVED))
-		scheduler_outbox_hold(s->outbox, d->id, SCHEDULER_EVENT_SAFE, false);
-	if (step == PB_DRAIN_STEP_REMOVED) {
-		scheduler_drain_event(d, SCHEDULER_EVENT_SAFE);
-		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);
+	if (told && release != SCHEDULER_EVENTS) {
+		if (step == PB_DRAIN_STEP_REMOVED || !(d->flags & SCHEDULER_DRAIN_CANCEL))
+			scheduler_drain_event(d, release);
+		if (s->outbox)
+			scheduler_outbox_hold(s->outbox, d->id, release, false);
 	}
+	if (step == PB_DRAIN_STEP_REMOVED)
+		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);
 	scheduler_drain_tell(d, false);
 	/* A machine that goes back and forth makes nobody write. */
 	if (step > d->stored || d->events)

@@ -137,19 +137,22 @@ static bool convert_culprits(const PbDrainProgress *in, struct shown *shown)
 static int convert(const PbDrainProgress *in, struct shown *shown, struct stow_err *err)
 {
 	memset(shown, 0, sizeof(*shown));
-	shown->progress = (struct drain_view_progress){ .id = in->id,
-							.step = (enum stow_drain_step)in->step,
-							.bytes_total = in->bytes_total,
-							.bytes_offline = in->bytes_offline,
-							.blocks_total = in->blocks_total,
-							.blocks_offline = in->blocks_offline,
-							.bytes_moved = in->bytes_moved,
-							.block = in->block,
-							.message = in->message,
-							.n_culprits = in->n_culprits,
-							.blocks_gone = in->blocks_gone,
-							.elapsed = in->elapsed,
-							.code = in->code };
+	shown->progress =
+		(struct drain_view_progress){ .id = in->id,
+					      .step = (enum stow_drain_step)in->step,
+					      .bytes_total = in->bytes_total,
+					      .bytes_offline = in->bytes_offline,
+					      .blocks_total = in->blocks_total,
+					      .blocks_offline = in->blocks_offline,
+					      .bytes_moved = in->bytes_moved,
+					      .block = in->block,
+					      .message = in->message,
+					      .n_culprits = in->n_culprits,
+					      .blocks_gone = in->blocks_gone,
+					      .bytes_staying = in->bytes_staying,
+					      .release = (enum stow_drain_release)in->release,
+					      .elapsed = in->elapsed,
+					      .code = in->code };
 	if ((in->plan && !convert_plan(in->plan, shown)) || !convert_culprits(in, shown)) {
 		shown_done(shown);
 		return stow_err_set(err, ENOMEM, "out of memory");

@@ -9,7 +9,8 @@
  *	move	containers that can't stay are repinned, or evicted
  *	offline	block by block, each with a deadline; hugepage pools under their locks
  *	return	pages of bound containers that the kernel scattered come back to their NUMA nodes
- *	safe	everything is offline: eject it, or wait until somebody pulls it
+ *	safe	everything is offline: eject it, or wait until somebody pulls it. Never said where
+ *		other blocks of its device stay online (but for virtio-mem, which shrinks)
  *	end	the fence is lifted
  *
  * What has to be undone is in the ledger before it is done: a drain whose worker was killed is
@@ -29,12 +30,6 @@
 #include "node/culprit.h"
 #include "node/memblock.h"
 #include "node/owners.h"
-
-enum stow_drain_eject {
-	STOW_EJECT_KEEP,  /* it stays, offline */
-	STOW_EJECT_EJECT, /* the machine itself lets go of it */
-	STOW_EJECT_WAIT,  /* a hypervisor pulls it */
-};
 
 struct stow_drain_spec {
 	int node;	    /* a NUMA node, with `size`; -1: not by node */
@@ -82,8 +77,9 @@ struct stow_drain_plan {
 	struct stow_drain_block *blocks; /* in the order in which they go */
 	size_t n_blocks;
 	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
-	bool whole_node; /* nothing is left online on the node */
-	bool use_known;	 /* /proc/kpage* could be read */
+	bool whole_node;  /* nothing is left online on the node */
+	uint64_t staying; /* bytes of the blocks' devices that are online, and not of the plan */
+	bool use_known;	  /* /proc/kpage* could be read */
 	struct stow_drain_affected *affected;
 	size_t n_affected;
 	struct stow_culprits suspects;
@@ -117,6 +113,8 @@ struct stow_drain_progress {
 	uint64_t bytes_total, bytes_offline, bytes_moved, block;
 	uint32_t blocks_total, blocks_offline;
 	const char *blocks_gone;	      /* in list format */
+	uint64_t bytes_staying;		      /* of the blocks' devices: what stays online */
+	enum stow_drain_release release;      /* what may become of what is offline */
 	const char *message;		      /* one line, "" */
 	uint64_t elapsed;		      /* ns */
 	int code;			      /* of an end: errno, 0 for success */

@@ -30,6 +30,23 @@ int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 /* "48-55" of a plan's blocks; NULL: no memory. */
 char *stow_drain_block_list(const struct stow_drain_plan *plan);
 
+/* --- rest.c: what of their devices stays ---------------------------------------------------------
+ */
+
+/* Of the devices that some blocks belong to. */
+struct stow_drain_rest {
+	uint64_t bytes;	 /* not offline */
+	bool other;	 /* some of the blocks are no device's */
+	bool shrinkable; /* the devices are virtio-mem, all of them */
+	size_t n_devices;
+	char text[256]; /* "640Mi of dimm0, 128Mi of dimm1", "" */
+};
+
+/* `n` ascending blocks; those that are not there any more do not count, but for `device` (may be
+ * NULL), theirs. `without`: as if the blocks themselves were offline. */
+void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size_t n,
+		     const char *device, bool without, struct stow_drain_rest *ret);
+
 /* --- homes.c: containers and their pages -------------------------------------------------------- */
 
 /* A container with a grant, and its memory cgroup. */
@@ -70,12 +87,7 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
  */
 
 struct stow_drain_pool {
-	uint64_t size; /* bytes a page */
-	uint64_t lost; /* pages that the node's pool has less than before, by us */
-	uint64_t ours; /* of them those that numastow had put in: taken off the ledger's `added` */
-	uint64_t used; /* of them those that somebody has in use, on another node now */
-	uint64_t before; /* while a block goes: the pool's pages before, and one; else 0 */
-	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
+	struct stow_drain_row_pool row;
 	uint64_t plus, minus; /* of `added`: what the ledger does not have yet, see note_row() */
 };
 
@@ -86,8 +98,8 @@ struct stow_drain_pools {
 	int locks[STOW_POOLS_MAX]; /* while they are held; else negative */
 };
 
-/* `text`: what the ledger has, or NULL. */
-int stow_drain_pools_init(struct stow_root *root, int node, const char *text,
+/* With what the row has. */
+int stow_drain_pools_init(struct stow_root *root, int node, const struct stow_drain_row *row,
 			  struct stow_drain_pools *ret, struct stow_err *err);
 /* Holds the locks of the node's pools, and notes their sizes. By ascending size: nobody else takes
  * a second one, so that this order is safe. */
@@ -111,8 +123,8 @@ int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_
  * was promised, on others, the nearest first. `pools` then has what is still lost. */
 int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow_drain_pools *pools,
 			   bool elsewhere, struct stow_err *err);
-/* For the ledger; NULL: no memory. */
-char *stow_drain_pools_text(const struct stow_drain_pools *pools);
+/* Puts them into the row. */
+void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drain_row *row);
 
 /* --- work.c, undo.c ------------------------------------------------------------------------------
  */
@@ -125,10 +137,8 @@ struct stow_draining {
 	struct stow_drain_plan *plan; /* NULL while an orphan is undone */
 	struct stow_drain_row row;
 	struct stow_drain_pools pools;
-	uint64_t *ids; /* all that are to go, ascending */
-	size_t n_ids;
-	uint64_t *gone; /* begun with, ascending */
-	size_t n_gone;
+	size_t n_gone;	/* of row.blocks: begun with */
+	char rest[256]; /* "640Mi of dimm0": of the blocks' devices, what stays online; "" */
 	uint64_t block_size, page_size;
 	uint64_t started, until; /* monotonic, ns */
 	uint64_t asked;		 /* when the ledger was last asked whether to stop */
@@ -159,11 +169,11 @@ int stow_drain_settle(struct stow_draining *d, struct stow_err *err);
 int stow_drain_undo(struct stow_draining *d, struct stow_err *err);
 /* Containers that were repinned go back, whatever fences the node. Returns how many could not. */
 size_t stow_drain_move_back(struct stow_draining *d);
-/* How the ledger has the zones of the plan's blocks; NULL: no memory. */
-char *stow_drain_zones_text(const struct stow_drain_plan *plan);
+/* Notes of a block of the row that it is begun with, or is not after all. */
+void stow_drain_set_gone(struct stow_draining *d, size_t block, bool gone);
 /* What the specification says beside the blocks, for the ledger, and back. */
-char *stow_drain_spec_text(const struct stow_drain_spec *spec);
-void stow_drain_spec_parse(const char *text, struct stow_drain_spec *ret);
+void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_row *row);
+void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spec *ret);
 /* From the row (and, while it is planned, the plan) on: all steps, and the end, whichever it is. */
 int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err);
 /* Waits until hooks that were at work before the fence are done. */

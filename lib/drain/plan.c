@@ -99,44 +99,43 @@ static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-static bool among(const struct stow_drain_plan *plan, uint64_t id)
+/* Whether the node has anything online beside the plan's blocks, and what their devices have. */
+static int look_around(struct stow_drain_plan *plan, struct stow_drain_rest *rest,
+		       struct stow_err *err)
 {
-	for (size_t i = 0; i < plan->n_blocks; i++)
-		if (plan->blocks[i].id == id)
-			return true;
-	return false;
-}
-
-/* Whether the node, and the device, have anything online beside the plan's blocks. */
-static void look_around(struct stow_drain_plan *plan, bool *ret_device_rest)
-{
+	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
+	size_t online = 0, leaving = 0;
 	ptrdiff_t device = -1;
 
-	plan->whole_node = true;
-	*ret_device_rest = false;
+	if (!ids)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < plan->n_blocks; i++) {
-		int d = stow_memblocks_find(&plan->all, plan->blocks[i].id)->device;
+		const struct stow_memblock *block =
+			stow_memblocks_find(&plan->all, plan->blocks[i].id);
 
-		device = i == 0 || device == d ? d : -1;
+		ids[i] = block->id;
+		leaving += block->node == plan->node && block->state != STOW_MEMBLOCK_OFFLINE;
+		device = i == 0 || device == block->device ? block->device : -1;
 	}
+	for (size_t i = 0; i < plan->all.n_blocks; i++)
+		online += plan->all.blocks[i].node == plan->node &&
+			  plan->all.blocks[i].state != STOW_MEMBLOCK_OFFLINE;
+	plan->whole_node = online == leaving;
 	plan->device = device >= 0 ? &plan->all.devices[device] : NULL;
-	for (size_t i = 0; i < plan->all.n_blocks; i++) {
-		const struct stow_memblock *block = &plan->all.blocks[i];
-
-		if (block->state == STOW_MEMBLOCK_OFFLINE || among(plan, block->id))
-			continue;
-		if (block->node == plan->node)
-			plan->whole_node = false;
-		if (device >= 0 && block->device == device)
-			*ret_device_rest = true;
-	}
+	stow_drain_rest(&plan->all, ids, plan->n_blocks, NULL, true, rest);
+	plan->staying = rest->bytes;
+	if (rest->bytes &&
+	    stow_drain_note(plan, "%s stays online: %s", rest->text,
+			    rest->shrinkable	  ? "its hypervisor can only shrink it"
+			    : rest->n_devices > 1 ? "what has something online cannot be removed"
+						  : "the device cannot be removed") < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	return 0;
 }
 
 static int check_eject(const struct stow_drain_spec *spec, const struct stow_drain_plan *plan,
-		       bool rest, struct stow_err *err)
+		       struct stow_err *err)
 {
-	if (spec->eject != STOW_EJECT_EJECT)
-		return 0;
 	if (!plan->device)
 		return stow_err_set(
 			err, EINVAL,
@@ -147,10 +146,25 @@ static int check_eject(const struct stow_drain_spec *spec, const struct stow_dra
 			"eject: %s is virtio-mem, which only its hypervisor can shrink; "
 			"use wait, and ask the hypervisor",
 			plan->device->name);
-	if (rest)
+	if (plan->staying)
 		return stow_err_set(err, EINVAL,
 				    "eject: %s has other blocks online; drain all of the device",
 				    plan->device->name);
+	return 0;
+}
+
+/* Whether it can be removed at all: who waits for it must have something to wait for. */
+static int check_wait(const struct stow_drain_rest *rest, struct stow_err *err)
+{
+	if (rest->other || rest->n_devices == 0)
+		return stow_err_set(err, EINVAL,
+				    "wait: some of these blocks are no device's: nobody can remove "
+				    "them");
+	if (rest->bytes && !rest->shrinkable)
+		return stow_err_set(err, EINVAL,
+				    "wait: %s would stay online, and only whole devices can be "
+				    "removed (but for virtio-mem); drain all of it",
+				    rest->text);
 	return 0;
 }
 
@@ -180,7 +194,8 @@ static int fill(const struct stow_grant_context *context, const struct stow_drai
 	_cleanup_free_ uint64_t *refused = NULL;
 	struct stow_drain_plan *plan = c->plan;
 	size_t n_refused = 0;
-	bool known, rest;
+	struct stow_drain_rest rest;
+	bool known;
 	int r;
 
 	r = look_inside(context, c, &use, &known, err);
@@ -188,14 +203,17 @@ static int fill(const struct stow_grant_context *context, const struct stow_drai
 		r = stow_drain_refused_blocks(context, &use, &refused, &n_refused, err);
 	if (r == 0)
 		r = stow_drain_pick(c, known ? &use : NULL, refused, n_refused, err);
+	if (r == 0)
+		r = look_around(plan, &rest, err);
 	if (r < 0)
 		return r;
-	look_around(plan, &rest);
 	plan->expected = plan->n_blocks * NS_A_BLOCK +
 			 plan->to_move / (BYTES_A_SECOND / UINT64_C(1000000)) * 1000;
 	r = check_movable(plan, err);
-	if (r == 0)
-		r = check_eject(spec, plan, rest, err);
+	if (r == 0 && spec->eject == STOW_EJECT_EJECT)
+		r = check_eject(spec, plan, err);
+	if (r == 0 && spec->eject == STOW_EJECT_WAIT)
+		r = check_wait(&rest, err);
 	if (r == 0)
 		r = check_most(spec, plan, err);
 	return r < 0 ? r : stow_drain_affect(context, plan, err);

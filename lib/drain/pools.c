@@ -27,76 +27,41 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* --- as text -------------------------------------------------------------------------------------
+/* --- in the ledger -------------------------------------------------------------------------------
  */
 
-/* "SIZE=LOST/OURS/USED/BEFORE/TARGET" */
-static int read_one(struct stow_drain_pools *pools, char *text)
-{
-	struct stow_drain_pool pool = { 0 };
-	uint64_t *const fields[] = { &pool.size, &pool.lost,   &pool.ours,
-				     &pool.used, &pool.before, &pool.target };
-	size_t f = 0;
-	char *save = NULL;
-
-	for (char *word = strtok_r(text, "=/", &save); word; word = strtok_r(NULL, "=/", &save))
-		if (f == STOW_ARRAY_SIZE(fields) ||
-		    stow_parse_u64(word, INT64_MAX, fields[f++], NULL) < 0)
-			return -EINVAL;
-	for (size_t i = 0; i < pools->n; i++)
-		if (pools->list[i].size == pool.size)
-			pools->list[i] = pool;
-	return f == STOW_ARRAY_SIZE(fields) ? 0 : -EINVAL;
-}
-
-int stow_drain_pools_init(struct stow_root *root, int node, const char *text,
+int stow_drain_pools_init(struct stow_root *root, int node, const struct stow_drain_row *row,
 			  struct stow_drain_pools *ret, struct stow_err *err)
 {
-	_cleanup_free_ char *copy = strdup(text ? text : "");
+	struct stow_drain_pools pools = { .node = node };
 	uint64_t sizes[STOW_POOLS_MAX];
-	char *save = NULL;
 	int n;
 
-	*ret = (struct stow_drain_pools){ .node = node };
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
-		ret->locks[i] = -EBADF;
+		pools.locks[i] = -EBADF;
 	n = stow_pool_sizes(root, sizes, err);
 	if (n < 0)
 		return n;
-	ret->n = (size_t)n;
-	for (size_t i = 0; i < ret->n; i++)
-		ret->list[i].size = sizes[i];
-	if (!copy)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
-		if (read_one(ret, word) < 0)
-			return stow_err_set(err, EUCLEAN, "the ledger: a drain's pools: \"%.64s\"",
-					    text);
+	pools.n = (size_t)n;
+	for (size_t i = 0; i < pools.n; i++) {
+		pools.list[i].row.size = sizes[i];
+		for (size_t k = 0; k < row->n_pools; k++)
+			if (row->pools[k].size == sizes[i])
+				pools.list[i].row = row->pools[k];
+	}
+	*ret = pools;
 	return 0;
 }
 
-char *stow_drain_pools_text(const struct stow_drain_pools *pools)
+void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drain_row *row)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return NULL;
+	row->n_pools = 0;
 	for (size_t i = 0; i < pools->n; i++) {
-		const struct stow_drain_pool *p = &pools->list[i];
+		const struct stow_drain_row_pool *p = &pools->list[i].row;
 
 		if (p->lost || p->used || p->before || p->target)
-			fprintf(out,
-				"%" PRIu64 "=%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
-				"/%" PRIu64 " ",
-				p->size, p->lost, p->ours, p->used, p->before, p->target);
+			row->pools[row->n_pools++] = *p;
 	}
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
 }
 
 /* --- counting ------------------------------------------------------------------------------------
@@ -111,7 +76,7 @@ int stow_drain_pools_hold(struct stow_root *root, struct stow_drain_pools *pools
 			  struct stow_err *err)
 {
 	for (size_t i = 0; i < pools->n; i++) {
-		int r = lock_one(root, pools->node, pools->list[i].size, err);
+		int r = lock_one(root, pools->node, pools->list[i].row.size, err);
 
 		if (r < 0)
 			return r;
@@ -128,9 +93,9 @@ int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools
 	for (size_t i = 0; i < pools->n && r == 0; i++) {
 		struct stow_pool now;
 
-		if (stow_pool_read(root, pools->node, pools->list[i].size, &now, NULL) < 0)
+		if (stow_pool_read(root, pools->node, pools->list[i].row.size, &now, NULL) < 0)
 			now = (struct stow_pool){ 0 }; /* the node has none of that size */
-		pools->list[i].before = persistent(&now) + 1;
+		pools->list[i].row.before = persistent(&now) + 1;
 	}
 	return r;
 }
@@ -140,7 +105,7 @@ void stow_drain_pools_unlock(struct stow_drain_pools *pools)
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
 		stow_close_ptr(&pools->locks[i]);
 	for (size_t i = 0; i < pools->n; i++)
-		pools->list[i].before = 0;
+		pools->list[i].row.before = 0;
 }
 
 /* How many of `pages` numastow has put into the pool, as the ledger is or will be. */
@@ -148,7 +113,7 @@ static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain
 		   uint64_t pages, uint64_t *ret, struct stow_err *err)
 {
 	struct stow_ledger_pool row;
-	int r = stow_ledger_pool_get(ledger, node, pool->size, &row, err);
+	int r = stow_ledger_pool_get(ledger, node, pool->row.size, &row, err);
 
 	if (r < 0)
 		return r;
@@ -160,35 +125,35 @@ static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain
 /* What came back is taken to be ours first: there is somebody whom it was promised to. */
 static void gained(struct stow_drain_pool *pool, uint64_t pages)
 {
-	uint64_t ours = least(pages, pool->ours);
+	uint64_t ours = least(pages, pool->row.ours);
 
-	pool->lost -= least(pages, pool->lost);
-	pool->used -= least(pages, pool->used);
-	pool->ours -= ours;
+	pool->row.lost -= least(pages, pool->row.lost);
+	pool->row.used -= least(pages, pool->row.used);
+	pool->row.ours -= ours;
 	pool->plus += ours;
 }
 
 static int account_one(const struct stow_grant_context *context, int node,
 		       struct stow_drain_pool *pool, uint64_t used, struct stow_err *err)
 {
-	uint64_t was = pool->before - 1, is, taken = 0;
+	uint64_t was = pool->row.before - 1, is, taken = 0;
 	struct stow_pool now;
 	int r = 0;
 
-	if (stow_pool_read(context->root, node, pool->size, &now, NULL) < 0)
+	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
 		now = (struct stow_pool){ 0 };
 	is = persistent(&now);
 	if (is < was) {
-		pool->lost += was - is;
-		pool->used += least(used, was - is);
+		pool->row.lost += was - is;
+		pool->row.used += least(used, was - is);
 		if (context->ledger)
 			r = ours_of(context->ledger, node, pool, was - is, &taken, err);
-		pool->ours += taken;
+		pool->row.ours += taken;
 		pool->minus += taken;
 	} else if (is > was) {
 		gained(pool, is - was);
 	}
-	pool->before = 0;
+	pool->row.before = 0;
 	return r;
 }
 
@@ -202,10 +167,10 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 		uint64_t used = 0;
 		int r;
 
-		if (!pools->list[i].before)
+		if (!pools->list[i].row.before)
 			continue;
 		for (size_t p = 0; use && p < use->n_pools; p++)
-			if (use->pools[p].size == pools->list[i].size)
+			if (use->pools[p].size == pools->list[i].row.size)
 				used = use->pools[p].used;
 		r = account_one(context, pools->node, &pools->list[i], used, first ? NULL : err);
 		first = first ? first : r;
@@ -239,25 +204,25 @@ static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t p
 static int aim(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
 	       struct stow_err *err)
 {
-	uint64_t wanted = pool->lost - least(pool->used, pool->lost), is;
+	uint64_t wanted = pool->row.lost - least(pool->row.used, pool->row.lost), is;
 	_cleanup_close_ int lock = -EBADF;
 	struct stow_pool now;
 
-	lock = lock_one(context->root, node, pool->size, err);
+	lock = lock_one(context->root, node, pool->row.size, err);
 	if (lock < 0)
 		return lock;
-	if (stow_pool_read(context->root, node, pool->size, &now, NULL) < 0)
+	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
 		return 0; /* the node is gone */
 	is = persistent(&now);
 	/* A worker that was killed at it had said what it wanted: some of it may have come. */
-	if (pool->target) {
-		uint64_t from = pool->target - 1 - least(wanted, pool->target - 1);
+	if (pool->row.target) {
+		uint64_t from = pool->row.target - 1 - least(wanted, pool->row.target - 1);
 		uint64_t came = is > from ? least(is - from, wanted) : 0;
 
 		gained(pool, came);
 		wanted -= came;
 	}
-	pool->target = is + wanted + 1;
+	pool->row.target = is + wanted + 1;
 	return 0;
 }
 
@@ -271,7 +236,7 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 
 	r = stow_topology_read(context->root, 0, &topology, err);
 	stow_idset_add(&tried, node);
-	while (r == 0 && pool->lost > pool->ours + pool->used) {
+	while (r == 0 && pool->row.lost > pool->row.ours + pool->row.used) {
 		_cleanup_close_ int lock = -EBADF;
 		int best = -1, distance = INT32_MAX;
 
@@ -288,11 +253,13 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 		if (best < 0)
 			break;
 		stow_idset_add(&tried, best);
-		lock = lock_one(context->root, best, pool->size, err);
+		lock = lock_one(context->root, best, pool->row.size, err);
 		r = lock < 0 ? lock : 0;
 		if (r == 0)
-			pool->lost -= least(pool->lost, grow(context->root, best, pool->size,
-							     pool->lost - pool->ours - pool->used));
+			pool->row.lost -=
+				least(pool->row.lost,
+				      grow(context->root, best, pool->row.size,
+					   pool->row.lost - pool->row.ours - pool->row.used));
 	}
 	return r;
 }
@@ -303,7 +270,7 @@ int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_
 	int first = 0;
 
 	for (size_t i = 0; i < pools->n; i++) {
-		int r = pools->list[i].lost
+		int r = pools->list[i].row.lost
 				? aim(context, pools->node, &pools->list[i], first ? NULL : err)
 				: 0;
 
@@ -319,19 +286,21 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 
 	for (size_t i = 0; i < pools->n; i++) {
 		struct stow_drain_pool *pool = &pools->list[i];
-		uint64_t wanted = pool->lost - least(pool->used, pool->lost);
+		uint64_t wanted = pool->row.lost - least(pool->row.used, pool->row.lost);
 		_cleanup_close_ int lock = -EBADF;
 		int r = 0;
 
 		if (wanted) {
-			lock = lock_one(context->root, pools->node, pool->size, first ? NULL : err);
+			lock = lock_one(context->root, pools->node, pool->row.size,
+					first ? NULL : err);
 			r = lock < 0 ? lock : 0;
 			if (r == 0)
-				gained(pool, grow(context->root, pools->node, pool->size, wanted));
+				gained(pool,
+				       grow(context->root, pools->node, pool->row.size, wanted));
 			stow_close_ptr(&lock);
 		}
-		pool->target = 0;
-		if (r == 0 && elsewhere && pool->lost > pool->ours + pool->used)
+		pool->row.target = 0;
+		if (r == 0 && elsewhere && pool->row.lost > pool->row.ours + pool->row.used)
 			r = renew_elsewhere(context, pools->node, pool, first ? NULL : err);
 		first = first ? first : r;
 	}

@@ -45,16 +45,29 @@ static int refuse(struct stow_draining *d, int r, enum stow_drain_step *ret_step
 	return r;
 }
 
-static int take_ids(struct stow_draining *d, struct stow_err *err)
+static enum stow_memblock_zone zone_of(const char *zone)
 {
-	d->ids = calloc(d->plan->n_blocks + 1, sizeof(*d->ids));
-	d->gone = calloc(d->plan->n_blocks + 1, sizeof(*d->gone));
-	if (!d->ids || !d->gone)
+	return strcmp(zone, "Movable") == 0 ? STOW_ZONE_MOVABLE
+	       : *zone			    ? STOW_ZONE_KERNEL
+					    : STOW_ZONE_DEFAULT;
+}
+
+static int take_blocks(struct stow_draining *d, struct stow_err *err)
+{
+	d->row.blocks = calloc(d->plan->n_blocks + 1, sizeof(*d->row.blocks));
+	d->row.device = strdup(d->plan->device ? d->plan->device->name : "");
+	if (!d->row.blocks || !d->row.device)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < d->plan->n_blocks; i++)
-		d->ids[d->n_ids++] = d->plan->blocks[i].id;
+		d->row.blocks[d->row.n_blocks++] =
+			(struct stow_drain_row_block){ .id = d->plan->blocks[i].id,
+						       .zone = zone_of(d->plan->blocks[i].zone) };
+	d->row.node = d->plan->node;
+	d->row.bytes = d->plan->bytes;
+	d->row.bytes_staying = d->plan->staying;
 	d->block_size = d->plan->all.block_size;
 	d->page_size = d->plan->page_size;
+	stow_drain_spec_put(&d->spec, &d->row);
 	return 0;
 }
 
@@ -62,31 +75,25 @@ static int enter(struct stow_draining *d, struct stow_err *err)
 {
 	d->row.step = STOW_DRAIN_FENCED;
 	d->row.worker = d->context->self;
-	d->row.resume = d->spec.resume;
-	d->row.node = d->plan->node;
-	d->row.bytes = d->plan->bytes;
-	d->row.device = strdup(d->plan->device ? d->plan->device->name : "");
-	d->row.blocks = stow_idlist_format(d->ids, d->n_ids);
-	d->row.zones = stow_drain_zones_text(d->plan);
-	d->row.spec = stow_drain_spec_text(&d->spec);
-	if (!d->row.device || !d->row.blocks || !d->row.zones || !d->row.spec)
-		return stow_err_set(err, ENOMEM, "out of memory");
 	return stow_drain_row_begin(d->context->ledger, &d->row, err);
 }
 
 /* With the fence up nobody comes any more: the plan is made again for the same blocks, and holds. */
 static int plan_again(struct stow_draining *d, struct stow_err *err)
 {
+	_cleanup_free_ char *blocks = stow_drain_row_blocks(&d->row, false);
 	struct stow_drain_spec spec = d->spec;
 	struct stow_drain_plan *plan = NULL;
 	int r;
 
+	if (!blocks)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	r = stow_drain_await_pending(d, err);
 	if (r < 0)
 		return r;
 	spec.node = -1;
 	spec.device = NULL;
-	spec.blocks = d->row.blocks;
+	spec.blocks = blocks;
 	spec.size = 0;
 	r = stow_drain_plan(d->context, &spec, &plan, err);
 	if (r < 0) {
@@ -143,9 +150,9 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	if (r == 0)
 		r = stow_drain_plan(context, &d.spec, &d.plan, &why);
 	if (r == 0)
-		r = take_ids(&d, &why);
+		r = take_blocks(&d, &why);
 	if (r == 0)
-		r = stow_drain_pools_init(context->root, d.plan->node, NULL, &d.pools, &why);
+		r = stow_drain_pools_init(context->root, d.plan->node, &d.row, &d.pools, &why);
 	if (r == 0)
 		r = stow_drain_tell(&d, STOW_DRAIN_PLANNED, "", &why);
 	if (r == 0)
@@ -195,26 +202,24 @@ bool stow_drain_orphans(const struct stow_grant_context *context)
 /* Of what was begun with, what is off: a block that the worker was killed at is tried again. */
 static void keep_gone(struct stow_draining *d)
 {
-	size_t n = 0;
+	for (size_t i = 0; i < d->row.n_blocks; i++) {
+		const struct stow_memblock *block =
+			stow_memblocks_find(&d->plan->all, d->row.blocks[i].id);
 
-	for (size_t i = 0; i < d->n_gone; i++) {
-		const struct stow_memblock *block = stow_memblocks_find(&d->plan->all, d->gone[i]);
-
-		if (!block || block->state == STOW_MEMBLOCK_OFFLINE)
-			d->gone[n++] = d->gone[i];
+		if (block && block->state != STOW_MEMBLOCK_OFFLINE)
+			stow_drain_set_gone(d, i, false);
 	}
-	d->n_gone = n;
 }
 
 /* The row's own blocks that are there still, for a plan of the rest. NULL: none. */
 static char *blocks_left(struct stow_root *root, const struct stow_draining *d)
 {
-	_cleanup_free_ uint64_t *left = calloc(d->n_ids + 1, sizeof(*left));
+	_cleanup_free_ uint64_t *left = calloc(d->row.n_blocks + 1, sizeof(*left));
 	size_t n = 0;
 
-	for (size_t i = 0; left && i < d->n_ids; i++)
-		if (stow_drain_block_exists(root, d->ids[i]))
-			left[n++] = d->ids[i];
+	for (size_t i = 0; left && i < d->row.n_blocks; i++)
+		if (stow_drain_block_exists(root, d->row.blocks[i].id))
+			left[n++] = d->row.blocks[i].id;
 	return n ? stow_idlist_format(left, n) : NULL;
 }
 
@@ -253,8 +258,8 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 	bool there = false;
 	int r;
 
-	for (size_t i = 0; i < d->n_ids; i++)
-		there |= stow_drain_block_exists(d->context->root, d->ids[i]);
+	for (size_t i = 0; i < d->row.n_blocks; i++)
+		there |= stow_drain_block_exists(d->context->root, d->row.blocks[i].id);
 	if (!there) { /* it had all gone well, but for the last word */
 		d->final = true;
 		(void)stow_drain_count_left(d, NULL);
@@ -275,30 +280,18 @@ static int read_orphan(struct stow_draining *d, struct stow_err *err)
 {
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
 	struct stow_root *root = d->context->root;
-	uint64_t *gone;
 	int r;
 
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
 		d->pools.locks[i] = -EBADF;
-	stow_drain_spec_parse(d->row.spec, &d->spec);
+	stow_drain_spec_get(&d->row, &d->spec);
 	set_defaults(&d->spec);
-	d->spec.resume = d->row.resume;
-	r = stow_memblocks_read(root, 0, &all, err);
-	if (r == 0)
-		r = stow_idlist_parse(d->row.blocks, &d->ids, &d->n_ids, err);
-	if (r == 0)
-		r = stow_idlist_parse(d->row.gone, &d->gone, &d->n_gone, err);
-	if (r == 0)
-		r = stow_drain_pools_init(root, d->row.node, d->row.pools, &d->pools, err);
-	if (r < 0)
-		return r;
-	gone = reallocarray(d->gone, d->n_ids + d->n_gone + 1, sizeof(*gone));
-	if (!gone)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	d->gone = gone;
-	d->block_size = all.block_size;
+	for (size_t i = 0; i < d->row.n_blocks; i++)
+		d->n_gone += d->row.blocks[i].gone;
 	d->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
-	return 0;
+	r = stow_memblocks_read(root, 0, &all, err);
+	d->block_size = all.block_size;
+	return r < 0 ? r : stow_drain_pools_init(root, d->row.node, &d->row, &d->pools, err);
 }
 
 /* *ret_late: somebody else was faster. */

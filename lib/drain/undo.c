@@ -53,18 +53,21 @@ bool stow_drain_stop(void *draining)
 int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const char *message,
 		    struct stow_err *err)
 {
+	_cleanup_free_ char *gone = stow_drain_row_blocks(&d->row, true);
 	struct stow_drain_progress p = {
 		.id = d->row.id,
 		.step = step,
-		.bytes_total = d->n_ids * d->block_size,
+		.bytes_total = d->row.n_blocks * d->block_size,
 		.bytes_offline = d->n_gone * d->block_size,
 		.bytes_moved = d->bytes_moved,
 		.block = d->block,
-		.blocks_total = (uint32_t)d->n_ids,
+		.blocks_total = (uint32_t)d->row.n_blocks,
 		.blocks_offline = (uint32_t)d->n_gone,
-		.blocks_gone = d->row.gone ? d->row.gone : "",
+		.blocks_gone = gone ? gone : "",
 		.message = message ? message : "",
 		.elapsed = stow_drain_now() - d->started,
+		.bytes_staying = d->row.bytes_staying,
+		.release = d->row.release,
 		.code = d->row.code,
 		.plan = step == STOW_DRAIN_PLANNED ? d->plan : NULL,
 		.culprits = d->culprits.n ? &d->culprits : NULL,
@@ -88,8 +91,8 @@ static int write_row(struct stow_draining *d, struct stow_err *err)
 		const struct stow_drain_pool *pool = &d->pools.list[i];
 
 		if (pool->plus || pool->minus)
-			pages[n++] =
-				(struct stow_drain_pages){ pool->size, pool->plus, pool->minus };
+			pages[n++] = (struct stow_drain_pages){ pool->row.size, pool->plus,
+								pool->minus };
 	}
 	r = stow_drain_row_put_pages(d->context->ledger, &d->row, pages, n, err);
 	for (size_t i = 0; i < d->pools.n && r == 0; i++)
@@ -97,20 +100,19 @@ static int write_row(struct stow_draining *d, struct stow_err *err)
 	return r;
 }
 
+void stow_drain_set_gone(struct stow_draining *d, size_t block, bool gone)
+{
+	struct stow_drain_row_block *b = &d->row.blocks[block];
+
+	if (b->gone == gone)
+		return;
+	b->gone = gone;
+	d->n_gone += gone ? 1 : (size_t)-1;
+}
+
 int stow_drain_note_row(struct stow_draining *d, struct stow_err *err)
 {
-	char *gone = stow_idlist_format(d->gone, d->n_gone);
-	char *pools = stow_drain_pools_text(&d->pools);
-
-	if (!gone || !pools) {
-		free(gone);
-		free(pools);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	free(d->row.gone);
-	free(d->row.pools);
-	d->row.gone = gone;
-	d->row.pools = pools;
+	stow_drain_pools_put(&d->pools, &d->row);
 	d->row.bytes_offline = d->n_gone * d->block_size;
 	return write_row(d, err);
 }
@@ -121,7 +123,7 @@ int stow_drain_count_left(struct stow_draining *d, struct stow_err *err)
 	int first, r;
 
 	for (size_t i = 0; i < d->pools.n; i++)
-		begun |= d->pools.list[i].before > 0;
+		begun |= d->pools.list[i].row.before > 0;
 	if (!begun)
 		return 0;
 	first = stow_drain_pools_hold(d->context->root, &d->pools, err);
@@ -138,109 +140,34 @@ void stow_draining_done(struct stow_draining *d)
 	stow_drain_plan_free(d->plan);
 	stow_drain_row_done(&d->row);
 	stow_culprits_done(&d->culprits);
-	free(d->ids);
-	free(d->gone);
 }
 
-/* --- what was asked for, as text
- * ------------------------------------------------------------------ */
+/* --- what was asked for ---------------------------------------------------------------------------
+ */
 
-char *stow_drain_spec_text(const struct stow_drain_spec *spec)
+void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_row *row)
 {
-	char *text = NULL;
-
-	if (asprintf(&text,
-		     "eject=%d keep=%d elsewhere=%d block=%" PRIu64 " whole=%" PRIu64
-		     " removal=%" PRIu64 " rate=%" PRIu64,
-		     (int)spec->eject, spec->keep, spec->hugepages_elsewhere, spec->block_timeout,
-		     spec->timeout, spec->removal_timeout, spec->rate) < 0)
-		return NULL;
-	return text;
+	row->eject = spec->eject;
+	row->keep = spec->keep;
+	row->elsewhere = spec->hugepages_elsewhere;
+	row->resume = spec->resume;
+	row->block_timeout = spec->block_timeout;
+	row->timeout = spec->timeout;
+	row->removal_timeout = spec->removal_timeout;
+	row->rate = spec->rate;
 }
 
-void stow_drain_spec_parse(const char *text, struct stow_drain_spec *ret)
+void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spec *ret)
 {
-	_cleanup_free_ char *copy = strdup(text);
-	char *save = NULL;
-
-	*ret = (struct stow_drain_spec){ .node = -1 };
-	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
-	     word = strtok_r(NULL, " ", &save)) {
-		char *value = strchr(word, '=');
-		uint64_t v;
-
-		if (!value)
-			continue;
-		*value++ = '\0';
-		if (stow_parse_u64(value, UINT64_MAX, &v, NULL) < 0)
-			continue;
-		if (strcmp(word, "eject") == 0 && v <= STOW_EJECT_WAIT)
-			ret->eject = (enum stow_drain_eject)v;
-		else if (strcmp(word, "keep") == 0)
-			ret->keep = v != 0;
-		else if (strcmp(word, "elsewhere") == 0)
-			ret->hugepages_elsewhere = v != 0;
-		else if (strcmp(word, "block") == 0)
-			ret->block_timeout = v;
-		else if (strcmp(word, "whole") == 0)
-			ret->timeout = v;
-		else if (strcmp(word, "removal") == 0)
-			ret->removal_timeout = v;
-		else if (strcmp(word, "rate") == 0)
-			ret->rate = v;
-	}
-}
-
-/* --- zones
- * ------------------------------------------------------------------------------------------ */
-
-/* "48-55=Movable 56=Normal": runs of blocks. */
-char *stow_drain_zones_text(const struct stow_drain_plan *plan)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return NULL;
-	for (size_t i = 0; i < plan->n_blocks;) {
-		size_t end = i + 1;
-
-		while (end < plan->n_blocks &&
-		       plan->blocks[end].id == plan->blocks[end - 1].id + 1 &&
-		       strcmp(plan->blocks[end].zone, plan->blocks[i].zone) == 0)
-			end++;
-		fprintf(out, "%s%" PRIu64 "-%" PRIu64 "=%s", i ? " " : "", plan->blocks[i].id,
-			plan->blocks[end - 1].id, plan->blocks[i].zone);
-		i = end;
-	}
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
-static enum stow_memblock_zone zone_of(const char *zones, uint64_t id)
-{
-	_cleanup_free_ char *copy = strdup(zones);
-	char *save = NULL;
-
-	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
-	     word = strtok_r(NULL, " ", &save)) {
-		_cleanup_free_ uint64_t *ids = NULL;
-		char *zone = strchr(word, '=');
-		size_t n;
-
-		if (!zone)
-			continue;
-		*zone++ = '\0';
-		if (stow_idlist_parse(word, &ids, &n, NULL) < 0 || n == 0 || id < ids[0] ||
-		    id > ids[n - 1])
-			continue;
-		return strcmp(zone, "Movable") == 0 ? STOW_ZONE_MOVABLE : STOW_ZONE_KERNEL;
-	}
-	return STOW_ZONE_DEFAULT;
+	*ret = (struct stow_drain_spec){ .node = -1,
+					 .eject = row->eject,
+					 .keep = row->keep,
+					 .hugepages_elsewhere = row->elsewhere,
+					 .resume = row->resume,
+					 .block_timeout = row->block_timeout,
+					 .timeout = row->timeout,
+					 .removal_timeout = row->removal_timeout,
+					 .rate = row->rate };
 }
 
 /* --- taking back ---------------------------------------------------------------------------------
@@ -248,13 +175,15 @@ static enum stow_memblock_zone zone_of(const char *zones, uint64_t id)
 
 /* A block whose zone it cannot have again (another one lies between by now) goes wherever the
  * kernel puts it: online is what counts. */
-static int bring_back(struct stow_draining *d, uint64_t id, struct stow_err *err)
+static int bring_back(struct stow_draining *d, const struct stow_drain_row_block *block,
+		      struct stow_err *err)
 {
+	uint64_t id = block->id;
 	int r;
 
 	if (!stow_drain_block_exists(d->context->root, id))
 		return 0; /* pulled meanwhile */
-	r = stow_memblock_online(d->context->root, id, zone_of(d->row.zones, id), err);
+	r = stow_memblock_online(d->context->root, id, block->zone, err);
 	if (r < 0 && r != -ETIMEDOUT)
 		r = stow_memblock_online(d->context->root, id, STOW_ZONE_DEFAULT, err);
 	return r < 0 ? r : 0;
@@ -267,7 +196,7 @@ int stow_drain_settle(struct stow_draining *d, struct stow_err *err)
 	int first = 0, r;
 
 	for (size_t i = 0; i < d->pools.n; i++)
-		lost |= d->pools.list[i].lost > 0;
+		lost |= d->pools.list[i].row.lost > 0;
 	if (lost) {
 		first = stow_drain_pools_lock(d->context->root, &d->pools, err);
 		r = stow_drain_note_row(d, first ? NULL : err);
@@ -300,34 +229,27 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 	(void)stow_drain_tell(d, STOW_DRAIN_UNDOING, "", NULL);
 	(void)stow_drain_note_row(d, NULL);
 	first = stow_drain_count_left(d, err);
-	for (size_t i = 0; i < d->n_gone && first != -ETIMEDOUT; i++) {
-		r = bring_back(d, d->gone[i], first ? NULL : err);
+	for (size_t i = 0; i < d->row.n_blocks && first != -ETIMEDOUT; i++) {
+		if (!d->row.blocks[i].gone)
+			continue;
+		r = bring_back(d, &d->row.blocks[i], first ? NULL : err);
 		first = first && r != -ETIMEDOUT ? first : r;
 	}
 	r = stow_drain_settle(d, first ? NULL : err);
 	return first ? first : r;
 }
 
-/* "ID=NODES ...", the newest last. */
 size_t stow_drain_move_back(struct stow_draining *d)
 {
-	_cleanup_free_ char *copy = strdup(d->row.moved ? d->row.moved : "");
 	struct stow_grant_context context = *d->context;
-	char *save = NULL;
 	size_t failed = 0;
 
 	context.past_fences = true;
-	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
-	     word = strtok_r(NULL, " ", &save)) {
-		struct stow_repin_options options = { .pause = MOVE_BACK_PAUSE };
-		char *nodes = strrchr(word, '=');
+	for (size_t i = 0; i < d->row.n_moved; i++) {
+		struct stow_repin_options options = { .nodes = d->row.moved[i].nodes,
+						      .pause = MOVE_BACK_PAUSE };
 
-		if (!nodes)
-			continue;
-		*nodes++ = '\0';
-		if (stow_idset_parse(nodes, &options.nodes, NULL) < 0)
-			continue;
-		switch (stow_repin(&context, word, &options, NULL)) {
+		switch (stow_repin(&context, d->row.moved[i].id, &options, NULL)) {
 		case 0:
 		case -EALREADY: /* it had not moved yet */
 		case -ENOENT:	/* it has ended */

@@ -46,14 +46,12 @@ static int on_repin(void *ctx, const struct stow_repin_progress *progress)
 static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
 		      struct stow_err *err)
 {
-	char list[1024], *text = NULL;
-
-	if (asprintf(&text, "%s%s%s=%s", d->row.moved ? d->row.moved : "",
-		     d->row.moved && *d->row.moved ? " " : "", id,
-		     stow_idset_format(nodes, list, sizeof(list))) < 0)
+	/* One that is moved again (a drain that is gone on with) goes back to where it was first. */
+	for (size_t i = 0; i < d->row.n_moved; i++)
+		if (strcmp(d->row.moved[i].id, id) == 0)
+			return 0;
+	if (stow_drain_row_add_move(&d->row, id, nodes) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	free(d->row.moved);
-	d->row.moved = text;
 	return stow_drain_note_row(d, err);
 }
 
@@ -217,8 +215,9 @@ static const struct stow_drain_block *planned(const struct stow_draining *d, uin
 	return NULL;
 }
 
-static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *err)
+static int offline_one(struct stow_draining *d, size_t index, struct stow_err *err)
 {
+	uint64_t id = d->row.blocks[index].id;
 	const struct stow_drain_block *block = planned(d, id);
 	_cleanup_close_ int kmsg = stow_kmsg_open(d->context->root, NULL);
 	struct stow_err why = { 0 };
@@ -229,13 +228,14 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 	r = stow_drain_tell(d, STOW_DRAIN_OFFLINING, "", err);
 	if (r < 0)
 		return r;
-	d->gone[d->n_gone++] = id; /* begun with; what is online still is no harm to bring online */
+	/* Begun with; what is online still is no harm to bring online. */
+	stow_drain_set_gone(d, index, true);
 	r = stow_drain_pools_lock(d->context->root, &d->pools, err);
 	if (r == 0)
 		r = stow_drain_note_row(d, err);
 	if (r < 0) {
 		stow_drain_pools_unlock(&d->pools);
-		d->n_gone--;
+		stow_drain_set_gone(d, index, false);
 		return r;
 	}
 	r = try_offline(d, id, &why);
@@ -247,7 +247,7 @@ static int offline_one(struct stow_draining *d, uint64_t id, struct stow_err *er
 	if (r >= 0 && block)
 		d->bytes_moved += stow_block_use_sum(&block->use, true) * d->page_size;
 	if (r < 0) {
-		d->n_gone--;
+		stow_drain_set_gone(d, index, false);
 		if (r != -ECANCELED)
 			find_culprits(d, kmsg, id, &left);
 		r = blame(d, id, r, left, &why);
@@ -286,14 +286,15 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 	int r = 0;
 
 	*ret_failed = 0;
-	for (size_t i = 0; i < d->n_ids && r == 0; i++) {
+	for (size_t i = 0; i < d->row.n_blocks && r == 0; i++) {
+		uint64_t id = d->row.blocks[i].id;
+		const struct stow_memblock *known = stow_memblocks_find(&d->plan->all, id);
 		struct stow_err why = { 0 };
-		const struct stow_memblock *known = stow_memblocks_find(&d->plan->all, d->ids[i]);
 
 		if (!known || known->state == STOW_MEMBLOCK_OFFLINE ||
-		    !stow_drain_block_exists(d->context->root, d->ids[i]))
+		    !stow_drain_block_exists(d->context->root, id))
 			continue;
-		r = offline_one(d, d->ids[i], &why);
+		r = offline_one(d, i, &why);
 		if (r < 0 && d->spec.keep && r != -ECANCELED && stow_drain_now() < d->until) {
 			if (!first.code)
 				first = why;
@@ -315,8 +316,8 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 
 static bool all_gone(const struct stow_draining *d)
 {
-	for (size_t i = 0; i < d->n_ids; i++)
-		if (stow_drain_block_exists(d->context->root, d->ids[i]))
+	for (size_t i = 0; i < d->row.n_blocks; i++)
+		if (stow_drain_block_exists(d->context->root, d->row.blocks[i].id))
 			return false;
 	return true;
 }
@@ -348,18 +349,71 @@ static int eject(struct stow_draining *d, struct stow_err *err)
 	return stow_memdev_eject(d->context->root, d->plan->device, d->spec.removal_timeout, err);
 }
 
-static int let_go(struct stow_draining *d, struct stow_err *err)
+/* What is online now of the blocks' devices; somebody else may have brought some online meanwhile.
+ */
+static int look_at_rest(struct stow_draining *d, struct stow_drain_rest *rest, struct stow_err *err)
 {
-	char message[256], size[32];
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
+	_cleanup_free_ uint64_t *ids = calloc(d->row.n_blocks + 1, sizeof(*ids));
 	int r;
 
-	snprintf(message, sizeof(message), "%s%s%s is offline and may be removed",
-		 stow_format_size(d->n_gone * d->block_size, size, sizeof(size)),
-		 *d->row.device ? " of " : "", d->row.device);
+	if (!ids)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = stow_memblocks_read(d->context->root, STOW_MEMBLOCK_DEVICE, &all, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d->row.n_blocks; i++)
+		ids[i] = d->row.blocks[i].id;
+	stow_drain_rest(&all, ids, d->row.n_blocks, d->row.device, false, rest);
+	d->row.bytes_staying = rest->bytes;
+	snprintf(d->rest, sizeof(d->rest), "%s", rest->text);
+	return 0;
+}
+
+/* What may become of what is offline, said when it is so, and then only. */
+static int judge_release(struct stow_draining *d, struct stow_err *err)
+{
+	struct stow_drain_rest rest;
+	int r = look_at_rest(d, &rest, err);
+
+	if (r < 0)
+		return r;
+	d->row.release = rest.other	   ? STOW_RELEASE_NONE
+			 : rest.bytes == 0 ? STOW_RELEASE_DEVICE
+			 : rest.shrinkable ? STOW_RELEASE_SHRINK
+					   : STOW_RELEASE_NONE;
+	if (d->row.release != STOW_RELEASE_NONE || d->spec.eject == STOW_EJECT_KEEP || all_gone(d))
+		return 0;
+	return stow_err_set(err, EBUSY, "%s is online: the device cannot be removed",
+			    *d->rest ? d->rest : "other memory");
+}
+
+static int tell_safe(struct stow_draining *d, struct stow_err *err)
+{
+	char message[512], size[32];
+	int r;
+
+	stow_format_size(d->n_gone * d->block_size, size, sizeof(size));
+	if (d->row.release == STOW_RELEASE_DEVICE)
+		snprintf(message, sizeof(message), "%s%s%s is offline and may be removed", size,
+			 *d->row.device ? " of " : "", d->row.device);
+	else
+		snprintf(message, sizeof(message),
+			 "%s of %s is offline, by which its hypervisor may shrink it; %s stays "
+			 "online",
+			 size, *d->row.device ? d->row.device : "virtio-mem", d->rest);
 	d->row.step = STOW_DRAIN_SAFE;
 	r = stow_drain_note_row(d, err);
-	if (r == 0)
-		r = stow_drain_tell(d, STOW_DRAIN_SAFE, message, err);
+	return r < 0 ? r : stow_drain_tell(d, STOW_DRAIN_SAFE, message, err);
+}
+
+static int let_go(struct stow_draining *d, struct stow_err *err)
+{
+	int r;
+
+	r = judge_release(d, err);
+	if (r == 0 && d->row.release != STOW_RELEASE_NONE)
+		r = tell_safe(d, err);
 	if (r < 0 || d->spec.eject == STOW_EJECT_KEEP)
 		return r;
 	r = d->spec.eject == STOW_EJECT_EJECT ? eject(d, err) : wait_until_pulled(d, err);
@@ -384,17 +438,20 @@ static void describe(const struct stow_draining *d, char *buf, size_t size)
 			       stow_format_size(d->n_gone * d->block_size, off, sizeof(off)),
 			       *d->row.device ? " of " : "", d->row.device,
 			       all_gone(d) ? "has left the machine" : "is offline");
+	if (*d->rest && len < size)
+		len += (size_t)snprintf(buf + len, size - len, "; %s stays online%s", d->rest,
+					all_gone(d) ? "" : " and cannot be removed");
 	if (d->left && len < size)
 		len += (size_t)snprintf(buf + len, size - len,
 					"; %s of bound containers stayed on other NUMA nodes",
 					stow_format_size(d->left, left, sizeof(left)));
 	for (size_t i = 0; i < d->pools.n && len < size; i++)
-		if (d->pools.list[i].lost > d->pools.list[i].used)
+		if (d->pools.list[i].row.lost > d->pools.list[i].row.used)
 			len += (size_t)snprintf(
 				buf + len, size - len,
 				"; NUMA node %d has %" PRIu64 " hugepages of %s less", d->row.node,
-				d->pools.list[i].lost - d->pools.list[i].used,
-				stow_format_size(d->pools.list[i].size, left, sizeof(left)));
+				d->pools.list[i].row.lost - d->pools.list[i].row.used,
+				stow_format_size(d->pools.list[i].row.size, left, sizeof(left)));
 }
 
 static void note_why(struct stow_draining *d, int r, const char *message)
@@ -442,19 +499,23 @@ static void undo_all(struct stow_draining *d, int r, const char *why, char *mess
 int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
 		      struct stow_err *err)
 {
+	struct stow_drain_rest rest;
 	bool undone = r < 0;
 	char message[1024];
 
-	if (r < 0 && r != -ECANCELED && d->n_ids && all_gone(d)) {
+	if (r < 0 && r != -ECANCELED && d->row.n_blocks && all_gone(d)) {
 		/* Whoever took it has done what we were asked for. */
 		(void)stow_drain_settle(d, NULL);
 		undone = false;
 		r = 0;
 	}
-	if (undone)
+	if (undone) {
+		d->row.release = STOW_RELEASE_NONE;
 		undo_all(d, r, err->msg, message, sizeof(message));
-	else
+	} else {
+		(void)look_at_rest(d, &rest, NULL);
 		describe(d, message, sizeof(message));
+	}
 	if (!undone && partial) {
 		r = -EREMOTEIO;
 		snprintf(message + strlen(message), sizeof(message) - strlen(message), "; %.600s",

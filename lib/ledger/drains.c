@@ -9,13 +9,15 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "ledger/sql.h"
 
 #define ENDS_KEPT 64 /* of ordered drains whose end no scheduler has heard of */
 
 #define COLUMNS                                                                              \
-	"id, step, worker_pid, worker_start, ordered, cancel, resume, node, device, blocks," \
-	" gone, zones, pools, moved, spec, message, created, updated, bytes, bytes_offline, code"
+	"id, step, worker_pid, worker_start, ordered, cancel, resume, node, device, eject,"  \
+	" keep, elsewhere, block_timeout, timeout, removal_timeout, rate, message, created," \
+	" updated, bytes, bytes_offline, bytes_staying, release, code"
 
 static const char *const step_names[] = {
 	[STOW_DRAIN_WAITING] = "waiting",     [STOW_DRAIN_PLANNED] = "planned",
@@ -48,6 +50,17 @@ static const char *text_of(const char *text)
 
 /* --- reading ------------------------------------------------------------------------------------ */
 
+static uint64_t number_of(sqlite3_stmt *stmt, int column)
+{
+	return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+
+/* NULL is 0, and a number one more. */
+static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
+{
+	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0 : number_of(stmt, column) + 1;
+}
+
 static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row, struct stow_err *err)
 {
 	_cleanup_free_ char *id = stow_sql_text(stmt, 0);
@@ -55,41 +68,158 @@ static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row, struct stow_
 	*row = (struct stow_drain_row){
 		.step = (enum stow_drain_step)sqlite3_column_int(stmt, 1),
 		.worker = { .pid = (pid_t)sqlite3_column_int(stmt, 2),
-			    .start = (uint64_t)sqlite3_column_int64(stmt, 3) },
+			    .start = number_of(stmt, 3) },
 		.ordered = sqlite3_column_int(stmt, 4) != 0,
 		.cancel = sqlite3_column_int(stmt, 5) != 0,
 		.resume = sqlite3_column_int(stmt, 6) != 0,
 		.node = sqlite3_column_int(stmt, 7),
 		.device = stow_sql_text(stmt, 8),
-		.blocks = stow_sql_text(stmt, 9),
-		.gone = stow_sql_text(stmt, 10),
-		.zones = stow_sql_text(stmt, 11),
-		.pools = stow_sql_text(stmt, 12),
-		.moved = stow_sql_text(stmt, 13),
-		.spec = stow_sql_text(stmt, 14),
-		.message = stow_sql_text(stmt, 15),
-		.created = (uint64_t)sqlite3_column_int64(stmt, 16),
-		.updated = (uint64_t)sqlite3_column_int64(stmt, 17),
-		.bytes = (uint64_t)sqlite3_column_int64(stmt, 18),
-		.bytes_offline = (uint64_t)sqlite3_column_int64(stmt, 19),
-		.code = sqlite3_column_int(stmt, 20),
+		.eject = (enum stow_drain_eject)sqlite3_column_int(stmt, 9),
+		.keep = sqlite3_column_int(stmt, 10) != 0,
+		.elsewhere = sqlite3_column_int(stmt, 11) != 0,
+		.block_timeout = number_of(stmt, 12),
+		.timeout = number_of(stmt, 13),
+		.removal_timeout = number_of(stmt, 14),
+		.rate = number_of(stmt, 15),
+		.message = stow_sql_text(stmt, 16),
+		.created = number_of(stmt, 17),
+		.updated = number_of(stmt, 18),
+		.bytes = number_of(stmt, 19),
+		.bytes_offline = number_of(stmt, 20),
+		.bytes_staying = number_of(stmt, 21),
+		.release = (enum stow_drain_release)sqlite3_column_int(stmt, 22),
+		.code = sqlite3_column_int(stmt, 23),
 	};
-	if (!id || !row->device || !row->blocks || !row->gone || !row->zones || !row->pools ||
-	    !row->moved || !row->spec || !row->message)
+	if (!id || !row->device || !row->message)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	snprintf(row->id, sizeof(row->id), "%s", id);
 	return 0;
 }
 
+static int read_blocks(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	size_t room = 0;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err,
+			     "SELECT block, zone, gone FROM drain_block WHERE drain = ?"
+			     " ORDER BY block",
+			     "t", row->id);
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		bool gone = sqlite3_column_int(stmt, 2) != 0;
+
+		if (row->n_blocks == room) {
+			struct stow_drain_row_block *grown;
+
+			room = room ? room * 2 : 64;
+			grown = reallocarray(row->blocks, room, sizeof(*grown));
+			if (!grown)
+				return stow_err_set(err, ENOMEM, "out of memory");
+			row->blocks = grown;
+		}
+		row->blocks[row->n_blocks++] = (struct stow_drain_row_block){
+			.id = number_of(stmt, 0),
+			.zone = (enum stow_memblock_zone)sqlite3_column_int(stmt, 1),
+			.gone = gone,
+			.noted = gone,
+		};
+		r = 0;
+	}
+	return r;
+}
+
+static int read_pools(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err,
+			     "SELECT size, lost, ours, used, before, target FROM drain_pool"
+			     " WHERE drain = ? ORDER BY size",
+			     "t", row->id);
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		if (row->n_pools < STOW_POOLS_MAX)
+			row->pools[row->n_pools++] =
+				(struct stow_drain_row_pool){ .size = number_of(stmt, 0),
+							      .lost = number_of(stmt, 1),
+							      .ours = number_of(stmt, 2),
+							      .used = number_of(stmt, 3),
+							      .before = number_or_none(stmt, 4),
+							      .target = number_or_none(stmt, 5) };
+		r = 0;
+	}
+	return r;
+}
+
+static int read_moved(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int64_t last = -1;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err,
+			     "SELECT seq, container, node FROM drain_moved WHERE drain = ?"
+			     " ORDER BY seq, node",
+			     "t", row->id);
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		int64_t seq = sqlite3_column_int64(stmt, 0);
+		int node = sqlite3_column_int(stmt, 2);
+
+		r = 0;
+		if (seq != last) {
+			_cleanup_free_ char *id = stow_sql_text(stmt, 1);
+
+			r = id ? stow_drain_row_add_move(row, id, NULL) : -ENOMEM;
+			if (r < 0)
+				return stow_err_set(err, ENOMEM, "out of memory");
+			row->moved[row->n_moved - 1].noted = true;
+			last = seq;
+		}
+		if (node < STOW_IDSET_MAX)
+			stow_idset_add(&row->moved[row->n_moved - 1].nodes, node);
+	}
+	return r;
+}
+
+int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
+			    const struct stow_idset *nodes)
+{
+	struct stow_drain_row_move *grown =
+		reallocarray(row->moved, row->n_moved + 1, sizeof(*grown));
+	char *copy = strdup(id);
+
+	if (grown)
+		row->moved = grown;
+	if (!grown || !copy) {
+		free(copy);
+		return -ENOMEM;
+	}
+	grown[row->n_moved] = (struct stow_drain_row_move){ .id = copy };
+	if (nodes)
+		grown[row->n_moved].nodes = *nodes;
+	row->n_moved++;
+	return 0;
+}
+
+char *stow_drain_row_blocks(const struct stow_drain_row *row, bool gone)
+{
+	_cleanup_free_ uint64_t *ids = calloc(row->n_blocks + 1, sizeof(*ids));
+	size_t n = 0;
+
+	for (size_t i = 0; ids && i < row->n_blocks; i++)
+		if (!gone || row->blocks[i].gone)
+			ids[n++] = row->blocks[i].id;
+	return ids ? stow_idlist_format(ids, n) : NULL;
+}
+
 void stow_drain_row_done(struct stow_drain_row *row)
 {
-	free(row->device);
-	free(row->blocks);
-	free(row->gone);
-	free(row->zones);
-	free(row->pools);
+	for (size_t i = 0; i < row->n_moved; i++)
+		free(row->moved[i].id);
 	free(row->moved);
-	free(row->spec);
+	free(row->blocks);
+	free(row->device);
 	free(row->message);
 	*row = (struct stow_drain_row){ 0 };
 }
@@ -101,28 +231,42 @@ void stow_drain_rows_free(struct stow_drain_row *rows, size_t n)
 	free(rows);
 }
 
+static int read_rows(struct stow_ledger *ledger, struct stow_drain_row **rows, size_t *n,
+		     struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err,
+			     "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
+	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
+		struct stow_drain_row *grown = reallocarray(*rows, *n + 1, sizeof(*grown));
+
+		if (!grown)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		*rows = grown;
+		r = read_row(stmt, &grown[(*n)++], err);
+	}
+	return r;
+}
+
 int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
 		    struct stow_err *err)
 {
 	_cleanup_turn_ struct stow_ledger *turn = NULL;
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct stow_drain_row *rows = NULL;
 	size_t n = 0;
 	int r;
 
 	r = stow_sql_turn(ledger, &turn, err);
 	if (r == 0)
-		r = stow_sql_prepare(ledger, &stmt, err,
-				     "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
-	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_drain_row *grown = reallocarray(rows, n + 1, sizeof(*grown));
-
-		r = grown ? read_row(stmt, &grown[n], err)
-			  : stow_err_set(err, ENOMEM, "out of memory");
-		if (grown) {
-			rows = grown;
-			n++;
-		}
+		r = read_rows(ledger, &rows, &n, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = read_blocks(ledger, &rows[i], err);
+		if (r == 0)
+			r = read_pools(ledger, &rows[i], err);
+		if (r == 0)
+			r = read_moved(ledger, &rows[i], err);
 	}
 	if (r < 0) {
 		stow_drain_rows_free(rows, n);
@@ -174,25 +318,120 @@ static int check_alone(struct stow_ledger *ledger, const char *id, struct stow_e
 	return r;
 }
 
+/* SQLite's numbers have a sign. */
+static int64_t signed_of(uint64_t number)
+{
+	return number < INT64_MAX ? (int64_t)number : INT64_MAX;
+}
+
+static int insert_blocks(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			 struct stow_err *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r;
+
+	r = stow_sql_prepare(ledger, &stmt, err, "INSERT INTO drain_block VALUES(?1, ?2, ?3, ?4)",
+			     "t", row->id);
+	for (size_t i = 0; i < row->n_blocks && r == 0; i++) {
+		const struct stow_drain_row_block *block = &row->blocks[i];
+
+		(void)sqlite3_bind_int64(stmt, 2, (int64_t)block->id);
+		(void)sqlite3_bind_int(stmt, 3, (int)block->zone);
+		(void)sqlite3_bind_int(stmt, 4, block->gone);
+		r = stow_sql_step(ledger, stmt, err);
+		(void)sqlite3_reset(stmt);
+	}
+	return r;
+}
+
+static int update_blocks(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			 struct stow_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < row->n_blocks && r == 0; i++)
+		if (row->blocks[i].gone != row->blocks[i].noted)
+			r = stow_sql_run(ledger, err,
+					 "UPDATE drain_block SET gone = ? WHERE drain = ? AND"
+					 " block = ?",
+					 "iti", (int64_t)row->blocks[i].gone, row->id,
+					 (int64_t)row->blocks[i].id);
+	return r;
+}
+
+static int write_pools(struct stow_ledger *ledger, const struct stow_drain_row *row,
+		       struct stow_err *err)
+{
+	int r;
+
+	r = stow_sql_run(ledger, err, "DELETE FROM drain_pool WHERE drain = ?", "t", row->id);
+	for (size_t i = 0; i < row->n_pools && r == 0; i++) {
+		const struct stow_drain_row_pool *p = &row->pools[i];
+
+		/* Nothing, where it is told by one more. */
+		r = stow_sql_run(ledger, err,
+				 "INSERT INTO drain_pool VALUES(?1, ?2, ?3, ?4, ?5,"
+				 " nullif(?6, -1), nullif(?7, -1))",
+				 "tiiiiii", row->id, signed_of(p->size), signed_of(p->lost),
+				 signed_of(p->ours), signed_of(p->used), signed_of(p->before) - 1,
+				 signed_of(p->target) - 1);
+	}
+	return r;
+}
+
+static int insert_moved(struct stow_ledger *ledger, const struct stow_drain_row *row,
+			struct stow_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < row->n_moved; i++) {
+		if (row->moved[i].noted)
+			continue;
+		STOW_IDSET_FOR(node, &row->moved[i].nodes)
+			if (r == 0)
+				r = stow_sql_run(ledger, err,
+						 "INSERT INTO drain_moved VALUES(?, ?, ?, ?)",
+						 "titi", row->id, (int64_t)i, row->moved[i].id,
+						 (int64_t)node);
+	}
+	return r;
+}
+
+/* Once it is committed. */
+static void set_noted(struct stow_drain_row *row)
+{
+	for (size_t i = 0; i < row->n_blocks; i++)
+		row->blocks[i].noted = row->blocks[i].gone;
+	for (size_t i = 0; i < row->n_moved; i++)
+		row->moved[i].noted = true;
+}
+
 static int insert(struct stow_ledger *ledger, const struct stow_drain_row *row,
 		  struct stow_err *err)
 {
 	int64_t now = (int64_t)now_ns();
+	int r;
 
-	return stow_sql_run(ledger, err,
-			    "INSERT INTO drain(" COLUMNS ")"
-			    " VALUES(?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
-			    "tiiiiiitttttttt"
-			    "iiii",
-			    row->id, (int64_t)row->step, (int64_t)row->worker.pid,
-			    (int64_t)row->worker.start, (int64_t)row->ordered, (int64_t)row->resume,
-			    (int64_t)row->node, text_of(row->device), text_of(row->blocks),
-			    text_of(row->gone), text_of(row->zones), text_of(row->pools),
-			    text_of(row->moved), text_of(row->spec), text_of(row->message), now,
-			    now, (int64_t)row->bytes, (int64_t)row->bytes_offline);
+	r = stow_sql_run(ledger, err,
+			 "INSERT INTO drain(" COLUMNS ")"
+			 " VALUES(?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
+			 "tiiiiiitiiiiiiitiiiiii", row->id, (int64_t)row->step,
+			 (int64_t)row->worker.pid, (int64_t)row->worker.start,
+			 (int64_t)row->ordered, (int64_t)row->resume, (int64_t)row->node,
+			 text_of(row->device), (int64_t)row->eject, (int64_t)row->keep,
+			 (int64_t)row->elsewhere, signed_of(row->block_timeout),
+			 signed_of(row->timeout), signed_of(row->removal_timeout),
+			 signed_of(row->rate), text_of(row->message), now, now,
+			 signed_of(row->bytes), signed_of(row->bytes_offline),
+			 signed_of(row->bytes_staying), (int64_t)row->release);
+	if (r == 0)
+		r = insert_blocks(ledger, row, err);
+	if (r == 0)
+		r = write_pools(ledger, row, err);
+	return r < 0 ? r : insert_moved(ledger, row, err);
 }
 
-int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row *row,
+int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err)
 {
 	char owner[64];
@@ -213,7 +452,10 @@ int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row
 	if (r == 0)
 		r = stow_sql_run(ledger, err, "INSERT OR REPLACE INTO fence VALUES(?, ?)", "ti",
 				 owner, (int64_t)row->node);
-	return stow_ledger_end(ledger, r, err);
+	r = stow_ledger_end(ledger, r, err);
+	if (r == 0)
+		set_noted(row);
+	return r;
 }
 
 static int update(struct stow_ledger *ledger, const struct stow_drain_row *row,
@@ -222,24 +464,28 @@ static int update(struct stow_ledger *ledger, const struct stow_drain_row *row,
 	int r;
 
 	r = stow_sql_run(ledger, err,
-			 "UPDATE drain SET step=?, worker_pid=?, worker_start=?, gone=?, pools=?,"
-			 " moved=?, message=?, updated=?, bytes_offline=?, code=? WHERE id=?",
-			 "iiittttiiit", (int64_t)row->step, (int64_t)row->worker.pid,
-			 (int64_t)row->worker.start, text_of(row->gone), text_of(row->pools),
-			 text_of(row->moved), text_of(row->message), (int64_t)now_ns(),
-			 (int64_t)row->bytes_offline, (int64_t)row->code, row->id);
+			 "UPDATE drain SET step=?, worker_pid=?, worker_start=?, message=?,"
+			 " updated=?, bytes_offline=?, bytes_staying=?, release=?, code=?"
+			 " WHERE id=?",
+			 "iiitiiiiit", (int64_t)row->step, (int64_t)row->worker.pid,
+			 (int64_t)row->worker.start, text_of(row->message), (int64_t)now_ns(),
+			 signed_of(row->bytes_offline), signed_of(row->bytes_staying),
+			 (int64_t)row->release, (int64_t)row->code, row->id);
 	if (r == 0 && sqlite3_changes(ledger->db) == 0)
 		r = stow_err_set(err, ENOENT, "drain %s is not in the ledger any more", row->id);
-	return r;
+	if (r == 0)
+		r = update_blocks(ledger, row, err);
+	if (r == 0)
+		r = write_pools(ledger, row, err);
+	return r < 0 ? r : insert_moved(ledger, row, err);
 }
 
-int stow_drain_row_put(struct stow_ledger *ledger, const struct stow_drain_row *row,
-		       struct stow_err *err)
+int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
 {
 	return stow_drain_row_put_pages(ledger, row, NULL, 0, err);
 }
 
-int stow_drain_row_put_pages(struct stow_ledger *ledger, const struct stow_drain_row *row,
+int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err)
 {
 	int r;
@@ -258,7 +504,10 @@ int stow_drain_row_put_pages(struct stow_ledger *ledger, const struct stow_drain
 		pool.added -= pages[i].minus < pool.added ? pages[i].minus : pool.added;
 		r = stow_ledger_pool_put(ledger, &pool, err);
 	}
-	return stow_ledger_end(ledger, r, err);
+	r = stow_ledger_end(ledger, r, err);
+	if (r == 0)
+		set_noted(row);
+	return r;
 }
 
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
@@ -283,8 +532,8 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 	return r;
 }
 
-int stow_drain_row_end(struct stow_ledger *ledger, const struct stow_drain_row *row,
-		       const char *event, struct stow_err *err)
+int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,
+		       struct stow_err *err)
 {
 	char owner[64];
 	int r;
@@ -300,7 +549,10 @@ int stow_drain_row_end(struct stow_ledger *ledger, const struct stow_drain_row *
 						row->id);
 	if (r == 0)
 		r = stow_ledger_event(ledger, event, row->id, NULL, text_of(row->message), err);
-	return stow_ledger_end(ledger, r, err);
+	r = stow_ledger_end(ledger, r, err);
+	if (r == 0)
+		set_noted(row);
+	return r;
 }
 
 /* --- from others -------------------------------------------------------------------------------- */

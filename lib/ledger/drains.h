@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/idset.h"
 #include "ledger/ledger.h"
 #include "node/life.h"
+#include "node/memblock.h"
 
 #define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */
 
@@ -41,6 +43,45 @@ static inline bool stow_drain_step_is_end(enum stow_drain_step step)
 	return step >= STOW_DRAIN_DONE;
 }
 
+/* What happens once all is offline. */
+enum stow_drain_eject {
+	STOW_EJECT_KEEP,  /* it stays, offline */
+	STOW_EJECT_EJECT, /* the machine itself lets go of it */
+	STOW_EJECT_WAIT,  /* a hypervisor pulls it */
+};
+
+/* What may become of the memory that is offline. Numbered as in drain.proto. */
+enum stow_drain_release {
+	STOW_RELEASE_NONE,   /* nothing (yet): its device has other memory online, or it has none */
+	STOW_RELEASE_DEVICE, /* nothing of its devices is online: they may be removed */
+	STOW_RELEASE_SHRINK, /* a part of virtio-mem: its hypervisor may shrink it by so much */
+};
+
+/* One of the blocks that are to go. */
+struct stow_drain_row_block {
+	uint64_t id;
+	enum stow_memblock_zone zone; /* that it was in */
+	bool gone;		      /* begun with, done or not */
+	bool noted;		      /* `gone`, as the ledger has it */
+};
+
+/* Hugepages that went with the blocks; in pages. */
+struct stow_drain_row_pool {
+	uint64_t size; /* bytes a page */
+	uint64_t lost; /* that the node's pool has less than before, by us */
+	uint64_t ours; /* of them those that numastow had put in: taken off the ledger's `added` */
+	uint64_t used; /* of them those that somebody has in use, on another node now */
+	uint64_t before; /* while a block goes: what the pool had before, and one; else 0 */
+	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
+};
+
+/* A container that was repinned, and where it was. */
+struct stow_drain_row_move {
+	char *id;
+	struct stow_idset nodes;
+	bool noted; /* the ledger has it */
+};
+
 /* A drain that is under way, or an ordered one whose end nobody has heard of. Strings are never
  * NULL once read. */
 struct stow_drain_row {
@@ -51,19 +92,34 @@ struct stow_drain_row {
 	bool cancel;		 /* has been asked for */
 	bool resume;		 /* after its worker's death: go on, rather than undo */
 	int node;
-	char *device;  /* "" */
-	char *blocks;  /* in list format: all that are to go */
-	char *gone;    /* ... of them those that were begun with, done or not */
-	char *zones;   /* what they were: "Movable" or "Normal", for all the blocks, by ranges:
-			* "48-55=Movable" */
-	char *pools;   /* hugepages that went with the blocks: "SIZE=LOST/OURS ..." pages */
-	char *moved;   /* containers that were repinned: "ID=NODES ..." with their old nodes */
-	char *spec;    /* what was asked for, for going on */
-	char *message; /* of the end */
+	char *device; /* that all the blocks belong to; "" */
+
+	/* What was asked for, for going on; times in ns, the rate in bytes a second. */
+	enum stow_drain_eject eject;
+	bool keep, elsewhere;
+	uint64_t block_timeout, timeout, removal_timeout, rate;
+
+	struct stow_drain_row_block *blocks; /* ascending */
+	size_t n_blocks;
+	struct stow_drain_row_pool pools[STOW_POOLS_MAX];
+	size_t n_pools;
+	struct stow_drain_row_move *moved; /* in the order in which they were */
+	size_t n_moved;
+
+	char *message;		   /* of the end */
 	uint64_t created, updated; /* ns since the epoch */
 	uint64_t bytes, bytes_offline;
+	uint64_t bytes_staying; /* of the blocks' devices: what stays online */
+	enum stow_drain_release release;
 	int code; /* of the end: errno, or 0 */
 };
+
+/* Adds a container to those that were moved; `nodes`, where it was, may be NULL. -ENOMEM. */
+int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
+			    const struct stow_idset *nodes);
+/* Its blocks, or those of them that are gone, in list format: "48-55". To be freed; NULL: no
+ * memory. */
+char *stow_drain_row_blocks(const struct stow_drain_row *row, bool gone);
 
 /* The oldest first. */
 int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
@@ -75,10 +131,11 @@ void stow_drain_row_done(struct stow_drain_row *row);
  * Enters a drain, and fences its node. -EBUSY: another one is under way, and the line says which;
  * -EEXIST: one of this id is there.
  */
-int stow_drain_row_begin(struct stow_ledger *ledger, const struct stow_drain_row *row,
+int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err);
-/* Writes down what has changed. The column `cancel` is others'. -ENOENT: the row is gone. */
-int stow_drain_row_put(struct stow_ledger *ledger, const struct stow_drain_row *row,
+/* Writes down what has changed: which blocks are gone (and notes that), pools, moves, how far it
+ * is. The column `cancel` is others'. -ENOENT: the row is gone. */
+int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row,
 		       struct stow_err *err);
 /* How numastow's share of a hugepage pool changes with it: pages more, and less. */
 struct stow_drain_pages {
@@ -86,15 +143,15 @@ struct stow_drain_pages {
 };
 /* The same, and the pools of the drain's node in one transaction: a program that is killed has
  * counted both or neither. */
-int stow_drain_row_put_pages(struct stow_ledger *ledger, const struct stow_drain_row *row,
+int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
 /* Takes over a drain whose worker has died: -EBUSY when somebody else was faster. */
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 const struct stow_life *self, struct stow_err *err);
 /* Ends it: lifts the fence and writes the end, which is kept for an ordered one and deleted for
  * others; `event` ("drained", "undrained") goes into the history. */
-int stow_drain_row_end(struct stow_ledger *ledger, const struct stow_drain_row *row,
-		       const char *event, struct stow_err *err);
+int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,
+		       struct stow_err *err);
 /* Whether it has been asked to stop; a row that is gone is. */
 bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id);
 

@@ -12,18 +12,12 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "ledger/schema.h"
 #include "ledger/sql.h"
 
 /* "nstw": so that file(1) and we know whose database it is. */
 #define APPLICATION_ID 0x6e737477
 #define SCHEMA_VERSION 4
-
-#define DRAIN_TABLE                                                                              \
-	"CREATE TABLE drain(id TEXT PRIMARY KEY, step INTEGER NOT NULL, worker_pid INTEGER,"     \
-	" worker_start INTEGER, ordered INTEGER, cancel INTEGER, resume INTEGER, node INTEGER,"  \
-	" device TEXT, blocks TEXT, gone TEXT, zones TEXT, pools TEXT, moved TEXT, spec TEXT,"   \
-	" message TEXT, created INTEGER, updated INTEGER, bytes INTEGER, bytes_offline INTEGER," \
-	" code INTEGER) WITHOUT ROWID;"
 
 /* A statement's constraints are compiled whenever it is prepared, each of them for some
  * microseconds: so there is one for all columns of a kind. Every b-tree that a transaction changes
@@ -96,7 +90,7 @@ static const char schema[] =
 	"text TEXT NOT NULL, CONSTRAINT kind_is_given CHECK(kind <> '')) STRICT;"
 	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
 	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
-	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;" DRAIN_TABLE;
+	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;" STOW_DRAIN_SCHEMA;
 /* clang-format on */
 
 const char *stow_state_name(enum stow_state state)

@@ -162,7 +162,8 @@ def check_ordered(machine, fake):
           drain in again.message, again)
     end = fake.heard(drain, *ENDS)
     check("it is done", end and end.step == drain_pb2.DRAIN_STEP_DONE and
-          end.blocks_offline == 4 and end.blocks_gone == "48-51", end)
+          end.blocks_offline == 4 and end.blocks_gone == "48-51" and
+          end.release == drain_pb2.DRAIN_RELEASE_DEVICE and end.bytes_staying == 0, end)
     steps = [p.step for p in fake.progress if p.id == drain]
     check("and every step was told, in order", steps == sorted(steps) and set(steps) >= {
         drain_pb2.DRAIN_STEP_PLANNED, drain_pb2.DRAIN_STEP_FENCED, drain_pb2.DRAIN_STEP_OFFLINING,
@@ -188,6 +189,37 @@ def check_ends_are_kept(fake, drain):
          grpc.StatusCode.NOT_FOUND.value[0])
     same("the scheduler has heard of the end", fake.cancel(drain).code, 0)
     check("and it is forgotten", fake.says(lambda r: drain not in r[-1].drains))
+
+
+def check_part(machine, fake):
+    """A part of a DIMM: never safe, and what stays is said."""
+    drain = "00000000000000c7"
+    fake.progress.clear()
+    fake.mine = [drain]
+    fake.order(drain, device="dimm0", size=3 * BLOCK)
+    end = fake.heard(drain, *ENDS)
+    told = [p for p in fake.progress if p.id == drain]
+    check("a part of a DIMM: it ends well, and what stays is said", end and
+          end.step == drain_pb2.DRAIN_STEP_DONE and end.bytes_staying == BLOCK and
+          "128Mi of dimm0 stays online and cannot be removed" in end.message, end)
+    check("a part of a DIMM: at no step may it be removed", told and
+          drain_pb2.DRAIN_STEP_SAFE not in {p.step for p in told} and
+          {p.release for p in told} == {drain_pb2.DRAIN_RELEASE_UNSPECIFIED} and
+          not any("may be removed" in p.message for p in told), told)
+    [planned] = [p for p in told if p.step == drain_pb2.DRAIN_STEP_PLANNED][:1]
+    check("a part of a DIMM: the plan says so before", planned.bytes_staying == BLOCK and
+          any("128Mi of dimm0 stays online" in n for n in planned.plan.notes), planned.plan.notes)
+    # What the ledger has of its end, too, after a restart of the agent.
+    same("a part of a DIMM: so the ledger has it", query(
+        machine, f"SELECT release, bytes_staying, bytes_offline FROM drain WHERE id = '{drain}'"),
+         [(0, BLOCK, 3 * BLOCK)])
+    same("a part of a DIMM: block by block", query(
+        machine, f"SELECT block, zone, gone FROM drain_block WHERE drain = '{drain}'"),
+         [(49, 2, 1), (50, 2, 1), (51, 2, 1)])
+    same("a part of a DIMM: it is forgotten", fake.cancel(drain).code, 0)
+    check("a part of a DIMM: with all its rows", eventually(
+        lambda: not query(machine, "SELECT * FROM drain_block")))
+    back_online(machine)
 
 
 def check_cancelled(machine, fake):
@@ -432,6 +464,7 @@ def main():
                 drain = check_ordered(machine, fake)
                 check_ends_are_kept(fake, drain)
                 back_online(machine)
+                check_part(machine, fake)
                 check_cancelled(machine, fake)
             fake.mine = []
             with begin(machine, fake, port, "--max-drain", "30"):

@@ -31,6 +31,8 @@ STEPS = {v.number: v.name[len("DRAIN_STEP_"):].lower() for v in drain_pb2.DrainS
 (WAITING, PLANNED, FENCED, MOVING, OFFLINING, RETURNING, SAFE, REMOVED, UNDOING, DONE, PARTIAL, FAILED,
  CANCELLED) = range(1, 14)
 EJECT, WAIT = drain_pb2.DRAIN_EJECT_EJECT, drain_pb2.DRAIN_EJECT_WAIT
+STAYS, WHOLE, SHRINK = (drain_pb2.DRAIN_RELEASE_UNSPECIFIED, drain_pb2.DRAIN_RELEASE_DEVICE,
+                        drain_pb2.DRAIN_RELEASE_SHRINK)
 
 
 # --- who is told ----------------------------------------------------------------------------------
@@ -132,6 +134,8 @@ class DrainAgent(FakeAgent):
             self.out.put(scheduler_pb2.ReportRequest(heartbeat=scheduler_pb2.Heartbeat()))
 
     def say(self, drain, step, **fields):
+        if step in (SAFE, REMOVED, DONE):  # a whole device, unless it is said otherwise
+            fields.setdefault("release", WHOLE)
         self.out.put(scheduler_pb2.ReportRequest(
             drain=drain_pb2.DrainProgress(id=drain, step=step, **fields)))
 
@@ -393,6 +397,56 @@ def other_ends(temp):
         body = [b for _, b in receiver.acted if b["drain"] == call.id][0]
         check("cannot be planned: the body says so", body["message"] == "block 48: unmovable" and
               body["step"] == "failed" and body["bytes"] == 0 and body["numa_node"] == 1, body)
+    receiver.close()
+
+
+def parts(temp):
+    """What is told of a part of a device: never that the device may be removed."""
+    receiver = Receiver()
+    with Fleet(f"{temp}/parts", "--webhook", receiver.url, web={}) as fleet:
+        agent = fleet.agents["web"]
+        for what, fields, words, events in (
+                ("a part of a DIMM", {}, ((DONE, STAYS),), ["planned"]),
+                ("kept, and cut short", {"keep": True}, ((PARTIAL, STAYS),), ["planned", "failed"]),
+                # However it comes: an agent does not say that.
+                ("safe, but of nothing whole", {}, ((SAFE, STAYS), (DONE, STAYS)), ["planned"]),
+                ("a part of virtio-mem", {"eject": WAIT},
+                 ((SAFE, SHRINK), (REMOVED, SHRINK), (DONE, SHRINK)),
+                 ["planned", "safe-to-shrink", "removed"])):
+            call = fleet.drain("web", **fields)
+            agent.ordered(call.id)
+            for step, release in words:
+                agent.say(call.id, step, release=release, blocks_gone="48-50", bytes_offline=3 * 128 * MIB,
+                          bytes_staying=640 * MIB, message="640Mi of dimm0 stays online",
+                          code=9 if step > DONE else 0)
+            call.ended()
+            after = fleet.drain("web", request_id=f"after {what}")  # who is told of later ones has heard all
+            agent.ordered(after.id)
+            finish_drain(agent, after.id)
+            after.ended()
+            receiver.wait("planned", "safe-to-remove", drain=after.id)
+            same(f"{what}: webhooks", receiver.events(call.id), events)
+            check(f"{what}: and followers hear what stays", call.last().bytes_staying == 640 * MIB and
+                  call.last().release == words[-1][1], call.last())
+            for _, body in receiver.acted:
+                if body["drain"] == call.id and body["event"] != "planned":
+                    same(f"{what}: the body of {body['event']} has what stays", body["bytes_staying"],
+                         640 * MIB)
+        # What was true, and is not any more: somebody has brought the rest online.
+        call = fleet.drain("web", request_id="rest")
+        agent.ordered(call.id)
+        receiver.wait("planned", drain=call.id)
+        receiver.statuses = [503] * 100000
+        finish_drain(agent, call.id, SAFE)
+        call.wait(SAFE)
+        agent.say(call.id, DONE, release=STAYS, bytes_staying=640 * MIB)
+        call.ended()
+
+        def waiting():
+            with contextlib.closing(sqlite3.connect(f"{fleet.data}/scheduler.db")) as store:
+                return store.execute("SELECT event FROM webhook").fetchall()
+        check("what is not true any more is withdrawn", eventually(lambda: not waiting()), waiting())
+        same("and was not told", receiver.events(call.id), ["planned"])
     receiver.close()
 
 
@@ -970,9 +1024,9 @@ def mute_name_server(temp):
 
 with Temp() as place:
     for one in ("whole", "ends", "asking", "turns", "domains", "fences", "wait", "cancel", "unsafe",
-                "agents", "lies", "killed", "https", "https2", "names"):
+                "agents", "lies", "killed", "parts", "https", "https2", "names"):
         os.makedirs(f"{place}/{one}")
-    for test in (whole_way, other_ends, asking, turns, fences, cancelling, no_longer_safe,
+    for test in (whole_way, other_ends, parts, asking, turns, fences, cancelling, no_longer_safe,
                  agents_that_come_and_go, agents_that_lie, killed, https,
                  mute_name_server):
         print(f"# {test.__name__}")

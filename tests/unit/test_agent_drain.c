@@ -570,13 +570,14 @@ static void a_welcome_says_what_is_under_way(void **state)
 
 static struct stow_drain_row row(const char *id, enum stow_drain_step step)
 {
-	static char empty[] = "", blocks[] = "48-55", message[] = "it was told so";
+	static char empty[] = "", message[] = "it was told so";
+	static struct stow_drain_row_block blocks[] = { { .id = 48 }, { .id = 49 } };
 	struct stow_drain_row out = { .step = step,
 				      .ordered = true,
 				      .node = 1,
 				      .device = empty,
 				      .blocks = blocks,
-				      .gone = empty,
+				      .n_blocks = STOW_ARRAY_SIZE(blocks),
 				      .message = message };
 
 	memcpy(out.id, id, STOW_DRAIN_ID_LEN);

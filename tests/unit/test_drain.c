@@ -35,6 +35,8 @@ struct setup {
 	bool kill;
 	int told[STEPS];
 	char gone[64], message[1024];
+	uint64_t staying;
+	enum stow_drain_release release;
 };
 
 /* --- the machine
@@ -187,6 +189,8 @@ static int on_progress(void *ctx, const struct stow_drain_progress *progress)
 	s->told[progress->step]++;
 	snprintf(s->gone, sizeof(s->gone), "%s", progress->blocks_gone);
 	snprintf(s->message, sizeof(s->message), "%s", progress->message);
+	s->staying = progress->bytes_staying;
+	s->release = progress->release;
 	if (progress->step == STOW_DRAIN_SAFE && s->pulled_when_safe)
 		for (int id = 48; id < 52; id++)
 			remove_block(s->p->t, id);
@@ -377,9 +381,10 @@ static void in_a_zone_of_the_kernels_contents_decide(void **state)
 		give_flags(s, i, UINT64_C(1) << 10); /* BUDDY */
 	give_flags(s, 9, 0);
 	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
-	assert_int_equal(plan->n_notes, 2);
-	assert_non_null(strstr(plan->notes[0], "4Ki in the blocks is the kernel's, or free"));
-	assert_non_null(strstr(plan->notes[1], "online_movable"));
+	assert_int_equal(plan->n_notes, 3);
+	assert_non_null(strstr(plan->notes[0], "384Mi of dimm0 stays online"));
+	assert_non_null(strstr(plan->notes[1], "4Ki in the blocks is the kernel's, or free"));
+	assert_non_null(strstr(plan->notes[2], "online_movable"));
 	give_flags(s, 9, UINT64_C(1) << 7); /* SLAB */
 	refuses(s, spec, EBUSY,
 		"block 49 cannot be emptied: the kernel uses it itself (zone Normal; "
@@ -788,6 +793,23 @@ static void one_that_cannot_go_on_is_told(void **state)
 	all_is_as_before(s);
 }
 
+/* The DIMM's blocks, as a worker that was killed has entered them: `gone` of them begun with. The
+ * worker is nobody's. */
+static struct stow_drain_row left_behind(enum stow_drain_step step,
+					 struct stow_drain_row_block *four, size_t gone)
+{
+	for (size_t i = 0; i < 4; i++)
+		four[i] = (struct stow_drain_row_block){ .id = 48 + i,
+							 .zone = STOW_ZONE_MOVABLE,
+							 .gone = i < gone };
+	return (struct stow_drain_row){ .id = ID,
+					.step = step,
+					.worker = { .pid = 100, .start = 1 },
+					.node = 1,
+					.blocks = four,
+					.n_blocks = 4 };
+}
+
 static bool count_stops(void *ctx)
 {
 	++*(int *)ctx;
@@ -797,21 +819,14 @@ static bool count_stops(void *ctx)
 /* A block has its fifth of a second, in which it is asked every 50 ms whether to stop. */
 static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 {
-	char blocks[] = "48-51", gone[] = "48-50", zones[] = "48-51=Movable";
-	char spec[] = "rate=671088640";
-	struct stow_drain_row row = { .id = ID,
-				      .step = STOW_DRAIN_OFFLINING,
-				      .worker = { .pid = 100, .start = 1 },
-				      .resume = true,
-				      .node = 1,
-				      .blocks = blocks,
-				      .gone = gone,
-				      .zones = zones,
-				      .spec = spec };
+	struct stow_drain_row_block blocks[4];
+	struct stow_drain_row row = left_behind(STOW_DRAIN_OFFLINING, blocks, 3);
 	struct setup *s = *state;
 	int stops = 0;
 	struct stow_drain_watch watch = { .stop = count_stops, .ctx = &stops };
 
+	row.resume = true;
+	row.rate = 671088640;
 	for (uint64_t id = 48; id < 51; id++)
 		assert_int_equal(stow_memblock_offline(s->p->t->root, id, GIB, NULL, NULL, NULL),
 				 1);
@@ -822,22 +837,17 @@ static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 }
 
 /* It stays an orphan: whoever could not take it up does not keep others from trying. */
-static void one_that_is_not_understood_stays_for_others(void **state)
+static void one_that_cannot_be_taken_up_stays_for_others(void **state)
 {
-	char blocks[] = "48-51", nonsense[] = "nonsense", nothing[] = "";
-	struct stow_drain_row row = { .id = ID,
-				      .step = STOW_DRAIN_FENCED,
-				      .worker = { .pid = 100, .start = 1 },
-				      .node = 1,
-				      .blocks = blocks,
-				      .pools = nonsense };
+	struct stow_drain_row_block blocks[4];
+	struct stow_drain_row row = left_behind(STOW_DRAIN_FENCED, blocks, 0);
 	struct setup *s = *state;
 
 	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
-	assert_int_equal(recover(s), -EUCLEAN);
+	tree_write(s->p->t, MEMORY "/block_size_bytes", "nonsense\n");
+	assert_int_equal(recover(s), -EINVAL);
 	assert_true(stow_drain_orphans(&s->p->context));
-	row.pools = nothing;
-	assert_int_equal(stow_drain_row_put(s->p->context.ledger, &row, NULL), 0);
+	tree_write(s->p->t, MEMORY "/block_size_bytes", "8000000\n");
 	assert_int_equal(recover(s), 1);
 	all_is_as_before(s);
 }
@@ -891,37 +901,24 @@ static uint64_t added(struct setup *s)
 /* Killed after it has counted what went with a block, and before it has written that down. */
 static void pages_are_counted_once(void **state)
 {
-	char blocks[] = "48-51", gone[] = "48", zones[] = "48-51=Movable";
-	struct stow_drain_row row = { .id = ID,
-				      .step = STOW_DRAIN_OFFLINING,
-				      .worker = { .pid = 100, .start = 1 },
-				      .node = 1,
-				      .blocks = blocks,
-				      .gone = gone,
-				      .zones = zones };
+	struct stow_drain_row_block blocks[4];
 	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
 	struct setup *s = *state;
 	struct stow_ledger *ledger = s->p->context.ledger;
-	struct stow_draining d = { .context = &s->p->context };
-	uint64_t ids[] = { 48 };
+	struct stow_draining d = { .context = &s->p->context, .n_gone = 1 };
 
+	d.row = left_behind(STOW_DRAIN_OFFLINING, blocks, 1);
 	add_pools(s, 10);
 	assert_int_equal(stow_ledger_begin(ledger, NULL), 0);
 	assert_int_equal(stow_ledger_end(ledger, stow_ledger_pool_put(ledger, &pool, NULL), NULL),
 			 0);
-	assert_int_equal(stow_drain_row_begin(ledger, &row, NULL), 0);
-	row.gone = NULL;
-	d.row = row;
-	d.gone = ids;
-	d.n_gone = 1;
-	assert_int_equal(stow_drain_pools_init(s->p->t->root, 1, NULL, &d.pools, NULL), 0);
+	assert_int_equal(stow_drain_row_begin(ledger, &d.row, NULL), 0);
+	assert_int_equal(stow_drain_pools_init(s->p->t->root, 1, &d.row, &d.pools, NULL), 0);
 	assert_int_equal(stow_drain_pools_lock(s->p->t->root, &d.pools, NULL), 0);
 	assert_int_equal(stow_drain_note_row(&d, NULL), 0);
 	add_pools(s, 6);
 	assert_int_equal(stow_drain_pools_account(&s->p->context, &d.pools, NULL, NULL), 0);
 	stow_drain_pools_unlock(&d.pools);
-	free(d.row.gone);
-	free(d.row.pools);
 	assert_int_equal(recover(s), 1);
 	all_is_as_before(s);
 	assert_int_equal(added(s), 10);
@@ -930,21 +927,14 @@ static void pages_are_counted_once(void **state)
 /* Killed while block 48 went, and four pages with it; gc comes first. */
 static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
 {
-	char blocks[] = "48-51", gone[] = "48", zones[] = "48-51=Movable";
-	char pools[] = "2097152=0/0/0/11/0";
-	struct stow_drain_row row = { .id = ID,
-				      .step = STOW_DRAIN_OFFLINING,
-				      .worker = { .pid = 100, .start = 1 },
-				      .node = 1,
-				      .blocks = blocks,
-				      .gone = gone,
-				      .zones = zones,
-				      .pools = pools };
+	struct stow_drain_row_block blocks[4];
+	struct stow_drain_row row = left_behind(STOW_DRAIN_OFFLINING, blocks, 1);
 	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
 	struct setup *s = *state;
 	struct stow_ledger *ledger = s->p->context.ledger;
 	struct stow_gc_result swept;
 
+	row.pools[row.n_pools++] = (struct stow_drain_row_pool){ .size = 2 * MIB, .before = 11 };
 	add_pools(s, 6);
 	assert_int_equal(stow_ledger_begin(ledger, NULL), 0);
 	assert_int_equal(stow_ledger_end(ledger, stow_ledger_pool_put(ledger, &pool, NULL), NULL),
@@ -956,6 +946,120 @@ static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
 	assert_int_equal(added(s), 10);
 	assert_int_equal(stow_gc(&s->p->context, &swept, NULL), 0);
 	assert_true(swept.pages > 0);
+}
+
+/* --- a part of a device
+ * --------------------------------------------------------------------------- */
+
+/* What stays online is said, and nowhere that the device may be removed. */
+static void of_a_part_it_is_not_said_that_it_may_be_removed(void **state)
+{
+	static const struct stow_drain_spec parts[] = {
+		{ .node = -1, .device = "dimm0", .size = 384 * MIB },
+		{ .node = 1, .size = 384 * MIB },
+		{ .node = -1, .blocks = "49-51" },
+	};
+	struct setup *s = *state;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(parts); i++) {
+		_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+		struct stow_drain_spec spec = parts[i];
+		struct stow_err err = { 0 };
+		enum stow_drain_step step;
+		bool noted = false;
+
+		assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
+		assert_int_equal(plan->staying, 128 * MIB);
+		for (size_t n = 0; n < plan->n_notes; n++)
+			noted |= strstr(plan->notes[n], "128Mi of dimm0 stays online: the device "
+							"cannot be removed") != NULL;
+		assert_true(noted);
+		assert_int_equal(run(s, &spec, &step, NULL), 0);
+		assert_int_equal(step, STOW_DRAIN_DONE);
+		assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+		assert_int_equal(s->release, STOW_RELEASE_NONE);
+		assert_int_equal(s->staying, 128 * MIB);
+		assert_string_equal(s->message, "384Mi of dimm0 is offline; 128Mi of dimm0 stays "
+						"online and cannot be removed");
+		for (uint64_t id = 49; id < 52; id++)
+			assert_int_equal(stow_memblock_online(s->p->t->root, id, STOW_ZONE_MOVABLE,
+							      NULL),
+					 1);
+		/* Nor is it waited for that somebody removes it. */
+		spec.eject = STOW_EJECT_WAIT;
+		assert_int_equal(run(s, &spec, &step, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "128Mi of dimm0 would stay online"));
+		all_is_as_before(s);
+	}
+}
+
+/* The last of it is the whole. */
+static void the_rest_of_a_device_makes_it_whole(void **state)
+{
+	struct stow_drain_spec spec = { .node = -1, .blocks = "48" };
+	struct setup *s = *state;
+	enum stow_drain_step step;
+
+	for (uint64_t id = 49; id < 52; id++)
+		assert_int_equal(stow_memblock_offline(s->p->t->root, id, GIB, NULL, NULL, NULL),
+				 1);
+	assert_int_equal(run(s, &spec, &step, NULL), 0);
+	assert_int_equal(s->told[STOW_DRAIN_SAFE], 1);
+	assert_int_equal(s->release, STOW_RELEASE_DEVICE);
+	assert_int_equal(s->staying, 0);
+}
+
+static int bring_one_back(void *ctx, const struct stow_drain_progress *progress)
+{
+	struct setup *s = ctx;
+
+	s->told[progress->step]++;
+	s->release = progress->release;
+	snprintf(s->message, sizeof(s->message), "%s", progress->message);
+	if (progress->step == STOW_DRAIN_RETURNING)
+		tree_write(s->p->t, MEMORY "/memory49/state", "online\n");
+	return 0;
+}
+
+/* As a udev rule does. */
+static void what_came_online_meanwhile_counts(void **state)
+{
+	struct stow_drain_spec spec = the_dimm;
+	struct setup *s = *state;
+	struct stow_drain_watch watch = { .progress = bring_one_back, .ctx = s };
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL), 0);
+	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_int_equal(s->release, STOW_RELEASE_NONE);
+	assert_non_null(strstr(s->message, "128Mi of dimm0 stays online and cannot be removed"));
+	for (uint64_t id = 48; id < 52; id++)
+		(void)stow_memblock_online(s->p->t->root, id, STOW_ZONE_MOVABLE, NULL);
+	spec.eject = STOW_EJECT_WAIT;
+	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, &err),
+			 -EBUSY);
+	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_non_null(strstr(err.msg, "128Mi of dimm0 is online: the device cannot be removed"));
+	all_is_as_before(s);
+}
+
+/* Memory that no device has brought is offline, and that is all. */
+static void boot_memory_stays_in_the_machine(void **state)
+{
+	struct stow_drain_spec spec = { .node = -1, .blocks = "3" };
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	enum stow_drain_step step;
+
+	tree_write(s->p->t, MEMORY "/memory3/valid_zones", "Movable\n");
+	spec.eject = STOW_EJECT_WAIT;
+	assert_int_equal(run(s, &spec, &step, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "no device's"));
+	spec.eject = STOW_EJECT_KEEP;
+	assert_int_equal(run(s, &spec, &step, NULL), 0);
+	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_string_equal(s->message, "128Mi is offline");
 }
 
 int main(void)
@@ -985,11 +1089,15 @@ int main(void)
 		T(killed_at_any_step_it_is_taken_back),
 		T(killed_at_any_step_it_goes_on_when_it_is_to),
 		T(blocks_of_a_killed_worker_are_not_waited_for),
-		T(one_that_is_not_understood_stays_for_others),
+		T(one_that_cannot_be_taken_up_stays_for_others),
 		T(one_that_cannot_go_on_is_told),
 		T(an_ejected_one_goes_on_to_its_end),
 		T(pages_are_counted_once),
 		T(a_pool_of_a_killed_drain_waits_for_its_count),
+		T(of_a_part_it_is_not_said_that_it_may_be_removed),
+		T(the_rest_of_a_device_makes_it_whole),
+		T(what_came_online_meanwhile_counts),
+		T(boot_memory_stays_in_the_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

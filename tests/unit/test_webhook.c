@@ -138,6 +138,7 @@ static void a_body_says_what_has_left(void **state)
 	body = scheduler_event_body(SCHEDULER_EVENT_SAFE, &d.message, 0);
 	json = parsed(body);
 	assert_string_equal(text_of(json, "event"), "safe-to-remove");
+	assert_int_equal(number_of(json, "bytes_staying"), 0);
 	assert_string_equal(text_of(json, "blocks"), "48-50");
 	assert_true(number_of(json, "bytes") == UINT64_C(3) << 27);
 	json_object_put(json);
@@ -160,6 +161,22 @@ static void a_body_says_what_has_left(void **state)
 	json_object_put(json);
 	free(body);
 	assert_null(scheduler_event_attempt("", 0, 1));
+}
+
+/* A device of which anything is online is not said to be removable. */
+static void what_may_be_removed_is_the_machines_word(void **state)
+{
+	PbDrainProgress progress = PB_DRAIN_PROGRESS__INIT;
+
+	assert_int_equal(scheduler_event_release(&progress), SCHEDULER_EVENTS);
+	progress.release = PB_DRAIN_RELEASE_DEVICE;
+	assert_string_equal(scheduler_event_name(scheduler_event_release(&progress)),
+			    "safe-to-remove");
+	progress.release = PB_DRAIN_RELEASE_SHRINK;
+	assert_string_equal(scheduler_event_name(scheduler_event_release(&progress)),
+			    "safe-to-shrink");
+	progress.release = (PbDrainRelease)77;
+	assert_int_equal(scheduler_event_release(&progress), SCHEDULER_EVENTS);
 }
 
 static void urls_are_checked(void **state)
@@ -427,13 +444,14 @@ static void delivered_once_and_in_order(void **state)
 
 	for (int event = 0; event < SCHEDULER_EVENTS; event++)
 		post(f, 0xaa, (enum scheduler_event)event);
-	UNTIL(counts(f).delivered == 4);
+	UNTIL(counts(f).delivered == 5);
 	assert_int_equal(counts(f).pending, 0);
-	assert_int_equal(requests(&f->server), 4);
+	assert_int_equal(requests(&f->server), 5);
 	assert_string_equal(f->server.seen[0], "00000000000000aa-planned");
 	assert_string_equal(f->server.seen[1], "00000000000000aa-safe-to-remove");
-	assert_string_equal(f->server.seen[2], "00000000000000aa-removed");
-	assert_string_equal(f->server.seen[3], "00000000000000aa-failed");
+	assert_string_equal(f->server.seen[2], "00000000000000aa-safe-to-shrink");
+	assert_string_equal(f->server.seen[3], "00000000000000aa-removed");
+	assert_string_equal(f->server.seen[4], "00000000000000aa-failed");
 	stop(f);
 	start(f); /* nothing is left of them */
 	assert_int_equal(counts(f).pending, 0);
@@ -546,6 +564,7 @@ int main(void)
 		cmocka_unit_test(a_signature_is_what_openssl_says),
 		cmocka_unit_test(a_body_says_what_leaves),
 		cmocka_unit_test(a_body_says_what_has_left),
+		cmocka_unit_test(what_may_be_removed_is_the_machines_word),
 		cmocka_unit_test(urls_are_checked),
 		cmocka_unit_test(pauses_double_up_to_five_minutes),
 		TEST(delivered_once_and_in_order),
