@@ -502,7 +502,7 @@ static int check_reserved(const struct stow_record *lease, const struct stow_req
 				    STOW_ANNOTATION_PREFIX
 				    "cpus: %u is more than reservation %s holds: %" PRIu64,
 				    request->cpus, lease->reservation, cpus);
-	if (request->cpu_mode == STOW_CPU_EXCLUSIVE && !lease->exclusive)
+	if (stow_cpu_mode_owns(request->cpu_mode) && !lease->exclusive)
 		return stow_err_set(err, E2BIG,
 				    STOW_ANNOTATION_PREFIX
 				    "cpu-mode: \"exclusive\", but reservation %s holds shared CPUs",

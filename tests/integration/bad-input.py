@@ -98,6 +98,9 @@ def states(machine):
          ("cpus",)),
         ("a container's name with a slash", json.dumps({**whole, "annotations": {
             **ours(cpus="1"), "io.kubernetes.container.name": "a/b"}}), ("container.name",)),
+        ("two engines that contradict each other", json.dumps({**whole, "annotations": {
+            **ours(cpus="1"), "io.kubernetes.pod.namespace": "rich",
+            "io.kubernetes.cri.sandbox-namespace": "poor"}}), ("rich", "poor", "contradict")),
     )
     for what, text, words in cases:
         refused(machine, what, text, *words)

@@ -195,6 +195,91 @@ def precreate(path):
     same("precreate and apply give the same grant as apply alone", grants[1], grants[0])
 
 
+def other_paths(path):
+    """Whatever linux.cgroupsPath looks like, precreate's lease is the container's."""
+    for number, form in enumerate(("/system.slice/web.service/libpod-payload-{}",
+                                   "/machine.slice/libpod-{}.scope", "/libpod_parent/libpod-{}",
+                                   "machine.slice:libpod:{}")):
+        machine = Machine(f"{path}{number}")
+        state = machine.container("t", ours(cpus="7", cpu_mode="exclusive", policy="best-effort"))
+        config = json.loads(machine.config("t"))
+        config["linux"]["cgroupsPath"] = form.format("t")
+        hook(machine, "precreate", json.dumps(config))
+        same(f"{form}: the lease has the container's id",
+             query(machine, "SELECT id, state FROM container"), [("t", 0)])
+        result = hook(machine, "apply", state)
+        check(f"{form}: which adopts it", result.code == 0 and
+              query(machine, "SELECT id, state FROM container") == [("t", 2)], result)
+        machine.end("t")
+        empty(machine, form)
+
+
+def odd_names(path):
+    """A container that asks for nothing starts, whatever its identity says."""
+    machine = Machine(path)
+    apply(machine, "db", ours(cpus="2", cpu_mode="exclusive", nodes="0"))
+    for name, odd in (("empty", {"io.kubernetes.cri.sandbox-uid": ""}),
+                      ("odd", {"io.kubernetes.cri.sandbox-name": "../x y"}),
+                      ("two", {"io.kubernetes.pod.namespace": "rich",
+                               "io.kubernetes.cri.sandbox-namespace": "poor"})):
+        result = apply(machine, name, odd)
+        check(f"an identity that is {name}: a plain container starts",
+              result.code == 0 and not result.err, result)
+        check("... and is kept off exclusive CPUs",
+              not set(machine.cpuset(name)) & placed_cpus(machine, "db")[0], machine.cpuset(name))
+        machine.end(name)
+    machine.end("db")
+    empty(machine, "odd names")
+
+
+def no_name(path):
+    machine = Machine(path)
+    result = apply(machine, "t", {PREFIX + "cpus.web": "2"})
+    check("KEY.CONTAINER where no container has a name: refused, with what to write",
+          result.one_line() and "numastow.io/cpus.web" in result.err and
+          "write numastow.io/cpus" in result.err, result)
+    result = apply(machine, "t", ours(memory="512m"))
+    check("memory of half a byte: refused, with what was meant",
+          result.one_line() and "512Mi" in result.err, result)
+    machine.end("t")
+    empty(machine, "no name")
+
+
+def modes(path):
+    machine = Machine(path)
+    machine.write("/sys/devices/system/cpu/isolated", "\n")
+    result = apply(machine, "rt", ours(cpus="2", cpu_mode="isolated"))
+    check("isolated on a machine without isolated CPUs: refused, and says where they come from",
+          result.one_line() and "isolcpus=" in result.err and "cpu-mode=exclusive" in result.err, result)
+    machine.write("/sys/devices/system/cpu/isolated", "2-3\n")
+    result = apply(machine, "rt", ours(cpus="2", cpu_mode="isolated"))
+    same("isolated CPUs are given to who asks for them", (result.code, placed_cpus(machine, "rt")[0]),
+         (0, {2, 3}))
+    result = apply(machine, "web", ours(cpus="1", nodes="0"))
+    check("a shared container does not run on isolated ones", result.code == 0 and
+          not set(machine.cpuset("web")) & {2, 3}, machine.cpuset("web"))
+    machine.end("rt")
+    result = apply(machine, "db", ours(cpus="3", cpu_mode="exclusive", nodes="0"))
+    check("an exclusive one does not get them", result.one_line() and "cannot place" in result.err,
+          result)
+    machine.end("web")
+    machine.end("db")
+    machine.write(CONFIG, "namespaces: [{name: '*', cpus: 2, exclusive-cpus: yes}]\n")
+    result = apply(machine, "many", ours(cpus="3"))
+    check("the cap of \"*\" holds for a container without a namespace",
+          result.one_line() and "above the cap of 2" in result.err, result)
+    machine.end("many")
+    machine.write(CONFIG, "full-cores: yes\n")
+    result = apply(machine, "half", ours(cpus="1", cpu_mode="exclusive"))
+    check("full-cores: half a core is refused, with the next size",
+          result.one_line() and "part of a core" in result.err and "2 CPUs would fit" in result.err, result)
+    result = apply(machine, "whole", ours(cpus="2", cpu_mode="exclusive"))
+    same("full-cores: a whole one is given", result.code, 0)
+    machine.end("whole")
+    machine.end("half")
+    empty(machine, "modes")
+
+
 def expiry(path):
     machine = Machine(path)
     machine.write(CONFIG, "lease-seconds: 1\n")
@@ -283,6 +368,10 @@ def main():
         called_twice(temp + "/twice")
         late_poststop(temp + "/late")
         precreate(temp + "/precreate")
+        other_paths(temp + "/paths")
+        odd_names(temp + "/odd")
+        no_name(temp + "/name")
+        modes(temp + "/modes")
         expiry(temp + "/expiry")
         memory_policy(temp + "/policy")
     finish()
