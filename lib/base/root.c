@@ -469,7 +469,7 @@ DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char 
 	if (d)
 		(void)STOW_TAKE_FD(fd);
 	else
-		stow_err_sys(err, errno, "%s", path.text);
+		(void)stow_err_sys(err, errno, "%s", path.text);
 	return d;
 }
 

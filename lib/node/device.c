@@ -66,7 +66,7 @@ static int read_node(struct stow_root *root, const char *path, int *ret_node, st
 	if (r >= 0) {
 		r = stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, &inner);
 		if (r < 0)
-			stow_err_wrap(&inner, r, "%s/numa_node", path);
+			(void)stow_err_wrap(&inner, r, "%s/numa_node", path);
 	}
 	if (r < 0)
 		return stow_err_set(err, -r, "%s", inner.msg);
