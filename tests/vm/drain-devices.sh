@@ -52,6 +52,7 @@ v2-vmem)
 
 	drains_to "half of it leaves: the hypervisor shrinks it" 0 "done" m1 --device "$dimm_device" --size 256Mi --wait
 	echo "# $(drain_steps): $(drain_said .message)"
+	eq "which was never told that the device may go" "$(webhooks "$(drain_said .id)")" "planned safe-to-shrink removed"
 	half()
 	{
 		[[ $(qmp query-memory-devices | jq '.[0].data.size') == $((256 * Mi)) ]]

@@ -233,6 +233,9 @@ check "a size that is no multiple is rounded up, and that is said" grep -q 'roun
 eq "to one block" "$("$numastow" drain --dry-run --json --node 1 --size 100Mi | jq '.plan.bytes')" $((128 * Mi))
 drains_to "so much of a node leaves" 0 "done" --node 1 --size 100Mi
 eq "which is one block of the last DIMM" "$(dimm_states)" "1 offline 1 online"
+eq "and what stays online of it is said" "$(drain_said '[.bytes_staying, .release] | @csv')" "$((128 * Mi)),\"\""
+check "in words, too" grep -q 'stays online and cannot be removed' <(drain_said .message)
+eq "at no step was it safe" "$(drain_steps | grep -cw safe)" 0
 eq "no fence is left at the end" "$(fenced)" ""
 
 stop held

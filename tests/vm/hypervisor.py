@@ -6,13 +6,13 @@ usage: hypervisor.py serve --control SOCKET --log FILE [--port PORT] [--secret F
        hypervisor.py qmp COMMAND [JSON]      have QEMU do something
 
 serve takes webhooks on http://127.0.0.1:PORT/ and checks their signature with the secret. At
-"safe-to-remove" it pulls what the webhook names: device_del of the DIMM at that address, or the size
+"safe-to-remove" or "safe-to-shrink" it pulls what the webhook names: device_del of the DIMM at that address, or the size
 of a virtio-mem device lowered; once for each Idempotency-Key, whatever comes twice. Its log has one
 JSON object a line: {"did": "webhook", "event": ..., "key": ..., "status": 200, "body": {...}}, and "pull",
 "event" (of QEMU), "forged", "repeated".
 
  --fail N   answer the first N requests with 503, and act on none of them
- --hold     do not pull anything at safe-to-remove
+ --hold     do not pull anything at those
 
 Words for tell: "qmp COMMAND [JSON]", "fail N", "hold", "release", "stop".
 
@@ -168,7 +168,7 @@ class Hypervisor:
             return 400
         if again:
             self.note("repeated", key=key)
-        elif event == "safe-to-remove":
+        elif event in ("safe-to-remove", "safe-to-shrink"):
             if self.hold:
                 self.note("held", key=key)
             else:
