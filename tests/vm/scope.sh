@@ -15,7 +15,7 @@ scope()
 	local inode
 
 	inode=${4:-$(stat -c %i "$cgroups$1")}
-	"$programs/numastow-scope" "$1" "$inode" "$2" "$3" >"$vm_work/scope.out" 2>&1
+	"$programs/numastow-scope" "$2" "$1" "$inode" "$3" >"$vm_work/scope.out" 2>&1
 	echo $?
 }
 
@@ -55,7 +55,7 @@ eq "nor is the unit above a cgroup" "$(scope /machine.slice/victim.scope/inner A
 mkdir -p $cgroups/alone.scope
 eq "nor one that systemd does not know" "$(scope /alone.scope AllowedCPUs 2)" 3
 eq "nor a slice" "$(scope /machine.slice AllowedCPUs 2)" 3
-eq "what is no set is a mistake" "$(scope /machine.slice/victim.scope AllowedCPUs 2-x 1)" 2
+eq "what is no set is a mistake" "$(scope /machine.slice/victim.scope AllowedCPUs 2-x 1)" 1
 rmdir $cgroups/alone.scope
 
 ### from the hook, with crun's layout: the container one level below its scope
@@ -82,7 +82,9 @@ eq "and it stays" "$(allowed_cpus "$pid")" "$placed"
 # waiting - a hook that waits for its input: its pid in $hook_pid
 waiting()
 {
+	# shellcheck disable=SC2034
 	coproc hook { exec "$programs/numastow-hook" release 2>/dev/null; }
+	# shellcheck disable=SC2154
 	hook_pid=$hook_PID
 	asleep()
 	{
@@ -133,5 +135,28 @@ check "a container whose bundle and cgroup are somebody else's is placed" \
 	"$programs/numastow-hook" apply <<<"${state//crunlike/again}"
 eq "systemd has its set" "$(cpus again.scope | tr ' ' ,)" \
 	"$("$programs/numastow" ledger --json | jq -r '.containers[0].cpus')"
+
+### a broken config.yaml stops neither looking nor undoing
+
+mkdir -p /etc/numastow
+echo 'mode: obsrve' >/etc/numastow/config.yaml
+for words in ledger why "gc --quiet" drains; do
+	# shellcheck disable=SC2086
+	check "$words works" "$programs/numastow" $words
+	# shellcheck disable=SC2086
+	check "$words says that it is broken" grep -q 'config.yaml:1: mode' <<<"$("$programs/numastow" $words 2>&1 >/dev/null)"
+done
+has 1 && ok "the container is still there" || fail "the container is still there"
+refuse "nothing is placed" 'config.yaml:1: mode' "$programs/numastow-hook" apply <<<"${state//crunlike/third}"
+check "everything is given back" "$programs/numastow" restore --all
+has 0 && ok "the ledger is empty again" || fail "the ledger is empty again"
+
+### who may not read the ledger is told so, and cannot lock it
+
+stranger=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+refuse "the ledger is root's" "only root" "${stranger[@]}" "$programs/numastow" ledger
+for file in /run/numastow/*.db /run/numastow/*.lock; do
+	refuse "nobody else locks $(basename "$file")" 'denied' "${stranger[@]}" flock --nonblock --shared "$file" true
+done
 
 vm_summary
