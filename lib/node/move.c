@@ -2,7 +2,6 @@
 /* Moving the pages of processes, batch by batch. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <numaif.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +26,6 @@
 #define MOST	(ENTRIES + HUGE / 4096) /* when it goes on to the next boundary */
 #define PRESENT (UINT64_C(1) << 63)	/* Documentation/admin-guide/mm/pagemap.rst */
 #define FRAME	((UINT64_C(1) << 55) - 1)
-#define UNTRIED INT_MIN /* no status of the kernel's */
 
 struct range {
 	uint64_t start, end, page_size;
@@ -134,17 +132,13 @@ static int ask_where(struct mover *m, size_t n, struct stow_err *err)
 					     (int)m->pid);
 }
 
-/* Whether the call left out what comes behind a page that would not move, and where to go on. The
- * kernel (since 4.17) moves row by row, a row being what lies between two pages that it cannot
- * take, and gives up when one does not move as a whole. Of that row it says nothing, and of the
- * page behind it why it ended there: so a status behind pages without one tells. */
-static bool gave_up(const int *status, size_t begin, size_t n, size_t *ret_next)
+bool stow_pages_gave_up(const int *status, size_t begin, size_t n, size_t *ret_next)
 {
 	size_t first = begin, last = n;
 
-	while (first < n && status[first] != UNTRIED)
+	while (first < n && status[first] != STOW_PAGES_UNTRIED)
 		first++;
-	while (last > first && status[last - 1] == UNTRIED)
+	while (last > first && status[last - 1] == STOW_PAGES_UNTRIED)
 		last--;
 	*ret_next = last;
 	return last > first && last < n;
@@ -156,7 +150,7 @@ static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 	long r;
 
 	for (size_t i = begin; i < n; i++)
-		m->status[i] = UNTRIED;
+		m->status[i] = STOW_PAGES_UNTRIED;
 	/* The number may be another's by now. (Not where pidfd is filtered out, or before 5.3.) */
 	if (m->pidfd >= 0 && syscall(SYS_pidfd_send_signal, m->pidfd, 0, NULL, 0) < 0 &&
 	    errno == ESRCH)
@@ -291,7 +285,7 @@ static int flush(struct mover *m, struct stow_err *err)
 	started = now_ns();
 	for (int i = 0; i < RESUMES; i++) {
 		r = call(m, begin, n, err);
-		if (r <= 0 || !gave_up(m->status, begin, n, &begin))
+		if (r <= 0 || !stow_pages_gave_up(m->status, begin, n, &begin))
 			break;
 	}
 	if (r >= 0 && !move->batch)

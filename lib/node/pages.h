@@ -13,6 +13,8 @@
  * the kernel cannot move now (they are being written, or pinned) are tried again in later rounds.
  */
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -66,6 +68,14 @@ int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup
  * slice; at more where even the shortest call took that long, for then the kernel's own waiting is
  * what takes the time, and smaller ones would only wait more often. */
 uint64_t stow_pages_next_batch(struct stow_page_move *move, uint64_t bytes, uint64_t ns);
+
+/* Whether a move_pages(2) that did not move all left out what comes behind a page that would not
+ * move, and where to go on. The kernel (since 4.17) moves row by row, a row being what lies between
+ * two pages that it cannot take, and gives up when one does not move as a whole. Of that row it
+ * says nothing, and of the page behind it why the row ended there: so a status behind pages that
+ * are still STOW_PAGES_UNTRIED, as all were before the call, tells. */
+#define STOW_PAGES_UNTRIED INT_MIN /* no status of the kernel's */
+bool stow_pages_gave_up(const int *status, size_t begin, size_t n, size_t *ret_next);
 
 /* Bytes that the process maps on `nodes`, from its numa_maps. */
 int stow_pages_mapped(struct stow_root *root, pid_t pid, const struct stow_idset *nodes,

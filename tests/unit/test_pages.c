@@ -193,6 +193,35 @@ static void what_was_little_says_little(void **state)
 	assert_int_equal(stow_pages_next_batch(&move, bytes, 60000 * MS), bytes / 4);
 }
 
+/* --- what the kernel left out ------------------------------------------------------------------- */
+
+static size_t goes_on_at(const int *status, size_t begin, size_t n)
+{
+	size_t next = 0;
+
+	return stow_pages_gave_up(status, begin, n, &next) ? next : 0;
+}
+
+/* u: of that page the kernel says nothing; 1: it is on that node; -16: why it did not take it. */
+static void behind_a_page_that_stays_it_goes_on(void **state)
+{
+	enum { u = STOW_PAGES_UNTRIED };
+	const int row[] = { u, u, -16, u, u, u }, later[] = { 1, 1, u, 1, u, u },
+		  whole[] = { u, u, u, u, u, u }, end[] = { 1, 1, -16, u, u, u },
+		  all[] = { 1, 1, -16, 1, 1, 1 }, last[] = { 1, u, u, u, u, -16 };
+
+	assert_int_equal(goes_on_at(row, 0, 6), 3);
+	assert_int_equal(goes_on_at(later, 0, 6), 4);
+	assert_int_equal(goes_on_at(later, 2, 6), 4);
+	assert_int_equal(goes_on_at(later, 4, 6), 0);
+	/* The row that failed was the last one: all of it has been tried. */
+	assert_int_equal(goes_on_at(whole, 0, 6), 0);
+	assert_int_equal(goes_on_at(end, 0, 6), 0);
+	assert_int_equal(goes_on_at(all, 0, 6), 0);
+	assert_int_equal(goes_on_at(last, 0, 6), 0);
+	assert_int_equal(goes_on_at(all, 0, 0), 0);
+}
+
 /* --- the processes of a cgroup ------------------------------------------------------------------ */
 
 static char *pids_text(struct tree *t, const char *path, const char *border)
@@ -334,6 +363,7 @@ int main(void)
 		cmocka_unit_test(a_batch_grows_to_what_a_slice_moves),
 		cmocka_unit_test(waiting_makes_no_small_batches),
 		cmocka_unit_test(what_was_little_says_little),
+		cmocka_unit_test(behind_a_page_that_stays_it_goes_on),
 		cmocka_unit_test(the_whole_subtree_has_the_processes),
 		cmocka_unit_test(a_threaded_cgroups_processes_are_above_it),
 		cmocka_unit_test(a_container_cannot_keep_us_for_ever),
