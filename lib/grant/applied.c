@@ -11,16 +11,21 @@
 
 #define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 64) /* three lists of single numbers, at worst */
 
-void stow_applied_read(struct stow_root *root, struct stow_applied *ret)
+int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	struct stow_applied a = { 0 };
 	char *save = NULL;
 	bool bad = false;
+	int r;
 
-	*ret = a;
-	if (stow_root_read(root, TEXT_MAX, &text, NULL, NULL, "%s", STOW_APPLIED_PATH) < 0)
-		return;
+	r = stow_root_read(root, TEXT_MAX, &text, NULL, err, "%s", STOW_APPLIED_PATH);
+	if (r == -ENOENT) {
+		*ret = a;
+		return 0;
+	}
+	if (r < 0)
+		return r;
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (strncmp(line, "online ", 7) == 0) {
 			a.known = true;
@@ -33,10 +38,13 @@ void stow_applied_read(struct stow_root *root, struct stow_applied *ret)
 			a.busy |= strcmp(line, "busy") == 0;
 		}
 	}
-	if (bad)
-		return;
+	if (bad || !a.known) {
+		a = (struct stow_applied){ .busy = true };
+		memset(&a.explained, 0xff, sizeof(a.explained));
+	}
 	stow_idset_or(&a.explained, &a.exclusive);
 	*ret = a;
+	return 0;
 }
 
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset *exclusive,

@@ -20,8 +20,9 @@ struct stow_applied {
 	struct stow_idset explained; /* CPUs that a set may lack because of it or of earlier runs */
 };
 
-/* A file that is missing or damaged is a run that is not known. */
-void stow_applied_read(struct stow_root *root, struct stow_applied *ret);
+/* A file that is missing is a run that is not known; of a damaged one nothing is known but that
+ * there was one, so that every set may be what a run has left. */
+int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err);
 
 /* Whether the last run was for these, and came to its end. */
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset *exclusive,

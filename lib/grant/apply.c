@@ -489,8 +489,12 @@ static void set_units(struct run *run)
 static int run_begin(struct run *run, const struct stow_grant_context *context,
 		     struct stow_err *err)
 {
+	int r;
+
 	run->root = context->root;
-	stow_applied_read(context->root, &run->before);
+	r = stow_applied_read(context->root, &run->before, err);
+	if (r < 0)
+		return r;
 	return stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
 }
 
@@ -498,7 +502,9 @@ static int run_begin(struct run *run, const struct stow_grant_context *context,
 static int apply_all(struct run *run, const struct stow_grant_context *context,
 		     struct stow_err *err)
 {
+	const struct container unmanaged = { .id = "(unmanaged containers)" };
 	struct round round = { .run = run };
+	struct stow_err why;
 	int r, focus;
 
 	r = publish(run->root, &run->view.exclusive, err);
@@ -511,7 +517,8 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 		return r;
 	/* First the others leave, then those come that get CPUs of their own. */
 	focus = apply_records(&round, false, err);
-	(void)stow_unmanaged_each(run->root, apply_entry, &round, NULL);
+	if (stow_unmanaged_each(run->root, apply_entry, &round, &why) < 0)
+		add_problem(run, &unmanaged, why.msg);
 	r = apply_records(&round, true, focus < 0 ? NULL : err);
 	focus = focus < 0 ? focus : r;
 	stow_records_free(round.records, round.n);
@@ -551,8 +558,8 @@ bool stow_apply_is_current(const struct stow_grant_context *context)
 	struct stow_idset exclusive, online;
 	struct stow_applied applied;
 
-	stow_applied_read(context->root, &applied);
-	return stow_ledger_exclusive(context->ledger, &exclusive, NULL) == 0 &&
+	return stow_applied_read(context->root, &applied, NULL) == 0 &&
+	       stow_ledger_exclusive(context->ledger, &exclusive, NULL) == 0 &&
 	       stow_root_read_idset(context->root, &online, NULL,
 				    "/sys/devices/system/cpu/online") == 0 &&
 	       stow_applied_is(&applied, &exclusive, &online);

@@ -183,7 +183,7 @@ int stow_unmanaged_each(struct stow_root *root,
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	struct dirent *e;
-	int sum = 0;
+	int sum = 0, first = 0;
 
 	d = stow_root_opendir(root, err, "%s", STOW_UNMANAGED_DIR);
 	if (!d)
@@ -195,14 +195,17 @@ int stow_unmanaged_each(struct stow_root *root,
 		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
 			continue;
 		/* One that cannot be read is no reason to leave the others alone. */
-		if (stow_unmanaged_read(root, e->d_name, &container, NULL) < 0)
+		r = stow_unmanaged_read(root, e->d_name, &container, first ? NULL : err);
+		if (r < 0) {
+			first = first || r == -ENOENT ? first : r;
 			continue;
+		}
 		r = visit(root, &container, ctx, err);
 		if (r < 0)
 			return r;
 		sum += r;
 	}
-	return sum;
+	return first ? first : sum;
 }
 
 int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err *err)

@@ -44,7 +44,8 @@ int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_er
 /* Whether it has ended: its first process is gone and its cgroup is gone or empty. */
 bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container);
 
-/* Calls `visit` for each; a negative answer ends the round and is returned, else the sum. */
+/* Calls `visit` for each; a negative answer ends the round and is returned, else the first failure
+ * to read a file, else the sum. */
 int stow_unmanaged_each(struct stow_root *root,
 			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
 				     void *ctx, struct stow_err *err),

@@ -245,10 +245,12 @@ def administrator(machine):
             ("all CPUs of a node reserved", "reserved:\n  - node: \"*\"\n    count: 3\n",
              ours(cpus="2"), ("cannot place",))):
         machine.write(config, text)
+        hook(machine, "gc") # what the configuration says is true of those that run, too
         state = machine.container("t", asked)
         refused(machine, what, state, *words)
         machine.end("t")
     os.unlink(machine.file(config))
+    hook(machine, "gc")
     state = machine.container("t", {**KUBERNETES, **ours(cpus="4")},
                               {"cpu": {"quota": 200000, "period": 100000}})
     refused(machine, "more than the container's own limit in Kubernetes", state, "cpus", "2")
@@ -292,7 +294,7 @@ def switched_off(machine):
 def main():
     with Temp() as temp:
         machine = Machine(temp + "/m")
-        os.makedirs(machine.file("/run/numastow/others"))
+        os.makedirs(machine.file("/run/numastow/unmanaged"))
         machine.container("first", ours(cpus="1"))
         hook(machine, "apply", machine.state("first"))
         annotations(machine)

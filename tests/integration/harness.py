@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the integration tests share: the hook on a machine that is not there, and counting."""
+import fcntl
 import hashlib
 import os
 import re
@@ -111,14 +112,22 @@ def hooks_at_once(machine, jobs):
 
 
 def query(machine, sql, *args):
+    """Looks at a copy: SQLite in another program does not take the ledger's lock, and might take a
+    journal that is in use for one that was left behind."""
     path = machine.file("/run/numastow/ledger.db")
     if not os.path.exists(path):
         return []
-    db = sqlite3.connect(path, timeout=20)
-    try:
-        return db.execute(sql, args).fetchall()
-    finally:
-        db.close()
+    with tempfile.TemporaryDirectory() as place:
+        with open(machine.file("/run/numastow/ledger.lock"), "a", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in (path, path + "-journal"):
+                if os.path.exists(name):
+                    shutil.copy(name, place)
+        db = sqlite3.connect(os.path.join(place, "ledger.db"))
+        try:
+            return db.execute(sql, args).fetchall()
+        finally:
+            db.close()
 
 
 def leftovers(machine):
@@ -133,11 +142,14 @@ def leftovers(machine):
 
 def placed_cpus(machine, name):
     """(CPUs, nodes, exclusive) of the one grant of a container; None when it has none."""
-    rows = query(machine, "SELECT cpus, nodes, exclusive FROM container WHERE id = ? AND state = 2",
-                 name)
+    rows = query(machine, "SELECT key, nodes, mode FROM container WHERE id = ? AND state = 2", name)
     if len(rows) != 1:
         return None
-    return parse_list(rows[0][0]), parse_list(rows[0][1]), bool(rows[0][2])
+    key, nodes, mode = rows[0]
+    if not mode: # shared CPUs are computed: the ledger does not have them
+        return machine.cpuset(name), parse_list(nodes), False
+    cpus = query(machine, "SELECT cpu FROM cpu WHERE container = ? AND target = 0", key)
+    return {cpu for cpu, in cpus}, parse_list(nodes), True
 
 
 # --- neighbours -----------------------------------------------------------------------------------
@@ -169,7 +181,7 @@ def end_others(machine, cgroup):
 # --- what changed ---------------------------------------------------------------------------------
 
 # The history and the locks stay, whatever happens.
-KEPT = re.compile(r"^run(/numastow(/(ledger\.db(-journal)?|[^/]*\.lock|others)?)?)?$")
+KEPT = re.compile(r"^run(/numastow(/(ledger\.db(-journal)?|[^/]*\.lock|unmanaged|applied)?)?)?$")
 
 
 def fingerprint(machine):

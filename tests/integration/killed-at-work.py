@@ -28,8 +28,8 @@ def strip(tree):
 
 def undone(machine, before):
     """What is wrong although the container lives and gc has run."""
-    if machine.exists("/run/numastow/others/t"):
-        before = {**before, "run/numastow/others/t": None}
+    if machine.exists("/run/numastow/unmanaged/t"):
+        before = {**before, "run/numastow/unmanaged/t": None}
     active = placed_cpus(machine, "t")
     pools = query(machine, "SELECT * FROM pool")
     if active:  # the hook had done all its work

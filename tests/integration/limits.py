@@ -45,7 +45,7 @@ class Fleet:
 
 
 def leases(machine):
-    return query(machine, "SELECT count(*) FROM container WHERE id LIKE 'reservation:%'")[0][0]
+    return query(machine, "SELECT count(*) FROM container WHERE state = 0 AND kind = 2")[0][0]
 
 
 def fences(machine):
