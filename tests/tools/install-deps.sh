@@ -1,12 +1,15 @@
 #!/bin/bash
 # Install the Debian packages that a set of make targets needs; a quick no-op when all are there.
 #
-# usage: install-deps.sh [build|run|test|lint]...      (default: build)
+# usage: install-deps.sh [--list] [build|run|guest|test|lint]...      (default: build)
 #
 #   build   compile everything
 #   run     build, and start containers with it
-#   test    run, and every test, also those in virtual machines
+#   guest   run, and the scripts that run in virtual machines
+#   test    guest, and every test, also those in virtual machines
 #   lint    the checkers and the formatter
+#
+# With --list it names the packages, one a line, and installs nothing.
 set -euo pipefail
 
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcyaml-dev
@@ -14,9 +17,11 @@ readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcy
 	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libssl-dev
 	libsmartcols-dev libcurl4-openssl-dev)
 readonly RUN=(podman crun runc conmon busybox-static jq openssl)
-# Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init.
-readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio systemd dbus numactl hwloc-nox
-	util-linux strace python3 libnuma1 bzip2 xz-utils iproute2 curl
+# Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init. libnss-systemd
+# knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
+readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl)
+# mmdebstrap makes the other release's root.
+readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
 	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
 readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db
@@ -31,21 +36,32 @@ die()
 	exit 1
 }
 
+list=
+if [[ ${1:-} == --list ]]; then
+	list=1
+	shift
+fi
 want=()
 optional=()
 for set in "${@:-build}"; do
 	case $set in
 	build) want+=("${BUILD[@]}") ;;
 	run) want+=("${BUILD[@]}" "${RUN[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
-	test) want+=("${BUILD[@]}" "${RUN[@]}" "${TEST[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
+	guest) want+=("${BUILD[@]}" "${RUN[@]}" "${GUEST[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
+	test) want+=("${BUILD[@]}" "${RUN[@]}" "${GUEST[@]}" "${TEST[@]}") optional+=("${RUN_OPTIONAL[@]}") ;;
 	lint) want+=("${LINT[@]}") ;;
 	-h | --help)
 		sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
 		exit 0
 		;;
-	*) die "unknown set '$set': build, run, test or lint" ;;
+	*) die "unknown set '$set': build, run, guest, test or lint" ;;
 	esac
 done
+
+if [[ $list ]]; then
+	printf '%s\n' "${want[@]}" | sort -u
+	exit 0
+fi
 
 command -v dpkg-query >/dev/null ||
 	die "this machine has no dpkg; install the likes of: ${want[*]}"

@@ -33,19 +33,53 @@ vm_kernel_package()
 }
 
 # vm_kernel_unpack BZIMAGE OUT - take the ELF file out of a bzImage. QEMU can start that as well, and a
-# guest under emulation takes 6 s to unpack the kernel by itself. Fails when it is not packed by xz.
+# guest under emulation takes 6 s to unpack the kernel by itself. Fails when it is packed by neither xz nor zstd.
 # See the boot protocol in the kernel's Documentation/x86/boot.rst for the fields.
 vm_kernel_unpack()
 {
-	local image=$1 out=$2 sectors offset length
+	local image=$1 out=$2 sectors offset length packer
 
 	sectors=$(od -An -tu1 -j$((0x1f1)) -N1 "$image") || return 1
 	offset=$(od -An -tu4 -j$((0x248)) -N4 "$image") || return 1
 	length=$(od -An -tu4 -j$((0x24c)) -N4 "$image") || return 1
-	# The last 4 bytes are the unpacked size, not xz's. Not busybox's unxz: it lacks the x86 filter.
+	offset=$(((sectors + 1) * 512 + offset))
+	case $(od -An -tx1 -j$offset -N4 "$image") in
+	' fd 37 7a 58') packer=xz ;;
+	' 28 b5 2f fd') packer=zstd ;;
+	*) return 1 ;;
+	esac
+	# The last 4 bytes are the unpacked size, not the packer's. Not busybox's unxz: it lacks the x86 filter.
 	dd if="$image" iflag=skip_bytes,count_bytes status=none bs=64K \
-		skip=$(((sectors + 1) * 512 + offset)) count=$((length - 4)) | xz -dc >"$out" 2>/dev/null
+		skip=$offset count=$((length - 4)) | $packer -dc >"$out" 2>/dev/null
 	[[ ${PIPESTATUS[1]} == 0 && -s $out ]]
+}
+
+# vm_kernel_install FOLDER - in place of the package in FOLDER: vmlinux, config, lib/modules/VERSION, and "complete".
+# (Not by "set -e": bash ignores it in what stands before "||".)
+vm_kernel_install()
+(
+	cd "$1" || exit 1
+	# The kernel and the modules; not those of hardware that no virtual machine has.
+	dpkg-deb --fsys-tarfile ./*.deb | tar -x \
+		--exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/sound' \
+		--exclude='*/drivers/net/wireless' --exclude='*/drivers/infiniband' \
+		--exclude='./usr/share' --exclude='./usr/lib/linux-image-*' || exit 1
+	# Debian 13 has them in /usr, and packed, which busybox cannot load.
+	if [[ -d usr/lib/modules ]]; then
+		mkdir -p lib && mv usr/lib/modules lib/modules || exit 1
+	fi
+	find lib/modules -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P 2 xz -d || exit 1
+	vm_kernel_unpack boot/vmlinuz-* vmlinux || mv boot/vmlinuz-* vmlinux || exit 1
+	mv boot/config-* config || exit 1
+	rm -rf ./*.deb boot usr
+	busybox depmod -b . "$(basename lib/modules/*)" && touch complete
+)
+
+# vm_kernel_v1_cpuset KERNEL_DIR - whether cgroup v1 has cpusets there. From Linux 6.11 on that is an option, which
+# Debian 13 has not.
+vm_kernel_v1_cpuset()
+{
+	grep -q '^CONFIG_CPUSETS_V1=y' "$1/config" || ! grep -q 'CONFIG_CPUSETS_V1' "$1/config"
 }
 
 vm_kernel_fetch()
@@ -64,22 +98,10 @@ vm_kernel_fetch()
 	}
 	echo "vm: fetching $package"
 	work=$(mktemp -d "$cache/fetch.XXXXXX") || return 1
-	(
-		set -e
-		cd "$work"
-		apt-get -qq -o APT::Sandbox::User=root download "$package"
-		# The kernel and the modules; not those of hardware that no virtual machine has.
-		dpkg-deb --fsys-tarfile ./*.deb | tar -x \
-			--exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/sound' \
-			--exclude='*/drivers/net/wireless' --exclude='*/drivers/infiniband' \
-			./boot ./lib/modules
-		rm ./*.deb
-		vm_kernel_unpack boot/vmlinuz-* vmlinux || mv boot/vmlinuz-* vmlinux
-		rm -r boot
-		version=$(basename lib/modules/*)
-		busybox depmod -b . "$version"
-		touch complete
-	) || {
+	{
+		(cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package") &&
+			vm_kernel_install "$work"
+	} || {
 		rm -rf "$work"
 		echo "vm: could not fetch and unpack $package"
 		return 1
