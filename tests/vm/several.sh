@@ -1,0 +1,52 @@
+#!/bin/bash
+# Several scripts in one guest, one after the other, each as if it were the first: a boot costs more than many of
+# them do.
+#
+# usage: tests/vm/run SHAPE tests/vm/several.sh SCRIPT:RUNTIME[:brief]...
+#
+# SCRIPT is the name of a file in tests/vm, without ".sh". Each ends with a line "# ran SCRIPT:RUNTIME, N s".
+. "$(dirname "$0")/lib.sh"
+
+# What scripts set for the whole machine, and how it was.
+settings=(/proc/sys/kernel/numa_balancing /sys/kernel/mm/transparent_hugepage/enabled)
+before=()
+for file in "${settings[@]}"; do
+	before+=("$(sed 's/.*\[\(.*\)\].*/\1/' "$file" 2>/dev/null)")
+done
+
+as_before()
+{
+	local i
+
+	for ((i = 0; i < ${#settings[@]}; i++)); do
+		[[ ! ${before[i]} ]] || echo "${before[i]}" >"${settings[i]}"
+	done
+	rm -rf --one-file-system "$vm_work" /run/numastow /var/lib/numastow /etc/numastow
+	mkdir -p "$vm_work"
+}
+
+oom_kills()
+{
+	dmesg | grep -c 'Killed process'
+}
+
+failed=0 announced=
+for word; do
+	IFS=: read -r script runtime brief <<<"$word"
+	name=$script:$runtime
+	began=$SECONDS
+	kills=$(oom_kills)
+	rm -f "$VM_CTL/oom-announced"
+	echo "# running $name"
+	VM_RUNTIME=$runtime BRIEF=${brief:+1} bash "$vm_dir/$script.sh" || failed=1
+	if [[ -e $VM_CTL/oom-announced ]]; then
+		announced=1
+	elif (($(oom_kills) > kills)); then
+		fail "$name: an OOM kill that it did not announce"
+		failed=1
+	fi
+	as_before
+	echo "# ran $name, $((SECONDS - began)) s"
+done
+[[ ! $announced ]] || announce_oom
+exit $failed
