@@ -15,9 +15,8 @@
 #include "grant/unmanaged.h"
 #include "node/cpuset.h"
 #include "oci-hook/internal.h"
+#include "oci-hook/warn.h"
 #include "place/changes.h"
-
-#define MEMBERS_MAX 64 /* containers of one pod that annotations name */
 
 int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err *err)
 {
@@ -188,10 +187,23 @@ static int identify(struct stow_root *root, const struct hook_container *contain
 	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
 }
 
-static int enter_unmanaged(struct stow_root *root, const struct hook_container *container,
+/* A container that can reach other containers' cgroups can undo what is promised to them:
+ * SECURITY.md. */
+static void warn(struct hook_run *run, struct json_object *config_json)
+{
+	char text[512];
+
+	if (config_json && hook_config_warn(config_json, text, sizeof(text)))
+		hook_audit(run, "warning", NULL, text, false);
+}
+
+static int enter_unmanaged(struct hook_run *run, const struct hook_container *container,
 			   struct stow_err *err)
 {
+	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_root *root = run->root;
+	struct stow_idset mems;
 	struct stow_unmanaged entry = { 0 };
 	int r;
 
@@ -203,7 +215,11 @@ static int enter_unmanaged(struct stow_root *root, const struct hook_container *
 		return 0;
 	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
 	entry.cgroup = cgroup->id; /* not owned */
-	hook_bundle_cpus(root, container->bundle, &entry.given);
+	config_json = hook_bundle_look(root, container->bundle);
+	if (config_json) {
+		hook_config_sets(config_json, &entry.given, &mems);
+		warn(run, config_json);
+	}
 	return stow_apply_unmanaged(root, &entry, err);
 }
 
@@ -214,7 +230,7 @@ static int apply_unmanaged(struct stow_root *root, const struct hook_container *
 {
 	struct hook_run run = { .root = root, .subject.id = container->id };
 	struct stow_err why = { 0 };
-	int r = enter_unmanaged(root, container, &why);
+	int r = enter_unmanaged(&run, container, &why);
 
 	if (r == -EBUSY)
 		return stow_err_set(err, EBUSY, "%s", why.msg);
@@ -244,7 +260,7 @@ static int read_members(const struct hook_container *container, const struct hoo
 			struct stow_member **ret_members, size_t *ret_n, struct stow_err *err)
 {
 	_cleanup_free_ struct stow_member *members = NULL;
-	const char *names[MEMBERS_MAX];
+	const char *names[STOW_MEMBERS_MAX];
 	size_t n, k = 0;
 
 	n = stow_request_members(container->annotations, container->n_annotations, names,
@@ -360,6 +376,25 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
+/* What the cgroups above allow all containers of the pod together; where they say nothing, what
+ * this container is limited to. */
+static void pod_limits(const struct stow_cgroup *cgroup, const struct stow_limits *own,
+		       struct stow_limits *ret)
+{
+	int version = cgroup->at[STOW_CGROUP_MEMORY].version;
+	uint32_t cpus = stow_cpu_limit_above(cgroup);
+	uint64_t memory = UINT64_MAX;
+
+	*ret = *own;
+	if (version)
+		memory = stow_cgroup_limit_above(cgroup, STOW_CGROUP_MEMORY,
+						 stow_memory_limit_name(version));
+	if (cpus != UINT32_MAX)
+		ret->cpus = cpus;
+	if (memory != UINT64_MAX)
+		ret->memory = memory;
+}
+
 /* Reads what the container is and asks for, and places it. Returns 1 when it asks for nothing. */
 static int place_annotated(struct hook_run *run, const struct hook_container *container,
 			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
@@ -372,11 +407,14 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	if (r == 0)
 		r = hook_open_config(run->root, container->bundle, &config_json, err);
 	if (r == 0)
+		warn(run, config_json);
+	if (r == 0)
 		r = hook_run_begin(run->root, container, config_json, *ret_cgroup, run, err);
 	if (r <= 0) /* annotations, but none for this container of the pod */
 		return r < 0 ? r : 1;
 	run->subject.init = init;
 	run->subject.cgroup = *ret_cgroup;
+	pod_limits(*ret_cgroup, &run->limits, &run->subject.pod_limits);
 	hook_config_sets(config_json, &run->subject.given_cpus, &run->subject.given_mems);
 	return place(run, container, config_json, err);
 }

@@ -39,9 +39,9 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
  * empty for none. */
 void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 		      struct stow_idset *ret_mems);
-/* The CPUs alone, from a bundle: for an unmanaged container, whose config.json is only taken apart
- * when it has a set in it. What cannot be read gives none. */
-void hook_bundle_cpus(struct stow_root *root, const char *bundle, struct stow_idset *ret);
+/* The config.json of an unmanaged container's bundle, which is only taken apart when it may have a
+ * CPU set or more rights than containers have; NULL when not, or when it cannot be read. */
+struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle);
 
 /* rootless.c: for a hook that is no root, or root of a user namespace only. A container without
  * annotations starts; -EPERM for one with them, unless it is to start in any case. precreate gives

@@ -36,13 +36,23 @@ void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 	}
 }
 
-void hook_bundle_cpus(struct stow_root *root, const char *bundle, struct stow_idset *ret)
+struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle)
 {
-	_cleanup_(hook_json_put_ptr) struct json_object *config = NULL;
-	struct stow_idset mems;
+	/* A CPU set; what lets it reach other containers' cgroups (oci-hook/warn.h). */
+	static const char *const words[] = { "cpus\"", "CAP_DAC_READ_SEARCH", "\"source\":\"/sys" };
+	/* As engines write it. A config.json without it is taken apart, too. */
+	static const char cgroup_namespace[] = "{\"type\":\"cgroup\"}";
+	struct json_object *config = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	bool look;
 
-	*ret = (struct stow_idset){ 0 };
-	if (hook_bundle_has(root, bundle, "cpus\"") &&
-	    hook_open_config(root, bundle, &config, NULL) == 0)
-		hook_config_sets(config, ret, &mems);
+	if (hook_read_config(root, bundle, &text, &len, NULL) < 0)
+		return NULL;
+	look = !memmem(text, len, cgroup_namespace, strlen(cgroup_namespace));
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(words) && !look; i++)
+		look = memmem(text, len, words[i], strlen(words[i])) != NULL;
+	if (!look || hook_parse_json(text, len, "config.json", &config, NULL) < 0)
+		return NULL;
+	return config;
 }

@@ -52,8 +52,8 @@ int hook_read_all(int fd, size_t max, const char *what, char **ret_text, size_t 
 	return 0;
 }
 
-static int parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
-		      struct stow_err *err)
+int hook_parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
+		    struct stow_err *err)
 {
 	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
 	_cleanup_(hook_json_put_ptr) struct json_object *json = NULL;
@@ -244,7 +244,7 @@ int hook_parse_state(const char *text, size_t len, struct hook_container *ret, s
 	struct json_object *pid;
 	int r;
 
-	r = parse_json(text, len, "the OCI state on standard input", &c.json, err);
+	r = hook_parse_json(text, len, "the OCI state on standard input", &c.json, err);
 	if (r < 0)
 		return r;
 	c.id = text_member(c.json, "id");
@@ -300,7 +300,7 @@ int hook_parse_config(const char *text, size_t len, struct hook_container *ret,
 	const char *path;
 	int r;
 
-	r = parse_json(text, len, "the config.json on standard input", &c.json, err);
+	r = hook_parse_json(text, len, "the config.json on standard input", &c.json, err);
 	if (r < 0)
 		return r;
 	r = read_annotations(&c, err);
@@ -330,9 +330,8 @@ void hook_container_done(struct hook_container *container)
 	memset(container, 0, sizeof(*container));
 }
 
-/* The text of BUNDLE/config.json, which must be a regular file and no link. */
-static int read_config(struct stow_root *root, const char *bundle, char **ret_text, size_t *ret_len,
-		       struct stow_err *err)
+int hook_read_config(struct stow_root *root, const char *bundle, char **ret_text, size_t *ret_len,
+		     struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
@@ -356,18 +355,9 @@ int hook_open_config(struct stow_root *root, const char *bundle, struct json_obj
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = read_config(root, bundle, &text, &len, err);
+	int r = hook_read_config(root, bundle, &text, &len, err);
 
-	return r < 0 ? r : parse_json(text, len, "config.json", ret_config, err);
-}
-
-bool hook_bundle_has(struct stow_root *root, const char *bundle, const char *words)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-
-	return read_config(root, bundle, &text, &len, NULL) == 0 &&
-	       memmem(text, len, words, strlen(words));
+	return r < 0 ? r : hook_parse_json(text, len, "config.json", ret_config, err);
 }
 
 /* A limit: absent, null and -1 ("unlimited") are 0. */

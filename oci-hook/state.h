@@ -53,8 +53,12 @@ void hook_container_done(struct hook_container *container);
 int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,
 		     struct stow_err *err);
 
-/* Whether the words stand anywhere in BUNDLE/config.json: a look that costs no parsing. */
-bool hook_bundle_has(struct stow_root *root, const char *bundle, const char *words);
+/* The text alone. */
+int hook_read_config(struct stow_root *root, const char *bundle, char **ret_text, size_t *ret_len,
+		     struct stow_err *err);
+/* A JSON object and nothing behind it. `what`: for messages. */
+int hook_parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
+		    struct stow_err *err);
 
 /* CPU quota, memory and hugepage limits of config.json's linux.resources. */
 int hook_config_limits(struct json_object *config, struct stow_limits *ret, struct stow_err *err);

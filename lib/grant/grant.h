@@ -32,6 +32,7 @@ struct stow_subject {
 	uint64_t lifetime;	   /* a lease's, ns from now on; 0: as configured */
 	struct stow_life init;	   /* pid 0 for a lease */
 	const struct stow_cgroup *cgroup; /* NULL for a lease */
+	struct stow_limits pod_limits;	  /* what all containers of its pod may have together */
 	/* The sets that its config.json gave; empty for none. */
 	struct stow_idset given_cpus, given_mems;
 };
@@ -50,7 +51,10 @@ struct stow_grant_context {
 	bool past_fences;
 };
 
-/* Another container of the same pod, for scope=pod: its place is reserved together with ours. */
+#define STOW_MEMBERS_MAX 64 /* containers of one pod that annotations name */
+
+/* Another container of the same pod, for scope=pod: its place is reserved together with ours, as
+ * far as the pod's limits and the administrator's caps allow. */
 struct stow_member {
 	char name[64];
 	struct stow_request request;

@@ -59,8 +59,9 @@ static void request_of(const struct stow_record *record, struct stow_request *re
 {
 	*ret = (struct stow_request){ .policy = record->n_shares > 1 ? STOW_POLICY_BEST_EFFORT
 								     : STOW_POLICY_SINGLE_NUMA_NODE,
-				      .cpu_mode = record->exclusive ? STOW_CPU_EXCLUSIVE
-								    : STOW_CPU_SHARED,
+				      .cpu_mode = record->isolated    ? STOW_CPU_ISOLATED
+						  : record->exclusive ? STOW_CPU_EXCLUSIVE
+								      : STOW_CPU_SHARED,
 				      .drain = record->drain };
 	for (size_t i = 0; i < record->n_shares; i++) {
 		ret->cpus += record->shares[i].cpus;

@@ -9,158 +9,13 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "grant/apply.h"
+#include "grant/basis.h"
 #include "grant/gc.h"
 #include "grant/grant.h"
 #include "grant/lease.h"
 #include "grant/saved.h"
 #include "grant/unmanaged.h"
 #include "node/cpuset.h"
-
-/* What a plan is made from; read before the transaction, except usage. */
-struct basis {
-	struct stow_topology *topology;
-	struct stow_cpuset cpuset;
-	bool have_cpuset;
-	struct stow_idset pinned;
-	int near_node;
-};
-
-static void basis_done(struct basis *basis)
-{
-	stow_topology_free(basis->topology);
-}
-
-/* What planning a request needs to know. /proc/zoneinfo grows with zones times CPUs: it is read
- * only where memory is asked for. */
-static unsigned int topology_flags(const struct stow_request *request)
-{
-	unsigned int flags = 0;
-
-	if (request->memory || request->n_pages)
-		flags |= STOW_TOPOLOGY_AVAILABLE;
-	if (request->n_pages)
-		flags |= STOW_TOPOLOGY_POOLS;
-	if (request->cpu_mode != STOW_CPU_SHARED)
-		flags |= STOW_TOPOLOGY_CPUS;
-	return flags;
-}
-
-/* With scope=pod the other members of the pod are planned in the same transaction. */
-static int read_basis(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
-		      const struct stow_request *request, const struct stow_member *members,
-		      size_t n_members, struct basis *basis, struct stow_err *err)
-{
-	unsigned int flags = topology_flags(request);
-	int r;
-
-	for (size_t i = 0; i < n_members; i++)
-		flags |= topology_flags(&members[i].request);
-	r = stow_topology_read(context->root, flags, &basis->topology, err);
-	if (r < 0)
-		return r;
-	if (cgroup) {
-		r = stow_cpuset_read(cgroup, &basis->cpuset, err);
-		if (r < 0)
-			return r;
-		basis->have_cpuset = true;
-	}
-	if (flags & STOW_TOPOLOGY_CPUS) {
-		r = stow_unmanaged_pinned(context->root, &basis->topology->online, &basis->pinned,
-					  err);
-		if (r < 0)
-			return r;
-	}
-	basis->near_node = -1;
-	if (!request->near[0])
-		return 0;
-	r = stow_device_node(context->root, request->near, &basis->near_node, err);
-	if (r < 0)
-		return stow_err_wrap(err, r, STOW_ANNOTATION_PREFIX "near");
-	return 0;
-}
-
-/* Takes what the container has used of its share off what is outstanding on the share's node. */
-static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup,
-		      const struct stow_record *record, const struct stow_share *share)
-{
-	uint64_t used;
-
-	for (size_t i = 0; i < usage->n_nodes; i++) {
-		struct stow_node_usage *node = &usage->nodes[i];
-
-		if (node->id != share->node)
-			continue;
-		if (stow_memory_used(cgroup, share->node, &used, NULL) == 0)
-			stow_usage_note_memory(node, used, share->memory);
-		for (size_t p = 0; p < record->n_pages; p++)
-			if (stow_hugetlb_used(cgroup, record->pages[p].size, share->node, &used,
-					      NULL) == 0)
-				stow_usage_note_pages(node, record->pages[p].size, used,
-						      share->pages[p]);
-	}
-}
-
-/* How much of what was promised on each node has been used already. Needs a look into the cgroup of
- * every container, so only those who are short of room pay for it. */
-static int refine_usage(const struct stow_grant_context *context, struct stow_usage *usage,
-			struct stow_err *err)
-{
-	struct stow_record **records;
-	size_t n;
-	int r;
-
-	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-
-		if (records[i]->state != STOW_STATE_ACTIVE ||
-		    stow_cgroup_open(context->root, &records[i]->cgroup, &cgroup, NULL) < 0)
-			continue;
-		for (size_t s = 0; s < records[i]->n_shares; s++)
-			note_used(usage, cgroup, records[i], &records[i]->shares[s]);
-	}
-	stow_records_free(records, n);
-	return 0;
-}
-
-/* CPUs that unmanaged containers, and shared ones with sets of their own, need. */
-static int add_pinned(const struct stow_grant_context *context, const struct basis *basis,
-		      struct stow_usage *usage, struct stow_err *err)
-{
-	int r = stow_ledger_pinned(context->ledger, &basis->topology->online, &usage->pinned, err);
-
-	stow_idset_or(&usage->pinned, &basis->pinned);
-	return r;
-}
-
-static int make_plan(const struct stow_grant_context *context, const struct basis *basis,
-		     const struct stow_request *request, bool refine, struct stow_plan **ret_plan,
-		     struct stow_refusal **ret_refusal, struct stow_err *err)
-{
-	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
-	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
-	int r = 0;
-
-	if (context->ledger) {
-		r = stow_ledger_usage(context->ledger, &usage, err);
-		if (r == 0 && request->cpu_mode != STOW_CPU_SHARED)
-			r = add_pinned(context, basis, usage, err);
-		if (r == 0 && context->past_fences)
-			usage->fenced = (struct stow_idset){ 0 };
-		if (r == 0 && refine)
-			r = refine_usage(context, usage, err);
-	}
-	if (r == 0)
-		r = stow_capacity_build(basis->topology, context->config, usage,
-					basis->have_cpuset ? &basis->cpuset.cpus_effective : NULL,
-					basis->have_cpuset ? &basis->cpuset.mems_effective : NULL,
-					&capacity, err);
-	if (r < 0)
-		return r;
-	return stow_plan_make(capacity, request, basis->near_node, ret_plan, ret_refusal, err);
-}
 
 /* --- records ------------------------------------------------------------------------------- */
 
@@ -169,29 +24,8 @@ static char *copy(const char *text)
 	return strdup(text ? text : "");
 }
 
-/* Nodes of the plan that have memory, for cpuset.mems: the kernel grants no other. With
- * memory-policy=preferred they are a wish (linux.memoryPolicy), and the others stay allowed. */
-static void plan_mems(const struct basis *basis, const struct stow_plan *plan,
-		      const struct stow_request *request, struct stow_idset *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	if (request->memory_policy == STOW_MEMORY_PREFERRED && basis->have_cpuset) {
-		*ret = basis->cpuset.mems_effective;
-		return;
-	}
-	STOW_IDSET_FOR(id, &plan->nodes) {
-		const struct stow_node *node = stow_topology_node(basis->topology, id);
-
-		if (node && node->mem_total)
-			stow_idset_add(ret, id);
-	}
-	/* CPUs of a node without memory, and no memory asked for: wherever it is allowed. */
-	if (stow_idset_empty(ret) && basis->have_cpuset)
-		*ret = basis->cpuset.mems_effective;
-}
-
 /* `asked`: what the container asked for, before anything narrowed it. */
-static int fill_record(const struct basis *basis, const struct stow_subject *subject,
+static int fill_record(const struct stow_basis *basis, const struct stow_subject *subject,
 		       const struct stow_request *asked, const struct stow_request *request,
 		       struct stow_plan *plan, struct stow_record *record, struct stow_err *err)
 {
@@ -209,9 +43,10 @@ static int fill_record(const struct basis *basis, const struct stow_subject *sub
 	record->reservation = copy(subject->reservation);
 	record->created = stow_clock_wall();
 	record->exclusive = plan->exclusive;
+	record->isolated = plan->isolated;
 	if (plan->exclusive)
 		record->cpus = plan->cpus;
-	plan_mems(basis, plan, request, &record->nodes);
+	stow_basis_mems(basis, plan, request, &record->nodes);
 	record->drain = request->drain;
 	memcpy(record->pages, request->pages, sizeof(record->pages));
 	record->n_pages = request->n_pages;
@@ -260,7 +95,7 @@ static bool same_life(const struct stow_life *a, const struct stow_life *b)
 }
 
 /* Whether a lease is still what the container asks for, within what its cgroup allows. */
-static bool lease_fits(const struct basis *basis, const struct stow_record *lease,
+static bool lease_fits(const struct stow_basis *basis, const struct stow_record *lease,
 		       const struct stow_request *request)
 {
 	char digest[STOW_DIGEST_LEN + 1];
@@ -280,7 +115,7 @@ static bool is_running_out(const struct stow_record *record)
 
 /* Takes the lease when it is what the container asks for; one that is not is deleted, to be planned
  * anew. Returns 1 when it was taken. */
-static int take_lease(const struct stow_grant_context *context, const struct basis *basis,
+static int take_lease(const struct stow_grant_context *context, const struct stow_basis *basis,
 		      const struct stow_request *request, struct stow_record **lease,
 		      struct stow_record **ret_record, struct stow_err *err)
 {
@@ -301,7 +136,7 @@ static int take_lease(const struct stow_grant_context *context, const struct bas
  * hook), or a lease of its id, or one that its pod's first container left for it. Returns 1 with
  * the record. Pending records of dead hooks of this same process are left for gc.
  */
-static int find_existing(const struct stow_grant_context *context, const struct basis *basis,
+static int find_existing(const struct stow_grant_context *context, const struct stow_basis *basis,
 			 const struct stow_subject *subject, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_err *err)
 {
@@ -373,16 +208,9 @@ static int pod_nodes(const struct stow_grant_context *context, const struct stow
 
 /* --- reserving ----------------------------------------------------------------------------- */
 
-struct reserving {
-	const struct stow_grant_context *context;
-	const struct stow_subject *subject;
-	const struct basis *basis;
-	bool refine;
-};
-
 /* `asked` is what the container asked for, `request` the same on nodes that were chosen for its
  * pod. */
-static int insert_planned(const struct reserving *rv, const struct stow_subject *subject,
+static int insert_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
 			  const struct stow_request *asked, const struct stow_request *request,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 			  struct stow_err *err)
@@ -391,7 +219,7 @@ static int insert_planned(const struct reserving *rv, const struct stow_subject 
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	int r;
 
-	r = make_plan(rv->context, rv->basis, request, rv->refine, &plan, ret_refusal, err);
+	r = stow_basis_plan(rv->context, rv->basis, request, rv->how, &plan, ret_refusal, err);
 	if (r < 0)
 		return r;
 	record = calloc(1, sizeof(*record));
@@ -420,42 +248,51 @@ static int check_caps(const struct stow_grant_context *context, const char *ns,
 	return r < 0 ? r : stow_config_check(context->config, ns, &used, request, err);
 }
 
-/* All that the pod's containers ask for, as one request, to find the nodes for all of them. */
-static void add_request(struct stow_request *sum, const struct stow_request *other)
+/*
+ * All that the pod's containers ask for, as one request, to find the nodes for all of them. A
+ * member that annotations name may never come: what is set aside for it stays within what the pod
+ * is limited to and the administrator's caps. One that does not finds its place when it comes.
+ */
+static int sum_members(const struct stow_attempt *rv, struct stow_request *sum,
+		       const struct stow_member *members, size_t n_members, bool *ret_wanted,
+		       struct stow_err *err)
 {
-	sum->cpus += other->cpus;
-	sum->memory += other->memory;
-	for (size_t i = 0; i < other->n_pages; i++) {
-		size_t p = 0;
+	const struct stow_config *config = rv->context->config;
+	struct stow_caps used = { 0 };
+	int r = 0;
 
-		while (p < sum->n_pages && sum->pages[p].size != other->pages[i].size)
-			p++;
-		if (p == STOW_POOLS_MAX)
-			continue;
-		if (p == sum->n_pages)
-			sum->pages[sum->n_pages++] = other->pages[i];
-		else
-			sum->pages[p].count += other->pages[i].count;
-	}
+	if (config->n_namespaces && rv->subject->ns)
+		r = stow_ledger_namespace(rv->context->ledger, rv->subject->ns, &used, err);
+	for (size_t i = 0; i < n_members && r == 0; i++)
+		ret_wanted[i] = stow_config_check_member(config, rv->subject->ns, &used,
+							 &rv->subject->pod_limits, members[i].name,
+							 &members[i].request, sum, NULL) == 0;
+	return r;
 }
 
-static int reserve_pod(const struct reserving *rv, const struct stow_request *request,
+static int reserve_pod(const struct stow_attempt *rv, const struct stow_request *request,
 		       const struct stow_member *members, size_t n_members,
 		       struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 		       struct stow_err *err)
 {
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	bool wanted[STOW_MEMBERS_MAX] = { false };
 	struct stow_request sum = *request, one;
 	struct stow_idset nodes;
 	int r;
+
+	if (n_members > STOW_MEMBERS_MAX)
+		n_members = STOW_MEMBERS_MAX;
 
 	r = pod_nodes(rv->context, rv->subject, &nodes, err);
 	if (r < 0)
 		return r;
 	if (stow_idset_empty(&nodes)) {
-		for (size_t i = 0; i < n_members; i++)
-			add_request(&sum, &members[i].request);
-		r = make_plan(rv->context, rv->basis, &sum, rv->refine, &plan, ret_refusal, err);
+		r = sum_members(rv, &sum, members, n_members, wanted, err);
+		if (r < 0)
+			return r;
+		r = stow_basis_plan(rv->context, rv->basis, &sum, rv->how | STOW_PLAN_ANY_CORES,
+				    &plan, ret_refusal, err);
 		if (r < 0)
 			return r;
 		nodes = plan->nodes;
@@ -470,6 +307,8 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 		_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
 		struct stow_subject other = *rv->subject;
 
+		if (!wanted[i])
+			continue;
 		other.kind = STOW_LEASE_MEMBER;
 		other.id = "";
 		other.name = members[i].name;
@@ -478,9 +317,6 @@ static int reserve_pod(const struct reserving *rv, const struct stow_request *re
 		one = members[i].request;
 		one.nodes_auto = false;
 		one.nodes = nodes;
-		r = check_caps(rv->context, rv->subject->ns, &one, err);
-		if (r < 0)
-			return r;
 		r = insert_planned(rv, &other, &members[i].request, &one, &lease, ret_refusal, err);
 	}
 	return r;
@@ -532,7 +368,7 @@ static int check_reserved(const struct stow_record *lease, const struct stow_req
 }
 
 /* Finds the reservation's lease, which has to be there, and to be enough. */
-static int find_reserved(const struct reserving *rv, const struct stow_request *request,
+static int find_reserved(const struct stow_attempt *rv, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
@@ -565,7 +401,7 @@ static int find_reserved(const struct reserving *rv, const struct stow_request *
 }
 
 /* Makes the reservation's lease the container's grant. */
-static int adopt_reserved(const struct reserving *rv, const struct stow_request *request,
+static int adopt_reserved(const struct stow_attempt *rv, const struct stow_request *request,
 			  struct stow_record **ret_record, struct stow_err *err)
 {
 	struct stow_request whole = *request;
@@ -584,7 +420,7 @@ static int adopt_reserved(const struct reserving *rv, const struct stow_request 
 }
 
 /* What happens within the transaction. */
-static int reserve_locked(const struct reserving *rv, const struct stow_request *request,
+static int reserve_locked(const struct stow_attempt *rv, const struct stow_request *request,
 			  const struct stow_member *members, size_t n_members,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
 			  struct stow_err *err)
@@ -627,30 +463,14 @@ static bool has_failed_start(const struct stow_grant_context *context)
 	return false;
 }
 
-/* What is tried within a transaction. */
-struct attempt {
-	int (*locked)(struct reserving *rv, struct attempt *attempt,
-		      struct stow_refusal **ret_refusal, struct stow_err *err);
-	const struct stow_request *request;
-	const struct stow_member *members;
-	size_t n_members;
-	struct stow_record *record; /* what comes out, or what is to be moved */
-	struct stow_move *move;
-};
-
-/*
- * Tries once as cheaply as it goes, taking every container for alive and every promise for unused.
- * A request that is refused then is tried once more, after what is dead was reclaimed and what is
- * used was counted.
- */
-static int try_twice(struct reserving *rv, struct attempt *attempt,
-		     struct stow_refusal **ret_refusal, struct stow_err *err)
+int stow_reserve_try(struct stow_attempt *attempt, struct stow_refusal **ret_refusal,
+		     struct stow_err *err)
 {
-	const struct stow_grant_context *context = rv->context;
+	const struct stow_grant_context *context = attempt->context;
 	int r = -EAGAIN;
 
 	for (int i = 0; i < 2; i++) {
-		rv->refine = i > 0;
+		attempt->how = i > 0 ? STOW_PLAN_REFINE : 0;
 		if (i > 0) {
 			struct stow_gc_result swept;
 
@@ -664,7 +484,7 @@ static int try_twice(struct reserving *rv, struct attempt *attempt,
 		*ret_refusal = NULL;
 		r = i == 0 && has_failed_start(context)
 			    ? -ENOSPC
-			    : attempt->locked(rv, attempt, ret_refusal, err);
+			    : attempt->locked(attempt, ret_refusal, err);
 		if (r == 0)
 			return stow_ledger_commit(context->ledger, err);
 		stow_ledger_rollback(context->ledger);
@@ -674,12 +494,12 @@ static int try_twice(struct reserving *rv, struct attempt *attempt,
 	return r;
 }
 
-static int attempt_container(struct reserving *rv, struct attempt *attempt,
-			     struct stow_refusal **ret_refusal, struct stow_err *err)
+static int attempt_container(struct stow_attempt *attempt, struct stow_refusal **ret_refusal,
+			     struct stow_err *err)
 {
 	int r;
 
-	r = reserve_locked(rv, attempt->request, attempt->members, attempt->n_members,
+	r = reserve_locked(attempt, attempt->request, attempt->members, attempt->n_members,
 			   &attempt->record, ret_refusal, err);
 	if (r < 0)
 		stow_record_free(STOW_TAKE_PTR(attempt->record));
@@ -691,16 +511,18 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 		       size_t n_members, struct stow_record **ret_record,
 		       struct stow_refusal **ret_refusal, struct stow_err *err)
 {
-	_cleanup_(basis_done) struct basis basis = { 0 };
-	struct reserving rv = { .context = context, .subject = subject, .basis = &basis };
-	struct attempt attempt = { .locked = attempt_container,
-				   .request = request,
-				   .members = members,
-				   .n_members = n_members };
+	_cleanup_(stow_basis_done) struct stow_basis basis = { 0 };
+	struct stow_attempt attempt = { .context = context,
+					.basis = &basis,
+					.subject = subject,
+					.locked = attempt_container,
+					.request = request,
+					.members = members,
+					.n_members = n_members };
 	int r;
 
 	*ret_refusal = NULL;
-	r = read_basis(context, subject->cgroup, request, members, n_members, &basis, err);
+	r = stow_basis_read(context, subject->cgroup, request, members, n_members, &basis, err);
 	if (r == 0 && request->reservation[0]) {
 		struct stow_reservation_name name;
 
@@ -709,7 +531,7 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 			stow_lease_await(context, &name);
 	}
 	if (r == 0)
-		r = try_twice(&rv, &attempt, ret_refusal, err);
+		r = stow_reserve_try(&attempt, ret_refusal, err);
 	if (r < 0) {
 		stow_record_free(attempt.record);
 		return r;
@@ -718,121 +540,20 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 	return 0;
 }
 
-/* --- a container that moves ---------------------------------------------------------------- */
-
-/* A container that moves may go wherever the cgroup above and its own config.json allow: what it
- * has now says nothing. */
-static int read_move_basis(const struct stow_grant_context *context,
-			   const struct stow_record *record, const struct stow_cgroup *cgroup,
-			   const struct stow_request *request, struct basis *basis,
-			   struct stow_err *err)
-{
-	int r;
-
-	r = read_basis(context, NULL, request, NULL, 0, basis, err);
-	if (r == 0)
-		r = stow_cpuset_read_above(cgroup, true, &basis->cpuset.cpus_effective, err);
-	if (r == 0)
-		r = stow_cpuset_read_above(cgroup, false, &basis->cpuset.mems_effective, err);
-	if (r < 0)
-		return r;
-	if (!stow_idset_empty(&record->given_cpus))
-		stow_idset_and(&basis->cpuset.cpus_effective, &record->given_cpus);
-	if (!stow_idset_empty(&record->given_mems))
-		stow_idset_and(&basis->cpuset.mems_effective, &record->given_mems);
-	basis->have_cpuset = true;
-	return 0;
-}
-
-static void take_plan(const struct basis *basis, const struct stow_request *request,
-		      struct stow_plan *plan, struct stow_move *move)
-{
-	*move = (struct stow_move){ .step = STOW_MOVE_PLANNED };
-	if (plan->exclusive)
-		move->cpus = plan->cpus;
-	plan_mems(basis, plan, request, &move->nodes);
-	move->reason = copy(plan->reason);
-	move->shares = STOW_TAKE_PTR(plan->shares);
-	move->n_shares = plan->n_shares;
-	plan->n_shares = 0;
-}
-
-static int attempt_move(struct reserving *rv, struct attempt *attempt,
-			struct stow_refusal **ret_refusal, struct stow_err *err)
-{
-	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
-	struct stow_move move = { 0 };
-	int r;
-
-	r = make_plan(rv->context, rv->basis, attempt->request, rv->refine, &plan, ret_refusal,
-		      err);
-	if (r < 0)
-		return r;
-	take_plan(rv->basis, attempt->request, plan, &move);
-	move.worker = rv->context->self;
-	r = move.reason
-		    ? stow_ledger_move_begin(rv->context->ledger, attempt->record->key, &move, err)
-		    : stow_err_sys(err, ENOMEM, "moving %s", attempt->record->id);
-	if (r < 0) {
-		stow_move_done(&move);
-		return r;
-	}
-	*attempt->move = move;
-	return 0;
-}
-
-int stow_grant_reserve_move(const struct stow_grant_context *context, struct stow_record *record,
-			    const struct stow_cgroup *cgroup, const struct stow_request *request,
-			    struct stow_refusal **ret_refusal, struct stow_err *err)
-{
-	_cleanup_(basis_done) struct basis basis = { 0 };
-	struct reserving rv = { .context = context, .basis = &basis };
-	struct stow_move *move = calloc(1, sizeof(*move));
-	struct attempt attempt = {
-		.locked = attempt_move, .request = request, .record = record, .move = move
-	};
-	int r;
-
-	*ret_refusal = NULL;
-	if (!move)
-		return stow_err_sys(err, ENOMEM, "moving %s", record->id);
-	r = read_move_basis(context, record, cgroup, request, &basis, err);
-	if (r == 0)
-		r = try_twice(&rv, &attempt, ret_refusal, err);
-	if (r < 0) {
-		free(move);
-		return r;
-	}
-	record->move = move;
-	return 0;
-}
-
-int stow_grant_plan_move(const struct stow_grant_context *context, const struct stow_record *record,
-			 const struct stow_cgroup *cgroup, const struct stow_request *request,
-			 struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
-			 struct stow_err *err)
-{
-	_cleanup_(basis_done) struct basis basis = { 0 };
-	int r;
-
-	*ret_refusal = NULL;
-	r = read_move_basis(context, record, cgroup, request, &basis, err);
-	return r < 0 ? r : make_plan(context, &basis, request, true, ret_plan, ret_refusal, err);
-}
-
 int stow_grant_plan(const struct stow_grant_context *context, const struct stow_subject *subject,
 		    const struct stow_request *request, struct stow_plan **ret_plan,
 		    struct stow_refusal **ret_refusal, struct stow_err *err)
 {
-	_cleanup_(basis_done) struct basis basis = { 0 };
+	_cleanup_(stow_basis_done) struct stow_basis basis = { 0 };
 	int r;
 
 	*ret_refusal = NULL;
-	r = read_basis(context, subject ? subject->cgroup : NULL, request, NULL, 0, &basis, err);
+	r = stow_basis_read(context, subject ? subject->cgroup : NULL, request, NULL, 0, &basis,
+			    err);
 	if (r == 0)
 		r = check_caps(context, subject ? subject->ns : NULL, request, err);
 	if (r < 0)
 		return r;
-	return make_plan(context, &basis, request, context->ledger != NULL, ret_plan, ret_refusal,
-			 err);
+	return stow_basis_plan(context, &basis, request, context->ledger ? STOW_PLAN_REFINE : 0,
+			       ret_plan, ret_refusal, err);
 }

@@ -110,6 +110,8 @@ uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_con
 /* The CPU limit of the cgroup's own cpu.max in CPUs, rounded up; UINT32_MAX: none (or cgroup v1,
  * where only the runtime sets it). */
 uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup);
+/* The lowest of all cgroups above. */
+uint32_t stow_cpu_limit_above(const struct stow_cgroup *cgroup);
 
 /* Hugepages of that size that the cgroup has faulted in on `node`. -ENOTSUP when the kernel
  * does not count them (no hugetlb controller, or numa_stat before 5.17). */

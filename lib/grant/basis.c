@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/basis.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/unmanaged.h"
+
+void stow_basis_done(struct stow_basis *basis)
+{
+	stow_topology_free(basis->topology);
+}
+
+/* What planning a request needs to know. /proc/zoneinfo grows with zones times CPUs: it is read
+ * only where memory is asked for. */
+static unsigned int topology_flags(const struct stow_request *request)
+{
+	unsigned int flags = 0;
+
+	if (request->memory || request->n_pages)
+		flags |= STOW_TOPOLOGY_AVAILABLE;
+	if (request->n_pages)
+		flags |= STOW_TOPOLOGY_POOLS;
+	if (request->cpu_mode != STOW_CPU_SHARED)
+		flags |= STOW_TOPOLOGY_CPUS;
+	return flags;
+}
+
+/* With scope=pod the other members of the pod are planned in the same transaction. */
+int stow_basis_read(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
+		    const struct stow_request *request, const struct stow_member *members,
+		    size_t n_members, struct stow_basis *basis, struct stow_err *err)
+{
+	unsigned int flags = topology_flags(request);
+	int r;
+
+	for (size_t i = 0; i < n_members; i++)
+		flags |= topology_flags(&members[i].request);
+	r = stow_topology_read(context->root, flags, &basis->topology, err);
+	if (r < 0)
+		return r;
+	if (cgroup) {
+		r = stow_cpuset_read(cgroup, &basis->cpuset, err);
+		if (r < 0)
+			return r;
+		basis->have_cpuset = true;
+	}
+	if (flags & STOW_TOPOLOGY_CPUS) {
+		r = stow_unmanaged_pinned(context->root, &basis->topology->online, &basis->pinned,
+					  err);
+		if (r < 0)
+			return r;
+	}
+	basis->near_node = -1;
+	if (!request->near[0])
+		return 0;
+	r = stow_device_node(context->root, request->near, &basis->near_node, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, STOW_ANNOTATION_PREFIX "near");
+	return 0;
+}
+
+/* Takes what the container has used of its share off what is outstanding on the share's node. */
+static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup,
+		      const struct stow_record *record, const struct stow_share *share)
+{
+	uint64_t used;
+
+	for (size_t i = 0; i < usage->n_nodes; i++) {
+		struct stow_node_usage *node = &usage->nodes[i];
+
+		if (node->id != share->node)
+			continue;
+		if (stow_memory_used(cgroup, share->node, &used, NULL) == 0)
+			stow_usage_note_memory(node, used, share->memory);
+		for (size_t p = 0; p < record->n_pages; p++)
+			if (stow_hugetlb_used(cgroup, record->pages[p].size, share->node, &used,
+					      NULL) == 0)
+				stow_usage_note_pages(node, record->pages[p].size, used,
+						      share->pages[p]);
+	}
+}
+
+/* How much of what was promised on each node has been used already. Needs a look into the cgroup of
+ * every container, so only those who are short of room pay for it. */
+static int refine_usage(const struct stow_grant_context *context, struct stow_usage *usage,
+			struct stow_err *err)
+{
+	struct stow_record **records;
+	size_t n;
+	int r;
+
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+
+		if (records[i]->state != STOW_STATE_ACTIVE ||
+		    stow_cgroup_open(context->root, &records[i]->cgroup, &cgroup, NULL) < 0)
+			continue;
+		for (size_t s = 0; s < records[i]->n_shares; s++)
+			note_used(usage, cgroup, records[i], &records[i]->shares[s]);
+	}
+	stow_records_free(records, n);
+	return 0;
+}
+
+/* CPUs that unmanaged containers, and shared ones with sets of their own, need. */
+static int add_pinned(const struct stow_grant_context *context, const struct stow_basis *basis,
+		      struct stow_usage *usage, struct stow_err *err)
+{
+	int r = stow_ledger_pinned(context->ledger, &basis->topology->online, &usage->pinned, err);
+
+	stow_idset_or(&usage->pinned, &basis->pinned);
+	return r;
+}
+
+int stow_basis_plan(const struct stow_grant_context *context, const struct stow_basis *basis,
+		    const struct stow_request *request, unsigned int how,
+		    struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		    struct stow_err *err)
+{
+	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
+	int r = 0;
+
+	if (context->ledger) {
+		r = stow_ledger_usage(context->ledger, &usage, err);
+		if (r == 0 && request->cpu_mode != STOW_CPU_SHARED)
+			r = add_pinned(context, basis, usage, err);
+		if (r == 0 && context->past_fences)
+			usage->fenced = (struct stow_idset){ 0 };
+		if (r == 0 && how & STOW_PLAN_REFINE)
+			r = refine_usage(context, usage, err);
+	}
+	if (r == 0)
+		r = stow_capacity_build(basis->topology, context->config, usage,
+					basis->have_cpuset ? &basis->cpuset.cpus_effective : NULL,
+					basis->have_cpuset ? &basis->cpuset.mems_effective : NULL,
+					&capacity, err);
+	if (r < 0)
+		return r;
+	capacity->full_cores &= !(how & STOW_PLAN_ANY_CORES);
+	return stow_plan_make(capacity, request, basis->near_node, ret_plan, ret_refusal, err);
+}
+
+/* Nodes of the plan that have memory, for cpuset.mems: the kernel grants no other. With
+ * memory-policy=preferred they are a wish (linux.memoryPolicy), and the others stay allowed. */
+void stow_basis_mems(const struct stow_basis *basis, const struct stow_plan *plan,
+		     const struct stow_request *request, struct stow_idset *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (request->memory_policy == STOW_MEMORY_PREFERRED && basis->have_cpuset) {
+		*ret = basis->cpuset.mems_effective;
+		return;
+	}
+	STOW_IDSET_FOR(id, &plan->nodes) {
+		const struct stow_node *node = stow_topology_node(basis->topology, id);
+
+		if (node && node->mem_total)
+			stow_idset_add(ret, id);
+	}
+	/* CPUs of a node without memory, and no memory asked for: wherever it is allowed. */
+	if (stow_idset_empty(ret) && basis->have_cpuset)
+		*ret = basis->cpuset.mems_effective;
+}
