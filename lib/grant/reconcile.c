@@ -32,6 +32,8 @@ struct stow_reconcile {
 	uint32_t changes; /* the ledger's counter when the list was made */
 	bool made;
 	struct stow_cpu_view view; /* of that moment */
+	/* The online CPUs before anything was applied: those that come meanwhile are a change. */
+	struct stow_idset online;
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
@@ -451,7 +453,7 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 	if (r < 0)
 		return r;
 	if (reconcile->made && changes == reconcile->changes &&
-	    stow_idset_equal(&online, &reconcile->view.online))
+	    stow_idset_equal(&online, &reconcile->online))
 		return 0;
 	if (!observe && !stow_apply_is_current(context)) {
 		r = stow_apply(context, &options, &result->problems, err);
@@ -466,6 +468,7 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 		r = make_list(reconcile, context, &reconcile->view, err);
 	reconcile->made = r == 0;
 	reconcile->changes = changes;
+	reconcile->online = online;
 	return r;
 }
 

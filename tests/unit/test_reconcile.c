@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "grant/apply.h"
 #include "grant/reconcile.h"
 #include "played.h"
 
@@ -219,6 +220,40 @@ static void who_has_ended_is_for_gc(void **state)
 	assert_int_equal(played_records(s->p), 2);
 }
 
+static void online_is(struct played *p, const char *online, const char *of_node_1)
+{
+	tree_write(p->t, "/sys/devices/system/cpu/online", "%s\n", online);
+	tree_write(p->t, "/sys/devices/system/cpu/present", "0-7\n");
+	tree_write(p->t, "/sys/fs/cgroup/cpuset.cpus.effective", "%s\n", online);
+	tree_write(p->t, "/sys/fs/cgroup/shared/cpuset.cpus.effective", "%s\n", of_node_1);
+}
+
+/* CPU 7 comes back when the run that was for its absence has ended: the round's own look, whether
+ * the last run was for these, and the run have read which are online. */
+static int comes_back(void *ctx, const char *path, const char *value)
+{
+	struct played *p = ctx;
+	static int reads;
+
+	(void)value;
+	if (strcmp(path, "/sys/devices/system/cpu/online") == 0 && ++reads == 4)
+		online_is(p, "0-7", "4-7");
+	return 0;
+}
+
+static void cpus_that_come_while_others_are_applied_are_applied_next(void **state)
+{
+	struct setup *s = *state;
+
+	round_counts(s, false, 0, 0, 0);
+	online_is(s->p, "0-6", "4-6");
+	s->p->ops.before = comes_back;
+	round_counts(s, false, 0, 0, 0);
+	assert_false(stow_apply_is_current(&s->p->context));
+	round_counts(s, false, 0, 0, 0);
+	assert_true(stow_apply_is_current(&s->p->context));
+}
+
 static void a_failure_is_told_and_the_others_are_looked_at(void **state)
 {
 	struct setup *s = *state;
@@ -249,6 +284,7 @@ int main(void)
 		TEST(observing_changes_nothing_and_counts_once),
 		TEST(kubelets_are_left_alone),
 		TEST(who_has_ended_is_for_gc),
+		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
 		TEST(a_failure_is_told_and_the_others_are_looked_at),
 	};
 
