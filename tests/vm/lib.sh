@@ -106,8 +106,19 @@ announce_oom()
 	: >"$VM_CTL/oom-announced"
 }
 
+# Looks at every thread of every container, independently of what is tested.
+vm_checker=${NUMASTOW_PROGRAMS:-$vm_root/build/release}/tests/tools/check-cpus
+
+# all_as_promised NAME [SECONDS] - what the ledger says holds for every thread of every container: now, or within
+# some seconds, where another program (an agent, a hook that ends) is about to see to it
+all_as_promised()
+{
+	check "$1: every thread runs where the ledger says" "$vm_checker" --wait "${2:-0}"
+}
+
 vm_summary()
 {
+	[[ ! -e /run/numastow/ledger.db ]] || all_as_promised "at the end" 10
 	vm_stop_all
 	echo "$vm_passed passed, $vm_failed failed"
 	((vm_failed == 0 && vm_passed > 0))
@@ -172,12 +183,13 @@ vm_rootfs()
 	if [[ ! -d $dir ]]; then
 		mkdir -p "$dir"/{bin,data,dev,etc,proc,run,sys,tmp,root}
 		cp "$(command -v busybox)" "$dir/bin/busybox"
-		for tool in sh sleep cat echo grep ls true false head tail id env; do
+		for tool in sh sleep cat echo grep ls true false head tail id env mkdir taskset; do
 			ln -s busybox "$dir/bin/$tool"
 		done
 		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
 		cp "$vm_progs"/{churn,holder,load,pinner} "$dir/bin/" 2>/dev/null || :
 		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
+		cp "$vm_dir/progs/hostile.sh" "$dir/bin/hostile"
 	fi
 	echo "$dir"
 }
@@ -201,6 +213,7 @@ cgroup_driver()
 #   --cpuset-cpus LIST, --cpuset-mems LIST
 #   --hugepages 2MB=BYTES     a hugetlb limit
 #   --cgroups-path PATH       (default: /numastow-test/ID, or machine.slice:test:ID under systemd)
+#   --edit FILTER             any other change of config.json, in jq's words
 #
 # $HOOK, when set, is a program that gets the hooks: "apply" as createRuntime, "release" as poststop.
 bundle()
@@ -225,6 +238,7 @@ bundle()
 			edit+=" | .linux.resources.hugepageLimits += [{pageSize: \"${2%%=*}\", limit: ${2#*=}}]"
 			;;
 		--cgroups-path) path=$2 ;;
+		--edit) edit+=" | $2" ;;
 		*)
 			echo "bundle: unknown option $1" >&2
 			return 1
@@ -322,6 +336,80 @@ state()
 	jq -c --arg id "$1" --argjson pid "$(container_pid "$1")" --arg bundle "$vm_work/bundle/$1" \
 		'{ociVersion, id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
 		"$vm_work/bundle/$1/config.json"
+}
+
+# bare ID PATH [KEY=VALUE...] - the least that is a container, for what no runtime can be brought to do: a process in a
+# cgroup of its own, in every hierarchy. "hook_for" tells the hook about it; "bare_end" is its end.
+bare()
+{
+	local id=$1 path=$2 dir=$vm_work/bundle/$1 c annotations=''
+	local -a tops=(/sys/fs/cgroup)
+
+	shift 2
+	[[ $VM_CGROUP == v2 ]] || tops=(/sys/fs/cgroup/{cpuset,memory,hugetlb})
+	sleep 100000 &
+	mkdir -p "$dir"
+	echo $! >"$dir/pid"
+	for c in "${tops[@]}"; do
+		bare_cgroup "$c" "$path" && echo "$(<"$dir/pid")" >"$c$path/cgroup.procs" || return 1
+	done
+	for c; do
+		annotations+=",\"${c%%=*}\":\"${c#*=}\""
+	done
+	echo "{\"annotations\":{${annotations#,}},\"linux\":{\"resources\":{}}}" >"$dir/config.json"
+}
+
+# bare_cgroup HIERARCHY PATH - makes it and all above it, with cpuset
+bare_cgroup()
+{
+	local dir=$1 part file
+	local -a parts
+
+	IFS=/ read -ra parts <<<"${2#/}"
+	for part in "${parts[@]}"; do
+		[[ $VM_CGROUP != v2 ]] || echo +cpuset +memory +hugetlb >"$dir/cgroup.subtree_control" || return 1
+		mkdir -p "$dir/$part"
+		for file in "$dir/"{cpuset.,}{cpus,mems}; do
+			[[ $VM_CGROUP == v1 && -e $file ]] || continue
+			[[ $(<"$dir/$part/${file##*/}") ]] || cat "$file" >"$dir/$part/${file##*/}" || return 1
+		done
+		dir+=/$part
+	done
+}
+
+# hook_for ID COMMAND - the hook, told about such a container
+hook_for()
+{
+	local pid
+
+	pid=$(container_pid "$1")
+	[[ $2 == apply ]] || pid=0
+	jq -c --arg id "$1" --argjson pid "$pid" --arg bundle "$vm_work/bundle/$1" \
+		'{ociVersion: "1.0.2", id: $id, status: "created", pid: $pid, bundle: $bundle, annotations}' \
+		"$vm_work/bundle/$1/config.json" | "$HOOK" "$2"
+}
+
+bare_end()
+{
+	kill -KILL "$(container_pid "$1")"
+	eventually 20 test ! -e "/proc/$(container_pid "$1")/exe"
+	hook_for "$1" release
+}
+
+# gone ID... - ends containers as "stop" does, several
+gone()
+{
+	local id
+
+	for id; do
+		stop "$id"
+	done
+}
+
+# record ID FIELD - the ledger's word on one container
+record()
+{
+	"$numastow" ledger --json | jq -r --arg id "$1" ".containers[] | select(.id == \$id) | .$2"
 }
 
 # ledger - what $numastow says is given away, as JSON without blanks: every program that need not start under

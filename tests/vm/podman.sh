@@ -47,6 +47,6 @@ vm_podman rm --force --time 0 wide >/dev/null 2>&1
 eventually 10 sh -c "[ \$('$numastow' ledger --json | jq '.containers | length') = 0 ]"
 eq "nothing is left in the ledger" "$(ledger '[.containers, .pools]')" '[[],[]]'
 eq "nothing is left of its hugepages" "$(pool 0 2048)+$(pool 1 2048)" 0+0
-check "no entry is left" test -z "$(ls -A /run/numastow/others 2>/dev/null)"
+check "no entry is left" test -z "$(ls -A /run/numastow/unmanaged 2>/dev/null)"
 
 vm_summary

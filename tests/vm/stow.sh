@@ -18,7 +18,7 @@ nothing_left()
 
 	[[ $(ledger) == '{"containers":[],"pools":[]}' ]] || left+="records "
 	[[ ! -e /run/numastow/exclusive ]] || left+="exclusive-CPUs "
-	[[ -z $(ls -A /run/numastow/others 2>/dev/null) ]] || left+="others "
+	[[ -z $(ls -A /run/numastow/unmanaged 2>/dev/null) ]] || left+="unmanaged "
 	[[ $(pool 0 2048)+$(pool 1 2048) == 0+0 ]] || left+="hugepages "
 	eq "$1: nothing is left" "$left" "" || "$numastow" ledger
 }
