@@ -116,11 +116,9 @@ int stow_unit_sets_add(struct stow_unit_sets *sets, const struct stow_cgroup *cg
 
 int stow_unit_sets_set(const struct stow_unit_sets *sets, bool cpus, struct stow_err *err)
 {
-	char *argv[2 + 3 * SCOPE_AT_ONCE + 1], property[] = "AllowedMemoryNodes";
+	char *property = cpus ? (char *)"AllowedCPUs" : (char *)"AllowedMemoryNodes";
+	char *argv[2 + 3 * SCOPE_AT_ONCE + 1];
 	int first = 0, set = 0;
-
-	if (cpus)
-		strcpy(property, "AllowedCPUs");
 
 	for (size_t from = 0; from < sets->n; from += SCOPE_AT_ONCE) {
 		size_t n = sets->n - from < SCOPE_AT_ONCE ? sets->n - from : SCOPE_AT_ONCE;

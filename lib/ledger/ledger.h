@@ -201,8 +201,9 @@ int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 void stow_usage_free(struct stow_usage *usage);
 /* All CPUs that belong to one container alone, also those that a repin is to take. */
 int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err);
-/* The CPUs that must not become exclusive, because a shared container has a set of its own (adopted,
- * or given by its config.json) that has them. `online`: a set that contains all of these is none. */
+/* The CPUs that must not become exclusive, because a shared container has a set of its own
+ * (adopted, or given by its config.json) that has them. `online`: a set that contains all of these
+ * is none. */
 int stow_ledger_pinned(struct stow_ledger *ledger, const struct stow_idset *online,
 		       struct stow_idset *ret, struct stow_err *err);
 /* What a Kubernetes namespace has of everything, for the administrator's caps. */
