@@ -19,13 +19,19 @@ readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcy
 readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init. libnss-systemd
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
-readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl)
+readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
+	libcmocka-dev)
 # mmdebstrap makes the other release's root.
-readonly TEST=(libcmocka-dev qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
+readonly TEST=(qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
 	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
-readonly LINT=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db
-	bsdextrautils)
+LINT=(clang clang-format clang-tidy cppcheck shellcheck git man-db bsdextrautils)
+# clang's run-time libraries have its version in their name.
+case $(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}") in
+trixie) LINT+=(libclang-rt-19-dev) ;;
+*) LINT+=(libclang-rt-14-dev) ;;
+esac
+readonly LINT
 
 # Good to have where the distribution has them; nothing fails without.
 readonly RUN_OPTIONAL=(netavark)
