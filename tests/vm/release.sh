@@ -112,11 +112,11 @@ vm_root_fetch()
 	rm -rf "$work"
 }
 
-# vm_root_build RELEASE ROOT CHECKOUT - build the programs against that release's libraries, with its compiler. They
-# are in CHECKOUT/build/root-RELEASE, which a guest sees in the place of CHECKOUT/build.
-vm_root_build()
+# vm_root_do RELEASE ROOT CHECKOUT COMMAND - run a shell command in that root, with the checkout as its current folder.
+# What it builds goes to CHECKOUT/build/root-RELEASE, which a guest sees in the place of CHECKOUT/build.
+vm_root_do()
 {
-	local release=$1 root=$2 top=$3
+	local release=$1 root=$2 top=$3 command=$4
 
 	mkdir -p "$top/build/root-$release"
 	(
@@ -129,7 +129,13 @@ vm_root_build()
 			mount --rbind /dev "$2/dev"
 			mount -t tmpfs tmp "$2/tmp"
 			exec chroot "$2" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=1 \
-				sh -ec "cd /checkout; make -j2 all tools; tests/vm/build-progs.sh"
-		' sh "$top" "$root" "$release" </dev/null
+				sh -ec "cd /checkout; $4"
+		' sh "$top" "$root" "$release" "$command" </dev/null
 	) 9>"$top/build/root-$release/lock"
+}
+
+# vm_root_build RELEASE ROOT CHECKOUT - build the programs against that release's libraries, with its compiler
+vm_root_build()
+{
+	vm_root_do "$@" 'make -j2 all tools; tests/vm/build-progs.sh'
 }
