@@ -89,10 +89,11 @@ within()
 	fi
 }
 
-# eventually SECONDS COMMAND... - try until it succeeds
+# eventually SECONDS COMMAND... - try until it succeeds. A busy machine takes many times as long as a quiet one, so
+# it waits for two minutes at least: SECONDS says what is usual.
 eventually()
 {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + ($1 < 120 ? 120 : $1)))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || return 1
