@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The other Debian: a second root for guests, with that release's own kernel, systemd, Podman, crun and runc, and
 # with what builds our programs against its libraries. It is made once, into the cache, and is never changed
-# afterwards.
+# afterwards; those that were not used for two weeks go when another is made.
 
 # What a guest's programs need; install-deps.sh has the lists.
 vm_guest_packages()
@@ -39,6 +39,7 @@ vm_root_dir()
 		flock 9
 		[[ -e $root/kernel/complete ]] || vm_root_fetch "$cache" "$1" "$root"
 	) 9>"$cache/lock-root" >&2 || return 1
+	touch "$root" # so that it is known to be in use
 	echo "$root"
 }
 
@@ -84,7 +85,8 @@ vm_root_fetch()
 		return 1
 	}
 	packages=$(vm_guest_packages | paste -sd ,)
-	rm -rf "$cache/root-$release"-* "$cache"/making.*
+	# What another checkout uses, with another list of packages, stays.
+	find "$cache" -maxdepth 1 \( -name 'root-*' -mtime +13 -o -name 'making.*' \) -exec rm -rf {} +
 	work=$(mktemp -d "$cache/making.XXXXXX") || return 1
 	echo "vm: making a root of $release, once; this takes a minute or more"
 	# What this machine knows about reaching its sources (proxies, checks of dates) holds for the same sources.
