@@ -111,7 +111,7 @@ check "and CAP_SYS_ADMIN for numastow-scope alone" grep -qE '^CapPrm:.0*a00002$'
 kill "$hook_pid"
 wait "$hook_pid" 2>/dev/null
 check "the end gives back" "$programs/numastow-hook" release <<<"${state/$pid/0}"
-has 1 && ok "a container that lives keeps what it has" || fail "a container that lives keeps what it has"
+check "a container that lives keeps what it has" has 1
 
 # /proc that shows nobody the others, not even root's group; a bundle and a cgroup of somebody else's.
 mount -o remount,hidepid=2,gid=12345 /proc
@@ -122,11 +122,11 @@ check "where /proc hides processes, CAP_SYS_PTRACE stays as well" keeps 880002
 kill "$hook_pid"
 wait "$hook_pid" 2>/dev/null
 check "a container lives there, too" "$programs/numastow-hook" release <<<"$state"
-has 1 && ok "and keeps what it has" || fail "and keeps what it has"
+check "and keeps what it has" has 1
 kill "$pid"
 eventually 20 test ! -e "/proc/$pid"
 check "its end is seen" "$programs/numastow-hook" release <<<"$state"
-has 0 && ok "the ledger is empty" || fail "the ledger is empty"
+check "the ledger is empty" has 0
 begin again AllowedCPUs=0-7 Delegate=yes
 chown -R 1000:1000 $cgroups/machine.slice/again.scope
 pid=$(<$cgroups/machine.slice/again.scope/cgroup.procs)
@@ -146,10 +146,10 @@ for words in ledger why "gc --quiet" drains; do
 	# shellcheck disable=SC2086
 	check "$words says that it is broken" grep -q 'config.yaml:1: mode' <<<"$("$programs/numastow" $words 2>&1 >/dev/null)"
 done
-has 1 && ok "the container is still there" || fail "the container is still there"
+check "the container is still there" has 1
 refuse "nothing is placed" 'config.yaml:1: mode' "$programs/numastow-hook" apply <<<"${state//crunlike/third}"
 check "everything is given back" "$programs/numastow" restore --all
-has 0 && ok "the ledger is empty again" || fail "the ledger is empty again"
+check "the ledger is empty again" has 0
 
 ### who may not read the ledger is told so, and cannot lock it
 
