@@ -86,13 +86,14 @@ int stow_applied_begin(struct stow_root *root, const struct stow_applied *before
 
 int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
 		     const struct stow_idset *exclusive, const struct stow_idset *online,
-		     bool problems, struct stow_err *err)
+		     const struct stow_idset *explained, struct stow_err *err)
 {
 	struct stow_applied a = { .online = *online, .exclusive = *exclusive };
 
-	if (stow_applied_is(before, exclusive, online))
+	a.explained = *explained;
+	stow_idset_or(&a.explained, exclusive);
+	if (stow_applied_is(before, exclusive, online) &&
+	    stow_idset_equal(&before->explained, &a.explained))
 		return 0;
-	if (problems)
-		a.explained = before->explained;
 	return write_applied(root, &a, err);
 }

@@ -33,7 +33,8 @@ bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset
 int stow_applied_begin(struct stow_root *root, const struct stow_applied *before,
 		       const struct stow_idset *exclusive, const struct stow_idset *online,
 		       struct stow_err *err);
-/* And that it has ended. `problems`: some sets may still be older ones. */
+/* And that it has ended. `explained`: CPUs, besides exclusive and offline ones, that a set may
+ * lack. Writes nothing when the file says so already. */
 int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
 		     const struct stow_idset *exclusive, const struct stow_idset *online,
-		     bool problems, struct stow_err *err);
+		     const struct stow_idset *explained, struct stow_err *err);

@@ -24,6 +24,7 @@ struct run {
 	struct stow_apply_result *result;
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
+	struct stow_idset narrow;   /* v1: online CPUs that some container's cgroup above has not */
 	struct stow_unit_sets units;
 	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
 	struct above {
@@ -52,7 +53,7 @@ struct container {
 	struct stow_idset base;	     /* what it may use when nothing is exclusive */
 	struct stow_idset wanted;    /* what it must have; offline ones too */
 	struct stow_idset effective; /* what it has */
-	bool fallback;		     /* all of its own CPUs are offline */
+	bool fallback;		     /* none of its own CPUs is to be had */
 	bool starts; /* the caller's own: whatever its set says now, it is to be written */
 };
 
@@ -144,8 +145,8 @@ static int read_above(struct run *run, const struct container *c, struct stow_id
 	return 0;
 }
 
-/* All of its own CPUs are offline: the kernel would give it what the cgroup above has, with other
- * containers' CPUs. It gets the common ones, until one of its own comes back. */
+/* None of its own CPUs is to be had (all are offline, say): the kernel would give it what the cgroup
+ * above has, with other containers' CPUs. It gets the common ones, until one of its own is back. */
 static int fall_back(struct run *run, struct container *c, struct stow_err *err)
 {
 	int r = stow_cpu_view_common(&run->view, &c->wanted, err);
@@ -155,14 +156,24 @@ static int fall_back(struct run *run, struct container *c, struct stow_err *err)
 	return r;
 }
 
+static void wanted_effective(const struct run *run, const struct container *c,
+			     struct stow_idset *ret)
+{
+	*ret = c->wanted;
+	stow_idset_and(ret, &run->view.online);
+	stow_idset_and(ret, &c->above);
+}
+
 static int compute_base(struct run *run, struct container *c, struct stow_err *err)
 {
 	bool moved = c->record && c->record->move && c->record->move->step >= STOW_MOVE_WIDENED;
 
 	if (!c->record) {
-		c->base = stow_idset_empty(&c->entry->given) ? c->above : c->entry->given;
-		if (stow_idset_empty(&c->entry->given))
+		c->base = c->entry->given;
+		if (stow_idset_empty(&c->base)) {
+			c->base = run->view.online;
 			stow_idset_or(&c->base, &run->view.offline);
+		}
 		return 0;
 	}
 	if (c->record->exclusive) {
@@ -172,31 +183,40 @@ static int compute_base(struct run *run, struct container *c, struct stow_err *e
 	return stow_cpu_view_base(&run->view, c->record, moved, &c->base, err);
 }
 
+/* What the cgroup above has not is written as well where the kernel takes it (v2): then the
+ * container follows by itself when that set grows. */
 static int compute_wanted(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset possible, online;
+	struct stow_idset possible, usable;
+	bool shared = !c->record || !c->record->exclusive;
 	int r;
 
 	r = compute_base(run, c, err);
 	if (r < 0)
 		return r;
 	c->wanted = c->base;
-	if (!c->record || !c->record->exclusive)
+	if (shared)
 		stow_idset_minus(&c->wanted, &run->view.exclusive);
-	possible = c->above;
-	stow_idset_or(&possible, &run->view.offline);
-	stow_idset_and(&c->wanted, &possible);
-	online = c->base;
-	stow_idset_and(&online, &run->view.online);
-	if (stow_idset_empty(&online))
+	if (is_v1(c)) {
+		possible = c->above;
+		stow_idset_or(&possible, &run->view.offline);
+		stow_idset_and(&c->wanted, &possible);
+	}
+	wanted_effective(run, c, &usable);
+	if (!stow_idset_empty(&usable))
+		return 0;
+	usable = c->base;
+	stow_idset_and(&usable, &run->view.online);
+	if (!c->starts || !shared || !stow_idset_intersects(&usable, &c->above))
 		return fall_back(run, c, err);
+	c->wanted = (struct stow_idset){ 0 }; /* all are others': it is not to start */
 	return 0;
 }
 
 /* --- whose change it is --------------------------------------------------------------------- */
 
 /* Whether a configured set is one that a run may have left: all that it lacks of what the container
- * may use is explained by CPUs that are or were exclusive, or were offline. */
+ * may use is explained by CPUs that are or were exclusive, were offline, or were not to be had. */
 static bool is_ours(const struct run *run, const struct container *c, const struct stow_idset *now)
 {
 	struct stow_idset lacking = c->base, usable = c->base;
@@ -204,7 +224,11 @@ static bool is_ours(const struct run *run, const struct container *c, const stru
 	if (stow_idset_empty(now))
 		return true;
 	stow_idset_and(&usable, &run->before.online);
-	if (run->before.known && stow_idset_empty(&usable)) /* then it was a fallback */
+	stow_idset_and(&usable, &c->above);
+	if (c->record && run->before.known &&
+	    stow_idset_empty(&usable)) /* then it was a fallback */
+		return true;
+	if (c->entry && c->entry->fallback && !stow_idset_intersects(now, &c->base))
 		return true;
 	if (c->record && stow_idset_equal(now, &c->record->given_cpus))
 		return true;
@@ -260,14 +284,6 @@ static int judge_change(struct run *run, struct container *c, struct stow_err *e
 }
 
 /* --- one container -------------------------------------------------------------------------- */
-
-static void wanted_effective(const struct run *run, const struct container *c,
-			     struct stow_idset *ret)
-{
-	*ret = c->wanted;
-	stow_idset_and(ret, &run->view.online);
-	stow_idset_and(ret, &c->above);
-}
 
 /* v1: processes that the kernel has put into the cgroup above. */
 static int take_back(struct run *run, struct container *c, bool emptied, struct stow_err *err)
@@ -325,12 +341,12 @@ static void check(struct run *run, struct container *c, int r, const char *why)
 	if (r < 0)
 		snprintf(text, sizeof(text), "container %s: %s", c->id, why);
 	else if (c->fallback)
-		snprintf(text, sizeof(text),
-			 "container %s: all of its CPUs %s are offline; until one is back it runs "
-			 "on "
-			 "shared CPUs %s",
-			 c->id, stow_idset_format(&c->base, a, sizeof(a)),
-			 stow_idset_format(&c->effective, b, sizeof(b)));
+		snprintf(
+			text, sizeof(text),
+			"container %s: CPUs %s are all offline, another container's, or not in the "
+			"cgroup above; until one is back it runs on shared CPUs %s",
+			c->id, stow_idset_format(&c->base, a, sizeof(a)),
+			stow_idset_format(&c->effective, b, sizeof(b)));
 	else if (!stow_idset_empty(&taken))
 		snprintf(text, sizeof(text),
 			 "container %s may still run on CPUs %s, which belong to another container",
@@ -347,6 +363,7 @@ static void check(struct run *run, struct container *c, int r, const char *why)
 /* The container's cgroup, or -ESRCH when it has ended. */
 static int look(struct run *run, struct container *c, struct stow_err *err)
 {
+	struct stow_idset lacking;
 	int r;
 
 	r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
@@ -360,29 +377,57 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
 	if (r == 0)
 		r = read_above(run, c, &c->above, err);
+	if (r == 0 && is_v1(c)) {
+		lacking = run->view.online;
+		stow_idset_minus(&lacking, &c->above);
+		stow_idset_or(&run->narrow, &lacking);
+	}
 	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
+}
+
+/* What is written instead of an unmanaged container's own CPUs is no other tool's change. */
+static int note_fallback(struct run *run, struct container *c, struct stow_err *err)
+{
+	if (c->entry->fallback == c->fallback)
+		return 0;
+	c->entry->fallback = c->fallback;
+	return stow_unmanaged_write(run->root, c->entry, err);
+}
+
+/* Whether it has what it must have. When a grant begins or has ended, its file must say so, too:
+ * what takes effect may be the same by the set of the cgroup above. */
+static bool is_settled(const struct run *run, const struct container *c)
+{
+	struct stow_idset expected;
+
+	if (c->record ? c->starts : c->entry->reset)
+		return false;
+	wanted_effective(run, c, &expected);
+	return !stow_idset_empty(&expected) && stow_idset_equal(&expected, &c->effective);
 }
 
 static int settle(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset expected;
 	int r;
 
 	r = compute_wanted(run, c, err);
 	if (r < 0)
 		return r;
-	wanted_effective(run, c, &expected);
-	if (stow_idset_equal(&expected, &c->effective))
-		return is_v1(c) ? take_back(run, c, false, err) : 0;
+	if (is_settled(run, c))
+		return take_back(run, c, false, err);
 	r = judge_change(run, c, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	wanted_effective(run, c, &expected); /* it may have changed with what it was given */
-	if (stow_idset_equal(&expected, &c->effective))
+	if (is_settled(run, c)) /* with what it was given now */
 		return 0;
-	r = write_cpus(run, c, err);
-	if (stow_cpuset_read_cpus(c->cgroup, true, &c->effective, NULL) < 0 && r < 0)
-		return r;
+	/* Noted before it is done, and forgotten after it is undone. */
+	if (c->entry && c->fallback)
+		r = note_fallback(run, c, err);
+	if (r == 0)
+		r = write_cpus(run, c, err);
+	if (r == 0 && c->entry && !c->fallback)
+		r = note_fallback(run, c, err);
+	(void)stow_cpuset_read_cpus(c->cgroup, true, &c->effective, NULL);
 	return r;
 }
 
@@ -523,8 +568,10 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 	focus = focus < 0 ? focus : r;
 	stow_records_free(round.records, round.n);
 	set_units(run);
+	if (run->result->n_problems) /* some sets may still be older ones */
+		stow_idset_or(&run->narrow, &run->before.explained);
 	r = stow_applied_end(run->root, &run->before, &run->view.exclusive, &run->view.online,
-			     run->result->n_problems > 0, focus < 0 ? NULL : err);
+			     &run->narrow, focus < 0 ? NULL : err);
 	return focus < 0 ? focus : r;
 }
 
@@ -573,8 +620,10 @@ void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *r
 	struct container c = { .id = record->id, .record = record, .cgroup = cgroup };
 
 	*ret = (struct stow_idset){ 0 };
-	if (read_above(&run, &c, &c.above, NULL) == 0 && compute_wanted(&run, &c, NULL) == 0)
-		wanted_effective(&run, &c, ret);
+	if (read_above(&run, &c, &c.above, NULL) == 0 && compute_wanted(&run, &c, NULL) == 0) {
+		*ret = c.wanted;
+		stow_idset_and(ret, &run.view.online);
+	}
 	*view = run.view; /* its nodes may have been read */
 	run.view = (struct stow_cpu_view){ 0 };
 	run_done(&run);

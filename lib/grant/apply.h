@@ -70,8 +70,8 @@ int stow_apply(const struct stow_grant_context *context, const struct stow_apply
  * end: a look that costs a query and two small files. */
 bool stow_apply_is_current(const struct stow_grant_context *context);
 
-/* The CPUs that must be in effect in a record's container now, with its cgroup open. Computed as a
- * run does; empty when that cannot be told. */
+/* The online CPUs that a record's container must have in its set now, with its cgroup open.
+ * Computed as a run does; empty when that cannot be told. */
 void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *record,
 			 struct stow_cgroup *cgroup, struct stow_idset *ret);
 

@@ -5,11 +5,10 @@
  * Which CPUs a container may use: computed from the ledger, the configuration and what the kernel
  * says now, and stored nowhere.
  *
- *	exclusive	its own CPUs, which are rows of the ledger
- *	shared		all CPUs of its NUMA nodes, less those that the administrator reserved, less
- *			isolated ones (isolcpus), less everybody's exclusive ones, within the CPUs
- *that its config.json gave unmanaged	what its config.json gave, else what the cgroup above has,
- *less the exclusive ones
+ * exclusive: its own CPUs, which are rows of the ledger.
+ * shared: all CPUs of its NUMA nodes, less those that the administrator reserved, less isolated
+ * ones (isolcpus), less everybody's exclusive ones, within the CPUs that its config.json gave.
+ * unmanaged: what its config.json gave, else all that there are, less the exclusive ones.
  *
  * Offline CPUs are members: what is written contains them, so that they come back by themselves.
  */

@@ -30,7 +30,7 @@ void stow_unmanaged_done(struct stow_unmanaged *container)
  *	init PID START
  *	cpuset VERSION INODE PATH	and, on cgroup v1, hugetlb and memory: theirs are others
  *	cpus LIST			the CPUs that it was started with
- *	reset
+ *	fallback, reset
  */
 static void print(FILE *out, const struct stow_unmanaged *c, const char *cpus)
 {
@@ -43,6 +43,8 @@ static void print(FILE *out, const struct stow_unmanaged *c, const char *cpus)
 				id->at[i].inode, id->at[i].path);
 	if (*cpus)
 		fprintf(out, "cpus %s\n", cpus);
+	if (c->fallback)
+		fputs("fallback\n", out);
 	if (c->reset)
 		fputs("reset\n", out);
 }
@@ -107,8 +109,8 @@ static int parse_line(char *line, struct stow_unmanaged *c)
 {
 	char *value = strchr(line, ' ');
 
-	if (strcmp(line, "reset") == 0) {
-		c->reset = true;
+	if (strcmp(line, "reset") == 0 || strcmp(line, "fallback") == 0) {
+		*(line[0] == 'r' ? &c->reset : &c->fallback) = true;
 		return 0;
 	}
 	if (!value)

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A played kernel: CPUs that come and go, NUMA nodes, and cpusets that behave as those of cgroup v1
+ * and v2 do (lib/node/cpuset.h says how), in a copied tree. Writes are checked before they are made
+ * and take effect at once, for all cgroups below, too.
+ *
+ * Its state is shared with processes that the test forks, so that one of them can be killed in the
+ * middle of its work.
+ */
+
+#include "tree.h"
+
+#define KERNEL_CPUS_PER_NODE 4
+#define KERNEL_CGROUPS	     64
+#define KERNEL_PROCESSES     64
+
+struct kernel_cgroup {
+	bool used;
+	int above;	     /* index; -1: the topmost */
+	char path[128];	     /* "" for the topmost, else "/a/b" */
+	uint32_t cpus, mems; /* as configured */
+	uint32_t cpus_effective, mems_effective;
+	bool populated;
+	uint32_t shown[4]; /* what its files say now; SHOWN_NOT: unknown */
+	bool procs_shown;
+};
+
+struct kernel_process {
+	int pid;    /* 0: a free place */
+	int cpuset; /* index of its cgroup */
+	int other;  /* v1: of its cgroup in the other hierarchies */
+};
+
+struct kernel_state {
+	uint32_t present, online;
+	struct kernel_cgroup cgroups[KERNEL_CGROUPS];
+	struct kernel_process processes[KERNEL_PROCESSES];
+	uint64_t writes; /* to files of the tree, by way of its root */
+};
+
+struct kernel {
+	int version, nodes;
+	struct tree *t;
+	struct stow_root_ops ops;
+	struct kernel_state *s;
+	/* Asked before every access (`value` NULL for other ones than writes): -errno fails it. */
+	int (*fault)(void *ctx, const char *path, const char *value);
+	void *fault_ctx;
+};
+
+struct kernel *kernel_new(int version, int nodes);
+void kernel_free(struct kernel *kernel);
+
+/* An index; -1 is no cgroup. On v1 a new cpuset has neither CPUs nor nodes. */
+int kernel_mkdir(struct kernel *kernel, int above, const char *name);
+/* With all below it and their processes. */
+void kernel_rmdir(struct kernel *kernel, int cgroup);
+bool kernel_is_below(const struct kernel *kernel, int cgroup, int above);
+
+void kernel_fork(struct kernel *kernel, int pid, int cgroup);
+/* -ENOSPC: a v1 cpuset without CPUs. In all hierarchies. */
+int kernel_move(struct kernel *kernel, int pid, int cgroup);
+void kernel_exit(struct kernel *kernel, int pid);
+/* Where the process runs; -1: it does not. */
+int kernel_cgroup_of(const struct kernel *kernel, int pid);
+
+void kernel_set_online(struct kernel *kernel, int cpu, bool online);
+
+/* A write by somebody else than the programs under test: as the kernel answers it. */
+int kernel_write(struct kernel *kernel, int cgroup, bool cpus, uint32_t set);
+
+/* The CPUs of a node, offline ones too. */
+uint32_t kernel_node_cpus(int node);
+/* "0-3,7", in a buffer of the caller's. */
+const char *kernel_list(uint32_t set, char *buf, size_t size);
