@@ -263,6 +263,34 @@ static void report_problems(struct agent *agent, struct stow_apply_result *resul
 	stow_apply_result_done(result);
 }
 
+static bool is_in(const struct stow_adoption *list, const struct stow_adopted *container)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->list[i].inode == container->inode &&
+		    strcmp(list->list[i].id, container->id) == 0)
+			return true;
+	return false;
+}
+
+/* Containers that never met the hook: each is said once. Those that are not entered are found again
+ * the next time. */
+static void report_found(struct agent *agent, struct stow_adoption *found)
+{
+	for (size_t i = 0; i < found->n; i++)
+		if (!is_in(&agent->found, &found->list[i]))
+			stow_say(found->list[i].entered ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
+				 stow_adopted_text(&found->list[i]),
+				 stow_text("container", found->list[i].id));
+	if (found->cut && !agent->found.cut)
+		stow_say(STOW_LOG_WARNING,
+			 "there are more cgroups than are looked into: containers in the others "
+			 "were not found",
+			 stow_number("cgroups", STOW_DISCOVER_CGROUPS));
+	stow_adoption_done(&agent->found);
+	agent->found = *found;
+	*found = (struct stow_adoption){ 0 };
+}
+
 static void collect(struct agent *agent)
 {
 	struct stow_gc_result result;
@@ -273,6 +301,7 @@ static void collect(struct agent *agent)
 	if (stow_gc(&agent->context, &result, &err) < 0)
 		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
 	report_problems(agent, &result.problems);
+	report_found(agent, &result.found);
 	if (result.reclaimed || result.undone || result.expired || result.pages)
 		stow_say(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
 			 stow_number("containers", result.reclaimed + result.undone),
@@ -282,6 +311,7 @@ static void collect(struct agent *agent)
 	agent->counters.reclaimed += result.reclaimed + result.undone;
 	agent->counters.reclaimed_hugepages += result.pages;
 	pthread_mutex_unlock(&agent->lock);
+	stow_gc_result_done(&result);
 }
 
 static void reconcile(struct agent *agent)
@@ -617,6 +647,7 @@ void agent_stop(struct agent *agent)
 	stow_reconcile_free(agent->reconcile);
 	stow_rpc_message_free(agent->current);
 	free(agent->last_error);
+	stow_adoption_done(&agent->found);
 	stow_ledger_close_ptr(&agent->ledger);
 	stow_config_free_ptr(&agent->policy);
 	for (size_t i = 0; i < agent->n_retired; i++)

@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/report.h"
 #include "agent/watch.h"
+#include "grant/adopt.h"
 #include "grant/grant.h"
 #include "numastow/v1/agent.pb-c.h"
 #include "numastow/v1/scheduler.pb-c.h"
@@ -69,7 +70,8 @@ struct agent {
 	/* What to look at, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
 	uint64_t due, next_poll, next_usage, next_reconcile, next_gc, next_delegation;
-	bool undelegated; /* it was said that cgroup2 has no nsdelegate */
+	struct stow_adoption found; /* containers that never met the hook, at the last collection */
+	bool undelegated;	    /* it was said that cgroup2 has no nsdelegate */
 
 	pthread_mutex_t lock;
 	PbNodeReport *current;

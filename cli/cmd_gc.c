@@ -27,6 +27,35 @@ static int look_after_drains(struct cli_context *context, struct stow_err *err)
 	return r;
 }
 
+/* Containers that never met the hook; with `quiet` those only for which something was done. */
+static void print_found(const struct stow_adoption *found, bool quiet)
+{
+	for (size_t i = 0; i < found->n; i++)
+		if (!quiet || found->list[i].entered)
+			printf("container %s %s\n", found->list[i].id,
+			       stow_adopted_text(&found->list[i]));
+	if (found->cut)
+		fprintf(stderr,
+			"numastow: there are more than %d cgroups: containers in the others were "
+			"not found\n",
+			STOW_DISCOVER_CGROUPS);
+}
+
+/* Nothing was ever placed since boot; what runs already is entered before something is. */
+static int adopt_alone(struct cli_context *context, bool quiet)
+{
+	struct stow_adoption found = { 0 };
+	struct stow_err err = { 0 };
+	int r;
+
+	if (!quiet)
+		printf("there is no ledger: nothing was ever placed since boot\n");
+	r = stow_adopt(&context->grant, &found, &err);
+	print_found(&found, quiet);
+	stow_adoption_done(&found);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
 static int gc(bool rebuild, bool quiet)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
@@ -56,23 +85,22 @@ static int gc(bool rebuild, bool quiet)
 	}
 	if (r < 0)
 		return cli_fail(&err);
-	if (!context.ledger) {
-		if (!quiet)
-			printf("there is no ledger: nothing was ever placed since boot\n");
-		return CLI_OK;
-	}
+	if (!context.ledger)
+		return adopt_alone(&context, quiet);
 	r = stow_gc(&context.grant, &result, &err);
 	for (size_t i = 0; i < result.problems.n_problems; i++)
 		fprintf(stderr, "numastow: %s\n", result.problems.problems[i].text);
-	stow_apply_result_done(&result.problems);
+	print_found(&result.found, quiet);
 	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
 	if (changed)
 		cli_audit(&context, "gc", NULL,
 			  "reclaimed what nobody gave back, see `numastow why`");
 	if (!quiet || changed)
 		printf("grants reclaimed: %zu, undone: %zu, leases expired: %zu, hugepages "
-		       "returned: %" PRIu64 "\n",
-		       result.reclaimed, result.undone, result.expired, result.pages);
+		       "returned: %" PRIu64 ", containers found: %zu\n",
+		       result.reclaimed, result.undone, result.expired, result.pages,
+		       result.found.n);
+	stow_gc_result_done(&result);
 	if (r >= 0)
 		r = look_after_drains(&context, &err);
 	return r < 0 ? cli_fail(&err) : CLI_OK;

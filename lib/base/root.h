@@ -119,11 +119,14 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 		       struct stow_idset *ret, struct stow_err *err);
 
 /* Our own state files, which unlike the kernel's are created: the folder (mode 0755, parents
- * too), a file replaced as a whole (written aside, then renamed), a file removed (missing is
- * success), a lock file held exclusively until the descriptor is closed or the process dies. */
+ * too), a file replaced as a whole (written aside, then renamed) or, the same way, made if there is
+ * none of that name (else -EEXIST), a file removed (missing is success), a lock file held
+ * exclusively until the descriptor is closed or the process dies. */
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err);
 int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		      struct stow_err *err);
+int stow_root_create(struct stow_root *root, const char *path, const char *text, mode_t mode,
+		     struct stow_err *err);
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)

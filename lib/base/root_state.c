@@ -53,14 +53,15 @@ static int open_parent(struct stow_root *root, const char *path, const char **re
 	return stow_root_open_checked(root, dir[0] ? dir : "/", NULL, O_PATH | O_DIRECTORY, 0, err);
 }
 
-int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
-		      struct stow_err *err)
+/* Writes the file aside, then gives it its name. */
+static int put_file(struct stow_root *root, const char *path, const char *text, mode_t mode,
+		    bool replace, struct stow_err *err)
 {
 	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
 	size_t len = strlen(text);
 	const char *name;
 	char temp[NAME_MAX + 32];
-	int r;
+	int r = 0;
 
 	dir = open_parent(root, path, &name, err);
 	if (dir < 0)
@@ -71,12 +72,23 @@ int stow_root_replace(struct stow_root *root, const char *path, const char *text
 		return stow_err_sys(err, errno, "%s", path);
 	if (write(fd, text, len) != (ssize_t)len)
 		r = errno ? errno : ENOSPC;
-	else if (renameat(dir, temp, dir, name) < 0)
+	else if (replace ? renameat(dir, temp, dir, name) < 0 : linkat(dir, temp, dir, name, 0) < 0)
 		r = errno;
-	else
-		return 0;
-	unlinkat(dir, temp, 0);
-	return stow_err_sys(err, r, "%s", path);
+	if (r || !replace)
+		unlinkat(dir, temp, 0);
+	return r ? stow_err_sys(err, r, "%s", path) : 0;
+}
+
+int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
+		      struct stow_err *err)
+{
+	return put_file(root, path, text, mode, true, err);
+}
+
+int stow_root_create(struct stow_root *root, const char *path, const char *text, mode_t mode,
+		     struct stow_err *err)
+{
+	return put_file(root, path, text, mode, false, err);
 }
 
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)

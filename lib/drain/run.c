@@ -333,8 +333,10 @@ int stow_drain_recover(const struct stow_grant_context *context,
 	if (r < 0)
 		return r;
 	/* A repin that died with its drain would be in the way of the next one. */
-	if (n)
+	if (n) {
 		(void)stow_gc(context, &collected, NULL);
+		stow_gc_result_done(&collected);
+	}
 	for (size_t i = 0; i < n; i++) {
 		bool late;
 

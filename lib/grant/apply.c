@@ -464,13 +464,22 @@ struct round {
 	size_t n;
 };
 
+/* One that was found while it was being made may be the scope of a container that the hook then
+ * found a level below. */
+static bool is_above(const struct stow_unmanaged *entry, const struct stow_record *record)
+{
+	const char *above = stow_cgroup_id_path(&entry->cgroup);
+	const char *path = stow_cgroup_id_path(&record->cgroup);
+	size_t len = strlen(above);
+
+	return !entry->init.pid && len && strncmp(path, above, len) == 0 && path[len] == '/';
+}
+
 static bool has_record(const struct round *round, const struct stow_unmanaged *entry)
 {
 	for (size_t i = 0; i < round->n; i++)
-		if (round->records[i]->cgroup.at[STOW_CGROUP_CPUSET].inode ==
-			    entry->cgroup.at[STOW_CGROUP_CPUSET].inode &&
-		    strcmp(stow_cgroup_id_path(&round->records[i]->cgroup),
-			   stow_cgroup_id_path(&entry->cgroup)) == 0)
+		if (stow_cgroup_id_equal(&round->records[i]->cgroup, &entry->cgroup) ||
+		    is_above(entry, round->records[i]))
 			return true;
 	return false;
 }

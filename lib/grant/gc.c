@@ -67,6 +67,12 @@ static int apply_everything(const struct stow_grant_context *context,
 	return first ? first : r;
 }
 
+void stow_gc_result_done(struct stow_gc_result *result)
+{
+	stow_adoption_done(&result->found);
+	stow_apply_result_done(&result->problems);
+}
+
 int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
 	    struct stow_err *err)
 {
@@ -88,6 +94,8 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 	r = stow_unmanaged_sweep(context->root, first ? NULL : err);
 	ret->unmanaged = r > 0 ? (size_t)r : 0;
 	first = first ? first : r < 0 ? r : 0;
+	r = stow_adopt(context, &ret->found, first ? NULL : err);
+	first = first ? first : r;
 	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
 	after = pages_added(context);
 	ret->pages = before > after ? before - after : 0;
@@ -120,7 +128,7 @@ int stow_restore_all(const struct stow_grant_context *context, struct stow_err *
 	size_t n;
 
 	first = stow_gc(context, &swept, err);
-	stow_apply_result_done(&swept.problems);
+	stow_gc_result_done(&swept);
 	r = stow_ledger_records(context->ledger, NULL, &records, &n, first ? NULL : err);
 	if (r < 0)
 		return first ? first : r;

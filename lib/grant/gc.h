@@ -4,20 +4,25 @@
 /* Collecting what nobody gave back, and giving everything back. */
 
 #include "base/err.h"
+#include "grant/adopt.h"
 #include "grant/apply.h"
 #include "grant/grant.h"
 
 struct stow_gc_result {
-	size_t expired;			   /* leases that nobody adopted */
-	size_t undone;			   /* grants whose hook died at work */
-	size_t reclaimed;		   /* grants of containers that ended without a poststop */
-	size_t unmanaged;		   /* files of unmanaged containers that ended */
-	uint64_t pages;			   /* hugepages taken out of pools */
-	struct stow_apply_result problems; /* to be freed with stow_apply_result_done() */
+	size_t expired;		    /* leases that nobody adopted */
+	size_t undone;		    /* grants whose hook died at work */
+	size_t reclaimed;	    /* grants of containers that ended without a poststop */
+	size_t unmanaged;	    /* files of unmanaged containers that ended */
+	uint64_t pages;		    /* hugepages taken out of pools */
+	struct stow_adoption found; /* containers that never met the hook */
+	struct stow_apply_result problems;
 };
 
-/* Reclaims what is provably dead, collects debts, and makes CPU sets and pools what the ledger
- * says. Goes on after a failure and returns the first. Any number may run at once. */
+void stow_gc_result_done(struct stow_gc_result *result);
+
+/* Reclaims what is provably dead, collects debts, finds containers that never met the hook, and
+ * makes CPU sets and pools what the ledger says. `ret` is freed with stow_gc_result_done(), also
+ * after a failure. Goes on after a failure and returns the first. Any number may run at once. */
 int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
 	    struct stow_err *err);
 

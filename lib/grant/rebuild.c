@@ -2,8 +2,10 @@
 /*
  * A new ledger when the old one was damaged: exclusive CPUs are what must not be given twice, and
  * the kernel still knows who runs on them alone. /run/numastow/exclusive says which CPUs they are;
- * a container whose whole CPU set lies within them is its owner. What shared containers were
- * promised is not to be seen in the kernel; they are counted again when they start again.
+ * a container whose whole CPU set lies within them is its owner. A container is what is found where
+ * runtimes keep them, never a cgroup below. What shared containers were promised is not to be seen
+ * in the kernel; they are counted again when they start again, and unmanaged ones until then: their
+ * sets were numastow's, and are no sets of their own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,30 +13,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include "grant/apply.h"
+#include "grant/discover.h"
 #include "grant/gc.h"
 #include "node/cpuset.h"
-
-/* "/machine.slice/libpod-ID.scope/container" and the like: the ID. */
-static char *id_of_path(const char *path)
-{
-	char copy[4096], *last, *dash;
-	size_t len;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	last = strrchr(copy, '/');
-	if (last && strcmp(last, "/container") == 0) {
-		*last = '\0';
-		last = strrchr(copy, '/');
-	}
-	last = last ? last + 1 : copy;
-	len = strlen(last);
-	if (len > 6 && strcmp(last + len - 6, ".scope") == 0)
-		last[len - 6] = '\0';
-	dash = strrchr(last, '-');
-	return strdup(dash && strncmp(last, "pod", 3) != 0 ? dash + 1 : last);
-}
+#include "node/pages.h"
 
 static int add_shares(struct stow_record *record, const struct stow_topology *topology)
 {
@@ -53,9 +36,26 @@ static int add_shares(struct stow_record *record, const struct stow_topology *to
 	return 0;
 }
 
+/* The container's first process: the oldest. */
+static void find_init(struct stow_root *root, const struct stow_cgroup *cgroup,
+		      struct stow_life *ret)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	struct stow_life life;
+	size_t n = 0;
+
+	*ret = (struct stow_life){ 0 };
+	if (stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (stow_life_read(root, pids[i], &life, NULL) == 0 &&
+		    (!ret->pid || life.start < ret->start))
+			*ret = life;
+}
+
 static int enter(const struct stow_grant_context *context, const struct stow_topology *topology,
-		 const struct stow_cgroup *cgroup, const struct stow_cpuset *set,
-		 const struct stow_life *init, struct stow_err *err)
+		 const char *id, const struct stow_cgroup *cgroup, const struct stow_cpuset *set,
+		 struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = calloc(1, sizeof(*record));
 	int r;
@@ -63,8 +63,8 @@ static int enter(const struct stow_grant_context *context, const struct stow_top
 	if (!record)
 		return stow_err_sys(err, ENOMEM, "rebuilding");
 	record->state = STOW_STATE_ACTIVE;
-	record->id = id_of_path(cgroup->path);
-	record->init = *init;
+	record->id = strdup(id);
+	find_init(context->root, cgroup, &record->init);
 	record->exclusive = true;
 	record->cpus = set->cpus_effective;
 	record->nodes = set->mems_effective;
@@ -85,53 +85,52 @@ static int enter(const struct stow_grant_context *context, const struct stow_top
 		r = stow_ledger_event(context->ledger, "placed", record->id, record, record->reason,
 				      err);
 	r = stow_ledger_end(context->ledger, r, err);
-	/* EEXIST: another process of the same cgroup was entered before. */
+	/* EEXIST: another container has one of these CPUs, and was found before. */
 	return r == -EEXIST ? 0 : r < 0 ? r : 1;
 }
 
+/* 1: it has exclusive CPUs, and is in the ledger. */
 static int look_at(const struct stow_grant_context *context, const struct stow_topology *topology,
-		   const struct stow_idset *exclusive, pid_t pid, struct stow_err *err)
+		   const struct stow_idset *exclusive, struct stow_unmanaged *found,
+		   struct stow_err *err)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_cpuset set;
-	struct stow_life life;
+	int r;
 
-	if (stow_cgroup_of_pid(context->root, pid, &cgroup, NULL) < 0 ||
-	    strcmp(cgroup->path, "/") == 0 || stow_cpuset_read(cgroup, &set, NULL) < 0 ||
-	    stow_idset_empty(&set.cpus) || !stow_idset_subset(&set.cpus_effective, exclusive) ||
-	    stow_life_read(context->root, pid, &life, NULL) < 0)
+	if (stow_cgroup_open(context->root, &found->cgroup, &cgroup, NULL) < 0 ||
+	    stow_cpuset_read(cgroup, &set, NULL) < 0 || stow_idset_empty(&set.cpus))
 		return 0;
-	return enter(context, topology, cgroup, &set, &life, err);
+	if (stow_idset_subset(&set.cpus_effective, exclusive))
+		return enter(context, topology, found->id, cgroup, &set, err);
+	if (stow_idset_empty(&found->given))
+		return 0;
+	found->given = (struct stow_idset){ 0 };
+	found->reset = true;
+	r = stow_unmanaged_enter(context->root, found, err);
+	return r < 0 ? r : 0;
 }
 
 int stow_rebuild(const struct stow_grant_context *context, struct stow_err *err)
 {
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
-	_cleanup_closedir_ DIR *d = NULL;
-	struct stow_idset exclusive;
-	struct dirent *e;
+	_cleanup_(stow_discovery_done) struct stow_discovery discovery = { 0 };
+	struct stow_idset exclusive = { 0 };
 	int found = 0, r;
 
 	r = stow_root_read_idset(context->root, &exclusive, err, "%s", STOW_EXCLUSIVE_PATH);
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0)
+	if (r == 0 || r == -ENOENT)
 		r = stow_topology_read(context->root, 0, &topology, err);
-	if (r < 0)
-		return r;
-	/* In ascending order of age as a rule: the first process of a container comes first. */
-	d = stow_root_opendir(context->root, err, "/proc");
-	if (!d)
-		return -errno;
-	while ((e = readdir(d))) {
-		uint64_t pid;
+	if (r == 0)
+		r = stow_discover(context->root, NULL, NULL, &discovery, err);
+	for (size_t i = 0; i < discovery.n && r >= 0; i++) {
+		struct stow_unmanaged container = { 0 };
 
-		if (stow_parse_u64(e->d_name, INT32_MAX, &pid, NULL) < 0)
+		if (stow_discover_read(context->root, &discovery.list[i], &container, NULL) <= 0)
 			continue;
-		r = look_at(context, topology, &exclusive, (pid_t)pid, err);
-		if (r < 0)
-			return r;
-		found += r;
+		r = look_at(context, topology, &exclusive, &container, err);
+		found += r > 0;
+		stow_unmanaged_done(&container);
 	}
-	return found;
+	return r < 0 ? r : found;
 }

@@ -475,7 +475,7 @@ int stow_reserve_try(struct stow_attempt *attempt, struct stow_refusal **ret_ref
 			struct stow_gc_result swept;
 
 			(void)stow_gc(context, &swept, NULL);
-			stow_apply_result_done(&swept.problems);
+			stow_gc_result_done(&swept);
 		}
 		r = stow_ledger_begin(context->ledger, err);
 		if (r < 0)

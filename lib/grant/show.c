@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "grant/cpuview.h"
+#include "grant/unmanaged.h"
 
 #define EVENTS_SHOWN 100
 
@@ -59,11 +60,16 @@ struct contents {
 	struct stow_idset *cpus; /* of each record, now: shared ones are computed */
 	struct stow_ledger_pool *pools;
 	size_t n_pools;
+	struct stow_unmanaged *unmanaged;
+	size_t n_unmanaged;
 };
 
 static void contents_done(struct contents *c)
 {
 	stow_records_free(c->records, c->n_records);
+	for (size_t i = 0; i < c->n_unmanaged; i++)
+		stow_unmanaged_done(&c->unmanaged[i]);
+	free(c->unmanaged);
 	free(c->pools);
 	free(c->cpus);
 }
@@ -129,6 +135,36 @@ static void put_ledger(const struct contents *c, FILE *out)
 	}
 }
 
+/* Containers without a grant. */
+static void put_unmanaged(const struct contents *c, FILE *out)
+{
+	if (c->n_unmanaged)
+		fprintf(out, "%-14s %-7s %-14s %s\n", "UNMANAGED", "BY", "GIVEN CPUS", "CGROUP");
+	for (size_t i = 0; i < c->n_unmanaged; i++) {
+		const struct stow_unmanaged *u = &c->unmanaged[i];
+		char id[48], cpus[64];
+
+		fprintf(out, "%-14s %-7s %-14s %s\n", stow_show_id(u->id, id, sizeof(id)),
+			u->init.pid ? "hook" : "found",
+			stow_idset_empty(&u->given)
+				? "-"
+				: stow_idset_format(&u->given, cpus, sizeof(cpus)),
+			stow_cgroup_id_path(&u->cgroup));
+	}
+}
+
+static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "id", json_object_new_string(u->id));
+	json_object_object_add(o, "cgroup",
+			       json_object_new_string(stow_cgroup_id_path(&u->cgroup)));
+	add_set(o, "given_cpus", &u->given);
+	json_object_object_add(o, "found", json_object_new_boolean(!u->init.pid));
+	return o;
+}
+
 static struct json_object *record_json(const struct stow_record *rec, const struct stow_idset *cpus)
 {
 	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
@@ -176,6 +212,7 @@ static struct json_object *ledger_json(const struct contents *c)
 {
 	struct json_object *o = json_object_new_object(), *records = json_object_new_array();
 	struct json_object *pools = json_object_new_array();
+	struct json_object *unmanaged = json_object_new_array();
 
 	for (size_t i = 0; i < c->n_records; i++)
 		json_object_array_add(records, record_json(c->records[i], &c->cpus[i]));
@@ -187,8 +224,11 @@ static struct json_object *ledger_json(const struct contents *c)
 		json_object_object_add(p, "added", json_object_new_uint64(c->pools[i].added));
 		json_object_array_add(pools, p);
 	}
+	for (size_t i = 0; i < c->n_unmanaged; i++)
+		json_object_array_add(unmanaged, unmanaged_json(&c->unmanaged[i]));
 	json_object_object_add(o, "containers", records);
 	json_object_object_add(o, "pools", pools);
+	json_object_object_add(o, "unmanaged", unmanaged);
 	return o;
 }
 
@@ -207,6 +247,25 @@ static int compute_cpus(const struct stow_grant_context *context, struct content
 	return r;
 }
 
+/* Entries that have a grant by now are a grant's leftovers. */
+static int add_unmanaged(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
+			 struct stow_err *err)
+{
+	struct contents *c = ctx;
+	struct stow_unmanaged *grown;
+
+	for (size_t i = 0; i < c->n_records; i++)
+		if (stow_cgroup_id_equal(&c->records[i]->cgroup, &entry->cgroup))
+			return 0;
+	grown = reallocarray(c->unmanaged, c->n_unmanaged + 1, sizeof(*grown));
+	if (!grown)
+		return stow_err_sys(err, ENOMEM, "%s", entry->id);
+	c->unmanaged = grown;
+	grown[c->n_unmanaged++] = *entry;
+	entry->cgroup = (struct stow_cgroup_id){ 0 };
+	return 0;
+}
+
 int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
 		     struct stow_err *err)
 {
@@ -221,6 +280,8 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 		r = compute_cpus(context, &c, err);
 	if (r == 0 && context->ledger)
 		r = stow_ledger_pools(context->ledger, &c.pools, &c.n_pools, err);
+	if (r == 0)
+		r = stow_unmanaged_each(context->root, add_unmanaged, &c, err);
 	if (r < 0)
 		return r;
 	out = open_memstream(ret_text, &len);
@@ -230,6 +291,8 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 		put_json(ledger_json(&c), out);
 	else
 		put_ledger(&c, out);
+	if (!json)
+		put_unmanaged(&c, out);
 	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
 }
 

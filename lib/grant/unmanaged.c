@@ -49,8 +49,10 @@ static void print(FILE *out, const struct stow_unmanaged *c, const char *cpus)
 		fputs("reset\n", out);
 }
 
-int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *container,
-			 struct stow_err *err)
+static int put(struct stow_root *root, const struct stow_unmanaged *container,
+	       int (*put_file)(struct stow_root *root, const char *path, const char *text,
+			       mode_t mode, struct stow_err *err),
+	       struct stow_err *err)
 {
 	_cleanup_free_ char *cpus = stow_idset_to_list(&container->given), *text = NULL;
 	char path[sizeof(STOW_UNMANAGED_DIR) + STOW_ID_MAX + 1];
@@ -65,12 +67,26 @@ int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *co
 	if (fclose(out) != 0)
 		return stow_err_sys(err, ENOMEM, "%s", container->id);
 	snprintf(path, sizeof(path), STOW_UNMANAGED_DIR "/%s", container->id);
-	r = stow_root_replace(root, path, text, 0600, err);
+	r = put_file(root, path, text, 0600, err);
 	if (r != -ENOENT)
 		return r;
 	/* The first one since boot. */
 	r = stow_root_mkdir(root, STOW_UNMANAGED_DIR, err);
-	return r < 0 ? r : stow_root_replace(root, path, text, 0600, err);
+	return r < 0 ? r : put_file(root, path, text, 0600, err);
+}
+
+int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *container,
+			 struct stow_err *err)
+{
+	return put(root, container, stow_root_replace, err);
+}
+
+int stow_unmanaged_enter(struct stow_root *root, const struct stow_unmanaged *container,
+			 struct stow_err *err)
+{
+	int r = put(root, container, stow_root_create, err);
+
+	return r == -EEXIST ? 0 : r < 0 ? r : 1;
 }
 
 static int parse_init(char *text, struct stow_life *ret)

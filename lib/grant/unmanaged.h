@@ -37,6 +37,9 @@ void stow_unmanaged_done(struct stow_unmanaged *container);
 /* Writes the file, as a whole: a program that is killed here leaves the old one. */
 int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err);
+/* Writes the file unless there is one of that id, such as the hook's own: 1, or 0 when there is. */
+int stow_unmanaged_enter(struct stow_root *root, const struct stow_unmanaged *container,
+			 struct stow_err *err);
 /* -ENOENT: not entered, or a file that is none of ours. */
 int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
 			struct stow_err *err);

@@ -404,6 +404,31 @@ int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **r
 	return 0;
 }
 
+int stow_cgroup_of_path(struct stow_root *root, const char *path, struct stow_cgroup **ret_cgroup,
+			struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = calloc(1, sizeof(*cgroup));
+	const struct hierarchies *h = NULL;
+	int r;
+
+	if (!cgroup)
+		return stow_err_sys(err, ENOMEM, "cgroup");
+	cgroup->path = "";
+	r = find_hierarchies(root, &h, err);
+	if (r < 0)
+		return r;
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
+		int version;
+		const struct hierarchy *at = hierarchy_of(h, c, &version);
+
+		r = version ? take_controller(root, at, version, c, path, 0, cgroup, err) : -ESRCH;
+		if (r < 0 && (c == STOW_CGROUP_CPUSET || (r != -ESRCH && r != -EXDEV)))
+			return version ? r : stow_err_set(err, ESRCH, "no cpuset is mounted");
+	}
+	*ret_cgroup = STOW_TAKE_PTR(cgroup);
+	return 0;
+}
+
 /* The first `controllers` of the enum, by the path and inode in `id`. */
 static int open_by_id(struct stow_root *root, const struct stow_cgroup_id *id, int controllers,
 		      struct stow_cgroup **ret_cgroup, struct stow_err *err)
@@ -497,6 +522,12 @@ const char *stow_cgroup_id_path(const struct stow_cgroup_id *id)
 	return path ? path : "";
 }
 
+bool stow_cgroup_id_equal(const struct stow_cgroup_id *a, const struct stow_cgroup_id *b)
+{
+	return a->at[STOW_CGROUP_CPUSET].inode == b->at[STOW_CGROUP_CPUSET].inode &&
+	       strcmp(stow_cgroup_id_path(a), stow_cgroup_id_path(b)) == 0;
+}
+
 /* v1 has no "populated": whether the cgroup, or one below it, has processes. */
 static int has_processes(struct stow_root *dir, const char *below, int depth, struct stow_err *err)
 {
@@ -524,21 +555,15 @@ static int has_processes(struct stow_root *dir, const char *below, int depth, st
 	return 0;
 }
 
-int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
-			  struct stow_err *err)
+int stow_cgroup_has_processes(const struct stow_cgroup *cgroup, struct stow_err *err)
 {
-	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	struct stow_root *dir;
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	char buf[4096];
 	int r;
 
-	if (!id->at[STOW_CGROUP_CPUSET].version)
+	if (!dir)
 		return 0;
-	r = stow_cpuset_open(root, id, &cgroup, err);
-	if (r < 0)
-		return r == -ESRCH ? 0 : r;
-	dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
-	if (id->at[STOW_CGROUP_CPUSET].version == 1)
+	if (!cgroup->at[STOW_CGROUP_CPUSET].on_v2)
 		return has_processes(dir, "", 0, err);
 	r = stow_root_read_buf(dir, buf, sizeof(buf), err, "cgroup.events");
 	if (r == -ENODEV)
@@ -546,10 +571,25 @@ int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *i
 	return r < 0 ? r : strstr(buf, "populated 1") != NULL;
 }
 
-int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
-		      const char **ret_mount, struct stow_err *err)
+int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
+			  struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	int r;
+
+	if (!id->at[STOW_CGROUP_CPUSET].version)
+		return 0;
+	r = stow_cpuset_open(root, id, &cgroup, err);
+	if (r < 0)
+		return r == -ESRCH ? 0 : r;
+	return stow_cgroup_has_processes(cgroup, err);
+}
+
+int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
+			  struct stow_hierarchy *ret, struct stow_err *err)
 {
 	const struct hierarchies *h = NULL;
+	const struct hierarchy_mount *mount;
 	const struct hierarchy *at;
 	int r, version;
 
@@ -560,11 +600,21 @@ int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 	if (!version)
 		return stow_err_set(err, ENOENT, "no hierarchy of the %s controller is mounted",
 				    controller_names[controller]);
-	*ret_mount = at->mounts[0].point;
-	for (size_t i = 0; i < at->n; i++)
-		if (!at->mounts[i].root[0]) { /* the whole of it rather than a part */
-			*ret_mount = at->mounts[i].point;
-			break;
-		}
+	mount = &at->mounts[0];
+	for (size_t i = at->n; i-- > 0;)
+		if (!at->mounts[i].root[0]) /* the whole of it rather than a part */
+			mount = &at->mounts[i];
+	*ret = (struct stow_hierarchy){ version, mount->point, mount->root };
 	return 0;
+}
+
+int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
+		      const char **ret_mount, struct stow_err *err)
+{
+	struct stow_hierarchy hierarchy;
+	int r = stow_cgroup_hierarchy(root, controller, &hierarchy, err);
+
+	if (r == 0)
+		*ret_mount = hierarchy.point;
+	return r;
 }

@@ -44,6 +44,8 @@ void stow_cgroup_id_done(struct stow_cgroup_id *id);
 /* Copies; -ENOMEM leaves *ret empty. */
 int stow_cgroup_id_copy(const struct stow_cgroup_id *from, struct stow_cgroup_id *ret,
 			struct stow_err *err);
+/* Whether both are the same cgroup of the cpuset hierarchy. */
+bool stow_cgroup_id_equal(const struct stow_cgroup_id *a, const struct stow_cgroup_id *b);
 /* The path in the cpuset hierarchy, "" when there is none: for messages. */
 const char *stow_cgroup_id_path(const struct stow_cgroup_id *id);
 
@@ -75,6 +77,12 @@ struct stow_cgroup {
 int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
 		       struct stow_err *err);
 
+/* Opens the cgroup that has this path now, in every hierarchy that has one of that path: for
+ * cgroups that are found by looking, not by asking a process. -ESRCH: there is none in the cpuset
+ * hierarchy. */
+int stow_cgroup_of_path(struct stow_root *root, const char *path, struct stow_cgroup **ret_cgroup,
+			struct stow_err *err);
+
 /* Opens a cgroup by its identity. -ESRCH: it is gone, or another one has its name now. A hugetlb or
  * memory cgroup that is gone leaves that controller with version 0. */
 int stow_cgroup_open(struct stow_root *root, const struct stow_cgroup_id *id,
@@ -84,11 +92,23 @@ int stow_cpuset_open(struct stow_root *root, const struct stow_cgroup_id *id,
 		     struct stow_cgroup **ret_cgroup, struct stow_err *err);
 void stow_cgroup_free(struct stow_cgroup *cgroup);
 
+/* Whether the cpuset cgroup has processes in it or below it: 1 yes, 0 no, -errno. */
+int stow_cgroup_has_processes(const struct stow_cgroup *cgroup, struct stow_err *err);
 /* Whether the cpuset cgroup with this path and inode still exists and has processes in it or below
  * it: 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
 int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
 			  struct stow_err *err);
 
+/* A controller's hierarchy, or the part of it that is mounted; the strings belong to the root. */
+struct stow_hierarchy {
+	int version;
+	const char *point; /* where it is mounted */
+	const char *above; /* the path of the cgroup that is mounted there, "" for the topmost */
+};
+
+/* The whole hierarchy where it is mounted, else the first part of it. -ENOENT: nowhere. */
+int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
+			  struct stow_hierarchy *ret, struct stow_err *err);
 /* Where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); it belongs to the
  * root. -ENOENT: nowhere. */
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,

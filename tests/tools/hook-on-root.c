@@ -89,7 +89,7 @@ static int collect(struct stow_root *root, bool all, struct stow_err *err)
 	r = stow_gc(&context, &result, err);
 	printf("expired %zu undone %zu reclaimed %zu unmanaged %zu pages %llu\n", result.expired,
 	       result.undone, result.reclaimed, result.unmanaged, (unsigned long long)result.pages);
-	stow_apply_result_done(&result.problems);
+	stow_gc_result_done(&result);
 	return r;
 }
 

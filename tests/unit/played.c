@@ -108,7 +108,7 @@ void played_kill(struct played *played, int pid, const char *name)
 
 void played_write(struct played *played, const char *name, const char *file, const char *list)
 {
-	char path[160];
+	char path[512];
 
 	snprintf(path, sizeof(path), CGROUPS "/%s/%s", name, file);
 	tree_write(played->t, path, "%s\n", list);
@@ -124,7 +124,7 @@ void played_container(struct played *played, int pid, const char *name, int node
 	struct stow_request request = { .cpus = cpus, .memory = memory };
 	struct stow_subject subject = { .id = name, .init = { .pid = pid, .start = 1 } };
 	struct stow_err err = { 0 };
-	char procs[160];
+	char procs[512];
 
 	played_process(played, pid, name);
 	played_write(played, name, "cpuset.cpus", "");
@@ -145,7 +145,7 @@ void played_container(struct played *played, int pid, const char *name, int node
 void played_has(struct played *played, const char *name, const char *cpus, const char *nodes)
 {
 	_cleanup_free_ char *has_cpus = NULL, *has_nodes = NULL;
-	char path[160];
+	char path[512];
 
 	snprintf(path, sizeof(path), CGROUPS "/%s/cpuset.cpus", name);
 	has_cpus = tree_read(played->t, path);

@@ -149,6 +149,7 @@ static void who_goes_gives_back(void **state)
 	assert_int_equal(s->machine->n_containers, 2);
 	played_kill(s->p, 7, "own");
 	assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+	stow_gc_result_done(&result);
 	assert_int_equal(result.reclaimed, 1);
 	assert_true(look(s));
 	assert_int_equal(s->machine->n_containers, 1);
@@ -174,6 +175,7 @@ static void who_is_started_again_is_one_container(void **state)
 	assert_int_equal(s->current->numa_nodes[1]->memory_promised, GIB);
 	assert_false(look(s));
 	assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+	stow_gc_result_done(&result);
 	assert_int_equal(result.reclaimed, 0);
 	assert_int_equal(s->machine->n_containers, 1);
 }

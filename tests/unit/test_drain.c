@@ -941,10 +941,12 @@ static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
 			 0);
 	assert_int_equal(stow_drain_row_begin(ledger, &row, NULL), 0);
 	assert_int_equal(stow_gc(&s->p->context, &swept, NULL), 0);
+	stow_gc_result_done(&swept);
 	assert_int_equal(added(s), 10);
 	assert_int_equal(recover(s), 1);
 	assert_int_equal(added(s), 10);
 	assert_int_equal(stow_gc(&s->p->context, &swept, NULL), 0);
+	stow_gc_result_done(&swept);
 	assert_true(swept.pages > 0);
 }
 

@@ -209,6 +209,7 @@ static void collected(struct setup *s, size_t undone)
 
 	if (stow_gc(&s->p->context, &result, &err) < 0)
 		fail_msg("%s", err.msg);
+	stow_gc_result_done(&result);
 	assert_int_equal(result.undone, undone);
 	assert_int_equal(result.reclaimed + result.expired, 0);
 }
@@ -269,6 +270,7 @@ static void the_container_may_end_meanwhile(void **state)
 	die_after(s, STOW_REPIN_WIDENED);
 	played_kill(s->p, 7, "own");
 	assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+	stow_gc_result_done(&result);
 	assert_int_equal(result.undone, 1);
 	assert_int_equal(result.reclaimed, 1);
 	assert_int_equal(played_records(s->p), 1);

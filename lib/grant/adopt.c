@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/adopt.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+void stow_adoption_done(struct stow_adoption *adoption)
+{
+	free(adoption->list);
+	*adoption = (struct stow_adoption){ 0 };
+}
+
+const char *stow_adopted_text(const struct stow_adopted *container)
+{
+	if (container->entered)
+		return "never met the hook: kept off exclusive CPUs";
+	return container->no_cpuset
+		       ? "never met the hook, and cannot be kept off exclusive CPUs: its cgroup "
+			 "has no "
+			 "cpuset controller"
+		       : "never met the hook, and is not kept off exclusive CPUs (adopt: no)";
+}
+
+/* A container that is known, by its cgroup. */
+struct item {
+	char *path;
+	uint64_t inode;
+	bool record;		  /* it has a grant */
+	bool found;		  /* it was found, not entered by the hook */
+	bool reset;		  /* as in the entry */
+	char id[STOW_ID_MAX + 1]; /* an entry's: the file's name */
+};
+
+struct known {
+	const struct stow_grant_context *context;
+	struct item *items; /* sorted by path */
+	size_t n;
+};
+
+static void known_done(struct known *known)
+{
+	for (size_t i = 0; i < known->n; i++)
+		free(known->items[i].path);
+	free(known->items);
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+/* The first item whose path is not before `path`. */
+static size_t first_from(const struct known *known, const char *path)
+{
+	size_t low = 0, high = known->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(known->items[middle].path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Whether a container with a grant lies below the cgroup; crun's own level does not count. */
+static bool has_grants_below(void *ctx, const char *path)
+{
+	const struct stow_discovered container = { .path = (char *)(uintptr_t)path };
+	const struct known *known = ctx;
+	char below[STOW_DISCOVER_PATH + 1];
+	size_t len;
+
+	len = (size_t)snprintf(below, sizeof(below), "%s/", path);
+	for (size_t i = first_from(known, below);
+	     i < known->n && strncmp(known->items[i].path, below, len) == 0; i++)
+		if (known->items[i].record &&
+		    !stow_discover_is_inner(&container, known->items[i].path))
+			return true;
+	return false;
+}
+
+/* The container's own item: its cgroup is the one that was found, or the hook, which looked before
+ * the container ran, found crun's level below it. */
+static const struct item *find(const struct known *known, const struct stow_discovered *container)
+{
+	for (size_t i = first_from(known, container->path); i < known->n; i++) {
+		const struct item *item = &known->items[i];
+
+		if ((strcmp(item->path, container->path) == 0 && item->inode == container->inode) ||
+		    stow_discover_is_inner(container, item->path))
+			return item;
+		if (strncmp(item->path, container->path, strlen(container->path)) != 0)
+			break;
+	}
+	return NULL;
+}
+
+static int add_item(struct known *known, const struct stow_cgroup_id *cgroup, struct item **ret,
+		    struct stow_err *err)
+{
+	const char *path = stow_cgroup_id_path(cgroup);
+	struct item *grown = reallocarray(known->items, known->n + 1, sizeof(*grown));
+
+	if (!grown)
+		return stow_err_sys(err, ENOMEM, "%s", path);
+	known->items = grown;
+	grown += known->n;
+	*grown = (struct item){ .path = strdup(path),
+				.inode = cgroup->at[STOW_CGROUP_CPUSET].inode };
+	if (!grown->path)
+		return stow_err_sys(err, ENOMEM, "%s", path);
+	known->n++;
+	*ret = grown;
+	return 0;
+}
+
+static int add_entry(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
+		     struct stow_err *err)
+{
+	struct item *item;
+	int r = add_item(ctx, &entry->cgroup, &item, err);
+
+	if (r < 0)
+		return r;
+	item->found = !entry->init.pid;
+	item->reset = entry->reset;
+	memcpy(item->id, entry->id, sizeof(item->id));
+	return 0;
+}
+
+static int add_records(struct known *known, struct stow_err *err)
+{
+	struct stow_record **records = NULL;
+	struct item *item;
+	size_t n = 0;
+	int r = 0;
+
+	if (known->context->ledger)
+		r = stow_ledger_records(known->context->ledger, NULL, &records, &n, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (!records[i]->cgroup.at[STOW_CGROUP_CPUSET].version)
+			continue;
+		r = add_item(known, &records[i]->cgroup, &item, err);
+		if (r == 0)
+			item->record = true;
+	}
+	stow_records_free(records, n);
+	return r;
+}
+
+/* An entry that was found while its container's hook was at work: the container, or one below (it
+ * was a pod's cgroup), has a grant now. */
+static bool is_left_over(const struct known *known, size_t i)
+{
+	const struct item *item = &known->items[i];
+	size_t len = strlen(item->path);
+
+	if (!item->found || item->reset)
+		return false;
+	for (i = first_from(known, item->path); i < known->n; i++) {
+		const struct item *other = &known->items[i];
+
+		if (strncmp(other->path, item->path, len) != 0)
+			break;
+		if (other->record && (other->path[len] == '/' ||
+				      (other->path[len] == '\0' && other->inode == item->inode)))
+			return true;
+	}
+	return false;
+}
+
+/* The entries, too; some of them are in the way. */
+static int learn(struct known *known, struct stow_err *err)
+{
+	int first, r;
+
+	/* Goes on after a file that cannot be read: what it names is not entered twice. */
+	r = stow_unmanaged_each(known->context->root, add_entry, known, err);
+	first = r < 0 ? r : 0;
+	if (known->n)
+		qsort(known->items, known->n, sizeof(*known->items), by_path);
+	for (size_t i = 0; i < known->n; i++) {
+		struct item *item = &known->items[i];
+
+		if (!is_left_over(known, i))
+			continue;
+		r = stow_unmanaged_remove(known->context->root, item->id, first ? NULL : err);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+static int add_result(struct stow_adoption *result, const struct stow_discovered *container,
+		      bool entered, bool no_cpuset, struct stow_err *err)
+{
+	struct stow_adopted *grown = reallocarray(result->list, result->n + 1, sizeof(*grown));
+
+	if (!grown)
+		return stow_err_sys(err, ENOMEM, "%s", container->id);
+	result->list = grown;
+	grown += result->n++;
+	*grown = (struct stow_adopted){ .inode = container->inode,
+					.entered = entered,
+					.no_cpuset = no_cpuset };
+	memcpy(grown->id, container->id, sizeof(grown->id));
+	return 0;
+}
+
+/* The file has the container's id. Another container that lives may have one of that id: a name
+ * that somebody gave a cgroup of his service. */
+static int enter(const struct known *known, struct stow_unmanaged *container, struct stow_err *err)
+{
+	int r = stow_unmanaged_enter(known->context->root, container, err);
+
+	if (r != 0)
+		return r;
+	for (size_t i = 0; i < known->n; i++)
+		if (strcmp(known->items[i].id, container->id) == 0) {
+			snprintf(container->id + STOW_DISCOVER_ID,
+				 sizeof(container->id) - STOW_DISCOVER_ID, "-%" PRIu64,
+				 container->cgroup.at[STOW_CGROUP_CPUSET].inode);
+			return stow_unmanaged_enter(known->context->root, container, err);
+		}
+	return 0; /* its hook was faster */
+}
+
+/* One that was entered as crun's "container" stays that only as long as nothing else is in its
+ * scope: a container of another runtime can make a cgroup of that name, and leave it. */
+static int check_inner(const struct known *known, const struct item *item,
+		       const struct stow_discovered *container, struct stow_err *err)
+{
+	struct stow_unmanaged again = { 0 }, was = { 0 };
+	struct stow_root *root = known->context->root;
+	int r;
+
+	if (!item->found || strcmp(item->path, container->path) == 0 ||
+	    stow_discover_has_inner(root, container))
+		return 0;
+	r = stow_discover_read(root, container, &again, err);
+	if (r <= 0)
+		return r;
+	r = stow_unmanaged_read(root, item->id, &was, err);
+	if (r == 0) {
+		memcpy(again.id, was.id, sizeof(again.id));
+		again.given = was.given;
+		again.reset = true;
+		r = stow_unmanaged_write(root, &again, err);
+	}
+	stow_unmanaged_done(&again);
+	stow_unmanaged_done(&was);
+	return r == -ENOENT ? 0 : r; /* it has ended meanwhile */
+}
+
+static int look_at(const struct known *known, const struct stow_discovered *container,
+		   struct stow_adoption *result, struct stow_err *err)
+{
+	const struct stow_config *config = known->context->config;
+	const struct item *item = find(known, container);
+	struct stow_unmanaged found = { 0 };
+	bool no_cpuset, enters;
+	int r;
+
+	if (item)
+		return item->record ? 0 : check_inner(known, item, container, err);
+	r = stow_discover_read(known->context->root, container, &found, err);
+	if (r <= 0)
+		return r;
+	no_cpuset = !found.cgroup.at[STOW_CGROUP_CPUSET].version;
+	enters = !no_cpuset && (!config || config->adopt);
+	r = enters ? enter(known, &found, err) : 1;
+	if (r > 0)
+		r = add_result(result, container, enters, no_cpuset, err);
+	stow_unmanaged_done(&found);
+	return r;
+}
+
+/* The history has those that were entered. */
+static int note(const struct stow_grant_context *context, const struct stow_adoption *adoption,
+		struct stow_err *err)
+{
+	size_t entered = 0;
+	int r;
+
+	for (size_t i = 0; i < adoption->n; i++)
+		entered += adoption->list[i].entered;
+	if (!context->ledger || !entered)
+		return 0;
+	r = stow_ledger_begin(context->ledger, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < adoption->n && r == 0; i++)
+		if (adoption->list[i].entered)
+			r = stow_ledger_event(context->ledger, "unmanaged", adoption->list[i].id,
+					      NULL, stow_adopted_text(&adoption->list[i]), err);
+	return stow_ledger_end(context->ledger, r, err);
+}
+
+int stow_adopt(const struct stow_grant_context *context, struct stow_adoption *ret,
+	       struct stow_err *err)
+{
+	_cleanup_(known_done) struct known known = { .context = context };
+	struct stow_discovery discovery = { 0 };
+	struct stow_adoption result = { 0 };
+	struct stow_err why = { 0 };
+	int first, r;
+
+	r = add_records(&known, err);
+	if (r < 0)
+		return r;
+	first = learn(&known, err);
+	r = stow_discover(context->root, has_grants_below, &known, &discovery, &why);
+	if (r < 0 && r != -ENOENT && !first)
+		first = stow_err_set(err, -r, "%s", why.msg);
+	for (size_t i = 0; i < discovery.n; i++) {
+		r = look_at(&known, &discovery.list[i], &result, first ? NULL : err);
+		first = first ? first : r < 0 ? r : 0;
+	}
+	result.cut = discovery.cut;
+	stow_discovery_done(&discovery);
+	r = note(context, &result, first ? NULL : err);
+	*ret = result;
+	return first ? first : r;
+}
