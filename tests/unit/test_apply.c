@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The applier: each fault that was seen on machines, on a played kernel of cgroup v1 and v2. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "grant/gc.h"
+#include "grant/reconcile.h"
+#include "grant/repin.h"
+#include "kernel.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+/* Two nodes: CPUs 0-3 and 4-7. */
+struct setup {
+	struct kernel *k;
+	struct stow_config *config;
+	struct stow_grant_context context;
+	const char *refuse;		   /* writes below this path fail; or NULL */
+	struct stow_apply_result problems; /* of the last run */
+	int other;			   /* for a repin's progress: what happens meanwhile */
+};
+
+static int refuse(void *ctx, const char *path, const char *value)
+{
+	const struct setup *s = ctx;
+
+	return value && s->refuse && strstr(path, s->refuse) ? -EIO : 0;
+}
+
+static int set_up(void **state, int version)
+{
+	struct setup *s = calloc(1, sizeof(*s));
+
+	s->k = kernel_new(version, 2);
+	s->k->fault = refuse;
+	s->k->fault_ctx = s;
+	assert_int_equal(stow_config_read(s->k->t->root, &s->config, NULL), 0);
+	s->context.root = s->k->t->root;
+	s->context.config = s->config;
+	s->context.self = (struct stow_life){ .pid = 99, .start = 1 };
+	kernel_fork(s->k, 99, 0);
+	assert_int_equal(stow_ledger_open(s->k->t->root, true, &s->context.ledger, NULL), 0);
+	*state = s;
+	return 0;
+}
+
+static int set_up_v1(void **state)
+{
+	return set_up(state, 1);
+}
+
+static int set_up_v2(void **state)
+{
+	return set_up(state, 2);
+}
+
+static int tear_down(void **state)
+{
+	struct setup *s = *state;
+
+	stow_apply_result_done(&s->problems);
+	stow_ledger_close(s->context.ledger);
+	stow_config_free(s->config);
+	kernel_free(s->k);
+	free(s);
+	return 0;
+}
+
+/* A cgroup with the sets that a runtime gives it, and its first process. */
+static int create(struct setup *s, int above, int pid, const char *id, uint32_t given)
+{
+	int cgroup = kernel_mkdir(s->k, above, id);
+	const struct kernel_cgroup *up = &s->k->s->cgroups[above];
+
+	if (s->k->version == 1)
+		assert_int_equal(kernel_write(s->k, cgroup, false, up->mems), 0);
+	if (s->k->version == 1 || given)
+		assert_int_equal(kernel_write(s->k, cgroup, true, given ? given : up->cpus), 0);
+	kernel_fork(s->k, pid, cgroup);
+	return cgroup;
+}
+
+static int place(struct setup *s, int pid, const char *id, int node, uint32_t cpus, bool exclusive,
+		 struct stow_err *err)
+{
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_subject subject = { .id = id, .init = { .pid = pid, .start = 1 } };
+	struct stow_request request = { .cpus = cpus, .memory = 64 * MIB };
+	int r;
+
+	request.cpu_mode = exclusive ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	stow_idset_add(&request.nodes, node);
+	assert_int_equal(stow_cgroup_of_pid(s->context.root, pid, &cgroup, err), 0);
+	subject.cgroup = cgroup;
+	r = stow_grant_reserve(&s->context, &subject, &request, NULL, 0, &record, &refusal, err);
+	if (r == 0)
+		r = stow_grant_enact(&s->context, record, &request, false, cgroup, NULL, err);
+	if (r < 0 && record)
+		(void)stow_grant_undo(&s->context, record, cgroup, "undone", "", NULL);
+	return r;
+}
+
+/* A container with a grant, at once. */
+static int placed(struct setup *s, int pid, const char *id, int node, uint32_t cpus, bool exclusive)
+{
+	int cgroup = create(s, 0, pid, id, 0);
+	struct stow_err err = { 0 };
+
+	if (place(s, pid, id, node, cpus, exclusive, &err) < 0)
+		fail_msg("%s", err.msg);
+	return cgroup;
+}
+
+/* The hook of an unmanaged container. */
+static void enter(struct setup *s, int pid, const char *id, uint32_t given)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_unmanaged entry = { .init = { .pid = pid, .start = 1 } };
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_cgroup_of_pid(s->context.root, pid, &cgroup, &err), 0);
+	snprintf(entry.id, sizeof(entry.id), "%s", id);
+	entry.cgroup = cgroup->id;
+	entry.given.bits[0] = given;
+	if (stow_apply_unmanaged(s->context.root, &entry, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+static int unmanaged(struct setup *s, int pid, const char *id, uint32_t given)
+{
+	int cgroup = create(s, 0, pid, id, given);
+
+	enter(s, pid, id, given);
+	return cgroup;
+}
+
+static void end(struct setup *s, int pid, int cgroup, const char *id)
+{
+	kernel_exit(s->k, pid);
+	kernel_rmdir(s->k, cgroup);
+	assert_int_equal(stow_grant_release(&s->context, id, NULL), 1);
+}
+
+static void run(struct setup *s, size_t problems)
+{
+	struct stow_gc_result result;
+	struct stow_err err = { 0 };
+
+	stow_apply_result_done(&s->problems);
+	if (stow_gc(&s->context, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	s->problems = result.problems;
+	if (result.problems.n_problems != problems)
+		fail_msg("%zu problems: %s", result.problems.n_problems,
+			 result.problems.n_problems ? result.problems.problems[0].text : "");
+}
+
+static void has(struct setup *s, int cgroup, const char *cpus)
+{
+	char list[64];
+
+	assert_string_equal(
+		kernel_list(s->k->s->cgroups[cgroup].cpus_effective, list, sizeof(list)), cpus);
+}
+
+/* --- kind: where a container is --------------------------------------------------------------- */
+
+static void a_first_process_in_init_scope_is_still_the_containers(void **state)
+{
+	struct setup *s = *state;
+	int c = unmanaged(s, 10, "systemd", 0), scope = kernel_mkdir(s->k, c, "init.scope"),
+	    slice = kernel_mkdir(s->k, c, "system.slice");
+
+	for (int i = 0; i < 2 && s->k->version == 1; i++) {
+		assert_int_equal(kernel_write(s->k, i ? slice : scope, false, 3), 0);
+		assert_int_equal(kernel_write(s->k, i ? slice : scope, true, 0xff), 0);
+	}
+	kernel_fork(s->k, 11, slice);
+	assert_int_equal(kernel_move(s->k, 10, scope), 0);
+	placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-7");
+	has(s, scope, "2-7");
+	has(s, slice, "2-7");
+	run(s, 0);
+}
+
+static void a_shared_one_that_moved_leaves_exclusive_cpus(void **state)
+{
+	struct setup *s = *state;
+	int c = placed(s, 10, "shared", 0, 1, false), below = kernel_mkdir(s->k, c, "init");
+
+	if (s->k->version == 1) {
+		assert_int_equal(kernel_write(s->k, below, false, 1), 0);
+		assert_int_equal(kernel_write(s->k, below, true, 0xf), 0);
+	}
+	assert_int_equal(kernel_move(s->k, 10, below), 0);
+	placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-3");
+	has(s, below, "2-3");
+}
+
+static void a_childs_own_set_is_not_the_containers(void **state)
+{
+	struct setup *s = *state;
+	int c = unmanaged(s, 10, "nested", 0), below = kernel_mkdir(s->k, c, "mine");
+
+	if (s->k->version == 1)
+		assert_int_equal(kernel_write(s->k, below, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, below, true, 1), 0);
+	assert_int_equal(kernel_move(s->k, 10, below), 0);
+	placed(s, 20, "own", 0, 2, true); /* CPU 0 is pinned by nobody */
+	has(s, c, "2-7");
+	has(s, below, "2-7");
+}
+
+/* --- kind: one's failure is not another's ----------------------------------------------------- */
+
+static void wider_than_its_slice_refuses_nobody(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
+
+	assert_int_equal(kernel_write(s->k, slice, true, 0x0f), 0);
+	c = create(s, slice, 10, "wide", 0x3c); /* 2-5 */
+	enter(s, 10, "wide", 0x3c);
+	placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-3");
+	run(s, 0);
+}
+
+static void nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
+
+	assert_int_equal(kernel_write(s->k, slice, true, 0x0f), 0);
+	c = create(s, slice, 10, "outside", 0x30);
+	enter(s, 10, "outside", 0x30);
+	has(s, c, "0-3");
+	placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-3");
+	run(s, 1);
+	assert_true(stow_idset_empty(&s->problems.problems[0].taken));
+}
+
+static void a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	int c = placed(s, 10, "stuck", 0, 1, false);
+
+	has(s, c, "0-3");
+	s->refuse = "/stuck/cpuset.cpus";
+	placed(s, 20, "there", 1, 2, true);
+	create(s, 0, 30, "here", 0);
+	assert_int_equal(place(s, 30, "here", 0, 2, true, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "container stuck"));
+	kernel_exit(s->k, 30);
+	s->refuse = NULL;
+	run(s, 0);
+	has(s, c, "0-3");
+}
+
+/* --- kind: the machine does not stand still --------------------------------------------------- */
+
+static void a_cpu_that_was_offline_comes_back(void **state)
+{
+	struct setup *s = *state;
+	int c = placed(s, 10, "shared", 0, 1, false), u = unmanaged(s, 11, "plain", 0);
+	uint64_t before;
+
+	placed(s, 20, "own", 0, 1, true);
+	has(s, c, "1-3");
+	kernel_set_online(s->k, 3, false);
+	run(s, 0);
+	has(s, c, "1-2");
+	has(s, u, "1-2,4-7");
+	before = s->k->s->writes;
+	kernel_set_online(s->k, 3, true);
+	run(s, 0);
+	has(s, c, "1-3");
+	has(s, u, "1-7");
+	if (s->k->version == 2) /* by itself */
+		assert_int_equal(s->k->s->writes, before);
+}
+
+static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back(void **state)
+{
+	struct setup *s = *state;
+	int own = placed(s, 10, "own", 0, 1, true), other, c;
+
+	other = placed(s, 20, "other", 1, 2, true);
+	c = placed(s, 30, "last", 1, 1, true);
+	has(s, other, "4-5");
+	has(s, c, "6");
+	kernel_set_online(s->k, 6, false);
+	run(s, 1);
+	assert_string_equal(s->problems.problems[0].id, "last");
+	assert_non_null(strstr(s->problems.problems[0].text, "CPUs 6 are all offline"));
+	has(s, c, "1-3,7");
+	assert_int_equal(kernel_cgroup_of(s->k, 30), c);
+	kernel_set_online(s->k, 6, true);
+	run(s, 0);
+	has(s, c, "6");
+	has(s, own, "0");
+}
+
+/* The same of a shared one whose other CPUs are exclusive. */
+static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
+{
+	struct setup *s = *state;
+	int own = placed(s, 10, "own", 0, 3, true), c = placed(s, 20, "shared", 0, 1, false);
+
+	has(s, own, "0-2");
+	has(s, c, "3");
+	kernel_set_online(s->k, 3, false);
+	run(s, 1);
+	assert_string_equal(s->problems.problems[0].id, "shared");
+	has(s, c, "4-7");
+	kernel_set_online(s->k, 3, true);
+	run(s, 0);
+	has(s, c, "3");
+}
+
+static void a_slice_that_grows_is_followed(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "grows.slice"), c;
+
+	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0x07), 0);
+	c = create(s, slice, 10, "plain", 0);
+	enter(s, 10, "plain", 0);
+	placed(s, 20, "own", 0, 1, true);
+	has(s, c, "1-2");
+	assert_int_equal(kernel_write(s->k, slice, true, 0x3f), 0);
+	run(s, 0);
+	has(s, c, "1-5");
+}
+
+/* --- kind: one owner -------------------------------------------------------------------------- */
+
+static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
+{
+	struct setup *s = *state;
+	int own = placed(s, 20, "own", 0, 2, true), c = create(s, 0, 10, "twice", 0x3c);
+
+	enter(s, 10, "twice", 0x3c);
+	enter(s, 10, "twice", 0x3c);
+	has(s, c, "2-5");
+	end(s, 20, own, "own");
+	run(s, 0);
+	has(s, c, "2-5");
+}
+
+static void given_cpus_come_back_at_the_end(void **state)
+{
+	struct setup *s = *state;
+	int c = unmanaged(s, 10, "plain", 0), own = placed(s, 20, "own", 0, 2, true);
+
+	enter(s, 10, "plain", 0); /* once more, while it is kept off */
+	has(s, c, "2-7");
+	end(s, 20, own, "own");
+	has(s, c, "0-7");
+	run(s, 0);
+}
+
+static void another_tools_change_of_an_unmanaged_one_is_kept(void **state)
+{
+	struct setup *s = *state;
+	int c = unmanaged(s, 10, "plain", 0), own = placed(s, 20, "own", 0, 2, true);
+
+	assert_int_equal(kernel_write(s->k, c, true, 0x33), 0);
+	run(s, 0);
+	has(s, c, "4-5");
+	end(s, 20, own, "own");
+	run(s, 0);
+	has(s, c, "0-1,4-5");
+}
+
+static int start_meanwhile(void *ctx, const struct stow_repin_progress *progress)
+{
+	struct setup *s = ctx;
+	struct stow_repin_options again = { 0 };
+	struct stow_err err = { 0 };
+
+	if (progress->step != STOW_REPIN_WIDENED)
+		return 0;
+	stow_idset_add(&again.nodes, 1);
+	assert_int_equal(stow_repin(&s->context, "moves", &again, &err), -EBUSY);
+	s->other = placed(s, 20, "own", 1, 2, true);
+	has(s, s->other, "4-5");
+	return 0;
+}
+
+static void a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once(void **state)
+{
+	struct setup *s = *state;
+	struct stow_repin_options options = { .progress = start_meanwhile, .ctx = s };
+	struct stow_err err = { 0 };
+	int c = placed(s, 10, "moves", 0, 1, false);
+
+	stow_idset_add(&options.nodes, 1);
+	if (stow_repin(&s->context, "moves", &options, &err) < 0)
+		fail_msg("%s", err.msg);
+	has(s, c, "6-7");
+	assert_int_equal(s->k->s->cgroups[c].mems_effective, 2);
+	run(s, 0);
+}
+
+static void adopted_cpus_are_what_a_repin_asks_for(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	struct stow_repin_options options = { 0 };
+	struct stow_reconcile *reconcile;
+	struct stow_err err = { 0 };
+	int c = placed(s, 10, "own", 0, 2, true);
+
+	assert_int_equal(stow_reconcile_new(&reconcile, NULL), 0);
+	assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL), 0);
+	assert_int_equal(kernel_write(s->k, c, true, 0x07), 0);
+	assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL), 0);
+	assert_int_equal(result.adopted, 1);
+	stow_reconcile_free(reconcile);
+	stow_idset_add(&options.nodes, 1);
+	if (stow_repin(&s->context, "own", &options, &err) < 0)
+		fail_msg("%s", err.msg);
+	has(s, c, "4-6");
+}
+
+/* On a machine of which a container has all, nothing is to be written to take effect. */
+static void what_takes_effect_by_the_cgroup_above_is_no_change(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	struct stow_reconcile *reconcile;
+	int slice = kernel_mkdir(s->k, 0, "node0.slice");
+	struct stow_err err = { 0 };
+
+	assert_int_equal(kernel_write(s->k, slice, false, 1), 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0x0f), 0);
+	create(s, slice, 10, "shared", 0);
+	assert_int_equal(place(s, 10, "shared", 0, 1, false, &err), 0);
+	assert_int_equal(stow_reconcile_new(&reconcile, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL),
+				 0);
+		assert_int_equal(result.adopted + result.restored + result.refused, 0);
+	}
+	stow_reconcile_free(reconcile);
+}
+
+/* --- kind: counted wrong ---------------------------------------------------------------------- */
+
+static void a_start_that_failed_is_collected_by_the_next(void **state)
+{
+	struct setup *s = *state;
+	int c = placed(s, 10, "nosuch", 0, 3, true);
+
+	kernel_exit(s->k, 10);
+	kernel_rmdir(s->k, c);
+	c = placed(s, 20, "own", 0, 3, true);
+	has(s, c, "0-2");
+}
+
+int main(void)
+{
+#define BOTH(name)                                              \
+	{ #name " (v1)", name, set_up_v1, tear_down, NULL },    \
+	{                                                       \
+#name " (v2)", name, set_up_v2, tear_down, NULL \
+	}
+#define V2(name) cmocka_unit_test_setup_teardown(name, set_up_v2, tear_down)
+	const struct CMUnitTest tests[] = {
+		BOTH(a_first_process_in_init_scope_is_still_the_containers),
+		BOTH(a_shared_one_that_moved_leaves_exclusive_cpus),
+		BOTH(a_childs_own_set_is_not_the_containers),
+		V2(wider_than_its_slice_refuses_nobody),
+		V2(nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus),
+		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
+		BOTH(a_cpu_that_was_offline_comes_back),
+		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
+		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
+		BOTH(a_slice_that_grows_is_followed),
+		BOTH(a_second_call_of_the_hook_keeps_what_it_was_given),
+		BOTH(given_cpus_come_back_at_the_end),
+		BOTH(another_tools_change_of_an_unmanaged_one_is_kept),
+		BOTH(a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once),
+		BOTH(adopted_cpus_are_what_a_repin_asks_for),
+		BOTH(what_takes_effect_by_the_cgroup_above_is_no_change),
+		BOTH(a_start_that_failed_is_collected_by_the_next),
+	};
+
+	return cmocka_run_group_tests_name("apply", tests, NULL, NULL);
+}
