@@ -24,6 +24,7 @@ struct run {
 	struct stow_apply_result *result;
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
+	struct stow_idset returned; /* CPUs that are online, and were not then */
 	struct stow_idset narrow;   /* v1: online CPUs that some container's cgroup above has not */
 	struct stow_unit_sets units;
 	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
@@ -363,7 +364,7 @@ static void check(struct run *run, struct container *c, int r, const char *why)
 /* The container's cgroup, or -ESRCH when it has ended. */
 static int look(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset lacking;
+	struct stow_idset lacking, own;
 	int r;
 
 	r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
@@ -375,6 +376,13 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 	}
 	if (r == 0)
 		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
+	if (r == 0 && is_v1(c)) {
+		/* What the kernel has taken from the cgroups above, for they are nobody's else to
+		 * mend; what they have afterwards is looked at next. */
+		own_cpus(c, &own);
+		stow_idset_and(&own, &run->view.online);
+		(void)stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, NULL);
+	}
 	if (r == 0)
 		r = read_above(run, c, &c->above, err);
 	if (r == 0 && is_v1(c)) {
@@ -549,7 +557,12 @@ static int run_begin(struct run *run, const struct stow_grant_context *context,
 	r = stow_applied_read(context->root, &run->before, err);
 	if (r < 0)
 		return r;
-	return stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
+	r = stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
+	if (r == 0 && run->before.known) {
+		run->returned = run->view.online;
+		stow_idset_minus(&run->returned, &run->before.online);
+	}
+	return r;
 }
 
 /* With the lock held: everybody. */

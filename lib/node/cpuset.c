@@ -267,6 +267,57 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 	return write_set(cgroup, false, set, err);
 }
 
+/* --- CPUs that the kernel has taken away, on v1 --------------------------------------------- */
+
+/* One cgroup above, named by the first `len` bytes of the path; `has` is what the one above that
+ * has, and what this one has afterwards. */
+static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
+			 const struct stow_idset *returned, const struct stow_idset *own,
+			 struct stow_idset *has, struct stow_err *err)
+{
+	const char *point = cgroup->at[STOW_CGROUP_CPUSET].point;
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
+	const char *name = file_name(cgroup, true, false);
+	_cleanup_free_ char *list = NULL;
+	struct stow_idset cpus, known, lacking = *has;
+	int r;
+
+	r = stow_root_read_idset(cgroup->root, &cpus, err, "%s%.*s/%s", point, (int)len, below,
+				 name);
+	if (r < 0)
+		return r;
+	stow_idset_minus(&lacking, &cpus);
+	known = *returned;
+	stow_idset_or(&known, own);
+	if (!stow_idset_subset(&lacking, &known))
+		stow_idset_and(&lacking, own);
+	*has = cpus;
+	if (stow_idset_empty(&lacking))
+		return 0;
+	stow_idset_or(has, &lacking);
+	list = stow_idset_to_list(has);
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", name);
+	return stow_root_write(cgroup->root, list, err, "%s%.*s/%s", point, (int)len, below, name);
+}
+
+int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
+				const struct stow_idset *own, struct stow_err *err)
+{
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
+	struct stow_idset has;
+	int r;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
+	    (stow_idset_empty(returned) && stow_idset_empty(own)))
+		return 0;
+	r = stow_cpuset_read_at(cgroup, below, 0, true, &has, err);
+	for (size_t len = 1; r == 0 && below[0] && below[len]; len++)
+		if (below[len] == '/')
+			r = give_back_one(cgroup, len, returned, own, &has, err);
+	return r;
+}
+
 /* --- processes that the kernel has moved away ---------------------------------------------- */
 
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)

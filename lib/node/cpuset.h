@@ -50,6 +50,15 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 			   struct stow_err *err);
 
 /*
+ * v1: gives the cgroups above CPUs back that the kernel took from all cgroups when they went
+ * offline, and that it gives to the topmost alone when they are back. A cgroup that lacks more of
+ * what the one above it has than `returned` and `own` was made so, and gets of these only `own`:
+ * CPUs that are the container's, which it had. Nothing to do on v2.
+ */
+int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
+				const struct stow_idset *own, struct stow_err *err);
+
+/*
  * v1: moves processes that the kernel has put into the cgroup above (because a set had become
  * empty) back. They are those that the container's cgroup of another hierarchy still has. Returns
  * how many were moved; -ESRCH: the cgroup is empty, and no other hierarchy knows its processes.
