@@ -629,8 +629,7 @@ bool stow_apply_is_current(const struct stow_grant_context *context)
 
 	return stow_applied_read(context->root, &applied, NULL) == 0 &&
 	       stow_ledger_exclusive(context->ledger, &exclusive, NULL) == 0 &&
-	       stow_root_read_idset(context->root, &online, NULL,
-				    "/sys/devices/system/cpu/online") == 0 &&
+	       stow_online_cpus(context->root, &online, NULL) == 0 &&
 	       stow_applied_is(&applied, &exclusive, &online);
 }
 

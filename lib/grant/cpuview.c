@@ -15,7 +15,7 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	struct stow_cpu_view view = { .root = root, .config = config };
 	int r;
 
-	r = stow_root_read_idset(root, &view.online, err, "/sys/devices/system/cpu/online");
+	r = stow_online_cpus(root, &view.online, err);
 	if (r < 0)
 		return r;
 	/* Neither file is in every tree. */

@@ -449,7 +449,7 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 	struct stow_idset online;
 	int r;
 
-	r = stow_root_read_idset(context->root, &online, err, "/sys/devices/system/cpu/online");
+	r = stow_online_cpus(context->root, &online, err);
 	if (r < 0)
 		return r;
 	if (reconcile->made && changes == reconcile->changes &&

@@ -19,7 +19,7 @@
 
 /* --- nodes ----------------------------------------------------------------------------------- */
 
-static int read_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
+int stow_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
 {
 	struct stow_idset present;
 	int r = stow_root_read_idset(root, ret, err, "/sys/devices/system/cpu/online");
@@ -341,7 +341,7 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 
 	if (!t)
 		return stow_err_sys(err, ENOMEM, "reading the topology");
-	r = read_online_cpus(root, &t->online, &inner);
+	r = stow_online_cpus(root, &t->online, &inner);
 	if (r == 0)
 		r = read_isolated_cpus(root, t, &inner);
 	if (r == 0)

@@ -109,6 +109,10 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err);
 void stow_topology_free(struct stow_topology *topology);
 
+/* The CPUs that are online now, by themselves: what is in the topology, and cheaper. Also where the
+ * kernel has no list of them. */
+int stow_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow_err *err);
+
 /* The node with that id, or NULL. */
 const struct stow_node *stow_topology_node(const struct stow_topology *topology, int id);
 
