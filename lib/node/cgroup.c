@@ -366,6 +366,8 @@ static int read_membership(struct stow_root *root, const struct hierarchies *h, 
 	*path++ = '\0';
 	controllers++;
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
+		if (cgroup->id.at[c].path) /* the first line that has it */
+			continue;
 		if (!*controllers && !h->v1[c].n && h->v2.n)
 			r = take_controller(root, &h->v2, 2, c, path, 0, cgroup, err);
 		else if (*controllers && in_list(controllers, controller_names[c]) && h->v1[c].n)
