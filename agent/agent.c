@@ -180,6 +180,35 @@ static void note_error(struct agent *agent, const struct stow_err *err)
 	pthread_mutex_unlock(&agent->lock);
 }
 
+/* The ledger that is open was set aside (`numastow gc --rebuild`): opens the new one, and forgets
+ * what is known of the containers of the old one. */
+static int reopen_ledger(struct agent *agent, struct stow_err *err)
+{
+	struct stow_reconcile *reconcile = NULL;
+	struct stow_ledger *ledger = NULL;
+	int r;
+
+	r = stow_ledger_open(agent->root, true, &ledger, err);
+	if (r == 0)
+		r = stow_reconcile_new(&reconcile, err);
+	if (r < 0) {
+		stow_ledger_close_ptr(&ledger);
+		return r;
+	}
+	pthread_mutex_lock(&agent->lock);
+	stow_ledger_close(agent->ledger);
+	agent->ledger = ledger;
+	agent->context.ledger = ledger;
+	pthread_mutex_unlock(&agent->lock);
+	agent_source_follow(agent->source, reconcile);
+	stow_reconcile_free(agent->reconcile);
+	agent->reconcile = reconcile;
+	agent->next_reconcile = 0;
+	agent_look(agent, AGENT_LOOK_ALL);
+	stow_say(STOW_LOG_NOTICE, "the ledger was made anew, and is open again");
+	return 0;
+}
+
 /* Looks, and tells everybody what has changed. */
 static int publish(struct agent *agent)
 {
@@ -192,6 +221,8 @@ static int publish(struct agent *agent)
 	agent->due = 0;
 	r = agent_source_report(agent->source, look, agent->current, agent->config.memory_step,
 				&now, &err);
+	if (r == -ESTALE)
+		return reopen_ledger(agent, &err) < 0 ? (note_error(agent, &err), r) : 0;
 	if (r == 0 && agent_drains_report(agent, now) < 0) {
 		stow_rpc_message_free(now);
 		r = stow_err_set(&err, ENOMEM, "out of memory");
@@ -295,10 +326,16 @@ static void collect(struct agent *agent)
 {
 	struct stow_gc_result result;
 	struct stow_err err = { 0 };
+	int r;
 
 	if (!may_change(agent))
 		return;
-	if (stow_gc(&agent->context, &result, &err) < 0)
+	r = stow_gc(&agent->context, &result, &err);
+	if (r == -ESTALE && reopen_ledger(agent, &err) == 0) {
+		stow_gc_result_done(&result);
+		r = stow_gc(&agent->context, &result, &err);
+	}
+	if (r < 0)
 		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
 	report_problems(agent, &result.problems);
 	report_found(agent, &result.found);
@@ -475,8 +512,11 @@ void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *ag
 			run_tasks(agent);
 		if (polls[2].revents && agent_watch_ledger(&agent->watch))
 			agent_look(agent, AGENT_LOOK_LEDGER);
-		if (polls[3].revents && agent_watch_uevent(&agent->watch))
+		if (polls[3].revents && agent_watch_uevent(&agent->watch)) {
 			agent_look(agent, AGENT_LOOK_TOPOLOGY | AGENT_LOOK_LEDGER);
+			/* At once: a container whose CPUs are all offline runs on anybody's. */
+			agent->next_reconcile = 0;
+		}
 	}
 }
 

@@ -15,6 +15,8 @@
 #define JOURNAL_NAME "ledger.db-journal"
 #define UEVENTS_MAX  (1 << 20) /* bytes the kernel may queue: a DIMM is hundreds of blocks */
 
+#define UEVENTS_AT_ONCE 1024
+
 /* The group to which the kernel itself speaks (lib/kobject_uevent.c); 2 is udev's. */
 #define KERNEL_GROUP 1
 
@@ -88,7 +90,7 @@ bool agent_watch_ledger(struct agent_watch *watch)
 }
 
 /* "online@/devices/system/memory/memory42", then NUL-separated KEY=VALUE. */
-static bool concerns_us(const char *text, size_t len)
+bool agent_watch_concerns(const char *text, size_t len)
 {
 	static const char *const subsystems[] = { "SUBSYSTEM=memory", "SUBSYSTEM=cpu",
 						  "SUBSYSTEM=node" };
@@ -104,7 +106,8 @@ bool agent_watch_uevent(struct agent_watch *watch)
 {
 	bool ours = false;
 
-	for (;;) {
+	/* Bounded: the agent has other things to do, and is told again of what is left. */
+	for (int i = 0; i < UEVENTS_AT_ONCE; i++) {
 		struct sockaddr_nl from;
 		char buf[8193];
 		struct iovec iov = { buf, sizeof(buf) - 1 };
@@ -124,9 +127,10 @@ bool agent_watch_uevent(struct agent_watch *watch)
 			return ours;
 		buf[n] = '\0';
 		/* Port 0 is the kernel; any process may send to the others' ports. */
-		if (from.nl_pid == 0 && concerns_us(buf, (size_t)n))
+		if (from.nl_pid == 0 && agent_watch_concerns(buf, (size_t)n))
 			ours = true;
 	}
+	return ours;
 }
 
 /* Whether `word` is in a list with commas between. */

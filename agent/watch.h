@@ -7,6 +7,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 #include "base/root.h"
@@ -23,6 +24,10 @@ void agent_watch_close(struct agent_watch *watch);
 /* Takes what has arrived; whether it concerns us. */
 bool agent_watch_ledger(struct agent_watch *watch);
 bool agent_watch_uevent(struct agent_watch *watch);
+
+/* Whether a message of the kernel's ("offline@/devices/system/cpu/cpu3", then KEY=VALUE, each
+ * terminated; one more zero byte follows) is about CPUs, memory or NUMA nodes. */
+bool agent_watch_concerns(const char *text, size_t len);
 
 /* Whether cgroup2, where it has the cpuset controller, is mounted with nsdelegate, without which a
  * container moves processes into other containers: 1 yes, 0 no, -ENOENT: no such mount. */

@@ -97,6 +97,11 @@ int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *co
  * and returns the first. Takes no lock that a start waits for. */
 int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err);
 
+/* After memory nodes have come (back): on cgroup v1 the kernel took them out of every set for good,
+ * so sets that lack some of `came`, and nothing else, are written again. */
+int stow_apply_mems_back(const struct stow_grant_context *context, const struct stow_idset *came,
+			 struct stow_err *err);
+
 /* Gives a container that lives without its grant from now on the memory nodes that it was started
  * with. */
 int stow_apply_given_mems(const struct stow_grant_context *context,

@@ -41,6 +41,20 @@ static void wanted_mems(const struct stow_record *record, struct stow_idset *ret
 		stow_idset_or(ret, &record->move->nodes);
 }
 
+/* v1 takes nodes only that have memory now. */
+static void limit_to_memory(const struct stow_cgroup *cgroup, struct stow_idset *wanted)
+{
+	struct stow_idset there, both = *wanted;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
+	    stow_root_read_idset(cgroup->root, &there, NULL,
+				 "/sys/devices/system/node/has_memory") < 0)
+		return;
+	stow_idset_and(&both, &there);
+	if (!stow_idset_empty(&both))
+		*wanted = both;
+}
+
 static int write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *wanted,
 		      struct stow_err *err)
 {
@@ -93,13 +107,24 @@ static int apply_record(const struct stow_grant_context *context, int64_t key, s
 		return r;
 	if (stow_kubelet_owns(context->root, cgroup->path))
 		return 0;
+	limit_to_memory(cgroup, &wanted);
 	return write_mems(cgroup, &wanted, err);
+}
+
+/* Whether all that a set lacks of what is wanted has come since. */
+static bool lacks_only(const struct stow_idset *now, const struct stow_idset *wanted,
+		       const struct stow_idset *came)
+{
+	struct stow_idset lacking = *wanted;
+
+	stow_idset_minus(&lacking, now);
+	return came && stow_idset_subset(now, wanted) && stow_idset_subset(&lacking, came);
 }
 
 /* Whether what the cgroup has differs, without a lock: most of the time nothing does. What another
  * tool has changed is left to the agent, if there is one. */
 static bool differs(const struct stow_grant_context *context, const struct stow_record *record,
-		    bool agent)
+		    bool agent, const struct stow_idset *came)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_idset wanted, now;
@@ -107,26 +132,30 @@ static bool differs(const struct stow_grant_context *context, const struct stow_
 	wanted_mems(record, &wanted);
 	if (stow_idset_empty(&wanted) ||
 	    stow_cpuset_open(context->root, &record->cgroup, &cgroup, NULL) < 0 ||
-	    stow_cpuset_read_mems(cgroup, false, &now, NULL) < 0 || stow_idset_equal(&now, &wanted))
+	    stow_cpuset_read_mems(cgroup, false, &now, NULL) < 0)
 		return false;
-	return !agent || record->move || stow_idset_empty(&now);
+	limit_to_memory(cgroup, &wanted);
+	if (stow_idset_equal(&now, &wanted))
+		return false;
+	return !agent || record->move || stow_idset_empty(&now) || lacks_only(&now, &wanted, came);
 }
 
-int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
+/* `came`: nodes that have come; NULL: none. */
+static int apply_records(const struct stow_grant_context *context, const struct stow_idset *came,
+			 struct stow_err *err)
 {
 	struct stow_record **records;
 	int first = 0, r;
 	bool agent;
 	size_t n;
 
-	if (key)
-		return apply_record(context, key, err);
 	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
 	if (r < 0)
 		return r;
 	agent = stow_agent_lives(context->root);
 	for (size_t i = 0; i < n; i++) {
-		if (records[i]->state != STOW_STATE_ACTIVE || !differs(context, records[i], agent))
+		if (records[i]->state != STOW_STATE_ACTIVE ||
+		    !differs(context, records[i], agent, came))
 			continue;
 		r = apply_record(context, records[i]->key, first ? NULL : err);
 		if (r < 0 && r != -ESRCH && r != -ENOENT && !first)
@@ -134,6 +163,17 @@ int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struc
 	}
 	stow_records_free(records, n);
 	return first;
+}
+
+int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
+{
+	return key ? apply_record(context, key, err) : apply_records(context, NULL, err);
+}
+
+int stow_apply_mems_back(const struct stow_grant_context *context, const struct stow_idset *came,
+			 struct stow_err *err)
+{
+	return apply_records(context, came, err);
 }
 
 int stow_apply_given_mems(const struct stow_grant_context *context,

@@ -34,6 +34,7 @@ struct stow_reconcile {
 	struct stow_cpu_view view; /* of that moment */
 	/* The online CPUs before anything was applied: those that come meanwhile are a change. */
 	struct stow_idset online;
+	struct stow_idset memory; /* nodes with memory then */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
@@ -211,17 +212,19 @@ static int read_sets(const struct watched *w, struct stow_idset *cpus, struct st
 	return r == -ENODEV ? -ENOENT : r;
 }
 
-/* Only online CPUs count: offline ones are in a set on v2, and leave it on v1. Empty: anything is
- * as given. */
-static bool as_given(const struct stow_cpu_view *view, const struct stow_idset *cpus,
+/* Only online CPUs and nodes with memory count: others are in a set on v2, and leave it on v1.
+ * Empty: anything is as given. */
+static bool as_given(const struct stow_reconcile *reconcile, const struct stow_idset *cpus,
 		     const struct stow_idset *nodes, const struct stow_idset *given_cpus,
 		     const struct stow_idset *given_nodes)
 {
-	struct stow_idset now = *cpus;
+	struct stow_idset now = *cpus, mems = *nodes, given_mems = *given_nodes;
 
-	stow_idset_and(&now, &view->online);
+	stow_idset_and(&now, &reconcile->view.online);
+	stow_idset_and(&mems, &reconcile->memory);
+	stow_idset_and(&given_mems, &reconcile->memory);
 	return (stow_idset_empty(given_cpus) || stow_idset_equal(&now, given_cpus)) &&
-	       (stow_idset_empty(given_nodes) || stow_idset_equal(nodes, given_nodes));
+	       (stow_idset_empty(&given_mems) || stow_idset_equal(&mems, &given_mems));
 }
 
 /* Whether the container's promise fits onto its new nodes; moves it there in the record. */
@@ -369,7 +372,7 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 		return r == -ENOENT ? 0 : r;
 	given_sets(view, record, w->cgroup, &given_cpus, &given_nodes);
 	if (read_sets(w, &cpus, &nodes) < 0 ||
-	    as_given(view, &cpus, &nodes, &given_cpus, &given_nodes))
+	    as_given(reconcile, &cpus, &nodes, &given_cpus, &given_nodes))
 		return 0;
 	if (w->dealt && stow_idset_equal(&cpus, &w->seen_cpus) &&
 	    stow_idset_equal(&nodes, &w->seen_nodes))
@@ -439,27 +442,54 @@ static int deal_locked(const struct stow_grant_context *context, struct stow_rec
 	return r;
 }
 
-/* Looks again at the machine and the ledger when either has changed. CPUs that came or went are
- * applied before anything is judged: what the kernel took away was changed by no tool. */
+/* Nodes with memory; all there can be where no file says which (in copied trees). */
+static void read_memory(const struct stow_grant_context *context, struct stow_idset *ret)
+{
+	if (stow_root_read_idset(context->root, ret, NULL, "/sys/devices/system/node/has_memory") <
+	    0)
+		memset(ret, 0xff, sizeof(*ret));
+}
+
+/* CPUs and memory that came or went are applied before anything is judged: what the kernel took
+ * away was changed by no tool. */
+static int apply_hotplug(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
+			 const struct stow_idset *memory, struct stow_reconcile_result *result,
+			 struct stow_err *err)
+{
+	static const struct stow_apply_options options = { .thorough = true };
+	struct stow_idset came = *memory;
+	int r;
+
+	stow_idset_minus(&came, &reconcile->memory);
+	if (!stow_apply_is_current(context)) {
+		r = stow_apply(context, &options, &result->problems, err);
+		if (r < 0)
+			return r;
+	} else if (!reconcile->made || stow_idset_equal(memory, &reconcile->memory)) {
+		return 0; /* what changed while no agent was there is the first collection's */
+	}
+	return reconcile->made ? stow_apply_mems_back(context, &came, err)
+			       : stow_apply_mems(context, 0, err);
+}
+
+/* Looks again at the machine and the ledger when either has changed. */
 static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		   bool observe, struct stow_reconcile_result *result, struct stow_err *err)
 {
-	static const struct stow_apply_options options = { .thorough = true };
 	uint32_t changes = stow_ledger_changes(context->ledger);
-	struct stow_idset online;
+	struct stow_idset online, memory;
 	int r;
 
 	r = stow_online_cpus(context->root, &online, err);
 	if (r < 0)
 		return r;
+	read_memory(context, &memory);
 	if (reconcile->made && changes == reconcile->changes &&
-	    stow_idset_equal(&online, &reconcile->online))
+	    stow_idset_equal(&online, &reconcile->online) &&
+	    stow_idset_equal(&memory, &reconcile->memory))
 		return 0;
-	if (!observe && !stow_apply_is_current(context)) {
-		r = stow_apply(context, &options, &result->problems, err);
-		if (r == 0)
-			r = stow_apply_mems(context, 0, err);
-	}
+	if (!observe)
+		r = apply_hotplug(reconcile, context, &memory, result, err);
 	stow_cpu_view_done(&reconcile->view);
 	if (r == 0)
 		r = stow_cpu_view_read(context->root, context->config, context->ledger,
@@ -469,6 +499,7 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 	reconcile->made = r == 0;
 	reconcile->changes = changes;
 	reconcile->online = online;
+	reconcile->memory = memory;
 	return r;
 }
 
@@ -493,7 +524,7 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 		r = read_sets(w, &cpus, &nodes);
 		if (r == -ENOENT)
 			ret->ended++;
-		if (r < 0 || as_given(&reconcile->view, &cpus, &nodes, &w->cpus, &w->nodes))
+		if (r < 0 || as_given(reconcile, &cpus, &nodes, &w->cpus, &w->nodes))
 			continue;
 		r = deal_locked(context, reconcile, w, observe, ret, first ? NULL : err);
 		first = first ? first : r;

@@ -32,10 +32,26 @@ static void nsdelegate_is_seen(void **state)
 	tree_free(t);
 }
 
+static void cpus_memory_and_nodes_concern_us(void **state)
+{
+	static const char cpu[] = "offline@/devices/system/cpu/cpu3\0ACTION=offline\0"
+				  "SUBSYSTEM=cpu\0SEQNUM=1";
+	static const char block[] = "online@/devices/system/memory/memory42\0SUBSYSTEM=memory";
+	static const char node[] = "add@/devices/system/node/node2\0SUBSYSTEM=node";
+	static const char disk[] = "add@/block/sda\0ACTION=add\0SUBSYSTEM=block\0X=SUBSYSTEM=cpu";
+
+	assert_true(agent_watch_concerns(cpu, sizeof(cpu) - 1));
+	assert_true(agent_watch_concerns(block, sizeof(block) - 1));
+	assert_true(agent_watch_concerns(node, sizeof(node) - 1));
+	assert_false(agent_watch_concerns(disk, sizeof(disk) - 1));
+	assert_false(agent_watch_concerns("", 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nsdelegate_is_seen),
+		cmocka_unit_test(cpus_memory_and_nodes_concern_us),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

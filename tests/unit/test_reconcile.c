@@ -271,6 +271,48 @@ static void a_failure_is_told_and_the_others_are_looked_at(void **state)
 	played_has(s->p, "third", "4-7", "1");
 }
 
+/* cgroup v1: the kernel takes a node whose memory goes out of all sets, for good. */
+static void a_node_that_comes_back_is_given_back(void **state)
+{
+	struct setup *s = *state;
+	struct tree *t = s->p->t;
+
+	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
+	round_counts(s, false, 0, 0, 0);
+	tree_write(t, "/sys/devices/system/node/has_memory", "0\n");
+	played_write(s->p, "shared", "cpuset.mems", "");
+	round_counts(s, false, 0, 0, 0);
+	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "4-7", "1");
+	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_NONE);
+}
+
+/* One of two: it lacks what has come, and no other tool is blamed for it. */
+static void a_part_that_comes_back_is_given_back(void **state)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct setup *s = *state;
+	struct tree *t = s->p->t;
+	char kind[32];
+
+	record = played_grant(s->p, "shared");
+	stow_idset_add(&record->nodes, 0);
+	assert_int_equal(stow_ledger_begin(s->p->context.ledger, NULL), 0);
+	assert_int_equal(stow_ledger_update(s->p->context.ledger, record, NULL), 0);
+	assert_int_equal(stow_ledger_commit(s->p->context.ledger, NULL), 0);
+	played_write(s->p, "shared", "cpuset.mems", "0-1");
+	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
+	round_counts(s, false, 0, 0, 0);
+	tree_write(t, "/sys/devices/system/node/has_memory", "0\n");
+	played_write(s->p, "shared", "cpuset.mems", "0");
+	round_counts(s, false, 0, 0, 0);
+	tree_write(t, "/sys/devices/system/node/has_memory", "0-1\n");
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "4-7", "0-1");
+	assert_string_equal(played_event(s->p, "shared", kind, sizeof(kind)), "placed");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -286,6 +328,10 @@ int main(void)
 		TEST(who_has_ended_is_for_gc),
 		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
 		TEST(a_failure_is_told_and_the_others_are_looked_at),
+		cmocka_unit_test_setup_teardown(a_node_that_comes_back_is_given_back, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_part_that_comes_back_is_given_back, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

@@ -1,0 +1,100 @@
+#!/bin/bash
+# A container that was started before numastow was installed: it is found, kept off CPUs that others get for
+# themselves, reported, and given back. And the agent, which does so too, sees CPUs go and come at once.
+#
+# usage: tests/vm/run --env VM_RUNTIME=crun v2 tests/vm/adopt.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+numastow=$programs/numastow
+early=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+pinned=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+
+# where ID - where Podman keeps it with this guest's driver
+where()
+{
+	if [[ $(cgroup_driver) == systemd ]]; then
+		echo "machine.slice:libpod:$1"
+	else
+		echo "/libpod_parent/libpod-$1"
+	fi
+}
+
+# cpus ID - those on which its first process may run
+cpus()
+{
+	allowed_cpus "$(container_pid "$1")"
+}
+
+cpus_become()
+{
+	[[ $(cpus "$1") == "$2" ]]
+}
+
+# numbers LIST - "0-2,5" one a line
+numbers()
+{
+	local part
+	for part in ${1//,/ }; do
+		seq "${part%-*}" "${part#*-}"
+	done
+}
+
+# apart LIST LIST - no number is in both
+apart()
+{
+	[[ ! $({ numbers "$1"; numbers "$2"; } | sort | uniq -d) ]]
+}
+
+unset HOOK
+check "a container starts without numastow" start $early --cgroups-path "$(where $early)"
+check "another, on CPUs of its own" start $pinned --cgroups-path "$(where $pinned)" --cpuset-cpus 2-3
+all=$(cpus $early)
+eq "the first has the machine" "$all" 0-7
+
+### numastow is installed
+
+found=$("$numastow" gc)
+eq "both are found" "$(grep -c 'never met the hook: kept off' <<<"$found")" 2
+eq "once" "$("$numastow" gc | grep -c 'never met')" 0
+eq "numastow ledger has them" \
+	"$("$numastow" ledger --json | jq -c '[.unmanaged[] | [.id, .given_cpus, .found]] | sort')" \
+	"[[\"$early\",\"\",true],[\"$pinned\",\"2-3\",true]]"
+eq "nothing has changed for them" "$(cpus $early)+$(cpus $pinned)" "$all+2-3"
+
+export HOOK=$programs/numastow-hook
+check "a container gets CPUs for itself" start own --annotation numastow.io/cpus=3 --annotation numastow.io/cpu-mode=exclusive
+own=$(cpus own)
+check "the first has left them" apart "$own" "$(cpus $early)"
+eq "the second has its own, which nobody got" "$(cpus $pinned)" 2-3
+check "the end of the one" stop own
+check "gives the first all it had" eventually 20 cpus_become $early "$all"
+
+### an agent sees CPUs go and come
+
+check "again" start own --annotation numastow.io/cpus=3 --annotation numastow.io/cpu-mode=exclusive
+# Ten minutes between two looks: what is quicker was told by the kernel.
+mkdir -p /etc/numastow
+printf 'reconcile-interval: 10m\ngc-interval: 10m\n' >/etc/numastow/agent.yaml
+"$programs/numastow-agent" >"$vm_work/agent.out" 2>&1 &
+agent=$!
+check "an agent begins" eventually 60 grep -q . /run/numastow/agent.lock
+own=$(cpus own)
+first=${own%%[-,]*}
+others=$(cpus $early)
+echo 0 >"/sys/devices/system/cpu/cpu$first/online"
+check "an exclusive CPU goes: the container runs on the others" eventually 30 \
+	sh -c "! grep -q 'Cpus_allowed_list:.*\b$first\b' /proc/$(container_pid own)/status"
+eq "those who leave them have left them" "$(cpus $early)" "$others"
+echo 1 >"/sys/devices/system/cpu/cpu$first/online"
+check "it comes: the container has it" eventually 30 cpus_become own "$own"
+eq "and nobody else" "$(cpus $early)" "$others"
+kill $agent
+wait $agent
+rm /etc/numastow/agent.yaml
+
+check "all ends" "$numastow" restore --all
+check "and everything is given back" eventually 20 cpus_become $early "$all"
+eq "as each had it" "$(cpus $pinned)" 2-3
+
+vm_summary
