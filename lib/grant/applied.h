@@ -17,24 +17,25 @@ struct stow_applied {
 	bool busy;		  /* it has not come to its end */
 	struct stow_idset online; /* CPUs */
 	struct stow_idset exclusive;
-	struct stow_idset explained; /* CPUs that a set may lack because of it or of earlier runs */
+	struct stow_idset
+		explained; /* CPUs that a set may lack because of this run or earlier ones */
 };
 
-/* A file that is missing is a run that is not known; of a damaged one nothing is known but that
- * there was one, so that every set may be what a run has left. */
+/* Reads the file. Without one, no run is known. A damaged one says only that there was a run, so
+ * that every set may have been left by it. */
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err);
 
-/* Whether the last run was for these, and came to its end. */
+/* Says whether the last run was for these CPUs, and came to its end. */
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset *exclusive,
 		     const struct stow_idset *online);
 
-/* Writes down that a run begins, before it changes anything; nothing when the last one was for the
- * same. */
+/* Writes down that a run begins, before it changes anything. Writes nothing when the last run was
+ * for the same CPUs. */
 int stow_applied_begin(struct stow_root *root, const struct stow_applied *before,
 		       const struct stow_idset *exclusive, const struct stow_idset *online,
 		       struct stow_err *err);
-/* And that it has ended. `explained`: CPUs, besides exclusive and offline ones, that a set may
- * lack. Writes nothing when the file says so already. */
+/* Writes down that it has ended. `explained`: CPUs, besides exclusive and offline ones, that a set
+ * may lack. Writes nothing when the file says so already. */
 int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
 		     const struct stow_idset *exclusive, const struct stow_idset *online,
 		     const struct stow_idset *explained, struct stow_err *err);

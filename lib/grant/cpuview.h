@@ -5,10 +5,11 @@
  * Which CPUs a container may use: computed from the ledger, the configuration and what the kernel
  * says now, and stored nowhere.
  *
- * exclusive: its own CPUs, which are rows of the ledger.
- * shared: all CPUs of its NUMA nodes, less those that the administrator reserved, less isolated
- * ones (isolcpus), less everybody's exclusive ones, within the CPUs that its config.json gave.
- * unmanaged: what its config.json gave, else all that there are, less the exclusive ones.
+ *  - an exclusive container: its own CPUs, which are rows of the ledger;
+ *  - a shared one: all CPUs of its NUMA nodes, less those that the administrator reserved, less
+ *    isolated ones (isolcpus), less all exclusive ones, within the CPUs that its config.json gave;
+ *  - an unmanaged one: the CPUs that its config.json gave, else all that there are, less all
+ *    exclusive ones.
  *
  * Offline CPUs are members: what is written contains them, so that they come back by themselves.
  */
@@ -34,20 +35,21 @@ struct stow_cpu_view {
 	size_t n_nodes;
 };
 
-/* `ledger` may be NULL: then nothing is exclusive. */
+/* Reads what the functions below compute from. `ledger` may be NULL: then nothing is exclusive. */
 int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 		       struct stow_ledger *ledger, struct stow_cpu_view *ret, struct stow_err *err);
 void stow_cpu_view_done(struct stow_cpu_view *view);
 
-/* The CPUs of a shared record when nothing is exclusive; of a repin's target with `moved`. */
+/* Computes the CPUs that a shared record would have if no CPU were exclusive; with `moved` those of
+ * its repin's target. */
 int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,
 		       struct stow_idset *ret, struct stow_err *err);
 
-/* The CPUs that the record's container has now, for people and reports: its own, or the shared ones
- * of its nodes; online ones only. Never fails: what cannot be read is left out. */
+/* Computes the CPUs that the record's container has now, for people and reports: its own, or the
+ * shared ones of its nodes; online ones only. Never fails: what cannot be read is left out. */
 void stow_cpu_view_of(struct stow_cpu_view *view, const struct stow_record *record,
 		      struct stow_idset *ret);
 
-/* The CPUs that no container has alone, and that are nobody's by configuration: where a container
- * goes whose own CPUs are all offline. */
+/* Computes the online CPUs that are neither exclusive, nor isolated, nor reserved by the
+ * administrator: a container whose own CPUs are all offline gets them. */
 int stow_cpu_view_common(struct stow_cpu_view *view, struct stow_idset *ret, struct stow_err *err);

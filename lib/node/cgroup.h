@@ -5,11 +5,11 @@
  * A container's cgroup: cpuset, hugetlb and memory controllers, on cgroup v1 and v2 alike
  * (Documentation/admin-guide/cgroup-v2.rst; cgroup-v1/hugetlb.rst, memory.rst).
  *
- * Where a container is, is asked of the kernel once: in its createRuntime hook, before any of its
- * code runs (stow_cgroup_of_pid()). What comes out is the container's identity, path and inode
- * number of the directory in each hierarchy, and is written down. Later the cgroup is opened by
- * that path and checked by that inode (stow_cgroup_open()): a container may move its processes and
- * name cgroups as it likes, and /proc/PID/cgroup follows it.
+ * The kernel is asked once where a container is: in the container's createRuntime hook, before any
+ * of its code runs (stow_cgroup_of_pid()). The answer, path and inode number of the directory in
+ * each hierarchy, is the container's identity, and is written down. Later the cgroup is opened by
+ * that path and checked by that inode (stow_cgroup_open()). /proc/PID/cgroup would not do: a
+ * container may move its processes, and may give cgroups of its own any name.
  *
  * The directories are opened once; every attribute is read and written relative to them, so that a
  * cgroup that is removed and made again under the same name is never mistaken for the old one.
@@ -40,22 +40,23 @@ struct stow_cgroup_id {
 	} at[STOW_CGROUP_CONTROLLERS];
 };
 
+/* Frees the paths; `id` may be empty. */
 void stow_cgroup_id_done(struct stow_cgroup_id *id);
 /* Copies; -ENOMEM leaves *ret empty. */
 int stow_cgroup_id_copy(const struct stow_cgroup_id *from, struct stow_cgroup_id *ret,
 			struct stow_err *err);
-/* Whether both are the same cgroup of the cpuset hierarchy. */
+/* Says whether both are the same cgroup of the cpuset hierarchy. */
 bool stow_cgroup_id_equal(const struct stow_cgroup_id *a, const struct stow_cgroup_id *b);
-/* The path in the cpuset hierarchy, "" when there is none: for messages. */
+/* Returns the path in the cpuset hierarchy, "" when there is none: for messages. */
 const char *stow_cgroup_id_path(const struct stow_cgroup_id *id);
 
 struct stow_cgroup {
 	struct {
-		int version;		  /* 1 or 2; 0: the controller is not to be had here */
+		int version;		  /* 1 or 2; 0: the controller is not available here */
 		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
 		struct stow_root *parent; /* cpuset: the directory above; NULL for the topmost */
 		bool on_v2;		  /* the directories are of the unified hierarchy */
-		bool shared;		  /* and are another controller's, which frees them */
+		bool shared;		  /* they belong to another controller, which frees them */
 		bool noprefix;		  /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
 		const char *point;	  /* where the hierarchy is mounted; the root's */
 		const char *below;	  /* the path below that; in `id` */
@@ -70,9 +71,9 @@ struct stow_cgroup {
 
 /*
  * Identifies the cgroup of a process: for createRuntime hooks, and for tools that look at a process
- * of their own. -ESRCH: no such process. A controller that is not mounted or not enabled for this
- * cgroup has version 0. -ENOENT: no hierarchy at all. -EXDEV: the cgroup is outside of every mount
- * of its hierarchy. Free with stow_cgroup_free().
+ * of their own; no other code may ask where a container is. -ESRCH: no such process. A controller
+ * that is not mounted or not enabled for this cgroup has version 0. -ENOENT: no hierarchy at all.
+ * -EXDEV: the cgroup is outside of every mount of its hierarchy. Free with stow_cgroup_free().
  */
 int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **ret_cgroup,
 		       struct stow_err *err);
@@ -83,19 +84,19 @@ int stow_cgroup_of_pid(struct stow_root *root, pid_t pid, struct stow_cgroup **r
 int stow_cgroup_of_path(struct stow_root *root, const char *path, struct stow_cgroup **ret_cgroup,
 			struct stow_err *err);
 
-/* Opens a cgroup by its identity. -ESRCH: it is gone, or another one has its name now. A hugetlb or
- * memory cgroup that is gone leaves that controller with version 0. */
+/* Opens a cgroup by its identity. -ESRCH: it is gone, or its name belongs to another cgroup now.
+ * When its hugetlb or memory cgroup alone is gone, that controller has version 0. */
 int stow_cgroup_open(struct stow_root *root, const struct stow_cgroup_id *id,
 		     struct stow_cgroup **ret_cgroup, struct stow_err *err);
-/* The same with the cpuset controller alone: for looking at many containers. */
+/* Does the same with the cpuset controller alone: for looking at many containers. */
 int stow_cpuset_open(struct stow_root *root, const struct stow_cgroup_id *id,
 		     struct stow_cgroup **ret_cgroup, struct stow_err *err);
 void stow_cgroup_free(struct stow_cgroup *cgroup);
 
-/* Whether the cpuset cgroup has processes in it or below it: 1 yes, 0 no, -errno. */
+/* Says whether the cpuset cgroup has processes in it or below it: 1 yes, 0 no, -errno. */
 int stow_cgroup_has_processes(const struct stow_cgroup *cgroup, struct stow_err *err);
-/* Whether the cpuset cgroup with this path and inode still exists and has processes in it or below
- * it: 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
+/* Says whether the cpuset cgroup with this path and inode still exists and has processes in it or
+ * below it: 1 yes, 0 no (another cgroup of the same name does not count), -errno. */
 int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
 			  struct stow_err *err);
 
@@ -106,22 +107,22 @@ struct stow_hierarchy {
 	const char *above; /* the path of the cgroup that is mounted there, "" for the topmost */
 };
 
-/* The whole hierarchy where it is mounted, else the first part of it. -ENOENT: nowhere. */
+/* Finds where the whole hierarchy is mounted, else the first part of it. -ENOENT: nowhere. */
 int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
 			  struct stow_hierarchy *ret, struct stow_err *err);
-/* Where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); it belongs to the
- * root. -ENOENT: nowhere. */
+/* Finds where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); the text
+ * belongs to the root. -ENOENT: nowhere. */
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 		      const char **ret_mount, struct stow_err *err);
 
-/* Names of the limit attributes for one page size, with `reservation` the limit on reservations,
- * which makes mmap(2) fail instead of a SIGBUS later. Returns `buf`. */
+/* Puts the limit attribute's name for one page size into `buf`, and returns it. With `reservation`
+ * it is the limit on reservations, which makes mmap(2) fail instead of a SIGBUS later. */
 const char *stow_hugetlb_limit_name(int version, uint64_t page_size, bool reservation, char *buf,
 				    size_t size);
 const char *stow_memory_limit_name(int version);
 
-/* A limit of the cgroup itself, and the lowest of all cgroups above it, in the attribute's unit.
- * UINT64_MAX: no limit, or no such controller. */
+/* Return a limit of the cgroup itself, and the lowest one of all cgroups above it, in the
+ * attribute's unit. UINT64_MAX: no limit, or no such controller. */
 uint64_t stow_cgroup_limit(const struct stow_cgroup *cgroup, enum stow_controller controller,
 			   const char *name);
 uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
@@ -133,12 +134,12 @@ uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup);
 /* The lowest of all cgroups above. */
 uint32_t stow_cpu_limit_above(const struct stow_cgroup *cgroup);
 
-/* Hugepages of that size that the cgroup has faulted in on `node`. -ENOTSUP when the kernel
- * does not count them (no hugetlb controller, or numa_stat before 5.17). */
+/* Counts the hugepages of that size that the cgroup has faulted in on `node`. -ENOTSUP when the
+ * kernel does not count them (no hugetlb controller, or numa_stat before 5.17). */
 int stow_hugetlb_used(const struct stow_cgroup *cgroup, uint64_t page_size, int node,
 		      uint64_t *ret_pages, struct stow_err *err);
 
-/* Bytes of memory of the cgroup on `node`, from memory.numa_stat. -ENOTSUP as above. */
+/* Reads the cgroup's bytes of memory on `node` from memory.numa_stat. -ENOTSUP as above. */
 int stow_memory_used(const struct stow_cgroup *cgroup, int node, uint64_t *ret_bytes,
 		     struct stow_err *err);
 

@@ -5,11 +5,11 @@
  * The cpuset controller of one container's cgroup, v1 and v2
  * (Documentation/admin-guide/cgroup-v2.rst, "Cpuset"; cgroup-v1/cpusets.rst).
  *
- * v2: any set is accepted. What takes effect is its part that the cgroup above has and that is
- * online, and when that is nothing, the whole set of the cgroup above.
- * v1: cpus and mems must lie within those of the cgroup above and contain those of the cgroups
- * below, and only online CPUs are accepted. A CPU that goes offline leaves every set for good, and
- * when a set becomes empty its processes are moved to the cgroup above.
+ * v2: the kernel accepts any set. Of a set take effect the CPUs that are online and that the cgroup
+ * above has; when there are none, the whole set of the cgroup above takes effect.
+ * v1: a set must lie within the one of the cgroup above and contain those of the cgroups below, and
+ * only online CPUs are accepted. A CPU that goes offline leaves every set for good. When a set
+ * becomes empty, the kernel moves its processes to the cgroup above.
  */
 
 #include "node/cgroup.h"
@@ -19,30 +19,31 @@ struct stow_cpuset {
 	struct stow_idset cpus_effective, mems_effective;
 };
 
-/* -ENOTSUP: no cpuset controller, with a line that says what to enable. */
+/* Reads all four files. -ENOTSUP: no cpuset controller, with a line that says what to enable. */
 int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
 		     struct stow_err *err);
-/* One of the four files. */
+/* Read one of the four files. */
 int stow_cpuset_read_cpus(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
 			  struct stow_err *err);
 int stow_cpuset_read_mems(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
 			  struct stow_err *err);
 
-/* The CPUs (or nodes) that take effect in the cgroup above; for the topmost its own. */
+/* Reads the CPUs (or nodes) that take effect in the cgroup above; for the topmost cgroup its own. */
 int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
 			   struct stow_err *err);
 
-/* What takes effect in a cgroup above, which is named by the first `len` bytes of `below`, the path
- * below the mount (cgroup->at[].below). */
+/* Reads what takes effect in one of the cgroups above: the one that the first `len` bytes of
+ * `below` name, the path below the mount (cgroup->at[].below). */
 int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,
 			struct stow_idset *ret, struct stow_err *err);
 
 /*
- * Writes cpuset.cpus or cpuset.mems (and nothing when the file says the same already: before Linux
- * 6.2 an equal write takes threads' own affinity away). `set` must not be empty. On v1 the cgroups
- * below follow: those that had the whole set get the new one, others their part of it; mems sets
- * cpuset.memory_migrate first, so that pages follow as they always do on v2. Returns 1 when
- * something was written, 0 when nothing was to be done. Only lib/grant/apply.c calls these.
+ * Write cpuset.cpus or cpuset.mems, unless the file has the same set already (before Linux 6.2 such
+ * a write takes away the affinity that threads gave themselves). `set` must not be empty. On v1 the
+ * cgroups below follow: one that had the whole set gets the new one, another one keeps its part of
+ * it; and cpuset.memory_migrate is set before mems, so that pages follow as they always do on v2.
+ * Return 1 when something was written, 0 when nothing was to be done. Only lib/grant/apply.c and
+ * apply_mems.c call these.
  */
 int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err);
@@ -50,17 +51,17 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 			   struct stow_err *err);
 
 /*
- * v1: gives the cgroups above CPUs back that the kernel took from all cgroups when they went
- * offline, and that it gives to the topmost alone when they are back. A cgroup that lacks more of
- * what the one above it has than `returned` and `own` was made so, and gets of these only `own`:
- * CPUs that are the container's, which it had. Nothing to do on v2.
+ * v1: gives CPUs back to the cgroups above. The kernel takes a CPU that goes offline from all
+ * cgroups, and gives it back to the topmost alone. A cgroup that lacks more of what the one above it
+ * has than `returned` and `own` was made so on purpose, and gets of these only `own`: CPUs that are
+ * the container's, which it had. Does nothing on v2.
  */
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
 				const struct stow_idset *own, struct stow_err *err);
 
 /*
- * v1: moves processes that the kernel has put into the cgroup above (because a set had become
- * empty) back. They are those that the container's cgroup of another hierarchy still has. Returns
- * how many were moved; -ESRCH: the cgroup is empty, and no other hierarchy knows its processes.
+ * v1: moves processes back that the kernel has put into the cgroup above, because a set had become
+ * empty. They are those that the container's cgroup of another hierarchy still has. Returns how
+ * many were moved. -ESRCH: the cgroup is empty, and no other hierarchy knows its processes.
  */
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err);
