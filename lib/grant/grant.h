@@ -9,8 +9,8 @@
  *	stow_grant_undo()	everything back, in reverse order
  *	stow_grant_release()	when the container has ended
  *
- * A hook may be killed between any two system calls. What then remains is a pending record whose
- * hook is dead; stow_gc() (lib/grant/gc.h), or the next hook that is short of room, undoes it.
+ * A hook may be killed between any two system calls. Then a pending record remains whose hook is
+ * dead; stow_gc() (lib/grant/gc.h), or the next hook that is short of room, undoes it.
  */
 
 #include "base/clock.h"
@@ -27,7 +27,7 @@ struct stow_subject {
 	const char *id; /* the runtime's container id */
 	const char *pod, *ns, *name;
 	const char *pod_id;	   /* what the containers of one pod share */
-	const char *reservation;   /* a lease's: the id it is held under; see lib/grant/lease.h */
+	const char *reservation;   /* a lease's: the reservation's id; see lib/grant/lease.h */
 	enum stow_lease_kind kind; /* a lease's: what it waits for */
 	uint64_t lifetime;	   /* a lease's, ns from now on; 0: as configured */
 	struct stow_life init;	   /* pid 0 for a lease */
@@ -37,7 +37,7 @@ struct stow_subject {
 	struct stow_idset given_cpus, given_mems;
 };
 
-/* No lease waits longer, whatever it was asked for: ns. */
+/* No lease waits longer than this, whatever was asked for: ns of boot time. */
 #define STOW_LEASE_MAX (24 * 3600 * STOW_SECOND)
 
 /* What to plan within. */
@@ -46,8 +46,8 @@ struct stow_grant_context {
 	struct stow_ledger *ledger;
 	const struct stow_config *config; /* NULL only where nothing is planned: undoing, looking */
 	struct stow_life self;		  /* the program that works on the record */
-	/* Plans on fenced nodes, too: for what goes back to where it was when a drain, whose fence
-	 * (or a scheduler's for it) still stands, is undone. */
+	/* Plan on fenced nodes, too: a container goes back to where it was when a drain is undone,
+	 * while the drain's fence (or a scheduler's for it) still stands. */
 	bool past_fences;
 };
 
@@ -62,13 +62,14 @@ struct stow_member {
 
 /*
  * Reserves, or adopts: a lease for the container (from precreate, or from the pod's first
- * container) becomes its record; a grant that its process has already is returned as it is (state
- * active), for hooks.d and CDI may both call the hook. With `members` (scope=pod) all are placed on
- * the same nodes or none is. With pid 0 in the subject the record is a lease. -ENOSPC with
- * *ret_refusal when it does not fit. -EPERM when the administrator forbids it.
+ * container) becomes its record. A grant that its process has already is returned as it is (state
+ * active), because hooks.d and CDI may both call the hook. With `members` (scope=pod) all are
+ * placed on the same nodes, or none is. With pid 0 in the subject the record is a lease. -ENOSPC
+ * with *ret_refusal when it does not fit. -EPERM when the administrator forbids it.
  *
- * A container whose request names a reservation gets what the reservation's lease holds, and nothing
- * else: -ENOENT, -ESTALE, -EBUSY, -EXDEV when it cannot have that, -E2BIG when it wants more.
+ * A container whose request names a reservation gets what the reservation's lease holds, and
+ * nothing else: -ENOENT, -ESTALE, -EBUSY, -EXDEV when it cannot have that, -E2BIG when it wants
+ * more.
  */
 int stow_grant_reserve(const struct stow_grant_context *context, const struct stow_subject *subject,
 		       const struct stow_request *request, const struct stow_member *members,
@@ -76,12 +77,12 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 		       struct stow_refusal **ret_refusal, struct stow_err *err);
 
 /* Promises a running container room elsewhere, as the target of a repin: record->move, in the
- * ledger and in the record. The namespace's caps are not asked again. -EBUSY: it is being moved
- * already. Else as above. */
+ * ledger and in the record. The namespace's caps are not checked again, because the container has
+ * its grant already. -EBUSY: it is being moved already. Other errors as above. */
 int stow_grant_reserve_move(const struct stow_grant_context *context, struct stow_record *record,
 			    const struct stow_cgroup *cgroup, const struct stow_request *request,
 			    struct stow_refusal **ret_refusal, struct stow_err *err);
-/* The same without promising anything. */
+/* Does the same without promising anything. */
 int stow_grant_plan_move(const struct stow_grant_context *context, const struct stow_record *record,
 			 const struct stow_cgroup *cgroup, const struct stow_request *request,
 			 struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
@@ -95,25 +96,26 @@ int stow_grant_plan(const struct stow_grant_context *context, const struct stow_
 
 struct stow_apply_result; /* lib/grant/apply.h */
 
-/* Makes a pending record true and active. On failure the caller calls stow_grant_undo(). `limit`:
- * the container has no memory limit of its own and gets the request's. `ret_problems` (may be
- * NULL): other containers that are not where they should be, and are no reason to refuse this one;
- * freed with stow_apply_result_done(), also on failure. -EBUSY: a container that could not be moved
- * away may run on the CPUs; the line names it. */
+/* Makes the kernel obey a pending record, and the record active. On failure the caller calls
+ * stow_grant_undo(). `limit`: the container has no memory limit of its own and gets the request's.
+ * `ret_problems` (may be NULL): other containers that are not where they should be, which is no
+ * reason to refuse this one; freed with stow_apply_result_done(), also on failure. -EBUSY: a
+ * container that could not be moved away may run on the CPUs; the line names it. */
 int stow_grant_enact(const struct stow_grant_context *context, struct stow_record *record,
 		     const struct stow_request *request, bool limit,
 		     const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
 		     struct stow_err *err);
 
-/* Takes a record back: the cgroup's values when its container lives on (`cgroup`, else NULL), the
- * record, its pools, the others' CPUs. A container that lives on is unmanaged from then on. `kind`
- * and `text` go into the history. Goes on after a failure and returns the first. */
+/* Takes a record back: restores the cgroup's values when its container lives on (`cgroup`, else
+ * NULL), deletes the record, settles its pools, and gives other containers their CPUs back. A
+ * container that lives on is unmanaged from then on. `kind` and `text` go into the history. Goes on
+ * after a failure and returns the first. */
 int stow_grant_undo(const struct stow_grant_context *context, const struct stow_record *record,
 		    const struct stow_cgroup *cgroup, const char *kind, const char *text,
 		    struct stow_err *err);
 
-/* Whether the record's container has provably ended: its first process is gone and its cgroup is
- * gone or empty. A lease has ended when it has run out. */
+/* Says whether the record's container has provably ended: its first process is gone and its cgroup
+ * is gone or empty. A lease has ended when it has run out. */
 bool stow_grant_ended(struct stow_root *root, const struct stow_record *record);
 
 /* Gives back every grant of that id whose container has ended. Returns how many. */

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What somebody else has reserved on this machine (a scheduler; later a claim of Kubernetes): a
- * lease in the ledger that waits for the container which names it. The container gets the NUMA
+ * What a scheduler has reserved on this machine (later also a claim of Kubernetes): a lease in the
+ * ledger that waits for the container which names it. The container gets the NUMA
  * nodes and the amounts of the lease, and its grant keeps the reservation's id.
  */
 
@@ -25,12 +25,12 @@ struct stow_lease {
 		*name; /* Kubernetes namespace and pod, for caps and for people; may be NULL */
 };
 
-/* Sets it aside. One that is there already under this id, as a lease or as a container's grant, is
+/* Sets it aside. When the id has a lease or a container's grant already, nothing is done, with
  * success. -ENOSPC: it does not fit (any more), with the planner's reason. */
 int stow_lease_take(const struct stow_grant_context *context, const struct stow_lease *lease,
 		    struct stow_err *err);
 
-/* Drops the lease: 1, or 0 when there is none or a container has it. */
+/* Drops the lease. Returns 1, or 0 when there is none or a container has it. */
 int stow_lease_drop(const struct stow_grant_context *context, const char *id, struct stow_err *err);
 
 /* Drops every reservation's lease whose id is not among `ids`. Returns how many. */
@@ -39,8 +39,8 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 
 /*
  * Waits until the reservation's lease is in the ledger: a container may be faster than the message
- * that announces it. Only where an agent is alive to receive that, and 2 s at most; whether it has
- * come is for the caller to see.
+ * that announces it. Waits 2 s at most, and only where an agent is alive to receive the message.
+ * The caller looks whether the lease has come.
  */
 void stow_lease_await(const struct stow_grant_context *context,
 		      const struct stow_reservation_name *name);
@@ -49,11 +49,12 @@ void stow_lease_await(const struct stow_grant_context *context,
  * agent tells it to schedulers. */
 #define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
 
-/* Whether an agent holds it. Always false for those who may not read it: it is root's. */
+/* Says whether an agent holds it. Always false without root, which alone may open the file. */
 bool stow_agent_lives(struct stow_root *root);
 
-/* Why a container that names a reservation cannot have it: it is another machine's, used up, run
- * out, or was never made. Returns the error that it sets. `err` is never NULL. */
+/* Says why a container that names a reservation cannot have it: it belongs to another machine, is
+ * used already, has run out, or was never made. Returns the error that it sets; `err` is never
+ * NULL. */
 int stow_lease_missing(const struct stow_grant_context *context,
 		       const struct stow_reservation_name *name, const struct stow_record *holder,
 		       struct stow_err *err);

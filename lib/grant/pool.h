@@ -11,10 +11,11 @@
  *     free < outstanding: the pool grows by the difference
  *     free > outstanding: it shrinks, but by no more than numastow has put in
  *
- * Settling may be done by anybody, twice, or late, which is why a hook can be killed anywhere. What
- * was put in is in the ledger; the intention is written there before the kernel's file is, so that
- * a write whose author died is still counted. A page that a file in hugetlbfs holds at the end is
- * not free: it stays counted as put in, which is a debt, and the next settling collects it.
+ * Any program may settle a pool, twice, or late; therefore a hook can be killed anywhere. What was
+ * put in is in the ledger. The intention is written there before the kernel's file is, so that a
+ * write whose author died is still counted. A page that a file in hugetlbfs holds after the
+ * container's end is not free: it stays counted as put in, which is a debt, and a later settling
+ * collects it.
  *
  * The kernel's reservations (resv_hugepages) know no node and no cpuset: what mmap(2) of another
  * program reserves and has not touched is not seen here. docs/hugepages.md says what follows.
@@ -34,7 +35,7 @@ struct stow_pool_result {
 
 /*
  * Settles the pool for the record `key` (only records up to it count, so that of two newcomers the
- * later one is refused), or for everybody with key 0. -ENOSPC: the kernel gave less than wanted,
+ * later one is refused), or for all records with key 0. -ENOSPC: the kernel gave less than wanted,
  * also after compaction; the caller undoes the record and settles again with key 0.
  */
 int stow_pool_settle(struct stow_root *root, struct stow_ledger *ledger, int node, uint64_t size,

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Keeping what was given true. Each container has one owner of its cpuset. What another tool
- * changes on purpose (a runtime's `update`) is adopted when it fits, put back once when it does
- * not, and left and reported after that: never a fight.
+ * Keeping what was given true, for containers with a grant. A set that another tool changes on
+ * purpose (a runtime's `update`) is adopted when it fits, put back once when it does not, and left
+ * and reported after that: numastow does not fight. CPUs that came or went are no tool's change:
+ * then all sets are applied first.
  *
  * A round at rest reads two files for each container; the ledger is read again only after a commit.
  */
@@ -32,15 +33,16 @@ struct stow_reconcile_result { /* of one round */
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err);
 void stow_reconcile_free(struct stow_reconcile *reconcile);
 
-/* One round. With `observe` nothing is changed: what would be is counted once. Goes on after a
- * failure and returns the first. */
+/* Does one round. With `observe` nothing is changed; each change that would be made is counted
+ * once. Goes on after a failure and returns the first. */
 int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		       bool observe, struct stow_reconcile_result *ret, struct stow_err *err);
 
-/* What became of the container with that record's key. */
+/* Returns what became of the container with that record's key. */
 enum stow_drift stow_reconcile_drift(const struct stow_reconcile *reconcile, int64_t key);
-/* Whether kubelet owns it. */
+/* Says whether kubelet owns it. */
 bool stow_reconcile_is_foreign(const struct stow_reconcile *reconcile, int64_t key);
-/* Its cgroup, which stays the reconciler's, until the next stow_reconcile_run(); NULL: not known. */
+/* Returns its cgroup, which belongs to the reconciler and is valid until the next
+ * stow_reconcile_run(); NULL: not known. */
 const struct stow_cgroup *stow_reconcile_cgroup(const struct stow_reconcile *reconcile,
 						int64_t key);

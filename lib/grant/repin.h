@@ -10,10 +10,10 @@
  *	narrow	cpuset.mems = the new nodes; the kernel moves what is left
  *	verify	where its pages are now; the target is what the container has
  *
- * How far it is, is a state of the container's record (struct stow_move), decided in the ledger and
- * then applied like everything else (lib/grant/apply.h). Until the end the container's grant is the
- * old one: a program that finds a move whose worker has died puts the container back
- * (stow_repin_recover(), by gc). No lock that a start waits for is held while pages move.
+ * A repin is a state of the container's record (struct stow_move). Each step is decided in the
+ * ledger and then applied like everything else (lib/grant/apply.h). Until the end the container's
+ * grant is the old one: a program that finds a move whose worker has died puts the container back
+ * (stow_repin_recover(), called by gc). No lock that a start waits for is held while pages move.
  */
 
 #include "base/err.h"
@@ -34,20 +34,20 @@ struct stow_repin_progress {
 	uint64_t longest;	       /* ns of one move_pages(2) */
 	uint64_t left_mapped;	       /* bytes on other nodes, in the last step */
 	uint64_t left_unmapped;	       /* page cache there that nobody maps */
-	const char *message;	       /* why there */
+	const char *message;	       /* why it goes there */
 };
 
 struct stow_repin_options {
 	struct stow_idset nodes; /* empty: wherever there is room, elsewhere */
 	uint64_t batch, pause;	 /* bytes (0: by time, node/pages.h), ns */
 	bool dry_run;		 /* plan only */
-	/* Called in every step, and after every batch; a negative errno takes all back. */
+	/* Called in every step, and after every batch; a negative errno takes the move back. */
 	int (*progress)(void *ctx, const struct stow_repin_progress *progress);
 	void *ctx;
 };
 
-/* `id` is a container's whole id. -ENOENT: no grant of that id. -ENOSPC: no room there. -EBUSY: it
- * is being moved. -ECANCELED (or what `progress` returned): taken back. */
+/* Moves a container; `id` is its whole id. -ENOENT: no grant of that id. -ENOSPC: no room there.
+ * -EBUSY: it is being moved already. -ECANCELED (or what `progress` returned): taken back. */
 int stow_repin(const struct stow_grant_context *context, const char *id,
 	       const struct stow_repin_options *options, struct stow_err *err);
 

@@ -4,7 +4,7 @@
 /*
  * What a container's cgroup said before numastow touched it, except cpuset.cpus and cpuset.mems
  * (see lib/grant/apply.h): limits, and on v1 cpuset.memory_migrate. It goes into the ledger before
- * the first write, so that a program that comes after a killed hook can undo.
+ * the first write, so that a later program can undo the work of a hook that was killed.
  */
 
 #include "base/err.h"

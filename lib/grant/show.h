@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The ledger as text and as JSON: for numastow, and for the agent, which shows it to those who may
+/* The ledger as text and as JSON: for numastow, and for the agent, which shows it to users that may
  * not read the file. */
 
 #include <stdbool.h>
@@ -9,13 +9,13 @@
 #include "base/err.h"
 #include "grant/grant.h"
 
-/* Who has what; the context's ledger may be NULL: nobody has anything. Whole lines, freed by the
- * caller. */
+/* Shows which container has what; the context's ledger may be NULL: none has anything. The text
+ * consists of whole lines and is freed by the caller. */
 int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
 		     struct stow_err *err);
 
-/* What happened to the container whose id is, or begins with, `id`; NULL: the newest 100 events of
- * all. -ENOENT: nothing is known about it. */
+/* Shows what happened to the container whose id is, or begins with, `id`; NULL: the newest 100
+ * events of all. -ENOENT: nothing is known about it. */
 int stow_show_history(struct stow_ledger *ledger, const char *id, bool json, char **ret_text,
 		      struct stow_err *err);
 

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Drains in the ledger: what is written down before it is done, so that whoever comes after a
- * killed worker can undo it, or go on with it (lib/drain/drain.h). A drain's fence is in the same
- * transaction: there is no moment with one and without the other.
+ * Drains in the ledger: each step is written down before it is done, so that the next program can
+ * undo the work of a killed one, or go on with it (lib/drain/drain.h). A drain's fence is in the
+ * same transaction: there is no moment with one and without the other.
  */
 
 #include <stdbool.h>
@@ -70,7 +70,7 @@ struct stow_drain_row_pool {
 	uint64_t size; /* bytes a page */
 	uint64_t lost; /* that the node's pool has less than before, by us */
 	uint64_t ours; /* of them those that numastow had put in: taken off the ledger's `added` */
-	uint64_t used; /* of them those that somebody has in use, on another node now */
+	uint64_t used; /* of them those that are in use, on another node now */
 	uint64_t before; /* while a block goes: what the pool had before, and one; else 0 */
 	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
 };
@@ -82,14 +82,14 @@ struct stow_drain_row_move {
 	bool noted; /* the ledger has it */
 };
 
-/* A drain that is under way, or an ordered one whose end nobody has heard of. Strings are never
- * NULL once read. */
+/* A drain that is under way, or an ordered one whose end its scheduler has not acknowledged.
+ * Strings are never NULL once read. */
 struct stow_drain_row {
 	char id[STOW_DRAIN_ID_LEN + 1];
 	enum stow_drain_step step;
-	struct stow_life worker; /* pid 0: nobody is at work */
+	struct stow_life worker; /* pid 0: no program is at work */
 	bool ordered;		 /* by a scheduler, which is to hear of the end */
-	bool cancel;		 /* has been asked for */
+	bool cancel;		 /* it has been asked to stop */
 	bool resume;		 /* after its worker's death: go on, rather than undo */
 	int node;
 	char *device; /* that all the blocks belong to; "" */
@@ -117,11 +117,11 @@ struct stow_drain_row {
 /* Adds a container to those that were moved; `nodes`, where it was, may be NULL. -ENOMEM. */
 int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
 			    const struct stow_idset *nodes);
-/* Its blocks, or those of them that are gone, in list format: "48-55". To be freed; NULL: no
- * memory. */
+/* Formats its blocks, or those of them that are gone, in list format: "48-55". To be freed; NULL:
+ * no memory. */
 char *stow_drain_row_blocks(const struct stow_drain_row *row, bool gone);
 
-/* The oldest first. */
+/* Reads all drains, the oldest first. */
 int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
 		    struct stow_err *err);
 void stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
@@ -134,25 +134,25 @@ void stow_drain_row_done(struct stow_drain_row *row);
 int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err);
 /* Writes down what has changed: which blocks are gone (and notes that), pools, moves, how far it
- * is. The column `cancel` is others'. -ENOENT: the row is gone. */
+ * is. It leaves the column `cancel`, which other programs write. -ENOENT: the row is gone. */
 int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row,
 		       struct stow_err *err);
 /* How numastow's share of a hugepage pool changes with it: pages more, and less. */
 struct stow_drain_pages {
 	uint64_t size, plus, minus;
 };
-/* The same, and the pools of the drain's node in one transaction: a program that is killed has
- * counted both or neither. */
+/* Does the same, and changes the pools of the drain's node, in one transaction: a program that is
+ * killed has counted both or neither. */
 int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
-/* Takes over a drain whose worker has died: -EBUSY when somebody else was faster. */
+/* Takes over a drain whose worker has died. -EBUSY: another program was faster. */
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 const struct stow_life *self, struct stow_err *err);
-/* Ends it: lifts the fence and writes the end, which is kept for an ordered one and deleted for
- * others; `event` ("drained", "undrained") goes into the history. */
+/* Ends it: lifts the fence, and keeps the row with its end for an ordered drain, else deletes it.
+ * `event` ("drained", "undrained") goes into the history. */
 int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,
 		       struct stow_err *err);
-/* Whether it has been asked to stop; a row that is gone is. */
+/* Says whether it has been asked to stop; true also when the row is gone. */
 bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id);
 
 /* Asks the worker of a drain (by id or its beginning; "" for the only one) to stop, whichever

@@ -5,20 +5,22 @@
  * The ledger: what this machine has given to which container.
  *
  * One SQLite database, /run/numastow/ledger.db, on a tmpfs: a reboot takes both the containers and
- * the ledger. It is written by many short-lived hooks at once, any of which may be killed at any
+ * the ledger. Many short-lived hooks write it at once, and each of them may be killed at any
  * instant. So:
  *
- *  - a writer first takes a file lock, in the order of arrival, which dies with its holder;
+ *  - a program first takes a file lock, in the order of arrival, which dies with its holder;
  *  - everything that must be true together is one transaction (SQLite's rollback journal);
  *  - what no program may get wrong is a constraint of the schema: a CPU that belongs to one
  *    container alone is a row of table `cpu`, whose key is the CPU;
  *  - what has to be undone later is written down before it is done.
  *
- * Locks are taken in this order: a pool's lock or the lock of the CPU sets, then the ledger.
+ * Locks are taken in this order: a pool's lock, the lock of the CPU sets, or a record's lock for
+ * memory nodes; then the ledger's.
  *
- * SQLite runs without file locks of its own ("unix-none"), because every access is under ours: that
- * is a third of its system calls. A program that opens the file without our lock (the sqlite3 shell)
- * may take a journal that is in use for one that was left behind, and delete it: look at a copy.
+ * SQLite runs without file locks of its own ("unix-none"), because every access is under ours; that
+ * saves a third of its system calls. A program that opens the file without our lock (the sqlite3
+ * shell) may take a journal that is in use for one that was left behind, play it back and delete
+ * it, which damages the ledger: look at a copy.
  */
 
 #include <stdbool.h>
@@ -47,15 +49,16 @@ enum stow_state {
 
 const char *stow_state_name(enum stow_state state);
 
-/* What a lease waits for. A record that a container has keeps it. */
+/* What a lease waits for. It stays in the record when a container adopts the lease. */
 enum stow_lease_kind {
 	STOW_LEASE_CONTAINER,	/* the container `id` (Podman's precreate) */
 	STOW_LEASE_MEMBER,	/* the container `name` of the pod `pod`; `id` is empty */
 	STOW_LEASE_RESERVATION, /* the container that names `reservation`; `id` is empty */
 };
 
-/* The value that an attribute of a container's cgroup had before numastow changed it; cpuset.cpus
- * and cpuset.mems are not among them, because what they were is `given` or whatever is above. */
+/* The value that an attribute of a container's cgroup had before numastow changed it. cpuset.cpus
+ * and cpuset.mems are not among them: they were what config.json gave (given_cpus, given_mems),
+ * else what the cgroup above has. */
 struct stow_saved {
 	enum stow_controller controller;
 	char *attribute, *value;
@@ -91,7 +94,7 @@ struct stow_record {
 	uint64_t created;	      /* ns since the epoch */
 	uint64_t expires;	      /* a lease's, ns of CLOCK_BOOTTIME; 0: never */
 	bool exclusive;		      /* has CPUs of its own */
-	bool isolated;		      /* ... out of isolcpus, or as a partition */
+	bool isolated;		      /* ... out of isolcpus */
 	struct stow_idset cpus;	 /* exclusive: its CPUs. Shared: a set that another tool gave it
 				  * and that was adopted; empty: all shared CPUs of its nodes */
 	struct stow_idset nodes; /* for cpuset.mems; empty: as given */
@@ -137,7 +140,7 @@ void stow_ledger_rollback(struct stow_ledger *ledger);
  * returns r. `err` is only for the commit's own failure. */
 int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err);
 
-/* Puts a record in and sets its key; its `move` is not looked at. -EEXIST: one of its exclusive
+/* Inserts a record and sets its key; its `move` is ignored. -EEXIST: one of its exclusive
  * CPUs is taken. */
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record,
 		       struct stow_err *err);
@@ -145,16 +148,16 @@ int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record,
  * values, digest, expiry. The key stays. -EEXIST as above; -ENOENT: it is gone. */
 int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *record,
 		       struct stow_err *err);
-/* The state alone: pending becomes active. */
+/* Changes the state alone: pending becomes active. */
 int stow_ledger_activate(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
 /* Deletes a record with its CPUs, shares, pages, saved values and repin. Returns 1, or 0 when it
  * was gone already. */
 int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
 
 /*
- * A repin is a state of a record; its target counts in stow_ledger_usage(), _exclusive() and the
- * pools from the transaction on that begins it, and not in _namespace(). All of them run within a
- * transaction of the caller's.
+ * A repin is a state of a record. From the transaction that begins it, its target counts in
+ * stow_ledger_usage(), _exclusive() and the pools, but not in _namespace(). All of these functions
+ * run within a transaction of the caller's.
  * -EBUSY: one is under way already. -ENOENT: the record is gone. -EEXIST: an exclusive CPU is taken.
  */
 int stow_ledger_move_begin(struct stow_ledger *ledger, int64_t key, const struct stow_move *move,
@@ -169,16 +172,16 @@ int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key, const struct
 int stow_ledger_move_end(struct stow_ledger *ledger, int64_t key, bool arrived,
 			 struct stow_err *err);
 
-/* Records by ascending key: of one id, or all when `id` is NULL. Reads each table once, however
- * many records there are. */
+/* Reads records by ascending key: those of one id, or all when `id` is NULL. Reads each table once,
+ * however many records there are. Free with stow_records_free(). */
 int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);
-/* Those with pages promised on one pool, leases too. */
+/* Reads the records with pages promised on one pool, leases too. */
 int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size,
 			     struct stow_record ***ret, size_t *ret_n, struct stow_err *err);
 int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_record **ret,
 		       struct stow_err *err); /* -ENOENT */
-/* The newest active records, the newest first; at most `max`. */
+/* Reads the newest active records, the newest first; at most `max`. */
 struct stow_newest {
 	int64_t key;
 	struct stow_life init;
@@ -188,40 +191,40 @@ int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size
 /* Deletes the leases that wait for members of a pod none of whose containers has a record any more.
  * Returns how many. Within a transaction. */
 int stow_ledger_drop_members(struct stow_ledger *ledger, const char *pod, struct stow_err *err);
-/* The lease that waits for the container `name` of the pod `pod`; NULL when there is none. */
+/* Reads the lease that waits for the container `name` of the pod `pod`; NULL when there is none. */
 int stow_ledger_member(struct stow_ledger *ledger, const char *pod, const char *name,
 		       struct stow_record **ret, struct stow_err *err);
-/* The record of a reservation, lease or grant; NULL when there is none. */
+/* Reads the record of a reservation, lease or grant; NULL when there is none. */
 int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 			    struct stow_record **ret, struct stow_err *err);
 
-/* What is given away, in the planner's terms. Free with stow_usage_free(). */
+/* Reads what is given away, in the planner's terms. Free with stow_usage_free(). */
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 		      struct stow_err *err);
 void stow_usage_free(struct stow_usage *usage);
-/* All CPUs that belong to one container alone, also those that a repin is to take. */
+/* Reads all CPUs that belong to one container alone, also those that a repin is to take. */
 int stow_ledger_exclusive(struct stow_ledger *ledger, struct stow_idset *ret, struct stow_err *err);
-/* The CPUs that must not become exclusive, because a shared container has a set of its own
- * (adopted, or given by its config.json) that has them. `online`: a set that contains all of these
- * is none. */
+/* Collects the CPUs that must not become exclusive, because a shared container has a set of its own
+ * (adopted, or given by its config.json) that has them. A set that contains all of `online` is no
+ * set of its own. */
 int stow_ledger_pinned(struct stow_ledger *ledger, const struct stow_idset *online,
 		       struct stow_idset *ret, struct stow_err *err);
-/* What a Kubernetes namespace has of everything, for the administrator's caps. */
+/* Sums up what the containers of a Kubernetes namespace have, for the administrator's caps. */
 int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct stow_caps *ret,
 			  struct stow_err *err);
 
 /*
  * Fences: nodes that get nothing new. Each owner ("scheduler", "drain:ID") has a set of its own,
- * written as a whole; what is fenced is what any of them fences, and stow_ledger_usage() has it.
+ * written as a whole. A node is fenced when any owner fences it; stow_ledger_usage() has the sum.
  */
 int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
 			  const struct stow_idset *nodes, struct stow_err *err);
-/* The owner's set, or with NULL everybody's. */
+/* Reads the owner's set, or with NULL the sum of all. */
 int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct stow_idset *ret,
 		       struct stow_err *err);
 
 /* A hugepage pool that numastow has changed. `before` and `target` are set while a write to
- * nr_hugepages is under way, so that whoever comes after a killed writer knows what to count. */
+ * nr_hugepages is under way, so that the next program knows what a killed writer may have done. */
 struct stow_ledger_pool {
 	int node;
 	uint64_t size;	/* bytes a page */
@@ -232,13 +235,13 @@ struct stow_ledger_pool {
 
 int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret, size_t *ret_n,
 		      struct stow_err *err);
-/* A pool that is not in the ledger is all zeros. */
+/* Reads a pool; one that is not in the ledger is all zeros. */
 int stow_ledger_pool_get(struct stow_ledger *ledger, int node, uint64_t size,
 			 struct stow_ledger_pool *ret, struct stow_err *err);
-/* A pool with nothing added and no write under way is removed. */
+/* Writes a pool; one with nothing added and no write under way is removed. */
 int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_pool *pool,
 			 struct stow_err *err);
-/* Pages promised on the pool to records that are pending or active. */
+/* Counts the pages promised on the pool to records that are pending or active. */
 int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
 			      uint64_t *ret_pages, struct stow_err *err);
 
@@ -253,17 +256,18 @@ struct stow_event {
 	bool exclusive;
 };
 
-/* `kind`: leased, placed, refused, ignored, observed, undone, released, reclaimed, expired,
- * restored, shared, debt, paid, adopted, kept, left, repinned, drained, undrained, evicted,
- * unmanaged, overlap. */
+/* Adds an event; with `record` its CPUs and nodes are noted. `kind`: leased, placed, refused,
+ * ignored, observed, undone, released, reclaimed, expired, restored, debt, paid, adopted, kept,
+ * left, repinned, drained, undrained, evicted, overlap. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
-/* The newest `limit` events, oldest of them first; of one id, or all when `id` is NULL. */
+/* Reads the newest `limit` events, the oldest of them first; those of one id, or of all containers
+ * when `id` is NULL. */
 int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
 		       struct stow_event **ret, size_t *ret_n, struct stow_err *err);
 void stow_events_free(struct stow_event *events, size_t n);
 
-/* A number that changes with every commit, by whomever: one read, without a lock. */
+/* Returns a number that changes with every commit of any program: one read, without a lock. */
 uint32_t stow_ledger_changes(struct stow_ledger *ledger);
 
 /* Puts a damaged ledger aside as ledger.db.damaged-TIME; the next open makes a new one. */
