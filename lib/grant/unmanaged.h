@@ -28,7 +28,7 @@ struct stow_unmanaged {
 	struct stow_life init; /* pid 0: found by its cgroup */
 	struct stow_cgroup_id cgroup;
 	struct stow_idset given; /* the CPUs that it was started with; empty: whatever is above */
-	bool fallback; /* its set is of other CPUs, for none of those that it was given can be had */
+	bool fallback; /* it has other CPUs for now: none of those that it was given can be used */
 	bool reset;    /* its set is what a grant gave it, and is to be written whatever it says */
 };
 
