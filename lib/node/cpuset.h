@@ -52,9 +52,9 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 
 /*
  * v1: gives CPUs back to the cgroups above. The kernel takes a CPU that goes offline from all
- * cgroups, and gives it back to the topmost alone. A cgroup that lacks more of what the one above it
- * has than `returned` and `own` was made so on purpose, and gets of these only `own`: CPUs that are
- * the container's, which it had. Does nothing on v2.
+ * cgroups, and gives it back to the topmost alone. A cgroup that lacks more of what the one above
+ * it has than `returned` and `own` was made so on purpose, and gets of these only `own`: CPUs that
+ * are the container's, which it had. Does nothing on v2.
  */
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
 				const struct stow_idset *own, struct stow_err *err);
