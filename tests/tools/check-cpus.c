@@ -37,6 +37,7 @@ struct container {
 	int64_t key; /* of its record; 0: unmanaged */
 	bool active; /* its hook has said yes, or it is unmanaged */
 	bool exclusive;
+	bool moving;	       /* by a repin */
 	struct stow_idset own; /* CPUs that belong to it alone, and which it has already */
 	struct stow_idset may; /* what it may use when nothing is exclusive; empty: what is above */
 	struct stow_idset nodes; /* empty: any */
@@ -147,6 +148,17 @@ static void cpus_of_nodes(struct checker *ch, const struct stow_share *shares, s
 	}
 }
 
+static bool read_effective(struct checker *ch, const char *dir, struct stow_idset *ret)
+{
+	static const char *const names[] = { "cpuset.cpus.effective", "cpuset.effective_cpus",
+					     "effective_cpus" };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(names); i++)
+		if (stow_root_read_idset(ch->root, ret, NULL, "%s/%s", dir, names[i]) == 0)
+			return true;
+	return false;
+}
+
 static void add_record(struct checker *ch, const struct stow_record *record)
 {
 	const struct stow_move *move = record->move;
@@ -162,11 +174,16 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 	c->exclusive = record->exclusive;
 	c->init = record->init;
 	c->nodes = record->nodes;
+	c->moving = move != NULL;
 	if (record->exclusive) {
-		c->own = record->cpus;
-		/* Before it is widened the others are still being moved away. */
-		if (move && move->step >= STOW_MOVE_WIDENED)
-			stow_idset_or(&c->own, &move->cpus);
+		c->own = c->may = record->cpus;
+		if (move) {
+			/* Of both places, those that it has: until it comes, others may still be
+			 * there. */
+			stow_idset_or(&c->may, &move->cpus);
+			if (read_effective(ch, c->dirs[0], &c->own))
+				stow_idset_and(&c->own, &c->may);
+		}
 	} else if (!stow_idset_empty(&record->cpus)) {
 		c->may = record->cpus;
 	} else {
@@ -320,7 +337,7 @@ static const char *whose(const struct checker *ch, const struct stow_idset *cpus
 	for (size_t i = 0; i < ch->now.n; i++)
 		if (stow_idset_intersects(&ch->now.containers[i].own, cpus))
 			return ch->now.containers[i].label;
-	return "nobody";
+	return "shared";
 }
 
 /* --- once ---------------------------------------------------------------------------------- */
@@ -345,9 +362,11 @@ static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *re
 	return found;
 }
 
-static bool all_offline(const struct checker *ch, const struct stow_idset *cpus)
+/* Whether an exclusive container has none of its CPUs: all are offline. */
+static bool is_displaced(const struct checker *ch, const struct container *c)
 {
-	return !stow_idset_empty(cpus) && !stow_idset_intersects(cpus, &ch->now.online);
+	return c->exclusive &&
+	       (!stow_idset_intersects(&c->may, &ch->now.online) || stow_idset_empty(&c->own));
 }
 
 static void check_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
@@ -365,7 +384,7 @@ static void check_thread(struct checker *ch, struct container *c, pid_t pid, pid
 		violation(ch, "%s: process %d may run on CPUs %s, which belong to %s alone",
 			  c->label, (int)tid, stow_idset_format(&both, a, sizeof(a)),
 			  whose(ch, &both));
-	else if (c->exclusive && !stow_idset_subset(&cpus, &c->own) && !all_offline(ch, &c->own))
+	else if (c->exclusive && !stow_idset_subset(&cpus, &c->may) && !is_displaced(ch, c))
 		violation(ch, "%s: process %d may run on CPUs %s; its own are %s", c->label,
 			  (int)tid, stow_idset_format(&cpus, a, sizeof(a)),
 			  stow_idset_format(&c->own, b, sizeof(b)));
@@ -382,22 +401,11 @@ static void check_thread(struct checker *ch, struct container *c, pid_t pid, pid
 			  stow_idset_format(&c->nodes, b, sizeof(b)));
 }
 
-static bool read_effective(struct checker *ch, const char *dir, struct stow_idset *ret)
-{
-	static const char *const names[] = { "cpuset.cpus.effective", "cpuset.effective_cpus",
-					     "effective_cpus" };
-
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(names); i++)
-		if (stow_root_read_idset(ch->root, ret, NULL, "%s/%s", dir, names[i]) == 0)
-			return true;
-	return false;
-}
-
 /* What the cgroup has, exactly: nothing that was taken from it for a while is still missing. */
 static void check_cgroup(struct checker *ch, const struct container *c)
 {
 	_cleanup_free_ char *above = strdup(c->dirs[0]);
-	struct stow_idset want = c->exclusive ? c->own : c->may, parent, has;
+	struct stow_idset want = c->may, parent, has;
 	char *slash = above ? strrchr(above, '/') : NULL;
 	char a[256], b[256];
 
@@ -407,7 +415,7 @@ static void check_cgroup(struct checker *ch, const struct container *c)
 		*slash = '\0';
 		slash = strrchr(above, '/');
 	}
-	if (!slash || stow_kubelet_owns(ch->root, c->dirs[0]))
+	if (!slash || c->moving || stow_kubelet_owns(ch->root, c->dirs[0]))
 		return;
 	*slash = '\0';
 	if (!read_effective(ch, above, &parent) || !read_effective(ch, c->dirs[0], &has))
@@ -492,15 +500,12 @@ static bool has_begun(pid_t pid)
 static bool overlaps(struct checker *ch, const struct container *c, pid_t tid,
 		     struct stow_idset *ret)
 {
-	struct stow_idset others;
-
 	if (!affinity(tid, ret))
 		return false;
-	others_cpus(ch, c, &others);
 	if (c->exclusive)
-		stow_idset_minus(ret, &c->own);
+		stow_idset_minus(ret, &c->may);
 	else
-		stow_idset_and(ret, &others);
+		stow_idset_and(ret, &ch->now.exclusive);
 	return !stow_idset_empty(ret);
 }
 
@@ -510,22 +515,22 @@ static bool still_stands(struct checker *ch, const struct container *c,
 {
 	struct checker then = { .root = ch->root, .ledger = ch->ledger, .isolated = ch->isolated };
 	struct stow_idset others = { 0 }, taken = *wrong;
-	bool same = false, offline;
+	bool same = false;
 
 	look(&then);
 	for (size_t i = 0; i < then.now.n; i++) {
 		const struct container *o = &then.now.containers[i];
 
 		if (o->key == c->key && strcmp(o->label, c->label) == 0 && o->inode == c->inode)
-			same = o->active && stow_idset_equal(&o->own, &c->own);
+			same = o->active && stow_idset_equal(&o->may, &c->may) &&
+			       !is_displaced(&then, o);
 		else if (o->active)
 			stow_idset_or(&others, &o->own);
 	}
-	offline = all_offline(&then, &c->own);
 	forget(&then.now);
 	/* The CPUs of a container that has ended meanwhile are not in `others` any more. */
 	stow_idset_and(&taken, &others);
-	return same && !offline && (c->exclusive || !stow_idset_empty(&taken));
+	return same && (c->exclusive || !stow_idset_empty(&taken));
 }
 
 static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
@@ -533,7 +538,7 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	struct stow_idset wrong, again;
 	char a[256];
 
-	if (c->exclusive && all_offline(ch, &c->own)) {
+	if (is_displaced(ch, c)) {
 		/* The kernel gives it what is above until the next run. */
 		*c->disturbed = c->key;
 		return;
@@ -549,9 +554,8 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	stow_idset_and(&wrong, &again);
 	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong))
 		return;
-	violation(ch, "%s: process %d may run on CPUs %s, which belong to %s%s", c->label, (int)tid,
-		  stow_idset_format(&wrong, a, sizeof(a)), whose(ch, &wrong),
-		  c->exclusive ? " or to all" : " alone");
+	violation(ch, "%s: process %d may run on CPUs %s, which are not its own but %s", c->label,
+		  (int)tid, stow_idset_format(&wrong, a, sizeof(a)), whose(ch, &wrong));
 }
 
 static int run_watch(struct checker *ch, uint64_t rate)
@@ -577,8 +581,7 @@ int main(int argc, char **argv)
 	struct checker ch = { 0 };
 	struct stow_err err;
 	uint64_t number = 0;
-	bool watch = argc > 1 && strcmp(argv[1], "--watch") == 0;
-	int r;
+	int watch = argc > 1 && strcmp(argv[1], "--watch") == 0, r;
 
 	if (argc > 3 || (argc > 1 && !watch && strcmp(argv[1], "--wait") != 0) ||
 	    (argc == 3 && stow_parse_u64(argv[2], 1000, &number, NULL) < 0)) {
@@ -588,9 +591,7 @@ int main(int argc, char **argv)
 	if (stow_root_open("/", &ch.root, &err) < 0 ||
 	    stow_root_read_idset(ch.root, &ch.has_memory, &err, NODES "/has_memory") < 0)
 		fatal(&err);
-	if (stow_root_read_idset(ch.root, &ch.isolated, NULL, "/sys/devices/system/cpu/isolated") <
-	    0)
-		ch.isolated = (struct stow_idset){ 0 };
+	(void)stow_root_read_idset(ch.root, &ch.isolated, NULL, "/sys/devices/system/cpu/isolated");
 	r = watch ? run_watch(&ch, number ? number : 50) : run_once(&ch, number);
 	forget(&ch.now);
 	stow_ledger_close(ch.ledger);

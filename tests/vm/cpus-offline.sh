@@ -1,0 +1,130 @@
+#!/bin/bash
+# CPUs go offline and come back: containers lose them and have them again, with gc, with the next start, and at once
+# where an agent runs; and when all CPUs of an exclusive container are offline, it runs on nobody else's.
+#
+# usage: tests/vm/run --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/cpus-offline.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+export HOOK=$programs/numastow-hook
+numastow=$programs/numastow
+exclusive=(--annotation numastow.io/cpu-mode=exclusive)
+
+want()
+{
+	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
+}
+
+cpus_of()
+{
+	allowed_cpus "$(container_pid "$1")"
+}
+
+# offline CPU..., online CPU...
+offline()
+{
+	local cpu
+
+	for cpu; do
+		echo 0 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu goes offline"
+	done
+}
+
+online()
+{
+	local cpu
+
+	for cpu; do
+		echo 1 >"/sys/devices/system/cpu/cpu$cpu/online" || fail "CPU $cpu comes back"
+	done
+}
+
+# v1: processes that the kernel has put into the cgroup above, where the test's own are not
+above()
+{
+	local dir=/sys/fs/cgroup/cpuset/numastow-test
+
+	[[ ! -e $dir/cgroup.procs ]] || cat "$dir/cgroup.procs"
+}
+
+# has ID CPUS - for "eventually"
+has()
+{
+	[[ $(cpus_of "$1") == "$2" ]]
+}
+
+want plain
+want shared --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
+
+### one CPU of many
+
+offline 2
+check "gc with a CPU offline" "$numastow" gc
+all_as_promised "a CPU is offline"
+want own "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numastow.io/nodes=1
+own=$(record own cpus)
+eq "an exclusive container starts on the other node" "$(cpus_of own)" "$own"
+want late --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
+eq "a shared one starts on what there is" "$(cpus_of late)" 0-1,3
+online 2
+check "gc when it is back" "$numastow" gc
+eq "it is everybody's again: of one from before" "$(cpus_of shared)" 0-3
+eq "of one from meanwhile" "$(cpus_of late)" 0-3
+all_as_promised "it is back"
+gone late
+
+offline 1
+want late --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
+online 1
+want next "${exclusive[@]}" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1
+all_as_promised "the next start gives it back"
+gone late next
+
+### CPUs of an exclusive container
+
+first=${own%%[-,]*}
+last=${own##*[-,]}
+offline "$first"
+all_as_promised "one of two own CPUs is offline" 5
+eq "the container has the other" "$(cpus_of own)" "$last"
+online "$first"
+check "gc" "$numastow" gc
+eq "and both again" "$(cpus_of own)" "$own"
+
+want neighbour "${exclusive[@]}" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
+offline "$first" "$last"
+said=$("$numastow" gc 2>&1)
+check "gc says whose CPUs are all offline" grep -q "container own: CPUs $own are all offline" <<<"$said"
+all_as_promised "all of them are offline"
+check "the container runs on shared CPUs" test "$(cpus_of own)" != "$own"
+eq "no process is left to the cgroup above" "$(above)" ""
+online "$first"
+check "gc" "$numastow" gc
+eq "the first that is back is its own" "$(cpus_of own)" "$first"
+online "$last"
+check "gc" "$numastow" gc
+eq "then both" "$(cpus_of own)" "$own"
+all_as_promised "they are back"
+eq "nobody has a CPU too few" "$(cpus_of shared)" "$(list=$(record neighbour cpus); seq 0 3 | grep -vx "$list" | paste -sd , | sed 's/0,1,2/0-2/;s/1,2,3/1-3/;s/2,3/2-3/;s/0,1/0-1/')"
+
+### at once, where an agent runs
+
+"$programs/numastow-agent" --node m1 --metrics '' --gc-interval 600s >"$vm_work/agent.log" 2>&1 &
+agent=$!
+eventually 20 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
+before=$(cpus_of plain)
+offline 3 "$first" "$last"
+all_as_promised "with an agent, CPUs are offline" 20
+check "the container whose CPUs are offline runs on shared CPUs" eventually 20 sh -c \
+	"! grep -q 'Cpus_allowed_list:.$own$' /proc/$(container_pid own)/status"
+eq "no process is left to the cgroup above" "$(above)" ""
+online 3 "$first" "$last"
+check "all are back: the container without a grant has them" eventually 20 has plain "$before" ||
+	sed 's/^/# /' "$vm_work/agent.log"
+check "the exclusive one as well" eventually 20 has own "$own"
+all_as_promised "with an agent, CPUs are back" 20
+kill "$agent"
+wait "$agent"
+
+gone own neighbour shared plain
+vm_summary

@@ -1,0 +1,107 @@
+#!/bin/bash
+# One container's failure is never another's refusal: one whose CPU set cannot be changed is in the way only where it
+# really runs on the CPUs that are wanted, and is named then. And no local user holds anything up.
+#
+# usage: tests/vm/run --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/strangers.sh
+. "$(dirname "$0")/lib.sh"
+
+programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
+export HOOK=$programs/numastow-hook
+numastow=$programs/numastow
+exclusive=(--annotation numastow.io/cpu-mode=exclusive)
+on0=("${exclusive[@]}" --annotation numastow.io/nodes=0)
+on1=("${exclusive[@]}" --annotation numastow.io/nodes=1)
+
+want()
+{
+	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
+}
+
+### a container whose set cannot be changed
+
+want stuck
+dir=$(cgroup_dir "$(container_pid stuck)")
+want first "${on1[@]}" --annotation numastow.io/cpus=4
+eq "it is off the first one's CPUs" "$(allowed_cpus "$(container_pid stuck)")" 0-3
+# Its cgroup is read-only from here on: whatever is written fails, as with any failure of the kernel's.
+mount --bind "$dir" "$dir"
+mount -o remount,bind,ro "$dir"
+check "the first one ends well" stop first
+check "gc works, and says who is not as it should be" grep -q stuck <<<"$("$numastow" gc 2>&1)"
+check "gc's exit code is good" "$numastow" gc
+want other "${on1[@]}" --annotation numastow.io/cpus=4
+eq "an exclusive container starts where it is not" "$(allowed_cpus "$(container_pid other)")" 4-7
+all_as_promised "beside it"
+if start wanted "${on0[@]}" --annotation numastow.io/cpus=2; then
+	fail "one on CPUs where it runs does not" "$(allowed_cpus "$(container_pid wanted)")"
+else
+	ok "one on CPUs where it runs does not"
+fi
+check "because of that container, which is named" grep -q 'container stuck' <<<"$("$numastow" why wanted)"
+want shared --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
+eq "a shared one starts anywhere" "$(allowed_mems "$(container_pid shared)")" 0
+umount "$dir"
+want wanted "${on0[@]}" --annotation numastow.io/cpus=2
+all_as_promised "when it can be changed again"
+gone wanted other shared
+check "gc" "$numastow" gc
+eq "and it has all CPUs back" "$(allowed_cpus "$(container_pid stuck)")" 0-7
+gone stuck
+
+### sets that are legal and not what they say
+
+if [[ $VM_CGROUP == v2 ]]; then
+	# A cpuset that is wider than the cgroup above.
+	if [[ $VM_INIT == systemd ]]; then
+		systemctl start machine-narrow.slice
+		systemctl set-property --runtime machine-narrow.slice AllowedCPUs=0-3
+		path=machine-narrow.slice:test:wide
+	else
+		bare_cgroup /sys/fs/cgroup /narrow
+		echo 0-3 >/sys/fs/cgroup/narrow/cpuset.cpus
+		path=/narrow/wide
+	fi
+	want wide --cpuset-cpus 0-7 --cgroups-path "$path"
+	eq "a container with a set wider than its slice has the slice's" "$(allowed_cpus "$(container_pid wide)")" 0-3
+	want narrow --cgroups-path "${path/wide/narrow}"
+else
+	# A cpuset below a container's, which has to shrink first.
+	want narrow
+	dir=$(cgroup_dir "$(container_pid narrow)")
+	mkdir -p "$dir/below/deeper"
+	for file in {.,below}:{cpuset.cpus,cpuset.mems}; do
+		cat "$dir/${file#*:}" >"$dir/below/${file#*:}"
+		cat "$dir/${file#*:}" >"$dir/below/deeper/${file#*:}" 2>/dev/null
+	done
+	cat "$dir/below/cpuset.mems" >"$dir/below/deeper/cpuset.mems"
+	cat "$dir/below/cpuset.cpus" >"$dir/below/deeper/cpuset.cpus"
+	container_pid narrow >"$dir/below/deeper/cgroup.procs"
+	want wide
+fi
+want first "${on1[@]}" --annotation numastow.io/cpus=3
+want second "${on0[@]}" --annotation numastow.io/cpus=2
+all_as_promised "with odd sets"
+gone first second
+all_as_promised "with odd sets, when all is given back"
+eq "which is all that they had" "$(allowed_cpus "$(container_pid narrow)")" "$([[ $VM_CGROUP == v1 ]] && echo 0-7 || echo 0-3)"
+gone wide narrow
+
+### a local user
+
+want first "${on1[@]}" --annotation numastow.io/cpus=1
+stranger=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+opened=
+while read -r file; do
+	# shellcheck disable=SC2016 # the other shell's
+	"${stranger[@]}" sh -c 'exec 3<"$1"' sh "$file" 2>/dev/null && opened+="$file "
+done < <(find /run/numastow -maxdepth 2 -type f)
+eq "no file can be opened by a stranger, so that no lock can be held" "$opened" ""
+# shellcheck disable=SC2016 # the other shell's
+"${stranger[@]}" sh -c 'for f in /run/numastow/*; do flock --shared "$f" sleep 1000 & done; wait' 2>/dev/null &
+user=$!
+want second "${on1[@]}" --annotation numastow.io/cpus=1
+check "gc is not held up" timeout 20 "$numastow" gc
+kill "$user" 2>/dev/null
+gone first second
+
+vm_summary
