@@ -120,6 +120,14 @@ static size_t length_above(const char *path)
 	return len ? len - 1 : 0;
 }
 
+static void forget_above(struct run *run)
+{
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++) {
+		free(run->above[i].path);
+		run->above[i].path = NULL;
+	}
+}
+
 static int read_above(struct run *run, const struct container *c, struct stow_idset *ret,
 		      struct stow_err *err)
 {
@@ -381,7 +389,8 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 		 * mend; what they have afterwards is looked at next. */
 		own_cpus(c, &own);
 		stow_idset_and(&own, &run->view.online);
-		(void)stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, NULL);
+		if (stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, NULL) > 0)
+			forget_above(run);
 	}
 	if (r == 0)
 		r = read_above(run, c, &c->above, err);

@@ -11,7 +11,8 @@
 #include "base/cleanup.h"
 #include "node/pages.h"
 
-#define DEPTH_MAX 32 /* of cgroups below the container's */
+#define DEPTH_MAX    32 /* of cgroups below the container's */
+#define SHRINK_TRIES 50 /* while the container's own programs write sets below its cgroup */
 
 /* --- reading ------------------------------------------------------------------------------- */
 
@@ -194,10 +195,14 @@ static int write_v1(const struct stow_cgroup *cgroup, const char *name,
 		if (r == 0)
 			r = follow_below(&grow, "", false, 0, err);
 	}
-	if (r == 0 && !stow_idset_equal(&both, set)) {
+	if (r < 0 || stow_idset_equal(&both, set))
+		return r;
+	for (int i = 0; i < SHRINK_TRIES; i++) {
 		r = follow_below(&shrink, "", true, 0, err);
 		if (r == 0)
 			r = write_file(dir, "", name, set, err);
+		if (r != -EBUSY && r != -EACCES)
+			break;
 	}
 	return r;
 }
@@ -298,7 +303,8 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 	list = stow_idset_to_list(has);
 	if (!list)
 		return stow_err_sys(err, ENOMEM, "%s", name);
-	return stow_root_write(cgroup->root, list, err, "%s%.*s/%s", point, (int)len, below, name);
+	r = stow_root_write(cgroup->root, list, err, "%s%.*s/%s", point, (int)len, below, name);
+	return r < 0 ? r : 1;
 }
 
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
@@ -306,16 +312,19 @@ int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct s
 {
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
 	struct stow_idset has;
-	int r;
+	int r, written = 0;
 
 	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
 	    (stow_idset_empty(returned) && stow_idset_empty(own)))
 		return 0;
 	r = stow_cpuset_read_at(cgroup, below, 0, true, &has, err);
-	for (size_t len = 1; r == 0 && below[0] && below[len]; len++)
-		if (below[len] == '/')
-			r = give_back_one(cgroup, len, returned, own, &has, err);
-	return r;
+	for (size_t len = 1; r >= 0 && below[0] && below[len]; len++) {
+		if (below[len] != '/')
+			continue;
+		r = give_back_one(cgroup, len, returned, own, &has, err);
+		written |= r > 0;
+	}
+	return r < 0 ? r : written;
 }
 
 /* --- processes that the kernel has moved away ---------------------------------------------- */

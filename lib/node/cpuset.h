@@ -55,6 +55,7 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
  * cgroups, and gives it back to the topmost alone. A cgroup that lacks more of what the one above
  * it has than `returned` and `own` was made so on purpose, and gets of these only `own`: CPUs that
  * are the container's, which it had. Does nothing on v2.
+ * Returns 1 when something was written.
  */
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
 				const struct stow_idset *own, struct stow_err *err);

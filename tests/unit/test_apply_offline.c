@@ -84,7 +84,7 @@ static void cgroups_above_get_back_what_the_kernel_took(void **state)
 		if (pid == 9)
 			stow_idset_add(&own, 3);
 		assert_int_equal(stow_cgroup_of_pid(t->root, pid, &cg, NULL), 0);
-		assert_int_equal(stow_cpuset_give_back_above(cg, &returned, &own, NULL), 0);
+		assert_int_equal(stow_cpuset_give_back_above(cg, &returned, &own, NULL), pid != 8);
 	}
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(cgroups); i++) {
 		_cleanup_free_ char *now = NULL;

@@ -234,6 +234,39 @@ static void cgroups_below_follow_on_v1(void **state)
 	}
 }
 
+/* The container's own program grows a cgroup below again, between our two writes. */
+static int is_busy(void *ctx, const char *path, const char *value)
+{
+	int *times = ctx;
+
+	return value && strcmp(path, "/sys/fs/cgroup/cpuset/x/cpuset.cpus") == 0 && (*times)-- > 0
+		       ? -EBUSY
+		       : 0;
+}
+
+static void a_set_that_is_busy_is_tried_again_on_v1(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+	_cleanup_free_ char *now = NULL;
+	int times = 3;
+	const struct stow_root_ops ops = { .ctx = &times, .before = is_busy };
+	struct stow_idset set;
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "33 24 0:28 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n");
+	tree_write(t, "/proc/7/cgroup", "1:cpuset:/x\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/cpuset.effective_cpus", "0-3\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/x/cpuset.cpus", "0-3\n");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	cg->at[STOW_CGROUP_CPUSET].dir->ops = &ops;
+	stow_idset_parse("1-2", &set, NULL);
+	assert_int_equal(stow_cpuset_write_cpus(cg, &set, NULL), 1);
+	now = tree_read(t, "/sys/fs/cgroup/cpuset/x/cpuset.cpus");
+	assert_string_equal(now, "1-2");
+	assert_int_equal(times, -1);
+}
+
 static void no_cpuset_controller_is_said(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
@@ -326,6 +359,7 @@ int main(void)
 		cmocka_unit_test(limits_above_are_found),
 		cmocka_unit_test(an_equal_set_is_not_written),
 		cmocka_unit_test(cgroups_below_follow_on_v1),
+		cmocka_unit_test(a_set_that_is_busy_is_tried_again_on_v1),
 		cmocka_unit_test(no_cpuset_controller_is_said),
 		cmocka_unit_test(numa_stat_of_both_versions),
 		cmocka_unit_test(saved_values_come_back),
