@@ -108,17 +108,18 @@ static const struct item *find(const struct known *known, const struct stow_disc
 static int add_item(struct known *known, const struct stow_cgroup_id *cgroup, struct item **ret,
 		    struct stow_err *err)
 {
-	const char *path = stow_cgroup_id_path(cgroup);
-	struct item *grown = reallocarray(known->items, known->n + 1, sizeof(*grown));
+	_cleanup_free_ char *path = strdup(stow_cgroup_id_path(cgroup));
+	struct item *grown;
 
+	if (!path)
+		return stow_err_sys(err, ENOMEM, "%s", stow_cgroup_id_path(cgroup));
+	grown = reallocarray(known->items, known->n + 1, sizeof(*grown));
 	if (!grown)
 		return stow_err_sys(err, ENOMEM, "%s", path);
 	known->items = grown;
 	grown += known->n;
-	*grown = (struct item){ .path = strdup(path),
-				.inode = cgroup->at[STOW_CGROUP_CPUSET].inode };
-	if (!grown->path)
-		return stow_err_sys(err, ENOMEM, "%s", path);
+	*grown = (struct item){ .inode = cgroup->at[STOW_CGROUP_CPUSET].inode };
+	grown->path = STOW_TAKE_PTR(path);
 	known->n++;
 	*ret = grown;
 	return 0;

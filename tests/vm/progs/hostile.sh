@@ -13,6 +13,7 @@ sleep 100000 &
 mkdir -p init.scope "$victim" nested nested/deep
 if [ -e cgroup.controllers ]; then
 	# All processes have to be below before the controller is.
+	# shellcheck disable=SC2013 # numbers, one a line
 	for p in $(cat cgroup.procs); do
 		echo "$p" >init.scope/cgroup.procs
 	done 2>/dev/null
@@ -32,6 +33,7 @@ echo ready
 while :; do
 	for d in "$victim" nested nested/deep init.scope; do
 		fill "$d"
+		# shellcheck disable=SC2013 # numbers, one a line
 		for p in $(cat cgroup.procs ./*/cgroup.procs nested/deep/cgroup.procs); do
 			[ "$p" = "$spared" ] || echo "$p" >"$d/cgroup.procs"
 		done 2>/dev/null
