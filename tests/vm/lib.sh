@@ -420,7 +420,8 @@ ledger()
 	local json
 
 	json=$("$numastow" ledger --json)
-	echo "${json//[[:space:]]/}"
+	json=${json//[[:space:]]/}
+	echo "${json%%,\"unmanaged\":*}}" # to whom nothing is given
 }
 
 # cgroup_dir PID [CONTROLLER] - the folder of a process's cgroup
