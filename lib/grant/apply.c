@@ -583,10 +583,12 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 	struct stow_err why;
 	int r, focus;
 
-	r = publish(run->root, &run->view.exclusive, err);
+	/* First noted, then published: who starts meanwhile is kept off what is published, and the next
+	 * run, after we were killed, must know why. */
+	r = stow_applied_begin(run->root, &run->before, &run->view.exclusive, &run->view.online,
+			       err);
 	if (r == 0)
-		r = stow_applied_begin(run->root, &run->before, &run->view.exclusive,
-				       &run->view.online, err);
+		r = publish(run->root, &run->view.exclusive, err);
 	if (r == 0)
 		r = stow_ledger_records(context->ledger, NULL, &round.records, &round.n, err);
 	if (r < 0)
