@@ -583,8 +583,8 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 	struct stow_err why;
 	int r, focus;
 
-	/* First noted, then published: who starts meanwhile is kept off what is published, and the next
-	 * run, after we were killed, must know why. */
+	/* First noted, then published: who starts meanwhile is kept off what is published, and the
+	 * next run, after we were killed, must know why. */
 	r = stow_applied_begin(run->root, &run->before, &run->view.exclusive, &run->view.online,
 			       err);
 	if (r == 0)
