@@ -16,7 +16,7 @@
 static int insert(struct stow_ledger *ledger, int number, const struct stow_life *life,
 		  const struct stow_cgroup *cgroup, struct stow_err *err)
 {
-	char id[65], saved[] = "cpuset.cpus=\ncpuset.mems=\n";
+	char id[65];
 	struct stow_share share = { .node = 0, .memory = 65536 };
 	struct stow_record record = {
 		.state = STOW_STATE_ACTIVE,
@@ -25,20 +25,16 @@ static int insert(struct stow_ledger *ledger, int number, const struct stow_life
 		.ns = (char *)"shop",
 		.name = (char *)"web",
 		.init = *life,
-		.hook = *life,
-		.cgroup = cgroup->path,
-		.inode = cgroup->inode,
-		.saved = saved,
+		.worker = *life,
+		.cgroup = cgroup->id, /* not owned */
 		.request = (char *)"shared CPUs, 64Ki memory, single-numa-node",
+		.digest = (char *)"",
 		.reason = (char *)"node 0: the tightest fit",
 		.shares = &share,
 		.n_shares = 1,
 	};
 
 	snprintf(id, sizeof(id), "%064x", (unsigned int)number);
-	stow_idset_add(&record.cpus, 0);
-	stow_idset_add(&record.cpus, 1);
-	record.base = record.cpus;
 	stow_idset_add(&record.nodes, 0);
 	return stow_ledger_insert(ledger, &record, err);
 }
