@@ -11,6 +11,12 @@ if ! awk '$9 ~ /^cgroup/ || /- cgroup/ { found = 1 } END { exit !found }' /proc/
 	echo "ok - the demo # SKIP no cgroup file system is mounted"
 	exit
 fi
+# An older numastow may have left its ledger: its number of the tables' layout is at byte 60.
+ledger=/run/numastow/ledger.db
+"$top/build/release/numastow" gc --quiet 2>/dev/null
+if [[ -e $ledger && $("$top/build/release/numastow" ledger --json | jq '.containers | length') == 0 ]]; then
+	printf '\0\0\0\3' | dd of="$ledger" bs=1 seek=60 conv=notrunc status=none
+fi
 said=$("$top/tests/demo/run" 2>&1)
 rc=$?
 if ((rc == 0)); then
