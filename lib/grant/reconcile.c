@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "grant/applied.h"
 #include "grant/cpuview.h"
 #include "node/kubelet.h"
 #include "place/capacity.h"
@@ -227,13 +228,37 @@ static bool as_given(const struct stow_reconcile *reconcile, const struct stow_i
 	       (stow_idset_empty(&given_mems) || stow_idset_equal(&mems, &given_mems));
 }
 
+/* What each node still has to give, with the topology that it points to. */
+struct room {
+	struct stow_topology *topology;
+	struct stow_capacity *capacity;
+};
+
+static void room_done(struct room *room)
+{
+	stow_capacity_free_ptr(&room->capacity);
+	stow_topology_free_ptr(&room->topology);
+}
+
+static int room_read(const struct stow_grant_context *context, struct room *ret)
+{
+	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
+	int r;
+
+	r = stow_topology_read(context->root, STOW_TOPOLOGY_AVAILABLE, &ret->topology, NULL);
+	if (r == 0)
+		r = stow_ledger_usage(context->ledger, &usage, NULL);
+	if (r == 0)
+		r = stow_capacity_build(ret->topology, context->config, usage, NULL, NULL,
+					&ret->capacity, NULL);
+	return r;
+}
+
 /* Whether the container's promise fits onto its new nodes; moves it there in the record. */
 static bool nodes_fit(const struct stow_grant_context *context, struct stow_record *record,
 		      const struct stow_idset *nodes)
 {
-	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
-	_cleanup_(stow_usage_free_ptr) struct stow_usage *usage = NULL;
-	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
+	_cleanup_(room_done) struct room room = { 0 };
 	int at = -1;
 
 	if (stow_idset_equal(nodes, &record->nodes))
@@ -243,25 +268,53 @@ static bool nodes_fit(const struct stow_grant_context *context, struct stow_reco
 		return stow_idset_subset(&record->nodes, nodes); /* it may still be where it was */
 	STOW_IDSET_FOR(id, nodes)
 		at = id;
-	if (stow_topology_read(context->root, STOW_TOPOLOGY_AVAILABLE, &topology, NULL) < 0 ||
-	    stow_ledger_usage(context->ledger, &usage, NULL) < 0 ||
-	    stow_capacity_build(topology, context->config, usage, NULL, NULL, &capacity, NULL) < 0)
+	if (room_read(context, &room) < 0)
 		return false;
-	for (size_t i = 0; i < capacity->n_nodes; i++)
-		if (capacity->nodes[i].id == at && !capacity->nodes[i].fenced &&
-		    capacity->nodes[i].mem_unpromised >= record->shares[0].memory) {
+	for (size_t i = 0; i < room.capacity->n_nodes; i++) {
+		const struct stow_node_capacity *node = &room.capacity->nodes[i];
+
+		if (node->id == at && !node->fenced &&
+		    node->mem_unpromised >= record->shares[0].memory) {
 			record->shares[0].node = at;
 			return true;
 		}
+	}
 	return false;
+}
+
+/* Whether an exclusive container may have as many CPUs of each node: what the node has promised to
+ * shared containers must stay. */
+static bool leaves_promises(const struct stow_grant_context *context,
+			    const struct stow_cpu_view *view, const struct stow_record *record,
+			    const struct stow_idset *cpus)
+{
+	_cleanup_(room_done) struct room room = { 0 };
+
+	if (stow_idset_subset(cpus, &record->cpus))
+		return true;
+	if (room_read(context, &room) < 0)
+		return false;
+	for (size_t i = 0; i < room.capacity->n_nodes; i++) {
+		struct stow_idset common = room.topology->nodes[i].cpus, now = *cpus,
+				  was = record->cpus;
+
+		stow_idset_minus(&common, &view->isolated);
+		stow_idset_and(&now, &common);
+		stow_idset_and(&was, &common);
+		if (stow_idset_count(&now) >
+		    stow_idset_count(&was) + room.capacity->nodes[i].cpus_free)
+			return false;
+	}
+	return true;
 }
 
 static bool cpus_fit(const struct stow_grant_context *context, const struct stow_cpu_view *view,
 		     const struct stow_record *record, const struct stow_idset *cpus)
 {
-	struct stow_idset others = view->exclusive, pinned, rest = view->online;
+	struct stow_idset others = view->exclusive, pinned, rest = view->online, now = *cpus;
 
-	if (stow_idset_empty(cpus))
+	stow_idset_and(&now, &view->online);
+	if (stow_idset_empty(&now))
 		return false;
 	if (record->exclusive)
 		stow_idset_minus(&others, &record->cpus);
@@ -275,7 +328,7 @@ static bool cpus_fit(const struct stow_grant_context *context, const struct stow
 		return false;
 	stow_idset_minus(&rest, &others);
 	stow_idset_minus(&rest, cpus);
-	return !stow_idset_empty(&rest);
+	return !stow_idset_empty(&rest) && leaves_promises(context, view, record, &now);
 }
 
 /* The shares of a record with the CPUs that it has now: what the next repin asks for. */
@@ -352,6 +405,17 @@ static int note(const struct stow_grant_context *context, const struct stow_reco
 	return stow_ledger_end(context->ledger, r, err);
 }
 
+/* Whether the sets were last applied for the CPUs of the view. If not, a container may have what
+ * was right before, or its fallback: the next round looks at the machine again. */
+static bool view_is_applied(const struct stow_grant_context *context,
+			    const struct stow_cpu_view *view)
+{
+	struct stow_applied applied;
+
+	return stow_applied_read(context->root, &applied, NULL) == 0 &&
+	       stow_applied_is(&applied, &view->exclusive, &view->online);
+}
+
 /* What is to be done about a change, once the lock is free. */
 enum action { LEAVE, APPLY, PUT_BACK };
 
@@ -367,6 +431,10 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 	int r;
 
 	*ret_action = LEAVE;
+	if (!observe && !view_is_applied(context, view)) {
+		reconcile->made = false;
+		return 0;
+	}
 	r = stow_ledger_record(context->ledger, w->key, &record, err);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

@@ -145,6 +145,22 @@ static void what_does_not_fit_is_put_back_once(void **state)
 	played_has(s->p, "shared", "0-1", "1");
 }
 
+/* Of four CPUs two are promised to a shared container. */
+static void cpus_that_others_were_promised_do_not_fit(void **state)
+{
+	struct setup *s = *state;
+
+	played_container(s->p, 9, "third", 0, 2, 0, false);
+	round_counts(s, false, 0, 0, 0);
+	played_write(s->p, "own", "cpuset.cpus", "0-2");
+	round_counts(s, false, 0, 1, 0);
+	played_has(s->p, "own", "0-1", "0");
+	/* As many as before do, though others. */
+	played_write(s->p, "own", "cpuset.cpus", "2-3");
+	round_counts(s, false, 1, 0, 0);
+	played_has(s->p, "third", "0-1", "0");
+}
+
 static void no_room_on_the_new_node_does_not_fit(void **state)
 {
 	struct setup *s = *state;
@@ -254,6 +270,37 @@ static void cpus_that_come_while_others_are_applied_are_applied_next(void **stat
 	assert_true(stow_apply_is_current(&s->p->context));
 }
 
+/* As above, of a container all of whose CPUs were offline. */
+static int own_come_back(void *ctx, const char *path, const char *value)
+{
+	struct played *p = ctx;
+	static int reads;
+
+	(void)value;
+	if (strcmp(path, "/sys/devices/system/cpu/online") == 0 && ++reads == 4)
+		online_is(p, "0-7", "4-7");
+	return 0;
+}
+
+/* What it ran on meanwhile was written for another machine than the one that is looked at. */
+static void cpus_given_meanwhile_are_no_other_tools_change(void **state)
+{
+	struct setup *s = *state;
+	char kind[32];
+
+	online_is(s->p, "0-7", "4-7");
+	round_counts(s, false, 0, 0, 0);
+	online_is(s->p, "2-7", "4-7");
+	s->p->ops.before = own_come_back;
+	round_counts(s, false, 0, 0, 0);
+	assert_false(stow_apply_is_current(&s->p->context));
+	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_NONE);
+	round_counts(s, false, 0, 0, 0);
+	assert_true(stow_apply_is_current(&s->p->context));
+	played_has(s->p, "own", "0-1", "0");
+	assert_string_equal(played_event(s->p, "own", kind, sizeof(kind)), "placed");
+}
+
 static void a_failure_is_told_and_the_others_are_looked_at(void **state)
 {
 	struct setup *s = *state;
@@ -321,12 +368,14 @@ int main(void)
 		TEST(what_fits_is_adopted),
 		TEST(a_promise_moves_with_its_node),
 		TEST(what_does_not_fit_is_put_back_once),
+		TEST(cpus_that_others_were_promised_do_not_fit),
 		TEST(no_room_on_the_new_node_does_not_fit),
 		TEST(taking_all_cpus_does_not_fit),
 		TEST(observing_changes_nothing_and_counts_once),
 		TEST(kubelets_are_left_alone),
 		TEST(who_has_ended_is_for_gc),
 		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
+		TEST(cpus_given_meanwhile_are_no_other_tools_change),
 		TEST(a_failure_is_told_and_the_others_are_looked_at),
 		cmocka_unit_test_setup_teardown(a_node_that_comes_back_is_given_back, set_up,
 						tear_down),
