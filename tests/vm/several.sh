@@ -30,6 +30,20 @@ oom_kills()
 	dmesg | grep -c 'Killed process'
 }
 
+# still_running SECONDS NAME - after so long, tell what the machine is at: its owner is about to end it
+still_running()
+{
+	local pid
+
+	sleep "$1"
+	echo "# $2 still runs after $1 s:"
+	ps -eo pid,ppid,stat,time,wchan:24,args --sort=-time | head -n 12 | cut -c 1-150 | sed 's/^/#   /'
+	for pid in $(ps -eo pid,stat,comm | awk '$2 ~ /^[RD]/ && $3 ~ /^(numastow|runc|crun|hold|bash)/ { print $1 }'); do
+		echo "#   $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c 1-60): $(paste -sd ' ' "/proc/$pid/stack" | cut -c 1-300)"
+	done
+	ls /run/numastow | paste -sd ' ' | sed 's/^/#   /'
+}
+
 failed=0 announced=
 for word; do
 	IFS=: read -r script runtime brief <<<"$word"
@@ -38,7 +52,12 @@ for word; do
 	kills=$(oom_kills)
 	rm -f "$VM_CTL/oom-announced"
 	echo "# running $name"
+	still_running "${VM_TELL_AFTER:-800}" "$name" &
+	watcher=$!
 	VM_RUNTIME=$runtime BRIEF=${brief:+1} bash "$vm_dir/$script.sh" || failed=1
+	# shellcheck disable=SC2046 # pids
+	kill "$watcher" $(pgrep -P "$watcher")
+	wait "$watcher" 2>/dev/null
 	if [[ -e $VM_CTL/oom-announced ]]; then
 		announced=1
 	elif (($(oom_kills) > kills)); then
