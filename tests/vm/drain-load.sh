@@ -4,13 +4,13 @@
 #
 # usage: tests/vm/run [--env BRIEF=1] [--env ROUNDS=20] [--env MIB=1024] --env VM_RUNTIME=runc|crun v1|v2 tests/vm/drain-load.sh
 #
-# BRIEF: 5 rounds, 256 MiB. Prints a table of both, as "# ..." lines.
+# BRIEF: 3 rounds, 256 MiB. Prints a table of both, as "# ..." lines.
 #
 # shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
 . "$(dirname "$0")/drain-lib.sh"
 
-rounds=${BRIEF:+5}
+rounds=${BRIEF:+3}
 rounds=${ROUNDS:-${rounds:-20}}
 mib=${BRIEF:+256}
 mib=${MIB:-${mib:-1024}}
