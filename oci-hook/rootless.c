@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
@@ -26,7 +27,22 @@ static int asked(const struct hook_container *container, bool *ret_ignore)
 	return r != 0;
 }
 
-/* 0 when the container may start. */
+/* To the journal as well: crun keeps what a hook writes to standard error to itself. */
+static void tell(struct stow_root *root, const struct hook_container *container, const char *kind,
+		 const char *text)
+{
+	const struct stow_log_field fields[] = {
+		{ "NUMASTOW_ACTION", kind },
+		{ "NUMASTOW_CONTAINER", container->id },
+	};
+	char line[512];
+
+	snprintf(line, sizeof(line), "%s %s: %s", kind, container->id, text);
+	if (root->live)
+		stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+}
+
+/* Return 0 when the container may start. */
 static int judge(struct stow_root *root, const struct hook_container *container,
 		 struct stow_err *err)
 {
@@ -39,8 +55,11 @@ static int judge(struct stow_root *root, const struct hook_container *container,
 	if (!container->annotated || container->sandbox || !asked(container, &ignore) ||
 	    stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
-	if (!ignore)
+	if (!ignore) {
+		tell(root, container, "refused", text);
 		return stow_err_set(err, EPERM, "%s", text);
+	}
+	tell(root, container, "unplaced", text);
 	fprintf(stderr, "numastow: starts unplaced: %s\n", text);
 	return 0;
 }

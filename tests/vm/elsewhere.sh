@@ -123,6 +123,34 @@ if [[ $VM_INIT == systemd ]]; then
 	cp "$(command -v busybox)" "$vm_work/build/"
 	printf 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "true"]\n' >"$vm_work/build/Containerfile"
 	check "podman build runs its commands with the hooks installed" vm_podman build --network none "$vm_work/build"
+
+	# A user's own Podman, which has the machine's hooks as well.
+	home=/tmp/user runtime_dir=/run/user/numastow
+	useradd --home-dir "$home" user
+	mkdir -p "$home" "$runtime_dir"
+	cp -r "$(vm_rootfs)" "$home/rootfs"
+	cp -r "$VM_HOOKS_DIR" "$home/hooks.d"
+	chown -R user "$home" "$runtime_dir"
+	of_user()
+	{
+		setpriv --reuid user --regid user --init-groups env -i PATH="$PATH" HOME="$home" XDG_RUNTIME_DIR="$runtime_dir" \
+			podman --cgroup-manager cgroupfs --storage-driver vfs --events-backend none --runtime "$VM_RUNTIME" \
+			--hooks-dir "$home/hooks.d" run --rm --network none --cgroups disabled "$@" --rootfs "$home/rootfs" \
+			cat /proc/self/status
+	}
+	check "a user's container without annotations starts" grep -q '^Cpus_allowed_list' <(of_user 2>&1)
+	of_user --annotation numastow.io/cpus=1 >/dev/null 2>&1 && fail "a user's container with annotations is refused"
+	refusals()
+	{
+		journalctl --no-pager --output cat | grep -cE 'refused [0-9a-f]{64}: .*without root.*root only'
+	}
+	told()
+	{
+		[[ $(refusals) == 1 ]]
+	}
+	check "the journal says why, in one line" eventually 20 told
+	of_user --annotation numastow.io/cpus=1 --annotation numastow.io/on-failure=ignore >"$vm_work/user.out" 2>&1
+	check "unless it is to start in any case" grep -q '^Cpus_allowed_list' "$vm_work/user.out"
 fi
 all_as_promised "beside all of these"
 gone own
