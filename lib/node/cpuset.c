@@ -12,7 +12,7 @@
 #include "node/pages.h"
 
 #define DEPTH_MAX    32 /* of cgroups below the container's */
-#define SHRINK_TRIES 50 /* while the container's own programs write sets below its cgroup */
+#define FOLLOW_TRIES 50 /* while the container's own programs write sets below its cgroup */
 
 /* --- reading ------------------------------------------------------------------------------- */
 
@@ -113,14 +113,17 @@ static int write_file(struct stow_root *dir, const char *below, const char *name
 	return stow_root_write(dir, list, err, "%s%s%s", below, below[0] ? "/" : "", name);
 }
 
-/* A change of one v1 cpuset, which the cgroups below it follow. */
+/* A v1 cpuset whose cgroups below follow it. */
 struct follow {
 	struct stow_root *dir; /* the container's */
 	const char *name;
-	const struct stow_idset *was, *is;
+	const struct stow_idset *was, *is; /* of the cgroup above: now, and in the end */
+	bool grow; /* to what both have; else shrink to what is in the end */
+	int depth;
 };
 
-/* What a cgroup below gets: the whole set when it had the whole one, else its part of it. */
+/* What a cgroup below gets in the end: the whole set when it has the whole one, or when nothing of
+ * its own part is left; else its part of it. */
 static void follow_set(const struct follow *f, struct stow_idset *set)
 {
 	bool whole = stow_idset_equal(set, f->was);
@@ -131,35 +134,39 @@ static void follow_set(const struct follow *f, struct stow_idset *set)
 		*set = *f->is;
 }
 
-static int follow_below(const struct follow *f, const char *below, bool shrink, int depth,
-			struct stow_err *err);
+static int follow_below(const struct follow *f, const char *below, struct stow_err *err);
 
 /* One cgroup below: those below it come first when sets shrink, last when they grow. */
-static int follow_one(const struct follow *f, const char *path, bool shrink, int depth,
-		      struct stow_err *err)
+static int follow_one(const struct follow *f, const char *path, struct stow_err *err)
 {
-	struct stow_idset set, before;
+	struct stow_idset was, is, set;
+	struct follow below = *f;
 	int r;
 
-	r = stow_root_read_idset(f->dir, &set, err, "%s/%s", path, f->name);
-	if (r < 0 || stow_idset_empty(&set)) /* one without a set has no processes */
+	r = stow_root_read_idset(f->dir, &was, err, "%s/%s", path, f->name);
+	if (r < 0 || stow_idset_empty(&was)) /* one without a set has no processes */
 		return r == -ENOENT || r == -ENODEV ? 0 : r;
-	before = set;
-	follow_set(f, &set);
-	if (shrink)
-		r = follow_below(f, path, shrink, depth, err);
-	if (r == 0 && !stow_idset_equal(&set, &before))
+	is = was;
+	follow_set(f, &is);
+	set = is;
+	if (f->grow)
+		stow_idset_or(&set, &was);
+	below.was = &was;
+	below.is = &is;
+	below.depth++;
+	if (!f->grow)
+		r = follow_below(&below, path, err);
+	if (r == 0 && !stow_idset_equal(&set, &was))
 		r = write_file(f->dir, path, f->name, &set, err);
-	if (r == 0 && !shrink)
-		r = follow_below(f, path, shrink, depth, err);
+	if (r == 0 && f->grow)
+		r = follow_below(&below, path, err);
 	return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
-static int follow_below(const struct follow *f, const char *below, bool shrink, int depth,
-			struct stow_err *err)
+static int follow_below(const struct follow *f, const char *below, struct stow_err *err)
 {
 	_cleanup_closedir_ DIR *d =
-		depth < DEPTH_MAX ? stow_root_opendir(f->dir, NULL, "%s/", below) : NULL;
+		f->depth < DEPTH_MAX ? stow_root_opendir(f->dir, NULL, "%s/", below) : NULL;
 	const struct dirent *e;
 
 	while (d && (e = readdir(d))) {
@@ -170,7 +177,7 @@ static int follow_below(const struct follow *f, const char *below, bool shrink, 
 		    snprintf(path, sizeof(path), "%s%s%s", below, below[0] ? "/" : "", e->d_name) >=
 			    (int)sizeof(path))
 			continue;
-		r = follow_one(f, path, shrink, depth + 1, err);
+		r = follow_one(f, path, err);
 		if (r < 0)
 			return r;
 	}
@@ -178,31 +185,31 @@ static int follow_below(const struct follow *f, const char *below, bool shrink, 
 }
 
 /* v1: first grow to both sets, from above to below, then shrink to the new one, from below to
- * above: at no moment does a cgroup have what the one above it has not. */
+ * above: at no moment does a cgroup have what the one above it has not. What each cgroup has in the
+ * end is computed from what it and the one above it have now, and comes out the same from the grown
+ * sets, also when another program did the first half and was killed. */
 static int write_v1(const struct stow_cgroup *cgroup, const char *name,
 		    const struct stow_idset *was, const struct stow_idset *set,
 		    struct stow_err *err)
 {
 	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	struct stow_idset both = *was;
-	struct follow grow = { .dir = dir, .name = name, .was = was, .is = &both };
+	struct follow grow = { .dir = dir, .name = name, .was = was, .is = set, .grow = true };
 	struct follow shrink = { .dir = dir, .name = name, .was = &both, .is = set };
 	int r = 0;
 
 	stow_idset_or(&both, set);
-	if (!stow_idset_equal(&both, was)) {
+	if (!stow_idset_equal(&both, was))
 		r = write_file(dir, "", name, &both, err);
+	for (int i = 0; r == 0 && i < FOLLOW_TRIES; i++) {
+		r = follow_below(&grow, "", err);
 		if (r == 0)
-			r = follow_below(&grow, "", false, 0, err);
-	}
-	if (r < 0 || stow_idset_equal(&both, set))
-		return r;
-	for (int i = 0; i < SHRINK_TRIES; i++) {
-		r = follow_below(&shrink, "", true, 0, err);
-		if (r == 0)
+			r = follow_below(&shrink, "", err);
+		if (r == 0 && !stow_idset_equal(&both, set))
 			r = write_file(dir, "", name, set, err);
 		if (r != -EBUSY && r != -EACCES)
 			break;
+		r = i + 1 < FOLLOW_TRIES ? 0 : r;
 	}
 	return r;
 }

@@ -218,6 +218,25 @@ static void a_childs_own_set_is_not_the_containers(void **state)
 	has(s, below, "2-7");
 }
 
+/* A set that is made below loses all that it has, and one below that one. */
+static void nothing_is_left_of_a_childs_childs_set(void **state)
+{
+	struct setup *s = *state;
+	int c = unmanaged(s, 10, "nested", 0), below = kernel_mkdir(s->k, c, "mine");
+	int lowest = kernel_mkdir(s->k, below, "its");
+
+	for (int i = 0; i < 2 && s->k->version == 1; i++)
+		assert_int_equal(kernel_write(s->k, i ? lowest : below, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, below, true, 3), 0);
+	assert_int_equal(kernel_write(s->k, lowest, true, 1), 0);
+	assert_int_equal(kernel_move(s->k, 10, lowest), 0);
+	placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-7");
+	has(s, below, "2-7");
+	has(s, lowest, "2-7");
+	run(s, 0);
+}
+
 /* --- kind: one's failure is not another's ----------------------------------------------------- */
 
 static void wider_than_its_slice_refuses_nobody(void **state)
@@ -481,6 +500,7 @@ int main(void)
 		BOTH(a_first_process_in_init_scope_is_still_the_containers),
 		BOTH(a_shared_one_that_moved_leaves_exclusive_cpus),
 		BOTH(a_childs_own_set_is_not_the_containers),
+		BOTH(nothing_is_left_of_a_childs_childs_set),
 		V2(wider_than_its_slice_refuses_nobody),
 		V2(nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus),
 		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
