@@ -25,7 +25,8 @@ struct run {
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
 	struct stow_idset returned; /* CPUs that are online, and were not then */
-	struct stow_idset narrow;   /* v1: online CPUs that some container's cgroup above has not */
+	struct stow_idset
+		narrow; /* CPUs that some set may lack: the cgroup above has not got them */
 	struct stow_unit_sets units;
 	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
 	struct above {
@@ -55,7 +56,8 @@ struct container {
 	struct stow_idset wanted;    /* what it must have; offline ones too */
 	struct stow_idset effective; /* what it has */
 	bool fallback;		     /* none of its own CPUs is to be had */
-	bool starts; /* the caller's own: whatever its set says now, it is to be written */
+	bool starts;  /* the caller's own: whatever its set says now, it is to be written */
+	bool refused; /* when all its CPUs are other containers': it starts, or moves there */
 };
 
 void stow_apply_result_done(struct stow_apply_result *result)
@@ -173,9 +175,15 @@ static void wanted_effective(const struct run *run, const struct container *c,
 	stow_idset_and(ret, &c->above);
 }
 
+/* Whether the record's container is to have its repin's target already. */
+static bool is_moved(const struct stow_record *record)
+{
+	return record->move && record->move->step >= STOW_MOVE_WIDENED;
+}
+
 static int compute_base(struct run *run, struct container *c, struct stow_err *err)
 {
-	bool moved = c->record && c->record->move && c->record->move->step >= STOW_MOVE_WIDENED;
+	bool moved = c->record && is_moved(c->record);
 
 	if (!c->record) {
 		c->base = c->entry->given;
@@ -203,6 +211,7 @@ static int compute_wanted(struct run *run, struct container *c, struct stow_err 
 	r = compute_base(run, c, err);
 	if (r < 0)
 		return r;
+	c->fallback = false;
 	c->wanted = c->base;
 	if (shared)
 		stow_idset_minus(&c->wanted, &run->view.exclusive);
@@ -216,9 +225,9 @@ static int compute_wanted(struct run *run, struct container *c, struct stow_err 
 		return 0;
 	usable = c->base;
 	stow_idset_and(&usable, &run->view.online);
-	if (!c->starts || !shared || !stow_idset_intersects(&usable, &c->above))
+	if (!c->refused || !shared || !stow_idset_intersects(&usable, &c->above))
 		return fall_back(run, c, err);
-	c->wanted = (struct stow_idset){ 0 }; /* all are others': it is not to start */
+	c->wanted = (struct stow_idset){ 0 }; /* all are others' */
 	return 0;
 }
 
@@ -394,9 +403,12 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 	}
 	if (r == 0)
 		r = read_above(run, c, &c->above, err);
-	if (r == 0 && is_v1(c)) {
+	if (r == 0) {
 		lacking = run->view.online;
 		stow_idset_minus(&lacking, &c->above);
+		/* v2: sets have these, but for those that were exclusive at their last write. */
+		if (!is_v1(c))
+			stow_idset_and(&lacking, &run->before.explained);
 		stow_idset_or(&run->narrow, &lacking);
 	}
 	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
@@ -405,10 +417,25 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 /* What is written instead of an unmanaged container's own CPUs is no other tool's change. */
 static int note_fallback(struct run *run, struct container *c, struct stow_err *err)
 {
-	if (c->entry->fallback == c->fallback)
+	if (!c->entry || c->entry->fallback == c->fallback)
 		return 0;
 	c->entry->fallback = c->fallback;
 	return stow_unmanaged_write(run->root, c->entry, err);
+}
+
+/* The same of one that has what it must have already. What is in effect may come from the cgroup
+ * above, while its own file still has what was written instead. */
+static int note_settled(struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset now;
+	int r;
+
+	if (!c->entry || c->entry->fallback == c->fallback)
+		return 0;
+	r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
+	if (r < 0 || (!c->fallback && !stow_idset_intersects(&now, &c->base)))
+		return r;
+	return note_fallback(run, c, err);
 }
 
 /* Whether it has what it must have. When a grant begins or has ended, its file must say so, too:
@@ -430,19 +457,21 @@ static int settle(struct run *run, struct container *c, struct stow_err *err)
 	r = compute_wanted(run, c, err);
 	if (r < 0)
 		return r;
-	if (is_settled(run, c))
-		return take_back(run, c, false, err);
+	if (is_settled(run, c)) {
+		r = note_settled(run, c, err);
+		return r < 0 ? r : take_back(run, c, false, err);
+	}
 	r = judge_change(run, c, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (is_settled(run, c)) /* with what it was given now */
-		return 0;
+		return note_settled(run, c, err);
 	/* Noted before it is done, and forgotten after it is undone. */
-	if (c->entry && c->fallback)
+	if (c->fallback)
 		r = note_fallback(run, c, err);
 	if (r == 0)
 		r = write_cpus(run, c, err);
-	if (r == 0 && c->entry && !c->fallback)
+	if (r == 0 && !c->fallback)
 		r = note_fallback(run, c, err);
 	(void)stow_cpuset_read_cpus(c->cgroup, true, &c->effective, NULL);
 	return r;
@@ -512,6 +541,13 @@ static int apply_entry(struct stow_root *root, struct stow_unmanaged *entry, voi
 	return 0;
 }
 
+/* The caller's own container, which starts, is moved, or is put back. */
+static void set_focus(struct container *c, bool focus)
+{
+	c->starts = focus;
+	c->refused = focus && (c->record->state == STOW_STATE_PENDING || is_moved(c->record));
+}
+
 /* All records with or without CPUs of their own. Returns the failure of the one in focus. */
 static int apply_records(struct round *round, bool exclusive, struct stow_err *err)
 {
@@ -527,7 +563,7 @@ static int apply_records(struct round *round, bool exclusive, struct stow_err *e
 
 		if (record->state == STOW_STATE_LEASE || record->exclusive != exclusive)
 			continue;
-		c.starts = focus;
+		set_focus(&c, focus);
 		r = apply_one(round->run, &c, focus ? err : NULL);
 		if (focus)
 			result = r;
@@ -601,8 +637,10 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 	focus = focus < 0 ? focus : r;
 	stow_records_free(round.records, round.n);
 	set_units(run);
-	if (run->result->n_problems) /* some sets may still be older ones */
+	if (run->result->n_problems) { /* some sets may still be older ones */
 		stow_idset_or(&run->narrow, &run->before.explained);
+		stow_idset_or(&run->narrow, &run->returned);
+	}
 	r = stow_applied_end(run->root, &run->before, &run->view.exclusive, &run->view.online,
 			     &run->narrow, focus < 0 ? NULL : err);
 	return focus < 0 ? focus : r;
@@ -675,7 +713,7 @@ static int apply_record(struct run *run, const struct stow_grant_context *contex
 	c.id = record->id;
 	c.cgroup_id = &record->cgroup;
 	c.record = record;
-	c.starts = true;
+	set_focus(&c, true);
 	return apply_one(run, &c, err);
 }
 
@@ -724,6 +762,23 @@ int stow_apply_check(const struct stow_apply_result *result, const struct stow_i
 
 /* --- an unmanaged container that starts ----------------------------------------------------- */
 
+/* Enters it, unless an earlier call of its hook has: what is known of it since stays true. */
+static int enter(struct stow_root *root, struct stow_unmanaged *entry, struct stow_unmanaged *ret,
+		 struct stow_err *err)
+{
+	int r = stow_unmanaged_enter(root, entry, err);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (stow_unmanaged_read(root, entry->id, ret, NULL) == 0 &&
+	    ret->init.pid == entry->init.pid && ret->init.start == entry->init.start &&
+	    stow_cgroup_id_equal(&ret->cgroup, &entry->cgroup)) {
+		*entry = *ret;
+		return 0;
+	}
+	return stow_unmanaged_write(root, entry, err);
+}
+
 int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err)
 {
@@ -731,14 +786,18 @@ int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *co
 	struct stow_apply_result result = { 0 };
 	_cleanup_(
 		run_done) struct run run = { .root = root, .options = &options, .result = &result };
-	struct stow_unmanaged entry = *container; /* what it points to stays the caller's */
-	struct container c = {
-		.id = entry.id, .cgroup_id = &entry.cgroup, .entry = &entry, .starts = true
-	};
+	_cleanup_(stow_unmanaged_done) struct stow_unmanaged known = { 0 };
+	struct stow_unmanaged entry =
+		*container; /* what it points to is the caller's, or known's */
+	struct container c = { .id = entry.id,
+			       .cgroup_id = &entry.cgroup,
+			       .entry = &entry,
+			       .starts = true,
+			       .refused = true };
 	_cleanup_close_ int lock = -EBADF;
 	int r;
 
-	r = stow_unmanaged_write(root, container, err);
+	r = enter(root, &entry, &known, err);
 	if (r < 0 || stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) == 0)
 		return r;
 	lock = stow_apply_lock(root, err);

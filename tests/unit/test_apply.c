@@ -346,6 +346,26 @@ static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
 	has(s, c, "3");
 }
 
+/* cgroup v1: the CPU has left the container's set and comes back only if a run writes it. */
+static void what_could_not_be_written_is_tried_again(void **state)
+{
+	struct setup *s = *state;
+	int u = unmanaged(s, 10, "stuck", 0), c = placed(s, 20, "shared", 0, 1, false);
+
+	kernel_set_online(s->k, 3, false);
+	run(s, 0);
+	kernel_set_online(s->k, 3, true);
+	s->refuse = "/stuck/cpuset.cpus";
+	run(s, 1);
+	assert_string_equal(s->problems.problems[0].id, "stuck");
+	run(s, 1); /* no other tool has taken CPU 3 from it */
+	has(s, c, "0-3");
+	has(s, u, "0-2,4-7");
+	s->refuse = NULL;
+	run(s, 0);
+	has(s, u, "0-7");
+}
+
 static void a_slice_that_grows_is_followed(void **state)
 {
 	struct setup *s = *state;
@@ -362,6 +382,27 @@ static void a_slice_that_grows_is_followed(void **state)
 	has(s, c, "1-5");
 }
 
+/* While its slice has not got the CPU, nothing is to be written for it to take effect. */
+static void a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), own, c;
+
+	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	c = create(s, slice, 10, "plain", 0);
+	enter(s, 10, "plain", 0);
+	own = placed(s, 20, "own", 0, 2, true);
+	has(s, c, "2-7");
+	assert_int_equal(kernel_write(s->k, slice, true, 0xfc), 0);
+	end(s, 20, own, "own");
+	run(s, 0);
+	has(s, c, "2-7");
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	run(s, 0);
+	has(s, c, "0-7");
+}
+
 /* --- kind: one owner -------------------------------------------------------------------------- */
 
 static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
@@ -375,6 +416,27 @@ static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
 	end(s, 20, own, "own");
 	run(s, 0);
 	has(s, c, "2-5");
+}
+
+static void a_second_call_of_the_hook_forgets_no_fallback(void **state)
+{
+	struct setup *s = *state;
+	int own, c;
+
+	placed(s, 20, "own", 1, 1, true);
+	kernel_set_online(s->k, 3, false);
+	c = create(s, 0, 10, "twice", 0x08);
+	enter(s, 10, "twice", 0x08);
+	enter(s, 10, "twice", 0x08);
+	has(s, c, "0-2,5-7");
+	own = placed(s, 30, "more", 0, 1, true);
+	has(s, c, "1-2,5-7");
+	end(s, 30, own, "more");
+	run(s, 1);
+	has(s, c, "0-2,5-7");
+	kernel_set_online(s->k, 3, true);
+	run(s, 0);
+	has(s, c, "3");
 }
 
 static void given_cpus_come_back_at_the_end(void **state)
@@ -495,6 +557,7 @@ int main(void)
 	{                                                       \
 #name " (v2)", name, set_up_v2, tear_down, NULL \
 	}
+#define V1(name) cmocka_unit_test_setup_teardown(name, set_up_v1, tear_down)
 #define V2(name) cmocka_unit_test_setup_teardown(name, set_up_v2, tear_down)
 	const struct CMUnitTest tests[] = {
 		BOTH(a_first_process_in_init_scope_is_still_the_containers),
@@ -507,8 +570,11 @@ int main(void)
 		BOTH(a_cpu_that_was_offline_comes_back),
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
+		V1(what_could_not_be_written_is_tried_again),
 		BOTH(a_slice_that_grows_is_followed),
+		BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed),
 		BOTH(a_second_call_of_the_hook_keeps_what_it_was_given),
+		V2(a_second_call_of_the_hook_forgets_no_fallback),
 		BOTH(given_cpus_come_back_at_the_end),
 		BOTH(another_tools_change_of_an_unmanaged_one_is_kept),
 		BOTH(a_mover_keeps_off_cpus_that_become_exclusive_and_is_moved_once),
