@@ -83,12 +83,22 @@ static void own_cpus(const struct container *c, struct stow_idset *ret)
 		stow_idset_or(ret, &c->record->move->cpus);
 }
 
+/* CPUs of other containers that the container may run on. */
+static void taken_cpus(const struct run *run, const struct container *c, struct stow_idset *ret)
+{
+	struct stow_idset own;
+
+	own_cpus(c, &own);
+	*ret = c->effective;
+	stow_idset_and(ret, &run->view.exclusive);
+	stow_idset_minus(ret, &own);
+}
+
 /* Adds a problem; without memory for one, it is not reported. */
 static void add_problem(struct run *run, const struct container *c, const char *text)
 {
 	struct stow_apply_result *result = run->result;
 	struct stow_apply_problem *grown;
-	struct stow_idset own;
 
 	grown = reallocarray(result->problems, result->n_problems + 1, sizeof(*grown));
 	if (!grown)
@@ -97,10 +107,7 @@ static void add_problem(struct run *run, const struct container *c, const char *
 	grown += result->n_problems++;
 	snprintf(grown->id, sizeof(grown->id), "%s", c->id);
 	snprintf(grown->text, sizeof(grown->text), "%s", text);
-	own_cpus(c, &own);
-	grown->taken = c->effective;
-	stow_idset_and(&grown->taken, &run->view.exclusive);
-	stow_idset_minus(&grown->taken, &own);
+	taken_cpus(run, c, &grown->taken);
 }
 
 /* --- what a container must have ------------------------------------------------------------- */
@@ -276,7 +283,7 @@ static int adopt_change(struct run *run, struct container *c, const struct stow_
 /* Whether the set is to be left alone: 1, 0, or a failure. */
 static int judge_change(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset now, own, taken;
+	struct stow_idset now, taken;
 	int r;
 
 	if (stow_kubelet_owns(run->root, c->cgroup->path))
@@ -291,10 +298,7 @@ static int judge_change(struct run *run, struct container *c, struct stow_err *e
 	/* An agent decides about it within a second (lib/grant/reconcile.h). */
 	if (!stow_agent_lives(run->root))
 		return 0;
-	own_cpus(c, &own);
-	taken = c->effective;
-	stow_idset_and(&taken, &run->view.exclusive);
-	stow_idset_minus(&taken, &own);
+	taken_cpus(run, c, &taken);
 	if (!stow_idset_empty(&taken))
 		return 0;
 	run->result->left++;
@@ -348,13 +352,10 @@ static int write_cpus(struct run *run, struct container *c, struct stow_err *err
 /* Looks at what has taken effect; the run's problems are by this alone. */
 static void check(struct run *run, struct container *c, int r, const char *why)
 {
-	struct stow_idset expected, own, taken;
+	struct stow_idset expected, taken;
 	char text[512], a[160], b[160];
 
-	own_cpus(c, &own);
-	taken = c->effective;
-	stow_idset_and(&taken, &run->view.exclusive);
-	stow_idset_minus(&taken, &own);
+	taken_cpus(run, c, &taken);
 	wanted_effective(run, c, &expected);
 	if (r < 0)
 		snprintf(text, sizeof(text), "container %s: %s", c->id, why);
@@ -384,13 +385,11 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 	struct stow_idset lacking, own;
 	int r;
 
-	r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
-	if (r == 0 && c->cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
-		/* The other hierarchies say which processes are the container's. */
-		stow_cgroup_free_ptr(&c->cgroup);
-		c->cgroup = NULL;
+	/* On v1 the other hierarchies say which processes are the container's. */
+	if (c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1)
 		r = stow_cgroup_open(run->root, c->cgroup_id, &c->cgroup, err);
-	}
+	else
+		r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
 	if (r == 0)
 		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
 	if (r == 0 && is_v1(c)) {
