@@ -14,7 +14,7 @@ JSON object a line: {"did": "webhook", "event": ..., "key": ..., "status": 200, 
  --fail N   answer the first N requests with 503, and act on none of them
  --hold     do not pull anything at those
 
-Words for tell: "qmp COMMAND [JSON]", "fail N", "hold", "release", "stop".
+Words for tell: "qmp COMMAND [JSON]", "fail N", "hold", "release" (what was held stays), "pull" (what was held), "stop".
 
 QEMU's port can be open once only: while serve runs, "qmp" goes through it ($VM_HYPERVISOR is its
 control socket; lib.sh sets it).
@@ -96,6 +96,7 @@ class Hypervisor:
             with open(secret, "rb") as f:
                 self.secret = f.read().strip()
         self.fail, self.hold = fail, hold
+        self.held = []
         self.seen = set()
         self.waiting = {}
         self.qmp = Qmp(self.on_event)
@@ -170,6 +171,7 @@ class Hypervisor:
             self.note("repeated", key=key)
         elif event in ("safe-to-remove", "safe-to-shrink"):
             if self.hold:
+                self.held.append(said)
                 self.note("held", key=key)
             else:
                 threading.Thread(target=self.pull, args=(said,), daemon=True).start()
@@ -213,6 +215,9 @@ class Hypervisor:
                 self.hold = True
             case ["release"]:
                 self.hold = False
+            case ["pull"]:
+                while self.held:
+                    self.pull(self.held.pop(0))
             case ["stop"]:
                 return None
             case _:
