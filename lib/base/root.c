@@ -104,18 +104,33 @@ int stow_root_open_checked(struct stow_root *root, const char *path, const char 
 	return r;
 }
 
-/* Opens a file whose text is wanted. Kernel files are regular ones; of our own, which root may have
- * replaced by anything, nothing else is waited for either. (No O_NONBLOCK where we write: it makes
+/* Whether a file is one of the kernel's own, which are regular, by where it is. */
+static bool is_kernels(const struct stow_root *root, const char *path)
+{
+	if (root->dir[0])
+		path = root->dir;
+	return root->live && (strncmp(path, "/sys/", 5) == 0 || strncmp(path, "/proc/", 6) == 0);
+}
+
+static int not_regular(struct stow_root *root, const char *path, struct stow_err *err)
+{
+	char buf[PATH_MAX];
+
+	return stow_err_set(err, EINVAL, "%s is not a regular file",
+			    absolute(root, path, buf, sizeof(buf)));
+}
+
+/* Opens a file whose text is wanted. Kernel files are regular ones, which is looked at only where
+ * nothing comes; of our own, which root may have replaced by anything, nothing else is waited for
+ * either. (No O_NONBLOCK where we write: it makes
  * memory.max take effect without reclaim, from Linux 6.16.) */
 static int open_to_read(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
-	char buf[PATH_MAX];
 
 	fd = stow_root_open_checked(root, path, NULL, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
-	if (fd >= 0 && is_special(fd))
-		return stow_err_set(err, EINVAL, "%s is not a regular file",
-				    absolute(root, path, buf, sizeof(buf)));
+	if (fd >= 0 && !is_kernels(root, path) && is_special(fd))
+		return not_regular(root, path, err);
 	return STOW_TAKE_FD(fd);
 }
 
@@ -232,26 +247,20 @@ int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow
 	return stow_root_open_checked(root, path.text, NULL, flags, mode, err);
 }
 
-/* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. With
- * `one` the file is one number or one list, which kernel files give in one piece: a short read is
- * its end. */
-static int read_into(int fd, char *buf, size_t size, bool one)
+/* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. What the
+ * kernel prints at once it gives in one piece, and so are files of a file system: a short read is
+ * the end. (Not so with lists that it prints line by line, such as cgroup.procs or mountinfo.) */
+static int read_into(int fd, char *buf, size_t size)
 {
-	size_t len = 0;
+	size_t len;
+	ssize_t n;
 
-	while (len < size) {
-		ssize_t n = read(fd, buf + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (one && len < size)
-			break;
-	}
+	do
+		n = read(fd, buf, size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	len = (size_t)n;
 	if (len == size)
 		return -E2BIG;
 	if (len && buf[len - 1] == '\n')
@@ -268,7 +277,7 @@ static int too_long(struct stow_root *root, const char *path, size_t max, struct
 			    absolute(root, path, name, sizeof(name)), max);
 }
 
-static int read_path(struct stow_root *root, const char *path, char *buf, size_t size, bool one,
+static int read_path(struct stow_root *root, const char *path, char *buf, size_t size,
 		     struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -278,7 +287,9 @@ static int read_path(struct stow_root *root, const char *path, char *buf, size_t
 	fd = open_to_read(root, path, err);
 	if (fd < 0)
 		return fd;
-	r = read_into(fd, buf, size, one);
+	r = read_into(fd, buf, size);
+	if (r <= 0 && is_special(fd))
+		return not_regular(root, path, err);
 	if (r == -E2BIG)
 		return too_long(root, path, size - 1, err);
 	if (r < 0)
@@ -324,6 +335,8 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 		if (len + 1 == size)
 			size *= 2;
 	}
+	if (!len && is_special(fd))
+		return not_regular(root, path.text, err);
 	if (len && text[len - 1] == '\n')
 		len--;
 	text[len] = '\0';
@@ -342,7 +355,7 @@ int stow_root_read_buf(struct stow_root *root, char *buf, size_t size, struct st
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	return read_path(root, path.text, buf, size, false, err);
+	return read_path(root, path.text, buf, size, err);
 }
 
 int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *err, const char *fmt,
@@ -355,7 +368,7 @@ int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *e
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), true, err);
+	r = read_path(root, path.text, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	r = stow_parse_u64(buf, UINT64_MAX, ret, err);
@@ -374,7 +387,7 @@ int stow_root_read_idset(struct stow_root *root, struct stow_idset *ret, struct 
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), true, err);
+	r = read_path(root, path.text, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	r = stow_idset_parse(buf, ret, err);

@@ -83,7 +83,8 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 		   struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));
 
-/* A short file into the caller's buffer; otherwise as stow_root_read(). Returns the length. */
+/* A short file into the caller's buffer; otherwise as stow_root_read(). Returns the length. It is
+ * read at once: of a list that the kernel prints line by line, only the beginning may come. */
 int stow_root_read_buf(struct stow_root *root, char *buf, size_t size, struct stow_err *err,
 		       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
