@@ -91,6 +91,7 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 		return r;
 	run->context.root = root;
 	run->context.config = run->config;
+	run->context.topology = &run->topology;
 	return 1;
 }
 
@@ -106,6 +107,7 @@ void hook_run_done(struct hook_run *run)
 {
 	stow_ledger_close(run->ledger);
 	stow_config_free(run->config);
+	stow_topology_free(run->topology);
 }
 
 /* A history that cannot be written is no reason to fail: the journal has the line. */

@@ -13,6 +13,7 @@ struct hook_run {
 	struct stow_config *config;
 	struct stow_ledger *ledger; /* NULL until it is needed */
 	struct stow_grant_context context;
+	struct stow_topology *topology; /* the context's */
 	struct stow_subject subject;
 	struct stow_request request;
 	struct stow_limits limits;

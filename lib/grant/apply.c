@@ -51,6 +51,7 @@ struct container {
 	const struct stow_record *record;
 	struct stow_unmanaged *entry;
 	struct stow_cgroup *cgroup;
+	bool lent;		     /* the cgroup is the caller's, who has it open */
 	struct stow_idset above;     /* CPUs that the cgroup above has */
 	struct stow_idset base;	     /* what it may use when nothing is exclusive */
 	struct stow_idset wanted;    /* what it must have; offline ones too */
@@ -385,11 +386,16 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 	struct stow_idset lacking, own;
 	int r;
 
-	/* On v1 the other hierarchies say which processes are the container's. */
-	if (c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1)
+	if (c->starts && run->options->cgroup) {
+		c->cgroup = (struct stow_cgroup *)run->options->cgroup;
+		c->lent = true;
+		r = 0;
+	} else if (c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1) {
+		/* The other hierarchies say which processes are the container's. */
 		r = stow_cgroup_open(run->root, c->cgroup_id, &c->cgroup, err);
-	else
+	} else {
 		r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
+	}
 	if (r == 0)
 		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
 	if (r == 0 && is_v1(c)) {
@@ -496,7 +502,8 @@ static int apply_one(struct run *run, struct container *c, struct stow_err *err)
 		c->entry->reset = false;
 		r = stow_unmanaged_write(run->root, c->entry, &why);
 	}
-	stow_cgroup_free_ptr(&c->cgroup);
+	if (!c->lent)
+		stow_cgroup_free_ptr(&c->cgroup);
 	c->cgroup = NULL;
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
@@ -606,6 +613,8 @@ static int run_begin(struct run *run, const struct stow_grant_context *context,
 		run->returned = run->view.online;
 		stow_idset_minus(&run->returned, &run->before.online);
 	}
+	if (r == 0 && context->topology)
+		run->view.topology = *context->topology;
 	return r;
 }
 
@@ -698,17 +707,20 @@ void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *r
 	run_done(&run);
 }
 
-/* With the lock held: one record alone. */
-static int apply_record(struct run *run, const struct stow_grant_context *context, int64_t key,
-			struct stow_err *err)
+/* With the lock held: one record alone; NULL: the one in focus, out of the ledger. */
+static int apply_record(struct run *run, const struct stow_grant_context *context,
+			const struct stow_record *record, struct stow_err *err)
 {
-	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	struct container c = { 0 };
+	_cleanup_(stow_record_free_ptr) struct stow_record *read = NULL;
+	struct container c = { .starts = true };
 	int r;
 
-	r = stow_ledger_record(context->ledger, key, &record, err);
-	if (r < 0)
-		return r;
+	if (!record) {
+		r = stow_ledger_record(context->ledger, run->options->focus, &read, err);
+		if (r < 0)
+			return r;
+		record = read;
+	}
 	c.id = record->id;
 	c.cgroup_id = &record->cgroup;
 	c.record = record;
@@ -716,12 +728,12 @@ static int apply_record(struct run *run, const struct stow_grant_context *contex
 	return apply_one(run, &c, err);
 }
 
-int stow_apply_start(const struct stow_grant_context *context, int64_t key,
-		     struct stow_apply_result *ret, struct stow_err *err)
+static int apply_start(const struct stow_grant_context *context,
+		       const struct stow_apply_options *options, const struct stow_record *record,
+		       struct stow_apply_result *ret, struct stow_err *err)
 {
-	const struct stow_apply_options options = { .focus = key };
 	struct stow_apply_result result = { 0 };
-	_cleanup_(run_done) struct run run = { .options = &options, .result = &result };
+	_cleanup_(run_done) struct run run = { .options = options, .result = &result };
 	_cleanup_close_ int lock = stow_apply_lock(context->root, err);
 	int r;
 
@@ -729,7 +741,7 @@ int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 		return lock;
 	r = run_begin(&run, context, err);
 	if (r == 0 && stow_applied_is(&run.before, &run.view.exclusive, &run.view.online))
-		r = apply_record(&run, context, key, err);
+		r = apply_record(&run, context, record, err);
 	else if (r == 0)
 		r = apply_all(&run, context, err);
 	if (ret)
@@ -737,6 +749,23 @@ int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 	else
 		stow_apply_result_done(&result);
 	return r;
+}
+
+int stow_apply_start(const struct stow_grant_context *context, int64_t key,
+		     struct stow_apply_result *ret, struct stow_err *err)
+{
+	const struct stow_apply_options options = { .focus = key };
+
+	return apply_start(context, &options, NULL, ret, err);
+}
+
+int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
+		       const struct stow_cgroup *cgroup, struct stow_apply_result *ret,
+		       struct stow_err *err)
+{
+	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
+
+	return apply_start(context, &options, record, ret, err);
 }
 
 int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,

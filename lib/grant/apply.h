@@ -41,6 +41,7 @@
 struct stow_apply_options {
 	int64_t focus; /* the record of the caller's own container, which must succeed; or 0 */
 	bool thorough; /* on cgroup v1, look for processes that the kernel has moved away */
+	const struct stow_cgroup *cgroup; /* of the container in focus, if it is open already */
 };
 
 /* A container that is not what it must be. */
@@ -85,6 +86,14 @@ int stow_apply_lock(struct stow_root *root, struct stow_err *err);
  * only when the last run was for other exclusive or online CPUs than there are now. */
 int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 		     struct stow_apply_result *ret, struct stow_err *err);
+
+/* Apply the same, and its memory nodes, for the program that works on a pending record, which nobody
+ * else changes meanwhile: the record and its open cgroup are taken as they are. */
+int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
+		       const struct stow_cgroup *cgroup, struct stow_apply_result *ret,
+		       struct stow_err *err);
+int stow_apply_pending_mems(const struct stow_record *record, const struct stow_cgroup *cgroup,
+			    struct stow_err *err);
 
 /* Returns -EBUSY when a container could not be moved away from CPUs of `cpus`, with a line that
  * names it. */

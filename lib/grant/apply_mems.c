@@ -65,6 +65,8 @@ static int write_mems(const struct stow_cgroup *cgroup, const struct stow_idset 
 	r = stow_cpuset_read_mems(cgroup, false, &now, err);
 	if (r < 0)
 		return r;
+	if (stow_idset_equal(&now, wanted))
+		return 0;
 	written = stow_cpuset_write_mems(cgroup, wanted, err);
 	if (written < 0)
 		return written;
@@ -119,6 +121,18 @@ static bool lacks_only(const struct stow_idset *now, const struct stow_idset *wa
 
 	stow_idset_minus(&lacking, now);
 	return came && stow_idset_subset(now, wanted) && stow_idset_subset(&lacking, came);
+}
+
+int stow_apply_pending_mems(const struct stow_record *record, const struct stow_cgroup *cgroup,
+			    struct stow_err *err)
+{
+	struct stow_idset wanted;
+
+	wanted_mems(record, &wanted);
+	if (stow_idset_empty(&wanted) || stow_kubelet_owns(cgroup->root, cgroup->path))
+		return 0;
+	limit_to_memory(cgroup, &wanted);
+	return write_mems(cgroup, &wanted, err);
 }
 
 /* Whether what the cgroup has differs, without a lock: most of the time nothing does. What another

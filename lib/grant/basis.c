@@ -42,7 +42,9 @@ int stow_basis_read(const struct stow_grant_context *context, const struct stow_
 	if (r < 0)
 		return r;
 	if (cgroup) {
-		r = stow_cpuset_read(cgroup, &basis->cpuset, err);
+		r = stow_cpuset_read_cpus(cgroup, true, &basis->cpuset.cpus_effective, err);
+		if (r == 0)
+			r = stow_cpuset_read_mems(cgroup, true, &basis->cpuset.mems_effective, err);
 		if (r < 0)
 			return r;
 		basis->have_cpuset = true;

@@ -81,21 +81,26 @@ static int add_cpus(struct stow_cpu_view *view, const struct stow_topology *topo
 
 static int read_nodes(struct stow_cpu_view *view, struct stow_err *err)
 {
-	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *read = NULL;
+	const struct stow_topology *topology = view->topology;
 	int r;
 
 	if (view->nodes)
 		return 0;
-	r = stow_topology_read(view->root, 0, &topology, err);
-	if (r < 0)
-		return r;
+	if (!topology || !stow_idset_equal(&topology->online, &view->online) ||
+	    !stow_idset_empty(&view->offline)) {
+		r = stow_topology_read(view->root, 0, &read, err);
+		if (r < 0)
+			return r;
+		topology = read;
+	}
 	view->nodes = calloc(topology->n_nodes + 1, sizeof(*view->nodes));
 	if (!view->nodes)
 		return stow_err_sys(err, ENOMEM, "CPUs of the nodes");
 	/* The administrator's lowest CPUs of a node are the lowest online ones, as in a plan. */
 	r = add_cpus(view, topology, &view->online, err);
 	if (r == 0 && !stow_idset_empty(&view->offline)) {
-		add_offline(view, topology);
+		add_offline(view, read);
 		r = add_cpus(view, topology, &view->offline, err);
 	}
 	if (r < 0)

@@ -22,7 +22,8 @@
 
 struct stow_cpu_view {
 	struct stow_root *root;
-	const struct stow_config *config; /* NULL: nothing is reserved */
+	const struct stow_config *config;     /* NULL: nothing is reserved */
+	const struct stow_topology *topology; /* the caller's, if it has read one; else NULL */
 	struct stow_idset online;
 	struct stow_idset offline;  /* CPUs that are there and offline */
 	struct stow_idset isolated; /* by isolcpus: never shared */

@@ -65,13 +65,14 @@ static int activate(const struct stow_grant_context *context, struct stow_record
 /* Others leave the container's CPUs, and it comes. A container that could not be moved is a reason
  * to refuse only when it may run on these CPUs. */
 static int set_cpus(const struct stow_grant_context *context, struct stow_record *record,
-		    struct stow_apply_result *ret_problems, struct stow_err *err)
+		    const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
+		    struct stow_err *err)
 {
-	const struct stow_apply_options options = { .focus = record->key };
+	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
 	int r;
 
 	if (!record->exclusive)
-		return stow_apply_start(context, record->key, ret_problems, err);
+		return stow_apply_pending(context, record, cgroup, ret_problems, err);
 	r = stow_apply(context, &options, ret_problems, err);
 	return r < 0 ? r : stow_apply_check(ret_problems, &record->cpus, err);
 }
@@ -86,11 +87,11 @@ int stow_grant_enact(const struct stow_grant_context *context, struct stow_recor
 
 	r = settle_pools(context, record, err);
 	if (r == 0)
-		r = stow_apply_mems(context, record->key, err);
+		r = stow_apply_pending_mems(record, cgroup, err);
 	if (r == 0)
 		r = set_limits(record, request, limit, cgroup, err);
 	if (r == 0)
-		r = set_cpus(context, record, &problems, err);
+		r = set_cpus(context, record, cgroup, &problems, err);
 	if (r == 0)
 		r = activate(context, record, err);
 	if (ret_problems)

@@ -49,6 +49,9 @@ struct stow_grant_context {
 	/* Plan on fenced nodes, too: a container goes back to where it was when a drain is undone,
 	 * while the drain's fence (or a scheduler's for it) still stands. */
 	bool past_fences;
+	/* Where stow_grant_reserve() leaves the topology that it has read, for stow_grant_enact();
+	 * NULL: nowhere. The caller frees it. */
+	struct stow_topology **topology;
 };
 
 #define STOW_MEMBERS_MAX 64 /* containers of one pod that annotations name */

@@ -506,6 +506,15 @@ static int attempt_container(struct stow_attempt *attempt, struct stow_refusal *
 	return r;
 }
 
+/* Leaves the topology to those that enact what was reserved. */
+static void leave_topology(const struct stow_grant_context *context, struct stow_basis *basis)
+{
+	if (!context->topology)
+		return;
+	stow_topology_free(*context->topology);
+	*context->topology = STOW_TAKE_PTR(basis->topology);
+}
+
 int stow_grant_reserve(const struct stow_grant_context *context, const struct stow_subject *subject,
 		       const struct stow_request *request, const struct stow_member *members,
 		       size_t n_members, struct stow_record **ret_record,
@@ -536,6 +545,7 @@ int stow_grant_reserve(const struct stow_grant_context *context, const struct st
 		stow_record_free(attempt.record);
 		return r;
 	}
+	leave_topology(context, &basis);
 	*ret_record = attempt.record;
 	return 0;
 }
