@@ -56,9 +56,11 @@ struct container {
 	struct stow_idset base;	     /* what it may use when nothing is exclusive */
 	struct stow_idset wanted;    /* what it must have; offline ones too */
 	struct stow_idset effective; /* what it has */
-	bool fallback;		     /* none of its own CPUs is to be had */
-	bool starts;  /* the caller's own: whatever its set says now, it is to be written */
-	bool refused; /* when all its CPUs are other containers': it starts, or moves there */
+	struct stow_idset now;	     /* what its file says */
+	bool now_known;
+	bool fallback; /* none of its own CPUs is to be had */
+	bool starts;   /* the caller's own: whatever its set says now, it is to be written */
+	bool refused;  /* when all its CPUs are other containers': it starts, or moves there */
 };
 
 void stow_apply_result_done(struct stow_apply_result *result)
@@ -281,21 +283,29 @@ static int adopt_change(struct run *run, struct container *c, const struct stow_
 	return r < 0 ? r : compute_wanted(run, c, err);
 }
 
+static int read_now(struct container *c, struct stow_err *err)
+{
+	int r = c->now_known ? 0 : stow_cpuset_read_cpus(c->cgroup, false, &c->now, err);
+
+	c->now_known = r == 0;
+	return r;
+}
+
 /* Whether the set is to be left alone: 1, 0, or a failure. */
 static int judge_change(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset now, taken;
+	struct stow_idset taken;
 	int r;
 
 	if (stow_kubelet_owns(run->root, c->cgroup->path))
 		return 1;
 	if (c->starts || (c->entry && c->entry->reset) || (c->record && c->record->move))
 		return 0;
-	r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
-	if (r < 0 || is_ours(run, c, &now))
+	r = read_now(c, err);
+	if (r < 0 || is_ours(run, c, &c->now))
 		return r;
 	if (c->entry)
-		return adopt_change(run, c, &now, err);
+		return adopt_change(run, c, &c->now, err);
 	/* An agent decides about it within a second (lib/grant/reconcile.h). */
 	if (!stow_agent_lives(run->root))
 		return 0;
@@ -311,32 +321,36 @@ static int judge_change(struct run *run, struct container *c, struct stow_err *e
 /* v1: processes that the kernel has put into the cgroup above. */
 static int take_back(struct run *run, struct container *c, bool emptied, struct stow_err *err)
 {
-	int r;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *whole = NULL;
+	int r = 0;
 
 	if (!is_v1(c) || !(emptied || run->options->thorough || run->before.busy))
 		return 0;
-	r = stow_cpuset_take_back(c->cgroup, err);
+	/* The other hierarchies say which processes are the container's. */
+	if (!c->lent)
+		r = stow_cgroup_open(run->root, c->cgroup_id, &whole, err);
+	if (r == 0)
+		r = stow_cpuset_take_back(c->lent ? c->cgroup : whole, err);
 	return r == -ESRCH && !emptied ? 0 : r < 0 ? r : 0;
 }
 
 static int write_cpus(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset wanted = c->wanted, now;
-	bool emptied = false;
+	struct stow_idset wanted = c->wanted;
+	bool emptied;
 	int r;
 
 	if (stow_idset_empty(&wanted))
 		return stow_err_set(err, EBUSY,
 				    "all CPUs that container %s may use belong to other containers",
 				    c->id);
-	if (is_v1(c)) {
+	r = read_now(c, err);
+	if (r < 0)
+		return r;
+	emptied = stow_idset_empty(&c->now);
+	if (is_v1(c))
 		stow_idset_and(&wanted, &run->view.online);
-		r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
-		if (r < 0)
-			return r;
-		emptied = stow_idset_empty(&now);
-	}
-	r = stow_cpuset_write_cpus(c->cgroup, &wanted, err);
+	r = stow_cpuset_change_cpus(c->cgroup, &c->now, &wanted, err);
 	if (r > 0)
 		run->result->changed++;
 	if (r >= 0)
@@ -390,9 +404,6 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 		c->cgroup = (struct stow_cgroup *)run->options->cgroup;
 		c->lent = true;
 		r = 0;
-	} else if (c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1) {
-		/* The other hierarchies say which processes are the container's. */
-		r = stow_cgroup_open(run->root, c->cgroup_id, &c->cgroup, err);
 	} else {
 		r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
 	}
@@ -432,13 +443,12 @@ static int note_fallback(struct run *run, struct container *c, struct stow_err *
  * above, while its own file still has what was written instead. */
 static int note_settled(struct run *run, struct container *c, struct stow_err *err)
 {
-	struct stow_idset now;
 	int r;
 
 	if (!c->entry || c->entry->fallback == c->fallback)
 		return 0;
-	r = stow_cpuset_read_cpus(c->cgroup, false, &now, err);
-	if (r < 0 || (!c->fallback && !stow_idset_intersects(&now, &c->base)))
+	r = read_now(c, err);
+	if (r < 0 || (!c->fallback && !stow_idset_intersects(&c->now, &c->base)))
 		return r;
 	return note_fallback(run, c, err);
 }

@@ -239,7 +239,7 @@ static bool is_expected(const struct stow_root *dir, const struct hierarchy_moun
 
 /* What open_at() has found. */
 struct opened {
-	struct stow_root *dir, *parent;
+	struct stow_root *dir;
 	const char *point; /* of the mount */
 	size_t hidden;	   /* of the path, what lies above the mount's root: bytes */
 	uint64_t inode;
@@ -249,13 +249,13 @@ struct opened {
 /* Opens the cgroup `path` below any mount of its hierarchy that shows it. -ESRCH: it is gone, or
  * has another inode. -EXDEV: no mount shows it. */
 static int open_at(struct stow_root *root, const struct hierarchy *h, const char *path,
-		   uint64_t inode, bool with_parent, struct opened *ret, struct stow_err *err)
+		   uint64_t inode, struct opened *ret, struct stow_err *err)
 {
 	bool shown = false;
 
 	for (size_t i = 0; i < h->n && path_is_sane(path); i++) {
 		_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
-		const char *below = below_mount(&h->mounts[i], path), *slash;
+		const char *below = below_mount(&h->mounts[i], path);
 		int r;
 
 		if (!below)
@@ -266,13 +266,6 @@ static int open_at(struct stow_root *root, const struct hierarchy *h, const char
 			return r;
 		if (r < 0 || !is_expected(dir, &h->mounts[i], inode, &ret->inode))
 			continue;
-		slash = strrchr(below, '/');
-		if (with_parent && slash && slash[1]) {
-			r = stow_root_sub(root, &ret->parent, err, "%s%.*s", h->mounts[i].point,
-					  (int)(slash - below), below);
-			if (r < 0)
-				return r;
-		}
 		ret->dir = STOW_TAKE_PTR(dir);
 		ret->point = h->mounts[i].point;
 		ret->hidden = strlen(h->mounts[i].root);
@@ -329,11 +322,10 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 
 	cgroup->root = root;
 	if (version != 2 || !borrow(cgroup, c)) {
-		r = open_at(root, h, path, inode, c == STOW_CGROUP_CPUSET, &opened, err);
+		r = open_at(root, h, path, inode, &opened, err);
 		if (r < 0)
 			return r;
 		cgroup->at[c].dir = opened.dir;
-		cgroup->at[c].parent = opened.parent;
 		cgroup->at[c].noprefix = opened.noprefix;
 		cgroup->at[c].point = opened.point;
 		cgroup->at[c].hidden = opened.hidden;
@@ -480,10 +472,8 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 	if (!cgroup)
 		return;
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
-		if (cgroup->at[c].shared)
-			continue;
-		stow_root_free(cgroup->at[c].dir);
-		stow_root_free(cgroup->at[c].parent);
+		if (!cgroup->at[c].shared)
+			stow_root_free(cgroup->at[c].dir);
 	}
 	stow_cgroup_id_done(&cgroup->id);
 	free(cgroup->membership);

@@ -54,7 +54,6 @@ struct stow_cgroup {
 	struct {
 		int version;		  /* 1 or 2; 0: the controller is not available here */
 		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
-		struct stow_root *parent; /* cpuset: the directory above; NULL for the topmost */
 		bool on_v2;		  /* the directories are of the unified hierarchy */
 		bool shared;		  /* they belong to another controller, which frees them */
 		bool noprefix;		  /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */

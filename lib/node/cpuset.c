@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "node/pages.h"
@@ -85,12 +86,14 @@ int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
 int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
 			   struct stow_err *err)
 {
-	struct stow_root *above = cgroup->at[STOW_CGROUP_CPUSET].parent;
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below, *slash;
 
 	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
 		return no_cpuset(cgroup, err);
-	return stow_root_read_idset(above ? above : cgroup->at[STOW_CGROUP_CPUSET].dir, ret, err,
-				    "%s", file_name(cgroup, cpus, true));
+	slash = strrchr(below, '/');
+	if (!slash || !slash[1])
+		return read_set(cgroup, cpus, true, ret, err);
+	return stow_cpuset_read_at(cgroup, below, (size_t)(slash - below), cpus, ret, err);
 }
 
 int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,
@@ -163,11 +166,23 @@ static int follow_one(const struct follow *f, const char *path, struct stow_err 
 	return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
+/* Whether there are cgroups below: the kernel counts them as links of the directory. Copies, on
+ * whatever file system, may not. */
+static bool has_below(const struct stow_root *dir)
+{
+	struct stat st;
+
+	return !dir->live || fstat(dir->fd, &st) < 0 || st.st_nlink > 2;
+}
+
 static int follow_below(const struct follow *f, const char *below, struct stow_err *err)
 {
-	_cleanup_closedir_ DIR *d =
-		f->depth < DEPTH_MAX ? stow_root_opendir(f->dir, NULL, "%s/", below) : NULL;
+	_cleanup_closedir_ DIR *d = NULL;
 	const struct dirent *e;
+
+	if (f->depth == DEPTH_MAX || (!below[0] && !has_below(f->dir)))
+		return 0;
+	d = stow_root_opendir(f->dir, NULL, "%s/", below);
 
 	while (d && (e = readdir(d))) {
 		char path[PATH_MAX];
@@ -235,16 +250,20 @@ static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow
 	return 0;
 }
 
-static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
-		     struct stow_err *err)
+/* `known`: what the file says; NULL: it is to be read. */
+static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *known,
+		     const struct stow_idset *set, struct stow_err *err)
 {
 	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
 	const char *name = file_name(cgroup, cpus, false);
 	struct stow_idset now, wanted = *set;
-	int r;
+	int r = 0;
 
-	r = read_set(cgroup, cpus, false, &now, err);
+	if (known)
+		now = *known;
+	else
+		r = read_set(cgroup, cpus, false, &now, err);
 	if (r == 0 && version == 1)
 		r = within_above(cgroup, cpus, &wanted, err);
 	if (r < 0)
@@ -261,7 +280,13 @@ static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct s
 int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err)
 {
-	return write_set(cgroup, true, set, err);
+	return write_set(cgroup, true, NULL, set, err);
+}
+
+int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *now,
+			    const struct stow_idset *set, struct stow_err *err)
+{
+	return write_set(cgroup, true, now, set, err);
 }
 
 int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
@@ -276,7 +301,7 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 		if (r < 0)
 			return r;
 	}
-	return write_set(cgroup, false, set, err);
+	return write_set(cgroup, false, NULL, set, err);
 }
 
 /* --- CPUs that the kernel has taken away, on v1 --------------------------------------------- */

@@ -47,6 +47,9 @@ int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, siz
  */
 int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err);
+/* The same for a caller who has read what cpuset.cpus says, `now`. */
+int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *now,
+			    const struct stow_idset *set, struct stow_err *err);
 int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err);
 

@@ -203,7 +203,7 @@ static void bare_write(struct bench *b, const struct stow_idset *set)
 static void bare_read(struct bench *b)
 {
 	const char *name = b->ids[0].at[STOW_CGROUP_CPUSET].version == 1 ? "cpuset.effective_cpus"
-									   : "cpuset.cpus.effective";
+									 : "cpuset.cpus.effective";
 	char path[512], buf[4096];
 
 	for (int i = 0; i < b->n; i++) {
@@ -331,8 +331,8 @@ int main(int argc, char **argv)
 	/* Four CPUs, or half of them. */
 	half = stow_idset_count(&b.all) / 2;
 	STOW_IDSET_FOR(cpu, &b.all)
-	if (stow_idset_count(&b.taken) < (half < 4 ? half : 4))
-		stow_idset_add(&b.taken, cpu);
+		if (stow_idset_count(&b.taken) < (half < 4 ? half : 4))
+			stow_idset_add(&b.taken, cpu);
 	make_cgroups(&b);
 	enter_all(&b);
 	apply(&b, 0);
