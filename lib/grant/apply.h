@@ -87,8 +87,8 @@ int stow_apply_lock(struct stow_root *root, struct stow_err *err);
 int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 		     struct stow_apply_result *ret, struct stow_err *err);
 
-/* Apply the same, and its memory nodes, for the program that works on a pending record, which nobody
- * else changes meanwhile: the record and its open cgroup are taken as they are. */
+/* Apply the same, and its memory nodes, for the program that works on a pending record, which
+ * nobody else changes meanwhile: the record and its open cgroup are taken as they are. */
 int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
 		       const struct stow_cgroup *cgroup, struct stow_apply_result *ret,
 		       struct stow_err *err);

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -173,7 +175,42 @@ static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struc
 	return 0;
 }
 
-/* mountinfo has a line for every mount of every container, so it is read once for each root. */
+/* The inode of the initial cgroup namespace (PROC_CGROUP_INIT_INO of linux/proc_ns.h). */
+#define FIRST_CGROUP_NAMESPACE 0xEFFFFFFBU
+#define UNIFIED_PATH	       "/sys/fs/cgroup"
+
+/*
+ * mountinfo has a line for every mount of every container. On the machine itself (paths in
+ * /proc/PID/cgroup are relative to the reader's cgroup namespace) it is not needed where the whole
+ * unified hierarchy is at its place, its topmost cgroup having inode 1, and has all controllers:
+ * those are in no hierarchy of v1 then. Returns 1 when it is so.
+ */
+static int assume_unified(struct stow_root *root, struct hierarchies *h)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *top = NULL;
+	char list[512];
+	struct statfs fs;
+	struct stat st;
+	int r;
+
+	if (!root->live || root->dir[0] || stow_root_sub(root, &top, NULL, UNIFIED_PATH) < 0 ||
+	    fstatfs(top->fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC ||
+	    fstat(top->fd, &st) < 0 || st.st_ino != 1 ||
+	    stow_root_read_buf(top, list, sizeof(list), NULL, "cgroup.controllers") < 0)
+		return 0;
+	for (char *p = list; (p = strchr(p, ' '));)
+		*p = ',';
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
+		if (!in_list(list, controller_names[c]))
+			return 0;
+	if (fstatat(root->fd, "proc/self/ns/cgroup", &st, 0) < 0 ||
+	    st.st_ino != FIRST_CGROUP_NAMESPACE || fstat(top->fd, &st) < 0)
+		return 0;
+	r = add_mount(&h->v2, UNIFIED_PATH, "", st.st_dev, false);
+	return r < 0 ? r : 1;
+}
+
+/* Once for each root. */
 static int find_hierarchies(struct stow_root *root, const struct hierarchies **ret,
 			    struct stow_err *err)
 {
@@ -186,7 +223,9 @@ static int find_hierarchies(struct stow_root *root, const struct hierarchies **r
 		if (!h)
 			return stow_err_sys(err, ENOMEM, "/proc/self/mountinfo");
 		h->learnt.free = hierarchies_free;
-		r = read_hierarchies(root, h, err);
+		r = assume_unified(root, h);
+		if (r == 0)
+			r = read_hierarchies(root, h, err);
 		if (r < 0) {
 			hierarchies_free(&h->learnt);
 			return r;

@@ -52,14 +52,14 @@ const char *stow_cgroup_id_path(const struct stow_cgroup_id *id);
 
 struct stow_cgroup {
 	struct {
-		int version;		  /* 1 or 2; 0: the controller is not available here */
-		struct stow_root *dir;	  /* the cgroup's directory; NULL with version 0 */
-		bool on_v2;		  /* the directories are of the unified hierarchy */
-		bool shared;		  /* they belong to another controller, which frees them */
-		bool noprefix;		  /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
-		const char *point;	  /* where the hierarchy is mounted; the root's */
-		const char *below;	  /* the path below that; in `id` */
-		size_t hidden;		  /* bytes of the path that the mount does not show */
+		int version;	       /* 1 or 2; 0: the controller is not available here */
+		struct stow_root *dir; /* the cgroup's directory; NULL with version 0 */
+		bool on_v2;	       /* the directories are of the unified hierarchy */
+		bool shared;	       /* they belong to another controller, which frees them */
+		bool noprefix;	       /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
+		const char *point;     /* where the hierarchy is mounted; the root's */
+		const char *below;     /* the path below that; in `id` */
+		size_t hidden;	       /* bytes of the path that the mount does not show */
 	} at[STOW_CGROUP_CONTROLLERS];
 	struct stow_root *root; /* the whole tree; not owned */
 	struct stow_cgroup_id id;
