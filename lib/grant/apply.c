@@ -508,7 +508,7 @@ static int apply_one(struct run *run, struct container *c, struct stow_err *err)
 		check(run, c, r, why.msg);
 	else if (r < 0)
 		add_problem(run, c, why.msg);
-	if (r == 0 && c->entry && c->entry->reset) {
+	if (r == 0 && c->entry && c->entry->reset && !c->starts) {
 		c->entry->reset = false;
 		r = stow_unmanaged_write(run->root, c->entry, &why);
 	}
@@ -835,6 +835,9 @@ int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *co
 	_cleanup_close_ int lock = -EBADF;
 	int r;
 
+	/* v1: the runtime gave it what the cgroup above had. No run has seen how little that was. */
+	entry.reset =
+		entry.cgroup.at[STOW_CGROUP_CPUSET].version == 1 && stow_idset_empty(&entry.given);
 	r = enter(root, &entry, &known, err);
 	if (r < 0 || stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) == 0)
 		return r;

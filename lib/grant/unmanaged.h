@@ -29,7 +29,9 @@ struct stow_unmanaged {
 	struct stow_cgroup_id cgroup;
 	struct stow_idset given; /* the CPUs that it was started with; empty: whatever is above */
 	bool fallback; /* it has other CPUs for now: none of those that it was given can be used */
-	bool reset;    /* its set is what a grant gave it, and is to be written whatever it says */
+	/* Its set is what a grant gave it, or (v1) the runtime, which took it from the cgroup
+	 * above: the next run writes it, whatever it says. */
+	bool reset;
 };
 
 void stow_unmanaged_done(struct stow_unmanaged *container);

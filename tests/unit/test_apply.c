@@ -382,6 +382,21 @@ static void a_slice_that_grows_is_followed(void **state)
 	has(s, c, "1-5");
 }
 
+static void a_slice_that_grows_before_any_run_has_seen_it_is_followed(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
+
+	run(s, 0);
+	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0xf0), 0);
+	c = create(s, slice, 10, "plain", 0);
+	enter(s, 10, "plain", 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	run(s, 0);
+	has(s, c, "0-7");
+}
+
 /* While its slice has not got the CPU, nothing is to be written for it to take effect. */
 static void a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed(void **state)
 {
@@ -572,6 +587,7 @@ int main(void)
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),
 		BOTH(a_slice_that_grows_is_followed),
+		BOTH(a_slice_that_grows_before_any_run_has_seen_it_is_followed),
 		BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed),
 		BOTH(a_second_call_of_the_hook_keeps_what_it_was_given),
 		V2(a_second_call_of_the_hook_forgets_no_fallback),
