@@ -4,10 +4,10 @@
 #
 # usage: tests/bench/drain-vm.sh [ROUNDS]         boots it (ROUNDS: 5); about two minutes a round under emulation
 #
-# PART=move or PART=drain in the environment: only that. Prints lines of fields with tabs between, for tests/bench/run:
+# PART=move or PART=drain in the environment: only that; MIB: what the program has (1024). Prints lines of fields with tabs between, for tests/bench/run:
 #   drain TOOL RESULT US MIB_IN_USE      one drain of the DIMM, from the command's start to its end
 #   step ROUND STEP US                   when numastow came to that step of its own drain, from its beginning
-#   move TOOL KIB US PAUSE_US STEPS_US   a program of 256 MiB moved; its longest pause meanwhile; of numastow what lies
+#   move TOOL KIB US PAUSE_US STEPS_US   a program moved; its longest pause meanwhile; of numastow what lies
 #                                        between "widened" and "narrowed" (0: the tool has no such steps)
 #   rest US PAUSE_US                     the same program, with nobody moving it, for that long
 #
@@ -16,13 +16,14 @@ here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
 
 if [[ ! ${NUMASTOW_VM:-} ]]; then
-	exec "$root/tests/vm/run" --timeout 2400 --quiet --env ROUNDS="${1:-5}" --env PART="${PART:-}" v2 "$here/drain-vm.sh"
+	exec "$root/tests/vm/run" --timeout 2400 --quiet --env ROUNDS="${1:-5}" --env PART="${PART:-}" --env MIB="${MIB:-1024}" v2 "$here/drain-vm.sh"
 fi
 
 # shellcheck source-path=SCRIPTDIR source=../vm/drain-lib.sh
 . "$root/tests/vm/drain-lib.sh"
 
 rounds=${ROUNDS:-5}
+MIB=${MIB:-1024}
 
 # What goes wrong, and what the checks say, is for people.
 exec 3>&1 >&2
@@ -104,7 +105,7 @@ measure_moves()
 	local -a tools=(numastow migratepages cpuset)
 
 	start_agent
-	hold mover "--anon 256" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=320Mi \
+	hold mover "--anon $MIB" --annotation numastow.io/cpus=1 --annotation "numastow.io/memory=$((MIB + 64))Mi" \
 		--annotation numastow.io/nodes=0 || give_up "mover does not start"
 	cpuset=$(cgroup_dir "$pid")
 	"$numastow" repin mover --to 1 --dry-run >/dev/null

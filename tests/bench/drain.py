@@ -75,7 +75,8 @@ def show_moves(rows, say, table):
         return
     rest = [int(row[2]) for row in rows if row[0] == "rest"]
     theirs = moves["migratepages"]
-    say(f"A program that uses 256 MiB all the time, moved to another NUMA node ({len(theirs)} times each, in turn)")
+    mib = statistics.median(row[0] for row in theirs) / 1024
+    say(f"A program that uses {mib:.0f} MiB all the time, moved to another NUMA node ({len(theirs)} times each, in turn)")
     rows = [["", "moved", "median", "lowest", "highest", "MiB/s", "ratio", "longest pause", "highest",
              "ratio"]]
 
