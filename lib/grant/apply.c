@@ -421,10 +421,13 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 		r = read_above(run, c, &c->above, err);
 	if (r == 0) {
 		lacking = run->view.online;
-		stow_idset_minus(&lacking, &c->above);
-		/* v2: sets have these, but for those that were exclusive at their last write. */
-		if (!is_v1(c))
+		/* v2: sets have these, and offline ones, but for those that were exclusive at their
+		 * last write. */
+		if (!is_v1(c)) {
+			stow_idset_or(&lacking, &run->view.offline);
 			stow_idset_and(&lacking, &run->before.explained);
+		}
+		stow_idset_minus(&lacking, &c->above);
 		stow_idset_or(&run->narrow, &lacking);
 	}
 	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;

@@ -418,6 +418,28 @@ static void a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed(voi
 	has(s, c, "0-7");
 }
 
+/* And while the CPU is offline, too. */
+static void a_cpu_that_is_free_while_it_is_offline_comes_back(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), own, c;
+
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	c = create(s, slice, 10, "plain", 0);
+	enter(s, 10, "plain", 0);
+	own = placed(s, 20, "own", 0, 2, true);
+	assert_int_equal(kernel_write(s->k, slice, true, 0xfc), 0);
+	kernel_set_online(s->k, 1, false);
+	end(s, 20, own, "own");
+	run(s, 0);
+	kernel_set_online(s->k, 1, true);
+	run(s, 0);
+	has(s, c, "2-7");
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	run(s, 0);
+	has(s, c, "0-7");
+}
+
 /* --- kind: one owner -------------------------------------------------------------------------- */
 
 static void a_second_call_of_the_hook_keeps_what_it_was_given(void **state)
@@ -589,6 +611,7 @@ int main(void)
 		BOTH(a_slice_that_grows_is_followed),
 		BOTH(a_slice_that_grows_before_any_run_has_seen_it_is_followed),
 		BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed),
+		V2(a_cpu_that_is_free_while_it_is_offline_comes_back),
 		BOTH(a_second_call_of_the_hook_keeps_what_it_was_given),
 		V2(a_second_call_of_the_hook_forgets_no_fallback),
 		BOTH(given_cpus_come_back_at_the_end),
