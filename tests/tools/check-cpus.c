@@ -44,7 +44,8 @@ struct container {
 	struct stow_life init;
 	int version; /* of the cpuset hierarchy */
 	uint64_t inode;
-	char *dirs[2]; /* of cpuset, and of memory where that is another hierarchy */
+	char *dirs[2];	  /* of cpuset, and of memory where that is another hierarchy */
+	size_t mount_len; /* of the first: where the hierarchy is mounted */
 	bool seen_init;
 	int64_t *disturbed; /* where its key is while it is */
 };
@@ -128,6 +129,8 @@ static struct container *add(struct checker *ch, const char *label, const struct
 			continue;
 		if (stow_cgroup_mount(ch->root, which[i], &mount, &err) < 0)
 			fatal(&err);
+		if (i == 0)
+			c->mount_len = strlen(mount);
 		if (asprintf(&c->dirs[i], "%s%s", mount, id->at[which[i]].path) < 0)
 			abort();
 	}
@@ -431,6 +434,30 @@ static void check_cgroup(struct checker *ch, const struct container *c)
 			  stow_idset_format(&want, b, sizeof(b)));
 }
 
+/* Whether the kernel says that the process is in the container's cgroup or below: one that moves
+ * from a cgroup not yet read into one that was read already is not seen in either. */
+static bool is_below(struct checker *ch, const struct container *c)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *own = c->dirs[0] + c->mount_len;
+	char *save = NULL;
+
+	if (stow_root_read(ch->root, 65536, &text, NULL, NULL, "/proc/%d/cgroup",
+			   (int)c->init.pid) < 0)
+		return false;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		const char *path = strchr(line, '/'), *cpuset = strstr(line, "cpuset");
+		size_t len = path ? strlen(path) : 0;
+
+		if (c->version == 2 ? strncmp(line, "0::", 3) != 0 : !cpuset || cpuset > path)
+			continue;
+		if (path && strncmp(path, own, strlen(own)) == 0 &&
+		    (len == strlen(own) || path[strlen(own)] == '/'))
+			return true;
+	}
+	return false;
+}
+
 static void check_once(struct checker *ch)
 {
 	ch->found = 0;
@@ -442,7 +469,8 @@ static void check_once(struct checker *ch)
 		if (!c->active || !is_there(ch, c))
 			continue;
 		check_cgroup(ch, c);
-		if (c->init.pid && !c->seen_init && stow_life_alive(ch->root, &c->init))
+		if (c->init.pid && !c->seen_init && !is_below(ch, c) &&
+		    stow_life_alive(ch->root, &c->init))
 			violation(ch, "%s: its first process %d is not in its cgroup %s", c->label,
 				  (int)c->init.pid, c->dirs[0]);
 	}
