@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "node/topology.h"
@@ -139,6 +140,4 @@ const char *stow_request_format(const struct stow_request *request, char *buf, s
  * It tells requests apart, and is no proof against whoever looks for two that collide: who finds
  * them gets what one of his own two requests was given.
  */
-#define STOW_DIGEST_LEN 32
-
 void stow_request_digest(const struct stow_request *request, char ret[static STOW_DIGEST_LEN + 1]);
