@@ -217,7 +217,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	r = stow_ledger_open(context.root, false, &ledger, err);
 	context.ledger = ledger;
 	if (r == 0 && in->history)
-		r = stow_show_history(ledger, in->id[0] ? in->id : NULL, in->json, &text, err);
+		r = stow_show_history(&context, in->id[0] ? in->id : NULL, in->json, &text, err);
 	else if (r == 0)
 		r = stow_show_ledger(&context, in->json, &text, err);
 	if (r < 0)

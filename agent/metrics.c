@@ -113,6 +113,20 @@ static size_t count(const PbNodeReport *report, PbContainerState state)
 	return n;
 }
 
+static void render_partitions(FILE *out, const PbNodeReport *report)
+{
+	size_t valid = 0, invalid = 0;
+
+	for (size_t i = 0; i < report->n_containers; i++) {
+		valid += report->containers[i]->partition == PB_PARTITION_STATE_VALID;
+		invalid += report->containers[i]->partition == PB_PARTITION_STATE_INVALID;
+	}
+	stow_metric_head(out, "numastow_partitions", "gauge",
+			 "Containers whose CPUs are to be a cpuset partition, by state.");
+	stow_metric(out, "numastow_partitions", (double)valid, "state", "valid", NULL);
+	stow_metric(out, "numastow_partitions", (double)invalid, "state", "invalid", NULL);
+}
+
 void agent_render_metrics(FILE *out, void *ctx)
 {
 	struct agent *agent = ctx;
@@ -120,6 +134,7 @@ void agent_render_metrics(FILE *out, void *ctx)
 	pthread_mutex_lock(&agent->lock);
 	render_nodes(out, agent->current);
 	render_pools(out, agent->current);
+	render_partitions(out, agent->current);
 	stow_metric_head(out, "numastow_containers", "gauge", "Containers with a grant, by state.");
 	stow_metric(out, "numastow_containers",
 		    (double)count(agent->current, PB_CONTAINER_STATE_ACTIVE), "state", "active",

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "grant/cpuview.h"
+#include "grant/partition.h"
 #include "grant/reconcile.h"
 #include "ledger/drains.h"
 #include "node/cgroup.h"
@@ -544,6 +545,20 @@ static const PbDrift drifts[] = {
 	[STOW_DRIFT_REFUSED] = PB_DRIFT_REFUSED,
 };
 
+static void report_partition(const struct agent_source *source, const struct stow_record *record,
+			     PbContainer *out)
+{
+	static const PbPartitionState states[] = {
+		[STOW_PARTITION_NONE] = PB_PARTITION_STATE_UNSPECIFIED,
+		[STOW_PARTITION_VALID] = PB_PARTITION_STATE_VALID,
+		[STOW_PARTITION_INVALID] = PB_PARTITION_STATE_INVALID,
+	};
+	char why[STOW_PARTITION_WHY];
+
+	out->partition = states[stow_partition_look(source->context, record, why)];
+	out->partition_reason = strdup(why);
+}
+
 static PbContainer *container_message(struct agent_source *source, const struct stow_record *record,
 				      struct stow_err *err)
 {
@@ -581,8 +596,9 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 	out->reservation = strdup(record->reservation);
 	out->reason = strdup(record->reason);
 	out->pid = record->init.pid;
-	if (!out->id || !out->pod || !out->namespace_ || !out->name || !out->cpus ||
-	    !out->numa_nodes || !out->reservation || !out->reason ||
+	report_partition(source, record, out);
+	if (!out->partition_reason || !out->id || !out->pod || !out->namespace_ || !out->name ||
+	    !out->cpus || !out->numa_nodes || !out->reservation || !out->reason ||
 	    add_parts(source, record, out) < 0) {
 		stow_rpc_message_free(out);
 		return out_of_memory(err);

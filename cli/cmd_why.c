@@ -18,7 +18,7 @@ static int show(const char *id, bool json, struct stow_err *err)
 
 	r = cli_context_open_anyway(&context, NULL, false, err);
 	if (r == 0)
-		r = stow_show_history(context.ledger, id, json, &text, err);
+		r = stow_show_history(&context.grant, id, json, &text, err);
 	if (r == 0)
 		fputs(text, stdout);
 	return r;

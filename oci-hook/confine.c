@@ -50,7 +50,8 @@ static int drop_capabilities(struct stow_err *err)
 	struct stat st;
 	int r;
 
-	if (access("/run/systemd/system", F_OK) == 0)
+	if (access("/run/systemd/system", F_OK) == 0 ||
+	    access("/sys/fs/cgroup/cpuset.cpus.isolated", F_OK) == 0)
 		dormant = BIT(CAP_SYS_ADMIN);
 	r = set_capabilities(kept | dormant | BIT(CAP_SYS_PTRACE), kept, err);
 	if (r < 0)

@@ -10,8 +10,10 @@
  *   CAP_DAC_OVERRIDE  bundles and cgroups that a runtime gave to a container's user
  *   CAP_SYS_NICE      on cgroup v1, processes that the kernel moved out of a cpuset are put back
  *   CAP_SYS_PTRACE    only where /proc is mounted with hidepid: else the living look dead
- *   CAP_SYS_ADMIN     only where systemd runs, and not in effect: systemd lets nobody else set a
- *                     unit's properties, and numastow-scope gets it when it is started
+ *   CAP_SYS_ADMIN     only where systemd runs or the kernel has isolated partitions, and not in
+ *                     effect: systemd lets nobody else set a unit's properties, and
+ *                     numastow-scope gets it when it is started; and the kernel lets nobody else
+ *                     make a remote partition, so it is in effect while one is made
  */
 
 #include <stdbool.h>

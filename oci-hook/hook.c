@@ -323,7 +323,8 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 static void report_problems(struct hook_run *run, const struct stow_apply_result *result)
 {
 	for (size_t i = 0; i < result->n_problems; i++)
-		hook_audit(run, "overlap", NULL, result->problems[i].text, true);
+		hook_audit(run, result->problems[i].partition ? "partition" : "overlap", NULL,
+			   result->problems[i].text, true);
 }
 
 static int reserve(struct hook_run *run, const struct hook_container *container,

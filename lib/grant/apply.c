@@ -14,6 +14,7 @@
 #include "grant/cpuview.h"
 #include "grant/enforce.h"
 #include "grant/lease.h"
+#include "grant/partition.h"
 #include "node/cpuset.h"
 #include "node/kubelet.h"
 
@@ -218,6 +219,8 @@ static int compute_wanted(struct run *run, struct container *c, struct stow_err 
 	bool shared = !c->record || !c->record->exclusive;
 	int r;
 
+	if (c->record && c->record->isolated)
+		stow_partition_add_above(c->cgroup, &c->above);
 	r = compute_base(run, c, err);
 	if (r < 0)
 		return r;
@@ -602,6 +605,17 @@ static int publish(struct stow_root *root, const struct stow_idset *exclusive, s
 	return stow_root_replace(root, STOW_EXCLUSIVE_PATH, list, 0600, err);
 }
 
+static void add_partition_problem(void *ctx, const char *id, const char *text)
+{
+	const struct container c = { .id = id };
+	struct run *run = ctx;
+	size_t before = run->result->n_problems;
+
+	add_problem(run, &c, text);
+	if (run->result->n_problems > before)
+		run->result->problems[before].partition = true;
+}
+
 /* systemd's half for containers other than the caller's. */
 static void set_units(struct run *run)
 {
@@ -637,6 +651,7 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 {
 	const struct container unmanaged = { .id = "(unmanaged containers)" };
 	struct round round = { .run = run };
+	struct stow_partitions partitions;
 	struct stow_err why;
 	int r, focus;
 
@@ -650,13 +665,19 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 		r = stow_ledger_records(context->ledger, NULL, &round.records, &round.n, err);
 	if (r < 0)
 		return r;
+	partitions = (struct stow_partitions){ .context = context,
+					       .records = round.records,
+					       .n = round.n,
+					       .focus = run->options->focus,
+					       .say = add_partition_problem,
+					       .ctx = run };
+	stow_partitions_leave(&partitions, run->options->thorough);
 	/* First the others leave, then those come that get CPUs of their own. */
 	focus = apply_records(&round, false, err);
 	if (stow_unmanaged_each(run->root, apply_entry, &round, &why) < 0)
 		add_problem(run, &unmanaged, why.msg);
 	r = apply_records(&round, true, focus < 0 ? NULL : err);
 	focus = focus < 0 ? focus : r;
-	stow_records_free(round.records, round.n);
 	set_units(run);
 	if (run->result->n_problems) { /* some sets may still be older ones */
 		stow_idset_or(&run->narrow, &run->before.explained);
@@ -664,6 +685,10 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 	}
 	r = stow_applied_end(run->root, &run->before, &run->view.exclusive, &run->view.online,
 			     &run->narrow, focus < 0 ? NULL : err);
+	/* The CPUs are as they must be, with partitions or without. */
+	stow_partitions_make(&partitions);
+	stow_partitions_done(&partitions);
+	stow_records_free(round.records, round.n);
 	return focus < 0 ? focus : r;
 }
 

@@ -48,6 +48,7 @@ struct stow_apply_options {
 struct stow_apply_problem {
 	char id[STOW_ID_MAX + 1];
 	struct stow_idset taken; /* CPUs of other containers that it may run on; empty: none */
+	bool partition;		 /* its CPUs are its own, but not isolated */
 	char text[512];		 /* one line */
 };
 

@@ -151,7 +151,8 @@ int stow_grant_undo(const struct stow_grant_context *context, const struct stow_
 		    const struct stow_cgroup *cgroup, const char *kind, const char *text,
 		    struct stow_err *err)
 {
-	static const struct stow_apply_options options = { 0 };
+	/* Its partition goes, too, whatever the configuration says by now. */
+	const struct stow_apply_options options = { .thorough = record->isolated };
 	int first = 0, r;
 
 	if (cgroup)

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "grant/cpuview.h"
+#include "grant/partition.h"
 #include "grant/unmanaged.h"
 
 #define EVENTS_SHOWN 100
@@ -165,7 +166,24 @@ static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
 	return o;
 }
 
-static struct json_object *record_json(const struct stow_record *rec, const struct stow_idset *cpus)
+/* Nothing where none is wanted. */
+static void add_partition(struct json_object *object, const struct stow_grant_context *context,
+			  const struct stow_record *rec)
+{
+	char why[STOW_PARTITION_WHY];
+	enum stow_partition_state state = stow_partition_look(context, rec, why);
+	struct json_object *o;
+
+	if (state == STOW_PARTITION_NONE)
+		return;
+	o = json_object_new_object();
+	json_object_object_add(o, "valid", json_object_new_boolean(state == STOW_PARTITION_VALID));
+	json_object_object_add(o, "reason", json_object_new_string(why));
+	json_object_object_add(object, "partition", o);
+}
+
+static struct json_object *record_json(const struct stow_grant_context *context,
+				       const struct stow_record *rec, const struct stow_idset *cpus)
 {
 	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
 	char label[STOW_RECORD_LABEL_MAX];
@@ -183,6 +201,8 @@ static struct json_object *record_json(const struct stow_record *rec, const stru
 		o, "expires",
 		json_object_new_uint64(stow_clock_boot_to_wall(rec->expires) / STOW_SECOND));
 	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
+	json_object_object_add(o, "isolated", json_object_new_boolean(rec->isolated));
+	add_partition(o, context, rec);
 	add_set(o, "cpus", cpus);
 	add_set(o, "nodes", &rec->nodes);
 	json_object_object_add(o, "request", json_object_new_string(rec->request));
@@ -208,14 +228,15 @@ static struct json_object *record_json(const struct stow_record *rec, const stru
 	return o;
 }
 
-static struct json_object *ledger_json(const struct contents *c)
+static struct json_object *ledger_json(const struct stow_grant_context *context,
+				       const struct contents *c)
 {
 	struct json_object *o = json_object_new_object(), *records = json_object_new_array();
 	struct json_object *pools = json_object_new_array();
 	struct json_object *unmanaged = json_object_new_array();
 
 	for (size_t i = 0; i < c->n_records; i++)
-		json_object_array_add(records, record_json(c->records[i], &c->cpus[i]));
+		json_object_array_add(records, record_json(context, c->records[i], &c->cpus[i]));
 	for (size_t i = 0; i < c->n_pools; i++) {
 		struct json_object *p = json_object_new_object();
 
@@ -288,7 +309,7 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 	if (!out)
 		return stow_err_sys(err, ENOMEM, "showing the ledger");
 	if (json)
-		put_json(ledger_json(&c), out);
+		put_json(ledger_json(context, &c), out);
 	else
 		put_ledger(&c, out);
 	if (!json)
@@ -336,8 +357,29 @@ static const char *newest_match(const struct stow_event *events, size_t n, const
 	return NULL;
 }
 
-static int put_events(const struct stow_event *events, size_t n, const char *id, bool json,
-		      char **ret_text, struct stow_err *err)
+/* How the container's CPUs are isolated now. */
+static void put_partition(const struct stow_grant_context *context, const char *id, FILE *out)
+{
+	struct stow_record **records;
+	char why[STOW_PARTITION_WHY], list[160];
+	size_t n;
+
+	if (stow_ledger_records(context->ledger, id, &records, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		enum stow_partition_state state = stow_partition_look(context, records[i], why);
+
+		if (state != STOW_PARTITION_NONE)
+			fprintf(out, "now: CPUs %s are %s cpuset partition%s%s\n",
+				stow_idset_format(&records[i]->cpus, list, sizeof(list)),
+				state == STOW_PARTITION_VALID ? "a valid" : "no",
+				why[0] ? ": " : "", why);
+	}
+	stow_records_free(records, n);
+}
+
+static int put_events(const struct stow_grant_context *context, const struct stow_event *events,
+		      size_t n, const char *id, bool json, char **ret_text, struct stow_err *err)
 {
 	struct json_object *array = json ? json_object_new_array() : NULL;
 	size_t len = 0;
@@ -353,20 +395,22 @@ static int put_events(const struct stow_event *events, size_t n, const char *id,
 	}
 	if (out && json)
 		put_json(array, out);
+	else if (out && id)
+		put_partition(context, id, out);
 	return out && fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
 }
 
-int stow_show_history(struct stow_ledger *ledger, const char *id, bool json, char **ret_text,
-		      struct stow_err *err)
+int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
+		      char **ret_text, struct stow_err *err)
 {
 	struct stow_event *events = NULL;
 	const char *match;
 	size_t n = 0;
 	int r = 0;
 
-	if (ledger)
-		r = stow_ledger_events(ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN, &events,
-				       &n, err);
+	if (context->ledger)
+		r = stow_ledger_events(context->ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN,
+				       &events, &n, err);
 	if (r < 0)
 		return r;
 	match = id ? newest_match(events, n, id) : NULL;
@@ -377,7 +421,7 @@ int stow_show_history(struct stow_ledger *ledger, const char *id, bool json, cha
 			"long ago",
 			id);
 	else
-		r = put_events(events, n, match, json, ret_text, err);
+		r = put_events(context, events, n, match, json, ret_text, err);
 	stow_events_free(events, n);
 	return r;
 }

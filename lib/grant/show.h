@@ -15,9 +15,10 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 		     struct stow_err *err);
 
 /* Shows what happened to the container whose id is, or begins with, `id`; NULL: the newest 100
- * events of all. -ENOENT: nothing is known about it. */
-int stow_show_history(struct stow_ledger *ledger, const char *id, bool json, char **ret_text,
-		      struct stow_err *err);
+ * events of all. -ENOENT: nothing is known about it. The text of one container ends with its
+ * partition, if its CPUs are to be one. */
+int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
+		      char **ret_text, struct stow_err *err);
 
 /* A time in ns since the epoch, as local time; an id of 64 hexadecimal digits cut to 12. Both
  * return `buf`. */

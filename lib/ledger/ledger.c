@@ -17,7 +17,7 @@
 
 /* "nstw": so that file(1) and we know whose database it is. */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 
 /* A statement's constraints are compiled whenever it is prepared, each of them for some
  * microseconds: so there is one for all columns of a kind. Every b-tree that a transaction changes
@@ -90,7 +90,13 @@ static const char schema[] =
 	"text TEXT NOT NULL, CONSTRAINT kind_is_given CHECK(kind <> '')) STRICT;"
 	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
 	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
-	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;" STOW_DRAIN_SCHEMA;
+	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;"
+	/* Cgroups whose cpuset.cpus.exclusive is ours. */
+	"CREATE TABLE partition(path TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
+	"leaf INTEGER NOT NULL, again INTEGER NOT NULL,"
+	"CONSTRAINT path_is_absolute CHECK(path GLOB '/?*'),"
+	"CONSTRAINT numbers_are_positive CHECK(min(leaf, again) >= 0 AND leaf <= 1)) STRICT,"
+	"WITHOUT ROWID;" STOW_DRAIN_SCHEMA;
 /* clang-format on */
 
 const char *stow_state_name(enum stow_state state)

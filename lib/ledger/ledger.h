@@ -245,6 +245,26 @@ int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_po
 int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
 			      uint64_t *ret_pages, struct stow_err *err);
 
+/* A cgroup whose cpuset.cpus.exclusive is numastow's: a container's that is to be a partition (a
+ * leaf), or one above it. What another tool has set is not here. */
+struct stow_ledger_partition {
+	char *path;	/* below the mount */
+	uint64_t inode; /* of the directory */
+	bool leaf;
+	uint64_t again; /* a leaf's: when a failed attempt may be repeated, ns of CLOCK_BOOTTIME */
+};
+
+/* Lists them, the longest paths first: a cgroup comes before those above it. */
+int stow_ledger_partitions(struct stow_ledger *ledger, struct stow_ledger_partition **ret,
+			   size_t *ret_n, struct stow_err *err);
+/* Frees such a list. */
+void stow_ledger_partitions_free(struct stow_ledger_partition *rows, size_t n);
+/* Enters a cgroup, or replaces what is known about its path. */
+int stow_ledger_partition_put(struct stow_ledger *ledger, const struct stow_ledger_partition *row,
+			      struct stow_err *err);
+/* Forgets one. */
+int stow_ledger_partition_drop(struct stow_ledger *ledger, const char *path, struct stow_err *err);
+
 /* The history: what `numastow why` prints and the audit can be checked against. The last
  * STOW_EVENTS_KEPT events are kept. */
 #define STOW_EVENTS_KEPT 10000
@@ -258,7 +278,7 @@ struct stow_event {
 
 /* Adds an event; with `record` its CPUs and nodes are noted. `kind`: leased, placed, refused,
  * ignored, observed, undone, released, reclaimed, expired, restored, debt, paid, adopted, kept,
- * left, repinned, drained, undrained, evicted, overlap. */
+ * left, repinned, drained, undrained, evicted, overlap, partition. */
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err);
 /* Reads the newest `limit` events, the oldest of them first; those of one id, or of all containers

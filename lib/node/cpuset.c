@@ -359,6 +359,47 @@ int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct s
 	return r < 0 ? r : written;
 }
 
+/* --- partitions ---------------------------------------------------------------------------- */
+
+int stow_cpuset_read_exclusive(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(dir, ret, err, "cpuset.cpus.exclusive");
+}
+
+int stow_cpuset_write_exclusive(struct stow_root *dir, const struct stow_idset *set,
+				struct stow_err *err)
+{
+	struct stow_idset now;
+	int r;
+
+	r = stow_cpuset_read_exclusive(dir, &now, err);
+	if (r < 0 || stow_idset_equal(&now, set))
+		return r;
+	if (stow_idset_empty(set)) /* a write of length 0 does nothing */
+		return stow_root_write(dir, "\n", err, "cpuset.cpus.exclusive");
+	return write_file(dir, "", "cpuset.cpus.exclusive", set, err);
+}
+
+int stow_cpuset_read_partition(struct stow_root *dir, char buf[static STOW_PARTITION_TEXT],
+			       struct stow_err *err)
+{
+	int r = stow_root_read_buf(dir, buf, STOW_PARTITION_TEXT, err, "cpuset.cpus.partition");
+
+	return r < 0 ? r : 0;
+}
+
+int stow_cpuset_write_partition(struct stow_root *dir, bool isolated, struct stow_err *err)
+{
+	return stow_root_write(dir, isolated ? "isolated" : "member", err, "cpuset.cpus.partition");
+}
+
+int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idset *ret,
+			      struct stow_err *err)
+{
+	return stow_root_read_idset(cgroup->root, ret, err, "%s/cpuset.cpus.isolated",
+				    cgroup->at[STOW_CGROUP_CPUSET].point);
+}
+
 /* --- processes that the kernel has moved away ---------------------------------------------- */
 
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)

@@ -69,3 +69,29 @@ int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct s
  * many were moved. -ESRCH: the cgroup is empty, and no other hierarchy knows its processes.
  */
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err);
+
+/*
+ * Partitions (v2, Linux 6.7; "Cpuset Interface Files" in cgroup-v2.rst). `dir` is a cgroup's
+ * directory. A remote partition is a cgroup that has "isolated" in cpuset.cpus.partition and its
+ * CPUs in cpuset.cpus.exclusive, its own and that of every cgroup above but the topmost, which has
+ * no such file. Only lib/grant/partition.c writes these.
+ */
+
+/* Reads cpuset.cpus.exclusive. -ENOENT: the kernel has no such file, or the cgroup is gone. */
+int stow_cpuset_read_exclusive(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err);
+/* Writes what differs; an empty set takes it back. */
+int stow_cpuset_write_exclusive(struct stow_root *dir, const struct stow_idset *set,
+				struct stow_err *err);
+
+#define STOW_PARTITION_TEXT 128
+/* Reads cpuset.cpus.partition: "member", "isolated", "isolated invalid (REASON)", or what another
+ * tool has made it. */
+int stow_cpuset_read_partition(struct stow_root *dir, char buf[static STOW_PARTITION_TEXT],
+			       struct stow_err *err);
+/* Writes "isolated" or "member". The kernel takes "isolated" also where it cannot be: read it back.
+ */
+int stow_cpuset_write_partition(struct stow_root *dir, bool isolated, struct stow_err *err);
+
+/* Reads the CPUs of all isolated partitions of the machine, as the topmost cgroup has them. */
+int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idset *ret,
+			      struct stow_err *err);

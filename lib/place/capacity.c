@@ -147,6 +147,8 @@ int stow_capacity_build(const struct stow_topology *topology, const struct stow_
 		return stow_err_set(err, ENOMEM, "out of memory");
 	capacity->topology = topology;
 	capacity->full_cores = config && config->full_cores;
+	capacity->partitions =
+		config && config->partitions && stow_idset_empty(&topology->isolated);
 	capacity->n_nodes = topology->n_nodes;
 	capacity->unowned = topology->online;
 	stow_idset_minus(&capacity->unowned, &topology->isolated);

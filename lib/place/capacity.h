@@ -45,6 +45,8 @@ struct stow_capacity {
 	size_t n_nodes;
 	bool full_cores; /* the configuration's: exclusive CPUs are whole cores, or refused. To be
 			  * cleared where the request is a sum over several containers. */
+	bool partitions; /* no CPUs are isolated by the kernel's command line, and the configuration
+			  * has partitions isolate them: cpu-mode isolated takes from `takeable` */
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
 	struct stow_idset unowned; /* online CPUs that are nobody's alone, and not isolated: where
 				    * containers without annotations run; never to become empty */

@@ -297,7 +297,10 @@ int stow_config_read_anyway(struct stow_root *root, struct stow_config **ret_con
 	if (r == 0 || r == -ENOMEM)
 		return r;
 	r = stow_config_parse("", 0, STOW_CONFIG_PATH, ret_config, NULL);
-	return r < 0 ? stow_err_sys(err, -r, STOW_CONFIG_PATH) : 1;
+	if (r < 0)
+		return stow_err_sys(err, -r, STOW_CONFIG_PATH);
+	(*ret_config)->unread = true;
+	return 1;
 }
 
 void stow_config_free(struct stow_config *config)

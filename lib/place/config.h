@@ -53,6 +53,7 @@ struct stow_config {
 	bool full_cores; /* no exclusive CPUs that would leave half a core to somebody else */
 	bool adopt; /* containers that never met the hook are kept off exclusive CPUs; default */
 	bool partitions; /* isolated CPUs become a cpuset partition, where the kernel has them */
+	bool unread;	 /* these are defaults, for the file could not be read or is wrong */
 };
 
 /* *ret_config is freed with stow_config_free(). */

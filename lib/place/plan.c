@@ -319,9 +319,9 @@ int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_re
 	return make(capacity, request, device_node, max_nodes, ret_plan, err);
 }
 
-int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
-		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
-		   struct stow_err *err)
+static int plan_or_refuse(const struct stow_capacity *capacity, const struct stow_request *request,
+			  int device_node, struct stow_plan **ret_plan,
+			  struct stow_refusal **ret_refusal, struct stow_err *err)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	struct stow_err inner = { 0 };
@@ -345,6 +345,23 @@ int stow_plan_make(const struct stow_capacity *capacity, const struct stow_reque
 	r = stow_err_set(err, ENOSPC, "%s", refusal->text);
 	if (ret_refusal)
 		*ret_refusal = STOW_TAKE_PTR(refusal);
+	return r;
+}
+
+/* Where a partition isolates the CPUs, they are chosen as exclusive ones are. */
+int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
+		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
+		   struct stow_err *err)
+{
+	struct stow_request exclusive = *request;
+	int r;
+
+	if (request->cpu_mode != STOW_CPU_ISOLATED || !capacity->partitions)
+		return plan_or_refuse(capacity, request, device_node, ret_plan, ret_refusal, err);
+	exclusive.cpu_mode = STOW_CPU_EXCLUSIVE;
+	r = plan_or_refuse(capacity, &exclusive, device_node, ret_plan, ret_refusal, err);
+	if (r == 0)
+		(*ret_plan)->isolated = true;
 	return r;
 }
 

@@ -519,7 +519,9 @@ static void tell_apart_from_nodes(const struct look *look, char *buf, size_t siz
 			 need);
 	if (request->cpu_mode == STOW_CPU_ISOLATED && !any_isolated(look->capacity))
 		snprintf(buf, size,
-			 "%s; no CPUs are isolated (isolcpus= on the kernel's command line)", need);
+			 "%s; no CPUs are isolated (isolcpus= on the kernel's command line, or "
+			 "partitions: yes in " STOW_CONFIG_PATH ")",
+			 need);
 }
 
 static void suggest(const struct look *look, char *buf, size_t size)

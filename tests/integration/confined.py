@@ -70,8 +70,8 @@ def given_up(command):
     had = int(status("self")["CapPrm"], 16)
     effective, permitted = int(now["CapEff"], 16), int(now["CapPrm"], 16)
     same(f"{command}: capabilities in effect", effective & ~bits(HIDDEN_PROC), bits(KEPT) & had)
-    systemd = bits(DORMANT) & had if os.path.isdir("/run/systemd/system") else 0
-    same(f"{command}: permitted", permitted & ~effective, systemd)
+    needed = os.path.isdir("/run/systemd/system") or os.path.exists("/sys/fs/cgroup/cpuset.cpus.isolated")
+    same(f"{command}: permitted", permitted & ~effective, bits(DORMANT) & had if needed else 0)
     same(f"{command}: none for programs that it starts beyond these",
          (int(now["CapInh"], 16), int(now["CapAmb"], 16)), (0, 0))
 

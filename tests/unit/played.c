@@ -115,14 +115,13 @@ void played_write(struct played *played, const char *name, const char *file, con
 	wrote(played, NULL, path, list);
 }
 
-void played_container(struct played *played, int pid, const char *name, int node, uint32_t cpus,
-		      uint64_t memory, bool exclusive)
+static void grant(struct played *played, int pid, const char *name, const char *id,
+		  const struct stow_request *request, struct stow_apply_result *ret)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	struct stow_request request = { .cpus = cpus, .memory = memory };
-	struct stow_subject subject = { .id = name, .init = { .pid = pid, .start = 1 } };
+	struct stow_subject subject = { .id = id, .init = { .pid = pid, .start = 1 } };
 	struct stow_err err = { 0 };
 	char procs[512];
 
@@ -131,15 +130,33 @@ void played_container(struct played *played, int pid, const char *name, int node
 	played_write(played, name, "cpuset.mems", "");
 	snprintf(procs, sizeof(procs), CGROUPS "/%s/cgroup.procs", name);
 	tree_write(played->t, procs, "%s", ""); /* whose pages would move, on a live machine */
-	request.cpu_mode = exclusive ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
-	stow_idset_add(&request.nodes, node);
 	if (stow_cgroup_of_pid(played->t->root, pid, &cgroup, &err) < 0)
 		fail_msg("%s", err.msg);
 	subject.cgroup = cgroup;
-	if (stow_grant_reserve(&played->context, &subject, &request, NULL, 0, &record, &refusal,
+	if (stow_grant_reserve(&played->context, &subject, request, NULL, 0, &record, &refusal,
 			       &err) < 0 ||
-	    stow_grant_enact(&played->context, record, &request, false, cgroup, NULL, &err) < 0)
+	    stow_grant_enact(&played->context, record, request, false, cgroup, ret, &err) < 0)
 		fail_msg("%s", err.msg);
+}
+
+void played_container(struct played *played, int pid, const char *name, int node, uint32_t cpus,
+		      uint64_t memory, bool exclusive)
+{
+	struct stow_request request = { .cpus = cpus, .memory = memory };
+
+	request.cpu_mode = exclusive ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	stow_idset_add(&request.nodes, node);
+	grant(played, pid, name, name, &request, NULL);
+}
+
+void played_isolated(struct played *played, int pid, const char *name, uint32_t cpus,
+		     struct stow_apply_result *ret)
+{
+	struct stow_request request = { .cpus = cpus, .cpu_mode = STOW_CPU_ISOLATED };
+	const char *slash = strrchr(name, '/');
+
+	stow_idset_add(&request.nodes, 0);
+	grant(played, pid, name, slash ? slash + 1 : name, &request, ret);
 }
 
 void played_has(struct played *played, const char *name, const char *cpus, const char *nodes)

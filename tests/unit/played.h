@@ -29,6 +29,11 @@ void played_kill(struct played *played, int pid, const char *name);
 void played_container(struct played *played, int pid, const char *name, int node, uint32_t cpus,
 		      uint64_t memory, bool exclusive);
 
+/* The same with isolated CPUs, on node 0; its id is what is after the last slash. What else is not
+ * as it must be is in *ret (may be NULL), to be freed with stow_apply_result_done(). */
+void played_isolated(struct played *played, int pid, const char *name, uint32_t cpus,
+		     struct stow_apply_result *ret);
+
 /* Another tool writes: "cpuset.cpus" or "cpuset.mems". */
 void played_write(struct played *played, const char *name, const char *file, const char *list);
 

@@ -699,8 +699,35 @@ static void a_machine_without_isolated_cpus_says_so(void **state)
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 	assert_string_equal(s.refusal->text,
 			    "2 isolated CPUs; no CPUs are isolated (isolcpus= on the kernel's "
-			    "command line)");
+			    "command line, or partitions: yes in /etc/numastow/config.yaml)");
 	assert_string_equal(s.refusal->suggestion, "cpu-mode=exclusive would fit on node 0");
+}
+
+/* A partition isolates CPUs that are not isolated by themselves. */
+static void partitions_take_ordinary_cpus(void **state)
+{
+	_cleanup_(scene_done) struct scene s;
+	struct stow_request req = { .nodes_auto = true, .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED };
+
+	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
+	s.config.partitions = true;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_true(s.plan->exclusive && s.plan->isolated);
+	assert_set(&s.plan->cpus, "0,4");
+	req.cpus = 8;
+	assert_int_equal(plan(&s, &req), -ENOSPC);
+	assert_string_equal(s.refusal->text,
+			    "8 exclusive CPUs; 8 CPUs belong to nobody yet, and one must stay so "
+			    "for all else that runs here");
+	/* With isolcpus they come from there. */
+	scene_done(&s);
+	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
+	s.config.partitions = true;
+	stow_idset_parse("2,6", &s.topology->isolated, NULL);
+	req.cpus = 2;
+	assert_int_equal(plan(&s, &req), 0);
+	assert_true(s.plan->isolated);
+	assert_set(&s.plan->cpus, "2,6");
 }
 
 /* --- time ----------------------------------------------------------------------------------------
@@ -768,6 +795,7 @@ int main(void)
 		cmocka_unit_test(isolated_cpus_come_from_the_isolated_ones_alone),
 		cmocka_unit_test(isolated_cpus_are_nobody_elses),
 		cmocka_unit_test(a_machine_without_isolated_cpus_says_so),
+		cmocka_unit_test(partitions_take_ordinary_cpus),
 		cmocka_unit_test(large_machines_take_no_time),
 	};
 

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/partition.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "node/cpuset.h"
+
+/* After an attempt that failed for no reason that can be seen beforehand: each may cost a WARNING. */
+#define AGAIN (600 * STOW_SECOND)
+
+struct stow_partition_want {
+	const struct stow_record *record;
+	struct stow_cgroup *cgroup;
+	struct stow_idset cpus;
+};
+
+/* --- paths ---------------------------------------------------------------------------------- */
+
+static const char *path_of(const struct stow_cgroup *cgroup)
+{
+	return cgroup->at[STOW_CGROUP_CPUSET].below;
+}
+
+/* The length of the path of the next cgroup above the one of that length; 0: the topmost. */
+static size_t length_above(const char *path, size_t len)
+{
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len > 0 ? len - 1 : 0;
+}
+
+static bool is_at_or_below(const char *path, const char *above)
+{
+	size_t len = strlen(above);
+
+	return strncmp(path, above, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* A cgroup's directory and its inode number. */
+static int open_at(struct stow_root *root, const char *path, size_t len, struct stow_root **ret_dir,
+		   uint64_t *ret_inode, struct stow_err *err)
+{
+	const char *point;
+	struct stat st;
+	int r;
+
+	r = stow_cgroup_mount(root, STOW_CGROUP_CPUSET, &point, err);
+	if (r == 0)
+		r = stow_root_sub(root, ret_dir, err, "%s%.*s", point, (int)len, path);
+	if (r < 0)
+		return r;
+	if (fstat((*ret_dir)->fd, &st) < 0) {
+		r = stow_err_sys(err, errno, "%s%.*s", point, (int)len, path);
+		stow_root_free(*ret_dir);
+		*ret_dir = NULL;
+		return r;
+	}
+	*ret_inode = st.st_ino;
+	return 0;
+}
+
+/* --- what is wanted ------------------------------------------------------------------------- */
+
+static const struct stow_ledger_partition *find_row(const struct stow_partitions *p,
+						    const char *path, size_t len, uint64_t inode)
+{
+	for (size_t i = 0; i < p->n_rows; i++)
+		if (p->rows[i].inode == inode && strlen(p->rows[i].path) == len &&
+		    strncmp(p->rows[i].path, path, len) == 0)
+			return &p->rows[i];
+	return NULL;
+}
+
+static bool is_configured(const struct stow_config *config)
+{
+	return config && config->partitions;
+}
+
+/* Whether the configuration says nothing: undoing goes on when it is broken. */
+static bool is_unknown(const struct stow_config *config)
+{
+	return !config || config->unread;
+}
+
+/* The record's CPUs as the applier gives them. */
+static const struct stow_idset *cpus_of(const struct stow_record *record)
+{
+	return record->move && record->move->step >= STOW_MOVE_WIDENED ? &record->move->cpus
+								       : &record->cpus;
+}
+
+/* Why a container cannot be a partition on this machine, or NULL. */
+static const char *unsupported(const struct stow_cgroup *cgroup)
+{
+	struct stow_idset any;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 2)
+		return "cgroup v1 has no partitions of CPUs";
+	if (stow_cpuset_read_exclusive(cgroup->at[STOW_CGROUP_CPUSET].dir, &any, NULL) == -ENOENT)
+		return "this kernel has no cpuset.cpus.exclusive (Linux 6.7 and later have it)";
+	return NULL;
+}
+
+static void say(const struct stow_partitions *p, const struct stow_record *record, const char *why)
+{
+	char text[STOW_PARTITION_WHY + 256], list[160];
+
+	snprintf(text, sizeof(text),
+		 "container %s has CPUs %s for itself, but they are no cpuset partition: %s",
+		 record->id, stow_idset_format(cpus_of(record), list, sizeof(list)), why);
+	p->say(p->ctx, record->id, text);
+}
+
+static void add_want(struct stow_partitions *p, const struct stow_record *record)
+{
+	struct stow_partition_want want = { .record = record, .cpus = *cpus_of(record) };
+	struct stow_partition_want *grown;
+	const char *why;
+
+	if (stow_cpuset_open(p->context->root, &record->cgroup, &want.cgroup, NULL) < 0)
+		return; /* it has ended */
+	why = unsupported(want.cgroup);
+	/* Nothing will change about that: it is said when the container starts. */
+	if (why && record->key == p->focus) {
+		p->unable = record;
+		p->why_unable = why;
+	}
+	if (why || (is_unknown(p->context->config) &&
+		    !find_row(p, path_of(want.cgroup), strlen(path_of(want.cgroup)),
+			      want.cgroup->inode))) {
+		stow_cgroup_free(want.cgroup);
+		return;
+	}
+	grown = reallocarray(p->wants, p->n_wants + 1, sizeof(*grown));
+	if (!grown) {
+		stow_cgroup_free(want.cgroup);
+		return;
+	}
+	p->wants = grown;
+	p->wants[p->n_wants++] = want;
+}
+
+static bool is_wanted(const struct stow_partitions *p, const struct stow_record *record)
+{
+	return record->isolated && record->state != STOW_STATE_LEASE &&
+	       (is_configured(p->context->config) || is_unknown(p->context->config));
+}
+
+/* What a cgroup's cpuset.cpus.exclusive must have. */
+static void wanted_at(const struct stow_partitions *p, const char *path, struct stow_idset *ret)
+{
+	*ret = (struct stow_idset){ 0 };
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (is_at_or_below(path_of(p->wants[i].cgroup), path))
+			stow_idset_or(ret, &p->wants[i].cpus);
+}
+
+/* --- taking back ---------------------------------------------------------------------------- */
+
+static int make_member(struct stow_root *dir, struct stow_err *err)
+{
+	char now[STOW_PARTITION_TEXT];
+	int r = stow_cpuset_read_partition(dir, now, err);
+
+	if (r < 0 || strcmp(now, "member") == 0)
+		return r;
+	return stow_cpuset_write_partition(dir, false, err);
+}
+
+/* One of the ledger's cgroups: nothing is left there that is not wanted. Returns 1 when it can be
+ * forgotten. */
+static int leave_one(const struct stow_partitions *p, const struct stow_ledger_partition *row,
+		     struct stow_err *err)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
+	struct stow_idset wanted, now;
+	uint64_t inode;
+	int r;
+
+	r = open_at(p->context->root, row->path, strlen(row->path), &dir, &inode, err);
+	if (r == 0)
+		r = stow_cpuset_read_exclusive(dir, &now, err);
+	if (r == -ENOENT || r == -ENODEV || r == -ENOTDIR || (r == 0 && inode != row->inode))
+		return 1; /* gone, and with it what was in it */
+	if (r < 0)
+		return r;
+	wanted_at(p, row->path, &wanted);
+	if (row->leaf && !stow_idset_equal(&now, &wanted)) {
+		r = make_member(dir, err);
+		now = (struct stow_idset){ 0 };
+	}
+	stow_idset_and(&now, &wanted);
+	if (r == 0)
+		r = stow_cpuset_write_exclusive(dir, &now, err);
+	return r < 0 ? r : stow_idset_empty(&wanted);
+}
+
+static void leave_all(struct stow_partitions *p)
+{
+	for (size_t i = 0; i < p->n_rows; i++) { /* those below first */
+		struct stow_err why;
+		char text[sizeof(why.msg) + 256];
+		int r = leave_one(p, &p->rows[i], &why);
+
+		if (r > 0)
+			r = stow_ledger_partition_drop(p->context->ledger, p->rows[i].path, &why);
+		if (r >= 0)
+			continue;
+		snprintf(text, sizeof(text), "cgroup %.200s: its partition was not taken back: %s",
+			 p->rows[i].path, why.msg);
+		p->say(p->ctx, "(partitions)", text);
+	}
+}
+
+void stow_partitions_leave(struct stow_partitions *p, bool thorough)
+{
+	const struct stow_config *config = p->context->config;
+	bool any = thorough || is_configured(config) || is_unknown(config);
+	struct stow_err why;
+
+	for (size_t i = 0; i < p->n && !any; i++)
+		any = p->records[i]->isolated;
+	if (!any || !p->context->ledger)
+		return;
+	if (stow_ledger_partitions(p->context->ledger, &p->rows, &p->n_rows, &why) < 0) {
+		p->say(p->ctx, "(partitions)", why.msg);
+		return;
+	}
+	for (size_t i = 0; i < p->n; i++)
+		if (is_wanted(p, p->records[i]))
+			add_want(p, p->records[i]);
+	leave_all(p);
+}
+
+void stow_partitions_done(struct stow_partitions *p)
+{
+	for (size_t i = 0; i < p->n_wants; i++)
+		stow_cgroup_free(p->wants[i].cgroup);
+	free(p->wants);
+	stow_ledger_partitions_free(p->rows, p->n_rows);
+	p->wants = NULL;
+	p->rows = NULL;
+	p->n_wants = p->n_rows = 0;
+}
+
+/* --- what is in the way --------------------------------------------------------------------- */
+
+/* The first of the cgroups in `dir`, but for the one named by `own`, whose CPUs overlap. */
+static bool overlaps_in(struct stow_root *dir, const char *above, const char *own,
+			const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.cpus.exclusive" };
+	_cleanup_closedir_ DIR *d = stow_root_opendir(dir, NULL, "/");
+	const struct dirent *e;
+	size_t len = strcspn(own, "/");
+
+	while (d && (e = readdir(d))) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		    (strlen(e->d_name) == len && strncmp(e->d_name, own, len) == 0))
+			continue;
+		for (size_t i = 0; i < STOW_ARRAY_SIZE(files); i++) {
+			struct stow_idset set;
+			char list[160];
+
+			if (stow_root_read_idset(dir, &set, NULL, "%s/%s", e->d_name, files[i]) <
+				    0 ||
+			    !stow_idset_intersects(&set, cpus))
+				continue;
+			snprintf(why, STOW_PARTITION_WHY,
+				 "cgroup %.200s/%.128s beside it has %s %s", above, e->d_name,
+				 files[i], stow_idset_format(&set, list, sizeof(list)));
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Whether something beside the container, on any level, has CPUs of it. */
+static bool overlaps(struct stow_root *root, const struct stow_cgroup *cgroup,
+		     const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
+{
+	const char *path = path_of(cgroup);
+	size_t len = strlen(path);
+
+	while (len > 0) {
+		size_t above = length_above(path, len);
+		_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
+		char name[256];
+		uint64_t inode;
+
+		snprintf(name, sizeof(name), "%.*s", (int)above, path);
+		if (open_at(root, above ? path : "/", above ? above : 1, &dir, &inode, NULL) < 0)
+			return false; /* it is going away */
+		if (overlaps_in(dir, name, path + above + 1, cpus, why))
+			return true;
+		len = above;
+	}
+	return false;
+}
+
+/* The three read-backs. With none of its CPUs online the kernel has made it invalid. */
+static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
+		     const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	struct stow_idset online, effective, isolated;
+	char text[STOW_PARTITION_TEXT], a[160], b[160];
+	struct stow_err err;
+
+	if (stow_root_read_idset(root, &online, &err, "/sys/devices/system/cpu/online") < 0 ||
+	    stow_cpuset_read_partition(dir, text, &err) < 0 ||
+	    stow_cpuset_read_cpus(cgroup, true, &effective, &err) < 0 ||
+	    stow_cpuset_read_isolated(cgroup, &isolated, &err) < 0) {
+		snprintf(why, STOW_PARTITION_WHY, "%.500s", err.msg);
+		return false;
+	}
+	stow_idset_and(&online, cpus);
+	if (strcmp(text, "isolated") != 0)
+		snprintf(why, STOW_PARTITION_WHY, "its cpuset.cpus.partition says \"%s\"", text);
+	else if (!stow_idset_equal(&effective, &online))
+		snprintf(why, STOW_PARTITION_WHY, "its CPUs %s take effect, not %s",
+			 stow_idset_format(&effective, a, sizeof(a)),
+			 stow_idset_format(&online, b, sizeof(b)));
+	else if (!stow_idset_subset(&online, &isolated))
+		snprintf(why, STOW_PARTITION_WHY, "the kernel isolates CPUs %s, not %s",
+			 stow_idset_format(&isolated, a, sizeof(a)),
+			 stow_idset_format(&online, b, sizeof(b)));
+	else
+		return true;
+	return false;
+}
+
+/* --- making --------------------------------------------------------------------------------- */
+
+/* Enters a cgroup into the ledger, before the first write to it, and adds the CPUs to its
+ * cpuset.cpus.exclusive. What another tool has there is used as it is, or not at all. */
+static int add_exclusive(const struct stow_partitions *p, const struct stow_partition_want *want,
+			 size_t len, struct stow_err *err)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
+	const char *whole = path_of(want->cgroup);
+	_cleanup_free_ char *path = strndup(whole, len);
+	struct stow_ledger_partition row = { .path = path, .leaf = !whole[len] };
+	struct stow_idset set;
+	char list[160];
+	int r;
+
+	if (!path)
+		return stow_err_sys(err, ENOMEM, "partitions");
+	r = open_at(p->context->root, path, len, &dir, &row.inode, err);
+	if (r == 0)
+		r = stow_cpuset_read_exclusive(dir, &set, err);
+	if (r < 0)
+		return r;
+	if (!find_row(p, path, len, row.inode)) {
+		if (!row.leaf && stow_idset_subset(&want->cpus, &set))
+			return 0;
+		if (!row.leaf && !stow_idset_empty(&set))
+			return stow_err_set(err, EBUSY,
+					    "cgroup %.200s has cpuset.cpus.exclusive %s, which is "
+					    "not numastow's",
+					    path, stow_idset_format(&set, list, sizeof(list)));
+		r = stow_ledger_partition_put(p->context->ledger, &row, err);
+	}
+	stow_idset_or(&set, &want->cpus);
+	return r < 0 ? r : stow_cpuset_write_exclusive(dir, row.leaf ? &want->cpus : &set, err);
+}
+
+/* From above to below. */
+static int add_all_exclusive(struct stow_partitions *p, const struct stow_partition_want *want,
+			     struct stow_err *err)
+{
+	const char *path = path_of(want->cgroup);
+
+	for (const char *at = path; at && *at;) {
+		int r;
+
+		at = strchr(at + 1, '/');
+		r = add_exclusive(p, want, at ? (size_t)(at - path) : strlen(path), err);
+		if (r < 0)
+			return r;
+	}
+	/* The next container of this run must find the rows. */
+	stow_ledger_partitions_free(p->rows, p->n_rows);
+	p->rows = NULL;
+	p->n_rows = 0;
+	return stow_ledger_partitions(p->context->ledger, &p->rows, &p->n_rows, err);
+}
+
+/* Not before AGAIN is over is it tried once more. */
+static void put_off(const struct stow_partitions *p, const struct stow_partition_want *want)
+{
+	const char *path = path_of(want->cgroup);
+	const struct stow_ledger_partition *now =
+		find_row(p, path, strlen(path), want->cgroup->inode);
+	struct stow_ledger_partition row;
+
+	if (!now)
+		return;
+	row = *now;
+	row.again = stow_clock_boot() + AGAIN;
+	(void)stow_ledger_partition_put(p->context->ledger, &row, NULL);
+}
+
+/* The kernel makes a remote partition only for a program that has CAP_SYS_ADMIN in effect, and for
+ * any other an invalid one, with its WARNINGs. The hook has it, but not in effect. */
+struct admin {
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct before[2];
+	bool raised;
+};
+
+static int admin_begin(struct admin *admin, const struct stow_root *root, struct stow_err *err)
+{
+	static const char what[] = "CAP_SYS_ADMIN, which a partition needs";
+	struct __user_cap_data_struct with[2];
+	const uint32_t bit = UINT32_C(1) << CAP_SYS_ADMIN;
+
+	*admin = (struct admin){ .header.version = _LINUX_CAPABILITY_VERSION_3 };
+	if (!root->live)
+		return 0;
+	if (syscall(SYS_capget, &admin->header, admin->before) < 0)
+		return stow_err_sys(err, errno, what);
+	if (admin->before[0].effective & bit)
+		return 0;
+	memcpy(with, admin->before, sizeof(with));
+	with[0].effective |= bit;
+	if (syscall(SYS_capset, &admin->header, with) < 0)
+		return stow_err_sys(err, errno, what);
+	admin->raised = true;
+	return 0;
+}
+
+static int admin_end(struct admin *admin, struct stow_err *err)
+{
+	if (admin->raised && syscall(SYS_capset, &admin->header, admin->before) < 0)
+		return stow_err_sys(err, errno, "giving up CAP_SYS_ADMIN again");
+	return 0;
+}
+
+static int enact(struct stow_partitions *p, const struct stow_partition_want *want,
+		 struct stow_err *err)
+{
+	struct stow_root *dir = want->cgroup->at[STOW_CGROUP_CPUSET].dir;
+	struct admin admin;
+	int first, r;
+
+	r = admin_begin(&admin, p->context->root, err);
+	if (r < 0)
+		return r;
+	first = add_all_exclusive(p, want, err);
+	if (first == 0)
+		first = make_member(dir, err);
+	if (first == 0)
+		first = stow_cpuset_write_partition(dir, true, err);
+	r = admin_end(&admin, first ? NULL : err);
+	return first ? first : r;
+}
+
+static void make_one(struct stow_partitions *p, const struct stow_partition_want *want)
+{
+	struct stow_root *root = p->context->root;
+	const char *path = path_of(want->cgroup);
+	const struct stow_ledger_partition *row =
+		find_row(p, path, strlen(path), want->cgroup->inode);
+	char why[STOW_PARTITION_WHY], beside[STOW_PARTITION_WHY];
+	struct stow_idset online;
+	struct stow_err err;
+	int r;
+
+	if (stow_root_read_idset(root, &online, NULL, "/sys/devices/system/cpu/online") < 0 ||
+	    !stow_idset_intersects(&online, &want->cpus))
+		return; /* it runs on others' meanwhile, and the applier has said so */
+	if (row && is_valid(root, want->cgroup, &want->cpus, why))
+		return;
+	if (overlaps(root, want->cgroup, &want->cpus, beside)) {
+		say(p, want->record, beside);
+		return;
+	}
+	if (row && row->again > stow_clock_boot()) {
+		say(p, want->record, why);
+		return;
+	}
+	r = enact(p, want, &err);
+	if (r < 0)
+		snprintf(why, sizeof(why), "%.500s", err.msg);
+	else if (is_valid(root, want->cgroup, &want->cpus, why))
+		return;
+	if (r != -EPERM) /* which says that nothing was tried; another program can */
+		put_off(p, want);
+	say(p, want->record, why);
+}
+
+void stow_partitions_make(struct stow_partitions *p)
+{
+	if (is_unknown(p->context->config))
+		return;
+	if (p->unable)
+		say(p, p->unable, p->why_unable);
+	for (size_t i = 0; i < p->n_wants; i++)
+		make_one(p, &p->wants[i]);
+}
+
+/* --- looking -------------------------------------------------------------------------------- */
+
+void stow_partition_add_above(const struct stow_cgroup *cgroup, struct stow_idset *above)
+{
+	char text[STOW_PARTITION_TEXT];
+	struct stow_idset effective;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 2 &&
+	    stow_cpuset_read_partition(cgroup->at[STOW_CGROUP_CPUSET].dir, text, NULL) == 0 &&
+	    strcmp(text, "isolated") == 0 &&
+	    stow_cpuset_read_cpus(cgroup, true, &effective, NULL) == 0)
+		stow_idset_or(above, &effective);
+}
+
+enum stow_partition_state stow_partition_look(const struct stow_grant_context *context,
+					      const struct stow_record *record,
+					      char why[static STOW_PARTITION_WHY])
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	char beside[STOW_PARTITION_WHY];
+	const char *never;
+
+	why[0] = '\0';
+	if (!record->isolated || record->state == STOW_STATE_LEASE ||
+	    !is_configured(context->config) ||
+	    stow_cpuset_open(context->root, &record->cgroup, &cgroup, NULL) < 0)
+		return STOW_PARTITION_NONE;
+	never = unsupported(cgroup);
+	if (never) {
+		snprintf(why, STOW_PARTITION_WHY, "%s", never);
+		return STOW_PARTITION_INVALID;
+	}
+	if (is_valid(context->root, cgroup, cpus_of(record), why))
+		return STOW_PARTITION_VALID;
+	if (overlaps(context->root, cgroup, cpus_of(record), beside))
+		snprintf(why, STOW_PARTITION_WHY, "%s", beside);
+	return STOW_PARTITION_INVALID;
+}
