@@ -107,6 +107,12 @@ announce_oom()
 	: >"$VM_CTL/oom-announced"
 }
 
+# announce_warning PATTERN - the kernel's WARNINGs that match (ERE) are part of the test
+announce_warning()
+{
+	echo "$1" >>"$VM_CTL/warnings-announced"
+}
+
 # Looks at every thread of every container, independently of what is tested.
 vm_checker=${NUMASTOW_PROGRAMS:-$vm_root/build/release}/tests/tools/check-cpus
 
