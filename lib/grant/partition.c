@@ -175,6 +175,19 @@ static int make_member(struct stow_root *dir, struct stow_err *err)
 	return stow_cpuset_write_partition(dir, false, err);
 }
 
+/* Linux 6.12 does not give the cgroup above the CPUs of an invalid partition back: the container
+ * would run on all others'. The WARNING that this write may cost is due on the way back anyway. */
+static int end_invalid(struct stow_root *dir, struct stow_err *err)
+{
+	static const char invalid[] = "isolated invalid";
+	char now[STOW_PARTITION_TEXT];
+	int r = stow_cpuset_read_partition(dir, now, err);
+
+	if (r < 0 || strncmp(now, invalid, strlen(invalid)) != 0)
+		return r;
+	return stow_cpuset_write_partition(dir, false, err);
+}
+
 /* One of the ledger's cgroups: nothing is left there that is not wanted. Returns 1 when it can be
  * forgotten. */
 static int leave_one(const struct stow_partitions *p, const struct stow_ledger_partition *row,
@@ -196,6 +209,8 @@ static int leave_one(const struct stow_partitions *p, const struct stow_ledger_p
 	if (row->leaf && !stow_idset_equal(&now, &wanted)) {
 		r = make_member(dir, err);
 		now = (struct stow_idset){ 0 };
+	} else if (row->leaf) {
+		r = end_invalid(dir, err);
 	}
 	stow_idset_and(&now, &wanted);
 	if (r == 0)

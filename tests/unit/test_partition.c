@@ -62,14 +62,17 @@ static bool may_be(struct setup *s, const char *name)
 /* After any write: what was a partition may no longer be one, and the others lose its CPUs. */
 static void settle(struct setup *s)
 {
-	struct stow_idset isolated = { 0 }, left, own;
+	struct stow_idset isolated = { 0 }, taken = { 0 }, left, own;
 	char path[160], a[64], b[64];
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(members); i++) {
 		snprintf(path, sizeof(path), BOX "/%s/cpuset.cpus.partition", members[i]);
-		if (!stow_root_exists(s->p->t->root, "%s", path) || !says(s, path, "isolated"))
+		if (!stow_root_exists(s->p->t->root, "%s", path) || says(s, path, "member"))
 			continue;
 		set_of(s, members[i], "cpuset.cpus.exclusive", &own);
+		stow_idset_or(&taken, &own); /* also while it is invalid */
+		if (!says(s, path, "isolated"))
+			continue;
 		if (may_be(s, members[i]))
 			stow_idset_or(&isolated, &own);
 		else {
@@ -78,7 +81,7 @@ static void settle(struct setup *s)
 		}
 	}
 	stow_idset_parse("0-7", &left, NULL);
-	stow_idset_minus(&left, &isolated);
+	stow_idset_minus(&left, &taken);
 	tree_write(s->p->t, CGROUPS "/cpuset.cpus.isolated", "%s\n",
 		   stow_idset_empty(&isolated) ? "" : stow_idset_format(&isolated, a, sizeof(a)));
 	tree_write(s->p->t, BOX "/cpuset.cpus.effective", "%s\n",
@@ -295,11 +298,16 @@ static void put_right_when_nothing_overlaps(void **state)
 	assert_int_equal(s->warnings, 1);
 	assert_int_equal(look(s, "a", why), STOW_PARTITION_INVALID);
 	assert_string_equal(why, "cgroup /box/other beside it has cpuset.cpus 1-3");
-	/* As long as it overlaps, nothing is written: each write would be a WARNING. */
+	/* It becomes a member, or it would lose its CPUs, and stays one as long as it overlaps:
+	 * each other write would be a WARNING. */
 	gc_says(s, 1,
 		"container a has CPUs 0-1 for itself, but they are no cpuset partition: "
 		"cgroup /box/other beside it has cpuset.cpus 1-3");
-	assert_int_equal(s->warnings, 1);
+	assert_int_equal(s->warnings, 2);
+	is(s, "0-1", "a", "0-1", "member");
+	played_has(s->p, "box/a", "0-1", "0");
+	gc_says(s, 1, "cgroup /box/other beside it has cpuset.cpus 1-3");
+	assert_int_equal(s->warnings, 2);
 	tree_write(s->p->t, BOX "/other/cpuset.cpus", "\n");
 	gc_says(s, 0, NULL);
 	assert_int_equal(s->warnings, 2);

@@ -112,8 +112,10 @@ other=$(dirname "$(cgroup one)")/other
 echo 0-7 >"$other/cpuset.cpus"
 check "overlapping makes it invalid" grep -q invalid "$(cgroup one)/cpuset.cpus.partition"
 echo "# the kernel says: $(<"$(cgroup one)/cpuset.cpus.partition"); warnings: $(warnings)"
-seen=$(warnings)
 said=$("$numastow" gc --quiet 2>&1)
+seen=$(warnings)
+echo "# warnings after gc: $seen"
+check "a second gc says the same" grep -q "no cpuset partition" <("$numastow" gc --quiet 2>&1)
 check "gc names what overlaps" grep -q "no cpuset partition: cgroup .*/other beside it has cpuset.cpus 0-7" <<<"$said"
 check "so does why" grep -q "no cpuset partition: cgroup .*/other beside it" <("$numastow" why one)
 eq "the ledger shows it" "$(partition one | jq -c .valid)" false
