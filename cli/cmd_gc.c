@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/admin.h"
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
@@ -56,6 +57,12 @@ static int adopt_alone(struct cli_context *context, bool quiet)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
+/* The unit has CAP_SYS_ADMIN for cpuset partitions alone. */
+static int keep_what_is_needed(const struct cli_context *context, struct stow_err *err)
+{
+	return context->config && context->config->partitions ? 0 : stow_admin_forgo(err);
+}
+
 static int gc(bool rebuild, bool quiet)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
@@ -83,6 +90,8 @@ static int gc(bool rebuild, bool quiet)
 			printf("%d exclusive grants were found in the cgroups and entered again\n",
 			       r);
 	}
+	if (r >= 0)
+		r = keep_what_is_needed(&context, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	if (!context.ledger)

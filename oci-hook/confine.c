@@ -11,7 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/admin.h"
 #include "base/cleanup.h"
+#include "place/config.h"
 
 /* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h, the same since
  * Linux 3.8, an ABI by now). */
@@ -43,15 +45,19 @@ static int set_capabilities(uint64_t permitted, uint64_t effective, struct stow_
 	return 0;
 }
 
-static int drop_capabilities(struct stow_err *err)
+static bool has_systemd(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
+}
+
+static int drop_capabilities(bool makes_partitions, struct stow_err *err)
 {
 	uint64_t kept = BIT(CAP_DAC_OVERRIDE) | BIT(CAP_SYS_NICE);
 	uint64_t dormant = 0;
 	struct stat st;
 	int r;
 
-	if (access("/run/systemd/system", F_OK) == 0 ||
-	    access("/sys/fs/cgroup/cpuset.cpus.isolated", F_OK) == 0)
+	if (has_systemd() || makes_partitions)
 		dormant = BIT(CAP_SYS_ADMIN);
 	r = set_capabilities(kept | dormant | BIT(CAP_SYS_PTRACE), kept, err);
 	if (r < 0)
@@ -81,7 +87,7 @@ static int fill_standard(struct stow_err *err)
 	return 0;
 }
 
-int hook_confine(struct stow_err *err)
+int hook_confine(bool makes_partitions, struct stow_err *err)
 {
 	int r;
 
@@ -90,7 +96,20 @@ int hook_confine(struct stow_err *err)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return stow_err_sys(err, errno, "no_new_privs");
 	r = fill_standard(err);
-	return r < 0 ? r : drop_capabilities(err);
+	return r < 0 ? r : drop_capabilities(makes_partitions, err);
+}
+
+int hook_confine_by_config(struct stow_root *root, struct stow_err *err)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
+
+	if (has_systemd())
+		return 0;
+	/* What is wrong with the file, placing says. */
+	if (stow_root_exists(root, "/sys/fs/cgroup/cpuset.cpus.isolated") == 1 &&
+	    stow_config_read(root, &config, NULL) == 0 && config->partitions)
+		return 0;
+	return stow_admin_forgo(err);
 }
 
 bool hook_is_rootless(void)

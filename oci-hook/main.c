@@ -39,9 +39,11 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error, not a death */
 	r = hook_command_parse(argv[1], &command, &err);
 	if (r == 0)
-		r = hook_confine(&err);
+		r = hook_confine(command == HOOK_APPLY, &err);
 	if (r == 0)
 		r = stow_root_open("/", &root, &err);
+	if (r == 0 && command == HOOK_APPLY)
+		r = hook_confine_by_config(root, &err);
 	if (r == 0)
 		r = (hook_is_rootless() ? hook_run_rootless : stow_hook_run)(
 			root, command, STDIN_FILENO, STDOUT_FILENO, &err);

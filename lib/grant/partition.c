@@ -2,14 +2,12 @@
 #include "grant/partition.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "base/admin.h"
 #include "base/cleanup.h"
 #include "node/cpuset.h"
 
@@ -425,59 +423,33 @@ static void put_off(const struct stow_partitions *p, const struct stow_partition
 	(void)stow_ledger_partition_put(p->context->ledger, &row, NULL);
 }
 
-/* The kernel makes a remote partition only for a program that has CAP_SYS_ADMIN in effect, and for
- * any other an invalid one, with its WARNINGs. The hook has it, but not in effect. */
-struct admin {
-	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct before[2];
-	bool raised;
-};
-
-static int admin_begin(struct admin *admin, const struct stow_root *root, struct stow_err *err)
+static int write_isolated(const struct stow_partitions *p, struct stow_root *dir,
+			  struct stow_err *err)
 {
-	static const char what[] = "CAP_SYS_ADMIN, which a partition needs";
-	struct __user_cap_data_struct with[2];
-	const uint32_t bit = UINT32_C(1) << CAP_SYS_ADMIN;
+	struct stow_admin admin = { 0 };
+	int r, lowered;
 
-	*admin = (struct admin){ .header.version = _LINUX_CAPABILITY_VERSION_3 };
-	if (!root->live)
-		return 0;
-	if (syscall(SYS_capget, &admin->header, admin->before) < 0)
-		return stow_err_sys(err, errno, what);
-	if (admin->before[0].effective & bit)
-		return 0;
-	memcpy(with, admin->before, sizeof(with));
-	with[0].effective |= bit;
-	if (syscall(SYS_capset, &admin->header, with) < 0)
-		return stow_err_sys(err, errno, what);
-	admin->raised = true;
-	return 0;
-}
-
-static int admin_end(struct admin *admin, struct stow_err *err)
-{
-	if (admin->raised && syscall(SYS_capset, &admin->header, admin->before) < 0)
-		return stow_err_sys(err, errno, "giving up CAP_SYS_ADMIN again");
-	return 0;
+	r = p->context->root->live ? stow_admin_raise(&admin, err) : 0;
+	if (r < 0)
+		return r;
+	r = stow_cpuset_write_partition(dir, true, err);
+	lowered = stow_admin_lower(&admin, r ? NULL : err);
+	return r ? r : lowered;
 }
 
 static int enact(struct stow_partitions *p, const struct stow_partition_want *want,
 		 struct stow_err *err)
 {
 	struct stow_root *dir = want->cgroup->at[STOW_CGROUP_CPUSET].dir;
-	struct admin admin;
-	int first, r;
+	int r;
 
-	r = admin_begin(&admin, p->context->root, err);
-	if (r < 0)
-		return r;
-	first = add_all_exclusive(p, want, err);
-	if (first == 0)
-		first = make_member(dir, err);
-	if (first == 0)
-		first = stow_cpuset_write_partition(dir, true, err);
-	r = admin_end(&admin, first ? NULL : err);
-	return first ? first : r;
+	/* Without it the write would make an invalid one, with the kernel's WARNINGs. */
+	r = p->context->root->live ? stow_admin_check(err) : 0;
+	if (r == 0)
+		r = add_all_exclusive(p, want, err);
+	if (r == 0)
+		r = make_member(dir, err);
+	return r < 0 ? r : write_isolated(p, dir, err);
 }
 
 static void make_one(struct stow_partitions *p, const struct stow_partition_want *want)
