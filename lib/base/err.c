@@ -6,9 +6,9 @@
 #include <string.h>
 
 /* Messages quote what strangers wrote; one line it stays, and no terminal obeys it. */
-static void keep_one_line(struct stow_err *err)
+void stow_one_line(char *text)
 {
-	for (char *p = err->msg; *p; p++)
+	for (char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
 }
@@ -21,7 +21,7 @@ int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
-		keep_one_line(err);
+		stow_one_line(err->msg);
 		err->code = errnum;
 	}
 	return -errnum;
@@ -40,7 +40,7 @@ int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 		if (n >= 0 && (size_t)n < sizeof(err->msg))
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s",
 				 strerror_r(errnum, reason, sizeof(reason)));
-		keep_one_line(err);
+		stow_one_line(err->msg);
 		err->code = errnum;
 	}
 	return -errnum;
@@ -61,7 +61,7 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 			/* What does not fit is cut: a message is one line, not a log. */
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", inner);
 		}
-		keep_one_line(err);
+		stow_one_line(err->msg);
 	}
 	return r;
 }

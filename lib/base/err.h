@@ -22,6 +22,9 @@ struct stow_err {
 int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Control characters in a text that is no error's become '?' as well. */
+void stow_one_line(char *text);
+
 /* Like stow_err_set(), with ": " and the text of `errnum` appended. */
 int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

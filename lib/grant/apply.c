@@ -220,7 +220,7 @@ static int compute_wanted(struct run *run, struct container *c, struct stow_err 
 	int r;
 
 	if (c->record && c->record->isolated)
-		stow_partition_add_above(c->cgroup, &c->above);
+		stow_partition_add_held(c->cgroup, &c->above);
 	r = compute_base(run, c, err);
 	if (r < 0)
 		return r;
@@ -397,6 +397,20 @@ static void check(struct run *run, struct container *c, int r, const char *why)
 	add_problem(run, c, text);
 }
 
+/* What it may run on. Of a partition it may give CPUs to partitions of its own, and has them then. */
+static int read_effective(const struct run *run, struct container *c, struct stow_err *err)
+{
+	struct stow_idset held = { 0 };
+	int r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
+
+	if (r == 0 && c->record && c->record->isolated) {
+		stow_partition_add_held(c->cgroup, &held);
+		stow_idset_and(&held, &run->view.online);
+		stow_idset_or(&c->effective, &held);
+	}
+	return r;
+}
+
 /* The container's cgroup, or -ESRCH when it has ended. */
 static int look(struct run *run, struct container *c, struct stow_err *err)
 {
@@ -411,7 +425,7 @@ static int look(struct run *run, struct container *c, struct stow_err *err)
 		r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
 	}
 	if (r == 0)
-		r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
+		r = read_effective(run, c, err);
 	if (r == 0 && is_v1(c)) {
 		/* What the kernel has taken from the cgroups above, for they are nobody's else to
 		 * mend; what they have afterwards is looked at next. */
@@ -494,7 +508,7 @@ static int settle(struct run *run, struct container *c, struct stow_err *err)
 		r = write_cpus(run, c, err);
 	if (r == 0 && !c->fallback)
 		r = note_fallback(run, c, err);
-	(void)stow_cpuset_read_cpus(c->cgroup, true, &c->effective, NULL);
+	(void)read_effective(run, c, NULL);
 	return r;
 }
 

@@ -290,6 +290,7 @@ static bool overlaps_in(struct stow_root *dir, const char *above, const char *ow
 			snprintf(why, STOW_PARTITION_WHY,
 				 "cgroup %.200s/%.128s beside it has %s %s", above, e->d_name,
 				 files[i], stow_idset_format(&set, list, sizeof(list)));
+			stow_one_line(why);
 			return true;
 		}
 	}
@@ -319,6 +320,17 @@ static bool overlaps(struct stow_root *root, const struct stow_cgroup *cgroup,
 	return false;
 }
 
+/* Whether the container has made partitions of its own, below its cgroup: those CPUs take effect
+ * there alone, and are isolated only if it says so. */
+static bool is_divided(struct stow_root *dir, const struct stow_idset *cpus,
+		       const struct stow_idset *effective)
+{
+	struct stow_idset held;
+
+	return !stow_idset_equal(effective, cpus) && stow_idset_subset(effective, cpus) &&
+	       stow_cpuset_read_held(dir, &held, NULL) == 0 && stow_idset_subset(cpus, &held);
+}
+
 /* The three read-backs. With none of its CPUs online the kernel has made it invalid. */
 static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
 		     const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
@@ -336,6 +348,8 @@ static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
 		return false;
 	}
 	stow_idset_and(&online, cpus);
+	if (strcmp(text, "isolated") == 0 && is_divided(dir, &online, &effective))
+		online = effective;
 	if (strcmp(text, "isolated") != 0)
 		snprintf(why, STOW_PARTITION_WHY, "its cpuset.cpus.partition says \"%s\"", text);
 	else if (!stow_idset_equal(&effective, &online))
@@ -498,16 +512,16 @@ void stow_partitions_make(struct stow_partitions *p)
 
 /* --- looking -------------------------------------------------------------------------------- */
 
-void stow_partition_add_above(const struct stow_cgroup *cgroup, struct stow_idset *above)
+void stow_partition_add_held(const struct stow_cgroup *cgroup, struct stow_idset *set)
 {
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	char text[STOW_PARTITION_TEXT];
-	struct stow_idset effective;
+	struct stow_idset held;
 
 	if (cgroup->at[STOW_CGROUP_CPUSET].version == 2 &&
-	    stow_cpuset_read_partition(cgroup->at[STOW_CGROUP_CPUSET].dir, text, NULL) == 0 &&
-	    strcmp(text, "isolated") == 0 &&
-	    stow_cpuset_read_cpus(cgroup, true, &effective, NULL) == 0)
-		stow_idset_or(above, &effective);
+	    stow_cpuset_read_partition(dir, text, NULL) == 0 && strcmp(text, "isolated") == 0 &&
+	    stow_cpuset_read_held(dir, &held, NULL) == 0)
+		stow_idset_or(set, &held);
 }
 
 enum stow_partition_state stow_partition_look(const struct stow_grant_context *context,

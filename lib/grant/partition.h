@@ -45,9 +45,10 @@ void stow_partitions_make(struct stow_partitions *p);
 /* Frees what a run has read. */
 void stow_partitions_done(struct stow_partitions *p);
 
-/* Adds the cgroup's CPUs to `above` when it is a partition: they are not among those that take
- * effect in the cgroup above. */
-void stow_partition_add_above(const struct stow_cgroup *cgroup, struct stow_idset *above);
+/* Adds the cgroup's CPUs to `set` when it is a partition: they are not among those that take effect
+ * in the cgroup above, and those that the container has given to partitions of its own, below it,
+ * are not among those that take effect in its cgroup. */
+void stow_partition_add_held(const struct stow_cgroup *cgroup, struct stow_idset *set);
 
 /* How a record's container is isolated now. */
 enum stow_partition_state {

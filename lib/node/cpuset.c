@@ -380,6 +380,11 @@ int stow_cpuset_write_exclusive(struct stow_root *dir, const struct stow_idset *
 	return write_file(dir, "", "cpuset.cpus.exclusive", set, err);
 }
 
+int stow_cpuset_read_held(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(dir, ret, err, "cpuset.cpus.exclusive.effective");
+}
+
 int stow_cpuset_read_partition(struct stow_root *dir, char buf[static STOW_PARTITION_TEXT],
 			       struct stow_err *err)
 {

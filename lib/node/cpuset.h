@@ -83,6 +83,10 @@ int stow_cpuset_read_exclusive(struct stow_root *dir, struct stow_idset *ret, st
 int stow_cpuset_write_exclusive(struct stow_root *dir, const struct stow_idset *set,
 				struct stow_err *err);
 
+/* Reads cpuset.cpus.exclusive.effective. In a valid partition: its CPUs, offline ones and those
+ * that it has given to partitions below it among them. */
+int stow_cpuset_read_held(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err);
+
 #define STOW_PARTITION_TEXT 128
 /* Reads cpuset.cpus.partition: "member", "isolated", "isolated invalid (REASON)", or what another
  * tool has made it. */

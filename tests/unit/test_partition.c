@@ -3,6 +3,10 @@
  * can be. */
 #include "unit.h"
 
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/cleanup.h"
 #include "grant/apply.h"
 #include "grant/gc.h"
@@ -12,6 +16,8 @@
 #define CGROUPS "/sys/fs/cgroup"
 #define BOX	CGROUPS "/box"
 
+#define KILLED 42
+
 static const char *const members[] = { "a", "b" };
 static const char invalid[] = "isolated invalid (Cpu list in cpuset.cpus not exclusive)\n";
 
@@ -19,6 +25,7 @@ struct setup {
 	struct played *p;
 	struct stow_root_ops inner;
 	int warnings, writes;
+	int countdown; /* accesses until this process is killed; 0: it is not */
 };
 
 /* --- a kernel ------------------------------------------------------------------------------- */
@@ -115,6 +122,8 @@ static int before(void *ctx, const char *path, const char *value)
 	_cleanup_free_ char *now = NULL;
 	int r = s->inner.before(s->inner.ctx, path, value);
 
+	if (s->countdown && --s->countdown == 0)
+		_exit(KILLED);
 	/* The way out of an invalid one is a WARNING, too. */
 	if (r == 0 && value && strstr(path, "/cpuset.cpus.partition") &&
 	    strcmp(value, "member") == 0) {
@@ -459,6 +468,146 @@ static void cpus_go_and_come(void **state)
 	assert_int_equal(s->warnings, 0);
 }
 
+/* The container has made a partition of its own out of one of its CPUs: that is its own affair, and
+ * nothing is written for it, again and again, at the starts of others. */
+static void divided_by_the_container_itself(void **state)
+{
+	struct setup *s = *state;
+	char why[STOW_PARTITION_WHY];
+
+	played_isolated(s->p, 7, "box/a", 2, NULL);
+	give_files(s, BOX "/b");
+	tree_write(s->p->t, BOX "/a/cpuset.cpus.effective", "0\n");
+	tree_write(s->p->t, CGROUPS "/cpuset.cpus.isolated", "0\n");
+	s->writes = 0;
+	gc_says(s, 0, NULL);
+	assert_int_equal(s->writes, 0);
+	is_valid(s, "a");
+	played_isolated(s->p, 8, "box/b", 1, NULL);
+	is(s, "0-2", "b", "2", "isolated");
+	is(s, "0-2", "a", "0-1", "isolated");
+	/* Others' CPUs are still no part of it. */
+	tree_write(s->p->t, BOX "/a/cpuset.cpus.effective", "3\n");
+	assert_int_equal(look(s, "a", why), STOW_PARTITION_INVALID);
+	assert_string_equal(why, "its CPUs 3 take effect, not 0-1");
+}
+
+/* Text for people has no control characters, whoever made the cgroup. */
+static void a_strange_name_is_one_line(void **state)
+{
+	struct setup *s = *state;
+	struct stow_apply_result problems = { 0 };
+
+	tree_mkdir(s->p->t, CGROUPS "/stra\033nger");
+	tree_write(s->p->t, CGROUPS "/stra\033nger/cpuset.cpus", "0\n");
+	played_isolated(s->p, 7, "box/a", 2, &problems);
+	assert_int_equal(problems.n_problems, 1);
+	assert_non_null(strstr(problems.problems[0].text, "cgroup /stra?nger beside it"));
+	stow_apply_result_done(&problems);
+}
+
+/* --- killed --------------------------------------------------------------------------------- */
+
+static void places(struct setup *s)
+{
+	played_isolated(s->p, 7, "box/a", 2, NULL);
+}
+
+static void releases(struct setup *s)
+{
+	(void)stow_grant_release(&s->p->context, "a", NULL);
+}
+
+static void restores(struct setup *s)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = played_grant(s->p, "a");
+
+	(void)stow_restore(&s->p->context, record, "restored", "", NULL);
+}
+
+/* Runs it in a process that is killed at that access. Returns whether it got there. */
+static bool is_killed(struct setup *s, void (*run)(struct setup *s), int at)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct stow_ledger *mine;
+
+		if (stow_ledger_open(s->p->t->root, true, &mine, NULL) < 0)
+			_exit(1);
+		s->p->context.ledger = mine;
+		s->countdown = at;
+		run(s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == KILLED);
+	return WEXITSTATUS(status) == KILLED;
+}
+
+static bool has_grant(struct setup *s)
+{
+	struct stow_record **records;
+	size_t n;
+
+	assert_int_equal(stow_ledger_records(s->p->context.ledger, "a", &records, &n, NULL), 0);
+	stow_records_free(records, n);
+	return n > 0;
+}
+
+/* Nothing of a partition is left, neither in the container's cgroup, if there is one, nor above. */
+static void nothing_is_left(struct setup *s, bool ended)
+{
+	file_is(s, BOX "/cpuset.cpus.exclusive", "");
+	file_is(s, CGROUPS "/cpuset.cpus.isolated", "");
+	if (!ended)
+		is(s, "", "a", "", "member");
+	assert_int_equal(rows(s), 0);
+}
+
+/* Kills a program at each of its accesses; the container ends before gc runs, or lives on. Returns
+ * how many there are. */
+static int kill_everywhere(void (*run)(struct setup *s), bool ended)
+{
+	bool killed = true;
+	int at = 0;
+
+	while (killed) {
+		struct setup *s;
+		void *state;
+
+		set_up(&state);
+		s = state;
+		if (run != places)
+			places(s);
+		if (run == releases)
+			played_kill(s->p, 7, "box/a");
+		killed = is_killed(s, run, ++at);
+		if (ended && run != releases)
+			played_kill(s->p, 7, "box/a");
+		gc_says(s, 0, NULL);
+		if (!ended && has_grant(s)) /* killed before it was decided, or behind its end */
+			restores(s);
+		nothing_is_left(s, ended);
+		tear_down(&state);
+	}
+	return at;
+}
+
+static void nothing_is_left_after_a_kill(void **state)
+{
+	(void)state;
+	assert_true(kill_everywhere(places, true) > 50);
+	assert_true(kill_everywhere(places, false) > 50);
+	assert_true(kill_everywhere(releases, true) > 20);
+	assert_true(kill_everywhere(restores, false) > 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -476,6 +625,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(follows_a_repin, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(as_the_configuration_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cpus_go_and_come, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(divided_by_the_container_itself, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_strange_name_is_one_line, set_up, tear_down),
+		cmocka_unit_test(nothing_is_left_after_a_kill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
