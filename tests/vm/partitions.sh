@@ -51,14 +51,50 @@ is_partition()
 	check "$1: so does why" grep -q "are a valid cpuset partition" <("$numastow" why "$2")
 }
 
+# permitted COMMAND - the capabilities that the hook has kept when it waits for its input, in effect or not
+permitted()
+{
+	local pid fd
+	mkfifo "$vm_work/input"
+	"$HOOK" "$1" <"$vm_work/input" &
+	pid=$!
+	exec {fd}>"$vm_work/input"
+	rm "$vm_work/input"
+	asleep()
+	{
+		grep -q '^State:.S' "/proc/$pid/status" && [[ $(readlink "/proc/$pid/exe") == */numastow-hook ]]
+	}
+	eventually 20 asleep
+	sed -nE 's/^Cap(Prm|Eff):.0*//p' "/proc/$pid/status" | paste -sd ' '
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	exec {fd}>&-
+}
+
 # The topmost cgroup has this file since the same Linux as the others have cpuset.cpus.exclusive.
 if [[ ! -e $top/cpuset.cpus.isolated ]]; then
 	check "a container starts without partitions" start plain "${isolated[@]}"
 	eq "its CPUs are its own" "$(ledger | jq -r '.containers[0].exclusive')" true
 	check "why says that the kernel has none" grep -q "no cpuset partition.*this kernel has no cpuset.cpus.exclusive" \
 		<("$numastow" why plain)
+	eq "in one line at its start" "$("$numastow" why plain | grep -v "^now:" | grep -c "no cpuset partition")" 1
 	eq "gc does not say it again" "$("$numastow" gc --quiet 2>&1)" ""
+	[[ -d /run/systemd/system ]] ||
+		eq "the hook has no CAP_SYS_ADMIN" "$(permitted apply)" "800002 800002"
+	stop plain
 	vm_summary
+fi
+
+### the capability that the kernel asks for
+
+if [[ ! -d /run/systemd/system ]]; then
+	eq "apply keeps CAP_SYS_ADMIN, out of effect" "$(permitted apply)" "a00002 800002"
+	eq "release has none" "$(permitted release)" "800002 800002"
+	echo 'partitions: no' >/etc/numastow/config.yaml
+	eq "nor has apply where no partitions are wanted" "$(permitted apply)" "800002 800002"
+	mv /etc/numastow/config.yaml /etc/numastow/aside
+	eq "nor without a configuration" "$(permitted apply)" "800002 800002"
+	echo 'partitions: yes' >/etc/numastow/config.yaml
 fi
 
 ### made
@@ -103,6 +139,49 @@ is_partition "the first, after a restore" one
 stop three
 eq "still no warning" "$(warnings)" 0
 
+### a container that makes partitions of its own CPUs
+
+inside=$(cgroup one)
+mkdir "$inside/in" "$inside/part"
+while read -r process; do
+	echo "$process" >"$inside/in/cgroup.procs"
+done <"$inside/cgroup.procs"
+echo +cpuset >"$inside/cgroup.subtree_control"
+echo "$off" >"$inside/part/cpuset.cpus"
+echo "$off" >"$inside/part/cpuset.cpus.exclusive"
+echo root >"$inside/part/cpuset.cpus.partition"
+eq "below its cgroup there is one" "$(<"$inside/part/cpuset.cpus.partition")" root
+check "which takes its CPU away" test "$(<"$inside/cpuset.cpus.effective")" != "$first"
+eq "gc has nothing to say" "$("$numastow" gc --quiet 2>&1)" ""
+eq "nor has it touched it" "$(<"$inside/part/cpuset.cpus.partition")" root
+eq "the container's is valid" "$(partition one)" '{"valid":true,"reason":""}'
+check "another isolated one starts" start beside "${isolated[@]}"
+is_partition "beside it" beside
+stop beside
+check "one with a set of its own over all CPUs below its cgroup" start nested
+mkdir "$(cgroup nested)/deep"
+nested=$(cgroup nested)
+while read -r process; do
+	echo "$process" >"$nested/deep/cgroup.procs"
+done <"$nested/cgroup.procs"
+echo +cpuset >"$nested/cgroup.subtree_control"
+echo 0-7 >"$nested/deep/cpuset.cpus"
+echo 0-7 >"$nested/deep/cpuset.cpus.exclusive"
+echo isolated >"$nested/deep/cpuset.cpus.partition"
+check "gets no partition" grep -q invalid "$nested/deep/cpuset.cpus.partition"
+eq "and does not touch the others'" "$(<"$inside/cpuset.cpus.partition")" isolated
+eq "its process stays off their CPUs" "$(allowed_cpus "$(container_pid nested)")" "$(<"$nested/cpuset.cpus.effective")"
+stop nested
+echo member >"$inside/part/cpuset.cpus.partition"
+rmdir "$inside/part"
+echo -cpuset >"$inside/cgroup.subtree_control"
+while read -r process; do
+	echo "$process" >"$inside/cgroup.procs"
+done <"$inside/in/cgroup.procs"
+rmdir "$inside/in"
+is_partition "the first, whole again" one
+eq "and no warning" "$(warnings)" 0
+
 ### overlapped
 
 announce_warning 'kernel/cgroup/cpuset'
@@ -126,6 +205,9 @@ eq "is no partition" "$(<"$(cgroup late)/cpuset.cpus.partition")" member
 check "and why says so" grep -q "no cpuset partition" <("$numastow" why late)
 eq "nor does that" "$(warnings)" "$seen"
 rmdir "$other"
+refused=$(setpriv --inh-caps=-sys_admin --bounding-set=-sys_admin "$numastow" gc --quiet 2>&1)
+check "without CAP_SYS_ADMIN gc says what it needs" grep -q "no cpuset partition: .*CAP_SYS_ADMIN" <<<"$refused"
+eq "and writes nothing" "$(<"$(cgroup one)/cpuset.cpus.partition")" member
 check "with that gone, gc says nothing" test -z "$("$numastow" gc --quiet 2>&1)"
 echo "# warnings: $(warnings)"
 is_partition "put right" one
@@ -137,12 +219,44 @@ echo 'partitions: [' >/etc/numastow/config.yaml
 "$numastow" gc --quiet 2>/dev/null
 eq "a broken configuration takes nothing back" "$(<"$(cgroup one)/cpuset.cpus.partition")" isolated
 echo 'partitions: no' >/etc/numastow/config.yaml
-check "gc, without partitions" "$numastow" gc --quiet
+check "gc, without partitions and without CAP_SYS_ADMIN" \
+	setpriv --inh-caps=-sys_admin --bounding-set=-sys_admin "$numastow" gc --quiet
 eq "the container is none" "$(<"$(cgroup one)/cpuset.cpus.partition")" member
 eq "nothing is exclusive" "$(written)" ""
 echo 'partitions: yes' >/etc/numastow/config.yaml
 check "gc, with them" "$numastow" gc --quiet
 is_partition "once more" one
+
+### the hook, killed at its writes
+
+hook=$HOOK
+unset HOOK
+check "a container without a hook" start victim "${isolated[@]}"
+victim=$(cgroup victim)
+others=$(written)
+state=$(state victim)
+killed=0 at=1
+exec 3>&2 2>/dev/null # bash tells of every death
+while ! strace -qq -o /dev/null -e trace=write -e inject=write:signal=KILL:when="$at" "$hook" apply <<<"$state"; do
+	killed=$((killed + 1))
+	"$numastow" gc --quiet >/dev/null
+	if [[ $(ledger | jq -c '[.containers[].id]') == *victim* ]]; then # behind the commit
+		"$numastow" restore victim >/dev/null
+	fi
+	if [[ $(written) != "$others" || $(<"$victim/cpuset.cpus.partition") != member ||
+		$(<"$victim/cpuset.cpus.exclusive") ]]; then
+		fail "killed at write $at" "left: $(written), $(<"$victim/cpuset.cpus.partition")"
+	fi
+	at=$((at + ${STEP:-1}))
+done
+exec 2>&3 3>&-
+echo "# killed $killed times"
+within "it was killed at many of its writes" $killed 2 100
+is_partition "not killed" victim
+stop victim
+"$numastow" gc --quiet
+eq "its end leaves the others'" "$(written)" "$others"
+HOOK=$hook
 
 stop one
 stop late
