@@ -385,7 +385,11 @@ static int put_events(const struct stow_grant_context *context, const struct sto
 	size_t len = 0;
 	FILE *out = open_memstream(ret_text, &len);
 
-	for (size_t i = 0; out && i < n; i++) {
+	if (!out) {
+		json_object_put(array);
+		return stow_err_sys(err, ENOMEM, "showing the history");
+	}
+	for (size_t i = 0; i < n; i++) {
 		if (id && strcmp(events[i].id, id) != 0)
 			continue;
 		if (json)
@@ -393,11 +397,11 @@ static int put_events(const struct stow_grant_context *context, const struct sto
 		else
 			put_event(&events[i], out);
 	}
-	if (out && json)
+	if (json)
 		put_json(array, out);
-	else if (out && id)
+	else if (id)
 		put_partition(context, id, out);
-	return out && fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
+	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
 }
 
 int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
