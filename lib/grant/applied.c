@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "grant/apply.h"
 
-#define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 64) /* three lists of single numbers, at worst */
+#define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 128) /* three lists of single numbers, at worst */
 
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err)
 {
@@ -34,6 +34,8 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 			bad |= stow_idset_parse(line + 10, &a.exclusive, NULL) < 0;
 		} else if (strncmp(line, "explained ", 10) == 0) {
 			bad |= stow_idset_parse(line + 10, &a.explained, NULL) < 0;
+		} else if (strncmp(line, "reserved ", 9) == 0) {
+			snprintf(a.reserved, sizeof(a.reserved), "%s", line + 9);
 		} else {
 			a.busy |= strcmp(line, "busy") == 0;
 		}
@@ -47,12 +49,12 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 	return 0;
 }
 
-bool stow_applied_is(const struct stow_applied *applied, const struct stow_idset *exclusive,
-		     const struct stow_idset *online)
+bool stow_applied_is(const struct stow_applied *applied, const struct stow_cpu_view *view)
 {
 	return applied->known && !applied->busy &&
-	       stow_idset_equal(&applied->exclusive, exclusive) &&
-	       stow_idset_equal(&applied->online, online);
+	       stow_idset_equal(&applied->exclusive, &view->exclusive) &&
+	       stow_idset_equal(&applied->online, &view->online) &&
+	       strcmp(applied->reserved, view->reserved) == 0;
 }
 
 static int write_applied(struct stow_root *root, const struct stow_applied *a, struct stow_err *err)
@@ -62,8 +64,8 @@ static int write_applied(struct stow_root *root, const struct stow_applied *a, s
 			    *explained = stow_idset_to_list(&a->explained), *text = NULL;
 
 	if (!online || !exclusive || !explained ||
-	    asprintf(&text, "online %s\nexclusive %s\nexplained %s\n%s", online, exclusive,
-		     explained, a->busy ? "busy\n" : "") < 0) {
+	    asprintf(&text, "online %s\nexclusive %s\nexplained %s\nreserved %s\n%s", online,
+		     exclusive, explained, a->reserved, a->busy ? "busy\n" : "") < 0) {
 		text = NULL;
 		return stow_err_sys(err, ENOMEM, "%s", STOW_APPLIED_PATH);
 	}
@@ -71,29 +73,31 @@ static int write_applied(struct stow_root *root, const struct stow_applied *a, s
 }
 
 int stow_applied_begin(struct stow_root *root, const struct stow_applied *before,
-		       const struct stow_idset *exclusive, const struct stow_idset *online,
-		       struct stow_err *err)
+		       const struct stow_cpu_view *view, struct stow_err *err)
 {
-	struct stow_applied a = { .busy = true, .online = *online, .exclusive = *exclusive };
+	struct stow_applied a = { .busy = true,
+				  .online = view->online,
+				  .exclusive = view->exclusive };
 
-	if (stow_applied_is(before, exclusive, online))
+	if (stow_applied_is(before, view))
 		return 0;
 	a.explained = before->explained;
+	memcpy(a.reserved, before->reserved, sizeof(a.reserved));
 	if (before->known)
 		stow_idset_and(&a.online, &before->online);
 	return write_applied(root, &a, err);
 }
 
 int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
-		     const struct stow_idset *exclusive, const struct stow_idset *online,
-		     const struct stow_idset *explained, struct stow_err *err)
+		     const struct stow_cpu_view *view, const struct stow_idset *explained,
+		     struct stow_err *err)
 {
-	struct stow_applied a = { .online = *online, .exclusive = *exclusive };
+	struct stow_applied a = { .online = view->online, .exclusive = view->exclusive };
 
+	memcpy(a.reserved, view->reserved, sizeof(a.reserved));
 	a.explained = *explained;
-	stow_idset_or(&a.explained, exclusive);
-	if (stow_applied_is(before, exclusive, online) &&
-	    stow_idset_equal(&before->explained, &a.explained))
+	stow_idset_or(&a.explained, &view->exclusive);
+	if (stow_applied_is(before, view) && stow_idset_equal(&before->explained, &a.explained))
 		return 0;
 	return write_applied(root, &a, err);
 }

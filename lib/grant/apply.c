@@ -254,6 +254,9 @@ static bool is_ours(const struct run *run, const struct container *c, const stru
 
 	if (stow_idset_empty(now))
 		return true;
+	/* The administrator has reserved other CPUs since. */
+	if (c->record && run->before.known && strcmp(run->before.reserved, run->view.reserved) != 0)
+		return true;
 	stow_idset_and(&usable, &run->before.online);
 	stow_idset_and(&usable, &c->above);
 	if (c->record && run->before.known &&
@@ -671,8 +674,7 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 
 	/* First noted, then published: who starts meanwhile is kept off what is published, and the
 	 * next run, after we were killed, must know why. */
-	r = stow_applied_begin(run->root, &run->before, &run->view.exclusive, &run->view.online,
-			       err);
+	r = stow_applied_begin(run->root, &run->before, &run->view, err);
 	if (r == 0)
 		r = publish(run->root, &run->view.exclusive, err);
 	if (r == 0)
@@ -697,8 +699,8 @@ static int apply_all(struct run *run, const struct stow_grant_context *context,
 		stow_idset_or(&run->narrow, &run->before.explained);
 		stow_idset_or(&run->narrow, &run->returned);
 	}
-	r = stow_applied_end(run->root, &run->before, &run->view.exclusive, &run->view.online,
-			     &run->narrow, focus < 0 ? NULL : err);
+	r = stow_applied_end(run->root, &run->before, &run->view, &run->narrow,
+			     focus < 0 ? NULL : err);
 	/* The CPUs are as they must be, with partitions or without. */
 	stow_partitions_make(&partitions);
 	stow_partitions_done(&partitions);
@@ -733,13 +735,14 @@ int stow_apply(const struct stow_grant_context *context, const struct stow_apply
 
 bool stow_apply_is_current(const struct stow_grant_context *context)
 {
-	struct stow_idset exclusive, online;
+	struct stow_cpu_view view = { 0 };
 	struct stow_applied applied;
 
+	stow_config_reserved_digest(context->config, view.reserved);
 	return stow_applied_read(context->root, &applied, NULL) == 0 &&
-	       stow_ledger_exclusive(context->ledger, &exclusive, NULL) == 0 &&
-	       stow_online_cpus(context->root, &online, NULL) == 0 &&
-	       stow_applied_is(&applied, &exclusive, &online);
+	       stow_ledger_exclusive(context->ledger, &view.exclusive, NULL) == 0 &&
+	       stow_online_cpus(context->root, &view.online, NULL) == 0 &&
+	       stow_applied_is(&applied, &view);
 }
 
 void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *record,
@@ -792,7 +795,7 @@ static int apply_start(const struct stow_grant_context *context,
 	if (lock < 0)
 		return lock;
 	r = run_begin(&run, context, err);
-	if (r == 0 && stow_applied_is(&run.before, &run.view.exclusive, &run.view.online))
+	if (r == 0 && stow_applied_is(&run.before, &run.view))
 		r = apply_record(&run, context, record, err);
 	else if (r == 0)
 		r = apply_all(&run, context, err);

@@ -25,6 +25,7 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	if (stow_root_read_idset(root, &view.isolated, NULL, "/sys/devices/system/cpu/isolated") <
 	    0)
 		view.isolated = (struct stow_idset){ 0 };
+	stow_config_reserved_digest(config, view.reserved);
 	if (ledger) {
 		r = stow_ledger_exclusive(ledger, &view.exclusive, err);
 		if (r < 0)

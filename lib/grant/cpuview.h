@@ -28,6 +28,7 @@ struct stow_cpu_view {
 	struct stow_idset offline;  /* CPUs that are there and offline */
 	struct stow_idset isolated; /* by isolcpus: never shared */
 	struct stow_idset exclusive;
+	char reserved[STOW_DIGEST_LEN + 1]; /* stow_config_reserved_digest() */
 	/* CPUs by NUMA node, offline ones too, less the administrator's; read when first needed. */
 	struct stow_cpu_view_node {
 		int id;

@@ -408,12 +408,20 @@ static int note(const struct stow_grant_context *context, const struct stow_reco
 /* Whether the sets were last applied for the CPUs of the view. If not, a container may have what
  * was right before, or its fallback: the next round looks at the machine again. */
 static bool view_is_applied(const struct stow_grant_context *context,
-			    const struct stow_cpu_view *view)
+			    const struct stow_cpu_view *view, struct stow_applied *ret)
 {
-	struct stow_applied applied;
+	return stow_applied_read(context->root, ret, NULL) == 0 && stow_applied_is(ret, view);
+}
 
-	return stow_applied_read(context->root, &applied, NULL) == 0 &&
-	       stow_applied_is(&applied, &view->exclusive, &view->online);
+/* Whether all that a set lacks is what a run of the applier could not give it. */
+static bool is_unfinished(const struct stow_applied *applied, const struct stow_idset *cpus,
+			  const struct stow_idset *given)
+{
+	struct stow_idset lacking = *given;
+
+	stow_idset_minus(&lacking, cpus);
+	return !stow_idset_empty(&lacking) && stow_idset_subset(cpus, given) &&
+	       stow_idset_subset(&lacking, &applied->explained);
 }
 
 /* What is to be done about a change, once the lock is free. */
@@ -428,10 +436,11 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	struct stow_cpu_view *view = &reconcile->view;
 	struct stow_idset cpus, nodes, given_cpus, given_nodes;
+	struct stow_applied applied = { 0 };
 	int r;
 
 	*ret_action = LEAVE;
-	if (!observe && !view_is_applied(context, view)) {
+	if (!observe && !view_is_applied(context, view, &applied)) {
 		reconcile->made = false;
 		return 0;
 	}
@@ -448,6 +457,11 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 	w->dealt = true;
 	w->seen_cpus = cpus;
 	w->seen_nodes = nodes;
+	if (!observe && is_unfinished(&applied, &cpus, &given_cpus) &&
+	    stow_idset_equal(&nodes, &given_nodes)) {
+		*ret_action = APPLY;
+		return 0;
+	}
 	if (cpus_fit(context, view, record, &cpus) && nodes_fit(context, record, &nodes)) {
 		result->adopted++;
 		w->drift = STOW_DRIFT_ADOPTED;

@@ -319,3 +319,17 @@ void stow_config_free(struct stow_config *config)
 	free(config->runtimes);
 	free(config);
 }
+
+void stow_config_reserved_digest(const struct stow_config *config,
+				 char ret[static STOW_DIGEST_LEN + 1])
+{
+	struct stow_digest digest;
+
+	stow_digest_begin(&digest, "numastow reserved CPUs 1");
+	for (size_t i = 0; config && i < config->n_reserved; i++) {
+		stow_digest_number(&digest, (uint64_t)config->reserved[i].id);
+		stow_digest_number(&digest, config->reserved[i].cpus);
+		stow_digest_set(&digest, &config->reserved[i].cpu_set);
+	}
+	stow_digest_end(&digest, ret);
+}

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
@@ -67,6 +68,11 @@ int stow_config_read_anyway(struct stow_root *root, struct stow_config **ret_con
 int stow_config_parse(const char *text, size_t len, const char *name,
 		      struct stow_config **ret_config, struct stow_err *err);
 void stow_config_free(struct stow_config *config);
+
+/* Computes a digest of which CPUs are reserved; that of no configuration (NULL) is that of one that
+ * reserves none. */
+void stow_config_reserved_digest(const struct stow_config *config,
+				 char ret[static STOW_DIGEST_LEN + 1]);
 
 /* Checks one container's request against the caps per request and per namespace (`used`: what the
  * namespace has already, NULL for nothing; `ns` may be NULL). -EPERM with a line that names the

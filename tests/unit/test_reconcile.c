@@ -2,8 +2,11 @@
 /* What another tool changes: adopted when it fits, put back once, then left. */
 #include "unit.h"
 
+#include <fcntl.h>
+
 #include "base/cleanup.h"
 #include "grant/apply.h"
+#include "grant/lease.h"
 #include "grant/reconcile.h"
 #include "played.h"
 
@@ -301,6 +304,59 @@ static void cpus_given_meanwhile_are_no_other_tools_change(void **state)
 	assert_string_equal(played_event(s->p, "own", kind, sizeof(kind)), "placed");
 }
 
+/* The administrator reserves a CPU, and the agent reads its configuration again: the sets that were
+ * right before are no other tool's change. */
+static void reserved_cpus_are_applied_and_not_adopted(void **state)
+{
+	static const char text[] = "reserved:\n  - node: 1\n    count: 1\n";
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
+	_cleanup_close_ int agent = -EBADF;
+	struct setup *s = *state;
+
+	agent = stow_root_openat(s->p->t->root, O_RDWR | O_CREAT, 0600, NULL, "%s",
+				 STOW_AGENT_LOCK_PATH);
+	assert_true(agent >= 0);
+	assert_int_equal(fcntl(agent, F_OFD_SETLK, &lock), 0);
+	round_counts(s, false, 0, 0, 0);
+	assert_int_equal(stow_config_parse(text, strlen(text), "config.yaml", &config, NULL), 0);
+	s->p->context.config = config;
+	stow_reconcile_free(s->reconcile);
+	assert_int_equal(stow_reconcile_new(&s->reconcile, NULL), 0);
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "5-7", "1");
+	round_counts(s, false, 0, 0, 0);
+	/* And back. */
+	s->p->context.config = s->p->config;
+	stow_reconcile_free(s->reconcile);
+	assert_int_equal(stow_reconcile_new(&s->reconcile, NULL), 0);
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "4-7", "1");
+}
+
+/* An exclusive container ends, and the write that gives its CPU back fails: the next run's work,
+ * and no other tool's change. */
+static void what_a_failed_run_has_left_is_not_adopted(void **state)
+{
+	static const struct stow_apply_options plain = { 0 };
+	struct setup *s = *state;
+
+	played_container(s->p, 9, "brief", 1, 1, 0, true);
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "5-7", "1");
+	played_kill(s->p, 9, "brief");
+	s->p->refuse = "/sys/fs/cgroup/shared/cpuset.cpus";
+	(void)stow_grant_release(&s->p->context, "brief", NULL);
+	(void)stow_apply(&s->p->context, &plain, NULL, NULL);
+	s->p->refuse = NULL;
+	assert_true(stow_apply_is_current(&s->p->context));
+	played_has(s->p, "shared", "5-7", "1");
+	round_counts(s, false, 0, 0, 0);
+	round_counts(s, false, 0, 0, 0);
+	played_has(s->p, "shared", "4-7", "1");
+	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_NONE);
+}
+
 static void a_failure_is_told_and_the_others_are_looked_at(void **state)
 {
 	struct setup *s = *state;
@@ -376,6 +432,8 @@ int main(void)
 		TEST(who_has_ended_is_for_gc),
 		TEST(cpus_that_come_while_others_are_applied_are_applied_next),
 		TEST(cpus_given_meanwhile_are_no_other_tools_change),
+		TEST(reserved_cpus_are_applied_and_not_adopted),
+		TEST(what_a_failed_run_has_left_is_not_adopted),
 		TEST(a_failure_is_told_and_the_others_are_looked_at),
 		cmocka_unit_test_setup_teardown(a_node_that_comes_back_is_given_back, set_up,
 						tear_down),
