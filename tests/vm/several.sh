@@ -41,7 +41,7 @@ still_running()
 	for pid in $(ps -eo pid,stat,comm | awk '$2 ~ /^[RD]/ && $3 ~ /^(numastow|runc|crun|hold|bash)/ { print $1 }'); do
 		echo "#   $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c 1-60): $(paste -sd ' ' "/proc/$pid/stack" | cut -c 1-300)"
 	done
-	ls /run/numastow | paste -sd ' ' | sed 's/^/#   /'
+	find /run/numastow -maxdepth 1 -printf '%f ' | sed 's/^/#   /'
 }
 
 failed=0 announced=

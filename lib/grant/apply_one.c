@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One container: whose its present set is, what is written, and what has taken effect. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/apply_internal.h"
+#include "grant/lease.h"
+#include "grant/partition.h"
+#include "node/kubelet.h"
+
+/* CPUs that belong to the container alone. A repin's target does from the moment that it is
+ * promised. */
+static void own_cpus(const struct apply_container *c, struct stow_idset *ret)
+{
+	*ret = (struct stow_idset){ 0 };
+	if (!c->record || !c->record->exclusive)
+		return;
+	*ret = c->record->cpus;
+	if (c->record->move)
+		stow_idset_or(ret, &c->record->move->cpus);
+}
+
+/* CPUs of other containers that the container may run on. */
+static void taken_cpus(const struct apply_run *run, const struct apply_container *c,
+		       struct stow_idset *ret)
+{
+	struct stow_idset own;
+
+	own_cpus(c, &own);
+	*ret = c->effective;
+	stow_idset_and(ret, &run->view.exclusive);
+	stow_idset_minus(ret, &own);
+}
+
+void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text)
+{
+	struct stow_apply_result *result = run->result;
+	struct stow_apply_problem *grown;
+
+	grown = reallocarray(result->problems, result->n_problems + 1, sizeof(*grown));
+	if (!grown)
+		return;
+	result->problems = grown;
+	grown += result->n_problems++;
+	snprintf(grown->id, sizeof(grown->id), "%s", c->id);
+	snprintf(grown->text, sizeof(grown->text), "%s", text);
+	taken_cpus(run, c, &grown->taken);
+}
+
+/* --- whose change it is --------------------------------------------------------------------- */
+
+/* Whether a configured set is one that a run may have left: all that it lacks of what the container
+ * may use is explained by CPUs that are or were exclusive, were offline, or were not to be had. */
+static bool is_ours(const struct apply_run *run, const struct apply_container *c,
+		    const struct stow_idset *now)
+{
+	struct stow_idset lacking = c->base, usable = c->base;
+
+	if (stow_idset_empty(now))
+		return true;
+	/* The administrator has reserved other CPUs since. */
+	if (c->record && run->before.known && strcmp(run->before.reserved, run->view.reserved) != 0)
+		return true;
+	stow_idset_and(&usable, &run->before.online);
+	stow_idset_and(&usable, &c->above);
+	if (c->record && run->before.known &&
+	    stow_idset_empty(&usable)) /* then it was a fallback */
+		return true;
+	if (c->entry && c->entry->fallback && !stow_idset_intersects(now, &c->base))
+		return true;
+	if (c->record && stow_idset_equal(now, &c->record->given_cpus))
+		return true;
+	if (!stow_idset_subset(now, &c->base))
+		return false;
+	stow_idset_minus(&lacking, now);
+	stow_idset_minus(&lacking, &run->view.exclusive);
+	stow_idset_minus(&lacking, &run->before.explained);
+	stow_idset_and(&lacking, &c->above);
+	if (run->before.known)
+		stow_idset_and(&lacking, &run->before.online);
+	return stow_idset_empty(&lacking);
+}
+
+/* Another tool has changed the set of an unmanaged container on purpose: that is what it was given
+ * from now on. */
+static int adopt_change(struct apply_run *run, struct apply_container *c,
+			const struct stow_idset *now, struct stow_err *err)
+{
+	int r;
+
+	c->entry->given = *now;
+	r = stow_unmanaged_write(run->root, c->entry, err);
+	return r < 0 ? r : apply_compute_wanted(run, c, err);
+}
+
+static int read_now(struct apply_container *c, struct stow_err *err)
+{
+	int r = c->now_known ? 0 : stow_cpuset_read_cpus(c->cgroup, false, &c->now, err);
+
+	c->now_known = r == 0;
+	return r;
+}
+
+/* Whether the set is to be left alone: 1, 0, or a failure. */
+static int judge_change(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	struct stow_idset taken;
+	int r;
+
+	if (stow_kubelet_owns(run->root, c->cgroup->path))
+		return 1;
+	if (c->starts || (c->entry && c->entry->reset) || (c->record && c->record->move))
+		return 0;
+	r = read_now(c, err);
+	if (r < 0 || is_ours(run, c, &c->now))
+		return r;
+	if (c->entry)
+		return adopt_change(run, c, &c->now, err);
+	/* An agent decides about it within a second (lib/grant/reconcile.h). */
+	if (!stow_agent_lives(run->root))
+		return 0;
+	taken_cpus(run, c, &taken);
+	if (!stow_idset_empty(&taken))
+		return 0;
+	run->result->left++;
+	return 1;
+}
+
+/* --- one container -------------------------------------------------------------------------- */
+
+/* v1: processes that the kernel has put into the cgroup above. */
+static int take_back(struct apply_run *run, struct apply_container *c, bool emptied,
+		     struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *whole = NULL;
+	int r = 0;
+
+	if (!apply_is_v1(c) || !(emptied || run->options->thorough || run->before.busy))
+		return 0;
+	/* The other hierarchies say which processes are the container's. */
+	if (!c->lent)
+		r = stow_cgroup_open(run->root, c->cgroup_id, &whole, err);
+	if (r == 0)
+		r = stow_cpuset_take_back(c->lent ? c->cgroup : whole, err);
+	return r == -ESRCH && !emptied ? 0 : r < 0 ? r : 0;
+}
+
+static int write_cpus(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	struct stow_idset wanted = c->wanted;
+	bool emptied;
+	int r;
+
+	if (stow_idset_empty(&wanted))
+		return stow_err_set(err, EBUSY,
+				    "all CPUs that container %s may use belong to other containers",
+				    c->id);
+	r = read_now(c, err);
+	if (r < 0)
+		return r;
+	emptied = stow_idset_empty(&c->now);
+	if (apply_is_v1(c))
+		stow_idset_and(&wanted, &run->view.online);
+	r = stow_cpuset_change_cpus(c->cgroup, &c->now, &wanted, err);
+	if (r > 0)
+		run->result->changed++;
+	if (r >= 0)
+		r = take_back(run, c, emptied, err);
+	if (r < 0)
+		return r;
+	/* The others' units are asked for at once, when all have been written. */
+	if (!c->starts)
+		return stow_unit_sets_add(&run->units, c->cgroup, &wanted, err);
+	r = stow_enforce_unit(c->cgroup, true, &wanted, err);
+	return r < 0 ? r : 0;
+}
+
+/* Looks at what has taken effect; the run's problems are by this alone. */
+static void check(struct apply_run *run, struct apply_container *c, int r, const char *why)
+{
+	struct stow_idset expected, taken;
+	char text[512], a[160], b[160];
+
+	taken_cpus(run, c, &taken);
+	apply_wanted_effective(run, c, &expected);
+	if (r < 0)
+		snprintf(text, sizeof(text), "container %s: %s", c->id, why);
+	else if (c->fallback)
+		snprintf(
+			text, sizeof(text),
+			"container %s: CPUs %s are all offline, another container's, or not in the "
+			"cgroup above; until one is back it runs on shared CPUs %s",
+			c->id, stow_idset_format(&c->base, a, sizeof(a)),
+			stow_idset_format(&c->effective, b, sizeof(b)));
+	else if (!stow_idset_empty(&taken))
+		snprintf(text, sizeof(text),
+			 "container %s may still run on CPUs %s, which belong to another container",
+			 c->id, stow_idset_format(&taken, a, sizeof(a)));
+	else if (!stow_idset_equal(&expected, &c->effective) && c->record && c->record->exclusive)
+		snprintf(text, sizeof(text), "container %s has CPUs %s, and the kernel gave it %s",
+			 c->id, stow_idset_format(&expected, a, sizeof(a)),
+			 stow_idset_format(&c->effective, b, sizeof(b)));
+	else
+		return;
+	apply_add_problem(run, c, text);
+}
+
+/* What it may run on. Of a partition it may give CPUs to partitions of its own, and has them then. */
+static int read_effective(const struct apply_run *run, struct apply_container *c,
+			  struct stow_err *err)
+{
+	struct stow_idset held = { 0 };
+	int r = stow_cpuset_read_cpus(c->cgroup, true, &c->effective, err);
+
+	if (r == 0 && c->record && c->record->isolated) {
+		stow_partition_add_held(c->cgroup, &held);
+		stow_idset_and(&held, &run->view.online);
+		stow_idset_or(&c->effective, &held);
+	}
+	return r;
+}
+
+/* The container's cgroup, or -ESRCH when it has ended. */
+static int look(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	struct stow_idset lacking, own;
+	int r;
+
+	if (c->starts && run->options->cgroup) {
+		c->cgroup = (struct stow_cgroup *)run->options->cgroup;
+		c->lent = true;
+		r = 0;
+	} else {
+		r = stow_cpuset_open(run->root, c->cgroup_id, &c->cgroup, err);
+	}
+	if (r == 0)
+		r = read_effective(run, c, err);
+	if (r == 0 && apply_is_v1(c)) {
+		/* What the kernel has taken from the cgroups above, for they are nobody's else to
+		 * mend; what they have afterwards is looked at next. */
+		own_cpus(c, &own);
+		stow_idset_and(&own, &run->view.online);
+		if (stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, NULL) > 0)
+			apply_forget_above(run);
+	}
+	if (r == 0)
+		r = apply_read_above(run, c, &c->above, err);
+	if (r == 0) {
+		lacking = run->view.online;
+		/* v2: sets have these, and offline ones, but for those that were exclusive at their
+		 * last write. */
+		if (!apply_is_v1(c)) {
+			stow_idset_or(&lacking, &run->view.offline);
+			stow_idset_and(&lacking, &run->before.explained);
+		}
+		stow_idset_minus(&lacking, &c->above);
+		stow_idset_or(&run->narrow, &lacking);
+	}
+	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
+}
+
+/* What is written instead of an unmanaged container's own CPUs is no other tool's change. */
+static int note_fallback(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	if (!c->entry || c->entry->fallback == c->fallback)
+		return 0;
+	c->entry->fallback = c->fallback;
+	return stow_unmanaged_write(run->root, c->entry, err);
+}
+
+/* The same of one that has what it must have already. What is in effect may come from the cgroup
+ * above, while its own file still has what was written instead. */
+static int note_settled(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	int r;
+
+	if (!c->entry || c->entry->fallback == c->fallback)
+		return 0;
+	r = read_now(c, err);
+	if (r < 0 || (!c->fallback && !stow_idset_intersects(&c->now, &c->base)))
+		return r;
+	return note_fallback(run, c, err);
+}
+
+/* Whether it has what it must have. When a grant begins or has ended, its file must say so, too:
+ * what takes effect may be the same by the set of the cgroup above. */
+static bool is_settled(const struct apply_run *run, const struct apply_container *c)
+{
+	struct stow_idset expected;
+
+	if (c->record ? c->starts : c->entry->reset)
+		return false;
+	apply_wanted_effective(run, c, &expected);
+	return !stow_idset_empty(&expected) && stow_idset_equal(&expected, &c->effective);
+}
+
+static int settle(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	int r;
+
+	r = apply_compute_wanted(run, c, err);
+	if (r < 0)
+		return r;
+	if (is_settled(run, c)) {
+		r = note_settled(run, c, err);
+		return r < 0 ? r : take_back(run, c, false, err);
+	}
+	r = judge_change(run, c, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (is_settled(run, c)) /* with what it was given now */
+		return note_settled(run, c, err);
+	/* Noted before it is done, and forgotten after it is undone. */
+	if (c->fallback)
+		r = note_fallback(run, c, err);
+	if (r == 0)
+		r = write_cpus(run, c, err);
+	if (r == 0 && !c->fallback)
+		r = note_fallback(run, c, err);
+	(void)read_effective(run, c, NULL);
+	return r;
+}
+
+int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r;
+
+	run->result->looked++;
+	r = look(run, c, &why);
+	if (r == 0)
+		r = settle(run, c, &why);
+	if (r == -ESRCH && !(c->cgroup && apply_is_v1(c)))
+		r = 0; /* it has ended */
+	else if (c->cgroup)
+		check(run, c, r, why.msg);
+	else if (r < 0)
+		apply_add_problem(run, c, why.msg);
+	if (r == 0 && c->entry && c->entry->reset && !c->starts) {
+		c->entry->reset = false;
+		r = stow_unmanaged_write(run->root, c->entry, &why);
+	}
+	if (!c->lent)
+		stow_cgroup_free_ptr(&c->cgroup);
+	c->cgroup = NULL;
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a container must have, by the ledger and the cgroup above it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "grant/apply_internal.h"
+#include "grant/partition.h"
+
+/* crun keeps a container one level below its scope, and the scope's set is systemd's, which is told
+ * what the container gets: what counts is what is above the scope. */
+static size_t length_above(const char *path)
+{
+	size_t len = strlen(path);
+	static const char below[] = "/container";
+
+	if (len > sizeof(below) && strcmp(path + len - strlen(below), below) == 0) {
+		len -= strlen(below);
+		if (len < 6 || strncmp(path + len - 6, ".scope", 6) != 0)
+			return len;
+	}
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len ? len - 1 : 0;
+}
+
+void apply_forget_above(struct apply_run *run)
+{
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++) {
+		free(run->above[i].path);
+		run->above[i].path = NULL;
+	}
+}
+
+int apply_read_above(struct apply_run *run, const struct apply_container *c, struct stow_idset *ret,
+		     struct stow_err *err)
+{
+	const char *path = c->cgroup->at[STOW_CGROUP_CPUSET].below;
+	size_t len = length_above(path);
+	struct apply_above *slot;
+	int r;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++)
+		if (run->above[i].path && strlen(run->above[i].path) == len &&
+		    strncmp(run->above[i].path, path, len) == 0) {
+			*ret = run->above[i].cpus;
+			return 0;
+		}
+	if (strcmp(path, "/") == 0 || !path[0])
+		return stow_cpuset_read_above(c->cgroup, true, ret, err);
+	r = stow_cpuset_read_at(c->cgroup, path, len, true, ret, err);
+	if (r < 0)
+		return r;
+	slot = &run->above[run->n_above++ % STOW_ARRAY_SIZE(run->above)];
+	free(slot->path);
+	slot->path = strndup(path, len);
+	slot->cpus = *ret;
+	return 0;
+}
+
+/* None of its own CPUs is to be had (all are offline, say): the kernel would give it what the cgroup
+ * above has, with other containers' CPUs. It gets the common ones, until one of its own is back. */
+static int fall_back(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	int r = stow_cpu_view_common(&run->view, &c->wanted, err);
+
+	stow_idset_and(&c->wanted, &c->above);
+	c->fallback = true;
+	return r;
+}
+
+void apply_wanted_effective(const struct apply_run *run, const struct apply_container *c,
+			    struct stow_idset *ret)
+{
+	*ret = c->wanted;
+	stow_idset_and(ret, &run->view.online);
+	stow_idset_and(ret, &c->above);
+}
+
+static int compute_base(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	bool moved = c->record && apply_is_moved(c->record);
+
+	if (!c->record) {
+		c->base = c->entry->given;
+		if (stow_idset_empty(&c->base)) {
+			c->base = run->view.online;
+			stow_idset_or(&c->base, &run->view.offline);
+		}
+		return 0;
+	}
+	if (c->record->exclusive) {
+		c->base = moved ? c->record->move->cpus : c->record->cpus;
+		return 0;
+	}
+	return stow_cpu_view_base(&run->view, c->record, moved, &c->base, err);
+}
+
+/* What the cgroup above has not is written as well where the kernel takes it (v2): then the
+ * container follows by itself when that set grows. */
+int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	struct stow_idset possible, usable;
+	bool shared = !c->record || !c->record->exclusive;
+	int r;
+
+	if (c->record && c->record->isolated)
+		stow_partition_add_held(c->cgroup, &c->above);
+	r = compute_base(run, c, err);
+	if (r < 0)
+		return r;
+	c->fallback = false;
+	c->wanted = c->base;
+	if (shared)
+		stow_idset_minus(&c->wanted, &run->view.exclusive);
+	if (apply_is_v1(c)) {
+		possible = c->above;
+		stow_idset_or(&possible, &run->view.offline);
+		stow_idset_and(&c->wanted, &possible);
+	}
+	apply_wanted_effective(run, c, &usable);
+	if (!stow_idset_empty(&usable))
+		return 0;
+	usable = c->base;
+	stow_idset_and(&usable, &run->view.online);
+	if (!c->refused || !shared || !stow_idset_intersects(&usable, &c->above))
+		return fall_back(run, c, err);
+	c->wanted = (struct stow_idset){ 0 }; /* all are others' */
+	return 0;
+}
