@@ -205,6 +205,13 @@ static int number(struct agent *a, const int *value)
 	return n;
 }
 
+static void mute(struct agent *a, bool value)
+{
+	pthread_mutex_lock(&a->lock);
+	a->mute = value;
+	pthread_mutex_unlock(&a->lock);
+}
+
 static void report(struct agent *a)
 {
 	PbReportRequest out = PB_REPORT_REQUEST__INIT;
@@ -413,7 +420,7 @@ static void a_machine_that_does_not_plan(void **state)
 
 	SETTING(f, stale_after, 3600 * S);
 	join(f, &a, "web-3", "");
-	a.mute = true;
+	mute(&a, true);
 	drain(f, &c, "web-3", "", false);
 	UNTIL(number(&a, &a.plans) == 1);
 	clock_turn(299 * S);
@@ -441,7 +448,7 @@ static void a_silent_machine_gives_its_turn_back(void **state)
 	SETTING(f, max_drains, 1);
 	join(f, &a, "a", "");
 	join(f, &b, "b", "");
-	a.mute = true;
+	mute(&a, true);
 	drain(f, &first, "a", "", false);
 	UNTIL(number(&a, &a.plans) == 1);
 	drain(f, &second, "b", "", false);
@@ -566,7 +573,7 @@ static void plans_for_nobody_are_dropped(void **state)
 	struct agent a;
 
 	join(f, &a, "web-3", "");
-	a.mute = true;
+	mute(&a, true);
 	for (int i = 0; i < SCHEDULER_TRIES_MAX; i++)
 		drain(f, &calls[i], "web-3", "same", true);
 	UNTIL(number(&a, &a.plans) == SCHEDULER_TRIES_MAX);
@@ -578,9 +585,7 @@ static void plans_for_nobody_are_dropped(void **state)
 	done(&calls[0]);
 	UNTIL(number(&a, &a.cancels) == 1);
 	assert_int_equal(cancel(f, "", NULL), -ENOENT);
-	pthread_mutex_lock(&a.lock);
-	a.mute = false;
-	pthread_mutex_unlock(&a.lock);
+	mute(&a, false);
 	drain(f, &calls[0], "web-3", "", false);
 	UNTIL(number(&a, &a.orders) == 1);
 	leave(&a);

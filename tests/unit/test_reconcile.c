@@ -51,6 +51,7 @@ static void round_counts(struct setup *s, bool observe, uint64_t adopted, uint64
 
 	if (stow_reconcile_run(s->reconcile, &s->p->context, observe, &result, &err) < 0)
 		fail_msg("%s", err.msg);
+	stow_apply_result_done(&result.problems);
 	assert_int_equal(result.adopted, adopted);
 	assert_int_equal(result.restored, restored);
 	assert_int_equal(result.refused, refused);
@@ -220,6 +221,7 @@ static void kubelets_are_left_alone(void **state)
 			stow_reconcile_run(s->reconcile, &s->p->context, false, &result, NULL), 0);
 		assert_int_equal(result.foreign, 1);
 		assert_int_equal(result.adopted + result.restored + result.refused, 0);
+		stow_apply_result_done(&result.problems);
 	}
 	played_has(s->p, path, "0", "1");
 	record = played_grant(s->p, path);
@@ -236,6 +238,7 @@ static void who_has_ended_is_for_gc(void **state)
 	assert_int_equal(stow_reconcile_run(s->reconcile, &s->p->context, false, &result, NULL), 0);
 	assert_int_equal(result.ended, 1);
 	assert_int_equal(result.adopted + result.restored + result.refused, 0);
+	stow_apply_result_done(&result.problems);
 	assert_int_equal(played_records(s->p), 2);
 }
 
@@ -371,6 +374,7 @@ static void a_failure_is_told_and_the_others_are_looked_at(void **state)
 			 -EIO);
 	assert_non_null(strstr(err.msg, "cpuset.cpus"));
 	assert_int_equal(result.restored, 2);
+	stow_apply_result_done(&result.problems);
 	played_has(s->p, "third", "4-7", "1");
 }
 
