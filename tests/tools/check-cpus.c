@@ -47,7 +47,7 @@ struct container {
 	char *dirs[2];	  /* of cpuset, and of memory where that is another hierarchy */
 	size_t mount_len; /* of the first: where the hierarchy is mounted */
 	bool seen_init;
-	int64_t *disturbed; /* where its key is while it is */
+	uint64_t *disturbed; /* where its inode is while it is */
 };
 
 struct snapshot {
@@ -66,7 +66,7 @@ struct checker {
 	unsigned long found; /* violations */
 	FILE *out;	     /* for their lines */
 	/* Containers all of whose CPUs were offline, until they have been seen right again. */
-	int64_t disturbed[1024];
+	uint64_t disturbed[1024];
 };
 
 static volatile sig_atomic_t stopped;
@@ -121,6 +121,7 @@ static struct container *add(struct checker *ch, const char *label, const struct
 	*c = (struct container){ .version = id->at[STOW_CGROUP_CPUSET].version,
 				 .inode = id->at[STOW_CGROUP_CPUSET].inode };
 	snprintf(c->label, sizeof(c->label), "%s", label);
+	c->disturbed = &ch->disturbed[c->inode % STOW_ARRAY_SIZE(ch->disturbed)];
 	for (int i = 0; i < 2; i++) {
 		struct stow_err err;
 		const char *mount;
@@ -172,7 +173,6 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 		return;
 	c = add(ch, stow_record_label(record, label), &record->cgroup);
 	c->key = record->key;
-	c->disturbed = &ch->disturbed[c->key % (int64_t)STOW_ARRAY_SIZE(ch->disturbed)];
 	c->active = record->state == STOW_STATE_ACTIVE;
 	c->exclusive = record->exclusive;
 	c->init = record->init;
@@ -365,11 +365,17 @@ static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *re
 	return found;
 }
 
-/* Whether an exclusive container has none of its CPUs: all are offline. */
+/* Whether none of the CPUs that a container may use is to be had: the kernel gives it what is
+ * above. */
 static bool is_displaced(const struct checker *ch, const struct container *c)
 {
-	return c->exclusive &&
-	       (!stow_idset_intersects(&c->may, &ch->now.online) || stow_idset_empty(&c->own));
+	struct stow_idset usable = c->may;
+
+	if (c->exclusive)
+		return !stow_idset_intersects(&c->may, &ch->now.online) ||
+		       stow_idset_empty(&c->own);
+	stow_idset_minus(&usable, &ch->now.exclusive);
+	return !stow_idset_empty(&c->may) && !stow_idset_intersects(&usable, &ch->now.online);
 }
 
 static void check_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
@@ -567,17 +573,17 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	char a[256];
 
 	if (is_displaced(ch, c)) {
-		/* The kernel gives it what is above until the next run. */
-		*c->disturbed = c->key;
+		/* The kernel gives it what is above until the next run; and when a CPU of its own
+		 * comes back, until the kernel's worker has narrowed its set again. */
+		*c->disturbed = c->inode;
 		return;
 	}
 	if (!overlaps(ch, c, tid, &wrong)) {
-		if (c->exclusive && *c->disturbed == c->key)
+		if (*c->disturbed == c->inode)
 			*c->disturbed = 0;
 		return;
 	}
-	if ((c->exclusive && *c->disturbed == c->key) || !has_begun(pid) ||
-	    !overlaps(ch, c, tid, &again))
+	if (*c->disturbed == c->inode || !has_begun(pid) || !overlaps(ch, c, tid, &again))
 		return;
 	stow_idset_and(&wrong, &again);
 	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong))
