@@ -246,7 +246,9 @@ static void run_and_die(struct setup *s, const struct stow_drain_spec *spec)
 	assert_int_equal(stow_ledger_open(s->p->t->root, false, &s->p->context.ledger, NULL), 0);
 }
 
-static const struct stow_drain_spec the_dimm = { .node = -1, .device = "dimm0" };
+static const struct stow_drain_spec the_dimm = { .node = -1,
+						 .device = "dimm0",
+						 .block_timeout = 300 * 1000000 };
 
 /* --- planning
  * ---------------------------------------------------------------------------------------- */
