@@ -22,7 +22,7 @@ readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
 	libcmocka-dev)
 # mmdebstrap makes the other release's root.
-readonly TEST=(qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
+readonly TEST=(ccache qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
 	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
 LINT=(clang clang-format clang-tidy cppcheck shellcheck git man-db bsdextrautils)

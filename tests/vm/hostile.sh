@@ -5,14 +5,14 @@
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun [--env BRIEF=1] v1|v2|v2-systemd tests/vm/hostile.sh
 #
-# BRIEF: 4 rounds instead of 100.
+# BRIEF: 3 rounds instead of 100.
 . "$(dirname "$0")/lib.sh"
 
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
 export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 rounds=${ROUNDS:-100}
-[[ ! ${BRIEF:-} ]] || rounds=4
+[[ ! ${BRIEF:-} ]] || rounds=3
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 # What `podman run --systemd=always` does: a cgroup namespace, and its tree to be written.
 writable='.linux.namespaces += [{type: "cgroup"}] | .mounts += [
