@@ -100,12 +100,15 @@ state='{"ociVersion":"1.0.2","id":"rootless","pid":'$(<"$vm_work/nobody")',"stat
 	"bundle":"'$vm_work'/bundle/rootless","annotations":{}}'
 asked=${state/\"annotations\":\{\}/\"annotations\":\{\"numastow.io/cpus\":\"1\"\}}
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+mkdir -p "$vm_work/bin"
+cp "$HOOK" "$vm_work/bin/"
+chmod 755 "$vm_work/bin"
 for who in "without root:${nobody[*]}" "in a user namespace:${nobody[*]} unshare --user --map-root-user"; do
 	# shellcheck disable=SC2206 # words
 	as=(${who#*:})
-	check "${who%%:*}: a container without annotations starts" "${as[@]}" "$HOOK" apply <<<"$state"
-	check "${who%%:*}: and ends" "${as[@]}" "$HOOK" release <<<"$state"
-	if said=$("${as[@]}" "$HOOK" apply <<<"$asked" 2>&1); then
+	check "${who%%:*}: a container without annotations starts" "${as[@]}" "$vm_work/bin/numastow-hook" apply <<<"$state"
+	check "${who%%:*}: and ends" "${as[@]}" "$vm_work/bin/numastow-hook" release <<<"$state"
+	if said=$("${as[@]}" "$vm_work/bin/numastow-hook" apply <<<"$asked" 2>&1); then
 		fail "${who%%:*}: one with annotations is refused" "$said"
 	else
 		eq "${who%%:*}: one with annotations gets one line" "$(wc -l <<<"$said")" 1
@@ -130,6 +133,10 @@ if [[ $VM_INIT == systemd ]]; then
 	mkdir -p "$home" "$runtime_dir"
 	cp -r "$(vm_rootfs)" "$home/rootfs"
 	cp -r "$VM_HOOKS_DIR" "$home/hooks.d"
+	# The checkout may be in a folder that is root's alone.
+	mkdir -p "$home/bin"
+	cp "$programs/numastow-hook" "$home/bin"
+	sed -i "s|$programs|$home/bin|" "$home"/hooks.d/*.json
 	chown -R user "$home" "$runtime_dir"
 	of_user()
 	{
