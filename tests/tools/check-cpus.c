@@ -567,6 +567,26 @@ static bool still_stands(struct checker *ch, const struct container *c,
 	return same && (c->exclusive || !stow_idset_empty(&taken));
 }
 
+/* Whether the set that is written is right, and the kernel has not made the thread follow yet: a CPU
+ * that comes back narrows what the kernel gave meanwhile by a worker of its own, somewhat later. */
+static bool kernel_follows(struct checker *ch, const struct container *c, pid_t tid)
+{
+	struct stow_idset written, wrong;
+
+	for (int i = 0; i < 40; i++) {
+		if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) <
+			    0 ||
+		    stow_idset_empty(&written) ||
+		    (c->exclusive ? !stow_idset_subset(&written, &c->may)
+				  : stow_idset_intersects(&written, &ch->now.exclusive)))
+			return false;
+		if (!overlaps(ch, c, tid, &wrong))
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
 static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
 {
 	struct stow_idset wrong, again;
@@ -586,7 +606,7 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	if (*c->disturbed == c->inode || !has_begun(pid) || !overlaps(ch, c, tid, &again))
 		return;
 	stow_idset_and(&wrong, &again);
-	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong))
+	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) || kernel_follows(ch, c, tid))
 		return;
 	violation(ch, "%s: process %d may run on CPUs %s, which are not its own but %s", c->label,
 		  (int)tid, stow_idset_format(&wrong, a, sizeof(a)), whose(ch, &wrong));
