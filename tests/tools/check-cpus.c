@@ -589,8 +589,8 @@ static bool kernel_follows(struct checker *ch, const struct container *c, pid_t 
 
 static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
 {
-	struct stow_idset wrong, again;
-	char a[256];
+	struct stow_idset wrong, again, written;
+	char a[256], b[256], d[256];
 
 	if (is_displaced(ch, c)) {
 		/* The kernel gives it what is above until the next run; and when a CPU of its own
@@ -608,8 +608,15 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	stow_idset_and(&wrong, &again);
 	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) || kernel_follows(ch, c, tid))
 		return;
-	violation(ch, "%s: process %d may run on CPUs %s, which are not its own but %s", c->label,
-		  (int)tid, stow_idset_format(&wrong, a, sizeof(a)), whose(ch, &wrong));
+	if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) < 0 ||
+	    !read_effective(ch, c->dirs[0], &again))
+		return; /* it has ended */
+	violation(ch,
+		  "%s: process %d may run on CPUs %s, which are not its own but %s; its set is %s, "
+		  "of which it has %s",
+		  c->label, (int)tid, stow_idset_format(&wrong, a, sizeof(a)), whose(ch, &wrong),
+		  stow_idset_format(&written, b, sizeof(b)),
+		  stow_idset_format(&again, d, sizeof(d)));
 }
 
 static int run_watch(struct checker *ch, uint64_t rate)
