@@ -2,12 +2,8 @@
 #include "grant/apply_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "grant/partition.h"
@@ -198,26 +194,6 @@ int stow_apply_lock(struct stow_root *root, struct stow_err *err)
 	return stow_root_lock(root, err, "%s", STOW_RUN_DIR "/cpus.lock");
 }
 
-int stow_apply(const struct stow_grant_context *context, const struct stow_apply_options *options,
-	       struct stow_apply_result *ret, struct stow_err *err)
-{
-	struct stow_apply_result result = { 0 };
-	_cleanup_(run_done) struct apply_run run = { .options = options, .result = &result };
-	_cleanup_close_ int lock = stow_apply_lock(context->root, err);
-	int r;
-
-	if (lock < 0)
-		return lock;
-	r = run_begin(&run, context, err);
-	if (r == 0)
-		r = apply_all(&run, context, err);
-	if (ret)
-		*ret = result;
-	else
-		stow_apply_result_done(&result);
-	return r;
-}
-
 bool stow_apply_is_current(const struct stow_grant_context *context)
 {
 	struct stow_cpu_view view = { 0 };
@@ -269,9 +245,12 @@ static int apply_record(struct apply_run *run, const struct stow_grant_context *
 	return apply_one(run, &c, err);
 }
 
-static int apply_start(const struct stow_grant_context *context,
-		       const struct stow_apply_options *options, const struct stow_record *record,
-		       struct stow_apply_result *ret, struct stow_err *err)
+/* All containers; or with `start` the record in focus alone, when the last run was for the same
+ * CPUs. */
+static int apply_locked(const struct stow_grant_context *context,
+			const struct stow_apply_options *options, bool start,
+			const struct stow_record *record, struct stow_apply_result *ret,
+			struct stow_err *err)
 {
 	struct stow_apply_result result = { 0 };
 	_cleanup_(run_done) struct apply_run run = { .options = options, .result = &result };
@@ -281,7 +260,7 @@ static int apply_start(const struct stow_grant_context *context,
 	if (lock < 0)
 		return lock;
 	r = run_begin(&run, context, err);
-	if (r == 0 && stow_applied_is(&run.before, &run.view))
+	if (r == 0 && start && stow_applied_is(&run.before, &run.view))
 		r = apply_record(&run, context, record, err);
 	else if (r == 0)
 		r = apply_all(&run, context, err);
@@ -292,12 +271,18 @@ static int apply_start(const struct stow_grant_context *context,
 	return r;
 }
 
+int stow_apply(const struct stow_grant_context *context, const struct stow_apply_options *options,
+	       struct stow_apply_result *ret, struct stow_err *err)
+{
+	return apply_locked(context, options, false, NULL, ret, err);
+}
+
 int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 		     struct stow_apply_result *ret, struct stow_err *err)
 {
 	const struct stow_apply_options options = { .focus = key };
 
-	return apply_start(context, &options, NULL, ret, err);
+	return apply_locked(context, &options, true, NULL, ret, err);
 }
 
 int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
@@ -306,7 +291,7 @@ int stow_apply_pending(const struct stow_grant_context *context, const struct st
 {
 	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
 
-	return apply_start(context, &options, record, ret, err);
+	return apply_locked(context, &options, true, record, ret, err);
 }
 
 int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,

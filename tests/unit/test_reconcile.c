@@ -250,17 +250,24 @@ static void online_is(struct played *p, const char *online, const char *of_node_
 	tree_write(p->t, "/sys/fs/cgroup/shared/cpuset.cpus.effective", "%s\n", of_node_1);
 }
 
-/* CPU 7 comes back when the run that was for its absence has ended: the round's own look, whether
- * the last run was for these, and the run have read which are online. */
-static int comes_back(void *ctx, const char *path, const char *value)
+static int reads_of_online;
+
+/* All CPUs come back when the run that was for their absence has ended: the round's own look,
+ * whether the last run was for these, and the run have read which are online. */
+static int come_back(void *ctx, const char *path, const char *value)
 {
 	struct played *p = ctx;
-	static int reads;
 
 	(void)value;
-	if (strcmp(path, "/sys/devices/system/cpu/online") == 0 && ++reads == 4)
+	if (strcmp(path, "/sys/devices/system/cpu/online") == 0 && ++reads_of_online == 4)
 		online_is(p, "0-7", "4-7");
 	return 0;
+}
+
+static void come_back_in_the_next_round(struct setup *s)
+{
+	reads_of_online = 0;
+	s->p->ops.before = come_back;
 }
 
 static void cpus_that_come_while_others_are_applied_are_applied_next(void **state)
@@ -269,23 +276,11 @@ static void cpus_that_come_while_others_are_applied_are_applied_next(void **stat
 
 	round_counts(s, false, 0, 0, 0);
 	online_is(s->p, "0-6", "4-6");
-	s->p->ops.before = comes_back;
+	come_back_in_the_next_round(s);
 	round_counts(s, false, 0, 0, 0);
 	assert_false(stow_apply_is_current(&s->p->context));
 	round_counts(s, false, 0, 0, 0);
 	assert_true(stow_apply_is_current(&s->p->context));
-}
-
-/* As above, of a container all of whose CPUs were offline. */
-static int own_come_back(void *ctx, const char *path, const char *value)
-{
-	struct played *p = ctx;
-	static int reads;
-
-	(void)value;
-	if (strcmp(path, "/sys/devices/system/cpu/online") == 0 && ++reads == 4)
-		online_is(p, "0-7", "4-7");
-	return 0;
 }
 
 /* What it ran on meanwhile was written for another machine than the one that is looked at. */
@@ -297,7 +292,7 @@ static void cpus_given_meanwhile_are_no_other_tools_change(void **state)
 	online_is(s->p, "0-7", "4-7");
 	round_counts(s, false, 0, 0, 0);
 	online_is(s->p, "2-7", "4-7");
-	s->p->ops.before = own_come_back;
+	come_back_in_the_next_round(s);
 	round_counts(s, false, 0, 0, 0);
 	assert_false(stow_apply_is_current(&s->p->context));
 	assert_int_equal(drift_of(s, "own"), STOW_DRIFT_NONE);

@@ -10,16 +10,6 @@ export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 
-want()
-{
-	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
-}
-
-cpus_of()
-{
-	allowed_cpus "$(container_pid "$1")"
-}
-
 # offline CPU..., online CPU...
 offline()
 {

@@ -314,6 +314,19 @@ said()
 	cat "$vm_work/$1.out"
 }
 
+# want ID [OPTION...] - start it, or fail with why it did not; of scripts that have set numastow
+# shellcheck disable=SC2154 # the script's
+want()
+{
+	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
+}
+
+# cpus_of ID - where its first process may run
+cpus_of()
+{
+	allowed_cpus "$(container_pid "$1")"
+}
+
 # stop ID - kill it and remove it, hooks and all
 stop()
 {

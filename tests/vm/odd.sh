@@ -18,11 +18,6 @@ mems()
 	allowed_mems "$(container_pid "$1")"
 }
 
-want()
-{
-	start "$@" || fail "$1 starts" "$(said "$1"; "$numastow" why "$1")"
-}
-
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 
 case $VM_SHAPE in

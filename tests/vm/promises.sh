@@ -12,11 +12,6 @@ exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 Mi=$((1 << 20))
 mkdir -p /etc/numastow
 
-want()
-{
-	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
-}
-
 # refused NAME PATTERN ID OPTION...
 refused()
 {

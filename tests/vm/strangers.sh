@@ -12,11 +12,6 @@ exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 on0=("${exclusive[@]}" --annotation numastow.io/nodes=0)
 on1=("${exclusive[@]}" --annotation numastow.io/nodes=1)
 
-want()
-{
-	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
-}
-
 ### a container whose set cannot be changed
 
 want stuck

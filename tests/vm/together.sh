@@ -10,11 +10,6 @@ export HOOK=$programs/numastow-hook
 numastow=$programs/numastow
 exclusive=(--annotation numastow.io/cpu-mode=exclusive)
 
-want()
-{
-	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
-}
-
 # again ID - starts a container whose bundle is there
 again()
 {
@@ -22,11 +17,6 @@ again()
 
 	runtime run --detach --pid-file "$dir/pid" --bundle "$dir" "$1" >"$vm_work/$1.out" 2>&1 </dev/null || return 1
 	echo "$VM_RUNTIME" >"$dir/runtime"
-}
-
-cpus_of()
-{
-	allowed_cpus "$(container_pid "$1")"
 }
 
 all_on()
