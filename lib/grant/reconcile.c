@@ -469,8 +469,12 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 		r = read_sets(w, &cpus, &nodes);
 		if (r == -ENOENT)
 			ret->ended++;
-		if (r < 0 || as_given(reconcile, &cpus, &nodes, &w->cpus, &w->nodes))
+		if (r < 0)
 			continue;
+		if (as_given(reconcile, &cpus, &nodes, &w->cpus, &w->nodes)) {
+			w->dealt = false; /* the next change is a new one */
+			continue;
+		}
 		r = deal_locked(context, reconcile, w, observe, ret, first ? NULL : err);
 		first = first ? first : r;
 	}

@@ -353,6 +353,9 @@ static void what_a_failed_run_has_left_is_not_adopted(void **state)
 	round_counts(s, false, 0, 0, 0);
 	played_has(s->p, "shared", "4-7", "1");
 	assert_int_equal(drift_of(s, "shared"), STOW_DRIFT_NONE);
+	/* The same set is another tool's later on. */
+	played_write(s->p, "shared", "cpuset.cpus", "5-7");
+	round_counts(s, false, 1, 0, 0);
 }
 
 static void a_failure_is_told_and_the_others_are_looked_at(void **state)
