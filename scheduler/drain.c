@@ -248,7 +248,7 @@ static void on_saved(void *ctx, const struct stow_err *err)
 	struct scheduler_drain *d = op->d;
 	bool whole = !d->known;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	d->writing--;
 	answer(op->call, d, err);
 	if (err) {
@@ -280,7 +280,7 @@ static void on_saved(void *ctx, const struct stow_err *err)
 		else
 			scheduler_drain_go_on(s, d, stow_now());
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	free(op);
 }
 

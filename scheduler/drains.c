@@ -237,14 +237,14 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 		return stow_err_set(err, ENOMEM, "out of memory");
 	f->call = call;
 	stow_rpc_set_data(call, f);
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	old = in->request_id[0] && !in->dry_run ? scheduler_drain_by_request(s, in->request_id)
 						: NULL;
 	if (atomic_load(&s->stopping))
 		r = stow_err_set(err, ESHUTDOWN, "the scheduler is stopping");
 	else
 		r = old ? follow_old(old, in, f, err) : begin(s, in, f, err);
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	if (r < 0)
 		free(f);
 	return r;
@@ -256,7 +256,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	struct scheduler *s = ctx;
 	struct scheduler_drain *d;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	d = f->drain;
 	if (d) {
 		for (at = &d->followers; *at != f; at = &(*at)->next)
@@ -270,7 +270,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 			scheduler_drain_remove(s, d);
 		}
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	free(f);
 }
 
@@ -354,7 +354,7 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 	PbDrain **list;
 	size_t most;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	most = s->drains.n_under_way + s->drains.n_ended + 1;
 	list = l.out.drains = calloc(most, sizeof(PbDrain *));
 	l.drains = calloc(most, sizeof(*l.drains));
@@ -369,7 +369,7 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 		fit(&l);
 		stow_rpc_reply(call, &l.out, NULL); /* packed while they are ours */
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	most = list && l.drains && l.plans && l.progress;
 	free(list);
 	free(l.drains);
@@ -423,7 +423,7 @@ int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *re
 	struct scheduler *s = ctx;
 	int r;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	if (atomic_load(&s->stopping))
 		r = stow_err_set(err, ESHUTDOWN, "the scheduler is stopping");
 	else
@@ -434,6 +434,6 @@ int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *re
 			 stow_text("by", stow_rpc_peer(call)->name));
 		scheduler_drain_cancel(s, d, call);
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return r < 0 ? r : STOW_RPC_LATER;
 }

@@ -166,7 +166,7 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to 1024", in->n_pods);
 	if (limit > LIMIT_MOST)
 		return stow_err_set(err, EINVAL, "limit: %zu; at most %d", limit, LIMIT_MOST);
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	r = try_all(s, call, in, out, &bad, &why);
 	out->fits = r == 0;
 	out->reason = stow_rpc_printf(call, "%s",
@@ -182,6 +182,6 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 	} else {
 		r = stow_err_set(err, -r, "%s", why.msg);
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return r;
 }

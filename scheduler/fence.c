@@ -79,11 +79,11 @@ static void on_durable(void *ctx, const struct stow_err *err)
 	struct scheduler_fence *fence = ctx;
 	struct stow_fleet *fleet = fence->scheduler->fleet;
 
-	pthread_mutex_lock(&fleet->lock);
+	stow_lock_take(&fleet->lock);
 	if (err)
 		fence->err = *err;
 	fence->durable = true;
-	pthread_mutex_unlock(&fleet->lock);
+	stow_lock_give(&fleet->lock);
 }
 
 void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
@@ -183,7 +183,7 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	fence->scheduler = s;
 	fence->call = call;
 	pb_fence_response__init(&fence->response);
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
 	if (r == 0) {
 		all = fence->numa;
@@ -197,7 +197,7 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 		fence->next = s->fences;
 		s->fences = fence;
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	if (r < 0)
 		fence_free(fence);
 	return r < 0 ? r : STOW_RPC_LATER;
@@ -219,7 +219,7 @@ int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request
 	struct stow_machine *machine;
 	int r;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	r = parse(s, in->node, in->numa_nodes, true, &machine, &numa, err);
 	if (r == 0 && machine->draining && stow_idset_intersects(machine->draining, &numa))
 		r = scheduler_drain_in_the_way(s, machine, err);
@@ -229,6 +229,6 @@ int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request
 		stow_idset_minus(&left, &numa);
 		r = set_fences(s, machine, &left, on_unfenced, call, err);
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return r < 0 ? r : STOW_RPC_LATER;
 }

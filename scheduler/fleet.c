@@ -27,7 +27,7 @@ int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err)
 
 	if (!fleet)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	pthread_mutex_init(&fleet->lock, NULL);
+	stow_lock_init(&fleet->lock);
 	*ret_fleet = fleet;
 	return 0;
 }
@@ -245,7 +245,7 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->unowned);
 	free(m->rank), free(m->near);
 	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
-	pthread_mutex_destroy(&fleet->lock);
+	stow_lock_done(&fleet->lock);
 	free(fleet);
 }
 

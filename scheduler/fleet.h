@@ -15,7 +15,6 @@
  * report's own numbers have it.
  */
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +24,7 @@
 #include "numastow/v1/scheduler.pb-c.h"
 #include "place/request.h"
 #include "scheduler/hash.h"
+#include "scheduler/lock.h"
 #include "scheduler/update.h"
 
 struct stow_rpc_call;
@@ -153,7 +153,7 @@ enum stow_numa_flags {
 };
 
 struct stow_fleet {
-	pthread_mutex_t lock;
+	struct stow_lock lock;
 	struct stow_machine **machines;
 	uint32_t n_machines, room;
 	struct stow_machine_columns of_machine;

@@ -178,7 +178,7 @@ static void *run_clock(void *arg)
 	while (!atomic_load(&s->stopping)) {
 		struct stow_now now;
 
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 		now = stow_now(); /* not before: others may be long */
 		expire(s, now);
 		find_silent(s, now);
@@ -190,7 +190,7 @@ static void *run_clock(void *arg)
 			forgot = now.mono;
 			forget(s, now);
 		}
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
 	}
 	return NULL;
@@ -270,10 +270,10 @@ int scheduler_load(struct scheduler *s, struct stow_err *err)
 					.ctx = s };
 	int r;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	r = stow_store_open(s->config.data, s->config.durability == 1, &load, &s->store, err);
 	scheduler_drains_loaded(s);
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return r;
 }
 
@@ -305,9 +305,9 @@ void scheduler_stop(struct scheduler *s)
 {
 	atomic_store(&s->stopping, true);
 	if (s->fleet) {
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 		pthread_cond_broadcast(&s->changed);
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 	}
 	if (s->clock_runs)
 		pthread_join(s->clock, NULL);
@@ -316,19 +316,19 @@ void scheduler_stop(struct scheduler *s)
 	/* What is queued is answered; nothing new comes. */
 	atomic_store(&s->active, false);
 	if (s->fleet) {
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 		scheduler_place_stop(s);
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 	}
 	scheduler_outbox_stop(s->outbox);
 	stow_store_close(s->store);
 	s->store = NULL;
 	if (s->fleet) {
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 		scheduler_place_stop(s);
 		scheduler_fence_stop(s);
 		scheduler_drains_stop(s);
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 	}
 	if (s->server)
 		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
@@ -352,12 +352,12 @@ static void render_drains(FILE *out, struct scheduler *s)
 {
 	uint64_t under_way[PB_DRAIN_STEP_DONE] = { 0 }, ended[SCHEDULER_ENDS];
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	for (size_t i = 0; i < s->drains.n_under_way; i++)
 		if (!s->drains.under_way[i]->dry)
 			under_way[s->drains.under_way[i]->message->progress->step]++;
 	memcpy(ended, s->drains.counts, sizeof(ended));
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	stow_metric_head(out, "numastow_drains", "gauge", "Drains under way, by step.");
 	for (int step = PB_DRAIN_STEP_WAITING; step < PB_DRAIN_STEP_DONE; step++)
 		stow_metric(out, "numastow_drains", (double)under_way[step], "step",
@@ -391,11 +391,11 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	uint32_t nodes, fresh;
 	size_t reservations;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	nodes = s->fleet->n_machines;
 	fresh = s->fleet->n_fresh;
 	reservations = s->fleet->reservations.n;
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	if (atomic_load(&s->active))
 		stow_store_count(s->store, &commits, &writes);
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
@@ -421,6 +421,11 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_store_writes_total", "counter", "Rows written in them.", (double)writes);
 	render_drains(out, s);
 	render_webhooks(out, s);
+	stow_histogram_render(out, "numastow_scheduler_lock_held_seconds",
+			      "How long the fleet's lock was held.", &s->fleet->lock.held);
+	one(out, "numastow_scheduler_lock_held_longest_seconds", "gauge",
+	    "The longest time that the fleet's lock was held, since the start.",
+	    (double)atomic_load(&s->fleet->lock.longest) / 1e9);
 	stow_histogram_render(out, "numastow_place_seconds",
 			      "From a Place that fits to its answer.", &s->place_times);
 }

@@ -83,7 +83,7 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 	for (size_t i = 0; i < in->n_names; i++)
 		if (stow_machine_name_check(in->names[i], err) < 0)
 			return stow_err_wrap(err, -EINVAL, "names");
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	out.nodes = calloc(s->fleet->n_machines + 1, sizeof(*out.nodes));
 	for (uint32_t m = 0; out.nodes && m < s->fleet->n_machines; m++) {
 		if (!wanted(in, s->fleet->machines[m]->name))
@@ -94,7 +94,7 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 		else
 			complete = false;
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	complete = complete && out.nodes;
 	if (complete)
 		qsort(out.nodes, out.n_nodes, sizeof(*out.nodes), by_name);
@@ -123,7 +123,7 @@ int scheduler_list_reservations(struct stow_rpc_call *call, void *ctx, const voi
 	struct scheduler *s = ctx;
 	struct stow_fleet *fleet = s->fleet;
 
-	pthread_mutex_lock(&fleet->lock);
+	stow_lock_take(&fleet->lock);
 	out.reservations = calloc(fleet->reservations.n + 1, sizeof(*out.reservations));
 	if (out.reservations) {
 		STOW_HASH_FOR(link, &fleet->reservations)
@@ -137,7 +137,7 @@ int scheduler_list_reservations(struct stow_rpc_call *call, void *ctx, const voi
 		qsort(out.reservations, out.n_reservations, sizeof(*out.reservations), by_expiry);
 		stow_rpc_reply(call, &out, NULL); /* packed while they are ours */
 	}
-	pthread_mutex_unlock(&fleet->lock);
+	stow_lock_give(&fleet->lock);
 	if (!out.reservations)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	free(out.reservations);

@@ -76,7 +76,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	if (read_config(argc, argv, &fresh, given, &err) < 0) {
 		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
 	} else {
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 		s->config.stale_after = fresh.stale_after;
 		s->config.forget_after = fresh.forget_after;
 		s->config.lifetime = fresh.lifetime;
@@ -87,7 +87,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		s->config.max_drains_per_domain = fresh.max_drains_per_domain;
 		s->config.drain_wait = fresh.drain_wait;
 		s->drains.look = true;
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 		configure_log(&fresh);
 		stow_say(STOW_LOG_NOTICE, "reloaded");
 	}

@@ -288,11 +288,11 @@ static void on_durable(void *ctx, const struct stow_err *err)
 	struct stow_place_op *op = ctx;
 	struct scheduler *s = op->scheduler;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	if (err) {
 		unplace(s, op);
 		forget_answer(op);
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 		stow_say(STOW_LOG_ERR, "a reservation could not be stored", stow_why(err));
 		answer(op, err);
 		return;
@@ -320,7 +320,7 @@ static void on_durable(void *ctx, const struct stow_err *err)
 	} else {
 		(void)keep_answer(op);
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	if (op)
 		answer(op, NULL);
 }
@@ -542,9 +542,9 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 	op->call = call;
 	op->started = stow_now().mono;
 	op->confirmed = in->confirmed;
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	r = begin(s, in, op, err);
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	if (r == 0)
 		return STOW_RPC_LATER;
 	if (r > 0)
@@ -644,7 +644,7 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 	}
 	op->call = call;
 	pb_release_response__init(&op->response);
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	for (size_t i = 0; i < in->n_ids; i++) {
 		struct stow_reservation *r;
 
@@ -656,6 +656,6 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 		end(s, r, stow_now(), writes);
 	}
 	stow_store_commit(s->store, writes, on_released, op);
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return STOW_RPC_LATER;
 }

@@ -278,7 +278,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	}
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	switch (atomic_load(&s->stopping) ? PB_REPORT_REQUEST__KIND__NOT_SET : in->kind_case) {
 	case PB_REPORT_REQUEST__KIND_REPORT:
 		r = on_report(s, call, stream, update, err);
@@ -298,7 +298,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	default:
 		break; /* a kind that a newer agent knows */
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	stow_rpc_message_free(progress);
 	return r;
 }
@@ -308,7 +308,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	struct stream *stream = stow_rpc_data(call);
 	struct scheduler *s = ctx;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	if (stream->machine && stream->machine->stream == call) {
 		stow_say(STOW_LOG_INFO, "a node's stream has ended",
 			 stow_text("node", stream->machine->name),
@@ -319,7 +319,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	}
 	if (stream->machine)
 		stream->machine->streams--;
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	free(stream);
 }
 

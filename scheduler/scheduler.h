@@ -4,7 +4,8 @@
 /*
  * The scheduler: the fleet's table, the store behind it, and the service in front of them.
  *
- * One lock, the fleet's, is held for as long as a method reads or changes the table: microseconds.
+ * One lock, the fleet's (lock.h), is held for as long as a method reads or changes the table:
+ * microseconds mostly, and what one message can make of it has a bound.
  * What waits does so without it: for the store (a caller is answered from the store's thread), for
  * an agent's word, for a fence to be clear (from the clock's thread).
  */

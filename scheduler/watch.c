@@ -112,19 +112,19 @@ void *scheduler_teller(void *arg)
 {
 	struct scheduler *s = arg;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	while (!atomic_load(&s->stopping)) {
 		if (all_told(s)) {
-			pthread_cond_wait(&s->changed, &s->fleet->lock);
+			stow_lock_wait(&s->fleet->lock, &s->changed);
 			continue;
 		}
 		for (struct scheduler_watcher *w = s->watchers; w; w = w->next)
 			tell(s->fleet, w);
-		pthread_mutex_unlock(&s->fleet->lock);
+		stow_lock_give(&s->fleet->lock);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE }, NULL);
-		pthread_mutex_lock(&s->fleet->lock);
+		stow_lock_take(&s->fleet->lock);
 	}
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return NULL;
 }
 
@@ -159,12 +159,12 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 	}
 	w->call = call;
 	w->containers = in->containers;
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	w->seen_gone = s->fleet->n_gone;
 	w->next = s->watchers;
 	s->watchers = w;
 	scheduler_news(s);
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	return 0;
 }
 
@@ -173,13 +173,13 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	struct scheduler_watcher *gone, **at;
 	struct scheduler *s = ctx;
 
-	pthread_mutex_lock(&s->fleet->lock);
+	stow_lock_take(&s->fleet->lock);
 	for (at = &s->watchers; *at && (*at)->call != call; at = &(*at)->next)
 		;
 	gone = *at;
 	if (gone)
 		*at = gone->next;
-	pthread_mutex_unlock(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
 	watcher_free(gone);
 }
 

@@ -158,13 +158,13 @@ static void measure_fleet(uint32_t machines)
 	restricted.policy = PB_POLICY_RESTRICTED;
 	nowhere.cpus = CPUS + 1;
 	must(stow_fleet_new(&fleet, &err), &err);
-	pthread_mutex_lock(&fleet->lock);
+	stow_lock_take(&fleet->lock);
 	for (uint32_t i = 0; i < machines; i++)
 		add_machine(fleet, i);
 	measure(fleet, machines, "one", &one);
 	measure(fleet, machines, "restricted", &restricted);
 	measure(fleet, machines, "nowhere", &nowhere);
-	pthread_mutex_unlock(&fleet->lock);
+	stow_lock_give(&fleet->lock);
 	stow_fleet_free(fleet);
 }
 

@@ -280,7 +280,7 @@ static void turn(struct run *run, const struct fuzz_step *step)
 
 	fuzz_store_run(step->len > 0 && step->data[0] & 1);
 	now.mono += step->len > 0 && step->data[0] & 2 ? 120 * STOW_SECOND : STOW_SECOND;
-	pthread_mutex_lock(&run->s.fleet->lock);
+	stow_lock_take(&run->s.fleet->lock);
 	scheduler_place_tick(&run->s, now);
 	scheduler_fence_tick(&run->s, now);
 	scheduler_drains_tick(&run->s, now);
@@ -288,7 +288,7 @@ static void turn(struct run *run, const struct fuzz_step *step)
 		now.wall += 48 * 3600 * STOW_SECOND;
 		scheduler_drains_forget(&run->s, now);
 	}
-	pthread_mutex_unlock(&run->s.fleet->lock);
+	stow_lock_give(&run->s.fleet->lock);
 }
 
 static void end(struct run *run)
@@ -296,13 +296,13 @@ static void end(struct run *run)
 	for (size_t i = 0; i < STREAMS; i++)
 		hang_up(run, i);
 	fuzz_store_run(false);
-	pthread_mutex_lock(&run->s.fleet->lock);
+	stow_lock_take(&run->s.fleet->lock);
 	scheduler_place_stop(&run->s);
 	scheduler_fence_stop(&run->s);
 	scheduler_drains_stop(&run->s);
 	check_fleet(run->s.fleet);
 	check_drains(&run->s);
-	pthread_mutex_unlock(&run->s.fleet->lock);
+	stow_lock_give(&run->s.fleet->lock);
 	fuzz_store_run(false);
 	for (size_t i = 0; i < run->n_calls; i++) {
 		if (!run->calls[i])

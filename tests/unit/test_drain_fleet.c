@@ -60,11 +60,11 @@ static void start(struct fixture *f)
 }
 
 /* As a reload would. */
-#define SETTING(f, key, value)                             \
-	do {                                               \
-		pthread_mutex_lock(&(f)->s.fleet->lock);   \
-		(f)->s.config.key = value;                 \
-		pthread_mutex_unlock(&(f)->s.fleet->lock); \
+#define SETTING(f, key, value)                       \
+	do {                                         \
+		stow_lock_take(&(f)->s.fleet->lock); \
+		(f)->s.config.key = value;           \
+		stow_lock_give(&(f)->s.fleet->lock); \
 	} while (0)
 
 static void stop(struct fixture *f)
@@ -393,9 +393,9 @@ static uint32_t machines(struct fixture *f)
 {
 	uint32_t n;
 
-	pthread_mutex_lock(&f->s.fleet->lock);
+	stow_lock_take(&f->s.fleet->lock);
 	n = f->s.fleet->n_machines;
-	pthread_mutex_unlock(&f->s.fleet->lock);
+	stow_lock_give(&f->s.fleet->lock);
 	return n;
 }
 
@@ -404,9 +404,9 @@ static size_t followers(struct fixture *f)
 {
 	size_t n;
 
-	pthread_mutex_lock(&f->s.fleet->lock);
+	stow_lock_take(&f->s.fleet->lock);
 	n = f->s.drains.under_way[0]->n_followers;
-	pthread_mutex_unlock(&f->s.fleet->lock);
+	stow_lock_give(&f->s.fleet->lock);
 	return n;
 }
 
@@ -494,9 +494,9 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
 	assert_int_equal(machines(f), 1);
-	pthread_mutex_lock(&f->s.fleet->lock);
+	stow_lock_take(&f->s.fleet->lock);
 	assert_true(f->s.fleet->machines[0]->fenced && !f->s.fleet->machines[0]->fences);
-	pthread_mutex_unlock(&f->s.fleet->lock);
+	stow_lock_give(&f->s.fleet->lock);
 	assert_int_equal(cancel(f, c.id, NULL), 0);
 	/* Nobody has been heard of since the start: not given up before that may be. */
 	usleep(150000);

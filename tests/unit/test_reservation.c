@@ -49,11 +49,11 @@ static void start(struct fixture *f)
 }
 
 /* As a reload would. */
-#define SETTING(f, key, value)                             \
-	do {                                               \
-		pthread_mutex_lock(&(f)->s.fleet->lock);   \
-		(f)->s.config.key = value;                 \
-		pthread_mutex_unlock(&(f)->s.fleet->lock); \
+#define SETTING(f, key, value)                       \
+	do {                                         \
+		stow_lock_take(&(f)->s.fleet->lock); \
+		(f)->s.config.key = value;           \
+		stow_lock_give(&(f)->s.fleet->lock); \
 	} while (0)
 
 static void stop(struct fixture *f)
