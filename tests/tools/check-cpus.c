@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -47,8 +48,18 @@ struct container {
 	char *dirs[2];	  /* of cpuset, and of memory where that is another hierarchy */
 	size_t mount_len; /* of the first: where the hierarchy is mounted */
 	bool seen_init;
-	uint64_t *disturbed; /* where its inode is while it is */
+	struct past *past;
 };
+
+/* What the samples of one container have shown so far. CPU hotplug gives a container other CPUs
+ * until the kernel's worker, or the next run, has followed. */
+struct past {
+	uint64_t inode;
+	bool right;	/* in the last sample */
+	uint64_t last;	/* of its CPUs' comings until then */
+	uint64_t since; /* seconds: from when on it was not */
+};
+#define SETTLE 120 /* seconds for all of that on a busy machine */
 
 struct snapshot {
 	struct container *containers;
@@ -63,10 +74,10 @@ struct checker {
 	struct snapshot now;
 	bool watching;
 	struct stow_idset has_memory, isolated;
-	unsigned long found; /* violations */
-	FILE *out;	     /* for their lines */
-	/* Containers all of whose CPUs were offline, until they have been seen right again. */
-	uint64_t disturbed[1024];
+	unsigned long found;	 /* violations */
+	FILE *out;		 /* for their lines */
+	struct past past[1024];	 /* by inode; of two in one place, the last */
+	unsigned long unsettled; /* samples after hotplug that were not judged */
 };
 
 static volatile sig_atomic_t stopped;
@@ -121,7 +132,7 @@ static struct container *add(struct checker *ch, const char *label, const struct
 	*c = (struct container){ .version = id->at[STOW_CGROUP_CPUSET].version,
 				 .inode = id->at[STOW_CGROUP_CPUSET].inode };
 	snprintf(c->label, sizeof(c->label), "%s", label);
-	c->disturbed = &ch->disturbed[c->inode % STOW_ARRAY_SIZE(ch->disturbed)];
+	c->past = &ch->past[c->inode % STOW_ARRAY_SIZE(ch->past)];
 	for (int i = 0; i < 2; i++) {
 		struct stow_err err;
 		const char *mount;
@@ -163,6 +174,34 @@ static bool read_effective(struct checker *ch, const char *dir, struct stow_idse
 	return false;
 }
 
+/* When the first and the last of these CPUs came: sysfs makes a CPU's topology directory anew each
+ * time that it comes online, with an inode that is higher than all before. */
+static void comings(const struct stow_idset *cpus, uint64_t *ret_first, uint64_t *ret_last)
+{
+	*ret_first = UINT64_MAX;
+	*ret_last = 0;
+	STOW_IDSET_FOR(cpu, cpus) {
+		struct stat st;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology", cpu);
+		if (stat(path, &st) < 0)
+			continue;
+		*ret_first = st.st_ino < *ret_first ? st.st_ino : *ret_first;
+		*ret_last = st.st_ino > *ret_last ? st.st_ino : *ret_last;
+	}
+}
+
+/* The container is right, as far as one knows, with its CPUs as they are. */
+static void settle(struct container *c)
+{
+	uint64_t first;
+
+	c->past->inode = c->inode;
+	c->past->right = true;
+	comings(&c->may, &first, &c->past->last);
+}
+
 static void add_record(struct checker *ch, const struct stow_record *record)
 {
 	const struct stow_move *move = record->move;
@@ -201,6 +240,10 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 		stow_idset_or(&c->nodes, &move->nodes);
 	if (c->active)
 		stow_idset_or(&ch->now.exclusive, &c->own);
+	/* From its start on, before its hook has said yes: what happens to its CPUs meanwhile
+	 * counts, too. */
+	if (c->past->inode != c->inode)
+		settle(c);
 }
 
 static int add_entry(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
@@ -218,6 +261,8 @@ static int add_entry(struct stow_root *root, struct stow_unmanaged *entry, void 
 	c->active = true;
 	c->init = entry->init;
 	c->may = entry->given;
+	if (c->past->inode != c->inode)
+		settle(c);
 	return 0;
 }
 
@@ -587,23 +632,56 @@ static bool kernel_follows(struct checker *ch, const struct container *c, pid_t 
 	return false;
 }
 
+static uint64_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+/* Whether hotplug may be why the container has CPUs that are not its own: it had nothing else, and
+ * has not been right since. Never where it has what another one has alone, unless it was seen
+ * without a CPU. */
+static bool is_settling(struct checker *ch, const struct container *c,
+			const struct stow_idset *wrong)
+{
+	struct past *past = c->past;
+	struct stow_idset others;
+	uint64_t first, last;
+
+	others_cpus(ch, c, &others);
+	comings(&c->may, &first, &last);
+	if (past->right &&
+	    (!c->exclusive || stow_idset_intersects(wrong, &others) || first <= past->last))
+		return false;
+	if (past->right)
+		past->since = seconds();
+	past->right = false;
+	if (seconds() - past->since > SETTLE)
+		return false;
+	ch->unsettled++;
+	return true;
+}
+
 static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid_t tid)
 {
 	struct stow_idset wrong, again, written;
+	struct past *past = c->past;
 	char a[256], b[256], d[256];
 
 	if (is_displaced(ch, c)) {
 		/* The kernel gives it what is above until the next run; and when a CPU of its own
 		 * comes back, until the kernel's worker has narrowed its set again. */
-		*c->disturbed = c->inode;
+		past->right = false;
+		past->since = seconds();
 		return;
 	}
 	if (!overlaps(ch, c, tid, &wrong)) {
-		if (*c->disturbed == c->inode)
-			*c->disturbed = 0;
+		settle(c);
 		return;
 	}
-	if (*c->disturbed == c->inode || !has_begun(pid) || !overlaps(ch, c, tid, &again))
+	if (is_settling(ch, c, &wrong) || !has_begun(pid) || !overlaps(ch, c, tid, &again))
 		return;
 	stow_idset_and(&wrong, &again);
 	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) || kernel_follows(ch, c, tid))
@@ -633,7 +711,9 @@ static int run_watch(struct checker *ch, uint64_t rate)
 		containers += ch->now.n;
 		usleep((useconds_t)(1000000 / rate));
 	}
-	printf("%lu samples of %lu containers, %lu violations\n", samples, containers, ch->found);
+	printf("%lu samples of %lu containers, %lu of them after CPU hotplug and not judged, %lu "
+	       "violations\n",
+	       samples, containers, ch->unsettled, ch->found);
 	return ch->found ? 1 : 0;
 }
 
