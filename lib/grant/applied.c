@@ -2,19 +2,22 @@
 #include "grant/applied.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "grant/apply.h"
 
-#define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 128) /* three lists of single numbers, at worst */
+#define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 256) /* three lists of single numbers, at worst */
 
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	struct stow_applied a = { 0 };
+	struct stow_idset came;
 	char *save = NULL;
 	bool bad = false;
 	int r;
@@ -34,6 +37,8 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 			bad |= stow_idset_parse(line + 10, &a.exclusive, NULL) < 0;
 		} else if (strncmp(line, "explained ", 10) == 0) {
 			bad |= stow_idset_parse(line + 10, &a.explained, NULL) < 0;
+		} else if (strncmp(line, "came ", 5) == 0) {
+			bad |= stow_parse_u64(line + 5, UINT64_MAX, &a.came, NULL) < 0;
 		} else if (strncmp(line, "reserved ", 9) == 0) {
 			snprintf(a.reserved, sizeof(a.reserved), "%s", line + 9);
 		} else {
@@ -45,6 +50,8 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 		memset(&a.explained, 0xff, sizeof(a.explained));
 	}
 	stow_idset_or(&a.explained, &a.exclusive);
+	if (stow_cpus_came(root, a.came, &came) > a.came)
+		stow_idset_minus(&a.online, &came);
 	*ret = a;
 	return 0;
 }
@@ -64,8 +71,10 @@ static int write_applied(struct stow_root *root, const struct stow_applied *a, s
 			    *explained = stow_idset_to_list(&a->explained), *text = NULL;
 
 	if (!online || !exclusive || !explained ||
-	    asprintf(&text, "online %s\nexclusive %s\nexplained %s\nreserved %s\n%s", online,
-		     exclusive, explained, a->reserved, a->busy ? "busy\n" : "") < 0) {
+	    asprintf(&text,
+		     "online %s\ncame %" PRIu64 "\nexclusive %s\nexplained %s\nreserved %s\n%s",
+		     online, a->came, exclusive, explained, a->reserved,
+		     a->busy ? "busy\n" : "") < 0) {
 		text = NULL;
 		return stow_err_sys(err, ENOMEM, "%s", STOW_APPLIED_PATH);
 	}
@@ -77,6 +86,7 @@ int stow_applied_begin(struct stow_root *root, const struct stow_applied *before
 {
 	struct stow_applied a = { .busy = true,
 				  .online = view->online,
+				  .came = before->came,
 				  .exclusive = view->exclusive };
 
 	if (stow_applied_is(before, view))
@@ -92,7 +102,9 @@ int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
 		     const struct stow_cpu_view *view, const struct stow_idset *explained,
 		     struct stow_err *err)
 {
-	struct stow_applied a = { .online = view->online, .exclusive = view->exclusive };
+	struct stow_applied a = { .online = view->online,
+				  .came = view->came,
+				  .exclusive = view->exclusive };
 
 	memcpy(a.reserved, view->reserved, sizeof(a.reserved));
 	a.explained = *explained;

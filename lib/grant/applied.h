@@ -16,7 +16,8 @@
 struct stow_applied {
 	bool known;		  /* there was a run since boot */
 	bool busy;		  /* it has not come to its end */
-	struct stow_idset online; /* CPUs */
+	struct stow_idset online; /* CPUs, and were so ever since */
+	uint64_t came;		  /* stow_cpus_came() at that time */
 	struct stow_idset exclusive;
 	char reserved[STOW_DIGEST_LEN + 1]; /* digest of the CPUs that were reserved */
 	struct stow_idset

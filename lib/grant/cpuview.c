@@ -2,12 +2,42 @@
 #include "grant/cpuview.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "node/cgroup.h"
 #include "place/capacity.h"
+
+uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idset *ret)
+{
+	struct stow_hierarchy cpuset;
+	struct stow_idset online;
+	uint64_t last = 0;
+
+	if (ret)
+		*ret = (struct stow_idset){ 0 };
+	if (stow_cgroup_hierarchy(root, STOW_CGROUP_CPUSET, &cpuset, NULL) < 0 ||
+	    cpuset.version != 1 || stow_online_cpus(root, &online, NULL) < 0)
+		return 0;
+	STOW_IDSET_FOR(cpu, &online) {
+		_cleanup_close_ int dir =
+			stow_root_openat(root, O_PATH | O_DIRECTORY, 0, NULL,
+					 "/sys/devices/system/cpu/cpu%d/topology", cpu);
+		struct stat st;
+
+		if (dir < 0 || fstat(dir, &st) < 0)
+			continue;
+		if (st.st_ino > last)
+			last = st.st_ino;
+		if (ret && st.st_ino > since)
+			stow_idset_add(ret, cpu);
+	}
+	return last;
+}
 
 int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 		       struct stow_ledger *ledger, struct stow_cpu_view *ret, struct stow_err *err)
@@ -15,6 +45,7 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	struct stow_cpu_view view = { .root = root, .config = config };
 	int r;
 
+	view.came = stow_cpus_came(root, 0, NULL);
 	r = stow_online_cpus(root, &view.online, err);
 	if (r < 0)
 		return r;

@@ -24,6 +24,7 @@ struct stow_cpu_view {
 	struct stow_root *root;
 	const struct stow_config *config;     /* NULL: nothing is reserved */
 	const struct stow_topology *topology; /* the caller's, if it has read one; else NULL */
+	uint64_t came; /* when the last of them came, see stow_cpus_came(); read before `online` */
 	struct stow_idset online;
 	struct stow_idset offline;  /* CPUs that are there and offline */
 	struct stow_idset isolated; /* by isolcpus: never shared */
@@ -36,6 +37,14 @@ struct stow_cpu_view {
 	} * nodes;
 	size_t n_nodes;
 };
+
+/*
+ * Returns when the last CPU came online, and puts those that came after `since` into `ret` (may be
+ * NULL). The time is a number that only grows: sysfs makes a CPU's topology directory anew whenever
+ * the CPU comes online, with a higher inode number than all before. 0: nothing depends on it. Only
+ * on cgroup v1 does a set lack a CPU after it was offline, however short that was.
+ */
+uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idset *ret);
 
 /* Reads what the functions below compute from. `ledger` may be NULL: then nothing is exclusive. */
 int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,

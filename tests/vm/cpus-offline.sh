@@ -70,6 +70,19 @@ want next "${exclusive[@]}" --annotation numastow.io/cpus=1 --annotation numasto
 all_as_promised "the next start gives it back"
 gone late next
 
+# No run has seen it gone. On v1 the kernel has taken it out of every set nevertheless.
+offline 2
+online 2
+want next "${exclusive[@]}" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1
+eq "one that was offline for a moment comes back with the next start" "$(cpus_of shared)" 0-3
+all_as_promised "it was offline for a moment"
+gone next
+offline 2
+online 2
+want late --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1
+eq "also with one that takes no CPU from others" "$(cpus_of shared)" 0-3
+gone late
+
 ### CPUs of an exclusive container
 
 first=${own%%[-,]*}
@@ -113,6 +126,11 @@ check "all are back: the container without a grant has them" eventually 20 has p
 	sed 's/^/# /' "$vm_work/agent.log"
 check "the exclusive one as well" eventually 20 has own "$own"
 all_as_promised "with an agent, CPUs are back" 20
+offline 2 "$first"
+online 2 "$first"
+check "offline for a moment, no set is taken for another tool's" eventually 20 has own "$own"
+all_as_promised "with an agent, CPUs were offline for a moment" 20
+check "nothing was adopted" test "$("$numastow" ledger --history --json 2>/dev/null | grep -c adopted)" = 0
 kill "$agent"
 wait "$agent"
 

@@ -79,7 +79,7 @@ vm_kernel_install()
 # Debian 13 has not.
 vm_kernel_v1_cpuset()
 {
-	grep -q '^CONFIG_CPUSETS_V1=y' "$1/config" || ! grep -q 'CONFIG_CPUSETS_V1' "$1/config"
+	grep -qs '^CONFIG_CPUSETS_V1=y' "$1/config" || ! grep -qs 'CONFIG_CPUSETS_V1' "$1/config"
 }
 
 vm_kernel_fetch()
