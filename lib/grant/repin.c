@@ -362,43 +362,6 @@ static int move(struct repin *rp, struct stow_err *err)
 	return r;
 }
 
-int stow_repin(const struct stow_grant_context *context, const char *id,
-	       const struct stow_repin_options *options, struct stow_err *err)
-{
-	_cleanup_(repin_done) struct repin rp = { .context = context, .options = options };
-	struct stow_err why = { 0 };
-	struct stow_idset leave;
-	int r;
-
-	r = find_record(&rp, id, err);
-	if (r < 0)
-		return r;
-	if (rp.record->move)
-		return stow_err_set(err, EBUSY, "container %s is being moved already", id);
-	rp.progress.from = rp.record->nodes;
-	rp.progress.message = "";
-	r = plan(&rp, &why);
-	if (r == 0) {
-		leave = rp.record->nodes;
-		stow_idset_minus(&leave, &rp.progress.to);
-		rp.progress.total = mapped(&rp, &leave);
-		r = tell(&rp, STOW_REPIN_PLANNED, &why);
-	}
-	if (options->dry_run)
-		return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
-	if (r == 0)
-		r = move(&rp, &why);
-	if (r < 0) {
-		if (rp.record->move)
-			take_back(&rp, why.msg);
-		return stow_err_set(err, -r, "%s", why.msg);
-	}
-	r = settle_rest(context, rp.record->n_pages > 0, &why);
-	if (r == 0)
-		(void)tell(&rp, STOW_REPIN_VERIFIED, NULL);
-	return r < 0 ? stow_err_set(err, -r, "moved, but: %s", why.msg) : 0;
-}
-
 /* Makes the caller the worker: of several programs that find a dead one, one goes on. */
 static int take_over(const struct stow_grant_context *context, const struct stow_record *record,
 		     struct stow_err *err)
@@ -439,4 +402,65 @@ int stow_repin_recover(const struct stow_grant_context *context, const struct st
 	if (r == 0 || r == -ESRCH)
 		r = end_move(context, now, false, "the mover was killed at work", err);
 	return r < 0 ? r : settle_rest(context, now->n_pages > 0, err);
+}
+
+/* Puts the container back first when its mover was killed at work. */
+static int find_unmoved(struct repin *rp, const char *id, struct stow_err *err)
+{
+	int r = find_record(rp, id, err);
+
+	if (r < 0 || !rp->record->move)
+		return r;
+	if (stow_life_alive(rp->context->root, &rp->record->move->worker))
+		return stow_err_set(err, EBUSY, "container %s is being moved already", id);
+	if (rp->options->dry_run)
+		return stow_err_set(err, EBUSY,
+				    "the last repin of container %s was killed; the next one, or "
+				    "\"numastow gc\", puts it back first",
+				    id);
+	r = stow_repin_recover(rp->context, rp->record, err);
+	if (r < 0)
+		return r;
+	repin_done(rp);
+	rp->record = NULL;
+	rp->cgroup = NULL;
+	r = find_record(rp, id, err);
+	return r == 0 && rp->record->move
+		       ? stow_err_set(err, EBUSY, "container %s is being moved already", id)
+		       : r;
+}
+
+int stow_repin(const struct stow_grant_context *context, const char *id,
+	       const struct stow_repin_options *options, struct stow_err *err)
+{
+	_cleanup_(repin_done) struct repin rp = { .context = context, .options = options };
+	struct stow_err why = { 0 };
+	struct stow_idset leave;
+	int r;
+
+	r = find_unmoved(&rp, id, err);
+	if (r < 0)
+		return r;
+	rp.progress.from = rp.record->nodes;
+	rp.progress.message = "";
+	r = plan(&rp, &why);
+	if (r == 0) {
+		leave = rp.record->nodes;
+		stow_idset_minus(&leave, &rp.progress.to);
+		rp.progress.total = mapped(&rp, &leave);
+		r = tell(&rp, STOW_REPIN_PLANNED, &why);
+	}
+	if (options->dry_run)
+		return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	if (r == 0)
+		r = move(&rp, &why);
+	if (r < 0) {
+		if (rp.record->move)
+			take_back(&rp, why.msg);
+		return stow_err_set(err, -r, "%s", why.msg);
+	}
+	r = settle_rest(context, rp.record->n_pages > 0, &why);
+	if (r == 0)
+		(void)tell(&rp, STOW_REPIN_VERIFIED, NULL);
+	return r < 0 ? stow_err_set(err, -r, "moved, but: %s", why.msg) : 0;
 }

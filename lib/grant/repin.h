@@ -47,7 +47,8 @@ struct stow_repin_options {
 };
 
 /* Moves a container; `id` is its whole id. -ENOENT: no grant of that id. -ENOSPC: no room there.
- * -EBUSY: it is being moved already. -ECANCELED (or what `progress` returned): taken back. */
+ * -EBUSY: it is being moved already. -ECANCELED (or what `progress` returned): taken back. A
+ * container whose last mover was killed is put back first. */
 int stow_repin(const struct stow_grant_context *context, const char *id,
 	       const struct stow_repin_options *options, struct stow_err *err);
 

@@ -225,10 +225,6 @@ static void who_is_killed_is_taken_back(void **state)
 		die_after(s, steps[i]);
 		assert_int_equal(played_records(s->p), 2);
 		assert_int_equal(promised(s, 1), GIB);
-		/* Nobody takes the room or begins again meanwhile. */
-		assert_int_equal(repin(s, "own", "1", &err), -EBUSY);
-		assert_string_equal(err.msg, "container own is being moved already");
-		assert_int_equal(promised(s, 1), GIB);
 		collected(s, 1);
 		everything_is_as_before(s);
 		collected(s, 0);
@@ -236,6 +232,26 @@ static void who_is_killed_is_taken_back(void **state)
 	if (repin(s, "own", "1", &err) < 0)
 		fail_msg("%s", err.msg);
 	own_is_on_node_1(s);
+}
+
+/* The next repin does not wait for a collection. */
+static void the_next_repin_takes_back_what_was_killed(void **state)
+{
+	static const enum stow_repin_step steps[] = { STOW_REPIN_PLANNED, STOW_REPIN_WIDENED,
+						      STOW_REPIN_NARROWED };
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
+		die_after(s, steps[i]);
+		if (repin(s, "own", "1", &err) < 0)
+			fail_msg("%s", err.msg);
+		own_is_on_node_1(s);
+		collected(s, 0);
+		if (repin(s, "own", "0", &err) < 0)
+			fail_msg("%s", err.msg);
+		everything_is_as_before(s);
+	}
 }
 
 static void who_is_killed_at_the_end_has_moved(void **state)
@@ -400,6 +416,7 @@ int main(void)
 		TEST(who_is_killed_is_taken_back),
 		TEST(who_is_killed_at_the_end_has_moved),
 		TEST(a_mover_that_lives_is_left),
+		TEST(the_next_repin_takes_back_what_was_killed),
 		TEST(the_container_may_end_meanwhile),
 		TEST(it_can_be_cancelled_until_it_has_moved),
 		TEST(a_failure_is_taken_back),
