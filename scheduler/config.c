@@ -32,7 +32,9 @@ const struct stow_setting scheduler_settings[] = {
 	{ "role", STOW_SETTING_LIST, AT(roles), 0, 0, NULL, "NAME=ROLE,...",
 	  "what a certificate's name may: agent/NODE, read, place or drain" },
 	{ "data", STOW_SETTING_TEXT, AT(data), 0, 0, NULL, "DIR",
-	  "directory of the store (/var/lib/numastow)" },
+	  "the same as store: sqlite:DIR, where that is not set (/var/lib/numastow)" },
+	{ "store", STOW_SETTING_TEXT, AT(store), 0, 0, NULL, "WHERE",
+	  "where the fleet's state is: sqlite:DIR (sqlite:/var/lib/numastow)" },
 	{ "durability", STOW_SETTING_WORD, AT(durability), 0, 0, durabilities, "WORD",
 	  "what an answered reservation survives: crash or power-loss (crash)" },
 	{ "metrics", STOW_SETTING_TEXT, AT(metrics), 0, 0, NULL, "ADDRESS",
@@ -118,6 +120,7 @@ int scheduler_config_finish(const struct scheduler_config *config, struct stow_e
 	struct sockaddr_storage address;
 	enum stow_log_level level;
 	socklen_t len;
+	struct stow_store_options store;
 	int r;
 
 	if (tls != 0 && tls != 3)
@@ -152,7 +155,20 @@ int scheduler_config_finish(const struct scheduler_config *config, struct stow_e
 		if (r < 0)
 			return stow_err_wrap(err, r, "role");
 	}
+	store = scheduler_config_store(config);
+	r = stow_store_check(&store, err);
+	if (r < 0)
+		return stow_err_wrap(err, r, "store");
 	return check_webhooks(config, err);
+}
+
+struct stow_store_options scheduler_config_store(const struct scheduler_config *config)
+{
+	return (struct stow_store_options){
+		.where = config->store,
+		.dir = config->data,
+		.power_loss = config->durability == 1,
+	};
 }
 
 void scheduler_config_done(struct scheduler_config *config)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "rpc/settings.h"
+#include "scheduler/store.h"
 
 #define SCHEDULER_CONFIG_PATH "/etc/numastow/scheduler.yaml"
 
@@ -17,7 +18,8 @@ struct scheduler_config {
 	char *ca, *certificate, *key;
 	bool insecure;	/* without TLS beyond loopback */
 	char **roles;	/* "NAME=ROLE": a certificate's name, and what it may */
-	char *data;	/* directory of the store */
+	char *data;	/* directory of the store, where that is not set */
+	char *store;	/* "sqlite:DIR" */
 	int durability; /* 0: crash, 1: power-loss */
 	char *metrics;
 	char *log_level;
@@ -40,4 +42,6 @@ extern const struct stow_setting scheduler_settings[];
 
 void scheduler_config_defaults(struct scheduler_config *config);
 int scheduler_config_finish(const struct scheduler_config *config, struct stow_err *err);
+/* Points into the settings. */
+struct stow_store_options scheduler_config_store(const struct scheduler_config *config);
 void scheduler_config_done(struct scheduler_config *config);

@@ -205,6 +205,8 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 
 	if (!atomic_load(&s->active))
 		return stow_err_set(err, ENOTCONN, "this scheduler is a standby");
+	if (!stow_store_leads(s->store, err))
+		return -err->code;
 	return scheduler_may(peer, method, s->config.roles, err);
 }
 
@@ -235,10 +237,13 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	const struct scheduler_config *config = &s->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL };
+	struct stow_store_options store = scheduler_config_store(config);
 	int r;
 
 	pthread_cond_init(&s->changed, NULL);
-	r = stow_fleet_new(&s->fleet, err);
+	r = stow_store_new(&store, &s->store, err);
+	if (r == 0)
+		r = stow_fleet_new(&s->fleet, err);
 	if (r == 0)
 		r = scheduler_outbox_new(config, &s->outbox, err);
 	if (r == 0)
@@ -268,10 +273,13 @@ int scheduler_load(struct scheduler *s, struct stow_err *err)
 					.drain = scheduler_drain_load,
 					.webhook = load_webhook,
 					.ctx = s };
+	struct stow_store_options options = scheduler_config_store(&s->config);
 	int r;
 
 	stow_lock_take(&s->fleet->lock);
-	r = stow_store_open(s->config.data, s->config.durability == 1, &load, &s->store, err);
+	r = s->store ? 0 : stow_store_new(&options, &s->store, err);
+	if (r == 0)
+		r = stow_store_load(s->store, &load, err);
 	scheduler_drains_loaded(s);
 	stow_lock_give(&s->fleet->lock);
 	return r;
@@ -321,8 +329,7 @@ void scheduler_stop(struct scheduler *s)
 		stow_lock_give(&s->fleet->lock);
 	}
 	scheduler_outbox_stop(s->outbox);
-	stow_store_close(s->store);
-	s->store = NULL;
+	stow_store_stop(s->store);
 	if (s->fleet) {
 		stow_lock_take(&s->fleet->lock);
 		scheduler_place_stop(s);
@@ -334,6 +341,8 @@ void scheduler_stop(struct scheduler *s)
 		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
 	stow_rpc_server_free(s->server);
 	stow_rpc_loop_free(s->loop);
+	stow_store_close(s->store); /* methods may have used it until now */
+	s->store = NULL;
 	scheduler_drains_free(s);
 	scheduler_outbox_free(s->outbox);
 	stow_fleet_free(s->fleet);
@@ -387,6 +396,7 @@ static void render_webhooks(FILE *out, struct scheduler *s)
 void scheduler_render_metrics(FILE *out, void *ctx)
 {
 	struct scheduler *s = ctx;
+	struct stow_store_state store = { 0 };
 	uint64_t commits = 0, writes = 0;
 	uint32_t nodes, fresh;
 	size_t reservations;
@@ -396,8 +406,10 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	fresh = s->fleet->n_fresh;
 	reservations = s->fleet->reservations.n;
 	stow_lock_give(&s->fleet->lock);
-	if (atomic_load(&s->active))
+	if (atomic_load(&s->active)) {
 		stow_store_count(s->store, &commits, &writes);
+		stow_store_state(s->store, &store);
+	}
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
 	    atomic_load(&s->active));
 	stow_metric_head(out, "numastow_nodes", "gauge", "Nodes, by state.");
@@ -419,6 +431,10 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_store_commits_total", "counter", "Transactions of the store.",
 	    (double)commits);
 	one(out, "numastow_store_writes_total", "counter", "Rows written in them.", (double)writes);
+	one(out, "numastow_store_failed_total", "counter",
+	    "What callers wanted stored and was not.", (double)store.failed);
+	one(out, "numastow_store_healthy", "gauge", "1 when the last write went through.",
+	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
 	stow_histogram_render(out, "numastow_scheduler_lock_held_seconds",
@@ -432,8 +448,12 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 
 bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 {
+	struct stow_store_state store = { .healthy = true };
 	struct scheduler *s = ctx;
+	bool active = atomic_load(&s->active);
 
-	snprintf(why, size, "%s", atomic_load(&s->active) ? "active" : "standby");
-	return true;
+	if (active)
+		stow_store_state(s->store, &store);
+	snprintf(why, size, "%s", !store.healthy ? store.why.msg : active ? "active" : "standby");
+	return store.healthy;
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow-scheduler: one active for a fleet, standbys beside it. See numastow-scheduler(8). */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -17,7 +14,7 @@
 #include "rpc/say.h"
 #include "scheduler/scheduler.h"
 
-#define STANDBY_MS 200 /* between two tries to become active */
+#define LOOK_MS 200 /* between two looks at who is active */
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
@@ -108,21 +105,35 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* The data directory's lock says who is active; it dies with its holder. */
-static int open_lock(const char *dir, struct stow_err *err)
+/* As long as another one is active. What cannot be reached may be reached later. */
+static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 {
-	char path[4200];
-	int fd;
+	struct stow_err why = { 0 };
+	int r = stow_store_lead(s->store, &why);
 
-	if (mkdir(dir, 0750) < 0 && errno != EEXIST)
-		return stow_err_sys(err, errno, "data: cannot make %s", dir);
-	snprintf(path, sizeof(path), "%s/scheduler.lock", dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	return fd < 0 ? stow_err_sys(err, errno, "data: cannot open %s", path) : fd;
+	if (r == 1) {
+		r = scheduler_activate(s, err);
+		if (r == 0)
+			sd_notify(0, "READY=1\nSTATUS=active");
+		return r;
+	}
+	if (r < 0 && r != -ENOTCONN && r != -ETIMEDOUT) {
+		*err = why;
+		return r;
+	}
+	if (!*said) {
+		*said = true;
+		stow_say(STOW_LOG_NOTICE,
+			 r < 0 ? "standby: the store cannot be reached"
+			       : "standby: another scheduler is active",
+			 stow_text("store", s->config.store ? s->config.store : s->config.data),
+			 stow_text("error", why.msg));
+		sd_notify(0, "READY=1\nSTATUS=standby");
+	}
+	return 0;
 }
 
-static int loop(struct scheduler *s, int signals, int lock, int argc, char **argv,
-		struct stow_err *err)
+static int loop(struct scheduler *s, int signals, int argc, char **argv, struct stow_err *err)
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
 	uint64_t watchdog = 0;
@@ -133,22 +144,12 @@ static int loop(struct scheduler *s, int signals, int lock, int argc, char **arg
 	for (;;) {
 		bool active = atomic_load(&s->active);
 		struct signalfd_siginfo info;
-		int wait = active ? watchdog ? (int)(watchdog / 3000) : -1 : STANDBY_MS;
+		int wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
 
-		if (!active && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-			int r = scheduler_activate(s, err);
-
-			if (r < 0)
-				return r;
-			sd_notify(0, "READY=1\nSTATUS=active");
-			continue;
-		}
-		if (!active && !said) {
-			said = true;
-			stow_say(STOW_LOG_NOTICE, "standby: another scheduler is active",
-				 stow_text("data", s->config.data));
-			sd_notify(0, "READY=1\nSTATUS=standby");
-		}
+		if (!active && stand_by(s, &said, err) < 0)
+			return -err->code;
+		if (active && !stow_store_leads(s->store, err))
+			return -err->code;
 		if (watchdog)
 			sd_notify(0, "WATCHDOG=1");
 		(void)poll(polls, 1, wait);
@@ -164,10 +165,9 @@ static int run(struct scheduler *s, int argc, char **argv)
 {
 	struct stow_metrics *metrics = NULL;
 	struct stow_err err = { 0 };
-	int signals = open_signals(), lock, r;
+	int signals = open_signals(), r;
 
-	lock = open_lock(s->config.data, &err);
-	r = lock < 0 ? lock : scheduler_start(s, &err);
+	r = scheduler_start(s, &err);
 	if (r == 0 && s->config.metrics[0]) {
 		r = stow_metrics_start(s->config.metrics, scheduler_render_metrics,
 				       scheduler_is_healthy, s, &metrics, NULL, &err);
@@ -175,12 +175,10 @@ static int run(struct scheduler *s, int argc, char **argv)
 			r = stow_err_wrap(&err, r, "metrics");
 	}
 	if (r == 0)
-		r = loop(s, signals, lock, argc, argv, &err);
+		r = loop(s, signals, argc, argv, &err);
 	sd_notify(0, "STOPPING=1");
 	stow_metrics_stop(metrics);
 	scheduler_stop(s);
-	if (lock >= 0)
-		close(lock);
 	close(signals);
 	if (r < 0)
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);

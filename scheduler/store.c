@@ -1,315 +1,321 @@
 // SPDX-License-Identifier: Apache-2.0
+/* The queue, and the thread that has written what is in it. */
 #include "scheduler/store.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/store_engine.h"
 
-#define FORGET_EVERY 60 /* s between deletions of answers that have run out */
-
-static const char schema[] =
-	"CREATE TABLE IF NOT EXISTS reservation(id INTEGER PRIMARY KEY, message BLOB NOT NULL,"
-	" request TEXT);"
-	"CREATE TABLE IF NOT EXISTS fence(machine TEXT PRIMARY KEY, numa TEXT NOT NULL);"
-	"CREATE TABLE IF NOT EXISTS answer(request TEXT PRIMARY KEY, digest INTEGER,"
-	" expires INTEGER, response BLOB NOT NULL) WITHOUT ROWID;"
-	/* Since version 2. */
-	"CREATE TABLE IF NOT EXISTS drain(id INTEGER PRIMARY KEY, request TEXT, flags INTEGER,"
-	" message BLOB NOT NULL);"
-	"CREATE TABLE IF NOT EXISTS webhook(seq INTEGER PRIMARY KEY, drain INTEGER, event TEXT,"
-	" url TEXT, body BLOB NOT NULL, created INTEGER, next INTEGER, attempts INTEGER);"
-	"PRAGMA user_version=2;";
-
-enum { STORE_VERSION = 2 };
-
-enum kind {
-	RESERVATION,
-	NO_RESERVATION,
-	FENCE,
-	NO_FENCE,
-	ANSWER,
-	NO_ANSWER,
-	FORGET,
-	DRAIN,
-	NO_DRAIN,
-	WEBHOOK,
-	WEBHOOK_LATER,
-	NO_WEBHOOK,
-	NO_WEBHOOK_OF,
-	KINDS
-};
-
-static const char *const statements[KINDS] = {
-	[RESERVATION] = "INSERT OR REPLACE INTO reservation VALUES(?1, ?4, ?3)",
-	[NO_RESERVATION] = "DELETE FROM reservation WHERE id = ?1",
-	[FENCE] = "INSERT OR REPLACE INTO fence VALUES(?3, ?4)",
-	[NO_FENCE] = "DELETE FROM fence WHERE machine = ?3",
-	[ANSWER] = "INSERT OR REPLACE INTO answer VALUES(?3, ?1, ?2, ?4)",
-	[NO_ANSWER] = "DELETE FROM answer WHERE request = ?3",
-	[FORGET] = "DELETE FROM answer WHERE expires < ?2",
-	[DRAIN] = "INSERT OR REPLACE INTO drain VALUES(?1, ?3, ?2, ?4)",
-	[NO_DRAIN] = "DELETE FROM drain WHERE id = ?1",
-	[WEBHOOK] = "INSERT OR REPLACE INTO webhook VALUES(?1, ?2, ?3, ?6, ?4, ?5, ?5, 0)",
-	[WEBHOOK_LATER] = "UPDATE webhook SET next = ?2, attempts = ?5 WHERE seq = ?1",
-	[NO_WEBHOOK] = "DELETE FROM webhook WHERE seq = ?1",
-	[NO_WEBHOOK_OF] = "DELETE FROM webhook WHERE drain = ?1 AND event = ?3",
-};
-
-/* One row: numbers, texts, bytes, as its statement wants them. */
-struct write {
-	struct write *next;
-	enum kind kind;
-	uint64_t a, b, c;
-	char *text, *more;
-	void *bytes;
-	size_t len;
-};
-
-struct stow_writes {
-	struct stow_writes *next;
-	struct write *first, **last;
-	void (*done)(void *ctx, const struct stow_err *err);
-	void *ctx;
-};
+#define S	     UINT64_C(1000000000)
+#define FORGET_EVERY (60 * S)
+#define PROBE_EVERY  (5 * S) /* between writes when nobody wants one */
+#define RETRY_EVERY  S	     /* when the last one failed */
+#define HANGS	     (10 * S)
+#define OWED_MOST    65536
+#define OWED_A_TIME  256
 
 struct stow_store {
-	sqlite3 *db;
-	sqlite3_stmt *stmt[KINDS];
+	const struct stow_engine_ops *ops;
+	void *engine;
+	uint64_t epoch;
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
-	pthread_cond_t queued;
+	pthread_cond_t queued, idle;
 	struct stow_writes *first, **last;
-	bool closing;
-	uint64_t commits, writes;
+	bool stopping; /* what comes now is refused */
+	bool closing;  /* the thread ends */
+	uint64_t commits, writes, failed;
+	bool busy;	     /* the thread has a batch */
+	uint64_t writing;    /* since when; 0: it is not */
+	struct stow_err bad; /* why the last probe failed; code 0: it did not */
+
+	/* The thread's own: deletions that failed and that nobody waits for. */
+	struct stow_write *owed, **owed_last;
+	uint64_t n_owed; /* the lock */
+	uint64_t said;
+	size_t unsaid;
 };
 
-/* --- writes ------------------------------------------------------------------------------------- */
-
-struct stow_writes *stow_writes_new(void)
+/* Not stow_now(), which belongs to the fleet: these are about this thread. */
+static uint64_t clock_ns(clockid_t clock)
 {
-	struct stow_writes *writes = calloc(1, sizeof(*writes));
+	struct timespec now;
 
-	if (writes)
-		writes->last = &writes->first;
-	return writes;
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
 }
 
-void stow_writes_free(struct stow_writes *writes)
+static uint64_t boot_ns(void)
 {
-	if (!writes)
+	return clock_ns(CLOCK_BOOTTIME);
+}
+
+static uint64_t wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t stow_store_wall_ms(void)
+{
+	return wall_ns() / (S / 1000);
+}
+
+static void init_monotonic(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* --- what is owed ------------------------------------------------------------------------------- */
+
+static bool is_deletion(enum stow_write_kind kind)
+{
+	return kind == STOW_WRITE_NO_RESERVATION || kind == STOW_WRITE_NO_ANSWER ||
+	       kind == STOW_WRITE_NO_DRAIN || kind == STOW_WRITE_NO_WEBHOOK ||
+	       kind == STOW_WRITE_NO_WEBHOOK_OF;
+}
+
+/* Keeps what a list wanted deleted: else it would be back after a restart. Ids are never used
+ * twice, but request ids may be: see settled(). */
+static void owe(struct stow_store *store, struct stow_writes *writes)
+{
+	struct stow_write **at = &writes->first;
+
+	while (*at) {
+		struct stow_write *w = *at;
+
+		if (!is_deletion(w->kind) || store->n_owed >= OWED_MOST) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = NULL;
+		*store->owed_last = w;
+		store->owed_last = &w->next;
+		pthread_mutex_lock(&store->lock);
+		store->n_owed++;
+		pthread_mutex_unlock(&store->lock);
+	}
+	writes->last = at;
+}
+
+static struct stow_write *pop_owed(struct stow_store *store)
+{
+	struct stow_write *w = store->owed;
+
+	store->owed = w->next;
+	if (!store->owed)
+		store->owed_last = &store->owed;
+	w->next = NULL;
+	pthread_mutex_lock(&store->lock);
+	store->n_owed--;
+	pthread_mutex_unlock(&store->lock);
+	return w;
+}
+
+/* A new answer under a request id whose old one is still to be deleted. */
+static void settled(struct stow_store *store, const struct stow_writes *batch)
+{
+	if (!store->owed)
 		return;
-	while (writes->first) {
-		struct write *w = writes->first;
+	for (; batch; batch = batch->next)
+		for (const struct stow_write *w = batch->first; w; w = w->next)
+			for (struct stow_write *o = store->owed; o && w->kind == STOW_WRITE_ANSWER;
+			     o = o->next)
+				if (o->kind == STOW_WRITE_NO_ANSWER &&
+				    strcmp(o->text, w->text) == 0)
+					o->text[0] = '\0'; /* nobody's */
+}
 
-		writes->first = w->next;
-		free(w->text);
-		free(w->more);
-		free(w->bytes);
-		free(w);
+/* Each in a list of its own. */
+static struct stow_writes *take_owed(struct stow_store *store)
+{
+	struct stow_writes *first = NULL, **last = &first;
+
+	for (int i = 0; i < OWED_A_TIME && store->owed; i++) {
+		struct stow_writes *writes = stow_writes_new();
+
+		if (!writes)
+			break;
+		writes->first = pop_owed(store);
+		writes->last = &writes->first->next;
+		*last = writes;
+		last = &writes->next;
 	}
-	free(writes);
-}
-
-static int add(struct stow_writes *writes, enum kind kind, uint64_t a, uint64_t b, const char *text,
-	       const void *bytes, size_t len)
-{
-	struct write *w = writes ? calloc(1, sizeof(*w)) : NULL;
-
-	if (!w)
-		return -ENOMEM;
-	w->kind = kind;
-	w->a = a;
-	w->b = b;
-	w->len = len;
-	w->text = text ? strdup(text) : NULL;
-	w->bytes = bytes ? malloc(len + 1) : NULL;
-	if ((text && !w->text) || (bytes && !w->bytes)) {
-		free(w->text);
-		free(w->bytes);
-		free(w);
-		return -ENOMEM;
-	}
-	if (bytes)
-		memcpy(w->bytes, bytes, len);
-	*writes->last = w;
-	writes->last = &w->next;
-	return 0;
-}
-
-int stow_writes_reservation(struct stow_writes *writes, uint64_t id, const void *message,
-			    size_t len, const char *request_id)
-{
-	return add(writes, RESERVATION, id, 0, request_id ? request_id : "", message, len);
-}
-
-int stow_writes_no_reservation(struct stow_writes *writes, uint64_t id)
-{
-	return add(writes, NO_RESERVATION, id, 0, NULL, NULL, 0);
-}
-
-int stow_writes_fence(struct stow_writes *writes, const char *machine,
-		      const struct stow_idset *numa)
-{
-	char text[STOW_IDSET_MAX];
-
-	stow_idset_format(numa, text, sizeof(text));
-	return add(writes, stow_idset_empty(numa) ? NO_FENCE : FENCE, 0, 0, machine, text,
-		   strlen(text));
-}
-
-int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
-		       uint64_t expires, const void *response, size_t len)
-{
-	return add(writes, ANSWER, digest, expires, request_id, response, len);
-}
-
-int stow_writes_no_answer(struct stow_writes *writes, const char *request_id)
-{
-	return add(writes, NO_ANSWER, 0, 0, request_id, NULL, 0);
-}
-
-int stow_writes_drain(struct stow_writes *writes, uint64_t id, uint64_t flags, const void *message,
-		      size_t len, const char *request_id)
-{
-	return add(writes, DRAIN, id, flags, request_id ? request_id : "", message, len);
-}
-
-int stow_writes_no_drain(struct stow_writes *writes, uint64_t id)
-{
-	return add(writes, NO_DRAIN, id, 0, NULL, NULL, 0);
-}
-
-/* What add() has just put at the end. */
-static struct write *newest(struct stow_writes *writes)
-{
-	return (struct write *)(void *)((char *)writes->last - offsetof(struct write, next));
-}
-
-int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webhook *webhook)
-{
-	int r = add(writes, WEBHOOK, webhook->seq, webhook->drain, webhook->event, webhook->body,
-		    webhook->len);
-
-	if (r < 0)
-		return r;
-	newest(writes)->c = webhook->created;
-	newest(writes)->more = strdup(webhook->url);
-	return newest(writes)->more ? 0 : -ENOMEM;
-}
-
-int stow_writes_webhook_later(struct stow_writes *writes, uint64_t seq, uint64_t next,
-			      uint64_t attempts)
-{
-	int r = add(writes, WEBHOOK_LATER, seq, next, NULL, NULL, 0);
-
-	if (r == 0)
-		newest(writes)->c = attempts;
-	return r;
-}
-
-int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq)
-{
-	return add(writes, NO_WEBHOOK, seq, 0, NULL, NULL, 0);
-}
-
-int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event)
-{
-	return add(writes, NO_WEBHOOK_OF, drain, 0, event, NULL, 0);
+	return first;
 }
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
-static int fail(struct stow_store *store, struct stow_err *err, const char *what)
+static void wait_for(struct stow_store *store, uint64_t ns)
 {
-	return stow_err_set(err, EIO, "the store: %s: %s", what, sqlite3_errmsg(store->db));
+	uint64_t at = clock_ns(CLOCK_MONOTONIC) + ns;
+	struct timespec until = { .tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S) };
+
+	(void)pthread_cond_timedwait(&store->queued, &store->lock, &until);
 }
 
-static int run_write(struct stow_store *store, const struct write *w, struct stow_err *err)
+/* All that is queued; NULL: nothing for a while, or the end. What came too late is in
+ * *ret_refused. */
+static struct stow_writes *take_batch(struct stow_store *store, struct stow_writes **ret_refused,
+				      bool *ret_closing)
 {
-	sqlite3_stmt *stmt = store->stmt[w->kind];
-	int code;
-
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)w->a);
-	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)w->b);
-	sqlite3_bind_text(stmt, 3, w->text, -1, SQLITE_STATIC);
-	sqlite3_bind_blob64(stmt, 4, w->bytes, w->len, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 5, (sqlite3_int64)w->c);
-	sqlite3_bind_text(stmt, 6, w->more, -1, SQLITE_STATIC);
-	code = sqlite3_step(stmt);
-	sqlite3_reset(stmt);
-	sqlite3_clear_bindings(stmt);
-	return code == SQLITE_DONE ? 0 : fail(store, err, "writing");
-}
-
-static int write_all(struct stow_store *store, const struct stow_writes *batch, uint64_t *ret_n,
-		     struct stow_err *err)
-{
-	int r = 0;
-
-	if (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
-		return fail(store, err, "beginning");
-	for (const struct stow_writes *w = batch; w && r == 0; w = w->next)
-		for (const struct write *row = w->first; row && r == 0; row = row->next) {
-			r = run_write(store, row, err);
-			++*ret_n;
-		}
-	if (r == 0 && sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-		r = fail(store, err, "committing");
-	if (r < 0)
-		(void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-	return r;
-}
-
-static struct stow_writes *take_batch(struct stow_store *store)
-{
-	struct stow_writes *batch;
+	struct stow_writes *batch, **at = &batch;
 
 	pthread_mutex_lock(&store->lock);
-	while (!store->first && !store->closing)
-		pthread_cond_wait(&store->queued, &store->lock);
+	store->busy = false;
+	pthread_cond_broadcast(&store->idle);
+	if (!store->first && !store->closing)
+		wait_for(store, store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
 	batch = store->first;
 	store->first = NULL;
 	store->last = &store->first;
+	store->busy = batch;
+	*ret_closing = store->closing;
 	pthread_mutex_unlock(&store->lock);
+	*ret_refused = NULL;
+	while (*at && !(*at)->err.code)
+		at = &(*at)->next;
+	*ret_refused = *at;
+	*at = NULL;
 	return batch;
+}
+
+/* One line a second, whatever goes wrong. */
+static void say_refused(struct stow_store *store, const struct stow_err *err)
+{
+	uint64_t now = boot_ns();
+
+	store->unsaid++;
+	if (store->said && now < store->said + S)
+		return;
+	stow_say(STOW_LOG_ERR, "the store refused a write", stow_why(err),
+		 stow_number("times", store->unsaid));
+	store->said = now;
+	store->unsaid = 0;
+}
+
+static void engine_write(struct stow_store *store, struct stow_writes *batch)
+{
+	struct stow_engine_count count = { 0 };
+
+	pthread_mutex_lock(&store->lock);
+	store->writing = boot_ns();
+	pthread_mutex_unlock(&store->lock);
+	store->ops->write(store->engine, batch, &count);
+	pthread_mutex_lock(&store->lock);
+	store->writing = 0;
+	store->commits += count.commits;
+	store->writes += count.writes;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Whether anything can be written at all. */
+static void probe(struct stow_store *store)
+{
+	struct stow_write w = { .kind = STOW_WRITE_PROBE, .b = wall_ns() };
+	struct stow_writes writes = { .first = &w };
+	struct stow_engine_count count = { 0 };
+	bool was_bad;
+
+	pthread_mutex_lock(&store->lock);
+	store->writing = boot_ns();
+	pthread_mutex_unlock(&store->lock);
+	store->ops->write(store->engine, &writes, &count);
+	pthread_mutex_lock(&store->lock);
+	store->writing = 0;
+	was_bad = store->bad.code;
+	store->bad = writes.err;
+	pthread_mutex_unlock(&store->lock);
+	if (writes.err.code && !was_bad)
+		stow_say(STOW_LOG_ERR, "nothing can be stored", stow_why(&writes.err));
+	else if (!writes.err.code && was_bad)
+		stow_say(STOW_LOG_NOTICE, "the store takes writes again");
+}
+
+/* Calls everybody back; whether one of them failed. */
+static bool settle(struct stow_store *store, struct stow_writes *batch)
+{
+	size_t failed = 0;
+
+	for (const struct stow_writes *w = batch; w; w = w->next)
+		failed += w->err.code != 0;
+	pthread_mutex_lock(&store->lock);
+	store->failed += failed;
+	pthread_mutex_unlock(&store->lock);
+	while (batch) {
+		struct stow_writes *w = batch;
+
+		batch = w->next;
+		if (w->err.code) {
+			say_refused(store, &w->err);
+			if (!w->done)
+				owe(store, w);
+		}
+		if (w->done)
+			w->done(w->ctx, w->err.code ? &w->err : NULL);
+		stow_writes_free(w);
+	}
+	return failed > 0;
+}
+
+static void refuse(struct stow_writes *late)
+{
+	while (late) {
+		struct stow_writes *w = late;
+
+		late = w->next;
+		if (w->done)
+			w->done(w->ctx, &w->err);
+		stow_writes_free(w);
+	}
 }
 
 static void *run(void *arg)
 {
 	struct stow_store *store = arg;
-	struct stow_writes *batch;
-	time_t forgot = 0;
+	uint64_t forgot = 0, probed = boot_ns();
+	bool closing = false;
 
-	while ((batch = take_batch(store))) {
-		struct stow_err err = { 0 };
-		uint64_t n = 0;
-		int r = write_all(store, batch, &n, &err);
+	for (;;) {
+		struct stow_writes *late, *batch = take_batch(store, &late, &closing);
+		uint64_t now = boot_ns();
+		bool failed = false, wrote = batch;
 
-		pthread_mutex_lock(&store->lock);
-		store->commits += r == 0;
-		store->writes += r == 0 ? n : 0;
-		pthread_mutex_unlock(&store->lock);
-		while (batch) {
-			struct stow_writes *w = batch;
-
-			batch = w->next;
-			if (w->done)
-				w->done(w->ctx, r < 0 ? &err : NULL);
-			stow_writes_free(w);
+		if (!batch && !late && closing)
+			break;
+		if (late)
+			refuse(late);
+		if (batch) {
+			settled(store, batch);
+			engine_write(store, batch);
+			failed = settle(store, batch);
 		}
-		if (time(NULL) >= forgot + FORGET_EVERY) {
-			struct write w = { .kind = FORGET };
-
-			forgot = time(NULL);
-			w.b = (uint64_t)forgot * UINT64_C(1000000000);
-			(void)run_write(store, &w, NULL);
+		if (!failed && store->owed && !store->bad.code) {
+			batch = take_owed(store);
+			engine_write(store, batch);
+			failed = settle(store, batch);
+		}
+		if (failed || store->bad.code || (!wrote && !closing) ||
+		    now >= probed + PROBE_EVERY) {
+			probed = now;
+			probe(store);
+		}
+		if (store->ops->forget && (!forgot || now >= forgot + FORGET_EVERY)) {
+			forgot = now;
+			store->ops->forget(store->engine, wall_ns());
 		}
 	}
 	return NULL;
@@ -322,6 +328,9 @@ void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 	writes->ctx = ctx;
 	writes->next = NULL;
 	pthread_mutex_lock(&store->lock);
+	/* The caller may hold a lock that `done` wants: it is answered by the thread. */
+	if (store->stopping)
+		stow_err_set(&writes->err, ESHUTDOWN, "the scheduler is stopping");
 	*store->last = writes;
 	store->last = &writes->next;
 	pthread_cond_signal(&store->queued);
@@ -336,163 +345,82 @@ void stow_store_count(struct stow_store *store, uint64_t *ret_commits, uint64_t 
 	pthread_mutex_unlock(&store->lock);
 }
 
+void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
+{
+	struct stow_err why;
+	uint64_t since;
+
+	pthread_mutex_lock(&store->lock);
+	*ret = (struct stow_store_state){ .failed = store->failed, .owed = store->n_owed };
+	ret->why = store->bad;
+	since = store->writing;
+	pthread_mutex_unlock(&store->lock);
+	if (since && boot_ns() >= since + HANGS)
+		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s",
+			     (unsigned long long)((boot_ns() - since) / S));
+	if (!stow_store_leads(store, &why))
+		ret->why = why;
+	ret->healthy = ret->why.code == 0;
+}
+
 /* --- opening ------------------------------------------------------------------------------------ */
 
-static int each(struct stow_store *store, const char *sql, const struct stow_store_load *load,
-		int (*row)(sqlite3_stmt *stmt, const struct stow_store_load *load,
-			   struct stow_err *err),
-		struct stow_err *err)
-{
-	sqlite3_stmt *stmt = NULL;
-	int code, r = 0;
+static const struct {
+	const char *scheme;
+	const struct stow_engine_ops *ops;
+} engines[] = {
+	{ "sqlite:", &stow_engine_sqlite },
+};
 
-	if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK)
-		return fail(store, err, "reading");
-	while (r == 0 && (code = sqlite3_step(stmt)) != SQLITE_DONE)
-		r = code == SQLITE_ROW ? row(stmt, load, err) : fail(store, err, "reading");
-	sqlite3_finalize(stmt);
-	return r;
+/* *ret_where: what comes after the scheme. */
+static const struct stow_engine_ops *engine_of(const struct stow_store_options *options,
+					       const char **ret_where)
+{
+	const char *where = options->where;
+
+	*ret_where = options->dir;
+	if (!where)
+		return &stow_engine_sqlite;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(engines); i++) {
+		size_t len = strlen(engines[i].scheme);
+
+		if (strncmp(where, engines[i].scheme, len) == 0) {
+			*ret_where = where + len;
+			return engines[i].ops;
+		}
+	}
+	return NULL;
 }
 
-static const char *text_of(sqlite3_stmt *stmt, int column)
+int stow_store_check(const struct stow_store_options *options, struct stow_err *err)
 {
-	const unsigned char *text = sqlite3_column_text(stmt, column);
+	const struct stow_engine_ops *ops;
+	const char *where;
 
-	return text ? (const char *)text : "";
+	ops = engine_of(options, &where);
+	return ops ? ops->check(where, options, err)
+		   : stow_err_set(err, EINVAL, "\"%.128s\"; want sqlite:DIR", options->where);
 }
 
-static int reservation_row(sqlite3_stmt *stmt, const struct stow_store_load *load,
-			   struct stow_err *err)
+int stow_store_new(const struct stow_store_options *options, struct stow_store **ret_store,
+		   struct stow_err *err)
 {
-	return load->reservation(load->ctx, (uint64_t)sqlite3_column_int64(stmt, 0),
-				 sqlite3_column_blob(stmt, 1),
-				 (size_t)sqlite3_column_bytes(stmt, 1), text_of(stmt, 2), err);
-}
+	struct stow_store *store;
+	const char *where;
+	int r = stow_store_check(options, err);
 
-static int fence_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
-{
-	struct stow_idset set;
-	int r = stow_idset_parse(text_of(stmt, 1), &set, err);
-
-	return r < 0 ? r : load->fence(load->ctx, text_of(stmt, 0), &set, err);
-}
-
-static int answer_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
-{
-	return load->answer(load->ctx, text_of(stmt, 0), (uint64_t)sqlite3_column_int64(stmt, 1),
-			    (uint64_t)sqlite3_column_int64(stmt, 2), sqlite3_column_blob(stmt, 3),
-			    (size_t)sqlite3_column_bytes(stmt, 3), err);
-}
-
-static int drain_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
-{
-	if (!load->drain)
-		return 0;
-	return load->drain(load->ctx, (uint64_t)sqlite3_column_int64(stmt, 0),
-			   (uint64_t)sqlite3_column_int64(stmt, 1), sqlite3_column_blob(stmt, 2),
-			   (size_t)sqlite3_column_bytes(stmt, 2), text_of(stmt, 3), err);
-}
-
-static int webhook_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
-{
-	struct stow_store_webhook webhook = {
-		.seq = (uint64_t)sqlite3_column_int64(stmt, 0),
-		.drain = (uint64_t)sqlite3_column_int64(stmt, 1),
-		.event = text_of(stmt, 2),
-		.url = text_of(stmt, 3),
-		.body = sqlite3_column_blob(stmt, 4),
-		.len = (size_t)sqlite3_column_bytes(stmt, 4),
-		.created = (uint64_t)sqlite3_column_int64(stmt, 5),
-		.next = (uint64_t)sqlite3_column_int64(stmt, 6),
-		.attempts = (uint64_t)sqlite3_column_int64(stmt, 7),
-	};
-
-	return load->webhook ? load->webhook(load->ctx, &webhook, err) : 0;
-}
-
-/* What a newer program has written may mean something that this one would drop. */
-static int check_version(struct stow_store *store, const char *path, struct stow_err *err)
-{
-	sqlite3_stmt *stmt = NULL;
-	int version, code;
-
-	if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &stmt, NULL) != SQLITE_OK)
-		return fail(store, err, "opening");
-	code = sqlite3_step(stmt);
-	version = sqlite3_column_int(stmt, 0);
-	sqlite3_finalize(stmt);
-	if (code != SQLITE_ROW)
-		return fail(store, err, "opening");
-	if (version < 0 || version > STORE_VERSION)
-		return stow_err_set(err, EPROTO,
-				    "the store: %s is of version %d, from another numastow; this "
-				    "one reads up to %d",
-				    path, version, STORE_VERSION);
-	return 0;
-}
-
-static int prepare(struct stow_store *store, bool power_loss, struct stow_err *err)
-{
-	/* In WAL mode a commit is in the file's pages in memory, which the kernel keeps when the
-	 * process dies; FULL waits for the disk, too. */
-	if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000", NULL,
-			 NULL, NULL) != SQLITE_OK ||
-	    sqlite3_exec(store->db,
-			 power_loss ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF", NULL,
-			 NULL, NULL) != SQLITE_OK ||
-	    sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-		return fail(store, err, "opening");
-	for (size_t i = 0; i < KINDS; i++)
-		if (sqlite3_prepare_v2(store->db, statements[i], -1, &store->stmt[i], NULL) !=
-		    SQLITE_OK)
-			return fail(store, err, "preparing");
-	return 0;
-}
-
-int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
-		    struct stow_store **ret_store, struct stow_err *err)
-{
-	struct stow_store *store = calloc(1, sizeof(*store));
-	char path[4200];
-	int r = 0;
-
+	if (r < 0)
+		return r;
+	store = calloc(1, sizeof(*store));
 	if (!store)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	store->last = &store->first;
+	store->owed_last = &store->owed;
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->queued, NULL);
-	snprintf(path, sizeof(path), "%s/scheduler.db", dir);
-	if (sqlite3_open_v2(path, &store->db,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-			    NULL) != SQLITE_OK)
-		r = stow_err_set(err, EIO, "cannot open %s: %s", path,
-				 store->db ? sqlite3_errmsg(store->db) : "out of memory");
-	if (r == 0)
-		r = check_version(store, path, err);
-	if (r == 0)
-		r = prepare(store, power_loss, err);
-	if (r == 0)
-		r = each(store, "SELECT id, message, request FROM reservation", load,
-			 reservation_row, err);
-	if (r == 0)
-		r = each(store, "SELECT machine, numa FROM fence", load, fence_row, err);
-	if (r == 0)
-		r = each(store, "SELECT request, digest, expires, response FROM answer", load,
-			 answer_row, err);
-	if (r == 0)
-		r = each(store, "SELECT id, flags, message, request FROM drain", load, drain_row,
-			 err);
-	if (r == 0)
-		r = each(store,
-			 "SELECT seq, drain, event, url, body, created, next, attempts "
-			 "FROM webhook ORDER BY seq",
-			 load, webhook_row, err);
-	if (r == 0) {
-		r = -pthread_create(&store->thread, NULL, run, store);
-		store->running = r == 0;
-		if (r < 0)
-			stow_err_sys(err, -r, "cannot start a thread");
-	}
+	pthread_cond_init(&store->idle, NULL);
+	init_monotonic(&store->queued);
+	store->ops = engine_of(options, &where);
+	r = store->ops->make(where, options, &store->engine, err);
 	if (r < 0) {
 		stow_store_close(store);
 		return r;
@@ -501,20 +429,80 @@ int stow_store_open(const char *dir, bool power_loss, const struct stow_store_lo
 	return 0;
 }
 
+int stow_store_lead(struct stow_store *store, struct stow_err *err)
+{
+	return store->ops->lead(store->engine, err);
+}
+
+bool stow_store_leads(struct stow_store *store, struct stow_err *why)
+{
+	return !store->ops->leads || store->ops->leads(store->engine, why);
+}
+
+uint64_t stow_store_epoch(const struct stow_store *store)
+{
+	return store->epoch;
+}
+
+int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
+		    struct stow_err *err)
+{
+	int r = store->ops->load(store->engine, load, &store->epoch, err);
+
+	if (r < 0)
+		return r;
+	r = -pthread_create(&store->thread, NULL, run, store);
+	store->running = r == 0;
+	return r < 0 ? stow_err_sys(err, -r, "cannot start a thread") : 0;
+}
+
+int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
+		    struct stow_store **ret_store, struct stow_err *err)
+{
+	struct stow_store_options options = { .dir = dir, .power_loss = power_loss };
+	struct stow_store *store = NULL;
+	int r;
+
+	r = stow_store_new(&options, &store, err);
+	if (r == 0)
+		r = stow_store_load(store, load, err);
+	if (r < 0) {
+		stow_store_close(store);
+		return r;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+void stow_store_stop(struct stow_store *store)
+{
+	if (!store)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->stopping = true;
+	pthread_cond_signal(&store->queued);
+	while (store->running && (store->first || store->busy))
+		pthread_cond_wait(&store->idle, &store->lock);
+	pthread_mutex_unlock(&store->lock);
+}
+
 void stow_store_close(struct stow_store *store)
 {
 	if (!store)
 		return;
+	stow_store_stop(store);
 	pthread_mutex_lock(&store->lock);
 	store->closing = true;
 	pthread_cond_signal(&store->queued);
 	pthread_mutex_unlock(&store->lock);
 	if (store->running)
 		pthread_join(store->thread, NULL);
-	for (size_t i = 0; i < KINDS; i++)
-		sqlite3_finalize(store->stmt[i]);
-	sqlite3_close(store->db);
+	while (store->owed)
+		stow_write_free(pop_owed(store));
+	if (store->engine)
+		store->ops->free(store->engine);
 	pthread_cond_destroy(&store->queued);
+	pthread_cond_destroy(&store->idle);
 	pthread_mutex_destroy(&store->lock);
 	free(store);
 }

@@ -3,12 +3,12 @@
 
 /*
  * What must survive a crash: reservations, fences, answers by request id, drains, and what webhooks
- * are to be told of them. SQLite in WAL mode.
+ * are to be told of them. An engine keeps it: SQLite in a directory (store_sqlite.c).
  *
  * One thread writes. Whoever wants something written queues it with what is to be done afterwards;
- * the thread takes all that is queued, writes it in one transaction, and then calls everybody back
- * (group commit). A transaction survives the death of this process once it is committed, whether or
- * not a disk has it; with `power_loss` it is on the disk.
+ * the thread takes all that is queued, has the engine write it, and then calls everybody back
+ * (group commit). What one caller wants is written as a whole or not at all, and what the engine
+ * refuses of one caller is no other caller's failure.
  */
 
 #include <stdbool.h>
@@ -19,6 +19,32 @@
 #include "base/idset.h"
 
 struct stow_store;
+
+struct stow_store_options {
+	const char *where; /* "sqlite:DIR"; NULL: that with `dir` */
+	const char *dir;
+	bool power_loss; /* SQLite: a transaction waits for the disk; etcd's always do */
+};
+
+/* Whether the options make sense. Nothing is opened. */
+int stow_store_check(const struct stow_store_options *options, struct stow_err *err);
+
+/* A store that nobody has read yet. The options are copied. */
+int stow_store_new(const struct stow_store_options *options, struct stow_store **ret_store,
+		   struct stow_err *err);
+
+/* Tries to become the one scheduler that writes. 1: it is; 0: another one is, try again soon;
+ * -ENOTCONN, -ETIMEDOUT: the engine cannot be reached just now; other errors will stay. An engine
+ * may take seconds to say so. */
+int stow_store_lead(struct stow_store *store, struct stow_err *err);
+
+/* Whether it still is, as far as can be known here: what it has answered is true. Any thread. When
+ * it is not, `why` (may be NULL) says since when; it never is again. */
+bool stow_store_leads(struct stow_store *store, struct stow_err *why);
+
+/* Grows with each scheduler that took over, also over stores that were made anew (unless the clock
+ * went back): directives carry it. 0 before stow_store_load(). */
+uint64_t stow_store_epoch(const struct stow_store *store);
 
 /* What a webhook is to be told, until it has taken it. */
 struct stow_store_webhook {
@@ -46,10 +72,18 @@ struct stow_store_load {
 	void *ctx;
 };
 
-/* Opens (or makes) DIR/scheduler.db, reads it, and starts the thread. */
+/* Reads it all and starts the thread; whoever leads may. */
+int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
+		    struct stow_err *err);
+
+/* Opens (or makes) DIR/scheduler.db and reads it, without asking whether another one has it open:
+ * for tests. */
 int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
 		    struct stow_store **ret_store, struct stow_err *err);
-/* After everything that is queued has been written. */
+
+/* Ends the thread after everything that is queued has been written; what comes later fails. */
+void stow_store_stop(struct stow_store *store);
+/* Stops it, gives the lead back, and frees it. NULL is fine. */
 void stow_store_close(struct stow_store *store);
 
 /* A list of writes that are one: all of them happen or none. Made, filled, and given to
@@ -78,9 +112,19 @@ int stow_writes_no_webhook(struct stow_writes *writes, uint64_t seq);
 int stow_writes_no_webhook_of(struct stow_writes *writes, uint64_t drain, const char *event);
 
 /* `done` (may be NULL) is called on the store's thread, once: with NULL when it is durable, else
- * with why it is not. */
+ * with why it is not. Without `done`, what was to be deleted is tried again until it is. */
 void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 		       void (*done)(void *ctx, const struct stow_err *err), void *ctx);
 
 /* Transactions, and writes in them, so far. */
 void stow_store_count(struct stow_store *store, uint64_t *ret_commits, uint64_t *ret_writes);
+
+struct stow_store_state {
+	uint64_t failed; /* callers' lists that were not written */
+	uint64_t owed;	 /* deletions that are tried again */
+	bool healthy;	 /* the last write, or probe, went through, and none hangs */
+	struct stow_err why;
+};
+
+/* Without waiting for the engine. A write is tried every few seconds when nobody wants one. */
+void stow_store_state(struct stow_store *store, struct stow_store_state *ret);

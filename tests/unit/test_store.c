@@ -587,6 +587,192 @@ static void a_full_disk_is_said_and_survived(void **state)
 	stow_store_close(store);
 }
 
+/* Holds the store's thread back, so that what is queued meanwhile is one batch. */
+struct gate {
+	sem_t reached, open;
+};
+
+static void on_gate(void *ctx, const struct stow_err *err)
+{
+	struct gate *gate = ctx;
+
+	sem_post(&gate->reached);
+	while (sem_wait(&gate->open) < 0)
+		;
+}
+
+static void close_gate(struct stow_store *store, struct gate *gate)
+{
+	struct stow_writes *writes = stow_writes_new();
+
+	sem_init(&gate->reached, 0, 0);
+	sem_init(&gate->open, 0, 0);
+	assert_int_equal(stow_writes_no_reservation(writes, 1000), 0);
+	stow_store_commit(store, writes, on_gate, gate);
+	while (sem_wait(&gate->reached) < 0)
+		;
+}
+
+static void queue_one(struct stow_store *store, uint64_t id, bool bad, struct waiting *w)
+{
+	struct stow_writes *writes = stow_writes_new();
+	uint64_t value = sum(id);
+
+	*w = (struct waiting){ 0 };
+	sem_init(&w->done, 0, 0);
+	assert_int_equal(stow_writes_reservation(writes, id, &value, sizeof(value), "r"), 0);
+	/* No message: the schema does not take it. */
+	if (bad)
+		assert_int_equal(stow_writes_reservation(writes, id + 100, NULL, 0, "r"), 0);
+	stow_store_commit(store, writes, on_done, w);
+}
+
+static void wait_until(struct stow_store *store, bool healthy, uint64_t owed)
+{
+	struct stow_store_state state;
+
+	for (int i = 0; i < 6000; i++) {
+		stow_store_state(store, &state);
+		if (state.healthy == healthy && state.owed == owed)
+			return;
+		usleep(10000);
+	}
+	fail_msg("healthy %d, owed %llu", state.healthy, (unsigned long long)state.owed);
+}
+
+static void run_sql(const char *dir, const char *sql)
+{
+	char path[256];
+	sqlite3 *db;
+
+	path_of(dir, "scheduler.db", path);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* Whether the row alone is undone, or the whole transaction with it. */
+static void a_refused_row_is_its_own_callers_failure(void **state)
+{
+	static const char *const triggers[] = {
+		"SELECT 1",
+		"CREATE TRIGGER t BEFORE INSERT ON reservation WHEN NEW.id = 2 "
+		"BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+		"CREATE TRIGGER t BEFORE INSERT ON reservation WHEN NEW.id = 2 "
+		"BEGIN SELECT RAISE(ROLLBACK, 'not this one'); END",
+	};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct stow_store_state at;
+		struct stow_store *store;
+		struct waiting w[3];
+		struct gate gate;
+		struct seen seen;
+
+		empty(*state);
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		run_sql(*state, triggers[i]);
+		close_gate(store, &gate);
+		for (uint64_t id = 1; id <= 3; id++)
+			queue_one(store, id, id == 2, &w[id - 1]);
+		sem_post(&gate.open);
+		for (int n = 0; n < 3; n++) {
+			while (sem_wait(&w[n].done) < 0)
+				;
+			assert_int_equal(w[n].err.code, n == 1 ? EIO : 0);
+		}
+		assert_non_null(strstr(w[1].err.msg, i ? "not this one" : "NOT NULL"));
+		wait_until(store, true, 0);
+		stow_store_state(store, &at);
+		assert_int_equal(at.failed, 1);
+		stow_store_close(store);
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.reservations, 2);
+		assert_int_equal(seen.last, 3);
+		assert_false(seen.damaged);
+		stow_store_close(store);
+	}
+}
+
+static void a_deletion_that_failed_is_made_up_for(void **state)
+{
+	static const char no[] = "CREATE TRIGGER t BEFORE DELETE ON reservation "
+				 "BEGIN SELECT RAISE(ABORT, 'full'); END;"
+				 "CREATE TRIGGER p BEFORE INSERT ON meta "
+				 "BEGIN SELECT RAISE(ABORT, 'full'); END";
+	struct stow_writes *writes;
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	assert_int_equal(store_one(store, 2, NULL), 0);
+	run_sql(*state, no);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_no_reservation(writes, 1), 0);
+	stow_store_commit(store, writes, NULL, NULL);
+	wait_until(store, false, 1);
+	run_sql(*state, "DROP TRIGGER t; DROP TRIGGER p");
+	wait_until(store, true, 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 1);
+	assert_int_equal(seen.last, 2);
+	stow_store_close(store);
+}
+
+static void what_comes_after_the_end_is_told_so(void **state)
+{
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	stow_store_stop(store);
+	assert_int_equal(store_one(store, 2, &err), -ESHUTDOWN);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 1);
+	stow_store_close(store);
+}
+
+/* Over starts, over a store that was made anew, and never over the clock's time alone. */
+static void every_start_is_a_later_epoch(void **state)
+{
+	struct stow_store *store;
+	uint64_t last = 0;
+	struct seen seen;
+
+	for (int i = 0; i < 4; i++) {
+		if (i == 3)
+			empty(*state);
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_true(stow_store_epoch(store) > last);
+		last = stow_store_epoch(store);
+		stow_store_close(store);
+		usleep(2000);
+	}
+}
+
+static void one_leads_and_the_next_when_it_has_ended(void **state)
+{
+	struct stow_store_options options = { .dir = *state };
+	struct stow_store *one, *two;
+	char path[256];
+
+	assert_int_equal(stow_store_new(&options, &one, NULL), 0);
+	assert_int_equal(stow_store_new(&options, &two, NULL), 0);
+	assert_int_equal(stow_store_lead(one, NULL), 1);
+	assert_int_equal(stow_store_lead(two, NULL), 0);
+	stow_store_close(one);
+	assert_int_equal(stow_store_lead(two, NULL), 1);
+	assert_true(stow_store_leads(two, NULL));
+	stow_store_close(two);
+	path_of(*state, "scheduler.lock", path);
+	unlink(path);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -602,6 +788,11 @@ int main(void)
 		TEST(an_old_store_is_read_and_taken_along),
 		TEST(drains_and_what_is_told_of_them),
 		TEST(a_full_disk_is_said_and_survived),
+		TEST(a_refused_row_is_its_own_callers_failure),
+		TEST(a_deletion_that_failed_is_made_up_for),
+		TEST(what_comes_after_the_end_is_told_so),
+		TEST(every_start_is_a_later_epoch),
+		TEST(one_leads_and_the_next_when_it_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
