@@ -41,6 +41,15 @@ int scheduler_role_check(const char *entry, struct stow_err *err)
 	return 0;
 }
 
+/* Whether a NAME of the settings is the certificate's. One with a ":" is a URI and nothing else,
+ * for no host name has one: else a CA's customer whose common name it lets him choose could take
+ * the place of a URI that it checks. */
+static bool is_meant(const struct stow_rpc_peer *peer, const char *name)
+{
+	return strchr(name, ':') ? stow_rpc_peer_has_uri(peer, name)
+				 : stow_rpc_peer_is_named(peer, name);
+}
+
 /* Whether the settings give that certificate `role` ("agent/web-3"), or any that begins so. */
 static const char *given(const struct stow_rpc_peer *peer, char *const *roles, size_t *at)
 {
@@ -51,7 +60,7 @@ static const char *given(const struct stow_rpc_peer *peer, char *const *roles, s
 		if (!role)
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)(role - roles[*at]), roles[*at]);
-		if (stow_rpc_peer_is(peer, name)) {
+		if (is_meant(peer, name)) {
 			++*at;
 			return role + 1;
 		}
@@ -65,9 +74,9 @@ static int best_rank(const struct stow_rpc_peer *peer, char *const *roles)
 	size_t at = 0;
 	int best = -1;
 
-	for (size_t i = 0; peer->names && peer->names[i]; i++)
-		if (strncmp(peer->names[i], ROLE, strlen(ROLE)) == 0) {
-			int rank = rank_of(peer->names[i] + strlen(ROLE));
+	for (size_t i = 0; peer->uris && peer->uris[i]; i++)
+		if (strncmp(peer->uris[i], ROLE, strlen(ROLE)) == 0) {
+			int rank = rank_of(peer->uris[i] + strlen(ROLE));
 
 			best = rank > best ? rank : best;
 		}
@@ -109,7 +118,7 @@ int scheduler_may_report(const struct stow_rpc_peer *peer, const char *node, cha
 	if (!peer->tls)
 		return 0;
 	snprintf(uri, sizeof(uri), AGENT "%s", node);
-	if (stow_rpc_peer_is(peer, uri))
+	if (stow_rpc_peer_has_uri(peer, uri))
 		return 0;
 	while ((role = given(peer, roles, &at)))
 		if (strncmp(role, "agent/", 6) == 0 && strcmp(role + 6, node) == 0)

@@ -10,7 +10,7 @@
 #include "base/parse.h"
 #include "rpc/internal.h"
 
-#define NAMES_MAX 128 /* of one certificate */
+#define NAMES_MAX 128 /* of one kind, in one certificate */
 
 static char *copy(struct stow_rpc_call *call, const grpc_auth_property *property)
 {
@@ -20,28 +20,21 @@ static char *copy(struct stow_rpc_call *call, const grpc_auth_property *property
 	return stow_rpc_printf(call, "%.*s", (int)property->value_length, property->value);
 }
 
-static void read_names(struct stow_rpc_call *call, const grpc_auth_context *context)
+/* The names of one kind. */
+static const char *const *read_names(struct stow_rpc_call *call, const grpc_auth_context *context,
+				     const char *kind)
 {
-	static const char *const kinds[] = { GRPC_PEER_DNS_PROPERTY_NAME,
-					     GRPC_PEER_URI_PROPERTY_NAME };
 	const char **names = stow_rpc_alloc(call, (NAMES_MAX + 1) * sizeof(*names));
+	grpc_auth_property_iterator it = grpc_auth_context_find_properties_by_name(context, kind);
+	const grpc_auth_property *property;
 	size_t n = 0;
 
-	if (!names)
-		return;
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
-		grpc_auth_property_iterator it =
-			grpc_auth_context_find_properties_by_name(context, kinds[i]);
-		const grpc_auth_property *property;
-
-		while (n < NAMES_MAX &&
-		       (property = grpc_auth_property_iterator_next(&it)) != NULL) {
-			names[n] = copy(call, property);
-			if (names[n])
-				n++;
-		}
+	while (names && n < NAMES_MAX && (property = grpc_auth_property_iterator_next(&it))) {
+		names[n] = copy(call, property);
+		if (names[n])
+			n++;
 	}
-	call->peer.names = names;
+	return names;
 }
 
 static void read_certificate(struct stow_rpc_call *call)
@@ -57,7 +50,8 @@ static void read_certificate(struct stow_rpc_call *call)
 		if (property && property->value_length < sizeof(call->peer.name) &&
 		    strnlen(property->value, property->value_length) == property->value_length)
 			memcpy(call->peer.name, property->value, property->value_length);
-		read_names(call, context);
+		call->peer.dns = read_names(call, context, GRPC_PEER_DNS_PROPERTY_NAME);
+		call->peer.uris = read_names(call, context, GRPC_PEER_URI_PROPERTY_NAME);
 	}
 	grpc_auth_context_release(context);
 }
@@ -80,14 +74,20 @@ void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
 	}
 }
 
-bool stow_rpc_peer_is(const struct stow_rpc_peer *peer, const char *name)
+static bool is_among(const char *const *names, const char *name)
 {
-	if (!peer->tls)
-		return false;
-	if (strcmp(peer->name, name) == 0)
-		return true;
-	for (size_t i = 0; peer->names && peer->names[i]; i++)
-		if (strcmp(peer->names[i], name) == 0)
+	for (size_t i = 0; names && names[i]; i++)
+		if (strcmp(names[i], name) == 0)
 			return true;
 	return false;
+}
+
+bool stow_rpc_peer_has_uri(const struct stow_rpc_peer *peer, const char *uri)
+{
+	return peer->tls && is_among(peer->uris, uri);
+}
+
+bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name)
+{
+	return peer->tls && (strcmp(peer->name, name) == 0 || is_among(peer->dns, name));
 }

@@ -86,10 +86,11 @@ int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
 
 /* Who is at the other end. */
 struct stow_rpc_peer {
-	bool tls;		  /* the names below are proven by a certificate */
-	char name[256];		  /* the certificate's common name; "" without one */
-	const char *const *names; /* its DNS names and URIs, NULL-terminated, common name excluded */
-	bool local;		  /* over a unix socket; then the kernel says who: */
+	bool tls;		 /* the names below are proven by a certificate */
+	char name[256];		 /* the certificate's common name; "" without one */
+	const char *const *dns;	 /* its DNS names, NULL-terminated; NULL: none */
+	const char *const *uris; /* its URIs, the same */
+	bool local;		 /* over a unix socket; then the kernel says who: */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
@@ -98,8 +99,11 @@ struct stow_rpc_peer {
 	char address[128]; /* "ipv4:127.0.0.1:4242", "unix:" */
 };
 
-/* Whether the certificate says `name`, as its common name or one of its DNS names or URIs. */
-bool stow_rpc_peer_is(const struct stow_rpc_peer *peer, const char *name);
+/* Whether the certificate has that URI among its alternative names. Common names and DNS names are
+ * never taken for one: CAs that check a DNS name need not check what a URI promises. */
+bool stow_rpc_peer_has_uri(const struct stow_rpc_peer *peer, const char *uri);
+/* Whether `name` is the certificate's common name or one of its DNS names. */
+bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name);
 
 /* --- calls, on both sides ---------------------------------------------------------------------- */
 

@@ -16,16 +16,13 @@ static const char *const methods[] = { "Explain",	   "ListNodes",	 "WatchNodes",
 static const size_t ends[] = { 5, 7, 11 };
 
 /* How many of the methods the peer may call; they must be the first ones. */
-static size_t may(const char *name, const char *uri, char *const *roles)
+static size_t peer_may(const struct stow_rpc_peer *peer, char *const *roles)
 {
-	const char *const names[] = { uri, NULL };
-	struct stow_rpc_peer peer = { .tls = true, .names = uri ? names : NULL };
 	size_t n = 0;
 
-	strcpy(peer.name, name);
 	for (size_t i = 0; i < N_METHODS; i++) {
 		struct stow_err err = { 0 };
-		int r = scheduler_may(&peer, methods[i], roles, &err);
+		int r = scheduler_may(peer, methods[i], roles, &err);
 
 		if (r == 0) {
 			assert_int_equal(n, i);
@@ -41,10 +38,19 @@ static size_t may(const char *name, const char *uri, char *const *roles)
 	return n;
 }
 
+static size_t may(const char *name, const char *uri, char *const *roles)
+{
+	const char *const uris[] = { uri, NULL };
+	struct stow_rpc_peer peer = { .tls = true, .uris = uri ? uris : NULL };
+
+	strcpy(peer.name, name);
+	return peer_may(&peer, roles);
+}
+
 static bool reports(const char *name, const char *uri, const char *node, char *const *roles)
 {
-	const char *const names[] = { uri, NULL };
-	struct stow_rpc_peer peer = { .tls = true, .names = names };
+	const char *const uris[] = { uri, NULL };
+	struct stow_rpc_peer peer = { .tls = true, .uris = uris };
 	int r;
 
 	strcpy(peer.name, name);
@@ -69,10 +75,13 @@ static void a_role_in_the_settings(void **state)
 {
 	char *roles[] = { (char *)"ops=read", (char *)"web-3.example=agent/web-3",
 			  (char *)"ops=drain", (char *)"a=b=place", NULL };
+	const char *const dns[] = { "ops", NULL };
+	const struct stow_rpc_peer by_dns = { .tls = true, .name = "x", .dns = dns };
 
 	assert_int_equal(may("ops", NULL, roles), ends[2]);
 	assert_int_equal(may("OPS", NULL, roles), 0);
-	assert_int_equal(may("x", "ops", roles), ends[2]);
+	assert_int_equal(may("x", "ops", roles), 0); /* a URI is no DNS name */
+	assert_int_equal(peer_may(&by_dns, roles), ends[2]);
 	assert_int_equal(may("a=b", NULL, roles), ends[1]);
 	assert_int_equal(may("a", NULL, roles), 0);
 	assert_int_equal(may("web-3.example", NULL, roles), 0);
@@ -81,6 +90,27 @@ static void a_role_in_the_settings(void **state)
 	assert_true(reports("web-3.example", "x", "web-3", roles));
 	assert_false(reports("web-3.example", "x", "web-33", roles));
 	assert_false(reports("ops", "x", "web-3", roles));
+}
+
+/* A CA may let its customers choose their common name, and checks of DNS names only that they are
+ * theirs: neither stands for a URI. */
+static void only_a_uri_is_a_uri(void **state)
+{
+	static const char *const names[] = { "numastow:role/drain", "numastow:agent/web-3",
+					     "spiffe://x/ops" };
+	char *roles[] = { (char *)"spiffe://x/ops=drain", (char *)"spiffe://x/ops=agent/web-3",
+			  NULL };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *const list[] = { names[i], NULL };
+		struct stow_rpc_peer peer = { .tls = true, .dns = list };
+
+		strcpy(peer.name, names[i]);
+		assert_int_equal(peer_may(&peer, roles), 0);
+		assert_int_equal(scheduler_may_report(&peer, "web-3", roles, NULL), -EACCES);
+	}
+	assert_int_equal(may("x", "spiffe://x/ops", roles), ends[2]);
+	assert_true(reports("x", "spiffe://x/ops", "web-3", roles));
 }
 
 static void an_agent_reports_for_its_node_only(void **state)
@@ -218,6 +248,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_role_in_the_certificate),
 		cmocka_unit_test(a_role_in_the_settings),
+		cmocka_unit_test(only_a_uri_is_a_uri),
 		cmocka_unit_test(an_agent_reports_for_its_node_only),
 		cmocka_unit_test(every_method_has_its_role),
 		cmocka_unit_test(entries_are_checked),
