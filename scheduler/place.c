@@ -270,15 +270,18 @@ static int keep_answer(struct stow_place_op *op)
 {
 	struct stow_answer *a =
 		op->request_id ? stow_answer_find(op->scheduler->fleet, op->request_id) : NULL;
+	uint8_t *bytes;
+	size_t len;
 
 	if (!a || a->pending != op)
 		return 0;
 	a->pending = NULL;
-	a->response.len = pb_place_response__get_packed_size(op->response);
-	a->response.bytes = malloc(a->response.len + 1);
-	if (!a->response.bytes)
-		return -ENOMEM;
-	pb_place_response__pack(op->response, a->response.bytes);
+	len = pb_place_response__get_packed_size(op->response);
+	bytes = malloc(len + 1);
+	if (!bytes)
+		return -ENOMEM; /* without bytes there is no length: who asks again is told so */
+	a->response.len = pb_place_response__pack(op->response, bytes);
+	a->response.bytes = bytes;
 	return 0;
 }
 
@@ -441,7 +444,9 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 		return stow_err_set(err, EAGAIN, "request_id: \"%.64s\" is being worked on",
 				    in->request_id);
 	if (a) {
-		op->response = pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
+		if (a->response.bytes)
+			op->response =
+				pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
 		return op->response ? 1
 				    : stow_err_set(err, EIO,
 						   "request_id: the answer to \"%.64s\" cannot be "

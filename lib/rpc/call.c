@@ -96,7 +96,7 @@ void stow_rpc_unref(struct stow_rpc_call *call)
 static const struct stow_err *verdict(struct stow_rpc_call *call)
 {
 	if (call->overrun) {
-		stow_err_set(&call->err, ENOBUFS, "the reader is too slow");
+		stow_err_set(&call->err, ENOBUFS, "%s", call->overrun);
 	} else if (call->client) {
 		/* What we ended it with says more than the CANCELLED that comes back. */
 		if (call->status != GRPC_STATUS_OK && call->err.code == 0)
@@ -363,11 +363,25 @@ static int enqueue(struct stow_rpc_call *call, const ProtobufCMessage *message)
 	if (!item)
 		return -ENOMEM;
 	item->buffer = rpc_pack(message);
+	if (!item->buffer) {
+		free(item);
+		return -ENOMEM;
+	}
 	item->size = grpc_byte_buffer_length(item->buffer);
 	call->backlog += item->size;
 	*call->last = item;
 	call->last = &item->next;
 	return 0;
+}
+
+/* With the lock held. Resets the stream: a status could not overtake what the reader does not read.
+ */
+static void abandon(struct stow_rpc_call *call, const char *why)
+{
+	call->overrun = why;
+	call->closing = call->closed_sent = true;
+	drop_queue(call);
+	grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED, why, NULL);
 }
 
 int stow_rpc_send(struct stow_rpc_call *call, const void *message)
@@ -378,14 +392,13 @@ int stow_rpc_send(struct stow_rpc_call *call, const void *message)
 	if (call->closing) {
 		r = call->overrun ? -ENOBUFS : -EPIPE;
 	} else if (call->backlog > STOW_RPC_BACKLOG_MAX) {
-		/* The status could not overtake what the reader does not read: reset the stream. */
-		call->overrun = call->closing = call->closed_sent = true;
-		drop_queue(call);
-		grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-					     "the reader is too slow", NULL);
+		abandon(call, "the reader is too slow");
 		r = -ENOBUFS;
 	} else {
 		r = enqueue(call, message);
+		/* A stream in which one message is missing would tell something else. */
+		if (r < 0)
+			abandon(call, "out of memory");
 		push(call);
 	}
 	pthread_mutex_unlock(&call->lock);

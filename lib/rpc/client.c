@@ -2,6 +2,7 @@
 /* A client: one channel, calls that wait, calls that do not, streams. */
 
 #include <errno.h>
+#include <grpc/byte_buffer.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
 				  grpc_channel_credentials *credentials)
 {
 	uint64_t ms = (options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE) / 1000000;
-	grpc_arg args[16] = {
+	grpc_arg args[20] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
@@ -38,9 +39,13 @@ static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
 		rpc_integer(GRPC_ARG_ENABLE_RETRIES, 0),
 		rpc_integer(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
 		rpc_integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+		RPC_NO_COMPRESSION,
+		RPC_SMALL_WINDOW,
 	};
-	grpc_channel_args all = { 9, args };
+	grpc_channel_args all = { 0, args };
 
+	while (args[all.num_args].key)
+		all.num_args++;
 	if (options->tls && options->server_name) {
 		args[all.num_args].type = GRPC_ARG_STRING;
 		args[all.num_args].key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG;
@@ -173,15 +178,20 @@ static int start(struct stow_rpc_client *client, const ProtobufCServiceDescripto
 {
 	grpc_op ops[6] = { { 0 } };
 	struct stow_rpc_call *call;
+	grpc_byte_buffer *packed = rpc_pack(request);
 	int r;
 
+	if (!packed)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	r = call_new(client, service, method, timeout, &call, err);
-	if (r < 0)
+	if (r < 0) {
+		grpc_byte_buffer_destroy(packed);
 		return r;
+	}
 	call->done = done;
 	call->gives = gives;
 	call->ctx = ctx;
-	call->out = rpc_pack(request);
+	call->out = packed;
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
 	ops[1].data.send_message.send_message = call->out;
@@ -258,12 +268,17 @@ int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceD
 {
 	grpc_op first[3] = { { 0 } }, status = { 0 };
 	struct stow_rpc_call *call;
+	grpc_byte_buffer *packed = request ? rpc_pack(request) : NULL;
 	size_t n = 1;
 	int r;
 
+	if (request && !packed)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	r = call_new(client, service, method, timeout, &call, err);
-	if (r < 0)
+	if (r < 0) {
+		grpc_byte_buffer_destroy(packed);
 		return r;
+	}
 	call->ops = ops;
 	call->ctx = ctx;
 	call->opened = true;
@@ -279,7 +294,7 @@ int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceD
 	first[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	pthread_mutex_lock(&call->lock);
 	if (request) {
-		call->out = rpc_pack(request);
+		call->out = packed;
 		first[1].op = GRPC_OP_SEND_MESSAGE;
 		first[1].data.send_message.send_message = call->out;
 		first[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;

@@ -41,6 +41,18 @@ static inline grpc_arg rpc_integer(const char *key, uint64_t value)
 	return arg;
 }
 
+/* Both sides. The core unpacks a message before it looks at its size, so that a megabyte becomes a
+ * gigabyte: no compression is offered, the core refuses a call that says its messages have one, and
+ * a packed message is not unpacked (rpc_unpack() refuses it). */
+#define RPC_NO_COMPRESSION                                                      \
+	rpc_integer(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),              \
+		rpc_integer(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, \
+			    1 << GRPC_COMPRESS_NONE)
+
+/* Without it a stream's window stays at 64 KiB until its message is asked for, instead of growing
+ * to 4 MiB with the speed of the line. */
+#define RPC_SMALL_WINDOW rpc_integer(GRPC_ARG_HTTP2_BDP_PROBE, 0)
+
 struct stow_rpc_loop {
 	grpc_completion_queue *queue;
 	pthread_t *threads;
@@ -116,7 +128,7 @@ struct stow_rpc_call {
 	bool greeted;	     /* initial metadata were sent */
 	bool closing;	     /* nothing more may be queued */
 	bool closed_sent;    /* the status, or the half close, has gone out */
-	bool overrun;	     /* ended since the reader was too slow */
+	const char *overrun; /* why it was ended, when for what is queued; NULL: it was not */
 	struct stow_err err; /* to send, or how it ended; code 0: well */
 
 	/* server */

@@ -5,6 +5,7 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rpc/internal.h"
@@ -13,10 +14,15 @@
 
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message)
 {
-	grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+	size_t size = protobuf_c_message_get_packed_size(message);
+	uint8_t *bytes = malloc(size + 1); /* the core's own allocation would abort */
 	grpc_byte_buffer *buffer;
+	grpc_slice slice;
 
-	protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+	if (!bytes)
+		return NULL;
+	protobuf_c_message_pack(message, bytes);
+	slice = grpc_slice_new(bytes, size, free);
 	buffer = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_slice_unref(slice);
 	return buffer;
@@ -66,9 +72,11 @@ int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	grpc_byte_buffer_reader reader;
 	grpc_slice slice;
 
-	if (!grpc_byte_buffer_reader_init(&reader, buffer)) {
+	if (buffer->data.raw.compression != GRPC_COMPRESS_NONE ||
+	    !grpc_byte_buffer_reader_init(&reader, buffer)) {
 		grpc_byte_buffer_destroy(buffer);
-		return stow_err_set(err, EINVAL, "a message that cannot be decompressed");
+		return stow_err_set(err, EOPNOTSUPP,
+				    "the message is compressed; only plain messages are taken");
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
 	*ret_message = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(slice),

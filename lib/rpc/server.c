@@ -20,6 +20,7 @@
 #define SERVICES_MAX 8
 #define STREAMS_MAX  1024  /* calls at a time on one connection */
 #define HANDSHAKE_MS 10000 /* for a connection that says nothing */
+#define METADATA_MAX 8192  /* bytes of a call's headers */
 
 struct waiting { /* for the next call */
 	struct rpc_tag tag;
@@ -223,6 +224,9 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options)
 		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
 		/* A client's pings are welcome at twice our own rate; more is ENHANCE_YOUR_CALM. */
 		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ms / 2),
+		rpc_integer(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
+		RPC_NO_COMPRESSION,
+		RPC_SMALL_WINDOW,
 		/* Two servers on one port would each get some of the calls. */
 		rpc_integer(GRPC_ARG_ALLOW_REUSEPORT, 0),
 	};

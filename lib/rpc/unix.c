@@ -8,8 +8,10 @@
  * may still be on its way to us, or that call would be taken for the new peer's: so descriptors are
  * moved to numbers that go round through a large range.
  *
- * The peer's process is looked at as soon as it connects. For its number to be another process's by
- * then, it would have to end and the numbers to go round once within that moment.
+ * A connection may wait in the queue while its process ends and the number becomes another one's,
+ * whose rights would then count. Where the kernel has SO_PEERPIDFD (Linux 6.5) it names the process
+ * itself, and the process must still be there after its namespaces were read. Older kernels have
+ * the number only.
  */
 
 #include <errno.h>
@@ -28,6 +30,10 @@
 #include "base/cleanup.h"
 #include "base/root.h"
 #include "rpc/internal.h"
+
+#ifndef SO_PEERPIDFD /* Debian 12's headers are older than its backported kernels */
+#define SO_PEERPIDFD 77
+#endif
 
 #define NUMBERS_MIN  1024
 #define NUMBERS_MAX  65536
@@ -79,6 +85,36 @@ static bool same_namespaces(struct stow_root *root, pid_t pid)
 	return true;
 }
 
+/* Whether the process has ended, also when nobody has waited for it yet: its number is taken until
+ * then, and free afterwards. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd at = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&at, 1, 0) != 0;
+}
+
+/* Who has connected; false: that cannot be known any more. */
+static bool identify(struct rpc_listener *listener, int fd, struct connection *ret)
+{
+	_cleanup_close_ int pidfd = -EBADF;
+	socklen_t len = sizeof(ret->cred);
+
+	ret->known = true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ret->cred, &len) < 0)
+		return false;
+	len = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0) {
+		pidfd = -EBADF;
+		/* ENOPROTOOPT: an older kernel. Anything else is about the process: it is gone. */
+		if (errno != ENOPROTOOPT)
+			return false;
+	}
+	/* In another pid namespace than any of ours the number is 0: no process to look at. */
+	ret->same_namespaces = ret->cred.pid > 0 && same_namespaces(listener->root, ret->cred.pid);
+	return pidfd < 0 || !has_ended(pidfd);
+}
+
 /* Moves a descriptor to the next number of the round. */
 static int renumber(struct rpc_listener *listener, int fd)
 {
@@ -101,19 +137,15 @@ static int renumber(struct rpc_listener *listener, int fd)
 
 static void take(struct rpc_listener *listener, int fd)
 {
-	struct connection connection = { .known = true };
-	socklen_t len = sizeof(connection.cred);
+	struct connection connection = { 0 };
 
 	fd = renumber(listener, fd);
 	if (fd < 0)
 		return;
-	/* In another pid namespace than any of ours the number is 0: no process to look at. */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &connection.cred, &len) < 0) {
+	if (!identify(listener, fd, &connection)) {
 		close(fd);
 		return;
 	}
-	connection.same_namespaces =
-		connection.cred.pid > 0 && same_namespaces(listener->root, connection.cred.pid);
 	pthread_mutex_lock(&listener->lock);
 	listener->connections[fd - NUMBERS_MIN] = connection;
 	pthread_mutex_unlock(&listener->lock);

@@ -31,8 +31,8 @@ struct service {
 	struct stow_err closed_with;  /* of the last stream */
 	struct stow_rpc_call *stream; /* a reference */
 	struct stow_rpc_peer peer;
-	char uri[256];
-	atomic_int held; /* calls that sleep */
+	char uri[256], dns[256]; /* the first of its certificate */
+	atomic_int held;	 /* calls that sleep */
 };
 
 static void *later(void *arg)
@@ -55,8 +55,10 @@ static int release(struct stow_rpc_call *call, void *ctx, const void *request, v
 
 	pthread_mutex_lock(&service->lock);
 	service->peer = *stow_rpc_peer(call);
-	if (service->peer.names && service->peer.names[0])
-		snprintf(service->uri, sizeof(service->uri), "%s", service->peer.names[0]);
+	if (service->peer.uris && service->peer.uris[0])
+		snprintf(service->uri, sizeof(service->uri), "%s", service->peer.uris[0]);
+	if (service->peer.dns && service->peer.dns[0])
+		snprintf(service->dns, sizeof(service->dns), "%s", service->peer.dns[0]);
 	pthread_mutex_unlock(&service->lock);
 	if (in->n_ids == 1 && strcmp(in->ids[0], "refuse") == 0)
 		return stow_err_set(err, ENOSPC, "6 CPUs on one NUMA node: no room");
@@ -189,7 +191,8 @@ static const struct stow_rpc_method methods[] = {
 static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 	       struct stow_err *err)
 {
-	if (peer->tls && strcmp(method, "Place") == 0 && !stow_rpc_peer_is(peer, "test:placer"))
+	if (peer->tls && strcmp(method, "Place") == 0 &&
+	    !stow_rpc_peer_has_uri(peer, "test:placer"))
 		return stow_err_set(err, EACCES, "%s may not place", peer->name);
 	return 0;
 }
@@ -617,6 +620,32 @@ static void a_server_streams(void **state)
 	assert_int_equal(s->service.closed, 1); /* none for the refused one */
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they end the program */
+/* A stream in which a message is missing would tell something else: it ends. */
+static void without_memory_a_stream_ends(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+	ProtobufCBinaryData huge = { .len = (size_t)1 << 46, .data = (uint8_t *)&reader };
+	Grpc__Reflection__V1alpha__FileDescriptorResponse out =
+		GRPC__REFLECTION__V1ALPHA__FILE_DESCRIPTOR_RESPONSE__INIT;
+	uint32_t n;
+
+	out.n_file_descriptor_proto = 1;
+	out.file_descriptor_proto = &huge;
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 30 * S, &call, NULL),
+			 0);
+	await_streams(&s->service, 1, 0);
+	assert_int_equal(stow_rpc_send(call, &out), -ENOMEM);
+	await_closed(&reader);
+	assert_string_equal(reader.err.msg, "out of memory");
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+	stow_rpc_unref(call);
+}
+#endif
+
 static void a_slow_reader_is_dropped(void **state)
 {
 	struct setup *s = *state;
@@ -778,14 +807,15 @@ static void certificates_decide(void **state)
 	make_ca(s, "ca");
 	make_ca(s, "rogue-ca");
 	make_cert(s, "ca", "server", "DNS:scheduler.example");
-	make_cert(s, "ca", "client", "URI:numastow:agent/web-3,DNS:web-3");
+	make_cert(s, "ca", "client", "URI:numastow:agent/web-3,DNS:test:placer");
 	make_cert(s, "rogue-ca", "rogue", "DNS:web-3");
 	start_server(s, tls_of(s, &server, "server", "ca"));
 
 	assert_int_equal(try_tls(s, tls_of(s, &good, "client", "ca"), "scheduler.example"), 0);
 	assert_true(s->service.peer.tls);
 	assert_string_equal(s->service.peer.name, "client");
-	assert_string_equal(s->service.uri, "web-3");
+	assert_string_equal(s->service.uri, "numastow:agent/web-3");
+	assert_string_equal(s->service.dns, "test:placer"); /* and may not place, below */
 
 	assert_int_equal(try_tls(s, &good.tls, "other.example"), -ENOTCONN);
 	assert_int_equal(try_tls(s, NULL, NULL), -ENOTCONN);
@@ -1005,6 +1035,9 @@ int main(void)
 		TEST(a_caller_that_leaves_is_noticed),
 		TEST(a_server_streams),
 		TEST(a_slow_reader_is_dropped),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+		TEST(without_memory_a_stream_ends),
+#endif
 		TEST(stopping_waits_for_calls),
 		TEST(stopping_ends_streams),
 		TEST(a_client_takes_its_calls_along),
