@@ -11,6 +11,8 @@
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST    10000
+#define PODS_MAX      64 /* tried with one hold of the lock, for nobody else may see them */
+#define AT_ONCE	      64 /* machines looked at with one hold */
 
 struct verdict {
 	const struct stow_machine *machine;
@@ -36,22 +38,25 @@ static char *nodes_of(struct stow_rpc_call *call, const struct stow_found *found
 	return stow_rpc_printf(call, "%s", stow_idset_format(&set, text, sizeof(text)));
 }
 
-/* The machines for one pod, the nearest to fitting first. */
+/* The machines for one pod, the nearest to fitting first: each as it is when it is looked at. */
 static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struct stow_want *want,
 		    size_t limit, PbExplainResponse *out, struct stow_err *err)
 {
-	const struct stow_fleet *fleet = s->fleet;
-	_cleanup_free_ struct verdict *all = calloc(fleet->n_machines + 1, sizeof(*all));
+	struct stow_fleet *fleet = s->fleet;
+	uint32_t n = fleet->n_machines;
+	_cleanup_free_ struct verdict *all = calloc(n + 1, sizeof(*all));
 
 	out->nodes = stow_rpc_alloc(call, (limit + 1) * sizeof(*out->nodes));
 	if (!all || !out->nodes)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (uint32_t m = 0; m < fleet->n_machines; m++)
+	for (uint32_t m = 0; m < n; m++)
 		all[m] = (struct verdict){ fleet->machines[m],
 					   stow_search_lacks(fleet, fleet->machines[m], want) };
-	qsort(all, fleet->n_machines, sizeof(*all), nearest);
-	out->considered = fleet->n_machines;
-	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+	stow_lock_give(&fleet->lock);
+	qsort(all, n, sizeof(*all), nearest);
+	stow_lock_take(&fleet->lock);
+	out->considered = n;
+	for (uint32_t m = 0; m < n; m++) {
 		struct stow_found found = { 0 };
 		struct stow_err why = { 0 };
 		PbNodeVerdict *verdict;
@@ -59,6 +64,8 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 
 		if (all[m].lacks && out->n_nodes == limit)
 			break; /* the others lack even more */
+		if (m % AT_ONCE == AT_ONCE - 1)
+			stow_lock_yield(&fleet->lock);
 		fits = stow_search_machine(all[m].machine, want, &found, &why) == 0;
 		out->fitting += fits;
 		if (out->n_nodes < limit) {
@@ -99,6 +106,7 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 		   PbExplainResponse *out, size_t *ret_bad, struct stow_err *err)
 {
 	_cleanup_free_ struct stow_reservation **made = calloc(in->n_pods + 1, sizeof(*made));
+	struct stow_machine *machine = NULL;
 	size_t n = 0;
 	int r = 0;
 
@@ -146,8 +154,11 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 	}
 	*ret_bad = n;
 	for (size_t i = 0; i < in->n_pods; i++)
-		if (made[i])
-			stow_reservation_end(s->fleet, made[i], stow_now());
+		if (made[i]) {
+			machine = made[i]->machine;
+			stow_reservation_take_out(s->fleet, made[i], false, stow_now());
+			stow_fleet_refresh(s->fleet, machine);
+		}
 	return r;
 }
 
@@ -162,8 +173,8 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 	struct stow_want want;
 	int r;
 
-	if (in->n_pods == 0 || in->n_pods > 1024)
-		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to 1024", in->n_pods);
+	if (in->n_pods == 0 || in->n_pods > PODS_MAX)
+		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods, PODS_MAX);
 	if (limit > LIMIT_MOST)
 		return stow_err_set(err, EINVAL, "limit: %zu; at most %d", limit, LIMIT_MOST);
 	stow_lock_take(&s->fleet->lock);
@@ -177,8 +188,10 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 		out->n_reservations = 0;
 	if (r == 0 || r == -ENOSPC) {
 		r = stow_want_parse(in->pods[out->fits ? 0 : bad], in->strategy, &want, err);
+		s->fleet->readers++; /* the lock is given up in between */
 		if (r == 0)
 			r = verdicts(s, call, &want, limit, out, err);
+		s->fleet->readers--;
 	} else {
 		r = stow_err_set(err, -r, "%s", why.msg);
 	}

@@ -8,6 +8,8 @@
 #include "rpc/say.h"
 #include "scheduler/scheduler.h"
 
+#define FENCES_MAX 256 /* that wait at a time */
+
 /* A Fence that waits for reservations to be used or to run out. */
 struct scheduler_fence {
 	struct scheduler_fence *next;
@@ -26,12 +28,17 @@ static void fence_free(struct scheduler_fence *fence)
 	free(fence);
 }
 
+static bool is_unbound(const struct stow_reservation *r, const struct stow_idset *numa)
+{
+	return r->message->state != PB_RESERVATION_STATE_BOUND &&
+	       stow_idset_intersects(r->numa, numa);
+}
+
 struct stow_reservation *scheduler_unbound(const struct stow_machine *machine,
 					   const struct stow_idset *numa)
 {
 	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
-		if (r->message->state != PB_RESERVATION_STATE_BOUND &&
-		    stow_idset_intersects(r->numa, numa))
+		if (is_unbound(r, numa))
 			return r;
 	return NULL;
 }
@@ -41,6 +48,7 @@ static void finish(struct scheduler *s, struct scheduler_fence *fence, const str
 	for (struct scheduler_fence **at = &s->fences; *at; at = &(*at)->next)
 		if (*at == fence) {
 			*at = fence->next;
+			s->n_fences--;
 			break;
 		}
 	stow_rpc_reply(fence->call, &fence->response, err);
@@ -153,14 +161,17 @@ static int parse(struct scheduler *s, const char *node, const char *numa, bool l
 uint32_t scheduler_revoke(struct scheduler *s, struct stow_machine *machine,
 			  const struct stow_idset *numa)
 {
-	struct stow_reservation *r;
+	_cleanup_free_ struct stow_reservation **list =
+		calloc(machine->n_reservations + 1, sizeof(struct stow_reservation *));
 	uint32_t n = 0;
 
-	while ((r = scheduler_unbound(machine, numa))) {
-		scheduler_end(s, r, stow_now());
-		atomic_fetch_add(&s->revoked, 1);
-		n++;
-	}
+	if (!list)
+		return 0; /* then it waits for them */
+	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
+		if (is_unbound(r, numa))
+			list[n++] = r;
+	scheduler_end_all(s, list, n, stow_now());
+	atomic_fetch_add(&s->revoked, n);
 	return n;
 }
 
@@ -185,6 +196,8 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	pb_fence_response__init(&fence->response);
 	stow_lock_take(&s->fleet->lock);
 	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
+	if (r == 0 && s->n_fences >= FENCES_MAX)
+		r = stow_err_set(err, EAGAIN, "%d calls of Fence wait already", FENCES_MAX);
 	if (r == 0) {
 		all = fence->numa;
 		if (machine->fences)
@@ -194,6 +207,7 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	if (r == 0) {
 		if (in->revoke)
 			fence->response.revoked = scheduler_revoke(s, machine, &fence->numa);
+		s->n_fences++;
 		fence->next = s->fences;
 		s->fences = fence;
 	}

@@ -148,6 +148,8 @@ int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machi
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	m->stale = true;
+	m->near = UINT8_MAX;
+	m->learns = STOW_LEARN_MAX;
 	m->index = fleet->n_machines++;
 	fleet->machines[m->index] = m;
 	fleet->of_machine.first[m->index] = 0;
@@ -165,14 +167,16 @@ static void drop_report(struct stow_machine *m)
 		stow_container_done(&m->containers[i]);
 	free(m->numa);
 	free(m->containers);
+	free(m->has);
 	free(m->distance);
 	stow_wire_done(&m->constant);
 	stow_wire_done(&m->variable);
 	m->numa = NULL;
 	m->containers = NULL;
 	m->distance = NULL;
+	m->has = NULL;
 	m->n_numa = 0;
-	m->n_containers = 0;
+	m->n_containers = m->n_has = 0;
 }
 
 static void free_machine(struct stow_machine *m)
@@ -230,7 +234,8 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	}
 	STOW_HASH_FOR(link, &fleet->answers)
 	stow_answer_remove(fleet, stow_container_of(link, struct stow_answer, link));
-	stow_reservation_forget_ended(fleet, (struct stow_now){ UINT64_MAX, UINT64_MAX });
+	while (fleet->first_ended)
+		stow_reservation_forget_ended(fleet, (struct stow_now){ UINT64_MAX, UINT64_MAX });
 	for (uint32_t i = 0; i < fleet->n_machines; i++)
 		free_machine(fleet->machines[i]);
 	for (size_t i = 0; i < STOW_GONE_KEPT; i++)
@@ -240,6 +245,7 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	stow_hash_done(&fleet->answers);
 	stow_hash_done(&fleet->ended);
 	free(fleet->expiring);
+	free(fleet->rooms);
 	free(fleet->machines);
 	free(m->first), free(m->n), free(m->open), free(m->most_cpus), free(m->most_takeable);
 	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->unowned);
@@ -283,6 +289,31 @@ static size_t merge_containers(struct stow_machine *m, struct stow_update *u,
 	return n;
 }
 
+static int by_reservation(const void *a, const void *b)
+{
+	const struct stow_has *x = a, *y = b;
+
+	if (x->reservation != y->reservation)
+		return x->reservation < y->reservation ? -1 : 1;
+	if (x->lease != y->lease)
+		return x->lease ? 1 : -1;
+	return (x->container > y->container) - (x->container < y->container);
+}
+
+/* Room for all of them is made before anything is changed. */
+static void index_containers(struct stow_machine *m, struct stow_has *has)
+{
+	free(m->has);
+	m->has = has;
+	m->n_has = 0;
+	for (size_t i = 0; i < m->n_containers; i++)
+		if (m->containers[i].reservation)
+			has[m->n_has++] = (struct stow_has){ m->containers[i].reservation,
+							     (uint32_t)i, m->containers[i].lease };
+	if (m->n_has)
+		qsort(has, m->n_has, sizeof(*has), by_reservation);
+}
+
 /* What the changes would make too large or name wrongly is found before anything is changed. */
 static int check_changes(const struct stow_machine *m, const struct stow_update *u,
 			 struct stow_err *err)
@@ -314,14 +345,19 @@ static int check_changes(const struct stow_machine *m, const struct stow_update 
 static int apply_changes(struct stow_machine *m, struct stow_update *u, struct stow_err *err)
 {
 	struct stow_container *merged = NULL;
+	struct stow_has *has = NULL;
 	int r = check_changes(m, u, err);
 
 	if (r < 0)
 		return r;
 	if (u->n_containers || u->n_gone) {
 		merged = calloc(m->n_containers + u->n_containers + 1, sizeof(*merged));
-		if (!merged)
+		has = calloc(m->n_containers + u->n_containers + 1, sizeof(*has));
+		if (!merged || !has) {
+			free(merged);
+			free(has);
 			return stow_err_set(err, ENOMEM, "out of memory");
+		}
 	}
 	for (size_t i = 0; i < u->n_numa; i++) {
 		struct stow_numa *to = &m->numa[stow_machine_numa(m, u->numa[i].id)];
@@ -336,7 +372,19 @@ static int apply_changes(struct stow_machine *m, struct stow_update *u, struct s
 		free(m->containers);
 		m->containers = merged;
 		m->n_containers = n;
+		index_containers(m, has);
 	}
+	return 0;
+}
+
+/* As many as the largest machine has: computing cannot fail. */
+static int grow_rooms(struct stow_fleet *fleet, uint32_t n)
+{
+	if (n <= fleet->rooms_room)
+		return 0;
+	if (WIDEN(fleet->rooms, n) < 0)
+		return -ENOMEM;
+	fleet->rooms_room = n;
 	return 0;
 }
 
@@ -348,7 +396,7 @@ static int move_numa(struct stow_fleet *fleet, struct stow_machine *m, uint32_t 
 
 	if (c->n[m->index] == n)
 		return 0;
-	if (grow_numa(fleet, n) < 0)
+	if (grow_numa(fleet, n) < 0 || grow_rooms(fleet, n) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	fleet->numa_dead += c->n[m->index];
 	c->first[m->index] = fleet->n_numa;
@@ -357,24 +405,36 @@ static int move_numa(struct stow_fleet *fleet, struct stow_machine *m, uint32_t 
 	return 0;
 }
 
+#define SWAP(a, b)                      \
+	do {                            \
+		__typeof__(a) _a = (a); \
+		(a) = (b);              \
+		(b) = _a;               \
+	} while (0)
+
+/* What the machine had before goes with the update, which is freed without the lock. */
 static int apply_all(struct stow_fleet *fleet, struct stow_machine *m, struct stow_update *u,
 		     struct stow_err *err)
 {
-	int r = move_numa(fleet, m, (uint32_t)u->n_numa, err);
+	size_t n_numa = m->n_numa;
+	struct stow_has *has = calloc(u->n_containers + 1, sizeof(*has));
+	int r = has ? move_numa(fleet, m, (uint32_t)u->n_numa, err)
+		    : stow_err_set(err, ENOMEM, "out of memory");
 
-	if (r < 0)
+	if (r < 0) {
+		free(has);
 		return r;
-	drop_report(m);
-	m->numa = STOW_TAKE_PTR(u->numa);
+	}
+	SWAP(m->numa, u->numa);
 	m->n_numa = (uint32_t)u->n_numa;
-	m->distance = STOW_TAKE_PTR(u->distance);
-	m->containers = STOW_TAKE_PTR(u->containers);
-	m->n_containers = u->n_containers;
-	free(m->domain);
-	m->domain = STOW_TAKE_PTR(u->domain);
-	m->constant = u->constant;
-	u->constant = (struct stow_wire){ 0 };
-	u->n_numa = u->n_containers = 0;
+	u->n_numa = n_numa;
+	SWAP(m->distance, u->distance);
+	m->near = u->near;
+	SWAP(m->containers, u->containers);
+	SWAP(m->n_containers, u->n_containers);
+	SWAP(m->domain, u->domain);
+	SWAP(m->constant, u->constant);
+	index_containers(m, has);
 	return 0;
 }
 
@@ -386,9 +446,7 @@ int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
 
 	if (r < 0)
 		return r;
-	stow_wire_done(&machine->variable);
-	machine->variable = update->variable;
-	update->variable = (struct stow_wire){ 0 };
+	SWAP(machine->variable, update->variable);
 	machine->enforces = update->enforces;
 	machine->sequence = update->sequence;
 	if (fleet->numa_dead > fleet->n_numa / 2)
@@ -463,13 +521,20 @@ int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
 
 int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id)
 {
+	uint32_t low = 0, high = machine->n_numa;
+
 	/* Mostly numbers have no holes. */
 	if (id < machine->n_numa && machine->numa[id].id == id)
 		return id;
-	for (uint32_t i = 0; i < machine->n_numa; i++)
-		if (machine->numa[i].id == id)
-			return i;
-	return -1;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (machine->numa[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < machine->n_numa && machine->numa[low].id == id ? (int64_t)low : -1;
 }
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -506,12 +571,13 @@ static void take_part(const struct stow_numa *numa, const PbContainerPart *part,
 		take_pages(numa, part->hugepages[i], room);
 }
 
-void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
+static void room_before(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
 {
 	const struct stow_numa *numa = &machine->numa[i];
 
 	*ret = (struct stow_room){
 		.gives = !machine->stale && machine->enforces && !numa->fenced &&
+			 !stow_machine_full(machine) &&
 			 !(machine->fenced && stow_idset_has(machine->fenced, numa->id)),
 		.cpus = numa->free,
 		.takeable = numa->takeable,
@@ -519,13 +585,41 @@ void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct st
 	};
 	for (size_t p = 0; p < numa->n_pools; p++)
 		ret->pages[p] = numa->pools[p].free;
+}
+
+/* A CPU that is taken must be free, too. */
+static void room_after(struct stow_room *ret)
+{
+	if (ret->takeable > ret->cpus)
+		ret->takeable = ret->cpus;
+}
+
+void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
+{
+	const struct stow_numa *numa = &machine->numa[i];
+
+	room_before(machine, i, ret);
 	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
 		for (size_t p = 0; !r->counted && p < r->message->n_parts; p++)
 			if (r->message->parts[p]->numa_node == numa->id)
 				take_part(numa, r->message->parts[p], r->exclusive, ret);
-	/* A CPU that is taken must be free, too. */
-	if (ret->takeable > ret->cpus)
-		ret->takeable = ret->cpus;
+	room_after(ret);
+}
+
+void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret)
+{
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		room_before(machine, i, &ret[i]);
+	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
+		for (size_t p = 0; !r->counted && p < r->message->n_parts; p++) {
+			const PbContainerPart *part = r->message->parts[p];
+			int64_t i = stow_machine_numa(machine, part->numa_node);
+
+			if (i >= 0)
+				take_part(&machine->numa[i], part, r->exclusive, &ret[i]);
+		}
+	for (uint32_t i = 0; i < machine->n_numa; i++)
+		room_after(&ret[i]);
 }
 
 uint32_t stow_machine_unowned(const struct stow_machine *machine)
@@ -540,20 +634,6 @@ uint32_t stow_machine_unowned(const struct stow_machine *machine)
 	return (uint32_t)less(n, taken);
 }
 
-static uint8_t nearest(const struct stow_machine *machine)
-{
-	uint8_t near = UINT8_MAX;
-
-	for (uint32_t i = 0; i < machine->n_numa; i++)
-		for (uint32_t j = 0; j < machine->n_numa; j++) {
-			uint8_t d = machine->distance[i * machine->n_numa + j];
-
-			if (i != j && d < near)
-				near = d;
-		}
-	return near;
-}
-
 /* One NUMA node: its own columns, and its part of the machine's. */
 static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i)
 {
@@ -561,9 +641,8 @@ static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *ma
 	struct stow_numa_columns *n = &fleet->of_numa;
 	const struct stow_numa *numa = &machine->numa[i];
 	uint32_t m = machine->index, at = c->first[m] + i;
-	struct stow_room room;
+	const struct stow_room room = fleet->rooms[i];
 
-	stow_machine_room(machine, i, &room);
 	n->flags[at] = 0;
 	n->cpus[at] = n->takeable[at] = 0;
 	n->memory[at] = 0;
@@ -603,7 +682,8 @@ static void compute(struct stow_fleet *fleet, const struct stow_machine *machine
 	c->most_memory[m] = c->memory[m] = 0;
 	c->cpus[m] = c->takeable[m] = 0;
 	c->unowned[m] = stow_machine_unowned(machine);
-	c->near[m] = machine->n_numa ? nearest(machine) : UINT8_MAX;
+	c->near[m] = machine->near;
+	stow_machine_rooms(machine, fleet->rooms);
 	for (uint32_t i = 0; i < machine->n_numa; i++) {
 		refresh_numa(fleet, machine, i);
 		if (fleet->of_numa.flags[c->first[m] + i])

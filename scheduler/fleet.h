@@ -52,9 +52,10 @@ struct stow_reservation {
 	struct stow_link link; /* in fleet->reservations, by id */
 	uint64_t id;
 	struct stow_machine *machine;
-	struct stow_reservation *next; /* of the same machine */
-	PbReservation *message;	       /* as it is shown, with its state */
-	struct stow_idset *numa;       /* the NUMA nodes of its parts */
+	struct stow_reservation *next, **at; /* of the same machine; what points to it */
+	size_t bytes;			     /* of its message, packed, when it was entered */
+	PbReservation *message;		     /* as it is shown, with its state */
+	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
 	bool exclusive;
 	bool counted;	  /* in the machine's report */
 	bool learnt;	  /* from a report: the machine knows best when it ends */
@@ -69,8 +70,16 @@ struct stow_answer {
 	char *request_id;
 	uint64_t digest; /* of the request */
 	uint64_t expires;
+	struct stow_answer *older, *newer;
 	struct stow_wire response;     /* PlaceResponse */
 	struct stow_place_op *pending; /* being worked on: there is no response yet */
+};
+
+/* Which container has a reservation, or holds it as a lease. */
+struct stow_has {
+	uint64_t reservation;
+	uint32_t container; /* its index */
+	bool lease;
 };
 
 struct stow_machine {
@@ -82,8 +91,11 @@ struct stow_machine {
 	struct stow_numa *numa;
 	uint32_t n_numa;
 	uint8_t *distance;
+	uint8_t near;			   /* the smallest distance between two of its NUMA nodes */
 	struct stow_container *containers; /* by ascending id */
 	size_t n_containers;
+	struct stow_has *has; /* by ascending reservation, a lease after a container */
+	size_t n_has;
 	struct stow_wire constant, variable;
 	bool enforces;
 
@@ -93,7 +105,10 @@ struct stow_machine {
 	struct stow_idset *fences, *draining, *fenced;
 	uint32_t n_drains; /* under way */
 	struct stow_reservation *reservations;
-	size_t n_reservations;
+	size_t n_reservations;	  /* at most STOW_RESERVATIONS_MAX */
+	size_t reservation_bytes; /* of their messages: a Welcome has them all */
+	uint32_t learns;	  /* unknown ids that may still be looked into, and since when */
+	uint64_t learnt;	  /* monotonic */
 
 	/* Its agent. */
 	struct stow_rpc_call *stream; /* NULL: not connected */
@@ -101,9 +116,11 @@ struct stow_machine {
 	uint64_t sequence;
 	uint64_t directive;		    /* the last id that was given */
 	struct stow_directive *outstanding; /* without a result yet */
-	bool stale;			    /* or never seen */
-	uint64_t heard;			    /* monotonic */
-	uint64_t last_seen;		    /* wall */
+	uint32_t n_outstanding;
+	bool overdone;	    /* lists more reservations than are looked into */
+	bool stale;	    /* or never seen */
+	uint64_t heard;	    /* monotonic */
+	uint64_t last_seen; /* wall */
 
 	/* For those who watch. */
 	uint64_t changed;		    /* fleet->clock at that time */
@@ -117,6 +134,14 @@ struct stow_gone {
 };
 
 #define STOW_GONE_KEPT 1024
+
+/* Bounds of what is done under the lock for one machine, or for one message. */
+#define STOW_RESERVATION_BYTES_MAX (2U << 20) /* a machine that has so much gets no more */
+#define STOW_LEARN_MAX		   256	/* unknown ids of one machine a second; the rest, later */
+#define STOW_FORGET_MOST	   1024 /* ended ids, or answers, at a time */
+#define STOW_ENDED_MAX		   (1U << 17) /* ids that are remembered after their end */
+#define STOW_ANSWERS_MAX	   (1U << 20)
+#define STOW_ANSWER_BYTES_MAX	   (UINT64_C(256) << 20)
 
 /* Per machine; what is not open for anything new counts as nothing. */
 struct stow_machine_columns {
@@ -162,6 +187,12 @@ struct stow_fleet {
 	uint32_t n_fresh;		       /* machines that are not stale */
 
 	struct stow_hash names, reservations, answers, ended;
+	struct stow_ended *first_ended, *last_ended;
+	struct stow_answer *oldest_answer, *newest_answer;
+	uint64_t answer_bytes;
+	struct stow_room *rooms; /* of one machine's NUMA nodes, while it is computed */
+	uint32_t rooms_room;
+	uint32_t readers; /* who go on after they gave the lock up: no machine is forgotten */
 	struct stow_reservation **expiring; /* a heap, the first to run out on top; from 1 */
 	size_t n_expiring, expiring_room;
 
@@ -218,6 +249,10 @@ struct stow_room {
 };
 
 void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret);
+/* The same for all its NUMA nodes, with one look at each reservation. */
+void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret);
+/* It has as many reservations as one machine can have: it gives nothing. */
+bool stow_machine_full(const struct stow_machine *machine);
 /* The index of a NUMA node, or -1. */
 int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id);
 /* CPUs that are no container's own, on all its NUMA nodes. */
@@ -236,11 +271,18 @@ int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine,
 /* Takes it out, frees it, and remembers its id for a while. Refreshes the machine. */
 void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
 			  struct stow_now now);
+/* The same without a refresh: for many at once, after which the caller refreshes. `known`: somebody
+ * was told its id, which is remembered. */
+void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			       bool known, struct stow_now now);
+/* It is about to be ended: takes it off the list of those that run out. */
+void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r);
 struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
 /* A new id that nobody has. */
 uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);
 /* Ended within the last minutes. */
 bool stow_reservation_ended(const struct stow_fleet *fleet, uint64_t id);
+/* Forgets those that ended long ago, STOW_FORGET_MOST at a time. */
 void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now);
 /* A deep copy; NULL: no memory. Freed with pb_reservation__free_unpacked(). */
 PbReservation *stow_reservation_copy(const PbReservation *message);
@@ -255,10 +297,13 @@ struct stow_reconciled {
 	size_t n_over;
 	uint64_t *cancel; /* leases of reservations that have ended: the agent should drop them */
 	size_t n_cancel;
+	size_t n_left; /* ids that were not looked into: too many at once, or for one machine */
 };
 
 /* Compares the reservations of the machine with those its report lists (`listed`, ascending), and
- * updates their states. -ENOMEM. */
+ * updates their states. What a report can make of work is bounded: it lists STOW_RESERVATIONS_MAX
+ * at most, of ids that are not known here STOW_LEARN_MAX a second are looked into (the next report
+ * lists the others again), and the machine is computed once. -ENOMEM. */
 int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 			 const uint64_t *listed, size_t n_listed, struct stow_now now,
 			 struct stow_reconciled *ret, struct stow_err *err);
@@ -267,6 +312,12 @@ void stow_reconciled_done(struct stow_reconciled *r);
 /* --- answers ----------------------------------------------------------------------------------- */
 
 struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id);
+/* Of the oldest so many and so large ones are kept as STOW_ANSWERS_MAX and _BYTES_MAX say. */
 int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
 		    struct stow_answer **ret_answer, struct stow_err *err);
+/* Gives it its response, a copy of `len` bytes. -ENOMEM. */
+int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const void *bytes,
+		    size_t len);
 void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer);
+/* Those that have expired, STOW_FORGET_MOST at a time. */
+void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now);

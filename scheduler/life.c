@@ -13,8 +13,9 @@
 #include "scheduler/watch.h"
 
 #define TICK_NS	    50000000L
-#define FORGET_TIME (60 * STOW_SECOND) /* between looks for ids and answers to forget */
+#define FORGET_TIME (60 * STOW_SECOND) /* between looks for drains to forget */
 #define FORGET_MOST 64		       /* machines a tick: watchers read of no more than they can */
+#define EXPIRE_MOST 512		       /* reservations a tick, which is ten thousand a second */
 
 /* --- reading the store -------------------------------------------------------------------------- */
 
@@ -77,13 +78,9 @@ static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint6
 	if (r < 0)
 		return r;
 	answer->expires = expires;
-	answer->response.bytes = malloc(len + 1);
-	if (!answer->response.bytes)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	if (len) /* no bytes are NULL */
-		memcpy(answer->response.bytes, response, len);
-	answer->response.len = len;
-	return 0;
+	return stow_answer_set(s->fleet, answer, response, len) < 0
+		       ? stow_err_set(err, ENOMEM, "out of memory")
+		       : 0;
 }
 
 static int load_webhook(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err)
@@ -99,7 +96,11 @@ static void expire(struct scheduler *s, struct stow_now now)
 {
 	struct stow_fleet *fleet = s->fleet;
 
-	while (fleet->n_expiring && fleet->expiring[1]->message->expires <= now.wall) {
+	struct stow_reservation *over[EXPIRE_MOST];
+	size_t n = 0;
+
+	while (n < EXPIRE_MOST && fleet->n_expiring &&
+	       fleet->expiring[1]->message->expires <= now.wall) {
 		struct stow_reservation *r = fleet->expiring[1];
 
 		if (r->waiting)
@@ -107,9 +108,11 @@ static void expire(struct scheduler *s, struct stow_now now)
 		stow_say(STOW_LOG_DEBUG, "a reservation has run out",
 			 stow_text("node", r->machine->name),
 			 stow_text("reservation", r->message->id));
-		atomic_fetch_add(&s->expired, 1);
-		scheduler_end(s, r, now);
+		stow_reservation_expires_no_more(fleet, r);
+		over[n++] = r;
 	}
+	atomic_fetch_add(&s->expired, n);
+	scheduler_end_all(s, over, n, now);
 }
 
 static void find_silent(struct scheduler *s, struct stow_now now)
@@ -144,6 +147,8 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 	struct stow_fleet *fleet = s->fleet;
 	int n = 0;
 
+	if (fleet->readers)
+		return;
 	for (uint32_t m = fleet->n_machines; m-- > 0 && n < FORGET_MOST;) {
 		struct stow_machine *machine = fleet->machines[m];
 
@@ -160,14 +165,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 static void forget(struct scheduler *s, struct stow_now now)
 {
 	stow_reservation_forget_ended(s->fleet, now);
-	scheduler_drains_forget(s, now);
-	STOW_HASH_FOR(link, &s->fleet->answers)
-	{
-		struct stow_answer *a = stow_container_of(link, struct stow_answer, link);
-
-		if (!a->pending && a->expires < now.wall)
-			stow_answer_remove(s->fleet, a);
-	}
+	stow_answer_forget(s->fleet, now);
 }
 
 static void *run_clock(void *arg)
@@ -188,8 +186,9 @@ static void *run_clock(void *arg)
 		scheduler_drains_tick(s, now);
 		if (stow_elapsed(forgot, now.mono) > FORGET_TIME) {
 			forgot = now.mono;
-			forget(s, now);
+			scheduler_drains_forget(s, now);
 		}
+		forget(s, now);
 		stow_lock_give(&s->fleet->lock);
 		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
 	}

@@ -11,7 +11,8 @@
 #include "scheduler/scheduler.h"
 #include "scheduler/search.h"
 
-#define PODS_MAX 1024
+#define PODS_MAX     1024
+#define PODS_AT_ONCE 16 /* placed with one hold of the lock */
 
 /* A Place under way, from the table's change to the answer. */
 struct stow_place_op {
@@ -25,6 +26,7 @@ struct stow_place_op {
 	bool confirmed; /* asked for */
 	uint64_t until; /* monotonic */
 	char *request_id;
+	uint64_t digest;     /* of the request, with a request id */
 	struct stow_err err; /* why it is taken back, when not for the time */
 	PbPlaceResponse *response;
 };
@@ -117,6 +119,15 @@ static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 	return out;
 }
 
+/* A large group is placed with pauses, for the others. */
+static int let_others(struct scheduler *s, size_t done, struct stow_err *err)
+{
+	if (done && done % PODS_AT_ONCE == 0)
+		stow_lock_yield(&s->fleet->lock);
+	return atomic_load(&s->stopping) ? stow_err_set(err, ESHUTDOWN, "the scheduler is stopping")
+					 : 0;
+}
+
 static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy strategy,
 		     uint64_t expires, struct stow_reservation **ret, struct stow_err *err)
 {
@@ -145,12 +156,20 @@ static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy st
 /* Takes back what a group has got so far: as if it had never been. */
 static void unplace(struct scheduler *s, const struct stow_place_op *op)
 {
+	struct stow_machine *machine = NULL;
+
 	for (size_t i = 0; i < op->n; i++) {
 		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
 
-		if (r)
-			stow_reservation_end(s->fleet, r, stow_now());
+		if (!r)
+			continue;
+		if (machine && r->machine != machine)
+			stow_fleet_refresh(s->fleet, machine);
+		machine = r->machine;
+		stow_reservation_take_out(s->fleet, r, true, stow_now());
 	}
+	if (machine)
+		stow_fleet_refresh(s->fleet, machine);
 }
 
 static int place_all(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
@@ -174,7 +193,9 @@ static int place_all(struct scheduler *s, const PbPlaceRequest *in, struct stow_
 		struct stow_reservation *reservation;
 		PbReservation *copy;
 
-		r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
+		r = let_others(s, i, err);
+		if (r == 0)
+			r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
 		if (r < 0) {
 			if (in->n_pods > 1)
 				r = stow_err_wrap(err, r, "pod %zu of %zu%s%.64s", i + 1,
@@ -270,7 +291,7 @@ static int keep_answer(struct stow_place_op *op)
 {
 	struct stow_answer *a =
 		op->request_id ? stow_answer_find(op->scheduler->fleet, op->request_id) : NULL;
-	uint8_t *bytes;
+	_cleanup_free_ uint8_t *bytes = NULL;
 	size_t len;
 
 	if (!a || a->pending != op)
@@ -280,9 +301,8 @@ static int keep_answer(struct stow_place_op *op)
 	bytes = malloc(len + 1);
 	if (!bytes)
 		return -ENOMEM; /* without bytes there is no length: who asks again is told so */
-	a->response.len = pb_place_response__pack(op->response, bytes);
-	a->response.bytes = bytes;
-	return 0;
+	pb_place_response__pack(op->response, bytes);
+	return stow_answer_set(op->scheduler->fleet, a, bytes, len);
 }
 
 /* It is durable, or cannot be. On the store's thread. */
@@ -429,14 +449,13 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 			struct stow_err *err)
 {
 	struct stow_answer *a = stow_answer_find(s->fleet, in->request_id);
-	uint64_t digest = digest_of(in);
 	int r;
 
 	if (a && !a->pending && a->expires < stow_now().wall) {
 		stow_answer_remove(s->fleet, a);
 		a = NULL;
 	}
-	if (a && a->digest != digest)
+	if (a && a->digest != op->digest)
 		return stow_err_set(err, EINVAL,
 				    "request_id: \"%.64s\" was used for another request",
 				    in->request_id);
@@ -456,7 +475,7 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 	op->request_id = strdup(in->request_id);
 	if (!op->request_id)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	r = stow_answer_add(s->fleet, in->request_id, digest, &a, err);
+	r = stow_answer_add(s->fleet, in->request_id, op->digest, &a, err);
 	if (r < 0)
 		return r;
 	a->pending = op;
@@ -464,8 +483,7 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 	return 0;
 }
 
-static struct stow_writes *writes_of(struct scheduler *s, const struct stow_place_op *op,
-				     uint64_t digest)
+static struct stow_writes *writes_of(struct scheduler *s, const struct stow_place_op *op)
 {
 	struct stow_writes *writes = stow_writes_new();
 	int r = 0;
@@ -488,7 +506,7 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 
 		if (bytes)
 			pb_place_response__pack(op->response, bytes);
-		r = bytes ? stow_writes_answer(writes, op->request_id, digest,
+		r = bytes ? stow_writes_answer(writes, op->request_id, op->digest,
 					       stow_now().wall + s->config.remember, bytes, len)
 			  : -ENOMEM;
 	}
@@ -515,7 +533,7 @@ static int begin(struct scheduler *s, const PbPlaceRequest *in, struct stow_plac
 		forget_answer(op);
 		return r;
 	}
-	writes = writes_of(s, op, op->request_id ? digest_of(in) : 0);
+	writes = writes_of(s, op);
 	if (!writes) {
 		unplace(s, op);
 		forget_answer(op);
@@ -547,6 +565,8 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 	op->call = call;
 	op->started = stow_now().mono;
 	op->confirmed = in->confirmed;
+	if (in->request_id[0])
+		op->digest = digest_of(in);
 	stow_lock_take(&s->fleet->lock);
 	r = begin(s, in, op, err);
 	stow_lock_give(&s->fleet->lock);
@@ -562,22 +582,33 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 
 /* --- ends --------------------------------------------------------------------------------------- */
 
-void scheduler_save(struct scheduler *s, const struct stow_reservation *reservation)
+static int write_one(struct stow_writes *writes, const struct stow_reservation *reservation)
 {
 	size_t len = pb_reservation__get_packed_size(reservation->message);
 	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
-	struct stow_writes *writes = stow_writes_new();
 
-	if (bytes)
-		pb_reservation__pack(reservation->message, bytes);
-	if (bytes && stow_writes_reservation(writes, reservation->id, bytes, len,
-					     reservation->request_id) == 0)
-		stow_store_commit(s->store, writes, NULL, NULL);
-	else
-		stow_writes_free(writes); /* the next report says it again */
+	if (!bytes)
+		return -ENOMEM;
+	pb_reservation__pack(reservation->message, bytes);
+	return stow_writes_reservation(writes, reservation->id, bytes, len,
+				       reservation->request_id);
 }
 
-/* The deletion becomes one of `writes`; without memory it runs out by itself after a restart. */
+void scheduler_save_all(struct scheduler *s, struct stow_reservation *const *list, size_t n)
+{
+	struct stow_writes *writes = n ? stow_writes_new() : NULL;
+
+	for (size_t i = 0; writes && i < n; i++)
+		if (write_one(writes, list[i]) < 0) {
+			stow_writes_free(writes); /* the next report says it again */
+			return;
+		}
+	if (writes)
+		stow_store_commit(s->store, writes, NULL, NULL);
+}
+
+/* The deletion becomes one of `writes`; without memory it runs out by itself after a restart. The
+ * caller refreshes the machine. */
 static void end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now,
 		struct stow_writes *writes)
 {
@@ -596,23 +627,46 @@ static void end(struct scheduler *s, struct stow_reservation *reservation, struc
 		reservation->waiting->until = 0;
 	}
 	(void)stow_writes_no_reservation(writes, id);
-	stow_reservation_end(s->fleet, reservation, now);
+	stow_reservation_take_out(s->fleet, reservation, true, now);
 	if (!bound) {
 		cancel.id = (char *)(uintptr_t)stow_id_format(id, text);
 		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL;
 		directive.cancel = &cancel;
 		scheduler_direct(s, machine, &directive, 0);
 	}
+}
+
+static void end_all(struct scheduler *s, struct stow_reservation *const *list, size_t n,
+		    struct stow_now now, struct stow_writes *writes)
+{
+	struct stow_machine *machine = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (machine && list[i]->machine != machine)
+			stow_fleet_refresh(s->fleet, machine);
+		machine = list[i]->machine;
+		end(s, list[i], now, writes);
+	}
+	if (machine)
+		stow_fleet_refresh(s->fleet, machine);
 	scheduler_news(s);
+}
+
+void scheduler_end_all(struct scheduler *s, struct stow_reservation *const *list, size_t n,
+		       struct stow_now now)
+{
+	struct stow_writes *writes = n ? stow_writes_new() : NULL;
+
+	if (!n)
+		return;
+	end_all(s, list, n, now, writes);
+	if (writes)
+		stow_store_commit(s->store, writes, NULL, NULL);
 }
 
 void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now)
 {
-	struct stow_writes *writes = stow_writes_new();
-
-	end(s, reservation, now, writes);
-	if (writes)
-		stow_store_commit(s->store, writes, NULL, NULL);
+	scheduler_end_all(s, &reservation, 1, now);
 }
 
 struct releasing {
@@ -637,6 +691,8 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 	struct stow_writes *writes;
 	uint64_t id;
 
+	if (in->n_ids > PODS_MAX)
+		return stow_err_set(err, EINVAL, "ids: %zu; at most %d", in->n_ids, PODS_MAX);
 	for (size_t i = 0; i < in->n_ids; i++)
 		if (stow_id_parse(in->ids[i], &id, err) < 0)
 			return stow_err_wrap(err, -EINVAL, "ids");
@@ -658,7 +714,7 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 		if (!r || r->waiting)
 			continue; /* gone, or not even answered */
 		op->response.released++;
-		end(s, r, stow_now(), writes);
+		end_all(s, &r, 1, stow_now(), writes);
 	}
 	stow_store_commit(s->store, writes, on_released, op);
 	stow_lock_give(&s->fleet->lock);

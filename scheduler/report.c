@@ -11,6 +11,8 @@
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
 
+#define OUTSTANDING_MAX 8192
+
 /* A directive that the agent has not answered. */
 struct stow_directive {
 	struct stow_directive *next;
@@ -26,6 +28,16 @@ struct stream {
 
 /* --- directives --------------------------------------------------------------------------------- */
 
+/* It answers nothing; when it is back, its Welcome says it all. */
+static void hang_up(const struct stow_machine *machine)
+{
+	struct stow_err err;
+
+	stow_err_set(&err, ENOBUFS, "%d directives without an answer; connect again",
+		     OUTSTANDING_MAX);
+	stow_rpc_close(machine->stream, &err);
+}
+
 static struct stow_directive *direct(struct scheduler *s, struct stow_machine *machine,
 				     PbDirective *directive)
 {
@@ -33,12 +45,17 @@ static struct stow_directive *direct(struct scheduler *s, struct stow_machine *m
 
 	if (!machine->stream)
 		return NULL; /* the next Welcome says it all */
+	if (machine->n_outstanding >= OUTSTANDING_MAX) {
+		hang_up(machine);
+		return NULL;
+	}
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return NULL;
 	directive->id = d->id = ++machine->directive;
 	d->next = machine->outstanding;
 	machine->outstanding = d;
+	machine->n_outstanding++;
 	atomic_fetch_add(&s->directives, 1);
 	stow_rpc_send(machine->stream, directive);
 	return d;
@@ -86,6 +103,7 @@ void scheduler_drop_outstanding(struct stow_machine *machine)
 		machine->outstanding = d->next;
 		free(d);
 	}
+	machine->n_outstanding = 0;
 }
 
 static void on_result(struct scheduler *s, struct stow_machine *machine,
@@ -97,6 +115,7 @@ static void on_result(struct scheduler *s, struct stow_machine *machine,
 		if ((*at)->id == result->directive) {
 			found = *at;
 			*at = found->next;
+			machine->n_outstanding--;
 			break;
 		}
 	if (!found)
@@ -153,10 +172,12 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 			 stow_text("node", machine->name), stow_why(&err));
 		return;
 	}
-	for (size_t i = 0; i < found.n_changed; i++)
-		scheduler_save(s, found.changed[i]);
-	for (size_t i = 0; i < found.n_over; i++)
-		scheduler_end(s, found.over[i], now);
+	scheduler_save_all(s, found.changed, found.n_changed);
+	scheduler_end_all(s, found.over, found.n_over, now);
+	if (found.n_left && !machine->overdone)
+		stow_say(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
+			 stow_text("node", machine->name), stow_number("left", found.n_left));
+	machine->overdone = found.n_left;
 	for (size_t i = 0; i < found.n_cancel; i++) {
 		PbDirective directive = PB_DIRECTIVE__INIT;
 		PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;

@@ -13,9 +13,10 @@
 /* How long an id is remembered after its end: longer than a report is on its way. */
 #define ENDED_KEPT (120 * STOW_SECOND)
 
-struct ended {
+struct stow_ended {
 	struct stow_link link; /* by id */
-	uint64_t at;	       /* monotonic */
+	struct stow_ended *newer;
+	uint64_t at; /* monotonic */
 };
 
 /* --- what runs out first ------------------------------------------------------------------------ */
@@ -124,9 +125,9 @@ char *stow_reservation_annotation(uint64_t id, const char *numa_nodes, const cha
 	return asprintf(&text, "%016" PRIx64 ":%s@%s", id, numa_nodes, machine) < 0 ? NULL : text;
 }
 
-int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
-			 PbReservation *message, struct stow_reservation **ret_reservation,
-			 struct stow_err *err)
+static int add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
+	       PbReservation *message, struct stow_reservation **ret_reservation,
+	       struct stow_err *err)
 {
 	struct stow_reservation *r = calloc(1, sizeof(*r));
 
@@ -152,55 +153,110 @@ int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine,
 	r->exclusive = message->pod && message->pod->cpu_mode == PB_CPU_MODE_EXCLUSIVE;
 	for (size_t i = 0; i < message->n_parts; i++)
 		stow_idset_add(r->numa, (int)message->parts[i]->numa_node);
+	r->bytes = pb_reservation__get_packed_size(message);
 	r->next = machine->reservations;
+	if (r->next)
+		r->next->at = &r->next;
+	r->at = &machine->reservations;
 	machine->reservations = r;
 	machine->n_reservations++;
-	stow_fleet_refresh(fleet, machine);
+	machine->reservation_bytes += r->bytes;
 	*ret_reservation = r;
 	return 0;
 }
 
-static void unlink_reservation(struct stow_reservation *r)
+int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
+			 PbReservation *message, struct stow_reservation **ret_reservation,
+			 struct stow_err *err)
 {
-	struct stow_reservation **at = &r->machine->reservations;
+	int r = add(fleet, machine, id, message, ret_reservation, err);
 
-	while (*at != r)
-		at = &(*at)->next;
-	*at = r->next;
-	r->machine->n_reservations--;
+	if (r == 0)
+		stow_fleet_refresh(fleet, machine);
+	return r;
 }
 
-void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
-			  struct stow_now now)
+bool stow_machine_full(const struct stow_machine *machine)
 {
-	struct ended *ended = calloc(1, sizeof(*ended));
+	return machine->n_reservations >= STOW_RESERVATIONS_MAX ||
+	       machine->reservation_bytes >= STOW_RESERVATION_BYTES_MAX;
+}
 
+void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r)
+{
+	heap_remove(fleet, r);
+}
+
+static void unlink_reservation(struct stow_reservation *r)
+{
+	*r->at = r->next;
+	if (r->next)
+		r->next->at = r->at;
+	r->machine->n_reservations--;
+	r->machine->reservation_bytes -= r->bytes;
+}
+
+static void forget_one(struct stow_fleet *fleet)
+{
+	struct stow_ended *ended = fleet->first_ended;
+
+	fleet->first_ended = ended->newer;
+	if (!ended->newer)
+		fleet->last_ended = NULL;
+	stow_hash_remove(&fleet->ended, &ended->link);
+	free(ended);
+}
+
+/* Without memory it is forgotten at once: at worst a report brings it back for a while. */
+static void remember(struct stow_fleet *fleet, uint64_t id, struct stow_now now)
+{
+	struct stow_ended *ended = calloc(1, sizeof(*ended));
+
+	if (!ended)
+		return;
+	ended->at = now.mono;
+	if (stow_hash_add(&fleet->ended, &ended->link, id) < 0) {
+		free(ended);
+		return;
+	}
+	if (fleet->last_ended)
+		fleet->last_ended->newer = ended;
+	else
+		fleet->first_ended = ended;
+	fleet->last_ended = ended;
+	if (fleet->ended.n > STOW_ENDED_MAX)
+		forget_one(fleet);
+}
+
+void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			       bool known, struct stow_now now)
+{
 	stow_hash_remove(&fleet->reservations, &reservation->link);
 	heap_remove(fleet, reservation);
 	unlink_reservation(reservation);
-	/* Without memory it is forgotten at once: at worst a report brings it back for a while. */
-	if (ended) {
-		ended->at = now.mono;
-		if (stow_hash_add(&fleet->ended, &ended->link, reservation->id) < 0)
-			free(ended);
-	}
-	stow_fleet_refresh(fleet, reservation->machine);
+	if (known)
+		remember(fleet, reservation->id, now);
 	pb_reservation__free_unpacked(reservation->message, NULL);
 	free(reservation->request_id);
 	free(reservation->numa);
 	free(reservation);
 }
 
+void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			  struct stow_now now)
+{
+	struct stow_machine *machine = reservation->machine;
+
+	stow_reservation_take_out(fleet, reservation, true, now);
+	stow_fleet_refresh(fleet, machine);
+}
+
 void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now)
 {
-	STOW_HASH_FOR(link, &fleet->ended)
-	{
-		struct ended *ended = stow_container_of(link, struct ended, link);
-
-		if (stow_elapsed(ended->at, now.mono) < ENDED_KEPT)
-			continue;
-		stow_hash_remove(&fleet->ended, link);
-		free(ended);
+	for (int i = 0; i < STOW_FORGET_MOST && fleet->first_ended; i++) {
+		if (stow_elapsed(fleet->first_ended->at, now.mono) < ENDED_KEPT)
+			return;
+		forget_one(fleet);
 	}
 }
 
@@ -214,14 +270,22 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The first of several: a container, before the lease that it took. */
 static const struct stow_container *container_with(const struct stow_machine *m, uint64_t id)
 {
-	const struct stow_container *found = NULL;
+	size_t low = 0, high = m->n_has;
 
-	for (size_t i = 0; i < m->n_containers; i++)
-		if (m->containers[i].reservation == id && (!found || found->lease))
-			found = &m->containers[i];
-	return found;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->has[middle].reservation < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < m->n_has && m->has[low].reservation == id
+		       ? &m->containers[m->has[low].container]
+		       : NULL;
 }
 
 /* Replaces a string of an unpacked message. */
@@ -288,7 +352,7 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 	message.annotation = annotation;
 	copy = annotation ? stow_reservation_copy(&message) : NULL;
 	if (copy) {
-		r = stow_reservation_add(fleet, m, id, copy, ret, err);
+		r = add(fleet, m, id, copy, ret, err);
 		if (r < 0)
 			pb_reservation__free_unpacked(copy, NULL);
 		else
@@ -296,6 +360,17 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 	}
 	pb_node_report__free_unpacked(report, NULL);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+/* How many ids that are not known here may be looked into now. */
+static void refill(struct stow_machine *m, struct stow_now now)
+{
+	uint64_t more = stow_elapsed(m->learnt, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
+
+	if (!more)
+		return;
+	m->learnt = now.mono;
+	m->learns = more < STOW_LEARN_MAX - m->learns ? m->learns + (uint32_t)more : STOW_LEARN_MAX;
 }
 
 static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
@@ -306,11 +381,21 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 	struct stow_reservation *r;
 	int ret_code;
 
+	if (!m->learns) {
+		ret->n_left++;
+		return 0;
+	}
+	m->learns--;
+
 	/* Its end is on the way to the machine, or got lost: said again. A container that took it
 	 * in time has it all the same. */
 	if (lease &&
 	    (stow_reservation_ended(fleet, id) || (c && c->expires && c->expires <= now.wall))) {
 		ret->cancel[ret->n_cancel++] = id;
+		return 0;
+	}
+	if (stow_machine_full(m)) {
+		ret->n_left++;
 		return 0;
 	}
 	ret_code = learn(fleet, m, id, &r, err);
@@ -346,6 +431,7 @@ int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 		else if (observe(fleet, at, is_listed))
 			ret->changed[ret->n_changed++] = at;
 	}
+	refill(machine, now);
 	for (size_t i = 0; i < n_listed && r == 0; i++)
 		if (!stow_reservation_find(fleet, listed[i]))
 			r = take_unknown(fleet, machine, listed[i], now, ret, err);
@@ -378,6 +464,32 @@ struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char 
 	return NULL;
 }
 
+static void unqueue(struct stow_fleet *fleet, struct stow_answer *a)
+{
+	if (a->older)
+		a->older->newer = a->newer;
+	else
+		fleet->oldest_answer = a->newer;
+	if (a->newer)
+		a->newer->older = a->older;
+	else
+		fleet->newest_answer = a->older;
+}
+
+/* One that is being worked on is not forgotten. */
+static void make_room(struct stow_fleet *fleet)
+{
+	struct stow_answer *a = fleet->oldest_answer, *newer;
+
+	for (; a &&
+	       (fleet->answers.n > STOW_ANSWERS_MAX || fleet->answer_bytes > STOW_ANSWER_BYTES_MAX);
+	     a = newer) {
+		newer = a->newer;
+		if (!a->pending && newer)
+			stow_answer_remove(fleet, a);
+	}
+}
+
 int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
 		    struct stow_answer **ret_answer, struct stow_err *err)
 {
@@ -393,14 +505,49 @@ int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t d
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	a->digest = digest;
+	a->older = fleet->newest_answer;
+	if (a->older)
+		a->older->newer = a;
+	else
+		fleet->oldest_answer = a;
+	fleet->newest_answer = a;
+	make_room(fleet);
 	*ret_answer = a;
+	return 0;
+}
+
+int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const void *bytes,
+		    size_t len)
+{
+	answer->response.bytes = malloc(len + 1);
+	if (!answer->response.bytes)
+		return -ENOMEM;
+	if (len) /* no bytes are NULL */
+		memcpy(answer->response.bytes, bytes, len);
+	answer->response.len = len;
+	fleet->answer_bytes += len;
 	return 0;
 }
 
 void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer)
 {
 	stow_hash_remove(&fleet->answers, &answer->link);
+	unqueue(fleet, answer);
+	fleet->answer_bytes -= answer->response.len;
 	stow_wire_done(&answer->response);
 	free(answer->request_id);
 	free(answer);
+}
+
+void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now)
+{
+	struct stow_answer *a = fleet->oldest_answer, *newer;
+
+	for (int i = 0; a && i < STOW_FORGET_MOST; i++, a = newer) {
+		newer = a->newer;
+		if (!a->pending && a->expires >= now.wall)
+			return; /* so have the newer ones */
+		if (!a->pending)
+			stow_answer_remove(fleet, a);
+	}
 }

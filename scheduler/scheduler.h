@@ -38,7 +38,8 @@ struct scheduler {
 	/* The clock's thread: what runs out, who is silent, who waits. */
 	pthread_t clock, teller;
 	bool clock_runs, teller_runs;
-	struct scheduler_fence *fences;	    /* calls that wait; the fleet's lock */
+	struct scheduler_fence *fences; /* calls that wait; the fleet's lock */
+	size_t n_fences;
 	struct scheduler_watcher *watchers; /* the fleet's lock */
 	pthread_cond_t changed;		    /* with the fleet's lock: news for watchers */
 
@@ -89,8 +90,12 @@ void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint
 			 const PbDirectiveResult *result);
 /* Ends a reservation, here, in the store and on its machine. */
 void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now);
-/* Writes one reservation as it is now. */
-void scheduler_save(struct scheduler *s, const struct stow_reservation *reservation);
+/* The same with many of them, as one write; each machine is computed once when those of one machine
+ * come one after the other. */
+void scheduler_end_all(struct scheduler *s, struct stow_reservation *const *list, size_t n,
+		       struct stow_now now);
+/* Writes reservations as they are now, all of them at once. */
+void scheduler_save_all(struct scheduler *s, struct stow_reservation *const *list, size_t n);
 /* Callers who waited too long for agents' words; those who wait for a fence. */
 void scheduler_place_tick(struct scheduler *s, struct stow_now now);
 void scheduler_fence_tick(struct scheduler *s, struct stow_now now);

@@ -87,37 +87,37 @@ static void add_range(struct stow_idset *set, int first, int n)
 		stow_idset_add(set, first + i);
 }
 
-static void model_node(const struct stow_machine *m, uint32_t i, int first, struct model *model)
+static void model_node(const struct stow_machine *m, uint32_t i, const struct stow_room *room,
+		       int first, struct model *model)
 {
 	const struct stow_numa *numa = &m->numa[i];
 	struct stow_node_capacity *cap = &model->capacity.nodes[i];
 	struct stow_node *node = &model->topology.nodes[i];
-	struct stow_room room;
 
-	stow_machine_room(m, i, &room);
 	node->id = cap->id = numa->id;
 	node->mem_total = numa->memory_total;
 	node->mem_free = node->mem_available = numa->memory_real;
 	add_range(&node->cpus, first, numa->online);
 	add_range(&cap->cpus, first, numa->shared);
-	add_range(&cap->takeable, first, room.takeable);
+	add_range(&cap->takeable, first, room->takeable);
 	cap->cpus_total = numa->total;
-	cap->cpus_free = room.cpus;
+	cap->cpus_free = room->cpus;
 	cap->mem_total = numa->memory_total;
-	cap->mem_unpromised = cap->mem_real = cap->mem_free = room.memory;
-	cap->fenced = !room.gives;
+	cap->mem_unpromised = cap->mem_real = cap->mem_free = room->memory;
+	cap->fenced = !room->gives;
 	cap->allowed = true;
 	cap->n_pools = node->n_pools = numa->n_pools;
 	for (size_t p = 0; p < numa->n_pools; p++) {
 		node->pools[p].size = cap->pools[p].size = numa->pools[p].size;
 		node->pools[p].total = cap->pools[p].total = numa->pools[p].total;
-		node->pools[p].free = cap->pools[p].free = room.pages[p];
+		node->pools[p].free = cap->pools[p].free = room->pages[p];
 	}
 }
 
 static int model_make(const struct stow_machine *m, struct model *model, struct stow_err *err)
 {
 	struct stow_topology *t = &model->topology;
+	_cleanup_free_ struct stow_room *rooms = calloc(m->n_numa, sizeof(*rooms));
 	size_t cpus = 0;
 	int first = 0;
 
@@ -127,15 +127,16 @@ static int model_make(const struct stow_machine *m, struct model *model, struct 
 	t->distance = calloc((size_t)m->n_numa * m->n_numa, sizeof(*t->distance));
 	t->cpus = calloc(cpus + 1, sizeof(*t->cpus));
 	model->capacity.nodes = calloc(m->n_numa, sizeof(*model->capacity.nodes));
-	if (!t->nodes || !t->distance || !t->cpus || !model->capacity.nodes)
+	if (!t->nodes || !t->distance || !t->cpus || !model->capacity.nodes || !rooms)
 		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_machine_rooms(m, rooms);
 	t->n_nodes = model->capacity.n_nodes = m->n_numa;
 	t->numa = true;
 	model->capacity.topology = t;
 	for (size_t i = 0; i < (size_t)m->n_numa * m->n_numa; i++)
 		t->distance[i] = m->distance[i];
 	for (uint32_t i = 0; i < m->n_numa; i++) {
-		model_node(m, i, first, model);
+		model_node(m, i, &rooms[i], first, model);
 		for (int c = 0; c < m->numa[i].online; c++)
 			t->cpus[t->n_cpus++] =
 				(struct stow_cpu){ first + c, m->numa[i].id, first + c, (int)i, 0 };
@@ -152,6 +153,9 @@ static bool silent(const struct stow_machine *m, struct stow_err *err)
 		stow_err_set(err, ENOSPC, "node %s has not reported yet", m->name);
 	else if (m->stale)
 		stow_err_set(err, ENOSPC, "node %s is stale: its agent is silent", m->name);
+	else if (stow_machine_full(m))
+		stow_err_set(err, ENOSPC, "node %s has %zu reservations, as many as it can have",
+			     m->name, m->n_reservations);
 	else if (!m->enforces)
 		stow_err_set(err, ENOSPC, "node %s only observes, or is switched off", m->name);
 	else

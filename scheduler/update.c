@@ -187,6 +187,7 @@ static int decode_distances(const PbNodeReport *in, struct stow_update *u, struc
 {
 	size_t n = in->n_numa_nodes;
 
+	u->near = UINT8_MAX;
 	u->distance = malloc(n * n);
 	if (!u->distance)
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -204,6 +205,8 @@ static int decode_distances(const PbNodeReport *in, struct stow_update *u, struc
 						       : REMOTE;
 
 			u->distance[i * n + j] = (uint8_t)(d < UINT8_MAX ? d : UINT8_MAX);
+			if (i != j && u->distance[i * n + j] < u->near)
+				u->near = u->distance[i * n + j];
 		}
 	}
 	return 0;
@@ -357,7 +360,7 @@ int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_upda
 	if (r == 0)
 		r = decode_containers(report, u, err);
 	if (r == 0)
-		r = decode_ids(report->reservations, report->n_reservations, STOW_CONTAINERS_MAX,
+		r = decode_ids(report->reservations, report->n_reservations, STOW_RESERVATIONS_MAX,
 			       "reservations", &u->reservations, &u->n_reservations, err);
 	if (r == 0)
 		r = decode_ids(report->drains, report->n_drains, STOW_DRAINS_MAX, "drains",

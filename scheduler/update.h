@@ -20,9 +20,11 @@
 #include "numastow/v1/node.pb-c.h"
 
 #define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
-#define STOW_CONTAINERS_MAX 65536
-#define STOW_DRAINS_MAX	    1024 /* that a report may list */
-#define STOW_DOMAIN_MAX	    253	 /* bytes of a failure domain that count */
+#define STOW_CONTAINERS_MAX 8192 /* of a machine */
+/* Reservations of a machine: in force here, and listed by one report of it. */
+#define STOW_RESERVATIONS_MAX 4096
+#define STOW_DRAINS_MAX	      1024 /* that a report may list */
+#define STOW_DOMAIN_MAX	      253  /* bytes of a failure domain that count */
 /* Bytes of a NUMA node, memory or the pages of one pool: sums over a machine cannot overflow. */
 #define STOW_NUMA_MEMORY_MAX (UINT64_C(1) << 53)
 
@@ -72,6 +74,7 @@ struct stow_update {
 	struct stow_numa *numa;	   /* by ascending id */
 	size_t n_numa;
 	uint8_t *distance;		   /* n_numa * n_numa, row = from; of a full report */
+	uint8_t near;			   /* the smallest between two NUMA nodes */
 	struct stow_container *containers; /* by ascending id, each once */
 	size_t n_containers;
 	char **gone; /* ascending */

@@ -14,10 +14,14 @@
 
 #define BACKLOG_MAX (1U << 20)	      /* bytes: who is that far behind is told later */
 #define PAUSE	    UINT64_C(5000000) /* ns between two rounds */
+#define AT_ONCE	    128 /* nodes that one watcher is told of with one hold of the lock */
+
+#define NAMES_MAX 1024
 
 struct scheduler_watcher {
 	struct scheduler_watcher *next;
 	struct stow_rpc_call *call; /* until `closed` */
+	uint64_t round;		    /* in which it was told last */
 	uint64_t seen;		    /* the fleet's clock */
 	size_t seen_gone;
 	char **names;
@@ -79,16 +83,19 @@ static void tell(const struct stow_fleet *fleet, struct scheduler_watcher *w)
 {
 	const struct stow_machine *m = fleet->newest;
 	PbNodeEvent event = PB_NODE_EVENT__INIT;
+	int n = 0;
 
 	if (stow_rpc_backlog(w->call) > BACKLOG_MAX)
 		return;
 	tell_gone(fleet, w);
+	if (fleet->oldest && fleet->oldest->changed > w->seen)
+		m = fleet->oldest;
 	while (m && m->changed > w->seen && m->older && m->older->changed > w->seen)
 		m = m->older;
 	for (; m && m->changed > w->seen; m = m->newer) {
 		w->seen = m->changed;
 		tell_node(w, m);
-		if (stow_rpc_backlog(w->call) > BACKLOG_MAX)
+		if (++n == AT_ONCE || stow_rpc_backlog(w->call) > BACKLOG_MAX)
 			return;
 	}
 	if (!w->synced) {
@@ -108,9 +115,24 @@ static bool all_told(const struct scheduler *s)
 	return true;
 }
 
+/* The lock is given up between two of them, so the list may be another one then. */
+static void tell_all(struct scheduler *s, uint64_t round)
+{
+	struct scheduler_watcher *w = s->watchers;
+
+	while (w) {
+		w->round = round;
+		tell(s->fleet, w);
+		stow_lock_yield(&s->fleet->lock);
+		for (w = s->watchers; w && w->round == round;)
+			w = w->next;
+	}
+}
+
 void *scheduler_teller(void *arg)
 {
 	struct scheduler *s = arg;
+	uint64_t round = 0;
 
 	stow_lock_take(&s->fleet->lock);
 	while (!atomic_load(&s->stopping)) {
@@ -118,8 +140,7 @@ void *scheduler_teller(void *arg)
 			stow_lock_wait(&s->fleet->lock, &s->changed);
 			continue;
 		}
-		for (struct scheduler_watcher *w = s->watchers; w; w = w->next)
-			tell(s->fleet, w);
+		tell_all(s, ++round);
 		stow_lock_give(&s->fleet->lock);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE }, NULL);
 		stow_lock_take(&s->fleet->lock);
@@ -144,6 +165,10 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 	struct scheduler_watcher *w = calloc(1, sizeof(*w));
 	struct scheduler *s = ctx;
 
+	if (in->n_names > NAMES_MAX) {
+		free(w);
+		return stow_err_set(err, EINVAL, "names: %zu; at most %d", in->n_names, NAMES_MAX);
+	}
 	if (w)
 		w->names = calloc(in->n_names + 1, sizeof(*w->names));
 	if (!w || !w->names) {
@@ -151,7 +176,8 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	for (; w->n_names < in->n_names; w->n_names++) {
-		w->names[w->n_names] = strdup(in->names[w->n_names]);
+		/* Longer than any name: it is nobody's. */
+		w->names[w->n_names] = strndup(in->names[w->n_names], 254);
 		if (!w->names[w->n_names]) {
 			watcher_free(w);
 			return stow_err_set(err, ENOMEM, "out of memory");

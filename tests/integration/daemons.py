@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import socket
 import subprocess
 import threading
 
@@ -64,6 +65,27 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def free_port():
+    """One that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def fetch(program, path):
+    """(status, body) of the metrics' server of a program that was given its address."""
+    argv = program.process.args
+    address = [argv[i + 1] for i, word in enumerate(argv) if word == "--metrics"][-1]
+    done = run(["curl", "--silent", "--noproxy", "*", "--max-time", str(PATIENCE), "--write-out",
+                "\n%{http_code}", f"http://{address}{path}"], "", PATIENCE * 2)
+    body, _, status = done.out.rpartition("\n")
+    return int(status or 0), body
+
+
+def metrics_of(program):
+    return fetch(program, "/metrics")[1]
 
 
 def tls(folder):

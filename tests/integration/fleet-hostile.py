@@ -5,6 +5,7 @@ another client places and releases all the time and notices nothing. (tests/inte
 and other nodes' names.)"""
 import datetime
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -13,7 +14,7 @@ import time
 
 import grpc
 
-from daemons import PATIENCE, tls
+from daemons import PATIENCE, free_port, metrics_of, tls
 from fleetlib import (MIB, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, command, eventually,
                       full_report, node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_agent,
                       start_scheduler, status_of)
@@ -246,6 +247,35 @@ def check_slow_reader(server, place_channel, slow_channel):
     return lazy
 
 
+def check_unknown_ids(channel, good):
+    """Reports that list thousands of reservations which nobody made: too many are refused, and the others
+    are looked into a few at a time."""
+    report = full_report("crowded")
+    agent = FakeAgent(channel, report)
+    agent.wait("welcome")
+    stub = scheduler_pb2_grpc.SchedulerStub(channel)
+    ask = scheduler_pb2.ListReservationsRequest(node="crowded")
+    for i in range(30):
+        agent.bound = {f"{i + 1 << 32 | n:016x}": scheduler_pb2.Reservation() for n in range(4096)}
+        agent.send_change()
+    check("unknown ids: every report is taken", eventually(lambda: [
+        n.report.sequence for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["crowded"]),
+                                                  timeout=PATIENCE).nodes] >= [31]), agent.error)
+
+    def known():
+        agent.send_change()
+        return len(stub.ListReservations(ask, timeout=PATIENCE).reservations)
+
+    check("unknown ids: they are learnt with time", eventually(lambda: 0 < known() <= 4096), agent.error)
+    good.report("unknown ids")
+    agent.bound = {f"{n + 1:016x}": scheduler_pb2.Reservation() for n in range(60000)}
+    agent.send_change()
+    check("unknown ids: sixty thousand are refused", eventually(lambda: agent.error) and
+          agent.error.code() == grpc.StatusCode.INVALID_ARGUMENT, agent.error)
+    good.report("sixty thousand unknown ids")
+    agent.close()
+
+
 def check_scheduler(folder):
     ca = f"{folder}/ca"
     run([CA, "init", ca], "")
@@ -253,7 +283,7 @@ def check_scheduler(folder):
     run([CA, "client", ca, "ops", "drain"], "")
     run([CA, "agent", ca, "web"], "")
     with start_scheduler(f"{folder}/data", *tls(f"{ca}/scheduler/127.0.0.1"), "--role",
-                         "ops=agent/crowded") as server, \
+                         "ops=agent/crowded", "--metrics", f"127.0.0.1:{free_port()}") as server, \
             secure(f"{ca}/client/ops", server.port) as channel, \
             secure(f"{ca}/agent/web", server.port) as at_web:
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
@@ -288,10 +318,13 @@ def check_scheduler(folder):
             lazy = check_slow_reader(server, channel, slow)
             good.report("a slow reader")
             lazy.cancel()
+        check_unknown_ids(channel, good)
         for sock in idle:
             sock.close()
         good.over.set()
         good.join()
+        longest = re.search(r"held_longest_seconds ([0-9.e-]+)", metrics_of(server)).group(1)
+        print(f"# the longest hold of the scheduler's lock: {float(longest) * 1000:.1f} ms")
         alive.set()
         web.close()
         check("the scheduler has been there all the time", server.process.poll() is None)

@@ -208,6 +208,77 @@ static void a_promise_is_counted_once(void **state)
 	check_columns(fleet);
 }
 
+/* A report can list ids that nobody knows. The work is for one report, not for each of them. */
+static void unknown_ids_are_learnt_within_bounds(void **state)
+{
+	struct stow_fleet *fleet = *state;
+	size_t known = 0, n = 60000;
+	uint64_t *listed = calloc(n, sizeof(*listed)), before;
+	struct stow_now later = now;
+	struct stow_reconciled found;
+	struct stow_machine *machine;
+	struct report r;
+
+	assert_non_null(listed);
+	for (size_t i = 0; i < n; i++)
+		listed[i] = i + 1;
+	report_init(&r, "web-3", 8, 8, 16 * GI);
+	machine = report_apply(fleet, &r, now);
+	before = fleet->clock;
+	assert_int_equal(stow_fleet_reconcile(fleet, machine, listed, n, now, &found, NULL), 0);
+	assert_true(fleet->clock - before <= 1); /* computed once */
+	assert_int_equal(found.n_changed, STOW_LEARN_MAX);
+	assert_int_equal(found.n_left, n - STOW_LEARN_MAX);
+	stow_reconciled_done(&found);
+	/* At once, again: nothing more. With time, up to what one machine can have. */
+	assert_int_equal(stow_fleet_reconcile(fleet, machine, listed, n, now, &found, NULL), 0);
+	assert_int_equal(found.n_changed, 0);
+	stow_reconciled_done(&found);
+	for (int i = 0; i < 100; i++) {
+		later.mono += STOW_SECOND;
+		assert_int_equal(
+			stow_fleet_reconcile(fleet, machine, listed, n, later, &found, NULL), 0);
+		assert_true(found.n_changed <= STOW_LEARN_MAX);
+		stow_reconciled_done(&found);
+	}
+	known = machine->n_reservations;
+	assert_int_equal(known, STOW_RESERVATIONS_MAX);
+	check_columns(fleet);
+	/* They are gone again, and so is the work. */
+	before = fleet->clock;
+	assert_int_equal(stow_fleet_reconcile(fleet, machine, NULL, 0, later, &found, NULL), 0);
+	assert_true(fleet->clock - before <= 1);
+	assert_int_equal(found.n_over, known);
+	for (size_t i = 0; i < found.n_over; i++)
+		stow_reservation_take_out(fleet, found.over[i], true, later);
+	stow_reconciled_done(&found);
+	assert_int_equal(machine->n_reservations, 0);
+	assert_int_equal(machine->reservation_bytes, 0);
+	stow_fleet_refresh(fleet, machine);
+	check_columns(fleet);
+	free(listed);
+}
+
+/* A machine that has as many as it can have gives nothing: others are asked. */
+static void a_machine_full_of_reservations_gives_nothing(void **state)
+{
+	struct stow_fleet *fleet = *state;
+	struct stow_machine *machine;
+	struct report r;
+
+	report_init(&r, "web-3", 2, 64, 16 * GI);
+	machine = report_apply(fleet, &r, now);
+	for (uint64_t i = 1; i < STOW_RESERVATIONS_MAX; i++)
+		report_reserve(fleet, machine, i, 0, 0, 1, false, 5000);
+	assert_true(fleet->of_machine.cpus[0] > 0);
+	report_reserve(fleet, machine, STOW_RESERVATIONS_MAX, 0, 0, 1, false, 5000);
+	assert_int_equal(fleet->of_machine.cpus[0], 0);
+	assert_true(machine->reservation_bytes < STOW_RESERVATION_BYTES_MAX);
+	check_columns(fleet);
+	stow_reservation_end(fleet, machine->reservations, now);
+	assert_true(fleet->of_machine.cpus[0] > 0);
+}
+
 static struct stow_machine *come(struct stow_fleet *fleet, int i, uint32_t n_numa)
 {
 	struct report r;
@@ -334,6 +405,8 @@ int main(void)
 		TEST(a_report_and_its_changes_are_a_report_again),
 		TEST(what_is_stale_fenced_or_observing_gives_nothing),
 		TEST(a_promise_is_counted_once),
+		TEST(unknown_ids_are_learnt_within_bounds),
+		TEST(a_machine_full_of_reservations_gives_nothing),
 		TEST(a_thousand_machines_come_and_go),
 		TEST(who_goes_is_told_once_and_nobody_else),
 		cmocka_unit_test(ids_and_names),

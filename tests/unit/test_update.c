@@ -91,9 +91,9 @@ static void malformed_reports_are_refused(void **state)
 		WRONG((r.message.containers = &one, r.message.n_containers = 1), "without an id");
 		free(one);
 	}
-	WRONG(r.message.n_containers = 65537, "more than 65536 containers");
-	WRONG(r.message.n_gone = 65537, "more than 65536 containers");
-	WRONG(r.message.n_reservations = 65537, "more than 65536 reservations");
+	WRONG(r.message.n_containers = 8193, "more than 8192 containers");
+	WRONG(r.message.n_gone = 8193, "more than 8192 containers");
+	WRONG(r.message.n_reservations = 4097, "more than 4096 reservations");
 }
 
 static void too_many_numa_nodes(void **state)
@@ -219,8 +219,8 @@ static void wrong_changes_change_nothing(void **state)
 
 static void containers_have_an_end(void **state)
 {
-	static PbContainer containers[60000], *list[60000];
-	static char ids[60000][8];
+	static PbContainer containers[8000], *list[8000];
+	static char ids[8000][8];
 	struct stow_machine *machine;
 	struct stow_update *update;
 	struct stow_fleet *fleet;
@@ -229,23 +229,23 @@ static void containers_have_an_end(void **state)
 
 	assert_int_equal(stow_fleet_new(&fleet, NULL), 0);
 	report_init(&r, "web-3", 1, 8, GI);
-	for (int i = 0; i < 60000; i++) {
+	for (int i = 0; i < 8000; i++) {
 		pb_container__init(&containers[i]);
 		snprintf(ids[i], sizeof(ids[i]), "a%d", i);
 		containers[i].id = ids[i];
 		list[i] = &containers[i];
 	}
 	r.message.containers = list;
-	r.message.n_containers = 60000;
+	r.message.n_containers = 8000;
 	machine = report_apply(fleet, &r, now);
 	r.message.full = false;
 	r.message.n_numa_nodes = 0;
-	for (int i = 0; i < 60000; i++)
+	for (int i = 0; i < 8000; i++)
 		ids[i][0] = 'b';
 	assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
 	assert_int_equal(stow_fleet_apply(fleet, machine, update, &err), -EPROTO);
-	assert_non_null(strstr(err.msg, "more than 65536 containers"));
-	assert_int_equal(machine->n_containers, 60000);
+	assert_non_null(strstr(err.msg, "more than 8192 containers"));
+	assert_int_equal(machine->n_containers, 8000);
 	stow_update_free(update);
 	stow_fleet_free(fleet);
 }
