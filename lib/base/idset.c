@@ -150,10 +150,9 @@ size_t stow_idset_count(const struct stow_idset *set)
 
 bool stow_idset_empty(const struct stow_idset *set)
 {
-	for (int i = 0; i < WORDS; i++)
-		if (set->bits[i])
-			return false;
-	return true;
+	static const struct stow_idset none;
+
+	return stow_idset_equal(set, &none);
 }
 
 bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b)
@@ -161,20 +160,23 @@ bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+/* These two look at all words, several at once: a jump after each takes twice as long. */
 bool stow_idset_subset(const struct stow_idset *inner, const struct stow_idset *outer)
 {
+	uint64_t outside = 0;
+
 	for (int i = 0; i < WORDS; i++)
-		if (inner->bits[i] & ~outer->bits[i])
-			return false;
-	return true;
+		outside |= inner->bits[i] & ~outer->bits[i];
+	return !outside;
 }
 
 bool stow_idset_intersects(const struct stow_idset *a, const struct stow_idset *b)
 {
+	uint64_t both = 0;
+
 	for (int i = 0; i < WORDS; i++)
-		if (a->bits[i] & b->bits[i])
-			return true;
-	return false;
+		both |= a->bits[i] & b->bits[i];
+	return both;
 }
 
 int stow_idset_next(const struct stow_idset *set, int from)
