@@ -12,7 +12,7 @@
 
 struct list {
 	struct stow_record **records; /* by ascending key */
-	size_t n;
+	size_t n, size;
 	size_t at; /* the record of the row before */
 };
 
@@ -95,12 +95,17 @@ static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 
 static int container_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 {
-	struct stow_record **grown =
-		reallocarray(list->records, list->n + 1, sizeof(struct stow_record *));
+	struct stow_record **grown = list->records;
 
-	if (!grown)
-		return no_memory(err);
-	list->records = grown;
+	if (list->n == list->size) {
+		size_t size = list->size ? list->size * 2 : 4;
+
+		grown = reallocarray(list->records, size, sizeof(struct stow_record *));
+		if (!grown)
+			return no_memory(err);
+		list->records = grown;
+		list->size = size;
+	}
 	grown[list->n] = calloc(1, sizeof(**grown));
 	if (!grown[list->n])
 		return no_memory(err);

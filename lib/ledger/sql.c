@@ -286,6 +286,6 @@ void stow_sql_idset(sqlite3_stmt *stmt, int column, struct stow_idset *ret)
 	const char *text = (const char *)sqlite3_column_text(stmt, column);
 
 	memset(ret, 0, sizeof(*ret));
-	if (text)
+	if (text && *text)
 		(void)stow_idset_parse(text, ret, NULL);
 }
