@@ -461,6 +461,26 @@ int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 	return fd < 0 ? fd : 1;
 }
 
+int stow_root_stat(struct stow_root *root, struct stat *ret, struct stow_err *err, const char *fmt,
+		   ...)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stow_path path;
+	int r;
+
+	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+	if (r < 0)
+		return r;
+	if (root->live)
+		return fstatat(root->fd, relative(path.text), ret, 0) < 0
+			       ? stow_err_sys(err, errno, "%s", path.text)
+			       : 0;
+	fd = stow_root_open_checked(root, path.text, NULL, O_PATH, 0, err);
+	if (fd < 0)
+		return fd;
+	return fstat(fd, ret) < 0 ? stow_err_sys(err, errno, "%s", path.text) : 0;
+}
+
 DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;

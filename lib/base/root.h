@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/idset.h"
 
+struct stat;
 struct stow_root;
 
 /* What lib/node has learnt about a tree and need not read again: the first member of the learner's
@@ -105,6 +106,10 @@ int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err 
 /* 1 when it is there (links followed), 0 when not, -errno when that cannot be told. */
 int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Says what a file or directory is (stat(2), links followed); returns 0 or -errno. */
+int stow_root_stat(struct stow_root *root, struct stat *ret, struct stow_err *err, const char *fmt,
+		   ...) __attribute__((format(printf, 4, 5)));
 
 /* Opens a directory for readdir(3); NULL with errno and `err` set when that fails. */
 DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)

@@ -12,6 +12,7 @@ static void run_done(struct apply_run *run)
 {
 	stow_cpu_view_done(&run->view);
 	stow_unit_sets_done(&run->units);
+	stow_peek_done(&run->peek);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(run->above); i++)
 		free(run->above[i].path);
 }
@@ -36,9 +37,12 @@ static bool is_above(const struct stow_unmanaged *entry, const struct stow_recor
 {
 	const char *above = stow_cgroup_id_path(&entry->cgroup);
 	const char *path = stow_cgroup_id_path(&record->cgroup);
-	size_t len = strlen(above);
+	size_t len;
 
-	return !entry->init.pid && len && strncmp(path, above, len) == 0 && path[len] == '/';
+	if (entry->init.pid)
+		return false;
+	len = strlen(above);
+	return len && strncmp(path, above, len) == 0 && path[len] == '/';
 }
 
 static bool has_record(const struct round *round, const struct stow_unmanaged *entry)
@@ -260,7 +264,8 @@ static int apply_locked(const struct stow_grant_context *context,
 	if (lock < 0)
 		return lock;
 	r = run_begin(&run, context, err);
-	if (r == 0 && start && stow_applied_is(&run.before, &run.view))
+	run.same = r == 0 && stow_applied_is(&run.before, &run.view);
+	if (r == 0 && start && run.same)
 		r = apply_record(&run, context, record, err);
 	else if (r == 0)
 		r = apply_all(&run, context, err);

@@ -9,6 +9,7 @@
 #include "grant/enforce.h"
 #include "grant/unmanaged.h"
 #include "node/cpuset.h"
+#include "node/peek.h"
 
 /* One run. */
 struct apply_run {
@@ -21,6 +22,8 @@ struct apply_run {
 	struct stow_idset
 		narrow; /* CPUs that some set may lack: the cgroup above has not got them */
 	struct stow_unit_sets units;
+	bool same; /* the last run was for the same CPUs: most are as they must be */
+	struct stow_peek peek;
 	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
 	struct apply_above {
 		char *path;

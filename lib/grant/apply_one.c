@@ -223,10 +223,25 @@ static int read_effective(const struct apply_run *run, struct apply_container *c
 	return r;
 }
 
+/* CPUs that its set, or one that is like it, may lack because the cgroup above has not got them. */
+static void note_narrow(struct apply_run *run, const struct apply_container *c)
+{
+	struct stow_idset lacking = run->view.online;
+
+	/* v2: sets have these, and offline ones, but for those that were exclusive at their last
+	 * write. */
+	if (!apply_is_v1(c)) {
+		stow_idset_or(&lacking, &run->view.offline);
+		stow_idset_and(&lacking, &run->before.explained);
+	}
+	stow_idset_minus(&lacking, &c->above);
+	stow_idset_or(&run->narrow, &lacking);
+}
+
 /* The container's cgroup, or -ESRCH when it has ended. */
 static int look(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
-	struct stow_idset lacking, own;
+	struct stow_idset own;
 	int r;
 
 	if (c->starts && run->options->cgroup) {
@@ -248,17 +263,8 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 	}
 	if (r == 0)
 		r = apply_read_above(run, c, &c->above, err);
-	if (r == 0) {
-		lacking = run->view.online;
-		/* v2: sets have these, and offline ones, but for those that were exclusive at their
-		 * last write. */
-		if (!apply_is_v1(c)) {
-			stow_idset_or(&lacking, &run->view.offline);
-			stow_idset_and(&lacking, &run->before.explained);
-		}
-		stow_idset_minus(&lacking, &c->above);
-		stow_idset_or(&run->narrow, &lacking);
-	}
+	if (r == 0)
+		note_narrow(run, c);
 	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
 }
 
@@ -324,12 +330,52 @@ static int settle(struct apply_run *run, struct apply_container *c, struct stow_
 	return r;
 }
 
+/* Whether more than its effective set is to be looked at in any case. */
+static bool needs_more(const struct apply_run *run, const struct apply_container *c)
+{
+	bool v1 = c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1;
+
+	if (!run->same || c->starts)
+		return true;
+	/* What the kernel has taken from it, or from the cgroups above it. */
+	if (v1 && (run->options->thorough || !stow_idset_empty(&run->returned)))
+		return true;
+	if (c->record)
+		return c->record->isolated || (v1 && c->record->exclusive);
+	return c->entry->reset || c->entry->fallback;
+}
+
+/* Whether it is as it must be, by a look that costs little. */
+static bool is_quiet(struct apply_run *run, struct apply_container *c)
+{
+	struct stow_cgroup closed;
+	struct stow_idset taken;
+	bool quiet;
+
+	if (needs_more(run, c) ||
+	    !stow_peek_cpus(&run->peek, run->root, c->cgroup_id, &closed, &c->effective))
+		return false;
+	c->cgroup = &closed;
+	quiet = apply_read_above(run, c, &c->above, NULL) == 0 &&
+		apply_compute_wanted(run, c, NULL) == 0 && !c->fallback && is_settled(run, c);
+	if (quiet) {
+		taken_cpus(run, c, &taken);
+		quiet = stow_idset_empty(&taken);
+	}
+	if (quiet)
+		note_narrow(run, c);
+	c->cgroup = NULL;
+	return quiet;
+}
+
 int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
 	int r;
 
 	run->result->looked++;
+	if (is_quiet(run, c))
+		return 0;
 	r = look(run, c, &why);
 	if (r == 0)
 		r = settle(run, c, &why);

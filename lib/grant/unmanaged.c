@@ -170,14 +170,20 @@ int stow_unmanaged_parse(const char *id, char *text, struct stow_unmanaged *ret,
 	return 0;
 }
 
-int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
-			struct stow_err *err)
+static int read_entry(struct stow_root *root, const char *dir, const char *id,
+		      struct stow_unmanaged *ret, struct stow_err *err)
 {
 	char text[ENTRY_MAX];
 	int r;
 
-	r = stow_root_read_buf(root, text, sizeof(text), err, STOW_UNMANAGED_DIR "/%s", id);
+	r = stow_root_read_buf(root, text, sizeof(text), err, "%s%s", dir, id);
 	return r < 0 ? r : stow_unmanaged_parse(id, text, ret, err);
+}
+
+int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
+			struct stow_err *err)
+{
+	return read_entry(root, STOW_UNMANAGED_DIR "/", id, ret, err);
 }
 
 int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_err *err)
@@ -199,21 +205,24 @@ int stow_unmanaged_each(struct stow_root *root,
 				     void *ctx, struct stow_err *err),
 			void *ctx, struct stow_err *err)
 {
+	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
 	_cleanup_closedir_ DIR *d = NULL;
 	struct dirent *e;
-	int sum = 0, first = 0;
+	int sum = 0, first = 0, r;
 
-	d = stow_root_opendir(root, err, "%s", STOW_UNMANAGED_DIR);
+	r = stow_root_sub(root, &dir, err, "%s", STOW_UNMANAGED_DIR);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	d = stow_root_opendir(dir, err, "/");
 	if (!d)
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	while ((e = readdir(d))) {
 		_cleanup_(stow_unmanaged_done) struct stow_unmanaged container = { 0 };
-		int r;
 
 		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
 			continue;
 		/* One that cannot be read is no reason to leave the others alone. */
-		r = stow_unmanaged_read(root, e->d_name, &container, first ? NULL : err);
+		r = read_entry(dir, "/", e->d_name, &container, first ? NULL : err);
 		if (r < 0) {
 			first = first || r == -ENOENT ? first : r;
 			continue;

@@ -17,8 +17,7 @@
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-/* The attribute's name as this mount has it. */
-static const char *file_name(const struct stow_cgroup *cgroup, bool cpus, bool effective)
+const char *stow_cpuset_file(const struct stow_cgroup *cgroup, bool cpus, bool effective)
 {
 	const char *name;
 
@@ -50,7 +49,7 @@ static int read_set(const struct stow_cgroup *cgroup, bool cpus, bool effective,
 	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
 		return no_cpuset(cgroup, err);
 	return stow_root_read_idset(cgroup->at[STOW_CGROUP_CPUSET].dir, ret, err, "%s",
-				    file_name(cgroup, cpus, effective));
+				    stow_cpuset_file(cgroup, cpus, effective));
 }
 
 int stow_cpuset_read_cpus(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
@@ -101,7 +100,7 @@ int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, siz
 {
 	return stow_root_read_idset(cgroup->root, ret, err, "%s%.*s/%s",
 				    cgroup->at[STOW_CGROUP_CPUSET].point, (int)len, below,
-				    file_name(cgroup, cpus, true));
+				    stow_cpuset_file(cgroup, cpus, true));
 }
 
 /* --- writing ------------------------------------------------------------------------------- */
@@ -256,7 +255,7 @@ static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct s
 {
 	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
-	const char *name = file_name(cgroup, cpus, false);
+	const char *name = stow_cpuset_file(cgroup, cpus, false);
 	struct stow_idset now, wanted = *set;
 	int r = 0;
 
@@ -314,7 +313,7 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 {
 	const char *point = cgroup->at[STOW_CGROUP_CPUSET].point;
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
-	const char *name = file_name(cgroup, true, false);
+	const char *name = stow_cpuset_file(cgroup, true, false);
 	_cleanup_free_ char *list = NULL;
 	struct stow_idset cpus, known, lacking = *has;
 	int r;

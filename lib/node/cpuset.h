@@ -19,6 +19,9 @@ struct stow_cpuset {
 	struct stow_idset cpus_effective, mems_effective;
 };
 
+/* Returns the name of one of the four files as this mount has it. */
+const char *stow_cpuset_file(const struct stow_cgroup *cgroup, bool cpus, bool effective);
+
 /* Reads all four files. -ENOTSUP: no cpuset controller, with a line that says what to enable. */
 int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
 		     struct stow_err *err);
