@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -19,12 +18,14 @@
 #include "agent/drain.h"
 #include "agent/link.h"
 #include "agent/local.h"
+#include "agent/probe.h"
 #include "base/cleanup.h"
 #include "grant/apply.h"
 #include "grant/gc.h"
 #include "grant/lease.h"
 #include "grant/reconcile.h"
 #include "rpc/say.h"
+#include "rpc/signals.h"
 
 #define DELEGATION_INTERVAL (60 * UINT64_C(1000000000))
 #define MS		    UINT64_C(1000000)
@@ -462,6 +463,7 @@ static uint64_t tick(struct agent *agent)
 	earlier(&next, agent->next_reconcile);
 	earlier(&next, agent->next_gc);
 	earlier(&next, agent->next_delegation);
+	earlier(&next, agent_probe_tick(agent->probe, now));
 	if (agent->link)
 		earlier(&next, agent_link_tick(agent->link, now));
 	return next;
@@ -471,13 +473,27 @@ static uint64_t tick(struct agent *agent)
 
 static void on_signal(struct agent *agent, int signals, void (*reload)(struct agent *agent))
 {
-	struct signalfd_siginfo info;
+	int number;
 
-	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
+	while ((number = stow_signals_next(signals))) {
+		if (number == SIGHUP)
 			reload(agent);
 		else
 			agent->stopping = true;
+	}
+}
+
+/* By the thread that must not hang, as long as others are answered, too. */
+static void feed(const struct agent *agent, bool *deaf)
+{
+	char why[256];
+
+	if (agent_probe_answered(agent->probe, why, sizeof(why))) {
+		*deaf = false;
+		sd_notify(0, "WATCHDOG=1");
+	} else if (!*deaf) {
+		*deaf = true;
+		stow_say(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
 	}
 }
 
@@ -490,19 +506,23 @@ void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *ag
 		{ .fd = agent->watch.uevent, .events = POLLIN },
 	};
 	uint64_t watchdog = 0;
+	bool deaf = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
 	while (!agent->stopping) {
 		uint64_t next = tick(agent), now = agent_now();
 		uint64_t wait = next > now ? (next - now + MS - 1) / MS : 0;
+		int r;
 
-		/* The watchdog is in microseconds, and fed by the thread that must not hang. */
-		if (watchdog) {
-			sd_notify(0, "WATCHDOG=1");
+		if (watchdog) { /* in microseconds */
+			feed(agent, &deaf);
 			wait = wait < watchdog / 3000 ? wait : watchdog / 3000;
 		}
-		if (poll(polls, STOW_ARRAY_SIZE(polls), (int)wait) < 0 && errno != EINTR) {
+		agent_probe_sleeps(agent->probe, true);
+		r = poll(polls, STOW_ARRAY_SIZE(polls), (int)wait);
+		agent_probe_sleeps(agent->probe, false);
+		if (r < 0 && errno != EINTR) {
 			stow_say(STOW_LOG_ERR, "poll failed", stow_text("error", strerror(errno)));
 			return;
 		}
@@ -631,6 +651,8 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 		r = stow_rpc_loop_new(1, &agent->loop, err);
 	if (r == 0)
 		r = agent_local_new(agent, &agent->local, err);
+	if (r == 0)
+		r = agent_probe_new(agent, agent_local_path(agent->local), &agent->probe, err);
 	if (r == 0 && agent->config.schedulers && agent->config.schedulers[0])
 		r = agent_link_new(agent, &agent->link, err);
 	return r;
@@ -671,6 +693,8 @@ void agent_stop(struct agent *agent)
 		run_tasks(agent); /* how they ended is told, if the stream is quick enough */
 	agent_link_free(agent->link);
 	agent->link = NULL;
+	agent_probe_free(agent->probe);
+	agent->probe = NULL;
 	agent_local_free(agent->local);
 	if (agent->left)
 		return; /* a thread uses the rest */

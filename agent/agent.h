@@ -40,6 +40,7 @@ struct agent_task {
 };
 
 struct agent_link;
+struct agent_probe;
 struct agent_local;
 struct agent_drains;
 struct stow_reconcile;
@@ -58,6 +59,7 @@ struct agent {
 	struct stow_rpc_loop *loop;
 	struct agent_link *link; /* NULL without schedulers */
 	struct agent_local *local;
+	struct agent_probe *probe;
 	struct agent_drains *drains;
 	char boot_id[64];
 	int lock_file;		/* STOW_AGENT_LOCK_PATH, held */

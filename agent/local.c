@@ -369,6 +369,11 @@ int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_e
 	return stow_rpc_server_listen_unix(local->server, fd, err);
 }
 
+const char *agent_local_path(const struct agent_local *local)
+{
+	return local->path;
+}
+
 void agent_local_free(struct agent_local *local)
 {
 	if (!local)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -14,6 +13,10 @@
 #include "base/cleanup.h"
 #include "rpc/metrics.h"
 #include "rpc/say.h"
+#include "rpc/signals.h"
+
+/* From SIGTERM to the end, whatever it is at: a drain is taken back before, as far as it can be. */
+#define GRACE (110 * UINT64_C(1000000000))
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
@@ -156,27 +159,13 @@ static int check(const struct agent_config *config)
 	return 0;
 }
 
-/* Blocked before any thread is made, so that all have them blocked. */
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int run(struct agent *agent)
 {
 	struct stow_metrics *metrics = NULL;
 	struct stow_err err = { 0 };
-	int signals = open_signals(), r;
+	int signals = stow_signals_open(GRACE, &err), r;
 
-	r = agent_start(agent, start.sysroot, &err);
+	r = signals < 0 ? signals : agent_start(agent, start.sysroot, &err);
 	if (r == 0 && agent->config.metrics[0]) {
 		r = stow_metrics_start(agent->config.metrics, agent_render_metrics,
 				       agent_is_healthy, agent, &metrics, NULL, &err);
@@ -196,7 +185,8 @@ static int run(struct agent *agent)
 	agent_stop(agent);
 	if (agent->left)
 		_exit(r < 0 ? 1 : 0);
-	close(signals);
+	if (signals >= 0)
+		close(signals);
 	return r < 0 ? fail(&err) : 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/drain.h"
+#include "agent/probe.h"
 #include "base/parse.h"
 #include "rpc/metrics.h"
 
@@ -159,9 +160,12 @@ bool agent_is_healthy(void *ctx, char *why, size_t size)
 	struct agent *agent = ctx;
 	bool healthy;
 
+	/* Before the lock: whoever hangs may have it. */
+	if (!agent_probe_comes_round(agent->probe, why, size))
+		return false;
 	pthread_mutex_lock(&agent->lock);
 	healthy = !agent->last_error;
-	snprintf(why, size, "%s", healthy ? "" : agent->last_error);
+	snprintf(why, size, "%s", healthy ? "ok" : agent->last_error);
 	pthread_mutex_unlock(&agent->lock);
-	return healthy;
+	return healthy && agent_probe_answered(agent->probe, why, size);
 }

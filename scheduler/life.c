@@ -258,6 +258,8 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	if (r == 0)
 		r = stow_rpc_server_start(s->server, err);
 	if (r == 0)
+		r = scheduler_probe_new(s, &s->probe, err);
+	if (r == 0)
 		stow_say(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
 			 stow_number("port", (uint64_t)s->port),
 			 stow_text("tls", config->ca ? "yes" : "no"));
@@ -286,8 +288,11 @@ int scheduler_load(struct scheduler *s, struct stow_err *err)
 
 int scheduler_activate(struct scheduler *s, struct stow_err *err)
 {
-	int r = scheduler_load(s, err);
+	int r;
 
+	atomic_store(&s->loading, true);
+	r = scheduler_load(s, err);
+	atomic_store(&s->loading, false);
 	if (r == 0)
 		r = scheduler_outbox_start(s->outbox, s->store, err);
 	if (r < 0)
@@ -320,6 +325,8 @@ void scheduler_stop(struct scheduler *s)
 		pthread_join(s->clock, NULL);
 	if (s->teller_runs)
 		pthread_join(s->teller, NULL);
+	scheduler_probe_free(s->probe);
+	s->probe = NULL;
 	/* What is queued is answered; nothing new comes. */
 	atomic_store(&s->active, false);
 	if (s->fleet) {
@@ -453,6 +460,12 @@ bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 
 	if (active)
 		stow_store_state(s->store, &store);
+	if (atomic_load(&s->loading)) {
+		snprintf(why, size, "reads the store");
+		return true;
+	}
+	if (s->probe && !scheduler_probe_well(s->probe, why, size))
+		return false;
 	snprintf(why, size, "%s", !store.healthy ? store.why.msg : active ? "active" : "standby");
 	return store.healthy;
 }

@@ -6,15 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "rpc/signals.h"
 #include "scheduler/scheduler.h"
 
 #define LOOK_MS 200 /* between two looks at who is active */
+
+#define GRACE (10 * STOW_SECOND) /* from SIGTERM to the end, whatever it is at */
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
@@ -92,19 +94,6 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	sd_notify(0, "READY=1");
 }
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /* As long as another one is active. What cannot be reached may be reached later. */
 static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 {
@@ -133,28 +122,41 @@ static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 	return 0;
 }
 
+/* The watchdog is fed with what a round through lock, store and port has shown. */
+static void feed(const struct scheduler *s, bool *hangs)
+{
+	char why[256];
+
+	if (scheduler_probe_alive(s->probe, why, sizeof(why))) {
+		*hangs = false;
+		sd_notify(0, "WATCHDOG=1");
+	} else if (!*hangs) {
+		*hangs = true;
+		stow_say(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+	}
+}
+
 static int loop(struct scheduler *s, int signals, int argc, char **argv, struct stow_err *err)
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
 	uint64_t watchdog = 0;
-	bool said = false;
+	bool said = false, hangs = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
 	for (;;) {
 		bool active = atomic_load(&s->active);
-		struct signalfd_siginfo info;
-		int wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
+		int number, wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
 
 		if (!active && stand_by(s, &said, err) < 0)
 			return -err->code;
 		if (active && !stow_store_leads(s->store, err))
 			return -err->code;
 		if (watchdog)
-			sd_notify(0, "WATCHDOG=1");
+			feed(s, &hangs);
 		(void)poll(polls, 1, wait);
-		while (read(signals, &info, sizeof(info)) == sizeof(info)) {
-			if (info.ssi_signo != SIGHUP)
+		while ((number = stow_signals_next(signals))) {
+			if (number != SIGHUP)
 				return 0;
 			reload(s, argc, argv);
 		}
@@ -165,9 +167,9 @@ static int run(struct scheduler *s, int argc, char **argv)
 {
 	struct stow_metrics *metrics = NULL;
 	struct stow_err err = { 0 };
-	int signals = open_signals(), r;
+	int signals = stow_signals_open(GRACE, &err), r;
 
-	r = scheduler_start(s, &err);
+	r = signals < 0 ? signals : scheduler_start(s, &err);
 	if (r == 0 && s->config.metrics[0]) {
 		r = stow_metrics_start(s->config.metrics, scheduler_render_metrics,
 				       scheduler_is_healthy, s, &metrics, NULL, &err);
@@ -179,7 +181,8 @@ static int run(struct scheduler *s, int argc, char **argv)
 	sd_notify(0, "STOPPING=1");
 	stow_metrics_stop(metrics);
 	scheduler_stop(s);
-	close(signals);
+	if (signals >= 0)
+		close(signals);
 	if (r < 0)
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 	return r < 0;

@@ -19,6 +19,7 @@
 #include "scheduler/config.h"
 #include "scheduler/drain.h"
 #include "scheduler/fleet.h"
+#include "scheduler/probe.h"
 #include "scheduler/store.h"
 #include "scheduler/webhook.h"
 
@@ -34,6 +35,8 @@ struct scheduler {
 	int port;	    /* where it listens */
 	atomic_bool active; /* else a standby */
 	atomic_bool stopping;
+	atomic_bool loading; /* the store is being read, under the lock */
+	struct scheduler_probe *probe;
 
 	/* The clock's thread: what runs out, who is silent, who waits. */
 	pthread_t clock, teller;

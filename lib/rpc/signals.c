@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "rpc/say.h"
+
+struct waiter {
+	sigset_t set;
+	uint64_t grace;
+	int out;
+};
+
+#define S UINT64_C(1000000000)
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
+}
+
+static int take(const struct waiter *w, uint64_t end)
+{
+	uint64_t at = now(), left = end > at ? end - at : 0;
+	struct timespec t = { .tv_sec = (time_t)(left / S), .tv_nsec = (long)(left % S) };
+	int number = end ? sigtimedwait(&w->set, NULL, &t) : sigwaitinfo(&w->set, NULL);
+
+	return number < 0 ? -errno : number;
+}
+
+static void *wait_for_signals(void *arg)
+{
+	struct waiter *w = arg;
+	uint64_t end = 0;
+
+	for (;;) {
+		int number = take(w, end);
+		unsigned char byte = (unsigned char)number;
+
+		if (number == -EAGAIN) {
+			stow_say(STOW_LOG_ERR,
+				 "did not stop in time after SIGTERM; ended without cleaning up",
+				 stow_number("seconds", w->grace / S));
+			_exit(1);
+		}
+		if (number < 0)
+			continue;
+		if (number != SIGHUP && !end)
+			end = now() + w->grace;
+		/* A full pipe has enough of them. */
+		if (write(w->out, &byte, 1) < 0)
+			continue;
+	}
+	return NULL;
+}
+
+int stow_signals_open(uint64_t grace, struct stow_err *err)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+	pthread_t thread;
+	int fds[2], r;
+
+	if (!w)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	sigemptyset(&w->set);
+	sigaddset(&w->set, SIGTERM);
+	sigaddset(&w->set, SIGINT);
+	sigaddset(&w->set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &w->set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	w->grace = grace;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+		r = stow_err_sys(err, errno, "cannot make a pipe");
+		free(w);
+		return r;
+	}
+	w->out = fds[1];
+	r = pthread_create(&thread, NULL, wait_for_signals, w);
+	if (r) {
+		close(fds[0]);
+		close(fds[1]);
+		free(w);
+		return stow_err_sys(err, r, "cannot start a thread");
+	}
+	pthread_detach(thread); /* it lives as long as the process */
+	return fds[0];
+}
+
+int stow_signals_next(int fd)
+{
+	unsigned char byte = 0;
+
+	return read(fd, &byte, 1) == 1 ? byte : 0;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/probe.h"
+
+#include <errno.h>
+#include <grpc/health/v1/health.pb-c.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "rpc/address.h"
+#include "rpc/say.h"
+#include "scheduler/scheduler.h"
+
+#define CALL_WITHIN (5 * STOW_SECOND)
+
+enum stage { IDLE, AT_LOCK, AT_STORE, AT_PORT };
+
+static const char *const stages[] = { "the next round", "the fleet's lock", "the store",
+				      "its own port" };
+
+struct scheduler_probe {
+	struct scheduler *scheduler;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* stopping, or the store's word */
+	bool stopping, written;
+	bool bad;	     /* the last round heard something bad: */
+	struct stow_err why; /* the lock */
+	bool checked;	     /* a health check has gone through once; the thread's own */
+	atomic_int stage;
+	_Atomic uint64_t back; /* when the last round came back; monotonic */
+	_Atomic uint64_t good; /* wall time */
+	char target[128], name[256];
+};
+
+/* --- the port ----------------------------------------------------------------------------------- */
+
+/* A name that the certificate has, for a client insists on one. */
+static void find_name(const char *path, char *ret, size_t size)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	X509 *cert = file ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
+	GENERAL_NAMES *names =
+		cert ? X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL) : NULL;
+
+	ret[0] = '\0';
+	for (int i = 0; i < sk_GENERAL_NAME_num(names) && !ret[0]; i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type == GEN_DNS)
+			snprintf(ret, size, "%.*s", ASN1_STRING_length(name->d.dNSName),
+				 (const char *)ASN1_STRING_get0_data(name->d.dNSName));
+	}
+	GENERAL_NAMES_free(names);
+	X509_free(cert);
+}
+
+/* 0.0.0.0 and [::] are reached over loopback. */
+static int find_target(const struct scheduler *s, char *ret, size_t size, struct stow_err *err)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+	int r = stow_address_parse(s->config.listen, &address, &len, err);
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address;
+	const char *colon = strrchr(s->config.listen, ':');
+
+	if (r < 0)
+		return r;
+	if (address.ss_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
+		snprintf(ret, size, "127.0.0.1:%d", s->port);
+	else if (address.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+		snprintf(ret, size, "[::1]:%d", s->port);
+	else
+		snprintf(ret, size, "%.*s:%d", (int)(colon - s->config.listen), s->config.listen,
+			 s->port);
+	return 0;
+}
+
+static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
+
+/* A connection of its own each time: what lives on is no proof that the next one is accepted. */
+static int ask_port(struct scheduler_probe *p, struct stow_err *err)
+{
+	Grpc__Health__V1__HealthCheckRequest request =
+		GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	const struct scheduler_config *config = &p->scheduler->config;
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_rpc_client_options options = { .target = p->target,
+						   .tls = config->ca ? &tls : NULL,
+						   .server_name = p->name[0] ? p->name : NULL };
+	struct stow_rpc_client *client = NULL;
+	void *response = NULL;
+	int r;
+
+	r = stow_rpc_client_new(p->scheduler->loop, &options, &client, err);
+	if (r == 0)
+		r = stow_rpc_client_call(client, health, "Check", &request, CALL_WITHIN, &response,
+					 err);
+	stow_rpc_message_free(response);
+	if (client)
+		stow_rpc_client_free(client);
+	p->checked |= r == 0;
+	/* Said at once, and never otherwise: the handshake does not like our certificate. */
+	if (r == -ENOTCONN && config->ca && !p->checked && !strstr(err->msg, "refused"))
+		r = 0;
+	return r;
+}
+
+/* --- the store ---------------------------------------------------------------------------------- */
+
+static void on_written(void *ctx, const struct stow_err *err)
+{
+	struct scheduler_probe *p = ctx;
+
+	pthread_mutex_lock(&p->lock);
+	p->written = true;
+	if (err) {
+		p->bad = true;
+		p->why = *err;
+	}
+	pthread_cond_signal(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* An answer that nobody has: a write like all others. */
+static void ask_store(struct scheduler_probe *p)
+{
+	struct stow_writes *writes = stow_writes_new();
+
+	if (stow_writes_no_answer(writes, "") < 0) {
+		stow_writes_free(writes);
+		return;
+	}
+	p->written = false;
+	stow_store_commit(p->scheduler->store, writes, on_written, p);
+	pthread_mutex_lock(&p->lock);
+	while (!p->written)
+		pthread_cond_wait(&p->changed, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* --- rounds ------------------------------------------------------------------------------------- */
+
+static void go_round(struct scheduler_probe *p)
+{
+	struct scheduler *s = p->scheduler;
+	struct stow_err err = { 0 };
+	int r;
+
+	pthread_mutex_lock(&p->lock);
+	p->bad = false;
+	pthread_mutex_unlock(&p->lock);
+	atomic_store(&p->stage, AT_LOCK);
+	stow_lock_take(&s->fleet->lock);
+	stow_lock_give(&s->fleet->lock);
+	atomic_store(&p->stage, AT_STORE);
+	if (atomic_load(&s->active))
+		ask_store(p);
+	atomic_store(&p->stage, AT_PORT);
+	r = ask_port(p, &err);
+	pthread_mutex_lock(&p->lock);
+	if (r < 0 && !p->stopping) {
+		p->bad = true;
+		stow_err_set(&p->why, -r, "no answer on %s, the scheduler's own port: %.700s",
+			     p->target, err.msg);
+	}
+	if (!p->bad)
+		atomic_store(&p->good, stow_now().wall);
+	pthread_mutex_unlock(&p->lock);
+	atomic_store(&p->stage, IDLE);
+	atomic_store(&p->back, stow_now().mono);
+}
+
+static void *run(void *arg)
+{
+	struct scheduler_probe *p = arg;
+	bool bad = false;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->stopping) {
+		struct timespec until;
+
+		pthread_mutex_unlock(&p->lock);
+		go_round(p);
+		pthread_mutex_lock(&p->lock);
+		if (p->bad != bad)
+			stow_say(p->bad ? STOW_LOG_ERR : STOW_LOG_NOTICE,
+				 p->bad ? "not healthy" : "healthy again",
+				 stow_text("error", p->bad ? p->why.msg : ""));
+		bad = p->bad;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += (time_t)(SCHEDULER_PROBE_EVERY / STOW_SECOND);
+		if (!p->stopping)
+			pthread_cond_timedwait(&p->changed, &p->lock, &until);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+int scheduler_probe_new(struct scheduler *s, struct scheduler_probe **ret, struct stow_err *err)
+{
+	struct scheduler_probe *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	p->scheduler = s;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->changed, NULL);
+	atomic_store(&p->back, stow_now().mono);
+	if (s->config.certificate)
+		find_name(s->config.certificate, p->name, sizeof(p->name));
+	r = find_target(s, p->target, sizeof(p->target), err);
+	if (r == 0) {
+		r = -pthread_create(&p->thread, NULL, run, p);
+		if (r < 0)
+			stow_err_sys(err, -r, "cannot start a thread");
+	}
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void scheduler_probe_free(struct scheduler_probe *probe)
+{
+	if (!probe)
+		return;
+	pthread_mutex_lock(&probe->lock);
+	probe->stopping = true;
+	pthread_cond_signal(&probe->changed);
+	pthread_mutex_unlock(&probe->lock);
+	pthread_join(probe->thread, NULL);
+	pthread_cond_destroy(&probe->changed);
+	pthread_mutex_destroy(&probe->lock);
+	free(probe);
+}
+
+bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size)
+{
+	uint64_t silent = stow_elapsed(atomic_load(&probe->back), stow_now().mono);
+
+	if (silent < SCHEDULER_PROBE_WITHIN)
+		return true;
+	if (why)
+		snprintf(why, size, "hangs: for %" PRIu64 " s it has been waiting for %s",
+			 silent / STOW_SECOND, stages[atomic_load(&probe->stage)]);
+	return false;
+}
+
+bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size)
+{
+	bool bad;
+
+	if (!scheduler_probe_alive(probe, why, size))
+		return false;
+	pthread_mutex_lock(&probe->lock);
+	bad = probe->bad;
+	if (bad)
+		snprintf(why, size, "%s", probe->why.msg);
+	pthread_mutex_unlock(&probe->lock);
+	return !bad;
+}
+
+uint64_t scheduler_probe_last(const struct scheduler_probe *probe)
+{
+	return atomic_load(&probe->good);
+}
