@@ -5,19 +5,25 @@
 PB := build/proto
 proto_FILES := $(sort $(wildcard proto/numastow/v1/*.proto)) proto/grpc/health/v1/health.proto \
 	proto/grpc/reflection/v1alpha/reflection.proto
-proto_C := $(patsubst proto/%.proto,$(PB)/%.pb-c.c,$(proto_FILES)) $(PB)/google/protobuf/descriptor.pb-c.c
+# etcd's, which we call and do not serve.
+etcd_FILES := $(sort $(wildcard proto/etcd/*.proto))
+proto_C := $(patsubst proto/%.proto,$(PB)/%.pb-c.c,$(proto_FILES) $(etcd_FILES)) $(PB)/google/protobuf/descriptor.pb-c.c
 proto_H := $(proto_C:.c=.h)
 
 # An enum's values repeat its name: ..._POLICY__POLICY_SPREAD.
 PB_NAMES := -e 's/NUMASTOW__V1__([A-Z0-9_]+)__\1_/PB_\1_/g' -e 's/NUMASTOW__V1__/PB_/g' \
 	-e 's/Numastow__V1__/Pb/g' -e 's/numastow__v1__/pb_/g'
+# EtcdTxnRequest for etcdserverpb.TxnRequest, EtcdKeyValue for mvccpb.KeyValue.
+ETCD_NAMES := -e 's/(ETCDSERVERPB|MVCCPB)__/ETCD_/g' -e 's/(Etcdserverpb|Mvccpb)__/Etcd/g' \
+	-e 's/(etcdserverpb|mvccpb)__/etcd_/g'
 
-$(PB)/.stamp: $(proto_FILES) proto/module.mk
+$(PB)/.stamp: $(proto_FILES) $(etcd_FILES) proto/module.mk
 	@mkdir -p $(PB)
 	@echo "PROTOC"
-	$(Q)protoc-c -Iproto --c_out=$(PB) $(patsubst proto/%,%,$(proto_FILES))
+	$(Q)protoc-c -Iproto --c_out=$(PB) $(patsubst proto/%,%,$(proto_FILES) $(etcd_FILES))
 	$(Q)protoc-c -I/usr/include --c_out=$(PB) google/protobuf/descriptor.proto
 	$(Q)sed -i -E $(PB_NAMES) $(PB)/numastow/v1/*.pb-c.[ch]
+	$(Q)sed -i -E $(ETCD_NAMES) $(PB)/etcd/*.pb-c.[ch]
 	$(Q)protoc -Iproto --include_imports --descriptor_set_out=$(PB)/descriptors.bin \
 		$(patsubst proto/%,%,$(proto_FILES))
 	@touch $@

@@ -34,7 +34,18 @@ const struct stow_setting scheduler_settings[] = {
 	{ "data", STOW_SETTING_TEXT, AT(data), 0, 0, NULL, "DIR",
 	  "the same as store: sqlite:DIR, where that is not set (/var/lib/numastow)" },
 	{ "store", STOW_SETTING_TEXT, AT(store), 0, 0, NULL, "WHERE",
-	  "where the fleet's state is: sqlite:DIR (sqlite:/var/lib/numastow)" },
+	  "where the fleet's state is: sqlite:DIR, or etcd:https://HOST:2379,... "
+	  "(sqlite:/var/lib/numastow)" },
+	{ "store-ca", STOW_SETTING_TEXT, AT(store_ca), 0, 0, NULL, "FILE",
+	  "CA certificates of etcd, PEM" },
+	{ "store-certificate", STOW_SETTING_TEXT, AT(store_certificate), 0, 0, NULL, "FILE",
+	  "the certificate that etcd is shown, PEM" },
+	{ "store-key", STOW_SETTING_TEXT, AT(store_key), 0, 0, NULL, "FILE",
+	  "its private key, PEM" },
+	{ "store-prefix", STOW_SETTING_TEXT, AT(store_prefix), 0, 0, NULL, "TEXT",
+	  "of all keys in etcd (/numastow/)" },
+	{ "store-lease", STOW_SETTING_DURATION, AT(store_lease), 3 * S, 60 * S, NULL, "TIME",
+	  "how long etcd takes a silent scheduler for the leader (5s)" },
 	{ "durability", STOW_SETTING_WORD, AT(durability), 0, 0, durabilities, "WORD",
 	  "what an answered reservation survives: crash or power-loss (crash)" },
 	{ "metrics", STOW_SETTING_TEXT, AT(metrics), 0, 0, NULL, "ADDRESS",
@@ -82,6 +93,8 @@ void scheduler_config_defaults(struct scheduler_config *config)
 	*config = (struct scheduler_config){
 		.listen = strdup("127.0.0.1:7200"),
 		.data = strdup("/var/lib/numastow"),
+		.store_prefix = strdup("/numastow/"),
+		.store_lease = 5 * S,
 		.metrics = strdup("127.0.0.1:7202"),
 		.log_level = strdup("info"),
 		.stale_after = 15 * S,
@@ -168,6 +181,11 @@ struct stow_store_options scheduler_config_store(const struct scheduler_config *
 		.where = config->store,
 		.dir = config->data,
 		.power_loss = config->durability == 1,
+		.ca = config->store_ca,
+		.certificate = config->store_certificate,
+		.key = config->store_key,
+		.prefix = config->store_prefix,
+		.lease = config->store_lease,
 	};
 }
 

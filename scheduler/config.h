@@ -16,11 +16,14 @@
 struct scheduler_config {
 	char *listen;
 	char *ca, *certificate, *key;
-	bool insecure;	/* without TLS beyond loopback */
-	char **roles;	/* "NAME=ROLE": a certificate's name, and what it may */
-	char *data;	/* directory of the store, where that is not set */
-	char *store;	/* "sqlite:DIR" */
-	int durability; /* 0: crash, 1: power-loss */
+	bool insecure; /* without TLS beyond loopback */
+	char **roles;  /* "NAME=ROLE": a certificate's name, and what it may */
+	char *data;    /* directory of the store, where that is not set */
+	char *store;   /* "sqlite:DIR", "etcd:URL,..." */
+	char *store_ca, *store_certificate, *store_key; /* files, for etcd */
+	char *store_prefix;
+	uint64_t store_lease; /* ns */
+	int durability;	      /* 0: crash, 1: power-loss */
 	char *metrics;
 	char *log_level;
 	int log_format;

@@ -150,7 +150,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 
 		if (!active && stand_by(s, &said, err) < 0)
 			return -err->code;
-		if (active && !stow_store_leads(s->store, err))
+		if (active && stow_store_lost(s->store, err))
 			return -err->code;
 		if (watchdog)
 			feed(s, &hangs);

@@ -17,6 +17,7 @@
 #define FORGET_EVERY (60 * S)
 #define PROBE_EVERY  (5 * S) /* between writes when nobody wants one */
 #define RETRY_EVERY  S	     /* when the last one failed */
+#define STOP_WITHIN  (5 * S)
 #define HANGS	     (10 * S)
 #define OWED_MOST    65536
 #define OWED_A_TIME  256
@@ -159,12 +160,12 @@ static struct stow_writes *take_owed(struct stow_store *store)
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
-static void wait_for(struct stow_store *store, uint64_t ns)
+static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
 	uint64_t at = clock_ns(CLOCK_MONOTONIC) + ns;
 	struct timespec until = { .tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S) };
 
-	(void)pthread_cond_timedwait(&store->queued, &store->lock, &until);
+	(void)pthread_cond_timedwait(cond, lock, &until);
 }
 
 /* All that is queued; NULL: nothing for a while, or the end. What came too late is in
@@ -178,7 +179,8 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	store->busy = false;
 	pthread_cond_broadcast(&store->idle);
 	if (!store->first && !store->closing)
-		wait_for(store, store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
+		wait_for(&store->queued, &store->lock,
+			 store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
 	batch = store->first;
 	store->first = NULL;
 	store->last = &store->first;
@@ -370,6 +372,7 @@ static const struct {
 	const struct stow_engine_ops *ops;
 } engines[] = {
 	{ "sqlite:", &stow_engine_sqlite },
+	{ "etcd:", &stow_engine_etcd },
 };
 
 /* *ret_where: what comes after the scheme. */
@@ -399,7 +402,9 @@ int stow_store_check(const struct stow_store_options *options, struct stow_err *
 
 	ops = engine_of(options, &where);
 	return ops ? ops->check(where, options, err)
-		   : stow_err_set(err, EINVAL, "\"%.128s\"; want sqlite:DIR", options->where);
+		   : stow_err_set(err, EINVAL,
+				  "\"%.128s\"; want sqlite:DIR, or etcd:https://HOST:2379,...",
+				  options->where);
 }
 
 int stow_store_new(const struct stow_store_options *options, struct stow_store **ret_store,
@@ -417,7 +422,7 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
 	store->last = &store->first;
 	store->owed_last = &store->owed;
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->idle, NULL);
+	init_monotonic(&store->idle);
 	init_monotonic(&store->queued);
 	store->ops = engine_of(options, &where);
 	r = store->ops->make(where, options, &store->engine, err);
@@ -437,6 +442,11 @@ int stow_store_lead(struct stow_store *store, struct stow_err *err)
 bool stow_store_leads(struct stow_store *store, struct stow_err *why)
 {
 	return !store->ops->leads || store->ops->leads(store->engine, why);
+}
+
+bool stow_store_lost(struct stow_store *store, struct stow_err *why)
+{
+	return store->ops->lost && store->ops->lost(store->engine, why);
 }
 
 uint64_t stow_store_epoch(const struct stow_store *store)
@@ -476,13 +486,18 @@ int stow_store_open(const char *dir, bool power_loss, const struct stow_store_lo
 
 void stow_store_stop(struct stow_store *store)
 {
+	uint64_t until = boot_ns() + STOP_WITHIN;
+
 	if (!store)
 		return;
 	pthread_mutex_lock(&store->lock);
 	store->stopping = true;
 	pthread_cond_signal(&store->queued);
-	while (store->running && (store->first || store->busy))
-		pthread_cond_wait(&store->idle, &store->lock);
+	while (store->running && (store->first || store->busy)) {
+		if (boot_ns() >= until && store->ops->give_up)
+			store->ops->give_up(store->engine);
+		wait_for(&store->idle, &store->lock, S / 10);
+	}
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -491,6 +506,9 @@ void stow_store_close(struct stow_store *store)
 	if (!store)
 		return;
 	stow_store_stop(store);
+	/* A probe may be under way. */
+	if (store->engine && store->ops->give_up)
+		store->ops->give_up(store->engine);
 	pthread_mutex_lock(&store->lock);
 	store->closing = true;
 	pthread_cond_signal(&store->queued);

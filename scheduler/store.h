@@ -3,7 +3,8 @@
 
 /*
  * What must survive a crash: reservations, fences, answers by request id, drains, and what webhooks
- * are to be told of them. An engine keeps it: SQLite in a directory (store_sqlite.c).
+ * are to be told of them. Two engines keep it: SQLite in a directory, for one machine; etcd, for
+ * schedulers on several. docs/store.md says what each promises.
  *
  * One thread writes. Whoever wants something written queues it with what is to be done afterwards;
  * the thread takes all that is queued, has the engine write it, and then calls everybody back
@@ -21,12 +22,18 @@
 struct stow_store;
 
 struct stow_store_options {
-	const char *where; /* "sqlite:DIR"; NULL: that with `dir` */
+	const char *where; /* "sqlite:DIR", "etcd:URL,..."; NULL: SQLite in `dir` */
 	const char *dir;
 	bool power_loss; /* SQLite: a transaction waits for the disk; etcd's always do */
+
+	/* etcd's */
+	const char *ca, *certificate, *key; /* PEM files, for https:// */
+	const char *prefix;		    /* of all keys: "/numastow/" */
+	uint64_t lease;			    /* ns */
+	const char *name;		    /* of this scheduler, for people; NULL: its host */
 };
 
-/* Whether the options make sense. Nothing is opened. */
+/* Whether the options make sense, and etcd's files can be read. Nothing is opened or connected. */
 int stow_store_check(const struct stow_store_options *options, struct stow_err *err);
 
 /* A store that nobody has read yet. The options are copied. */
@@ -38,9 +45,11 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
  * may take seconds to say so. */
 int stow_store_lead(struct stow_store *store, struct stow_err *err);
 
-/* Whether it still is, as far as can be known here: what it has answered is true. Any thread. When
- * it is not, `why` (may be NULL) says since when; it never is again. */
+/* Whether it surely still is: else nothing may be granted. Any thread. An engine that cannot be
+ * reached does not know, and may know again. `why` may be NULL. */
 bool stow_store_leads(struct stow_store *store, struct stow_err *why);
+/* Whether it is known that another one leads, or may: this store will not write any more. */
+bool stow_store_lost(struct stow_store *store, struct stow_err *why);
 
 /* Grows with each scheduler that took over, also over stores that were made anew (unless the clock
  * went back): directives carry it. 0 before stow_store_load(). */
@@ -81,7 +90,8 @@ int stow_store_load(struct stow_store *store, const struct stow_store_load *load
 int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
 		    struct stow_store **ret_store, struct stow_err *err);
 
-/* Ends the thread after everything that is queued has been written; what comes later fails. */
+/* Waits until everything that is queued has been written, five seconds at most; what comes later
+ * fails. */
 void stow_store_stop(struct stow_store *store);
 /* Stops it, gives the lead back, and frees it. NULL is fine. */
 void stow_store_close(struct stow_store *store);

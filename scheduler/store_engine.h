@@ -56,7 +56,8 @@ struct stow_engine_count {
 	uint64_t commits, writes;
 };
 
-/* `where` comes without its scheme. All but `leads` are called by one thread at a time. */
+/* `where` comes without its scheme. All but the first three of who leads are called by one thread
+ * at a time. */
 struct stow_engine_ops {
 	int (*check)(const char *where, const struct stow_store_options *options,
 		     struct stow_err *err);
@@ -65,6 +66,10 @@ struct stow_engine_ops {
 	int (*lead)(void *engine, struct stow_err *err);
 	/* NULL: always. */
 	bool (*leads)(void *engine, struct stow_err *why);
+	/* Whether it is known not to, and never will again; NULL: never. */
+	bool (*lost)(void *engine, struct stow_err *why);
+	/* A write that waits for an answer ends; any thread. */
+	void (*give_up)(void *engine);
 	int (*load)(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,
 		    struct stow_err *err);
 	/* Writes all lists, each as a whole or not at all, and gives each its verdict. */
@@ -74,7 +79,7 @@ struct stow_engine_ops {
 	void (*free)(void *engine);
 };
 
-extern const struct stow_engine_ops stow_engine_sqlite;
+extern const struct stow_engine_ops stow_engine_sqlite, stow_engine_etcd;
 
 void stow_write_free(struct stow_write *write);
 

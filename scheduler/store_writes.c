@@ -53,8 +53,10 @@ static int add(struct stow_writes *writes, enum stow_write_kind kind, uint64_t a
 		stow_write_free(w);
 		return -ENOMEM;
 	}
-	if (bytes)
+	if (bytes) {
 		memcpy(w->bytes, bytes, len);
+		((char *)w->bytes)[len] = '\0'; /* some are texts */
+	}
 	*writes->last = w;
 	writes->last = &w->next;
 	return 0;

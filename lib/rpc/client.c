@@ -14,6 +14,8 @@
 struct stow_rpc_client {
 	struct stow_rpc_loop *loop;
 	grpc_channel *channel;
+	grpc_metadata metadata; /* of each call */
+	size_t n_metadata;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -75,6 +77,11 @@ int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client
 	pthread_mutex_init(&client->lock, NULL);
 	pthread_cond_init(&client->changed, NULL);
 	client->channel = core_channel(options, credentials);
+	if (options->header) {
+		client->metadata.key = grpc_slice_from_copied_string(options->header);
+		client->metadata.value = grpc_slice_from_copied_string(options->header_value);
+		client->n_metadata = 1;
+	}
 	grpc_channel_credentials_release(credentials);
 	*ret_client = client;
 	return 0;
@@ -92,6 +99,10 @@ void stow_rpc_client_free(struct stow_rpc_client *client)
 		pthread_cond_wait(&client->changed, &client->lock);
 	pthread_mutex_unlock(&client->lock);
 	grpc_channel_destroy(client->channel);
+	if (client->n_metadata) {
+		grpc_slice_unref(client->metadata.key);
+		grpc_slice_unref(client->metadata.value);
+	}
 	pthread_cond_destroy(&client->changed);
 	pthread_mutex_destroy(&client->lock);
 	free(client);
@@ -107,6 +118,13 @@ static gpr_timespec deadline(uint64_t timeout)
 		timeout = INT64_MAX;
 	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 			    gpr_time_from_nanos((int64_t)timeout, GPR_TIMESPAN));
+}
+
+static void greet(struct stow_rpc_client *client, grpc_op *op)
+{
+	op->op = GRPC_OP_SEND_INITIAL_METADATA;
+	op->data.send_initial_metadata.count = client->n_metadata;
+	op->data.send_initial_metadata.metadata = &client->metadata;
 }
 
 /* A call of the client's list with one `pending`, which the caller ends once it has started. */
@@ -192,7 +210,7 @@ static int start(struct stow_rpc_client *client, const ProtobufCServiceDescripto
 	call->gives = gives;
 	call->ctx = ctx;
 	call->out = packed;
-	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+	greet(client, &ops[0]);
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
 	ops[1].data.send_message.send_message = call->out;
 	ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
@@ -291,7 +309,7 @@ int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceD
 	status.data.recv_status_on_client.status_details = &call->details;
 	rpc_call_batch(call, &status, 1, &call->ended);
 
-	first[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+	greet(client, &first[0]);
 	pthread_mutex_lock(&call->lock);
 	if (request) {
 		call->out = packed;

@@ -224,6 +224,7 @@ struct stow_rpc_client_options {
 	const char *server_name;	/* what its certificate must say; NULL: the target's host */
 	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
 	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
+	const char *header, *header_value; /* metadata of each call; NULL: none */
 };
 
 /* Nothing is connected yet: the first call does. */

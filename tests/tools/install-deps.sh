@@ -21,8 +21,9 @@ readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
 readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
 	libcmocka-dev)
-# mmdebstrap makes the other release's root.
+# mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in.
 readonly TEST=(ccache qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
+	etcd-server
 	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
 LINT=(clang clang-format clang-tidy cppcheck shellcheck git man-db bsdextrautils)

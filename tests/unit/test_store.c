@@ -2,6 +2,8 @@
 /* The store: what was said to be stored is there again, whatever became of the files' ends. */
 #include "unit.h"
 
+#include "etcd.h"
+
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -12,6 +14,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "numastow/v1/store.pb-c.h"
+#include "scheduler/etcd.h"
 #include "scheduler/store.h"
 
 #define N 24
@@ -90,6 +94,41 @@ static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struc
 	return 0;
 }
 
+/* The engine of the tests that run on both: etcd while one runs, each test below a prefix of its
+ * own. */
+static struct unit_etcd etcd;
+
+static int open_etcd(const char *dir, const struct stow_store_load *load, struct stow_store **ret,
+		     struct stow_err *err)
+{
+	struct stow_store_options options = { .lease = 10 * UINT64_C(1000000000) };
+	char where[80], prefix[80];
+	struct stow_err local = { 0 };
+	int r;
+
+	err = err ? err : &local;
+	snprintf(where, sizeof(where), "etcd:%s", etcd.url);
+	snprintf(prefix, sizeof(prefix), "%.60s/", dir);
+	options.where = where;
+	options.prefix = prefix;
+	*ret = NULL;
+	r = stow_store_new(&options, ret, err);
+	for (int i = 0; r == 0 && i < 600; i++) {
+		r = stow_store_lead(*ret, err);
+		if (r == 0 || r == -ENOTCONN || r == -ETIMEDOUT) {
+			r = 0;
+			usleep(100000);
+		}
+	}
+	if (r == 1)
+		r = stow_store_load(*ret, load, err);
+	else if (r == 0)
+		r = stow_err_set(err, ETIMEDOUT, "not elected");
+	if (r < 0)
+		stow_store_close(*ret);
+	return r;
+}
+
 static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
 		      struct stow_err *err)
 {
@@ -101,7 +140,8 @@ static int open_store(const char *dir, struct stow_store **ret, struct seen *see
 					.ctx = seen };
 
 	*seen = (struct seen){ 0 };
-	return stow_store_open(dir, false, &load, ret, err);
+	return etcd.pid ? open_etcd(dir, &load, ret, err)
+			: stow_store_open(dir, false, &load, ret, err);
 }
 
 /* --- what is written ---------------------------------------------------------------------------- */
@@ -738,6 +778,98 @@ static void what_comes_after_the_end_is_told_so(void **state)
 }
 
 /* Over starts, over a store that was made anew, and never over the clock's time alone. */
+static void a_long_list_is_written_as_one(void **state)
+{
+	struct stow_writes *writes = stow_writes_new();
+	struct stow_store *store;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	for (uint64_t id = 1; id <= 700; id++) {
+		uint64_t value = sum(id);
+
+		assert_int_equal(stow_writes_reservation(writes, id, &value, sizeof(value), "r"),
+				 0);
+	}
+	assert_int_equal(commit(store, writes, NULL), 0);
+	writes = stow_writes_new();
+	assert_int_equal(stow_writes_no_reservation(writes, 7), 0);
+	assert_int_equal(commit(store, writes, NULL), 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 699);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
+/* Of all URLs: what was stored before, in the same batch, and in the same list. */
+static void what_is_told_of_a_drain_goes_together(void **state)
+{
+	struct stow_store_webhook webhook = { .drain = UINT64_MAX,
+					      .event = "planned",
+					      .url = "https://x/",
+					      .body = "{}",
+					      .len = 2,
+					      .created = 100 };
+	struct stow_writes *writes[3];
+	struct stow_store *store;
+	struct waiting w;
+	struct gate gate;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		writes[i] = stow_writes_new();
+	for (webhook.seq = 1; webhook.seq <= 6; webhook.seq++)
+		assert_int_equal(stow_writes_webhook(writes[(webhook.seq - 1) / 2], &webhook), 0);
+	assert_int_equal(commit(store, writes[0], NULL), 0);
+	assert_int_equal(stow_writes_no_webhook_of(writes[2], UINT64_MAX, "planned"), 0);
+	assert_int_equal(stow_writes_webhook_later(writes[2], 5, 9, 9), 0);
+	assert_int_equal(stow_writes_webhook(writes[2], &webhook), 0);
+	assert_int_equal(stow_writes_no_webhook_of(writes[2], UINT64_MAX, "removed"), 0);
+	close_gate(store, &gate);
+	stow_store_commit(store, writes[1], NULL, NULL);
+	w = (struct waiting){ 0 };
+	sem_init(&w.done, 0, 0);
+	stow_store_commit(store, writes[2], on_done, &w);
+	sem_post(&gate.open);
+	while (sem_wait(&w.done) < 0)
+		;
+	assert_int_equal(w.err.code, 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.n_webhooks, 1);
+	assert_int_equal(seen.webhooks[0].seq, 7);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
+static void a_row_without_a_message_is_its_own_callers_failure(void **state)
+{
+	struct stow_store *store;
+	struct waiting w[3];
+	struct gate gate;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	close_gate(store, &gate);
+	for (uint64_t id = 1; id <= 3; id++)
+		queue_one(store, id, id == 2, &w[id - 1]);
+	sem_post(&gate.open);
+	for (int n = 0; n < 3; n++) {
+		while (sem_wait(&w[n].done) < 0)
+			;
+		assert_int_equal(w[n].err.code != 0, n == 1);
+	}
+	wait_until(store, true, 0);
+	stow_store_close(store);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 2);
+	assert_int_equal(seen.last, 3);
+	assert_false(seen.damaged);
+	stow_store_close(store);
+}
+
 static void every_start_is_a_later_epoch(void **state)
 {
 	struct stow_store *store;
@@ -773,6 +905,281 @@ static void one_leads_and_the_next_when_it_has_ended(void **state)
 	unlink(path);
 }
 
+/* --- etcd's own --------------------------------------------------------------------------------- */
+
+/* What somebody else does at that etcd. */
+static void *ask(const ProtobufCServiceDescriptor *service, const char *method, const void *request)
+{
+	struct etcd *other;
+	void *answer = NULL;
+
+	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
+	assert_int_equal(etcd_ask(other, service, method, request, 60 * ETCD_SECOND, &answer, NULL),
+			 0);
+	etcd_free(other);
+	return answer;
+}
+
+static EtcdRangeResponse *look_at(const char *dir, const char *name)
+{
+	EtcdRangeRequest request = ETCD_RANGE_REQUEST__INIT;
+	char key[128];
+
+	snprintf(key, sizeof(key), "%.60s/%s", dir, name);
+	request.key.data = (uint8_t *)key;
+	request.key.len = strlen(key);
+	return ask(&etcd_kv__descriptor, "Range", &request);
+}
+
+static int64_t put(const char *dir, const char *name, const void *value, size_t len)
+{
+	EtcdTxnRequest request = ETCD_TXN_REQUEST__INIT;
+	EtcdRequestOp op = ETCD_REQUEST_OP__INIT, *ops = &op;
+	EtcdPutRequest put = ETCD_PUT_REQUEST__INIT;
+	EtcdTxnResponse *answer;
+	int64_t revision;
+	char key[128];
+
+	snprintf(key, sizeof(key), "%.60s/%s", dir, name);
+	put.key.data = (uint8_t *)key;
+	put.key.len = strlen(key);
+	put.value.data = (uint8_t *)(uintptr_t)value;
+	put.value.len = len;
+	op.request_case = ETCD_REQUEST_OP__REQUEST_REQUEST_PUT;
+	op.request_put = &put;
+	request.success = &ops;
+	request.n_success = 1;
+	answer = ask(&etcd_kv__descriptor, "Txn", &request);
+	assert_true(answer->succeeded);
+	revision = answer->header->revision;
+	stow_rpc_message_free(answer);
+	return revision;
+}
+
+/* As if it had been paused for longer than its lease. */
+static void a_leader_without_its_lease_cannot_write(void **state)
+{
+	EtcdLeaseRevokeRequest revoke = ETCD_LEASE_REVOKE_REQUEST__INIT;
+	struct stow_store *one, *two;
+	EtcdRangeResponse *leader;
+	struct seen seen;
+	struct stow_err err;
+
+	assert_int_equal(open_store(*state, &one, &seen, NULL), 0);
+	assert_int_equal(store_one(one, 1, NULL), 0);
+	leader = look_at(*state, "leader");
+	assert_int_equal(leader->n_kvs, 1);
+	revoke.id = leader->kvs[0]->lease;
+	stow_rpc_message_free(leader);
+	stow_rpc_message_free(ask(&etcd_lease__descriptor, "LeaseRevoke", &revoke));
+	assert_int_equal(open_store(*state, &two, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 1);
+	assert_true(stow_store_epoch(two) > stow_store_epoch(one));
+	/* etcd says so, or its lease does, which is told a moment later. */
+	assert_int_equal(store_one(one, 2, &err), -ESTALE);
+	assert_true(strstr(err.msg, "etcd refused a write") || strstr(err.msg, "has ended"));
+	assert_true(stow_store_lost(one, NULL));
+	assert_false(stow_store_leads(one, NULL));
+	assert_int_equal(store_one(two, 3, NULL), 0);
+	stow_store_close(one);
+	assert_int_equal(store_one(two, 4, NULL), 0);
+	stow_store_close(two);
+	assert_int_equal(open_store(*state, &two, &seen, NULL), 0);
+	assert_int_equal(seen.reservations, 3);
+	assert_int_equal(seen.last, 4);
+	stow_store_close(two);
+}
+
+/* The answer does not come, etcd does it all the same: it is sent again, and done once. */
+static void what_is_in_doubt_is_done_once(void **state)
+{
+	EtcdRangeResponse *row;
+	struct stow_store *store;
+	struct waiting w;
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	kill(etcd.pid, SIGSTOP);
+	queue_one(store, 2, false, &w);
+	sleep(3); /* longer than one try, shorter than would matter */
+	kill(etcd.pid, SIGCONT);
+	while (sem_wait(&w.done) < 0)
+		;
+	/* A slow machine may lose the lease meanwhile: then it is known to be in doubt. */
+	if (w.err.code) {
+		assert_true(stow_store_lost(store, NULL));
+	} else {
+		row = look_at(*state, "r/0000000000000002");
+		assert_int_equal(row->n_kvs, 1);
+		assert_int_equal(row->kvs[0]->version, 1);
+		stow_rpc_message_free(row);
+	}
+	stow_store_close(store);
+}
+
+static void an_unfinished_list_is_finished(void **state)
+{
+	PbStoreBundle bundle = PB_STORE_BUNDLE__INIT;
+	PbStoreChange change[2] = { PB_STORE_CHANGE__INIT, PB_STORE_CHANGE__INIT };
+	PbStoreChange *changes[] = { &change[0], &change[1] };
+	PbStoreRow row = PB_STORE_ROW__INIT;
+	uint64_t value = sum(2);
+	struct stow_store *store;
+	EtcdRangeResponse *left;
+	char keys[2][128];
+	uint8_t bytes[1024];
+	struct seen seen;
+
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(store_one(store, 1, NULL), 0);
+	stow_store_close(store);
+	row.message.data = (uint8_t *)&value;
+	row.message.len = sizeof(value);
+	row.request_id = (char *)(uintptr_t) "r";
+	for (int i = 0; i < 2; i++) {
+		snprintf(keys[i], 128, "%.60s/r/%016d", (const char *)*state, i + 1);
+		change[i].key.data = (uint8_t *)keys[i];
+		change[i].key.len = strlen(keys[i]);
+	}
+	change[1].row = &row; /* the first one is deleted */
+	bundle.changes = changes;
+	bundle.n_changes = 2;
+	put(*state, "bundle", bytes, pb_store_bundle__pack(&bundle, bytes));
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.reservations, 1);
+		assert_int_equal(seen.last, 2);
+		assert_false(seen.damaged);
+		stow_store_close(store);
+		left = look_at(*state, "bundle");
+		assert_int_equal(left->n_kvs, 0);
+		stow_rpc_message_free(left);
+	}
+}
+
+static void what_is_damaged_or_newer_is_refused(void **state)
+{
+	static const char *const keys[] = { "r/1",   "r/000000000000000g", "d/", "about", "about",
+					    "bundle" };
+	static const char *const values[] = { "", "", "", "x", "2 5", "\xff\xff" };
+	static const int errors[] = { -EUCLEAN, -EUCLEAN, -EUCLEAN, -EUCLEAN, -EPROTO, -EUCLEAN };
+	struct stow_store *store;
+	struct stow_err err;
+	struct seen seen;
+	char dir[80];
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(keys); i++) {
+		snprintf(dir, sizeof(dir), "%.50s/%zu", (const char *)*state, i);
+		put(dir, keys[i], values[i], strlen(values[i]));
+		assert_int_equal(open_store(dir, &store, &seen, &err), errors[i]);
+		assert_non_null(strstr(err.msg, "the store: "));
+		assert_null(strchr(err.msg, '\n'));
+	}
+}
+
+struct keys {
+	int n;
+	bool ascend;
+	char last[64];
+};
+
+static void on_key(void *ctx, const struct etcd_key *key)
+{
+	struct keys *keys = ctx;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.*s", (int)key->key_len, (const char *)key->key);
+	keys->ascend &= keys->n == 0 || strcmp(keys->last, name) < 0;
+	memcpy(keys->last, name, sizeof(name));
+	keys->n++;
+}
+
+static void keys_are_read_in_pages_and_followed(void **state)
+{
+	EtcdCompactionRequest compact = ETCD_COMPACTION_REQUEST__INIT;
+	struct keys keys = { .ascend = true };
+	struct etcd_mirror *mirror;
+	struct etcd *other;
+	uint64_t n, reads;
+	char prefix[80], name[16];
+	int64_t last = 0;
+
+	snprintf(prefix, sizeof(prefix), "%.60s/", (const char *)*state);
+	for (int i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "%03d", i);
+		put(*state, name, "v", 1);
+	}
+	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
+	assert_int_equal(etcd_mirror_new(other, prefix, &mirror, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
+	etcd_mirror_count(mirror, &n, &reads);
+	assert_int_equal(n, 600);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "new%d", i);
+		last = put(*state, name, "v", 1);
+	}
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * ETCD_SECOND));
+	etcd_mirror_count(mirror, &n, &reads);
+	assert_int_equal(n, 620);
+	assert_int_equal(reads, 1);
+	etcd_mirror_stop(mirror);
+	etcd_mirror_each(mirror, on_key, &keys);
+	assert_int_equal(keys.n, 620);
+	assert_true(keys.ascend);
+	/* An interruption goes on where it was; what was compacted meanwhile is read anew. */
+	last = put(*state, "later", "v", 1);
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * ETCD_SECOND));
+	etcd_mirror_count(mirror, &n, &reads);
+	assert_int_equal(n, 621);
+	assert_int_equal(reads, 1);
+	etcd_mirror_stop(mirror);
+	put(*state, "gone", "v", 1);
+	compact.revision = last = put(*state, "last", "v", 1);
+	stow_rpc_message_free(ask(&etcd_kv__descriptor, "Compact", &compact));
+	for (int i = 0; i < 600 && reads < 2; i++) {
+		assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
+		(void)etcd_mirror_reaches(mirror, last, ETCD_SECOND / 10);
+		etcd_mirror_count(mirror, &n, &reads);
+	}
+	assert_int_equal(reads, 2);
+	assert_int_equal(n, 623);
+	etcd_mirror_free(mirror);
+	etcd_free(other);
+}
+
+static void urls_are_checked(void **state)
+{
+	static const char *const good[] = { "http://127.0.0.1:2379", "http://localhost:2379",
+					    "http://[::1]:2379", "https://a.example:2379",
+					    "https://a:2379,https://b:2379/" };
+	static const char *const bad[] = { "",
+					   "a:2379",
+					   "http://10.0.0.1:2379",
+					   "http://a.example:2379",
+					   "https://a",
+					   "https://a:0",
+					   "https://a:70000",
+					   "https://a:2379/v3",
+					   "https://a:2379,http://127.0.0.1:2379",
+					   "https://a:2379,,https://b:2379" };
+	struct stow_err err;
+	bool tls;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(good); i++)
+		assert_int_equal(etcd_urls_check(good[i], &tls, NULL), 0);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(etcd_urls_check(bad[i], &tls, &err), -EINVAL);
+		assert_true(err.msg[0] != '\0');
+	}
+}
+
+static void there_is_no_etcd(void **state)
+{
+	skip();
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -791,9 +1198,39 @@ int main(void)
 		TEST(a_refused_row_is_its_own_callers_failure),
 		TEST(a_deletion_that_failed_is_made_up_for),
 		TEST(what_comes_after_the_end_is_told_so),
+		TEST(a_long_list_is_written_as_one),
+		TEST(what_is_told_of_a_drain_goes_together),
+		TEST(a_row_without_a_message_is_its_own_callers_failure),
 		TEST(every_start_is_a_later_epoch),
 		TEST(one_leads_and_the_next_when_it_has_ended),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	/* Those of them that are about no file, and etcd's own. */
+	const struct CMUnitTest on_etcd[] = {
+		TEST(what_was_stored_is_there_again),
+		TEST(what_is_queued_at_the_end_is_written),
+		TEST(answers_that_ran_out_go),
+		TEST(drains_and_what_is_told_of_them),
+		TEST(what_comes_after_the_end_is_told_so),
+		TEST(a_long_list_is_written_as_one),
+		TEST(what_is_told_of_a_drain_goes_together),
+		TEST(a_row_without_a_message_is_its_own_callers_failure),
+		TEST(every_start_is_a_later_epoch),
+		TEST(a_leader_without_its_lease_cannot_write),
+		TEST(what_is_in_doubt_is_done_once),
+		TEST(an_unfinished_list_is_finished),
+		TEST(what_is_damaged_or_newer_is_refused),
+		TEST(keys_are_read_in_pages_and_followed),
+		TEST(urls_are_checked),
+	};
+	const struct CMUnitTest without[] = { TEST(there_is_no_etcd) };
+	int failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
+
+	if (unit_etcd_start(&etcd)) {
+		failed += cmocka_run_group_tests_name("etcd", on_etcd, NULL, NULL);
+		unit_etcd_stop(&etcd);
+	} else {
+		failed += cmocka_run_group_tests_name("etcd", without, NULL, NULL);
+	}
+	return failed;
 }
