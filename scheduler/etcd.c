@@ -20,7 +20,8 @@
 #define MESSAGE_MAX (64U << 20)	       /* of an answer; pages are far smaller */
 
 struct etcd {
-	struct stow_rpc_loop *loop; /* its own: nothing that is busy elsewhere keeps a lease waiting */
+	struct stow_rpc_loop
+		*loop; /* its own: nothing that is busy elsewhere keeps a lease waiting */
 	struct stow_rpc_client *members[ETCD_MEMBERS_MAX];
 	unsigned int n;
 	atomic_uint at;
@@ -197,8 +198,8 @@ int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, cons
 	      const struct stow_rpc_stream_ops *ops, void *ctx, struct stow_rpc_call **ret_call,
 	      struct stow_err *err)
 {
-	return stow_rpc_client_open(etcd->members[atomic_load(&etcd->at) % etcd->n], service, method,
-				    ops, ctx, NULL, STOW_RPC_NO_DEADLINE, ret_call, err);
+	return stow_rpc_client_open(etcd->members[atomic_load(&etcd->at) % etcd->n], service,
+				    method, ops, ctx, NULL, STOW_RPC_NO_DEADLINE, ret_call, err);
 }
 
 void etcd_next(struct etcd *etcd)

@@ -89,7 +89,7 @@ void etcd_mirror_stop(struct etcd_mirror *mirror);
 /* The key PREFIXname, or NULL; as long as nothing is followed. */
 const struct etcd_key *etcd_mirror_find(struct etcd_mirror *mirror, const char *name);
 /* All of them by ascending key; as long as nothing is followed. */
-void etcd_mirror_each(struct etcd_mirror *mirror, void (*each)(void *ctx, const struct etcd_key *key),
-		      void *ctx);
+void etcd_mirror_each(struct etcd_mirror *mirror,
+		      void (*each)(void *ctx, const struct etcd_key *key), void *ctx);
 /* Keys, and how often all were read. */
 void etcd_mirror_count(struct etcd_mirror *mirror, uint64_t *ret_keys, uint64_t *ret_reads);

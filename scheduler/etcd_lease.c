@@ -30,15 +30,16 @@ struct etcd_lease {
 	uint64_t ttl, until;
 	/* The stream, and the keepalive that is under way on it. */
 	struct stow_rpc_call *stream;
-	uint64_t sent; /* 0: none is */
-	bool failed;   /* the stream has ended */
+	uint64_t sent;	   /* 0: none is */
+	bool failed;	   /* the stream has ended */
 	unsigned int open; /* streams whose end was not said yet */
 };
 
 /* With the lock held; or before anybody else has it. */
 static void renew(struct etcd_lease *lease, uint64_t sent, int64_t seconds)
 {
-	uint64_t ttl = (uint64_t)seconds * ETCD_SECOND, margin = MARGIN < ttl / 3 ? MARGIN : ttl / 3;
+	uint64_t ttl = (uint64_t)seconds * ETCD_SECOND,
+		 margin = MARGIN < ttl / 3 ? MARGIN : ttl / 3;
 
 	lease->ttl = ttl;
 	if (sent + ttl - margin > lease->until)
@@ -191,7 +192,8 @@ static void *run(void *arg)
 		}
 		if (!kept && !said && !lease->stopping) {
 			said = true;
-			stow_say(STOW_LOG_WARNING, "etcd does not renew the lease; other members are tried");
+			stow_say(STOW_LOG_WARNING,
+				 "etcd does not renew the lease; other members are tried");
 		} else if (kept && said && !lease->gone) {
 			said = false;
 			stow_say(STOW_LOG_NOTICE, "etcd renews the lease again");

@@ -2,9 +2,9 @@
 /*
  * All keys with a prefix: read page by page at one revision, then followed by a watch.
  *
- * The reader's thread reads and follows; the watch's events come on etcd's loop. A watch that ends is
- * opened again from the revision after the last one that was seen; what etcd has compacted by then is
- * read anew.
+ * The reader's thread reads and follows; the watch's events come on etcd's loop. A watch that ends
+ * is opened again from the revision after the last one that was seen; what etcd has compacted by
+ * then is read anew.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -30,8 +30,8 @@ struct etcd_mirror {
 	uint64_t n_keys, reads;
 	int64_t revision;	      /* that of the keys; 0: nothing was read */
 	struct stow_rpc_call *stream; /* NULL: nothing is followed */
-	bool ended, compacted; /* the latter: what is there cannot be gone on with */
-	unsigned int open; /* streams whose end was not said yet */
+	bool ended, compacted;	      /* the latter: what is there cannot be gone on with */
+	unsigned int open;	      /* streams whose end was not said yet */
 };
 
 /* --- the keys ----------------------------------------------------------------------------------- */
@@ -242,8 +242,8 @@ static int apply(struct etcd_mirror *mirror, const EtcdWatchResponse *in, struct
 		else if (put(mirror, kv) < 0)
 			return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	/* Not the header's, which may be ahead of what has been sent. A response in parts has the rest
-	 * of a revision in the next one; done twice, it changes nothing. */
+	/* Not the header's, which may be ahead of what has been sent. A response in parts has the
+	 * rest of a revision in the next one; done twice, it changes nothing. */
 	if (in->n_events && !in->fragment)
 		mirror->revision = in->events[in->n_events - 1]->kv->mod_revision;
 	else if (!in->n_events && !in->created && in->header &&
@@ -444,8 +444,8 @@ static void on_node(const void *node, VISIT which, void *arg)
 		walk->each(walk->ctx, *(struct etcd_key *const *)node);
 }
 
-void etcd_mirror_each(struct etcd_mirror *mirror, void (*each)(void *ctx, const struct etcd_key *key),
-		      void *ctx)
+void etcd_mirror_each(struct etcd_mirror *mirror,
+		      void (*each)(void *ctx, const struct etcd_key *key), void *ctx)
 {
 	struct walk walk = { each, ctx };
 

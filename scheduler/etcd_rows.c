@@ -92,7 +92,8 @@ static bool deletes(enum stow_write_kind kind)
 	       kind == STOW_WRITE_NO_WEBHOOK;
 }
 
-static char *key_of(const char *prefix, enum stow_write_kind kind, uint64_t number, const char *name)
+static char *key_of(const char *prefix, enum stow_write_kind kind, uint64_t number,
+		    const char *name)
 {
 	char letter = letters[kind], *key = NULL;
 	int len = letter == 'f' || letter == 'a'
@@ -295,8 +296,8 @@ int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_wri
 	return r;
 }
 
-int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value, size_t len,
-		 int64_t lease, struct stow_err *err)
+int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value,
+		 size_t len, int64_t lease, struct stow_err *err)
 {
 	struct etcd_op op = { .value = value, .value_len = len, .lease = lease };
 
@@ -454,7 +455,8 @@ int etcd_row_load(const char *prefix, const struct etcd_key *key, uint64_t wall,
 	if (!row || strlen(name) != len || !*at ||
 	    (!named && (len != 18 || !stow_scan_hex(&at, &id) || *at || id == 0))) {
 		stow_rpc_message_free(row);
-		return stow_err_set(err, EUCLEAN, "the store: key %s%.128s is damaged", prefix, name);
+		return stow_err_set(err, EUCLEAN, "the store: key %s%.128s is damaged", prefix,
+				    name);
 	}
 	r = load_row(name[0], id, name + 2, &row, wall, load, hooks, err);
 	stow_rpc_message_free(row);

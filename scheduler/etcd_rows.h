@@ -23,7 +23,7 @@ struct etcd_op {
 	uint8_t *value; /* NULL: deleted */
 	size_t value_len;
 	int64_t lease;
-	uint64_t seq;	/* of a webhook's row */
+	uint64_t seq;	 /* of a webhook's row */
 	PbStoreRow *row; /* of a webhook that is put */
 };
 
@@ -41,15 +41,15 @@ struct etcd_hook {
 };
 
 void etcd_ops_done(struct etcd_ops *ops);
-/* Adds what a list of writes does to what is there already: `before` (may be NULL) is done before it,
- * `hooks` were. `answer_lease` gives an answer's lease. -ENOMEM. */
+/* Adds what a list of writes does to what is there already: `before` (may be NULL) is done before
+ * it, `hooks` were. `answer_lease` gives an answer's lease. -ENOMEM. */
 int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_writes *writes,
 		 const struct etcd_ops *before, const struct etcd_hook *hooks,
 		 int64_t (*answer_lease)(void *ctx, uint64_t expires), void *ctx,
 		 struct stow_err *err);
 /* One more key; takes `value` over, also when it fails. */
-int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value, size_t len,
-		 int64_t lease, struct stow_err *err);
+int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value,
+		 size_t len, int64_t lease, struct stow_err *err);
 /* Does `more` after `ops`, and leaves it empty. */
 int etcd_ops_merge(struct etcd_ops *ops, struct etcd_ops *more, struct stow_err *err);
 /* The hooks as they are once these are done. */

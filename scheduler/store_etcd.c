@@ -2,10 +2,10 @@
 /*
  * The store in etcd.
  *
- * One scheduler leads: it made the key PREFIXleader, which hangs on its lease. The revision that made
- * the key is the leader's mark. Every transaction compares it, so that one that was paused cannot
- * write; and PREFIXcommit, which each transaction replaces by an id of its own, so that one whose
- * answer got lost can be sent again: it is done once, whichever of them arrives.
+ * One scheduler leads: it made the key PREFIXleader, which hangs on its lease. The revision that
+ * made the key is the leader's mark. Every transaction compares it, so that one that was paused
+ * cannot write; and PREFIXcommit, which each transaction replaces by an id of its own, so that one
+ * whose answer got lost can be sent again: it is done once, whichever of them arrives.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,9 +27,9 @@
 #define ATTEMPT	     (2 * ETCD_SECOND)
 #define READ_WITHIN  (60 * ETCD_SECOND)
 #define CATCH_UP     ETCD_SECOND
-#define PAUSE_US     100000    /* before a transaction is sent again */
-#define OPS_MERGED   64	       /* of several callers; up to 16 cost what one costs */
-#define OPS_MOST     120       /* of one; etcd takes 128 */
+#define PAUSE_US     100000 /* before a transaction is sent again */
+#define OPS_MERGED   64	    /* of several callers; up to 16 cost what one costs */
+#define OPS_MOST     120    /* of one; etcd takes 128 */
 #define BYTES_MERGED (1U << 19)
 #define BYTES_MOST   (1400U << 10) /* etcd takes 1.5 MiB */
 #define MINUTE	     (60 * ETCD_SECOND)
@@ -229,10 +229,11 @@ static int judge(struct engine *e, const EtcdTxnResponse *in, const char *id, bo
 	    has_text(&commit->value, id))
 		return 0;
 	if (!leader)
-		stow_err_set(err, ESTALE,
-			     "etcd refused a write: this scheduler's lease has ended (it was made at "
-			     "revision %" PRId64 ")%s",
-			     e->revision, end);
+		stow_err_set(
+			err, ESTALE,
+			"etcd refused a write: this scheduler's lease has ended (it was made at "
+			"revision %" PRId64 ")%s",
+			e->revision, end);
 	else if (leader->create_revision != e->revision)
 		stow_err_set(err, ESTALE,
 			     "etcd refused a write: %.*s leads since revision %" PRId64
@@ -241,7 +242,8 @@ static int judge(struct engine *e, const EtcdTxnResponse *in, const char *id, bo
 			     leader->value.len ? (const char *)leader->value.data : "",
 			     leader->create_revision, e->revision, end);
 	else
-		stow_err_set(err, ESTALE, "etcd refused a write: somebody else has written %s" COMMIT,
+		stow_err_set(err, ESTALE,
+			     "etcd refused a write: somebody else has written %s" COMMIT,
 			     e->prefix);
 	lose(e, err);
 	return -ESTALE;
@@ -620,9 +622,10 @@ static bool leads(void *engine, struct stow_err *why)
 	now = etcd_boot_ns();
 	if (now < until)
 		return true;
-	stow_err_set(why, ENOTCONN,
-		     "etcd has not renewed this scheduler's lease in time: it does not know whether "
-		     "it is still the leader");
+	stow_err_set(
+		why, ENOTCONN,
+		"etcd has not renewed this scheduler's lease in time: it does not know whether "
+		"it is still the leader");
 	return false;
 }
 
@@ -682,7 +685,8 @@ static int read_about(struct engine *e, uint64_t *ret_base, struct stow_err *err
 		*base++ = '\0';
 	if (!base || stow_parse_u64(text, UINT32_MAX, &version, NULL) < 0 ||
 	    stow_parse_u64(base, INT64_MAX, ret_base, NULL) < 0)
-		return stow_err_set(err, EUCLEAN, "the store: key %s" ABOUT " is damaged", e->prefix);
+		return stow_err_set(err, EUCLEAN, "the store: key %s" ABOUT " is damaged",
+				    e->prefix);
 	if (version > ABOUT_VERSION)
 		return stow_err_set(err, EPROTO,
 				    "the store: %s is of version %" PRIu64
@@ -747,13 +751,15 @@ static int check(const char *urls, const struct stow_store_options *options, str
 	if (r < 0)
 		return r;
 	if (len < 2 || len > 200 || options->prefix[len - 1] != '/')
-		return stow_err_set(err, EINVAL,
-				    "store-prefix: \"%.64s\"; want 2 to 200 characters, the last of "
-				    "them /",
-				    len ? options->prefix : "");
+		return stow_err_set(
+			err, EINVAL,
+			"store-prefix: \"%.64s\"; want 2 to 200 characters, the last of "
+			"them /",
+			len ? options->prefix : "");
 	if (!secure && files)
-		return stow_err_set(err, EINVAL,
-				    "http:// has no use for store-ca, store-certificate, store-key");
+		return stow_err_set(
+			err, EINVAL,
+			"http:// has no use for store-ca, store-certificate, store-key");
 	if (secure && files != 3)
 		return stow_err_set(err, EINVAL,
 				    "%s: missing; https:// wants store-ca, store-certificate and "

@@ -54,20 +54,13 @@ static void run(const char *const *argv)
 static int spawn(struct unit_etcd *etcd, int port, int peer)
 {
 	char data[96], other[64], cluster[96], log[96];
-	const char *argv[] = { "etcd",
-			 "--data-dir",
-			 data,
-			 "--listen-client-urls",
-			 etcd->url,
-			 "--advertise-client-urls",
-			 etcd->url,
-			 "--listen-peer-urls",
-			 other,
-			 "--initial-advertise-peer-urls",
-			 other,
-			 "--initial-cluster",
-			 cluster,
-			 NULL };
+	const char *argv[] = { "etcd",	  "--data-dir",
+			       data,	  "--listen-client-urls",
+			       etcd->url, "--advertise-client-urls",
+			       etcd->url, "--listen-peer-urls",
+			       other,	  "--initial-advertise-peer-urls",
+			       other,	  "--initial-cluster",
+			       cluster,	  NULL };
 	posix_spawn_file_actions_t actions;
 	int r;
 
@@ -79,8 +72,8 @@ static int spawn(struct unit_etcd *etcd, int port, int peer)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	posix_spawn_file_actions_adddup2(&actions, 1, 2);
-	r = posix_spawnp(&etcd->pid, argv[0], &actions, NULL,
-			 (char *const *)(uintptr_t)argv, environ);
+	r = posix_spawnp(&etcd->pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv,
+			 environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return r;
 }
