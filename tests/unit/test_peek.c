@@ -60,8 +60,8 @@ static void move_away(struct tree *t, const char *path, const char *to)
 /* From whatever folder the one before was looked at. */
 static void each_is_read_wherever_the_one_before_was(void **state)
 {
-	static const char *const above[] = { "/a", "/a", "/a", "", "/a", "/a/b", "/a/b", "/ab",
-					     "/a", "/a/b", "", "", "/a/b" };
+	static const char *const above[] = { "/a",  "/a", "/a",	  "", "/a", "/a/b", "/a/b",
+					     "/ab", "/a", "/a/b", "", "",   "/a/b" };
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_peek_done) struct stow_peek peek = { 0 };
 
