@@ -588,27 +588,41 @@ static bool overlaps(struct checker *ch, const struct container *c, pid_t tid,
 	return !stow_idset_empty(ret);
 }
 
-/* The same container with the same CPUs, and the owner of the others' still has them. */
+static const struct container *same_as(const struct snapshot *s, const struct container *c)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->containers[i].key == c->key && s->containers[i].inode == c->inode &&
+		    strcmp(s->containers[i].label, c->label) == 0)
+			return &s->containers[i];
+	return NULL;
+}
+
+/* Whether what was seen between two looks at the ledger is wrong by both: the container has the
+ * same CPUs, and of the others' some have been one container's own from the first to the second. */
 static bool still_stands(struct checker *ch, const struct container *c,
 			 const struct stow_idset *wrong)
 {
 	struct checker then = { .root = ch->root, .ledger = ch->ledger, .isolated = ch->isolated };
-	struct stow_idset others = { 0 }, taken = *wrong;
-	bool same = false;
+	struct stow_idset taken = { 0 };
+	const struct container *now;
+	bool same;
 
 	look(&then);
-	for (size_t i = 0; i < then.now.n; i++) {
-		const struct container *o = &then.now.containers[i];
+	now = same_as(&then.now, c);
+	same = now && now->active && stow_idset_equal(&now->may, &c->may) &&
+	       !is_displaced(&then, now);
+	for (size_t i = 0; i < ch->now.n; i++) {
+		const struct container *first = &ch->now.containers[i];
+		const struct container *second = same_as(&then.now, first);
+		struct stow_idset kept = first->own;
 
-		if (o->key == c->key && strcmp(o->label, c->label) == 0 && o->inode == c->inode)
-			same = o->active && stow_idset_equal(&o->may, &c->may) &&
-			       !is_displaced(&then, o);
-		else if (o->active)
-			stow_idset_or(&others, &o->own);
+		if (first == c || !first->active || !second || !second->active)
+			continue;
+		stow_idset_and(&kept, &second->own);
+		stow_idset_or(&taken, &kept);
 	}
 	forget(&then.now);
-	/* The CPUs of a container that has ended meanwhile are not in `others` any more. */
-	stow_idset_and(&taken, &others);
+	stow_idset_and(&taken, wrong);
 	return same && (c->exclusive || !stow_idset_empty(&taken));
 }
 
