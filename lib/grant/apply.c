@@ -184,6 +184,8 @@ static int apply_all(struct apply_run *run, const struct stow_grant_context *con
 		stow_idset_or(&run->narrow, &run->before.explained);
 		stow_idset_or(&run->narrow, &run->returned);
 	}
+	/* The next run finds these returned once more. */
+	stow_idset_minus(&run->view.online, &run->owed);
 	r = stow_applied_end(run->root, &run->before, &run->view, &run->narrow,
 			     focus < 0 ? NULL : err);
 	/* The CPUs are as they must be, with partitions or without. */

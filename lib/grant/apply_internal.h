@@ -19,6 +19,7 @@ struct apply_run {
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
 	struct stow_idset returned; /* CPUs that are online, and were not then */
+	struct stow_idset owed;	    /* of them, those that a cgroup above could not be given */
 	struct stow_idset
 		narrow; /* CPUs that some set may lack: the cgroup above has not got them */
 	struct stow_unit_sets units;

@@ -242,7 +242,8 @@ static void note_narrow(struct apply_run *run, const struct apply_container *c)
 static int look(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_idset own;
-	int r;
+	struct stow_err why;
+	int r, given;
 
 	if (c->starts && run->options->cgroup) {
 		c->cgroup = (struct stow_cgroup *)run->options->cgroup;
@@ -258,8 +259,13 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 		 * mend; what they have afterwards is looked at next. */
 		own_cpus(c, &own);
 		stow_idset_and(&own, &run->view.online);
-		if (stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, NULL) > 0)
+		given = stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, &why);
+		if (given > 0)
 			apply_forget_above(run);
+		if (given < 0 && given != -ENOENT && given != -ENODEV) {
+			apply_add_problem(run, c, why.msg);
+			stow_idset_or(&run->owed, &run->returned);
+		}
 	}
 	if (r == 0)
 		r = apply_read_above(run, c, &c->above, err);

@@ -366,6 +366,28 @@ static void what_could_not_be_written_is_tried_again(void **state)
 	has(s, u, "0-7");
 }
 
+/* Also where it is the cgroup above that the kernel has taken the CPU from. */
+static void what_a_slice_could_not_be_given_back_is_tried_again(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "pod.slice"), c;
+
+	assert_int_equal(kernel_write(s->k, slice, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	c = create(s, slice, 10, "plain", 0);
+	enter(s, 10, "plain", 0);
+	kernel_set_online(s->k, 3, false);
+	run(s, 0);
+	kernel_set_online(s->k, 3, true);
+	s->refuse = "pod.slice/cpuset.cpus";
+	run(s, 1);
+	has(s, c, "0-2,4-7");
+	s->refuse = NULL;
+	run(s, 0);
+	has(s, slice, "0-7");
+	has(s, c, "0-7");
+}
+
 static void a_slice_that_grows_is_followed(void **state)
 {
 	struct setup *s = *state;
@@ -608,6 +630,7 @@ int main(void)
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),
+		V1(what_a_slice_could_not_be_given_back_is_tried_again),
 		BOTH(a_slice_that_grows_is_followed),
 		BOTH(a_slice_that_grows_before_any_run_has_seen_it_is_followed),
 		BOTH(a_slice_that_grows_after_the_exclusive_one_has_ended_is_followed),
