@@ -17,7 +17,8 @@
 #include "base/helper.h"
 #include "base/parse.h"
 
-#define SCOPE_TIMEOUT_MS 5000
+/* The time that an answer may take where the machine is very busy; sd-bus itself waits for 25 s. */
+#define SCOPE_TIMEOUT_MS 15000
 #define SCOPE_EACH_MS	 50
 #define SCOPE_AT_ONCE	 200
 #define SCOPE_NOTHING	 3 /* what numastow-scope returns when systemd does not set the property */
