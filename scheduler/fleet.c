@@ -28,6 +28,7 @@ int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err)
 	if (!fleet)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	stow_lock_init(&fleet->lock);
+	stow_index_init(&fleet->index);
 	*ret_fleet = fleet;
 	return 0;
 }
@@ -54,7 +55,8 @@ static int grow_machines(struct stow_fleet *fleet)
 	if (WIDEN(fleet->machines, n) || WIDEN(c->first, n) || WIDEN(c->n, n) ||
 	    WIDEN(c->open, n) || WIDEN(c->most_cpus, n) || WIDEN(c->most_takeable, n) ||
 	    WIDEN(c->most_memory, n) || WIDEN(c->cpus, n) || WIDEN(c->takeable, n) ||
-	    WIDEN(c->memory, n) || WIDEN(c->unowned, n) || WIDEN(c->rank, n) || WIDEN(c->near, n))
+	    WIDEN(c->memory, n) || WIDEN(c->unowned, n) || WIDEN(c->rank, n) || WIDEN(c->near, n) ||
+	    stow_index_reserve(&fleet->index, n) < 0)
 		return -ENOMEM;
 	fleet->room = n;
 	return 0;
@@ -198,6 +200,8 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 
 	fleet->n_fresh -= !machine->stale;
 	fleet->numa_dead += c->n[at];
+	stow_index_drop(&fleet->index, at);
+	stow_index_drop(&fleet->index, last);
 	fleet->machines[at] = fleet->machines[last];
 	fleet->machines[at]->index = at;
 	c->first[at] = c->first[last];
@@ -251,6 +255,7 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->unowned);
 	free(m->rank), free(m->near);
 	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
+	stow_index_done(&fleet->index);
 	stow_lock_done(&fleet->lock);
 	free(fleet);
 }
@@ -635,7 +640,8 @@ uint32_t stow_machine_unowned(const struct stow_machine *machine)
 }
 
 /* One NUMA node: its own columns, and its part of the machine's. */
-static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i)
+static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i,
+			 struct stow_traits_maker *maker)
 {
 	struct stow_machine_columns *c = &fleet->of_machine;
 	struct stow_numa_columns *n = &fleet->of_numa;
@@ -662,6 +668,7 @@ static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *ma
 		c->most_takeable[m] = room.takeable;
 	if (room.memory > c->most_memory[m])
 		c->most_memory[m] = room.memory;
+	stow_traits_add(maker, numa, &room);
 }
 
 static uint64_t rank_of(uint32_t cpus, uint64_t real)
@@ -676,8 +683,11 @@ static void compute(struct stow_fleet *fleet, const struct stow_machine *machine
 {
 	struct stow_machine_columns *c = &fleet->of_machine;
 	uint32_t m = machine->index;
+	struct stow_traits_maker maker;
+	struct stow_traits row;
 	uint64_t real = 0;
 
+	stow_traits_begin(&maker, &row);
 	c->open[m] = c->most_cpus[m] = c->most_takeable[m] = 0;
 	c->most_memory[m] = c->memory[m] = 0;
 	c->cpus[m] = c->takeable[m] = 0;
@@ -685,11 +695,17 @@ static void compute(struct stow_fleet *fleet, const struct stow_machine *machine
 	c->near[m] = machine->near;
 	stow_machine_rooms(machine, fleet->rooms);
 	for (uint32_t i = 0; i < machine->n_numa; i++) {
-		refresh_numa(fleet, machine, i);
+		refresh_numa(fleet, machine, i, &maker);
 		if (fleet->of_numa.flags[c->first[m] + i])
 			real += machine->numa[i].memory_real;
 	}
 	c->rank[m] = rank_of(c->cpus[m], real);
+	if (!c->open[m]) {
+		stow_index_drop(&fleet->index, m);
+		return;
+	}
+	stow_traits_end(&maker, machine, c->unowned[m]);
+	stow_index_set(&fleet->index, m, stow_fleet_key(c, m), &row);
 }
 
 void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)

@@ -6,9 +6,9 @@
  * machine's own numbers. All in memory, under one lock; what must survive a crash is in the store
  * (store.h).
  *
- * Placing reads a few numbers of every NUMA node of every machine. They lie in columns, one array
- * for each number, so that a search goes through a megabyte front to back (search.h); each machine
- * has the largest and the sum of its numbers in other columns, with which most are passed over.
+ * Placing reads a few numbers of the NUMA nodes of a machine. They lie in columns, one array for
+ * each number; each machine has the largest and the sum of its numbers in other columns. Which
+ * machines are worth looking at says an index over them (index.h).
  *
  * A promise is counted once. As long as a machine's report does not list a reservation, what it
  * takes is subtracted here from the numbers of the report; from the report on that lists it, the
@@ -24,6 +24,7 @@
 #include "numastow/v1/scheduler.pb-c.h"
 #include "place/request.h"
 #include "scheduler/hash.h"
+#include "scheduler/index.h"
 #include "scheduler/lock.h"
 #include "scheduler/update.h"
 
@@ -164,6 +165,14 @@ struct stow_machine_columns {
 #define STOW_RANK_CPUS_SHIFT 16
 #define STOW_RANK_GIB_MAX    0xffff
 
+/* A machine's place in the index: the distance first, for those that need several NUMA nodes. */
+#define STOW_NEAR_SHIFT 48
+
+static inline uint64_t stow_fleet_key(const struct stow_machine_columns *c, uint32_t m)
+{
+	return (uint64_t)c->near[m] << STOW_NEAR_SHIFT | c->rank[m];
+}
+
 /* Per NUMA node. */
 struct stow_numa_columns {
 	uint16_t *cpus;	    /* free */
@@ -183,6 +192,7 @@ struct stow_fleet {
 	uint32_t n_machines, room;
 	struct stow_machine_columns of_machine;
 	struct stow_numa_columns of_numa;
+	struct stow_index index;	       /* of those that are open */
 	uint32_t n_numa, numa_room, numa_dead; /* dead: left behind by machines that changed */
 	uint32_t n_fresh;		       /* machines that are not stale */
 

@@ -4,16 +4,20 @@
 /*
  * Which machine, and which of its NUMA nodes.
  *
- * A search goes once through the machines' columns and keeps the best few of those that may fit, by
- * the largest and the sum of their numbers; these are then looked at NUMA node by NUMA node. Where
- * a request fits on one NUMA node and wants no hugepages that is all; else the machine's own
- * planner (place/plan.h) divides it, with the same words that the hook would use.
+ * Candidates come from the index over the machines (index.h), in order, and one is looked at after
+ * the other, NUMA node by NUMA node in the columns, until one has it: mostly the first. How large
+ * the fleet is does not matter much. Where a request fits on one NUMA node and wants no hugepages
+ * that is all; else the machine's own planner (place/plan.h) divides it, with the same words that
+ * the hook would use.
  *
  * Of machines that fit: one that needs one NUMA node before those that need more, these by the
  * smallest distance between two of their NUMA nodes, then the fullest (or emptiest) machine, then
- * the one with most memory really available, then the one that came first. Where hugepages, or
- * `spread`, make a machine need more NUMA nodes than its CPUs and memory tell, the order holds
- * among the best few.
+ * the one with most memory really available, then the one that came first. Where `spread` makes
+ * the planner use more NUMA nodes than it would need, the order holds among the best 16.
+ *
+ * What the index passes over cannot fit; what it does not pass over mostly does. How many machines
+ * a search looks at in vain has no bound: docs/scheduler.md says for which requests these may be
+ * many.
  */
 
 #include "base/err.h"

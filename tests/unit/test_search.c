@@ -334,8 +334,7 @@ static void play_round(bool pages, int *ret_placed, int *ret_refused)
 	int best = -1, r;
 
 	assert_int_equal(stow_fleet_new(&g.fleet, NULL), 0);
-	/* With pages the order holds among the best 16, so there are no more. */
-	g.n = 1 + roll(pages ? 16 : MANY);
+	g.n = 1 + roll(MANY);
 	for (uint32_t m = 0; m < g.n; m++)
 		random_box(&g, m);
 	random_pod(&g, pages);
