@@ -2,6 +2,7 @@
 #include "agent/link.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -26,6 +27,7 @@ struct agent_link {
 	uint64_t next;	    /* dial, or heartbeat */
 	uint64_t opened;    /* when the stream was */
 	uint64_t heartbeat; /* ns between two */
+	uint64_t epoch;	    /* the highest that a scheduler has said */
 };
 
 /* What gRPC's thread hands to the main thread. */
@@ -147,6 +149,20 @@ void agent_link_drain(struct agent_link *link, const PbDrainProgress *progress)
 	stow_rpc_send(link->call, &out);
 }
 
+/* Of a scheduler that another one has taken over from: one that was paused, say, and does not know.
+ */
+static bool is_old(struct agent_link *link, const PbDirective *directive, struct stow_err *err)
+{
+	if (directive->epoch >= link->epoch)
+		link->epoch = directive->epoch;
+	else if (directive->epoch)
+		return stow_err_set(err, ESTALE,
+				    "directive of an old epoch, %" PRIu64
+				    ": a scheduler of epoch %" PRIu64 " has taken over",
+				    directive->epoch, link->epoch) < 0;
+	return false;
+}
+
 static void on_directive(struct agent *agent, void *arg)
 {
 	struct event *event = arg;
@@ -155,6 +171,11 @@ static void on_directive(struct agent *agent, void *arg)
 	int r;
 
 	if (!link || event->call != link->call) {
+		event_free(event);
+		return;
+	}
+	if (is_old(link, event->directive, &err)) {
+		failed(link, &err);
 		event_free(event);
 		return;
 	}

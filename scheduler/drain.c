@@ -210,7 +210,7 @@ static void acknowledge(struct scheduler *s, struct scheduler_drain *d)
 	struct stow_machine *machine = stow_fleet_find(s->fleet, d->message->node);
 
 	if (d->taken && machine)
-		scheduler_let_go(machine, d->message->id);
+		scheduler_let_go(s, machine, d->message->id);
 	d->taken = false;
 }
 

@@ -266,7 +266,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 		/* A plan is for him who asked for it. */
 		if (d->dry && !d->followers) {
 			if (d->asked)
-				scheduler_let_go(d->machine, d->message->id);
+				scheduler_let_go(s, d->machine, d->message->id);
 			scheduler_drain_remove(s, d);
 		}
 	}

@@ -10,15 +10,20 @@
 
 #define FENCES_MAX 256 /* that wait at a time */
 
-/* A Fence that waits for reservations to be used or to run out. */
+/*
+ * A Fence or an Unfence. It waits for its turn, for each of a machine's changes begins from what
+ * the one before has left; then for the store, and nothing of it is to be seen before; and a Fence
+ * then waits for reservations to be used or to run out.
+ */
 struct scheduler_fence {
 	struct scheduler_fence *next;
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
 	char *machine;
 	struct stow_idset numa;
-	bool durable;
-	struct stow_err err;
+	bool lift, revoke;
+	enum { QUEUED, STORING, STANDING } step;
+	struct stow_idset after; /* what is being stored: all of the machine's */
 	PbFenceResponse response;
 };
 
@@ -45,13 +50,18 @@ struct stow_reservation *scheduler_unbound(const struct stow_machine *machine,
 
 static void finish(struct scheduler *s, struct scheduler_fence *fence, const struct stow_err *err)
 {
+	PbUnfenceResponse unfenced = PB_UNFENCE_RESPONSE__INIT;
+
 	for (struct scheduler_fence **at = &s->fences; *at; at = &(*at)->next)
 		if (*at == fence) {
 			*at = fence->next;
-			s->n_fences--;
+			s->n_fences -= !fence->lift;
 			break;
 		}
-	stow_rpc_reply(fence->call, &fence->response, err);
+	if (fence->lift)
+		stow_rpc_reply(fence->call, &unfenced, err);
+	else
+		stow_rpc_reply(fence->call, &fence->response, err);
 	fence_free(fence);
 }
 
@@ -63,35 +73,26 @@ void scheduler_fence_tick(struct scheduler *s, struct stow_now now)
 		const struct stow_machine *machine = stow_fleet_find(s->fleet, fence->machine);
 
 		next = fence->next;
-		if (fence->err.code)
-			finish(s, fence, &fence->err);
-		else if (stow_rpc_cancelled(fence->call) && fence->durable)
-			finish(s, fence, NULL); /* nobody reads it; the fence stands */
-		else if (fence->durable && (!machine || !scheduler_unbound(machine, &fence->numa)))
+		if (fence->step != STANDING)
+			continue;
+		/* Cancelled: nobody reads it; the fence stands. */
+		if (stow_rpc_cancelled(fence->call) || !machine ||
+		    !scheduler_unbound(machine, &fence->numa))
 			finish(s, fence, NULL);
 	}
 }
 
 void scheduler_fence_stop(struct scheduler *s)
 {
+	struct scheduler_fence *fence = s->fences, *next;
 	struct stow_err err;
 
 	stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stands");
-	while (s->fences)
-		finish(s, s->fences, &err);
-}
-
-/* On the store's thread; the clock's answers. */
-static void on_durable(void *ctx, const struct stow_err *err)
-{
-	struct scheduler_fence *fence = ctx;
-	struct stow_fleet *fleet = fence->scheduler->fleet;
-
-	stow_lock_take(&fleet->lock);
-	if (err)
-		fence->err = *err;
-	fence->durable = true;
-	stow_lock_give(&fleet->lock);
+	for (; fence; fence = next) {
+		next = fence->next;
+		if (fence->step == STANDING) /* the others are the store's to answer */
+			finish(s, fence, &err);
+	}
 }
 
 void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
@@ -111,25 +112,100 @@ void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
 		 stow_text("numa_nodes", text));
 }
 
-/* The operators' fences of a machine, in memory, in the store and on the machine. */
-static int set_fences(struct scheduler *s, struct stow_machine *machine,
-		      const struct stow_idset *numa,
-		      void (*done)(void *ctx, const struct stow_err *err), void *ctx,
-		      struct stow_err *err)
-{
-	struct stow_writes *writes = stow_writes_new();
-	int r;
+/* --- one after the other ------------------------------------------------------------------------ */
 
-	r = stow_writes_fence(writes, machine->name, numa) < 0
-		    ? stow_err_set(err, ENOMEM, "out of memory")
-		    : stow_fleet_fence(s->fleet, machine, numa, err);
-	if (r < 0) {
-		stow_writes_free(writes);
-		return r;
+static void start_next(struct scheduler *s, const char *machine);
+
+/* It is stored: from here on it is in force. */
+static void enforce(struct scheduler *s, struct scheduler_fence *fence)
+{
+	struct stow_machine *machine = NULL;
+	struct stow_err err;
+
+	if (stow_fleet_get(s->fleet, fence->machine, &machine, &err) < 0 ||
+	    stow_fleet_fence(s->fleet, machine, &fence->after, &err) < 0) {
+		finish(s, fence, &err);
+		return;
 	}
-	stow_store_commit(s->store, writes, done, ctx);
 	scheduler_tell_fences(s, machine);
+	if (fence->revoke)
+		fence->response.revoked = scheduler_revoke(s, machine, &fence->numa);
+	fence->step = STANDING;
+	if (fence->lift) {
+		finish(s, fence, NULL);
+	} else if (atomic_load(&s->stopping)) {
+		stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stands");
+		finish(s, fence, &err);
+	}
+}
+
+/* On the store's thread. */
+static void on_stored(void *ctx, const struct stow_err *err)
+{
+	struct scheduler_fence *fence = ctx;
+	struct scheduler *s = fence->scheduler;
+	_cleanup_free_ char *machine = strdup(fence->machine);
+
+	stow_lock_take(&s->fleet->lock);
+	if (err)
+		finish(s, fence, err);
+	else
+		enforce(s, fence);
+	if (machine)
+		start_next(s, machine);
+	stow_lock_give(&s->fleet->lock);
+}
+
+static int store(struct scheduler *s, struct scheduler_fence *fence, struct stow_err *err)
+{
+	const struct stow_machine *machine = stow_fleet_find(s->fleet, fence->machine);
+	struct stow_writes *writes = stow_writes_new();
+
+	fence->after = (struct stow_idset){ 0 };
+	if (machine && machine->fences)
+		fence->after = *machine->fences;
+	if (fence->lift)
+		stow_idset_minus(&fence->after, &fence->numa);
+	else
+		stow_idset_or(&fence->after, &fence->numa);
+	if (stow_writes_fence(writes, fence->machine, &fence->after) < 0) {
+		stow_writes_free(writes);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	fence->step = STORING;
+	stow_store_commit(s->store, writes, on_stored, fence);
 	return 0;
+}
+
+/* The oldest of the machine that waits, unless one is at work. */
+static void start_next(struct scheduler *s, const char *machine)
+{
+	struct scheduler_fence *fence = s->fences, *next;
+	struct stow_err err;
+
+	for (const struct scheduler_fence *f = s->fences; f; f = f->next)
+		if (f->step == STORING && strcmp(f->machine, machine) == 0)
+			return;
+	for (; fence; fence = next) {
+		next = fence->next;
+		if (fence->step != QUEUED || strcmp(fence->machine, machine) != 0)
+			continue;
+		if (store(s, fence, &err) == 0)
+			return;
+		finish(s, fence, &err);
+	}
+}
+
+/* Answered later. */
+static void queue(struct scheduler *s, struct scheduler_fence *fence)
+{
+	struct scheduler_fence **last = &s->fences;
+
+	while (*last)
+		last = &(*last)->next;
+	*last = fence;
+	s->n_fences += !fence->lift;
+	start_next(s, fence->machine);
 }
 
 /* The machine, and the NUMA nodes, which it must have; a fence can also be lifted from one that is
@@ -175,74 +251,67 @@ uint32_t scheduler_revoke(struct scheduler *s, struct stow_machine *machine,
 	return n;
 }
 
+static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_call *call,
+					 const char *machine, bool lift)
+{
+	struct scheduler_fence *fence = calloc(1, sizeof(*fence));
+
+	if (fence)
+		fence->machine = strdup(machine);
+	if (!fence || !fence->machine) {
+		free(fence);
+		return NULL;
+	}
+	fence->scheduler = s;
+	fence->call = call;
+	fence->lift = lift;
+	pb_fence_response__init(&fence->response);
+	return fence;
+}
+
 int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		    struct stow_err *err)
 {
 	const PbFenceRequest *in = request;
 	struct scheduler *s = ctx;
-	struct scheduler_fence *fence = calloc(1, sizeof(*fence));
+	struct scheduler_fence *fence = fence_new(s, call, in->node, false);
 	struct stow_machine *machine;
-	struct stow_idset all;
 	int r;
 
-	if (fence)
-		fence->machine = strdup(in->node);
-	if (!fence || !fence->machine) {
-		free(fence);
+	if (!fence)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	fence->scheduler = s;
-	fence->call = call;
-	pb_fence_response__init(&fence->response);
+	fence->revoke = in->revoke;
 	stow_lock_take(&s->fleet->lock);
 	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
 	if (r == 0 && s->n_fences >= FENCES_MAX)
 		r = stow_err_set(err, EAGAIN, "%d calls of Fence wait already", FENCES_MAX);
-	if (r == 0) {
-		all = fence->numa;
-		if (machine->fences)
-			stow_idset_or(&all, machine->fences);
-		r = set_fences(s, machine, &all, on_durable, fence, err);
-	}
-	if (r == 0) {
-		if (in->revoke)
-			fence->response.revoked = scheduler_revoke(s, machine, &fence->numa);
-		s->n_fences++;
-		fence->next = s->fences;
-		s->fences = fence;
-	}
+	if (r == 0)
+		queue(s, fence);
 	stow_lock_give(&s->fleet->lock);
 	if (r < 0)
 		fence_free(fence);
 	return r < 0 ? r : STOW_RPC_LATER;
 }
 
-static void on_unfenced(void *ctx, const struct stow_err *err)
-{
-	PbUnfenceResponse out = PB_UNFENCE_RESPONSE__INIT;
-
-	stow_rpc_reply(ctx, &out, err);
-}
-
 int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err)
 {
 	const PbUnfenceRequest *in = request;
-	struct stow_idset numa, left = { 0 };
 	struct scheduler *s = ctx;
+	struct scheduler_fence *fence = fence_new(s, call, in->node, true);
 	struct stow_machine *machine;
 	int r;
 
+	if (!fence)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	stow_lock_take(&s->fleet->lock);
-	r = parse(s, in->node, in->numa_nodes, true, &machine, &numa, err);
-	if (r == 0 && machine->draining && stow_idset_intersects(machine->draining, &numa))
+	r = parse(s, in->node, in->numa_nodes, true, &machine, &fence->numa, err);
+	if (r == 0 && machine->draining && stow_idset_intersects(machine->draining, &fence->numa))
 		r = scheduler_drain_in_the_way(s, machine, err);
-	if (r == 0) {
-		if (machine->fences)
-			left = *machine->fences;
-		stow_idset_minus(&left, &numa);
-		r = set_fences(s, machine, &left, on_unfenced, call, err);
-	}
+	if (r == 0)
+		queue(s, fence);
 	stow_lock_give(&s->fleet->lock);
+	if (r < 0)
+		fence_free(fence);
 	return r < 0 ? r : STOW_RPC_LATER;
 }

@@ -62,6 +62,7 @@ struct stow_reservation {
 	bool learnt;	  /* from a report: the machine knows best when it ends */
 	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
 	char *request_id; /* whose answer it is part of, or NULL */
+	bool releasing;	  /* its deletion is being stored */
 	struct stow_place_op *waiting; /* a caller who wants to know that the machine holds it */
 };
 

@@ -316,7 +316,6 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		unplace(s, op);
 		forget_answer(op);
 		stow_lock_give(&s->fleet->lock);
-		stow_say(STOW_LOG_ERR, "a reservation could not be stored", stow_why(err));
 		answer(op, err);
 		return;
 	}
@@ -599,7 +598,8 @@ void scheduler_save_all(struct scheduler *s, struct stow_reservation *const *lis
 	struct stow_writes *writes = n ? stow_writes_new() : NULL;
 
 	for (size_t i = 0; writes && i < n; i++)
-		if (write_one(writes, list[i]) < 0) {
+		/* What is about to be deleted must not come back. */
+		if (!list[i]->releasing && write_one(writes, list[i]) < 0) {
 			stow_writes_free(writes); /* the next report says it again */
 			return;
 		}
@@ -607,8 +607,8 @@ void scheduler_save_all(struct scheduler *s, struct stow_reservation *const *lis
 		stow_store_commit(s->store, writes, NULL, NULL);
 }
 
-/* The deletion becomes one of `writes`; without memory it runs out by itself after a restart. The
- * caller refreshes the machine. */
+/* The deletion becomes one of `writes` (NULL: it is stored already); without memory it runs out by
+ * itself after a restart. The caller refreshes the machine. */
 static void end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now,
 		struct stow_writes *writes)
 {
@@ -626,7 +626,8 @@ static void end(struct scheduler *s, struct stow_reservation *reservation, struc
 			     machine->name);
 		reservation->waiting->until = 0;
 	}
-	(void)stow_writes_no_reservation(writes, id);
+	if (writes)
+		(void)stow_writes_no_reservation(writes, id);
 	stow_reservation_take_out(s->fleet, reservation, true, now);
 	if (!bound) {
 		cancel.id = (char *)(uintptr_t)stow_id_format(id, text);
@@ -669,16 +670,50 @@ void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, st
 	scheduler_end_all(s, &reservation, 1, now);
 }
 
+/* A Release: nothing has ended before it is stored that it has. */
 struct releasing {
+	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
-	PbReleaseResponse response;
+	size_t n;
+	uint64_t ids[];
 };
 
+/* With the lock held. Those that are still there: a report may have ended some meanwhile. */
+static void released(struct releasing *op, bool stored)
+{
+	_cleanup_free_ struct stow_reservation **list = calloc(op->n + 1, sizeof(*list));
+	struct scheduler *s = op->scheduler;
+	size_t n = 0;
+
+	for (size_t i = 0; i < op->n; i++) {
+		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
+
+		if (!r)
+			continue;
+		r->releasing = false;
+		if (list)
+			list[n++] = r;
+		else if (stored)
+			end_all(s, &r, 1, stow_now(), NULL);
+	}
+	if (stored && n)
+		end_all(s, list, n, stow_now(), NULL);
+	else
+		scheduler_save_all(s, list, n); /* what a report has changed meanwhile */
+}
+
+/* On the store's thread. */
 static void on_released(void *ctx, const struct stow_err *err)
 {
 	struct releasing *op = ctx;
+	struct scheduler *s = op->scheduler;
+	PbReleaseResponse response = PB_RELEASE_RESPONSE__INIT;
 
-	stow_rpc_reply(op->call, &op->response, err);
+	stow_lock_take(&s->fleet->lock);
+	released(op, !err);
+	stow_lock_give(&s->fleet->lock);
+	response.released = (uint32_t)op->n;
+	stow_rpc_reply(op->call, &response, err);
 	free(op);
 }
 
@@ -690,33 +725,42 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 	struct releasing *op;
 	struct stow_writes *writes;
 	uint64_t id;
+	int r = 0;
 
 	if (in->n_ids > PODS_MAX)
 		return stow_err_set(err, EINVAL, "ids: %zu; at most %d", in->n_ids, PODS_MAX);
 	for (size_t i = 0; i < in->n_ids; i++)
 		if (stow_id_parse(in->ids[i], &id, err) < 0)
 			return stow_err_wrap(err, -EINVAL, "ids");
-	op = calloc(1, sizeof(*op));
+	op = calloc(1, sizeof(*op) + in->n_ids * sizeof(*op->ids));
 	writes = stow_writes_new();
 	if (!op || !writes) {
 		free(op);
 		stow_writes_free(writes);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
+	op->scheduler = s;
 	op->call = call;
-	pb_release_response__init(&op->response);
 	stow_lock_take(&s->fleet->lock);
-	for (size_t i = 0; i < in->n_ids; i++) {
-		struct stow_reservation *r;
+	for (size_t i = 0; i < in->n_ids && r == 0; i++) {
+		struct stow_reservation *reservation;
 
 		(void)stow_id_parse(in->ids[i], &id, NULL);
-		r = stow_reservation_find(s->fleet, id);
-		if (!r || r->waiting)
-			continue; /* gone, or not even answered */
-		op->response.released++;
-		end_all(s, &r, 1, stow_now(), writes);
+		reservation = stow_reservation_find(s->fleet, id);
+		if (!reservation || reservation->waiting || reservation->releasing)
+			continue; /* gone, about to be, or not even answered */
+		r = stow_writes_no_reservation(writes, id);
+		reservation->releasing = true;
+		op->ids[op->n++] = id;
 	}
-	stow_store_commit(s->store, writes, on_released, op);
+	if (r < 0)
+		released(op, false);
+	else
+		stow_store_commit(s->store, writes, on_released, op);
 	stow_lock_give(&s->fleet->lock);
-	return STOW_RPC_LATER;
+	if (r == 0)
+		return STOW_RPC_LATER;
+	stow_writes_free(writes);
+	free(op);
+	return stow_err_set(err, ENOMEM, "out of memory");
 }

@@ -53,6 +53,7 @@ static struct stow_directive *direct(struct scheduler *s, struct stow_machine *m
 	if (!d)
 		return NULL;
 	directive->id = d->id = ++machine->directive;
+	directive->epoch = stow_store_epoch(s->store);
 	d->next = machine->outstanding;
 	machine->outstanding = d;
 	machine->n_outstanding++;
@@ -81,7 +82,7 @@ void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
 	}
 }
 
-void scheduler_let_go(struct stow_machine *machine, char *drain)
+void scheduler_let_go(struct scheduler *s, struct stow_machine *machine, char *drain)
 {
 	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
 	PbDirective directive = PB_DIRECTIVE__INIT;
@@ -92,6 +93,7 @@ void scheduler_let_go(struct stow_machine *machine, char *drain)
 	directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
 	directive.cancel_drain = &cancel;
 	directive.id = ++machine->directive; /* what becomes of it does not matter */
+	directive.epoch = stow_store_epoch(s->store);
 	stow_rpc_send(machine->stream, &directive);
 }
 

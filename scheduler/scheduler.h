@@ -87,7 +87,7 @@ void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirec
 void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
 			    PbDirective *directive, uint64_t drain, enum scheduler_order order);
 /* The machine need not do, or say, anything about that drain any more. */
-void scheduler_let_go(struct stow_machine *machine, char *drain);
+void scheduler_let_go(struct scheduler *s, struct stow_machine *machine, char *drain);
 /* What became of a directive about a reservation. */
 void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint64_t reservation,
 			 const PbDirectiveResult *result);

@@ -170,7 +170,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		d->since = now.mono;
 		order(s, d, SCHEDULER_ORDER_PLAN);
 	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
-		scheduler_let_go(machine, d->message->id);
+		scheduler_let_go(s, machine, d->message->id);
 		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
 				    "node %s did not say its plan within %d s", machine->name,
 				    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
@@ -425,7 +425,7 @@ void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 	if (!d || d->machine != machine) {
 		/* An end that is known already, or of nobody: it need not be said again. */
 		if (end && (!d || strcmp(d->message->node, machine->name) == 0))
-			scheduler_let_go(machine, progress->id);
+			scheduler_let_go(s, machine, progress->id);
 	} else if (step_of(d) == PB_DRAIN_STEP_WAITING) {
 		if (d->asked && step == PB_DRAIN_STEP_PLANNED)
 			planned(s, d, progress);
@@ -560,7 +560,7 @@ void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
 	d->flags |= SCHEDULER_DRAIN_CANCEL;
 	if (!at_work(d)) {
 		if (d->asked && step_of(d) == PB_DRAIN_STEP_WAITING)
-			scheduler_let_go(machine, d->message->id);
+			scheduler_let_go(s, machine, d->message->id);
 		scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
 	} else {
 		order(s, d, SCHEDULER_ORDER_CANCEL);

@@ -418,7 +418,7 @@ def check_directives(temp):
         return got and (got.result.code, got.result.message)
 
     with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as port, \
-            start_agent(machine, "d", port):
+            start_agent(machine, "d", port) as program:
         first = fake.wait(lambda r: r.WhichOneof("kind") == "report")
         check("the agent's first report is full", first and first.report.full and
               first.report.sequence == 1 and len(first.report.numa_nodes) == 2, first)
@@ -449,6 +449,20 @@ def check_directives(temp):
         same("a fence goes", result(5), (0, ""))
         fake.say(direct(id=6, cancel=scheduler_pb2.CancelReservation(id=keep.id)))
         same("a reservation is cancelled", result(6), (0, ""))
+        # A scheduler that another one has taken over from: paused for longer than its lease, say.
+        fake.say(direct(id=7, epoch=9, fence=scheduler_pb2.SetFence(numa_nodes="")))
+        same("a directive of a later epoch is obeyed", result(7), (0, ""))
+        seen = fake.streams
+        fake.say(direct(id=8, epoch=8, fence=scheduler_pb2.SetFence(numa_nodes="1")))
+        said = program.wait("no scheduler")
+        check("one of an old epoch is refused, and says which",
+              said and "old epoch, 8" in said["error"] and "epoch 9" in said["error"], said)
+        check("the agent goes on to the next scheduler", eventually(lambda: fake.streams > seen))
+        fake.say(direct(id=9, epoch=9, welcome=scheduler_pb2.Welcome(
+            version="9", heartbeat_interval=SECOND)))
+        same("which it obeys", result(9), (0, ""))
+        check("nothing is fenced", not [r for r in fake.got for n in r.report.numa_nodes
+                                        if n.id == 1 and n.state == node_pb2.NUMA_NODE_STATE_FENCED])
         seen = fake.streams
         fake.end()
         check("it comes again when the stream ends", eventually(lambda: fake.streams > seen))

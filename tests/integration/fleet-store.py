@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A store that refuses: a full disk, a row that the database does not take. Who asked is told, the
+others' writes go through, it is said and counted, and what is in memory and on the machines is what is
+stored, before a restart and after."""
+import os
+import sqlite3
+import subprocess
+
+from daemons import PATIENCE, fetch, free_port, metrics_of
+from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
+                      scheduler_pb2_grpc, start_scheduler, status_of)
+from harness import Temp, check, finish, same, skip
+
+S = scheduler_pb2
+
+
+class Fleet:
+    """A scheduler, a machine, and what is in force as the scheduler and the machine have it."""
+
+    def __init__(self, data):
+        self.server = start_scheduler(data, "--metrics", f"127.0.0.1:{free_port()}")
+        self.channel = channel_to(f"127.0.0.1:{self.server.port}")
+        self.stub = scheduler_pb2_grpc.SchedulerStub(self.channel.__enter__())
+        self.agent = FakeAgent(self.channel_of(), full_report("n", cpus=100, memory=64 * GIB))
+        self.agent.wait("welcome")
+
+    def channel_of(self):
+        self.agents_channel = channel_to(f"127.0.0.1:{self.server.port}")
+        return self.agents_channel.__enter__()
+
+    def close(self):
+        self.agent.close()
+        self.agents_channel.__exit__(None, None, None)
+        self.channel.__exit__(None, None, None)
+        self.server.stop()
+
+    def place(self, name, numa=""):
+        return status_of(self.stub.Place, S.PlaceRequest(
+            pods=[S.PodRequest(name=name, cpus=1, memory=GIB >> 4, numa_nodes=numa)], lifetime=3600 * 10**9))
+
+    def reservations(self):
+        return sorted(r.pod.name for r in self.stub.ListReservations(
+            S.ListReservationsRequest(), timeout=PATIENCE).reservations)
+
+    def fenced(self):
+        return [n.fenced for n in self.stub.ListNodes(S.ListNodesRequest(), timeout=PATIENCE).nodes]
+
+    def told_fences(self):
+        return [d.fence.numa_nodes for d in self.agent.directives if d.WhichOneof("kind") == "fence"]
+
+    def cancelled(self):
+        return [d for d in self.agent.directives if d.WhichOneof("kind") == "cancel"]
+
+    def healthy(self):
+        return fetch(self.server, "/healthz")[0] == 200
+
+
+def check_refusals(what, fleet, one):
+    """Nothing can be stored: nothing changes."""
+    status, why = fleet.place("b")
+    check(f"{what}: a placement is refused, and says why", status != "OK" and "store" in why, (status, why))
+    for call, request in ((fleet.stub.Fence, S.FenceRequest(node="n", numa_nodes="0")),
+                          (fleet.stub.Unfence, S.UnfenceRequest(node="n", numa_nodes="1")),
+                          (fleet.stub.Release, S.ReleaseRequest(ids=[one]))):
+        status, why = status_of(call, request)
+        check(f"{what}: {type(request).__name__} is refused", status not in ("OK", "DEADLINE_EXCEEDED"),
+              (status, why))
+    same(f"{what}: the fence is as it was", fleet.fenced(), ["1"])
+    same(f"{what}: the machine was told of no other", fleet.told_fences(), ["1"])
+    same(f"{what}: the reservation is still there", fleet.reservations(), ["a"])
+    same(f"{what}: the machine was not told of its end", fleet.cancelled(), [])
+    check(f"{what}: it is unhealthy", eventually(lambda: not fleet.healthy()))
+    check(f"{what}: and says so once", fleet.server.wait("nothing can be stored"))
+    check(f"{what}: the metrics say so", "numastow_store_healthy 0" in metrics_of(fleet.server))
+
+
+def check_after(what, fleet, data, one):
+    """It can be stored again."""
+    check(f"{what}, over: it is healthy by itself", eventually(fleet.healthy))
+    same(f"{what}, over: a placement", fleet.place("c")[0], "OK")
+    same(f"{what}, over: a release", status_of(fleet.stub.Release, S.ReleaseRequest(ids=[one]))[0], "OK")
+    same(f"{what}, over: a fence", status_of(
+        fleet.stub.Fence, S.FenceRequest(node="n", numa_nodes="0", revoke=True))[0], "OK")
+    check(f"{what}, over: the machine is told of it", eventually(lambda: fleet.told_fences()[-1] == "0-1"))
+    before = fleet.reservations(), fleet.fenced()
+    fleet.close()
+    again = Fleet(data)
+    same(f"{what}: a restart shows the same", (again.reservations(), again.fenced()), before)
+    again.close()
+
+
+def prepare(data):
+    fleet = Fleet(data)
+    same("a fence", status_of(fleet.stub.Fence, S.FenceRequest(node="n", numa_nodes="1"))[0], "OK")
+    same("a placement", fleet.place("a")[0], "OK")
+    one = fleet.stub.ListReservations(S.ListReservationsRequest(), timeout=PATIENCE).reservations[0].id
+    return fleet, one
+
+
+def full_disk(folder):
+    place = f"{folder}/small"
+    os.mkdir(place)
+    if os.geteuid() != 0 or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=False,
+            stderr=subprocess.DEVNULL).returncode:
+        skip("a full disk", "mounting is not allowed")
+        return
+    try:
+        fleet, one = prepare(f"{place}/data")
+        with open(f"{place}/filler", "wb", buffering=0) as filler:
+            for size in (65536, 4096, 1):
+                try:
+                    while True:
+                        filler.write(b"x" * size)
+                except OSError:
+                    pass
+        # The log's file has room up to the end of its last page, and can be reused from its beginning.
+        full = eventually(lambda: fleet.place("filler")[0] != "OK")
+        check("a full disk: it is noticed", full)
+        for r in fleet.stub.ListReservations(S.ListReservationsRequest(), timeout=PATIENCE).reservations:
+            if r.pod.name == "filler":
+                fleet.stub.Release(S.ReleaseRequest(ids=[r.id]))
+        check_refusals("a full disk", fleet, one)
+        os.unlink(f"{place}/filler")
+        check_after("a full disk", fleet, f"{place}/data", one)
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def sql(data, text):
+    with sqlite3.connect(f"{data}/scheduler.db") as db:
+        db.executescript(text)
+    db.close()
+
+
+def refused_rows(folder):
+    """By triggers: of everything, and of one row of many."""
+    data = f"{folder}/data"
+    fleet, one = prepare(data)
+    tables = ("reservation", "fence", "meta", "answer")
+    for verb in ("INSERT", "DELETE"):
+        for table in tables:
+            sql(data, f"CREATE TRIGGER no_{verb}_{table} BEFORE {verb} ON {table} "
+                      "BEGIN SELECT RAISE(ABORT, 'no'); END")
+    check_refusals("a database that refuses", fleet, one)
+    for verb in ("INSERT", "DELETE"):
+        for table in tables:
+            sql(data, f"DROP TRIGGER no_{verb}_{table}")
+    check("a database that refuses, over: it is healthy by itself", eventually(fleet.healthy))
+    sql(data, "CREATE TRIGGER bad BEFORE INSERT ON answer WHEN NEW.request = 'bad' "
+              "BEGIN SELECT RAISE(ROLLBACK, 'not this one'); END")
+    calls = [fleet.stub.Place.future(S.PlaceRequest(
+        pods=[S.PodRequest(name=f"many-{i}", cpus=1)], request_id="bad" if i == 20 else f"good-{i}"),
+        timeout=PATIENCE) for i in range(40)]
+    bad = [i for i, call in enumerate(calls) if call.exception()]
+    same("one row that is refused is one caller's failure", bad, [20])
+    sql(data, "DROP TRIGGER bad")
+    check_after("a database that refuses", fleet, data, one)
+
+
+with Temp() as temp:
+    full_disk(temp)
+    refused_rows(temp)
+finish()
