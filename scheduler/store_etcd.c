@@ -22,6 +22,7 @@
 #include "rpc/say.h"
 #include "scheduler/etcd.h"
 #include "scheduler/etcd_rows.h"
+#include "scheduler/etcd_txn.h"
 #include "scheduler/store_engine.h"
 
 #define ATTEMPT	     (2 * ETCD_SECOND)
@@ -36,8 +37,6 @@
 #define ANSWER_MOST  (48 * 60 * MINUTE)
 #define BUCKETS	     4
 
-#define LEADER "leader"
-#define COMMIT "commit"
 #define ABOUT  "about" /* "VERSION EPOCH", the epoch that revisions are added to */
 #define BUNDLE "bundle"
 
@@ -100,133 +99,15 @@ static void new_id(char id[33])
 	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
 }
 
-/* A transaction's parts, which it points to. */
-struct txn {
-	EtcdTxnRequest request;
-	EtcdCompare compare[3], *compares[3];
-	EtcdRequestOp read[2], *reads[2];
-	EtcdRangeRequest range[2];
-	EtcdRequestOp *op, **ops;
-	EtcdPutRequest *put;
-	EtcdDeleteRangeRequest *delete;
-	char leader[320], commit[320];
-};
-
-static void set_bytes(ProtobufCBinaryData *data, const void *bytes, size_t len)
-{
-	data->data = (uint8_t *)(uintptr_t)bytes;
-	data->len = len;
-}
-
-static void set_text(ProtobufCBinaryData *data, const char *text)
-{
-	set_bytes(data, text, strlen(text));
-}
-
-static void txn_done(struct txn *txn)
-{
-	free(txn->op);
-	free(txn->ops);
-	free(txn->put);
-	free(txn->delete);
-}
-
-/* With room for n operations and the commit key; else branch: leader and commit are read. */
-static int txn_init(struct txn *txn, const struct engine *e, size_t n, struct stow_err *err)
-{
-	memset(txn, 0, sizeof(*txn));
-	snprintf(txn->leader, sizeof(txn->leader), "%s" LEADER, e->prefix);
-	snprintf(txn->commit, sizeof(txn->commit), "%s" COMMIT, e->prefix);
-	etcd_txn_request__init(&txn->request);
-	txn->op = calloc(n + 2, sizeof(*txn->op));
-	txn->ops = calloc(n + 2, sizeof(*txn->ops));
-	txn->put = calloc(n + 2, sizeof(*txn->put));
-	txn->delete = calloc(n + 2, sizeof(*txn->delete));
-	if (!txn->op || !txn->ops || !txn->put || !txn->delete) {
-		txn_done(txn);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	for (int i = 0; i < 2; i++) {
-		etcd_request_op__init(&txn->read[i]);
-		etcd_range_request__init(&txn->range[i]);
-		set_text(&txn->range[i].key, i ? txn->commit : txn->leader);
-		txn->read[i].request_case = ETCD_REQUEST_OP__REQUEST_REQUEST_RANGE;
-		txn->read[i].request_range = &txn->range[i];
-		txn->reads[i] = &txn->read[i];
-	}
-	for (int i = 0; i < 3; i++) {
-		etcd_compare__init(&txn->compare[i]);
-		txn->compares[i] = &txn->compare[i];
-	}
-	txn->request.failure = txn->reads;
-	txn->request.n_failure = 2;
-	txn->request.compare = txn->compares;
-	txn->request.success = txn->ops;
-	return 0;
-}
-
-static EtcdCompare *txn_compare(struct txn *txn, const char *key, EtcdCompare__CompareTarget target)
-{
-	EtcdCompare *c = &txn->compare[txn->request.n_compare++];
-
-	set_text(&c->key, key);
-	c->target = target;
-	return c;
-}
-
-static void txn_put(struct txn *txn, const void *key, size_t key_len, const void *value, size_t len,
-		    int64_t lease)
-{
-	size_t at = txn->request.n_success++;
-
-	etcd_request_op__init(&txn->op[at]);
-	etcd_put_request__init(&txn->put[at]);
-	set_bytes(&txn->put[at].key, key, key_len);
-	set_bytes(&txn->put[at].value, value, len);
-	txn->put[at].lease = lease;
-	txn->op[at].request_case = ETCD_REQUEST_OP__REQUEST_REQUEST_PUT;
-	txn->op[at].request_put = &txn->put[at];
-	txn->ops[at] = &txn->op[at];
-}
-
-static void txn_delete(struct txn *txn, const void *key, size_t key_len)
-{
-	size_t at = txn->request.n_success++;
-
-	etcd_request_op__init(&txn->op[at]);
-	etcd_delete_range_request__init(&txn->delete[at]);
-	set_bytes(&txn->delete[at].key, key, key_len);
-	txn->op[at].request_case = ETCD_REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
-	txn->op[at].request_delete_range = &txn->delete[at];
-	txn->ops[at] = &txn->op[at];
-}
-
-/* The one key that a transaction's else branch has read there; NULL: there is none. */
-static const EtcdKeyValue *read_there(const EtcdTxnResponse *in, size_t i)
-{
-	const EtcdRangeResponse *range;
-
-	if (i >= in->n_responses ||
-	    in->responses[i]->response_case != ETCD_RESPONSE_OP__RESPONSE_RESPONSE_RANGE)
-		return NULL;
-	range = in->responses[i]->response_range;
-	return range && range->n_kvs == 1 ? range->kvs[0] : NULL;
-}
-
-static bool has_text(const ProtobufCBinaryData *data, const char *text)
-{
-	return data->len == strlen(text) && memcmp(data->data, text, data->len) == 0;
-}
-
 /* etcd has not done it. 0: because it had, before; else this scheduler is no leader any more. */
 static int judge(struct engine *e, const EtcdTxnResponse *in, const char *id, bool doubt,
 		 struct stow_err *err)
 {
-	const EtcdKeyValue *leader = read_there(in, 0), *commit = read_there(in, 1);
+	const EtcdKeyValue *leader = etcd_txn_read(in, 0), *commit = etcd_txn_read(in, 1);
 	const char *end = doubt ? "; whether the last write was done is not known" : "";
 
 	if (leader && leader->create_revision == e->revision && commit &&
-	    has_text(&commit->value, id))
+	    etcd_has_text(&commit->value, id))
 		return 0;
 	if (!leader)
 		stow_err_set(
@@ -243,7 +124,7 @@ static int judge(struct engine *e, const EtcdTxnResponse *in, const char *id, bo
 			     leader->create_revision, e->revision, end);
 	else
 		stow_err_set(err, ESTALE,
-			     "etcd refused a write: somebody else has written %s" COMMIT,
+			     "etcd refused a write: somebody else has written %s" ETCD_COMMIT,
 			     e->prefix);
 	lose(e, err);
 	return -ESTALE;
@@ -267,7 +148,8 @@ static bool says_no(int r)
 }
 
 /* Sends it until etcd has answered, which may be long after: nothing else is written before. */
-static int send_until(struct engine *e, const struct txn *txn, const char *id, struct stow_err *err)
+static int send_until(struct engine *e, const struct etcd_txn *txn, const char *id,
+		      struct stow_err *err)
 {
 	bool doubt = false;
 
@@ -275,7 +157,8 @@ static int send_until(struct engine *e, const struct txn *txn, const char *id, s
 		void *answer = NULL;
 		int r;
 
-		if (is_lost(e, err))
+		/* The first time etcd is asked in any case: it knows. */
+		if (doubt && is_lost(e, err))
 			return -err->code;
 		if (atomic_load(&e->giving_up))
 			return stow_err_set(err, ETIMEDOUT,
@@ -306,35 +189,35 @@ static int send_until(struct engine *e, const struct txn *txn, const char *id, s
 static int execute(struct engine *e, const struct etcd_op *ops, size_t n, struct stow_err *err)
 {
 	EtcdCompare *c;
-	struct txn txn;
+	struct etcd_txn txn;
 	char id[33];
 	int r;
 
-	r = txn_init(&txn, e, n, err);
+	r = etcd_txn_init(&txn, e->prefix, n, err);
 	if (r < 0)
 		return r;
 	new_id(id);
-	c = txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
+	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
 	c->create_revision = e->revision;
-	c = txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__LEASE);
+	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__LEASE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_LEASE;
 	c->lease = etcd_lease_id(e->lease);
-	c = txn_compare(&txn, txn.commit, ETCD_COMPARE__COMPARE_TARGET__VALUE);
+	c = etcd_txn_compare(&txn, txn.commit, ETCD_COMPARE__COMPARE_TARGET__VALUE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_VALUE;
-	set_text(&c->value, e->last);
+	etcd_set_text(&c->value, e->last);
 	for (size_t i = 0; i < n; i++) {
 		if (ops[i].value)
-			txn_put(&txn, ops[i].key, ops[i].key_len, ops[i].value, ops[i].value_len,
-				ops[i].lease);
+			etcd_txn_put(&txn, ops[i].key, ops[i].key_len, ops[i].value,
+				     ops[i].value_len, ops[i].lease);
 		else
-			txn_delete(&txn, ops[i].key, ops[i].key_len);
+			etcd_txn_delete(&txn, ops[i].key, ops[i].key_len);
 	}
-	txn_put(&txn, txn.commit, strlen(txn.commit), id, strlen(id), 0);
+	etcd_txn_put(&txn, txn.commit, strlen(txn.commit), id, strlen(id), 0);
 	r = send_until(e, &txn, id, err);
 	if (r == 0)
 		memcpy(e->last, id, sizeof(id));
-	txn_done(&txn);
+	etcd_txn_done(&txn);
 	return r;
 }
 
@@ -535,8 +418,8 @@ static int read_leader(struct engine *e, EtcdRangeResponse **ret, struct stow_er
 	void *answer;
 	int r;
 
-	snprintf(key, sizeof(key), "%s" LEADER, e->prefix);
-	set_text(&request.key, key);
+	snprintf(key, sizeof(key), "%s" ETCD_LEADER, e->prefix);
+	etcd_set_text(&request.key, key);
 	r = etcd_ask(e->etcd, &etcd_kv__descriptor, "Range", &request, ATTEMPT, &answer, err);
 	if (r == 0)
 		*ret = answer;
@@ -556,23 +439,23 @@ static int won(struct engine *e, int64_t revision, struct stow_err *err)
 static int campaign(struct engine *e, struct stow_err *err)
 {
 	EtcdTxnResponse *in;
-	struct txn txn;
+	struct etcd_txn txn;
 	EtcdCompare *c;
 	void *answer;
 	int r;
 
-	r = txn_init(&txn, e, 2, err);
+	r = etcd_txn_init(&txn, e->prefix, 2, err);
 	if (r < 0)
 		return r;
 	new_id(e->last);
-	c = txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
+	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
 	c->create_revision = 0;
-	txn_put(&txn, txn.leader, strlen(txn.leader), e->name, strlen(e->name),
-		etcd_lease_id(e->lease));
-	txn_put(&txn, txn.commit, strlen(txn.commit), e->last, strlen(e->last), 0);
+	etcd_txn_put(&txn, txn.leader, strlen(txn.leader), e->name, strlen(e->name),
+		     etcd_lease_id(e->lease));
+	etcd_txn_put(&txn, txn.commit, strlen(txn.commit), e->last, strlen(e->last), 0);
 	r = etcd_call(e->etcd, &etcd_kv__descriptor, "Txn", &txn.request, ATTEMPT, &answer, err);
-	txn_done(&txn);
+	etcd_txn_done(&txn);
 	if (r < 0)
 		return r; /* if it was done all the same, the next look finds it */
 	in = answer;

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An etcd cluster on loopback, with TLS or without, for the tests of the fleet. Debian's etcd-server."""
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from daemons import PATIENCE, free_port
+
+ETCD = shutil.which("etcd")
+
+
+def run(*argv):
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class Certificates:
+    """A CA, and one certificate for 127.0.0.1 that serves members and schedulers."""
+
+    def __init__(self, folder):
+        os.makedirs(folder)
+        self.ca, self.key, self.certificate = (f"{folder}/{n}" for n in ("ca.crt", "tls.key", "tls.crt"))
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2", "-subj", "/CN=etcd CA", "-keyout", f"{folder}/ca.key", "-out", self.ca)
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-subj", "/CN=numastow", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.key,
+            "-out", f"{folder}/csr")
+        with open(f"{folder}/ext", "w", encoding="ascii") as out:
+            out.write("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+        run("openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", self.ca, "-CAkey", f"{folder}/ca.key",
+            "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", self.certificate)
+
+
+class Member:
+    def __init__(self, cluster, number):
+        self.cluster, self.number = cluster, number
+        self.client, self.peer = free_port(), free_port()
+        self.process = None
+
+    def start(self):
+        c, scheme = self.cluster, self.cluster.scheme
+        argv = [ETCD, "--name", f"m{self.number}", "--data-dir", f"{c.folder}/m{self.number}",
+                "--listen-client-urls", f"{scheme}://127.0.0.1:{self.client}",
+                "--advertise-client-urls", f"{scheme}://127.0.0.1:{self.client}",
+                "--listen-peer-urls", f"{scheme}://127.0.0.1:{self.peer}",
+                "--initial-advertise-peer-urls", f"{scheme}://127.0.0.1:{self.peer}",
+                "--initial-cluster", ",".join(f"m{m.number}={scheme}://127.0.0.1:{m.peer}"
+                                              for m in c.members)]
+        if c.tls:
+            for what in ("", "peer-"):
+                argv += [f"--{what}client-cert-auth", f"--{what}trusted-ca-file", c.tls.ca,
+                         f"--{what}cert-file", c.tls.certificate, f"--{what}key-file", c.tls.key]
+        with open(f"{c.folder}/m{self.number}.log", "ab") as log:
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log)  # pylint: disable=consider-using-with
+
+    def kill(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+class Etcd:
+    """A cluster of `size` members, for the length of a with block."""
+
+    def __init__(self, size=1, tls=False):
+        # On a disk that is none, where there is one: what is tested is not its speed.
+        self.folder = tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        self.tls = Certificates(f"{self.folder}/tls") if tls else None
+        self.scheme = "https" if tls else "http"
+        self.members = []
+        for i in range(size):
+            self.members.append(Member(self, i))
+
+    @property
+    def urls(self):
+        return ",".join(f"{self.scheme}://127.0.0.1:{m.client}" for m in self.members)
+
+    def options(self, prefix="/numastow/"):
+        """For numastow-scheduler."""
+        out = ["--store", f"etcd:{self.urls}", "--store-prefix", prefix, "--store-lease", "3s"]
+        if self.tls:
+            out += ["--store-ca", self.tls.ca, "--store-certificate", self.tls.certificate,
+                    "--store-key", self.tls.key]
+        return out
+
+    def healthy(self):
+        """A member that answers /health has a leader."""
+        for member in self.members:
+            argv = ["curl", "--silent", "--noproxy", "*", "--max-time", "2",
+                    f"{self.scheme}://127.0.0.1:{member.client}/health"]
+            if self.tls:
+                argv += ["--cacert", self.tls.ca, "--cert", self.tls.certificate, "--key", self.tls.key]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if '"true"' in done.stdout:
+                return True
+        return False
+
+    def wait(self):
+        end = time.monotonic() + PATIENCE
+        while not self.healthy() and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def __enter__(self):
+        for member in self.members:
+            member.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_):
+        for member in self.members:
+            if member.process:
+                member.kill()
+        shutil.rmtree(self.folder)
