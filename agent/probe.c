@@ -57,8 +57,7 @@ static void on_answer(void *ctx, const void *response, const struct stow_err *er
 
 uint64_t agent_probe_tick(struct agent_probe *probe, uint64_t now)
 {
-	Grpc__Health__V1__HealthCheckRequest request =
-		GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	struct stow_rpc_client_options options = { .target = probe->target };
 
 	if (now < probe->next)

@@ -4,8 +4,8 @@
 /*
  * Whether this agent is there for others: its main loop begins a call to its own socket every few
  * seconds, over a connection of its own, and notes when the last one was answered. The watchdog is
- * fed by the main loop as long as such answers come; /healthz says in addition when the main loop is
- * stuck.
+ * fed by the main loop as long as such answers come; /healthz says in addition when the main loop
+ * is stuck.
  */
 
 #include <stdbool.h>

@@ -89,8 +89,7 @@ static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__healt
 /* A connection of its own each time: what lives on is no proof that the next one is accepted. */
 static int ask_port(struct scheduler_probe *p, struct stow_err *err)
 {
-	Grpc__Health__V1__HealthCheckRequest request =
-		GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	const struct scheduler_config *config = &p->scheduler->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_rpc_client_options options = { .target = p->target,

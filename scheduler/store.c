@@ -288,7 +288,7 @@ static void refuse(struct stow_writes *late)
 static void *run(void *arg)
 {
 	struct stow_store *store = arg;
-	uint64_t forgot = 0, probed = boot_ns();
+	uint64_t forgot = 0;
 	bool closing = false;
 
 	for (;;) {
@@ -310,11 +310,8 @@ static void *run(void *arg)
 			engine_write(store, batch);
 			failed = settle(store, batch);
 		}
-		if (failed || store->bad.code || (!wrote && !closing) ||
-		    now >= probed + PROBE_EVERY) {
-			probed = now;
+		if (failed || store->bad.code || (!wrote && !closing))
 			probe(store);
-		}
 		if (store->ops->forget && (!forgot || now >= forgot + FORGET_EVERY)) {
 			forgot = now;
 			store->ops->forget(store->engine, wall_ns());

@@ -28,6 +28,7 @@
 #define ATTEMPT	     (2 * ETCD_SECOND)
 #define READ_WITHIN  (60 * ETCD_SECOND)
 #define CATCH_UP     ETCD_SECOND
+#define HOPE	     (8 * ETCD_SECOND)
 #define PAUSE_US     100000 /* before a transaction is sent again */
 #define OPS_MERGED   64	    /* of several callers; up to 16 cost what one costs */
 #define OPS_MOST     120    /* of one; etcd takes 128 */
@@ -147,6 +148,20 @@ static bool says_no(int r)
 	}
 }
 
+/* The lease could not be renewed for so long that another one is likely to lead, or will: this
+ * process had better begin anew, as a standby that answers at once. */
+static bool is_hopeless(struct engine *e, struct stow_err *err)
+{
+	if (etcd_boot_ns() < etcd_lease_until(e->lease) + HOPE)
+		return false;
+	stow_err_set(
+		err, ESTALE,
+		"etcd has not answered since this scheduler's lease ran out; it gives the lead "
+		"up; whether the last write was done is not known");
+	lose(e, err);
+	return true;
+}
+
 /* Sends it until etcd has answered, which may be long after: nothing else is written before. */
 static int send_until(struct engine *e, const struct etcd_txn *txn, const char *id,
 		      struct stow_err *err)
@@ -158,7 +173,7 @@ static int send_until(struct engine *e, const struct etcd_txn *txn, const char *
 		int r;
 
 		/* The first time etcd is asked in any case: it knows. */
-		if (doubt && is_lost(e, err))
+		if (doubt && (is_lost(e, err) || is_hopeless(e, err)))
 			return -err->code;
 		if (atomic_load(&e->giving_up))
 			return stow_err_set(err, ETIMEDOUT,

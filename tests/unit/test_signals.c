@@ -3,8 +3,8 @@
 #include "unit.h"
 
 #include <poll.h>
-#include <stdbool.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,8 +13,8 @@
 
 #define MS UINT64_C(1000000)
 
-/* A child with its standard error in `ret_err`; `hangs`: it looks at no signal. It ends with 7 after
- * SIGHUP and SIGTERM. */
+/* A child with its standard error in `ret_err`; `hangs`: it looks at no signal. It ends with 7
+ * after SIGHUP and SIGTERM. */
 static pid_t start(bool hangs, int *ret_err)
 {
 	int err[2], ready[2];
