@@ -12,32 +12,47 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "rpc/signals.h"
+#include "scheduler/copy.h"
 #include "scheduler/scheduler.h"
 
 #define LOOK_MS 200 /* between two looks at who is active */
 
 #define GRACE (10 * STOW_SECOND) /* from SIGTERM to the end, whatever it is at */
 
-enum { HELP, VERSION, CHECK };
-static const char *const own[] = { "help", "version", "check-config", NULL };
+enum { HELP, VERSION, CHECK, COPY };
+static const char *const own[] = { "help", "version", "check-config", "copy-store", NULL };
+
+/* `words`: room for `argc`; only --copy-store has any. */
+static int read_flags(int argc, char **argv, struct scheduler_config *config, bool *given,
+		      const char **ret_path, const char **words, struct stow_err *err)
+{
+	size_t n = 0;
+	int r = stow_settings_arguments(scheduler_settings, config, argc, argv, own, given,
+					ret_path, words, &n, err);
+
+	if (r == 0 && given[COPY] && n != 2)
+		r = stow_err_set(err, EINVAL, "--copy-store: want two stores, FROM and TO");
+	else if (r == 0 && !given[COPY] && n)
+		r = stow_err_set(err, EINVAL, "\"%.64s\": no argument is wanted", words[0]);
+	return r;
+}
 
 static int read_config(int argc, char **argv, struct scheduler_config *config, bool *given,
-		       struct stow_err *err)
+		       const char **words, struct stow_err *err)
 {
 	struct scheduler_config ignored;
 	const char *path = NULL;
 	int r;
 
 	scheduler_config_defaults(&ignored);
-	r = stow_settings_flags(scheduler_settings, &ignored, argc, argv, own, given, &path, err);
+	r = read_flags(argc, argv, &ignored, given, &path, words, err);
 	scheduler_config_done(&ignored);
 	scheduler_config_defaults(config);
 	if (r == 0)
 		r = stow_settings_load(scheduler_settings, config,
 				       path ? path : SCHEDULER_CONFIG_PATH, !path, err);
 	if (r == 0)
-		r = stow_settings_flags(scheduler_settings, config, argc, argv, own, given, &path,
-					err);
+		r = read_flags(argc, argv, config, given, &path, words, err);
 	if (r == 0)
 		r = scheduler_config_finish(config, err);
 	return r;
@@ -59,6 +74,7 @@ static void print_help(void)
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" SCHEDULER_CONFIG_PATH ")");
 	printf("  %-34s %s\n", "--check-config", "check them and end");
+	printf("  %-34s %s\n", "--copy-store FROM TO", "copy a fleet's state to another store");
 	stow_settings_help(scheduler_settings, stdout);
 	printf("  %-34s %s\n", "--help, --version", "");
 }
@@ -68,11 +84,12 @@ static void print_help(void)
 static void reload(struct scheduler *s, int argc, char **argv)
 {
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
+	_cleanup_free_ const char **words = calloc((size_t)argc + 1, sizeof(*words));
 	struct scheduler_config fresh = { 0 };
 	struct stow_err err = { 0 };
 
 	sd_notify(0, "RELOADING=1");
-	if (read_config(argc, argv, &fresh, given, &err) < 0) {
+	if (!words || read_config(argc, argv, &fresh, given, words, &err) < 0) {
 		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
 	} else {
 		stow_lock_take(&s->fleet->lock);
@@ -205,14 +222,35 @@ static int check(const struct scheduler_config *config)
 	return 0;
 }
 
+/* --copy-store: the files for etcd are the settings'. */
+static int copy_store(const struct scheduler_config *config, const char *const *words)
+{
+	struct stow_store_options from = scheduler_config_store(config), to = from;
+	struct stow_err err = { 0 };
+	size_t rows = 0;
+	int r;
+
+	from.where = words[0];
+	to.where = words[1];
+	r = scheduler_copy_store(&from, &to, &rows, &err);
+	if (r < 0) {
+		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
+		return 1;
+	}
+	printf("%zu rows copied, read again, and the same\n", rows);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	_cleanup_free_ const char **words = calloc((size_t)argc + 1, sizeof(*words));
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
 	struct scheduler s = { 0 };
 	struct stow_err err = { 0 };
 	int r;
 
-	r = read_config(argc, argv, &s.config, given, &err);
+	r = words ? read_config(argc, argv, &s.config, given, words, &err)
+		  : stow_err_set(&err, ENOMEM, "out of memory");
 	if (given[HELP]) {
 		print_help();
 		r = 0;
@@ -224,6 +262,9 @@ int main(int argc, char **argv)
 		r = 2;
 	} else if (given[CHECK]) {
 		r = check(&s.config);
+	} else if (given[COPY]) {
+		configure_log(&s.config);
+		r = copy_store(&s.config, words);
 	} else {
 		configure_log(&s.config);
 		r = run(&s, argc, argv);

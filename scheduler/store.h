@@ -136,5 +136,8 @@ struct stow_store_state {
 	struct stow_err why;
 };
 
+/* Milliseconds of the wall clock: where epochs begin. */
+uint64_t stow_store_wall_ms(void);
+
 /* Without waiting for the engine. A write is tried every few seconds when nobody wants one. */
 void stow_store_state(struct stow_store *store, struct stow_store_state *ret);

@@ -82,6 +82,3 @@ struct stow_engine_ops {
 extern const struct stow_engine_ops stow_engine_sqlite, stow_engine_etcd;
 
 void stow_write_free(struct stow_write *write);
-
-/* Milliseconds of the wall clock: where epochs begin. */
-uint64_t stow_store_wall_ms(void);

@@ -558,31 +558,20 @@ static void load_key(void *ctx, const struct etcd_key *key)
 				     l->err);
 }
 
-/* What the store is of, and where its epochs begin; made when there is nothing yet. */
-static int read_about(struct engine *e, uint64_t *ret_base, struct stow_err *err)
+/* The store's version, and the number that a leader's revision is added to for its epoch. */
+static int parse_about(struct engine *e, const struct etcd_key *about, uint64_t *ret_base,
+		       struct stow_err *err)
 {
-	const struct etcd_key *about = etcd_mirror_find(e->mirror, ABOUT);
-	struct etcd_ops ops = { 0 };
-	char text[64], *base = NULL;
+	char text[64], *base;
 	uint64_t version;
-	int r;
 
-	if (!about) {
-		*ret_base = stow_store_wall_ms();
-		snprintf(text, sizeof(text), "%d %" PRIu64, ABOUT_VERSION, *ret_base);
-		r = etcd_ops_put(&ops, e->prefix, ABOUT, strdup(text), strlen(text), 0, err);
-		if (r == 0)
-			r = execute(e, ops.ops, ops.n, err);
-		etcd_ops_done(&ops);
-		return r;
-	}
 	snprintf(text, sizeof(text), "%.*s", (int)(about->value_len < 60 ? about->value_len : 60),
 		 (const char *)about->value);
 	base = strchr(text, ' ');
 	if (base)
 		*base++ = '\0';
 	if (!base || stow_parse_u64(text, UINT32_MAX, &version, NULL) < 0 ||
-	    stow_parse_u64(base, INT64_MAX, ret_base, NULL) < 0)
+	    stow_parse_u64(base, INT64_MAX / 2, ret_base, NULL) < 0)
 		return stow_err_set(err, EUCLEAN, "the store: key %s" ABOUT " is damaged",
 				    e->prefix);
 	if (version > ABOUT_VERSION)
@@ -591,6 +580,29 @@ static int read_about(struct engine *e, uint64_t *ret_base, struct stow_err *err
 				    ", from another numastow; this one reads up to %d",
 				    e->prefix, version, ABOUT_VERSION);
 	return 0;
+}
+
+/* Later than the one before, since the revision is and the number never goes back; and than that of
+ * a store that was moved away, since it is not before the clock's time. */
+static int next_epoch(struct engine *e, uint64_t *ret_epoch, struct stow_err *err)
+{
+	const struct etcd_key *about = etcd_mirror_find(e->mirror, ABOUT);
+	uint64_t wall = stow_store_wall_ms(), revision = (uint64_t)e->revision, base = 0;
+	struct etcd_ops ops = { 0 };
+	char text[64];
+	int r = about ? parse_about(e, about, &base, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (base + revision < wall)
+		base = wall - revision;
+	snprintf(text, sizeof(text), "%d %" PRIu64, ABOUT_VERSION, base);
+	r = etcd_ops_put(&ops, e->prefix, ABOUT, strdup(text), strlen(text), 0, err);
+	if (r == 0)
+		r = execute(e, ops.ops, ops.n, err);
+	etcd_ops_done(&ops);
+	*ret_epoch = base + revision;
+	return r;
 }
 
 /* The keys as they were when this scheduler became the leader: nobody else has written since. */
@@ -623,16 +635,14 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 {
 	struct engine *e = engine;
 	struct loading l = { e, load, stow_store_wall_ms() * 1000000, err, 0 };
-	uint64_t base = 0;
 
 	l.r = read_keys(e, err);
 	if (l.r == 0)
-		l.r = read_about(e, &base, err);
+		l.r = next_epoch(e, ret_epoch, err);
 	if (l.r == 0)
 		etcd_mirror_each(e->mirror, load_key, &l);
 	etcd_mirror_free(e->mirror);
 	e->mirror = NULL;
-	*ret_epoch = base + (uint64_t)e->revision;
 	return l.r;
 }
 

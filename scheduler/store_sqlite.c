@@ -297,10 +297,10 @@ static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 	return 0;
 }
 
-/* The one before, and one more. */
+/* Later than the one before, and than that of a store that was moved away. */
 static int next_epoch(struct sqlite *store, uint64_t *ret_epoch, struct stow_err *err)
 {
-	uint64_t epoch = stow_store_wall_ms();
+	uint64_t epoch = stow_store_wall_ms(), last;
 	sqlite3_stmt *stmt = NULL;
 	int code;
 
@@ -308,8 +308,9 @@ static int next_epoch(struct sqlite *store, uint64_t *ret_epoch, struct stow_err
 			       NULL) != SQLITE_OK)
 		return fail(store, err, "reading");
 	code = sqlite3_step(stmt);
-	if (code == SQLITE_ROW)
-		epoch = (uint64_t)sqlite3_column_int64(stmt, 0) + 1;
+	last = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(stmt, 0) : 0;
+	if (epoch <= last)
+		epoch = last + 1;
 	sqlite3_finalize(stmt);
 	if (code != SQLITE_ROW && code != SQLITE_DONE)
 		return fail(store, err, "reading");

@@ -7,10 +7,11 @@ import os
 import sqlite3
 import subprocess
 
-from daemons import PATIENCE, fetch, free_port, metrics_of
+from daemons import PATIENCE, SCHEDULER, fetch, free_port, metrics_of
+from etcdlib import ETCD, Etcd
 from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc, start_scheduler, status_of)
-from harness import Temp, check, finish, same, skip
+from harness import Temp, check, finish, run, same, skip
 
 S = scheduler_pb2
 
@@ -159,7 +160,46 @@ def refused_rows(folder):
     check_after("a database that refuses", fleet, data, one)
 
 
+def state_on(*options):
+    """What a scheduler shows of a fleet whose machines are away."""
+    with start_scheduler("/nonexistent", *options) as server, \
+            channel_to(f"127.0.0.1:{server.port}") as channel:
+        stub = scheduler_pb2_grpc.SchedulerStub(channel)
+        return (sorted(r.SerializeToString(deterministic=True) for r in stub.ListReservations(
+            S.ListReservationsRequest(), timeout=PATIENCE).reservations),
+                sorted((n.report.name, n.fenced) for n in stub.ListNodes(
+                    S.ListNodesRequest(), timeout=PATIENCE).nodes))
+
+
+def copied(folder):
+    """From a directory to etcd, and back to another one."""
+    data, back = f"{folder}/moving", f"{folder}/back"
+    fleet, _ = prepare(data)
+    for i in range(5):
+        fleet.place(f"p{i}")
+    refused = run([SCHEDULER, "--config", "/dev/null", "--copy-store", f"sqlite:{data}", f"sqlite:{back}"], "", 200)
+    check("a store with a scheduler is not copied", refused.code == 1 and
+          "active" in refused.err and refused.err.count("\n") == 1, refused)
+    fleet.close()
+    before = state_on("--store", f"sqlite:{data}")
+    if not ETCD:
+        skip("a store copied to etcd", "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd() as cluster:
+        url = f"etcd:{cluster.urls}"
+        copy = [SCHEDULER, "--config", "/dev/null", "--copy-store"]
+        done = run([*copy, f"sqlite:{data}", url], "", 200)
+        check("a store is copied to etcd, and compared", done.code == 0 and "the same" in done.out, done)
+        same("etcd has what the directory had", state_on(*cluster.options()), before)
+        done = run([*copy, f"sqlite:{data}", url], "", 200)
+        check("one that is not empty is left alone", done.code == 1 and "already" in done.err, done)
+        done = run([*copy, url, f"sqlite:{back}"], "", 200)
+        check("and back", done.code == 0, done)
+        same("the other directory has it as well", state_on("--store", f"sqlite:{back}"), before)
+
+
 with Temp() as temp:
+    copied(temp)
     full_disk(temp)
     refused_rows(temp)
 finish()

@@ -66,7 +66,7 @@ for daemon in agent scheduler; do
 	while read -r key; do
 		grep -qE "^\.BR? .*\b${key//-/\\\\-}( |\$)" "$page" || complain "$page does not mention $key"
 	done < <(sed -nE 's/^  --([a-z-]+).*/\1/p' <<<"$help" |
-		grep -vxE 'config|check-config|sysroot|help')
+		grep -vxE 'config|check-config|copy-store|sysroot|help')
 done
 
 # Keys of the client's file are what every command of the fleet has.
