@@ -26,11 +26,13 @@
 #include "grant/reconcile.h"
 #include "rpc/say.h"
 #include "rpc/signals.h"
+#include "rpc/texts.h"
 
-#define DELEGATION_INTERVAL (60 * UINT64_C(1000000000))
-#define MS		    UINT64_C(1000000)
-#define S		    (1000 * MS)
-#define GATHER		    (20 * MS) /* changes that come within this time are one report */
+#define DELEGATION_INTERVAL  (60 * UINT64_C(1000000000))
+#define MS		     UINT64_C(1000000)
+#define S		     (1000 * MS)
+#define AGENT_CONTAINERS_MAX 8192      /* that a scheduler takes of one machine */
+#define GATHER		     (20 * MS) /* changes that come within this time are one report */
 
 uint64_t agent_now(void)
 {
@@ -97,8 +99,28 @@ void agent_sign(const struct agent *agent, PbNodeReport *report)
 	report->failure_domain = agent->config.failure_domain;
 }
 
-/* With the lock held. */
-static void send_to(struct agent *agent, struct agent_subscriber *to, PbNodeReport *report)
+#define PIECE_BYTES (1U << 20) /* of containers, in one message; another has at most 4 MiB */
+
+/* How many of the containers from `first` on go into one message. */
+static size_t piece(const PbNodeReport *report, size_t first)
+{
+	size_t bytes = 0, n = 0;
+
+	while (first + n < report->n_containers) {
+		bytes += pb_container__get_packed_size(report->containers[first + n]) + 8;
+		if (n && bytes > PIECE_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+size_t agent_report_fit(const PbNodeReport *report)
+{
+	return piece(report, 0);
+}
+
+static void send_one(struct agent_subscriber *to, PbNodeReport *report)
 {
 	PbReportRequest wrapped = PB_REPORT_REQUEST__INIT;
 	PbNodeReport mine = *report;
@@ -118,6 +140,27 @@ static void send_to(struct agent *agent, struct agent_subscriber *to, PbNodeRepo
 		stow_rpc_send(to->call, &mine);
 }
 
+/* With the lock held. A report never exceeds what is accepted: containers that do not fit into one
+ * message follow as changes. */
+static void send_to(struct agent_subscriber *to, const PbNodeReport *report)
+{
+	PbNodeReport part = *report;
+	size_t done = piece(report, 0);
+
+	part.n_containers = done;
+	send_one(to, &part);
+	part.full = false;
+	part.n_numa_nodes = part.n_gone = 0;
+	for (size_t n; done < report->n_containers; done += n) {
+		if (to->private)
+			return;
+		n = piece(report, done);
+		part.containers = report->containers + done;
+		part.n_containers = n;
+		send_one(to, &part);
+	}
+}
+
 /* With the lock held. */
 static void send_full(struct agent *agent, struct agent_subscriber *to)
 {
@@ -125,7 +168,7 @@ static void send_full(struct agent *agent, struct agent_subscriber *to)
 
 	full.full = true;
 	agent_sign(agent, &full);
-	send_to(agent, to, &full);
+	send_to(to, &full);
 }
 
 int agent_subscribe(struct agent *agent, struct stow_rpc_call *call, bool scheduler, bool private)
@@ -210,6 +253,18 @@ static int reopen_ledger(struct agent *agent, struct stow_err *err)
 	return 0;
 }
 
+/* The texts come from annotations, from runtimes and from a scheduler. */
+static void make_fit(PbNodeReport *report)
+{
+	stow_texts_clean(&report->base, STOW_TEXT_LIST);
+	if (report->n_containers <= AGENT_CONTAINERS_MAX)
+		return;
+	stow_say(STOW_LOG_WARNING, "more containers than a report may have; some are not reported",
+		 stow_number("containers", report->n_containers));
+	while (report->n_containers > AGENT_CONTAINERS_MAX)
+		stow_rpc_message_free(report->containers[--report->n_containers]);
+}
+
 /* Looks, and tells everybody what has changed. */
 static int publish(struct agent *agent)
 {
@@ -224,6 +279,8 @@ static int publish(struct agent *agent)
 				&now, &err);
 	if (r == -ESTALE)
 		return reopen_ledger(agent, &err) < 0 ? (note_error(agent, &err), r) : 0;
+	if (r == 0)
+		make_fit(now);
 	if (r == 0 && agent_drains_report(agent, now) < 0) {
 		stow_rpc_message_free(now);
 		r = stow_err_set(&err, ENOMEM, "out of memory");
@@ -240,7 +297,7 @@ static int publish(struct agent *agent)
 		agent->counters.reports++;
 		agent_sign(agent, &delta);
 		for (struct agent_subscriber *to = agent->subscribers; to; to = to->next)
-			send_to(agent, to, &delta);
+			send_to(to, &delta);
 	}
 	/* The delta borrows from both. */
 	agent_delta_done(&delta);
@@ -643,6 +700,8 @@ int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err)
 	agent_source_follow(agent->source, agent->reconcile);
 	/* The first report is there before anybody can ask for it. */
 	r = agent_source_report(agent->source, AGENT_LOOK_ALL, NULL, 0, &agent->current, err);
+	if (r == 0)
+		make_fit(agent->current);
 	if (r == 0)
 		r = agent_drains_new(agent, &agent_drain_ops, err);
 	if (r == 0 && agent_drains_report(agent, agent->current) < 0)

@@ -20,6 +20,7 @@
 #include "numastow/v1/agent.pb-c.h"
 #include "numastow/v1/scheduler.pb-c.h"
 #include "place/changes.h"
+#include "rpc/audit.h"
 #include "rpc/rpc.h"
 
 struct agent;
@@ -75,6 +76,8 @@ struct agent {
 	struct stow_adoption found; /* containers that never met the hook, at the last collection */
 	bool undelegated;	    /* it was said that cgroup2 has no nsdelegate */
 
+	struct stow_audit audit;
+
 	pthread_mutex_t lock;
 	PbNodeReport *current;
 	struct agent_subscriber *subscribers;
@@ -120,6 +123,8 @@ void agent_unsubscribe(struct agent *agent, const struct stow_rpc_call *call);
 /* Everybody's next report is a full one, now. */
 void agent_report_again(struct agent *agent, const struct stow_rpc_call *call);
 
+/* How many of its containers fit into one message, the first ones. */
+size_t agent_report_fit(const PbNodeReport *report);
 /* Puts the sender's fields into a report. With the lock held. */
 void agent_sign(const struct agent *agent, PbNodeReport *report);
 

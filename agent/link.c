@@ -9,6 +9,7 @@
 
 #include "agent/directive.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 
 #define MS	       UINT64_C(1000000)
 #define S	       (1000 * MS)
@@ -219,6 +220,9 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		event->directive = pb_directive__unpack(NULL, size, packed);
 	}
 	free(packed);
+	/* What a scheduler says goes into the ledger, and from there into the next report. */
+	if (event && event->directive)
+		stow_texts_clean(&event->directive->base, STOW_TEXT_LIST);
 	if (!event || !event->directive) {
 		if (event)
 			event_free(event);

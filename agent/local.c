@@ -19,6 +19,7 @@
 #include "grant/show.h"
 #include "place/explain.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 
 #define S	  UINT64_C(1000000000)
 #define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
@@ -80,6 +81,8 @@ static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, 
 	agent_sign(agent, &out);
 	if (!agent_may_see_containers(stow_rpc_peer(call), local->readers))
 		out.n_containers = out.n_reservations = out.n_drains = 0;
+	/* What fits into a message; ListContainers has all, page by page. */
+	out.n_containers = agent_report_fit(&out);
 	/* Packed before the lock goes: the report is the agent's. */
 	stow_rpc_reply(call, &out, NULL);
 	pthread_mutex_unlock(&agent->lock);
@@ -94,6 +97,13 @@ static bool wanted(const PbListContainersRequest *in, const char *id)
 	return in->n_ids == 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const PbContainer *const *x = a, *const *y = b;
+
+	return strcmp((*x)->id, (*y)->id);
+}
+
 static int list_containers(struct stow_rpc_call *call, void *ctx, const void *request,
 			   void *response, struct stow_err *err)
 {
@@ -101,13 +111,30 @@ static int list_containers(struct stow_rpc_call *call, void *ctx, const void *re
 	PbListContainersResponse *out = response;
 	struct agent_local *local = ctx;
 	struct agent *agent = local->agent;
+	PbContainer **all;
+	size_t bytes = 0, n = 0;
 
 	pthread_mutex_lock(&agent->lock);
 	out->containers =
 		stow_rpc_alloc(call, (agent->current->n_containers + 1) * sizeof(*out->containers));
-	for (size_t i = 0; out->containers && i < agent->current->n_containers; i++)
-		if (wanted(in, agent->current->containers[i]->id))
-			out->containers[out->n_containers++] = agent->current->containers[i];
+	all = stow_rpc_alloc(call, (agent->current->n_containers + 1) * sizeof(PbContainer *));
+	for (size_t i = 0; all && i < agent->current->n_containers; i++)
+		if (strcmp(agent->current->containers[i]->id, in->page_token) >= 0 &&
+		    wanted(in, agent->current->containers[i]->id))
+			all[n++] = agent->current->containers[i];
+	if (n)
+		qsort(all, n, sizeof(PbContainer *), by_id);
+	for (size_t i = 0; out->containers && i < n; i++) {
+		PbContainer *container = all[i];
+
+		bytes += pb_container__get_packed_size(container) + 8;
+		if (out->n_containers &&
+		    (bytes > SHOWN_MAX || (in->page_size && out->n_containers == in->page_size))) {
+			out->next_page_token = container->id;
+			break;
+		}
+		out->containers[out->n_containers++] = container;
+	}
 	stow_rpc_reply(call, out, NULL);
 	pthread_mutex_unlock(&agent->lock);
 	return STOW_RPC_LATER;
@@ -288,6 +315,21 @@ static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open, .close
 static const struct stow_rpc_stream_ops repin_ops = { .open = repin_open };
 static const struct stow_rpc_stream_ops drain_ops = { .open = drain_open };
 
+/* The door. */
+static int check(const char *method, void *message, void *ctx, struct stow_err *err)
+{
+	return stow_texts_check(message, err);
+}
+
+static const char *const changing[] = { "Repin", "DrainMemory", "CancelDrain", NULL };
+
+static void ended(const struct stow_rpc_ended *ended, void *ctx)
+{
+	struct agent_local *local = ctx;
+
+	stow_audit_ended(&local->agent->audit, ended);
+}
+
 static const struct stow_rpc_method methods[] = {
 	{ "GetNode", .unary = get_node },
 	{ "WatchNode", .stream = &watch_ops },
@@ -305,6 +347,8 @@ static const struct stow_rpc_service service = {
 	.methods = methods,
 	.n_methods = sizeof(methods) / sizeof(*methods),
 	.may = may,
+	.check = check,
+	.ended = ended,
 };
 
 /* --- the socket --------------------------------------------------------------------------------- */
@@ -352,6 +396,8 @@ int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_e
 		return stow_err_set(err, ENOMEM, "out of memory");
 	*ret = local; /* freed by agent_stop() also when the rest fails */
 	local->agent = agent;
+	agent->audit.service = &service;
+	agent->audit.changing = changing;
 	r = find_readers(agent->config.readers, &local->readers, err);
 	if (r == 0)
 		r = stow_root_path(agent->root, agent->config.socket, &local->path, err);

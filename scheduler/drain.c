@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 #include "scheduler/progress.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/webhook.h"
@@ -534,7 +535,7 @@ void scheduler_drain_end(struct scheduler *s, struct scheduler_drain *d, PbDrain
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	/* What a node said may have been cut within a character. */
-	scheduler_clean_text(text, sizeof(text));
+	stow_text_clean(text, sizeof(text));
 	scheduler_set_text(&d->message->progress->message, text);
 	scheduler_drain_step(d, step);
 	d->message->progress->code = code;

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 #include "scheduler/drain.h"
 #include "scheduler/progress.h"
 #include "scheduler/scheduler.h"
@@ -112,7 +113,7 @@ static PbDrain *make_message(const struct stow_machine *machine, const PbDrainMe
 	progress.step = PB_DRAIN_STEP_WAITING;
 	out = scheduler_copy(&drain.base);
 	if (out)
-		scheduler_clean(&out->base, 4096);
+		stow_texts_clean(&out->base, 4096);
 	return out;
 }
 
@@ -345,11 +346,32 @@ static void fit(struct listing *l)
 	}
 }
 
+/* Those of one page: from the token's on, at most page_size. */
+static int page(struct listing *l, const PbListDrainsRequest *in, struct stow_err *err)
+{
+	size_t first = 0;
+
+	while (in->page_token[0] && first < l->out.n_drains &&
+	       strcmp(l->out.drains[first]->id, in->page_token) != 0)
+		first++;
+	if (in->page_token[0] && first == l->out.n_drains)
+		return stow_err_set(err, EINVAL, "page_token: there is no drain \"%.64s\" any more",
+				    in->page_token);
+	l->out.drains += first;
+	l->out.n_drains -= first;
+	if (in->page_size && l->out.n_drains > in->page_size) {
+		l->out.next_page_token = l->out.drains[in->page_size]->id;
+		l->out.n_drains = in->page_size;
+	}
+	return 0;
+}
+
 int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *request,
 			  void *response, struct stow_err *err)
 {
 	const PbListDrainsRequest *in = request;
 	struct listing l = { .out = PB_LIST_DRAINS_RESPONSE__INIT };
+	struct stow_err bad = { 0 };
 	struct scheduler *s = ctx;
 	PbDrain **list;
 	size_t most;
@@ -366,8 +388,10 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 			l.out.n_drains += pick(s->drains.ended, s->drains.n_ended, in->node,
 					       list + l.out.n_drains);
 		qsort(list, l.out.n_drains, sizeof(PbDrain *), by_age);
-		fit(&l);
-		stow_rpc_reply(call, &l.out, NULL); /* packed while they are ours */
+		if (page(&l, in, &bad) == 0)
+			fit(&l);
+		/* Packed while they are ours. */
+		stow_rpc_reply(call, &l.out, bad.code ? &bad : NULL);
 	}
 	stow_lock_give(&s->fleet->lock);
 	most = list && l.drains && l.plans && l.progress;

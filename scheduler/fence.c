@@ -58,10 +58,12 @@ static void finish(struct scheduler *s, struct scheduler_fence *fence, const str
 			s->n_fences -= !fence->lift;
 			break;
 		}
-	if (fence->lift)
+	if (fence->lift) {
 		stow_rpc_reply(fence->call, &unfenced, err);
-	else
+	} else {
+		stow_rpc_note(fence->call, "revoked %u", fence->response.revoked);
 		stow_rpc_reply(fence->call, &fence->response, err);
+	}
 	fence_free(fence);
 }
 
@@ -108,8 +110,8 @@ void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
 	directive.fence = &set;
 	scheduler_direct(s, machine, &directive, 0);
 	scheduler_news(s);
-	stow_say(STOW_LOG_NOTICE, "fences", stow_text("node", machine->name),
-		 stow_text("numa_nodes", text));
+	stow_say(STOW_LOG_NOTICE, "node fenced", stow_text("node", machine->name),
+		 stow_text("numa_nodes", text[0] ? text : "none"));
 }
 
 /* --- one after the other ------------------------------------------------------------------------ */

@@ -714,17 +714,20 @@ void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)
 	touch(fleet, machine);
 }
 
-uint8_t *stow_machine_report(const struct stow_machine *machine, bool containers, size_t *ret_len)
+uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers, size_t *ret_len)
 {
 	size_t len = machine->constant.len + machine->variable.len, at = 0;
+	size_t n = 0, room = containers;
 	uint8_t *bytes;
 
 #define APPEND(wire) (memcpy(bytes + at, (wire)->bytes, (wire)->len), at += (wire)->len)
 
 	for (uint32_t i = 0; i < machine->n_numa; i++)
 		len += machine->numa[i].wire.len;
-	for (size_t i = 0; containers && i < machine->n_containers; i++)
-		len += machine->containers[i].wire.len;
+	for (; n < machine->n_containers && machine->containers[n].wire.len <= room; n++) {
+		room -= machine->containers[n].wire.len;
+		len += machine->containers[n].wire.len;
+	}
 	bytes = malloc(len ? len : 1);
 	if (!bytes)
 		return NULL;
@@ -734,7 +737,7 @@ uint8_t *stow_machine_report(const struct stow_machine *machine, bool containers
 	}
 	for (uint32_t i = 0; i < machine->n_numa; i++)
 		APPEND(&machine->numa[i].wire);
-	for (size_t i = 0; containers && i < machine->n_containers; i++)
+	for (size_t i = 0; i < n; i++)
 		APPEND(&machine->containers[i].wire);
 	*ret_len = at;
 	return bytes;

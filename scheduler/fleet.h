@@ -269,8 +269,10 @@ int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id);
 /* CPUs that are no container's own, on all its NUMA nodes. */
 uint32_t stow_machine_unowned(const struct stow_machine *machine);
 
-/* The machine's last report in full, packed. To be freed by the caller; NULL: no memory. */
-uint8_t *stow_machine_report(const struct stow_machine *machine, bool containers, size_t *ret_len);
+/* The machine's last report in full, packed, with containers up to `containers` bytes. To be freed
+ * by the caller; NULL: no memory. */
+uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers,
+			     size_t *ret_len);
 
 /* --- reservations (reservation.c) -------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/watch.h"
@@ -125,7 +126,7 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		if (machine->stale ||
 		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
 			continue;
-		stow_say(STOW_LOG_WARNING, "a node is silent and gets nothing new",
+		stow_say(STOW_LOG_WARNING, "node not ready: it is silent and gets nothing new",
 			 stow_text("node", machine->name));
 		stow_fleet_stale(fleet, machine);
 		scheduler_news(s);
@@ -154,7 +155,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 
 		if (!is_gone(s, machine, now))
 			continue;
-		stow_say(STOW_LOG_NOTICE, "a node is forgotten: it has been silent for long",
+		stow_say(STOW_LOG_NOTICE, "node removed: it has been silent for long",
 			 stow_text("node", machine->name));
 		stow_fleet_forget(fleet, machine);
 		scheduler_news(s);
@@ -209,6 +210,29 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 	return scheduler_may(peer, method, s->config.roles, err);
 }
 
+/* The door. What a machine says is made fit: one odd name must not hide it. */
+static int check(const char *method, void *message, void *ctx, struct stow_err *err)
+{
+	const PbReportRequest *in = message;
+
+	if (strcmp(method, "Report") != 0)
+		return stow_texts_check(message, err);
+	/* A drain's progress goes its own way, for its lists are longer. */
+	if (in->kind_case != PB_REPORT_REQUEST__KIND_DRAIN)
+		stow_texts_clean(message, STOW_TEXT_LIST);
+	return 0;
+}
+
+static const char *const changing[] = { "Place",       "Release",     "Fence", "Unfence",
+					"DrainMemory", "CancelDrain", NULL };
+
+static void ended(const struct stow_rpc_ended *ended, void *ctx)
+{
+	struct scheduler *s = ctx;
+
+	stow_audit_ended(&s->audit, ended);
+}
+
 static const struct stow_rpc_method methods[] = {
 	{ "Report", .stream = &scheduler_report_ops },
 	{ "Place", .unary = scheduler_place },
@@ -229,6 +253,8 @@ static const struct stow_rpc_service service = {
 	.methods = methods,
 	.n_methods = sizeof(methods) / sizeof(*methods),
 	.may = may,
+	.check = check,
+	.ended = ended,
 };
 
 int scheduler_start(struct scheduler *s, struct stow_err *err)
@@ -240,6 +266,8 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	int r;
 
 	pthread_cond_init(&s->changed, NULL);
+	s->audit.service = &service;
+	s->audit.changing = changing;
 	r = stow_store_new(&store, &s->store, err);
 	if (r == 0)
 		r = stow_fleet_new(&s->fleet, err);

@@ -226,6 +226,9 @@ static void answer(struct stow_place_op *op, const struct stow_err *err)
 		atomic_fetch_add(&s->refused, 1);
 	else
 		atomic_fetch_add(&s->placed, op->n);
+	if (!err && op->n)
+		stow_rpc_note(op->call, "%s%s", op->response->reservations[0]->annotation,
+			      op->n > 1 ? ", ..." : "");
 	stow_rpc_reply(op->call, op->response, err);
 	op_free(op);
 }
@@ -713,6 +716,7 @@ static void on_released(void *ctx, const struct stow_err *err)
 	released(op, !err);
 	stow_lock_give(&s->fleet->lock);
 	response.released = (uint32_t)op->n;
+	stow_rpc_note(op->call, "released %u", response.released);
 	stow_rpc_reply(op->call, &response, err);
 	free(op);
 }

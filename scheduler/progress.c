@@ -6,101 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-
-/* --- texts -------------------------------------------------------------------------------------- */
-
-/* Bytes of the character at `p`, or 0: what The Unicode Standard's table 3-7 has not, and U+0080 to
- * U+009F, which some terminals obey. */
-static size_t character(const unsigned char *p)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return p[0] >= 0x20 && p[0] != 0x7f;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (p[0] == 0xc2 || p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return n;
-}
-
-void scheduler_clean_text(char *text, size_t most)
-{
-	size_t at = 0;
-
-	while (text[at]) {
-		size_t n = character((const unsigned char *)text + at);
-
-		if (at + (n ? n : 1) > most) {
-			text[at] = '\0';
-			return;
-		}
-		if (!n)
-			text[at] = '?';
-		at += n ? n : 1;
-	}
-}
-
-static void drop_unknown(ProtobufCMessage *message)
-{
-	for (unsigned int i = 0; i < message->n_unknown_fields; i++)
-		free(message->unknown_fields[i].data);
-	free(message->unknown_fields);
-	message->unknown_fields = NULL;
-	message->n_unknown_fields = 0;
-}
-
-/* A field's members: one, several, or none (of a oneof, or a message that is not there). */
-static void **members(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, size_t *ret)
-{
-	char *base = (char *)message;
-	void **one = (void **)(void *)(base + field->offset);
-
-	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
-		*ret = *(size_t *)(void *)(base + field->quantifier_offset);
-		return *one;
-	}
-	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-		*ret = *(uint32_t *)(void *)(base + field->quantifier_offset) == field->id;
-	else
-		*ret = *one != NULL;
-	return one;
-}
-
-void scheduler_clean(ProtobufCMessage *message, size_t most)
-{
-	const ProtobufCMessageDescriptor *type = message->descriptor;
-
-	drop_unknown(message);
-	for (unsigned int i = 0; i < type->n_fields; i++) {
-		bool text = type->fields[i].type == PROTOBUF_C_TYPE_STRING;
-		void **list;
-		size_t n;
-
-		if (!text && type->fields[i].type != PROTOBUF_C_TYPE_MESSAGE)
-			continue;
-		list = members(message, &type->fields[i], &n);
-		for (size_t j = 0; j < n; j++) {
-			if (!text)
-				scheduler_clean(list[j], most);
-			else if (list[j] && *(char *)list[j])
-				scheduler_clean_text(list[j], most);
-		}
-	}
-}
+#include "rpc/texts.h"
 
 /* --- copies ------------------------------------------------------------------------------------- */
 
@@ -189,7 +95,7 @@ PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in)
 		cut(out->culprits, &out->n_culprits, SCHEDULER_CULPRITS_MAX);
 		if (out->plan)
 			cut_plan(out->plan);
-		scheduler_clean(&out->base, SCHEDULER_TEXT_MAX);
+		stow_texts_clean(&out->base, SCHEDULER_TEXT_MAX);
 		if (gone && gone[0])
 			out->blocks_gone = STOW_TAKE_PTR(gone);
 	}

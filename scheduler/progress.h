@@ -22,11 +22,6 @@
  * here knows. NULL: no memory. Freed with stow_rpc_message_free(). */
 PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in);
 
-/* Replaces what is no UTF-8 and what controls a terminal by '?', and cuts to `most` bytes. */
-void scheduler_clean_text(char *text, size_t most);
-/* All texts of an unpacked message, and those within; drops unknown fields. */
-void scheduler_clean(ProtobufCMessage *message, size_t most);
-
 /* A copy of any message; NULL: no memory. */
 void *scheduler_copy(const ProtobufCMessage *message);
 /* Replaces a text of an unpacked message; without memory it is "" then. */

@@ -226,7 +226,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	machine->sequence = 0;
 	machine->streams++;
 	stream->machine = machine;
-	stow_say(STOW_LOG_INFO, "a node reports", stow_text("node", machine->name),
+	stow_say(STOW_LOG_INFO, "node connected", stow_text("node", machine->name),
 		 stow_text("from", stow_rpc_peer(call)->address),
 		 stow_number("numa_nodes", update->n_numa));
 	return 0;
@@ -333,7 +333,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 
 	stow_lock_take(&s->fleet->lock);
 	if (stream->machine && stream->machine->stream == call) {
-		stow_say(STOW_LOG_INFO, "a node's stream has ended",
+		stow_say(STOW_LOG_INFO, "node disconnected",
 			 stow_text("node", stream->machine->name),
 			 stow_text("error", err ? err->msg : ""));
 		stream->machine->stream = NULL;

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "numastow/v1/scheduler.pb-c.h"
+#include "rpc/audit.h"
 #include "rpc/metrics.h"
 #include "rpc/rpc.h"
 #include "scheduler/config.h"
@@ -49,6 +50,7 @@ struct scheduler {
 	struct scheduler_drains drains;	 /* the fleet's lock */
 	struct scheduler_outbox *outbox; /* has its own */
 
+	struct stow_audit audit;
 	struct stow_histogram place_times;
 	atomic_ulong placed, refused, reports, directives, expired, revoked;
 };

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 #include "scheduler/drain.h"
 #include "scheduler/progress.h"
 #include "scheduler/scheduler.h"
@@ -103,7 +104,7 @@ static void take_domain(struct scheduler_drain *d)
 {
 	if (d->machine->domain && strcmp(d->message->failure_domain, d->machine->domain) != 0) {
 		scheduler_set_text(&d->message->failure_domain, d->machine->domain);
-		scheduler_clean_text(d->message->failure_domain, STOW_DOMAIN_MAX);
+		stow_text_clean(d->message->failure_domain, STOW_DOMAIN_MAX);
 	}
 }
 
@@ -447,7 +448,7 @@ static void refused(struct scheduler *s, struct scheduler_drain *d, const PbDire
 	char text[SCHEDULER_TEXT_MAX + 1];
 
 	snprintf(text, sizeof(text), "%s", result->message);
-	scheduler_clean_text(text, SCHEDULER_TEXT_MAX);
+	stow_text_clean(text, SCHEDULER_TEXT_MAX);
 	if (result->code == UNIMPLEMENTED)
 		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNIMPLEMENTED,
 				    "the agent of node %s is too old to drain memory, or its "

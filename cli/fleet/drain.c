@@ -303,6 +303,8 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 
 /* --- drains ------------------------------------------------------------------------------------- */
 
+#define DRAINS_A_PAGE 100
+
 static int show_drains(PbDrain *const *drains, size_t n, bool with_node, struct stow_err *err)
 {
 	struct drain_view_listed *list = calloc(n + 1, sizeof(*list));
@@ -363,7 +365,9 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	if (o->n_words)
 		theirs.node = (char *)(uintptr_t)o->words[0];
 	theirs.ended = true;
-	r = scheduler ? fleet_call(fleet, "ListDrains", &theirs, 0, &response, err)
+	theirs.page_size = DRAINS_A_PAGE;
+	r = scheduler ? fleet_call_pages(fleet, "ListDrains", &theirs, &theirs.page_token,
+					 &response, err)
 		      : fleet_call(fleet, "ListDrains", &ours, 0, &response, err);
 	if (r < 0)
 		return r;

@@ -65,6 +65,9 @@ void fleet_close(struct fleet *fleet);
  * stow_rpc_message_free(). */
 int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
 	       void *ret, struct stow_err *err);
+/* The same with an answer that comes in pages: all of them, as one. `page_token` is the request's. */
+int fleet_call_pages(struct fleet *fleet, const char *method, void *request, char **page_token,
+		     void *ret, struct stow_err *err);
 
 /*
  * A server stream, until it ends or a signal cancels it (-EINTR). `message` is called with a lock

@@ -238,7 +238,7 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 	request.names = (char **)fleet->options->words;
 	request.n_names = fleet->options->n_words;
 	request.containers = true;
-	r = fleet_call(fleet, "ListNodes", &request, 0, &response, err);
+	r = fleet_call_pages(fleet, "ListNodes", &request, &request.page_token, &response, err);
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
@@ -279,7 +279,7 @@ static int run_node(struct fleet *fleet, struct stow_err *err)
 	request.names = (char **)fleet->options->words;
 	request.n_names = 1;
 	request.containers = true;
-	r = fleet_call(fleet, "ListNodes", &request, 0, &response, err);
+	r = fleet_call_pages(fleet, "ListNodes", &request, &request.page_token, &response, err);
 	if (r < 0)
 		return r;
 	if (!response->n_nodes)
@@ -306,7 +306,8 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 
 	request.ids = (char **)fleet->options->words;
 	request.n_ids = fleet->options->n_words;
-	r = fleet_call(fleet, "ListContainers", &request, 0, &response, err);
+	r = fleet_call_pages(fleet, "ListContainers", &request, &request.page_token, &response,
+			     err);
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
@@ -320,6 +321,15 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	return CLI_OK;
 }
 
+static int by_expiry(const void *a, const void *b)
+{
+	const PbReservation *const *x = a, *const *y = b;
+
+	if ((*x)->expires != (*y)->expires)
+		return (*x)->expires < (*y)->expires ? -1 : 1;
+	return strcmp((*x)->id, (*y)->id);
+}
+
 static int run_reservations(struct fleet *fleet, struct stow_err *err)
 {
 	PbListReservationsRequest request = PB_LIST_RESERVATIONS_REQUEST__INIT;
@@ -328,9 +338,13 @@ static int run_reservations(struct fleet *fleet, struct stow_err *err)
 
 	if (fleet->options->n_words)
 		request.node = (char *)fleet->options->words[0];
-	r = fleet_call(fleet, "ListReservations", &request, 0, &response, err);
+	r = fleet_call_pages(fleet, "ListReservations", &request, &request.page_token, &response,
+			     err);
 	if (r < 0)
 		return r;
+	if (response->n_reservations)
+		qsort(response->reservations, response->n_reservations,
+		      sizeof(*response->reservations), by_expiry);
 	if (fleet->options->json)
 		fleet_print_json(response);
 	else if (response->n_reservations)

@@ -14,8 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "rpc/internal.h"
+#include "rpc/texts.h"
 
 struct rpc_chunk {
 	struct rpc_chunk *next;
@@ -87,6 +89,8 @@ void stow_rpc_unref(struct stow_rpc_call *call)
 		free(chunk);
 	}
 	pthread_mutex_destroy(&call->lock);
+	free(call->request);
+	free(call->result);
 	free(call);
 }
 
@@ -126,6 +130,70 @@ static void finish_unary(struct stow_rpc_call *call)
 		stow_rpc_message_free(message);
 }
 
+uint64_t rpc_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static void tell_ended(struct stow_rpc_call *call)
+{
+	struct stow_rpc_ended ended = { .peer = &call->peer,
+					.method = call->method,
+					.request = call->request ? call->request : "",
+					.result = call->result ? call->result : "",
+					.err = verdict(call),
+					.duration = rpc_now() - call->started };
+
+	call->service->ended(&ended, call->ctx);
+}
+
+/* Only for those who want it, and no longer than a line. */
+static void describe(struct stow_rpc_call *call, const ProtobufCMessage *message)
+{
+	size_t len = 0;
+	FILE *out;
+
+	if (!call->service || !call->service->ended || call->request)
+		return;
+	out = open_memstream(&call->request, &len);
+	if (!out)
+		return;
+	stow_texts_describe(message, out);
+	if (fclose(out) != 0)
+		return;
+	stow_text_clean(call->request, STOW_TEXT_LINE);
+}
+
+/* What comes in at the door. */
+static int check(struct stow_rpc_call *call, ProtobufCMessage *message, struct stow_err *err)
+{
+	int r = call->service && call->service->check
+			? call->service->check(call->method, message, call->ctx, err)
+			: 0;
+
+	if (r == 0 && call->server)
+		describe(call, message);
+	return r;
+}
+
+void stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&text, fmt, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	free(call->result);
+	call->result = text;
+}
+
 static void finish(struct stow_rpc_call *call)
 {
 	struct stow_rpc_server *server = call->server;
@@ -135,6 +203,8 @@ static void finish(struct stow_rpc_call *call)
 		finish_unary(call);
 	else if (call->opened && call->ops->closed)
 		call->ops->closed(call, call->ctx, verdict(call));
+	if (server && call->service && call->service->ended)
+		tell_ended(call);
 	if (server) {
 		stow_rpc_unref(call);
 		rpc_server_call_gone(server);
@@ -239,6 +309,8 @@ static void message_in(struct stow_rpc_call *call)
 	int r = rpc_unpack(call->in, call->receives, &message, &err);
 
 	call->in = NULL;
+	if (r == 0)
+		r = check(call, message, &err);
 	if (r == 0 && call->unary) {
 		run_unary(call, message);
 	} else if (r == 0) {

@@ -132,6 +132,10 @@ struct stow_rpc_call {
 	struct stow_err err; /* to send, or how it ended; code 0: well */
 
 	/* server */
+	const struct stow_rpc_service *service; /* NULL: there is no such method */
+	const char *method;
+	uint64_t started;	/* monotonic, ns */
+	char *request, *result; /* for the service's `ended`; NULL: "" */
 	struct stow_rpc_peer peer;
 	struct rpc_chunk *chunks;
 	struct stow_rpc_call *next, *prev; /* of the client's list */
@@ -148,6 +152,8 @@ void rpc_call_begin(struct stow_rpc_call *call);
 void rpc_call_end(struct stow_rpc_call *call);
 /* Runs one batch and gives the call one `pending` for it. */
 void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag);
+/* Monotonic time in ns. */
+uint64_t rpc_now(void);
 /* Queues the answer of a server's call: a message or none, then the status. */
 void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
 		     const struct stow_err *err);

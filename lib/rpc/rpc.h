@@ -164,6 +164,10 @@ void *stow_rpc_data(const struct stow_rpc_call *call);
 const struct stow_rpc_peer *stow_rpc_peer(const struct stow_rpc_call *call);
 bool stow_rpc_cancelled(const struct stow_rpc_call *call);
 
+/* What a call's result was, in a few words, for the service's `ended`; before the reply. */
+void stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* Memory that is freed with the call, zeroed. NULL when it has run out. Of a server's call; by one
  * thread at a time. */
 void *stow_rpc_alloc(struct stow_rpc_call *call, size_t size);
@@ -178,6 +182,16 @@ struct stow_rpc_method {
 	const struct stow_rpc_stream_ops *stream;
 };
 
+/* A call that has ended, for those who keep count. */
+struct stow_rpc_ended {
+	const struct stow_rpc_peer *peer;
+	const char *method;
+	const char *request;	    /* its message in one line, "" when it was not read */
+	const char *result;	    /* what stow_rpc_note() said, or "" */
+	const struct stow_err *err; /* NULL: it ended well */
+	uint64_t duration;	    /* ns */
+};
+
 struct stow_rpc_service {
 	const ProtobufCServiceDescriptor *descriptor;
 	const struct stow_rpc_method *methods; /* one that is left out answers UNIMPLEMENTED */
@@ -186,6 +200,11 @@ struct stow_rpc_service {
 	 * -errno refuses (EACCES is PERMISSION_DENIED). NULL: everybody may. */
 	int (*may)(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 		   struct stow_err *err);
+	/* Looks at every message that comes in before the method does: the door (rpc/texts.h). It
+	 * may change the message; -errno refuses. NULL: all are fine. */
+	int (*check)(const char *method, void *message, void *ctx, struct stow_err *err);
+	/* Told of every call's end; NULL: of none. */
+	void (*ended)(const struct stow_rpc_ended *ended, void *ctx);
 };
 
 struct stow_rpc_server_options {

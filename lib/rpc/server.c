@@ -130,6 +130,9 @@ static void serve(struct stow_rpc_call *call, const char *path)
 		refuse(call, &err);
 		return;
 	}
+	call->service = service;
+	call->method = method->name;
+	call->started = rpc_now();
 	call->receives = descriptor->input;
 	call->sends = descriptor->output;
 	call->unary = method->unary;

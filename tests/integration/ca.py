@@ -229,7 +229,7 @@ def check_fleet(folder, temp):
             said = node.wait("no scheduler")
             check("an agent does not take another agent for a scheduler", said, node.said[-5:])
         server.stop()
-        check("which has heard of nobody", server.wait("a node reports") is None, server.said)
+        check("which has heard of nobody", server.wait("node connected") is None, server.said)
 
 
 def check_two_cas(folder, temp):

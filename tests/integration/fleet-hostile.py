@@ -5,6 +5,7 @@ another client places and releases all the time and notices nothing. (tests/inte
 and other nodes' names.)"""
 import datetime
 import os
+import queue
 import re
 import socket
 import ssl
@@ -247,6 +248,53 @@ def check_slow_reader(server, place_channel, slow_channel):
     return lazy
 
 
+def raw_report(channel, report):
+    """A stream whose only report is these bytes; what is read ends with it."""
+    out = queue.Queue()
+    out.put(scheduler_pb2.ReportRequest(report=report).SerializeToString().replace(b"@@@@", b"\xff\xc0\x9b\x07"))
+    return out, channel.stream_stream("/numastow.v1.Scheduler/Report",
+                                      response_deserializer=scheduler_pb2.Directive.FromString)(
+                                          iter(out.get, None), timeout=PATIENCE)
+
+
+def check_texts(channel, good):
+    """Texts that are no texts, and such as would make an answer too large: a request is refused, and what
+    a machine says of itself is made fit, so that everybody else's lists stay readable."""
+    stub = scheduler_pb2_grpc.SchedulerStub(channel)
+    long = "x" * (900 << 10)
+    for what, request in (("a pod's name", {"name": long}), ("a namespace", {"namespace": long}),
+                          ("NUMA nodes", {"numa_nodes": "0," * (450 << 10)}), ("a bell", {"name": "a\a"})):
+        status, why = status_of(stub.Place, scheduler_pb2.PlaceRequest(
+            pods=[scheduler_pb2.PodRequest(cpus=1, node="web", **request)]))
+        check(f"texts: {what} is refused", status == "INVALID_ARGUMENT" and "\n" not in why and len(why) < 200,
+              f"{status} {why[:300]}")
+    streams = []
+    for name in ("crowded", "loud"):
+        report = full_report(name)
+        report.version, report.failure_domain = "@@@@" + "v" * (3 << 20), "@@@@"
+        report.containers.add(id="@@@@", pod="@@@@" * 1000, reason="r" * 100000, numa_nodes="0")
+        streams.append(raw_report(channel, report))
+        next(streams[-1][1])
+    nodes = {n.report.name: n for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(containers=True),
+                                                      timeout=PATIENCE).nodes}
+    check("texts: everybody reads the list", {"crowded", "loud", "web"} <= set(nodes), list(nodes))
+    odd = nodes["loud"].report
+    check("texts: what is shown is short", len(odd.version) <= 253 and len(odd.containers[0].pod) <= 253 and
+          len(odd.containers[0].reason) <= 1024 and odd.failure_domain.startswith("?"), odd.failure_domain)
+    names, token = [], ""
+    while True:
+        page = stub.ListNodes(scheduler_pb2.ListNodesRequest(page_size=1, page_token=token), timeout=PATIENCE)
+        names += [n.report.name for n in page.nodes]
+        token = page.next_page_token
+        if not token:
+            break
+    same("texts: pages of one have all", names, sorted(nodes))
+    good.report("texts that are none")
+    for out, stream in streams:
+        out.put(None)
+        stream.cancel()
+
+
 def check_unknown_ids(channel, good):
     """Reports that list thousands of reservations which nobody made: too many are refused, and the others
     are looked into a few at a time."""
@@ -267,7 +315,10 @@ def check_unknown_ids(channel, good):
         return len(stub.ListReservations(ask, timeout=PATIENCE).reservations)
 
     check("unknown ids: they are learnt with time", eventually(lambda: 0 < known() <= 4096), agent.error)
+    agent.close()
     good.report("unknown ids")
+    agent = FakeAgent(channel, full_report("loud"))
+    agent.wait("welcome")
     agent.bound = {f"{n + 1:016x}": scheduler_pb2.Reservation() for n in range(60000)}
     agent.send_change()
     check("unknown ids: sixty thousand are refused", eventually(lambda: agent.error) and
@@ -283,7 +334,7 @@ def check_scheduler(folder):
     run([CA, "client", ca, "ops", "drain"], "")
     run([CA, "agent", ca, "web"], "")
     with start_scheduler(f"{folder}/data", *tls(f"{ca}/scheduler/127.0.0.1"), "--role",
-                         "ops=agent/crowded", "--metrics", f"127.0.0.1:{free_port()}") as server, \
+                         "ops=agent/crowded,ops=agent/loud", "--metrics", f"127.0.0.1:{free_port()}") as server, \
             secure(f"{ca}/client/ops", server.port) as channel, \
             secure(f"{ca}/agent/web", server.port) as at_web:
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
@@ -319,6 +370,7 @@ def check_scheduler(folder):
             good.report("a slow reader")
             lazy.cancel()
         check_unknown_ids(channel, good)
+        check_texts(channel, good)
         for sock in idle:
             sock.close()
         good.over.set()
@@ -328,6 +380,15 @@ def check_scheduler(folder):
         alive.set()
         web.close()
         check("the scheduler has been there all the time", server.process.poll() is None)
+        refused = server.wait("request refused", method="Report")
+        check("audit: who reports for another node", refused and refused["caller"] == "web" and
+              refused["code"] == "PERMISSION_DENIED" and "db" in refused["result"], refused)
+        placed = server.wait("request", method="Place", code="OK")
+        check("audit: who places what, and what came of it", placed and placed["caller"] == "ops" and
+              "node=web" in placed["request"] and "@web" in placed["result"] and
+              "127.0.0.1" in placed["address"] and placed["duration_us"] > 0, placed)
+        check("audit: what is released", server.wait("request", method="Release", code="OK",
+                                                     result="released 1"))
 
 
 # --- the agent's socket ---------------------------------------------------------------------------

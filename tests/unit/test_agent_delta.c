@@ -185,7 +185,7 @@ static PbNodeReport *shown(const struct stow_machine *machine)
 	uint8_t *bytes;
 	size_t len;
 
-	bytes = stow_machine_report(machine, true, &len);
+	bytes = stow_machine_report(machine, SIZE_MAX, &len);
 	assert_non_null(bytes);
 	report = pb_node_report__unpack(NULL, len, bytes);
 	free(bytes);

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "report.h"
 #include "rpc/say.h"
+#include "rpc/texts.h"
 #include "scheduler/progress.h"
 #include "scheduler/scheduler.h"
 
@@ -691,7 +692,7 @@ static void texts_are_made_fit(void **state)
 		char text[16];
 
 		strcpy(text, cases[i].in);
-		scheduler_clean_text(text, cases[i].most);
+		stow_text_clean(text, cases[i].most);
 		assert_string_equal(text, cases[i].out);
 	}
 }

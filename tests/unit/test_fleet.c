@@ -70,7 +70,7 @@ static PbNodeReport *shown(const struct stow_machine *machine)
 	uint8_t *bytes;
 	size_t len;
 
-	bytes = stow_machine_report(machine, true, &len);
+	bytes = stow_machine_report(machine, SIZE_MAX, &len);
 	report = pb_node_report__unpack(NULL, len, bytes);
 	free(bytes);
 	assert_non_null(report);

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/texts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DESCRIBED_MOST 64 /* bytes of a text in a description */
+#define DESCRIBED_LIST 3  /* of several */
+
+size_t stow_text_most(const char *field)
+{
+	static const struct {
+		const char *field;
+		size_t most;
+	} fields[] = {
+		{ "name", STOW_TEXT_NAME },	   { "names", STOW_TEXT_NAME },
+		{ "namespace", STOW_TEXT_NAME },   { "node", STOW_TEXT_NAME },
+		{ "pod", STOW_TEXT_NAME },	   { "id", STOW_TEXT_NAME },
+		{ "ids", STOW_TEXT_NAME },	   { "gone", STOW_TEXT_NAME },
+		{ "container", STOW_TEXT_NAME },   { "reservation", STOW_TEXT_NAME },
+		{ "version", STOW_TEXT_NAME },	   { "boot_id", STOW_TEXT_NAME },
+		{ "request_id", STOW_TEXT_NAME },  { "failure_domain", STOW_TEXT_NAME },
+		{ "device", STOW_TEXT_NAME },	   { "cpus", STOW_TEXT_LIST },
+		{ "cpus_shared", STOW_TEXT_LIST }, { "cpus_takeable", STOW_TEXT_LIST },
+		{ "numa_nodes", STOW_TEXT_LIST },  { "blocks", STOW_TEXT_LIST },
+		{ "fenced", STOW_TEXT_LIST },	   { "blocks_gone", STOW_TEXT_LIST },
+		{ "annotation", STOW_TEXT_LIST },
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (strcmp(fields[i].field, field) == 0)
+			return fields[i].most;
+	return STOW_TEXT_LINE;
+}
+
+/* Bytes of the character at `p`, or 0: what The Unicode Standard's table 3-7 has not, and U+0080 to
+ * U+009F, which some terminals obey. */
+static size_t character(const unsigned char *p)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (p[0] < 0x80)
+		return p[0] >= 0x20 && p[0] != 0x7f;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (p[0] == 0xc2 || p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return n;
+}
+
+void stow_text_clean(char *text, size_t most)
+{
+	size_t at = 0;
+
+	while (text[at]) {
+		size_t n = character((const unsigned char *)text + at);
+
+		if (at + (n ? n : 1) > most) {
+			text[at] = '\0';
+			return;
+		}
+		if (!n)
+			text[at] = '?';
+		at += n ? n : 1;
+	}
+}
+
+static void drop_unknown(ProtobufCMessage *message)
+{
+	for (unsigned int i = 0; i < message->n_unknown_fields; i++)
+		free(message->unknown_fields[i].data);
+	free(message->unknown_fields);
+	message->unknown_fields = NULL;
+	message->n_unknown_fields = 0;
+}
+
+/* A field's members: one, several, or none (of a oneof, or a message that is not there). */
+static void **members(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, size_t *ret)
+{
+	char *base = (char *)message;
+	void **one = (void **)(void *)(base + field->offset);
+
+	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+		*ret = *(size_t *)(void *)(base + field->quantifier_offset);
+		return *one;
+	}
+	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+		*ret = *(uint32_t *)(void *)(base + field->quantifier_offset) == field->id;
+	else
+		*ret = *one != NULL;
+	return one;
+}
+
+void stow_texts_clean(ProtobufCMessage *message, size_t most)
+{
+	const ProtobufCMessageDescriptor *type = message->descriptor;
+
+	drop_unknown(message);
+	for (unsigned int i = 0; i < type->n_fields; i++) {
+		bool text = type->fields[i].type == PROTOBUF_C_TYPE_STRING;
+		size_t own = stow_text_most(type->fields[i].name);
+		void **list;
+		size_t n;
+
+		if (!text && type->fields[i].type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		list = members(message, &type->fields[i], &n);
+		for (size_t j = 0; j < n; j++) {
+			if (!text)
+				stow_texts_clean(list[j], most);
+			else if (list[j] && *(char *)list[j])
+				stow_text_clean(list[j], own < most ? own : most);
+		}
+	}
+}
+
+static int check_text(const char *field, const char *text, struct stow_err *err)
+{
+	size_t most = stow_text_most(field), len = strlen(text);
+
+	if (len > most)
+		return stow_err_set(err, EINVAL, "%s: %zu bytes; at most %zu", field, len, most);
+	for (size_t at = 0; at < len;) {
+		size_t n = character((const unsigned char *)text + at);
+
+		if (!n)
+			return stow_err_set(err, EINVAL,
+					    "%s: byte %zu is 0x%02x; want UTF-8 without control "
+					    "characters",
+					    field, at, (unsigned char)text[at]);
+		at += n;
+	}
+	return 0;
+}
+
+int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err)
+{
+	const ProtobufCMessageDescriptor *type = message->descriptor;
+
+	for (unsigned int i = 0; i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+		bool text = field->type == PROTOBUF_C_TYPE_STRING;
+		void **list;
+		size_t n;
+		int r = 0;
+
+		if (!text && field->type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		list = members((ProtobufCMessage *)(uintptr_t)message, field, &n);
+		for (size_t j = 0; j < n && r == 0; j++)
+			if (list[j])
+				r = text ? check_text(field->name, list[j], err)
+					 : stow_texts_check(list[j], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- in one line -------------------------------------------------------------------------------- */
+
+static void describe(const ProtobufCMessage *message, int depth, FILE *out);
+
+/* A field that is not repeated. Returns whether it says anything. */
+static bool describe_one(const ProtobufCFieldDescriptor *field, const void *at, int depth, FILE *out)
+{
+	const ProtobufCEnumValue *value;
+	const char *text;
+	uint64_t number = 0;
+	uint32_t narrow = 0;
+
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_STRING:
+		text = *(char *const *)at;
+		if (!text || !*text)
+			return false;
+		fprintf(out, "%s=%.*s", field->name, DESCRIBED_MOST, text);
+		return true;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		if (!*(const ProtobufCMessage *const *)at || !depth)
+			return false;
+		fprintf(out, "%s={", field->name);
+		describe(*(const ProtobufCMessage *const *)at, depth - 1, out);
+		fputc('}', out);
+		return true;
+	case PROTOBUF_C_TYPE_UINT64:
+		memcpy(&number, at, sizeof(number));
+		break;
+	case PROTOBUF_C_TYPE_UINT32:
+	case PROTOBUF_C_TYPE_INT32:
+	case PROTOBUF_C_TYPE_BOOL:
+		memcpy(&narrow, at, sizeof(narrow));
+		number = narrow;
+		break;
+	case PROTOBUF_C_TYPE_ENUM:
+		memcpy(&narrow, at, sizeof(narrow));
+		value = protobuf_c_enum_descriptor_get_value(field->descriptor, (int)narrow);
+		if (!narrow)
+			return false;
+		fprintf(out, "%s=%s", field->name, value ? value->name : "?");
+		return true;
+	default:
+		return false;
+	}
+	if (!number)
+		return false;
+	fprintf(out, "%s=%" PRIu64, field->name, number);
+	return true;
+}
+
+static bool describe_list(const ProtobufCFieldDescriptor *field, void *const *list, size_t n,
+			  int depth, FILE *out)
+{
+	bool text = field->type == PROTOBUF_C_TYPE_STRING;
+
+	if (!n || (!text && (field->type != PROTOBUF_C_TYPE_MESSAGE || !depth)))
+		return false;
+	fprintf(out, "%s=%zu[", field->name, n);
+	for (size_t i = 0; i < n && i < DESCRIBED_LIST; i++) {
+		if (i)
+			fputc(',', out);
+		if (text)
+			fprintf(out, "%.*s", DESCRIBED_MOST, (const char *)list[i]);
+		else
+			describe(list[i], depth - 1, out);
+	}
+	fputs(n > DESCRIBED_LIST ? ",...]" : "]", out);
+	return true;
+}
+
+static void describe(const ProtobufCMessage *message, int depth, FILE *out)
+{
+	const ProtobufCMessageDescriptor *type = message->descriptor;
+	bool said = false;
+
+	for (unsigned int i = 0; i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+		const char *at = (const char *)message + field->offset;
+		size_t n;
+		void **list;
+
+		list = members((ProtobufCMessage *)(uintptr_t)message, field, &n);
+		if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && !n)
+			continue;
+		if (said)
+			fputc(' ', out);
+		said = field->label == PROTOBUF_C_LABEL_REPEATED
+			       ? describe_list(field, list, n, depth, out)
+			       : describe_one(field, at, depth, out);
+	}
+}
+
+void stow_texts_describe(const ProtobufCMessage *message, FILE *out)
+{
+	describe(message, 2, out);
+}
