@@ -31,7 +31,8 @@
 #define DELEGATION_INTERVAL  (60 * UINT64_C(1000000000))
 #define MS		     UINT64_C(1000000)
 #define S		     (1000 * MS)
-#define AGENT_CONTAINERS_MAX 8192      /* that a scheduler takes of one machine */
+#define AGENT_CONTAINERS_MAX 8192 /* that a scheduler takes of one machine */
+#define EVENTS_AT_ONCE	     256
 #define GATHER		     (20 * MS) /* changes that come within this time are one report */
 
 uint64_t agent_now(void)
@@ -265,6 +266,51 @@ static void make_fit(PbNodeReport *report)
 		stow_rpc_message_free(report->containers[--report->n_containers]);
 }
 
+static uint64_t wall_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+}
+
+/* With the lock held. */
+static void count_event(struct agent *agent, const char *kind)
+{
+	size_t i = 0;
+
+	while (i < agent->n_events && strcmp(agent->events[i].kind, kind) != 0)
+		i++;
+	if (i == AGENT_EVENT_KINDS)
+		return;
+	if (i == agent->n_events)
+		snprintf(agent->events[agent->n_events++].kind, sizeof(agent->events[i].kind), "%s",
+			 kind);
+	agent->events[i].n++;
+}
+
+/* What has happened since the last time; before the start is nobody's business. */
+static void count_events(struct agent *agent)
+{
+	struct stow_event *events = NULL;
+	int64_t last = agent->event;
+	size_t n = 0;
+
+	if (stow_ledger_events(agent->ledger, NULL, EVENTS_AT_ONCE, &events, &n, NULL) < 0)
+		return;
+	pthread_mutex_lock(&agent->lock);
+	for (size_t i = 0; i < n; i++) {
+		if (last && events[i].seq > last)
+			count_event(agent, events[i].kind);
+		if (events[i].seq > agent->event)
+			agent->event = events[i].seq;
+	}
+	if (!agent->event)
+		agent->event = 1; /* an empty ledger: the first one counts */
+	pthread_mutex_unlock(&agent->lock);
+	stow_events_free(events, n);
+}
+
 /* Looks, and tells everybody what has changed. */
 static int publish(struct agent *agent)
 {
@@ -290,9 +336,12 @@ static int publish(struct agent *agent)
 		return r;
 	}
 	note_error(agent, NULL);
-	if (look & AGENT_LOOK_LEDGER)
+	if (look & AGENT_LOOK_LEDGER) {
 		agent->new_leases = 0;
+		count_events(agent);
+	}
 	pthread_mutex_lock(&agent->lock);
+	agent->looked = wall_now();
 	if (agent_delta(agent->current, now, &delta)) {
 		agent->counters.reports++;
 		agent_sign(agent, &delta);
@@ -641,6 +690,7 @@ static int read_policy(struct agent *agent, struct stow_err *err)
 		return stow_err_set(err, -r, "%s", why.msg);
 	if (r > 0) {
 		agent->policy->mode = STOW_MODE_OBSERVE;
+		atomic_store(&agent->config_error, true);
 		stow_say(STOW_LOG_ERR,
 			 "the configuration is broken: the agent only observes, until it is "
 			 "repaired "

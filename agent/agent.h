@@ -40,6 +40,8 @@ struct agent_task {
 	void *arg;
 };
 
+#define AGENT_EVENT_KINDS 32
+
 struct agent_link;
 struct agent_probe;
 struct agent_local;
@@ -77,12 +79,20 @@ struct agent {
 	bool undelegated;	    /* it was said that cgroup2 has no nsdelegate */
 
 	struct stow_audit audit;
+	atomic_bool config_error; /* broken, or not taken over by a reload */
+	int64_t event;		  /* the ledger's last that was counted */
 
 	pthread_mutex_t lock;
 	PbNodeReport *current;
 	struct agent_subscriber *subscribers;
 	PbAgentCounters counters;
-	char *last_error;      /* of looking; NULL: all is well */
+	char *last_error; /* of looking; NULL: all is well */
+	uint64_t looked;  /* when it went well last: wall time, ns */
+	struct {
+		char kind[32];
+		uint64_t n;
+	} events[AGENT_EVENT_KINDS]; /* of the ledger, since the start */
+	size_t n_events;
 	atomic_bool connected; /* to a scheduler */
 
 	pthread_mutex_t tasks_lock;

@@ -129,6 +129,7 @@ int agent_config_finish(struct agent_config *config, struct stow_err *err)
 {
 	int tls = !!config->ca + !!config->certificate + !!config->key;
 	struct sockaddr_storage address;
+	char target[300];
 	enum stow_log_level level;
 	socklen_t len;
 	int r = 0;
@@ -145,6 +146,12 @@ int agent_config_finish(struct agent_config *config, struct stow_err *err)
 				    !config->ca		   ? "ca"
 				    : !config->certificate ? "certificate"
 							   : "key");
+	for (size_t i = 0; config->schedulers && config->schedulers[i]; i++) {
+		r = stow_target_complete(config->schedulers[i], AGENT_SCHEDULER_PORT, target,
+					 sizeof(target), err);
+		if (r < 0)
+			return stow_err_wrap(err, r, "scheduler");
+	}
 	if (config->metrics[0]) {
 		r = stow_address_parse(config->metrics, &address, &len, err);
 		if (r < 0)

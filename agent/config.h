@@ -11,8 +11,9 @@
 #include "base/err.h"
 #include "rpc/settings.h"
 
-#define AGENT_CONFIG_PATH "/etc/numastow/agent.yaml"
-#define AGENT_SOCKET_PATH "/run/numastow/agent.sock"
+#define AGENT_SCHEDULER_PORT 7200 /* of a scheduler whose address has none */
+#define AGENT_CONFIG_PATH    "/etc/numastow/agent.yaml"
+#define AGENT_SOCKET_PATH    "/run/numastow/agent.sock"
 
 enum agent_mode { AGENT_ENFORCE, AGENT_OBSERVE };
 

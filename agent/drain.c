@@ -447,17 +447,19 @@ int agent_drains_report(struct agent *agent, PbNodeReport *report)
 void agent_drains_metrics(struct agent *agent, FILE *out)
 {
 	struct agent_drains *drains = agent->drains;
-	const char *bytes = "numastow_drained_bytes_total";
+	const char *bytes = "numastow_agent_drained_bytes_total";
 
 	pthread_mutex_lock(&drains->lock);
-	stow_metric_head(out, "numastow_drains_total", "counter", "Drains, by how they ended.");
+	stow_metric_head(out, "numastow_agent_drains_ended_total", "counter",
+			 "Drains, by how they ended.");
 	for (int step = STOW_DRAIN_DONE; step <= STOW_DRAIN_CANCELLED; step++)
-		stow_metric(out, "numastow_drains_total", (double)drains->ends[step], "end",
-			    stow_drain_step_name((enum stow_drain_step)step), NULL);
+		stow_metric(out, "numastow_agent_drains_ended_total", (double)drains->ends[step],
+			    "end", stow_drain_step_name((enum stow_drain_step)step), NULL);
 	stow_metric_head(out, bytes, "counter", "Memory that drains took off the machine.");
 	stow_metric(out, bytes, (double)drains->bytes, NULL);
-	stow_metric_head(out, "numastow_draining", "gauge", "1 while a drain is at work.");
-	stow_metric(out, "numastow_draining", drains->worker || drains->recovering ? 1 : 0, NULL);
+	stow_metric_head(out, "numastow_agent_draining", "gauge", "1 while a drain is at work.");
+	stow_metric(out, "numastow_agent_draining", drains->worker || drains->recovering ? 1 : 0,
+		    NULL);
 	pthread_mutex_unlock(&drains->lock);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "agent/directive.h"
+#include "rpc/address.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
 
@@ -251,12 +252,15 @@ static int dial(struct agent_link *link, struct stow_err *err)
 {
 	const struct agent_config *config = &link->agent->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
-	struct stow_rpc_client_options options = { .target = target(link),
+	char where[300];
+	struct stow_rpc_client_options options = { .target = where,
 						   .tls = config->ca ? &tls : NULL,
 						   .server_name = config->server_name };
 	int r;
 
-	r = stow_rpc_client_new(link->agent->loop, &options, &link->client, err);
+	r = stow_target_complete(target(link), AGENT_SCHEDULER_PORT, where, sizeof(where), err);
+	if (r == 0)
+		r = stow_rpc_client_new(link->agent->loop, &options, &link->client, err);
 	if (r == 0)
 		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report", &ops,
 					 link->agent, NULL, STOW_RPC_NO_DEADLINE, &link->call, err);

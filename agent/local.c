@@ -372,7 +372,7 @@ static int make_socket(const char *path, struct stow_err *err)
 	return STOW_TAKE_FD(fd);
 }
 
-static int find_readers(const char *name, gid_t *ret, struct stow_err *err)
+int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err)
 {
 	char buf[16384];
 	struct group group, *found = NULL;
@@ -398,7 +398,7 @@ int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_e
 	local->agent = agent;
 	agent->audit.service = &service;
 	agent->audit.changing = changing;
-	r = find_readers(agent->config.readers, &local->readers, err);
+	r = agent_find_readers(agent->config.readers, &local->readers, err);
 	if (r == 0)
 		r = stow_root_path(agent->root, agent->config.socket, &local->path, err);
 	if (r == 0)

@@ -12,6 +12,8 @@
 /* Listens on the configured socket. */
 int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_err *err);
 /* Ends calls under way; a repin is taken back. */
+/* The group of the setting `readers`; (gid_t)-1 without one. -EINVAL: there is no such group. */
+int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err);
 /* The path of its socket. */
 const char *agent_local_path(const struct agent_local *local);
 void agent_local_free(struct agent_local *local);

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/link.h"
+#include "agent/local.h"
 #include "base/cleanup.h"
 #include "rpc/metrics.h"
 #include "rpc/say.h"
@@ -92,6 +93,7 @@ static void reload(struct agent *agent)
 	if (read_config(&fresh, given, &err) < 0 ||
 	    stow_config_read(agent->root, &policy, &err) < 0) {
 		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
+		atomic_store(&agent->config_error, true);
 		agent_config_done(&fresh);
 		sd_notify(0, "READY=1");
 		return;
@@ -124,6 +126,7 @@ static void reload(struct agent *agent)
 	    agent_link_new(agent, &agent->link, &err) < 0)
 		stow_say(STOW_LOG_ERR, "cannot dial", stow_why(&err));
 	agent_look(agent, AGENT_LOOK_ALL);
+	atomic_store(&agent->config_error, false);
 	stow_say(STOW_LOG_NOTICE, "reloaded");
 	sd_notify(0, "READY=1");
 }
@@ -152,7 +155,10 @@ static int check(const struct agent_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_err err = { 0 };
+	gid_t readers;
 
+	if (agent_find_readers(config->readers, &readers, &err) < 0)
+		return fail(&err) + 1;
 	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
 		return fail(&err) + 1;
 	printf("the settings are fine\n");

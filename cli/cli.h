@@ -34,6 +34,9 @@ void cli_usage(const char *name, const char *arguments, const char *summary, con
 /* After getopt_long(3) has said what is wrong: points to --help and returns CLI_USAGE. */
 int cli_bad_usage(const char *name);
 
+/* When standard output is a pipe that nobody reads any more (head(1) has seen enough): ends the
+ * program by SIGPIPE, as it ends others. */
+void cli_end_without_reader(void);
 /* Ends the program's output: what could not be written (a full disk, a closed pipe) is a failure.
  * Returns `code`, or CLI_FAILED with a message. */
 int cli_finish(int code);

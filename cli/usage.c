@@ -2,8 +2,12 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 int cli_fail(const struct stow_err *err)
 {
@@ -26,12 +30,26 @@ int cli_bad_usage(const char *name)
 	return CLI_USAGE;
 }
 
+void cli_end_without_reader(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+
+	if (poll(&out, 1, 0) != 1 || !(out.revents & POLLERR))
+		return;
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
+}
+
 int cli_finish(int code)
 {
-	/* A program like head(1) that has seen enough is no reason to complain. */
-	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE) {
-		fprintf(stderr, "numastow: standard output: %s\n", strerror(errno));
-		return CLI_FAILED;
-	}
-	return code;
+	bool before = ferror(stdout) != 0;
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !before)
+		return code;
+	cli_end_without_reader();
+	/* What failed before has left no errno. */
+	fprintf(stderr, "numastow: standard output: %s\n",
+		errno && !before ? strerror(errno) : "not everything could be written");
+	return CLI_FAILED;
 }

@@ -235,6 +235,21 @@ static int check_parts(CURLU *parsed, const char *url, bool insecure, struct sto
 	return r;
 }
 
+void scheduler_event_url_show(const char *url, char *buf, size_t size)
+{
+	const char *host = strstr(url, "://");
+	size_t scheme, len;
+	const char *at;
+
+	host = host ? host + 3 : url;
+	scheme = (size_t)(host - url);
+	len = strcspn(host, "/?#");
+	at = memrchr(host, '@', len);
+	host = at ? at + 1 : host;
+	snprintf(buf, size, "%.*s%.*s%s", (int)scheme, url, (int)strcspn(host, "?#"), host,
+		 host[strcspn(host, "?#")] ? "?..." : "");
+}
+
 int scheduler_event_url_check(const char *url, bool insecure, struct stow_err *err)
 {
 	CURLU *parsed = curl_url();

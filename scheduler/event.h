@@ -45,6 +45,8 @@ char *scheduler_event_attempt(const char *body, size_t len, uint64_t attempt);
 void scheduler_event_sign(const void *secret, size_t secret_len, const char *timestamp,
 			  const char *body, char ret_hex[65]);
 
+/* The URL for a log: without user, password, query and fragment, which may be secret. */
+void scheduler_event_url_show(const char *url, char *buf, size_t size);
 /* -EINVAL: not https:// (or http:// to this very machine, or anywhere with `insecure`); a user, a
  * password or a fragment in it. */
 int scheduler_event_url_check(const char *url, bool insecure, struct stow_err *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
@@ -285,6 +286,12 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 		r = stow_rpc_server_listen(s->server, config->listen, &s->port, err);
 	if (r == 0)
 		r = stow_rpc_server_start(s->server, err);
+	if (r == 0) {
+		char host[256] = "?";
+
+		(void)gethostname(host, sizeof(host) - 1);
+		snprintf(s->name, sizeof(s->name), "%s:%d", host, s->port);
+	}
 	if (r == 0)
 		r = scheduler_probe_new(s, &s->probe, err);
 	if (r == 0)
@@ -333,6 +340,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 	}
 	if (r < 0)
 		return stow_err_sys(err, -r, "cannot start a thread");
+	s->since = stow_now().wall;
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
 	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
@@ -401,14 +409,14 @@ static void render_drains(FILE *out, struct scheduler *s)
 			under_way[s->drains.under_way[i]->message->progress->step]++;
 	memcpy(ended, s->drains.counts, sizeof(ended));
 	stow_lock_give(&s->fleet->lock);
-	stow_metric_head(out, "numastow_drains", "gauge", "Drains under way, by step.");
+	stow_metric_head(out, "numastow_scheduler_drains", "gauge", "Drains under way, by step.");
 	for (int step = PB_DRAIN_STEP_WAITING; step < PB_DRAIN_STEP_DONE; step++)
-		stow_metric(out, "numastow_drains", (double)under_way[step], "step",
+		stow_metric(out, "numastow_scheduler_drains", (double)under_way[step], "step",
 			    scheduler_step_name((PbDrainStep)step), NULL);
-	stow_metric_head(out, "numastow_drains_ended_total", "counter",
+	stow_metric_head(out, "numastow_scheduler_drains_ended_total", "counter",
 			 "Drains, by how they ended.");
 	for (int i = 0; i < SCHEDULER_ENDS; i++)
-		stow_metric(out, "numastow_drains_ended_total", (double)ended[i], "step",
+		stow_metric(out, "numastow_scheduler_drains_ended_total", (double)ended[i], "end",
 			    scheduler_step_name((PbDrainStep)(PB_DRAIN_STEP_DONE + i)), NULL);
 }
 
@@ -417,14 +425,31 @@ static void render_webhooks(FILE *out, struct scheduler *s)
 	struct scheduler_outbox_count count;
 
 	scheduler_outbox_count(s->outbox, &count);
-	one(out, "numastow_webhooks_delivered_total", "counter", "Events that webhooks have taken.",
-	    (double)count.delivered);
-	one(out, "numastow_webhooks_failed_total", "counter", "Tries that webhooks did not take.",
-	    (double)count.failed);
-	one(out, "numastow_webhooks_given_up_total", "counter",
+	one(out, "numastow_scheduler_webhooks_delivered_total", "counter",
+	    "Events that webhooks have taken.", (double)count.delivered);
+	one(out, "numastow_scheduler_webhooks_failed_total", "counter",
+	    "Tries that webhooks did not take.", (double)count.failed);
+	one(out, "numastow_scheduler_webhooks_given_up_total", "counter",
 	    "Events that are not tried any more.", (double)count.given_up);
-	one(out, "numastow_webhooks_pending", "gauge", "Events that webhooks are still to be told.",
-	    (double)count.pending);
+	one(out, "numastow_scheduler_webhooks_pending", "gauge",
+	    "Events that webhooks are still to be told.", (double)count.pending);
+}
+
+static void render_nodes(FILE *out, struct scheduler *s)
+{
+	static const char *const states[] = { "ready", "not-enforcing", "stale", "unknown" };
+	uint32_t counts[4] = { 0 };
+
+	stow_lock_take(&s->fleet->lock);
+	for (uint32_t i = 0; i < s->fleet->n_machines; i++) {
+		const struct stow_machine *m = s->fleet->machines[i];
+
+		counts[m->n_numa == 0 ? 3 : m->stale ? 2 : !m->enforces]++;
+	}
+	stow_lock_give(&s->fleet->lock);
+	stow_metric_head(out, "numastow_scheduler_nodes", "gauge", "Nodes, by state.");
+	for (int i = 0; i < 4; i++)
+		stow_metric(out, "numastow_scheduler_nodes", counts[i], "state", states[i], NULL);
 }
 
 void scheduler_render_metrics(FILE *out, void *ctx)
@@ -432,42 +457,44 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	struct scheduler *s = ctx;
 	struct stow_store_state store = { 0 };
 	uint64_t commits = 0, writes = 0;
-	uint32_t nodes, fresh;
 	size_t reservations;
 
 	stow_lock_take(&s->fleet->lock);
-	nodes = s->fleet->n_machines;
-	fresh = s->fleet->n_fresh;
 	reservations = s->fleet->reservations.n;
 	stow_lock_give(&s->fleet->lock);
 	if (atomic_load(&s->active)) {
 		stow_store_count(s->store, &commits, &writes);
 		stow_store_state(s->store, &store);
 	}
+	stow_metrics_program(out, "numastow_scheduler_build_info");
+	stow_audit_render(out, "numastow_scheduler_rpcs_total", &s->audit);
+	one(out, "numastow_scheduler_probe_last_seconds", "gauge",
+	    "When a round through lock, store and port was good last; seconds since the epoch.",
+	    s->probe ? (double)scheduler_probe_last(s->probe) / 1e9 : 0);
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
 	    atomic_load(&s->active));
-	stow_metric_head(out, "numastow_nodes", "gauge", "Nodes, by state.");
-	stow_metric(out, "numastow_nodes", fresh, "state", "ready", NULL);
-	stow_metric(out, "numastow_nodes", nodes - fresh, "state", "stale", NULL);
-	one(out, "numastow_reservations", "gauge", "Reservations in force.", (double)reservations);
-	one(out, "numastow_placed_total", "counter", "Pods placed.",
+	render_nodes(out, s);
+	one(out, "numastow_scheduler_reservations", "gauge", "Reservations in force.",
+	    (double)reservations);
+	one(out, "numastow_scheduler_placed_pods_total", "counter", "Pods placed.",
 	    (double)atomic_load(&s->placed));
-	one(out, "numastow_refused_total", "counter", "Placements refused.",
+	one(out, "numastow_scheduler_placements_refused_total", "counter", "Placements refused.",
 	    (double)atomic_load(&s->refused));
-	one(out, "numastow_expired_total", "counter", "Reservations that ran out.",
-	    (double)atomic_load(&s->expired));
-	one(out, "numastow_revoked_total", "counter", "Reservations revoked or refused by a node.",
-	    (double)atomic_load(&s->revoked));
-	one(out, "numastow_node_reports_total", "counter", "Reports received.",
+	one(out, "numastow_scheduler_reservations_expired_total", "counter",
+	    "Reservations that ran out.", (double)atomic_load(&s->expired));
+	one(out, "numastow_scheduler_reservations_revoked_total", "counter",
+	    "Reservations revoked or refused by a node.", (double)atomic_load(&s->revoked));
+	one(out, "numastow_scheduler_reports_total", "counter", "Reports received.",
 	    (double)atomic_load(&s->reports));
-	one(out, "numastow_directives_total", "counter", "Directives sent.",
+	one(out, "numastow_scheduler_directives_total", "counter", "Directives sent.",
 	    (double)atomic_load(&s->directives));
-	one(out, "numastow_store_commits_total", "counter", "Transactions of the store.",
+	one(out, "numastow_scheduler_store_commits_total", "counter", "Transactions of the store.",
 	    (double)commits);
-	one(out, "numastow_store_writes_total", "counter", "Rows written in them.", (double)writes);
-	one(out, "numastow_store_failed_total", "counter",
+	one(out, "numastow_scheduler_store_writes_total", "counter", "Rows written in them.",
+	    (double)writes);
+	one(out, "numastow_scheduler_store_failed_total", "counter",
 	    "What callers wanted stored and was not.", (double)store.failed);
-	one(out, "numastow_store_healthy", "gauge", "1 when the last write went through.",
+	one(out, "numastow_scheduler_store_healthy", "gauge", "1 when the last write went through.",
 	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
@@ -476,7 +503,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_scheduler_lock_held_longest_seconds", "gauge",
 	    "The longest time that the fleet's lock was held, since the start.",
 	    (double)atomic_load(&s->fleet->lock.longest) / 1e9);
-	stow_histogram_render(out, "numastow_place_seconds",
+	stow_histogram_render(out, "numastow_scheduler_place_seconds",
 			      "From a Place that fits to its answer.", &s->place_times);
 }
 

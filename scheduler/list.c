@@ -138,11 +138,24 @@ static int check_names(char *const *names, size_t n, struct stow_err *err)
 	return 0;
 }
 
+static void show_leader(struct scheduler *s, PbLeader *ret, char *store, size_t size)
+{
+	if (s->config.store)
+		snprintf(store, size, "%s", s->config.store);
+	else
+		snprintf(store, size, "sqlite:%s", s->config.data);
+	ret->name = s->name;
+	ret->since = s->since;
+	ret->store = store;
+}
+
 int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 			 struct stow_err *err)
 {
 	const PbListNodesRequest *in = request;
 	PbListNodesResponse out = PB_LIST_NODES_RESPONSE__INIT;
+	PbLeader leader = PB_LEADER__INIT;
+	char store[4200];
 	size_t most = in->page_size ? in->page_size : SIZE_MAX, bytes = 0;
 	struct machines machines;
 	struct scheduler *s = ctx;
@@ -178,6 +191,8 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 		out.nodes[out.n_nodes++] = node;
 	}
 	stow_lock_give(&s->fleet->lock);
+	show_leader(s, &leader, store, sizeof(store));
+	out.leader = &leader;
 	if (r == 0)
 		stow_rpc_reply(call, &out, NULL);
 	machines_done(s, &machines);

@@ -38,6 +38,8 @@ struct scheduler {
 	atomic_bool stopping;
 	atomic_bool loading; /* the store is being read, under the lock */
 	struct scheduler_probe *probe;
+	char name[300]; /* its machine and port */
+	uint64_t since; /* active since: wall time, ns */
 
 	/* The clock's thread: what runs out, who is silent, who waits. */
 	pthread_t clock, teller;

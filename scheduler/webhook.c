@@ -42,6 +42,7 @@ struct scheduler_letter {
 struct receiver {
 	struct scheduler_outbox *outbox;
 	const char *url;
+	char shown[256]; /* without user, password and query, which may be secret */
 	struct scheduler_letter *letters; /* by ascending number */
 	uint64_t n;
 	pthread_t thread;
@@ -334,7 +335,7 @@ static void drop_withdrawn(struct receiver *to)
 			continue;
 		}
 		stow_say(STOW_LOG_NOTICE, "a webhook is not told: it is no longer so",
-			 stow_text("url", to->url),
+			 stow_text("url", to->shown),
 			 stow_text("drain", stow_id_format(letter->drain, id)),
 			 stow_text("event", letter->event));
 		dequeue(to, letter);
@@ -391,20 +392,22 @@ static void settle(struct receiver *to, struct scheduler_letter *letter, long st
 	stow_id_format(letter->drain, id);
 	if (HTTP_OK(status)) {
 		atomic_fetch_add(&outbox->delivered, 1);
-		stow_say(STOW_LOG_INFO, "a webhook was told", stow_text("url", to->url),
+		stow_say(STOW_LOG_INFO, "a webhook was told", stow_text("url", to->shown),
 			 stow_text("drain", id), stow_text("event", letter->event));
 	} else if (status == HTTP_GONE || expired) {
 		atomic_fetch_add(&outbox->failed, 1);
 		atomic_fetch_add(&outbox->given_up, 1);
-		stow_say(STOW_LOG_ERR, "a webhook is not told: given up", stow_text("url", to->url),
-			 stow_text("drain", id), stow_text("event", letter->event),
+		stow_say(STOW_LOG_ERR, "a webhook is not told: given up",
+			 stow_text("url", to->shown), stow_text("drain", id),
+			 stow_text("event", letter->event),
 			 stow_number("tries", letter->attempts + 1), stow_why(why));
 	} else {
 		atomic_fetch_add(&outbox->failed, 1);
 		postpone(to, letter, now);
-		stow_say(STOW_LOG_WARNING, "a webhook could not be told", stow_text("url", to->url),
-			 stow_text("drain", id), stow_text("event", letter->event),
-			 stow_number("tries", letter->attempts), stow_why(why));
+		stow_say(STOW_LOG_WARNING, "a webhook could not be told",
+			 stow_text("url", to->shown), stow_text("drain", id),
+			 stow_text("event", letter->event), stow_number("tries", letter->attempts),
+			 stow_why(why));
 		return;
 	}
 	delete_row(outbox, letter->seq);
@@ -479,6 +482,8 @@ int scheduler_outbox_new(const struct scheduler_config *config,
 	     i++) {
 		outbox->receivers[i] =
 			(struct receiver){ .outbox = outbox, .url = config->webhooks[i] };
+		scheduler_event_url_show(config->webhooks[i], outbox->receivers[i].shown,
+					 sizeof(outbox->receivers[i].shown));
 		pthread_cond_init(&outbox->receivers[i].posted, NULL);
 		outbox->n++;
 	}

@@ -13,9 +13,12 @@
 #include <grpc/health/v1/health.pb-c.h>
 
 #include "base/cleanup.h"
+#include "rpc/address.h"
 
 #define S	    UINT64_C(1000000000)
 #define MESSAGE_MAX (256U << 20) /* bytes: ListNodes of the largest fleet */
+
+#define SCHEDULER_PORT 7200
 
 static const char *const default_schedulers[] = { "127.0.0.1:7200", NULL };
 
@@ -44,12 +47,17 @@ static int dial(struct fleet *fleet, const char *target, struct stow_err *err)
 	const struct fleet_options *o = fleet->options;
 	struct stow_rpc_tls tls = { .certificate = o->certificate, .key = o->key, .ca = o->ca };
 	struct stow_rpc_client_options options = {
-		.target = target,
+		.target = fleet->target,
 		.tls = o->ca && fleet->service == &pb_scheduler__descriptor ? &tls : NULL,
 		.server_name = o->server_name,
 		.message_max = MESSAGE_MAX,
 	};
 
+	int r = stow_target_complete(target, SCHEDULER_PORT, fleet->target, sizeof(fleet->target),
+				     err);
+
+	if (r < 0)
+		return stow_err_wrap(err, r, "scheduler");
 	return stow_rpc_client_new(fleet->loop, &options, &fleet->client, err);
 }
 
@@ -71,6 +79,56 @@ static int check(struct fleet *fleet, struct stow_err *err)
 		  GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 	stow_rpc_message_free(response);
 	return serving ? 0 : stow_err_set(err, ENOTCONN, "this scheduler is a standby");
+}
+
+/* What gRPC says of a connection is for those who know its inside. */
+static const char *reason_of(const struct fleet *fleet, const char *text)
+{
+	bool tls = fleet->options->ca != NULL;
+
+	if (strstr(text, "Connection refused"))
+		return "nothing listens there; is it running?";
+	if (strstr(text, "No such file or directory"))
+		return "there is no such socket; is it running?";
+	if (strstr(text, "Permission denied"))
+		return "you may not use that socket";
+	if (strstr(text, "DNS resolution failed") || strstr(text, "Name or service not known") ||
+	    strstr(text, "hostname"))
+		return "there is no such host";
+	if (strstr(text, "Socket closed") || strstr(text, "Connection reset") ||
+	    strstr(text, "recvmsg") || strstr(text, "closed the connection"))
+		return tls ? "it closed the connection; does it take your certificate?"
+			   : "it closed the connection; it may want TLS: set ca, certificate and "
+			     "key";
+	if (tls && (strstr(text, "WRONG_VERSION") || strstr(text, "wrong version")))
+		return "it does not speak TLS";
+	if (strstr(text, "andshake"))
+		return "the TLS handshake failed; does its certificate say that name "
+		       "(server-name), "
+		       "and is it of that CA?";
+	return text;
+}
+
+/* One sentence: which address, where it comes from, and what to do. */
+static void explain(const struct fleet *fleet, struct stow_err *err)
+{
+	const struct fleet_options *o = fleet->options;
+	bool agent = fleet->service == &pb_agent__descriptor;
+	bool file = agent ? o->agent_in_file : o->schedulers_in_file;
+	bool given = agent ? o->agent != NULL : o->schedulers != NULL;
+	struct stow_err why = *err;
+
+	if (err->code != ENOTCONN || strstr(err->msg, "standby") || !fleet->target[0])
+		return;
+	stow_err_set(err, ENOTCONN, "cannot reach the %s at %s (%s%s): %.500s",
+		     agent ? "agent of this machine" : "scheduler", fleet->target,
+		     file    ? "from "
+		     : given ? "from the command line"
+			     : "the default; see ",
+		     file    ? o->path
+		     : given ? ""
+			     : FLEET_CONFIG_PATH,
+		     reason_of(fleet, why.msg));
 }
 
 static int dial_active(struct fleet *fleet, struct stow_err *err)
@@ -125,11 +183,15 @@ int fleet_call(struct fleet *fleet, const char *method, const void *request, uin
 	       void *ret, struct stow_err *err)
 {
 	sigset_t set = interrupts();
+	int r;
 
 	/* Only a stream takes the time to cancel: who waits for one answer may be killed. */
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	return stow_rpc_client_call(fleet->client, fleet->service, method, request,
-				    timeout ? timeout : fleet->options->timeout, ret, err);
+	r = stow_rpc_client_call(fleet->client, fleet->service, method, request,
+				 timeout ? timeout : fleet->options->timeout, ret, err);
+	if (r < 0)
+		explain(fleet, err);
+	return r;
 }
 
 /* --- streams ------------------------------------------------------------------------------------ */
@@ -212,8 +274,10 @@ int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 	if (r == 0) {
 		r = wait_for_end(fleet, &running, call);
 		stow_rpc_unref(call);
-		if (r < 0)
+		if (r < 0) {
 			*err = running.err;
+			explain(fleet, err);
+		}
 	}
 	if (running.ended >= 0)
 		close(running.ended);

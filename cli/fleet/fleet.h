@@ -30,6 +30,8 @@ struct fleet_options {
 	char *ca, *certificate, *key, *server_name;
 	char *agent; /* path of its socket */
 	uint64_t timeout;
+	bool schedulers_in_file, agent_in_file; /* not on the command line */
+	const char *path;			/* of the file */
 
 	/* Of one command or another. */
 	char *name, *ns, *node, *numa_nodes, *file, *request_id, *to;
@@ -52,7 +54,8 @@ struct fleet {
 	struct stow_rpc_loop *loop;
 	struct stow_rpc_client *client;
 	const ProtobufCServiceDescriptor *service;
-	int signals; /* signalfd(2) of SIGINT and SIGTERM */
+	char target[300]; /* that was dialled last */
+	int signals;	  /* signalfd(2) of SIGINT and SIGTERM */
 };
 
 /* With several schedulers, the one that serves; -ENOTCONN when none does. Call fleet_close() in any

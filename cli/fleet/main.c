@@ -91,6 +91,16 @@ static void print_help(const struct fleet_command *command)
 	printf("  %-34s %s\n", "--config FILE", "instead of that file");
 }
 
+static bool is_flag(int argc, char **argv, const char *flag)
+{
+	size_t len = strlen(flag);
+
+	for (int i = 0; i < argc; i++)
+		if (strncmp(argv[i], flag, len) == 0 && (argv[i][len] == '=' || !argv[i][len]))
+			return true;
+	return false;
+}
+
 static int read_options(const struct fleet_command *command, const struct stow_setting *all,
 			struct fleet_options *options, int argc, char **argv, bool *given,
 			struct stow_err *err)
@@ -105,7 +115,10 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	stow_settings_done(all, &ignored);
 	if (r < 0 || given[HELP])
 		return r;
-	r = stow_settings_load(common, options, path ? path : FLEET_CONFIG_PATH, !path, err);
+	options->path = path ? path : FLEET_CONFIG_PATH;
+	r = stow_settings_load(common, options, options->path, !path, err);
+	options->schedulers_in_file = options->schedulers && !is_flag(argc, argv, "--scheduler");
+	options->agent_in_file = options->agent && !is_flag(argc, argv, "--agent");
 	if (r == 0)
 		r = stow_settings_arguments(all, options, argc, argv, own, given, &path,
 					    options->words, &options->n_words, err);

@@ -55,17 +55,30 @@ static const char *or_dash(const char *text)
 	return text && *text ? text : "-";
 }
 
+/* A machine that takes nothing is not ready, however healthy its agent is. */
+static const char *state_of(const PbNode *node, char *buf, size_t size)
+{
+	PbMode mode = node->report->mode;
+
+	if (node->state == PB_NODE_STATE_READY &&
+	    (mode == PB_MODE_OBSERVE || mode == PB_MODE_DISABLED)) {
+		snprintf(buf, size, "not-ready");
+		return buf;
+	}
+	return fleet_word(&pb_node_state__descriptor, (int)node->state, buf, size);
+}
+
 void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 {
-	static const char *const columns[] = { "NODE",	    "STATE",	  ">NUMA",  ">CPUS",
-					       ">MEMORY",   ">HUGEPAGES", "FENCED", ">CONTAINERS",
-					       ">RESERVED", ">SEEN",	  NULL };
+	static const char *const columns[] = { "NODE",	      "STATE",	   "MODE",	 ">NUMA",
+					       ">CPUS",	      ">MEMORY",   ">HUGEPAGES", "FENCED",
+					       ">CONTAINERS", ">RESERVED", ">SEEN",	 NULL };
 	struct libscols_table *table = fleet_table(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbNodeReport *report = nodes[i]->report;
 		struct sums sums = { 0 };
-		char state[32], numa[16], cpus[48], memory[80], pages[80], containers[24],
+		char state[32], mode[32], numa[16], cpus[48], memory[80], pages[80], containers[24],
 			reserved[24], seen[24];
 
 		for (size_t j = 0; j < report->n_numa_nodes; j++)
@@ -75,9 +88,9 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 		snprintf(reserved, sizeof(reserved), "%zu", nodes[i]->n_reservations);
 		fleet_row(table,
 			  (const char *const[]){
-				  report->name,
-				  fleet_word(&pb_node_state__descriptor, (int)nodes[i]->state,
-					     state, sizeof(state)),
+				  report->name, state_of(nodes[i], state, sizeof(state)),
+				  fleet_word(&pb_mode__descriptor, (int)report->mode, mode,
+					     sizeof(mode)),
 				  numa, of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
 				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
 				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)),
@@ -212,8 +225,7 @@ static void show_node(const PbNode *node)
 {
 	char state[32], seen[24];
 
-	printf("state    %s",
-	       fleet_word(&pb_node_state__descriptor, (int)node->state, state, sizeof(state)));
+	printf("state    %s", state_of(node, state, sizeof(state)));
 	if (node->last_seen)
 		printf(", seen %s ago",
 		       fleet_age(node->last_seen, fleet_now(), seen, sizeof(seen)));
@@ -228,6 +240,14 @@ static void show_node(const PbNode *node)
 }
 
 /* --- the commands ------------------------------------------------------------------------------- */
+
+static void show_leader(const PbLeader *leader)
+{
+	char since[24];
+
+	printf("\nleader %s, for %s, store %s\n", leader->name,
+	       fleet_age(leader->since, fleet_now(), since, sizeof(since)), leader->store);
+}
 
 static int run_nodes(struct fleet *fleet, struct stow_err *err)
 {
@@ -247,6 +267,8 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 		fleet_show_nodes(response->nodes, response->n_nodes, stdout);
 	else
 		printf("No %smachine reports to this scheduler.\n", request.n_names ? "such " : "");
+	if (!fleet->options->json && response->leader)
+		show_leader(response->leader);
 	stow_rpc_message_free(response);
 	return CLI_OK;
 }

@@ -21,8 +21,8 @@ static const ProtobufCFieldDescriptor *list_of(const ProtobufCMessage *message)
 static int append(ProtobufCMessage *all, ProtobufCMessage *page)
 {
 	const ProtobufCFieldDescriptor *list = list_of(all);
-	const ProtobufCFieldDescriptor *token = protobuf_c_message_descriptor_get_field_by_name(
-		all->descriptor, "next_page_token");
+	const ProtobufCFieldDescriptor *token =
+		protobuf_c_message_descriptor_get_field_by_name(all->descriptor, "next_page_token");
 	size_t *n = AT(all, list->quantifier_offset, size_t);
 	size_t *more = AT(page, list->quantifier_offset, size_t);
 	void ***to = AT(all, list->offset, void **), ***from = AT(page, list->offset, void **);

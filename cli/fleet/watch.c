@@ -130,6 +130,8 @@ static void draw(void *ctx)
 {
 	struct table *table = ctx;
 
+	if (!table->terminal)
+		cli_end_without_reader();
 	if (!table->terminal || !table->synced || !table->changed)
 		return;
 	table->changed = false;

@@ -49,6 +49,31 @@ invalid:
 			    "\"%.64s\" is not an address like 127.0.0.1:7200 or [::1]:7200", text);
 }
 
+int stow_target_complete(const char *text, int port, char *ret, size_t size, struct stow_err *err)
+{
+	const char *colon = strrchr(text, ':'), *end = text + strlen(text);
+	bool six = text[0] == '[';
+	uint64_t given = (uint64_t)port;
+
+	if (strncmp(text, "unix:", 5) == 0) {
+		snprintf(ret, size, "%s", text);
+		return 0;
+	}
+	if (six && (!strchr(text, ']') || (colon && colon < strchr(text, ']'))))
+		colon = NULL;
+	if (!six && colon && memchr(text, ':', (size_t)(colon - text)))
+		return stow_err_set(err, EINVAL,
+				    "\"%.128s\": want [ADDRESS]:PORT for an IPv6 address", text);
+	if (colon && (stow_parse_u64(colon + 1, 65535, &given, NULL) < 0 || given == 0))
+		return stow_err_set(err, EINVAL, "\"%.128s\": the port is not 1 to 65535", text);
+	end = colon ? colon : end;
+	if (end == text || strcspn(text, " \t/@") < (size_t)(end - text) || (six && end[-1] != ']'))
+		return stow_err_set(err, EINVAL, "\"%.128s\" is not HOST or HOST:PORT", text);
+	if ((size_t)snprintf(ret, size, "%.*s:%d", (int)(end - text), text, (int)given) >= size)
+		return stow_err_set(err, EINVAL, "\"%.64s...\" is too long", text);
+	return 0;
+}
+
 bool stow_address_is_loopback(const struct sockaddr_storage *address)
 {
 	if (address->ss_family == AF_INET)

@@ -13,6 +13,10 @@
 int stow_address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len,
 		       struct stow_err *err);
 
+/* Where a client goes: a name or an address, with a port, or without one, which is `port` then:
+ * "scheduler.example", "[::1]:7200". -EINVAL says what is wrong with it. */
+int stow_target_complete(const char *text, int port, char *ret, size_t size, struct stow_err *err);
+
 /* Only programs of this machine can get there. */
 bool stow_address_is_loopback(const struct sockaddr_storage *address);
 

@@ -19,8 +19,7 @@ static void count(struct stow_audit *audit, const struct stow_rpc_ended *ended, 
 {
 	for (size_t i = 0; i < audit->service->n_methods && i < STOW_AUDIT_METHODS; i++)
 		if (strcmp(audit->service->methods[i].name, ended->method) == 0)
-			atomic_fetch_add(
-				&audit->counts[i][code < STOW_AUDIT_CODES ? code : 2], 1);
+			atomic_fetch_add(&audit->counts[i][code < STOW_AUDIT_CODES ? code : 2], 1);
 }
 
 void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *ended)
@@ -38,8 +37,8 @@ void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *end
 			 (int)peer->pid, peer->same_namespaces ? "" : ", in a container");
 	else
 		snprintf(caller, sizeof(caller), "%s",
-			 !peer->tls	 ? "without a certificate"
-			 : peer->name[0] ? peer->name
+			 !peer->tls		       ? "without a certificate"
+			 : peer->name[0]	       ? peer->name
 			 : peer->uris && peer->uris[0] ? peer->uris[0]
 			 : peer->dns && peer->dns[0]   ? peer->dns[0]
 						       : "?");

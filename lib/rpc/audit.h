@@ -3,11 +3,11 @@
 
 /*
  * Who has asked for what, and what became of it: one line in the log for each call that changes
- * something or that was refused for what its caller may, and a counter for every call, by method and
- * code.
+ * something or that was refused for what its caller may, and a counter for every call, by method
+ *and code.
  *
- *	request: method=Place caller=ops address=ipv4:10.0.0.7:41204 request="pods=1[cpus=4]" code=OK
- *	 result="8f3c...:0@web-3" duration_us=412
+ *	request: method=Place caller=ops address=ipv4:10.0.0.7:41204 request="pods=1[cpus=4]"
+ *code=OK result="8f3c...:0@web-3" duration_us=412
  */
 
 #include <stdatomic.h>

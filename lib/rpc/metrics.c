@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/metrics.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -8,9 +9,14 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
+#include "base/root.h"
 #include "rpc/address.h"
 
 #define CONNECTIONS 16 /* a scraper or two, and somebody with curl */
@@ -186,6 +192,91 @@ void stow_metric(FILE *out, const char *name, double value, ...)
 	va_end(ap);
 	fputs(*sep == ',' ? "} " : " ", out);
 	put_number(out, value);
+}
+
+static void number(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	stow_metric_head(out, name, type, help);
+	stow_metric(out, name, value, NULL);
+}
+
+static size_t open_fds(struct stow_root *root)
+{
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *dir;
+
+	dir = stow_root_opendir(root, NULL, "/proc/self/fd");
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n ? n - 1 : 0; /* without the one that looks */
+}
+
+/* The n-th number of a text with blanks between, from 0; 0 when it is none. */
+static uint64_t word(const char *text, int n)
+{
+	char digits[32];
+	uint64_t value;
+
+	for (; text && n > 0; n--) {
+		text = strchr(text, ' ');
+		text = text ? text + 1 : NULL;
+	}
+	if (!text)
+		return 0;
+	snprintf(digits, sizeof(digits), "%.*s", (int)strcspn(text, " \n"), text);
+	return stow_parse_u64(digits, UINT64_MAX, &value, NULL) < 0 ? 0 : value;
+}
+
+/* Seconds since the epoch, from /proc/self/stat (its field 22, in ticks since the boot). */
+static double started(struct stow_root *root)
+{
+	char stat[1024];
+	struct timespec boot, wall;
+	uint64_t ticks;
+	const char *p;
+
+	if (stow_root_read_buf(root, stat, sizeof(stat), NULL, "/proc/self/stat") < 0)
+		return 0;
+	p = strrchr(stat, ')');
+	ticks = p ? word(p, 20) : 0;
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (double)wall.tv_sec - (double)boot.tv_sec +
+	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+void stow_metrics_program(FILE *out, const char *build_info)
+{
+	struct stow_root *root = NULL;
+	char statm[128] = "";
+	struct rlimit files = { 0 };
+	struct rusage used = { 0 };
+	double page = (double)sysconf(_SC_PAGESIZE);
+
+	stow_metric_head(out, build_info, "gauge", "1, with the version.");
+	stow_metric(out, build_info, 1, "version", STOW_VERSION, NULL);
+	if (stow_root_open("/", &root, NULL) < 0)
+		return;
+	(void)stow_root_read_buf(root, statm, sizeof(statm), NULL, "/proc/self/statm");
+	getrusage(RUSAGE_SELF, &used);
+	getrlimit(RLIMIT_NOFILE, &files);
+	number(out, "process_cpu_seconds_total", "counter", "CPU time, user and system.",
+	       (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+	number(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+	       (double)word(statm, 1) * page);
+	number(out, "process_virtual_memory_bytes", "gauge", "Virtual memory.",
+	       (double)word(statm, 0) * page);
+	number(out, "process_open_fds", "gauge", "Open descriptors.", (double)open_fds(root));
+	number(out, "process_max_fds", "gauge", "Descriptors that may be open.",
+	       (double)files.rlim_cur);
+	number(out, "process_start_time_seconds", "gauge", "Start, in seconds since the epoch.",
+	       started(root));
+	stow_root_free(root);
 }
 
 /* --- durations ------------------------------------------------------------------------------- */

@@ -39,6 +39,8 @@ void stow_metrics_stop(struct stow_metrics *metrics);
 
 /* The two lines before a metric's values. `type`: "counter", "gauge", "histogram". */
 void stow_metric_head(FILE *out, const char *name, const char *type, const char *help);
+/* What every program has: NAME{version=}, and process_* as other programs name them. */
+void stow_metrics_program(FILE *out, const char *build_info);
 /* One value, with pairs of label and text, NULL at the end. */
 void stow_metric(FILE *out, const char *name, double value, ...) __attribute__((sentinel));
 

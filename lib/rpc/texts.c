@@ -178,7 +178,8 @@ int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err)
 static void describe(const ProtobufCMessage *message, int depth, FILE *out);
 
 /* A field that is not repeated. Returns whether it says anything. */
-static bool describe_one(const ProtobufCFieldDescriptor *field, const void *at, int depth, FILE *out)
+static bool describe_one(const ProtobufCFieldDescriptor *field, const void *at, int depth,
+			 FILE *out)
 {
 	const ProtobufCEnumValue *value;
 	const char *text;

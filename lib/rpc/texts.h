@@ -32,6 +32,6 @@ void stow_text_clean(char *text, size_t most);
  * field may be; drops unknown fields. */
 void stow_texts_clean(ProtobufCMessage *message, size_t most);
 
-/* A message in one short line, for people: "node=web-3 numa_nodes=0 revoke=1". What is empty is left
- * out, and what is much is cut. */
+/* A message in one short line, for people: "node=web-3 numa_nodes=0 revoke=1". What is empty is
+ * left out, and what is much is cut. */
 void stow_texts_describe(const ProtobufCMessage *message, FILE *out);

@@ -350,9 +350,9 @@ def whole_way(temp):
               old.failure_domain == "rack-1" and old.plan.bytes == GIB and old.spec.numa_node == 1, old)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             metrics = answer.read().decode()
-        for line in ("numastow_webhooks_delivered_total 3", "numastow_webhooks_failed_total 5",
-                     "numastow_webhooks_pending 0", 'numastow_drains{step="safe"} 0',
-                     'numastow_drains_ended_total{step="done"} 1'):
+        for line in ("numastow_scheduler_webhooks_delivered_total 3", "numastow_scheduler_webhooks_failed_total 5",
+                     "numastow_scheduler_webhooks_pending 0", 'numastow_scheduler_drains{step="safe"} 0',
+                     'numastow_scheduler_drains_ended_total{end="done"} 1'):
             check(f"metrics: {line}", line in metrics.splitlines(), metrics)
     receiver.close()
 

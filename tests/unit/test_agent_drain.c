@@ -355,7 +355,7 @@ static void wait_until_idle(struct setup *s)
 		f = open_memstream(&text, &size);
 		agent_drains_metrics(&s->agent, f);
 		fclose(f);
-	} while (!strstr(text, "numastow_draining 0"));
+	} while (!strstr(text, "numastow_agent_draining 0"));
 	free(text);
 }
 

@@ -70,8 +70,8 @@ check "it has them as credentials" sh -c 'journalctl -u numastow-scheduler | gre
 eq "it is nobody in particular" "$(ps -o user= -C numastow-scheduler)" "numastow-scheduler"
 check "its store is where it belongs" test -s /var/lib/private/numastow/scheduler.db
 check "the agent runs" systemctl start numastow-agent
-check "the scheduler welcomes it" eventually 20 metric 7201 'numastow_connected 1'
-check "and has its node" metric 7202 'numastow_nodes{state="ready"} 1'
+check "the scheduler welcomes it" eventually 20 metric 7201 'numastow_agent_connected 1'
+check "and has its node" metric 7202 'numastow_scheduler_nodes{state="ready"} 1'
 
 # --- the agent's work -----------------------------------------------------------------------------
 
@@ -133,14 +133,14 @@ eq "and all is online as before" \
 stop pinned
 check "without it the DIMM leaves" "$numastow" drain --blocks "$first-$last" --eject
 check "and is gone" test ! -e "/sys/devices/system/memory/memory$last"
-check "which is counted" metric 7201 'numastow_drains_total{end="done"} 1'
+check "which is counted" metric 7201 'numastow_agent_drains_ended_total{end="done"} 1'
 
 # --- restarts -------------------------------------------------------------------------------------
 
 check "reload" systemctl reload numastow-agent
-check "after which it comes back" eventually 20 metric 7201 'numastow_connected 1'
+check "after which it comes back" eventually 20 metric 7201 'numastow_agent_connected 1'
 check "restart of the scheduler" systemctl restart numastow-scheduler
-check "the agent finds it again" eventually 60 metric 7202 'numastow_nodes{state="ready"} 1'
+check "the agent finds it again" eventually 60 metric 7202 'numastow_scheduler_nodes{state="ready"} 1'
 check "restart of the agent" systemctl restart numastow-agent
 check "the ledger is still there" sh -c "'$numastow' ledger | grep -q web"
 eq "and the container where it was" "$(allowed_mems "$pid")" 1

@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""/metrics of both programs: Prometheus' rules for names and types (those of `promtool check metrics`, which is
+asked, too, where it is installed), docs/metrics.md against what is there, and values that others set alarms on;
+the clients' errors in one sentence."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+from daemons import NUMASTOW, free_port, metrics_of
+from fleetlib import FakeAgent, channel_to, command, eventually, full_report, node_pb2, start_agent, start_scheduler
+from harness import PROJECT, Machine, Temp, check, finish, run, same
+
+SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)$')
+
+
+def parse(text):
+    """({name: type}, {name of a sample with its labels: value}), and what breaks a rule."""
+    types, helps, samples, wrong = {}, {}, {}, []
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            name, _, words = line[7:].partition(" ")
+            wrong += [f"{name}: HELP twice"] if name in helps else []
+            wrong += [] if words else [f"{name}: no help"]
+            helps[name] = words
+        elif line.startswith("# TYPE "):
+            name, kind = line[7:].split(" ")
+            wrong += [f"{name}: TYPE twice"] if name in types else []
+            types[name] = kind
+        else:
+            found = SAMPLE.match(line)
+            if not found:
+                wrong.append(f"no sample: {line}")
+                continue
+            name, labels, value = found.groups()
+            base = re.sub("_(bucket|sum|count)$", "", name)
+            wrong += [] if name in types or types.get(base) == "histogram" else [f"{name}: no TYPE before it"]
+            wrong += [f"{name}{labels}: twice"] if (name, labels) in samples else []
+            samples[name, labels or ""] = float(value)
+    for name, kind in types.items():
+        wrong += [] if name in helps else [f"{name}: no HELP"]
+        wrong += [f"{name}: a {kind}"] if (kind == "counter") != name.endswith("_total") else []
+        wrong += [f"{name}: ends like a histogram's"] if re.search("_(count|sum|bucket)$", name) else []
+        wrong += [f"{name}: not a base unit"] if re.search(
+            "_(ms|us|milliseconds|microseconds|minutes|hours|kib|mib|kilobytes|pages_total_bytes)(_total)?$",
+            name) else []
+        wrong += [f"{name}: its type is in its name"] if re.search("(gauge|counter|histogram|summary)", name) else []
+        wrong += [f"{name}: no lower case with underscores"] if not re.fullmatch("[a-z][a-z0-9_]*", name) else []
+    return types, {f"{n}{l}": v for (n, l), v in samples.items()}, wrong
+
+
+def check_rules(what, text, prefix):
+    types, samples, wrong = parse(text)
+    same(f"{what}: Prometheus' rules", wrong, [])
+    promtool = shutil.which("promtool")
+    if promtool:
+        done = run([promtool, "check", "metrics"], text)
+        check(f"{what}: promtool has nothing to say", done.code == 0 and not (done.out + done.err).strip(), done)
+    same(f"{what}: names with a prefix of its own",
+         [n for n in types if not n.startswith((prefix, "process_"))], [])
+    return types, samples
+
+
+def documented():
+    with open(os.path.join(PROJECT, "docs/metrics.md"), encoding="utf-8") as handle:
+        return set(re.findall(r"^\| `([a-z_]+)", handle.read(), re.M))
+
+
+def check_metrics(folder):
+    machine = Machine(f"{folder}/m")
+    with start_scheduler(f"{folder}/data", "--metrics", f"127.0.0.1:{free_port()}") as server, \
+            start_agent(machine, "m", server.port, "--metrics", f"127.0.0.1:{free_port()}") as program, \
+            channel_to(f"127.0.0.1:{server.port}") as channel:
+        odd = FakeAgent(channel, full_report("odd"))
+        odd.wait("welcome")
+        check("a machine observes", eventually(lambda: odd.send_change(mode=node_pb2.MODE_OBSERVE) or
+                                               'state="not-enforcing"} 1' in metrics_of(server)))
+        check("the agent is connected", eventually(
+            lambda: "numastow_agent_connected 1" in metrics_of(program)))
+        command("place", "cpus=1", "--node", "m", port=server.port)
+        refused = command("place", "cpus=500", port=server.port)
+        check("a placement is refused", refused.code != 0, refused)
+        ours, of_agent = check_rules("agent", metrics_of(program), "numastow_agent_")
+        theirs, of_scheduler = check_rules("scheduler", metrics_of(server), "numastow_scheduler_")
+        names = set(ours) | set(theirs)
+        same("docs/metrics.md has all, and nothing else", sorted(documented() ^ names), [])
+        same("one thing, one name", sorted(n for n in set(ours) & set(theirs) if not n.startswith("process_")), [])
+        for text, value in (('numastow_scheduler_nodes{state="ready"}', 1),
+                            ('numastow_scheduler_nodes{state="not-enforcing"}', 1),
+                            ('numastow_scheduler_nodes{state="unknown"}', 0),
+                            ('numastow_scheduler_placed_pods_total', 1),
+                            ('numastow_scheduler_rpcs_total{method="Place",code="OK"}', 1),
+                            ('numastow_scheduler_rpcs_total{method="Place",code="RESOURCE_EXHAUSTED"}', 1)):
+            same(text, of_scheduler.get(text), value)
+        same("the agent's mode", of_agent.get('numastow_agent_mode{mode="enforce"}'), 1)
+        check("when it looked last", of_agent.get("numastow_agent_last_look_seconds", 0) > 1e9, of_agent)
+        shown = command("nodes", port=server.port).out
+        rows = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
+        same("who observes is not ready", rows.get("odd", [])[1:3], ["not-ready", "observe"])
+        same("who enforces is", rows.get("m", [])[1:3], ["ready", "enforce"])
+        check("who leads, since when, with which store", re.search(
+            rf"^leader \S+:{server.port}, for \d+s, store sqlite:{folder}/data$", shown, re.M), shown)
+        odd.close()
+        check_head(server.port)
+
+
+def check_head(port):
+    """numastow watch | head: ends as other programs do, without a word."""
+    with subprocess.Popen([NUMASTOW, "watch", "--config", "/dev/null", "--scheduler", f"127.0.0.1:{port}"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
+        watch.stdout.readline()
+        watch.stdout.close()
+        said = watch.stderr.read()
+        same("watch | head: ends by SIGPIPE, in silence", (watch.wait(), said), (-signal.SIGPIPE, b""))
+
+
+def check_errors(folder):
+    nobody = f"127.0.0.1:{free_port()}"
+    config = f"{folder}/client.yaml"
+    with open(config, "w", encoding="utf-8") as handle:
+        handle.write(f"scheduler: {nobody}\n")
+    for what, argv, words in (
+            ("nobody there", ["nodes", "--config", "/dev/null", "--scheduler", nobody],
+             (nobody, "command line", "is it running?")),
+            ("nobody there, by the file", ["nodes", "--config", config], (nobody, config, "is it running?")),
+            ("no agent", ["node", "--config", "/dev/null", "--agent", f"{folder}/none.sock"],
+             (f"{folder}/none.sock", "is it running?")),
+            ("no port that there is", ["nodes", "--config", "/dev/null", "--scheduler", "localhost:70000"],
+             ("localhost:70000", "port"))):
+        done = run([NUMASTOW, *argv], "")
+        check(f"{what}: one sentence that names it", done.one_line() and all(w in done.err for w in words), done)
+    agent = os.path.join(os.path.dirname(NUMASTOW), "numastow-agent")
+    for what, option, word in (("a group that is not there", ["--readers", "no-such-group"], "no-such-group"),
+                               ("a port that is none", ["--scheduler", "db:0"], "db:0")):
+        done = run([agent, "--config", "/dev/null", "--node", "m", "--check-config", *option], "")
+        check(f"--check-config refuses {what}", done.code == 2 and word in done.err, done)
+    done = run([agent, "--config", "/dev/null", "--node", "m", "--check-config", "--scheduler", "localhost"], "")
+    check("--check-config takes a host without a port", done.code == 0, done)
+
+
+with Temp() as temp:
+    check_metrics(temp)
+    check_errors(temp)
+finish()
