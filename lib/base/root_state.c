@@ -38,44 +38,69 @@ int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *e
 	return 0;
 }
 
-/* Opens the folder that holds `path` and says where the last part of the name begins. */
-static int open_parent(struct stow_root *root, const char *path, const char **ret_name,
-		       struct stow_err *err)
+/* A file that is to be made or removed, by a name that starts at `fd`. */
+struct place {
+	int fd;
+	int opened;	  /* the folder that holds it, when that had to be opened; else negative */
+	const char *name; /* from `fd` on */
+	int len;	  /* of what in `name` stands before its last part */
+};
+
+static void place_done(struct place *place)
 {
-	const char *slash = strrchr(path, '/');
+	stow_close_ptr(&place->opened);
+}
+
+/* On this machine the name says it all. In a copied tree, folders on the way may be links that lead
+ * out of it: there the one that holds the file is opened first. */
+static int find_place(struct stow_root *root, const char *path, struct place *ret,
+		      struct stow_err *err)
+{
+	const char *slash = strrchr(path, '/'), *begin = path + strspn(path, "/");
 	char dir[PATH_MAX];
 
-	if (!slash || (size_t)(slash - path) >= sizeof(dir))
+	if (!slash || (size_t)(slash - path) >= sizeof(dir) || slash + 1 < begin)
 		return stow_err_set(err, EINVAL, "%.64s is no absolute path", path);
+	*ret = (struct place){
+		.fd = root->fd, .opened = -EBADF, .name = begin, .len = (int)(slash + 1 - begin)
+	};
+	if (root->live && !root->ops)
+		return 0;
 	memcpy(dir, path, (size_t)(slash - path));
 	dir[slash - path] = '\0';
-	*ret_name = slash + 1;
-	return stow_root_open_checked(root, dir[0] ? dir : "/", NULL, O_PATH | O_DIRECTORY, 0, err);
+	ret->opened = stow_root_open_checked(root, dir[0] ? dir : "/", NULL, O_PATH | O_DIRECTORY,
+					     0, err);
+	ret->fd = ret->opened;
+	ret->name = slash + 1;
+	ret->len = 0;
+	return ret->opened < 0 ? ret->opened : 0;
 }
 
 /* Writes the file aside, then gives it its name. */
 static int put_file(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		    bool replace, struct stow_err *err)
 {
-	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
+	_cleanup_(place_done) struct place at = { .opened = -EBADF };
+	_cleanup_close_ int fd = -EBADF;
 	size_t len = strlen(text);
-	const char *name;
-	char temp[NAME_MAX + 32];
-	int r = 0;
+	char temp[PATH_MAX + 32];
+	int r;
 
-	dir = open_parent(root, path, &name, err);
-	if (dir < 0)
-		return dir;
-	snprintf(temp, sizeof(temp), ".%.*s.%d", NAME_MAX - 16, name, (int)getpid());
-	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	r = find_place(root, path, &at, err);
+	if (r < 0)
+		return r;
+	snprintf(temp, sizeof(temp), "%.*s.%.*s.%d", at.len, at.name, NAME_MAX - 16,
+		 at.name + at.len, (int)getpid());
+	fd = openat(at.fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return stow_err_sys(err, errno, "%s", path);
 	if (write(fd, text, len) != (ssize_t)len)
 		r = errno ? errno : ENOSPC;
-	else if (replace ? renameat(dir, temp, dir, name) < 0 : linkat(dir, temp, dir, name, 0) < 0)
+	else if (replace ? renameat(at.fd, temp, at.fd, at.name) < 0
+			 : linkat(at.fd, temp, at.fd, at.name, 0) < 0)
 		r = errno;
 	if (r || !replace)
-		unlinkat(dir, temp, 0);
+		unlinkat(at.fd, temp, 0);
 	return r ? stow_err_sys(err, r, "%s", path) : 0;
 }
 
@@ -93,20 +118,16 @@ int stow_root_create(struct stow_root *root, const char *path, const char *text,
 
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 {
-	_cleanup_close_ int dir = -EBADF;
+	_cleanup_(place_done) struct place at = { .opened = -EBADF };
 	struct stow_path path;
-	const char *name;
 	int r;
 
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+	if (r == 0)
+		r = find_place(root, path.text, &at, err);
 	if (r < 0)
-		return r;
-	dir = open_parent(root, path.text, &name, err);
-	if (dir == -ENOENT)
-		return 0;
-	if (dir < 0)
-		return dir;
-	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return r == -ENOENT ? 0 : r;
+	if (unlinkat(at.fd, at.name, 0) < 0 && errno != ENOENT)
 		return stow_err_sys(err, errno, "%s", path.text);
 	return 0;
 }

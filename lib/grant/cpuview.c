@@ -2,7 +2,6 @@
 #include "grant/cpuview.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +23,10 @@ uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idse
 	    cpuset.version != 1 || stow_online_cpus(root, &online, NULL) < 0)
 		return 0;
 	STOW_IDSET_FOR(cpu, &online) {
-		_cleanup_close_ int dir =
-			stow_root_openat(root, O_PATH | O_DIRECTORY, 0, NULL,
-					 "/sys/devices/system/cpu/cpu%d/topology", cpu);
 		struct stat st;
 
-		if (dir < 0 || fstat(dir, &st) < 0)
+		if (stow_root_stat(root, &st, NULL, "/sys/devices/system/cpu/cpu%d/topology", cpu) <
+		    0)
 			continue;
 		if (st.st_ino > last)
 			last = st.st_ino;
