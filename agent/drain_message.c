@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "rpc/rpc.h"
-#include "rpc/say.h"
 
 #define NAME_MAX_ 256
 #define PATH_MAX_ 1024
@@ -255,7 +255,7 @@ PbDrainProgress *agent_drain_progress_message(const struct stow_drain_progress *
 	out->elapsed = p->elapsed;
 	out->bytes_staying = p->bytes_staying;
 	out->release = (PbDrainRelease)p->release;
-	out->code = p->code ? stow_rpc_status_of_errno(abs(p->code)) : 0;
+	out->code = p->code ? stow_status_of_errno(abs(p->code)) : 0;
 	if (p->plan) {
 		out->plan = agent_drain_plan_message(p->plan);
 		failed |= !out->plan;
@@ -308,7 +308,7 @@ PbDrain *agent_drain_row_message(const struct stow_drain_row *row)
 		out->progress->bytes_offline = row->bytes_offline;
 		out->progress->bytes_staying = row->bytes_staying;
 		out->progress->release = (PbDrainRelease)row->release;
-		out->progress->code = row->code ? stow_rpc_status_of_errno(abs(row->code)) : 0;
+		out->progress->code = row->code ? stow_status_of_errno(abs(row->code)) : 0;
 		out->progress->message = text(row->message, PATH_MAX_, &failed);
 		out->progress->blocks_gone = list_text(gone, &failed);
 	}

@@ -132,7 +132,7 @@ static void answer(struct agent_link *link, const PbDirective *directive, int r,
 
 	result.directive = directive->id;
 	if (r < 0) {
-		result.code = stow_rpc_status_of_errno(-r);
+		result.code = stow_status_of_errno(-r);
 		result.message = (char *)(uintptr_t)err->msg;
 	}
 	out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;

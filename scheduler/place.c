@@ -360,8 +360,8 @@ void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint
 	if (!r || r->machine != machine)
 		return;
 	if (result->code) {
-		stow_err_set(&err, stow_rpc_errno_of_status(result->code),
-			     "node %s refuses: %.700s", machine->name, result->message);
+		stow_err_set(&err, stow_errno_of_status(result->code), "node %s refuses: %.700s",
+			     machine->name, result->message);
 		stow_say(STOW_LOG_NOTICE, "a node refuses a reservation",
 			 stow_text("node", machine->name), stow_text("reason", result->message));
 		atomic_fetch_add(&s->revoked, 1);

@@ -356,8 +356,7 @@ static void add_status(const struct stow_err *err, grpc_slice *details, grpc_op 
 	op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
 	if (err->code == 0)
 		return;
-	op->data.send_status_from_server.status =
-		(grpc_status_code)stow_rpc_status_of_errno(err->code);
+	op->data.send_status_from_server.status = (grpc_status_code)stow_status_of_errno(err->code);
 	*details = grpc_slice_from_copied_string(err->msg);
 	op->data.send_status_from_server.status_details = details;
 }

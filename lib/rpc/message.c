@@ -111,11 +111,15 @@ char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size)
 	return buf;
 }
 
+_Static_assert((int)STOW_STATUS_UNAUTHENTICATED == (int)GRPC_STATUS_UNAUTHENTICATED &&
+		       (int)STOW_STATUS_OK == (int)GRPC_STATUS_OK,
+	       "numbered alike");
+
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details)
 {
-	int errnum = stow_rpc_errno_of_status(status);
+	int errnum = stow_errno_of_status(status);
 	char text[sizeof(err->msg)];
 
 	rpc_slice_to_text(details, text, sizeof(text));
-	stow_err_set(err, errnum, "%s", text[0] ? text : stow_rpc_status_name(status));
+	stow_err_set(err, errnum, "%s", text[0] ? text : stow_status_name(status));
 }

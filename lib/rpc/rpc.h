@@ -31,8 +31,8 @@
  *those of different calls run at the same time. A program with a loop blocks its signals before it
  *makes one, since gRPC's own threads inherit the mask, and does not fork (exec is fine).
  *
- * Errors are negative errnos, on both sides of the wire: one table (status.c) turns them into gRPC
- * statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
+ * Errors are negative errnos, on both sides of the wire: one table (base/status.h) turns them into
+ *gRPC statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -42,6 +42,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/status.h"
 
 struct stow_rpc_loop;
 struct stow_rpc_server;
@@ -52,15 +53,6 @@ struct stow_rpc_call;
 #define STOW_RPC_BACKLOG_MAX (8U << 20) /* bytes queued on one stream to a slow reader */
 #define STOW_RPC_KEEPALIVE   (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
 #define STOW_RPC_NO_DEADLINE UINT64_MAX
-
-/* --- status ------------------------------------------------------------------------------------ */
-
-/* The gRPC status code (grpc/status.h) of a positive errno, and back. Codes and errnos outside of
- * the table are UNKNOWN and EIO. */
-unsigned int stow_rpc_status_of_errno(int errnum);
-int stow_rpc_errno_of_status(unsigned int status);
-/* "RESOURCE_EXHAUSTED" */
-const char *stow_rpc_status_name(unsigned int status);
 
 /* --- loop -------------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/utf8.h"
 
 static _Atomic int said_level = STOW_LOG_INFO;
 static _Atomic int said_format = STOW_SAY_TEXT;
@@ -97,23 +98,6 @@ static void put_time(FILE *f)
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
 	fprintf(f, "%s.%03ldZ", buf, ts.tv_nsec / 1000000);
-}
-
-/* The bytes of the UTF-8 sequence that `s` begins with, 0 when it is none: RFC 8259 wants JSON to
- * be UTF-8, and terminals like it. Overlong forms and surrogates are none. */
-size_t stow_utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-	if (n == 0 || s[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
 }
 
 /* Within double quotes, in JSON or in text: what is said here may quote strangers. */

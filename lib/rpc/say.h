@@ -67,7 +67,3 @@ void stow_say_fields(enum stow_log_level level, const char *message,
 #define stow_say(level, ...) STOW_SAY_(level, __VA_ARGS__, { 0 })
 #define STOW_SAY_(level, message, ...) \
 	stow_say_fields(level, message, (const struct stow_field[]){ __VA_ARGS__ })
-
-/* The bytes of the UTF-8 sequence that `s` begins with, 0 when it is none: protobuf and JSON want
- * it, and names of files and programs are any bytes. */
-size_t stow_utf8_length(const unsigned char *s);

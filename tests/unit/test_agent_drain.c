@@ -438,7 +438,7 @@ static void a_plan_that_fails_is_an_end(void **state)
 	engine.result = -ENOSPC;
 	assert_int_equal(order(s, ID, true, NULL), 0);
 	end = wait_for(s, PB_DRAIN_STEP_FAILED);
-	assert_int_equal(end->code, stow_rpc_status_of_errno(ENOSPC));
+	assert_int_equal(end->code, stow_status_of_errno(ENOSPC));
 	assert_string_equal(end->message, "played");
 	assert_non_null(end->plan); /* what was found */
 }
@@ -606,11 +606,11 @@ static void after_a_restart(void **state)
 	agent_drains_welcome(&s->agent, ids, 2);
 	end = wait_for(s, PB_DRAIN_STEP_PARTIAL);
 	assert_string_equal(end->message, "it was told so");
-	assert_int_equal(end->code, stow_rpc_status_of_errno(EREMOTEIO));
+	assert_int_equal(end->code, stow_status_of_errno(EREMOTEIO));
 	agent_drains_recover(&s->agent);
 	end = wait_for(s, PB_DRAIN_STEP_FAILED);
 	assert_string_equal(end->id, ID);
-	assert_int_equal(end->code, stow_rpc_status_of_errno(EOWNERDEAD));
+	assert_int_equal(end->code, stow_status_of_errno(EOWNERDEAD));
 	wait_until_idle(s);
 	assert_int_equal(engine.recovers, 1);
 	agent_drains_recover(&s->agent);

@@ -136,7 +136,7 @@ static int on_directive(struct stow_rpc_call *call, void *ctx, const void *messa
 	if (in->kind_case == PB_DIRECTIVE__KIND_RESERVE) {
 		a->reserves++;
 		if (a->refuses) {
-			result.code = stow_rpc_status_of_errno(ENOSPC);
+			result.code = stow_status_of_errno(ENOSPC);
 			result.message = (char *)"no room here";
 		} else {
 			hold(a, in->reserve->id);

@@ -340,7 +340,7 @@ static void an_error_keeps_its_code_and_text(void **state)
 	assert_int_equal(call_release(s->client, "fail", 5 * S, &n, &err), -EBUSY);
 	assert_int_equal(stow_rpc_client_call(s->client, scheduler, "Fence", &fence, 5 * S, &out,
 					      &err),
-			 -stow_rpc_errno_of_status(12));
+			 -stow_errno_of_status(12));
 	assert_string_equal(err.msg, "no method /numastow.v1.Scheduler/Fence here");
 	assert_int_equal(stow_rpc_client_call(s->client, scheduler, "Nothing", &fence, S, &out,
 					      &err),
@@ -351,13 +351,12 @@ static void statuses_and_errnos_are_one_table(void **state)
 {
 	/* Whatever a status becomes turns back into the same status. */
 	for (unsigned int status = 0; status <= 16; status++)
-		assert_int_equal(stow_rpc_status_of_errno(stow_rpc_errno_of_status(status)),
-				 status);
-	assert_int_equal(stow_rpc_status_of_errno(EPERM), 7);
-	assert_int_equal(stow_rpc_status_of_errno(ENOSPC), 8);
-	assert_int_equal(stow_rpc_status_of_errno(EXDEV), 2); /* not in the table: UNKNOWN */
-	assert_int_equal(stow_rpc_errno_of_status(99), EIO);
-	assert_string_equal(stow_rpc_status_name(8), "RESOURCE_EXHAUSTED");
+		assert_int_equal(stow_status_of_errno(stow_errno_of_status(status)), status);
+	assert_int_equal(stow_status_of_errno(EPERM), 7);
+	assert_int_equal(stow_status_of_errno(ENOSPC), 8);
+	assert_int_equal(stow_status_of_errno(EXDEV), 2); /* not in the table: UNKNOWN */
+	assert_int_equal(stow_errno_of_status(99), EIO);
+	assert_string_equal(stow_status_name(8), "RESOURCE_EXHAUSTED");
 }
 
 static void a_deadline_holds(void **state)

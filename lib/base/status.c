@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table between errnos and gRPC statuses (grpc.io/docs/guides/status-codes). */
+#include "base/status.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+static const char *const names[] = {
+	[STOW_STATUS_OK] = "OK",
+	[STOW_STATUS_CANCELLED] = "CANCELLED",
+	[STOW_STATUS_UNKNOWN] = "UNKNOWN",
+	[STOW_STATUS_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+	[STOW_STATUS_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+	[STOW_STATUS_NOT_FOUND] = "NOT_FOUND",
+	[STOW_STATUS_ALREADY_EXISTS] = "ALREADY_EXISTS",
+	[STOW_STATUS_PERMISSION_DENIED] = "PERMISSION_DENIED",
+	[STOW_STATUS_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+	[STOW_STATUS_FAILED_PRECONDITION] = "FAILED_PRECONDITION",
+	[STOW_STATUS_ABORTED] = "ABORTED",
+	[STOW_STATUS_OUT_OF_RANGE] = "OUT_OF_RANGE",
+	[STOW_STATUS_UNIMPLEMENTED] = "UNIMPLEMENTED",
+	[STOW_STATUS_INTERNAL] = "INTERNAL",
+	[STOW_STATUS_UNAVAILABLE] = "UNAVAILABLE",
+	[STOW_STATUS_DATA_LOSS] = "DATA_LOSS",
+	[STOW_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
+};
+
+/* The first errno of a status is the one that a status turns into. */
+static const struct {
+	int errnum;
+	enum stow_status status;
+} table[] = {
+	{ 0, STOW_STATUS_OK },
+	{ ECANCELED, STOW_STATUS_CANCELLED },
+	{ EIO, STOW_STATUS_UNKNOWN },
+	{ EINVAL, STOW_STATUS_INVALID_ARGUMENT },
+	{ ETIMEDOUT, STOW_STATUS_DEADLINE_EXCEEDED },
+	{ ENOENT, STOW_STATUS_NOT_FOUND },
+	{ ENODEV, STOW_STATUS_NOT_FOUND },
+	{ ESRCH, STOW_STATUS_NOT_FOUND },
+	{ EEXIST, STOW_STATUS_ALREADY_EXISTS },
+	{ EALREADY, STOW_STATUS_ALREADY_EXISTS },
+	{ EACCES, STOW_STATUS_PERMISSION_DENIED },
+	{ EPERM, STOW_STATUS_PERMISSION_DENIED },
+	{ EROFS, STOW_STATUS_PERMISSION_DENIED },
+	{ ENOSPC, STOW_STATUS_RESOURCE_EXHAUSTED },
+	{ ENOBUFS, STOW_STATUS_RESOURCE_EXHAUSTED },
+	{ ENOMEM, STOW_STATUS_RESOURCE_EXHAUSTED },
+	{ E2BIG, STOW_STATUS_RESOURCE_EXHAUSTED },
+	{ EBUSY, STOW_STATUS_FAILED_PRECONDITION },
+	{ ENODATA, STOW_STATUS_FAILED_PRECONDITION },
+	{ ESTALE, STOW_STATUS_ABORTED },
+	{ EAGAIN, STOW_STATUS_ABORTED },
+	{ EOWNERDEAD, STOW_STATUS_ABORTED },
+	{ EREMOTEIO, STOW_STATUS_ABORTED },
+	{ ERANGE, STOW_STATUS_OUT_OF_RANGE },
+	{ EOPNOTSUPP, STOW_STATUS_UNIMPLEMENTED },
+	{ ENOSYS, STOW_STATUS_UNIMPLEMENTED },
+	{ EPROTO, STOW_STATUS_INTERNAL },
+	{ ENOTCONN, STOW_STATUS_UNAVAILABLE },
+	{ ECONNREFUSED, STOW_STATUS_UNAVAILABLE },
+	{ EPIPE, STOW_STATUS_UNAVAILABLE },
+	{ ESHUTDOWN, STOW_STATUS_UNAVAILABLE },
+	{ EUCLEAN, STOW_STATUS_DATA_LOSS },
+	{ EBADMSG, STOW_STATUS_DATA_LOSS },
+	{ EKEYREJECTED, STOW_STATUS_UNAUTHENTICATED },
+};
+
+unsigned int stow_status_of_errno(int errnum)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (table[i].errnum == errnum)
+			return table[i].status;
+	return STOW_STATUS_UNKNOWN;
+}
+
+int stow_errno_of_status(unsigned int status)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if ((unsigned int)table[i].status == status)
+			return table[i].errnum;
+	return EIO;
+}
+
+const char *stow_status_name(unsigned int status)
+{
+	return status < sizeof(names) / sizeof(*names) ? names[status] : "UNKNOWN";
+}
