@@ -80,7 +80,7 @@ objs = $(patsubst %.c,$(B)/%.o,$(1))
 # as fast as an empty program that loads the C library, docs/benchmarks.md has the figures. The command
 # is linked in the same way.
 # Sanitizers and coverage need the dynamic C library.
-STATIC_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lm
+STATIC_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lprotobuf-c -lm
 ifneq ($(filter asan tsan coverage fuzz,$(PROFILE)),)
 PROGRAM_LINK := -pie
 else
@@ -102,8 +102,8 @@ all: $(HOOK) $(CLI) $(SCOPE) $(SCHEDULER) $(AGENT) $(FLEET)
 
 include proto/module.mk
 
-$(LIB): $(call objs,$(lib_SRCS))
-$(LIBRPC): $(call objs,$(rpc_SRCS)) $(proto_OBJS)
+$(LIB): $(call objs,$(lib_SRCS)) $(drain_OBJS)
+$(LIBRPC): $(call objs,$(rpc_SRCS)) $(filter-out $(drain_OBJS),$(proto_OBJS))
 $(LIBSCHEDULER): $(call objs,$(filter-out scheduler/main.c,$(scheduler_SRCS)))
 $(LIBAGENT): $(call objs,$(filter-out agent/main.c,$(agent_SRCS)))
 $(LIB) $(LIBRPC) $(LIBSCHEDULER) $(LIBAGENT):
@@ -125,8 +125,8 @@ $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 
 $(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBRPC) $(LIB)
 $(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBRPC) $(LIB)
-$(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c drain_json.c \
-	drain_view.c format.c usage.c) oci-hook/state.c) \
+$(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c \
+	drain_view.c format.c message.c usage.c) oci-hook/state.c) \
 	$(LIBRPC) $(LIB)
 $(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
 $(SCHEDULER): DAEMON_LIBS += $(CURL_LIBS)
@@ -136,7 +136,8 @@ $(SCHEDULER) $(AGENT) $(FLEET):
 
 # Everything that includes messages is made again with them: they are found as system headers, which
 # -MMD leaves out.
-$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS)): $(PB)/.stamp
+$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(cli_SRCS) \
+	$(wildcard lib/drain/*.c)): $(PB)/.stamp
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)

@@ -21,8 +21,7 @@ static void tell(struct agent *agent, const PbDrainProgress *progress)
 }
 
 const struct agent_drain_ops agent_drain_ops = {
-	.plan = stow_drain_plan,
-	.plan_free = stow_drain_plan_free,
+	.plan = stow_drain_preview,
 	.run = stow_drain_run,
 	.orphans = stow_drain_orphans,
 	.recover = stow_drain_recover,
@@ -98,14 +97,14 @@ static int prepare(struct agent *agent, const char *id, bool ordered, bool dry_r
 	/* Planning changes nothing, and is allowed in every mode. */
 	r = dry_run ? 0 : agent_check_changes(agent, err);
 	if (r == 0)
-		r = agent_drain_spec(spec, &checked, err);
+		r = stow_drain_spec_read(spec, &checked, err);
 	if (r < 0)
 		return r;
 	drain = drain_new(agent, id, ordered, spec);
 	if (!drain)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	drain->dry_run = dry_run;
-	r = agent_drain_spec(drain->spec, &drain->what, err);
+	r = stow_drain_spec_read(drain->spec, &drain->what, err);
 	if (r == 0)
 		r = limit(agent, drain, err);
 	if (r < 0) {
@@ -183,9 +182,9 @@ static PbDrain *listed(const struct agent_drain *drain)
 	out->id = strdup(drain->id);
 	out->created = drain->created;
 	out->updated = drain->updated;
-	out->spec = drain->spec ? agent_drain_copy(drain->spec) : NULL;
-	out->progress = drain->last ? agent_drain_copy(drain->last) : NULL;
-	out->plan = drain->plan ? agent_drain_copy(drain->plan) : NULL;
+	out->spec = drain->spec ? stow_drain_copy(drain->spec) : NULL;
+	out->progress = drain->last ? stow_drain_copy(drain->last) : NULL;
+	out->plan = drain->plan ? stow_drain_copy(drain->plan) : NULL;
 	return out;
 }
 
@@ -214,7 +213,7 @@ static int gather(struct agent_drains *drains, const struct stow_drain_row *rows
 	for (size_t i = 0; out->drains && i < n_rows; i++) {
 		if (drain_find(drains, rows[i].id))
 			continue;
-		out->drains[out->n_drains] = agent_drain_row_message(&rows[i]);
+		out->drains[out->n_drains] = stow_drain_row_message(&rows[i]);
 		if (!out->drains[out->n_drains])
 			return -ENOMEM;
 		out->n_drains++;
@@ -469,7 +468,7 @@ void agent_drains_metrics(struct agent *agent, FILE *out)
 static int take_over(struct agent *agent, const struct stow_drain_row *row, struct stow_err *err)
 {
 	struct agent_drains *drains = agent->drains;
-	PbDrain *message = agent_drain_row_message(row);
+	PbDrain *message = stow_drain_row_message(row);
 	struct agent_drain *drain = message ? drain_new(agent, row->id, true, message->spec) : NULL;
 
 	if (drain) {

@@ -18,9 +18,8 @@ struct agent_drains;
 
 /* What does the work: lib/drain, or a test's. */
 struct agent_drain_ops {
-	int (*plan)(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
-		    struct stow_drain_plan **ret_plan, struct stow_err *err);
-	void (*plan_free)(struct stow_drain_plan *plan);
+	PbDrainProgress *(*plan)(const struct stow_grant_context *context, const char *id,
+				 const struct stow_drain_spec *spec);
 	int (*run)(const struct stow_grant_context *context, const char *id, bool ordered,
 		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
 		   enum stow_drain_step *ret_step, struct stow_err *err);

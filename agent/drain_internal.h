@@ -4,7 +4,6 @@
 /* What the files of the drains share. */
 
 #include "agent/drain.h"
-#include "agent/drain_message.h"
 
 #define AGENT_DRAINS_KEPT 64 /* that have ended */
 #define AGENT_PLANS_MAX	  4  /* at a time */
@@ -27,7 +26,6 @@ struct agent_drain {
 	bool unsaid;		   /* `last` was held back */
 	uint64_t told;		   /* when, monotonic */
 	uint64_t created, updated; /* since the epoch */
-	uint64_t block_size;
 };
 
 struct agent_drains {

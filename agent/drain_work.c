@@ -60,7 +60,7 @@ struct agent_drain *drain_new(struct agent *agent, const char *id, bool ordered,
 	drain->ordered = ordered;
 	memcpy(drain->id, id, strnlen(id, STOW_DRAIN_ID_LEN));
 	drain->created = drain->updated = wall_clock();
-	drain->spec = spec ? agent_drain_copy(spec) : NULL;
+	drain->spec = spec ? stow_drain_copy(spec) : NULL;
 	if (spec && !drain->spec) {
 		drain_free(drain);
 		return NULL;
@@ -89,10 +89,10 @@ void drain_tell(struct agent *agent, PbDrainProgress *message)
 
 PbDrainProgress *drain_last(const struct agent_drain *drain)
 {
-	PbDrainProgress *out = drain->last ? agent_drain_copy(drain->last) : NULL;
+	PbDrainProgress *out = drain->last ? stow_drain_copy(drain->last) : NULL;
 
 	if (out && drain->plan)
-		out->plan = agent_drain_copy(drain->plan);
+		out->plan = stow_drain_copy(drain->plan);
 	return out;
 }
 
@@ -103,7 +103,7 @@ static void say(struct agent_drain *drain, const PbDrainProgress *message)
 	if (drain->call)
 		stow_rpc_send(drain->call, message);
 	if (drain->ordered)
-		drain_tell(drain->agent, agent_drain_copy(message));
+		drain_tell(drain->agent, stow_drain_copy(message));
 }
 
 /* Bytes and blocks go by fast; steps, ends and words are never left out. */
@@ -153,14 +153,11 @@ void drain_note(struct agent_drain *drain, PbDrainProgress *message)
 void drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
 		    const struct stow_err *why)
 {
-	struct stow_drain_progress p = { .id = drain->id, .step = step };
 	PbDrainProgress *message;
 
 	if (drain->ended)
 		return;
-	p.message = why ? why->msg : "";
-	p.code = why ? why->code : 0;
-	message = agent_drain_progress_message(&p, 0);
+	message = stow_drain_end_message(drain->id, step, why);
 	if (!message)
 		abort(); /* an end that is never told would be worse */
 	if (drain->last) {
@@ -172,15 +169,22 @@ void drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
 
 /* --- what the engine asks ----------------------------------------------------------------------- */
 
-static int on_progress(void *ctx, const struct stow_drain_progress *p)
+/* What an engine tells, as it leaves the machine; NULL: no memory, and it is not told. */
+static PbDrainProgress *bounded(const PbDrainProgress *p)
+{
+	PbDrainProgress *message = stow_drain_copy(p);
+
+	if (message && stow_drain_bound(message) < 0)
+		stow_rpc_message_free(STOW_TAKE_PTR(message));
+	return message;
+}
+
+static int on_progress(void *ctx, const PbDrainProgress *p)
 {
 	struct agent_drain *drain = ctx;
 	struct agent_drains *drains = drain->agent->drains;
-	PbDrainProgress *message;
+	PbDrainProgress *message = bounded(p);
 
-	if (p->plan)
-		drain->block_size = p->plan->all.block_size;
-	message = agent_drain_progress_message(p, drain->block_size);
 	if (!message)
 		return 0;
 	pthread_mutex_lock(&drains->lock);
@@ -313,30 +317,16 @@ static PbDrainProgress *plan_message(struct agent_drain *drain, struct stow_err 
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	const struct agent_drain_ops *ops = drain->agent->drains->ops;
 	struct stow_grant_context context = agent_context(drain->agent);
-	struct stow_drain_progress p = { .id = drain->id, .step = STOW_DRAIN_PLANNED };
-	struct stow_drain_plan *plan = NULL;
 	PbDrainProgress *message;
-	int r;
 
-	r = stow_ledger_open(context.root, true, &ledger, err);
-	if (r == 0) {
+	if (stow_ledger_open(context.root, true, &ledger, err) < 0) {
+		message = stow_drain_end_message(drain->id, STOW_DRAIN_FAILED, err);
+	} else {
 		context.ledger = ledger;
-		r = ops->plan(&context, &drain->what, &plan, err);
+		message = ops->plan(&context, drain->id, &drain->what);
 	}
-	if (r < 0) {
-		p.step = STOW_DRAIN_FAILED;
-		p.message = err->msg;
-		p.code = err->code;
-	}
-	if (plan && plan->n_blocks) {
-		p.plan = plan;
-		p.culprits = &plan->suspects;
-		p.bytes_total = plan->bytes;
-		p.blocks_total = (uint32_t)plan->n_blocks;
-	}
-	message = agent_drain_progress_message(&p, 0);
-	if (plan)
-		ops->plan_free(plan);
+	if (message && stow_drain_bound(message) < 0)
+		stow_rpc_message_free(STOW_TAKE_PTR(message));
 	if (!message)
 		stow_err_set(err, ENOMEM, "out of memory");
 	return message;
@@ -380,17 +370,17 @@ int drain_plan(struct agent_drain *drain, struct stow_err *err)
 
 /* --- drains whose worker was killed ------------------------------------------------------------- */
 
-static int on_recovered(void *ctx, const struct stow_drain_progress *p)
+static int on_recovered(void *ctx, const PbDrainProgress *p)
 {
 	struct agent *agent = ctx;
 	struct agent_drains *drains = agent->drains;
-	PbDrainProgress *message = agent_drain_progress_message(p, 0);
+	PbDrainProgress *message = bounded(p);
 	struct agent_drain *drain;
 
 	if (!message)
 		return 0;
 	pthread_mutex_lock(&drains->lock);
-	drains->undoing = p->step == STOW_DRAIN_UNDOING;
+	drains->undoing = p->step == PB_DRAIN_STEP_UNDOING;
 	drain = drain_find(drains, p->id);
 	if (!drain) { /* by the command, which has nobody to tell */
 		drain = drain_new(agent, p->id, false, NULL);

@@ -12,7 +12,8 @@
 #include "cli/context.h"
 #include "cli/drain.h"
 #include "cli/drain_asked.h"
-#include "cli/drain_local.h"
+#include "cli/drain_view.h"
+#include "drain/drain.h"
 #include "grant/lease.h"
 
 #define S    UINT64_C(1000000000)
@@ -46,18 +47,9 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-struct watching {
-	struct drain_view view;
-	uint64_t block_size;
-};
-
-static int on_progress(void *ctx, const struct stow_drain_progress *p)
+static int on_progress(void *ctx, const PbDrainProgress *progress)
 {
-	struct watching *w = ctx;
-
-	if (p->plan)
-		w->block_size = p->plan->all.block_size;
-	drain_local_show(&w->view, p, w->block_size);
+	drain_view_show(ctx, progress);
 	return interrupted ? -ECANCELED : 0;
 }
 
@@ -66,82 +58,56 @@ static bool on_stop(void *ctx)
 	return interrupted != 0;
 }
 
-static void fill_spec(const struct drain_asked *asked, struct stow_drain_spec *spec)
-{
-	*spec = (struct stow_drain_spec){
-		.node = asked->numa_node,
-		.blocks = asked->blocks,
-		.device = asked->device,
-		.size = asked->size,
-		.eject = asked->eject  ? STOW_EJECT_EJECT
-			 : asked->wait ? STOW_EJECT_WAIT
-				       : STOW_EJECT_KEEP,
-		.block_timeout = asked->block_timeout,
-		.timeout = asked->timeout,
-		.removal_timeout = asked->removal_timeout,
-		.keep = asked->keep,
-		.resume = asked->resume,
-		.hugepages_elsewhere = asked->hugepages_elsewhere,
-	};
-}
-
 static int plan_here(const struct cli_context *context, const struct stow_drain_spec *spec,
-		     struct watching *w)
+		     struct drain_view *view)
 {
-	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
-	struct stow_drain_progress p = { .step = STOW_DRAIN_PLANNED };
+	PbDrainProgress *plan = stow_drain_preview(&context->grant, "", spec);
 	struct stow_err err;
-	int r = stow_drain_plan(&context->grant, spec, &plan, &err);
 
-	if (r < 0) {
-		p.step = STOW_DRAIN_FAILED;
-		p.message = err.msg;
-		p.code = err.code;
+	if (!plan) {
+		stow_err_set(&err, ENOMEM, "out of memory");
+		return cli_fail(&err);
 	}
-	/* What was found is worth seeing also when it may not be done. */
-	if (plan && plan->n_blocks) {
-		p.plan = plan;
-		p.culprits = &plan->suspects;
-		p.bytes_total = plan->bytes;
-		p.blocks_total = (uint32_t)plan->n_blocks;
-		w->block_size = plan->all.block_size;
-	}
-	drain_local_show(&w->view, &p, w->block_size);
-	return drain_view_finish(&w->view);
+	drain_view_show(view, plan);
+	pb_drain_progress__free_unpacked(plan, NULL);
+	return drain_view_finish(view);
 }
 
 static int drain_here(const struct asked *asked)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
 	char id[STOW_DRAIN_ID_LEN + 1], what[128], line[256];
-	struct watching w = { 0 };
-	struct stow_drain_watch watch = { on_progress, on_stop, &w };
+	struct drain_view view;
+	struct stow_drain_watch watch = { on_progress, on_stop, &view };
 	const struct drain_asked *d = &asked->drain;
 	struct stow_drain_spec spec;
+	PbDrainSpec wanted;
 	enum stow_drain_step step = STOW_DRAIN_FAILED;
 	struct stow_err err;
 	int r;
 
+	drain_asked_spec(d, &wanted);
 	r = cli_context_open(&context, NULL, !d->dry_run, &err);
+	if (r == 0)
+		r = stow_drain_spec_read(&wanted, &spec, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	fill_spec(d, &spec);
-	drain_view_init(&w.view, asked->json, d->dry_run);
+	drain_view_init(&view, asked->json, d->dry_run);
 	if (d->dry_run)
-		return plan_here(&context, &spec, &w);
+		return plan_here(&context, &spec, &view);
 	catch_signals();
 	stow_drain_new_id(id);
 	r = stow_drain_run(&context.grant, id, false, &spec, &watch, &step, &err);
-	w.view.interrupted = interrupted;
+	view.interrupted = interrupted;
 	snprintf(line, sizeof(line), "%s: %s",
 		 drain_asked_what(d->numa_node, d->blocks, d->device, what, sizeof(what)),
 		 stow_drain_step_name(step));
 	cli_audit(&context, "drain", NULL, line);
-	if (r < 0 && !stow_drain_step_is_end(w.view.last)) {
-		cli_bar_end(&w.view.bar);
+	if (r < 0 && view.last < PB_DRAIN_STEP_DONE) {
+		cli_bar_end(&view.bar);
 		return cli_fail(&err);
 	}
-	return drain_view_finish(&w.view);
+	return drain_view_finish(&view);
 }
 
 /* --- the command line --------------------------------------------------------------------------- */

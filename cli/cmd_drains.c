@@ -3,16 +3,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
-#include "cli/drain_asked.h"
-#include "cli/drain_local.h"
-#include "ledger/drains.h"
+#include "cli/drain_view.h"
 
 enum { CLUSTER = 256, FLEET };
 
@@ -43,78 +41,39 @@ static const struct option options[] = {
 	"  --timeout TIME\n"                                                                  \
 	"  --config FILE  instead of that file\n"
 
-/* `gone`: its list of blocks. */
-static struct drain_view_progress progress_of(const struct stow_drain_row *row, const char *gone)
-{
-	return (struct drain_view_progress){ .id = row->id,
-					     .step = row->step,
-					     .bytes_total = row->bytes,
-					     .bytes_offline = row->bytes_offline,
-					     .message = row->message,
-					     .blocks_gone = gone,
-					     .bytes_staying = row->bytes_staying,
-					     .release = row->release,
-					     .code = drain_local_code(row->code) };
-}
-
 /* --- drains ------------------------------------------------------------------------------------- */
 
-static struct json_object *row_json(const struct stow_drain_row *row)
+static void print(PbDrain *const *drains, size_t n, bool json)
 {
-	_cleanup_free_ char *blocks = stow_drain_row_blocks(row, false);
-	_cleanup_free_ char *gone = stow_drain_row_blocks(row, true);
-	struct drain_view_progress progress = progress_of(row, gone ? gone : "");
-	struct json_object *out = json_object_new_object(), *spec = json_object_new_object();
+	struct json_object *out, *list;
 
-	if (*row->device)
-		json_object_object_add(spec, "device", json_object_new_string(row->device));
-	else
-		json_object_object_add(spec, "blocks",
-				       json_object_new_string(blocks ? blocks : ""));
-	json_object_object_add(spec, "resume", json_object_new_boolean(row->resume));
-	json_object_object_add(out, "id", json_object_new_string(row->id));
-	json_object_object_add(out, "node", json_object_new_string(""));
-	json_object_object_add(out, "spec", spec);
-	json_object_object_add(out, "progress", drain_view_progress_json(&progress));
-	json_object_object_add(out, "created", json_object_new_uint64(row->created));
-	json_object_object_add(out, "updated", json_object_new_uint64(row->updated));
-	json_object_object_add(out, "failure_domain", json_object_new_string(""));
-	return out;
-}
-
-static void print_json(const struct stow_drain_row *rows, size_t n)
-{
-	struct json_object *out = json_object_new_object(), *list = json_object_new_array();
-
+	if (!json) {
+		drain_view_list(drains, n, false);
+		return;
+	}
+	out = json_object_new_object();
+	list = json_object_new_array();
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(list, row_json(&rows[i]));
+		json_object_array_add(list, drain_view_drain_json(drains[i]));
 	json_object_object_add(out, "drains", list);
 	cli_print_json(out);
 }
 
-static int print_text(const struct stow_drain_row *rows, size_t n)
+static int print_rows(const struct stow_drain_row *rows, size_t n, bool json, struct stow_err *err)
 {
-	_cleanup_free_ struct drain_view_listed *list = calloc(n + 1, sizeof(*list));
-	_cleanup_free_ struct drain_view_progress *progress = calloc(n + 1, sizeof(*progress));
-	_cleanup_free_ char(*whats)[64] = calloc(n + 1, sizeof(*whats));
+	_cleanup_free_ PbDrain **drains = calloc(n + 1, sizeof(*drains));
+	size_t made = 0;
 
-	if (!list || !progress || !whats)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_free_ char *blocks = stow_drain_row_blocks(&rows[i], false);
-
-		progress[i] = progress_of(&rows[i], "");
-		list[i] = (struct drain_view_listed){
-			.id = rows[i].id,
-			.node = "",
-			.what = drain_asked_what(rows[i].node, blocks, rows[i].device, whats[i],
-						 sizeof(whats[i])),
-			.progress = &progress[i],
-			.created = rows[i].created,
-		};
+	for (; drains && made < n; made++) {
+		drains[made] = stow_drain_row_message(&rows[made]);
+		if (!drains[made])
+			break;
 	}
-	drain_view_list(list, n, false);
-	return 0;
+	if (drains && made == n)
+		print(drains, n, json);
+	for (size_t i = 0; i < made; i++)
+		pb_drain__free_unpacked(drains[i], NULL);
+	return drains && made == n ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 }
 
 static int show(bool json)
@@ -130,10 +89,7 @@ static int show(bool json)
 		r = stow_drain_rows(context.ledger, &rows, &n, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	if (json)
-		print_json(rows, n);
-	else if (print_text(rows, n) < 0)
-		r = stow_err_set(&err, ENOMEM, "out of memory");
+	r = print_rows(rows, n, json, &err);
 	stow_drain_rows_free(rows, n);
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }

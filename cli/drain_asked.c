@@ -75,6 +75,31 @@ int drain_asked_check(struct drain_asked *asked, const char *machine, struct sto
 	return 0;
 }
 
+void drain_asked_spec(const struct drain_asked *asked, PbDrainSpec *spec)
+{
+	pb_drain_spec__init(spec);
+	if (asked->blocks) {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
+		spec->blocks = asked->blocks;
+	} else if (asked->device) {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
+		spec->device = asked->device;
+	} else {
+		spec->what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
+		spec->numa_node = (uint32_t)asked->numa_node;
+	}
+	spec->size = asked->size;
+	spec->eject = asked->eject  ? PB_DRAIN_EJECT_EJECT
+		      : asked->wait ? PB_DRAIN_EJECT_WAIT
+				    : PB_DRAIN_EJECT_KEEP;
+	spec->block_timeout = asked->block_timeout;
+	spec->timeout = asked->timeout;
+	spec->removal_timeout = asked->removal_timeout;
+	spec->keep = asked->keep;
+	spec->resume = asked->resume;
+	spec->hugepages_elsewhere = asked->hugepages_elsewhere;
+}
+
 const char *drain_asked_what(int numa_node, const char *blocks, const char *device, char *buf,
 			     size_t size)
 {

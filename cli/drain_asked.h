@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "numastow/v1/drain.pb-c.h"
 
 struct drain_asked {
 	char *node, *blocks, *device;			  /* NULL: not given */
@@ -20,6 +21,9 @@ struct drain_asked {
 /* One clear line for what does not go together or is none: -EINVAL. `machine`: of the fleet, by its
  * name; NULL for this one. */
 int drain_asked_check(struct drain_asked *asked, const char *machine, struct stow_err *err);
+/* Fills in what is asked of an engine, whichever it is; after drain_asked_check(). Strings stay
+ * `asked`'s. */
+void drain_asked_spec(const struct drain_asked *asked, PbDrainSpec *spec);
 /* "NUMA node 1", "blocks 48-55", "dimm0" */
 const char *drain_asked_what(int numa_node, const char *blocks, const char *device, char *buf,
 			     size_t size);

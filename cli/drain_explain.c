@@ -12,7 +12,8 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cli/cli.h"
-#include "cli/drain_local.h"
+#include "cli/drain_view.h"
+#include "cli/message.h"
 #include "node/owners.h"
 
 struct explained {
@@ -20,10 +21,10 @@ struct explained {
 	struct stow_memblocks all;
 	const struct stow_memblock *block;
 	struct stow_use use;
-	bool known;	     /* who is in it */
-	struct stow_err why; /* why not */
-	char **paths;	     /* of the owners' cgroups, as many as they are */
-	struct stow_culprits suspects;
+	bool known;		   /* who is in it */
+	struct stow_err why;	   /* why not */
+	char **paths;		   /* of the owners' cgroups, as many as they are */
+	PbDrainProgress *suspects; /* with its culprits only */
 };
 
 static void explained_done(struct explained *e)
@@ -31,7 +32,7 @@ static void explained_done(struct explained *e)
 	for (size_t i = 0; e->paths && i < e->use.blocks[0].n_owners; i++)
 		free(e->paths[i]);
 	free(e->paths);
-	stow_culprits_done(&e->suspects);
+	pb_drain_progress__free_unpacked(e->suspects, NULL);
 	stow_use_done(&e->use);
 	stow_memblocks_done(&e->all);
 	stow_root_free(e->root);
@@ -72,6 +73,7 @@ static int find_owners(struct explained *e, struct stow_err *err)
 
 static void look_inside(struct explained *e)
 {
+	_cleanup_(stow_culprits_done) struct stow_culprits suspects = { 0 };
 	int r = stow_use_read(e->root, &e->all, &e->block->id, 1, &e->use, &e->why);
 
 	if (r < 0) {
@@ -80,7 +82,11 @@ static void look_inside(struct explained *e)
 	}
 	r = find_owners(e, &e->why);
 	if (r == 0)
-		r = stow_culprits_suspect(e->root, e->use.blocks, &e->suspects, &e->why);
+		r = stow_culprits_suspect(e->root, e->use.blocks, &suspects, &e->why);
+	if (r == 0)
+		e->suspects = stow_drain_suspects_message(&suspects, e->block->id);
+	if (r == 0 && !e->suspects)
+		r = stow_err_set(&e->why, ENOMEM, "out of memory");
 	e->known = r == 0;
 }
 
@@ -137,9 +143,9 @@ static void print_text(const struct explained *e)
 		       stow_format_size(pages_of(&use->owners[i]) * e->use.page_size, size,
 					sizeof(size)),
 		       owner_name(e, i, id, sizeof(id)));
-	if (e->suspects.n)
+	if (e->suspects->n_culprits)
 		putchar('\n');
-	drain_local_culprits(&e->suspects, e->block->id);
+	drain_view_culprits(e->suspects);
 }
 
 static struct json_object *kinds_json(const uint64_t *pages, uint64_t page_size)
@@ -177,7 +183,7 @@ static struct json_object *owners_json(const struct explained *e)
 
 static void print_json(const struct explained *e)
 {
-	struct json_object *out = json_object_new_object();
+	struct json_object *out = json_object_new_object(), *suspects;
 
 	json_object_object_add(out, "block", json_object_new_uint64(e->block->id));
 	json_object_object_add(out, "bytes", json_object_new_uint64(e->all.block_size));
@@ -191,8 +197,11 @@ static void print_json(const struct explained *e)
 		json_object_object_add(out, "kinds",
 				       kinds_json(e->use.blocks[0].pages, e->use.page_size));
 		json_object_object_add(out, "owners", owners_json(e));
-		json_object_object_add(out, "suspects",
-				       drain_local_culprits_json(&e->suspects, e->block->id));
+		suspects = json_object_new_array();
+		for (size_t i = 0; i < e->suspects->n_culprits; i++)
+			json_object_array_add(suspects,
+					      cli_message_json(&e->suspects->culprits[i]->base));
+		json_object_object_add(out, "suspects", suspects);
 	} else {
 		json_object_object_add(out, "reason", json_object_new_string(e->why.msg));
 	}

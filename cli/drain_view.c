@@ -12,6 +12,8 @@
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/drain_asked.h"
+#include "cli/message.h"
 
 #define SIZE(bytes, buf) stow_format_size(bytes, buf, sizeof(buf))
 
@@ -34,6 +36,11 @@ static const char *or_dash(const char *text)
 	return text && *text ? text : "-";
 }
 
+static const char *step_name(const PbDrainProgress *p)
+{
+	return stow_drain_step_name((enum stow_drain_step)p->step);
+}
+
 /* --- the plan ----------------------------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
@@ -43,13 +50,13 @@ static int by_number(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static char *block_list(const struct drain_view_plan *plan)
+static char *block_list(const PbDrainPlan *plan)
 {
 	uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
 	char *list = NULL;
 
 	for (size_t i = 0; ids && i < plan->n_blocks; i++)
-		ids[i] = plan->blocks[i].id;
+		ids[i] = plan->blocks[i]->id;
 	if (ids) {
 		qsort(ids, plan->n_blocks, sizeof(*ids), by_number);
 		list = stow_idlist_format(ids, plan->n_blocks);
@@ -58,14 +65,14 @@ static char *block_list(const struct drain_view_plan *plan)
 	return list;
 }
 
-static void show_blocks(const struct drain_view_plan *plan)
+static void show_blocks(const PbDrainPlan *plan)
 {
 	char bytes[32], move[32], stuck[32], unused[32];
 
 	printf("\n%8s  %-12s %8s %8s %9s %8s\n", "BLOCK", "ZONE", "SIZE", "TO-MOVE", "UNMOVABLE",
 	       "FREE");
 	for (size_t i = 0; i < plan->n_blocks; i++) {
-		const struct drain_view_block *block = &plan->blocks[i];
+		const PbDrainBlock *block = plan->blocks[i];
 
 		printf("%8" PRIu64 "  %-12s %8s %8s %9s %8s\n", block->id, or_dash(block->zone),
 		       SIZE(block->bytes, bytes), SIZE(block->to_move, move),
@@ -73,24 +80,24 @@ static void show_blocks(const struct drain_view_plan *plan)
 	}
 }
 
-static const char *goes(const struct drain_view_affected *a, char *buf, size_t size)
+static const char *goes(const PbDrainAffected *a, char *buf, size_t size)
 {
-	if (strcmp(a->action, "evict") == 0)
+	if (a->action == PB_DRAIN_ACTION_EVICT)
 		snprintf(buf, size, "it is ended");
-	else if (strcmp(a->action, "repin") == 0)
+	else if (a->action == PB_DRAIN_ACTION_REPIN)
 		snprintf(buf, size, "moves to NUMA node %s", or_dash(a->numa_nodes));
 	else
 		snprintf(buf, size, "stays; pages return to NUMA node %s", or_dash(a->numa_nodes));
 	return buf;
 }
 
-static void show_affected(const struct drain_view_plan *plan)
+static void show_affected(const PbDrainPlan *plan)
 {
 	if (plan->n_affected)
 		printf("\n%-14s %-16s %8s  %s\n", "CONTAINER", "NAME", "BYTES",
 		       "WHAT BECOMES OF IT");
 	for (size_t i = 0; i < plan->n_affected; i++) {
-		const struct drain_view_affected *a = &plan->affected[i];
+		const PbDrainAffected *a = plan->affected[i];
 		char id[48], bytes[32], what[160];
 
 		printf("%-14s %-16s %8s  %s%s%s%s\n", cli_short_id(a->id, id, sizeof(id)),
@@ -100,7 +107,7 @@ static void show_affected(const struct drain_view_plan *plan)
 	}
 }
 
-static void show_plan(const struct drain_view *view, const struct drain_view_plan *plan)
+static void show_plan(const struct drain_view *view, const PbDrainPlan *plan)
 {
 	char bytes[32], move[32], pages[32], time[32];
 	char *list = block_list(plan);
@@ -123,10 +130,10 @@ static void show_plan(const struct drain_view *view, const struct drain_view_pla
 
 /* --- who is in the way -------------------------------------------------------------------------- */
 
-void drain_view_culprits(const struct drain_view_culprit *culprits, size_t n)
+void drain_view_culprits(const PbDrainProgress *progress)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct drain_view_culprit *c = &culprits[i];
+	for (size_t i = 0; i < progress->n_culprits; i++) {
+		const PbDrainCulprit *c = progress->culprits[i];
 		char id[48];
 
 		printf("%s block %" PRIu64 ": ", c->proven ? "in the way" : "suspect   ", c->block);
@@ -159,7 +166,7 @@ void drain_view_init(struct drain_view *view, bool json, bool dry_run)
 	view->bar.terminal = !json && isatty(STDOUT_FILENO);
 }
 
-static void show_offlining(struct drain_view *view, const struct drain_view_progress *p)
+static void show_offlining(struct drain_view *view, const PbDrainProgress *p)
 {
 	char tail[96];
 
@@ -168,58 +175,58 @@ static void show_offlining(struct drain_view *view, const struct drain_view_prog
 	cli_bar_show(&view->bar, "offlining", p->bytes_offline, p->bytes_total, tail);
 }
 
-static void show_end(const struct drain_view_progress *p)
+static void show_end(const PbDrainProgress *p)
 {
 	char bytes[32], moved[32], time[32];
 
-	printf("%-9s %s is off%s%s; %s moved, in %s\n", stow_drain_step_name(p->step),
-	       SIZE(p->bytes_offline, bytes), *p->blocks_gone ? ": blocks " : "", p->blocks_gone,
-	       SIZE(p->bytes_moved, moved), duration(p->elapsed, time, sizeof(time)));
+	printf("%-9s %s is off%s%s; %s moved, in %s\n", step_name(p), SIZE(p->bytes_offline, bytes),
+	       *p->blocks_gone ? ": blocks " : "", p->blocks_gone, SIZE(p->bytes_moved, moved),
+	       duration(p->elapsed, time, sizeof(time)));
 }
 
-static void show_step(struct drain_view *view, const struct drain_view_progress *p)
+static void show_step(struct drain_view *view, const PbDrainProgress *p)
 {
 	bool again = p->step == view->last;
 
 	switch (p->step) {
-	case STOW_DRAIN_PLANNED:
+	case PB_DRAIN_STEP_PLANNED:
 		if (p->plan)
 			show_plan(view, p->plan);
 		break;
-	case STOW_DRAIN_FENCED:
+	case PB_DRAIN_STEP_FENCED:
 		if (!again)
 			printf("fenced    nothing new is placed there\n");
 		break;
-	case STOW_DRAIN_OFFLINING:
+	case PB_DRAIN_STEP_OFFLINING:
 		show_offlining(view, p);
 		break;
-	case STOW_DRAIN_SAFE:
+	case PB_DRAIN_STEP_SAFE:
 		if (!again)
 			printf("safe      all of it is offline: blocks %s\n", p->blocks_gone);
 		break;
-	case STOW_DRAIN_DONE:
-	case STOW_DRAIN_PARTIAL:
+	case PB_DRAIN_STEP_DONE:
+	case PB_DRAIN_STEP_PARTIAL:
 		show_end(p);
 		break;
-	case STOW_DRAIN_FAILED:
-	case STOW_DRAIN_CANCELLED:
+	case PB_DRAIN_STEP_FAILED:
+	case PB_DRAIN_STEP_CANCELLED:
 		if (p->plan)
 			show_plan(view, p->plan);
 		break;
 	default: /* what there is to say is in the message */
 		if (!again)
-			printf("%s\n", stow_drain_step_name(p->step));
+			printf("%s\n", step_name(p));
 		break;
 	}
 }
 
-static void show_text(struct drain_view *view, const struct drain_view_progress *p)
+static void show_text(struct drain_view *view, const PbDrainProgress *p)
 {
-	bool failed = p->step == STOW_DRAIN_FAILED || p->step == STOW_DRAIN_CANCELLED;
+	bool failed = p->step == PB_DRAIN_STEP_FAILED || p->step == PB_DRAIN_STEP_CANCELLED;
 
-	if (view->last == STOW_DRAIN_OFFLINING && p->step == STOW_DRAIN_RETURNING)
+	if (view->last == PB_DRAIN_STEP_OFFLINING && p->step == PB_DRAIN_STEP_RETURNING)
 		cli_bar_show(&view->bar, "offlining", p->bytes_offline, p->bytes_total, "");
-	if (p->step != STOW_DRAIN_OFFLINING)
+	if (p->step != PB_DRAIN_STEP_OFFLINING)
 		cli_bar_end(&view->bar);
 	show_step(view, p);
 	/* An end's goes to standard error. */
@@ -232,10 +239,10 @@ static void show_text(struct drain_view *view, const struct drain_view_progress 
 		return; /* an engine repeats them */
 	cli_bar_end(&view->bar);
 	view->n_culprits = p->n_culprits;
-	drain_view_culprits(p->culprits, p->n_culprits);
+	drain_view_culprits(p);
 }
 
-void drain_view_show(struct drain_view *view, const struct drain_view_progress *p)
+void drain_view_show(struct drain_view *view, const PbDrainProgress *p)
 {
 	if (view->json) {
 		struct json_object *json = drain_view_progress_json(p);
@@ -247,9 +254,9 @@ void drain_view_show(struct drain_view *view, const struct drain_view_progress *
 	}
 	fflush(stdout);
 	view->last = p->step;
-	if (p->step == STOW_DRAIN_FAILED || p->step == STOW_DRAIN_CANCELLED)
+	if (p->step == PB_DRAIN_STEP_FAILED || p->step == PB_DRAIN_STEP_CANCELLED)
 		snprintf(view->error, sizeof(view->error), "%s",
-			 *p->message ? p->message : stow_drain_step_name(p->step));
+			 *p->message ? p->message : step_name(p));
 }
 
 int drain_view_finish(struct drain_view *view)
@@ -259,13 +266,13 @@ int drain_view_finish(struct drain_view *view)
 	if (view->error[0])
 		fprintf(stderr, "numastow: %s\n", view->error);
 	switch (view->last) {
-	case STOW_DRAIN_DONE:
+	case PB_DRAIN_STEP_DONE:
 		return CLI_OK;
-	case STOW_DRAIN_PARTIAL:
+	case PB_DRAIN_STEP_PARTIAL:
 		return CLI_PARTIAL;
-	case STOW_DRAIN_CANCELLED:
+	case PB_DRAIN_STEP_CANCELLED:
 		return view->interrupted ? CLI_INTERRUPTED : CLI_FAILED;
-	case STOW_DRAIN_PLANNED:
+	case PB_DRAIN_STEP_PLANNED:
 		return view->dry_run ? CLI_OK : CLI_FAILED;
 	default:
 		return view->interrupted ? CLI_INTERRUPTED : CLI_FAILED;
@@ -274,10 +281,25 @@ int drain_view_finish(struct drain_view *view)
 
 /* --- a list ------------------------------------------------------------------------------------- */
 
-void drain_view_list(const struct drain_view_listed *drains, size_t n, bool with_node)
+static const char *what(const PbDrain *drain, char *buf, size_t size)
 {
-	static const struct drain_view_progress nothing = { .step = STOW_DRAIN_WAITING,
-							    .message = "" };
+	static const PbDrainSpec nothing = PB_DRAIN_SPEC__INIT;
+	const PbDrainSpec *spec = drain->spec ? drain->spec : &nothing;
+
+	switch (spec->what_case) {
+	case PB_DRAIN_SPEC__WHAT_BLOCKS:
+		return drain_asked_what(-1, spec->blocks, NULL, buf, size);
+	case PB_DRAIN_SPEC__WHAT_DEVICE:
+		return drain_asked_what(-1, NULL, spec->device, buf, size);
+	default:
+		return drain_asked_what(drain->spec ? (int)spec->numa_node : -1, NULL, NULL, buf,
+					size);
+	}
+}
+
+void drain_view_list(PbDrain *const *drains, size_t n, bool with_node)
+{
+	static const PbDrainProgress waiting = PB_DRAIN_PROGRESS__INIT;
 
 	if (n == 0) {
 		printf("There is no drain.\n");
@@ -286,16 +308,40 @@ void drain_view_list(const struct drain_view_listed *drains, size_t n, bool with
 	printf("%-16s  %s%-16s %-19s  %-10s %s\n", "DRAIN", with_node ? "NODE             " : "",
 	       "WHAT", "SINCE", "STEP", "OFFLINE");
 	for (size_t i = 0; i < n; i++) {
-		const struct drain_view_progress *p =
-			drains[i].progress ? drains[i].progress : &nothing;
-		char since[32], some[32], all[32];
+		const PbDrain *d = drains[i];
+		const PbDrainProgress *p = d->progress ? d->progress : &waiting;
+		char name[64], since[32], some[32], all[32];
 
-		printf("%-16s  ", drains[i].id);
+		printf("%-16s  ", d->id);
 		if (with_node)
-			printf("%-16s ", drains[i].node);
-		printf("%-16s %-19s  %-10s %s of %s%s%s\n", drains[i].what,
-		       cli_format_time(drains[i].created, since, sizeof(since)),
-		       stow_drain_step_name(p->step), SIZE(p->bytes_offline, some),
+			printf("%-16s ", d->node);
+		printf("%-16s %-19s  %-10s %s of %s%s%s\n", what(d, name, sizeof(name)),
+		       cli_format_time(d->created, since, sizeof(since)),
+		       d->progress ? step_name(p) : "waiting", SIZE(p->bytes_offline, some),
 		       SIZE(p->bytes_total, all), *p->message ? "; " : "", p->message);
 	}
+}
+
+/* --- JSON --------------------------------------------------------------------------------------- */
+
+/* Nothing (yet) to be done with it is no word. */
+static struct json_object *put_release(struct json_object *json, const PbDrainProgress *p)
+{
+	if (!p->release)
+		json_object_object_add(json, "release", json_object_new_string(""));
+	return json;
+}
+
+struct json_object *drain_view_progress_json(const PbDrainProgress *p)
+{
+	return put_release(cli_message_json(&p->base), p);
+}
+
+struct json_object *drain_view_drain_json(const PbDrain *drain)
+{
+	struct json_object *out = cli_message_json(&drain->base), *progress;
+
+	if (json_object_object_get_ex(out, "progress", &progress))
+		(void)put_release(progress, drain->progress);
+	return out;
 }

@@ -31,6 +31,9 @@ $(proto_C) $(proto_H) $(PB)/descriptors.bin: $(PB)/.stamp ;
 
 proto_OBJS := $(patsubst $(PB)/%.c,$(B)/proto/%.o,$(proto_C)) $(B)/proto/descriptors.o
 
+# A drain's messages are its shape on this machine, too, without gRPC.
+drain_OBJS := $(B)/proto/numastow/v1/drain.pb-c.o
+
 $(B)/proto/%.o: $(PB)/%.c
 	@mkdir -p $(@D)
 	@echo "CC $<"

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 
 const char *scheduler_event_name(enum scheduler_event event)
 {
@@ -58,28 +59,13 @@ static int ascending(const void *a, const void *b)
 static char *blocks_of(const PbDrainPlan *plan)
 {
 	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
-	size_t n = plan->n_blocks, len;
-	char *text = NULL;
-	FILE *out;
 
-	out = ids ? open_memstream(&text, &len) : NULL;
-	if (!out)
+	if (!ids)
 		return NULL;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < plan->n_blocks; i++)
 		ids[i] = plan->blocks[i]->id;
-	qsort(ids, n, sizeof(*ids), ascending);
-	for (size_t i = 0, end; i < n; i = end) {
-		for (end = i + 1; end < n && ids[end] <= ids[end - 1] + 1; end++)
-			;
-		fprintf(out, "%s%" PRIu64, i ? "," : "", ids[i]);
-		if (ids[end - 1] != ids[i])
-			fprintf(out, "-%" PRIu64, ids[end - 1]);
-	}
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	qsort(ids, plan->n_blocks, sizeof(*ids), ascending);
+	return stow_idlist_format(ids, plan->n_blocks);
 }
 
 static void add_text(struct json_object *to, const char *key, const char *value)

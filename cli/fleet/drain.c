@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/cleanup.h"
 #include "cli/drain_view.h"
 #include "cli/fleet/fleet.h"
@@ -53,115 +51,6 @@ static const struct stow_setting cluster_settings[] = {
 	{ 0 },
 };
 
-/* --- messages as they are shown ----------------------------------------------------------------- */
-
-/* A progress and what it points to: the texts are the message's. */
-struct shown {
-	struct drain_view_progress progress;
-	struct drain_view_plan plan;
-	struct drain_view_culprit *culprits;
-	char words[4][32]; /* of actions */
-};
-
-static void shown_done(struct shown *shown)
-{
-	free(shown->plan.blocks);
-	free(shown->plan.affected);
-	free(shown->culprits);
-	memset(shown, 0, sizeof(*shown));
-}
-
-static bool convert_plan(const PbDrainPlan *in, struct shown *shown)
-{
-	struct drain_view_plan *out = &shown->plan;
-
-	*out = (struct drain_view_plan){ .bytes = in->bytes,
-					 .to_move = in->to_move,
-					 .hugepages = in->hugepages,
-					 .expected = in->expected,
-					 .device = in->device,
-					 .device_path = in->device_path,
-					 .notes = (const char *const *)in->notes,
-					 .n_notes = in->n_notes,
-					 .address = in->address,
-					 .numa_node = in->numa_node };
-	out->blocks = calloc(in->n_blocks + 1, sizeof(*out->blocks));
-	out->affected = calloc(in->n_affected + 1, sizeof(*out->affected));
-	for (size_t i = 0; out->blocks && i < in->n_blocks; i++) {
-		const PbDrainBlock *b = in->blocks[i];
-
-		out->blocks[out->n_blocks++] =
-			(struct drain_view_block){ b->id,      b->bytes,     b->zone,
-						   b->to_move, b->unmovable, b->free };
-	}
-	for (size_t i = 0; out->affected && i < in->n_affected; i++) {
-		const PbDrainAffected *a = in->affected[i];
-		char *word = shown->words[(unsigned int)a->action % STOW_ARRAY_SIZE(shown->words)];
-
-		out->affected[out->n_affected++] = (struct drain_view_affected){
-			.id = a->id,
-			.pod = a->pod,
-			.ns = a->namespace_,
-			.name = a->name,
-			.bytes = a->bytes,
-			.action = fleet_word(&pb_drain_action__descriptor, (int)a->action, word,
-					     sizeof(shown->words[0])),
-			.numa_nodes = a->numa_nodes,
-			.suspect = a->suspect,
-		};
-	}
-	return out->blocks && out->affected;
-}
-
-static bool convert_culprits(const PbDrainProgress *in, struct shown *shown)
-{
-	shown->culprits = calloc(in->n_culprits + 1, sizeof(*shown->culprits));
-	for (size_t i = 0; shown->culprits && i < in->n_culprits; i++) {
-		const PbDrainCulprit *c = in->culprits[i];
-
-		shown->culprits[i] = (struct drain_view_culprit){ .block = c->block,
-								  .kind = c->kind,
-								  .pages = c->pages,
-								  .container = c->container,
-								  .cgroup = c->cgroup,
-								  .pid = c->pid,
-								  .program = c->program,
-								  .file = c->file,
-								  .reason = c->reason,
-								  .advice = c->advice,
-								  .proven = c->proven };
-	}
-	return shown->culprits;
-}
-
-static int convert(const PbDrainProgress *in, struct shown *shown, struct stow_err *err)
-{
-	memset(shown, 0, sizeof(*shown));
-	shown->progress =
-		(struct drain_view_progress){ .id = in->id,
-					      .step = (enum stow_drain_step)in->step,
-					      .bytes_total = in->bytes_total,
-					      .bytes_offline = in->bytes_offline,
-					      .blocks_total = in->blocks_total,
-					      .blocks_offline = in->blocks_offline,
-					      .bytes_moved = in->bytes_moved,
-					      .block = in->block,
-					      .message = in->message,
-					      .n_culprits = in->n_culprits,
-					      .blocks_gone = in->blocks_gone,
-					      .bytes_staying = in->bytes_staying,
-					      .release = (enum stow_drain_release)in->release,
-					      .elapsed = in->elapsed,
-					      .code = in->code };
-	if ((in->plan && !convert_plan(in->plan, shown)) || !convert_culprits(in, shown)) {
-		shown_done(shown);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	shown->progress.plan = in->plan ? &shown->plan : NULL;
-	shown->progress.culprits = shown->culprits;
-	return 0;
-}
-
 /* --- drain -------------------------------------------------------------------------------------- */
 
 struct following {
@@ -176,45 +65,16 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 {
 	struct following *f = ctx;
 	const PbDrainProgress *p = message;
-	struct shown shown;
-	int r = convert(p, &shown, err);
 
-	if (r < 0)
-		return r;
 	if (!f->id[0] && p->id[0] && !f->view.json && !f->view.dry_run)
 		printf("drain     %s\n", p->id);
 	pthread_mutex_lock(&f->lock);
 	snprintf(f->id, sizeof(f->id), "%.40s", p->id);
 	pthread_mutex_unlock(&f->lock);
-	drain_view_show(&f->view, &shown.progress);
-	shown_done(&shown);
+	drain_view_show(&f->view, p);
 	/* Its number is known: it goes on without us. */
 	f->left = f->detach && f->id[0] && p->step < PB_DRAIN_STEP_DONE;
 	return f->left ? stow_err_set(err, ECANCELED, "detached") : 0;
-}
-
-static void fill_spec(const struct drain_asked *asked, PbDrainSpec *spec)
-{
-	if (asked->blocks) {
-		spec->what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
-		spec->blocks = asked->blocks;
-	} else if (asked->device) {
-		spec->what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
-		spec->device = asked->device;
-	} else {
-		spec->what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
-		spec->numa_node = (uint32_t)asked->numa_node;
-	}
-	spec->size = asked->size;
-	spec->eject = asked->eject  ? PB_DRAIN_EJECT_EJECT
-		      : asked->wait ? PB_DRAIN_EJECT_WAIT
-				    : PB_DRAIN_EJECT_KEEP;
-	spec->block_timeout = asked->block_timeout;
-	spec->timeout = asked->timeout;
-	spec->removal_timeout = asked->removal_timeout;
-	spec->keep = asked->keep;
-	spec->resume = asked->resume;
-	spec->hugepages_elsewhere = asked->hugepages_elsewhere;
 }
 
 /* Asks for the end, and goes on listening until it comes: what was done is taken back first. */
@@ -253,7 +113,7 @@ static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 	PbDrainMemoryRequest remote = PB_DRAIN_MEMORY_REQUEST__INIT;
 	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
 
-	fill_spec(asked, &spec);
+	drain_asked_spec(asked, &spec);
 	if (!fleet->options->n_words) {
 		local.spec = &spec;
 		local.dry_run = asked->dry_run;
@@ -290,11 +150,11 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 	pthread_mutex_destroy(&f.lock);
 	if (f.left)
 		return CLI_OK;
-	if (r == -EINTR && !stow_drain_step_is_end(f.view.last)) {
+	if (r == -EINTR && f.view.last < PB_DRAIN_STEP_DONE) {
 		f.view.interrupted = true;
 		snprintf(f.view.error, sizeof(f.view.error),
 			 "interrupted before the end was heard of; see `numastow drains`");
-	} else if (r < 0 && !stow_drain_step_is_end(f.view.last)) {
+	} else if (r < 0 && f.view.last < PB_DRAIN_STEP_DONE) {
 		cli_bar_end(&f.view.bar);
 		return r;
 	}
@@ -304,42 +164,6 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 /* --- drains ------------------------------------------------------------------------------------- */
 
 #define DRAINS_A_PAGE 100
-
-static int show_drains(PbDrain *const *drains, size_t n, bool with_node, struct stow_err *err)
-{
-	struct drain_view_listed *list = calloc(n + 1, sizeof(*list));
-	struct shown *shown = calloc(n + 1, sizeof(*shown));
-	char(*whats)[64] = calloc(n + 1, sizeof(*whats));
-	size_t done = 0;
-	int r = list && shown && whats ? 0 : stow_err_set(err, ENOMEM, "out of memory");
-
-	for (; r == 0 && done < n; done++) {
-		const PbDrain *d = drains[done];
-		const PbDrainSpec *s = d->spec;
-		const char *blocks =
-			s && s->what_case == PB_DRAIN_SPEC__WHAT_BLOCKS ? s->blocks : NULL;
-		const char *device =
-			s && s->what_case == PB_DRAIN_SPEC__WHAT_DEVICE ? s->device : NULL;
-
-		list[done] = (struct drain_view_listed){
-			.id = d->id, .node = d->node, .what = whats[done], .created = d->created
-		};
-		drain_asked_what(s && !blocks && !device ? (int)s->numa_node : -1, blocks, device,
-				 whats[done], sizeof(whats[done]));
-		if (!d->progress)
-			continue;
-		r = convert(d->progress, &shown[done], err);
-		list[done].progress = &shown[done].progress;
-	}
-	if (r == 0)
-		drain_view_list(list, n, with_node);
-	for (size_t i = 0; shown && i < done; i++)
-		shown_done(&shown[i]);
-	free(list);
-	free(shown);
-	free(whats);
-	return r;
-}
 
 static bool of_scheduler(const struct fleet_options *options, bool word_is_machine)
 {
@@ -376,11 +200,11 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	n = scheduler ? ((PbListDrainsResponse *)response)->n_drains
 		      : ((PbAgentListDrainsResponse *)response)->n_drains;
 	if (o->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else
-		r = show_drains(drains, n, scheduler, err);
+		drain_view_list(drains, n, scheduler);
 	stow_rpc_message_free(response);
-	return r < 0 ? r : CLI_OK;
+	return CLI_OK;
 }
 
 /* --- cancel ------------------------------------------------------------------------------------- */
@@ -405,7 +229,7 @@ static int run_cancel(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (o->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else
 		printf("drain %s is being cancelled\n",
 		       o->cluster ? ((PbCancelDrainResponse *)response)->id

@@ -29,7 +29,7 @@ static int run_fence(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else
 		printf("fenced; %" PRIu32 " reservations revoked\n", response->revoked);
 	stow_rpc_message_free(response);
@@ -48,7 +48,7 @@ static int run_unfence(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else
 		printf("unfenced\n");
 	stow_rpc_message_free(response);

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "cli/cli.h"
 #include "cli/drain_asked.h"
+#include "cli/message.h"
 #include "rpc/rpc.h"
 #include "rpc/settings.h"
 
@@ -87,17 +88,7 @@ struct fleet_stream {
 int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 		 const struct fleet_stream *stream, struct stow_err *err);
 
-/* --- showing (show.c, json.c) ------------------------------------------------------------------- */
-
-/* A message as a json-c object, by its descriptor: every field under its name in the .proto file,
- * absent ones included, except that of a oneof only the one that is set appears; enums as their
- * word ("ready"). */
-struct json_object *fleet_json(const ProtobufCMessage *message);
-void fleet_print_json(const void *message);
-
-/* The word of an enum's value: "NODE_STATE_READY" is "ready". Static, or in `buf` for a number that
- * this release does not know. */
-const char *fleet_word(const ProtobufCEnumDescriptor *type, int value, char *buf, size_t size);
+/* --- showing (show.c) --------------------------------------------------------------------------- */
 
 /* A table with aligned columns, fitted to the terminal. `columns` is NULL-terminated; one that
  * begins with ">" is flushed right. */

@@ -65,7 +65,7 @@ static const char *state_of(const PbNode *node, char *buf, size_t size)
 		snprintf(buf, size, "not-ready");
 		return buf;
 	}
-	return fleet_word(&pb_node_state__descriptor, (int)node->state, buf, size);
+	return cli_message_word(&pb_node_state__descriptor, (int)node->state, buf, size);
 }
 
 void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
@@ -89,8 +89,8 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 		fleet_row(table,
 			  (const char *const[]){
 				  report->name, state_of(nodes[i], state, sizeof(state)),
-				  fleet_word(&pb_mode__descriptor, (int)report->mode, mode,
-					     sizeof(mode)),
+				  cli_message_word(&pb_mode__descriptor, (int)report->mode, mode,
+						   sizeof(mode)),
 				  numa, of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
 				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
 				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)),
@@ -124,8 +124,8 @@ static void show_numa_nodes(const PbNodeReport *report)
 		fleet_row(table,
 			  (const char *const[]){
 				  id,
-				  fleet_word(&pb_numa_node_state__descriptor, (int)numa->state,
-					     state, sizeof(state)),
+				  cli_message_word(&pb_numa_node_state__descriptor,
+						   (int)numa->state, state, sizeof(state)),
 				  of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
 				  or_dash(numa->cpus_shared), exclusive,
 				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
@@ -167,16 +167,16 @@ static void show_containers(PbContainer *const *containers, size_t n)
 		snprintf(cpus, sizeof(cpus), "%.70s%s", or_dash(c->cpus), c->exclusive ? "!" : "");
 		fleet_row(table, (const char *const[]){
 					 cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
-					 fleet_word(&pb_container_state__descriptor, (int)c->state,
-						    state, sizeof(state)),
-					 fleet_word(&pb_container_owner__descriptor, (int)c->owner,
-						    owner, sizeof(owner)),
+					 cli_message_word(&pb_container_state__descriptor,
+							  (int)c->state, state, sizeof(state)),
+					 cli_message_word(&pb_container_owner__descriptor,
+							  (int)c->owner, owner, sizeof(owner)),
 					 cpus, or_dash(c->numa_nodes),
 					 stow_format_size(sums.memory, memory, sizeof(memory)),
 					 stow_format_size(sums.memory_free, used, sizeof(used)),
 					 stow_format_size(sums.pages, pages, sizeof(pages)),
-					 fleet_word(&pb_drift__descriptor, (int)c->drift, drift,
-						    sizeof(drift)) });
+					 cli_message_word(&pb_drift__descriptor, (int)c->drift,
+							  drift, sizeof(drift)) });
 	}
 	(void)fleet_table_print(table, stdout);
 }
@@ -193,8 +193,8 @@ static void show_reservations(PbReservation *const *reservations, size_t n)
 
 		fleet_row(table, (const char *const[]){
 					 r->id, r->node, or_dash(r->numa_nodes),
-					 fleet_word(&pb_reservation_state__descriptor,
-						    (int)r->state, state, sizeof(state)),
+					 cli_message_word(&pb_reservation_state__descriptor,
+							  (int)r->state, state, sizeof(state)),
 					 or_dash(r->pod ? r->pod->name : NULL),
 					 or_dash(cli_short_id(r->container, id, sizeof(id))),
 					 r->expires ? fleet_age(fleet_now(), r->expires, left,
@@ -209,7 +209,7 @@ static void show_report(const PbNodeReport *report)
 	char mode[32];
 
 	printf("node     %s\nversion  %s\nmode     %s\n", report->name, or_dash(report->version),
-	       fleet_word(&pb_mode__descriptor, (int)report->mode, mode, sizeof(mode)));
+	       cli_message_word(&pb_mode__descriptor, (int)report->mode, mode, sizeof(mode)));
 	if (*report->failure_domain)
 		printf("domain   %s\n", report->failure_domain);
 	putchar('\n');
@@ -262,7 +262,7 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else if (response->n_nodes)
 		fleet_show_nodes(response->nodes, response->n_nodes, stdout);
 	else
@@ -283,7 +283,7 @@ static int run_here(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(report);
+		cli_message_print(report);
 	else
 		show_report(report);
 	stow_rpc_message_free(report);
@@ -308,7 +308,7 @@ static int run_node(struct fleet *fleet, struct stow_err *err)
 		r = stow_err_set(err, ENOENT, "no node \"%.128s\" reports to this scheduler",
 				 fleet->options->words[0]);
 	else if (fleet->options->json)
-		fleet_print_json(response->nodes[0]);
+		cli_message_print(response->nodes[0]);
 	else
 		show_node(response->nodes[0]);
 	stow_rpc_message_free(response);
@@ -333,7 +333,7 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else if (response->n_containers)
 		show_containers(response->containers, response->n_containers);
 	else
@@ -368,7 +368,7 @@ static int run_reservations(struct fleet *fleet, struct stow_err *err)
 		qsort(response->reservations, response->n_reservations,
 		      sizeof(*response->reservations), by_expiry);
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else if (response->n_reservations)
 		show_reservations(response->reservations, response->n_reservations);
 	else

@@ -103,7 +103,7 @@ static int run_place(struct fleet *fleet, struct stow_err *err)
 	if (r == 0)
 		r = fleet_call(fleet, "Place", &request, 0, &response, err);
 	if (r == 0 && o->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else if (r == 0)
 		show_placements(response->reservations, response->n_reservations, o->annotation);
 	stow_rpc_message_free(response);
@@ -134,7 +134,7 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
-		fleet_print_json(response);
+		cli_message_print(response);
 	else if (response->released == request.n_ids)
 		printf("released %" PRIu32 "\n", response->released);
 	else
@@ -183,7 +183,7 @@ static int run_explain(struct fleet *fleet, struct stow_err *err)
 		r = fleet_call(fleet, "Explain", &request, 0, &response, err);
 	if (r == 0) {
 		if (o->json)
-			fleet_print_json(response);
+			cli_message_print(response);
 		else
 			show_explanation(response);
 		r = response->fits ? CLI_OK : CLI_FAILED;

@@ -59,7 +59,7 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 	const PbRepinProgress *p = message;
 
 	if (view->json) {
-		struct json_object *json = fleet_json(&p->base);
+		struct json_object *json = cli_message_json(&p->base);
 
 		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
 		json_object_put(json);

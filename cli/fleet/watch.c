@@ -91,7 +91,7 @@ static void drop(struct table *table, const char *name)
 static void print_event(const struct table *table, const PbNodeEvent *event)
 {
 	if (table->json) {
-		struct json_object *json = fleet_json(&event->base);
+		struct json_object *json = cli_message_json(&event->base);
 
 		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
 		json_object_put(json);

@@ -24,12 +24,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/idset.h"
+#include "drain/message.h"
 #include "grant/grant.h"
 #include "ledger/drains.h"
-#include "node/culprit.h"
-#include "node/memblock.h"
-#include "node/owners.h"
 
 struct stow_drain_spec {
 	int node;	    /* a NUMA node, with `size`; -1: not by node */
@@ -52,81 +49,24 @@ struct stow_drain_spec {
 #define STOW_DRAIN_TIMEOUT	   (UINT64_C(600) * 1000000000)
 #define STOW_DRAIN_REMOVAL_TIMEOUT (UINT64_C(300) * 1000000000)
 
-enum stow_drain_action { STOW_DRAIN_RETURN, STOW_DRAIN_MOVE, STOW_DRAIN_END };
-
-struct stow_drain_block {
-	uint64_t id;
-	char zone[48];
-	struct stow_block_use use;
-};
-
-/* A container with a grant whose memory, or promise, is concerned. */
-struct stow_drain_affected {
-	int64_t key; /* of its record */
-	char *id, *pod, *ns, *name;
-	uint64_t bytes; /* in the blocks */
-	enum stow_drain_action action;
-	struct stow_idset nodes; /* where it will be, as far as known */
-	char *suspect;		 /* "" */
-};
-
-struct stow_drain_plan {
-	int node;
-	const struct stow_memdev *device; /* in `all`; NULL: not one device's */
-	struct stow_memblocks all;
-	struct stow_drain_block *blocks; /* in the order in which they go */
-	size_t n_blocks;
-	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
-	bool whole_node;  /* nothing is left online on the node */
-	uint64_t staying; /* bytes of the blocks' devices that are online, and not of the plan */
-	bool use_known;	  /* /proc/kpage* could be read */
-	struct stow_drain_affected *affected;
-	size_t n_affected;
-	struct stow_culprits suspects;
-	uint64_t expected; /* ns, a guess */
-	char **notes;
-	size_t n_notes;
-};
-
 /*
- * Plans and changes nothing. One line each:
+ * Plans and changes nothing. PLANNED with the plan, or FAILED with one line of why not, and as much
+ * of the plan as could be made:
  * -EINVAL: unknown node, blocks of two nodes, a block that does not exist, a list that is none;
  * -ENODEV: no such device; -ERANGE: more than there is; -EPERM: memory that came with the machine
  * (boot memory) cannot be taken, or not root; -EALREADY: all of it is offline already; -EOPNOTSUPP:
  * the kernel can't; -EBUSY: unmovable pages, or a container with drain=refuse; -ENOSPC: what must
  * move does not fit elsewhere above the watermarks, or a container would have nowhere to go;
- * -EACCES: over `most`. With an error *ret_plan may still be set (not NULL), to show what was
- * found; free it in any case.
+ * -EACCES: over `most`. NULL: memory has run out.
  */
-int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
-		    struct stow_drain_plan **ret_plan, struct stow_err *err);
-void stow_drain_plan_free(struct stow_drain_plan *plan);
-static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
-{
-	if (*plan)
-		stow_drain_plan_free(*plan);
-}
-
-struct stow_drain_progress {
-	const char *id;
-	enum stow_drain_step step;
-	uint64_t bytes_total, bytes_offline, bytes_moved, block;
-	uint32_t blocks_total, blocks_offline;
-	const char *blocks_gone;	      /* in list format */
-	uint64_t bytes_staying;		      /* of the blocks' devices: what stays online */
-	enum stow_drain_release release;      /* what may become of what is offline */
-	const char *message;		      /* one line, "" */
-	uint64_t elapsed;		      /* ns */
-	int code;			      /* of an end: errno, 0 for success */
-	const struct stow_drain_plan *plan;   /* with PLANNED, else NULL */
-	const struct stow_culprits *culprits; /* or NULL */
-};
+PbDrainProgress *stow_drain_preview(const struct stow_grant_context *context, const char *id,
+				    const struct stow_drain_spec *spec);
 
 /* Who looks on. `progress` is called from the drain's thread in every step and for every block;
  * a negative return cancels. `stop` is also asked while a block is going offline. Either may be
  * NULL. */
 struct stow_drain_watch {
-	int (*progress)(void *ctx, const struct stow_drain_progress *progress);
+	int (*progress)(void *ctx, const PbDrainProgress *progress);
 	bool (*stop)(void *ctx);
 	void *ctx;
 };
@@ -139,7 +79,7 @@ void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1]);
  * stow_drain_new_id(), or the scheduler's. `ordered`: by a scheduler, which is to hear of the end.
  * *ret_step is how it ended. Returns 0 for DONE; -EBUSY: another drain is at work here, or
  * unmovable or pinned pages; -ECANCELED; -ETIMEDOUT; -EREMOTEIO is a partial result that is kept;
- * else as stow_drain_plan(). The last progress has said the same.
+ * else as stow_drain_preview(). The last progress has said the same.
  */
 int stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
 		   const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,

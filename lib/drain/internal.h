@@ -3,7 +3,68 @@
 
 /* The parts of a drain, between the files of lib/drain. */
 
+#include "base/idset.h"
 #include "drain/drain.h"
+#include "node/memblock.h"
+#include "node/owners.h"
+
+/* --- plan.c ------------------------------------------------------------------------------------- */
+
+enum stow_drain_action { STOW_DRAIN_RETURN, STOW_DRAIN_MOVE, STOW_DRAIN_END };
+
+struct stow_drain_block {
+	uint64_t id;
+	char zone[48];
+	struct stow_block_use use;
+};
+
+/* A container with a grant whose memory, or promise, is concerned. */
+struct stow_drain_affected {
+	int64_t key; /* of its record */
+	char *id, *pod, *ns, *name;
+	uint64_t bytes; /* in the blocks */
+	enum stow_drain_action action;
+	struct stow_idset nodes; /* where it will be, as far as known */
+	char *suspect;		 /* "" */
+};
+
+struct stow_drain_plan {
+	int node;
+	const struct stow_memdev *device; /* in `all`; NULL: not one device's */
+	struct stow_memblocks all;
+	struct stow_drain_block *blocks; /* in the order in which they go */
+	size_t n_blocks;
+	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
+	bool whole_node;  /* nothing is left online on the node */
+	uint64_t staying; /* bytes of the blocks' devices that are online, and not of the plan */
+	bool use_known;	  /* /proc/kpage* could be read */
+	struct stow_drain_affected *affected;
+	size_t n_affected;
+	struct stow_culprits suspects;
+	uint64_t expected; /* ns, a guess */
+	char **notes;
+	size_t n_notes;
+};
+
+/*
+ * Makes the plan; fails as stow_drain_preview() says. With an error *ret_plan may still be set (not
+ * NULL), to show what was found; free it in any case.
+ */
+int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
+		    struct stow_drain_plan **ret_plan, struct stow_err *err);
+void stow_drain_plan_free(struct stow_drain_plan *plan);
+static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
+{
+	if (*plan)
+		stow_drain_plan_free(*plan);
+}
+
+/* --- message.c ---------------------------------------------------------------------------------- */
+
+/* Makes what stow_drain_preview() returns. `plan` may be NULL; `why`: NULL for a plan that can be
+ * done. */
+PbDrainProgress *stow_drain_plan_message(const char *id, const struct stow_drain_plan *plan,
+					 const struct stow_err *why);
 
 /* --- select.c: which blocks --------------------------------------------------------------------- */
 
@@ -181,6 +242,8 @@ int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err);
 /* The end: undoes when `r` is an error (with nothing kept), ends the row, and tells. */
 int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_drain_step *ret_step,
 		      struct stow_err *err);
+/* How it goes, in the row's step; with the plan when it is PLANNED. */
+PbDrainProgress *stow_drain_message(const struct stow_draining *d, const char *message);
 void stow_draining_done(struct stow_draining *d);
 /* Whether the block is there at all. */
 bool stow_drain_block_exists(struct stow_root *root, uint64_t id);

@@ -234,6 +234,16 @@ int stow_drain_plan(const struct stow_grant_context *context, const struct stow_
 	return r < 0 ? r : fill(context, spec, &choice, err);
 }
 
+PbDrainProgress *stow_drain_preview(const struct stow_grant_context *context, const char *id,
+				    const struct stow_drain_spec *spec)
+{
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	struct stow_err why;
+	int r = stow_drain_plan(context, spec, &plan, &why);
+
+	return stow_drain_plan_message(id, plan, r < 0 ? &why : NULL);
+}
+
 void stow_drain_plan_free(struct stow_drain_plan *plan)
 {
 	if (!plan)

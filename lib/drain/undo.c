@@ -53,29 +53,15 @@ bool stow_drain_stop(void *draining)
 int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const char *message,
 		    struct stow_err *err)
 {
-	_cleanup_free_ char *gone = stow_drain_row_blocks(&d->row, true);
-	struct stow_drain_progress p = {
-		.id = d->row.id,
-		.step = step,
-		.bytes_total = d->row.n_blocks * d->block_size,
-		.bytes_offline = d->n_gone * d->block_size,
-		.bytes_moved = d->bytes_moved,
-		.block = d->block,
-		.blocks_total = (uint32_t)d->row.n_blocks,
-		.blocks_offline = (uint32_t)d->n_gone,
-		.blocks_gone = gone ? gone : "",
-		.message = message ? message : "",
-		.elapsed = stow_drain_now() - d->started,
-		.bytes_staying = d->row.bytes_staying,
-		.release = d->row.release,
-		.code = d->row.code,
-		.plan = step == STOW_DRAIN_PLANNED ? d->plan : NULL,
-		.culprits = d->culprits.n ? &d->culprits : NULL,
-	};
+	PbDrainProgress *p;
 
 	d->row.step = step;
-	if (d->watch && d->watch->progress && d->watch->progress(d->watch->ctx, &p) < 0)
-		d->stopped = true;
+	if (d->watch && d->watch->progress) {
+		p = stow_drain_message(d, message);
+		if (p && d->watch->progress(d->watch->ctx, p) < 0)
+			d->stopped = true;
+		pb_drain_progress__free_unpacked(p, NULL);
+	}
 	if (d->final || stow_drain_step_is_end(step) || !stow_drain_stop(d))
 		return 0;
 	return stow_err_set(err, ECANCELED, "the drain was cancelled");

@@ -8,8 +8,8 @@
 
 #include "agent/drain.h"
 #include "agent/drain_internal.h"
-#include "agent/drain_message.h"
 #include "base/cleanup.h"
+#include "drain/internal.h"
 #include "played.h"
 #include "rpc/rpc.h"
 
@@ -49,13 +49,15 @@ static void fill_plan(struct stow_drain_plan *plan)
 		plan->blocks[i].id = 48 + i;
 }
 
-static int play_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
-		     struct stow_drain_plan **ret, struct stow_err *err)
+static PbDrainProgress *play_plan(const struct stow_grant_context *context, const char *id,
+				  const struct stow_drain_spec *spec)
 {
 	int result = engine.result;
+	PbDrainProgress *out;
+	struct stow_drain_plan plan = { 0 };
+	struct stow_err why;
 
-	*ret = calloc(1, sizeof(**ret));
-	fill_plan(*ret);
+	fill_plan(&plan);
 	pthread_mutex_lock(&engine.lock);
 	engine.plans++;
 	engine.spec = *spec;
@@ -65,31 +67,33 @@ static int play_plan(const struct stow_grant_context *context, const struct stow
 	while (engine.hold_plan)
 		pthread_cond_wait(&engine.changed, &engine.lock);
 	pthread_mutex_unlock(&engine.lock);
-	return result ? stow_err_set(err, -result, "played") : 0;
-}
-
-static void play_plan_free(struct stow_drain_plan *plan)
-{
-	free(plan->blocks);
-	free(plan);
+	if (result)
+		stow_err_set(&why, -result, "played");
+	out = stow_drain_plan_message(id, &plan, result ? &why : NULL);
+	assert_non_null(out);
+	free(plan.blocks);
+	return out;
 }
 
 static void say(const struct stow_drain_watch *watch, const char *id, enum stow_drain_step step,
 		uint32_t blocks, int code)
 {
-	struct stow_drain_progress p = { .id = id,
-					 .step = step,
-					 .blocks_offline = blocks,
-					 .bytes_total = GIB,
-					 .bytes_offline = blocks * GIB / 8,
-					 .code = code };
 	struct stow_drain_plan plan = { 0 };
+	struct stow_err why = { .code = code };
+	PbDrainProgress *p;
 
 	if (step == STOW_DRAIN_PLANNED) {
 		fill_plan(&plan);
-		p.plan = &plan;
+		p = stow_drain_plan_message(id, &plan, NULL);
+	} else {
+		p = stow_drain_end_message(id, step, &why);
 	}
-	watch->progress(watch->ctx, &p);
+	assert_non_null(p);
+	p->blocks_offline = blocks;
+	p->bytes_total = GIB;
+	p->bytes_offline = blocks * GIB / 8;
+	watch->progress(watch->ctx, p);
+	pb_drain_progress__free_unpacked(p, NULL);
 	free(plan.blocks);
 }
 
@@ -179,7 +183,7 @@ static struct {
 static void hear(struct agent *agent, const PbDrainProgress *progress)
 {
 	assert_true(heard.n < STOW_ARRAY_SIZE(heard.list));
-	heard.list[heard.n++] = agent_drain_copy(progress);
+	heard.list[heard.n++] = stow_drain_copy(progress);
 }
 
 static void hear_nothing(void)
@@ -190,7 +194,6 @@ static void hear_nothing(void)
 
 static const struct agent_drain_ops ops = {
 	.plan = play_plan,
-	.plan_free = play_plan_free,
 	.run = play_run,
 	.orphans = play_orphans,
 	.recover = play_recover,
@@ -678,41 +681,42 @@ static void what_is_asked_for_is_checked(void **state)
 	struct stow_drain_spec out;
 	struct stow_err err;
 
-	assert_int_equal(agent_drain_spec(NULL, &out, &err), -EINVAL);
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(NULL, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), -EINVAL);
 	spec.what_case = PB_DRAIN_SPEC__WHAT_NUMA_NODE;
 	spec.numa_node = UINT32_MAX;
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), -EINVAL);
 	spec.numa_node = 3;
 	spec.eject = (PbDrainEject)99;
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), -EINVAL);
 	spec.eject = PB_DRAIN_EJECT_WAIT;
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), 0);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), 0);
 	assert_int_equal(out.node, 3);
 	assert_null(out.blocks);
 	assert_int_equal(out.eject, STOW_EJECT_WAIT);
 	spec.what_case = PB_DRAIN_SPEC__WHAT_BLOCKS;
 	spec.blocks = (char *)(uintptr_t) "48-55";
 	spec.size = 1;
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), -EINVAL);
 	spec.size = 0;
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), 0);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), 0);
 	assert_int_equal(out.node, -1);
 	assert_string_equal(out.blocks, "48-55");
 	spec.what_case = PB_DRAIN_SPEC__WHAT_DEVICE;
 	spec.device = (char *)(uintptr_t) "";
-	assert_int_equal(agent_drain_spec(&spec, &out, &err), -EINVAL);
+	assert_int_equal(stow_drain_spec_read(&spec, &out, &err), -EINVAL);
 }
 
 /* A machine of many terabytes, with containers and files that are called what they like. */
 static void messages_are_bounded(void **state)
 {
 	static char odd[5000] = "x\xff\n\xc3\xa9\xe2\x82";
-	struct stow_drain_plan plan = {
-		.node = 1, .page_size = 4096, .n_blocks = 20000, .n_affected = 3000
-	};
-	struct stow_drain_progress p = { .id = ID, .step = STOW_DRAIN_PLANNED, .plan = &plan };
-	struct stow_culprits culprits = { .n = 500 };
+	struct stow_drain_plan plan = { .node = 1,
+					.page_size = 4096,
+					.n_blocks = 20000,
+					.n_affected = 3000,
+					.suspects.n = 500 };
+	struct stow_err why = { .code = EBUSY };
 	PbDrainProgress *out;
 	PbDrainPlan *got;
 
@@ -720,31 +724,32 @@ static void messages_are_bounded(void **state)
 	plan.all.block_size = GIB / 8;
 	plan.blocks = calloc(plan.n_blocks, sizeof(*plan.blocks));
 	plan.affected = calloc(plan.n_affected, sizeof(*plan.affected));
-	culprits.list = calloc(culprits.n, sizeof(*culprits.list));
+	plan.suspects.list = calloc(plan.suspects.n, sizeof(*plan.suspects.list));
 	for (size_t i = 0; i < plan.n_blocks; i++)
 		plan.blocks[i].id = 100 + i;
 	for (size_t i = 0; i < plan.n_affected; i++)
 		plan.affected[i] = (struct stow_drain_affected){
 			.id = odd, .pod = odd, .ns = odd, .name = odd, .suspect = odd
 		};
-	for (size_t i = 0; i < culprits.n; i++)
-		culprits.list[i] = (struct stow_culprit){ .pfn = 48 * (GIB / 8 / 4096) + 5,
-							  .pages = 1,
-							  .cgroup = odd,
-							  .container = odd,
-							  .program = odd,
-							  .file = odd,
-							  .reason = odd,
-							  .advice = odd };
-	p.culprits = &culprits;
-	p.message = p.blocks_gone = odd;
-	out = agent_drain_progress_message(&p, 0);
+	for (size_t i = 0; i < plan.suspects.n; i++)
+		plan.suspects.list[i] = (struct stow_culprit){ .pfn = 48 * (GIB / 8 / 4096) + 5,
+							       .pages = 1,
+							       .cgroup = odd,
+							       .container = odd,
+							       .program = odd,
+							       .file = odd,
+							       .reason = odd,
+							       .advice = odd };
+	memcpy(why.msg, odd, sizeof(why.msg) - 1);
+	out = stow_drain_plan_message(ID, &plan, &why);
 	assert_non_null(out);
+	assert_int_equal(out->plan->n_blocks, 20000); /* here all of it is shown */
+	assert_int_equal(stow_drain_bound(out), 0);
 	assert_true(pb_drain_progress__get_packed_size(out) < STOW_RPC_MESSAGE_MAX);
 	got = out->plan;
-	assert_int_equal(got->n_blocks, AGENT_DRAIN_BLOCKS_MAX);
-	assert_int_equal(got->n_affected, AGENT_DRAIN_AFFECTED_MAX);
-	assert_int_equal(out->n_culprits, AGENT_DRAIN_CULPRITS_MAX);
+	assert_int_equal(got->n_blocks, STOW_DRAIN_BLOCKS_MAX);
+	assert_int_equal(got->n_affected, STOW_DRAIN_AFFECTED_MAX);
+	assert_int_equal(out->n_culprits, STOW_DRAIN_CULPRITS_MAX);
 	assert_int_equal(out->culprits[0]->block, 48);
 	assert_true(got->address == 100 * GIB / 8);
 	assert_non_null(strstr(got->notes[got->n_notes - 1], "15904 more blocks"));
@@ -752,7 +757,45 @@ static void messages_are_bounded(void **state)
 	stow_rpc_message_free(out);
 	free(plan.blocks);
 	free(plan.affected);
-	free(culprits.list);
+	free(plan.suspects.list);
+}
+
+/* What the ledger has of a drain says as much as the caller had asked for. */
+static void a_row_says_what_was_asked_for(void **state)
+{
+	struct stow_drain_row_block blocks[] = { { .id = 48, .gone = true }, { .id = 49 } };
+	struct stow_drain_row row = { .id = ID,
+				      .step = STOW_DRAIN_PARTIAL,
+				      .node = 1,
+				      .eject = STOW_EJECT_WAIT,
+				      .keep = true,
+				      .resume = true,
+				      .elsewhere = true,
+				      .block_timeout = S,
+				      .timeout = 2 * S,
+				      .removal_timeout = 3 * S,
+				      .blocks = blocks,
+				      .n_blocks = 2,
+				      .bytes = 2 * GIB,
+				      .bytes_offline = GIB,
+				      .release = STOW_RELEASE_SHRINK,
+				      .code = EREMOTEIO };
+	PbDrain *out = stow_drain_row_message(&row);
+	struct stow_drain_spec spec;
+
+	assert_non_null(out);
+	assert_int_equal(stow_drain_spec_read(out->spec, &spec, NULL), 0);
+	assert_string_equal(spec.blocks, "48-49");
+	assert_int_equal(spec.eject, STOW_EJECT_WAIT);
+	assert_true(spec.keep && spec.resume && spec.hugepages_elsewhere);
+	assert_true(spec.block_timeout == S && spec.timeout == 2 * S &&
+		    spec.removal_timeout == 3 * S);
+	assert_string_equal(out->progress->blocks_gone, "48");
+	assert_int_equal(out->progress->step, PB_DRAIN_STEP_PARTIAL);
+	assert_int_equal(out->progress->release, PB_DRAIN_RELEASE_SHRINK);
+	assert_int_equal(out->progress->code, STOW_STATUS_ABORTED);
+	assert_true(out->progress->bytes_offline == GIB);
+	pb_drain__free_unpacked(out, NULL);
 }
 
 int main(void)
@@ -774,6 +817,7 @@ int main(void)
 		WITH_AGENT(or_leaves_it_to_the_next),
 		cmocka_unit_test(what_is_asked_for_is_checked),
 		cmocka_unit_test(messages_are_bounded),
+		cmocka_unit_test(a_row_says_what_was_asked_for),
 	};
 
 	return cmocka_run_group_tests_name("agent_drain", tests, NULL, NULL);

@@ -182,7 +182,7 @@ static void all_is_as_before(struct setup *s)
 /* --- running
  * ---------------------------------------------------------------------------------------- */
 
-static int on_progress(void *ctx, const struct stow_drain_progress *progress)
+static int on_progress(void *ctx, const PbDrainProgress *progress)
 {
 	struct setup *s = ctx;
 
@@ -190,11 +190,11 @@ static int on_progress(void *ctx, const struct stow_drain_progress *progress)
 	snprintf(s->gone, sizeof(s->gone), "%s", progress->blocks_gone);
 	snprintf(s->message, sizeof(s->message), "%s", progress->message);
 	s->staying = progress->bytes_staying;
-	s->release = progress->release;
-	if (progress->step == STOW_DRAIN_SAFE && s->pulled_when_safe)
+	s->release = (enum stow_drain_release)progress->release;
+	if (progress->step == PB_DRAIN_STEP_SAFE && s->pulled_when_safe)
 		for (int id = 48; id < 52; id++)
 			remove_block(s->p->t, id);
-	if (progress->step != s->at)
+	if ((enum stow_drain_step)progress->step != s->at)
 		return 0;
 	if (s->kill)
 		_exit(42);
@@ -585,12 +585,12 @@ static void cancelled_at_any_step_all_is_as_before(void **state)
 	}
 }
 
-static int cancel_from_elsewhere(void *ctx, const struct stow_drain_progress *progress)
+static int cancel_from_elsewhere(void *ctx, const PbDrainProgress *progress)
 {
 	struct setup *s = ctx;
 	char id[STOW_DRAIN_ID_LEN + 1];
 
-	if (progress->step == STOW_DRAIN_FENCED) {
+	if (progress->step == PB_DRAIN_STEP_FENCED) {
 		assert_int_equal(stow_drain_cancel(s->p->context.ledger, "", id, NULL), 0);
 		assert_string_equal(id, ID);
 	}
@@ -655,13 +655,13 @@ static void what_cannot_be_taken_back_is_tried_again(void **state)
 }
 
 /* Somebody has had enough after two blocks. */
-static int enough_after_two(void *ctx, const struct stow_drain_progress *progress)
+static int enough_after_two(void *ctx, const PbDrainProgress *progress)
 {
 	struct setup *s = ctx;
 
 	s->told[progress->step]++;
 	snprintf(s->gone, sizeof(s->gone), "%s", progress->blocks_gone);
-	return progress->step == STOW_DRAIN_OFFLINING && progress->blocks_offline == 2 ? -1 : 0;
+	return progress->step == PB_DRAIN_STEP_OFFLINING && progress->blocks_offline == 2 ? -1 : 0;
 }
 
 static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
@@ -1013,14 +1013,14 @@ static void the_rest_of_a_device_makes_it_whole(void **state)
 	assert_int_equal(s->staying, 0);
 }
 
-static int bring_one_back(void *ctx, const struct stow_drain_progress *progress)
+static int bring_one_back(void *ctx, const PbDrainProgress *progress)
 {
 	struct setup *s = ctx;
 
 	s->told[progress->step]++;
-	s->release = progress->release;
+	s->release = (enum stow_drain_release)progress->release;
 	snprintf(s->message, sizeof(s->message), "%s", progress->message);
-	if (progress->step == STOW_DRAIN_RETURNING)
+	if (progress->step == PB_DRAIN_STEP_RETURNING)
 		tree_write(s->p->t, MEMORY "/memory49/state", "online\n");
 	return 0;
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/fleet/fleet.h"
+#include "cli/message.h"
 
 #include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <json-c/json.h>
 
-const char *fleet_word(const ProtobufCEnumDescriptor *type, int value, char *buf, size_t size)
+#include "cli/cli.h"
+
+const char *cli_message_word(const ProtobufCEnumDescriptor *type, int value, char *buf, size_t size)
 {
 	const ProtobufCEnumValue *zero = protobuf_c_enum_descriptor_get_value(type, 0);
 	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(type, value);
@@ -39,11 +43,11 @@ static struct json_object *one(const ProtobufCFieldDescriptor *field, const void
 		return json_object_new_boolean(*(const protobuf_c_boolean *)at);
 	case PROTOBUF_C_TYPE_ENUM:
 		return json_object_new_string(
-			fleet_word(field->descriptor, *(const int *)at, word, sizeof(word)));
+			cli_message_word(field->descriptor, *(const int *)at, word, sizeof(word)));
 	case PROTOBUF_C_TYPE_STRING:
 		return json_object_new_string(*(const char *const *)at);
 	case PROTOBUF_C_TYPE_MESSAGE:
-		return fleet_json(*(const ProtobufCMessage *const *)at);
+		return cli_message_json(*(const ProtobufCMessage *const *)at);
 	default: /* our messages have no other types */
 		return NULL;
 	}
@@ -84,7 +88,7 @@ static bool present(const ProtobufCFieldDescriptor *field, const char *base)
 	       *(const void *const *)(const void *)(base + field->offset);
 }
 
-struct json_object *fleet_json(const ProtobufCMessage *message)
+struct json_object *cli_message_json(const ProtobufCMessage *message)
 {
 	const ProtobufCMessageDescriptor *type = message->descriptor;
 	struct json_object *object = json_object_new_object();
@@ -102,7 +106,7 @@ struct json_object *fleet_json(const ProtobufCMessage *message)
 	return object;
 }
 
-void fleet_print_json(const void *message)
+void cli_message_print(const void *message)
 {
-	cli_print_json(fleet_json(message));
+	cli_print_json(cli_message_json(message));
 }
