@@ -71,6 +71,7 @@ const struct stow_setting agent_settings[] = {
 	  "for a drain, without the wait for removal (10m)" },
 	{ "removal-timeout", STOW_SETTING_DURATION, AT(removal_timeout), S, 86400 * S, NULL, "TIME",
 	  "for the memory to be pulled once it is offline (5m)" },
+	STOW_RPC_LIMIT_SETTINGS(AT(limits), "1024", "2048"),
 	{ 0 },
 };
 
@@ -94,6 +95,7 @@ void agent_config_defaults(struct agent_config *config)
 		.drain_timeout = 600 * S,
 		.removal_timeout = 300 * S,
 	};
+	stow_rpc_limits_defaults(&config->limits, 1024);
 }
 
 /* A DNS subdomain name, as Kubernetes names nodes: it becomes part of annotations. */

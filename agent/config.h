@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "rpc/limits.h"
 #include "rpc/settings.h"
 
 #define AGENT_SCHEDULER_PORT 7200 /* of a scheduler whose address has none */
@@ -40,9 +41,10 @@ struct agent_config {
 	uint64_t repin_pause;	     /* ns */
 	uint64_t max_drain;  /* percent of the memory that schedulers may have off at a time */
 	uint64_t drain_rate; /* bytes a second; 0: any */
-	uint64_t drain_block_timeout; /* ns */
-	uint64_t drain_timeout;	      /* ns */
-	uint64_t removal_timeout;     /* ns */
+	uint64_t drain_block_timeout;  /* ns */
+	uint64_t drain_timeout;	       /* ns */
+	uint64_t removal_timeout;      /* ns */
+	struct stow_rpc_limits limits; /* of who connects to the socket */
 };
 
 extern const struct stow_setting agent_settings[];

@@ -38,6 +38,11 @@ bool agent_may_change(const struct stow_rpc_peer *peer)
 	return peer->local && peer->uid == 0 && peer->same_namespaces;
 }
 
+static bool trusted(const struct stow_rpc_peer *peer, void *ctx)
+{
+	return agent_may_change(peer);
+}
+
 bool agent_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
 {
 	return agent_may_change(peer) || (peer->local && peer->same_namespaces &&
@@ -367,7 +372,7 @@ static int make_socket(const char *path, struct stow_err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(path, 0666) < 0 || listen(fd, 128) < 0)
+	    chmod(path, 0666) < 0 || listen(fd, SOMAXCONN) < 0)
 		return stow_err_sys(err, errno, "socket: cannot listen on %s", path);
 	return STOW_TAKE_FD(fd);
 }
@@ -388,7 +393,8 @@ int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err)
 
 int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_err *err)
 {
-	struct stow_rpc_server_options options = { 0 };
+	struct stow_rpc_server_options options = { .limits = &agent->config.limits,
+						   .trusted = trusted };
 	struct agent_local *local = calloc(1, sizeof(*local));
 	int r, fd;
 
@@ -418,6 +424,11 @@ int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_e
 const char *agent_local_path(const struct agent_local *local)
 {
 	return local->path;
+}
+
+void agent_local_render(struct agent_local *local, FILE *out)
+{
+	stow_rpc_server_render(local->server, out, "numastow_agent");
 }
 
 void agent_local_free(struct agent_local *local)

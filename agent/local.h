@@ -11,11 +11,13 @@
 
 /* Listens on the configured socket. */
 int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_err *err);
-/* Ends calls under way; a repin is taken back. */
+/* What the socket's callers take, for Prometheus. */
+void agent_local_render(struct agent_local *local, FILE *out);
 /* The group of the setting `readers`; (gid_t)-1 without one. -EINVAL: there is no such group. */
 int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err);
 /* The path of its socket. */
 const char *agent_local_path(const struct agent_local *local);
+/* Ends calls under way; a repin is taken back. */
 void agent_local_free(struct agent_local *local);
 
 /* Pure decisions, for tests. `readers` is a group id or (gid_t)-1. */

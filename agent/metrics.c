@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/drain.h"
+#include "agent/local.h"
 #include "agent/probe.h"
 #include "base/parse.h"
 #include "rpc/metrics.h"
@@ -241,6 +242,7 @@ void agent_render_metrics(FILE *out, void *ctx)
 	render_counters(out, &agent->counters);
 	pthread_mutex_unlock(&agent->lock);
 	agent_drains_metrics(agent, out);
+	agent_local_render(agent->local, out);
 }
 
 bool agent_is_healthy(void *ctx, char *why, size_t size)

@@ -84,6 +84,8 @@ const struct stow_setting scheduler_settings[] = {
 	  "before the second try; doubles up to 5m (1s)" },
 	{ "webhook-expire", STOW_SETTING_DURATION, AT(webhook_expire), S, 720 * 3600 * S, NULL,
 	  "TIME", "after which no more is tried (24h)" },
+	STOW_RPC_LIMIT_SETTINGS(AT(limits), "32768", "65536"),
+	STOW_RPC_AGE_SETTING(AT(limits)),
 	{ "threads", STOW_SETTING_NUMBER, AT(threads), 1, 64, NULL, "N", "that serve (2)" },
 	{ 0 },
 };
@@ -110,6 +112,7 @@ void scheduler_config_defaults(struct scheduler_config *config)
 		.webhook_retry = S,
 		.webhook_expire = 24 * 3600 * S,
 	};
+	stow_rpc_limits_defaults(&config->limits, 32768);
 }
 
 static int check_webhooks(const struct scheduler_config *config, struct stow_err *err)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "rpc/limits.h"
 #include "rpc/settings.h"
 #include "scheduler/store.h"
 
@@ -39,6 +40,7 @@ struct scheduler_config {
 	char **webhooks;			    /* URLs */
 	char *webhook_secret, *webhook_ca;	    /* files */
 	uint64_t webhook_timeout, webhook_retry, webhook_expire; /* ns */
+	struct stow_rpc_limits limits;				 /* of who connects */
 };
 
 extern const struct stow_setting scheduler_settings[];

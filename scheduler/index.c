@@ -25,9 +25,9 @@ static inline bool any(const struct marks *marks)
 }
 
 /* Each mark; it may be taken away within. */
-#define MARKS_FOR(d, marks)                                                                    \
-	for (uint32_t _w = 0; _w < sizeof((marks)->bits) / sizeof(*(marks)->bits); _w++)       \
-		for (uint64_t _left = (marks)->bits[_w]; _left; _left &= _left - 1)            \
+#define MARKS_FOR(d, marks)                                                                      \
+	for (uint32_t _w = 0; _w < sizeof((marks)->bits) / sizeof(*(marks)->bits); _w++)         \
+		for (uint64_t _left = (marks)->bits[_w]; _left; _left &= _left - 1)              \
 			for (uint32_t d = _w * 64 + (uint32_t)__builtin_ctzll(_left), _once = 1; \
 			     _once; _once = 0)
 
@@ -59,8 +59,7 @@ static int reserve_chunks(struct stow_index *index, uint32_t n)
 	index->chunks = more;
 	/* Memory that is not touched is not there. */
 	for (; index->n_chunks < n; index->n_chunks++) {
-		more[index->n_chunks] =
-			aligned_alloc(64, CHUNK * sizeof(struct stow_index_node));
+		more[index->n_chunks] = aligned_alloc(64, CHUNK * sizeof(struct stow_index_node));
 		if (!more[index->n_chunks])
 			return -ENOMEM;
 	}

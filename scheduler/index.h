@@ -82,8 +82,7 @@ void stow_index_drop(struct stow_index *index, uint32_t m);
 
 /* The first (or last) machine in [from, to) that has what is wanted. */
 bool stow_index_find(const struct stow_index *index, const struct stow_query *query,
-		     struct stow_spot from, struct stow_spot to, bool last,
-		     struct stow_spot *ret);
+		     struct stow_spot from, struct stow_spot to, bool last, struct stow_spot *ret);
 
 /* The machine with the least cost; of several the one that is first in the table. NONE: there are
  * none. `bound` gets the largest that two numbers are within a branch, and says what a machine

@@ -18,9 +18,8 @@ static uint32_t passing(const struct stow_index_node *node, const struct stow_qu
 	/* When k NUMA nodes of each machine without containers would do, k must do now. */
 	for (int k = 0; q->restricted && k < STOW_TRAIT_SETS; k++)
 		for (int i = 0; i < FAN; i++) {
-			bool do_empty =
-				~node->v[STOW_TRAIT_EMPTY_CPUS + k][i] >= q->cpus &&
-				~node->v[STOW_TRAIT_EMPTY_MEMORY + k][i] >= q->memory;
+			bool do_empty = ~node->v[STOW_TRAIT_EMPTY_CPUS + k][i] >= q->cpus &&
+					~node->v[STOW_TRAIT_EMPTY_MEMORY + k][i] >= q->memory;
 			bool do_now = node->v[STOW_TRAIT_MOST_CPUS + k][i] >= q->cpus &&
 				      node->v[STOW_TRAIT_MOST_MEMORY + k][i] >= q->memory;
 

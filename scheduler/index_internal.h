@@ -48,7 +48,8 @@ static inline uint32_t extreme(const struct stow_index_node *node, uint32_t mask
 	for (mask &= mask - 1; mask; mask &= mask - 1) {
 		uint32_t i = (uint32_t)__builtin_ctz(mask);
 
-		if (stow_spot_before(spot_of(node, last ? best : i), spot_of(node, last ? i : best)))
+		if (stow_spot_before(spot_of(node, last ? best : i),
+				     spot_of(node, last ? i : best)))
 			best = i;
 	}
 	return best;

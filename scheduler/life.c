@@ -234,6 +234,14 @@ static void ended(const struct stow_rpc_ended *ended, void *ctx)
 	stow_audit_ended(&s->audit, ended);
 }
 
+/* Agents find a place whoever else there is. */
+static bool trusted(const struct stow_rpc_peer *peer, void *ctx)
+{
+	const struct scheduler *s = ctx;
+
+	return scheduler_is_agent(peer, s->config.roles);
+}
+
 static const struct stow_rpc_method methods[] = {
 	{ "Report", .stream = &scheduler_report_ops },
 	{ "Place", .unary = scheduler_place },
@@ -262,7 +270,10 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 {
 	const struct scheduler_config *config = &s->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
-	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL };
+	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL,
+						   .limits = &config->limits,
+						   .trusted = trusted,
+						   .ctx = s };
 	struct stow_store_options store = scheduler_config_store(config);
 	int r;
 
@@ -498,6 +509,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
+	stow_rpc_server_render(s->server, out, "numastow_scheduler");
 	stow_histogram_render(out, "numastow_scheduler_lock_held_seconds",
 			      "How long the fleet's lock was held.", &s->fleet->lock.held);
 	one(out, "numastow_scheduler_lock_held_longest_seconds", "gauge",

@@ -127,3 +127,19 @@ int scheduler_may_report(const struct stow_rpc_peer *peer, const char *node, cha
 			    "certificate \"%.128s\" may not report for node \"%.128s\"", peer->name,
 			    node);
 }
+
+bool scheduler_is_agent(const struct stow_rpc_peer *peer, char *const *roles)
+{
+	const char *role;
+	size_t at = 0;
+
+	if (!peer->tls)
+		return false;
+	for (size_t i = 0; peer->uris && peer->uris[i]; i++)
+		if (strncmp(peer->uris[i], AGENT, strlen(AGENT)) == 0)
+			return true;
+	while ((role = given(peer, roles, &at)))
+		if (strncmp(role, "agent/", 6) == 0)
+			return true;
+	return false;
+}

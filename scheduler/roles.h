@@ -23,5 +23,7 @@ int scheduler_role_check(const char *entry, struct stow_err *err);
  * report. */
 int scheduler_may(const struct stow_rpc_peer *peer, const char *method, char *const *roles,
 		  struct stow_err *err);
+/* Whether the certificate is an agent's, of whatever node. */
+bool scheduler_is_agent(const struct stow_rpc_peer *peer, char *const *roles);
 int scheduler_may_report(const struct stow_rpc_peer *peer, const char *node, char *const *roles,
 			 struct stow_err *err);

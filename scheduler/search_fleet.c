@@ -87,8 +87,8 @@ static void ask_for_many(const struct stow_want *want, const struct stow_need *n
 		want_least(q, STOW_TRAIT_ALL_PAGES + stow_trait_size(pages->size),
 			   stow_trait_bytes(pages->count * pages->size));
 	}
-	q->restricted = any && !want->request.n_pages &&
-			want->request.policy == STOW_POLICY_RESTRICTED;
+	q->restricted =
+		any && !want->request.n_pages && want->request.policy == STOW_POLICY_RESTRICTED;
 	q->cpus = (uint32_t)need->cpus;
 	q->memory = stow_trait_bytes(need->memory);
 }
@@ -101,8 +101,7 @@ static void step(const struct walk *w, struct group *g)
 	struct stow_spot spot;
 
 	g->has = stow_index_find(index, &w->query, g->from, spread ? g->end : g->to, false, &spot);
-	if (!g->has && spread &&
-	    stow_index_find(index, &w->query, g->low, g->to, true, &spot)) {
+	if (!g->has && spread && stow_index_find(index, &w->query, g->low, g->to, true, &spot)) {
 		/* The emptiest one has so many CPUs: of those as empty the first comes first. */
 		uint64_t key = spot.key >> STOW_RANK_CPUS_SHIFT << STOW_RANK_CPUS_SHIFT;
 
@@ -316,8 +315,7 @@ static uint64_t cost_at_least(const void *ctx, uint32_t cpus, uint32_t memory)
 {
 	const struct cost_of *of = ctx;
 
-	return lacks_of(of->need, cpus,
-			memory < UINT32_MAX ? (uint64_t)memory << 20 : UINT64_MAX);
+	return lacks_of(of->need, cpus, memory < UINT32_MAX ? (uint64_t)memory << 20 : UINT64_MAX);
 }
 
 static uint64_t cost(const void *ctx, uint32_t m)

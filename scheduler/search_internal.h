@@ -33,7 +33,7 @@ int64_t stow_search_one_of(const struct stow_fleet *fleet, uint32_t m, const str
 /* Smaller is better. The number of NUMA nodes and their distance come first, and only where more
  * than one is needed; then how full the machine is, then memory: its rank, which with all of its
  * CPUs' bits turned over sorts the emptiest first. */
-#define STOW_SPREAD    ((UINT64_C(1) << STOW_NEAR_SHIFT) - (UINT64_C(1) << STOW_RANK_CPUS_SHIFT))
+#define STOW_SPREAD ((UINT64_C(1) << STOW_NEAR_SHIFT) - (UINT64_C(1) << STOW_RANK_CPUS_SHIFT))
 
 static inline uint64_t stow_search_key(const struct stow_machine_columns *c, uint32_t m, bool one,
 				       bool spread)

@@ -6,8 +6,7 @@
 #include "scheduler/fleet.h"
 
 static const uint16_t steps[STOW_TRAIT_STEPS] = {
-	0,  1,	2,  3,	4,  5,	6,  7,	8,  10,	 12,  14,
-	16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256,
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256,
 };
 
 unsigned int stow_trait_step(uint64_t cpus)

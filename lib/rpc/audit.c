@@ -24,7 +24,7 @@ static void count(struct stow_audit *audit, const struct stow_rpc_ended *ended, 
 
 void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *ended)
 {
-	unsigned int code = ended->err ? stow_rpc_status_of_errno(ended->err->code) : 0;
+	unsigned int code = ended->err ? stow_status_of_errno(ended->err->code) : 0;
 	bool refused = ended->err && ended->err->code == EACCES;
 	const struct stow_rpc_peer *peer = ended->peer;
 	char caller[300];
@@ -45,8 +45,7 @@ void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *end
 	stow_say(refused ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 refused ? "request refused" : "request", stow_text("method", ended->method),
 		 stow_text("caller", caller), stow_text("address", peer->address),
-		 stow_text("request", ended->request),
-		 stow_text("code", stow_rpc_status_name(code)),
+		 stow_text("request", ended->request), stow_text("code", stow_status_name(code)),
 		 stow_text("result", ended->err ? ended->err->msg : ended->result),
 		 stow_number("duration_us", ended->duration / 1000));
 }
@@ -62,6 +61,6 @@ void stow_audit_render(FILE *out, const char *name, const struct stow_audit *aud
 			if (n || code == 0)
 				stow_metric(out, name, (double)n, "method",
 					    audit->service->methods[i].name, "code",
-					    stow_rpc_status_name(code), NULL);
+					    stow_status_name(code), NULL);
 		}
 }

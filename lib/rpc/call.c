@@ -37,6 +37,8 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core)
 	atomic_init(&call->refs, 1);
 	atomic_init(&call->pending, 0);
 	atomic_init(&call->cancelled, false);
+	atomic_init(&call->whole, false);
+	atomic_init(&call->late, false);
 	pthread_mutex_init(&call->lock, NULL);
 	call->call = core;
 	call->last = &call->first;
@@ -55,8 +57,16 @@ struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call)
 	return call;
 }
 
+/* Of a server's call, what is queued is the peer's. */
+static void unqueue(struct stow_rpc_call *call, size_t size)
+{
+	if (call->connection && size)
+		rpc_connection_unqueue(call->connection, size);
+}
+
 static void drop_queue(struct stow_rpc_call *call)
 {
+	unqueue(call, call->backlog);
 	while (call->first) {
 		struct rpc_queued *item = call->first;
 
@@ -77,6 +87,8 @@ void stow_rpc_unref(struct stow_rpc_call *call)
 		grpc_byte_buffer_destroy(call->in);
 	if (call->out)
 		grpc_byte_buffer_destroy(call->out);
+	unqueue(call, call->out_size);
+	rpc_connection_unref(call->connection);
 	if (call->call)
 		grpc_call_unref(call->call);
 	grpc_slice_unref(call->details);
@@ -128,14 +140,6 @@ static void finish_unary(struct stow_rpc_call *call)
 	call->done(call->ctx, message, err);
 	if (!call->gives)
 		stow_rpc_message_free(message);
-}
-
-uint64_t rpc_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 static void tell_ended(struct stow_rpc_call *call)
@@ -205,12 +209,10 @@ static void finish(struct stow_rpc_call *call)
 		call->ops->closed(call, call->ctx, verdict(call));
 	if (server && call->service && call->service->ended)
 		tell_ended(call);
-	if (server) {
-		stow_rpc_unref(call);
-		rpc_server_call_gone(server);
-	} else {
+	if (server)
+		rpc_server_call_gone(server, call);
+	else
 		rpc_client_call_gone(client, call);
-	}
 }
 
 void rpc_call_begin(struct stow_rpc_call *call)
@@ -240,6 +242,9 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	pthread_mutex_lock(&call->lock);
 	if (call->server && call->cancelled_flag)
 		atomic_store(&call->cancelled, true);
+	/* Given up before there was anything to answer. */
+	if (call->connection && call->cancelled_flag && !call->closing && !call->opened)
+		rpc_connection_reset(call->connection);
 	call->closing = call->closed_sent = true;
 	drop_queue(call);
 	pthread_mutex_unlock(&call->lock);
@@ -333,6 +338,10 @@ static void on_received(struct rpc_tag *tag, bool ok)
 	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, received);
 
 	if (call->in) {
+		atomic_store(&call->whole, true);
+		if (call->connection)
+			rpc_connection_received(call->connection,
+						grpc_byte_buffer_length(call->in));
 		message_in(call);
 	} else if (call->server && !grpc_call_failed_before_recv_message(call->call)) {
 		struct stow_err err;
@@ -381,6 +390,7 @@ static void push(struct stow_rpc_call *call)
 		if (!call->first)
 			call->last = &call->first;
 		call->backlog -= item->size;
+		call->out_size = item->size;
 		call->out = item->buffer;
 		free(item);
 		ops[n].op = GRPC_OP_SEND_MESSAGE;
@@ -417,6 +427,10 @@ static void on_sent(struct rpc_tag *tag, bool ok)
 	if (call->out)
 		grpc_byte_buffer_destroy(call->out);
 	call->out = NULL;
+	unqueue(call, call->out_size);
+	if (ok && call->connection && call->out_size)
+		rpc_connection_sent(call->connection, call->out_size);
+	call->out_size = 0;
 	if (!ok) {
 		call->closing = call->closed_sent = true;
 		drop_queue(call);
@@ -439,6 +453,11 @@ static int enqueue(struct stow_rpc_call *call, const ProtobufCMessage *message)
 		return -ENOMEM;
 	}
 	item->size = grpc_byte_buffer_length(item->buffer);
+	if (call->connection && rpc_connection_queue(call->connection, item->size) < 0) {
+		grpc_byte_buffer_destroy(item->buffer);
+		free(item);
+		return -ENOBUFS;
+	}
 	call->backlog += item->size;
 	*call->last = item;
 	call->last = &item->next;
@@ -469,7 +488,7 @@ int stow_rpc_send(struct stow_rpc_call *call, const void *message)
 		r = enqueue(call, message);
 		/* A stream in which one message is missing would tell something else. */
 		if (r < 0)
-			abandon(call, "out of memory");
+			abandon(call, r == -ENOMEM ? "out of memory" : "the reader is too slow");
 		push(call);
 	}
 	pthread_mutex_unlock(&call->lock);
@@ -509,9 +528,16 @@ void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message
 {
 	pthread_mutex_lock(&call->lock);
 	if (!call->closing) {
+		int r = 0;
+
 		if (err)
 			call->err = *err;
-		else if (enqueue(call, message) < 0)
+		else
+			r = enqueue(call, message);
+		if (r == -ENOBUFS)
+			stow_err_set(&call->err, ENOBUFS,
+				     "too many answers wait to be read by this peer");
+		else if (r < 0)
 			stow_err_set(&call->err, ENOMEM, "out of memory");
 		call->closing = true;
 		push(call);

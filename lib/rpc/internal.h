@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "rpc/guard.h"
 #include "rpc/rpc.h"
 
 /* What a completion queue hands back: embedded in whatever waits for it. */
@@ -134,11 +135,16 @@ struct stow_rpc_call {
 	/* server */
 	const struct stow_rpc_service *service; /* NULL: there is no such method */
 	const char *method;
-	uint64_t started;	/* monotonic, ns */
 	char *request, *result; /* for the service's `ended`; NULL: "" */
 	struct stow_rpc_peer peer;
+	struct rpc_connection *connection; /* a reference; NULL: it was gone already */
+	bool counted;			   /* rpc_connection_begin() */
+	size_t out_size;		   /* of `out`, counted as queued */
+	uint64_t started;		   /* monotonic, ns */
+	atomic_bool whole;		   /* its first message has come */
+	atomic_bool late;		   /* it was ended for that it did not come */
 	struct rpc_chunk *chunks;
-	struct stow_rpc_call *next, *prev; /* of the client's list */
+	struct stow_rpc_call *next, *prev; /* of the client's list, or the server's */
 };
 
 /* A call with one reference; `core` is owned by it. NULL when memory has run out. */
@@ -161,15 +167,31 @@ void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message
 /* --- servers (server.c), clients (client.c) ---------------------------------------------------- */
 
 /* The last of a call, once nothing is pending. */
-void rpc_server_call_gone(struct stow_rpc_server *server);
+void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *call);
 void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *call);
 
-/* Who is at the other end (peer.c). */
+struct rpc_door *rpc_server_door(struct stow_rpc_server *server);
+bool rpc_server_trusts(const struct stow_rpc_server *server, const struct stow_rpc_peer *peer);
+/* Calls `each` with every call of the server, which it must not end by itself. */
+void rpc_server_calls(struct stow_rpc_server *server,
+		      void (*each)(struct stow_rpc_call *call, void *ctx), void *ctx);
+
+/* Who is at the other end (peer.c). Finds the connection as well. */
 void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server);
+/* The caller may call: its connection is none of a stranger's any more, and the call is counted.
+ * -ENOBUFS: there are too many. */
+int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err);
+
+/* Looks after a server's calls: what takes too long (keeper.c). */
+struct rpc_keeper;
+int rpc_keeper_new(struct stow_rpc_server *server, const struct stow_rpc_limits *limits,
+		   struct rpc_keeper **ret, struct stow_err *err);
+void rpc_keeper_free(struct rpc_keeper *keeper);
 
 /* A unix socket's connections (unix.c). */
 struct rpc_listener;
-int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, struct stow_err *err);
+int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
+		     struct rpc_listener **ret, struct stow_err *err);
 /* Takes no more connections. */
 void rpc_listener_stop(struct rpc_listener *listener);
 void rpc_listener_free(struct rpc_listener *listener);

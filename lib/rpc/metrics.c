@@ -18,9 +18,12 @@
 #include "base/parse.h"
 #include "base/root.h"
 #include "rpc/address.h"
+#include "rpc/guard.h"
 
-#define CONNECTIONS 16 /* a scraper or two, and somebody with curl */
-#define IDLE	    5  /* seconds until a silent connection is closed */
+/* A scraper or two, and somebody with curl; of more, the oldest makes room. libmicrohttpd's own
+ * limit, at which it accepts nobody, is never reached. */
+#define CONNECTIONS 64
+#define IDLE	    5 /* seconds until a silent connection is closed */
 #define STACK	    (256 << 10)
 #define BUFFER	    8192 /* bytes of a request's head */
 
@@ -29,6 +32,7 @@ struct stow_metrics {
 	stow_metrics_render_fn render;
 	stow_metrics_healthy_fn healthy;
 	void *ctx;
+	struct rpc_door *door;
 };
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status,
@@ -109,6 +113,7 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 	struct sockaddr_storage where;
 	const union MHD_DaemonInfo *info;
 	unsigned int flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC | MHD_USE_POLL;
+	struct stow_rpc_limits limits;
 	struct stow_metrics *m;
 	socklen_t len;
 	int r;
@@ -120,12 +125,18 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 	if (!m)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	*m = (struct stow_metrics){ .render = render, .healthy = healthy, .ctx = ctx };
+	stow_rpc_limits_defaults(&limits, CONNECTIONS);
+	m->door = rpc_door_new(&limits, true);
+	if (!m->door) {
+		free(m);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
 	if (where.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	errno = 0;
 	m->daemon = MHD_start_daemon(flags, (uint16_t)stow_address_port(&where), NULL, NULL, handle,
 				     m, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&where,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS,
+				     MHD_OPTION_CONNECTION_LIMIT, 2U * CONNECTIONS,
 				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)BUFFER,
 				     MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK, MHD_OPTION_END);
@@ -135,6 +146,7 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 		return stow_err_sys(err, r, "cannot serve metrics on %s", address);
 	}
 	info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	rpc_door_open(m->door, info ? info->port : stow_address_port(&where));
 	if (ret_port)
 		*ret_port = info ? info->port : stow_address_port(&where);
 	*ret_metrics = m;
@@ -145,6 +157,7 @@ void stow_metrics_stop(struct stow_metrics *metrics)
 {
 	if (!metrics)
 		return;
+	rpc_door_close(metrics->door);
 	MHD_stop_daemon(metrics->daemon);
 	free(metrics);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is at the other end: what the certificate says, or what the kernel says. */
 
+#include <errno.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,14 +66,62 @@ void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
 
 	snprintf(call->peer.address, sizeof(call->peer.address), "%s", address ? address : "");
 	gpr_free(address);
+	if (strncmp(call->peer.address, "fd:", 3) != 0)
+		call->connection = rpc_guard_by_peer(rpc_server_door(server), call->peer.address);
 	if (strncmp(call->peer.address, "fd:", 3) == 0) {
 		/* A connection that unix.c has accepted. */
 		if (listener && stow_parse_u64(call->peer.address + 3, INT_MAX, &fd, NULL) == 0 &&
-		    rpc_listener_peer(listener, (int)fd, &call->peer))
+		    rpc_listener_peer(listener, (int)fd, &call->peer)) {
+			call->connection = rpc_guard_by_fd(rpc_server_door(server), (int)fd);
 			snprintf(call->peer.address, sizeof(call->peer.address), "unix:");
+		}
 	} else {
 		read_certificate(call);
 	}
+}
+
+/* What a certificate's connections are counted by; false: there is none. */
+static bool identify(struct stow_rpc_call *call, struct rpc_identity *ret)
+{
+	grpc_auth_context *context = grpc_call_auth_context(call->call);
+	const grpc_auth_property *pem = NULL;
+	grpc_auth_property_iterator it;
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	bool found = false;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = RPC_BY_CERTIFICATE;
+	if (context && grpc_auth_context_peer_is_authenticated(context)) {
+		it = grpc_auth_context_find_properties_by_name(context,
+							       GRPC_X509_PEM_CERT_PROPERTY_NAME);
+		pem = grpc_auth_property_iterator_next(&it);
+	}
+	if (pem && EVP_Digest(pem->value, pem->value_length, digest, NULL, EVP_sha256(), NULL)) {
+		memcpy(ret->bytes, digest, sizeof(ret->bytes));
+		found = true;
+	}
+	grpc_auth_context_release(context);
+	return found;
+}
+
+int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err)
+{
+	struct rpc_identity identity;
+	int r = 0;
+
+	if (!call->connection)
+		return stow_err_set(err, ENOTCONN, "the connection has ended");
+	if (rpc_connection_is_strange(call->connection))
+		r = rpc_connection_known(call->connection,
+					 identify(call, &identity) ? &identity : NULL,
+					 rpc_server_trusts(call->server, &call->peer));
+	if (r < 0)
+		return stow_err_set(err, -r, "too many connections of this peer");
+	r = rpc_connection_begin(call->connection);
+	if (r < 0)
+		return stow_err_set(err, -r, "too many calls at a time of this peer");
+	call->counted = true;
+	return 0;
 }
 
 static bool is_among(const char *const *names, const char *name)

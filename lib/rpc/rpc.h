@@ -39,10 +39,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 #include "base/status.h"
+#include "rpc/limits.h"
 
 struct stow_rpc_loop;
 struct stow_rpc_server;
@@ -203,6 +205,12 @@ struct stow_rpc_server_options {
 	const struct stow_rpc_tls *tls; /* NULL: no TLS; for loopback and unix sockets */
 	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
 	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
+	/* Copied; NULL: the defaults for 1,024 connections. */
+	const struct stow_rpc_limits *limits;
+	/* Who has the places that others leave free: root, agents. NULL: nobody. Asked once for a
+	 * connection, by any thread. */
+	bool (*trusted)(const struct stow_rpc_peer *peer, void *ctx);
+	void *ctx;
 };
 
 /* The server also serves grpc.health.v1.Health (the services are SERVING until
@@ -221,6 +229,8 @@ int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err);
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err);
 /* What health answers for every service. */
 void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving);
+/* Connections, calls, bytes and refusals, for Prometheus: PREFIX_connections and so on. */
+void stow_rpc_server_render(struct stow_rpc_server *server, FILE *out, const char *prefix);
 /* Stops: takes no new calls, lets those under way go on for `grace` ns, then cancels them. Returns
  * when all are done. Not from a loop's thread. */
 void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace);

@@ -18,9 +18,8 @@
 
 #define WAITING	     32 /* calls that the core may hand over before we have asked again */
 #define SERVICES_MAX 8
-#define STREAMS_MAX  1024  /* calls at a time on one connection */
-#define HANDSHAKE_MS 10000 /* for a connection that says nothing */
-#define METADATA_MAX 8192  /* bytes of a call's headers */
+#define STREAMS_MAX  1024 /* calls at a time on one connection */
+#define METADATA_MAX 8192 /* bytes of a call's headers */
 
 struct waiting { /* for the next call */
 	struct rpc_tag tag;
@@ -42,12 +41,18 @@ struct stow_rpc_server {
 	size_t n_services;
 	struct waiting waiting[WAITING];
 	struct rpc_listener *listener;
+	struct rpc_door *door;
+	struct rpc_keeper *keeper;
+	struct stow_rpc_limits limits;
+	bool (*trusted)(const struct stow_rpc_peer *peer, void *ctx);
+	void *ctx;
 	struct rpc_health *health;
 	struct rpc_reflection *reflection;
 	struct rpc_tag stopped;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	struct stow_rpc_call *calls; /* under way */
 	size_t n_calls, n_waiting;
 	bool is_stopped;
 };
@@ -86,6 +91,8 @@ static const struct stow_rpc_service *find(struct stow_rpc_server *server, const
 
 static void refuse(struct stow_rpc_call *call, const struct stow_err *err)
 {
+	if (!call->counted && call->connection)
+		rpc_connection_begin_refused(call->connection);
 	stow_rpc_close(call, err);
 }
 
@@ -124,6 +131,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	op.data.recv_close_on_server.cancelled = &call->cancelled_flag;
 	rpc_call_batch(call, &op, 1, &call->ended);
 
+	rpc_peer_read(call, call->server);
 	service = find(call->server, path, &descriptor, &method, &call->ctx);
 	if (!service) {
 		stow_err_set(&err, ENOSYS, "no method %.200s here", path);
@@ -132,17 +140,17 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	}
 	call->service = service;
 	call->method = method->name;
-	call->started = rpc_now();
 	call->receives = descriptor->input;
 	call->sends = descriptor->output;
 	call->unary = method->unary;
 	call->ops = method->stream;
-	rpc_peer_read(call, call->server);
 	if (service->may)
 		r = service->may(&call->peer, method->name, call->ctx, &err);
+	if (r < 0 && err.code == 0)
+		stow_err_set(&err, -r, "not allowed");
+	if (r == 0)
+		r = rpc_peer_admit(call, &err);
 	if (r < 0) {
-		if (err.code == 0)
-			stow_err_set(&err, -r, "not allowed");
 		refuse(call, &err);
 	} else if (call->unary) {
 		rpc_call_receive(call);
@@ -179,31 +187,62 @@ static void on_call(struct rpc_tag *tag, bool ok)
 	if (ok && waiting->call) {
 		rpc_slice_to_text(&waiting->details.method, path, sizeof(path));
 		call = rpc_call_new(waiting->call);
-		if (!call)
+		if (call) {
+			call->server = server;
+			call->started = rpc_now();
+		} else {
 			grpc_call_unref(waiting->call);
+		}
 	}
 	grpc_call_details_destroy(&waiting->details);
 	grpc_metadata_array_destroy(&waiting->metadata);
 
 	pthread_mutex_lock(&server->lock);
 	server->n_waiting--;
-	if (call)
+	if (call) {
 		server->n_calls++;
+		call->next = server->calls;
+		if (call->next)
+			call->next->prev = call;
+		server->calls = call;
+	}
 	if (ok && !server->stopping)
 		wait_for_call(server, waiting);
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
 
 	if (call) {
-		call->server = server;
 		rpc_call_begin(call);
 		serve(call, path);
 		rpc_call_end(call);
 	}
 }
 
-void rpc_server_call_gone(struct stow_rpc_server *server)
+void rpc_server_calls(struct stow_rpc_server *server,
+		      void (*each)(struct stow_rpc_call *call, void *ctx), void *ctx)
 {
+	pthread_mutex_lock(&server->lock);
+	for (struct stow_rpc_call *call = server->calls; call; call = call->next)
+		each(call, ctx);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *call)
+{
+	pthread_mutex_lock(&server->lock);
+	if (call->next)
+		call->next->prev = call->prev;
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		server->calls = call->next;
+	pthread_mutex_unlock(&server->lock);
+	if (call->counted)
+		rpc_connection_end(call->connection);
+	else if (call->connection)
+		rpc_connection_end_refused(call->connection);
+	/* Before the server may go. */
+	stow_rpc_unref(call);
 	pthread_mutex_lock(&server->lock);
 	server->n_calls--;
 	pthread_cond_broadcast(&server->changed);
@@ -212,15 +251,19 @@ void rpc_server_call_gone(struct stow_rpc_server *server)
 
 /* --- life -------------------------------------------------------------------------------------- */
 
-static grpc_server *core_server(const struct stow_rpc_server_options *options)
+static grpc_server *core_server(const struct stow_rpc_server_options *options,
+				const struct stow_rpc_limits *limits)
 {
+	uint64_t idle = limits->connection_idle ? limits->connection_idle / 1000000 : INT32_MAX;
 	uint64_t keepalive = options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE;
 	uint64_t ms = keepalive / 1000000;
 	grpc_arg args[] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
 		rpc_integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
-		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
+		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+			    limits->handshake_timeout / 1000000),
+		rpc_integer(GRPC_ARG_MAX_CONNECTION_IDLE_MS, idle),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -267,9 +310,17 @@ int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server
 		server->tls = *options->tls;
 		server->has_tls = true;
 	}
-	server->server = core_server(options);
+	if (options->limits)
+		server->limits = *options->limits;
+	else
+		stow_rpc_limits_defaults(&server->limits, 1024);
+	server->trusted = options->trusted;
+	server->ctx = options->ctx;
+	server->server = core_server(options, &server->limits);
 	grpc_server_register_completion_queue(server->server, loop->queue, NULL);
-	r = rpc_health_add(server, &server->health, err);
+	server->door = rpc_door_new(&server->limits, false);
+	r = server->door ? rpc_health_add(server, &server->health, err)
+			 : stow_err_set(err, ENOMEM, "out of memory");
 	if (r == 0)
 		r = rpc_reflection_add(server, &server->reflection, err);
 	if (r < 0) {
@@ -312,6 +363,7 @@ int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, 
 				    "cannot listen on %s: the address is in use or not this "
 				    "machine's",
 				    address);
+	rpc_door_open(server->door, port);
 	if (ret_port)
 		*ret_port = port;
 	return 0;
@@ -325,12 +377,22 @@ int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err)
 	for (size_t i = 0; i < WAITING; i++)
 		wait_for_call(server, &server->waiting[i]);
 	pthread_mutex_unlock(&server->lock);
-	return 0;
+	return rpc_keeper_new(server, &server->limits, &server->keeper, err);
 }
 
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err)
 {
-	return rpc_listener_new(server->server, fd, &server->listener, err);
+	return rpc_listener_new(server, server->server, fd, &server->listener, err);
+}
+
+struct rpc_door *rpc_server_door(struct stow_rpc_server *server)
+{
+	return server->door;
+}
+
+bool rpc_server_trusts(const struct stow_rpc_server *server, const struct stow_rpc_peer *peer)
+{
+	return server->trusted && server->trusted(peer, server->ctx);
 }
 
 struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server)
@@ -395,6 +457,9 @@ void stow_rpc_server_free(struct stow_rpc_server *server)
 		return;
 	/* The core wants to be stopped even if it never started. */
 	stow_rpc_server_stop(server, 0);
+	rpc_keeper_free(server->keeper);
+	if (server->door)
+		rpc_door_close(server->door);
 	grpc_server_destroy(server->server);
 	rpc_listener_free(server->listener);
 	rpc_health_free(server->health);

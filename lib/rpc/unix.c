@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,7 +44,8 @@ struct connection {
 };
 
 struct rpc_listener {
-	grpc_server *server;
+	struct stow_rpc_server *server;
+	grpc_server *core;
 	grpc_server_credentials *credentials;
 	struct stow_root *root; /* "/", for /proc */
 	int fd, stop;
@@ -135,21 +135,42 @@ static int renumber(struct rpc_listener *listener, int fd)
 	return moved;
 }
 
+static void fill(const struct connection *connection, struct stow_rpc_peer *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->local = true;
+	ret->pid = connection->cred.pid;
+	ret->uid = connection->cred.uid;
+	ret->gid = connection->cred.gid;
+	ret->same_namespaces = connection->same_namespaces;
+}
+
 static void take(struct rpc_listener *listener, int fd)
 {
+	struct rpc_door *door = rpc_server_door(listener->server);
 	struct connection connection = { 0 };
+	struct stow_rpc_peer peer;
 
 	fd = renumber(listener, fd);
-	if (fd < 0)
+	if (fd < 0) {
+		rpc_door_count(door, RPC_REFUSED_DESCRIPTORS);
 		return;
+	}
 	if (!identify(listener, fd, &connection)) {
+		rpc_door_count(door, RPC_REFUSED_GONE);
+		close(fd);
+		return;
+	}
+	fill(&connection, &peer);
+	if (rpc_guard_admit_user(door, fd, peer.uid, rpc_server_trusts(listener->server, &peer)) <
+	    0) {
 		close(fd);
 		return;
 	}
 	pthread_mutex_lock(&listener->lock);
 	listener->connections[fd - NUMBERS_MIN] = connection;
 	pthread_mutex_unlock(&listener->lock);
-	grpc_server_add_channel_from_fd(listener->server, fd, listener->credentials);
+	grpc_server_add_channel_from_fd(listener->core, fd, listener->credentials);
 }
 
 static void *run(void *arg)
@@ -168,27 +189,12 @@ static void *run(void *arg)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			take(listener, fd);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			poll(&polls[1], 1, 100); /* the connection stays in the queue */
+		/* Without descriptors hooks.c has turned it away. */
 	}
 }
 
-/* Programs are given 1024 descriptors and may ask for more; select(2), for which that is, nobody
- * uses here. Returns the end of the range of numbers. */
-static int raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 0;
-	if (limit.rlim_cur < NUMBERS_MAX) {
-		limit.rlim_cur = limit.rlim_max < NUMBERS_MAX ? limit.rlim_max : NUMBERS_MAX;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-	return limit.rlim_cur < NUMBERS_MAX ? (int)limit.rlim_cur : NUMBERS_MAX;
-}
-
-int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, struct stow_err *err)
+int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
+		     struct rpc_listener **ret, struct stow_err *err)
 {
 	struct rpc_listener *listener = calloc(1, sizeof(*listener));
 	int r;
@@ -198,11 +204,14 @@ int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, str
 	listener->fd = fd;
 	pthread_mutex_init(&listener->lock, NULL);
 	listener->server = server;
+	listener->core = core;
 	listener->next = NUMBERS_MIN;
 	listener->credentials = grpc_insecure_server_credentials_create();
 	listener->stop = eventfd(0, EFD_CLOEXEC);
 	listener->connections = calloc(LISTENER_TAB, sizeof(*listener->connections));
-	listener->end = raise_limit();
+	listener->end = rpc_hooks_start();
+	if (listener->end > NUMBERS_MAX)
+		listener->end = NUMBERS_MAX;
 	r = stow_root_open("/", &listener->root, err);
 	if (r == 0 && (listener->stop < 0 || !listener->connections))
 		r = stow_err_set(err, ENOMEM, "out of memory");
@@ -210,8 +219,11 @@ int rpc_listener_new(grpc_server *server, int fd, struct rpc_listener **ret, str
 		r = stow_err_set(err, EMFILE,
 				 "the limit of open files is %d; a unix socket needs more than %d",
 				 listener->end, NUMBERS_MIN);
-	if (r == 0)
+	if (r == 0) {
+		rpc_door_bound(rpc_server_door(server),
+			       (uint64_t)(listener->end - NUMBERS_MIN) * 7 / 8);
 		r = -pthread_create(&listener->thread, NULL, run, listener);
+	}
 	if (r < 0) {
 		rpc_listener_free(listener);
 		return r;
@@ -256,10 +268,6 @@ bool rpc_listener_peer(struct rpc_listener *listener, int fd, struct stow_rpc_pe
 	pthread_mutex_unlock(&listener->lock);
 	if (!connection.known)
 		return false;
-	ret->local = true;
-	ret->pid = connection.cred.pid;
-	ret->uid = connection.cred.uid;
-	ret->gid = connection.cred.gid;
-	ret->same_namespaces = connection.same_namespaces;
+	fill(&connection, ret);
 	return true;
 }

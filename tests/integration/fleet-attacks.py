@@ -4,20 +4,27 @@
 over once it ends. (fleet-hostile.py has what they get wrong.)"""
 import gzip
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import urllib.request
 
 import grpc
 
 from daemons import PATIENCE, tls
 from fleetlib import (MIB, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
-from harness import PROJECT, Machine, Temp, check, finish, run, same, skip
-from peerlib import Peer, announced, frame, DATA, END_STREAM
+from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
+from peerlib import DATA, END_STREAM, WINDOW, Peer, announced, frame
 
+FULL = "--full" in sys.argv[1:]
+ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
 
 
@@ -74,18 +81,131 @@ def check_names(ca, port):
                  status_of(stub.Report, iter([report]))[0], "PERMISSION_DENIED")
 
 
+# --- descriptors ----------------------------------------------------------------------------------
+
+EXPLAIN, WATCH = (f"/numastow.v1.Agent/{m}" for m in ("Explain", "WatchNode"))
+
+
+class Right(threading.Thread):
+    """Somebody who may, and who calls again and again; with a new connection each time when `ask` makes
+    one."""
+
+    def __init__(self, ask):
+        super().__init__(daemon=True)
+        self.ask, self.over, self.done, self.wrong = ask, threading.Event(), 0, []
+        self.start()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            try:
+                self.ask()
+                self.done += 1
+            except grpc.RpcError as error:
+                self.wrong.append(error.details())
+
+    def check(self, what):
+        """From now on as before."""
+        before = self.done
+        check(f"{what}: a right client is answered", eventually(lambda: self.done > before + 3) and
+              not self.wrong, self.wrong[:3])
+
+    def stop(self):
+        self.over.set()
+        self.join()
+
+
+def dial_all(address, number, sources=1):
+    """Silent connections, from as many addresses; as many as the other side lets us make."""
+    socks = []
+    for i in range(number):
+        sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        sock.settimeout(5)
+        try:
+            if sources > 1:
+                sock.bind((f"127.0.1.{i % sources + 1}", 0))
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            break
+        socks.append(sock)
+    return socks
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def answered(port):
+    """A whole round by a client that comes anew."""
+    with channel_to(f"127.0.0.1:{port}") as channel:
+        return status_of(scheduler_pb2_grpc.SchedulerStub(channel).ListNodes,
+                         scheduler_pb2.ListNodesRequest(), timeout=5)[0] == "OK"
+
+
+def metric(port, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+    return None
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def check_descriptors(folder, limit, number, sources):
+    """More silent connections than there are descriptors: the port is there afterwards, and during."""
+    what = f"{number} silent connections on {limit} descriptors"
+    port = free_port()
+    with start_scheduler(f"{folder}/few-{limit}", "--metrics", f"127.0.0.1:{port}",
+                         limit=limit) as server, channel_to(f"127.0.0.1:{server.port}") as channel:
+        stub = scheduler_pb2_grpc.SchedulerStub(channel)
+        right = Right(lambda: stub.ListNodes(scheduler_pb2.ListNodesRequest(), timeout=PATIENCE))
+        right.check("before")
+        socks = dial_all(("127.0.0.1", server.port), number, sources)
+        right.check(what)
+        check(f"{what}: a new client is answered meanwhile", eventually(lambda: answered(server.port)))
+        check(f"{what}: descriptors are left", open_files(server.process.pid) < limit - 20,
+              open_files(server.process.pid))
+        check(f"{what}: metrics are served", metric(
+            port, 'numastow_scheduler_rpc_refused_total{reason="peer"}') is not None)
+        for sock in socks:
+            sock.close()
+        check(f"{what}: afterwards, too", eventually(lambda: answered(server.port)))
+        right.stop()
+        check(f"{what}: it has been there all the time", server.process.poll() is None)
+
+
+def check_starved(folder):
+    """Descriptors run out all the same, for the program's own use: the listener outlives it."""
+    with start_scheduler(f"{folder}/starved") as server:
+        used = open_files(server.process.pid)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 8, used + 300))
+        socks = dial_all(("127.0.0.1", server.port), 50)
+        time.sleep(0.5)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 300, used + 300))
+        for sock in socks:
+            sock.close()
+        check("no descriptor at all, then some: the port is there again",
+              eventually(lambda: answered(server.port)))
+
+
 def check_scheduler(folder):
     ca = f"{folder}/ca"
     run([CA, "init", ca], "")
     run([CA, "scheduler", ca, "127.0.0.1"], "")
     with start_scheduler(f"{folder}/data", *tls(f"{ca}/scheduler/127.0.0.1")) as server:
         check_names(ca, server.port)
+    check_descriptors(folder, 700, 900, 4)
+    if FULL:
+        check_descriptors(folder, 65536, 70000, 40)
+    check_starved(folder)
 
 
 # --- the agent's socket ---------------------------------------------------------------------------
-
-EXPLAIN = "/numastow.v1.Agent/Explain"
-
 
 def check_gzip(program, stub):
     """A megabyte that unpacks to a gigabyte: it is not unpacked."""
@@ -100,7 +220,7 @@ def check_gzip(program, stub):
               peer.hears(b"is disabled") if more else peer.hears(b"not a message"), peer.heard)
         peer.close()
     grown = memory(program.process.pid, most=True) - before
-    check("a gigabyte that was packed: it takes little", grown < 64 * MIB, f"{grown >> 20} MiB")
+    check("a gigabyte that was packed: it takes little", grown < 64 * MIB * ROOM, f"{grown >> 20} MiB")
     check("and the agent answers", stub.GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE).name == "m")
     with channel_to(f"unix:{program.socket}", **{"grpc.default_compression_algorithm": 2}) as channel:
         status, why = status_of(agent_pb2_grpc.AgentStub(channel).Explain, agent_pb2.AgentExplainRequest())
@@ -166,12 +286,102 @@ def check_number(program):
     other.wait()
 
 
+def as_stranger(attack):
+    """Runs the attack as another user, in a process of its own, for as long as the caller wants: it says
+    a line when everything is in place."""
+    ready, over = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if not os.geteuid():
+                os.setgid(65534)
+                os.setuid(65534)
+            kept = attack()
+            os.write(ready[1], b"x")
+            os.close(over[1])
+            os.read(over[0], 1)
+            del kept
+        finally:
+            os._exit(0)
+    os.close(over[0])
+    os.close(ready[1])
+    check("the attack is on", os.read(ready[0], 1) == b"x", "it has failed")
+    os.close(ready[0])
+
+    def end():
+        os.close(over[1])
+        os.waitpid(pid, 0)
+    return end
+
+
+def asks_anew(program):
+    def ask():
+        with channel_to(f"unix:{program.socket}") as channel:
+            agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE)
+    return ask
+
+
+def under_attack(program, what, attack, most=150 * MIB):
+    """Root asks with a connection of its own each time while somebody does his worst."""
+    at = os.path.dirname(program.socket)
+    while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
+        os.chmod(at, 0o755)
+        at = os.path.dirname(at)
+    before = memory(program.process.pid)
+    right = Right(asks_anew(program))
+    right.check(f"before {what}")
+    end = as_stranger(attack)
+    right.check(what)
+    grown = memory(program.process.pid) - before
+    check(f"{what}: it takes little", grown < most * ROOM, f"{grown >> 20} MiB")
+    print(f"# {what}: the agent grew by {grown >> 10} KiB")
+    end()
+    right.check(f"after {what}")
+    right.stop()
+
+
+def check_silent(program):
+    def attack():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        return dial_all(program.socket, 3000)
+    under_attack(program, "3000 silent connections", attack)
+
+
+def check_unfinished(program):
+    def attack():
+        peers = [Peer(program.socket) for _ in range(8)]
+        for _ in range(64):
+            for peer in peers:
+                peer.read(0.001)
+                stream = peer.call(EXPLAIN)
+                peer.say(frame(DATA, 0, stream, announced(4 << 20)))
+                peer.send(stream, bytes(1 << 20), seconds=0.05)
+        return peers
+    under_attack(program, "512 unfinished messages", attack)
+
+
+def check_readers(program):
+    def attack():
+        # A window that takes everything, of which nothing is read.
+        peers = [Peer(program.socket, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(12)]
+        for peer in peers:
+            peer.say(frame(WINDOW, 0, 0, struct.pack(">I", 0x7fff0000)))
+            for _ in range(1000):
+                peer.ask(WATCH)
+        time.sleep(1)
+        return peers
+    under_attack(program, "12000 readers that do not read", attack, 60 * MIB)
+
+
 def check_agent(folder):
     machine = Machine(f"{folder}/m")
     with start_agent(machine, "m", 0) as program, channel_to(f"unix:{program.socket}") as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
-        check_gzip(program, stub)
         check_number(program)
+        check_silent(program)
+        check_unfinished(program)
+        check_readers(program)
+        check_gzip(program, stub)
 
 
 with Temp() as temp:

@@ -86,9 +86,10 @@ def eventually(function, seconds=PATIENCE):
 # --- our programs ---------------------------------------------------------------------------------
 
 
-def start_scheduler(data, *options, listen="127.0.0.1:0"):
-    """The program and its port."""
-    program = Daemon([SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
+def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0):
+    """The program and its port; with that many descriptors."""
+    limited = ["prlimit", f"--nofile={limit}", "--"] if limit else []
+    program = Daemon([*limited, SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
                       "--data", data, *options])
     said = program.wait("listening")
     if not said:

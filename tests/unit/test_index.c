@@ -324,16 +324,15 @@ static void random_pod(struct game *g)
 	g->pod.name = (char *)"pod";
 	g->pod.policy = policies[roll(4)];
 	g->pod.cpus = roll(6) ? 1 + roll(roll(4) ? 16 : 90) : 0;
-	g->pod.cpu_mode =
-		g->pod.cpus && roll(2) ? PB_CPU_MODE_EXCLUSIVE : PB_CPU_MODE_SHARED;
+	g->pod.cpu_mode = g->pod.cpus && roll(2) ? PB_CPU_MODE_EXCLUSIVE : PB_CPU_MODE_SHARED;
 	g->pod.memory = roll(3) || !g->pod.cpus ? (1 + roll(roll(4) ? 9000 : 60000)) * MI : 0;
 	if (roll(5) == 0) {
 		for (int i = 0; i < 4; i++)
 			if (roll(2))
 				stow_idset_add(&g->named, i);
 		if (!stow_idset_empty(&g->named))
-			g->pod.numa_nodes = (char *)(uintptr_t)stow_idset_format(
-				&g->named, g->text, sizeof(g->text));
+			g->pod.numa_nodes = (char *)(uintptr_t)stow_idset_format(&g->named, g->text,
+										 sizeof(g->text));
 	}
 	g->pod.hugepages = g->list;
 	for (int p = 0; p < 2; p++) {

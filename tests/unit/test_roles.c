@@ -47,6 +47,15 @@ static size_t may(const char *name, const char *uri, char *const *roles)
 	return peer_may(&peer, roles);
 }
 
+static bool is_agent(const char *name, const char *uri, char *const *roles)
+{
+	const char *const uris[] = { uri, NULL };
+	struct stow_rpc_peer peer = { .tls = true, .uris = uris };
+
+	strcpy(peer.name, name);
+	return scheduler_is_agent(&peer, roles);
+}
+
 static bool reports(const char *name, const char *uri, const char *node, char *const *roles)
 {
 	const char *const uris[] = { uri, NULL };
@@ -90,6 +99,10 @@ static void a_role_in_the_settings(void **state)
 	assert_true(reports("web-3.example", "x", "web-3", roles));
 	assert_false(reports("web-3.example", "x", "web-33", roles));
 	assert_false(reports("ops", "x", "web-3", roles));
+	assert_true(is_agent("web-3.example", "x", roles));
+	assert_true(is_agent("x", "numastow:agent/db", NULL));
+	assert_false(is_agent("ops", "numastow:role/drain", roles));
+	assert_false(is_agent("numastow:agent/db", "x", roles));
 }
 
 /* A CA may let its customers choose their common name, and checks of DNS names only that they are

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who takes how much: calls, bytes that are no message yet, bytes that nobody has read. */
+#include <errno.h>
+
+#include "rpc/guard_internal.h"
+
+#define LOOK	     (256 << 10) /* bytes: no sum is looked at for less */
+#define MESSAGE_COST 1024	 /* bytes around a message: headers, frames, TLS */
+#define DRAIN_RATE   4096	 /* bytes a second that belong to no message: pings, windows */
+#define PEER_TIMES   4	  /* what a peer may be sending on all its connections, by one's limit */
+#define RESETS_MAX   1000 /* calls given up, of which RESETS_RATE a second are forgotten */
+#define REFUSED_MAX  64	  /* refusals at a time on one connection */
+#define RESETS_RATE  20
+
+/* --- calls ------------------------------------------------------------------------------------- */
+
+int rpc_connection_begin(struct rpc_connection *c)
+{
+	struct rpc_door *door = c->door;
+	const struct stow_rpc_limits *limits = &door->limits;
+	uint64_t own = limits->max_calls_per_peer;
+	bool fits;
+
+	pthread_mutex_lock(&rpc_guard_lock);
+	if (c->key->identity.kind == RPC_BY_ADDRESS)
+		own = UINT64_MAX;
+	if (c->class == RPC_TRUSTED)
+		fits = c->key->calls < own &&
+		       door->calls[RPC_CLIENT] + door->calls[RPC_TRUSTED] < limits->max_calls;
+	else
+		fits = rpc_guard_has_room(c->key->calls, own, door->calls[RPC_CLIENT],
+					  limits->max_calls - limits->max_calls / 4, RPC_LEAST);
+	if (fits) {
+		c->calls++;
+		c->key->calls++;
+		door->calls[c->class == RPC_TRUSTED ? RPC_TRUSTED : RPC_CLIENT]++;
+	} else {
+		rpc_door_count(door, RPC_REFUSED_CALLS);
+	}
+	pthread_mutex_unlock(&rpc_guard_lock);
+	return fits ? 0 : -ENOBUFS;
+}
+
+void rpc_connection_end(struct rpc_connection *c)
+{
+	pthread_mutex_lock(&rpc_guard_lock);
+	c->calls--;
+	c->key->calls--;
+	c->door->calls[c->class == RPC_TRUSTED ? RPC_TRUSTED : RPC_CLIENT]--;
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+void rpc_connection_begin_refused(struct rpc_connection *c)
+{
+	pthread_mutex_lock(&rpc_guard_lock);
+	if (++c->refused > REFUSED_MAX)
+		rpc_guard_cut(c, RPC_REFUSED_CALLS);
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+void rpc_connection_end_refused(struct rpc_connection *c)
+{
+	pthread_mutex_lock(&rpc_guard_lock);
+	c->refused--;
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+void rpc_connection_reset(struct rpc_connection *c)
+{
+	uint64_t now = rpc_guard_now(), forgotten;
+
+	pthread_mutex_lock(&rpc_guard_lock);
+	forgotten = (now - c->resets_at) / (RPC_S / RESETS_RATE);
+	c->resets = forgotten < c->resets ? c->resets - (unsigned int)forgotten : 0;
+	c->resets_at = now;
+	if (++c->resets > RESETS_MAX)
+		rpc_guard_cut(c, RPC_REFUSED_RESETS);
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+/* --- bytes that are no message yet ------------------------------------------------------------- */
+
+/* Never below 0: what was too little is not owed. */
+static void lower(struct rpc_connection *c, int64_t by)
+{
+	int64_t was = atomic_load(&c->receiving), is;
+
+	do
+		is = was > by ? was - by : 0;
+	while (!atomic_compare_exchange_weak(&c->receiving, &was, is));
+	atomic_fetch_sub(&c->door->receiving, was - is);
+}
+
+/* Pings and the like belong to no message, and are forgotten. */
+static void drain(struct rpc_connection *c)
+{
+	uint64_t now = rpc_guard_now(), then = atomic_load(&c->drained);
+
+	if (now - then >= RPC_S && atomic_compare_exchange_strong(&c->drained, &then, now))
+		lower(c, (int64_t)((now - then) / RPC_S * DRAIN_RATE));
+}
+
+/* With the lock held. */
+static bool is_too_much(const struct rpc_connection *c)
+{
+	const struct rpc_connection *other;
+	const struct stow_rpc_limits *limits = &c->door->limits;
+	uint64_t its = 0, own = limits->max_receiving * PEER_TIMES;
+	uint64_t all = (uint64_t)atomic_load(&c->door->receiving);
+
+	if ((uint64_t)atomic_load(&c->receiving) > limits->max_receiving)
+		return true;
+	if (c->key->identity.kind == RPC_BY_ADDRESS)
+		own = UINT64_MAX;
+	TAILQ_FOREACH(other, &c->key->connections, of_key)
+	its += (uint64_t)atomic_load(&other->receiving);
+	/* The trusted may have as much again in all. */
+	return !rpc_guard_has_room(its, own, all,
+				   limits->max_receiving_total * (c->class == RPC_TRUSTED ? 2 : 1),
+				   LOOK);
+}
+
+void rpc_guard_bytes(int fd, size_t n)
+{
+	struct rpc_connection *c = rpc_guard_at(fd);
+	int64_t was;
+
+	if (!c)
+		return;
+	drain(c);
+	atomic_fetch_add(&c->door->receiving, (int64_t)n);
+	was = atomic_fetch_add(&c->receiving, (int64_t)n);
+	if (was / LOOK == (was + (int64_t)n) / LOOK)
+		return;
+	pthread_mutex_lock(&rpc_guard_lock);
+	if (is_too_much(c))
+		rpc_guard_cut(c, RPC_REFUSED_RECEIVING);
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+void rpc_connection_received(struct rpc_connection *c, size_t size)
+{
+	lower(c, (int64_t)(size + size / 8 + MESSAGE_COST));
+}
+
+/* A reader says that it has read: some bytes for each 32 KiB. */
+void rpc_connection_sent(struct rpc_connection *c, size_t size)
+{
+	lower(c, (int64_t)(size / 256 + 128));
+}
+
+/* --- bytes that nobody has read ---------------------------------------------------------------- */
+
+int rpc_connection_queue(struct rpc_connection *c, size_t size)
+{
+	const struct stow_rpc_limits *limits = &c->door->limits;
+	const struct rpc_connection *other;
+	uint64_t its = size, own = limits->max_queued;
+	bool fits = true;
+
+	if ((uint64_t)atomic_load(&c->queued) + size > LOOK) {
+		pthread_mutex_lock(&rpc_guard_lock);
+		if (c->key->identity.kind == RPC_BY_ADDRESS)
+			own = UINT64_MAX;
+		TAILQ_FOREACH(other, &c->key->connections, of_key)
+		its += (uint64_t)atomic_load(&other->queued);
+		fits = rpc_guard_has_room(
+			its, own, (uint64_t)atomic_load(&c->door->queued),
+			limits->max_queued_total * (c->class == RPC_TRUSTED ? 2 : 1), LOOK);
+		pthread_mutex_unlock(&rpc_guard_lock);
+	}
+	if (!fits) {
+		rpc_door_count(c->door, RPC_REFUSED_QUEUED);
+		return -ENOBUFS;
+	}
+	atomic_fetch_add(&c->queued, (int64_t)size);
+	atomic_fetch_add(&c->door->queued, (int64_t)size);
+	return 0;
+}
+
+void rpc_connection_unqueue(struct rpc_connection *c, size_t size)
+{
+	atomic_fetch_sub(&c->queued, (int64_t)size);
+	atomic_fetch_sub(&c->door->queued, (int64_t)size);
+}

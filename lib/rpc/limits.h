@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What peers may take of a server, and for how long: settings of every program that has one. What
+ * is counted is counted for each peer (a user on a unix socket, a certificate, without either an
+ * address) and in total. lib/rpc/guard.h says how a total is divided.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rpc/settings.h"
+
+struct stow_rpc_limits {
+	uint64_t max_connections; /* in total; never more than there are descriptors for */
+	uint64_t max_connections_per_peer;
+	uint64_t max_calls; /* at a time, in total */
+	uint64_t max_calls_per_peer;
+	uint64_t max_receiving; /* bytes of unfinished messages, on one connection */
+	uint64_t max_receiving_total;
+	uint64_t max_queued; /* bytes that a peer has not read yet */
+	uint64_t max_queued_total;
+	uint64_t handshake_timeout; /* ns */
+	uint64_t request_timeout;   /* ns until a request's message is whole */
+	uint64_t connection_idle;   /* ns without a call; 0: for ever */
+	uint64_t connection_age;    /* ns, of a TCP connection; 0: for ever */
+};
+
+/* For a program that expects `connections` of them. */
+void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connections);
+
+/* The settings, for a program's table; `at` is the offset of its struct stow_rpc_limits. `n` and
+ * `calls` say the defaults of the numbers in total, in words. The age is for servers on TCP. */
+#define STOW_RPC_LIMIT_(name, type, at, field, low, high, arg, help)                            \
+	{                                                                                       \
+		name, STOW_SETTING_##type, (at) + offsetof(struct stow_rpc_limits, field), low, \
+			high, NULL, arg, help                                                   \
+	}
+#define STOW_RPC_LIMIT_SETTINGS(at, n, calls)                                                      \
+	STOW_RPC_LIMIT_("max-connections", NUMBER, at, max_connections, 16, 1000000, "N",          \
+			"in total (" n ")"),                                                       \
+		STOW_RPC_LIMIT_("max-connections-per-peer", NUMBER, at, max_connections_per_peer,  \
+				1, 1000000, "N", "of a user, certificate or address (256)"),       \
+		STOW_RPC_LIMIT_("max-calls", NUMBER, at, max_calls, 16, 10000000, "N",             \
+				"calls at a time, in total (" calls ")"),                          \
+		STOW_RPC_LIMIT_("max-calls-per-peer", NUMBER, at, max_calls_per_peer, 1, 10000000, \
+				"N", "... of one user or certificate (2048)"),                     \
+		STOW_RPC_LIMIT_("max-receiving", SIZE, at, max_receiving, 5 << 20,                 \
+				UINT64_C(1) << 40, "SIZE",                                         \
+				"unfinished messages on one connection (8Mi)"),                    \
+		STOW_RPC_LIMIT_("max-receiving-total", SIZE, at, max_receiving_total, 16 << 20,    \
+				UINT64_C(1) << 40, "SIZE", "... on all of them (256Mi)"),          \
+		STOW_RPC_LIMIT_("max-queued", SIZE, at, max_queued, 5 << 20, UINT64_C(1) << 40,    \
+				"SIZE", "answers that one peer has not read yet (32Mi)"),          \
+		STOW_RPC_LIMIT_("max-queued-total", SIZE, at, max_queued_total, 16 << 20,          \
+				UINT64_C(1) << 40, "SIZE", "... all of them (256Mi)"),             \
+		STOW_RPC_LIMIT_("handshake-timeout", DURATION, at, handshake_timeout,              \
+				UINT64_C(100000000), 600 * UINT64_C(1000000000), "TIME",           \
+				"for a connection to become one (10s)"),                           \
+		STOW_RPC_LIMIT_("request-timeout", DURATION, at, request_timeout,                  \
+				UINT64_C(100000000), 3600 * UINT64_C(1000000000), "TIME",          \
+				"for a request's message to be whole (30s)"),                      \
+		STOW_RPC_LIMIT_("connection-idle", DURATION, at, connection_idle, 0,               \
+				86400 * UINT64_C(1000000000), "TIME",                              \
+				"without a call, after which it ends; 0: never (5m)")
+#define STOW_RPC_AGE_SETTING(at)                                           \
+	STOW_RPC_LIMIT_("connection-age", DURATION, at, connection_age, 0, \
+			31536000 * UINT64_C(1000000000), "TIME",           \
+			"after which a TCP connection is renewed; 0: never (1h)")
