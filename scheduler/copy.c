@@ -222,7 +222,7 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 			      .changed = PTHREAD_COND_INITIALIZER },
 		       after = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct stow_store *store = NULL;
-	struct stow_err local;
+	struct stow_err local = { 0 };
 	int r;
 
 	err = err ? err : &local;
