@@ -25,6 +25,8 @@ $(B)/tests/fuzz/fuzz_scheduler $(B)/tests/fuzz/fuzz_agent: fuzz_WRAP := \
 	$(addprefix -Wl$(comma)--wrap=stow_,store_commit $(addprefix rpc_,ref unref reply send backlog \
 	close set_data data peer cancelled alloc printf loop_new loop_free server_new server_add \
 	server_start server_listen_unix server_stop server_free))
+$(B)/tests/fuzz/fuzz_etcd: fuzz_WRAP := $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send close \
+	loop_new loop_free client_new client_free client_call client_open)
 
 $(fuzz_BINS:=.o) $(B)/tests/fuzz/program.o: $(PB)/.stamp
 $(fuzz_BINS): $(B)/%: $(B)/%.o $(B)/tests/fuzz/program.o $(fuzz_MAIN) $(hook_TEST_OBJS) $(TEST_ARCHIVES)

@@ -3,7 +3,7 @@
 """A scheduler that dies (SIGKILL) in the middle of a thousand placements, again and again: what it had
 answered is there when it comes back, once, and nothing is given twice.
 
-5 rounds; 20 with --full.
+5 rounds on SQLite and 2 on etcd; 20 on each with --full.
 """
 import collections
 import random
@@ -13,9 +13,10 @@ import time
 import grpc
 
 from daemons import PATIENCE
+from etcdlib import ETCD, Etcd
 from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc, start_scheduler)
-from harness import FULL, Temp, check, finish, same
+from harness import FULL, Temp, check, finish, same, skip
 
 ROUNDS = 20 if FULL else 5
 PLACEMENTS = 1000
@@ -87,10 +88,10 @@ def check_books(what, reservations):
     check(f"{what}: no NUMA node gives more than it has", all(n <= CPUS for n in given.values()), given)
 
 
-def one_round(number, data, last):
+def one_round(number, store, last):
     stop = threading.Event()
     answered, unanswered = {}, []
-    with start_scheduler(data) as server, channel_to(f"127.0.0.1:{server.port}") as channel:
+    with start_scheduler("/nonexistent", *store) as server, channel_to(f"127.0.0.1:{server.port}") as channel:
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
         mine = agents(channel)
         check(f"round {number}: the agents are welcomed", all(a.wait("welcome") for a in mine))
@@ -110,7 +111,7 @@ def one_round(number, data, last):
         for agent in mine:
             agent.close()
     check(f"round {number}: it died at work", last or len(answered) < PLACEMENTS, len(answered))
-    with start_scheduler(data) as server, channel_to(f"127.0.0.1:{server.port}") as channel:
+    with start_scheduler("/nonexistent", *store) as server, channel_to(f"127.0.0.1:{server.port}") as channel:
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
         there = listed(stub)
         what = f"round {number}, killed after {len(answered)} answers"
@@ -135,9 +136,19 @@ def one_round(number, data, last):
     return len(answered)
 
 
-with Temp() as folder:
+def all_rounds(engine, rounds, store):
     started, total = time.monotonic(), 0
-    for i in range(ROUNDS):
-        total += one_round(i + 1, f"{folder}/data", i == ROUNDS - 1)
-    print(f"# {total} placements answered in {ROUNDS} rounds, {time.monotonic() - started:.0f} s")
+    for i in range(rounds):
+        total += one_round(f"{i + 1} on {engine}", store, i == rounds - 1)
+    print(f"# {total} placements answered in {rounds} rounds on {engine}, {time.monotonic() - started:.0f} s")
+
+
+with Temp() as folder:
+    all_rounds("sqlite", ROUNDS, ["--store", f"sqlite:{folder}/data"])
+if ETCD:
+    with Etcd() as cluster:
+        # Each start waits until the lease of the one that was killed has ended.
+        all_rounds("etcd", ROUNDS if FULL else 2, cluster.options())
+else:
+    skip("the same on etcd", "etcd is not installed (Debian: etcd-server)")
 finish()
