@@ -15,7 +15,7 @@
  *
  * An update changes only the numbers that differ, and goes up only as long as a largest one has
  * changed. A machine whose key has changed moves to another leaf. Each node but the root is at
- * least a quarter full: so there are at most as many nodes as a third of the machines, of 6.4 KB
+ * least a quarter full: so there are at most as many nodes as a third of the machines, of 6.2 KB
  * each. They are reserved when a machine gets its place in the table; after that nothing fails.
  */
 

@@ -155,6 +155,10 @@ def measure_fleet(build, temp, say, table):
     table([["machines", *kinds.values(), "growth"]] +
           [[f"{int(n):,}", *(f"{r[k] / 1000:.1f} us" for k in kinds), f"{r['one'] / first['one']:.1f}x"]
            for n, r in by_size.items()])
+    kinds = {"report": "a report", "alike": "one, all alike", "apart": "nobody has: apart",
+             "scattered": "scattered", "pages": "hugepages"}
+    table([["machines", *kinds.values()]] +
+          [[f"{int(n):,}", *(f"{r[k] / 1000:.1f} us" for k in kinds)] for n, r in by_size.items()])
 
 
 # --- the agent ------------------------------------------------------------------------------------

@@ -5,7 +5,11 @@
  * usage: fleet_place [MACHINES...]        default: 100 1000 10000 100000
  *
  * Machines of 8 NUMA nodes; pods of 2 CPUs and 1 GiB on one NUMA node (`one`), of 20 CPUs on as few
- * as it takes (`restricted`), and of what no machine has (`nowhere`). Prints
+ * as it takes (`restricted`), and of what no machine has (`nowhere`); then reports of machines
+ * whose numbers have changed (`report`). What could be worst: all machines empty and alike
+ * (`alike`); free CPUs on every other NUMA node and free memory on the ones between, for a pod that
+ * wants both on one (`apart`), 20 CPUs where 2 are free on each, so that they would take more NUMA
+ * nodes than they may (`scattered`), and hugepages that no machine has room for (`pages`). Prints
  * "MACHINES KIND MEDIAN_NS P99_NS" lines.
  */
 #include <stdio.h>
@@ -38,11 +42,22 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-/* Machines differ in what is taken, as in a fleet that is in use. */
-static void add_machine(struct stow_fleet *fleet, uint32_t number)
+enum shape {
+	IN_USE, /* machines differ in what is taken */
+	ALIKE,	/* nothing is taken */
+	APART,	/* CPUs are free on every other NUMA node, memory on those between */
+	SCATTERED,
+};
+
+/* A machine that is known reports what has changed on one NUMA node. The time that it takes to take
+ * the report over. */
+static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum shape shape,
+			       uint32_t sequence)
 {
 	PbNodeReport report = PB_NODE_REPORT__INIT;
 	PbNumaNode numa[NUMA], *list[NUMA];
+	PbHugepagePool pool = PB_HUGEPAGE_POOL__INIT, *pools[] = { &pool };
+	uint64_t started, took;
 	uint32_t distances[NUMA][NUMA];
 	struct stow_update *update;
 	struct stow_machine *machine;
@@ -51,14 +66,22 @@ static void add_machine(struct stow_fleet *fleet, uint32_t number)
 
 	snprintf(name, sizeof(name), "m-%u", number);
 	report.name = name;
-	report.full = true;
-	report.sequence = 1;
+	report.full = sequence == 1;
+	report.sequence = sequence;
+	pool.page_size = UINT64_C(2) << 20;
 	report.mode = PB_MODE_ENFORCE;
 	report.numa_nodes = list;
 	report.n_numa_nodes = NUMA;
 	for (unsigned int i = 0; i < NUMA; i++) {
-		uint32_t taken = (number * 7 + i * 3) % CPUS;
+		uint32_t taken = (number * 7 + i * 3 + sequence - 1) % CPUS;
+		uint32_t of_memory = taken;
 
+		if (shape == ALIKE)
+			taken = of_memory = 0;
+		if (shape == APART)
+			taken = i % 2 ? CPUS : 0, of_memory = i % 2 ? 0 : CPUS;
+		if (shape == SCATTERED)
+			taken = CPUS - 2;
 		pb_numa_node__init(&numa[i]);
 		snprintf(cpus[i], sizeof(cpus[i]), "%u-%u", i * CPUS, (i + 1) * CPUS - 1);
 		numa[i].id = i;
@@ -67,19 +90,27 @@ static void add_machine(struct stow_fleet *fleet, uint32_t number)
 		numa[i].cpus_total = CPUS;
 		numa[i].cpus_free = CPUS - taken;
 		numa[i].memory_total = MEMORY;
-		numa[i].memory_free = numa[i].memory_available = MEMORY - taken * (MEMORY / CPUS);
+		numa[i].memory_free = numa[i].memory_available =
+			MEMORY - of_memory * (MEMORY / CPUS);
 		numa[i].memory_allocatable = numa[i].memory_free;
 		for (unsigned int j = 0; j < NUMA; j++)
 			distances[i][j] = i == j ? 10 : i / 4 == j / 4 ? 12 : 32;
 		numa[i].distances = distances[i];
 		numa[i].n_distances = NUMA;
+		numa[i].hugepages = pools;
+		numa[i].n_hugepages = 1;
 		list[i] = &numa[i];
 	}
+	if (!report.full)
+		report.n_numa_nodes = 1;
 	must(stow_update_decode(&report, &update, &err), &err);
 	must(stow_fleet_get(fleet, name, &machine, &err), &err);
+	started = now();
 	must(stow_fleet_apply(fleet, machine, update, &err), &err);
+	took = now() - started;
 	stow_fleet_heard(fleet, machine, stow_now());
 	stow_update_free(update);
+	return took;
 }
 
 static struct stow_reservation *book(struct stow_fleet *fleet, const PbPodRequest *pod,
@@ -118,8 +149,15 @@ static int compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static void measure(struct stow_fleet *fleet, uint32_t machines, const char *kind,
-		    const PbPodRequest *pod)
+static void print(uint32_t machines, const char *kind, uint64_t took[RUNS])
+{
+	qsort(took, RUNS, sizeof(*took), compare);
+	printf("%u %s %llu %llu\n", machines, kind, (unsigned long long)took[RUNS / 2],
+	       (unsigned long long)took[RUNS * 99 / 100]);
+	fflush(stdout);
+}
+
+static void measure(struct stow_fleet *fleet, const char *kind, const PbPodRequest *pod)
 {
 	static struct stow_reservation *made[RUNS];
 	static uint64_t took[RUNS];
@@ -139,33 +177,78 @@ static void measure(struct stow_fleet *fleet, uint32_t machines, const char *kin
 	}
 	for (size_t i = 0; i < n; i++)
 		stow_reservation_end(fleet, made[i], stow_now());
-	qsort(took, RUNS, sizeof(*took), compare);
-	printf("%u %s %llu %llu\n", machines, kind, (unsigned long long)took[RUNS / 2],
-	       (unsigned long long)took[RUNS * 99 / 100]);
-	fflush(stdout);
+	print(fleet->n_machines, kind, took);
+}
+
+static void measure_reports(struct stow_fleet *fleet)
+{
+	static uint64_t took[RUNS];
+
+	/* Machines all over the table, none of them in the processor's caches. */
+	for (uint32_t i = 0; i < RUNS; i++)
+		took[i] = report_machine(fleet, i * 7919 % fleet->n_machines, IN_USE, i + 2);
+	print(fleet->n_machines, "report", took);
+}
+
+static struct stow_fleet *make_fleet(uint32_t machines, enum shape shape)
+{
+	struct stow_fleet *fleet;
+	struct stow_err err;
+
+	must(stow_fleet_new(&fleet, &err), &err);
+	stow_lock_take(&fleet->lock);
+	for (uint32_t i = 0; i < machines; i++)
+		report_machine(fleet, i, shape, 1);
+	return fleet;
+}
+
+static void end_fleet(struct stow_fleet *fleet)
+{
+	stow_lock_give(&fleet->lock);
+	stow_fleet_free(fleet);
+}
+
+static void measure_worst(uint32_t machines, const PbPodRequest *one,
+			  const PbPodRequest *restricted)
+{
+	PbPodRequest both = PB_POD_REQUEST__INIT, pages = PB_POD_REQUEST__INIT;
+	PbHugepages huge = PB_HUGEPAGES__INIT, *list[] = { &huge };
+	struct stow_fleet *fleet = make_fleet(machines, ALIKE);
+
+	measure(fleet, "alike", one);
+	end_fleet(fleet);
+	both.cpus = 8;
+	both.memory = UINT64_C(8) << 30;
+	fleet = make_fleet(machines, APART);
+	measure(fleet, "apart", &both);
+	end_fleet(fleet);
+	fleet = make_fleet(machines, SCATTERED);
+	measure(fleet, "scattered", restricted);
+	huge.page_size = UINT64_C(2) << 20;
+	huge.pages = MEMORY / huge.page_size + 1;
+	pages.hugepages = list;
+	pages.n_hugepages = 1;
+	measure(fleet, "pages", &pages);
+	end_fleet(fleet);
 }
 
 static void measure_fleet(uint32_t machines)
 {
 	PbPodRequest one = PB_POD_REQUEST__INIT, restricted = PB_POD_REQUEST__INIT,
 		     nowhere = PB_POD_REQUEST__INIT;
-	struct stow_fleet *fleet;
-	struct stow_err err;
+	struct stow_fleet *fleet = make_fleet(machines, IN_USE);
 
 	one.cpus = 2;
 	one.memory = UINT64_C(1) << 30;
 	restricted.cpus = CPUS + 4;
 	restricted.policy = PB_POLICY_RESTRICTED;
 	nowhere.cpus = CPUS + 1;
-	must(stow_fleet_new(&fleet, &err), &err);
-	stow_lock_take(&fleet->lock);
-	for (uint32_t i = 0; i < machines; i++)
-		add_machine(fleet, i);
-	measure(fleet, machines, "one", &one);
-	measure(fleet, machines, "restricted", &restricted);
-	measure(fleet, machines, "nowhere", &nowhere);
-	stow_lock_give(&fleet->lock);
-	stow_fleet_free(fleet);
+	measure(fleet, "one", &one);
+	measure(fleet, "restricted", &restricted);
+	measure(fleet, "nowhere", &nowhere);
+	measure_reports(fleet);
+	end_fleet(fleet);
+	measure_worst(machines, &one, &restricted);
 }
 
 int main(int argc, char **argv)
