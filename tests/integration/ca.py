@@ -247,8 +247,7 @@ def check_two_cas(folder, temp):
         server.wait("numastow-scheduler is active")
         for at, which in ((folder, "old"), (newer, "new")):
             status, said = call(at, "client/reader", listening["port"], "ListNodes", temp)
-            same(f"with both CAs in one file, a client of the {which} one is known",
-                 (status, said), (OK, b""))
+            check(f"with both CAs in one file, a client of the {which} one is known", status == OK, said)
 
 
 def main():
