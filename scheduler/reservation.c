@@ -423,7 +423,8 @@ int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	for (struct stow_reservation *at = machine->reservations; at; at = at->next) {
-		bool is_listed = bsearch(&at->id, listed, n_listed, sizeof(*listed), ascending);
+		bool is_listed =
+			n_listed && bsearch(&at->id, listed, n_listed, sizeof(*listed), ascending);
 		bool was_bound = at->message->state == PB_RESERVATION_STATE_BOUND;
 
 		if (!is_listed && (was_bound || at->learnt))

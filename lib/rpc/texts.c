@@ -253,12 +253,19 @@ static void describe(const ProtobufCMessage *message, int depth, FILE *out)
 	for (unsigned int i = 0; i < type->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &type->fields[i];
 		const char *at = (const char *)message + field->offset;
-		size_t n;
-		void **list;
+		void **list = NULL;
+		uint32_t which;
+		size_t n = 0;
 
-		list = members((ProtobufCMessage *)(uintptr_t)message, field, &n);
-		if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && !n)
-			continue;
+		/* members() is for pointers; here are numbers, too. */
+		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+			list = members((ProtobufCMessage *)(uintptr_t)message, field, &n);
+		} else if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+			memcpy(&which, (const char *)message + field->quantifier_offset,
+			       sizeof(which));
+			if (which != field->id)
+				continue;
+		}
 		if (said)
 			fputc(' ', out);
 		said = field->label == PROTOBUF_C_LABEL_REPEATED
