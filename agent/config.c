@@ -96,6 +96,7 @@ void agent_config_defaults(struct agent_config *config)
 		.removal_timeout = 300 * S,
 	};
 	stow_rpc_limits_defaults(&config->limits, 1024);
+	config->limits.connection_age = 0; /* what the kernel says of a process stays true */
 }
 
 /* A DNS subdomain name, as Kubernetes names nodes: it becomes part of annotations. */

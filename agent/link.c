@@ -112,12 +112,23 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 	link->next = agent_now() + pause;
 }
 
+/* Nothing is wrong: the scheduler wants to see the certificate again, or has another CA. */
+static void renew(struct agent_link *link)
+{
+	stow_say(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
+	hang_up(link);
+	link->failures = 0;
+	link->next = agent_now() + agent_link_pause(1, any());
+}
+
 static void on_ended(struct agent *agent, void *arg)
 {
 	struct event *event = arg;
 	struct agent_link *link = agent->link;
 
-	if (link && event->call == link->call)
+	if (link && event->call == link->call && link->welcome && stow_rpc_is_renewal(&event->err))
+		renew(link);
+	else if (link && event->call == link->call)
 		failed(link, event->err.code ? &event->err : NULL);
 	event_free(event);
 }

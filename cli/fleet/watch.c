@@ -153,7 +153,10 @@ static int run_watch(struct fleet *fleet, struct stow_err *err)
 	request.names = (char **)fleet->options->words;
 	request.n_names = fleet->options->n_words;
 	request.containers = true;
-	r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
+	/* The scheduler renews its connections from time to time: all nodes come again. */
+	do
+		r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
+	while (r == -ENOTCONN && stow_rpc_is_renewal(err));
 	for (size_t i = 0; i < table.n; i++)
 		pb_node__free_unpacked(table.nodes[i], NULL);
 	free(table.nodes);

@@ -39,6 +39,7 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core)
 	atomic_init(&call->cancelled, false);
 	atomic_init(&call->whole, false);
 	atomic_init(&call->late, false);
+	atomic_init(&call->known, false);
 	pthread_mutex_init(&call->lock, NULL);
 	call->call = core;
 	call->last = &call->first;

@@ -28,7 +28,7 @@ uint64_t rpc_guard_now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * RPC_S + (uint64_t)t.tv_nsec;
 }
 
@@ -527,4 +527,26 @@ struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer
 		c = rpc_connection_ref(*at);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c;
+}
+
+/* --- the end of what was proven ---------------------------------------------------------------- */
+
+void rpc_connection_good_until(struct rpc_connection *connection, int64_t seconds)
+{
+	pthread_mutex_lock(&rpc_guard_lock);
+	connection->good_until = seconds;
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds)
+{
+	pthread_mutex_lock(&rpc_guard_lock);
+	for (int fd = 0; fd < table_size; fd++) {
+		struct rpc_connection *c = rpc_guard_at(fd);
+
+		if (c && c->door == door &&
+		    (c->since < before || (c->good_until && c->good_until < seconds)))
+			rpc_guard_cut(c, RPC_REFUSED_CERTIFICATE);
+	}
+	pthread_mutex_unlock(&rpc_guard_lock);
 }

@@ -99,6 +99,10 @@ void rpc_connection_unqueue(struct rpc_connection *connection, size_t size);
 void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why);
 /* When it was accepted: monotonic, ns. */
 uint64_t rpc_connection_since(const struct rpc_connection *connection);
+/* Until when its certificate is good: seconds of the wall clock. */
+void rpc_connection_good_until(struct rpc_connection *connection, int64_t seconds);
+/* Ends connections that were accepted before that time, and those whose certificate is over. */
+void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds);
 
 /* --- for hooks.c ------------------------------------------------------------------------------- */
 

@@ -36,6 +36,7 @@ struct rpc_connection {
 	bool has_origin, is_cut;
 	enum rpc_class class;
 	uint64_t since;
+	int64_t good_until; /* 0: there is no certificate */
 	size_t calls, refused;
 	unsigned int resets; /* of late */
 	uint64_t resets_at;

@@ -142,7 +142,8 @@ struct stow_rpc_call {
 	size_t out_size;		   /* of `out`, counted as queued */
 	uint64_t started;		   /* monotonic, ns */
 	atomic_bool whole;		   /* its first message has come */
-	atomic_bool late;		   /* it was ended for that it did not come */
+	atomic_bool known;		   /* what it calls and who calls are filled in */
+	atomic_bool late;		   /* it was ended for the time */
 	struct rpc_chunk *chunks;
 	struct stow_rpc_call *next, *prev; /* of the client's list, or the server's */
 };
@@ -185,8 +186,11 @@ int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err);
 /* Looks after a server's calls: what takes too long (keeper.c). */
 struct rpc_keeper;
 int rpc_keeper_new(struct stow_rpc_server *server, const struct stow_rpc_limits *limits,
-		   struct rpc_keeper **ret, struct stow_err *err);
+		   const struct stow_rpc_tls *tls, struct rpc_keeper **ret, struct stow_err *err);
+uint64_t rpc_keeper_renewed(const struct rpc_keeper *keeper);
 void rpc_keeper_free(struct rpc_keeper *keeper);
+/* Connections that were accepted before take no calls any more: the CA has changed. */
+uint64_t rpc_server_renewed(const struct stow_rpc_server *server);
 
 /* A unix socket's connections (unix.c). */
 struct rpc_listener;
@@ -200,6 +204,9 @@ bool rpc_listener_peer(struct rpc_listener *listener, int fd, struct stow_rpc_pe
 
 struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server);
 
+/* What tells one version of the CA's file from the next; 0: it cannot be read, or is no CA's
+ * (tls.c). */
+uint64_t rpc_tls_ca_version(const char *path);
 /* Credentials (tls.c). */
 grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err);
 grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct stow_err *err);

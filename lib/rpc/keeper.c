@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks after a server's calls, some times a second: a request that does not become whole is ended.
+/*
+ * Looks after a server's calls, some times a second. A request that does not become whole is ended;
+ * so are streams whose connection has come of age, for the core tells only those who make new
+ * calls. When the CA has changed, all connections end, for the old CA has let them in: streams are
+ * told, calls have a moment to be answered.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +17,9 @@
 #include "rpc/internal.h"
 
 #define PAUSE_MS 200
+#define S	 UINT64_C(1000000000)
+#define LOOK_CA	 5 /* pauses between two looks at the CA and the certificates */
+#define MOMENT	 S /* for calls under way when the CA has changed */
 
 struct rpc_keeper {
 	struct stow_rpc_server *server;
@@ -20,6 +28,9 @@ struct rpc_keeper {
 	pthread_t thread;
 	bool runs;
 	uint64_t now; /* of this look */
+	char *ca;     /* NULL: no TLS */
+	uint64_t version;
+	_Atomic uint64_t renewed; /* since when connections are of the CA that is; 0: of ever */
 };
 
 uint64_t rpc_now(void)
@@ -31,9 +42,8 @@ uint64_t rpc_now(void)
 }
 
 /* A call whose message does not come holds memory, and a place. */
-static void look(struct stow_rpc_call *call, void *ctx)
+static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
 {
-	const struct rpc_keeper *keeper = ctx;
 	struct stow_err err;
 
 	if (atomic_load(&call->whole) || atomic_load(&call->late) ||
@@ -47,20 +57,77 @@ static void look(struct stow_rpc_call *call, void *ctx)
 	stow_rpc_close(call, &err);
 }
 
+/* Each at a time of its own, between a tenth and a fifth after the age. */
+static bool is_of_age(const struct rpc_keeper *keeper, const struct stow_rpc_call *call)
+{
+	uint64_t age = keeper->limits.connection_age, since;
+
+	if (age == 0 || !call->ops || !call->counted || call->peer.local)
+		return false;
+	since = rpc_connection_since(call->connection);
+	return keeper->now - since > age + age / 10 + since % (age / 10 + 1) + S / 2;
+}
+
+static void end_stream(struct stow_rpc_call *call)
+{
+	struct stow_err err;
+
+	if (atomic_exchange(&call->late, true))
+		return;
+	stow_err_set(&err, ENOTCONN, "%s", STOW_RPC_RENEWED);
+	stow_rpc_close(call, &err);
+}
+
+static void look(struct stow_rpc_call *call, void *ctx)
+{
+	const struct rpc_keeper *keeper = ctx;
+
+	/* A call is looked at before it is known, too. */
+	if (!atomic_load(&call->known))
+		return;
+	end_late(keeper, call);
+	if (is_of_age(keeper, call) ||
+	    (call->ops && call->counted &&
+	     rpc_connection_since(call->connection) < atomic_load(&keeper->renewed)))
+		end_stream(call);
+}
+
+static void look_at_certificates(struct rpc_keeper *keeper)
+{
+	uint64_t version = rpc_tls_ca_version(keeper->ca), renewed = atomic_load(&keeper->renewed);
+
+	/* A file that is being replaced is looked at again. */
+	if (version && version != keeper->version) {
+		keeper->version = version;
+		renewed = keeper->now;
+		atomic_store(&keeper->renewed, renewed);
+	}
+	if (keeper->now < renewed + MOMENT)
+		renewed = 0;
+	rpc_door_expire(rpc_server_door(keeper->server), renewed, time(NULL));
+}
+
 static void *run(void *arg)
 {
 	struct rpc_keeper *keeper = arg;
 	struct pollfd at = { .fd = keeper->stop, .events = POLLIN };
 
-	while (poll(&at, 1, PAUSE_MS) <= 0) {
+	for (unsigned int i = 0; poll(&at, 1, PAUSE_MS) <= 0; i++) {
 		keeper->now = rpc_now();
+		if (keeper->ca && i % LOOK_CA == 0)
+			look_at_certificates(keeper);
 		rpc_server_calls(keeper->server, look, keeper);
 	}
 	return NULL;
 }
 
+uint64_t rpc_keeper_renewed(const struct rpc_keeper *keeper)
+{
+	return atomic_load(&keeper->renewed);
+}
+
 int rpc_keeper_new(struct stow_rpc_server *server, const struct stow_rpc_limits *limits,
-		   struct rpc_keeper **ret, struct stow_err *err)
+		   const struct stow_rpc_tls *tls, struct rpc_keeper **ret, struct stow_err *err)
 {
 	struct rpc_keeper *keeper = calloc(1, sizeof(*keeper));
 	int r;
@@ -69,6 +136,10 @@ int rpc_keeper_new(struct stow_rpc_server *server, const struct stow_rpc_limits 
 		return stow_err_set(err, ENOMEM, "out of memory");
 	keeper->server = server;
 	keeper->limits = *limits;
+	if (tls) {
+		keeper->ca = strdup(tls->ca);
+		keeper->version = keeper->ca ? rpc_tls_ca_version(keeper->ca) : 0;
+	}
 	keeper->stop = eventfd(0, EFD_CLOEXEC);
 	r = keeper->stop < 0 ? errno : pthread_create(&keeper->thread, NULL, run, keeper);
 	keeper->runs = r == 0;
@@ -90,5 +161,6 @@ void rpc_keeper_free(struct rpc_keeper *keeper)
 	}
 	if (keeper->stop >= 0)
 		close(keeper->stop);
+	free(keeper->ca);
 	free(keeper);
 }

@@ -123,3 +123,8 @@ void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const gr
 	rpc_slice_to_text(details, text, sizeof(text));
 	stow_err_set(err, errnum, "%s", text[0] ? text : stow_status_name(status));
 }
+
+bool stow_rpc_is_renewal(const struct stow_err *err)
+{
+	return err && err->code == ENOTCONN && strcmp(err->msg, STOW_RPC_RENEWED) == 0;
+}

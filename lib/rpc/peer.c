@@ -6,8 +6,11 @@
 #include <grpc/support/alloc.h>
 #include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/parse.h"
 #include "rpc/internal.h"
@@ -80,6 +83,21 @@ void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
 	}
 }
 
+/* Until when; one that cannot be read is good no longer. */
+static int64_t good_until(const grpc_auth_property *pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem->value, (int)pem->value_length);
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	struct tm tm = { 0 };
+	int64_t until = 1;
+
+	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+		until = timegm(&tm);
+	X509_free(cert);
+	BIO_free(bio);
+	return until;
+}
+
 /* What a certificate's connections are counted by; false: there is none. */
 static bool identify(struct stow_rpc_call *call, struct rpc_identity *ret)
 {
@@ -96,6 +114,8 @@ static bool identify(struct stow_rpc_call *call, struct rpc_identity *ret)
 							       GRPC_X509_PEM_CERT_PROPERTY_NAME);
 		pem = grpc_auth_property_iterator_next(&it);
 	}
+	if (pem)
+		rpc_connection_good_until(call->connection, good_until(pem));
 	if (pem && EVP_Digest(pem->value, pem->value_length, digest, NULL, EVP_sha256(), NULL)) {
 		memcpy(ret->bytes, digest, sizeof(ret->bytes));
 		found = true;
@@ -111,6 +131,8 @@ int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err)
 
 	if (!call->connection)
 		return stow_err_set(err, ENOTCONN, "the connection has ended");
+	if (rpc_connection_since(call->connection) < rpc_server_renewed(call->server))
+		return stow_err_set(err, ENOTCONN, "%s", STOW_RPC_RENEWED);
 	if (rpc_connection_is_strange(call->connection))
 		r = rpc_connection_known(call->connection,
 					 identify(call, &identity) ? &identity : NULL,

@@ -99,6 +99,11 @@ bool stow_rpc_peer_has_uri(const struct stow_rpc_peer *peer, const char *uri);
 /* Whether `name` is the certificate's common name or one of its DNS names. */
 bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name);
 
+/* What a server ends a stream with, as UNAVAILABLE, whose connection has come of age or whose CA
+ * has changed: nothing is wrong, connect again. */
+#define STOW_RPC_RENEWED "the connection is renewed: connect again"
+bool stow_rpc_is_renewal(const struct stow_err *err);
+
 /* --- calls, on both sides ---------------------------------------------------------------------- */
 
 /*

@@ -150,6 +150,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 		stow_err_set(&err, -r, "not allowed");
 	if (r == 0)
 		r = rpc_peer_admit(call, &err);
+	atomic_store(&call->known, r == 0);
 	if (r < 0) {
 		refuse(call, &err);
 	} else if (call->unary) {
@@ -254,6 +255,10 @@ void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *
 static grpc_server *core_server(const struct stow_rpc_server_options *options,
 				const struct stow_rpc_limits *limits)
 {
+	/* The core spreads the age by a tenth either way; keeper.c ends streams after that, and the
+	 * grace is over after the last of them. */
+	uint64_t age = limits->connection_age ? limits->connection_age / 1000000 : INT32_MAX;
+	uint64_t grace = limits->connection_age ? age * 35 / 100 + 10000 : INT32_MAX;
 	uint64_t idle = limits->connection_idle ? limits->connection_idle / 1000000 : INT32_MAX;
 	uint64_t keepalive = options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE;
 	uint64_t ms = keepalive / 1000000;
@@ -264,6 +269,8 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options,
 		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
 			    limits->handshake_timeout / 1000000),
 		rpc_integer(GRPC_ARG_MAX_CONNECTION_IDLE_MS, idle),
+		rpc_integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, age),
+		rpc_integer(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, grace),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -371,18 +378,28 @@ int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, 
 
 int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err)
 {
+	int r = rpc_keeper_new(server, &server->limits, server->has_tls ? &server->tls : NULL,
+			       &server->keeper, err);
+
+	if (r < 0)
+		return r;
 	grpc_server_start(server->server);
 	pthread_mutex_lock(&server->lock);
 	server->started = true;
 	for (size_t i = 0; i < WAITING; i++)
 		wait_for_call(server, &server->waiting[i]);
 	pthread_mutex_unlock(&server->lock);
-	return rpc_keeper_new(server, &server->limits, &server->keeper, err);
+	return 0;
 }
 
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err)
 {
 	return rpc_listener_new(server, server->server, fd, &server->listener, err);
+}
+
+uint64_t rpc_server_renewed(const struct stow_rpc_server *server)
+{
+	return server->keeper ? rpc_keeper_renewed(server->keeper) : 0;
 }
 
 struct rpc_door *rpc_server_door(struct stow_rpc_server *server)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grpc/grpc_security.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
@@ -253,4 +254,24 @@ grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct 
 	if (!credentials)
 		stow_err_set(err, EINVAL, "%s: not usable for TLS", tls->certificate);
 	return credentials;
+}
+
+/* --- the CA's versions -------------------------------------------------------------------------- */
+
+uint64_t rpc_tls_ca_version(const char *path)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	uint64_t version = 0;
+	char *pem = NULL;
+	X509 *ca;
+
+	if (read_pem(path, "CA certificate", &pem, NULL) < 0)
+		return 0;
+	ca = first_certificate(pem);
+	if (ca && EVP_Digest(pem, strlen(pem), digest, NULL, EVP_sha256(), NULL))
+		memcpy(&version, digest, sizeof(version));
+	ERR_clear_error();
+	X509_free(ca);
+	free(pem);
+	return version;
 }

@@ -149,11 +149,14 @@ static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request
 		return stow_err_set(err, EACCES, "not yours");
 	pthread_mutex_lock(&service->lock);
 	service->opened++;
+	pthread_cond_broadcast(&service->changed);
 	pthread_mutex_unlock(&service->lock);
 	for (size_t i = 0; i < in->n_names; i++) {
 		event.gone = in->names[i];
 		stow_rpc_send(call, &event);
 	}
+	if (in->n_names > 0 && strcmp(in->names[0], "hold") == 0)
+		return 0;
 	if (in->n_names > 0) {
 		stow_rpc_close(call, NULL);
 		return 0;
@@ -213,11 +216,14 @@ struct setup {
 	struct service service;
 	char target[64];
 	char dir[64]; /* for files; removed */
+	const struct stow_rpc_limits *limits;
 };
 
 static void start_server(struct setup *s, const struct stow_rpc_tls *tls)
 {
-	struct stow_rpc_server_options options = { .tls = tls, .message_max = 1 << 20 };
+	struct stow_rpc_server_options options = { .tls = tls,
+						   .message_max = 1 << 20,
+						   .limits = s->limits };
 	int port;
 
 	assert_int_equal(stow_rpc_server_new(s->loop, &options, &s->server, NULL), 0);
@@ -855,6 +861,74 @@ static void certificates_are_read_again(void **state)
 	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), -ENOTCONN);
 }
 
+static void a_new_ca_ends_connections(void **state)
+{
+	struct setup *s = *state;
+	struct files server, good;
+	struct reader reader = READER;
+	uint32_t n;
+
+	make_ca(s, "ca");
+	make_ca(s, "next-ca");
+	make_cert(s, "ca", "server", "DNS:scheduler.example");
+	make_cert(s, "ca", "client", "DNS:web-3");
+	start_server(s, tls_of(s, &server, "server", "ca"));
+	s->client = client_for(s, tls_of(s, &good, "client", "ca"), "scheduler.example");
+	watch(s, "hold", &reader);
+	await_streams(&s->service, 1, 0);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+
+	openssl(s, "cp next-ca.crt ca.crt.new && mv ca.crt.new ca.crt");
+	await_closed(&reader);
+	assert_string_equal(reader.err.msg, STOW_RPC_RENEWED);
+	/* The channel is open, and its certificate no longer good. */
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), -ENOTCONN);
+	assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), -ENOTCONN);
+}
+
+static void connections_come_of_age(void **state)
+{
+	struct setup *s = *state;
+	struct stow_rpc_limits limits;
+	struct reader reader = READER;
+	uint32_t n;
+
+	stow_rpc_limits_defaults(&limits, 64);
+	limits.connection_age = S;
+	s->limits = &limits;
+	start_server(s, NULL);
+	s->client = client_for(s, NULL, NULL);
+	watch(s, "hold", &reader);
+	await_closed(&reader);
+	assert_true(stow_rpc_is_renewal(&reader.err));
+	for (int i = 0; i < 30; i++) {
+		assert_int_equal(call_release(s->client, "x", 5 * S, &n, NULL), 0);
+		usleep(50000);
+	}
+}
+
+/* A request that is begun and not ended: raw, for our own client sends whole ones. */
+static void a_request_must_become_whole(void **state)
+{
+	struct setup *s = *state;
+	struct stow_rpc_limits limits;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	stow_rpc_limits_defaults(&limits, 64);
+	limits.request_timeout = S / 2;
+	s->limits = &limits;
+	start_server(s, NULL);
+	s->client = client_for(s, NULL, NULL);
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      &reader, NULL, 60 * S, &call, NULL),
+			 0);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, ETIMEDOUT);
+	assert_non_null(strstr(reader.err.msg, "did not come within 500 ms"));
+	stow_rpc_unref(call);
+}
+
 static void bad_files_are_named(void **state)
 {
 	struct setup *s = *state;
@@ -1042,6 +1116,9 @@ int main(void)
 		TEST(a_client_takes_its_calls_along),
 		BARE(certificates_decide),
 		BARE(certificates_are_read_again),
+		BARE(a_new_ca_ends_connections),
+		BARE(connections_come_of_age),
+		BARE(a_request_must_become_whole),
 		BARE(bad_files_are_named),
 		TEST(the_kernel_says_who),
 		TEST(garbage_disturbs_nobody),
