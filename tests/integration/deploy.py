@@ -69,6 +69,7 @@ def check_sample(program, temp):
     good = run(argv + [sample], "")
     check(f"{program}: the sample as it is says nothing", good.code == 0, good)
     used = re.sub(rf"^#(?!(?:{'|'.join(FILES)}):)([a-z-]+:)", r"\1", text, flags=re.M)
+    used = re.sub(r"^readers:.*$", "readers: root", used, flags=re.M)  # a group that every machine has
     with open(f"{temp}/used.yaml", "w", encoding="utf-8") as handle:
         handle.write(used)
     good = run(argv + [f"{temp}/used.yaml"], "")
