@@ -66,21 +66,22 @@ struct agent {
 	struct agent_drains *drains;
 	char boot_id[64];
 	int lock_file;		/* STOW_AGENT_LOCK_PATH, held */
+	int wake;		/* eventfd: there are tasks */
 	enum stow_changes told; /* what everybody was told of agent_changes() */
 	bool stopping;
-	bool left; /* a drain is at work yet: _exit(2), see agent_drains_stop() */
-
-	size_t new_leases; /* since the ledger was last looked at */
+	bool left;		  /* a drain is at work yet: _exit(2), see agent_drains_stop() */
+	bool undelegated;	  /* it was said that cgroup2 has no nsdelegate */
+	atomic_bool config_error; /* broken, or not taken over by a reload */
+	atomic_bool connected;	  /* to a scheduler */
 
 	/* What to look at, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
+	size_t new_leases; /* since the ledger was last looked at */
 	uint64_t due, next_poll, next_usage, next_reconcile, next_gc, next_delegation;
 	struct stow_adoption found; /* containers that never met the hook, at the last collection */
-	bool undelegated;	    /* it was said that cgroup2 has no nsdelegate */
 
 	struct stow_audit audit;
-	atomic_bool config_error; /* broken, or not taken over by a reload */
-	int64_t event;		  /* the ledger's last that was counted */
+	int64_t event; /* the ledger's last that was counted */
 
 	pthread_mutex_t lock;
 	PbNodeReport *current;
@@ -93,11 +94,9 @@ struct agent {
 		uint64_t n;
 	} events[AGENT_EVENT_KINDS]; /* of the ledger, since the start */
 	size_t n_events;
-	atomic_bool connected; /* to a scheduler */
 
 	pthread_mutex_t tasks_lock;
 	struct agent_task *tasks, **tasks_end;
-	int wake;
 };
 
 /* Monotonic time in ns. */

@@ -362,10 +362,11 @@ int etcd_ops_unpack(struct etcd_ops *ops, const char *prefix, const void *value,
 
 		if (change->key.len <= skip || memcmp(change->key.data, prefix, skip) != 0)
 			r = stow_err_set(err, EUCLEAN, "the store: %sbundle is damaged", prefix);
-		op.key = r == 0 ? malloc(change->key.len + 1) : NULL;
-		if (r == 0 && (!op.key || (change->row && set_value(&op, change->row, false) < 0)))
+		if (r < 0)
+			break;
+		op.key = malloc(change->key.len + 1);
+		if (!op.key || (change->row && set_value(&op, change->row, false) < 0)) {
 			r = stow_err_set(err, ENOMEM, "out of memory");
-		if (r < 0) {
 			op_done(&op);
 			break;
 		}

@@ -90,39 +90,39 @@ struct stow_machine {
 	uint32_t index; /* in the columns */
 
 	/* As reported; n_numa is 0 as long as nothing was. */
-	struct stow_numa *numa;
 	uint32_t n_numa;
+	struct stow_numa *numa;
 	uint8_t *distance;
-	uint8_t near;			   /* the smallest distance between two of its NUMA nodes */
 	struct stow_container *containers; /* by ascending id */
 	size_t n_containers;
 	struct stow_has *has; /* by ascending reservation, a lease after a container */
 	size_t n_has;
 	struct stow_wire constant, variable;
+	uint8_t near; /* the smallest distance between two of its NUMA nodes */
 	bool enforces;
+	bool overdone; /* lists more reservations than are looked into */
+	bool stale;    /* or never seen */
 
-	char *domain; /* its failure domain; "" or NULL for none */
+	uint32_t n_drains; /* under way */
+	char *domain;	   /* its failure domain; "" or NULL for none */
 
 	/* By us; NULL: none. What operators have fenced, what a drain has, and both. */
 	struct stow_idset *fences, *draining, *fenced;
-	uint32_t n_drains; /* under way */
 	struct stow_reservation *reservations;
 	size_t n_reservations;	  /* at most STOW_RESERVATIONS_MAX */
 	size_t reservation_bytes; /* of their messages: a Welcome has them all */
-	uint32_t learns;	  /* unknown ids that may still be looked into, and since when */
-	uint64_t learnt;	  /* monotonic */
+	uint64_t learnt;	  /* monotonic: since when */
+	uint32_t learns;	  /* unknown ids may still be looked into */
 
 	/* Its agent. */
-	struct stow_rpc_call *stream; /* NULL: not connected */
 	uint32_t streams;	      /* this one, and those that it took over from */
+	struct stow_rpc_call *stream; /* NULL: not connected */
 	uint64_t sequence;
 	uint64_t directive;		    /* the last id that was given */
 	struct stow_directive *outstanding; /* without a result yet */
+	uint64_t heard;			    /* monotonic */
+	uint64_t last_seen;		    /* wall */
 	uint32_t n_outstanding;
-	bool overdone;	    /* lists more reservations than are looked into */
-	bool stale;	    /* or never seen */
-	uint64_t heard;	    /* monotonic */
-	uint64_t last_seen; /* wall */
 
 	/* For those who watch. */
 	uint64_t changed;		    /* fleet->clock at that time */
