@@ -280,7 +280,8 @@ static struct rpc_connection *add(struct rpc_door *door, struct rpc_key *key, en
 	c->key = key;
 	c->fd = fd;
 	c->class = class;
-	c->since = c->resets_at = c->drained = rpc_guard_now();
+	c->since = c->resets_at = rpc_guard_now();
+	atomic_store(&c->drained, c->since);
 	door->open++;
 	door->n[class]++;
 	key->n[class]++;

@@ -119,7 +119,7 @@ static bool is_peers(int error)
 	       error == EHOSTUNREACH || error == ENETUNREACH || error == ETIMEDOUT;
 }
 
-__attribute__((visibility("default"))) int accept4(int fd, struct sockaddr *address, socklen_t *len,
+__attribute__((visibility("default"))) int accept4(int fd, struct sockaddr *addr, socklen_t *len,
 						   int flags)
 {
 	struct sockaddr_storage from = { 0 };
@@ -127,11 +127,11 @@ __attribute__((visibility("default"))) int accept4(int fd, struct sockaddr *addr
 	struct rpc_door *door;
 	int peer;
 
-	if (!address || !len) {
-		address = (struct sockaddr *)&from;
+	if (!addr || !len) {
+		addr = (struct sockaddr *)&from;
 		len = &from_len;
 	}
-	peer = really_accept(fd, address, len, flags);
+	peer = really_accept(fd, addr, len, flags);
 	if (peer < 0 && is_peers(errno))
 		errno = EINTR;
 	if (peer < 0 && !is_want(errno))
@@ -146,7 +146,7 @@ __attribute__((visibility("default"))) int accept4(int fd, struct sockaddr *addr
 	}
 	if (!door)
 		return peer;
-	if (address != (struct sockaddr *)&from) {
+	if (addr != (struct sockaddr *)&from) {
 		from_len = sizeof(from);
 		if (getpeername(peer, (struct sockaddr *)&from, &from_len) < 0)
 			from.ss_family = AF_UNSPEC;

@@ -106,15 +106,12 @@ struct stow_rpc_call {
 	stow_rpc_done_fn done;
 	void *ctx;
 	const ProtobufCMessageDescriptor *receives, *sends;
-	bool opened; /* `closed` is owed */
-	bool gives;  /* `done` takes the message over */
 
 	/* receiving */
 	struct rpc_tag received;
 	grpc_byte_buffer *in;
 	struct rpc_tag ended; /* RECV_CLOSE_ON_SERVER or RECV_STATUS_ON_CLIENT */
 	int cancelled_flag;
-	atomic_bool cancelled;
 	grpc_status_code status;
 	grpc_slice details;
 	grpc_metadata_array initial, trailing;
@@ -125,10 +122,6 @@ struct stow_rpc_call {
 	grpc_byte_buffer *out;
 	struct rpc_queued *first, **last;
 	size_t backlog;	     /* bytes queued */
-	bool sending;	     /* a batch is under way */
-	bool greeted;	     /* initial metadata were sent */
-	bool closing;	     /* nothing more may be queued */
-	bool closed_sent;    /* the status, or the half close, has gone out */
 	const char *overrun; /* why it was ended, when for what is queued; NULL: it was not */
 	struct stow_err err; /* to send, or how it ended; code 0: well */
 
@@ -138,14 +131,23 @@ struct stow_rpc_call {
 	char *request, *result; /* for the service's `ended`; NULL: "" */
 	struct stow_rpc_peer peer;
 	struct rpc_connection *connection; /* a reference; NULL: it was gone already */
-	bool counted;			   /* rpc_connection_begin() */
 	size_t out_size;		   /* of `out`, counted as queued */
 	uint64_t started;		   /* monotonic, ns */
-	atomic_bool whole;		   /* its first message has come */
-	atomic_bool known;		   /* what it calls and who calls are filled in */
-	atomic_bool late;		   /* it was ended for the time */
 	struct rpc_chunk *chunks;
 	struct stow_rpc_call *next, *prev; /* of the client's list, or the server's */
+
+	/* how far it is */
+	bool opened;	       /* `closed` is owed */
+	bool gives;	       /* `done` takes the message over */
+	bool sending;	       /* a batch is under way */
+	bool greeted;	       /* initial metadata were sent */
+	bool closing;	       /* nothing more may be queued */
+	bool closed_sent;      /* the status, or the half close, has gone out */
+	bool counted;	       /* rpc_connection_begin() */
+	atomic_bool cancelled; /* the caller has given up */
+	atomic_bool whole;     /* its first message has come */
+	atomic_bool known;     /* what it calls and who calls are filled in */
+	atomic_bool late;      /* it was ended for the time */
 };
 
 /* A call with one reference; `core` is owned by it. NULL when memory has run out. */

@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* A port that was free a moment ago. */
 static int free_port(void)
 {

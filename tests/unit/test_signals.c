@@ -33,8 +33,9 @@ static pid_t start(bool hangs, int *ret_err)
 		polls.fd = stow_signals_open(hangs ? 200 * MS : 60000 * MS, NULL);
 		if (polls.fd < 0 || write(ready[1], "", 1) != 1)
 			_exit(8);
-		while (hangs)
-			pause();
+		if (hangs)
+			for (;;)
+				pause();
 		for (;;) {
 			(void)poll(&polls, 1, -1);
 			while ((number = stow_signals_next(polls.fd))) {
