@@ -1,15 +1,16 @@
 #!/bin/bash
 # 50 containers at once: those that fit are disjoint, the others are refused with the reason; all killed without a
 # poststop, gc has everything back. Then containers that come and go while others are moved to other NUMA nodes, CPUs go
-# offline and come back, and hooks and the agent are killed at random. Beside all of it every thread of every container
-# is looked at 50 times a second: at no moment do two have a CPU that one has alone.
+# offline and come back, a DIMM is drained and comes back, and hooks, the agent and drains are killed at random. Beside
+# all of it every thread of every container is looked at 50 times a second: at no moment do two have a CPU that one has
+# alone.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun [--env BRIEF=1] v1|v2|v2-systemd tests/vm/storm.sh
-. "$(dirname "$0")/lib.sh"
+#
+# shellcheck disable=SC2154 # set in drain-lib.sh
+# shellcheck source-path=SCRIPTDIR source=drain-lib.sh
+. "$(dirname "$0")/drain-lib.sh"
 
-programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
-export HOOK=$programs/numastow-hook
-numastow=$programs/numastow
 n=50
 seconds=${SECONDS_OF_STORM:-120}
 [[ ! ${BRIEF:-} ]] || seconds=40
@@ -141,6 +142,19 @@ hotplug()
 	done
 }
 
+# The DIMM leaves, mostly with what its agent has been asked for, and sometimes without an agent; what is killed on the
+# way is taken back by the next one.
+drainers()
+{
+	while going; do
+		"$numastow" drain --device "$dimm_device" --block-timeout 20s --timeout 60s >"$vm_work/drain.out" 2>&1 &&
+			echo drained >>"$vm_work/drainers"
+		tail -n 1 "$vm_work/drain.out" >>"$vm_work/drains"
+		"$numastow" online --zone movable "$dimm_blocks" >/dev/null 2>&1
+		at_random 5 20
+	done
+}
+
 killers()
 {
 	local pid
@@ -151,6 +165,7 @@ killers()
 		pid=$(pgrep -x numastow-hook | head -n 1)
 		[[ ! $pid ]] || { kill -KILL "$pid" && echo hook >>"$vm_work/killers"; } 2>/dev/null
 		((RANDOM % 8)) || { kill -KILL "$(<"$vm_work/agent.pid")" && echo agent >>"$vm_work/killers"; } 2>/dev/null
+		((RANDOM % 8)) || { pkill -KILL -f 'numastow drain' && echo drain >>"$vm_work/killers"; } 2>/dev/null
 	done
 }
 
@@ -162,10 +177,11 @@ bundle w1 "${one[@]}" >/dev/null
 bundle w2 --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive >/dev/null
 bundle w3 --annotation numastow.io/cpus=2 >/dev/null
 bundle w4 >/dev/null
+dimm_online storm 256 1 movable
 exec 3>&2 2>/dev/null # bash tells of every death
 : >"$vm_work/agent.pid"
 busy=()
-for what in agents "comers w1" "comers w2" "comers w3" "comers w4" movers hotplug killers; do
+for what in agents "comers w1" "comers w2" "comers w3" "comers w4" movers hotplug drainers killers; do
 	$what &
 	busy+=($!)
 done
@@ -174,7 +190,7 @@ all_of_it()
 {
 	local what
 
-	for what in comers said hotplug killers; do
+	for what in comers said hotplug drains killers; do
 		[[ -s $vm_work/$what ]] || return 1
 	done
 }
@@ -184,14 +200,17 @@ touch "$vm_work/enough"
 kill "$(<"$vm_work/agent.pid")"
 wait "${busy[@]}"
 exec 2>&3 3>&-
-counts=$(cd "$vm_work" && cat comers movers hotplug killers 2>/dev/null | sort | uniq -c | awk '{ print $1, $2 }' | paste -sd ,)
+counts=$(cd "$vm_work" && cat comers movers hotplug drainers killers 2>/dev/null | sort | uniq -c | awk '{ print $1, $2 }' | paste -sd ,)
 echo "# $counts"
 # A repin takes as long as half of a brief storm on a busy machine, and ends with the agent: not all arrive.
-for what in comers said hotplug killers; do
+for what in comers said hotplug drains killers; do
 	check "there were some: $what" test -s "$vm_work/$what"
 done
 sort "$vm_work/said" | uniq -c | sort -rn | head -n 5 | sed 's/^/# repins: /'
+sort "$vm_work/drains" | uniq -c | sort -rn | head -n 3 | sed 's/^/# drains: /'
 check "gc" "$numastow" gc
+no_drain "no drain is left"
+eq "no NUMA node is fenced" "$(fenced)" ""
 all_as_promised "after the storm" 5
 eq "those that stayed are there" "$("$numastow" ledger --json | jq -c '[.containers[] | [.id, .state]] | sort')" \
 	'[["here","active"],["there","active"]]'
