@@ -137,13 +137,13 @@ struct stow_rpc_call {
 	struct stow_rpc_call *next, *prev; /* of the client's list, or the server's */
 
 	/* how far it is */
-	bool opened;	       /* `closed` is owed */
 	bool gives;	       /* `done` takes the message over */
 	bool sending;	       /* a batch is under way */
 	bool greeted;	       /* initial metadata were sent */
 	bool closing;	       /* nothing more may be queued */
 	bool closed_sent;      /* the status, or the half close, has gone out */
 	bool counted;	       /* rpc_connection_begin() */
+	atomic_bool opened;    /* `closed` is owed */
 	atomic_bool cancelled; /* the caller has given up */
 	atomic_bool whole;     /* its first message has come */
 	atomic_bool known;     /* what it calls and who calls are filled in */

@@ -62,6 +62,7 @@ void __wrap_stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
 void __wrap_stow_rpc_server_free(struct stow_rpc_server *server);
 void __wrap_stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 			      void (*done)(void *ctx, const struct stow_err *err), void *ctx);
+uint64_t __wrap_stow_store_epoch(const struct stow_store *store);
 
 struct stow_rpc_call *fuzz_call_new(const ProtobufCServiceDescriptor *service, const char *name)
 {
@@ -302,6 +303,11 @@ void __wrap_stow_store_commit(struct stow_store *store, struct stow_writes *writ
 	*commit = (struct commit){ .writes = writes, .done = done, .ctx = ctx };
 	*commits_end = commit;
 	commits_end = &commit->next;
+}
+
+uint64_t __wrap_stow_store_epoch(const struct stow_store *store)
+{
+	return 1;
 }
 
 void fuzz_store_run(bool fail)
