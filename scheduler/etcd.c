@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "rpc/address.h"
 
@@ -26,14 +27,6 @@ struct etcd {
 	unsigned int n;
 	atomic_uint at;
 };
-
-uint64_t etcd_boot_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * ETCD_SECOND + (uint64_t)now.tv_nsec;
-}
 
 /* --- URLs --------------------------------------------------------------------------------------- */
 
@@ -181,14 +174,14 @@ int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, cons
 int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	     const void *request, uint64_t timeout, void **ret_response, struct stow_err *err)
 {
-	uint64_t until = etcd_boot_ns() + timeout;
+	uint64_t until = stow_clock_boot() + timeout;
 
 	for (;;) {
-		uint64_t now = etcd_boot_ns(), left = until > now ? until - now : 1;
+		uint64_t now = stow_clock_boot(), left = until > now ? until - now : 1;
 		int r = etcd_call(etcd, service, method, request, left < ATTEMPT ? left : ATTEMPT,
 				  ret_response, err);
 
-		if (!is_elsewhere(r) || etcd_boot_ns() >= until)
+		if (!is_elsewhere(r) || stow_clock_boot() >= until)
 			return r;
 		usleep(PAUSE_US);
 	}

@@ -17,9 +17,6 @@
 #define ETCD_SECOND	 UINT64_C(1000000000)
 #define ETCD_MEMBERS_MAX 9
 
-/* CLOCK_BOOTTIME: leases go on while a machine sleeps. */
-uint64_t etcd_boot_ns(void);
-
 /* --- members (etcd.c) --------------------------------------------------------------------------- */
 
 struct etcd;
@@ -55,7 +52,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 		     struct stow_err *err);
 int etcd_lease_keep(struct etcd_lease *lease, struct stow_err *err);
 int64_t etcd_lease_id(const struct etcd_lease *lease);
-/* Until when it surely lasts, of etcd_boot_ns(): a second before it may end. */
+/* Until when it surely lasts, by the boot clock: a second before it may end. */
 uint64_t etcd_lease_until(struct etcd_lease *lease);
 /* etcd has said that it is no more. */
 bool etcd_lease_gone(struct etcd_lease *lease);

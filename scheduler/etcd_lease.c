@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/say.h"
 #include "scheduler/etcd.h"
 
@@ -53,7 +54,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	EtcdLeaseGrantResponse *response;
 	struct etcd_lease *lease;
 	pthread_condattr_t attr;
-	uint64_t sent = etcd_boot_ns();
+	uint64_t sent = stow_clock_boot();
 	void *answer;
 	int r;
 
@@ -168,11 +169,11 @@ static bool keep_once(struct etcd_lease *lease)
 			return false;
 		}
 	}
-	since = lease->sent = etcd_boot_ns();
+	since = lease->sent = stow_clock_boot();
 	if (stow_rpc_send(stream, &request) < 0)
 		return false;
 	while (lease->sent && !lease->failed && !lease->stopping &&
-	       etcd_boot_ns() < since + patience)
+	       stow_clock_boot() < since + patience)
 		wait_for(lease, patience / 4);
 	return lease->sent == 0 && !lease->failed;
 }

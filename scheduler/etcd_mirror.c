@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/say.h"
 #include "scheduler/etcd.h"
 
@@ -181,7 +182,7 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 		    struct stow_err *err)
 {
 	struct page page = { .limit = PAGE, .revision = revision, .more = true };
-	uint64_t until = etcd_boot_ns() + timeout;
+	uint64_t until = stow_clock_boot() + timeout;
 	int r = 0;
 
 	forget_all(mirror);
@@ -190,7 +191,7 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 	if (!page.from)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	while (page.more && r == 0) {
-		uint64_t now = etcd_boot_ns();
+		uint64_t now = stow_clock_boot();
 
 		if (now >= until)
 			r = stow_err_set(err, ETIMEDOUT, "etcd: reading %llu keys took too long",

@@ -3,15 +3,9 @@
 
 #include <time.h>
 
+#include "base/clock.h"
+
 #define YIELD_NS 20000L
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
 
 void stow_lock_init(struct stow_lock *lock)
 {
@@ -26,7 +20,7 @@ void stow_lock_done(struct stow_lock *lock)
 /* With the mutex: only its holder writes `longest`. */
 static void measure(struct stow_lock *lock)
 {
-	uint64_t held = now() - lock->since;
+	uint64_t held = stow_clock_monotonic() - lock->since;
 
 	stow_histogram_add(&lock->held, held);
 	if (held > atomic_load_explicit(&lock->longest, memory_order_relaxed))
@@ -36,7 +30,7 @@ static void measure(struct stow_lock *lock)
 void stow_lock_take(struct stow_lock *lock)
 {
 	pthread_mutex_lock(&lock->mutex);
-	lock->since = now();
+	lock->since = stow_clock_monotonic();
 }
 
 void stow_lock_give(struct stow_lock *lock)
@@ -49,7 +43,7 @@ void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition)
 {
 	measure(lock);
 	pthread_cond_wait(condition, &lock->mutex);
-	lock->since = now();
+	lock->since = stow_clock_monotonic();
 }
 
 void stow_lock_yield(struct stow_lock *lock)

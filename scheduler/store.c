@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/say.h"
 #include "scheduler/store_engine.h"
 
@@ -45,28 +46,9 @@ struct stow_store {
 	size_t unsaid;
 };
 
-/* Not stow_now(), which belongs to the fleet: these are about this thread. */
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t boot_ns(void)
-{
-	return clock_ns(CLOCK_BOOTTIME);
-}
-
-static uint64_t wall_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME);
-}
-
 uint64_t stow_store_wall_ms(void)
 {
-	return wall_ns() / (S / 1000);
+	return stow_clock_wall() / (S / 1000);
 }
 
 static void init_monotonic(pthread_cond_t *cond)
@@ -162,7 +144,7 @@ static struct stow_writes *take_owed(struct stow_store *store)
 
 static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
-	uint64_t at = clock_ns(CLOCK_MONOTONIC) + ns;
+	uint64_t at = stow_clock_monotonic() + ns;
 	struct timespec until = { .tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S) };
 
 	(void)pthread_cond_timedwait(cond, lock, &until);
@@ -198,7 +180,7 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 /* One line a second, whatever goes wrong. */
 static void say_refused(struct stow_store *store, const struct stow_err *err)
 {
-	uint64_t now = boot_ns();
+	uint64_t now = stow_clock_boot();
 
 	store->unsaid++;
 	if (store->said && now < store->said + S)
@@ -214,7 +196,7 @@ static void engine_write(struct stow_store *store, struct stow_writes *batch)
 	struct stow_engine_count count = { 0 };
 
 	pthread_mutex_lock(&store->lock);
-	store->writing = boot_ns();
+	store->writing = stow_clock_boot();
 	pthread_mutex_unlock(&store->lock);
 	store->ops->write(store->engine, batch, &count);
 	pthread_mutex_lock(&store->lock);
@@ -227,13 +209,13 @@ static void engine_write(struct stow_store *store, struct stow_writes *batch)
 /* Whether anything can be written at all. */
 static void probe(struct stow_store *store)
 {
-	struct stow_write w = { .kind = STOW_WRITE_PROBE, .b = wall_ns() };
+	struct stow_write w = { .kind = STOW_WRITE_PROBE, .b = stow_clock_wall() };
 	struct stow_writes writes = { .first = &w };
 	struct stow_engine_count count = { 0 };
 	bool was_bad;
 
 	pthread_mutex_lock(&store->lock);
-	store->writing = boot_ns();
+	store->writing = stow_clock_boot();
 	pthread_mutex_unlock(&store->lock);
 	store->ops->write(store->engine, &writes, &count);
 	pthread_mutex_lock(&store->lock);
@@ -293,7 +275,7 @@ static void *run(void *arg)
 
 	for (;;) {
 		struct stow_writes *late, *batch = take_batch(store, &late, &closing);
-		uint64_t now = boot_ns();
+		uint64_t now = stow_clock_boot();
 		bool failed = false, wrote = batch;
 
 		if (!batch && !late && closing)
@@ -314,7 +296,7 @@ static void *run(void *arg)
 			probe(store);
 		if (store->ops->forget && (!forgot || now >= forgot + FORGET_EVERY)) {
 			forgot = now;
-			store->ops->forget(store->engine, wall_ns());
+			store->ops->forget(store->engine, stow_clock_wall());
 		}
 	}
 	return NULL;
@@ -354,9 +336,9 @@ void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 	ret->why = store->bad;
 	since = store->writing;
 	pthread_mutex_unlock(&store->lock);
-	if (since && boot_ns() >= since + HANGS)
+	if (since && stow_clock_boot() >= since + HANGS)
 		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s",
-			     (unsigned long long)((boot_ns() - since) / S));
+			     (unsigned long long)((stow_clock_boot() - since) / S));
 	if (!stow_store_leads(store, &why))
 		ret->why = why;
 	ret->healthy = ret->why.code == 0;
@@ -483,7 +465,7 @@ int stow_store_open(const char *dir, bool power_loss, const struct stow_store_lo
 
 void stow_store_stop(struct stow_store *store)
 {
-	uint64_t until = boot_ns() + STOP_WITHIN;
+	uint64_t until = stow_clock_boot() + STOP_WITHIN;
 
 	if (!store)
 		return;
@@ -491,7 +473,7 @@ void stow_store_stop(struct stow_store *store)
 	store->stopping = true;
 	pthread_cond_signal(&store->queued);
 	while (store->running && (store->first || store->busy)) {
-		if (boot_ns() >= until && store->ops->give_up)
+		if (stow_clock_boot() >= until && store->ops->give_up)
 			store->ops->give_up(store->engine);
 		wait_for(&store->idle, &store->lock, S / 10);
 	}

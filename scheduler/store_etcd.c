@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "rpc/say.h"
 #include "scheduler/etcd.h"
@@ -152,7 +153,7 @@ static bool says_no(int r)
  * process had better begin anew, as a standby that answers at once. */
 static bool is_hopeless(struct engine *e, struct stow_err *err)
 {
-	if (etcd_boot_ns() < etcd_lease_until(e->lease) + HOPE)
+	if (stow_clock_boot() < etcd_lease_until(e->lease) + HOPE)
 		return false;
 	stow_err_set(
 		err, ESTALE,
@@ -492,13 +493,13 @@ static int lead(void *engine, struct stow_err *err)
 		return r;
 	r = in->n_kvs > 0;
 	if (r && e->lease && in->kvs[0]->lease == etcd_lease_id(e->lease) &&
-	    etcd_boot_ns() < etcd_lease_until(e->lease)) {
+	    stow_clock_boot() < etcd_lease_until(e->lease)) {
 		r = won(e, in->kvs[0]->create_revision, err);
 		stow_rpc_message_free(in);
 		return r;
 	}
 	stow_rpc_message_free(in);
-	if (e->lease && (r || etcd_boot_ns() >= etcd_lease_until(e->lease))) {
+	if (e->lease && (r || stow_clock_boot() >= etcd_lease_until(e->lease))) {
 		etcd_lease_free(e->lease, true);
 		e->lease = NULL;
 	}
@@ -517,7 +518,7 @@ static bool leads(void *engine, struct stow_err *why)
 	if (is_lost(e, why))
 		return false;
 	until = e->lease ? etcd_lease_until(e->lease) : 0;
-	now = etcd_boot_ns();
+	now = stow_clock_boot();
 	if (now < until)
 		return true;
 	stow_err_set(

@@ -6,6 +6,8 @@
  *
  * boot	what a deadline or the age of something is measured by: it goes on while the machine is
  *	suspended and nobody can set it
+ * monotonic	what a running program's own waits are measured by: it stands still with the machine,
+ *	as the program does
  * wall	what is shown to people and sent to other machines: it may be wrong, and may jump
  */
 
@@ -25,6 +27,11 @@ static inline uint64_t stow_clock_read(clockid_t clock)
 static inline uint64_t stow_clock_boot(void)
 {
 	return stow_clock_read(CLOCK_BOOTTIME);
+}
+
+static inline uint64_t stow_clock_monotonic(void)
+{
+	return stow_clock_read(CLOCK_MONOTONIC);
 }
 
 static inline uint64_t stow_clock_wall(void)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "rpc/internal.h"
 #include "rpc/texts.h"
 
@@ -150,7 +151,7 @@ static void tell_ended(struct stow_rpc_call *call)
 					.request = call->request ? call->request : "",
 					.result = call->result ? call->result : "",
 					.err = verdict(call),
-					.duration = rpc_now() - call->started };
+					.duration = stow_clock_monotonic() - call->started };
 
 	call->service->ended(&ended, call->ctx);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 #include "rpc/guard_internal.h"
 
@@ -23,14 +24,6 @@ static struct rpc_door *_Atomic doors;
 static _Atomic(struct rpc_connection *) *table; /* by descriptor */
 static int table_size;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-uint64_t rpc_guard_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * RPC_S + (uint64_t)t.tv_nsec;
-}
 
 static void start(void)
 {
@@ -237,7 +230,7 @@ void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why)
 
 static bool is_young(const struct rpc_connection *c)
 {
-	return rpc_guard_now() - c->since < UNTOUCHED;
+	return stow_clock_monotonic() - c->since < UNTOUCHED;
 }
 
 /* The oldest stranger, of a peer or of all, makes room. */
@@ -280,7 +273,7 @@ static struct rpc_connection *add(struct rpc_door *door, struct rpc_key *key, en
 	c->key = key;
 	c->fd = fd;
 	c->class = class;
-	c->since = c->resets_at = rpc_guard_now();
+	c->since = c->resets_at = stow_clock_monotonic();
 	atomic_store(&c->drained, c->since);
 	door->open++;
 	door->n[class]++;

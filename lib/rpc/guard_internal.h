@@ -61,7 +61,6 @@ struct rpc_door {
 /* Held for whatever is not atomic. */
 extern pthread_mutex_t rpc_guard_lock;
 
-uint64_t rpc_guard_now(void);
 /* The connection with a descriptor that its owner holds open; NULL: none of a door. */
 struct rpc_connection *rpc_guard_at(int fd);
 /* With the lock held. */

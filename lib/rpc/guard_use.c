@@ -2,6 +2,7 @@
 /* Who takes how much: calls, bytes that are no message yet, bytes that nobody has read. */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "rpc/guard_internal.h"
 
 #define LOOK	     (256 << 10) /* bytes: no sum is looked at for less */
@@ -67,7 +68,7 @@ void rpc_connection_end_refused(struct rpc_connection *c)
 
 void rpc_connection_reset(struct rpc_connection *c)
 {
-	uint64_t now = rpc_guard_now(), forgotten;
+	uint64_t now = stow_clock_monotonic(), forgotten;
 
 	pthread_mutex_lock(&rpc_guard_lock);
 	forgotten = (now - c->resets_at) / (RPC_S / RESETS_RATE);
@@ -94,7 +95,7 @@ static void lower(struct rpc_connection *c, int64_t by)
 /* Pings and the like belong to no message, and are forgotten. */
 static void drain(struct rpc_connection *c)
 {
-	uint64_t now = rpc_guard_now(), then = atomic_load(&c->drained);
+	uint64_t now = stow_clock_monotonic(), then = atomic_load(&c->drained);
 
 	if (now - then >= RPC_S && atomic_compare_exchange_strong(&c->drained, &then, now))
 		lower(c, (int64_t)((now - then) / RPC_S * DRAIN_RATE));

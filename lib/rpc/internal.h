@@ -161,8 +161,6 @@ void rpc_call_begin(struct stow_rpc_call *call);
 void rpc_call_end(struct stow_rpc_call *call);
 /* Runs one batch and gives the call one `pending` for it. */
 void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag);
-/* Monotonic time in ns. */
-uint64_t rpc_now(void);
 /* Queues the answer of a server's call: a message or none, then the status. */
 void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
 		     const struct stow_err *err);

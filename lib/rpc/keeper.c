@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "rpc/internal.h"
 
 #define PAUSE_MS 200
@@ -32,14 +33,6 @@ struct rpc_keeper {
 	uint64_t version;
 	_Atomic uint64_t renewed; /* since when connections are of the CA that is; 0: of ever */
 };
-
-uint64_t rpc_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* A call whose message does not come holds memory, and a place. */
 static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
@@ -113,7 +106,7 @@ static void *run(void *arg)
 	struct pollfd at = { .fd = keeper->stop, .events = POLLIN };
 
 	for (unsigned int i = 0; poll(&at, 1, PAUSE_MS) <= 0; i++) {
-		keeper->now = rpc_now();
+		keeper->now = stow_clock_monotonic();
 		if (keeper->ca && i % LOOK_CA == 0)
 			look_at_certificates(keeper);
 		rpc_server_calls(keeper->server, look, keeper);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "rpc/internal.h"
 
 #define WAITING	     32 /* calls that the core may hand over before we have asked again */
@@ -190,7 +191,7 @@ static void on_call(struct rpc_tag *tag, bool ok)
 		call = rpc_call_new(waiting->call);
 		if (call) {
 			call->server = server;
-			call->started = rpc_now();
+			call->started = stow_clock_monotonic();
 		} else {
 			grpc_call_unref(waiting->call);
 		}

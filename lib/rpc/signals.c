@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "rpc/say.h"
 
 struct waiter {
@@ -19,17 +20,9 @@ struct waiter {
 
 #define S UINT64_C(1000000000)
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
-}
-
 static int take(const struct waiter *w, uint64_t end)
 {
-	uint64_t at = now(), left = end > at ? end - at : 0;
+	uint64_t at = stow_clock_monotonic(), left = end > at ? end - at : 0;
 	struct timespec t = { .tv_sec = (time_t)(left / S), .tv_nsec = (long)(left % S) };
 	int number = end ? sigtimedwait(&w->set, NULL, &t) : sigwaitinfo(&w->set, NULL);
 
@@ -54,7 +47,7 @@ static void *wait_for_signals(void *arg)
 		if (number < 0)
 			continue;
 		if (number != SIGHUP && !end)
-			end = now() + w->grace;
+			end = stow_clock_monotonic() + w->grace;
 		/* A full pipe has enough of them. */
 		if (write(w->out, &byte, 1) < 0)
 			continue;

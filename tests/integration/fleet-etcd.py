@@ -16,7 +16,7 @@ import grpc
 
 from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port
 from etcdlib import ETCD, Etcd
-from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
+from fleetlib import (GIB, FakeAgent, Names, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc)
 from harness import FULL, Temp, check, finish, skip
 
@@ -138,18 +138,6 @@ class Caller(threading.Thread):
                     self.stop.wait(0.05)
         for channel in channels:
             channel.close()
-
-
-class Names:
-    def __init__(self, what, many):
-        self.what, self.left, self.lock = what, many, threading.Lock()
-
-    def __next__(self):
-        with self.lock:
-            if not self.left:
-                raise StopIteration
-            self.left -= 1
-            return f"{self.what}-{self.left}"
 
 
 def leader_of(schedulers):

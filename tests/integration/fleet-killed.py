@@ -14,7 +14,7 @@ import grpc
 
 from daemons import PATIENCE
 from etcdlib import ETCD, Etcd
-from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
+from fleetlib import (GIB, FakeAgent, Names, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc, start_scheduler)
 from harness import FULL, Temp, check, finish, same, skip
 
@@ -50,20 +50,6 @@ class Caller(threading.Thread):
 def asked(name):
     return scheduler_pb2.PlaceRequest(
         pods=[scheduler_pb2.PodRequest(name=name, cpus=1, memory=GIB >> 4)], request_id=name)
-
-
-class Names:
-    """Numbers the requests over all callers."""
-
-    def __init__(self, what, many):
-        self.what, self.left, self.lock = what, many, threading.Lock()
-
-    def __next__(self):
-        with self.lock:
-            if not self.left:
-                raise StopIteration
-            self.left -= 1
-            return f"{self.what}-{self.left}"
 
 
 def agents(channel):

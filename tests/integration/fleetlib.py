@@ -240,6 +240,20 @@ class FakeAgent:
         self.stream.cancel()
 
 
+class Names:
+    """The names of so many requests, each given to one of the threads that ask."""
+
+    def __init__(self, what, many):
+        self.what, self.left, self.lock = what, many, threading.Lock()
+
+    def __next__(self):
+        with self.lock:
+            if not self.left:
+                raise StopIteration
+            self.left -= 1
+            return f"{self.what}-{self.left}"
+
+
 # --- servers that are not ours --------------------------------------------------------------------
 
 

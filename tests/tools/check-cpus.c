@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "grant/unmanaged.h"
 #include "ledger/ledger.h"
@@ -646,14 +647,6 @@ static bool kernel_follows(struct checker *ch, const struct container *c, pid_t 
 	return false;
 }
 
-static uint64_t seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec;
-}
-
 /* Whether hotplug may be why the container has CPUs that are not its own: it had nothing else, and
  * has not been right since. Never where it has what another one has alone, unless it was seen
  * without a CPU. */
@@ -670,9 +663,9 @@ static bool is_settling(struct checker *ch, const struct container *c,
 	    (!c->exclusive || stow_idset_intersects(wrong, &others) || first <= past->last))
 		return false;
 	if (past->right)
-		past->since = seconds();
+		past->since = stow_clock_monotonic() / STOW_SECOND;
 	past->right = false;
-	if (seconds() - past->since > SETTLE)
+	if (stow_clock_monotonic() / STOW_SECOND - past->since > SETTLE)
 		return false;
 	ch->unsettled++;
 	return true;
@@ -688,7 +681,7 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 		/* The kernel gives it what is above until the next run; and when a CPU of its own
 		 * comes back, until the kernel's worker has narrowed its set again. */
 		past->right = false;
-		past->since = seconds();
+		past->since = stow_clock_monotonic() / STOW_SECOND;
 		return;
 	}
 	if (!overlaps(ch, c, tid, &wrong)) {
