@@ -11,7 +11,6 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/delta.h"
@@ -20,6 +19,7 @@
 #include "agent/local.h"
 #include "agent/probe.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/apply.h"
 #include "grant/gc.h"
 #include "grant/lease.h"
@@ -28,20 +28,11 @@
 #include "rpc/signals.h"
 #include "rpc/texts.h"
 
-#define DELEGATION_INTERVAL  (60 * UINT64_C(1000000000))
+#define DELEGATION_INTERVAL  (60 * STOW_SECOND)
 #define MS		     UINT64_C(1000000)
-#define S		     (1000 * MS)
 #define AGENT_CONTAINERS_MAX 8192 /* that a scheduler takes of one machine */
 #define EVENTS_AT_ONCE	     256
 #define GATHER		     (20 * MS) /* changes that come within this time are one report */
-
-uint64_t agent_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
-}
 
 /* --- tasks -------------------------------------------------------------------------------------- */
 
@@ -84,11 +75,8 @@ static void run_tasks(struct agent *agent)
 
 void agent_sign(const struct agent *agent, PbNodeReport *report)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
 	report->name = agent->config.node;
-	report->time = (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+	report->time = stow_clock_wall();
 	report->mode = agent->told == STOW_CHANGES_DISABLED   ? PB_MODE_DISABLED
 		       : agent->told == STOW_CHANGES_OBSERVED ? PB_MODE_OBSERVE
 							      : PB_MODE_ENFORCE;
@@ -266,14 +254,6 @@ static void make_fit(PbNodeReport *report)
 		stow_rpc_message_free(report->containers[--report->n_containers]);
 }
 
-static uint64_t wall_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
-}
-
 /* With the lock held. */
 static void count_event(struct agent *agent, const char *kind)
 {
@@ -341,7 +321,7 @@ static int publish(struct agent *agent)
 		count_events(agent);
 	}
 	pthread_mutex_lock(&agent->lock);
-	agent->looked = wall_now();
+	agent->looked = stow_clock_wall();
 	if (agent_delta(agent->current, now, &delta)) {
 		agent->counters.reports++;
 		agent_sign(agent, &delta);
@@ -360,7 +340,7 @@ void agent_look(struct agent *agent, unsigned int look)
 {
 	agent->look |= look;
 	if (!agent->due)
-		agent->due = agent_now() + GATHER;
+		agent->due = stow_clock_monotonic() + GATHER;
 }
 
 /* --- what is done by the clock ------------------------------------------------------------------ */
@@ -534,7 +514,7 @@ static void look_for_delegation(struct agent *agent)
 /* Does what is due; returns when something is due again. */
 static uint64_t tick(struct agent *agent)
 {
-	uint64_t now = agent_now(), next = 0;
+	uint64_t now = stow_clock_monotonic(), next = 0;
 
 	look_for_switch(agent);
 	if (now >= agent->next_reconcile) {
@@ -617,7 +597,7 @@ void agent_run(struct agent *agent, int signals, void (*reload)(struct agent *ag
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
 	while (!agent->stopping) {
-		uint64_t next = tick(agent), now = agent_now();
+		uint64_t next = tick(agent), now = stow_clock_monotonic();
 		uint64_t wait = next > now ? (next - now + MS - 1) / MS : 0;
 		int r;
 

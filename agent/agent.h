@@ -99,9 +99,6 @@ struct agent {
 	struct agent_task *tasks, **tasks_end;
 };
 
-/* Monotonic time in ns. */
-uint64_t agent_now(void);
-
 /* Starts everything; on failure agent_stop() takes back what was started. */
 int agent_start(struct agent *agent, const char *sysroot, struct stow_err *err);
 /* Runs until SIGTERM or SIGINT; `reload` is called on SIGHUP. */

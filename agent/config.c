@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "place/request.h"
 #include "rpc/address.h"
 #include "rpc/say.h"
 
 #define AT(field) offsetof(struct agent_config, field)
 #define MS	  UINT64_C(1000000)
-#define S	  (1000 * MS)
+#define S	  STOW_SECOND
 
 static const char *const modes[] = { "enforce", "observe", NULL };
 static const char *const formats[] = { "text", "json", NULL };

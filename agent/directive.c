@@ -7,10 +7,9 @@
 
 #include "agent/drain.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/lease.h"
 #include "rpc/say.h"
-
-#define S UINT64_C(1000000000)
 
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
 {

@@ -3,28 +3,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/drain_internal.h"
 #include "agent/link.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/say.h"
 
 #define MS	  UINT64_C(1000000)
-#define S	  (1000 * MS)
 #define TELL_EACH (100 * MS) /* between two messages of the same step */
 
 static bool is_end(PbDrainStep step)
 {
 	return step >= PB_DRAIN_STEP_DONE;
-}
-
-static uint64_t wall_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
 }
 
 /* --- one drain ---------------------------------------------------------------------------------- */
@@ -59,7 +50,7 @@ struct agent_drain *drain_new(struct agent *agent, const char *id, bool ordered,
 	drain->agent = agent;
 	drain->ordered = ordered;
 	memcpy(drain->id, id, strnlen(id, STOW_DRAIN_ID_LEN));
-	drain->created = drain->updated = wall_clock();
+	drain->created = drain->updated = stow_clock_wall();
 	drain->spec = spec ? stow_drain_copy(spec) : NULL;
 	if (spec && !drain->spec) {
 		drain_free(drain);
@@ -99,7 +90,7 @@ PbDrainProgress *drain_last(const struct agent_drain *drain)
 static void say(struct agent_drain *drain, const PbDrainProgress *message)
 {
 	drain->unsaid = false;
-	drain->told = agent_now();
+	drain->told = stow_clock_monotonic();
 	if (drain->call)
 		stow_rpc_send(drain->call, message);
 	if (drain->ordered)
@@ -110,7 +101,7 @@ static void say(struct agent_drain *drain, const PbDrainProgress *message)
 static bool may_wait(const struct agent_drain *drain, const PbDrainProgress *message)
 {
 	return drain->last && drain->last->step == message->step && !is_end(message->step) &&
-	       !message->plan && agent_now() < drain->told + TELL_EACH &&
+	       !message->plan && stow_clock_monotonic() < drain->told + TELL_EACH &&
 	       (!*message->message || strcmp(message->message, drain->last->message) == 0);
 }
 
@@ -139,7 +130,7 @@ void drain_note(struct agent_drain *drain, PbDrainProgress *message)
 	drain->unsaid = may_wait(drain, message);
 	if (!drain->unsaid)
 		say(drain, message);
-	drain->updated = wall_clock();
+	drain->updated = stow_clock_wall();
 	if (is_end(message->step))
 		count_end(drain, message);
 	if (message->plan) {
@@ -201,7 +192,7 @@ static bool on_stop(void *ctx)
 	bool stop;
 
 	pthread_mutex_lock(&drains->lock);
-	if (drain->unsaid && agent_now() >= drain->told + TELL_EACH)
+	if (drain->unsaid && stow_clock_monotonic() >= drain->told + TELL_EACH)
 		say(drain, drain->last);
 	stop = drain->cancelled || (drains->stopping && !drain->what.resume) ||
 	       (drain->call && !drain->detached && stow_rpc_cancelled(drain->call));

@@ -8,12 +8,13 @@
 #include <sys/random.h>
 
 #include "agent/directive.h"
+#include "base/clock.h"
 #include "rpc/address.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
 
 #define MS	       UINT64_C(1000000)
-#define S	       (1000 * MS)
+#define S	       STOW_SECOND
 #define PAUSE_FIRST    (200 * MS)
 #define PAUSE_MOST     (30 * S)
 #define HEARTBEAT      (5 * S) /* until the scheduler has said what it wants */
@@ -71,7 +72,7 @@ static uint64_t any(void)
 	uint64_t number = 0;
 
 	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
-		number = agent_now();
+		number = stow_clock_monotonic();
 	return number;
 }
 
@@ -109,7 +110,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 		 stow_number("next_try_ms", pause / MS));
 	hang_up(link);
 	link->at = (link->at + 1) % n;
-	link->next = agent_now() + pause;
+	link->next = stow_clock_monotonic() + pause;
 }
 
 /* Nothing is wrong: the scheduler wants to see the certificate again, or has another CA. */
@@ -118,7 +119,7 @@ static void renew(struct agent_link *link)
 	stow_say(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
 	hang_up(link);
 	link->failures = 0;
-	link->next = agent_now() + agent_link_pause(1, any());
+	link->next = stow_clock_monotonic() + agent_link_pause(1, any());
 }
 
 static void on_ended(struct agent *agent, void *arg)
@@ -200,7 +201,7 @@ static void on_directive(struct agent *agent, void *arg)
 			link->heartbeat = event->directive->welcome->heartbeat_interval / 3;
 		if (link->heartbeat < 100 * MS)
 			link->heartbeat = 100 * MS;
-		link->next = agent_now() + link->heartbeat;
+		link->next = stow_clock_monotonic() + link->heartbeat;
 	}
 	r = agent_obey(agent, event->directive, &err);
 	if (event->directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
@@ -281,7 +282,7 @@ static int dial(struct agent_link *link, struct stow_err *err)
 		return r;
 	link->welcome = false;
 	link->heartbeat = HEARTBEAT;
-	link->opened = agent_now();
+	link->opened = stow_clock_monotonic();
 	link->next = link->opened + HEARTBEAT;
 	pthread_mutex_lock(&link->agent->lock);
 	link->agent->counters.reconnects++;
@@ -293,10 +294,7 @@ static void beat(struct agent_link *link)
 {
 	PbReportRequest out = PB_REPORT_REQUEST__INIT;
 	PbHeartbeat heartbeat = PB_HEARTBEAT__INIT;
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	heartbeat.time = (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+	heartbeat.time = stow_clock_wall();
 	out.kind_case = PB_REPORT_REQUEST__KIND_HEARTBEAT;
 	out.heartbeat = &heartbeat;
 	stow_rpc_send(link->call, &out);

@@ -16,12 +16,12 @@
 #include "agent/drain.h"
 #include "agent/repin.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/show.h"
 #include "place/explain.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
 
-#define S	  UINT64_C(1000000000)
 #define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
 
 struct agent_local {
@@ -438,7 +438,7 @@ void agent_local_free(struct agent_local *local)
 	agent_repin_stop(local->agent);
 	if (local->server) {
 		(void)unlink(local->path);
-		stow_rpc_server_stop(local->server, S / 2);
+		stow_rpc_server_stop(local->server, STOW_SECOND / 2);
 	}
 	stow_rpc_server_free(local->server);
 	free(local->path);

@@ -12,12 +12,13 @@
 #include "agent/link.h"
 #include "agent/local.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/metrics.h"
 #include "rpc/say.h"
 #include "rpc/signals.h"
 
 /* From SIGTERM to the end, whatever it is at: a drain is taken back before, as far as it can be. */
-#define GRACE (110 * UINT64_C(1000000000))
+#define GRACE (110 * STOW_SECOND)
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };

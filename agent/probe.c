@@ -9,9 +9,9 @@
 #include <stdlib.h>
 
 #include "agent/agent.h"
+#include "base/clock.h"
 
-#define S	    UINT64_C(1000000000)
-#define CALL_WITHIN (30 * S)
+#define CALL_WITHIN (30 * STOW_SECOND)
 
 struct agent_probe {
 	struct agent *agent;
@@ -32,7 +32,7 @@ int agent_probe_new(struct agent *agent, const char *socket, struct agent_probe 
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	p->agent = agent;
-	atomic_store(&p->answered, agent_now());
+	atomic_store(&p->answered, stow_clock_monotonic());
 	*ret = p;
 	return 0;
 }
@@ -52,7 +52,7 @@ static void on_answer(void *ctx, const void *response, const struct stow_err *er
 	struct agent_probe *p = ctx;
 
 	if (!err)
-		atomic_store(&p->answered, agent_now());
+		atomic_store(&p->answered, stow_clock_monotonic());
 }
 
 uint64_t agent_probe_tick(struct agent_probe *probe, uint64_t now)
@@ -75,29 +75,29 @@ uint64_t agent_probe_tick(struct agent_probe *probe, uint64_t now)
 
 void agent_probe_sleeps(struct agent_probe *probe, bool sleeps)
 {
-	atomic_store(&probe->awake, sleeps ? 0 : agent_now());
+	atomic_store(&probe->awake, sleeps ? 0 : stow_clock_monotonic());
 }
 
 bool agent_probe_answered(const struct agent_probe *probe, char *why, size_t size)
 {
-	uint64_t silent = agent_now() - atomic_load(&probe->answered);
+	uint64_t silent = stow_clock_monotonic() - atomic_load(&probe->answered);
 
 	if (silent < AGENT_PROBE_WITHIN)
 		return true;
 	if (why)
 		snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s",
-			 probe->target, silent / S);
+			 probe->target, silent / STOW_SECOND);
 	return false;
 }
 
 bool agent_probe_comes_round(const struct agent_probe *probe, char *why, size_t size)
 {
-	uint64_t awake = atomic_load(&probe->awake), now = agent_now();
+	uint64_t awake = atomic_load(&probe->awake), now = stow_clock_monotonic();
 
 	if (!awake || awake > now || now - awake < AGENT_PROBE_WITHIN)
 		return true;
 	if (why)
 		snprintf(why, size, "the main loop has been at one thing for %" PRIu64 " s",
-			 (now - awake) / S);
+			 (now - awake) / STOW_SECOND);
 	return false;
 }

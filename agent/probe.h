@@ -12,13 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 
 struct agent;
 struct agent_probe;
 
-#define AGENT_PROBE_EVERY  (10 * UINT64_C(1000000000))
-#define AGENT_PROBE_WITHIN (60 * UINT64_C(1000000000))
+#define AGENT_PROBE_EVERY  (10 * STOW_SECOND)
+#define AGENT_PROBE_WITHIN (60 * STOW_SECOND)
 
 /* `socket` is the path of the agent's socket, which listens already; it is copied. */
 int agent_probe_new(struct agent *agent, const char *socket, struct agent_probe **ret,

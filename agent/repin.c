@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/repin.h"
 #include "rpc/say.h"
 
@@ -42,7 +43,7 @@ static int on_progress(void *ctx, const struct stow_repin_progress *p)
 	PbRepinProgress out = PB_REPIN_PROGRESS__INIT;
 	char from[1024], to[1024], cpus[4096];
 	struct job *job = ctx;
-	uint64_t now = agent_now();
+	uint64_t now = stow_clock_monotonic();
 	bool stop;
 
 	job->begun |= p->step != STOW_REPIN_PLANNED;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
 #include "grant/reconcile.h"
@@ -20,8 +21,6 @@
 #include "node/topology.h"
 #include "place/capacity.h"
 #include "rpc/rpc.h"
-
-#define SECOND UINT64_C(1000000000)
 
 /* What a container was seen to use. */
 struct usage {
