@@ -56,7 +56,7 @@ endif
 # What speaks gRPC is an archive of its own: the hook must never link it.
 lib_SRCS := $(filter-out lib/rpc/%,$(sort $(wildcard lib/*/*.c)))
 rpc_SRCS := $(sort $(wildcard lib/rpc/*.c))
-scheduler_SRCS := $(sort $(wildcard scheduler/*.c))
+scheduler_SRCS := $(sort $(wildcard scheduler/*.c scheduler/*/*.c))
 agent_SRCS := $(sort $(wildcard agent/*.c))
 fleet_SRCS := $(sort $(wildcard cli/fleet/*.c))
 hook_SRCS := $(sort $(wildcard oci-hook/*.c))
@@ -106,9 +106,10 @@ $(LIB): $(call objs,$(lib_SRCS)) $(drain_OBJS)
 $(LIBRPC): $(call objs,$(rpc_SRCS)) $(filter-out $(drain_OBJS),$(proto_OBJS))
 $(LIBSCHEDULER): $(call objs,$(filter-out scheduler/main.c,$(scheduler_SRCS)))
 $(LIBAGENT): $(call objs,$(filter-out agent/main.c,$(agent_SRCS)))
+# Appended: two files of one name, of two folders, are both wanted.
 $(LIB) $(LIBRPC) $(LIBSCHEDULER) $(LIBAGENT):
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) qcs $@ $^
 
 $(HOOK): $(call objs,$(hook_SRCS)) $(LIB)
 	@echo "LD $@"

@@ -8,9 +8,9 @@
 
 #include "rpc/address.h"
 #include "rpc/say.h"
-#include "scheduler/event.h"
+#include "scheduler/drain/event.h"
+#include "scheduler/drain/outbox.h"
 #include "scheduler/roles.h"
-#include "scheduler/webhook.h"
 
 #define AT(field) offsetof(struct scheduler_config, field)
 #define MS	  UINT64_C(1000000)

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "rpc/limits.h"
 #include "rpc/settings.h"
-#include "scheduler/store.h"
+#include "scheduler/store/store.h"
 
 #define SCHEDULER_CONFIG_PATH "/etc/numastow/scheduler.yaml"
 

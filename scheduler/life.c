@@ -12,7 +12,7 @@
 #include "rpc/texts.h"
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
-#include "scheduler/watch.h"
+#include "scheduler/service/watch.h"
 
 #define TICK_NS	    50000000L
 #define FORGET_TIME (60 * STOW_SECOND) /* between looks for drains to forget */

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "rpc/signals.h"
-#include "scheduler/copy.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/store/copy.h"
 
 #define LOOK_MS 200 /* between two looks at who is active */
 

@@ -4,7 +4,7 @@
 /*
  * The scheduler: the fleet's table, the store behind it, and the service in front of them.
  *
- * One lock, the fleet's (lock.h), is held for as long as a method reads or changes the table:
+ * One lock, the fleet's (fleet/lock.h), is held for as long as a method reads or changes the table:
  * microseconds mostly, and what one message can make of it has a bound.
  * What waits does so without it: for the store (a caller is answered from the store's thread), for
  * an agent's word, for a fence to be clear (from the clock's thread).
@@ -18,11 +18,11 @@
 #include "rpc/metrics.h"
 #include "rpc/rpc.h"
 #include "scheduler/config.h"
-#include "scheduler/drain.h"
-#include "scheduler/fleet.h"
+#include "scheduler/drain/drain.h"
+#include "scheduler/drain/outbox.h"
+#include "scheduler/fleet/fleet.h"
 #include "scheduler/probe.h"
-#include "scheduler/store.h"
-#include "scheduler/webhook.h"
+#include "scheduler/store/store.h"
 
 struct scheduler_watcher;
 struct scheduler_fence;
@@ -59,23 +59,23 @@ struct scheduler {
 
 /* The service's methods, by file. */
 int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		    struct stow_err *err); /* place.c */
+		    struct stow_err *err); /* service/place.c */
 int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err);
-extern const struct stow_rpc_stream_ops scheduler_report_ops; /* report.c */
-extern const struct stow_rpc_stream_ops scheduler_watch_ops;  /* watch.c */
+extern const struct stow_rpc_stream_ops scheduler_report_ops; /* service/report.c */
+extern const struct stow_rpc_stream_ops scheduler_watch_ops;  /* service/watch.c */
 int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		      struct stow_err *err); /* explain.c */
+		      struct stow_err *err); /* service/explain.c */
 int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-			 struct stow_err *err); /* list.c */
+			 struct stow_err *err); /* service/list.c */
 int scheduler_list_reservations(struct stow_rpc_call *call, void *ctx, const void *request,
 				void *response, struct stow_err *err);
 int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		    struct stow_err *err); /* fence.c */
+		    struct stow_err *err); /* service/fence.c */
 int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err);
 
-extern const struct stow_rpc_stream_ops scheduler_drain_ops; /* drains.c */
+extern const struct stow_rpc_stream_ops scheduler_drain_ops; /* drain/calls.c */
 int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *request,
 			  void *response, struct stow_err *err);
 int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request,

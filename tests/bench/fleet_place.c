@@ -17,9 +17,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "scheduler/fleet.h"
-#include "scheduler/search.h"
-#include "scheduler/update.h"
+#include "scheduler/fleet/fleet.h"
+#include "scheduler/fleet/report.h"
+#include "scheduler/search/search.h"
 
 #define NUMA   8
 #define CPUS   16

@@ -16,7 +16,7 @@
 #include "grant/lease.h"
 #include "program.h"
 #include "rpc/say.h"
-#include "scheduler/update.h"
+#include "scheduler/fleet/report.h"
 
 enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, KINDS };
 

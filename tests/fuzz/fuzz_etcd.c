@@ -13,8 +13,8 @@
 
 #include "program.h"
 #include "rpc/say.h"
-#include "scheduler/etcd.h"
-#include "scheduler/store_engine.h"
+#include "scheduler/store/engine.h"
+#include "scheduler/store/etcd.h"
 
 #define STEPS_MAX   64
 #define EVENTS_MOST 4 /* of one watch */

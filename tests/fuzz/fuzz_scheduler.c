@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "program.h"
 #include "rpc/say.h"
-#include "scheduler/progress.h"
+#include "scheduler/drain/progress.h"
 #include "scheduler/scheduler.h"
 
 #define STREAMS 2

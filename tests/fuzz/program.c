@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "scheduler/store.h"
+#include "scheduler/store/store.h"
 
 bool rpc_message_is_sound(const ProtobufCMessage *message); /* rpc/internal.h has another call */
 

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "scheduler/fleet.h"
+#include "scheduler/fleet/fleet.h"
 
 static _Atomic uint64_t turned;
 

@@ -5,7 +5,7 @@
 
 #include <numastow/v1/node.pb-c.h>
 
-#include "scheduler/fleet.h"
+#include "scheduler/fleet/fleet.h"
 
 #define REPORT_NUMA 8
 

@@ -8,7 +8,7 @@
 #include "agent/delta.h"
 #include "base/cleanup.h"
 #include "rpc/rpc.h"
-#include "scheduler/fleet.h"
+#include "scheduler/fleet/fleet.h"
 
 #define NUMA	   4
 #define CONTAINERS 6

@@ -12,7 +12,7 @@
 #include "ledger/drains.h"
 #include "played.h"
 #include "rpc/rpc.h"
-#include "scheduler/fleet.h"
+#include "scheduler/fleet/fleet.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)

@@ -13,7 +13,7 @@
 #include "report.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
-#include "scheduler/progress.h"
+#include "scheduler/drain/progress.h"
 #include "scheduler/scheduler.h"
 
 #define S	 UINT64_C(1000000000)

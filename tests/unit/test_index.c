@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "report.h"
-#include "scheduler/search_internal.h"
+#include "scheduler/search/search_internal.h"
 
 #define MI     (UINT64_C(1) << 20)
 #define GI     (UINT64_C(1) << 30)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "report.h"
-#include "scheduler/search.h"
+#include "scheduler/search/search.h"
 
 #define MI     (UINT64_C(1) << 20)
 #define GI     (UINT64_C(1) << 30)

@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 #include "numastow/v1/store.pb-c.h"
-#include "scheduler/etcd.h"
-#include "scheduler/store.h"
+#include "scheduler/store/etcd.h"
+#include "scheduler/store/store.h"
 
 #define N 24
 

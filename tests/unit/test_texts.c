@@ -7,7 +7,7 @@
 
 #include "rpc/address.h"
 #include "rpc/texts.h"
-#include "scheduler/event.h"
+#include "scheduler/drain/event.h"
 
 static void a_request_with_bad_texts_is_refused(void **state)
 {

@@ -12,8 +12,8 @@
 
 #include "clock.h"
 #include "rpc/say.h"
-#include "scheduler/fleet.h"
-#include "scheduler/webhook.h"
+#include "scheduler/drain/outbox.h"
+#include "scheduler/fleet/fleet.h"
 
 #define S	 UINT64_C(1000000000)
 #define PATIENCE 2000 /* looks, 10 ms apart */

@@ -1,0 +1,586 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How drains go on: whose turn it is, what is asked of machines, and what they say. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "rpc/texts.h"
+#include "scheduler/drain/drain.h"
+#include "scheduler/drain/progress.h"
+#include "scheduler/scheduler.h"
+
+#define LOOK_EVERY STOW_SECOND /* at who waits, when nothing has happened */
+
+/* gRPC's, of ends that are our own. */
+enum { FAILED_PRECONDITION = 9, UNIMPLEMENTED = 12, UNAVAILABLE = 14, NOT_FOUND = 5 };
+enum { CANCELLED = 1, DEADLINE_EXCEEDED = 4, INTERNAL = 13 };
+
+static PbDrainStep step_of(const struct scheduler_drain *d)
+{
+	return d->message->progress->step;
+}
+
+/* --- orders ------------------------------------------------------------------------------------- */
+
+static void order(struct scheduler *s, struct scheduler_drain *d, enum scheduler_order what)
+{
+	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
+	PbOrderDrain begin = PB_ORDER_DRAIN__INIT;
+	PbDirective directive = PB_DIRECTIVE__INIT;
+
+	if (what == SCHEDULER_ORDER_CANCEL) {
+		cancel.id = d->message->id;
+		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
+		directive.cancel_drain = &cancel;
+	} else {
+		begin.id = d->message->id;
+		begin.spec = d->message->spec;
+		begin.plan = what == SCHEDULER_ORDER_PLAN;
+		directive.kind_case = PB_DIRECTIVE__KIND_DRAIN;
+		directive.drain = &begin;
+	}
+	scheduler_direct_drain(s, d->machine, &directive, d->id, what);
+}
+
+/* --- whose turn it is --------------------------------------------------------------------------- */
+
+/* Without a failure domain each machine is one. */
+static bool same_domain(const struct scheduler_drain *a, const struct scheduler_drain *b)
+{
+	const char *x = a->message->failure_domain, *y = b->message->failure_domain;
+
+	return x[0] && y[0] ? strcmp(x, y) == 0 : a->machine == b->machine;
+}
+
+/* Those who follow hear of it when it is another line than before. */
+#define SAY(d, ...)                                                    \
+	do {                                                           \
+		if (scheduler_drain_say(d, __VA_ARGS__) && (d)->known) \
+			scheduler_drain_tell(d, false);                \
+	} while (0)
+
+/* Those that have a turn, the oldest first. */
+struct running {
+	struct scheduler_drain **list;
+	size_t n;
+};
+
+/* Whether it may begin; if not, it says who comes before. */
+static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const struct running *running)
+{
+	const struct scheduler_drain *same = NULL, *here = NULL;
+	uint64_t in_domain = 0;
+
+	for (size_t i = 0; i < running->n; i++) {
+		const struct scheduler_drain *other = running->list[i];
+
+		if (same_domain(d, other)) {
+			same = same ? same : other;
+			in_domain++;
+		}
+		if (other->machine == d->machine)
+			here = other;
+	}
+	if (here)
+		SAY(d, "waits for drain %s of node %s", here->message->id, here->message->node);
+	else if (in_domain >= s->config.max_drains_per_domain)
+		SAY(d, "waits for drain %s of node %s, of the same failure domain",
+		    same->message->id, same->message->node);
+	else if (running->n >= s->config.max_drains)
+		SAY(d, "waits for drain %s of node %s: no more at a time",
+		    running->list[0]->message->id, running->list[0]->message->node);
+	else if (d->machine->stale || !d->machine->stream)
+		SAY(d, "waits for node %s, which is silent", d->machine->name);
+	else
+		return true;
+	return false;
+}
+
+/* The domain is the machine's as it is by now. */
+static void take_domain(struct scheduler_drain *d)
+{
+	if (d->machine->domain && strcmp(d->message->failure_domain, d->machine->domain) != 0) {
+		scheduler_set_text(&d->message->failure_domain, d->machine->domain);
+		stow_text_clean(d->message->failure_domain, STOW_DOMAIN_MAX);
+	}
+}
+
+static bool waits(const struct scheduler_drain *d)
+{
+	return step_of(d) == PB_DRAIN_STEP_WAITING && !d->turn && !d->dry && !d->writing &&
+	       !d->unsaved;
+}
+
+static void give_turns(struct scheduler *s, struct stow_now now)
+{
+	size_t n = s->drains.n_under_way;
+	struct running running = { calloc(n + 1, sizeof(struct scheduler_drain *)), 0 };
+
+	s->drains.look = false;
+	s->drains.looked = now.mono;
+	if (!running.list)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (s->drains.under_way[i]->turn && !s->drains.under_way[i]->dry)
+			running.list[running.n++] = s->drains.under_way[i];
+	for (size_t i = 0; i < s->drains.n_under_way; i++) {
+		struct scheduler_drain *d = s->drains.under_way[i];
+
+		if (!waits(d))
+			continue;
+		take_domain(d);
+		if (!may_begin(s, d, &running))
+			continue;
+		d->turn = true;
+		running.list[running.n++] = d;
+		SAY(d, "node %s plans", d->machine->name);
+		scheduler_drain_go_on(s, d, now);
+		if (scheduler_drain_ended(d)) { /* at once: the next one is at its place */
+			running.n--;
+			i--;
+		}
+	}
+	free(running.list);
+}
+
+/* --- planning ----------------------------------------------------------------------------------- */
+
+static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	struct stow_machine *machine = d->machine;
+
+	if (!machine->enforces && !d->dry) {
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+				    "node %s observes or is switched off: it would not do it",
+				    machine->name);
+	} else if (!machine->stream && d->dry) {
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE,
+				    "node %s is not connected", machine->name);
+	} else if (!machine->stream) {
+		/* Who is gone before anything was done keeps nobody else waiting. */
+		d->asked = false;
+		if (machine->stale) {
+			d->turn = false;
+			s->drains.look = true;
+		}
+	} else if (!d->asked) {
+		d->asked = true;
+		d->since = now.mono;
+		order(s, d, SCHEDULER_ORDER_PLAN);
+	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
+		scheduler_let_go(s, machine, d->message->id);
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
+				    "node %s did not say its plan within %d s", machine->name,
+				    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
+	}
+}
+
+/* What makes no sense of a plan; or NULL. */
+static const char *wrong_plan(const struct scheduler_drain *d, const PbDrainPlan *plan)
+{
+	const PbDrainSpec *spec = d->message->spec;
+
+	if (!plan)
+		return "has none";
+	if (plan->numa_node < 0 || plan->numa_node >= STOW_NUMA_MAX ||
+	    stow_machine_numa(d->machine, (uint32_t)plan->numa_node) < 0)
+		return "is for a NUMA node that it has not";
+	if (spec->what_case == PB_DRAIN_SPEC__WHAT_NUMA_NODE &&
+	    (uint32_t)plan->numa_node != spec->numa_node)
+		return "is for another NUMA node";
+	return NULL;
+}
+
+static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgress *progress)
+{
+	const char *wrong = wrong_plan(d, progress->plan);
+	PbDrainProgress *p = d->message->progress;
+
+	if (wrong) {
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL,
+				    "node %s says that it has planned, and the plan %s",
+				    d->machine->name, wrong);
+		return;
+	}
+	d->asked = false; /* to do it */
+	d->message->plan = STOW_TAKE_PTR(progress->plan);
+	p->bytes_total = progress->bytes_total ? progress->bytes_total : d->message->plan->bytes;
+	p->blocks_total = progress->blocks_total ? progress->blocks_total
+						 : (uint32_t)d->message->plan->n_blocks;
+	scheduler_set_text(&p->message, progress->message);
+	scheduler_drain_step(d, PB_DRAIN_STEP_PLANNED);
+	if (d->dry) {
+		for (struct scheduler_follower *f = d->followers; f; f = f->next)
+			scheduler_drain_tell_one(d, f, true);
+		scheduler_drain_hang_up(d, NULL);
+		scheduler_drain_remove(s, d);
+		return;
+	}
+	stow_say(STOW_LOG_NOTICE, "a drain is planned", stow_text("drain", d->message->id),
+		 stow_text("node", d->message->node),
+		 stow_number("bytes", d->message->plan->bytes));
+	scheduler_drain_event(d, SCHEDULER_EVENT_PLANNED);
+	scheduler_drain_save(s, d, NULL);
+}
+
+/* --- the fence ---------------------------------------------------------------------------------- */
+
+static size_t count_unbound(const struct stow_machine *machine, const struct stow_idset *numa)
+{
+	size_t n = 0;
+
+	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
+		n += r->message->state != PB_RESERVATION_STATE_BOUND &&
+		     stow_idset_intersects(r->numa, numa);
+	return n;
+}
+
+static void fence(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	struct stow_err err;
+
+	d->flags |= SCHEDULER_DRAIN_FENCE;
+	if (scheduler_drain_fences(s, d->machine, &err) < 0) {
+		d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
+		return; /* the next tick tries again */
+	}
+	d->since = now.mono;
+	scheduler_drain_save(s, d, NULL);
+}
+
+/* Reservations on the NUMA node that have no container yet. */
+static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	struct stow_idset numa = { 0 };
+	size_t n;
+
+	stow_idset_add(&numa, d->message->plan->numa_node);
+	if (d->flags & SCHEDULER_DRAIN_REVOKE)
+		scheduler_revoke(s, d->machine, &numa);
+	n = count_unbound(d->machine, &numa);
+	if (!n) {
+		scheduler_set_text(&d->message->progress->message, "");
+		scheduler_drain_step(d, PB_DRAIN_STEP_FENCED);
+		scheduler_drain_save(s, d, NULL);
+	} else if (stow_elapsed(d->since, now.mono) >= s->config.drain_wait) {
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+				    "%zu reservations on NUMA node %d of node %s were neither used "
+				    "nor ended within %" PRIu64 " s (drain-wait)",
+				    n, d->message->plan->numa_node, d->machine->name,
+				    s->config.drain_wait / STOW_SECOND);
+	} else {
+		SAY(d, "fenced; waits for %zu reservations on NUMA node %d", n,
+		    d->message->plan->numa_node);
+	}
+}
+
+/* --- at work ------------------------------------------------------------------------------------ */
+
+static void begin(struct scheduler *s, struct scheduler_drain *d)
+{
+	if (d->asked || !d->machine->stream || d->flags & SCHEDULER_DRAIN_CANCEL)
+		return;
+	d->asked = true;
+	d->lost = false;
+	order(s, d, SCHEDULER_ORDER_DO);
+}
+
+/* It was asked to cancel, and nobody hears of it: it is told when it is back, for then its Welcome
+ * does not list the drain. */
+static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	const struct stow_machine *m = d->machine;
+	uint64_t since = m->heard > d->since ? m->heard : d->since;
+
+	if (!(d->flags & SCHEDULER_DRAIN_CANCEL) || !m->stale || m->stream ||
+	    now.mono < since + s->config.stale_after)
+		return false;
+	d->taken = false;
+	scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+			    "cancelled; node %s is silent, and takes it back when it is heard of "
+			    "again",
+			    m->name);
+	return true;
+}
+
+void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	if (d->writing || d->unsaved)
+		return; /* what is not durable has not happened */
+	if (given_up(s, d, now))
+		return;
+	switch (step_of(d)) {
+	case PB_DRAIN_STEP_WAITING:
+		if (d->turn || d->dry)
+			plan(s, d, now);
+		break;
+	case PB_DRAIN_STEP_PLANNED:
+		if (d->flags & SCHEDULER_DRAIN_FENCE)
+			wait_out(s, d, now);
+		else
+			fence(s, d, now);
+		break;
+	case PB_DRAIN_STEP_FENCED:
+		begin(s, d);
+		break;
+	default:
+		if (d->lost)
+			begin(s, d);
+		break;
+	}
+}
+
+static void save_again(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+{
+	if (d->unsaved && now.mono >= d->retry)
+		scheduler_drain_save(s, d, NULL);
+}
+
+void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
+{
+	for (size_t i = s->drains.n_under_way; i-- > 0;) {
+		save_again(s, s->drains.under_way[i], now);
+		/* May take it out; then a later one, which was seen, is at its place. */
+		scheduler_drain_go_on(s, s->drains.under_way[i], now);
+	}
+	for (size_t i = 0; i < s->drains.n_ended; i++)
+		save_again(s, s->drains.ended[i], now);
+	if (s->drains.look || stow_elapsed(s->drains.looked, now.mono) >= LOOK_EVERY)
+		give_turns(s, now);
+}
+
+/* --- what the machine says ---------------------------------------------------------------------- */
+
+/* Its numbers, in place of those before; the id is ours, and the plan is kept elsewhere. */
+static void take_numbers(struct scheduler_drain *d, PbDrainProgress *progress)
+{
+	PbDrainProgress *old = d->message->progress;
+
+	scheduler_set_text(&progress->id, d->message->id);
+	stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
+	d->message->progress = progress;
+	d->message->updated = stow_now().wall;
+	stow_rpc_message_free(old);
+}
+
+static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainProgress *progress)
+{
+	enum scheduler_event release = scheduler_event_release(progress);
+	PbDrainStep step = progress->step;
+	bool told = step == PB_DRAIN_STEP_SAFE || step == PB_DRAIN_STEP_REMOVED;
+
+	progress->code = 0;
+	take_numbers(d, progress);
+	/* Who was asked to cancel is about to take it back: then it is not safe. */
+	if (told && release != SCHEDULER_EVENTS) {
+		if (step == PB_DRAIN_STEP_REMOVED || !(d->flags & SCHEDULER_DRAIN_CANCEL))
+			scheduler_drain_event(d, release);
+		if (s->outbox)
+			scheduler_outbox_hold(s->outbox, d->id, release, false);
+	}
+	if (step == PB_DRAIN_STEP_REMOVED)
+		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);
+	scheduler_drain_tell(d, false);
+	/* A machine that goes back and forth makes nobody write. */
+	if (step > d->stored || d->events)
+		scheduler_drain_save(s, d, NULL);
+}
+
+static void take_end(struct scheduler *s, struct scheduler_drain *d, PbDrainProgress *progress)
+{
+	PbDrainStep step = progress->step;
+	uint32_t code = progress->code;
+	char text[SCHEDULER_TEXT_MAX + 1];
+
+	snprintf(text, sizeof(text), "%s", progress->message);
+	if (step_of(d) == PB_DRAIN_STEP_WAITING) { /* planning: nothing was done */
+		stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
+		progress->step = PB_DRAIN_STEP_WAITING;
+		take_numbers(d, progress);
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, code ? code : INTERNAL, "%s",
+				    text[0] ? text : "the node did not plan, and does not say why");
+		return;
+	}
+	progress->step = step_of(d);
+	take_numbers(d, progress);
+	if (step == PB_DRAIN_STEP_DONE)
+		code = 0;
+	else if (!code)
+		code = step == PB_DRAIN_STEP_CANCELLED ? CANCELLED : FAILED_PRECONDITION;
+	scheduler_drain_end(s, d, step, code, "%s", text);
+}
+
+void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
+			      PbDrainProgress *progress)
+{
+	struct scheduler_drain *d = NULL;
+	PbDrainStep step = progress->step;
+	bool end = scheduler_step_is_end(step);
+	uint64_t id;
+
+	if (stow_id_parse(progress->id, &id, NULL) == 0)
+		d = scheduler_drain_find(s, id);
+	if (!d || d->machine != machine) {
+		/* An end that is known already, or of nobody: it need not be said again. */
+		if (end && (!d || strcmp(d->message->node, machine->name) == 0))
+			scheduler_let_go(s, machine, progress->id);
+	} else if (step_of(d) == PB_DRAIN_STEP_WAITING) {
+		if (d->asked && step == PB_DRAIN_STEP_PLANNED)
+			planned(s, d, progress);
+		else if (d->asked && end)
+			take_end(s, d, STOW_TAKE_PTR(progress));
+	} else if (step_of(d) >= PB_DRAIN_STEP_FENCED) {
+		d->taken = true;
+		d->lost = false;
+		if (end)
+			take_end(s, d, STOW_TAKE_PTR(progress));
+		else if (step >= PB_DRAIN_STEP_MOVING && step <= PB_DRAIN_STEP_UNDOING)
+			take_step(s, d, STOW_TAKE_PTR(progress));
+	}
+	stow_rpc_message_free(progress);
+}
+
+static void refused(struct scheduler *s, struct scheduler_drain *d, const PbDirectiveResult *result)
+{
+	char text[SCHEDULER_TEXT_MAX + 1];
+
+	snprintf(text, sizeof(text), "%s", result->message);
+	stow_text_clean(text, SCHEDULER_TEXT_MAX);
+	if (result->code == UNIMPLEMENTED)
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNIMPLEMENTED,
+				    "the agent of node %s is too old to drain memory, or its "
+				    "machine cannot: %s",
+				    d->machine->name, text);
+	else
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, result->code, "node %s refuses: %s",
+				    d->machine->name, text);
+}
+
+void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, uint64_t id,
+			    enum scheduler_order what, const PbDirectiveResult *result)
+{
+	struct scheduler_drain *d = scheduler_drain_find(s, id);
+
+	if (!d || d->machine != machine)
+		return;
+	if (what == SCHEDULER_ORDER_CANCEL) {
+		/* Neither at work nor about to say how it ended. */
+		if (result->code == NOT_FOUND)
+			scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+					    "cancelled; node %s did not have it (any more)",
+					    machine->name);
+		else if (result->code)
+			stow_say(STOW_LOG_WARNING, "a node does not cancel a drain",
+				 stow_text("node", machine->name),
+				 stow_text("drain", d->message->id),
+				 stow_text("error", result->message));
+	} else if (what == SCHEDULER_ORDER_PLAN) {
+		if (result->code && step_of(d) == PB_DRAIN_STEP_WAITING)
+			refused(s, d, result);
+	} else if (result->code) {
+		refused(s, d, result);
+	} else {
+		d->taken = true;
+	}
+}
+
+/* What the machine had and has not any more. */
+static void missing(struct scheduler *s, struct scheduler_drain *d)
+{
+	if (step_of(d) == PB_DRAIN_STEP_REMOVED)
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_DONE, 0, "%s",
+				    "it is gone; the agent was restarted afterwards");
+	else if (d->flags & SCHEDULER_DRAIN_CANCEL)
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "%s",
+				    "cancelled; the node does not have it any more");
+	else if (d->message->spec->resume)
+		d->lost = true;
+	else
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "%s",
+				    "the agent was restarted and has taken it back");
+}
+
+static bool listed(const uint64_t *ids, size_t n, uint64_t id)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t at = low + (high - low) / 2;
+
+		if (ids[at] < id)
+			low = at + 1;
+		else
+			high = at;
+	}
+	return low < n && ids[low] == id;
+}
+
+void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine,
+			       const uint64_t *ids, size_t n)
+{
+	if (!machine->n_drains)
+		return;
+	s->drains.look = true;
+	for (size_t i = s->drains.n_under_way; i-- > 0;) {
+		struct scheduler_drain *d = s->drains.under_way[i];
+		bool has = listed(ids, n, d->id);
+
+		if (d->machine != machine)
+			continue;
+		d->asked = false;
+		if (step_of(d) >= PB_DRAIN_STEP_FENCED && !has &&
+		    (d->taken || d->flags & SCHEDULER_DRAIN_CANCEL)) {
+			missing(s, d);
+		} else if (step_of(d) >= PB_DRAIN_STEP_FENCED) {
+			d->taken |= has;
+			d->lost = false;
+			if (d->flags & SCHEDULER_DRAIN_CANCEL)
+				order(s, d, SCHEDULER_ORDER_CANCEL);
+		}
+		if (i < s->drains.n_under_way && s->drains.under_way[i] == d)
+			scheduler_drain_go_on(s, d, stow_now());
+	}
+}
+
+/* --- cancelling --------------------------------------------------------------------------------- */
+
+static bool at_work(const struct scheduler_drain *d)
+{
+	return step_of(d) > PB_DRAIN_STEP_FENCED ||
+	       (step_of(d) == PB_DRAIN_STEP_FENCED && (d->asked || d->taken));
+}
+
+void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
+			    struct stow_rpc_call *call)
+{
+	struct stow_machine *machine = d->machine;
+
+	d->flags |= SCHEDULER_DRAIN_CANCEL;
+	if (!at_work(d)) {
+		if (d->asked && step_of(d) == PB_DRAIN_STEP_WAITING)
+			scheduler_let_go(s, machine, d->message->id);
+		scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
+	} else {
+		order(s, d, SCHEDULER_ORDER_CANCEL);
+	}
+	/* The answer comes with what is stored last. */
+	scheduler_drain_save(s, d, call);
+}
+
+int scheduler_drain_in_the_way(const struct scheduler *s, const struct stow_machine *machine,
+			       struct stow_err *err)
+{
+	for (size_t i = 0; i < s->drains.n_under_way; i++) {
+		const struct scheduler_drain *d = s->drains.under_way[i];
+
+		if (d->machine == machine && d->flags & SCHEDULER_DRAIN_FENCE)
+			return stow_err_set(err, EBUSY,
+					    "drain %s fences NUMA node %d of node %s; cancel that",
+					    d->message->id, d->message->plan->numa_node,
+					    machine->name);
+	}
+	return 0;
+}

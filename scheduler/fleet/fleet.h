@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The fleet: what every machine has, and what of it was promised here and is not yet in the
+ * machine's own numbers. All in memory, under one lock; what must survive a crash is in the store
+ * (store/store.h).
+ *
+ * Placing reads a few numbers of the NUMA nodes of a machine. They lie in columns, one array for
+ * each number; each machine has the largest and the sum of its numbers in other columns. Which
+ * machines are worth looking at says an index over them (index.h).
+ *
+ * A promise is counted once. As long as a machine's report does not list a reservation, what it
+ * takes is subtracted here from the numbers of the report; from the report on that lists it, the
+ * report's own numbers have it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/idset.h"
+#include "numastow/v1/scheduler.pb-c.h"
+#include "place/request.h"
+#include "scheduler/fleet/index.h"
+#include "scheduler/fleet/lock.h"
+#include "scheduler/fleet/report.h"
+
+struct stow_rpc_call;
+struct stow_place_op;
+struct stow_directive;
+
+/* Wall time is for what is shown and compared between machines, the monotonic one (which goes on in
+ * a suspended machine, too) for silence. Both in ns. */
+struct stow_now {
+	uint64_t wall, mono;
+};
+
+struct stow_now stow_now(void);
+
+/* The time since then. Nothing when `then` is the later one: who waited for the lock may have an
+ * older now than what was written under it. */
+static inline uint64_t stow_elapsed(uint64_t then, uint64_t now)
+{
+	return now > then ? now - then : 0;
+}
+
+#define STOW_SECOND UINT64_C(1000000000)
+
+struct stow_reservation {
+	struct stow_link link; /* in fleet->reservations, by id */
+	uint64_t id;
+	struct stow_machine *machine;
+	struct stow_reservation *next, **at; /* of the same machine; what points to it */
+	size_t bytes;			     /* of its message, packed, when it was entered */
+	PbReservation *message;		     /* as it is shown, with its state */
+	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
+	bool exclusive;
+	bool counted;	  /* in the machine's report */
+	bool learnt;	  /* from a report: the machine knows best when it ends */
+	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
+	char *request_id; /* whose answer it is part of, or NULL */
+	bool releasing;	  /* its deletion is being stored */
+	struct stow_place_op *waiting; /* a caller who wants to know that the machine holds it */
+};
+
+/* What a caller got, for the case that it asks again. */
+struct stow_answer {
+	struct stow_link link; /* in fleet->answers, by the request id's hash */
+	char *request_id;
+	uint64_t digest; /* of the request */
+	uint64_t expires;
+	struct stow_answer *older, *newer;
+	struct stow_wire response;     /* PlaceResponse */
+	struct stow_place_op *pending; /* being worked on: there is no response yet */
+};
+
+/* Which container has a reservation, or holds it as a lease. */
+struct stow_has {
+	uint64_t reservation;
+	uint32_t container; /* its index */
+	bool lease;
+};
+
+struct stow_machine {
+	struct stow_link link; /* in fleet->names, by the name's hash */
+	char *name;
+	uint32_t index; /* in the columns */
+
+	/* As reported; n_numa is 0 as long as nothing was. */
+	uint32_t n_numa;
+	struct stow_numa *numa;
+	uint8_t *distance;
+	struct stow_container *containers; /* by ascending id */
+	size_t n_containers;
+	struct stow_has *has; /* by ascending reservation, a lease after a container */
+	size_t n_has;
+	struct stow_wire constant, variable;
+	uint8_t near; /* the smallest distance between two of its NUMA nodes */
+	bool enforces;
+	bool overdone; /* lists more reservations than are looked into */
+	bool stale;    /* or never seen */
+
+	uint32_t n_drains; /* under way */
+	char *domain;	   /* its failure domain; "" or NULL for none */
+
+	/* By us; NULL: none. What operators have fenced, what a drain has, and both. */
+	struct stow_idset *fences, *draining, *fenced;
+	struct stow_reservation *reservations;
+	size_t n_reservations;	  /* at most STOW_RESERVATIONS_MAX */
+	size_t reservation_bytes; /* of their messages: a Welcome has them all */
+	uint64_t learnt;	  /* monotonic: since when */
+	uint32_t learns;	  /* unknown ids may still be looked into */
+
+	/* Its agent. */
+	uint32_t streams;	      /* this one, and those that it took over from */
+	struct stow_rpc_call *stream; /* NULL: not connected */
+	uint64_t sequence;
+	uint64_t directive;		    /* the last id that was given */
+	struct stow_directive *outstanding; /* without a result yet */
+	uint64_t heard;			    /* monotonic */
+	uint64_t last_seen;		    /* wall */
+	uint32_t n_outstanding;
+
+	/* For those who watch. */
+	uint64_t changed;		    /* fleet->clock at that time */
+	struct stow_machine *older, *newer; /* by time of change */
+};
+
+/* A machine that was forgotten, for those who watch. */
+struct stow_gone {
+	uint64_t at; /* fleet->clock */
+	char *name;
+};
+
+#define STOW_GONE_KEPT 1024
+
+/* Bounds of what is done under the lock for one machine, or for one message. */
+#define STOW_RESERVATION_BYTES_MAX (2U << 20) /* a machine that has so much gets no more */
+#define STOW_LEARN_MAX		   256	/* unknown ids of one machine a second; the rest, later */
+#define STOW_FORGET_MOST	   1024 /* ended ids, or answers, at a time */
+#define STOW_ENDED_MAX		   (1U << 17) /* ids that are remembered after their end */
+#define STOW_ANSWERS_MAX	   (1U << 20)
+#define STOW_ANSWER_BYTES_MAX	   (UINT64_C(256) << 20)
+
+/* Per machine; what is not open for anything new counts as nothing. */
+struct stow_machine_columns {
+	uint32_t *first;     /* its first NUMA node in the other columns */
+	uint16_t *n;	     /* NUMA nodes */
+	uint16_t *open;	     /* NUMA nodes that give something */
+	uint16_t *most_cpus; /* free CPUs of the NUMA node that has most */
+	uint16_t *most_takeable;
+	uint64_t *most_memory;
+	uint32_t *cpus; /* sums */
+	uint32_t *takeable;
+	uint64_t *memory;
+	uint32_t *unowned; /* CPUs that are no container's own */
+	uint64_t *rank;	   /* how full it is; STOW_RANK_* */
+	uint8_t *near;	   /* the smallest distance between two of its NUMA nodes */
+};
+
+/* A rank sorts machines from full to empty: the CPUs that are free; where these are the same, how
+ * far the memory that is really available (GiB) is below what anybody has. */
+#define STOW_RANK_CPUS_SHIFT 16
+#define STOW_RANK_GIB_MAX    0xffff
+
+/* A machine's place in the index: the distance first, for those that need several NUMA nodes. */
+#define STOW_NEAR_SHIFT 48
+
+static inline uint64_t stow_fleet_key(const struct stow_machine_columns *c, uint32_t m)
+{
+	return (uint64_t)c->near[m] << STOW_NEAR_SHIFT | c->rank[m];
+}
+
+/* Per NUMA node. */
+struct stow_numa_columns {
+	uint16_t *cpus;	    /* free */
+	uint16_t *takeable; /* ... that may become exclusive */
+	uint64_t *memory;   /* bytes that may be promised */
+	uint8_t *flags;	    /* enum stow_numa_flags */
+};
+
+enum stow_numa_flags {
+	STOW_NUMA_OPEN = 1 << 0,  /* gives, to those who do not name NUMA nodes */
+	STOW_NUMA_GIVES = 1 << 1, /* gives, to those who name it: without CPUs, maybe */
+};
+
+struct stow_fleet {
+	struct stow_lock lock;
+	struct stow_machine **machines;
+	uint32_t n_machines, room;
+	struct stow_machine_columns of_machine;
+	struct stow_numa_columns of_numa;
+	struct stow_index index;	       /* of those that are open */
+	uint32_t n_numa, numa_room, numa_dead; /* dead: left behind by machines that changed */
+	uint32_t n_fresh;		       /* machines that are not stale */
+
+	struct stow_hash names, reservations, answers, ended;
+	struct stow_ended *first_ended, *last_ended;
+	struct stow_answer *oldest_answer, *newest_answer;
+	uint64_t answer_bytes;
+	struct stow_room *rooms; /* of one machine's NUMA nodes, while it is computed */
+	uint32_t rooms_room;
+	uint32_t readers; /* who go on after they gave the lock up: no machine is forgotten */
+	struct stow_reservation **expiring; /* a heap, the first to run out on top; from 1 */
+	size_t n_expiring, expiring_room;
+
+	uint64_t clock; /* counts changes */
+	struct stow_machine *oldest, *newest;
+	struct stow_gone gone[STOW_GONE_KEPT];
+	size_t n_gone; /* ever; a ring */
+};
+
+int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err);
+void stow_fleet_free(struct stow_fleet *fleet);
+
+static inline void stow_fleet_free_ptr(struct stow_fleet **f)
+{
+	if (*f)
+		stow_fleet_free(*f);
+}
+
+/* All that follows wants the lock held. */
+
+/* The machine of that name, or NULL; with stow_fleet_get() it is made (-ENOMEM). */
+struct stow_machine *stow_fleet_find(const struct stow_fleet *fleet, const char *name);
+int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machine **ret_machine,
+		   struct stow_err *err);
+/* A machine without reservations, fences and streams; watchers are told. */
+void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* Takes the report over, all of it or (with an error) nothing. -EPROTO: changes of NUMA nodes that
+ * the machine has not, or that make more of it than there can be. What became of reservations is
+ * stow_fleet_reconcile()'s business. */
+int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
+		     struct stow_update *update, struct stow_err *err);
+
+/* A sign of life; `stale`: silent for too long. */
+void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
+void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* The operators' fences of a machine, all of them; the drains'. */
+int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err);
+int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
+		     const struct stow_idset *numa, struct stow_err *err);
+
+/* Computes a machine's part of the columns after anything of it has changed, and lets watchers
+ * know. */
+void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine);
+
+/* What NUMA node i of a machine can still give. */
+struct stow_room {
+	bool gives; /* not fenced, machine heard of lately and obedient */
+	uint16_t cpus, takeable;
+	uint64_t memory;
+	uint64_t pages[STOW_POOLS_MAX]; /* index as in numa->pools */
+};
+
+void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret);
+/* The same for all its NUMA nodes, with one look at each reservation. */
+void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret);
+/* It has as many reservations as one machine can have: it gives nothing. */
+bool stow_machine_full(const struct stow_machine *machine);
+/* The index of a NUMA node, or -1. */
+int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id);
+/* CPUs that are no container's own, on all its NUMA nodes. */
+uint32_t stow_machine_unowned(const struct stow_machine *machine);
+
+/* The machine's last report in full, packed, with containers up to `containers` bytes. To be freed
+ * by the caller; NULL: no memory. */
+uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers,
+			     size_t *ret_len);
+
+/* --- reservations (reservation.c) -------------------------------------------------------------- */
+
+/* Enters a reservation, which takes `message` over; nothing is checked against what is free. The
+ * machine's columns are refreshed. -ENOMEM, and `message` is still the caller's. */
+int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
+			 PbReservation *message, struct stow_reservation **ret_reservation,
+			 struct stow_err *err);
+/* Takes it out, frees it, and remembers its id for a while. Refreshes the machine. */
+void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			  struct stow_now now);
+/* The same without a refresh: for many at once, after which the caller refreshes. `known`: somebody
+ * was told its id, which is remembered. */
+void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation *reservation,
+			       bool known, struct stow_now now);
+/* It is about to be ended: takes it off the list of those that run out. */
+void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r);
+struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
+/* A new id that nobody has. */
+uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);
+/* Ended within the last minutes. */
+bool stow_reservation_ended(const struct stow_fleet *fleet, uint64_t id);
+/* Forgets those that ended long ago, STOW_FORGET_MOST at a time. */
+void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now);
+/* A deep copy; NULL: no memory. Freed with pb_reservation__free_unpacked(). */
+PbReservation *stow_reservation_copy(const PbReservation *message);
+/* "ID:NUMA_NODES@NODE" */
+char *stow_reservation_annotation(uint64_t id, const char *numa_nodes, const char *machine);
+
+/* What a report did to reservations; arrays of `n_*`. */
+struct stow_reconciled {
+	struct stow_reservation **changed; /* held, bound, learnt: to be stored again */
+	size_t n_changed;
+	struct stow_reservation **over; /* had a container, which is gone: to be ended */
+	size_t n_over;
+	uint64_t *cancel; /* leases of reservations that have ended: the agent should drop them */
+	size_t n_cancel;
+	size_t n_left; /* ids that were not looked into: too many at once, or for one machine */
+};
+
+/* Compares the reservations of the machine with those its report lists (`listed`, ascending), and
+ * updates their states. What a report can make of work is bounded: it lists STOW_RESERVATIONS_MAX
+ * at most, of ids that are not known here STOW_LEARN_MAX a second are looked into (the next report
+ * lists the others again), and the machine is computed once. -ENOMEM. */
+int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
+			 const uint64_t *listed, size_t n_listed, struct stow_now now,
+			 struct stow_reconciled *ret, struct stow_err *err);
+void stow_reconciled_done(struct stow_reconciled *r);
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id);
+/* Of the oldest so many and so large ones are kept as STOW_ANSWERS_MAX and _BYTES_MAX say. */
+int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
+		    struct stow_answer **ret_answer, struct stow_err *err);
+/* Gives it its response, a copy of `len` bytes. -ENOMEM. */
+int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const void *bytes,
+		    size_t len);
+void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer);
+/* Those that have expired, STOW_FORGET_MOST at a time. */
+void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/fleet/index_internal.h"
+
+/* The entries that miss nothing. */
+static uint32_t passing(const struct stow_index_node *node, const struct stow_query *q)
+{
+	uint32_t ok[FAN], mask = 0;
+
+	for (int i = 0; i < FAN; i++)
+		ok[i] = UINT32_MAX;
+	for (uint32_t w = 0; w < q->n; w++) {
+		const uint32_t *v = node->v[q->wants[w].trait];
+		uint32_t least = q->wants[w].least;
+
+		for (int i = 0; i < FAN; i++)
+			ok[i] &= v[i] >= least ? UINT32_MAX : 0;
+	}
+	/* When k NUMA nodes of each machine without containers would do, k must do now. */
+	for (int k = 0; q->restricted && k < STOW_TRAIT_SETS; k++)
+		for (int i = 0; i < FAN; i++) {
+			bool do_empty = ~node->v[STOW_TRAIT_EMPTY_CPUS + k][i] >= q->cpus &&
+					~node->v[STOW_TRAIT_EMPTY_MEMORY + k][i] >= q->memory;
+			bool do_now = node->v[STOW_TRAIT_MOST_CPUS + k][i] >= q->cpus &&
+				      node->v[STOW_TRAIT_MOST_MEMORY + k][i] >= q->memory;
+
+			ok[i] &= do_empty && !do_now ? 0 : UINT32_MAX;
+		}
+	for (int i = 0; i < FAN; i++)
+		mask |= (ok[i] & 1) << i;
+	return mask & all_of(node);
+}
+
+/* Of the branches that begin at `from` or before only the last one can have anything behind it. */
+static uint32_t within(const struct stow_index_node *node, struct stow_spot from,
+		       struct stow_spot to)
+{
+	uint32_t mask = all_of(node), before = 0;
+
+	for (uint32_t i = 0; i < node->n; i++) {
+		if (!stow_spot_before(spot_of(node, i), to))
+			mask &= ~(UINT32_C(1) << i);
+		else if (stow_spot_before(spot_of(node, i), from))
+			before |= UINT32_C(1) << i;
+	}
+	if (before)
+		mask &= ~before | (node->leaf ? 0 : UINT32_C(1) << extreme(node, before, true));
+	return mask;
+}
+
+static bool find(const struct stow_index *index, uint32_t id, const struct stow_query *q,
+		 const struct stow_spot range[2], bool last, struct stow_spot *ret)
+{
+	const struct stow_index_node *node = node_of(index, id);
+	uint32_t mask = passing(node, q);
+
+	if (mask)
+		mask &= within(node, range[0], range[1]);
+	while (mask) {
+		uint32_t i = extreme(node, mask, last);
+
+		mask &= ~(UINT32_C(1) << i);
+		if (!node->leaf) {
+			if (find(index, node->ref[i], q, range, last, ret))
+				return true;
+		} else if (!q->accept || q->accept(q->ctx, node->m[i])) {
+			*ret = spot_of(node, i);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool stow_index_find(const struct stow_index *index, const struct stow_query *query,
+		     struct stow_spot from, struct stow_spot to, bool last, struct stow_spot *ret)
+{
+	const struct stow_spot range[] = { from, to };
+
+	return index->n && find(index, index->root, query, range, last, ret);
+}
+
+struct best {
+	uint64_t cost;
+	uint32_t m;
+};
+
+static bool cheaper(uint64_t cost, uint32_t m, const struct best *best)
+{
+	return cost < best->cost || (cost == best->cost && m < best->m);
+}
+
+/* The branch that may be cheapest comes first: then the others are mostly passed over. */
+static void cheapest(const struct stow_index *index, uint32_t id, const struct stow_cost *cost,
+		     struct best *best)
+{
+	const struct stow_index_node *node = node_of(index, id);
+	struct best at[FAN];
+
+	for (uint32_t i = 0; i < node->n; i++) {
+		at[i].m = ~node->v[STOW_TRAIT_FIRST][i];
+		at[i].cost = node->leaf ? cost->exact(cost->ctx, node->m[i])
+					: cost->bound(cost->ctx, node->v[cost->cpus][i],
+						      node->v[cost->memory][i]);
+	}
+	for (uint32_t left = all_of(node); left;) {
+		uint32_t first = (uint32_t)__builtin_ctz(left);
+
+		for (uint32_t more = left; more; more &= more - 1) {
+			uint32_t i = (uint32_t)__builtin_ctz(more);
+
+			if (cheaper(at[i].cost, at[i].m, &at[first]))
+				first = i;
+		}
+		if (!cheaper(at[first].cost, at[first].m, best))
+			return;
+		if (node->leaf)
+			*best = at[first];
+		else
+			cheapest(index, node->ref[first], cost, best);
+		left &= ~(UINT32_C(1) << first);
+	}
+}
+
+uint32_t stow_index_cheapest(const struct stow_index *index, const struct stow_cost *cost)
+{
+	struct best best = { UINT64_MAX, NONE };
+
+	if (index->n)
+		cheapest(index, index->root, cost, &best);
+	return best.m;
+}
+
+/* --- for tests ---------------------------------------------------------------------------------- */
+
+static const char *check(const struct stow_index *index, uint32_t id, struct stow_spot from,
+			 struct stow_spot to, uint32_t *ret_machines)
+{
+	const struct stow_index_node *node = node_of(index, id);
+
+	if (id != index->root && node->n < LEAST)
+		return "a node that is too empty";
+	for (uint32_t d = 0; d < STOW_TRAITS; d++) {
+		if (node->most[d] != largest(node->v[d]))
+			return "a largest number that is none";
+		for (uint32_t i = node->n; i < FAN; i++)
+			if (node->v[d][i])
+				return "numbers behind the last entry";
+	}
+	for (uint32_t i = 0; i < node->n; i++) {
+		struct stow_spot here = spot_of(node, i), end = to;
+		const struct stow_index_node *child;
+		const char *what;
+
+		if (stow_spot_before(here, from) || !stow_spot_before(here, to))
+			return "an entry out of order";
+		if (node->leaf) {
+			if (index->leaf_of[here.m] != id || node->ref[i] != here.m)
+				return "a machine that is elsewhere";
+			++*ret_machines;
+			continue;
+		}
+		child = node_of(index, node->ref[i]);
+		if (child->parent != id)
+			return "a node of another parent";
+		for (uint32_t d = 0; d < STOW_TRAITS; d++)
+			if (child->most[d] != node->v[d][i])
+				return "a number that the node below has not";
+		for (uint32_t k = 0; k < node->n; k++)
+			if (stow_spot_before(here, spot_of(node, k)) &&
+			    stow_spot_before(spot_of(node, k), end))
+				end = spot_of(node, k);
+		what = check(index, node->ref[i], here, end, ret_machines);
+		if (*what)
+			return what;
+	}
+	return "";
+}
+
+const char *stow_index_check(const struct stow_index *index)
+{
+	struct stow_spot to = { UINT64_MAX, UINT32_MAX };
+	uint32_t machines = 0, freed = 0;
+	const char *what;
+
+	for (uint32_t id = index->freed; id != NONE; id = node_of(index, id)->parent)
+		freed++;
+	if (index->used - freed > index->n / 3 + 16)
+		return "more nodes than were reserved";
+	if (index->root == NONE)
+		return index->n ? "no root" : "";
+	what = check(index, index->root, (struct stow_spot){ 0, 0 }, to, &machines);
+	return *what ? what : machines != index->n ? "a wrong number of machines" : "";
+}

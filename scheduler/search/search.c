@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/search/search.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "place/capacity.h"
+
+/* --- requests ----------------------------------------------------------------------------------- */
+
+static int parse_pages(const PbPodRequest *pod, struct stow_request *req, struct stow_err *err)
+{
+	if (pod->n_hugepages > STOW_POOLS_MAX)
+		return stow_err_set(err, EINVAL, "hugepages: %zu sizes; at most %d",
+				    pod->n_hugepages, STOW_POOLS_MAX);
+	for (size_t i = 0; i < pod->n_hugepages; i++) {
+		if (!pod->hugepages[i]->pages)
+			continue;
+		req->pages[req->n_pages].size = pod->hugepages[i]->page_size;
+		req->pages[req->n_pages++].count = pod->hugepages[i]->pages;
+	}
+	return stow_request_check_amounts(req, err);
+}
+
+int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_want *ret,
+		    struct stow_err *err)
+{
+	struct stow_request *req = &ret->request;
+
+	*ret = (struct stow_want){ .machine = pod->node, .spread = strategy == PB_STRATEGY_SPREAD };
+	req->cpus = pod->cpus;
+	req->memory = pod->memory;
+	req->nodes_auto = pod->numa_nodes[0] == '\0';
+	req->cpu_mode =
+		pod->cpu_mode == PB_CPU_MODE_EXCLUSIVE ? STOW_CPU_EXCLUSIVE : STOW_CPU_SHARED;
+	if (pod->policy > PB_POLICY_UNSPECIFIED && pod->policy <= PB_POLICY_SPREAD)
+		req->policy = (enum stow_policy)(pod->policy - PB_POLICY_SINGLE_NUMA_NODE);
+	if (req->cpu_mode == STOW_CPU_EXCLUSIVE && !pod->cpus)
+		return stow_err_set(err, EINVAL,
+				    "cpus: missing; cpu_mode exclusive wants a number");
+	if (pod->node[0] && stow_machine_name_check(pod->node, err) < 0)
+		return stow_err_wrap(err, -EINVAL, "node");
+	if (!req->nodes_auto) {
+		int r = stow_idset_parse(pod->numa_nodes, &req->nodes, err);
+
+		if (r < 0)
+			return stow_err_wrap(err, r, "numa_nodes");
+	}
+	if (parse_pages(pod, req, err) < 0)
+		return -EINVAL;
+	if (!pod->cpus && !pod->memory && !req->n_pages)
+		return stow_err_set(
+			err, EINVAL,
+			"pod \"%.64s\" asks for nothing: want cpus, memory or hugepages",
+			pod->name);
+	return 0;
+}
+
+/* --- one machine -------------------------------------------------------------------------------- */
+
+/* The machine as the planner wants it. CPUs are made up: which ones is the machine's business,
+ * their number is not. */
+struct model {
+	struct stow_topology topology;
+	struct stow_capacity capacity;
+};
+
+static void model_done(struct model *model)
+{
+	free(model->topology.nodes);
+	free(model->topology.distance);
+	free(model->topology.cpus);
+	free(model->capacity.nodes);
+}
+
+static void add_range(struct stow_idset *set, int first, int n)
+{
+	for (int i = 0; i < n; i++)
+		stow_idset_add(set, first + i);
+}
+
+static void model_node(const struct stow_machine *m, uint32_t i, const struct stow_room *room,
+		       int first, struct model *model)
+{
+	const struct stow_numa *numa = &m->numa[i];
+	struct stow_node_capacity *cap = &model->capacity.nodes[i];
+	struct stow_node *node = &model->topology.nodes[i];
+
+	node->id = cap->id = numa->id;
+	node->mem_total = numa->memory_total;
+	node->mem_free = node->mem_available = numa->memory_real;
+	add_range(&node->cpus, first, numa->online);
+	add_range(&cap->cpus, first, numa->shared);
+	add_range(&cap->takeable, first, room->takeable);
+	cap->cpus_total = numa->total;
+	cap->cpus_free = room->cpus;
+	cap->mem_total = numa->memory_total;
+	cap->mem_unpromised = cap->mem_real = cap->mem_free = room->memory;
+	cap->fenced = !room->gives;
+	cap->allowed = true;
+	cap->n_pools = node->n_pools = numa->n_pools;
+	for (size_t p = 0; p < numa->n_pools; p++) {
+		node->pools[p].size = cap->pools[p].size = numa->pools[p].size;
+		node->pools[p].total = cap->pools[p].total = numa->pools[p].total;
+		node->pools[p].free = cap->pools[p].free = room->pages[p];
+	}
+}
+
+static int model_make(const struct stow_machine *m, struct model *model, struct stow_err *err)
+{
+	struct stow_topology *t = &model->topology;
+	_cleanup_free_ struct stow_room *rooms = calloc(m->n_numa, sizeof(*rooms));
+	size_t cpus = 0;
+	int first = 0;
+
+	for (uint32_t i = 0; i < m->n_numa; i++)
+		cpus += m->numa[i].online;
+	t->nodes = calloc(m->n_numa, sizeof(*t->nodes));
+	t->distance = calloc((size_t)m->n_numa * m->n_numa, sizeof(*t->distance));
+	t->cpus = calloc(cpus + 1, sizeof(*t->cpus));
+	model->capacity.nodes = calloc(m->n_numa, sizeof(*model->capacity.nodes));
+	if (!t->nodes || !t->distance || !t->cpus || !model->capacity.nodes || !rooms)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_machine_rooms(m, rooms);
+	t->n_nodes = model->capacity.n_nodes = m->n_numa;
+	t->numa = true;
+	model->capacity.topology = t;
+	for (size_t i = 0; i < (size_t)m->n_numa * m->n_numa; i++)
+		t->distance[i] = m->distance[i];
+	for (uint32_t i = 0; i < m->n_numa; i++) {
+		model_node(m, i, &rooms[i], first, model);
+		for (int c = 0; c < m->numa[i].online; c++)
+			t->cpus[t->n_cpus++] =
+				(struct stow_cpu){ first + c, m->numa[i].id, first + c, (int)i, 0 };
+		first += m->numa[i].online;
+	}
+	add_range(&t->online, 0, first);
+	add_range(&model->capacity.unowned, 0, (int)stow_machine_unowned(m));
+	return 0;
+}
+
+static bool silent(const struct stow_machine *m, struct stow_err *err)
+{
+	if (m->n_numa == 0)
+		stow_err_set(err, ENOSPC, "node %s has not reported yet", m->name);
+	else if (m->stale)
+		stow_err_set(err, ENOSPC, "node %s is stale: its agent is silent", m->name);
+	else if (stow_machine_full(m))
+		stow_err_set(err, ENOSPC, "node %s has %zu reservations, as many as it can have",
+			     m->name, m->n_reservations);
+	else if (!m->enforces)
+		stow_err_set(err, ENOSPC, "node %s only observes, or is switched off", m->name);
+	else
+		return false;
+	return true;
+}
+
+int stow_search_machine(const struct stow_machine *machine, const struct stow_want *want,
+			struct stow_found *ret, struct stow_err *err)
+{
+	_cleanup_(model_done) struct model model = { 0 };
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	struct stow_err why = { 0 };
+	int r;
+
+	if (silent(machine, &why))
+		return stow_err_set(err, ENOSPC, "%s", why.msg);
+	r = model_make(machine, &model, err);
+	if (r < 0)
+		return r;
+	r = stow_plan_make(&model.capacity, &want->request, -1, &plan, NULL, &why);
+	/* A NUMA node or page size that this machine has not: others may. */
+	if (r == -EINVAL)
+		r = -ENOSPC;
+	if (r < 0)
+		return stow_err_set(err, -r, "node %s: %s", machine->name, why.msg);
+	ret->machine = (struct stow_machine *)(uintptr_t)machine;
+	ret->shares = STOW_TAKE_PTR(plan->shares);
+	ret->n_shares = plan->n_shares;
+	plan->n_shares = 0;
+	snprintf(ret->reason, sizeof(ret->reason), "%s", plan->reason);
+	return 0;
+}

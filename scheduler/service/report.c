@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Report: a machine's agent, for as long as it lives. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/drain/progress.h"
+#include "scheduler/roles.h"
+#include "scheduler/scheduler.h"
+
+#define OUTSTANDING_MAX 8192
+
+/* A directive that the agent has not answered. */
+struct stow_directive {
+	struct stow_directive *next;
+	uint64_t id, reservation, drain;
+	enum scheduler_order order; /* about the drain */
+};
+
+/* The stream's own: nothing before the first report. A machine is not forgotten before all its
+ * streams are closed. */
+struct stream {
+	struct stow_machine *machine;
+};
+
+/* --- directives --------------------------------------------------------------------------------- */
+
+/* It answers nothing; when it is back, its Welcome says it all. */
+static void hang_up(const struct stow_machine *machine)
+{
+	struct stow_err err;
+
+	stow_err_set(&err, ENOBUFS, "%d directives without an answer; connect again",
+		     OUTSTANDING_MAX);
+	stow_rpc_close(machine->stream, &err);
+}
+
+static struct stow_directive *direct(struct scheduler *s, struct stow_machine *machine,
+				     PbDirective *directive)
+{
+	struct stow_directive *d;
+
+	if (!machine->stream)
+		return NULL; /* the next Welcome says it all */
+	if (machine->n_outstanding >= OUTSTANDING_MAX) {
+		hang_up(machine);
+		return NULL;
+	}
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	directive->id = d->id = ++machine->directive;
+	directive->epoch = stow_store_epoch(s->store);
+	d->next = machine->outstanding;
+	machine->outstanding = d;
+	machine->n_outstanding++;
+	atomic_fetch_add(&s->directives, 1);
+	stow_rpc_send(machine->stream, directive);
+	return d;
+}
+
+void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
+		      uint64_t reservation)
+{
+	struct stow_directive *d = direct(s, machine, directive);
+
+	if (d)
+		d->reservation = reservation;
+}
+
+void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
+			    PbDirective *directive, uint64_t drain, enum scheduler_order order)
+{
+	struct stow_directive *d = direct(s, machine, directive);
+
+	if (d) {
+		d->drain = drain;
+		d->order = order;
+	}
+}
+
+void scheduler_let_go(struct scheduler *s, struct stow_machine *machine, char *drain)
+{
+	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
+	PbDirective directive = PB_DIRECTIVE__INIT;
+
+	if (!machine->stream)
+		return;
+	cancel.id = drain;
+	directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
+	directive.cancel_drain = &cancel;
+	directive.id = ++machine->directive; /* what becomes of it does not matter */
+	directive.epoch = stow_store_epoch(s->store);
+	stow_rpc_send(machine->stream, &directive);
+}
+
+void scheduler_drop_outstanding(struct stow_machine *machine)
+{
+	while (machine->outstanding) {
+		struct stow_directive *d = machine->outstanding;
+
+		machine->outstanding = d->next;
+		free(d);
+	}
+	machine->n_outstanding = 0;
+}
+
+static void on_result(struct scheduler *s, struct stow_machine *machine,
+		      const PbDirectiveResult *result)
+{
+	struct stow_directive *found = NULL;
+
+	for (struct stow_directive **at = &machine->outstanding; *at; at = &(*at)->next)
+		if ((*at)->id == result->directive) {
+			found = *at;
+			*at = found->next;
+			machine->n_outstanding--;
+			break;
+		}
+	if (!found)
+		return; /* of no directive that we gave */
+	if (found->reservation)
+		scheduler_on_result(s, machine, found->reservation, result);
+	else if (found->drain)
+		scheduler_drain_result(s, machine, found->drain, found->order, result);
+	else if (result->code)
+		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
+			 stow_text("node", machine->name), stow_text("error", result->message));
+	free(found);
+}
+
+/* --- welcome ------------------------------------------------------------------------------------ */
+
+static void welcome(struct scheduler *s, struct stow_machine *machine)
+{
+	PbDirective directive = PB_DIRECTIVE__INIT;
+	PbWelcome out = PB_WELCOME__INIT;
+	_cleanup_free_ PbReservation **list =
+		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
+	_cleanup_free_ char **drains = calloc(machine->n_drains + 1, sizeof(char *));
+	char fenced[STOW_IDSET_MAX];
+
+	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
+		list[out.n_reservations++] = r->message;
+	out.reservations = list;
+	for (size_t i = 0; drains && machine->n_drains && i < s->drains.n_under_way; i++)
+		if (s->drains.under_way[i]->machine == machine)
+			drains[out.n_drains++] = s->drains.under_way[i]->message->id;
+	out.drains = drains;
+	out.version = (char *)(uintptr_t)STOW_VERSION;
+	out.heartbeat_interval = s->config.stale_after;
+	if (machine->fenced)
+		out.fenced = (char *)(uintptr_t)stow_idset_format(machine->fenced, fenced,
+								  sizeof(fenced));
+	directive.kind_case = PB_DIRECTIVE__KIND_WELCOME;
+	directive.welcome = &out;
+	scheduler_direct(s, machine, &directive, 0);
+}
+
+/* --- reports ------------------------------------------------------------------------------------ */
+
+static void reconcile(struct scheduler *s, struct stow_machine *machine,
+		      const struct stow_update *update, struct stow_now now)
+{
+	struct stow_reconciled found;
+	struct stow_err err;
+
+	if (stow_fleet_reconcile(s->fleet, machine, update->reservations, update->n_reservations,
+				 now, &found, &err) < 0) {
+		stow_say(STOW_LOG_ERR, "reservations not compared",
+			 stow_text("node", machine->name), stow_why(&err));
+		return;
+	}
+	scheduler_save_all(s, found.changed, found.n_changed);
+	scheduler_end_all(s, found.over, found.n_over, now);
+	if (found.n_left && !machine->overdone)
+		stow_say(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
+			 stow_text("node", machine->name), stow_number("left", found.n_left));
+	machine->overdone = found.n_left;
+	for (size_t i = 0; i < found.n_cancel; i++) {
+		PbDirective directive = PB_DIRECTIVE__INIT;
+		PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;
+		char id[17];
+
+		cancel.id = (char *)(uintptr_t)stow_id_format(found.cancel[i], id);
+		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL;
+		directive.cancel = &cancel;
+		scheduler_direct(s, machine, &directive, 0);
+	}
+	stow_reconciled_done(&found);
+}
+
+/* The stream's first report: which machine this is, and whether it may be. */
+static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
+		     const struct stow_update *update, struct stow_now now, struct stow_err *err)
+{
+	struct stow_machine *machine;
+	int r;
+
+	if (!update->full)
+		return stow_err_set(err, EINVAL, "the first report of a stream must be full");
+	if (update->sequence != 1)
+		return stow_err_set(err, EINVAL, "sequence: %" PRIu64 "; a stream begins with 1",
+				    update->sequence);
+	r = scheduler_may_report(stow_rpc_peer(call), update->name, s->config.roles, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, update->name, &machine, err);
+	if (r < 0)
+		return r;
+	if (machine->stream && stow_elapsed(machine->heard, now.mono) < s->config.stale_after / 2)
+		return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
+				    machine->name, stow_rpc_peer(machine->stream)->address);
+	if (machine->stream) {
+		struct stow_err over;
+
+		stow_err_set(&over, ESTALE, "another stream has taken over");
+		stow_rpc_close(machine->stream, &over);
+		stow_rpc_unref(machine->stream);
+	}
+	scheduler_drop_outstanding(machine);
+	machine->stream = stow_rpc_ref(call);
+	machine->directive = 0;
+	machine->sequence = 0;
+	machine->streams++;
+	stream->machine = machine;
+	stow_say(STOW_LOG_INFO, "node connected", stow_text("node", machine->name),
+		 stow_text("from", stow_rpc_peer(call)->address),
+		 stow_number("numa_nodes", update->n_numa));
+	return 0;
+}
+
+static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
+		     struct stow_update *update, struct stow_err *err)
+{
+	struct stow_now now = stow_now();
+	bool first = !stream->machine;
+	struct stow_machine *machine;
+	int r = 0;
+
+	if (first)
+		r = introduce(s, call, stream, update, now, err);
+	if (r < 0)
+		return r;
+	machine = stream->machine;
+	if (machine->stream != call)
+		return stow_err_set(err, ESTALE, "another stream has taken over");
+	if (strcmp(update->name, machine->name) != 0)
+		return stow_err_set(err, EINVAL, "name: \"%.64s\"; this stream is node %s's",
+				    update->name, machine->name);
+	if (update->sequence != machine->sequence + 1)
+		return stow_err_set(err, ESTALE,
+				    "sequence: %" PRIu64 " after %" PRIu64 "; connect again",
+				    update->sequence, machine->sequence);
+	r = stow_fleet_apply(s->fleet, machine, update, err);
+	if (r < 0)
+		return r;
+	stow_fleet_heard(s->fleet, machine, now);
+	reconcile(s, machine, update, now);
+	if (first) {
+		welcome(s, machine);
+		scheduler_drains_reported(s, machine, update->drains, update->n_drains);
+	}
+	scheduler_news(s);
+	return 0;
+}
+
+/* --- the stream --------------------------------------------------------------------------------- */
+
+static int opened(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	stow_rpc_set_data(call, stream);
+	return 0;
+}
+
+static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
+{
+	_cleanup_(stow_update_free_ptr) struct stow_update *update = NULL;
+	const PbReportRequest *in = message;
+	struct stream *stream = stow_rpc_data(call);
+	PbDrainProgress *progress = NULL;
+	struct scheduler *s = ctx;
+	int r = 0;
+
+	if (in->kind_case == PB_REPORT_REQUEST__KIND_REPORT) {
+		atomic_fetch_add(&s->reports, 1);
+		r = stow_update_decode(in->report, &update, err); /* outside of the lock */
+	} else if (!stream->machine) {
+		r = stow_err_set(err, EINVAL, "the first message of a stream must be a report");
+	}
+	if (r == 0 && in->kind_case == PB_REPORT_REQUEST__KIND_DRAIN) {
+		progress = scheduler_progress_copy(in->drain);
+		if (!progress)
+			r = stow_err_set(err, ENOMEM, "out of memory");
+	}
+	if (r < 0)
+		return r;
+	stow_lock_take(&s->fleet->lock);
+	switch (atomic_load(&s->stopping) ? PB_REPORT_REQUEST__KIND__NOT_SET : in->kind_case) {
+	case PB_REPORT_REQUEST__KIND_REPORT:
+		r = on_report(s, call, stream, update, err);
+		break;
+	case PB_REPORT_REQUEST__KIND_HEARTBEAT:
+		if (stream->machine->stream == call)
+			stow_fleet_heard(s->fleet, stream->machine, stow_now());
+		break;
+	case PB_REPORT_REQUEST__KIND_RESULT:
+		if (stream->machine->stream == call)
+			on_result(s, stream->machine, in->result);
+		break;
+	case PB_REPORT_REQUEST__KIND_DRAIN:
+		if (stream->machine->stream == call)
+			scheduler_drain_progress(s, stream->machine, STOW_TAKE_PTR(progress));
+		break;
+	default:
+		break; /* a kind that a newer agent knows */
+	}
+	stow_lock_give(&s->fleet->lock);
+	stow_rpc_message_free(progress);
+	return r;
+}
+
+static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct stream *stream = stow_rpc_data(call);
+	struct scheduler *s = ctx;
+
+	stow_lock_take(&s->fleet->lock);
+	if (stream->machine && stream->machine->stream == call) {
+		stow_say(STOW_LOG_INFO, "node disconnected",
+			 stow_text("node", stream->machine->name),
+			 stow_text("error", err ? err->msg : ""));
+		stream->machine->stream = NULL;
+		scheduler_drop_outstanding(stream->machine);
+		stow_rpc_unref(call);
+	}
+	if (stream->machine)
+		stream->machine->streams--;
+	stow_lock_give(&s->fleet->lock);
+	free(stream);
+}
+
+const struct stow_rpc_stream_ops scheduler_report_ops = {
+	.open = opened,
+	.message = message,
+	.closed = closed,
+};

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/store/copy.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+#define LOOK_US 200000
+#define LOOKS	350 /* until a leader that has died is known to have: over a minute */
+#define SHORT_LIVED \
+	(300 * UINT64_C(1000000000)) /* answers that may run out before they are compared */
+#define UNDER_WAY 4096
+
+/* What is read of a store: how much, and a sum that does not depend on the order. */
+struct reading {
+	struct stow_store *to; /* each row is written there; NULL: it is only counted */
+	size_t rows;
+	uint64_t sum, until, epoch;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t under_way;
+	struct stow_err err; /* the first that could not be written */
+};
+
+static uint64_t mix(uint64_t sum, const void *bytes, size_t len)
+{
+	return (sum ^ stow_hash_bytes(bytes ? bytes : "", bytes ? len : 0)) *
+	       UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static uint64_t mix_text(uint64_t sum, const char *text)
+{
+	return mix(sum, text ? text : "", text ? strlen(text) : 0);
+}
+
+static uint64_t mix_number(uint64_t sum, uint64_t number)
+{
+	return mix(sum, &number, sizeof(number));
+}
+
+/* --- writing ------------------------------------------------------------------------------------ */
+
+static void on_done(void *ctx, const struct stow_err *err)
+{
+	struct reading *in = ctx;
+
+	pthread_mutex_lock(&in->lock);
+	if (err && !in->err.code)
+		in->err = *err;
+	in->under_way--;
+	pthread_cond_signal(&in->changed);
+	pthread_mutex_unlock(&in->lock);
+}
+
+static void wait_until(struct reading *in, size_t most)
+{
+	pthread_mutex_lock(&in->lock);
+	while (in->under_way > most)
+		pthread_cond_wait(&in->changed, &in->lock);
+	pthread_mutex_unlock(&in->lock);
+}
+
+/* Takes the list over. `r`: what became of filling it. */
+static int pass_on(struct reading *in, struct stow_writes *writes, int r, struct stow_err *err)
+{
+	if (r < 0) {
+		stow_writes_free(writes);
+		return stow_err_set(err, -r, "out of memory");
+	}
+	wait_until(in, UNDER_WAY);
+	pthread_mutex_lock(&in->lock);
+	in->under_way++;
+	pthread_mutex_unlock(&in->lock);
+	stow_store_commit(in->to, writes, on_done, in);
+	return 0;
+}
+
+static void add(struct reading *in, uint64_t sum)
+{
+	in->rows++;
+	in->sum += sum;
+}
+
+/* --- rows --------------------------------------------------------------------------------------- */
+
+static int on_reservation(void *ctx, uint64_t id, const void *message, size_t len,
+			  const char *request_id, struct stow_err *err)
+{
+	struct reading *in = ctx;
+	struct stow_writes *writes;
+
+	add(in, mix_text(mix(mix_number(1, id), message, len), request_id));
+	if (!in->to)
+		return 0;
+	writes = stow_writes_new();
+	return pass_on(in, writes, stow_writes_reservation(writes, id, message, len, request_id),
+		       err);
+}
+
+static int on_fence(void *ctx, const char *machine, const struct stow_idset *numa,
+		    struct stow_err *err)
+{
+	struct reading *in = ctx;
+	char text[STOW_IDSET_MAX];
+	struct stow_writes *writes;
+
+	add(in, mix_text(mix_text(2, machine), stow_idset_format(numa, text, sizeof(text))));
+	if (!in->to)
+		return 0;
+	writes = stow_writes_new();
+	return pass_on(in, writes, stow_writes_fence(writes, machine, numa), err);
+}
+
+static int on_answer(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
+		     const void *response, size_t len, struct stow_err *err)
+{
+	struct reading *in = ctx;
+	struct stow_writes *writes;
+
+	if (expires >= in->until)
+		add(in, mix(mix_number(mix_number(mix_text(3, request_id), digest), expires),
+			    response, len));
+	if (!in->to)
+		return 0;
+	writes = stow_writes_new();
+	return pass_on(in, writes,
+		       stow_writes_answer(writes, request_id, digest, expires,
+					  response ? response : "", len),
+		       err);
+}
+
+static int on_drain(void *ctx, uint64_t id, uint64_t flags, const void *message, size_t len,
+		    const char *request_id, struct stow_err *err)
+{
+	struct reading *in = ctx;
+	struct stow_writes *writes;
+
+	add(in, mix_text(mix(mix_number(mix_number(4, id), flags), message, len), request_id));
+	if (!in->to)
+		return 0;
+	writes = stow_writes_new();
+	return pass_on(in, writes, stow_writes_drain(writes, id, flags, message, len, request_id),
+		       err);
+}
+
+static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err)
+{
+	uint64_t sum = mix_number(mix_number(5, webhook->seq), webhook->drain);
+	struct reading *in = ctx;
+	struct stow_writes *writes;
+	int r;
+
+	sum = mix_text(mix_text(mix(sum, webhook->body, webhook->len), webhook->event),
+		       webhook->url);
+	add(in, mix_number(mix_number(mix_number(sum, webhook->created), webhook->next),
+			   webhook->attempts));
+	if (!in->to)
+		return 0;
+	writes = stow_writes_new();
+	r = stow_writes_webhook(writes, webhook);
+	if (r == 0)
+		r = stow_writes_webhook_later(writes, webhook->seq, webhook->next,
+					      webhook->attempts);
+	return pass_on(in, writes, r, err);
+}
+
+/* --- stores ------------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct stow_store_options *options)
+{
+	return options->where ? options->where : options->dir;
+}
+
+/* Opens a store, becomes its leader, and reads it. */
+static int read_store(const struct stow_store_options *options, struct reading *in,
+		      struct stow_store **ret_store, struct stow_err *err)
+{
+	const struct stow_store_load load = { on_reservation, on_fence,	  on_answer,
+					      on_drain,	      on_webhook, in };
+	int r = stow_store_new(options, ret_store, err);
+
+	for (int i = 0; r == 0 && i < LOOKS; i++) {
+		r = stow_store_lead(*ret_store, err);
+		if (r == 0)
+			usleep(LOOK_US);
+		else if (r == 1)
+			return stow_store_load(*ret_store, &load, err);
+	}
+	return r < 0 ? r
+		     : stow_err_set(err, EBUSY,
+				    "%.256s: a scheduler is active there; stop all of them first",
+				    name_of(options));
+}
+
+static int copy(const struct stow_store_options *from, struct reading *in, struct stow_err *err)
+{
+	struct stow_store *store = NULL;
+	int r = read_store(from, in, &store, err);
+
+	wait_until(in, 0);
+	if (r == 0 && in->err.code) {
+		*err = in->err;
+		r = -err->code;
+	}
+	if (r == 0 && in->rows == 0)
+		r = stow_err_set(err, ENODATA, "%.256s: there is nothing", name_of(from));
+	in->epoch = r == 0 ? stow_store_epoch(store) : 0;
+	stow_store_close(store);
+	return r;
+}
+
+int scheduler_copy_store(const struct stow_store_options *from, const struct stow_store_options *to,
+			 size_t *ret_rows, struct stow_err *err)
+{
+	struct reading before = { .lock = PTHREAD_MUTEX_INITIALIZER },
+		       in = { .lock = PTHREAD_MUTEX_INITIALIZER,
+			      .changed = PTHREAD_COND_INITIALIZER },
+		       after = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct stow_store *store = NULL;
+	struct stow_err local = { 0 };
+	int r;
+
+	err = err ? err : &local;
+	in.until = after.until = stow_store_wall_ms() * 1000000 + SHORT_LIVED;
+	r = read_store(to, &before, &store, err);
+	if (r == 0 && before.rows)
+		r = stow_err_set(err, EEXIST, "%.256s: has %zu rows already; want an empty one",
+				 name_of(to), before.rows);
+	in.to = store;
+	if (r == 0)
+		r = copy(from, &in, err);
+	stow_store_close(store);
+	store = NULL;
+	if (r == 0)
+		r = read_store(to, &after, &store, err);
+	/* Agents obey no older epoch than they have heard of. */
+	if (r == 0 && stow_store_epoch(store) <= in.epoch)
+		r = stow_err_set(err, ERANGE,
+				 "%.256s: its epoch, %" PRIu64
+				 ", is later than this machine's clock; set that right",
+				 name_of(from), in.epoch);
+	stow_store_close(store);
+	if (r == 0 && (in.rows != after.rows || in.sum != after.sum))
+		r = stow_err_set(err, EUCLEAN,
+				 "%.256s: what is there now is not what was copied: %zu rows, not "
+				 "%zu, or other ones",
+				 name_of(to), after.rows, in.rows);
+	*ret_rows = in.rows;
+	return r;
+}

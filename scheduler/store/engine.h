@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Between the store (store.c) and its engines (sqlite.c, etcd_engine.c). */
+
+#include "scheduler/store/store.h"
+
+enum stow_write_kind {
+	STOW_WRITE_RESERVATION,
+	STOW_WRITE_NO_RESERVATION,
+	STOW_WRITE_FENCE,
+	STOW_WRITE_NO_FENCE,
+	STOW_WRITE_ANSWER,
+	STOW_WRITE_NO_ANSWER,
+	STOW_WRITE_DRAIN,
+	STOW_WRITE_NO_DRAIN,
+	STOW_WRITE_WEBHOOK,
+	STOW_WRITE_WEBHOOK_LATER,
+	STOW_WRITE_NO_WEBHOOK,
+	STOW_WRITE_NO_WEBHOOK_OF,
+	STOW_WRITE_PROBE,
+	STOW_WRITE_KINDS
+};
+
+/*
+ * One row: numbers, texts, bytes.
+ *
+ *	kind		a	b	c	 text	  more	bytes
+ *	reservation	id			 request	message
+ *	fence					 machine	NUMA nodes
+ *	answer		digest	expires		 request	response
+ *	drain		id	flags		 request	message
+ *	webhook		seq	drain	created	 event	  url	body
+ *	webhook later	seq	next	attempts
+ *	no webhook of	drain			 event
+ *	probe			wall time
+ */
+struct stow_write {
+	struct stow_write *next;
+	enum stow_write_kind kind;
+	uint64_t a, b, c;
+	char *text, *more;
+	void *bytes;
+	size_t len;
+};
+
+struct stow_writes {
+	struct stow_writes *next;
+	struct stow_write *first, **last;
+	void (*done)(void *ctx, const struct stow_err *err);
+	void *ctx;
+	struct stow_err err; /* the engine's verdict; code 0: durable */
+};
+
+struct stow_engine_count {
+	uint64_t commits, writes;
+};
+
+/* `where` comes without its scheme. All but the first three of who leads are called by one thread
+ * at a time. */
+struct stow_engine_ops {
+	int (*check)(const char *where, const struct stow_store_options *options,
+		     struct stow_err *err);
+	int (*make)(const char *where, const struct stow_store_options *options, void **ret_engine,
+		    struct stow_err *err);
+	int (*lead)(void *engine, struct stow_err *err);
+	/* NULL: always. */
+	bool (*leads)(void *engine, struct stow_err *why);
+	/* Whether it is known not to, and never will again; NULL: never. */
+	bool (*lost)(void *engine, struct stow_err *why);
+	/* A write that waits for an answer ends; any thread. */
+	void (*give_up)(void *engine);
+	int (*load)(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,
+		    struct stow_err *err);
+	/* Writes all lists, each as a whole or not at all, and gives each its verdict. */
+	void (*write)(void *engine, struct stow_writes *batch, struct stow_engine_count *count);
+	/* Deletes answers that ran out before; NULL: they go by themselves. */
+	void (*forget)(void *engine, uint64_t wall);
+	void (*free)(void *engine);
+};
+
+extern const struct stow_engine_ops stow_engine_sqlite, stow_engine_etcd;
+
+void stow_write_free(struct stow_write *write);

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The members of an etcd cluster, one of which is asked at a time. */
+#include "scheduler/store/etcd.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/parse.h"
+#include "rpc/address.h"
+
+#define ATTEMPT	    (2 * ETCD_SECOND)  /* of a call that may be asked again */
+#define PAUSE_US    50000	       /* between two members */
+#define KEEPALIVE   (10 * ETCD_SECOND) /* etcd ends connections that ping more often */
+#define MESSAGE_MAX (64U << 20)	       /* of an answer; pages are far smaller */
+
+struct etcd {
+	struct stow_rpc_loop
+		*loop; /* its own: nothing that is busy elsewhere keeps a lease waiting */
+	struct stow_rpc_client *members[ETCD_MEMBERS_MAX];
+	unsigned int n;
+	atomic_uint at;
+};
+
+/* --- URLs --------------------------------------------------------------------------------------- */
+
+/* "HOST:PORT" of one URL, which ends at a comma or the text's end. */
+static int parse_url(const char *url, size_t len, char target[256], bool *ret_tls,
+		     struct stow_err *err)
+{
+	static const char secure[] = "https://", plain[] = "http://";
+	bool tls = len > strlen(secure) && strncmp(url, secure, strlen(secure)) == 0;
+	size_t skip = tls ? strlen(secure) : strlen(plain);
+	struct sockaddr_storage address;
+	const char *colon;
+	socklen_t size;
+	uint64_t port;
+
+	if (!tls && (len <= skip || strncmp(url, plain, skip) != 0))
+		return stow_err_set(err, EINVAL, "\"%.*s\": want https://HOST:PORT", (int)len, url);
+	if (len - skip >= 256)
+		return stow_err_set(err, EINVAL, "\"%.64s...\": too long", url);
+	memcpy(target, url + skip, len - skip);
+	target[len - skip] = '\0';
+	if (target[0] && target[strlen(target) - 1] == '/')
+		target[strlen(target) - 1] = '\0';
+	colon = strrchr(target, ':');
+	if (!colon || colon == target || strchr(target, '/') ||
+	    stow_parse_u64(colon + 1, 65535, &port, NULL) < 0 || port == 0)
+		return stow_err_set(err, EINVAL, "\"%.*s\": want %sHOST:PORT", (int)len, url,
+				    tls ? secure : plain);
+	if (!tls && strncmp(target, "localhost:", 10) != 0 &&
+	    (stow_address_parse(target, &address, &size, NULL) < 0 ||
+	     !stow_address_is_loopback(&address)))
+		return stow_err_set(err, EINVAL,
+				    "\"%.*s\": plain http:// is for loopback; want https://",
+				    (int)len, url);
+	*ret_tls = tls;
+	return 0;
+}
+
+static int parse_urls(const char *urls, char targets[ETCD_MEMBERS_MAX][256], unsigned int *ret_n,
+		      bool *ret_tls, struct stow_err *err)
+{
+	unsigned int n = 0;
+	bool tls = false;
+
+	for (const char *at = urls; *at;) {
+		size_t len = strcspn(at, ",");
+		bool one = false;
+		int r;
+
+		if (n == ETCD_MEMBERS_MAX)
+			return stow_err_set(err, EINVAL, "more than %d members", ETCD_MEMBERS_MAX);
+		r = parse_url(at, len, targets[n], &one, err);
+		if (r < 0)
+			return r;
+		if (n++ && one != tls)
+			return stow_err_set(err, EINVAL, "http:// and https:// do not mix");
+		tls = one;
+		at += len + (at[len] == ',');
+	}
+	if (n == 0)
+		return stow_err_set(err, EINVAL, "etcd: no member; want https://HOST:2379,...");
+	*ret_n = n;
+	*ret_tls = tls;
+	return 0;
+}
+
+int etcd_urls_check(const char *urls, bool *ret_tls, struct stow_err *err)
+{
+	char targets[ETCD_MEMBERS_MAX][256];
+	unsigned int n;
+
+	return parse_urls(urls, targets, &n, ret_tls, err);
+}
+
+/* --- calls -------------------------------------------------------------------------------------- */
+
+int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret_etcd,
+	     struct stow_err *err)
+{
+	char targets[ETCD_MEMBERS_MAX][256];
+	struct etcd *etcd;
+	unsigned int n;
+	bool secure;
+	int r;
+
+	r = parse_urls(urls, targets, &n, &secure, err);
+	if (r < 0)
+		return r;
+	etcd = calloc(1, sizeof(*etcd));
+	if (!etcd)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = stow_rpc_loop_new(1, &etcd->loop, err);
+	for (unsigned int i = 0; i < n && r == 0; i++) {
+		struct stow_rpc_client_options options = {
+			.target = targets[i],
+			.tls = secure ? tls : NULL,
+			.message_max = MESSAGE_MAX,
+			.keepalive = KEEPALIVE,
+			/* A member that has no leader says so, and does not answer from memory. */
+			.header = "hasleader",
+			.header_value = "true",
+		};
+
+		r = stow_rpc_client_new(etcd->loop, &options, &etcd->members[i], err);
+		etcd->n += r == 0;
+	}
+	if (r < 0) {
+		etcd_free(etcd);
+		return r;
+	}
+	*ret_etcd = etcd;
+	return 0;
+}
+
+void etcd_free(struct etcd *etcd)
+{
+	if (!etcd)
+		return;
+	for (unsigned int i = 0; i < etcd->n; i++)
+		stow_rpc_client_free(etcd->members[i]);
+	if (etcd->loop)
+		stow_rpc_loop_free(etcd->loop);
+	free(etcd);
+}
+
+static bool is_elsewhere(int r)
+{
+	return r == -ENOTCONN || r == -ETIMEDOUT;
+}
+
+int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
+	      const void *request, uint64_t timeout, void **ret_response, struct stow_err *err)
+{
+	unsigned int at = atomic_load(&etcd->at);
+	int r;
+
+	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
+				 ret_response, err);
+	/* Unless another thread has gone on already. */
+	if (is_elsewhere(r))
+		atomic_compare_exchange_strong(&etcd->at, &at, at + 1);
+	return r < 0 ? stow_err_wrap(err, r, "etcd") : r;
+}
+
+int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
+	     const void *request, uint64_t timeout, void **ret_response, struct stow_err *err)
+{
+	uint64_t until = stow_clock_boot() + timeout;
+
+	for (;;) {
+		uint64_t now = stow_clock_boot(), left = until > now ? until - now : 1;
+		int r = etcd_call(etcd, service, method, request, left < ATTEMPT ? left : ATTEMPT,
+				  ret_response, err);
+
+		if (!is_elsewhere(r) || stow_clock_boot() >= until)
+			return r;
+		usleep(PAUSE_US);
+	}
+}
+
+int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
+	      const struct stow_rpc_stream_ops *ops, void *ctx, struct stow_rpc_call **ret_call,
+	      struct stow_err *err)
+{
+	return stow_rpc_client_open(etcd->members[atomic_load(&etcd->at) % etcd->n], service,
+				    method, ops, ctx, NULL, STOW_RPC_NO_DEADLINE, ret_call, err);
+}
+
+void etcd_next(struct etcd *etcd)
+{
+	atomic_fetch_add(&etcd->at, 1);
+}

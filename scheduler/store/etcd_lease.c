@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A lease that is kept alive by a thread of its own.
+ *
+ * What counts is when an answered keepalive was sent: from then on it lasts for its time to live.
+ * One is under way at a time, so that an answer belongs to the last one sent.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rpc/say.h"
+#include "scheduler/store/etcd.h"
+
+#define TIMEOUT (2 * ETCD_SECOND)
+#define MARGIN	ETCD_SECOND /* for clocks that do not run alike, and for what is on its way */
+
+struct etcd_lease {
+	struct etcd *etcd;
+	int64_t id;
+	pthread_t thread;
+	bool runs;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool stopping, gone;
+	uint64_t ttl, until;
+	/* The stream, and the keepalive that is under way on it. */
+	struct stow_rpc_call *stream;
+	uint64_t sent;	   /* 0: none is */
+	bool failed;	   /* the stream has ended */
+	unsigned int open; /* streams whose end was not said yet */
+};
+
+/* With the lock held; or before anybody else has it. */
+static void renew(struct etcd_lease *lease, uint64_t sent, int64_t seconds)
+{
+	uint64_t ttl = (uint64_t)seconds * ETCD_SECOND,
+		 margin = MARGIN < ttl / 3 ? MARGIN : ttl / 3;
+
+	lease->ttl = ttl;
+	if (sent + ttl - margin > lease->until)
+		lease->until = sent + ttl - margin;
+}
+
+int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_lease,
+		     struct stow_err *err)
+{
+	EtcdLeaseGrantRequest request = ETCD_LEASE_GRANT_REQUEST__INIT;
+	EtcdLeaseGrantResponse *response;
+	struct etcd_lease *lease;
+	pthread_condattr_t attr;
+	uint64_t sent = stow_clock_boot();
+	void *answer;
+	int r;
+
+	request.ttl = (int64_t)(ttl / ETCD_SECOND);
+	r = etcd_call(etcd, &etcd_lease__descriptor, "LeaseGrant", &request, TIMEOUT, &answer, err);
+	if (r < 0)
+		return r;
+	response = answer;
+	lease = calloc(1, sizeof(*lease));
+	if (!lease || response->ttl <= 0 || response->ttl > 86400 || response->id == 0) {
+		free(lease);
+		stow_rpc_message_free(response);
+		return lease ? stow_err_set(err, EPROTO, "etcd: this is no lease")
+			     : stow_err_set(err, ENOMEM, "out of memory");
+	}
+	lease->etcd = etcd;
+	lease->id = response->id;
+	renew(lease, sent, response->ttl);
+	stow_rpc_message_free(response);
+	pthread_mutex_init(&lease->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&lease->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret_lease = lease;
+	return 0;
+}
+
+/* --- keeping it --------------------------------------------------------------------------------- */
+
+static int on_message(struct stow_rpc_call *call, void *ctx, const void *message,
+		      struct stow_err *err)
+{
+	const EtcdLeaseKeepAliveResponse *in = message;
+	struct etcd_lease *lease = ctx;
+
+	pthread_mutex_lock(&lease->lock);
+	if (call == lease->stream && in->id == lease->id && lease->sent) {
+		if (in->ttl <= 0)
+			lease->gone = true;
+		else if (in->ttl <= 86400)
+			renew(lease, lease->sent, in->ttl);
+		lease->sent = 0;
+		pthread_cond_signal(&lease->changed);
+	}
+	pthread_mutex_unlock(&lease->lock);
+	return 0;
+}
+
+static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct etcd_lease *lease = ctx;
+
+	pthread_mutex_lock(&lease->lock);
+	lease->failed |= call == lease->stream;
+	lease->open--;
+	pthread_cond_broadcast(&lease->changed);
+	pthread_mutex_unlock(&lease->lock);
+}
+
+static const struct stow_rpc_stream_ops ops = { .message = on_message, .closed = on_closed };
+
+/* With the lock held. */
+static void wait_for(struct etcd_lease *lease, uint64_t ns)
+{
+	struct timespec until;
+	uint64_t at;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	at = (uint64_t)until.tv_sec * ETCD_SECOND + (uint64_t)until.tv_nsec + ns;
+	until.tv_sec = (time_t)(at / ETCD_SECOND);
+	until.tv_nsec = (long)(at % ETCD_SECOND);
+	(void)pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
+}
+
+/* With the lock held, which is given back for a moment. */
+static void hang_up(struct etcd_lease *lease)
+{
+	struct stow_rpc_call *stream = STOW_TAKE_PTR(lease->stream);
+	struct stow_err over;
+
+	lease->sent = 0;
+	lease->failed = false;
+	if (!stream)
+		return;
+	pthread_mutex_unlock(&lease->lock);
+	stow_err_set(&over, ECANCELED, "too slow");
+	stow_rpc_close(stream, &over);
+	stow_rpc_unref(stream);
+	pthread_mutex_lock(&lease->lock);
+}
+
+/* With the lock held. One keepalive, and its answer or none. */
+static bool keep_once(struct etcd_lease *lease)
+{
+	EtcdLeaseKeepAliveRequest request = ETCD_LEASE_KEEP_ALIVE_REQUEST__INIT;
+	uint64_t patience = lease->ttl / 3, since;
+	struct stow_rpc_call *stream = lease->stream;
+
+	request.id = lease->id;
+	if (!stream) {
+		lease->open++;
+		pthread_mutex_unlock(&lease->lock);
+		if (etcd_open(lease->etcd, &etcd_lease__descriptor, "LeaseKeepAlive", &ops, lease,
+			      &stream, NULL) < 0)
+			stream = NULL;
+		pthread_mutex_lock(&lease->lock);
+		lease->stream = stream;
+		lease->failed = false;
+		if (!stream) {
+			lease->open--;
+			return false;
+		}
+	}
+	since = lease->sent = stow_clock_boot();
+	if (stow_rpc_send(stream, &request) < 0)
+		return false;
+	while (lease->sent && !lease->failed && !lease->stopping &&
+	       stow_clock_boot() < since + patience)
+		wait_for(lease, patience / 4);
+	return lease->sent == 0 && !lease->failed;
+}
+
+static void *run(void *arg)
+{
+	struct etcd_lease *lease = arg;
+	bool said = false;
+
+	pthread_mutex_lock(&lease->lock);
+	while (!lease->stopping && !lease->gone) {
+		bool kept = keep_once(lease);
+
+		if (!kept) {
+			hang_up(lease);
+			etcd_next(lease->etcd);
+		}
+		if (!kept && !said && !lease->stopping) {
+			said = true;
+			stow_say(STOW_LOG_WARNING,
+				 "etcd does not renew the lease; other members are tried");
+		} else if (kept && said && !lease->gone) {
+			said = false;
+			stow_say(STOW_LOG_NOTICE, "etcd renews the lease again");
+		}
+		if (!lease->stopping && !lease->gone)
+			wait_for(lease, kept ? lease->ttl / 3 : ETCD_SECOND / 10);
+	}
+	hang_up(lease);
+	pthread_mutex_unlock(&lease->lock);
+	return NULL;
+}
+
+int etcd_lease_keep(struct etcd_lease *lease, struct stow_err *err)
+{
+	int r = -pthread_create(&lease->thread, NULL, run, lease);
+
+	lease->runs = r == 0;
+	return r < 0 ? stow_err_sys(err, -r, "cannot start a thread") : 0;
+}
+
+int64_t etcd_lease_id(const struct etcd_lease *lease)
+{
+	return lease->id;
+}
+
+uint64_t etcd_lease_until(struct etcd_lease *lease)
+{
+	uint64_t until;
+
+	pthread_mutex_lock(&lease->lock);
+	until = lease->gone ? 0 : lease->until;
+	pthread_mutex_unlock(&lease->lock);
+	return until;
+}
+
+bool etcd_lease_gone(struct etcd_lease *lease)
+{
+	bool gone;
+
+	pthread_mutex_lock(&lease->lock);
+	gone = lease->gone;
+	pthread_mutex_unlock(&lease->lock);
+	return gone;
+}
+
+void etcd_lease_free(struct etcd_lease *lease, bool revoke)
+{
+	EtcdLeaseRevokeRequest request = ETCD_LEASE_REVOKE_REQUEST__INIT;
+	void *answer = NULL;
+
+	if (!lease)
+		return;
+	pthread_mutex_lock(&lease->lock);
+	lease->stopping = true;
+	pthread_cond_broadcast(&lease->changed);
+	pthread_mutex_unlock(&lease->lock);
+	if (lease->runs)
+		pthread_join(lease->thread, NULL);
+	pthread_mutex_lock(&lease->lock);
+	while (lease->open)
+		pthread_cond_wait(&lease->changed, &lease->lock);
+	pthread_mutex_unlock(&lease->lock);
+	request.id = lease->id;
+	if (revoke && !lease->gone &&
+	    etcd_call(lease->etcd, &etcd_lease__descriptor, "LeaseRevoke", &request, ETCD_SECOND,
+		      &answer, NULL) == 0)
+		stow_rpc_message_free(answer);
+	pthread_cond_destroy(&lease->changed);
+	pthread_mutex_destroy(&lease->lock);
+	free(lease);
+}

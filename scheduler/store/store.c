@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The queue, and the thread that has written what is in it. */
+#include "scheduler/store/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rpc/say.h"
+#include "scheduler/store/engine.h"
+
+#define S	     UINT64_C(1000000000)
+#define FORGET_EVERY (60 * S)
+#define PROBE_EVERY  (5 * S) /* between writes when nobody wants one */
+#define RETRY_EVERY  S	     /* when the last one failed */
+#define STOP_WITHIN  (5 * S)
+#define HANGS	     (10 * S)
+#define OWED_MOST    65536
+#define OWED_A_TIME  256
+
+struct stow_store {
+	const struct stow_engine_ops *ops;
+	void *engine;
+	uint64_t epoch;
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	pthread_cond_t queued, idle;
+	struct stow_writes *first, **last;
+	bool stopping; /* what comes now is refused */
+	bool closing;  /* the thread ends */
+	uint64_t commits, writes, failed;
+	bool busy;	     /* the thread has a batch */
+	uint64_t writing;    /* since when; 0: it is not */
+	struct stow_err bad; /* why the last probe failed; code 0: it did not */
+
+	/* The thread's own: deletions that failed and that nobody waits for. */
+	struct stow_write *owed, **owed_last;
+	uint64_t n_owed; /* the lock */
+	uint64_t said;
+	size_t unsaid;
+};
+
+uint64_t stow_store_wall_ms(void)
+{
+	return stow_clock_wall() / (S / 1000);
+}
+
+static void init_monotonic(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* --- what is owed ------------------------------------------------------------------------------- */
+
+static bool is_deletion(enum stow_write_kind kind)
+{
+	return kind == STOW_WRITE_NO_RESERVATION || kind == STOW_WRITE_NO_ANSWER ||
+	       kind == STOW_WRITE_NO_DRAIN || kind == STOW_WRITE_NO_WEBHOOK ||
+	       kind == STOW_WRITE_NO_WEBHOOK_OF;
+}
+
+/* Keeps what a list wanted deleted: else it would be back after a restart. Ids are never used
+ * twice, but request ids may be: see settled(). */
+static void owe(struct stow_store *store, struct stow_writes *writes)
+{
+	struct stow_write **at = &writes->first;
+
+	while (*at) {
+		struct stow_write *w = *at;
+
+		if (!is_deletion(w->kind) || store->n_owed >= OWED_MOST) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = NULL;
+		*store->owed_last = w;
+		store->owed_last = &w->next;
+		pthread_mutex_lock(&store->lock);
+		store->n_owed++;
+		pthread_mutex_unlock(&store->lock);
+	}
+	writes->last = at;
+}
+
+static struct stow_write *pop_owed(struct stow_store *store)
+{
+	struct stow_write *w = store->owed;
+
+	store->owed = w->next;
+	if (!store->owed)
+		store->owed_last = &store->owed;
+	w->next = NULL;
+	pthread_mutex_lock(&store->lock);
+	store->n_owed--;
+	pthread_mutex_unlock(&store->lock);
+	return w;
+}
+
+/* A new answer under a request id whose old one is still to be deleted. */
+static void settled(struct stow_store *store, const struct stow_writes *batch)
+{
+	if (!store->owed)
+		return;
+	for (; batch; batch = batch->next)
+		for (const struct stow_write *w = batch->first; w; w = w->next)
+			for (struct stow_write *o = store->owed; o && w->kind == STOW_WRITE_ANSWER;
+			     o = o->next)
+				if (o->kind == STOW_WRITE_NO_ANSWER &&
+				    strcmp(o->text, w->text) == 0)
+					o->text[0] = '\0'; /* nobody's */
+}
+
+/* Each in a list of its own. */
+static struct stow_writes *take_owed(struct stow_store *store)
+{
+	struct stow_writes *first = NULL, **last = &first;
+
+	for (int i = 0; i < OWED_A_TIME && store->owed; i++) {
+		struct stow_writes *writes = stow_writes_new();
+
+		if (!writes)
+			break;
+		writes->first = pop_owed(store);
+		writes->last = &writes->first->next;
+		*last = writes;
+		last = &writes->next;
+	}
+	return first;
+}
+
+/* --- the thread --------------------------------------------------------------------------------- */
+
+static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
+{
+	uint64_t at = stow_clock_monotonic() + ns;
+	struct timespec until = { .tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S) };
+
+	(void)pthread_cond_timedwait(cond, lock, &until);
+}
+
+/* All that is queued; NULL: nothing for a while, or the end. What came too late is in
+ * *ret_refused. */
+static struct stow_writes *take_batch(struct stow_store *store, struct stow_writes **ret_refused,
+				      bool *ret_closing)
+{
+	struct stow_writes *batch, **at = &batch;
+
+	pthread_mutex_lock(&store->lock);
+	store->busy = false;
+	pthread_cond_broadcast(&store->idle);
+	if (!store->first && !store->closing)
+		wait_for(&store->queued, &store->lock,
+			 store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
+	batch = store->first;
+	store->first = NULL;
+	store->last = &store->first;
+	store->busy = batch;
+	*ret_closing = store->closing;
+	pthread_mutex_unlock(&store->lock);
+	*ret_refused = NULL;
+	while (*at && !(*at)->err.code)
+		at = &(*at)->next;
+	*ret_refused = *at;
+	*at = NULL;
+	return batch;
+}
+
+/* One line a second, whatever goes wrong. */
+static void say_refused(struct stow_store *store, const struct stow_err *err)
+{
+	uint64_t now = stow_clock_boot();
+
+	store->unsaid++;
+	if (store->said && now < store->said + S)
+		return;
+	stow_say(STOW_LOG_ERR, "the store refused a write", stow_why(err),
+		 stow_number("times", store->unsaid));
+	store->said = now;
+	store->unsaid = 0;
+}
+
+static void engine_write(struct stow_store *store, struct stow_writes *batch)
+{
+	struct stow_engine_count count = { 0 };
+
+	pthread_mutex_lock(&store->lock);
+	store->writing = stow_clock_boot();
+	pthread_mutex_unlock(&store->lock);
+	store->ops->write(store->engine, batch, &count);
+	pthread_mutex_lock(&store->lock);
+	store->writing = 0;
+	store->commits += count.commits;
+	store->writes += count.writes;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Whether anything can be written at all. */
+static void probe(struct stow_store *store)
+{
+	struct stow_write w = { .kind = STOW_WRITE_PROBE, .b = stow_clock_wall() };
+	struct stow_writes writes = { .first = &w };
+	struct stow_engine_count count = { 0 };
+	bool was_bad;
+
+	pthread_mutex_lock(&store->lock);
+	store->writing = stow_clock_boot();
+	pthread_mutex_unlock(&store->lock);
+	store->ops->write(store->engine, &writes, &count);
+	pthread_mutex_lock(&store->lock);
+	store->writing = 0;
+	was_bad = store->bad.code;
+	store->bad = writes.err;
+	pthread_mutex_unlock(&store->lock);
+	if (writes.err.code && !was_bad)
+		stow_say(STOW_LOG_ERR, "nothing can be stored", stow_why(&writes.err));
+	else if (!writes.err.code && was_bad)
+		stow_say(STOW_LOG_NOTICE, "the store takes writes again");
+}
+
+/* Calls everybody back; whether one of them failed. */
+static bool settle(struct stow_store *store, struct stow_writes *batch)
+{
+	size_t failed = 0;
+
+	for (const struct stow_writes *w = batch; w; w = w->next)
+		failed += w->err.code != 0;
+	pthread_mutex_lock(&store->lock);
+	store->failed += failed;
+	pthread_mutex_unlock(&store->lock);
+	while (batch) {
+		struct stow_writes *w = batch;
+
+		batch = w->next;
+		if (w->err.code) {
+			say_refused(store, &w->err);
+			if (!w->done)
+				owe(store, w);
+		}
+		if (w->done)
+			w->done(w->ctx, w->err.code ? &w->err : NULL);
+		stow_writes_free(w);
+	}
+	return failed > 0;
+}
+
+static void refuse(struct stow_writes *late)
+{
+	while (late) {
+		struct stow_writes *w = late;
+
+		late = w->next;
+		if (w->done)
+			w->done(w->ctx, &w->err);
+		stow_writes_free(w);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct stow_store *store = arg;
+	uint64_t forgot = 0;
+	bool closing = false;
+
+	for (;;) {
+		struct stow_writes *late, *batch = take_batch(store, &late, &closing);
+		uint64_t now = stow_clock_boot();
+		bool failed = false, wrote = batch;
+
+		if (!batch && !late && closing)
+			break;
+		if (late)
+			refuse(late);
+		if (batch) {
+			settled(store, batch);
+			engine_write(store, batch);
+			failed = settle(store, batch);
+		}
+		if (!failed && store->owed && !store->bad.code) {
+			batch = take_owed(store);
+			engine_write(store, batch);
+			failed = settle(store, batch);
+		}
+		if (failed || store->bad.code || (!wrote && !closing))
+			probe(store);
+		if (store->ops->forget && (!forgot || now >= forgot + FORGET_EVERY)) {
+			forgot = now;
+			store->ops->forget(store->engine, stow_clock_wall());
+		}
+	}
+	return NULL;
+}
+
+void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
+		       void (*done)(void *ctx, const struct stow_err *err), void *ctx)
+{
+	writes->done = done;
+	writes->ctx = ctx;
+	writes->next = NULL;
+	pthread_mutex_lock(&store->lock);
+	/* The caller may hold a lock that `done` wants: it is answered by the thread. */
+	if (store->stopping)
+		stow_err_set(&writes->err, ESHUTDOWN, "the scheduler is stopping");
+	*store->last = writes;
+	store->last = &writes->next;
+	pthread_cond_signal(&store->queued);
+	pthread_mutex_unlock(&store->lock);
+}
+
+void stow_store_count(struct stow_store *store, uint64_t *ret_commits, uint64_t *ret_writes)
+{
+	pthread_mutex_lock(&store->lock);
+	*ret_commits = store->commits;
+	*ret_writes = store->writes;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
+{
+	struct stow_err why;
+	uint64_t since;
+
+	pthread_mutex_lock(&store->lock);
+	*ret = (struct stow_store_state){ .failed = store->failed, .owed = store->n_owed };
+	ret->why = store->bad;
+	since = store->writing;
+	pthread_mutex_unlock(&store->lock);
+	if (since && stow_clock_boot() >= since + HANGS)
+		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s",
+			     (unsigned long long)((stow_clock_boot() - since) / S));
+	if (!stow_store_leads(store, &why))
+		ret->why = why;
+	ret->healthy = ret->why.code == 0;
+}
+
+/* --- opening ------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *scheme;
+	const struct stow_engine_ops *ops;
+} engines[] = {
+	{ "sqlite:", &stow_engine_sqlite },
+	{ "etcd:", &stow_engine_etcd },
+};
+
+/* *ret_where: what comes after the scheme. */
+static const struct stow_engine_ops *engine_of(const struct stow_store_options *options,
+					       const char **ret_where)
+{
+	const char *where = options->where;
+
+	*ret_where = options->dir;
+	if (!where)
+		return &stow_engine_sqlite;
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(engines); i++) {
+		size_t len = strlen(engines[i].scheme);
+
+		if (strncmp(where, engines[i].scheme, len) == 0) {
+			*ret_where = where + len;
+			return engines[i].ops;
+		}
+	}
+	return NULL;
+}
+
+int stow_store_check(const struct stow_store_options *options, struct stow_err *err)
+{
+	const struct stow_engine_ops *ops;
+	const char *where;
+
+	ops = engine_of(options, &where);
+	return ops ? ops->check(where, options, err)
+		   : stow_err_set(err, EINVAL,
+				  "\"%.128s\"; want sqlite:DIR, or etcd:https://HOST:2379,...",
+				  options->where);
+}
+
+int stow_store_new(const struct stow_store_options *options, struct stow_store **ret_store,
+		   struct stow_err *err)
+{
+	struct stow_store *store;
+	const char *where;
+	int r = stow_store_check(options, err);
+
+	if (r < 0)
+		return r;
+	store = calloc(1, sizeof(*store));
+	if (!store)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	store->last = &store->first;
+	store->owed_last = &store->owed;
+	pthread_mutex_init(&store->lock, NULL);
+	init_monotonic(&store->idle);
+	init_monotonic(&store->queued);
+	store->ops = engine_of(options, &where);
+	r = store->ops->make(where, options, &store->engine, err);
+	if (r < 0) {
+		stow_store_close(store);
+		return r;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+int stow_store_lead(struct stow_store *store, struct stow_err *err)
+{
+	return store->ops->lead(store->engine, err);
+}
+
+bool stow_store_leads(struct stow_store *store, struct stow_err *why)
+{
+	return !store->ops->leads || store->ops->leads(store->engine, why);
+}
+
+bool stow_store_lost(struct stow_store *store, struct stow_err *why)
+{
+	return store->ops->lost && store->ops->lost(store->engine, why);
+}
+
+uint64_t stow_store_epoch(const struct stow_store *store)
+{
+	return store->epoch;
+}
+
+int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
+		    struct stow_err *err)
+{
+	int r = store->ops->load(store->engine, load, &store->epoch, err);
+
+	if (r < 0)
+		return r;
+	r = -pthread_create(&store->thread, NULL, run, store);
+	store->running = r == 0;
+	return r < 0 ? stow_err_sys(err, -r, "cannot start a thread") : 0;
+}
+
+int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
+		    struct stow_store **ret_store, struct stow_err *err)
+{
+	struct stow_store_options options = { .dir = dir, .power_loss = power_loss };
+	struct stow_store *store = NULL;
+	int r;
+
+	r = stow_store_new(&options, &store, err);
+	if (r == 0)
+		r = stow_store_load(store, load, err);
+	if (r < 0) {
+		stow_store_close(store);
+		return r;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+void stow_store_stop(struct stow_store *store)
+{
+	uint64_t until = stow_clock_boot() + STOP_WITHIN;
+
+	if (!store)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->stopping = true;
+	pthread_cond_signal(&store->queued);
+	while (store->running && (store->first || store->busy)) {
+		if (stow_clock_boot() >= until && store->ops->give_up)
+			store->ops->give_up(store->engine);
+		wait_for(&store->idle, &store->lock, S / 10);
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
+void stow_store_close(struct stow_store *store)
+{
+	if (!store)
+		return;
+	stow_store_stop(store);
+	/* A probe may be under way. */
+	if (store->engine && store->ops->give_up)
+		store->ops->give_up(store->engine);
+	pthread_mutex_lock(&store->lock);
+	store->closing = true;
+	pthread_cond_signal(&store->queued);
+	pthread_mutex_unlock(&store->lock);
+	if (store->running)
+		pthread_join(store->thread, NULL);
+	while (store->owed)
+		stow_write_free(pop_owed(store));
+	if (store->engine)
+		store->ops->free(store->engine);
+	pthread_cond_destroy(&store->queued);
+	pthread_cond_destroy(&store->idle);
+	pthread_mutex_destroy(&store->lock);
+	free(store);
+}
