@@ -28,41 +28,19 @@
 #include <numastow/v1/scheduler.pb-c.h>
 
 #include "rpc/rpc.h"
+#include "tests/bench/fleet_machine.h"
 
-#define S	 UINT64_C(1000000000)
-#define NUMA_MAX 64
-#define CPUS	 16		      /* of a NUMA node */
-#define MEMORY	 (UINT64_C(64) << 30) /* bytes of a NUMA node */
-#define KEEP_NS	 (5 * S)
+#define S	UINT64_C(1000000000)
+#define KEEP_NS (5 * S)
 
 static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
-
-struct held { /* a reservation on a machine */
-	struct held *next;
-	char id[32];
-	unsigned int numa, cpus;
-	uint64_t memory;
-};
-
-struct machine {
-	char name[32];
-	struct stow_rpc_call *call;
-	struct stow_rpc_client *client;
-	pthread_mutex_t lock;
-	uint64_t sequence;
-	struct held *held;
-	unsigned int n_held;
-	uint32_t used_cpus[NUMA_MAX];
-	uint64_t used_memory[NUMA_MAX];
-	bool welcome;
-};
 
 static struct {
 	const char *scheduler, *certs;
 	unsigned int nodes, numa, connections, callers, seconds, reports, placements;
 } options = { .nodes = 1000, .numa = 8, .connections = 10, .seconds = 10 };
 
-static struct machine *machines;
+static struct fleet_machine *machines;
 static atomic_uint welcomed, closed_badly, directives, released;
 static char first_error[256];
 
@@ -76,127 +54,12 @@ static uint64_t now(void)
 
 /* --- a machine ---------------------------------------------------------------------------------- */
 
-/* With its lock held. The first report is full; later ones have one NUMA node that changed. */
-static void report(struct machine *m, bool full, unsigned int changed)
-{
-	PbReportRequest out = PB_REPORT_REQUEST__INIT;
-	PbNodeReport body = PB_NODE_REPORT__INIT;
-	PbNumaNode numa[NUMA_MAX], *list[NUMA_MAX];
-	char cpus[NUMA_MAX][16], **ids = calloc(m->n_held + 1, sizeof(*ids));
-	uint32_t distances[NUMA_MAX][NUMA_MAX];
-	size_t n = 0;
-
-	for (unsigned int i = 0; i < options.numa; i++) {
-		if (!full && i != changed)
-			continue;
-		pb_numa_node__init(&numa[n]);
-		snprintf(cpus[n], sizeof(cpus[n]), "%u-%u", i * CPUS, (i + 1) * CPUS - 1);
-		numa[n].id = i;
-		numa[n].state = PB_NUMA_NODE_STATE_READY;
-		numa[n].cpus = numa[n].cpus_shared = numa[n].cpus_takeable = cpus[n];
-		numa[n].cpus_total = CPUS;
-		numa[n].cpus_free = CPUS - m->used_cpus[i];
-		numa[n].memory_total = MEMORY;
-		numa[n].memory_free = MEMORY - (m->sequence % 1024 << 20);
-		numa[n].memory_available = numa[n].memory_free;
-		numa[n].memory_promised = m->used_memory[i];
-		numa[n].memory_allocatable = MEMORY - m->used_memory[i];
-		for (unsigned int j = 0; j < options.numa; j++)
-			distances[n][j] = i == j ? 10 : i / 2 == j / 2 ? 12 : 32;
-		numa[n].n_distances = options.numa;
-		numa[n].distances = distances[n];
-		list[n] = &numa[n];
-		n++;
-	}
-	for (const struct held *h = m->held; h; h = h->next)
-		ids[body.n_reservations++] = (char *)(uintptr_t)h->id;
-	body.reservations = ids;
-	body.name = m->name;
-	body.full = full;
-	body.sequence = ++m->sequence;
-	body.mode = PB_MODE_ENFORCE;
-	body.version = (char *)(uintptr_t) "sim";
-	body.numa_nodes = list;
-	body.n_numa_nodes = n;
-	out.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
-	out.report = &body;
-	stow_rpc_send(m->call, &out);
-	free(ids);
-}
-
-static void answer(struct machine *m, uint64_t directive)
-{
-	PbReportRequest out = PB_REPORT_REQUEST__INIT;
-	PbDirectiveResult result = PB_DIRECTIVE_RESULT__INIT;
-
-	result.directive = directive;
-	out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;
-	out.result = &result;
-	stow_rpc_send(m->call, &out);
-}
-
-static void hold(struct machine *m, const PbReservation *r)
-{
-	struct held *h = calloc(1, sizeof(*h));
-
-	snprintf(h->id, sizeof(h->id), "%s", r->id);
-	if (r->n_parts > 0 && r->parts[0]->numa_node < options.numa) {
-		h->numa = r->parts[0]->numa_node;
-		h->cpus = r->parts[0]->cpus;
-		h->memory = r->parts[0]->memory_promised;
-	}
-	m->used_cpus[h->numa] += h->cpus;
-	m->used_memory[h->numa] += h->memory;
-	h->next = m->held;
-	m->held = h;
-	m->n_held++;
-}
-
-static void let_go(struct machine *m, const char *id)
-{
-	for (struct held **at = &m->held; *at; at = &(*at)->next)
-		if (strcmp((*at)->id, id) == 0) {
-			struct held *h = *at;
-
-			m->used_cpus[h->numa] -= h->cpus;
-			m->used_memory[h->numa] -= h->memory;
-			*at = h->next;
-			m->n_held--;
-			free(h);
-			return;
-		}
-}
-
 static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
 			struct stow_err *err)
 {
-	const PbDirective *in = message;
-	struct machine *m = ctx;
-
 	atomic_fetch_add(&directives, 1);
-	pthread_mutex_lock(&m->lock);
-	switch (in->kind_case) {
-	case PB_DIRECTIVE__KIND_WELCOME:
-		if (!m->welcome)
-			atomic_fetch_add(&welcomed, 1);
-		m->welcome = true;
-		break;
-	case PB_DIRECTIVE__KIND_RESERVE:
-		hold(m, in->reserve);
-		answer(m, in->id);
-		break;
-	case PB_DIRECTIVE__KIND_CANCEL:
-		let_go(m, in->cancel->id);
-		answer(m, in->id);
-		break;
-	case PB_DIRECTIVE__KIND_REPORT:
-		report(m, true, 0);
-		answer(m, in->id);
-		break;
-	default:
-		answer(m, in->id);
-	}
-	pthread_mutex_unlock(&m->lock);
+	if (fleet_machine_obey(ctx, message))
+		atomic_fetch_add(&welcomed, 1);
 	return 0;
 }
 
@@ -245,20 +108,21 @@ static void start_machines(struct stow_rpc_loop *loop)
 
 	machines = calloc(options.nodes, sizeof(*machines));
 	for (unsigned int i = 0; i < options.nodes; i++) {
-		struct machine *m = &machines[i];
+		struct fleet_machine *m = &machines[i];
 
 		if (i % per == 0) {
 			snprintf(who, sizeof(who), "conn-%u", i / per);
 			client = connect_as(loop, who);
 		}
 		m->client = client;
+		m->numa = options.numa;
 		pthread_mutex_init(&m->lock, NULL);
 		snprintf(m->name, sizeof(m->name), "sim-%05u", i);
 		must(stow_rpc_client_open(client, service, "Report", &ops, m, NULL,
 					  STOW_RPC_NO_DEADLINE, &m->call, &err),
 		     &err);
 		pthread_mutex_lock(&m->lock);
-		report(m, true, 0);
+		fleet_machine_report(m, true, 0);
 		pthread_mutex_unlock(&m->lock);
 	}
 }
@@ -406,10 +270,11 @@ static void run_paced(struct stow_rpc_loop *loop)
 		double elapsed = (double)(t - start) / 1e9;
 
 		while (n_reports < (uint64_t)(elapsed * options.reports)) {
-			struct machine *m = &machines[n_reports % options.nodes];
+			struct fleet_machine *m = &machines[n_reports % options.nodes];
 
 			pthread_mutex_lock(&m->lock);
-			report(m, false, (unsigned int)(n_reports / options.nodes) % options.numa);
+			fleet_machine_report(
+				m, false, (unsigned int)(n_reports / options.nodes) % options.numa);
 			pthread_mutex_unlock(&m->lock);
 			n_reports++;
 		}
@@ -465,7 +330,7 @@ static void parse(int argc, char **argv)
 		else
 			exit(2);
 	}
-	if (optind + 1 != argc || options.numa > NUMA_MAX || options.nodes == 0 ||
+	if (optind + 1 != argc || options.numa > FLEET_NUMA_MAX || options.nodes == 0 ||
 	    options.connections == 0) {
 		fprintf(stderr, "usage: fleet_sim SCHEDULER [OPTION]...\n");
 		exit(2);

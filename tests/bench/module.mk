@@ -1,7 +1,7 @@
 # Measurements. `make bench` prints a table and writes it to build/bench.txt; docs/benchmarks.md has
 # the figures of one machine and says what they mean.
 
-bench_SRCS := $(sort $(wildcard tests/bench/*.c))
+bench_SRCS := $(sort $(filter-out %/fleet_machine.c,$(wildcard tests/bench/*.c)))
 bench_BINS := $(patsubst %.c,$(B)/%,$(bench_SRCS))
 
 $(B)/tests/bench/empty $(B)/tests/bench/times: $(B)/%: $(B)/%.o
@@ -9,9 +9,10 @@ $(B)/tests/bench/empty $(B)/tests/bench/times: $(B)/%: $(B)/%.o
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^
 
 # Those of the fleet speak gRPC.
-fleet_BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/fleet*.c))
-$(fleet_BENCH:=.o): $(PB)/.stamp
-$(fleet_BENCH): $(B)/%: $(B)/%.o $(TEST_ARCHIVES)
+fleet_BENCH := $(patsubst %.c,$(B)/%,$(filter tests/bench/fleet%,$(bench_SRCS)))
+fleet_MACHINE := $(B)/tests/bench/fleet_machine.o
+$(fleet_BENCH:=.o) $(fleet_MACHINE): $(PB)/.stamp
+$(fleet_BENCH): $(B)/%: $(B)/%.o $(fleet_MACHINE) $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
