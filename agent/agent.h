@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #include "agent/config.h"
-#include "agent/report.h"
+#include "agent/source.h"
 #include "agent/watch.h"
 #include "grant/adopt.h"
 #include "grant/grant.h"

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "agent/delta.h"
-#include "agent/report.h"
+#include "agent/source.h"
 #include "base/cleanup.h"
 #include "grant/gc.h"
 #include "grant/lease.h"

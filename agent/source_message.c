@@ -1,53 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/report.h"
-
+/* What was seen, as the messages of a report. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
+#include "agent/source_internal.h"
 #include "base/clock.h"
-#include "grant/cpuview.h"
+#include "base/cleanup.h"
 #include "grant/partition.h"
 #include "grant/reconcile.h"
-#include "ledger/drains.h"
-#include "node/cgroup.h"
-#include "node/hugepage.h"
 #include "node/leave.h"
-#include "node/memblock.h"
-#include "node/memory.h"
-#include "node/topology.h"
 #include "place/capacity.h"
 #include "rpc/rpc.h"
-
-/* What a container was seen to use. */
-struct usage {
-	int64_t key; /* of its record */
-	size_t n;
-	struct part {
-		int node;
-		uint64_t memory, hugepages;	/* bytes */
-		uint64_t pages[STOW_POOLS_MAX]; /* by the node's pools */
-	} parts[];
-};
-
-struct agent_source {
-	const struct stow_grant_context *context;
-	struct stow_topology *topology;
-	struct stow_memblocks blocks;
-	struct stow_usage *given; /* by the ledger */
-	struct stow_record **records;
-	size_t n_records;
-	struct stow_ledger_pool *pools;
-	size_t n_pools;
-	struct usage **usages; /* as long as the records at the last look */
-	size_t n_usages;
-	const struct stow_reconcile *reconcile; /* may be NULL */
-	struct stow_idset draining;
-	struct stow_cpu_view view; /* of the last report */
-};
 
 static void *out_of_memory(struct stow_err *err)
 {
@@ -60,221 +25,6 @@ static char *set_text(const struct stow_idset *set)
 	char buf[STOW_IDSET_MAX * 5];
 
 	return strdup(stow_idset_format(set, buf, sizeof(buf)));
-}
-
-/* --- looking ------------------------------------------------------------------------------------ */
-
-static int look_at_topology(struct agent_source *source, struct stow_err *err)
-{
-	struct stow_topology *topology;
-	struct stow_memblocks blocks = { 0 };
-	int r;
-
-	r = stow_topology_read(source->context->root, STOW_TOPOLOGY_AVAILABLE | STOW_TOPOLOGY_POOLS,
-			       &topology, err);
-	if (r < 0)
-		return r;
-	/* A machine without memory hotplug has none, and that is fine. */
-	if (stow_memblocks_read(source->context->root, STOW_MEMBLOCK_ZONES, &blocks, NULL) < 0)
-		blocks = (struct stow_memblocks){ 0 };
-	stow_topology_free(source->topology);
-	stow_memblocks_done(&source->blocks);
-	source->topology = topology;
-	source->blocks = blocks;
-	return 0;
-}
-
-/* Free and available memory, and the pools. The sum over the nodes' zones is what a node's meminfo
- * would say, in one file. */
-static int look_at_memory(struct agent_source *source, struct stow_err *err)
-{
-	struct stow_root *root = source->context->root;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct stow_zoneinfo zones;
-	bool have = stow_zoneinfo_read(root, &zones, NULL) == 0;
-
-	for (size_t i = 0; i < source->topology->n_nodes; i++) {
-		struct stow_node *node = &source->topology->nodes[i];
-		const struct stow_zone_sums *sums =
-			have ? stow_zoneinfo_node(&zones, node->id) : NULL;
-
-		if (sums) {
-			node->mem_free = sums->free * page;
-			node->mem_available = stow_zone_available(sums) * page;
-		}
-		for (size_t p = 0; p < node->n_pools; p++) {
-			struct stow_pool pool;
-			int r = stow_pool_read(root, node->id, node->pools[p].size, &pool, err);
-
-			if (r == -ENOENT)
-				continue; /* a topology event is on its way */
-			if (r < 0) {
-				if (have)
-					stow_zoneinfo_done(&zones);
-				return r;
-			}
-			node->pools[p] = pool;
-		}
-	}
-	if (have)
-		stow_zoneinfo_done(&zones);
-	return 0;
-}
-
-/* NUMA nodes that a drain is at work on. */
-static int look_at_drains(struct agent_source *source, struct stow_err *err)
-{
-	struct stow_drain_row *rows = NULL;
-	size_t n = 0;
-	int r;
-
-	r = stow_drain_rows(source->context->ledger, &rows, &n, err);
-	if (r < 0)
-		return r;
-	source->draining = (struct stow_idset){ 0 };
-	for (size_t i = 0; i < n; i++)
-		if (rows[i].step >= STOW_DRAIN_FENCED && !stow_drain_step_is_end(rows[i].step))
-			stow_idset_add(&source->draining, rows[i].node);
-	stow_drain_rows_free(rows, n);
-	return 0;
-}
-
-static int look_at_ledger(struct agent_source *source, struct stow_err *err)
-{
-	struct stow_ledger *ledger = source->context->ledger;
-	struct stow_usage *given = NULL;
-	struct stow_record **records = NULL;
-	struct stow_ledger_pool *pools = NULL;
-	size_t n = 0, n_pools = 0;
-	int r = 0;
-
-	if (ledger)
-		r = stow_ledger_usage(ledger, &given, err);
-	if (ledger && r == 0)
-		r = stow_ledger_pools(ledger, &pools, &n_pools, err);
-	if (ledger && r == 0)
-		r = stow_ledger_records(ledger, NULL, &records, &n, err);
-	if (ledger && r == 0)
-		r = look_at_drains(source, err);
-	if (r < 0) {
-		stow_usage_free(given);
-		stow_records_free(records, n);
-		free(pools);
-		return r;
-	}
-	stow_usage_free(source->given);
-	stow_records_free(source->records, source->n_records);
-	free(source->pools);
-	source->given = given;
-	source->records = records;
-	source->n_records = n;
-	source->pools = pools;
-	source->n_pools = n_pools;
-	return 0;
-}
-
-static struct usage *measure(const struct agent_source *source, const struct stow_record *record)
-{
-	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *own = NULL;
-	const struct stow_cgroup *cgroup =
-		source->reconcile ? stow_reconcile_cgroup(source->reconcile, record->key) : NULL;
-	const struct stow_topology *topology = source->topology;
-	struct usage *usage;
-
-	usage = calloc(1, sizeof(*usage) + topology->n_nodes * sizeof(*usage->parts));
-	if (!usage)
-		return NULL;
-	usage->key = record->key;
-	if (record->state != STOW_STATE_ACTIVE)
-		return usage;
-	if (!cgroup && stow_cgroup_open(source->context->root, &record->cgroup, &own, NULL) == 0)
-		cgroup = own;
-	if (!cgroup)
-		return usage;
-	for (size_t i = 0; i < topology->n_nodes; i++) {
-		struct part *part = &usage->parts[usage->n];
-		uint64_t pages;
-
-		part->node = topology->nodes[i].id;
-		if (stow_memory_used(cgroup, part->node, &part->memory, NULL) < 0)
-			part->memory = 0;
-		for (size_t p = 0; p < topology->nodes[i].n_pools; p++)
-			if (stow_hugetlb_used(cgroup, topology->nodes[i].pools[p].size, part->node,
-					      &pages, NULL) == 0) {
-				part->pages[p] = pages;
-				part->hugepages += pages * topology->nodes[i].pools[p].size;
-			}
-		if (part->memory || part->hugepages)
-			usage->n++;
-	}
-	return usage;
-}
-
-static int look_at_usage(struct agent_source *source, struct stow_err *err)
-{
-	for (size_t i = 0; i < source->n_usages; i++)
-		free(source->usages[i]);
-	free(source->usages);
-	source->n_usages = 0;
-	source->usages = calloc(source->n_records + 1, sizeof(*source->usages));
-	if (!source->usages)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	for (; source->n_usages < source->n_records; source->n_usages++) {
-		source->usages[source->n_usages] =
-			measure(source, source->records[source->n_usages]);
-		if (!source->usages[source->n_usages])
-			return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	return 0;
-}
-
-static const struct usage *usage_of(const struct agent_source *source, int64_t key)
-{
-	for (size_t i = 0; i < source->n_usages; i++)
-		if (source->usages[i]->key == key)
-			return source->usages[i];
-	return NULL;
-}
-
-/* Takes what a container has used of its share off what the node still owes it. */
-static void note_used(const struct agent_source *source, struct stow_node_usage *owed,
-		      const struct stow_record *record, const struct stow_share *share,
-		      const struct part *part)
-{
-	const struct stow_node *node = stow_topology_node(source->topology, owed->id);
-
-	stow_usage_note_memory(owed, part->memory, share->memory);
-	for (size_t i = 0; node && i < node->n_pools; i++)
-		for (size_t p = 0; p < record->n_pages; p++)
-			if (record->pages[p].size == node->pools[i].size)
-				stow_usage_note_pages(owed, record->pages[p].size, part->pages[i],
-						      share->pages[p]);
-}
-
-/* What was promised and not yet used is still to be taken from what is free; what was used is
- * not free any more, and must not count twice. */
-static void refine(struct agent_source *source)
-{
-	struct stow_usage *given = source->given;
-
-	for (size_t i = 0; given && i < given->n_nodes; i++) {
-		struct stow_node_usage *owed = &given->nodes[i];
-
-		owed->memory_outstanding = owed->memory;
-		for (size_t q = 0; q < owed->n_pools; q++)
-			owed->pools[q].outstanding = owed->pools[q].promised;
-		for (size_t j = 0; j < source->n_records; j++) {
-			const struct stow_record *record = source->records[j];
-			const struct usage *usage = usage_of(source, record->key);
-
-			for (size_t k = 0; usage && k < usage->n; k++)
-				for (size_t s = 0; s < record->n_shares; s++)
-					if (usage->parts[k].node == owed->id &&
-					    record->shares[s].node == owed->id)
-						note_used(source, owed, record, &record->shares[s],
-							  &usage->parts[k]);
-		}
-	}
 }
 
 /* --- a NUMA node -------------------------------------------------------------------------------- */
@@ -435,7 +185,7 @@ static void settle(PbNumaNode *now, const PbNodeReport *previous, uint64_t step)
 	}
 }
 
-static int add_numa_nodes(struct agent_source *source, const PbNodeReport *previous, uint64_t step,
+int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport *previous, uint64_t step,
 			  PbNodeReport *out, struct stow_err *err)
 {
 	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
@@ -516,7 +266,7 @@ static int by_node(const void *a, const void *b)
 static int add_parts(const struct agent_source *source, const struct stow_record *record,
 		     PbContainer *out)
 {
-	const struct usage *usage = usage_of(source, record->key);
+	const struct agent_source_usage *usage = agent_source_usage_of(source, record->key);
 	size_t most = record->n_shares + (usage ? usage->n : 0);
 
 	out->parts = calloc(most + 1, sizeof(*out->parts));
@@ -615,7 +365,7 @@ static bool is_outlived(const struct agent_source *source, size_t i)
 	return false;
 }
 
-static int add_containers(struct agent_source *source, PbNodeReport *out, struct stow_err *err)
+int agent_source_add_containers(struct agent_source *source, PbNodeReport *out, struct stow_err *err)
 {
 	out->containers = calloc(source->n_records + 1, sizeof(*out->containers));
 	out->reservations = calloc(source->n_records + 1, sizeof(*out->reservations));
@@ -638,79 +388,5 @@ static int add_containers(struct agent_source *source, PbNodeReport *out, struct
 			return stow_err_set(err, ENOMEM, "out of memory");
 		out->reservations[out->n_reservations++] = reservation;
 	}
-	return 0;
-}
-
-/* --- the whole ---------------------------------------------------------------------------------- */
-
-int agent_source_new(const struct stow_grant_context *context, struct agent_source **ret,
-		     struct stow_err *err)
-{
-	struct agent_source *source = calloc(1, sizeof(*source));
-
-	if (!source)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	source->context = context;
-	*ret = source;
-	return 0;
-}
-
-void agent_source_free(struct agent_source *source)
-{
-	if (!source)
-		return;
-	stow_topology_free(source->topology);
-	stow_memblocks_done(&source->blocks);
-	stow_usage_free(source->given);
-	stow_records_free(source->records, source->n_records);
-	free(source->pools);
-	for (size_t i = 0; i < source->n_usages; i++)
-		free(source->usages[i]);
-	free(source->usages);
-	stow_cpu_view_done(&source->view);
-	free(source);
-}
-
-void agent_source_follow(struct agent_source *source, const struct stow_reconcile *reconcile)
-{
-	source->reconcile = reconcile;
-}
-
-int agent_source_report(struct agent_source *source, unsigned int look,
-			const PbNodeReport *previous, uint64_t step, PbNodeReport **ret,
-			struct stow_err *err)
-{
-	PbNodeReport *out;
-	int r = 0;
-
-	if (look & AGENT_LOOK_TOPOLOGY || !source->topology)
-		r = look_at_topology(source, err);
-	else if (look & AGENT_LOOK_MEMORY)
-		r = look_at_memory(source, err);
-	if (r == 0 && look & AGENT_LOOK_LEDGER)
-		r = look_at_ledger(source, err);
-	if (r == 0 && look & (AGENT_LOOK_LEDGER | AGENT_LOOK_TOPOLOGY)) {
-		stow_cpu_view_done(&source->view);
-		r = stow_cpu_view_read(source->context->root, source->context->config,
-				       source->context->ledger, &source->view, err);
-	}
-	if (r == 0 && look & AGENT_LOOK_USAGE)
-		r = look_at_usage(source, err);
-	if (r < 0)
-		return r;
-	if (look & (AGENT_LOOK_LEDGER | AGENT_LOOK_USAGE))
-		refine(source);
-	out = malloc(sizeof(*out));
-	if (!out)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	pb_node_report__init(out);
-	r = add_numa_nodes(source, previous, step, out, err);
-	if (r == 0)
-		r = add_containers(source, out, err);
-	if (r < 0) {
-		stow_rpc_message_free(out);
-		return r;
-	}
-	*ret = out;
 	return 0;
 }
