@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/publisher.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/delta.h"
+#include "base/clock.h"
+#include "numastow/v1/scheduler.pb-c.h"
+
+#define PIECE_BYTES (1U << 20) /* of containers, in one message; another has at most 4 MiB */
+#define EVENT_KINDS 32
+
+struct subscriber {
+	struct subscriber *next;
+	struct stow_rpc_call *call; /* a reference */
+	uint64_t sequence;
+	bool scheduler, private;
+};
+
+struct agent_publisher {
+	char *node, *boot_id;
+
+	pthread_mutex_t lock; /* over all that follows */
+	char *failure_domain;
+	PbNodeReport *current;
+	struct subscriber *subscribers;
+	PbAgentCounters counters;
+	enum stow_changes mode;
+	bool connected;
+	char *error;
+	uint64_t looked;
+	struct agent_publisher_event events[EVENT_KINDS];
+	size_t n_events;
+};
+
+/* --- sending, with the lock held ---------------------------------------------------------------- */
+
+/* Puts the sender's fields into a report. */
+static void sign(const struct agent_publisher *publisher, PbNodeReport *report)
+{
+	report->name = publisher->node;
+	report->time = stow_clock_wall();
+	report->mode = publisher->mode == STOW_CHANGES_DISABLED	  ? PB_MODE_DISABLED
+		       : publisher->mode == STOW_CHANGES_OBSERVED ? PB_MODE_OBSERVE
+								  : PB_MODE_ENFORCE;
+	report->counters = (PbAgentCounters *)(uintptr_t)&publisher->counters;
+	if (!report->full)
+		return;
+	report->version = (char *)(uintptr_t)STOW_VERSION;
+	report->boot_id = publisher->boot_id;
+	report->failure_domain = publisher->failure_domain;
+}
+
+/* How many of the containers from `first` on go into one message. */
+static size_t piece(const PbNodeReport *report, size_t first)
+{
+	size_t bytes = 0, n = 0;
+
+	while (first + n < report->n_containers) {
+		bytes += pb_container__get_packed_size(report->containers[first + n]) + 8;
+		if (n && bytes > PIECE_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static void send_one(struct subscriber *to, PbNodeReport *report)
+{
+	PbReportRequest wrapped = PB_REPORT_REQUEST__INIT;
+	PbNodeReport mine = *report;
+
+	mine.sequence = ++to->sequence;
+	if (to->private) {
+		mine.n_containers = mine.n_gone = mine.n_reservations = mine.n_drains = 0;
+		mine.containers = NULL;
+		mine.gone = mine.reservations = mine.drains = NULL;
+	}
+	wrapped.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
+	wrapped.report = &mine;
+	/* An end of the stream comes by its own way. */
+	if (to->scheduler)
+		stow_rpc_send(to->call, &wrapped);
+	else
+		stow_rpc_send(to->call, &mine);
+}
+
+/* A report never exceeds what is accepted: containers that do not fit into one message follow as
+ * changes. */
+static void send_to(struct subscriber *to, const PbNodeReport *report)
+{
+	PbNodeReport part = *report;
+	size_t done = piece(report, 0);
+
+	part.n_containers = done;
+	send_one(to, &part);
+	part.full = false;
+	part.n_numa_nodes = part.n_gone = 0;
+	for (size_t n; done < report->n_containers; done += n) {
+		if (to->private)
+			return;
+		n = piece(report, done);
+		part.containers = report->containers + done;
+		part.n_containers = n;
+		send_one(to, &part);
+	}
+}
+
+static void send_whole(struct agent_publisher *publisher, struct subscriber *to)
+{
+	PbNodeReport whole;
+
+	agent_publisher_whole(publisher, &whole);
+	send_to(to, &whole);
+}
+
+/* --- subscribers -------------------------------------------------------------------------------- */
+
+int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
+			      bool scheduler, bool private)
+{
+	struct subscriber *to = calloc(1, sizeof(*to));
+
+	if (!to)
+		return -ENOMEM;
+	to->call = stow_rpc_ref(call);
+	to->scheduler = scheduler;
+	to->private = private;
+	pthread_mutex_lock(&publisher->lock);
+	to->next = publisher->subscribers;
+	publisher->subscribers = to;
+	send_whole(publisher, to);
+	pthread_mutex_unlock(&publisher->lock);
+	return 0;
+}
+
+void agent_publisher_unsubscribe(struct agent_publisher *publisher,
+				 const struct stow_rpc_call *call)
+{
+	struct subscriber *gone;
+	struct subscriber **at;
+
+	pthread_mutex_lock(&publisher->lock);
+	for (at = &publisher->subscribers; *at && (*at)->call != call; at = &(*at)->next)
+		;
+	gone = *at;
+	if (gone)
+		*at = gone->next;
+	pthread_mutex_unlock(&publisher->lock);
+	if (gone)
+		stow_rpc_unref(gone->call);
+	free(gone);
+}
+
+void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow_rpc_call *call)
+{
+	pthread_mutex_lock(&publisher->lock);
+	for (struct subscriber *to = publisher->subscribers; to; to = to->next)
+		if (to->call == call)
+			send_whole(publisher, to);
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+/* --- what is published -------------------------------------------------------------------------- */
+
+void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *report)
+{
+	PbNodeReport delta;
+
+	pthread_mutex_lock(&publisher->lock);
+	free(publisher->error);
+	publisher->error = NULL;
+	publisher->looked = stow_clock_wall();
+	if (publisher->current) {
+		if (agent_delta(publisher->current, report, &delta)) {
+			publisher->counters.reports++;
+			sign(publisher, &delta);
+			for (struct subscriber *to = publisher->subscribers; to; to = to->next)
+				send_to(to, &delta);
+		}
+		/* The delta borrows from both. */
+		agent_delta_done(&delta);
+		stow_rpc_message_free(publisher->current);
+	}
+	publisher->current = report;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+bool agent_publisher_fail(struct agent_publisher *publisher, const struct stow_err *why)
+{
+	bool news;
+
+	pthread_mutex_lock(&publisher->lock);
+	news = !publisher->error || strcmp(publisher->error, why->msg) != 0;
+	free(publisher->error);
+	publisher->error = strdup(why->msg);
+	pthread_mutex_unlock(&publisher->lock);
+	return news;
+}
+
+void agent_publisher_set_mode(struct agent_publisher *publisher, enum stow_changes mode)
+{
+	pthread_mutex_lock(&publisher->lock);
+	if (publisher->mode != mode) {
+		publisher->mode = mode;
+		for (struct subscriber *to = publisher->subscribers; to; to = to->next)
+			send_whole(publisher, to);
+	}
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_set_connected(struct agent_publisher *publisher, bool connected)
+{
+	pthread_mutex_lock(&publisher->lock);
+	publisher->connected = connected;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+/* --- counters ----------------------------------------------------------------------------------- */
+
+static uint64_t *counter_of(PbAgentCounters *counters, enum agent_publisher_counter counter)
+{
+	uint64_t *const all[] = {
+		[AGENT_COUNT_ADOPTED] = &counters->adopted,
+		[AGENT_COUNT_RESTORED] = &counters->restored,
+		[AGENT_COUNT_REFUSED] = &counters->refused,
+		[AGENT_COUNT_PROBLEMS] = &counters->problems,
+		[AGENT_COUNT_RECLAIMED] = &counters->reclaimed,
+		[AGENT_COUNT_RECLAIMED_HUGEPAGES] = &counters->reclaimed_hugepages,
+		[AGENT_COUNT_REPINS] = &counters->repins,
+		[AGENT_COUNT_DRAINS] = &counters->drains,
+		[AGENT_COUNT_RECONNECTS] = &counters->reconnects,
+	};
+
+	return all[counter];
+}
+
+void agent_publisher_count(struct agent_publisher *publisher, enum agent_publisher_counter counter,
+			   uint64_t n)
+{
+	pthread_mutex_lock(&publisher->lock);
+	*counter_of(&publisher->counters, counter) += n;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_set_foreign(struct agent_publisher *publisher, uint64_t n)
+{
+	pthread_mutex_lock(&publisher->lock);
+	publisher->counters.foreign = n;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_count_event(struct agent_publisher *publisher, const char *kind)
+{
+	struct agent_publisher_event *events = publisher->events;
+	size_t i = 0;
+
+	pthread_mutex_lock(&publisher->lock);
+	while (i < publisher->n_events && strcmp(events[i].kind, kind) != 0)
+		i++;
+	if (i == publisher->n_events && i < EVENT_KINDS) {
+		snprintf(events[i].kind, sizeof(events[i].kind), "%s", kind);
+		publisher->n_events++;
+	}
+	if (i < publisher->n_events)
+		events[i].n++;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+void agent_publisher_borrow(struct agent_publisher *publisher, struct agent_published *ret)
+{
+	pthread_mutex_lock(&publisher->lock);
+	*ret = (struct agent_published){
+		.report = publisher->current,
+		.counters = &publisher->counters,
+		.events = publisher->events,
+		.n_events = publisher->n_events,
+		.mode = publisher->mode,
+		.connected = publisher->connected,
+		.error = publisher->error,
+		.looked = publisher->looked,
+	};
+}
+
+void agent_publisher_return(struct agent_publisher *publisher)
+{
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_whole(const struct agent_publisher *publisher, PbNodeReport *ret)
+{
+	*ret = *publisher->current;
+	ret->full = true;
+	sign(publisher, ret);
+}
+
+size_t agent_publisher_fit(const PbNodeReport *report)
+{
+	return piece(report, 0);
+}
+
+/* --- start and end ------------------------------------------------------------------------------ */
+
+int agent_publisher_set_failure_domain(struct agent_publisher *publisher, const char *name,
+				       struct stow_err *err)
+{
+	char *copy = strdup(name);
+
+	if (!copy)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	pthread_mutex_lock(&publisher->lock);
+	free(publisher->failure_domain);
+	publisher->failure_domain = copy;
+	pthread_mutex_unlock(&publisher->lock);
+	return 0;
+}
+
+int agent_publisher_new(const struct agent_publisher_identity *identity,
+			struct agent_publisher **ret, struct stow_err *err)
+{
+	struct agent_publisher *publisher = calloc(1, sizeof(*publisher));
+
+	if (!publisher)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	pthread_mutex_init(&publisher->lock, NULL);
+	pb_agent_counters__init(&publisher->counters);
+	publisher->node = strdup(identity->node);
+	publisher->boot_id = strdup(identity->boot_id);
+	publisher->failure_domain = strdup(identity->failure_domain);
+	if (!publisher->node || !publisher->boot_id || !publisher->failure_domain) {
+		agent_publisher_free(publisher);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	*ret = publisher;
+	return 0;
+}
+
+void agent_publisher_free(struct agent_publisher *publisher)
+{
+	if (!publisher)
+		return;
+	for (struct subscriber *to; (to = publisher->subscribers);) {
+		publisher->subscribers = to->next;
+		stow_rpc_unref(to->call);
+		free(to);
+	}
+	if (publisher->current)
+		stow_rpc_message_free(publisher->current);
+	free(publisher->error);
+	free(publisher->failure_domain);
+	free(publisher->boot_id);
+	free(publisher->node);
+	pthread_mutex_destroy(&publisher->lock);
+	free(publisher);
+}
