@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
+#include "scheduler/fleet/answer.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/service/watch.h"

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/address.h"
 #include "rpc/say.h"
 #include "scheduler/scheduler.h"
@@ -195,8 +196,7 @@ static void *run(void *arg)
 				 p->bad ? "not healthy" : "healthy again",
 				 stow_text("error", p->bad ? p->why.msg : ""));
 		bad = p->bad;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += (time_t)(SCHEDULER_PROBE_EVERY / STOW_SECOND);
+		until = stow_clock_in(CLOCK_REALTIME, SCHEDULER_PROBE_EVERY);
 		if (!p->stopping)
 			pthread_cond_timedwait(&p->changed, &p->lock, &until);
 	}

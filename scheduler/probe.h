@@ -16,13 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 
 struct scheduler;
 struct scheduler_probe;
 
-#define SCHEDULER_PROBE_EVERY  (3 * UINT64_C(1000000000))
-#define SCHEDULER_PROBE_WITHIN (12 * UINT64_C(1000000000))
+#define SCHEDULER_PROBE_EVERY  (3 * STOW_SECOND)
+#define SCHEDULER_PROBE_WITHIN (12 * STOW_SECOND)
 
 /* Starts the thread; the server listens already. */
 int scheduler_probe_new(struct scheduler *s, struct scheduler_probe **ret, struct stow_err *err);

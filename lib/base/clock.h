@@ -39,6 +39,15 @@ static inline uint64_t stow_clock_wall(void)
 	return stow_clock_read(CLOCK_REALTIME);
 }
 
+/* The moment of a clock that is so far ahead, as pthread_cond_timedwait(3) wants it. */
+static inline struct timespec stow_clock_in(clockid_t clock, uint64_t ns)
+{
+	uint64_t at = stow_clock_read(clock) + ns;
+
+	return (struct timespec){ .tv_sec = (time_t)(at / STOW_SECOND),
+				  .tv_nsec = (long)(at % STOW_SECOND) };
+}
+
 /* A moment of the boot clock as the wall clock will show it; 0 (never) stays 0. */
 static inline uint64_t stow_clock_boot_to_wall(uint64_t boot)
 {

@@ -10,6 +10,7 @@
 #include "rpc/texts.h"
 #include "scheduler/drain/drain.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/message.h"
 #include "scheduler/scheduler.h"
 
 #define LIST_BYTES (3U << 20) /* of an answer: what a client takes is 4 MiB */
@@ -111,7 +112,7 @@ static PbDrain *make_message(const struct stow_machine *machine, const PbDrainMe
 	if (machine->domain)
 		drain.failure_domain = machine->domain;
 	progress.step = PB_DRAIN_STEP_WAITING;
-	out = scheduler_copy(&drain.base);
+	out = stow_message_copy(&drain.base);
 	if (out)
 		stow_texts_clean(&out->base, 4096);
 	return out;

@@ -111,7 +111,7 @@ static void add_memory(struct json_object *to, enum scheduler_event event, const
 char *scheduler_event_body(enum scheduler_event event, const PbDrain *drain, uint64_t wall)
 {
 	struct json_object *out = json_object_new_object();
-	time_t seconds = (time_t)(wall / 1000000000);
+	time_t seconds = (time_t)(wall / STOW_SECOND);
 	const char *text;
 	char stamp[32] = "";
 	char *copy = NULL;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "numastow/v1/drain.pb-c.h"
 
@@ -53,5 +54,5 @@ int scheduler_event_url_check(const char *url, bool insecure, struct stow_err *e
 
 /* ns before the next try, after `attempts` of them: doubling from `first` up to
  * SCHEDULER_PAUSE_MAX, and by `random` shorter, up to a half. */
-#define SCHEDULER_PAUSE_MAX (UINT64_C(300) * 1000000000)
+#define SCHEDULER_PAUSE_MAX (300 * STOW_SECOND)
 uint64_t scheduler_event_pause(uint64_t first, uint64_t attempts, uint64_t random);

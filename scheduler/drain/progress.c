@@ -7,28 +7,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/texts.h"
-
-/* --- copies ------------------------------------------------------------------------------------- */
-
-void *scheduler_copy(const ProtobufCMessage *message)
-{
-	size_t len = protobuf_c_message_get_packed_size(message);
-	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
-
-	if (!bytes)
-		return NULL;
-	protobuf_c_message_pack(message, bytes);
-	return protobuf_c_message_unpack(message->descriptor, NULL, len, bytes);
-}
-
-void scheduler_set_text(char **text, const char *value)
-{
-	char *copy = value[0] ? strdup(value) : NULL;
-
-	if (*text && *text != protobuf_c_empty_string)
-		free(*text);
-	*text = copy ? copy : (char *)(uintptr_t)protobuf_c_empty_string;
-}
+#include "scheduler/fleet/message.h"
 
 static bool cut(void *list, size_t *n, size_t most)
 {
@@ -57,7 +36,7 @@ static void cut_plan(PbDrainPlan *plan)
 
 	much |= cut(plan->affected, &plan->n_affected, SCHEDULER_AFFECTED_MAX);
 	while (plan->n_notes > SCHEDULER_NOTES_MAX)
-		scheduler_set_text(&plan->notes[--plan->n_notes], "");
+		stow_message_set_text(&plan->notes[--plan->n_notes], "");
 	if (much)
 		add_note(plan, "the plan is too long to be shown whole; its sums are right");
 }
@@ -90,7 +69,7 @@ PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in)
 		clean_list(gone);
 	}
 	without.blocks_gone = (char *)(uintptr_t)protobuf_c_empty_string;
-	out = scheduler_copy(&without.base);
+	out = stow_message_copy(&without.base);
 	if (out) {
 		cut(out->culprits, &out->n_culprits, SCHEDULER_CULPRITS_MAX);
 		if (out->plan)

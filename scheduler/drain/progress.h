@@ -6,9 +6,6 @@
  * its own node, and nothing that it says may grow without a bound, or be no text.
  */
 
-#include <protobuf-c/protobuf-c.h>
-#include <stddef.h>
-
 #include "numastow/v1/drain.pb-c.h"
 
 #define SCHEDULER_TEXT_MAX     1024 /* bytes of each text; blocks_gone: */
@@ -21,8 +18,3 @@
 /* A copy without what is too much, in UTF-8 without control characters, without fields that nobody
  * here knows. NULL: no memory. Freed with stow_rpc_message_free(). */
 PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in);
-
-/* A copy of any message; NULL: no memory. */
-void *scheduler_copy(const ProtobufCMessage *message);
-/* Replaces a text of an unpacked message; without memory it is "" then. */
-void scheduler_set_text(char **text, const char *value);

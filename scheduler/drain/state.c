@@ -10,6 +10,8 @@
 #include "rpc/texts.h"
 #include "scheduler/drain/drain.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
 #define LOOK_EVERY STOW_SECOND /* at who waits, when nothing has happened */
@@ -103,7 +105,7 @@ static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const stru
 static void take_domain(struct scheduler_drain *d)
 {
 	if (d->machine->domain && strcmp(d->message->failure_domain, d->machine->domain) != 0) {
-		scheduler_set_text(&d->message->failure_domain, d->machine->domain);
+		stow_message_set_text(&d->message->failure_domain, d->machine->domain);
 		stow_text_clean(d->message->failure_domain, STOW_DOMAIN_MAX);
 	}
 }
@@ -210,7 +212,7 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	p->bytes_total = progress->bytes_total ? progress->bytes_total : d->message->plan->bytes;
 	p->blocks_total = progress->blocks_total ? progress->blocks_total
 						 : (uint32_t)d->message->plan->n_blocks;
-	scheduler_set_text(&p->message, progress->message);
+	stow_message_set_text(&p->message, progress->message);
 	scheduler_drain_step(d, PB_DRAIN_STEP_PLANNED);
 	if (d->dry) {
 		for (struct scheduler_follower *f = d->followers; f; f = f->next)
@@ -262,7 +264,7 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 		scheduler_revoke(s, d->machine, &numa);
 	n = count_unbound(d->machine, &numa);
 	if (!n) {
-		scheduler_set_text(&d->message->progress->message, "");
+		stow_message_set_text(&d->message->progress->message, "");
 		scheduler_drain_step(d, PB_DRAIN_STEP_FENCED);
 		scheduler_drain_save(s, d, NULL);
 	} else if (stow_elapsed(d->since, now.mono) >= s->config.drain_wait) {
@@ -359,7 +361,7 @@ static void take_numbers(struct scheduler_drain *d, PbDrainProgress *progress)
 {
 	PbDrainProgress *old = d->message->progress;
 
-	scheduler_set_text(&progress->id, d->message->id);
+	stow_message_set_text(&progress->id, d->message->id);
 	stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
 	d->message->progress = progress;
 	d->message->updated = stow_now().wall;

@@ -15,6 +15,7 @@
 #include "rpc/texts.h"
 #include "scheduler/drain/outbox.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/message.h"
 #include "scheduler/scheduler.h"
 
 #define BACKLOG_MAX (1U << 20) /* bytes: who is that far behind misses what is not an end */
@@ -179,7 +180,7 @@ bool scheduler_drain_say(struct scheduler_drain *d, const char *fmt, ...)
 	va_end(ap);
 	if (strcmp(d->message->progress->message, text) == 0)
 		return false;
-	scheduler_set_text(&d->message->progress->message, text);
+	stow_message_set_text(&d->message->progress->message, text);
 	d->message->updated = stow_now().wall;
 	return true;
 }
@@ -536,7 +537,7 @@ void scheduler_drain_end(struct scheduler *s, struct scheduler_drain *d, PbDrain
 	va_end(ap);
 	/* What a node said may have been cut within a character. */
 	stow_text_clean(text, sizeof(text));
-	scheduler_set_text(&d->message->progress->message, text);
+	stow_message_set_text(&d->message->progress->message, text);
 	scheduler_drain_step(d, step);
 	d->message->progress->code = code;
 	if (d->dry) {

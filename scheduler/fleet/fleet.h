@@ -24,58 +24,16 @@
 #include "base/idset.h"
 #include "numastow/v1/scheduler.pb-c.h"
 #include "place/request.h"
+#include "scheduler/fleet/ids.h"
 #include "scheduler/fleet/index.h"
 #include "scheduler/fleet/lock.h"
+#include "scheduler/fleet/now.h"
 #include "scheduler/fleet/report.h"
 
 struct stow_rpc_call;
-struct stow_place_op;
 struct stow_directive;
-
-/* Wall time is for what is shown and compared between machines, the monotonic one (which goes on in
- * a suspended machine, too) for silence. Both in ns. */
-struct stow_now {
-	uint64_t wall, mono;
-};
-
-struct stow_now stow_now(void);
-
-/* The time since then. Nothing when `then` is the later one: who waited for the lock may have an
- * older now than what was written under it. */
-static inline uint64_t stow_elapsed(uint64_t then, uint64_t now)
-{
-	return now > then ? now - then : 0;
-}
-
-#define STOW_SECOND UINT64_C(1000000000)
-
-struct stow_reservation {
-	struct stow_link link; /* in fleet->reservations, by id */
-	uint64_t id;
-	struct stow_machine *machine;
-	struct stow_reservation *next, **at; /* of the same machine; what points to it */
-	size_t bytes;			     /* of its message, packed, when it was entered */
-	PbReservation *message;		     /* as it is shown, with its state */
-	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
-	bool exclusive;
-	bool counted;	  /* in the machine's report */
-	bool learnt;	  /* from a report: the machine knows best when it ends */
-	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
-	char *request_id; /* whose answer it is part of, or NULL */
-	bool releasing;	  /* its deletion is being stored */
-	struct stow_place_op *waiting; /* a caller who wants to know that the machine holds it */
-};
-
-/* What a caller got, for the case that it asks again. */
-struct stow_answer {
-	struct stow_link link; /* in fleet->answers, by the request id's hash */
-	char *request_id;
-	uint64_t digest; /* of the request */
-	uint64_t expires;
-	struct stow_answer *older, *newer;
-	struct stow_wire response;     /* PlaceResponse */
-	struct stow_place_op *pending; /* being worked on: there is no response yet */
-};
+struct stow_reservation;
+struct stow_answer;
 
 /* Which container has a reservation, or holds it as a lease. */
 struct stow_has {
@@ -235,7 +193,7 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
  * the machine has not, or that make more of it than there can be. What became of reservations is
  * stow_fleet_reconcile()'s business. */
 int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
-		     struct stow_update *update, struct stow_err *err);
+		     struct stow_report *report, struct stow_err *err);
 
 /* A sign of life; `stale`: silent for too long. */
 void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
@@ -273,64 +231,3 @@ uint32_t stow_machine_unowned(const struct stow_machine *machine);
  * by the caller; NULL: no memory. */
 uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers,
 			     size_t *ret_len);
-
-/* --- reservations (reservation.c) -------------------------------------------------------------- */
-
-/* Enters a reservation, which takes `message` over; nothing is checked against what is free. The
- * machine's columns are refreshed. -ENOMEM, and `message` is still the caller's. */
-int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
-			 PbReservation *message, struct stow_reservation **ret_reservation,
-			 struct stow_err *err);
-/* Takes it out, frees it, and remembers its id for a while. Refreshes the machine. */
-void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
-			  struct stow_now now);
-/* The same without a refresh: for many at once, after which the caller refreshes. `known`: somebody
- * was told its id, which is remembered. */
-void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation *reservation,
-			       bool known, struct stow_now now);
-/* It is about to be ended: takes it off the list of those that run out. */
-void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r);
-struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
-/* A new id that nobody has. */
-uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);
-/* Ended within the last minutes. */
-bool stow_reservation_ended(const struct stow_fleet *fleet, uint64_t id);
-/* Forgets those that ended long ago, STOW_FORGET_MOST at a time. */
-void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now);
-/* A deep copy; NULL: no memory. Freed with pb_reservation__free_unpacked(). */
-PbReservation *stow_reservation_copy(const PbReservation *message);
-/* "ID:NUMA_NODES@NODE" */
-char *stow_reservation_annotation(uint64_t id, const char *numa_nodes, const char *machine);
-
-/* What a report did to reservations; arrays of `n_*`. */
-struct stow_reconciled {
-	struct stow_reservation **changed; /* held, bound, learnt: to be stored again */
-	size_t n_changed;
-	struct stow_reservation **over; /* had a container, which is gone: to be ended */
-	size_t n_over;
-	uint64_t *cancel; /* leases of reservations that have ended: the agent should drop them */
-	size_t n_cancel;
-	size_t n_left; /* ids that were not looked into: too many at once, or for one machine */
-};
-
-/* Compares the reservations of the machine with those its report lists (`listed`, ascending), and
- * updates their states. What a report can make of work is bounded: it lists STOW_RESERVATIONS_MAX
- * at most, of ids that are not known here STOW_LEARN_MAX a second are looked into (the next report
- * lists the others again), and the machine is computed once. -ENOMEM. */
-int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
-			 const uint64_t *listed, size_t n_listed, struct stow_now now,
-			 struct stow_reconciled *ret, struct stow_err *err);
-void stow_reconciled_done(struct stow_reconciled *r);
-
-/* --- answers ----------------------------------------------------------------------------------- */
-
-struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id);
-/* Of the oldest so many and so large ones are kept as STOW_ANSWERS_MAX and _BYTES_MAX say. */
-int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
-		    struct stow_answer **ret_answer, struct stow_err *err);
-/* Gives it its response, a copy of `len` bytes. -ENOMEM. */
-int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const void *bytes,
-		    size_t len);
-void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer);
-/* Those that have expired, STOW_FORGET_MOST at a time. */
-void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now);

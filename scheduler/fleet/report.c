@@ -10,41 +10,10 @@
 #include "base/cleanup.h"
 #include "base/idset.h"
 #include "node/topology.h"
+#include "scheduler/fleet/ids.h"
 
-#define NAME_MAX_LEN 253
-#define LOCAL	     10 /* the kernel's distance of a NUMA node to itself */
-#define REMOTE	     20 /* ... and to another one of which it knows nothing */
-
-int stow_machine_name_check(const char *name, struct stow_err *err)
-{
-	size_t len = strlen(name);
-
-	if (len && len <= NAME_MAX_LEN && name[0] != '.' && name[0] != '-' &&
-	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len)
-		return 0;
-	return stow_err_set(err, EINVAL,
-			    "\"%.64s\" is not a machine's name: 1 to %d of a-z, 0-9, '-' and '.'",
-			    name, NAME_MAX_LEN);
-}
-
-int stow_id_parse(const char *text, uint64_t *ret, struct stow_err *err)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	*ret = 0;
-	for (const char *p = text; *p && strchr(digits, *p); p++)
-		*ret = *ret << 4 | (uint64_t)(strchr(digits, *p) - digits);
-	if (strlen(text) != 16 || strspn(text, digits) != 16 || *ret == 0)
-		return stow_err_set(err, EINVAL, "\"%.32s\" is not an id: 16 hexadecimal digits",
-				    text);
-	return 0;
-}
-
-const char *stow_id_format(uint64_t id, char buf[17])
-{
-	snprintf(buf, 17, "%016" PRIx64, id);
-	return buf;
-}
+#define LOCAL  10 /* the kernel's distance of a NUMA node to itself */
+#define REMOTE 20 /* ... and to another one of which it knows nothing */
 
 /* --- pieces on the wire ----------------------------------------------------------------------- */
 
@@ -77,7 +46,7 @@ static int pack_container(PbContainer *container, struct stow_wire *ret)
 	return pack(&report, ret);
 }
 
-static int pack_rest(const PbNodeReport *in, struct stow_update *u)
+static int pack_rest(const PbNodeReport *in, struct stow_report *u)
 {
 	PbNodeReport constant = PB_NODE_REPORT__INIT, variable = *in;
 	char *empty = constant.version;
@@ -183,7 +152,7 @@ static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err
 	return 0;
 }
 
-static int decode_distances(const PbNodeReport *in, struct stow_update *u, struct stow_err *err)
+static int decode_distances(const PbNodeReport *in, struct stow_report *u, struct stow_err *err)
 {
 	size_t n = in->n_numa_nodes;
 
@@ -212,7 +181,7 @@ static int decode_distances(const PbNodeReport *in, struct stow_update *u, struc
 	return 0;
 }
 
-static int decode_numas(const PbNodeReport *in, struct stow_update *u, struct stow_err *err)
+static int decode_numas(const PbNodeReport *in, struct stow_report *u, struct stow_err *err)
 {
 	uint64_t cpus = 0;
 
@@ -259,7 +228,7 @@ static int by_text(const void *a, const void *b)
 
 /* Ascending, so that applying them is one pass; of an id that comes twice (a container and the one
  * whose name it has taken) the later one stays, as it does when changes bring it. */
-static void sort_containers(struct stow_update *u)
+static void sort_containers(struct stow_report *u)
 {
 	size_t n = 0;
 
@@ -273,7 +242,7 @@ static void sort_containers(struct stow_update *u)
 	u->n_containers = n;
 }
 
-static int decode_containers(const PbNodeReport *in, struct stow_update *u, struct stow_err *err)
+static int decode_containers(const PbNodeReport *in, struct stow_report *u, struct stow_err *err)
 {
 	if (in->n_containers > STOW_CONTAINERS_MAX || in->n_gone > STOW_CONTAINERS_MAX)
 		return stow_err_set(err, EINVAL, "more than %d containers", STOW_CONTAINERS_MAX);
@@ -338,10 +307,10 @@ static int decode_ids(char *const *in, size_t n, size_t most, const char *what, 
 	return 0;
 }
 
-int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_update,
+int stow_report_decode(const PbNodeReport *report, struct stow_report **ret_update,
 		       struct stow_err *err)
 {
-	_cleanup_(stow_update_free_ptr) struct stow_update *u = calloc(1, sizeof(*u));
+	_cleanup_(stow_report_free_ptr) struct stow_report *u = calloc(1, sizeof(*u));
 	int r;
 
 	if (!u)
@@ -393,7 +362,7 @@ void stow_container_done(struct stow_container *container)
 	stow_wire_done(&container->wire);
 }
 
-void stow_update_free(struct stow_update *update)
+void stow_report_free(struct stow_report *update)
 {
 	if (!update)
 		return;

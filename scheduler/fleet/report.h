@@ -63,7 +63,7 @@ struct stow_container {
 	struct stow_wire wire;
 };
 
-struct stow_update {
+struct stow_report {
 	char *name;
 	char *domain; /* failure domain; of a full report */
 	bool full;
@@ -85,24 +85,17 @@ struct stow_update {
 	size_t n_drains;
 };
 
-/* -EINVAL: what is wrong with it. Freed with stow_update_free(), whatever was taken out of it. */
-int stow_update_decode(const PbNodeReport *report, struct stow_update **ret_update,
+/* -EINVAL: what is wrong with it. Freed with stow_report_free(), whatever was taken out of it. */
+int stow_report_decode(const PbNodeReport *report, struct stow_report **ret_update,
 		       struct stow_err *err);
-void stow_update_free(struct stow_update *update);
+void stow_report_free(struct stow_report *update);
 
 void stow_wire_done(struct stow_wire *wire);
 void stow_numa_done(struct stow_numa *numa);
 void stow_container_done(struct stow_container *container);
 
-static inline void stow_update_free_ptr(struct stow_update **u)
+static inline void stow_report_free_ptr(struct stow_report **u)
 {
 	if (*u)
-		stow_update_free(*u);
+		stow_report_free(*u);
 }
-
-/* A machine's name: lower-case letters, digits, '-' and '.', at most 253 of them. */
-int stow_machine_name_check(const char *name, struct stow_err *err);
-
-/* A reservation's id, or a drain's: 16 lower-case hexadecimal digits; never 0. */
-int stow_id_parse(const char *text, uint64_t *ret, struct stow_err *err);
-const char *stow_id_format(uint64_t id, char buf[17]);

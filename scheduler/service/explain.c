@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/search/search.h"
 
@@ -144,7 +146,7 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 		free(found.shares);
 		out->reservations[out->n_reservations++] = shown;
 		/* The next pod finds less. */
-		copy = stow_reservation_copy(shown);
+		copy = stow_message_copy(&shown->base);
 		r = copy ? stow_reservation_add(s->fleet, found.machine,
 						stow_reservation_new_id(s->fleet), copy, &made[n],
 						err)

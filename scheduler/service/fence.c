@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
 #define FENCES_MAX 256 /* that wait at a time */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
 /* What of a machine's containers is shown: a machine is never larger than a message. */
@@ -49,7 +51,7 @@ PbNode *scheduler_show(const struct stow_machine *machine, bool containers)
 	out->reservations = calloc(machine->n_reservations + 1, sizeof(*out->reservations));
 	for (const struct stow_reservation *r = machine->reservations; out->reservations && r;
 	     r = r->next) {
-		PbReservation *copy = r->counted ? NULL : stow_reservation_copy(r->message);
+		PbReservation *copy = r->counted ? NULL : stow_message_copy(&r->message->base);
 
 		if (copy)
 			out->reservations[out->n_reservations++] = copy;
@@ -230,7 +232,7 @@ static int add(struct page *page, const struct stow_reservation *r)
 		page->out.reservations = more;
 		page->room = room;
 	}
-	copy = stow_reservation_copy(r->message);
+	copy = stow_message_copy(&r->message->base);
 	if (!copy)
 		return -ENOMEM;
 	page->out.reservations[page->out.n_reservations++] = copy;

@@ -8,6 +8,9 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "scheduler/fleet/answer.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/search/search.h"
 
@@ -73,17 +76,6 @@ static int add_part(const struct stow_share *share, const struct stow_request *r
 	return 0;
 }
 
-static PbPodRequest *copy_pod(const PbPodRequest *pod)
-{
-	size_t len = pb_pod_request__get_packed_size(pod);
-	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
-
-	if (!bytes)
-		return NULL;
-	pb_pod_request__pack(pod, bytes);
-	return pb_pod_request__unpack(NULL, len, bytes);
-}
-
 /* A reservation's message: allocated as if it had been unpacked. */
 static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 				   const PbPodRequest *pod, const struct stow_request *req,
@@ -103,7 +95,7 @@ static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 	out->id = strdup(stow_id_format(id, hex));
 	out->node = strdup(found->machine->name);
 	out->numa_nodes = strdup(text);
-	out->pod = copy_pod(pod);
+	out->pod = stow_message_copy(&pod->base);
 	out->annotation = stow_reservation_annotation(id, text, found->machine->name);
 	out->reason = strdup(found->reason);
 	out->expires = expires;
@@ -204,7 +196,7 @@ static int place_all(struct scheduler *s, const PbPlaceRequest *in, struct stow_
 			break;
 		}
 		op->ids[op->n++] = reservation->id;
-		copy = stow_reservation_copy(reservation->message);
+		copy = stow_message_copy(&reservation->message->base);
 		if (!copy)
 			r = stow_err_set(err, ENOMEM, "out of memory");
 		else

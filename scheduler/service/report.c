@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/roles.h"
 #include "scheduler/scheduler.h"
 
@@ -163,12 +164,12 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 /* --- reports ------------------------------------------------------------------------------------ */
 
 static void reconcile(struct scheduler *s, struct stow_machine *machine,
-		      const struct stow_update *update, struct stow_now now)
+		      const struct stow_report *report, struct stow_now now)
 {
 	struct stow_reconciled found;
 	struct stow_err err;
 
-	if (stow_fleet_reconcile(s->fleet, machine, update->reservations, update->n_reservations,
+	if (stow_fleet_reconcile(s->fleet, machine, report->reservations, report->n_reservations,
 				 now, &found, &err) < 0) {
 		stow_say(STOW_LOG_ERR, "reservations not compared",
 			 stow_text("node", machine->name), stow_why(&err));
@@ -195,19 +196,19 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 
 /* The stream's first report: which machine this is, and whether it may be. */
 static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
-		     const struct stow_update *update, struct stow_now now, struct stow_err *err)
+		     const struct stow_report *report, struct stow_now now, struct stow_err *err)
 {
 	struct stow_machine *machine;
 	int r;
 
-	if (!update->full)
+	if (!report->full)
 		return stow_err_set(err, EINVAL, "the first report of a stream must be full");
-	if (update->sequence != 1)
+	if (report->sequence != 1)
 		return stow_err_set(err, EINVAL, "sequence: %" PRIu64 "; a stream begins with 1",
-				    update->sequence);
-	r = scheduler_may_report(stow_rpc_peer(call), update->name, s->config.roles, err);
+				    report->sequence);
+	r = scheduler_may_report(stow_rpc_peer(call), report->name, s->config.roles, err);
 	if (r == 0)
-		r = stow_fleet_get(s->fleet, update->name, &machine, err);
+		r = stow_fleet_get(s->fleet, report->name, &machine, err);
 	if (r < 0)
 		return r;
 	if (machine->stream && stow_elapsed(machine->heard, now.mono) < s->config.stale_after / 2)
@@ -228,12 +229,12 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	stream->machine = machine;
 	stow_say(STOW_LOG_INFO, "node connected", stow_text("node", machine->name),
 		 stow_text("from", stow_rpc_peer(call)->address),
-		 stow_number("numa_nodes", update->n_numa));
+		 stow_number("numa_nodes", report->n_numa));
 	return 0;
 }
 
 static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
-		     struct stow_update *update, struct stow_err *err)
+		     struct stow_report *report, struct stow_err *err)
 {
 	struct stow_now now = stow_now();
 	bool first = !stream->machine;
@@ -241,27 +242,27 @@ static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct str
 	int r = 0;
 
 	if (first)
-		r = introduce(s, call, stream, update, now, err);
+		r = introduce(s, call, stream, report, now, err);
 	if (r < 0)
 		return r;
 	machine = stream->machine;
 	if (machine->stream != call)
 		return stow_err_set(err, ESTALE, "another stream has taken over");
-	if (strcmp(update->name, machine->name) != 0)
+	if (strcmp(report->name, machine->name) != 0)
 		return stow_err_set(err, EINVAL, "name: \"%.64s\"; this stream is node %s's",
-				    update->name, machine->name);
-	if (update->sequence != machine->sequence + 1)
+				    report->name, machine->name);
+	if (report->sequence != machine->sequence + 1)
 		return stow_err_set(err, ESTALE,
 				    "sequence: %" PRIu64 " after %" PRIu64 "; connect again",
-				    update->sequence, machine->sequence);
-	r = stow_fleet_apply(s->fleet, machine, update, err);
+				    report->sequence, machine->sequence);
+	r = stow_fleet_apply(s->fleet, machine, report, err);
 	if (r < 0)
 		return r;
 	stow_fleet_heard(s->fleet, machine, now);
-	reconcile(s, machine, update, now);
+	reconcile(s, machine, report, now);
 	if (first) {
 		welcome(s, machine);
-		scheduler_drains_reported(s, machine, update->drains, update->n_drains);
+		scheduler_drains_reported(s, machine, report->drains, report->n_drains);
 	}
 	scheduler_news(s);
 	return 0;
@@ -281,7 +282,7 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
-	_cleanup_(stow_update_free_ptr) struct stow_update *update = NULL;
+	_cleanup_(stow_report_free_ptr) struct stow_report *report = NULL;
 	const PbReportRequest *in = message;
 	struct stream *stream = stow_rpc_data(call);
 	PbDrainProgress *progress = NULL;
@@ -290,7 +291,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 
 	if (in->kind_case == PB_REPORT_REQUEST__KIND_REPORT) {
 		atomic_fetch_add(&s->reports, 1);
-		r = stow_update_decode(in->report, &update, err); /* outside of the lock */
+		r = stow_report_decode(in->report, &report, err); /* outside of the lock */
 	} else if (!stream->machine) {
 		r = stow_err_set(err, EINVAL, "the first message of a stream must be a report");
 	}
@@ -304,7 +305,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	stow_lock_take(&s->fleet->lock);
 	switch (atomic_load(&s->stopping) ? PB_REPORT_REQUEST__KIND__NOT_SET : in->kind_case) {
 	case PB_REPORT_REQUEST__KIND_REPORT:
-		r = on_report(s, call, stream, update, err);
+		r = on_report(s, call, stream, report, err);
 		break;
 	case PB_REPORT_REQUEST__KIND_HEARTBEAT:
 		if (stream->machine->stream == call)

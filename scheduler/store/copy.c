@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 
-#define LOOK_US 200000
-#define LOOKS	350 /* until a leader that has died is known to have: over a minute */
-#define SHORT_LIVED \
-	(300 * UINT64_C(1000000000)) /* answers that may run out before they are compared */
-#define UNDER_WAY 4096
+#define LOOK_US	    200000
+#define LOOKS	    350 /* until a leader that has died is known to have: over a minute */
+#define SHORT_LIVED (300 * STOW_SECOND) /* answers that may run out before they are compared */
+#define UNDER_WAY   4096
 
 /* What is read of a store: how much, and a sum that does not depend on the order. */
 struct reading {

@@ -15,9 +15,9 @@
 #include "base/parse.h"
 #include "rpc/address.h"
 
-#define ATTEMPT	    (2 * ETCD_SECOND)  /* of a call that may be asked again */
+#define ATTEMPT	    (2 * STOW_SECOND)  /* of a call that may be asked again */
 #define PAUSE_US    50000	       /* between two members */
-#define KEEPALIVE   (10 * ETCD_SECOND) /* etcd ends connections that ping more often */
+#define KEEPALIVE   (10 * STOW_SECOND) /* etcd ends connections that ping more often */
 #define MESSAGE_MAX (64U << 20)	       /* of an answer; pages are far smaller */
 
 struct etcd {

@@ -10,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "etcd/rpc.pb-c.h"
 #include "rpc/rpc.h"
 
-#define ETCD_SECOND	 UINT64_C(1000000000)
 #define ETCD_MEMBERS_MAX 9
 
 /* --- members (etcd.c) --------------------------------------------------------------------------- */

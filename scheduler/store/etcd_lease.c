@@ -16,8 +16,8 @@
 #include "rpc/say.h"
 #include "scheduler/store/etcd.h"
 
-#define TIMEOUT (2 * ETCD_SECOND)
-#define MARGIN	ETCD_SECOND /* for clocks that do not run alike, and for what is on its way */
+#define TIMEOUT (2 * STOW_SECOND)
+#define MARGIN	STOW_SECOND /* for clocks that do not run alike, and for what is on its way */
 
 struct etcd_lease {
 	struct etcd *etcd;
@@ -39,7 +39,7 @@ struct etcd_lease {
 /* With the lock held; or before anybody else has it. */
 static void renew(struct etcd_lease *lease, uint64_t sent, int64_t seconds)
 {
-	uint64_t ttl = (uint64_t)seconds * ETCD_SECOND,
+	uint64_t ttl = (uint64_t)seconds * STOW_SECOND,
 		 margin = MARGIN < ttl / 3 ? MARGIN : ttl / 3;
 
 	lease->ttl = ttl;
@@ -58,7 +58,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	void *answer;
 	int r;
 
-	request.ttl = (int64_t)(ttl / ETCD_SECOND);
+	request.ttl = (int64_t)(ttl / STOW_SECOND);
 	r = etcd_call(etcd, &etcd_lease__descriptor, "LeaseGrant", &request, TIMEOUT, &answer, err);
 	if (r < 0)
 		return r;
@@ -120,13 +120,8 @@ static const struct stow_rpc_stream_ops ops = { .message = on_message, .closed =
 /* With the lock held. */
 static void wait_for(struct etcd_lease *lease, uint64_t ns)
 {
-	struct timespec until;
-	uint64_t at;
+	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, ns);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	at = (uint64_t)until.tv_sec * ETCD_SECOND + (uint64_t)until.tv_nsec + ns;
-	until.tv_sec = (time_t)(at / ETCD_SECOND);
-	until.tv_nsec = (long)(at % ETCD_SECOND);
 	(void)pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
 }
 
@@ -200,7 +195,7 @@ static void *run(void *arg)
 			stow_say(STOW_LOG_NOTICE, "etcd renews the lease again");
 		}
 		if (!lease->stopping && !lease->gone)
-			wait_for(lease, kept ? lease->ttl / 3 : ETCD_SECOND / 10);
+			wait_for(lease, kept ? lease->ttl / 3 : STOW_SECOND / 10);
 	}
 	hang_up(lease);
 	pthread_mutex_unlock(&lease->lock);
@@ -259,7 +254,7 @@ void etcd_lease_free(struct etcd_lease *lease, bool revoke)
 	pthread_mutex_unlock(&lease->lock);
 	request.id = lease->id;
 	if (revoke && !lease->gone &&
-	    etcd_call(lease->etcd, &etcd_lease__descriptor, "LeaseRevoke", &request, ETCD_SECOND,
+	    etcd_call(lease->etcd, &etcd_lease__descriptor, "LeaseRevoke", &request, STOW_SECOND,
 		      &answer, NULL) == 0)
 		stow_rpc_message_free(answer);
 	pthread_cond_destroy(&lease->changed);

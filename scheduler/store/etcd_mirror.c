@@ -360,14 +360,9 @@ int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow
 
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout)
 {
-	struct timespec until;
+	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, timeout);
 	bool reached;
-	uint64_t at;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	at = (uint64_t)until.tv_sec * ETCD_SECOND + (uint64_t)until.tv_nsec + timeout;
-	until.tv_sec = (time_t)(at / ETCD_SECOND);
-	until.tv_nsec = (long)(at % ETCD_SECOND);
 	pthread_mutex_lock(&mirror->lock);
 	while (mirror->stream && !mirror->ended && mirror->revision < revision)
 		if (pthread_cond_timedwait(&mirror->changed, &mirror->lock, &until) == ETIMEDOUT)

@@ -14,12 +14,11 @@
 #include "rpc/say.h"
 #include "scheduler/store/engine.h"
 
-#define S	     UINT64_C(1000000000)
-#define FORGET_EVERY (60 * S)
-#define PROBE_EVERY  (5 * S) /* between writes when nobody wants one */
-#define RETRY_EVERY  S	     /* when the last one failed */
-#define STOP_WITHIN  (5 * S)
-#define HANGS	     (10 * S)
+#define FORGET_EVERY (60 * STOW_SECOND)
+#define PROBE_EVERY  (5 * STOW_SECOND) /* between writes when nobody wants one */
+#define RETRY_EVERY  STOW_SECOND       /* when the last one failed */
+#define STOP_WITHIN  (5 * STOW_SECOND)
+#define HANGS	     (10 * STOW_SECOND)
 #define OWED_MOST    65536
 #define OWED_A_TIME  256
 
@@ -48,7 +47,7 @@ struct stow_store {
 
 uint64_t stow_store_wall_ms(void)
 {
-	return stow_clock_wall() / (S / 1000);
+	return stow_clock_wall() / (STOW_SECOND / 1000);
 }
 
 static void init_monotonic(pthread_cond_t *cond)
@@ -144,8 +143,7 @@ static struct stow_writes *take_owed(struct stow_store *store)
 
 static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
-	uint64_t at = stow_clock_monotonic() + ns;
-	struct timespec until = { .tv_sec = (time_t)(at / S), .tv_nsec = (long)(at % S) };
+	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, ns);
 
 	(void)pthread_cond_timedwait(cond, lock, &until);
 }
@@ -183,7 +181,7 @@ static void say_refused(struct stow_store *store, const struct stow_err *err)
 	uint64_t now = stow_clock_boot();
 
 	store->unsaid++;
-	if (store->said && now < store->said + S)
+	if (store->said && now < store->said + STOW_SECOND)
 		return;
 	stow_say(STOW_LOG_ERR, "the store refused a write", stow_why(err),
 		 stow_number("times", store->unsaid));
@@ -338,7 +336,7 @@ void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 	pthread_mutex_unlock(&store->lock);
 	if (since && stow_clock_boot() >= since + HANGS)
 		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s",
-			     (unsigned long long)((stow_clock_boot() - since) / S));
+			     (unsigned long long)((stow_clock_boot() - since) / STOW_SECOND));
 	if (!stow_store_leads(store, &why))
 		ret->why = why;
 	ret->healthy = ret->why.code == 0;
@@ -475,7 +473,7 @@ void stow_store_stop(struct stow_store *store)
 	while (store->running && (store->first || store->busy)) {
 		if (stow_clock_boot() >= until && store->ops->give_up)
 			store->ops->give_up(store->engine);
-		wait_for(&store->idle, &store->lock, S / 10);
+		wait_for(&store->idle, &store->lock, STOW_SECOND / 10);
 	}
 	pthread_mutex_unlock(&store->lock);
 }

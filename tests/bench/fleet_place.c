@@ -18,7 +18,9 @@
 #include <time.h>
 
 #include "scheduler/fleet/fleet.h"
+#include "scheduler/fleet/message.h"
 #include "scheduler/fleet/report.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/search/search.h"
 
 #define NUMA   8
@@ -59,7 +61,7 @@ static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum s
 	PbHugepagePool pool = PB_HUGEPAGE_POOL__INIT, *pools[] = { &pool };
 	uint64_t started, took;
 	uint32_t distances[NUMA][NUMA];
-	struct stow_update *update;
+	struct stow_report *update;
 	struct stow_machine *machine;
 	struct stow_err err;
 	char name[32], cpus[NUMA][32];
@@ -103,13 +105,13 @@ static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum s
 	}
 	if (!report.full)
 		report.n_numa_nodes = 1;
-	must(stow_update_decode(&report, &update, &err), &err);
+	must(stow_report_decode(&report, &update, &err), &err);
 	must(stow_fleet_get(fleet, name, &machine, &err), &err);
 	started = now();
 	must(stow_fleet_apply(fleet, machine, update, &err), &err);
 	took = now() - started;
 	stow_fleet_heard(fleet, machine, stow_now());
-	stow_update_free(update);
+	stow_report_free(update);
 	return took;
 }
 
@@ -135,7 +137,7 @@ static struct stow_reservation *book(struct stow_fleet *fleet, const PbPodReques
 	message.node = found->machine->name;
 	message.pod = (PbPodRequest *)(uintptr_t)pod;
 	message.expires = UINT64_MAX;
-	copy = stow_reservation_copy(&message);
+	copy = stow_message_copy(&message.base);
 	if (!copy)
 		exit(1);
 	must(stow_reservation_add(fleet, found->machine, id, copy, &reservation, &err), &err);

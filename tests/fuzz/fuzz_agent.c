@@ -101,7 +101,7 @@ static void start(void)
 /* The machine as a scheduler would be told. */
 static void look(void)
 {
-	struct stow_update *update = NULL;
+	struct stow_report *update = NULL;
 	struct stow_err err = { 0 };
 	PbNodeReport *now, whole;
 
@@ -113,7 +113,7 @@ static void look(void)
 	whole = *now;
 	whole.full = true;
 	agent_sign(&agent, &whole);
-	FUZZ_CHECK(stow_update_decode(&whole, &update, &err) == 0);
+	FUZZ_CHECK(stow_report_decode(&whole, &update, &err) == 0);
 	for (size_t i = 0; i < whole.n_numa_nodes; i++) {
 		const PbNumaNode *node = whole.numa_nodes[i];
 
@@ -121,7 +121,7 @@ static void look(void)
 		FUZZ_CHECK(node->memory_allocatable <= node->memory_total);
 		FUZZ_CHECK(node->memory_promised <= node->memory_total);
 	}
-	stow_update_free(update);
+	stow_report_free(update);
 }
 
 static void unary(const struct stow_rpc_service *service, void *ctx, const char *name,

@@ -183,7 +183,7 @@ static void write_something(void *engine)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct stow_store_options options = { .prefix = "/n/", .lease = 3 * ETCD_SECOND };
+	const struct stow_store_options options = { .prefix = "/n/", .lease = 3 * STOW_SECOND };
 	uint64_t last = 0, epoch = 0;
 	const struct stow_store_load load = { on_reservation, on_fence,	  on_answer,
 					      on_drain,	      on_webhook, &last };

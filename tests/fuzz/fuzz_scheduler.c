@@ -11,6 +11,8 @@
 #include "program.h"
 #include "rpc/say.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
 #define STREAMS 2
@@ -169,9 +171,10 @@ static void real_id(const struct scheduler *s, char **id)
 	if (strlen(*id) != 1 || !n)
 		return;
 	at = (unsigned char)(*id)[0] % n;
-	scheduler_set_text(id, at < s->drains.n_under_way
-				       ? s->drains.under_way[at]->message->id
-				       : s->drains.ended[at - s->drains.n_under_way]->message->id);
+	stow_message_set_text(id,
+			      at < s->drains.n_under_way
+				      ? s->drains.under_way[at]->message->id
+				      : s->drains.ended[at - s->drains.n_under_way]->message->id);
 }
 
 static void real_ids(const struct scheduler *s, PbReportRequest *in)

@@ -7,6 +7,7 @@
 
 #include "program.h"
 #include "rpc/say.h"
+#include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "scheduler/fleet/message.h"
+
 void report_init(struct report *r, const char *name, uint32_t n_numa, uint32_t cpus,
 		 uint64_t memory)
 {
@@ -47,16 +49,16 @@ void report_init(struct report *r, const char *name, uint32_t n_numa, uint32_t c
 struct stow_machine *report_apply(struct stow_fleet *fleet, struct report *r, struct stow_now now)
 {
 	struct stow_machine *machine;
-	struct stow_update *update;
+	struct stow_report *update;
 	struct stow_err err = { 0 };
 
-	if (stow_update_decode(&r->message, &update, &err) < 0)
+	if (stow_report_decode(&r->message, &update, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_int_equal(stow_fleet_get(fleet, r->message.name, &machine, NULL), 0);
 	if (stow_fleet_apply(fleet, machine, update, &err) < 0)
 		fail_msg("%s", err.msg);
 	stow_fleet_heard(fleet, machine, now);
-	stow_update_free(update);
+	stow_report_free(update);
 	return machine;
 }
 
@@ -81,7 +83,7 @@ struct stow_reservation *report_reserve(struct stow_fleet *fleet, struct stow_ma
 	message.n_parts = 1;
 	message.pod = &pod;
 	message.expires = expires;
-	copy = stow_reservation_copy(&message);
+	copy = stow_message_copy(&message.base);
 	assert_non_null(copy);
 	assert_int_equal(stow_reservation_add(fleet, machine, id, copy, &made, NULL), 0);
 	return made;

@@ -6,6 +6,7 @@
 #include <numastow/v1/node.pb-c.h>
 
 #include "scheduler/fleet/fleet.h"
+#include "scheduler/fleet/reservation.h"
 
 #define REPORT_NUMA 8
 

@@ -195,15 +195,15 @@ static PbNodeReport *shown(const struct stow_machine *machine)
 
 static void hear(struct stow_fleet *fleet, struct stow_machine *machine, PbNodeReport said)
 {
-	struct stow_update *update;
+	struct stow_report *update;
 	struct stow_err err;
 
 	said.name = (char *)(uintptr_t) "web-3";
-	if (stow_update_decode(&said, &update, &err) < 0)
+	if (stow_report_decode(&said, &update, &err) < 0)
 		fail_msg("%s", err.msg);
 	if (stow_fleet_apply(fleet, machine, update, &err) < 0)
 		fail_msg("%s", err.msg);
-	stow_update_free(update);
+	stow_report_free(update);
 }
 
 static void run(uint32_t start)

@@ -61,13 +61,13 @@ static bool look(struct setup *s)
 		fail_msg("%s", err.msg);
 	news = agent_delta(s->current, now, &delta);
 	if (news) {
-		struct stow_update *update;
+		struct stow_report *update;
 
 		delta.name = (char *)(uintptr_t) "web-3";
-		if (stow_update_decode(&delta, &update, &err) < 0 ||
+		if (stow_report_decode(&delta, &update, &err) < 0 ||
 		    stow_fleet_apply(s->fleet, s->machine, update, &err) < 0)
 			fail_msg("%s", err.msg);
-		stow_update_free(update);
+		stow_report_free(update);
 	}
 	agent_delta_done(&delta);
 	stow_rpc_message_free(s->current);

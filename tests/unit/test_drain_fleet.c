@@ -14,6 +14,7 @@
 #include "rpc/say.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/progress.h"
+#include "scheduler/fleet/message.h"
 #include "scheduler/scheduler.h"
 
 #define S	 UINT64_C(1000000000)
@@ -712,18 +713,18 @@ static void progress_is_made_fit(void **state)
 	assert_int_equal(out->base.n_unknown_fields, 0);
 	assert_int_equal(out->plan->base.n_unknown_fields, 0);
 	stow_rpc_message_free(out);
-	scheduler_set_text(&in->blocks_gone, "48-50,52");
+	stow_message_set_text(&in->blocks_gone, "48-50,52");
 	out = scheduler_progress_copy(in);
 	assert_string_equal(out->blocks_gone, "48-50,52");
 	stow_rpc_message_free(out);
-	scheduler_set_text(&in->blocks_gone, "48;50");
+	stow_message_set_text(&in->blocks_gone, "48;50");
 	out = scheduler_progress_copy(in);
 	assert_string_equal(out->blocks_gone, "");
 	stow_rpc_message_free(out);
 	for (size_t i = 0; i < SCHEDULER_LIST_MAX + 7; i++)
 		list[i] = "12345,"[i % 6];
 	list[SCHEDULER_LIST_MAX + 7] = '\0';
-	scheduler_set_text(&in->blocks_gone, list);
+	stow_message_set_text(&in->blocks_gone, list);
 	out = scheduler_progress_copy(in);
 	assert_true(strlen(out->blocks_gone) <= SCHEDULER_LIST_MAX &&
 		    strlen(out->blocks_gone) > SCHEDULER_LIST_MAX - 6);

@@ -914,7 +914,7 @@ static void *ask(const ProtobufCServiceDescriptor *service, const char *method, 
 	void *answer = NULL;
 
 	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
-	assert_int_equal(etcd_ask(other, service, method, request, 60 * ETCD_SECOND, &answer, NULL),
+	assert_int_equal(etcd_ask(other, service, method, request, 60 * STOW_SECOND, &answer, NULL),
 			 0);
 	etcd_free(other);
 	return answer;
@@ -1112,14 +1112,14 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	}
 	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
 	assert_int_equal(etcd_mirror_new(other, prefix, &mirror, NULL), 0);
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
 	etcd_mirror_count(mirror, &n, &reads);
 	assert_int_equal(n, 600);
 	for (int i = 0; i < 20; i++) {
 		snprintf(name, sizeof(name), "new%d", i);
 		last = put(*state, name, "v", 1);
 	}
-	assert_true(etcd_mirror_reaches(mirror, last, 60 * ETCD_SECOND));
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
 	etcd_mirror_count(mirror, &n, &reads);
 	assert_int_equal(n, 620);
 	assert_int_equal(reads, 1);
@@ -1129,8 +1129,8 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	assert_true(keys.ascend);
 	/* An interruption goes on where it was; what was compacted meanwhile is read anew. */
 	last = put(*state, "later", "v", 1);
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
-	assert_true(etcd_mirror_reaches(mirror, last, 60 * ETCD_SECOND));
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
 	etcd_mirror_count(mirror, &n, &reads);
 	assert_int_equal(n, 621);
 	assert_int_equal(reads, 1);
@@ -1139,8 +1139,8 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	compact.revision = last = put(*state, "last", "v", 1);
 	stow_rpc_message_free(ask(&etcd_kv__descriptor, "Compact", &compact));
 	for (int i = 0; i < 600 && reads < 2; i++) {
-		assert_int_equal(etcd_mirror_follow(mirror, 60 * ETCD_SECOND, NULL), 0);
-		(void)etcd_mirror_reaches(mirror, last, ETCD_SECOND / 10);
+		assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+		(void)etcd_mirror_reaches(mirror, last, STOW_SECOND / 10);
 		etcd_mirror_count(mirror, &n, &reads);
 	}
 	assert_int_equal(reads, 2);

@@ -22,9 +22,9 @@ static PbContainer *container(const char *id)
 
 static void refused(const struct report *r, const char *why)
 {
-	struct stow_update *update = NULL;
+	struct stow_report *update = NULL;
 	struct stow_err err = { 0 };
-	int code = stow_update_decode(&r->message, &update, &err);
+	int code = stow_report_decode(&r->message, &update, &err);
 
 	if (code == 0)
 		fail_msg("a report was taken: wanted \"%s\"", why);
@@ -99,7 +99,7 @@ static void malformed_reports_are_refused(void **state)
 static void too_many_numa_nodes(void **state)
 {
 	static PbNumaNode nodes[1025], *list[1025];
-	struct stow_update *update;
+	struct stow_report *update;
 	struct report r;
 
 	report_init(&r, "web-3", 1, 1, GI);
@@ -112,15 +112,15 @@ static void too_many_numa_nodes(void **state)
 	r.message.n_numa_nodes = 1025;
 	refused(&r, "1025 NUMA nodes; a machine has 1 to 1024");
 	r.message.n_numa_nodes = 1024;
-	assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
+	assert_int_equal(stow_report_decode(&r.message, &update, NULL), 0);
 	assert_int_equal(update->distance[0], 10);
 	assert_int_equal(update->distance[1024 * 1024 - 2], 20);
-	stow_update_free(update);
+	stow_report_free(update);
 }
 
 static void contradictions_are_cut_to_what_can_be(void **state)
 {
-	struct stow_update *update;
+	struct stow_report *update;
 	const struct stow_numa *n;
 	struct report r;
 
@@ -130,7 +130,7 @@ static void contradictions_are_cut_to_what_can_be(void **state)
 	r.numa[0].memory_allocatable = r.numa[0].memory_available = UINT64_MAX;
 	r.pools[0][0].allocatable = UINT64_MAX;
 	r.distances[0][0] = UINT32_MAX;
-	assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
+	assert_int_equal(stow_report_decode(&r.message, &update, NULL), 0);
 	n = &update->numa[0];
 	assert_int_equal(n->online, 4);
 	assert_int_equal(n->shared, 4);
@@ -142,7 +142,7 @@ static void contradictions_are_cut_to_what_can_be(void **state)
 	assert_int_equal(n->memory_real, GI);
 	assert_int_equal(n->pools[0].free, 0);
 	assert_int_equal(update->distance[0], 255);
-	stow_update_free(update);
+	stow_report_free(update);
 }
 
 /* Containers ascend, the later of two stays; reservations ascend, each once. */
@@ -151,7 +151,7 @@ static void lists_are_put_in_order(void **state)
 	PbContainer *list[] = { container("b"), container("a"), container("b"), container("c") };
 	char *ids[] = { (char *)"00000000000000ff", (char *)"0000000000000001",
 			(char *)"00000000000000ff" };
-	struct stow_update *update;
+	struct stow_report *update;
 	struct report r;
 
 	report_init(&r, "web-3", 1, 4, GI);
@@ -161,7 +161,7 @@ static void lists_are_put_in_order(void **state)
 	r.message.n_containers = 4;
 	r.message.reservations = ids;
 	r.message.n_reservations = 3;
-	assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
+	assert_int_equal(stow_report_decode(&r.message, &update, NULL), 0);
 	assert_int_equal(update->n_containers, 3);
 	assert_string_equal(update->containers[0].id, "a");
 	assert_string_equal(update->containers[1].id, "b");
@@ -170,7 +170,7 @@ static void lists_are_put_in_order(void **state)
 	assert_int_equal(update->n_reservations, 2);
 	assert_int_equal(update->reservations[0], 1);
 	assert_int_equal(update->reservations[1], 255);
-	stow_update_free(update);
+	stow_report_free(update);
 	for (int i = 0; i < 4; i++)
 		free(list[i]);
 }
@@ -178,7 +178,7 @@ static void lists_are_put_in_order(void **state)
 /* Changes that do not belong to the full report leave everything as it is. */
 static void wrong_changes_change_nothing(void **state)
 {
-	struct stow_update *update;
+	struct stow_report *update;
 	struct stow_machine *machine;
 	size_t before_len, after_len;
 	uint8_t *before, *after;
@@ -200,11 +200,11 @@ static void wrong_changes_change_nothing(void **state)
 		r.numa[1].cpus = (char *)(i ? "0-8190" : "8-15");
 		if (i)
 			r.list[0] = &r.numa[1], r.message.n_numa_nodes = 1;
-		assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
+		assert_int_equal(stow_report_decode(&r.message, &update, NULL), 0);
 		assert_int_equal(stow_fleet_apply(fleet, machine, update, &err), -EPROTO);
 		assert_non_null(strstr(err.msg, i ? "CPUs of web-3" : "NUMA node 5"));
 		assert_null(strchr(err.msg, '\n'));
-		stow_update_free(update);
+		stow_report_free(update);
 	}
 	after = stow_machine_report(machine, SIZE_MAX, &after_len);
 	assert_int_equal(before_len, after_len);
@@ -222,7 +222,7 @@ static void containers_have_an_end(void **state)
 	static PbContainer containers[8000], *list[8000];
 	static char ids[8000][8];
 	struct stow_machine *machine;
-	struct stow_update *update;
+	struct stow_report *update;
 	struct stow_fleet *fleet;
 	struct stow_err err;
 	struct report r;
@@ -242,11 +242,11 @@ static void containers_have_an_end(void **state)
 	r.message.n_numa_nodes = 0;
 	for (int i = 0; i < 8000; i++)
 		ids[i][0] = 'b';
-	assert_int_equal(stow_update_decode(&r.message, &update, NULL), 0);
+	assert_int_equal(stow_report_decode(&r.message, &update, NULL), 0);
 	assert_int_equal(stow_fleet_apply(fleet, machine, update, &err), -EPROTO);
 	assert_non_null(strstr(err.msg, "more than 8192 containers"));
 	assert_int_equal(machine->n_containers, 8000);
-	stow_update_free(update);
+	stow_report_free(update);
 	stow_fleet_free(fleet);
 }
 

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A machine's reservations, as its report has them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "scheduler/fleet/fleet_internal.h"
+#include "scheduler/fleet/message.h"
+#include "scheduler/fleet/reservation.h"
+
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The first of several: a container, before the lease that it took. */
+static const struct stow_container *container_with(const struct stow_machine *m, uint64_t id)
+{
+	size_t low = 0, high = m->n_has;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->has[middle].reservation < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < m->n_has && m->has[low].reservation == id
+		       ? &m->containers[m->has[low].container]
+		       : NULL;
+}
+
+/* State and container as the report has them. Returns whether they differ from before. */
+static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool listed)
+{
+	const struct stow_container *c = listed ? container_with(r->machine, r->id) : NULL;
+	PbReservationState state = !listed	    ? PB_RESERVATION_STATE_RESERVED
+				   : c && !c->lease ? PB_RESERVATION_STATE_BOUND
+						    : PB_RESERVATION_STATE_HELD;
+	const char *container = state == PB_RESERVATION_STATE_BOUND ? c->id : "";
+
+	r->counted = listed;
+	if (r->message->state == state && strcmp(r->message->container, container) == 0)
+		return false;
+	r->message->state = state;
+	stow_message_set_text(&r->message->container, container);
+	if (state == PB_RESERVATION_STATE_BOUND)
+		stow_reservation_expires_no_more(fleet, r);
+	return true;
+}
+
+/* A reservation that this scheduler does not know: another one gave it, with a store of its own.
+ * What it takes is in the report's numbers already. */
+static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
+		 struct stow_reservation **ret, struct stow_err *err)
+{
+	const struct stow_container *c = container_with(m, id);
+	_cleanup_free_ char *annotation = NULL;
+	char *numa = (char *)protobuf_c_empty_string, text[17];
+	PbReservation message = PB_RESERVATION__INIT, *copy;
+	PbPodRequest pod = PB_POD_REQUEST__INIT;
+	PbNodeReport *report = NULL;
+	int r = -ENOMEM;
+
+	if (c)
+		report = pb_node_report__unpack(NULL, c->wire.len, c->wire.bytes);
+	if (report && report->n_containers) {
+		PbContainer *from = report->containers[0];
+
+		pod.name = from->pod[0] ? from->pod : from->name;
+		pod.namespace_ = from->namespace_;
+		pod.cpu_mode = from->exclusive ? PB_CPU_MODE_EXCLUSIVE : PB_CPU_MODE_SHARED;
+		message.parts = from->parts;
+		message.n_parts = from->n_parts;
+		message.expires = from->expires;
+		message.reason = from->reason;
+		numa = from->numa_nodes;
+	}
+	annotation = stow_reservation_annotation(id, numa, m->name);
+	message.id = (char *)stow_id_format(id, text);
+	message.node = m->name;
+	message.numa_nodes = numa;
+	message.pod = &pod;
+	message.annotation = annotation;
+	copy = annotation ? stow_message_copy(&message.base) : NULL;
+	if (copy) {
+		r = stow_reservation_enter(fleet, m, id, copy, ret, err);
+		if (r < 0)
+			pb_reservation__free_unpacked(copy, NULL);
+		else
+			(*ret)->learnt = true;
+	}
+	pb_node_report__free_unpacked(report, NULL);
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+/* How many ids that are not known here may be looked into now. */
+static void refill(struct stow_machine *m, struct stow_now now)
+{
+	uint64_t more = stow_elapsed(m->learnt, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
+
+	if (!more)
+		return;
+	m->learnt = now.mono;
+	m->learns = more < STOW_LEARN_MAX - m->learns ? m->learns + (uint32_t)more : STOW_LEARN_MAX;
+}
+
+static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
+			struct stow_now now, struct stow_reconciled *ret, struct stow_err *err)
+{
+	const struct stow_container *c = container_with(m, id);
+	bool lease = !c || c->lease;
+	struct stow_reservation *r;
+	int ret_code;
+
+	if (!m->learns) {
+		ret->n_left++;
+		return 0;
+	}
+	m->learns--;
+
+	/* Its end is on the way to the machine, or got lost: said again. A container that took it
+	 * in time has it all the same. */
+	if (lease &&
+	    (stow_reservation_ended(fleet, id) || (c && c->expires && c->expires <= now.wall))) {
+		ret->cancel[ret->n_cancel++] = id;
+		return 0;
+	}
+	if (stow_machine_full(m)) {
+		ret->n_left++;
+		return 0;
+	}
+	ret_code = learn(fleet, m, id, &r, err);
+	if (ret_code < 0)
+		return ret_code;
+	observe(fleet, r, true);
+	ret->changed[ret->n_changed++] = r;
+	return 0;
+}
+
+int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
+			 const uint64_t *listed, size_t n_listed, struct stow_now now,
+			 struct stow_reconciled *ret, struct stow_err *err)
+{
+	size_t most = machine->n_reservations + n_listed + 1;
+	int r = 0;
+
+	*ret = (struct stow_reconciled){
+		.changed = calloc(most, sizeof(*ret->changed)),
+		.over = calloc(most, sizeof(*ret->over)),
+		.cancel = calloc(most, sizeof(*ret->cancel)),
+	};
+	if (!ret->changed || !ret->over || !ret->cancel) {
+		stow_reconciled_done(ret);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	for (struct stow_reservation *at = machine->reservations; at; at = at->next) {
+		bool is_listed =
+			n_listed && bsearch(&at->id, listed, n_listed, sizeof(*listed), ascending);
+		bool was_bound = at->message->state == PB_RESERVATION_STATE_BOUND;
+
+		if (!is_listed && (was_bound || at->learnt))
+			ret->over[ret->n_over++] = at;
+		else if (observe(fleet, at, is_listed))
+			ret->changed[ret->n_changed++] = at;
+	}
+	refill(machine, now);
+	for (size_t i = 0; i < n_listed && r == 0; i++)
+		if (!stow_reservation_find(fleet, listed[i]))
+			r = take_unknown(fleet, machine, listed[i], now, ret, err);
+	stow_fleet_refresh(fleet, machine);
+	if (r < 0)
+		stow_reconciled_done(ret);
+	return r;
+}
+
+void stow_reconciled_done(struct stow_reconciled *r)
+{
+	free(r->changed);
+	free(r->over);
+	free(r->cancel);
+	*r = (struct stow_reconciled){ 0 };
+}

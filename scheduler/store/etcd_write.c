@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Writing to etcd. Every transaction compares the leader's mark, so that one that was paused cannot
+ * write; and PREFIXcommit, which each transaction replaces by an id of its own, so that one whose
+ * answer got lost can be sent again: it is done once, whichever of them arrives.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rpc/say.h"
+#include "scheduler/store/etcd_engine.h"
+#include "scheduler/store/etcd_txn.h"
+
+#define HOPE	     (8 * STOW_SECOND)
+#define PAUSE_US     100000 /* before a transaction is sent again */
+#define OPS_MERGED   64	    /* of several callers; up to 16 cost what one costs */
+#define OPS_MOST     120    /* of one; etcd takes 128 */
+#define BYTES_MERGED (1U << 19)
+#define BYTES_MOST   (1400U << 10) /* etcd takes 1.5 MiB */
+#define MINUTE	     (60 * STOW_SECOND)
+#define ANSWER_MOST  (48 * 60 * MINUTE)
+
+static void lose(struct etcd_engine *e, const struct stow_err *why)
+{
+	pthread_mutex_lock(&e->lock);
+	if (!e->lost.code)
+		e->lost = *why;
+	pthread_mutex_unlock(&e->lock);
+}
+
+bool etcd_engine_lost(void *engine, struct stow_err *why)
+{
+	struct etcd_engine *e = engine;
+	bool lost;
+
+	pthread_mutex_lock(&e->lock);
+	lost = e->lost.code;
+	if (!lost && e->lease && etcd_lease_gone(e->lease))
+		lost = stow_err_set(&e->lost, ESTALE, "etcd has ended this scheduler's lease") < 0;
+	if (lost && why)
+		*why = e->lost;
+	pthread_mutex_unlock(&e->lock);
+	return lost;
+}
+
+/* --- transactions ------------------------------------------------------------------------------- */
+
+void etcd_new_id(char id[33])
+{
+	uint64_t random[2] = { 0 };
+
+	while (getrandom(random, sizeof(random), 0) != sizeof(random))
+		;
+	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+}
+
+/* etcd has not done it. 0: because it had, before; else this scheduler is no leader any more. */
+static int judge(struct etcd_engine *e, const EtcdTxnResponse *in, const char *id, bool doubt,
+		 struct stow_err *err)
+{
+	const EtcdKeyValue *leader = etcd_txn_read(in, 0), *commit = etcd_txn_read(in, 1);
+	const char *end = doubt ? "; whether the last write was done is not known" : "";
+
+	if (leader && leader->create_revision == e->revision && commit &&
+	    etcd_has_text(&commit->value, id))
+		return 0;
+	if (!leader)
+		stow_err_set(
+			err, ESTALE,
+			"etcd refused a write: this scheduler's lease has ended (it was made at "
+			"revision %" PRId64 ")%s",
+			e->revision, end);
+	else if (leader->create_revision != e->revision)
+		stow_err_set(err, ESTALE,
+			     "etcd refused a write: %.*s leads since revision %" PRId64
+			     ", this scheduler did since %" PRId64 "%s",
+			     (int)(leader->value.len < 128 ? leader->value.len : 128),
+			     leader->value.len ? (const char *)leader->value.data : "",
+			     leader->create_revision, e->revision, end);
+	else
+		stow_err_set(err, ESTALE,
+			     "etcd refused a write: somebody else has written %s" ETCD_COMMIT,
+			     e->prefix);
+	lose(e, err);
+	return -ESTALE;
+}
+
+/* Whether an error says that nothing was written. All others leave it open. */
+static bool says_no(int r)
+{
+	switch (-r) {
+	case EINVAL:
+	case ENOSPC:
+	case ENOMEM:
+	case ENOENT:
+	case EACCES:
+	case EKEYREJECTED:
+	case EOPNOTSUPP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The lease could not be renewed for so long that another one is likely to lead, or will: this
+ * process had better begin anew, as a standby that answers at once. */
+static bool is_hopeless(struct etcd_engine *e, struct stow_err *err)
+{
+	if (stow_clock_boot() < etcd_lease_until(e->lease) + HOPE)
+		return false;
+	stow_err_set(
+		err, ESTALE,
+		"etcd has not answered since this scheduler's lease ran out; it gives the lead "
+		"up; whether the last write was done is not known");
+	lose(e, err);
+	return true;
+}
+
+/* Sends it until etcd has answered, which may be long after: nothing else is written before. */
+static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const char *id,
+		      struct stow_err *err)
+{
+	bool doubt = false;
+
+	for (;;) {
+		void *answer = NULL;
+		int r;
+
+		/* The first time etcd is asked in any case: it knows. */
+		if (doubt && (etcd_engine_lost(e, err) || is_hopeless(e, err)))
+			return -err->code;
+		if (atomic_load(&e->giving_up))
+			return stow_err_set(err, ETIMEDOUT,
+					    "etcd has not answered; whether it was written is not "
+					    "known");
+		r = etcd_call(e->etcd, &etcd_kv__descriptor, "Txn", &txn->request, ETCD_ATTEMPT,
+			      &answer, err);
+		if (r == 0) {
+			EtcdTxnResponse *in = answer;
+
+			r = in->succeeded ? 0 : judge(e, in, id, doubt, err);
+			stow_rpc_message_free(in);
+			if (r == 0 && doubt)
+				stow_say(STOW_LOG_NOTICE, "etcd has answered: it is written once");
+			return r;
+		}
+		if (says_no(r) && !doubt)
+			return r;
+		if (!doubt)
+			stow_say(STOW_LOG_WARNING, "a write is in doubt and is sent again",
+				 stow_text("error", err->msg));
+		doubt = true;
+		usleep(PAUSE_US);
+	}
+}
+
+/* 0: durable. Negative: not written, unless this scheduler leads no more. */
+int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, struct stow_err *err)
+{
+	EtcdCompare *c;
+	struct etcd_txn txn;
+	char id[33];
+	int r;
+
+	r = etcd_txn_init(&txn, e->prefix, n, err);
+	if (r < 0)
+		return r;
+	etcd_new_id(id);
+	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
+	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
+	c->create_revision = e->revision;
+	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__LEASE);
+	c->target_union_case = ETCD_COMPARE__TARGET_UNION_LEASE;
+	c->lease = etcd_lease_id(e->lease);
+	c = etcd_txn_compare(&txn, txn.commit, ETCD_COMPARE__COMPARE_TARGET__VALUE);
+	c->target_union_case = ETCD_COMPARE__TARGET_UNION_VALUE;
+	etcd_set_text(&c->value, e->last);
+	for (size_t i = 0; i < n; i++) {
+		if (ops[i].value)
+			etcd_txn_put(&txn, ops[i].key, ops[i].key_len, ops[i].value,
+				     ops[i].value_len, ops[i].lease);
+		else
+			etcd_txn_delete(&txn, ops[i].key, ops[i].key_len);
+	}
+	etcd_txn_put(&txn, txn.commit, strlen(txn.commit), id, strlen(id), 0);
+	r = send_until(e, &txn, id, err);
+	if (r == 0)
+		memcpy(e->last, id, sizeof(id));
+	etcd_txn_done(&txn);
+	return r;
+}
+
+/* --- what is too long for one transaction ------------------------------------------------------- */
+
+/* What a stored bundle says, key by key; the last one deletes it. */
+int etcd_finish(struct etcd_engine *e, struct stow_err *err)
+{
+	struct etcd_ops *left = &e->unfinished;
+
+	while (left->n) {
+		size_t n = left->n < OPS_MERGED ? left->n : OPS_MERGED;
+		struct etcd_ops part = { .ops = &left->ops[left->n - n], .n = n };
+		int r = etcd_execute(e, part.ops, n, err);
+
+		if (r < 0)
+			return r;
+		etcd_hooks_apply(&e->hooks, &part);
+		for (size_t i = 0; i < n; i++) {
+			struct etcd_ops one = { .ops = &left->ops[--left->n], .n = 1 };
+
+			free(one.ops->key);
+			free(one.ops->value);
+			stow_rpc_message_free(one.ops->row);
+		}
+	}
+	etcd_ops_done(left);
+	return 0;
+}
+
+/* Done from the end: the deletion of the bundle comes first in the list, and so last. */
+int etcd_begin_finish(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err)
+{
+	int r = etcd_ops_put(&e->unfinished, e->prefix, ETCD_BUNDLE, NULL, 0, 0, err);
+
+	return r < 0 ? r : etcd_ops_merge(&e->unfinished, ops, err);
+}
+
+/* 0: durable, all of it, though not yet key by key. */
+static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err)
+{
+	struct etcd_ops bundle = { 0 };
+	struct stow_err later;
+	size_t len = 0;
+	void *value;
+	int r;
+
+	r = etcd_ops_pack(ops, &value, &len, err);
+	if (r == 0)
+		r = etcd_ops_put(&bundle, e->prefix, ETCD_BUNDLE, value, len, 0, err);
+	if (r == 0 && len > BYTES_MOST)
+		r = stow_err_set(err, E2BIG,
+				 "the store: %zu bytes that must be written at once; etcd takes %u",
+				 len, BYTES_MOST);
+	if (r == 0)
+		r = etcd_begin_finish(e, ops, err);
+	if (r == 0)
+		r = etcd_execute(e, bundle.ops, bundle.n, err);
+	etcd_ops_done(&bundle);
+	if (r < 0)
+		etcd_ops_done(&e->unfinished);
+	else
+		(void)etcd_finish(e, &later); /* or before the next write */
+	return r;
+}
+
+/* --- writing ------------------------------------------------------------------------------------ */
+
+/* The lease that an answer goes with; 0: it stays, until it is read again. */
+static int64_t answer_lease(void *ctx, uint64_t expires)
+{
+	struct etcd_engine *e = ctx;
+	uint64_t now = stow_store_wall_ms() * 1000000, minute = expires / MINUTE + 1;
+	EtcdLeaseGrantRequest request = ETCD_LEASE_GRANT_REQUEST__INIT;
+	EtcdLeaseGrantResponse *response;
+	struct etcd_bucket *bucket;
+	void *answer;
+	uint64_t left;
+
+	for (int i = 0; i < ETCD_BUCKETS; i++)
+		if (e->buckets[i].lease && e->buckets[i].minute == minute)
+			return e->buckets[i].lease;
+	if (expires > now + ANSWER_MOST)
+		return 0;
+	left = minute * MINUTE > now ? minute * MINUTE - now : 0;
+	request.ttl = (int64_t)(left / STOW_SECOND) + 60;
+	if (etcd_ask(e->etcd, &etcd_lease__descriptor, "LeaseGrant", &request, ETCD_ATTEMPT,
+		     &answer, NULL) < 0)
+		return 0;
+	response = answer;
+	bucket = &e->buckets[e->next_bucket++ % ETCD_BUCKETS];
+	*bucket = (struct etcd_bucket){ minute, response->id };
+	stow_rpc_message_free(response);
+	return bucket->lease;
+}
+
+static int build(struct etcd_engine *e, const struct stow_writes *writes,
+		 const struct etcd_ops *before, struct etcd_ops *ops, struct stow_err *err)
+{
+	int r = etcd_ops_add(ops, e->prefix, writes, before, e->hooks, answer_lease, e, err);
+
+	if (r < 0)
+		etcd_ops_done(ops);
+	return r;
+}
+
+/* One caller's list by itself. */
+static void write_alone(struct etcd_engine *e, struct stow_writes *writes,
+			struct stow_engine_count *count)
+{
+	struct etcd_ops ops = { 0 };
+	size_t n;
+	int r;
+
+	writes->err = (struct stow_err){ 0 };
+	r = build(e, writes, NULL, &ops, &writes->err);
+	n = ops.n;
+	if (r == 0 && (ops.n > OPS_MOST || ops.bytes > BYTES_MOST))
+		r = execute_long(e, &ops, &writes->err);
+	else if (r == 0)
+		r = etcd_execute(e, ops.ops, ops.n, &writes->err);
+	if (r == 0) {
+		etcd_hooks_apply(&e->hooks, &ops);
+		count->commits++;
+		count->writes += n;
+	}
+	etcd_ops_done(&ops);
+}
+
+/* The lists from `first` up to `end` in one transaction; when etcd refuses that, one by one. */
+static void write_merged(struct etcd_engine *e, struct etcd_ops *ops, struct stow_writes *first,
+			 const struct stow_writes *end, struct stow_engine_count *count)
+{
+	struct stow_err err = { 0 };
+	int r;
+
+	if (first == end)
+		return;
+	r = etcd_execute(e, ops->ops, ops->n, &err);
+	if (r == 0) {
+		count->commits++;
+		count->writes += ops->n;
+		etcd_hooks_apply(&e->hooks, ops);
+	}
+	etcd_ops_done(ops);
+	for (struct stow_writes *w = first; r < 0 && w != end; w = w->next) {
+		if (etcd_engine_lost(e, NULL) || first->next == end || atomic_load(&e->giving_up))
+			w->err = err;
+		else if (!w->err.code)
+			write_alone(e, w, count);
+	}
+}
+
+static bool fits(const struct etcd_ops *a, const struct etcd_ops *b)
+{
+	return a->n + b->n <= OPS_MERGED && a->bytes + b->bytes <= BYTES_MERGED;
+}
+
+void etcd_write_batch(void *engine, struct stow_writes *batch, struct stow_engine_count *count)
+{
+	struct stow_writes *first = batch, *w = batch;
+	struct etcd_ops merged = { 0 };
+	struct etcd_engine *e = engine;
+	struct stow_err err;
+
+	if (etcd_finish(e, &err) < 0) {
+		for (; w; w = w->next)
+			w->err = err;
+		return;
+	}
+	while (w) {
+		struct etcd_ops one = { 0 };
+		bool bad = build(e, w, &merged, &one, &w->err) < 0;
+
+		if (!bad && fits(&merged, &one) && etcd_ops_merge(&merged, &one, &w->err) == 0) {
+			w = w->next;
+			continue;
+		}
+		etcd_ops_done(&one);
+		write_merged(e, &merged, first, w, count);
+		/* Alone, or as the first of the next. */
+		if (bad || first == w) {
+			if (!bad)
+				write_alone(e, w, count);
+			w = w->next;
+		}
+		first = w;
+	}
+	write_merged(e, &merged, first, NULL, count);
+}
