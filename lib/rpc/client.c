@@ -64,7 +64,7 @@ int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client
 	struct stow_err local = { 0 };
 
 	err = err ? err : &local;
-	credentials = options->tls ? rpc_tls_client(options->tls, err)
+	credentials = options->tls ? rpc_tls_client(options->tls, options->follow_tls, err)
 				   : grpc_insecure_credentials_create();
 	if (!credentials)
 		return -err->code;

@@ -209,7 +209,8 @@ struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server);
 uint64_t rpc_tls_ca_version(const char *path);
 /* Credentials (tls.c). */
 grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err);
-grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct stow_err *err);
+grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool follow,
+					 struct stow_err *err);
 
 /* The services that every server has (health.c, reflection.c). */
 struct rpc_health;

@@ -68,7 +68,8 @@ void stow_rpc_loop_free(struct stow_rpc_loop *loop);
 
 /* PEM files. Both sides show a certificate and check the other's against the CAs. The files are
  * read again when they have changed: by a server at the next handshake, by a client in
- * stow_rpc_client_new() (so one that reconnects makes a new client). */
+ * stow_rpc_client_new() (so one that reconnects makes a new client), or with `follow_tls` whenever
+ * it connects. */
 struct stow_rpc_tls {
 	const char *certificate; /* chain, own first */
 	const char *key;
@@ -247,6 +248,7 @@ struct stow_rpc_client_options {
 	const char *target;		/* "127.0.0.1:7201", "scheduler.example:7201",
 					 * "unix:/run/numastow/agent.sock" */
 	const struct stow_rpc_tls *tls; /* NULL: no TLS */
+	bool follow_tls;		/* its files are looked at once a second */
 	const char *server_name;	/* what its certificate must say; NULL: the target's host */
 	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
 	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */

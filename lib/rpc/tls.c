@@ -20,7 +20,8 @@
 #include "base/cleanup.h"
 #include "rpc/internal.h"
 
-#define PEM_MAX (1U << 20) /* bytes of one file */
+#define PEM_MAX	 (1U << 20) /* bytes of one file */
+#define FOLLOW_S 1	    /* seconds between two looks at a client's files */
 
 struct pems {
 	char *certificate, *key, *ca;
@@ -239,7 +240,22 @@ grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct s
 
 /* --- client ------------------------------------------------------------------------------------ */
 
-grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct stow_err *err)
+/* The core looks at the files itself, and shows each new connection what it has found last. */
+static grpc_channel_credentials *follow_files(const struct stow_rpc_tls *tls)
+{
+	grpc_tls_certificate_provider *provider = grpc_tls_certificate_provider_file_watcher_create(
+		tls->key, tls->certificate, tls->ca, FOLLOW_S);
+	grpc_tls_credentials_options *options = grpc_tls_credentials_options_create();
+
+	grpc_tls_credentials_options_set_certificate_provider(options, provider);
+	grpc_tls_credentials_options_watch_root_certs(options);
+	grpc_tls_credentials_options_watch_identity_key_cert_pairs(options);
+	grpc_tls_certificate_provider_release(provider);
+	return grpc_tls_credentials_create(options); /* takes the options over */
+}
+
+grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool follow,
+					 struct stow_err *err)
 {
 	grpc_channel_credentials *credentials;
 	grpc_ssl_pem_key_cert_pair pair;
@@ -249,7 +265,8 @@ grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, struct 
 		return NULL;
 	pair.private_key = pems.key;
 	pair.cert_chain = pems.certificate;
-	credentials = grpc_ssl_credentials_create_ex(pems.ca, &pair, NULL, NULL);
+	credentials = follow ? follow_files(tls)
+			     : grpc_ssl_credentials_create_ex(pems.ca, &pair, NULL, NULL);
 	pems_done(&pems);
 	if (!credentials)
 		stow_err_set(err, EINVAL, "%s: not usable for TLS", tls->certificate);

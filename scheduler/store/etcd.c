@@ -123,6 +123,7 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 		struct stow_rpc_client_options options = {
 			.target = targets[i],
 			.tls = secure ? tls : NULL,
+			.follow_tls = true, /* it lives for months */
 			.message_max = MESSAGE_MAX,
 			.keepalive = KEEPALIVE,
 			/* A member that has no leader says so, and does not answer from memory. */

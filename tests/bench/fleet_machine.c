@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CPUS   16		     /* of a NUMA node */
+#define CPUS   16		    /* of a NUMA node */
 #define MEMORY (UINT64_C(64) << 30) /* bytes of a NUMA node */
 
 void fleet_machine_report(struct fleet_machine *m, bool full, unsigned int changed)

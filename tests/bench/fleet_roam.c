@@ -16,9 +16,11 @@
  * had lost their scheduler, how many dials it took, in the busiest 100 ms, and how many were
  * welcomed in each second.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,10 +28,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
-#include <dlfcn.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <numastow/v1/scheduler.pb-c.h>
@@ -38,16 +38,16 @@
 #include "base/clock.h"
 #include "tests/bench/fleet_machine.h"
 
-#define MS	       UINT64_C(1000000)
-#define S	       (1000 * MS)
-#define WELCOME_WITHIN (10 * S)
-#define HEARTBEAT      (5 * S)
-#define SCHEDULERS_MAX 8
-#define TICK_MS	       5
-#define BUCKET	       (100 * MS)
+#define MS		UINT64_C(1000000)
+#define S		(1000 * MS)
+#define WELCOME_WITHIN	(10 * S)
+#define HEARTBEAT	(5 * S)
+#define SCHEDULERS_MAX	8
+#define TICK_MS		5
+#define BUCKET		(100 * MS)
 #define PER_CERTIFICATE 100
-#define ADDRESSES 200
-#define SECONDS_MAX    120 /* of one search that are counted apart */
+#define ADDRESSES	200
+#define SECONDS_MAX	120 /* of one search that are counted apart */
 
 static struct {
 	char *schedulers[SCHEDULERS_MAX];
@@ -259,8 +259,10 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "nodes", required_argument, NULL, 'n' },   { "numa", required_argument, NULL, 'm' },
-		{ "certs", required_argument, NULL, 'C' },   { "seconds", required_argument, NULL, 's' },
+		{ "nodes", required_argument, NULL, 'n' },
+		{ "numa", required_argument, NULL, 'm' },
+		{ "certs", required_argument, NULL, 'C' },
+		{ "seconds", required_argument, NULL, 's' },
 		{ 0 },
 	};
 	char *rest, *one;

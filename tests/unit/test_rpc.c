@@ -891,6 +891,39 @@ static void a_new_ca_ends_connections(void **state)
 	assert_int_equal(call_release(s->client, "x", 60 * S, &n, NULL), -ENOTCONN);
 }
 
+/* A client that lives long shows, and believes, what is in the files when it connects. */
+static void a_client_follows_its_files(void **state)
+{
+	struct setup *s = *state;
+	struct stow_rpc_client_options options = { .follow_tls = true,
+						   .server_name = "scheduler.example" };
+	struct stow_rpc_limits limits;
+	struct files server, good;
+	bool shown = false;
+	uint32_t n;
+
+	stow_rpc_limits_defaults(&limits, 64);
+	limits.connection_age = S;
+	s->limits = &limits;
+	make_ca(s, "ca");
+	make_cert(s, "ca", "server", "DNS:scheduler.example");
+	make_cert(s, "ca", "client", "DNS:web-3");
+	make_cert(s, "ca", "newer", "DNS:web-3");
+	start_server(s, tls_of(s, &server, "server", "ca"));
+	options.tls = tls_of(s, &good, "client", "ca");
+	options.target = s->target;
+	assert_int_equal(stow_rpc_client_new(s->loop, &options, &s->client, NULL), 0);
+	assert_int_equal(call_release(s->client, "x", 60 * S, &n, NULL), 0);
+	assert_string_equal(s->service.peer.name, "client");
+	openssl(s, "cp newer.key client.key && cp newer.crt client.crt");
+	for (int i = 0; i < 600 && !shown; i++) {
+		if (call_release(s->client, "x", 60 * S, &n, NULL) == 0)
+			shown = strcmp(s->service.peer.name, "newer") == 0;
+		usleep(100000);
+	}
+	assert_true(shown);
+}
+
 static void connections_come_of_age(void **state)
 {
 	struct setup *s = *state;
@@ -1130,6 +1163,7 @@ int main(void)
 		BARE(certificates_decide),
 		BARE(certificates_are_read_again),
 		BARE(a_new_ca_ends_connections),
+		BARE(a_client_follows_its_files),
 		BARE(connections_come_of_age),
 		BARE(a_request_must_become_whole),
 		BARE(bad_files_are_named),
