@@ -92,7 +92,7 @@ link_program = $(CC) $(LDFLAGS) $(PROGRAM_LINK) -o $@ $^ $(STATIC_LIBS) 2>$@.sai
 	grep -vE "in function .unixDlOpen.:|Using 'dlopen' in statically linked" $@.said >&2; \
 	rm -f $@.said; exit $$linked
 SCOPE_LIBS := -lsystemd
-RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lcrypto -lpthread
+RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lssl -lcrypto -lpthread
 DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lnuma $(RPC_LIBS)
 CURL_LIBS := -lcurl
 FLEET_LIBS := $(STATIC_LIBS) -lsmartcols $(RPC_LIBS)

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "rpc/guard_internal.h"
+#include "rpc/handshake.h"
 
 #define HEADROOM 256 /* descriptors that connections leave to the rest of the program */
 #define UNTOUCHED \
@@ -218,7 +219,7 @@ void rpc_guard_cut(struct rpc_connection *c, enum rpc_refusal why)
 	uncount(c);
 	rpc_door_count(c->door, why);
 	/* Its owner sees the end, and closes it: it is counted as open until then. */
-	shutdown(c->fd, SHUT_RDWR);
+	rpc_handshake_shutdown(c->fd, SHUT_RDWR);
 }
 
 void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why)
@@ -521,6 +522,35 @@ struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer
 		c = rpc_connection_ref(*at);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c;
+}
+
+bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_who, char *address,
+		       size_t size)
+{
+	const struct rpc_connection *c;
+	struct rpc_origin origin;
+	char host[INET6_ADDRSTRLEN] = "?";
+	bool found;
+
+	pthread_mutex_lock(&rpc_guard_lock);
+	c = rpc_guard_at(fd);
+	found = c && c->has_origin;
+	if (found) {
+		origin = c->origin;
+		rpc_door_count(c->door, why);
+	}
+	pthread_mutex_unlock(&rpc_guard_lock);
+	if (!found)
+		return false;
+	*ret_who = identity_of(&origin);
+	if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)origin.address)) {
+		inet_ntop(AF_INET, origin.address + 12, host, sizeof(host));
+		snprintf(address, size, "ipv4:%s:%u", host, origin.port);
+	} else {
+		inet_ntop(AF_INET6, origin.address, host, sizeof(host));
+		snprintf(address, size, "ipv6:[%s]:%u", host, origin.port);
+	}
+	return true;
 }
 
 /* --- the end of what was proven ---------------------------------------------------------------- */

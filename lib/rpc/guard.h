@@ -53,6 +53,7 @@ enum rpc_refusal {
 	RPC_REFUSED_SLOW,	 /* a request that did not become whole */
 	RPC_REFUSED_CERTIFICATE, /* which is over, or of a CA that is none any more */
 	RPC_REFUSED_GONE,	 /* the process that connected */
+	RPC_REFUSED_HANDSHAKE,	 /* no TLS, no certificate, or none that is good */
 	RPC_REFUSALS
 };
 
@@ -114,6 +115,10 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 void rpc_guard_bytes(int fd, size_t n);
 /* The descriptor is about to be closed. */
 void rpc_guard_closing(int fd);
+
+/* A stranger is refused: counts it, and says where it comes from. False: that is no door's. */
+bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_who, char *address,
+		       size_t size);
 
 /* --- for guard.c ------------------------------------------------------------------------------- */
 

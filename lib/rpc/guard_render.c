@@ -19,6 +19,7 @@ static const char *const refusal_names[] = {
 	[RPC_REFUSED_SLOW] = "slow",
 	[RPC_REFUSED_CERTIFICATE] = "certificate",
 	[RPC_REFUSED_GONE] = "gone",
+	[RPC_REFUSED_HANDSHAKE] = "handshake",
 };
 
 static const char *name(char buf[128], const char *prefix, const char *rest)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "rpc/guard.h"
+#include "rpc/handshake.h"
 
 #define DESCRIPTORS_MAX 65536
 #define STARVED_NS	10000000L /* between two tries without any descriptor */
@@ -162,6 +163,7 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *me
 {
 	ssize_t n = ((recvmsg_fn)next(&next_recvmsg, "recvmsg"))(fd, message, flags);
 
+	rpc_handshake_forget();
 	if (n > 0 && !(flags & (MSG_ERRQUEUE | MSG_PEEK)))
 		rpc_guard_bytes(fd, (size_t)n);
 	return n;

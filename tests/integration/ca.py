@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import stat
+import time
 
-from daemons import AGENT, SCHEDULER, agent, grpc, scheduler, tls
+from daemons import AGENT, SCHEDULER, agent, free_port, grpc, metrics_of, scheduler, tls
 from harness import PROJECT, Machine, Temp, check, finish, run, same
 
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
@@ -195,6 +196,45 @@ def check_roles(folder, port, temp):
     check("the scheduler takes nobody of another CA", status is None and said, f"{status} {said!r}")
 
 
+def check_turned_away(folder, temp):
+    """Who is refused in the handshake is said: from where, with what, and why."""
+    stranger = f"{temp}/stranger"
+    with scheduler(f"{temp}/refusals", *tls(f"{folder}/scheduler/sched.example"), "--metrics",
+                   f"127.0.0.1:{free_port()}") as server:
+        port = server.wait("listening")["port"]
+        server.wait("numastow-scheduler is active")
+        for who, address, message, reason in (
+                (None, "127.0.0.2", "handshake failed", "did not return a certificate"),
+                ("client/x", "127.0.0.3", "certificate refused", "verify|self-signed|issuer"),
+                ("old", "127.0.0.4", "certificate refused", "expired")):
+            files = f"{stranger}/{who}"
+            argv = ["curl", "--silent", "--noproxy", "*", "--interface", address, "--cacert", f"{folder}/ca.crt",
+                    *(["--cert", f"{files}/tls.crt", "--key", f"{files}/tls.key"] if who else []),
+                    f"https://127.0.0.1:{port}/"]
+            if who == "old":
+                make_expired(folder, files)
+            for _ in range(20):
+                run(argv, "")
+            said = server.wait(message, times=1)
+            check(f"{message}: {reason}: is said", said and said["address"].startswith(f"ipv4:{address}:") and
+                  re.search(reason, said["reason"]) and bool(said["certificate"]) == bool(who), said)
+        # Other lines must not come in: 20 of one address are one line, and the program's own probes none.
+        time.sleep(4)
+        lines = [line for line in server.so_far() if '"handshake failed"' in line or '"certificate refused"' in line]
+        same("one line for each address", len(lines), 3)
+        counted = re.search(r'refused_total\{reason="handshake"\} (\d+)', metrics_of(server))
+        same("and all are counted", counted and int(counted.group(1)), 60)
+
+
+def make_expired(folder, at):
+    """A certificate of the right CA that was good yesterday."""
+    os.makedirs(at)
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            f"{at}/tls.key", "-subj", "/CN=old", "-out", f"{at}/csr")
+    openssl("x509", "-req", "-in", f"{at}/csr", "-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key",
+            "-days", "-1", "-out", f"{at}/tls.crt")
+
+
 def check_fleet(folder, temp):
     machine = Machine(f"{temp}/machine")
     with scheduler(f"{temp}/data", *tls(f"{folder}/scheduler/sched.example")) as server:
@@ -258,6 +298,7 @@ def main():
         check_force(folder)
         check_settings(folder)
         check_fleet(folder, temp)
+        check_turned_away(folder, temp)
         check_two_cas(folder, temp)
     finish()
 

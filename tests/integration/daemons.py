@@ -52,6 +52,14 @@ class Daemon:
             if found["message"] == message and fields.items() <= found.items():
                 return found
 
+    def so_far(self):
+        """All lines until now."""
+        while not self.lines.empty():
+            line = self.lines.get()
+            if line is not None:
+                self.said.append(line)
+        return self.said
+
     def __enter__(self):
         return self
 

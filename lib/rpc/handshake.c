@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is refused in the handshake: a certificate of another CA, one that is over, or none. The C
+ * core tells nobody. But it calls SSL_do_handshake(3) and shutdown(2) by name, the second for the
+ * connection whose handshake has just failed, on the same thread, with nothing between them; so both
+ * are the program's own here (as in hooks.c). They do what the libraries' do, and look.
+ */
+#include "rpc/handshake.h"
+
+#include <dlfcn.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "rpc/guard.h"
+#include "rpc/say.h"
+
+#define SPEAKERS 64		     /* addresses whose last line is remembered */
+#define PAUSE	 (10 * STOW_SECOND) /* between two lines about one address */
+
+typedef int (*handshake_fn)(SSL *);
+typedef int (*shutdown_fn)(int, int);
+
+static _Atomic(void *) next_handshake, next_shutdown;
+
+/* A handshake of this thread that has failed, and whose connection has not been ended yet. */
+static _Thread_local struct {
+	bool failed, of_certificate, own;
+	char subject[160], reason[128];
+} last;
+
+/* Since when an address was not spoken of, and how often it could have been since. */
+static struct {
+	struct rpc_identity who;
+	uint64_t said;
+	uint64_t unsaid;
+} speakers[SPEAKERS];
+static uint64_t unsaid; /* of those for whom there was no place */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *next(_Atomic(void *) *at, const char *name)
+{
+	void *found = atomic_load_explicit(at, memory_order_acquire);
+
+	if (!found) {
+		found = dlsym(RTLD_NEXT, name);
+		atomic_store_explicit(at, found, memory_order_release);
+	}
+	return found;
+}
+
+int rpc_handshake_shutdown(int fd, int how)
+{
+	return ((shutdown_fn)next(&next_shutdown, "shutdown"))(fd, how);
+}
+
+void rpc_handshake_forget(void)
+{
+	last.failed = false;
+}
+
+/* --- what was wrong ----------------------------------------------------------------------------- */
+
+/* The program asks its own port whether it is there, with a certificate that is good for servers. */
+static bool is_own(const X509_STORE_CTX *ctx, const X509 *certificate)
+{
+	int ssl_of = SSL_get_ex_data_X509_STORE_CTX_idx();
+	SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, ssl_of);
+	const X509 *own = ssl ? SSL_get_certificate(ssl) : NULL;
+
+	return own && X509_STORE_CTX_get_error(ctx) == X509_V_ERR_INVALID_PURPOSE &&
+	       X509_cmp(own, certificate) == 0;
+}
+
+/* Changes nothing of the verdict. */
+static int look_at_verdict(int good, X509_STORE_CTX *ctx)
+{
+	X509 *certificate = X509_STORE_CTX_get0_cert(ctx);
+
+	if (!good && certificate) {
+		last.own = is_own(ctx, certificate);
+		last.of_certificate = true;
+		X509_NAME_oneline(X509_get_subject_name(certificate), last.subject,
+				  sizeof(last.subject));
+		snprintf(last.reason, sizeof(last.reason), "%s",
+			 X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+	}
+	return good;
+}
+
+__attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
+{
+	const char *reason;
+	int r;
+
+	memset(&last, 0, sizeof(last));
+	if (SSL_is_server(ssl) && !SSL_get_verify_callback(ssl))
+		SSL_set_verify(ssl, SSL_get_verify_mode(ssl), look_at_verdict);
+	r = ((handshake_fn)next(&next_handshake, "SSL_do_handshake"))(ssl);
+	if (r > 0 || !SSL_is_server(ssl) || SSL_get_error(ssl, r) != SSL_ERROR_SSL)
+		return r;
+	last.failed = !last.own;
+	reason = ERR_reason_error_string(ERR_peek_last_error());
+	if (!last.of_certificate)
+		snprintf(last.reason, sizeof(last.reason), "%s", reason ? reason : "not TLS");
+	return r;
+}
+
+/* --- saying it ---------------------------------------------------------------------------------- */
+
+/* Whether a line may be said now; *ret_times: how many it stands for. */
+static bool may_speak(const struct rpc_identity *who, uint64_t *ret_times)
+{
+	uint64_t now = stow_clock_monotonic();
+	size_t at = 0;
+	bool known, may;
+
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < SPEAKERS; i++) {
+		if (memcmp(&speakers[i].who, who, sizeof(*who)) == 0 && speakers[i].said) {
+			at = i;
+			break;
+		}
+		if (speakers[i].said < speakers[at].said)
+			at = i;
+	}
+	known = memcmp(&speakers[at].who, who, sizeof(*who)) == 0;
+	may = speakers[at].said == 0 || now - speakers[at].said >= PAUSE;
+	if (may) {
+		*ret_times = 1 + speakers[at].unsaid + unsaid;
+		speakers[at].who = *who;
+		speakers[at].said = now;
+		speakers[at].unsaid = unsaid = 0;
+	} else if (known) {
+		speakers[at].unsaid++;
+	} else {
+		unsaid++;
+	}
+	pthread_mutex_unlock(&lock);
+	return may;
+}
+
+static void say(int fd)
+{
+	struct rpc_identity who;
+	char address[64];
+	uint64_t times;
+
+	if (!rpc_guard_refused(fd, RPC_REFUSED_HANDSHAKE, &who, address, sizeof(address)) ||
+	    !may_speak(&who, &times))
+		return;
+	stow_say(STOW_LOG_WARNING, last.of_certificate ? "certificate refused" : "handshake failed",
+		 stow_text("address", address), stow_text("certificate", last.subject),
+		 stow_text("reason", last.reason), stow_number("times", times));
+}
+
+__attribute__((visibility("default"))) int shutdown(int fd, int how)
+{
+	if (last.failed) {
+		last.failed = false;
+		say(fd);
+	}
+	return rpc_handshake_shutdown(fd, how);
+}
