@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/drain.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/lease.h"
@@ -83,72 +82,67 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	return 0;
 }
 
-/* As the last report has them, and those that came since: many may come before the next. */
-static size_t leases_held(const struct agent *agent)
-{
-	size_t n = agent->new_leases;
-
-	for (size_t i = 0; agent->current && i < agent->current->n_containers; i++)
-		if (agent->current->containers[i]->state == PB_CONTAINER_STATE_LEASE &&
-		    agent->current->containers[i]->reservation[0])
-			n++;
-	return n;
-}
-
-static int reserve(struct agent *agent, const PbReservation *in, struct stow_err *err)
+static int reserve(const struct agent_directive_parts *parts, const PbReservation *in,
+		   struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *known = NULL;
+	const struct stow_grant_context *context = agent_machine_context(parts->machine);
+	size_t held = agent_machine_leases(parts->machine);
 	struct stow_lease lease;
 	int r;
 
-	r = agent_check_changes(agent, err);
+	r = agent_policy_check_changes(parts->policy, err);
 	if (r == 0)
 		r = lease_from(in, &lease, err);
 	if (r == 0)
-		r = stow_ledger_reservation(agent->ledger, in->id, &known, err);
+		r = stow_ledger_reservation(context->ledger, in->id, &known, err);
 	if (r == 0 && known)
 		return 0;
-	if (r == 0 && leases_held(agent) >= agent->config.max_reservations)
+	if (r == 0 && held >= parts->config->max_reservations)
 		r = stow_err_set(err, EACCES, "node %s holds %zu reservations; its limit is %llu",
-				 agent->config.node, leases_held(agent),
-				 (unsigned long long)agent->config.max_reservations);
+				 agent_policy_node(parts->policy), held,
+				 (unsigned long long)parts->config->max_reservations);
 	if (r == 0)
-		r = stow_lease_take(&agent->context, &lease, err);
+		r = stow_lease_take(context, &lease, err);
 	if (r == 0)
-		agent->new_leases++;
+		agent_machine_took_lease(parts->machine);
 	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
 		 r < 0 ? "a reservation was refused" : "a reservation is held",
 		 stow_text("reservation", in->id), stow_text("error", r < 0 ? err->msg : ""));
 	return r;
 }
 
-static int fence(struct agent *agent, const char *nodes, struct stow_err *err)
+static int fence(const struct agent_directive_parts *parts, const char *nodes, struct stow_err *err)
 {
+	struct stow_ledger *ledger = agent_machine_context(parts->machine)->ledger;
+	const PbNodeReport *report = agent_machine_report(parts->machine);
 	struct stow_idset set, before = { 0 };
-	size_t all = agent->current ? agent->current->n_numa_nodes : 0;
+	size_t all = report ? report->n_numa_nodes : 0;
 	int r;
 
-	r = agent_check_changes(agent, err);
+	r = agent_policy_check_changes(parts->policy, err);
 	if (r < 0)
 		return r;
 	r = stow_idset_parse(nodes, &set, err);
 	if (r < 0)
 		return stow_err_wrap(err, r, "numa_nodes");
-	if ((uint64_t)stow_idset_count(&set) * 100 > all * agent->config.max_fenced)
+	if ((uint64_t)stow_idset_count(&set) * 100 > all * parts->config->max_fenced)
 		return stow_err_set(err, EACCES,
 				    "fencing %d of %zu NUMA nodes of node %s is over its limit of "
 				    "%llu %%",
-				    (int)stow_idset_count(&set), all, agent->config.node,
-				    (unsigned long long)agent->config.max_fenced);
-	(void)stow_ledger_fenced(agent->ledger, "scheduler", &before, NULL);
-	r = stow_ledger_fence_set(agent->ledger, "scheduler", &set, err);
+				    (int)stow_idset_count(&set), all,
+				    agent_policy_node(parts->policy),
+				    (unsigned long long)parts->config->max_fenced);
+	(void)stow_ledger_fenced(ledger, "scheduler", &before, NULL);
+	r = stow_ledger_fence_set(ledger, "scheduler", &set, err);
 	if (r == 0 && !stow_idset_equal(&set, &before))
 		stow_say(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
 	return r;
 }
 
 /* What the scheduler knows is what is: leases that it does not list go, those that we lack come. */
-static int welcome(struct agent *agent, const PbWelcome *in, struct stow_err *err)
+static int welcome(const struct agent_directive_parts *parts, const PbWelcome *in,
+		   struct stow_err *err)
 {
 	_cleanup_free_ const char **ids = calloc(in->n_reservations + 1, sizeof(*ids));
 	int r;
@@ -157,43 +151,46 @@ static int welcome(struct agent *agent, const PbWelcome *in, struct stow_err *er
 		return stow_err_set(err, ENOMEM, "out of memory");
 	stow_say(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
 		 stow_number("reservations", in->n_reservations));
-	agent_drains_welcome(agent, in->drains, in->n_drains);
-	if (agent_check_changes(agent, err) < 0)
+	agent_drain_welcome(parts->drains, in->drains, in->n_drains);
+	if (agent_policy_check_changes(parts->policy, err) < 0)
 		return 0;
 	for (size_t i = 0; i < in->n_reservations; i++)
 		ids[i] = in->reservations[i]->id;
-	r = stow_lease_keep_only(&agent->context, ids, in->n_reservations, err);
+	r = stow_lease_keep_only(agent_machine_context(parts->machine), ids, in->n_reservations,
+				 err);
 	if (r >= 0)
-		r = fence(agent, in->fenced, err);
+		r = fence(parts, in->fenced, err);
 	for (size_t i = 0; i < in->n_reservations && r >= 0; i++)
 		/* One that cannot be held is said by the report, which will not list it. */
 		if (in->reservations[i]->state != PB_RESERVATION_STATE_BOUND)
-			(void)reserve(agent, in->reservations[i], err);
+			(void)reserve(parts, in->reservations[i], err);
 	return r < 0 ? r : 0;
 }
 
-int agent_obey(struct agent *agent, const PbDirective *directive, struct stow_err *err)
+int agent_directive_obey(const struct agent_directive_parts *parts, const PbDirective *directive,
+			 struct stow_err *err)
 {
 	int r;
 
 	switch (directive->kind_case) {
 	case PB_DIRECTIVE__KIND_WELCOME:
-		r = welcome(agent, directive->welcome, err);
+		r = welcome(parts, directive->welcome, err);
 		break;
 	case PB_DIRECTIVE__KIND_RESERVE:
-		r = reserve(agent, directive->reserve, err);
+		r = reserve(parts, directive->reserve, err);
 		break;
 	case PB_DIRECTIVE__KIND_CANCEL:
-		r = stow_lease_drop(&agent->context, directive->cancel->id, err);
+		r = stow_lease_drop(agent_machine_context(parts->machine), directive->cancel->id,
+				    err);
 		break;
 	case PB_DIRECTIVE__KIND_FENCE:
-		r = fence(agent, directive->fence->numa_nodes, err);
+		r = fence(parts, directive->fence->numa_nodes, err);
 		break;
 	case PB_DIRECTIVE__KIND_DRAIN:
-		r = agent_drain_order(agent, directive->drain, err);
+		r = agent_drain_order(parts->drains, directive->drain, err);
 		break;
 	case PB_DIRECTIVE__KIND_CANCEL_DRAIN:
-		r = agent_drain_cancel_order(agent, directive->cancel_drain->id, err);
+		r = agent_drain_cancel_order(parts->drains, directive->cancel_drain->id, err);
 		break;
 	case PB_DIRECTIVE__KIND_REPORT:
 		return 0; /* by the link, which knows the stream */

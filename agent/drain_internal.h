@@ -3,6 +3,8 @@
 
 /* What the files of the drains share. */
 
+#include <pthread.h>
+
 #include "agent/drain.h"
 
 #define AGENT_DRAINS_KEPT 64 /* that have ended */
@@ -11,7 +13,7 @@
 /* One that is in hand, or has ended. */
 struct agent_drain {
 	struct agent_drain *next;
-	struct agent *agent;
+	struct agent_drain_table *table;
 	char id[STOW_DRAIN_ID_LEN + 1];
 	bool ordered, detached, dry_run;
 	bool running;		     /* a thread is at work on it: only that frees it */
@@ -28,9 +30,13 @@ struct agent_drain {
 	uint64_t created, updated; /* since the epoch */
 };
 
-struct agent_drains {
-	const struct agent_drain_ops *ops;
-	pthread_mutex_t lock;
+struct agent_drain_table {
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+	struct agent_loop_handle *loop;
+	struct agent_drains *drains; /* for what is posted, and nobody else */
+
+	pthread_mutex_t lock; /* over all that follows */
 	pthread_cond_t changed;
 	struct agent_drain *list;   /* the newest first */
 	struct agent_drain *worker; /* the one that runs */
@@ -42,24 +48,53 @@ struct agent_drains {
 	uint64_t bytes;				    /* that went offline */
 };
 
-/* All with the lock held. */
-struct agent_drain *drain_find(struct agent_drains *drains, const char *id);
-struct agent_drain *drain_new(struct agent *agent, const char *id, bool ordered,
-			      const PbDrainSpec *spec);
-void drain_free(struct agent_drain *drain);
-/* Takes note of a message, which it owns, and says it where it is to be said. */
-void drain_note(struct agent_drain *drain, PbDrainProgress *message);
-/* An end that the engine has not said. */
-void drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
-		    const struct stow_err *why);
-/* The last progress with the plan, to be freed. */
-PbDrainProgress *drain_last(const struct agent_drain *drain);
-/* Posts to the main thread that the scheduler has heard of its end. */
-void drain_post_heard(struct agent_drain *drain);
-/* Posts to the main thread to say it to the scheduler. Owns the message. */
-void drain_tell(struct agent *agent, PbDrainProgress *message);
+struct agent_drains {
+	struct agent_drain_table table;
+	struct agent_machine *machine;
+	void (*tell)(void *ctx, const PbDrainProgress *progress);
+	void *ctx;
+};
 
-/* Starts the thread of a drain; with the lock held. */
-int drain_work(struct agent_drain *drain, struct stow_err *err);
-/* The thread of a plan, which owns `drain`; nobody else knows it. */
-int drain_plan(struct agent_drain *drain, struct stow_err *err);
+/* --- drain.c: what starting one takes; any thread ----------------------------------------------- */
+
+/* What is asked for, and what of it is allowed. */
+int agent_drain_prepare(struct agent_drain_table *table, const char *id, bool ordered, bool dry_run,
+			const PbDrainSpec *spec, struct agent_drain **ret, struct stow_err *err);
+/* Hands it to its thread, or frees it. */
+int agent_drain_begin(struct agent_drain *drain, struct stow_err *err);
+
+/* --- drain_progress.c: one drain, with the lock held -------------------------------------------- */
+
+struct agent_drain *agent_drain_find(struct agent_drain_table *table, const char *id);
+struct agent_drain *agent_drain_alloc(struct agent_drain_table *table, const char *id, bool ordered,
+				      const PbDrainSpec *spec);
+void agent_drain_drop(struct agent_drain *drain);
+/* Takes note of a message, which it owns, and says it where it is to be said. */
+void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message);
+/* An end that the engine has not said. */
+void agent_drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
+			  const struct stow_err *why);
+/* Says what was held back, when it is time to. */
+void agent_drain_note_held(struct agent_drain *drain);
+/* The last progress with the plan, to be freed. */
+PbDrainProgress *agent_drain_last(const struct agent_drain *drain);
+/* What an engine tells, as it leaves the machine; NULL: no memory, and it is not told. */
+PbDrainProgress *agent_drain_bounded(const PbDrainProgress *progress);
+/* Posts to the main thread to say it to the scheduler. Owns the message. */
+void agent_drain_post(struct agent_drain_table *table, PbDrainProgress *message);
+
+/* --- drain_orders.c ----------------------------------------------------------------------------- */
+
+/* Posts to the main thread that the scheduler has heard of its end. */
+void agent_drain_post_heard(struct agent_drain *drain);
+
+/* --- drain_work.c: threads, with the lock held -------------------------------------------------- */
+
+/* Starts the thread of a drain. */
+int agent_drain_work(struct agent_drain *drain, struct stow_err *err);
+/* Starts the thread of a plan, which owns `drain`; nobody else knows it. */
+int agent_drain_plan(struct agent_drain *drain, struct stow_err *err);
+int agent_drain_thread(struct agent_drain_table *table, void *(*run)(void *), void *arg,
+		       struct stow_err *err);
+/* The last thing that a thread does. */
+void agent_drain_thread_ends(struct agent_drain_table *table);

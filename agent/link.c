@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "agent/directive.h"
 #include "base/clock.h"
 #include "rpc/address.h"
 #include "rpc/say.h"
@@ -20,8 +19,16 @@
 #define HEARTBEAT      (5 * S) /* until the scheduler has said what it wants */
 #define WELCOME_WITHIN (10 * S)
 
+/* What gRPC's thread has of the link: where to post. */
+struct door {
+	struct agent_loop_handle *loop;
+	struct agent_link *link; /* for the main thread */
+};
+
 struct agent_link {
-	struct agent *agent;
+	struct door door;
+	struct agent_link_parts parts;
+	bool stopped;
 	struct stow_rpc_client *client;
 	struct stow_rpc_call *call; /* NULL: not connected */
 	size_t at;		    /* of the schedulers */
@@ -81,19 +88,19 @@ static uint64_t any(void)
 static void hang_up(struct agent_link *link)
 {
 	if (link->call) {
-		agent_unsubscribe(link->agent, link->call);
+		agent_publisher_unsubscribe(link->parts.publisher, link->call);
 		stow_rpc_unref(link->call);
 		link->call = NULL;
 	}
 	link->welcome = false; /* or dialling without success would count as the first failure */
 	stow_rpc_client_free(link->client);
 	link->client = NULL;
-	atomic_store(&link->agent->connected, false);
+	agent_publisher_set_connected(link->parts.publisher, false);
 }
 
 static const char *target(const struct agent_link *link)
 {
-	return link->agent->config.schedulers[link->at];
+	return link->parts.config->schedulers[link->at];
 }
 
 static void failed(struct agent_link *link, const struct stow_err *err)
@@ -101,7 +108,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 	size_t n = 0;
 	uint64_t pause;
 
-	while (link->agent->config.schedulers[n])
+	while (link->parts.config->schedulers[n])
 		n++;
 	link->failures = link->welcome ? 1 : link->failures + 1;
 	pause = agent_link_wait(link->failures, n, link->welcome, any());
@@ -122,14 +129,14 @@ static void renew(struct agent_link *link)
 	link->next = stow_clock_monotonic() + agent_link_pause(1, any());
 }
 
-static void on_ended(struct agent *agent, void *arg)
+static void on_ended(void *ctx, void *arg)
 {
 	struct event *event = arg;
-	struct agent_link *link = agent->link;
+	struct agent_link *link = ctx;
 
-	if (link && event->call == link->call && link->welcome && stow_rpc_is_renewal(&event->err))
+	if (event->call == link->call && link->welcome && stow_rpc_is_renewal(&event->err))
 		renew(link);
-	else if (link && event->call == link->call)
+	else if (event->call == link->call)
 		failed(link, event->err.code ? &event->err : NULL);
 	event_free(event);
 }
@@ -152,7 +159,7 @@ static void answer(struct agent_link *link, const PbDirective *directive, int r,
 	stow_rpc_send(link->call, &out);
 }
 
-void agent_link_drain(struct agent_link *link, const PbDrainProgress *progress)
+void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress)
 {
 	PbReportRequest out = PB_REPORT_REQUEST__INIT;
 
@@ -177,14 +184,14 @@ static bool is_old(struct agent_link *link, const PbDirective *directive, struct
 	return false;
 }
 
-static void on_directive(struct agent *agent, void *arg)
+static void on_directive(void *ctx, void *arg)
 {
 	struct event *event = arg;
-	struct agent_link *link = agent->link;
+	struct agent_link *link = ctx;
 	struct stow_err err = { 0 };
 	int r;
 
-	if (!link || event->call != link->call) {
+	if (event->call != link->call) {
 		event_free(event);
 		return;
 	}
@@ -196,16 +203,16 @@ static void on_directive(struct agent *agent, void *arg)
 	if (event->directive->kind_case == PB_DIRECTIVE__KIND_WELCOME) {
 		link->welcome = true;
 		link->failures = 0;
-		atomic_store(&agent->connected, true);
+		agent_publisher_set_connected(link->parts.publisher, true);
 		if (event->directive->welcome->heartbeat_interval)
 			link->heartbeat = event->directive->welcome->heartbeat_interval / 3;
 		if (link->heartbeat < 100 * MS)
 			link->heartbeat = 100 * MS;
 		link->next = stow_clock_monotonic() + link->heartbeat;
 	}
-	r = agent_obey(agent, event->directive, &err);
+	r = agent_directive_obey(link->parts.directives, event->directive, &err);
 	if (event->directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
-		agent_report_again(agent, link->call);
+		agent_publisher_repeat(link->parts.publisher, link->call);
 	answer(link, event->directive, r, &err);
 	event_free(event);
 }
@@ -224,6 +231,7 @@ static struct event *event_new(struct stow_rpc_call *call)
 /* The message is the callback's: a copy goes over. */
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
+	const struct door *door = ctx;
 	struct event *event = event_new(call);
 	size_t size = pb_directive__get_packed_size(message);
 	uint8_t *packed = malloc(size + 1);
@@ -241,19 +249,20 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 			event_free(event);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	agent_post(ctx, on_directive, event);
+	agent_loop_post(door->loop, on_directive, door->link, event);
 	return 0;
 }
 
 static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
 {
+	const struct door *door = ctx;
 	struct event *event = event_new(call);
 
 	if (!event)
 		return;
 	if (err)
 		event->err = *err;
-	agent_post(ctx, on_ended, event);
+	agent_loop_post(door->loop, on_ended, door->link, event);
 }
 
 static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
@@ -262,7 +271,7 @@ static const struct stow_rpc_stream_ops ops = { .message = message, .closed = cl
 
 static int dial(struct agent_link *link, struct stow_err *err)
 {
-	const struct agent_config *config = &link->agent->config;
+	const struct agent_config *config = link->parts.config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	char where[300];
 	struct stow_rpc_client_options options = { .target = where,
@@ -272,21 +281,19 @@ static int dial(struct agent_link *link, struct stow_err *err)
 
 	r = stow_target_complete(target(link), AGENT_SCHEDULER_PORT, where, sizeof(where), err);
 	if (r == 0)
-		r = stow_rpc_client_new(link->agent->loop, &options, &link->client, err);
+		r = stow_rpc_client_new(link->parts.rpc, &options, &link->client, err);
 	if (r == 0)
 		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report", &ops,
-					 link->agent, NULL, STOW_RPC_NO_DEADLINE, &link->call, err);
+					 &link->door, NULL, STOW_RPC_NO_DEADLINE, &link->call, err);
 	if (r == 0)
-		r = agent_subscribe(link->agent, link->call, true, false);
+		r = agent_publisher_subscribe(link->parts.publisher, link->call, true, false);
 	if (r < 0)
 		return r;
 	link->welcome = false;
 	link->heartbeat = HEARTBEAT;
 	link->opened = stow_clock_monotonic();
 	link->next = link->opened + HEARTBEAT;
-	pthread_mutex_lock(&link->agent->lock);
-	link->agent->counters.reconnects++;
-	pthread_mutex_unlock(&link->agent->lock);
+	agent_publisher_count(link->parts.publisher, AGENT_COUNT_RECONNECTS, 1);
 	return 0;
 }
 
@@ -300,10 +307,14 @@ static void beat(struct agent_link *link)
 	stow_rpc_send(link->call, &out);
 }
 
-uint64_t agent_link_tick(struct agent_link *link, uint64_t now)
+static uint64_t tick(void *ctx, uint64_t now)
 {
+	struct agent_link *link = ctx;
+	char *const *schedulers = link->parts.config->schedulers;
 	struct stow_err err = { 0 };
 
+	if (link->stopped || !schedulers || !schedulers[0])
+		return 0;
 	if (now < link->next)
 		return link->next;
 	if (!link->call) {
@@ -319,29 +330,45 @@ uint64_t agent_link_tick(struct agent_link *link, uint64_t now)
 	return link->next;
 }
 
+/* --- start and end ------------------------------------------------------------------------------ */
+
 void agent_link_redial(struct agent_link *link)
 {
 	hang_up(link);
 	link->at = 0;
 	link->failures = 0;
 	link->next = 0;
+	link->epoch = 0;
 }
 
-int agent_link_new(struct agent *agent, struct agent_link **ret, struct stow_err *err)
+int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts,
+		   struct agent_link **ret, struct stow_err *err)
 {
 	struct agent_link *link = calloc(1, sizeof(*link));
+	int r;
 
 	if (!link)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	link->agent = agent;
-	*ret = link;
-	return 0;
+	link->door = (struct door){ agent_loop_handle(loop), link };
+	link->parts = *parts;
+	r = agent_loop_tick(loop, tick, link, err);
+	if (r < 0)
+		agent_link_free(link);
+	else
+		*ret = link;
+	return r;
+}
+
+void agent_link_stop(struct agent_link *link)
+{
+	if (!link)
+		return;
+	link->stopped = true;
+	hang_up(link);
 }
 
 void agent_link_free(struct agent_link *link)
 {
-	if (!link)
-		return;
-	hang_up(link);
+	agent_link_stop(link);
 	free(link);
 }

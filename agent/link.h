@@ -3,21 +3,40 @@
 
 /*
  * The stream to the scheduler: dialled for ever, with growing and jittered pauses, at one address
- * after the other until one answers. All on the agent's main thread, except what gRPC calls.
+ * after the other until one answers. All of it belongs to the main thread; what gRPC's thread
+ * brings is posted to it.
  */
 
-#include "agent/agent.h"
+#include "agent/config.h"
+#include "agent/directive.h"
+#include "agent/loop.h"
+#include "agent/publisher.h"
+#include "numastow/v1/scheduler.pb-c.h"
+#include "rpc/rpc.h"
 
-int agent_link_new(struct agent *agent, struct agent_link **ret, struct stow_err *err);
-/* Ends the stream and the connection. */
+struct agent_link;
+
+struct agent_link_parts { /* all outlive the link */
+	struct stow_rpc_loop *rpc;
+	struct agent_publisher *publisher;
+	const struct agent_config *config; /* may change, with agent_link_redial() */
+	const struct agent_directive_parts *directives;
+};
+
+/* The loop does the rest. Without schedulers in the settings it waits until there are some. */
+int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts,
+		   struct agent_link **ret, struct stow_err *err);
+/* Ends the stream and the connection for good; what was posted before is run later, and is nothing
+ * to it any more. NULL is fine. */
+void agent_link_stop(struct agent_link *link);
+/* When nothing that it has posted is still to be run. */
 void agent_link_free(struct agent_link *link);
 
-/* Dials, or sends a heartbeat, when it is time. Returns the time of the next of either. */
-uint64_t agent_link_tick(struct agent_link *link, uint64_t now);
 /* Says how a drain goes that the scheduler has ordered; nothing before its welcome, which says it
  * all. */
-void agent_link_drain(struct agent_link *link, const PbDrainProgress *progress);
-/* Forgets the pause and reads certificates again: after SIGHUP. */
+void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress);
+/* Hangs up, and forgets what it knows of schedulers: the next round of the loop dials, with the
+ * settings and certificates of that time. */
 void agent_link_redial(struct agent_link *link);
 
 /* The pause before the dial after `failures` failed ones in a row; `random` is any number. */

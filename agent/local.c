@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,40 +12,41 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/drain.h"
-#include "agent/repin.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/show.h"
 #include "place/explain.h"
+#include "rpc/audit.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
 
 #define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
 
+/* Nothing of it changes once the server has started, but for what has a lock or is atomic. */
 struct agent_local {
-	struct agent *agent;
+	struct agent_local_parts parts;
 	struct stow_rpc_server *server;
+	struct stow_audit audit;
 	gid_t readers;
 	char *path;
 };
 
 /* --- who ---------------------------------------------------------------------------------------- */
 
-bool agent_may_change(const struct stow_rpc_peer *peer)
+bool agent_local_may_change(const struct stow_rpc_peer *peer)
 {
 	return peer->local && peer->uid == 0 && peer->same_namespaces;
 }
 
 static bool trusted(const struct stow_rpc_peer *peer, void *ctx)
 {
-	return agent_may_change(peer);
+	return agent_local_may_change(peer);
 }
 
-bool agent_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
+bool agent_local_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
 {
-	return agent_may_change(peer) || (peer->local && peer->same_namespaces &&
-					  readers != (gid_t)-1 && peer->gid == readers);
+	return agent_local_may_change(peer) || (peer->local && peer->same_namespaces &&
+						readers != (gid_t)-1 && peer->gid == readers);
 }
 
 static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
@@ -56,14 +56,14 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 
 	if ((strcmp(method, "Repin") == 0 || strcmp(method, "DrainMemory") == 0 ||
 	     strcmp(method, "CancelDrain") == 0) &&
-	    !agent_may_change(peer))
+	    !agent_local_may_change(peer))
 		return stow_err_set(err, EACCES,
 				    "%s: only root of the machine itself may (you are uid %d%s)",
 				    method, (int)peer->uid,
 				    peer->same_namespaces ? "" : " in a container");
 	if ((strcmp(method, "ListContainers") == 0 || strcmp(method, "ListDrains") == 0 ||
 	     strcmp(method, "ShowLedger") == 0) &&
-	    !agent_may_see_containers(peer, local->readers))
+	    !agent_local_may_see_containers(peer, local->readers))
 		return stow_err_set(err, EACCES,
 				    "%s: only root and the group that agent.yaml names as "
 				    "`readers` may",
@@ -77,20 +77,19 @@ static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, 
 		    struct stow_err *err)
 {
 	struct agent_local *local = ctx;
-	struct agent *agent = local->agent;
+	struct agent_publisher *publisher = local->parts.publisher;
+	struct agent_published published;
 	PbNodeReport out;
 
-	pthread_mutex_lock(&agent->lock);
-	out = *agent->current;
-	out.full = true;
-	agent_sign(agent, &out);
-	if (!agent_may_see_containers(stow_rpc_peer(call), local->readers))
+	agent_publisher_borrow(publisher, &published);
+	agent_publisher_whole(publisher, &out);
+	if (!agent_local_may_see_containers(stow_rpc_peer(call), local->readers))
 		out.n_containers = out.n_reservations = out.n_drains = 0;
 	/* What fits into a message; ListContainers has all, page by page. */
-	out.n_containers = agent_report_fit(&out);
-	/* Packed before the lock goes: the report is the agent's. */
+	out.n_containers = agent_publisher_fit(&out);
+	/* Packed before the report is given back. */
 	stow_rpc_reply(call, &out, NULL);
-	pthread_mutex_unlock(&agent->lock);
+	agent_publisher_return(publisher);
 	return STOW_RPC_LATER;
 }
 
@@ -115,18 +114,20 @@ static int list_containers(struct stow_rpc_call *call, void *ctx, const void *re
 	const PbListContainersRequest *in = request;
 	PbListContainersResponse *out = response;
 	struct agent_local *local = ctx;
-	struct agent *agent = local->agent;
+	struct agent_published published;
+	const PbNodeReport *report;
 	PbContainer **all;
 	size_t bytes = 0, n = 0;
 
-	pthread_mutex_lock(&agent->lock);
+	agent_publisher_borrow(local->parts.publisher, &published);
+	report = published.report;
 	out->containers =
-		stow_rpc_alloc(call, (agent->current->n_containers + 1) * sizeof(*out->containers));
-	all = stow_rpc_alloc(call, (agent->current->n_containers + 1) * sizeof(PbContainer *));
-	for (size_t i = 0; all && i < agent->current->n_containers; i++)
-		if (strcmp(agent->current->containers[i]->id, in->page_token) >= 0 &&
-		    wanted(in, agent->current->containers[i]->id))
-			all[n++] = agent->current->containers[i];
+		stow_rpc_alloc(call, (report->n_containers + 1) * sizeof(*out->containers));
+	all = stow_rpc_alloc(call, (report->n_containers + 1) * sizeof(PbContainer *));
+	for (size_t i = 0; all && i < report->n_containers; i++)
+		if (strcmp(report->containers[i]->id, in->page_token) >= 0 &&
+		    wanted(in, report->containers[i]->id))
+			all[n++] = report->containers[i];
 	if (n)
 		qsort(all, n, sizeof(PbContainer *), by_id);
 	for (size_t i = 0; out->containers && i < n; i++) {
@@ -141,7 +142,7 @@ static int list_containers(struct stow_rpc_call *call, void *ctx, const void *re
 		out->containers[out->n_containers++] = container;
 	}
 	stow_rpc_reply(call, out, NULL);
-	pthread_mutex_unlock(&agent->lock);
+	agent_publisher_return(local->parts.publisher);
 	return STOW_RPC_LATER;
 }
 
@@ -149,9 +150,9 @@ static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request
 		      struct stow_err *err)
 {
 	struct agent_local *local = ctx;
-	bool private = !agent_may_see_containers(stow_rpc_peer(call), local->readers);
+	bool private = !agent_local_may_see_containers(stow_rpc_peer(call), local->readers);
 
-	if (agent_subscribe(local->agent, call, false, private) < 0)
+	if (agent_publisher_subscribe(local->parts.publisher, call, false, private) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
 }
@@ -160,7 +161,7 @@ static void watch_closed(struct stow_rpc_call *call, void *ctx, const struct sto
 {
 	struct agent_local *local = ctx;
 
-	agent_unsubscribe(local->agent, call);
+	agent_publisher_unsubscribe(local->parts.publisher, call);
 }
 
 /* --- explain ------------------------------------------------------------------------------------ */
@@ -191,7 +192,7 @@ static int request_from(const PbPodRequest *in, struct stow_request *ret, struct
 	return stow_request_check_amounts(ret, err);
 }
 
-/* With a ledger of its own: the agent's belongs to the main thread. */
+/* With a ledger of its own: the machine's belongs to the main thread. */
 static int explain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		   struct stow_err *err)
 {
@@ -201,7 +202,7 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 	const PbAgentExplainRequest *in = request;
 	PbAgentExplainResponse *out = response;
 	struct agent_local *local = ctx;
-	struct stow_grant_context context = agent_context(local->agent);
+	struct stow_grant_context context = agent_policy_context(local->parts.policy);
 	struct stow_request asked;
 	char cpus[4096], nodes[1024];
 	int r;
@@ -240,7 +241,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	struct agent_local *local = ctx;
-	struct stow_grant_context context = agent_context(local->agent);
+	struct stow_grant_context context = agent_policy_context(local->parts.policy);
 	const PbShowLedgerRequest *in = request;
 	PbShowLedgerResponse *out = response;
 	_cleanup_free_ char *text = NULL;
@@ -274,7 +275,7 @@ static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request
 	stow_say(STOW_LOG_NOTICE, "asked to repin", stow_text("container", in->id),
 		 stow_text("to", in->numa_nodes[0] ? in->numa_nodes : "auto"),
 		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
-	return agent_repin_start(local->agent, call, in, err);
+	return agent_repin_start(local->parts.repins, call, in, err);
 }
 
 /* --- drain -------------------------------------------------------------------------------------- */
@@ -288,7 +289,7 @@ static int drain_open(struct stow_rpc_call *call, void *ctx, const void *request
 
 	stow_say(STOW_LOG_NOTICE, in->dry_run ? "asked to plan a drain" : "asked to drain",
 		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
-	return agent_drain_start(local->agent, call, in, err);
+	return agent_drain_start(local->parts.drains, call, in, err);
 }
 
 static int list_drains(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
@@ -296,7 +297,7 @@ static int list_drains(struct stow_rpc_call *call, void *ctx, const void *reques
 {
 	struct agent_local *local = ctx;
 
-	return agent_drain_list(local->agent, call, err);
+	return agent_drain_list(local->parts.drains, call, err);
 }
 
 static int cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
@@ -306,7 +307,7 @@ static int cancel_drain(struct stow_rpc_call *call, void *ctx, const void *reque
 	PbAgentCancelDrainResponse *out = response;
 	struct agent_local *local = ctx;
 	char id[STOW_DRAIN_ID_LEN + 1] = "";
-	int r = agent_drain_cancel(local->agent, in->id, id, err);
+	int r = agent_drain_cancel(local->parts.drains, in->id, id, err);
 
 	if (r < 0)
 		return r;
@@ -332,7 +333,7 @@ static void ended(const struct stow_rpc_ended *ended, void *ctx)
 {
 	struct agent_local *local = ctx;
 
-	stow_audit_ended(&local->agent->audit, ended);
+	stow_audit_ended(&local->audit, ended);
 }
 
 static const struct stow_rpc_method methods[] = {
@@ -377,7 +378,7 @@ static int make_socket(const char *path, struct stow_err *err)
 	return STOW_TAKE_FD(fd);
 }
 
-int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err)
+int agent_local_find_readers(const char *name, gid_t *ret, struct stow_err *err)
 {
 	char buf[16384];
 	struct group group, *found = NULL;
@@ -391,24 +392,17 @@ int agent_find_readers(const char *name, gid_t *ret, struct stow_err *err)
 	return 0;
 }
 
-int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_err *err)
+static int serve(struct agent_local *local, const struct agent_config *config,
+		 struct stow_rpc_loop *rpc, struct stow_err *err)
 {
-	struct stow_rpc_server_options options = { .limits = &agent->config.limits,
-						   .trusted = trusted };
-	struct agent_local *local = calloc(1, sizeof(*local));
+	struct stow_rpc_server_options options = { .limits = &config->limits, .trusted = trusted };
 	int r, fd;
 
-	if (!local)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	*ret = local; /* freed by agent_stop() also when the rest fails */
-	local->agent = agent;
-	agent->audit.service = &service;
-	agent->audit.changing = changing;
-	r = agent_find_readers(agent->config.readers, &local->readers, err);
+	r = agent_local_find_readers(config->readers, &local->readers, err);
 	if (r == 0)
-		r = stow_root_path(agent->root, agent->config.socket, &local->path, err);
+		r = stow_root_path(local->parts.root, config->socket, &local->path, err);
 	if (r == 0)
-		r = stow_rpc_server_new(agent->loop, &options, &local->server, err);
+		r = stow_rpc_server_new(rpc, &options, &local->server, err);
 	if (r == 0)
 		r = stow_rpc_server_add(local->server, &service, local, err);
 	if (r == 0)
@@ -421,6 +415,26 @@ int agent_local_new(struct agent *agent, struct agent_local **ret, struct stow_e
 	return stow_rpc_server_listen_unix(local->server, fd, err);
 }
 
+int agent_local_new(const struct agent_config *config, struct stow_rpc_loop *rpc,
+		    const struct agent_local_parts *parts, struct agent_local **ret,
+		    struct stow_err *err)
+{
+	struct agent_local *local = calloc(1, sizeof(*local));
+	int r;
+
+	if (!local)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	local->parts = *parts;
+	local->audit.service = &service;
+	local->audit.changing = changing;
+	r = serve(local, config, rpc, err);
+	if (r < 0)
+		agent_local_free(local);
+	else
+		*ret = local;
+	return r;
+}
+
 const char *agent_local_path(const struct agent_local *local)
 {
 	return local->path;
@@ -428,6 +442,7 @@ const char *agent_local_path(const struct agent_local *local)
 
 void agent_local_render(struct agent_local *local, FILE *out)
 {
+	stow_audit_render(out, "numastow_agent_rpcs_total", &local->audit);
 	stow_rpc_server_render(local->server, out, "numastow_agent");
 }
 
@@ -435,7 +450,6 @@ void agent_local_free(struct agent_local *local)
 {
 	if (!local)
 		return;
-	agent_repin_stop(local->agent);
 	if (local->server) {
 		(void)unlink(local->path);
 		stow_rpc_server_stop(local->server, STOW_SECOND / 2);

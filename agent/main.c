@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* numastow-agent: one for each machine. See numastow-agent(8). */
+/* numastow-agent: one for each machine. See numastow-agent(8). Here the modules are made, and get
+ * what they use of each other; none of them sees more than that (agent/README.md). */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,9 +9,19 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
+#include "agent/config.h"
+#include "agent/directive.h"
+#include "agent/drain.h"
 #include "agent/link.h"
 #include "agent/local.h"
+#include "agent/lock.h"
+#include "agent/loop.h"
+#include "agent/machine.h"
+#include "agent/metrics.h"
+#include "agent/policy.h"
+#include "agent/probe.h"
+#include "agent/publisher.h"
+#include "agent/repin.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "rpc/metrics.h"
@@ -23,11 +34,33 @@
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
 
-static struct {
+/* In the order in which they are made; each uses only what is above it, and the main thread owns
+ * this and `config`. */
+struct program {
 	int argc;
 	char **argv;
 	char *sysroot;
-} start = { .sysroot = NULL };
+	struct agent_config config;
+	int signals;
+
+	struct stow_root *root;
+	int lock; /* STOW_AGENT_LOCK_PATH, held */
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+	struct agent_loop *loop;
+	struct agent_machine *machine;
+	struct agent_drains *drains;
+	struct agent_repins *repins;
+	struct stow_rpc_loop *rpc;
+	struct agent_local *local;
+	struct agent_probe *probe;
+	struct agent_directive_parts directives;
+	struct agent_link *link;
+	struct agent_metrics_parts metrics_parts;
+	struct stow_metrics *metrics;
+};
+
+/* --- settings ----------------------------------------------------------------------------------- */
 
 /* --sysroot is no setting of the file: it says which file. Takes it out of the arguments. */
 static const char *take_sysroot(int *argc, char **argv)
@@ -49,7 +82,8 @@ static const char *take_sysroot(int *argc, char **argv)
 }
 
 /* The file, then the flags, which win. */
-static int read_config(struct agent_config *config, bool *given, struct stow_err *err)
+static int read_config(const struct program *p, struct agent_config *config, bool *given,
+		       struct stow_err *err)
 {
 	struct agent_config ignored;
 	const char *path = NULL;
@@ -57,17 +91,16 @@ static int read_config(struct agent_config *config, bool *given, struct stow_err
 	int r;
 
 	agent_config_defaults(&ignored);
-	r = stow_settings_flags(agent_settings, &ignored, start.argc, start.argv, own, given, &path,
-				err);
+	r = stow_settings_flags(agent_settings, &ignored, p->argc, p->argv, own, given, &path, err);
 	agent_config_done(&ignored);
 	agent_config_defaults(config);
-	snprintf(fallback, sizeof(fallback), "%s%s",
-		 strcmp(start.sysroot, "/") == 0 ? "" : start.sysroot, AGENT_CONFIG_PATH);
+	snprintf(fallback, sizeof(fallback), "%s%s", strcmp(p->sysroot, "/") == 0 ? "" : p->sysroot,
+		 AGENT_CONFIG_PATH);
 	if (r == 0)
 		r = stow_settings_load(agent_settings, config, path ? path : fallback, !path, err);
 	if (r == 0)
-		r = stow_settings_flags(agent_settings, config, start.argc, start.argv, own, given,
-					&path, err);
+		r = stow_settings_flags(agent_settings, config, p->argc, p->argv, own, given, &path,
+					err);
 	if (r == 0)
 		r = agent_config_finish(config, err);
 	return r;
@@ -81,53 +114,53 @@ static void configure_log(const struct agent_config *config)
 	stow_say_configure(level, (enum stow_say_format)config->log_format);
 }
 
+/* Puts new settings in the place of the old ones, but for those that others have copied. */
+static void replace_config(struct program *p, struct agent_config *fresh)
+{
+	struct agent_config old = p->config;
+
+	if (strcmp(fresh->node, old.node) != 0 || strcmp(fresh->socket, old.socket) != 0 ||
+	    strcmp(fresh->metrics, old.metrics) != 0 ||
+	    strcmp(fresh->readers ? fresh->readers : "", old.readers ? old.readers : "") != 0)
+		stow_say(STOW_LOG_WARNING,
+			 "node, socket, readers and metrics need a restart to change");
+	p->config = *fresh;
+	p->config.node = old.node;
+	p->config.socket = old.socket;
+	p->config.metrics = old.metrics;
+	old.node = fresh->node;
+	old.socket = fresh->socket;
+	old.metrics = fresh->metrics;
+	agent_config_done(&old);
+}
+
 /* Everything that has no socket or name in it is taken over at once; the link dials again, with
  * whatever certificates and schedulers there are now. A bad file changes nothing. */
-static void reload(struct agent *agent)
+static void reload(void *ctx)
 {
-	struct stow_config *policy = NULL;
-	struct agent_config fresh = { 0 }, old;
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
+	struct stow_config *placing = NULL;
+	struct agent_config fresh = { 0 };
+	struct program *p = ctx;
 	struct stow_err err = { 0 };
 
 	sd_notify(0, "RELOADING=1");
-	if (read_config(&fresh, given, &err) < 0 ||
-	    stow_config_read(agent->root, &policy, &err) < 0) {
+	if (read_config(p, &fresh, given, &err) < 0 ||
+	    stow_config_read(p->root, &placing, &err) < 0 ||
+	    agent_publisher_set_failure_domain(p->publisher, fresh.failure_domain, &err) < 0) {
 		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
-		atomic_store(&agent->config_error, true);
+		agent_policy_set_broken(p->policy, true);
+		stow_config_free_ptr(&placing);
 		agent_config_done(&fresh);
 		sd_notify(0, "READY=1");
 		return;
 	}
-	if (strcmp(fresh.node, agent->config.node) != 0 ||
-	    strcmp(fresh.socket, agent->config.socket) != 0 ||
-	    strcmp(fresh.metrics, agent->config.metrics) != 0 ||
-	    strcmp(fresh.readers ? fresh.readers : "",
-		   agent->config.readers ? agent->config.readers : "") != 0)
-		stow_say(STOW_LOG_WARNING,
-			 "node, socket, readers and metrics need a restart to change");
-	if (agent->link)
-		agent_link_free(agent->link);
-	agent->link = NULL;
-	pthread_mutex_lock(&agent->lock);
-	old = agent->config;
-	agent->config = fresh;
-	/* These are in use by others. */
-	agent->config.node = old.node;
-	agent->config.socket = old.socket;
-	agent->config.metrics = old.metrics;
-	old.node = fresh.node;
-	old.socket = fresh.socket;
-	old.metrics = fresh.metrics;
-	pthread_mutex_unlock(&agent->lock);
-	agent_set_policy(agent, policy);
-	agent_config_done(&old);
-	configure_log(&agent->config);
-	if (agent->config.schedulers && agent->config.schedulers[0] &&
-	    agent_link_new(agent, &agent->link, &err) < 0)
-		stow_say(STOW_LOG_ERR, "cannot dial", stow_why(&err));
-	agent_look(agent, AGENT_LOOK_ALL);
-	atomic_store(&agent->config_error, false);
+	agent_link_redial(p->link);
+	replace_config(p, &fresh);
+	agent_policy_replace(p->policy, placing, &p->config);
+	configure_log(&p->config);
+	agent_machine_reloaded(p->machine);
+	agent_policy_set_broken(p->policy, false);
 	stow_say(STOW_LOG_NOTICE, "reloaded");
 	sd_notify(0, "READY=1");
 }
@@ -145,6 +178,170 @@ static void print_help(void)
 	printf("  %-34s %s\n", "--help, --version", "");
 }
 
+/* --- what goes up, from a module to one that is made later ---------------------------------------
+ */
+
+static int add_drains(void *ctx, PbNodeReport *report)
+{
+	struct program *p = ctx;
+
+	return agent_drain_report(p->drains, report);
+}
+
+static void recover_drains(void *ctx)
+{
+	struct program *p = ctx;
+
+	agent_drain_recover(p->drains);
+}
+
+static void tell_scheduler(void *ctx, const PbDrainProgress *progress)
+{
+	struct program *p = ctx;
+
+	if (p->link)
+		agent_link_tell(p->link, progress);
+}
+
+static const struct agent_machine_ops machine_ops = { .report = add_drains,
+						      .collected = recover_drains };
+
+/* --- start and end ------------------------------------------------------------------------------ */
+
+static int make_publisher(struct program *p, struct stow_err *err)
+{
+	struct agent_publisher_identity identity = { .node = p->config.node,
+						     .failure_domain = p->config.failure_domain };
+	char boot_id[64];
+
+	if (stow_root_read_buf(p->root, boot_id, sizeof(boot_id), NULL,
+			       "/proc/sys/kernel/random/boot_id") < 0)
+		boot_id[0] = '\0';
+	identity.boot_id = boot_id;
+	return agent_publisher_new(&identity, &p->publisher, err);
+}
+
+static int start_machine(struct program *p, struct stow_err *err)
+{
+	struct agent_drain_parts parts = { .tell = tell_scheduler, .ctx = p };
+	int r;
+
+	r = agent_loop_new(&p->loop, err);
+	if (r == 0)
+		r = agent_loop_signals(p->loop, p->signals, reload, p, err);
+	if (r == 0)
+		r = agent_machine_new(p->policy, p->publisher, &p->config, &p->machine, err);
+	if (r < 0)
+		return r;
+	parts.machine = p->machine;
+	parts.policy = p->policy;
+	parts.publisher = p->publisher;
+	parts.loop = agent_loop_handle(p->loop);
+	r = agent_drain_new(&parts, &p->drains, err);
+	/* The first report is there before anybody can ask for it. */
+	return r == 0 ? agent_machine_start(p->machine, p->loop, &machine_ops, p, err) : r;
+}
+
+static int start_services(struct program *p, struct stow_err *err)
+{
+	struct agent_local_parts local = { .root = p->root,
+					   .policy = p->policy,
+					   .publisher = p->publisher,
+					   .drains = agent_drain_table(p->drains) };
+	struct agent_link_parts link = { .publisher = p->publisher,
+					 .config = &p->config,
+					 .directives = &p->directives };
+	int r;
+
+	p->directives = (struct agent_directive_parts){ .machine = p->machine,
+							.drains = p->drains,
+							.policy = p->policy,
+							.config = &p->config };
+	r = agent_repin_new(p->policy, p->publisher, &p->repins, err);
+	if (r == 0)
+		r = stow_rpc_loop_new(1, &p->rpc, err);
+	local.repins = p->repins;
+	link.rpc = p->rpc;
+	if (r == 0)
+		r = agent_local_new(&p->config, p->rpc, &local, &p->local, err);
+	if (r == 0)
+		r = agent_probe_new(p->loop, p->rpc, agent_local_path(p->local), &p->probe, err);
+	return r == 0 ? agent_link_new(p->loop, &link, &p->link, err) : r;
+}
+
+static int start_metrics(struct program *p, struct stow_err *err)
+{
+	int r;
+
+	if (!p->config.metrics[0])
+		return 0;
+	p->metrics_parts = (struct agent_metrics_parts){ .policy = p->policy,
+							 .publisher = p->publisher,
+							 .drains = agent_drain_table(p->drains),
+							 .local = p->local,
+							 .signs = agent_probe_signs(p->probe) };
+	r = stow_metrics_start(p->config.metrics, agent_metrics_render, agent_metrics_is_healthy,
+			       &p->metrics_parts, &p->metrics, NULL, err);
+	return r < 0 ? stow_err_wrap(err, r, "metrics") : 0;
+}
+
+/* What was made when it fails, stop() takes back. */
+static int start(struct program *p, struct stow_err *err)
+{
+	int r;
+
+	p->signals = stow_signals_open(GRACE, err);
+	if (p->signals < 0)
+		return p->signals;
+	r = stow_root_open(p->sysroot, &p->root, err);
+	if (r < 0)
+		return r;
+	p->lock = agent_lock_take(p->root, p->config.node, err);
+	if (p->lock < 0)
+		return p->lock;
+	r = agent_policy_new(p->root, &p->config, &p->policy, err);
+	if (r == 0)
+		r = make_publisher(p, err);
+	if (r == 0)
+		r = start_machine(p, err);
+	if (r == 0)
+		r = start_services(p, err);
+	return r == 0 ? start_metrics(p, err) : r;
+}
+
+/* Frees all, unless it returns true: then a drain is at work yet, which uses it, and the process
+ * must end. */
+static bool stop(struct program *p)
+{
+	bool left;
+
+	stow_metrics_stop(p->metrics);
+	left = agent_drain_stop(p->drains);
+	if (p->loop)
+		agent_loop_run_tasks(p->loop); /* how they ended is told, if the stream is quick */
+	agent_link_stop(p->link);
+	agent_probe_free(p->probe);
+	if (p->repins)
+		agent_repin_cancel_all(p->repins);
+	agent_local_free(p->local);
+	if (left)
+		return true;
+	if (p->loop)
+		agent_loop_run_tasks(p->loop); /* what was posted meanwhile is freed */
+	agent_link_free(p->link);
+	agent_repin_free(p->repins);
+	agent_drain_free(p->drains);
+	agent_machine_free(p->machine);
+	agent_publisher_free(p->publisher); /* before the loop of its subscribers' calls */
+	stow_rpc_loop_free(p->rpc);
+	agent_loop_free(p->loop);
+	agent_policy_free(p->policy);
+	stow_close_ptr(&p->lock);
+	stow_root_free_ptr(&p->root);
+	stow_close_ptr(&p->signals);
+	return false;
+}
+
 static int fail(const struct stow_err *err)
 {
 	fprintf(stderr, "numastow-agent: %s\n", err->msg);
@@ -158,7 +355,7 @@ static int check(const struct agent_config *config)
 	struct stow_err err = { 0 };
 	gid_t readers;
 
-	if (agent_find_readers(config->readers, &readers, &err) < 0)
+	if (agent_local_find_readers(config->readers, &readers, &err) < 0)
 		return fail(&err) + 1;
 	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
 		return fail(&err) + 1;
@@ -166,48 +363,36 @@ static int check(const struct agent_config *config)
 	return 0;
 }
 
-static int run(struct agent *agent)
+static int run(struct program *p)
 {
-	struct stow_metrics *metrics = NULL;
 	struct stow_err err = { 0 };
-	int signals = stow_signals_open(GRACE, &err), r;
+	int r = start(p, &err);
 
-	r = signals < 0 ? signals : agent_start(agent, start.sysroot, &err);
-	if (r == 0 && agent->config.metrics[0]) {
-		r = stow_metrics_start(agent->config.metrics, agent_render_metrics,
-				       agent_is_healthy, agent, &metrics, NULL, &err);
-		if (r < 0)
-			r = stow_err_wrap(&err, r, "metrics");
-	}
 	if (r == 0) {
 		stow_say(STOW_LOG_NOTICE, "numastow-agent is ready",
-			 stow_text("node", agent->config.node), stow_text("version", STOW_VERSION),
-			 stow_number("numa_nodes", agent->current->n_numa_nodes));
+			 stow_text("node", p->config.node), stow_text("version", STOW_VERSION),
+			 stow_number("numa_nodes", agent_machine_report(p->machine)->n_numa_nodes));
 		sd_notify(0, "READY=1");
-		agent_run(agent, signals, reload);
+		r = agent_loop_run(p->loop, &err);
 		sd_notify(0, "STOPPING=1");
 		stow_say(STOW_LOG_NOTICE, "stopping; containers stay as they are");
 	}
-	stow_metrics_stop(metrics);
-	agent_stop(agent);
-	if (agent->left)
+	if (stop(p))
 		_exit(r < 0 ? 1 : 0);
-	if (signals >= 0)
-		close(signals);
 	return r < 0 ? fail(&err) : 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct agent agent = { 0 };
+	struct program p = { .signals = -1, .lock = -1 };
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
 	struct stow_err err = { 0 };
 	int r;
 
-	start.sysroot = strdup(take_sysroot(&argc, argv));
-	start.argc = argc;
-	start.argv = argv;
-	r = read_config(&agent.config, given, &err);
+	p.sysroot = strdup(take_sysroot(&argc, argv));
+	p.argc = argc;
+	p.argv = argv;
+	r = read_config(&p, &p.config, given, &err);
 	if (given[HELP]) {
 		print_help();
 		r = 0;
@@ -217,12 +402,12 @@ int main(int argc, char **argv)
 	} else if (r < 0) {
 		r = fail(&err) + 1; /* 2: a mistake of the caller's */
 	} else if (given[CHECK]) {
-		r = check(&agent.config);
+		r = check(&p.config);
 	} else {
-		configure_log(&agent.config);
-		r = run(&agent);
+		configure_log(&p.config);
+		r = run(&p);
 	}
-	agent_config_done(&agent.config);
-	free(start.sysroot);
+	agent_config_done(&p.config);
+	free(p.sysroot);
 	return r;
 }

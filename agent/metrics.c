@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /metrics: the report's numbers and the agent's counters, for Prometheus. */
-#include <inttypes.h>
+#include "agent/metrics.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/agent.h"
-#include "agent/drain.h"
-#include "agent/local.h"
-#include "agent/probe.h"
 #include "base/parse.h"
 #include "rpc/metrics.h"
 
@@ -175,87 +171,89 @@ static uint64_t bytes_elsewhere(const PbNodeReport *report)
 	return bytes;
 }
 
-static void render_mode(FILE *out, const struct agent *agent)
+static void render_mode(FILE *out, const struct agent_published *published)
 {
 	static const char *const modes[] = { "enforce", "observe", "disabled" };
 	const char *name = "numastow_agent_mode";
-	int mode = agent->told == STOW_CHANGES_DISABLED	  ? 2
-		   : agent->told == STOW_CHANGES_OBSERVED ? 1
-							  : 0;
+	int mode = published->mode == STOW_CHANGES_DISABLED   ? 2
+		   : published->mode == STOW_CHANGES_OBSERVED ? 1
+							      : 0;
 
 	stow_metric_head(out, name, "gauge", "1 for the mode that the agent is in.");
 	for (int i = 0; i < 3; i++)
 		stow_metric(out, name, i == mode, "mode", modes[i], NULL);
-	one(out, "numastow_agent_config_error",
-	    "1 while the configuration is broken, or was not taken over by a reload.",
-	    atomic_load(&agent->config_error));
 	one(out, "numastow_agent_last_look_seconds",
 	    "When the machine was looked at last without an error; seconds since the epoch.",
-	    (double)agent->looked / 1e9);
+	    (double)published->looked / 1e9);
 }
 
-static void render_hook(FILE *out, const struct agent *agent)
+static void render_hook(FILE *out, const struct agent_published *published)
 {
 	const char *name = "numastow_agent_ledger_events_total";
 
 	stow_metric_head(out, name, "counter",
 			 "What the ledger says has happened since the agent's start: placed and "
 			 "refused by the hook, and the rest.");
-	for (size_t i = 0; i < agent->n_events; i++)
-		stow_metric(out, name, (double)agent->events[i].n, "kind", agent->events[i].kind,
-			    NULL);
+	for (size_t i = 0; i < published->n_events; i++)
+		stow_metric(out, name, (double)published->events[i].n, "kind",
+			    published->events[i].kind, NULL);
 }
 
-void agent_render_metrics(FILE *out, void *ctx)
+static void render_containers(FILE *out, const PbNodeReport *report)
 {
-	struct agent *agent = ctx;
+	const char *name = "numastow_agent_containers";
+
+	stow_metric_head(out, name, "gauge", "Containers with a grant, by state.");
+	stow_metric(out, name, (double)count(report, PB_CONTAINER_STATE_ACTIVE), "state", "active",
+		    NULL);
+	stow_metric(out, name, (double)count(report, PB_CONTAINER_STATE_PENDING), "state",
+		    "pending", NULL);
+	stow_metric(out, name, (double)count(report, PB_CONTAINER_STATE_LEASE), "state", "lease",
+		    NULL);
+}
+
+void agent_metrics_render(FILE *out, void *ctx)
+{
+	const struct agent_metrics_parts *parts = ctx;
+	struct agent_published published;
 
 	stow_metrics_program(out, "numastow_agent_build_info");
-	stow_audit_render(out, "numastow_agent_rpcs_total", &agent->audit);
-	pthread_mutex_lock(&agent->lock);
-	render_mode(out, agent);
-	render_hook(out, agent);
-	render_fences(out, agent->current);
+	one(out, "numastow_agent_config_error",
+	    "1 while the configuration is broken, or was not taken over by a reload.",
+	    agent_policy_is_broken(parts->policy));
+	agent_publisher_borrow(parts->publisher, &published);
+	render_mode(out, &published);
+	render_hook(out, &published);
+	render_fences(out, published.report);
 	one(out, "numastow_agent_memory_elsewhere_bytes",
 	    "Memory of containers on NUMA nodes that are not theirs.",
-	    (double)bytes_elsewhere(agent->current));
-	render_nodes(out, agent->current);
-	render_pools(out, agent->current);
-	render_partitions(out, agent->current);
-	stow_metric_head(out, "numastow_agent_containers", "gauge",
-			 "Containers with a grant, by state.");
-	stow_metric(out, "numastow_agent_containers",
-		    (double)count(agent->current, PB_CONTAINER_STATE_ACTIVE), "state", "active",
-		    NULL);
-	stow_metric(out, "numastow_agent_containers",
-		    (double)count(agent->current, PB_CONTAINER_STATE_PENDING), "state", "pending",
-		    NULL);
-	stow_metric(out, "numastow_agent_containers",
-		    (double)count(agent->current, PB_CONTAINER_STATE_LEASE), "state", "lease",
-		    NULL);
-	stow_metric_head(out, "numastow_agent_foreign_containers", "gauge",
-			 "Containers left to kubelet.");
-	stow_metric(out, "numastow_agent_foreign_containers", (double)agent->counters.foreign,
-		    NULL);
-	stow_metric_head(out, "numastow_agent_connected", "gauge", "1 while a scheduler listens.");
-	stow_metric(out, "numastow_agent_connected", atomic_load(&agent->connected) ? 1 : 0, NULL);
-	render_counters(out, &agent->counters);
-	pthread_mutex_unlock(&agent->lock);
-	agent_drains_metrics(agent, out);
-	agent_local_render(agent->local, out);
+	    (double)bytes_elsewhere(published.report));
+	render_nodes(out, published.report);
+	render_pools(out, published.report);
+	render_partitions(out, published.report);
+	render_containers(out, published.report);
+	one(out, "numastow_agent_foreign_containers", "Containers left to kubelet.",
+	    (double)published.counters->foreign);
+	one(out, "numastow_agent_connected", "1 while a scheduler listens.",
+	    published.connected ? 1 : 0);
+	render_counters(out, published.counters);
+	agent_publisher_return(parts->publisher);
+	agent_drain_render(parts->drains, out);
+	agent_local_render(parts->local, out);
 }
 
-bool agent_is_healthy(void *ctx, char *why, size_t size)
+bool agent_metrics_is_healthy(void *ctx, char *why, size_t size)
 {
-	struct agent *agent = ctx;
+	const struct agent_metrics_parts *parts = ctx;
+	struct agent_published published;
 	bool healthy;
 
 	/* Before the lock: whoever hangs may have it. */
-	if (!agent_probe_comes_round(agent->probe, why, size))
+	if (!agent_probe_comes_round(parts->signs, why, size))
 		return false;
-	pthread_mutex_lock(&agent->lock);
-	healthy = !agent->last_error;
-	snprintf(why, size, "%s", healthy ? "ok" : agent->last_error);
-	pthread_mutex_unlock(&agent->lock);
-	return healthy && agent_probe_answered(agent->probe, why, size);
+	agent_publisher_borrow(parts->publisher, &published);
+	healthy = !published.error;
+	snprintf(why, size, "%s", healthy ? "ok" : published.error);
+	agent_publisher_return(parts->publisher);
+	return healthy && agent_probe_answered(parts->signs, why, size);
 }

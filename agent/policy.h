@@ -29,8 +29,8 @@ int agent_policy_new(struct stow_root *root, const struct agent_config *config,
 		     struct agent_policy **ret, struct stow_err *err);
 void agent_policy_free(struct agent_policy *policy);
 
-/* Takes over a config.yaml, which it owns from now on, and the limits. The one before stays: a repin
- * or an Explain may still read it. */
+/* Takes over a config.yaml, which it owns from now on, and the limits. The one before stays: a
+ * repin or an Explain may still read it. */
 void agent_policy_replace(struct agent_policy *policy, struct stow_config *placing,
 			  const struct agent_config *config);
 /* config.yaml is broken, or a reload did not take over what it found. */

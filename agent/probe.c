@@ -7,34 +7,136 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <systemd/sd-daemon.h>
 
-#include "agent/agent.h"
-#include "base/clock.h"
+#include "rpc/say.h"
 
 #define CALL_WITHIN (30 * STOW_SECOND)
 
-struct agent_probe {
-	struct agent *agent;
-	struct stow_rpc_client *client; /* of the last call */
+/* What any thread may look at. */
+struct agent_probe_signs {
+	const struct agent_loop_handle *loop;
 	char *target;
-	uint64_t next;
 	_Atomic uint64_t answered;
-	_Atomic uint64_t awake; /* since then the main loop is at work; 0: it sleeps */
 };
 
-int agent_probe_new(struct agent *agent, const char *socket, struct agent_probe **ret,
-		    struct stow_err *err)
-{
-	struct agent_probe *p = calloc(1, sizeof(*p));
+struct agent_probe {
+	struct agent_probe_signs signs;
+	struct stow_rpc_loop *rpc;
+	struct stow_rpc_client *client; /* of the last call */
+	uint64_t next;
+	uint64_t feeding; /* ns between two words to the watchdog; 0: there is none */
+	bool deaf;	  /* it was said that it is fed no more */
+};
 
-	if (!p || asprintf(&p->target, "unix:%s", socket) < 0) {
-		free(p);
+/* --- asking ------------------------------------------------------------------------------------- */
+
+static void on_answer(void *ctx, const void *response, const struct stow_err *err)
+{
+	struct agent_probe_signs *signs = ctx;
+
+	if (!err)
+		atomic_store(&signs->answered, stow_clock_monotonic());
+}
+
+static void ask(struct agent_probe *probe)
+{
+	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	struct stow_rpc_client_options options = { .target = probe->signs.target };
+
+	/* A connection of its own each time: what lives on is no proof that the next is accepted. */
+	if (probe->client)
+		stow_rpc_client_free(probe->client);
+	probe->client = NULL;
+	if (stow_rpc_client_new(probe->rpc, &options, &probe->client, NULL) == 0)
+		(void)stow_rpc_client_start(probe->client, &grpc__health__v1__health__descriptor,
+					    "Check", &request, CALL_WITHIN, on_answer,
+					    &probe->signs, NULL);
+}
+
+/* By the thread that must not hang, as long as others are answered, too. */
+static void feed(struct agent_probe *probe)
+{
+	char why[256];
+
+	if (agent_probe_answered(&probe->signs, why, sizeof(why))) {
+		probe->deaf = false;
+		sd_notify(0, "WATCHDOG=1");
+	} else if (!probe->deaf) {
+		probe->deaf = true;
+		stow_say(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+	}
+}
+
+static uint64_t tick(void *ctx, uint64_t now)
+{
+	struct agent_probe *probe = ctx;
+
+	if (now >= probe->next) {
+		probe->next = now + AGENT_PROBE_EVERY;
+		ask(probe);
+	}
+	if (!probe->feeding)
+		return probe->next;
+	feed(probe);
+	return now + probe->feeding < probe->next ? now + probe->feeding : probe->next;
+}
+
+/* --- signs of life ------------------------------------------------------------------------------ */
+
+const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *probe)
+{
+	return &probe->signs;
+}
+
+bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size_t size)
+{
+	uint64_t silent = stow_clock_monotonic() - atomic_load(&signs->answered);
+
+	if (silent < AGENT_PROBE_WITHIN)
+		return true;
+	if (why)
+		snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s",
+			 signs->target, silent / STOW_SECOND);
+	return false;
+}
+
+bool agent_probe_comes_round(const struct agent_probe_signs *signs, char *why, size_t size)
+{
+	uint64_t busy = agent_loop_busy(signs->loop);
+
+	if (busy < AGENT_PROBE_WITHIN)
+		return true;
+	if (why)
+		snprintf(why, size, "the main loop has been at one thing for %" PRIu64 " s",
+			 busy / STOW_SECOND);
+	return false;
+}
+
+/* --- start and end ------------------------------------------------------------------------------ */
+
+int agent_probe_new(struct agent_loop *loop, struct stow_rpc_loop *rpc, const char *socket,
+		    struct agent_probe **ret, struct stow_err *err)
+{
+	struct agent_probe *probe = calloc(1, sizeof(*probe));
+	uint64_t watchdog = 0; /* us */
+	int r;
+
+	if (!probe || asprintf(&probe->signs.target, "unix:%s", socket) < 0) {
+		free(probe);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	p->agent = agent;
-	atomic_store(&p->answered, stow_clock_monotonic());
-	*ret = p;
-	return 0;
+	probe->signs.loop = agent_loop_handle(loop);
+	probe->rpc = rpc;
+	atomic_store(&probe->signs.answered, stow_clock_monotonic());
+	if (sd_watchdog_enabled(0, &watchdog) > 0)
+		probe->feeding = watchdog * 1000 / 3;
+	r = agent_loop_tick(loop, tick, probe, err);
+	if (r < 0)
+		agent_probe_free(probe);
+	else
+		*ret = probe;
+	return r;
 }
 
 void agent_probe_free(struct agent_probe *probe)
@@ -43,61 +145,6 @@ void agent_probe_free(struct agent_probe *probe)
 		return;
 	if (probe->client)
 		stow_rpc_client_free(probe->client);
-	free(probe->target);
+	free(probe->signs.target);
 	free(probe);
-}
-
-static void on_answer(void *ctx, const void *response, const struct stow_err *err)
-{
-	struct agent_probe *p = ctx;
-
-	if (!err)
-		atomic_store(&p->answered, stow_clock_monotonic());
-}
-
-uint64_t agent_probe_tick(struct agent_probe *probe, uint64_t now)
-{
-	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-	struct stow_rpc_client_options options = { .target = probe->target };
-
-	if (now < probe->next)
-		return probe->next;
-	probe->next = now + AGENT_PROBE_EVERY;
-	/* A connection of its own each time: what lives on is no proof that the next is accepted. */
-	if (probe->client)
-		stow_rpc_client_free(probe->client);
-	probe->client = NULL;
-	if (stow_rpc_client_new(probe->agent->loop, &options, &probe->client, NULL) == 0)
-		(void)stow_rpc_client_start(probe->client, &grpc__health__v1__health__descriptor,
-					    "Check", &request, CALL_WITHIN, on_answer, probe, NULL);
-	return probe->next;
-}
-
-void agent_probe_sleeps(struct agent_probe *probe, bool sleeps)
-{
-	atomic_store(&probe->awake, sleeps ? 0 : stow_clock_monotonic());
-}
-
-bool agent_probe_answered(const struct agent_probe *probe, char *why, size_t size)
-{
-	uint64_t silent = stow_clock_monotonic() - atomic_load(&probe->answered);
-
-	if (silent < AGENT_PROBE_WITHIN)
-		return true;
-	if (why)
-		snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s",
-			 probe->target, silent / STOW_SECOND);
-	return false;
-}
-
-bool agent_probe_comes_round(const struct agent_probe *probe, char *why, size_t size)
-{
-	uint64_t awake = atomic_load(&probe->awake), now = stow_clock_monotonic();
-
-	if (!awake || awake > now || now - awake < AGENT_PROBE_WITHIN)
-		return true;
-	if (why)
-		snprintf(why, size, "the main loop has been at one thing for %" PRIu64 " s",
-			 (now - awake) / STOW_SECOND);
-	return false;
 }

@@ -2,6 +2,7 @@
 #include "agent/repin.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 /* One repin: a thread, with a ledger of its own. */
 struct job {
 	struct job *next;
-	struct agent *agent;
+	struct agent_repins *repins;
 	struct stow_rpc_call *call;
 	pthread_t thread;
 	char *id;
@@ -25,10 +26,15 @@ struct job {
 	bool begun; /* more than planned */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static struct job *jobs;
-static bool stopping;
+struct agent_repins {
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+
+	pthread_mutex_t lock; /* over all that follows */
+	pthread_cond_t changed;
+	struct job *jobs;
+	bool stopping;
+};
 
 static const PbRepinStep steps[] = {
 	[STOW_REPIN_PLANNED] = PB_REPIN_STEP_PLANNED,
@@ -47,9 +53,9 @@ static int on_progress(void *ctx, const struct stow_repin_progress *p)
 	bool stop;
 
 	job->begun |= p->step != STOW_REPIN_PLANNED;
-	pthread_mutex_lock(&lock);
-	stop = stopping;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&job->repins->lock);
+	stop = job->repins->stopping;
+	pthread_mutex_unlock(&job->repins->lock);
 	if (stop || stow_rpc_cancelled(job->call))
 		return -ECANCELED;
 	if (p->step == STOW_REPIN_MOVING && now < job->told + TELL_EACH)
@@ -95,8 +101,8 @@ static void *run(void *arg)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	struct job *job = arg;
-	struct agent *agent = job->agent;
-	struct stow_grant_context context = agent_context(agent);
+	struct agent_repins *repins = job->repins;
+	struct stow_grant_context context = agent_policy_context(repins->policy);
 	struct stow_err err = { 0 };
 	int r;
 
@@ -106,34 +112,32 @@ static void *run(void *arg)
 		r = stow_repin(&context, job->id, &job->options, &err);
 	}
 	say_end(job, r, &err);
-	if (r == 0 && !job->options.dry_run) {
-		pthread_mutex_lock(&agent->lock);
-		agent->counters.repins++;
-		pthread_mutex_unlock(&agent->lock);
-	}
+	if (r == 0 && !job->options.dry_run)
+		agent_publisher_count(repins->publisher, AGENT_COUNT_REPINS, 1);
 	stow_rpc_close(job->call, r < 0 ? &err : NULL);
-	pthread_mutex_lock(&lock);
-	for (struct job **at = &jobs; *at; at = &(*at)->next)
+	pthread_mutex_lock(&repins->lock);
+	for (struct job **at = &repins->jobs; *at; at = &(*at)->next)
 		if (*at == job) {
 			*at = job->next;
 			break;
 		}
-	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&lock);
 	job_free(job);
+	pthread_cond_broadcast(&repins->changed);
+	pthread_mutex_unlock(&repins->lock); /* from here on the repins may be gone */
 	return NULL;
 }
 
 /* The whole id, when `id` is the beginning of one container's only, as podman takes ids. */
-static char *whole_id(struct agent *agent, const char *id, struct stow_err *err)
+static char *whole_id(struct agent_publisher *publisher, const char *id, struct stow_err *err)
 {
+	struct agent_published published;
 	const char *found = NULL;
 	char *copy = NULL;
 	size_t n = 0;
 
-	pthread_mutex_lock(&agent->lock);
-	for (size_t i = 0; i < agent->current->n_containers; i++) {
-		const char *other = agent->current->containers[i]->id;
+	agent_publisher_borrow(publisher, &published);
+	for (size_t i = 0; i < published.report->n_containers; i++) {
+		const char *other = published.report->containers[i]->id;
 
 		if (strcmp(other, id) == 0) {
 			found = other;
@@ -147,7 +151,7 @@ static char *whole_id(struct agent *agent, const char *id, struct stow_err *err)
 	}
 	if (n == 1)
 		copy = strdup(found);
-	pthread_mutex_unlock(&agent->lock);
+	agent_publisher_return(publisher);
 	if (n > 1)
 		stow_err_set(err, EINVAL, "id: \"%.64s\" is the beginning of %zu containers", id,
 			     n);
@@ -158,17 +162,18 @@ static char *whole_id(struct agent *agent, const char *id, struct stow_err *err)
 
 static int start(struct job *job, struct stow_err *err)
 {
+	struct agent_repins *repins = job->repins;
 	size_t n = 0;
 	int r = 0;
 
-	pthread_mutex_lock(&lock);
-	for (const struct job *other = jobs; other; other = other->next) {
+	pthread_mutex_lock(&repins->lock);
+	for (const struct job *other = repins->jobs; other; other = other->next) {
 		n++;
 		if (strcmp(other->id, job->id) == 0)
 			r = stow_err_set(err, EBUSY, "container %s is being moved already",
 					 job->id);
 	}
-	if (r == 0 && (n >= AT_ONCE || stopping))
+	if (r == 0 && (n >= AT_ONCE || repins->stopping))
 		r = stow_err_set(err, EBUSY, "%d repins at a time", AT_ONCE);
 	if (r == 0) {
 		r = -pthread_create(&job->thread, NULL, run, job);
@@ -177,30 +182,31 @@ static int start(struct job *job, struct stow_err *err)
 	}
 	if (r == 0) {
 		pthread_detach(job->thread);
-		job->next = jobs;
-		jobs = job;
+		job->next = repins->jobs;
+		repins->jobs = job;
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&repins->lock);
 	return r;
 }
 
-int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
+int agent_repin_start(struct agent_repins *repins, struct stow_rpc_call *call,
 		      const PbRepinRequest *request, struct stow_err *err)
 {
+	struct agent_policy_limits limits = agent_policy_limits(repins->policy);
 	struct job *job;
 	int r;
 
 	/* A dry run changes nothing, and is allowed in every mode. */
-	r = request->dry_run ? 0 : agent_check_changes(agent, err);
+	r = request->dry_run ? 0 : agent_policy_check_changes(repins->policy, err);
 	if (r < 0)
 		return r;
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	job->agent = agent;
+	job->repins = repins;
 	job->call = stow_rpc_ref(call);
-	job->options.batch = request->batch ? request->batch : agent->config.repin_batch;
-	job->options.pause = request->pause ? request->pause : agent->config.repin_pause;
+	job->options.batch = request->batch ? request->batch : limits.repin_batch;
+	job->options.pause = request->pause ? request->pause : limits.repin_pause;
 	job->options.dry_run = request->dry_run;
 	job->options.progress = on_progress;
 	job->options.ctx = job;
@@ -210,7 +216,7 @@ int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
 			r = stow_err_wrap(err, r, "numa_nodes");
 	}
 	if (r == 0) {
-		job->id = whole_id(agent, request->id, err);
+		job->id = whole_id(repins->publisher, request->id, err);
 		r = job->id ? start(job, err) : -err->code;
 	}
 	if (r < 0)
@@ -218,12 +224,47 @@ int agent_repin_start(struct agent *agent, struct stow_rpc_call *call,
 	return r;
 }
 
-void agent_repin_stop(struct agent *agent)
+/* --- start and end ------------------------------------------------------------------------------ */
+
+/* With the lock held. */
+static void wait_for_all(struct agent_repins *repins)
 {
-	pthread_mutex_lock(&lock);
-	stopping = true;
-	while (jobs)
-		pthread_cond_wait(&changed, &lock);
-	stopping = false;
-	pthread_mutex_unlock(&lock);
+	repins->stopping = true;
+	while (repins->jobs)
+		pthread_cond_wait(&repins->changed, &repins->lock);
+}
+
+void agent_repin_cancel_all(struct agent_repins *repins)
+{
+	pthread_mutex_lock(&repins->lock);
+	wait_for_all(repins);
+	repins->stopping = false;
+	pthread_mutex_unlock(&repins->lock);
+}
+
+int agent_repin_new(struct agent_policy *policy, struct agent_publisher *publisher,
+		    struct agent_repins **ret, struct stow_err *err)
+{
+	struct agent_repins *repins = calloc(1, sizeof(*repins));
+
+	if (!repins)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	repins->policy = policy;
+	repins->publisher = publisher;
+	pthread_mutex_init(&repins->lock, NULL);
+	pthread_cond_init(&repins->changed, NULL);
+	*ret = repins;
+	return 0;
+}
+
+void agent_repin_free(struct agent_repins *repins)
+{
+	if (!repins)
+		return;
+	pthread_mutex_lock(&repins->lock);
+	wait_for_all(repins);
+	pthread_mutex_unlock(&repins->lock);
+	pthread_cond_destroy(&repins->changed);
+	pthread_mutex_destroy(&repins->lock);
+	free(repins);
 }

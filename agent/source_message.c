@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "agent/source_internal.h"
-#include "base/clock.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "grant/partition.h"
 #include "grant/reconcile.h"
 #include "node/leave.h"
@@ -185,8 +185,8 @@ static void settle(PbNumaNode *now, const PbNodeReport *previous, uint64_t step)
 	}
 }
 
-int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport *previous, uint64_t step,
-			  PbNodeReport *out, struct stow_err *err)
+int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport *previous,
+				uint64_t step, PbNodeReport *out, struct stow_err *err)
 {
 	_cleanup_(stow_capacity_free_ptr) struct stow_capacity *capacity = NULL;
 	int r;
@@ -365,7 +365,8 @@ static bool is_outlived(const struct agent_source *source, size_t i)
 	return false;
 }
 
-int agent_source_add_containers(struct agent_source *source, PbNodeReport *out, struct stow_err *err)
+int agent_source_add_containers(struct agent_source *source, PbNodeReport *out,
+				struct stow_err *err)
 {
 	out->containers = calloc(source->n_records + 1, sizeof(*out->containers));
 	out->reservations = calloc(source->n_records + 1, sizeof(*out->reservations));

@@ -6,6 +6,9 @@ unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
 unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
 # The scheduler's clock, which tests/unit/clock.c can turn.
 unit_WRAP := -Wl$(comma)--wrap=stow_now
+# An engine that drains, which the test plays.
+$(B)/tests/unit/test_agent_drain: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_drain_,preview run \
+	orphans recover rows rows_free forget)
 # A tool is a file with a hyphen in its name; the others are parts that tools share.
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))

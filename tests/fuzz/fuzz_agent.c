@@ -9,9 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
 #include "agent/directive.h"
 #include "agent/drain_internal.h"
+#include "agent/local.h"
 #include "agent/repin.h"
 #include "grant/lease.h"
 #include "program.h"
@@ -22,7 +22,18 @@ enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, 
 
 #define MEMORY "/sys/devices/system/memory"
 
-static struct agent agent;
+static struct {
+	struct agent_config config;
+	struct stow_root *root;
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+	struct agent_loop *loop;
+	struct agent_machine *machine;
+	struct agent_drains *drains;
+	struct agent_repins *repins;
+	struct agent_local *local;
+	struct agent_directive_parts directives;
+} agent;
 
 static void file(const char *path, const char *text)
 {
@@ -80,6 +91,56 @@ static void make_blocks(void)
 	}
 }
 
+static int add_drains(void *ctx, PbNodeReport *report)
+{
+	return agent_drain_report(agent.drains, report);
+}
+
+static void tell(void *ctx, const PbDrainProgress *progress)
+{
+}
+
+static int start_machine(struct stow_err *err)
+{
+	static const struct agent_machine_ops ops = { .report = add_drains };
+	const struct agent_publisher_identity identity = { agent.config.node, "", "" };
+	struct agent_drain_parts parts = { .tell = tell };
+	int r;
+
+	r = stow_root_open(fuzz_folder(), &agent.root, err);
+	if (r == 0)
+		r = agent_policy_new(agent.root, &agent.config, &agent.policy, err);
+	if (r == 0)
+		r = agent_publisher_new(&identity, &agent.publisher, err);
+	if (r == 0)
+		r = agent_loop_new(&agent.loop, err);
+	if (r == 0)
+		r = agent_machine_new(agent.policy, agent.publisher, &agent.config, &agent.machine,
+				      err);
+	if (r < 0)
+		return r;
+	parts.machine = agent.machine;
+	parts.policy = agent.policy;
+	parts.publisher = agent.publisher;
+	parts.loop = agent_loop_handle(agent.loop);
+	r = agent_drain_new(&parts, &agent.drains, err);
+	return r == 0 ? agent_machine_start(agent.machine, agent.loop, &ops, NULL, err) : r;
+}
+
+static int start_services(struct stow_err *err)
+{
+	struct agent_local_parts parts = { .root = agent.root,
+					   .policy = agent.policy,
+					   .publisher = agent.publisher,
+					   .drains = agent_drain_table(agent.drains) };
+	int r = agent_repin_new(agent.policy, agent.publisher, &agent.repins, err);
+
+	parts.repins = agent.repins;
+	agent.directives = (struct agent_directive_parts){ agent.machine, agent.drains,
+							   agent.policy, &agent.config };
+	return r == 0 ? agent_local_new(&agent.config, NULL, &parts, &agent.local, err) : r;
+}
+
 static void start(void)
 {
 	struct stow_err err = { 0 };
@@ -91,8 +152,8 @@ static void start(void)
 	agent.config.node = strdup("web-3");
 	agent.config.removal_timeout = 10000000;
 	agent.config.drain_timeout = 200000000;
-	if (agent_config_finish(&agent.config, &err) < 0 ||
-	    agent_start(&agent, fuzz_folder(), &err) < 0) {
+	if (agent_config_finish(&agent.config, &err) < 0 || start_machine(&err) < 0 ||
+	    start_services(&err) < 0) {
 		fprintf(stderr, "%s\n", err.msg);
 		abort();
 	}
@@ -101,18 +162,15 @@ static void start(void)
 /* The machine as a scheduler would be told. */
 static void look(void)
 {
+	struct agent_published published;
 	struct stow_report *update = NULL;
 	struct stow_err err = { 0 };
-	PbNodeReport *now, whole;
+	PbNodeReport whole;
 
-	FUZZ_CHECK(agent_source_report(agent.source, AGENT_LOOK_LEDGER | AGENT_LOOK_MEMORY,
-				       agent.current, agent.config.memory_step, &now, &err) == 0);
-	stow_rpc_message_free(agent.current);
-	agent.current = now;
-	agent.new_leases = 0;
-	whole = *now;
-	whole.full = true;
-	agent_sign(&agent, &whole);
+	agent_machine_look(agent.machine, AGENT_LOOK_LEDGER | AGENT_LOOK_MEMORY);
+	FUZZ_CHECK(agent_machine_publish(agent.machine) == 0);
+	agent_publisher_borrow(agent.publisher, &published);
+	agent_publisher_whole(agent.publisher, &whole);
 	FUZZ_CHECK(stow_report_decode(&whole, &update, &err) == 0);
 	for (size_t i = 0; i < whole.n_numa_nodes; i++) {
 		const PbNumaNode *node = whole.numa_nodes[i];
@@ -121,6 +179,7 @@ static void look(void)
 		FUZZ_CHECK(node->memory_allocatable <= node->memory_total);
 		FUZZ_CHECK(node->memory_promised <= node->memory_total);
 	}
+	agent_publisher_return(agent.publisher);
 	stow_report_free(update);
 }
 
@@ -144,60 +203,40 @@ static void repin(const PbRepinRequest *request)
 {
 	struct stow_rpc_call *call = fuzz_call_new(&pb_agent__descriptor, "Repin");
 	struct stow_err err = { 0 };
-	int r = agent_repin_start(&agent, call, request, &err);
+	int r = agent_repin_start(agent.repins, call, request, &err);
 
 	FUZZ_CHECK_ERR(r, &err);
-	agent_repin_stop(&agent); /* waits for it */
+	agent_repin_cancel_all(agent.repins); /* waits for it */
 	FUZZ_CHECK(fuzz_call_answers(call) == (r == 0));
 	fuzz_call_free(call);
-}
-
-/* What the drains' threads have posted. */
-static void run_tasks(void)
-{
-	struct agent_task *task;
-
-	do {
-		pthread_mutex_lock(&agent.tasks_lock);
-		task = agent.tasks;
-		if (task) {
-			agent.tasks = task->next;
-			if (!agent.tasks)
-				agent.tasks_end = &agent.tasks;
-		}
-		pthread_mutex_unlock(&agent.tasks_lock);
-		if (task)
-			task->run(&agent, task->arg);
-		free(task);
-	} while (task);
 }
 
 /* Until nothing is at work; what takes long is cancelled. */
 static void wait_for_drains(void)
 {
-	struct agent_drains *drains = agent.drains;
+	struct agent_drain_table *table = agent_drain_table(agent.drains);
 
-	pthread_mutex_lock(&drains->lock);
-	while (drains->threads > 0) {
+	pthread_mutex_lock(&table->lock);
+	while (table->threads > 0) {
 		struct timespec until;
 
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += 50000000;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		if (pthread_cond_timedwait(&drains->changed, &drains->lock, &until) == ETIMEDOUT &&
-		    drains->worker)
-			drains->worker->cancelled = true;
+		if (pthread_cond_timedwait(&table->changed, &table->lock, &until) == ETIMEDOUT &&
+		    table->worker)
+			table->worker->cancelled = true;
 	}
-	pthread_mutex_unlock(&drains->lock);
-	run_tasks();
+	pthread_mutex_unlock(&table->lock);
+	agent_loop_run_tasks(agent.loop);
 }
 
 static void drain(const PbAgentDrainRequest *request)
 {
 	struct stow_rpc_call *call = fuzz_call_new(&pb_agent__descriptor, "DrainMemory");
 	struct stow_err err = { 0 };
-	int r = agent_drain_start(&agent, call, request, &err);
+	int r = agent_drain_start(agent_drain_table(agent.drains), call, request, &err);
 
 	FUZZ_CHECK_ERR(r, &err);
 	wait_for_drains();
@@ -218,7 +257,7 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	service = fuzz_service(&ctx);
 	switch (step->kind % KINDS) {
 	case DIRECTIVE:
-		r = agent_obey(&agent, (PbDirective *)in, &err);
+		r = agent_directive_obey(&agent.directives, (PbDirective *)in, &err);
 		FUZZ_CHECK_ERR(r, &err);
 		wait_for_drains();
 		look();
@@ -262,21 +301,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	struct stow_idset none = { 0 };
 	struct stow_err err = { 0 };
+	struct agent_drain_table *table;
+	struct stow_ledger *ledger;
 	struct fuzz_step step;
 
-	if (!agent.source)
+	if (!agent.local)
 		start();
+	table = agent_drain_table(agent.drains);
+	ledger = agent_machine_context(agent.machine)->ledger;
 	while (fuzz_step(&data, &size, &step))
 		step_with(&step, types[step.kind % KINDS]);
 	/* The next input finds the machine as this one did. */
-	FUZZ_CHECK(stow_lease_keep_only(&agent.context, NULL, 0, &err) >= 0);
-	FUZZ_CHECK(stow_ledger_fence_set(agent.ledger, "scheduler", &none, &err) == 0);
-	agent_drains_welcome(&agent, NULL, 0);
-	FUZZ_CHECK(agent.drains->threads == 0 && !agent.drains->worker);
-	FUZZ_CHECK(stow_ledger_fenced(agent.ledger, NULL, &none, &err) == 0);
+	FUZZ_CHECK(stow_lease_keep_only(agent_machine_context(agent.machine), NULL, 0, &err) >= 0);
+	FUZZ_CHECK(stow_ledger_fence_set(ledger, "scheduler", &none, &err) == 0);
+	agent_drain_welcome(agent.drains, NULL, 0);
+	FUZZ_CHECK(table->threads == 0 && !table->worker);
+	FUZZ_CHECK(stow_ledger_fenced(ledger, NULL, &none, &err) == 0);
 	FUZZ_CHECK(stow_idset_empty(&none)); /* however a drain ended */
 	make_blocks();
 	look();
-	FUZZ_CHECK(agent.current->n_containers == 0);
+	FUZZ_CHECK(agent_machine_report(agent.machine)->n_containers == 0);
 	return 0;
 }

@@ -3,7 +3,6 @@
 #include "unit.h"
 
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "agent/drain.h"
@@ -19,6 +18,20 @@
 #define ID2 "00000000000000b2"
 
 /* --- the engine --------------------------------------------------------------------------------- */
+
+/* The linker puts these in the place of the real ones (tests/module.mk). */
+PbDrainProgress *__wrap_stow_drain_preview(const struct stow_grant_context *context, const char *id,
+					   const struct stow_drain_spec *spec);
+int __wrap_stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
+			  const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
+			  enum stow_drain_step *ret_step, struct stow_err *err);
+bool __wrap_stow_drain_orphans(const struct stow_grant_context *context);
+int __wrap_stow_drain_recover(const struct stow_grant_context *context,
+			      const struct stow_drain_watch *watch, struct stow_err *err);
+void __wrap_stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
+int __wrap_stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
+			   struct stow_err *err);
+int __wrap_stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err);
 
 static struct {
 	pthread_mutex_t lock;
@@ -49,8 +62,8 @@ static void fill_plan(struct stow_drain_plan *plan)
 		plan->blocks[i].id = 48 + i;
 }
 
-static PbDrainProgress *play_plan(const struct stow_grant_context *context, const char *id,
-				  const struct stow_drain_spec *spec)
+PbDrainProgress *__wrap_stow_drain_preview(const struct stow_grant_context *context, const char *id,
+					   const struct stow_drain_spec *spec)
 {
 	int result = engine.result;
 	PbDrainProgress *out;
@@ -97,9 +110,9 @@ static void say(const struct stow_drain_watch *watch, const char *id, enum stow_
 	free(plan.blocks);
 }
 
-static int play_run(const struct stow_grant_context *context, const char *id, bool ordered,
-		    const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
-		    enum stow_drain_step *ret_step, struct stow_err *err)
+int __wrap_stow_drain_run(const struct stow_grant_context *context, const char *id, bool ordered,
+			  const struct stow_drain_spec *spec, const struct stow_drain_watch *watch,
+			  enum stow_drain_step *ret_step, struct stow_err *err)
 {
 	bool stop;
 
@@ -136,14 +149,14 @@ static int play_run(const struct stow_grant_context *context, const char *id, bo
 	return engine.result ? stow_err_set(err, -engine.result, "played") : 0;
 }
 
-static bool play_orphans(const struct stow_grant_context *context)
+bool __wrap_stow_drain_orphans(const struct stow_grant_context *context)
 {
 	return engine.orphans;
 }
 
 /* Undoes the first row. */
-static int play_recover(const struct stow_grant_context *context,
-			const struct stow_drain_watch *watch, struct stow_err *err)
+int __wrap_stow_drain_recover(const struct stow_grant_context *context,
+			      const struct stow_drain_watch *watch, struct stow_err *err)
 {
 	say(watch, engine.rows[0].id, STOW_DRAIN_UNDOING, 0, 0);
 	say(watch, engine.rows[0].id, STOW_DRAIN_FAILED, 0, EOWNERDEAD);
@@ -156,19 +169,19 @@ static int play_recover(const struct stow_grant_context *context,
 	return 1;
 }
 
-static int play_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
-		     struct stow_err *err)
+int __wrap_stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
+			   struct stow_err *err)
 {
 	*ret = engine.rows;
 	*ret_n = engine.n_rows;
 	return 0;
 }
 
-static void play_rows_free(struct stow_drain_row *rows, size_t n)
+void __wrap_stow_drain_rows_free(struct stow_drain_row *rows, size_t n)
 {
 }
 
-static int play_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err)
+int __wrap_stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err)
 {
 	snprintf(engine.forgotten, sizeof(engine.forgotten), "%s", id);
 	return 0;
@@ -180,7 +193,7 @@ static struct {
 	size_t n;
 } heard;
 
-static void hear(struct agent *agent, const PbDrainProgress *progress)
+static void hear(void *ctx, const PbDrainProgress *progress)
 {
 	assert_true(heard.n < STOW_ARRAY_SIZE(heard.list));
 	heard.list[heard.n++] = stow_drain_copy(progress);
@@ -192,42 +205,76 @@ static void hear_nothing(void)
 		stow_rpc_message_free(heard.list[--heard.n]);
 }
 
-static const struct agent_drain_ops ops = {
-	.plan = play_plan,
-	.run = play_run,
-	.orphans = play_orphans,
-	.recover = play_recover,
-	.rows = play_rows,
-	.rows_free = play_rows_free,
-	.forget = play_forget,
-	.tell = hear,
-};
-
 /* --- the agent ---------------------------------------------------------------------------------- */
 
 struct setup {
 	struct played *p;
-	struct agent agent;
-	PbNodeReport report;
-	PbNumaNode nodes[2], *list[2];
+	struct agent_config config;
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+	struct agent_loop *loop;
+	struct agent_machine *machine;
+	struct agent_drains *drains;
 };
+
+/* Two NUMA nodes of 4 GiB. */
+static PbNodeReport *machine_report(void)
+{
+	PbNodeReport *report = malloc(sizeof(*report));
+
+	pb_node_report__init(report);
+	report->numa_nodes = calloc(2, sizeof(*report->numa_nodes));
+	for (; report->n_numa_nodes < 2; report->n_numa_nodes++) {
+		PbNumaNode *node = malloc(sizeof(*node));
+
+		pb_numa_node__init(node);
+		node->memory_total = 4 * GIB;
+		report->numa_nodes[report->n_numa_nodes] = node;
+	}
+	return report;
+}
 
 static void begin_agent(struct setup *s)
 {
-	s->agent = (struct agent){ .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
-	pthread_mutex_init(&s->agent.lock, NULL);
-	pthread_mutex_init(&s->agent.tasks_lock, NULL);
-	s->agent.tasks_end = &s->agent.tasks;
-	agent_config_defaults(&s->agent.config);
-	assert_int_equal(stow_settings_parse(agent_settings, &s->agent.config, "node: web-3\n", 12,
+	const struct agent_publisher_identity identity = { .node = "web-3",
+							   .boot_id = "",
+							   .failure_domain = "" };
+	struct agent_drain_parts parts = { .tell = hear, .ctx = s };
+
+	agent_config_defaults(&s->config);
+	assert_int_equal(stow_settings_parse(agent_settings, &s->config, "node: web-3\n", 12,
 					     "test", NULL),
 			 0);
-	s->agent.root = s->p->context.root;
-	s->agent.ledger = s->p->context.ledger;
-	s->agent.policy = s->p->config;
-	s->agent.context = s->p->context;
-	s->agent.current = &s->report;
-	assert_int_equal(agent_drains_new(&s->agent, &ops, NULL), 0);
+	assert_int_equal(agent_policy_new(s->p->context.root, &s->config, &s->policy, NULL), 0);
+	assert_int_equal(agent_publisher_new(&identity, &s->publisher, NULL), 0);
+	agent_publisher_publish(s->publisher, machine_report());
+	assert_int_equal(agent_loop_new(&s->loop, NULL), 0);
+	assert_int_equal(agent_machine_new(s->policy, s->publisher, &s->config, &s->machine, NULL),
+			 0);
+	parts.machine = s->machine;
+	parts.policy = s->policy;
+	parts.publisher = s->publisher;
+	parts.loop = agent_loop_handle(s->loop);
+	assert_int_equal(agent_drain_new(&parts, &s->drains, NULL), 0);
+}
+
+/* The settings as after a reload. */
+static void reload(struct setup *s)
+{
+	struct stow_config *placing = NULL;
+
+	assert_int_equal(stow_config_read(s->p->context.root, &placing, NULL), 0);
+	agent_policy_replace(s->policy, placing, &s->config);
+}
+
+static void end_agent(struct setup *s)
+{
+	agent_drain_free(s->drains);
+	agent_machine_free(s->machine);
+	agent_loop_free(s->loop);
+	agent_publisher_free(s->publisher);
+	agent_policy_free(s->policy);
+	agent_config_done(&s->config);
 }
 
 static int set_up(void **state)
@@ -236,14 +283,6 @@ static int set_up(void **state)
 
 	assert_non_null(s);
 	s->p = played_new();
-	pb_node_report__init(&s->report);
-	for (size_t i = 0; i < 2; i++) {
-		pb_numa_node__init(&s->nodes[i]);
-		s->nodes[i].memory_total = 4 * GIB;
-		s->list[i] = &s->nodes[i];
-	}
-	s->report.numa_nodes = s->list;
-	s->report.n_numa_nodes = 2;
 	engine.runs = engine.plans = engine.recovers = engine.result = 0;
 	engine.hold = engine.orphans = engine.offlining = engine.linger = false;
 	engine.n_rows = 0;
@@ -257,32 +296,16 @@ static int set_up(void **state)
 /* As the main thread does. */
 static void run_tasks(struct setup *s)
 {
-	struct agent_task *task;
-
-	do {
-		pthread_mutex_lock(&s->agent.tasks_lock);
-		task = s->agent.tasks;
-		if (task) {
-			s->agent.tasks = task->next;
-			if (!task->next)
-				s->agent.tasks_end = &s->agent.tasks;
-		}
-		pthread_mutex_unlock(&s->agent.tasks_lock);
-		if (task)
-			task->run(&s->agent, task->arg);
-		free(task);
-	} while (task);
+	agent_loop_run_tasks(s->loop);
 }
 
 static int tear_down(void **state)
 {
 	struct setup *s = *state;
 
-	assert_false(agent_drains_stop(&s->agent));
+	assert_false(agent_drain_stop(s->drains));
 	run_tasks(s);
-	agent_drains_free(s->agent.drains);
-	agent_config_done(&s->agent.config);
-	close(s->agent.wake);
+	end_agent(s);
 	hear_nothing();
 	played_free(s->p);
 	free(s);
@@ -302,7 +325,7 @@ static int order(struct setup *s, const char *id, bool plan, struct stow_err *er
 	in.id = (char *)(uintptr_t)id;
 	in.spec = &spec;
 	in.plan = plan;
-	return agent_drain_order(&s->agent, &in, err);
+	return agent_drain_order(s->drains, &in, err);
 }
 
 static void wait_for_offlining(void)
@@ -338,7 +361,7 @@ static size_t listed(struct setup *s)
 	size_t n;
 
 	pb_node_report__init(report);
-	assert_int_equal(agent_drains_report(&s->agent, report), 0);
+	assert_int_equal(agent_drain_report(s->drains, report), 0);
 	n = report->n_drains;
 	stow_rpc_message_free(report);
 	return n;
@@ -356,7 +379,7 @@ static void wait_until_idle(struct setup *s)
 		free(text);
 		usleep(1000);
 		f = open_memstream(&text, &size);
-		agent_drains_metrics(&s->agent, f);
+		agent_drain_render(agent_drain_table(s->drains), f);
 		fclose(f);
 	} while (!strstr(text, "numastow_agent_draining 0"));
 	free(text);
@@ -367,6 +390,7 @@ static void wait_until_idle(struct setup *s)
 static void an_order_is_done_and_told(void **state)
 {
 	struct setup *s = *state;
+	struct agent_published published;
 	const PbDrainProgress *end;
 	int steps = 0;
 
@@ -386,9 +410,9 @@ static void an_order_is_done_and_told(void **state)
 	assert_non_null(heard.list[0]->plan);
 	assert_int_equal(heard.list[0]->plan->n_blocks, 8);
 	wait_until_idle(s);
-	pthread_mutex_lock(&s->agent.lock);
-	assert_int_equal(s->agent.counters.drains, 1);
-	pthread_mutex_unlock(&s->agent.lock);
+	agent_publisher_borrow(s->publisher, &published);
+	assert_int_equal(published.counters->drains, 1);
+	agent_publisher_return(s->publisher);
 	assert_int_equal(listed(s), 1); /* until it is known that it was heard */
 }
 
@@ -396,7 +420,8 @@ static void the_machine_has_its_own_limits(void **state)
 {
 	struct setup *s = *state;
 
-	s->agent.config.drain_rate = 77;
+	s->config.drain_rate = 77;
+	reload(s);
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);
 	wait_until_idle(s);
@@ -415,11 +440,13 @@ static void what_may_not_be_is_refused(void **state)
 	struct stow_err err;
 
 	assert_int_equal(order(s, "short", false, &err), -EINVAL);
-	s->agent.config.max_drain = 0;
+	s->config.max_drain = 0;
+	reload(s);
 	assert_int_equal(order(s, ID, false, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "max-drain"));
-	s->agent.config.max_drain = 50;
-	s->agent.config.mode = AGENT_OBSERVE;
+	s->config.max_drain = 50;
+	s->config.mode = AGENT_OBSERVE;
+	reload(s);
 	assert_int_equal(order(s, ID, false, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "observe"));
 	tree_write(s->p->t, STOW_DISABLED_PATH, "%s", "");
@@ -448,12 +475,12 @@ static void a_plan_that_fails_is_an_end(void **state)
 
 static bool is_planning(struct setup *s)
 {
-	struct agent_drains *drains = s->agent.drains;
+	struct agent_drain_table *table = agent_drain_table(s->drains);
 	bool planning;
 
-	pthread_mutex_lock(&drains->lock);
-	planning = drains->plans > 0;
-	pthread_mutex_unlock(&drains->lock);
+	pthread_mutex_lock(&table->lock);
+	planning = table->plans > 0;
+	pthread_mutex_unlock(&table->lock);
 	return planning;
 }
 
@@ -513,19 +540,19 @@ static void cancelling(void **state)
 	struct setup *s = *state;
 	struct stow_err err;
 
-	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, &err), -ENOENT);
+	assert_int_equal(agent_drain_cancel_order(s->drains, ID, &err), -ENOENT);
 	engine.hold = true;
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	wait_for_offlining();
-	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_int_equal(agent_drain_cancel_order(s->drains, ID, NULL), 0);
 	assert_int_equal(wait_for(s, PB_DRAIN_STEP_CANCELLED)->code, 1);
 	wait_until_idle(s);
 	assert_int_equal(listed(s), 1);
 	/* Once more: the scheduler has heard it. */
-	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_int_equal(agent_drain_cancel_order(s->drains, ID, NULL), 0);
 	assert_string_equal(engine.forgotten, ID);
 	assert_int_equal(listed(s), 0);
-	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), -ENOENT);
+	assert_int_equal(agent_drain_cancel_order(s->drains, ID, NULL), -ENOENT);
 }
 
 /* The scheduler answers an end before the thread that has said it is done. */
@@ -536,9 +563,9 @@ static void a_quick_scheduler_is_heard(void **state)
 	engine.linger = true;
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);
-	assert_int_equal(agent_drain_cancel_order(&s->agent, ID, NULL), 0);
+	assert_int_equal(agent_drain_cancel_order(s->drains, ID, NULL), 0);
 	assert_int_equal(listed(s), 1);
-	agent_drains_welcome(&s->agent, NULL, 0);
+	agent_drain_welcome(s->drains, NULL, 0);
 	assert_int_equal(listed(s), 1);
 	pthread_mutex_lock(&engine.lock);
 	engine.linger = false;
@@ -559,14 +586,14 @@ static void a_welcome_says_what_is_under_way(void **state)
 	wait_for_offlining();
 	run_tasks(s);
 	hear_nothing();
-	agent_drains_welcome(&s->agent, ids, 1);
+	agent_drain_welcome(s->drains, ids, 1);
 	assert_non_null(wait_for(s, PB_DRAIN_STEP_OFFLINING)->plan);
 	assert_int_equal(listed(s), 1);
 	/* It knows nothing of it any more. */
-	agent_drains_welcome(&s->agent, NULL, 0);
+	agent_drain_welcome(s->drains, NULL, 0);
 	(void)wait_for(s, PB_DRAIN_STEP_CANCELLED);
 	wait_until_idle(s);
-	agent_drains_welcome(&s->agent, NULL, 0);
+	agent_drain_welcome(s->drains, NULL, 0);
 	assert_int_equal(listed(s), 0);
 	assert_string_equal(engine.forgotten, ID);
 }
@@ -593,9 +620,7 @@ static void after_a_restart(void **state)
 	char *ids[] = { (char *)(uintptr_t)ID, (char *)(uintptr_t)ID2 };
 	const PbDrainProgress *end;
 
-	agent_drains_free(s->agent.drains);
-	agent_config_done(&s->agent.config);
-	close(s->agent.wake);
+	end_agent(s);
 	/* One was at work, of another the end was not told; a local one is nobody's business. */
 	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
 	engine.rows[1] = row(ID2, STOW_DRAIN_PARTIAL);
@@ -606,17 +631,17 @@ static void after_a_restart(void **state)
 	engine.orphans = true;
 	begin_agent(s);
 	assert_int_equal(listed(s), 2);
-	agent_drains_welcome(&s->agent, ids, 2);
+	agent_drain_welcome(s->drains, ids, 2);
 	end = wait_for(s, PB_DRAIN_STEP_PARTIAL);
 	assert_string_equal(end->message, "it was told so");
 	assert_int_equal(end->code, stow_status_of_errno(EREMOTEIO));
-	agent_drains_recover(&s->agent);
+	agent_drain_recover(s->drains);
 	end = wait_for(s, PB_DRAIN_STEP_FAILED);
 	assert_string_equal(end->id, ID);
 	assert_int_equal(end->code, stow_status_of_errno(EOWNERDEAD));
 	wait_until_idle(s);
 	assert_int_equal(engine.recovers, 1);
-	agent_drains_recover(&s->agent);
+	agent_drain_recover(s->drains);
 	assert_int_equal(engine.recovers, 1);
 }
 
@@ -625,18 +650,16 @@ static void another_program_took_it_back(void **state)
 {
 	struct setup *s = *state;
 
-	agent_drains_free(s->agent.drains);
-	agent_config_done(&s->agent.config);
-	close(s->agent.wake);
+	end_agent(s);
 	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
 	engine.n_rows = 1;
 	begin_agent(s);
-	agent_drains_recover(&s->agent);
+	agent_drain_recover(s->drains);
 	run_tasks(s);
 	assert_int_equal(heard.n, 0); /* its worker lives */
 	engine.rows[0].step = STOW_DRAIN_FAILED;
 	engine.rows[0].code = EOWNERDEAD;
-	agent_drains_recover(&s->agent);
+	agent_drain_recover(s->drains);
 	assert_string_equal(wait_for(s, PB_DRAIN_STEP_FAILED)->message, "it was told so");
 	assert_int_equal(engine.recovers, 0);
 }
@@ -649,7 +672,7 @@ static void stopping_takes_it_back(void **state)
 	engine.hold = true;
 	assert_int_equal(order(s, ID, false, NULL), 0);
 	wait_for_offlining();
-	assert_false(agent_drains_stop(&s->agent));
+	assert_false(agent_drain_stop(s->drains));
 	(void)wait_for(s, PB_DRAIN_STEP_CANCELLED);
 	assert_int_equal(order(s, ID2, false, &err), -EBUSY);
 }
@@ -666,9 +689,9 @@ static void or_leaves_it_to_the_next(void **state)
 	in.id = (char *)(uintptr_t)ID;
 	in.spec = &spec;
 	engine.hold = true;
-	assert_int_equal(agent_drain_order(&s->agent, &in, NULL), 0);
+	assert_int_equal(agent_drain_order(s->drains, &in, NULL), 0);
 	wait_for_offlining();
-	assert_true(agent_drains_stop(&s->agent));
+	assert_true(agent_drain_stop(s->drains));
 	let_go(); /* the test's process goes on */
 	assert_string_equal(engine.spec.device, "dimm0");
 	(void)wait_for(s, PB_DRAIN_STEP_DONE);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a scheduler orders, and the drains' start and end: all of it on the main thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/drain_internal.h"
+#include "base/cleanup.h"
+#include "rpc/say.h"
+
+#define STOP_WITHIN 60 /* s, to put blocks back online */
+
+/* --- a scheduler's ------------------------------------------------------------------------------ */
+
+static int check_id(const char *id, struct stow_err *err)
+{
+	if (strlen(id) == STOW_DRAIN_ID_LEN && strspn(id, "0123456789abcdef") == STOW_DRAIN_ID_LEN)
+		return 0;
+	return stow_err_set(err, EINVAL, "drain \"%.64s\": want %d hex digits", id,
+			    STOW_DRAIN_ID_LEN);
+}
+
+static bool answer_again(struct agent_drain_table *table, const char *id)
+{
+	struct agent_drain *drain;
+
+	pthread_mutex_lock(&table->lock);
+	drain = agent_drain_find(table, id);
+	if (drain)
+		agent_drain_post(table, agent_drain_last(drain));
+	pthread_mutex_unlock(&table->lock);
+	return drain;
+}
+
+int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, struct stow_err *err)
+{
+	struct agent_drain *drain;
+	int r;
+
+	r = check_id(order->id, err);
+	if (r < 0)
+		return r;
+	if (answer_again(&drains->table, order->id))
+		return 0;
+	r = agent_drain_prepare(&drains->table, order->id, true, order->plan, order->spec, &drain,
+				err);
+	if (r == 0)
+		r = agent_drain_begin(drain, err);
+	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+		 r < 0	       ? "a drain that the scheduler ordered was refused"
+		 : order->plan ? "the scheduler asks for a plan of a drain"
+			       : "the scheduler orders a drain",
+		 stow_text("drain", order->id), stow_text("error", r < 0 ? err->msg : ""));
+	if (r == 0)
+		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER); /* the report lists it */
+	return r;
+}
+
+/* The scheduler has heard of its end. False: its thread has said that, and is not done yet; it
+ * comes again. With the lock held; on the main thread. */
+static bool forget(struct agent_drains *drains, struct agent_drain **at)
+{
+	struct agent_drain *gone = *at;
+
+	gone->heard = true;
+	if (gone->running)
+		return false;
+	(void)stow_drain_forget(agent_machine_context(drains->machine)->ledger, gone->id, NULL);
+	*at = gone->next;
+	agent_drain_drop(gone);
+	agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
+	return true;
+}
+
+static void on_heard(void *ctx, void *arg)
+{
+	(void)agent_drain_cancel_order(ctx, arg, NULL);
+	free(arg);
+}
+
+void agent_drain_post_heard(struct agent_drain *drain)
+{
+	char *id = strdup(drain->id);
+
+	if (id)
+		agent_loop_post(drain->table->loop, on_heard, drain->table->drains, id);
+}
+
+int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct stow_err *err)
+{
+	struct agent_drain_table *table = &drains->table;
+	bool found = false;
+
+	pthread_mutex_lock(&table->lock);
+	for (struct agent_drain **at = &table->list; *at; at = &(*at)->next) {
+		if (!(*at)->ordered || strcmp((*at)->id, id) != 0)
+			continue;
+		found = true;
+		if ((*at)->ended)
+			(void)forget(drains, at);
+		else
+			(*at)->cancelled = true;
+		break;
+	}
+	pthread_mutex_unlock(&table->lock);
+	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s here", id);
+}
+
+static bool is_among(char *const *ids, size_t n, const char *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(ids[i], id) == 0)
+			return true;
+	return false;
+}
+
+void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n)
+{
+	struct agent_drain_table *table = &drains->table;
+
+	pthread_mutex_lock(&table->lock);
+	for (struct agent_drain **at = &table->list; *at;) {
+		struct agent_drain *drain = *at;
+
+		if (!drain->ordered) {
+			at = &drain->next;
+		} else if (is_among(ids, n, drain->id)) {
+			agent_drain_post(table, agent_drain_last(drain));
+			at = &drain->next;
+		} else if (drain->ended) {
+			if (!forget(drains, at))
+				at = &drain->next;
+		} else {
+			if (!drain->cancelled)
+				stow_say(STOW_LOG_NOTICE, "the scheduler knows a drain no more",
+					 stow_text("drain", drain->id));
+			drain->cancelled = true;
+			at = &drain->next;
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+int agent_drain_report(struct agent_drains *drains, PbNodeReport *report)
+{
+	struct agent_drain_table *table = &drains->table;
+	size_t n = 0;
+	int r = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
+		n += drain->ordered;
+	report->drains = calloc(n + 1, sizeof(*report->drains));
+	for (const struct agent_drain *drain = table->list; report->drains && drain;
+	     drain = drain->next) {
+		char *id = drain->ordered ? strdup(drain->id) : NULL;
+
+		if (id)
+			report->drains[report->n_drains++] = id;
+		else if (drain->ordered)
+			r = -ENOMEM;
+	}
+	pthread_mutex_unlock(&table->lock);
+	return report->drains ? r : -ENOMEM;
+}
+
+/* --- start and stop ----------------------------------------------------------------------------- */
+
+/* A scheduler's drain that an agent before this one had in hand, or whose end it never told. */
+static int take_over(struct agent_drain_table *table, const struct stow_drain_row *row,
+		     struct stow_err *err)
+{
+	PbDrain *message = stow_drain_row_message(row);
+	struct agent_drain *drain =
+		message ? agent_drain_alloc(table, row->id, true, message->spec) : NULL;
+
+	if (drain) {
+		drain->last = STOW_TAKE_PTR(message->progress);
+		drain->ended = stow_drain_step_is_end(row->step);
+		drain->created = row->created;
+		drain->updated = row->updated;
+		drain->next = table->list;
+		table->list = drain;
+	}
+	stow_rpc_message_free(message);
+	return drain ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+}
+
+static int read_ledger(struct agent_drains *drains, struct stow_err *err)
+{
+	struct stow_drain_row *rows = NULL;
+	size_t n = 0;
+	int r;
+
+	r = stow_drain_rows(agent_machine_context(drains->machine)->ledger, &rows, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && r >= 0; i++)
+		if (rows[i].ordered)
+			r = take_over(&drains->table, &rows[i], err);
+	stow_drain_rows_free(rows, n);
+	return r < 0 ? r : 0;
+}
+
+int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains **ret,
+		    struct stow_err *err)
+{
+	struct agent_drains *drains = calloc(1, sizeof(*drains));
+	pthread_condattr_t monotonic;
+	int r;
+
+	if (!drains)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	drains->machine = parts->machine;
+	drains->tell = parts->tell;
+	drains->ctx = parts->ctx;
+	drains->table.policy = parts->policy;
+	drains->table.publisher = parts->publisher;
+	drains->table.loop = parts->loop;
+	drains->table.drains = drains;
+	pthread_mutex_init(&drains->table.lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&drains->table.changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	r = read_ledger(drains, err);
+	if (r < 0)
+		agent_drain_free(drains);
+	else
+		*ret = drains;
+	return r;
+}
+
+struct agent_drain_table *agent_drain_table(struct agent_drains *drains)
+{
+	return &drains->table;
+}
+
+bool agent_drain_stop(struct agent_drains *drains)
+{
+	struct agent_drain_table *table;
+	struct timespec until;
+	bool left = false;
+
+	if (!drains)
+		return false;
+	table = &drains->table;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_WITHIN;
+	pthread_mutex_lock(&table->lock);
+	table->stopping = true;
+	pthread_cond_broadcast(&table->changed);
+	left = (table->worker && table->worker->what.resume) ||
+	       (table->recovering && !table->undoing);
+	while (!left && table->threads > 0)
+		left = pthread_cond_timedwait(&table->changed, &table->lock, &until) != 0;
+	if (left)
+		stow_say(STOW_LOG_NOTICE, "a drain is left to the next agent",
+			 stow_text("drain", table->worker ? table->worker->id : ""));
+	pthread_mutex_unlock(&table->lock);
+	return left;
+}
+
+void agent_drain_free(struct agent_drains *drains)
+{
+	struct agent_drain *drain;
+
+	if (!drains)
+		return;
+	while ((drain = drains->table.list)) {
+		drains->table.list = drain->next;
+		agent_drain_drop(drain);
+	}
+	pthread_cond_destroy(&drains->table.changed);
+	pthread_mutex_destroy(&drains->table.lock);
+	free(drains);
+}

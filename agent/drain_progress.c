@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One drain: what is known of it, and what it says to whom. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/drain_internal.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define TELL_EACH (100 * UINT64_C(1000000)) /* ns between two messages of the same step */
+
+static bool is_end(PbDrainStep step)
+{
+	return step >= PB_DRAIN_STEP_DONE;
+}
+
+/* --- one drain ---------------------------------------------------------------------------------- */
+
+struct agent_drain *agent_drain_find(struct agent_drain_table *table, const char *id)
+{
+	for (struct agent_drain *drain = table->list; drain; drain = drain->next)
+		if (strcmp(drain->id, id) == 0)
+			return drain;
+	return NULL;
+}
+
+void agent_drain_drop(struct agent_drain *drain)
+{
+	if (!drain)
+		return;
+	if (drain->call)
+		stow_rpc_unref(drain->call);
+	stow_rpc_message_free(drain->spec);
+	stow_rpc_message_free(drain->plan);
+	stow_rpc_message_free(drain->last);
+	free(drain);
+}
+
+struct agent_drain *agent_drain_alloc(struct agent_drain_table *table, const char *id, bool ordered,
+				      const PbDrainSpec *spec)
+{
+	struct agent_drain *drain = calloc(1, sizeof(*drain));
+
+	if (!drain)
+		return NULL;
+	drain->table = table;
+	drain->ordered = ordered;
+	memcpy(drain->id, id, strnlen(id, STOW_DRAIN_ID_LEN));
+	drain->created = drain->updated = stow_clock_wall();
+	drain->spec = spec ? stow_drain_copy(spec) : NULL;
+	if (spec && !drain->spec) {
+		agent_drain_drop(drain);
+		return NULL;
+	}
+	return drain;
+}
+
+/* --- saying how it goes ------------------------------------------------------------------------- */
+
+static void on_tell(void *ctx, void *arg)
+{
+	PbDrainProgress *message = arg;
+	struct agent_drains *drains = ctx;
+
+	drains->tell(drains->ctx, message);
+	/* What is in hand is in the report, too. */
+	if (is_end(message->step) || message->step == PB_DRAIN_STEP_FENCED)
+		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
+	stow_rpc_message_free(message);
+}
+
+void agent_drain_post(struct agent_drain_table *table, PbDrainProgress *message)
+{
+	if (message)
+		agent_loop_post(table->loop, on_tell, table->drains, message);
+}
+
+PbDrainProgress *agent_drain_last(const struct agent_drain *drain)
+{
+	PbDrainProgress *out = drain->last ? stow_drain_copy(drain->last) : NULL;
+
+	if (out && drain->plan)
+		out->plan = stow_drain_copy(drain->plan);
+	return out;
+}
+
+static void say(struct agent_drain *drain, const PbDrainProgress *message)
+{
+	drain->unsaid = false;
+	drain->told = stow_clock_monotonic();
+	if (drain->call)
+		stow_rpc_send(drain->call, message);
+	if (drain->ordered)
+		agent_drain_post(drain->table, stow_drain_copy(message));
+}
+
+/* Bytes and blocks go by fast; steps, ends and words are never left out. */
+static bool may_wait(const struct agent_drain *drain, const PbDrainProgress *message)
+{
+	return drain->last && drain->last->step == message->step && !is_end(message->step) &&
+	       !message->plan && stow_clock_monotonic() < drain->told + TELL_EACH &&
+	       (!*message->message || strcmp(message->message, drain->last->message) == 0);
+}
+
+static void count_end(struct agent_drain *drain, const PbDrainProgress *message)
+{
+	struct agent_drain_table *table = drain->table;
+
+	drain->ended = true;
+	if (drain->dry_run)
+		return;
+	table->ends[message->step <= PB_DRAIN_STEP_CANCELLED ? message->step : 0]++;
+	if (message->step != PB_DRAIN_STEP_DONE && message->step != PB_DRAIN_STEP_PARTIAL)
+		return;
+	table->bytes += message->bytes_offline;
+	agent_publisher_count(table->publisher, AGENT_COUNT_DRAINS, 1);
+}
+
+void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message)
+{
+	if (drain->ended) { /* nothing comes after an end */
+		stow_rpc_message_free(message);
+		return;
+	}
+	drain->unsaid = may_wait(drain, message);
+	if (!drain->unsaid)
+		say(drain, message);
+	drain->updated = stow_clock_wall();
+	if (is_end(message->step))
+		count_end(drain, message);
+	if (message->plan) {
+		stow_rpc_message_free(drain->plan);
+		drain->plan = STOW_TAKE_PTR(message->plan);
+	}
+	stow_rpc_message_free(drain->last);
+	drain->last = message;
+}
+
+void agent_drain_note_held(struct agent_drain *drain)
+{
+	if (drain->unsaid && stow_clock_monotonic() >= drain->told + TELL_EACH)
+		say(drain, drain->last);
+}
+
+void agent_drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
+			  const struct stow_err *why)
+{
+	PbDrainProgress *message;
+
+	if (drain->ended)
+		return;
+	message = stow_drain_end_message(drain->id, step, why);
+	if (!message)
+		abort(); /* an end that is never told would be worse */
+	if (drain->last) {
+		message->bytes_total = drain->last->bytes_total;
+		message->blocks_total = drain->last->blocks_total;
+	}
+	agent_drain_note(drain, message);
+}
+
+PbDrainProgress *agent_drain_bounded(const PbDrainProgress *progress)
+{
+	PbDrainProgress *message = stow_drain_copy(progress);
+
+	if (message && stow_drain_bound(message) < 0)
+		stow_rpc_message_free(STOW_TAKE_PTR(message));
+	return message;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drains whose worker was killed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/drain_internal.h"
+#include "base/cleanup.h"
+#include "rpc/say.h"
+
+static int on_recovered(void *ctx, const PbDrainProgress *p)
+{
+	struct agent_drain_table *table = ctx;
+	PbDrainProgress *message = agent_drain_bounded(p);
+	struct agent_drain *drain;
+
+	if (!message)
+		return 0;
+	pthread_mutex_lock(&table->lock);
+	table->undoing = p->step == PB_DRAIN_STEP_UNDOING;
+	drain = agent_drain_find(table, p->id);
+	if (!drain) { /* by the command, which has nobody to tell */
+		drain = agent_drain_alloc(table, p->id, false, NULL);
+		if (drain) {
+			drain->next = table->list;
+			table->list = drain;
+		}
+	}
+	if (drain)
+		agent_drain_note(drain, message);
+	else
+		stow_rpc_message_free(message);
+	pthread_mutex_unlock(&table->lock);
+	return 0;
+}
+
+static bool on_recover_stop(void *ctx)
+{
+	struct agent_drain_table *table = ctx;
+	bool stop = false;
+
+	/* When the agent stops, the next one goes on. */
+	pthread_mutex_lock(&table->lock);
+	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
+		stop |= drain->cancelled && !drain->running && !drain->ended;
+	pthread_mutex_unlock(&table->lock);
+	return stop;
+}
+
+/* Those that the ledger has no more, or as ended, and of whose end nothing was said. With the lock
+ * held. */
+static void settle(struct agent_drain_table *table, const struct stow_drain_row *rows, size_t n)
+{
+	struct stow_err why;
+
+	stow_err_set(&why, ECANCELED, "the program that did it was killed; all is as it was");
+	for (struct agent_drain *drain = table->list; drain; drain = drain->next) {
+		const struct stow_drain_row *row = NULL;
+
+		if (drain->running || drain->ended)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			if (strcmp(rows[i].id, drain->id) == 0)
+				row = &rows[i];
+		if (!row)
+			agent_drain_note_end(drain, STOW_DRAIN_FAILED, &why);
+		else if (stow_drain_step_is_end(row->step)) {
+			stow_err_set(&why, abs(row->code), "%s", row->message);
+			agent_drain_note_end(drain, row->step, row->code ? &why : NULL);
+		}
+	}
+}
+
+/* *ret_read: whether the rows, as they are after that, could be read. */
+static int do_recover(struct agent_drain_table *table, struct stow_drain_row **rows, size_t *n,
+		      bool *ret_read, struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	struct stow_drain_watch watch = { on_recovered, on_recover_stop, table };
+	struct stow_grant_context context = agent_policy_context(table->policy);
+	int r;
+
+	*ret_read = false;
+	r = stow_ledger_open(context.root, true, &ledger, err);
+	if (r < 0)
+		return r;
+	context.ledger = ledger;
+	r = stow_drain_recover(&context, &watch, err);
+	*ret_read = stow_drain_rows(ledger, rows, n, NULL) >= 0;
+	return r;
+}
+
+static void *recover(void *arg)
+{
+	struct agent_drain_table *table = arg;
+	struct stow_drain_row *rows = NULL;
+	struct stow_err err = { 0 };
+	size_t n = 0;
+	bool read;
+	int r = do_recover(table, &rows, &n, &read, &err);
+
+	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+		 r < 0 ? "cannot undo a drain whose worker was killed"
+		       : "looked after drains whose worker was killed",
+		 stow_number("drains", r > 0 ? (uint64_t)r : 0),
+		 stow_text("error", r < 0 ? err.msg : ""));
+	pthread_mutex_lock(&table->lock);
+	if (r >= 0 && read)
+		settle(table, rows, n);
+	if (read)
+		stow_drain_rows_free(rows, n);
+	table->recovering = table->undoing = false;
+	agent_drain_thread_ends(table); /* from here on the drains may be gone */
+	pthread_mutex_unlock(&table->lock);
+	return NULL;
+}
+
+/* Another program may have looked after them: `numastow gc`, or one that drains by itself. */
+static void settle_others(struct agent_drains *drains)
+{
+	struct agent_drain_table *table = &drains->table;
+	struct stow_drain_row *rows = NULL;
+	bool open = false;
+	size_t n = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
+		open |= !drain->running && !drain->ended && !table->recovering;
+	if (open &&
+	    stow_drain_rows(agent_machine_context(drains->machine)->ledger, &rows, &n, NULL) >= 0) {
+		settle(table, rows, n);
+		stow_drain_rows_free(rows, n);
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+void agent_drain_recover(struct agent_drains *drains)
+{
+	struct agent_drain_table *table = &drains->table;
+	struct stow_err err = { 0 };
+	int r = 0;
+
+	if (!stow_drain_orphans(agent_machine_context(drains->machine))) {
+		settle_others(drains);
+		return;
+	}
+	pthread_mutex_lock(&table->lock);
+	if (!table->worker && !table->recovering && !table->stopping) {
+		r = agent_drain_thread(table, recover, table, &err);
+		table->recovering = r == 0;
+	}
+	pthread_mutex_unlock(&table->lock);
+	if (r < 0)
+		stow_say(STOW_LOG_ERR, "cannot undo a drain", stow_why(&err));
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keeping the machine as it was given: reconciling, collecting, and what the history says. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/machine_internal.h"
+#include "grant/apply.h"
+#include "grant/discover.h"
+#include "grant/gc.h"
+#include "rpc/say.h"
+
+#define EVENTS_AT_ONCE 256
+
+/* Containers that are not where they must be, and why. */
+static void report_problems(struct agent_machine *machine, struct stow_apply_result *result)
+{
+	for (size_t i = 0; i < result->n_problems; i++)
+		stow_say(STOW_LOG_WARNING, "a container's CPUs are not as they must be",
+			 stow_text("container", result->problems[i].id),
+			 stow_text("why", result->problems[i].text));
+	agent_publisher_count(machine->publisher, AGENT_COUNT_PROBLEMS, result->n_problems);
+	stow_apply_result_done(result);
+}
+
+/* --- collecting --------------------------------------------------------------------------------- */
+
+static bool is_in(const struct stow_adoption *list, const struct stow_adopted *container)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->list[i].inode == container->inode &&
+		    strcmp(list->list[i].id, container->id) == 0)
+			return true;
+	return false;
+}
+
+/* Containers that never met the hook: each is said once. Those that are not entered are found again
+ * the next time. */
+static void report_found(struct agent_machine *machine, struct stow_adoption *found)
+{
+	for (size_t i = 0; i < found->n; i++)
+		if (!is_in(&machine->found, &found->list[i]))
+			stow_say(found->list[i].entered ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
+				 stow_adopted_text(&found->list[i]),
+				 stow_text("container", found->list[i].id));
+	if (found->cut && !machine->found.cut)
+		stow_say(STOW_LOG_WARNING,
+			 "there are more cgroups than are looked into: containers in the others "
+			 "were not found",
+			 stow_number("cgroups", STOW_DISCOVER_CGROUPS));
+	stow_adoption_done(&machine->found);
+	machine->found = *found;
+	*found = (struct stow_adoption){ 0 };
+}
+
+void agent_machine_collect(struct agent_machine *machine)
+{
+	struct agent_publisher *publisher = machine->publisher;
+	struct stow_gc_result result;
+	struct stow_err err = { 0 };
+	int r;
+
+	if (agent_policy_changes(machine->policy) != STOW_CHANGES_MADE)
+		return;
+	r = stow_gc(&machine->context, &result, &err);
+	if (r == -ESTALE && agent_machine_reopen(machine, &err) == 0) {
+		stow_gc_result_done(&result);
+		r = stow_gc(&machine->context, &result, &err);
+	}
+	if (r < 0)
+		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
+	report_problems(machine, &result.problems);
+	report_found(machine, &result.found);
+	if (result.reclaimed || result.undone || result.expired || result.pages)
+		stow_say(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
+			 stow_number("containers", result.reclaimed + result.undone),
+			 stow_number("leases", result.expired),
+			 stow_number("hugepages", result.pages));
+	agent_publisher_count(publisher, AGENT_COUNT_RECLAIMED, result.reclaimed + result.undone);
+	agent_publisher_count(publisher, AGENT_COUNT_RECLAIMED_HUGEPAGES, result.pages);
+	stow_gc_result_done(&result);
+}
+
+/* --- reconciling -------------------------------------------------------------------------------- */
+
+void agent_machine_reconcile(struct agent_machine *machine)
+{
+	enum stow_changes changes = agent_policy_changes(machine->policy);
+	struct agent_publisher *publisher = machine->publisher;
+	struct stow_reconcile_result result;
+	struct stow_err err = { 0 };
+
+	if (changes == STOW_CHANGES_DISABLED)
+		return;
+	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
+			       &result, &err) < 0)
+		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
+			 stow_why(&err));
+	report_problems(machine, &result.problems);
+	agent_publisher_set_foreign(publisher, result.foreign);
+	if (result.ended)
+		agent_machine_collect(machine);
+	if (!result.adopted && !result.restored && !result.refused && !result.ended)
+		return;
+	if (result.adopted || result.restored || result.refused)
+		stow_say(STOW_LOG_NOTICE,
+			 changes == STOW_CHANGES_MADE
+				 ? "CPU sets or nodes were changed behind our back"
+				 : "CPU sets or nodes were changed behind our back; "
+				   "what would be done about it, if not in mode observe",
+			 stow_number("adopted", result.adopted),
+			 stow_number("restored", result.restored),
+			 stow_number("left", result.refused));
+	agent_publisher_count(publisher, AGENT_COUNT_ADOPTED, result.adopted);
+	agent_publisher_count(publisher, AGENT_COUNT_RESTORED, result.restored);
+	agent_publisher_count(publisher, AGENT_COUNT_REFUSED, result.refused);
+	agent_machine_look(machine, AGENT_LOOK_LEDGER);
+}
+
+/* --- what is only said -------------------------------------------------------------------------- */
+
+/* Before the start is nobody's business. */
+void agent_machine_count_events(struct agent_machine *machine)
+{
+	struct stow_event *events = NULL;
+	int64_t last = machine->event;
+	size_t n = 0;
+
+	if (stow_ledger_events(machine->context.ledger, NULL, EVENTS_AT_ONCE, &events, &n, NULL) <
+	    0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		if (last && events[i].seq > last)
+			agent_publisher_count_event(machine->publisher, events[i].kind);
+		if (events[i].seq > machine->event)
+			machine->event = events[i].seq;
+	}
+	if (!machine->event)
+		machine->event = 1; /* an empty ledger: the first one counts */
+	stow_events_free(events, n);
+}
+
+/* One privileged container with the host's cgroup namespace takes it away for all the machine. */
+void agent_machine_check_delegation(struct agent_machine *machine)
+{
+	bool undelegated = agent_watch_nsdelegate(machine->context.root) == 0;
+
+	if (undelegated && !machine->undelegated)
+		stow_say(
+			STOW_LOG_WARNING,
+			"cgroup2 is mounted without nsdelegate: containers can move processes into "
+			"each other's cgroups; mount -o remount,nsdelegate,memory_recursiveprot "
+			"/sys/fs/cgroup puts it back");
+	else if (!undelegated && machine->undelegated)
+		stow_say(STOW_LOG_NOTICE, "cgroup2 has nsdelegate again");
+	machine->undelegated = undelegated;
+}

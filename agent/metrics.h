@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* /metrics and /healthz: the report's numbers and the agent's counters, for Prometheus. Called on
+ * the metrics server's thread, with the parts as their context (rpc/metrics.h). */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "agent/drain.h"
+#include "agent/local.h"
+#include "agent/policy.h"
+#include "agent/probe.h"
+#include "agent/publisher.h"
+
+struct agent_metrics_parts { /* all for any thread */
+	struct agent_policy *policy;
+	struct agent_publisher *publisher;
+	struct agent_drain_table *drains;
+	struct agent_local *local;
+	const struct agent_probe_signs *signs;
+};
+
+void agent_metrics_render(FILE *out, void *ctx);
+bool agent_metrics_is_healthy(void *ctx, char *why, size_t size);
