@@ -10,7 +10,7 @@
 #include "rpc/say.h"
 #include "scheduler/drain/event.h"
 #include "scheduler/drain/outbox.h"
-#include "scheduler/roles.h"
+#include "scheduler/service/roles.h"
 
 #define AT(field) offsetof(struct scheduler_config, field)
 #define MS	  UINT64_C(1000000)

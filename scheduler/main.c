@@ -102,7 +102,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		s->config.max_drains = fresh.max_drains;
 		s->config.max_drains_per_domain = fresh.max_drains_per_domain;
 		s->config.drain_wait = fresh.drain_wait;
-		s->drains.look = true;
+		scheduler_drains_look(s);
 		stow_lock_give(&s->fleet->lock);
 		configure_log(&fresh);
 		stow_say(STOW_LOG_NOTICE, "reloaded");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* DrainMemory, ListDrains, CancelDrain. */
+/* DrainMemory and CancelDrain. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,15 +8,10 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
-#include "scheduler/drain/drain.h"
-#include "scheduler/drain/progress.h"
+#include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/message.h"
-#include "scheduler/scheduler.h"
 
-#define LIST_BYTES (3U << 20) /* of an answer: what a client takes is 4 MiB */
-#define TIME_MAX   (30 * 24 * 3600 * STOW_SECOND)
-
-/* --- what is asked ------------------------------------------------------------------------------ */
+#define TIME_MAX (30 * 24 * 3600 * STOW_SECOND)
 
 static int check_time(const char *key, uint64_t value, struct stow_err *err)
 {
@@ -87,12 +82,13 @@ static int check_room(const struct scheduler *s, const struct stow_machine *mach
 {
 	size_t tries = 0;
 
-	for (size_t i = 0; dry && i < s->drains.n_under_way; i++)
-		tries += s->drains.under_way[i]->dry && s->drains.under_way[i]->machine == machine;
+	for (size_t i = 0; dry && i < s->drains->n_under_way; i++)
+		tries +=
+			s->drains->under_way[i]->dry && s->drains->under_way[i]->machine == machine;
 	if (tries >= SCHEDULER_TRIES_MAX)
 		return stow_err_set(err, ENOBUFS, "%zu plans for node %s are being made", tries,
 				    machine->name);
-	if (s->drains.n_under_way >= SCHEDULER_DRAINS_MAX)
+	if (s->drains->n_under_way >= SCHEDULER_DRAINS_MAX)
 		return stow_err_set(err, ENOBUFS, "%d drains are under way", SCHEDULER_DRAINS_MAX);
 	return 0;
 }
@@ -142,16 +138,6 @@ static int check_same(const struct scheduler_drain *d, const PbDrainMemoryReques
 			    in->request_id, d->message->id);
 }
 
-/* --- DrainMemory -------------------------------------------------------------------------------- */
-
-static void follow(struct scheduler_drain *d, struct scheduler_follower *f)
-{
-	f->drain = d;
-	f->next = d->followers;
-	d->followers = f;
-	d->n_followers++;
-}
-
 /* One that somebody has asked for before: told at once where it is. */
 static int follow_old(struct scheduler_drain *d, const PbDrainMemoryRequest *in,
 		      struct scheduler_follower *f, struct stow_err *err)
@@ -168,7 +154,7 @@ static int follow_old(struct scheduler_drain *d, const PbDrainMemoryRequest *in,
 		stow_rpc_close(f->call, NULL);
 		return 0;
 	}
-	follow(d, f);
+	scheduler_drain_follow(d, f);
 	if (d->known && !d->owed)
 		scheduler_drain_tell_one(d, f, true);
 	return 0;
@@ -210,7 +196,7 @@ static int begin(struct scheduler *s, const PbDrainMemoryRequest *in, struct sch
 			return stow_err_set(err, ENOMEM, "out of memory");
 		}
 	}
-	follow(d, f);
+	scheduler_drain_follow(d, f);
 	if (d->dry) {
 		scheduler_drain_go_on(s, d, stow_now());
 		return 0;
@@ -254,21 +240,18 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 
 static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
 {
-	struct scheduler_follower *f = stow_rpc_data(call), **at;
+	struct scheduler_follower *f = stow_rpc_data(call);
 	struct scheduler *s = ctx;
 	struct scheduler_drain *d;
 
 	stow_lock_take(&s->fleet->lock);
 	d = f->drain;
 	if (d) {
-		for (at = &d->followers; *at != f; at = &(*at)->next)
-			;
-		*at = f->next;
-		d->n_followers--;
+		scheduler_drain_unfollow(d, f);
 		/* A plan is for him who asked for it. */
 		if (d->dry && !d->followers) {
 			if (d->asked)
-				scheduler_let_go(s, d->machine, d->message->id);
+				scheduler_directive_let_go(s, d->machine, d->message->id);
 			scheduler_drain_remove(s, d);
 		}
 	}
@@ -277,133 +260,6 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 }
 
 const struct stow_rpc_stream_ops scheduler_drain_ops = { .open = opened, .closed = closed };
-
-/* --- ListDrains --------------------------------------------------------------------------------- */
-
-static int by_age(const void *a, const void *b)
-{
-	const PbDrain *const *x = a, *const *y = b;
-
-	if ((*x)->created != (*y)->created)
-		return (*x)->created < (*y)->created ? -1 : 1;
-	return strcmp((*x)->id, (*y)->id);
-}
-
-static size_t pick(struct scheduler_drain *const *from, size_t n, const char *node, PbDrain **to)
-{
-	size_t picked = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (!from[i]->dry && from[i]->known &&
-		    (!node[0] || strcmp(node, from[i]->message->node) == 0))
-			to[picked++] = from[i]->message;
-	return picked;
-}
-
-/* An answer is what a client takes: the latest drains are in it, and as long as there is room with
- * their plans' lists and with all culprits. */
-struct listing {
-	PbListDrainsResponse out;
-	PbDrain *drains; /* shorter ones */
-	PbDrainPlan *plans;
-	PbDrainProgress *progress;
-};
-
-static void shorten(struct listing *l, size_t i)
-{
-	PbDrain *d = &l->drains[i];
-
-	*d = *l->out.drains[i];
-	if (d->plan) {
-		l->plans[i] = *d->plan;
-		l->plans[i].n_blocks = l->plans[i].n_affected = l->plans[i].n_notes = 0;
-		d->plan = &l->plans[i];
-	}
-	l->progress[i] = *d->progress;
-	l->progress[i].n_culprits = 0;
-	l->progress[i].blocks_gone = (char *)(uintptr_t)protobuf_c_empty_string;
-	d->progress = &l->progress[i];
-	l->out.drains[i] = d;
-}
-
-static void fit(struct listing *l)
-{
-	size_t left = LIST_BYTES, n = l->out.n_drains;
-
-	for (size_t i = n; i-- > 0;) {
-		size_t size = pb_drain__get_packed_size(l->out.drains[i]);
-
-		/* The last third is for short ones. */
-		if (size + LIST_BYTES / 3 > left) {
-			shorten(l, i);
-			size = pb_drain__get_packed_size(l->out.drains[i]);
-		}
-		if (size + 16 > left) {
-			l->out.drains += i + 1;
-			l->out.n_drains -= i + 1;
-			return;
-		}
-		left -= size + 16;
-	}
-}
-
-/* Those of one page: from the token's on, at most page_size. */
-static int page(struct listing *l, const PbListDrainsRequest *in, struct stow_err *err)
-{
-	size_t first = 0;
-
-	while (in->page_token[0] && first < l->out.n_drains &&
-	       strcmp(l->out.drains[first]->id, in->page_token) != 0)
-		first++;
-	if (in->page_token[0] && first == l->out.n_drains)
-		return stow_err_set(err, EINVAL, "page_token: there is no drain \"%.64s\" any more",
-				    in->page_token);
-	l->out.drains += first;
-	l->out.n_drains -= first;
-	if (in->page_size && l->out.n_drains > in->page_size) {
-		l->out.next_page_token = l->out.drains[in->page_size]->id;
-		l->out.n_drains = in->page_size;
-	}
-	return 0;
-}
-
-int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *request,
-			  void *response, struct stow_err *err)
-{
-	const PbListDrainsRequest *in = request;
-	struct listing l = { .out = PB_LIST_DRAINS_RESPONSE__INIT };
-	struct stow_err bad = { 0 };
-	struct scheduler *s = ctx;
-	PbDrain **list;
-	size_t most;
-
-	stow_lock_take(&s->fleet->lock);
-	most = s->drains.n_under_way + s->drains.n_ended + 1;
-	list = l.out.drains = calloc(most, sizeof(PbDrain *));
-	l.drains = calloc(most, sizeof(*l.drains));
-	l.plans = calloc(most, sizeof(*l.plans));
-	l.progress = calloc(most, sizeof(*l.progress));
-	if (list && l.drains && l.plans && l.progress) {
-		l.out.n_drains = pick(s->drains.under_way, s->drains.n_under_way, in->node, list);
-		if (in->ended)
-			l.out.n_drains += pick(s->drains.ended, s->drains.n_ended, in->node,
-					       list + l.out.n_drains);
-		qsort(list, l.out.n_drains, sizeof(PbDrain *), by_age);
-		if (page(&l, in, &bad) == 0)
-			fit(&l);
-		/* Packed while they are ours. */
-		stow_rpc_reply(call, &l.out, bad.code ? &bad : NULL);
-	}
-	stow_lock_give(&s->fleet->lock);
-	most = list && l.drains && l.plans && l.progress;
-	free(list);
-	free(l.drains);
-	free(l.plans);
-	free(l.progress);
-	return most ? STOW_RPC_LATER : stow_err_set(err, ENOMEM, "out of memory");
-}
-
-/* --- CancelDrain -------------------------------------------------------------------------------- */
 
 /* The drain under way whose id begins so, if that is one. */
 static int find(struct scheduler *s, const char *id, struct scheduler_drain **ret,
@@ -416,8 +272,8 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 				    "id: \"%.32s\" is not the beginning of a drain's id: up to 16 "
 				    "hexadecimal digits",
 				    id);
-	for (size_t i = 0; i < s->drains.n_under_way; i++) {
-		struct scheduler_drain *d = s->drains.under_way[i];
+	for (size_t i = 0; i < s->drains->n_under_way; i++) {
+		struct scheduler_drain *d = s->drains->under_way[i];
 
 		if (d->dry || strncmp(d->message->id, id, strlen(id)) != 0)
 			continue;
@@ -431,12 +287,12 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 		*ret = found;
 		return 0;
 	}
-	for (size_t i = 0; i < s->drains.n_ended && id[0]; i++)
-		if (strncmp(s->drains.ended[i]->message->id, id, strlen(id)) == 0)
+	for (size_t i = 0; i < s->drains->n_ended && id[0]; i++)
+		if (strncmp(s->drains->ended[i]->message->id, id, strlen(id)) == 0)
 			return stow_err_set(
 				err, ENOENT, "id: drain %s has ended: %s",
-				s->drains.ended[i]->message->id,
-				scheduler_step_name(s->drains.ended[i]->message->progress->step));
+				s->drains->ended[i]->message->id,
+				scheduler_step_name(s->drains->ended[i]->message->progress->step));
 	return stow_err_set(err, ENOENT, "id: no drain \"%s\" is under way", id);
 }
 

@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/drain/outbox.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "rpc/say.h"
-#include "scheduler/fleet/fleet.h"
+#include "scheduler/drain/delivery.h"
+#include "scheduler/fleet/ids.h"
+#include "scheduler/fleet/now.h"
 
-#define SECRET_MIN    16
-#define SECRET_MAX    65536
-#define ANSWER_MAX    65536 /* bytes of an answer's body that are read, and dropped */
 #define HTTP_OK(code) ((code) >= 200 && (code) < 300)
 #define HTTP_GONE     410
 
@@ -59,219 +52,9 @@ struct scheduler_outbox {
 	uint64_t seq;			  /* the last number that was given */
 	struct scheduler_letter *orphans; /* until the start */
 	atomic_bool stopping;
-	char *secret; /* as it could last be read */
-	size_t secret_len;
+	struct scheduler_delivery delivery;
 	atomic_ulong delivered, failed, given_up;
 };
-
-/* --- the secret --------------------------------------------------------------------------------- */
-
-/* The administrator's file, named by path. Newlines at its end are an editor's. */
-static int read_secret(const char *path, char **ret, size_t *ret_len, struct stow_err *err)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = malloc(SECRET_MAX + 1);
-	size_t len = 0;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
-	if (!text)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	while (n > 0 && len <= SECRET_MAX) {
-		n = read(fd, text + len, SECRET_MAX + 1 - len);
-		if (n < 0 && errno == EINTR)
-			n = 1;
-		else if (n < 0)
-			return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
-		else
-			len += (size_t)n;
-	}
-	if (len > SECRET_MAX)
-		return stow_err_set(err, EFBIG, "webhook-secret: %s is over 64 KiB", path);
-	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		len--;
-	/* Also what the unit puts there when there is none. */
-	if (len < SECRET_MIN)
-		return stow_err_set(err, EINVAL,
-				    "webhook-secret: %s has %zu bytes; want a key of at least %d",
-				    path, len, SECRET_MIN);
-	*ret = STOW_TAKE_PTR(text);
-	*ret_len = len;
-	return 0;
-}
-
-static void forget_secret(struct scheduler_outbox *outbox)
-{
-	if (outbox->secret)
-		explicit_bzero(outbox->secret, outbox->secret_len);
-	free(outbox->secret);
-	outbox->secret = NULL;
-}
-
-/* A copy for one try: the file may have changed. One that cannot be read leaves the last one. */
-static char *current_secret(struct scheduler_outbox *outbox, size_t *ret_len)
-{
-	struct stow_err err;
-	size_t len = 0;
-	char *text = NULL, *copy;
-	int r = read_secret(outbox->config->webhook_secret, &text, &len, &err);
-
-	if (r < 0)
-		stow_say(STOW_LOG_WARNING, "the webhooks' secret cannot be read again",
-			 stow_why(&err));
-	pthread_mutex_lock(&outbox->lock);
-	if (r == 0) {
-		forget_secret(outbox);
-		outbox->secret = text;
-		outbox->secret_len = len;
-	}
-	*ret_len = outbox->secret_len;
-	copy = malloc(outbox->secret_len + 1);
-	if (copy)
-		memcpy(copy, outbox->secret, outbox->secret_len);
-	pthread_mutex_unlock(&outbox->lock);
-	return copy;
-}
-
-/* --- one try ------------------------------------------------------------------------------------ */
-
-static size_t on_answer(char *bytes, size_t size, size_t n, void *ctx)
-{
-	size_t *left = ctx;
-
-	if (size * n > *left)
-		return 0; /* ends the transfer; its status has come already */
-	*left -= size * n;
-	return size * n;
-}
-
-static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
-		       curl_off_t up)
-{
-	struct scheduler_outbox *outbox = ctx;
-
-	return atomic_load(&outbox->stopping);
-}
-
-static int add_header(struct curl_slist **list, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int add_header(struct curl_slist **list, const char *fmt, ...)
-{
-	_cleanup_free_ char *text = NULL;
-	struct curl_slist *more;
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (n < 0) {
-		text = NULL;
-		return -ENOMEM;
-	}
-	more = curl_slist_append(*list, text);
-	if (!more)
-		return -ENOMEM;
-	*list = more;
-	return 0;
-}
-
-static int make_headers(struct scheduler_outbox *outbox, const struct scheduler_letter *letter,
-			const char *body, struct curl_slist **ret)
-{
-	char hex[65] = "", stamp[24];
-	size_t len = 0;
-	char *secret;
-	int r;
-
-	snprintf(stamp, sizeof(stamp), "%" PRIu64, stow_now().wall / STOW_SECOND);
-	r = add_header(ret, "Content-Type: application/json");
-	if (r == 0)
-		r = add_header(ret, "Idempotency-Key: %016" PRIx64 "-%s", letter->drain,
-			       letter->event);
-	if (r == 0)
-		r = add_header(ret, "Expect:");
-	if (r == 0)
-		r = add_header(ret, "X-Numastow-Timestamp: %s", stamp);
-	if (r < 0 || !outbox->config->webhook_secret)
-		return r;
-	secret = current_secret(outbox, &len);
-	if (!secret)
-		return -ENOMEM;
-	scheduler_event_sign(secret, len, stamp, body, hex);
-	explicit_bzero(secret, len);
-	free(secret);
-	return hex[0] ? add_header(ret, "X-Numastow-Signature: sha256=%s", hex) : -ENOMEM;
-}
-
-static void set_options(CURL *curl, struct scheduler_outbox *outbox, const char *url,
-			struct curl_slist *headers, const char *body, size_t *left)
-{
-	const struct scheduler_config *config = outbox->config;
-
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_USERAGENT, "numastow/" STOW_VERSION);
-	/* What a URL says is all that counts: no other scheme, no redirect, no environment. */
-#if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (config->webhook_ca) {
-		curl_easy_setopt(curl, CURLOPT_CAINFO, config->webhook_ca);
-		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-	}
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(config->webhook_timeout / 1000000));
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
-	/* The thread that asks name servers is not waited for when they do not answer: neither by
-	 * the next try, nor by a scheduler that stops while a standby waits for its lock. */
-	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-#endif
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, left);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, outbox);
-}
-
-/* The status of the answer, or 0 with what kept it from coming. */
-static long send_one(struct receiver *to, const struct scheduler_letter *letter,
-		     struct stow_err *err)
-{
-	_cleanup_free_ char *body =
-		scheduler_event_attempt(letter->body, letter->len, letter->attempts + 1);
-	struct curl_slist *headers = NULL;
-	char text[CURL_ERROR_SIZE] = "";
-	CURL *curl = curl_easy_init();
-	size_t left = ANSWER_MAX;
-	long status = 0;
-	CURLcode code;
-
-	if (!body || !curl || make_headers(to->outbox, letter, body, &headers) < 0) {
-		stow_err_set(err, ENOMEM, "out of memory");
-	} else {
-		set_options(curl, to->outbox, to->url, headers, body, &left);
-		curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
-		code = curl_easy_perform(curl);
-		if (code == CURLE_OK || code == CURLE_WRITE_ERROR)
-			curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-		if (status)
-			stow_err_set(err, EIO, "answered with status %ld", status);
-		else
-			stow_err_set(err, EIO, "%s", text[0] ? text : curl_easy_strerror(code));
-	}
-	curl_slist_free_all(headers);
-	curl_easy_cleanup(curl);
-	return status;
-}
 
 /* --- the queue of a URL ------------------------------------------------------------------------- */
 
@@ -427,10 +210,7 @@ static void wait_for(struct receiver *to, const struct scheduler_letter *letter)
 	}
 	if (letter->due < now + wait)
 		wait = letter->due > now ? letter->due - now : 0;
-	clock_gettime(CLOCK_REALTIME, &until);
-	wait += (uint64_t)until.tv_nsec;
-	until.tv_sec += (time_t)(wait / STOW_SECOND);
-	until.tv_nsec = (long)(wait % STOW_SECOND);
+	until = stow_clock_in(CLOCK_REALTIME, wait);
 	(void)pthread_cond_timedwait(&to->posted, &to->outbox->lock, &until);
 }
 
@@ -442,6 +222,7 @@ static void *run(void *arg)
 	pthread_mutex_lock(&outbox->lock);
 	while (!atomic_load(&outbox->stopping)) {
 		struct scheduler_letter *letter;
+		struct scheduler_try it;
 		struct stow_err err;
 		long status;
 
@@ -451,9 +232,15 @@ static void *run(void *arg)
 			wait_for(to, letter);
 			continue;
 		}
+		it = (struct scheduler_try){ .url = to->url,
+					     .event = letter->event,
+					     .drain = letter->drain,
+					     .number = letter->attempts + 1,
+					     .body = letter->body,
+					     .len = letter->len };
 		/* Nobody else takes letters out of this queue. */
 		pthread_mutex_unlock(&outbox->lock);
-		status = send_one(to, letter, &err);
+		status = scheduler_delivery_send(&outbox->delivery, &it, &err);
 		pthread_mutex_lock(&outbox->lock);
 		if (HTTP_OK(status) || !atomic_load(&outbox->stopping))
 			settle(to, letter, status, &err);
@@ -468,7 +255,7 @@ int scheduler_outbox_new(const struct scheduler_config *config,
 			 struct scheduler_outbox **ret_outbox, struct stow_err *err)
 {
 	struct scheduler_outbox *outbox = calloc(1, sizeof(*outbox));
-	int r = 0;
+	int r;
 
 	if (outbox)
 		outbox->receivers = calloc(SCHEDULER_WEBHOOKS_MAX, sizeof(*outbox->receivers));
@@ -487,12 +274,7 @@ int scheduler_outbox_new(const struct scheduler_config *config,
 		pthread_cond_init(&outbox->receivers[i].posted, NULL);
 		outbox->n++;
 	}
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		r = stow_err_set(err, EIO, "libcurl does not start");
-	if (r == 0 && config->webhook_secret)
-		r = read_secret(config->webhook_secret, &outbox->secret, &outbox->secret_len, err);
-	if (r == 0 && config->webhook_ca && access(config->webhook_ca, R_OK) < 0)
-		r = stow_err_sys(err, errno, "webhook-ca: cannot read %s", config->webhook_ca);
+	r = scheduler_delivery_init(&outbox->delivery, config, &outbox->stopping, err);
 	if (r < 0) {
 		scheduler_outbox_free(outbox);
 		return r;
@@ -527,8 +309,7 @@ void scheduler_outbox_free(struct scheduler_outbox *outbox)
 		scheduler_outbox_drop(outbox->receivers[i].letters);
 	}
 	scheduler_outbox_drop(outbox->orphans);
-	forget_secret(outbox);
-	curl_global_cleanup();
+	scheduler_delivery_done(&outbox->delivery);
 	pthread_mutex_destroy(&outbox->lock);
 	free(outbox->receivers);
 	free(outbox);

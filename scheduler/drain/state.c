@@ -1,151 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How drains go on: whose turn it is, what is asked of machines, and what they say. */
+/* The state machine: what comes next when a machine has said something, or something is stored. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
-#include "scheduler/drain/drain.h"
+#include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
-#include "scheduler/fleet/reservation.h"
-#include "scheduler/scheduler.h"
-
-#define LOOK_EVERY STOW_SECOND /* at who waits, when nothing has happened */
 
 /* gRPC's, of ends that are our own. */
 enum { FAILED_PRECONDITION = 9, UNIMPLEMENTED = 12, UNAVAILABLE = 14, NOT_FOUND = 5 };
 enum { CANCELLED = 1, DEADLINE_EXCEEDED = 4, INTERNAL = 13 };
 
-static PbDrainStep step_of(const struct scheduler_drain *d)
+/* --- steps, ends, and the store ------------------------------------------------------------------
+ */
+
+/* A step of its own, not the machine's. */
+static void set_step(struct scheduler_drain *d, PbDrainStep step)
 {
-	return d->message->progress->step;
+	PbDrainProgress *p = d->message->progress;
+	struct stow_now now = stow_now();
+
+	p->step = step;
+	d->message->updated = now.wall;
+	p->elapsed = now.wall > d->message->created ? now.wall - d->message->created : 0;
+	d->owed = true;
 }
 
-/* --- orders ------------------------------------------------------------------------------------- */
-
-static void order(struct scheduler *s, struct scheduler_drain *d, enum scheduler_order what)
+/* The end: the fence is lifted, webhooks and followers are told. `code`: a gRPC status. */
+__attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
+						      struct scheduler_drain *d, PbDrainStep step,
+						      uint32_t code, const char *fmt, ...)
 {
-	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
-	PbOrderDrain begin = PB_ORDER_DRAIN__INIT;
-	PbDirective directive = PB_DIRECTIVE__INIT;
+	bool fenced = d->flags & SCHEDULER_DRAIN_FENCE;
+	struct stow_machine *machine = d->machine;
+	char text[SCHEDULER_TEXT_MAX];
+	va_list ap;
 
-	if (what == SCHEDULER_ORDER_CANCEL) {
-		cancel.id = d->message->id;
-		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
-		directive.cancel_drain = &cancel;
-	} else {
-		begin.id = d->message->id;
-		begin.spec = d->message->spec;
-		begin.plan = what == SCHEDULER_ORDER_PLAN;
-		directive.kind_case = PB_DIRECTIVE__KIND_DRAIN;
-		directive.drain = &begin;
-	}
-	scheduler_direct_drain(s, d->machine, &directive, d->id, what);
-}
-
-/* --- whose turn it is --------------------------------------------------------------------------- */
-
-/* Without a failure domain each machine is one. */
-static bool same_domain(const struct scheduler_drain *a, const struct scheduler_drain *b)
-{
-	const char *x = a->message->failure_domain, *y = b->message->failure_domain;
-
-	return x[0] && y[0] ? strcmp(x, y) == 0 : a->machine == b->machine;
-}
-
-/* Those who follow hear of it when it is another line than before. */
-#define SAY(d, ...)                                                    \
-	do {                                                           \
-		if (scheduler_drain_say(d, __VA_ARGS__) && (d)->known) \
-			scheduler_drain_tell(d, false);                \
-	} while (0)
-
-/* Those that have a turn, the oldest first. */
-struct running {
-	struct scheduler_drain **list;
-	size_t n;
-};
-
-/* Whether it may begin; if not, it says who comes before. */
-static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const struct running *running)
-{
-	const struct scheduler_drain *same = NULL, *here = NULL;
-	uint64_t in_domain = 0;
-
-	for (size_t i = 0; i < running->n; i++) {
-		const struct scheduler_drain *other = running->list[i];
-
-		if (same_domain(d, other)) {
-			same = same ? same : other;
-			in_domain++;
-		}
-		if (other->machine == d->machine)
-			here = other;
-	}
-	if (here)
-		SAY(d, "waits for drain %s of node %s", here->message->id, here->message->node);
-	else if (in_domain >= s->config.max_drains_per_domain)
-		SAY(d, "waits for drain %s of node %s, of the same failure domain",
-		    same->message->id, same->message->node);
-	else if (running->n >= s->config.max_drains)
-		SAY(d, "waits for drain %s of node %s: no more at a time",
-		    running->list[0]->message->id, running->list[0]->message->node);
-	else if (d->machine->stale || !d->machine->stream)
-		SAY(d, "waits for node %s, which is silent", d->machine->name);
-	else
-		return true;
-	return false;
-}
-
-/* The domain is the machine's as it is by now. */
-static void take_domain(struct scheduler_drain *d)
-{
-	if (d->machine->domain && strcmp(d->message->failure_domain, d->machine->domain) != 0) {
-		stow_message_set_text(&d->message->failure_domain, d->machine->domain);
-		stow_text_clean(d->message->failure_domain, STOW_DOMAIN_MAX);
-	}
-}
-
-static bool waits(const struct scheduler_drain *d)
-{
-	return step_of(d) == PB_DRAIN_STEP_WAITING && !d->turn && !d->dry && !d->writing &&
-	       !d->unsaved;
-}
-
-static void give_turns(struct scheduler *s, struct stow_now now)
-{
-	size_t n = s->drains.n_under_way;
-	struct running running = { calloc(n + 1, sizeof(struct scheduler_drain *)), 0 };
-
-	s->drains.look = false;
-	s->drains.looked = now.mono;
-	if (!running.list)
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	/* What a node said may have been cut within a character. */
+	stow_text_clean(text, sizeof(text));
+	stow_message_set_text(&d->message->progress->message, text);
+	set_step(d, step);
+	d->message->progress->code = code;
+	if (d->dry) {
+		scheduler_drain_tell(d, false);
+		scheduler_drain_remove(s, d);
 		return;
-	for (size_t i = 0; i < n; i++)
-		if (s->drains.under_way[i]->turn && !s->drains.under_way[i]->dry)
-			running.list[running.n++] = s->drains.under_way[i];
-	for (size_t i = 0; i < s->drains.n_under_way; i++) {
-		struct scheduler_drain *d = s->drains.under_way[i];
-
-		if (!waits(d))
-			continue;
-		take_domain(d);
-		if (!may_begin(s, d, &running))
-			continue;
-		d->turn = true;
-		running.list[running.n++] = d;
-		SAY(d, "node %s plans", d->machine->name);
-		scheduler_drain_go_on(s, d, now);
-		if (scheduler_drain_ended(d)) { /* at once: the next one is at its place */
-			running.n--;
-			i--;
-		}
 	}
-	free(running.list);
+	stow_say(step == PB_DRAIN_STEP_DONE ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
+		 "a drain has ended", stow_text("drain", d->message->id),
+		 stow_text("node", d->message->node), stow_text("step", scheduler_step_name(step)),
+		 stow_text("reason", text));
+	s->drains->counts[step - PB_DRAIN_STEP_DONE]++;
+	scheduler_drain_notify_end(s, d);
+	scheduler_drain_retire(s, d);
+	d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
+	if (fenced)
+		(void)scheduler_drain_fences(s, machine,
+					     NULL); /* taking one away needs no memory */
+	scheduler_drain_save(s, d, NULL);
 }
 
 /* --- planning ----------------------------------------------------------------------------------- */
@@ -155,28 +77,27 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 	struct stow_machine *machine = d->machine;
 
 	if (!machine->enforces && !d->dry) {
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
-				    "node %s observes or is switched off: it would not do it",
-				    machine->name);
+		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+		    "node %s observes or is switched off: it would not do it", machine->name);
 	} else if (!machine->stream && d->dry) {
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE,
-				    "node %s is not connected", machine->name);
+		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "node %s is not connected",
+		    machine->name);
 	} else if (!machine->stream) {
 		/* Who is gone before anything was done keeps nobody else waiting. */
 		d->asked = false;
 		if (machine->stale) {
 			d->turn = false;
-			s->drains.look = true;
+			s->drains->look = true;
 		}
 	} else if (!d->asked) {
 		d->asked = true;
 		d->since = now.mono;
-		order(s, d, SCHEDULER_ORDER_PLAN);
+		scheduler_drain_order(s, d, SCHEDULER_ORDER_PLAN);
 	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
-		scheduler_let_go(s, machine, d->message->id);
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
-				    "node %s did not say its plan within %d s", machine->name,
-				    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
+		scheduler_directive_let_go(s, machine, d->message->id);
+		end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
+		    "node %s did not say its plan within %d s", machine->name,
+		    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
 	}
 }
 
@@ -202,9 +123,8 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	PbDrainProgress *p = d->message->progress;
 
 	if (wrong) {
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL,
-				    "node %s says that it has planned, and the plan %s",
-				    d->machine->name, wrong);
+		end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL,
+		    "node %s says that it has planned, and the plan %s", d->machine->name, wrong);
 		return;
 	}
 	d->asked = false; /* to do it */
@@ -213,7 +133,7 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	p->blocks_total = progress->blocks_total ? progress->blocks_total
 						 : (uint32_t)d->message->plan->n_blocks;
 	stow_message_set_text(&p->message, progress->message);
-	scheduler_drain_step(d, PB_DRAIN_STEP_PLANNED);
+	set_step(d, PB_DRAIN_STEP_PLANNED);
 	if (d->dry) {
 		for (struct scheduler_follower *f = d->followers; f; f = f->next)
 			scheduler_drain_tell_one(d, f, true);
@@ -224,21 +144,11 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	stow_say(STOW_LOG_NOTICE, "a drain is planned", stow_text("drain", d->message->id),
 		 stow_text("node", d->message->node),
 		 stow_number("bytes", d->message->plan->bytes));
-	scheduler_drain_event(d, SCHEDULER_EVENT_PLANNED);
+	scheduler_drain_notify(d, SCHEDULER_EVENT_PLANNED);
 	scheduler_drain_save(s, d, NULL);
 }
 
 /* --- the fence ---------------------------------------------------------------------------------- */
-
-static size_t count_unbound(const struct stow_machine *machine, const struct stow_idset *numa)
-{
-	size_t n = 0;
-
-	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
-		n += r->message->state != PB_RESERVATION_STATE_BOUND &&
-		     stow_idset_intersects(r->numa, numa);
-	return n;
-}
 
 static void fence(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
@@ -261,21 +171,21 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 
 	stow_idset_add(&numa, d->message->plan->numa_node);
 	if (d->flags & SCHEDULER_DRAIN_REVOKE)
-		scheduler_revoke(s, d->machine, &numa);
-	n = count_unbound(d->machine, &numa);
+		scheduler_reservations_revoke(s, d->machine, &numa);
+	n = scheduler_reservations_unbound(d->machine, &numa);
 	if (!n) {
 		stow_message_set_text(&d->message->progress->message, "");
-		scheduler_drain_step(d, PB_DRAIN_STEP_FENCED);
+		set_step(d, PB_DRAIN_STEP_FENCED);
 		scheduler_drain_save(s, d, NULL);
 	} else if (stow_elapsed(d->since, now.mono) >= s->config.drain_wait) {
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
-				    "%zu reservations on NUMA node %d of node %s were neither used "
-				    "nor ended within %" PRIu64 " s (drain-wait)",
-				    n, d->message->plan->numa_node, d->machine->name,
-				    s->config.drain_wait / STOW_SECOND);
+		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+		    "%zu reservations on NUMA node %d of node %s were neither used "
+		    "nor ended within %" PRIu64 " s (drain-wait)",
+		    n, d->message->plan->numa_node, d->machine->name,
+		    s->config.drain_wait / STOW_SECOND);
 	} else {
-		SAY(d, "fenced; waits for %zu reservations on NUMA node %d", n,
-		    d->message->plan->numa_node);
+		scheduler_drain_say(d, "fenced; waits for %zu reservations on NUMA node %d", n,
+				    d->message->plan->numa_node);
 	}
 }
 
@@ -287,7 +197,7 @@ static void begin(struct scheduler *s, struct scheduler_drain *d)
 		return;
 	d->asked = true;
 	d->lost = false;
-	order(s, d, SCHEDULER_ORDER_DO);
+	scheduler_drain_order(s, d, SCHEDULER_ORDER_DO);
 }
 
 /* It was asked to cancel, and nobody hears of it: it is told when it is back, for then its Welcome
@@ -301,10 +211,10 @@ static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow
 	    now.mono < since + s->config.stale_after)
 		return false;
 	d->taken = false;
-	scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
-			    "cancelled; node %s is silent, and takes it back when it is heard of "
-			    "again",
-			    m->name);
+	end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+	    "cancelled; node %s is silent, and takes it back when it is heard of "
+	    "again",
+	    m->name);
 	return true;
 }
 
@@ -314,7 +224,7 @@ void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struc
 		return; /* what is not durable has not happened */
 	if (given_up(s, d, now))
 		return;
-	switch (step_of(d)) {
+	switch (scheduler_drain_step(d)) {
 	case PB_DRAIN_STEP_WAITING:
 		if (d->turn || d->dry)
 			plan(s, d, now);
@@ -335,23 +245,31 @@ void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struc
 	}
 }
 
-static void save_again(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
+/* What was written is durable, or could not be. */
+static void stored(struct scheduler *s, struct scheduler_drain *d, bool first,
+		   const struct stow_err *err)
 {
-	if (d->unsaved && now.mono >= d->retry)
-		scheduler_drain_save(s, d, NULL);
+	if (err && !d->known && !d->writing && !scheduler_drain_ended(d)) {
+		/* As if it had never been asked for. */
+		scheduler_drain_hang_up(d, err);
+		scheduler_drain_remove(s, d);
+	}
+	if (err)
+		return;
+	if (d->owed && !d->writing) {
+		d->owed = false;
+		scheduler_drain_tell(d, first || scheduler_drain_step(d) == PB_DRAIN_STEP_PLANNED);
+	}
+	if (scheduler_drain_ended(d))
+		scheduler_drain_acknowledge(s, d);
+	else
+		scheduler_drain_go_on(s, d, stow_now());
 }
 
-void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
+void scheduler_drain_save(struct scheduler *s, struct scheduler_drain *d,
+			  struct stow_rpc_call *call)
 {
-	for (size_t i = s->drains.n_under_way; i-- > 0;) {
-		save_again(s, s->drains.under_way[i], now);
-		/* May take it out; then a later one, which was seen, is at its place. */
-		scheduler_drain_go_on(s, s->drains.under_way[i], now);
-	}
-	for (size_t i = 0; i < s->drains.n_ended; i++)
-		save_again(s, s->drains.ended[i], now);
-	if (s->drains.look || stow_elapsed(s->drains.looked, now.mono) >= LOOK_EVERY)
-		give_turns(s, now);
+	scheduler_drain_write(s, d, call, stored);
 }
 
 /* --- what the machine says ---------------------------------------------------------------------- */
@@ -379,12 +297,11 @@ static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainPro
 	/* Who was asked to cancel is about to take it back: then it is not safe. */
 	if (told && release != SCHEDULER_EVENTS) {
 		if (step == PB_DRAIN_STEP_REMOVED || !(d->flags & SCHEDULER_DRAIN_CANCEL))
-			scheduler_drain_event(d, release);
-		if (s->outbox)
-			scheduler_outbox_hold(s->outbox, d->id, release, false);
+			scheduler_drain_notify(d, release);
+		scheduler_drain_release(s, d, release);
 	}
 	if (step == PB_DRAIN_STEP_REMOVED)
-		scheduler_drain_event(d, SCHEDULER_EVENT_REMOVED);
+		scheduler_drain_notify(d, SCHEDULER_EVENT_REMOVED);
 	scheduler_drain_tell(d, false);
 	/* A machine that goes back and forth makes nobody write. */
 	if (step > d->stored || d->events)
@@ -398,21 +315,21 @@ static void take_end(struct scheduler *s, struct scheduler_drain *d, PbDrainProg
 	char text[SCHEDULER_TEXT_MAX + 1];
 
 	snprintf(text, sizeof(text), "%s", progress->message);
-	if (step_of(d) == PB_DRAIN_STEP_WAITING) { /* planning: nothing was done */
+	if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) { /* planning: nothing was done */
 		stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
 		progress->step = PB_DRAIN_STEP_WAITING;
 		take_numbers(d, progress);
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, code ? code : INTERNAL, "%s",
-				    text[0] ? text : "the node did not plan, and does not say why");
+		end(s, d, PB_DRAIN_STEP_FAILED, code ? code : INTERNAL, "%s",
+		    text[0] ? text : "the node did not plan, and does not say why");
 		return;
 	}
-	progress->step = step_of(d);
+	progress->step = scheduler_drain_step(d);
 	take_numbers(d, progress);
 	if (step == PB_DRAIN_STEP_DONE)
 		code = 0;
 	else if (!code)
 		code = step == PB_DRAIN_STEP_CANCELLED ? CANCELLED : FAILED_PRECONDITION;
-	scheduler_drain_end(s, d, step, code, "%s", text);
+	end(s, d, step, code, "%s", text);
 }
 
 void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
@@ -420,24 +337,24 @@ void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 {
 	struct scheduler_drain *d = NULL;
 	PbDrainStep step = progress->step;
-	bool end = scheduler_step_is_end(step);
+	bool over = scheduler_step_is_end(step);
 	uint64_t id;
 
 	if (stow_id_parse(progress->id, &id, NULL) == 0)
 		d = scheduler_drain_find(s, id);
 	if (!d || d->machine != machine) {
 		/* An end that is known already, or of nobody: it need not be said again. */
-		if (end && (!d || strcmp(d->message->node, machine->name) == 0))
-			scheduler_let_go(s, machine, progress->id);
-	} else if (step_of(d) == PB_DRAIN_STEP_WAITING) {
+		if (over && (!d || strcmp(d->message->node, machine->name) == 0))
+			scheduler_directive_let_go(s, machine, progress->id);
+	} else if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) {
 		if (d->asked && step == PB_DRAIN_STEP_PLANNED)
 			planned(s, d, progress);
-		else if (d->asked && end)
+		else if (d->asked && over)
 			take_end(s, d, STOW_TAKE_PTR(progress));
-	} else if (step_of(d) >= PB_DRAIN_STEP_FENCED) {
+	} else if (scheduler_drain_step(d) >= PB_DRAIN_STEP_FENCED) {
 		d->taken = true;
 		d->lost = false;
-		if (end)
+		if (over)
 			take_end(s, d, STOW_TAKE_PTR(progress));
 		else if (step >= PB_DRAIN_STEP_MOVING && step <= PB_DRAIN_STEP_UNDOING)
 			take_step(s, d, STOW_TAKE_PTR(progress));
@@ -452,13 +369,13 @@ static void refused(struct scheduler *s, struct scheduler_drain *d, const PbDire
 	snprintf(text, sizeof(text), "%s", result->message);
 	stow_text_clean(text, SCHEDULER_TEXT_MAX);
 	if (result->code == UNIMPLEMENTED)
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNIMPLEMENTED,
-				    "the agent of node %s is too old to drain memory, or its "
-				    "machine cannot: %s",
-				    d->machine->name, text);
+		end(s, d, PB_DRAIN_STEP_FAILED, UNIMPLEMENTED,
+		    "the agent of node %s is too old to drain memory, or its "
+		    "machine cannot: %s",
+		    d->machine->name, text);
 	else
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, result->code, "node %s refuses: %s",
-				    d->machine->name, text);
+		end(s, d, PB_DRAIN_STEP_FAILED, result->code, "node %s refuses: %s",
+		    d->machine->name, text);
 }
 
 void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, uint64_t id,
@@ -471,16 +388,15 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 	if (what == SCHEDULER_ORDER_CANCEL) {
 		/* Neither at work nor about to say how it ended. */
 		if (result->code == NOT_FOUND)
-			scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
-					    "cancelled; node %s did not have it (any more)",
-					    machine->name);
+			end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+			    "cancelled; node %s did not have it (any more)", machine->name);
 		else if (result->code)
 			stow_say(STOW_LOG_WARNING, "a node does not cancel a drain",
 				 stow_text("node", machine->name),
 				 stow_text("drain", d->message->id),
 				 stow_text("error", result->message));
 	} else if (what == SCHEDULER_ORDER_PLAN) {
-		if (result->code && step_of(d) == PB_DRAIN_STEP_WAITING)
+		if (result->code && scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING)
 			refused(s, d, result);
 	} else if (result->code) {
 		refused(s, d, result);
@@ -492,17 +408,17 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 /* What the machine had and has not any more. */
 static void missing(struct scheduler *s, struct scheduler_drain *d)
 {
-	if (step_of(d) == PB_DRAIN_STEP_REMOVED)
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_DONE, 0, "%s",
-				    "it is gone; the agent was restarted afterwards");
+	if (scheduler_drain_step(d) == PB_DRAIN_STEP_REMOVED)
+		end(s, d, PB_DRAIN_STEP_DONE, 0, "%s",
+		    "it is gone; the agent was restarted afterwards");
 	else if (d->flags & SCHEDULER_DRAIN_CANCEL)
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "%s",
-				    "cancelled; the node does not have it any more");
+		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "%s",
+		    "cancelled; the node does not have it any more");
 	else if (d->message->spec->resume)
 		d->lost = true;
 	else
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "%s",
-				    "the agent was restarted and has taken it back");
+		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "%s",
+		    "the agent was restarted and has taken it back");
 }
 
 static bool listed(const uint64_t *ids, size_t n, uint64_t id)
@@ -525,24 +441,24 @@ void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine
 {
 	if (!machine->n_drains)
 		return;
-	s->drains.look = true;
-	for (size_t i = s->drains.n_under_way; i-- > 0;) {
-		struct scheduler_drain *d = s->drains.under_way[i];
+	s->drains->look = true;
+	for (size_t i = s->drains->n_under_way; i-- > 0;) {
+		struct scheduler_drain *d = s->drains->under_way[i];
 		bool has = listed(ids, n, d->id);
 
 		if (d->machine != machine)
 			continue;
 		d->asked = false;
-		if (step_of(d) >= PB_DRAIN_STEP_FENCED && !has &&
+		if (scheduler_drain_step(d) >= PB_DRAIN_STEP_FENCED && !has &&
 		    (d->taken || d->flags & SCHEDULER_DRAIN_CANCEL)) {
 			missing(s, d);
-		} else if (step_of(d) >= PB_DRAIN_STEP_FENCED) {
+		} else if (scheduler_drain_step(d) >= PB_DRAIN_STEP_FENCED) {
 			d->taken |= has;
 			d->lost = false;
 			if (d->flags & SCHEDULER_DRAIN_CANCEL)
-				order(s, d, SCHEDULER_ORDER_CANCEL);
+				scheduler_drain_order(s, d, SCHEDULER_ORDER_CANCEL);
 		}
-		if (i < s->drains.n_under_way && s->drains.under_way[i] == d)
+		if (i < s->drains->n_under_way && s->drains->under_way[i] == d)
 			scheduler_drain_go_on(s, d, stow_now());
 	}
 }
@@ -551,8 +467,8 @@ void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine
 
 static bool at_work(const struct scheduler_drain *d)
 {
-	return step_of(d) > PB_DRAIN_STEP_FENCED ||
-	       (step_of(d) == PB_DRAIN_STEP_FENCED && (d->asked || d->taken));
+	return scheduler_drain_step(d) > PB_DRAIN_STEP_FENCED ||
+	       (scheduler_drain_step(d) == PB_DRAIN_STEP_FENCED && (d->asked || d->taken));
 }
 
 void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
@@ -562,27 +478,12 @@ void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
 
 	d->flags |= SCHEDULER_DRAIN_CANCEL;
 	if (!at_work(d)) {
-		if (d->asked && step_of(d) == PB_DRAIN_STEP_WAITING)
-			scheduler_let_go(s, machine, d->message->id);
-		scheduler_drain_end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
+		if (d->asked && scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING)
+			scheduler_directive_let_go(s, machine, d->message->id);
+		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
 	} else {
-		order(s, d, SCHEDULER_ORDER_CANCEL);
+		scheduler_drain_order(s, d, SCHEDULER_ORDER_CANCEL);
 	}
 	/* The answer comes with what is stored last. */
 	scheduler_drain_save(s, d, call);
-}
-
-int scheduler_drain_in_the_way(const struct scheduler *s, const struct stow_machine *machine,
-			       struct stow_err *err)
-{
-	for (size_t i = 0; i < s->drains.n_under_way; i++) {
-		const struct scheduler_drain *d = s->drains.under_way[i];
-
-		if (d->machine == machine && d->flags & SCHEDULER_DRAIN_FENCE)
-			return stow_err_set(err, EBUSY,
-					    "drain %s fences NUMA node %d of node %s; cancel that",
-					    d->message->id, d->message->plan->numa_node,
-					    machine->name);
-	}
-	return 0;
 }

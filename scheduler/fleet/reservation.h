@@ -8,7 +8,11 @@
 
 #include "scheduler/fleet/fleet.h"
 
-struct stow_place_op;
+/* A caller who waits for the word of agents. */
+struct stow_waiter {
+	uint64_t until;	     /* monotonic */
+	struct stow_err err; /* why what it got is taken back, when not for the time */
+};
 
 struct stow_reservation {
 	struct stow_link link; /* in fleet->reservations, by id */
@@ -24,7 +28,7 @@ struct stow_reservation {
 	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
 	char *request_id; /* whose answer it is part of, or NULL */
 	bool releasing;	  /* its deletion is being stored */
-	struct stow_place_op *waiting; /* a caller who wants to know that the machine holds it */
+	struct stow_waiter *waiting; /* a caller who wants to know that the machine holds it */
 };
 
 /* Enters a reservation, which takes `message` over; nothing is checked against what is free. The

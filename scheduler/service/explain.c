@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
-#include "scheduler/scheduler.h"
 #include "scheduler/search/search.h"
+#include "scheduler/service/service.h"
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST    10000

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
-#include "scheduler/fleet/reservation.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/drain/drain.h"
+#include "scheduler/service/service.h"
 
 #define FENCES_MAX 256 /* that wait at a time */
 
@@ -32,21 +31,6 @@ static void fence_free(struct scheduler_fence *fence)
 {
 	free(fence->machine);
 	free(fence);
-}
-
-static bool is_unbound(const struct stow_reservation *r, const struct stow_idset *numa)
-{
-	return r->message->state != PB_RESERVATION_STATE_BOUND &&
-	       stow_idset_intersects(r->numa, numa);
-}
-
-struct stow_reservation *scheduler_unbound(const struct stow_machine *machine,
-					   const struct stow_idset *numa)
-{
-	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
-		if (is_unbound(r, numa))
-			return r;
-	return NULL;
 }
 
 static void finish(struct scheduler *s, struct scheduler_fence *fence, const struct stow_err *err)
@@ -80,7 +64,7 @@ void scheduler_fence_tick(struct scheduler *s, struct stow_now now)
 			continue;
 		/* Cancelled: nobody reads it; the fence stands. */
 		if (stow_rpc_cancelled(fence->call) || !machine ||
-		    !scheduler_unbound(machine, &fence->numa))
+		    !scheduler_reservations_unbound(machine, &fence->numa))
 			finish(s, fence, NULL);
 	}
 }
@@ -98,23 +82,6 @@ void scheduler_fence_stop(struct scheduler *s)
 	}
 }
 
-void scheduler_tell_fences(struct scheduler *s, struct stow_machine *machine)
-{
-	PbDirective directive = PB_DIRECTIVE__INIT;
-	PbSetFence set = PB_SET_FENCE__INIT;
-	char text[STOW_IDSET_MAX] = "";
-
-	if (machine->fenced)
-		stow_idset_format(machine->fenced, text, sizeof(text));
-	set.numa_nodes = text;
-	directive.kind_case = PB_DIRECTIVE__KIND_FENCE;
-	directive.fence = &set;
-	scheduler_direct(s, machine, &directive, 0);
-	scheduler_news(s);
-	stow_say(STOW_LOG_NOTICE, "node fenced", stow_text("node", machine->name),
-		 stow_text("numa_nodes", text[0] ? text : "none"));
-}
-
 /* --- one after the other ------------------------------------------------------------------------ */
 
 static void start_next(struct scheduler *s, const char *machine);
@@ -130,9 +97,9 @@ static void enforce(struct scheduler *s, struct scheduler_fence *fence)
 		finish(s, fence, &err);
 		return;
 	}
-	scheduler_tell_fences(s, machine);
+	scheduler_fences_tell(s, machine);
 	if (fence->revoke)
-		fence->response.revoked = scheduler_revoke(s, machine, &fence->numa);
+		fence->response.revoked = scheduler_reservations_revoke(s, machine, &fence->numa);
 	fence->step = STANDING;
 	if (fence->lift) {
 		finish(s, fence, NULL);
@@ -237,23 +204,6 @@ static int parse(struct scheduler *s, const char *node, const char *numa, bool l
 	return 0;
 }
 
-uint32_t scheduler_revoke(struct scheduler *s, struct stow_machine *machine,
-			  const struct stow_idset *numa)
-{
-	_cleanup_free_ struct stow_reservation **list =
-		calloc(machine->n_reservations + 1, sizeof(struct stow_reservation *));
-	uint32_t n = 0;
-
-	if (!list)
-		return 0; /* then it waits for them */
-	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
-		if (is_unbound(r, numa))
-			list[n++] = r;
-	scheduler_end_all(s, list, n, stow_now());
-	atomic_fetch_add(&s->revoked, n);
-	return n;
-}
-
 static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_call *call,
 					 const char *machine, bool lift)
 {
@@ -272,21 +222,23 @@ static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_ca
 	return fence;
 }
 
-int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		    struct stow_err *err)
+/* Both begin so: what is asked for is checked, and answered later. */
+static int change(struct stow_rpc_call *call, struct scheduler *s, const char *node,
+		  const char *numa_nodes, bool lift, bool revoke, struct stow_err *err)
 {
-	const PbFenceRequest *in = request;
-	struct scheduler *s = ctx;
-	struct scheduler_fence *fence = fence_new(s, call, in->node, false);
-	struct stow_machine *machine;
+	struct scheduler_fence *fence = fence_new(s, call, node, lift);
+	struct stow_machine *machine = NULL;
 	int r;
 
 	if (!fence)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	fence->revoke = in->revoke;
+	fence->revoke = revoke;
 	stow_lock_take(&s->fleet->lock);
-	r = parse(s, in->node, in->numa_nodes, false, &machine, &fence->numa, err);
-	if (r == 0 && s->n_fences >= FENCES_MAX)
+	r = parse(s, node, numa_nodes, lift, &machine, &fence->numa, err);
+	if (r == 0 && lift && machine->draining &&
+	    stow_idset_intersects(machine->draining, &fence->numa))
+		r = scheduler_drains_in_the_way(s, machine, err);
+	if (r == 0 && !lift && s->n_fences >= FENCES_MAX)
 		r = stow_err_set(err, EAGAIN, "%d calls of Fence wait already", FENCES_MAX);
 	if (r == 0)
 		queue(s, fence);
@@ -296,25 +248,18 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 	return r < 0 ? r : STOW_RPC_LATER;
 }
 
+int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
+		    struct stow_err *err)
+{
+	const PbFenceRequest *in = request;
+
+	return change(call, ctx, in->node, in->numa_nodes, false, in->revoke, err);
+}
+
 int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err)
 {
 	const PbUnfenceRequest *in = request;
-	struct scheduler *s = ctx;
-	struct scheduler_fence *fence = fence_new(s, call, in->node, true);
-	struct stow_machine *machine;
-	int r;
 
-	if (!fence)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	stow_lock_take(&s->fleet->lock);
-	r = parse(s, in->node, in->numa_nodes, true, &machine, &fence->numa, err);
-	if (r == 0 && machine->draining && stow_idset_intersects(machine->draining, &fence->numa))
-		r = scheduler_drain_in_the_way(s, machine, err);
-	if (r == 0)
-		queue(s, fence);
-	stow_lock_give(&s->fleet->lock);
-	if (r < 0)
-		fence_free(fence);
-	return r < 0 ? r : STOW_RPC_LATER;
+	return change(call, ctx, in->node, in->numa_nodes, true, false, err);
 }

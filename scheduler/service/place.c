@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Place and Release. */
+/* Place. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,14 +11,15 @@
 #include "scheduler/fleet/answer.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
-#include "scheduler/scheduler.h"
 #include "scheduler/search/search.h"
+#include "scheduler/service/service.h"
 
 #define PODS_MAX     1024
 #define PODS_AT_ONCE 16 /* placed with one hold of the lock */
 
 /* A Place under way, from the table's change to the answer. */
 struct stow_place_op {
+	struct stow_waiter waiter;  /* as its reservations know it */
 	struct stow_place_op *next; /* of those that wait for agents */
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
@@ -27,14 +28,15 @@ struct stow_place_op {
 	size_t n;
 	size_t unconfirmed;
 	bool confirmed; /* asked for */
-	uint64_t until; /* monotonic */
 	char *request_id;
-	uint64_t digest;     /* of the request, with a request id */
-	struct stow_err err; /* why it is taken back, when not for the time */
+	uint64_t digest; /* of the request, with a request id */
 	PbPlaceResponse *response;
 };
 
-static struct stow_place_op *waiting; /* the fleet's lock */
+static struct stow_place_op *op_of(struct stow_waiter *waiter)
+{
+	return waiter ? stow_container_of(waiter, struct stow_place_op, waiter) : NULL;
+}
 
 static void op_free(struct stow_place_op *op)
 {
@@ -257,7 +259,7 @@ static void take_back(struct stow_place_op *op, const struct stow_err *err)
 
 		if (r) {
 			r->waiting = NULL;
-			scheduler_end(s, r, stow_now());
+			scheduler_reservation_end(s, r, stow_now());
 		}
 	}
 	forget_answer(op);
@@ -275,7 +277,7 @@ static void take_back(struct stow_place_op *op, const struct stow_err *err)
 
 static void unqueue(struct stow_place_op *op)
 {
-	for (struct stow_place_op **at = &waiting; *at; at = &(*at)->next)
+	for (struct stow_place_op **at = &op->scheduler->placing; *at; at = &(*at)->next)
 		if (*at == op) {
 			*at = op->next;
 			return;
@@ -321,18 +323,18 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		if (!r)
 			continue; /* released meanwhile, by someone who guessed */
 		if (op->confirmed && !r->counted) {
-			r->waiting = op;
+			r->waiting = &op->waiter;
 			op->unconfirmed++;
 		}
 		directive.kind_case = PB_DIRECTIVE__KIND_RESERVE;
 		directive.reserve = r->message;
-		scheduler_direct(s, r->machine, &directive, r->id);
+		scheduler_directive_send(s, r->machine, &directive, r->id);
 	}
 	scheduler_news(s);
 	if (op->unconfirmed) {
-		op->until = stow_now().mono + s->config.confirm_within;
-		op->next = waiting;
-		waiting = op;
+		op->waiter.until = stow_now().mono + s->config.confirm_within;
+		op->next = s->placing;
+		s->placing = op;
 		op = NULL;
 	} else {
 		(void)keep_answer(op);
@@ -342,11 +344,11 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		answer(op, NULL);
 }
 
-void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint64_t reservation,
-			 const PbDirectiveResult *result)
+void scheduler_place_result(struct scheduler *s, struct stow_machine *machine, uint64_t reservation,
+			    const PbDirectiveResult *result)
 {
 	struct stow_reservation *r = stow_reservation_find(s->fleet, reservation);
-	struct stow_place_op *op = r ? r->waiting : NULL;
+	struct stow_place_op *op = r ? op_of(r->waiting) : NULL;
 	struct stow_err err;
 
 	if (!r || r->machine != machine)
@@ -361,7 +363,7 @@ void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint
 			unqueue(op);
 			take_back(op, &err);
 		} else {
-			scheduler_end(s, r, stow_now());
+			scheduler_reservation_end(s, r, stow_now());
 		}
 		return;
 	}
@@ -380,23 +382,23 @@ void scheduler_on_result(struct scheduler *s, struct stow_machine *machine, uint
 
 void scheduler_place_tick(struct scheduler *s, struct stow_now now)
 {
-	struct stow_place_op *op = waiting, *next;
+	struct stow_place_op *op = s->placing, *next;
 
 	for (; op; op = next) {
 		struct stow_err err;
 		const char *who = "?";
 
 		next = op->next;
-		if (now.mono < op->until && !stow_rpc_cancelled(op->call))
+		if (now.mono < op->waiter.until && !stow_rpc_cancelled(op->call))
 			continue;
 		for (size_t i = 0; i < op->n; i++) {
 			struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
 
-			if (r && r->waiting == op)
+			if (r && r->waiting == &op->waiter)
 				who = r->machine->name;
 		}
-		if (op->err.code)
-			err = op->err;
+		if (op->waiter.err.code)
+			err = op->waiter.err;
 		else
 			stow_err_set(&err, ETIMEDOUT,
 				     "node %s did not confirm within %" PRIu64 " ms", who,
@@ -411,10 +413,10 @@ void scheduler_place_stop(struct scheduler *s)
 	struct stow_err err;
 
 	stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the reservations stay");
-	while (waiting) {
-		struct stow_place_op *op = waiting;
+	while (s->placing) {
+		struct stow_place_op *op = s->placing;
 
-		waiting = op->next;
+		s->placing = op->next;
 		for (size_t i = 0; i < op->n; i++) {
 			struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
 
@@ -572,191 +574,4 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 		atomic_fetch_add(&s->refused, 1);
 	op_free(op);
 	return r > 0 ? STOW_RPC_LATER : r;
-}
-
-/* --- ends --------------------------------------------------------------------------------------- */
-
-static int write_one(struct stow_writes *writes, const struct stow_reservation *reservation)
-{
-	size_t len = pb_reservation__get_packed_size(reservation->message);
-	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
-
-	if (!bytes)
-		return -ENOMEM;
-	pb_reservation__pack(reservation->message, bytes);
-	return stow_writes_reservation(writes, reservation->id, bytes, len,
-				       reservation->request_id);
-}
-
-void scheduler_save_all(struct scheduler *s, struct stow_reservation *const *list, size_t n)
-{
-	struct stow_writes *writes = n ? stow_writes_new() : NULL;
-
-	for (size_t i = 0; writes && i < n; i++)
-		/* What is about to be deleted must not come back. */
-		if (!list[i]->releasing && write_one(writes, list[i]) < 0) {
-			stow_writes_free(writes); /* the next report says it again */
-			return;
-		}
-	if (writes)
-		stow_store_commit(s->store, writes, NULL, NULL);
-}
-
-/* The deletion becomes one of `writes` (NULL: it is stored already); without memory it runs out by
- * itself after a restart. The caller refreshes the machine. */
-static void end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now,
-		struct stow_writes *writes)
-{
-	struct stow_machine *machine = reservation->machine;
-	bool bound = reservation->message->state == PB_RESERVATION_STATE_BOUND;
-	PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;
-	PbDirective directive = PB_DIRECTIVE__INIT;
-	uint64_t id = reservation->id;
-	char text[17];
-
-	/* Whoever waits for it gets nothing, and need not wait until the time is up. */
-	if (reservation->waiting) {
-		stow_err_set(&reservation->waiting->err, EAGAIN,
-			     "a reservation on node %s was ended before it was confirmed",
-			     machine->name);
-		reservation->waiting->until = 0;
-	}
-	if (writes)
-		(void)stow_writes_no_reservation(writes, id);
-	stow_reservation_take_out(s->fleet, reservation, true, now);
-	if (!bound) {
-		cancel.id = (char *)(uintptr_t)stow_id_format(id, text);
-		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL;
-		directive.cancel = &cancel;
-		scheduler_direct(s, machine, &directive, 0);
-	}
-}
-
-static void end_all(struct scheduler *s, struct stow_reservation *const *list, size_t n,
-		    struct stow_now now, struct stow_writes *writes)
-{
-	struct stow_machine *machine = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		if (machine && list[i]->machine != machine)
-			stow_fleet_refresh(s->fleet, machine);
-		machine = list[i]->machine;
-		end(s, list[i], now, writes);
-	}
-	if (machine)
-		stow_fleet_refresh(s->fleet, machine);
-	scheduler_news(s);
-}
-
-void scheduler_end_all(struct scheduler *s, struct stow_reservation *const *list, size_t n,
-		       struct stow_now now)
-{
-	struct stow_writes *writes = n ? stow_writes_new() : NULL;
-
-	if (!n)
-		return;
-	end_all(s, list, n, now, writes);
-	if (writes)
-		stow_store_commit(s->store, writes, NULL, NULL);
-}
-
-void scheduler_end(struct scheduler *s, struct stow_reservation *reservation, struct stow_now now)
-{
-	scheduler_end_all(s, &reservation, 1, now);
-}
-
-/* A Release: nothing has ended before it is stored that it has. */
-struct releasing {
-	struct scheduler *scheduler;
-	struct stow_rpc_call *call;
-	size_t n;
-	uint64_t ids[];
-};
-
-/* With the lock held. Those that are still there: a report may have ended some meanwhile. */
-static void released(struct releasing *op, bool stored)
-{
-	_cleanup_free_ struct stow_reservation **list = calloc(op->n + 1, sizeof(*list));
-	struct scheduler *s = op->scheduler;
-	size_t n = 0;
-
-	for (size_t i = 0; i < op->n; i++) {
-		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
-
-		if (!r)
-			continue;
-		r->releasing = false;
-		if (list)
-			list[n++] = r;
-		else if (stored)
-			end_all(s, &r, 1, stow_now(), NULL);
-	}
-	if (stored && n)
-		end_all(s, list, n, stow_now(), NULL);
-	else
-		scheduler_save_all(s, list, n); /* what a report has changed meanwhile */
-}
-
-/* On the store's thread. */
-static void on_released(void *ctx, const struct stow_err *err)
-{
-	struct releasing *op = ctx;
-	struct scheduler *s = op->scheduler;
-	PbReleaseResponse response = PB_RELEASE_RESPONSE__INIT;
-
-	stow_lock_take(&s->fleet->lock);
-	released(op, !err);
-	stow_lock_give(&s->fleet->lock);
-	response.released = (uint32_t)op->n;
-	stow_rpc_note(op->call, "released %u", response.released);
-	stow_rpc_reply(op->call, &response, err);
-	free(op);
-}
-
-int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		      struct stow_err *err)
-{
-	const PbReleaseRequest *in = request;
-	struct scheduler *s = ctx;
-	struct releasing *op;
-	struct stow_writes *writes;
-	uint64_t id;
-	int r = 0;
-
-	if (in->n_ids > PODS_MAX)
-		return stow_err_set(err, EINVAL, "ids: %zu; at most %d", in->n_ids, PODS_MAX);
-	for (size_t i = 0; i < in->n_ids; i++)
-		if (stow_id_parse(in->ids[i], &id, err) < 0)
-			return stow_err_wrap(err, -EINVAL, "ids");
-	op = calloc(1, sizeof(*op) + in->n_ids * sizeof(*op->ids));
-	writes = stow_writes_new();
-	if (!op || !writes) {
-		free(op);
-		stow_writes_free(writes);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	op->scheduler = s;
-	op->call = call;
-	stow_lock_take(&s->fleet->lock);
-	for (size_t i = 0; i < in->n_ids && r == 0; i++) {
-		struct stow_reservation *reservation;
-
-		(void)stow_id_parse(in->ids[i], &id, NULL);
-		reservation = stow_reservation_find(s->fleet, id);
-		if (!reservation || reservation->waiting || reservation->releasing)
-			continue; /* gone, about to be, or not even answered */
-		r = stow_writes_no_reservation(writes, id);
-		reservation->releasing = true;
-		op->ids[op->n++] = id;
-	}
-	if (r < 0)
-		released(op, false);
-	else
-		stow_store_commit(s->store, writes, on_released, op);
-	stow_lock_give(&s->fleet->lock);
-	if (r == 0)
-		return STOW_RPC_LATER;
-	stow_writes_free(writes);
-	free(op);
-	return stow_err_set(err, ENOMEM, "out of memory");
 }

@@ -7,19 +7,11 @@
 
 #include "base/cleanup.h"
 #include "rpc/say.h"
+#include "scheduler/drain/drain.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/reservation.h"
-#include "scheduler/roles.h"
-#include "scheduler/scheduler.h"
-
-#define OUTSTANDING_MAX 8192
-
-/* A directive that the agent has not answered. */
-struct stow_directive {
-	struct stow_directive *next;
-	uint64_t id, reservation, drain;
-	enum scheduler_order order; /* about the drain */
-};
+#include "scheduler/service/roles.h"
+#include "scheduler/service/service.h"
 
 /* The stream's own: nothing before the first report. A machine is not forgotten before all its
  * streams are closed. */
@@ -27,110 +19,21 @@ struct stream {
 	struct stow_machine *machine;
 };
 
-/* --- directives --------------------------------------------------------------------------------- */
-
-/* It answers nothing; when it is back, its Welcome says it all. */
-static void hang_up(const struct stow_machine *machine)
-{
-	struct stow_err err;
-
-	stow_err_set(&err, ENOBUFS, "%d directives without an answer; connect again",
-		     OUTSTANDING_MAX);
-	stow_rpc_close(machine->stream, &err);
-}
-
-static struct stow_directive *direct(struct scheduler *s, struct stow_machine *machine,
-				     PbDirective *directive)
-{
-	struct stow_directive *d;
-
-	if (!machine->stream)
-		return NULL; /* the next Welcome says it all */
-	if (machine->n_outstanding >= OUTSTANDING_MAX) {
-		hang_up(machine);
-		return NULL;
-	}
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
-	directive->id = d->id = ++machine->directive;
-	directive->epoch = stow_store_epoch(s->store);
-	d->next = machine->outstanding;
-	machine->outstanding = d;
-	machine->n_outstanding++;
-	atomic_fetch_add(&s->directives, 1);
-	stow_rpc_send(machine->stream, directive);
-	return d;
-}
-
-void scheduler_direct(struct scheduler *s, struct stow_machine *machine, PbDirective *directive,
-		      uint64_t reservation)
-{
-	struct stow_directive *d = direct(s, machine, directive);
-
-	if (d)
-		d->reservation = reservation;
-}
-
-void scheduler_direct_drain(struct scheduler *s, struct stow_machine *machine,
-			    PbDirective *directive, uint64_t drain, enum scheduler_order order)
-{
-	struct stow_directive *d = direct(s, machine, directive);
-
-	if (d) {
-		d->drain = drain;
-		d->order = order;
-	}
-}
-
-void scheduler_let_go(struct scheduler *s, struct stow_machine *machine, char *drain)
-{
-	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
-	PbDirective directive = PB_DIRECTIVE__INIT;
-
-	if (!machine->stream)
-		return;
-	cancel.id = drain;
-	directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
-	directive.cancel_drain = &cancel;
-	directive.id = ++machine->directive; /* what becomes of it does not matter */
-	directive.epoch = stow_store_epoch(s->store);
-	stow_rpc_send(machine->stream, &directive);
-}
-
-void scheduler_drop_outstanding(struct stow_machine *machine)
-{
-	while (machine->outstanding) {
-		struct stow_directive *d = machine->outstanding;
-
-		machine->outstanding = d->next;
-		free(d);
-	}
-	machine->n_outstanding = 0;
-}
-
 static void on_result(struct scheduler *s, struct stow_machine *machine,
 		      const PbDirectiveResult *result)
 {
-	struct stow_directive *found = NULL;
+	_cleanup_free_ struct stow_directive *found =
+		scheduler_directive_take(machine, result->directive);
 
-	for (struct stow_directive **at = &machine->outstanding; *at; at = &(*at)->next)
-		if ((*at)->id == result->directive) {
-			found = *at;
-			*at = found->next;
-			machine->n_outstanding--;
-			break;
-		}
 	if (!found)
 		return; /* of no directive that we gave */
 	if (found->reservation)
-		scheduler_on_result(s, machine, found->reservation, result);
+		scheduler_place_result(s, machine, found->reservation, result);
 	else if (found->drain)
 		scheduler_drain_result(s, machine, found->drain, found->order, result);
 	else if (result->code)
 		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
 			 stow_text("node", machine->name), stow_text("error", result->message));
-	free(found);
 }
 
 /* --- welcome ------------------------------------------------------------------------------------ */
@@ -141,15 +44,13 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 	PbWelcome out = PB_WELCOME__INIT;
 	_cleanup_free_ PbReservation **list =
 		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
-	_cleanup_free_ char **drains = calloc(machine->n_drains + 1, sizeof(char *));
+	_cleanup_free_ char **drains = NULL;
 	char fenced[STOW_IDSET_MAX];
 
 	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
 		list[out.n_reservations++] = r->message;
 	out.reservations = list;
-	for (size_t i = 0; drains && machine->n_drains && i < s->drains.n_under_way; i++)
-		if (s->drains.under_way[i]->machine == machine)
-			drains[out.n_drains++] = s->drains.under_way[i]->message->id;
+	out.n_drains = scheduler_drains_of(s, machine, &drains);
 	out.drains = drains;
 	out.version = (char *)(uintptr_t)STOW_VERSION;
 	out.heartbeat_interval = s->config.stale_after;
@@ -158,7 +59,7 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 								  sizeof(fenced));
 	directive.kind_case = PB_DIRECTIVE__KIND_WELCOME;
 	directive.welcome = &out;
-	scheduler_direct(s, machine, &directive, 0);
+	scheduler_directive_send(s, machine, &directive, 0);
 }
 
 /* --- reports ------------------------------------------------------------------------------------ */
@@ -175,8 +76,8 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 			 stow_text("node", machine->name), stow_why(&err));
 		return;
 	}
-	scheduler_save_all(s, found.changed, found.n_changed);
-	scheduler_end_all(s, found.over, found.n_over, now);
+	scheduler_reservations_save(s, found.changed, found.n_changed);
+	scheduler_reservations_end(s, found.over, found.n_over, now);
 	if (found.n_left && !machine->overdone)
 		stow_say(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
 			 stow_text("node", machine->name), stow_number("left", found.n_left));
@@ -189,7 +90,7 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 		cancel.id = (char *)(uintptr_t)stow_id_format(found.cancel[i], id);
 		directive.kind_case = PB_DIRECTIVE__KIND_CANCEL;
 		directive.cancel = &cancel;
-		scheduler_direct(s, machine, &directive, 0);
+		scheduler_directive_send(s, machine, &directive, 0);
 	}
 	stow_reconciled_done(&found);
 }
@@ -221,7 +122,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 		stow_rpc_close(machine->stream, &over);
 		stow_rpc_unref(machine->stream);
 	}
-	scheduler_drop_outstanding(machine);
+	scheduler_directives_drop(machine);
 	machine->stream = stow_rpc_ref(call);
 	machine->directive = 0;
 	machine->sequence = 0;
@@ -338,7 +239,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 			 stow_text("node", stream->machine->name),
 			 stow_text("error", err ? err->msg : ""));
 		stream->machine->stream = NULL;
-		scheduler_drop_outstanding(stream->machine);
+		scheduler_directives_drop(stream->machine);
 		stow_rpc_unref(call);
 	}
 	if (stream->machine)

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
-#include "scheduler/service/watch.h"
+#include "scheduler/service/service.h"
 
 #define BACKLOG_MAX (1U << 20)	      /* bytes: who is that far behind is told later */
 #define PAUSE	    UINT64_C(5000000) /* ns between two rounds */

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "program.h"
 #include "rpc/say.h"
+#include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
@@ -115,17 +116,17 @@ static void check_drain(const struct scheduler *s, const struct scheduler_drain 
 /* A fence is an operator's, or a drain's that is under way; one at a time on a machine. */
 static void check_drains(const struct scheduler *s)
 {
-	for (size_t i = 0; i < s->drains.n_under_way; i++)
-		check_drain(s, s->drains.under_way[i], true);
-	for (size_t i = 0; i < s->drains.n_ended; i++)
-		check_drain(s, s->drains.ended[i], false);
+	for (size_t i = 0; i < s->drains->n_under_way; i++)
+		check_drain(s, s->drains->under_way[i], true);
+	for (size_t i = 0; i < s->drains->n_ended; i++)
+		check_drain(s, s->drains->ended[i], false);
 	for (uint32_t m = 0; m < s->fleet->n_machines; m++) {
 		const struct stow_machine *machine = s->fleet->machines[m];
 		struct stow_idset all = { 0 }, drains = { 0 };
 		uint32_t n = 0, turns = 0;
 
-		for (size_t i = 0; i < s->drains.n_under_way; i++) {
-			const struct scheduler_drain *d = s->drains.under_way[i];
+		for (size_t i = 0; i < s->drains->n_under_way; i++) {
+			const struct scheduler_drain *d = s->drains->under_way[i];
 
 			n += d->machine == machine;
 			turns += d->machine == machine && d->turn && !d->dry;
@@ -166,15 +167,15 @@ static void check_fleet(const struct stow_fleet *fleet)
 /* Ids are random: one character stands for a drain that is there. */
 static void real_id(const struct scheduler *s, char **id)
 {
-	size_t n = s->drains.n_under_way + s->drains.n_ended, at;
+	size_t n = s->drains->n_under_way + s->drains->n_ended, at;
 
 	if (strlen(*id) != 1 || !n)
 		return;
 	at = (unsigned char)(*id)[0] % n;
 	stow_message_set_text(id,
-			      at < s->drains.n_under_way
-				      ? s->drains.under_way[at]->message->id
-				      : s->drains.ended[at - s->drains.n_under_way]->message->id);
+			      at < s->drains->n_under_way
+				      ? s->drains->under_way[at]->message->id
+				      : s->drains->ended[at - s->drains->n_under_way]->message->id);
 }
 
 static void real_ids(const struct scheduler *s, PbReportRequest *in)
@@ -348,7 +349,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run->s.config.webhooks = calloc(2, sizeof(char *));
 	run->s.config.webhooks[0] = strdup("https://hooks.example/");
 	/* It is never started: rows are made, and not sent. */
-	if (scheduler_outbox_new(&run->s.config, &run->s.outbox, NULL) < 0)
+	if (scheduler_drains_new(&run->s.drains, NULL) < 0 ||
+	    scheduler_outbox_new(&run->s.config, &run->s.outbox, NULL) < 0)
 		abort();
 	while (fuzz_step(&data, &size, &step)) {
 		step.kind %= KINDS;

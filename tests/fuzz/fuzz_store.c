@@ -7,6 +7,7 @@
 
 #include "program.h"
 #include "rpc/say.h"
+#include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
@@ -30,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(s.config.data);
 	s.config.data = strdup(fuzz_folder());
 	/* Without URLs: nobody is told anything, and rows for others go. */
-	if (scheduler_outbox_new(&s.config, &s.outbox, NULL) < 0)
+	if (scheduler_drains_new(&s.drains, NULL) < 0 ||
+	    scheduler_outbox_new(&s.config, &s.outbox, NULL) < 0)
 		abort();
 	r = scheduler_load(&s, &err);
 	FUZZ_CHECK_ERR(r, &err);
@@ -40,10 +42,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		     at = at->next)
 			FUZZ_CHECK(at->id != 0 && at->message);
 	}
-	for (size_t i = 0; i < s.drains.n_under_way + s.drains.n_ended; i++) {
+	for (size_t i = 0; i < s.drains->n_under_way + s.drains->n_ended; i++) {
 		const struct scheduler_drain *d =
-			i < s.drains.n_under_way ? s.drains.under_way[i]
-						 : s.drains.ended[i - s.drains.n_under_way];
+			i < s.drains->n_under_way ? s.drains->under_way[i]
+						  : s.drains->ended[i - s.drains->n_under_way];
 
 		FUZZ_CHECK(d->id != 0 && d->message->spec && d->message->progress);
 		FUZZ_CHECK((d->machine != NULL) == !scheduler_drain_ended(d));

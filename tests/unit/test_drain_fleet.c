@@ -13,6 +13,7 @@
 #include "report.h"
 #include "rpc/say.h"
 #include "rpc/texts.h"
+#include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/scheduler.h"
@@ -407,7 +408,7 @@ static size_t followers(struct fixture *f)
 	size_t n;
 
 	stow_lock_take(&f->s.fleet->lock);
-	n = f->s.drains.under_way[0]->n_followers;
+	n = f->s.drains->under_way[0]->n_followers;
 	stow_lock_give(&f->s.fleet->lock);
 	return n;
 }

@@ -5,7 +5,7 @@
 #include <numastow/v1/scheduler.pb-c.h>
 
 #include "scheduler/config.h"
-#include "scheduler/roles.h"
+#include "scheduler/service/roles.h"
 
 static const char *const methods[] = { "Explain",	   "ListNodes",	 "WatchNodes",
 				       "ListReservations", "ListDrains", "Place",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "scheduler/roles.h"
+#include "scheduler/service/roles.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The clock: what runs out, who is silent, who waits, what is forgotten. */
+#include <time.h>
+
+#include "rpc/say.h"
+#include "scheduler/fleet/answer.h"
+#include "scheduler/fleet/reservation.h"
+#include "scheduler/scheduler.h"
+
+#define TICK_NS	    50000000L
+#define FORGET_TIME (60 * STOW_SECOND) /* between looks for drains to forget */
+#define FORGET_MOST 64		       /* machines a tick: watchers read of no more than they can */
+#define EXPIRE_MOST 512		       /* reservations a tick, which is ten thousand a second */
+
+static void expire(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+
+	struct stow_reservation *over[EXPIRE_MOST];
+	size_t n = 0;
+
+	while (n < EXPIRE_MOST && fleet->n_expiring &&
+	       fleet->expiring[1]->message->expires <= now.wall) {
+		struct stow_reservation *r = fleet->expiring[1];
+
+		if (r->waiting)
+			break; /* its caller is told first */
+		stow_say(STOW_LOG_DEBUG, "a reservation has run out",
+			 stow_text("node", r->machine->name),
+			 stow_text("reservation", r->message->id));
+		stow_reservation_expires_no_more(fleet, r);
+		over[n++] = r;
+	}
+	atomic_fetch_add(&s->expired, n);
+	scheduler_reservations_end(s, over, n, now);
+}
+
+static void find_silent(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+
+	for (uint32_t m = 0; m < fleet->n_machines; m++) {
+		struct stow_machine *machine = fleet->machines[m];
+
+		if (machine->stale ||
+		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
+			continue;
+		stow_say(STOW_LOG_WARNING, "node not ready: it is silent and gets nothing new",
+			 stow_text("node", machine->name));
+		stow_fleet_stale(fleet, machine);
+		scheduler_news(s);
+	}
+}
+
+static bool is_gone(const struct scheduler *s, const struct stow_machine *m, struct stow_now now)
+{
+	if (!m->stale || m->streams || m->reservations || m->fenced || m->n_drains)
+		return false;
+	/* Of one that has never reported there was only what has ended by now. */
+	return m->n_numa == 0 || (s->config.forget_after &&
+				  stow_elapsed(m->heard, now.mono) >= s->config.forget_after);
+}
+
+/* From the last one on, for the last one takes the place of one that goes. */
+static void forget_gone(struct scheduler *s, struct stow_now now)
+{
+	struct stow_fleet *fleet = s->fleet;
+	int n = 0;
+
+	if (fleet->readers)
+		return;
+	for (uint32_t m = fleet->n_machines; m-- > 0 && n < FORGET_MOST;) {
+		struct stow_machine *machine = fleet->machines[m];
+
+		if (!is_gone(s, machine, now))
+			continue;
+		stow_say(STOW_LOG_NOTICE, "node removed: it has been silent for long",
+			 stow_text("node", machine->name));
+		stow_fleet_forget(fleet, machine);
+		scheduler_news(s);
+		n++;
+	}
+}
+
+void *scheduler_clock(void *arg)
+{
+	struct scheduler *s = arg;
+	uint64_t forgot = stow_now().mono;
+
+	while (!atomic_load(&s->stopping)) {
+		struct stow_now now;
+
+		stow_lock_take(&s->fleet->lock);
+		now = stow_now(); /* not before: others may be long */
+		expire(s, now);
+		find_silent(s, now);
+		forget_gone(s, now);
+		scheduler_place_tick(s, now);
+		scheduler_fence_tick(s, now);
+		scheduler_drains_tick(s, now);
+		if (stow_elapsed(forgot, now.mono) > FORGET_TIME) {
+			forgot = now.mono;
+			scheduler_drains_forget(s, now);
+		}
+		stow_reservation_forget_ended(s->fleet, now);
+		stow_answer_forget(s->fleet, now);
+		stow_lock_give(&s->fleet->lock);
+		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
+	}
+	return NULL;
+}

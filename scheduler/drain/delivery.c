@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/drain/delivery.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rpc/say.h"
+#include "scheduler/drain/event.h"
+#include "scheduler/fleet/now.h"
+
+#define SECRET_MIN 16
+#define SECRET_MAX 65536
+#define ANSWER_MAX 65536 /* bytes of an answer's body that are read, and dropped */
+
+/* --- the secret --------------------------------------------------------------------------------- */
+
+/* The administrator's file, named by path. Newlines at its end are an editor's. */
+static int read_secret(const char *path, char **ret, size_t *ret_len, struct stow_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *text = malloc(SECRET_MAX + 1);
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
+	if (!text)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	while (n > 0 && len <= SECRET_MAX) {
+		n = read(fd, text + len, SECRET_MAX + 1 - len);
+		if (n < 0 && errno == EINTR)
+			n = 1;
+		else if (n < 0)
+			return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
+		else
+			len += (size_t)n;
+	}
+	if (len > SECRET_MAX)
+		return stow_err_set(err, EFBIG, "webhook-secret: %s is over 64 KiB", path);
+	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	/* Also what the unit puts there when there is none. */
+	if (len < SECRET_MIN)
+		return stow_err_set(err, EINVAL,
+				    "webhook-secret: %s has %zu bytes; want a key of at least %d",
+				    path, len, SECRET_MIN);
+	*ret = STOW_TAKE_PTR(text);
+	*ret_len = len;
+	return 0;
+}
+
+static void forget_secret(struct scheduler_delivery *delivery)
+{
+	if (delivery->secret)
+		explicit_bzero(delivery->secret, delivery->secret_len);
+	free(delivery->secret);
+	delivery->secret = NULL;
+}
+
+/* A copy for one try: the file may have changed. One that cannot be read leaves the last one. */
+static char *current_secret(struct scheduler_delivery *delivery, size_t *ret_len)
+{
+	struct stow_err err;
+	size_t len = 0;
+	char *text = NULL, *copy;
+	int r = read_secret(delivery->config->webhook_secret, &text, &len, &err);
+
+	if (r < 0)
+		stow_say(STOW_LOG_WARNING, "the webhooks' secret cannot be read again",
+			 stow_why(&err));
+	pthread_mutex_lock(&delivery->lock);
+	if (r == 0) {
+		forget_secret(delivery);
+		delivery->secret = text;
+		delivery->secret_len = len;
+	}
+	*ret_len = delivery->secret_len;
+	copy = malloc(delivery->secret_len + 1);
+	if (copy)
+		memcpy(copy, delivery->secret, delivery->secret_len);
+	pthread_mutex_unlock(&delivery->lock);
+	return copy;
+}
+
+/* --- one try ------------------------------------------------------------------------------------ */
+
+static size_t on_answer(char *bytes, size_t size, size_t n, void *ctx)
+{
+	size_t *left = ctx;
+
+	if (size * n > *left)
+		return 0; /* ends the transfer; its status has come already */
+	*left -= size * n;
+	return size * n;
+}
+
+static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+		       curl_off_t up)
+{
+	const struct scheduler_delivery *delivery = ctx;
+
+	return atomic_load(delivery->stopping);
+}
+
+static int add_header(struct curl_slist **list, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static int add_header(struct curl_slist **list, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	struct curl_slist *more;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	more = curl_slist_append(*list, text);
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	return 0;
+}
+
+static int make_headers(struct scheduler_delivery *delivery, const struct scheduler_try *it,
+			const char *body, struct curl_slist **ret)
+{
+	char hex[65] = "", stamp[24];
+	size_t len = 0;
+	char *secret;
+	int r;
+
+	snprintf(stamp, sizeof(stamp), "%" PRIu64, stow_now().wall / STOW_SECOND);
+	r = add_header(ret, "Content-Type: application/json");
+	if (r == 0)
+		r = add_header(ret, "Idempotency-Key: %016" PRIx64 "-%s", it->drain, it->event);
+	if (r == 0)
+		r = add_header(ret, "Expect:");
+	if (r == 0)
+		r = add_header(ret, "X-Numastow-Timestamp: %s", stamp);
+	if (r < 0 || !delivery->config->webhook_secret)
+		return r;
+	secret = current_secret(delivery, &len);
+	if (!secret)
+		return -ENOMEM;
+	scheduler_event_sign(secret, len, stamp, body, hex);
+	explicit_bzero(secret, len);
+	free(secret);
+	return hex[0] ? add_header(ret, "X-Numastow-Signature: sha256=%s", hex) : -ENOMEM;
+}
+
+static void set_options(CURL *curl, struct scheduler_delivery *delivery, const char *url,
+			struct curl_slist *headers, const char *body, size_t *left)
+{
+	const struct scheduler_config *config = delivery->config;
+
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, "numastow/" STOW_VERSION);
+	/* What a URL says is all that counts: no other scheme, no redirect, no environment. */
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (config->webhook_ca) {
+		curl_easy_setopt(curl, CURLOPT_CAINFO, config->webhook_ca);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(config->webhook_timeout / 1000000));
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* The thread that asks name servers is not waited for when they do not answer: neither by
+	 * the next try, nor by a scheduler that stops while a standby waits for its lock. */
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+#endif
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, left);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, delivery);
+}
+
+long scheduler_delivery_send(struct scheduler_delivery *delivery, const struct scheduler_try *it,
+			     struct stow_err *err)
+{
+	_cleanup_free_ char *body = scheduler_event_attempt(it->body, it->len, it->number);
+	struct curl_slist *headers = NULL;
+	char text[CURL_ERROR_SIZE] = "";
+	CURL *curl = curl_easy_init();
+	size_t left = ANSWER_MAX;
+	long status = 0;
+	CURLcode code;
+
+	if (!body || !curl || make_headers(delivery, it, body, &headers) < 0) {
+		stow_err_set(err, ENOMEM, "out of memory");
+	} else {
+		set_options(curl, delivery, it->url, headers, body, &left);
+		curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
+		code = curl_easy_perform(curl);
+		if (code == CURLE_OK || code == CURLE_WRITE_ERROR)
+			curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+		if (status)
+			stow_err_set(err, EIO, "answered with status %ld", status);
+		else
+			stow_err_set(err, EIO, "%s", text[0] ? text : curl_easy_strerror(code));
+	}
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(curl);
+	return status;
+}
+
+/* --- making ------------------------------------------------------------------------------------- */
+
+int scheduler_delivery_init(struct scheduler_delivery *delivery,
+			    const struct scheduler_config *config, const atomic_bool *stopping,
+			    struct stow_err *err)
+{
+	int r = 0;
+
+	*delivery = (struct scheduler_delivery){ .config = config, .stopping = stopping };
+	pthread_mutex_init(&delivery->lock, NULL);
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		r = stow_err_set(err, EIO, "libcurl does not start");
+	if (r == 0 && config->webhook_secret)
+		r = read_secret(config->webhook_secret, &delivery->secret, &delivery->secret_len,
+				err);
+	if (r == 0 && config->webhook_ca && access(config->webhook_ca, R_OK) < 0)
+		r = stow_err_sys(err, errno, "webhook-ca: cannot read %s", config->webhook_ca);
+	return r;
+}
+
+void scheduler_delivery_done(struct scheduler_delivery *delivery)
+{
+	forget_secret(delivery);
+	curl_global_cleanup();
+	pthread_mutex_destroy(&delivery->lock);
+}

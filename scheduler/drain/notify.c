@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What webhooks are told of a drain, and what they must not hear any more. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "scheduler/drain/drain_internal.h"
+#include "scheduler/drain/outbox.h"
+
+/* What says that memory may be removed. */
+static const enum scheduler_event releases[] = { SCHEDULER_EVENT_SAFE, SCHEDULER_EVENT_SHRINK };
+
+static uint32_t told_of(enum scheduler_event event)
+{
+	return (uint32_t)SCHEDULER_DRAIN_TOLD << event;
+}
+
+void scheduler_drain_notify(struct scheduler_drain *d, enum scheduler_event event)
+{
+	if (d->flags & told_of(event))
+		return;
+	d->flags |= told_of(event);
+	d->events |= 1U << event;
+}
+
+/* In its order: a step may have been missed on the way. */
+void scheduler_drain_notify_end(struct scheduler *s, struct scheduler_drain *d)
+{
+	enum scheduler_event release = scheduler_event_release(d->message->progress);
+
+	if (scheduler_drain_step(d) != PB_DRAIN_STEP_DONE) {
+		scheduler_drain_notify(d, SCHEDULER_EVENT_FAILED);
+		return;
+	}
+	if (release != SCHEDULER_EVENTS) {
+		scheduler_drain_notify(d, release);
+		scheduler_drain_release(s, d, release);
+	}
+	if (d->message->spec->eject == PB_DRAIN_EJECT_EJECT ||
+	    d->message->spec->eject == PB_DRAIN_EJECT_WAIT)
+		scheduler_drain_notify(d, SCHEDULER_EVENT_REMOVED);
+}
+
+void scheduler_drain_release(struct scheduler *s, const struct scheduler_drain *d,
+			     enum scheduler_event event)
+{
+	if (s->outbox)
+		scheduler_outbox_hold(s->outbox, d->id, event, false);
+}
+
+void scheduler_drain_hold(struct scheduler *s, const struct scheduler_drain *d)
+{
+	for (size_t i = 0; s->outbox && i < STOW_ARRAY_SIZE(releases); i++)
+		scheduler_outbox_hold(s->outbox, d->id, releases[i], true);
+}
+
+/* Whoever has not heard by now that the memory may be removed must not hear it any more: it comes
+ * back, or is back, or other memory of its device is online; and pulling a device that is in use is
+ * what no signal ends. */
+static bool is_unsafe(const struct scheduler_drain *d)
+{
+	uint32_t told =
+		d->flags & (told_of(SCHEDULER_EVENT_SAFE) | told_of(SCHEDULER_EVENT_SHRINK));
+	PbDrainStep step = scheduler_drain_step(d);
+
+	if (!told)
+		return false;
+	if (scheduler_step_is_end(step))
+		return step != PB_DRAIN_STEP_DONE ||
+		       told != told_of(scheduler_event_release(d->message->progress));
+	return step == PB_DRAIN_STEP_UNDOING ||
+	       (step != PB_DRAIN_STEP_REMOVED && d->flags & SCHEDULER_DRAIN_CANCEL);
+}
+
+int scheduler_drain_write_events(struct scheduler *s, const struct scheduler_drain *d,
+				 struct stow_writes *writes, struct scheduler_letter **letters)
+{
+	uint64_t wall = stow_now().wall;
+	int r = 0;
+
+	if (!s->outbox)
+		return 0;
+	for (size_t i = 0; is_unsafe(d) && r == 0 && i < STOW_ARRAY_SIZE(releases); i++)
+		r = scheduler_outbox_withdraw(s->outbox, writes, d->id, releases[i]);
+	for (int event = 0; event < SCHEDULER_EVENTS && r == 0; event++) {
+		_cleanup_free_ char *body = NULL;
+
+		if (!(d->events & 1U << event))
+			continue;
+		body = scheduler_event_body((enum scheduler_event)event, d->message, wall);
+		r = body ? scheduler_outbox_write(s->outbox, writes, d->id,
+						  (enum scheduler_event)event, body, wall, letters)
+			 : -ENOMEM;
+	}
+	return r;
+}
+
+void scheduler_drain_post(struct scheduler *s, const struct scheduler_drain *d,
+			  struct scheduler_letter *letters)
+{
+	for (size_t i = 0; is_unsafe(d) && i < STOW_ARRAY_SIZE(releases); i++)
+		scheduler_letters_withdraw(letters, releases[i]);
+	if (letters)
+		scheduler_outbox_post(s->outbox, letters);
+}

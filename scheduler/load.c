@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading the store: what it has becomes what the table has. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "scheduler/fleet/answer.h"
+#include "scheduler/fleet/reservation.h"
+#include "scheduler/scheduler.h"
+
+static int check_name(const char *name, struct stow_err *err)
+{
+	if (stow_machine_name_check(name, err) < 0)
+		return stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is no name of a node",
+				    name);
+	return 0;
+}
+
+static int load_reservation(void *ctx, uint64_t id, const void *message, size_t len,
+			    const char *request_id, struct stow_err *err)
+{
+	PbReservation *reservation = pb_reservation__unpack(NULL, len, message);
+	struct scheduler *s = ctx;
+	struct stow_machine *machine;
+	struct stow_reservation *made;
+	int r;
+
+	if (!reservation || id == 0) {
+		stow_rpc_message_free(reservation);
+		return stow_err_set(err, EUCLEAN, "the store: reservation %" PRIx64 " is damaged",
+				    id);
+	}
+	r = check_name(reservation->node, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, reservation->node, &machine, err);
+	/* What is bound stays until the machine says that it has ended. */
+	if (r == 0)
+		r = stow_reservation_add(s->fleet, machine, id, reservation, &made, err);
+	if (r < 0)
+		pb_reservation__free_unpacked(reservation, NULL);
+	return r;
+}
+
+static int load_fence(void *ctx, const char *name, const struct stow_idset *numa,
+		      struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+	struct stow_machine *machine = NULL;
+	int r;
+
+	r = check_name(name, err);
+	if (r == 0)
+		r = stow_fleet_get(s->fleet, name, &machine, err);
+	return r < 0 ? r : stow_fleet_fence(s->fleet, machine, numa, err);
+}
+
+static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint64_t expires,
+		       const void *response, size_t len, struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+	struct stow_answer *answer;
+	int r;
+
+	if (expires < stow_now().wall)
+		return 0;
+	r = stow_answer_add(s->fleet, request_id, digest, &answer, err);
+	if (r < 0)
+		return r;
+	answer->expires = expires;
+	return stow_answer_set(s->fleet, answer, response, len) < 0
+		       ? stow_err_set(err, ENOMEM, "out of memory")
+		       : 0;
+}
+
+static int load_webhook(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err)
+{
+	struct scheduler *s = ctx;
+
+	return s->outbox ? scheduler_outbox_load(s->outbox, webhook, err) : 0;
+}
+
+int scheduler_load(struct scheduler *s, struct stow_err *err)
+{
+	struct stow_store_load load = { .reservation = load_reservation,
+					.fence = load_fence,
+					.answer = load_answer,
+					.drain = scheduler_drain_load,
+					.webhook = load_webhook,
+					.ctx = s };
+	struct stow_store_options options = scheduler_config_store(&s->config);
+	int r;
+
+	stow_lock_take(&s->fleet->lock);
+	r = s->store ? 0 : stow_store_new(&options, &s->store, err);
+	if (r == 0)
+		r = stow_store_load(s->store, &load, err);
+	scheduler_drains_loaded(s);
+	stow_lock_give(&s->fleet->lock);
+	return r;
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Metrics, and whether the scheduler is healthy. */
+#include <stdio.h>
+
+#include "scheduler/scheduler.h"
+
+static void one(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	stow_metric_head(out, name, type, help);
+	stow_metric(out, name, value, NULL);
+}
+
+static void render_drains(FILE *out, struct scheduler *s)
+{
+	uint64_t under_way[PB_DRAIN_STEP_DONE], ended[SCHEDULER_ENDS];
+
+	stow_lock_take(&s->fleet->lock);
+	scheduler_drains_count(s, under_way, ended);
+	stow_lock_give(&s->fleet->lock);
+	stow_metric_head(out, "numastow_scheduler_drains", "gauge", "Drains under way, by step.");
+	for (int step = PB_DRAIN_STEP_WAITING; step < PB_DRAIN_STEP_DONE; step++)
+		stow_metric(out, "numastow_scheduler_drains", (double)under_way[step], "step",
+			    scheduler_step_name((PbDrainStep)step), NULL);
+	stow_metric_head(out, "numastow_scheduler_drains_ended_total", "counter",
+			 "Drains, by how they ended.");
+	for (int i = 0; i < SCHEDULER_ENDS; i++)
+		stow_metric(out, "numastow_scheduler_drains_ended_total", (double)ended[i], "end",
+			    scheduler_step_name((PbDrainStep)(PB_DRAIN_STEP_DONE + i)), NULL);
+}
+
+static void render_webhooks(FILE *out, struct scheduler *s)
+{
+	struct scheduler_outbox_count count;
+
+	scheduler_outbox_count(s->outbox, &count);
+	one(out, "numastow_scheduler_webhooks_delivered_total", "counter",
+	    "Events that webhooks have taken.", (double)count.delivered);
+	one(out, "numastow_scheduler_webhooks_failed_total", "counter",
+	    "Tries that webhooks did not take.", (double)count.failed);
+	one(out, "numastow_scheduler_webhooks_given_up_total", "counter",
+	    "Events that are not tried any more.", (double)count.given_up);
+	one(out, "numastow_scheduler_webhooks_pending", "gauge",
+	    "Events that webhooks are still to be told.", (double)count.pending);
+}
+
+static void render_nodes(FILE *out, struct scheduler *s)
+{
+	static const char *const states[] = { "ready", "not-enforcing", "stale", "unknown" };
+	uint32_t counts[4] = { 0 };
+
+	stow_lock_take(&s->fleet->lock);
+	for (uint32_t i = 0; i < s->fleet->n_machines; i++) {
+		const struct stow_machine *m = s->fleet->machines[i];
+
+		counts[m->n_numa == 0 ? 3 : m->stale ? 2 : !m->enforces]++;
+	}
+	stow_lock_give(&s->fleet->lock);
+	stow_metric_head(out, "numastow_scheduler_nodes", "gauge", "Nodes, by state.");
+	for (int i = 0; i < 4; i++)
+		stow_metric(out, "numastow_scheduler_nodes", counts[i], "state", states[i], NULL);
+}
+
+void scheduler_render_metrics(FILE *out, void *ctx)
+{
+	struct scheduler *s = ctx;
+	struct stow_store_state store = { 0 };
+	uint64_t commits = 0, writes = 0;
+	size_t reservations;
+
+	stow_lock_take(&s->fleet->lock);
+	reservations = s->fleet->reservations.n;
+	stow_lock_give(&s->fleet->lock);
+	if (atomic_load(&s->active)) {
+		stow_store_count(s->store, &commits, &writes);
+		stow_store_state(s->store, &store);
+	}
+	stow_metrics_program(out, "numastow_scheduler_build_info");
+	stow_audit_render(out, "numastow_scheduler_rpcs_total", &s->audit);
+	one(out, "numastow_scheduler_probe_last_seconds", "gauge",
+	    "When a round through lock, store and port was good last; seconds since the epoch.",
+	    s->probe ? (double)scheduler_probe_last(s->probe) / 1e9 : 0);
+	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
+	    atomic_load(&s->active));
+	render_nodes(out, s);
+	one(out, "numastow_scheduler_reservations", "gauge", "Reservations in force.",
+	    (double)reservations);
+	one(out, "numastow_scheduler_placed_pods_total", "counter", "Pods placed.",
+	    (double)atomic_load(&s->placed));
+	one(out, "numastow_scheduler_placements_refused_total", "counter", "Placements refused.",
+	    (double)atomic_load(&s->refused));
+	one(out, "numastow_scheduler_reservations_expired_total", "counter",
+	    "Reservations that ran out.", (double)atomic_load(&s->expired));
+	one(out, "numastow_scheduler_reservations_revoked_total", "counter",
+	    "Reservations revoked or refused by a node.", (double)atomic_load(&s->revoked));
+	one(out, "numastow_scheduler_reports_total", "counter", "Reports received.",
+	    (double)atomic_load(&s->reports));
+	one(out, "numastow_scheduler_directives_total", "counter", "Directives sent.",
+	    (double)atomic_load(&s->directives));
+	one(out, "numastow_scheduler_store_commits_total", "counter", "Transactions of the store.",
+	    (double)commits);
+	one(out, "numastow_scheduler_store_writes_total", "counter", "Rows written in them.",
+	    (double)writes);
+	one(out, "numastow_scheduler_store_failed_total", "counter",
+	    "What callers wanted stored and was not.", (double)store.failed);
+	one(out, "numastow_scheduler_store_healthy", "gauge", "1 when the last write went through.",
+	    store.healthy);
+	render_drains(out, s);
+	render_webhooks(out, s);
+	stow_rpc_server_render(s->server, out, "numastow_scheduler");
+	stow_histogram_render(out, "numastow_scheduler_lock_held_seconds",
+			      "How long the fleet's lock was held.", &s->fleet->lock.held);
+	one(out, "numastow_scheduler_lock_held_longest_seconds", "gauge",
+	    "The longest time that the fleet's lock was held, since the start.",
+	    (double)atomic_load(&s->fleet->lock.longest) / 1e9);
+	stow_histogram_render(out, "numastow_scheduler_place_seconds",
+			      "From a Place that fits to its answer.", &s->place_times);
+}
+
+bool scheduler_is_healthy(void *ctx, char *why, size_t size)
+{
+	struct stow_store_state store = { .healthy = true };
+	struct scheduler *s = ctx;
+	bool active = atomic_load(&s->active);
+
+	if (active)
+		stow_store_state(s->store, &store);
+	if (atomic_load(&s->loading)) {
+		snprintf(why, size, "reads the store");
+		return true;
+	}
+	if (s->probe && !scheduler_probe_well(s->probe, why, size))
+		return false;
+	snprintf(why, size, "%s", !store.healthy ? store.why.msg : active ? "active" : "standby");
+	return store.healthy;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Long answers: the machines in question, in an order that lasts from page to page. */
+
+#include "scheduler/control/control.h"
+
+#define SCHEDULER_PAGE_BYTES   (2U << 20) /* of an answer; a message has at most 4 MiB */
+#define SCHEDULER_PAGE_AT_ONCE 64	  /* machines with one hold of the lock */
+
+/* The machines in question, by name. They stay as long as the reader is counted, and so do their
+ * names: they are sorted without the lock. */
+struct scheduler_machines {
+	struct stow_machine **list;
+	size_t n;
+};
+
+/* Those from the name `first` on: all, or (with names) only these. Takes the lock; done() in any
+ * case. -ENOMEM. */
+int scheduler_machines_find(struct scheduler *s, char *const *names, size_t n_names,
+			    const char *first, struct scheduler_machines *ret,
+			    struct stow_err *err);
+void scheduler_machines_done(struct scheduler *s, struct scheduler_machines *machines);

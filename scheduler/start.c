@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Starting as a standby, becoming active, stopping. */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "rpc/say.h"
+#include "scheduler/scheduler.h"
+
+int scheduler_start(struct scheduler *s, struct stow_err *err)
+{
+	const struct scheduler_config *config = &s->config;
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL,
+						   .limits = &config->limits,
+						   .trusted = scheduler_trusted,
+						   .ctx = s };
+	struct stow_store_options store = scheduler_config_store(config);
+	int r;
+
+	pthread_cond_init(&s->changed, NULL);
+	s->audit.service = &scheduler_service;
+	s->audit.changing = scheduler_changing;
+	r = stow_store_new(&store, &s->store, err);
+	if (r == 0)
+		r = stow_fleet_new(&s->fleet, err);
+	if (r == 0)
+		r = scheduler_drains_new(&s->drains, err);
+	if (r == 0)
+		r = scheduler_outbox_new(config, &s->outbox, err);
+	if (r == 0)
+		r = stow_rpc_loop_new((unsigned int)config->threads, &s->loop, err);
+	if (r == 0)
+		r = stow_rpc_server_new(s->loop, &options, &s->server, err);
+	if (r < 0)
+		return r;
+	stow_rpc_server_set_serving(s->server, false);
+	r = stow_rpc_server_add(s->server, &scheduler_service, s, err);
+	if (r == 0)
+		r = stow_rpc_server_listen(s->server, config->listen, &s->port, err);
+	if (r == 0)
+		r = stow_rpc_server_start(s->server, err);
+	if (r == 0) {
+		char host[256] = "?";
+
+		(void)gethostname(host, sizeof(host) - 1);
+		snprintf(s->name, sizeof(s->name), "%s:%d", host, s->port);
+	}
+	if (r == 0)
+		r = scheduler_probe_new(s, &s->probe, err);
+	if (r == 0)
+		stow_say(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
+			 stow_number("port", (uint64_t)s->port),
+			 stow_text("tls", config->ca ? "yes" : "no"));
+	return r;
+}
+
+int scheduler_activate(struct scheduler *s, struct stow_err *err)
+{
+	int r;
+
+	atomic_store(&s->loading, true);
+	r = scheduler_load(s, err);
+	atomic_store(&s->loading, false);
+	if (r == 0)
+		r = scheduler_outbox_start(s->outbox, s->store, err);
+	if (r < 0)
+		return r;
+	r = -pthread_create(&s->clock, NULL, scheduler_clock, s);
+	s->clock_runs = r == 0;
+	if (r == 0) {
+		r = -pthread_create(&s->teller, NULL, scheduler_teller, s);
+		s->teller_runs = r == 0;
+	}
+	if (r < 0)
+		return stow_err_sys(err, -r, "cannot start a thread");
+	s->since = stow_now().wall;
+	atomic_store(&s->active, true);
+	stow_rpc_server_set_serving(s->server, true);
+	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
+		 stow_number("reservations", s->fleet->reservations.n),
+		 stow_number("drains", scheduler_drains_under_way(s)));
+	return 0;
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+	atomic_store(&s->stopping, true);
+	if (s->fleet) {
+		stow_lock_take(&s->fleet->lock);
+		pthread_cond_broadcast(&s->changed);
+		stow_lock_give(&s->fleet->lock);
+	}
+	if (s->clock_runs)
+		pthread_join(s->clock, NULL);
+	if (s->teller_runs)
+		pthread_join(s->teller, NULL);
+	scheduler_probe_free(s->probe);
+	s->probe = NULL;
+	/* What is queued is answered; nothing new comes. */
+	atomic_store(&s->active, false);
+	if (s->fleet) {
+		stow_lock_take(&s->fleet->lock);
+		scheduler_place_stop(s);
+		stow_lock_give(&s->fleet->lock);
+	}
+	scheduler_outbox_stop(s->outbox);
+	stow_store_stop(s->store);
+	if (s->fleet) {
+		stow_lock_take(&s->fleet->lock);
+		scheduler_place_stop(s);
+		scheduler_fence_stop(s);
+		scheduler_drains_stop(s);
+		stow_lock_give(&s->fleet->lock);
+	}
+	if (s->server)
+		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
+	stow_rpc_server_free(s->server);
+	stow_rpc_loop_free(s->loop);
+	stow_store_close(s->store); /* methods may have used it until now */
+	s->store = NULL;
+	scheduler_drains_free(s);
+	scheduler_outbox_free(s->outbox);
+	stow_fleet_free(s->fleet);
+	pthread_cond_destroy(&s->changed);
+}
