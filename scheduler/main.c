@@ -167,8 +167,13 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 
 		if (!active && stand_by(s, &said, err) < 0)
 			return -err->code;
-		if (active && stow_store_lost(s->store, err))
+		if (active && stow_store_lost(s->store, err)) {
+			stow_say(STOW_LOG_ERR, "lease lost: this scheduler ends, to stand by",
+				 stow_why(err));
 			return -err->code;
+		}
+		if (active)
+			stow_store_look(s->store);
 		if (watchdog)
 			feed(s, &hangs);
 		(void)poll(polls, 1, wait);

@@ -81,6 +81,9 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    s->probe ? (double)scheduler_probe_last(s->probe) / 1e9 : 0);
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
 	    atomic_load(&s->active));
+	one(out, "numastow_scheduler_standby_lag_seconds", "gauge",
+	    "How far a standby is behind the leader's writes; 0 for a directory, and when active.",
+	    atomic_load(&s->active) ? 0 : (double)stow_store_lag(s->store) / 1e9);
 	render_nodes(out, s);
 	one(out, "numastow_scheduler_reservations", "gauge", "Reservations in force.",
 	    (double)reservations);

@@ -2,10 +2,24 @@
 /* Starting as a standby, becoming active, stopping. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "rpc/say.h"
 #include "scheduler/scheduler.h"
+
+/* "HOST:PORT", as others know it; "" when the kernel is to choose the port. */
+static void name_by_port(const char *listen, char *name, size_t size)
+{
+	const char *port = strrchr(listen, ':');
+	char host[256] = "?";
+
+	(void)gethostname(host, sizeof(host) - 1);
+	if (port && strcmp(port, ":0") != 0)
+		snprintf(name, size, "%s%s", host, port);
+	else
+		name[0] = '\0';
+}
 
 int scheduler_start(struct scheduler *s, struct stow_err *err)
 {
@@ -16,8 +30,11 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 						   .trusted = scheduler_trusted,
 						   .ctx = s };
 	struct stow_store_options store = scheduler_config_store(config);
+	char name[300];
 	int r;
 
+	name_by_port(config->listen, name, sizeof(name));
+	store.name = name[0] ? name : NULL;
 	pthread_cond_init(&s->changed, NULL);
 	s->audit.service = &scheduler_service;
 	s->audit.changing = scheduler_changing;
@@ -77,6 +94,9 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 	s->since = stow_now().wall;
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
+	stow_say(STOW_LOG_NOTICE, "leader elected", stow_text("leader", s->name),
+		 stow_text("store", s->config.store ? s->config.store : s->config.data),
+		 stow_number("epoch", stow_store_epoch(s->store)));
 	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
 		 stow_number("reservations", s->fleet->reservations.n),
 		 stow_number("drains", scheduler_drains_under_way(s)));

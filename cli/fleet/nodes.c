@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/fleet/fleet.h"
 
@@ -245,8 +246,18 @@ static void show_leader(const PbLeader *leader)
 {
 	char since[24];
 
-	printf("\nleader %s, for %s, store %s\n", leader->name,
+	printf("\nleader %s, for %s, store %s", leader->name,
 	       fleet_age(leader->since, fleet_now(), since, sizeof(since)), leader->store);
+	if (strncmp(leader->store, "etcd:", 5) == 0 && !leader->n_standbys)
+		printf(", no standby");
+	for (size_t i = 0; i < leader->n_standbys; i++) {
+		const PbStandby *standby = leader->standbys[i];
+
+		printf("%s %s", i ? "," : ", standby", standby->name);
+		if (standby->lag >= STOW_SECOND)
+			printf(" (%" PRIu64 " s behind)", standby->lag / STOW_SECOND);
+	}
+	putchar('\n');
 }
 
 static int run_nodes(struct fleet *fleet, struct stow_err *err)

@@ -2,8 +2,8 @@
 /*
  * Who is refused in the handshake: a certificate of another CA, one that is over, or none. The C
  * core tells nobody. But it calls SSL_do_handshake(3) and shutdown(2) by name, the second for the
- * connection whose handshake has just failed, on the same thread, with nothing between them; so both
- * are the program's own here (as in hooks.c). They do what the libraries' do, and look.
+ * connection whose handshake has just failed, on the same thread, with nothing between them; so
+ * both are the program's own here (as in hooks.c). They do what the libraries' do, and look.
  */
 #include "rpc/handshake.h"
 
@@ -19,7 +19,7 @@
 #include "rpc/guard.h"
 #include "rpc/say.h"
 
-#define SPEAKERS 64		     /* addresses whose last line is remembered */
+#define SPEAKERS 64		    /* addresses whose last line is remembered */
 #define PAUSE	 (10 * STOW_SECOND) /* between two lines about one address */
 
 typedef int (*handshake_fn)(SSL *);

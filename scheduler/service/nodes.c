@@ -75,8 +75,17 @@ static int check_names(char *const *names, size_t n, struct stow_err *err)
 	return 0;
 }
 
-static void show_leader(struct scheduler *s, PbLeader *ret, char *store, size_t size)
+/* What a message points to. */
+struct shown_standbys {
+	struct stow_store_standbys known;
+	PbStandby standby[STOW_STANDBYS_MAX], *list[STOW_STANDBYS_MAX];
+};
+
+static void show_leader(struct scheduler *s, PbLeader *ret, char *store, size_t size,
+			struct shown_standbys *shown)
 {
+	struct stow_store_standbys *standbys = &shown->known;
+
 	if (s->config.store)
 		snprintf(store, size, "%s", s->config.store);
 	else
@@ -84,6 +93,15 @@ static void show_leader(struct scheduler *s, PbLeader *ret, char *store, size_t 
 	ret->name = s->name;
 	ret->since = s->since;
 	ret->store = store;
+	stow_store_standbys(s->store, standbys);
+	for (size_t i = 0; i < standbys->n; i++) {
+		pb_standby__init(&shown->standby[i]);
+		shown->standby[i].name = standbys->list[i].name;
+		shown->standby[i].lag = standbys->list[i].lag;
+		shown->list[i] = &shown->standby[i];
+	}
+	ret->standbys = shown->list;
+	ret->n_standbys = standbys->n;
 }
 
 int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
@@ -92,6 +110,7 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 	const PbListNodesRequest *in = request;
 	PbListNodesResponse out = PB_LIST_NODES_RESPONSE__INIT;
 	PbLeader leader = PB_LEADER__INIT;
+	struct shown_standbys standbys;
 	char store[4200];
 	size_t most = in->page_size ? in->page_size : SIZE_MAX, bytes = 0;
 	struct scheduler_machines machines;
@@ -128,7 +147,7 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 		out.nodes[out.n_nodes++] = node;
 	}
 	stow_lock_give(&s->fleet->lock);
-	show_leader(s, &leader, store, sizeof(store));
+	show_leader(s, &leader, store, sizeof(store), &standbys);
 	out.leader = &leader;
 	if (r == 0)
 		stow_rpc_reply(call, &out, NULL);

@@ -76,6 +76,10 @@ struct stow_engine_ops {
 	void (*write)(void *engine, struct stow_writes *batch, struct stow_engine_count *count);
 	/* Deletes answers that ran out before; NULL: they go by themselves. */
 	void (*forget)(void *engine, uint64_t wall);
+	/* Who stands by; NULL: nobody knows. By the thread that leads. */
+	int (*standbys)(void *engine, struct stow_store_standbys *ret, struct stow_err *err);
+	/* How far this one is behind as a standby; NULL: it reads when it takes over. Any thread. */
+	uint64_t (*lag)(void *engine);
 	void (*free)(void *engine);
 };
 

@@ -88,5 +88,7 @@ const struct etcd_key *etcd_mirror_find(struct etcd_mirror *mirror, const char *
 /* All of them by ascending key; as long as nothing is followed. */
 void etcd_mirror_each(struct etcd_mirror *mirror,
 		      void (*each)(void *ctx, const struct etcd_key *key), void *ctx);
+/* That of the last event, or of the last reading. Any thread. */
+int64_t etcd_mirror_revision(struct etcd_mirror *mirror);
 /* Keys, and how often all were read. */
 void etcd_mirror_count(struct etcd_mirror *mirror, uint64_t *ret_keys, uint64_t *ret_reads);

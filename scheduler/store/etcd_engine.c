@@ -10,7 +10,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "rpc/say.h"
 #include "scheduler/store/etcd_engine.h"
+#include "scheduler/store/etcd_standby.h"
 #include "scheduler/store/etcd_txn.h"
 
 #define READ_WITHIN (60 * STOW_SECOND)
@@ -76,6 +78,20 @@ static int campaign(struct etcd_engine *e, struct stow_err *err)
 	return r;
 }
 
+static void note_leader(struct etcd_engine *e, const EtcdKeyValue *leader)
+{
+	char name[256];
+
+	if (leader->create_revision == e->others)
+		return;
+	e->others = leader->create_revision;
+	snprintf(name, sizeof(name), "%.*s",
+		 (int)(leader->value.len < 255 ? leader->value.len : 255),
+		 leader->value.len ? (const char *)leader->value.data : "");
+	stow_say(STOW_LOG_INFO, "another leader elected", stow_text("leader", name),
+		 stow_number("revision", (uint64_t)leader->create_revision));
+}
+
 static int lead(void *engine, struct stow_err *err)
 {
 	struct etcd_engine *e = engine;
@@ -94,13 +110,17 @@ static int lead(void *engine, struct stow_err *err)
 		stow_rpc_message_free(in);
 		return r;
 	}
+	if (r)
+		note_leader(e, in->kvs[0]);
 	stow_rpc_message_free(in);
 	if (e->lease && (r || stow_clock_boot() >= etcd_lease_until(e->lease))) {
 		etcd_lease_free(e->lease, true);
 		e->lease = NULL;
 	}
-	if (r)
+	if (r) {
+		etcd_standby_look(e->standby, e->mirror);
 		return 0;
+	}
 	if (!e->lease)
 		r = etcd_lease_grant(e->etcd, e->ttl, &e->lease, err);
 	return r < 0 ? r : campaign(e, err);
@@ -122,6 +142,20 @@ static bool leads(void *engine, struct stow_err *why)
 		"etcd has not renewed this scheduler's lease in time: it does not know whether "
 		"it is still the leader");
 	return false;
+}
+
+static int standbys(void *engine, struct stow_store_standbys *ret, struct stow_err *err)
+{
+	struct etcd_engine *e = engine;
+
+	return etcd_standby_list(e->standby, ret, err);
+}
+
+static uint64_t lag(void *engine)
+{
+	struct etcd_engine *e = engine;
+
+	return etcd_standby_lag(e->standby);
 }
 
 static void give_up(void *engine)
@@ -276,6 +310,7 @@ static void etcd_engine_free(void *engine)
 
 	etcd_mirror_free(e->mirror);
 	etcd_lease_free(e->lease, true);
+	etcd_standby_free(e->standby);
 	etcd_free(e->etcd);
 	etcd_hooks_free(&e->hooks);
 	etcd_ops_done(&e->unfinished);
@@ -313,6 +348,10 @@ static int make(const char *urls, const struct stow_store_options *options, void
 		r = etcd_new(urls, &tls, &e->etcd, err);
 	if (r == 0)
 		r = etcd_mirror_new(e->etcd, e->prefix, &e->mirror, err);
+	if (r == 0) {
+		e->standby = etcd_standby_new(e->etcd, e->prefix, e->name);
+		r = e->standby ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+	}
 	if (r < 0) {
 		etcd_engine_free(e);
 		return r;
@@ -328,6 +367,8 @@ const struct stow_engine_ops stow_engine_etcd = {
 	.leads = leads,
 	.lost = etcd_engine_lost,
 	.give_up = give_up,
+	.standbys = standbys,
+	.lag = lag,
 	.load = load,
 	.write = etcd_write_batch,
 	.free = etcd_engine_free,

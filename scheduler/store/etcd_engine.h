@@ -28,6 +28,8 @@ struct etcd_bucket {
 struct etcd_engine {
 	struct etcd *etcd;
 	struct etcd_mirror *mirror;
+	struct etcd_standby *standby;
+	int64_t others; /* the revision that made another one's key; 0: none was seen */
 	char *prefix, *name;
 	uint64_t ttl;
 	struct etcd_lease *lease;

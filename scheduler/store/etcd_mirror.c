@@ -448,6 +448,16 @@ void etcd_mirror_each(struct etcd_mirror *mirror,
 	twalk_r(mirror->keys, on_node, &walk);
 }
 
+int64_t etcd_mirror_revision(struct etcd_mirror *mirror)
+{
+	int64_t revision;
+
+	pthread_mutex_lock(&mirror->lock);
+	revision = mirror->revision;
+	pthread_mutex_unlock(&mirror->lock);
+	return revision;
+}
+
 void etcd_mirror_count(struct etcd_mirror *mirror, uint64_t *ret_keys, uint64_t *ret_reads)
 {
 	pthread_mutex_lock(&mirror->lock);

@@ -19,6 +19,7 @@
 #define RETRY_EVERY  STOW_SECOND       /* when the last one failed */
 #define STOP_WITHIN  (5 * STOW_SECOND)
 #define HANGS	     (10 * STOW_SECOND)
+#define LOOK_EVERY   (5 * STOW_SECOND) /* for standbys */
 #define OWED_MOST    65536
 #define OWED_A_TIME  256
 
@@ -37,6 +38,8 @@ struct stow_store {
 	bool busy;	     /* the thread has a batch */
 	uint64_t writing;    /* since when; 0: it is not */
 	struct stow_err bad; /* why the last probe failed; code 0: it did not */
+	struct stow_store_standbys standbys;
+	uint64_t looked; /* for these; the thread's that leads */
 
 	/* The thread's own: deletions that failed and that nobody waits for. */
 	struct stow_write *owed, **owed_last;
@@ -424,6 +427,33 @@ bool stow_store_leads(struct stow_store *store, struct stow_err *why)
 bool stow_store_lost(struct stow_store *store, struct stow_err *why)
 {
 	return store->ops->lost && store->ops->lost(store->engine, why);
+}
+
+void stow_store_look(struct stow_store *store)
+{
+	struct stow_store_standbys found = { 0 };
+	uint64_t now = stow_clock_boot();
+
+	if (!store->ops->standbys || (store->looked && now < store->looked + LOOK_EVERY))
+		return;
+	store->looked = now;
+	if (store->ops->standbys(store->engine, &found, NULL) < 0)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->standbys = found;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret)
+{
+	pthread_mutex_lock(&store->lock);
+	*ret = store->standbys;
+	pthread_mutex_unlock(&store->lock);
+}
+
+uint64_t stow_store_lag(struct stow_store *store)
+{
+	return store->ops->lag ? store->ops->lag(store->engine) : 0;
 }
 
 uint64_t stow_store_epoch(const struct stow_store *store)

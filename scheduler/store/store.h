@@ -136,6 +136,23 @@ struct stow_store_state {
 	struct stow_err why;
 };
 
+/* Others that would take over, as far as the engine knows of them. */
+#define STOW_STANDBYS_MAX 16
+struct stow_store_standbys {
+	size_t n;
+	struct stow_store_standby {
+		char name[256];
+		uint64_t lag; /* ns that it is behind */
+	} list[STOW_STANDBYS_MAX];
+};
+
+/* Asks the engine for them, at most every few seconds; by one thread, which may wait for a second. */
+void stow_store_look(struct stow_store *store);
+/* What was found last. Any thread. */
+void stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret);
+/* Of a standby: ns that it is behind the leader's writes; 0 also when the engine does not know. */
+uint64_t stow_store_lag(struct stow_store *store);
+
 /* Milliseconds of the wall clock: where epochs begin. */
 uint64_t stow_store_wall_ms(void);
 

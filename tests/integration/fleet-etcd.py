@@ -8,6 +8,7 @@ obeyed, and without a majority nothing is granted.
 1 round; 20 with --full.
 """
 import collections
+import re
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ import grpc
 
 from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port
 from etcdlib import ETCD, Etcd
-from fleetlib import (GIB, FakeAgent, Names, channel_to, eventually, full_report, scheduler_pb2,
+from fleetlib import (GIB, FakeAgent, Names, channel_to, command, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc)
 from harness import FULL, Temp, check, finish, skip
 
@@ -237,6 +238,8 @@ def one_round(number, cluster, schedulers, machines, answered):
         leader.program.process.send_signal(signal.SIGCONT)
         check(f"{number}: paused and continued: it ends, to be a standby", eventually(leader.ended))
         eventually(lambda: leader.says("etcd refused a write") or leader.says("has ended this"))
+        check(f"{number}: paused and continued: it says that its lease is lost", leader.says("lease lost"),
+              leader.drain_log()[-5:])
         check(f"{number}: paused and continued: its write is refused", leader.says("etcd refused a write"),
               leader.drain_log()[-5:])
 
@@ -266,6 +269,19 @@ def one_round(number, cluster, schedulers, machines, answered):
         cluster.wait()
 
 
+def check_said(cluster, leader, standby):
+    """Who leads and who stands by, in the log, as a metric, and in `numastow nodes`."""
+    check("the leader says that it was elected", leader.says('"leader elected"'), leader.program.said[-5:])
+    check("the standby says who was", eventually(lambda: [
+        line for line in standby.says('"another leader elected"') if f":{leader.port}" in line]),
+        standby.program.said[-5:])
+    wanted = rf"^leader \S+:{leader.port}, for \S+, store etcd:{re.escape(cluster.urls)}, standby \S+:{standby.port}$"
+    check("nodes shows both", eventually(lambda: re.search(wanted, command("nodes", port=leader.port).out, re.M)),
+          command("nodes", port=leader.port))
+    check("how far the standby is behind is a metric",
+          "numastow_scheduler_standby_lag_seconds 0\n" in fetch(standby.program, "/metrics")[1])
+
+
 def main():
     stop = threading.Event()
     with Temp(), Etcd(3, tls=True) as cluster:
@@ -275,6 +291,8 @@ def main():
             m.start()
         if not wait_for_leader("at first", schedulers, machines):
             finish()
+        leader = leader_of(schedulers)
+        check_said(cluster, leader, next(s for s in schedulers if s is not leader))
         for i in range(ROUNDS):
             one_round(i + 1, cluster, schedulers, machines, {})
         stop.set()

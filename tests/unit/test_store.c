@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "numastow/v1/store.pb-c.h"
 #include "scheduler/store/etcd.h"
+#include "scheduler/store/etcd_standby.h"
 #include "scheduler/store/store.h"
 
 #define N 24
@@ -1149,6 +1150,54 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	etcd_free(other);
 }
 
+/* What it says of itself, and what the leader hears of it. */
+static void a_standby_says_how_far_it_is(void **state)
+{
+	struct stow_store_standbys found = { 0 };
+	struct etcd_standby *standby;
+	struct etcd_mirror *mirror;
+	struct stow_store *store;
+	struct etcd *other;
+	struct seen seen;
+	char prefix[80];
+	int64_t last;
+
+	snprintf(prefix, sizeof(prefix), "%.60s/", (const char *)*state);
+	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
+	assert_int_equal(etcd_mirror_new(other, prefix, &mirror, NULL), 0);
+	standby = etcd_standby_new(other, prefix, "b.example:7200");
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	etcd_mirror_stop(mirror); /* what comes now it does not see */
+	last = put(*state, "commit", "x", 1);
+	etcd_standby_look(standby, mirror);
+	for (int i = 0; i < 600 && etcd_standby_lag(standby) < 2 * STOW_SECOND; i++) {
+		usleep(100000);
+		etcd_standby_look(standby, mirror);
+	}
+	assert_in_range(etcd_standby_lag(standby), 2 * STOW_SECOND, 60 * STOW_SECOND);
+	for (int i = 0; i < 600 && (!found.n || !found.list[0].lag); i++) {
+		usleep(100000);
+		etcd_standby_look(standby, mirror);
+		stow_store_look(store);
+		stow_store_standbys(store, &found);
+	}
+	assert_int_equal(found.n, 1);
+	assert_string_equal(found.list[0].name, "b.example:7200");
+	assert_in_range(found.list[0].lag, STOW_SECOND, 600 * STOW_SECOND);
+	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
+	for (int i = 0; i < 600 && etcd_standby_lag(standby); i++) {
+		usleep(100000);
+		etcd_standby_look(standby, mirror);
+	}
+	assert_int_equal(etcd_standby_lag(standby), 0);
+	etcd_standby_free(standby);
+	etcd_mirror_free(mirror);
+	etcd_free(other);
+	stow_store_close(store);
+}
+
 static void urls_are_checked(void **state)
 {
 	static const char *const good[] = { "http://127.0.0.1:2379", "http://localhost:2379",
@@ -1221,6 +1270,7 @@ int main(void)
 		TEST(an_unfinished_list_is_finished),
 		TEST(what_is_damaged_or_newer_is_refused),
 		TEST(keys_are_read_in_pages_and_followed),
+		TEST(a_standby_says_how_far_it_is),
 		TEST(urls_are_checked),
 	};
 	const struct CMUnitTest without[] = { TEST(there_is_no_etcd) };
