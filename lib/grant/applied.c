@@ -17,7 +17,6 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 {
 	_cleanup_free_ char *text = NULL;
 	struct stow_applied a = { 0 };
-	struct stow_idset came;
 	char *save = NULL;
 	bool bad = false;
 	int r;
@@ -50,15 +49,13 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 		memset(&a.explained, 0xff, sizeof(a.explained));
 	}
 	stow_idset_or(&a.explained, &a.exclusive);
-	if (stow_cpus_came(root, a.came, &came) > a.came)
-		stow_idset_minus(&a.online, &came);
 	*ret = a;
 	return 0;
 }
 
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_cpu_view *view)
 {
-	return applied->known && !applied->busy &&
+	return applied->known && !applied->busy && view->came <= applied->came &&
 	       stow_idset_equal(&applied->exclusive, &view->exclusive) &&
 	       stow_idset_equal(&applied->online, &view->online) &&
 	       strcmp(applied->reserved, view->reserved) == 0;

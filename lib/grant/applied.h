@@ -16,7 +16,7 @@
 struct stow_applied {
 	bool known;		  /* there was a run since boot */
 	bool busy;		  /* it has not come to its end */
-	struct stow_idset online; /* CPUs, and were so ever since */
+	struct stow_idset online; /* CPUs at that time */
 	uint64_t came;		  /* stow_cpus_came() at that time */
 	struct stow_idset exclusive;
 	char reserved[STOW_DIGEST_LEN + 1]; /* digest of the CPUs that were reserved */
@@ -28,8 +28,8 @@ struct stow_applied {
  * that every set may have been left by it. */
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err);
 
-/* Says whether the last run was for the view's online, exclusive and reserved CPUs, and came to its
- * end. */
+/* Says whether the last run was for the view's online, exclusive and reserved CPUs, with none that
+ * came since, and came to its end. */
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_cpu_view *view);
 
 /* Writes down that a run for this view begins, before it changes anything. Writes nothing when the

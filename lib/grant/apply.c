@@ -138,6 +138,13 @@ static int run_begin(struct apply_run *run, const struct stow_grant_context *con
 	if (r < 0)
 		return r;
 	r = stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
+	/* A CPU that went and came since is one that returned. */
+	if (r == 0 && run->view.came > run->before.came) {
+		struct stow_idset came;
+
+		stow_cpus_came(run->root, run->before.came, &came);
+		stow_idset_minus(&run->before.online, &came);
+	}
 	if (r == 0 && run->before.known) {
 		run->returned = run->view.online;
 		stow_idset_minus(&run->returned, &run->before.online);
@@ -202,7 +209,7 @@ int stow_apply_lock(struct stow_root *root, struct stow_err *err)
 
 bool stow_apply_is_current(const struct stow_grant_context *context)
 {
-	struct stow_cpu_view view = { 0 };
+	struct stow_cpu_view view = { .came = stow_cpus_came(context->root, 0, NULL) };
 	struct stow_applied applied;
 
 	stow_config_reserved_digest(context->config, view.reserved);

@@ -272,7 +272,8 @@ static int note(const struct stow_grant_context *context, const struct stow_reco
 static bool view_is_applied(const struct stow_grant_context *context,
 			    const struct stow_cpu_view *view, struct stow_applied *ret)
 {
-	return stow_applied_read(context->root, ret, NULL) == 0 && stow_applied_is(ret, view);
+	return stow_applied_read(context->root, ret, NULL) == 0 && stow_applied_is(ret, view) &&
+	       stow_cpus_came(context->root, 0, NULL) <= ret->came;
 }
 
 /* Whether all that a set lacks is what a run of the applier could not give it. */
