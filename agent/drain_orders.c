@@ -57,20 +57,31 @@ int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, st
 	return r;
 }
 
-/* The scheduler has heard of its end. False: its thread has said that, and is not done yet; it
- * comes again. With the lock held; on the main thread. */
-static bool forget(struct agent_drains *drains, struct agent_drain **at)
+/* The scheduler has heard of its end: puts it among those that are gone. False: its thread has said
+ * that, and is not done yet; it comes again. With the lock held. */
+static bool take_out(struct agent_drain **at, struct agent_drain **gone)
 {
-	struct agent_drain *gone = *at;
+	struct agent_drain *drain = *at;
 
-	gone->heard = true;
-	if (gone->running)
+	drain->heard = true;
+	if (drain->running)
 		return false;
-	(void)stow_drain_forget(agent_machine_context(drains->machine)->ledger, gone->id, NULL);
-	*at = gone->next;
-	agent_drain_drop(gone);
-	agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
+	*at = drain->next;
+	drain->next = *gone;
+	*gone = drain;
 	return true;
+}
+
+/* Without the lock: the ledger may have to be waited for. */
+static void forget(struct agent_drains *drains, struct agent_drain *gone)
+{
+	for (struct agent_drain *next; gone; gone = next) {
+		next = gone->next;
+		(void)stow_drain_forget(agent_machine_context(drains->machine)->ledger, gone->id,
+					NULL);
+		agent_drain_drop(gone);
+		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
+	}
 }
 
 static void on_heard(void *ctx, void *arg)
@@ -90,6 +101,7 @@ void agent_drain_post_heard(struct agent_drain *drain)
 int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct stow_err *err)
 {
 	struct agent_drain_table *table = &drains->table;
+	struct agent_drain *gone = NULL;
 	bool found = false;
 
 	pthread_mutex_lock(&table->lock);
@@ -98,12 +110,13 @@ int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct
 			continue;
 		found = true;
 		if ((*at)->ended)
-			(void)forget(drains, at);
+			(void)take_out(at, &gone);
 		else
 			(*at)->cancelled = true;
 		break;
 	}
 	pthread_mutex_unlock(&table->lock);
+	forget(drains, gone);
 	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s here", id);
 }
 
@@ -118,6 +131,7 @@ static bool is_among(char *const *ids, size_t n, const char *id)
 void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n)
 {
 	struct agent_drain_table *table = &drains->table;
+	struct agent_drain *gone = NULL;
 
 	pthread_mutex_lock(&table->lock);
 	for (struct agent_drain **at = &table->list; *at;) {
@@ -129,7 +143,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 			agent_drain_post(table, agent_drain_last(drain));
 			at = &drain->next;
 		} else if (drain->ended) {
-			if (!forget(drains, at))
+			if (!take_out(at, &gone))
 				at = &drain->next;
 		} else {
 			if (!drain->cancelled)
@@ -140,6 +154,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 		}
 	}
 	pthread_mutex_unlock(&table->lock);
+	forget(drains, gone);
 }
 
 int agent_drain_report(struct agent_drains *drains, PbNodeReport *report)

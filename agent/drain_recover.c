@@ -126,12 +126,16 @@ static void settle_others(struct agent_drains *drains)
 	pthread_mutex_lock(&table->lock);
 	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
 		open |= !drain->running && !drain->ended && !table->recovering;
-	if (open &&
-	    stow_drain_rows(agent_machine_context(drains->machine)->ledger, &rows, &n, NULL) >= 0) {
-		settle(table, rows, n);
-		stow_drain_rows_free(rows, n);
-	}
 	pthread_mutex_unlock(&table->lock);
+	/* Without the lock: the ledger may have to be waited for. Only this thread starts what
+	 * could take up one of them meanwhile. */
+	if (!open ||
+	    stow_drain_rows(agent_machine_context(drains->machine)->ledger, &rows, &n, NULL) < 0)
+		return;
+	pthread_mutex_lock(&table->lock);
+	settle(table, rows, n);
+	pthread_mutex_unlock(&table->lock);
+	stow_drain_rows_free(rows, n);
 }
 
 void agent_drain_recover(struct agent_drains *drains)
