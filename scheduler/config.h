@@ -31,6 +31,7 @@ struct scheduler_config {
 	int strategy;		 /* 0: tight, 1: spread */
 	uint64_t stale_after;	 /* ns */
 	uint64_t forget_after;	 /* ns; 0: never */
+	uint64_t max_reports;	 /* a second, of one node */
 	uint64_t lifetime;	 /* ns of a reservation that nobody takes */
 	uint64_t confirm_within; /* ns */
 	uint64_t remember;	 /* ns that answers are kept for callers who ask again */

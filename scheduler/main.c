@@ -95,6 +95,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		stow_lock_take(&s->fleet->lock);
 		s->config.stale_after = fresh.stale_after;
 		s->config.forget_after = fresh.forget_after;
+		s->config.max_reports = fresh.max_reports;
 		s->config.lifetime = fresh.lifetime;
 		s->config.confirm_within = fresh.confirm_within;
 		s->config.remember = fresh.remember;

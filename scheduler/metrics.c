@@ -97,6 +97,9 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    "Reservations revoked or refused by a node.", (double)atomic_load(&s->revoked));
 	one(out, "numastow_scheduler_reports_total", "counter", "Reports received.",
 	    (double)atomic_load(&s->reports));
+	one(out, "numastow_scheduler_reports_held_total", "counter",
+	    "Times that a node's reports had to wait, for there were too many.",
+	    (double)atomic_load(&s->held));
 	one(out, "numastow_scheduler_directives_total", "counter", "Directives sent.",
 	    (double)atomic_load(&s->directives));
 	one(out, "numastow_scheduler_store_commits_total", "counter", "Transactions of the store.",

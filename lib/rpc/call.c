@@ -37,6 +37,7 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core)
 		return NULL;
 	atomic_init(&call->refs, 1);
 	atomic_init(&call->pending, 0);
+	atomic_init(&call->held, false);
 	atomic_init(&call->cancelled, false);
 	atomic_init(&call->whole, false);
 	atomic_init(&call->late, false);
@@ -228,13 +229,19 @@ void rpc_call_end(struct stow_rpc_call *call)
 		finish(call);
 }
 
-void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag)
+static void start_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n,
+			struct rpc_tag *tag)
 {
-	rpc_call_begin(call);
 	rpc_hands_over(tag);
 	/* Anything but OK is a mistake in this file, such as two receiving batches at once. */
 	if (grpc_call_start_batch(call->call, ops, n, tag, NULL) != GRPC_CALL_OK)
 		abort();
+}
+
+void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag)
+{
+	rpc_call_begin(call);
+	start_batch(call, ops, n, tag);
 }
 
 static void on_ended(struct rpc_tag *tag, bool ok)
@@ -255,7 +262,8 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 
 /* --- receiving --------------------------------------------------------------------------------- */
 
-void rpc_call_receive(struct stow_rpc_call *call)
+/* With a `pending` of the caller's, which the batch takes over. */
+static void receive(struct stow_rpc_call *call)
 {
 	grpc_op op[2] = { { .op = GRPC_OP_RECV_MESSAGE } };
 	size_t n = 1;
@@ -268,7 +276,31 @@ void rpc_call_receive(struct stow_rpc_call *call)
 		op[n].reserved = NULL;
 		op[n++].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
 	}
-	rpc_call_batch(call, op, n, &call->received);
+	start_batch(call, op, n, &call->received);
+}
+
+void rpc_call_receive(struct stow_rpc_call *call)
+{
+	rpc_call_begin(call);
+	receive(call);
+}
+
+void stow_rpc_hold(struct stow_rpc_call *call, uint64_t ns)
+{
+	call->hold_until = stow_clock_monotonic() + ns;
+}
+
+size_t stow_rpc_size(const struct stow_rpc_call *call)
+{
+	return call->in_size;
+}
+
+void rpc_call_resume(struct stow_rpc_call *call, uint64_t now)
+{
+	if (atomic_load(&call->held) && now >= call->hold_until) {
+		atomic_store(&call->held, false);
+		receive(call);
+	}
 }
 
 static void run_unary(struct stow_rpc_call *call, const ProtobufCMessage *request)
@@ -328,6 +360,9 @@ static void message_in(struct stow_rpc_call *call)
 		if (err.code == 0)
 			stow_err_sys(&err, -r, "failed");
 		stow_rpc_close(call, &err);
+	} else if (call->ops && call->ops->message && call->hold_until > stow_clock_monotonic()) {
+		rpc_call_begin(call);
+		atomic_store(&call->held, true); /* the keeper goes on */
 	} else if (call->ops && call->ops->message) {
 		rpc_call_receive(call);
 	} else if (call->ops) {
@@ -341,9 +376,9 @@ static void on_received(struct rpc_tag *tag, bool ok)
 
 	if (call->in) {
 		atomic_store(&call->whole, true);
+		call->in_size = grpc_byte_buffer_length(call->in);
 		if (call->connection)
-			rpc_connection_received(call->connection,
-						grpc_byte_buffer_length(call->in));
+			rpc_connection_received(call->connection, call->in_size);
 		message_in(call);
 	} else if (call->server && !grpc_call_failed_before_recv_message(call->call)) {
 		struct stow_err err;

@@ -110,6 +110,8 @@ struct stow_rpc_call {
 	/* receiving */
 	struct rpc_tag received;
 	grpc_byte_buffer *in;
+	size_t in_size;	      /* of the last one that came */
+	uint64_t hold_until;  /* monotonic, ns; written before `held` */
 	struct rpc_tag ended; /* RECV_CLOSE_ON_SERVER or RECV_STATUS_ON_CLIENT */
 	int cancelled_flag;
 	grpc_status_code status;
@@ -148,12 +150,15 @@ struct stow_rpc_call {
 	atomic_bool whole;     /* its first message has come */
 	atomic_bool known;     /* what it calls and who calls are filled in */
 	atomic_bool late;      /* it was ended for the time */
+	atomic_bool held;      /* its next message is not asked for before `hold_until` */
 };
 
 /* A call with one reference; `core` is owned by it. NULL when memory has run out. */
 struct stow_rpc_call *rpc_call_new(grpc_call *core);
 /* Arms RECV_MESSAGE; the caller has not counted it. */
 void rpc_call_receive(struct stow_rpc_call *call);
+/* Asks for it, when it was held and is not any more. */
+void rpc_call_resume(struct stow_rpc_call *call, uint64_t now);
 /* Starts the next batch of sending if none is under way. Takes the lock. */
 void rpc_call_push(struct stow_rpc_call *call);
 /* Counts up and down; down to zero ends the call. */

@@ -2,8 +2,8 @@
 /*
  * Looks after a server's calls, some times a second. A request that does not become whole is ended;
  * so are streams whose connection has come of age, for the core tells only those who make new
- * calls. When the CA has changed, all connections end, for the old CA has let them in: streams are
- * told, calls have a moment to be answered.
+ * calls. One that was held goes on. When the CA has changed, all connections end, for the old CA
+ * has let them in: streams are told, calls have a moment to be answered.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -78,6 +78,7 @@ static void look(struct stow_rpc_call *call, void *ctx)
 	/* A call is looked at before it is known, too. */
 	if (!atomic_load(&call->known))
 		return;
+	rpc_call_resume(call, keeper->now);
 	end_late(keeper, call);
 	if (is_of_age(keeper, call) ||
 	    (call->ops && call->counted &&

@@ -152,6 +152,12 @@ size_t stow_rpc_backlog(struct stow_rpc_call *call);
  * NULL, and cancels the call otherwise. */
 void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
 
+/* In a server's `message`: takes no next message from the stream before that time, give or take
+ * 0.2 s; what the other side sends meanwhile waits with it (HTTP/2's window). */
+void stow_rpc_hold(struct stow_rpc_call *call, uint64_t ns);
+/* Bytes of the message that a callback was given. */
+size_t stow_rpc_size(const struct stow_rpc_call *call);
+
 /* A handle that is kept beyond the callback is counted. */
 struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call);
 void stow_rpc_unref(struct stow_rpc_call *call);

@@ -58,7 +58,7 @@ struct scheduler {
 
 	struct stow_audit audit;
 	struct stow_histogram place_times;
-	atomic_ulong placed, refused, reports, directives, expired, revoked;
+	atomic_ulong placed, refused, reports, directives, expired, revoked, held;
 };
 
 /* News for those who watch. */

@@ -13,20 +13,26 @@
 #include "scheduler/service/roles.h"
 #include "scheduler/service/service.h"
 
+#define PACE_BURST 5	       /* seconds */
+#define PACE_BYTES (16U << 10) /* of one report */
+
 /* The stream's own: nothing before the first report. A machine is not forgotten before all its
  * streams are closed. */
 struct stream {
 	struct stow_machine *machine;
+	uint64_t due; /* when what has come would have come at the rate that is allowed */
+	bool said;    /* that it is held */
 };
 
-static void on_result(struct scheduler *s, struct stow_machine *machine,
+/* Whether it is the answer to a directive that we gave. */
+static bool on_result(struct scheduler *s, struct stow_machine *machine,
 		      const PbDirectiveResult *result)
 {
 	_cleanup_free_ struct stow_directive *found =
 		scheduler_directive_take(machine, result->directive);
 
 	if (!found)
-		return; /* of no directive that we gave */
+		return false;
 	if (found->reservation)
 		scheduler_place_result(s, machine, found->reservation, result);
 	else if (found->drain)
@@ -34,6 +40,7 @@ static void on_result(struct scheduler *s, struct stow_machine *machine,
 	else if (result->code)
 		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
 			 stow_text("node", machine->name), stow_text("error", result->message));
+	return true;
 }
 
 /* --- welcome ------------------------------------------------------------------------------------ */
@@ -181,8 +188,29 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 	return 0;
 }
 
+/* A stream may bring so many reports a second, of 16 KiB each, and five seconds' worth at once.
+ * What it brings faster waits, on its way: it costs the others nothing. */
+static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream)
+{
+	uint64_t now = stow_now().mono, burst = PACE_BURST * STOW_SECOND;
+
+	if (stream->due + burst < now)
+		stream->due = now - burst;
+	stream->due += STOW_SECOND / s->config.max_reports * (1 + stow_rpc_size(call) / PACE_BYTES);
+	if (stream->due <= now)
+		return;
+	atomic_fetch_add(&s->held, 1);
+	if (!stream->said)
+		stow_say(STOW_LOG_WARNING, "node reports too often: its reports wait",
+			 stow_text("node", stream->machine->name),
+			 stow_number("max_reports", s->config.max_reports));
+	stream->said = true;
+	stow_rpc_hold(call, stream->due - now);
+}
+
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
+	bool owed = false; /* it answers a directive, and there are no more of those than we gave */
 	_cleanup_(stow_report_free_ptr) struct stow_report *report = NULL;
 	const PbReportRequest *in = message;
 	struct stream *stream = stow_rpc_data(call);
@@ -214,7 +242,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		break;
 	case PB_REPORT_REQUEST__KIND_RESULT:
 		if (stream->machine->stream == call)
-			on_result(s, stream->machine, in->result);
+			owed = on_result(s, stream->machine, in->result);
 		break;
 	case PB_REPORT_REQUEST__KIND_DRAIN:
 		if (stream->machine->stream == call)
@@ -223,6 +251,8 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	default:
 		break; /* a kind that a newer agent knows */
 	}
+	if (r == 0 && !owed)
+		pace(s, call, stream);
 	stow_lock_give(&s->fleet->lock);
 	stow_rpc_message_free(progress);
 	return r;

@@ -18,8 +18,8 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE, tls
-from fleetlib import (MIB, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report, scheduler_pb2,
-                      scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
+from fleetlib import (MIB, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
+                      numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
 from peerlib import DATA, END_STREAM, WINDOW, Peer, announced, frame
 
@@ -193,6 +193,38 @@ def check_starved(folder):
               eventually(lambda: answered(server.port)))
 
 
+def check_pace(folder):
+    """A machine that reports without end: its own reports wait, nobody else's."""
+    rate, burst, number = 200, 1000, 1400
+    metrics = free_port()
+    with start_scheduler(f"{folder}/pace", "--max-reports", str(rate), "--metrics", f"127.0.0.1:{metrics}") as server, \
+            channel_to(f"127.0.0.1:{server.port}") as channel, \
+            channel_to(f"127.0.0.1:{server.port}", **{"grpc.use_local_subchannel_pool": 1}) as other:
+        loud, quiet = FakeAgent(other, full_report("loud")), FakeAgent(channel, full_report("quiet"))
+        check("two machines are welcomed", loud.wait("welcome") and quiet.wait("welcome"))
+        began = time.monotonic()
+        for _ in range(number):
+            loud.send_change()
+        eventually(lambda: metric(metrics, "numastow_scheduler_reports_held_total"))
+        quiet.send_change(numa_nodes=[numa_node(1, memory=5 << 30)])
+        stub = scheduler_pb2_grpc.SchedulerStub(channel)
+
+        def shown():
+            nodes = stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["quiet"]), timeout=PATIENCE).nodes
+            return nodes[0].report.numa_nodes[1].memory_total == 5 << 30
+        check("another machine's report comes through", eventually(shown))
+        check("a pod is placed", stub.Place(scheduler_pb2.PlaceRequest(pods=[scheduler_pb2.PodRequest(
+            name="p", cpus=1, node="quiet")], confirmed=True), timeout=PATIENCE).reservations)
+        check("all reports are taken in the end", eventually(
+            lambda: metric(metrics, "numastow_scheduler_reports_total") >= number + 2))
+        least = (number - burst) / rate
+        took = time.monotonic() - began
+        check("but no faster than is allowed", took >= least - 0.1, f"{took:.1f} s, at least {least:.1f}")
+        check("that reports wait is counted", metric(metrics, "numastow_scheduler_reports_held_total") > 0)
+        check("and said", server.wait("node reports too often: its reports wait", node="loud"), server.said[-3:])
+        check("the loud one is still there", not loud.error, loud.error)
+
+
 def check_scheduler(folder):
     ca = f"{folder}/ca"
     run([CA, "init", ca], "")
@@ -203,6 +235,7 @@ def check_scheduler(folder):
     if FULL:
         check_descriptors(folder, 65536, 70000, 40)
     check_starved(folder)
+    check_pace(folder)
 
 
 # --- the agent's socket ---------------------------------------------------------------------------
