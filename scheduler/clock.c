@@ -82,7 +82,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 	}
 }
 
-void *scheduler_clock(void *arg)
+void *scheduler_clock_run(void *arg)
 {
 	struct scheduler *s = arg;
 	uint64_t forgot = stow_now().mono;

@@ -19,7 +19,7 @@ void scheduler_stop(struct scheduler *s);
 int scheduler_load(struct scheduler *s, struct stow_err *err);
 
 /* The clock's thread (clock.c); its argument is the scheduler. Ends when that is stopping. */
-void *scheduler_clock(void *arg);
+void *scheduler_clock_run(void *arg);
 
 /* For stow_metrics_start() (metrics.c); `ctx`: the scheduler. */
 void scheduler_render_metrics(FILE *out, void *ctx);

@@ -27,7 +27,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_rpc_server_options options = { .tls = config->ca ? &tls : NULL,
 						   .limits = &config->limits,
-						   .trusted = scheduler_trusted,
+						   .trusted = scheduler_service_trusted,
 						   .ctx = s };
 	struct stow_store_options store = scheduler_config_store(config);
 	char name[300];
@@ -37,7 +37,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	store.name = name[0] ? name : NULL;
 	pthread_cond_init(&s->changed, NULL);
 	s->audit.service = &scheduler_service;
-	s->audit.changing = scheduler_changing;
+	s->audit.changing = scheduler_service_changing;
 	r = stow_store_new(&store, &s->store, err);
 	if (r == 0)
 		r = stow_fleet_new(&s->fleet, err);
@@ -83,10 +83,10 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		r = scheduler_outbox_start(s->outbox, s->store, err);
 	if (r < 0)
 		return r;
-	r = -pthread_create(&s->clock, NULL, scheduler_clock, s);
+	r = -pthread_create(&s->clock, NULL, scheduler_clock_run, s);
 	s->clock_runs = r == 0;
 	if (r == 0) {
-		r = -pthread_create(&s->teller, NULL, scheduler_teller, s);
+		r = -pthread_create(&s->teller, NULL, scheduler_watch_run, s);
 		s->teller_runs = r == 0;
 	}
 	if (r < 0)

@@ -350,7 +350,7 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 			    fleet->n_machines, why.msg);
 }
 
-int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
+int stow_search_fleet(struct stow_fleet *fleet, const struct stow_want *want,
 		      struct stow_found *ret, struct stow_err *err)
 {
 	struct stow_need need = stow_need_of(want);

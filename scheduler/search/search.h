@@ -45,7 +45,7 @@ struct stow_found {
 
 /* With the fleet's lock held. -ENOSPC: no machine has room; `err` says how near it was. -ENOENT:
  * there is no machine of that name. */
-int stow_fleet_search(struct stow_fleet *fleet, const struct stow_want *want,
+int stow_search_fleet(struct stow_fleet *fleet, const struct stow_want *want,
 		      struct stow_found *ret, struct stow_err *err);
 
 /* Whether, and where, it fits on one machine: 0, or -ENOSPC with the planner's words in `err`. */

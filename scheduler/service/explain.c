@@ -122,7 +122,7 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 
 		r = stow_want_parse(in->pods[n], in->strategy, &want, err);
 		if (r == 0)
-			r = stow_fleet_search(s->fleet, &want, &found, err);
+			r = stow_search_fleet(s->fleet, &want, &found, err);
 		if (r < 0)
 			break;
 		pb_reservation__init(shown);

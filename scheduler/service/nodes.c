@@ -35,7 +35,7 @@ static PbNodeReport *report_of(const struct stow_machine *machine, bool containe
 	return report;
 }
 
-PbNode *scheduler_show(const struct stow_machine *machine, bool containers)
+PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers)
 {
 	PbNode *out = malloc(sizeof(*out));
 	char fenced[STOW_IDSET_MAX];
@@ -133,7 +133,7 @@ int scheduler_list_nodes(struct stow_rpc_call *call, void *ctx, const void *requ
 		if (i % SCHEDULER_PAGE_AT_ONCE == SCHEDULER_PAGE_AT_ONCE - 1)
 			stow_lock_yield(&s->fleet->lock);
 		if (out.n_nodes < most)
-			node = scheduler_show(machines.list[i], in->containers);
+			node = scheduler_nodes_show(machines.list[i], in->containers);
 		if (out.n_nodes < most && !node) {
 			r = stow_err_set(err, ENOMEM, "out of memory");
 			break;

@@ -133,7 +133,7 @@ static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy st
 
 	r = stow_want_parse(pod, strategy, &want, err);
 	if (r == 0)
-		r = stow_fleet_search(s->fleet, &want, &found, err);
+		r = stow_search_fleet(s->fleet, &want, &found, err);
 	if (r < 0)
 		return r;
 	id = stow_reservation_new_id(s->fleet);

@@ -33,8 +33,8 @@ static int check(const char *method, void *message, void *ctx, struct stow_err *
 	return 0;
 }
 
-const char *const scheduler_changing[] = { "Place",	  "Release",	 "Fence", "Unfence",
-					   "DrainMemory", "CancelDrain", NULL };
+const char *const scheduler_service_changing[] = { "Place",	  "Release",	 "Fence", "Unfence",
+						   "DrainMemory", "CancelDrain", NULL };
 
 static void ended(const struct stow_rpc_ended *ended, void *ctx)
 {
@@ -43,7 +43,7 @@ static void ended(const struct stow_rpc_ended *ended, void *ctx)
 	stow_audit_ended(&s->audit, ended);
 }
 
-bool scheduler_trusted(const struct stow_rpc_peer *peer, void *ctx)
+bool scheduler_service_trusted(const struct stow_rpc_peer *peer, void *ctx)
 {
 	const struct scheduler *s = ctx;
 

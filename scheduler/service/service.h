@@ -8,9 +8,9 @@
 /* The service with all its methods (service.c). Its context is the scheduler. */
 extern const struct stow_rpc_service scheduler_service;
 /* Methods that change something, for the audit; ends with NULL. */
-extern const char *const scheduler_changing[];
+extern const char *const scheduler_service_changing[];
 /* Whether a peer is an agent: these find a place whoever else there is. `ctx`: the scheduler. */
-bool scheduler_trusted(const struct stow_rpc_peer *peer, void *ctx);
+bool scheduler_service_trusted(const struct stow_rpc_peer *peer, void *ctx);
 
 /* --- the methods -------------------------------------------------------------------------------- */
 
@@ -33,7 +33,7 @@ extern const struct stow_rpc_stream_ops scheduler_watch_ops;
 
 /* The thread that tells watchers (watch.c); its argument is the scheduler. Ends when that is
  * stopping. */
-void *scheduler_teller(void *arg);
+void *scheduler_watch_run(void *arg);
 
 /* --- with the fleet's lock held ----------------------------------------------------------------- */
 
@@ -48,4 +48,4 @@ void scheduler_place_stop(struct scheduler *s);
 void scheduler_fence_stop(struct scheduler *s);
 
 /* A machine as it is shown (nodes.c); to be freed with stow_rpc_message_free(). */
-PbNode *scheduler_show(const struct stow_machine *machine, bool containers);
+PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers);

@@ -44,7 +44,7 @@ static void tell_node(struct scheduler_watcher *w, const struct stow_machine *ma
 
 	if (!wants(w, machine->name))
 		return;
-	node = scheduler_show(machine, w->containers);
+	node = scheduler_nodes_show(machine, w->containers);
 	if (!node)
 		return;
 	event.kind_case = PB_NODE_EVENT__KIND_NODE;
@@ -129,7 +129,7 @@ static void tell_all(struct scheduler *s, uint64_t round)
 	}
 }
 
-void *scheduler_teller(void *arg)
+void *scheduler_watch_run(void *arg)
 {
 	struct scheduler *s = arg;
 	uint64_t round = 0;

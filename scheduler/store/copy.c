@@ -226,7 +226,7 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 	int r;
 
 	err = err ? err : &local;
-	in.until = after.until = stow_store_wall_ms() * 1000000 + SHORT_LIVED;
+	in.until = after.until = stow_clock_wall() + SHORT_LIVED;
 	r = read_store(to, &before, &store, err);
 	if (r == 0 && before.rows)
 		r = stow_err_set(err, EEXIST, "%.256s: has %zu rows already; want an empty one",

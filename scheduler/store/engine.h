@@ -3,7 +3,11 @@
 
 /* Between the store (store.c) and its engines (sqlite.c, etcd_engine.c). */
 
+#include "base/clock.h"
 #include "scheduler/store/store.h"
+
+/* Epochs begin at the wall clock in milliseconds. */
+#define STOW_STORE_TICK (STOW_SECOND / 1000)
 
 enum stow_write_kind {
 	STOW_WRITE_RESERVATION,

@@ -213,7 +213,8 @@ static int parse_about(struct etcd_engine *e, const struct etcd_key *about, uint
 static int next_epoch(struct etcd_engine *e, uint64_t *ret_epoch, struct stow_err *err)
 {
 	const struct etcd_key *about = etcd_mirror_find(e->mirror, ABOUT);
-	uint64_t wall = stow_store_wall_ms(), revision = (uint64_t)e->revision, base = 0;
+	uint64_t wall = stow_clock_wall() / STOW_STORE_TICK, revision = (uint64_t)e->revision,
+		 base = 0;
 	struct etcd_ops ops = { 0 };
 	char text[64];
 	int r = about ? parse_about(e, about, &base, err) : 0;
@@ -260,7 +261,7 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 		struct stow_err *err)
 {
 	struct etcd_engine *e = engine;
-	struct loading l = { e, load, stow_store_wall_ms() * 1000000, err, 0 };
+	struct loading l = { e, load, stow_clock_wall(), err, 0 };
 
 	l.r = read_keys(e, err);
 	if (l.r == 0)

@@ -266,7 +266,7 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 static int64_t answer_lease(void *ctx, uint64_t expires)
 {
 	struct etcd_engine *e = ctx;
-	uint64_t now = stow_store_wall_ms() * 1000000, minute = expires / MINUTE + 1;
+	uint64_t now = stow_clock_wall(), minute = expires / MINUTE + 1;
 	EtcdLeaseGrantRequest request = ETCD_LEASE_GRANT_REQUEST__INIT;
 	EtcdLeaseGrantResponse *response;
 	struct etcd_bucket *bucket;

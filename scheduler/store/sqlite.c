@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "scheduler/store/engine.h"
 
 static const char schema[] =
@@ -300,7 +301,7 @@ static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 /* Later than the one before, and than that of a store that was moved away. */
 static int next_epoch(struct sqlite *store, uint64_t *ret_epoch, struct stow_err *err)
 {
-	uint64_t epoch = stow_store_wall_ms(), last;
+	uint64_t epoch = stow_clock_wall() / STOW_STORE_TICK, last;
 	sqlite3_stmt *stmt = NULL;
 	int code;
 

@@ -48,11 +48,6 @@ struct stow_store {
 	size_t unsaid;
 };
 
-uint64_t stow_store_wall_ms(void)
-{
-	return stow_clock_wall() / (STOW_SECOND / 1000);
-}
-
 static void init_monotonic(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;

@@ -153,8 +153,5 @@ void stow_store_standbys(struct stow_store *store, struct stow_store_standbys *r
 /* Of a standby: ns that it is behind the leader's writes; 0 also when the engine does not know. */
 uint64_t stow_store_lag(struct stow_store *store);
 
-/* Milliseconds of the wall clock: where epochs begin. */
-uint64_t stow_store_wall_ms(void);
-
 /* Without waiting for the engine. A write is tried every few seconds when nobody wants one. */
 void stow_store_state(struct stow_store *store, struct stow_store_state *ret);

@@ -172,7 +172,7 @@ static void measure(struct stow_fleet *fleet, const char *kind, const PbPodReque
 		struct stow_err err;
 
 		must(stow_want_parse(pod, PB_STRATEGY_TIGHT, &want, &err), &err);
-		if (stow_fleet_search(fleet, &want, &found, &err) == 0)
+		if (stow_search_fleet(fleet, &want, &found, &err) == 0)
 			made[n++] = book(fleet, pod, &found);
 		took[i] = now() - started;
 		free(found.shares);

@@ -426,7 +426,7 @@ static int compare(struct game *g)
 	scan_all(g->fleet, &want, &need, &scan);
 	r = stow_search_try(g->fleet, &want, &need, (struct stow_candidates_from){ next, &scan },
 			    &here);
-	assert_int_equal(stow_fleet_search(g->fleet, &want, &there, &err), r);
+	assert_int_equal(stow_search_fleet(g->fleet, &want, &there, &err), r);
 	if (r == 0) {
 		assert_string_equal(there.machine->name, here.machine->name);
 		assert_string_equal(there.reason, here.reason);

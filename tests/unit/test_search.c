@@ -352,7 +352,7 @@ static void play_round(bool pages, int *ret_placed, int *ret_refused)
 			  order(&g, &g.box[m], n, &g.box[best], takes(&g, &g.box[best])) < 0))
 			best = (int)m;
 	}
-	r = stow_fleet_search(g.fleet, &want, &found, &err);
+	r = stow_search_fleet(g.fleet, &want, &found, &err);
 	assert_int_equal(r, best >= 0 ? 0 : -ENOSPC);
 	if (r == 0) {
 		uint32_t m = found.machine->index;
@@ -418,7 +418,7 @@ static void none_is_passed_over_behind_the_best(void **state)
 	pod.memory = 4 * GI;
 	pod.policy = PB_POLICY_SINGLE_NUMA_NODE;
 	assert_int_equal(stow_want_parse(&pod, PB_STRATEGY_TIGHT, &want, NULL), 0);
-	assert_int_equal(stow_fleet_search(fleet, &want, &found, NULL), 0);
+	assert_int_equal(stow_search_fleet(fleet, &want, &found, NULL), 0);
 	assert_string_equal(found.machine->name, "m-77");
 	free(found.shares);
 	stow_fleet_free(fleet);
@@ -436,7 +436,7 @@ static void the_machine_can_be_named(void **state)
 	assert_int_equal(stow_fleet_new(&fleet, NULL), 0);
 	pod.cpus = 2;
 	assert_int_equal(stow_want_parse(&pod, PB_STRATEGY_TIGHT, &want, NULL), 0);
-	assert_int_equal(stow_fleet_search(fleet, &want, &found, &err), -ENOSPC);
+	assert_int_equal(stow_search_fleet(fleet, &want, &found, &err), -ENOSPC);
 	assert_string_equal(err.msg, "no node has reported yet");
 	report_init(&r, "small", 1, 1, GI);
 	report_apply(fleet, &r, (struct stow_now){ 1, 1 });
@@ -444,14 +444,14 @@ static void the_machine_can_be_named(void **state)
 	report_apply(fleet, &r, (struct stow_now){ 1, 1 });
 	pod.node = (char *)"small";
 	assert_int_equal(stow_want_parse(&pod, PB_STRATEGY_TIGHT, &want, NULL), 0);
-	assert_int_equal(stow_fleet_search(fleet, &want, &found, &err), -ENOSPC);
+	assert_int_equal(stow_search_fleet(fleet, &want, &found, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "node small"));
 	pod.node = (char *)"none";
 	assert_int_equal(stow_want_parse(&pod, PB_STRATEGY_TIGHT, &want, NULL), 0);
-	assert_int_equal(stow_fleet_search(fleet, &want, &found, &err), -ENOENT);
+	assert_int_equal(stow_search_fleet(fleet, &want, &found, &err), -ENOENT);
 	pod.node = (char *)"large";
 	assert_int_equal(stow_want_parse(&pod, PB_STRATEGY_TIGHT, &want, NULL), 0);
-	assert_int_equal(stow_fleet_search(fleet, &want, &found, &err), 0);
+	assert_int_equal(stow_search_fleet(fleet, &want, &found, &err), 0);
 	assert_string_equal(found.machine->name, "large");
 	free(found.shares);
 	stow_fleet_free(fleet);
