@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/epoch.h"
 #include "base/clock.h"
 #include "rpc/address.h"
 #include "rpc/say.h"
@@ -170,13 +171,23 @@ void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress)
 	stow_rpc_send(link->call, &out);
 }
 
+/* Before the first directive of that epoch is obeyed. */
+static void raise_epoch(struct agent_link *link, uint64_t epoch)
+{
+	struct stow_err err = { 0 };
+
+	link->epoch = epoch;
+	if (agent_epoch_write(link->parts.root, epoch, &err) < 0)
+		stow_say(STOW_LOG_WARNING, "the scheduler's epoch is not kept", stow_why(&err));
+}
+
 /* Of a scheduler that another one has taken over from: one that was paused, say, and does not know.
  */
 static bool is_old(struct agent_link *link, const PbDirective *directive, struct stow_err *err)
 {
-	if (directive->epoch >= link->epoch)
-		link->epoch = directive->epoch;
-	else if (directive->epoch)
+	if (directive->epoch > link->epoch)
+		raise_epoch(link, directive->epoch);
+	else if (directive->epoch && directive->epoch < link->epoch)
 		return stow_err_set(err, ESTALE,
 				    "directive of an old epoch, %" PRIu64
 				    ": a scheduler of epoch %" PRIu64 " has taken over",
@@ -338,19 +349,22 @@ void agent_link_redial(struct agent_link *link)
 	link->at = 0;
 	link->failures = 0;
 	link->next = 0;
-	link->epoch = 0;
 }
 
 int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts,
 		   struct agent_link **ret, struct stow_err *err)
 {
 	struct agent_link *link = calloc(1, sizeof(*link));
+	struct stow_err why = { 0 };
 	int r;
 
 	if (!link)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	link->door = (struct door){ agent_loop_handle(loop), link };
 	link->parts = *parts;
+	/* What cannot be read is no reason not to start. */
+	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)
+		stow_say(STOW_LOG_WARNING, "the scheduler's epoch is not known", stow_why(&why));
 	r = agent_loop_tick(loop, tick, link, err);
 	if (r < 0)
 		agent_link_free(link);

@@ -16,7 +16,8 @@
 
 struct agent_link;
 
-struct agent_link_parts { /* all outlive the link */
+struct agent_link_parts {	/* all outlive the link */
+	struct stow_root *root; /* for the epoch (epoch.h) */
 	struct stow_rpc_loop *rpc;
 	struct agent_publisher *publisher;
 	const struct agent_config *config; /* may change, with agent_link_redial() */
@@ -35,8 +36,7 @@ void agent_link_free(struct agent_link *link);
 /* Says how a drain goes that the scheduler has ordered; nothing before its welcome, which says it
  * all. */
 void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress);
-/* Hangs up, and forgets what it knows of schedulers: the next round of the loop dials, with the
- * settings and certificates of that time. */
+/* Hangs up: the next round of the loop dials, with the settings and certificates of that time. */
 void agent_link_redial(struct agent_link *link);
 
 /* The pause before the dial after `failures` failed ones in a row; `random` is any number. */

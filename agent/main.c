@@ -248,7 +248,8 @@ static int start_services(struct program *p, struct stow_err *err)
 					   .policy = p->policy,
 					   .publisher = p->publisher,
 					   .drains = agent_drain_table(p->drains) };
-	struct agent_link_parts link = { .publisher = p->publisher,
+	struct agent_link_parts link = { .root = p->root,
+					 .publisher = p->publisher,
 					 .config = &p->config,
 					 .directives = &p->directives };
 	int r;

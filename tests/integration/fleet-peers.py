@@ -3,6 +3,7 @@
 """Every method of both programs, spoken to by Python's gRPC from our .proto files; and our programs
 speaking to servers in Python. Debian's python3 is asked for by its path: the bindings are its own."""
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -466,7 +467,20 @@ def check_directives(temp):
         seen = fake.streams
         fake.end()
         check("it comes again when the stream ends", eventually(lambda: fake.streams > seen))
-        check("and dials a scheduler for ever", True)
+        # The same when it was started anew meanwhile.
+        program.stop()
+        seen = fake.streams
+        with start_agent(machine, "d", port) as again:
+            check("an agent that was started anew comes", eventually(lambda: fake.streams > seen))
+            fake.say(direct(id=10, epoch=8, welcome=scheduler_pb2.Welcome(
+                version="9", heartbeat_interval=SECOND, fenced="1")))
+            said = again.wait("no scheduler")
+            check("it still knows the epoch", said and "old epoch, 8" in said["error"] and
+                  "epoch 9" in said["error"], said)
+            machine_says = machine.file("/run/numastow/epoch")
+            with open(machine_says, encoding="ascii") as handle:
+                same("which is in a file", handle.read(), "9\n")
+            check("that root alone reads", os.stat(machine_says).st_mode & 0o777 == 0o600)
 
 
 class FakeNodeAgent(agent_pb2_grpc.AgentServicer):
