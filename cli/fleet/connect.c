@@ -220,10 +220,12 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 {
 	struct running *running = ctx;
 
+	pthread_mutex_lock(&running->lock);
 	if (err) {
 		running->err = *err;
 		running->result = -err->code;
 	}
+	pthread_mutex_unlock(&running->lock);
 	(void)eventfd_write(running->ended, 1);
 }
 
@@ -242,8 +244,15 @@ static int wait_for_end(struct fleet *fleet, struct running *running, struct sto
 			running->stream->tick(running->stream->ctx);
 			pthread_mutex_unlock(&running->lock);
 		}
-		if (polls[0].revents)
-			return interrupted ? -EINTR : running->result;
+		if (polls[0].revents) {
+			int r;
+
+			/* The lock, for a descriptor orders no memory. */
+			pthread_mutex_lock(&running->lock);
+			r = interrupted ? -EINTR : running->result;
+			pthread_mutex_unlock(&running->lock);
+			return r;
+		}
 		if (read(fleet->signals, &info, sizeof(info)) == sizeof(info)) {
 			struct stow_err why;
 
