@@ -74,6 +74,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 
 int scheduler_activate(struct scheduler *s, struct stow_err *err)
 {
+	size_t reservations, drains;
 	int r;
 
 	atomic_store(&s->loading, true);
@@ -83,6 +84,9 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		r = scheduler_outbox_start(s->outbox, s->store, err);
 	if (r < 0)
 		return r;
+	/* As they were loaded: others change them from here on. */
+	reservations = s->fleet->reservations.n;
+	drains = scheduler_drains_under_way(s);
 	r = -pthread_create(&s->clock, NULL, scheduler_clock_run, s);
 	s->clock_runs = r == 0;
 	if (r == 0) {
@@ -98,8 +102,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		 stow_text("store", s->config.store ? s->config.store : s->config.data),
 		 stow_number("epoch", stow_store_epoch(s->store)));
 	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
-		 stow_number("reservations", s->fleet->reservations.n),
-		 stow_number("drains", scheduler_drains_under_way(s)));
+		 stow_number("reservations", reservations), stow_number("drains", drains));
 	return 0;
 }
 
