@@ -63,6 +63,7 @@ void __wrap_stow_rpc_server_free(struct stow_rpc_server *server);
 void __wrap_stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 			      void (*done)(void *ctx, const struct stow_err *err), void *ctx);
 uint64_t __wrap_stow_store_epoch(const struct stow_store *store);
+void __wrap_stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret);
 void __wrap_stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...);
 
 struct stow_rpc_call *fuzz_call_new(const ProtobufCServiceDescriptor *service, const char *name)
@@ -313,6 +314,11 @@ void __wrap_stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
 uint64_t __wrap_stow_store_epoch(const struct stow_store *store)
 {
 	return 1;
+}
+
+void __wrap_stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret)
+{
+	*ret = (struct stow_store_standbys){ 0 };
 }
 
 void fuzz_store_run(bool fail)
