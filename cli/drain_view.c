@@ -136,7 +136,8 @@ void drain_view_culprits(const PbDrainProgress *progress)
 		const PbDrainCulprit *c = progress->culprits[i];
 		char id[48];
 
-		printf("%s block %" PRIu64 ": ", c->proven ? "in the way" : "suspect   ", c->block);
+		printf("%s block%s %s: ", c->proven ? "in the way" : "suspect   ",
+		       strpbrk(c->blocks, "-,") ? "s" : "", c->blocks);
 		if (c->pages)
 			printf("%" PRIu64 " %s page%s", c->pages, c->kind,
 			       c->pages == 1 ? "" : "s");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
@@ -100,6 +101,7 @@ static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use 
 		if (!grown)
 			return -ENOMEM;
 		ret->owners = grown;
+		ret->unevictable += use->unevictable;
 		for (int k = 0; k < STOW_PAGE_KINDS; k++)
 			ret->pages[k] += use->pages[k];
 		for (size_t i = 0; i < use->n_owners; i++) {
@@ -115,6 +117,42 @@ static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use 
 		}
 	}
 	return 0;
+}
+
+/* Whether the block has pages that a suspect is named for. */
+static bool has_suspects_pages(const struct stow_block_use *use, const struct stow_culprit *suspect)
+{
+	if (!suspect->inode)
+		return use->pages[suspect->kind];
+	for (size_t i = 0; i < use->n_owners; i++)
+		if (use->owners[i].inode == suspect->inode)
+			return moving_pages(&use->owners[i]);
+	return false;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The suspects are of all blocks together: this is where each has its pages. */
+static int name_blocks(struct stow_drain_plan *plan)
+{
+	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
+
+	for (size_t s = 0; ids && s < plan->suspects.n; s++) {
+		struct stow_culprit *suspect = &plan->suspects.list[s];
+		size_t n = 0;
+
+		for (size_t b = 0; b < plan->n_blocks; b++)
+			if (has_suspects_pages(&plan->blocks[b].use, suspect))
+				ids[n++] = plan->blocks[b].id;
+		qsort(ids, n, sizeof(*ids), by_number);
+		suspect->blocks = n ? stow_idlist_format(ids, n) : NULL;
+	}
+	return ids ? 0 : -ENOMEM;
 }
 
 static int attribute(struct affect *a, struct stow_err *err)
@@ -137,8 +175,9 @@ static int attribute(struct affect *a, struct stow_err *err)
 		a->list[home - a->homes.list].anon +=
 			sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
 	}
-	if (r == 0 && a->plan->use_known && a->context->root->live)
-		(void)stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL);
+	if (r == 0 && a->plan->use_known && a->context->root->live &&
+	    stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL) == 0)
+		r = name_blocks(a->plan);
 	free_paths(paths, sum.n_owners);
 	free(sum.owners);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;

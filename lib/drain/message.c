@@ -2,6 +2,7 @@
 #include "drain/message.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,11 +110,17 @@ static PbDrainCulprit *culprit_message(const struct stow_culprit *in, uint64_t b
 				       uint64_t block, bool *failed)
 {
 	PbDrainCulprit *out = make(&pb_drain_culprit__descriptor, failed);
+	char number[24];
 
 	if (!out)
 		return NULL;
-	out->block = in->pfn && block_size ? in->pfn * (uint64_t)sysconf(_SC_PAGESIZE) / block_size
-					   : block;
+	if (in->pfn && block_size)
+		block = in->pfn * (uint64_t)sysconf(_SC_PAGESIZE) / block_size;
+	else if (in->blocks)
+		block = strtoull(in->blocks, NULL, 10);
+	snprintf(number, sizeof(number), "%" PRIu64, block);
+	out->block = block;
+	out->blocks = in->blocks ? list_text(in->blocks, failed) : text(number, NAME_MAX_, failed);
 	out->kind = text(stow_page_kind_name(in->kind), NAME_MAX_, failed);
 	out->pages = in->pages;
 	out->container = text(in->container, NAME_MAX_, failed);

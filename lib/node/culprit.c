@@ -20,6 +20,7 @@ void stow_culprits_done(struct stow_culprits *culprits)
 	for (size_t i = 0; i < culprits->n; i++) {
 		struct stow_culprit *c = &culprits->list[i];
 
+		free(c->blocks);
 		free(c->cgroup);
 		free(c->container);
 		free(c->program);
@@ -421,6 +422,7 @@ static int suspect_processes(struct stow_root *root, const struct stow_block_use
 	for (size_t i = 0; i < n && r == 0; i++) {
 		struct stow_culprit model = { .pages = movable_of(owner),
 					      .kind = most_of(owner),
+					      .inode = owner->inode,
 					      .cgroup = (char *)path,
 					      .pid = pids[i] };
 		struct stow_holds holds;

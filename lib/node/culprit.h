@@ -25,7 +25,9 @@ struct stow_culprit {
 	uint64_t pages;
 	enum stow_page_kind kind;
 	bool proven;
-	char *cgroup;	 /* path of the memory cgroup, "" when it has none */
+	uint64_t inode; /* of a suspect's memory cgroup; 0: of several, or of none */
+	char *blocks;	/* memory blocks that have its pages, in list format; NULL: that of `pfn` */
+	char *cgroup;	/* path of the memory cgroup, "" when it has none */
 	char *container; /* its id by the path, "" */
 	pid_t pid;	 /* 0: not known */
 	char *program;	 /* comm of that process, "" */

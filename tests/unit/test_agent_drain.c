@@ -785,6 +785,8 @@ static void messages_are_bounded(void **state)
 							       .file = odd,
 							       .reason = odd,
 							       .advice = odd };
+	plan.suspects.list[1].pfn = 0;
+	plan.suspects.list[1].blocks = (char[]){ "101-103,200" };
 	memcpy(why.msg, odd, sizeof(why.msg) - 1);
 	out = stow_drain_plan_message(ID, &plan, &why);
 	assert_non_null(out);
@@ -796,6 +798,9 @@ static void messages_are_bounded(void **state)
 	assert_int_equal(got->n_affected, STOW_DRAIN_AFFECTED_MAX);
 	assert_int_equal(out->n_culprits, STOW_DRAIN_CULPRITS_MAX);
 	assert_int_equal(out->culprits[0]->block, 48);
+	assert_string_equal(out->culprits[0]->blocks, "48");
+	assert_int_equal(out->culprits[1]->block, 101);
+	assert_string_equal(out->culprits[1]->blocks, "101-103,200");
 	assert_true(got->address == 100 * GIB / 8);
 	assert_non_null(strstr(got->notes[got->n_notes - 1], "15904 more blocks"));
 	assert_memory_equal(out->culprits[0]->program, "x??\xc3\xa9??yy", 9);

@@ -456,6 +456,7 @@ static void suspects_who_pins_and_what_stays(void **state)
 	assert_int_equal(found.list[0].pid, 812);
 	assert_false(found.list[0].proven);
 	assert_int_equal(found.list[0].pages, 100);
+	assert_int_equal(found.list[0].inode, m.web);
 	assert_int_equal(found.list[0].kind, STOW_PAGE_FILE);
 	assert_string_equal(stow_culprit_format(&found.list[0], line, sizeof(line)),
 			    "process 812 \"vm\" of container web: may be in the way: it has 2Mi "

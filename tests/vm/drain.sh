@@ -147,6 +147,8 @@ start pinned --args "pinner 32" --annotation numastow.io/memory=64Mi --annotatio
 pinned=$(container_pid pinned)
 check "a page is pinned" eventually 20 grep -q '^ready' "$vm_work/pinned.out"
 within "on the DIMM" "$(in_dimm "$pinned" anon)" 16384 40000
+suspect=$("$numastow" drain --dry-run --json --device "$dimm_device" | jq -r '.culprits[]? | select(.program == "pinner") | .blocks')
+check "a plan says in which blocks a suspect has pages" grep -qwF -- "$suspect" <<<"$dimm_first $((dimm_first + 1)) $dimm_blocks"
 before=$(snapshot)
 began=$SECONDS
 drains_to "a drain fails on it" 1 failed m1 --device "$dimm_device" --block-timeout 10s --timeout 120s

@@ -1,6 +1,7 @@
 /*
- * Hold one page in its place: vmsplice'd into a pipe that nobody reads. What a memory block with
- * such a page does when it is to go offline, for the tests in virtual machines.
+ * Hold one page in its place: vmsplice'd into a pipe that nobody reads, and locked (mlock), which
+ * can be seen before anything is tried. What a memory block with such a page does when it is to go
+ * offline, for the tests in virtual machines.
  *
  *   pinner [MIB]
  *
@@ -60,6 +61,10 @@ int main(int argc, char **argv)
 	madvise(memory, size, MADV_NOHUGEPAGE);
 	memset(memory, 0x5a, size);
 	page.iov_base = memory + size / 2 / PAGE * PAGE;
+	if (mlock(page.iov_base, PAGE) < 0) {
+		perror("mlock");
+		return 2;
+	}
 	if (pipe2(pipes, O_CLOEXEC) < 0 || vmsplice(pipes[1], &page, 1, 0) != PAGE) {
 		perror("vmsplice");
 		return 2;
