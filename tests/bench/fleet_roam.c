@@ -235,7 +235,8 @@ static void found(uint64_t now)
 
 /* The core calls connect(2) by name, and so finds this one: on loopback the machines come from many
  * addresses, as on a network, for what is counted by address. */
-__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *to, socklen_t len)
+__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *addr,
+						   socklen_t len)
 {
 	static atomic_uint count;
 	int (*really)(int, const struct sockaddr *, socklen_t) = NULL;
@@ -243,15 +244,15 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(host) };
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
 
-	if (to->sa_family == AF_INET) {
+	if (addr->sa_family == AF_INET) {
 		(void)bind(fd, (const struct sockaddr *)&four, sizeof(four));
-	} else if (to->sa_family == AF_INET6) {
+	} else if (addr->sa_family == AF_INET6) {
 		six.sin6_addr.s6_addr[10] = six.sin6_addr.s6_addr[11] = 0xff;
 		memcpy(six.sin6_addr.s6_addr + 12, &four.sin_addr, 4);
 		(void)bind(fd, (const struct sockaddr *)&six, sizeof(six));
 	}
 	*(void **)&really = dlsym(RTLD_NEXT, "connect");
-	return really(fd, to, len);
+	return really(fd, addr, len);
 }
 
 /* --- main --------------------------------------------------------------------------------------- */
