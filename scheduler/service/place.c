@@ -9,13 +9,9 @@
 #include "base/cleanup.h"
 #include "rpc/say.h"
 #include "scheduler/fleet/answer.h"
-#include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
-#include "scheduler/search/search.h"
+#include "scheduler/service/group.h"
 #include "scheduler/service/service.h"
-
-#define PODS_MAX     1024
-#define PODS_AT_ONCE 16 /* placed with one hold of the lock */
 
 /* A Place under way, from the table's change to the answer. */
 struct stow_place_op {
@@ -24,13 +20,11 @@ struct stow_place_op {
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
 	uint64_t started;
-	uint64_t ids[PODS_MAX];
-	size_t n;
+	struct scheduler_group group;
 	size_t unconfirmed;
 	bool confirmed; /* asked for */
 	char *request_id;
 	uint64_t digest; /* of the request, with a request id */
-	PbPlaceResponse *response;
 };
 
 static struct stow_place_op *op_of(struct stow_waiter *waiter)
@@ -41,172 +35,8 @@ static struct stow_place_op *op_of(struct stow_waiter *waiter)
 static void op_free(struct stow_place_op *op)
 {
 	free(op->request_id);
-	stow_rpc_message_free(op->response);
+	scheduler_group_done(&op->group);
 	free(op);
-}
-
-/* --- making reservations ------------------------------------------------------------------------ */
-
-static int add_part(const struct stow_share *share, const struct stow_request *req,
-		    PbReservation *out)
-{
-	PbContainerPart *part = malloc(sizeof(*part));
-
-	if (!part)
-		return -ENOMEM;
-	pb_container_part__init(part);
-	out->parts[out->n_parts++] = part;
-	part->numa_node = (uint32_t)share->node;
-	part->cpus = share->cpus;
-	part->memory_promised = share->memory;
-	part->hugepages = calloc(req->n_pages + 1, sizeof(*part->hugepages));
-	if (!part->hugepages)
-		return -ENOMEM;
-	for (size_t p = 0; p < req->n_pages; p++) {
-		PbHugepages *pages;
-
-		if (!share->pages[p])
-			continue;
-		pages = malloc(sizeof(*pages));
-		if (!pages)
-			return -ENOMEM;
-		pb_hugepages__init(pages);
-		pages->page_size = req->pages[p].size;
-		pages->pages = share->pages[p];
-		part->hugepages[part->n_hugepages++] = pages;
-	}
-	return 0;
-}
-
-/* A reservation's message: allocated as if it had been unpacked. */
-static PbReservation *make_message(uint64_t id, const struct stow_found *found,
-				   const PbPodRequest *pod, const struct stow_request *req,
-				   uint64_t expires)
-{
-	PbReservation *out = malloc(sizeof(*out));
-	struct stow_idset nodes = { 0 };
-	char text[1024], hex[17];
-	int r = 0;
-
-	if (!out)
-		return NULL;
-	pb_reservation__init(out);
-	for (size_t i = 0; i < found->n_shares; i++)
-		stow_idset_add(&nodes, found->shares[i].node);
-	stow_idset_format(&nodes, text, sizeof(text));
-	out->id = strdup(stow_id_format(id, hex));
-	out->node = strdup(found->machine->name);
-	out->numa_nodes = strdup(text);
-	out->pod = stow_message_copy(&pod->base);
-	out->annotation = stow_reservation_annotation(id, text, found->machine->name);
-	out->reason = strdup(found->reason);
-	out->expires = expires;
-	out->state = PB_RESERVATION_STATE_RESERVED;
-	out->parts = calloc(found->n_shares + 1, sizeof(*out->parts));
-	for (size_t i = 0; out->parts && i < found->n_shares && r == 0; i++)
-		r = add_part(&found->shares[i], req, out);
-	if (!out->id || !out->node || !out->numa_nodes || !out->pod || !out->annotation ||
-	    !out->reason || !out->parts || r < 0) {
-		stow_rpc_message_free(out);
-		return NULL;
-	}
-	return out;
-}
-
-/* A large group is placed with pauses, for the others. */
-static int let_others(struct scheduler *s, size_t done, struct stow_err *err)
-{
-	if (done && done % PODS_AT_ONCE == 0)
-		stow_lock_yield(&s->fleet->lock);
-	return atomic_load(&s->stopping) ? stow_err_set(err, ESHUTDOWN, "the scheduler is stopping")
-					 : 0;
-}
-
-static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy strategy,
-		     uint64_t expires, struct stow_reservation **ret, struct stow_err *err)
-{
-	struct stow_found found = { 0 };
-	struct stow_want want;
-	PbReservation *message;
-	uint64_t id;
-	int r;
-
-	r = stow_want_parse(pod, strategy, &want, err);
-	if (r == 0)
-		r = stow_search_fleet(s->fleet, &want, &found, err);
-	if (r < 0)
-		return r;
-	id = stow_reservation_new_id(s->fleet);
-	message = make_message(id, &found, pod, &want.request, expires);
-	free(found.shares);
-	if (!message)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	r = stow_reservation_add(s->fleet, found.machine, id, message, ret, err);
-	if (r < 0)
-		stow_rpc_message_free(message);
-	return r;
-}
-
-/* Takes back what a group has got so far: as if it had never been. */
-static void unplace(struct scheduler *s, const struct stow_place_op *op)
-{
-	struct stow_machine *machine = NULL;
-
-	for (size_t i = 0; i < op->n; i++) {
-		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
-
-		if (!r)
-			continue;
-		if (machine && r->machine != machine)
-			stow_fleet_refresh(s->fleet, machine);
-		machine = r->machine;
-		stow_reservation_take_out(s->fleet, r, true, stow_now());
-	}
-	if (machine)
-		stow_fleet_refresh(s->fleet, machine);
-}
-
-static int place_all(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
-		     struct stow_err *err)
-{
-	uint64_t lifetime = in->lifetime ? in->lifetime : s->config.lifetime;
-	uint64_t expires = stow_now().wall + lifetime;
-	PbStrategy strategy = in->strategy != PB_STRATEGY_UNSPECIFIED ? in->strategy
-			      : s->config.strategy		      ? PB_STRATEGY_SPREAD
-								      : PB_STRATEGY_TIGHT;
-	int r = 0;
-
-	op->response = malloc(sizeof(*op->response));
-	if (!op->response)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	pb_place_response__init(op->response);
-	op->response->reservations = calloc(in->n_pods + 1, sizeof(*op->response->reservations));
-	if (!op->response->reservations)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < in->n_pods && r == 0; i++) {
-		struct stow_reservation *reservation;
-		PbReservation *copy;
-
-		r = let_others(s, i, err);
-		if (r == 0)
-			r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
-		if (r < 0) {
-			if (in->n_pods > 1)
-				r = stow_err_wrap(err, r, "pod %zu of %zu%s%.64s", i + 1,
-						  in->n_pods, *in->pods[i]->name ? ", " : "",
-						  in->pods[i]->name);
-			break;
-		}
-		op->ids[op->n++] = reservation->id;
-		copy = stow_message_copy(&reservation->message->base);
-		if (!copy)
-			r = stow_err_set(err, ENOMEM, "out of memory");
-		else
-			op->response->reservations[op->response->n_reservations++] = copy;
-	}
-	if (r < 0)
-		unplace(s, op);
-	return r;
 }
 
 /* --- the answer --------------------------------------------------------------------------------- */
@@ -219,23 +49,23 @@ static void answer(struct stow_place_op *op, const struct stow_err *err)
 	if (err)
 		atomic_fetch_add(&s->refused, 1);
 	else
-		atomic_fetch_add(&s->placed, op->n);
-	if (!err && op->n)
-		stow_rpc_note(op->call, "%s%s", op->response->reservations[0]->annotation,
-			      op->n > 1 ? ", ..." : "");
-	stow_rpc_reply(op->call, op->response, err);
+		atomic_fetch_add(&s->placed, op->group.n);
+	if (!err && op->group.n)
+		stow_rpc_note(op->call, "%s%s", op->group.response->reservations[0]->annotation,
+			      op->group.n > 1 ? ", ..." : "");
+	stow_rpc_reply(op->call, op->group.response, err);
 	op_free(op);
 }
 
 /* The reservations as they are by now. */
 static void show_states(struct stow_place_op *op)
 {
-	for (size_t i = 0; i < op->n; i++) {
+	for (size_t i = 0; i < op->group.n; i++) {
 		struct stow_reservation *r =
-			stow_reservation_find(op->scheduler->fleet, op->ids[i]);
+			stow_reservation_find(op->scheduler->fleet, op->group.ids[i]);
 
 		if (r)
-			op->response->reservations[i]->state = r->message->state;
+			op->group.response->reservations[i]->state = r->message->state;
 	}
 }
 
@@ -254,8 +84,8 @@ static void take_back(struct stow_place_op *op, const struct stow_err *err)
 {
 	struct scheduler *s = op->scheduler;
 
-	for (size_t i = 0; i < op->n; i++) {
-		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
+	for (size_t i = 0; i < op->group.n; i++) {
+		struct stow_reservation *r = stow_reservation_find(s->fleet, op->group.ids[i]);
 
 		if (r) {
 			r->waiting = NULL;
@@ -294,11 +124,11 @@ static int keep_answer(struct stow_place_op *op)
 	if (!a || a->pending != op)
 		return 0;
 	a->pending = NULL;
-	len = pb_place_response__get_packed_size(op->response);
+	len = pb_place_response__get_packed_size(op->group.response);
 	bytes = malloc(len + 1);
 	if (!bytes)
 		return -ENOMEM; /* without bytes there is no length: who asks again is told so */
-	pb_place_response__pack(op->response, bytes);
+	pb_place_response__pack(op->group.response, bytes);
 	return stow_answer_set(op->scheduler->fleet, a, bytes, len);
 }
 
@@ -310,14 +140,14 @@ static void on_durable(void *ctx, const struct stow_err *err)
 
 	stow_lock_take(&s->fleet->lock);
 	if (err) {
-		unplace(s, op);
+		scheduler_group_undo(s, &op->group);
 		forget_answer(op);
 		stow_lock_give(&s->fleet->lock);
 		answer(op, err);
 		return;
 	}
-	for (size_t i = 0; i < op->n; i++) {
-		struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
+	for (size_t i = 0; i < op->group.n; i++) {
+		struct stow_reservation *r = stow_reservation_find(s->fleet, op->group.ids[i]);
 		PbDirective directive = PB_DIRECTIVE__INIT;
 
 		if (!r)
@@ -391,8 +221,9 @@ void scheduler_place_tick(struct scheduler *s, struct stow_now now)
 		next = op->next;
 		if (now.mono < op->waiter.until && !stow_rpc_cancelled(op->call))
 			continue;
-		for (size_t i = 0; i < op->n; i++) {
-			struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
+		for (size_t i = 0; i < op->group.n; i++) {
+			struct stow_reservation *r =
+				stow_reservation_find(s->fleet, op->group.ids[i]);
 
 			if (r && r->waiting == &op->waiter)
 				who = r->machine->name;
@@ -417,8 +248,9 @@ void scheduler_place_stop(struct scheduler *s)
 		struct stow_place_op *op = s->placing;
 
 		s->placing = op->next;
-		for (size_t i = 0; i < op->n; i++) {
-			struct stow_reservation *r = stow_reservation_find(s->fleet, op->ids[i]);
+		for (size_t i = 0; i < op->group.n; i++) {
+			struct stow_reservation *r =
+				stow_reservation_find(s->fleet, op->group.ids[i]);
 
 			if (r)
 				r->waiting = NULL;
@@ -460,13 +292,14 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 				    in->request_id);
 	if (a) {
 		if (a->response.bytes)
-			op->response =
+			op->group.response =
 				pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
-		return op->response ? 1
-				    : stow_err_set(err, EIO,
-						   "request_id: the answer to \"%.64s\" cannot be "
-						   "read any more",
-						   in->request_id);
+		return op->group.response
+			       ? 1
+			       : stow_err_set(err, EIO,
+					      "request_id: the answer to \"%.64s\" cannot be "
+					      "read any more",
+					      in->request_id);
 	}
 	op->request_id = strdup(in->request_id);
 	if (!op->request_id)
@@ -484,8 +317,8 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 	struct stow_writes *writes = stow_writes_new();
 	int r = 0;
 
-	for (size_t i = 0; i < op->n && r == 0; i++) {
-		const PbReservation *message = op->response->reservations[i];
+	for (size_t i = 0; i < op->group.n && r == 0; i++) {
+		const PbReservation *message = op->group.response->reservations[i];
 		size_t len = pb_reservation__get_packed_size(message);
 		_cleanup_free_ uint8_t *bytes = malloc(len + 1);
 
@@ -494,14 +327,14 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 			break;
 		}
 		pb_reservation__pack(message, bytes);
-		r = stow_writes_reservation(writes, op->ids[i], bytes, len, op->request_id);
+		r = stow_writes_reservation(writes, op->group.ids[i], bytes, len, op->request_id);
 	}
 	if (r == 0 && op->request_id) {
-		size_t len = pb_place_response__get_packed_size(op->response);
+		size_t len = pb_place_response__get_packed_size(op->group.response);
 		_cleanup_free_ uint8_t *bytes = malloc(len + 1);
 
 		if (bytes)
-			pb_place_response__pack(op->response, bytes);
+			pb_place_response__pack(op->group.response, bytes);
 		r = bytes ? stow_writes_answer(writes, op->request_id, op->digest,
 					       stow_now().wall + s->config.remember, bytes, len)
 			  : -ENOMEM;
@@ -524,14 +357,14 @@ static int begin(struct scheduler *s, const PbPlaceRequest *in, struct stow_plac
 		r = asked_before(s, in, op, err);
 	if (r != 0)
 		return r;
-	r = place_all(s, in, op, err);
+	r = scheduler_group_place(s, in, &op->group, err);
 	if (r < 0) {
 		forget_answer(op);
 		return r;
 	}
 	writes = writes_of(s, op);
 	if (!writes) {
-		unplace(s, op);
+		scheduler_group_undo(s, &op->group);
 		forget_answer(op);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
@@ -547,8 +380,9 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 	struct stow_place_op *op;
 	int r;
 
-	if (in->n_pods == 0 || in->n_pods > PODS_MAX)
-		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods, PODS_MAX);
+	if (in->n_pods == 0 || in->n_pods > SCHEDULER_PODS_MAX)
+		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods,
+				    SCHEDULER_PODS_MAX);
 	if (strlen(in->request_id) > 128)
 		return stow_err_set(err, EINVAL, "request_id: over 128 characters");
 	if (in->lifetime && in->lifetime > 24 * 3600 * STOW_SECOND)
@@ -569,7 +403,7 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 	if (r == 0)
 		return STOW_RPC_LATER;
 	if (r > 0)
-		stow_rpc_reply(call, op->response, NULL);
+		stow_rpc_reply(call, op->group.response, NULL);
 	else
 		atomic_fetch_add(&s->refused, 1);
 	op_free(op);
