@@ -150,12 +150,14 @@ include tests/module.mk
 
 # --- what people call ----------------------------------------------------------------------------
 
-.PHONY: run test test-full check-asan coverage clean help
+.PHONY: run test test-full check-asan coverage clean compile-commands hooks help
+##@ Use
 run: ## the main job, for real: annotated containers on this machine
 	@tests/tools/install-deps.sh run
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run
 
+##@ Test
 test: ## all the tests; installs what they need
 	@tests/tools/install-deps.sh test
 	@tests/tools/install-deps.sh lint
@@ -177,10 +179,25 @@ coverage: ## lines that the unit tests reach, by file
 	@gcov -n $(patsubst %.c,build/coverage/%.gcda,$(lib_SRCS)) 2>/dev/null | \
 	awk '/^File .lib/ { f = $$2 } /^Lines/ && f { print f, $$2, $$4; f = "" }' | sed "s/executed://" | sort
 
+##@ Develop
 clean: ## remove everything built
 	rm -rf build
 
+compile-commands: $(PB)/.stamp ## compile_commands.json, for editors and clang's tools
+	@printf '%s\n' $(lib_SRCS) $(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(hook_SRCS) $(cli_SRCS) \
+		$(helper_SRCS) $(unit_SRCS) $(tool_SRCS) | sort -u | \
+	jq -Rn --arg dir '$(CURDIR)' --arg cc '$(CC) $(subst ','\'',$(CPPFLAGS)) $(STOW_CFLAGS) $(CFLAGS)' \
+		'[inputs | {directory: $$dir, file: ., command: ($$cc + " -c " + .)}]' >compile_commands.json
+
+hooks: ## check what is committed, by the fast part of lint
+	git config core.hooksPath tests/tools/git-hooks
+
+##@ Other
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@awk -F ':.*## ' '/^##@ / { groups[++n] = substr($$0, 5); next } \
+		/^[a-z-]+:.*## / { lines[n] = lines[n] sprintf("  %-18s%s\n", $$1, $$2) } \
+		END { for (i = 1; i <= n; i++) for (k = 1; k <= i; k++) if (groups[k] == groups[i]) { \
+			text[k] = text[k] lines[i]; break } \
+		for (i = 1; i <= n; i++) if (text[i]) printf "%s%s:\n%s", (i > 1 ? "\n" : ""), groups[i], text[i] }' $(MAKEFILE_LIST)
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d $(B)/*/*/*/*.d)

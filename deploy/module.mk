@@ -4,6 +4,7 @@ deploy_ENV = DESTDIR='$(DESTDIR)' BUILD='$(B)' PREFIX='$(PREFIX)' LIBEXECDIR='$(
 	MANDIR='$(MANDIR)' SYSCONFDIR='$(SYSCONFDIR)' HOOKSDIR='$(HOOKSDIR)' UNITDIR='$(UNITDIR)'
 
 .PHONY: install uninstall
+##@ Use
 install: all ## put everything in place; DESTDIR is honoured
 	$(Q)$(deploy_ENV) deploy/install install
 

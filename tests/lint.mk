@@ -1,6 +1,7 @@
 # Checks that run nothing of ours, and the one formatter.
 
 .PHONY: lint format
+##@ Develop
 lint: ## check the source: layout, layers, analyzers, man pages
 	@tests/tools/install-deps.sh lint
 	@tests/tools/lint

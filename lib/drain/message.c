@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "drain/internal.h"
@@ -114,10 +115,13 @@ static PbDrainCulprit *culprit_message(const struct stow_culprit *in, uint64_t b
 
 	if (!out)
 		return NULL;
-	if (in->pfn && block_size)
+	if (in->pfn && block_size) {
 		block = in->pfn * (uint64_t)sysconf(_SC_PAGESIZE) / block_size;
-	else if (in->blocks)
-		block = strtoull(in->blocks, NULL, 10);
+	} else if (in->blocks) {
+		snprintf(number, sizeof(number), "%.*s", (int)strcspn(in->blocks, "-,"),
+			 in->blocks);
+		(void)stow_parse_u64(number, UINT64_MAX, &block, NULL);
+	}
 	snprintf(number, sizeof(number), "%" PRIu64, block);
 	out->block = block;
 	out->blocks = in->blocks ? list_text(in->blocks, failed) : text(number, NAME_MAX_, failed);

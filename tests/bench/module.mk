@@ -23,5 +23,6 @@ $(B)/tests/bench/apply $(B)/tests/bench/ledger $(B)/tests/bench/plan $(B)/tests/
 .PHONY: bench bench-bins
 bench-bins: $(bench_BINS)
 
+##@ Test
 bench: all bench-bins ## measure; the table goes to build/bench.txt, too
 	@tests/bench/run

@@ -36,6 +36,7 @@ $(fuzz_BINS): $(B)/%: $(B)/%.o $(B)/tests/fuzz/program.o $(fuzz_MAIN) $(hook_TES
 .PHONY: fuzz fuzz-run fuzz-bins fuzz-replay
 fuzz-bins: $(fuzz_BINS)
 
+##@ Test
 fuzz: ## look for inputs that break a parser: TARGET=NAME TIME=SECONDS
 	@$(MAKE) --no-print-directory PROFILE=fuzz TARGET=$(TARGET) TIME=$(TIME) fuzz-run
 

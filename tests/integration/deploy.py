@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """deploy/: the sample settings are the programs' own, units are sound, and what is installed goes again."""
+import gzip
 import os
 import re
 import shutil
@@ -125,6 +126,8 @@ def check_install(temp):
                                                       text_of(f"{root}/{f}"), re.M)]
     missing = [p for p in map("".join, programs) if p.lstrip("/") not in found]
     check("and what they start is there", programs and not missing, missing)
+    with gzip.open(f"{root}/usr/share/man/man1/numastow-drain.1.gz", "rt") as page:
+        check("a man page has the version", f'"numastow {text_of("VERSION").strip()}"' in page.read())
     install("install", root)
     same("installed twice it is the same", files_in(root), found)
     with open(f"{root}/etc/numastow/agent.yaml", "a", encoding="utf-8") as handle:
