@@ -51,6 +51,7 @@ struct scheduler {
 	struct scheduler_fence *fences;
 	size_t n_fences;
 	struct scheduler_watcher *watchers;
+	uint64_t watch_round;	/* in which all of them are told what is new */
 	pthread_cond_t changed; /* with the fleet's lock: news for watchers */
 
 	struct scheduler_drains *drains; /* the fleet's lock */

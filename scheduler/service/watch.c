@@ -115,11 +115,14 @@ static bool all_told(const struct scheduler *s)
 	return true;
 }
 
-/* The lock is given up between two of them, so the list may be another one then. */
-static void tell_all(struct scheduler *s, uint64_t round)
+bool scheduler_watch_tell(struct scheduler *s)
 {
 	struct scheduler_watcher *w = s->watchers;
+	uint64_t round = ++s->watch_round;
 
+	if (all_told(s))
+		return false;
+	/* The lock is given up between two of them, so the list may be another one then. */
 	while (w) {
 		w->round = round;
 		tell(s->fleet, w);
@@ -127,20 +130,19 @@ static void tell_all(struct scheduler *s, uint64_t round)
 		for (w = s->watchers; w && w->round == round;)
 			w = w->next;
 	}
+	return true;
 }
 
 void *scheduler_watch_run(void *arg)
 {
 	struct scheduler *s = arg;
-	uint64_t round = 0;
 
 	stow_lock_take(&s->fleet->lock);
 	while (!atomic_load(&s->stopping)) {
-		if (all_told(s)) {
+		if (!scheduler_watch_tell(s)) {
 			stow_lock_wait(&s->fleet->lock, &s->changed);
 			continue;
 		}
-		tell_all(s, ++round);
 		stow_lock_give(&s->fleet->lock);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE }, NULL);
 		stow_lock_take(&s->fleet->lock);

@@ -18,7 +18,7 @@
 #include "rpc/say.h"
 #include "scheduler/fleet/report.h"
 
-enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, KINDS };
+enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, WATCH, KINDS };
 
 #define MEMORY "/sys/devices/system/memory"
 
@@ -33,6 +33,7 @@ static struct {
 	struct agent_repins *repins;
 	struct agent_local *local;
 	struct agent_directive_parts directives;
+	struct stow_rpc_call *watcher;
 } agent;
 
 static void file(const char *path, const char *text)
@@ -244,6 +245,28 @@ static void drain(const PbAgentDrainRequest *request)
 	fuzz_call_free(call);
 }
 
+/* WatchNode; the second call ends the first. */
+static void watch(const struct stow_rpc_service *service, void *ctx, const void *request)
+{
+	const struct stow_rpc_stream_ops *ops = NULL;
+	struct stow_err err = { 0 };
+	int r;
+
+	for (size_t i = 0; i < service->n_methods; i++)
+		if (strcmp(service->methods[i].name, "WatchNode") == 0)
+			ops = service->methods[i].stream;
+	if (agent.watcher) {
+		ops->closed(agent.watcher, ctx, NULL);
+		fuzz_call_free(agent.watcher);
+		agent.watcher = NULL;
+		return;
+	}
+	agent.watcher = fuzz_call_new(&pb_agent__descriptor, "WatchNode");
+	r = ops->open(agent.watcher, ctx, request, &err);
+	FUZZ_CHECK_ERR(r, &err);
+	FUZZ_CHECK(r == 0);
+}
+
 static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescriptor *type)
 {
 	ProtobufCMessage *in = fuzz_unpack(step, type);
@@ -277,6 +300,9 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	case CANCEL_DRAIN:
 		unary(service, ctx, "CancelDrain", in);
 		break;
+	case WATCH:
+		watch(service, ctx, in);
+		break;
 	case SHOW:
 		unary(service, ctx, "ShowLedger", in);
 		break;
@@ -298,12 +324,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		[LIST_DRAINS] = &pb_agent_list_drains_request__descriptor,
 		[CANCEL_DRAIN] = &pb_agent_cancel_drain_request__descriptor,
 		[SHOW] = &pb_show_ledger_request__descriptor,
+		[WATCH] = &pb_watch_node_request__descriptor,
 	};
 	struct stow_idset none = { 0 };
 	struct stow_err err = { 0 };
 	struct agent_drain_table *table;
 	struct stow_ledger *ledger;
+	const struct stow_rpc_service *service;
 	struct fuzz_step step;
+	void *ctx;
 
 	if (!agent.local)
 		start();
@@ -311,6 +340,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ledger = agent_machine_context(agent.machine)->ledger;
 	while (fuzz_step(&data, &size, &step))
 		step_with(&step, types[step.kind % KINDS]);
+	service = fuzz_service(&ctx);
+	if (agent.watcher)
+		watch(service, ctx, NULL);
 	/* The next input finds the machine as this one did. */
 	FUZZ_CHECK(stow_lease_keep_only(agent_machine_context(agent.machine), NULL, 0, &err) >= 0);
 	FUZZ_CHECK(stow_ledger_fence_set(ledger, "scheduler", &none, &err) == 0);

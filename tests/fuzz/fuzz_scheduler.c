@@ -16,8 +16,9 @@
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
-#define STREAMS 2
-#define CALLS	64
+#define STREAMS	 2
+#define WATCHERS 2
+#define CALLS	 64
 
 enum {
 	REPORT,
@@ -33,6 +34,7 @@ enum {
 	LIST_DRAINS,
 	CANCEL_DRAIN,
 	DRAIN,
+	WATCH,
 	KINDS
 };
 
@@ -53,7 +55,7 @@ static const struct {
 
 struct run {
 	struct scheduler s;
-	struct stow_rpc_call *streams[STREAMS], *calls[CALLS];
+	struct stow_rpc_call *streams[STREAMS], *watchers[WATCHERS], *calls[CALLS];
 	bool is_drain[CALLS]; /* a stream that follows a drain */
 	size_t n_calls;
 };
@@ -277,6 +279,49 @@ static void drain(struct run *run, const struct fuzz_step *step)
 	stow_rpc_message_free(in);
 }
 
+static void stop_watching(struct run *run, size_t i)
+{
+	if (!run->watchers[i])
+		return;
+	scheduler_watch_ops.closed(run->watchers[i], &run->s, NULL);
+	fuzz_call_free(run->watchers[i]);
+	run->watchers[i] = NULL;
+}
+
+/* WatchNodes; one without a message ends them all. */
+static void watch(struct run *run, const struct fuzz_step *step)
+{
+	PbWatchNodesRequest *in;
+	struct stow_err err = { 0 };
+	size_t i = 0;
+	int r;
+
+	for (size_t at = 0; step->len == 0 && at < WATCHERS; at++)
+		stop_watching(run, at);
+	while (i < WATCHERS && run->watchers[i])
+		i++;
+	in = step->len ? fuzz_unpack(step, &pb_watch_nodes_request__descriptor) : NULL;
+	if (in && i < WATCHERS) {
+		run->watchers[i] = fuzz_call_new(&pb_scheduler__descriptor, "WatchNodes");
+		r = scheduler_watch_ops.open(run->watchers[i], &run->s, in, &err);
+		FUZZ_CHECK_ERR(r, &err);
+		if (r < 0) {
+			fuzz_call_free(run->watchers[i]);
+			run->watchers[i] = NULL;
+		}
+	}
+	stow_rpc_message_free(in);
+}
+
+/* After this no watcher lacks anything: each round must bring it nearer. */
+static void tell_watchers(struct run *run)
+{
+	int rounds = 0;
+
+	while (scheduler_watch_tell(&run->s))
+		FUZZ_CHECK(++rounds < 1000);
+}
+
 /* The store's and the clock's turn; a second has passed, or more than callers wait. */
 static void turn(struct run *run, const struct fuzz_step *step)
 {
@@ -292,6 +337,7 @@ static void turn(struct run *run, const struct fuzz_step *step)
 		now.wall += 48 * 3600 * STOW_SECOND;
 		scheduler_drains_forget(&run->s, now);
 	}
+	tell_watchers(run);
 	stow_lock_give(&run->s.fleet->lock);
 }
 
@@ -306,7 +352,10 @@ static void end(struct run *run)
 	scheduler_drains_stop(&run->s);
 	check_fleet(run->s.fleet);
 	check_drains(&run->s);
+	tell_watchers(run);
 	stow_lock_give(&run->s.fleet->lock);
+	for (size_t i = 0; i < WATCHERS; i++)
+		stop_watching(run, i);
 	fuzz_store_run(false);
 	for (size_t i = 0; i < run->n_calls; i++) {
 		if (!run->calls[i])
@@ -360,6 +409,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			turn(run, &step);
 		else if (step.kind == DRAIN)
 			drain(run, &step);
+		else if (step.kind == WATCH)
+			watch(run, &step);
 		else
 			call(run, &step);
 		check_fleet(run->s.fleet);
