@@ -8,9 +8,10 @@
 
 #include "agent/source_internal.h"
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
+#include "cgroup/limits.h"
 #include "grant/reconcile.h"
 #include "ledger/drains.h"
-#include "node/cgroup.h"
 #include "node/memory.h"
 #include "rpc/rpc.h"
 

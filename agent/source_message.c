@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "grant/partition.h"
 #include "grant/reconcile.h"
-#include "node/leave.h"
+#include "pages/leave.h"
 #include "place/capacity.h"
 #include "rpc/rpc.h"
 

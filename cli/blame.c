@@ -5,8 +5,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/culprit.h"
-#include "node/owners.h"
+#include "pages/culprit.h"
+#include "pages/kmsg.h"
+#include "pages/owners.h"
 
 int cli_blame_open(struct stow_root *root)
 {

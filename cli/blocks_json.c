@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/blocks_view.h"
 
+#include "cgroup/paths.h"
 #include "cli/json_writer.h"
 
 /* The keys are documented in numastow-blocks(1) and keep their meaning. */

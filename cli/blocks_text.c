@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/paths.h"
 #include "cli/cli.h"
 
 static bool alike(const struct blocks_row *a, const struct blocks_row *b)

@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "node/leave.h"
 #include "node/memblock.h"
-#include "node/owners.h"
+#include "pages/leave.h"
+#include "pages/owners.h"
 
 /* One block as it is shown. */
 struct blocks_row {

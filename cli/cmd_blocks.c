@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/paths.h"
 #include "cli/blocks_view.h"
 #include "cli/cli.h"
 

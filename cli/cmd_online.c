@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "cli/blame.h"
 #include "cli/cli.h"
+#include "node/hotplug.h"
 #include "node/memblock.h"
 
 #define OFFLINE_TIMEOUT (UINT64_C(10) * 1000000000) /* for each block */

@@ -11,10 +11,12 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/paths.h"
 #include "cli/cli.h"
 #include "cli/drain_view.h"
 #include "cli/message.h"
-#include "node/owners.h"
+#include "pages/kind.h"
+#include "pages/owners.h"
 
 struct explained {
 	struct stow_root *root;

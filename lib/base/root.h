@@ -31,8 +31,8 @@
 struct stat;
 struct stow_root;
 
-/* What lib/node has learnt about a tree and need not read again: the first member of the learner's
- * own struct, so that what is kept and how it is freed appear at once. */
+/* What lib/cgroup has learnt about a tree and need not read again: the first member of the
+ * learner's own struct, so that what is kept and how it is freed appear at once. */
 struct stow_learnt {
 	void (*free)(struct stow_learnt *learnt);
 };

@@ -9,10 +9,12 @@
 #include "base/cleanup.h"
 #include "base/idlist.h"
 #include "base/parse.h"
+#include "cgroup/paths.h"
+#include "cgroup/procs.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
 #include "node/memory.h"
-#include "node/pages.h"
+#include "pages/holds.h"
 #include "place/capacity.h"
 
 /* A container while it is judged. */

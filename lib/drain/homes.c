@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "cgroup/procs.h"
 #include "drain/internal.h"
-#include "node/pages.h"
+#include "pages/move.h"
+#include "pages/numa_maps.h"
 
 #define PAUSE UINT64_C(500000) /* ns between two batches of pages */
 

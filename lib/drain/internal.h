@@ -6,7 +6,7 @@
 #include "base/idset.h"
 #include "drain/drain.h"
 #include "node/memblock.h"
-#include "node/owners.h"
+#include "pages/owners.h"
 
 /* --- plan.c ------------------------------------------------------------------------------------- */
 

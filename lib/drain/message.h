@@ -12,8 +12,8 @@
 
 #include "base/err.h"
 #include "ledger/drains.h"
-#include "node/culprit.h"
 #include "numastow/v1/drain.pb-c.h"
+#include "pages/culprit.h"
 
 struct stow_drain_spec;
 

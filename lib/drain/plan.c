@@ -10,7 +10,8 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "drain/internal.h"
-#include "node/leave.h"
+#include "pages/kind.h"
+#include "pages/leave.h"
 
 /* The guess of how long it takes: what an idle machine of our time moves, and what a block costs. */
 #define BYTES_A_SECOND (UINT64_C(512) << 20)

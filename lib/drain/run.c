@@ -13,6 +13,7 @@
 #include "drain/internal.h"
 #include "grant/gc.h"
 #include "grant/pool.h"
+#include "node/hotplug.h"
 #include "place/changes.h"
 
 void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])

@@ -12,7 +12,8 @@
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "drain/internal.h"
-#include "node/leave.h"
+#include "pages/kind.h"
+#include "pages/leave.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define NODE_DIR   "/sys/devices/system/node"

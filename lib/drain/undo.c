@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
+#include "node/hotplug.h"
 
 #define S		UINT64_C(1000000000)
 #define ASK_EACH	(S / 2) /* between two looks whether somebody has cancelled it */

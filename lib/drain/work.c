@@ -13,6 +13,8 @@
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
+#include "node/hotplug.h"
+#include "pages/kmsg.h"
 
 #define MS	     UINT64_C(1000000)
 #define S	     (1000 * MS)

@@ -3,13 +3,13 @@
 
 /* One run of the applier: between the files of lib/grant that are it. */
 
+#include "cgroup/cpuset.h"
+#include "cgroup/peek.h"
 #include "grant/applied.h"
 #include "grant/apply.h"
 #include "grant/cpuview.h"
 #include "grant/enforce.h"
 #include "grant/unmanaged.h"
-#include "node/cpuset.h"
-#include "node/peek.h"
 
 /* One run. */
 struct apply_run {

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/kubelet.h"
 #include "grant/apply.h"
 #include "grant/enforce.h"
 #include "grant/lease.h"
-#include "node/cpuset.h"
-#include "node/kubelet.h"
 
 #define LOCK_PATH STOW_RUN_DIR "/mems.lock"
 

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/kubelet.h"
 #include "grant/apply_internal.h"
 #include "grant/lease.h"
 #include "grant/partition.h"
-#include "node/kubelet.h"
 
 /* CPUs that belong to the container alone. A repin's target does from the moment that it is
  * promised. */

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/limits.h"
 #include "grant/unmanaged.h"
+#include "node/device.h"
 
 void stow_basis_done(struct stow_basis *basis)
 {

@@ -3,8 +3,8 @@
 
 /* What a plan is made from: between the files of lib/grant that reserve. */
 
+#include "cgroup/cpuset.h"
 #include "grant/grant.h"
-#include "node/cpuset.h"
 
 /* Read before the transaction, except what the ledger has given away. */
 struct stow_basis {

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "node/cgroup.h"
+#include "cgroup/cgroup.h"
+#include "cgroup/hierarchy.h"
 #include "place/capacity.h"
 
 uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idset *ret)

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "node/cpuset.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/hierarchy.h"
 
 #define INNER "/container" /* crun's, below the scope that systemd made */
 

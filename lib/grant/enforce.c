@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/helper.h"
 #include "base/parse.h"
+#include "cgroup/limits.h"
 
 /* The time that an answer may take where the machine is very busy; sd-bus itself waits for 25 s. */
 #define SCOPE_TIMEOUT_MS 15000

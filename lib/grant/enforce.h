@@ -17,7 +17,7 @@
 
 #include "base/err.h"
 #include "base/idset.h"
-#include "node/cgroup.h"
+#include "cgroup/cgroup.h"
 
 /* Properties to set, collected first: one program is started for all of them. */
 struct stow_unit_sets {

@@ -9,7 +9,8 @@
 
 #include "base/admin.h"
 #include "base/cleanup.h"
-#include "node/cpuset.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/hierarchy.h"
 
 /* After an attempt that failed for no reason that can be seen beforehand: each may cost a WARNING. */
 #define AGAIN (600 * STOW_SECOND)

@@ -8,8 +8,9 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/cgroup.h"
+#include "cgroup/limits.h"
 #include "ledger/drains.h"
-#include "node/cgroup.h"
 #include "node/hugepage.h"
 
 /* One pool while its lock is held. */

@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/procs.h"
 #include "grant/apply.h"
 #include "grant/discover.h"
 #include "grant/gc.h"
-#include "node/cpuset.h"
-#include "node/pages.h"
 
 static int add_shares(struct stow_record *record, const struct stow_topology *topology)
 {

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/kubelet.h"
 #include "grant/applied.h"
 #include "grant/cpuview.h"
 #include "grant/fit.h"
-#include "node/kubelet.h"
 
 /* A container that is looked after. */
 struct watched {

@@ -7,10 +7,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/limits.h"
+#include "cgroup/procs.h"
 #include "grant/apply.h"
 #include "grant/cpuview.h"
 #include "grant/pool.h"
-#include "node/pages.h"
+#include "pages/move.h"
+#include "pages/numa_maps.h"
 
 struct repin {
 	const struct stow_grant_context *context;

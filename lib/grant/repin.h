@@ -39,7 +39,7 @@ struct stow_repin_progress {
 
 struct stow_repin_options {
 	struct stow_idset nodes; /* empty: wherever there is room, elsewhere */
-	uint64_t batch, pause;	 /* bytes (0: by time, node/pages.h), ns */
+	uint64_t batch, pause;	 /* bytes (0: by time, pages/move.h), ns */
 	bool dry_run;		 /* plan only */
 	/* Called in every step, and after every batch; a negative errno takes the move back. */
 	int (*progress)(void *ctx, const struct stow_repin_progress *progress);

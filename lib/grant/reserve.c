@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/cpuset.h"
 #include "grant/apply.h"
 #include "grant/basis.h"
 #include "grant/gc.h"
@@ -15,7 +16,6 @@
 #include "grant/lease.h"
 #include "grant/saved.h"
 #include "grant/unmanaged.h"
-#include "node/cpuset.h"
 
 /* --- records ------------------------------------------------------------------------------- */
 

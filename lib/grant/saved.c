@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/limits.h"
 
 static int add(struct stow_record *record, enum stow_controller controller, const char *attribute,
 	       const char *value)

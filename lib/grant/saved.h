@@ -8,8 +8,8 @@
  */
 
 #include "base/err.h"
+#include "cgroup/cgroup.h"
 #include "ledger/ledger.h"
-#include "node/cgroup.h"
 #include "place/request.h"
 
 /* Reads every attribute that placing `request` may change into the record. */

@@ -17,8 +17,8 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
-#include "node/cgroup.h"
-#include "node/life.h"
+#include "cgroup/cgroup.h"
+#include "cgroup/life.h"
 
 #define STOW_UNMANAGED_DIR "/run/numastow/unmanaged"
 #define STOW_ID_MAX	   255 /* bytes of a container's id: it is a file's name */

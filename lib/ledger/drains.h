@@ -13,8 +13,9 @@
 
 #include "base/err.h"
 #include "base/idset.h"
+#include "cgroup/life.h"
 #include "ledger/ledger.h"
-#include "node/life.h"
+#include "node/hotplug.h"
 #include "node/memblock.h"
 
 #define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */

@@ -10,7 +10,6 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "node/topology.h"
 
 #define PCI_DIR	  "/sys/bus/pci/devices"
 #define NET_DIR	  "/sys/class/net"

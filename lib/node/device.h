@@ -2,8 +2,7 @@
 #pragma once
 
 /*
- * Devices that one wants to be near to. stow_device_node(), the node of one of them by name, is
- * declared in node/topology.h.
+ * Devices that one wants to be near to, and the node of one of them by name.
  */
 
 #include <stddef.h>
@@ -44,3 +43,12 @@ static inline void stow_devices_done_ptr(struct stow_devices *list)
 {
 	stow_devices_done(list);
 }
+
+/*
+ * The node of a device, for `near`: a PCI address ("0000:3b:00.0", domain may be left out), a
+ * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device
+ * has its node at a parent: the tree is walked up. *ret_node is -1 when the platform does not
+ * say. -ENODEV: no such device. -EINVAL: not a device name, or a file that should have the node's
+ * number has none.
+ */
+int stow_device_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "node/hotplug.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/memblock.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define SECOND	   UINT64_C(1000000000)

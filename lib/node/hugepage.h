@@ -13,7 +13,16 @@
 
 #include "base/err.h"
 #include "base/root.h"
-#include "node/topology.h"
+
+#define STOW_POOLS_MAX 16 /* page sizes that one machine has; arm64 has four, powerpc a few more */
+
+/* A node's pool of hugepages of one size (Documentation/admin-guide/mm/hugetlbpage.rst). */
+struct stow_pool {
+	uint64_t size;	  /* bytes a page */
+	uint64_t total;	  /* pages, surplus included */
+	uint64_t free;	  /* pages that nobody has faulted in */
+	uint64_t surplus; /* pages beyond the persistent pool; they go when they are freed */
+};
 
 /* The page sizes that the machine has pools for, in bytes, ascending; none without hugetlbfs.
  * Returns how many. */

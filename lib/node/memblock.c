@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "node/memdev_internal.h"
+#include "node/memblock_internal.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define NODE_DIR   "/sys/devices/system/node"

@@ -32,6 +32,7 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
+#include "node/hugepage.h"
 
 /* What to read beyond nodes, their CPUs, memory totals and distances, which always are. */
 enum stow_topology_flags {
@@ -51,16 +52,6 @@ enum stow_topology_assumed {
 	STOW_ASSUMED_AVAILABLE = 1 << 5,
 	STOW_ASSUMED_DISTANCES = 1 << 6,
 	STOW_ASSUMED_END = 1 << 7,
-};
-
-#define STOW_POOLS_MAX 16 /* page sizes that one machine has; arm64 has four, powerpc a few more */
-
-/* A node's pool of hugepages of one size (Documentation/admin-guide/mm/hugetlbpage.rst). */
-struct stow_pool {
-	uint64_t size;	  /* bytes a page */
-	uint64_t total;	  /* pages, surplus included */
-	uint64_t free;	  /* pages that nobody has faulted in */
-	uint64_t surplus; /* pages beyond the persistent pool; they go when they are freed */
 };
 
 struct stow_node {
@@ -128,12 +119,3 @@ static inline void stow_topology_free_ptr(struct stow_topology **t)
 	if (*t)
 		stow_topology_free(*t);
 }
-
-/*
- * The node of a device, for `near`: a PCI address ("0000:3b:00.0", domain may be left out), a
- * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device
- * has its node at a parent: the tree is walked up. *ret_node is -1 when the platform does not
- * say. -ENODEV: no such device. -EINVAL: not a device name, or a file that should have the node's
- * number has none.
- */
-int stow_device_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err);

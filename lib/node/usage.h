@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/idset.h"
-#include "node/topology.h"
+#include "node/hugepage.h"
 
 struct stow_node_usage {
 	int id;

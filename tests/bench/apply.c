@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
 #include "grant/apply.h"
-#include "node/cpuset.h"
 
 struct bench {
 	struct stow_root *root;

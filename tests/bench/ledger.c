@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
 #include "ledger/ledger.h"
-#include "node/cgroup.h"
 
 static int insert(struct stow_ledger *ledger, int number, const struct stow_life *life,
 		  const struct stow_cgroup *cgroup, struct stow_err *err)

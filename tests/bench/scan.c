@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/owners.h"
+#include "pages/owners.h"
 
 #define RUNS_MAX 1000
 #define WINDOW	 32768 /* page frames: 256 KiB */

@@ -5,7 +5,8 @@
  */
 #include "folder.h"
 
-#include "node/cgroup.h"
+#include "cgroup/cgroup.h"
+#include "cgroup/hierarchy.h"
 
 static void check_found(struct stow_root *root, const struct stow_cgroup *cgroup)
 {

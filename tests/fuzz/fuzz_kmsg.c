@@ -2,7 +2,9 @@
 /* The kernel's log, line by line, and paths of cgroups: in both are names that strangers chose. */
 #include "fuzz.h"
 
-#include "node/culprit.h"
+#include "cgroup/paths.h"
+#include "pages/culprit.h"
+#include "pages/kmsg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,7 +2,7 @@
 /* A cgroup's path, a line's end, and kubelet's checkpoint of CPUs and memory. */
 #include "fuzz.h"
 
-#include "node/kubelet.h"
+#include "cgroup/kubelet.h"
 #include "program.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

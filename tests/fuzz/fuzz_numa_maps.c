@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* /proc/PID/numa_maps, line by line: a program chooses the names in it, and those of files. */
 #include "fuzz.h"
-
-#include "node/pages.h"
+#include "pages/numa_maps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

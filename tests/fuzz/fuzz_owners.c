@@ -5,7 +5,8 @@
  */
 #include "fuzz.h"
 
-#include "node/owners.h"
+#include "pages/kind.h"
+#include "pages/owners.h"
 
 static uint64_t sum(const uint64_t pages[STOW_PAGE_KINDS])
 {

@@ -24,9 +24,13 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "node/culprit.h"
+#include "cgroup/paths.h"
 #include "node/memblock.h"
-#include "node/owners.h"
+#include "pages/culprit.h"
+#include "pages/holds.h"
+#include "pages/kind.h"
+#include "pages/kmsg.h"
+#include "pages/owners.h"
 
 static int complain(const struct stow_err *err)
 {

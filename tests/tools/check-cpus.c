@@ -22,8 +22,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "cgroup/kubelet.h"
 #include "checked.h"
-#include "node/kubelet.h"
 
 static volatile sig_atomic_t stopped;
 

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/hierarchy.h"
 #include "grant/unmanaged.h"
 
 void checked_fatal(const struct stow_err *err)

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "node/hotplug.h"
 #include "node/memblock.h"
 
 static uint64_t now(void)

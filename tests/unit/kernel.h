@@ -3,8 +3,8 @@
 
 /*
  * A played kernel: CPUs that come and go, NUMA nodes, and cpusets that behave as those of cgroup v1
- * and v2 do (lib/node/cpuset.h says how), in a copied tree. Writes are checked before they are made
- * and take effect at once, for all cgroups below, too.
+ * and v2 do (lib/cgroup/cpuset.h says how), in a copied tree. Writes are checked before they are
+ * made and take effect at once, for all cgroups below, too.
  *
  * Its state is shared with processes that the test forks, so that one of them can be killed in the
  * middle of its work.

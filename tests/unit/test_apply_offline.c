@@ -3,8 +3,8 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
 #include "grant/apply.h"
-#include "node/cpuset.h"
 #include "played.h"
 
 #define GIB (UINT64_C(1) << 30)

@@ -2,9 +2,11 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/hierarchy.h"
+#include "cgroup/life.h"
+#include "cgroup/limits.h"
 #include "grant/saved.h"
-#include "node/cpuset.h"
-#include "node/life.h"
 #include "tree.h"
 
 static const char v2_mounts[] =

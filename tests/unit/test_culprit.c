@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/culprit.h"
-#include "node/kpages.h"
+#include "pages/culprit.h"
+#include "pages/holds.h"
+#include "pages/kind.h"
+#include "pages/kmsg.h"
+#include "pages/kpages.h"
 
 #define K(bit) (UINT64_C(1) << KPF_##bit)
 #define ANON   (K(LRU) | K(ANON) | K(SWAPBACKED) | K(UPTODATE) | K(MMAP))

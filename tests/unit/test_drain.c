@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "drain/internal.h"
 #include "grant/gc.h"
+#include "node/hotplug.h"
 #include "played.h"
 
 #define MEMORY "/sys/devices/system/memory"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "node/hotplug.h"
 #include "node/memblock.h"
 
 #define MEMORY "/sys/devices/system/memory"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
-#include "node/kubelet.h"
+#include "cgroup/kubelet.h"
 #include "tree.h"
 
 #define UID   "6f1fba0d-9b7c-4a5e-8f6a-1d2e3c4b5a69"

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 
 #include "base/helper.h"
-#include "node/life.h"
+#include "cgroup/life.h"
 
 static pid_t start(void)
 {

@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
-#include "node/leave.h"
 #include "node/memblock.h"
+#include "pages/kind.h"
+#include "pages/leave.h"
 
 #define MEMORY "/sys/devices/system/memory"
 

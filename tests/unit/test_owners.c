@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/kpages.h"
-#include "node/owners.h"
+#include "cgroup/paths.h"
+#include "pages/kind.h"
+#include "pages/kpages.h"
+#include "pages/owners.h"
 
 #define K(bit) (UINT64_C(1) << KPF_##bit)
 

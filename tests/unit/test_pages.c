@@ -4,7 +4,9 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
-#include "node/pages.h"
+#include "cgroup/procs.h"
+#include "pages/move.h"
+#include "pages/numa_maps.h"
 #include "tree.h"
 
 static struct stow_idset set_of(const char *list)

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "node/cpuset.h"
-#include "node/peek.h"
+#include "cgroup/cpuset.h"
+#include "cgroup/peek.h"
 #include "tree.h"
 
 #define TOP "/sys/fs/cgroup"

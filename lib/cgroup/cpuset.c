@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/cpuset.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "cgroup/procs.h"
+
+#define DEPTH_MAX    32 /* of cgroups below the container's */
+#define FOLLOW_TRIES 50 /* while the container's own programs write sets below its cgroup */
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+const char *stow_cpuset_file(const struct stow_cgroup *cgroup, bool cpus, bool effective)
+{
+	const char *name;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 2)
+		return !effective ? cpus ? "cpuset.cpus" : "cpuset.mems"
+		       : cpus	  ? "cpuset.cpus.effective"
+				  : "cpuset.mems.effective";
+	name = !effective ? cpus ? "cpuset.cpus" : "cpuset.mems"
+	       : cpus	  ? "cpuset.effective_cpus"
+			  : "cpuset.effective_mems";
+	return cgroup->at[STOW_CGROUP_CPUSET].noprefix ? name + strlen("cpuset.") : name;
+}
+
+static int no_cpuset(const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	if (!cgroup->path[0])
+		return stow_err_set(err, ENOTSUP,
+				    "the kernel has no cpuset controller for the container: mount "
+				    "it (cgroup v1), or use cgroup v2");
+	return stow_err_set(err, ENOTSUP,
+			    "the container's cgroup %s has no cpuset controller: enable it in "
+			    "cgroup.subtree_control of the cgroups above",
+			    cgroup->path);
+}
+
+static int read_set(const struct stow_cgroup *cgroup, bool cpus, bool effective,
+		    struct stow_idset *ret, struct stow_err *err)
+{
+	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
+		return no_cpuset(cgroup, err);
+	return stow_root_read_idset(cgroup->at[STOW_CGROUP_CPUSET].dir, ret, err, "%s",
+				    stow_cpuset_file(cgroup, cpus, effective));
+}
+
+int stow_cpuset_read_cpus(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
+			  struct stow_err *err)
+{
+	return read_set(cgroup, true, effective, ret, err);
+}
+
+int stow_cpuset_read_mems(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
+			  struct stow_err *err)
+{
+	return read_set(cgroup, false, effective, ret, err);
+}
+
+int stow_cpuset_read(const struct stow_cgroup *cgroup, struct stow_cpuset *ret,
+		     struct stow_err *err)
+{
+	struct stow_cpuset now;
+	int r;
+
+	r = read_set(cgroup, true, false, &now.cpus, err);
+	if (r == 0)
+		r = read_set(cgroup, false, false, &now.mems, err);
+	if (r == 0)
+		r = read_set(cgroup, true, true, &now.cpus_effective, err);
+	if (r == 0)
+		r = read_set(cgroup, false, true, &now.mems_effective, err);
+	if (r == 0)
+		*ret = now;
+	return r;
+}
+
+int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
+			   struct stow_err *err)
+{
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below, *slash;
+
+	if (!cgroup->at[STOW_CGROUP_CPUSET].version)
+		return no_cpuset(cgroup, err);
+	slash = strrchr(below, '/');
+	if (!slash || !slash[1])
+		return read_set(cgroup, cpus, true, ret, err);
+	return stow_cpuset_read_at(cgroup, below, (size_t)(slash - below), cpus, ret, err);
+}
+
+int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, size_t len, bool cpus,
+			struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(cgroup->root, ret, err, "%s%.*s/%s",
+				    cgroup->at[STOW_CGROUP_CPUSET].point, (int)len, below,
+				    stow_cpuset_file(cgroup, cpus, true));
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+static int write_file(struct stow_root *dir, const char *below, const char *name,
+		      const struct stow_idset *set, struct stow_err *err)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", name);
+	return stow_root_write(dir, list, err, "%s%s%s", below, below[0] ? "/" : "", name);
+}
+
+/* A v1 cpuset whose cgroups below follow it. */
+struct follow {
+	struct stow_root *dir; /* the container's */
+	const char *name;
+	const struct stow_idset *was, *is; /* of the cgroup above: now, and in the end */
+	bool grow; /* to what both have; else shrink to what is in the end */
+	int depth;
+};
+
+/* What a cgroup below gets in the end: the whole set when it has the whole one, or when nothing of
+ * its own part is left; else its part of it. */
+static void follow_set(const struct follow *f, struct stow_idset *set)
+{
+	bool whole = stow_idset_equal(set, f->was);
+
+	if (!whole)
+		stow_idset_and(set, f->is);
+	if (whole || stow_idset_empty(set))
+		*set = *f->is;
+}
+
+static int follow_below(const struct follow *f, const char *below, struct stow_err *err);
+
+/* One cgroup below: those below it come first when sets shrink, last when they grow. */
+static int follow_one(const struct follow *f, const char *path, struct stow_err *err)
+{
+	struct stow_idset was, is, set;
+	struct follow below = *f;
+	int r;
+
+	r = stow_root_read_idset(f->dir, &was, err, "%s/%s", path, f->name);
+	if (r < 0 || stow_idset_empty(&was)) /* one without a set has no processes */
+		return r == -ENOENT || r == -ENODEV ? 0 : r;
+	is = was;
+	follow_set(f, &is);
+	set = is;
+	if (f->grow)
+		stow_idset_or(&set, &was);
+	below.was = &was;
+	below.is = &is;
+	below.depth++;
+	if (!f->grow)
+		r = follow_below(&below, path, err);
+	if (r == 0 && !stow_idset_equal(&set, &was))
+		r = write_file(f->dir, path, f->name, &set, err);
+	if (r == 0 && f->grow)
+		r = follow_below(&below, path, err);
+	return r == -ENOENT || r == -ENODEV ? 0 : r;
+}
+
+/* Whether there are cgroups below: the kernel counts them as links of the directory. Copies, on
+ * whatever file system, may not. */
+static bool has_below(const struct stow_root *dir)
+{
+	struct stat st;
+
+	return !dir->live || fstat(dir->fd, &st) < 0 || st.st_nlink > 2;
+}
+
+static int follow_below(const struct follow *f, const char *below, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	const struct dirent *e;
+
+	if (f->depth == DEPTH_MAX || (!below[0] && !has_below(f->dir)))
+		return 0;
+	d = stow_root_opendir(f->dir, NULL, "%s/", below);
+
+	while (d && (e = readdir(d))) {
+		char path[PATH_MAX];
+		int r;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		    snprintf(path, sizeof(path), "%s%s%s", below, below[0] ? "/" : "", e->d_name) >=
+			    (int)sizeof(path))
+			continue;
+		r = follow_one(f, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* v1: first grow to both sets, from above to below, then shrink to the new one, from below to
+ * above: at no moment does a cgroup have what the one above it has not. What each cgroup has in the
+ * end is computed from what it and the one above it have now, and comes out the same from the grown
+ * sets, also when another program did the first half and was killed. */
+static int write_v1(const struct stow_cgroup *cgroup, const char *name,
+		    const struct stow_idset *was, const struct stow_idset *set,
+		    struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	struct stow_idset both = *was;
+	struct follow grow = { .dir = dir, .name = name, .was = was, .is = set, .grow = true };
+	struct follow shrink = { .dir = dir, .name = name, .was = &both, .is = set };
+	int r = 0;
+
+	stow_idset_or(&both, set);
+	if (!stow_idset_equal(&both, was))
+		r = write_file(dir, "", name, &both, err);
+	for (int i = 0; r == 0 && i < FOLLOW_TRIES; i++) {
+		r = follow_below(&grow, "", err);
+		if (r == 0)
+			r = follow_below(&shrink, "", err);
+		if (r == 0 && !stow_idset_equal(&both, set))
+			r = write_file(dir, "", name, set, err);
+		if (r != -EBUSY && r != -EACCES)
+			break;
+		r = i + 1 < FOLLOW_TRIES ? 0 : r;
+	}
+	return r;
+}
+
+/* `set` as it can be written: v1 takes nothing that the cgroup above does not have. */
+static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *set,
+			struct stow_err *err)
+{
+	struct stow_idset above;
+	char a[256], b[256];
+	int r;
+
+	r = stow_cpuset_read_above(cgroup, cpus, &above, err);
+	if (r < 0)
+		return r;
+	if (!stow_idset_intersects(set, &above))
+		return stow_err_set(err, EBUSY,
+				    "cgroup %s: of %s %s the cgroup above has none; it has %s",
+				    cgroup->path, cpus ? "CPUs" : "memory nodes",
+				    stow_idset_format(set, a, sizeof(a)),
+				    stow_idset_format(&above, b, sizeof(b)));
+	stow_idset_and(set, &above);
+	return 0;
+}
+
+/* `known`: what the file says; NULL: it is to be read. */
+static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *known,
+		     const struct stow_idset *set, struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
+	const char *name = stow_cpuset_file(cgroup, cpus, false);
+	struct stow_idset now, wanted = *set;
+	int r = 0;
+
+	if (known)
+		now = *known;
+	else
+		r = read_set(cgroup, cpus, false, &now, err);
+	if (r == 0 && version == 1)
+		r = within_above(cgroup, cpus, &wanted, err);
+	if (r < 0)
+		return r;
+	if (stow_idset_equal(&now, &wanted))
+		return 0;
+	if (version == 1)
+		r = write_v1(cgroup, name, &now, &wanted, err);
+	else
+		r = write_file(dir, "", name, &wanted, err);
+	return r < 0 ? r : 1;
+}
+
+int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
+			   struct stow_err *err)
+{
+	return write_set(cgroup, true, NULL, set, err);
+}
+
+int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *now,
+			    const struct stow_idset *set, struct stow_err *err)
+{
+	return write_set(cgroup, true, now, set, err);
+}
+
+int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
+			   struct stow_err *err)
+{
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
+		int r = stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "1", err,
+					cgroup->at[STOW_CGROUP_CPUSET].noprefix
+						? "memory_migrate"
+						: "cpuset.memory_migrate");
+
+		if (r < 0)
+			return r;
+	}
+	return write_set(cgroup, false, NULL, set, err);
+}
+
+/* --- CPUs that the kernel has taken away, on v1 --------------------------------------------- */
+
+/* One cgroup above, named by the first `len` bytes of the path; `has` is what the one above that
+ * has, and what this one has afterwards. */
+static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
+			 const struct stow_idset *returned, const struct stow_idset *own,
+			 struct stow_idset *has, struct stow_err *err)
+{
+	const char *point = cgroup->at[STOW_CGROUP_CPUSET].point;
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
+	const char *name = stow_cpuset_file(cgroup, true, false);
+	_cleanup_free_ char *list = NULL;
+	struct stow_idset cpus, known, lacking = *has;
+	int r;
+
+	r = stow_root_read_idset(cgroup->root, &cpus, err, "%s%.*s/%s", point, (int)len, below,
+				 name);
+	if (r < 0)
+		return r;
+	stow_idset_minus(&lacking, &cpus);
+	known = *returned;
+	stow_idset_or(&known, own);
+	if (!stow_idset_subset(&lacking, &known))
+		stow_idset_and(&lacking, own);
+	*has = cpus;
+	if (stow_idset_empty(&lacking))
+		return 0;
+	stow_idset_or(has, &lacking);
+	list = stow_idset_to_list(has);
+	if (!list)
+		return stow_err_sys(err, ENOMEM, "%s", name);
+	r = stow_root_write(cgroup->root, list, err, "%s%.*s/%s", point, (int)len, below, name);
+	return r < 0 ? r : 1;
+}
+
+int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
+				const struct stow_idset *own, struct stow_err *err)
+{
+	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
+	struct stow_idset has;
+	int r, written = 0;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
+	    (stow_idset_empty(returned) && stow_idset_empty(own)))
+		return 0;
+	r = stow_cpuset_read_at(cgroup, below, 0, true, &has, err);
+	for (size_t len = 1; r >= 0 && below[0] && below[len]; len++) {
+		if (below[len] != '/')
+			continue;
+		r = give_back_one(cgroup, len, returned, own, &has, err);
+		written |= r > 0;
+	}
+	return r < 0 ? r : written;
+}
+
+/* --- partitions ---------------------------------------------------------------------------- */
+
+int stow_cpuset_read_exclusive(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(dir, ret, err, "cpuset.cpus.exclusive");
+}
+
+int stow_cpuset_write_exclusive(struct stow_root *dir, const struct stow_idset *set,
+				struct stow_err *err)
+{
+	struct stow_idset now;
+	int r;
+
+	r = stow_cpuset_read_exclusive(dir, &now, err);
+	if (r < 0 || stow_idset_equal(&now, set))
+		return r;
+	if (stow_idset_empty(set)) /* a write of length 0 does nothing */
+		return stow_root_write(dir, "\n", err, "cpuset.cpus.exclusive");
+	return write_file(dir, "", "cpuset.cpus.exclusive", set, err);
+}
+
+int stow_cpuset_read_held(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err)
+{
+	return stow_root_read_idset(dir, ret, err, "cpuset.cpus.exclusive.effective");
+}
+
+int stow_cpuset_read_partition(struct stow_root *dir, char buf[static STOW_PARTITION_TEXT],
+			       struct stow_err *err)
+{
+	int r = stow_root_read_buf(dir, buf, STOW_PARTITION_TEXT, err, "cpuset.cpus.partition");
+
+	return r < 0 ? r : 0;
+}
+
+int stow_cpuset_write_partition(struct stow_root *dir, bool isolated, struct stow_err *err)
+{
+	return stow_root_write(dir, isolated ? "isolated" : "member", err, "cpuset.cpus.partition");
+}
+
+int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idset *ret,
+			      struct stow_err *err)
+{
+	return stow_root_read_idset(cgroup->root, ret, err, "%s/cpuset.cpus.isolated",
+				    cgroup->at[STOW_CGROUP_CPUSET].point);
+}
+
+/* --- processes that the kernel has moved away ---------------------------------------------- */
+
+int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
+	_cleanup_free_ pid_t *here = NULL, *all = NULL;
+	size_t n_here = 0, n = 0;
+	int moved = 0, r;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1)
+		return 0;
+	r = stow_cgroup_pids(cgroup, &here, &n_here, err);
+	if (r < 0)
+		return r;
+	for (int c = STOW_CGROUP_CPUSET + 1; c < STOW_CGROUP_CONTROLLERS && !n; c++)
+		if (cgroup->at[c].version == 1 && cgroup->at[c].dir)
+			r = stow_cgroup_pids_below(cgroup->at[c].dir, "", NULL, &all, &n, err);
+	if (r < 0)
+		return r;
+	if (!n && !n_here)
+		return stow_err_set(err, ESRCH,
+				    "cgroup %s is empty, and no other hierarchy knows its "
+				    "processes",
+				    cgroup->path);
+	for (size_t i = 0; i < n; i++) {
+		bool is_here = false;
+
+		for (size_t j = 0; j < n_here && !is_here; j++)
+			is_here = here[j] == all[i];
+		if (is_here)
+			continue;
+		r = stow_root_write_u64(dir, (uint64_t)all[i], err, "cgroup.procs");
+		if (r < 0 && r != -ESRCH) /* that one has ended */
+			return r;
+		moved += r == 0;
+	}
+	return moved;
+}

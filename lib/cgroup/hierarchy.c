@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/hierarchy.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "cgroup/hierarchy_internal.h"
+
+static const char *const controller_names[STOW_CGROUP_CONTROLLERS] = {
+	[STOW_CGROUP_CPUSET] = "cpuset",
+	[STOW_CGROUP_HUGETLB] = "hugetlb",
+	[STOW_CGROUP_MEMORY] = "memory",
+};
+
+static void hierarchy_done(struct hierarchy *h)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		free(h->mounts[i].point);
+		free(h->mounts[i].root);
+	}
+	free(h->mounts);
+}
+
+static void hierarchies_free(struct stow_learnt *learnt)
+{
+	struct hierarchies *h = (struct hierarchies *)learnt;
+
+	hierarchy_done(&h->v2);
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
+		hierarchy_done(&h->v1[c]);
+	free(h);
+}
+
+/* Whether `word` stands in the comma-separated `list`. */
+static bool in_list(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; p; p = strchr(p, ',')) {
+		if (*p == ',')
+			p++;
+		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+bool stow_controller_is_in(int c, const char *list)
+{
+	return in_list(list, controller_names[c]);
+}
+
+/* --- mountinfo ----------------------------------------------------------------------------- */
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as three octal digits. In place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *p = text; *p; to++) {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+		    p[3] >= '0' && p[3] <= '7') {
+			*to = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+			p += 4;
+		} else {
+			*to = *p++;
+		}
+	}
+	*to = '\0';
+}
+
+static int add_mount(struct hierarchy *h, const char *point, const char *root, uint64_t dev,
+		     bool noprefix)
+{
+	struct hierarchy_mount *grown = reallocarray(h->mounts, h->n + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	h->mounts = grown;
+	grown += h->n;
+	grown->point = strdup(point);
+	grown->root = strdup(strcmp(root, "/") == 0 ? "" : root);
+	grown->dev = dev;
+	grown->noprefix = noprefix;
+	h->n++;
+	return grown->point && grown->root ? 0 : -ENOMEM;
+}
+
+/* "MAJOR:MINOR" as stat(2) gives it; 0 when it is neither. */
+static uint64_t parse_dev(char *text)
+{
+	char *colon = strchr(text, ':');
+	uint64_t high, low;
+
+	if (!colon)
+		return 0;
+	*colon = '\0';
+	if (stow_parse_u64(text, UINT32_MAX, &high, NULL) < 0 ||
+	    stow_parse_u64(colon + 1, UINT32_MAX, &low, NULL) < 0)
+		return 0;
+	return makedev((unsigned int)high, (unsigned int)low);
+}
+
+/* One line of mountinfo (proc(5)): "ID PARENT DEV ROOT MOUNT OPTIONS [TAG...] - TYPE SOURCE SUPER".
+ */
+static int read_mount(char *line, struct hierarchies *h)
+{
+	char *save = NULL, *field[6], *type, *options, *tail;
+	uint64_t dev;
+	int r = 0;
+
+	/* Before the separator there is no blank that is not escaped. */
+	tail = strstr(line, " - cgroup");
+	if (!tail)
+		return 0;
+	*tail = '\0';
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(field); i++) {
+		field[i] = strtok_r(i ? NULL : line, " ", &save);
+		if (!field[i])
+			return 0;
+	}
+	type = strtok_r(tail + 3, " ", &save);
+	(void)strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " ", &save);
+	dev = parse_dev(field[2]);
+	unescape(field[3]);
+	unescape(field[4]);
+	if (strcmp(type, "cgroup2") == 0)
+		return add_mount(&h->v2, field[4], field[3], dev, false);
+	if (strcmp(type, "cgroup") != 0)
+		return 0;
+	for (int c = 0; options && c < STOW_CGROUP_CONTROLLERS && r == 0; c++)
+		if (stow_controller_is_in(c, options))
+			r = add_mount(&h->v1[c], field[4], field[3], dev,
+				      c == STOW_CGROUP_CPUSET && in_list(options, "noprefix"));
+	return r;
+}
+
+static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	char *save = NULL;
+	int r;
+
+	r = stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, err, "/proc/self/mountinfo");
+	if (r < 0)
+		return r;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		r = read_mount(line, h);
+		if (r < 0)
+			return stow_err_sys(err, -r, "/proc/self/mountinfo");
+	}
+	return 0;
+}
+
+/* The inode of the initial cgroup namespace (PROC_CGROUP_INIT_INO of linux/proc_ns.h). */
+#define FIRST_CGROUP_NAMESPACE 0xEFFFFFFBU
+#define UNIFIED_PATH	       "/sys/fs/cgroup"
+
+/*
+ * mountinfo has a line for every mount of every container. On the machine itself (paths in
+ * /proc/PID/cgroup are relative to the reader's cgroup namespace) it is not needed where the whole
+ * unified hierarchy is at its place, its topmost cgroup having inode 1, and has all controllers:
+ * those are in no hierarchy of v1 then. Returns 1 when it is so.
+ */
+static int assume_unified(struct stow_root *root, struct hierarchies *h)
+{
+	_cleanup_(stow_root_free_ptr) struct stow_root *top = NULL;
+	char list[512];
+	struct statfs fs;
+	struct stat st;
+	int r;
+
+	if (!root->live || root->dir[0] || stow_root_sub(root, &top, NULL, UNIFIED_PATH) < 0 ||
+	    fstatfs(top->fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC ||
+	    fstat(top->fd, &st) < 0 || st.st_ino != 1 ||
+	    stow_root_read_buf(top, list, sizeof(list), NULL, "cgroup.controllers") < 0)
+		return 0;
+	for (char *p = list; (p = strchr(p, ' '));)
+		*p = ',';
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
+		if (!stow_controller_is_in(c, list))
+			return 0;
+	if (fstatat(root->fd, "proc/self/ns/cgroup", &st, 0) < 0 ||
+	    st.st_ino != FIRST_CGROUP_NAMESPACE || fstat(top->fd, &st) < 0)
+		return 0;
+	r = add_mount(&h->v2, UNIFIED_PATH, "", st.st_dev, false);
+	return r < 0 ? r : 1;
+}
+
+int stow_hierarchies(struct stow_root *root, const struct hierarchies **ret, struct stow_err *err)
+{
+	struct stow_learnt *learnt = stow_root_learnt(root);
+	struct hierarchies *h;
+	int r;
+
+	if (!learnt) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return stow_err_sys(err, ENOMEM, "/proc/self/mountinfo");
+		h->learnt.free = hierarchies_free;
+		r = assume_unified(root, h);
+		if (r == 0)
+			r = read_hierarchies(root, h, err);
+		if (r < 0) {
+			hierarchies_free(&h->learnt);
+			return r;
+		}
+		learnt = stow_root_learn(root, &h->learnt);
+	}
+	*ret = (const struct hierarchies *)learnt;
+	return 0;
+}
+
+const struct hierarchy *stow_hierarchy_of(const struct hierarchies *h, int c, int *ret_version)
+{
+	*ret_version = h->v1[c].n ? 1 : h->v2.n ? 2 : 0;
+	return h->v1[c].n ? &h->v1[c] : &h->v2;
+}
+
+bool stow_cgroup_path_is_sane(const char *path)
+{
+	return path[0] == '/' && !strstr(path, "/../") &&
+	       !(strlen(path) >= 3 && strcmp(path + strlen(path) - 3, "/..") == 0);
+}
+
+const char *stow_below_mount(const struct hierarchy_mount *mount, const char *path)
+{
+	size_t len = strlen(mount->root);
+
+	if (strncmp(path, mount->root, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+		return NULL;
+	return path + len;
+}
+
+int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
+			  struct stow_hierarchy *ret, struct stow_err *err)
+{
+	const struct hierarchies *h = NULL;
+	const struct hierarchy_mount *mount;
+	const struct hierarchy *at;
+	int r, version;
+
+	r = stow_hierarchies(root, &h, err);
+	if (r < 0)
+		return r;
+	at = stow_hierarchy_of(h, (int)controller, &version);
+	if (!version)
+		return stow_err_set(err, ENOENT, "no hierarchy of the %s controller is mounted",
+				    controller_names[controller]);
+	mount = &at->mounts[0];
+	for (size_t i = at->n; i-- > 0;)
+		if (!at->mounts[i].root[0]) /* the whole of it rather than a part */
+			mount = &at->mounts[i];
+	*ret = (struct stow_hierarchy){ version, mount->point, mount->root };
+	return 0;
+}
+
+int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
+		      const char **ret_mount, struct stow_err *err)
+{
+	struct stow_hierarchy hierarchy;
+	int r = stow_cgroup_hierarchy(root, controller, &hierarchy, err);
+
+	if (r == 0)
+		*ret_mount = hierarchy.point;
+	return r;
+}

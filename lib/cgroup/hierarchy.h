@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Where the cgroup hierarchies of the controllers are mounted. */
+
+#include "base/err.h"
+#include "base/root.h"
+
+enum stow_controller {
+	STOW_CGROUP_CPUSET,
+	STOW_CGROUP_HUGETLB,
+	STOW_CGROUP_MEMORY,
+	STOW_CGROUP_CONTROLLERS,
+};
+
+/* A controller's hierarchy, or the part of it that is mounted; the strings belong to the root. */
+struct stow_hierarchy {
+	int version;
+	const char *point; /* where it is mounted */
+	const char *above; /* the path of the cgroup that is mounted there, "" for the topmost */
+};
+
+/* Finds where the whole hierarchy is mounted, else the first part of it. -ENOENT: nowhere. */
+int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
+			  struct stow_hierarchy *ret, struct stow_err *err);
+/* Finds where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); the text
+ * belongs to the root. -ENOENT: nowhere. */
+int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
+		      const char **ret_mount, struct stow_err *err);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/kubelet.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/cleanup.h"
+
+#define UID_MAX 128
+
+/*
+ * Reads the pod's UID at the next "pod" of ".../kubepods/burstable/pod<UID>/..." or, from the
+ * systemd driver, ".../kubepods-burstable-pod<UID with _>.slice/...", and moves *path behind it.
+ * A UID is 8-4-4-4-12 digits from the API server; 32 digits for a static pod, which kubelet makes
+ * of a hash; or whatever a static pod's manifest says.
+ */
+static bool next_uid(const char **path, char uid[UID_MAX])
+{
+	for (const char *p = *path; (p = strstr(p, "pod")); p++) {
+		size_t len = strcspn(p + 3, "/.");
+
+		/* "kubepods" itself is none */
+		if (p == *path || (p[-1] != '/' && p[-1] != '-') || len == 0 || len >= UID_MAX)
+			continue;
+		memcpy(uid, p + 3, len);
+		uid[len] = '\0';
+		for (char *c = uid; *c && p[-1] == '-'; c++)
+			if (*c == '_')
+				*c = '-';
+		*path = p + 3 + len;
+		return true;
+	}
+	return false;
+}
+
+static bool has_entry(struct stow_root *root, const char *file, const char *policy, const char *uid)
+{
+	_cleanup_free_ char *text = NULL;
+	struct json_object *state, *name, *entries, *pod;
+	const char *has;
+	bool found;
+
+	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/var/lib/kubelet/%s",
+			   file) < 0)
+		return false;
+	state = json_tokener_parse(text);
+	/* No text comes of a null. */
+	found = json_object_object_get_ex(state, "policyName", &name) &&
+		(has = json_object_get_string(name)) && strcasecmp(has, policy) == 0 &&
+		json_object_object_get_ex(state, "entries", &entries) &&
+		json_object_object_get_ex(entries, uid, &pod);
+	json_object_put(state);
+	return found;
+}
+
+bool stow_kubelet_owns(struct stow_root *root, const char *cgroup_path)
+{
+	const char *p = strstr(cgroup_path, "kubepods");
+	char uid[UID_MAX];
+
+	while (p && next_uid(&p, uid))
+		if (has_entry(root, "cpu_manager_state", "static", uid) ||
+		    has_entry(root, "memory_manager_state", "static", uid))
+			return true;
+	return false;
+}

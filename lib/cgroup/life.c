@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/life.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+int stow_life_read(struct stow_root *root, pid_t pid, struct stow_life *ret, struct stow_err *err)
+{
+	char buf[4096], *p, *save = NULL;
+	struct stow_life life = { .pid = pid };
+	char state = 0;
+	int r, field;
+
+	r = stow_root_read_buf(root, buf, sizeof(buf), err, "/proc/%d/stat", (int)pid);
+	if (r == -ENOENT || r == -ESRCH)
+		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
+	if (r < 0)
+		return r;
+	/* The command name, field 2, may contain anything, also ')': the last one ends it. */
+	p = strrchr(buf, ')');
+	if (!p)
+		return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
+	field = 3;
+	for (char *word = strtok_r(p + 1, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		if (field == 3)
+			state = *word;
+		if (field++ == 22) {
+			r = stow_parse_u64(word, UINT64_MAX, &life.start, err);
+			if (r < 0)
+				return r;
+			if (state == 'Z' || state == 'X')
+				return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
+			*ret = life;
+			return 0;
+		}
+	}
+	return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
+}
+
+bool stow_life_alive(struct stow_root *root, const struct stow_life *life)
+{
+	struct stow_life now;
+	int r;
+
+	if (life->pid <= 0)
+		return false;
+	r = stow_life_read(root, life->pid, &now, NULL);
+	if (r == -ESRCH)
+		return false;
+	return r < 0 || now.start == life->start;
+}
+
+int stow_life_signal(struct stow_root *root, const struct stow_life *life, int signal)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stow_life now;
+	int r;
+
+	if (life->pid <= 0)
+		return -ESRCH;
+	fd = (int)syscall(SYS_pidfd_open, life->pid, 0);
+	if (fd < 0 && errno != ENOSYS)
+		return -errno;
+	/* Looked at once it is held: what has this number *and* this start now had it then, too. */
+	r = stow_life_read(root, life->pid, &now, NULL);
+	if (r < 0)
+		return r;
+	if (now.start != life->start)
+		return -ESRCH;
+	if (fd < 0) /* before Linux 5.3 the number is all there is */
+		return kill(life->pid, signal) < 0 ? -errno : 0;
+	return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cgroup/procs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+#define CGROUPS_MAX 16384 /* below one container; whoever may make cgroups may make any number */
+#define PATH_MOST   4096  /* PATH_MAX: what one openat2(2) takes */
+
+struct pids {
+	pid_t *list;
+	size_t n, room;
+};
+
+/* Cgroups that are still to be read. */
+struct folders {
+	char **list;
+	size_t n, seen;
+};
+
+static void pids_done(struct pids *pids)
+{
+	free(pids->list);
+}
+
+static void folders_done(struct folders *folders)
+{
+	while (folders->n)
+		free(folders->list[--folders->n]);
+	free(folders->list);
+}
+
+static int add_pid(struct pids *pids, pid_t pid, struct stow_err *err)
+{
+	if (pids->n == pids->room) {
+		size_t room = pids->room ? pids->room * 2 : 64;
+		pid_t *grown = reallocarray(pids->list, room, sizeof(*grown));
+
+		if (!grown)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		pids->list = grown;
+		pids->room = room;
+	}
+	pids->list[pids->n++] = pid;
+	return 0;
+}
+
+static int add_file(struct stow_root *dir, const char *path, const char *file, struct pids *pids,
+		    struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	char *save = NULL;
+	int r;
+
+	r = stow_root_read(dir, STOW_ROOT_READ_MAX, &text, NULL, err, "%s/%s", path, file);
+	for (char *line = r < 0 ? NULL : strtok_r(text, "\n", &save); line && r >= 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		uint64_t pid;
+
+		if (stow_parse_u64(line, INT32_MAX, &pid, NULL) == 0 && pid != 0)
+			r = add_pid(pids, (pid_t)pid, err); /* 0: in another pid namespace */
+	}
+	return r < 0 ? r : 0;
+}
+
+static int add_folder(struct folders *folders, const char *path, struct stow_err *err)
+{
+	char **grown;
+
+	if (++folders->seen > CGROUPS_MAX)
+		return stow_err_set(err, E2BIG, "more than %d cgroups below one container's",
+				    CGROUPS_MAX);
+	grown = reallocarray(folders->list, folders->n + 1, sizeof(*grown));
+	if (!grown)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	folders->list = grown;
+	grown[folders->n] = strdup(path);
+	if (!grown[folders->n])
+		return stow_err_set(err, ENOMEM, "out of memory");
+	folders->n++;
+	return 0;
+}
+
+/* The cgroups in one. It may be gone meanwhile. */
+static int add_children(struct stow_root *dir, const char *path, const char *border,
+			struct folders *folders, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *folder = stow_root_opendir(dir, NULL, "%s/", path);
+	const struct dirent *entry;
+	int r = 0;
+
+	while (r == 0 && folder && (entry = readdir(folder))) {
+		char below[PATH_MOST];
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		if (snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >=
+		    (int)sizeof(below))
+			return stow_err_set(err, ENAMETOOLONG,
+					    "a cgroup below the container's is nested too deeply: "
+					    "its path has more than %d bytes",
+					    PATH_MOST - 1);
+		if (!border || stow_root_exists(dir, "%s/%s", below, border) != 1)
+			r = add_folder(folders, below, err);
+	}
+	return r;
+}
+
+/* A threaded cgroup does not say whose threads it has; the cgroup above it that is none does, and
+ * lists these processes. At the top there is no such cgroup: then its threads stand for them. */
+static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct pids *pids,
+		      struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = add_file(dir, path, "cgroup.procs", pids, &why);
+
+	if (r == -EOPNOTSUPP && top) {
+		r = add_file(dir, path, "cgroup.threads", pids, &why);
+		r = r == -EOPNOTSUPP || r == -ENOENT ? 0 : r; /* "domain invalid": it has none */
+	}
+	if (!top && (r == -EOPNOTSUPP || r == -ENOENT || r == -ENODEV))
+		return 0; /* threaded, or gone meanwhile */
+	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* On v1 a process whose threads are in several cgroups is listed in each. */
+static void make_unique(struct pids *pids)
+{
+	size_t n = 0;
+
+	if (pids->n)
+		qsort(pids->list, pids->n, sizeof(*pids->list), by_number);
+	for (size_t i = 0; i < pids->n; i++)
+		if (n == 0 || pids->list[n - 1] != pids->list[i])
+			pids->list[n++] = pids->list[i];
+	pids->n = n;
+}
+
+int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
+			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_(folders_done) struct folders folders = { 0 };
+	_cleanup_(pids_done) struct pids pids = { 0 };
+	int r;
+
+	r = add_cgroup(dir, path, true, &pids, err);
+	if (r == 0)
+		r = add_children(dir, path, border, &folders, err);
+	while (r == 0 && folders.n) {
+		_cleanup_free_ char *next = folders.list[--folders.n];
+
+		r = add_cgroup(dir, next, false, &pids, err);
+		if (r == 0)
+			r = add_children(dir, next, border, &folders, err);
+	}
+	if (r < 0)
+		return r;
+	make_unique(&pids);
+	*ret_pids = STOW_TAKE_PTR(pids.list);
+	*ret_n = pids.n;
+	return 0;
+}
+
+int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
+		     struct stow_err *err)
+{
+	return stow_cgroup_pids_below(cgroup->at[STOW_CGROUP_CPUSET].dir, "", NULL, ret_pids, ret_n,
+				      err);
+}
