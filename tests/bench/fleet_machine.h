@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A simulated machine: it has only numbers, reports them, and does what directives say. */
+/* A simulated machine: it has only numbers, reports them, and does what directives say. With it
+ * comes a connect(2) that takes another address of loopback each time. */
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -16,11 +16,9 @@
  * had lost their scheduler, how many dials it took, in the busiest 100 ms, and how many were
  * welcomed in each second.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,7 +26,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,7 +43,6 @@
 #define TICK_MS		5
 #define BUCKET		(100 * MS)
 #define PER_CERTIFICATE 100
-#define ADDRESSES	200
 #define SECONDS_MAX	120 /* of one search that are counted apart */
 
 static struct {
@@ -229,30 +225,6 @@ static void found(uint64_t now)
 		printf(" %u", search.welcomes[i]);
 	printf("\n");
 	memset(&search, 0, sizeof(search));
-}
-
-/* --- addresses ---------------------------------------------------------------------------------- */
-
-/* The core calls connect(2) by name, and so finds this one: on loopback the machines come from many
- * addresses, as on a network, for what is counted by address. */
-__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *addr,
-						   socklen_t len)
-{
-	static atomic_uint count;
-	int (*really)(int, const struct sockaddr *, socklen_t) = NULL;
-	uint32_t host = INADDR_LOOPBACK + 256 + atomic_fetch_add(&count, 1) % ADDRESSES;
-	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(host) };
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
-
-	if (addr->sa_family == AF_INET) {
-		(void)bind(fd, (const struct sockaddr *)&four, sizeof(four));
-	} else if (addr->sa_family == AF_INET6) {
-		six.sin6_addr.s6_addr[10] = six.sin6_addr.s6_addr[11] = 0xff;
-		memcpy(six.sin6_addr.s6_addr + 12, &four.sin_addr, 4);
-		(void)bind(fd, (const struct sockaddr *)&six, sizeof(six));
-	}
-	*(void **)&really = dlsym(RTLD_NEXT, "connect");
-	return really(fd, addr, len);
 }
 
 /* --- main --------------------------------------------------------------------------------------- */

@@ -64,9 +64,10 @@ class Member:
 class Etcd:
     """A cluster of `size` members, for the length of a with block."""
 
-    def __init__(self, size=1, tls=False):
-        # On a disk that is none, where there is one: what is tested is not its speed.
-        self.folder = tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    def __init__(self, size=1, tls=False, on=None):
+        # On a disk that is none, where there is one, unless it is told: what is tested is not its speed.
+        ram = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = tempfile.mkdtemp(prefix="etcd-", dir=on or ram)
         self.tls = Certificates(f"{self.folder}/tls") if tls else None
         self.scheme = "https" if tls else "http"
         self.members = []
