@@ -17,36 +17,37 @@ def run(*argv):
 
 
 class Certificates:
-    """A CA, and one certificate for 127.0.0.1 that serves members and schedulers."""
+    """A CA, and one certificate for all addresses that serves members and schedulers."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, hosts):
+        names = ",".join(f"IP:{h}" for h in hosts)
         os.makedirs(folder)
         self.ca, self.key, self.certificate = (f"{folder}/{n}" for n in ("ca.crt", "tls.key", "tls.crt"))
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-days", "2", "-subj", "/CN=etcd CA", "-keyout", f"{folder}/ca.key", "-out", self.ca)
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-subj", "/CN=numastow", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.key,
+            "-subj", "/CN=numastow", "-addext", f"subjectAltName={names}", "-keyout", self.key,
             "-out", f"{folder}/csr")
         with open(f"{folder}/ext", "w", encoding="ascii") as out:
-            out.write("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+            out.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")
         run("openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", self.ca, "-CAkey", f"{folder}/ca.key",
             "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", self.certificate)
 
 
 class Member:
-    def __init__(self, cluster, number):
-        self.cluster, self.number = cluster, number
+    def __init__(self, cluster, number, host, inside):
+        self.cluster, self.number, self.host, self.inside = cluster, number, host, inside
         self.client, self.peer = free_port(), free_port()
         self.process = None
 
     def start(self):
         c, scheme = self.cluster, self.cluster.scheme
-        argv = [ETCD, "--name", f"m{self.number}", "--data-dir", f"{c.folder}/m{self.number}",
-                "--listen-client-urls", f"{scheme}://127.0.0.1:{self.client}",
-                "--advertise-client-urls", f"{scheme}://127.0.0.1:{self.client}",
-                "--listen-peer-urls", f"{scheme}://127.0.0.1:{self.peer}",
-                "--initial-advertise-peer-urls", f"{scheme}://127.0.0.1:{self.peer}",
-                "--initial-cluster", ",".join(f"m{m.number}={scheme}://127.0.0.1:{m.peer}"
+        argv = [*self.inside, ETCD, "--name", f"m{self.number}", "--data-dir", f"{c.folder}/m{self.number}",
+                "--listen-client-urls", f"{scheme}://{self.host}:{self.client}",
+                "--advertise-client-urls", f"{scheme}://{self.host}:{self.client}",
+                "--listen-peer-urls", f"{scheme}://{self.host}:{self.peer}",
+                "--initial-advertise-peer-urls", f"{scheme}://{self.host}:{self.peer}",
+                "--initial-cluster", ",".join(f"m{m.number}={scheme}://{m.host}:{m.peer}"
                                               for m in c.members)]
         if c.tls:
             for what in ("", "peer-"):
@@ -62,21 +63,23 @@ class Member:
 
 
 class Etcd:
-    """A cluster of `size` members, for the length of a with block."""
+    """A cluster of `size` members, for the length of a with block; each on an address of its own, and
+    started by a command that runs it there, when there are `hosts`: (address, words)."""
 
-    def __init__(self, size=1, tls=False, on=None):
+    def __init__(self, size=1, tls=False, on=None, hosts=()):
+        hosts = hosts or [("127.0.0.1", ())] * size
         # On a disk that is none, where there is one, unless it is told: what is tested is not its speed.
         ram = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = tempfile.mkdtemp(prefix="etcd-", dir=on or ram)
-        self.tls = Certificates(f"{self.folder}/tls") if tls else None
+        self.tls = Certificates(f"{self.folder}/tls", sorted({h for h, _ in hosts})) if tls else None
         self.scheme = "https" if tls else "http"
         self.members = []
         for i in range(size):
-            self.members.append(Member(self, i))
+            self.members.append(Member(self, i, *hosts[i]))
 
     @property
     def urls(self):
-        return ",".join(f"{self.scheme}://127.0.0.1:{m.client}" for m in self.members)
+        return ",".join(f"{self.scheme}://{m.host}:{m.client}" for m in self.members)
 
     def options(self, prefix="/numastow/"):
         """For numastow-scheduler."""
@@ -90,7 +93,7 @@ class Etcd:
         """A member that answers /health has a leader."""
         for member in self.members:
             argv = ["curl", "--silent", "--noproxy", "*", "--max-time", "2",
-                    f"{self.scheme}://127.0.0.1:{member.client}/health"]
+                    f"{self.scheme}://{member.host}:{member.client}/health"]
             if self.tls:
                 argv += ["--cacert", self.tls.ca, "--cert", self.tls.certificate, "--key", self.tls.key]
             done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -3,11 +3,10 @@
 """Two schedulers on an etcd cluster of three members with TLS, machines, and callers that go on placing
 while the leader is killed, paused for longer than its lease and continued, a member of etcd is killed, and
 the majority is: no answered reservation is lost, none is there twice, no directive of an old epoch is
-obeyed, and without a majority nothing is granted.
+obeyed, and without a majority nothing is granted. (fleet-cut.py has networks that are cut.)
 
 1 round; 20 with --full.
 """
-import collections
 import re
 import signal
 import threading
@@ -15,203 +14,14 @@ import time
 
 import grpc
 
-from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port
+from daemons import PATIENCE, fetch
 from etcdlib import ETCD, Etcd
-from fleetlib import (GIB, FakeAgent, Names, channel_to, command, eventually, full_report, scheduler_pb2,
-                      scheduler_pb2_grpc)
+from fleetlib import channel_to, command, eventually, scheduler_pb2, scheduler_pb2_grpc
 from harness import FULL, Temp, check, finish, skip
+from stormlib import NODES, Machine, Scheduler, Storm, leader_of, wait_for_leader
 
 S = scheduler_pb2
 ROUNDS = 20 if FULL else 1
-PLACEMENTS = 1000 if FULL else 200
-CALLERS = 8
-NODES, NUMA, CPUS = 4, 4, 100
-
-
-class Scheduler:
-    """One of the two, which is started again when it has ended, as systemd does."""
-
-    def __init__(self, cluster):
-        self.options = cluster.options()
-        self.port, self.metrics = free_port(), free_port()
-        self.program = None
-        self.start()
-
-    def start(self):
-        self.program = Daemon([SCHEDULER, "--config", "/dev/null", "--listen", f"127.0.0.1:{self.port}",
-                               "--metrics", f"127.0.0.1:{self.metrics}", "--stale-after", "3s",
-                               *self.options])
-
-    @property
-    def pid(self):
-        return self.program.process.pid
-
-    def ended(self):
-        return self.program.process.poll() is not None
-
-    def drain_log(self):
-        while not self.program.lines.empty():
-            line = self.program.lines.get()
-            if line is not None:
-                self.program.said.append(line)
-        return self.program.said
-
-    def says(self, text):
-        return [line for line in self.drain_log() if text in line]
-
-    def active(self):
-        if self.ended():
-            return False
-        status, body = fetch(self.program, "/healthz")
-        return status == 200 and body.strip() == "active"
-
-
-class Machine(threading.Thread):
-    """A machine's agent that goes from scheduler to scheduler, and keeps what it was told under which
-    epoch; of an older one than it has heard of it obeys nothing, as ours."""
-
-    def __init__(self, name, schedulers, stop):
-        super().__init__(daemon=True)
-        self.node, self.schedulers, self.stop = name, schedulers, stop
-        self.epoch, self.old, self.told = 0, 0, []
-        self.connected = None
-
-    def run(self):
-        at = 0
-        while not self.stop.is_set():
-            scheduler = self.schedulers[at % len(self.schedulers)]
-            at += 1
-            with channel_to(f"127.0.0.1:{scheduler.port}") as channel:
-                agent = FakeAgent(channel, full_report(self.node, numa_nodes=NUMA, cpus=CPUS, memory=64 * GIB))
-                seen = 0
-                end = time.monotonic() + 2
-                while not self.stop.is_set() and not agent.error:
-                    with agent.news:
-                        agent.news.wait(0.1)
-                        fresh, seen = agent.directives[seen:], len(agent.directives)
-                    if fresh:
-                        self.connected = scheduler
-                    elif not seen and time.monotonic() > end:
-                        break
-                    if not all(self.obey(d) for d in fresh):
-                        break
-                    agent.out.put(S.ReportRequest(heartbeat=S.Heartbeat(time=time.time_ns())))
-                agent.close()
-            self.connected = None
-            self.stop.wait(0.05)
-
-    def obey(self, directive):
-        if directive.epoch < self.epoch:
-            self.old += 1
-            return False
-        self.epoch = directive.epoch
-        self.told.append((directive.epoch, directive.WhichOneof("kind")))
-        return True
-
-
-class Caller(threading.Thread):
-    """Places, each under its own request_id, and asks again elsewhere until there is an answer."""
-
-    def __init__(self, number, schedulers, names, stop):
-        super().__init__(daemon=True)
-        self.schedulers, self.names, self.stop, self.at = schedulers, names, stop, number
-        self.answered, self.refusals = {}, collections.Counter()
-
-    def run(self):
-        channels = [grpc.insecure_channel(f"127.0.0.1:{s.port}", options=[
-            ("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 200)]) for s in self.schedulers]
-        stubs = [scheduler_pb2_grpc.SchedulerStub(c) for c in channels]
-        while not self.stop.is_set():
-            try:
-                name = next(self.names)
-            except StopIteration:
-                break
-            request = S.PlaceRequest(request_id=name, lifetime=3600 * 10**9, pods=[
-                S.PodRequest(name=name, cpus=1, memory=1 << 20)])
-            while not self.stop.is_set() and name not in self.answered:
-                try:
-                    got = stubs[self.at % len(stubs)].Place(request, timeout=5)
-                    self.answered[name] = got.reservations[0].id
-                except grpc.RpcError as error:
-                    self.refusals[error.code().name] += 1
-                    self.at += 1
-                    self.stop.wait(0.05)
-        for channel in channels:
-            channel.close()
-
-
-def leader_of(schedulers):
-    active = [s for s in schedulers if s.active()]
-    return active[0] if len(active) == 1 else None
-
-
-def wait_for_leader(what, schedulers, machines, but=None):
-    """One that is active and has the machines; those that ended are started again."""
-    def found():
-        for s in schedulers:
-            if s.ended():
-                s.start()
-        leader = leader_of(schedulers)
-        return leader if leader and leader is not but and \
-            all(m.connected is leader for m in machines) else None
-    leader = eventually(found)
-    check(f"{what}: one scheduler leads and has the machines", leader,
-          [(s.ended(), s.active(), s.drain_log()[-3:]) for s in schedulers])
-    return leader
-
-
-def listed(leader):
-    with channel_to(f"127.0.0.1:{leader.port}") as channel:
-        stub = scheduler_pb2_grpc.SchedulerStub(channel)
-        return list(stub.ListReservations(S.ListReservationsRequest(), timeout=PATIENCE).reservations)
-
-
-class Storm:
-    """Callers at work from the beginning of the block to its end, by when all are answered."""
-
-    def __init__(self, what, schedulers, machines, answered):
-        self.what, self.schedulers, self.machines, self.answered = what, schedulers, machines, answered
-        self.stop = threading.Event()
-        names = Names(what, PLACEMENTS)
-        self.callers = [Caller(i, schedulers, names, self.stop) for i in range(CALLERS)]
-
-    def done(self):
-        return sum(len(c.answered) for c in self.callers)
-
-    def __enter__(self):
-        for caller in self.callers:
-            caller.start()
-        eventually(lambda: self.done() >= PLACEMENTS // 10)
-        return self
-
-    def __exit__(self, *_):
-        leader = wait_for_leader(self.what, self.schedulers, self.machines)
-        all_done = eventually(lambda: self.done() == PLACEMENTS, 2 * PATIENCE)
-        self.stop.set()
-        for caller in self.callers:
-            caller.join(PATIENCE)
-            self.answered.update(caller.answered)
-        check(f"{self.what}: all were answered in the end", all_done,
-              (self.done(), sum((c.refusals for c in self.callers), collections.Counter())))
-        leader = wait_for_leader(self.what, self.schedulers, self.machines)
-        there = listed(leader) if leader else []
-        lost = set(self.answered.values()) - {r.id for r in there}
-        check(f"{self.what}: no answered reservation is lost", not lost, len(lost))
-        twice = [n for n, many in collections.Counter(r.pod.name for r in there).items() if many > 1]
-        check(f"{self.what}: none is there twice", not twice, twice)
-        same_id = [n for n, i in self.answered.items()
-                   if {r.id for r in there if r.pod.name == n} not in (set(), {i})]
-        check(f"{self.what}: each is the one that was answered", not same_id, same_id[:3])
-        if leader:
-            with channel_to(f"127.0.0.1:{leader.port}") as channel:
-                scheduler_pb2_grpc.SchedulerStub(channel).Release(
-                    S.ReleaseRequest(ids=[r.id for r in there]), timeout=PATIENCE)
-            check(f"{self.what}: all is given back", not listed(leader))
-            self.answered.clear()
-        for m in self.machines:
-            epochs = [e for e, _ in m.told]
-            check(f"{self.what}: {m.node} obeyed no old epoch", epochs == sorted(epochs), epochs)
 
 
 def one_round(number, cluster, schedulers, machines, answered):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the fleet share: our .proto files as Python's gRPC reads them, programs that speak
 to each other, and a machine's agent and a scheduler that are not ours."""
+import atexit
 import contextlib
+import functools
 import os
 import queue
 import subprocess
@@ -14,8 +16,10 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon
+from etcdlib import Etcd
 from harness import MIB, PROJECT, check, run
 
+ON_ETCD = os.environ.get("ENGINE") == "etcd"  # schedulers store there, where a test does not say
 PYTHON = os.path.join(PROJECT, "build/python")
 GIB = 1 << 30
 SECOND = 1000000000
@@ -86,11 +90,27 @@ def eventually(function, seconds=PATIENCE):
 # --- our programs ---------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=None)
+def shared_etcd():
+    """One for the whole test."""
+    cluster = Etcd()
+    cluster.__enter__()
+    atexit.register(cluster.__exit__)
+    return cluster
+
+
+def store_of(data):
+    """Options for a scheduler's store: the folder, or below a prefix of the same name in etcd."""
+    if not ON_ETCD:
+        return ["--data", data]
+    return shared_etcd().options(prefix=f"/{os.path.abspath(data).strip('/')}/")
+
+
 def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0):
     """The program and its port; with that many descriptors."""
     limited = ["prlimit", f"--nofile={limit}", "--"] if limit else []
     program = Daemon([*limited, SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
-                      "--data", data, *options])
+                      *store_of(data), *options])
     said = program.wait("listening")
     if not said:
         check("the scheduler listens", False, program.said)
