@@ -4,10 +4,10 @@
 /* What `numastow topology` shows, read by cmd_topology.c, written by topology_text.c and
  * topology_json.c. */
 
+#include "model/usage.h"
 #include "node/device.h"
 #include "node/memblock.h"
 #include "node/topology.h"
-#include "node/usage.h"
 
 struct topology_view {
 	const struct stow_topology *topology; /* without nodes in a tree of memory blocks only */

@@ -32,9 +32,9 @@
 #include "base/root.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/life.h"
-#include "node/usage.h"
-#include "place/config.h"
-#include "place/plan.h"
+#include "model/amounts.h"
+#include "model/choices.h"
+#include "model/usage.h"
 
 #define STOW_RUN_DIR	 "/run/numastow"
 #define STOW_LEDGER_PATH STOW_RUN_DIR "/ledger.db"

@@ -10,8 +10,8 @@
 
 #include "base/err.h"
 #include "base/idset.h"
+#include "model/usage.h"
 #include "node/topology.h"
-#include "node/usage.h"
 #include "place/config.h"
 
 struct stow_node_capacity {

@@ -15,17 +15,12 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
+#include "model/amounts.h"
 #include "place/request.h"
 
 #define STOW_CONFIG_PATH "/etc/numastow/config.yaml"
 
 enum stow_mode { STOW_MODE_ENFORCE, STOW_MODE_OBSERVE };
-
-struct stow_caps { /* 0: no cap */
-	uint32_t cpus;
-	uint64_t memory;    /* bytes */
-	uint64_t hugepages; /* bytes, all sizes together */
-};
 
 struct stow_config_namespace {
 	char *name;		/* "*" for every namespace that is not listed */

@@ -13,16 +13,9 @@
 
 #include "base/err.h"
 #include "base/idset.h"
+#include "model/amounts.h"
 #include "place/capacity.h"
 #include "place/request.h"
-
-/* One node's part of a placement. */
-struct stow_share {
-	int node;
-	uint32_t cpus;
-	uint64_t memory;		/* bytes */
-	uint64_t pages[STOW_POOLS_MAX]; /* count; index as in the request's pages */
-};
 
 struct stow_plan {
 	struct stow_idset nodes;   /* the nodes of the shares; for cpuset.mems less those without

@@ -14,50 +14,19 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/idset.h"
-#include "node/topology.h"
+#include "model/amounts.h"
+#include "model/choices.h"
 
 #define STOW_ANNOTATION_PREFIX "numastow.io/"
 #define STOW_CPUS_MAX	       STOW_IDSET_MAX
 #define STOW_PAGE_MIN	       4096 /* bytes: the smallest page that Linux has; less is no amount */
 #define STOW_NAME_MAX	       253  /* a DNS subdomain name, as Kubernetes names pods */
 
-enum stow_cpu_mode {
-	STOW_CPU_SHARED,
-	STOW_CPU_EXCLUSIVE, /* CPUs of its own, out of those that are not isolated */
-	STOW_CPU_ISOLATED,  /* CPUs of its own, out of the isolated ones only */
-};
-enum stow_policy {
-	STOW_POLICY_SINGLE_NUMA_NODE, /* one node or refuse */
-	STOW_POLICY_RESTRICTED,	      /* as few nodes as the empty machine would need, or refuse */
-	STOW_POLICY_BEST_EFFORT,      /* as few nodes as it takes now */
-	STOW_POLICY_SPREAD,	      /* evenly over as many nodes as can take an even share */
-};
-enum stow_scope { STOW_SCOPE_CONTAINER, STOW_SCOPE_POD };
-enum stow_memory_policy {
-	STOW_MEMORY_BIND,
-	STOW_MEMORY_PREFERRED,
-	STOW_MEMORY_INTERLEAVE,
-	STOW_MEMORY_LOCAL,
-};
-enum stow_drain { STOW_DRAIN_REPIN, STOW_DRAIN_EVICT, STOW_DRAIN_REFUSE };
-enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
-
-/* Whether a container of this mode has CPUs of its own. */
-static inline bool stow_cpu_mode_owns(enum stow_cpu_mode mode)
-{
-	return mode != STOW_CPU_SHARED;
-}
-
 /* The word used in annotations and output; the parsers return -EINVAL for any other word. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
 const char *stow_policy_name(enum stow_policy v);
 const char *stow_memory_policy_name(enum stow_memory_policy v);
 int stow_policy_parse(const char *word, enum stow_policy *ret, struct stow_err *err);
-
-struct stow_page_request {
-	uint64_t size;	/* bytes a page */
-	uint64_t count; /* pages */
-};
 
 struct stow_request {
 	uint32_t cpus;	 /* hardware threads; 0: no number asked, any of the nodes' shared CPUs */

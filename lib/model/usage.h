@@ -2,8 +2,7 @@
 #pragma once
 
 /*
- * What has been given away on each node. Filled by the ledger, read by the planner; it lives below
- * both because neither depends on the other.
+ * What has been given away on each node. Filled by the ledger, read by the planner.
  */
 
 #include <stddef.h>

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a request chooses beside its amounts (docs/annotations.md). */
+
+#include <stdbool.h>
+
+enum stow_cpu_mode {
+	STOW_CPU_SHARED,
+	STOW_CPU_EXCLUSIVE, /* CPUs of its own, out of those that are not isolated */
+	STOW_CPU_ISOLATED,  /* CPUs of its own, out of the isolated ones only */
+};
+enum stow_policy {
+	STOW_POLICY_SINGLE_NUMA_NODE, /* one node or refuse */
+	STOW_POLICY_RESTRICTED,	      /* as few nodes as the empty machine would need, or refuse */
+	STOW_POLICY_BEST_EFFORT,      /* as few nodes as it takes now */
+	STOW_POLICY_SPREAD,	      /* evenly over as many nodes as can take an even share */
+};
+enum stow_scope { STOW_SCOPE_CONTAINER, STOW_SCOPE_POD };
+enum stow_memory_policy {
+	STOW_MEMORY_BIND,
+	STOW_MEMORY_PREFERRED,
+	STOW_MEMORY_INTERLEAVE,
+	STOW_MEMORY_LOCAL,
+};
+enum stow_drain { STOW_DRAIN_REPIN, STOW_DRAIN_EVICT, STOW_DRAIN_REFUSE };
+enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
+
+/* Whether a container of this mode has CPUs of its own. */
+static inline bool stow_cpu_mode_owns(enum stow_cpu_mode mode)
+{
+	return mode != STOW_CPU_SHARED;
+}
