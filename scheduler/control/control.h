@@ -26,6 +26,7 @@ struct scheduler_drains;
 struct scheduler_fence;
 struct scheduler_outbox;
 struct scheduler_probe;
+struct scheduler_turns;
 struct scheduler_watcher;
 struct stow_place_op;
 
@@ -50,12 +51,14 @@ struct scheduler {
 	struct stow_place_op *placing;
 	struct scheduler_fence *fences;
 	size_t n_fences;
-	struct scheduler_watcher *watchers;
+	struct scheduler_watcher *watchers, *last_watcher;
 	uint64_t watch_round;	/* in which all of them are told what is new */
+	bool watch_again;	/* somebody came since the round began */
 	pthread_cond_t changed; /* with the fleet's lock: news for watchers */
 
 	struct scheduler_drains *drains; /* the fleet's lock */
 	struct scheduler_outbox *outbox; /* has its own */
+	struct scheduler_turns *turns;	 /* the same */
 
 	struct stow_audit audit;
 	struct stow_histogram place_times;

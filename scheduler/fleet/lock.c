@@ -5,7 +5,8 @@
 
 #include "base/clock.h"
 
-#define YIELD_NS 20000L
+#define YIELD_NS   20000L
+#define YIELD_MOST 8 /* that long, and what the kernel adds to each */
 
 void stow_lock_init(struct stow_lock *lock)
 {
@@ -29,7 +30,12 @@ static void measure(struct stow_lock *lock)
 
 void stow_lock_take(struct stow_lock *lock)
 {
-	pthread_mutex_lock(&lock->mutex);
+	if (pthread_mutex_trylock(&lock->mutex) != 0) {
+		atomic_fetch_add_explicit(&lock->waiting, 1, memory_order_relaxed);
+		pthread_mutex_lock(&lock->mutex);
+		atomic_fetch_sub_explicit(&lock->waiting, 1, memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&lock->taken, 1, memory_order_relaxed);
 	lock->since = stow_clock_monotonic();
 }
 
@@ -48,7 +54,15 @@ void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition)
 
 void stow_lock_yield(struct stow_lock *lock)
 {
+	uint64_t taken = atomic_load_explicit(&lock->taken, memory_order_relaxed);
+
 	stow_lock_give(lock);
-	nanosleep(&(struct timespec){ .tv_nsec = YIELD_NS }, NULL);
+	/* At least once: who is about to wait may not have been seen yet. */
+	for (int i = 0; i < YIELD_MOST; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = YIELD_NS }, NULL);
+		if (atomic_load_explicit(&lock->waiting, memory_order_relaxed) == 0 ||
+		    atomic_load_explicit(&lock->taken, memory_order_relaxed) != taken)
+			break;
+	}
 	stow_lock_take(lock);
 }

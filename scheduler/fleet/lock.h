@@ -14,6 +14,9 @@
 
 struct stow_lock {
 	pthread_mutex_t mutex;
+	/* Who waits for it, and how many have had it: for a fair stow_lock_yield(). */
+	_Atomic uint32_t waiting;
+	_Atomic uint64_t taken;
 	uint64_t since; /* monotonic, ns: when it was taken; with the mutex */
 	struct stow_histogram held;
 	_Atomic uint64_t longest; /* ns */
@@ -27,5 +30,6 @@ void stow_lock_give(struct stow_lock *lock);
 /* pthread_cond_wait(3): the wait counts as not held. */
 void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition);
 /* Gives it up for a moment in the middle of much work, so that those who wait get it: a mutex alone
- * would be taken again before they have woken. What was read under it may have changed. */
+ * would be taken again before they have woken. One of them had it when this returns, or half a
+ * millisecond is over. What was read under it may have changed. */
 void stow_lock_yield(struct stow_lock *lock);

@@ -13,8 +13,9 @@
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST    10000
-#define PODS_MAX      64 /* tried with one hold of the lock, for nobody else may see them */
-#define AT_ONCE	      64 /* machines looked at with one hold */
+#define PODS_MAX      64   /* tried with one hold of the lock, for nobody else may see them */
+#define AT_ONCE	      16   /* machines looked at with one hold */
+#define LACKS_AT_ONCE 1024 /* the same, when only numbers are compared */
 
 struct verdict {
 	const struct stow_machine *machine;
@@ -46,14 +47,19 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 {
 	struct stow_fleet *fleet = s->fleet;
 	uint32_t n = fleet->n_machines;
-	_cleanup_free_ struct verdict *all = calloc(n + 1, sizeof(*all));
+	_cleanup_free_ struct verdict *all = malloc((n + 1) * sizeof(*all));
 
 	out->nodes = stow_rpc_alloc(call, (limit + 1) * sizeof(*out->nodes));
 	if (!all || !out->nodes)
 		return stow_err_set(err, ENOMEM, "out of memory");
+	/* Machines stay where they are, the fleet's list of them need not. */
 	for (uint32_t m = 0; m < n; m++)
-		all[m] = (struct verdict){ fleet->machines[m],
-					   stow_search_lacks(fleet, fleet->machines[m], want) };
+		all[m].machine = fleet->machines[m];
+	for (uint32_t m = 0; m < n; m++) {
+		if (m % LACKS_AT_ONCE == LACKS_AT_ONCE - 1)
+			stow_lock_yield(&fleet->lock);
+		all[m].lacks = stow_search_lacks(fleet, all[m].machine, want);
+	}
 	stow_lock_give(&fleet->lock);
 	qsort(all, n, sizeof(*all), nearest);
 	stow_lock_take(&fleet->lock);
@@ -164,21 +170,29 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 	return r;
 }
 
-int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
-		      struct stow_err *err)
+static size_t limit_of(const PbExplainRequest *in)
 {
-	const PbExplainRequest *in = request;
-	PbExplainResponse *out = response;
-	struct scheduler *s = ctx;
-	size_t bad = 0, limit = in->limit ? in->limit : LIMIT_DEFAULT;
-	struct stow_err why = { 0 };
-	struct stow_want want;
-	int r;
+	return in->limit ? in->limit : LIMIT_DEFAULT;
+}
 
+int scheduler_explain_check(const PbExplainRequest *in, struct stow_err *err)
+{
 	if (in->n_pods == 0 || in->n_pods > PODS_MAX)
 		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods, PODS_MAX);
-	if (limit > LIMIT_MOST)
-		return stow_err_set(err, EINVAL, "limit: %zu; at most %d", limit, LIMIT_MOST);
+	if (limit_of(in) > LIMIT_MOST)
+		return stow_err_set(err, EINVAL, "limit: %zu; at most %d", limit_of(in),
+				    LIMIT_MOST);
+	return 0;
+}
+
+int scheduler_explain_now(struct scheduler *s, struct stow_rpc_call *call,
+			  const PbExplainRequest *in, PbExplainResponse *out, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	struct stow_want want;
+	size_t bad = 0;
+	int r;
+
 	stow_lock_take(&s->fleet->lock);
 	r = try_all(s, call, in, out, &bad, &why);
 	out->fits = r == 0;
@@ -192,7 +206,7 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 		r = stow_want_parse(in->pods[out->fits ? 0 : bad], in->strategy, &want, err);
 		s->fleet->readers++; /* the lock is given up in between */
 		if (r == 0)
-			r = verdicts(s, call, &want, limit, out, err);
+			r = verdicts(s, call, &want, limit_of(in), out, err);
 		s->fleet->readers--;
 	} else {
 		r = stow_err_set(err, -r, "%s", why.msg);

@@ -28,6 +28,16 @@ int scheduler_fence(struct stow_rpc_call *call, void *ctx, const void *request, 
 		    struct stow_err *err);
 int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		      struct stow_err *err);
+/* What it does with its turn (explain.c); the request was checked. */
+int scheduler_explain_check(const PbExplainRequest *in, struct stow_err *err);
+int scheduler_explain_now(struct scheduler *s, struct stow_rpc_call *call,
+			  const PbExplainRequest *in, PbExplainResponse *out, struct stow_err *err);
+/* The turns (turns.c). Without their thread each call is worked on at once. */
+int scheduler_turns_new(struct scheduler *s, struct stow_err *err);
+int scheduler_turns_start(struct scheduler *s);
+/* Answers those who wait. Once more does nothing. */
+void scheduler_turns_stop(struct scheduler *s);
+void scheduler_turns_free(struct scheduler *s);
 extern const struct stow_rpc_stream_ops scheduler_report_ops;
 extern const struct stow_rpc_stream_ops scheduler_watch_ops;
 

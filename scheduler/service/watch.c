@@ -10,20 +10,27 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "scheduler/service/service.h"
 
 #define BACKLOG_MAX (1U << 20)	      /* bytes: who is that far behind is told later */
 #define PAUSE	    UINT64_C(5000000) /* ns between two rounds */
-#define AT_ONCE	    128 /* nodes that one watcher is told of with one hold of the lock */
+#define AT_ONCE	    16	/* nodes that one watcher is told of with one hold of the lock */
+#define BATCHES	    8	/* of them, before others are told */
+#define LOOKS	    128 /* watchers that are looked at with one hold, when nothing is sent */
+#define IN_A_ROW    256 /* messages without a pause */
 
 #define NAMES_MAX 1024
 
 struct scheduler_watcher {
-	struct scheduler_watcher *next;
+	struct scheduler_watcher *next, *prev;
 	struct stow_rpc_call *call; /* until `closed` */
 	uint64_t round;		    /* in which it was told last */
+	unsigned int batches;	    /* in this one */
 	uint64_t seen;		    /* the fleet's clock */
 	size_t seen_gone;
+	const struct stow_machine *last; /* that it was told of; good while `last_gone` is */
+	size_t last_gone;
 	char **names;
 	size_t n_names;
 	bool containers, synced;
@@ -37,25 +44,16 @@ static bool wants(const struct scheduler_watcher *w, const char *name)
 	return w->n_names == 0;
 }
 
-static void tell_node(struct scheduler_watcher *w, const struct stow_machine *machine)
+static bool behind(const struct stow_fleet *fleet, const struct scheduler_watcher *w)
 {
-	PbNodeEvent event = PB_NODE_EVENT__INIT;
-	PbNode *node;
-
-	if (!wants(w, machine->name))
-		return;
-	node = scheduler_nodes_show(machine, w->containers);
-	if (!node)
-		return;
-	event.kind_case = PB_NODE_EVENT__KIND_NODE;
-	event.node = node;
-	stow_rpc_send(w->call, &event);
-	stow_rpc_message_free(node);
+	return w->seen_gone < fleet->n_gone || (fleet->newest && w->seen < fleet->newest->changed);
 }
 
-static void tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *w)
+/* Returns how many messages that were. */
+static size_t tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *w)
 {
 	PbNodeEvent event = PB_NODE_EVENT__INIT;
+	size_t n = 0;
 
 	/* What it has missed cannot be told any more: it begins anew. */
 	if (fleet->n_gone - w->seen_gone > STOW_GONE_KEPT) {
@@ -65,9 +63,9 @@ static void tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *
 			     STOW_GONE_KEPT);
 		stow_rpc_close(w->call, &err);
 		w->seen_gone = fleet->n_gone;
-		return;
+		return 0;
 	}
-	for (; w->seen_gone < fleet->n_gone; w->seen_gone++) {
+	for (; w->seen_gone < fleet->n_gone && n < AT_ONCE; w->seen_gone++) {
 		const char *name = fleet->gone[w->seen_gone % STOW_GONE_KEPT].name;
 
 		if (!name || !wants(w, name) || stow_fleet_find(fleet, name))
@@ -75,62 +73,157 @@ static void tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *
 		event.kind_case = PB_NODE_EVENT__KIND_GONE;
 		event.gone = (char *)(uintptr_t)name;
 		stow_rpc_send(w->call, &event);
+		n++;
 	}
+	return n;
 }
 
-/* Everything since the last time, the oldest change first. */
-static void tell(const struct stow_fleet *fleet, struct scheduler_watcher *w)
-{
-	const struct stow_machine *m = fleet->newest;
-	PbNodeEvent event = PB_NODE_EVENT__INIT;
-	int n = 0;
+/* What one watcher is to be told, to be sent without the lock. */
+struct news {
+	struct stow_rpc_call *call; /* a reference */
+	PbNode *nodes[AT_ONCE];
+	size_t n_nodes, n_sent;
+	bool synced;
+};
 
-	if (stow_rpc_backlog(w->call) > BACKLOG_MAX)
-		return;
-	tell_gone(fleet, w);
-	if (fleet->oldest && fleet->oldest->changed > w->seen)
-		m = fleet->oldest;
-	while (m && m->changed > w->seen && m->older && m->older->changed > w->seen)
-		m = m->older;
-	for (; m && m->changed > w->seen; m = m->newer) {
-		w->seen = m->changed;
-		tell_node(w, m);
-		if (++n == AT_ONCE || stow_rpc_backlog(w->call) > BACKLOG_MAX)
-			return;
+static void send_news(struct news *news)
+{
+	PbNodeEvent event = PB_NODE_EVENT__INIT;
+
+	for (size_t i = 0; i < news->n_nodes; i++) {
+		event.kind_case = PB_NODE_EVENT__KIND_NODE;
+		event.node = news->nodes[i];
+		stow_rpc_send(news->call, &event);
+		stow_rpc_message_free(news->nodes[i]);
 	}
-	if (!w->synced) {
-		w->synced = true;
+	if (news->synced) {
 		event.kind_case = PB_NODE_EVENT__KIND_SYNCED;
 		event.synced = 1;
-		stow_rpc_send(w->call, &event);
+		stow_rpc_send(news->call, &event);
 	}
+	stow_rpc_unref(news->call);
 }
 
-static bool all_told(const struct scheduler *s)
+/* The oldest change that it has not seen. */
+static const struct stow_machine *first_news(const struct stow_fleet *fleet,
+					     const struct scheduler_watcher *w)
 {
-	for (const struct scheduler_watcher *w = s->watchers; w; w = w->next)
-		if (!w->synced || w->seen_gone < s->fleet->n_gone ||
-		    (s->fleet->newest && w->seen < s->fleet->newest->changed))
-			return false;
+	const struct stow_machine *m = fleet->newest;
+
+	/* No machine has gone, and this one has not changed again: on from there. */
+	if (w->last && w->last_gone == fleet->n_gone && w->last->changed == w->seen)
+		return w->last->newer;
+	if (fleet->oldest && fleet->oldest->changed > w->seen)
+		return fleet->oldest;
+	while (m && m->changed > w->seen && m->older && m->older->changed > w->seen)
+		m = m->older;
+	return m;
+}
+
+/* What is new since the last time, the oldest change first. False: it is behind with reading. */
+static bool gather(const struct stow_fleet *fleet, struct scheduler_watcher *w, struct news *ret)
+{
+	const struct stow_machine *m;
+	size_t size = 0;
+	int looked = 0;
+
+	*ret = (struct news){ 0 };
+	if (stow_rpc_backlog(w->call) > BACKLOG_MAX)
+		return false;
+	ret->n_sent = tell_gone(fleet, w);
+	for (m = first_news(fleet, w);
+	     m && m->changed > w->seen && looked < AT_ONCE && size < BACKLOG_MAX;
+	     m = m->newer, looked++) {
+		w->seen = m->changed;
+		w->last = m;
+		w->last_gone = fleet->n_gone;
+		if (!wants(w, m->name))
+			continue;
+		ret->nodes[ret->n_nodes] = scheduler_nodes_show(m, w->containers);
+		if (ret->nodes[ret->n_nodes])
+			size += protobuf_c_message_get_packed_size(
+				&ret->nodes[ret->n_nodes++]->base);
+	}
+	if (!w->synced && !behind(fleet, w))
+		ret->synced = w->synced = true;
+	ret->n_sent += ret->n_nodes + ret->synced;
+	ret->call = stow_rpc_ref(w->call);
 	return true;
+}
+
+static void unlink_watcher(struct scheduler *s, struct scheduler_watcher *w)
+{
+	*(w->prev ? &w->prev->next : &s->watchers) = w->next;
+	*(w->next ? &w->next->prev : &s->last_watcher) = w->prev;
+}
+
+static void append_watcher(struct scheduler *s, struct scheduler_watcher *w)
+{
+	w->next = NULL;
+	w->prev = s->last_watcher;
+	*(w->prev ? &w->prev->next : &s->watchers) = w;
+	s->last_watcher = w;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
+				      .tv_nsec = (long)(ns % 1000000000) },
+		  NULL);
+}
+
+/* Without the lock. After many messages others come first: the threads that serve have as much to
+ * do with each of them as this one. */
+static void pause_after(size_t *n_sent, uint64_t *since)
+{
+	uint64_t now = stow_clock_monotonic();
+
+	if (*n_sent < IN_A_ROW)
+		return;
+	*n_sent = 0;
+	sleep_ns((now - *since) * 2 < PAUSE ? (now - *since) * 2 : PAUSE);
+	*since = stow_clock_monotonic();
 }
 
 bool scheduler_watch_tell(struct scheduler *s)
 {
-	struct scheduler_watcher *w = s->watchers;
-	uint64_t round = ++s->watch_round;
+	struct stow_fleet *fleet = s->fleet;
+	uint64_t round = ++s->watch_round, clock = fleet->clock, gone = fleet->n_gone;
+	uint64_t since = stow_clock_monotonic();
+	size_t n_sent = 0, looks = 0;
+	struct scheduler_watcher *w;
+	bool more = false;
 
-	if (all_told(s))
-		return false;
-	/* The lock is given up between two of them, so the list may be another one then. */
-	while (w) {
-		w->round = round;
-		tell(s->fleet, w);
-		stow_lock_yield(&s->fleet->lock);
-		for (w = s->watchers; w && w->round == round;)
-			w = w->next;
+	s->watch_again = false;
+	/* Who has been told goes to the end, for the list is another one when the lock has been
+	 * given up. */
+	while ((w = s->watchers) && w->round != round && !atomic_load(&s->stopping)) {
+		struct news news;
+		bool told = false;
+
+		if (behind(fleet, w) || !w->synced) {
+			more = true;
+			told = gather(fleet, w, &news);
+		}
+		if (!told || !behind(fleet, w) || ++w->batches == BATCHES) {
+			w->round = round;
+			w->batches = 0;
+			unlink_watcher(s, w);
+			append_watcher(s, w);
+		}
+		if (told) {
+			stow_lock_give(&fleet->lock);
+			n_sent += news.n_sent;
+			send_news(&news);
+			pause_after(&n_sent, &since);
+			stow_lock_take(&fleet->lock);
+		}
+		if (told || ++looks == LOOKS) {
+			looks = 0;
+			stow_lock_yield(&fleet->lock);
+		}
 	}
-	return true;
+	return more || s->watch_again || fleet->clock != clock || fleet->n_gone != gone;
 }
 
 void *scheduler_watch_run(void *arg)
@@ -144,7 +237,7 @@ void *scheduler_watch_run(void *arg)
 			continue;
 		}
 		stow_lock_give(&s->fleet->lock);
-		nanosleep(&(struct timespec){ .tv_nsec = PAUSE }, NULL);
+		sleep_ns(PAUSE);
 		stow_lock_take(&s->fleet->lock);
 	}
 	stow_lock_give(&s->fleet->lock);
@@ -186,11 +279,12 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 		}
 	}
 	w->call = call;
+	stow_rpc_set_data(call, w);
 	w->containers = in->containers;
 	stow_lock_take(&s->fleet->lock);
 	w->seen_gone = s->fleet->n_gone;
-	w->next = s->watchers;
-	s->watchers = w;
+	append_watcher(s, w);
+	s->watch_again = true;
 	scheduler_news(s);
 	stow_lock_give(&s->fleet->lock);
 	return 0;
@@ -198,15 +292,11 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 
 static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
 {
-	struct scheduler_watcher *gone, **at;
+	struct scheduler_watcher *gone = stow_rpc_data(call);
 	struct scheduler *s = ctx;
 
 	stow_lock_take(&s->fleet->lock);
-	for (at = &s->watchers; *at && (*at)->call != call; at = &(*at)->next)
-		;
-	gone = *at;
-	if (gone)
-		*at = gone->next;
+	unlink_watcher(s, gone);
 	stow_lock_give(&s->fleet->lock);
 	watcher_free(gone);
 }
