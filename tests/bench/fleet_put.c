@@ -80,7 +80,7 @@ static int ascending(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	struct stow_rpc_client_options options = { .target = argv[argc > 1] };
-	unsigned int n = argc > 2 ? (unsigned int)strtoul(argv[2], NULL, 10) : 1, puts;
+	unsigned int n = argc > 2 ? (unsigned int)strtoul(argv[2], NULL, 10) : 1, puts, half, most;
 	uint64_t seconds = argc > 3 ? strtoul(argv[3], NULL, 10) : 5, started;
 	struct stow_rpc_client *client;
 	struct stow_rpc_loop *loop;
@@ -109,8 +109,10 @@ int main(int argc, char **argv)
 	       atomic_load(&failed));
 	puts = puts < sizeof(latencies) / sizeof(*latencies) ? puts : 1 << 20;
 	qsort(latencies, puts, sizeof(*latencies), ascending);
-	printf("put_p50_us %.0f\nput_p99_us %.0f\n", (double)latencies[puts / 2] / 1e3,
-	       (double)latencies[puts * 99 / 100] / 1e3);
+	half = puts / 2;
+	most = puts * 99 / 100;
+	printf("put_p50_us %.0f\nput_p99_us %.0f\n", (double)latencies[half] / 1e3,
+	       (double)latencies[most] / 1e3);
 	fflush(stdout);
 	_exit(0);
 }
