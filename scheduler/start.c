@@ -46,7 +46,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	if (r == 0)
 		r = scheduler_outbox_new(config, &s->outbox, err);
 	if (r == 0)
-		r = scheduler_turns_new(s, err);
+		r = scheduler_explain_queue_new(s, err);
 	if (r == 0)
 		r = stow_rpc_loop_new((unsigned int)config->threads, &s->loop, err);
 	if (r == 0)
@@ -96,7 +96,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		s->teller_runs = r == 0;
 	}
 	if (r == 0)
-		r = scheduler_turns_start(s);
+		r = scheduler_explain_queue_start(s);
 	if (r < 0)
 		return stow_err_sys(err, -r, "cannot start a thread");
 	s->since = stow_now().wall;
@@ -122,7 +122,7 @@ void scheduler_stop(struct scheduler *s)
 		pthread_join(s->clock, NULL);
 	if (s->teller_runs)
 		pthread_join(s->teller, NULL);
-	scheduler_turns_stop(s);
+	scheduler_explain_queue_stop(s);
 	scheduler_probe_free(s->probe);
 	s->probe = NULL;
 	/* What is queued is answered; nothing new comes. */
@@ -149,7 +149,7 @@ void scheduler_stop(struct scheduler *s)
 	s->store = NULL;
 	scheduler_drains_free(s);
 	scheduler_outbox_free(s->outbox);
-	scheduler_turns_free(s);
+	scheduler_explain_queue_free(s);
 	stow_fleet_free(s->fleet);
 	pthread_cond_destroy(&s->changed);
 }

@@ -26,7 +26,7 @@ struct scheduler_drains;
 struct scheduler_fence;
 struct scheduler_outbox;
 struct scheduler_probe;
-struct scheduler_turns;
+struct scheduler_explain_queue;
 struct scheduler_watcher;
 struct stow_place_op;
 
@@ -56,9 +56,9 @@ struct scheduler {
 	bool watch_again;	/* somebody came since the round began */
 	pthread_cond_t changed; /* with the fleet's lock: news for watchers */
 
-	struct scheduler_drains *drains; /* the fleet's lock */
-	struct scheduler_outbox *outbox; /* has its own */
-	struct scheduler_turns *turns;	 /* the same */
+	struct scheduler_drains *drains;	       /* the fleet's lock */
+	struct scheduler_outbox *outbox;	       /* has its own */
+	struct scheduler_explain_queue *explain_queue; /* the same */
 
 	struct stow_audit audit;
 	struct stow_histogram place_times;

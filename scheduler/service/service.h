@@ -32,12 +32,13 @@ int scheduler_unfence(struct stow_rpc_call *call, void *ctx, const void *request
 int scheduler_explain_check(const PbExplainRequest *in, struct stow_err *err);
 int scheduler_explain_now(struct scheduler *s, struct stow_rpc_call *call,
 			  const PbExplainRequest *in, PbExplainResponse *out, struct stow_err *err);
-/* The turns (turns.c). Without their thread each call is worked on at once. */
-int scheduler_turns_new(struct scheduler *s, struct stow_err *err);
-int scheduler_turns_start(struct scheduler *s);
+/* The calls of Explain that wait (explain_queue.c). Without their thread each call is worked on at
+ * once. */
+int scheduler_explain_queue_new(struct scheduler *s, struct stow_err *err);
+int scheduler_explain_queue_start(struct scheduler *s);
 /* Answers those who wait. Once more does nothing. */
-void scheduler_turns_stop(struct scheduler *s);
-void scheduler_turns_free(struct scheduler *s);
+void scheduler_explain_queue_stop(struct scheduler *s);
+void scheduler_explain_queue_free(struct scheduler *s);
 extern const struct stow_rpc_stream_ops scheduler_report_ops;
 extern const struct stow_rpc_stream_ops scheduler_watch_ops;
 
