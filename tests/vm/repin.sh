@@ -54,11 +54,14 @@ consistent()
 # The kernel's own balancing would take the work, and the proof, out of our hands.
 echo 0 >/proc/sys/kernel/numa_balancing
 
-### a container with 256 MiB, a file and hugepages, in use all the time
+### a container with memory that is in use all the time
+
+mib=128
+kb=$((mib * 1024))
 
 start_agent
 export HOOK=$hook
-dir=$(bundle mover --args "churn 256" --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive \
+dir=$(bundle mover --args "churn $mib" --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive \
 	--annotation numastow.io/memory=400Mi --annotation numastow.io/nodes=0-1)
 runtime run --detach --pid-file "$dir/pid" --bundle "$dir" mover >"$vm_work/mover.out" 2>&1 </dev/null ||
 	fail "the container starts" "$(<"$vm_work/mover.out")"
@@ -67,7 +70,7 @@ pid=$(container_pid mover)
 check "it has filled its memory" eventually 60 grep -q '^ready' "$vm_work/mover.out"
 from=$(where nodes)
 to=$((1 - from))
-within "its memory is on its node" "$(pages_on "$pid" "$from")" 262144 300000
+within "its memory is on its node" "$(pages_on "$pid" "$from")" $kb $((kb + 40000))
 asked
 echo "# at rest: $said"
 
@@ -97,7 +100,7 @@ eq "it is on the other node now" "$(where nodes)" "$to"
 left=$(pages_on "$pid" "$from")
 # A program's text is in the page cache, where others may map it, too: the kernel moves only what is one's own.
 within "with all its mapped memory" "$left" 0 2048
-within "which is as much as before" "$(pages_on "$pid" "$to")" 262144 300000
+within "which is as much as before" "$(pages_on "$pid" "$to")" $kb $((kb + 40000))
 consistent "moved"
 stop plain
 
