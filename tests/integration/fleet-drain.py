@@ -898,9 +898,10 @@ def killed(temp):
             call = same_call(call, eject=EJECT)
             # What a report says is stored without anybody waiting, and etcd takes longer than this kill:
             # the machine says it again.
-            at = step if fleetlib.ON_ETCD and call.id else call.told[0].step
+            known = call.id  # waits for the first message
+            at = step if fleetlib.ON_ETCD else known and call.told[0].step
             same(f"killed in {word}: it is there, as it was, fenced",
-                 (call.id and at, fleet.fenced("web")), (step, "1"))
+                 (known and at, fleet.fenced("web")), (step, "1"))
             same(f"killed in {word}: welcome lists it",
                  list(agent().wait("welcome").welcome.drains), [call.id])
             if step == FENCED:
