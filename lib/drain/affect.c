@@ -132,13 +132,6 @@ static bool has_suspects_pages(const struct stow_block_use *use, const struct st
 	return false;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
 /* The suspects are of all blocks together: this is where each has its pages. */
 static int name_blocks(struct stow_drain_plan *plan)
 {
@@ -151,7 +144,6 @@ static int name_blocks(struct stow_drain_plan *plan)
 		for (size_t b = 0; b < plan->n_blocks; b++)
 			if (has_suspects_pages(&plan->blocks[b].use, suspect))
 				ids[n++] = plan->blocks[b].id;
-		qsort(ids, n, sizeof(*ids), by_number);
 		suspect->blocks = n ? stow_idlist_format(ids, n) : NULL;
 	}
 	return ids ? 0 : -ENOMEM;

@@ -32,7 +32,7 @@ struct stow_drain_plan {
 	int node;
 	const struct stow_memdev *device; /* in `all`; NULL: not one device's */
 	struct stow_memblocks all;
-	struct stow_drain_block *blocks; /* in the order in which they go */
+	struct stow_drain_block *blocks; /* in the order in which they go: ascending */
 	size_t n_blocks;
 	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
 	bool whole_node;  /* nothing is left online on the node */
