@@ -15,16 +15,14 @@ from daemons import PATIENCE
 from etcdlib import ETCD, Etcd
 from fleetlib import eventually
 from harness import FULL, Temp, check, finish, skip
+from netnslib import drop_namespaces, ip, make_namespaces
 from stormlib import NODES, Machine, Scheduler, Storm, leader_of, wait_for_leader
 
 PREFIX = f"nstow{os.getppid() if '--inside' in sys.argv else os.getpid()}"
 HUB = f"{PREFIX}-hub"
+NETWORK = "10.78.0"
 SITES = 3
 ROUNDS = 5
-
-
-def ip(*words):
-    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
 
 
 def name_of(site):
@@ -32,33 +30,7 @@ def name_of(site):
 
 
 def host_of(site):
-    return f"10.78.0.{11 + site}"
-
-
-def make_namespaces():
-    """Why it did not work, or None."""
-    steps = [["netns", "add", HUB], ["-n", HUB, "link", "set", "lo", "up"],
-             ["-n", HUB, "link", "add", "br0", "type", "bridge"],
-             ["-n", HUB, "addr", "add", "10.78.0.1/24", "dev", "br0"],
-             ["-n", HUB, "link", "set", "br0", "up"]]
-    for i in range(SITES):
-        ns = name_of(i)
-        steps += [["netns", "add", ns],
-                  ["-n", HUB, "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0", "netns", ns],
-                  ["-n", HUB, "link", "set", f"v{i}", "master", "br0", "up"],
-                  ["-n", ns, "link", "set", "lo", "up"],
-                  ["-n", ns, "addr", "add", f"{host_of(i)}/24", "dev", "eth0"],
-                  ["-n", ns, "link", "set", "eth0", "up"]]
-    for step in steps:
-        done = ip(*step)
-        if done.returncode:
-            return f"ip {' '.join(step)}: {done.stderr.strip()}"
-    return None
-
-
-def drop_namespaces():
-    for name in (*map(name_of, range(SITES)), HUB):
-        ip("netns", "del", name)
+    return f"{NETWORK}.{11 + site}"
 
 
 def metrics_at(site, scheduler):
@@ -106,7 +78,7 @@ def one_round(number, schedulers, machines, answered):
     with storm("the leader cut off from machines and callers"):
         leader = leader_of(schedulers) or schedulers[0]
         site = schedulers.index(leader)
-        with Cut(site, ["10.78.0.1"]):
+        with Cut(site, [f"{NETWORK}.1"]):
             check(f"{what}: it says that they are silent", eventually(
                 lambda: f'nodes{{state="stale"}} {NODES}\n' in metrics_at(site, leader)), metrics_at(site, leader))
             check(f"{what}: no other one takes over", not [
@@ -139,14 +111,14 @@ def main():
     why = "takes minutes: with --full" if not FULL else "needs root" if os.geteuid() else \
         None if ETCD else "etcd is not installed (Debian: etcd-server)"
     try:
-        why = why or make_namespaces()
+        why = why or make_namespaces(HUB, NETWORK, map(name_of, range(SITES)))
         if why:
             skip("a leader that is cut off", why)
             finish()
         sys.exit(subprocess.run(["ip", "netns", "exec", HUB, sys.executable, __file__, "--full", "--inside"],
                                 check=False).returncode)
     finally:
-        drop_namespaces()
+        drop_namespaces(HUB, map(name_of, range(SITES)))
 
 
 main()

@@ -17,42 +17,14 @@ from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon, tls
 from fleetlib import eventually
 from harness import (FULL, GIB, PROJECT, Machine, Temp, check, finish, hook, placed_cpus, run, same,
                      skip)
+from netnslib import drop_namespaces, ip, make_namespaces
 
 DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sysfs-dumps")
 PREFIX = f"nstow{os.getpid() % 10000}"
 HUB = f"{PREFIX}-hub"
+NETWORK = "10.77.0"
 STALE = "2s"
 CUT = 60 if FULL else 5
-
-
-def ip(*words):
-    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-
-
-def make_namespaces(names):
-    """A namespace with a bridge, where schedulers are, and one for each agent. None: it worked."""
-    steps = [["netns", "add", HUB], ["-n", HUB, "link", "set", "lo", "up"],
-             ["-n", HUB, "link", "add", "br0", "type", "bridge"],
-             ["-n", HUB, "addr", "add", "10.77.0.1/24", "dev", "br0"],
-             ["-n", HUB, "link", "set", "br0", "up"]]
-    for i, name in enumerate(names):
-        ns = f"{PREFIX}-{name}"
-        steps += [["netns", "add", ns],
-                  ["-n", HUB, "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0", "netns", ns],
-                  ["-n", HUB, "link", "set", f"v{i}", "master", "br0", "up"],
-                  ["-n", ns, "link", "set", "lo", "up"],
-                  ["-n", ns, "addr", "add", f"10.77.0.{i + 11}/24", "dev", "eth0"],
-                  ["-n", ns, "link", "set", "eth0", "up"]]
-    for step in steps:
-        done = ip(*step)
-        if done.returncode:
-            return f"ip {' '.join(step)}: {done.stderr.strip()}"
-    return None
-
-
-def drop_namespaces(names):
-    for name in (*names, "hub"):
-        ip("netns", "del", f"{PREFIX}-{name}")
 
 
 def inside(name, *argv):
@@ -79,7 +51,7 @@ class Fleet:
         self.running = []
         ca = os.path.join(PROJECT, "deploy/numastow-ca")
         run([ca, "init", self.ca], "")
-        run([ca, "scheduler", self.ca, "sched", "10.77.0.1"], "")
+        run([ca, "scheduler", self.ca, "sched", f"{NETWORK}.1"], "")
         run([ca, "client", self.ca, "ops", "drain"], "")
         self.roots = {}
 
@@ -95,18 +67,18 @@ class Fleet:
     def scheduler(self, port):
         return self.daemon(inside(
             "hub", SCHEDULER, "--config", "/dev/null", "--metrics", "", "--data", f"{self.temp}/data",
-            "--listen", f"10.77.0.1:{port}", "--stale-after", STALE,
+            "--listen", f"{NETWORK}.1:{port}", "--stale-after", STALE,
             *tls(f"{self.ca}/scheduler/sched")))
 
     def agent(self, name, *options):
         return self.daemon(inside(
             name, AGENT, "--config", "/dev/null", "--metrics", "", "--sysroot", self.roots[name],
-            "--node", name, "--scheduler", "10.77.0.1:7200,10.77.0.1:7201",
+            "--node", name, "--scheduler", f"{NETWORK}.1:7200,{NETWORK}.1:7201",
             *tls(f"{self.ca}/agent/{name}"), *options))
 
     def ask(self, *words):
         return run(inside("hub", NUMASTOW, *words, "--config", "/dev/null", "--scheduler",
-                          "10.77.0.1:7200,10.77.0.1:7201", *tls(f"{self.ca}/client/ops")), "")
+                          f"{NETWORK}.1:7200,{NETWORK}.1:7201", *tls(f"{self.ca}/client/ops")), "")
 
     def nodes(self):
         """{name: (state, number of NUMA nodes, ids of containers)}"""
@@ -212,7 +184,7 @@ if os.geteuid() != 0:
     finish()
 NAMES = ("web", "db", "big")
 try:
-    problem = make_namespaces(NAMES)
+    problem = make_namespaces(HUB, NETWORK, [f"{PREFIX}-{name}" for name in NAMES])
     if problem:
         skip("agents in network namespaces", problem)
     else:
@@ -223,5 +195,5 @@ try:
             finally:
                 them.stop()
 finally:
-    drop_namespaces(NAMES)
+    drop_namespaces(HUB, [f"{PREFIX}-{name}" for name in NAMES])
 finish()
