@@ -297,6 +297,36 @@ static int note_settled(struct apply_run *run, struct apply_container *c, struct
 	return note_fallback(run, c, err);
 }
 
+/* Other containers' CPUs that the container could not have now whatever its file says: they are
+ * offline, or the cgroup above has not got them. On v1 such CPUs are in no set. */
+static void hidden_cpus(const struct apply_run *run, const struct apply_container *c,
+			struct stow_idset *ret)
+{
+	struct stow_idset own, there = run->view.online;
+
+	*ret = (struct stow_idset){ 0 };
+	if (apply_is_v1(c))
+		return;
+	own_cpus(c, &own);
+	stow_idset_and(&there, &c->above);
+	*ret = run->view.exclusive;
+	stow_idset_minus(ret, &own);
+	stow_idset_minus(ret, &there);
+}
+
+/* Whether its file has such CPUs: the kernel would give them to it when they come, before any
+ * run. */
+static bool has_hidden(const struct apply_run *run, struct apply_container *c)
+{
+	struct stow_idset hidden;
+
+	hidden_cpus(run, c, &hidden);
+	if (stow_idset_empty(&hidden) || read_now(c, NULL) < 0)
+		return false;
+	/* An empty set is the one of the cgroup above. */
+	return stow_idset_empty(&c->now) || stow_idset_intersects(&c->now, &hidden);
+}
+
 /* Whether it has what it must have. When a grant begins or has ended, its file must say so, too:
  * what takes effect may be the same by the set of the cgroup above. */
 static bool is_settled(const struct apply_run *run, const struct apply_container *c)
@@ -316,14 +346,15 @@ static int settle(struct apply_run *run, struct apply_container *c, struct stow_
 	r = apply_compute_wanted(run, c, err);
 	if (r < 0)
 		return r;
-	if (is_settled(run, c)) {
+	if (is_settled(run, c) && !has_hidden(run, c)) {
 		r = note_settled(run, c, err);
 		return r < 0 ? r : take_back(run, c, false, err);
 	}
 	r = judge_change(run, c, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	if (is_settled(run, c)) /* with what it was given now */
+	/* With what it was given now. */
+	if (is_settled(run, c) && !has_hidden(run, c))
 		return note_settled(run, c, err);
 	/* Noted before it is done, and forgotten after it is undone. */
 	if (c->fallback)
@@ -355,7 +386,7 @@ static bool needs_more(const struct apply_run *run, const struct apply_container
 static bool is_quiet(struct apply_run *run, struct apply_container *c)
 {
 	struct stow_cgroup closed;
-	struct stow_idset taken;
+	struct stow_idset taken, hidden;
 	bool quiet;
 
 	if (needs_more(run, c) ||
@@ -366,7 +397,8 @@ static bool is_quiet(struct apply_run *run, struct apply_container *c)
 		apply_compute_wanted(run, c, NULL) == 0 && !c->fallback && is_settled(run, c);
 	if (quiet) {
 		taken_cpus(run, c, &taken);
-		quiet = stow_idset_empty(&taken);
+		hidden_cpus(run, c, &hidden);
+		quiet = stow_idset_empty(&taken) && stow_idset_empty(&hidden);
 	}
 	if (quiet)
 		note_narrow(run, c);

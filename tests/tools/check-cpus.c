@@ -336,7 +336,10 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	if (is_settling(ch, c, &wrong) || !has_begun(pid) || !overlaps(ch, c, tid, &again))
 		return;
 	stow_idset_and(&wrong, &again);
-	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) || kernel_follows(ch, c, tid))
+	/* A CPU that goes leaves all sets some time before it is offline: what is seen after the
+	 * kernel's time may be what was written instead. */
+	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) ||
+	    kernel_follows(ch, c, tid) || !still_stands(ch, c, &wrong))
 		return;
 	if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) < 0 ||
 	    !checked_effective(ch, c->dirs[0], &again))

@@ -125,6 +125,18 @@ void checked_settle(struct container *c)
 	checked_comings(&c->may, &first, &c->past->last);
 }
 
+/* Whether none of the CPUs that its set says is online: what it has is what the kernel gives it
+ * instead, and may have CPUs of the other place by chance. */
+static bool lacks_all(struct checker *ch, const struct container *c)
+{
+	struct stow_idset written;
+
+	if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) < 0)
+		return false;
+	stow_idset_and(&written, &c->may);
+	return !stow_idset_intersects(&written, &ch->now.online);
+}
+
 static void add_record(struct checker *ch, const struct stow_record *record)
 {
 	const struct stow_move *move = record->move;
@@ -148,6 +160,8 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 			stow_idset_or(&c->may, &move->cpus);
 			if (checked_effective(ch, c->dirs[0], &c->own))
 				stow_idset_and(&c->own, &c->may);
+			if (lacks_all(ch, c))
+				c->own = (struct stow_idset){ 0 };
 		}
 	} else if (!stow_idset_empty(&record->cpus)) {
 		c->may = record->cpus;

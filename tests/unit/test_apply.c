@@ -329,6 +329,47 @@ static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_
 	has(s, own, "0");
 }
 
+/* Who owns a CPU that is offline has it alone when it comes back, before any run: one that started
+ * meanwhile, one that was there, and one whose set another tool wrote meanwhile. */
+static void an_exclusive_cpu_that_comes_back_is_its_owners_alone(void **state)
+{
+	struct setup *s = *state;
+	int before = unmanaged(s, 9, "before", 0), own = placed(s, 10, "own", 0, 2, true);
+	int shared, meanwhile, changed = unmanaged(s, 12, "changed", 0);
+
+	has(s, own, "0-1");
+	kernel_set_online(s->k, 1, false);
+	meanwhile = unmanaged(s, 20, "meanwhile", 0);
+	shared = placed(s, 30, "shared", 0, 1, false);
+	has(s, meanwhile, "2-7");
+	assert_int_equal(kernel_write(s->k, changed, true, s->k->version == 1 ? 0xfc : 0xfe), 0);
+	run(s, 0);
+	has(s, own, "0");
+	kernel_set_online(s->k, 1, true);
+	if (s->k->version == 1) /* the kernel gives nothing back */
+		run(s, 0);
+	has(s, own, "0-1");
+	has(s, before, "2-7");
+	has(s, meanwhile, "2-7");
+	has(s, shared, "2-3");
+	has(s, changed, "2-7");
+}
+
+/* The same where the cgroup above has not got it for a while. */
+static void an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone(void **state)
+{
+	struct setup *s = *state;
+	int slice = kernel_mkdir(s->k, 0, "narrow.slice"), c;
+
+	assert_int_equal(kernel_write(s->k, slice, true, 0xf8), 0);
+	c = create(s, slice, 9, "plain", 0);
+	enter(s, 9, "plain", 0);
+	placed(s, 10, "own", 0, 2, true);
+	has(s, c, "3-7");
+	assert_int_equal(kernel_write(s->k, slice, true, 0xff), 0);
+	has(s, c, "2-7");
+}
+
 /* The same of a shared one whose other CPUs are exclusive. */
 static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
 {
@@ -628,6 +669,8 @@ int main(void)
 		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
 		BOTH(a_cpu_that_was_offline_comes_back),
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
+		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
+		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),
 		V1(what_a_slice_could_not_be_given_back_is_tried_again),

@@ -648,15 +648,40 @@ static void nest(struct world *w)
 	(void)kernel_move(w->k, c->pids[roll((uint32_t)c->n_pids)], below);
 }
 
+/* v2: a CPU of a container that comes back is its owner's alone, before any run. */
+static void check_owner(struct world *w, int cpu)
+{
+	struct stow_record **records;
+	size_t n;
+
+	assert_int_equal(stow_ledger_records(w->context.ledger, NULL, &records, &n, NULL), 0);
+	for (size_t i = 0; i < n; i++) {
+		if (!(own_cpus(records[i]) >> cpu & 1))
+			continue;
+		for (int k = 0; k < CONTAINERS; k++)
+			if (w->containers[k].used &&
+			    strcmp(w->containers[k].id, records[i]->id) != 0 &&
+			    w->k->s->cgroups[w->containers[k].cgroup].cpus_effective >> cpu & 1)
+				broken_promise(w, "CPU %d is back, belongs to %s, and %s has it",
+					       cpu, records[i]->id, w->containers[k].id);
+	}
+	stow_records_free(records, n);
+}
+
 static void hotplug(struct world *w)
 {
 	int cpu = 1 + (int)roll(CPUS - 1);
-	bool online = w->k->s->online >> cpu & 1;
+	bool online = w->k->s->online >> cpu & 1, checked;
 
 	if (online && (__builtin_popcount(w->k->s->online) <= 4 || chance(50)))
 		return;
+	checked = !online && w->k->version == 2 && chance(50);
+	if (checked)
+		run_and_check(w);
 	said(w, "CPU %d goes %s", cpu, online ? "offline" : "online");
 	kernel_set_online(w->k, cpu, !online);
+	if (checked && w->clean)
+		check_owner(w, cpu);
 	/* v1: a CPU that comes back before anybody has seen that it was gone is missing as if
 	 * another tool had taken it. */
 	if (online && w->k->version == 1)
