@@ -6,6 +6,7 @@ vm_shape_table='v1              2 nodes; cgroup v1, one mount for each controlle
 v2              2 nodes; cgroup v2; a shell is PID 1
 v2-systemd      2 nodes; cgroup v2; systemd is PID 1
 v1-systemd      2 nodes; cgroup v1, the layout that systemd makes; systemd is PID 1
+v2-one          1 node, 2 CPUs
 v2-4n           4 nodes, no two distances alike
 v2-cpuless      node 0 is whole, node 1 has CPUs and no memory, node 2 memory and no CPUs
 v2-smt          2 nodes, 2 cores on each, 2 threads on a core
@@ -82,6 +83,10 @@ vm_shape()
 		vm_init=systemd
 		vm_append=(systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1)
 		vm_two_nodes
+		;;
+	v2-one)
+		vm_qemu+=(-smp 2,sockets=1,cores=2,threads=1 -m 2G)
+		vm_nodes 0:2G:0-1
 		;;
 	v2-4n)
 		vm_qemu+=(-smp 8,sockets=4,cores=2,threads=1 -m 4G,slots=8,maxmem=16G)
