@@ -125,16 +125,17 @@ void checked_settle(struct container *c)
 	checked_comings(&c->may, &first, &c->past->last);
 }
 
-/* Whether none of the CPUs that its set says is online: what it has is what the kernel gives it
- * instead, and may have CPUs of the other place by chance. */
-static bool lacks_all(struct checker *ch, const struct container *c)
+/* Whether the container has none of its CPUs, and what it has may include CPUs of its other place
+ * by chance: its set is not within them, for shared CPUs were written while all of its own were
+ * offline; or none of its set is online, and the kernel gives it what the cgroup above has. */
+static bool has_none(struct checker *ch, const struct container *c)
 {
 	struct stow_idset written;
 
 	if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) < 0)
 		return false;
-	stow_idset_and(&written, &c->may);
-	return !stow_idset_intersects(&written, &ch->now.online);
+	return !stow_idset_subset(&written, &c->may) ||
+	       !stow_idset_intersects(&written, &ch->now.online);
 }
 
 static void add_record(struct checker *ch, const struct stow_record *record)
@@ -160,7 +161,7 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 			stow_idset_or(&c->may, &move->cpus);
 			if (checked_effective(ch, c->dirs[0], &c->own))
 				stow_idset_and(&c->own, &c->may);
-			if (lacks_all(ch, c))
+			if (has_none(ch, c))
 				c->own = (struct stow_idset){ 0 };
 		}
 	} else if (!stow_idset_empty(&record->cpus)) {
