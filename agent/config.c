@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "place/request.h"
 #include "rpc/address.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define AT(field) offsetof(struct agent_config, field)
 #define MS	  UINT64_C(1000000)
@@ -161,7 +161,7 @@ int agent_config_finish(struct agent_config *config, struct stow_err *err)
 		if (r < 0)
 			return stow_err_wrap(err, r, "metrics");
 	}
-	r = stow_say_level_parse(config->log_level, &level, err);
+	r = stow_log_level_parse(config->log_level, &level, err);
 	if (r < 0)
 		return stow_err_wrap(err, r, "log-level");
 	return 0;

@@ -28,7 +28,7 @@ struct agent_config {
 	char *readers; /* group that may list containers; NULL: root only */
 	char *metrics; /* address, "" for none */
 	char *log_level;
-	int log_format;		     /* enum stow_say_format */
+	int log_format;		     /* enum stow_log_format */
 	int mode;		     /* enum agent_mode */
 	uint64_t poll_interval;	     /* ns: hugepage pools, free memory */
 	uint64_t reconcile_interval; /* ns */

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/lease.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
 {
@@ -106,7 +106,7 @@ static int reserve(const struct agent_directive_parts *parts, const PbReservatio
 		r = stow_lease_take(context, &lease, err);
 	if (r == 0)
 		agent_machine_took_lease(parts->machine);
-	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
+	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
 		 r < 0 ? "a reservation was refused" : "a reservation is held",
 		 stow_text("reservation", in->id), stow_text("error", r < 0 ? err->msg : ""));
 	return r;
@@ -136,7 +136,7 @@ static int fence(const struct agent_directive_parts *parts, const char *nodes, s
 	(void)stow_ledger_fenced(ledger, "scheduler", &before, NULL);
 	r = stow_ledger_fence_set(ledger, "scheduler", &set, err);
 	if (r == 0 && !stow_idset_equal(&set, &before))
-		stow_say(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
+		stow_log(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
 	return r;
 }
 
@@ -149,7 +149,7 @@ static int welcome(const struct agent_directive_parts *parts, const PbWelcome *i
 
 	if (!ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	stow_say(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
+	stow_log(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
 		 stow_number("reservations", in->n_reservations));
 	agent_drain_welcome(parts->drains, in->drains, in->n_drains);
 	if (agent_policy_check_changes(parts->policy, err) < 0)

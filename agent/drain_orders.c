@@ -7,7 +7,7 @@
 
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define STOP_WITHIN 60 /* s, to put blocks back online */
 
@@ -47,7 +47,7 @@ int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, st
 				err);
 	if (r == 0)
 		r = agent_drain_begin(drain, err);
-	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r < 0	       ? "a drain that the scheduler ordered was refused"
 		 : order->plan ? "the scheduler asks for a plan of a drain"
 			       : "the scheduler orders a drain",
@@ -147,7 +147,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 				at = &drain->next;
 		} else {
 			if (!drain->cancelled)
-				stow_say(STOW_LOG_NOTICE, "the scheduler knows a drain no more",
+				stow_log(STOW_LOG_NOTICE, "the scheduler knows a drain no more",
 					 stow_text("drain", drain->id));
 			drain->cancelled = true;
 			at = &drain->next;
@@ -271,7 +271,7 @@ bool agent_drain_stop(struct agent_drains *drains)
 	while (!left && table->threads > 0)
 		left = pthread_cond_timedwait(&table->changed, &table->lock, &until) != 0;
 	if (left)
-		stow_say(STOW_LOG_NOTICE, "a drain is left to the next agent",
+		stow_log(STOW_LOG_NOTICE, "a drain is left to the next agent",
 			 stow_text("drain", table->worker ? table->worker->id : ""));
 	pthread_mutex_unlock(&table->lock);
 	return left;

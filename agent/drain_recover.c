@@ -6,7 +6,7 @@
 
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 static int on_recovered(void *ctx, const PbDrainProgress *p)
 {
@@ -63,7 +63,7 @@ static void settle(struct agent_drain_table *table, const struct stow_drain_row 
 			if (strcmp(rows[i].id, drain->id) == 0)
 				row = &rows[i];
 		if (!row)
-			agent_drain_note_end(drain, STOW_DRAIN_FAILED, &why);
+			agent_drain_note_end(drain, STOW_DRAIN_STEP_FAILED, &why);
 		else if (stow_drain_step_is_end(row->step)) {
 			stow_err_set(&why, abs(row->code), "%s", row->message);
 			agent_drain_note_end(drain, row->step, row->code ? &why : NULL);
@@ -99,7 +99,7 @@ static void *recover(void *arg)
 	bool read;
 	int r = do_recover(table, &rows, &n, &read, &err);
 
-	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r < 0 ? "cannot undo a drain whose worker was killed"
 		       : "looked after drains whose worker was killed",
 		 stow_number("drains", r > 0 ? (uint64_t)r : 0),
@@ -155,5 +155,5 @@ void agent_drain_recover(struct agent_drains *drains)
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (r < 0)
-		stow_say(STOW_LOG_ERR, "cannot undo a drain", stow_why(&err));
+		stow_log(STOW_LOG_ERR, "cannot undo a drain", stow_why(&err));
 }

@@ -5,7 +5,7 @@
 
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 /* --- what the engine asks ----------------------------------------------------------------------- */
 
@@ -61,10 +61,10 @@ void agent_drain_thread_ends(struct agent_drain_table *table)
 
 static enum stow_drain_step step_of(int r)
 {
-	return r >= 0		 ? STOW_DRAIN_DONE
-	       : r == -ECANCELED ? STOW_DRAIN_CANCELLED
-	       : r == -EREMOTEIO ? STOW_DRAIN_PARTIAL
-				 : STOW_DRAIN_FAILED;
+	return r >= 0		 ? STOW_DRAIN_STEP_DONE
+	       : r == -ECANCELED ? STOW_DRAIN_STEP_CANCELLED
+	       : r == -EREMOTEIO ? STOW_DRAIN_STEP_PARTIAL
+				 : STOW_DRAIN_STEP_FAILED;
 }
 
 static int do_drain(struct agent_drain *drain, struct stow_err *err)
@@ -98,7 +98,7 @@ static void *work(void *arg)
 		pthread_cond_wait(&table->changed, &table->lock);
 	pthread_mutex_unlock(&table->lock);
 	r = do_drain(drain, &err);
-	stow_say(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r >= 0		   ? "drained"
 		 : r == -EREMOTEIO ? "drained in part, which is kept"
 				   : "a drain failed, and was taken back",
@@ -147,7 +147,7 @@ static PbDrainProgress *plan_message(struct agent_drain *drain, struct stow_err 
 	PbDrainProgress *message;
 
 	if (stow_ledger_open(context.root, true, &ledger, err) < 0) {
-		message = stow_drain_end_message(drain->id, STOW_DRAIN_FAILED, err);
+		message = stow_drain_end_message(drain->id, STOW_DRAIN_STEP_FAILED, err);
 	} else {
 		context.ledger = ledger;
 		message = stow_drain_preview(&context, drain->id, &drain->what);

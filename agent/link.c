@@ -10,7 +10,7 @@
 #include "agent/epoch.h"
 #include "base/clock.h"
 #include "rpc/address.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 
 #define MS	       UINT64_C(1000000)
@@ -113,7 +113,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 		n++;
 	link->failures = link->welcome ? 1 : link->failures + 1;
 	pause = agent_link_wait(link->failures, n, link->welcome, any());
-	stow_say(link->failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
+	stow_log(link->failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
 		 stow_text("address", target(link)), stow_text("error", err ? err->msg : "ended"),
 		 stow_number("next_try_ms", pause / MS));
 	hang_up(link);
@@ -124,7 +124,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 /* Nothing is wrong: the scheduler wants to see the certificate again, or has another CA. */
 static void renew(struct agent_link *link)
 {
-	stow_say(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
+	stow_log(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
 	hang_up(link);
 	link->failures = 0;
 	link->next = stow_clock_monotonic() + agent_link_pause(1, any());
@@ -160,7 +160,7 @@ static void answer(struct agent_link *link, const PbDirective *directive, int r,
 	stow_rpc_send(link->call, &out);
 }
 
-void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress)
+void agent_link_notify(struct agent_link *link, const PbDrainProgress *progress)
 {
 	PbReportRequest out = PB_REPORT_REQUEST__INIT;
 
@@ -178,7 +178,7 @@ static void raise_epoch(struct agent_link *link, uint64_t epoch)
 
 	link->epoch = epoch;
 	if (agent_epoch_write(link->parts.root, epoch, &err) < 0)
-		stow_say(STOW_LOG_WARNING, "the scheduler's epoch is not kept", stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "the scheduler's epoch is not kept", stow_why(&err));
 }
 
 /* Of a scheduler that another one has taken over from: one that was paused, say, and does not know.
@@ -364,7 +364,7 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 	link->parts = *parts;
 	/* What cannot be read is no reason not to start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)
-		stow_say(STOW_LOG_WARNING, "the scheduler's epoch is not known", stow_why(&why));
+		stow_log(STOW_LOG_WARNING, "the scheduler's epoch is not known", stow_why(&why));
 	r = agent_loop_tick(loop, tick, link, err);
 	if (r < 0)
 		agent_link_free(link);

@@ -35,7 +35,7 @@ void agent_link_free(struct agent_link *link);
 
 /* Says how a drain goes that the scheduler has ordered; nothing before its welcome, which says it
  * all. */
-void agent_link_tell(struct agent_link *link, const PbDrainProgress *progress);
+void agent_link_notify(struct agent_link *link, const PbDrainProgress *progress);
 /* Hangs up: the next round of the loop dials, with the settings and certificates of that time. */
 void agent_link_redial(struct agent_link *link);
 

@@ -17,7 +17,7 @@
 #include "grant/show.h"
 #include "place/explain.h"
 #include "rpc/audit.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 
 #define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
@@ -272,7 +272,7 @@ static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request
 	const struct stow_rpc_peer *peer = stow_rpc_peer(call);
 	const PbRepinRequest *in = request;
 
-	stow_say(STOW_LOG_NOTICE, "asked to repin", stow_text("container", in->id),
+	stow_log(STOW_LOG_NOTICE, "asked to repin", stow_text("container", in->id),
 		 stow_text("to", in->numa_nodes[0] ? in->numa_nodes : "auto"),
 		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
 	return agent_repin_start(local->parts.repins, call, in, err);
@@ -287,7 +287,7 @@ static int drain_open(struct stow_rpc_call *call, void *ctx, const void *request
 	const struct stow_rpc_peer *peer = stow_rpc_peer(call);
 	const PbAgentDrainRequest *in = request;
 
-	stow_say(STOW_LOG_NOTICE, in->dry_run ? "asked to plan a drain" : "asked to drain",
+	stow_log(STOW_LOG_NOTICE, in->dry_run ? "asked to plan a drain" : "asked to drain",
 		 stow_number("uid", peer->uid), stow_number("pid", (uint64_t)peer->pid));
 	return agent_drain_start(local->parts.drains, call, in, err);
 }
@@ -311,7 +311,7 @@ static int cancel_drain(struct stow_rpc_call *call, void *ctx, const void *reque
 
 	if (r < 0)
 		return r;
-	stow_say(STOW_LOG_NOTICE, "asked to cancel a drain", stow_text("drain", id),
+	stow_log(STOW_LOG_NOTICE, "asked to cancel a drain", stow_text("drain", id),
 		 stow_number("uid", stow_rpc_peer(call)->uid));
 	out->id = stow_rpc_printf(call, "%s", id);
 	return 0;

@@ -7,7 +7,7 @@
 #include "agent/machine_internal.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 
 #define GATHER		    (20 * UINT64_C(1000000)) /* changes within it are one report */
@@ -22,7 +22,7 @@ static void make_fit(PbNodeReport *report)
 	stow_texts_clean(&report->base, STOW_TEXT_LIST);
 	if (report->n_containers <= CONTAINERS_MAX)
 		return;
-	stow_say(STOW_LOG_WARNING, "more containers than a report may have; some are not reported",
+	stow_log(STOW_LOG_WARNING, "more containers than a report may have; some are not reported",
 		 stow_number("containers", report->n_containers));
 	while (report->n_containers > CONTAINERS_MAX)
 		stow_rpc_message_free(report->containers[--report->n_containers]);
@@ -73,14 +73,14 @@ int agent_machine_reopen(struct agent_machine *machine, struct stow_err *err)
 	machine->reconcile = reconcile;
 	machine->next_reconcile = 0;
 	agent_machine_look(machine, AGENT_LOOK_ALL);
-	stow_say(STOW_LOG_NOTICE, "the ledger was made anew, and is open again");
+	stow_log(STOW_LOG_NOTICE, "the ledger was made anew, and is open again");
 	return 0;
 }
 
 static int failed(struct agent_machine *machine, int r, const struct stow_err *err)
 {
 	if (agent_publisher_fail(machine->publisher, err))
-		stow_say(STOW_LOG_ERR, "cannot look at the machine", stow_why(err));
+		stow_log(STOW_LOG_ERR, "cannot look at the machine", stow_why(err));
 	return r;
 }
 

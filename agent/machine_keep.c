@@ -7,7 +7,7 @@
 #include "grant/apply.h"
 #include "grant/discover.h"
 #include "grant/gc.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define EVENTS_AT_ONCE 256
 
@@ -15,7 +15,7 @@
 static void report_problems(struct agent_machine *machine, struct stow_apply_result *result)
 {
 	for (size_t i = 0; i < result->n_problems; i++)
-		stow_say(STOW_LOG_WARNING, "a container's CPUs are not as they must be",
+		stow_log(STOW_LOG_WARNING, "a container's CPUs are not as they must be",
 			 stow_text("container", result->problems[i].id),
 			 stow_text("why", result->problems[i].text));
 	agent_publisher_count(machine->publisher, AGENT_COUNT_PROBLEMS, result->n_problems);
@@ -39,11 +39,11 @@ static void report_found(struct agent_machine *machine, struct stow_adoption *fo
 {
 	for (size_t i = 0; i < found->n; i++)
 		if (!is_in(&machine->found, &found->list[i]))
-			stow_say(found->list[i].entered ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
+			stow_log(found->list[i].entered ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
 				 stow_adopted_text(&found->list[i]),
 				 stow_text("container", found->list[i].id));
 	if (found->cut && !machine->found.cut)
-		stow_say(STOW_LOG_WARNING,
+		stow_log(STOW_LOG_WARNING,
 			 "there are more cgroups than are looked into: containers in the others "
 			 "were not found",
 			 stow_number("cgroups", STOW_DISCOVER_CGROUPS));
@@ -67,11 +67,11 @@ void agent_machine_collect(struct agent_machine *machine)
 		r = stow_gc(&machine->context, &result, &err);
 	}
 	if (r < 0)
-		stow_say(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
 	report_problems(machine, &result.problems);
 	report_found(machine, &result.found);
 	if (result.reclaimed || result.undone || result.expired || result.pages)
-		stow_say(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
+		stow_log(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
 			 stow_number("containers", result.reclaimed + result.undone),
 			 stow_number("leases", result.expired),
 			 stow_number("hugepages", result.pages));
@@ -93,7 +93,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 		return;
 	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
 			       &result, &err) < 0)
-		stow_say(STOW_LOG_WARNING, "cannot keep everything as it was given",
+		stow_log(STOW_LOG_WARNING, "cannot keep everything as it was given",
 			 stow_why(&err));
 	report_problems(machine, &result.problems);
 	agent_publisher_set_foreign(publisher, result.foreign);
@@ -102,7 +102,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 	if (!result.adopted && !result.restored && !result.refused && !result.ended)
 		return;
 	if (result.adopted || result.restored || result.refused)
-		stow_say(STOW_LOG_NOTICE,
+		stow_log(STOW_LOG_NOTICE,
 			 changes == STOW_CHANGES_MADE
 				 ? "CPU sets or nodes were changed behind our back"
 				 : "CPU sets or nodes were changed behind our back; "
@@ -145,12 +145,12 @@ void agent_machine_check_delegation(struct agent_machine *machine)
 	bool undelegated = agent_watch_nsdelegate(machine->context.root) == 0;
 
 	if (undelegated && !machine->undelegated)
-		stow_say(
+		stow_log(
 			STOW_LOG_WARNING,
 			"cgroup2 is mounted without nsdelegate: containers can move processes into "
 			"each other's cgroups; mount -o remount,nsdelegate,memory_recursiveprot "
 			"/sys/fs/cgroup puts it back");
 	else if (!undelegated && machine->undelegated)
-		stow_say(STOW_LOG_NOTICE, "cgroup2 has nsdelegate again");
+		stow_log(STOW_LOG_NOTICE, "cgroup2 has nsdelegate again");
 	machine->undelegated = undelegated;
 }

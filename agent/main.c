@@ -24,8 +24,8 @@
 #include "agent/repin.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "rpc/log.h"
 #include "rpc/metrics.h"
-#include "rpc/say.h"
 #include "rpc/signals.h"
 
 /* From SIGTERM to the end, whatever it is at: a drain is taken back before, as far as it can be. */
@@ -110,8 +110,8 @@ static void configure_log(const struct agent_config *config)
 {
 	enum stow_log_level level = STOW_LOG_INFO;
 
-	(void)stow_say_level_parse(config->log_level, &level, NULL);
-	stow_say_configure(level, (enum stow_say_format)config->log_format);
+	(void)stow_log_level_parse(config->log_level, &level, NULL);
+	stow_log_configure(level, (enum stow_log_format)config->log_format);
 }
 
 /* Puts new settings in the place of the old ones, but for those that others have copied. */
@@ -122,7 +122,7 @@ static void replace_config(struct program *p, struct agent_config *fresh)
 	if (strcmp(fresh->node, old.node) != 0 || strcmp(fresh->socket, old.socket) != 0 ||
 	    strcmp(fresh->metrics, old.metrics) != 0 ||
 	    strcmp(fresh->readers ? fresh->readers : "", old.readers ? old.readers : "") != 0)
-		stow_say(STOW_LOG_WARNING,
+		stow_log(STOW_LOG_WARNING,
 			 "node, socket, readers and metrics need a restart to change");
 	p->config = *fresh;
 	p->config.node = old.node;
@@ -148,7 +148,7 @@ static void reload(void *ctx)
 	if (read_config(p, &fresh, given, &err) < 0 ||
 	    stow_config_read(p->root, &placing, &err) < 0 ||
 	    agent_publisher_set_failure_domain(p->publisher, fresh.failure_domain, &err) < 0) {
-		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
+		stow_log(STOW_LOG_ERR, "not reloaded", stow_why(&err));
 		agent_policy_set_broken(p->policy, true);
 		stow_config_free_ptr(&placing);
 		agent_config_done(&fresh);
@@ -161,7 +161,7 @@ static void reload(void *ctx)
 	configure_log(&p->config);
 	agent_machine_reloaded(p->machine);
 	agent_policy_set_broken(p->policy, false);
-	stow_say(STOW_LOG_NOTICE, "reloaded");
+	stow_log(STOW_LOG_NOTICE, "reloaded");
 	sd_notify(0, "READY=1");
 }
 
@@ -200,7 +200,7 @@ static void tell_scheduler(void *ctx, const PbDrainProgress *progress)
 	struct program *p = ctx;
 
 	if (p->link)
-		agent_link_tell(p->link, progress);
+		agent_link_notify(p->link, progress);
 }
 
 static const struct agent_machine_ops machine_ops = { .report = add_drains,
@@ -370,13 +370,13 @@ static int run(struct program *p)
 	int r = start(p, &err);
 
 	if (r == 0) {
-		stow_say(STOW_LOG_NOTICE, "numastow-agent is ready",
+		stow_log(STOW_LOG_NOTICE, "numastow-agent is ready",
 			 stow_text("node", p->config.node), stow_text("version", STOW_VERSION),
 			 stow_number("numa_nodes", agent_machine_report(p->machine)->n_numa_nodes));
 		sd_notify(0, "READY=1");
 		r = agent_loop_run(p->loop, &err);
 		sd_notify(0, "STOPPING=1");
-		stow_say(STOW_LOG_NOTICE, "stopping; containers stay as they are");
+		stow_log(STOW_LOG_NOTICE, "stopping; containers stay as they are");
 	}
 	if (stop(p))
 		_exit(r < 0 ? 1 : 0);

@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 struct agent_policy {
 	struct stow_root *root;
-	struct stow_life self;
+	struct stow_pidref self;
 	char *node;
 	atomic_bool broken;
 
@@ -36,7 +36,7 @@ static int read_placing(struct agent_policy *policy, struct stow_err *err)
 	if (r > 0) {
 		policy->placing->mode = STOW_MODE_OBSERVE;
 		atomic_store(&policy->broken, true);
-		stow_say(STOW_LOG_ERR,
+		stow_log(STOW_LOG_ERR,
 			 "the configuration is broken: the agent only observes, until it is "
 			 "repaired "
 			 "and the agent reloaded",
@@ -73,7 +73,7 @@ int agent_policy_new(struct stow_root *root, const struct agent_config *config,
 	take_settings(policy, config);
 	/* Ours even on a copied tree, whose /proc does not have us. */
 	policy->self.pid = getpid();
-	(void)stow_life_read(root, getpid(), &policy->self, NULL);
+	(void)stow_pidref_read(root, getpid(), &policy->self, NULL);
 	policy->node = strdup(config->node);
 	r = policy->node ? read_placing(policy, err) : stow_err_set(err, ENOMEM, "out of memory");
 	if (r < 0) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
 
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define CALL_WITHIN (30 * STOW_SECOND)
 
@@ -64,7 +64,7 @@ static void feed(struct agent_probe *probe)
 		sd_notify(0, "WATCHDOG=1");
 	} else if (!probe->deaf) {
 		probe->deaf = true;
-		stow_say(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+		stow_log(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
 	}
 }
 

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/repin.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define AT_ONCE	  4		      /* repins */
 #define TELL_EACH UINT64_C(100000000) /* ns between two messages of progress */
@@ -91,9 +91,9 @@ static void say_end(const struct job *job, int r, const struct stow_err *err)
 						: "a repin was refused";
 
 	if (r < 0)
-		stow_say(STOW_LOG_WARNING, what, stow_text("container", job->id), stow_why(err));
+		stow_log(STOW_LOG_WARNING, what, stow_text("container", job->id), stow_why(err));
 	else
-		stow_say(STOW_LOG_NOTICE, job->options.dry_run ? "planned a repin" : "repinned",
+		stow_log(STOW_LOG_NOTICE, job->options.dry_run ? "planned a repin" : "repinned",
 			 stow_text("container", job->id));
 }
 

@@ -86,7 +86,7 @@ static int look_at_drains(struct agent_source *source, struct stow_err *err)
 		return r;
 	source->draining = (struct stow_idset){ 0 };
 	for (size_t i = 0; i < n; i++)
-		if (rows[i].step >= STOW_DRAIN_FENCED && !stow_drain_step_is_end(rows[i].step))
+		if (rows[i].step >= STOW_DRAIN_STEP_FENCED && !stow_drain_step_is_end(rows[i].step))
 			stow_idset_add(&source->draining, rows[i].node);
 	stow_drain_rows_free(rows, n);
 	return 0;

@@ -82,7 +82,7 @@ static int drain_here(const struct asked *asked)
 	const struct drain_asked *d = &asked->drain;
 	struct stow_drain_spec spec;
 	PbDrainSpec wanted;
-	enum stow_drain_step step = STOW_DRAIN_FAILED;
+	enum stow_drain_step step = STOW_DRAIN_STEP_FAILED;
 	struct stow_err err;
 	int r;
 

@@ -58,7 +58,7 @@ static int open_all(struct cli_context *context, const char *sysroot, bool creat
 	if (r == -ENOENT && !create)
 		r = 0;
 	if (r == 0 && context->root->live)
-		(void)stow_life_read(context->root, getpid(), &context->grant.self, NULL);
+		(void)stow_pidref_read(context->root, getpid(), &context->grant.self, NULL);
 	if (r < 0) {
 		cli_context_done(context);
 		return r;

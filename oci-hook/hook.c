@@ -87,7 +87,7 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 	if (r == 0)
 		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
 	if (r == 0)
-		r = stow_life_read(root, getpid(), &run->context.self, err);
+		r = stow_pidref_read(root, getpid(), &run->context.self, err);
 	if (r < 0)
 		return r;
 	run->context.root = root;
@@ -179,14 +179,14 @@ static bool are_our_cgroups(struct stow_root *root, const char *membership)
 
 /* What a container is, taken before any of its code runs: its first process and its cgroup. */
 static int identify(struct stow_root *root, const struct hook_container *container,
-		    struct stow_life *ret_init, struct stow_cgroup **ret_cgroup,
+		    struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
 		    struct stow_err *err)
 {
 	int r;
 
 	if (!container->pid)
 		return stow_err_set(err, EINVAL, "the OCI state has no pid");
-	r = stow_life_read(root, container->pid, ret_init, err);
+	r = stow_pidref_read(root, container->pid, ret_init, err);
 	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
 }
 
@@ -404,7 +404,7 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
 	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
-	struct stow_life init;
+	struct stow_pidref init;
 	int r;
 
 	r = identify(run->root, container, &init, ret_cgroup, err);

@@ -2,7 +2,7 @@
 /* The clock: what runs out, who is silent, who waits, what is forgotten. */
 #include <time.h>
 
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/fleet/answer.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
@@ -25,7 +25,7 @@ static void expire(struct scheduler *s, struct stow_now now)
 
 		if (r->waiting)
 			break; /* its caller is told first */
-		stow_say(STOW_LOG_DEBUG, "a reservation has run out",
+		stow_log(STOW_LOG_DEBUG, "a reservation has run out",
 			 stow_text("node", r->machine->name),
 			 stow_text("reservation", r->message->id));
 		stow_reservation_expires_no_more(fleet, r);
@@ -45,7 +45,7 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		if (machine->stale ||
 		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
 			continue;
-		stow_say(STOW_LOG_WARNING, "node not ready: it is silent and gets nothing new",
+		stow_log(STOW_LOG_WARNING, "node not ready: it is silent and gets nothing new",
 			 stow_text("node", machine->name));
 		stow_fleet_stale(fleet, machine);
 		scheduler_news(s);
@@ -74,7 +74,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 
 		if (!is_gone(s, machine, now))
 			continue;
-		stow_say(STOW_LOG_NOTICE, "node removed: it has been silent for long",
+		stow_log(STOW_LOG_NOTICE, "node removed: it has been silent for long",
 			 stow_text("node", machine->name));
 		stow_fleet_forget(fleet, machine);
 		scheduler_news(s);

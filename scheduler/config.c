@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "rpc/address.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
+#include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/event.h"
-#include "scheduler/drain/outbox.h"
 #include "scheduler/service/roles.h"
 
 #define AT(field) offsetof(struct scheduler_config, field)
@@ -166,7 +166,7 @@ int scheduler_config_finish(const struct scheduler_config *config, struct stow_e
 				    "forget-after: %" PRIu64 " ms is not longer than stale-after, "
 				    "%" PRIu64 " ms; want more, or 0 for never",
 				    config->forget_after / MS, config->stale_after / MS);
-	r = stow_say_level_parse(config->log_level, &level, err);
+	r = stow_log_level_parse(config->log_level, &level, err);
 	if (r < 0)
 		return stow_err_wrap(err, r, "log-level");
 	for (size_t i = 0; config->roles && config->roles[i]; i++) {

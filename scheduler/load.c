@@ -76,7 +76,8 @@ static int load_webhook(void *ctx, const struct stow_store_webhook *webhook, str
 {
 	struct scheduler *s = ctx;
 
-	return s->outbox ? scheduler_outbox_load(s->outbox, webhook, err) : 0;
+	return s->delivery_queue ? scheduler_delivery_queue_load(s->delivery_queue, webhook, err)
+				 : 0;
 }
 
 int scheduler_load(struct scheduler *s, struct stow_err *err)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/signals.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/store/copy.h"
@@ -62,8 +62,8 @@ static void configure_log(const struct scheduler_config *config)
 {
 	enum stow_log_level level = STOW_LOG_INFO;
 
-	(void)stow_say_level_parse(config->log_level, &level, NULL);
-	stow_say_configure(level, (enum stow_say_format)config->log_format);
+	(void)stow_log_level_parse(config->log_level, &level, NULL);
+	stow_log_configure(level, (enum stow_log_format)config->log_format);
 }
 
 static void print_help(void)
@@ -90,7 +90,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 
 	sd_notify(0, "RELOADING=1");
 	if (!words || read_config(argc, argv, &fresh, given, words, &err) < 0) {
-		stow_say(STOW_LOG_ERR, "not reloaded", stow_why(&err));
+		stow_log(STOW_LOG_ERR, "not reloaded", stow_why(&err));
 	} else {
 		stow_lock_take(&s->fleet->lock);
 		s->config.stale_after = fresh.stale_after;
@@ -106,7 +106,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		scheduler_drains_look(s);
 		stow_lock_give(&s->fleet->lock);
 		configure_log(&fresh);
-		stow_say(STOW_LOG_NOTICE, "reloaded");
+		stow_log(STOW_LOG_NOTICE, "reloaded");
 	}
 	scheduler_config_done(&fresh);
 	sd_notify(0, "READY=1");
@@ -130,7 +130,7 @@ static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 	}
 	if (!*said) {
 		*said = true;
-		stow_say(STOW_LOG_NOTICE,
+		stow_log(STOW_LOG_NOTICE,
 			 r < 0 ? "standby: the store cannot be reached"
 			       : "standby: another scheduler is active",
 			 stow_text("store", s->config.store ? s->config.store : s->config.data),
@@ -150,7 +150,7 @@ static void feed(const struct scheduler *s, bool *hangs)
 		sd_notify(0, "WATCHDOG=1");
 	} else if (!*hangs) {
 		*hangs = true;
-		stow_say(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+		stow_log(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
 	}
 }
 
@@ -169,7 +169,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		if (!active && stand_by(s, &said, err) < 0)
 			return -err->code;
 		if (active && stow_store_lost(s->store, err)) {
-			stow_say(STOW_LOG_ERR, "lease lost: this scheduler ends, to stand by",
+			stow_log(STOW_LOG_ERR, "lease lost: this scheduler ends, to stand by",
 				 stow_why(err));
 			return -err->code;
 		}
@@ -215,11 +215,11 @@ static int run(struct scheduler *s, int argc, char **argv)
 static int check(const struct scheduler_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
-	struct scheduler_outbox *outbox = NULL;
+	struct scheduler_delivery_queue *delivery_queue = NULL;
 	struct stow_err err = { 0 };
-	int r = scheduler_outbox_new(config, &outbox, &err);
+	int r = scheduler_delivery_queue_new(config, &delivery_queue, &err);
 
-	scheduler_outbox_free(outbox);
+	scheduler_delivery_queue_free(delivery_queue);
 	if (r < 0 || (config->ca && stow_rpc_tls_check(&tls, &err) < 0)) {
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 		return 2;

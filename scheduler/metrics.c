@@ -30,9 +30,9 @@ static void render_drains(FILE *out, struct scheduler *s)
 
 static void render_webhooks(FILE *out, struct scheduler *s)
 {
-	struct scheduler_outbox_count count;
+	struct scheduler_delivery_queue_count count;
 
-	scheduler_outbox_count(s->outbox, &count);
+	scheduler_delivery_queue_count(s->delivery_queue, &count);
 	one(out, "numastow_scheduler_webhooks_delivered_total", "counter",
 	    "Events that webhooks have taken.", (double)count.delivered);
 	one(out, "numastow_scheduler_webhooks_failed_total", "counter",

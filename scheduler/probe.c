@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "rpc/address.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/scheduler.h"
 
 #define CALL_WITHIN (5 * STOW_SECOND)
@@ -192,7 +192,7 @@ static void *run(void *arg)
 		go_round(p);
 		pthread_mutex_lock(&p->lock);
 		if (p->bad != bad)
-			stow_say(p->bad ? STOW_LOG_ERR : STOW_LOG_NOTICE,
+			stow_log(p->bad ? STOW_LOG_ERR : STOW_LOG_NOTICE,
 				 p->bad ? "not healthy" : "healthy again",
 				 stow_text("error", p->bad ? p->why.msg : ""));
 		bad = p->bad;

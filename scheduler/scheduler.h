@@ -4,8 +4,8 @@
 /* A whole scheduler: a standby that listens, then the active one, then stopped. */
 
 #include "scheduler/control/control.h"
+#include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/drain.h"
-#include "scheduler/drain/outbox.h"
 #include "scheduler/probe.h"
 #include "scheduler/service/service.h"
 

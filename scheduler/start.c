@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/scheduler.h"
 
 /* "HOST:PORT", as others know it; "" when the kernel is to choose the port. */
@@ -44,7 +44,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	if (r == 0)
 		r = scheduler_drains_new(&s->drains, err);
 	if (r == 0)
-		r = scheduler_outbox_new(config, &s->outbox, err);
+		r = scheduler_delivery_queue_new(config, &s->delivery_queue, err);
 	if (r == 0)
 		r = scheduler_explain_queue_new(s, err);
 	if (r == 0)
@@ -68,7 +68,7 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 	if (r == 0)
 		r = scheduler_probe_new(s, &s->probe, err);
 	if (r == 0)
-		stow_say(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
+		stow_log(STOW_LOG_INFO, "listening", stow_text("address", config->listen),
 			 stow_number("port", (uint64_t)s->port),
 			 stow_text("tls", config->ca ? "yes" : "no"));
 	return r;
@@ -83,7 +83,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 	r = scheduler_load(s, err);
 	atomic_store(&s->loading, false);
 	if (r == 0)
-		r = scheduler_outbox_start(s->outbox, s->store, err);
+		r = scheduler_delivery_queue_start(s->delivery_queue, s->store, err);
 	if (r < 0)
 		return r;
 	/* As they were loaded: others change them from here on. */
@@ -102,10 +102,10 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 	s->since = stow_now().wall;
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
-	stow_say(STOW_LOG_NOTICE, "leader elected", stow_text("leader", s->name),
+	stow_log(STOW_LOG_NOTICE, "leader elected", stow_text("leader", s->name),
 		 stow_text("store", s->config.store ? s->config.store : s->config.data),
 		 stow_number("epoch", stow_store_epoch(s->store)));
-	stow_say(STOW_LOG_NOTICE, "numastow-scheduler is active",
+	stow_log(STOW_LOG_NOTICE, "numastow-scheduler is active",
 		 stow_number("reservations", reservations), stow_number("drains", drains));
 	return 0;
 }
@@ -132,7 +132,7 @@ void scheduler_stop(struct scheduler *s)
 		scheduler_place_stop(s);
 		stow_lock_give(&s->fleet->lock);
 	}
-	scheduler_outbox_stop(s->outbox);
+	scheduler_delivery_queue_stop(s->delivery_queue);
 	stow_store_stop(s->store);
 	if (s->fleet) {
 		stow_lock_take(&s->fleet->lock);
@@ -148,7 +148,7 @@ void scheduler_stop(struct scheduler *s)
 	stow_store_close(s->store); /* methods may have used it until now */
 	s->store = NULL;
 	scheduler_drains_free(s);
-	scheduler_outbox_free(s->outbox);
+	scheduler_delivery_queue_free(s->delivery_queue);
 	scheduler_explain_queue_free(s);
 	stow_fleet_free(s->fleet);
 	pthread_cond_destroy(&s->changed);

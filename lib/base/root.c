@@ -189,26 +189,26 @@ void stow_root_free(struct stow_root *root)
 	if (!root)
 		return;
 	stow_close_ptr(&root->fd);
-	if (root->learnt)
-		root->learnt->free(root->learnt);
+	if (root->cached)
+		root->cached->free(root->cached);
 	free(root->prefix);
 	free(root->dir);
 	free(root);
 }
 
-struct stow_learnt *stow_root_learnt(struct stow_root *root)
+struct stow_cached *stow_root_cached(struct stow_root *root)
 {
-	return __atomic_load_n(&root->learnt, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&root->cached, __ATOMIC_ACQUIRE);
 }
 
-struct stow_learnt *stow_root_learn(struct stow_root *root, struct stow_learnt *learnt)
+struct stow_cached *stow_root_cache(struct stow_root *root, struct stow_cached *cached)
 {
-	struct stow_learnt *first = NULL;
+	struct stow_cached *first = NULL;
 
-	if (__atomic_compare_exchange_n(&root->learnt, &first, learnt, false, __ATOMIC_ACQ_REL,
+	if (__atomic_compare_exchange_n(&root->cached, &first, cached, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE))
-		return learnt;
-	learnt->free(learnt);
+		return cached;
+	cached->free(cached);
 	return first;
 }
 

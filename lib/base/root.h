@@ -31,10 +31,10 @@
 struct stat;
 struct stow_root;
 
-/* What lib/cgroup has learnt about a tree and need not read again: the first member of the
+/* What lib/cgroup caches of a tree and need not read again: the first member of the
  * learner's own struct, so that what is kept and how it is freed appear at once. */
-struct stow_learnt {
-	void (*free)(struct stow_learnt *learnt);
+struct stow_cached {
+	void (*free)(struct stow_cached *cached);
 };
 
 /* Watches every access: for fault injection, and for playing a kernel's reactions in a copied
@@ -53,7 +53,7 @@ struct stow_root {
 	char *prefix; /* what "/" stands for: "" on a live root; no slash at its end */
 	char *dir;    /* the folder's own path within the whole tree: "" for the root itself */
 	const struct stow_root_ops *ops; /* may be NULL; belongs to the caller */
-	struct stow_learnt *learnt;	 /* see stow_root_learn() */
+	struct stow_cached *cached;	 /* see stow_root_cache() */
 };
 
 #define STOW_ROOT_READ_MAX (4U << 20) /* bytes; no kernel file that we read is larger */
@@ -63,11 +63,11 @@ struct stow_root {
 int stow_root_open(const char *path, struct stow_root **ret_root, struct stow_err *err);
 void stow_root_free(struct stow_root *root);
 
-/* What has been learnt about the tree, or NULL; it stays until the root is freed. Threads may ask
- * and learn at once: the first stow_root_learn() keeps `learnt`, later ones free theirs. Returns
+/* What is cached of the tree, or NULL; it stays until the root is freed. Threads may ask
+ * and cache at once: the first stow_root_cache() keeps `cached`, later ones free theirs. Returns
  * what is kept. */
-struct stow_learnt *stow_root_learnt(struct stow_root *root);
-struct stow_learnt *stow_root_learn(struct stow_root *root, struct stow_learnt *learnt);
+struct stow_cached *stow_root_cached(struct stow_root *root);
+struct stow_cached *stow_root_cache(struct stow_root *root, struct stow_cached *cached);
 
 /* A root whose "/" is the folder named by the format: for a cgroup, which is opened once and then
  * stays the same directory whatever happens to its name. */

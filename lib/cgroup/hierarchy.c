@@ -28,9 +28,9 @@ static void hierarchy_done(struct hierarchy *h)
 	free(h->mounts);
 }
 
-static void hierarchies_free(struct stow_learnt *learnt)
+static void hierarchies_free(struct stow_cached *cached)
 {
-	struct hierarchies *h = (struct hierarchies *)learnt;
+	struct hierarchies *h = (struct hierarchies *)cached;
 
 	hierarchy_done(&h->v2);
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
@@ -197,25 +197,25 @@ static int assume_unified(struct stow_root *root, struct hierarchies *h)
 
 int stow_hierarchies(struct stow_root *root, const struct hierarchies **ret, struct stow_err *err)
 {
-	struct stow_learnt *learnt = stow_root_learnt(root);
+	struct stow_cached *cached = stow_root_cached(root);
 	struct hierarchies *h;
 	int r;
 
-	if (!learnt) {
+	if (!cached) {
 		h = calloc(1, sizeof(*h));
 		if (!h)
 			return stow_err_sys(err, ENOMEM, "/proc/self/mountinfo");
-		h->learnt.free = hierarchies_free;
+		h->cached.free = hierarchies_free;
 		r = assume_unified(root, h);
 		if (r == 0)
 			r = read_hierarchies(root, h, err);
 		if (r < 0) {
-			hierarchies_free(&h->learnt);
+			hierarchies_free(&h->cached);
 			return r;
 		}
-		learnt = stow_root_learn(root, &h->learnt);
+		cached = stow_root_cache(root, &h->cached);
 	}
-	*ret = (const struct hierarchies *)learnt;
+	*ret = (const struct hierarchies *)cached;
 	return 0;
 }
 

@@ -23,7 +23,7 @@ struct hierarchy {
 };
 
 struct hierarchies {
-	struct stow_learnt learnt; /* first: the root frees it */
+	struct stow_cached cached; /* first: the root frees it */
 	struct hierarchy v2;
 	struct hierarchy v1[STOW_CGROUP_CONTROLLERS];
 };

@@ -10,7 +10,7 @@
 
 /* --- plan.c ------------------------------------------------------------------------------------- */
 
-enum stow_drain_action { STOW_DRAIN_RETURN, STOW_DRAIN_MOVE, STOW_DRAIN_END };
+enum stow_drain_action { STOW_DRAIN_ACTION_RETURN, STOW_DRAIN_ACTION_MOVE, STOW_DRAIN_ACTION_END };
 
 struct stow_drain_block {
 	uint64_t id;
@@ -108,37 +108,40 @@ struct stow_drain_rest {
 void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size_t n,
 		     const char *device, bool without, struct stow_drain_rest *ret);
 
-/* --- homes.c: containers and their pages -------------------------------------------------------- */
+/* --- containers.c: containers and their pages
+ * -------------------------------------------------------- */
 
 /* A container with a grant, and its memory cgroup. */
-struct stow_home {
+struct stow_drain_container {
 	struct stow_record *record; /* the table's */
 	uint64_t inode;		    /* of its memory cgroup; 0: it has none */
 	const char *path;	    /* in the memory hierarchy; the record's; NULL: none */
 };
 
-struct stow_homes {
+struct stow_drain_containers {
 	struct stow_record **records;
-	struct stow_home *list;
+	struct stow_drain_container *list;
 	size_t n;
 };
 
 /* Those that are pending or active; leases too, without a cgroup. */
-int stow_homes_read(const struct stow_grant_context *context, struct stow_homes *ret,
-		    struct stow_err *err);
-void stow_homes_done(struct stow_homes *homes);
+int stow_drain_containers_read(const struct stow_grant_context *context,
+			       struct stow_drain_containers *ret, struct stow_err *err);
+void stow_drain_containers_done(struct stow_drain_containers *containers);
 /* Whose a memory cgroup is, itself or one below; NULL: nobody's that has a grant. `path` may be
  * NULL. */
-struct stow_home *stow_homes_find(const struct stow_homes *homes, uint64_t inode, const char *path);
+struct stow_drain_container *stow_drain_containers_find(
+	const struct stow_drain_containers *containers, uint64_t inode, const char *path);
 
 /* Brings pages that processes of bound containers map elsewhere back to the containers' own nodes.
  * *ret_left: bytes that would not go. Goes on after a failure. */
-int stow_homes_return(const struct stow_grant_context *context, int node, bool (*stop)(void *ctx),
-		      void *ctx, uint64_t *ret_moved, uint64_t *ret_left);
+int stow_drain_return_pages(const struct stow_grant_context *context, int node,
+			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
+			    uint64_t *ret_left);
 
-/* --- affect.c: who is concerned, and whether it fits -------------------------------------------- */
+/* --- impact.c: who is concerned, and whether it fits -------------------------------------------- */
 
-int stow_drain_affect(const struct stow_grant_context *context, struct stow_drain_plan *plan,
+int stow_drain_impact(const struct stow_grant_context *context, struct stow_drain_plan *plan,
 		      struct stow_err *err);
 /* Blocks with pages of containers that refuse, to be avoided when there is a choice. To be freed. */
 int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
@@ -169,7 +172,7 @@ int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools
 /* Holds the locks only: the sizes are those that a killed worker has noted. */
 int stow_drain_pools_hold(struct stow_root *root, struct stow_drain_pools *pools,
 			  struct stow_err *err);
-/* Counts what has gone (or come back) since, for stow_drain_note_row() to write down before the
+/* Counts what has gone (or come back) since, for stow_drain_save_row() to write down before the
  * locks go. `use` (may be NULL) is what was in the block. */
 int stow_drain_pools_account(const struct stow_grant_context *context,
 			     struct stow_drain_pools *pools, const struct stow_block_use *use,
@@ -215,14 +218,14 @@ struct stow_draining {
 uint64_t stow_drain_now(void); /* monotonic, ns */
 /* Tells the watcher. Returns -ECANCELED when it (or somebody else) wants it to end; never while it
  * is being undone. */
-int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const char *message,
-		    struct stow_err *err);
+int stow_drain_notify(struct stow_draining *d, enum stow_drain_step step, const char *message,
+		      struct stow_err *err);
 /* Whether it is to stop: a `stop` callback for what takes long. */
 bool stow_drain_stop(void *draining);
 /* Counts what a worker that was killed had begun to count. */
 int stow_drain_count_left(struct stow_draining *d, struct stow_err *err);
 /* Writes the row down as things stand, and the node's pools with it. */
-int stow_drain_note_row(struct stow_draining *d, struct stow_err *err);
+int stow_drain_save_row(struct stow_draining *d, struct stow_err *err);
 /* Pages of bound containers come home, and the pools get back what they lost. Goes on after a
  * failure; returns the first. */
 int stow_drain_settle(struct stow_draining *d, struct stow_err *err);

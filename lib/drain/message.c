@@ -181,9 +181,9 @@ static PbDrainBlock *block_message(const struct stow_drain_plan *plan,
 static PbDrainAffected *affected_message(const struct stow_drain_affected *in, bool *failed)
 {
 	static const PbDrainAction actions[] = {
-		[STOW_DRAIN_RETURN] = PB_DRAIN_ACTION_RETURN,
-		[STOW_DRAIN_MOVE] = PB_DRAIN_ACTION_REPIN,
-		[STOW_DRAIN_END] = PB_DRAIN_ACTION_EVICT,
+		[STOW_DRAIN_ACTION_RETURN] = PB_DRAIN_ACTION_RETURN,
+		[STOW_DRAIN_ACTION_MOVE] = PB_DRAIN_ACTION_REPIN,
+		[STOW_DRAIN_ACTION_END] = PB_DRAIN_ACTION_EVICT,
 	};
 	PbDrainAffected *out = make(&pb_drain_affected__descriptor, failed);
 	char nodes[NAME_MAX_];
@@ -236,9 +236,9 @@ static PbDrainPlan *plan_message(const struct stow_drain_plan *in, bool *failed)
 /* --- progress ----------------------------------------------------------------------------------- */
 
 /* Numbered alike. */
-_Static_assert((int)STOW_DRAIN_WAITING == PB_DRAIN_STEP_WAITING &&
-		       (int)STOW_DRAIN_DONE == PB_DRAIN_STEP_DONE &&
-		       (int)STOW_DRAIN_CANCELLED == PB_DRAIN_STEP_CANCELLED,
+_Static_assert((int)STOW_DRAIN_STEP_WAITING == PB_DRAIN_STEP_WAITING &&
+		       (int)STOW_DRAIN_STEP_DONE == PB_DRAIN_STEP_DONE &&
+		       (int)STOW_DRAIN_STEP_CANCELLED == PB_DRAIN_STEP_CANCELLED,
 	       "steps");
 _Static_assert((int)STOW_RELEASE_DEVICE == PB_DRAIN_RELEASE_DEVICE &&
 		       (int)STOW_RELEASE_SHRINK == PB_DRAIN_RELEASE_SHRINK,
@@ -272,8 +272,9 @@ PbDrainProgress *stow_drain_plan_message(const char *id, const struct stow_drain
 					 const struct stow_err *why)
 {
 	bool failed = false;
-	PbDrainProgress *out = progress_message(id, why ? STOW_DRAIN_FAILED : STOW_DRAIN_PLANNED,
-						why ? why->msg : "", why ? why->code : 0, &failed);
+	PbDrainProgress *out =
+		progress_message(id, why ? STOW_DRAIN_STEP_FAILED : STOW_DRAIN_STEP_PLANNED,
+				 why ? why->msg : "", why ? why->code : 0, &failed);
 
 	if (out && plan && plan->n_blocks) {
 		out->bytes_total = plan->bytes;
@@ -315,7 +316,7 @@ PbDrainProgress *stow_drain_message(const struct stow_draining *d, const char *m
 	out->blocks_total = (uint32_t)d->row.n_blocks;
 	out->blocks_offline = (uint32_t)d->n_gone;
 	out->elapsed = stow_drain_now() - d->started;
-	if (d->row.step == STOW_DRAIN_PLANNED && d->plan)
+	if (d->row.step == STOW_DRAIN_STEP_PLANNED && d->plan)
 		out->plan = plan_message(d->plan, &failed);
 	if (d->culprits.n)
 		add_culprits(&d->culprits, d->block_size, out, &failed);

@@ -217,7 +217,7 @@ static int fill(const struct stow_grant_context *context, const struct stow_drai
 		r = check_wait(&rest, err);
 	if (r == 0)
 		r = check_most(spec, plan, err);
-	return r < 0 ? r : stow_drain_affect(context, plan, err);
+	return r < 0 ? r : stow_drain_impact(context, plan, err);
 }
 
 int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,

@@ -39,10 +39,10 @@ static void set_defaults(struct stow_drain_spec *spec)
 static int refuse(struct stow_draining *d, int r, enum stow_drain_step *ret_step,
 		  struct stow_err *err)
 {
-	*ret_step = r == -ECANCELED ? STOW_DRAIN_CANCELLED : STOW_DRAIN_FAILED;
+	*ret_step = r == -ECANCELED ? STOW_DRAIN_STEP_CANCELLED : STOW_DRAIN_STEP_FAILED;
 	d->row.code = -r;
 	d->final = true;
-	(void)stow_drain_tell(d, *ret_step, err->msg, NULL);
+	(void)stow_drain_notify(d, *ret_step, err->msg, NULL);
 	return r;
 }
 
@@ -74,7 +74,7 @@ static int take_blocks(struct stow_draining *d, struct stow_err *err)
 
 static int enter(struct stow_draining *d, struct stow_err *err)
 {
-	d->row.step = STOW_DRAIN_FENCED;
+	d->row.step = STOW_DRAIN_STEP_FENCED;
 	d->row.worker = d->context->self;
 	return stow_drain_row_begin(d->context->ledger, &d->row, err);
 }
@@ -155,7 +155,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	if (r == 0)
 		r = stow_drain_pools_init(context->root, d.plan->node, &d.row, &d.pools, &why);
 	if (r == 0)
-		r = stow_drain_tell(&d, STOW_DRAIN_PLANNED, "", &why);
+		r = stow_drain_notify(&d, STOW_DRAIN_STEP_PLANNED, "", &why);
 	if (r == 0)
 		r = enter(&d, &why);
 	if (r < 0) {
@@ -163,7 +163,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 		return stow_err_set(err, -r, "%s", why.msg);
 	}
 	d.entered = true;
-	r = stow_drain_tell(&d, STOW_DRAIN_FENCED, "", &why);
+	r = stow_drain_notify(&d, STOW_DRAIN_STEP_FENCED, "", &why);
 	if (r == 0)
 		r = plan_again(&d, &why);
 	if (r < 0) {
@@ -183,7 +183,7 @@ static bool is_orphan(const struct stow_grant_context *context, const struct sto
 		return false;
 	if (row->worker.pid == context->self.pid && row->worker.start == context->self.start)
 		return false;
-	return !stow_life_alive(context->root, &row->worker);
+	return !stow_pidref_alive(context->root, &row->worker);
 }
 
 bool stow_drain_orphans(const struct stow_grant_context *context)
@@ -317,7 +317,7 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 	}
 	if (r < 0)
 		return r;
-	return d.row.resume && !d.row.cancel && d.row.step != STOW_DRAIN_UNDOING
+	return d.row.resume && !d.row.cancel && d.row.step != STOW_DRAIN_STEP_UNDOING
 		       ? go_on(&d, &step, err)
 		       : take_back(&d, &step, err);
 }

@@ -51,8 +51,8 @@ bool stow_drain_stop(void *draining)
 	return d->stopped;
 }
 
-int stow_drain_tell(struct stow_draining *d, enum stow_drain_step step, const char *message,
-		    struct stow_err *err)
+int stow_drain_notify(struct stow_draining *d, enum stow_drain_step step, const char *message,
+		      struct stow_err *err)
 {
 	PbDrainProgress *p;
 
@@ -97,7 +97,7 @@ void stow_drain_set_gone(struct stow_draining *d, size_t block, bool gone)
 	d->n_gone += gone ? 1 : (size_t)-1;
 }
 
-int stow_drain_note_row(struct stow_draining *d, struct stow_err *err)
+int stow_drain_save_row(struct stow_draining *d, struct stow_err *err)
 {
 	stow_drain_pools_put(&d->pools, &d->row);
 	d->row.bytes_offline = d->n_gone * d->block_size;
@@ -116,7 +116,7 @@ int stow_drain_count_left(struct stow_draining *d, struct stow_err *err)
 	first = stow_drain_pools_hold(d->context->root, &d->pools, err);
 	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
 	first = first ? first : r;
-	r = stow_drain_note_row(d, first ? NULL : err);
+	r = stow_drain_save_row(d, first ? NULL : err);
 	stow_drain_pools_unlock(&d->pools);
 	return first ? first : r;
 }
@@ -186,25 +186,26 @@ int stow_drain_settle(struct stow_draining *d, struct stow_err *err)
 		lost |= d->pools.list[i].row.lost > 0;
 	if (lost) {
 		first = stow_drain_pools_lock(d->context->root, &d->pools, err);
-		r = stow_drain_note_row(d, first ? NULL : err);
+		r = stow_drain_save_row(d, first ? NULL : err);
 		first = first ? first : r;
 	}
-	(void)stow_homes_return(d->context, d->row.node, stow_drain_stop, d, &moved, &d->left);
+	(void)stow_drain_return_pages(d->context, d->row.node, stow_drain_stop, d, &moved,
+				      &d->left);
 	if (!lost)
 		return first;
 	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
 	first = first ? first : r;
-	r = stow_drain_note_row(d, first ? NULL : err);
+	r = stow_drain_save_row(d, first ? NULL : err);
 	first = first ? first : r;
 	stow_drain_pools_unlock(&d->pools);
 	r = stow_drain_pools_plan(d->context, &d->pools, first ? NULL : err);
 	first = first ? first : r;
-	r = stow_drain_note_row(d, first ? NULL : err);
+	r = stow_drain_save_row(d, first ? NULL : err);
 	first = first ? first : r;
 	r = stow_drain_pools_renew(d->context, &d->pools, d->spec.hugepages_elsewhere,
 				   first ? NULL : err);
 	first = first ? first : r;
-	r = stow_drain_note_row(d, first ? NULL : err);
+	r = stow_drain_save_row(d, first ? NULL : err);
 	return first ? first : r;
 }
 
@@ -213,8 +214,8 @@ int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 	int first = 0, r;
 
 	d->final = true;
-	(void)stow_drain_tell(d, STOW_DRAIN_UNDOING, "", NULL);
-	(void)stow_drain_note_row(d, NULL);
+	(void)stow_drain_notify(d, STOW_DRAIN_STEP_UNDOING, "", NULL);
+	(void)stow_drain_save_row(d, NULL);
 	first = stow_drain_count_left(d, err);
 	for (size_t i = 0; i < d->row.n_blocks && first != -ETIMEDOUT; i++) {
 		if (!d->row.blocks[i].gone)

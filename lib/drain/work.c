@@ -54,7 +54,7 @@ static int note_moved(struct stow_draining *d, const char *id, const struct stow
 			return 0;
 	if (stow_drain_row_add_move(&d->row, id, nodes) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	return stow_drain_note_row(d, err);
+	return stow_drain_save_row(d, err);
 }
 
 static int move_one(struct stow_draining *d, const struct stow_drain_affected *who,
@@ -105,13 +105,13 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 						      "drain=evict",
 						      err),
 				    err);
-	if (r == 0 && stow_life_alive(d->context->root, &record->init))
-		(void)stow_life_signal(d->context->root, &record->init, SIGTERM);
-	while (r == 0 && stow_life_alive(d->context->root, &record->init)) {
+	if (r == 0 && stow_pidref_alive(d->context->root, &record->init))
+		(void)stow_pidref_signal(d->context->root, &record->init, SIGTERM);
+	while (r == 0 && stow_pidref_alive(d->context->root, &record->init)) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
 		if (stow_drain_now() > began + GRACE && !killed) {
-			(void)stow_life_signal(d->context->root, &record->init, SIGKILL);
+			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
 			killed = true;
 		} else if (stow_drain_now() > began + 2 * GRACE) {
 			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);
@@ -131,15 +131,15 @@ static int move_all(struct stow_draining *d, struct stow_err *err)
 	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
 		const struct stow_drain_affected *who = &d->plan->affected[i];
 
-		if (who->action == STOW_DRAIN_RETURN)
+		if (who->action == STOW_DRAIN_ACTION_RETURN)
 			continue;
 		stow_err_set(&message, 0, "container %.64s %s", *who->name ? who->name : who->id,
-			     who->action == STOW_DRAIN_MOVE ? "moves to other NUMA nodes"
-							    : "is evicted");
-		r = stow_drain_tell(d, STOW_DRAIN_MOVING, message.msg, err);
+			     who->action == STOW_DRAIN_ACTION_MOVE ? "moves to other NUMA nodes"
+								   : "is evicted");
+		r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message.msg, err);
 		if (r == 0)
-			r = who->action == STOW_DRAIN_MOVE ? move_one(d, who, err)
-							   : end_one(d, who, err);
+			r = who->action == STOW_DRAIN_ACTION_MOVE ? move_one(d, who, err)
+								  : end_one(d, who, err);
 	}
 	return r;
 }
@@ -227,14 +227,14 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 	int r, r2;
 
 	d->block = id;
-	r = stow_drain_tell(d, STOW_DRAIN_OFFLINING, "", err);
+	r = stow_drain_notify(d, STOW_DRAIN_STEP_OFFLINING, "", err);
 	if (r < 0)
 		return r;
 	/* Begun with; what is online still is no harm to bring online. */
 	stow_drain_set_gone(d, index, true);
 	r = stow_drain_pools_lock(d->context->root, &d->pools, err);
 	if (r == 0)
-		r = stow_drain_note_row(d, err);
+		r = stow_drain_save_row(d, err);
 	if (r < 0) {
 		stow_drain_pools_unlock(&d->pools);
 		stow_drain_set_gone(d, index, false);
@@ -256,7 +256,7 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 	} else if (r2 < 0) {
 		r = r2;
 	}
-	r2 = stow_drain_note_row(d, r < 0 ? NULL : &why);
+	r2 = stow_drain_save_row(d, r < 0 ? NULL : &why);
 	stow_drain_pools_unlock(&d->pools);
 	r = r < 0 ? r : r2;
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
@@ -404,9 +404,9 @@ static int tell_safe(struct stow_draining *d, struct stow_err *err)
 			 "%s of %s is offline, by which its hypervisor may shrink it; %s stays "
 			 "online",
 			 size, *d->row.device ? d->row.device : "virtio-mem", d->rest);
-	d->row.step = STOW_DRAIN_SAFE;
-	r = stow_drain_note_row(d, err);
-	return r < 0 ? r : stow_drain_tell(d, STOW_DRAIN_SAFE, message, err);
+	d->row.step = STOW_DRAIN_STEP_SAFE;
+	r = stow_drain_save_row(d, err);
+	return r < 0 ? r : stow_drain_notify(d, STOW_DRAIN_STEP_SAFE, message, err);
 }
 
 static int let_go(struct stow_draining *d, struct stow_err *err)
@@ -421,11 +421,11 @@ static int let_go(struct stow_draining *d, struct stow_err *err)
 	r = d->spec.eject == STOW_EJECT_EJECT ? eject(d, err) : wait_until_pulled(d, err);
 	if (r < 0)
 		return r;
-	d->row.step = STOW_DRAIN_REMOVED;
-	(void)stow_drain_note_row(d, NULL);
+	d->row.step = STOW_DRAIN_STEP_REMOVED;
+	(void)stow_drain_save_row(d, NULL);
 	/* Nothing is left to cancel. */
 	d->final = true;
-	return stow_drain_tell(d, STOW_DRAIN_REMOVED, "", NULL);
+	return stow_drain_notify(d, STOW_DRAIN_STEP_REMOVED, "", NULL);
 }
 
 /* --- the end
@@ -468,10 +468,10 @@ static void end_row(struct stow_draining *d, bool undone)
 {
 	int r;
 
-	d->row.worker = (struct stow_life){ 0 };
+	d->row.worker = (struct stow_pidref){ 0 };
 	for (int i = 0; i < ROW_TRIES; i++) {
 		/* With `stuck` it is nobody's now: gc, the agent, or the next drain tries again. */
-		r = d->stuck ? stow_drain_note_row(d, NULL)
+		r = d->stuck ? stow_drain_save_row(d, NULL)
 			     : stow_drain_row_end(d->context->ledger, &d->row,
 						  undone ? "undrained" : "drained", NULL);
 		if (r == 0 || r == -ENOENT)
@@ -523,17 +523,17 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 		snprintf(message + strlen(message), sizeof(message) - strlen(message), "; %.600s",
 			 err->msg);
 	}
-	*ret_step = r == -ECANCELED   ? STOW_DRAIN_CANCELLED
-		    : r == -EREMOTEIO ? STOW_DRAIN_PARTIAL
-		    : r < 0	      ? STOW_DRAIN_FAILED
-				      : STOW_DRAIN_DONE;
+	*ret_step = r == -ECANCELED   ? STOW_DRAIN_STEP_CANCELLED
+		    : r == -EREMOTEIO ? STOW_DRAIN_STEP_PARTIAL
+		    : r < 0	      ? STOW_DRAIN_STEP_FAILED
+				      : STOW_DRAIN_STEP_DONE;
 	d->final = true;
 	if (!d->stuck) {
 		d->row.step = *ret_step;
 		note_why(d, r, message);
 	}
 	end_row(d, undone);
-	(void)stow_drain_tell(d, *ret_step, message, NULL);
+	(void)stow_drain_notify(d, *ret_step, message, NULL);
 	return r < 0 ? stow_err_set(err, -r, "%s", message) : 0;
 }
 
@@ -549,7 +549,7 @@ static int keep_rest(struct stow_draining *d, int r, size_t *failed)
 
 static int settle_all(struct stow_draining *d, struct stow_err *err)
 {
-	int r = stow_drain_tell(d, STOW_DRAIN_RETURNING, "", err);
+	int r = stow_drain_notify(d, STOW_DRAIN_STEP_RETURNING, "", err);
 
 	if (r == 0)
 		r = stow_drain_settle(d, err);
@@ -597,7 +597,7 @@ int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 		for (size_t i = 0; i < n; i++)
 			pending |= records[i]->state == STOW_STATE_PENDING &&
 				   stow_idset_has(&records[i]->nodes, d->row.node) &&
-				   stow_life_alive(d->context->root, &records[i]->worker);
+				   stow_pidref_alive(d->context->root, &records[i]->worker);
 		stow_records_free(records, n);
 		if (!pending)
 			return 0;

@@ -15,7 +15,7 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 {
 	struct stow_root *root = context->root;
 
-	if (record->move && !stow_life_alive(root, &record->move->worker)) {
+	if (record->move && !stow_pidref_alive(root, &record->move->worker)) {
 		int r = stow_repin_recover(context, record, err);
 
 		result->undone++;
@@ -30,7 +30,7 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 				       err);
 	}
 	if (record->state == STOW_STATE_PENDING) {
-		if (stow_life_alive(root, &record->worker))
+		if (stow_pidref_alive(root, &record->worker))
 			return 0;
 		result->undone++;
 		return stow_restore(context, record, "undone", "the hook was killed at work", err);
@@ -111,7 +111,7 @@ int stow_restore(const struct stow_grant_context *context, const struct stow_rec
 	int r;
 
 	/* It lives as long as its cgroup has processes, wherever its first one is. */
-	if (stow_life_alive(context->root, &record->init) ||
+	if (stow_pidref_alive(context->root, &record->init) ||
 	    stow_cgroup_populated(context->root, &record->cgroup, NULL) == 1) {
 		r = stow_cgroup_open(context->root, &record->cgroup, &cgroup, err);
 		if (r < 0 && r != -ESRCH)

@@ -176,7 +176,7 @@ bool stow_grant_ended(struct stow_root *root, const struct stow_record *record)
 {
 	if (record->state == STOW_STATE_LEASE)
 		return record->expires && record->expires <= stow_clock_boot();
-	if (stow_life_alive(root, &record->init))
+	if (stow_pidref_alive(root, &record->init))
 		return false;
 	return stow_cgroup_populated(root, &record->cgroup, NULL) == 0;
 }

@@ -30,7 +30,7 @@ struct stow_subject {
 	const char *reservation;   /* a lease's: the reservation's id; see lib/grant/lease.h */
 	enum stow_lease_kind kind; /* a lease's: what it waits for */
 	uint64_t lifetime;	   /* a lease's, ns from now on; 0: as configured */
-	struct stow_life init;	   /* pid 0 for a lease */
+	struct stow_pidref init;   /* pid 0 for a lease */
 	const struct stow_cgroup *cgroup; /* NULL for a lease */
 	struct stow_limits pod_limits;	  /* what all containers of its pod may have together */
 	/* The sets that its config.json gave; empty for none. */
@@ -45,7 +45,7 @@ struct stow_grant_context {
 	struct stow_root *root;
 	struct stow_ledger *ledger;
 	const struct stow_config *config; /* NULL only where nothing is planned: undoing, looking */
-	struct stow_life self;		  /* the program that works on the record */
+	struct stow_pidref self;	  /* the program that works on the record */
 	/* Plan on fenced nodes, too: a container goes back to where it was when a drain is undone,
 	 * while the drain's fence (or a scheduler's for it) still stands. */
 	bool past_fences;

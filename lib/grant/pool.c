@@ -246,8 +246,8 @@ static int drained_nodes(struct stow_root *root, struct stow_ledger *ledger, str
 		if (stow_drain_step_is_end(step) || rows[i].node < 0 ||
 		    rows[i].node >= STOW_IDSET_MAX)
 			continue;
-		if (step == STOW_DRAIN_OFFLINING || step == STOW_DRAIN_RETURNING ||
-		    step == STOW_DRAIN_UNDOING || !stow_life_alive(root, &rows[i].worker))
+		if (step == STOW_DRAIN_STEP_OFFLINING || step == STOW_DRAIN_STEP_RETURNING ||
+		    step == STOW_DRAIN_STEP_UNDOING || !stow_pidref_alive(root, &rows[i].worker))
 			stow_idset_add(ret, rows[i].node);
 	}
 	stow_drain_rows_free(rows, n);

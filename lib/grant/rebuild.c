@@ -38,19 +38,19 @@ static int add_shares(struct stow_record *record, const struct stow_topology *to
 
 /* The container's first process: the oldest. */
 static void find_init(struct stow_root *root, const struct stow_cgroup *cgroup,
-		      struct stow_life *ret)
+		      struct stow_pidref *ret)
 {
 	_cleanup_free_ pid_t *pids = NULL;
-	struct stow_life life;
+	struct stow_pidref ref;
 	size_t n = 0;
 
-	*ret = (struct stow_life){ 0 };
+	*ret = (struct stow_pidref){ 0 };
 	if (stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (stow_life_read(root, pids[i], &life, NULL) == 0 &&
-		    (!ret->pid || life.start < ret->start))
-			*ret = life;
+		if (stow_pidref_read(root, pids[i], &ref, NULL) == 0 &&
+		    (!ret->pid || ref.start < ret->start))
+			*ret = ref;
 }
 
 static int enter(const struct stow_grant_context *context, const struct stow_topology *topology,

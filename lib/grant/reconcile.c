@@ -17,7 +17,7 @@
 /* A container that is looked after. */
 struct watched {
 	int64_t key;
-	struct stow_life init;
+	struct stow_pidref init;
 	struct stow_cgroup *cgroup;		 /* opened once; NULL: it is gone */
 	int files[2];				 /* its cpuset.cpus and .mems, kept open; or -1 */
 	struct stow_idset cpus, nodes;		 /* as the applier computes them; empty: any */

@@ -376,7 +376,7 @@ static int take_over(const struct stow_grant_context *context, const struct stow
 	if (r < 0)
 		return r;
 	r = stow_ledger_record(context->ledger, record->key, &now, err);
-	if (r == 0 && (!now->move || stow_life_alive(context->root, &now->move->worker)))
+	if (r == 0 && (!now->move || stow_pidref_alive(context->root, &now->move->worker)))
 		r = -EALREADY;
 	if (r == 0)
 		r = stow_ledger_move_adopt(context->ledger, record->key, &context->self, err);
@@ -414,7 +414,7 @@ static int find_unmoved(struct repin *rp, const char *id, struct stow_err *err)
 
 	if (r < 0 || !rp->record->move)
 		return r;
-	if (stow_life_alive(rp->context->root, &rp->record->move->worker))
+	if (stow_pidref_alive(rp->context->root, &rp->record->move->worker))
 		return stow_err_set(err, EBUSY, "container %s is being moved already", id);
 	if (rp->options->dry_run)
 		return stow_err_set(err, EBUSY,

@@ -89,7 +89,7 @@ static int give_life(const struct stow_grant_context *context, const struct stow
 
 /* --- what there is already ----------------------------------------------------------------- */
 
-static bool same_life(const struct stow_life *a, const struct stow_life *b)
+static bool same_life(const struct stow_pidref *a, const struct stow_pidref *b)
 {
 	return a->pid == b->pid && a->start == b->start;
 }
@@ -312,7 +312,7 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 		other.kind = STOW_LEASE_MEMBER;
 		other.id = "";
 		other.name = members[i].name;
-		other.init = (struct stow_life){ 0 };
+		other.init = (struct stow_pidref){ 0 };
 		other.cgroup = NULL;
 		one = members[i].request;
 		one.nodes_auto = false;
@@ -455,7 +455,7 @@ static bool has_failed_start(const struct stow_grant_context *context)
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 
-		if (!stow_life_alive(context->root, &newest[i].init) &&
+		if (!stow_pidref_alive(context->root, &newest[i].init) &&
 		    stow_ledger_record(context->ledger, newest[i].key, &record, NULL) == 0 &&
 		    stow_grant_ended(context->root, record))
 			return true;

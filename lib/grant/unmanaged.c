@@ -89,7 +89,7 @@ int stow_unmanaged_enter(struct stow_root *root, const struct stow_unmanaged *co
 	return r == -EEXIST ? 0 : r < 0 ? r : 1;
 }
 
-static int parse_init(char *text, struct stow_life *ret)
+static int parse_init(char *text, struct stow_pidref *ret)
 {
 	char *space = strchr(text, ' ');
 	uint64_t pid;
@@ -195,7 +195,7 @@ int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_er
 
 bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container)
 {
-	if (stow_life_alive(root, &container->init))
+	if (stow_pidref_alive(root, &container->init))
 		return false;
 	return stow_cgroup_populated(root, &container->cgroup, NULL) == 0;
 }
@@ -268,12 +268,12 @@ static void sweep_unfinished(struct stow_root *root, const char *dir)
 
 	while (d && (e = readdir(d))) {
 		const char *dot = strrchr(e->d_name, '.');
-		struct stow_life life;
+		struct stow_pidref ref;
 		uint64_t pid;
 
 		if (e->d_name[0] == '.' && dot > e->d_name &&
 		    stow_parse_u64(dot + 1, INT32_MAX, &pid, NULL) == 0 &&
-		    stow_life_read(root, (pid_t)pid, &life, NULL) == -ESRCH)
+		    stow_pidref_read(root, (pid_t)pid, &ref, NULL) == -ESRCH)
 			(void)stow_root_unlink(root, NULL, "%s/%s", dir, e->d_name);
 	}
 }

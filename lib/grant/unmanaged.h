@@ -18,14 +18,14 @@
 #include "base/idset.h"
 #include "base/root.h"
 #include "cgroup/cgroup.h"
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 
 #define STOW_UNMANAGED_DIR "/run/numastow/unmanaged"
 #define STOW_ID_MAX	   255 /* bytes of a container's id: it is a file's name */
 
 struct stow_unmanaged {
 	char id[STOW_ID_MAX + 1];
-	struct stow_life init; /* pid 0: found by its cgroup */
+	struct stow_pidref init; /* pid 0: found by its cgroup */
 	struct stow_cgroup_id cgroup;
 	struct stow_idset given; /* the CPUs that it was started with; empty: whatever is above */
 	bool fallback; /* it has other CPUs for now: none of those that it was given can be used */

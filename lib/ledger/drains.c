@@ -20,19 +20,20 @@
 	" updated, bytes, bytes_offline, bytes_staying, release, code"
 
 static const char *const step_names[] = {
-	[STOW_DRAIN_WAITING] = "waiting",     [STOW_DRAIN_PLANNED] = "planned",
-	[STOW_DRAIN_FENCED] = "fenced",	      [STOW_DRAIN_MOVING] = "moving",
-	[STOW_DRAIN_OFFLINING] = "offlining", [STOW_DRAIN_RETURNING] = "returning",
-	[STOW_DRAIN_SAFE] = "safe",	      [STOW_DRAIN_REMOVED] = "removed",
-	[STOW_DRAIN_UNDOING] = "undoing",     [STOW_DRAIN_DONE] = "done",
-	[STOW_DRAIN_PARTIAL] = "partial",     [STOW_DRAIN_FAILED] = "failed",
-	[STOW_DRAIN_CANCELLED] = "cancelled",
+	[STOW_DRAIN_STEP_WAITING] = "waiting",	   [STOW_DRAIN_STEP_PLANNED] = "planned",
+	[STOW_DRAIN_STEP_FENCED] = "fenced",	   [STOW_DRAIN_STEP_MOVING] = "moving",
+	[STOW_DRAIN_STEP_OFFLINING] = "offlining", [STOW_DRAIN_STEP_RETURNING] = "returning",
+	[STOW_DRAIN_STEP_SAFE] = "safe",	   [STOW_DRAIN_STEP_REMOVED] = "removed",
+	[STOW_DRAIN_STEP_UNDOING] = "undoing",	   [STOW_DRAIN_STEP_DONE] = "done",
+	[STOW_DRAIN_STEP_PARTIAL] = "partial",	   [STOW_DRAIN_STEP_FAILED] = "failed",
+	[STOW_DRAIN_STEP_CANCELLED] = "cancelled",
 };
 
 const char *stow_drain_step_name(enum stow_drain_step step)
 {
-	return step >= STOW_DRAIN_WAITING && step <= STOW_DRAIN_CANCELLED ? step_names[step]
-									  : "unknown";
+	return step >= STOW_DRAIN_STEP_WAITING && step <= STOW_DRAIN_STEP_CANCELLED
+		       ? step_names[step]
+		       : "unknown";
 }
 
 static uint64_t now_ns(void)
@@ -253,12 +254,12 @@ static int read_rows(struct stow_ledger *ledger, struct stow_drain_row **rows, s
 int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
 		    struct stow_err *err)
 {
-	_cleanup_turn_ struct stow_ledger *turn = NULL;
+	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
 	struct stow_drain_row *rows = NULL;
 	size_t n = 0;
 	int r;
 
-	r = stow_sql_turn(ledger, &turn, err);
+	r = stow_sql_read_lock(ledger, &lock, err);
 	if (r == 0)
 		r = read_rows(ledger, &rows, &n, err);
 	for (size_t i = 0; i < n && r == 0; i++) {
@@ -302,7 +303,7 @@ static int check_alone(struct stow_ledger *ledger, const char *id, struct stow_e
 
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT id, worker_pid FROM drain WHERE id = ?1 OR step < ?2", "ti",
-			     id, (int64_t)STOW_DRAIN_DONE);
+			     id, (int64_t)STOW_DRAIN_STEP_DONE);
 	if (r == 0)
 		r = stow_sql_step(ledger, stmt, err);
 	if (r > 0) {
@@ -446,7 +447,7 @@ int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 		r = stow_sql_run(ledger, err,
 				 "DELETE FROM drain WHERE step >= ?1 AND id NOT IN (SELECT id FROM"
 				 " drain WHERE step >= ?1 ORDER BY updated DESC LIMIT ?2)",
-				 "ii", (int64_t)STOW_DRAIN_DONE, (int64_t)ENDS_KEPT);
+				 "ii", (int64_t)STOW_DRAIN_STEP_DONE, (int64_t)ENDS_KEPT);
 	if (r == 0)
 		r = insert(ledger, row, err);
 	if (r == 0)
@@ -511,7 +512,7 @@ int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *
 }
 
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
-			 const struct stow_life *self, struct stow_err *err)
+			 const struct stow_pidref *self, struct stow_err *err)
 {
 	int r;
 
@@ -523,7 +524,7 @@ int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 " worker_pid=? AND worker_start=? AND updated=? AND step<?",
 			 "iitiiii", (int64_t)self->pid, (int64_t)self->start, row->id,
 			 (int64_t)row->worker.pid, (int64_t)row->worker.start,
-			 (int64_t)row->updated, (int64_t)STOW_DRAIN_DONE);
+			 (int64_t)row->updated, (int64_t)STOW_DRAIN_STEP_DONE);
 	if (r == 0 && sqlite3_changes(ledger->db) == 0)
 		r = stow_err_set(err, EBUSY, "drain %s has another worker already", row->id);
 	r = stow_ledger_end(ledger, r, err);
@@ -600,6 +601,6 @@ int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_er
 	if (r < 0)
 		return r;
 	r = stow_sql_run(ledger, err, "DELETE FROM drain WHERE id = ? AND step >= ?", "ti", id,
-			 (int64_t)STOW_DRAIN_DONE);
+			 (int64_t)STOW_DRAIN_STEP_DONE);
 	return stow_ledger_end(ledger, r, err);
 }

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "base/idset.h"
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 #include "ledger/ledger.h"
 #include "node/hotplug.h"
 #include "node/memblock.h"
@@ -22,26 +22,26 @@
 
 /* Numbered as in drain.proto. */
 enum stow_drain_step {
-	STOW_DRAIN_WAITING = 1,
-	STOW_DRAIN_PLANNED,
-	STOW_DRAIN_FENCED,
-	STOW_DRAIN_MOVING,
-	STOW_DRAIN_OFFLINING,
-	STOW_DRAIN_RETURNING,
-	STOW_DRAIN_SAFE,
-	STOW_DRAIN_REMOVED,
-	STOW_DRAIN_UNDOING,
-	STOW_DRAIN_DONE, /* ends from here on */
-	STOW_DRAIN_PARTIAL,
-	STOW_DRAIN_FAILED,
-	STOW_DRAIN_CANCELLED,
+	STOW_DRAIN_STEP_WAITING = 1,
+	STOW_DRAIN_STEP_PLANNED,
+	STOW_DRAIN_STEP_FENCED,
+	STOW_DRAIN_STEP_MOVING,
+	STOW_DRAIN_STEP_OFFLINING,
+	STOW_DRAIN_STEP_RETURNING,
+	STOW_DRAIN_STEP_SAFE,
+	STOW_DRAIN_STEP_REMOVED,
+	STOW_DRAIN_STEP_UNDOING,
+	STOW_DRAIN_STEP_DONE, /* ends from here on */
+	STOW_DRAIN_STEP_PARTIAL,
+	STOW_DRAIN_STEP_FAILED,
+	STOW_DRAIN_STEP_CANCELLED,
 };
 
 const char *stow_drain_step_name(enum stow_drain_step step); /* "planned" */
 
 static inline bool stow_drain_step_is_end(enum stow_drain_step step)
 {
-	return step >= STOW_DRAIN_DONE;
+	return step >= STOW_DRAIN_STEP_DONE;
 }
 
 /* What happens once all is offline. */
@@ -88,10 +88,10 @@ struct stow_drain_row_move {
 struct stow_drain_row {
 	char id[STOW_DRAIN_ID_LEN + 1];
 	enum stow_drain_step step;
-	struct stow_life worker; /* pid 0: no program is at work */
-	bool ordered;		 /* by a scheduler, which is to hear of the end */
-	bool cancel;		 /* it has been asked to stop */
-	bool resume;		 /* after its worker's death: go on, rather than undo */
+	struct stow_pidref worker; /* pid 0: no program is at work */
+	bool ordered;		   /* by a scheduler, which is to hear of the end */
+	bool cancel;		   /* it has been asked to stop */
+	bool resume;		   /* after its worker's death: go on, rather than undo */
 	int node;
 	char *device; /* that all the blocks belong to; "" */
 
@@ -148,7 +148,7 @@ int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
 /* Takes over a drain whose worker has died. -EBUSY: another program was faster. */
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
-			 const struct stow_life *self, struct stow_err *err);
+			 const struct stow_pidref *self, struct stow_err *err);
 /* Ends it: lifts the fence, and keeps the row with its end for an ordered drain, else deletes it.
  * `event` ("drained", "undrained") goes into the history. */
 int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,

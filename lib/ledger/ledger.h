@@ -31,7 +31,7 @@
 #include "base/idset.h"
 #include "base/root.h"
 #include "cgroup/cgroup.h"
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 #include "model/amounts.h"
 #include "model/choices.h"
 #include "model/usage.h"
@@ -73,7 +73,7 @@ enum stow_move_step {
 
 /* A repin under way: the target, which is promised beside what the container has. */
 struct stow_move {
-	struct stow_life worker;
+	struct stow_pidref worker;
 	enum stow_move_step step;
 	struct stow_idset cpus, nodes;
 	char *reason;
@@ -88,8 +88,8 @@ struct stow_record {
 	enum stow_lease_kind kind;
 	char *id;		      /* the runtime's container id; "" for some leases */
 	char *pod, *ns, *name;	      /* Kubernetes names, "" outside of it */
-	struct stow_life init;	      /* the container's first process; pid 0 for a lease */
-	struct stow_life worker;      /* the hook that works on it while it is pending */
+	struct stow_pidref init;      /* the container's first process; pid 0 for a lease */
+	struct stow_pidref worker;    /* the hook that works on it while it is pending */
 	struct stow_cgroup_id cgroup; /* where it is, as its createRuntime hook found it */
 	uint64_t created;	      /* ns since the epoch */
 	uint64_t expires;	      /* a lease's, ns of CLOCK_BOOTTIME; 0: never */
@@ -165,8 +165,8 @@ int stow_ledger_move_begin(struct stow_ledger *ledger, int64_t key, const struct
 int stow_ledger_move_step(struct stow_ledger *ledger, int64_t key, enum stow_move_step step,
 			  struct stow_err *err);
 /* Takes a repin over from a worker that has died. */
-int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key, const struct stow_life *worker,
-			   struct stow_err *err);
+int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key,
+			   const struct stow_pidref *worker, struct stow_err *err);
 /* Ends it. With `arrived` the target is what the container has from now on (CPUs, nodes, shares,
  * pages, reason), without it is dropped. Returns 1, or 0 when there was none. */
 int stow_ledger_move_end(struct stow_ledger *ledger, int64_t key, bool arrived,
@@ -184,7 +184,7 @@ int stow_ledger_record(struct stow_ledger *ledger, int64_t key, struct stow_reco
 /* Reads the newest active records, the newest first; at most `max`. */
 struct stow_newest {
 	int64_t key;
-	struct stow_life init;
+	struct stow_pidref init;
 };
 int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size_t max,
 		       size_t *ret_n, struct stow_err *err);

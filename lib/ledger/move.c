@@ -80,8 +80,8 @@ int stow_ledger_move_step(struct stow_ledger *ledger, int64_t key, enum stow_mov
 			      err);
 }
 
-int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key, const struct stow_life *worker,
-			   struct stow_err *err)
+int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key,
+			   const struct stow_pidref *worker, struct stow_err *err)
 {
 	return none_under_way(ledger,
 			      stow_sql_run(ledger, err,

@@ -34,9 +34,6 @@ void stow_sql_read_unlock_ptr(struct stow_ledger **lock);
 /* To be declared before the statements that are read under it: they have to end first. */
 #define _cleanup_read_lock_ __attribute__((cleanup(stow_sql_read_unlock_ptr)))
 
-#define stow_sql_turn  stow_sql_read_lock
-#define _cleanup_turn_ _cleanup_read_lock_
-
 /* The file system as SQLite sees it: "unix-none", without file locks, and a few calls less. */
 #define STOW_SQL_VFS "numastow"
 int stow_sql_register_vfs(void); /* returns a result code of SQLite */

@@ -23,7 +23,7 @@ enum stow_memory_policy {
 	STOW_MEMORY_INTERLEAVE,
 	STOW_MEMORY_LOCAL,
 };
-enum stow_drain { STOW_DRAIN_REPIN, STOW_DRAIN_EVICT, STOW_DRAIN_REFUSE };
+enum stow_drain { STOW_DRAIN_MODE_REPIN, STOW_DRAIN_MODE_EVICT, STOW_DRAIN_MODE_REFUSE };
 enum stow_on_failure { STOW_ON_FAILURE_FAIL, STOW_ON_FAILURE_IGNORE };
 
 /* Whether a container of this mode has CPUs of its own. */

@@ -135,18 +135,18 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 			    id, state, text);
 }
 
-/* --- the hand that interrupts --- */
+/* --- the watchdog that interrupts --- */
 
 /*
  * A write of "offline" ends by itself, or when its thread has a signal to handle. Any signal would
  * end it, and lose what it has moved: so the thread that writes gets none before its time is over,
- * or somebody wants it to stop; then a second thread, the hand, sends it one every 100 ms until the
- * write has returned. The first may come a moment before the write begins; and where another
+ * or somebody wants it to stop; then a second thread, the watchdog, sends it one every 100 ms until
+ * the write has returned. The first may come a moment before the write begins; and where another
  * program is taking memory offline the kernel starts the write over and over again without ever
- * looking at signals (lock_device_hotplug_sysfs()). So the hand also puts something that can't be
- * written into the descriptor's place.
+ * looking at signals (lock_device_hotplug_sysfs()). So the watchdog also puts something that can't
+ * be written into the descriptor's place.
  */
-struct hand {
+struct watchdog {
 	pthread_t writer;
 	int fd, dead;
 	uint64_t deadline;
@@ -162,78 +162,78 @@ static void nothing(int sig)
 {
 }
 
-static void wait_step(struct hand *hand, bool interrupting)
+static void wait_step(struct watchdog *watchdog, bool interrupting)
 {
 	uint64_t until = now_ns() + HAND_STEP;
 	struct timespec t;
 
-	if (!interrupting && hand->deadline < until)
-		until = hand->deadline;
+	if (!interrupting && watchdog->deadline < until)
+		until = watchdog->deadline;
 	t = (struct timespec){ .tv_sec = (time_t)(until / SECOND),
 			       .tv_nsec = (long)(until % SECOND) };
-	pthread_cond_timedwait(&hand->cond, &hand->lock, &t);
+	pthread_cond_timedwait(&watchdog->cond, &watchdog->lock, &t);
 }
 
-static void *hand_main(void *arg)
+static void *watchdog_main(void *arg)
 {
-	struct hand *hand = arg;
+	struct watchdog *watchdog = arg;
 	bool late = false, stopped = false;
 
-	pthread_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&watchdog->lock);
 	for (;;) {
-		if (!hand->returned)
-			wait_step(hand, late || stopped);
-		if (hand->returned)
+		if (!watchdog->returned)
+			wait_step(watchdog, late || stopped);
+		if (watchdog->returned)
 			break;
 		if (!late && !stopped) {
-			pthread_mutex_unlock(&hand->lock);
-			stopped = hand->stop && hand->stop(hand->ctx);
-			late = !stopped && now_ns() >= hand->deadline;
-			pthread_mutex_lock(&hand->lock);
-			if (hand->returned || (!late && !stopped))
+			pthread_mutex_unlock(&watchdog->lock);
+			stopped = watchdog->stop && watchdog->stop(watchdog->ctx);
+			late = !stopped && now_ns() >= watchdog->deadline;
+			pthread_mutex_lock(&watchdog->lock);
+			if (watchdog->returned || (!late && !stopped))
 				continue;
-			hand->late = late;
-			hand->stopped = stopped;
-			dup3(hand->dead, hand->fd, O_CLOEXEC);
+			watchdog->late = late;
+			watchdog->stopped = stopped;
+			dup3(watchdog->dead, watchdog->fd, O_CLOEXEC);
 		}
-		pthread_kill(hand->writer, INTERRUPT);
+		pthread_kill(watchdog->writer, INTERRUPT);
 	}
-	pthread_mutex_unlock(&hand->lock);
+	pthread_mutex_unlock(&watchdog->lock);
 	return NULL;
 }
 
-static int hand_start(struct hand *hand, pthread_t *ret_thread)
+static int watchdog_start(struct watchdog *watchdog, pthread_t *ret_thread)
 {
 	pthread_condattr_t attr;
 	int r;
 
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&hand->cond, &attr);
+	pthread_cond_init(&watchdog->cond, &attr);
 	pthread_condattr_destroy(&attr);
-	pthread_mutex_init(&hand->lock, NULL);
-	r = pthread_create(ret_thread, NULL, hand_main, hand);
+	pthread_mutex_init(&watchdog->lock, NULL);
+	r = pthread_create(ret_thread, NULL, watchdog_main, watchdog);
 	if (r) {
-		pthread_cond_destroy(&hand->cond);
-		pthread_mutex_destroy(&hand->lock);
+		pthread_cond_destroy(&watchdog->cond);
+		pthread_mutex_destroy(&watchdog->lock);
 	}
 	return -r;
 }
 
-static void hand_end(struct hand *hand, pthread_t thread)
+static void watchdog_end(struct watchdog *watchdog, pthread_t thread)
 {
-	pthread_mutex_lock(&hand->lock);
-	hand->returned = true;
-	pthread_cond_signal(&hand->cond);
-	pthread_mutex_unlock(&hand->lock);
+	pthread_mutex_lock(&watchdog->lock);
+	watchdog->returned = true;
+	pthread_cond_signal(&watchdog->cond);
+	pthread_mutex_unlock(&watchdog->lock);
 	pthread_join(thread, NULL);
-	pthread_cond_destroy(&hand->cond);
-	pthread_mutex_destroy(&hand->lock);
+	pthread_cond_destroy(&watchdog->cond);
+	pthread_mutex_destroy(&watchdog->lock);
 }
 
-/* Writes `value` to `hand->fd` under the hand's eyes. 0, or what write(2) said; then hand->late
- * and hand->stopped say whether it was interrupted. */
-static int write_watched(struct hand *hand, const char *value)
+/* Writes `value` to `watchdog->fd` under the watchdog's eyes. 0, or what write(2) said; then
+ * watchdog->late and watchdog->stopped say whether it was interrupted. */
+static int write_watched(struct watchdog *watchdog, const char *value)
 {
 	struct sigaction action = { .sa_handler = nothing };
 	sigset_t all, old, during;
@@ -246,30 +246,30 @@ static int write_watched(struct hand *hand, const char *value)
 		return -errno;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	hand->writer = pthread_self();
-	r = hand_start(hand, &thread); /* it gets no signals */
+	watchdog->writer = pthread_self();
+	r = watchdog_start(watchdog, &thread); /* it gets no signals */
 	if (r == 0) {
 		during = old;
 		sigdelset(&during, INTERRUPT);
 		pthread_sigmask(SIG_SETMASK, &during, NULL);
-		n = write(hand->fd, value, strlen(value));
+		n = write(watchdog->fd, value, strlen(value));
 		r = n < 0 ? -errno : n < (ssize_t)strlen(value) ? -EIO : 0;
-		hand_end(hand, thread);
+		watchdog_end(watchdog, thread);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r;
 }
 
 /* One try. 0 or -errno; *ret_end: -ETIMEDOUT or -ECANCELED when it was interrupted by us. */
-static int try_write(struct stow_root *root, uint64_t id, const char *value, struct hand *hand,
-		     int *ret_end)
+static int try_write(struct stow_root *root, uint64_t id, const char *value,
+		     struct watchdog *watchdog, int *ret_end)
 {
 	int r;
 
 	if (!root->live) {
 		r = stow_root_write(root, value, NULL, MEMORY_DIR "/memory%" PRIu64 "/state", id);
-		hand->stopped = hand->stop && hand->stop(hand->ctx);
-		hand->late = now_ns() >= hand->deadline;
+		watchdog->stopped = watchdog->stop && watchdog->stop(watchdog->ctx);
+		watchdog->late = now_ns() >= watchdog->deadline;
 	} else {
 		_cleanup_close_ int fd =
 			stow_root_openat(root, O_WRONLY | O_TRUNC, 0, NULL,
@@ -277,13 +277,13 @@ static int try_write(struct stow_root *root, uint64_t id, const char *value, str
 
 		if (fd < 0)
 			return fd;
-		hand->fd = fd;
-		hand->dead = root->fd;
-		r = write_watched(hand, value);
+		watchdog->fd = fd;
+		watchdog->dead = root->fd;
+		r = write_watched(watchdog, value);
 		if (r == -EBADF)
 			r = -EINTR;
 	}
-	*ret_end = hand->stopped ? -ECANCELED : hand->late ? -ETIMEDOUT : 0;
+	*ret_end = watchdog->stopped ? -ECANCELED : watchdog->late ? -ETIMEDOUT : 0;
 	return r;
 }
 
@@ -293,7 +293,7 @@ int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock
 	const char *value = zone == STOW_ZONE_MOVABLE  ? "online_movable"
 			    : zone == STOW_ZONE_KERNEL ? "online_kernel"
 						       : "online";
-	struct hand hand = { .deadline = deadline_in(STOW_ONLINE_TIMEOUT) };
+	struct watchdog watchdog = { .deadline = deadline_in(STOW_ONLINE_TIMEOUT) };
 	char text[32];
 	int r, end;
 
@@ -304,7 +304,7 @@ int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock
 		return 0;
 	do {
 		end = 0;
-		r = try_write(root, id, value, &hand, &end);
+		r = try_write(root, id, value, &watchdog, &end);
 	} while (r == -EINTR && !end);
 	if (r == -EINTR)
 		r = -ETIMEDOUT;
@@ -314,7 +314,7 @@ int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock
 int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 			  bool (*stop)(void *ctx), void *ctx, struct stow_err *err)
 {
-	struct hand hand = { .deadline = deadline_in(timeout), .stop = stop, .ctx = ctx };
+	struct watchdog watchdog = { .deadline = deadline_in(timeout), .stop = stop, .ctx = ctx };
 	struct stow_err inner = { 0 };
 	char text[32];
 	int r, end;
@@ -326,7 +326,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return 0;
 	do {
 		end = 0;
-		r = try_write(root, id, "offline", &hand, &end);
+		r = try_write(root, id, "offline", &watchdog, &end);
 		/* A signal of the caller's own ended it: it goes on. */
 	} while (r == -EINTR && !end);
 	if (r != -EINTR)

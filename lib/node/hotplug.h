@@ -25,7 +25,7 @@ int stow_memblock_online(struct stow_root *root, uint64_t id, enum stow_memblock
  * whose handler does nothing; the first call installs it) after `timeout` ns. 1: done; 0: it was
  * already. -ETIMEDOUT: interrupted, and online as before. -EBUSY: the kernel gave up by itself
  * (unmovable pages). -EOPNOTSUPP: no hot-remove in this kernel. `stop` (may be NULL) is asked every
- * 100 ms by another thread's hand: true interrupts, too: -ECANCELED.
+ * 100 ms by the watchdog, another thread: true interrupts, too: -ECANCELED.
  */
 int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 			  bool (*stop)(void *ctx), void *ctx, struct stow_err *err);

@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 #include "cgroup/procs.h"
 #include "pages/kpages.h"
 #include "pages/numa_maps.h"
@@ -59,7 +59,7 @@ struct mover {
 	uint32_t *pages;  /* then with so many */
 	int *nodes, *status;
 	int *targets; /* the nodes to go to */
-	size_t n_targets, turn;
+	size_t n_targets, next_target;
 	bool moved_before; /* a pause is due */
 	/* The process. */
 	pid_t pid;
@@ -219,10 +219,10 @@ static int keep_those_to_move(struct mover *m, size_t *ret_n, uint64_t *ret_byte
 			continue;
 		m->addresses[n] = m->addresses[i];
 		m->pages[n] = m->pages[i];
-		m->nodes[n++] = m->targets[m->turn % m->n_targets];
+		m->nodes[n++] = m->targets[m->next_target % m->n_targets];
 		*ret_bytes += m->pages[i] * m->base;
 	}
-	m->turn++; /* batch by batch over the nodes, so that huge pages stay whole */
+	m->next_target++; /* batch by batch over the nodes, so that huge pages stay whole */
 	m->n = 0;
 	m->bytes = 0;
 	m->ask = false;
@@ -233,14 +233,14 @@ static int keep_those_to_move(struct mover *m, size_t *ret_n, uint64_t *ret_byte
 uint64_t stow_pages_next_batch(struct stow_page_move *move, uint64_t bytes, uint64_t ns)
 {
 	uint64_t slice = move->slice ? move->slice : STOW_PAGES_SLICE;
-	uint64_t now = move->learnt.bytes ? move->learnt.bytes : FIRST, want = now;
+	uint64_t now = move->pace.bytes ? move->pace.bytes : FIRST, want = now;
 
 	if (ns == 0)
 		ns = 1;
-	if (move->learnt.shortest == 0 || ns < move->learnt.shortest)
-		move->learnt.shortest = ns;
-	if (4 * move->learnt.shortest > slice)
-		slice = move->learnt.shortest < slice * 2 ? 4 * move->learnt.shortest : slice * 8;
+	if (move->pace.shortest == 0 || ns < move->pace.shortest)
+		move->pace.shortest = ns;
+	if (4 * move->pace.shortest > slice)
+		slice = move->pace.shortest < slice * 2 ? 4 * move->pace.shortest : slice * 8;
 	if (bytes > LARGEST)
 		bytes = LARGEST;
 	if (ns > slice) {
@@ -250,15 +250,15 @@ uint64_t stow_pages_next_batch(struct stow_page_move *move, uint64_t bytes, uint
 		want = (uint64_t)((double)bytes * (double)slice / (double)ns);
 		want = want > 2 * now ? 2 * now : want < now ? now : want;
 	}
-	move->learnt.bytes = want < HUGE ? HUGE : want > LARGEST ? LARGEST : want;
-	return move->learnt.bytes;
+	move->pace.bytes = want < HUGE ? HUGE : want > LARGEST ? LARGEST : want;
+	return move->pace.bytes;
 }
 
 static uint64_t batch_size(const struct stow_page_move *move)
 {
 	if (move->batch)
 		return move->batch;
-	return move->learnt.bytes ? move->learnt.bytes : FIRST;
+	return move->pace.bytes ? move->pace.bytes : FIRST;
 }
 
 static void pause_for(uint64_t ns)
@@ -409,15 +409,15 @@ static void close_process(struct mover *m)
 	m->ask = false;
 }
 
-/* `life` may be NULL; else another process of that number has taken its place, or not. */
-static int open_process(struct mover *m, pid_t pid, const struct stow_life *life,
+/* `ref` may be NULL; else another process of that number has taken its place, or not. */
+static int open_process(struct mover *m, pid_t pid, const struct stow_pidref *ref,
 			struct stow_err *err)
 {
 	struct stow_err why = { 0 };
 
 	m->pid = pid;
 	m->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (life && !stow_life_alive(m->root, life))
+	if (ref && !stow_pidref_alive(m->root, ref))
 		return has_ended(m, err);
 	m->pagemap = stow_root_openat(m->root, O_RDONLY, 0, &why, "/proc/%d/pagemap", (int)pid);
 	if (m->pagemap == -ENOENT || m->pagemap == -ESRCH)
@@ -426,10 +426,10 @@ static int open_process(struct mover *m, pid_t pid, const struct stow_life *life
 }
 
 /* Again where pages would not move, as long as others did. */
-static int move_process(struct mover *m, pid_t pid, const struct stow_life *life,
+static int move_process(struct mover *m, pid_t pid, const struct stow_pidref *ref,
 			struct stow_err *err)
 {
-	int r = open_process(m, pid, life, err);
+	int r = open_process(m, pid, ref, err);
 
 	for (int round = 0; round < ROUNDS && r == 0; round++) {
 		r = move_round(m, err);
@@ -491,24 +491,24 @@ int stow_pages_move(struct stow_root *root, pid_t pid, struct stow_page_move *mo
 	return r < 0 ? r : move_process(&m, pid, NULL, err);
 }
 
-struct lives {
-	struct stow_life *list;
+struct processes {
+	struct stow_pidref *list;
 	size_t n;
 };
 
-static void lives_done(struct lives *lives)
+static void lives_done(struct processes *processes)
 {
-	free(lives->list);
+	free(processes->list);
 }
 
-static bool has_life(const struct lives *lives, const struct stow_life *life)
+static bool has_process(const struct processes *processes, const struct stow_pidref *ref)
 {
-	for (size_t low = 0, high = lives->n; low < high;) {
+	for (size_t low = 0, high = processes->n; low < high;) {
 		size_t middle = low + (high - low) / 2;
 
-		if (lives->list[middle].pid == life->pid)
-			return lives->list[middle].start == life->start;
-		if (lives->list[middle].pid < life->pid)
+		if (processes->list[middle].pid == ref->pid)
+			return processes->list[middle].start == ref->start;
+		if (processes->list[middle].pid < ref->pid)
 			low = middle + 1;
 		else
 			high = middle;
@@ -517,8 +517,8 @@ static bool has_life(const struct lives *lives, const struct stow_life *life)
 }
 
 /* Who they are is read at once: moving takes long, and a number may be a stranger's by then. */
-static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup, struct lives *ret,
-		      struct stow_err *err)
+static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup,
+		      struct processes *ret, struct stow_err *err)
 {
 	_cleanup_free_ pid_t *pids = NULL;
 	size_t n = 0;
@@ -526,17 +526,17 @@ static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup, 
 
 	if (r < 0)
 		return r;
-	*ret = (struct lives){ .list = calloc(n + 1, sizeof(*ret->list)) };
+	*ret = (struct processes){ .list = calloc(n + 1, sizeof(*ret->list)) };
 	if (!ret->list)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		if (stow_life_read(root, pids[i], &ret->list[ret->n], NULL) == 0)
+		if (stow_pidref_read(root, pids[i], &ret->list[ret->n], NULL) == 0)
 			ret->n++;
 	return 0;
 }
 
 /* Moves those of `now` that were not there `before`. */
-static int move_new(struct mover *m, const struct lives *now, const struct lives *before,
+static int move_new(struct mover *m, const struct processes *now, const struct processes *before,
 		    size_t *ret_new, struct stow_err *err)
 {
 	const struct stow_page_move *move = m->move;
@@ -544,7 +544,7 @@ static int move_new(struct mover *m, const struct lives *now, const struct lives
 
 	*ret_new = 0;
 	for (size_t i = 0; i < now->n && r == 0; i++) {
-		if (has_life(before, &now->list[i]))
+		if (has_process(before, &now->list[i]))
 			continue;
 		(*ret_new)++;
 		r = move_process(m, now->list[i].pid, &now->list[i], err);
@@ -562,12 +562,12 @@ static int move_new(struct mover *m, const struct lives *now, const struct lives
 int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup,
 			struct stow_page_move *move, struct stow_err *err)
 {
-	_cleanup_(lives_done) struct lives before = { 0 };
+	_cleanup_(lives_done) struct processes before = { 0 };
 	_cleanup_(mover_done) struct mover m = NO_MOVER;
 	int r = 0;
 
 	for (int look = 0; look < LOOKS && r == 0; look++) {
-		struct lives now = { 0 };
+		struct processes now = { 0 };
 		size_t found = 0;
 
 		r = read_lives(root, cgroup, &now, err);

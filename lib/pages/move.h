@@ -37,10 +37,10 @@ struct stow_page_move {
 	uint64_t moved, failed; /* bytes; `failed` counts tries */
 	uint64_t longest;	/* ns that one call of move_pages() took */
 	uint64_t calls;		/* of it */
-	/* What has been learnt about the next batch's size; begins with 0. */
+	/* What has been pace about the next batch's size; begins with 0. */
 	struct {
 		uint64_t bytes, shortest;
-	} learnt;
+	} pace;
 };
 
 /* Moves the pages that a process maps; shared ones too. -ESRCH: it has ended. -ENOTSUP: not the

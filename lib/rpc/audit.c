@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rpc/log.h"
 #include "rpc/metrics.h"
-#include "rpc/say.h"
 
 static bool changes(const struct stow_audit *audit, const char *method)
 {
@@ -42,7 +42,7 @@ void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *end
 			 : peer->uris && peer->uris[0] ? peer->uris[0]
 			 : peer->dns && peer->dns[0]   ? peer->dns[0]
 						       : "?");
-	stow_say(refused ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+	stow_log(refused ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 refused ? "request refused" : "request", stow_text("method", ended->method),
 		 stow_text("caller", caller), stow_text("address", peer->address),
 		 stow_text("request", ended->request), stow_text("code", stow_status_name(code)),

@@ -17,7 +17,7 @@
 
 #include "base/clock.h"
 #include "rpc/guard.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #define SPEAKERS 64		    /* addresses whose last line is remembered */
 #define PAUSE	 (10 * STOW_SECOND) /* between two lines about one address */
@@ -153,7 +153,7 @@ static void say(int fd)
 	if (!rpc_guard_refused(fd, RPC_REFUSED_HANDSHAKE, &who, address, sizeof(address)) ||
 	    !may_speak(&who, &times))
 		return;
-	stow_say(STOW_LOG_WARNING, last.of_certificate ? "certificate refused" : "handshake failed",
+	stow_log(STOW_LOG_WARNING, last.of_certificate ? "certificate refused" : "handshake failed",
 		 stow_text("address", address), stow_text("certificate", last.subject),
 		 stow_text("reason", last.reason), stow_number("times", times));
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 struct waiter {
 	sigset_t set;
@@ -39,7 +39,7 @@ static void *wait_for_signals(void *arg)
 		unsigned char byte = (unsigned char)number;
 
 		if (number == -EAGAIN) {
-			stow_say(STOW_LOG_ERR,
+			stow_log(STOW_LOG_ERR,
 				 "did not stop in time after SIGTERM; ended without cleaning up",
 				 stow_number("seconds", w->grace / S));
 			_exit(1);

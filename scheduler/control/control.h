@@ -24,7 +24,7 @@
 
 struct scheduler_drains;
 struct scheduler_fence;
-struct scheduler_outbox;
+struct scheduler_delivery_queue;
 struct scheduler_probe;
 struct scheduler_explain_queue;
 struct scheduler_watcher;
@@ -56,9 +56,9 @@ struct scheduler {
 	bool watch_again;	/* somebody came since the round began */
 	pthread_cond_t changed; /* with the fleet's lock: news for watchers */
 
-	struct scheduler_drains *drains;	       /* the fleet's lock */
-	struct scheduler_outbox *outbox;	       /* has its own */
-	struct scheduler_explain_queue *explain_queue; /* the same */
+	struct scheduler_drains *drains;		 /* the fleet's lock */
+	struct scheduler_delivery_queue *delivery_queue; /* has its own */
+	struct scheduler_explain_queue *explain_queue;	 /* the same */
 
 	struct stow_audit audit;
 	struct stow_histogram place_times;
@@ -125,4 +125,4 @@ uint32_t scheduler_reservations_revoke(struct scheduler *s, struct stow_machine 
 /* --- fences (fences.c) -------------------------------------------------------------------------- */
 
 /* The machine is told of all its fences, and whoever watches. */
-void scheduler_fences_tell(struct scheduler *s, struct stow_machine *machine);
+void scheduler_fences_notify(struct scheduler *s, struct stow_machine *machine);

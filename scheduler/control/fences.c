@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What machines are told of their fences. */
 
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/control/control.h"
 
-void scheduler_fences_tell(struct scheduler *s, struct stow_machine *machine)
+void scheduler_fences_notify(struct scheduler *s, struct stow_machine *machine)
 {
 	PbDirective directive = PB_DIRECTIVE__INIT;
 	PbSetFence set = PB_SET_FENCE__INIT;
@@ -17,6 +17,6 @@ void scheduler_fences_tell(struct scheduler *s, struct stow_machine *machine)
 	directive.fence = &set;
 	scheduler_directive_send(s, machine, &directive, 0);
 	scheduler_news(s);
-	stow_say(STOW_LOG_NOTICE, "node fenced", stow_text("node", machine->name),
+	stow_log(STOW_LOG_NOTICE, "node fenced", stow_text("node", machine->name),
 		 stow_text("numa_nodes", text[0] ? text : "none"));
 }

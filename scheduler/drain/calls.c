@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/message.h"
@@ -150,13 +150,13 @@ static int follow_old(struct scheduler_drain *d, const PbDrainMemoryRequest *in,
 		return stow_err_set(err, ENOBUFS, "%d calls follow drain %s already",
 				    SCHEDULER_FOLLOWERS_MAX, d->message->id);
 	if (scheduler_drain_ended(d) && !d->owed) {
-		scheduler_drain_tell_one(d, f, true);
+		scheduler_drain_send_one(d, f, true);
 		stow_rpc_close(f->call, NULL);
 		return 0;
 	}
 	scheduler_drain_follow(d, f);
 	if (d->known && !d->owed)
-		scheduler_drain_tell_one(d, f, true);
+		scheduler_drain_send_one(d, f, true);
 	return 0;
 }
 
@@ -201,7 +201,7 @@ static int begin(struct scheduler *s, const PbDrainMemoryRequest *in, struct sch
 		scheduler_drain_go_on(s, d, stow_now());
 		return 0;
 	}
-	stow_say(STOW_LOG_NOTICE, "a drain is asked for", stow_text("drain", d->message->id),
+	stow_log(STOW_LOG_NOTICE, "a drain is asked for", stow_text("drain", d->message->id),
 		 stow_text("node", machine->name), stow_text("by", stow_rpc_peer(f->call)->name));
 	d->owed = true;
 	scheduler_drain_save(s, d, NULL);
@@ -310,7 +310,7 @@ int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *re
 	else
 		r = find(s, in->id, &d, err);
 	if (d) {
-		stow_say(STOW_LOG_NOTICE, "a drain is cancelled",
+		stow_log(STOW_LOG_NOTICE, "a drain is cancelled",
 			 stow_text("drain", d->message->id), stow_text("node", d->message->node),
 			 stow_text("by", stow_rpc_peer(call)->name));
 		scheduler_drain_cancel(s, d, call);

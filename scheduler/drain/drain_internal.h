@@ -18,10 +18,11 @@ enum {
 	SCHEDULER_DRAIN_REVOKE = 1 << 0, /* reservations, instead of waiting for them */
 	SCHEDULER_DRAIN_FENCE = 1 << 1,	 /* the NUMA node of its plan is fenced by it */
 	SCHEDULER_DRAIN_CANCEL = 1 << 2, /* has been asked for */
-	SCHEDULER_DRAIN_TOLD = 1 << 8,	 /* << enum scheduler_event: is in the outbox, or was */
+	SCHEDULER_DRAIN_TOLD =
+		1 << 8, /* << enum scheduler_event: is in the delivery queue, or was */
 };
 
-struct scheduler_letter;
+struct scheduler_delivery;
 
 /* A call of DrainMemory; the stream's own data. */
 struct scheduler_follower {
@@ -42,7 +43,7 @@ struct scheduler_drain {
 	bool dry;	    /* plan only: not stored, not listed */
 	bool owed;	    /* followers are to be told when it is durable */
 	bool known;	    /* the first writing is durable, and followers are told */
-	bool turn;	    /* has it: counts towards the limits */
+	bool slot;	    /* has it: counts towards the limits */
 	bool asked;	    /* on this stream, to plan or to do it */
 	bool taken;	    /* the machine has said that it has it */
 	bool lost;	    /* ... and does not have it any more: to be asked again */
@@ -97,11 +98,11 @@ void scheduler_drain_follow(struct scheduler_drain *d, struct scheduler_follower
 /* The call is closed. */
 void scheduler_drain_unfollow(struct scheduler_drain *d, struct scheduler_follower *f);
 /* Sends what it is at; `whole`: with the plan. Those of one that has ended are closed. */
-void scheduler_drain_tell(struct scheduler_drain *d, bool whole);
-void scheduler_drain_tell_one(const struct scheduler_drain *d, struct scheduler_follower *f,
+void scheduler_drain_send(struct scheduler_drain *d, bool whole);
+void scheduler_drain_send_one(const struct scheduler_drain *d, struct scheduler_follower *f,
 			      bool whole);
 /* One line, for those who look on, which followers are told when it is another than before. */
-void scheduler_drain_say(struct scheduler_drain *d, const char *fmt, ...)
+void scheduler_drain_status(struct scheduler_drain *d, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Closes all calls that follow, with an error or NULL. */
 void scheduler_drain_hang_up(struct scheduler_drain *d, const struct stow_err *err);
@@ -125,10 +126,11 @@ void scheduler_drain_release(struct scheduler *s, const struct scheduler_drain *
 void scheduler_drain_hold(struct scheduler *s, const struct scheduler_drain *d);
 /* Adds to `writes` what is due, and takes away what must not be told any more. -ENOMEM. */
 int scheduler_drain_write_events(struct scheduler *s, const struct scheduler_drain *d,
-				 struct stow_writes *writes, struct scheduler_letter **letters);
+				 struct stow_writes *writes,
+				 struct scheduler_delivery **deliveries);
 /* These are durable. */
 void scheduler_drain_post(struct scheduler *s, const struct scheduler_drain *d,
-			  struct scheduler_letter *letters);
+			  struct scheduler_delivery *deliveries);
 
 /* --- the store (save.c) ------------------------------------------------------------------------- */
 

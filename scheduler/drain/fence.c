@@ -17,7 +17,7 @@ int scheduler_drain_fences(struct scheduler *s, struct stow_machine *machine, st
 	}
 	r = stow_fleet_drain(s->fleet, machine, &numa, err);
 	if (r == 0)
-		scheduler_fences_tell(s, machine);
+		scheduler_fences_notify(s, machine);
 	return r;
 }
 

@@ -29,7 +29,7 @@ void scheduler_drain_unfollow(struct scheduler_drain *d, struct scheduler_follow
 	d->n_followers--;
 }
 
-void scheduler_drain_tell_one(const struct scheduler_drain *d, struct scheduler_follower *f,
+void scheduler_drain_send_one(const struct scheduler_drain *d, struct scheduler_follower *f,
 			      bool whole)
 {
 	PbDrainProgress out = *d->message->progress;
@@ -38,7 +38,7 @@ void scheduler_drain_tell_one(const struct scheduler_drain *d, struct scheduler_
 	stow_rpc_send(f->call, &out);
 }
 
-void scheduler_drain_tell(struct scheduler_drain *d, bool whole)
+void scheduler_drain_send(struct scheduler_drain *d, bool whole)
 {
 	bool over = scheduler_drain_ended(d);
 	struct scheduler_follower *f = d->followers, *next;
@@ -46,7 +46,7 @@ void scheduler_drain_tell(struct scheduler_drain *d, bool whole)
 	for (; f; f = next) {
 		next = f->next;
 		if (over || stow_rpc_backlog(f->call) <= BACKLOG_MAX)
-			scheduler_drain_tell_one(d, f, whole);
+			scheduler_drain_send_one(d, f, whole);
 		if (!over)
 			continue;
 		f->drain = NULL;
@@ -68,7 +68,7 @@ void scheduler_drain_hang_up(struct scheduler_drain *d, const struct stow_err *e
 	d->n_followers = 0;
 }
 
-void scheduler_drain_say(struct scheduler_drain *d, const char *fmt, ...)
+void scheduler_drain_status(struct scheduler_drain *d, const char *fmt, ...)
 {
 	char text[SCHEDULER_TEXT_MAX];
 	va_list ap;
@@ -81,7 +81,7 @@ void scheduler_drain_say(struct scheduler_drain *d, const char *fmt, ...)
 	stow_message_set_text(&d->message->progress->message, text);
 	d->message->updated = stow_now().wall;
 	if (d->known)
-		scheduler_drain_tell(d, false);
+		scheduler_drain_send(d, false);
 }
 
 void scheduler_drains_stop(struct scheduler *s)

@@ -58,8 +58,8 @@ int scheduler_drain_load(void *ctx, uint64_t id, uint64_t flags, const void *mes
 	d->flags = (uint32_t)flags;
 	d->known = true;
 	d->stored = drain->progress->step;
-	d->turn = d->stored > PB_DRAIN_STEP_WAITING && !scheduler_drain_ended(d);
-	d->taken = d->turn && d->stored > PB_DRAIN_STEP_FENCED;
+	d->slot = d->stored > PB_DRAIN_STEP_WAITING && !scheduler_drain_ended(d);
+	d->taken = d->slot && d->stored > PB_DRAIN_STEP_FENCED;
 	/* Whether the machine was asked is known when it reports. */
 	d->asked = d->stored == PB_DRAIN_STEP_FENCED;
 	d->since = stow_now().mono;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/drain_internal.h"
-#include "scheduler/drain/outbox.h"
 
 /* What says that memory may be removed. */
 static const enum scheduler_event releases[] = { SCHEDULER_EVENT_SAFE, SCHEDULER_EVENT_SHRINK };
@@ -44,14 +44,14 @@ void scheduler_drain_notify_end(struct scheduler *s, struct scheduler_drain *d)
 void scheduler_drain_release(struct scheduler *s, const struct scheduler_drain *d,
 			     enum scheduler_event event)
 {
-	if (s->outbox)
-		scheduler_outbox_hold(s->outbox, d->id, event, false);
+	if (s->delivery_queue)
+		scheduler_delivery_queue_hold(s->delivery_queue, d->id, event, false);
 }
 
 void scheduler_drain_hold(struct scheduler *s, const struct scheduler_drain *d)
 {
-	for (size_t i = 0; s->outbox && i < STOW_ARRAY_SIZE(releases); i++)
-		scheduler_outbox_hold(s->outbox, d->id, releases[i], true);
+	for (size_t i = 0; s->delivery_queue && i < STOW_ARRAY_SIZE(releases); i++)
+		scheduler_delivery_queue_hold(s->delivery_queue, d->id, releases[i], true);
 }
 
 /* Whoever has not heard by now that the memory may be removed must not hear it any more: it comes
@@ -73,33 +73,35 @@ static bool is_unsafe(const struct scheduler_drain *d)
 }
 
 int scheduler_drain_write_events(struct scheduler *s, const struct scheduler_drain *d,
-				 struct stow_writes *writes, struct scheduler_letter **letters)
+				 struct stow_writes *writes, struct scheduler_delivery **deliveries)
 {
 	uint64_t wall = stow_now().wall;
 	int r = 0;
 
-	if (!s->outbox)
+	if (!s->delivery_queue)
 		return 0;
 	for (size_t i = 0; is_unsafe(d) && r == 0 && i < STOW_ARRAY_SIZE(releases); i++)
-		r = scheduler_outbox_withdraw(s->outbox, writes, d->id, releases[i]);
+		r = scheduler_delivery_queue_withdraw(s->delivery_queue, writes, d->id,
+						      releases[i]);
 	for (int event = 0; event < SCHEDULER_EVENTS && r == 0; event++) {
 		_cleanup_free_ char *body = NULL;
 
 		if (!(d->events & 1U << event))
 			continue;
 		body = scheduler_event_body((enum scheduler_event)event, d->message, wall);
-		r = body ? scheduler_outbox_write(s->outbox, writes, d->id,
-						  (enum scheduler_event)event, body, wall, letters)
+		r = body ? scheduler_delivery_queue_write(s->delivery_queue, writes, d->id,
+							  (enum scheduler_event)event, body, wall,
+							  deliveries)
 			 : -ENOMEM;
 	}
 	return r;
 }
 
 void scheduler_drain_post(struct scheduler *s, const struct scheduler_drain *d,
-			  struct scheduler_letter *letters)
+			  struct scheduler_delivery *deliveries)
 {
 	for (size_t i = 0; is_unsafe(d) && i < STOW_ARRAY_SIZE(releases); i++)
-		scheduler_letters_withdraw(letters, releases[i]);
-	if (letters)
-		scheduler_outbox_post(s->outbox, letters);
+		scheduler_deliveries_withdraw(deliveries, releases[i]);
+	if (deliveries)
+		scheduler_delivery_queue_post(s->delivery_queue, deliveries);
 }

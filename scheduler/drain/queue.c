@@ -40,16 +40,18 @@ static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const stru
 			here = other;
 	}
 	if (here)
-		scheduler_drain_say(d, "waits for drain %s of node %s", here->message->id,
-				    here->message->node);
+		scheduler_drain_status(d, "waits for drain %s of node %s", here->message->id,
+				       here->message->node);
 	else if (in_domain >= s->config.max_drains_per_domain)
-		scheduler_drain_say(d, "waits for drain %s of node %s, of the same failure domain",
-				    same->message->id, same->message->node);
+		scheduler_drain_status(d,
+				       "waits for drain %s of node %s, of the same failure domain",
+				       same->message->id, same->message->node);
 	else if (running->n >= s->config.max_drains)
-		scheduler_drain_say(d, "waits for drain %s of node %s: no more at a time",
-				    running->list[0]->message->id, running->list[0]->message->node);
+		scheduler_drain_status(d, "waits for drain %s of node %s: no more at a time",
+				       running->list[0]->message->id,
+				       running->list[0]->message->node);
 	else if (d->machine->stale || !d->machine->stream)
-		scheduler_drain_say(d, "waits for node %s, which is silent", d->machine->name);
+		scheduler_drain_status(d, "waits for node %s, which is silent", d->machine->name);
 	else
 		return true;
 	return false;
@@ -66,11 +68,11 @@ static void take_domain(struct scheduler_drain *d)
 
 static bool waits(const struct scheduler_drain *d)
 {
-	return scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING && !d->turn && !d->dry &&
+	return scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING && !d->slot && !d->dry &&
 	       !d->writing && !d->unsaved;
 }
 
-static void give_turns(struct scheduler *s, struct stow_now now)
+static void give_slots(struct scheduler *s, struct stow_now now)
 {
 	size_t n = s->drains->n_under_way;
 	struct running running = { calloc(n + 1, sizeof(struct scheduler_drain *)), 0 };
@@ -80,7 +82,7 @@ static void give_turns(struct scheduler *s, struct stow_now now)
 	if (!running.list)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (s->drains->under_way[i]->turn && !s->drains->under_way[i]->dry)
+		if (s->drains->under_way[i]->slot && !s->drains->under_way[i]->dry)
 			running.list[running.n++] = s->drains->under_way[i];
 	for (size_t i = 0; i < s->drains->n_under_way; i++) {
 		struct scheduler_drain *d = s->drains->under_way[i];
@@ -90,9 +92,9 @@ static void give_turns(struct scheduler *s, struct stow_now now)
 		take_domain(d);
 		if (!may_begin(s, d, &running))
 			continue;
-		d->turn = true;
+		d->slot = true;
 		running.list[running.n++] = d;
-		scheduler_drain_say(d, "node %s plans", d->machine->name);
+		scheduler_drain_status(d, "node %s plans", d->machine->name);
 		scheduler_drain_go_on(s, d, now);
 		if (scheduler_drain_ended(d)) { /* at once: the next one is at its place */
 			running.n--;
@@ -118,5 +120,5 @@ void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
 	for (size_t i = 0; i < s->drains->n_ended; i++)
 		save_again(s, s->drains->ended[i], now);
 	if (s->drains->look || stow_elapsed(s->drains->looked, now.mono) >= LOOK_EVERY)
-		give_turns(s, now);
+		give_slots(s, now);
 }

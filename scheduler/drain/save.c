@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
+#include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/drain_internal.h"
-#include "scheduler/drain/outbox.h"
 
 #define RETRY STOW_SECOND
 
@@ -14,7 +14,7 @@ struct saving {
 	struct scheduler *s;
 	struct scheduler_drain *d;
 	uint32_t events;
-	struct scheduler_letter *letters;
+	struct scheduler_delivery *deliveries;
 	struct stow_rpc_call *call;
 	void (*then)(struct scheduler *s, struct scheduler_drain *d, bool first,
 		     const struct stow_err *err);
@@ -35,11 +35,11 @@ static void failed(struct saving *op, const struct stow_err *err)
 {
 	struct scheduler_drain *d = op->d;
 
-	scheduler_outbox_drop(op->letters);
+	scheduler_delivery_queue_drop(op->deliveries);
 	d->events |= op->events;
 	d->unsaved = true;
 	d->retry = stow_now().mono + RETRY;
-	stow_say(STOW_LOG_ERR, "a drain's state could not be stored",
+	stow_log(STOW_LOG_ERR, "a drain's state could not be stored",
 		 stow_text("drain", d->message->id), stow_why(err));
 }
 
@@ -58,7 +58,7 @@ static void on_saved(void *ctx, const struct stow_err *err)
 	if (err) {
 		failed(op, err);
 	} else {
-		scheduler_drain_post(s, d, op->letters);
+		scheduler_drain_post(s, d, op->deliveries);
 		d->known = true;
 	}
 	op->then(s, d, first, err);
@@ -107,18 +107,18 @@ void scheduler_drain_write(struct scheduler *s, struct scheduler_drain *d,
 	struct stow_err err;
 
 	if (!op || write_drain(d, writes) < 0 ||
-	    scheduler_drain_write_events(s, d, writes, &op->letters) < 0) {
+	    scheduler_drain_write_events(s, d, writes, &op->deliveries) < 0) {
 		stow_err_set(&err, ENOMEM, "out of memory");
 		answer(call, d, &err);
 		if (op)
-			scheduler_outbox_drop(op->letters);
+			scheduler_delivery_queue_drop(op->deliveries);
 		free(op);
 		stow_writes_free(writes);
 		d->unsaved = true;
 		d->retry = stow_now().mono + RETRY;
 		return;
 	}
-	*op = (struct saving){ s, d, d->events, op->letters, call, then };
+	*op = (struct saving){ s, d, d->events, op->deliveries, call, then };
 	d->events = 0;
 	d->unsaved = false;
 	d->writing++;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
@@ -52,11 +52,11 @@ __attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
 	set_step(d, step);
 	d->message->progress->code = code;
 	if (d->dry) {
-		scheduler_drain_tell(d, false);
+		scheduler_drain_send(d, false);
 		scheduler_drain_remove(s, d);
 		return;
 	}
-	stow_say(step == PB_DRAIN_STEP_DONE ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
+	stow_log(step == PB_DRAIN_STEP_DONE ? STOW_LOG_NOTICE : STOW_LOG_WARNING,
 		 "a drain has ended", stow_text("drain", d->message->id),
 		 stow_text("node", d->message->node), stow_text("step", scheduler_step_name(step)),
 		 stow_text("reason", text));
@@ -86,7 +86,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		/* Who is gone before anything was done keeps nobody else waiting. */
 		d->asked = false;
 		if (machine->stale) {
-			d->turn = false;
+			d->slot = false;
 			s->drains->look = true;
 		}
 	} else if (!d->asked) {
@@ -136,12 +136,12 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	set_step(d, PB_DRAIN_STEP_PLANNED);
 	if (d->dry) {
 		for (struct scheduler_follower *f = d->followers; f; f = f->next)
-			scheduler_drain_tell_one(d, f, true);
+			scheduler_drain_send_one(d, f, true);
 		scheduler_drain_hang_up(d, NULL);
 		scheduler_drain_remove(s, d);
 		return;
 	}
-	stow_say(STOW_LOG_NOTICE, "a drain is planned", stow_text("drain", d->message->id),
+	stow_log(STOW_LOG_NOTICE, "a drain is planned", stow_text("drain", d->message->id),
 		 stow_text("node", d->message->node),
 		 stow_number("bytes", d->message->plan->bytes));
 	scheduler_drain_notify(d, SCHEDULER_EVENT_PLANNED);
@@ -184,8 +184,8 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 		    n, d->message->plan->numa_node, d->machine->name,
 		    s->config.drain_wait / STOW_SECOND);
 	} else {
-		scheduler_drain_say(d, "fenced; waits for %zu reservations on NUMA node %d", n,
-				    d->message->plan->numa_node);
+		scheduler_drain_status(d, "fenced; waits for %zu reservations on NUMA node %d", n,
+				       d->message->plan->numa_node);
 	}
 }
 
@@ -226,7 +226,7 @@ void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struc
 		return;
 	switch (scheduler_drain_step(d)) {
 	case PB_DRAIN_STEP_WAITING:
-		if (d->turn || d->dry)
+		if (d->slot || d->dry)
 			plan(s, d, now);
 		break;
 	case PB_DRAIN_STEP_PLANNED:
@@ -258,7 +258,7 @@ static void stored(struct scheduler *s, struct scheduler_drain *d, bool first,
 		return;
 	if (d->owed && !d->writing) {
 		d->owed = false;
-		scheduler_drain_tell(d, first || scheduler_drain_step(d) == PB_DRAIN_STEP_PLANNED);
+		scheduler_drain_send(d, first || scheduler_drain_step(d) == PB_DRAIN_STEP_PLANNED);
 	}
 	if (scheduler_drain_ended(d))
 		scheduler_drain_acknowledge(s, d);
@@ -302,7 +302,7 @@ static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainPro
 	}
 	if (step == PB_DRAIN_STEP_REMOVED)
 		scheduler_drain_notify(d, SCHEDULER_EVENT_REMOVED);
-	scheduler_drain_tell(d, false);
+	scheduler_drain_send(d, false);
 	/* A machine that goes back and forth makes nobody write. */
 	if (step > d->stored || d->events)
 		scheduler_drain_save(s, d, NULL);
@@ -391,7 +391,7 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 			end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
 			    "cancelled; node %s did not have it (any more)", machine->name);
 		else if (result->code)
-			stow_say(STOW_LOG_WARNING, "a node does not cancel a drain",
+			stow_log(STOW_LOG_WARNING, "a node does not cancel a drain",
 				 stow_text("node", machine->name),
 				 stow_text("drain", d->message->id),
 				 stow_text("error", result->message));

@@ -125,7 +125,7 @@ void scheduler_drain_retire(struct scheduler *s, struct scheduler_drain *d)
 	s->drains->ended[s->drains->n_ended++] = d;
 	d->machine->n_drains--;
 	d->machine = NULL;
-	d->turn = false;
+	d->slot = false;
 	s->drains->look = true;
 }
 

@@ -57,7 +57,7 @@ int stow_fleet_get(struct stow_fleet *fleet, const char *name, struct stow_machi
 	}
 	m->stale = true;
 	m->near = UINT8_MAX;
-	m->learns = STOW_LEARN_MAX;
+	m->adoptions = STOW_LEARN_MAX;
 	m->index = fleet->n_machines++;
 	fleet->machines[m->index] = m;
 	fleet->of_machine.first[m->index] = 0;

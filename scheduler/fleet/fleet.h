@@ -69,8 +69,8 @@ struct stow_machine {
 	struct stow_reservation *reservations;
 	size_t n_reservations;	  /* at most STOW_RESERVATIONS_MAX */
 	size_t reservation_bytes; /* of their messages: a Welcome has them all */
-	uint64_t learnt;	  /* monotonic: since when */
-	uint32_t learns;	  /* unknown ids may still be looked into */
+	uint64_t refilled;	  /* monotonic: since when */
+	uint32_t adoptions;	  /* unknown ids may still be looked into */
 
 	/* Its agent. */
 	uint32_t streams;	      /* this one, and those that it took over from */

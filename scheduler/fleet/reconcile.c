@@ -92,7 +92,7 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 		if (r < 0)
 			pb_reservation__free_unpacked(copy, NULL);
 		else
-			(*ret)->learnt = true;
+			(*ret)->reported = true;
 	}
 	pb_node_report__free_unpacked(report, NULL);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
@@ -101,12 +101,13 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 /* How many ids that are not known here may be looked into now. */
 static void refill(struct stow_machine *m, struct stow_now now)
 {
-	uint64_t more = stow_elapsed(m->learnt, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
+	uint64_t more = stow_elapsed(m->refilled, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
 
 	if (!more)
 		return;
-	m->learnt = now.mono;
-	m->learns = more < STOW_LEARN_MAX - m->learns ? m->learns + (uint32_t)more : STOW_LEARN_MAX;
+	m->refilled = now.mono;
+	m->adoptions = more < STOW_LEARN_MAX - m->adoptions ? m->adoptions + (uint32_t)more
+							    : STOW_LEARN_MAX;
 }
 
 static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
@@ -117,11 +118,11 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 	struct stow_reservation *r;
 	int ret_code;
 
-	if (!m->learns) {
+	if (!m->adoptions) {
 		ret->n_left++;
 		return 0;
 	}
-	m->learns--;
+	m->adoptions--;
 
 	/* Its end is on the way to the machine, or got lost: said again. A container that took it
 	 * in time has it all the same. */
@@ -163,7 +164,7 @@ int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 			n_listed && bsearch(&at->id, listed, n_listed, sizeof(*listed), ascending);
 		bool was_bound = at->message->state == PB_RESERVATION_STATE_BOUND;
 
-		if (!is_listed && (was_bound || at->learnt))
+		if (!is_listed && (was_bound || at->reported))
 			ret->over[ret->n_over++] = at;
 		else if (observe(fleet, at, is_listed))
 			ret->changed[ret->n_changed++] = at;

@@ -24,7 +24,7 @@ struct stow_reservation {
 	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
 	bool exclusive;
 	bool counted;	  /* in the machine's report */
-	bool learnt;	  /* from a report: the machine knows best when it ends */
+	bool reported;	  /* from a report: the machine knows best when it ends */
 	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
 	char *request_id; /* whose answer it is part of, or NULL */
 	bool releasing;	  /* its deletion is being stored */

@@ -97,7 +97,7 @@ static void enforce(struct scheduler *s, struct scheduler_fence *fence)
 		finish(s, fence, &err);
 		return;
 	}
-	scheduler_fences_tell(s, machine);
+	scheduler_fences_notify(s, machine);
 	if (fence->revoke)
 		fence->response.revoked = scheduler_reservations_revoke(s, machine, &fence->numa);
 	fence->step = STANDING;

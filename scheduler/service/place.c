@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/fleet/answer.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/service/group.h"
@@ -186,7 +186,7 @@ void scheduler_place_result(struct scheduler *s, struct stow_machine *machine, u
 	if (result->code) {
 		stow_err_set(&err, stow_errno_of_status(result->code), "node %s refuses: %.700s",
 			     machine->name, result->message);
-		stow_say(STOW_LOG_NOTICE, "a node refuses a reservation",
+		stow_log(STOW_LOG_NOTICE, "a node refuses a reservation",
 			 stow_text("node", machine->name), stow_text("reason", result->message));
 		atomic_fetch_add(&s->revoked, 1);
 		if (op) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/drain/drain.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/reservation.h"
@@ -38,7 +38,7 @@ static bool on_result(struct scheduler *s, struct stow_machine *machine,
 	else if (found->drain)
 		scheduler_drain_result(s, machine, found->drain, found->order, result);
 	else if (result->code)
-		stow_say(STOW_LOG_NOTICE, "a node did not do as told",
+		stow_log(STOW_LOG_NOTICE, "a node did not do as told",
 			 stow_text("node", machine->name), stow_text("error", result->message));
 	return true;
 }
@@ -79,14 +79,14 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 
 	if (stow_fleet_reconcile(s->fleet, machine, report->reservations, report->n_reservations,
 				 now, &found, &err) < 0) {
-		stow_say(STOW_LOG_ERR, "reservations not compared",
+		stow_log(STOW_LOG_ERR, "reservations not compared",
 			 stow_text("node", machine->name), stow_why(&err));
 		return;
 	}
 	scheduler_reservations_save(s, found.changed, found.n_changed);
 	scheduler_reservations_end(s, found.over, found.n_over, now);
 	if (found.n_left && !machine->overdone)
-		stow_say(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
+		stow_log(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
 			 stow_text("node", machine->name), stow_number("left", found.n_left));
 	machine->overdone = found.n_left;
 	for (size_t i = 0; i < found.n_cancel; i++) {
@@ -135,7 +135,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	machine->sequence = 0;
 	machine->streams++;
 	stream->machine = machine;
-	stow_say(STOW_LOG_INFO, "node connected", stow_text("node", machine->name),
+	stow_log(STOW_LOG_INFO, "node connected", stow_text("node", machine->name),
 		 stow_text("from", stow_rpc_peer(call)->address),
 		 stow_number("numa_nodes", report->n_numa));
 	return 0;
@@ -201,7 +201,7 @@ static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream 
 		return;
 	atomic_fetch_add(&s->held, 1);
 	if (!stream->said)
-		stow_say(STOW_LOG_WARNING, "node reports too often: its reports wait",
+		stow_log(STOW_LOG_WARNING, "node reports too often: its reports wait",
 			 stow_text("node", stream->machine->name),
 			 stow_number("max_reports", s->config.max_reports));
 	stream->said = true;
@@ -265,7 +265,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 
 	stow_lock_take(&s->fleet->lock);
 	if (stream->machine && stream->machine->stream == call) {
-		stow_say(STOW_LOG_INFO, "node disconnected",
+		stow_log(STOW_LOG_INFO, "node disconnected",
 			 stow_text("node", stream->machine->name),
 			 stow_text("error", err ? err->msg : ""));
 		stream->machine->stream = NULL;

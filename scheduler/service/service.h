@@ -44,7 +44,7 @@ extern const struct stow_rpc_stream_ops scheduler_watch_ops;
 
 /* Sends each watcher what is new to it, up to a bound; false: nothing is new to any. With the
  * fleet's lock held, which is given up between two watchers. */
-bool scheduler_watch_tell(struct scheduler *s);
+bool scheduler_watch_notify(struct scheduler *s);
 /* The thread that tells watchers (watch.c); its argument is the scheduler. Ends when that is
  * stopping. */
 void *scheduler_watch_run(void *arg);

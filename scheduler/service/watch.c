@@ -185,7 +185,7 @@ static void pause_after(size_t *n_sent, uint64_t *since)
 	*since = stow_clock_monotonic();
 }
 
-bool scheduler_watch_tell(struct scheduler *s)
+bool scheduler_watch_notify(struct scheduler *s)
 {
 	struct stow_fleet *fleet = s->fleet;
 	uint64_t round = ++s->watch_round, clock = fleet->clock, gone = fleet->n_gone;
@@ -232,7 +232,7 @@ void *scheduler_watch_run(void *arg)
 
 	stow_lock_take(&s->fleet->lock);
 	while (!atomic_load(&s->stopping)) {
-		if (!scheduler_watch_tell(s)) {
+		if (!scheduler_watch_notify(s)) {
 			stow_lock_wait(&s->fleet->lock, &s->changed);
 			continue;
 		}

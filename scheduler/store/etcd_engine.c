@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/etcd_engine.h"
 #include "scheduler/store/etcd_standby.h"
 #include "scheduler/store/etcd_txn.h"
@@ -88,7 +88,7 @@ static void note_leader(struct etcd_engine *e, const EtcdKeyValue *leader)
 	snprintf(name, sizeof(name), "%.*s",
 		 (int)(leader->value.len < 255 ? leader->value.len : 255),
 		 leader->value.len ? (const char *)leader->value.data : "");
-	stow_say(STOW_LOG_INFO, "another leader elected", stow_text("leader", name),
+	stow_log(STOW_LOG_INFO, "another leader elected", stow_text("leader", name),
 		 stow_number("revision", (uint64_t)leader->create_revision));
 }
 

@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
 #define TIMEOUT (2 * STOW_SECOND)
@@ -188,11 +188,11 @@ static void *run(void *arg)
 		}
 		if (!kept && !said && !lease->stopping) {
 			said = true;
-			stow_say(STOW_LOG_WARNING,
+			stow_log(STOW_LOG_WARNING,
 				 "etcd does not renew the lease; other members are tried");
 		} else if (kept && said && !lease->gone) {
 			said = false;
-			stow_say(STOW_LOG_NOTICE, "etcd renews the lease again");
+			stow_log(STOW_LOG_NOTICE, "etcd renews the lease again");
 		}
 		if (!lease->stopping && !lease->gone)
 			wait_for(lease, kept ? lease->ttl / 3 : STOW_SECOND / 10);

@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
 #define PAGE 512 /* keys of a page; fewer when they are large */

@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/etcd_engine.h"
 #include "scheduler/store/etcd_txn.h"
 
@@ -148,13 +148,13 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 			r = in->succeeded ? 0 : judge(e, in, id, doubt, err);
 			stow_rpc_message_free(in);
 			if (r == 0 && doubt)
-				stow_say(STOW_LOG_NOTICE, "etcd has answered: it is written once");
+				stow_log(STOW_LOG_NOTICE, "etcd has answered: it is written once");
 			return r;
 		}
 		if (says_no(r) && !doubt)
 			return r;
 		if (!doubt)
-			stow_say(STOW_LOG_WARNING, "a write is in doubt and is sent again",
+			stow_log(STOW_LOG_WARNING, "a write is in doubt and is sent again",
 				 stow_text("error", err->msg));
 		doubt = true;
 		usleep(PAUSE_US);

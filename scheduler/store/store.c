@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/engine.h"
 
 #define FORGET_EVERY (60 * STOW_SECOND)
@@ -181,7 +181,7 @@ static void say_refused(struct stow_store *store, const struct stow_err *err)
 	store->unsaid++;
 	if (store->said && now < store->said + STOW_SECOND)
 		return;
-	stow_say(STOW_LOG_ERR, "the store refused a write", stow_why(err),
+	stow_log(STOW_LOG_ERR, "the store refused a write", stow_why(err),
 		 stow_number("times", store->unsaid));
 	store->said = now;
 	store->unsaid = 0;
@@ -220,9 +220,9 @@ static void probe(struct stow_store *store)
 	store->bad = writes.err;
 	pthread_mutex_unlock(&store->lock);
 	if (writes.err.code && !was_bad)
-		stow_say(STOW_LOG_ERR, "nothing can be stored", stow_why(&writes.err));
+		stow_log(STOW_LOG_ERR, "nothing can be stored", stow_why(&writes.err));
 	else if (!writes.err.code && was_bad)
-		stow_say(STOW_LOG_NOTICE, "the store takes writes again");
+		stow_log(STOW_LOG_NOTICE, "the store takes writes again");
 }
 
 /* Calls everybody back; whether one of them failed. */

@@ -100,7 +100,7 @@ static void remove_cgroups(struct bench *b)
 	}
 }
 
-static void enter_record(struct bench *b, int i, const struct stow_life *life)
+static void enter_record(struct bench *b, int i, const struct stow_pidref *ref)
 {
 	struct stow_share share = { .node = 0 };
 	struct stow_err err = { 0 };
@@ -108,8 +108,8 @@ static void enter_record(struct bench *b, int i, const struct stow_life *life)
 	struct stow_record record = {
 		.state = STOW_STATE_ACTIVE,
 		.id = id,
-		.init = *life,
-		.worker = *life,
+		.init = *ref,
+		.worker = *ref,
 		.cgroup = b->ids[i], /* not owned */
 		.shares = &share,
 		.n_shares = 1,
@@ -119,9 +119,9 @@ static void enter_record(struct bench *b, int i, const struct stow_life *life)
 	check(stow_ledger_insert(b->context.ledger, &record, &err), &err);
 }
 
-static void enter_unmanaged(struct bench *b, int i, const struct stow_life *life)
+static void enter_unmanaged(struct bench *b, int i, const struct stow_pidref *ref)
 {
-	struct stow_unmanaged entry = { .init = *life, .cgroup = b->ids[i] };
+	struct stow_unmanaged entry = { .init = *ref, .cgroup = b->ids[i] };
 	struct stow_err err = { 0 };
 
 	snprintf(entry.id, sizeof(entry.id), "%064x", (unsigned int)i);
@@ -131,12 +131,12 @@ static void enter_unmanaged(struct bench *b, int i, const struct stow_life *life
 static void enter_all(struct bench *b)
 {
 	struct stow_err err = { 0 };
-	struct stow_life life;
+	struct stow_pidref ref;
 
-	check(stow_life_read(b->root, getpid(), &life, &err), &err);
+	check(stow_pidref_read(b->root, getpid(), &ref, &err), &err);
 	check(stow_ledger_begin(b->context.ledger, &err), &err);
 	for (int i = 0; i < b->n; i++)
-		(b->unmanaged ? enter_unmanaged : enter_record)(b, i, &life);
+		(b->unmanaged ? enter_unmanaged : enter_record)(b, i, &ref);
 	check(stow_ledger_commit(b->context.ledger, &err), &err);
 }
 

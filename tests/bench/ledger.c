@@ -13,7 +13,7 @@
 #include "cgroup/cgroup.h"
 #include "ledger/ledger.h"
 
-static int insert(struct stow_ledger *ledger, int number, const struct stow_life *life,
+static int insert(struct stow_ledger *ledger, int number, const struct stow_pidref *ref,
 		  const struct stow_cgroup *cgroup, struct stow_err *err)
 {
 	char id[65];
@@ -24,8 +24,8 @@ static int insert(struct stow_ledger *ledger, int number, const struct stow_life
 		.pod = (char *)"",
 		.ns = (char *)"shop",
 		.name = (char *)"web",
-		.init = *life,
-		.worker = *life,
+		.init = *ref,
+		.worker = *ref,
 		.cgroup = cgroup->id, /* not owned */
 		.request = (char *)"shared CPUs, 64Ki memory, single-numa-node",
 		.digest = (char *)"",
@@ -43,16 +43,16 @@ static int fill(struct stow_root *root, struct stow_ledger *ledger, int n, pid_t
 		struct stow_err *err)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-	struct stow_life life;
+	struct stow_pidref ref;
 	int r;
 
-	r = stow_life_read(root, pid, &life, err);
+	r = stow_pidref_read(root, pid, &ref, err);
 	if (r == 0)
 		r = stow_cgroup_of_pid(root, pid, &cgroup, err);
 	if (r == 0)
 		r = stow_ledger_begin(ledger, err);
 	for (int i = 0; i < n && r == 0; i++)
-		r = insert(ledger, i, &life, cgroup, err);
+		r = insert(ledger, i, &ref, cgroup, err);
 	return r < 0 ? r : stow_ledger_commit(ledger, err);
 }
 

@@ -15,7 +15,7 @@
 #include "agent/repin.h"
 #include "grant/lease.h"
 #include "program.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/fleet/report.h"
 
 enum { DIRECTIVE, REPIN, EXPLAIN, LIST, DRAIN, LIST_DRAINS, CANCEL_DRAIN, SHOW, WATCH, KINDS };
@@ -146,7 +146,7 @@ static void start(void)
 {
 	struct stow_err err = { 0 };
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	make_machine();
 	make_blocks();
 	agent_config_defaults(&agent.config);

@@ -12,7 +12,7 @@
 #include <pthread.h>
 
 #include "program.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/store/engine.h"
 #include "scheduler/store/etcd.h"
 
@@ -192,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	void *engine;
 	int r = 0;
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	n_calls = n_events = at_call = at_event = 0;
 	while (n_calls < STEPS_MAX && n_events < STEPS_MAX && fuzz_step(&data, &size, &step)) {
 		if (step.kind & 1)

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "program.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
@@ -318,7 +318,7 @@ static void tell_watchers(struct run *run)
 {
 	int rounds = 0;
 
-	while (scheduler_watch_tell(&run->s))
+	while (scheduler_watch_notify(&run->s))
 		FUZZ_CHECK(++rounds < 1000);
 }
 
@@ -368,7 +368,7 @@ static void end(struct run *run)
 	}
 	fuzz_store_run(false);
 	scheduler_drains_free(&run->s);
-	scheduler_outbox_free(run->s.outbox);
+	scheduler_delivery_queue_free(run->s.delivery_queue);
 	stow_fleet_free(run->s.fleet);
 	pthread_cond_destroy(&run->s.changed);
 	scheduler_config_done(&run->s.config);
@@ -392,14 +392,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	once();
 	if (!run || stow_fleet_new(&run->s.fleet, NULL) < 0)
 		abort();
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	pthread_cond_init(&run->s.changed, NULL);
 	scheduler_config_defaults(&run->s.config);
 	run->s.config.webhooks = calloc(2, sizeof(char *));
 	run->s.config.webhooks[0] = strdup("https://hooks.example/");
 	/* It is never started: rows are made, and not sent. */
 	if (scheduler_drains_new(&run->s.drains, NULL) < 0 ||
-	    scheduler_outbox_new(&run->s.config, &run->s.outbox, NULL) < 0)
+	    scheduler_delivery_queue_new(&run->s.config, &run->s.delivery_queue, NULL) < 0)
 		abort();
 	while (fuzz_step(&data, &size, &step)) {
 		step.kind %= KINDS;

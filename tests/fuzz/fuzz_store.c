@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "program.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char path[4096];
 	int r;
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	fuzz_file("/scheduler.db", data, size);
 	for (const char *const *tail = (const char *const[]){ "-wal", "-shm", "-journal", NULL };
 	     *tail; tail++) {
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s.config.data = strdup(fuzz_folder());
 	/* Without URLs: nobody is told anything, and rows for others go. */
 	if (scheduler_drains_new(&s.drains, NULL) < 0 ||
-	    scheduler_outbox_new(&s.config, &s.outbox, NULL) < 0)
+	    scheduler_delivery_queue_new(&s.config, &s.delivery_queue, NULL) < 0)
 		abort();
 	r = scheduler_load(&s, &err);
 	FUZZ_CHECK_ERR(r, &err);
@@ -52,11 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(scheduler_drain_find(&s, d->id) == d);
 	}
 	if (r == 0)
-		FUZZ_CHECK(scheduler_outbox_start(s.outbox, s.store, &err) == 0);
-	scheduler_outbox_stop(s.outbox);
+		FUZZ_CHECK(scheduler_delivery_queue_start(s.delivery_queue, s.store, &err) == 0);
+	scheduler_delivery_queue_stop(s.delivery_queue);
 	stow_store_close(s.store);
 	scheduler_drains_free(&s);
-	scheduler_outbox_free(s.outbox);
+	scheduler_delivery_queue_free(s.delivery_queue);
 	stow_fleet_free(s.fleet);
 	scheduler_config_done(&s.config);
 	return 0;

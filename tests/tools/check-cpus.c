@@ -167,7 +167,7 @@ static void check_once(struct checker *ch)
 			continue;
 		check_cgroup(ch, c);
 		if (c->init.pid && !c->seen_init && !is_below(ch, c) &&
-		    stow_life_alive(ch->root, &c->init))
+		    stow_pidref_alive(ch->root, &c->init))
 			checked_violation(ch, "%s: its first process %d is not in its cgroup %s",
 					  c->label, (int)c->init.pid, c->dirs[0]);
 	}

@@ -290,7 +290,7 @@ bool checked_is_there(struct checker *ch, const struct container *c)
 		return false;
 	if (st.st_ino == c->inode)
 		return true;
-	if (stow_life_alive(ch->root, &c->init) && c->init.pid && !ch->watching)
+	if (stow_pidref_alive(ch->root, &c->init) && c->init.pid && !ch->watching)
 		checked_violation(
 			ch, "%s: process %d lives, and %s has inode %" PRIu64 ", not %" PRIu64,
 			c->label, (int)c->init.pid, c->dirs[0], (uint64_t)st.st_ino, c->inode);

@@ -26,7 +26,7 @@ struct container {
 	struct stow_idset own; /* CPUs that belong to it alone, and which it has already */
 	struct stow_idset may; /* what it may use when nothing is exclusive; empty: what is above */
 	struct stow_idset nodes; /* empty: any */
-	struct stow_life init;
+	struct stow_pidref init;
 	int version; /* of the cpuset hierarchy */
 	uint64_t inode;
 	char *dirs[2];	  /* of cpuset, and of memory where that is another hierarchy */

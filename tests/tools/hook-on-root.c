@@ -77,7 +77,7 @@ static int collect(struct stow_root *root, bool all, struct stow_err *err)
 
 	r = stow_config_read(root, &config, err);
 	if (r == 0)
-		r = stow_life_read(root, getpid(), &context.self, err);
+		r = stow_pidref_read(root, getpid(), &context.self, err);
 	if (r == 0)
 		r = stow_ledger_open(root, true, &ledger, err);
 	if (r < 0)

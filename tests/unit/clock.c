@@ -19,7 +19,7 @@ struct stow_now __wrap_stow_now(void)
 	return now;
 }
 
-void clock_turn(uint64_t ns)
+void clock_advance(uint64_t ns)
 {
 	atomic_fetch_add(&turned, ns);
 }

@@ -6,4 +6,4 @@
 #include <stdint.h>
 
 /* Both of its times are that many ns later from now on. */
-void clock_turn(uint64_t ns);
+void clock_advance(uint64_t ns);

@@ -61,7 +61,7 @@ struct played *played_new(void)
 	assert_int_equal(stow_config_read(t->root, &p->config, NULL), 0);
 	p->context.root = t->root;
 	p->context.config = p->config;
-	p->context.self = (struct stow_life){ .pid = 99, .start = 1 };
+	p->context.self = (struct stow_pidref){ .pid = 99, .start = 1 };
 	assert_int_equal(stow_ledger_open(t->root, true, &p->context.ledger, NULL), 0);
 	return p;
 }

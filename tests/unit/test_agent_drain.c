@@ -97,7 +97,7 @@ static void say(const struct stow_drain_watch *watch, const char *id, enum stow_
 	struct stow_err why = { .code = code };
 	PbDrainProgress *p;
 
-	if (step == STOW_DRAIN_PLANNED) {
+	if (step == STOW_DRAIN_STEP_PLANNED) {
 		fill_plan(&plan);
 		p = stow_drain_plan_message(id, &plan, NULL);
 	} else {
@@ -119,10 +119,10 @@ int __wrap_stow_drain_run(const struct stow_grant_context *context, const char *
 	bool stop;
 
 	assert_non_null(context->ledger);
-	say(watch, id, STOW_DRAIN_PLANNED, 0, 0);
-	say(watch, id, STOW_DRAIN_FENCED, 0, 0);
+	say(watch, id, STOW_DRAIN_STEP_PLANNED, 0, 0);
+	say(watch, id, STOW_DRAIN_STEP_FENCED, 0, 0);
 	for (uint32_t i = 0; i < 8; i++)
-		say(watch, id, STOW_DRAIN_OFFLINING, i, 0);
+		say(watch, id, STOW_DRAIN_STEP_OFFLINING, i, 0);
 	pthread_mutex_lock(&engine.lock);
 	engine.runs++;
 	engine.spec = *spec;
@@ -135,9 +135,9 @@ int __wrap_stow_drain_run(const struct stow_grant_context *context, const char *
 		pthread_mutex_lock(&engine.lock);
 	} while (engine.hold && !stop);
 	pthread_mutex_unlock(&engine.lock);
-	*ret_step = stop	    ? STOW_DRAIN_CANCELLED
-		    : engine.result ? STOW_DRAIN_FAILED
-				    : STOW_DRAIN_DONE;
+	*ret_step = stop	    ? STOW_DRAIN_STEP_CANCELLED
+		    : engine.result ? STOW_DRAIN_STEP_FAILED
+				    : STOW_DRAIN_STEP_DONE;
 	say(watch, id, *ret_step, stop ? 0 : 8, stop ? ECANCELED : -engine.result);
 	pthread_mutex_lock(&engine.lock);
 	while (engine.linger) {
@@ -160,10 +160,10 @@ bool __wrap_stow_drain_orphans(const struct stow_grant_context *context)
 int __wrap_stow_drain_recover(const struct stow_grant_context *context,
 			      const struct stow_drain_watch *watch, struct stow_err *err)
 {
-	say(watch, engine.rows[0].id, STOW_DRAIN_UNDOING, 0, 0);
-	say(watch, engine.rows[0].id, STOW_DRAIN_FAILED, 0, EOWNERDEAD);
+	say(watch, engine.rows[0].id, STOW_DRAIN_STEP_UNDOING, 0, 0);
+	say(watch, engine.rows[0].id, STOW_DRAIN_STEP_FAILED, 0, EOWNERDEAD);
 	pthread_mutex_lock(&engine.lock);
-	engine.rows[0].step = STOW_DRAIN_FAILED;
+	engine.rows[0].step = STOW_DRAIN_STEP_FAILED;
 	engine.orphans = false;
 	engine.recovers++;
 	pthread_cond_broadcast(&engine.changed);
@@ -644,10 +644,10 @@ static void after_a_restart(void **state)
 
 	end_agent(s);
 	/* One was at work, of another the end was not told; a local one is nobody's business. */
-	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
-	engine.rows[1] = row(ID2, STOW_DRAIN_PARTIAL);
+	engine.rows[0] = row(ID, STOW_DRAIN_STEP_OFFLINING);
+	engine.rows[1] = row(ID2, STOW_DRAIN_STEP_PARTIAL);
 	engine.rows[1].code = EREMOTEIO;
-	engine.rows[2] = row("00000000000000c3", STOW_DRAIN_OFFLINING);
+	engine.rows[2] = row("00000000000000c3", STOW_DRAIN_STEP_OFFLINING);
 	engine.rows[2].ordered = false;
 	engine.n_rows = 3;
 	engine.orphans = true;
@@ -673,13 +673,13 @@ static void another_program_took_it_back(void **state)
 	struct setup *s = *state;
 
 	end_agent(s);
-	engine.rows[0] = row(ID, STOW_DRAIN_OFFLINING);
+	engine.rows[0] = row(ID, STOW_DRAIN_STEP_OFFLINING);
 	engine.n_rows = 1;
 	begin_agent(s);
 	agent_drain_recover(s->drains);
 	run_tasks(s);
 	assert_int_equal(heard.n, 0); /* its worker lives */
-	engine.rows[0].step = STOW_DRAIN_FAILED;
+	engine.rows[0].step = STOW_DRAIN_STEP_FAILED;
 	engine.rows[0].code = EOWNERDEAD;
 	agent_drain_recover(s->drains);
 	assert_string_equal(wait_for(s, PB_DRAIN_STEP_FAILED)->message, "it was told so");
@@ -815,7 +815,7 @@ static void a_row_says_what_was_asked_for(void **state)
 {
 	struct stow_drain_row_block blocks[] = { { .id = 48, .gone = true }, { .id = 49 } };
 	struct stow_drain_row row = { .id = ID,
-				      .step = STOW_DRAIN_PARTIAL,
+				      .step = STOW_DRAIN_STEP_PARTIAL,
 				      .node = 1,
 				      .eject = STOW_EJECT_WAIT,
 				      .keep = true,

@@ -241,7 +241,7 @@ static void memory_is_news_in_steps(void **state)
 static void a_drain_is_seen_on_its_node(void **state)
 {
 	struct setup *s = *state;
-	struct stow_drain_row row = { .id = ID, .step = STOW_DRAIN_FENCED, .node = 1 };
+	struct stow_drain_row row = { .id = ID, .step = STOW_DRAIN_STEP_FENCED, .node = 1 };
 	struct stow_idset fenced = { 0 };
 
 	row.worker = s->p->context.self;
@@ -254,7 +254,7 @@ static void a_drain_is_seen_on_its_node(void **state)
 	assert_true(look(s));
 	assert_int_equal(s->current->numa_nodes[0]->state, PB_NUMA_NODE_STATE_FENCED);
 	assert_int_equal(s->current->numa_nodes[1]->state, PB_NUMA_NODE_STATE_DRAINING);
-	row.step = STOW_DRAIN_DONE;
+	row.step = STOW_DRAIN_STEP_DONE;
 	row.ordered = true; /* so that it stays in the ledger */
 	assert_int_equal(stow_drain_row_end(s->p->context.ledger, &row, "drained", NULL), 0);
 	assert_true(look(s));

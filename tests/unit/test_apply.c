@@ -40,7 +40,7 @@ static int set_up(void **state, int version)
 	assert_int_equal(stow_config_read(s->k->t->root, &s->config, NULL), 0);
 	s->context.root = s->k->t->root;
 	s->context.config = s->config;
-	s->context.self = (struct stow_life){ .pid = 99, .start = 1 };
+	s->context.self = (struct stow_pidref){ .pid = 99, .start = 1 };
 	kernel_fork(s->k, 99, 0);
 	assert_int_equal(stow_ledger_open(s->k->t->root, true, &s->context.ledger, NULL), 0);
 	*state = s;

@@ -876,7 +876,7 @@ static void world_begin(struct world *w, int version)
 	assert_int_equal(stow_config_read(w->k->t->root, &w->config, NULL), 0);
 	w->context.root = w->k->t->root;
 	w->context.config = w->config;
-	w->context.self = (struct stow_life){ .pid = SELF, .start = 1 };
+	w->context.self = (struct stow_pidref){ .pid = SELF, .start = 1 };
 	assert_int_equal(stow_ledger_open(w->k->t->root, true, &w->context.ledger, NULL), 0);
 }
 

@@ -4,8 +4,8 @@
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
-#include "cgroup/life.h"
 #include "cgroup/limits.h"
+#include "cgroup/pidref.h"
 #include "grant/saved.h"
 #include "tree.h"
 
@@ -327,24 +327,24 @@ static void saved_values_come_back(void **state)
 static void lives(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	struct stow_life life = { 0 };
+	struct stow_pidref ref = { 0 };
 
 	tree_write(t, "/proc/5/stat",
 		   "5 (a) b (c) S 1 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 99\n");
-	assert_int_equal(stow_life_read(t->root, 5, &life, NULL), 0);
-	assert_int_equal(life.start, 4711);
-	assert_true(stow_life_alive(t->root, &life));
-	life.start++;
-	assert_false(stow_life_alive(t->root, &life));
+	assert_int_equal(stow_pidref_read(t->root, 5, &ref, NULL), 0);
+	assert_int_equal(ref.start, 4711);
+	assert_true(stow_pidref_alive(t->root, &ref));
+	ref.start++;
+	assert_false(stow_pidref_alive(t->root, &ref));
 	tree_write(t, "/proc/5/stat",
 		   "5 (a) Z 1 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 99\n");
-	life.start--;
-	assert_false(stow_life_alive(t->root, &life));
-	life.pid = 6;
-	assert_false(stow_life_alive(t->root, &life));
+	ref.start--;
+	assert_false(stow_pidref_alive(t->root, &ref));
+	ref.pid = 6;
+	assert_false(stow_pidref_alive(t->root, &ref));
 	/* What cannot be understood is taken for alive. */
 	tree_write(t, "/proc/6/stat", "gibberish\n");
-	assert_true(stow_life_alive(t->root, &life));
+	assert_true(stow_pidref_alive(t->root, &ref));
 }
 
 int main(void)

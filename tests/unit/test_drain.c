@@ -21,7 +21,7 @@
 #define ACPI   "/sys/devices/LNXSYSTM:00/PNP0C80:00"
 #define MIB    (UINT64_C(1) << 20)
 #define GIB    (UINT64_C(1) << 30)
-#define STEPS  (STOW_DRAIN_CANCELLED + 1)
+#define STEPS  (STOW_DRAIN_STEP_CANCELLED + 1)
 #define ID     "00000000000000aa"
 
 struct setup {
@@ -320,7 +320,7 @@ static void what_is_offline_already_is_told_apart(void **state)
 	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
 	assert_int_equal(run(s, &the_dimm, &step, &err), -EALREADY);
 	assert_non_null(strstr(err.msg, "offline already"));
-	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_FAILED], 1);
 	blocks_are(s, false);
 }
 
@@ -435,8 +435,8 @@ static void whose_page_it_is_decides(void **state)
 	assert_int_equal(plan->n_affected, 1);
 	assert_string_equal(plan->affected[0].id, "db");
 	assert_int_equal(plan->affected[0].bytes, 4096);
-	assert_int_equal(plan->affected[0].action, STOW_DRAIN_RETURN);
-	set_drain(s, "db", STOW_DRAIN_REFUSE);
+	assert_int_equal(plan->affected[0].action, STOW_DRAIN_ACTION_RETURN);
+	set_drain(s, "db", STOW_DRAIN_MODE_REFUSE);
 	refuses(s, the_dimm, EBUSY, "\"db\" (db) says drain=refuse, and 4Ki there");
 }
 
@@ -449,7 +449,7 @@ static void a_refusing_container_is_avoided_when_there_is_a_choice(void **state)
 	played_container(s->p, 7, "db", 1, 1, GIB, false);
 	tree_write(s->p->t, "/sys/fs/cgroup/db/memory.max", "max\n");
 	give_page(s, "db");
-	set_drain(s, "db", STOW_DRAIN_REFUSE);
+	set_drain(s, "db", STOW_DRAIN_MODE_REFUSE);
 	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
 	assert_int_equal(plan->n_blocks, 3);
 	for (size_t i = 0; i < plan->n_blocks; i++)
@@ -467,10 +467,10 @@ static void a_promise_that_would_not_fit_is_moved(void **state)
 	tree_write(s->p->t, NODE "/node1/meminfo",
 		   "Node 1 MemTotal: 16148070 kB\nNode 1 MemFree: 16000000 kB\n");
 	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
-	assert_int_equal(step, STOW_DRAIN_DONE);
+	assert_int_equal(step, STOW_DRAIN_STEP_DONE);
 	played_has(s->p, "big", "4-7", "1");
 	played_has(s->p, "small", "0-3", "0");
-	assert_true(s->told[STOW_DRAIN_MOVING] >= 1);
+	assert_true(s->told[STOW_DRAIN_STEP_MOVING] >= 1);
 	blocks_are(s, false);
 }
 
@@ -488,8 +488,8 @@ static void who_was_moved_goes_back_also_under_a_schedulers_fence(void **state)
 	assert_int_equal(stow_ledger_fence_set(s->p->context.ledger, "scheduler", &fence, NULL), 0);
 	s->stuck = 50;
 	assert_true(run(s, &the_dimm, &step, NULL) < 0);
-	assert_int_equal(step, STOW_DRAIN_FAILED);
-	assert_true(s->told[STOW_DRAIN_MOVING] >= 1);
+	assert_int_equal(step, STOW_DRAIN_STEP_FAILED);
+	assert_true(s->told[STOW_DRAIN_STEP_MOVING] >= 1);
 	played_has(s->p, "small", "4-7", "1");
 	blocks_are(s, true);
 	assert_int_equal(rows(s), 0);
@@ -528,15 +528,15 @@ static void a_dimm_is_drained(void **state)
 	char kind[32];
 
 	assert_int_equal(run(s, &the_dimm, &step, NULL), 0);
-	assert_int_equal(step, STOW_DRAIN_DONE);
+	assert_int_equal(step, STOW_DRAIN_STEP_DONE);
 	blocks_are(s, false);
 	assert_false(is_fenced(s));
 	assert_int_equal(rows(s), 0);
-	assert_int_equal(s->told[STOW_DRAIN_PLANNED], 1);
-	assert_int_equal(s->told[STOW_DRAIN_FENCED], 1);
-	assert_int_equal(s->told[STOW_DRAIN_OFFLINING], 4);
-	assert_int_equal(s->told[STOW_DRAIN_SAFE], 1);
-	assert_int_equal(s->told[STOW_DRAIN_DONE], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_PLANNED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_FENCED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_OFFLINING], 4);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_DONE], 1);
 	assert_string_equal(s->gone, "48-51");
 	assert_non_null(strstr(s->message, "512Mi of dimm0 is offline"));
 	assert_string_equal(played_event(s->p, ID, kind, sizeof(kind)), "drained");
@@ -557,31 +557,32 @@ static void it_is_ejected_or_waited_for(void **state)
 	spec.removal_timeout = 0;
 	spec.eject = STOW_EJECT_EJECT;
 	assert_int_equal(run(s, &spec, &step, NULL), 0);
-	assert_int_equal(step, STOW_DRAIN_DONE);
-	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_int_equal(step, STOW_DRAIN_STEP_DONE);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_REMOVED], 1);
 	assert_false(is_fenced(s));
 	for (int id = 48; id < 52; id++)
 		add_block(s->p->t, id, 1, true);
 	spec.eject = STOW_EJECT_WAIT;
 	s->pulled_when_safe = true;
 	assert_int_equal(run(s, &spec, &step, NULL), 0);
-	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_REMOVED], 1);
 	assert_non_null(strstr(s->message, "has left the machine"));
 }
 
 static void cancelled_at_any_step_all_is_as_before(void **state)
 {
-	static const enum stow_drain_step steps[] = { STOW_DRAIN_PLANNED, STOW_DRAIN_FENCED,
-						      STOW_DRAIN_OFFLINING, STOW_DRAIN_RETURNING,
-						      STOW_DRAIN_SAFE };
+	static const enum stow_drain_step steps[] = {
+		STOW_DRAIN_STEP_PLANNED, STOW_DRAIN_STEP_FENCED, STOW_DRAIN_STEP_OFFLINING,
+		STOW_DRAIN_STEP_RETURNING, STOW_DRAIN_STEP_SAFE
+	};
 	struct setup *s = *state;
 	enum stow_drain_step step;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(steps); i++) {
 		s->at = steps[i];
 		assert_int_equal(run(s, &the_dimm, &step, NULL), -ECANCELED);
-		assert_int_equal(step, STOW_DRAIN_CANCELLED);
-		assert_int_equal(s->told[STOW_DRAIN_CANCELLED], 1);
+		assert_int_equal(step, STOW_DRAIN_STEP_CANCELLED);
+		assert_int_equal(s->told[STOW_DRAIN_STEP_CANCELLED], 1);
 		all_is_as_before(s);
 	}
 }
@@ -619,12 +620,12 @@ static void a_block_that_stays_takes_all_back(void **state)
 
 	s->stuck = 50;
 	assert_true(run(s, &spec, &step, &err) < 0);
-	assert_int_equal(step, STOW_DRAIN_FAILED);
+	assert_int_equal(step, STOW_DRAIN_STEP_FAILED);
 	assert_non_null(strstr(err.msg, "block 50"));
 	all_is_as_before(s);
 	spec.keep = true;
 	assert_int_equal(run(s, &spec, &step, &err), -EREMOTEIO);
-	assert_int_equal(step, STOW_DRAIN_PARTIAL);
+	assert_int_equal(step, STOW_DRAIN_STEP_PARTIAL);
 	assert_string_equal(s->gone, "48-49,51");
 	assert_true(is_online(s, 50));
 	assert_false(is_online(s, 51));
@@ -641,7 +642,7 @@ static void what_cannot_be_taken_back_is_tried_again(void **state)
 	s->stuck = 50;
 	s->stays_off = 49;
 	assert_true(run(s, &the_dimm, &step, &err) < 0);
-	assert_int_equal(step, STOW_DRAIN_FAILED);
+	assert_int_equal(step, STOW_DRAIN_STEP_FAILED);
 	assert_non_null(strstr(err.msg, "block 50"));
 	assert_non_null(strstr(err.msg, "is tried again later"));
 	assert_false(is_online(s, 49));
@@ -678,7 +679,7 @@ static void cancelled_half_way_what_is_off_is_kept_when_it_is_to(void **state)
 	spec.keep = true;
 	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL),
 			 -EREMOTEIO);
-	assert_int_equal(step, STOW_DRAIN_PARTIAL);
+	assert_int_equal(step, STOW_DRAIN_STEP_PARTIAL);
 	assert_string_equal(s->gone, "48-49");
 	assert_false(is_online(s, 49));
 	assert_true(is_online(s, 50));
@@ -706,7 +707,7 @@ static void switched_off_nothing_is_begun(void **state)
 static void there_is_one_at_a_time(void **state)
 {
 	struct stow_drain_row row = { .id = "00000000000000bb",
-				      .step = STOW_DRAIN_FENCED,
+				      .step = STOW_DRAIN_STEP_FENCED,
 				      .worker = { .pid = 7, .start = 1 },
 				      .node = 0 };
 	struct setup *s = *state;
@@ -718,7 +719,7 @@ static void there_is_one_at_a_time(void **state)
 	assert_int_equal(run(s, &the_dimm, &step, &err), -EBUSY);
 	assert_non_null(strstr(err.msg, "drain 00000000000000bb is under way"));
 	blocks_are(s, true);
-	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_FAILED], 1);
 }
 
 /* --- killed
@@ -726,9 +727,10 @@ static void there_is_one_at_a_time(void **state)
 
 static void killed_at_any_step_it_is_taken_back(void **state)
 {
-	static const enum stow_drain_step steps[] = { STOW_DRAIN_PLANNED, STOW_DRAIN_FENCED,
-						      STOW_DRAIN_OFFLINING, STOW_DRAIN_RETURNING,
-						      STOW_DRAIN_SAFE };
+	static const enum stow_drain_step steps[] = {
+		STOW_DRAIN_STEP_PLANNED, STOW_DRAIN_STEP_FENCED, STOW_DRAIN_STEP_OFFLINING,
+		STOW_DRAIN_STEP_RETURNING, STOW_DRAIN_STEP_SAFE
+	};
 	struct setup *s = *state;
 
 	s->kill = true;
@@ -737,7 +739,7 @@ static void killed_at_any_step_it_is_taken_back(void **state)
 		run_and_die(s, &the_dimm);
 		assert_int_equal(stow_drain_orphans(&s->p->context), i > 0);
 		assert_int_equal(recover(s), i > 0);
-		assert_int_equal(s->told[STOW_DRAIN_FAILED], i > 0);
+		assert_int_equal(s->told[STOW_DRAIN_STEP_FAILED], i > 0);
 		all_is_as_before(s);
 	}
 	for (s->die_at = 48; s->die_at < 52; s->die_at++) {
@@ -754,8 +756,10 @@ static void killed_at_any_step_it_is_taken_back(void **state)
 
 static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 {
-	static const enum stow_drain_step steps[] = { STOW_DRAIN_FENCED, STOW_DRAIN_OFFLINING,
-						      STOW_DRAIN_RETURNING, STOW_DRAIN_SAFE };
+	static const enum stow_drain_step steps[] = { STOW_DRAIN_STEP_FENCED,
+						      STOW_DRAIN_STEP_OFFLINING,
+						      STOW_DRAIN_STEP_RETURNING,
+						      STOW_DRAIN_STEP_SAFE };
 	struct stow_drain_spec spec = the_dimm;
 	struct setup *s = *state;
 
@@ -768,7 +772,7 @@ static void killed_at_any_step_it_goes_on_when_it_is_to(void **state)
 			s->die_at = 48 + (int)(i - STOW_ARRAY_SIZE(steps));
 		run_and_die(s, &spec);
 		assert_int_equal(recover(s), 1);
-		assert_int_equal(s->told[STOW_DRAIN_DONE], 1);
+		assert_int_equal(s->told[STOW_DRAIN_STEP_DONE], 1);
 		assert_string_equal(s->gone, "48-51");
 		blocks_are(s, false);
 		assert_false(is_fenced(s));
@@ -788,11 +792,11 @@ static void one_that_cannot_go_on_is_told(void **state)
 
 	spec.resume = true;
 	s->kill = true;
-	s->at = STOW_DRAIN_FENCED;
+	s->at = STOW_DRAIN_STEP_FENCED;
 	run_and_die(s, &spec);
 	tree_write(s->p->t, MEMORY "/memory49/valid_zones", "none\n");
 	assert_int_equal(recover(s), -EBUSY);
-	assert_int_equal(s->told[STOW_DRAIN_FAILED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_FAILED], 1);
 	all_is_as_before(s);
 }
 
@@ -823,7 +827,7 @@ static bool count_stops(void *ctx)
 static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 {
 	struct stow_drain_row_block blocks[4];
-	struct stow_drain_row row = left_behind(STOW_DRAIN_OFFLINING, blocks, 3);
+	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_OFFLINING, blocks, 3);
 	struct setup *s = *state;
 	int stops = 0;
 	struct stow_drain_watch watch = { .stop = count_stops, .ctx = &stops };
@@ -843,7 +847,7 @@ static void blocks_of_a_killed_worker_are_not_waited_for(void **state)
 static void one_that_cannot_be_taken_up_stays_for_others(void **state)
 {
 	struct stow_drain_row_block blocks[4];
-	struct stow_drain_row row = left_behind(STOW_DRAIN_FENCED, blocks, 0);
+	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_FENCED, blocks, 0);
 	struct setup *s = *state;
 
 	assert_int_equal(stow_drain_row_begin(s->p->context.ledger, &row, NULL), 0);
@@ -863,10 +867,10 @@ static void an_ejected_one_goes_on_to_its_end(void **state)
 	spec.resume = true;
 	spec.eject = STOW_EJECT_EJECT;
 	s->kill = true;
-	s->at = STOW_DRAIN_SAFE;
+	s->at = STOW_DRAIN_STEP_SAFE;
 	run_and_die(s, &spec);
 	assert_int_equal(recover(s), 1);
-	assert_int_equal(s->told[STOW_DRAIN_REMOVED], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_REMOVED], 1);
 	assert_int_equal(stow_root_exists(s->p->t->root, MEMORY "/memory48"), 0);
 	assert_false(is_fenced(s));
 	assert_int_equal(rows(s), 0);
@@ -910,7 +914,7 @@ static void pages_are_counted_once(void **state)
 	struct stow_ledger *ledger = s->p->context.ledger;
 	struct stow_draining d = { .context = &s->p->context, .n_gone = 1 };
 
-	d.row = left_behind(STOW_DRAIN_OFFLINING, blocks, 1);
+	d.row = left_behind(STOW_DRAIN_STEP_OFFLINING, blocks, 1);
 	add_pools(s, 10);
 	assert_int_equal(stow_ledger_begin(ledger, NULL), 0);
 	assert_int_equal(stow_ledger_end(ledger, stow_ledger_pool_put(ledger, &pool, NULL), NULL),
@@ -918,7 +922,7 @@ static void pages_are_counted_once(void **state)
 	assert_int_equal(stow_drain_row_begin(ledger, &d.row, NULL), 0);
 	assert_int_equal(stow_drain_pools_init(s->p->t->root, 1, &d.row, &d.pools, NULL), 0);
 	assert_int_equal(stow_drain_pools_lock(s->p->t->root, &d.pools, NULL), 0);
-	assert_int_equal(stow_drain_note_row(&d, NULL), 0);
+	assert_int_equal(stow_drain_save_row(&d, NULL), 0);
 	add_pools(s, 6);
 	assert_int_equal(stow_drain_pools_account(&s->p->context, &d.pools, NULL, NULL), 0);
 	stow_drain_pools_unlock(&d.pools);
@@ -931,7 +935,7 @@ static void pages_are_counted_once(void **state)
 static void a_pool_of_a_killed_drain_waits_for_its_count(void **state)
 {
 	struct stow_drain_row_block blocks[4];
-	struct stow_drain_row row = left_behind(STOW_DRAIN_OFFLINING, blocks, 1);
+	struct stow_drain_row row = left_behind(STOW_DRAIN_STEP_OFFLINING, blocks, 1);
 	struct stow_ledger_pool pool = { .node = 1, .size = 2 * MIB, .added = 10 };
 	struct setup *s = *state;
 	struct stow_ledger *ledger = s->p->context.ledger;
@@ -980,8 +984,8 @@ static void of_a_part_it_is_not_said_that_it_may_be_removed(void **state)
 							"cannot be removed") != NULL;
 		assert_true(noted);
 		assert_int_equal(run(s, &spec, &step, NULL), 0);
-		assert_int_equal(step, STOW_DRAIN_DONE);
-		assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+		assert_int_equal(step, STOW_DRAIN_STEP_DONE);
+		assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 0);
 		assert_int_equal(s->release, STOW_RELEASE_NONE);
 		assert_int_equal(s->staying, 128 * MIB);
 		assert_string_equal(s->message, "384Mi of dimm0 is offline; 128Mi of dimm0 stays "
@@ -1009,7 +1013,7 @@ static void the_rest_of_a_device_makes_it_whole(void **state)
 		assert_int_equal(stow_memblock_offline(s->p->t->root, id, GIB, NULL, NULL, NULL),
 				 1);
 	assert_int_equal(run(s, &spec, &step, NULL), 0);
-	assert_int_equal(s->told[STOW_DRAIN_SAFE], 1);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 1);
 	assert_int_equal(s->release, STOW_RELEASE_DEVICE);
 	assert_int_equal(s->staying, 0);
 }
@@ -1036,7 +1040,7 @@ static void what_came_online_meanwhile_counts(void **state)
 	enum stow_drain_step step;
 
 	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, NULL), 0);
-	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 0);
 	assert_int_equal(s->release, STOW_RELEASE_NONE);
 	assert_non_null(strstr(s->message, "128Mi of dimm0 stays online and cannot be removed"));
 	for (uint64_t id = 48; id < 52; id++)
@@ -1044,7 +1048,7 @@ static void what_came_online_meanwhile_counts(void **state)
 	spec.eject = STOW_EJECT_WAIT;
 	assert_int_equal(stow_drain_run(&s->p->context, ID, false, &spec, &watch, &step, &err),
 			 -EBUSY);
-	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 0);
 	assert_non_null(strstr(err.msg, "128Mi of dimm0 is online: the device cannot be removed"));
 	all_is_as_before(s);
 }
@@ -1063,7 +1067,7 @@ static void boot_memory_stays_in_the_machine(void **state)
 	assert_non_null(strstr(err.msg, "no device's"));
 	spec.eject = STOW_EJECT_KEEP;
 	assert_int_equal(run(s, &spec, &step, NULL), 0);
-	assert_int_equal(s->told[STOW_DRAIN_SAFE], 0);
+	assert_int_equal(s->told[STOW_DRAIN_STEP_SAFE], 0);
 	assert_string_equal(s->message, "128Mi is offline");
 }
 

@@ -11,7 +11,7 @@
 
 #include "clock.h"
 #include "report.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
@@ -82,7 +82,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	strcpy(f->dir, "/tmp/test_drain_fleet.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	start(f);
@@ -426,10 +426,10 @@ static void a_machine_that_does_not_plan(void **state)
 	mute(&a, true);
 	drain(f, &c, "web-3", "", false);
 	UNTIL(number(&a, &a.plans) == 1);
-	clock_turn(299 * S);
+	clock_advance(299 * S);
 	usleep(150000); /* a few looks of the scheduler's clock */
 	assert_false(over(&c));
-	clock_turn(2 * S);
+	clock_advance(2 * S);
 	UNTIL(over(&c));
 	assert_true(at(&c, PB_DRAIN_STEP_FAILED) && says(&c, "did not say its plan within 300 s"));
 	UNTIL(number(&a, &a.cancels) == 1);
@@ -457,14 +457,14 @@ static void a_silent_machine_gives_its_turn_back(void **state)
 	drain(f, &second, "b", "", false);
 	UNTIL(says(&second, "of node a: no more at a time"));
 	leave(&a);
-	clock_turn(16 * S);
+	clock_advance(16 * S);
 	report(&b);
 	UNTIL(at(&second, PB_DRAIN_STEP_FENCED) && number(&b, &b.orders) == 1);
 	UNTIL(at(&first, PB_DRAIN_STEP_WAITING) && says(&first, "of node b"));
 	say(&b, second.id, PB_DRAIN_STEP_OFFLINING, NULL);
 	UNTIL(at(&second, PB_DRAIN_STEP_OFFLINING));
 	leave(&b);
-	clock_turn(60 * S);
+	clock_advance(60 * S);
 	join(f, &a, "a", "");
 	UNTIL(says(&first, "of node b"));
 	usleep(150000);
@@ -489,7 +489,7 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	drain(f, &c, "web-3", "", false);
 	UNTIL(number(&a, &a.orders) == 1 && at(&c, PB_DRAIN_STEP_FENCED));
 	leave(&a);
-	clock_turn(48 * 3600 * S);
+	clock_advance(48 * 3600 * S);
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
 	stop(f);
@@ -504,7 +504,7 @@ static void a_machine_with_drains_is_not_forgotten(void **state)
 	/* Nobody has been heard of since the start: not given up before that may be. */
 	usleep(150000);
 	assert_int_equal(count(f, false), 1);
-	clock_turn(16 * S);
+	clock_advance(16 * S);
 	UNTIL(count(f, false) == 0);
 	UNTIL(machines(f) == 0);
 	done(&c);
@@ -523,13 +523,13 @@ static void what_ended_is_listed_for_a_day(void **state)
 	say(&a, c.id, PB_DRAIN_STEP_DONE, NULL);
 	UNTIL(over(&c));
 	done(&c);
-	clock_turn(23 * 3600 * S);
+	clock_advance(23 * 3600 * S);
 	usleep(150000);
 	assert_int_equal(count(f, true), 1);
 	drain(f, &c, "web-3", "r1", false);
 	UNTIL(over(&c) && at(&c, PB_DRAIN_STEP_DONE));
 	done(&c);
-	clock_turn(2 * 3600 * S);
+	clock_advance(2 * 3600 * S);
 	UNTIL(count(f, true) == 0);
 	drain(f, &c, "web-3", "r1", false); /* a new one */
 	UNTIL(number(&a, &a.orders) == 2);

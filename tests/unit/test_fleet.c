@@ -209,7 +209,7 @@ static void a_promise_is_counted_once(void **state)
 }
 
 /* A report can list ids that nobody knows. The work is for one report, not for each of them. */
-static void unknown_ids_are_learnt_within_bounds(void **state)
+static void unknown_ids_are_adopted_within_bounds(void **state)
 {
 	struct stow_fleet *fleet = *state;
 	size_t known = 0, n = 60000;
@@ -405,7 +405,7 @@ int main(void)
 		TEST(a_report_and_its_changes_are_a_report_again),
 		TEST(what_is_stale_fenced_or_observing_gives_nothing),
 		TEST(a_promise_is_counted_once),
-		TEST(unknown_ids_are_learnt_within_bounds),
+		TEST(unknown_ids_are_adopted_within_bounds),
 		TEST(a_machine_full_of_reservations_gives_nothing),
 		TEST(a_thousand_machines_come_and_go),
 		TEST(who_goes_is_told_once_and_nobody_else),

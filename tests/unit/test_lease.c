@@ -54,11 +54,11 @@ static int set_up(void **state)
 	assert_int_equal(stow_config_read(t->root, &s->config, NULL), 0);
 	s->context.root = t->root;
 	s->context.config = s->config;
-	s->context.self = (struct stow_life){ .pid = 7, .start = 4711 };
+	s->context.self = (struct stow_pidref){ .pid = 7, .start = 4711 };
 	assert_int_equal(stow_ledger_open(t->root, true, &s->context.ledger, NULL), 0);
 	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &s->cgroup, NULL), 0);
 	s->subject.id = "c";
-	s->subject.init = (struct stow_life){ .pid = 7, .start = 4711 };
+	s->subject.init = (struct stow_pidref){ .pid = 7, .start = 4711 };
 	s->subject.cgroup = s->cgroup;
 	*state = s;
 	return 0;

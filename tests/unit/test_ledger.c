@@ -36,8 +36,8 @@ static struct stow_record *full_record(void)
 	rec->pod = strdup("web-1");
 	rec->ns = strdup("team");
 	rec->name = strdup("dpdk");
-	rec->init = (struct stow_life){ .pid = 7, .start = UINT64_C(1) << 63 };
-	rec->worker = (struct stow_life){ .pid = 8, .start = 81 };
+	rec->init = (struct stow_pidref){ .pid = 7, .start = UINT64_C(1) << 63 };
+	rec->worker = (struct stow_pidref){ .pid = 8, .start = 81 };
 	set_cgroup(rec, STOW_CGROUP_CPUSET, 2, "/a b/'c'", UINT64_MAX);
 	set_cgroup(rec, STOW_CGROUP_HUGETLB, 1, "/kubepods", 12);
 	set_cgroup(rec, STOW_CGROUP_MEMORY, 0, NULL, 0);
@@ -50,7 +50,7 @@ static struct stow_record *full_record(void)
 	rec->digest = strdup("d1");
 	rec->reason = strdup("it fits");
 	rec->reservation = strdup("r1");
-	rec->drain = STOW_DRAIN_EVICT;
+	rec->drain = STOW_DRAIN_MODE_EVICT;
 	rec->n_pages = 2;
 	rec->pages[1] = (struct stow_page_request){ .size = 1 << 30, .count = 3 };
 	rec->shares = reallocarray(rec->shares, 2, sizeof(*rec->shares));
@@ -330,7 +330,7 @@ static void a_repin_is_part_of_its_record(void **state)
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *a = record_new("a", true, "2-3", 0),
 							   *b = record_new("b", true, "6", 0);
-	struct stow_life heir = { .pid = 50, .start = 60 };
+	struct stow_pidref heir = { .pid = 50, .start = 60 };
 	struct stow_record *back;
 
 	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);

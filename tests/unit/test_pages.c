@@ -191,7 +191,7 @@ static void what_was_little_says_little(void **state)
 	/* A call that took twice too long halves the next one; one that was held up, a quarter. */
 	assert_in_range(stow_pages_next_batch(&move, bytes, 200 * MS), bytes * 2 / 5,
 			bytes * 3 / 5);
-	bytes = move.learnt.bytes;
+	bytes = move.pace.bytes;
 	assert_int_equal(stow_pages_next_batch(&move, bytes, 60000 * MS), bytes / 4);
 }
 

@@ -78,7 +78,7 @@ static void reads_every_key(void **state)
 	assert_true(stow_idset_has(&req.nodes, 3));
 	assert_int_equal(req.memory_policy, STOW_MEMORY_INTERLEAVE);
 	assert_string_equal(req.near, "0000:3b:00.0");
-	assert_int_equal(req.drain, STOW_DRAIN_EVICT);
+	assert_int_equal(req.drain, STOW_DRAIN_MODE_EVICT);
 	assert_int_equal(req.on_failure, STOW_ON_FAILURE_IGNORE);
 	assert_string_equal(req.reservation, "4c1f8e02a7b35d90:0,1@web-3");
 	assert_true(req.has_cpus && req.has_memory && req.has_pages && req.has_policy);
@@ -418,7 +418,7 @@ static void the_digest_tells_apart_what_the_text_rounds(void **state)
 	PARSE(NULL, &b, NULL, K("memory"), "1126400Ki", K("nodes"), "auto");
 	assert_string_equal(digest, digest_of(&b));
 	b.has_memory = false;
-	b.drain = STOW_DRAIN_REFUSE;
+	b.drain = STOW_DRAIN_MODE_REFUSE;
 	b.on_failure = STOW_ON_FAILURE_IGNORE;
 	assert_string_equal(digest, digest_of(&b));
 }

@@ -10,7 +10,7 @@
 
 #include "clock.h"
 #include "report.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/scheduler.h"
 
 #define S	 UINT64_C(1000000000)
@@ -68,7 +68,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	strcpy(f->dir, "/tmp/test_reservation.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	start(f);
@@ -288,10 +288,10 @@ static int place(struct fixture *f, struct placing *p, char id[17], struct stow_
 	return r;
 }
 
-/* The states of all reservations, one letter each; "" for none. */
+/* The states of all reservations, one delivery each; "" for none. */
 static const char *states(struct fixture *f)
 {
-	static const char letters[] = "?RHB"; /* by PbReservationState */
+	static const char deliveries[] = "?RHB"; /* by PbReservationState */
 	PbListReservationsRequest in = PB_LIST_RESERVATIONS_REQUEST__INIT;
 	PbListReservationsResponse *out;
 	static char text[16];
@@ -301,7 +301,7 @@ static const char *states(struct fixture *f)
 	for (; n < out->n_reservations && n < sizeof(text) - 1; n++) {
 		unsigned int state = out->reservations[n]->state;
 
-		text[n] = letters[state < sizeof(letters) - 1 ? state : 0];
+		text[n] = deliveries[state < sizeof(deliveries) - 1 ? state : 0];
 	}
 	text[n] = '\0';
 	stow_rpc_message_free(out);
@@ -354,7 +354,7 @@ static void reserved_held_bound_over(void **state)
 	STATES(f, "H");
 	report_leases(&a, true);
 	STATES(f, "B");
-	clock_turn(3600 * S); /* what is bound does not run out */
+	clock_advance(3600 * S); /* what is bound does not run out */
 	report_leases(&a, true);
 	usleep(150000); /* a few looks of the scheduler's clock */
 	assert_string_equal(states(f), "B");
@@ -377,7 +377,7 @@ static void run_out_and_released(void **state)
 	p.request.lifetime = 10 * S;
 	assert_int_equal(place(f, &p, id, NULL), 0);
 	assert_string_equal(states(f), "R");
-	clock_turn(11 * S);
+	clock_advance(11 * S);
 	STATES(f, "");
 	UNTIL(number(&a, &a.cancels) == 1);
 	assert_int_equal(release(f, id), 0);
@@ -386,7 +386,7 @@ static void run_out_and_released(void **state)
 	assert_int_equal(release(f, id), 1);
 	assert_string_equal(states(f), "");
 	UNTIL(number(&a, &a.cancels) == 2);
-	/* A lease that ended here is dropped there, not learnt. */
+	/* A lease that ended here is dropped there, not adopted. */
 	pthread_mutex_lock(&a.lock);
 	hold(&a, id);
 	pthread_mutex_unlock(&a.lock);
@@ -420,7 +420,7 @@ static void the_same_request_gets_the_same_answer(void **state)
 	assert_int_equal(place(f, &p, second, NULL), 0);
 	assert_string_equal(first, second);
 	assert_string_equal(states(f), "R");
-	clock_turn(601 * S); /* `remember` is over, and so is the reservation */
+	clock_advance(601 * S); /* `remember` is over, and so is the reservation */
 	STATES(f, "");
 	join(f, &a, "web-3");
 	assert_int_equal(place(f, &p, second, NULL), 0);
@@ -531,7 +531,7 @@ static void who_waits_for_a_silent_agent_is_told(void **state)
 	same.request.pods = same.list;
 	assert_int_equal(place(f, &same, id, &err), -ESTALE); /* ABORTED, as all of them */
 	assert_non_null(strstr(err.msg, "is being worked on"));
-	clock_turn(61 * S);
+	clock_advance(61 * S);
 	pthread_join(thread, NULL);
 	assert_int_equal(asking.r, -ETIMEDOUT);
 	assert_non_null(strstr(asking.err.msg, "node web-3 did not confirm within 60000 ms"));
@@ -635,7 +635,7 @@ static void machines_that_are_gone_are_forgotten(void **state)
 	p.request.lifetime = 24 * 3600 * S;
 	assert_int_equal(place(f, &p, id, NULL), 0);
 	SETTING(f, forget_after, 3600 * S);
-	clock_turn(4000 * S);
+	clock_advance(4000 * S);
 	usleep(150000);
 	assert_int_equal(nodes(f), 3); /* their streams are open */
 	leave(&a);
@@ -668,7 +668,7 @@ static void zero_never_forgets(void **state)
 	join(f, &a, "web-3");
 	SETTING(f, forget_after, 0);
 	leave(&a);
-	clock_turn(100 * 24 * 3600 * S);
+	clock_advance(100 * 24 * 3600 * S);
 	usleep(150000);
 	assert_int_equal(nodes(f), 1);
 }

@@ -208,24 +208,24 @@ static void locks_die_with_their_holder(void **state)
 	close(ready[1]);
 }
 
-struct lesson {
-	struct stow_learnt learnt;
+struct thing {
+	struct stow_cached cached;
 	int *freed;
 };
 
-static void lesson_free(struct stow_learnt *learnt)
+static void thing_free(struct stow_cached *cached)
 {
-	__atomic_add_fetch(((struct lesson *)learnt)->freed, 1, __ATOMIC_RELAXED);
-	free(learnt);
+	__atomic_add_fetch(((struct thing *)cached)->freed, 1, __ATOMIC_RELAXED);
+	free(cached);
 }
 
-static struct stow_learnt *lesson_new(int *freed)
+static struct stow_cached *thing_new(int *freed)
 {
-	struct lesson *lesson = calloc(1, sizeof(*lesson));
+	struct thing *thing = calloc(1, sizeof(*thing));
 
-	lesson->learnt.free = lesson_free;
-	lesson->freed = freed;
-	return &lesson->learnt;
+	thing->cached.free = thing_free;
+	thing->freed = freed;
+	return &thing->cached;
 }
 
 #define LEARNERS 8
@@ -233,7 +233,7 @@ static struct stow_learnt *lesson_new(int *freed)
 struct learner {
 	struct stow_root *root;
 	pthread_barrier_t *start;
-	struct stow_learnt *kept;
+	struct stow_cached *kept;
 	int freed;
 };
 
@@ -242,12 +242,12 @@ static void *learn(void *arg)
 	struct learner *learner = arg;
 
 	pthread_barrier_wait(learner->start);
-	learner->kept = stow_root_learn(learner->root, lesson_new(&learner->freed));
+	learner->kept = stow_root_cache(learner->root, thing_new(&learner->freed));
 	return NULL;
 }
 
 /* Threads that learn the same at once all go on with one of them, and the others are freed. */
-static void what_is_learnt_first_is_kept(void **state)
+static void what_is_cached_first_is_kept(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	struct learner learners[LEARNERS] = { 0 };
@@ -255,7 +255,7 @@ static void what_is_learnt_first_is_kept(void **state)
 	pthread_barrier_t start;
 	int freed = 0;
 
-	assert_null(stow_root_learnt(t->root));
+	assert_null(stow_root_cached(t->root));
 	pthread_barrier_init(&start, NULL, LEARNERS);
 	for (int i = 0; i < LEARNERS; i++) {
 		learners[i].root = t->root;
@@ -266,7 +266,7 @@ static void what_is_learnt_first_is_kept(void **state)
 		pthread_join(threads[i], NULL);
 	pthread_barrier_destroy(&start);
 	for (int i = 0; i < LEARNERS; i++) {
-		assert_ptr_equal(learners[i].kept, stow_root_learnt(t->root));
+		assert_ptr_equal(learners[i].kept, stow_root_cached(t->root));
 		freed += learners[i].freed;
 	}
 	assert_int_equal(freed, LEARNERS - 1);
@@ -308,7 +308,7 @@ int main(void)
 		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
 		cmocka_unit_test(state_files),
 		cmocka_unit_test(locks_die_with_their_holder),
-		cmocka_unit_test(what_is_learnt_first_is_kept),
+		cmocka_unit_test(what_is_cached_first_is_kept),
 		cmocka_unit_test(ids_of_entries),
 	};
 

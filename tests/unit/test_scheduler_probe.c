@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/scheduler.h"
 
 #define PATIENCE 6000 /* looks, 10 ms apart */
@@ -24,7 +24,7 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct stow_err err = { 0 };
 
-	stow_say_configure(STOW_LOG_ERR - 1, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR - 1, STOW_LOG_TEXT);
 	strcpy(f->dir, "/tmp/test_probe.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	scheduler_config_defaults(&f->s.config);
@@ -82,7 +82,7 @@ static void who_keeps_the_lock_starves_the_watchdog(void **state)
 	assert_string_equal(f->why, "active");
 	assert_true(scheduler_probe_alive(f->s.probe, NULL, 0));
 	stow_lock_take(&f->s.fleet->lock);
-	clock_turn(SCHEDULER_PROBE_WITHIN + STOW_SECOND);
+	clock_advance(SCHEDULER_PROBE_WITHIN + STOW_SECOND);
 	if (!becomes(f, false) || scheduler_probe_alive(f->s.probe, NULL, 0) ||
 	    !strstr(f->why, "hangs")) {
 		stow_lock_give(&f->s.fleet->lock);

@@ -70,7 +70,8 @@ static void an_odd_identity_stops_only_who_asks(void **state)
 {
 	static const char *const odd[][2] = {
 		{ "\"io.kubernetes.pod.namespace\":\"../x\"",
-		  "io.kubernetes.pod.namespace: \"../x\" is not a name: 1 to 253 letters, digits, "
+		  "io.kubernetes.pod.namespace: \"../x\" is not a name: 1 to 253 letters, "
+		  "digits, "
 		  "'.', '_', '+' and '-' are" },
 		{ "\"io.kubernetes.cri.sandbox-uid\":\"\"",
 		  "io.kubernetes.cri.sandbox-uid: \"\" is not a name: 1 to 253 letters, digits, "

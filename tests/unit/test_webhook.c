@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What webhooks are told and how it is signed, which URLs they may have, and the outbox: a server
- * that is played here, and a clock that is turned. */
+/* What webhooks are told and how it is signed, which URLs they may have, and the delivery queue: a
+ * server that is played here, and a clock that is turned. */
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "rpc/say.h"
-#include "scheduler/drain/outbox.h"
+#include "rpc/log.h"
+#include "scheduler/drain/delivery_queue.h"
 #include "scheduler/fleet/fleet.h"
 
 #define S	 UINT64_C(1000000000)
@@ -328,13 +328,14 @@ static void status(struct server *s, int value)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* --- the outbox --------------------------------------------------------------------------------- */
+/* --- the delivery queue
+ * --------------------------------------------------------------------------------- */
 
 struct fixture {
 	char dir[64], url[64];
 	struct server server;
 	struct scheduler_config config;
-	struct scheduler_outbox *outbox;
+	struct scheduler_delivery_queue *delivery_queue;
 	struct stow_store *store;
 };
 
@@ -342,7 +343,7 @@ static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struc
 {
 	struct fixture *f = ctx;
 
-	return scheduler_outbox_load(f->outbox, webhook, err);
+	return scheduler_delivery_queue_load(f->delivery_queue, webhook, err);
 }
 
 static int nothing_else(void *ctx, uint64_t id, uint64_t flags, const void *message, size_t len,
@@ -356,23 +357,23 @@ static void start(struct fixture *f)
 {
 	struct stow_store_load load = { .drain = nothing_else, .webhook = on_webhook, .ctx = f };
 
-	assert_int_equal(scheduler_outbox_new(&f->config, &f->outbox, NULL), 0);
+	assert_int_equal(scheduler_delivery_queue_new(&f->config, &f->delivery_queue, NULL), 0);
 	assert_int_equal(stow_store_open(f->dir, false, &load, &f->store, NULL), 0);
-	assert_int_equal(scheduler_outbox_start(f->outbox, f->store, NULL), 0);
+	assert_int_equal(scheduler_delivery_queue_start(f->delivery_queue, f->store, NULL), 0);
 }
 
 static void stop(struct fixture *f)
 {
-	scheduler_outbox_stop(f->outbox);
+	scheduler_delivery_queue_stop(f->delivery_queue);
 	stow_store_close(f->store);
-	scheduler_outbox_free(f->outbox);
+	scheduler_delivery_queue_free(f->delivery_queue);
 }
 
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	stow_say_configure(STOW_LOG_ERR, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
 	strcpy(f->dir, "/tmp/test_webhook.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	server_start(&f->server);
@@ -406,7 +407,7 @@ static int tear_down(void **state)
 
 struct posting {
 	struct fixture *f;
-	struct scheduler_letter *letters;
+	struct scheduler_delivery *deliveries;
 };
 
 static void on_durable(void *ctx, const struct stow_err *err)
@@ -414,7 +415,7 @@ static void on_durable(void *ctx, const struct stow_err *err)
 	struct posting *p = ctx;
 
 	assert_null(err);
-	scheduler_outbox_post(p->f->outbox, p->letters);
+	scheduler_delivery_queue_post(p->f->delivery_queue, p->deliveries);
 	free(p);
 }
 
@@ -424,17 +425,18 @@ static void post(struct fixture *f, uint64_t drain, enum scheduler_event event)
 	struct posting *p = calloc(1, sizeof(*p));
 
 	p->f = f;
-	assert_int_equal(scheduler_outbox_write(f->outbox, writes, drain, event, "{\"a\":1}",
-						stow_now().wall, &p->letters),
+	assert_int_equal(scheduler_delivery_queue_write(f->delivery_queue, writes, drain, event,
+							"{\"a\":1}", stow_now().wall,
+							&p->deliveries),
 			 0);
 	stow_store_commit(f->store, writes, on_durable, p);
 }
 
-static struct scheduler_outbox_count counts(struct fixture *f)
+static struct scheduler_delivery_queue_count counts(struct fixture *f)
 {
-	struct scheduler_outbox_count count;
+	struct scheduler_delivery_queue_count count;
 
-	scheduler_outbox_count(f->outbox, &count);
+	scheduler_delivery_queue_count(f->delivery_queue, &count);
 	return count;
 }
 
@@ -469,7 +471,7 @@ static void a_refusal_keeps_the_order_of_its_drain_only(void **state)
 	status(&f->server, 200);
 	post(f, 2, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).delivered >= 1);
-	clock_turn(2 * S);
+	clock_advance(2 * S);
 	UNTIL(counts(f).delivered == 3);
 	assert_int_equal(requests(&f->server), 4);
 	assert_string_equal(f->server.seen[0], "0000000000000001-planned");
@@ -488,7 +490,7 @@ static void a_new_process_goes_on(void **state)
 	status(&f->server, 200);
 	start(f);
 	assert_int_equal(counts(f).pending, 2);
-	clock_turn(2 * S);
+	clock_advance(2 * S);
 	UNTIL(counts(f).delivered == 2);
 	/* Numbers go on behind those that were there. */
 	status(&f->server, 500);
@@ -506,7 +508,7 @@ static void it_is_given_up_in_the_end(void **state)
 	status(&f->server, 500);
 	post(f, 1, SCHEDULER_EVENT_PLANNED);
 	UNTIL(counts(f).failed == 1);
-	clock_turn(24 * 3600 * S + 600 * S);
+	clock_advance(24 * 3600 * S + 600 * S);
 	UNTIL(counts(f).given_up == 1);
 	assert_int_equal(counts(f).pending, 0);
 	status(&f->server, 410);
@@ -535,14 +537,14 @@ static void a_url_that_is_gone_is_told_nothing(void **state)
 
 static void a_secret_must_be_there(void **state)
 {
-	struct scheduler_outbox *outbox;
+	struct scheduler_delivery_queue *delivery_queue;
 	struct fixture *f = *state;
 	struct stow_err err;
 	char path[128];
 	FILE *file;
 
 	f->config.webhook_secret = strdup("/nowhere/secret");
-	assert_int_equal(scheduler_outbox_new(&f->config, &outbox, &err), -ENOENT);
+	assert_int_equal(scheduler_delivery_queue_new(&f->config, &delivery_queue, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, "webhook-secret: cannot read /nowhere/secret"));
 	free(f->config.webhook_secret);
 	snprintf(path, sizeof(path), "%s/secret", f->dir);
@@ -550,7 +552,7 @@ static void a_secret_must_be_there(void **state)
 	file = fopen(path, "we");
 	fputs("none\n\n", file);
 	fclose(file);
-	assert_int_equal(scheduler_outbox_new(&f->config, &outbox, &err), -EINVAL);
+	assert_int_equal(scheduler_delivery_queue_new(&f->config, &delivery_queue, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "has 4 bytes; want a key of at least 16"));
 	unlink(path);
 	free(f->config.webhook_secret);

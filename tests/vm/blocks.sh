@@ -6,7 +6,7 @@
 
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
 numastow=$programs/numastow
-hand=$programs/tests/tools/mem-hand
+hand=$programs/tests/tools/mem-hotplug
 memory=/sys/devices/system/memory
 
 # list - the blocks of node 1 that came later than the machine, as in "48-55"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,10 +11,11 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-int stow_life_read(struct stow_root *root, pid_t pid, struct stow_life *ret, struct stow_err *err)
+int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
+		     struct stow_err *err)
 {
 	char buf[4096], *p, *save = NULL;
-	struct stow_life life = { .pid = pid };
+	struct stow_pidref ref = { .pid = pid };
 	char state = 0;
 	int r, field;
 
@@ -32,49 +33,49 @@ int stow_life_read(struct stow_root *root, pid_t pid, struct stow_life *ret, str
 		if (field == 3)
 			state = *word;
 		if (field++ == 22) {
-			r = stow_parse_u64(word, UINT64_MAX, &life.start, err);
+			r = stow_parse_u64(word, UINT64_MAX, &ref.start, err);
 			if (r < 0)
 				return r;
 			if (state == 'Z' || state == 'X')
 				return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
-			*ret = life;
+			*ret = ref;
 			return 0;
 		}
 	}
 	return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
 }
 
-bool stow_life_alive(struct stow_root *root, const struct stow_life *life)
+bool stow_pidref_alive(struct stow_root *root, const struct stow_pidref *ref)
 {
-	struct stow_life now;
+	struct stow_pidref now;
 	int r;
 
-	if (life->pid <= 0)
+	if (ref->pid <= 0)
 		return false;
-	r = stow_life_read(root, life->pid, &now, NULL);
+	r = stow_pidref_read(root, ref->pid, &now, NULL);
 	if (r == -ESRCH)
 		return false;
-	return r < 0 || now.start == life->start;
+	return r < 0 || now.start == ref->start;
 }
 
-int stow_life_signal(struct stow_root *root, const struct stow_life *life, int signal)
+int stow_pidref_signal(struct stow_root *root, const struct stow_pidref *ref, int signal)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct stow_life now;
+	struct stow_pidref now;
 	int r;
 
-	if (life->pid <= 0)
+	if (ref->pid <= 0)
 		return -ESRCH;
-	fd = (int)syscall(SYS_pidfd_open, life->pid, 0);
+	fd = (int)syscall(SYS_pidfd_open, ref->pid, 0);
 	if (fd < 0 && errno != ENOSYS)
 		return -errno;
 	/* Looked at once it is held: what has this number *and* this start now had it then, too. */
-	r = stow_life_read(root, life->pid, &now, NULL);
+	r = stow_pidref_read(root, ref->pid, &now, NULL);
 	if (r < 0)
 		return r;
-	if (now.start != life->start)
+	if (now.start != ref->start)
 		return -ESRCH;
 	if (fd < 0) /* before Linux 5.3 the number is all there is */
-		return kill(life->pid, signal) < 0 ? -errno : 0;
+		return kill(ref->pid, signal) < 0 ? -errno : 0;
 	return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

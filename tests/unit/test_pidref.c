@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 
 #include "base/helper.h"
-#include "cgroup/life.h"
+#include "cgroup/pidref.h"
 
 static pid_t start(void)
 {
@@ -21,29 +21,29 @@ static pid_t start(void)
 static void signals_the_process_that_was_meant(void **state)
 {
 	struct stow_root *root = *state;
-	struct stow_life life, earlier;
+	struct stow_pidref ref, earlier;
 	pid_t pid = start();
 	int status;
 
-	assert_int_equal(stow_life_read(root, pid, &life, NULL), 0);
-	earlier = (struct stow_life){ .pid = pid, .start = life.start - 1 };
+	assert_int_equal(stow_pidref_read(root, pid, &ref, NULL), 0);
+	earlier = (struct stow_pidref){ .pid = pid, .start = ref.start - 1 };
 	/* Somebody else had this number before. */
-	assert_int_equal(stow_life_signal(root, &earlier, SIGKILL), -ESRCH);
+	assert_int_equal(stow_pidref_signal(root, &earlier, SIGKILL), -ESRCH);
 	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
-	assert_true(stow_life_alive(root, &life));
-	assert_int_equal(stow_life_signal(root, &life, SIGTERM), 0);
+	assert_true(stow_pidref_alive(root, &ref));
+	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), 0);
 	assert_int_equal(stow_helper_wait(pid, 60000, &status), 0);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGTERM);
-	assert_int_equal(stow_life_signal(root, &life, SIGTERM), -ESRCH);
+	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), -ESRCH);
 }
 
 static void signals_nobody_and_no_group(void **state)
 {
-	const struct stow_life none = { 0 }, group = { .pid = -1 };
+	const struct stow_pidref none = { 0 }, group = { .pid = -1 };
 
-	assert_int_equal(stow_life_signal(*state, &none, SIGKILL), -ESRCH);
-	assert_int_equal(stow_life_signal(*state, &group, SIGKILL), -ESRCH);
+	assert_int_equal(stow_pidref_signal(*state, &none, SIGKILL), -ESRCH);
+	assert_int_equal(stow_pidref_signal(*state, &group, SIGKILL), -ESRCH);
 }
 
 static int set_up(void **state)

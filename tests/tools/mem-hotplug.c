@@ -3,8 +3,8 @@
  * Takes memory blocks offline, and devices away, as a daemon does it: in one of several threads,
  * with all signals blocked.
  *
- *   mem-hand offline BLOCK TIMEOUT [STOP]    STOP: somebody wants it to end after that time
- *   mem-hand eject DEVICE TIMEOUT
+ *   mem-hotplug offline BLOCK TIMEOUT [STOP]    STOP: somebody wants it to end after that time
+ *   mem-hotplug eject DEVICE TIMEOUT
  *
  * Prints "done", "already" or the error's name, and then how long it took, in ms, and the message.
  */

@@ -4,7 +4,7 @@
 /*
  * What a daemon says on standard error: one line for one event, with fields, as text or as JSON.
  *
- *	stow_say(STOW_LOG_INFO, "an agent connected", stow_text("node", name),
+ *	stow_log(STOW_LOG_INFO, "an agent connected", stow_text("node", name),
  *		 stow_number("numa_nodes", n));
  *
  *	2025-11-23T02:49:00.123Z info: an agent connected: node=web-3 numa_nodes=8
@@ -26,14 +26,14 @@
 #include "base/err.h"
 #include "base/log.h"
 
-enum stow_say_format { STOW_SAY_TEXT, STOW_SAY_JSON };
+enum stow_log_format { STOW_LOG_TEXT, STOW_LOG_JSON };
 
 /* Says what is at least as grave as `level` from now on; the defaults are STOW_LOG_INFO and text. */
-void stow_say_configure(enum stow_log_level level, enum stow_say_format format);
+void stow_log_configure(enum stow_log_level level, enum stow_log_format format);
 
 /* "error", "warning", "notice", "info", "debug"; "text", "json". -EINVAL names the nearest. */
-int stow_say_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err);
-int stow_say_format_parse(const char *word, enum stow_say_format *ret, struct stow_err *err);
+int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err);
+int stow_log_format_parse(const char *word, enum stow_log_format *ret, struct stow_err *err);
 
 struct stow_field {
 	const char *key;  /* [a-z_]+; NULL ends a list */
@@ -59,11 +59,11 @@ static inline struct stow_field stow_why(const struct stow_err *err)
 }
 
 /* Whether a line of that level would be said: for fields that cost something. */
-bool stow_say_would(enum stow_log_level level);
+bool stow_log_enabled(enum stow_log_level level);
 
-void stow_say_fields(enum stow_log_level level, const char *message,
+void stow_log_fields(enum stow_log_level level, const char *message,
 		     const struct stow_field *fields);
 
-#define stow_say(level, ...) STOW_SAY_(level, __VA_ARGS__, { 0 })
-#define STOW_SAY_(level, message, ...) \
-	stow_say_fields(level, message, (const struct stow_field[]){ __VA_ARGS__ })
+#define stow_log(level, ...) STOW_LOG_LINE_(level, __VA_ARGS__, { 0 })
+#define STOW_LOG_LINE_(level, message, ...) \
+	stow_log_fields(level, message, (const struct stow_field[]){ __VA_ARGS__ })

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rpc/say.h"
+#include "rpc/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 #include "base/utf8.h"
 
 static _Atomic int said_level = STOW_LOG_INFO;
-static _Atomic int said_format = STOW_SAY_TEXT;
+static _Atomic int said_format = STOW_LOG_TEXT;
 static atomic_bool journal; /* standard error leads to the journal */
 
 static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
@@ -36,7 +36,7 @@ static bool is_journal(void)
 	return strcmp(stream, ours) == 0;
 }
 
-void stow_say_configure(enum stow_log_level level, enum stow_say_format format)
+void stow_log_configure(enum stow_log_level level, enum stow_log_format format)
 {
 	said_level = (int)level;
 	said_format = (int)format;
@@ -65,7 +65,7 @@ static int parse_word(const char *word, const char *const *words, const char *wh
 			    what, word, all, words[near]);
 }
 
-int stow_say_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err)
+int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err)
 {
 	int i, r = parse_word(word, levels, "log-level", &i, err);
 
@@ -74,16 +74,16 @@ int stow_say_level_parse(const char *word, enum stow_log_level *ret, struct stow
 	return r;
 }
 
-int stow_say_format_parse(const char *word, enum stow_say_format *ret, struct stow_err *err)
+int stow_log_format_parse(const char *word, enum stow_log_format *ret, struct stow_err *err)
 {
 	int i, r = parse_word(word, formats, "log-format", &i, err);
 
 	if (r == 0)
-		*ret = (enum stow_say_format)i;
+		*ret = (enum stow_log_format)i;
 	return r;
 }
 
-bool stow_say_would(enum stow_log_level level)
+bool stow_log_enabled(enum stow_log_level level)
 {
 	return (int)level <= said_level;
 }
@@ -170,7 +170,7 @@ static void put_text(FILE *f, enum stow_log_level level, const char *message,
 	fputc('\n', f);
 }
 
-void stow_say_fields(enum stow_log_level level, const char *message,
+void stow_log_fields(enum stow_log_level level, const char *message,
 		     const struct stow_field *fields)
 {
 	_cleanup_free_ char *line = NULL;
@@ -178,12 +178,12 @@ void stow_say_fields(enum stow_log_level level, const char *message,
 	int saved = errno;
 	FILE *f;
 
-	if (!stow_say_would(level))
+	if (!stow_log_enabled(level))
 		return;
 	f = open_memstream(&line, &len);
 	if (!f)
 		return;
-	if (said_format == STOW_SAY_JSON)
+	if (said_format == STOW_LOG_JSON)
 		put_json(f, level, message, fields);
 	else
 		put_text(f, level, message, fields);

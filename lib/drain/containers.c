@@ -13,59 +13,61 @@
 
 #define PAUSE UINT64_C(500000) /* ns between two batches of pages */
 
-int stow_homes_read(const struct stow_grant_context *context, struct stow_homes *ret,
-		    struct stow_err *err)
+int stow_drain_containers_read(const struct stow_grant_context *context,
+			       struct stow_drain_containers *ret, struct stow_err *err)
 {
-	struct stow_homes homes = { 0 };
+	struct stow_drain_containers containers = { 0 };
 	int r;
 
 	if (!context->ledger) {
-		*ret = homes;
+		*ret = containers;
 		return 0;
 	}
-	r = stow_ledger_records(context->ledger, NULL, &homes.records, &homes.n, err);
+	r = stow_ledger_records(context->ledger, NULL, &containers.records, &containers.n, err);
 	if (r < 0)
 		return r;
-	homes.list = calloc(homes.n + 1, sizeof(*homes.list));
-	if (!homes.list) {
-		stow_homes_done(&homes);
+	containers.list = calloc(containers.n + 1, sizeof(*containers.list));
+	if (!containers.list) {
+		stow_drain_containers_done(&containers);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	for (size_t i = 0; i < homes.n; i++) {
-		const struct stow_cgroup_id *id = &homes.records[i]->cgroup;
+	for (size_t i = 0; i < containers.n; i++) {
+		const struct stow_cgroup_id *id = &containers.records[i]->cgroup;
 
-		homes.list[i].record = homes.records[i];
-		homes.list[i].inode = id->at[STOW_CGROUP_MEMORY].inode;
-		homes.list[i].path = id->at[STOW_CGROUP_MEMORY].path;
+		containers.list[i].record = containers.records[i];
+		containers.list[i].inode = id->at[STOW_CGROUP_MEMORY].inode;
+		containers.list[i].path = id->at[STOW_CGROUP_MEMORY].path;
 	}
-	*ret = homes;
+	*ret = containers;
 	return 0;
 }
 
-void stow_homes_done(struct stow_homes *homes)
+void stow_drain_containers_done(struct stow_drain_containers *containers)
 {
-	free(homes->list);
-	if (homes->records)
-		stow_records_free(homes->records, homes->n);
-	*homes = (struct stow_homes){ 0 };
+	free(containers->list);
+	if (containers->records)
+		stow_records_free(containers->records, containers->n);
+	*containers = (struct stow_drain_containers){ 0 };
 }
 
-struct stow_home *stow_homes_find(const struct stow_homes *homes, uint64_t inode, const char *path)
+struct stow_drain_container *stow_drain_containers_find(
+	const struct stow_drain_containers *containers, uint64_t inode, const char *path)
 {
-	for (size_t i = 0; i < homes->n; i++)
-		if (inode && homes->list[i].inode == inode)
-			return &homes->list[i];
-	for (size_t i = 0; path && i < homes->n; i++) {
-		const char *own = homes->list[i].path;
+	for (size_t i = 0; i < containers->n; i++)
+		if (inode && containers->list[i].inode == inode)
+			return &containers->list[i];
+	for (size_t i = 0; path && i < containers->n; i++) {
+		const char *own = containers->list[i].path;
 		size_t len = own ? strlen(own) : 0;
 
 		if (len > 1 && strncmp(path, own, len) == 0 && path[len] == '/')
-			return &homes->list[i];
+			return &containers->list[i];
 	}
 	return NULL;
 }
 
-/* --- home ----------------------------------------------------------------------------------------
+/* --- one container
+ * ----------------------------------------------------------------------------------------
  */
 
 struct returning {
@@ -111,11 +113,12 @@ static void return_one(struct returning *r, const struct stow_record *record)
 			r->left += bytes;
 }
 
-int stow_homes_return(const struct stow_grant_context *context, int node, bool (*stop)(void *ctx),
-		      void *ctx, uint64_t *ret_moved, uint64_t *ret_left)
+int stow_drain_return_pages(const struct stow_grant_context *context, int node,
+			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
+			    uint64_t *ret_left)
 {
 	struct returning r = { .root = context->root, .stop = stop, .ctx = ctx };
-	struct stow_homes homes = { 0 };
+	struct stow_drain_containers containers = { 0 };
 	int result;
 
 	*ret_moved = *ret_left = 0;
@@ -124,14 +127,14 @@ int stow_homes_return(const struct stow_grant_context *context, int node, bool (
 	result = stow_root_read_idset(context->root, &r.online, NULL,
 				      "/sys/devices/system/node/has_memory");
 	if (result == 0)
-		result = stow_homes_read(context, &homes, NULL);
-	for (size_t i = 0; result == 0 && i < homes.n; i++) {
-		const struct stow_record *record = homes.list[i].record;
+		result = stow_drain_containers_read(context, &containers, NULL);
+	for (size_t i = 0; result == 0 && i < containers.n; i++) {
+		const struct stow_record *record = containers.list[i].record;
 
 		if (record->state == STOW_STATE_ACTIVE && stow_idset_has(&record->nodes, node))
 			return_one(&r, record);
 	}
-	stow_homes_done(&homes);
+	stow_drain_containers_done(&containers);
 	*ret_moved = r.moved;
 	*ret_left = r.left;
 	return result;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "scheduler/drain/delivery.h"
+#include "scheduler/drain/webhook_client.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 #include "scheduler/drain/event.h"
 #include "scheduler/fleet/now.h"
 
@@ -57,36 +57,36 @@ static int read_secret(const char *path, char **ret, size_t *ret_len, struct sto
 	return 0;
 }
 
-static void forget_secret(struct scheduler_delivery *delivery)
+static void forget_secret(struct scheduler_webhook_client *client)
 {
-	if (delivery->secret)
-		explicit_bzero(delivery->secret, delivery->secret_len);
-	free(delivery->secret);
-	delivery->secret = NULL;
+	if (client->secret)
+		explicit_bzero(client->secret, client->secret_len);
+	free(client->secret);
+	client->secret = NULL;
 }
 
 /* A copy for one try: the file may have changed. One that cannot be read leaves the last one. */
-static char *current_secret(struct scheduler_delivery *delivery, size_t *ret_len)
+static char *current_secret(struct scheduler_webhook_client *client, size_t *ret_len)
 {
 	struct stow_err err;
 	size_t len = 0;
 	char *text = NULL, *copy;
-	int r = read_secret(delivery->config->webhook_secret, &text, &len, &err);
+	int r = read_secret(client->config->webhook_secret, &text, &len, &err);
 
 	if (r < 0)
-		stow_say(STOW_LOG_WARNING, "the webhooks' secret cannot be read again",
+		stow_log(STOW_LOG_WARNING, "the webhooks' secret cannot be read again",
 			 stow_why(&err));
-	pthread_mutex_lock(&delivery->lock);
+	pthread_mutex_lock(&client->lock);
 	if (r == 0) {
-		forget_secret(delivery);
-		delivery->secret = text;
-		delivery->secret_len = len;
+		forget_secret(client);
+		client->secret = text;
+		client->secret_len = len;
 	}
-	*ret_len = delivery->secret_len;
-	copy = malloc(delivery->secret_len + 1);
+	*ret_len = client->secret_len;
+	copy = malloc(client->secret_len + 1);
 	if (copy)
-		memcpy(copy, delivery->secret, delivery->secret_len);
-	pthread_mutex_unlock(&delivery->lock);
+		memcpy(copy, client->secret, client->secret_len);
+	pthread_mutex_unlock(&client->lock);
 	return copy;
 }
 
@@ -105,9 +105,9 @@ static size_t on_answer(char *bytes, size_t size, size_t n, void *ctx)
 static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
 {
-	const struct scheduler_delivery *delivery = ctx;
+	const struct scheduler_webhook_client *client = ctx;
 
-	return atomic_load(delivery->stopping);
+	return atomic_load(client->stopping);
 }
 
 static int add_header(struct curl_slist **list, const char *fmt, ...)
@@ -134,7 +134,7 @@ static int add_header(struct curl_slist **list, const char *fmt, ...)
 	return 0;
 }
 
-static int make_headers(struct scheduler_delivery *delivery, const struct scheduler_try *it,
+static int make_headers(struct scheduler_webhook_client *client, const struct scheduler_try *it,
 			const char *body, struct curl_slist **ret)
 {
 	char hex[65] = "", stamp[24];
@@ -150,9 +150,9 @@ static int make_headers(struct scheduler_delivery *delivery, const struct schedu
 		r = add_header(ret, "Expect:");
 	if (r == 0)
 		r = add_header(ret, "X-Numastow-Timestamp: %s", stamp);
-	if (r < 0 || !delivery->config->webhook_secret)
+	if (r < 0 || !client->config->webhook_secret)
 		return r;
-	secret = current_secret(delivery, &len);
+	secret = current_secret(client, &len);
 	if (!secret)
 		return -ENOMEM;
 	scheduler_event_sign(secret, len, stamp, body, hex);
@@ -161,10 +161,10 @@ static int make_headers(struct scheduler_delivery *delivery, const struct schedu
 	return hex[0] ? add_header(ret, "X-Numastow-Signature: sha256=%s", hex) : -ENOMEM;
 }
 
-static void set_options(CURL *curl, struct scheduler_delivery *delivery, const char *url,
+static void set_options(CURL *curl, struct scheduler_webhook_client *client, const char *url,
 			struct curl_slist *headers, const char *body, size_t *left)
 {
-	const struct scheduler_config *config = delivery->config;
+	const struct scheduler_config *config = client->config;
 
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
@@ -194,11 +194,11 @@ static void set_options(CURL *curl, struct scheduler_delivery *delivery, const c
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, left);
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, delivery);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, client);
 }
 
-long scheduler_delivery_send(struct scheduler_delivery *delivery, const struct scheduler_try *it,
-			     struct stow_err *err)
+long scheduler_webhook_client_send(struct scheduler_webhook_client *client,
+				   const struct scheduler_try *it, struct stow_err *err)
 {
 	_cleanup_free_ char *body = scheduler_event_attempt(it->body, it->len, it->number);
 	struct curl_slist *headers = NULL;
@@ -208,10 +208,10 @@ long scheduler_delivery_send(struct scheduler_delivery *delivery, const struct s
 	long status = 0;
 	CURLcode code;
 
-	if (!body || !curl || make_headers(delivery, it, body, &headers) < 0) {
+	if (!body || !curl || make_headers(client, it, body, &headers) < 0) {
 		stow_err_set(err, ENOMEM, "out of memory");
 	} else {
-		set_options(curl, delivery, it->url, headers, body, &left);
+		set_options(curl, client, it->url, headers, body, &left);
 		curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
 		code = curl_easy_perform(curl);
 		if (code == CURLE_OK || code == CURLE_WRITE_ERROR)
@@ -228,27 +228,26 @@ long scheduler_delivery_send(struct scheduler_delivery *delivery, const struct s
 
 /* --- making ------------------------------------------------------------------------------------- */
 
-int scheduler_delivery_init(struct scheduler_delivery *delivery,
-			    const struct scheduler_config *config, const atomic_bool *stopping,
-			    struct stow_err *err)
+int scheduler_webhook_client_init(struct scheduler_webhook_client *client,
+				  const struct scheduler_config *config,
+				  const atomic_bool *stopping, struct stow_err *err)
 {
 	int r = 0;
 
-	*delivery = (struct scheduler_delivery){ .config = config, .stopping = stopping };
-	pthread_mutex_init(&delivery->lock, NULL);
+	*client = (struct scheduler_webhook_client){ .config = config, .stopping = stopping };
+	pthread_mutex_init(&client->lock, NULL);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		r = stow_err_set(err, EIO, "libcurl does not start");
 	if (r == 0 && config->webhook_secret)
-		r = read_secret(config->webhook_secret, &delivery->secret, &delivery->secret_len,
-				err);
+		r = read_secret(config->webhook_secret, &client->secret, &client->secret_len, err);
 	if (r == 0 && config->webhook_ca && access(config->webhook_ca, R_OK) < 0)
 		r = stow_err_sys(err, errno, "webhook-ca: cannot read %s", config->webhook_ca);
 	return r;
 }
 
-void scheduler_delivery_done(struct scheduler_delivery *delivery)
+void scheduler_webhook_client_done(struct scheduler_webhook_client *client)
 {
-	forget_secret(delivery);
+	forget_secret(client);
 	curl_global_cleanup();
-	pthread_mutex_destroy(&delivery->lock);
+	pthread_mutex_destroy(&client->lock);
 }

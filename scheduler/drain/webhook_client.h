@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "scheduler/config.h"
 
-struct scheduler_delivery {
+struct scheduler_webhook_client {
 	const struct scheduler_config *config;
 	const atomic_bool *stopping; /* ends a try under way */
 	pthread_mutex_t lock;
@@ -21,10 +21,10 @@ struct scheduler_delivery {
 
 /* Uses the files and times of `config`, which must stay, as `stopping` must. -EINVAL, -ENOENT: a
  * file cannot be used; done() is to be called in any case. */
-int scheduler_delivery_init(struct scheduler_delivery *delivery,
-			    const struct scheduler_config *config, const atomic_bool *stopping,
-			    struct stow_err *err);
-void scheduler_delivery_done(struct scheduler_delivery *delivery);
+int scheduler_webhook_client_init(struct scheduler_webhook_client *client,
+				  const struct scheduler_config *config,
+				  const atomic_bool *stopping, struct stow_err *err);
+void scheduler_webhook_client_done(struct scheduler_webhook_client *client);
 
 struct scheduler_try {
 	const char *url, *event;
@@ -34,5 +34,5 @@ struct scheduler_try {
 };
 
 /* The status of the answer, or 0 with what kept it from coming. Any thread. */
-long scheduler_delivery_send(struct scheduler_delivery *delivery, const struct scheduler_try *it,
-			     struct stow_err *err);
+long scheduler_webhook_client_send(struct scheduler_webhook_client *client,
+				   const struct scheduler_try *it, struct stow_err *err);

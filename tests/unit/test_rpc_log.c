@@ -8,9 +8,9 @@
 
 #include "base/cleanup.h"
 #include "rpc/address.h"
-#include "rpc/say.h"
+#include "rpc/log.h"
 
-/* What `stow_say()` in `body` writes to standard error. */
+/* What `stow_log()` in `body` writes to standard error. */
 static char heard[4096];
 
 #define HEAR(...)                                                           \
@@ -31,56 +31,56 @@ static char heard[4096];
 
 static void text_has_time_level_message_and_fields(void **state)
 {
-	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
-	HEAR(stow_say(STOW_LOG_WARNING, "an agent is gone", stow_text("node", "web-3"),
+	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
+	HEAR(stow_log(STOW_LOG_WARNING, "an agent is gone", stow_text("node", "web-3"),
 		      stow_number("seconds", 15), stow_text("why", "it said \"no\"\n")));
 	assert_true(strlen(heard) > 24);
 	assert_int_equal(heard[10], 'T');
 	assert_int_equal(heard[23], 'Z');
 	assert_string_equal(heard + 24, " warning: an agent is gone: node=web-3 seconds=15 "
 					"why=\"it said \\\"no\\\"\\u000a\"\n");
-	HEAR(stow_say(STOW_LOG_INFO, "ready"));
+	HEAR(stow_log(STOW_LOG_INFO, "ready"));
 	assert_string_equal(heard + 24, " info: ready\n");
 }
 
 static void json_is_json_whatever_is_said(void **state)
 {
-	stow_say_configure(STOW_LOG_INFO, STOW_SAY_JSON);
-	HEAR(stow_say(STOW_LOG_ERR, "refused",
+	stow_log_configure(STOW_LOG_INFO, STOW_LOG_JSON);
+	HEAR(stow_log(STOW_LOG_ERR, "refused",
 		      stow_text("name", "a\x80\"\\\x01\xc3\xa9\xed\xa0\x80"),
 		      stow_number("n", UINT64_MAX), stow_text("none", NULL)));
 	assert_non_null(strstr(heard, "\"level\":\"error\",\"message\":\"refused\","
 				      "\"name\":\"a\\ufffd\\\"\\\\\\u0001\xc3\xa9"
 				      "\\ufffd\\ufffd\\ufffd\","
 				      "\"n\":18446744073709551615,\"none\":\"\"}\n"));
-	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
+	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 }
 
 static void what_is_less_grave_is_not_said(void **state)
 {
-	stow_say_configure(STOW_LOG_WARNING, STOW_SAY_TEXT);
-	HEAR(stow_say(STOW_LOG_INFO, "ready"));
+	stow_log_configure(STOW_LOG_WARNING, STOW_LOG_TEXT);
+	HEAR(stow_log(STOW_LOG_INFO, "ready"));
 	assert_string_equal(heard, "");
-	assert_false(stow_say_would(STOW_LOG_NOTICE));
-	assert_true(stow_say_would(STOW_LOG_WARNING));
-	stow_say_configure(STOW_LOG_INFO, STOW_SAY_TEXT);
+	assert_false(stow_log_enabled(STOW_LOG_NOTICE));
+	assert_true(stow_log_enabled(STOW_LOG_WARNING));
+	stow_log_configure(STOW_LOG_INFO, STOW_LOG_TEXT);
 }
 
 static void words_for_level_and_format(void **state)
 {
-	enum stow_say_format format;
+	enum stow_log_format format;
 	enum stow_log_level level;
 	struct stow_err err;
 
-	assert_int_equal(stow_say_level_parse("debug", &level, &err), 0);
+	assert_int_equal(stow_log_level_parse("debug", &level, &err), 0);
 	assert_int_equal(level, STOW_LOG_DEBUG);
-	assert_int_equal(stow_say_level_parse("error", &level, &err), 0);
+	assert_int_equal(stow_log_level_parse("error", &level, &err), 0);
 	assert_int_equal(level, STOW_LOG_ERR);
-	assert_int_equal(stow_say_format_parse("json", &format, &err), 0);
-	assert_int_equal(format, STOW_SAY_JSON);
-	assert_int_equal(stow_say_level_parse("warn", &level, &err), -EINVAL);
+	assert_int_equal(stow_log_format_parse("json", &format, &err), 0);
+	assert_int_equal(format, STOW_LOG_JSON);
+	assert_int_equal(stow_log_level_parse("warn", &level, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "log-level: \"warn\" is not one of error, warning"));
-	assert_int_equal(stow_say_format_parse("jason", &format, &err), -EINVAL);
+	assert_int_equal(stow_log_format_parse("jason", &format, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "did you mean \"json\"?"));
 }
 

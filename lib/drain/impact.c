@@ -18,8 +18,8 @@
 #include "place/capacity.h"
 
 /* A container while it is judged. */
-struct judged {
-	const struct stow_home *home;
+struct impact_container {
+	const struct stow_drain_container *container;
 	uint64_t anon, bytes;	    /* in the blocks: what cannot be dropped, and all that moves */
 	uint64_t memory, hugepages; /* bytes promised on the node */
 	bool leaves;		    /* has to go, with all that it has */
@@ -27,20 +27,20 @@ struct judged {
 	struct stow_idset nodes;    /* where it will be */
 };
 
-struct affect {
+struct impact {
 	const struct stow_grant_context *context;
 	struct stow_drain_plan *plan;
-	struct stow_homes homes;
-	struct judged *list; /* one for each home */
+	struct stow_drain_containers containers;
+	struct impact_container *list; /* one for each container */
 	struct stow_topology *topology;
 	struct stow_usage *usage;
 	struct stow_capacity *capacity;
 };
 
-static void affect_done(struct affect *a)
+static void impact_done(struct impact *a)
 {
 	free(a->list);
-	stow_homes_done(&a->homes);
+	stow_drain_containers_done(&a->containers);
 	stow_capacity_free_ptr(&a->capacity);
 	stow_usage_free_ptr(&a->usage);
 	stow_topology_free_ptr(&a->topology);
@@ -149,7 +149,7 @@ static int name_blocks(struct stow_drain_plan *plan)
 	return ids ? 0 : -ENOMEM;
 }
 
-static int attribute(struct affect *a, struct stow_err *err)
+static int attribute(struct impact *a, struct stow_err *err)
 {
 	struct stow_block_use sum;
 	char **paths = NULL;
@@ -159,14 +159,14 @@ static int attribute(struct affect *a, struct stow_err *err)
 	if (r == 0)
 		r = owner_paths(a->context->root, &sum, &paths);
 	for (size_t i = 0; r == 0 && i < sum.n_owners; i++) {
-		const struct stow_home *home =
-			stow_homes_find(&a->homes, sum.owners[i].inode, paths[i]);
+		const struct stow_drain_container *container =
+			stow_drain_containers_find(&a->containers, sum.owners[i].inode, paths[i]);
 
-		if (!home)
+		if (!container)
 			continue;
-		a->list[home - a->homes.list].bytes +=
+		a->list[container - a->containers.list].bytes +=
 			moving_pages(&sum.owners[i]) * a->plan->page_size;
-		a->list[home - a->homes.list].anon +=
+		a->list[container - a->containers.list].anon +=
 			sum.owners[i].pages[STOW_PAGE_ANON] * a->plan->page_size;
 	}
 	if (r == 0 && a->plan->use_known && a->context->root->live &&
@@ -180,22 +180,22 @@ static int attribute(struct affect *a, struct stow_err *err)
 int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
 			      uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
 {
-	_cleanup_(stow_homes_done) struct stow_homes homes = { 0 };
+	_cleanup_(stow_drain_containers_done) struct stow_drain_containers containers = { 0 };
 	uint64_t *ids = calloc(use->n_blocks + 1, sizeof(*ids));
 	size_t n = 0;
 	int r;
 
 	if (!ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	r = stow_homes_read(context, &homes, err);
+	r = stow_drain_containers_read(context, &containers, err);
 	for (size_t b = 0; r == 0 && b < use->n_blocks; b++) {
 		bool refused = false;
 
 		for (size_t i = 0; i < use->blocks[b].n_owners && !refused; i++) {
-			const struct stow_home *home =
-				stow_homes_find(&homes, use->blocks[b].owners[i].inode, NULL);
+			const struct stow_drain_container *container = stow_drain_containers_find(
+				&containers, use->blocks[b].owners[i].inode, NULL);
 
-			refused = home && home->record->drain == STOW_DRAIN_REFUSE;
+			refused = container && container->record->drain == STOW_DRAIN_MODE_REFUSE;
 		}
 		if (refused)
 			ids[n++] = use->blocks[b].id;
@@ -212,9 +212,9 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 /* --- who has to leave
  * ------------------------------------------------------------------------------ */
 
-static void read_promise(struct judged *j, int node)
+static void read_promise(struct impact_container *j, int node)
 {
-	const struct stow_record *record = j->home->record;
+	const struct stow_record *record = j->container->record;
 
 	for (size_t i = 0; i < record->n_shares; i++) {
 		if (record->shares[i].node != node)
@@ -230,7 +230,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-static const struct stow_node_capacity *capacity_of(const struct affect *a, int node)
+static const struct stow_node_capacity *capacity_of(const struct impact *a, int node)
 {
 	for (size_t i = 0; i < a->capacity->n_nodes; i++)
 		if (a->capacity->nodes[i].id == node)
@@ -240,7 +240,7 @@ static const struct stow_node_capacity *capacity_of(const struct affect *a, int 
 
 /* Bytes that the rest of the node is short of: for what it has promised, or for what bound
  * containers have in the blocks and must get back. Those that leave, or end, do not count. */
-static uint64_t shortage(const struct affect *a)
+static uint64_t shortage(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
 	const struct stow_node_capacity *cap = capacity_of(a, a->plan->node);
@@ -250,8 +250,8 @@ static uint64_t shortage(const struct affect *a)
 		return 0;
 	for (size_t i = 0; i < node->n_pools; i++)
 		promised += node->pools[i].total * node->pools[i].size;
-	for (size_t i = 0; i < a->homes.n; i++) {
-		const struct judged *j = &a->list[i];
+	for (size_t i = 0; i < a->containers.n; i++) {
+		const struct impact_container *j = &a->list[i];
 
 		if (j->leaves || j->ends) {
 			promised = less(promised, j->hugepages);
@@ -259,10 +259,10 @@ static uint64_t shortage(const struct affect *a)
 		}
 		promised += j->memory;
 		/* A lease's pages come into the pools with its container. */
-		if (j->home->record->state == STOW_STATE_LEASE)
+		if (j->container->record->state == STOW_STATE_LEASE)
 			promised += j->hugepages;
-		if (stow_idset_count(&j->home->record->nodes) == 1 &&
-		    stow_idset_has(&j->home->record->nodes, a->plan->node))
+		if (stow_idset_count(&j->container->record->nodes) == 1 &&
+		    stow_idset_has(&j->container->record->nodes, a->plan->node))
 			bound += j->anon;
 	}
 	for (size_t b = 0; b < a->plan->n_blocks; b++)
@@ -276,9 +276,10 @@ static uint64_t shortage(const struct affect *a)
 }
 
 /* What the container says of its memory's leaving. */
-static int judge(struct affect *a, struct judged *j, bool must_leave, struct stow_err *err)
+static int judge(struct impact *a, struct impact_container *j, bool must_leave,
+		 struct stow_err *err)
 {
-	const struct stow_record *record = j->home->record;
+	const struct stow_record *record = j->container->record;
 	char bytes[32];
 
 	if (record->state == STOW_STATE_LEASE) {
@@ -290,13 +291,13 @@ static int judge(struct affect *a, struct judged *j, bool must_leave, struct sto
 				    a->plan->node, name_of(record),
 				    *record->reservation ? record->reservation : record->id);
 	}
-	if (record->drain == STOW_DRAIN_REFUSE && (must_leave || j->bytes))
+	if (record->drain == STOW_DRAIN_MODE_REFUSE && (must_leave || j->bytes))
 		return stow_err_set(err, EBUSY,
 				    "container \"%.128s\" (%.64s) says drain=refuse, and %s there",
 				    name_of(record), record->id,
 				    j->bytes ? stow_format_size(j->bytes, bytes, sizeof(bytes))
 					     : "its promise");
-	if (record->drain == STOW_DRAIN_EVICT && (must_leave || j->bytes))
+	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || j->bytes))
 		j->ends = true;
 	else if (must_leave)
 		j->leaves = true;
@@ -304,7 +305,7 @@ static int judge(struct affect *a, struct judged *j, bool must_leave, struct sto
 }
 
 /* What the node has more of once the container has left. */
-static uint64_t gain_of(const struct judged *j)
+static uint64_t gain_of(const struct impact_container *j)
 {
 	uint64_t promised = j->memory + j->hugepages;
 
@@ -313,18 +314,18 @@ static uint64_t gain_of(const struct judged *j)
 
 /* The one to move when the rest of the node is short: the smallest that suffices, else the largest.
  */
-static struct judged *next_to_leave(struct affect *a, uint64_t short_of)
+static struct impact_container *next_to_leave(struct impact *a, uint64_t short_of)
 {
-	struct judged *best = NULL;
+	struct impact_container *best = NULL;
 
-	for (size_t i = 0; i < a->homes.n; i++) {
-		struct judged *j = &a->list[i];
+	for (size_t i = 0; i < a->containers.n; i++) {
+		struct impact_container *j = &a->list[i];
 		uint64_t gain = gain_of(j), other = best ? gain_of(best) : 0;
 
 		if (j->leaves || j->ends || gain == 0 ||
-		    j->home->record->state != STOW_STATE_ACTIVE ||
-		    j->home->record->drain != STOW_DRAIN_REPIN ||
-		    !stow_idset_has(&j->home->record->nodes, a->plan->node))
+		    j->container->record->state != STOW_STATE_ACTIVE ||
+		    j->container->record->drain != STOW_DRAIN_MODE_REPIN ||
+		    !stow_idset_has(&j->container->record->nodes, a->plan->node))
 			continue;
 		if (!best || (gain >= short_of ? other < short_of || gain < other : gain > other))
 			best = j;
@@ -341,27 +342,27 @@ static bool moves_to(const struct stow_record *record, int node)
 	return false;
 }
 
-static int decide(struct affect *a, struct stow_err *err)
+static int decide(struct impact *a, struct stow_err *err)
 {
 	uint64_t short_of;
 	char text[32];
 	int r = 0;
 
-	for (size_t i = 0; i < a->homes.n && r == 0; i++) {
-		struct judged *j = &a->list[i];
+	for (size_t i = 0; i < a->containers.n && r == 0; i++) {
+		struct impact_container *j = &a->list[i];
 
-		if (moves_to(j->home->record, a->plan->node))
+		if (moves_to(j->container->record, a->plan->node))
 			return stow_err_set(err, EBUSY,
 					    "container %.128s is being moved to NUMA "
 					    "node %d at this moment; wait for it",
-					    j->home->record->id, a->plan->node);
+					    j->container->record->id, a->plan->node);
 		r = judge(a, j,
 			  a->plan->whole_node &&
-				  stow_idset_has(&j->home->record->nodes, a->plan->node),
+				  stow_idset_has(&j->container->record->nodes, a->plan->node),
 			  err);
 	}
 	while (r == 0 && !a->plan->whole_node && (short_of = shortage(a)) > 0) {
-		struct judged *j = next_to_leave(a, short_of);
+		struct impact_container *j = next_to_leave(a, short_of);
 
 		if (!j)
 			return stow_err_set(err, ENOSPC,
@@ -380,13 +381,13 @@ static int decide(struct affect *a, struct stow_err *err)
 
 static int on_planned(void *ctx, const struct stow_repin_progress *progress)
 {
-	struct judged *j = ctx;
+	struct impact_container *j = ctx;
 
 	j->nodes = progress->to;
 	return 0;
 }
 
-static int find_place(struct affect *a, struct judged *j, struct stow_err *err)
+static int find_place(struct impact *a, struct impact_container *j, struct stow_err *err)
 {
 	struct stow_repin_options options = { .dry_run = true, .progress = on_planned, .ctx = j };
 	struct stow_err why = { 0 };
@@ -399,21 +400,22 @@ static int find_place(struct affect *a, struct judged *j, struct stow_err *err)
 		return stow_err_set(err, ENOSPC,
 				    "container \"%.128s\" would have nowhere to go: there is no "
 				    "other NUMA node with memory",
-				    name_of(j->home->record));
-	r = stow_repin(a->context, j->home->record->id, &options, &why);
+				    name_of(j->container->record));
+	r = stow_repin(a->context, j->container->record->id, &options, &why);
 	if (r == -ESRCH || r == -ENOENT) { /* it has just ended */
 		j->leaves = false;
 		return 0;
 	}
 	return r < 0 ? stow_err_set(err, r == -ENOSPC ? ENOSPC : EBUSY,
 				    "container \"%.128s\" (%.64s) would have nowhere to go: %s",
-				    name_of(j->home->record), j->home->record->id, why.msg)
+				    name_of(j->container->record), j->container->record->id,
+				    why.msg)
 		     : 0;
 }
 
 /* Without /proc/kpage* it is not known what is in the blocks: all that the node has in use might
  * be. */
-static uint64_t at_most(const struct affect *a)
+static uint64_t at_most(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
 	uint64_t used = node ? less(node->mem_total, node->mem_available) : 0;
@@ -423,7 +425,7 @@ static uint64_t at_most(const struct affect *a)
 
 /* What must move off the blocks has to fit on the other nodes above their watermarks: the kernel
  * puts it there first, whatever cpusets say, and it comes home later. */
-static int check_room(struct affect *a, struct stow_err *err)
+static int check_room(struct impact *a, struct stow_err *err)
 {
 	uint64_t room = 0, free_huge = 0;
 	uint64_t needed = a->plan->use_known ? a->plan->to_move : at_most(a);
@@ -439,7 +441,7 @@ static int check_room(struct affect *a, struct stow_err *err)
 				less(use->pools[p].pages, use->pools[p].used) * use->pools[p].size;
 	}
 	needed = less(needed, free_huge); /* free hugepages are dissolved, not moved */
-	for (size_t i = 0; i < a->homes.n; i++)
+	for (size_t i = 0; i < a->containers.n; i++)
 		if (a->list[i].ends)
 			needed = less(needed, a->list[i].bytes);
 	for (size_t i = 0; i < a->topology->n_nodes; i++) {
@@ -499,9 +501,9 @@ static char *clean(const char *text)
 	return copy;
 }
 
-static int add_affected(struct affect *a, const struct judged *j)
+static int add_affected(struct impact *a, const struct impact_container *j)
 {
-	const struct stow_record *record = j->home->record;
+	const struct stow_record *record = j->container->record;
 	struct stow_drain_affected *to = &a->plan->affected[a->plan->n_affected++];
 
 	*to = (struct stow_drain_affected){
@@ -511,33 +513,33 @@ static int add_affected(struct affect *a, const struct judged *j)
 		.ns = clean(record->ns),
 		.name = clean(record->name),
 		.bytes = j->bytes,
-		.action = j->ends     ? STOW_DRAIN_END
-			  : j->leaves ? STOW_DRAIN_MOVE
-				      : STOW_DRAIN_RETURN,
+		.action = j->ends     ? STOW_DRAIN_ACTION_END
+			  : j->leaves ? STOW_DRAIN_ACTION_MOVE
+				      : STOW_DRAIN_ACTION_RETURN,
 		.nodes = j->leaves ? j->nodes : record->nodes,
 		.suspect = holds(a->context->root, record),
 	};
 	return to->id && to->pod && to->ns && to->name && to->suspect ? 0 : -ENOMEM;
 }
 
-static int report(struct affect *a, struct stow_err *err)
+static int report(struct impact *a, struct stow_err *err)
 {
 	int r = 0;
 
-	a->plan->affected = calloc(a->homes.n + 1, sizeof(*a->plan->affected));
+	a->plan->affected = calloc(a->containers.n + 1, sizeof(*a->plan->affected));
 	if (!a->plan->affected)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < a->homes.n && r == 0; i++)
+	for (size_t i = 0; i < a->containers.n && r == 0; i++)
 		if (a->list[i].bytes || a->list[i].leaves || a->list[i].ends)
 			r = add_affected(a, &a->list[i]);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-static int read_machine(struct affect *a, struct stow_err *err)
+static int read_machine(struct impact *a, struct stow_err *err)
 {
 	int r;
 
-	r = stow_homes_read(a->context, &a->homes, err);
+	r = stow_drain_containers_read(a->context, &a->containers, err);
 	if (r == 0)
 		r = stow_topology_read(a->context->root,
 				       STOW_TOPOLOGY_AVAILABLE | STOW_TOPOLOGY_POOLS, &a->topology,
@@ -549,20 +551,20 @@ static int read_machine(struct affect *a, struct stow_err *err)
 					&a->capacity, err);
 	if (r < 0)
 		return r;
-	a->list = calloc(a->homes.n + 1, sizeof(*a->list));
+	a->list = calloc(a->containers.n + 1, sizeof(*a->list));
 	if (!a->list)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < a->homes.n; i++) {
-		a->list[i].home = &a->homes.list[i];
+	for (size_t i = 0; i < a->containers.n; i++) {
+		a->list[i].container = &a->containers.list[i];
 		read_promise(&a->list[i], a->plan->node);
 	}
 	return 0;
 }
 
-int stow_drain_affect(const struct stow_grant_context *context, struct stow_drain_plan *plan,
+int stow_drain_impact(const struct stow_grant_context *context, struct stow_drain_plan *plan,
 		      struct stow_err *err)
 {
-	_cleanup_(affect_done) struct affect a = { .context = context, .plan = plan };
+	_cleanup_(impact_done) struct impact a = { .context = context, .plan = plan };
 	struct stow_err why = { 0 };
 	int r, r2;
 
@@ -572,7 +574,7 @@ int stow_drain_affect(const struct stow_grant_context *context, struct stow_drai
 	if (r < 0)
 		return r;
 	r = decide(&a, &why);
-	for (size_t i = 0; i < a.homes.n && r == 0; i++)
+	for (size_t i = 0; i < a.containers.n && r == 0; i++)
 		if (a.list[i].leaves)
 			r = find_place(&a, &a.list[i], &why);
 	/* Who is concerned is of interest also when it does not go. */
