@@ -80,7 +80,7 @@ objs = $(patsubst %.c,$(B)/%.o,$(1))
 # as fast as an empty program that loads the C library, docs/benchmarks.md has the figures. The command
 # is linked in the same way.
 # Sanitizers and coverage need the dynamic C library.
-STATIC_LIBS := -lsqlite3 -ljson-c -lcyaml -lyaml -lprotobuf-c -lm
+STATIC_LIBS := -lsqlite3 -ljson-c -lyaml -lprotobuf-c -lm
 ifneq ($(filter asan tsan coverage fuzz,$(PROFILE)),)
 PROGRAM_LINK := -pie
 else

@@ -286,7 +286,8 @@ const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size)
 	return format_unit(bytes, units, buf, size);
 }
 
-/* Levenshtein's distance of two short words; words over 63 bytes are far from everything. */
+/* Levenshtein's distance of two short words, the first one in lower case; words over 63 bytes are
+ * far from everything. */
 static unsigned int edit_distance(const char *a, const char *b)
 {
 	unsigned int row[64];
@@ -297,11 +298,12 @@ static unsigned int edit_distance(const char *a, const char *b)
 	for (size_t j = 0; j <= lb; j++)
 		row[j] = (unsigned int)j;
 	for (size_t i = 1; i <= la; i++) {
+		char c = (char)tolower((unsigned char)a[i - 1]);
 		unsigned int diagonal = row[0];
 
 		row[0] = (unsigned int)i;
 		for (size_t j = 1; j <= lb; j++) {
-			unsigned int best = diagonal + (a[i - 1] != b[j - 1]);
+			unsigned int best = diagonal + (c != b[j - 1]);
 
 			diagonal = row[j];
 			if (row[j] + 1 < best)
@@ -312,6 +314,24 @@ static unsigned int edit_distance(const char *a, const char *b)
 		}
 	}
 	return row[lb];
+}
+
+int stow_parse_word_why(const char *text, const char *const *words, char why[static STOW_WHY_MAX])
+{
+	int len = snprintf(why, STOW_WHY_MAX, "is not one of "), near;
+
+	for (int i = 0; words[i]; i++) {
+		if (strcmp(text, words[i]) == 0)
+			return i;
+		if (len < STOW_WHY_MAX)
+			len += snprintf(why + len, (size_t)(STOW_WHY_MAX - len), "%s%s",
+					i ? ", " : "", words[i]);
+	}
+	near = stow_nearest(text, words);
+	if (near >= 0 && len < STOW_WHY_MAX)
+		snprintf(why + len, (size_t)(STOW_WHY_MAX - len), "; did you mean \"%s\"?",
+			 words[near]);
+	return -EINVAL;
 }
 
 int stow_nearest(const char *word, const char *const *candidates)

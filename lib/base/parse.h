@@ -30,7 +30,7 @@ int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *
 /* The same for messages of another form: `why` gets what stands behind the text in one, for example
  * "is not a quantity like 512Mi, 8Gi or 1073741824; did you mean \"1Gi\"?". Nothing but a
  * suggestion of harmless characters is taken over from the text. */
-#define STOW_WHY_MAX 128
+#define STOW_WHY_MAX 192
 
 int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[static STOW_WHY_MAX]);
 
@@ -56,6 +56,10 @@ const char *stow_format_amount(uint64_t bytes, char *buf, size_t size);
 /* The OCI and cgroup spelling of a page size: "2MB", "1GB", "64KB". Returns `buf`. */
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size);
 
-/* For "did you mean": the index of the word nearest to `word` (edit distance) in the
+/* The index of `text` in the NULL-terminated `words`. -EINVAL: it is none of them, and `why` gets
+ * what stands behind the text in a message: "is not one of a, b; did you mean \"a\"?". */
+int stow_parse_word_why(const char *text, const char *const *words, char why[static STOW_WHY_MAX]);
+
+/* For "did you mean": the index of the word nearest to `word` (edit distance, in lower case) in the
  * NULL-terminated `candidates`, or -1 when nothing is near. */
 int stow_nearest(const char *word, const char *const *candidates);

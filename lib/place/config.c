@@ -2,277 +2,142 @@
 #include "place/config.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
-#include "place/config_yaml.h"
+#include "base/yaml.h"
 
-#define FILE_MAX      (1U << 20) /* bytes */
-#define LEASE_DEFAULT 300	 /* seconds: a slow image pull lies between precreate and apply */
+#define LEASE_DEFAULT 300 /* seconds: a slow image pull lies between precreate and apply */
 #define LEASE_MAX     86400
 
 static const char *const modes[] = { "enforce", "observe", NULL };
 
-/* The file while it is taken over. */
-struct reading {
-	const char *text;
-	size_t len;
-	const char *name;
-	struct stow_err *err;
+#define CAP(field) offsetof(struct stow_caps, field)
+static const struct stow_setting cap_settings[] = {
+	{ "cpus", STOW_SETTING_COUNT, CAP(cpus), 0, 0, NULL, NULL, NULL },
+	{ "memory", STOW_SETTING_MEMORY, CAP(memory), STOW_PAGE_MIN, 0, NULL, NULL, NULL },
+	{ "hugepages", STOW_SETTING_MEMORY, CAP(hugepages), STOW_PAGE_MIN, 0, NULL, NULL, NULL },
+	{ 0 },
+};
+static const struct stow_yaml_table caps = { .settings = cap_settings };
+
+#define NODE(field) offsetof(struct stow_config_node, field)
+enum { NODE_ID, NODE_CPUS, NODE_COUNT };
+static const struct stow_setting node_settings[] = {
+	[NODE_ID] = { "node", STOW_SETTING_ID, NODE(id), 0, 0, NULL, NULL, NULL },
+	[NODE_CPUS] = { "cpus", STOW_SETTING_IDS, NODE(cpu_set), 0, 0, NULL, NULL, NULL },
+	[NODE_COUNT] = { "count", STOW_SETTING_COUNT, NODE(cpus), 0, STOW_IDSET_MAX, NULL, NULL,
+			 NULL },
+	{ "memory", STOW_SETTING_MEMORY, NODE(memory), STOW_PAGE_MIN, 0, NULL, NULL, NULL },
+	{ 0 },
+};
+static const struct stow_yaml_table node = { .settings = node_settings, .required = "node" };
+
+#define NAMESPACE(field) offsetof(struct stow_config_namespace, field)
+#define TOTAL(field)	 offsetof(struct stow_config_namespace, total.field)
+static const struct stow_setting namespace_settings[] = {
+	{ "name", STOW_SETTING_TEXT, NAMESPACE(name), 1, STOW_NAME_MAX, NULL, NULL, NULL },
+	{ "cpus", STOW_SETTING_COUNT, TOTAL(cpus), 0, 0, NULL, NULL, NULL },
+	{ "memory", STOW_SETTING_MEMORY, TOTAL(memory), STOW_PAGE_MIN, 0, NULL, NULL, NULL },
+	{ "hugepages", STOW_SETTING_MEMORY, TOTAL(hugepages), STOW_PAGE_MIN, 0, NULL, NULL, NULL },
+	{ "exclusive-cpus", STOW_SETTING_SWITCH, NAMESPACE(exclusive), 0, 0, NULL, NULL, NULL },
+	{ 0 },
+};
+static const struct stow_yaml_table namespace = { .settings = namespace_settings,
+						  .required = "name" };
+
+static int check_node(const void *entries, size_t n, const unsigned int *lines, size_t *ret_key,
+		      struct stow_err *err)
+{
+	const struct stow_config_node *nodes = entries;
+
+	for (size_t i = 0; i < n; i++)
+		if (nodes[i].id == nodes[n].id)
+			return nodes[n].id < 0
+				       ? stow_err_set(err, EINVAL, "\"*\" has an entry already")
+				       : stow_err_set(err, EINVAL, "node %d has an entry already",
+						      nodes[n].id);
+	if (!lines[NODE_CPUS] || !lines[NODE_COUNT])
+		return 0;
+	*ret_key = NODE_COUNT;
+	return stow_err_set(err, EINVAL, "cpus says already which CPUs; give one of them");
+}
+
+static int check_namespace(const void *entries, size_t n, const unsigned int *lines,
+			   size_t *ret_key, struct stow_err *err)
+{
+	const struct stow_config_namespace *namespaces = entries;
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(namespaces[i].name, namespaces[n].name) == 0)
+			return stow_err_set(err, EINVAL, "\"%.64s\" has an entry already",
+					    namespaces[n].name);
+	return 0;
+}
+
+#define AT(field) offsetof(struct stow_config, field)
+static const struct stow_setting settings[] = {
+	{ "mode", STOW_SETTING_WORD, AT(mode), 0, 0, modes, NULL, NULL },
+	{ "default-policy", STOW_SETTING_WORD, AT(default_policy), 0, 0, stow_policies, NULL,
+	  NULL },
+	{ "allowed-keys", STOW_SETTING_LIST, AT(allowed_keys), 1, 0, NULL, NULL, NULL },
+	{ "runtimes", STOW_SETTING_LIST, AT(runtimes), 1, 0, NULL, NULL, NULL },
+	{ "lease-seconds", STOW_SETTING_NUMBER, AT(lease_seconds), 1, LEASE_MAX, NULL, NULL, NULL },
+	{ "full-cores", STOW_SETTING_SWITCH, AT(full_cores), 0, 0, NULL, NULL, NULL },
+	{ "adopt", STOW_SETTING_SWITCH, AT(adopt), 0, 0, NULL, NULL, NULL },
+	{ "partitions", STOW_SETTING_SWITCH, AT(partitions), 0, 0, NULL, NULL, NULL },
+	{ 0 },
 };
 
-/* `NAME:LINE: KEY: text` for a value that has the right shape and a wrong meaning. */
-static int bad(const struct reading *rd, const char *key, size_t index, const char *field,
-	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+static const struct stow_yaml_nested nested[] = {
+	{ .name = "reserved",
+	  .table = &node,
+	  .offset = AT(reserved),
+	  .n_offset = AT(n_reserved),
+	  .entry_size = sizeof(struct stow_config_node),
+	  .check = check_node },
+	{ .name = "caps", .table = &caps, .offset = AT(request) },
+	{ .name = "namespaces",
+	  .table = &namespace,
+	  .offset = AT(namespaces),
+	  .n_offset = AT(n_namespaces),
+	  .entry_size = sizeof(struct stow_config_namespace),
+	  .min = 1,
+	  .check = check_namespace },
+	{ 0 },
+};
 
-static int bad(const struct reading *rd, const char *key, size_t index, const char *field,
-	       const char *fmt, ...)
+static int check_text(const struct stow_setting *setting, const char *text, struct stow_err *err)
 {
-	unsigned int line = stow_yaml_line(rd->text, rd->len, key, index, field);
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	for (char *p = text; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-	return stow_err_set(rd->err, EINVAL, "%s:%u: %s%s%s: %s", rd->name, line, key,
-			    field ? " " : "", field ? field : "", text);
-}
-
-static int take_quantity(const struct reading *rd, const char *key, size_t index, const char *field,
-			 const char *text, uint64_t *ret)
-{
-	struct stow_err err;
-	char meant[32];
-
-	if (!text)
-		return 0;
-	if (stow_parse_quantity(text, ret, &err) < 0)
-		return bad(rd, key, index, field, "%s", err.msg);
-	if (!*ret || *ret >= STOW_PAGE_MIN)
-		return 0;
-	if (stow_quantity_meant(text, meant, sizeof(meant)))
-		return bad(rd, key, index, field,
-			   "\"%.64s\" is less than a page of memory; did you mean \"%s\"?", text,
-			   meant);
-	return bad(rd, key, index, field, "\"%.64s\" is less than a page of memory", text);
-}
-
-static int take_mode(const struct reading *rd, const char *word, struct stow_config *config)
-{
-	int near;
-
-	for (int i = 0; modes[i]; i++)
-		if (strcmp(word, modes[i]) == 0) {
-			config->mode = (enum stow_mode)i;
-			return 0;
-		}
-	near = stow_nearest(word, modes);
-	if (near < 0)
-		return bad(rd, "mode", 0, NULL, "\"%.64s\" is not one of enforce, observe", word);
-	return bad(rd, "mode", 0, NULL,
-		   "\"%.64s\" is not one of enforce, observe; did you mean \"%s\"?", word,
-		   modes[near]);
-}
-
-static int take_reserved_entry(const struct reading *rd, size_t i,
-			       const struct stow_yaml_reserved *y, struct stow_config_node *ret)
-{
-	static const char key[] = "reserved";
-	struct stow_err err;
-	uint64_t id;
-
-	if (strcmp(y->node, "*") == 0)
-		ret->id = -1;
-	else if (stow_parse_u64(y->node, STOW_IDSET_MAX - 1, &id, NULL) == 0)
-		ret->id = (int)id;
-	else
-		return bad(rd, key, i, "node", "\"%.64s\" is neither a node's number nor \"*\"",
-			   y->node);
-	if (y->cpus && y->count)
-		return bad(rd, key, i, "count", "cpus says already which CPUs; give one of them");
-	if (y->cpus && stow_idset_parse(y->cpus, &ret->cpu_set, &err) < 0)
-		return bad(rd, key, i, "cpus", "%s", err.msg);
-	if (y->count && *y->count > STOW_IDSET_MAX)
-		return bad(rd, key, i, "count", "%" PRIu32 " is more than %d", *y->count,
-			   STOW_IDSET_MAX);
-	ret->cpus = y->count ? *y->count : 0;
-	return take_quantity(rd, key, i, "memory", y->memory, &ret->memory);
-}
-
-static int take_reserved(const struct reading *rd, const struct stow_yaml *y,
-			 struct stow_config *config)
-{
-	config->reserved = calloc(y->reserved_count + 1, sizeof(*config->reserved));
-	if (!config->reserved)
-		return stow_err_set(rd->err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < y->reserved_count; i++) {
-		int r = take_reserved_entry(rd, i, &y->reserved[i], &config->reserved[i]);
-
-		if (r < 0)
-			return r;
-		for (size_t j = 0; j < i; j++)
-			if (config->reserved[j].id == config->reserved[i].id)
-				return bad(rd, "reserved", i, "node",
-					   "node %s has an entry already", y->reserved[i].node);
-		config->n_reserved++;
-	}
-	return 0;
-}
-
-static int take_bool(const struct reading *rd, const char *key, size_t index, const char *field,
-		     const char *word, bool *ret)
-{
-	static const char *const words[] = { "true", "false", "yes", "no", "on", "off" };
-
-	for (size_t i = 0; word && i < STOW_ARRAY_SIZE(words); i++)
-		if (strcmp(word, words[i]) == 0) {
-			*ret = i % 2 == 0;
-			return 0;
-		}
-	return word ? bad(rd, key, index, field, "\"%.64s\" is neither true nor false", word) : 0;
-}
-
-static int take_namespaces(const struct reading *rd, const struct stow_yaml *y,
-			   struct stow_config *config)
-{
-	static const char key[] = "namespaces";
-
-	config->namespaces = calloc(y->namespaces_count + 1, sizeof(*config->namespaces));
-	if (!config->namespaces)
-		return stow_err_set(rd->err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < y->namespaces_count; i++) {
-		struct stow_config_namespace *ns = &config->namespaces[i];
-		const struct stow_yaml_namespace *from = &y->namespaces[i];
-		int r;
-
-		if (strlen(from->name) > STOW_NAME_MAX)
-			return bad(rd, key, i, "name", "\"%.64s...\" is longer than %d bytes",
-				   from->name, STOW_NAME_MAX);
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(y->namespaces[j].name, from->name) == 0)
-				return bad(rd, key, i, "name", "\"%.64s\" has an entry already",
-					   from->name);
-		ns->name = strdup(from->name);
-		config->n_namespaces++;
-		if (!ns->name)
-			return stow_err_set(rd->err, ENOMEM, "out of memory");
-		ns->total.cpus = from->cpus;
-		r = take_bool(rd, key, i, "exclusive-cpus", from->exclusive_cpus, &ns->exclusive);
-		if (r == 0)
-			r = take_quantity(rd, key, i, "memory", from->memory, &ns->total.memory);
-		if (r == 0)
-			r = take_quantity(rd, key, i, "hugepages", from->hugepages,
-					  &ns->total.hugepages);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int take_list(char *const *from, size_t n, char ***ret)
-{
-	if (!n)
-		return 0;
-	*ret = calloc(n + 1, sizeof(**ret));
-	if (!*ret)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		(*ret)[i] = strdup(from[i]);
-		if (!(*ret)[i])
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int take_lists(const struct reading *rd, const struct stow_yaml *y,
-		      struct stow_config *config)
-{
-	struct stow_err err;
-
-	for (size_t i = 0; i < y->allowed_keys_count; i++)
-		if (stow_request_check_key(y->allowed_keys[i], &err) < 0)
-			return bad(rd, "allowed-keys", i, NULL, "%s", err.msg);
+	if (setting->offset == AT(allowed_keys))
+		return stow_request_check_key(text, err);
 	/* A name without a path would be looked for in whatever folder the hook runs in. */
-	for (size_t i = 0; i < y->runtimes_count; i++)
-		if (y->runtimes[i][0] != '/')
-			return bad(rd, "runtimes", i, NULL,
-				   "\"%.64s\" is not a whole path like /usr/bin/crun",
-				   y->runtimes[i]);
-	if (take_list(y->allowed_keys, y->allowed_keys_count, &config->allowed_keys) < 0 ||
-	    take_list(y->runtimes, y->runtimes_count, &config->runtimes) < 0)
-		return stow_err_set(rd->err, ENOMEM, "out of memory");
+	if (text[0] != '/')
+		return stow_err_set(err, EINVAL, "\"%.64s\" is not a whole path like /usr/bin/crun",
+				    text);
 	return 0;
 }
 
-static int take(const struct reading *rd, const struct stow_yaml *y, struct stow_config *config)
-{
-	struct stow_err err;
-	int r = 0;
-
-	if (y->mode)
-		r = take_mode(rd, y->mode, config);
-	if (r == 0 && y->default_policy &&
-	    stow_policy_parse(y->default_policy, &config->default_policy, &err) < 0)
-		r = bad(rd, "default-policy", 0, NULL, "%s", strchr(err.msg, '"'));
-	if (r == 0)
-		r = take_reserved(rd, y, config);
-	if (r == 0 && y->caps) {
-		config->request.cpus = y->caps->cpus;
-		r = take_quantity(rd, "caps", 0, "memory", y->caps->memory,
-				  &config->request.memory);
-		if (r == 0)
-			r = take_quantity(rd, "caps", 0, "hugepages", y->caps->hugepages,
-					  &config->request.hugepages);
-	}
-	if (r == 0)
-		r = take_namespaces(rd, y, config);
-	if (r == 0)
-		r = take_lists(rd, y, config);
-	if (r == 0)
-		r = take_bool(rd, "full-cores", 0, NULL, y->full_cores, &config->full_cores);
-	if (r == 0)
-		r = take_bool(rd, "adopt", 0, NULL, y->adopt, &config->adopt);
-	if (r == 0)
-		r = take_bool(rd, "partitions", 0, NULL, y->partitions, &config->partitions);
-	if (r == 0 && y->lease_seconds) {
-		if (*y->lease_seconds < 1 || *y->lease_seconds > LEASE_MAX)
-			return bad(rd, "lease-seconds", 0, NULL,
-				   "%" PRIu32 " is not a number of seconds from 1 to %d",
-				   *y->lease_seconds, LEASE_MAX);
-		config->lease_seconds = *y->lease_seconds;
-	}
-	return r;
-}
+static const struct stow_yaml_table table = { .settings = settings,
+					      .nested = nested,
+					      .check = check_text };
 
 int stow_config_parse(const char *text, size_t len, const char *name,
 		      struct stow_config **ret_config, struct stow_err *err)
 {
-	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
-	_cleanup_(stow_yaml_free_ptr) struct stow_yaml *yaml = NULL;
-	struct reading rd = { text, len, name, err };
+	_cleanup_(stow_config_free_ptr) struct stow_config *config = calloc(1, sizeof(*config));
 	int r;
 
-	config = calloc(1, sizeof(*config));
 	if (!config)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	config->lease_seconds = LEASE_DEFAULT;
 	config->adopt = true;
-	r = stow_yaml_load(text, len, name, &yaml, err);
-	if (r == 0 && yaml)
-		r = take(&rd, yaml, config);
-	if (r < 0)
-		return r;
-	*ret_config = STOW_TAKE_PTR(config);
-	return 0;
+	r = stow_yaml_parse(&table, config, text, len, name, err);
+	if (r == 0)
+		*ret_config = STOW_TAKE_PTR(config);
+	return r;
 }
 
 int stow_config_read(struct stow_root *root, struct stow_config **ret_config, struct stow_err *err)
@@ -281,7 +146,7 @@ int stow_config_read(struct stow_root *root, struct stow_config **ret_config, st
 	size_t len = 0;
 	int r;
 
-	r = stow_root_read(root, FILE_MAX, &text, &len, err, STOW_CONFIG_PATH);
+	r = stow_root_read(root, STOW_YAML_MAX, &text, &len, err, STOW_CONFIG_PATH);
 	if (r == -ENOENT)
 		return stow_config_parse("", 0, STOW_CONFIG_PATH, ret_config, err);
 	if (r < 0)
@@ -309,14 +174,9 @@ void stow_config_free(struct stow_config *config)
 		return;
 	for (size_t i = 0; i < config->n_namespaces; i++)
 		free(config->namespaces[i].name);
-	for (char **p = config->allowed_keys; p && *p; p++)
-		free(*p);
-	for (char **p = config->runtimes; p && *p; p++)
-		free(*p);
+	stow_settings_done(settings, config);
 	free(config->reserved);
 	free(config->namespaces);
-	free(config->allowed_keys);
-	free(config->runtimes);
 	free(config);
 }
 

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The administrator's configuration, /etc/numastow/config.yaml, read with libcyaml. See
- * numastow.yaml(5). A missing file is the defaults; an error in it names file, line and key, and
- * nothing is placed until it is repaired.
+ * The administrator's configuration, /etc/numastow/config.yaml, see numastow.yaml(5). A missing
+ * file is the defaults; an error in it names file, line and key, and nothing is placed until it is
+ * repaired.
  */
 
 #include <stdbool.h>

@@ -18,8 +18,8 @@
 #define SHOWN_MAX     80   /* bytes of a key or value that are worth showing */
 
 static const char *const cpu_modes[] = { "shared", "exclusive", "isolated", NULL };
-static const char *const policies[] = { "single-numa-node", "restricted", "best-effort", "spread",
-					NULL };
+const char *const stow_policies[] = { "single-numa-node", "restricted", "best-effort", "spread",
+				      NULL };
 static const char *const scopes[] = { "container", "pod", NULL };
 static const char *const memory_policies[] = { "bind", "preferred", "interleave", "local", NULL };
 static const char *const drains[] = { "repin", "evict", "refuse", NULL };
@@ -76,7 +76,7 @@ const char *stow_cpu_mode_name(enum stow_cpu_mode v)
 
 const char *stow_policy_name(enum stow_policy v)
 {
-	return policies[v];
+	return stow_policies[v];
 }
 
 const char *stow_memory_policy_name(enum stow_memory_policy v)
@@ -124,45 +124,12 @@ static const char *join(const char *const *words, char *buf, size_t size)
 	return buf;
 }
 
-/* stow_nearest() that forgives capital letters and long text. */
-static int nearest(const char *text, const char *const *candidates)
-{
-	char word[64];
-	size_t n = 0;
-
-	for (; text[n] && n < sizeof(word) - 1; n++)
-		word[n] = (char)tolower((unsigned char)text[n]);
-	if (text[n])
-		return -1;
-	word[n] = '\0';
-	return stow_nearest(word, candidates);
-}
-
 static int parse_word(const struct item *item, const char *const *words, struct stow_err *err)
 {
-	char list[256];
-	int near;
+	char why[STOW_WHY_MAX];
+	int i = stow_parse_word_why(item->value, words, why);
 
-	for (int i = 0; words[i]; i++)
-		if (strcmp(item->value, words[i]) == 0)
-			return i;
-	near = nearest(item->value, words);
-	join(words, list, sizeof(list));
-	if (near >= 0)
-		return bad_value(item, err, EINVAL, "is not one of %s; did you mean \"%s\"?", list,
-				 words[near]);
-	return bad_value(item, err, EINVAL, "is not one of %s", list);
-}
-
-int stow_policy_parse(const char *word, enum stow_policy *ret, struct stow_err *err)
-{
-	struct item item = { .name = "policy", .value = word };
-	int v = parse_word(&item, policies, err);
-
-	if (v < 0)
-		return v;
-	*ret = (enum stow_policy)v;
-	return 0;
+	return i < 0 ? bad_value(item, err, EINVAL, "%s", why) : i;
 }
 
 static int parse_cpus(const struct item *item, struct stow_request *req, struct stow_err *err)
@@ -342,7 +309,7 @@ static int apply(const struct item *item, struct stow_request *req, struct stow_
 			req->cpu_mode = (enum stow_cpu_mode)v;
 		break;
 	case KEY_POLICY:
-		v = parse_word(item, policies, err);
+		v = parse_word(item, stow_policies, err);
 		if (v >= 0) {
 			req->policy = (enum stow_policy)v;
 			req->has_policy = true;
@@ -376,7 +343,7 @@ static int unknown_key(const char *name, const char *base, const char *container
 		       struct stow_err *err)
 {
 	char key[SHOWN_MAX + 4], behind[SHOWN_MAX + 4] = "", list[256];
-	int near = nearest(base, keys);
+	int near = stow_nearest(base, keys);
 
 	shown(name, key);
 	if (container)
@@ -459,7 +426,7 @@ int stow_request_check_key(const char *key, struct stow_err *err)
 	    (strncmp(key, HUGEPAGES, strlen(HUGEPAGES)) == 0 &&
 	     stow_parse_pagesize(key + strlen(HUGEPAGES), &size, NULL) == 0))
 		return 0;
-	near = nearest(key, keys);
+	near = stow_nearest(key, keys);
 	if (near < 0)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is no key", key);
 	return stow_err_set(err, EINVAL, "\"%.64s\" is no key; did you mean \"%s\"?", key,

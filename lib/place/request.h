@@ -22,11 +22,11 @@
 #define STOW_PAGE_MIN	       4096 /* bytes: the smallest page that Linux has; less is no amount */
 #define STOW_NAME_MAX	       253  /* a DNS subdomain name, as Kubernetes names pods */
 
-/* The word used in annotations and output; the parsers return -EINVAL for any other word. */
+/* The word used in annotations and output. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
 const char *stow_policy_name(enum stow_policy v);
 const char *stow_memory_policy_name(enum stow_memory_policy v);
-int stow_policy_parse(const char *word, enum stow_policy *ret, struct stow_err *err);
+extern const char *const stow_policies[]; /* NULL-terminated */
 
 struct stow_request {
 	uint32_t cpus;	 /* hardware threads; 0: no number asked, any of the nodes' shared CPUs */

@@ -46,23 +46,10 @@ void stow_log_configure(enum stow_log_level level, enum stow_log_format format)
 static int parse_word(const char *word, const char *const *words, const char *what, int *ret,
 		      struct stow_err *err)
 {
-	char all[128] = "";
-	int near;
+	char why[STOW_WHY_MAX];
 
-	for (int i = 0; words[i]; i++) {
-		size_t len = strlen(all);
-
-		if (strcmp(word, words[i]) == 0) {
-			*ret = i;
-			return 0;
-		}
-		snprintf(all + len, sizeof(all) - len, "%s%s", i ? ", " : "", words[i]);
-	}
-	near = stow_nearest(word, words);
-	if (near < 0)
-		return stow_err_set(err, EINVAL, "%s: \"%.64s\" is not one of %s", what, word, all);
-	return stow_err_set(err, EINVAL, "%s: \"%.64s\" is not one of %s; did you mean \"%s\"?",
-			    what, word, all, words[near]);
+	*ret = stow_parse_word_why(word, words, why);
+	return *ret < 0 ? stow_err_set(err, EINVAL, "%s: \"%.64s\" %s", what, word, why) : 0;
 }
 
 int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err)

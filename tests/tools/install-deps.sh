@@ -12,7 +12,7 @@
 # With --list it names the packages, one a line, and installs nothing.
 set -euo pipefail
 
-readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev libcyaml-dev
+readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev
 	libyaml-dev libsystemd-dev libnuma-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
 	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libssl-dev
 	libsmartcols-dev libcurl4-openssl-dev)

@@ -124,7 +124,7 @@ static void addresses_and_levels_are_checked(void **state)
 	assert_non_null(strstr(err.msg, "log-level: "));
 	assert_non_null(strstr(err.msg, "warning"));
 	agent_config_done(&config);
-	refused("mode: off\n", "agent.yaml:1: mode: \"off\" is none of \"enforce\", \"observe\"");
+	refused("mode: off\n", "agent.yaml:1: mode: \"off\" is not one of enforce, observe");
 	refused("max-fenced: 101\n", "agent.yaml:1: max-fenced: 101 is not between 0 and 100");
 	refused("max-drain: 101\n", "agent.yaml:1: max-drain: 101 is not between 0 and 100");
 	refused("drain-timeout: 0s\n",

@@ -116,36 +116,35 @@ static void an_error_names_line_key_and_value(void **state)
 		       "f:1: default-policy: \"singel-numa-node\" is not one of single-numa-node, "
 		       "restricted, best-effort, spread; did you mean \"single-numa-node\"?");
 	assert_refused("reserved:\n  - node: 0\n    memory: 1GB\n",
-		       "f:3: reserved memory: \"1GB\" is not a quantity like 512Mi, 8Gi or "
+		       "f:3: reserved.memory: \"1GB\" is not a quantity like 512Mi, 8Gi or "
 		       "1073741824; did you mean \"1Gi\"?");
 	assert_refused("mode: enforce\nfull-cores: maybe\n",
 		       "f:2: full-cores: \"maybe\" is neither true nor false");
 	assert_refused("full-core: yes\n",
 		       "f:1: unknown key \"full-core\"; did you mean \"full-cores\"?");
 	assert_refused("caps:\n  memory: 512m\n",
-		       "f:2: caps memory: \"512m\" is no whole number of bytes; did you mean "
+		       "f:2: caps.memory: \"512m\" is no whole number of bytes; did you mean "
 		       "\"512Mi\"?");
 	assert_refused("namespaces:\n  - name: a\n    hugepages: 512\n",
-		       "f:3: namespaces hugepages: \"512\" is less than a page of memory; did you "
+		       "f:3: namespaces.hugepages: \"512\" is less than a page of memory; did you "
 		       "mean \"512Mi\"?");
 	assert_refused("reserved:\n  - node: zero\n",
-		       "f:2: reserved node: \"zero\" is neither a node's number nor \"*\"");
+		       "f:2: reserved.node: \"zero\" is neither a node's number nor \"*\"");
 	assert_refused("reserved:\n  - node: 0\n    cpus: 3-1\n",
-		       "f:3: reserved cpus: \"3-1\" is not a list like 0-3,8");
+		       "f:3: reserved.cpus: \"3-1\" is not a list like 0-3,8");
 	assert_refused("reserved:\n  - node: 0\n    cpus: 0\n    count: 1\n",
-		       "f:4: reserved count: cpus says already which CPUs; give one of them");
+		       "f:4: reserved.count: cpus says already which CPUs; give one of them");
 	assert_refused("reserved:\n  - node: 1\n  - node: 1\n",
-		       "f:3: reserved node: node 1 has an entry already");
+		       "f:3: reserved.node: node 1 has an entry already");
 	assert_refused("namespaces:\n  - name: a\n  - name: a\n",
-		       "f:3: namespaces name: \"a\" has an entry already");
-	assert_refused("namespaces:\n  - cpus: 3\n", "f:2: this entry has no \"name\"");
+		       "f:3: namespaces.name: \"a\" has an entry already");
+	assert_refused("namespaces:\n  - cpus: 3\n", "f:2: namespaces: this entry has no \"name\"");
 	assert_refused("allowed-keys:\n  - cpus\n  - memroy\n",
 		       "f:3: allowed-keys: \"memroy\" is no key; did you mean \"memory\"?");
 	assert_refused("runtimes:\n  - crun\n",
 		       "f:2: runtimes: \"crun\" is not a whole path like /usr/bin/crun");
-	assert_refused("lease-seconds: 0\n",
-		       "f:1: lease-seconds: 0 is not a number of seconds from 1 to 86400");
-	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps memory: \"-1\" is negative");
+	assert_refused("lease-seconds: 0\n", "f:1: lease-seconds: 0 is not between 1 and 86400");
+	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps.memory: \"-1\" is negative");
 }
 
 static void is_strict_about_shape(void **state)

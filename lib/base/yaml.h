@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * YAML files by a table, with libyaml: what is not in the table is refused.
+ *
+ *	mode: enforce			a setting
+ *	caps:				a mapping in the mapping
+ *	  memory: 64Gi
+ *	reserved:			a list of mappings
+ *	  - node: 0
+ *	    cpus: 0-1
+ *
+ * An error names the file, the line, the key, the value and what would be valid:
+ * "/etc/numastow/config.yaml:6: reserved.cpus: \"x\" is not a list like 0-3,8".
+ *
+ * The table bounds the depth; lists have at most 4096 entries and values 4096 bytes. Aliases are
+ * refused, so that no file is more than its text.
+ */
+
+#include "base/setting.h"
+
+#define STOW_YAML_MAX (1U << 20) /* bytes of a file */
+
+struct stow_yaml_nested;
+
+/* A mapping: its keys are settings, and other mappings. At most 96 keys in all. */
+struct stow_yaml_table {
+	const struct stow_setting *settings;
+	const struct stow_yaml_nested *nested; /* ends with one without a name; NULL: none */
+	const char *required;		       /* the key that must be given; NULL: none */
+	/* What else a text, or an entry of a list, has to be; NULL: anything. */
+	int (*check)(const struct stow_setting *setting, const char *text, struct stow_err *err);
+};
+
+/* A mapping, or a list of mappings, that is the value of a key. */
+struct stow_yaml_nested {
+	const char *name;
+	const struct stow_yaml_table *table;
+	size_t offset; /* of the mapping's struct, or of the pointer to a list's array of them */
+	size_t entry_size; /* of an entry of a list; 0: one mapping */
+	size_t n_offset;   /* of a list's size_t, how many there are */
+	size_t min;	   /* entries of a list */
+	/* What the keys of entry `n` have to be together, and beside the entries before. lines[i]
+	 * is the line of the table's i-th setting, 0 where it is not given. A fault is that of
+	 * setting *ret_key. NULL: anything. */
+	int (*check)(const void *entries, size_t n, const unsigned int *lines, size_t *ret_key,
+		     struct stow_err *err);
+};
+
+/* Reads text, which `name` stands for in messages, into `base`; what the text does not give stays
+ * as it is. On failure `base` holds what came before, to be freed as after success. */
+int stow_yaml_parse(const struct stow_yaml_table *table, void *base, const char *text, size_t len,
+		    const char *name, struct stow_err *err);
