@@ -47,10 +47,12 @@ def finish():
 
 
 class Temp:
-    """A folder that goes with the test. On a tmpfs where there is one: /run is one, too."""
+    """A folder that goes with the test. On a tmpfs where there is one: /run is one, too. Programs are started from
+    there: not in a container engine's /dev/shm, which is mounted noexec."""
 
     def __enter__(self):
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        usable = os.access("/dev/shm", os.W_OK) and not os.statvfs("/dev/shm").f_flag & os.ST_NOEXEC
+        base = "/dev/shm" if usable else None
         self.path = tempfile.mkdtemp(prefix="numastow-test-", dir=base)
         return self.path
 
