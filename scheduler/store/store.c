@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "rpc/log.h"
 #include "scheduler/store/engine.h"
+#include "scheduler/store/gather.h"
 
 #define FORGET_EVERY (60 * STOW_SECOND)
 #define PROBE_EVERY  (5 * STOW_SECOND) /* between writes when nobody wants one */
@@ -32,6 +33,8 @@ struct stow_store {
 	pthread_mutex_t lock;
 	pthread_cond_t queued, idle;
 	struct stow_writes *first, **last;
+	size_t n_queued, wanted; /* the thread is woken up when so many are queued */
+	struct stow_gather gather;
 	bool stopping; /* what comes now is refused */
 	bool closing;  /* the thread ends */
 	uint64_t commits, writes, failed;
@@ -146,6 +149,23 @@ static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 	(void)pthread_cond_timedwait(cond, lock, &until);
 }
 
+/* With the lock held. */
+static void gather(struct stow_store *store)
+{
+	uint64_t most = stow_gather_begin(&store->gather, stow_clock_boot(), store->n_queued,
+					  &store->wanted);
+	struct timespec until;
+
+	if (most == 0)
+		return;
+	until = stow_clock_in(CLOCK_MONOTONIC, most);
+	while (store->n_queued < store->wanted && !store->closing)
+		if (pthread_cond_timedwait(&store->queued, &store->lock, &until) != 0)
+			break;
+	store->wanted = 0;
+	stow_gather_ended(&store->gather, store->n_queued);
+}
+
 /* All that is queued; NULL: nothing for a while, or the end. What came too late is in
  * *ret_refused. */
 static struct stow_writes *take_batch(struct stow_store *store, struct stow_writes **ret_refused,
@@ -159,8 +179,10 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	if (!store->first && !store->closing)
 		wait_for(&store->queued, &store->lock,
 			 store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
+	gather(store);
 	batch = store->first;
 	store->first = NULL;
+	store->n_queued = 0;
 	store->last = &store->first;
 	store->busy = batch;
 	*ret_closing = store->closing;
@@ -190,12 +212,17 @@ static void say_refused(struct stow_store *store, const struct stow_err *err)
 static void engine_write(struct stow_store *store, struct stow_writes *batch)
 {
 	struct stow_engine_count count = { 0 };
+	size_t answered = 0;
 
 	pthread_mutex_lock(&store->lock);
 	store->writing = stow_clock_boot();
 	pthread_mutex_unlock(&store->lock);
 	store->ops->write(store->engine, batch, &count);
+	for (const struct stow_writes *w = batch; w; w = w->next)
+		answered += w->done != NULL;
 	pthread_mutex_lock(&store->lock);
+	stow_gather_wrote(&store->gather, stow_clock_boot() - store->writing, answered,
+			  store->n_queued);
 	store->writing = 0;
 	store->commits += count.commits;
 	store->writes += count.writes;
@@ -248,6 +275,9 @@ static bool settle(struct stow_store *store, struct stow_writes *batch)
 			w->done(w->ctx, w->err.code ? &w->err : NULL);
 		stow_writes_free(w);
 	}
+	pthread_mutex_lock(&store->lock);
+	stow_gather_answered(&store->gather, stow_clock_boot());
+	pthread_mutex_unlock(&store->lock);
 	return failed > 0;
 }
 
@@ -310,7 +340,8 @@ void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 		stow_err_set(&writes->err, ESHUTDOWN, "the scheduler is stopping");
 	*store->last = writes;
 	store->last = &writes->next;
-	pthread_cond_signal(&store->queued);
+	if (++store->n_queued >= store->wanted)
+		pthread_cond_signal(&store->queued);
 	pthread_mutex_unlock(&store->lock);
 }
 
