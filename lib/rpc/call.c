@@ -251,8 +251,9 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	pthread_mutex_lock(&call->lock);
 	if (call->server && call->cancelled_flag)
 		atomic_store(&call->cancelled, true);
-	/* Given up before there was anything to answer. */
-	if (call->connection && call->cancelled_flag && !call->closing && !call->opened)
+	/* Given up before there was anything to answer, also when it was to be refused. */
+	if (call->connection && call->cancelled_flag && (!call->closing || !call->counted) &&
+	    (!call->opened || !atomic_load(&call->whole)))
 		rpc_connection_reset(call->connection);
 	call->closing = call->closed_sent = true;
 	drop_queue(call);

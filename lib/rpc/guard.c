@@ -34,12 +34,7 @@ static void start(void)
 	table_size = table ? size : 0;
 }
 
-/* --- keys -------------------------------------------------------------------------------------- */
-
-static int compare_keys(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct rpc_identity));
-}
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static int compare_origins(const void *a, const void *b)
 {
@@ -47,29 +42,6 @@ static int compare_origins(const void *a, const void *b)
 	int r = memcmp(x->address, y->address, sizeof(x->address));
 
 	return r ? r : (int)x->port - (int)y->port;
-}
-
-static struct rpc_key *key_of(struct rpc_door *door, const struct rpc_identity *identity)
-{
-	struct rpc_key *key = calloc(1, sizeof(*key));
-	struct rpc_key **at;
-
-	if (!key)
-		return NULL;
-	key->identity = *identity;
-	TAILQ_INIT(&key->connections);
-	at = tsearch(key, &door->keys, compare_keys);
-	if (!at || *at != key)
-		free(key);
-	return at ? *at : NULL;
-}
-
-static void drop_key(struct rpc_door *door, struct rpc_key *key)
-{
-	if (key->refs)
-		return;
-	tdelete(key, &door->keys, compare_keys);
-	free(key);
 }
 
 /* IPv4 in IPv6 is IPv4. */
@@ -128,6 +100,8 @@ struct rpc_door *rpc_door_new(const struct stow_rpc_limits *limits, bool only_st
 	door->only_strangers = only_strangers;
 	divide(door, limits->max_connections < most ? limits->max_connections : most);
 	TAILQ_INIT(&door->strangers);
+	TAILQ_INIT(&door->remembered);
+	TAILQ_INIT(&door->parked);
 	pthread_mutex_lock(&rpc_guard_lock);
 	door->next = doors;
 	doors = door;
@@ -185,7 +159,7 @@ void rpc_connection_unref(struct rpc_connection *connection)
 		return;
 	pthread_mutex_lock(&rpc_guard_lock);
 	connection->key->refs--;
-	drop_key(connection->door, connection->key);
+	rpc_guard_drop_key(connection->door, connection->key);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	free(connection);
 }
@@ -193,13 +167,6 @@ void rpc_connection_unref(struct rpc_connection *connection)
 uint64_t rpc_connection_since(const struct rpc_connection *connection)
 {
 	return connection->since;
-}
-
-bool rpc_guard_has_room(uint64_t its, uint64_t own, uint64_t taken, uint64_t most, uint64_t least)
-{
-	uint64_t left = most > taken ? most - taken : 0;
-
-	return taken < most && its < own && its < (left > least ? left : least);
 }
 
 /* With the lock held, as all that follows. */
@@ -211,15 +178,22 @@ static void uncount(struct rpc_connection *c)
 		TAILQ_REMOVE(&c->door->strangers, c, of_strangers);
 }
 
+void rpc_guard_end(struct rpc_connection *c)
+{
+	/* In this order: in between it would be read. */
+	atomic_store(&c->is_cut, true);
+	rpc_guard_unpark(c);
+	uncount(c);
+	/* Its owner sees the end, and closes it: it is counted as open until then. */
+	rpc_handshake_shutdown(c->fd, SHUT_RDWR);
+}
+
 void rpc_guard_cut(struct rpc_connection *c, enum rpc_refusal why)
 {
 	if (c->is_cut || c->fd < 0)
 		return;
-	c->is_cut = true;
-	uncount(c);
 	rpc_door_count(c->door, why);
-	/* Its owner sees the end, and closes it: it is counted as open until then. */
-	rpc_handshake_shutdown(c->fd, SHUT_RDWR);
+	rpc_guard_end(c);
 }
 
 void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why)
@@ -274,7 +248,7 @@ static struct rpc_connection *add(struct rpc_door *door, struct rpc_key *key, en
 	c->key = key;
 	c->fd = fd;
 	c->class = class;
-	c->since = c->resets_at = stow_clock_monotonic();
+	c->since = stow_clock_monotonic();
 	atomic_store(&c->drained, c->since);
 	door->open++;
 	door->n[class]++;
@@ -317,7 +291,7 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 		return false; /* gone again, or one that could not be watched */
 	identity = identity_of(&peer);
 	pthread_mutex_lock(&rpc_guard_lock);
-	key = key_of(door, &identity);
+	key = rpc_guard_key_of(door, &identity);
 	if (key && makes_room(door, key, &why))
 		c = add(door, key, RPC_STRANGER, fd);
 	if (c) {
@@ -332,14 +306,14 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 	} else {
 		rpc_door_count(door, why);
 		if (key)
-			drop_key(door, key);
+			rpc_guard_drop_key(door, key);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c != NULL;
 }
 
 /* Whether a peer that is known may have one more; else RPC_REFUSED_... */
-static bool takes(struct rpc_door *door, const struct rpc_key *key, enum rpc_class class,
+static bool takes(struct rpc_door *door, struct rpc_key *key, enum rpc_class class,
 		  enum rpc_refusal *why)
 {
 	size_t its = key->n[RPC_CLIENT] + key->n[RPC_TRUSTED];
@@ -347,6 +321,9 @@ static bool takes(struct rpc_door *door, const struct rpc_key *key, enum rpc_cla
 	uint64_t own = key->identity.kind == RPC_BY_ADDRESS ? UINT64_MAX
 							    : door->limits.max_connections_per_peer;
 
+	*why = RPC_REFUSED_RESETS;
+	if (rpc_guard_resets_on(key))
+		return false;
 	*why = RPC_REFUSED_PEER;
 	if (its >= own)
 		return evict_idle(key);
@@ -369,13 +346,13 @@ int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted)
 	/* Root in a container is not root. */
 	identity.bytes[15] = trusted;
 	pthread_mutex_lock(&rpc_guard_lock);
-	key = fd < table_size ? key_of(door, &identity) : NULL;
+	key = fd < table_size ? rpc_guard_key_of(door, &identity) : NULL;
 	if (key && takes(door, key, class, &why))
 		c = add(door, key, class, fd);
 	if (!c) {
 		rpc_door_count(door, why);
 		if (key)
-			drop_key(door, key);
+			rpc_guard_drop_key(door, key);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c ? 0 : -ENOBUFS;
@@ -405,14 +382,17 @@ int rpc_connection_known(struct rpc_connection *c, const struct rpc_identity *id
 		return 0;
 	}
 	old = c->key;
-	key = identity ? key_of(c->door, identity) : old;
+	key = identity ? rpc_guard_key_of(c->door, identity) : old;
 	if (!key) {
 		r = -ENOMEM;
 	} else if (!takes(c->door, key, class, &why)) {
 		r = -ENOBUFS;
-		rpc_guard_cut(c, why);
+		if (why == RPC_REFUSED_RESETS)
+			rpc_guard_park(c, why);
+		else
+			rpc_guard_cut(c, why);
 		if (key != old)
-			drop_key(c->door, key);
+			rpc_guard_drop_key(c->door, key);
 	} else {
 		uncount(c);
 		TAILQ_REMOVE(&old->connections, c, of_key);
@@ -423,7 +403,7 @@ int rpc_connection_known(struct rpc_connection *c, const struct rpc_identity *id
 		c->class = class;
 		c->door->n[class]++;
 		key->n[class]++;
-		drop_key(c->door, old);
+		rpc_guard_drop_key(c->door, old);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return r;
@@ -444,6 +424,7 @@ void rpc_guard_closing(int fd)
 	if (!c->is_cut)
 		uncount(c);
 	c->is_cut = true;
+	rpc_guard_unpark(c);
 	c->fd = -1;
 	c->door->open--;
 	if (c->has_origin)
@@ -462,6 +443,17 @@ struct rpc_connection *rpc_guard_at(int fd)
 	if (fd < 0 || fd >= table_size)
 		return NULL;
 	return atomic_load_explicit(&table[fd], memory_order_acquire);
+}
+
+enum rpc_reading rpc_guard_reading(int fd)
+{
+	const struct rpc_connection *c = rpc_guard_at(fd);
+
+	if (!c)
+		return RPC_READS;
+	return atomic_load(&c->is_cut)	    ? RPC_ENDED
+	       : atomic_load(&c->is_parked) ? RPC_PARKED
+					    : RPC_READS;
 }
 
 struct rpc_connection *rpc_guard_by_fd(struct rpc_door *door, int fd)

@@ -88,7 +88,8 @@ void rpc_connection_end(struct rpc_connection *connection);
 /* The same for one that is refused: whoever does not even read refusals is hung up on. */
 void rpc_connection_begin_refused(struct rpc_connection *connection);
 void rpc_connection_end_refused(struct rpc_connection *connection);
-/* A call was given up by its caller before it was answered. */
+/* A call was given up by its caller before it was answered. A peer that does so without end is hung
+ * up on, and does not come in again before it is forgotten. */
 void rpc_connection_reset(struct rpc_connection *connection);
 /* A message has become whole; one was sent. */
 void rpc_connection_received(struct rpc_connection *connection, size_t size);
@@ -105,6 +106,9 @@ void rpc_connection_good_until(struct rpc_connection *connection, int64_t second
 /* Ends connections that were accepted before that time, and those whose certificate is over. */
 void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds);
 
+/* Ends connections that were parked long enough ago. */
+void rpc_door_end_parked(struct rpc_door *door, uint64_t now);
+
 /* --- for hooks.c ------------------------------------------------------------------------------- */
 
 /* The door whose listening socket that is, or NULL. */
@@ -113,6 +117,13 @@ struct rpc_door *rpc_guard_door(int listener);
 bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storage *from);
 /* Bytes have come; only the owner of a descriptor reads from it. */
 void rpc_guard_bytes(int fd, size_t n);
+enum rpc_reading {
+	RPC_READS,
+	RPC_PARKED, /* as if nothing came */
+	RPC_ENDED,  /* what came before the end is not to be read */
+};
+
+enum rpc_reading rpc_guard_reading(int fd);
 /* The descriptor is about to be closed. */
 void rpc_guard_closing(int fd);
 

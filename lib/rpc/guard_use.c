@@ -9,9 +9,17 @@
 #define MESSAGE_COST 1024	 /* bytes around a message: headers, frames, TLS */
 #define DRAIN_RATE   4096	 /* bytes a second that belong to no message: pings, windows */
 #define PEER_TIMES   4	  /* what a peer may be sending on all its connections, by one's limit */
-#define RESETS_MAX   1000 /* calls given up, of which RESETS_RATE a second are forgotten */
-#define REFUSED_MAX  64	  /* refusals at a time on one connection */
+#define RESETS_MAX   1000 /* calls that a peer gave up; RESETS_RATE a second are forgotten */
+#define PARKED	     (10 * RPC_S)
+#define REFUSED_MAX  64 /* refusals at a time on one connection */
 #define RESETS_RATE  20
+
+bool rpc_guard_has_room(uint64_t its, uint64_t own, uint64_t taken, uint64_t most, uint64_t least)
+{
+	uint64_t left = most > taken ? most - taken : 0;
+
+	return taken < most && its < own && its < (left > least ? left : least);
+}
 
 /* --- calls ------------------------------------------------------------------------------------- */
 
@@ -66,16 +74,63 @@ void rpc_connection_end_refused(struct rpc_connection *c)
 	pthread_mutex_unlock(&rpc_guard_lock);
 }
 
-void rpc_connection_reset(struct rpc_connection *c)
+void rpc_guard_park(struct rpc_connection *c, enum rpc_refusal why)
 {
-	uint64_t now = stow_clock_monotonic(), forgotten;
+	if (c->is_cut || c->is_parked || c->fd < 0)
+		return;
+	atomic_store(&c->is_parked, true);
+	c->parked_at = stow_clock_monotonic();
+	TAILQ_INSERT_TAIL(&c->door->parked, c, of_parked);
+	rpc_door_count(c->door, why);
+}
+
+void rpc_guard_unpark(struct rpc_connection *c)
+{
+	if (c->is_parked)
+		TAILQ_REMOVE(&c->door->parked, c, of_parked);
+	atomic_store(&c->is_parked, false);
+}
+
+void rpc_door_end_parked(struct rpc_door *door, uint64_t now)
+{
+	struct rpc_connection *c;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	forgotten = (now - c->resets_at) / (RPC_S / RESETS_RATE);
-	c->resets = forgotten < c->resets ? c->resets - (unsigned int)forgotten : 0;
-	c->resets_at = now;
-	if (++c->resets > RESETS_MAX)
-		rpc_guard_cut(c, RPC_REFUSED_RESETS);
+	while ((c = TAILQ_FIRST(&door->parked)) && now - c->parked_at >= PARKED)
+		rpc_guard_end(c);
+	pthread_mutex_unlock(&rpc_guard_lock);
+}
+
+unsigned int rpc_guard_resets(struct rpc_resets *resets, uint64_t now)
+{
+	uint64_t forgotten = (now - resets->at) / (RPC_S / RESETS_RATE);
+
+	if (forgotten >= resets->n) {
+		resets->n = 0;
+		resets->at = now;
+	} else {
+		resets->n -= (unsigned int)forgotten;
+		resets->at += forgotten * (RPC_S / RESETS_RATE);
+	}
+	return resets->n;
+}
+
+bool rpc_guard_resets_on(struct rpc_key *key)
+{
+	return rpc_guard_resets(&key->resets, stow_clock_monotonic()) >= RESETS_MAX;
+}
+
+void rpc_connection_reset(struct rpc_connection *c)
+{
+	struct rpc_resets *resets;
+
+	pthread_mutex_lock(&rpc_guard_lock);
+	/* A peer that comes back goes on where it was; but one at the same address is another. */
+	resets = c->key->identity.kind == RPC_BY_ADDRESS ? &c->resets : &c->key->resets;
+	if (rpc_guard_resets(resets, stow_clock_monotonic()) >= RESETS_MAX)
+		rpc_guard_park(c, RPC_REFUSED_RESETS);
+	else
+		resets->n++;
 	pthread_mutex_unlock(&rpc_guard_lock);
 }
 

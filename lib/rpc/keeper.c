@@ -110,6 +110,7 @@ static void *run(void *arg)
 		keeper->now = stow_clock_monotonic();
 		if (keeper->ca && i % LOOK_CA == 0)
 			look_at_certificates(keeper);
+		rpc_door_end_parked(rpc_server_door(keeper->server), keeper->now);
 		rpc_server_calls(keeper->server, look, keeper);
 	}
 	return NULL;

