@@ -69,10 +69,14 @@ uint64_t agent_link_pause(unsigned int failures, uint64_t random)
 
 uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random)
 {
+	if (n < 2 || welcomed)
+		return agent_link_pause(failures, random);
 	/* The others are asked at once; the pause is for the round. */
-	if (n > 1 && !welcomed && failures % n)
+	if (failures % n)
 		return PAUSE_FIRST / 4;
-	return agent_link_pause(failures, random);
+	/* Twice as long for each round, not for each scheduler: else with two of them all machines
+	 * of a fleet pause at the same time, for a second and more, when a lease of 5 s is over. */
+	return agent_link_pause((unsigned int)(failures / n) + 1, random);
 }
 
 static uint64_t any(void)

@@ -61,13 +61,41 @@ static void the_other_schedulers_are_asked_at_once(void **state)
 		assert_int_equal(agent_link_wait(3 * round + 1, 3, false, 0), 50 * MS);
 		assert_int_equal(agent_link_wait(3 * round + 2, 3, false, 0), 50 * MS);
 		assert_int_equal(agent_link_wait(3 * round + 3, 3, false, 0),
-				 agent_link_pause(3 * round + 3, 0));
+				 agent_link_pause(round + 2, 0));
 	}
 	/* One: a pause each time. */
 	assert_int_equal(agent_link_wait(1, 1, false, 0), 100 * MS);
 	assert_int_equal(agent_link_wait(2, 1, false, 0), 200 * MS);
 	/* A stream that stood has ended: all agents are there, so chance decides. */
 	assert_int_equal(agent_link_wait(1, 3, true, 7), agent_link_pause(1, 7));
+}
+
+/* A fleet of 200 has lost its scheduler, and another one is active after `after`: how long until
+ * the first machine dials it. */
+static uint64_t found_after(uint64_t after, uint64_t *random)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int machine = 0; machine < 200; machine++) {
+		uint64_t now = 0;
+
+		for (unsigned int failures = 1; now < after || failures % 2; failures++) {
+			*random = *random * 6364136223846793005u + 1442695040888963407u;
+			now += agent_link_wait(failures, 2, failures == 1, *random >> 16);
+		}
+		best = now - after < best ? now - after : best;
+	}
+	return best;
+}
+
+static void a_fleet_finds_the_next_scheduler_soon_after_its_election(void **state)
+{
+	uint64_t random = 1;
+
+	/* Leases of 3 to 5 s. */
+	for (uint64_t after = 1500 * MS; after <= 5800 * MS; after += 100 * MS)
+		for (int i = 0; i < 20; i++)
+			assert_in_range(found_after(after, &random), 0, 1000 * MS);
 }
 
 int main(void)
@@ -77,6 +105,7 @@ int main(void)
 		cmocka_unit_test(pauses_never_end_and_never_vanish),
 		cmocka_unit_test(agents_do_not_come_back_as_one),
 		cmocka_unit_test(the_other_schedulers_are_asked_at_once),
+		cmocka_unit_test(a_fleet_finds_the_next_scheduler_soon_after_its_election),
 	};
 
 	return cmocka_run_group_tests_name("agent_link", tests, NULL, NULL);
