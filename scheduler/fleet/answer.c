@@ -29,7 +29,7 @@ static void unqueue(struct stow_fleet *fleet, struct stow_answer *a)
 		fleet->newest_answer = a->older;
 }
 
-/* One that is being worked on is not forgotten. */
+/* Drop the oldest answers until a new one fits. An answer in progress stays. */
 static void make_room(struct stow_fleet *fleet)
 {
 	struct stow_answer *a = fleet->oldest_answer, *newer;
@@ -75,7 +75,7 @@ int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const 
 	answer->response.bytes = malloc(len + 1);
 	if (!answer->response.bytes)
 		return -ENOMEM;
-	if (len) /* no bytes are NULL */
+	if (len) /* memcpy() does not accept NULL */
 		memcpy(answer->response.bytes, bytes, len);
 	answer->response.len = len;
 	fleet->answer_bytes += len;
@@ -99,7 +99,7 @@ void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now)
 	for (int i = 0; a && i < STOW_FORGET_MOST; i++, a = newer) {
 		newer = a->newer;
 		if (!a->pending && a->expires >= now.wall)
-			return; /* so have the newer ones */
+			return; /* newer answers expire later */
 		if (!a->pending)
 			stow_answer_remove(fleet, a);
 	}

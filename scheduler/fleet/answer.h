@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Answers to callers who may ask again, by their request ids. With the fleet's lock. */
+/* Answers of Place by request id, for clients that repeat a call. All functions require the
+ * fleet's lock. */
 
 #include "scheduler/fleet/fleet.h"
 
 struct stow_place_op;
 
-/* What a caller got, for the case that it asks again. */
+/* The answer to a request, in case that the client repeats it. */
 struct stow_answer {
 	struct stow_link link; /* in fleet->answers, by the request id's hash */
 	char *request_id;
@@ -15,16 +16,16 @@ struct stow_answer {
 	uint64_t expires;
 	struct stow_answer *older, *newer;
 	struct stow_wire response;     /* PlaceResponse */
-	struct stow_place_op *pending; /* being worked on: there is no response yet */
+	struct stow_place_op *pending; /* the request in progress; there is no response yet */
 };
 
 struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id);
-/* Of the oldest so many and so large ones are kept as STOW_ANSWERS_MAX and _BYTES_MAX say. */
+/* Add an answer. Drops the oldest ones beyond STOW_ANSWERS_MAX and STOW_ANSWER_BYTES_MAX. */
 int stow_answer_add(struct stow_fleet *fleet, const char *request_id, uint64_t digest,
 		    struct stow_answer **ret_answer, struct stow_err *err);
-/* Gives it its response, a copy of `len` bytes. -ENOMEM. */
+/* Set the response to a copy of `len` bytes. -ENOMEM. */
 int stow_answer_set(struct stow_fleet *fleet, struct stow_answer *answer, const void *bytes,
 		    size_t len);
 void stow_answer_remove(struct stow_fleet *fleet, struct stow_answer *answer);
-/* Those that have expired, STOW_FORGET_MOST at a time. */
+/* Remove expired answers, at most STOW_FORGET_MOST per call. */
 void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now);

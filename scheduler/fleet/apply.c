@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A report becomes what its machine has. */
+/* Apply a report to its machine. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #include "scheduler/fleet/fleet_internal.h"
 
-/* Old and new ones, both ascending, go into `to`: one pass, for the lock is held and a machine may
- * list many. */
+/* Merge old and new containers, both ascending, into `to`. One pass, because the lock is held
+ * and a machine may have many. */
 static size_t merge_containers(struct stow_machine *m, struct stow_report *u,
 			       struct stow_container *to)
 {
@@ -50,7 +50,7 @@ static int by_reservation(const void *a, const void *b)
 	return (x->container > y->container) - (x->container < y->container);
 }
 
-/* Room for all of them is made before anything is changed. */
+/* `has` was allocated before anything was changed, so this cannot fail. */
 static void index_containers(struct stow_machine *m, struct stow_has *has)
 {
 	free(m->has);
@@ -64,7 +64,7 @@ static void index_containers(struct stow_machine *m, struct stow_has *has)
 		qsort(has, m->n_has, sizeof(*has), by_reservation);
 }
 
-/* What the changes would make too large or name wrongly is found before anything is changed. */
+/* Check limits and names before anything is changed. */
 static int check_changes(const struct stow_machine *m, const struct stow_report *u,
 			 struct stow_err *err)
 {
@@ -134,7 +134,7 @@ static int apply_changes(struct stow_machine *m, struct stow_report *u, struct s
 		(b) = _a;               \
 	} while (0)
 
-/* What the machine had before goes with the report, which is freed without the lock. */
+/* The machine's old data is moved into the report, which is freed without the lock. */
 static int apply_all(struct stow_fleet *fleet, struct stow_machine *m, struct stow_report *u,
 		     struct stow_err *err)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The columns: room in them, and a machine's part of them computed. */
+/* The columns: allocation, and computing a machine's part. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -44,7 +44,7 @@ void stow_columns_close_gaps(struct stow_fleet *fleet)
 	}
 	fleet->n_numa = at;
 	fleet->numa_dead = 0;
-	/* What belongs where has changed for all of them, so it is computed anew. */
+	/* Every machine's columns have moved, so all are computed again. */
 	for (uint32_t m = 0; m < fleet->n_machines; m++)
 		stow_columns_compute(fleet, fleet->machines[m]);
 }
@@ -65,7 +65,7 @@ static int grow_numa(struct stow_fleet *fleet, uint32_t n)
 	return 0;
 }
 
-/* As many as the largest machine has: computing cannot fail. */
+/* Allocated for the largest machine, so that computing cannot fail. */
 static int grow_rooms(struct stow_fleet *fleet, uint32_t n)
 {
 	if (n <= fleet->rooms_room)
@@ -106,7 +106,7 @@ void stow_columns_done(struct stow_fleet *fleet)
 
 /* --- a machine ---------------------------------------------------------------------------------- */
 
-/* One NUMA node: its own columns, and its part of the machine's. */
+/* Compute the columns of one NUMA node, and add to the machine's. */
 static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i,
 			 struct stow_traits_maker *maker)
 {

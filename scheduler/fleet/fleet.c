@@ -124,7 +124,7 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 	gone->name = STOW_TAKE_PTR(machine->name);
 	free_machine(machine);
 	if (at != last)
-		stow_columns_compute(fleet, fleet->machines[at]); /* it has moved, not changed */
+		stow_columns_compute(fleet, fleet->machines[at]); /* watchers need no notice */
 }
 
 void stow_fleet_free(struct stow_fleet *fleet)

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MERGE 12 /* two neighbours with no more entries become one */
+#define MERGE 12 /* two neighbours with at most that many entries are merged */
 
-/* Numbers of a row: those that have changed. */
+/* A set of traits that have changed. */
 struct marks {
 	uint64_t bits[(STOW_TRAITS + 63) / 64];
 };
@@ -24,7 +24,7 @@ static inline bool any(const struct marks *marks)
 	return all != 0;
 }
 
-/* Each mark; it may be taken away within. */
+/* Iterate over the marks. The loop body may clear the present mark. */
 #define MARKS_FOR(d, marks)                                                                      \
 	for (uint32_t _w = 0; _w < sizeof((marks)->bits) / sizeof(*(marks)->bits); _w++)         \
 		for (uint64_t _left = (marks)->bits[_w]; _left; _left &= _left - 1)              \
@@ -57,7 +57,7 @@ static int reserve_chunks(struct stow_index *index, uint32_t n)
 	if (!more)
 		return -ENOMEM;
 	index->chunks = more;
-	/* Memory that is not touched is not there. */
+	/* Untouched memory takes no pages. */
 	for (; index->n_chunks < n; index->n_chunks++) {
 		more[index->n_chunks] = aligned_alloc(64, CHUNK * sizeof(struct stow_index_node));
 		if (!more[index->n_chunks])
@@ -70,7 +70,7 @@ int stow_index_reserve(struct stow_index *index, uint32_t n)
 {
 	uint32_t *more;
 
-	/* A quarter as many leaves, a sixteenth of that above them ..., and a root. */
+	/* At least 4 entries per node: n/4 leaves, n/16 nodes above them ..., and the root. */
 	if (reserve_chunks(index, (n / 3 + 16) / CHUNK + 1) < 0)
 		return -ENOMEM;
 	if (n <= index->room)
@@ -144,7 +144,7 @@ static void set_entry(struct stow_index *index, uint32_t id, uint32_t i, struct 
 		node_of(index, ref)->parent = id;
 }
 
-/* The last one takes the place of the one that goes; `most` is not looked at. */
+/* Move the last entry to the place of the removed one. `most` is not updated. */
 static void drop_entry(struct stow_index_node *node, uint32_t i)
 {
 	uint32_t last = --node->n;
@@ -171,7 +171,7 @@ static void move_entry(struct stow_index *index, uint32_t from, uint32_t i, uint
 
 /* --- changes ------------------------------------------------------------------------------------ */
 
-/* The largest numbers of a node have changed: so may those above it. */
+/* Update the maxima above a node whose maxima have changed. */
 static void climb(struct stow_index *index, uint32_t id, struct marks *changed)
 {
 	while (id != index->root && any(changed)) {
@@ -195,7 +195,7 @@ static void climb(struct stow_index *index, uint32_t id, struct marks *changed)
 	}
 }
 
-/* Halves the full node that is entry i of `parent`, which is not full. */
+/* Split the full node at entry i of `parent`. `parent` is not full. */
 static void split(struct stow_index *index, uint32_t parent, uint32_t i)
 {
 	struct stow_index_node *above = node_of(index, parent);
@@ -235,7 +235,7 @@ static void grow_root(struct stow_index *index)
 	split(index, root, 0);
 }
 
-/* The branch that a spot belongs to. */
+/* Return the branch that a position belongs to. */
 static uint32_t branch_for(struct stow_index_node *node, struct stow_spot spot)
 {
 	uint32_t below = 0;
@@ -282,7 +282,7 @@ static void enter(struct stow_index *index, struct stow_spot spot, const struct 
 	index->n++;
 }
 
-/* Two neighbours, of which one is too empty, become one, or share evenly. */
+/* One of two neighbours has too few entries: merge them, or distribute the entries evenly. */
 static void even_out(struct stow_index *index, uint32_t parent, uint32_t left, uint32_t right)
 {
 	struct stow_index_node *above = node_of(index, parent);
@@ -351,7 +351,7 @@ void stow_index_drop(struct stow_index *index, uint32_t m)
 		return;
 	node = node_of(index, id);
 	i = entry_of(node, m);
-	/* Marked: where it was the largest. */
+	/* Mark the traits in which it was the maximum. */
 	for (uint32_t d = 0; d < STOW_TRAITS; d++)
 		if (node->v[d][i] == node->most[d])
 			MARK(&changed, d);
@@ -370,7 +370,7 @@ void stow_index_drop(struct stow_index *index, uint32_t m)
 	fill_up(index, id);
 }
 
-/* Whether the leaf of a machine that moves from `old` is the new spot's, too. */
+/* Return whether a machine that moves from `old` stays in its leaf. */
 static bool stays(const struct stow_index *index, uint32_t id, struct stow_spot old,
 		  struct stow_spot spot)
 {
@@ -391,7 +391,7 @@ static bool stays(const struct stow_index *index, uint32_t id, struct stow_spot 
 			return false;
 		last = false;
 	}
-	return !last; /* where the last one ends is known further up only */
+	return !last; /* the upper bound of the last branch is known only further up */
 }
 
 void stow_index_set(struct stow_index *index, uint32_t m, uint64_t key,

@@ -2,21 +2,19 @@
 #pragma once
 
 /*
- * The machines in the order in which a search wants them, as a B+ tree whose nodes know the largest
- * numbers below them. "The first machine from here on that has 8 CPUs and 32 GiB on one NUMA node"
- * goes straight down to it, past all branches that have it not; "there is none" is mostly said by
- * the root. What is asked is a list of numbers of a row (traits.h) with the least that each must
- * be.
+ * The machines in search order, as a B+ tree whose nodes have the maximum of each number below
+ * them. A search for the next machine with 8 CPUs and 32 GiB on one NUMA node skips all branches
+ * whose maxima are too small; when there is no such machine, usually the root tells so. A query is
+ * a list of traits (traits.h) with the minimum of each.
  *
- * The order: a key, then the machine's place in the table. The numbers of a node's 16 entries lie
- * side by side, one cache line for each number, so that a question of three numbers reads three
- * lines of a node, and the largest of 16 is a few instructions. Entries within a node are in no
- * order.
+ * Machines are ordered by key, then by their index in the table. A node stores each number of its
+ * 16 entries in one cache line. So a query of three numbers reads three lines of a node, and the
+ * maximum of 16 takes a few instructions. Entries within a node are not sorted.
  *
- * An update changes only the numbers that differ, and goes up only as long as a largest one has
- * changed. A machine whose key has changed moves to another leaf. Each node but the root is at
- * least a quarter full: so there are at most as many nodes as a third of the machines, of 6.2 KB
- * each. They are reserved when a machine gets its place in the table; after that nothing fails.
+ * An update writes only numbers that differ, and goes up only while a maximum changes. A machine
+ * whose key changes moves to another leaf. Each node except the root is at least a quarter full, so
+ * the number of nodes is at most a third of the number of machines; a node has 6.2 KB. Nodes are
+ * reserved when a machine is added to the table, so later updates cannot fail.
  */
 
 #include <stdbool.h>
@@ -32,15 +30,15 @@ struct stow_index_node;
 struct stow_index {
 	struct stow_index_node **chunks;
 	uint32_t n_chunks;
-	uint32_t used, freed; /* nodes ever taken; the first of those given back, or NONE */
-	uint32_t root;	      /* NONE: nothing was ever entered */
-	uint32_t *leaf_of;    /* by machine; NONE: it is not in here */
+	uint32_t used, freed; /* nodes used so far; the first free node, or NONE */
+	uint32_t root;	      /* NONE: nothing was entered yet */
+	uint32_t *leaf_of;    /* by machine; NONE: not in the index */
 	uint32_t n, room;
 };
 
 #define STOW_INDEX_NONE UINT32_MAX
 
-/* Where something is in the order. */
+/* A position in the order. */
 struct stow_spot {
 	uint64_t key;
 	uint32_t m;
@@ -59,11 +57,11 @@ struct stow_query {
 		uint32_t least;
 	} wants[STOW_QUERY_MAX];
 	uint32_t n;
-	/* As few NUMA nodes as the machine without containers would need: these CPUs and this
-	 * memory (MiB). Passed over is what surely needs more. */
+	/* Policy restricted: no more NUMA nodes than the machine without containers would need
+	 * for these CPUs and this memory (MiB). Machines that certainly need more are skipped. */
 	bool restricted;
 	uint32_t cpus, memory;
-	/* The last word on a machine, which has all that is wanted. */
+	/* Final check of a machine that meets all minimums. */
 	bool (*accept)(const void *ctx, uint32_t m);
 	const void *ctx;
 };
@@ -71,22 +69,22 @@ struct stow_query {
 void stow_index_init(struct stow_index *index);
 void stow_index_done(struct stow_index *index);
 
-/* Room for the machines 0 to n - 1. -ENOMEM. */
+/* Reserve nodes for the machines 0 to n - 1. -ENOMEM. */
 int stow_index_reserve(struct stow_index *index, uint32_t n);
 
-/* Enters a machine for which room was reserved, or changes its key and row. */
+/* Add a machine for which nodes were reserved, or change its key and row. */
 void stow_index_set(struct stow_index *index, uint32_t m, uint64_t key,
 		    const struct stow_traits *row);
-/* Takes it out, if it is there. */
+/* Remove a machine, if it is in the index. */
 void stow_index_drop(struct stow_index *index, uint32_t m);
 
-/* The first (or last) machine in [from, to) that has what is wanted. */
+/* Find the first (or last) machine in [from, to) that matches the query. */
 bool stow_index_find(const struct stow_index *index, const struct stow_query *query,
 		     struct stow_spot from, struct stow_spot to, bool last, struct stow_spot *ret);
 
-/* The machine with the least cost; of several the one that is first in the table. NONE: there are
- * none. `bound` gets the largest that two numbers are within a branch, and says what a machine
- * there costs at the least: it must not grow with them. */
+/* The cost by which stow_index_cheapest() chooses. `bound` gets the maxima of two numbers in a
+ * branch, and returns the lowest cost that a machine of the branch can have. It must not
+ * increase with these numbers. */
 struct stow_cost {
 	enum stow_trait cpus, memory;
 	uint64_t (*bound)(const void *ctx, uint32_t cpus, uint32_t memory);
@@ -96,5 +94,5 @@ struct stow_cost {
 
 uint32_t stow_index_cheapest(const struct stow_index *index, const struct stow_cost *cost);
 
-/* Whether all of it is as it should be, for tests: "" or what is not. */
+/* Check the index's invariants, for tests. Returns "" or what is wrong. */
 const char *stow_index_check(const struct stow_index *index);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/fleet/index_internal.h"
 
-/* The entries that miss nothing. */
+/* Return a mask of the entries that meet all minimums. */
 static uint32_t passing(const struct stow_index_node *node, const struct stow_query *q)
 {
 	uint32_t ok[FAN], mask = 0;
@@ -15,7 +15,7 @@ static uint32_t passing(const struct stow_index_node *node, const struct stow_qu
 		for (int i = 0; i < FAN; i++)
 			ok[i] &= v[i] >= least ? UINT32_MAX : 0;
 	}
-	/* When k NUMA nodes of each machine without containers would do, k must do now. */
+	/* If k NUMA nodes suffice on the machine without containers, k must suffice now. */
 	for (int k = 0; q->restricted && k < STOW_TRAIT_SETS; k++)
 		for (int i = 0; i < FAN; i++) {
 			bool do_empty = ~node->v[STOW_TRAIT_EMPTY_CPUS + k][i] >= q->cpus &&
@@ -30,7 +30,7 @@ static uint32_t passing(const struct stow_index_node *node, const struct stow_qu
 	return mask & all_of(node);
 }
 
-/* Of the branches that begin at `from` or before only the last one can have anything behind it. */
+/* Of the branches that begin at or before `from`, only the last can have positions after `from`. */
 static uint32_t within(const struct stow_index_node *node, struct stow_spot from,
 		       struct stow_spot to)
 {
@@ -88,7 +88,7 @@ static bool cheaper(uint64_t cost, uint32_t m, const struct best *best)
 	return cost < best->cost || (cost == best->cost && m < best->m);
 }
 
-/* The branch that may be cheapest comes first: then the others are mostly passed over. */
+/* Search the branch with the lowest bound first; then most others can be skipped. */
 static void cheapest(const struct stow_index *index, uint32_t id, const struct stow_cost *cost,
 		     struct best *best)
 {

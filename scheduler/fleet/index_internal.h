@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A node of the index, for those who change it and for those who ask it. */
+/* A node of the index, shared by index.c (updates) and index_find.c (queries). */
 
 #include "scheduler/fleet/index.h"
 
 #define FAN   STOW_INDEX_FAN
 #define NONE  STOW_INDEX_NONE
-#define LEAST 4	 /* entries of a node that is not the root */
-#define CHUNK 32 /* nodes that are allocated together */
+#define LEAST 4	 /* minimum of entries, except in the root */
+#define CHUNK 32 /* nodes per allocation */
 
 struct stow_index_node {
-	uint32_t v[STOW_TRAITS][FAN]; /* of its entries; 0 behind the last one */
-	uint64_t key[FAN];	      /* with m: of a machine, or at most that of all in a branch */
+	uint32_t v[STOW_TRAITS][FAN]; /* of its entries; 0 after the last one */
+	uint64_t key[FAN]; /* with m: the machine's position, or a lower bound of the branch's
+			      positions */
 	uint32_t m[FAN];
-	uint32_t ref[FAN]; /* a machine, or a node */
+	uint32_t ref[FAN]; /* machine (in a leaf) or node */
 	uint32_t most[STOW_TRAITS];
-	uint32_t parent; /* of a free one: the next free one */
+	uint32_t parent; /* of a free node: the next free node */
 	uint32_t n;
 	bool leaf;
 } __attribute__((aligned(64)));
@@ -40,7 +41,7 @@ static inline uint32_t largest(const uint32_t v[FAN])
 	return most;
 }
 
-/* The entry that is first, or last, in the order, of those in `mask`. */
+/* Return the first, or last, of the entries in `mask`. */
 static inline uint32_t extreme(const struct stow_index_node *node, uint32_t mask, bool last)
 {
 	uint32_t best = (uint32_t)__builtin_ctz(mask);

@@ -18,7 +18,7 @@ void stow_lock_done(struct stow_lock *lock)
 	pthread_mutex_destroy(&lock->mutex);
 }
 
-/* With the mutex: only its holder writes `longest`. */
+/* Called with the mutex held, so only one thread writes `longest`. */
 static void measure(struct stow_lock *lock)
 {
 	uint64_t held = stow_clock_monotonic() - lock->since;
@@ -57,7 +57,7 @@ void stow_lock_yield(struct stow_lock *lock)
 	uint64_t taken = atomic_load_explicit(&lock->taken, memory_order_relaxed);
 
 	stow_lock_give(lock);
-	/* At least once: who is about to wait may not have been seen yet. */
+	/* Try at least once: a thread that is about to wait may not be counted yet. */
 	for (int i = 0; i < YIELD_MOST; i++) {
 		nanosleep(&(struct timespec){ .tv_nsec = YIELD_NS }, NULL);
 		if (atomic_load_explicit(&lock->waiting, memory_order_relaxed) == 0 ||

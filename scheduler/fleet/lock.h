@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The fleet's lock, which measures itself: how long each holder had it is in a histogram, and the
- * longest of all beside it. Who holds it does bounded work (docs/scheduler.md, "Limits"), packs and
- * unpacks large messages before or after, and waits for nothing.
+ * The fleet's lock. It records how long it was held: a histogram, and the longest time. A holder
+ * does bounded work (docs/scheduler.md, "Limits") and never waits; it packs and unpacks large
+ * messages before or afterwards.
  */
 
 #include <pthread.h>
@@ -14,10 +14,10 @@
 
 struct stow_lock {
 	pthread_mutex_t mutex;
-	/* Who waits for it, and how many have had it: for a fair stow_lock_yield(). */
+	/* Number of waiters, and of acquisitions: they make stow_lock_yield() fair. */
 	_Atomic uint32_t waiting;
 	_Atomic uint64_t taken;
-	uint64_t since; /* monotonic, ns: when it was taken; with the mutex */
+	uint64_t since; /* monotonic, ns: when it was taken; under the mutex */
 	struct stow_histogram held;
 	_Atomic uint64_t longest; /* ns */
 };
@@ -27,9 +27,9 @@ void stow_lock_done(struct stow_lock *lock);
 
 void stow_lock_take(struct stow_lock *lock);
 void stow_lock_give(struct stow_lock *lock);
-/* pthread_cond_wait(3): the wait counts as not held. */
+/* pthread_cond_wait(3). The time of the wait does not count as held. */
 void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition);
-/* Gives it up for a moment in the middle of much work, so that those who wait get it: a mutex alone
- * would be taken again before they have woken. One of them had it when this returns, or half a
- * millisecond is over. What was read under it may have changed. */
+/* Release the lock for a moment, so that a waiter gets it: after a plain unlock this thread
+ * would lock the mutex again before a waiter has woken. Returns when a waiter has had the lock,
+ * or after half a millisecond. Data read before may have changed. */
 void stow_lock_yield(struct stow_lock *lock);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What one machine has: what of it can still be given, and its report again. */
+/* One machine: what can still be placed on it, and its report as a message. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@ int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id)
 {
 	uint32_t low = 0, high = machine->n_numa;
 
-	/* Mostly numbers have no holes. */
+	/* Usually the ids have no gaps. */
 	if (id < machine->n_numa && machine->numa[id].id == id)
 		return id;
 	while (low < high) {
@@ -34,7 +34,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* Pages that are free in the pool are used first; the pool grows by the others. */
+/* Free pages of the pool are used first; for the rest the pool grows. */
 static void take_pages(const struct stow_numa *numa, const PbHugepages *pages,
 		       struct stow_room *room)
 {
@@ -79,7 +79,7 @@ static void room_before(const struct stow_machine *machine, uint32_t i, struct s
 		ret->pages[p] = numa->pools[p].free;
 }
 
-/* A CPU that is taken must be free, too. */
+/* Takeable CPUs are a subset of the free ones. */
 static void room_after(struct stow_room *ret)
 {
 	if (ret->takeable > ret->cpus)

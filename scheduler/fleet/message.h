@@ -3,7 +3,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-/* A copy of any message; NULL: no memory. Freed as if it had been unpacked. */
+/* Return a copy of any message; NULL: out of memory. Freed as an unpacked message is. */
 void *stow_message_copy(const ProtobufCMessage *message);
-/* Replaces a text of an unpacked message; without memory it is "" then. */
+/* Replace a string of an unpacked message. Out of memory it becomes "". */
 void stow_message_set_text(char **text, const char *value);

@@ -5,16 +5,16 @@
 
 #include "base/clock.h"
 
-/* Wall time is for what is shown and compared between machines, the monotonic one (which goes on in
- * a suspended machine, too) for silence. Both in ns. */
+/* Both clocks in ns. Wall time is shown to users and compared between machines. Monotonic time
+ * measures how long an agent was silent; it also runs while the machine is suspended. */
 struct stow_now {
 	uint64_t wall, mono;
 };
 
 struct stow_now stow_now(void);
 
-/* The time since then. Nothing when `then` is the later one: who waited for the lock may have an
- * older now than what was written under it. */
+/* Return the time since `then`; 0 when `then` is later. A thread that waited for the lock may
+ * have read its clock before the other thread wrote `then`. */
 static inline uint64_t stow_elapsed(uint64_t then, uint64_t now)
 {
 	return now > then ? now - then : 0;

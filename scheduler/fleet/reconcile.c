@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A machine's reservations, as its report has them. */
+/* Update a machine's reservations from its report. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The first of several: a container, before the lease that it took. */
+/* Return the first of several, because a container sorts before the lease that it adopted. */
 static const struct stow_container *container_with(const struct stow_machine *m, uint64_t id)
 {
 	size_t low = 0, high = m->n_has;
@@ -34,7 +34,7 @@ static const struct stow_container *container_with(const struct stow_machine *m,
 		       : NULL;
 }
 
-/* State and container as the report has them. Returns whether they differ from before. */
+/* Set state and container from the report. Returns whether they have changed. */
 static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool listed)
 {
 	const struct stow_container *c = listed ? container_with(r->machine, r->id) : NULL;
@@ -53,8 +53,8 @@ static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool l
 	return true;
 }
 
-/* A reservation that this scheduler does not know: another one gave it, with a store of its own.
- * What it takes is in the report's numbers already. */
+/* Add an unknown reservation, made by a scheduler with another store. The report's numbers
+ * already include it. */
 static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 		 struct stow_reservation **ret, struct stow_err *err)
 {
@@ -98,7 +98,7 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-/* How many ids that are not known here may be looked into now. */
+/* Update how many unknown ids may be handled now. */
 static void refill(struct stow_machine *m, struct stow_now now)
 {
 	uint64_t more = stow_elapsed(m->refilled, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
@@ -124,8 +124,8 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 	}
 	m->adoptions--;
 
-	/* Its end is on the way to the machine, or got lost: said again. A container that took it
-	 * in time has it all the same. */
+	/* The cancellation may have been lost: it is sent again. A container that adopted the
+	 * lease in time keeps it. */
 	if (lease &&
 	    (stow_reservation_ended(fleet, id) || (c && c->expires && c->expires <= now.wall))) {
 		ret->cancel[ret->n_cancel++] = id;

@@ -13,7 +13,7 @@
 #include "scheduler/fleet/ids.h"
 
 #define LOCAL  10 /* the kernel's distance of a NUMA node to itself */
-#define REMOTE 20 /* ... and to another one of which it knows nothing */
+#define REMOTE 20 /* ... and its default for another NUMA node */
 
 /* --- pieces on the wire ----------------------------------------------------------------------- */
 
@@ -111,8 +111,7 @@ static int decode_pools(const PbNumaNode *in, struct stow_numa *n, struct stow_e
 	return 0;
 }
 
-/* What contradicts itself is cut to what can be: an agent that errs must not get more placed on it
- * than it has. */
+/* Contradictory numbers are reduced, so that never more is placed on a machine than it has. */
 static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err)
 {
 	int r;
@@ -226,8 +225,8 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*x, *y);
 }
 
-/* Ascending, so that applying them is one pass; of an id that comes twice (a container and the one
- * whose name it has taken) the later one stays, as it does when changes bring it. */
+/* Sorted, so that they are applied in one pass. If an id occurs twice (a container and a later
+ * one of the same id), the later one stays, as it does in a report of changes. */
 static void sort_containers(struct stow_report *u)
 {
 	size_t n = 0;

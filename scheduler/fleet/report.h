@@ -2,14 +2,13 @@
 #pragma once
 
 /*
- * A machine's report, checked and turned into what the fleet's table keeps: numbers for placing,
- * and the messages as they are on the wire for those who want to see them again. Made outside of
- * the table's lock, and moved into it.
+ * A machine's report, checked and converted to the form of the fleet's table: numbers for placing,
+ * and packed messages for calls that show the report again. It is made without the table's lock,
+ * and then moved into the table.
  *
- * What is kept of a message is its field within a NodeReport, tag and length included: such pieces
- * put one behind the other are a NodeReport again (protobuf.dev/programming-guides/encoding, "last
- * one wins"). A machine takes a few hundred bytes for each NUMA node in that way, and showing it is
- * a copy and one unpack.
+ * A message is kept as its field of a NodeReport, with tag and length. Such fields, concatenated,
+ * are a NodeReport again (protobuf.dev/programming-guides/encoding, "last one wins"). A NUMA node
+ * takes a few hundred bytes that way, and showing a machine takes a copy and one unpack.
  */
 
 #include <stdbool.h>
@@ -21,11 +20,12 @@
 
 #define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
 #define STOW_CONTAINERS_MAX 8192 /* of a machine */
-/* Reservations of a machine: in force here, and listed by one report of it. */
+/* Reservations of a machine: valid ones, and those listed by one of its reports. */
 #define STOW_RESERVATIONS_MAX 4096
-#define STOW_DRAINS_MAX	      1024 /* that a report may list */
-#define STOW_DOMAIN_MAX	      253  /* bytes of a failure domain that count */
-/* Bytes of a NUMA node, memory or the pages of one pool: sums over a machine cannot overflow. */
+#define STOW_DRAINS_MAX	      1024 /* listed by a report */
+#define STOW_DOMAIN_MAX	      253  /* bytes of a failure domain that are compared */
+/* Bytes of memory, or of one pool, on a NUMA node. With this limit sums over a machine cannot
+ * overflow. */
 #define STOW_NUMA_MEMORY_MAX (UINT64_C(1) << 53)
 
 /* A piece of a packed NodeReport. */
@@ -35,12 +35,12 @@ struct stow_wire {
 };
 
 struct stow_numa_pool {
-	uint64_t size;	/* bytes a page */
+	uint64_t size;	/* bytes per page */
 	uint64_t total; /* pages */
-	uint64_t free;	/* pages that may be promised without growing the pool */
+	uint64_t free;	/* pages that may be promised while the pool does not grow */
 };
 
-/* A NUMA node as its machine reported it. CPUs are counts: which ones is the machine's business. */
+/* A NUMA node from its machine's report. CPUs are counts; the machine chooses which CPUs. */
 struct stow_numa {
 	uint16_t id;
 	bool fenced; /* by the machine itself */
@@ -56,9 +56,9 @@ struct stow_numa {
 /* A container, as far as placing is concerned. */
 struct stow_container {
 	char *id;
-	uint64_t reservation; /* that it took or, as a lease, holds; 0 for none */
-	bool lease;	      /* no container yet */
-	uint32_t order;	      /* its place in the report */
+	uint64_t reservation; /* the reservation that it uses or, as a lease, holds; 0 for none */
+	bool lease;	      /* a lease, without a container yet */
+	uint32_t order;	      /* position in the report */
 	uint64_t expires;
 	struct stow_wire wire;
 };
@@ -67,14 +67,14 @@ struct stow_report {
 	char *name;
 	char *domain; /* failure domain; of a full report */
 	bool full;
-	bool enforces; /* neither observes nor is switched off: what is placed there is obeyed */
+	bool enforces; /* in mode enforce: placements take effect there */
 	uint64_t sequence;
-	struct stow_wire constant; /* what only full reports have */
-	struct stow_wire variable; /* what every report has */
+	struct stow_wire constant; /* fields that only full reports have */
+	struct stow_wire variable; /* fields that every report has */
 	struct stow_numa *numa;	   /* by ascending id */
 	size_t n_numa;
 	uint8_t *distance;		   /* n_numa * n_numa, row = from; of a full report */
-	uint8_t near;			   /* the smallest between two NUMA nodes */
+	uint8_t near;			   /* the smallest distance between two NUMA nodes */
 	struct stow_container *containers; /* by ascending id, each once */
 	size_t n_containers;
 	char **gone; /* ascending */
@@ -85,7 +85,8 @@ struct stow_report {
 	size_t n_drains;
 };
 
-/* -EINVAL: what is wrong with it. Freed with stow_report_free(), whatever was taken out of it. */
+/* Check and convert a report. -EINVAL: the report is invalid; `err` tells why. The caller frees
+ * it with stow_report_free(), also after parts were moved out of it. */
 int stow_report_decode(const PbNodeReport *report, struct stow_report **ret_update,
 		       struct stow_err *err);
 void stow_report_free(struct stow_report *update);

@@ -9,7 +9,7 @@
 
 #include "scheduler/fleet/fleet_internal.h"
 
-/* How long an id is remembered after its end: longer than a report is on its way. */
+/* How long an ended id is remembered: longer than a report may be delayed. */
 #define ENDED_KEPT (120 * STOW_SECOND)
 
 struct stow_ended {
@@ -31,7 +31,7 @@ static void put(struct stow_fleet *fleet, size_t i, struct stow_reservation *r)
 	r->heap = i;
 }
 
-/* Moves the entry to where it belongs, up or down. */
+/* Restore the heap order after entry i has changed. */
 static void settle(struct stow_fleet *fleet, size_t i)
 {
 	struct stow_reservation *r = fleet->expiring[i];
@@ -99,7 +99,7 @@ uint64_t stow_reservation_new_id(const struct stow_fleet *fleet)
 {
 	uint64_t id = 0;
 
-	/* Unguessable, too: who knows the id of a reservation may use it. */
+	/* The id is random, because any client that knows it may use the reservation. */
 	while (!id || stow_reservation_find(fleet, id) || stow_reservation_ended(fleet, id))
 		while (getrandom(&id, sizeof(id), 0) != sizeof(id))
 			;
@@ -128,7 +128,7 @@ int stow_reservation_enter(struct stow_fleet *fleet, struct stow_machine *machin
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	r->message = message;
-	/* What is bound stays until its container ends. */
+	/* A bound reservation stays until its container ends. */
 	if (message->expires && message->state != PB_RESERVATION_STATE_BOUND &&
 	    heap_add(fleet, r) < 0) {
 		stow_hash_remove(&fleet->reservations, &r->link);
@@ -184,7 +184,8 @@ static void forget_one(struct stow_fleet *fleet)
 	free(ended);
 }
 
-/* Without memory it is forgotten at once: at worst a report brings it back for a while. */
+/* Out of memory the id is forgotten at once: at worst a report adds the reservation again for
+ * some time. */
 static void remember(struct stow_fleet *fleet, uint64_t id, struct stow_now now)
 {
 	struct stow_ended *ended = calloc(1, sizeof(*ended));

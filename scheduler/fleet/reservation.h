@@ -2,74 +2,75 @@
 #pragma once
 
 /*
- * Reservations in memory: what was promised, by id and by machine, with the first to run out on top
- * of a heap; and the ids of those that have ended, for a while. With the fleet's lock.
+ * Reservations in memory, by id and by machine, and in a heap with the earliest expiry on top. Ids
+ * of ended reservations are remembered for some minutes. All functions require the fleet's lock.
  */
 
 #include "scheduler/fleet/fleet.h"
 
-/* A caller who waits for the word of agents. */
+/* A call of Place that waits for agents to confirm reservations. */
 struct stow_waiter {
-	uint64_t until;	     /* monotonic */
-	struct stow_err err; /* why what it got is taken back, when not for the time */
+	uint64_t until; /* monotonic */
+	struct stow_err
+		err; /* why its reservations are withdrawn, when not because of the deadline */
 };
 
 struct stow_reservation {
 	struct stow_link link; /* in fleet->reservations, by id */
 	uint64_t id;
 	struct stow_machine *machine;
-	struct stow_reservation *next, **at; /* of the same machine; what points to it */
-	size_t bytes;			     /* of its message, packed, when it was entered */
-	PbReservation *message;		     /* as it is shown, with its state */
+	struct stow_reservation *next, **at; /* of the same machine; the pointer to this one */
+	size_t bytes;			     /* size of its packed message when it was added */
+	PbReservation *message;		     /* as callers see it, with its state */
 	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
 	bool exclusive;
-	bool counted;	  /* in the machine's report */
-	bool reported;	  /* from a report: the machine knows best when it ends */
-	size_t heap;	  /* its place in fleet->expiring, from 1; 0: it does not run out */
-	char *request_id; /* whose answer it is part of, or NULL */
-	bool releasing;	  /* its deletion is being stored */
-	struct stow_waiter *waiting; /* a caller who wants to know that the machine holds it */
+	bool counted;		     /* the machine's report includes it */
+	bool reported;		     /* learnt from a report: the machine decides when it expires */
+	size_t heap;		     /* index in fleet->expiring, from 1; 0: it does not expire */
+	char *request_id;	     /* of the answer that contains it, or NULL */
+	bool releasing;		     /* its deletion is being stored */
+	struct stow_waiter *waiting; /* the call that waits until the machine holds it, or NULL */
 };
 
-/* Enters a reservation, which takes `message` over; nothing is checked against what is free. The
- * machine's columns are refreshed. -ENOMEM, and `message` is still the caller's. */
+/* Add a reservation, and refresh the machine's columns. Does not check that there is room. Takes
+ * ownership of `message`, except on -ENOMEM. */
 int stow_reservation_add(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,
 			 PbReservation *message, struct stow_reservation **ret_reservation,
 			 struct stow_err *err);
-/* Takes it out, frees it, and remembers its id for a while. Refreshes the machine. */
+/* Remove and free a reservation, and remember its id for some minutes. Refreshes the machine. */
 void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *reservation,
 			  struct stow_now now);
-/* The same without a refresh: for many at once, after which the caller refreshes. `known`: somebody
- * was told its id, which is remembered. */
+/* Do the same without a refresh, for several reservations; the caller refreshes the machine
+ * after the last one. `known`: a client knows the id, so it is remembered. */
 void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation *reservation,
 			       bool known, struct stow_now now);
-/* It is about to be ended: takes it off the list of those that run out. */
+/* Remove a reservation that is about to end from the expiry heap. */
 void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r);
 struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
-/* A new id that nobody has. */
+/* Return an unused id. */
 uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);
-/* Ended within the last minutes. */
+/* Return whether a reservation of that id ended within the last minutes. */
 bool stow_reservation_ended(const struct stow_fleet *fleet, uint64_t id);
-/* Forgets those that ended long ago, STOW_FORGET_MOST at a time. */
+/* Forget the ids that ended some minutes ago, at most STOW_FORGET_MOST per call. */
 void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now);
-/* "ID:NUMA_NODES@NODE" */
+/* Return "ID:NUMA_NODES@NODE", allocated, or NULL. */
 char *stow_reservation_annotation(uint64_t id, const char *numa_nodes, const char *machine);
 
-/* What a report did to reservations; arrays of `n_*`. */
+/* What a report changed in reservations. */
 struct stow_reconciled {
-	struct stow_reservation **changed; /* held, bound, learnt: to be stored again */
+	struct stow_reservation **changed; /* held, bound or new: to be stored */
 	size_t n_changed;
-	struct stow_reservation **over; /* had a container, which is gone: to be ended */
+	struct stow_reservation **over; /* the container has ended: to be released */
 	size_t n_over;
-	uint64_t *cancel; /* leases of reservations that have ended: the agent should drop them */
+	uint64_t *cancel; /* leases of ended reservations, which the agent should drop */
 	size_t n_cancel;
-	size_t n_left; /* ids that were not looked into: too many at once, or for one machine */
+	size_t n_left; /* ids that were skipped: too many at once, or for one machine */
 };
 
-/* Compares the reservations of the machine with those its report lists (`listed`, ascending), and
- * updates their states. What a report can make of work is bounded: it lists STOW_RESERVATIONS_MAX
- * at most, of ids that are not known here STOW_LEARN_MAX a second are looked into (the next report
- * lists the others again), and the machine is computed once. -ENOMEM. */
+/* Compare the machine's reservations with those that its report lists (`listed`, ascending), and
+ * update their states. The work for a report is bounded: it lists at most STOW_RESERVATIONS_MAX
+ * ids, at most STOW_LEARN_MAX unknown ids per second are handled (the next report lists the
+ * others again), and the machine's columns are computed once. -ENOMEM. */
 int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 			 const uint64_t *listed, size_t n_listed, struct stow_now now,
 			 struct stow_reconciled *ret, struct stow_err *err);

@@ -96,8 +96,9 @@ void stow_traits_add(struct stow_traits_maker *maker, const struct stow_numa *nu
 	add_pages(maker, numa, room);
 }
 
-/* What the search counts for a machine without containers (search/candidates.c, fewest_empty()): the
- * NUMA nodes with most CPUs first. Of large machines nothing is known: they have nothing then. */
+/* What the search computes for a machine without containers (search/candidates.c,
+ * fewest_empty()): the NUMA nodes with most CPUs first. Large machines are not computed; their
+ * numbers are 0. */
 static void add_empty(const struct stow_machine *machine, uint32_t v[STOW_TRAITS])
 {
 	uint64_t used = 0, cpus = 0, memory = 0;
@@ -129,7 +130,7 @@ void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine 
 	uint32_t *v = maker->row->v;
 	uint64_t cpus = 0, memory = 0;
 
-	/* Whatever has more CPUs has so many, too. */
+	/* A NUMA node with more CPUs also meets every lower step. */
 	for (int s = STOW_TRAIT_STEPS - 1; s > 0; s--) {
 		raise(&v[STOW_TRAIT_FREE + s - 1], v[STOW_TRAIT_FREE + s]);
 		raise(&v[STOW_TRAIT_TAKEABLE + s - 1], v[STOW_TRAIT_TAKEABLE + s]);

@@ -2,18 +2,18 @@
 #pragma once
 
 /*
- * What a machine can give at the most, as a row of numbers that are compared one by one: a request
- * becomes a few "this number is at least that", and a machine that misses one cannot have it. The
- * largest of each over several machines is a row, too, and misses a number only when all of them
- * do. So an index (index.h) passes over whole branches. A row that misses nothing may still belong
- * to a machine that cannot have it: the search looks at the machine itself.
+ * The most that can be placed on a machine, as a row of numbers (traits). A request is converted to
+ * a few minimums of traits; a machine below one of them cannot fit. The maxima of several machines
+ * are a row, too, which is below a minimum only when all of the machines are. So the index
+ * (index.h) skips whole branches. A machine that meets all minimums may still not fit: the search
+ * then checks the machine itself.
  *
- * Bytes are in MiB, rounded up, which keeps every order: what is at least as much stays so.
+ * Bytes are in MiB, rounded up on both sides, so that a comparison never rejects a machine that
+ * fits.
  *
- * CPUs and memory must be on the same NUMA node for a request that wants one, and the largest
- * numbers of a machine may be on two. Therefore a row has, for each of some numbers of CPUs, the
- * most memory that one NUMA node with so many free CPUs has. In between the next smaller number
- * stands.
+ * A request for one NUMA node needs CPUs and memory on the same one, but the maxima of a machine
+ * may be on two. Therefore a row has, for several numbers of CPUs (steps), the most memory of one
+ * NUMA node with at least that many free CPUs. A request uses the next lower step.
  */
 
 #include <stdint.h>
@@ -25,29 +25,31 @@
 #define STOW_TRAIT_SETS	 4  /* 1, 2, 3, 4 NUMA nodes together */
 
 enum stow_trait {
-	/* Memory and one, of the NUMA node that has most of those with so many free CPUs, or CPUs
-	 * that may become exclusive; 0: none has so many. Only those open to everybody. */
+	/* For each step: 1 plus the most memory of one NUMA node with that many free CPUs (or
+	 * CPUs that may become exclusive); 0: no NUMA node has that many. Only NUMA nodes that
+	 * are open to all requests. */
 	STOW_TRAIT_FREE = 0,
 	STOW_TRAIT_TAKEABLE = STOW_TRAIT_FREE + STOW_TRAIT_STEPS,
-	/* Bytes in pages of that size that are free or that memory would hold: of the NUMA node
-	 * that has most, memory and pages added up; and of all of them. */
+	/* For each group of page sizes: bytes in free pages, and in memory that could become
+	 * pages. The most of one NUMA node; the sum of all. */
 	STOW_TRAIT_PAGES = STOW_TRAIT_TAKEABLE + STOW_TRAIT_STEPS,
 	STOW_TRAIT_ALL_PAGES = STOW_TRAIT_PAGES + STOW_TRAIT_SIZES,
-	/* Free CPUs, and memory, of the 1 to 4 NUMA nodes that have most. */
+	/* The most free CPUs, and memory, of 1 to 4 NUMA nodes together. */
 	STOW_TRAIT_MOST_CPUS = STOW_TRAIT_ALL_PAGES + STOW_TRAIT_SIZES,
 	STOW_TRAIT_MOST_MEMORY = STOW_TRAIT_MOST_CPUS + STOW_TRAIT_SETS,
-	/* The same of the machine without any container; the complement, so that the largest is
-	 * the one that has least. Memory is rounded down. */
+	/* The same for the machine without containers, as complements: the maximum over machines
+	 * is the smallest machine. Memory is rounded down. */
 	STOW_TRAIT_EMPTY_CPUS = STOW_TRAIT_MOST_MEMORY + STOW_TRAIT_SETS,
 	STOW_TRAIT_EMPTY_MEMORY = STOW_TRAIT_EMPTY_CPUS + STOW_TRAIT_SETS,
 	STOW_TRAIT_MOST_TAKEABLE = STOW_TRAIT_EMPTY_MEMORY + STOW_TRAIT_SETS,
-	/* Of all NUMA nodes; memory of those with CPUs, and of all that give any. */
+	/* Sums over all NUMA nodes. ALL_MEMORY counts NUMA nodes with CPUs only, ANY_MEMORY all
+	 * that are open. */
 	STOW_TRAIT_ALL_CPUS,
 	STOW_TRAIT_ALL_TAKEABLE,
 	STOW_TRAIT_ALL_MEMORY,
 	STOW_TRAIT_ANY_MEMORY,
 	STOW_TRAIT_UNOWNED,
-	STOW_TRAIT_FIRST, /* the complement of the machine's place in the table */
+	STOW_TRAIT_FIRST, /* complement of the machine's index in the table */
 	STOW_TRAITS
 };
 
@@ -55,7 +57,7 @@ struct stow_traits {
 	uint32_t v[STOW_TRAITS];
 };
 
-/* A row in the making: sums that do not fit into it. */
+/* State while a row is computed: sums that need more bits than the row has. */
 struct stow_traits_maker {
 	struct stow_traits *row;
 	uint64_t cpus, takeable, memory, any_memory;
@@ -66,14 +68,14 @@ struct stow_traits_maker {
 struct stow_room;
 struct stow_machine;
 
-/* Begin a row, add every NUMA node that gives anything, end it. */
+/* Begin a row, add every NUMA node on which something may be placed, finish the row. */
 void stow_traits_begin(struct stow_traits_maker *maker, struct stow_traits *row);
 void stow_traits_add(struct stow_traits_maker *maker, const struct stow_numa *numa,
 		     const struct stow_room *room);
 void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine *machine,
 		     uint32_t unowned);
 
-/* MiB, rounded up; UINT32_MAX stands for all that is more. */
+/* Convert bytes to MiB, rounded up, at most UINT32_MAX. */
 static inline uint32_t stow_trait_bytes(uint64_t bytes)
 {
 	uint64_t mib = bytes ? ((bytes - 1) >> 20) + 1 : 0;
@@ -81,7 +83,7 @@ static inline uint32_t stow_trait_bytes(uint64_t bytes)
 	return mib < UINT32_MAX ? (uint32_t)mib : UINT32_MAX;
 }
 
-/* The same plus one: 0 stands for "none". */
+/* The same plus one, for traits in which 0 means "no NUMA node". */
 static inline uint32_t stow_trait_bytes_of_one(uint64_t bytes)
 {
 	uint32_t mib = stow_trait_bytes(bytes);
@@ -89,9 +91,9 @@ static inline uint32_t stow_trait_bytes_of_one(uint64_t bytes)
 	return mib < UINT32_MAX ? mib + 1 : UINT32_MAX;
 }
 
-/* The step of a number of CPUs: the largest that is not above it. */
+/* Return the step for a number of CPUs: the highest that is not above it. */
 unsigned int stow_trait_step(uint64_t cpus);
 
-/* The group of a page size. Two sizes may share one when one is 2^8 times the other or more often
- * so: it then has the larger number. */
+/* Return the group of a page size. Sizes that differ by a factor of 2^8 or more may share a
+ * group, which has the larger number of both. */
 unsigned int stow_trait_size(uint64_t page_size);
