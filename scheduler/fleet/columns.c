@@ -5,7 +5,7 @@
 
 #include "scheduler/fleet/fleet_internal.h"
 
-/* --- room in the columns ---------------------------------------------------------------------- */
+/* --- room in the columns -------------------------------------------------- */
 
 static int widen(void *column, size_t size, size_t n)
 {
@@ -104,7 +104,7 @@ void stow_columns_done(struct stow_fleet *fleet)
 	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
 }
 
-/* --- a machine ---------------------------------------------------------------------------------- */
+/* --- a machine ------------------------------------------------------------ */
 
 /* Compute the columns of one NUMA node, and add to the machine's. */
 static void refresh_numa(struct stow_fleet *fleet, const struct stow_machine *machine, uint32_t i,

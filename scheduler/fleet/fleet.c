@@ -22,7 +22,7 @@ int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err)
 	return 0;
 }
 
-/* --- machines ---------------------------------------------------------------------------------- */
+/* --- machines ------------------------------------------------------------- */
 
 struct stow_machine *stow_fleet_find(const struct stow_fleet *fleet, const char *name)
 {

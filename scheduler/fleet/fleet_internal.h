@@ -5,7 +5,7 @@
 
 #include "scheduler/fleet/fleet.h"
 
-/* --- the columns (columns.c) -------------------------------------------------------------------- */
+/* --- the columns (columns.c) ---------------------------------------------- */
 
 /* Allocate columns for more machines. -ENOMEM. */
 int stow_columns_grow(struct stow_fleet *fleet);
@@ -20,7 +20,7 @@ void stow_columns_done(struct stow_fleet *fleet);
 /* Make it the machine that changed last. */
 void stow_fleet_touch(struct stow_fleet *fleet, struct stow_machine *machine);
 
-/* --- reservations (reservation.c) --------------------------------------------------------------- */
+/* --- reservations (reservation.c) ----------------------------------------- */
 
 /* stow_reservation_add() without refreshing the machine. */
 int stow_reservation_enter(struct stow_fleet *fleet, struct stow_machine *machine, uint64_t id,

@@ -31,7 +31,7 @@ static inline bool any(const struct marks *marks)
 			for (uint32_t d = _w * 64 + (uint32_t)__builtin_ctzll(_left), _once = 1; \
 			     _once; _once = 0)
 
-/* --- nodes -------------------------------------------------------------------------------------- */
+/* --- nodes ---------------------------------------------------------------- */
 
 void stow_index_init(struct stow_index *index)
 {
@@ -169,7 +169,7 @@ static void move_entry(struct stow_index *index, uint32_t from, uint32_t i, uint
 	drop_entry(a, i);
 }
 
-/* --- changes ------------------------------------------------------------------------------------ */
+/* --- changes -------------------------------------------------------------- */
 
 /* Update the maxima above a node whose maxima have changed. */
 static void climb(struct stow_index *index, uint32_t id, struct marks *changed)

@@ -129,7 +129,7 @@ uint32_t stow_index_cheapest(const struct stow_index *index, const struct stow_c
 	return best.m;
 }
 
-/* --- for tests ---------------------------------------------------------------------------------- */
+/* --- for tests ------------------------------------------------------------ */
 
 static const char *check(const struct stow_index *index, uint32_t id, struct stow_spot from,
 			 struct stow_spot to, uint32_t *ret_machines)

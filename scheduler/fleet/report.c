@@ -15,7 +15,7 @@
 #define LOCAL  10 /* the kernel's distance of a NUMA node to itself */
 #define REMOTE 20 /* ... and its default for another NUMA node */
 
-/* --- pieces on the wire ----------------------------------------------------------------------- */
+/* --- pieces on the wire --------------------------------------------------- */
 
 static int pack(const PbNodeReport *report, struct stow_wire *ret)
 {
@@ -62,7 +62,7 @@ static int pack_rest(const PbNodeReport *in, struct stow_report *u)
 	return pack(&variable, &u->variable);
 }
 
-/* --- NUMA nodes ------------------------------------------------------------------------------- */
+/* --- NUMA nodes ----------------------------------------------------------- */
 
 static int count(const char *what, const char *list, uint16_t *ret, struct stow_err *err)
 {
@@ -208,7 +208,7 @@ static int decode_numas(const PbNodeReport *in, struct stow_report *u, struct st
 	return in->full ? decode_distances(in, u, err) : 0;
 }
 
-/* --- containers and reservations --------------------------------------------------------------- */
+/* --- containers and reservations ------------------------------------------ */
 
 static int by_id(const void *a, const void *b)
 {

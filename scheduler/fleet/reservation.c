@@ -18,7 +18,7 @@ struct stow_ended {
 	uint64_t at; /* monotonic */
 };
 
-/* --- what runs out first ------------------------------------------------------------------------ */
+/* --- what runs out first -------------------------------------------------- */
 
 static uint64_t expires(const struct stow_fleet *fleet, size_t i)
 {
@@ -81,7 +81,7 @@ void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_rese
 	settle(fleet, at);
 }
 
-/* --- reservations ------------------------------------------------------------------------------- */
+/* --- reservations --------------------------------------------------------- */
 
 struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id)
 {
