@@ -11,7 +11,7 @@
 static int check_name(const char *name, struct stow_err *err)
 {
 	if (stow_machine_name_check(name, err) < 0)
-		return stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is no name of a node",
+		return stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is not a node's name",
 				    name);
 	return 0;
 }

@@ -21,7 +21,7 @@ static int check_time(const char *key, uint64_t value, struct stow_err *err)
 				      value);
 }
 
-/* What the machine will check as well, and can say more about, is only looked at here. */
+/* Check what the scheduler knows. The agent checks the rest, and gives better reasons. */
 static int check_spec(const struct stow_machine *machine, const PbDrainSpec *spec,
 		      struct stow_err *err)
 {
@@ -38,10 +38,11 @@ static int check_spec(const struct stow_machine *machine, const PbDrainSpec *spe
 	case PB_DRAIN_SPEC__WHAT_BLOCKS:
 		if (!spec->blocks[0] || strlen(spec->blocks) > 4096 ||
 		    strspn(spec->blocks, "0123456789,-") != strlen(spec->blocks))
-			return stow_err_set(err, EINVAL,
-					    "spec: blocks: \"%.64s\" is no list of memory blocks, "
-					    "as in 48-55",
-					    spec->blocks);
+			return stow_err_set(
+				err, EINVAL,
+				"spec: blocks: \"%.64s\" is not a list of memory blocks, "
+				"as in 48-55",
+				spec->blocks);
 		if (spec->size)
 			return stow_err_set(err, EINVAL,
 					    "spec: size: goes with a NUMA node or a "
@@ -50,13 +51,11 @@ static int check_spec(const struct stow_machine *machine, const PbDrainSpec *spe
 	case PB_DRAIN_SPEC__WHAT_DEVICE:
 		if (!spec->device[0] || strlen(spec->device) > 64)
 			return stow_err_set(err, EINVAL,
-					    "spec: device: \"%.80s\" is no name of a device",
+					    "spec: device: \"%.80s\" is not a device name",
 					    spec->device);
 		break;
 	default:
-		return stow_err_set(err, EINVAL,
-				    "spec: what is to leave is missing: numa_node, "
-				    "blocks or device");
+		return stow_err_set(err, EINVAL, "spec: numa_node, blocks or device is missing");
 	}
 	r = check_time("block_timeout", spec->block_timeout, err);
 	if (r == 0)
@@ -64,15 +63,15 @@ static int check_spec(const struct stow_machine *machine, const PbDrainSpec *spe
 	return r < 0 ? r : check_time("removal_timeout", spec->removal_timeout, err);
 }
 
-/* A machine of which nothing is known, or that would not do it. */
+/* Check that the machine has reported lately and would carry out a drain. */
 static int check_machine(const struct stow_machine *machine, bool dry, struct stow_err *err)
 {
 	if (!machine->n_numa || machine->stale)
-		return stow_err_set(err, EBUSY, "node: %s is not ready: nothing was heard of it %s",
+		return stow_err_set(err, EBUSY, "node: %s is not ready: it has not reported %s",
 				    machine->name, machine->n_numa ? "for too long" : "yet");
 	if (!machine->enforces && !dry)
 		return stow_err_set(err, EBUSY,
-				    "node: %s is not ready: it observes or is switched off",
+				    "node: %s is not ready: its mode is observe or disabled",
 				    machine->name);
 	return 0;
 }
@@ -89,7 +88,7 @@ static int check_room(const struct scheduler *s, const struct stow_machine *mach
 		return stow_err_set(err, ENOBUFS, "%zu plans for node %s are being made", tries,
 				    machine->name);
 	if (s->drains->n_under_way >= SCHEDULER_DRAINS_MAX)
-		return stow_err_set(err, ENOBUFS, "%d drains are under way", SCHEDULER_DRAINS_MAX);
+		return stow_err_set(err, ENOBUFS, "%d drains are running", SCHEDULER_DRAINS_MAX);
 	return 0;
 }
 
@@ -138,7 +137,7 @@ static int check_same(const struct scheduler_drain *d, const PbDrainMemoryReques
 			    in->request_id, d->message->id);
 }
 
-/* One that somebody has asked for before: told at once where it is. */
+/* Follow a drain of an earlier call: the first message has its present progress. */
 static int follow_old(struct scheduler_drain *d, const PbDrainMemoryRequest *in,
 		      struct scheduler_follower *f, struct stow_err *err)
 {
@@ -201,7 +200,7 @@ static int begin(struct scheduler *s, const PbDrainMemoryRequest *in, struct sch
 		scheduler_drain_go_on(s, d, stow_now());
 		return 0;
 	}
-	stow_log(STOW_LOG_NOTICE, "a drain is asked for", stow_text("drain", d->message->id),
+	stow_log(STOW_LOG_NOTICE, "a drain was requested", stow_text("drain", d->message->id),
 		 stow_text("node", machine->name), stow_text("by", stow_rpc_peer(f->call)->name));
 	d->owed = true;
 	scheduler_drain_save(s, d, NULL);
@@ -248,7 +247,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	d = f->drain;
 	if (d) {
 		scheduler_drain_unfollow(d, f);
-		/* A plan is for him who asked for it. */
+		/* A dry run ends with its last follower. */
 		if (d->dry && !d->followers) {
 			if (d->asked)
 				scheduler_directive_let_go(s, d->machine, d->message->id);
@@ -261,7 +260,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 
 const struct stow_rpc_stream_ops scheduler_drain_ops = { .open = opened, .closed = closed };
 
-/* The drain under way whose id begins so, if that is one. */
+/* Find the running drain with that prefix of an id. */
 static int find(struct scheduler *s, const char *id, struct scheduler_drain **ret,
 		struct stow_err *err)
 {
@@ -269,7 +268,7 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 
 	if (strlen(id) > 16 || strspn(id, "0123456789abcdef") != strlen(id))
 		return stow_err_set(err, EINVAL,
-				    "id: \"%.32s\" is not the beginning of a drain's id: up to 16 "
+				    "id: \"%.32s\" is not a prefix of a drain's id: up to 16 "
 				    "hexadecimal digits",
 				    id);
 	for (size_t i = 0; i < s->drains->n_under_way; i++) {
@@ -278,8 +277,7 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 		if (d->dry || strncmp(d->message->id, id, strlen(id)) != 0)
 			continue;
 		if (found)
-			return stow_err_set(err, EINVAL,
-					    "id: \"%s\" is the beginning of several: %s, %s", id,
+			return stow_err_set(err, EINVAL, "id: \"%s\" matches several: %s, %s", id,
 					    found->message->id, d->message->id);
 		found = d;
 	}

@@ -18,7 +18,7 @@
 #define HTTP_OK(code) ((code) >= 200 && (code) < 300)
 #define HTTP_GONE     410
 
-/* What one URL is to be told of one event. */
+/* The delivery of one event to one URL. */
 struct scheduler_delivery {
 	struct scheduler_delivery *next;
 	size_t to; /* the URL's index */
@@ -28,7 +28,7 @@ struct scheduler_delivery {
 	uint64_t created; /* wall */
 	uint64_t due;	  /* monotonic */
 	uint64_t attempts;
-	bool first; /* no other one of its drain comes before it */
+	bool first; /* no earlier delivery of its drain is pending */
 	bool withdrawn, held;
 };
 
@@ -49,14 +49,14 @@ struct scheduler_delivery_queue {
 	pthread_mutex_t lock;
 	struct receiver *receivers;
 	size_t n;
-	uint64_t seq;			    /* the last number that was given */
+	uint64_t seq;			    /* the last number in use */
 	struct scheduler_delivery *orphans; /* until the start */
 	atomic_bool stopping;
 	struct scheduler_webhook_client delivery;
 	atomic_ulong delivered, failed, given_up;
 };
 
-/* --- the queue of a URL ------------------------------------------------------------------------- */
+/* --- the queue of a URL --------------------------------------------------- */
 
 static void delivery_free(struct scheduler_delivery *delivery)
 {
@@ -75,7 +75,7 @@ void scheduler_delivery_queue_drop(struct scheduler_delivery *deliveries)
 	}
 }
 
-/* With the lock held, as all that follow. */
+/* With the lock held, like all functions below. */
 static void enqueue(struct receiver *to, struct scheduler_delivery *delivery)
 {
 	struct scheduler_delivery **at = &to->deliveries;
@@ -90,7 +90,7 @@ static void enqueue(struct receiver *to, struct scheduler_delivery *delivery)
 	pthread_cond_signal(&to->posted);
 }
 
-/* Takes it out; the next one of its drain is the first then. */
+/* Remove a delivery; the next one of its drain becomes its first. */
 static void dequeue(struct receiver *to, struct scheduler_delivery *delivery)
 {
 	struct scheduler_delivery **at = &to->deliveries;
@@ -106,7 +106,7 @@ static void dequeue(struct receiver *to, struct scheduler_delivery *delivery)
 		}
 }
 
-/* What is no longer so is not told. Its row is gone, or about to go. */
+/* Drop withdrawn deliveries. Their rows are deleted, or will be. */
 static void drop_withdrawn(struct receiver *to)
 {
 	struct scheduler_delivery **at = &to->deliveries, *delivery;
@@ -117,7 +117,7 @@ static void drop_withdrawn(struct receiver *to)
 			at = &delivery->next;
 			continue;
 		}
-		stow_log(STOW_LOG_NOTICE, "a webhook is not told: it is no longer so",
+		stow_log(STOW_LOG_NOTICE, "a webhook event was withdrawn: it no longer holds",
 			 stow_text("url", to->shown),
 			 stow_text("drain", stow_id_format(delivery->drain, id)),
 			 stow_text("event", delivery->event));
@@ -143,7 +143,7 @@ static void delete_row(struct scheduler_delivery_queue *queue, uint64_t seq)
 	if (stow_writes_no_webhook(writes, seq) == 0)
 		stow_store_commit(queue->store, writes, NULL, NULL);
 	else
-		stow_writes_free(writes); /* it is told once more after a restart */
+		stow_writes_free(writes); /* it is delivered again after a restart */
 }
 
 static void postpone(struct receiver *to, struct scheduler_delivery *delivery, struct stow_now now)
@@ -176,19 +176,20 @@ static void settle(struct receiver *to, struct scheduler_delivery *delivery, lon
 	stow_id_format(delivery->drain, id);
 	if (HTTP_OK(status)) {
 		atomic_fetch_add(&queue->delivered, 1);
-		stow_log(STOW_LOG_INFO, "a webhook was told", stow_text("url", to->shown),
-			 stow_text("drain", id), stow_text("event", delivery->event));
+		stow_log(STOW_LOG_INFO, "a webhook event was delivered",
+			 stow_text("url", to->shown), stow_text("drain", id),
+			 stow_text("event", delivery->event));
 	} else if (status == HTTP_GONE || expired) {
 		atomic_fetch_add(&queue->failed, 1);
 		atomic_fetch_add(&queue->given_up, 1);
-		stow_log(STOW_LOG_ERR, "a webhook is not told: given up",
+		stow_log(STOW_LOG_ERR, "a webhook event was dropped: too many tries",
 			 stow_text("url", to->shown), stow_text("drain", id),
 			 stow_text("event", delivery->event),
 			 stow_number("tries", delivery->attempts + 1), stow_why(why));
 	} else {
 		atomic_fetch_add(&queue->failed, 1);
 		postpone(to, delivery, now);
-		stow_log(STOW_LOG_WARNING, "a webhook could not be told",
+		stow_log(STOW_LOG_WARNING, "a webhook event could not be delivered",
 			 stow_text("url", to->shown), stow_text("drain", id),
 			 stow_text("event", delivery->event),
 			 stow_number("tries", delivery->attempts), stow_why(why));
@@ -199,7 +200,8 @@ static void settle(struct receiver *to, struct scheduler_delivery *delivery, lon
 	delivery_free(delivery);
 }
 
-/* Until something is due, was posted, or half a second has passed: clocks may be set. */
+/* Wait until a delivery is due, or was posted; at most half a second, because the wall clock may
+ * be set. */
 static void wait_for(struct receiver *to, const struct scheduler_delivery *delivery)
 {
 	uint64_t now = stow_now().mono, wait = STOW_SECOND / 2;
@@ -239,7 +241,7 @@ static void *run(void *arg)
 					     .number = delivery->attempts + 1,
 					     .body = delivery->body,
 					     .len = delivery->len };
-		/* Nobody else takes deliveries out of this queue. */
+		/* Only this thread removes deliveries from this queue. */
 		pthread_mutex_unlock(&queue->lock);
 		status = scheduler_webhook_client_send(&queue->delivery, &it, &err);
 		pthread_mutex_lock(&queue->lock);
@@ -250,7 +252,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* --- the queue --------------------------------------------------------------------------------- */
+/* --- the queue ------------------------------------------------------------ */
 
 int scheduler_delivery_queue_new(const struct scheduler_config *config,
 				 struct scheduler_delivery_queue **ret_queue, struct stow_err *err)
@@ -374,7 +376,8 @@ int scheduler_delivery_queue_start(struct scheduler_delivery_queue *queue, struc
 {
 	queue->store = store;
 	for (const struct scheduler_delivery *l = queue->orphans; l; l = l->next) {
-		stow_log(STOW_LOG_WARNING, "a webhook is not told: its URL is no longer set",
+		stow_log(STOW_LOG_WARNING,
+			 "a webhook event was dropped: its URL is no longer configured",
 			 stow_text("event", l->event));
 		delete_row(queue, l->seq);
 	}

@@ -2,16 +2,16 @@
 #pragma once
 
 /*
- * Drains: memory that leaves a machine, from the request to the end.
+ * Drains: taking memory off a machine, from the request to the outcome.
  *
- *	WAITING    for its turn; then the machine plans (still WAITING)
- *	PLANNED    fenced, and waiting for reservations on the NUMA node to be used or to run out
- *	FENCED     the machine is told to do it
- *	MOVING .. UNDOING	as the machine says
+ *	WAITING    for a slot; then the agent plans (still WAITING)
+ *	PLANNED    fenced; waits until reservations on the NUMA node are used or have run out
+ *	FENCED     the agent was ordered to drain
+ *	MOVING .. UNDOING	as the agent reports
  *	DONE, PARTIAL, FAILED, CANCELLED
  *
- * Each step is stored before what follows from it is done, together with what webhooks are to be
- * told of it: whoever is started again goes on from there. All of this is under the fleet's lock.
+ * Each step is stored, together with its webhook events, before the next action. So a restarted
+ * scheduler, or another one, continues from there. Drains are under the fleet's lock.
  */
 
 #include <stdbool.h>
@@ -23,50 +23,52 @@
 
 #define SCHEDULER_ENDS 4 /* DONE to CANCELLED */
 
-/* The methods; they take the lock themselves. */
+/* The gRPC methods. They take the lock themselves. */
 extern const struct stow_rpc_stream_ops scheduler_drain_ops; /* DrainMemory */
 int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *request,
 			  void *response, struct stow_err *err);
 int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request,
 			   void *response, struct stow_err *err);
 
-/* The table of drains, s->drains. -ENOMEM. */
+/* Create the table of drains, s->drains. -ENOMEM. */
 int scheduler_drains_new(struct scheduler_drains **ret, struct stow_err *err);
 void scheduler_drains_free(struct scheduler *s);
 
-/* What follows wants the lock held. */
+/* All functions below require the lock. */
 
-/* What the store has (stow_store_load); after the last one. */
+/* Add a drain from the store (stow_store_load()); then, once, finish loading. */
 int scheduler_drain_load(void *ctx, uint64_t id, uint64_t flags, const void *message, size_t len,
 			 const char *request_id, struct stow_err *err);
 void scheduler_drains_loaded(struct scheduler *s);
 
-/* What can be done now; again and again. */
+/* Advance all drains that can continue; called periodically. */
 void scheduler_drains_tick(struct scheduler *s, struct stow_now now);
-/* Somebody may have a turn now. */
+/* Look for waiting drains that can get a slot, at the next tick. */
 void scheduler_drains_look(struct scheduler *s);
-/* Forgets those that ended long ago. */
+/* Forget drains that ended long ago. */
 void scheduler_drains_forget(struct scheduler *s, struct stow_now now);
-/* Closes all calls that follow. */
+/* Close all calls of DrainMemory. */
 void scheduler_drains_stop(struct scheduler *s);
 
-/* What the machine says: takes `progress` over; ids of others are passed over. */
+/* Handle progress from a machine's agent. Takes ownership of `progress`. Ignores drains of other
+ * machines. */
 void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 			      PbDrainProgress *progress);
 void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, uint64_t id,
 			    enum scheduler_order what, const PbDirectiveResult *result);
-/* The first report of a stream, after its Welcome: what the machine has, ascending. */
+/* Handle the drains, ascending, that the first report of a stream lists; after its Welcome. */
 void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine,
 			       const uint64_t *ids, size_t n);
 
-/* -EBUSY: which one keeps the fences of this machine. */
+/* Check whether the machine's fences may be changed. -EBUSY: a drain needs one of them; `err`
+ * names it. */
 int scheduler_drains_in_the_way(const struct scheduler *s, const struct stow_machine *machine,
 				struct stow_err *err);
-/* The ids of a machine's drains under way, which stay the drains'; the list is to be freed. 0
- * without memory. */
+/* Return the ids of a machine's running drains. The caller frees the list, not the ids. 0 when
+ * out of memory. */
 size_t scheduler_drains_of(const struct scheduler *s, const struct stow_machine *machine,
 			   char ***ret_ids);
 size_t scheduler_drains_under_way(const struct scheduler *s);
-/* By step, and by how they ended since the start. */
+/* Count the running drains by step, and the drains that ended since the start by outcome. */
 void scheduler_drains_count(const struct scheduler *s, uint64_t under_way[PB_DRAIN_STEP_DONE],
 			    uint64_t ended[SCHEDULER_ENDS]);

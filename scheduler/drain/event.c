@@ -46,7 +46,7 @@ const char *scheduler_step_name(PbDrainStep step)
 	return (unsigned int)step < STOW_ARRAY_SIZE(names) ? names[step] : "?";
 }
 
-/* --- the body ----------------------------------------------------------------------------------- */
+/* --- the body ------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -55,7 +55,7 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The numbers of a plan's blocks, in list format: they go beyond what an idset holds. */
+/* Format the numbers of a plan's blocks as a list. An idset cannot hold numbers that large. */
 static char *blocks_of(const PbDrainPlan *plan)
 {
 	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
@@ -98,7 +98,7 @@ static void add_memory(struct json_object *to, enum scheduler_event event, const
 									: "");
 	add_text(to, "device_path", plan->device_path);
 	add_number(to, "address", plan->address);
-	/* What is offline by now, as soon as there is any; before, what is to be. */
+	/* The blocks that are offline; the planned blocks as long as there are none. */
 	if (event == SCHEDULER_EVENT_PLANNED || (!gone[0] && event != SCHEDULER_EVENT_FAILED))
 		gone = blocks = blocks_of(plan);
 	add_text(to, "blocks", gone);
@@ -148,7 +148,7 @@ char *scheduler_event_attempt(const char *body, size_t len, uint64_t attempt)
 	return text;
 }
 
-/* --- the signature ------------------------------------------------------------------------------ */
+/* --- the signature -------------------------------------------------------- */
 
 void scheduler_event_sign(const void *secret, size_t secret_len, const char *timestamp,
 			  const char *body, char ret_hex[65])
@@ -174,7 +174,7 @@ void scheduler_event_sign(const void *secret, size_t secret_len, const char *tim
 	ret_hex[64] = '\0';
 }
 
-/* --- where to, and when ------------------------------------------------------------------------- */
+/* --- URLs and pauses ------------------------------------------------------ */
 
 static bool is_loopback(const char *host)
 {
@@ -182,7 +182,7 @@ static bool is_loopback(const char *host)
 	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
 }
 
-/* Whether the URL has that part. */
+/* Return whether the URL has that part. */
 static bool has(CURLU *url, CURLUPart part)
 {
 	char *text = NULL;
@@ -199,7 +199,7 @@ static int check_parts(CURLU *parsed, const char *url, bool insecure, struct sto
 
 	if (curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
 	    curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK || !host[0])
-		r = stow_err_set(err, EINVAL, "\"%.256s\" is not a URL; want https://HOST/PATH",
+		r = stow_err_set(err, EINVAL, "\"%.256s\" is not a URL; expected https://HOST/PATH",
 				 url);
 	else if (has(parsed, CURLUPART_USER) || has(parsed, CURLUPART_PASSWORD))
 		r = stow_err_set(err, EINVAL,
@@ -213,8 +213,7 @@ static int check_parts(CURLU *parsed, const char *url, bool insecure, struct sto
 		r = stow_err_set(err, EINVAL, "\"%.256s\" is not a URL with https://", url);
 	else if (strcmp(scheme, "http") == 0 && !insecure && !is_loopback(host))
 		r = stow_err_set(err, EINVAL,
-				 "\"%.256s\" is not loopback; that wants https://, or insecure: "
-				 "true",
+				 "\"%.256s\" is not loopback; expected https://, or insecure: true",
 				 url);
 	curl_free(scheme);
 	curl_free(host);
@@ -246,7 +245,7 @@ int scheduler_event_url_check(const char *url, bool insecure, struct stow_err *e
 	if (strlen(url) > 2048)
 		r = stow_err_set(err, EINVAL, "a URL of over 2048 characters");
 	else if (curl_url_set(parsed, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-		r = stow_err_set(err, EINVAL, "\"%.256s\" is not a URL; want https://HOST/PATH",
+		r = stow_err_set(err, EINVAL, "\"%.256s\" is not a URL; expected https://HOST/PATH",
 				 url);
 	else
 		r = check_parts(parsed, url, insecure, err);

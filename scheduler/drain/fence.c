@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The NUMA nodes that drains fence. */
+/* The NUMA nodes that are fenced by drains. */
 #include <errno.h>
 
 #include "scheduler/drain/drain_internal.h"

@@ -9,7 +9,7 @@
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
 
-#define BACKLOG_MAX (1U << 20) /* bytes: who is that far behind misses what is not an end */
+#define BACKLOG_MAX (1U << 20) /* bytes; a slower follower misses messages, except the last one */
 
 void scheduler_drain_follow(struct scheduler_drain *d, struct scheduler_follower *f)
 {

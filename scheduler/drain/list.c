@@ -6,7 +6,7 @@
 
 #include "scheduler/drain/drain_internal.h"
 
-#define LIST_BYTES (3U << 20) /* of an answer: what a client takes is 4 MiB */
+#define LIST_BYTES (3U << 20) /* of an answer: gRPC clients accept 4 MiB */
 
 static int by_age(const void *a, const void *b)
 {
@@ -28,11 +28,11 @@ static size_t pick(struct scheduler_drain *const *from, size_t n, const char *no
 	return picked;
 }
 
-/* An answer is what a client takes: the latest drains are in it, and as long as there is room with
- * their plans' lists and with all culprits. */
+/* An answer is bounded. The newest drains come first, with the lists of their plans and all
+ * culprits as long as there is room. */
 struct listing {
 	PbListDrainsResponse out;
-	PbDrain *drains; /* shorter ones */
+	PbDrain *drains; /* copies without the long lists */
 	PbDrainPlan *plans;
 	PbDrainProgress *progress;
 };
@@ -61,7 +61,7 @@ static void fit(struct listing *l)
 	for (size_t i = n; i-- > 0;) {
 		size_t size = pb_drain__get_packed_size(l->out.drains[i]);
 
-		/* The last third is for short ones. */
+		/* The last third is reserved for shortened drains. */
 		if (size + LIST_BYTES / 3 > left) {
 			shorten(l, i);
 			size = pb_drain__get_packed_size(l->out.drains[i]);
@@ -75,7 +75,7 @@ static void fit(struct listing *l)
 	}
 }
 
-/* Those of one page: from the token's on, at most page_size. */
+/* List one page: from the token on, at most page_size drains. */
 static int page(struct listing *l, const PbListDrainsRequest *in, struct stow_err *err)
 {
 	size_t first = 0;
@@ -84,7 +84,7 @@ static int page(struct listing *l, const PbListDrainsRequest *in, struct stow_er
 	       strcmp(l->out.drains[first]->id, in->page_token) != 0)
 		first++;
 	if (in->page_token[0] && first == l->out.n_drains)
-		return stow_err_set(err, EINVAL, "page_token: there is no drain \"%.64s\" any more",
+		return stow_err_set(err, EINVAL, "page_token: drain \"%.64s\" no longer exists",
 				    in->page_token);
 	l->out.drains += first;
 	l->out.n_drains -= first;
@@ -119,7 +119,7 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 		qsort(list, l.out.n_drains, sizeof(PbDrain *), by_age);
 		if (page(&l, in, &bad) == 0)
 			fit(&l);
-		/* Packed while they are ours. */
+		/* Packed with the lock held: the messages belong to the drains. */
 		stow_rpc_reply(call, &l.out, bad.code ? &bad : NULL);
 	}
 	stow_lock_give(&s->fleet->lock);

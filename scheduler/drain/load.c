@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Drains as the store had them. */
+/* Loading drains from the store. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static int check_loaded(const PbDrain *message, uint64_t id, struct stow_err *er
 	     !scheduler_step_is_end(message->progress->step) && !message->plan))
 		return stow_err_set(err, EUCLEAN, "the store: drain %" PRIx64 " is damaged", id);
 	r = stow_machine_name_check(message->node, err);
-	return r < 0 ? stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is no name of a node",
+	return r < 0 ? stow_err_set(err, EUCLEAN, "the store: \"%.64s\" is not a node's name",
 				    message->node)
 		     : 0;
 }
@@ -60,7 +60,7 @@ int scheduler_drain_load(void *ctx, uint64_t id, uint64_t flags, const void *mes
 	d->stored = drain->progress->step;
 	d->slot = d->stored > PB_DRAIN_STEP_WAITING && !scheduler_drain_ended(d);
 	d->taken = d->slot && d->stored > PB_DRAIN_STEP_FENCED;
-	/* Whether the machine was asked is known when it reports. */
+	/* Whether the agent has the order is known when it reports. */
 	d->asked = d->stored == PB_DRAIN_STEP_FENCED;
 	d->since = stow_now().mono;
 	if (request_id[0]) {
@@ -99,7 +99,7 @@ void scheduler_drains_loaded(struct scheduler *s)
 		qsort(all->under_way, all->n_under_way, sizeof(*all->under_way), by_age);
 	if (all->n_ended)
 		qsort(all->ended, all->n_ended, sizeof(*all->ended), by_end);
-	/* What was safe before may have been taken back meanwhile: the machine says so first. */
+	/* Memory that was offline may be online again by now: wait for the agent's report. */
 	for (size_t i = 0; i < all->n_under_way; i++)
 		scheduler_drain_hold(s, all->under_way[i]);
 }

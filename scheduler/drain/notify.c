@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What webhooks are told of a drain, and what they must not hear any more. */
+/* Chooses the webhook events of a drain, and withdraws those that no longer hold. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/drain_internal.h"
 
-/* What says that memory may be removed. */
+/* Events that allow the removal of memory. */
 static const enum scheduler_event releases[] = { SCHEDULER_EVENT_SAFE, SCHEDULER_EVENT_SHRINK };
 
 static uint32_t told_of(enum scheduler_event event)
@@ -23,7 +23,7 @@ void scheduler_drain_notify(struct scheduler_drain *d, enum scheduler_event even
 	d->events |= 1U << event;
 }
 
-/* In its order: a step may have been missed on the way. */
+/* In order: the scheduler may have missed a step's message. */
 void scheduler_drain_notify_end(struct scheduler *s, struct scheduler_drain *d)
 {
 	enum scheduler_event release = scheduler_event_release(d->message->progress);
@@ -54,9 +54,9 @@ void scheduler_drain_hold(struct scheduler *s, const struct scheduler_drain *d)
 		scheduler_delivery_queue_hold(s->delivery_queue, d->id, releases[i], true);
 }
 
-/* Whoever has not heard by now that the memory may be removed must not hear it any more: it comes
- * back, or is back, or other memory of its device is online; and pulling a device that is in use is
- * what no signal ends. */
+/* Return whether an undelivered event that allows removal must be withdrawn: the memory comes
+ * back online, or other memory of its device is online. Pulling a device in use would crash the
+ * machine. */
 static bool is_unsafe(const struct scheduler_drain *d)
 {
 	uint32_t told =

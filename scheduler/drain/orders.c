@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a drain's machine is told. */
+/* Directives for drains. */
 #include <stddef.h>
 
 #include "scheduler/drain/drain_internal.h"

@@ -41,7 +41,7 @@ static void cut_plan(PbDrainPlan *plan)
 		add_note(plan, "the plan is too long to be shown whole; its sums are right");
 }
 
-/* Numbers in list format, or nothing; cut behind a whole one. */
+/* Check a list of numbers; an invalid one becomes "", a long one is cut after a whole number. */
 static void clean_list(char *text)
 {
 	size_t len = strlen(text);
@@ -61,7 +61,7 @@ PbDrainProgress *scheduler_progress_copy(const PbDrainProgress *in)
 	PbDrainProgress without = *in, *out;
 	char *gone = NULL;
 
-	/* The only long text goes its own way. */
+	/* The only long text; it has a limit of its own. */
 	if (in->blocks_gone[0]) {
 		gone = strdup(in->blocks_gone);
 		if (!gone)

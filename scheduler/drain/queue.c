@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whose turn it is, and the clock. */
+/* Slots for waiting drains, and the periodic tick. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +7,9 @@
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/message.h"
 
-#define LOOK_EVERY STOW_SECOND /* at who waits, when nothing has happened */
+#define LOOK_EVERY STOW_SECOND /* for waiting drains, when nothing has changed */
 
-/* Without a failure domain each machine is one. */
+/* A machine without a failure domain is a domain of its own. */
 static bool same_domain(const struct scheduler_drain *a, const struct scheduler_drain *b)
 {
 	const char *x = a->message->failure_domain, *y = b->message->failure_domain;
@@ -17,13 +17,13 @@ static bool same_domain(const struct scheduler_drain *a, const struct scheduler_
 	return x[0] && y[0] ? strcmp(x, y) == 0 : a->machine == b->machine;
 }
 
-/* Those that have a turn, the oldest first. */
+/* Drains that have a slot, oldest first. */
 struct running {
 	struct scheduler_drain **list;
 	size_t n;
 };
 
-/* Whether it may begin; if not, it says who comes before. */
+/* Return whether a drain may get a slot; if not, its status names the drain that it waits for. */
 static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const struct running *running)
 {
 	const struct scheduler_drain *same = NULL, *here = NULL;
@@ -47,7 +47,7 @@ static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const stru
 				       "waits for drain %s of node %s, of the same failure domain",
 				       same->message->id, same->message->node);
 	else if (running->n >= s->config.max_drains)
-		scheduler_drain_status(d, "waits for drain %s of node %s: no more at a time",
+		scheduler_drain_status(d, "waits for drain %s of node %s: the limit is reached",
 				       running->list[0]->message->id,
 				       running->list[0]->message->node);
 	else if (d->machine->stale || !d->machine->stream)
@@ -57,7 +57,7 @@ static bool may_begin(struct scheduler *s, struct scheduler_drain *d, const stru
 	return false;
 }
 
-/* The domain is the machine's as it is by now. */
+/* Use the present failure domain of the machine. */
 static void take_domain(struct scheduler_drain *d)
 {
 	if (d->machine->domain && strcmp(d->message->failure_domain, d->machine->domain) != 0) {
@@ -94,9 +94,9 @@ static void give_slots(struct scheduler *s, struct stow_now now)
 			continue;
 		d->slot = true;
 		running.list[running.n++] = d;
-		scheduler_drain_status(d, "node %s plans", d->machine->name);
+		scheduler_drain_status(d, "node %s is planning", d->machine->name);
 		scheduler_drain_go_on(s, d, now);
-		if (scheduler_drain_ended(d)) { /* at once: the next one is at its place */
+		if (scheduler_drain_ended(d)) { /* it was removed: the next one is at its index */
 			running.n--;
 			i--;
 		}
@@ -114,7 +114,7 @@ void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
 {
 	for (size_t i = s->drains->n_under_way; i-- > 0;) {
 		save_again(s, s->drains->under_way[i], now);
-		/* May take it out; then a later one, which was seen, is at its place. */
+		/* This may remove the drain; then a later one, already handled, is at its index. */
 		scheduler_drain_go_on(s, s->drains->under_way[i], now);
 	}
 	for (size_t i = 0; i < s->drains->n_ended; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Drains in the store. */
+/* Writing drains to the store. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -66,7 +66,7 @@ static void on_saved(void *ctx, const struct stow_err *err)
 	free(op);
 }
 
-/* One that has ended keeps the sums of its plan. */
+/* An ended drain keeps only the sums of its plan. */
 static int write_drain(const struct scheduler_drain *d, struct stow_writes *writes)
 {
 	PbDrain out = *d->message;

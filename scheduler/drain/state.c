@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The state machine: what comes next when a machine has said something, or something is stored. */
+/* The state machine: the next action after a message from an agent, or after a write to the
+ * store. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,14 +15,13 @@
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
 
-/* gRPC's, of ends that are our own. */
+/* gRPC status codes of outcomes that the scheduler decides. */
 enum { FAILED_PRECONDITION = 9, UNIMPLEMENTED = 12, UNAVAILABLE = 14, NOT_FOUND = 5 };
 enum { CANCELLED = 1, DEADLINE_EXCEEDED = 4, INTERNAL = 13 };
 
-/* --- steps, ends, and the store ------------------------------------------------------------------
- */
+/* --- steps, ends, and the store ------------------------------------------- */
 
-/* A step of its own, not the machine's. */
+/* Set a step that the scheduler decides, not the agent. */
 static void set_step(struct scheduler_drain *d, PbDrainStep step)
 {
 	PbDrainProgress *p = d->message->progress;
@@ -33,7 +33,7 @@ static void set_step(struct scheduler_drain *d, PbDrainStep step)
 	d->owed = true;
 }
 
-/* The end: the fence is lifted, webhooks and followers are told. `code`: a gRPC status. */
+/* End a drain: lift the fence, notify webhooks and followers. `code`: a gRPC status. */
 __attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
 						      struct scheduler_drain *d, PbDrainStep step,
 						      uint32_t code, const char *fmt, ...)
@@ -46,7 +46,7 @@ __attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* What a node said may have been cut within a character. */
+	/* An agent's text may have been cut within a character. */
 	stow_text_clean(text, sizeof(text));
 	stow_message_set_text(&d->message->progress->message, text);
 	set_step(d, step);
@@ -65,12 +65,11 @@ __attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
 	scheduler_drain_retire(s, d);
 	d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
 	if (fenced)
-		(void)scheduler_drain_fences(s, machine,
-					     NULL); /* taking one away needs no memory */
+		(void)scheduler_drain_fences(s, machine, NULL); /* cannot fail */
 	scheduler_drain_save(s, d, NULL);
 }
 
-/* --- planning ----------------------------------------------------------------------------------- */
+/* --- planning ------------------------------------------------------------- */
 
 static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
@@ -78,12 +77,12 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 
 	if (!machine->enforces && !d->dry) {
 		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
-		    "node %s observes or is switched off: it would not do it", machine->name);
+		    "node %s is in mode observe or disabled: it would not drain", machine->name);
 	} else if (!machine->stream && d->dry) {
 		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "node %s is not connected",
 		    machine->name);
 	} else if (!machine->stream) {
-		/* Who is gone before anything was done keeps nobody else waiting. */
+		/* Nothing was done yet: free the slot for other drains. */
 		d->asked = false;
 		if (machine->stale) {
 			d->slot = false;
@@ -96,7 +95,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
 		scheduler_directive_let_go(s, machine, d->message->id);
 		end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
-		    "node %s did not say its plan within %d s", machine->name,
+		    "node %s sent no plan within %d s", machine->name,
 		    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
 	}
 }
@@ -107,10 +106,10 @@ static const char *wrong_plan(const struct scheduler_drain *d, const PbDrainPlan
 	const PbDrainSpec *spec = d->message->spec;
 
 	if (!plan)
-		return "has none";
+		return "is missing";
 	if (plan->numa_node < 0 || plan->numa_node >= STOW_NUMA_MAX ||
 	    stow_machine_numa(d->machine, (uint32_t)plan->numa_node) < 0)
-		return "is for a NUMA node that it has not";
+		return "is for a NUMA node that it does not have";
 	if (spec->what_case == PB_DRAIN_SPEC__WHAT_NUMA_NODE &&
 	    (uint32_t)plan->numa_node != spec->numa_node)
 		return "is for another NUMA node";
@@ -123,11 +122,11 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	PbDrainProgress *p = d->message->progress;
 
 	if (wrong) {
-		end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL,
-		    "node %s says that it has planned, and the plan %s", d->machine->name, wrong);
+		end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL, "node %s: the plan %s", d->machine->name,
+		    wrong);
 		return;
 	}
-	d->asked = false; /* to do it */
+	d->asked = false; /* next: the order to drain */
 	d->message->plan = STOW_TAKE_PTR(progress->plan);
 	p->bytes_total = progress->bytes_total ? progress->bytes_total : d->message->plan->bytes;
 	p->blocks_total = progress->blocks_total ? progress->blocks_total
@@ -148,7 +147,7 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	scheduler_drain_save(s, d, NULL);
 }
 
-/* --- the fence ---------------------------------------------------------------------------------- */
+/* --- the fence ------------------------------------------------------------ */
 
 static void fence(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
@@ -157,13 +156,13 @@ static void fence(struct scheduler *s, struct scheduler_drain *d, struct stow_no
 	d->flags |= SCHEDULER_DRAIN_FENCE;
 	if (scheduler_drain_fences(s, d->machine, &err) < 0) {
 		d->flags &= ~(uint32_t)SCHEDULER_DRAIN_FENCE;
-		return; /* the next tick tries again */
+		return; /* the next tick retries */
 	}
 	d->since = now.mono;
 	scheduler_drain_save(s, d, NULL);
 }
 
-/* Reservations on the NUMA node that have no container yet. */
+/* Wait for unused reservations on the NUMA node. */
 static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
 	struct stow_idset numa = { 0 };
@@ -189,7 +188,7 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 	}
 }
 
-/* --- at work ------------------------------------------------------------------------------------ */
+/* --- draining ------------------------------------------------------------- */
 
 static void begin(struct scheduler *s, struct scheduler_drain *d)
 {
@@ -200,8 +199,8 @@ static void begin(struct scheduler *s, struct scheduler_drain *d)
 	scheduler_drain_order(s, d, SCHEDULER_ORDER_DO);
 }
 
-/* It was asked to cancel, and nobody hears of it: it is told when it is back, for then its Welcome
- * does not list the drain. */
+/* Give up a cancelled drain whose agent is silent. When the agent reconnects, its Welcome does
+ * not list the drain, and it undoes the drain. */
 static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
 	const struct stow_machine *m = d->machine;
@@ -212,16 +211,14 @@ static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow
 		return false;
 	d->taken = false;
 	end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
-	    "cancelled; node %s is silent, and takes it back when it is heard of "
-	    "again",
-	    m->name);
+	    "cancelled; node %s is silent, and will undo it when it reconnects", m->name);
 	return true;
 }
 
 void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
 	if (d->writing || d->unsaved)
-		return; /* what is not durable has not happened */
+		return; /* no action before the write is durable */
 	if (given_up(s, d, now))
 		return;
 	switch (scheduler_drain_step(d)) {
@@ -245,12 +242,12 @@ void scheduler_drain_go_on(struct scheduler *s, struct scheduler_drain *d, struc
 	}
 }
 
-/* What was written is durable, or could not be. */
+/* A write is durable, or has failed. */
 static void stored(struct scheduler *s, struct scheduler_drain *d, bool first,
 		   const struct stow_err *err)
 {
 	if (err && !d->known && !d->writing && !scheduler_drain_ended(d)) {
-		/* As if it had never been asked for. */
+		/* The first write failed: the drain was never accepted. */
 		scheduler_drain_hang_up(d, err);
 		scheduler_drain_remove(s, d);
 	}
@@ -272,9 +269,9 @@ void scheduler_drain_save(struct scheduler *s, struct scheduler_drain *d,
 	scheduler_drain_write(s, d, call, stored);
 }
 
-/* --- what the machine says ---------------------------------------------------------------------- */
+/* --- messages from the agent ---------------------------------------------- */
 
-/* Its numbers, in place of those before; the id is ours, and the plan is kept elsewhere. */
+/* Replace the progress. The id stays the scheduler's, and the plan is kept in the message. */
 static void take_numbers(struct scheduler_drain *d, PbDrainProgress *progress)
 {
 	PbDrainProgress *old = d->message->progress;
@@ -294,7 +291,8 @@ static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainPro
 
 	progress->code = 0;
 	take_numbers(d, progress);
-	/* Who was asked to cancel is about to take it back: then it is not safe. */
+	/* An agent with an order to cancel is about to undo the drain: the memory is not safe to
+	 * remove. */
 	if (told && release != SCHEDULER_EVENTS) {
 		if (step == PB_DRAIN_STEP_REMOVED || !(d->flags & SCHEDULER_DRAIN_CANCEL))
 			scheduler_drain_notify(d, release);
@@ -303,7 +301,8 @@ static void take_step(struct scheduler *s, struct scheduler_drain *d, PbDrainPro
 	if (step == PB_DRAIN_STEP_REMOVED)
 		scheduler_drain_notify(d, SCHEDULER_EVENT_REMOVED);
 	scheduler_drain_send(d, false);
-	/* A machine that goes back and forth makes nobody write. */
+	/* Earlier steps are not written again, so an agent that alternates between steps causes
+	 * no writes. */
 	if (step > d->stored || d->events)
 		scheduler_drain_save(s, d, NULL);
 }
@@ -315,12 +314,12 @@ static void take_end(struct scheduler *s, struct scheduler_drain *d, PbDrainProg
 	char text[SCHEDULER_TEXT_MAX + 1];
 
 	snprintf(text, sizeof(text), "%s", progress->message);
-	if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) { /* planning: nothing was done */
+	if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) { /* planning: nothing to undo */
 		stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
 		progress->step = PB_DRAIN_STEP_WAITING;
 		take_numbers(d, progress);
 		end(s, d, PB_DRAIN_STEP_FAILED, code ? code : INTERNAL, "%s",
-		    text[0] ? text : "the node did not plan, and does not say why");
+		    text[0] ? text : "the node sent no plan and no reason");
 		return;
 	}
 	progress->step = scheduler_drain_step(d);
@@ -343,7 +342,7 @@ void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 	if (stow_id_parse(progress->id, &id, NULL) == 0)
 		d = scheduler_drain_find(s, id);
 	if (!d || d->machine != machine) {
-		/* An end that is known already, or of nobody: it need not be said again. */
+		/* The end is stored, or the drain is unknown: the agent may forget it. */
 		if (over && (!d || strcmp(d->message->node, machine->name) == 0))
 			scheduler_directive_let_go(s, machine, progress->id);
 	} else if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) {
@@ -386,7 +385,7 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 	if (!d || d->machine != machine)
 		return;
 	if (what == SCHEDULER_ORDER_CANCEL) {
-		/* Neither at work nor about to say how it ended. */
+		/* The agent neither runs it nor has an outcome to report. */
 		if (result->code == NOT_FOUND)
 			end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
 			    "cancelled; node %s did not have it (any more)", machine->name);
@@ -405,20 +404,20 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 	}
 }
 
-/* What the machine had and has not any more. */
+/* The agent had the drain, and no longer has it. */
 static void missing(struct scheduler *s, struct scheduler_drain *d)
 {
 	if (scheduler_drain_step(d) == PB_DRAIN_STEP_REMOVED)
 		end(s, d, PB_DRAIN_STEP_DONE, 0, "%s",
-		    "it is gone; the agent was restarted afterwards");
+		    "it was removed; the agent was restarted afterwards");
 	else if (d->flags & SCHEDULER_DRAIN_CANCEL)
 		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "%s",
-		    "cancelled; the node does not have it any more");
+		    "cancelled; the node no longer has it");
 	else if (d->message->spec->resume)
 		d->lost = true;
 	else
 		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "%s",
-		    "the agent was restarted and has taken it back");
+		    "the agent was restarted and has undone it");
 }
 
 static bool listed(const uint64_t *ids, size_t n, uint64_t id)
@@ -463,7 +462,7 @@ void scheduler_drains_reported(struct scheduler *s, struct stow_machine *machine
 	}
 }
 
-/* --- cancelling --------------------------------------------------------------------------------- */
+/* --- cancelling ----------------------------------------------------------- */
 
 static bool at_work(const struct scheduler_drain *d)
 {
@@ -484,6 +483,6 @@ void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
 	} else {
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_CANCEL);
 	}
-	/* The answer comes with what is stored last. */
+	/* The call is answered after the last write. */
 	scheduler_drain_save(s, d, call);
 }

@@ -81,7 +81,7 @@ int scheduler_drain_add(struct scheduler *s, struct stow_machine *machine, uint6
 	struct scheduler_drains *all = s->drains;
 	struct scheduler_drain *d = calloc(1, sizeof(*d));
 
-	/* There is always room for its end. */
+	/* Reserve the place among the ended drains as well, so that ending cannot fail. */
 	if (!d || make_room(&all->under_way, all->n_under_way, &all->under_way_room) < 0 ||
 	    make_room(&all->ended, all->n_ended + all->n_under_way + 1, &all->ended_room) < 0 ||
 	    stow_hash_add(&all->ids, &d->link, id) < 0) {

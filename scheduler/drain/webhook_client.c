@@ -18,11 +18,11 @@
 
 #define SECRET_MIN 16
 #define SECRET_MAX 65536
-#define ANSWER_MAX 65536 /* bytes of an answer's body that are read, and dropped */
+#define ANSWER_MAX 65536 /* bytes of an answer's body that are read and discarded */
 
-/* --- the secret --------------------------------------------------------------------------------- */
+/* --- the secret ----------------------------------------------------------- */
 
-/* The administrator's file, named by path. Newlines at its end are an editor's. */
+/* Read the administrator's file. Newlines at its end are dropped, because editors add them. */
 static int read_secret(const char *path, char **ret, size_t *ret_len, struct stow_err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -47,7 +47,7 @@ static int read_secret(const char *path, char **ret, size_t *ret_len, struct sto
 		return stow_err_set(err, EFBIG, "webhook-secret: %s is over 64 KiB", path);
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		len--;
-	/* Also what the unit puts there when there is none. */
+	/* Also rejects the empty file that the systemd unit provides when there is no secret. */
 	if (len < SECRET_MIN)
 		return stow_err_set(err, EINVAL,
 				    "webhook-secret: %s has %zu bytes; want a key of at least %d",
@@ -65,7 +65,8 @@ static void forget_secret(struct scheduler_webhook_client *client)
 	client->secret = NULL;
 }
 
-/* A copy for one try: the file may have changed. One that cannot be read leaves the last one. */
+/* Return a copy for one try. The file is read again, because it may have changed; if that fails,
+ * the last secret is used. */
 static char *current_secret(struct scheduler_webhook_client *client, size_t *ret_len)
 {
 	struct stow_err err;
@@ -90,14 +91,14 @@ static char *current_secret(struct scheduler_webhook_client *client, size_t *ret
 	return copy;
 }
 
-/* --- one try ------------------------------------------------------------------------------------ */
+/* --- one try -------------------------------------------------------------- */
 
 static size_t on_answer(char *bytes, size_t size, size_t n, void *ctx)
 {
 	size_t *left = ctx;
 
 	if (size * n > *left)
-		return 0; /* ends the transfer; its status has come already */
+		return 0; /* end the transfer; the status has been received */
 	*left -= size * n;
 	return size * n;
 }
@@ -170,7 +171,7 @@ static void set_options(CURL *curl, struct scheduler_webhook_client *client, con
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "numastow/" STOW_VERSION);
-	/* What a URL says is all that counts: no other scheme, no redirect, no environment. */
+	/* Only the URL counts: no other scheme, no redirects, no environment variables. */
 #if LIBCURL_VERSION_NUM >= 0x075500
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -186,8 +187,8 @@ static void set_options(CURL *curl, struct scheduler_webhook_client *client, con
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(config->webhook_timeout / 1000000));
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-	/* The thread that asks name servers is not waited for when they do not answer: neither by
-	 * the next try, nor by a scheduler that stops while a standby waits for its lock. */
+	/* Do not wait for the resolver's thread when name servers do not answer: neither the
+	 * next try nor a stopping scheduler, whose standby waits for the lock, may be delayed. */
 	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 #endif
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
@@ -226,7 +227,7 @@ long scheduler_webhook_client_send(struct scheduler_webhook_client *client,
 	return status;
 }
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- creating ------------------------------------------------------------- */
 
 int scheduler_webhook_client_init(struct scheduler_webhook_client *client,
 				  const struct scheduler_config *config,

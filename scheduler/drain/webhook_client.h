@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One try to tell a webhook of an event: an HTTP request, signed (event.h). */
+/* One try to deliver an event to a webhook: a signed HTTP request (event.h). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,14 +13,14 @@
 
 struct scheduler_webhook_client {
 	const struct scheduler_config *config;
-	const atomic_bool *stopping; /* ends a try under way */
+	const atomic_bool *stopping; /* aborts a running try */
 	pthread_mutex_t lock;
-	char *secret; /* as it could last be read; the lock */
+	char *secret; /* as last read; under the lock */
 	size_t secret_len;
 };
 
-/* Uses the files and times of `config`, which must stay, as `stopping` must. -EINVAL, -ENOENT: a
- * file cannot be used; done() is to be called in any case. */
+/* Initialize a client with the files and times of `config`. `config` and `stopping` must outlive
+ * it. -EINVAL, -ENOENT: a file cannot be used. The caller calls done() in any case. */
 int scheduler_webhook_client_init(struct scheduler_webhook_client *client,
 				  const struct scheduler_config *config,
 				  const atomic_bool *stopping, struct stow_err *err);
@@ -33,6 +33,7 @@ struct scheduler_try {
 	size_t len;
 };
 
-/* The status of the answer, or 0 with what kept it from coming. Any thread. */
+/* Send an event. Returns the HTTP status of the answer, or 0 and sets `err` when there was none.
+ * Any thread. */
 long scheduler_webhook_client_send(struct scheduler_webhook_client *client,
 				   const struct scheduler_try *it, struct stow_err *err);

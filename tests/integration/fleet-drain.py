@@ -794,7 +794,7 @@ def agents_that_lie(temp):
             lambda: "1234567890abcdef" in liar.cancels), liar.cancels)
         same("another node's drain is not its business", (call.last().step, call.id in liar.cancels),
              (FENCED, False))
-        for what, plan in (("for a NUMA node that it has not", plan_of(numa=7)),
+        for what, plan in (("for a NUMA node that it does not have", plan_of(numa=7)),
                            ("for a negative one", plan_of(numa=-1)),
                            ("for another one", plan_of(numa=0))):
             liar.plan = plan
@@ -976,7 +976,7 @@ def https(temp):
         call = fleet.drain("web")
         fleet.agents["web"].ordered(call.id)
         check("HTTPS without it is refused, and said", fleet.program.wait(
-            "a webhook could not be told"), fleet.program.said)
+            "a webhook event could not be delivered"), fleet.program.said)
         same("and nothing has gone out", stranger.tries, [])
     for words, code in ((["--webhook", "http://hooks.example/x"], 2), (["--webhook", "ftp://127.0.0.1"], 2),
                         (["--webhook", "https://u:p@hooks.example/"], 2),
@@ -1016,7 +1016,7 @@ def mute_name_server(temp):
         call = fleet.drain("web")
         fleet.agents["web"].ordered(call.id)
         check("a name server that does not answer: that is a failure", fleet.program.wait(
-            "a webhook could not be told"), fleet.program.said)
+            "a webhook event could not be delivered"), fleet.program.said)
         fleet.program.stop()
     names.setblocking(False)
     asked = []

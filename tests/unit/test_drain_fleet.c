@@ -431,7 +431,7 @@ static void a_machine_that_does_not_plan(void **state)
 	assert_false(over(&c));
 	clock_advance(2 * S);
 	UNTIL(over(&c));
-	assert_true(at(&c, PB_DRAIN_STEP_FAILED) && says(&c, "did not say its plan within 300 s"));
+	assert_true(at(&c, PB_DRAIN_STEP_FAILED) && says(&c, "sent no plan within 300 s"));
 	UNTIL(number(&a, &a.cancels) == 1);
 	/* What it says then is nobody's business any more. */
 	say_plan(&a, c.id);
@@ -455,7 +455,7 @@ static void a_silent_machine_gives_its_turn_back(void **state)
 	drain(f, &first, "a", "", false);
 	UNTIL(number(&a, &a.plans) == 1);
 	drain(f, &second, "b", "", false);
-	UNTIL(says(&second, "of node a: no more at a time"));
+	UNTIL(says(&second, "of node a: the limit is reached"));
 	leave(&a);
 	clock_advance(16 * S);
 	report(&b);
