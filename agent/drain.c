@@ -273,7 +273,7 @@ void agent_drain_render(struct agent_drain_table *table, FILE *out)
 
 	pthread_mutex_lock(&table->lock);
 	stow_metric_head(out, "numastow_agent_drains_ended_total", "counter",
-			 "Drains, by how they ended.");
+			 "Ended drains, by outcome.");
 	for (int step = STOW_DRAIN_STEP_DONE; step <= STOW_DRAIN_STEP_CANCELLED; step++)
 		stow_metric(out, "numastow_agent_drains_ended_total", (double)table->ends[step],
 			    "end", stow_drain_step_name((enum stow_drain_step)step), NULL);

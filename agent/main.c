@@ -172,7 +172,7 @@ static void print_help(void)
 	       "Reports what the machine's NUMA nodes have, keeps what was given true.\n"
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" AGENT_CONFIG_PATH ")");
-	printf("  %-34s %s\n", "--check-config", "check them and end");
+	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
 	printf("  %-34s %s\n", "--sysroot DIR", "another machine's /sys, /proc, /run and /etc");
 	stow_settings_help(agent_settings, stdout);
 	printf("  %-34s %s\n", "--help, --version", "");

@@ -64,7 +64,8 @@ static void feed(struct agent_probe *probe)
 		sd_notify(0, "WATCHDOG=1");
 	} else if (!probe->deaf) {
 		probe->deaf = true;
-		stow_log(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
+			 stow_text("error", why));
 	}
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The clock: what runs out, who is silent, who waits, what is forgotten. */
+/* The clock: expires reservations, marks silent machines, wakes waiting calls, forgets old
+ * entries. */
 #include <time.h>
 
 #include "rpc/log.h"
@@ -8,9 +9,9 @@
 #include "scheduler/scheduler.h"
 
 #define TICK_NS	    50000000L
-#define FORGET_TIME (60 * STOW_SECOND) /* between looks for drains to forget */
-#define FORGET_MOST 64		       /* machines a tick: watchers read of no more than they can */
-#define EXPIRE_MOST 512		       /* reservations a tick, which is ten thousand a second */
+#define FORGET_TIME (60 * STOW_SECOND) /* between two checks for drains to forget */
+#define FORGET_MOST 64		       /* machines per tick, so that watchers can keep up */
+#define EXPIRE_MOST 512		       /* reservations per tick: ten thousand per second */
 
 static void expire(struct scheduler *s, struct stow_now now)
 {
@@ -24,7 +25,7 @@ static void expire(struct scheduler *s, struct stow_now now)
 		struct stow_reservation *r = fleet->expiring[1];
 
 		if (r->waiting)
-			break; /* its caller is told first */
+			break; /* its call is answered first */
 		stow_log(STOW_LOG_DEBUG, "a reservation has run out",
 			 stow_text("node", r->machine->name),
 			 stow_text("reservation", r->message->id));
@@ -45,7 +46,8 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		if (machine->stale ||
 		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
 			continue;
-		stow_log(STOW_LOG_WARNING, "node not ready: it is silent and gets nothing new",
+		stow_log(STOW_LOG_WARNING,
+			 "node not ready: it is silent, and nothing new is placed there",
 			 stow_text("node", machine->name));
 		stow_fleet_stale(fleet, machine);
 		scheduler_news(s);
@@ -56,12 +58,13 @@ static bool is_gone(const struct scheduler *s, const struct stow_machine *m, str
 {
 	if (!m->stale || m->streams || m->reservations || m->fenced || m->n_drains)
 		return false;
-	/* Of one that has never reported there was only what has ended by now. */
+	/* A machine that never reported existed only because of reservations or fences, which
+	 * have ended. */
 	return m->n_numa == 0 || (s->config.forget_after &&
 				  stow_elapsed(m->heard, now.mono) >= s->config.forget_after);
 }
 
-/* From the last one on, for the last one takes the place of one that goes. */
+/* In descending order, because the last machine takes the index of a removed one. */
 static void forget_gone(struct scheduler *s, struct stow_now now)
 {
 	struct stow_fleet *fleet = s->fleet;
@@ -74,7 +77,7 @@ static void forget_gone(struct scheduler *s, struct stow_now now)
 
 		if (!is_gone(s, machine, now))
 			continue;
-		stow_log(STOW_LOG_NOTICE, "node removed: it has been silent for long",
+		stow_log(STOW_LOG_NOTICE, "node removed: it was silent for too long",
 			 stow_text("node", machine->name));
 		stow_fleet_forget(fleet, machine);
 		scheduler_news(s);
@@ -91,7 +94,7 @@ void *scheduler_clock_run(void *arg)
 		struct stow_now now;
 
 		stow_lock_take(&s->fleet->lock);
-		now = stow_now(); /* not before: others may be long */
+		now = stow_now(); /* after the lock was taken, which may have lasted */
 		expire(s, now);
 		find_silent(s, now);
 		forget_gone(s, now);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading the store: what it has becomes what the table has. */
+/* Loading the store into the table. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static int load_reservation(void *ctx, uint64_t id, const void *message, size_t 
 	r = check_name(reservation->node, err);
 	if (r == 0)
 		r = stow_fleet_get(s->fleet, reservation->node, &machine, err);
-	/* What is bound stays until the machine says that it has ended. */
+	/* A bound reservation stays until a report tells that its container has ended. */
 	if (r == 0)
 		r = stow_reservation_add(s->fleet, machine, id, reservation, &made, err);
 	if (r < 0)

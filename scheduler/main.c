@@ -15,14 +15,14 @@
 #include "scheduler/scheduler.h"
 #include "scheduler/store/copy.h"
 
-#define LOOK_MS 200 /* between two looks at who is active */
+#define LOOK_MS 200 /* between two tries to become active */
 
-#define GRACE (10 * STOW_SECOND) /* from SIGTERM to the end, whatever it is at */
+#define GRACE (10 * STOW_SECOND) /* from SIGTERM to the forced exit */
 
 enum { HELP, VERSION, CHECK, COPY };
 static const char *const own[] = { "help", "version", "check-config", "copy-store", NULL };
 
-/* `words`: room for `argc`; only --copy-store has any. */
+/* `words` has room for `argc`; only --copy-store takes arguments. */
 static int read_flags(int argc, char **argv, struct scheduler_config *config, bool *given,
 		      const char **ret_path, const char **words, struct stow_err *err)
 {
@@ -31,9 +31,9 @@ static int read_flags(int argc, char **argv, struct scheduler_config *config, bo
 					ret_path, words, &n, err);
 
 	if (r == 0 && given[COPY] && n != 2)
-		r = stow_err_set(err, EINVAL, "--copy-store: want two stores, FROM and TO");
+		r = stow_err_set(err, EINVAL, "--copy-store: expected two stores, FROM and TO");
 	else if (r == 0 && !given[COPY] && n)
-		r = stow_err_set(err, EINVAL, "\"%.64s\": no argument is wanted", words[0]);
+		r = stow_err_set(err, EINVAL, "\"%.64s\": unexpected argument", words[0]);
 	return r;
 }
 
@@ -73,14 +73,14 @@ static void print_help(void)
 	       "Knows what every NUMA node of a fleet has, and places pods on them.\n"
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" SCHEDULER_CONFIG_PATH ")");
-	printf("  %-34s %s\n", "--check-config", "check them and end");
+	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
 	printf("  %-34s %s\n", "--copy-store FROM TO", "copy a fleet's state to another store");
 	stow_settings_help(scheduler_settings, stdout);
 	printf("  %-34s %s\n", "--help, --version", "");
 }
 
-/* Only times, limits of drains and the log; what listens and where it stores needs a restart.
- * Certificates are read again by themselves. */
+/* Apply times, limits of drains and log settings. Addresses and the store need a restart.
+ * Certificates are reloaded automatically. */
 static void reload(struct scheduler *s, int argc, char **argv)
 {
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
@@ -112,7 +112,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	sd_notify(0, "READY=1");
 }
 
-/* As long as another one is active. What cannot be reached may be reached later. */
+/* Wait while another scheduler is active, or while the store cannot be reached. */
 static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
@@ -140,7 +140,7 @@ static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 	return 0;
 }
 
-/* The watchdog is fed with what a round through lock, store and port has shown. */
+/* Notify the systemd watchdog, as long as the probe's rounds end in time. */
 static void feed(const struct scheduler *s, bool *hangs)
 {
 	char why[256];
@@ -150,7 +150,8 @@ static void feed(const struct scheduler *s, bool *hangs)
 		sd_notify(0, "WATCHDOG=1");
 	} else if (!*hangs) {
 		*hangs = true;
-		stow_log(STOW_LOG_ERR, "the watchdog is fed no more", stow_text("error", why));
+		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
+			 stow_text("error", why));
 	}
 }
 
@@ -169,7 +170,8 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		if (!active && stand_by(s, &said, err) < 0)
 			return -err->code;
 		if (active && stow_store_lost(s->store, err)) {
-			stow_log(STOW_LOG_ERR, "lease lost: this scheduler ends, to stand by",
+			stow_log(STOW_LOG_ERR,
+				 "lease lost: this scheduler exits, to become a standby",
 				 stow_why(err));
 			return -err->code;
 		}
@@ -211,7 +213,7 @@ static int run(struct scheduler *s, int argc, char **argv)
 	return r < 0;
 }
 
-/* --check-config: the files that the settings name are read as well. */
+/* --check-config also reads the files that the settings name. */
 static int check(const struct scheduler_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
@@ -228,7 +230,7 @@ static int check(const struct scheduler_config *config)
 	return 0;
 }
 
-/* --copy-store: the files for etcd are the settings'. */
+/* --copy-store uses the certificate files of the settings for etcd. */
 static int copy_store(const struct scheduler_config *config, const char *const *words)
 {
 	struct stow_store_options from = scheduler_config_store(config), to = from;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Metrics, and whether the scheduler is healthy. */
+/* Metrics and health of the scheduler. */
 #include <stdio.h>
 
 #include "scheduler/scheduler.h"
@@ -17,12 +17,12 @@ static void render_drains(FILE *out, struct scheduler *s)
 	stow_lock_take(&s->fleet->lock);
 	scheduler_drains_count(s, under_way, ended);
 	stow_lock_give(&s->fleet->lock);
-	stow_metric_head(out, "numastow_scheduler_drains", "gauge", "Drains under way, by step.");
+	stow_metric_head(out, "numastow_scheduler_drains", "gauge", "Running drains, by step.");
 	for (int step = PB_DRAIN_STEP_WAITING; step < PB_DRAIN_STEP_DONE; step++)
 		stow_metric(out, "numastow_scheduler_drains", (double)under_way[step], "step",
 			    scheduler_step_name((PbDrainStep)step), NULL);
 	stow_metric_head(out, "numastow_scheduler_drains_ended_total", "counter",
-			 "Drains, by how they ended.");
+			 "Ended drains, by outcome.");
 	for (int i = 0; i < SCHEDULER_ENDS; i++)
 		stow_metric(out, "numastow_scheduler_drains_ended_total", (double)ended[i], "end",
 			    scheduler_step_name((PbDrainStep)(PB_DRAIN_STEP_DONE + i)), NULL);
@@ -34,13 +34,13 @@ static void render_webhooks(FILE *out, struct scheduler *s)
 
 	scheduler_delivery_queue_count(s->delivery_queue, &count);
 	one(out, "numastow_scheduler_webhooks_delivered_total", "counter",
-	    "Events that webhooks have taken.", (double)count.delivered);
+	    "Events that webhooks have accepted.", (double)count.delivered);
 	one(out, "numastow_scheduler_webhooks_failed_total", "counter",
-	    "Tries that webhooks did not take.", (double)count.failed);
+	    "Tries that webhooks did not accept.", (double)count.failed);
 	one(out, "numastow_scheduler_webhooks_given_up_total", "counter",
-	    "Events that are not tried any more.", (double)count.given_up);
+	    "Events that were given up.", (double)count.given_up);
 	one(out, "numastow_scheduler_webhooks_pending", "gauge",
-	    "Events that webhooks are still to be told.", (double)count.pending);
+	    "Events that are not delivered yet.", (double)count.pending);
 }
 
 static void render_nodes(FILE *out, struct scheduler *s)
@@ -77,7 +77,8 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	stow_metrics_program(out, "numastow_scheduler_build_info");
 	stow_audit_render(out, "numastow_scheduler_rpcs_total", &s->audit);
 	one(out, "numastow_scheduler_probe_last_seconds", "gauge",
-	    "When a round through lock, store and port was good last; seconds since the epoch.",
+	    "Time of the last successful self-test of lock, store and port; seconds since the "
+	    "epoch.",
 	    s->probe ? (double)scheduler_probe_last(s->probe) / 1e9 : 0);
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
 	    atomic_load(&s->active));
@@ -85,7 +86,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    "How far a standby is behind the leader's writes; 0 for a directory, and when active.",
 	    atomic_load(&s->active) ? 0 : (double)stow_store_lag(s->store) / 1e9);
 	render_nodes(out, s);
-	one(out, "numastow_scheduler_reservations", "gauge", "Reservations in force.",
+	one(out, "numastow_scheduler_reservations", "gauge", "Valid reservations.",
 	    (double)reservations);
 	one(out, "numastow_scheduler_placed_pods_total", "counter", "Pods placed.",
 	    (double)atomic_load(&s->placed));
@@ -98,7 +99,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_scheduler_reports_total", "counter", "Reports received.",
 	    (double)atomic_load(&s->reports));
 	one(out, "numastow_scheduler_reports_held_total", "counter",
-	    "Times that a node's reports had to wait, for there were too many.",
+	    "Times that a node's reports were delayed, because there were too many.",
 	    (double)atomic_load(&s->held));
 	one(out, "numastow_scheduler_directives_total", "counter", "Directives sent.",
 	    (double)atomic_load(&s->directives));
@@ -106,9 +107,9 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    (double)commits);
 	one(out, "numastow_scheduler_store_writes_total", "counter", "Rows written in them.",
 	    (double)writes);
-	one(out, "numastow_scheduler_store_failed_total", "counter",
-	    "What callers wanted stored and was not.", (double)store.failed);
-	one(out, "numastow_scheduler_store_healthy", "gauge", "1 when the last write went through.",
+	one(out, "numastow_scheduler_store_failed_total", "counter", "Writes that failed.",
+	    (double)store.failed);
+	one(out, "numastow_scheduler_store_healthy", "gauge", "1 when the last write succeeded.",
 	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
@@ -119,7 +120,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    "The longest time that the fleet's lock was held, since the start.",
 	    (double)atomic_load(&s->fleet->lock.longest) / 1e9);
 	stow_histogram_render(out, "numastow_scheduler_place_seconds",
-			      "From a Place that fits to its answer.", &s->place_times);
+			      "Time from a successful Place to its answer.", &s->place_times);
 }
 
 bool scheduler_is_healthy(void *ctx, char *why, size_t size)

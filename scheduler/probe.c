@@ -30,20 +30,20 @@ struct scheduler_probe {
 	struct scheduler *scheduler;
 	pthread_t thread;
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* stopping, or the store's word */
+	pthread_cond_t changed; /* stopping, or the store has answered */
 	bool stopping, written;
-	bool bad;	     /* the last round heard something bad: */
+	bool bad;	     /* the last round failed: */
 	struct stow_err why; /* the lock */
-	bool checked;	     /* a health check has gone through once; the thread's own */
+	bool checked;	     /* a health check succeeded once; used by the thread only */
 	atomic_int stage;
-	_Atomic uint64_t back; /* when the last round came back; monotonic */
+	_Atomic uint64_t back; /* when the last round ended; monotonic */
 	_Atomic uint64_t good; /* wall time */
 	char target[128], name[256];
 };
 
-/* --- the port ----------------------------------------------------------------------------------- */
+/* --- the port ------------------------------------------------------------- */
 
-/* A name that the certificate has, for a client insists on one. */
+/* Find a name of the certificate, because the client verifies it. */
 static void find_name(const char *path, char *ret, size_t size)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
@@ -63,7 +63,7 @@ static void find_name(const char *path, char *ret, size_t size)
 	X509_free(cert);
 }
 
-/* 0.0.0.0 and [::] are reached over loopback. */
+/* Find the address to connect to: loopback for 0.0.0.0 and [::]. */
 static int find_target(const struct scheduler *s, char *ret, size_t size, struct stow_err *err)
 {
 	struct sockaddr_storage address;
@@ -87,7 +87,7 @@ static int find_target(const struct scheduler *s, char *ret, size_t size, struct
 
 static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
 
-/* A connection of its own each time: what lives on is no proof that the next one is accepted. */
+/* Use a new connection each time: an old one does not prove that new ones are accepted. */
 static int ask_port(struct scheduler_probe *p, struct stow_err *err)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -108,13 +108,13 @@ static int ask_port(struct scheduler_probe *p, struct stow_err *err)
 	if (client)
 		stow_rpc_client_free(client);
 	p->checked |= r == 0;
-	/* Said at once, and never otherwise: the handshake does not like our certificate. */
+	/* The handshake rejects our certificate: -ENOTCONN has no other cause here. */
 	if (r == -ENOTCONN && config->ca && !p->checked && !strstr(err->msg, "refused"))
 		r = 0;
 	return r;
 }
 
-/* --- the store ---------------------------------------------------------------------------------- */
+/* --- the store ------------------------------------------------------------ */
 
 static void on_written(void *ctx, const struct stow_err *err)
 {
@@ -130,7 +130,7 @@ static void on_written(void *ctx, const struct stow_err *err)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* An answer that nobody has: a write like all others. */
+/* Delete an answer that does not exist: a write like all others. */
 static void ask_store(struct scheduler_probe *p)
 {
 	struct stow_writes *writes = stow_writes_new();
@@ -147,7 +147,7 @@ static void ask_store(struct scheduler_probe *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* --- rounds ------------------------------------------------------------------------------------- */
+/* --- rounds --------------------------------------------------------------- */
 
 static void go_round(struct scheduler_probe *p)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A whole scheduler: a standby that listens, then the active one, then stopped. */
+/* The whole scheduler: it starts as a standby, becomes active, and stops. */
 
 #include "scheduler/control/control.h"
 #include "scheduler/drain/delivery_queue.h"
@@ -9,16 +9,16 @@
 #include "scheduler/probe.h"
 #include "scheduler/service/service.h"
 
-/* Listens, as a standby. */
+/* Start to listen, as a standby. */
 int scheduler_start(struct scheduler *s, struct stow_err *err);
-/* Reads the store and serves. The store's lead is the caller's. */
+/* Read the store and serve. The caller has acquired the store's lead. */
 int scheduler_activate(struct scheduler *s, struct stow_err *err);
 void scheduler_stop(struct scheduler *s);
 
-/* Opens the store and enters what it has into the fleet's table (load.c). */
+/* Open the store and load it into the fleet's table (load.c). */
 int scheduler_load(struct scheduler *s, struct stow_err *err);
 
-/* The clock's thread (clock.c); its argument is the scheduler. Ends when that is stopping. */
+/* The clock's thread (clock.c). `arg` is the scheduler. Ends when the scheduler is stopping. */
 void *scheduler_clock_run(void *arg);
 
 /* For stow_metrics_start() (metrics.c); `ctx`: the scheduler. */

@@ -8,7 +8,7 @@
 #include "rpc/log.h"
 #include "scheduler/scheduler.h"
 
-/* "HOST:PORT", as others know it; "" when the kernel is to choose the port. */
+/* Format "HOST:PORT", as other machines know it; "" when the kernel chooses the port. */
 static void name_by_port(const char *listen, char *name, size_t size)
 {
 	const char *port = strrchr(listen, ':');
@@ -86,14 +86,14 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		r = scheduler_delivery_queue_start(s->delivery_queue, s->store, err);
 	if (r < 0)
 		return r;
-	/* As they were loaded: others change them from here on. */
+	/* Counted while the lock is held: other threads change them from here on. */
 	reservations = s->fleet->reservations.n;
 	drains = scheduler_drains_under_way(s);
 	r = -pthread_create(&s->clock, NULL, scheduler_clock_run, s);
 	s->clock_runs = r == 0;
 	if (r == 0) {
-		r = -pthread_create(&s->teller, NULL, scheduler_watch_run, s);
-		s->teller_runs = r == 0;
+		r = -pthread_create(&s->watch, NULL, scheduler_watch_run, s);
+		s->watch_runs = r == 0;
 	}
 	if (r == 0)
 		r = scheduler_explain_queue_start(s);
@@ -120,12 +120,12 @@ void scheduler_stop(struct scheduler *s)
 	}
 	if (s->clock_runs)
 		pthread_join(s->clock, NULL);
-	if (s->teller_runs)
-		pthread_join(s->teller, NULL);
+	if (s->watch_runs)
+		pthread_join(s->watch, NULL);
 	scheduler_explain_queue_stop(s);
 	scheduler_probe_free(s->probe);
 	s->probe = NULL;
-	/* What is queued is answered; nothing new comes. */
+	/* Queued calls are answered; new ones are refused. */
 	atomic_store(&s->active, false);
 	if (s->fleet) {
 		stow_lock_take(&s->fleet->lock);
@@ -145,7 +145,7 @@ void scheduler_stop(struct scheduler *s)
 		stow_rpc_server_stop(s->server, STOW_SECOND / 5);
 	stow_rpc_server_free(s->server);
 	stow_rpc_loop_free(s->loop);
-	stow_store_close(s->store); /* methods may have used it until now */
+	stow_store_close(s->store); /* methods may have used it until here */
 	s->store = NULL;
 	scheduler_drains_free(s);
 	scheduler_delivery_queue_free(s->delivery_queue);

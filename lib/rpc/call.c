@@ -121,7 +121,7 @@ static const struct stow_err *verdict(struct stow_rpc_call *call)
 		if (call->status != GRPC_STATUS_OK && call->err.code == 0)
 			rpc_err_from_status(&call->err, call->status, &call->details);
 	} else if (call->cancelled && call->err.code == 0) {
-		stow_err_set(&call->err, ECANCELED, "the caller has gone");
+		stow_err_set(&call->err, ECANCELED, "the caller has disconnected");
 	}
 	return call->err.code ? &call->err : NULL;
 }

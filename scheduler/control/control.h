@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * What the rooms above the fleet's table share, and changes that are made everywhere at once: in
- * the table, in the store, and by a directive to the machine.
+ * The scheduler's shared state, and changes that go to several places at once: to the table, to the
+ * store, and as a directive to the agent.
  *
- * One lock, the fleet's (fleet/lock.h), is held for as long as a method reads or changes the table:
- * microseconds mostly, and what one message can make of it has a bound. What waits does so without
- * it: for the store (a caller is answered from the store's thread), for an agent's word, for a
- * fence to be clear (from the clock's thread).
+ * One lock, the fleet's (fleet/lock.h), is held while a method reads or changes the table: usually
+ * for microseconds, and with a bound for each message. Calls never wait with the lock held. They
+ * are answered from the store's thread when a write is durable, when an agent has confirmed, or
+ * from the clock's thread when a fence is clear.
  */
 
 #include <pthread.h>
@@ -36,28 +36,28 @@ struct scheduler {
 	struct stow_store *store;
 	struct stow_rpc_loop *loop;
 	struct stow_rpc_server *server;
-	int port;	    /* where it listens */
-	atomic_bool active; /* else a standby */
+	int port;	    /* on which it listens */
+	atomic_bool active; /* otherwise a standby */
 	atomic_bool stopping;
 	atomic_bool loading; /* the store is being read, under the lock */
 	struct scheduler_probe *probe;
-	char name[300]; /* its machine and port */
-	uint64_t since; /* active since: wall time, ns */
+	char name[300]; /* machine and port */
+	uint64_t since; /* when it became active: wall time, ns */
 
-	/* The clock's thread: what runs out, who is silent, who waits. */
-	pthread_t clock, teller;
-	bool clock_runs, teller_runs;
-	/* Calls that wait, and who watches; the fleet's lock. */
+	/* The clock's thread (clock.c), and the one that notifies watchers (service/watch.c). */
+	pthread_t clock, watch;
+	bool clock_runs, watch_runs;
+	/* Waiting calls, and watchers; under the fleet's lock. */
 	struct stow_place_op *placing;
 	struct scheduler_fence *fences;
 	size_t n_fences;
 	struct scheduler_watcher *watchers, *last_watcher;
-	uint64_t watch_round;	/* in which all of them are told what is new */
-	bool watch_again;	/* somebody came since the round began */
-	pthread_cond_t changed; /* with the fleet's lock: news for watchers */
+	uint64_t watch_round;	/* counts the rounds in which all watchers are notified */
+	bool watch_again;	/* a watcher was added since the round began */
+	pthread_cond_t changed; /* with the fleet's lock: there are changes for watchers */
 
-	struct scheduler_drains *drains;		 /* the fleet's lock */
-	struct scheduler_delivery_queue *delivery_queue; /* has its own */
+	struct scheduler_drains *drains;		 /* under the fleet's lock */
+	struct scheduler_delivery_queue *delivery_queue; /* has a lock of its own */
 	struct scheduler_explain_queue *explain_queue;	 /* the same */
 
 	struct stow_audit audit;
@@ -65,15 +65,15 @@ struct scheduler {
 	atomic_ulong placed, refused, reports, directives, expired, revoked, held;
 };
 
-/* News for those who watch. */
+/* Wake the thread that notifies watchers. */
 static inline void scheduler_news(struct scheduler *s)
 {
 	pthread_cond_signal(&s->changed);
 }
 
-/* All that follows wants the fleet's lock held. */
+/* All functions below require the fleet's lock. */
 
-/* --- directives (directive.c) ------------------------------------------------------------------- */
+/* --- directives (directive.c) --------------------------------------------- */
 
 enum scheduler_order { SCHEDULER_ORDER_PLAN, SCHEDULER_ORDER_DO, SCHEDULER_ORDER_CANCEL };
 
@@ -81,48 +81,49 @@ enum scheduler_order { SCHEDULER_ORDER_PLAN, SCHEDULER_ORDER_DO, SCHEDULER_ORDER
 struct stow_directive {
 	struct stow_directive *next;
 	uint64_t id;
-	uint64_t reservation, drain; /* that it is about, or 0 */
-	enum scheduler_order order;  /* about the drain */
+	uint64_t reservation, drain; /* its subject, or 0 */
+	enum scheduler_order order;  /* of the drain */
 };
 
-/* Sends a directive, when the machine's agent is connected. `reservation` is the one that it is
- * about, or 0. */
+/* Send a directive, if the machine's agent is connected. `reservation` is the directive's
+ * subject, or 0. */
 void scheduler_directive_send(struct scheduler *s, struct stow_machine *machine,
 			      PbDirective *directive, uint64_t reservation);
-/* The same about a drain. */
+/* Do the same for a drain. */
 void scheduler_directive_send_drain(struct scheduler *s, struct stow_machine *machine,
 				    PbDirective *directive, uint64_t drain,
 				    enum scheduler_order order);
-/* The machine need not do, or say, anything about that drain any more. */
+/* Allow the agent to forget the drain. */
 void scheduler_directive_let_go(struct scheduler *s, struct stow_machine *machine, char *drain);
-/* The agent has answered it: to be freed. NULL: none of that id was given. */
+/* Remove and return the directive that the agent has answered; the caller frees it. NULL: there
+ * is none of that id. */
 struct stow_directive *scheduler_directive_take(struct stow_machine *machine, uint64_t id);
-/* The agent is gone: no answer will come. */
+/* Drop all directives, because the agent has disconnected. */
 void scheduler_directives_drop(struct stow_machine *machine);
 
-/* --- reservations (reservations.c) -------------------------------------------------------------- */
+/* --- reservations (reservations.c) ---------------------------------------- */
 
-/* Ends a reservation, here, in the store and on its machine. */
+/* End a reservation, in the table, in the store and on its machine. */
 void scheduler_reservation_end(struct scheduler *s, struct stow_reservation *reservation,
 			       struct stow_now now);
-/* The same with many of them, as one write; each machine is computed once when those of one machine
- * come one after the other. */
+/* End several reservations in one write. Sort them by machine, so that each machine is refreshed
+ * only once. */
 void scheduler_reservations_end(struct scheduler *s, struct stow_reservation *const *list, size_t n,
 				struct stow_now now);
-/* The same; the deletions become part of `writes` (NULL: they are stored already), which are the
- * caller's. Without memory they run out by themselves after a restart. */
+/* The same; adds the deletions to the caller's `writes` (NULL: they are stored already). Out of
+ * memory, the reservations run out by themselves after a restart. */
 void scheduler_reservations_end_with(struct scheduler *s, struct stow_reservation *const *list,
 				     size_t n, struct stow_now now, struct stow_writes *writes);
-/* Writes reservations as they are now, all of them at once. */
+/* Write several reservations in one write. */
 void scheduler_reservations_save(struct scheduler *s, struct stow_reservation *const *list,
 				 size_t n);
-/* Those on these NUMA nodes that are no container yet: how many; ends all of them. */
+/* Count the unused reservations on these NUMA nodes; end all of them. */
 size_t scheduler_reservations_unbound(const struct stow_machine *machine,
 				      const struct stow_idset *numa);
 uint32_t scheduler_reservations_revoke(struct scheduler *s, struct stow_machine *machine,
 				       const struct stow_idset *numa);
 
-/* --- fences (fences.c) -------------------------------------------------------------------------- */
+/* --- fences (fences.c) ---------------------------------------------------- */
 
-/* The machine is told of all its fences, and whoever watches. */
+/* Send the machine all its fences, and notify watchers. */
 void scheduler_fences_notify(struct scheduler *s, struct stow_machine *machine);

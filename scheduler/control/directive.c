@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Directives: what machines are told to do. */
+/* Directives to agents. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,7 +7,8 @@
 
 #define OUTSTANDING_MAX 8192
 
-/* It answers nothing; when it is back, its Welcome says it all. */
+/* Close the stream of an agent that does not answer. When it reconnects, its Welcome has
+ * everything. */
 static void hang_up(const struct stow_machine *machine)
 {
 	struct stow_err err;
@@ -23,7 +24,7 @@ static struct stow_directive *direct(struct scheduler *s, struct stow_machine *m
 	struct stow_directive *d;
 
 	if (!machine->stream)
-		return NULL; /* the next Welcome says it all */
+		return NULL; /* the next Welcome has everything */
 	if (machine->n_outstanding >= OUTSTANDING_MAX) {
 		hang_up(machine);
 		return NULL;
@@ -72,7 +73,7 @@ void scheduler_directive_let_go(struct scheduler *s, struct stow_machine *machin
 	cancel.id = drain;
 	directive.kind_case = PB_DIRECTIVE__KIND_CANCEL_DRAIN;
 	directive.cancel_drain = &cancel;
-	directive.id = ++machine->directive; /* what becomes of it does not matter */
+	directive.id = ++machine->directive; /* its result is ignored */
 	directive.epoch = stow_store_epoch(s->store);
 	stow_rpc_send(machine->stream, &directive);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What machines are told of their fences. */
+/* Sending fences to agents. */
 
 #include "rpc/log.h"
 #include "scheduler/control/control.h"

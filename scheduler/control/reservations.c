@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reservations: written again, ended, revoked. */
+/* Writing, ending and revoking reservations. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -25,9 +25,9 @@ void scheduler_reservations_save(struct scheduler *s, struct stow_reservation *c
 	struct stow_writes *writes = n ? stow_writes_new() : NULL;
 
 	for (size_t i = 0; writes && i < n; i++)
-		/* What is about to be deleted must not come back. */
+		/* A row that is being deleted must not be written again. */
 		if (!list[i]->releasing && write_one(writes, list[i]) < 0) {
-			stow_writes_free(writes); /* the next report says it again */
+			stow_writes_free(writes); /* the next report leads to another write */
 			return;
 		}
 	if (writes)
@@ -45,7 +45,7 @@ static void end(struct scheduler *s, struct stow_reservation *reservation, struc
 	uint64_t id = reservation->id;
 	char text[17];
 
-	/* Whoever waits for it gets nothing, and need not wait until the time is up. */
+	/* The call that waits for it fails now, and does not wait for its deadline. */
 	if (reservation->waiting) {
 		stow_err_set(&reservation->waiting->err, EAGAIN,
 			     "a reservation on node %s was ended before it was confirmed",
@@ -121,7 +121,7 @@ uint32_t scheduler_reservations_revoke(struct scheduler *s, struct stow_machine 
 	uint32_t n = 0;
 
 	if (!list)
-		return 0; /* then it waits for them */
+		return 0; /* then the call waits for them */
 	for (struct stow_reservation *r = machine->reservations; r; r = r->next)
 		if (is_unbound(r, numa))
 			list[n++] = r;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All machines: candidates from the index, in order, until one of them is what it promises. */
+/* Searching all machines: candidates from the index, in order, until one fits. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,18 +7,18 @@
 #include "base/parse.h"
 #include "scheduler/search/search_internal.h"
 
-#define BEST 16 /* candidates that are looked at before one that must be divided is good enough */
+#define BEST 16 /* candidates checked before one that needs several NUMA nodes is accepted */
 
-/* --- candidates --------------------------------------------------------------------------------- */
+/* --- candidates ----------------------------------------------------------- */
 
-/* The machines whose nearest NUMA nodes are as far apart: in the index they are side by side, by
- * rank. What is still to be gone through of them. */
+/* The machines of one distance, which are adjacent in the index, sorted by rank; and the part of
+ * them that is left to search. */
 struct group {
 	uint32_t near;
-	struct stow_spot low, from, to; /* `low`: fewer CPUs are too few */
-	struct stow_spot end;		/* of those with as many CPUs, when emptiest first */
+	struct stow_spot low, from, to; /* `low`: machines before it have too few CPUs */
+	struct stow_spot end; /* of those with equally many CPUs, when the emptiest come first */
 	struct stow_candidate head;
-	bool has; /* a head */
+	bool has; /* `head` is valid */
 };
 
 #define NEARS 256
@@ -30,8 +30,8 @@ struct walk {
 	enum stow_fits looks_for;
 	struct stow_query query;
 	struct group groups[NEARS];
-	struct group *taken; /* whose head was given away: it gets its next one when asked */
-	uint32_t n, at;	     /* `at`: the group that is gone through, for those on many */
+	struct group *taken; /* its head was returned; the next one is searched on demand */
+	uint32_t n, at;	     /* `at`: the present group, for several NUMA nodes */
 };
 
 static bool accept(const void *ctx, uint32_t m)
@@ -63,7 +63,7 @@ static void ask_for_one(const struct stow_want *want, const struct stow_need *ne
 		want_least(q, STOW_TRAIT_MOST_TAKEABLE, need->cpus);
 		want_least(q, STOW_TRAIT_TAKEABLE + step, stow_trait_bytes_of_one(need->memory));
 	}
-	/* A pool that lacks pages takes them from the same memory. */
+	/* Pages that a pool lacks are taken from the same memory. */
 	for (size_t p = 0; p < want->request.n_pages; p++) {
 		const struct stow_page_request *pages = &want->request.pages[p];
 
@@ -93,7 +93,7 @@ static void ask_for_many(const struct stow_want *want, const struct stow_need *n
 	q->memory = stow_trait_bytes(need->memory);
 }
 
-/* The next one of a group becomes its head. */
+/* Set the head of a group to its next machine. */
 static void step(const struct walk *w, struct group *g)
 {
 	const struct stow_index *index = &w->fleet->index;
@@ -102,7 +102,7 @@ static void step(const struct walk *w, struct group *g)
 
 	g->has = stow_index_find(index, &w->query, g->from, spread ? g->end : g->to, false, &spot);
 	if (!g->has && spread && stow_index_find(index, &w->query, g->low, g->to, true, &spot)) {
-		/* The emptiest one has so many CPUs: of those as empty the first comes first. */
+		/* Among equally empty machines the first of the table comes first. */
 		uint64_t key = spot.key >> STOW_RANK_CPUS_SHIFT << STOW_RANK_CPUS_SHIFT;
 
 		g->from = g->to = (struct stow_spot){ key, 0 };
@@ -144,7 +144,7 @@ static void begin(struct walk *w, enum stow_fits looks_for)
 		from.key = (near + 1) << STOW_NEAR_SHIFT;
 		g->from = g->low;
 		g->to = from;
-		if (w->want->spread) /* nothing of the group is begun yet */
+		if (w->want->spread) /* the group was not started yet */
 			g->end = g->from;
 		if (looks_for == STOW_FITS_ON_ONE || w->n == 1)
 			step(w, g);
@@ -156,7 +156,7 @@ static bool better(const struct stow_candidate *a, const struct stow_candidate *
 	return a->key < b->key || (a->key == b->key && a->m < b->m);
 }
 
-/* Distance does not count: the best of all groups. */
+/* The distance does not matter: return the best of all groups. */
 static bool next_on_one(struct walk *w, struct stow_candidate *ret)
 {
 	struct group *best = NULL;
@@ -171,7 +171,7 @@ static bool next_on_one(struct walk *w, struct stow_candidate *ret)
 	return true;
 }
 
-/* The nearest group first. */
+/* The group with the smallest distance comes first. */
 static bool next_on_many(struct walk *w, struct stow_candidate *ret)
 {
 	while (w->at < w->n && !w->groups[w->at].has)
@@ -203,9 +203,9 @@ static bool next(void *ctx, struct stow_candidate *ret)
 	return next_on_many(w, ret);
 }
 
-/* --- the first that fits ------------------------------------------------------------------------ */
+/* --- the first that fits -------------------------------------------------- */
 
-/* One NUMA node, which the machine chooses, and no hugepages: the columns know it all. */
+/* One NUMA node, chosen by the machine, and no hugepages: the columns suffice. */
 static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 		   const struct stow_need *need, struct stow_found *ret)
 {
@@ -236,7 +236,7 @@ static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow
 static bool try_machine(struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 			const struct stow_need *need, struct stow_found *ret)
 {
-	/* Who names NUMA nodes wants a machine that has them all: the planner looks. */
+	/* If the request names NUMA nodes, the planner checks that the machine has all of them. */
 	if (want->request.nodes_auto && !want->request.n_pages &&
 	    want->request.policy != STOW_POLICY_SPREAD && on_one(fleet, m, want, need, ret))
 		return true;
@@ -251,8 +251,8 @@ int stow_search_try(struct stow_fleet *fleet, const struct stow_want *want,
 	struct stow_candidate at;
 	uint64_t key = UINT64_MAX;
 
-	/* One that has to be divided, though it seemed to go on one NUMA node, waits until none is
-	 * left of the best that has not. */
+	/* A machine that needs several NUMA nodes, though its key promised one, is used only if
+	 * none of the best fits on one. */
 	for (size_t i = 0; (i < BEST || key == UINT64_MAX) && from.next(from.ctx, &at); i++) {
 		struct stow_found found = { 0 };
 		uint64_t its;
@@ -270,13 +270,13 @@ int stow_search_try(struct stow_fleet *fleet, const struct stow_want *want,
 		divided = found;
 		key = its;
 		if (its == at.key)
-			break; /* none that follows is better */
+			break; /* no later candidate is better */
 	}
 	*ret = divided;
 	return key == UINT64_MAX ? -ENOSPC : 0;
 }
 
-/* --- none --------------------------------------------------------------------------------------- */
+/* --- no machine fits ------------------------------------------------------ */
 
 static uint64_t lacks_of(const struct stow_need *need, uint64_t cpus, uint64_t memory)
 {
@@ -325,7 +325,7 @@ static uint64_t cost(const void *ctx, uint32_t m)
 	return lacks(of->c, m, of->need);
 }
 
-/* The nearest miss, in the planner's words. */
+/* Set the error: the closest machine, with the planner's reason. */
 static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struct stow_err *err)
 {
 	struct stow_need need = stow_need_of(want);
@@ -340,7 +340,7 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 	least.cpus = need.one ? STOW_TRAIT_MOST_CPUS : STOW_TRAIT_ALL_CPUS;
 	least.memory = need.one ? STOW_TRAIT_MOST_MEMORY : STOW_TRAIT_ANY_MEMORY;
 	nearest = stow_index_cheapest(&fleet->index, &least);
-	if (nearest == STOW_INDEX_NONE) /* none gives anything */
+	if (nearest == STOW_INDEX_NONE) /* no machine is open */
 		nearest = 0;
 	if (stow_search_machine(fleet->machines[nearest], want, &found, &why) == 0) {
 		free(found.shares);
@@ -368,7 +368,7 @@ int stow_search_fleet(struct stow_fleet *fleet, const struct stow_want *want,
 	walk.fleet = fleet;
 	walk.want = want;
 	walk.need = &need;
-	walk.looks_for = STOW_FITS_NOT; /* not begun */
+	walk.looks_for = STOW_FITS_NOT; /* not started */
 	if (stow_search_try(fleet, want, &need, (struct stow_candidates_from){ next, &walk },
 			    ret) == 0)
 		return 0;

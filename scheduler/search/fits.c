@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whether a machine has what is wanted, from the columns; and how much it lacks. */
+/* Whether a request fits on a machine, computed from the columns; and how much the machine
+ * lacks. */
 #include "scheduler/search/search_internal.h"
 
-#define EXACT_NUMA 12 /* NUMA nodes of a machine whose sets the planner tries all */
+#define EXACT_NUMA 12 /* up to that many NUMA nodes the planner tries all combinations */
 
 struct stow_need stow_need_of(const struct stow_want *want)
 {
@@ -14,15 +15,15 @@ struct stow_need stow_need_of(const struct stow_want *want)
 	return need;
 }
 
-/* --- CPUs, memory, hugepages -------------------------------------------------------------------- */
+/* --- CPUs, memory, hugepages ---------------------------------------------- */
 
 struct supply {
 	uint64_t cpus, memory;
-	uint64_t free[STOW_POOLS_MAX], grow[STOW_POOLS_MAX]; /* pages; index as in the request's */
+	uint64_t free[STOW_POOLS_MAX], grow[STOW_POOLS_MAX]; /* pages; indices as in the request */
 	bool runs;					     /* a container could run there */
 };
 
-/* What NUMA node i adds. Pages are in fleet->rooms. */
+/* Add what NUMA node i has. Its pages are in fleet->rooms. */
 static void add(const struct stow_fleet *fleet, uint32_t m, uint32_t i,
 		const struct stow_want *want, bool exclusive, struct supply *sum)
 {
@@ -43,8 +44,8 @@ static void add(const struct stow_fleet *fleet, uint32_t m, uint32_t i,
 	}
 }
 
-/* As the planner counts (lib/place/plan_supply.c): pages that a pool lacks are made of memory, the
- * largest first. */
+/* Count as the planner does (lib/place/plan_supply.c): pages that a pool lacks are allocated
+ * from memory, the largest first. */
 static bool covers(const struct supply *sum, const struct stow_want *want,
 		   const struct stow_need *need)
 {
@@ -98,7 +99,7 @@ static bool all_hold(const struct stow_fleet *fleet, uint32_t m, const struct st
 	for (uint32_t i = 0; i < c->n[m]; i++) {
 		uint8_t flags = n->flags[c->first[m] + i];
 
-		/* Memory without CPUs is for those who name it. */
+		/* NUMA nodes without CPUs are used only by requests that name them. */
 		if ((flags & STOW_NUMA_OPEN || !want->request.nodes_auto ||
 		     (flags & STOW_NUMA_GIVES && fleet->machines[m]->numa[i].online)) &&
 		    names(fleet, m, i, want))
@@ -128,10 +129,10 @@ int64_t stow_search_one_of(const struct stow_fleet *fleet, uint32_t m, const str
 	return best == UINT32_MAX ? -1 : (int64_t)best;
 }
 
-/* --- as few NUMA nodes as the empty machine would need ------------------------------------------ */
+/* --- as few NUMA nodes as the empty machine would need -------------------- */
 
-/* At least how many NUMA nodes it takes now, whichever they are: the CPUs of those that have most,
- * and the memory of those that have most of that. */
+/* Return a lower bound of the NUMA nodes that are needed now: by the CPUs of those with most
+ * CPUs, and by the memory of those with most memory. */
 static uint32_t fewest_now(const struct stow_fleet *fleet, uint32_t m, const struct stow_need *need)
 {
 	const struct stow_numa_columns *n = &fleet->of_numa;
@@ -159,8 +160,8 @@ static uint32_t fewest_now(const struct stow_fleet *fleet, uint32_t m, const str
 	return k;
 }
 
-/* At most how many NUMA nodes it would take if the machine were empty: those with most CPUs. What
- * the planner would not give to an empty machine's first pod is not counted. */
+/* Return an upper bound of the NUMA nodes that would be needed on the empty machine: those with
+ * most CPUs. Only counts what the planner would give to the first pod. */
 static uint32_t fewest_empty(const struct stow_machine *machine, const struct stow_want *want,
 			     const struct stow_need *need)
 {
@@ -191,9 +192,10 @@ static uint32_t fewest_empty(const struct stow_machine *machine, const struct st
 	return k;
 }
 
-/* Whether the planner need not even be asked: `restricted` wants as few NUMA nodes as the empty
- * machine would give. Of pages nothing is known here, and of machines so large that the planner
- * does not look at all sets of NUMA nodes it is not known what it would find. */
+/* Return whether the planner would certainly refuse: policy `restricted` allows no more NUMA
+ * nodes than the empty machine would need. False for requests with pages, and for machines with
+ * more NUMA nodes than the planner tries in all combinations, because the result is not known
+ * here. */
 static bool is_hopeless(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
 			const struct stow_need *need)
 {
@@ -202,7 +204,7 @@ static bool is_hopeless(const struct stow_fleet *fleet, uint32_t m, const struct
 	       fewest_now(fleet, m, need) > fewest_empty(fleet->machines[m], want, need);
 }
 
-/* --- the verdict -------------------------------------------------------------------------------- */
+/* --- the verdict ---------------------------------------------------------- */
 
 static bool has_all_named(const struct stow_machine *machine, const struct stow_want *want)
 {

@@ -11,7 +11,7 @@
 #include "base/parse.h"
 #include "place/capacity.h"
 
-/* --- requests ----------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------- */
 
 static int parse_pages(const PbPodRequest *pod, struct stow_request *req, struct stow_err *err)
 {
@@ -42,7 +42,7 @@ int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_wa
 		req->policy = (enum stow_policy)(pod->policy - PB_POLICY_SINGLE_NUMA_NODE);
 	if (req->cpu_mode == STOW_CPU_EXCLUSIVE && !pod->cpus)
 		return stow_err_set(err, EINVAL,
-				    "cpus: missing; cpu_mode exclusive wants a number");
+				    "cpus: missing; cpu_mode exclusive requires a number");
 	if (pod->node[0] && stow_machine_name_check(pod->node, err) < 0)
 		return stow_err_wrap(err, -EINVAL, "node");
 	if (!req->nodes_auto) {
@@ -56,15 +56,15 @@ int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_wa
 	if (!pod->cpus && !pod->memory && !req->n_pages)
 		return stow_err_set(
 			err, EINVAL,
-			"pod \"%.64s\" asks for nothing: want cpus, memory or hugepages",
+			"pod \"%.64s\" asks for nothing: cpus, memory or hugepages is required",
 			pod->name);
 	return 0;
 }
 
-/* --- one machine -------------------------------------------------------------------------------- */
+/* --- one machine ---------------------------------------------------------- */
 
-/* The machine as the planner wants it. CPUs are made up: which ones is the machine's business,
- * their number is not. */
+/* The machine in the planner's form. The CPU numbers are invented; only how many there are
+ * matters, because the machine chooses its CPUs itself. */
 struct model {
 	struct stow_topology topology;
 	struct stow_capacity capacity;
@@ -154,7 +154,7 @@ static bool silent(const struct stow_machine *m, struct stow_err *err)
 		stow_err_set(err, ENOSPC, "node %s has %zu reservations, as many as it can have",
 			     m->name, m->n_reservations);
 	else if (!m->enforces)
-		stow_err_set(err, ENOSPC, "node %s only observes, or is switched off", m->name);
+		stow_err_set(err, ENOSPC, "node %s is in mode observe or disabled", m->name);
 	else
 		return false;
 	return true;
@@ -174,7 +174,7 @@ int stow_search_machine(const struct stow_machine *machine, const struct stow_wa
 	if (r < 0)
 		return r;
 	r = stow_plan_make(&model.capacity, &want->request, -1, &plan, NULL, &why);
-	/* A NUMA node or page size that this machine has not: others may. */
+	/* The machine lacks the NUMA node or page size; other machines may have it. */
 	if (r == -EINVAL)
 		r = -ENOSPC;
 	if (r < 0)

@@ -2,22 +2,22 @@
 #pragma once
 
 /*
- * Which machine, and which of its NUMA nodes.
+ * The search: which machine, and which of its NUMA nodes.
  *
- * Candidates come from the index over the machines (fleet/index.h), in order, and one is looked at
- * after the other, NUMA node by NUMA node in the columns, until one has it: mostly the first. How
- * large the fleet is does not matter much. Where a request fits on one NUMA node and wants no
- * hugepages that is all; else the machine's own planner (place/plan.h) divides it, with the same
- * words that the hook would use.
+ * Candidates come from the index of machines (fleet/index.h), in order. Each is checked against the
+ * columns, NUMA node by NUMA node, until one fits; usually the first does. So the size of the fleet
+ * matters little. A request that fits on one NUMA node and needs no hugepages is then done.
+ * Otherwise the planner that the machine itself uses (place/plan.h) distributes it, with the same
+ * messages.
  *
- * Of machines that fit: one that needs one NUMA node before those that need more, these by the
- * smallest distance between two of their NUMA nodes, then the fullest (or emptiest) machine, then
- * the one with most memory really available, then the one that came first. Where `spread` makes
- * the planner use more NUMA nodes than it would need, the order holds among the best 16.
+ * The order of machines that fit: those where one NUMA node suffices; then by the smallest distance
+ * between two of their NUMA nodes; then the fullest (or emptiest) machine; then the one with most
+ * available memory; then the one that was added first. Where the policy `spread` uses more NUMA
+ * nodes than needed, the order holds among the best 16.
  *
- * What the index passes over cannot fit; what it does not pass over mostly does. How many machines
- * a search looks at in vain has no bound: docs/scheduler.md says for which requests these may be
- * many.
+ * Machines that the index skips cannot fit; most of the others do. The number of machines that a
+ * search checks in vain is not bounded: docs/scheduler.md lists the requests for which it may be
+ * large.
  */
 
 #include "base/err.h"
@@ -25,33 +25,34 @@
 #include "place/plan.h"
 #include "scheduler/fleet/fleet.h"
 
-/* A pod's request, checked. */
+/* A checked request of a pod. */
 struct stow_want {
 	struct stow_request request;
-	const char *machine; /* only this one; "" for any */
-	bool spread;	     /* the emptiest machine, not the fullest */
+	const char *machine; /* the only machine allowed; "" for any */
+	bool spread;	     /* prefer the emptiest machine, not the fullest */
 };
 
-/* -EINVAL names the key and the value. Nothing is copied: the message must outlive the result. */
+/* Check a request. -EINVAL; `err` names the key and the value. Nothing is copied: `pod` must
+ * outlive the result. */
 int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_want *ret,
 		    struct stow_err *err);
 
 struct stow_found {
 	struct stow_machine *machine;
-	struct stow_share *shares; /* `node` is a NUMA node's number; to be freed */
+	struct stow_share *shares; /* `node` is a NUMA node's number; the caller frees it */
 	size_t n_shares;
 	char reason[512];
 };
 
-/* With the fleet's lock held. -ENOSPC: no machine has room; `err` says how near it was. -ENOENT:
- * there is no machine of that name. */
+/* Find a machine, with the fleet's lock held. -ENOSPC: no machine has room; `err` describes the
+ * closest one. -ENOENT: there is no machine of that name. */
 int stow_search_fleet(struct stow_fleet *fleet, const struct stow_want *want,
 		      struct stow_found *ret, struct stow_err *err);
 
-/* Whether, and where, it fits on one machine: 0, or -ENOSPC with the planner's words in `err`. */
+/* Find where a request fits on one machine. -ENOSPC, with the planner's reason in `err`. */
 int stow_search_machine(const struct stow_machine *machine, const struct stow_want *want,
 			struct stow_found *ret, struct stow_err *err);
 
-/* How much the machine lacks, to show the nearest first; 0 when it may fit. */
+/* Return how much the machine lacks, to sort machines by it; 0 when the request may fit. */
 uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
 			   const struct stow_want *want);

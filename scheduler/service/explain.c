@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Explain: what Place would answer, and why, machine by machine. */
+/* Explain: what Place would answer, with a reason for each machine. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST    10000
-#define PODS_MAX      64   /* tried with one hold of the lock, for nobody else may see them */
-#define AT_ONCE	      16   /* machines looked at with one hold */
-#define LACKS_AT_ONCE 1024 /* the same, when only numbers are compared */
+#define PODS_MAX      64   /* tried in one hold of the lock, because no other call may see them */
+#define AT_ONCE	      16   /* machines checked per hold of the lock */
+#define LACKS_AT_ONCE 1024 /* the same, if only numbers are compared */
 
 struct verdict {
 	const struct stow_machine *machine;
@@ -41,7 +41,8 @@ static char *nodes_of(struct stow_rpc_call *call, const struct stow_found *found
 	return stow_rpc_printf(call, "%s", stow_idset_format(&set, text, sizeof(text)));
 }
 
-/* The machines for one pod, the nearest to fitting first: each as it is when it is looked at. */
+/* List the machines for one pod, the closest to fitting first. Machines may change between two
+ * holds of the lock. */
 static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struct stow_want *want,
 		    size_t limit, PbExplainResponse *out, struct stow_err *err)
 {
@@ -52,7 +53,7 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 	out->nodes = stow_rpc_alloc(call, (limit + 1) * sizeof(*out->nodes));
 	if (!all || !out->nodes)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	/* Machines stay where they are, the fleet's list of them need not. */
+	/* Machines stay valid, but the fleet's list may be reallocated. */
 	for (uint32_t m = 0; m < n; m++)
 		all[m].machine = fleet->machines[m];
 	for (uint32_t m = 0; m < n; m++) {
@@ -71,7 +72,7 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 		bool fits;
 
 		if (all[m].lacks && out->n_nodes == limit)
-			break; /* the others lack even more */
+			break; /* the following ones lack even more */
 		if (m % AT_ONCE == AT_ONCE - 1)
 			stow_lock_yield(&fleet->lock);
 		fits = stow_search_machine(all[m].machine, want, &found, &why) == 0;
@@ -109,7 +110,7 @@ static void add_pages(struct stow_rpc_call *call, const struct stow_request *req
 	}
 }
 
-/* Tries all pods as Place would, with reservations that are taken back at once. */
+/* Try all pods as Place would, with reservations that are removed again at once. */
 static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExplainRequest *in,
 		   PbExplainResponse *out, size_t *ret_bad, struct stow_err *err)
 {
@@ -151,7 +152,8 @@ static int try_all(struct scheduler *s, struct stow_rpc_call *call, const PbExpl
 		}
 		free(found.shares);
 		out->reservations[out->n_reservations++] = shown;
-		/* The next pod finds less. */
+		/* The reservation stays until all pods were tried, so that the next pod finds
+		 * less room. */
 		copy = stow_message_copy(&shown->base);
 		r = copy ? stow_reservation_add(s->fleet, found.machine,
 						stow_reservation_new_id(s->fleet), copy, &made[n],
@@ -199,12 +201,12 @@ int scheduler_explain_now(struct scheduler *s, struct stow_rpc_call *call,
 	out->reason = stow_rpc_printf(call, "%s",
 				      r < 0			 ? why.msg
 				      : out->n_reservations == 1 ? out->reservations[0]->reason
-								 : "all of them fit together");
+								 : "all pods fit together");
 	if (r < 0)
 		out->n_reservations = 0;
 	if (r == 0 || r == -ENOSPC) {
 		r = stow_want_parse(in->pods[out->fits ? 0 : bad], in->strategy, &want, err);
-		s->fleet->readers++; /* the lock is given up in between */
+		s->fleet->readers++; /* the lock is released in between */
 		if (r == 0)
 			r = verdicts(s, call, &want, limit_of(in), out, err);
 		s->fleet->readers--;

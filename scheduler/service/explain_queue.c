@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The calls of Explain wait here and are worked on one at a time, by a thread of their own: much
- * work for one question would keep the threads that serve, and with them every Place. The callers
- * take turns, however many calls each of them has.
+ * Explain calls are answered one at a time by a thread of their own, because an expensive one would
+ * block the threads that serve, and every Place with them. Callers take turns, regardless of how
+ * many calls each of them has.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "scheduler/service/explain_queue.h"
 #include "scheduler/service/service.h"
 
-/* By the certificate's names, or where it comes from; ports differ from call to call. */
+/* Identify a caller by its certificate's names, or else by its address without the port. */
 static void name_caller(const struct stow_rpc_peer *peer, char *ret, size_t size)
 {
 	const char *colon = strrchr(peer->address, ':');
@@ -97,7 +97,7 @@ static void *run(void *arg)
 		size = w->size;
 		pthread_mutex_unlock(&queue->lock);
 		r = stow_rpc_cancelled(w->call)
-			    ? stow_err_set(&err, ECANCELED, "the caller has gone")
+			    ? stow_err_set(&err, ECANCELED, "the caller has disconnected")
 			    : scheduler_explain_now(s, w->call, w->request, w->response, &err);
 		answer(w, r, &err);
 		pthread_mutex_lock(&queue->lock);
@@ -142,7 +142,7 @@ int scheduler_explain(struct stow_rpc_call *call, void *ctx, const void *request
 	waiting_free(w);
 	if (runs)
 		return stow_err_set(err, ENOBUFS, "too many calls of Explain of this caller wait");
-	/* At the end, and before the start. */
+	/* The thread is stopping, or not started yet. */
 	return scheduler_explain_now(s, call, in, response, err);
 }
 
@@ -182,7 +182,7 @@ void scheduler_explain_queue_stop(struct scheduler *s)
 	pthread_mutex_unlock(&queue->lock);
 	if (ran)
 		pthread_join(queue->thread, NULL);
-	/* It does not run, so no more come. */
+	/* The thread has ended: no more calls are queued. */
 	stow_err_set(&err, ENOTCONN, "this scheduler stops");
 	for (struct explain_waiting *w; (w = scheduler_explain_queue_take(queue));)
 		answer(w, -ENOTCONN, &err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The order in which calls of Explain are worked on, and how many may wait. */
+/* The queue of Explain calls: their order, and how many may wait. */
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -11,8 +11,8 @@
 #include "numastow/v1/scheduler.pb-c.h"
 #include "rpc/rpc.h"
 
-#define EXPLAIN_CALLER_BYTES (8U << 20)	 /* of one caller that wait; its next one is refused */
-#define EXPLAIN_ALL_BYTES    (64U << 20) /* of all callers: then each has one, and no second */
+#define EXPLAIN_CALLER_BYTES (8U << 20)	 /* waiting requests of one caller; more are refused */
+#define EXPLAIN_ALL_BYTES    (64U << 20) /* of all callers; beyond it one call per caller */
 
 struct explain_waiting {
 	struct explain_waiting *next;
@@ -25,19 +25,20 @@ struct explain_waiting {
 };
 
 struct scheduler_explain_queue {
-	pthread_mutex_t lock; /* over all that follows */
+	pthread_mutex_t lock; /* for all fields below */
 	pthread_cond_t changed;
 	pthread_t thread;
 	bool runs;
-	struct explain_waiting *first; /* by round, then first come */
-	uint64_t round;		       /* of the one that was taken last */
-	size_t bytes;		       /* of all that wait, and of the one that is worked on */
+	struct explain_waiting *first; /* by round, then by arrival */
+	uint64_t round;		       /* of the call that was taken last */
+	size_t bytes;		       /* of the waiting calls and the present one */
 };
 
-/* Inserts a call a round after the last one of the same caller, or into the present round: so the
- * callers take turns. Returns false when too much of its caller waits. With the lock held. */
+/* Insert a call one round after the last call of the same caller, or into the present round, so
+ * that callers take turns (round-robin). Returns false when too much of its caller waits. With
+ * the lock held. */
 bool scheduler_explain_queue_insert(struct scheduler_explain_queue *queue,
 				    struct explain_waiting *w);
-/* Takes out the next one; NULL when none waits. Its bytes count until the caller of this function
- * takes them off. With the lock held. */
+/* Remove and return the next call; NULL when none waits. The caller subtracts its size from
+ * `bytes` when the call is answered. With the lock held. */
 struct explain_waiting *scheduler_explain_queue_take(struct scheduler_explain_queue *queue);

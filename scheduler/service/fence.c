@@ -8,12 +8,12 @@
 #include "scheduler/drain/drain.h"
 #include "scheduler/service/service.h"
 
-#define FENCES_MAX 256 /* that wait at a time */
+#define FENCES_MAX 256 /* waiting calls */
 
 /*
- * A Fence or an Unfence. It waits for its turn, for each of a machine's changes begins from what
- * the one before has left; then for the store, and nothing of it is to be seen before; and a Fence
- * then waits for reservations to be used or to run out.
+ * A call of Fence or Unfence. It waits for earlier changes of the same machine, because each change
+ * starts from the result of the previous one. Then it waits for the store; before that it has no
+ * effect. Then a Fence waits until reservations are used or have run out.
  */
 struct scheduler_fence {
 	struct scheduler_fence *next;
@@ -23,7 +23,7 @@ struct scheduler_fence {
 	struct stow_idset numa;
 	bool lift, revoke;
 	enum { QUEUED, STORING, STANDING } step;
-	struct stow_idset after; /* what is being stored: all of the machine's */
+	struct stow_idset after; /* all fences of the machine, as they are being stored */
 	PbFenceResponse response;
 };
 
@@ -62,7 +62,7 @@ void scheduler_fence_tick(struct scheduler *s, struct stow_now now)
 		next = fence->next;
 		if (fence->step != STANDING)
 			continue;
-		/* Cancelled: nobody reads it; the fence stands. */
+		/* Cancelled calls need no answer. The fence stands. */
 		if (stow_rpc_cancelled(fence->call) || !machine ||
 		    !scheduler_reservations_unbound(machine, &fence->numa))
 			finish(s, fence, NULL);
@@ -77,16 +77,16 @@ void scheduler_fence_stop(struct scheduler *s)
 	stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stands");
 	for (; fence; fence = next) {
 		next = fence->next;
-		if (fence->step == STANDING) /* the others are the store's to answer */
+		if (fence->step == STANDING) /* others are answered by the store */
 			finish(s, fence, &err);
 	}
 }
 
-/* --- one after the other ------------------------------------------------------------------------ */
+/* --- one after the other -------------------------------------------------- */
 
 static void start_next(struct scheduler *s, const char *machine);
 
-/* It is stored: from here on it is in force. */
+/* Put a stored fence into force. */
 static void enforce(struct scheduler *s, struct scheduler_fence *fence)
 {
 	struct stow_machine *machine = NULL;
@@ -147,7 +147,7 @@ static int store(struct scheduler *s, struct scheduler_fence *fence, struct stow
 	return 0;
 }
 
-/* The oldest of the machine that waits, unless one is at work. */
+/* Start the machine's oldest waiting change, unless one is being stored. */
 static void start_next(struct scheduler *s, const char *machine)
 {
 	struct scheduler_fence *fence = s->fences, *next;
@@ -166,7 +166,7 @@ static void start_next(struct scheduler *s, const char *machine)
 	}
 }
 
-/* Answered later. */
+/* Append a call, which is answered later. */
 static void queue(struct scheduler *s, struct scheduler_fence *fence)
 {
 	struct scheduler_fence **last = &s->fences;
@@ -178,8 +178,8 @@ static void queue(struct scheduler *s, struct scheduler_fence *fence)
 	start_next(s, fence->machine);
 }
 
-/* The machine, and the NUMA nodes, which it must have; a fence can also be lifted from one that is
- * gone, or not heard of since the start. */
+/* Parse machine and NUMA nodes, which must exist. A fence can also be lifted from a NUMA node
+ * that no longer exists, or that was not reported since the start. */
 static int parse(struct scheduler *s, const char *node, const char *numa, bool lift,
 		 struct stow_machine **ret_machine, struct stow_idset *ret_numa,
 		 struct stow_err *err)
@@ -222,7 +222,7 @@ static struct scheduler_fence *fence_new(struct scheduler *s, struct stow_rpc_ca
 	return fence;
 }
 
-/* Both begin so: what is asked for is checked, and answered later. */
+/* The common part of Fence and Unfence: check the request, and queue it. */
 static int change(struct stow_rpc_call *call, struct scheduler *s, const char *node,
 		  const char *numa_nodes, bool lift, bool revoke, struct stow_err *err)
 {

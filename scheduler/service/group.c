@@ -9,7 +9,7 @@
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/search/search.h"
 
-#define AT_ONCE 16 /* pods placed with one hold of the lock */
+#define AT_ONCE 16 /* pods placed per hold of the lock */
 
 static int add_part(const struct stow_share *share, const struct stow_request *req,
 		    PbReservation *out)
@@ -42,7 +42,7 @@ static int add_part(const struct stow_share *share, const struct stow_request *r
 	return 0;
 }
 
-/* A reservation's message: allocated as if it had been unpacked. */
+/* Make a reservation's message, allocated like an unpacked one. */
 static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 				   const PbPodRequest *pod, const struct stow_request *req,
 				   uint64_t expires)
@@ -77,8 +77,8 @@ static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 	return out;
 }
 
-/* A large group is placed with pauses, for the others. */
-static int let_others(struct scheduler *s, size_t done, struct stow_err *err)
+/* Let other threads have the lock while a large group is placed. */
+static int yield_lock(struct scheduler *s, size_t done, struct stow_err *err)
 {
 	if (done && done % AT_ONCE == 0)
 		stow_lock_yield(&s->fleet->lock);
@@ -151,7 +151,7 @@ int scheduler_group_place(struct scheduler *s, const PbPlaceRequest *in,
 		struct stow_reservation *reservation;
 		PbReservation *copy;
 
-		r = let_others(s, i, err);
+		r = yield_lock(s, i, err);
 		if (r == 0)
 			r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
 		if (r < 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ListNodes, and how a machine is shown. */
+/* ListNodes, and the message of a machine. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "scheduler/service/pages.h"
 #include "scheduler/service/service.h"
 
-/* What of a machine's containers is shown: a machine is never larger than a message. */
+/* Limit for a machine's containers, so that a machine always fits into a message. */
 #define CONTAINER_BYTES (2U << 20)
 #define NAMES_MAX	1024
 
@@ -24,7 +24,7 @@ static PbNodeReport *report_of(const struct stow_machine *machine, bool containe
 	bytes = stow_machine_report(machine, containers ? CONTAINER_BYTES : 0, &len);
 	report = bytes ? pb_node_report__unpack(NULL, len, bytes) : NULL;
 	free(bytes);
-	if (!report) { /* nothing yet, or no memory */
+	if (!report) { /* no report yet, or out of memory */
 		report = malloc(sizeof(*report));
 		if (!report)
 			return NULL;
@@ -75,7 +75,7 @@ static int check_names(char *const *names, size_t n, struct stow_err *err)
 	return 0;
 }
 
-/* What a message points to. */
+/* Memory that the message points to. */
 struct shown_standbys {
 	struct stow_store_standbys known;
 	PbStandby standby[STOW_STANDBYS_MAX], *list[STOW_STANDBYS_MAX];

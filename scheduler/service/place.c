@@ -13,18 +13,18 @@
 #include "scheduler/service/group.h"
 #include "scheduler/service/service.h"
 
-/* A Place under way, from the table's change to the answer. */
+/* A running Place, from the change of the table to the answer. */
 struct stow_place_op {
-	struct stow_waiter waiter;  /* as its reservations know it */
-	struct stow_place_op *next; /* of those that wait for agents */
+	struct stow_waiter waiter;  /* its reservations point to it */
+	struct stow_place_op *next; /* in the list of calls that wait for agents */
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
 	uint64_t started;
 	struct scheduler_group group;
 	size_t unconfirmed;
-	bool confirmed; /* asked for */
+	bool confirmed; /* as requested */
 	char *request_id;
-	uint64_t digest; /* of the request, with a request id */
+	uint64_t digest; /* of the request, when it has a request id */
 };
 
 static struct stow_place_op *op_of(struct stow_waiter *waiter)
@@ -39,7 +39,7 @@ static void op_free(struct stow_place_op *op)
 	free(op);
 }
 
-/* --- the answer --------------------------------------------------------------------------------- */
+/* --- the answer ----------------------------------------------------------- */
 
 static void answer(struct stow_place_op *op, const struct stow_err *err)
 {
@@ -57,7 +57,7 @@ static void answer(struct stow_place_op *op, const struct stow_err *err)
 	op_free(op);
 }
 
-/* The reservations as they are by now. */
+/* Update the states of the reservations in the response. */
 static void show_states(struct stow_place_op *op)
 {
 	for (size_t i = 0; i < op->group.n; i++) {
@@ -69,7 +69,7 @@ static void show_states(struct stow_place_op *op)
 	}
 }
 
-/* As if it had never been asked, in memory. */
+/* Forget the request in memory, so that it can be repeated. */
 static void forget_answer(struct stow_place_op *op)
 {
 	struct stow_answer *a =
@@ -79,7 +79,7 @@ static void forget_answer(struct stow_place_op *op)
 		stow_answer_remove(op->scheduler->fleet, a);
 }
 
-/* An agent could not, or was too slow: the group is all or nothing. With the lock held. */
+/* An agent refused or was too slow: remove all reservations of the group. With the lock held. */
 static void take_back(struct stow_place_op *op, const struct stow_err *err)
 {
 	struct scheduler *s = op->scheduler;
@@ -96,7 +96,7 @@ static void take_back(struct stow_place_op *op, const struct stow_err *err)
 	if (op->request_id) {
 		struct stow_writes *writes = stow_writes_new();
 
-		/* Else it would be the answer to the same question after a restart. */
+		/* Otherwise a repeated request would get this answer after a restart. */
 		if (stow_writes_no_answer(writes, op->request_id) == 0)
 			stow_store_commit(s->store, writes, NULL, NULL);
 		else
@@ -127,12 +127,12 @@ static int keep_answer(struct stow_place_op *op)
 	len = pb_place_response__get_packed_size(op->group.response);
 	bytes = malloc(len + 1);
 	if (!bytes)
-		return -ENOMEM; /* without bytes there is no length: who asks again is told so */
+		return -ENOMEM; /* the length is then 0: a repeated request gets an error */
 	pb_place_response__pack(op->group.response, bytes);
 	return stow_answer_set(op->scheduler->fleet, a, bytes, len);
 }
 
-/* It is durable, or cannot be. On the store's thread. */
+/* The write is durable, or has failed. On the store's thread. */
 static void on_durable(void *ctx, const struct stow_err *err)
 {
 	struct stow_place_op *op = ctx;
@@ -151,7 +151,7 @@ static void on_durable(void *ctx, const struct stow_err *err)
 		PbDirective directive = PB_DIRECTIVE__INIT;
 
 		if (!r)
-			continue; /* released meanwhile, by someone who guessed */
+			continue; /* released meanwhile */
 		if (op->confirmed && !r->counted) {
 			r->waiting = &op->waiter;
 			op->unconfirmed++;
@@ -259,7 +259,7 @@ void scheduler_place_stop(struct scheduler *s)
 	}
 }
 
-/* --- Place -------------------------------------------------------------------------------------- */
+/* --- Place ---------------------------------------------------------------- */
 
 static uint64_t digest_of(const PbPlaceRequest *in)
 {
@@ -272,7 +272,7 @@ static uint64_t digest_of(const PbPlaceRequest *in)
 	return stow_hash_bytes(bytes, len);
 }
 
-/* 1: answered from memory. */
+/* Look for the answer to an earlier request of the same id. Returns 1 when it was sent. */
 static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
 			struct stow_err *err)
 {
@@ -294,12 +294,11 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 		if (a->response.bytes)
 			op->group.response =
 				pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
-		return op->group.response
-			       ? 1
-			       : stow_err_set(err, EIO,
-					      "request_id: the answer to \"%.64s\" cannot be "
-					      "read any more",
-					      in->request_id);
+		return op->group.response ? 1
+					  : stow_err_set(err, EIO,
+							 "request_id: the answer to \"%.64s\" can "
+							 "no longer be read",
+							 in->request_id);
 	}
 	op->request_id = strdup(in->request_id);
 	if (!op->request_id)
@@ -346,7 +345,7 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 	return writes;
 }
 
-/* With the lock held. 0: the op goes on; 1: answered; -errno. */
+/* Start a Place, with the lock held. Returns 0: continues; 1: answered; or -errno. */
 static int begin(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
 		 struct stow_err *err)
 {

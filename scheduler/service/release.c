@@ -9,7 +9,7 @@
 
 #define IDS_MAX 1024
 
-/* A Release: nothing has ended before it is stored that it has. */
+/* A call of Release. Reservations end when their deletion is durable. */
 struct releasing {
 	struct scheduler *scheduler;
 	struct stow_rpc_call *call;
@@ -17,7 +17,8 @@ struct releasing {
 	uint64_t ids[];
 };
 
-/* With the lock held. Those that are still there: a report may have ended some meanwhile. */
+/* End the reservations that still exist; a report may have ended some meanwhile. With the lock
+ * held. */
 static void released(struct releasing *op, bool stored)
 {
 	_cleanup_free_ struct stow_reservation **list = calloc(op->n + 1, sizeof(*list));
@@ -38,7 +39,7 @@ static void released(struct releasing *op, bool stored)
 	if (stored && n)
 		scheduler_reservations_end_with(s, list, n, stow_now(), NULL);
 	else
-		scheduler_reservations_save(s, list, n); /* what a report has changed meanwhile */
+		scheduler_reservations_save(s, list, n); /* a report may have changed them */
 }
 
 /* On the store's thread. */
@@ -88,7 +89,8 @@ int scheduler_release(struct stow_rpc_call *call, void *ctx, const void *request
 		(void)stow_id_parse(in->ids[i], &id, NULL);
 		reservation = stow_reservation_find(s->fleet, id);
 		if (!reservation || reservation->waiting || reservation->releasing)
-			continue; /* gone, about to be, or not even answered */
+			continue; /* unknown, being released, or of a Place that is not answered yet
+				   */
 		r = stow_writes_no_reservation(writes, id);
 		reservation->releasing = true;
 		op->ids[op->n++] = id;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Report: a machine's agent, for as long as it lives. */
+/* Report: the stream of a machine's agent. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,15 +16,15 @@
 #define PACE_BURST 5	       /* seconds */
 #define PACE_BYTES (16U << 10) /* of one report */
 
-/* The stream's own: nothing before the first report. A machine is not forgotten before all its
- * streams are closed. */
+/* The data of a stream. `machine` is NULL before the first report. A machine is not removed
+ * before all its streams are closed. */
 struct stream {
 	struct stow_machine *machine;
-	uint64_t due; /* when what has come would have come at the rate that is allowed */
-	bool said;    /* that it is held */
+	uint64_t due; /* when the reports so far would have arrived at the allowed rate */
+	bool said;    /* that it is delayed: logged */
 };
 
-/* Whether it is the answer to a directive that we gave. */
+/* Handle a result. Returns whether it belongs to a directive of this stream. */
 static bool on_result(struct scheduler *s, struct stow_machine *machine,
 		      const PbDirectiveResult *result)
 {
@@ -38,12 +38,12 @@ static bool on_result(struct scheduler *s, struct stow_machine *machine,
 	else if (found->drain)
 		scheduler_drain_result(s, machine, found->drain, found->order, result);
 	else if (result->code)
-		stow_log(STOW_LOG_NOTICE, "a node did not do as told",
+		stow_log(STOW_LOG_NOTICE, "a node did not carry out a directive",
 			 stow_text("node", machine->name), stow_text("error", result->message));
 	return true;
 }
 
-/* --- welcome ------------------------------------------------------------------------------------ */
+/* --- welcome -------------------------------------------------------------- */
 
 static void welcome(struct scheduler *s, struct stow_machine *machine)
 {
@@ -69,7 +69,7 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 	scheduler_directive_send(s, machine, &directive, 0);
 }
 
-/* --- reports ------------------------------------------------------------------------------------ */
+/* --- reports -------------------------------------------------------------- */
 
 static void reconcile(struct scheduler *s, struct stow_machine *machine,
 		      const struct stow_report *report, struct stow_now now)
@@ -86,7 +86,8 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 	scheduler_reservations_save(s, found.changed, found.n_changed);
 	scheduler_reservations_end(s, found.over, found.n_over, now);
 	if (found.n_left && !machine->overdone)
-		stow_log(STOW_LOG_WARNING, "a node lists more reservations than are looked into",
+		stow_log(STOW_LOG_WARNING,
+			 "a node lists more reservations than the scheduler handles",
 			 stow_text("node", machine->name), stow_number("left", found.n_left));
 	machine->overdone = found.n_left;
 	for (size_t i = 0; i < found.n_cancel; i++) {
@@ -102,7 +103,8 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 	stow_reconciled_done(&found);
 }
 
-/* The stream's first report: which machine this is, and whether it may be. */
+/* Handle the first report of a stream: find the machine, and check whether the agent may report
+ * for it. */
 static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
 		     const struct stow_report *report, struct stow_now now, struct stow_err *err)
 {
@@ -176,7 +178,7 @@ static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct str
 	return 0;
 }
 
-/* --- the stream --------------------------------------------------------------------------------- */
+/* --- the stream ----------------------------------------------------------- */
 
 static int opened(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
 {
@@ -188,8 +190,8 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 	return 0;
 }
 
-/* A stream may bring so many reports a second, of 16 KiB each, and five seconds' worth at once.
- * What it brings faster waits, on its way: it costs the others nothing. */
+/* Limit the rate of a stream: max-reports per second, of 16 KiB each, with a burst of five
+ * seconds. Reports beyond it wait in the transport, and do not delay other machines. */
 static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream)
 {
 	uint64_t now = stow_now().mono, burst = PACE_BURST * STOW_SECOND;
@@ -210,7 +212,8 @@ static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream 
 
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
-	bool owed = false; /* it answers a directive, and there are no more of those than we gave */
+	bool owed = false; /* answers to directives are not limited: there are at most as many as
+			      directives */
 	_cleanup_(stow_report_free_ptr) struct stow_report *report = NULL;
 	const PbReportRequest *in = message;
 	struct stream *stream = stow_rpc_data(call);
@@ -220,7 +223,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 
 	if (in->kind_case == PB_REPORT_REQUEST__KIND_REPORT) {
 		atomic_fetch_add(&s->reports, 1);
-		r = stow_report_decode(in->report, &report, err); /* outside of the lock */
+		r = stow_report_decode(in->report, &report, err); /* without the lock */
 	} else if (!stream->machine) {
 		r = stow_err_set(err, EINVAL, "the first message of a stream must be a report");
 	}
@@ -249,7 +252,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 			scheduler_drain_progress(s, stream->machine, STOW_TAKE_PTR(progress));
 		break;
 	default:
-		break; /* a kind that a newer agent knows */
+		break; /* of a newer agent */
 	}
 	if (r == 0 && !owed)
 		pace(s, call, stream);

@@ -44,7 +44,7 @@ static int add(struct page *page, const struct stow_reservation *r)
 	return 0;
 }
 
-/* Those of one machine, from an id on. 1: the page is full. */
+/* Add the reservations of one machine, from an id on. Returns 1 when the page is full. */
 static int add_machine(struct page *page, const struct stow_machine *machine, uint64_t from)
 {
 	_cleanup_free_ const struct stow_reservation **list =
@@ -83,7 +83,7 @@ static int parse_token(const char *token, char first[256], uint64_t *ret_id, str
 		return 0;
 	if (!slash || slash - token > 253 || stow_id_parse(slash + 1, ret_id, NULL) < 0)
 		return stow_err_set(err, EINVAL,
-				    "page_token: \"%.64s\" is no next_page_token of an answer",
+				    "page_token: \"%.64s\" is not a next_page_token of an answer",
 				    token);
 	snprintf(first, 256, "%.*s", (int)(slash - token), token);
 	return 0;

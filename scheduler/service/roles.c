@@ -8,7 +8,7 @@
 #define AGENT "numastow:agent/"
 #define ROLE  "numastow:role/"
 
-/* By what they include. */
+/* In ascending order: each role includes the ones before it. */
 static const char *const ranks[] = { "read", "place", "drain" };
 
 static const struct {
@@ -41,16 +41,16 @@ int scheduler_role_check(const char *entry, struct stow_err *err)
 	return 0;
 }
 
-/* Whether a NAME of the settings is the certificate's. One with a ":" is a URI and nothing else,
- * for no host name has one: else a CA's customer whose common name it lets him choose could take
- * the place of a URI that it checks. */
+/* Return whether a NAME of the settings matches the certificate. A NAME with a ":" is compared
+ * with URIs only, because host names have no ":". Otherwise a certificate with a freely chosen
+ * common name could pass for a URI that the CA verifies. */
 static bool is_meant(const struct stow_rpc_peer *peer, const char *name)
 {
 	return strchr(name, ':') ? stow_rpc_peer_has_uri(peer, name)
 				 : stow_rpc_peer_is_named(peer, name);
 }
 
-/* Whether the settings give that certificate `role` ("agent/web-3"), or any that begins so. */
+/* Return the next role that the settings give to the certificate. */
 static const char *given(const struct stow_rpc_peer *peer, char *const *roles, size_t *at)
 {
 	for (; roles && roles[*at]; ++*at) {
@@ -99,12 +99,12 @@ int scheduler_may(const struct stow_rpc_peer *peer, const char *method, char *co
 		if (strcmp(methods[i].method, method) == 0)
 			wanted = methods[i].rank;
 	if (wanted < 0)
-		return 0; /* Report: as whom is not known yet */
+		return 0; /* Report: the node is not known yet */
 	if (best_rank(peer, roles) < wanted)
-		return stow_err_set(err, EACCES,
-				    "%s wants the role %s, which certificate \"%.128s\" "
-				    "does not have",
-				    method, ranks[wanted], peer->name);
+		return stow_err_set(
+			err, EACCES,
+			"%s requires the role %s, which certificate \"%.128s\" does not have",
+			method, ranks[wanted], peer->name);
 	return 0;
 }
 

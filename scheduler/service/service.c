@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The service: its methods, and who may call them. */
+/* The service: its methods, and the check of callers. */
 #include <errno.h>
 #include <string.h>
 
@@ -20,14 +20,15 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 	return scheduler_may(peer, method, s->config.roles, err);
 }
 
-/* The door. What a machine says is made fit: one odd name must not hide it. */
+/* Check each message before its method gets it. Names in reports are cleaned, so that an invalid
+ * one does not make the machine unreadable. */
 static int check(const char *method, void *message, void *ctx, struct stow_err *err)
 {
 	const PbReportRequest *in = message;
 
 	if (strcmp(method, "Report") != 0)
 		return stow_texts_check(message, err);
-	/* A drain's progress goes its own way, for its lists are longer. */
+	/* A drain's progress has a check of its own, because its lists are longer. */
 	if (in->kind_case != PB_REPORT_REQUEST__KIND_DRAIN)
 		stow_texts_clean(message, STOW_TEXT_LIST);
 	return 0;

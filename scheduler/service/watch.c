@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * WatchNodes. A thread of its own tells: it goes from the newest change back to what a watcher has
- * seen, so that a change costs each watcher one message, and many changes of one machine while a
- * watcher is slow cost him one, too.
+ * WatchNodes. A thread of its own notifies watchers. It goes from the newest change back to the
+ * last one that a watcher has seen. So a change costs one message per watcher, and several changes
+ * of a machine cost a slow watcher only one message.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,23 +13,23 @@
 #include "base/clock.h"
 #include "scheduler/service/service.h"
 
-#define BACKLOG_MAX (1U << 20)	      /* bytes: who is that far behind is told later */
+#define BACKLOG_MAX (1U << 20)	      /* bytes; a slower watcher is notified later */
 #define PAUSE	    UINT64_C(5000000) /* ns between two rounds */
-#define AT_ONCE	    16	/* nodes that one watcher is told of with one hold of the lock */
-#define BATCHES	    8	/* of them, before others are told */
-#define LOOKS	    128 /* watchers that are looked at with one hold, when nothing is sent */
-#define IN_A_ROW    256 /* messages without a pause */
+#define AT_ONCE	    16		      /* nodes sent to one watcher per hold of the lock */
+#define BATCHES	    8		      /* such batches before the next watcher's */
+#define LOOKS	    128		      /* watchers checked per hold, when nothing is sent */
+#define IN_A_ROW    256		      /* messages without a pause */
 
 #define NAMES_MAX 1024
 
 struct scheduler_watcher {
 	struct scheduler_watcher *next, *prev;
 	struct stow_rpc_call *call; /* until `closed` */
-	uint64_t round;		    /* in which it was told last */
-	unsigned int batches;	    /* in this one */
+	uint64_t round;		    /* in which it was last notified */
+	unsigned int batches;	    /* in this round */
 	uint64_t seen;		    /* the fleet's clock */
 	size_t seen_gone;
-	const struct stow_machine *last; /* that it was told of; good while `last_gone` is */
+	const struct stow_machine *last; /* the last one sent; valid while `last_gone` is */
 	size_t last_gone;
 	char **names;
 	size_t n_names;
@@ -49,17 +49,18 @@ static bool behind(const struct stow_fleet *fleet, const struct scheduler_watche
 	return w->seen_gone < fleet->n_gone || (fleet->newest && w->seen < fleet->newest->changed);
 }
 
-/* Returns how many messages that were. */
+/* Send removed nodes. Returns the number of messages. */
 static size_t tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *w)
 {
 	PbNodeEvent event = PB_NODE_EVENT__INIT;
 	size_t n = 0;
 
-	/* What it has missed cannot be told any more: it begins anew. */
+	/* The ring no longer has what the watcher missed: it must watch again. */
 	if (fleet->n_gone - w->seen_gone > STOW_GONE_KEPT) {
 		struct stow_err err;
 
-		stow_err_set(&err, ENOBUFS, "too slow: more than %d nodes are gone; watch again",
+		stow_err_set(&err, ENOBUFS,
+			     "too slow: more than %d nodes were removed; watch again",
 			     STOW_GONE_KEPT);
 		stow_rpc_close(w->call, &err);
 		w->seen_gone = fleet->n_gone;
@@ -78,7 +79,7 @@ static size_t tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher
 	return n;
 }
 
-/* What one watcher is to be told, to be sent without the lock. */
+/* Messages for one watcher, which are sent without the lock. */
 struct news {
 	struct stow_rpc_call *call; /* a reference */
 	PbNode *nodes[AT_ONCE];
@@ -104,13 +105,13 @@ static void send_news(struct news *news)
 	stow_rpc_unref(news->call);
 }
 
-/* The oldest change that it has not seen. */
+/* Return the oldest change that a watcher has not seen. */
 static const struct stow_machine *first_news(const struct stow_fleet *fleet,
 					     const struct scheduler_watcher *w)
 {
 	const struct stow_machine *m = fleet->newest;
 
-	/* No machine has gone, and this one has not changed again: on from there. */
+	/* No machine was removed, and this one has not changed again: continue from it. */
 	if (w->last && w->last_gone == fleet->n_gone && w->last->changed == w->seen)
 		return w->last->newer;
 	if (fleet->oldest && fleet->oldest->changed > w->seen)
@@ -120,7 +121,8 @@ static const struct stow_machine *first_news(const struct stow_fleet *fleet,
 	return m;
 }
 
-/* What is new since the last time, the oldest change first. False: it is behind with reading. */
+/* Collect the changes since the last time, oldest first. Returns false when the watcher reads
+ * too slowly. */
 static bool gather(const struct stow_fleet *fleet, struct scheduler_watcher *w, struct news *ret)
 {
 	const struct stow_machine *m;
@@ -172,8 +174,8 @@ static void sleep_ns(uint64_t ns)
 		  NULL);
 }
 
-/* Without the lock. After many messages others come first: the threads that serve have as much to
- * do with each of them as this one. */
+/* Pause after many messages, without the lock: the threads that serve have as much work with
+ * each message as this one. */
 static void pause_after(size_t *n_sent, uint64_t *since)
 {
 	uint64_t now = stow_clock_monotonic();
@@ -195,8 +197,8 @@ bool scheduler_watch_notify(struct scheduler *s)
 	bool more = false;
 
 	s->watch_again = false;
-	/* Who has been told goes to the end, for the list is another one when the lock has been
-	 * given up. */
+	/* A notified watcher moves to the end, because the list may change while the lock is
+	 * released. */
 	while ((w = s->watchers) && w->round != round && !atomic_load(&s->stopping)) {
 		struct news news;
 		bool told = false;
@@ -271,7 +273,7 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	for (; w->n_names < in->n_names; w->n_names++) {
-		/* Longer than any name: it is nobody's. */
+		/* Longer than any name, so it matches no node. */
 		w->names[w->n_names] = strndup(in->names[w->n_names], 254);
 		if (!w->names[w->n_names]) {
 			watcher_free(w);
