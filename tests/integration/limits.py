@@ -102,7 +102,7 @@ def check_switch(temp, fleet):
         check("it tells so", fleet.until("ListNodes", 'names: "off"', "mode: MODE_DISABLED"))
         status, _, words = fleet.ask("Place", pod)
         check("switched off it gets nothing, and the scheduler knows",
-              status == NO_ROOM and "switched off" in words, (status, words))
+              status == NO_ROOM and "observe or disabled" in words, (status, words))
         same("what it holds stays", leases(machine), 1)
 
 
