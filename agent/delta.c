@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 
-/* Two messages are the same when they pack to the same bytes: protobuf-c writes fields in the order
- * of their numbers, and we make no maps. */
+/* Return whether two messages are equal, by their packed bytes: protobuf-c packs fields in the
+ * order of their numbers, and the messages have no maps. */
 static bool same(const ProtobufCMessage *a, const ProtobufCMessage *b)
 {
 	_cleanup_free_ uint8_t *x = NULL, *y = NULL;
@@ -18,7 +18,7 @@ static bool same(const ProtobufCMessage *a, const ProtobufCMessage *b)
 	x = malloc(n + 1);
 	y = malloc(n + 1);
 	if (!x || !y)
-		return false; /* said once too often */
+		return false; /* at worst one report too many */
 	protobuf_c_message_pack(a, x);
 	protobuf_c_message_pack(b, y);
 	return memcmp(x, y, n) == 0;

@@ -56,7 +56,7 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	*lease = (struct stow_lease){ .id = in->id, .policy = STOW_POLICY_BEST_EFFORT };
 	if (strlen(in->id) != STOW_RESERVATION_ID_LEN ||
 	    strspn(in->id, "0123456789abcdef") != STOW_RESERVATION_ID_LEN)
-		return stow_err_set(err, EINVAL, "reservation \"%.64s\": want %d hex digits",
+		return stow_err_set(err, EINVAL, "reservation \"%.64s\": expected %d hex digits",
 				    in->id, STOW_RESERVATION_ID_LEN);
 	for (size_t i = 0; i < in->n_parts; i++) {
 		int r = add_part(lease, in->parts[i], err);
@@ -67,7 +67,8 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	if (in->n_parts == 0)
 		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
-	/* Their clock says when; ours, which nobody can set, says how long from now. */
+	/* Convert the scheduler's wall time to the time left; the lease runs out by a clock that
+	 * cannot be set. */
 	now = stow_clock_wall();
 	lease->lifetime = in->expires > now ? in->expires - now : 1;
 	if (in->n_parts == 1)
@@ -128,7 +129,7 @@ static int fence(const struct agent_directive_parts *parts, const char *nodes, s
 		return stow_err_wrap(err, r, "numa_nodes");
 	if ((uint64_t)stow_idset_count(&set) * 100 > all * parts->config->max_fenced)
 		return stow_err_set(err, EACCES,
-				    "fencing %d of %zu NUMA nodes of node %s is over its limit of "
+				    "fencing %d of %zu NUMA nodes of node %s exceeds its limit of "
 				    "%llu %%",
 				    (int)stow_idset_count(&set), all,
 				    agent_policy_node(parts->policy),
@@ -140,7 +141,8 @@ static int fence(const struct agent_directive_parts *parts, const char *nodes, s
 	return r;
 }
 
-/* What the scheduler knows is what is: leases that it does not list go, those that we lack come. */
+/* Make the leases match the scheduler's list: drop leases that it does not list, add missing
+ * ones. */
 static int welcome(const struct agent_directive_parts *parts, const PbWelcome *in,
 		   struct stow_err *err)
 {
@@ -161,7 +163,7 @@ static int welcome(const struct agent_directive_parts *parts, const PbWelcome *i
 	if (r >= 0)
 		r = fence(parts, in->fenced, err);
 	for (size_t i = 0; i < in->n_reservations && r >= 0; i++)
-		/* One that cannot be held is said by the report, which will not list it. */
+		/* A failure needs no answer: the report will not list the reservation. */
 		if (in->reservations[i]->state != PB_RESERVATION_STATE_BOUND)
 			(void)reserve(parts, in->reservations[i], err);
 	return r < 0 ? r : 0;
@@ -193,7 +195,7 @@ int agent_directive_obey(const struct agent_directive_parts *parts, const PbDire
 		r = agent_drain_cancel_order(parts->drains, directive->cancel_drain->id, err);
 		break;
 	case PB_DIRECTIVE__KIND_REPORT:
-		return 0; /* by the link, which knows the stream */
+		return 0; /* the link handles it */
 	default:
 		return stow_err_set(err, ENOSYS, "this agent (%s) does not know that directive",
 				    STOW_VERSION);

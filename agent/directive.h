@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a scheduler says, done. All of it on the main thread. */
+/* Carrying out a scheduler's directives. On the main thread. */
 
 #include "agent/config.h"
 #include "agent/drain.h"
@@ -17,9 +17,8 @@ struct agent_directive_parts {
 };
 
 /*
- * Does what a scheduler says, as far as the agent's own limits and mode allow. Returns 0, or -errno
- * with the line that the scheduler gets back: -EACCES beyond a limit, -ENOSYS for what this agent
- * does not know.
+ * Carry out a directive, within the agent's own limits and mode. Returns 0, or -errno with the
+ * message for the scheduler: -EACCES beyond a limit, -ENOSYS for an unknown directive.
  */
 int agent_directive_obey(const struct agent_directive_parts *parts, const PbDirective *directive,
 			 struct stow_err *err);

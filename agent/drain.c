@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What any thread may ask of the drains: to start one, which there are, to cancel one. */
+/* Starting, listing and cancelling drains, from any thread. */
 #include "agent/drain.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "rpc/metrics.h"
 
-/* --- limits ------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------- */
 
 static void cap(uint64_t *value, uint64_t most, bool enforced)
 {
@@ -18,7 +18,7 @@ static void cap(uint64_t *value, uint64_t most, bool enforced)
 		*value = most;
 }
 
-/* What is off the machine already counts as the machine's. */
+/* Return the machine's memory, including what drains have taken off. */
 static uint64_t machine_memory(struct agent_publisher *publisher)
 {
 	struct agent_published published;
@@ -35,7 +35,7 @@ static uint64_t machine_memory(struct agent_publisher *publisher)
 	return sum;
 }
 
-/* What this machine allows, whatever is asked for. */
+/* Apply the machine's limits to a request. */
 static int limit(struct agent_drain *drain, struct stow_err *err)
 {
 	struct agent_policy_limits limits = agent_policy_limits(drain->table->policy);
@@ -51,10 +51,10 @@ static int limit(struct agent_drain *drain, struct stow_err *err)
 	memory = machine_memory(drain->table->publisher);
 	what->most = memory / 100 * percent + memory % 100 * percent / 100;
 	if (what->most == 0)
-		return stow_err_set(err, EACCES,
-				    "node %s lets no scheduler drain memory (max-drain: %llu)",
-				    agent_policy_node(drain->table->policy),
-				    (unsigned long long)percent);
+		return stow_err_set(
+			err, EACCES,
+			"node %s does not allow schedulers to drain memory (max-drain: %llu)",
+			agent_policy_node(drain->table->policy), (unsigned long long)percent);
 	return 0;
 }
 
@@ -65,7 +65,7 @@ int agent_drain_prepare(struct agent_drain_table *table, const char *id, bool or
 	struct agent_drain *drain;
 	int r;
 
-	/* Planning changes nothing, and is allowed in every mode. */
+	/* A plan changes nothing, so it is allowed in every mode. */
 	r = dry_run ? 0 : agent_policy_check_changes(table->policy, err);
 	if (r == 0)
 		r = stow_drain_spec_read(spec, &checked, err);
@@ -86,7 +86,7 @@ int agent_drain_prepare(struct agent_drain_table *table, const char *id, bool or
 	return 0;
 }
 
-/* Those that have ended longest ago go; a scheduler's last. With the lock held. */
+/* Drop the drains that ended longest ago, those of a scheduler last. With the lock held. */
 static void trim(struct agent_drain_table *table)
 {
 	struct agent_drain **oldest, **ordered;
@@ -124,7 +124,7 @@ int agent_drain_begin(struct agent_drain *drain, struct stow_err *err)
 	return r;
 }
 
-/* --- on the local socket ------------------------------------------------------------------------ */
+/* --- on the local socket -------------------------------------------------- */
 
 int agent_drain_start(struct agent_drain_table *table, struct stow_rpc_call *call,
 		      const PbAgentDrainRequest *request, struct stow_err *err)
@@ -165,7 +165,7 @@ static int by_age(const void *a, const void *b)
 	return (*x)->created < (*y)->created ? -1 : (*x)->created > (*y)->created;
 }
 
-/* What is in hand, and what only the ledger knows. */
+/* Collect the drains of the table, and those that only the ledger has. */
 static int gather(struct agent_drain_table *table, const struct stow_drain_row *rows, size_t n_rows,
 		  PbAgentListDrainsResponse *out)
 {
@@ -225,7 +225,7 @@ int agent_drain_list(struct agent_drain_table *table, struct stow_rpc_call *call
 	return r < 0 ? r : STOW_RPC_LATER;
 }
 
-/* One of our own, that can hear it at once. */
+/* Cancel a drain of this agent. */
 static int cancel_own(struct agent_drain_table *table, const char *id,
 		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err)
 {
@@ -244,8 +244,7 @@ static int cancel_own(struct agent_drain_table *table, const char *id,
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (n > 1)
-		return stow_err_set(err, EINVAL, "id: \"%.64s\" is the beginning of %zu drains", id,
-				    n);
+		return stow_err_set(err, EINVAL, "id: \"%.64s\" is a prefix of %zu drains", id, n);
 	return n == 1;
 }
 
@@ -265,7 +264,7 @@ int agent_drain_cancel(struct agent_drain_table *table, const char *id,
 	return r < 0 ? r : 0;
 }
 
-/* --- metrics ------------------------------------------------------------------------------------ */
+/* --- metrics -------------------------------------------------------------- */
 
 void agent_drain_render(struct agent_drain_table *table, FILE *out)
 {
@@ -277,9 +276,9 @@ void agent_drain_render(struct agent_drain_table *table, FILE *out)
 	for (int step = STOW_DRAIN_STEP_DONE; step <= STOW_DRAIN_STEP_CANCELLED; step++)
 		stow_metric(out, "numastow_agent_drains_ended_total", (double)table->ends[step],
 			    "end", stow_drain_step_name((enum stow_drain_step)step), NULL);
-	stow_metric_head(out, bytes, "counter", "Memory that drains took off the machine.");
+	stow_metric_head(out, bytes, "counter", "Memory that drains have taken off the machine.");
 	stow_metric(out, bytes, (double)table->bytes, NULL);
-	stow_metric_head(out, "numastow_agent_draining", "gauge", "1 while a drain is at work.");
+	stow_metric_head(out, "numastow_agent_draining", "gauge", "1 while a drain is running.");
 	stow_metric(out, "numastow_agent_draining", table->worker || table->recovering ? 1 : 0,
 		    NULL);
 	pthread_mutex_unlock(&table->lock);

@@ -2,16 +2,15 @@
 #pragma once
 
 /*
- * Drains on this machine: a local caller's, a scheduler's, and those whose worker was killed.
+ * Drains on this machine: of local callers, of a scheduler, and those whose program was killed.
  *
- * One works at a time, on a thread of its own with a ledger handle of its own. How it goes is said
- * on the stream of the call that asked for it, and, when a scheduler has ordered it, on the stream
- * to the scheduler. What was said last is kept, so that it can be said again: a scheduler may have
- * been away. An end that a scheduler has ordered stays until the scheduler no longer lists the
- * drain.
+ * One drain runs at a time, on a thread of its own with a ledger handle of its own. It reports
+ * progress on the stream of the local call, or, when a scheduler has ordered it, on the stream to
+ * the scheduler. The last progress is kept, so that it can be sent again when a scheduler was
+ * disconnected. An ended drain of a scheduler is kept until the scheduler no longer lists it.
  *
- * struct agent_drains		belongs to the main thread: orders, start and end, recovery
- * struct agent_drain_table	what is in hand, under a lock of its own; for any thread
+ * struct agent_drains: for the main thread; orders, start and stop, recovery
+ * struct agent_drain_table: for any thread, with a lock of its own; the drains
  */
 
 #include <stdbool.h>
@@ -29,56 +28,58 @@
 struct agent_drains;
 struct agent_drain_table;
 
-/* --- the main thread ---------------------------------------------------------------------------- */
+/* --- the main thread ------------------------------------------------------ */
 
 struct agent_drain_parts { /* all outlive the drains */
 	struct agent_machine *machine;
 	struct agent_policy *policy;
 	struct agent_publisher *publisher;
 	struct agent_loop_handle *loop;
-	/* Says it to the scheduler, if one listens. Called on the main thread. */
-	void (*tell)(void *ctx, const PbDrainProgress *progress);
+	/* Sends progress to the scheduler, if one is connected. Called on the main thread. */
+	void (*notify)(void *ctx, const PbDrainProgress *progress);
 	void *ctx;
 };
 
-/* With those that the ledger has. */
+/* Create the drains, and load those of the ledger. */
 int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains **ret,
 		    struct stow_err *err);
 /*
- * Stops what is at work and waits for it, for a minute: it is undone. Returns true when something
- * is still at work and the process must end without freeing what it uses: a drain that is to be
- * gone on with by the next agent, or one that cannot be undone in time, which the next agent does.
+ * Stop the running drain and wait, for a minute, until it is undone. Returns true when a drain is
+ * still running: one that the next agent will resume, or one that could not be undone in time and
+ * that the next agent will undo. The process must then exit without freeing what the drain uses.
  */
 bool agent_drain_stop(struct agent_drains *drains);
-/* When nothing is at work, and nothing that was posted is still to be run. */
+/* Free the drains. No drain may be running, and no posted task may be pending. */
 void agent_drain_free(struct agent_drains *drains);
-/* Belongs to the drains, and ends with them. */
+/* Return the table, which the drains own. */
 struct agent_drain_table *agent_drain_table(struct agent_drains *drains);
 
-/* A scheduler's orders. */
+/* Handle a scheduler's order to drain or to plan. */
 int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, struct stow_err *err);
-/* One that has ended is forgotten. -ENOENT: there is none. */
+/* Handle a scheduler's order to cancel a drain. An ended drain is forgotten. -ENOENT: there is
+ * none of that id. */
 int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct stow_err *err);
-/* Which are under way, as the scheduler knows it: others are cancelled, and forgotten when they
- * have ended; of these it hears the last progress again. */
+/* Handle the scheduler's list of running drains: send the last progress of each again; cancel
+ * the scheduler's other drains, and forget those that have ended. */
 void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n);
 
-/* Adds the ids for NodeReport.drains. */
+/* Add the ids of drains to NodeReport.drains. */
 int agent_drain_report(struct agent_drains *drains, PbNodeReport *report);
-/* Undoes, or goes on with, drains whose worker was killed, on the drains' thread. */
+/* Undo, or resume, drains whose program was killed; on a thread of the drains. */
 void agent_drain_recover(struct agent_drains *drains);
 
-/* --- any thread --------------------------------------------------------------------------------- */
+/* --- any thread ----------------------------------------------------------- */
 
-/* Starts a drain, or a plan (`dry_run`), that reports on the stream; its end ends the stream. The
- * stream's end cancels it, unless `detach`. -EBUSY: another drain is at work. */
+/* Start a drain, or a plan (`dry_run`), which reports on the stream, and closes it at the end.
+ * If the caller closes the stream, the drain is cancelled, unless `detach` is set. -EBUSY:
+ * another drain is running. */
 int agent_drain_start(struct agent_drain_table *table, struct stow_rpc_call *call,
 		      const PbAgentDrainRequest *request, struct stow_err *err);
-/* Answers ListDrains. */
+/* Answer ListDrains. */
 int agent_drain_list(struct agent_drain_table *table, struct stow_rpc_call *call,
 		     struct stow_err *err);
-/* By the id or its beginning, "" for the only one; whoever's it is. */
+/* Cancel a drain, of any caller, by its id or a prefix of it; "" for the only one. */
 int agent_drain_cancel(struct agent_drain_table *table, const char *id,
 		       char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
-/* numastow_agent_drains_ended_total and others. */
+/* Write the metrics of drains. */
 void agent_drain_render(struct agent_drain_table *table, FILE *out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a scheduler orders, and the drains' start and end: all of it on the main thread. */
+/* A scheduler's orders, and start and stop of the drains; on the main thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +11,13 @@
 
 #define STOP_WITHIN 60 /* s, to put blocks back online */
 
-/* --- a scheduler's ------------------------------------------------------------------------------ */
+/* --- a scheduler's orders ------------------------------------------------- */
 
 static int check_id(const char *id, struct stow_err *err)
 {
 	if (strlen(id) == STOW_DRAIN_ID_LEN && strspn(id, "0123456789abcdef") == STOW_DRAIN_ID_LEN)
 		return 0;
-	return stow_err_set(err, EINVAL, "drain \"%.64s\": want %d hex digits", id,
+	return stow_err_set(err, EINVAL, "drain \"%.64s\": expected %d hex digits", id,
 			    STOW_DRAIN_ID_LEN);
 }
 
@@ -49,16 +49,16 @@ int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, st
 		r = agent_drain_begin(drain, err);
 	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r < 0	       ? "a drain that the scheduler ordered was refused"
-		 : order->plan ? "the scheduler asks for a plan of a drain"
-			       : "the scheduler orders a drain",
+		 : order->plan ? "the scheduler ordered a plan of a drain"
+			       : "the scheduler ordered a drain",
 		 stow_text("drain", order->id), stow_text("error", r < 0 ? err->msg : ""));
 	if (r == 0)
-		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER); /* the report lists it */
+		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER); /* for the report */
 	return r;
 }
 
-/* The scheduler has heard of its end: puts it among those that are gone. False: its thread has said
- * that, and is not done yet; it comes again. With the lock held. */
+/* The scheduler has received the outcome: move the drain to the list to be freed. Returns false
+ * when its thread has not ended yet; the thread then posts this again. With the lock held. */
 static bool take_out(struct agent_drain **at, struct agent_drain **gone)
 {
 	struct agent_drain *drain = *at;
@@ -72,7 +72,7 @@ static bool take_out(struct agent_drain **at, struct agent_drain **gone)
 	return true;
 }
 
-/* Without the lock: the ledger may have to be waited for. */
+/* Without the lock, because it may wait for the ledger. */
 static void forget(struct agent_drains *drains, struct agent_drain *gone)
 {
 	for (struct agent_drain *next; gone; gone = next) {
@@ -117,7 +117,7 @@ int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct
 	}
 	pthread_mutex_unlock(&table->lock);
 	forget(drains, gone);
-	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s here", id);
+	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s on this machine", id);
 }
 
 static bool is_among(char *const *ids, size_t n, const char *id)
@@ -147,7 +147,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 				at = &drain->next;
 		} else {
 			if (!drain->cancelled)
-				stow_log(STOW_LOG_NOTICE, "the scheduler knows a drain no more",
+				stow_log(STOW_LOG_NOTICE, "the scheduler no longer knows a drain",
 					 stow_text("drain", drain->id));
 			drain->cancelled = true;
 			at = &drain->next;
@@ -180,9 +180,9 @@ int agent_drain_report(struct agent_drains *drains, PbNodeReport *report)
 	return report->drains ? r : -ENOMEM;
 }
 
-/* --- start and stop ----------------------------------------------------------------------------- */
+/* --- start and stop ------------------------------------------------------- */
 
-/* A scheduler's drain that an agent before this one had in hand, or whose end it never told. */
+/* Add a scheduler's drain that an earlier agent ran, or whose outcome that agent never sent. */
 static int take_over(struct agent_drain_table *table, const struct stow_drain_row *row,
 		     struct stow_err *err)
 {
@@ -228,7 +228,7 @@ int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains *
 	if (!drains)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	drains->machine = parts->machine;
-	drains->tell = parts->tell;
+	drains->notify = parts->notify;
 	drains->ctx = parts->ctx;
 	drains->table.policy = parts->policy;
 	drains->table.publisher = parts->publisher;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One drain: what is known of it, and what it says to whom. */
+/* The progress of one drain, and sending it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,14 +7,14 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define TELL_EACH (100 * UINT64_C(1000000)) /* ns between two messages of the same step */
+#define NOTIFY_EACH (100 * UINT64_C(1000000)) /* ns between two messages of the same step */
 
 static bool is_end(PbDrainStep step)
 {
 	return step >= PB_DRAIN_STEP_DONE;
 }
 
-/* --- one drain ---------------------------------------------------------------------------------- */
+/* --- one drain ------------------------------------------------------------ */
 
 struct agent_drain *agent_drain_find(struct agent_drain_table *table, const char *id)
 {
@@ -55,15 +55,15 @@ struct agent_drain *agent_drain_alloc(struct agent_drain_table *table, const cha
 	return drain;
 }
 
-/* --- saying how it goes ------------------------------------------------------------------------- */
+/* --- progress ------------------------------------------------------------- */
 
 static void on_tell(void *ctx, void *arg)
 {
 	PbDrainProgress *message = arg;
 	struct agent_drains *drains = ctx;
 
-	drains->tell(drains->ctx, message);
-	/* What is in hand is in the report, too. */
+	drains->notify(drains->ctx, message);
+	/* The report lists the drain, too. */
 	if (is_end(message->step) || message->step == PB_DRAIN_STEP_FENCED)
 		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
 	stow_rpc_message_free(message);
@@ -84,21 +84,22 @@ PbDrainProgress *agent_drain_last(const struct agent_drain *drain)
 	return out;
 }
 
-static void say(struct agent_drain *drain, const PbDrainProgress *message)
+static void send_progress(struct agent_drain *drain, const PbDrainProgress *message)
 {
 	drain->unsaid = false;
-	drain->told = stow_clock_monotonic();
+	drain->notified = stow_clock_monotonic();
 	if (drain->call)
 		stow_rpc_send(drain->call, message);
 	if (drain->ordered)
 		agent_drain_post(drain->table, stow_drain_copy(message));
 }
 
-/* Bytes and blocks go by fast; steps, ends and words are never left out. */
+/* Return whether a message may be held back: counts of bytes and blocks may, but not steps,
+ * outcomes and texts. */
 static bool may_wait(const struct agent_drain *drain, const PbDrainProgress *message)
 {
 	return drain->last && drain->last->step == message->step && !is_end(message->step) &&
-	       !message->plan && stow_clock_monotonic() < drain->told + TELL_EACH &&
+	       !message->plan && stow_clock_monotonic() < drain->notified + NOTIFY_EACH &&
 	       (!*message->message || strcmp(message->message, drain->last->message) == 0);
 }
 
@@ -118,13 +119,13 @@ static void count_end(struct agent_drain *drain, const PbDrainProgress *message)
 
 void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message)
 {
-	if (drain->ended) { /* nothing comes after an end */
+	if (drain->ended) { /* the outcome is the last message */
 		stow_rpc_message_free(message);
 		return;
 	}
 	drain->unsaid = may_wait(drain, message);
 	if (!drain->unsaid)
-		say(drain, message);
+		send_progress(drain, message);
 	drain->updated = stow_clock_wall();
 	if (is_end(message->step))
 		count_end(drain, message);
@@ -138,8 +139,8 @@ void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message)
 
 void agent_drain_note_held(struct agent_drain *drain)
 {
-	if (drain->unsaid && stow_clock_monotonic() >= drain->told + TELL_EACH)
-		say(drain, drain->last);
+	if (drain->unsaid && stow_clock_monotonic() >= drain->notified + NOTIFY_EACH)
+		send_progress(drain, drain->last);
 }
 
 void agent_drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
@@ -151,7 +152,7 @@ void agent_drain_note_end(struct agent_drain *drain, enum stow_drain_step step,
 		return;
 	message = stow_drain_end_message(drain->id, step, why);
 	if (!message)
-		abort(); /* an end that is never told would be worse */
+		abort(); /* losing an outcome would be worse */
 	if (drain->last) {
 		message->bytes_total = drain->last->bytes_total;
 		message->blocks_total = drain->last->blocks_total;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Drains whose worker was killed. */
+/* Drains whose program was killed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static int on_recovered(void *ctx, const PbDrainProgress *p)
 	pthread_mutex_lock(&table->lock);
 	table->undoing = p->step == PB_DRAIN_STEP_UNDOING;
 	drain = agent_drain_find(table, p->id);
-	if (!drain) { /* by the command, which has nobody to tell */
+	if (!drain) { /* started by the command: there is no caller to notify */
 		drain = agent_drain_alloc(table, p->id, false, NULL);
 		if (drain) {
 			drain->next = table->list;
@@ -39,7 +39,7 @@ static bool on_recover_stop(void *ctx)
 	struct agent_drain_table *table = ctx;
 	bool stop = false;
 
-	/* When the agent stops, the next one goes on. */
+	/* When this agent stops, the next one continues. */
 	pthread_mutex_lock(&table->lock);
 	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
 		stop |= drain->cancelled && !drain->running && !drain->ended;
@@ -47,13 +47,13 @@ static bool on_recover_stop(void *ctx)
 	return stop;
 }
 
-/* Those that the ledger has no more, or as ended, and of whose end nothing was said. With the lock
- * held. */
+/* End drains that the ledger no longer has, or has as ended, and that have no outcome yet. With
+ * the lock held. */
 static void settle(struct agent_drain_table *table, const struct stow_drain_row *rows, size_t n)
 {
 	struct stow_err why;
 
-	stow_err_set(&why, ECANCELED, "the program that did it was killed; all is as it was");
+	stow_err_set(&why, ECANCELED, "the program that ran it was killed; the drain was undone");
 	for (struct agent_drain *drain = table->list; drain; drain = drain->next) {
 		const struct stow_drain_row *row = NULL;
 
@@ -71,7 +71,7 @@ static void settle(struct agent_drain_table *table, const struct stow_drain_row 
 	}
 }
 
-/* *ret_read: whether the rows, as they are after that, could be read. */
+/* Recover drains, then read the rows again. *ret_read: whether reading succeeded. */
 static int do_recover(struct agent_drain_table *table, struct stow_drain_row **rows, size_t *n,
 		      bool *ret_read, struct stow_err *err)
 {
@@ -100,8 +100,8 @@ static void *recover(void *arg)
 	int r = do_recover(table, &rows, &n, &read, &err);
 
 	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
-		 r < 0 ? "cannot undo a drain whose worker was killed"
-		       : "looked after drains whose worker was killed",
+		 r < 0 ? "cannot undo a drain whose program was killed"
+		       : "recovered drains whose program was killed",
 		 stow_number("drains", r > 0 ? (uint64_t)r : 0),
 		 stow_text("error", r < 0 ? err.msg : ""));
 	pthread_mutex_lock(&table->lock);
@@ -110,12 +110,12 @@ static void *recover(void *arg)
 	if (read)
 		stow_drain_rows_free(rows, n);
 	table->recovering = table->undoing = false;
-	agent_drain_thread_ends(table); /* from here on the drains may be gone */
+	agent_drain_thread_ends(table); /* after this the drains may be freed */
 	pthread_mutex_unlock(&table->lock);
 	return NULL;
 }
 
-/* Another program may have looked after them: `numastow gc`, or one that drains by itself. */
+/* End drains that another program has recovered: `numastow gc`, or another drain. */
 static void settle_others(struct agent_drains *drains)
 {
 	struct agent_drain_table *table = &drains->table;
@@ -127,8 +127,8 @@ static void settle_others(struct agent_drains *drains)
 	for (const struct agent_drain *drain = table->list; drain; drain = drain->next)
 		open |= !drain->running && !drain->ended && !table->recovering;
 	pthread_mutex_unlock(&table->lock);
-	/* Without the lock: the ledger may have to be waited for. Only this thread starts what
-	 * could take up one of them meanwhile. */
+	/* Without the lock, because it may wait for the ledger. Only this thread starts
+	 * recoveries, so no other one can take them up meanwhile. */
 	if (!open ||
 	    stow_drain_rows(agent_machine_context(drains->machine)->ledger, &rows, &n, NULL) < 0)
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The threads that drain and plan. */
+/* Threads of drains and plans. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "rpc/log.h"
 
-/* --- what the engine asks ----------------------------------------------------------------------- */
+/* --- callbacks of the engine ---------------------------------------------- */
 
 static int on_progress(void *ctx, const PbDrainProgress *p)
 {
@@ -23,7 +23,8 @@ static int on_progress(void *ctx, const PbDrainProgress *p)
 	return 0;
 }
 
-/* Comes ten times a second while a block is on its way: so it also says what was held back. */
+/* Called ten times a second while a block goes offline, so it also sends progress that was held
+ * back. */
 static bool on_stop(void *ctx)
 {
 	struct agent_drain *drain = ctx;
@@ -38,7 +39,7 @@ static bool on_stop(void *ctx)
 	return stop;
 }
 
-/* --- the threads -------------------------------------------------------------------------------- */
+/* --- the threads ---------------------------------------------------------- */
 
 int agent_drain_thread(struct agent_drain_table *table, void *(*run)(void *), void *arg,
 		       struct stow_err *err)
@@ -75,7 +76,7 @@ static int do_drain(struct agent_drain *drain, struct stow_err *err)
 	enum stow_drain_step step;
 	int r;
 
-	if (on_stop(drain)) /* while it waited for a killed one to be undone */
+	if (on_stop(drain)) /* cancelled while another drain was being undone */
 		return stow_err_set(err, ECANCELED, "cancelled before it began");
 	r = stow_ledger_open(context.root, true, &ledger, err);
 	if (r < 0)
@@ -100,8 +101,8 @@ static void *work(void *arg)
 	r = do_drain(drain, &err);
 	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
 		 r >= 0		   ? "drained"
-		 : r == -EREMOTEIO ? "drained in part, which is kept"
-				   : "a drain failed, and was taken back",
+		 : r == -EREMOTEIO ? "drained in part, as requested"
+				   : "a drain failed, and was undone",
 		 stow_text("drain", drain->id), stow_text("error", r < 0 ? err.msg : ""));
 	pthread_mutex_lock(&table->lock);
 	agent_drain_note_end(drain, step_of(r), r < 0 ? &err : NULL);
@@ -111,7 +112,7 @@ static void *work(void *arg)
 	if (drain->heard)
 		agent_drain_post_heard(drain);
 	if (call) {
-		stow_rpc_close(call, NULL); /* the end has said it all */
+		stow_rpc_close(call, NULL); /* the last message has the outcome */
 		stow_rpc_unref(call);
 	}
 	agent_drain_thread_ends(table);
@@ -126,7 +127,7 @@ int agent_drain_work(struct agent_drain *drain, struct stow_err *err)
 
 	if (table->worker)
 		return stow_err_set(err, EBUSY,
-				    "drain %s is at work on this machine: one at a time",
+				    "drain %s is running on this machine: one at a time",
 				    table->worker->id);
 	if (table->stopping)
 		return stow_err_set(err, EBUSY, "the agent is stopping");
@@ -139,7 +140,7 @@ int agent_drain_work(struct agent_drain *drain, struct stow_err *err)
 	return 0;
 }
 
-/* What was found is said also when it may not be done. */
+/* Make the message of a plan; a plan that may not be carried out is shown, too. */
 static PbDrainProgress *plan_message(struct agent_drain *drain, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
@@ -167,8 +168,9 @@ static void *plan(void *arg)
 	PbDrainProgress *message = plan_message(drain, &err);
 
 	pthread_mutex_lock(&table->lock);
-	/* A scheduler that has connected again has asked twice, and may have had the first plan
-	 * done meanwhile: then what became of the second would pass for the end of that. */
+	/* A scheduler that reconnected has ordered the plan twice, and may have started the
+	 * drain after the first plan. Then the second plan's failure must not pass for the
+	 * drain's outcome. */
 	if (message && drain->ordered && agent_drain_find(table, drain->id))
 		stow_rpc_message_free(STOW_TAKE_PTR(message));
 	else if (message)

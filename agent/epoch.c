@@ -18,7 +18,7 @@ int agent_epoch_read(struct stow_root *root, uint64_t *ret_epoch, struct stow_er
 	if (r < 0)
 		return r;
 	return stow_parse_u64(text, UINT64_MAX, ret_epoch, NULL) < 0
-		       ? stow_err_set(err, EUCLEAN, "%s: \"%s\" is no number", AGENT_EPOCH_PATH,
+		       ? stow_err_set(err, EUCLEAN, "%s: \"%s\" is not a number", AGENT_EPOCH_PATH,
 				      text)
 		       : 0;
 }

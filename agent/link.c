@@ -17,10 +17,10 @@
 #define S	       STOW_SECOND
 #define PAUSE_FIRST    (200 * MS)
 #define PAUSE_MOST     (30 * S)
-#define HEARTBEAT      (5 * S) /* until the scheduler has said what it wants */
+#define HEARTBEAT      (5 * S) /* until the Welcome has the scheduler's interval */
 #define WELCOME_WITHIN (10 * S)
 
-/* What gRPC's thread has of the link: where to post. */
+/* The part of the link that gRPC's threads use: where to post. */
 struct door {
 	struct agent_loop_handle *loop;
 	struct agent_link *link; /* for the main thread */
@@ -32,16 +32,16 @@ struct agent_link {
 	bool stopped;
 	struct stow_rpc_client *client;
 	struct stow_rpc_call *call; /* NULL: not connected */
-	size_t at;		    /* of the schedulers */
-	unsigned int failures;	    /* in a row */
+	size_t at;		    /* index of the present scheduler */
+	unsigned int failures;	    /* consecutive */
 	bool welcome;
-	uint64_t next;	    /* dial, or heartbeat */
-	uint64_t opened;    /* when the stream was */
+	uint64_t next;	    /* when to connect, or to send a heartbeat */
+	uint64_t opened;    /* when the stream was opened */
 	uint64_t heartbeat; /* ns between two */
-	uint64_t epoch;	    /* the highest that a scheduler has said */
+	uint64_t epoch;	    /* the highest that was seen */
 };
 
-/* What gRPC's thread hands to the main thread. */
+/* A message from gRPC's thread to the main thread. */
 struct event {
 	struct stow_rpc_call *call; /* a reference: events of an older stream are dropped */
 	PbDirective *directive;	    /* NULL: the stream has ended */
@@ -63,7 +63,7 @@ uint64_t agent_link_pause(unsigned int failures, uint64_t random)
 		pause *= 2;
 	if (pause > PAUSE_MOST)
 		pause = PAUSE_MOST;
-	/* A fleet whose scheduler comes back must not come back as one. */
+	/* Random, so that a fleet's agents do not all reconnect at once. */
 	return pause / 2 + random % (pause / 2 + 1);
 }
 
@@ -71,11 +71,12 @@ uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_
 {
 	if (n < 2 || welcomed)
 		return agent_link_pause(failures, random);
-	/* The others are asked at once; the pause is for the round. */
+	/* The other schedulers are tried at once; the pause follows a whole round. */
 	if (failures % n)
 		return PAUSE_FIRST / 4;
-	/* Twice as long for each round, not for each scheduler: else with two of them all machines
-	 * of a fleet pause at the same time, for a second and more, when a lease of 5 s is over. */
+	/* The pause doubles with each round, not with each scheduler: otherwise with two schedulers
+	 * all machines of a fleet would pause at the same time, for a second and more, when a lease
+	 * of 5 s has run out. */
 	return agent_link_pause((unsigned int)(failures / n) + 1, random);
 }
 
@@ -88,7 +89,7 @@ static uint64_t any(void)
 	return number;
 }
 
-/* --- ends --------------------------------------------------------------------------------------- */
+/* --- disconnecting -------------------------------------------------------- */
 
 static void hang_up(struct agent_link *link)
 {
@@ -97,7 +98,7 @@ static void hang_up(struct agent_link *link)
 		stow_rpc_unref(link->call);
 		link->call = NULL;
 	}
-	link->welcome = false; /* or dialling without success would count as the first failure */
+	link->welcome = false; /* so that a failed dial counts as a further failure */
 	stow_rpc_client_free(link->client);
 	link->client = NULL;
 	agent_publisher_set_connected(link->parts.publisher, false);
@@ -125,7 +126,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 	link->next = stow_clock_monotonic() + pause;
 }
 
-/* Nothing is wrong: the scheduler wants to see the certificate again, or has another CA. */
+/* No error: the scheduler wants to verify the certificate again, or has another CA. */
 static void renew(struct agent_link *link)
 {
 	stow_log(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
@@ -146,7 +147,7 @@ static void on_ended(void *ctx, void *arg)
 	event_free(event);
 }
 
-/* --- directives --------------------------------------------------------------------------------- */
+/* --- directives ----------------------------------------------------------- */
 
 static void answer(struct agent_link *link, const PbDirective *directive, int r,
 		   const struct stow_err *err)
@@ -175,18 +176,19 @@ void agent_link_notify(struct agent_link *link, const PbDrainProgress *progress)
 	stow_rpc_send(link->call, &out);
 }
 
-/* Before the first directive of that epoch is obeyed. */
+/* Store a higher epoch, before its first directive is carried out. */
 static void raise_epoch(struct agent_link *link, uint64_t epoch)
 {
 	struct stow_err err = { 0 };
 
 	link->epoch = epoch;
 	if (agent_epoch_write(link->parts.root, epoch, &err) < 0)
-		stow_log(STOW_LOG_WARNING, "the scheduler's epoch is not kept", stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "the scheduler's epoch cannot be stored",
+			 stow_why(&err));
 }
 
-/* Of a scheduler that another one has taken over from: one that was paused, say, and does not know.
- */
+/* Return whether the directive is from an old leader, for example a scheduler that was paused
+ * and does not know that another one has taken over. */
 static bool is_old(struct agent_link *link, const PbDirective *directive, struct stow_err *err)
 {
 	if (directive->epoch > link->epoch)
@@ -232,7 +234,7 @@ static void on_directive(void *ctx, void *arg)
 	event_free(event);
 }
 
-/* --- gRPC's threads ----------------------------------------------------------------------------- */
+/* --- gRPC's threads ------------------------------------------------------- */
 
 static struct event *event_new(struct stow_rpc_call *call)
 {
@@ -243,7 +245,7 @@ static struct event *event_new(struct stow_rpc_call *call)
 	return event;
 }
 
-/* The message is the callback's: a copy goes over. */
+/* The message is valid only during the callback, so a copy is posted. */
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
 	const struct door *door = ctx;
@@ -256,7 +258,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		event->directive = pb_directive__unpack(NULL, size, packed);
 	}
 	free(packed);
-	/* What a scheduler says goes into the ledger, and from there into the next report. */
+	/* Clean the texts: they go into the ledger, and from there into the next report. */
 	if (event && event->directive)
 		stow_texts_clean(&event->directive->base, STOW_TEXT_LIST);
 	if (!event || !event->directive) {
@@ -282,7 +284,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 
 static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
 
-/* --- dialling ----------------------------------------------------------------------------------- */
+/* --- dialling ------------------------------------------------------------- */
 
 static int dial(struct agent_link *link, struct stow_err *err)
 {
@@ -345,7 +347,7 @@ static uint64_t tick(void *ctx, uint64_t now)
 	return link->next;
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 void agent_link_redial(struct agent_link *link)
 {
@@ -366,9 +368,9 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 		return stow_err_set(err, ENOMEM, "out of memory");
 	link->door = (struct door){ agent_loop_handle(loop), link };
 	link->parts = *parts;
-	/* What cannot be read is no reason not to start. */
+	/* An unreadable epoch must not prevent the start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)
-		stow_log(STOW_LOG_WARNING, "the scheduler's epoch is not known", stow_why(&why));
+		stow_log(STOW_LOG_WARNING, "the scheduler's epoch cannot be read", stow_why(&why));
 	r = agent_loop_tick(loop, tick, link, err);
 	if (r < 0)
 		agent_link_free(link);

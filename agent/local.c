@@ -20,9 +20,9 @@
 #include "rpc/log.h"
 #include "rpc/texts.h"
 
-#define SHOWN_MAX (3 << 20) /* bytes of an answer; a message has at most 4 MiB */
+#define SHOWN_MAX (3 << 20) /* bytes of an answer; messages are limited to 4 MiB */
 
-/* Nothing of it changes once the server has started, but for what has a lock or is atomic. */
+/* Constant once the server has started, except for members with a lock of their own or atomics. */
 struct agent_local {
 	struct agent_local_parts parts;
 	struct stow_rpc_server *server;
@@ -31,7 +31,7 @@ struct agent_local {
 	char *path;
 };
 
-/* --- who ---------------------------------------------------------------------------------------- */
+/* --- access --------------------------------------------------------------- */
 
 bool agent_local_may_change(const struct stow_rpc_peer *peer)
 {
@@ -65,13 +65,12 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 	     strcmp(method, "ShowLedger") == 0) &&
 	    !agent_local_may_see_containers(peer, local->readers))
 		return stow_err_set(err, EACCES,
-				    "%s: only root and the group that agent.yaml names as "
-				    "`readers` may",
+				    "%s: only root and the group `readers` of agent.yaml may",
 				    method);
 	return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		    struct stow_err *err)
@@ -85,9 +84,9 @@ static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, 
 	agent_publisher_whole(publisher, &out);
 	if (!agent_local_may_see_containers(stow_rpc_peer(call), local->readers))
 		out.n_containers = out.n_reservations = out.n_drains = 0;
-	/* What fits into a message; ListContainers has all, page by page. */
+	/* As many as fit into a message; ListContainers returns all, in pages. */
 	out.n_containers = agent_publisher_fit(&out);
-	/* Packed before the report is given back. */
+	/* Packed while the report is borrowed. */
 	stow_rpc_reply(call, &out, NULL);
 	agent_publisher_return(publisher);
 	return STOW_RPC_LATER;
@@ -164,7 +163,7 @@ static void watch_closed(struct stow_rpc_call *call, void *ctx, const struct sto
 	agent_publisher_unsubscribe(local->parts.publisher, call);
 }
 
-/* --- explain ------------------------------------------------------------------------------------ */
+/* --- explain -------------------------------------------------------------- */
 
 static int request_from(const PbPodRequest *in, struct stow_request *ret, struct stow_err *err)
 {
@@ -192,7 +191,7 @@ static int request_from(const PbPodRequest *in, struct stow_request *ret, struct
 	return stow_request_check_amounts(ret, err);
 }
 
-/* With a ledger of its own: the machine's belongs to the main thread. */
+/* Uses a ledger handle of its own: the machine's belongs to the main thread. */
 static int explain(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		   struct stow_err *err)
 {
@@ -208,7 +207,7 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 	int r;
 
 	if (!in->pod)
-		return stow_err_set(err, EINVAL, "pod: missing; what is asked for?");
+		return stow_err_set(err, EINVAL, "pod: missing");
 	r = request_from(in->pod, &asked, err);
 	if (r == 0)
 		r = stow_ledger_open(context.root, false, &ledger, err);
@@ -232,10 +231,9 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 	return 0;
 }
 
-/* --- the ledger --------------------------------------------------------------------------------- */
+/* --- the ledger ----------------------------------------------------------- */
 
-/* With a ledger of its own, as above. A history of thousands of events is bounded by what one
- * message can be. */
+/* Uses a ledger handle of its own, as above. The size of a message bounds the history. */
 static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		       struct stow_err *err)
 {
@@ -257,13 +255,13 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 		return r;
 	if (strlen(text) > SHOWN_MAX)
 		return stow_err_set(err, E2BIG,
-				    "this is more than %d MiB: root can read the ledger itself",
+				    "the answer exceeds %d MiB: root can read the ledger itself",
 				    SHOWN_MAX >> 20);
 	out->text = stow_rpc_printf(call, "%s", text);
 	return 0;
 }
 
-/* --- repin -------------------------------------------------------------------------------------- */
+/* --- repin ---------------------------------------------------------------- */
 
 static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request,
 		      struct stow_err *err)
@@ -278,7 +276,7 @@ static int repin_open(struct stow_rpc_call *call, void *ctx, const void *request
 	return agent_repin_start(local->parts.repins, call, in, err);
 }
 
-/* --- drain -------------------------------------------------------------------------------------- */
+/* --- drain ---------------------------------------------------------------- */
 
 static int drain_open(struct stow_rpc_call *call, void *ctx, const void *request,
 		      struct stow_err *err)
@@ -321,7 +319,7 @@ static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open, .close
 static const struct stow_rpc_stream_ops repin_ops = { .open = repin_open };
 static const struct stow_rpc_stream_ops drain_ops = { .open = drain_open };
 
-/* The door. */
+/* Check each message before its method gets it. */
 static int check(const char *method, void *message, void *ctx, struct stow_err *err)
 {
 	return stow_texts_check(message, err);
@@ -357,18 +355,19 @@ static const struct stow_rpc_service service = {
 	.ended = ended,
 };
 
-/* --- the socket --------------------------------------------------------------------------------- */
+/* --- the socket ----------------------------------------------------------- */
 
-/* The agent's lock is held, so a socket that is there already is a dead agent's. Everybody may
- * connect; what they may do is decided call by call. */
+/* Create the socket. The agent's lock is held, so an existing socket is of an agent that has
+ * ended. Every user may connect; access is checked for each call. */
 static int make_socket(const char *path, struct stow_err *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -EBADF;
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return stow_err_set(err, ENAMETOOLONG, "socket: %s: want at most %zu characters",
-				    path, sizeof(address.sun_path) - 1);
+		return stow_err_set(err, ENAMETOOLONG,
+				    "socket: %s: expected at most %zu characters", path,
+				    sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(path);

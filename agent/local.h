@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The service Agent on the machine's own socket. Who may do what is decided from what the kernel
- * says of the peer: root of our namespaces changes things; it and the group `readers` see
- * containers; everybody else sees the machine's numbers. Calls come on gRPC's threads.
+ * The service Agent on the machine's own socket. Access is decided by the peer's credentials from
+ * the kernel: root of our namespaces changes things; it and the group `readers` see containers;
+ * everybody else sees the machine's numbers. Calls come on gRPC's threads.
  */
 
 #include <stdbool.h>
@@ -27,21 +27,23 @@ struct agent_local_parts { /* for any thread, and outlive it */
 	struct agent_drain_table *drains;
 };
 
-/* Listens on the configured socket, once a first report is published. Main thread. */
+/* Listen on the configured socket. The first report must be published. Main thread. */
 int agent_local_new(const struct agent_config *config, struct stow_rpc_loop *rpc,
 		    const struct agent_local_parts *parts, struct agent_local **ret,
 		    struct stow_err *err);
-/* Ends calls under way; repins are cancelled before. Main thread. */
+/* End running calls; the caller has cancelled repins before. Main thread. */
 void agent_local_free(struct agent_local *local);
 
-/* The path of its socket. */
+/* Return the path of the socket. */
 const char *agent_local_path(const struct agent_local *local);
-/* What the socket's callers asked and take, for Prometheus. Any thread. */
+/* Write metrics of the socket's calls and connections. Any thread. */
 void agent_local_render(struct agent_local *local, FILE *out);
 
-/* The group of the setting `readers`; (gid_t)-1 without one. -EINVAL: there is no such group. */
+/* Find the group of the setting `readers`; (gid_t)-1 when it is not set. -EINVAL: there is no
+ * such group. */
 int agent_local_find_readers(const char *name, gid_t *ret, struct stow_err *err);
 
-/* Pure decisions, for tests. `readers` is a group id or (gid_t)-1. */
+/* Return whether a peer may change things, or see containers. `readers` is a group id or
+ * (gid_t)-1. */
 bool agent_local_may_change(const struct stow_rpc_peer *peer);
 bool agent_local_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers);

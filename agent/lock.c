@@ -35,7 +35,7 @@ int agent_lock_take(struct stow_root *root, const char *node, struct stow_err *e
 				    STOW_AGENT_LOCK_PATH);
 	}
 	snprintf(text, sizeof(text), "%d %s\n", (int)getpid(), node);
-	/* An earlier version's file was for everybody to open. */
+	/* Earlier versions created a file that every user could open. */
 	if (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) < 0)
 		return stow_err_sys(err, errno, "cannot write %s", STOW_AGENT_LOCK_PATH);
 	return STOW_TAKE_FD(fd);

@@ -5,9 +5,9 @@
 #include "base/root.h"
 
 /*
- * One agent a machine: takes STOW_AGENT_LOCK_PATH for as long as the descriptor that it returns is
- * open. The lock's text says who holds it and what the machine is called, for the hook. It is a
- * lock that can be asked for without taking it (fcntl(2), F_OFD_GETLK), on root's own file. -EBUSY:
- * an agent is running already.
+ * Ensure that only one agent runs per machine: lock STOW_AGENT_LOCK_PATH as long as the returned
+ * descriptor is open. The file has the agent's pid and the machine's name, for the hook, which
+ * tests the lock without taking it (fcntl(2), F_OFD_GETLK). Only root can open the file. -EBUSY: an
+ * agent is running already.
  */
 int agent_lock_take(struct stow_root *root, const char *node, struct stow_err *err);

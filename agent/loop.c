@@ -17,7 +17,7 @@
 #include "rpc/signals.h"
 
 #define MS	UINT64_C(1000000)
-#define AT_ONCE 16 /* descriptors that one wait tells of */
+#define AT_ONCE 16 /* descriptors per wait */
 
 struct task {
 	struct task *next;
@@ -26,8 +26,8 @@ struct task {
 };
 
 struct agent_loop_handle {
-	int wake;		/* eventfd: there are tasks */
-	_Atomic uint64_t awake; /* since then the loop is at work; 0: it sleeps */
+	int wake;		/* eventfd: tasks are pending */
+	_Atomic uint64_t awake; /* busy since then; 0: it sleeps */
 	pthread_mutex_t lock;
 	struct task *tasks, **end; /* under the lock */
 };
@@ -49,13 +49,13 @@ struct agent_loop {
 	int epoll;
 	struct descriptor *descriptors;
 	struct ticker *tickers, **tickers_end;
-	int signals; /* the caller's; -1: none */
+	int signals; /* owned by the caller; -1: none */
 	void (*reload)(void *ctx);
 	void *reload_ctx;
 	bool stopping;
 };
 
-/* --- tasks -------------------------------------------------------------------------------------- */
+/* --- tasks ---------------------------------------------------------------- */
 
 void agent_loop_post(struct agent_loop_handle *handle, void (*run)(void *ctx, void *arg), void *ctx,
 		     void *arg)
@@ -63,7 +63,7 @@ void agent_loop_post(struct agent_loop_handle *handle, void (*run)(void *ctx, vo
 	struct task *task = calloc(1, sizeof(*task));
 
 	if (!task)
-		abort(); /* a stream's end that is never handled would be worse */
+		abort(); /* losing the end of a stream would be worse */
 	task->run = run;
 	task->ctx = ctx;
 	task->arg = arg;
@@ -107,7 +107,7 @@ uint64_t agent_loop_busy(const struct agent_loop_handle *handle)
 	return awake && awake < now ? now - awake : 0;
 }
 
-/* --- signals ------------------------------------------------------------------------------------ */
+/* --- signals -------------------------------------------------------------- */
 
 static void on_signal(void *ctx)
 {
@@ -131,7 +131,7 @@ int agent_loop_signals(struct agent_loop *loop, int signals, void (*reload)(void
 	return agent_loop_watch(loop, signals, on_signal, loop, err);
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------- */
 
 int agent_loop_watch(struct agent_loop *loop, int fd, void (*ready)(void *ctx), void *ctx,
 		     struct stow_err *err)
@@ -168,7 +168,7 @@ int agent_loop_tick(struct agent_loop *loop, uint64_t (*tick)(void *ctx, uint64_
 	return 0;
 }
 
-/* Does what is due; returns for how many ms nothing is, -1: for ever. */
+/* Do what is due. Returns the ms until something is due again; -1: never. */
 static int tick(struct agent_loop *loop)
 {
 	uint64_t now = stow_clock_monotonic(), next = 0, wait;
@@ -198,7 +198,7 @@ int agent_loop_run(struct agent_loop *loop, struct stow_err *err)
 		n = epoll_wait(loop->epoll, events, AT_ONCE, wait);
 		atomic_store(&loop->handle.awake, stow_clock_monotonic());
 		if (n < 0 && errno != EINTR)
-			return stow_err_sys(err, errno, "cannot wait for anything");
+			return stow_err_sys(err, errno, "cannot wait for events");
 		for (int i = 0; i < n; i++) {
 			const struct descriptor *descriptor = events[i].data.ptr;
 
@@ -227,7 +227,7 @@ int agent_loop_new(struct agent_loop **ret, struct stow_err *err)
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	loop->handle.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->epoll < 0 || loop->handle.wake < 0)
-		r = stow_err_sys(err, errno, "cannot make the main loop's descriptors");
+		r = stow_err_sys(err, errno, "cannot create the main loop's descriptors");
 	else
 		r = agent_loop_watch(loop, loop->handle.wake, on_wake, loop, err);
 	if (r < 0) {

@@ -10,13 +10,14 @@
 #include "rpc/log.h"
 #include "rpc/texts.h"
 
-#define GATHER		    (20 * UINT64_C(1000000)) /* changes within it are one report */
+#define GATHER		    (20 * UINT64_C(1000000)) /* changes within this time become one report */
 #define DELEGATION_INTERVAL (60 * STOW_SECOND)
-#define CONTAINERS_MAX	    8192 /* that a scheduler takes of one machine */
+#define CONTAINERS_MAX	    8192 /* that a scheduler accepts per machine */
 
-/* --- reporting ---------------------------------------------------------------------------------- */
+/* --- reporting ------------------------------------------------------------ */
 
-/* The texts come from annotations, from runtimes and from a scheduler. */
+/* Clean texts, which come from annotations, runtimes and a scheduler, and bound the number of
+ * containers. */
 static void make_fit(PbNodeReport *report)
 {
 	stow_texts_clean(&report->base, STOW_TEXT_LIST);
@@ -73,7 +74,7 @@ int agent_machine_reopen(struct agent_machine *machine, struct stow_err *err)
 	machine->reconcile = reconcile;
 	machine->next_reconcile = 0;
 	agent_machine_look(machine, AGENT_LOOK_ALL);
-	stow_log(STOW_LOG_NOTICE, "the ledger was made anew, and is open again");
+	stow_log(STOW_LOG_NOTICE, "the ledger was rebuilt, and is open again");
 	return 0;
 }
 
@@ -113,7 +114,7 @@ void agent_machine_look(struct agent_machine *machine, unsigned int look)
 		machine->due = stow_clock_monotonic() + GATHER;
 }
 
-/* --- what is done by the clock ------------------------------------------------------------------ */
+/* --- timers --------------------------------------------------------------- */
 
 static void earlier(uint64_t *when, uint64_t other)
 {
@@ -121,7 +122,7 @@ static void earlier(uint64_t *when, uint64_t other)
 		*when = other;
 }
 
-/* What may have to be changed. */
+/* Reconcile and collect, when due. */
 static void keep(struct agent_machine *machine, uint64_t now)
 {
 	if (now >= machine->next_reconcile) {
@@ -168,7 +169,7 @@ static uint64_t tick(void *ctx, uint64_t now)
 	return next;
 }
 
-/* --- what announces itself ---------------------------------------------------------------------- */
+/* --- notifications -------------------------------------------------------- */
 
 static void on_ledger(void *ctx)
 {
@@ -185,11 +186,12 @@ static void on_uevent(void *ctx)
 	if (!agent_watch_uevent(&machine->watch))
 		return;
 	agent_machine_look(machine, AGENT_LOOK_TOPOLOGY | AGENT_LOOK_LEDGER);
-	/* At once: a container whose CPUs are all offline runs on anybody's. */
+	/* Reconcile at once: a container whose CPUs are all offline may run on other containers'
+	 * CPUs. */
 	machine->next_reconcile = 0;
 }
 
-/* --- for others --------------------------------------------------------------------------------- */
+/* --- for other modules ---------------------------------------------------- */
 
 void agent_machine_reloaded(struct agent_machine *machine)
 {
@@ -224,7 +226,7 @@ void agent_machine_took_lease(struct agent_machine *machine)
 	machine->new_leases++;
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 int agent_machine_new(struct agent_policy *policy, struct agent_publisher *publisher,
 		      const struct agent_config *config, struct agent_machine **ret,

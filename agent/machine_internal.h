@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of the machine share. */
+/* Shared by the files of the machine. */
 
 #include <stdbool.h>
 
@@ -21,27 +21,27 @@ struct agent_machine {
 	struct agent_source *source;
 	struct agent_watch watch;
 	struct stow_reconcile *reconcile;
-	const PbNodeReport *report; /* the publisher's, until the next is published */
+	const PbNodeReport *report; /* owned by the publisher, until the next one is published */
 
-	/* What to look at, and when (monotonic, ns; 0: not due). */
+	/* What to read again, and when (monotonic, ns; 0: not due). */
 	unsigned int look;
-	size_t new_leases; /* since the ledger was last looked at */
+	size_t new_leases; /* since the ledger was last read */
 	uint64_t due, next_poll, next_usage, next_reconcile, next_gc, next_delegation;
 
 	struct stow_adoption found; /* containers that never met the hook, at the last collection */
-	int64_t event;		    /* the ledger's last that was counted */
-	bool undelegated;	    /* it was said that cgroup2 has no nsdelegate */
+	int64_t event;		    /* the last counted event of the ledger */
+	bool undelegated;	    /* the lack of nsdelegate was logged */
 };
 
-/* The ledger that is open was set aside (`numastow gc --rebuild`): opens the new one, and forgets
- * what is known of the containers of the old one. */
+/* Open the new ledger after the present one was set aside (`numastow gc --rebuild`), and forget
+ * the containers of the old one. */
 int agent_machine_reopen(struct agent_machine *machine, struct stow_err *err);
 
-/* Compares containers' sets with what was given, and acts on what differs. */
+/* Compare containers' sets with their grants, and handle differences. */
 void agent_machine_reconcile(struct agent_machine *machine);
-/* Reclaims what nobody gave back. */
+/* Reclaim grants of containers that have ended. */
 void agent_machine_collect(struct agent_machine *machine);
-/* Counts what the ledger says has happened since the last time. */
+/* Count new events of the ledger. */
 void agent_machine_count_events(struct agent_machine *machine);
-/* Says when cgroup2 is mounted without nsdelegate, and when it is again with it. */
+/* Log when cgroup2 loses the mount option nsdelegate, and when it has it again. */
 void agent_machine_check_delegation(struct agent_machine *machine);

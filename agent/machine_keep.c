@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeping the machine as it was given: reconciling, collecting, and what the history says. */
+/* Keeping the machine as granted: reconciling, garbage collection, and counting events. */
 #include <errno.h>
 #include <string.h>
 
@@ -11,18 +11,18 @@
 
 #define EVENTS_AT_ONCE 256
 
-/* Containers that are not where they must be, and why. */
+/* Log containers whose CPUs are wrong, with the reason. */
 static void report_problems(struct agent_machine *machine, struct stow_apply_result *result)
 {
 	for (size_t i = 0; i < result->n_problems; i++)
-		stow_log(STOW_LOG_WARNING, "a container's CPUs are not as they must be",
+		stow_log(STOW_LOG_WARNING, "a container has wrong CPUs",
 			 stow_text("container", result->problems[i].id),
 			 stow_text("why", result->problems[i].text));
 	agent_publisher_count(machine->publisher, AGENT_COUNT_PROBLEMS, result->n_problems);
 	stow_apply_result_done(result);
 }
 
-/* --- collecting --------------------------------------------------------------------------------- */
+/* --- collecting ----------------------------------------------------------- */
 
 static bool is_in(const struct stow_adoption *list, const struct stow_adopted *container)
 {
@@ -33,8 +33,8 @@ static bool is_in(const struct stow_adoption *list, const struct stow_adopted *c
 	return false;
 }
 
-/* Containers that never met the hook: each is said once. Those that are not entered are found again
- * the next time. */
+/* Log containers that never met the hook, each once. Those that could not be recorded are found
+ * again the next time. */
 static void report_found(struct agent_machine *machine, struct stow_adoption *found)
 {
 	for (size_t i = 0; i < found->n; i++)
@@ -44,8 +44,7 @@ static void report_found(struct agent_machine *machine, struct stow_adoption *fo
 				 stow_text("container", found->list[i].id));
 	if (found->cut && !machine->found.cut)
 		stow_log(STOW_LOG_WARNING,
-			 "there are more cgroups than are looked into: containers in the others "
-			 "were not found",
+			 "there are too many cgroups: some containers may not have been found",
 			 stow_number("cgroups", STOW_DISCOVER_CGROUPS));
 	stow_adoption_done(&machine->found);
 	machine->found = *found;
@@ -71,7 +70,7 @@ void agent_machine_collect(struct agent_machine *machine)
 	report_problems(machine, &result.problems);
 	report_found(machine, &result.found);
 	if (result.reclaimed || result.undone || result.expired || result.pages)
-		stow_log(STOW_LOG_NOTICE, "reclaimed what nobody gave back",
+		stow_log(STOW_LOG_NOTICE, "reclaimed grants of ended containers",
 			 stow_number("containers", result.reclaimed + result.undone),
 			 stow_number("leases", result.expired),
 			 stow_number("hugepages", result.pages));
@@ -80,7 +79,7 @@ void agent_machine_collect(struct agent_machine *machine)
 	stow_gc_result_done(&result);
 }
 
-/* --- reconciling -------------------------------------------------------------------------------- */
+/* --- reconciling ---------------------------------------------------------- */
 
 void agent_machine_reconcile(struct agent_machine *machine)
 {
@@ -93,8 +92,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 		return;
 	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
 			       &result, &err) < 0)
-		stow_log(STOW_LOG_WARNING, "cannot keep everything as it was given",
-			 stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "cannot keep all containers as granted", stow_why(&err));
 	report_problems(machine, &result.problems);
 	agent_publisher_set_foreign(publisher, result.foreign);
 	if (result.ended)
@@ -104,9 +102,9 @@ void agent_machine_reconcile(struct agent_machine *machine)
 	if (result.adopted || result.restored || result.refused)
 		stow_log(STOW_LOG_NOTICE,
 			 changes == STOW_CHANGES_MADE
-				 ? "CPU sets or nodes were changed behind our back"
-				 : "CPU sets or nodes were changed behind our back; "
-				   "what would be done about it, if not in mode observe",
+				 ? "CPU sets or NUMA nodes were changed by another program"
+				 : "CPU sets or NUMA nodes were changed by another program; in "
+				   "mode enforce this would be done",
 			 stow_number("adopted", result.adopted),
 			 stow_number("restored", result.restored),
 			 stow_number("left", result.refused));
@@ -116,9 +114,9 @@ void agent_machine_reconcile(struct agent_machine *machine)
 	agent_machine_look(machine, AGENT_LOOK_LEDGER);
 }
 
-/* --- what is only said -------------------------------------------------------------------------- */
+/* --- counting and warnings ------------------------------------------------ */
 
-/* Before the start is nobody's business. */
+/* Events before the agent's start are not counted. */
 void agent_machine_count_events(struct agent_machine *machine)
 {
 	struct stow_event *events = NULL;
@@ -135,11 +133,12 @@ void agent_machine_count_events(struct agent_machine *machine)
 			machine->event = events[i].seq;
 	}
 	if (!machine->event)
-		machine->event = 1; /* an empty ledger: the first one counts */
+		machine->event = 1; /* the ledger is empty: count from the first event */
 	stow_events_free(events, n);
 }
 
-/* One privileged container with the host's cgroup namespace takes it away for all the machine. */
+/* A single privileged container with the host's cgroup namespace can remove nsdelegate for the
+ * whole machine. */
 void agent_machine_check_delegation(struct agent_machine *machine)
 {
 	bool undelegated = agent_watch_nsdelegate(machine->context.root) == 0;

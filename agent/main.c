@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* numastow-agent: one for each machine. See numastow-agent(8). Here the modules are made, and get
- * what they use of each other; none of them sees more than that (agent/README.md). */
+/* numastow-agent: one for each machine. See numastow-agent(8). This file creates the modules,
+ * and passes to each one the other modules that it uses (agent/README.md). */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,14 +28,14 @@
 #include "rpc/metrics.h"
 #include "rpc/signals.h"
 
-/* From SIGTERM to the end, whatever it is at: a drain is taken back before, as far as it can be. */
+/* From SIGTERM to the forced exit. Until then a running drain is undone as far as possible. */
 #define GRACE (110 * STOW_SECOND)
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
 
-/* In the order in which they are made; each uses only what is above it, and the main thread owns
- * this and `config`. */
+/* In the order of creation; each module uses only those above it. The main thread owns this
+ * struct and `config`. */
 struct program {
 	int argc;
 	char **argv;
@@ -60,9 +60,9 @@ struct program {
 	struct stow_metrics *metrics;
 };
 
-/* --- settings ----------------------------------------------------------------------------------- */
+/* --- settings ------------------------------------------------------------- */
 
-/* --sysroot is no setting of the file: it says which file. Takes it out of the arguments. */
+/* Remove --sysroot from the arguments: it is not a setting, but determines which file is read. */
 static const char *take_sysroot(int *argc, char **argv)
 {
 	const char *found = "/";
@@ -81,7 +81,7 @@ static const char *take_sysroot(int *argc, char **argv)
 	return found;
 }
 
-/* The file, then the flags, which win. */
+/* Read the file, then the flags, which take precedence. */
 static int read_config(const struct program *p, struct agent_config *config, bool *given,
 		       struct stow_err *err)
 {
@@ -114,7 +114,7 @@ static void configure_log(const struct agent_config *config)
 	stow_log_configure(level, (enum stow_log_format)config->log_format);
 }
 
-/* Puts new settings in the place of the old ones, but for those that others have copied. */
+/* Replace the settings, except for those that other modules have copied. */
 static void replace_config(struct program *p, struct agent_config *fresh)
 {
 	struct agent_config old = p->config;
@@ -134,8 +134,8 @@ static void replace_config(struct program *p, struct agent_config *fresh)
 	agent_config_done(&old);
 }
 
-/* Everything that has no socket or name in it is taken over at once; the link dials again, with
- * whatever certificates and schedulers there are now. A bad file changes nothing. */
+/* Apply all settings except sockets and names at once. The link reconnects with the new
+ * certificates and schedulers. An invalid file changes nothing. */
 static void reload(void *ctx)
 {
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
@@ -169,7 +169,7 @@ static void print_help(void)
 {
 	printf("Usage: numastow-agent [OPTION]...\n"
 	       "\n"
-	       "Reports what the machine's NUMA nodes have, keeps what was given true.\n"
+	       "Reports the machine's NUMA nodes, and keeps containers as granted.\n"
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" AGENT_CONFIG_PATH ")");
 	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
@@ -178,8 +178,7 @@ static void print_help(void)
 	printf("  %-34s %s\n", "--help, --version", "");
 }
 
-/* --- what goes up, from a module to one that is made later ---------------------------------------
- */
+/* --- callbacks to modules that are created later -------------------------- */
 
 static int add_drains(void *ctx, PbNodeReport *report)
 {
@@ -195,7 +194,7 @@ static void recover_drains(void *ctx)
 	agent_drain_recover(p->drains);
 }
 
-static void tell_scheduler(void *ctx, const PbDrainProgress *progress)
+static void notify_scheduler(void *ctx, const PbDrainProgress *progress)
 {
 	struct program *p = ctx;
 
@@ -206,7 +205,7 @@ static void tell_scheduler(void *ctx, const PbDrainProgress *progress)
 static const struct agent_machine_ops machine_ops = { .report = add_drains,
 						      .collected = recover_drains };
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 static int make_publisher(struct program *p, struct stow_err *err)
 {
@@ -223,7 +222,7 @@ static int make_publisher(struct program *p, struct stow_err *err)
 
 static int start_machine(struct program *p, struct stow_err *err)
 {
-	struct agent_drain_parts parts = { .tell = tell_scheduler, .ctx = p };
+	struct agent_drain_parts parts = { .notify = notify_scheduler, .ctx = p };
 	int r;
 
 	r = agent_loop_new(&p->loop, err);
@@ -238,7 +237,7 @@ static int start_machine(struct program *p, struct stow_err *err)
 	parts.publisher = p->publisher;
 	parts.loop = agent_loop_handle(p->loop);
 	r = agent_drain_new(&parts, &p->drains, err);
-	/* The first report is there before anybody can ask for it. */
+	/* The first report must exist before callers can connect. */
 	return r == 0 ? agent_machine_start(p->machine, p->loop, &machine_ops, p, err) : r;
 }
 
@@ -286,7 +285,7 @@ static int start_metrics(struct program *p, struct stow_err *err)
 	return r < 0 ? stow_err_wrap(err, r, "metrics") : 0;
 }
 
-/* What was made when it fails, stop() takes back. */
+/* Start all modules. After a failure the caller calls stop(). */
 static int start(struct program *p, struct stow_err *err)
 {
 	int r;
@@ -310,8 +309,8 @@ static int start(struct program *p, struct stow_err *err)
 	return r == 0 ? start_metrics(p, err) : r;
 }
 
-/* Frees all, unless it returns true: then a drain is at work yet, which uses it, and the process
- * must end. */
+/* Stop and free all modules. Returns true, without freeing, when a drain is still running; then
+ * the process must exit. */
 static bool stop(struct program *p)
 {
 	bool left;
@@ -319,7 +318,7 @@ static bool stop(struct program *p)
 	stow_metrics_stop(p->metrics);
 	left = agent_drain_stop(p->drains);
 	if (p->loop)
-		agent_loop_run_tasks(p->loop); /* how they ended is told, if the stream is quick */
+		agent_loop_run_tasks(p->loop); /* sends the outcomes, if there is time */
 	agent_link_stop(p->link);
 	agent_probe_free(p->probe);
 	if (p->repins)
@@ -328,12 +327,12 @@ static bool stop(struct program *p)
 	if (left)
 		return true;
 	if (p->loop)
-		agent_loop_run_tasks(p->loop); /* what was posted meanwhile is freed */
+		agent_loop_run_tasks(p->loop); /* free what was posted meanwhile */
 	agent_link_free(p->link);
 	agent_repin_free(p->repins);
 	agent_drain_free(p->drains);
 	agent_machine_free(p->machine);
-	agent_publisher_free(p->publisher); /* before the loop of its subscribers' calls */
+	agent_publisher_free(p->publisher); /* before the gRPC loop of its subscribers' calls */
 	stow_rpc_loop_free(p->rpc);
 	agent_loop_free(p->loop);
 	agent_policy_free(p->policy);
@@ -349,7 +348,7 @@ static int fail(const struct stow_err *err)
 	return 1;
 }
 
-/* --check-config: the files that the settings name are read as well. */
+/* --check-config also reads the files that the settings name. */
 static int check(const struct agent_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
@@ -401,7 +400,7 @@ int main(int argc, char **argv)
 		printf("numastow-agent %s\n", STOW_VERSION);
 		r = 0;
 	} else if (r < 0) {
-		r = fail(&err) + 1; /* 2: a mistake of the caller's */
+		r = fail(&err) + 1; /* 2: a usage error */
 	} else if (given[CHECK]) {
 		r = check(&p.config);
 	} else {

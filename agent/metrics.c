@@ -11,19 +11,19 @@
 static const struct {
 	const char *name, *help;
 	size_t offset;
-	bool wide; /* uint64_t, else uint32_t */
+	bool wide; /* uint64_t, otherwise uint32_t */
 } numbers[] = {
-	{ "numastow_agent_cpus", "CPUs of a NUMA node that may be given.",
+	{ "numastow_agent_cpus", "CPUs of a NUMA node that may be granted.",
 	  offsetof(PbNumaNode, cpus_total), false },
-	{ "numastow_agent_cpus_free", "CPUs not promised to anybody.",
+	{ "numastow_agent_cpus_free", "CPUs that are not promised.",
 	  offsetof(PbNumaNode, cpus_free), false },
-	{ "numastow_agent_cpus_exclusive", "CPUs given to one container each.",
+	{ "numastow_agent_cpus_exclusive", "CPUs granted to one container each.",
 	  offsetof(PbNumaNode, cpus_exclusive), false },
 	{ "numastow_agent_memory_bytes", "Memory of a NUMA node.",
 	  offsetof(PbNumaNode, memory_total), true },
-	{ "numastow_agent_memory_available_bytes", "Memory that can be had above the watermarks.",
+	{ "numastow_agent_memory_available_bytes", "Memory that is available above the watermarks.",
 	  offsetof(PbNumaNode, memory_available), true },
-	{ "numastow_agent_memory_promised_bytes", "Memory given away.",
+	{ "numastow_agent_memory_promised_bytes", "Promised memory.",
 	  offsetof(PbNumaNode, memory_promised), true },
 	{ "numastow_agent_memory_allocatable_bytes", "Memory that may still be promised.",
 	  offsetof(PbNumaNode, memory_allocatable), true },
@@ -55,7 +55,8 @@ static void render_pools(FILE *out, const PbNodeReport *report)
 	static const char *const names[] = { "numastow_agent_hugepages",
 					     "numastow_agent_hugepages_free",
 					     "numastow_agent_hugepages_promised" };
-	static const char *const help[] = { "Pages in a pool.", "Pages that nobody has faulted in.",
+	static const char *const help[] = { "Pages in a pool.",
+					    "Pages that no process has faulted in.",
 					    "Pages promised to containers." };
 
 	for (size_t m = 0; m < 3; m++) {
@@ -89,9 +90,9 @@ static void render_counters(FILE *out, const PbAgentCounters *c)
 		  c->restored },
 		{ "numastow_agent_sets_left_total", "Changed sets that were left, and reported.",
 		  c->refused },
-		{ "numastow_agent_cpu_problems_total",
-		  "Times that a container's CPUs were not as they must be.", c->problems },
-		{ "numastow_agent_reclaimed_total", "Grants of vanished containers.",
+		{ "numastow_agent_cpu_problems_total", "Times that a container had wrong CPUs.",
+		  c->problems },
+		{ "numastow_agent_reclaimed_total", "Reclaimed grants of ended containers.",
 		  c->reclaimed },
 		{ "numastow_agent_reclaimed_hugepages_total", "Pages taken out of pools.",
 		  c->reclaimed_hugepages },
@@ -124,7 +125,7 @@ static void render_partitions(FILE *out, const PbNodeReport *report)
 		invalid += report->containers[i]->partition == PB_PARTITION_STATE_INVALID;
 	}
 	stow_metric_head(out, "numastow_agent_partitions", "gauge",
-			 "Containers whose CPUs are to be a cpuset partition, by state.");
+			 "Containers whose CPUs should be a cpuset partition, by state.");
 	stow_metric(out, "numastow_agent_partitions", (double)valid, "state", "valid", NULL);
 	stow_metric(out, "numastow_agent_partitions", (double)invalid, "state", "invalid", NULL);
 }
@@ -140,7 +141,7 @@ static void render_fences(FILE *out, const PbNodeReport *report)
 	const char *name = "numastow_agent_fenced";
 	char id[16];
 
-	stow_metric_head(out, name, "gauge", "1 when a NUMA node gets nothing new.");
+	stow_metric_head(out, name, "gauge", "1 when nothing new is placed on a NUMA node.");
 	for (size_t i = 0; i < report->n_numa_nodes; i++) {
 		PbNumaNodeState state = report->numa_nodes[i]->state;
 
@@ -152,7 +153,7 @@ static void render_fences(FILE *out, const PbNodeReport *report)
 	}
 }
 
-/* Memory of containers on NUMA nodes that are not theirs. */
+/* Return the containers' memory on NUMA nodes outside of their grants. */
 static uint64_t bytes_elsewhere(const PbNodeReport *report)
 {
 	uint64_t bytes = 0;
@@ -183,7 +184,7 @@ static void render_mode(FILE *out, const struct agent_published *published)
 	for (int i = 0; i < 3; i++)
 		stow_metric(out, name, i == mode, "mode", modes[i], NULL);
 	one(out, "numastow_agent_last_look_seconds",
-	    "When the machine was looked at last without an error; seconds since the epoch.",
+	    "Time of the last successful look at the machine; seconds since the epoch.",
 	    (double)published->looked / 1e9);
 }
 
@@ -192,8 +193,8 @@ static void render_hook(FILE *out, const struct agent_published *published)
 	const char *name = "numastow_agent_ledger_events_total";
 
 	stow_metric_head(out, name, "counter",
-			 "What the ledger says has happened since the agent's start: placed and "
-			 "refused by the hook, and the rest.");
+			 "Events of the ledger since the agent's start: placed and refused by the "
+			 "hook, and others.");
 	for (size_t i = 0; i < published->n_events; i++)
 		stow_metric(out, name, (double)published->events[i].n, "kind",
 			    published->events[i].kind, NULL);
@@ -219,14 +220,14 @@ void agent_metrics_render(FILE *out, void *ctx)
 
 	stow_metrics_program(out, "numastow_agent_build_info");
 	one(out, "numastow_agent_config_error",
-	    "1 while the configuration is broken, or was not taken over by a reload.",
+	    "1 while the configuration is broken, or was rejected by a reload.",
 	    agent_policy_is_broken(parts->policy));
 	agent_publisher_borrow(parts->publisher, &published);
 	render_mode(out, &published);
 	render_hook(out, &published);
 	render_fences(out, published.report);
 	one(out, "numastow_agent_memory_elsewhere_bytes",
-	    "Memory of containers on NUMA nodes that are not theirs.",
+	    "Memory of containers on NUMA nodes outside of their grants.",
 	    (double)bytes_elsewhere(published.report));
 	render_nodes(out, published.report);
 	render_pools(out, published.report);
@@ -234,7 +235,7 @@ void agent_metrics_render(FILE *out, void *ctx)
 	render_containers(out, published.report);
 	one(out, "numastow_agent_foreign_containers", "Containers left to kubelet.",
 	    (double)published.counters->foreign);
-	one(out, "numastow_agent_connected", "1 while a scheduler listens.",
+	one(out, "numastow_agent_connected", "1 while a scheduler is connected.",
 	    published.connected ? 1 : 0);
 	render_counters(out, published.counters);
 	agent_publisher_return(parts->publisher);
@@ -248,7 +249,7 @@ bool agent_metrics_is_healthy(void *ctx, char *why, size_t size)
 	struct agent_published published;
 	bool healthy;
 
-	/* Before the lock: whoever hangs may have it. */
+	/* Before the lock, because a stuck thread may hold it. */
 	if (!agent_probe_comes_round(parts->signs, why, size))
 		return false;
 	agent_publisher_borrow(parts->publisher, &published);

@@ -17,7 +17,7 @@ struct agent_policy {
 	char *node;
 	atomic_bool broken;
 
-	pthread_mutex_t lock; /* over all that follows */
+	pthread_mutex_t lock; /* for all fields below */
 	struct stow_config *placing;
 	struct stow_config **retired;
 	size_t n_retired;
@@ -25,7 +25,7 @@ struct agent_policy {
 	struct agent_policy_limits limits;
 };
 
-/* A typing error in config.yaml must not take away what only looks: then the agent observes. */
+/* With an invalid config.yaml the agent does not exit, but observes. */
 static int read_placing(struct agent_policy *policy, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
@@ -37,15 +37,14 @@ static int read_placing(struct agent_policy *policy, struct stow_err *err)
 		policy->placing->mode = STOW_MODE_OBSERVE;
 		atomic_store(&policy->broken, true);
 		stow_log(STOW_LOG_ERR,
-			 "the configuration is broken: the agent only observes, until it is "
-			 "repaired "
-			 "and the agent reloaded",
+			 "the configuration is broken: the agent observes until it is "
+			 "repaired and the agent reloaded",
 			 stow_why(&why));
 	}
 	return 0;
 }
 
-/* With the lock held, or before anybody else knows it. */
+/* With the lock held, or before other threads have the policy. */
 static void take_settings(struct agent_policy *policy, const struct agent_config *config)
 {
 	policy->mode = (enum agent_mode)config->mode;
@@ -71,7 +70,7 @@ int agent_policy_new(struct stow_root *root, const struct agent_config *config,
 	pthread_mutex_init(&policy->lock, NULL);
 	policy->root = root;
 	take_settings(policy, config);
-	/* Ours even on a copied tree, whose /proc does not have us. */
+	/* Set here, because a copied tree's /proc does not have this process. */
 	policy->self.pid = getpid();
 	(void)stow_pidref_read(root, getpid(), &policy->self, NULL);
 	policy->node = strdup(config->node);
@@ -104,7 +103,7 @@ void agent_policy_replace(struct agent_policy *policy, struct stow_config *placi
 
 	pthread_mutex_lock(&policy->lock);
 	more = reallocarray(policy->retired, policy->n_retired + 1, sizeof(*more));
-	if (more) { /* else the old one is lost: better than one that is read and freed */
+	if (more) { /* otherwise the old one leaks, because another thread may be reading it */
 		policy->retired = more;
 		policy->retired[policy->n_retired++] = policy->placing;
 	}

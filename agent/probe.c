@@ -13,7 +13,7 @@
 
 #define CALL_WITHIN (30 * STOW_SECOND)
 
-/* What any thread may look at. */
+/* The part for any thread. */
 struct agent_probe_signs {
 	const struct agent_loop_handle *loop;
 	char *target;
@@ -25,11 +25,11 @@ struct agent_probe {
 	struct stow_rpc_loop *rpc;
 	struct stow_rpc_client *client; /* of the last call */
 	uint64_t next;
-	uint64_t feeding; /* ns between two words to the watchdog; 0: there is none */
-	bool deaf;	  /* it was said that it is fed no more */
+	uint64_t feeding; /* ns between two notifications of the watchdog; 0: there is none */
+	bool deaf;	  /* it was logged that notifications have stopped */
 };
 
-/* --- asking ------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------- */
 
 static void on_answer(void *ctx, const void *response, const struct stow_err *err)
 {
@@ -44,7 +44,7 @@ static void ask(struct agent_probe *probe)
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	struct stow_rpc_client_options options = { .target = probe->signs.target };
 
-	/* A connection of its own each time: what lives on is no proof that the next is accepted. */
+	/* Use a new connection each time: an old one does not prove that new ones are accepted. */
 	if (probe->client)
 		stow_rpc_client_free(probe->client);
 	probe->client = NULL;
@@ -54,7 +54,7 @@ static void ask(struct agent_probe *probe)
 					    &probe->signs, NULL);
 }
 
-/* By the thread that must not hang, as long as others are answered, too. */
+/* Notify the watchdog from the main thread, as long as calls are answered, too. */
 static void feed(struct agent_probe *probe)
 {
 	char why[256];
@@ -83,7 +83,7 @@ static uint64_t tick(void *ctx, uint64_t now)
 	return now + probe->feeding < probe->next ? now + probe->feeding : probe->next;
 }
 
-/* --- signs of life ------------------------------------------------------------------------------ */
+/* --- signs of life -------------------------------------------------------- */
 
 const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *probe)
 {
@@ -109,12 +109,12 @@ bool agent_probe_comes_round(const struct agent_probe_signs *signs, char *why, s
 	if (busy < AGENT_PROBE_WITHIN)
 		return true;
 	if (why)
-		snprintf(why, size, "the main loop has been at one thing for %" PRIu64 " s",
+		snprintf(why, size, "the main loop has been busy for %" PRIu64 " s",
 			 busy / STOW_SECOND);
 	return false;
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 int agent_probe_new(struct agent_loop *loop, struct stow_rpc_loop *rpc, const char *socket,
 		    struct agent_probe **ret, struct stow_err *err)

@@ -2,13 +2,12 @@
 #pragma once
 
 /*
- * Whether this agent is there for others: its main loop begins a call to its own socket every few
- * seconds, over a connection of its own, and notes when the last one was answered. The watchdog is
- * fed by the main loop as long as such answers come; /healthz says in addition when the main loop
- * is stuck.
+ * The agent's self-test. Its main loop calls its own socket every few seconds, over a new
+ * connection, and records when the last call was answered. The main loop notifies the watchdog as
+ * long as answers come. /healthz also fails when the main loop is stuck.
  *
- * struct agent_probe		belongs to the main thread
- * struct agent_probe_signs	is for any thread
+ * struct agent_probe: for the main thread
+ * struct agent_probe_signs: for any thread
  */
 
 #include <stdbool.h>
@@ -26,20 +25,21 @@ struct agent_probe_signs;
 #define AGENT_PROBE_EVERY  (10 * STOW_SECOND)
 #define AGENT_PROBE_WITHIN (60 * STOW_SECOND)
 
-/* --- the main thread ---------------------------------------------------------------------------- */
+/* --- the main thread ------------------------------------------------------ */
 
-/* `socket` is the path of the agent's socket, which listens already; it is copied. The loop does
- * the rest. */
+/* Create the probe; the loop runs it. `socket` is the path of the agent's socket, which must
+ * listen already; it is copied. */
 int agent_probe_new(struct agent_loop *loop, struct stow_rpc_loop *rpc, const char *socket,
 		    struct agent_probe **ret, struct stow_err *err);
-/* When the main loop runs no more, and before `rpc` is freed. NULL is fine. */
+/* Free the probe, after the main loop has ended, and before `rpc` is freed. NULL is allowed. */
 void agent_probe_free(struct agent_probe *probe);
-/* Belongs to the probe, and ends with it. */
+/* Return the signs, which the probe owns. */
 const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *probe);
 
-/* --- any thread --------------------------------------------------------------------------------- */
+/* --- any thread ----------------------------------------------------------- */
 
-/* Whether its socket has answered lately. `why` (may be NULL) says how long not. */
+/* Return whether the socket has answered lately. If not, `why` (may be NULL) tells for how long
+ * not. */
 bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size_t size);
-/* Whether the main loop comes round. */
+/* Return whether the main loop is running, not stuck. */
 bool agent_probe_comes_round(const struct agent_probe_signs *signs, char *why, size_t size);

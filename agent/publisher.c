@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "numastow/v1/scheduler.pb-c.h"
 
-#define PIECE_BYTES (1U << 20) /* of containers, in one message; another has at most 4 MiB */
+#define PIECE_BYTES (1U << 20) /* of containers per message; messages are limited to 4 MiB */
 #define EVENT_KINDS 32
 
 struct subscriber {
@@ -24,7 +24,7 @@ struct subscriber {
 struct agent_publisher {
 	char *node, *boot_id;
 
-	pthread_mutex_t lock; /* over all that follows */
+	pthread_mutex_t lock; /* for all fields below */
 	char *failure_domain;
 	PbNodeReport *current;
 	struct subscriber *subscribers;
@@ -37,9 +37,9 @@ struct agent_publisher {
 	size_t n_events;
 };
 
-/* --- sending, with the lock held ---------------------------------------------------------------- */
+/* --- sending, with the lock held ------------------------------------------ */
 
-/* Puts the sender's fields into a report. */
+/* Set the publisher's fields of a report. */
 static void sign(const struct agent_publisher *publisher, PbNodeReport *report)
 {
 	report->name = publisher->node;
@@ -55,7 +55,7 @@ static void sign(const struct agent_publisher *publisher, PbNodeReport *report)
 	report->failure_domain = publisher->failure_domain;
 }
 
-/* How many of the containers from `first` on go into one message. */
+/* Return how many of the containers from `first` on fit into one message. */
 static size_t piece(const PbNodeReport *report, size_t first)
 {
 	size_t bytes = 0, n = 0;
@@ -82,15 +82,14 @@ static void send_one(struct subscriber *to, PbNodeReport *report)
 	}
 	wrapped.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
 	wrapped.report = &mine;
-	/* An end of the stream comes by its own way. */
+	/* If sending fails, the end of the stream is reported separately. */
 	if (to->scheduler)
 		stow_rpc_send(to->call, &wrapped);
 	else
 		stow_rpc_send(to->call, &mine);
 }
 
-/* A report never exceeds what is accepted: containers that do not fit into one message follow as
- * changes. */
+/* Send a report. Containers that do not fit into one message follow as changes. */
 static void send_to(struct subscriber *to, const PbNodeReport *report)
 {
 	PbNodeReport part = *report;
@@ -118,7 +117,7 @@ static void send_whole(struct agent_publisher *publisher, struct subscriber *to)
 	send_to(to, &whole);
 }
 
-/* --- subscribers -------------------------------------------------------------------------------- */
+/* --- subscribers ---------------------------------------------------------- */
 
 int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
 			      bool scheduler, bool private)
@@ -165,7 +164,7 @@ void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow
 	pthread_mutex_unlock(&publisher->lock);
 }
 
-/* --- what is published -------------------------------------------------------------------------- */
+/* --- publishing ----------------------------------------------------------- */
 
 void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *report)
 {
@@ -182,7 +181,7 @@ void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *re
 			for (struct subscriber *to = publisher->subscribers; to; to = to->next)
 				send_to(to, &delta);
 		}
-		/* The delta borrows from both. */
+		/* The delta borrows from both reports. */
 		agent_delta_done(&delta);
 		stow_rpc_message_free(publisher->current);
 	}
@@ -220,7 +219,7 @@ void agent_publisher_set_connected(struct agent_publisher *publisher, bool conne
 	pthread_mutex_unlock(&publisher->lock);
 }
 
-/* --- counters ----------------------------------------------------------------------------------- */
+/* --- counters ------------------------------------------------------------- */
 
 static uint64_t *counter_of(PbAgentCounters *counters, enum agent_publisher_counter counter)
 {
@@ -271,7 +270,7 @@ void agent_publisher_count_event(struct agent_publisher *publisher, const char *
 	pthread_mutex_unlock(&publisher->lock);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 void agent_publisher_borrow(struct agent_publisher *publisher, struct agent_published *ret)
 {
@@ -305,7 +304,7 @@ size_t agent_publisher_fit(const PbNodeReport *report)
 	return piece(report, 0);
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 int agent_publisher_set_failure_domain(struct agent_publisher *publisher, const char *name,
 				       struct stow_err *err)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What the agent says of the machine: the current report, who gets it and its changes, counters,
- * and whether the last look went well. It has a lock of its own, and every function may be called
- * from any thread.
+ * The agent's published state: the current report, its subscribers, counters, and the error of the
+ * last look, if any. The publisher has a lock of its own; every function may be called from any
+ * thread.
  */
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 
 struct agent_publisher;
 
-/* --- who it speaks for -------------------------------------------------------------------------- */
+/* --- identity ------------------------------------------------------------- */
 
 struct agent_publisher_identity { /* copied */
 	const char *node;
@@ -28,35 +28,37 @@ struct agent_publisher_identity { /* copied */
 
 int agent_publisher_new(const struct agent_publisher_identity *identity,
 			struct agent_publisher **ret, struct stow_err *err);
-/* Lets go of all subscribers. */
+/* Free the publisher, and drop all subscribers. */
 void agent_publisher_free(struct agent_publisher *publisher);
 
-/* After a reload; it is said with the next full report. */
+/* Set the failure domain after a reload. It is sent with the next full report. */
 int agent_publisher_set_failure_domain(struct agent_publisher *publisher, const char *name,
 				       struct stow_err *err);
 
-/* --- subscribers -------------------------------------------------------------------------------- */
+/* --- subscribers ---------------------------------------------------------- */
 
-/* Sends the full report now, then every change, until agent_publisher_unsubscribe(). `scheduler`:
- * messages go wrapped, as ReportRequest; `private`: without containers. */
+/* Send the full report now, then every change, until agent_publisher_unsubscribe(). `scheduler`:
+ * wrap messages as ReportRequest; `private`: omit containers. */
 int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
 			      bool scheduler, bool private);
 void agent_publisher_unsubscribe(struct agent_publisher *publisher,
 				 const struct stow_rpc_call *call);
-/* Sends it the full report once more, now. */
+/* Send the full report again, now. */
 void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow_rpc_call *call);
 
-/* --- what is published -------------------------------------------------------------------------- */
+/* --- publishing ----------------------------------------------------------- */
 
-/* Takes a report without what is the publisher's: name, sequence, time, version, mode, counters.
- * Tells everybody what differs from the one before, which is freed. Clears the error. */
+/* Publish a report without the publisher's own fields: name, sequence, time, version, mode,
+ * counters. Takes ownership. Sends the changes to all subscribers, frees the previous report,
+ * and clears the error. */
 void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *report);
-/* The machine could not be looked at. Returns whether that is news. */
+/* Publish that reading the machine's state failed. Returns whether the previous look had
+ * succeeded. */
 bool agent_publisher_fail(struct agent_publisher *publisher, const struct stow_err *why);
-/* The mode is no part of what is compared between reports: when it differs, everybody gets a full
- * one. */
+/* Set the mode. If it has changed, all subscribers get a full report, because changes of reports
+ * do not include the mode. */
 void agent_publisher_set_mode(struct agent_publisher *publisher, enum stow_changes mode);
-/* Whether a scheduler listens. */
+/* Set whether a scheduler is connected. */
 void agent_publisher_set_connected(struct agent_publisher *publisher, bool connected);
 
 enum agent_publisher_counter {
@@ -73,12 +75,12 @@ enum agent_publisher_counter {
 
 void agent_publisher_count(struct agent_publisher *publisher, enum agent_publisher_counter counter,
 			   uint64_t n);
-/* Containers that are left to kubelet, now. */
+/* Set the number of containers that kubelet manages. */
 void agent_publisher_set_foreign(struct agent_publisher *publisher, uint64_t n);
-/* One more of the ledger's events of that kind. */
+/* Count an event of the ledger. */
 void agent_publisher_count_event(struct agent_publisher *publisher, const char *kind);
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 struct agent_publisher_event {
 	char kind[32];
@@ -86,21 +88,21 @@ struct agent_publisher_event {
 };
 
 struct agent_published {
-	const PbNodeReport *report; /* without what is the publisher's; NULL before the first */
+	const PbNodeReport *report; /* without the publisher's own fields; NULL before the first */
 	const PbAgentCounters *counters;
 	const struct agent_publisher_event *events; /* of the ledger */
 	size_t n_events;
 	enum stow_changes mode;
 	bool connected;
-	const char *error; /* of the last look; NULL: all is well */
-	uint64_t looked;   /* when it went well last: wall time, ns */
+	const char *error; /* of the last look; NULL: none */
+	uint64_t looked;   /* last successful look: wall time, ns */
 };
 
-/* Takes the lock, and lends what there is until agent_publisher_return(). */
+/* Take the lock, and borrow the published state until agent_publisher_return(). */
 void agent_publisher_borrow(struct agent_publisher *publisher, struct agent_published *ret);
 void agent_publisher_return(struct agent_publisher *publisher);
-/* While it is borrowed: fills in a full report as it is sent, which is borrowed, too. */
+/* While the state is borrowed: make a full report as it is sent. The report borrows, too. */
 void agent_publisher_whole(const struct agent_publisher *publisher, PbNodeReport *ret);
 
-/* How many of its containers fit into one message, the first ones. */
+/* Return how many of the report's first containers fit into one message. */
 size_t agent_publisher_fit(const PbNodeReport *report);

@@ -11,10 +11,10 @@
 #include "grant/repin.h"
 #include "rpc/log.h"
 
-#define AT_ONCE	  4		      /* repins */
-#define TELL_EACH UINT64_C(100000000) /* ns between two messages of progress */
+#define AT_ONCE	    4			/* repins at a time */
+#define NOTIFY_EACH UINT64_C(100000000) /* ns between two messages of progress */
 
-/* One repin: a thread, with a ledger of its own. */
+/* A repin: a thread with a ledger handle of its own. */
 struct job {
 	struct job *next;
 	struct agent_repins *repins;
@@ -22,15 +22,15 @@ struct job {
 	pthread_t thread;
 	char *id;
 	struct stow_repin_options options;
-	uint64_t told;
-	bool begun; /* more than planned */
+	uint64_t notified;
+	bool begun; /* went beyond planning */
 };
 
 struct agent_repins {
 	struct agent_policy *policy;
 	struct agent_publisher *publisher;
 
-	pthread_mutex_t lock; /* over all that follows */
+	pthread_mutex_t lock; /* for all fields below */
 	pthread_cond_t changed;
 	struct job *jobs;
 	bool stopping;
@@ -58,9 +58,9 @@ static int on_progress(void *ctx, const struct stow_repin_progress *p)
 	pthread_mutex_unlock(&job->repins->lock);
 	if (stop || stow_rpc_cancelled(job->call))
 		return -ECANCELED;
-	if (p->step == STOW_REPIN_MOVING && now < job->told + TELL_EACH)
+	if (p->step == STOW_REPIN_MOVING && now < job->notified + NOTIFY_EACH)
 		return 0;
-	job->told = now;
+	job->notified = now;
 	out.step = steps[p->step];
 	out.from = (char *)(uintptr_t)stow_idset_format(&p->from, from, sizeof(from));
 	out.to = (char *)(uintptr_t)stow_idset_format(&p->to, to, sizeof(to));
@@ -83,11 +83,11 @@ static void job_free(struct job *job)
 	free(job);
 }
 
-/* A dry run has moved nothing, and a repin that never began has nothing to take back. */
-static void say_end(const struct job *job, int r, const struct stow_err *err)
+/* Log the outcome. A dry run, or a repin that never began, has nothing to undo. */
+static void log_end(const struct job *job, int r, const struct stow_err *err)
 {
 	const char *what = job->options.dry_run ? "a repin cannot be planned"
-			   : job->begun		? "a repin failed, and was taken back"
+			   : job->begun		? "a repin failed, and was undone"
 						: "a repin was refused";
 
 	if (r < 0)
@@ -111,7 +111,7 @@ static void *run(void *arg)
 		context.ledger = ledger;
 		r = stow_repin(&context, job->id, &job->options, &err);
 	}
-	say_end(job, r, &err);
+	log_end(job, r, &err);
 	if (r == 0 && !job->options.dry_run)
 		agent_publisher_count(repins->publisher, AGENT_COUNT_REPINS, 1);
 	stow_rpc_close(job->call, r < 0 ? &err : NULL);
@@ -123,11 +123,11 @@ static void *run(void *arg)
 		}
 	job_free(job);
 	pthread_cond_broadcast(&repins->changed);
-	pthread_mutex_unlock(&repins->lock); /* from here on the repins may be gone */
+	pthread_mutex_unlock(&repins->lock); /* after this the repins may be freed */
 	return NULL;
 }
 
-/* The whole id, when `id` is the beginning of one container's only, as podman takes ids. */
+/* Return the full id, if `id` is an unambiguous prefix of a container's id, as in Podman. */
 static char *whole_id(struct agent_publisher *publisher, const char *id, struct stow_err *err)
 {
 	struct agent_published published;
@@ -153,10 +153,9 @@ static char *whole_id(struct agent_publisher *publisher, const char *id, struct 
 		copy = strdup(found);
 	agent_publisher_return(publisher);
 	if (n > 1)
-		stow_err_set(err, EINVAL, "id: \"%.64s\" is the beginning of %zu containers", id,
-			     n);
+		stow_err_set(err, EINVAL, "id: \"%.64s\" is a prefix of %zu containers", id, n);
 	else if (!copy)
-		stow_err_set(err, ENOENT, "no container %.64s has a grant here", id);
+		stow_err_set(err, ENOENT, "no container %.64s has a grant on this machine", id);
 	return copy;
 }
 
@@ -170,7 +169,7 @@ static int start(struct job *job, struct stow_err *err)
 	for (const struct job *other = repins->jobs; other; other = other->next) {
 		n++;
 		if (strcmp(other->id, job->id) == 0)
-			r = stow_err_set(err, EBUSY, "container %s is being moved already",
+			r = stow_err_set(err, EBUSY, "container %s is being repinned already",
 					 job->id);
 	}
 	if (r == 0 && (n >= AT_ONCE || repins->stopping))
@@ -224,7 +223,7 @@ int agent_repin_start(struct agent_repins *repins, struct stow_rpc_call *call,
 	return r;
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------- */
 
 /* With the lock held. */
 static void wait_for_all(struct agent_repins *repins)

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Repins that callers on the local socket ask for, each on a thread of its own with a ledger handle
- * of its own. The jobs are under a lock of their own: every function may be called from any thread.
+ * Repins for callers on the local socket, each on a thread of its own with a ledger handle of its
+ * own. They have a lock of their own; every function may be called from any thread.
  */
 
 #include "agent/policy.h"
@@ -13,15 +13,16 @@
 
 struct agent_repins;
 
-/* Both must outlive it. */
+/* Create the repins. `policy` and `publisher` must outlive them. */
 int agent_repin_new(struct agent_policy *policy, struct agent_publisher *publisher,
 		    struct agent_repins **ret, struct stow_err *err);
-/* Cancels all, waits for them, and takes no more. */
+/* Cancel all repins, wait for them, and free. */
 void agent_repin_free(struct agent_repins *repins);
 
-/* Starts a repin, which reports on the stream; its end ends the stream, and the stream's end
- * cancels it. -EBUSY: the container is being moved already, or too many are. */
+/* Start a repin, which reports on the stream, and closes it at the end. If the caller closes the
+ * stream, the repin is cancelled. -EBUSY: the container is being repinned already, or too many
+ * are. */
 int agent_repin_start(struct agent_repins *repins, struct stow_rpc_call *call,
 		      const PbRepinRequest *request, struct stow_err *err);
-/* Cancels all that are under way and waits for them: they are taken back. */
+/* Cancel all running repins, and wait until they are undone. */
 void agent_repin_cancel_all(struct agent_repins *repins);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking: what the kernel and the ledger say. */
+/* Reading the kernel's and the ledger's state. */
 #include "agent/source.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "node/memory.h"
 #include "rpc/rpc.h"
 
-/* --- looking ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 static int look_at_topology(struct agent_source *source, struct stow_err *err)
 {
@@ -27,7 +27,7 @@ static int look_at_topology(struct agent_source *source, struct stow_err *err)
 			       &topology, err);
 	if (r < 0)
 		return r;
-	/* A machine without memory hotplug has none, and that is fine. */
+	/* A machine without memory hotplug has none; this is not an error. */
 	if (stow_memblocks_read(source->context->root, STOW_MEMBLOCK_ZONES, &blocks, NULL) < 0)
 		blocks = (struct stow_memblocks){ 0 };
 	stow_topology_free(source->topology);
@@ -37,8 +37,8 @@ static int look_at_topology(struct agent_source *source, struct stow_err *err)
 	return 0;
 }
 
-/* Free and available memory, and the pools. The sum over the nodes' zones is what a node's meminfo
- * would say, in one file. */
+/* Read free and available memory, and the pools. The sums over each node's zones equal the
+ * node's meminfo, but come from one file. */
 static int look_at_memory(struct agent_source *source, struct stow_err *err)
 {
 	struct stow_root *root = source->context->root;
@@ -60,7 +60,7 @@ static int look_at_memory(struct agent_source *source, struct stow_err *err)
 			int r = stow_pool_read(root, node->id, node->pools[p].size, &pool, err);
 
 			if (r == -ENOENT)
-				continue; /* a topology event is on its way */
+				continue; /* a uevent will follow */
 			if (r < 0) {
 				if (have)
 					stow_zoneinfo_done(&zones);
@@ -74,7 +74,7 @@ static int look_at_memory(struct agent_source *source, struct stow_err *err)
 	return 0;
 }
 
-/* NUMA nodes that a drain is at work on. */
+/* Read which NUMA nodes have a running drain. */
 static int look_at_drains(struct agent_source *source, struct stow_err *err)
 {
 	struct stow_drain_row *rows = NULL;
@@ -191,7 +191,7 @@ const struct agent_source_usage *agent_source_usage_of(const struct agent_source
 	return NULL;
 }
 
-/* Takes what a container has used of its share off what the node still owes it. */
+/* Subtract what a container already uses from what its node still has to provide. */
 static void note_used(const struct agent_source *source, struct stow_node_usage *owed,
 		      const struct stow_record *record, const struct stow_share *share,
 		      const struct agent_source_part *part)
@@ -206,8 +206,8 @@ static void note_used(const struct agent_source *source, struct stow_node_usage 
 						      share->pages[p]);
 }
 
-/* What was promised and not yet used is still to be taken from what is free; what was used is
- * not free any more, and must not count twice. */
+/* Promised memory that is not used yet has to be subtracted from free memory. Used memory is no
+ * longer free, and must not be counted twice. */
 static void refine(struct agent_source *source)
 {
 	struct stow_usage *given = source->given;
@@ -233,7 +233,7 @@ static void refine(struct agent_source *source)
 	}
 }
 
-/* --- the whole ---------------------------------------------------------------------------------- */
+/* --- the report ----------------------------------------------------------- */
 
 int agent_source_new(const struct stow_grant_context *context, struct agent_source **ret,
 		     struct stow_err *err)

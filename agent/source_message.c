@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What was seen, as the messages of a report. */
+/* Conversion of the state to the messages of a report. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static char *set_text(const struct stow_idset *set)
 	return strdup(stow_idset_format(set, buf, sizeof(buf)));
 }
 
-/* --- a NUMA node -------------------------------------------------------------------------------- */
+/* --- a NUMA node ---------------------------------------------------------- */
 
 static const struct stow_node_usage *given_on(const struct agent_source *source, int node)
 {
@@ -167,7 +167,8 @@ static uint64_t apart(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
-/* Memory that has moved by less than a step is where it was, unless something was promised. */
+/* Keep the previous value of free memory if it changed by less than a step, unless promises have
+ * changed. */
 static void settle(PbNumaNode *now, const PbNodeReport *previous, uint64_t step)
 {
 	for (size_t i = 0; previous && i < previous->n_numa_nodes; i++) {
@@ -210,7 +211,7 @@ int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport 
 	return 0;
 }
 
-/* --- a container -------------------------------------------------------------------------------- */
+/* --- a container ---------------------------------------------------------- */
 
 static PbContainerPart *part_on(PbContainer *out, int node)
 {
@@ -355,8 +356,8 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 	return out;
 }
 
-/* Whether a later record has the same id: a container that was started again, whose first life
- * nobody has given back yet. Readers know containers by their ids. */
+/* Return whether a later record has the same id: the container was restarted before its old
+ * grant was released. Only the later record is reported, because ids in a report are unique. */
 static bool is_outlived(const struct agent_source *source, size_t i)
 {
 	for (size_t j = i + 1; source->records[i]->id[0] && j < source->n_records; j++)

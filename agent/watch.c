@@ -13,11 +13,11 @@
 
 #define LEDGER_NAME  "ledger.db"
 #define JOURNAL_NAME "ledger.db-journal"
-#define UEVENTS_MAX  (1 << 20) /* bytes the kernel may queue: a DIMM is hundreds of blocks */
+#define UEVENTS_MAX  (1 << 20) /* bytes the kernel may queue: a DIMM has hundreds of blocks */
 
 #define UEVENTS_AT_ONCE 1024
 
-/* The group to which the kernel itself speaks (lib/kobject_uevent.c); 2 is udev's. */
+/* The multicast group of the kernel itself (lib/kobject_uevent.c); group 2 is udev's. */
 #define KERNEL_GROUP 1
 
 static int open_uevents(void)
@@ -49,7 +49,7 @@ int agent_watch_open(struct stow_root *root, struct agent_watch *ret, struct sto
 	if (r < 0)
 		return r;
 	ret->ledger = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	/* A commit ends with the journal's deletion; one that changes nothing writes none. */
+	/* A commit ends with the deletion of the journal; a commit without changes writes none. */
 	if (ret->ledger < 0 ||
 	    inotify_add_watch(ret->ledger, path, IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM) < 0) {
 		r = stow_err_sys(err, errno, "cannot watch %s", path);
@@ -106,7 +106,7 @@ bool agent_watch_uevent(struct agent_watch *watch)
 {
 	bool ours = false;
 
-	/* Bounded: the agent has other things to do, and is told again of what is left. */
+	/* Bounded, so that the loop gets on; the descriptor stays readable for the rest. */
 	for (int i = 0; i < UEVENTS_AT_ONCE; i++) {
 		struct sockaddr_nl from;
 		char buf[8193];
@@ -118,7 +118,7 @@ bool agent_watch_uevent(struct agent_watch *watch)
 		ssize_t n = recvmsg(watch->uevent, &message, 0);
 
 		if (n < 0 && errno == ENOBUFS) {
-			ours = true; /* some were lost: look */
+			ours = true; /* some were lost: look at everything */
 			continue;
 		}
 		if (n < 0 && errno == EINTR)
@@ -126,14 +126,14 @@ bool agent_watch_uevent(struct agent_watch *watch)
 		if (n <= 0)
 			return ours;
 		buf[n] = '\0';
-		/* Port 0 is the kernel; any process may send to the others' ports. */
+		/* Port 0 is the kernel; any process can send from other ports. */
 		if (from.nl_pid == 0 && agent_watch_concerns(buf, (size_t)n))
 			ours = true;
 	}
 	return ours;
 }
 
-/* Whether `word` is in a list with commas between. */
+/* Return whether `word` is in a comma-separated list. */
 static bool listed(const char *list, const char *word)
 {
 	size_t len = strlen(word);
@@ -144,8 +144,8 @@ static bool listed(const char *list, const char *word)
 	return false;
 }
 
-/* The end of each line is " - TYPE SOURCE OPTIONS" (proc(5)), and the options are those of the
- * whole hierarchy, whatever mount namespace one looks from. */
+/* Each line ends with " - TYPE SOURCE OPTIONS" (proc(5)). The options belong to the whole
+ * hierarchy, in every mount namespace. */
 int agent_watch_nsdelegate(struct stow_root *root)
 {
 	_cleanup_free_ char *text = NULL;
@@ -160,7 +160,7 @@ int agent_watch_nsdelegate(struct stow_root *root)
 		if (!type || !options)
 			continue;
 		if (strncmp(type, " - cgroup ", 10) == 0 && listed(options + 1, "cpuset"))
-			return -ENOENT; /* then v2 has not got it */
+			return -ENOENT; /* then v2 does not have the controller */
 		if (strncmp(type, " - cgroup2 ", 11) == 0)
 			r = listed(options + 1, "nsdelegate");
 	}

@@ -103,7 +103,7 @@ static int gc(bool rebuild, bool quiet)
 	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
 	if (changed)
 		cli_audit(&context, "gc", NULL,
-			  "reclaimed what nobody gave back, see `numastow why`");
+			  "reclaimed grants of ended containers, see `numastow why`");
 	if (!quiet || changed)
 		printf("grants reclaimed: %zu, undone: %zu, leases expired: %zu, hugepages "
 		       "returned: %" PRIu64 ", containers found: %zu\n",

@@ -415,7 +415,7 @@ static int find_unmoved(struct repin *rp, const char *id, struct stow_err *err)
 	if (r < 0 || !rp->record->move)
 		return r;
 	if (stow_pidref_alive(rp->context->root, &rp->record->move->worker))
-		return stow_err_set(err, EBUSY, "container %s is being moved already", id);
+		return stow_err_set(err, EBUSY, "container %s is being repinned already", id);
 	if (rp->options->dry_run)
 		return stow_err_set(err, EBUSY,
 				    "the last repin of container %s was killed; the next one, or "
@@ -429,7 +429,7 @@ static int find_unmoved(struct repin *rp, const char *id, struct stow_err *err)
 	rp->cgroup = NULL;
 	r = find_record(rp, id, err);
 	return r == 0 && rp->record->move
-		       ? stow_err_set(err, EBUSY, "container %s is being moved already", id)
+		       ? stow_err_set(err, EBUSY, "container %s is being repinned already", id)
 		       : r;
 }
 

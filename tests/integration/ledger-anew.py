@@ -32,7 +32,7 @@ with Temp() as temp:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.rename(ledger, ledger + ".damaged-1")
         start(machine, "after", 1)
-        check("the agent opens the new one", agent.wait("the ledger was made anew, and is open again"),
+        check("the agent opens the new one", agent.wait("the ledger was rebuilt, and is open again"),
               agent.said[-5:])
         same("and knows those that start from then on",
              eventually(lambda: "after" in names(agent)), True)

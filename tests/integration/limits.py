@@ -85,7 +85,7 @@ def check_fences(temp, fleet):
             same(f"max-fenced {most}: one of two NUMA nodes", fences(machine), wanted)
             fleet.ask("Fence", f'node: "{name}" numa_nodes: "0-1"')
             said = fleet.daemon.wait("a node did not carry out a directive", node=name)
-            check(f"max-fenced {most}: both are too many", said and "over its limit" in said["error"],
+            check(f"max-fenced {most}: both are too many", said and "exceeds its limit" in said["error"],
                   said)
             same(f"max-fenced {most}: nothing has changed", fences(machine), wanted)
 

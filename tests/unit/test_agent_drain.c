@@ -258,7 +258,7 @@ static void begin_agent(struct setup *s)
 	const struct agent_publisher_identity identity = { .node = "web-3",
 							   .boot_id = "",
 							   .failure_domain = "" };
-	struct agent_drain_parts parts = { .tell = hear, .ctx = s };
+	struct agent_drain_parts parts = { .notify = hear, .ctx = s };
 
 	agent_config_defaults(&s->config);
 	assert_int_equal(stow_settings_parse(agent_settings, &s->config, "node: web-3\n", 12,

@@ -205,7 +205,7 @@ start watched --annotation numastow.io/cpus=2 --annotation numastow.io/nodes=0
 pid=$(container_pid watched)
 runtime update --cpuset-cpus 5 watched
 kept=$(allowed_cpus "$pid")
-check "it says what it would do" eventually 10 grep -q 'not in mode observe' "$vm_work/agent.log"
+check "it says what it would do" eventually 10 grep -q 'in mode enforce this would be done' "$vm_work/agent.log"
 sleep 2
 eq "and does not" "$(allowed_cpus "$pid")" "$kept"
 stop watched
