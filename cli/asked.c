@@ -54,7 +54,7 @@ int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *e
 	if (!json_object_is_type(asked->file, json_type_object))
 		return stow_err_set(err, EINVAL, "%s is not a JSON object", path);
 	map = asked->file;
-	/* What is not found becomes NULL. */
+	/* The function sets a missing member to NULL. */
 	if (json_object_object_get_ex(map, "metadata", &inner))
 		map = inner;
 	if (json_object_object_get_ex(map, "annotations", &inner))

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How far something long is: a bar on a terminal, a line at each tenth otherwise. */
+/* Progress of a long operation: a bar on a terminal, otherwise a line for each tenth. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct cli_bar {
-	bool terminal;	/* standard output is one */
-	bool begun;	/* something was shown */
-	bool open;	/* a bar without a newline */
-	uint64_t shown; /* bytes in the last line */
+	bool terminal;	/* standard output is a terminal */
+	bool begun;	/* something was printed */
+	bool open;	/* the last bar has no newline yet */
+	uint64_t shown; /* bytes done in the last line */
 };
 
-/* `word` begins a line ("moving"), `tail` ends both ("" or ", block 48"). */
+/* Print progress. `word` begins a line ("moving"); `tail` ends a bar or a line ("" or ", block
+ * 48"). */
 void cli_bar_show(struct cli_bar *bar, const char *word, uint64_t done, uint64_t total,
 		  const char *tail);
-/* Ends the line of a bar, before something else is printed. */
+/* End the line of a bar, before other output. */
 void cli_bar_end(struct cli_bar *bar);

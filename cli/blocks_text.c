@@ -20,7 +20,7 @@ static bool alike(const struct blocks_row *a, const struct blocks_row *b)
 	       strcmp(a->leave.why, b->leave.why) == 0;
 }
 
-/* "Normal/Movable": of an offline block those that it may be put into. */
+/* Format zones as "Normal/Movable": of an offline block those in which it may come online. */
 static const char *zones_of(const struct stow_memblock *block, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s", block->zones[0] ? block->zones : "-");
@@ -49,7 +49,7 @@ static void print_line(const struct blocks_view *view, const struct blocks_row *
 	       stow_leave_name(rows->leave.can), rows->leave.why[0] ? ": " : "", rows->leave.why);
 }
 
-/* "anonymous 300Mi, file 20Mi"; "" for nothing. */
+/* Format numbers of pages as "anonymous 300Mi, file 20Mi"; "" for none. */
 static const char *format_pages(const uint64_t *pages, uint64_t page_size, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -65,7 +65,7 @@ static const char *format_pages(const uint64_t *pages, uint64_t page_size, char 
 	return buf;
 }
 
-/* Containers one by one, and all the others together. */
+/* Print containers one by one, and all other cgroups together. */
 static void print_owners(const struct blocks_view *view, const struct stow_block_use *sum)
 {
 	uint64_t others[STOW_PAGE_KINDS] = { 0 };
@@ -122,7 +122,7 @@ static void print_summary(const struct blocks_view *view)
 	       stow_format_size((view->n_rows - online) * size, text, sizeof(text)));
 }
 
-/* Most distributions bring added memory online by themselves, in a zone of the kernel's. */
+/* Warn of added memory that came online in a kernel zone, as most distributions do by default. */
 static void print_luck(const struct blocks_view *view)
 {
 	size_t n = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What `numastow blocks` shows, in either format. */
+/* The output of `numastow blocks`, as text or JSON. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,43 +11,43 @@
 #include "pages/leave.h"
 #include "pages/owners.h"
 
-/* One block as it is shown. */
+/* A memory block. */
 struct blocks_row {
 	const struct stow_memblock *block;
-	const struct stow_block_use *use; /* NULL: not looked at */
+	const struct stow_block_use *use; /* NULL: not read */
 	struct stow_leave_verdict leave;
 };
 
-/* A memory cgroup that has something in some block. */
+/* A memory cgroup that has pages in a block. */
 struct blocks_cgroup {
 	uint64_t inode;
-	char *path; /* NULL: gone */
+	char *path; /* NULL: removed */
 };
 
 struct blocks_view {
 	const struct stow_memblocks *list;
 	struct blocks_row *rows; /* by ascending number */
 	size_t n_rows;
-	bool all;    /* a line for each */
-	bool owners; /* and what is in it */
+	bool all;    /* a line for each block */
+	bool owners; /* with the owners of pages */
 	uint64_t page_size;
 	struct blocks_cgroup *cgroups; /* by inode */
 	size_t n_cgroups;
 	bool owners_known;
-	const char *unknown; /* why some of it is not known; NULL */
+	const char *unknown; /* why the owners are not known, or NULL */
 };
 
-/* The cgroup's path, "" when it is gone. */
+/* Return the cgroup's path, or "" when it was removed. */
 const char *blocks_cgroup_path(const struct blocks_view *view, uint64_t inode);
 
-/* The name of the block's device, NULL when it came with the machine. */
+/* Return the name of the block's device, or NULL when the memory was there at boot. */
 static inline const char *blocks_device(const struct blocks_view *view,
 					const struct blocks_row *row)
 {
 	return row->block->device < 0 ? NULL : view->list->devices[row->block->device].name;
 }
 
-/* The sum of what is in `n` rows, with owners by descending number of pages, which are to be freed.
+/* Sum up `n` rows. The owners are sorted by descending number of pages; the caller frees them.
  * -ENOMEM. */
 int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *ret);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The operator's command: one cmd_*.c per subcommand, listed in the table in main.c. */
+/* The command numastow: one cmd_*.c per subcommand, listed in the table in main.c. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,47 +12,47 @@ enum {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
-	CLI_PARTIAL = 64,      /* only some, as asked for */
-	CLI_INTERRUPTED = 130, /* as a shell says it */
+	CLI_PARTIAL = 64,      /* done in part, as requested */
+	CLI_INTERRUPTED = 130, /* as a shell returns it for SIGINT */
 };
 
 struct cli_command {
 	const char *name;
 	const char *arguments; /* for the synopsis */
 	const char *summary;   /* one line */
-	/* argv[0] is the subcommand's name; returns the exit code. Options: getopt_long(3), with
-	 * --help in each. */
+	/* argv[0] is the subcommand's name; returns the exit code. Each parses its options with
+	 * getopt_long(3), and has --help. */
 	int (*run)(int argc, char **argv);
 };
 
-/* Prints "numastow: message" and returns CLI_FAILED. */
+/* Print "numastow: message", and return CLI_FAILED. */
 int cli_fail(const struct stow_err *err);
 
-/* Prints a subcommand's usage, with `options` one a line, to stdout (for --help). */
+/* Print a subcommand's usage to stdout, for --help. `options` has one per line. */
 void cli_usage(const char *name, const char *arguments, const char *summary, const char *options);
 
-/* After getopt_long(3) has said what is wrong: points to --help and returns CLI_USAGE. */
+/* Point to --help, after getopt_long(3) has printed the error, and return CLI_USAGE. */
 int cli_bad_usage(const char *name);
 
-/* When standard output is a pipe that nobody reads any more (head(1) has seen enough): ends the
- * program by SIGPIPE, as it ends others. */
+/* If standard output is a pipe without a reader (as after head(1) has exited), end the program
+ * with SIGPIPE, as other programs do. */
 void cli_end_without_reader(void);
-/* Ends the program's output: what could not be written (a full disk, a closed pipe) is a failure.
- * Returns `code`, or CLI_FAILED with a message. */
+/* Flush standard output. Returns `code`; or, if output could not be written (a full disk, a
+ * closed pipe), prints a message and returns CLI_FAILED. */
 int cli_finish(int code);
 
-/* "2026-11-22 14:03:05" in local time, for a time in ns since the epoch. */
+/* Format a time in ns since the epoch as "2026-11-22 14:03:05" in local time. */
 const char *cli_format_time(uint64_t ns, char *buf, size_t size);
 
-/* The first part of a long id, as podman shows it; a shorter one as it is. */
+/* Shorten a long id, as Podman does; a short one stays as it is. */
 const char *cli_short_id(const char *id, char *buf, size_t size);
 
-/* Prints a json-c object and frees it. */
+/* Print a json-c object, and free it. */
 struct json_object;
 void cli_print_json(struct json_object *json);
 
-/* Becomes numastow-fleet, the part of the command that speaks gRPC (cli/fleet): returns only when
- * it could not be started. */
+/* Execute numastow-fleet, the part of the command that speaks gRPC (cli/fleet). Returns only on
+ * failure. */
 int cli_become_fleet(int argc, char **argv);
 
 int cmd_topology(int argc, char **argv);

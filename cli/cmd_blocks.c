@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow blocks: the memory blocks, and who is in them. */
+/* numastow blocks: the memory blocks, and what is in them. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ static bool is_online(const struct stow_memblock *block)
 	return block->state == STOW_MEMBLOCK_ONLINE;
 }
 
-/* --- what is in them --- */
+/* --- what is in them ------------------------------------------------------ */
 
 int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *ret)
 {
@@ -108,7 +108,7 @@ static void view_done(struct blocks_view *view)
 	free(view->rows);
 }
 
-/* Of node `node`, or of all (-1). */
+/* Select the blocks of NUMA node `node`, or all (-1). */
 static int choose_rows(struct blocks_view *view, int node, struct stow_err *err)
 {
 	view->rows = calloc(view->list->n_blocks + 1, sizeof(*view->rows));
@@ -122,7 +122,8 @@ static int choose_rows(struct blocks_view *view, int node, struct stow_err *err)
 	return 0;
 }
 
-/* Looks into the blocks where that is asked for, or has to be; returns why it could not, "". */
+/* Read what is in the blocks, if requested or necessary. If that fails, `why` has the reason,
+ * otherwise "". */
 static void look_inside(struct stow_root *root, struct blocks_view *view, struct stow_use *use,
 			struct stow_err *why)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow drain: by an agent or a scheduler when there is one to ask, else by itself. */
+/* numastow drain: by an agent or a scheduler, if there is one; otherwise in this process. */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -19,18 +19,18 @@
 #define S    UINT64_C(1000000000)
 #define HOUR (3600 * S)
 
-/* What was asked for, and of whom. */
+/* The parsed command line. */
 struct asked {
 	struct drain_asked drain;
 	const char *explain;
 	bool json, fleet, help;
 };
 
-/* --- by itself ---------------------------------------------------------------------------------- */
+/* --- local drains --------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 
-/* The first says it; what was done is then taken back, whatever comes meanwhile. */
+/* The first signal cancels the drain, which is then undone; further signals change nothing. */
 static void on_signal(int signal_number)
 {
 	interrupted = 1;
@@ -43,7 +43,7 @@ static void catch_signals(void)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(signals); i++)
 		sigaction(signals[i], &action, NULL);
-	/* A reader that has gone is no reason to leave memory on its way. */
+	/* A closed pipe must not interrupt a drain halfway. */
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -110,7 +110,7 @@ static int drain_here(const struct asked *asked)
 	return drain_view_finish(&view);
 }
 
-/* --- the command line --------------------------------------------------------------------------- */
+/* --- the command line ----------------------------------------------------- */
 
 enum {
 	NODE = 256,
@@ -151,7 +151,7 @@ static const struct option options[] = {
 	{ "detach", no_argument, NULL, DETACH },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
-	/* How numastow-fleet reaches the programs. */
+	/* Options for numastow-fleet's connection. */
 	{ "scheduler", required_argument, NULL, FLEET },
 	{ "ca", required_argument, NULL, FLEET },
 	{ "certificate", required_argument, NULL, FLEET },
@@ -259,7 +259,7 @@ static void take_switch(struct asked *asked, int c)
 	}
 }
 
-/* One option; -EINVAL or -ERANGE with a line. */
+/* Parse one option. -EINVAL or -ERANGE, with a message. */
 static int take_option(struct asked *asked, int c, struct stow_err *err)
 {
 	struct drain_asked *d = &asked->drain;
@@ -317,7 +317,7 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 		return drain_explain(asked->explain, asked->json);
 	if (drain_asked_check(&asked->drain, machine, &err) < 0)
 		return bad(&err);
-	/* A plan needs nobody, unless somebody was named. */
+	/* A plan needs no agent, unless the command line names one. */
 	if (machine || asked->fleet || (!asked->drain.dry_run && agent_lives()))
 		return cli_become_fleet(argc, argv);
 	if (asked->drain.detach) {

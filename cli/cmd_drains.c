@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow drains, cancel: this machine's, from the ledger; the fleet's by its scheduler. */
+/* numastow drains, cancel: for this machine from the ledger; for the fleet by its scheduler. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ static const struct option options[] = {
 	{ 0 },
 };
 
-/* With the same first words for both. */
+/* Common to both commands. */
 #define FLEET_HELP                                                                            \
 	"\nKeys of /etc/numastow/client.yaml say how a scheduler, or an agent, is reached:\n" \
 	"  --scheduler ADDRESS,...\n"                                                         \
@@ -41,7 +41,7 @@ static const struct option options[] = {
 	"  --timeout TIME\n"                                                                  \
 	"  --config FILE  instead of that file\n"
 
-/* --- drains ------------------------------------------------------------------------------------- */
+/* --- drains --------------------------------------------------------------- */
 
 static void print(PbDrain *const *drains, size_t n, bool json)
 {
@@ -124,7 +124,7 @@ int cmd_drains(int argc, char **argv)
 	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(json);
 }
 
-/* --- cancel ------------------------------------------------------------------------------------- */
+/* --- cancel --------------------------------------------------------------- */
 
 static int cancel(const char *id, bool json)
 {

@@ -16,7 +16,7 @@ struct options {
 	bool json;
 };
 
-/* Returns CLI_OK when it fits, CLI_FAILED when not, -errno. */
+/* Returns CLI_OK when the request fits, CLI_FAILED when not, or -errno. */
 static int explain(const struct options *options, const struct cli_asked *asked,
 		   struct stow_err *err)
 {

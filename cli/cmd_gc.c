@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow gc, release, restore: giving back. */
+/* numastow gc, release, restore: reclaiming and undoing grants. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,7 +13,8 @@
 #include "grant/gc.h"
 #include "grant/lease.h"
 
-/* Memory that a killed drain left on its way. An agent does that itself, and tells its scheduler. */
+/* Recover drains whose program was killed. A running agent does so itself, and notifies its
+ * scheduler. */
 static int look_after_drains(struct cli_context *context, struct stow_err *err)
 {
 	int r;
@@ -28,7 +29,7 @@ static int look_after_drains(struct cli_context *context, struct stow_err *err)
 	return r;
 }
 
-/* Containers that never met the hook; with `quiet` those only for which something was done. */
+/* Print containers that never met the hook; with `quiet` only those that were changed. */
 static void print_found(const struct stow_adoption *found, bool quiet)
 {
 	for (size_t i = 0; i < found->n; i++)
@@ -42,7 +43,8 @@ static void print_found(const struct stow_adoption *found, bool quiet)
 			STOW_DISCOVER_CGROUPS);
 }
 
-/* Nothing was ever placed since boot; what runs already is entered before something is. */
+/* Nothing was placed since boot. Record running containers as unmanaged before the first
+ * placement. */
 static int adopt_alone(struct cli_context *context, bool quiet)
 {
 	struct stow_adoption found = { 0 };
@@ -57,7 +59,7 @@ static int adopt_alone(struct cli_context *context, bool quiet)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
-/* The unit has CAP_SYS_ADMIN for cpuset partitions alone. */
+/* Drop CAP_SYS_ADMIN unless it is needed: the unit has it for cpuset partitions only. */
 static int keep_what_is_needed(const struct cli_context *context, struct stow_err *err)
 {
 	return context->config && context->config->partitions ? 0 : stow_admin_forgo(err);
@@ -73,7 +75,8 @@ static int gc(bool rebuild, bool quiet)
 	int r;
 
 	r = cli_context_open_anyway(&context, NULL, false, &err);
-	/* Damaged, or of another version: begin a new one from what the cgroups show. */
+	/* The ledger is damaged, or of another version: create a new one from the containers'
+	 * cgroups. */
 	if ((r == -EUCLEAN || r == -EPROTO) && rebuild) {
 		_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 
@@ -146,7 +149,7 @@ int cmd_gc(int argc, char **argv)
 	return optind < argc ? cli_bad_usage("gc") : gc(rebuild, quiet);
 }
 
-/* Undoes every grant of one container, alive or not. */
+/* Undo every grant of one container, whether it is running or not. */
 static int give_back(const char *id, const char *kind, const char *text)
 {
 	_cleanup_(cli_context_done) struct cli_context context;

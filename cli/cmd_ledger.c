@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow ledger: who has what. */
+/* numastow ledger: the grants. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ int cmd_ledger(int argc, char **argv)
 	if (optind < argc)
 		return cli_bad_usage("ledger");
 	r = show(sysroot, json, &err);
-	/* The file is root's; the agent shows it to the group of its readers. */
+	/* Only root can read the file; the agent shows it to the group `readers`. */
 	if (r == -EACCES && !sysroot && geteuid() != 0)
 		return cli_become_fleet(argc, argv);
 	return r < 0 ? cli_fail(&err) : CLI_OK;

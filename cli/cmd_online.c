@@ -29,7 +29,7 @@ struct tally {
 	size_t done, already, failed;
 };
 
-/* Every one of them has to be there before anything changes. */
+/* Check that all blocks exist, before anything is changed. */
 static int all_there(const struct stow_memblocks *list, const uint64_t *ids, size_t n,
 		     struct stow_err *err)
 {
@@ -48,7 +48,7 @@ static int all_there(const struct stow_memblocks *list, const uint64_t *ids, siz
 	return 0;
 }
 
-/* Online it is "already", but not as it should be. */
+/* Return whether the block is online already, but in another zone. */
 static bool in_other_zone(const struct stow_memblock *block, enum stow_memblock_zone zone)
 {
 	bool movable = strcmp(block->zones, "Movable") == 0;
@@ -68,13 +68,13 @@ static int act(struct stow_root *root, const struct asked *asked, const struct s
 	return stow_memblock_online(root, block->id, asked->zone, err);
 }
 
-/* What is the same for every block is said once. */
+/* Return whether an error would be the same for every block. */
 static bool hopeless(int r)
 {
 	return r == -EPERM || r == -EACCES || r == -EROFS || r == -EOPNOTSUPP;
 }
 
-/* The line begins with the number already. */
+/* Strip the block's number, with which the line begins already. */
 static const char *without_block(const char *msg)
 {
 	const char *colon = strncmp(msg, "memory block ", 13) == 0 ? strstr(msg, ": ") : NULL;

@@ -49,7 +49,7 @@ static int level_of(const struct stow_cpu *cpu, enum topology_level level)
 int topology_groups(const struct stow_topology *topology, const struct stow_idset *cpus,
 		    enum topology_level level, struct stow_idset **ret)
 {
-	_cleanup_free_ int *slot = NULL; /* by the level's number, from 1; 0: none yet */
+	_cleanup_free_ int *slot = NULL; /* the group of each id, from 1; 0: none yet */
 	struct stow_idset *groups;
 	int n = 0;
 
@@ -93,12 +93,12 @@ static int show(struct stow_root *root, bool json, struct stow_err *err)
 		return r;
 	r = stow_topology_read(root, STOW_TOPOLOGY_ALL, &topology, err);
 	if (r == -ENODATA && blocks.n_blocks)
-		view.topology = &nothing; /* a copy of the memory blocks alone */
+		view.topology = &nothing; /* a copied tree that has memory blocks only */
 	else if (r < 0)
 		return r;
 	else
 		view.topology = topology;
-	/* Without a ledger nothing is given away. */
+	/* Without a ledger nothing was granted. */
 	if (stow_ledger_open(root, false, &ledger, NULL) == 0 &&
 	    stow_ledger_usage(ledger, &usage, NULL) == 0)
 		view.usage = usage;

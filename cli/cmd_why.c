@@ -53,8 +53,8 @@ int cmd_why(int argc, char **argv)
 	}
 	if (argc > optind + 1)
 		return cli_bad_usage("why");
-	r = show(argv[optind], json, &err); /* NULL: everybody's */
-	/* The file is root's; the agent shows it to the group of its readers. */
+	r = show(argv[optind], json, &err); /* NULL: all containers */
+	/* Only root can read the file; the agent shows it to the group `readers`. */
 	if (r == -EACCES && geteuid() != 0)
 		return cli_become_fleet(argc, argv);
 	return r < 0 ? cli_fail(&err) : CLI_OK;

@@ -50,7 +50,7 @@ static int open_all(struct cli_context *context, const char *sysroot, bool creat
 	r = stow_root_open(sysroot ? sysroot : "/", &context->root, err);
 	if (r == 0)
 		r = read_config(context, anyway, err);
-	/* SQLite says of a file that it may not read what it says of one that is missing. */
+	/* SQLite returns the same error for an unreadable file as for a missing one. */
 	if (r == 0 && cli_ledger_hidden(context->root))
 		r = stow_err_set(err, EACCES, "only root can read this machine's ledger");
 	if (r == 0)
@@ -116,7 +116,7 @@ int cli_find_records(struct cli_context *context, const char *id, struct stow_re
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(records[i]->id, id) == 0) { /* a whole id beats any beginning */
+		if (strcmp(records[i]->id, id) == 0) { /* before any prefix */
 			free(match);
 			match = strdup(id);
 			several = false;

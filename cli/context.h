@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the subcommands that look into the ledger share. */
+/* Shared by the subcommands that use the ledger. */
 
 #include <stdbool.h>
 
@@ -11,32 +11,32 @@
 struct cli_context {
 	struct stow_root *root;
 	struct stow_config *config;
-	struct stow_ledger *ledger; /* NULL when the machine has none yet */
+	struct stow_ledger *ledger; /* NULL: the machine has none yet */
 	struct stow_grant_context grant;
 };
 
-/* Opens the root, the administrator's configuration and the ledger. A machine where nothing was
- * ever placed has no ledger: that is no error, unless `create` asks for one. -EACCES: the ledger is
- * root's. */
+/* Open the root, the administrator's configuration and the ledger. A machine where nothing was
+ * placed has no ledger; this is not an error. `create`: create a missing ledger. -EACCES: only
+ * root can read the ledger. */
 int cli_context_open(struct cli_context *context, const char *sysroot, bool create,
 		     struct stow_err *err);
-/* The same for what only looks or undoes: a configuration that is broken is said in one line on
- * standard error, and the defaults taken. */
+/* The same for subcommands that only read or undo: if the configuration is broken, print one
+ * line to standard error, and use the defaults. */
 int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bool create,
 			    struct stow_err *err);
-/* Whether there is a ledger that the caller may not read: it is root's. */
+/* Return whether there is a ledger that the caller may not read. */
 bool cli_ledger_hidden(struct stow_root *root);
 void cli_context_done(struct cli_context *context);
 
-/* The records whose id is `id`, or begins with it when that is one container only (as podman and
- * docker take ids). -ENOENT when there is none, -ENOTUNIQ when there are several. */
+/* Find the records of a container by its id or an unambiguous prefix of it, as Podman and Docker
+ * do. -ENOENT: there is none; -ENOTUNIQ: there are several. */
 int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
 		     size_t *ret_n, struct stow_err *err);
 
-/* One line in the journal: an operator changed something. */
+/* Write a line to the journal: an operator changed something. */
 void cli_audit(const struct cli_context *context, const char *action, const char *container,
 	       const char *text);
 
 struct json_object;
-/* Adds a list-format string of the set under `key`. */
+/* Add the set in list format under `key`. */
 void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set);

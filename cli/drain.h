@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Parts of `numastow drain` in the command itself. */
+/* Parts of `numastow drain` that run in the command itself. */
 
 #include <stdbool.h>
 
-/* --explain BLOCK: who is in that block and who may not leave. */
+/* Print what is in a memory block, and what may keep it online (--explain BLOCK). */
 int drain_explain(const char *block, bool json);

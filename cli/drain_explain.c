@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow drain --explain: who is in a memory block, and who may not leave it. */
+/* numastow drain --explain: what is in a memory block, and what may keep it online. */
 #include "cli/drain.h"
 
 #include <errno.h>
@@ -23,10 +23,10 @@ struct explained {
 	struct stow_memblocks all;
 	const struct stow_memblock *block;
 	struct stow_use use;
-	bool known;		   /* who is in it */
-	struct stow_err why;	   /* why not */
-	char **paths;		   /* of the owners' cgroups, as many as they are */
-	PbDrainProgress *suspects; /* with its culprits only */
+	bool known;		   /* the owners are known */
+	struct stow_err why;	   /* the reason, if they are not */
+	char **paths;		   /* paths of the owners' cgroups */
+	PbDrainProgress *suspects; /* only its culprits are set */
 };
 
 static void explained_done(struct explained *e)

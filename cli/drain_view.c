@@ -17,7 +17,7 @@
 
 #define SIZE(bytes, buf) stow_format_size(bytes, buf, sizeof(buf))
 
-/* "0.4s", "12s", "3m20s" */
+/* Format a duration as "0.4s", "12s", "3m20s". */
 static const char *duration(uint64_t ns, char *buf, size_t size)
 {
 	uint64_t s = ns / UINT64_C(1000000000);
@@ -41,7 +41,7 @@ static const char *step_name(const PbDrainProgress *p)
 	return stow_drain_step_name((enum stow_drain_step)p->step);
 }
 
-/* --- the plan ----------------------------------------------------------------------------------- */
+/* --- the plan ------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
 {
@@ -128,7 +128,7 @@ static void show_plan(const struct drain_view *view, const PbDrainPlan *plan)
 	show_affected(plan);
 }
 
-/* --- who is in the way -------------------------------------------------------------------------- */
+/* --- culprits ------------------------------------------------------------- */
 
 void drain_view_culprits(const PbDrainProgress *progress)
 {
@@ -159,7 +159,7 @@ void drain_view_culprits(const PbDrainProgress *progress)
 	}
 }
 
-/* --- how it goes -------------------------------------------------------------------------------- */
+/* --- progress ------------------------------------------------------------- */
 
 void drain_view_init(struct drain_view *view, bool json, bool dry_run)
 {
@@ -214,7 +214,7 @@ static void show_step(struct drain_view *view, const PbDrainProgress *p)
 		if (p->plan)
 			show_plan(view, p->plan);
 		break;
-	default: /* what there is to say is in the message */
+	default: /* the message has everything */
 		if (!again)
 			printf("%s\n", step_name(p));
 		break;
@@ -230,14 +230,14 @@ static void show_text(struct drain_view *view, const PbDrainProgress *p)
 	if (p->step != PB_DRAIN_STEP_OFFLINING)
 		cli_bar_end(&view->bar);
 	show_step(view, p);
-	/* An end's goes to standard error. */
+	/* A failure's message goes to standard error. */
 	if (*p->message && !failed && strcmp(p->message, view->said) != 0) {
 		cli_bar_end(&view->bar);
 		printf("          %s\n", p->message);
 	}
 	snprintf(view->said, sizeof(view->said), "%s", p->message);
 	if (p->n_culprits == view->n_culprits)
-		return; /* an engine repeats them */
+		return; /* they are repeated in each message */
 	cli_bar_end(&view->bar);
 	view->n_culprits = p->n_culprits;
 	drain_view_culprits(p);
@@ -280,7 +280,7 @@ int drain_view_finish(struct drain_view *view)
 	}
 }
 
-/* --- a list ------------------------------------------------------------------------------------- */
+/* --- a list --------------------------------------------------------------- */
 
 static const char *what(const PbDrain *drain, char *buf, size_t size)
 {
@@ -323,9 +323,9 @@ void drain_view_list(PbDrain *const *drains, size_t n, bool with_node)
 	}
 }
 
-/* --- JSON --------------------------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------- */
 
-/* Nothing (yet) to be done with it is no word. */
+/* Nothing may be removed (yet): omit the word. */
 static struct json_object *put_release(struct json_object *json, const PbDrainProgress *p)
 {
 	if (!p->release)

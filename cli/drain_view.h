@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How a drain is shown: by the command that does it itself, and by the one that hears of it from an
- * agent or a scheduler. */
+/* The output of drains, both of local ones and of those that an agent or a scheduler runs. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,24 +12,24 @@
 struct drain_view {
 	bool json, dry_run, interrupted;
 	struct cli_bar bar;
-	PbDrainStep last;  /* 0: nothing was shown */
-	size_t n_culprits; /* that were shown */
+	PbDrainStep last;  /* 0: nothing was printed */
+	size_t n_culprits; /* culprits that were printed */
 	char said[1024];   /* the last message */
-	char error[1024];  /* of an end that is no success */
+	char error[1024];  /* of an unsuccessful outcome */
 };
 
 void drain_view_init(struct drain_view *view, bool json, bool dry_run);
-/* As lines and a bar, or as one JSON object with drain.proto's names. */
+/* Print progress, as lines and a bar, or as one JSON object with the names of drain.proto. */
 void drain_view_show(struct drain_view *view, const PbDrainProgress *progress);
-/* When all is said: the exit code; a failure's reason goes to standard error. */
+/* Finish the output, print a failure's reason to standard error, and return the exit code. */
 int drain_view_finish(struct drain_view *view);
 
-/* Who is, or may be, in the way: one line each, with what to do below it. */
+/* Print culprits and suspects: one line each, with advice below it. */
 void drain_view_culprits(const PbDrainProgress *progress);
-/* A table. */
+/* Print a table of drains. */
 void drain_view_list(PbDrain *const *drains, size_t n, bool with_node);
 
-/* The objects of --json, with every field. */
+/* Make the objects of --json, with every field. */
 struct json_object;
 struct json_object *drain_view_progress_json(const PbDrainProgress *progress);
 struct json_object *drain_view_drain_json(const PbDrain *drain);

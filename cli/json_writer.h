@@ -6,16 +6,16 @@
 #include <json-c/json.h>
 
 /*
- * Out of memory, json-c returns NULL, which prints as null: `ok` remembers it, so that nobody gets
- * half an answer.
+ * When out of memory, json-c returns NULL, which prints as null. `ok` records this, so that
+ * incomplete output becomes an error.
  */
 struct json_writer {
 	bool ok;
 };
 
-/* Both take `value` over, which may be NULL. */
+/* Add `value`, which may be NULL, to an object or array, and take ownership of it. */
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value);
 void json_append(struct json_writer *w, json_object *to, json_object *value);
 
-/* Prints the object and frees it; -ENOMEM when it is not whole. */
+/* Print and free the object. -ENOMEM: it is incomplete. */
 int json_print(const struct json_writer *w, json_object *o);

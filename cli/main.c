@@ -87,7 +87,7 @@ static int unknown_command(const char *name)
 	return CLI_USAGE;
 }
 
-/* `explain` and `release` ask the scheduler when they are told to. */
+/* `explain` and `release` ask the scheduler with --cluster. */
 static bool about_cluster(int argc, char **argv)
 {
 	if (strcmp(argv[1], "explain") != 0 && strcmp(argv[1], "release") != 0)

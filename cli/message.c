@@ -48,7 +48,7 @@ static struct json_object *one(const ProtobufCFieldDescriptor *field, const void
 		return json_object_new_string(*(const char *const *)at);
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return cli_message_json(*(const ProtobufCMessage *const *)at);
-	default: /* our messages have no other types */
+	default: /* the .proto files use no other types */
 		return NULL;
 	}
 }
@@ -61,7 +61,7 @@ static size_t size_of(const ProtobufCFieldDescriptor *field)
 		return sizeof(uint32_t);
 	case PROTOBUF_C_TYPE_UINT64:
 		return sizeof(uint64_t);
-	default: /* strings and messages; there are no lists of others */
+	default: /* strings and messages; there are no lists of other types */
 		return sizeof(void *);
 	}
 }
@@ -77,7 +77,8 @@ static struct json_object *many(const ProtobufCFieldDescriptor *field, const cha
 	return list;
 }
 
-/* Whether a field is there: of a oneof the chosen one, of single messages those that are set. */
+/* Return whether a field is present: of a oneof the one that is set; a single message if it is
+ * set. */
 static bool present(const ProtobufCFieldDescriptor *field, const char *base)
 {
 	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)

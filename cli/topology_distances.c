@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The distances, as a table that a screen is wide enough for. */
+/* Prints distances as a table that fits on the screen. */
 #include "cli/topology_view.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #define TABLE_WIDTH 110 /* 20 nodes, or 16 groups of four with two digits each */
 #define COLUMN_MAX  32
 
-/* Nodes that are next to each other in the table and take one row and one column of it. */
+/* Adjacent nodes that share a row and a column of the table. */
 struct group {
 	size_t first, n; /* indices in topology->nodes */
 	char label[COLUMN_MAX];
@@ -23,7 +23,7 @@ static int distance(const struct stow_topology *t, size_t from, size_t to)
 	return t->distance[from * t->n_nodes + to];
 }
 
-/* Whether two nodes could change places and the table would be the same. */
+/* Return whether swapping two nodes would not change the table. */
 static bool alike(const struct stow_topology *t, size_t a, size_t b)
 {
 	if (distance(t, a, a) != distance(t, b, b) || distance(t, a, b) != distance(t, b, a))
@@ -36,7 +36,7 @@ static bool alike(const struct stow_topology *t, size_t a, size_t b)
 	return true;
 }
 
-/* Returns how many groups there are; with `join`, neighbours that are alike are one. */
+/* Make groups; with `join`, neighbours that are alike are one group. Returns their number. */
 static size_t make_groups(const struct stow_topology *t, bool join, struct group *groups)
 {
 	size_t n = 0;
@@ -56,7 +56,8 @@ static size_t make_groups(const struct stow_topology *t, bool join, struct group
 	return n;
 }
 
-/* "21"; where a group meets itself "10/21": a node to itself, and to the others of the group. */
+/* Format a cell: "21"; on the diagonal "10/21": the distance of a node to itself, and to other
+ * nodes of its group. */
 static const char *cell(const struct stow_topology *t, const struct group *from,
 			const struct group *to, char *buf, size_t size)
 {
@@ -74,7 +75,7 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* The width of the first column, and of each of the others. */
+/* Compute the width of the first column, and of the other ones. */
 static void measure(const struct stow_topology *t, const struct group *groups, size_t n,
 		    size_t *ret_first, size_t *ret_other)
 {
@@ -109,7 +110,8 @@ static void print_table(const struct stow_topology *t, const struct group *group
 	}
 }
 
-/* The smallest distance above `above` from a group's node to others, and which; -1: none. */
+/* Find the smallest distance above `above` from a group to other nodes, and these nodes. -1:
+ * none. */
 static int next_distance(const struct stow_topology *t, const struct group *from, int above,
 			 struct stow_idset *ret)
 {
@@ -125,14 +127,14 @@ static int next_distance(const struct stow_topology *t, const struct group *from
 			*ret = (struct stow_idset){ 0 };
 		next = d;
 		stow_idset_add(ret, t->nodes[j].id);
-		/* The others of its group have it at the same distance. */
+		/* Other nodes of its group are at that distance, too. */
 		if (j == from->first + 1 && from->n > 1)
 			stow_idset_add(ret, t->nodes[from->first].id);
 	}
 	return next;
 }
 
-/* Where no table is narrow enough: for each group the nodes by their distance from it. */
+/* Print lists, when a table would be too wide: for each group the nodes by distance. */
 static int print_lists(const struct stow_topology *t, const struct group *groups, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

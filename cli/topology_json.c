@@ -16,7 +16,7 @@ static json_object *list_json(const struct stow_idset *set)
 	return list ? json_object_new_string(list) : NULL;
 }
 
-/* What no file says. */
+/* List values that are assumed, because no file has them. */
 static json_object *assumed_json(struct json_writer *w, unsigned int assumed)
 {
 	json_object *array = json_object_new_array();

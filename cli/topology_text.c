@@ -11,7 +11,7 @@
 
 #define LABEL_WIDTH 14 /* two blanks, the label, a gap */
 
-/* Words behind a label, broken into lines that are indented alike. */
+/* Words after a label, wrapped into lines of the same indentation. */
 struct words {
 	const char *label;
 	size_t column; /* 0: nothing printed yet */
@@ -47,7 +47,7 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
-/* Behind what no file says. */
+/* Return the mark of assumed values, which no file has. */
 static const char *mark(unsigned int assumed, unsigned int what)
 {
 	return assumed & what ? " (assumed)" : "";
@@ -64,7 +64,7 @@ static int print_cpus(const struct stow_node *node)
 	return 0;
 }
 
-/* Shown only where it says something: groups of more than one CPU, but not all in one. */
+/* Print groups only if they are informative: more than one CPU each, and more than one group. */
 static int print_groups(const struct topology_view *view, const struct stow_node *node,
 			enum topology_level level, const char *label)
 {
@@ -179,7 +179,7 @@ static void print_given(const struct topology_view *view, const struct stow_node
 	printf("%s\n", given.fenced ? "; fenced" : "");
 }
 
-/* The nodes of which something is assumed. */
+/* Return the nodes with assumed values. */
 static struct stow_idset assumed_nodes(const struct stow_topology *t, unsigned int what)
 {
 	struct stow_idset nodes = { 0 };

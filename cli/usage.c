@@ -19,7 +19,7 @@ void cli_usage(const char *name, const char *arguments, const char *summary, con
 {
 	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n%s", name, *arguments ? " " : "",
 	       arguments, summary, options);
-	/* Every command has it. */
+	/* Every command has --help. */
 	if (!strstr(options, "--help"))
 		printf("  -h, --help  print this text\n");
 }
@@ -48,7 +48,7 @@ int cli_finish(int code)
 	if (fflush(stdout) == 0 && !before)
 		return code;
 	cli_end_without_reader();
-	/* What failed before has left no errno. */
+	/* errno of an earlier failure is not known. */
 	fprintf(stderr, "numastow: standard output: %s\n",
 		errno && !before ? strerror(errno) : "not everything could be written");
 	return CLI_FAILED;

@@ -33,7 +33,7 @@ static int set_capabilities(uint64_t permitted, uint64_t effective, struct stow_
 		};
 	if (syscall(SYS_capset, &header, data) == 0)
 		return 0;
-	/* Whoever started us had not all of them. */
+	/* The runtime did not have all of them. */
 	if (errno != EPERM || syscall(SYS_capget, &header, have) < 0)
 		return stow_err_sys(err, errno, "dropping capabilities");
 	for (int i = 0; i < 2; i++) {
@@ -62,14 +62,14 @@ static int drop_capabilities(bool makes_partitions, struct stow_err *err)
 	r = set_capabilities(kept | dormant | BIT(CAP_SYS_PTRACE), kept, err);
 	if (r < 0)
 		return r;
-	/* Not access(2), which goes by what is permitted. */
+	/* Not access(2), which uses the permitted capabilities instead of the effective ones. */
 	if (stat("/proc/1/stat", &st) < 0)
 		kept |= BIT(CAP_SYS_PTRACE);
 	return set_capabilities(kept | dormant, kept, err);
 }
 
-/* Where one of the first three is closed, a file that is opened later would get its number, and
- * text that is meant for people would go into that file. */
+/* Open closed ones of the first three descriptors. Otherwise a file that is opened later would
+ * get that number, and messages would be written into the file. */
 static int fill_standard(struct stow_err *err)
 {
 	struct pollfd fds[] = { { .fd = 0 }, { .fd = 1 }, { .fd = 2 } };
@@ -105,7 +105,7 @@ int hook_confine_by_config(struct stow_root *root, struct stow_err *err)
 
 	if (has_systemd())
 		return 0;
-	/* What is wrong with the file, placing says. */
+	/* Errors in the file are reported when the container is placed. */
 	if (stow_root_exists(root, "/sys/fs/cgroup/cpuset.cpus.isolated") == 1 &&
 	    stow_config_read(root, &config, NULL) == 0 && config->partitions)
 		return 0;
@@ -118,6 +118,6 @@ bool hook_is_rootless(void)
 
 	if (geteuid() != 0)
 		return true;
-	/* A kernel without user namespaces has no such file, and only one root. */
+	/* A kernel without user namespaces does not have the file. */
 	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino != FIRST_USER_NAMESPACE;
 }

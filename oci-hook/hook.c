@@ -32,7 +32,7 @@ int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err
 			    word);
 }
 
-/* --- what the commands share --------------------------------------------------------------- */
+/* --- shared by the commands ----------------------------------------------- */
 
 static int parse_request(const struct hook_container *container, const char *name,
 			 const struct stow_config *config, struct stow_request *ret,
@@ -43,8 +43,8 @@ static int parse_request(const struct hook_container *container, const char *nam
 				  ret, err);
 }
 
-/* Limits that the runtime has set in other ways than config.json shows (linux.resources.unified, a
- * cgroup's defaults): the kernel has them all. */
+/* Read limits from the kernel, because the runtime may have set them in other ways than by
+ * config.json (linux.resources.unified, a cgroup's defaults). */
 static void kernel_limits(const struct stow_cgroup *cgroup, struct stow_limits *limits)
 {
 	int version = cgroup->at[STOW_CGROUP_MEMORY].version;
@@ -83,7 +83,7 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 	r = hook_config_limits(config_json, &run->limits, err);
 	if (r == 0 && cgroup)
 		kernel_limits(cgroup, &run->limits);
-	/* In Kubernetes the limits were checked against quotas; annotations were not. */
+	/* Kubernetes checks limits against quotas, but not annotations. */
 	if (r == 0)
 		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
 	if (r == 0)
@@ -111,7 +111,7 @@ void hook_run_done(struct hook_run *run)
 	stow_topology_free(run->topology);
 }
 
-/* A history that cannot be written is no reason to fail: the journal has the line. */
+/* A failure is ignored: the journal has the line. */
 static void write_history(struct stow_ledger *ledger, const char *kind, const char *id,
 			  const struct stow_record *record, const char *text)
 {
@@ -127,8 +127,7 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 	struct stow_idset set;
 
 	if (record) {
-		/* Shared CPUs are what the kernel says: they change with every exclusive container.
-		 */
+		/* Read shared CPUs from the kernel: they change with every exclusive container. */
 		set = record->cpus;
 		if (!record->exclusive && run->subject.cgroup)
 			(void)stow_cpuset_read_cpus(run->subject.cgroup, true, &set, NULL);
@@ -165,10 +164,10 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 			    refusal->suggestion[0] ? "; " : "", refusal->suggestion);
 }
 
-/* --- apply --------------------------------------------------------------------------------- */
+/* --- apply ---------------------------------------------------------------- */
 
-/* Whether these are the runtime's own cgroups (podman run --cgroups=disabled): then there is
- * nothing to place, only other people's processes to hit. */
+/* Return whether these are the runtime's own cgroups (podman run --cgroups=disabled). Then the
+ * container cannot be placed, and a write would affect other processes. */
 static bool are_our_cgroups(struct stow_root *root, const char *membership)
 {
 	char ours[16384];
@@ -177,7 +176,7 @@ static bool are_our_cgroups(struct stow_root *root, const char *membership)
 	       strcmp(ours, membership) == 0;
 }
 
-/* What a container is, taken before any of its code runs: its first process and its cgroup. */
+/* Record a container's first process and its cgroup, before any of its code runs. */
 static int identify(struct stow_root *root, const struct hook_container *container,
 		    struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
 		    struct stow_err *err)
@@ -190,8 +189,8 @@ static int identify(struct stow_root *root, const struct hook_container *contain
 	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
 }
 
-/* A container that can reach other containers' cgroups can undo what is promised to them:
- * SECURITY.md. */
+/* Warn of a container that can reach other containers' cgroups, and so can break promises to
+ * them: SECURITY.md. */
 static void warn(struct hook_run *run, struct json_object *config_json)
 {
 	char text[512];
@@ -213,7 +212,7 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	r = identify(root, container, &entry.init, &cgroup, err);
 	if (r < 0)
 		return r;
-	/* In its runtime's own cgroup, or without cpuset: there is nothing to keep it off with. */
+	/* In its runtime's own cgroup, or without cpuset, it cannot be kept off exclusive CPUs. */
 	if (are_our_cgroups(root, cgroup->membership) || !cgroup->at[STOW_CGROUP_CPUSET].version)
 		return 0;
 	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
@@ -226,8 +225,8 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	return stow_apply_unmanaged(root, &entry, err);
 }
 
-/* An unmanaged container: all that is done for it is to keep it off exclusive CPUs. What goes wrong
- * at that is no reason to keep it from starting, unless it would run on another container's CPUs. */
+/* Keep an unmanaged container off exclusive CPUs. A failure does not prevent its start, unless
+ * it would run on another container's CPUs. */
 static int apply_unmanaged(struct stow_root *root, const struct hook_container *container,
 			   struct stow_err *err)
 {
@@ -242,7 +241,7 @@ static int apply_unmanaged(struct stow_root *root, const struct hook_container *
 	return 0;
 }
 
-/* memory-policy other than bind is the runtime's work, and is never silently left undone. */
+/* Check that the runtime applies a memory-policy other than bind; otherwise refuse. */
 static int check_memory_policy(const struct hook_run *run, struct json_object *config_json,
 			       struct stow_err *err)
 {
@@ -258,7 +257,8 @@ static int check_memory_policy(const struct hook_run *run, struct json_object *c
 			    stow_memory_policy_name(run->request.memory_policy));
 }
 
-/* scope=pod: the requests of the pod's other containers, as far as annotations name them. */
+/* For scope=pod read the requests of the pod's other containers, as far as annotations name
+ * them. */
 static int read_members(const struct hook_container *container, const struct hook_run *run,
 			struct stow_member **ret_members, size_t *ret_n, struct stow_err *err)
 {
@@ -294,7 +294,7 @@ static int read_members(const struct hook_container *container, const struct hoo
 	return 0;
 }
 
-/* mode: observe. Says what would be done. */
+/* In mode observe: log what would be done. */
 static int observe(struct hook_run *run, const struct hook_container *container,
 		   struct stow_err *err)
 {
@@ -319,8 +319,7 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
-/* Other containers that are not where they should be: no reason to refuse this one, and a line in
- * the journal for each. */
+/* Log problems of other containers. They are no reason to refuse this one. */
 static void report_problems(struct hook_run *run, const struct stow_apply_result *result)
 {
 	for (size_t i = 0; i < result->n_problems; i++)
@@ -380,8 +379,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
-/* What the cgroups above allow all containers of the pod together; where they say nothing, what
- * this container is limited to. */
+/* Read the limits of the pod's cgroups; where these have none, use the limits of this container. */
 static void pod_limits(const struct stow_cgroup *cgroup, const struct stow_limits *own,
 		       struct stow_limits *ret)
 {
@@ -399,7 +397,7 @@ static void pod_limits(const struct stow_cgroup *cgroup, const struct stow_limit
 		ret->memory = memory;
 }
 
-/* Reads what the container is and asks for, and places it. Returns 1 when it asks for nothing. */
+/* Read the container's identity and request, and place it. Returns 1 when it requests nothing. */
 static int place_annotated(struct hook_run *run, const struct hook_container *container,
 			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
@@ -457,10 +455,10 @@ static int apply(struct stow_root *root, const struct hook_container *container,
 	return apply_unmanaged(root, container, err);
 }
 
-/* --- release ------------------------------------------------------------------------------- */
+/* --- release -------------------------------------------------------------- */
 
-/* poststop. What has not provably ended stays: a late poststop must not take the grant of the next
- * container of that name. */
+/* poststop. Releases grants only of containers that have provably ended: a late poststop must
+ * not release the grant of the next container of that name. */
 static int release(struct stow_root *root, const struct hook_container *container,
 		   struct stow_err *err)
 {

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The hook as a function: main() only chooses the root and prints the error. It reads its input
- * from `in`, may write to `out` (precreate), and fails closed: an error means that the container is
- * not to start, and that nothing has changed.
+ * The hook as a function: main() only chooses the root and prints the error. The hook reads its
+ * input from `in`, and may write to `out` (precreate). It fails closed: after an error the
+ * container must not start, and nothing has changed.
  */
 
 #include "base/err.h"
@@ -12,9 +12,10 @@
 
 enum hook_command { HOOK_APPLY, HOOK_RELEASE, HOOK_PRECREATE };
 
-/* The command of that name; -EINVAL when there is none. */
+/* Parse a command's name. -EINVAL: there is no such command. */
 int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err *err);
 
-/* createRuntime (or prestart), poststop, and Podman's precreate. */
+/* Run a command: apply for createRuntime (or prestart), release for poststop, precreate for
+ * Podman's precreate. */
 int stow_hook_run(struct stow_root *root, enum hook_command command, int in, int out,
 		  struct stow_err *err);

@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 		fputs(help, stderr);
 		return 2;
 	}
-	signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error, not a death */
+	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error, and must not kill the hook */
 	r = hook_command_parse(argv[1], &command, &err);
 	if (r == 0)
 		r = hook_confine(command == HOOK_APPLY, &err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Podman's precreate: config.json comes in, config.json goes out, before there is a process. The
- * place is set aside as a lease, and what only the runtime can do is written into the
- * configuration. Podman wants the configuration back in every case.
+ * Podman's precreate: reads config.json and writes it back, before there is a process. It reserves
+ * a lease, and writes into the configuration what only the runtime can do. Podman needs the
+ * configuration back in every case.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,9 +55,9 @@ int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err)
 	return 0;
 }
 
-/* --- what the runtime can do --------------------------------------------------------------- */
+/* --- features of the runtime ---------------------------------------------- */
 
-/* Milliseconds until the deadline; 0 when it has passed. */
+/* Return the milliseconds until the deadline; 0 when it has passed. */
 static int left_ms(const struct timespec *until)
 {
 	struct timespec now;
@@ -69,8 +69,8 @@ static int left_ms(const struct timespec *until)
 	return left > 0 ? (int)left : 0;
 }
 
-/* Reads until the end or the deadline; the length, or -errno, -E2BIG for a text that does not fit
- * with a terminator. */
+/* Read until the end or the deadline. Returns the length, or -errno; -E2BIG: the text and its
+ * terminator do not fit. */
 static ssize_t read_until(int fd, char *buf, size_t size, const struct timespec *until)
 {
 	size_t len = 0;
@@ -94,8 +94,8 @@ static ssize_t read_until(int fd, char *buf, size_t size, const struct timespec 
 	return -E2BIG;
 }
 
-/* Runs `RUNTIME features` and returns what it prints; NULL when it does not know the command, says
- * more than can be, or has not ended after 2 s: then it is killed. */
+/* Run `RUNTIME features`, and return its output. NULL: the command is unknown, its output is too
+ * long, or it ran for more than 2 s and was killed. */
 static char *runtime_features(const char *runtime)
 {
 	char *argv[] = { (char *)runtime, (char *)"features", NULL };
@@ -124,14 +124,14 @@ static char *runtime_features(const char *runtime)
 		return NULL;
 	close(STOW_TAKE_FD(writing));
 	n = read_until(reading, text, FEATURES_MAX, &until);
-	/* It may have closed its output and live on. */
+	/* It may have closed its output without exiting. */
 	r = stow_helper_wait(pid, n < 0 ? 0 : left_ms(&until), &status);
 	if (n < 0 || r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return NULL;
 	return STOW_TAKE_PTR(text);
 }
 
-/* features.md, "linux.memoryPolicy.modes": the modes that the runtime knows. */
+/* Return whether the runtime supports a mode: "linux.memoryPolicy.modes" of features.md. */
 static bool runtime_knows(const char *runtime, const char *mode)
 {
 	_cleanup_free_ char *text = runtime_features(runtime);
@@ -151,8 +151,8 @@ static bool runtime_knows(const char *runtime, const char *mode)
 	return known;
 }
 
-/* Podman does not say which runtime it will start: all that are configured, or found in the usual
- * places, must know the mode. */
+/* Check that all runtimes that are configured, or found in the usual places, support the mode,
+ * because Podman does not tell which one it will start. */
 static int check_runtimes(const struct stow_config *config, const struct stow_request *request,
 			  struct stow_err *err)
 {
@@ -184,7 +184,7 @@ static int check_runtimes(const struct stow_config *config, const struct stow_re
 				  stow_memory_policy_name(request->memory_policy));
 }
 
-/* --- the edit ------------------------------------------------------------------------------ */
+/* --- the edit ------------------------------------------------------------- */
 
 static int set_memory_policy(struct json_object *config_json, const struct stow_record *record,
 			     const struct stow_request *request, struct stow_err *err)
@@ -203,7 +203,7 @@ static int set_memory_policy(struct json_object *config_json, const struct stow_
 	if (request->memory_policy != STOW_MEMORY_LOCAL) {
 		stow_idset_format(&nodes, list, sizeof(list));
 		json_object_object_add(policy, "nodes", json_object_new_string(list));
-		/* cpuset.mems is set later, by apply: the numbers must keep their meaning then. */
+		/* apply sets cpuset.mems later: the node numbers must keep their meaning then. */
 		flags = json_object_new_array();
 		json_object_array_add(flags, json_object_new_string("MPOL_F_STATIC_NODES"));
 		json_object_object_add(policy, "flags", flags);
@@ -250,7 +250,7 @@ static int precreate_annotated(struct stow_root *root, const struct hook_contain
 	int r;
 
 	r = hook_run_begin(root, container, container->json, NULL, &run, &why);
-	/* Places of a whole pod are set aside when its first container has a process. */
+	/* Leases of a whole pod are made when its first container has a process. */
 	if (r > 0 && run.request.scope == STOW_SCOPE_POD)
 		r = 0;
 	if (r > 0)
@@ -261,7 +261,7 @@ static int precreate_annotated(struct stow_root *root, const struct hook_contain
 	run.subject.id = container->id;
 	if (run.context.config && run.request.on_failure == STOW_ON_FAILURE_IGNORE &&
 	    run.request.memory_policy == STOW_MEMORY_BIND)
-		return 0; /* apply will say so */
+		return 0; /* apply will report it */
 	hook_audit(&run, "refused", NULL, why.msg, true);
 	return stow_err_set(err, -r, "%s", why.msg);
 }
@@ -286,7 +286,7 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 		r = precreate_annotated(root, &container, &edited, err);
 	if (r < 0)
 		return r;
-	if (!edited) /* to the byte */
+	if (!edited) /* unchanged, byte for byte */
 		return hook_write_all(out, text, len, err);
 	json = json_object_to_json_string_ext(container.json, JSON_C_TO_STRING_NOSLASHESCAPE);
 	return hook_write_all(out, json, strlen(json), err);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The hook of a user without root. Podman gives every user the machine's hooks, and nothing that
- * numastow has is theirs to write: a container that asks for nothing starts, one that asks is told.
+ * The hook without root. Podman runs the machine's hooks for every user, but numastow's files are
+ * writable by root only. A container without annotations starts; a container with annotations gets
+ * an error.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
-/* Whether the annotations are for this container, and want it to start in any case. */
+/* Return whether annotations are for this container. *ret_ignore: they allow it to start
+ * unplaced. */
 static int asked(const struct hook_container *container, bool *ret_ignore)
 {
 	struct stow_request request;
@@ -27,7 +29,7 @@ static int asked(const struct hook_container *container, bool *ret_ignore)
 	return r != 0;
 }
 
-/* To the journal as well: crun keeps what a hook writes to standard error to itself. */
+/* Write to the journal, too, because crun does not show a hook's standard error. */
 static void tell(struct stow_root *root, const struct hook_container *container, const char *kind,
 		 const char *text)
 {
@@ -64,7 +66,8 @@ static int judge(struct stow_root *root, const struct hook_container *container,
 	return 0;
 }
 
-/* precreate: Podman does not show what it says, and apply comes after it. */
+/* precreate: return the configuration unchanged. Podman does not show precreate's errors; apply
+ * reports them later. */
 static int hand_back(int in, int out, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
@@ -85,7 +88,7 @@ int hook_run_rootless(struct stow_root *root, enum hook_command command, int in,
 	size_t len;
 	int r;
 
-	if (command == HOOK_RELEASE) /* nothing was given */
+	if (command == HOOK_RELEASE) /* nothing was granted */
 		return 0;
 	if (command == HOOK_PRECREATE)
 		return hand_back(in, out, err);
@@ -95,7 +98,7 @@ int hook_run_rootless(struct stow_root *root, enum hook_command command, int in,
 	r = hook_parse_state(text, len, &container, &why);
 	if (r == 0)
 		return judge(root, &container, err);
-	/* What cannot be read asks for nothing, unless the prefix is in it. */
+	/* Input that cannot be parsed is accepted, unless it contains the prefix. */
 	if (!memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
 		return 0;
 	return stow_err_set(err, -r, "%s", why.msg);

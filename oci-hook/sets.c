@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The CPU and memory node sets that a container is started with, as its config.json says. */
+/* The CPUs and memory nodes of a container's config.json. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -12,7 +12,7 @@ static void read_member(struct json_object *o, const char *key, struct stow_idse
 	if (o && json_object_object_get_ex(o, key, &value) &&
 	    json_object_is_type(value, json_type_string) &&
 	    stow_idset_parse(json_object_get_string(value), ret, NULL) < 0)
-		*ret = (struct stow_idset){ 0 }; /* the runtime would have refused it */
+		*ret = (struct stow_idset){ 0 }; /* the runtime refuses an invalid list */
 }
 
 void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
@@ -29,7 +29,7 @@ void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 		read_member(cpu, "cpus", ret_cpus);
 		read_member(cpu, "mems", ret_mems);
 	}
-	/* What is set here is written last. */
+	/* Runtimes write these values last. */
 	if (json_object_object_get_ex(resources, "unified", &unified)) {
 		read_member(unified, "cpuset.cpus", ret_cpus);
 		read_member(unified, "cpuset.mems", ret_mems);
@@ -38,9 +38,9 @@ void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 
 struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle)
 {
-	/* A CPU set; what lets it reach other containers' cgroups (oci-hook/warn.h). */
+	/* Signs of a CPU set, and of access to other containers' cgroups (oci-hook/warn.h). */
 	static const char *const words[] = { "cpus\"", "CAP_DAC_READ_SEARCH", "\"source\":\"/sys" };
-	/* As engines write it. A config.json without it is taken apart, too. */
+	/* As engines write it. A config.json without it is parsed, too. */
 	static const char cgroup_namespace[] = "{\"type\":\"cgroup\"}";
 	struct json_object *config = NULL;
 	_cleanup_free_ char *text = NULL;

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define SHOWN_MAX 80 /* bytes of a stranger's value that are worth showing */
+#define SHOWN_MAX 80 /* bytes of an untrusted value in a message */
 
 static void tokener_free_ptr(struct json_tokener **t)
 {
@@ -62,7 +62,7 @@ int hook_parse_json(const char *text, size_t len, const char *what, struct json_
 	if (!tokener || len > INT32_MAX)
 		return stow_err_sys(err, ENOMEM, "%s", what);
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	/* With its terminator, so that the tokener knows where the text ends. */
+	/* Includes the terminator, so that the tokener recognizes the end. */
 	json = json_tokener_parse_ex(tokener, text, (int)len + 1);
 	end = json_tokener_get_parse_end(tokener);
 	if (!json && json_tokener_get_error(tokener) != json_tokener_success)
@@ -79,7 +79,7 @@ int hook_parse_json(const char *text, size_t len, const char *what, struct json_
 	return 0;
 }
 
-/* The member `key` when it has that type; NULL when it is missing or of another. */
+/* Return the member `key`; NULL if it is missing or has another type. */
 static struct json_object *member(struct json_object *o, const char *key, enum json_type type)
 {
 	struct json_object *v = NULL;
@@ -93,13 +93,13 @@ static const char *text_member(struct json_object *o, const char *key)
 {
 	struct json_object *v = member(o, key, json_type_string);
 
-	/* A NUL within would hide the rest from every check. */
+	/* An embedded NUL would hide the rest from the checks. */
 	if (!v || strlen(json_object_get_string(v)) != (size_t)json_object_get_string_len(v))
 		return NULL;
 	return json_object_get_string(v);
 }
 
-/* A name that is safe as one component of a path and in a message. */
+/* Return whether a name is safe as a component of a path, and in messages. */
 static bool is_name(const char *name)
 {
 	size_t len = strlen(name);
@@ -119,7 +119,7 @@ static int check_name(const char *key, const char *value, struct stow_err *err)
 			    key, STOW_NAME_MAX);
 }
 
-/* Text of strangers in a message: printable, and not much of it. */
+/* Shorten an untrusted text, and make it printable, for a message. */
 static const char *shown(const char *text, char buf[static SHOWN_MAX + 1])
 {
 	snprintf(buf, SHOWN_MAX + 1, "%s", text);
@@ -138,9 +138,9 @@ static const struct stow_annotation *find(const struct hook_container *c, const 
 }
 
 /*
- * The value of those keys that are there, checked; the runtimes name the same thing differently.
- * No runtime writes another's key: where two differ, the author of the pod wrote one of them, to be
- * taken for somebody else.
+ * Find and check the value of several keys, because runtimes use different keys for the same thing.
+ * No runtime writes the key of another one: if two values differ, the pod's author wrote one of
+ * them, to pass for another container.
  */
 static int pick(const struct hook_container *c, const char *const *keys, const char **ret,
 		struct stow_err *err)
@@ -171,8 +171,8 @@ static int pick(const struct hook_container *c, const char *const *keys, const c
 	return 0;
 }
 
-/* A container without annotations of ours only has to be kept off exclusive CPUs: whatever its
- * identity says is no reason not to start it. What is odd is unknown then. */
+/* Read the identity. A container without numastow.io annotations only has to be kept off
+ * exclusive CPUs: an invalid identity must not prevent its start, and counts as unknown. */
 static int read_identity(struct hook_container *c, struct stow_err *err)
 {
 	static const char *const name[] = { "io.kubernetes.container.name",
@@ -268,8 +268,8 @@ int hook_parse_state(const char *text, size_t len, struct hook_container *ret, s
 }
 
 /*
- * The container's id out of linux.cgroupsPath, as the OCI state has it later, or NULL without
- * memory: "machine.slice:libpod:ID" (systemd), "/libpod_parent/libpod-ID" (cgroupfs),
+ * Extract the container's id from linux.cgroupsPath, as the OCI state will have it; NULL: out of
+ * memory. The forms are "machine.slice:libpod:ID" (systemd), "/libpod_parent/libpod-ID" (cgroupfs),
  * "/UNIT/libpod-payload-ID" (Podman's --cgroups=split, Quadlet's default),
  * "/machine.slice/libpod-ID.scope".
  */
@@ -338,7 +338,7 @@ int hook_read_config(struct stow_root *root, const char *bundle, char **ret_text
 
 	if (!bundle || bundle[0] != '/')
 		return stow_err_set(err, EINVAL, "the OCI state has no absolute bundle path");
-	/* O_NONBLOCK: a FIFO in the file's place must not hold us. */
+	/* O_NONBLOCK: a FIFO instead of the file must not block the hook. */
 	fd = stow_root_openat(root, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, err, "%s/config.json",
 			      bundle);
 	if (fd == -ELOOP)
@@ -360,7 +360,7 @@ int hook_open_config(struct stow_root *root, const char *bundle, struct json_obj
 	return r < 0 ? r : hook_parse_json(text, len, "config.json", ret_config, err);
 }
 
-/* A limit: absent, null and -1 ("unlimited") are 0. */
+/* Read a limit: 0 if it is absent, null or -1 ("unlimited"). */
 static uint64_t positive(struct json_object *o, const char *key)
 {
 	struct json_object *v = member(o, key, json_type_int);
@@ -387,7 +387,7 @@ static int read_hugepage_limits(struct json_object *resources, struct stow_limit
 		r = stow_parse_pagesize(page, &size, err);
 		if (r < 0)
 			return stow_err_wrap(err, r, "config.json: hugepageLimits");
-		/* 0 is a limit: of none. The largest numbers are not. */
+		/* 0 is a limit: no pages. Very large numbers mean "unlimited". */
 		if (bytes < 0 || bytes >= INT64_C(1) << 62 || limits->n_pages == STOW_POOLS_MAX)
 			continue;
 		limits->pages[limits->n_pages].size = size;
@@ -412,7 +412,7 @@ int hook_config_limits(struct json_object *config, struct stow_limits *ret, stru
 		limits.cpus = (uint32_t)((quota - 1) / period + 1 < STOW_CPUS_MAX
 						 ? (quota - 1) / period + 1
 						 : STOW_CPUS_MAX);
-	/* Runtimes write "no limit" as the largest number, too. */
+	/* Runtimes also write the largest number for "unlimited". */
 	limits.memory = memory < (UINT64_C(1) << 62) ? memory : 0;
 	r = read_hugepage_limits(resources, &limits, err);
 	if (r == 0)

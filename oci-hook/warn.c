@@ -63,7 +63,7 @@ static bool has_own_namespace(struct json_object *config)
 	return false;
 }
 
-/* The last of "ro" and "rw" counts; without either a mount is writable. */
+/* Return whether a mount is writable: by the last of "ro" and "rw", by default yes. */
 static bool is_writable(struct json_object *options)
 {
 	bool writable = true;
@@ -82,8 +82,8 @@ static bool is_writable(struct json_object *options)
 	return writable;
 }
 
-/* Whether a folder of the machine is among the cgroups, or above them, from where a recursive bind
- * brings them along. */
+/* Return whether a mounted folder of the machine is in the cgroup file system, or above it with
+ * a recursive bind. */
 static bool brings_cgroups(const char *source, bool recursive)
 {
 	static const char *const above[] = { "/", "/sys", "/sys/fs" };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a container was given with which it can undo what numastow promises to others. */
+/* Detects containers that can break numastow's promises to other containers. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,8 +9,8 @@
 #include <json-c/json.h>
 
 /*
- * Whether config.json lets the container write, or open, other containers' cgroups; then why, in
- * one line of printable ASCII:
+ * Return whether config.json lets the container write to, or open, other containers' cgroups. If
+ * so, `buf` has the reason, in one line of printable ASCII:
  *
  *   - it is in no cgroup namespace of its own and has a writable cgroup mount;
  *   - a folder of the machine with the cgroup file systems in it is mounted writable;

@@ -32,7 +32,7 @@ static sigset_t interrupts(void)
 	return set;
 }
 
-/* Blocked before gRPC makes threads, which inherit the mask. */
+/* Block the signals before gRPC starts threads, which inherit the mask. */
 static int open_signals(void)
 {
 	sigset_t set = interrupts();
@@ -61,7 +61,7 @@ static int dial(struct fleet *fleet, const char *target, struct stow_err *err)
 	return stow_rpc_client_new(fleet->loop, &options, &fleet->client, err);
 }
 
-/* Whether the scheduler is active: a standby's health says that it does not serve. */
+/* Check that the scheduler is active: the health of a standby is NOT_SERVING. */
 static int check(struct fleet *fleet, struct stow_err *err)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -81,7 +81,7 @@ static int check(struct fleet *fleet, struct stow_err *err)
 	return serving ? 0 : stow_err_set(err, ENOTCONN, "this scheduler is a standby");
 }
 
-/* What gRPC says of a connection is for those who know its inside. */
+/* Translate gRPC's errors of connections for users. */
 static const char *reason_of(const struct fleet *fleet, const char *text)
 {
 	bool tls = fleet->options->ca != NULL;
@@ -109,7 +109,7 @@ static const char *reason_of(const struct fleet *fleet, const char *text)
 	return text;
 }
 
-/* One sentence: which address, where it comes from, and what to do. */
+/* Set the error: the address, where it was configured, and the reason. */
 static void explain(const struct fleet *fleet, struct stow_err *err)
 {
 	const struct fleet_options *o = fleet->options;
@@ -185,7 +185,7 @@ int fleet_call(struct fleet *fleet, const char *method, const void *request, uin
 	sigset_t set = interrupts();
 	int r;
 
-	/* Only a stream takes the time to cancel: who waits for one answer may be killed. */
+	/* Only streams are cancelled on signals; during a unary call a signal ends the process. */
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	r = stow_rpc_client_call(fleet->client, fleet->service, method, request,
 				 timeout ? timeout : fleet->options->timeout, ret, err);
@@ -194,7 +194,7 @@ int fleet_call(struct fleet *fleet, const char *method, const void *request, uin
 	return r;
 }
 
-/* --- streams ------------------------------------------------------------------------------------ */
+/* --- streams -------------------------------------------------------------- */
 
 struct running {
 	const struct fleet_stream *stream;
@@ -247,7 +247,8 @@ static int wait_for_end(struct fleet *fleet, struct running *running, struct sto
 		if (polls[0].revents) {
 			int r;
 
-			/* The lock, for a descriptor orders no memory. */
+			/* The lock is needed, because reading a descriptor is not a memory
+			 * barrier. */
 			pthread_mutex_lock(&running->lock);
 			r = interrupted ? -EINTR : running->result;
 			pthread_mutex_unlock(&running->lock);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow drain, drains, cancel: memory leaves a machine, by its agent or by a scheduler. */
+/* numastow drain, drains, cancel, by an agent or a scheduler. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -51,14 +51,14 @@ static const struct stow_setting cluster_settings[] = {
 	{ 0 },
 };
 
-/* --- drain -------------------------------------------------------------------------------------- */
+/* --- drain ---------------------------------------------------------------- */
 
 struct following {
 	struct fleet *fleet;
 	struct drain_view view;
 	bool detach, left;
 	pthread_mutex_t lock;
-	char id[64]; /* "" until it is known */
+	char id[64]; /* "" until known */
 };
 
 static int on_progress(void *ctx, const void *message, struct stow_err *err)
@@ -72,12 +72,12 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 	snprintf(f->id, sizeof(f->id), "%.40s", p->id);
 	pthread_mutex_unlock(&f->lock);
 	drain_view_show(&f->view, p);
-	/* Its number is known: it goes on without us. */
+	/* The id is known: the drain continues without this process. */
 	f->left = f->detach && f->id[0] && p->step < PB_DRAIN_STEP_DONE;
 	return f->left ? stow_err_set(err, ECANCELED, "detached") : 0;
 }
 
-/* Asks for the end, and goes on listening until it comes: what was done is taken back first. */
+/* Request the cancellation, then continue to read until the drain is undone. */
 static bool on_interrupt(void *ctx)
 {
 	struct following *f = ctx;
@@ -132,7 +132,7 @@ static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 static int run_drain(struct fleet *fleet, struct stow_err *err)
 {
 	const struct fleet_options *o = fleet->options;
-	struct drain_asked asked = o->drain; /* whose number is filled in */
+	struct drain_asked asked = o->drain; /* a copy: the check sets numa_node */
 	struct following f = { .fleet = fleet, .detach = asked.detach };
 	struct fleet_stream stream = { .message = on_progress,
 				       .interrupt = on_interrupt,
@@ -161,7 +161,7 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 	return drain_view_finish(&f.view);
 }
 
-/* --- drains ------------------------------------------------------------------------------------- */
+/* --- drains --------------------------------------------------------------- */
 
 #define DRAINS_A_PAGE 100
 
@@ -207,7 +207,7 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	return CLI_OK;
 }
 
-/* --- cancel ------------------------------------------------------------------------------------- */
+/* --- cancel --------------------------------------------------------------- */
 
 static enum fleet_peer who_cancels(const struct fleet_options *options)
 {

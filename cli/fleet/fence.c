@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow fence, unfence: nothing new is placed on NUMA nodes. */
+/* numastow fence, unfence. */
 #include <errno.h>
 #include <inttypes.h>
 

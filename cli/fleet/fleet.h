@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * The subcommands of numastow that speak gRPC. They are a program of their own, numastow-fleet,
- * which numastow(1) becomes when it meets one of them: so the command that works on the machine
- * alone stays small, static and quick.
+ * The subcommands of numastow that speak gRPC. They are a separate program, numastow-fleet, which
+ * numastow(1) executes for them. So the command for the local machine stays small, static and fast.
  */
 
 #include <stdbool.h>
@@ -24,17 +23,17 @@
 
 #define FLEET_CONFIG_PATH "/etc/numastow/client.yaml"
 
-/* What the file and the flags say. */
+/* Settings from the file and the flags. */
 struct fleet_options {
-	/* How to reach the programs: in the file and in every command. */
+	/* Connection settings: in the file, and flags of every command. */
 	char **schedulers;
 	char *ca, *certificate, *key, *server_name;
-	char *agent; /* path of its socket */
+	char *agent; /* path of the agent's socket */
 	uint64_t timeout;
-	bool schedulers_in_file, agent_in_file; /* not on the command line */
+	bool schedulers_in_file, agent_in_file; /* from the file, not the command line */
 	const char *path;			/* of the file */
 
-	/* Of one command or another. */
+	/* Options of single commands. */
 	char *name, *ns, *node, *numa_nodes, *file, *request_id, *to;
 	uint64_t pods, lifetime, limit, batch, pause;
 	int strategy;
@@ -46,7 +45,7 @@ struct fleet_options {
 	size_t n_words;
 };
 
-/* --- reaching the programs (connect.c) --------------------------------------------------------- */
+/* --- connections (connect.c) ---------------------------------------------- */
 
 enum fleet_peer { FLEET_SCHEDULER, FLEET_AGENT };
 
@@ -55,75 +54,76 @@ struct fleet {
 	struct stow_rpc_loop *loop;
 	struct stow_rpc_client *client;
 	const ProtobufCServiceDescriptor *service;
-	char target[300]; /* that was dialled last */
+	char target[300]; /* the last address that was tried */
 	int signals;	  /* signalfd(2) of SIGINT and SIGTERM */
 };
 
-/* With several schedulers, the one that serves; -ENOTCONN when none does. Call fleet_close() in any
- * case. */
+/* Connect to the agent, or to the active one of several schedulers. -ENOTCONN: none is active.
+ * The caller calls fleet_close() in any case. */
 int fleet_open(struct fleet *fleet, const struct fleet_options *options, enum fleet_peer peer,
 	       struct stow_err *err);
 void fleet_close(struct fleet *fleet);
 
-/* A unary call within --timeout, or `timeout` ns when it is not 0; *ret is freed with
+/* Make a unary call, within --timeout, or `timeout` ns when not 0. *ret is freed with
  * stow_rpc_message_free(). */
 int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
 	       void *ret, struct stow_err *err);
-/* The same with an answer that comes in pages: all of them, as one. `page_token` is the request's. */
+/* The same for a paged answer: all pages are joined. `page_token` is the field of the request. */
 int fleet_call_pages(struct fleet *fleet, const char *method, void *request, char **page_token,
 		     void *ret, struct stow_err *err);
 
 /*
- * A server stream, until it ends or a signal cancels it (-EINTR). `message` is called with a lock
- * held, which `tick` holds too: every `tick_ms` milliseconds, when not 0.
+ * Read a server stream until it ends, or until a signal cancels it (-EINTR). `message` and `tick`
+ * are called under one lock; `tick` every `tick_ms` milliseconds, when not 0.
  */
 struct fleet_stream {
 	int (*message)(void *ctx, const void *message, struct stow_err *err);
 	void (*tick)(void *ctx);
 	unsigned int tick_ms;
-	/* At a signal, without the lock: true to go on until the other side ends it. May be NULL. */
+	/* Called at a signal, without the lock. Return true to continue until the peer ends the
+	 * stream. May be NULL. */
 	bool (*interrupt)(void *ctx);
 	void *ctx;
 };
 int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 		 const struct fleet_stream *stream, struct stow_err *err);
 
-/* --- showing (show.c) --------------------------------------------------------------------------- */
+/* --- output (show.c) ------------------------------------------------------ */
 
-/* A table with aligned columns, fitted to the terminal. `columns` is NULL-terminated; one that
- * begins with ">" is flushed right. */
+/* Make a table with aligned columns, fitted to the terminal. `columns` is NULL-terminated; a
+ * name with a leading ">" is right-aligned. */
 struct libscols_table;
 struct libscols_table *fleet_table(const char *const *columns);
-/* One row: as many texts as columns. -ENOMEM is only noted, and shown by fleet_table_print(). */
+/* Add a row with one text per column. -ENOMEM is recorded, and returned by fleet_table_print(). */
 void fleet_row(struct libscols_table *table, const char *const *texts);
-/* Prints to `out` and frees. */
+/* Print the table to `out`, and free it. */
 int fleet_table_print(struct libscols_table *table, FILE *out);
 
-/* "12s", "3m", "2h": between two times in ns since the epoch. */
+/* Format the time between two times in ns since the epoch: "12s", "3m", "2h". */
 const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
 uint64_t fleet_now(void);
 
-/* The table of machines, one line each (nodes.c). */
+/* Print the table of machines, one line each (nodes.c). */
 void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
 
-/* --- requests (request.c) ----------------------------------------------------------------------- */
+/* --- requests (request.c) ------------------------------------------------- */
 
-/* The pods of a command line: KEY=VALUE as for `explain`, pods separated by "+", --file before
- * them, --pods times. Freed with fleet_pods_free(). */
+/* Parse the pods of a command line: KEY=VALUE as for `explain`, pods separated by "+", each with
+ * the annotations of --file; repeated --pods times. Freed with fleet_pods_free(). */
 int fleet_pods(const struct fleet_options *options, PbPodRequest ***ret, size_t *ret_n,
 	       struct stow_err *err);
 void fleet_pods_free(PbPodRequest **pods, size_t n);
 
-/* --- the subcommands ---------------------------------------------------------------------------- */
+/* --- the subcommands ------------------------------------------------------ */
 
 struct fleet_command {
 	const char *name, *arguments, *summary;
-	const struct stow_setting *settings; /* beside those of every command; may be NULL */
+	const struct stow_setting *settings; /* besides those of every command; may be NULL */
 	size_t min_words, max_words;
 	enum fleet_peer peer;
 	/* Returns an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
-	/* May change its mind about whom it asks. NULL: `peer`. */
+	/* Returns the peer to ask, depending on the options. NULL: `peer`. */
 	enum fleet_peer (*who)(const struct fleet_options *options);
 };
 

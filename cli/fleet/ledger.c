@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow ledger and why, for those who may not read the ledger: the agent shows it. */
+/* numastow ledger and why, for users who may not read the ledger, by the agent. */
 #include <errno.h>
 
 #include "cli/fleet/fleet.h"
@@ -15,7 +15,7 @@ static int show(struct fleet *fleet, bool history, struct stow_err *err)
 	if (fleet->options->n_words)
 		request.id = (char *)fleet->options->words[0];
 	r = fleet_call(fleet, "ShowLedger", &request, 0, &response, err);
-	if (r == -ENOENT) /* nothing is known about that id */
+	if (r == -ENOENT) /* the ledger has no such id */
 		return r;
 	if (r < 0)
 		return stow_err_wrap(err, r,

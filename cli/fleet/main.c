@@ -45,7 +45,7 @@ static const struct fleet_command *find_command(const char *name)
 	return NULL;
 }
 
-/* A command's own option hides a common one: a drain's --timeout is not for an answer. */
+/* A command's own option hides a common one: the --timeout of drain is not that of a call. */
 static bool is_own(const struct fleet_command *command, const char *name)
 {
 	for (const struct stow_setting *s = command->settings; s && s->name; s++)
@@ -65,7 +65,7 @@ static size_t join_common(const struct fleet_command *command, struct stow_setti
 	return n;
 }
 
-/* The settings of every command and of this one, in one table. */
+/* Join the common settings and those of the command to one table. */
 static size_t join(const struct fleet_command *command, struct stow_setting *all, size_t max)
 {
 	size_t n = join_common(command, all);
@@ -109,7 +109,8 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	const char *path = NULL;
 	int r, tls;
 
-	/* Twice: the file comes first, and only the flags say which one. */
+	/* Parsed twice: the file has lower precedence, but only the flags tell which file to
+	 * read. */
 	r = stow_settings_arguments(all, &ignored, argc, argv, own, given, &path, options->words,
 				    &options->n_words, err);
 	stow_settings_done(all, &ignored);
@@ -153,7 +154,7 @@ static int run(const struct fleet_command *command, const struct fleet_options *
 		r = command->run(&fleet, &err);
 	fleet_close(&fleet);
 	if (r == -EINTR)
-		return 130; /* as a shell says it */
+		return 130; /* as a shell returns it for SIGINT */
 	return r < 0 ? cli_fail(&err) : r;
 }
 
@@ -171,7 +172,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "numastow-fleet: this is a part of numastow(1), which starts it\n");
 		return CLI_USAGE;
 	}
-	/* -h and -j, as the other subcommands have them. */
+	/* Accept -h and -j, like the other subcommands. */
 	for (int i = 2; i < argc; i++)
 		argv[i] = strcmp(argv[i], "-h") == 0   ? (char *)"--help"
 			  : strcmp(argv[i], "-j") == 0 ? (char *)"--json"

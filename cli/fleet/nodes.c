@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow nodes, numastow node: what the fleet, or one machine, has and gives. */
+/* numastow nodes, node, containers, reservations. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 #define AT(field) offsetof(struct fleet_options, field)
 
-/* --- a machine in one line ---------------------------------------------------------------------- */
+/* --- a machine in one line ------------------------------------------------ */
 
 struct sums {
 	uint64_t cpus_free, cpus, memory_free, memory, pages_free, pages; /* bytes */
@@ -32,7 +32,7 @@ static void add(struct sums *sums, const PbNumaNode *numa)
 	}
 }
 
-/* "3/8" */
+/* Format "3/8". */
 static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
 {
 	snprintf(buf, size, "%" PRIu64 "/%" PRIu64, part, whole);
@@ -56,7 +56,7 @@ static const char *or_dash(const char *text)
 	return text && *text ? text : "-";
 }
 
-/* A machine that takes nothing is not ready, however healthy its agent is. */
+/* A machine on which nothing may be placed is not ready, even if its agent is healthy. */
 static const char *state_of(const PbNode *node, char *buf, size_t size)
 {
 	PbMode mode = node->report->mode;
@@ -104,7 +104,7 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 		fprintf(stderr, "numastow: out of memory\n");
 }
 
-/* --- a machine as a whole ----------------------------------------------------------------------- */
+/* --- a machine as a whole ------------------------------------------------- */
 
 static void show_numa_nodes(const PbNodeReport *report)
 {
@@ -137,7 +137,7 @@ static void show_numa_nodes(const PbNodeReport *report)
 	(void)fleet_table_print(table, stdout);
 }
 
-/* What a container was promised, and has: "1Gi/256Mi". */
+/* Sum up what a container was promised, and what it uses: "1Gi/256Mi". */
 static void sum_parts(const PbContainer *container, struct sums *sums)
 {
 	for (size_t i = 0; i < container->n_parts; i++) {
@@ -240,7 +240,7 @@ static void show_node(const PbNode *node)
 	}
 }
 
-/* --- the commands ------------------------------------------------------------------------------- */
+/* --- the commands --------------------------------------------------------- */
 
 static void show_leader(const PbLeader *leader)
 {
@@ -284,7 +284,7 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 	return CLI_OK;
 }
 
-/* This machine, as its agent sees it. */
+/* Show this machine, by its agent. */
 static int run_here(struct fleet *fleet, struct stow_err *err)
 {
 	PbGetNodeRequest request = PB_GET_NODE_REQUEST__INIT;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Lists that come in pages are put together again. */
+/* Joins the pages of lists. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/fleet/fleet.h"
 
-/* The only list of such an answer. */
+/* Return the list of a paged answer; it has only one. */
 static const ProtobufCFieldDescriptor *list_of(const ProtobufCMessage *message)
 {
 	for (unsigned int i = 0; i < message->descriptor->n_fields; i++)
@@ -17,7 +17,7 @@ static const ProtobufCFieldDescriptor *list_of(const ProtobufCMessage *message)
 
 #define AT(message, at, type) ((type *)(void *)((char *)(message) + (at)))
 
-/* Moves what the page lists to the end of `all`, and its token, too. */
+/* Move the page's list to the end of that of `all`, and the token. */
 static int append(ProtobufCMessage *all, ProtobufCMessage *page)
 {
 	const ProtobufCFieldDescriptor *list = list_of(all);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow place, release, explain --cluster: the scheduler's answers. */
+/* numastow place, release --cluster, explain --cluster. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static const struct stow_setting place_settings[] = {
 	{ 0 },
 };
 
-/* What tells them from the subcommands of the same names that work on this machine alone. */
+/* Distinguishes them from the local subcommands of the same names. */
 #define CLUSTER_SETTING                                                        \
 	{                                                                      \
 		"cluster", STOW_SETTING_SWITCH, AT(cluster), 0, 0, NULL, NULL, \
@@ -118,7 +118,7 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 	char *ids[256];
 	int r;
 
-	/* The annotation will do for its id. */
+	/* Accept the annotation instead of the id. */
 	for (size_t i = 0; i < fleet->options->n_words; i++) {
 		const char *word = fleet->options->words[i];
 		const char *prefix = "numastow.io/reservation=";

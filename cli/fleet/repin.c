@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow repin: a running container moves to other NUMA nodes of its machine. */
+/* numastow repin: moves a running container to other NUMA nodes of its machine. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static const struct stow_setting repin_settings[] = {
 struct view {
 	bool json, dry_run;
 	struct cli_bar bar;
-	char said[1024]; /* the last message */
+	char said[1024]; /* the last message that was printed */
 };
 
 static void show_moving(struct view *view, const PbRepinProgress *p)

@@ -13,7 +13,7 @@
 
 static char *copy(const char *text)
 {
-	/* What protobuf-c frees unless it is its own empty string. */
+	/* protobuf-c frees strings, except its own empty string. */
 	return text && *text ? strdup(text) : (char *)protobuf_c_empty_string;
 }
 
@@ -68,7 +68,7 @@ static int to_pod(const struct fleet_options *options, const struct stow_request
 	return 0;
 }
 
-/* The words up to the next "+", and what the file says. */
+/* Parse the words up to the next "+", and the file. */
 static int parse_pod(const struct fleet_options *options, size_t *at, PbPodRequest **ret,
 		     struct stow_err *err)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow watch: the fleet, live. */
+/* numastow watch: the fleet as it changes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "cli/fleet/fleet.h"
 
-#define REDRAW_MS 250 /* at most four pictures a second */
+#define REDRAW_MS 250 /* at most four redraws per second */
 
 struct table {
 	PbNode **nodes; /* by name */
@@ -35,7 +35,7 @@ static PbNode **find(struct table *table, const char *name)
 			: NULL;
 }
 
-/* The message belongs to the stream: a copy is kept. */
+/* Copy a message, because the stream owns it. */
 static PbNode *copy(const PbNode *node)
 {
 	size_t len = pb_node__get_packed_size(node);
@@ -87,7 +87,7 @@ static void drop(struct table *table, const char *name)
 	table->n--;
 }
 
-/* One line for one event: for scripts, and for a terminal's history. */
+/* Print one line per event, when standard output is not a terminal. */
 static void print_event(const struct table *table, const PbNodeEvent *event)
 {
 	if (table->json) {
@@ -113,7 +113,7 @@ static int on_event(void *ctx, const void *message, struct stow_err *err)
 
 	if (!table->terminal) {
 		print_event(table, event);
-		/* Nobody reads any more. */
+		/* The reader of standard output has exited. */
 		return ferror(stdout) ? stow_err_set(err, EPIPE, "standard output is closed") : 0;
 	}
 	if (event->kind_case == PB_NODE_EVENT__KIND_NODE && event->node->report)
@@ -153,7 +153,8 @@ static int run_watch(struct fleet *fleet, struct stow_err *err)
 	request.names = (char **)fleet->options->words;
 	request.n_names = fleet->options->n_words;
 	request.containers = true;
-	/* The scheduler renews its connections from time to time: all nodes come again. */
+	/* The scheduler closes connections from time to time: watch again, and get all nodes
+	 * again. */
 	do
 		r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
 	while (r == -ENOTCONN && stow_rpc_is_renewal(err));

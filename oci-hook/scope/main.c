@@ -2,14 +2,15 @@
 /*
  * numastow-scope PROPERTY {CGROUP INODE LIST}...: sets AllowedCPUs= or AllowedMemoryNodes= of the
  * running units that have exactly these cgroups, until the unit ends or the machine reboots
- * (org.freedesktop.systemd1(5)). Started by the hook and by numastow; not meant for people.
+ * (org.freedesktop.systemd1(5)). Started by the hook and by numastow, not by users.
  *
- * systemd is asked whose the cgroup is, because a name proves nothing: whoever may make cgroups
- * below his own can give them the name of another container's unit. And systemd names the nearest
- * unit above when the cgroup is nobody's. Therefore the unit's cgroup is compared, path and inode.
+ * systemd is asked for the unit of a cgroup, because a cgroup's name proves nothing: a container
+ * that may create cgroups can give them the name of another container's unit. For a cgroup without
+ * a unit systemd returns the nearest unit above. Therefore path and inode of the unit's cgroup are
+ * compared.
  *
- * A property that is empty is left so: then systemd does not write the file, and the caller's own
- * write stays.
+ * An empty property stays empty: then systemd does not write the file, and the caller's own write
+ * remains.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,13 +28,13 @@
 
 enum { SET = 0, FAILED = 1, USAGE = 2, NOTHING = 3 };
 
-/* The unit's object, and the interface that has the properties of its kind. */
+/* The unit's D-Bus object, and the interface with the properties of its type. */
 struct unit {
 	char *object, *name;
 	const char *interface;
 };
 
-/* systemd takes a set as an array of bytes, bit 0 of byte 0 first. */
+/* Convert a set to systemd's array of bytes, bit 0 of byte 0 first. */
 static size_t to_bytes(const struct stow_idset *set, uint8_t bytes[STOW_IDSET_MAX / 8])
 {
 	size_t n = 0;
@@ -57,7 +58,7 @@ static void bus_close_ptr(sd_bus **bus)
 	sd_bus_flush_close_unref(*bus);
 }
 
-/* An error of the bus as -errno, with its text. */
+/* Return a D-Bus error as -errno, with its message. */
 static int bus_error(int r, const sd_bus_error *error, const char *what, struct stow_err *err)
 {
 	if (r >= 0)
@@ -73,7 +74,8 @@ static bool ends_with(const char *text, const char *end)
 	return len > n && strcmp(text + len - n, end) == 0;
 }
 
-/* 1, or 0: systemd has no unit there, or one of a kind that no container is in. */
+/* Find the unit of a cgroup. Returns 1; or 0 when there is none, or one of a type that
+ * containers do not use. */
 static int find_unit(sd_bus *bus, const char *cgroup, struct unit *ret, struct stow_err *err)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -101,8 +103,8 @@ static int find_unit(sd_bus *bus, const char *cgroup, struct unit *ret, struct s
 	return ret->interface != NULL;
 }
 
-/* Whether the unit's own cgroup is this one: the path and, where systemd says it (252 and later),
- * the directory's inode. */
+/* Return whether this is the unit's own cgroup: compare the path and, since systemd 252, the
+ * directory's inode. */
 static int is_its_own(sd_bus *bus, const struct unit *unit, const char *cgroup, uint64_t inode,
 		      struct stow_err *err)
 {
@@ -126,7 +128,7 @@ static int is_its_own(sd_bus *bus, const struct unit *unit, const char *cgroup, 
 	return id == inode;
 }
 
-/* Whether the property is set, and to another set than this. */
+/* Return whether the property is set to a different set. */
 static int is_set_otherwise(sd_bus *bus, const struct unit *unit, const char *property,
 			    const struct stow_idset *wanted, struct stow_err *err)
 {
@@ -181,7 +183,7 @@ static int set_property(sd_bus *bus, const struct unit *unit, const char *proper
 	return bus_error(r, &error, unit->name, err);
 }
 
-/* 1: set; 0: there is nothing to set. */
+/* Set the property of one unit. Returns 1 when it was set; 0: there was nothing to set. */
 static int run(sd_bus *bus, const char *cgroup, uint64_t inode, const char *property,
 	       const struct stow_idset *set, struct stow_err *err)
 {
@@ -208,7 +210,7 @@ static int open_bus(sd_bus **ret, struct stow_err *err)
 	return r < 0 ? stow_err_sys(err, -r, "the system bus") : 0;
 }
 
-/* CGROUP INODE LIST of one unit. One that fails is no reason to leave out the others. */
+/* Handle CGROUP INODE LIST of one unit. After a failure the remaining units are still handled. */
 static int run_one(sd_bus *bus, const char *property, char **argv, struct stow_err *err)
 {
 	struct stow_idset set;
