@@ -11,20 +11,21 @@
 #include "base/hash.h"
 
 #define LOOK_US	    200000
-#define LOOKS	    350 /* until a leader that has died is known to have: over a minute */
-#define SHORT_LIVED (300 * STOW_SECOND) /* answers that may run out before they are compared */
+#define LOOKS	    350 /* tries, for over a minute: until a dead leader's lease has run out */
+#define SHORT_LIVED (300 * STOW_SECOND) /* answers that may run out before the comparison */
 #define UNDER_WAY   4096
 
-/* What is read of a store: how much, and a sum that does not depend on the order. */
+/* What was read of a store: the number of rows, and a checksum that is independent of their
+ * order. */
 struct reading {
-	struct stow_store *to; /* each row is written there; NULL: it is only counted */
+	struct stow_store *to; /* where to write each row; NULL: only count */
 	size_t rows;
 	uint64_t sum, until, epoch;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	size_t under_way;
-	struct stow_err err; /* the first that could not be written */
+	struct stow_err err; /* the first failed write */
 };
 
 static uint64_t mix(uint64_t sum, const void *bytes, size_t len)
@@ -43,7 +44,7 @@ static uint64_t mix_number(uint64_t sum, uint64_t number)
 	return mix(sum, &number, sizeof(number));
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
 static void on_done(void *ctx, const struct stow_err *err)
 {
@@ -65,7 +66,7 @@ static void wait_until(struct reading *in, size_t most)
 	pthread_mutex_unlock(&in->lock);
 }
 
-/* Takes the list over. `r`: what became of filling it. */
+/* Commit a list, taking ownership. `r`: the result of filling it. */
 static int pass_on(struct reading *in, struct stow_writes *writes, int r, struct stow_err *err)
 {
 	if (r < 0) {
@@ -86,7 +87,7 @@ static void add(struct reading *in, uint64_t sum)
 	in->sum += sum;
 }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows ----------------------------------------------------------------- */
 
 static int on_reservation(void *ctx, uint64_t id, const void *message, size_t len,
 			  const char *request_id, struct stow_err *err)
@@ -169,14 +170,14 @@ static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struc
 	return pass_on(in, writes, r, err);
 }
 
-/* --- stores ------------------------------------------------------------------------------------- */
+/* --- stores --------------------------------------------------------------- */
 
 static const char *name_of(const struct stow_store_options *options)
 {
 	return options->where ? options->where : options->dir;
 }
 
-/* Opens a store, becomes its leader, and reads it. */
+/* Open a store, become its leader, and read it. */
 static int read_store(const struct stow_store_options *options, struct reading *in,
 		      struct stow_store **ret_store, struct stow_err *err)
 {
@@ -208,7 +209,7 @@ static int copy(const struct stow_store_options *from, struct reading *in, struc
 		r = -err->code;
 	}
 	if (r == 0 && in->rows == 0)
-		r = stow_err_set(err, ENODATA, "%.256s: there is nothing", name_of(from));
+		r = stow_err_set(err, ENODATA, "%.256s: the store is empty", name_of(from));
 	in->epoch = r == 0 ? stow_store_epoch(store) : 0;
 	stow_store_close(store);
 	return r;
@@ -229,7 +230,8 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 	in.until = after.until = stow_clock_wall() + SHORT_LIVED;
 	r = read_store(to, &before, &store, err);
 	if (r == 0 && before.rows)
-		r = stow_err_set(err, EEXIST, "%.256s: has %zu rows already; want an empty one",
+		r = stow_err_set(err, EEXIST,
+				 "%.256s: has %zu rows already; expected an empty store",
 				 name_of(to), before.rows);
 	in.to = store;
 	if (r == 0)
@@ -238,11 +240,11 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 	store = NULL;
 	if (r == 0)
 		r = read_store(to, &after, &store, err);
-	/* Agents obey no older epoch than they have heard of. */
+	/* Agents obey no lower epoch than they have seen. */
 	if (r == 0 && stow_store_epoch(store) <= in.epoch)
 		r = stow_err_set(err, ERANGE,
 				 "%.256s: its epoch, %" PRIu64
-				 ", is later than this machine's clock; set that right",
+				 ", is later than this machine's clock; correct the clock",
 				 name_of(from), in.epoch);
 	stow_store_close(store);
 	if (r == 0 && (in.rows != after.rows || in.sum != after.sum))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Between the store (store.c) and its engines (sqlite.c, etcd_engine.c). */
+/* The interface between the store (store.c) and its engines (sqlite.c, etcd_engine.c). */
 
 #include "base/clock.h"
 #include "scheduler/store/store.h"
 
-/* Epochs begin at the wall clock in milliseconds. */
+/* The unit of epochs, which start at the wall time in milliseconds. */
 #define STOW_STORE_TICK (STOW_SECOND / 1000)
 
 enum stow_write_kind {
@@ -27,17 +27,17 @@ enum stow_write_kind {
 };
 
 /*
- * One row: numbers, texts, bytes.
+ * A row to write: numbers, texts, bytes.
  *
- *	kind		a	b	c	 text	  more	bytes
- *	reservation	id			 request	message
- *	fence					 machine	NUMA nodes
- *	answer		digest	expires		 request	response
- *	drain		id	flags		 request	message
- *	webhook		seq	drain	created	 event	  url	body
- *	webhook later	seq	next	attempts
- *	no webhook of	drain			 event
- *	probe			wall time
+ * 	kind		a	b	c	 text	  more	bytes
+ * 	reservation	id			 request	message
+ * 	fence					 machine	NUMA nodes
+ * 	answer		digest	expires		 request	response
+ * 	drain		id	flags		 request	message
+ * 	webhook		seq	drain	created	 event	  url	body
+ * 	webhook later	seq	next	attempts
+ * 	no webhook of	drain			 event
+ * 	probe			wall time
  */
 struct stow_write {
 	struct stow_write *next;
@@ -53,15 +53,15 @@ struct stow_writes {
 	struct stow_write *first, **last;
 	void (*done)(void *ctx, const struct stow_err *err);
 	void *ctx;
-	struct stow_err err; /* the engine's verdict; code 0: durable */
+	struct stow_err err; /* set by the engine; code 0: durable */
 };
 
 struct stow_engine_count {
 	uint64_t commits, writes;
 };
 
-/* `where` comes without its scheme. All but the first three of who leads are called by one thread
- * at a time. */
+/* `where` has no scheme. leads(), lost(), give_up() and lag() may be called by any thread; the
+ * other functions are called by one thread at a time. */
 struct stow_engine_ops {
 	int (*check)(const char *where, const struct stow_store_options *options,
 		     struct stow_err *err);
@@ -70,19 +70,20 @@ struct stow_engine_ops {
 	int (*lead)(void *engine, struct stow_err *err);
 	/* NULL: always. */
 	bool (*leads)(void *engine, struct stow_err *why);
-	/* Whether it is known not to, and never will again; NULL: never. */
+	/* Whether it has lost the lead for good; NULL: never. */
 	bool (*lost)(void *engine, struct stow_err *why);
-	/* A write that waits for an answer ends; any thread. */
+	/* Abort a write that waits for an answer; any thread. */
 	void (*give_up)(void *engine);
 	int (*load)(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,
 		    struct stow_err *err);
-	/* Writes all lists, each as a whole or not at all, and gives each its verdict. */
+	/* Write all lists, each completely or not at all, and set each list's `err`. */
 	void (*write)(void *engine, struct stow_writes *batch, struct stow_engine_count *count);
-	/* Deletes answers that ran out before; NULL: they go by themselves. */
+	/* Delete answers that ran out before `wall`; NULL: the engine deletes them by itself. */
 	void (*forget)(void *engine, uint64_t wall);
-	/* Who stands by; NULL: nobody knows. By the thread that leads. */
+	/* List the standbys; NULL: not supported. Called by the leader's thread. */
 	int (*standbys)(void *engine, struct stow_store_standbys *ret, struct stow_err *err);
-	/* How far this one is behind as a standby; NULL: it reads when it takes over. Any thread. */
+	/* How far this standby is behind; NULL: standbys read only when they take over. Any
+	 * thread. */
 	uint64_t (*lag)(void *engine);
 	void (*free)(void *engine);
 };

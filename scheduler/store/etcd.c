@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The members of an etcd cluster, one of which is asked at a time. */
+/* The members of an etcd cluster, of which one is used at a time. */
 #include "scheduler/store/etcd.h"
 
 #include <errno.h>
@@ -15,22 +15,21 @@
 #include "base/parse.h"
 #include "rpc/address.h"
 
-#define ATTEMPT	    (2 * STOW_SECOND)  /* of a call that may be asked again */
+#define ATTEMPT	    (2 * STOW_SECOND)  /* timeout of a try of a call that may be repeated */
 #define PAUSE_US    50000	       /* between two members */
 #define KEEPALIVE   (10 * STOW_SECOND) /* etcd ends connections that ping more often */
-#define MESSAGE_MAX (64U << 20)	       /* of an answer; pages are far smaller */
+#define MESSAGE_MAX (64U << 20)	       /* of an answer; pages are much smaller */
 
 struct etcd {
-	struct stow_rpc_loop
-		*loop; /* its own: nothing that is busy elsewhere keeps a lease waiting */
+	struct stow_rpc_loop *loop; /* its own: other work must not delay a lease */
 	struct stow_rpc_client *members[ETCD_MEMBERS_MAX];
 	unsigned int n;
 	atomic_uint at;
 };
 
-/* --- URLs --------------------------------------------------------------------------------------- */
+/* --- URLs ----------------------------------------------------------------- */
 
-/* "HOST:PORT" of one URL, which ends at a comma or the text's end. */
+/* Parse "HOST:PORT" of one URL, which ends at a comma or at the end of the text. */
 static int parse_url(const char *url, size_t len, char target[256], bool *ret_tls,
 		     struct stow_err *err)
 {
@@ -82,12 +81,12 @@ static int parse_urls(const char *urls, char targets[ETCD_MEMBERS_MAX][256], uns
 		if (r < 0)
 			return r;
 		if (n++ && one != tls)
-			return stow_err_set(err, EINVAL, "http:// and https:// do not mix");
+			return stow_err_set(err, EINVAL, "http:// and https:// cannot be mixed");
 		tls = one;
 		at += len + (at[len] == ',');
 	}
 	if (n == 0)
-		return stow_err_set(err, EINVAL, "etcd: no member; want https://HOST:2379,...");
+		return stow_err_set(err, EINVAL, "etcd: no member; expected https://HOST:2379,...");
 	*ret_n = n;
 	*ret_tls = tls;
 	return 0;
@@ -101,7 +100,7 @@ int etcd_urls_check(const char *urls, bool *ret_tls, struct stow_err *err)
 	return parse_urls(urls, targets, &n, ret_tls, err);
 }
 
-/* --- calls -------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------- */
 
 int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret_etcd,
 	     struct stow_err *err)
@@ -123,10 +122,11 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 		struct stow_rpc_client_options options = {
 			.target = targets[i],
 			.tls = secure ? tls : NULL,
-			.follow_tls = true, /* it lives for months */
+			.follow_tls = true, /* the connection lives for months */
 			.message_max = MESSAGE_MAX,
 			.keepalive = KEEPALIVE,
-			/* A member that has no leader says so, and does not answer from memory. */
+			/* With this header a member without a leader returns an error, and not
+			 * stale data. */
 			.header = "hasleader",
 			.header_value = "true",
 		};
@@ -166,7 +166,7 @@ int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, cons
 
 	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
 				 ret_response, err);
-	/* Unless another thread has gone on already. */
+	/* Unless another thread has switched already. */
 	if (is_elsewhere(r))
 		atomic_compare_exchange_strong(&etcd->at, &at, at + 1);
 	return r < 0 ? stow_err_wrap(err, r, "etcd") : r;

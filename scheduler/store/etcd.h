@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * etcd v3 as the store needs it: its members, one of which is asked at a time; a lease that is kept
- * alive; and a copy of all keys with a prefix that follows them.
+ * A client of etcd v3 for the store: members, of which one is used at a time; a lease that is kept
+ * alive; and a mirror of all keys with a prefix.
  */
 
 #include <stdbool.h>
@@ -17,49 +17,51 @@
 
 #define ETCD_MEMBERS_MAX 9
 
-/* --- members (etcd.c) --------------------------------------------------------------------------- */
+/* --- members (etcd.c) ----------------------------------------------------- */
 
 struct etcd;
 
-/* "https://a:2379,https://b:2379"; with http:// only on loopback. -EINVAL says what is wrong. */
+/* Check "https://a:2379,https://b:2379"; http:// is allowed on loopback only. -EINVAL, with the
+ * reason. */
 int etcd_urls_check(const char *urls, bool *ret_tls, struct stow_err *err);
-/* `tls` is for https:// and read now. Nothing is connected yet. */
+/* Create a client. `tls`, for https://, is read now. Does not connect yet. */
 int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret_etcd,
 	     struct stow_err *err);
-/* After all calls have returned and all streams were closed. */
+/* Free the client. All calls must have returned, and all streams must be closed. */
 void etcd_free(struct etcd *etcd);
 
-/* Calls the member that answered last, once. After -ENOTCONN and -ETIMEDOUT the next call goes to
- * the next member; what became of this one is not known. */
+/* Make one call to the member that answered last. After -ENOTCONN or -ETIMEDOUT it is not known
+ * whether the call took effect, and the next call goes to the next member. */
 int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const void *request, uint64_t timeout, void **ret_response, struct stow_err *err);
-/* The same for what may be asked twice: goes round for `timeout` until a member answers. */
+/* The same for calls that may be repeated: try the members in turn, for `timeout`, until one
+ * answers. */
 int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	     const void *request, uint64_t timeout, void **ret_response, struct stow_err *err);
-/* A stream to that member. */
+/* Open a stream to the present member. */
 int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const struct stow_rpc_stream_ops *ops, void *ctx, struct stow_rpc_call **ret_call,
 	      struct stow_err *err);
-/* That member does not do: the next one. */
+/* Switch to the next member. */
 void etcd_next(struct etcd *etcd);
 
-/* --- the lease (etcd_lease.c) ------------------------------------------------------------------- */
+/* --- the lease (etcd_lease.c) --------------------------------------------- */
 
 struct etcd_lease;
 
-/* Grants a lease; it is kept alive from etcd_lease_keep() on. */
+/* Get a lease. etcd_lease_keep() starts to keep it alive. */
 int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_lease,
 		     struct stow_err *err);
 int etcd_lease_keep(struct etcd_lease *lease, struct stow_err *err);
 int64_t etcd_lease_id(const struct etcd_lease *lease);
-/* Until when it surely lasts, by the boot clock: a second before it may end. */
+/* Return until when the lease certainly lasts, by the boot clock: a second before it may end. */
 uint64_t etcd_lease_until(struct etcd_lease *lease);
-/* etcd has said that it is no more. */
+/* Return whether etcd has reported that the lease no longer exists. */
 bool etcd_lease_gone(struct etcd_lease *lease);
-/* Gives it back, when etcd can be reached; what hangs on it goes with it. */
+/* Free the lease. `revoke`: revoke it, if etcd can be reached; this deletes its keys. */
 void etcd_lease_free(struct etcd_lease *lease, bool revoke);
 
-/* --- all keys (etcd_mirror.c) ------------------------------------------------------------------- */
+/* --- all keys (etcd_mirror.c) --------------------------------------------- */
 
 struct etcd_mirror;
 
@@ -72,23 +74,23 @@ struct etcd_key {
 int etcd_mirror_new(struct etcd *etcd, const char *prefix, struct etcd_mirror **ret_mirror,
 		    struct stow_err *err);
 void etcd_mirror_free(struct etcd_mirror *mirror);
-/* Reads all keys as they were at one revision, at or after `revision` (0: now). */
+/* Read all keys at one revision, which is at or after `revision` (0: the latest). */
 int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
 		     struct stow_err *err);
-/* Follows the keys from then on; called again and again, goes on after an interruption, and reads
- * anew where etcd has forgotten what happened meanwhile. */
+/* Follow the keys from then on. Called periodically: it continues after an interruption, and
+ * reads all keys again if etcd has compacted the changes meanwhile. */
 int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow_err *err);
-/* Waits until what it has is that of `revision`, for `timeout`; whether it is. Only for a revision
- * of which an event must come. */
+/* Wait for at most `timeout` until the mirror has reached `revision`, and return whether it has.
+ * The revision must have an event for the prefix. */
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout);
-/* Follows no more. */
+/* Stop following. */
 void etcd_mirror_stop(struct etcd_mirror *mirror);
-/* The key PREFIXname, or NULL; as long as nothing is followed. */
+/* Return the key PREFIXname, or NULL; not while keys are followed. */
 const struct etcd_key *etcd_mirror_find(struct etcd_mirror *mirror, const char *name);
-/* All of them by ascending key; as long as nothing is followed. */
+/* Call `each` for all keys, in ascending order; not while keys are followed. */
 void etcd_mirror_each(struct etcd_mirror *mirror,
 		      void (*each)(void *ctx, const struct etcd_key *key), void *ctx);
-/* That of the last event, or of the last reading. Any thread. */
+/* Return the revision of the last event, or of the last read. Any thread. */
 int64_t etcd_mirror_revision(struct etcd_mirror *mirror);
-/* Keys, and how often all were read. */
+/* Return the number of keys, and how often all keys were read. */
 void etcd_mirror_count(struct etcd_mirror *mirror, uint64_t *ret_keys, uint64_t *ret_reads);

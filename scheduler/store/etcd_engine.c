@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The store in etcd: leading, reading, and what an engine is to the store. */
+/* The engine for etcd: leading, reading, and the engine's interface. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,11 +18,11 @@
 #define READ_WITHIN (60 * STOW_SECOND)
 #define CATCH_UP    STOW_SECOND
 
-#define ABOUT "about" /* "VERSION EPOCH", the epoch that revisions are added to */
+#define ABOUT "about" /* "VERSION EPOCH", the epoch to which revisions are added */
 
 enum { ABOUT_VERSION = 1 };
 
-/* --- leading ------------------------------------------------------------------------------------ */
+/* --- leading -------------------------------------------------------------- */
 
 static int read_leader(struct etcd_engine *e, EtcdRangeResponse **ret, struct stow_err *err)
 {
@@ -48,7 +48,7 @@ static int won(struct etcd_engine *e, int64_t revision, struct stow_err *err)
 	return r < 0 ? r : 1;
 }
 
-/* Makes the leader's key, unless there is one. */
+/* Create the leader's key, unless it exists. */
 static int campaign(struct etcd_engine *e, struct stow_err *err)
 {
 	EtcdTxnResponse *in;
@@ -71,7 +71,7 @@ static int campaign(struct etcd_engine *e, struct stow_err *err)
 		      err);
 	etcd_txn_done(&txn);
 	if (r < 0)
-		return r; /* if it was done all the same, the next look finds it */
+		return r; /* if it took effect, the next look finds the key */
 	in = answer;
 	r = in->succeeded && in->header ? won(e, in->header->revision, err) : 0;
 	stow_rpc_message_free(in);
@@ -137,10 +137,9 @@ static bool leads(void *engine, struct stow_err *why)
 	now = stow_clock_boot();
 	if (now < until)
 		return true;
-	stow_err_set(
-		why, ENOTCONN,
-		"etcd has not renewed this scheduler's lease in time: it does not know whether "
-		"it is still the leader");
+	stow_err_set(why, ENOTCONN,
+		     "etcd has not renewed this scheduler's lease in time: it is not known whether "
+		     "this scheduler is still the leader");
 	return false;
 }
 
@@ -165,7 +164,7 @@ static void give_up(void *engine)
 	atomic_store(&e->giving_up, true);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 struct loading {
 	struct etcd_engine *engine;
@@ -184,7 +183,7 @@ static void load_key(void *ctx, const struct etcd_key *key)
 				     l->err);
 }
 
-/* The store's version, and the number that a leader's revision is added to for its epoch. */
+/* Parse the store's version, and the number to which a leader's revision is added for its epoch. */
 static int parse_about(struct etcd_engine *e, const struct etcd_key *about, uint64_t *ret_base,
 		       struct stow_err *err)
 {
@@ -208,8 +207,9 @@ static int parse_about(struct etcd_engine *e, const struct etcd_key *about, uint
 	return 0;
 }
 
-/* Later than the one before, since the revision is and the number never goes back; and than that of
- * a store that was moved away, since it is not before the clock's time. */
+/* Compute an epoch that is higher than the last one, because the revision is higher and the base
+ * never decreases; and higher than that of a store that was moved away, because it is at least
+ * the clock's time. */
 static int next_epoch(struct etcd_engine *e, uint64_t *ret_epoch, struct stow_err *err)
 {
 	const struct etcd_key *about = etcd_mirror_find(e->mirror, ABOUT);
@@ -232,7 +232,8 @@ static int next_epoch(struct etcd_engine *e, uint64_t *ret_epoch, struct stow_er
 	return r;
 }
 
-/* The keys as they were when this scheduler became the leader: nobody else has written since. */
+/* Read the keys of the revision at which this scheduler became the leader: no other one has
+ * written since. */
 static int read_keys(struct etcd_engine *e, struct stow_err *err)
 {
 	const struct etcd_key *bundle;
@@ -273,7 +274,7 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 	return l.r;
 }
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- creating ------------------------------------------------------------- */
 
 static int check(const char *urls, const struct stow_store_options *options, struct stow_err *err)
 {
@@ -292,9 +293,8 @@ static int check(const char *urls, const struct stow_store_options *options, str
 			"them /",
 			len ? options->prefix : "");
 	if (!secure && files)
-		return stow_err_set(
-			err, EINVAL,
-			"http:// has no use for store-ca, store-certificate, store-key");
+		return stow_err_set(err, EINVAL,
+				    "http:// does not use store-ca, store-certificate, store-key");
 	if (secure && files != 3)
 		return stow_err_set(err, EINVAL,
 				    "%s: missing; https:// wants store-ca, store-certificate and "

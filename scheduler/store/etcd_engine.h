@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The engine that keeps the store in etcd, between its two files: etcd_engine.c leads and reads,
- * etcd_write.c writes.
+ * The engine for etcd, shared by its files: etcd_engine.c (leading and reading) and etcd_write.c
+ * (writing).
  *
- * One scheduler leads: it made the key PREFIXleader, which hangs on its lease. The revision that
- * made the key is the leader's mark.
+ * The leader is the scheduler that created the key PREFIXleader, with its lease. The key's create
+ * revision identifies the leader.
  */
 
 #include <pthread.h>
@@ -15,11 +15,11 @@
 #include "scheduler/store/etcd.h"
 #include "scheduler/store/etcd_rows.h"
 
-#define ETCD_ATTEMPT (2 * STOW_SECOND) /* one try of one call */
+#define ETCD_ATTEMPT (2 * STOW_SECOND) /* timeout of one try */
 #define ETCD_BUNDLE  "bundle"
 #define ETCD_BUCKETS 4
 
-/* Answers of one minute go with one lease. */
+/* One lease for all answers that run out in the same minute. */
 struct etcd_bucket {
 	uint64_t minute;
 	int64_t lease;
@@ -29,32 +29,33 @@ struct etcd_engine {
 	struct etcd *etcd;
 	struct etcd_mirror *mirror;
 	struct etcd_standby *standby;
-	int64_t others; /* the revision that made another one's key; 0: none was seen */
+	int64_t others; /* create revision of another leader's key; 0: none was seen */
 	char *prefix, *name;
 	uint64_t ttl;
 	struct etcd_lease *lease;
-	int64_t revision; /* that made PREFIXleader; 0: not the leader */
+	int64_t revision; /* create revision of PREFIXleader; 0: not the leader */
 	char last[33];	  /* of PREFIXcommit */
 	struct etcd_hook *hooks;
-	struct etcd_ops unfinished; /* of a bundle that is stored */
+	struct etcd_ops unfinished; /* operations of a stored bundle */
 	struct etcd_bucket buckets[ETCD_BUCKETS];
 	unsigned int next_bucket;
 	atomic_bool giving_up;
 
 	pthread_mutex_t lock;
-	struct stow_err lost; /* code 0: it leads */
+	struct stow_err lost; /* code 0: the lead is not lost */
 };
 
-/* Whether this scheduler is known to lead no more. Any thread. */
+/* Return whether this scheduler has lost the lead for good. Any thread. */
 bool etcd_engine_lost(void *engine, struct stow_err *why);
 
-/* An id that no transaction had before. */
+/* Make a unique id for a transaction. */
 void etcd_new_id(char id[33]);
-/* One transaction. 0: durable. Negative: not written, unless this scheduler leads no more. */
+/* Execute one transaction. 0: durable. Negative: not written, or, if this scheduler has lost the
+ * lead, possibly written. */
 int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, struct stow_err *err);
-/* What a stored bundle says is to be done; takes it from `ops`. */
+/* Take the operations of a stored bundle from `ops`. */
 int etcd_begin_finish(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err);
-/* Does it, key by key; the last transaction deletes the bundle. */
+/* Carry out the operations of the bundle; the last transaction deletes the bundle. */
 int etcd_finish(struct etcd_engine *e, struct stow_err *err);
 /* The engine's `write` (engine.h). */
 void etcd_write_batch(void *engine, struct stow_writes *batch, struct stow_engine_count *count);

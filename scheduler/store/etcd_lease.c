@@ -2,8 +2,8 @@
 /*
  * A lease that is kept alive by a thread of its own.
  *
- * What counts is when an answered keepalive was sent: from then on it lasts for its time to live.
- * One is under way at a time, so that an answer belongs to the last one sent.
+ * The lease lasts for its time to live from the moment when an answered keepalive was sent. Only
+ * one keepalive waits for an answer at a time, so that each answer belongs to the last one sent.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +17,7 @@
 #include "scheduler/store/etcd.h"
 
 #define TIMEOUT (2 * STOW_SECOND)
-#define MARGIN	STOW_SECOND /* for clocks that do not run alike, and for what is on its way */
+#define MARGIN	STOW_SECOND /* for clocks that differ in speed, and for messages in flight */
 
 struct etcd_lease {
 	struct etcd *etcd;
@@ -29,14 +29,14 @@ struct etcd_lease {
 	pthread_cond_t changed;
 	bool stopping, gone;
 	uint64_t ttl, until;
-	/* The stream, and the keepalive that is under way on it. */
+	/* The stream, and the keepalive that waits for an answer. */
 	struct stow_rpc_call *stream;
-	uint64_t sent;	   /* 0: none is */
+	uint64_t sent;	   /* 0: none waits */
 	bool failed;	   /* the stream has ended */
-	unsigned int open; /* streams whose end was not said yet */
+	unsigned int open; /* streams whose end was not reported yet */
 };
 
-/* With the lock held; or before anybody else has it. */
+/* With the lock held, or before other threads have the lease. */
 static void renew(struct etcd_lease *lease, uint64_t sent, int64_t seconds)
 {
 	uint64_t ttl = (uint64_t)seconds * STOW_SECOND,
@@ -67,7 +67,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	if (!lease || response->ttl <= 0 || response->ttl > 86400 || response->id == 0) {
 		free(lease);
 		stow_rpc_message_free(response);
-		return lease ? stow_err_set(err, EPROTO, "etcd: this is no lease")
+		return lease ? stow_err_set(err, EPROTO, "etcd: the answer has no lease")
 			     : stow_err_set(err, ENOMEM, "out of memory");
 	}
 	lease->etcd = etcd;
@@ -83,7 +83,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	return 0;
 }
 
-/* --- keeping it --------------------------------------------------------------------------------- */
+/* --- keepalive ------------------------------------------------------------ */
 
 static int on_message(struct stow_rpc_call *call, void *ctx, const void *message,
 		      struct stow_err *err)
@@ -125,7 +125,7 @@ static void wait_for(struct etcd_lease *lease, uint64_t ns)
 	(void)pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
 }
 
-/* With the lock held, which is given back for a moment. */
+/* With the lock held, which is released for a moment. */
 static void hang_up(struct etcd_lease *lease)
 {
 	struct stow_rpc_call *stream = STOW_TAKE_PTR(lease->stream);
@@ -142,7 +142,7 @@ static void hang_up(struct etcd_lease *lease)
 	pthread_mutex_lock(&lease->lock);
 }
 
-/* With the lock held. One keepalive, and its answer or none. */
+/* Send one keepalive, and wait for its answer. With the lock held. */
 static bool keep_once(struct etcd_lease *lease)
 {
 	EtcdLeaseKeepAliveRequest request = ETCD_LEASE_KEEP_ALIVE_REQUEST__INIT;
@@ -189,7 +189,7 @@ static void *run(void *arg)
 		if (!kept && !said && !lease->stopping) {
 			said = true;
 			stow_log(STOW_LOG_WARNING,
-				 "etcd does not renew the lease; other members are tried");
+				 "etcd does not renew the lease; trying other members");
 		} else if (kept && said && !lease->gone) {
 			said = false;
 			stow_log(STOW_LOG_NOTICE, "etcd renews the lease again");

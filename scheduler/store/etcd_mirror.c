@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * All keys with a prefix: read page by page at one revision, then followed by a watch.
+ * A mirror of all keys with a prefix: read in pages at one revision, then followed by a watch.
  *
- * The reader's thread reads and follows; the watch's events come on etcd's loop. A watch that ends
- * is opened again from the revision after the last one that was seen; what etcd has compacted by
- * then is read anew.
+ * The caller's thread reads and follows; events of the watch arrive on the loop of etcd's client. A
+ * watch that ends is opened again at the revision after the last one seen; if etcd has compacted
+ * that revision, all keys are read again.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,24 +18,24 @@
 #include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
-#define PAGE 512 /* keys of a page; fewer when they are large */
+#define PAGE 512 /* keys per page; fewer when they are large */
 
 struct etcd_mirror {
 	struct etcd *etcd;
-	char *prefix, *end; /* the first key that has not the prefix */
+	char *prefix, *end; /* the first key after those with the prefix */
 	size_t prefix_len;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	void *keys; /* tsearch(3) */
 	uint64_t n_keys, reads;
-	int64_t revision;	      /* that of the keys; 0: nothing was read */
-	struct stow_rpc_call *stream; /* NULL: nothing is followed */
-	bool ended, compacted;	      /* the latter: what is there cannot be gone on with */
-	unsigned int open;	      /* streams whose end was not said yet */
+	int64_t revision;	      /* of the keys; 0: nothing was read */
+	struct stow_rpc_call *stream; /* NULL: not following */
+	bool ended, compacted;	      /* `compacted`: all keys must be read again */
+	unsigned int open;	      /* streams whose end was not reported yet */
 };
 
-/* --- the keys ----------------------------------------------------------------------------------- */
+/* --- the keys ------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
 {
@@ -104,7 +104,7 @@ static bool has_prefix(const struct etcd_mirror *mirror, const EtcdKeyValue *kv)
 	       memcmp(kv->key.data, mirror->prefix, mirror->prefix_len) == 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 struct page {
 	void *from;
@@ -119,27 +119,27 @@ static int take_page(struct etcd_mirror *mirror, const EtcdRangeResponse *in, st
 	const EtcdKeyValue *last = in->n_kvs ? in->kvs[in->n_kvs - 1] : NULL;
 
 	if (!in->header || in->header->revision <= 0 || (in->more && !last))
-		return stow_err_set(err, EPROTO, "etcd: this is no page of keys");
+		return stow_err_set(err, EPROTO, "etcd: the answer is not a page of keys");
 	if (!page->revision)
 		page->revision = in->header->revision;
 	for (size_t i = 0; i < in->n_kvs; i++) {
 		if (!has_prefix(mirror, in->kvs[i]))
-			return stow_err_set(err, EPROTO, "etcd: a key that was not asked for");
+			return stow_err_set(err, EPROTO, "etcd: unexpected key");
 		if (put(mirror, in->kvs[i]) < 0)
 			return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	page->more = in->more;
 	if (!in->more)
 		return 0;
-	/* Pages ascend, or they would never end. */
+	/* Keys must ascend; otherwise reading might never end. */
 	if (by_key(&(struct etcd_key){ .key = last->key.data, .key_len = last->key.len },
 		   &(struct etcd_key){ .key = page->from, .key_len = page->from_len }) < 0)
-		return stow_err_set(err, EPROTO, "etcd: pages that do not ascend");
+		return stow_err_set(err, EPROTO, "etcd: keys do not ascend");
 	free(page->from);
 	page->from = copy_of(&last->key);
 	if (!page->from)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	((char *)page->from)[last->key.len] = '\0'; /* the key after it */
+	((char *)page->from)[last->key.len] = '\0'; /* the next possible key */
 	page->from_len = last->key.len + 1;
 	return 0;
 }
@@ -159,7 +159,7 @@ static int read_page(struct etcd_mirror *mirror, struct page *page, uint64_t tim
 	request.revision = page->revision;
 	r = etcd_ask(mirror->etcd, &etcd_kv__descriptor, "Range", &request, timeout, &answer, err);
 	if (r == -ENOSPC && page->limit > 1) {
-		page->limit /= 2; /* an answer that is too large */
+		page->limit /= 2; /* the answer was too large */
 		return 0;
 	}
 	if (r < 0)
@@ -177,7 +177,7 @@ static void forget_all(struct etcd_mirror *mirror)
 	mirror->revision = 0;
 }
 
-/* With the lock held; nothing is followed. */
+/* Read all keys, with the lock held, while not following. */
 static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
 		    struct stow_err *err)
 {
@@ -198,7 +198,7 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 					 (unsigned long long)mirror->n_keys);
 		else
 			r = read_page(mirror, &page, until - now, err);
-		/* Compacted meanwhile: what is newer is as good. */
+		/* The revision was compacted meanwhile: read at a newer one. */
 		if (r == -ERANGE && page.revision) {
 			forget_all(mirror);
 			page.revision = 0;
@@ -229,7 +229,7 @@ int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t time
 	return r;
 }
 
-/* --- following ---------------------------------------------------------------------------------- */
+/* --- following ------------------------------------------------------------ */
 
 static int apply(struct etcd_mirror *mirror, const EtcdWatchResponse *in, struct stow_err *err)
 {
@@ -237,19 +237,20 @@ static int apply(struct etcd_mirror *mirror, const EtcdWatchResponse *in, struct
 		const EtcdKeyValue *kv = in->events[i]->kv;
 
 		if (!kv || !has_prefix(mirror, kv))
-			return stow_err_set(err, EPROTO, "etcd: an event that was not asked for");
+			return stow_err_set(err, EPROTO, "etcd: unexpected event");
 		if (in->events[i]->type == ETCD_EVENT__EVENT_TYPE__DELETE)
 			drop(mirror, kv);
 		else if (put(mirror, kv) < 0)
 			return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	/* Not the header's, which may be ahead of what has been sent. A response in parts has the
-	 * rest of a revision in the next one; done twice, it changes nothing. */
+	/* Not the header's revision, which may be ahead of the events sent. A fragmented
+	 * response has the rest of its revision in the next one; applying an event twice changes
+	 * nothing. */
 	if (in->n_events && !in->fragment)
 		mirror->revision = in->events[in->n_events - 1]->kv->mod_revision;
 	else if (!in->n_events && !in->created && in->header &&
 		 in->header->revision > mirror->revision)
-		mirror->revision = in->header->revision; /* nothing has happened until then */
+		mirror->revision = in->header->revision; /* no events up to it */
 	return 0;
 }
 
@@ -268,7 +269,7 @@ static int on_message(struct stow_rpc_call *call, void *ctx, const void *message
 						      : in->cancel_reason);
 	} else if (call == mirror->stream) {
 		r = apply(mirror, in, err);
-		mirror->compacted |= r < 0; /* half of it is done */
+		mirror->compacted |= r < 0; /* it was applied in part only */
 		pthread_cond_broadcast(&mirror->changed);
 	}
 	pthread_mutex_unlock(&mirror->lock);
@@ -308,7 +309,7 @@ static int watch(struct etcd_mirror *mirror, struct stow_err *err)
 	create.start_revision = mirror->revision + 1;
 	mirror->ended = mirror->compacted = false;
 	mirror->open++;
-	/* With the lock held: its events wait until it is known as ours. */
+	/* With the lock held, so that events wait until `stream` is set. */
 	r = etcd_open(mirror->etcd, &etcd_watch__descriptor, "Watch", &ops, mirror, &stream, err);
 	if (r == 0)
 		mirror->stream = stream;
@@ -316,7 +317,7 @@ static int watch(struct etcd_mirror *mirror, struct stow_err *err)
 		mirror->open--;
 	pthread_mutex_unlock(&mirror->lock);
 	if (r == 0)
-		(void)stow_rpc_send(stream, &request); /* else its end is said */
+		(void)stow_rpc_send(stream, &request); /* on failure the stream ends */
 	return r;
 }
 
@@ -372,7 +373,7 @@ bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t 
 	return reached;
 }
 
-/* --- what there is ------------------------------------------------------------------------------ */
+/* --- keys ----------------------------------------------------------------- */
 
 int etcd_mirror_new(struct etcd *etcd, const char *prefix, struct etcd_mirror **ret_mirror,
 		    struct stow_err *err)

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-/* --- operations --------------------------------------------------------------------------------- */
+/* --- operations ----------------------------------------------------------- */
 
 static void op_done(struct etcd_op *op)
 {
@@ -36,7 +36,7 @@ static struct etcd_op *find(const struct etcd_ops *ops, const char *key, size_t 
 	return NULL;
 }
 
-/* Takes the operation over, also when it fails. */
+/* Add an operation. Takes ownership, also on failure. */
 static int add(struct etcd_ops *ops, struct etcd_op *op, struct stow_err *err)
 {
 	struct etcd_op *at = find(ops, op->key, op->key_len);
@@ -74,7 +74,7 @@ int etcd_ops_merge(struct etcd_ops *ops, struct etcd_ops *more, struct stow_err 
 	return r;
 }
 
-/* --- keys and values ---------------------------------------------------------------------------- */
+/* --- keys and values ------------------------------------------------------ */
 
 static const char letters[STOW_WRITE_KINDS] = {
 	[STOW_WRITE_RESERVATION] = 'r',	  [STOW_WRITE_NO_RESERVATION] = 'r',
@@ -110,7 +110,7 @@ static void fill_row(const struct stow_write *w, PbStoreRow *row)
 	switch (w->kind) {
 	case STOW_WRITE_FENCE:
 		row->message.len = 0;
-		row->numa_nodes = w->bytes; /* ends with a NUL, writes.c */
+		row->numa_nodes = w->bytes; /* NUL-terminated by writes.c */
 		break;
 	case STOW_WRITE_ANSWER:
 		row->digest = w->a;
@@ -148,9 +148,9 @@ static int set_value(struct etcd_op *op, const PbStoreRow *row, bool keep)
 	return 0;
 }
 
-/* --- webhooks ----------------------------------------------------------------------------------- */
+/* --- webhooks ------------------------------------------------------------- */
 
-/* What is at that number after `before` and `ops`; NULL: nothing. */
+/* Return the webhook row of that number after `before` and `ops`; NULL: there is none. */
 static const PbStoreRow *hook_row(const struct etcd_ops *ops, const struct etcd_ops *before,
 				  const struct etcd_hook *hooks, const char *key, uint64_t seq)
 {
@@ -212,7 +212,7 @@ void etcd_hooks_apply(struct etcd_hook **hooks, struct etcd_ops *ops)
 		if (!hook && op->row) {
 			hook = *at = calloc(1, sizeof(*hook));
 			if (!hook)
-				continue; /* it can still be deleted by its number */
+				continue; /* it will be deleted by its number */
 			hook->seq = op->seq;
 		}
 		if (!hook)
@@ -237,7 +237,7 @@ void etcd_hooks_free(struct etcd_hook **hooks)
 	}
 }
 
-/* --- writes ------------------------------------------------------------------------------------- */
+/* --- writes --------------------------------------------------------------- */
 
 static int add_write(struct etcd_ops *ops, const char *prefix, const struct stow_write *w,
 		     const struct etcd_ops *before, const struct etcd_hook *hooks, int64_t lease,
@@ -257,7 +257,7 @@ static int add_write(struct etcd_ops *ops, const char *prefix, const struct stow
 		old = hook_row(ops, before, hooks, op.key, w->a);
 		if (!old) {
 			op_done(&op);
-			return 0; /* it is gone */
+			return 0; /* the row does not exist */
 		}
 		row = *old;
 		row.next = w->b;
@@ -281,8 +281,8 @@ int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_wri
 
 	for (const struct stow_write *w = writes->first; w && r == 0; w = w->next) {
 		if (w->kind == STOW_WRITE_PROBE)
-			continue; /* every transaction writes something */
-		/* As SQLite's schema has it. */
+			continue; /* nothing to do: every transaction writes PREFIXcommit anyway */
+		/* As in SQLite's schema. */
 		if (!deletes(w->kind) && w->kind != STOW_WRITE_WEBHOOK_LATER &&
 		    w->kind != STOW_WRITE_NO_WEBHOOK_OF && !w->bytes)
 			return stow_err_set(err, EINVAL, "the store: a row without a message");
@@ -310,7 +310,7 @@ int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, voi
 	return add(ops, &op, err);
 }
 
-/* --- bundles ------------------------------------------------------------------------------------ */
+/* --- bundles -------------------------------------------------------------- */
 
 int etcd_ops_pack(const struct etcd_ops *ops, void **ret_value, size_t *ret_len,
 		  struct stow_err *err)
@@ -378,7 +378,7 @@ int etcd_ops_unpack(struct etcd_ops *ops, const char *prefix, const void *value,
 	return r;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 static int load_webhook(uint64_t seq, PbStoreRow **row, const struct stow_store_load *load,
 			struct etcd_hook **hooks, struct stow_err *err)

@@ -22,8 +22,8 @@ struct etcd_standby {
 	struct etcd *etcd;
 	const char *prefix, *name;
 	uint64_t looked, told;
-	int64_t missing;	/* the revision that is waited for; 0: none */
-	uint64_t missing_since; /* when it was seen in etcd */
+	int64_t missing;	/* the oldest revision that the mirror lacks; 0: none */
+	uint64_t missing_since; /* when that was noticed */
 	_Atomic uint64_t lag;
 };
 
@@ -49,9 +49,10 @@ uint64_t etcd_standby_lag(struct etcd_standby *standby)
 	return atomic_load(&standby->lag);
 }
 
-/* --- how far it is ------------------------------------------------------------------------------ */
+/* --- lag ------------------------------------------------------------------ */
 
-/* Of the last transaction: each writes this key. What others keep in that etcd does not count. */
+/* Read the revision of the last transaction, from PREFIXcommit, which each transaction writes.
+ * The revisions of other keys in etcd do not count. */
 static int last_revision(struct etcd_standby *standby, int64_t *ret)
 {
 	EtcdRangeRequest request = ETCD_RANGE_REQUEST__INIT;
@@ -86,7 +87,7 @@ static void measure(struct etcd_standby *standby, struct etcd_mirror *mirror, ui
 	atomic_store(&standby->lag, standby->missing ? now - standby->missing_since : 0);
 }
 
-/* --- who stands by ------------------------------------------------------------------------------ */
+/* --- standbys ------------------------------------------------------------- */
 
 static int tell(struct etcd_standby *standby)
 {
@@ -141,7 +142,7 @@ static void take(struct stow_store_standbys *ret, const EtcdKeyValue *kv, size_t
 		return;
 	snprintf(one->name, sizeof(one->name), "%.*s", (int)(kv->key.len - skip),
 		 (const char *)kv->key.data + skip);
-	/* It is shown to people. */
+	/* The name is displayed: make it printable. */
 	for (char *c = one->name; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A transaction of etcd, put together without many small allocations: if all compares hold, all
- * operations are done; else the leader's key and the commit's are read. */
+/* A transaction of etcd, built with few allocations. If all compares hold, all operations are
+ * executed; otherwise the leader's key and the commit's key are read. */
 
 #include "scheduler/store/etcd.h"
 
 #define ETCD_LEADER "leader"
 #define ETCD_COMMIT "commit"
 
-/* A transaction's parts, which it points to. */
+/* A transaction, and the parts that it points to. */
 struct etcd_txn {
 	EtcdTxnRequest request;
 	EtcdCompare compare[3], *compares[3];
@@ -21,17 +21,17 @@ struct etcd_txn {
 	char leader[320], commit[320];
 };
 
-/* With room for n operations and two more. -ENOMEM. */
+/* Initialize a transaction with room for n + 2 operations. -ENOMEM. */
 int etcd_txn_init(struct etcd_txn *txn, const char *prefix, size_t n, struct stow_err *err);
 void etcd_txn_done(struct etcd_txn *txn);
-/* A comparison for equality, whose value is still to be set; three at most. Nothing that is passed
- * is copied, here and below. */
+/* Add a comparison for equality, at most three; the caller sets its value. Arguments are not
+ * copied, here and below. */
 EtcdCompare *etcd_txn_compare(struct etcd_txn *txn, const char *key,
 			      EtcdCompare__CompareTarget target);
 void etcd_txn_put(struct etcd_txn *txn, const void *key, size_t key_len, const void *value,
 		  size_t len, int64_t lease);
 void etcd_txn_delete(struct etcd_txn *txn, const void *key, size_t key_len);
-/* The i-th key that was read since a compare did not hold: 0 the leader's, 1 the commit's; NULL:
+/* Return a key that was read because a compare failed: 0 the leader's, 1 the commit's. NULL:
  * there is none. */
 const EtcdKeyValue *etcd_txn_read(const EtcdTxnResponse *in, size_t i);
 

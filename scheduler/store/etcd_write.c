@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Writing to etcd. Every transaction compares the leader's mark, so that one that was paused cannot
- * write; and PREFIXcommit, which each transaction replaces by an id of its own, so that one whose
- * answer got lost can be sent again: it is done once, whichever of them arrives.
+ * Writing to etcd. Every transaction compares the create revision of the leader's key, so that a
+ * paused former leader cannot write. It also compares PREFIXcommit, which each transaction replaces
+ * by its own id, so that a transaction whose answer was lost can be sent again: it takes effect
+ * only once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,10 +21,10 @@
 
 #define HOPE	     (8 * STOW_SECOND)
 #define PAUSE_US     100000 /* before a transaction is sent again */
-#define OPS_MERGED   64	    /* of several callers; up to 16 cost what one costs */
-#define OPS_MOST     120    /* of one; etcd takes 128 */
+#define OPS_MERGED   64	    /* of several lists; up to 16 cost as much as one */
+#define OPS_MOST     120    /* of one transaction; etcd accepts 128 */
 #define BYTES_MERGED (1U << 19)
-#define BYTES_MOST   (1400U << 10) /* etcd takes 1.5 MiB */
+#define BYTES_MOST   (1400U << 10) /* etcd accepts 1.5 MiB */
 #define MINUTE	     (60 * STOW_SECOND)
 #define ANSWER_MOST  (48 * 60 * MINUTE)
 
@@ -50,7 +51,7 @@ bool etcd_engine_lost(void *engine, struct stow_err *why)
 	return lost;
 }
 
-/* --- transactions ------------------------------------------------------------------------------- */
+/* --- transactions --------------------------------------------------------- */
 
 void etcd_new_id(char id[33])
 {
@@ -61,12 +62,13 @@ void etcd_new_id(char id[33])
 	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
 }
 
-/* etcd has not done it. 0: because it had, before; else this scheduler is no leader any more. */
+/* A compare failed. Returns 0 when the transaction had taken effect before; otherwise this
+ * scheduler has lost the lead. */
 static int judge(struct etcd_engine *e, const EtcdTxnResponse *in, const char *id, bool doubt,
 		 struct stow_err *err)
 {
 	const EtcdKeyValue *leader = etcd_txn_read(in, 0), *commit = etcd_txn_read(in, 1);
-	const char *end = doubt ? "; whether the last write was done is not known" : "";
+	const char *end = doubt ? "; it is not known whether the last write took effect" : "";
 
 	if (leader && leader->create_revision == e->revision && commit &&
 	    etcd_has_text(&commit->value, id))
@@ -86,13 +88,14 @@ static int judge(struct etcd_engine *e, const EtcdTxnResponse *in, const char *i
 			     leader->create_revision, e->revision, end);
 	else
 		stow_err_set(err, ESTALE,
-			     "etcd refused a write: somebody else has written %s" ETCD_COMMIT,
+			     "etcd refused a write: another program has written %s" ETCD_COMMIT,
 			     e->prefix);
 	lose(e, err);
 	return -ESTALE;
 }
 
-/* Whether an error says that nothing was written. All others leave it open. */
+/* Return whether an error implies that nothing was written. After other errors this is not
+ * known. */
 static bool says_no(int r)
 {
 	switch (-r) {
@@ -109,21 +112,21 @@ static bool says_no(int r)
 	}
 }
 
-/* The lease could not be renewed for so long that another one is likely to lead, or will: this
- * process had better begin anew, as a standby that answers at once. */
+/* Return whether the lease could not be renewed for so long that another scheduler probably
+ * leads, or will. Then this process should exit and become a standby, which answers at once. */
 static bool is_hopeless(struct etcd_engine *e, struct stow_err *err)
 {
 	if (stow_clock_boot() < etcd_lease_until(e->lease) + HOPE)
 		return false;
-	stow_err_set(
-		err, ESTALE,
-		"etcd has not answered since this scheduler's lease ran out; it gives the lead "
-		"up; whether the last write was done is not known");
+	stow_err_set(err, ESTALE,
+		     "etcd has not answered since this scheduler's lease ran out; it gives up the "
+		     "lead; it is not known whether the last write took effect");
 	lose(e, err);
 	return true;
 }
 
-/* Sends it until etcd has answered, which may be long after: nothing else is written before. */
+/* Send a transaction until etcd answers, possibly for a long time: nothing else is written
+ * before. */
 static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const char *id,
 		      struct stow_err *err)
 {
@@ -133,7 +136,7 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 		void *answer = NULL;
 		int r;
 
-		/* The first time etcd is asked in any case: it knows. */
+		/* The first try is always sent: etcd knows who leads. */
 		if (doubt && (etcd_engine_lost(e, err) || is_hopeless(e, err)))
 			return -err->code;
 		if (atomic_load(&e->giving_up))
@@ -148,20 +151,22 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 			r = in->succeeded ? 0 : judge(e, in, id, doubt, err);
 			stow_rpc_message_free(in);
 			if (r == 0 && doubt)
-				stow_log(STOW_LOG_NOTICE, "etcd has answered: it is written once");
+				stow_log(STOW_LOG_NOTICE,
+					 "etcd has answered: the write took effect once");
 			return r;
 		}
 		if (says_no(r) && !doubt)
 			return r;
 		if (!doubt)
-			stow_log(STOW_LOG_WARNING, "a write is in doubt and is sent again",
+			stow_log(STOW_LOG_WARNING,
+				 "the result of a write is not known; it is sent again",
 				 stow_text("error", err->msg));
 		doubt = true;
 		usleep(PAUSE_US);
 	}
 }
 
-/* 0: durable. Negative: not written, unless this scheduler leads no more. */
+/* Execute one transaction (etcd_engine.h). */
 int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, struct stow_err *err)
 {
 	EtcdCompare *c;
@@ -197,9 +202,9 @@ int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, str
 	return r;
 }
 
-/* --- what is too long for one transaction ------------------------------------------------------- */
+/* --- bundles -------------------------------------------------------------- */
 
-/* What a stored bundle says, key by key; the last one deletes it. */
+/* Carry out the operations of a stored bundle; the last transaction deletes the bundle. */
 int etcd_finish(struct etcd_engine *e, struct stow_err *err)
 {
 	struct etcd_ops *left = &e->unfinished;
@@ -224,7 +229,8 @@ int etcd_finish(struct etcd_engine *e, struct stow_err *err)
 	return 0;
 }
 
-/* Done from the end: the deletion of the bundle comes first in the list, and so last. */
+/* Operations are carried out from the end of the list: the deletion of the bundle is the first
+ * entry, so it comes last. */
 int etcd_begin_finish(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err)
 {
 	int r = etcd_ops_put(&e->unfinished, e->prefix, ETCD_BUNDLE, NULL, 0, 0, err);
@@ -232,7 +238,8 @@ int etcd_begin_finish(struct etcd_engine *e, struct etcd_ops *ops, struct stow_e
 	return r < 0 ? r : etcd_ops_merge(&e->unfinished, ops, err);
 }
 
-/* 0: durable, all of it, though not yet key by key. */
+/* Write operations that exceed one transaction, as a bundle. 0: all of it is durable, though not
+ * yet under the rows' keys. */
 static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err)
 {
 	struct etcd_ops bundle = { 0 };
@@ -245,9 +252,10 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 	if (r == 0)
 		r = etcd_ops_put(&bundle, e->prefix, ETCD_BUNDLE, value, len, 0, err);
 	if (r == 0 && len > BYTES_MOST)
-		r = stow_err_set(err, E2BIG,
-				 "the store: %zu bytes that must be written at once; etcd takes %u",
-				 len, BYTES_MOST);
+		r = stow_err_set(
+			err, E2BIG,
+			"the store: %zu bytes that must be written at once; etcd accepts %u", len,
+			BYTES_MOST);
 	if (r == 0)
 		r = etcd_begin_finish(e, ops, err);
 	if (r == 0)
@@ -256,13 +264,13 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 	if (r < 0)
 		etcd_ops_done(&e->unfinished);
 	else
-		(void)etcd_finish(e, &later); /* or before the next write */
+		(void)etcd_finish(e, &later); /* otherwise finished before the next write */
 	return r;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
-/* The lease that an answer goes with; 0: it stays, until it is read again. */
+/* Return the lease for an answer; 0: none, the answer is dropped when it is read again. */
 static int64_t answer_lease(void *ctx, uint64_t expires)
 {
 	struct etcd_engine *e = ctx;
@@ -300,7 +308,7 @@ static int build(struct etcd_engine *e, const struct stow_writes *writes,
 	return r;
 }
 
-/* One caller's list by itself. */
+/* Write one list in a transaction of its own. */
 static void write_alone(struct etcd_engine *e, struct stow_writes *writes,
 			struct stow_engine_count *count)
 {
@@ -323,7 +331,7 @@ static void write_alone(struct etcd_engine *e, struct stow_writes *writes,
 	etcd_ops_done(&ops);
 }
 
-/* The lists from `first` up to `end` in one transaction; when etcd refuses that, one by one. */
+/* Write the lists from `first` up to `end` in one transaction; if etcd refuses it, one by one. */
 static void write_merged(struct etcd_engine *e, struct etcd_ops *ops, struct stow_writes *first,
 			 const struct stow_writes *end, struct stow_engine_count *count)
 {
@@ -374,7 +382,7 @@ void etcd_write_batch(void *engine, struct stow_writes *batch, struct stow_engin
 		}
 		etcd_ops_done(&one);
 		write_merged(e, &merged, first, w, count);
-		/* Alone, or as the first of the next. */
+		/* Written alone, or as the first of the next transaction. */
 		if (bad || first == w) {
 			if (!bad)
 				write_alone(e, w, count);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The store in a directory of this machine: SQLite in WAL mode, and a lock that says who writes. */
+/* The engine for a directory of this machine: SQLite in WAL mode, and a lock for the leader. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -25,13 +25,14 @@ static const char schema[] =
 	" message BLOB NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS webhook(seq INTEGER PRIMARY KEY, drain INTEGER, event TEXT,"
 	" url TEXT, body BLOB NOT NULL, created INTEGER, next INTEGER, attempts INTEGER);"
-	/* The epoch, and the last probe; of version 2 as well, whose programs do not look at it. */
+	/* The epoch, and the last probe. The version stays 2, because older programs of version
+	 * 2 ignore this table. */
 	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;"
 	"PRAGMA user_version=2;";
 
 enum { STORE_VERSION = 2 };
 
-/* Beside those of the writes. */
+/* Statements besides those of the writes. */
 enum { FORGET = STOW_WRITE_KINDS, BEGIN, COMMIT, ROLLBACK, SAVE, RELEASE, BACK, STATEMENTS };
 
 static const char *const statements[STATEMENTS] = {
@@ -66,7 +67,7 @@ struct sqlite {
 	sqlite3_stmt *stmt[STATEMENTS];
 };
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
 static int fail(struct sqlite *store, struct stow_err *err, const char *what)
 {
@@ -116,12 +117,13 @@ static int write_rows(struct sqlite *store, const struct stow_writes *writes, ui
 
 static void roll_back(struct sqlite *store)
 {
-	/* Some errors have done so already: a full disk, for one. */
+	/* Some errors, for example a full disk, have rolled back already. */
 	if (!sqlite3_get_autocommit(store->db))
 		(void)run_plain(store, ROLLBACK, NULL, "undoing");
 }
 
-/* All lists in one transaction, a bad one taken back alone. -errno: nothing of it is written. */
+/* Write all lists in one transaction, in which a failed list is rolled back alone. -errno:
+ * nothing is written. */
 static int write_together(struct sqlite *store, struct stow_writes *batch, uint64_t *ret_n,
 			  struct stow_err *err)
 {
@@ -161,7 +163,7 @@ static void write_batch(void *engine, struct stow_writes *batch, struct stow_eng
 		count->writes += n;
 		return;
 	}
-	/* One by one: what can be written is. */
+	/* One by one, so that valid lists are written. */
 	for (struct stow_writes *w = batch; w; w = w->next) {
 		struct stow_writes *next = w->next;
 		int r;
@@ -185,7 +187,7 @@ static void forget(void *engine, uint64_t wall)
 	(void)run_plain(store, FORGET, NULL, "forgetting");
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 static int each(struct sqlite *store, const char *sql, const struct stow_store_load *load,
 		int (*row)(sqlite3_stmt *stmt, const struct stow_store_load *load,
@@ -259,7 +261,7 @@ static int webhook_row(sqlite3_stmt *stmt, const struct stow_store_load *load, s
 	return load->webhook ? load->webhook(load->ctx, &webhook, err) : 0;
 }
 
-/* What a newer program has written may mean something that this one would drop. */
+/* A store of a newer version may have data that this program would drop. */
 static int check_version(struct sqlite *store, const char *path, struct stow_err *err)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -282,8 +284,8 @@ static int check_version(struct sqlite *store, const char *path, struct stow_err
 
 static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 {
-	/* In WAL mode a commit is in the file's pages in memory, which the kernel keeps when the
-	 * process dies; FULL waits for the disk, too. */
+	/* In WAL mode a commit is in the page cache, which survives the process; FULL also waits
+	 * for the disk. */
 	if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000", NULL,
 			 NULL, NULL) != SQLITE_OK ||
 	    sqlite3_exec(store->db,
@@ -298,7 +300,8 @@ static int prepare(struct sqlite *store, bool power_loss, struct stow_err *err)
 	return 0;
 }
 
-/* Later than the one before, and than that of a store that was moved away. */
+/* Compute an epoch that is higher than the last one, and than that of a store that was moved
+ * away. */
 static int next_epoch(struct sqlite *store, uint64_t *ret_epoch, struct stow_err *err)
 {
 	uint64_t epoch = stow_clock_wall() / STOW_STORE_TICK, last;
@@ -368,9 +371,9 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 	return r < 0 ? r : next_epoch(store, ret_epoch, err);
 }
 
-/* --- who writes --------------------------------------------------------------------------------- */
+/* --- leading -------------------------------------------------------------- */
 
-/* The lock dies with its holder. */
+/* The kernel releases the lock when its holder exits. */
 static int lead(void *engine, struct stow_err *err)
 {
 	struct sqlite *store = engine;
@@ -393,7 +396,7 @@ static int lead(void *engine, struct stow_err *err)
 
 static int check(const char *dir, const struct stow_store_options *options, struct stow_err *err)
 {
-	return dir[0] ? 0 : stow_err_set(err, EINVAL, "sqlite: no directory; want sqlite:DIR");
+	return dir[0] ? 0 : stow_err_set(err, EINVAL, "sqlite: no directory; expected sqlite:DIR");
 }
 
 static int make(const char *dir, const struct stow_store_options *options, void **ret_engine,

@@ -61,7 +61,7 @@ static void init_monotonic(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-/* --- what is owed ------------------------------------------------------------------------------- */
+/* --- what is owed --------------------------------------------------------- */
 
 static bool is_deletion(enum stow_write_kind kind)
 {
@@ -140,7 +140,7 @@ static struct stow_writes *take_owed(struct stow_store *store)
 	return first;
 }
 
-/* --- the thread --------------------------------------------------------------------------------- */
+/* --- the thread ----------------------------------------------------------- */
 
 static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
@@ -247,9 +247,9 @@ static void probe(struct stow_store *store)
 	store->bad = writes.err;
 	pthread_mutex_unlock(&store->lock);
 	if (writes.err.code && !was_bad)
-		stow_log(STOW_LOG_ERR, "nothing can be stored", stow_why(&writes.err));
+		stow_log(STOW_LOG_ERR, "the store does not accept writes", stow_why(&writes.err));
 	else if (!writes.err.code && was_bad)
-		stow_log(STOW_LOG_NOTICE, "the store takes writes again");
+		stow_log(STOW_LOG_NOTICE, "the store accepts writes again");
 }
 
 /* Calls everybody back; whether one of them failed. */
@@ -371,7 +371,7 @@ void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 	ret->healthy = ret->why.code == 0;
 }
 
-/* --- opening ------------------------------------------------------------------------------------ */
+/* --- opening -------------------------------------------------------------- */
 
 static const struct {
 	const char *scheme;

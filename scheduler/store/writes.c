@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Lists of writes: made by whoever wants something stored, read by the engines. */
+/* Lists of writes: filled by callers, read by the engines. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static int add(struct stow_writes *writes, enum stow_write_kind kind, uint64_t a
 	}
 	if (bytes) {
 		memcpy(w->bytes, bytes, len);
-		((char *)w->bytes)[len] = '\0'; /* some are texts */
+		((char *)w->bytes)[len] = '\0'; /* some values are texts */
 	}
 	*writes->last = w;
 	writes->last = &w->next;
@@ -106,7 +106,7 @@ int stow_writes_no_drain(struct stow_writes *writes, uint64_t id)
 	return add(writes, STOW_WRITE_NO_DRAIN, id, 0, NULL, NULL, 0);
 }
 
-/* What add() has just put at the end. */
+/* Return the row that add() has just appended. */
 static struct stow_write *newest(struct stow_writes *writes)
 {
 	return (struct stow_write *)(void *)((char *)writes->last -

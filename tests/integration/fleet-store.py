@@ -72,7 +72,7 @@ def check_refusals(what, fleet, one):
     same(f"{what}: the reservation is still there", fleet.reservations(), ["a"])
     same(f"{what}: the machine was not told of its end", fleet.cancelled(), [])
     check(f"{what}: it is unhealthy", eventually(lambda: not fleet.healthy()))
-    check(f"{what}: and says so once", fleet.server.wait("nothing can be stored"))
+    check(f"{what}: and says so once", fleet.server.wait("the store does not accept writes"))
     check(f"{what}: the metrics say so", "numastow_scheduler_store_healthy 0" in metrics_of(fleet.server))
 
 
