@@ -8,7 +8,7 @@
  *  DRAIN-EVENT the same in each try X-Numastow-Timestamp: SECONDS of this try X-Numastow-Signature:
  *  sha256=HEX HMAC-SHA256(secret, SECONDS "." BODY)
  *
- * 	{"event":"safe-to-remove","drain":"...","node":"web-3",...,"attempt":1}
+ *	{"event":"safe-to-remove","drain":"...","node":"web-3",...,"attempt":1}
  */
 
 #include <stdbool.h>

@@ -5,10 +5,10 @@
  * Roles: which methods a client may call. A certificate gives its role in a URI among its subject
  * alternative names:
  *
- * 	numastow:agent/NODE	Report, for that node
- * 	numastow:role/read	ListNodes, WatchNodes, ListReservations, ListDrains, Explain
- * 	numastow:role/place	these, Place and Release
- * 	numastow:role/drain	these, Fence, Unfence, DrainMemory and CancelDrain
+ *	numastow:agent/NODE	Report, for that node
+ *	numastow:role/read	ListNodes, WatchNodes, ListReservations, ListDrains, Explain
+ *	numastow:role/place	these, Place and Release
+ *	numastow:role/drain	these, Fence, Unfence, DrainMemory and CancelDrain
  *
  * or the setting `role` gives a role to a name of the certificate. Without TLS (loopback) every
  * client may call all methods.

@@ -29,15 +29,15 @@ enum stow_write_kind {
 /*
  * A row to write: numbers, texts, bytes.
  *
- * 	kind		a	b	c	 text	  more	bytes
- * 	reservation	id			 request	message
- * 	fence					 machine	NUMA nodes
- * 	answer		digest	expires		 request	response
- * 	drain		id	flags		 request	message
- * 	webhook		seq	drain	created	 event	  url	body
- * 	webhook later	seq	next	attempts
- * 	no webhook of	drain			 event
- * 	probe			wall time
+ *	kind		a	b	c	 text	  more	bytes
+ *	reservation	id			 request	message
+ *	fence					 machine	NUMA nodes
+ *	answer		digest	expires		 request	response
+ *	drain		id	flags		 request	message
+ *	webhook		seq	drain	created	 event	  url	body
+ *	webhook later	seq	next	attempts
+ *	no webhook of	drain			 event
+ *	probe			wall time
  */
 struct stow_write {
 	struct stow_write *next;

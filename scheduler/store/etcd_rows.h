@@ -4,10 +4,10 @@
 /*
  * The store's rows as keys of etcd, and operations on them in one transaction.
  *
- * 	PREFIXr/ID	a reservation		PREFIXw/SEQ	what a webhook is to be told
- * 	PREFIXf/NODE	a fence			PREFIXbundle	a list that is too long for one
- * 	PREFIXa/REQUEST	an answer				transaction
- * 	PREFIXd/ID	a drain
+ *	PREFIXr/ID	a reservation		PREFIXw/SEQ	what a webhook is to be told
+ *	PREFIXf/NODE	a fence			PREFIXbundle	a list that is too long for one
+ *	PREFIXa/REQUEST	an answer				transaction
+ *	PREFIXd/ID	a drain
  *
  * ID and SEQ are 16 hexadecimal digits. Values are numastow.v1.StoreRow.
  */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the applier costs with many containers, beside bare loops over the same files.
+ * Measures the applier with many containers, against bare loops over the same files.
  *
  *	apply PARENT N ROUNDS records|unmanaged
  *
- * PARENT is a cgroup of the cpuset hierarchy, as its directory; below it N cgroups are made, for
- * containers with a shared grant or for unmanaged ones, and removed again. The ledger is the
- * machine's: cover /run/numastow first. Prints for each thing measured: a name, the median and the
- * lowest of the clock, and the same of the processor time, in ns.
+ * PARENT is the directory of a cgroup of the cpuset hierarchy. N cgroups are created below it, for
+ * containers with a shared grant or unmanaged ones, and removed again. It uses the machine's
+ * ledger: mount something over /run/numastow first. Prints for each measurement: a name, the median
+ * and minimum of the wall time, and the same of the processor time, in ns.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -41,7 +41,7 @@ static void check(int r, const struct stow_err *err)
 	exit(1);
 }
 
-/* --- the containers ------------------------------------------------------------------------ */
+/* --- the containers ------------------------------------------------------- */
 
 static void put(const char *dir, const char *name, const char *value)
 {
@@ -62,7 +62,8 @@ static void dir_of(const struct bench *b, int i, char *buf, size_t size)
 	snprintf(buf, size, "%s/c%04d", b->parent, i);
 }
 
-/* The identity that a createRuntime hook finds, by a process that is in the cgroup for a moment. */
+/* Record the identity that a createRuntime hook would find, with a process that is in the cgroup
+ * for a moment. */
 static void identify(struct bench *b, int i, const char *dir)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
@@ -140,9 +141,9 @@ static void enter_all(struct bench *b)
 	check(stow_ledger_commit(b->context.ledger, &err), &err);
 }
 
-/* --- what is measured ---------------------------------------------------------------------- */
+/* --- what is measured ----------------------------------------------------- */
 
-/* Somebody gets `taken`: all others are to leave. */
+/* Grant the CPU `taken` exclusively: all other containers have to leave it. */
 static void promise(struct bench *b)
 {
 	struct stow_share share = { .node = 0, .cpus = 1 };

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Memory that leaves a machine, and a program that moves to another NUMA node, beside what the system has for that
-# (chmem, migratepages, a write to cpuset.mems), in a virtual machine: for who has no NUMA, and no memory to take out.
+# Measures drains and moving a program to another NUMA node, against the system's tools (chmem, migratepages, a write to
+# cpuset.mems), in a virtual machine with several NUMA nodes and removable memory.
 #
 # usage: tests/bench/drain-vm.sh [ROUNDS]         boots it (ROUNDS: 5); about two minutes a round under emulation
 #
@@ -9,7 +9,7 @@
 #   step ROUND STEP US                   when numastow came to that step of its own drain, from its beginning
 #   move TOOL KIB US PAUSE_US STEPS_US   a program moved; its longest pause meanwhile; of numastow what lies
 #                                        between "widened" and "narrowed" (0: the tool has no such steps)
-#   rest US PAUSE_US                     the same program, with nobody moving it, for that long
+#   rest US PAUSE_US                     the same program for that long, without being moved
 #
 # shellcheck disable=SC2119,SC2154 # start_agent takes options; set in drain-lib.sh
 here=$(dirname "$(readlink -f "$0")")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that leaves a machine, and programs that move, beside chmem and migratepages; for `run`.
+"""Drains, and moving programs, against chmem and migratepages; for `run`.
 
 In a virtual machine (drain-vm.sh): few machines have several NUMA nodes and memory to take out. It
-takes minutes: what is measured goes to build/bench-drain.tsv at once.
+takes minutes: results are written to build/bench-drain.tsv at once.
 """
 import os
 import shutil

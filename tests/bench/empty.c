@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a program costs that does nothing. */
+/* A program that does nothing, to measure the cost of starting one. */
 
 int main(void)
 {

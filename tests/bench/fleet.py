@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fleet's part of `make bench`: the scheduler with thousands of simulated machines, the agent at
-rest, and how long the news of a container takes."""
+rest, and the time until the scheduler knows of a new container."""
 import json
 import os
 import signal

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a right client waits for while somebody does his worst: placements by one caller, in turn quiet and
-with each attack. As a program it is the attacker, until it is killed: fleet_attack.py NAME PORT CERTS."""
+"""How long a client with the right role waits during attacks: placements by one caller, alone and during each
+attack. As a program it is the attacker, until it is killed: fleet_attack.py NAME PORT CERTS."""
 import itertools
 import os
 import resource

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How long from the end of a hook to the scheduler's table: watches a node at the scheduler, runs
- * the hook for one container again and again, and takes the time until the node's event shows it.
+ * Measures the time from the end of a hook until the scheduler's table has the container: watches a
+ * node at the scheduler, runs the hook for one container repeatedly, and waits for the node's
+ * event.
  *
  * usage: fleet_delay SCHEDULER NODE HOOK STATE RUNS COMMAND CONTAINER
  *
- * STATE is the OCI state of CONTAINER, whose process lives on; COMMAND (numastow) restores it
+ * STATE is the OCI state of CONTAINER, whose process keeps running; COMMAND (numastow) restores it
  * between two runs. Prints "KEY VALUE" lines.
  */
 #include <errno.h>
@@ -70,7 +71,7 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 	pthread_mutex_unlock(&lock);
 }
 
-/* Runs a program to its end; returns the time of that. */
+/* Run a program, and return the time when it ended. */
 static uint64_t run(const char *const argv[], const char *input)
 {
 	posix_spawn_file_actions_t actions;
@@ -89,7 +90,7 @@ static uint64_t run(const char *const argv[], const char *input)
 	return now();
 }
 
-/* Waits until the container is (not) there; the time of that, or 0 after 10 s. */
+/* Wait until the container is (not) in the table. Returns the time, or 0 after 10 s. */
 static uint64_t await(bool there)
 {
 	struct timespec until;

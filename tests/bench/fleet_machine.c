@@ -132,10 +132,10 @@ bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *in)
 	return news;
 }
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------ */
 
-/* The core calls connect(2) by name, and so finds this one: on loopback the machines come from many
- * addresses, as on a network, for what is counted by address. */
+/* gRPC's core calls connect(2) by name, and so gets this one: machines on loopback connect from
+ * many addresses, as on a network, because some limits are per address. */
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *addr,
 						   socklen_t len)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A simulated machine: it has only numbers, reports them, and does what directives say. With it
- * comes a connect(2) that takes another address of loopback each time. */
+/* A simulated machine, which reports its numbers and carries out directives; and a connect(2)
+ * that uses a different loopback address each time. */
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -35,9 +35,9 @@ struct fleet_machine {
 	bool welcome;
 };
 
-/* Sends a report, with the machine's lock held. The first of a stream is full; later ones have one
- * NUMA node that changed. */
+/* Send a report, with the machine's lock held. The first one of a stream is full; later ones
+ * have one changed NUMA node. */
 void fleet_machine_report(struct fleet_machine *m, bool full, unsigned int changed);
-/* Does what a directive says, and answers it. Takes the lock. Whether it is the welcome that the
- * machine had been waiting for. */
+/* Carry out a directive, and answer it. Takes the lock. Returns whether it is the Welcome that
+ * the machine was waiting for. */
 bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *directive);

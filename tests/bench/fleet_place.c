@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How long the scheduler takes inside of itself to find room and to book it, as its fleet grows.
+ * Measures how long the scheduler takes internally to find and reserve room, as its fleet grows.
  *
  * usage: fleet_place [MACHINES...]        default: 100 1000 10000 100000
  *
@@ -51,8 +51,7 @@ enum shape {
 	SCATTERED,
 };
 
-/* A machine that is known reports what has changed on one NUMA node. The time that it takes to take
- * the report over. */
+/* A known machine reports a change of one NUMA node. Returns the time to apply the report. */
 static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum shape shape,
 			       uint32_t sequence)
 {

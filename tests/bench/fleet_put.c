@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What etcd itself does on this disk: plain puts, each as soon as the last one of its caller is
- * answered. The keys are few and their values as long as a reservation's row.
+ * Measures etcd alone on this disk: plain puts, each as soon as the last one of its caller is
+ * answered. There are few keys; their values are as long as a reservation's row.
  *
  * usage: fleet_put HOST:PORT [CALLERS [SECONDS]]        default: 1 5
  *

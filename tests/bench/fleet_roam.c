@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Simulated machines, each with a connection of its own, that look for the active scheduler as the
- * agent does: the same schedulers in turn, the same pauses (agent/link.h), the same heartbeats.
+ * Simulated machines, each with a connection of its own, that search for the active scheduler as
+ * the agent does: with the same order, pauses (agent/link.h) and heartbeats.
  *
  * usage: fleet_roam SCHEDULER,SCHEDULER... [--nodes N] [--numa N] [--certs DIR] [--seconds N]
  *
@@ -43,7 +43,7 @@
 #define TICK_MS		5
 #define BUCKET		(100 * MS)
 #define PER_CERTIFICATE 100
-#define SECONDS_MAX	120 /* of one search that are counted apart */
+#define SECONDS_MAX	120 /* seconds of one search that are counted separately */
 
 static struct {
 	char *schedulers[SCHEDULERS_MAX];
@@ -51,7 +51,8 @@ static struct {
 	unsigned int n, nodes, numa, seconds;
 } options = { .nodes = 1000, .numa = 2, .seconds = 3600 };
 
-/* Main's alone, but for what gRPC's threads set: that the stream has ended, and the welcome. */
+/* For the main thread only, except for the fields that gRPC's threads set: the end of the
+ * stream, and the welcome. */
 struct roamer {
 	struct fleet_machine machine;
 	unsigned int at, failures;
@@ -62,7 +63,7 @@ struct roamer {
 };
 
 static struct {
-	uint64_t began; /* 0: all have one */
+	uint64_t began; /* 0: all machines have a scheduler */
 	unsigned int lost, dials, in_bucket, busiest;
 	uint64_t bucket;
 	unsigned int welcomes[SECONDS_MAX];
@@ -88,7 +89,7 @@ static uint64_t any(void)
 	return number;
 }
 
-/* --- gRPC's threads ----------------------------------------------------------------------------- */
+/* --- gRPC's threads ------------------------------------------------------- */
 
 static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
 			struct stow_err *err)
@@ -109,7 +110,7 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 
 static const struct stow_rpc_stream_ops ops = { .message = on_directive, .closed = on_closed };
 
-/* --- a machine's way ---------------------------------------------------------------------------- */
+/* --- a machine ------------------------------------------------------------ */
 
 static void count_dial(uint64_t now)
 {
@@ -165,7 +166,7 @@ static void failed(struct roamer *r, uint64_t now)
 	r->next = now + agent_link_wait(r->failures, options.n, r->welcome, any());
 	r->at = (r->at + 1) % options.n;
 	r->welcome = false;
-	stow_rpc_client_free(m->client); /* waits for what its threads are at */
+	stow_rpc_client_free(m->client); /* waits for running callbacks */
 	m->client = NULL;
 	stow_rpc_unref(m->call);
 	m->call = NULL;
@@ -227,7 +228,7 @@ static void found(uint64_t now)
 	memset(&search, 0, sizeof(search));
 }
 
-/* --- main --------------------------------------------------------------------------------------- */
+/* --- main ----------------------------------------------------------------- */
 
 static void parse(int argc, char **argv)
 {
@@ -308,7 +309,7 @@ int main(int argc, char **argv)
 		if (now >= end)
 			break;
 	} while (!is_over());
-	/* The machines vanish, as on a power cut. */
+	/* The machines vanish, as after a power failure. */
 	fflush(stdout);
 	_exit(0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A fleet of simulated machines, many to a connection, that report to a real scheduler over real
- * gRPC streams, do what its directives say, and callers who place pods.
+ * A fleet of simulated machines, many per connection, that report to a real scheduler over real
+ * gRPC streams and carry out its directives; and callers that place pods.
  *
  * usage: fleet_sim SCHEDULER [--nodes N] [--numa N] [--connections N] [--certs DIR] [--callers N]
  *                  [--seconds N] [--reports N] [--placements N]
@@ -12,7 +12,7 @@
  *   --reports N       changed reports a second, over all machines
  *   --placements N    placements a second, each released after 5 s, instead of callers
  *
- * Prints "KEY VALUE" lines. Ends with 1 when a machine was not welcomed within 60 s.
+ * Prints "KEY VALUE" lines. Exits with code 1 when a machine was not welcomed within 60 s.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -52,7 +52,7 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
 }
 
-/* --- a machine ---------------------------------------------------------------------------------- */
+/* --- a machine ------------------------------------------------------------ */
 
 static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
 			struct stow_err *err)
@@ -71,7 +71,7 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 
 static const struct stow_rpc_stream_ops ops = { .message = on_directive, .closed = on_closed };
 
-/* --- connections -------------------------------------------------------------------------------- */
+/* --- connections ---------------------------------------------------------- */
 
 static void must(int r, const struct stow_err *err)
 {
@@ -127,7 +127,7 @@ static void start_machines(struct stow_rpc_loop *loop)
 	}
 }
 
-/* --- callers ------------------------------------------------------------------------------------ */
+/* --- callers -------------------------------------------------------------- */
 
 struct caller {
 	struct stow_rpc_client *client;
@@ -296,7 +296,7 @@ static void run_paced(struct stow_rpc_loop *loop)
 	stow_rpc_client_free(client);
 }
 
-/* --- main --------------------------------------------------------------------------------------- */
+/* --- main ----------------------------------------------------------------- */
 
 static void parse(int argc, char **argv)
 {
@@ -369,7 +369,7 @@ int main(int argc, char **argv)
 		       atomic_load(&failed));
 	}
 	printf("directives %u\ndropped %u\n", atomic_load(&directives), atomic_load(&closed_badly));
-	/* The machines vanish, as on a power cut: nothing is taken down one by one. */
+	/* The machines vanish, as after a power failure: connections are not closed one by one. */
 	fflush(stdout);
 	_exit(atomic_load(&welcomed) < options.nodes);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The ledger of the machine, for measurements.
+ * Fills the machine's ledger, for measurements.
  *
  *	ledger fill N PID	N records of shared containers that live as process PID
  *	ledger forget ID	no record of ID any more

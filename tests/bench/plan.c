@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How long a plan takes on machines of more and more nodes, as the median of several.
+ * Measures how long a plan takes on machines with an increasing number of nodes, as the median of
+ * several.
  *
- * Half of every node is taken, each differently, so that no answer is there at once. One line for
- * each machine and request: nodes, request, median in ns, nodes of the plan.
+ * Half of each node is in use, each time differently, so that no plan is obvious. Prints one line
+ * for each machine and request: nodes, request, median in ns, nodes of the plan.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 #!/bin/bash
-# How long it takes to see who is in 16 GiB of memory, in a virtual machine that has (sparsely) that much.
+# Measures how long it takes to find what is in 16 GiB of memory, in a virtual machine with that much (sparse) memory.
 #
 # usage: tests/bench/scan-vm.sh [RUNS]            boots it, and prints the table
 #
-# 1 GiB is in use by a program, the rest is as a booted machine has it. Under emulation the kernel's work and a program's are
-# slowed down alike, so that the ratio says something and the seconds little.
+# A program uses 1 GiB; the rest is as after boot. Emulation slows down the kernel and programs alike, so the ratios are
+# meaningful, but the seconds are not.
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
 scan=$root/build/release/tests/bench/scan

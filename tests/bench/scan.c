@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How long it takes to see who is in all online memory blocks, against a bare loop that only reads
- *the kernel's files on the same page frames, in turn, as the median of several.
+ * Measures how long it takes to find what is in all online memory blocks, against a bare loop that
+ * only reads the kernel's files on the same page frames; in turn, as the median of several.
  *
  *	scan [RUNS]
  *
- * One line for each: name, median in ns, lowest, bytes of memory that were looked at. With exit
- *code 3 a line on standard error says what this machine lacks.
+ * Prints one line for each: name, median in ns, minimum, bytes of memory. When the machine lacks
+ * something, exits with code 3 and one line on standard error.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 	if (!n)
 		return lacks("/sys/devices/system/memory", "this machine has no memory blocks");
 	per_block = blocks.block_size / (uint64_t)sysconf(_SC_PAGESIZE);
-	for (int i = -1; i < runs; i++) { /* once for nothing */
+	for (int i = -1; i < runs; i++) { /* the first run is not counted */
 		uint64_t t[4];
 
 		t[0] = now();

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How long programs take, from their start to their end, as the median of many runs.
+ * Measures how long programs take from start to end, as the median of many runs.
  *
  *	times RUNS < JOBS
  *
- * A job is a line of fields between tabs: a name, the file for standard input, the file for
- *standard output, a command to run before (not timed; may be empty), the program, its arguments.
- *The jobs are run in turn, so that whatever else the machine does meets all of them. Prints one
- *line for each: name, median, lowest and 90th percentile in ns, the median of the processor time
- *in ns, peak memory in KiB, failed runs.
+ * A job is a line of fields, separated by tabs: a name, the file for standard input, the file for
+ * standard output, a command to run before (not timed; may be empty), the program, its arguments.
+ * The jobs run in turn, so that other load on the machine affects all of them. Prints one line for
+ * each job: name, median, minimum and 90th percentile in ns, the median of the processor time in
+ * ns, peak memory in KiB, failed runs.
  *
- * The kernel counts what the parent had when it started a program as the program's own peak (exec
- * carries the high-water mark over), so this parent stays small.
+ * The kernel counts the parent's memory at the start of a program as the program's own peak (exec
+ * keeps the high-water mark), so this parent stays small.
  */
 #include <errno.h>
 #include <fcntl.h>

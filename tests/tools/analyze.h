@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * For the analyzers only (`make lint` includes it before each file): tells them that an error is
- * always negative. Without that they follow paths on which a function failed and returned 0, and
- * report what such paths would do.
+ * For the analyzers only; `make lint` includes it before each file. It tells them that the error
+ * functions always return a negative value. Without it they follow paths on which a function failed
+ * and returned 0, and report problems on these impossible paths.
  */
 
 #include "base/err.h"

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Who is in memory blocks, and who keeps one from going offline, as lines for tests.
+ * Prints what is in memory blocks, and what keeps a block online, as lines for tests.
  *
- *	block-use BLOCK...		"block ID KIND PAGES ...", "pool ID BYTES PAGES USED" and
- *					"owner ID PATH CONTAINER KIND PAGES ..." (kinds without pages
- *left out) block-use --suspects BLOCK	who may be in the way: stow_culprits_suspect() block-use
- *--stuck PFN...	who has these page frames (hexadecimal): stow_culprits_prove() block-use
- *--offline BLOCK S	tries for S seconds, and says what the kernel's log says block-use --holds
- *PID		stow_process_holds()
+ *	block-use BLOCK...		"block ID KIND PAGES ...", "pool ID BYTES PAGES USED",
+ *					"owner ID PATH CONTAINER KIND PAGES ..."; omits kinds
+ *					without pages
+ *	block-use --suspects BLOCK	suspects: stow_culprits_suspect()
+ *	block-use --stuck PFN...	owners of page frames (hexadecimal): stow_culprits_prove()
+ *	block-use --offline BLOCK S	try for S seconds, and print culprits from the kernel's log
+ *	block-use --holds PID		stow_process_holds()
  *
- * --sysroot DIR before all of these: of a copied tree.
+ * --sysroot DIR, before all of these: use a copied tree.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -137,7 +138,8 @@ static int stuck(struct stow_root *root, char **argv, struct stow_err *err)
 	return prove(root, pfns, n, err);
 }
 
-/* What a shell's "timeout -s INT S sh -c 'echo offline >state'" does; prints "offline" or why not. */
+/* Do what "timeout -s INT S sh -c 'echo offline >state'" does in a shell. Prints "offline" and
+ * the result. */
 static int try_offline(uint64_t id, unsigned int seconds)
 {
 	char path[96];

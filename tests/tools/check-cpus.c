@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Whether what the ledger says holds: looks at every thread of every container, and at nothing that
- * numastow has computed but the ledger itself.
+ * Checks that every thread of every container has the CPUs and memory nodes that the ledger grants.
+ * Apart from the ledger it uses nothing that numastow has computed.
  *
- *	check-cpus [--wait S]		once; what is wrong is looked at again for S seconds
- *	check-cpus --watch [HERTZ]	until SIGTERM or SIGINT, 50 times a second: CPUs that two
- *					containers have at one moment
+ *	check-cpus [--wait S]		check once; repeat for S seconds while there are violations
+ *	check-cpus --watch [HERTZ]	until SIGTERM or SIGINT, 50 times a second: check that no
+ *					two containers have a CPU at the same moment
  *
- * A container is a record, or a file in /run/numastow/unmanaged; its processes are those in its
- * recorded cgroup and below it, in the cpuset and in the memory hierarchy. One line for each
- * violation, "CONTAINER: process PID ...", and exit code 1.
+ * A container is a record, or a file in /run/numastow/unmanaged. Its processes are those in its
+ * recorded cgroup and below it, in the cpuset and in the memory hierarchy. Prints one line for each
+ * violation, "CONTAINER: process PID ...", and exits with code 1.
  */
 #include <errno.h>
 #include <sched.h>
@@ -33,9 +33,9 @@ static void on_signal(int signal)
 	stopped = 1;
 }
 
-/* --- once ---------------------------------------------------------------------------------- */
+/* --- once ----------------------------------------------------------------- */
 
-/* "Cpus_allowed_list" or "Mems_allowed_list" of a thread; false: it has ended. */
+/* Read "Cpus_allowed_list" or "Mems_allowed_list" of a thread. Returns false when it has ended. */
 static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *ret)
 {
 	char path[64], line[8192];
@@ -55,8 +55,8 @@ static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *re
 	return found;
 }
 
-/* Whether none of the CPUs that a container may use is to be had: the kernel gives it what is
- * above. */
+/* Return whether no CPU that the container may use is available. The kernel then gives it the
+ * CPUs of the cgroup above. */
 static bool is_displaced(const struct checker *ch, const struct container *c)
 {
 	struct stow_idset usable = c->may;
@@ -101,7 +101,7 @@ static void check_thread(struct checker *ch, struct container *c, pid_t pid, pid
 				  stow_idset_format(&c->nodes, b, sizeof(b)));
 }
 
-/* What the cgroup has, exactly: nothing that was taken from it for a while is still missing. */
+/* Check that the cgroup has exactly its CPUs, and got back what was taken from it for a while. */
 static void check_cgroup(struct checker *ch, const struct container *c)
 {
 	_cleanup_free_ char *above = strdup(c->dirs[0]);
@@ -109,7 +109,8 @@ static void check_cgroup(struct checker *ch, const struct container *c)
 	char *slash = above ? strrchr(above, '/') : NULL;
 	char a[256], b[256];
 
-	/* crun's container is one level below its scope, which follows it. */
+	/* crun's container is one level below its scope, whose CPUs follow those of the
+	 * container. */
 	if (slash && strcmp(slash, "/container") == 0 && slash - above > 6 &&
 	    strncmp(slash - 6, ".scope", 6) == 0) {
 		*slash = '\0';
@@ -131,8 +132,8 @@ static void check_cgroup(struct checker *ch, const struct container *c)
 				  stow_idset_format(&want, b, sizeof(b)));
 }
 
-/* Whether the kernel says that the process is in the container's cgroup or below: one that moves
- * from a cgroup not yet read into one that was read already is not seen in either. */
+/* Return whether the process is in the container's cgroup or below, by /proc: a walk over the
+ * cgroups misses a process that moves from a cgroup not read yet into one that was read already. */
 static bool is_below(struct checker *ch, const struct container *c)
 {
 	_cleanup_free_ char *text = NULL;
@@ -184,7 +185,7 @@ static int run_once(struct checker *ch, uint64_t wait)
 			abort();
 		check_once(ch);
 		fclose(ch->out);
-		/* What may still pass is not said. */
+		/* Violations that may be temporary are not printed. */
 		if (ch->found && tries < wait * 5) {
 			usleep(200000);
 			continue;
@@ -194,9 +195,9 @@ static int run_once(struct checker *ch, uint64_t wait)
 	}
 }
 
-/* --- again and again ----------------------------------------------------------------------- */
+/* --- watching ------------------------------------------------------------- */
 
-/* CPUs that the thread may run on and that are online now; false: it has ended. */
+/* Read the online CPUs that the thread may run on. Returns false when it has ended. */
 static bool affinity(pid_t tid, struct stow_idset *ret)
 {
 	cpu_set_t set;
@@ -210,8 +211,8 @@ static bool affinity(pid_t tid, struct stow_idset *ret)
 	return true;
 }
 
-/* Whether the process has begun with the container's own program: its root is another one, which
- * the runtime makes it when the hooks have said yes. */
+/* Return whether the process runs the container's own program: its root differs, because the
+ * runtime changes it after the hooks have succeeded. */
 static bool has_begun(pid_t pid)
 {
 	struct stat ours, its;
@@ -243,8 +244,8 @@ static const struct container *same_as(const struct snapshot *s, const struct co
 	return NULL;
 }
 
-/* Whether what was seen between two looks at the ledger is wrong by both: the container has the
- * same CPUs, and of the others' some have been one container's own from the first to the second. */
+/* Return whether a violation between two reads of the ledger holds by both: the container's CPUs
+ * are the same, and a CPU of the violation was exclusive to one other container in both. */
 static bool still_stands(struct checker *ch, const struct container *c,
 			 const struct stow_idset *wrong)
 {
@@ -272,8 +273,8 @@ static bool still_stands(struct checker *ch, const struct container *c,
 	return same && (c->exclusive || !stow_idset_empty(&taken));
 }
 
-/* Whether the set that is written is right, and the kernel has not made the thread follow yet: a CPU
- * that comes back narrows what the kernel gave meanwhile by a worker of its own, somewhat later. */
+/* Return whether the written set is right, and only the thread does not follow it yet: when a
+ * CPU comes back, a worker of the kernel restores the threads' CPUs a little later. */
 static bool kernel_follows(struct checker *ch, const struct container *c, pid_t tid)
 {
 	struct stow_idset written, wrong;
@@ -292,9 +293,9 @@ static bool kernel_follows(struct checker *ch, const struct container *c, pid_t 
 	return false;
 }
 
-/* Whether hotplug may be why the container has CPUs that are not its own: it had nothing else, and
- * has not been right since. Never where it has what another one has alone, unless it was seen
- * without a CPU. */
+/* Return whether hotplug may be the reason why the container has CPUs that are not its own: it
+ * had no other CPUs, and was not right since. Not when it has exclusive CPUs of another
+ * container, unless a sample showed it without CPUs. */
 static bool is_settling(struct checker *ch, const struct container *c,
 			const struct stow_idset *wrong)
 {
@@ -323,8 +324,9 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	char a[256], b[256], d[256];
 
 	if (is_displaced(ch, c)) {
-		/* The kernel gives it what is above until the next run; and when a CPU of its own
-		 * comes back, until the kernel's worker has narrowed its set again. */
+		/* The kernel gives it the CPUs of the cgroup above until the next run of the
+		 * applier; or, when a CPU of its own comes back, until the kernel's worker has
+		 * restored its set. */
 		past->right = false;
 		past->since = stow_clock_monotonic() / STOW_SECOND;
 		return;
@@ -336,14 +338,14 @@ static void watch_thread(struct checker *ch, struct container *c, pid_t pid, pid
 	if (is_settling(ch, c, &wrong) || !has_begun(pid) || !overlaps(ch, c, tid, &again))
 		return;
 	stow_idset_and(&wrong, &again);
-	/* A CPU that goes leaves all sets some time before it is offline: what is seen after the
-	 * kernel's time may be what was written instead. */
+	/* A CPU that goes offline leaves all sets some time before it is offline: what is seen
+	 * later may be what was written instead. */
 	if (stow_idset_empty(&wrong) || !still_stands(ch, c, &wrong) ||
 	    kernel_follows(ch, c, tid) || !still_stands(ch, c, &wrong))
 		return;
 	if (stow_root_read_idset(ch->root, &written, NULL, "%s/cpuset.cpus", c->dirs[0]) < 0 ||
 	    !checked_effective(ch, c->dirs[0], &again))
-		return; /* it has ended */
+		return; /* the thread has ended */
 	checked_violation(
 		ch,
 		"%s: process %d may run on CPUs %s, which are not its own but %s; its set is %s, "

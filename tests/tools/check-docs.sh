@@ -1,6 +1,6 @@
 #!/bin/bash
-# Check what documents say of this repository: that the files, links, functions and make targets that they name are there,
-# and that the README is short and lists every document. Prints what is wrong.
+# Check the documents: that the files, links, functions and make targets that they name exist, and that the README is
+# short and lists every document. Prints errors.
 #
 # usage: check-docs.sh
 #

@@ -75,7 +75,7 @@ static struct container *add_container(struct checker *ch, const char *label,
 	return c;
 }
 
-/* Online ones and offline ones. */
+/* Collect the nodes' CPUs, online and offline. */
 static void cpus_of_nodes(struct checker *ch, const struct stow_share *shares, size_t n,
 			  struct stow_idset *ret)
 {
@@ -125,9 +125,10 @@ void checked_settle(struct container *c)
 	checked_comings(&c->may, &first, &c->past->last);
 }
 
-/* Whether the container has none of its CPUs, and what it has may include CPUs of its other place
- * by chance: its set is not within them, for shared CPUs were written while all of its own were
- * offline; or none of its set is online, and the kernel gives it what the cgroup above has. */
+/* Return whether a moving container has none of its own CPUs, and so may have CPUs of its other
+ * place by chance: its set is not within its own, because shared CPUs were written while all of
+ * its own were offline; or no CPU of its set is online, and the kernel gives it the CPUs of the
+ * cgroup above. */
 static bool has_none(struct checker *ch, const struct container *c)
 {
 	struct stow_idset written;
@@ -156,8 +157,8 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 	if (record->exclusive) {
 		c->own = c->may = record->cpus;
 		if (move) {
-			/* Of both places, those that it has: until it comes, others may still be
-			 * there. */
+			/* Of both places, those that it has: until it arrives, other containers
+			 * may still be there. */
 			stow_idset_or(&c->may, &move->cpus);
 			if (checked_effective(ch, c->dirs[0], &c->own))
 				stow_idset_and(&c->own, &c->may);
@@ -178,8 +179,8 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 		stow_idset_or(&c->nodes, &move->nodes);
 	if (c->active)
 		stow_idset_or(&ch->now.exclusive, &c->own);
-	/* From its start on, before its hook has said yes: what happens to its CPUs meanwhile
-	 * counts, too. */
+	/* From its start on, even before its hook has succeeded, because its CPUs may change
+	 * meanwhile. */
 	if (c->past->inode != c->inode)
 		checked_settle(c);
 }
@@ -229,7 +230,7 @@ void checked_look(struct checker *ch)
 		checked_fatal(&err);
 }
 
-/* --- the containers' threads --------------------------------------------------------------- */
+/* --- the containers' threads ---------------------------------------------- */
 
 static void visit_process(struct checker *ch, struct container *c, pid_t pid,
 			  checked_visit_fn *visit)
@@ -248,7 +249,7 @@ static void visit_process(struct checker *ch, struct container *c, pid_t pid,
 			visit(ch, c, pid, (pid_t)tid);
 }
 
-/* A container within this one is one of its own. */
+/* Return whether the directory is the cgroup of another recorded container. */
 static bool is_anothers(const struct checker *ch, const struct container *c, const char *dir)
 {
 	for (size_t i = 0; i < ch->now.n; i++)

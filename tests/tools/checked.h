@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the ledger says of each container, and a walk over all threads of all containers: what
- * tests/tools/check-cpus.c compares. Nothing that numastow has computed is used but the ledger.
+ * Data for tests/tools/check-cpus.c: what the ledger has for each container, and a walk over all
+ * threads of all containers. Apart from the ledger it uses nothing that numastow has computed.
  */
 
 #include <stdbool.h>
@@ -20,35 +20,36 @@
 struct container {
 	char label[STOW_RECORD_LABEL_MAX];
 	int64_t key; /* of its record; 0: unmanaged */
-	bool active; /* its hook has said yes, or it is unmanaged */
+	bool active; /* its hook has succeeded, or it is unmanaged */
 	bool exclusive;
-	bool moving;	       /* by a repin */
-	struct stow_idset own; /* CPUs that belong to it alone, and which it has already */
-	struct stow_idset may; /* what it may use when nothing is exclusive; empty: what is above */
+	bool moving;		 /* by a repin */
+	struct stow_idset own;	 /* its exclusive CPUs that are in effect */
+	struct stow_idset may;	 /* CPUs that it may use when none is exclusive; empty: those of the
+				    cgroup above */
 	struct stow_idset nodes; /* empty: any */
 	struct stow_pidref init;
 	int version; /* of the cpuset hierarchy */
 	uint64_t inode;
-	char *dirs[2];	  /* of cpuset, and of memory where that is another hierarchy */
-	size_t mount_len; /* of the first: where the hierarchy is mounted */
+	char *dirs[2];	  /* of cpuset, and of memory if that is a separate hierarchy */
+	size_t mount_len; /* length of the mount point in dirs[0] */
 	bool seen_init;
 	struct past *past;
 };
 
-/* What the samples of one container have shown so far. CPU hotplug gives a container other CPUs
- * until the kernel's worker, or the next run, has followed. */
+/* The result of earlier samples of a container. After CPU hotplug a container may have other
+ * CPUs until the kernel's worker, or the next run of the applier, has corrected them. */
 struct past {
 	uint64_t inode;
 	bool right;	/* in the last sample */
-	uint64_t last;	/* of its CPUs' comings until then */
-	uint64_t since; /* seconds: from when on it was not */
+	uint64_t last;	/* when one of its CPUs last came online, until then */
+	uint64_t since; /* seconds: since when it is not right */
 };
-#define SETTLE 120 /* seconds for all of that on a busy machine */
+#define SETTLE 120 /* seconds that this may take on a busy machine */
 
 struct snapshot {
 	struct container *containers;
 	size_t n;
-	struct stow_idset exclusive; /* of all that are active */
+	struct stow_idset exclusive; /* of all active containers */
 	struct stow_idset online;
 };
 
@@ -59,35 +60,36 @@ struct checker {
 	bool watching;
 	struct stow_idset has_memory, isolated;
 	unsigned long found;	 /* violations */
-	FILE *out;		 /* for their lines */
-	struct past past[1024];	 /* by inode; of two in one place, the last */
-	unsigned long unsettled; /* samples after hotplug that were not judged */
+	FILE *out;		 /* for the violations' lines */
+	struct past past[1024];	 /* hashed by inode; a collision replaces the older one */
+	unsigned long unsettled; /* samples after hotplug that were not checked */
 };
 
-/* Prints the error and exits with code 2. */
+/* Print the error, and exit with code 2. */
 void checked_fatal(const struct stow_err *err) __attribute__((noreturn));
-/* Counts a violation and prints its line. */
+/* Count a violation, and print its line. */
 void checked_violation(struct checker *ch, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Reads the ledger and the entries of unmanaged containers into `now`. */
+/* Read the ledger and the entries of unmanaged containers into `now`. */
 void checked_look(struct checker *ch);
 void checked_forget(struct snapshot *s);
 
 typedef void checked_visit_fn(struct checker *ch, struct container *c, pid_t pid, pid_t tid);
-/* Calls `visit` for each thread of each active container. */
+/* Call `visit` for each thread of each active container. */
 void checked_visit(struct checker *ch, checked_visit_fn *visit);
-/* Returns whether the container's cgroup is there and is the recorded one. */
+/* Return whether the container's cgroup exists and is the recorded one. */
 bool checked_is_there(struct checker *ch, const struct container *c);
 
-/* Reads the effective CPUs of a cgroup, on either version. */
+/* Read the effective CPUs of a cgroup, on either version. */
 bool checked_effective(struct checker *ch, const char *dir, struct stow_idset *ret);
-/* Returns when the first and the last of these CPUs came: sysfs makes a CPU's topology directory
- * anew each time that it comes online, with an inode that is higher than all before. */
+/* Return when the first and the last of these CPUs came online, as inode numbers: sysfs creates
+ * a CPU's topology directory each time that the CPU comes online, with an inode that is higher
+ * than all before. */
 void checked_comings(const struct stow_idset *cpus, uint64_t *ret_first, uint64_t *ret_last);
-/* Notes that the container is right with its CPUs as they are. */
+/* Note that the container is right with its present CPUs. */
 void checked_settle(struct container *c);
-/* Returns the exclusive CPUs of other containers. */
+/* Return the exclusive CPUs of other containers. */
 void checked_others(const struct checker *ch, const struct container *c, struct stow_idset *ret);
-/* Returns the label of a container that owns one of these CPUs, or "shared". */
+/* Return the label of a container that owns one of these CPUs, or "shared". */
 const char *checked_whose(const struct checker *ch, const struct stow_idset *cpus);

@@ -13,9 +13,9 @@
 #include "base/cleanup.h"
 #include "base/idset.h"
 
-/* --- steps --------------------------------------------------------------------------------- */
+/* --- steps ---------------------------------------------------------------- */
 
-/* Counts one step. Returns 0, or -EIO for the one that is to fail. */
+/* Count a step. Returns 0, or -EIO for the one that has to fail. */
 static int count(struct fakekernel *kernel, const char *what, const char *path, const char *value)
 {
 	kernel->step++;
@@ -48,7 +48,7 @@ static ssize_t counted_pwrite(int fd, const void *buf, size_t len, off_t at)
 
 static ssize_t counted_pread(int fd, void *buf, size_t len, off_t at)
 {
-	/* Reading changes nothing: worth a failure, not a death. */
+	/* Reads change nothing: they are counted for failures, not for kills. */
 	if (!sqlite_kernel->kill_at && count(sqlite_kernel, "pread", "ledger", NULL) < 0) {
 		errno = EIO;
 		return -1;
@@ -74,8 +74,8 @@ static int counted_unlink(const char *path)
 	return real_unlink(path);
 }
 
-/* What the library does by itself with files of its own; the linker leads its calls here (--wrap).
- * A file of the kernel is never seen half written. */
+/* The library's accesses to its own files; the linker redirects its calls to these functions
+ * (--wrap). A reader never sees a half-written file of the kernel. */
 static struct fakekernel *own_kernel;
 
 ssize_t __real_write(int fd, const void *buf, size_t len);
@@ -141,7 +141,7 @@ static void take_over_sqlite(struct fakekernel *kernel)
 }
 #pragma GCC diagnostic pop
 
-/* --- files --------------------------------------------------------------------------------- */
+/* --- files ---------------------------------------------------------------- */
 
 static const char *host_path(struct fakekernel *kernel, const char *path, char *buf, size_t size)
 {
@@ -149,7 +149,7 @@ static const char *host_path(struct fakekernel *kernel, const char *path, char *
 	return buf;
 }
 
-/* A file of the tree into `buf`, without its newline; false when it is not there. */
+/* Read a file of the tree into `buf`, without the newline. Returns false when it does not exist. */
 static bool get(struct fakekernel *kernel, const char *path, char *buf, size_t size)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -201,7 +201,7 @@ static bool get_idset(struct fakekernel *kernel, const char *path, struct stow_i
 	return get(kernel, path, buf, sizeof(buf)) && stow_idset_parse(buf, ret, NULL) == 0;
 }
 
-/* --- reactions ----------------------------------------------------------------------------- */
+/* --- reactions ------------------------------------------------------------ */
 
 static bool ends_in(const char *path, const char *end)
 {
@@ -210,8 +210,8 @@ static bool ends_in(const char *path, const char *end)
 	return n >= m && strcmp(path + n - m, end) == 0;
 }
 
-/* cpuset.cpus or cpuset.mems was written: what takes effect is the part of it that the parent has,
- * or, when that is nothing, what the parent has (v2; v1 would have refused). */
+/* cpuset.cpus or cpuset.mems was written: the part of it that the parent has takes effect; if
+ * there is none, the parent's set does (v2; v1 would have refused). */
 static void react_cpuset(struct fakekernel *kernel, const char *path, const char *value)
 {
 	bool cpus = ends_in(path, "cpus");
@@ -238,7 +238,7 @@ static void react_cpuset(struct fakekernel *kernel, const char *path, const char
 		put(kernel, own, list);
 }
 
-/* nr_hugepages was written: pages in use stay, and there is only so much memory. */
+/* nr_hugepages was written: pages in use stay, and memory is limited. */
 static void react_pool(struct fakekernel *kernel, const char *path, const char *value)
 {
 	unsigned long long now = strtoull(value, NULL, 10), before = kernel->pool_before;
@@ -264,7 +264,7 @@ static bool is_cpuset(const char *path)
 	return ends_in(path, "/cpuset.cpus") || ends_in(path, "/cpuset.mems");
 }
 
-/* --- ops ----------------------------------------------------------------------------------- */
+/* --- ops ------------------------------------------------------------------ */
 
 static void unlock(struct fakekernel *kernel)
 {
@@ -273,7 +273,7 @@ static void unlock(struct fakekernel *kernel)
 	kernel->locked = false;
 }
 
-/* Only what changes needs a lock. */
+/* Return whether the file changes, and so needs the lock. */
 static bool changes(const char *path)
 {
 	return strncmp(path, "/sys/fs/cgroup", 14) == 0 || strstr(path, "/hugepages");
@@ -306,7 +306,7 @@ static void wrote(void *ctx, struct stow_root *root, const char *path, const cha
 	else if (ends_in(path, "/nr_hugepages"))
 		react_pool(kernel, path, value);
 	unlock(kernel);
-	/* There is nothing here that could fail. */
+	/* The write was made: it can no longer fail. */
 	if (kernel->kill_at || kernel->trace)
 		(void)count(kernel, "wrote", path, value);
 }

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * Plays the kernel in a copied tree, as far as the hook looks: effective CPU sets and nodes follow
- * what is written, a hugepage pool grows by what is there and no more. The writes of several
- * programs take effect one after the other, as in a kernel.
+ * Simulates the kernel in a copied tree, as far as the hook uses it: effective CPU sets and nodes
+ * follow the written ones, a hugepage pool grows by the available memory only. The writes of
+ * several programs take effect one after the other, as in a kernel.
  *
- * Every access counts as a step, before it is made and, for a write, after it was made; the
- * ledger's writes and reads, which SQLite makes by itself, count too. At a chosen step the program
- * can be killed, or the access be failed.
+ * Every access counts as a step, before it is made and, for a write, after it was made. SQLite's
+ * own reads and writes of the ledger count, too. At a chosen step the program can be killed, or the
+ * access can fail.
  */
 
 #include <stdbool.h>
@@ -27,7 +27,7 @@ struct fakekernel {
 	struct stow_root_ops ops;
 };
 
-/* Takes over the root's accesses, and with kill_at, fail_at or a trace also SQLite's. One for each
- * process. */
+/* Intercept the root's accesses, and with kill_at, fail_at or a trace also SQLite's. At most one
+ * per process. */
 int fakekernel_begin(struct fakekernel *kernel, struct stow_root *root, struct stow_err *err);
 void fakekernel_end(struct fakekernel *kernel, struct stow_root *root);

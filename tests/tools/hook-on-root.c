@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The hook, and what collects behind it, on a copied tree with a played kernel (fakekernel.h).
+ * Runs the hook, or garbage collection, on a copied tree with a simulated kernel (fakekernel.h).
  *
  *	hook-on-root ROOT apply|release|precreate < STATE
  *	hook-on-root ROOT gc|restore
  *
- *	--kill-at N	die of SIGKILL at the N-th step
+ *	--kill-at N	kill the process with SIGKILL at the N-th step
  *	--fail-at N	fail the N-th step with EIO
  *	--trace FILE	list the steps
  *
- * The program is a process of the tree's machine while it runs. Exit code and message are those of
+ * While it runs, the program is a process in the tree's /proc. Exit code and message are those of
  * numastow-hook.
  */
 #include <errno.h>
@@ -28,14 +28,14 @@
 #include "grant/gc.h"
 #include "oci-hook/hook.h"
 
-/* --- a process of the tree's machine ------------------------------------------------------- */
+/* --- a process of the tree's machine -------------------------------------- */
 
 static void proc_path(const char *dir, pid_t pid, const char *file, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s/proc/%d%s", dir, (int)pid, file);
 }
 
-/* Copies /proc/PID/stat, as of now. */
+/* Copy the present /proc/PID/stat. */
 static void proc_enter(const char *dir, pid_t pid)
 {
 	_cleanup_close_ int from = -EBADF, to = -EBADF;
@@ -65,7 +65,7 @@ static void proc_leave(const char *dir, pid_t pid)
 	rmdir(path);
 }
 
-/* --- what it does --------------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------- */
 
 static int collect(struct stow_root *root, bool all, struct stow_err *err)
 {
@@ -118,7 +118,7 @@ static int work(const char *dir, const char *word, struct fakekernel *kernel)
 	return r < 0;
 }
 
-/* The one that is to die works in a child, so that somebody is left to take it off the tree. */
+/* A process that will be killed is a child, so that the parent can remove it from the tree. */
 static int work_and_die(const char *dir, const char *word, struct fakekernel *kernel)
 {
 	int go[2], status;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Install the Debian packages that a set of make targets needs; a quick no-op when all are there.
+# Install the Debian packages that a set of make targets needs; a quick no-op when all are installed.
 #
 # usage: install-deps.sh [--list] [build|run|guest|test|lint]...      (default: build)
 #
@@ -9,7 +9,7 @@
 #   test    guest, and every test, also those in virtual machines
 #   lint    the checkers and the formatter
 #
-# With --list it names the packages, one a line, and installs nothing.
+# With --list print the packages, one per line, and install nothing.
 set -euo pipefail
 
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a machine that is not there: a folder with the files of /sys and /proc that numastow reads.
+"""Makes a simulated machine: a folder with the files of /sys and /proc that numastow reads.
 
     m = Machine("/tmp/x", nodes=8, cpus=256)
     m.container("web", annotations={"numastow.io/cpus": "2"})    # the process, its cgroup, a bundle

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Takes memory blocks offline, and devices away, as a daemon does it: in one of several threads,
+ * Takes memory blocks offline, and ejects devices, as a daemon does: in one of several threads,
  * with all signals blocked.
  *
- *   mem-hotplug offline BLOCK TIMEOUT [STOP]    STOP: somebody wants it to end after that time
+ *   mem-hotplug offline BLOCK TIMEOUT [STOP]    STOP: cancel it after that time
  *   mem-hotplug eject DEVICE TIMEOUT
  *
  * Prints "done", "already" or the error's name, and then how long it took, in ms, and the message.
@@ -35,7 +35,7 @@ static bool over(void *ctx)
 	return now() >= *(uint64_t *)ctx;
 }
 
-/* The process's other threads. */
+/* The process's other thread. */
 static void *idle(void *arg)
 {
 	for (;;)
