@@ -25,7 +25,7 @@ struct stow_reservation {
 	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
 	bool exclusive;
 	bool counted;		     /* the machine's report includes it */
-	bool reported;		     /* learnt from a report: the machine decides when it expires */
+	bool reported;		     /* added from a report: the machine decides when it expires */
 	size_t heap;		     /* index in fleet->expiring, from 1; 0: it does not expire */
 	char *request_id;	     /* of the answer that contains it, or NULL */
 	bool releasing;		     /* its deletion is being stored */

@@ -502,7 +502,7 @@ def asking(temp):
             names=["observer"])).nodes[0].report.mode == node_pb2.MODE_OBSERVE)
         call = fleet.drain("observer")
         check("refused: a machine that observes", call.ended() == "FAILED_PRECONDITION" and
-              "mode observe" in call.why, call.why)
+              "observe" in call.why, call.why)
         observer.close()
         eventually(lambda: fleet.stub.ListNodes(scheduler_pb2.ListNodesRequest(
             names=["observer"])).nodes[0].state == scheduler_pb2.NODE_STATE_STALE)
