@@ -157,6 +157,6 @@ int blocks_print_text(const struct blocks_view *view)
 	if (view->unknown)
 		printf("\n%s\n", view->unknown);
 	else if (view->owners && !view->owners_known)
-		printf("\nWhose it is is not known: this kernel has no /proc/kpagecgroup\n");
+		printf("\nThe owners are not known: this kernel has no /proc/kpagecgroup\n");
 	return 0;
 }

@@ -201,7 +201,7 @@ static int take_size(const char *text, uint64_t *ret, struct stow_err *err)
 
 	if (r < 0)
 		return stow_err_wrap(err, r, "--size");
-	return *ret ? 0 : stow_err_set(err, EINVAL, "--size: 0 is nothing");
+	return *ret ? 0 : stow_err_set(err, EINVAL, "--size: 0 is not a size");
 }
 
 static int take_time(const char *name, const char *text, uint64_t least, uint64_t most,
@@ -310,7 +310,9 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 
 	if (asked->explain &&
 	    (machine || asked->drain.node || asked->drain.blocks || asked->drain.device)) {
-		stow_err_set(&err, EINVAL, "--explain: is for a block of this machine, and alone");
+		stow_err_set(&err, EINVAL,
+			     "--explain: cannot be combined with other options, and is for this "
+			     "machine only");
 		return bad(&err);
 	}
 	if (asked->explain)
@@ -322,7 +324,7 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 		return cli_become_fleet(argc, argv);
 	if (asked->drain.detach) {
 		stow_err_set(&err, EINVAL,
-			     "--detach: needs an agent, and none is alive on this machine");
+			     "--detach: requires an agent, and none is running on this machine");
 		return bad(&err);
 	}
 	return drain_here(asked);
@@ -345,7 +347,7 @@ int cmd_drain(int argc, char **argv)
 		return CLI_OK;
 	}
 	if (argc > optind + 1) {
-		stow_err_set(&err, EINVAL, "\"%.64s\" is one argument too many", argv[optind + 1]);
+		stow_err_set(&err, EINVAL, "\"%.64s\": unexpected argument", argv[optind + 1]);
 		return bad(&err);
 	}
 	return decide(&asked, argv[optind], argc, argv);

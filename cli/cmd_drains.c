@@ -135,7 +135,7 @@ static int cancel(const char *id, bool json)
 
 	r = cli_context_open_anyway(&context, NULL, false, &err);
 	if (r == 0 && !context.ledger)
-		r = stow_err_set(&err, ENOENT, "no drain is under way on this machine");
+		r = stow_err_set(&err, ENOENT, "no drain is running on this machine");
 	if (r == 0)
 		r = stow_drain_cancel(context.ledger, id, whole, &err);
 	if (r < 0)

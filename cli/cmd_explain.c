@@ -30,7 +30,7 @@ static int explain(const struct options *options, const struct cli_asked *asked,
 
 	if (!options->container && stow_request_members(asked->annotations, asked->n, &name, 1))
 		return stow_err_set(err, EINVAL,
-				    "KEY.%.64s is for one container of a pod: say which one with "
+				    "KEY.%.64s is for one container of a pod: name it with "
 				    "--container",
 				    name);
 	r = cli_context_open(&context, options->sysroot, false, err);

@@ -23,8 +23,8 @@ static int look_after_drains(struct cli_context *context, struct stow_err *err)
 		return 0;
 	r = stow_drain_recover(&context->grant, NULL, err);
 	if (r > 0) {
-		cli_audit(context, "gc", NULL, "took back, or went on with, what a drain left");
-		printf("drains whose program was killed: %d looked after\n", r);
+		cli_audit(context, "gc", NULL, "undid or resumed drains");
+		printf("drains whose program was killed: %d recovered\n", r);
 	}
 	return r;
 }
@@ -52,7 +52,7 @@ static int adopt_alone(struct cli_context *context, bool quiet)
 	int r;
 
 	if (!quiet)
-		printf("there is no ledger: nothing was ever placed since boot\n");
+		printf("there is no ledger: nothing was placed since boot\n");
 	r = stow_adopt(&context->grant, &found, &err);
 	print_found(&found, quiet);
 	stow_adoption_done(&found);
@@ -205,7 +205,7 @@ static int restore_all(void)
 	if (r < 0)
 		return cli_fail(&err);
 	if (!context.ledger) {
-		printf("there is no ledger: nothing was ever placed since boot\n");
+		printf("there is no ledger: nothing was placed since boot\n");
 		return CLI_OK;
 	}
 	r = stow_restore_all(&context.grant, &err);

@@ -103,8 +103,8 @@ static int show(struct stow_root *root, bool json, struct stow_err *err)
 	    stow_ledger_usage(ledger, &usage, NULL) == 0)
 		view.usage = usage;
 	if (cli_ledger_hidden(root))
-		fputs("numastow: what is given away is not shown: only root can read this "
-		      "machine's ledger; `numastow node` asks the agent\n",
+		fputs("numastow: grants are not shown: only root can read this machine's ledger; "
+		      "`numastow node` asks the agent\n",
 		      stderr);
 	r = json ? topology_print_json(&view) : topology_print_text(&view);
 	return r < 0 ? stow_err_sys(err, -r, "printing the topology") : 0;

@@ -24,9 +24,8 @@ static int read_config(struct cli_context *context, bool anyway, struct stow_err
 	r = stow_config_read_anyway(context->root, &context->config, &why);
 	if (r > 0)
 		fprintf(stderr,
-			"numastow: %s (nothing is placed until this is repaired; looking and "
-			"undoing go on "
-			"without it)\n",
+			"numastow: %s (nothing is placed until this is repaired; showing and "
+			"undoing still work)\n",
 			why.msg);
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }

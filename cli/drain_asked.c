@@ -15,7 +15,8 @@ static int check_what(struct drain_asked *asked, struct stow_err *err)
 
 	if (n == 0)
 		return stow_err_set(err, EINVAL,
-				    "what is to leave? --node N, --blocks LIST or --device NAME");
+				    "nothing to drain was named: --node N, --blocks LIST or "
+				    "--device NAME is required");
 	if (n > 1)
 		return stow_err_set(err, EINVAL,
 				    "%s and %s: only one of --node, --blocks and --device",
@@ -23,9 +24,9 @@ static int check_what(struct drain_asked *asked, struct stow_err *err)
 				    asked->device ? "--device" : "--blocks");
 	if (asked->blocks && asked->size)
 		return stow_err_set(err, EINVAL,
-				    "--size goes with --node or --device: --blocks says it all");
+				    "--size goes with --node or --device, not with --blocks");
 	if (asked->device && !*asked->device)
-		return stow_err_set(err, EINVAL, "--device: want a name such as dimm0");
+		return stow_err_set(err, EINVAL, "--device: expected a name such as dimm0");
 	return 0;
 }
 
@@ -41,7 +42,7 @@ static int check_numbers(struct drain_asked *asked, struct stow_err *err)
 		r = stow_parse_u64(asked->node, STOW_IDSET_MAX - 1, &node, err);
 		if (r < 0)
 			return stow_err_wrap(err, r,
-					     "--node: want the number of a NUMA node of the "
+					     "--node: expected the number of a NUMA node of the "
 					     "machine");
 		asked->numa_node = (int)node;
 	}
@@ -50,7 +51,7 @@ static int check_numbers(struct drain_asked *asked, struct stow_err *err)
 		if (r < 0)
 			return stow_err_wrap(err, r, "--blocks");
 		if (n == 0)
-			return stow_err_set(err, EINVAL, "--blocks: want a list such as 48-55");
+			return stow_err_set(err, EINVAL, "--blocks: expected a list such as 48-55");
 	}
 	return 0;
 }
@@ -65,13 +66,14 @@ int drain_asked_check(struct drain_asked *asked, const char *machine, struct sto
 		return r;
 	if (asked->eject && asked->wait)
 		return stow_err_set(err, EINVAL,
-				    "--eject and --wait: either this machine lets go of it, or "
-				    "somebody else pulls it");
+				    "--eject and --wait: either this machine removes the memory, "
+				    "or it waits for the removal");
 	if (asked->revoke && !machine)
-		return stow_err_set(err, EINVAL,
-				    "--revoke: reservations are a scheduler's; name the MACHINE");
+		return stow_err_set(
+			err, EINVAL,
+			"--revoke: only a scheduler has reservations; name the MACHINE");
 	if (asked->dry_run && asked->detach)
-		return stow_err_set(err, EINVAL, "--detach: a plan ends by itself");
+		return stow_err_set(err, EINVAL, "--detach: a dry run has no drain to detach from");
 	return 0;
 }
 

@@ -47,7 +47,7 @@ static int find_block(struct explained *e, const char *text, struct stow_err *er
 
 	r = stow_parse_u64(text, UINT64_MAX, &id, err);
 	if (r < 0)
-		return stow_err_wrap(err, r, "--explain: want the number of a memory block");
+		return stow_err_wrap(err, r, "--explain: expected the number of a memory block");
 	r = stow_memblocks_read(e->root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &e->all, err);
 	if (r < 0)
 		return r;
@@ -108,7 +108,7 @@ static const char *owner_name(const struct explained *e, size_t i, char *id, siz
 	if (e->use.blocks[0].owners[i].inode == 0)
 		return "nobody's";
 	if (!path)
-		return "of a cgroup that is gone";
+		return "of a removed cgroup";
 	return *stow_cgroup_container(path, id, size) ? id : path;
 }
 
@@ -126,12 +126,12 @@ static void print_text(const struct explained *e)
 	       stow_format_size(e->all.block_size, size, sizeof(size)), e->block->node,
 	       stow_memblock_state_name(e->block->state),
 	       *e->block->zones ? e->block->zones : "none",
-	       *device_name(e) ? ", device " : ", came with the machine", device_name(e));
+	       *device_name(e) ? ", device " : ", present at boot", device_name(e));
 	if (!e->known) {
-		printf("who is in it is not known: %s\n", e->why.msg);
+		printf("the owners of its pages are not known: %s\n", e->why.msg);
 		return;
 	}
-	printf("\n%-12s %10s  %s\n", "KIND", "SIZE", "CAN IT LEAVE?");
+	printf("\n%-12s %10s  %s\n", "KIND", "SIZE", "CAN IT MOVE?");
 	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
 		if (use->pages[kind])
 			printf("%-12s %10s  %s\n", stow_page_kind_name((enum stow_page_kind)kind),

@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	const struct cli_command *command;
 
 	if (!name) {
-		fprintf(stderr, "numastow: which command? Try 'numastow --help'.\n");
+		fprintf(stderr, "numastow: missing command. Try 'numastow --help'.\n");
 		return CLI_USAGE;
 	}
 	if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0) {

@@ -87,25 +87,24 @@ static const char *reason_of(const struct fleet *fleet, const char *text)
 	bool tls = fleet->options->ca != NULL;
 
 	if (strstr(text, "Connection refused"))
-		return "nothing listens there; is it running?";
+		return "connection refused; is it running?";
 	if (strstr(text, "No such file or directory"))
 		return "there is no such socket; is it running?";
 	if (strstr(text, "Permission denied"))
-		return "you may not use that socket";
+		return "permission denied";
 	if (strstr(text, "DNS resolution failed") || strstr(text, "Name or service not known") ||
 	    strstr(text, "hostname"))
 		return "there is no such host";
 	if (strstr(text, "Socket closed") || strstr(text, "Connection reset") ||
 	    strstr(text, "recvmsg") || strstr(text, "closed the connection"))
-		return tls ? "it closed the connection; does it take your certificate?"
+		return tls ? "it closed the connection; does it accept your certificate?"
 			   : "it closed the connection; it may want TLS: set ca, certificate and "
 			     "key";
 	if (tls && (strstr(text, "WRONG_VERSION") || strstr(text, "wrong version")))
 		return "it does not speak TLS";
 	if (strstr(text, "andshake"))
-		return "the TLS handshake failed; does its certificate say that name "
-		       "(server-name), "
-		       "and is it of that CA?";
+		return "the TLS handshake failed; does its certificate have that name "
+		       "(server-name), and is it of that CA?";
 	return text;
 }
 

@@ -153,7 +153,7 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 	if (r == -EINTR && f.view.last < PB_DRAIN_STEP_DONE) {
 		f.view.interrupted = true;
 		snprintf(f.view.error, sizeof(f.view.error),
-			 "interrupted before the end was heard of; see `numastow drains`");
+			 "interrupted before the drain had ended; see `numastow drains`");
 	} else if (r < 0 && f.view.last < PB_DRAIN_STEP_DONE) {
 		cli_bar_end(&f.view.bar);
 		return r;

@@ -23,8 +23,8 @@ static int run_fence(struct fleet *fleet, struct stow_err *err)
 	r = fleet_call(fleet, "Fence", &request, 0, &response, err);
 	if (r == -ETIMEDOUT)
 		return stow_err_set(err, ETIMEDOUT,
-				    "the fence stands, but reservations are left under it; look at "
-				    "them with `numastow reservations %.64s`, or say --revoke",
+				    "the fence stands, but reservations are left on it; list them "
+				    "with `numastow reservations %.64s`, or use --revoke",
 				    request.node);
 	if (r < 0)
 		return r;

@@ -130,7 +130,7 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	if (options->n_words < command->min_words)
 		return stow_err_set(err, EINVAL, "%s wants %s", command->name, command->arguments);
 	if (options->n_words > command->max_words)
-		return stow_err_set(err, EINVAL, "\"%.64s\" is one argument too many",
+		return stow_err_set(err, EINVAL, "\"%.64s\": unexpected argument",
 				    options->words[command->max_words]);
 	tls = !!options->ca + !!options->certificate + !!options->key;
 	if (tls != 0 && tls != 3)
@@ -169,7 +169,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (!command || !words) {
-		fprintf(stderr, "numastow-fleet: this is a part of numastow(1), which starts it\n");
+		fprintf(stderr,
+			"numastow-fleet: this is a part of numastow(1), and is started by it\n");
 		return CLI_USAGE;
 	}
 	/* Accept -h and -j, like the other subcommands. */

@@ -348,7 +348,7 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	else if (response->n_containers)
 		show_containers(response->containers, response->n_containers);
 	else
-		printf("No %scontainer has anything of this machine.\n",
+		printf("No %scontainer has a grant on this machine.\n",
 		       request.n_ids ? "such " : "");
 	stow_rpc_message_free(response);
 	return CLI_OK;

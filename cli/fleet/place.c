@@ -138,8 +138,8 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 	else if (response->released == request.n_ids)
 		printf("released %" PRIu32 "\n", response->released);
 	else
-		printf("released %" PRIu32 ", the other %zu were gone already\n",
-		       response->released, request.n_ids - response->released);
+		printf("released %" PRIu32 "; the other %zu did not exist\n", response->released,
+		       request.n_ids - response->released);
 	stow_rpc_message_free(response);
 	return CLI_OK;
 }

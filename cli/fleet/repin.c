@@ -74,7 +74,7 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 		       view->dry_run ? "would go" : "planned ", p->from, p->to, p->cpus);
 		break;
 	case PB_REPIN_STEP_WIDENED:
-		printf("widened   it may use both for now\n");
+		printf("widened   both are allowed for now\n");
 		break;
 	case PB_REPIN_STEP_MOVING:
 		show_moving(view, p);
@@ -114,8 +114,8 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 	r = fleet_stream(fleet, "Repin", &request, &stream, err);
 	cli_bar_end(&view.bar);
 	if (r == -EINTR)
-		fprintf(stderr, "numastow: cancelled; the agent takes the container back to a "
-				"state that the ledger knows\n");
+		fprintf(stderr, "numastow: cancelled; the agent returns the container to a state "
+				"that is recorded in the ledger\n");
 	return r;
 }
 

@@ -85,15 +85,16 @@ static int parse_pod(const struct fleet_options *options, size_t *at, PbPodReque
 	r = stow_request_parse(asked.annotations, asked.n, NULL, NULL, STOW_POLICY_SINGLE_NUMA_NODE,
 			       &request, err);
 	if (r == 0)
-		return stow_err_set(err, EINVAL, "what is asked for? Such as cpus=4 memory=8Gi");
+		return stow_err_set(err, EINVAL,
+				    "the request is missing, such as cpus=4 memory=8Gi");
 	if (r > 0)
 		r = stow_request_complete(&request, &(struct stow_limits){ 0 }, false, err);
 	if (r < 0)
 		return r;
 	if (request.near[0])
 		return stow_err_set(err, EINVAL,
-				    "near=%s: schedulers do not know devices; say nodes=, or "
-				    "ask on the machine",
+				    "near=%s: schedulers do not know devices; use nodes=, or "
+				    "explain on the machine",
 				    request.near);
 	if (request.reservation[0])
 		return stow_err_set(err, EINVAL, "reservation=%s: is what a scheduler answers",
