@@ -50,6 +50,6 @@ const struct stow_grant_context *agent_machine_context(const struct agent_machin
 const PbNodeReport *agent_machine_report(const struct agent_machine *machine);
 
 /* Return the number of leases of a scheduler: those of the last report, and those that were
- * added since; note an added one. */
+ * added since. Count an added lease. */
 size_t agent_machine_leases(const struct agent_machine *machine);
 void agent_machine_took_lease(struct agent_machine *machine);

@@ -209,7 +209,7 @@ static int help(void)
 		  "leave",
 		  "  -a, --all          a line for each, also for neighbours that are alike\n"
 		  "  -n, --node N       those of NUMA node N\n"
-		  "  -o, --owners       say what is in them, and whose it is (for root)\n"
+		  "  -o, --owners       show what is in them, and the owners (for root)\n"
 		  "  -j, --json         print JSON, see numastow-blocks(1)\n"
 		  "  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another "
 		  "machine's\n"

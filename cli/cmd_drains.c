@@ -30,15 +30,15 @@ static const struct option options[] = {
 };
 
 /* Common to both commands. */
-#define FLEET_HELP                                                                            \
-	"\nKeys of /etc/numastow/client.yaml say how a scheduler, or an agent, is reached:\n" \
-	"  --scheduler ADDRESS,...\n"                                                         \
-	"  --ca FILE\n"                                                                       \
-	"  --certificate FILE\n"                                                              \
-	"  --key FILE\n"                                                                      \
-	"  --server-name NAME\n"                                                              \
-	"  --agent PATH\n"                                                                    \
-	"  --timeout TIME\n"                                                                  \
+#define FLEET_HELP                                                                  \
+	"\nConnection options, which are also keys of /etc/numastow/client.yaml:\n" \
+	"  --scheduler ADDRESS,...\n"                                               \
+	"  --ca FILE\n"                                                             \
+	"  --certificate FILE\n"                                                    \
+	"  --key FILE\n"                                                            \
+	"  --server-name NAME\n"                                                    \
+	"  --agent PATH\n"                                                          \
+	"  --timeout TIME\n"                                                        \
 	"  --config FILE  instead of that file\n"
 
 /* --- drains --------------------------------------------------------------- */
@@ -107,7 +107,7 @@ int cmd_drains(int argc, char **argv)
 		case 'h':
 			cli_usage(
 				"drains", "[--cluster | MACHINE] [--json]",
-				"Shows drains under way on this machine, or the fleet's",
+				"Shows running drains of this machine, or of the fleet",
 				"  --cluster      the scheduler's, of all machines or of MACHINE\n"
 				"  -j, --json     as JSON\n"
 				"  -h, --help     print this text\n" FLEET_HELP);
@@ -163,8 +163,7 @@ int cmd_cancel(int argc, char **argv)
 			json = true;
 			break;
 		case 'h':
-			cli_usage("cancel", "[--cluster] [ID]",
-				  "Stops a drain and takes back what it has done",
+			cli_usage("cancel", "[--cluster] [ID]", "Stops a drain and undoes it",
 				  "  --cluster      the scheduler's\n"
 				  "  -j, --json     as JSON\n"
 				  "  -h, --help     print this text\n"

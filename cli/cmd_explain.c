@@ -91,18 +91,19 @@ int cmd_explain(int argc, char **argv)
 			options.sysroot = optarg;
 			break;
 		case 'h':
-			cli_usage("explain", "[OPTION...] [KEY=VALUE...]",
-				  "Says where a request would go and why, or why it would be "
-				  "refused",
-				  "  -f, --file FILE       a JSON file with annotations; - for "
-				  "standard "
-				  "input\n"
-				  "  -c, --container NAME  the container of the pod, for KEY.NAME\n"
-				  "  -n, --namespace NAME  whose caps count\n"
-				  "  -j, --json            as JSON\n"
-				  "  -s, --sysroot DIR     for a copied tree\n"
-				  "  KEY                   an annotation, with or without "
-				  "numastow.io/\n");
+			cli_usage(
+				"explain", "[OPTION...] [KEY=VALUE...]",
+				"Shows where a request would be placed and why, or why it would be "
+				"refused",
+				"  -f, --file FILE       a JSON file with annotations; - for "
+				"standard "
+				"input\n"
+				"  -c, --container NAME  the container of the pod, for KEY.NAME\n"
+				"  -n, --namespace NAME  whose caps count\n"
+				"  -j, --json            as JSON\n"
+				"  -s, --sysroot DIR     for a copied tree\n"
+				"  KEY                   an annotation, with or without "
+				"numastow.io/\n");
 			return CLI_OK;
 		default:
 			return cli_bad_usage("explain");

@@ -184,7 +184,7 @@ int cmd_release(int argc, char **argv)
 		if (c != 'h')
 			return cli_bad_usage("release");
 		cli_usage("release", "ID",
-			  "Takes a container's grant back. A container that still runs gets the "
+			  "Undoes a container's grant. A container that still runs gets the "
 			  "CPUs, "
 			  "nodes and limits that it had before",
 			  "  ID          or the beginning of a container's id\n");

@@ -45,7 +45,7 @@ int cmd_ledger(int argc, char **argv)
 			break;
 		case 'h':
 			cli_usage("ledger", "[--json] [--sysroot DIR]",
-				  "Shows what this machine has given to which container",
+				  "Shows the grants of this machine's containers",
 				  "  -j, --json         as JSON\n"
 				  "  -s, --sysroot DIR  the ledger of a copied tree\n");
 			return CLI_OK;

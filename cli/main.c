@@ -12,16 +12,16 @@
 static const struct cli_command commands[] = {
 	{ "topology", "[--json] [--sysroot DIR]",
 	  "Show the machine's NUMA nodes and what they have", cmd_topology },
-	{ "ledger", "[--json]", "Show what is given to which container", cmd_ledger },
-	{ "explain", "[OPTION...] [KEY=VALUE...]", "Say where a request would go and why",
+	{ "ledger", "[--json]", "Show the grants of containers", cmd_ledger },
+	{ "explain", "[OPTION...] [KEY=VALUE...]", "Show where a request would be placed, and why",
 	  cmd_explain },
 	{ "why", "[--json] [ID]", "Show why a container was placed or refused", cmd_why },
-	{ "release", "ID", "Take a container's grant back", cmd_release },
-	{ "gc", "[--quiet] [--rebuild]", "Reclaim what nobody gave back", cmd_gc },
+	{ "release", "ID", "Undo a container's grant", cmd_release },
+	{ "gc", "[--quiet] [--rebuild]", "Reclaim grants of ended containers", cmd_gc },
 	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
 	{ "drain", "[MACHINE] [OPTION...]", "Take memory off a running machine", cmd_drain },
-	{ "drains", "[MACHINE]", "Show drains under way", cmd_drains },
-	{ "cancel", "[ID]", "Stop a drain and take it back", cmd_cancel },
+	{ "drains", "[MACHINE]", "Show running drains", cmd_drains },
+	{ "cancel", "[ID]", "Stop a drain and undo it", cmd_cancel },
 
 	{ "blocks", "[OPTION...]", "Show the memory blocks, and whether they can leave",
 	  cmd_blocks },
@@ -38,9 +38,9 @@ static const struct cli_command commands[] = {
 	{ "watch", "[NODE...]", "Show the fleet as it changes", cli_become_fleet },
 	{ "place", "[OPTION...] KEY=VALUE...", "Reserve room for pods in the fleet",
 	  cli_become_fleet },
-	{ "reservations", "[NODE]", "Show what is reserved, and for whom", cli_become_fleet },
-	{ "fence", "NODE NUMA_NODES", "Let nothing new onto NUMA nodes", cli_become_fleet },
-	{ "unfence", "NODE NUMA_NODES", "Take a fence away", cli_become_fleet },
+	{ "reservations", "[NODE]", "Show reservations, and their containers", cli_become_fleet },
+	{ "fence", "NODE NUMA_NODES", "Stop placing on NUMA nodes", cli_become_fleet },
+	{ "unfence", "NODE NUMA_NODES", "Lift a fence", cli_become_fleet },
 };
 
 static void print_help(void)

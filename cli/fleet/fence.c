@@ -7,7 +7,7 @@
 
 static const struct stow_setting fence_settings[] = {
 	{ "revoke", STOW_SETTING_SWITCH, offsetof(struct fleet_options, revoke), 0, 0, NULL, NULL,
-	  "take reservations back that no container has taken, instead of waiting for them" },
+	  "revoke unused reservations instead of waiting for them" },
 	{ 0 },
 };
 
@@ -58,7 +58,7 @@ static int run_unfence(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_fence = {
 	.name = "fence",
 	.arguments = "NODE NUMA_NODES",
-	.summary = "Lets nothing new onto NUMA nodes of a machine; what runs there stays",
+	.summary = "Stops placing on NUMA nodes of a machine; running containers stay",
 	.settings = fence_settings,
 	.min_words = 2,
 	.max_words = 2,
@@ -68,7 +68,7 @@ const struct fleet_command fleet_fence = {
 const struct fleet_command fleet_unfence = {
 	.name = "unfence",
 	.arguments = "NODE NUMA_NODES",
-	.summary = "Takes a fence away",
+	.summary = "Lifts a fence",
 	.min_words = 2,
 	.max_words = 2,
 	.run = run_unfence,

@@ -39,7 +39,7 @@ static int run_why(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_ledger = {
 	.name = "ledger",
 	.arguments = "",
-	.summary = "Shows what this machine has given to which container, asking its agent",
+	.summary = "Shows the grants of this machine's containers, asking its agent",
 	.peer = FLEET_AGENT,
 	.run = run_ledger,
 };

@@ -418,7 +418,7 @@ const struct fleet_command fleet_containers = {
 const struct fleet_command fleet_reservations = {
 	.name = "reservations",
 	.arguments = "[NODE]",
-	.summary = "Shows what is reserved, and for whom",
+	.summary = "Shows reservations, and their containers",
 	.max_words = 1,
 	.run = run_reservations,
 };

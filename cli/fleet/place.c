@@ -215,7 +215,7 @@ const struct fleet_command fleet_release = {
 const struct fleet_command fleet_explain = {
 	.name = "explain",
 	.arguments = "--cluster [OPTION...] KEY=VALUE... [+ KEY=VALUE...]...",
-	.summary = "Says where the scheduler would place pods, and per machine why or why not",
+	.summary = "Shows where the scheduler would place pods, with a reason for each machine",
 	.settings = explain_settings,
 	.max_words = SIZE_MAX,
 	.run = run_explain,

@@ -21,7 +21,7 @@ static const struct stow_setting repin_settings[] = {
 	{ "pause", STOW_SETTING_DURATION, AT(pause), 0, UINT64_C(10000000000), NULL, "TIME",
 	  "between two batches (the agent's setting)" },
 	{ "dry-run", STOW_SETTING_SWITCH, AT(dry_run), 0, 0, NULL, NULL,
-	  "say where it would go and change nothing" },
+	  "show where it would move, and change nothing" },
 	{ 0 },
 };
 

@@ -291,7 +291,7 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 				err, ENOENT, "id: drain %s has ended: %s",
 				s->drains->ended[i]->message->id,
 				scheduler_step_name(s->drains->ended[i]->message->progress->step));
-	return stow_err_set(err, ENOENT, "id: no drain \"%s\" is under way", id);
+	return stow_err_set(err, ENOENT, "id: no drain \"%s\" is running", id);
 }
 
 int scheduler_cancel_drain(struct stow_rpc_call *call, void *ctx, const void *request,

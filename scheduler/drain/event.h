@@ -4,9 +4,12 @@
 /*
  * Webhook events of drains: body, headers and signature.
  *
- *  POST PATH Content-Type: application/json User-Agent: numastow/VERSION Idempotency-Key:
- *  DRAIN-EVENT the same in each try X-Numastow-Timestamp: SECONDS of this try X-Numastow-Signature:
- *  sha256=HEX HMAC-SHA256(secret, SECONDS "." BODY)
+ *	POST PATH
+ *	Content-Type: application/json
+ *	User-Agent: numastow/VERSION
+ *	Idempotency-Key: DRAIN-EVENT			the same in each try
+ *	X-Numastow-Timestamp: SECONDS			of this try
+ *	X-Numastow-Signature: sha256=HEX		HMAC-SHA256(secret, SECONDS "." BODY)
  *
  *	{"event":"safe-to-remove","drain":"...","node":"web-3",...,"attempt":1}
  */

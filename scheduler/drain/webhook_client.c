@@ -49,9 +49,10 @@ static int read_secret(const char *path, char **ret, size_t *ret_len, struct sto
 		len--;
 	/* Also rejects the empty file that the systemd unit provides when there is no secret. */
 	if (len < SECRET_MIN)
-		return stow_err_set(err, EINVAL,
-				    "webhook-secret: %s has %zu bytes; want a key of at least %d",
-				    path, len, SECRET_MIN);
+		return stow_err_set(
+			err, EINVAL,
+			"webhook-secret: %s has %zu bytes; expected a key of at least %d", path,
+			len, SECRET_MIN);
 	*ret = STOW_TAKE_PTR(text);
 	*ret_len = len;
 	return 0;

@@ -180,7 +180,8 @@ static size_t limit_of(const PbExplainRequest *in)
 int scheduler_explain_check(const PbExplainRequest *in, struct stow_err *err)
 {
 	if (in->n_pods == 0 || in->n_pods > PODS_MAX)
-		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods, PODS_MAX);
+		return stow_err_set(err, EINVAL, "pods: %zu; expected 1 to %d", in->n_pods,
+				    PODS_MAX);
 	if (limit_of(in) > LIMIT_MOST)
 		return stow_err_set(err, EINVAL, "limit: %zu; at most %d", limit_of(in),
 				    LIMIT_MOST);

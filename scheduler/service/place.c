@@ -380,7 +380,7 @@ int scheduler_place(struct stow_rpc_call *call, void *ctx, const void *request, 
 	int r;
 
 	if (in->n_pods == 0 || in->n_pods > SCHEDULER_PODS_MAX)
-		return stow_err_set(err, EINVAL, "pods: %zu; want 1 to %d", in->n_pods,
+		return stow_err_set(err, EINVAL, "pods: %zu; expected 1 to %d", in->n_pods,
 				    SCHEDULER_PODS_MAX);
 	if (strlen(in->request_id) > 128)
 		return stow_err_set(err, EINVAL, "request_id: over 128 characters");

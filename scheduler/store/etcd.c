@@ -42,7 +42,8 @@ static int parse_url(const char *url, size_t len, char target[256], bool *ret_tl
 	uint64_t port;
 
 	if (!tls && (len <= skip || strncmp(url, plain, skip) != 0))
-		return stow_err_set(err, EINVAL, "\"%.*s\": want https://HOST:PORT", (int)len, url);
+		return stow_err_set(err, EINVAL, "\"%.*s\": expected https://HOST:PORT", (int)len,
+				    url);
 	if (len - skip >= 256)
 		return stow_err_set(err, EINVAL, "\"%.64s...\": too long", url);
 	memcpy(target, url + skip, len - skip);
@@ -52,14 +53,15 @@ static int parse_url(const char *url, size_t len, char target[256], bool *ret_tl
 	colon = strrchr(target, ':');
 	if (!colon || colon == target || strchr(target, '/') ||
 	    stow_parse_u64(colon + 1, 65535, &port, NULL) < 0 || port == 0)
-		return stow_err_set(err, EINVAL, "\"%.*s\": want %sHOST:PORT", (int)len, url,
+		return stow_err_set(err, EINVAL, "\"%.*s\": expected %sHOST:PORT", (int)len, url,
 				    tls ? secure : plain);
 	if (!tls && strncmp(target, "localhost:", 10) != 0 &&
 	    (stow_address_parse(target, &address, &size, NULL) < 0 ||
 	     !stow_address_is_loopback(&address)))
-		return stow_err_set(err, EINVAL,
-				    "\"%.*s\": plain http:// is for loopback; want https://",
-				    (int)len, url);
+		return stow_err_set(
+			err, EINVAL,
+			"\"%.*s\": plain http:// is for loopback only; expected https://", (int)len,
+			url);
 	*ret_tls = tls;
 	return 0;
 }

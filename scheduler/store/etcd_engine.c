@@ -289,19 +289,20 @@ static int check(const char *urls, const struct stow_store_options *options, str
 	if (len < 2 || len > 200 || options->prefix[len - 1] != '/')
 		return stow_err_set(
 			err, EINVAL,
-			"store-prefix: \"%.64s\"; want 2 to 200 characters, the last of "
+			"store-prefix: \"%.64s\"; expected 2 to 200 characters, the last of "
 			"them /",
 			len ? options->prefix : "");
 	if (!secure && files)
 		return stow_err_set(err, EINVAL,
 				    "http:// does not use store-ca, store-certificate, store-key");
 	if (secure && files != 3)
-		return stow_err_set(err, EINVAL,
-				    "%s: missing; https:// wants store-ca, store-certificate and "
-				    "store-key",
-				    !options->ca	    ? "store-ca"
-				    : !options->certificate ? "store-certificate"
-							    : "store-key");
+		return stow_err_set(
+			err, EINVAL,
+			"%s: missing; https:// requires store-ca, store-certificate and "
+			"store-key",
+			!options->ca		? "store-ca"
+			: !options->certificate ? "store-certificate"
+						: "store-key");
 	return secure ? stow_rpc_tls_check(&tls, err) : 0;
 }
 

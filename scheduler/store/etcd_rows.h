@@ -4,7 +4,7 @@
 /*
  * The store's rows as keys of etcd, and operations on them in one transaction.
  *
- *	PREFIXr/ID	a reservation		PREFIXw/SEQ	what a webhook is to be told
+ *	PREFIXr/ID	a reservation		PREFIXw/SEQ	a webhook event
  *	PREFIXf/NODE	a fence			PREFIXbundle	a list that is too long for one
  *	PREFIXa/REQUEST	an answer				transaction
  *	PREFIXd/ID	a drain
