@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The queue, and the thread that has written what is in it. */
+/* The queue of writes, and the thread that has the engine write it. */
 #include "scheduler/store/store.h"
 
 #include <errno.h>
@@ -16,8 +16,8 @@
 #include "scheduler/store/gather.h"
 
 #define FORGET_EVERY (60 * STOW_SECOND)
-#define PROBE_EVERY  (5 * STOW_SECOND) /* between writes when nobody wants one */
-#define RETRY_EVERY  STOW_SECOND       /* when the last one failed */
+#define PROBE_EVERY  (5 * STOW_SECOND) /* between probes, when there are no writes */
+#define RETRY_EVERY  STOW_SECOND       /* after a failure */
 #define STOP_WITHIN  (5 * STOW_SECOND)
 #define HANGS	     (10 * STOW_SECOND)
 #define LOOK_EVERY   (5 * STOW_SECOND) /* for standbys */
@@ -35,18 +35,18 @@ struct stow_store {
 	struct stow_writes *first, **last;
 	size_t n_queued, wanted; /* the thread is woken up when so many are queued */
 	struct stow_gather gather;
-	bool stopping; /* what comes now is refused */
-	bool closing;  /* the thread ends */
+	bool stopping; /* new lists are refused */
+	bool closing;  /* the thread has to end */
 	uint64_t commits, writes, failed;
 	bool busy;	     /* the thread has a batch */
-	uint64_t writing;    /* since when; 0: it is not */
+	uint64_t writing;    /* since when the engine writes; 0: it does not */
 	struct stow_err bad; /* why the last probe failed; code 0: it did not */
 	struct stow_store_standbys standbys;
-	uint64_t looked; /* for these; the thread's that leads */
+	uint64_t looked; /* when standbys were asked for; for the leader's thread */
 
-	/* The thread's own: deletions that failed and that nobody waits for. */
+	/* For the thread only: failed deletions without a callback. */
 	struct stow_write *owed, **owed_last;
-	uint64_t n_owed; /* the lock */
+	uint64_t n_owed; /* under the lock */
 	uint64_t said;
 	size_t unsaid;
 };
@@ -61,7 +61,7 @@ static void init_monotonic(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-/* --- what is owed --------------------------------------------------------- */
+/* --- owed deletions ------------------------------------------------------- */
 
 static bool is_deletion(enum stow_write_kind kind)
 {
@@ -70,8 +70,8 @@ static bool is_deletion(enum stow_write_kind kind)
 	       kind == STOW_WRITE_NO_WEBHOOK_OF;
 }
 
-/* Keeps what a list wanted deleted: else it would be back after a restart. Ids are never used
- * twice, but request ids may be: see settled(). */
+/* Keep the deletions of a failed list: otherwise the rows would be back after a restart. Ids are
+ * never reused, but request ids may be: see settled(). */
 static void owe(struct stow_store *store, struct stow_writes *writes)
 {
 	struct stow_write **at = &writes->first;
@@ -108,7 +108,7 @@ static struct stow_write *pop_owed(struct stow_store *store)
 	return w;
 }
 
-/* A new answer under a request id whose old one is still to be deleted. */
+/* Drop an owed deletion of an answer when a new answer was written under the same request id. */
 static void settled(struct stow_store *store, const struct stow_writes *batch)
 {
 	if (!store->owed)
@@ -119,10 +119,10 @@ static void settled(struct stow_store *store, const struct stow_writes *batch)
 			     o = o->next)
 				if (o->kind == STOW_WRITE_NO_ANSWER &&
 				    strcmp(o->text, w->text) == 0)
-					o->text[0] = '\0'; /* nobody's */
+					o->text[0] = '\0'; /* matches no row */
 }
 
-/* Each in a list of its own. */
+/* Return the owed deletions, each in a list of its own. */
 static struct stow_writes *take_owed(struct stow_store *store)
 {
 	struct stow_writes *first = NULL, **last = &first;
@@ -166,8 +166,8 @@ static void gather(struct stow_store *store)
 	stow_gather_ended(&store->gather, store->n_queued);
 }
 
-/* All that is queued; NULL: nothing for a while, or the end. What came too late is in
- * *ret_refused. */
+/* Take all queued lists. NULL: none came for a while, or the thread has to end. *ret_refused has
+ * lists that came too late. */
 static struct stow_writes *take_batch(struct stow_store *store, struct stow_writes **ret_refused,
 				      bool *ret_closing)
 {
@@ -195,8 +195,8 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	return batch;
 }
 
-/* One line a second, whatever goes wrong. */
-static void say_refused(struct stow_store *store, const struct stow_err *err)
+/* Log a refused write, at most once a second. */
+static void log_refused(struct stow_store *store, const struct stow_err *err)
 {
 	uint64_t now = stow_clock_boot();
 
@@ -229,7 +229,7 @@ static void engine_write(struct stow_store *store, struct stow_writes *batch)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Whether anything can be written at all. */
+/* Write a probe, to find out whether the store works. */
 static void probe(struct stow_store *store)
 {
 	struct stow_write w = { .kind = STOW_WRITE_PROBE, .b = stow_clock_wall() };
@@ -252,7 +252,7 @@ static void probe(struct stow_store *store)
 		stow_log(STOW_LOG_NOTICE, "the store accepts writes again");
 }
 
-/* Calls everybody back; whether one of them failed. */
+/* Call all callbacks. Returns whether a list has failed. */
 static bool settle(struct stow_store *store, struct stow_writes *batch)
 {
 	size_t failed = 0;
@@ -267,7 +267,7 @@ static bool settle(struct stow_store *store, struct stow_writes *batch)
 
 		batch = w->next;
 		if (w->err.code) {
-			say_refused(store, &w->err);
+			log_refused(store, &w->err);
 			if (!w->done)
 				owe(store, w);
 		}
@@ -335,7 +335,7 @@ void stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 	writes->ctx = ctx;
 	writes->next = NULL;
 	pthread_mutex_lock(&store->lock);
-	/* The caller may hold a lock that `done` wants: it is answered by the thread. */
+	/* Answered by the thread, because the caller may hold a lock that `done` takes. */
 	if (store->stopping)
 		stow_err_set(&writes->err, ESHUTDOWN, "the scheduler is stopping");
 	*store->last = writes;
@@ -381,7 +381,7 @@ static const struct {
 	{ "etcd:", &stow_engine_etcd },
 };
 
-/* *ret_where: what comes after the scheme. */
+/* Find the engine of a location. *ret_where: the part after the scheme. */
 static const struct stow_engine_ops *engine_of(const struct stow_store_options *options,
 					       const char **ret_where)
 {
@@ -539,7 +539,7 @@ void stow_store_close(struct stow_store *store)
 	if (!store)
 		return;
 	stow_store_stop(store);
-	/* A probe may be under way. */
+	/* A probe may be running. */
 	if (store->engine && store->ops->give_up)
 		store->ops->give_up(store->engine);
 	pthread_mutex_lock(&store->lock);
