@@ -51,7 +51,7 @@ const struct stow_setting agent_settings[] = {
 	{ "usage-interval", STOW_SETTING_DURATION, AT(usage_interval), S, 3600 * S, NULL, "TIME",
 	  "between looks at what containers use (10s)" },
 	{ "gc-interval", STOW_SETTING_DURATION, AT(gc_interval), S, 3600 * S, NULL, "TIME",
-	  "between collections of what nobody gave back (30s)" },
+	  "between collections of what ended containers left (30s)" },
 	{ "memory-step", STOW_SETTING_SIZE, AT(memory_step), 0, 0, NULL, "SIZE",
 	  "free memory is reported when it differs by this (64Mi)" },
 	{ "max-reservations", STOW_SETTING_NUMBER, AT(max_reservations), 0, 1000000, NULL, "N",

@@ -55,7 +55,7 @@ looked_for()
 		[[ $where == "$1" ]] || continue
 		case $where in
 		name) found=$(grep -E "^[^:]*:[0-9]+:.*\b($pattern)\b" <<<"$2") ;;
-		prose) found=$(grep -iE "^[^:]*:[0-9]+:.*\b($pattern)\b" <<<"$2") ;;
+		prose | document) found=$(grep -iE "^[^:]*:[0-9]+:.*\b($pattern)\b" <<<"$2") ;;
 		esac
 		[[ $found ]] || continue
 		echo "\"$pattern\" is no word here; $instead:"
@@ -69,10 +69,11 @@ bad=0
 mapfile -t documents < <(git ls-files --cached --others --exclude-standard -- '*.md' 'docs/man/*.[1-8]' 'deploy/*.yaml' | grep -v '^CHANGELOG')
 mapfile -t programs < <(git ls-files --cached --others --exclude-standard -- {lib,agent,scheduler,cli,oci-hook}/{,*/}*.[ch])
 mapfile -t code < <(git ls-files --cached --others --exclude-standard -- '*.[ch]')
-grep -vE $'^(#.*|(name|prose)\t[^\t]+\t[^\t]+)$' "$list" && {
+grep -vE $'^(#.*|(name|prose|document)\t[^\t]+\t[^\t]+)$' "$list" && {
 	echo "$list: these lines have not three columns"
 	bad=1
 }
 looked_for prose "$(prose_of "${documents[@]}" "${programs[@]}")" || bad=1
+looked_for document "$(prose_of "${documents[@]}")" || bad=1
 looked_for name "$(names_of "${code[@]}")" || bad=1
 exit "$bad"
