@@ -109,7 +109,7 @@ static void check_drain(const struct scheduler *s, const struct scheduler_drain 
 	FUZZ_CHECK(!strchr(p->message, '\n') && strlen(p->message) <= SCHEDULER_TEXT_MAX);
 	FUZZ_CHECK(p->n_culprits <= SCHEDULER_CULPRITS_MAX);
 	FUZZ_CHECK(!d->message->plan || d->message->plan->n_blocks <= SCHEDULER_BLOCKS_MAX);
-	FUZZ_CHECK(p->step == PB_DRAIN_STEP_WAITING || !under_way || (d->turn && d->message->plan));
+	FUZZ_CHECK(p->step == PB_DRAIN_STEP_WAITING || !under_way || (d->slot && d->message->plan));
 	for (const struct scheduler_follower *f = d->followers; f; f = f->next, n++)
 		FUZZ_CHECK(f->drain == d && f->call);
 	FUZZ_CHECK(n == d->n_followers && n <= SCHEDULER_FOLLOWERS_MAX);
@@ -131,7 +131,7 @@ static void check_drains(const struct scheduler *s)
 			const struct scheduler_drain *d = s->drains->under_way[i];
 
 			n += d->machine == machine;
-			turns += d->machine == machine && d->turn && !d->dry;
+			turns += d->machine == machine && d->slot && !d->dry;
 			if (d->machine == machine && d->flags & SCHEDULER_DRAIN_FENCE)
 				stow_idset_add(&drains, d->message->plan->numa_node);
 		}

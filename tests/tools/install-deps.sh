@@ -21,8 +21,9 @@ readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
 readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
 	libcmocka-dev)
-# mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in.
-TEST=(ccache qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
+# mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in; a guest of this release has
+# Podman without root, which needs uidmap.
+TEST=(ccache uidmap qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
 	etcd-server
 	protobuf-compiler-grpc python3-grpcio python3-protobuf)
 # man-db and bsdextrautils (col) render the man pages.
