@@ -16,7 +16,7 @@
 static const struct stow_setting drain_settings[] = {
 	{ "node", STOW_SETTING_TEXT, AT(drain.node), 0, 0, NULL, "N", "memory of this NUMA node" },
 	{ "size", STOW_SETTING_SIZE, AT(drain.size), 1, INT64_MAX, NULL, "SIZE",
-	  "so much of it, rounded up to whole blocks (all)" },
+	  "this much of it, rounded up to whole blocks (all)" },
 	{ "blocks", STOW_SETTING_TEXT, AT(drain.blocks), 0, 0, NULL, "LIST",
 	  "these memory blocks: 48-55,60" },
 	{ "device", STOW_SETTING_TEXT, AT(drain.device), 0, 0, NULL, "NAME",
