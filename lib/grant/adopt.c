@@ -26,12 +26,12 @@ const char *stow_adopted_text(const struct stow_adopted *container)
 		       : "never met the hook, and is not kept off exclusive CPUs (adopt: no)";
 }
 
-/* A container that is known, by its cgroup. */
+/* A container that is in the ledger, or entered as unmanaged already, by its cgroup. */
 struct item {
 	char *path;
 	uint64_t inode;
 	bool record;		  /* it has a grant */
-	bool found;		  /* it was found, not entered by the hook */
+	bool found;		  /* found by its cgroup, not entered by the hook */
 	bool reset;		  /* as in the entry */
 	char id[STOW_ID_MAX + 1]; /* an entry's: the file's name */
 };
@@ -56,7 +56,7 @@ static int by_path(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-/* The first item whose path is not before `path`. */
+/* Return the index of the first item whose path is not before `path`. */
 static size_t first_from(const struct known *known, const char *path)
 {
 	size_t low = 0, high = known->n;
@@ -72,7 +72,8 @@ static size_t first_from(const struct known *known, const char *path)
 	return low;
 }
 
-/* Whether a container with a grant lies below the cgroup; crun's own level does not count. */
+/* Return whether a container with a grant lies below the cgroup; the level that crun adds does not
+ * count. */
 static bool has_grants_below(void *ctx, const char *path)
 {
 	const struct stow_discovered container = { .path = (char *)(uintptr_t)path };
@@ -89,8 +90,8 @@ static bool has_grants_below(void *ctx, const char *path)
 	return false;
 }
 
-/* The container's own item: its cgroup is the one that was found, or the hook, which looked before
- * the container ran, found crun's level below it. */
+/* Find the container's own item: its cgroup is the discovered one, or the one below that crun made,
+ * which the hook may have found before the container ran. */
 static const struct item *find(const struct known *known, const struct stow_discovered *container)
 {
 	for (size_t i = first_from(known, container->path); i < known->n; i++) {
@@ -159,8 +160,8 @@ static int add_records(struct known *known, struct stow_err *err)
 	return r;
 }
 
-/* An entry that was found while its container's hook was at work: the container, or one below (it
- * was a pod's cgroup), has a grant now. */
+/* Return whether an entry is left over from a discovery while the container's hook was at work: the
+ * container, or one below (the cgroup was a pod's), has a grant now. */
 static bool is_left_over(const struct known *known, size_t i)
 {
 	const struct item *item = &known->items[i];
@@ -180,12 +181,12 @@ static bool is_left_over(const struct known *known, size_t i)
 	return false;
 }
 
-/* The entries, too; some of them are in the way. */
+/* Also collect the entries, and remove those that are left over. */
 static int learn(struct known *known, struct stow_err *err)
 {
 	int first, r;
 
-	/* Goes on after a file that cannot be read: what it names is not entered twice. */
+	/* Continue after a file that cannot be read; its container is not entered twice. */
 	r = stow_unmanaged_each(known->context->root, add_entry, known, err);
 	first = r < 0 ? r : 0;
 	if (known->n)
@@ -217,8 +218,8 @@ static int add_result(struct stow_adoption *result, const struct stow_discovered
 	return 0;
 }
 
-/* The file has the container's id. Another container that lives may have one of that id: a name
- * that somebody gave a cgroup of his service. */
+/* The file is named after the container's id. Another running container may have the same id: any
+ * service may give this name to a cgroup of its own. */
 static int enter(const struct known *known, struct stow_unmanaged *container, struct stow_err *err)
 {
 	int r = stow_unmanaged_enter(known->context->root, container, err);
@@ -235,8 +236,8 @@ static int enter(const struct known *known, struct stow_unmanaged *container, st
 	return 0; /* its hook was faster */
 }
 
-/* One that was entered as crun's "container" stays that only as long as nothing else is in its
- * scope: a container of another runtime can make a cgroup of that name, and leave it. */
+/* An entry whose cgroup is crun's "container" is valid only as long as its scope has no other
+ * cgroup: a container of another runtime can make a cgroup of that name, and leave it. */
 static int check_inner(const struct known *known, const struct item *item,
 		       const struct stow_discovered *container, struct stow_err *err)
 {
@@ -285,7 +286,7 @@ static int look_at(const struct known *known, const struct stow_discovered *cont
 	return r;
 }
 
-/* The history has those that were entered. */
+/* Write the entered containers into the history. */
 static int note(const struct stow_grant_context *context, const struct stow_adoption *adoption,
 		struct stow_err *err)
 {

@@ -14,30 +14,29 @@
 #include "grant/cpuview.h"
 
 struct stow_applied {
-	bool known;		  /* there was a run since boot */
-	bool busy;		  /* it has not come to its end */
+	bool known;		  /* the applier has run since boot */
+	bool busy;		  /* the run has not finished */
 	struct stow_idset online; /* CPUs at that time */
 	uint64_t came;		  /* stow_cpus_came() at that time */
 	struct stow_idset exclusive;
 	char reserved[STOW_DIGEST_LEN + 1]; /* digest of the CPUs that were reserved */
-	struct stow_idset
-		explained; /* CPUs that a set may lack because of this run or earlier ones */
+	struct stow_idset explained; /* CPUs that a set may lack because of this or an earlier run */
 };
 
-/* Reads the file. Without one, no run is known. A damaged one says only that there was a run, so
- * that every set may have been left by it. */
+/* Read the file. When it is missing, `known` is false. When it is damaged, only `known` is true:
+ * any set may have been written by that run. */
 int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct stow_err *err);
 
-/* Says whether the last run was for the view's online, exclusive and reserved CPUs, with none that
- * came since, and came to its end. */
+/* Return whether the last run finished and was for the view's online, exclusive and reserved CPUs,
+ * with no CPU that came online since. */
 bool stow_applied_is(const struct stow_applied *applied, const struct stow_cpu_view *view);
 
-/* Writes down that a run for this view begins, before it changes anything. Writes nothing when the
- * last run was for the same. */
+/* Record that a run for this view begins, before it changes anything. Write nothing when the last
+ * run was for the same CPUs. */
 int stow_applied_begin(struct stow_root *root, const struct stow_applied *before,
 		       const struct stow_cpu_view *view, struct stow_err *err);
-/* Writes down that it has ended. `explained`: CPUs, besides exclusive and offline ones, that a set
- * may lack. Writes nothing when the file says so already. */
+/* Record that the run has finished. `explained`: CPUs, besides exclusive and offline ones, that a
+ * set may lack. Write nothing when the file has this already. */
 int stow_applied_end(struct stow_root *root, const struct stow_applied *before,
 		     const struct stow_cpu_view *view, const struct stow_idset *explained,
 		     struct stow_err *err);

@@ -23,7 +23,7 @@ void stow_apply_result_done(struct stow_apply_result *result)
 	*result = (struct stow_apply_result){ 0 };
 }
 
-/* --- all of them ---------------------------------------------------------------------------- */
+/* --- all of them ---------------------------------------------------------- */
 
 struct round {
 	struct apply_run *run;
@@ -31,8 +31,8 @@ struct round {
 	size_t n;
 };
 
-/* One that was found while it was being made may be the scope of a container that the hook then
- * found a level below. */
+/* Return whether the entry may be the scope of the record's container: the scope was discovered
+ * while the container was being made, and the hook then found its cgroup one level below. */
 static bool is_above(const struct stow_unmanaged *entry, const struct stow_record *record)
 {
 	const char *above = stow_cgroup_id_path(&entry->cgroup);
@@ -65,14 +65,15 @@ static int apply_entry(struct stow_root *root, struct stow_unmanaged *entry, voi
 	return 0;
 }
 
-/* The caller's own container, which starts, is moved, or is put back. */
+/* Mark the caller's own container, which starts, is moved, or is moved back. */
 static void set_focus(struct apply_container *c, bool focus)
 {
 	c->starts = focus;
 	c->refused = focus && (c->record->state == STOW_STATE_PENDING || apply_is_moved(c->record));
 }
 
-/* All records with or without CPUs of their own. Returns the failure of the one in focus. */
+/* Apply all records with or all without exclusive CPUs. Return the failure of the record in
+ * focus. */
 static int apply_records(struct round *round, bool exclusive, struct stow_err *err)
 {
 	int result = 0;
@@ -118,7 +119,7 @@ static void add_partition_problem(void *ctx, const char *id, const char *text)
 		run->result->problems[before].partition = true;
 }
 
-/* systemd's half for containers other than the caller's. */
+/* Set the systemd properties of containers other than the caller's. */
 static void set_units(struct apply_run *run)
 {
 	const struct apply_container units = { .id = "(units)" };
@@ -138,7 +139,7 @@ static int run_begin(struct apply_run *run, const struct stow_grant_context *con
 	if (r < 0)
 		return r;
 	r = stow_cpu_view_read(context->root, context->config, context->ledger, &run->view, err);
-	/* A CPU that went and came since is one that returned. */
+	/* A CPU that was offline in between is one that returned, too. */
 	if (r == 0 && run->view.came > run->before.came) {
 		struct stow_idset came;
 
@@ -154,7 +155,7 @@ static int run_begin(struct apply_run *run, const struct stow_grant_context *con
 	return r;
 }
 
-/* With the lock held: everybody. */
+/* Apply all containers. The caller holds the lock. */
 static int apply_all(struct apply_run *run, const struct stow_grant_context *context,
 		     struct stow_err *err)
 {
@@ -164,8 +165,8 @@ static int apply_all(struct apply_run *run, const struct stow_grant_context *con
 	struct stow_err why;
 	int r, focus;
 
-	/* First noted, then published: who starts meanwhile is kept off what is published, and the
-	 * next run, after we were killed, must know why. */
+	/* First record the run, then publish the exclusive CPUs: a container that starts meanwhile
+	 * is kept off what is published, and if this run is killed, the next one must know why. */
 	r = stow_applied_begin(run->root, &run->before, &run->view, err);
 	if (r == 0)
 		r = publish(run->root, &run->view.exclusive, err);
@@ -180,7 +181,7 @@ static int apply_all(struct apply_run *run, const struct stow_grant_context *con
 					       .say = add_partition_problem,
 					       .ctx = run };
 	stow_partitions_leave(&partitions, run->options->thorough);
-	/* First the others leave, then those come that get CPUs of their own. */
+	/* First shrink the sets of other containers, then set those with exclusive CPUs. */
 	focus = apply_records(&round, false, err);
 	if (stow_unmanaged_each(run->root, apply_entry, &round, &why) < 0)
 		apply_add_problem(run, &unmanaged, why.msg);
@@ -191,11 +192,11 @@ static int apply_all(struct apply_run *run, const struct stow_grant_context *con
 		stow_idset_or(&run->narrow, &run->before.explained);
 		stow_idset_or(&run->narrow, &run->returned);
 	}
-	/* The next run finds these returned once more. */
+	/* CPUs that the next run must again treat as returned. */
 	stow_idset_minus(&run->view.online, &run->owed);
 	r = stow_applied_end(run->root, &run->before, &run->view, &run->narrow,
 			     focus < 0 ? NULL : err);
-	/* The CPUs are as they must be, with partitions or without. */
+	/* A failed partition is not a failed run: the CPU sets are as they must be. */
 	stow_partitions_make(&partitions);
 	stow_partitions_done(&partitions);
 	stow_records_free(round.records, round.n);
@@ -237,7 +238,7 @@ void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *r
 	run_done(&run);
 }
 
-/* With the lock held: one record alone; NULL: the one in focus, out of the ledger. */
+/* Apply one record; NULL: the one in focus, read from the ledger. The caller holds the lock. */
 static int apply_record(struct apply_run *run, const struct stow_grant_context *context,
 			const struct stow_record *record, struct stow_err *err)
 {
@@ -258,8 +259,8 @@ static int apply_record(struct apply_run *run, const struct stow_grant_context *
 	return apply_one(run, &c, err);
 }
 
-/* All containers; or with `start` the record in focus alone, when the last run was for the same
- * CPUs. */
+/* Apply all containers; or, with `start`, only the record in focus when the last run was for the
+ * same CPUs. */
 static int apply_locked(const struct stow_grant_context *context,
 			const struct stow_apply_options *options, bool start,
 			const struct stow_record *record, struct stow_apply_result *ret,
@@ -320,7 +321,7 @@ int stow_apply_check(const struct stow_apply_result *result, const struct stow_i
 		if (!stow_idset_empty(&both))
 			return stow_err_set(
 				err, EBUSY,
-				"CPUs %s cannot be had: container %s may run on them, and "
+				"CPUs %s are not available: container %s may run on them, and "
 				"could not be moved away: %s",
 				stow_idset_format(&both, list, sizeof(list)), problem->id,
 				problem->text);
@@ -328,9 +329,9 @@ int stow_apply_check(const struct stow_apply_result *result, const struct stow_i
 	return 0;
 }
 
-/* --- an unmanaged container that starts ----------------------------------------------------- */
+/* --- an unmanaged container that starts ----------------------------------- */
 
-/* Enters it, unless an earlier call of its hook has: what is known of it since stays true. */
+/* Enter the container, unless an earlier call of its hook has: what was recorded since stays. */
 static int enter(struct stow_root *root, struct stow_unmanaged *entry, struct stow_unmanaged *ret,
 		 struct stow_err *err)
 {
@@ -357,7 +358,7 @@ int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *co
 						     .result = &result };
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged known = { 0 };
 	struct stow_unmanaged entry =
-		*container; /* what it points to is the caller's, or known's */
+		*container; /* its pointers belong to the caller, or to `known` */
 	struct apply_container c = { .id = entry.id,
 				     .cgroup_id = &entry.cgroup,
 				     .entry = &entry,
@@ -366,7 +367,8 @@ int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *co
 	_cleanup_close_ int lock = -EBADF;
 	int r;
 
-	/* v1: the runtime gave it what the cgroup above had. No run has seen how little that was. */
+	/* v1: the runtime copied the set of the cgroup above, and no run has checked how small that
+	 * was. */
 	entry.reset =
 		entry.cgroup.at[STOW_CGROUP_CPUSET].version == 1 && stow_idset_empty(&entry.given);
 	r = enter(root, &entry, &known, err);

@@ -2,28 +2,29 @@
 #pragma once
 
 /*
- * The applier: makes every container's cpuset what the ledger and the kernel's present state say it
- * must be. It is the only code that writes cpuset.cpus and cpuset.mems.
+ * The applier: sets every container's cpuset to what follows from the ledger and the kernel's
+ * present state. It is the only code that writes cpuset.cpus and cpuset.mems.
  *
  * It computes what each container must have (lib/grant/cpuview.h), reads what is in effect, and
- * writes what differs. So any program may run it, at any time, as often as it likes, also after
- * another run was killed half way; a second run finds nothing to do. Callers decide by changing the
- * ledger; then they apply.
+ * writes what differs. Any program may therefore run it at any time and as often as it likes, also
+ * after another run was killed half way; a second run finds nothing to do. A caller that wants a
+ * change writes it into the ledger and then runs the applier.
  *
- * CPUs are written under one lock, /run/numastow/cpus.lock: first the containers that lose CPUs,
- * then those that get them. Memory nodes are written under a lock for each record, because such a
- * write lasts until the pages have moved, and a container that starts waits for the CPUs' lock.
+ * CPUs are written under one lock, /run/numastow/cpus.lock: first the sets of containers that lose
+ * CPUs, then the sets of containers that gain them. Memory nodes are written under a lock for each
+ * record, because such a write lasts until the pages have moved, while every starting container
+ * waits for the CPU lock.
  *
- * /run/numastow/exclusive has the exclusive CPUs as a list, for the hook of unmanaged containers;
- * it is missing when there are none. Starting and taking must not miss each other: the hook of an
- * unmanaged container first enters the container and then reads `exclusive`; a program that takes
- * CPUs first writes `exclusive` and then reads which containers there are. So at least one of them
- * sees the other.
+ * /run/numastow/exclusive lists the exclusive CPUs, for the hook of unmanaged containers; it is
+ * missing when there are none. A container that starts and a program that makes CPUs exclusive must
+ * not miss each other: the hook of an unmanaged container first enters the container and then reads
+ * `exclusive`; a program that makes CPUs exclusive first writes `exclusive` and then lists the
+ * containers. At least one of the two therefore sees the other.
  *
- * /run/numastow/applied says what the last run was for: the online CPUs and the exclusive ones.
- * By it, a start knows in one read that other containers need nothing, and a run knows the sets
- * that it has written itself from those that another tool has changed since. What another tool has
- * changed in a container with a grant is put back; where an agent runs, the agent decides about it
+ * /run/numastow/applied records the online and exclusive CPUs of the last run. From it, the hook
+ * learns in one read that other containers need no change, and the applier distinguishes the sets
+ * that it wrote itself from those that another tool has changed since. What another tool has
+ * changed in a container with a grant is reverted; where an agent runs, the agent decides
  * (lib/grant/reconcile.h), as long as the set has no CPUs of other containers.
  */
 
@@ -39,84 +40,86 @@
 #define STOW_APPLIED_PATH   STOW_RUN_DIR "/applied"
 
 struct stow_apply_options {
-	int64_t focus; /* the record of the caller's own container, which must succeed; or 0 */
+	int64_t focus; /* key of the caller's own record, which must succeed; or 0 */
 	bool thorough; /* on cgroup v1, look for processes that the kernel has moved away */
-	const struct stow_cgroup *cgroup; /* of the container in focus, if it is open already */
+	const struct stow_cgroup *cgroup; /* of the record in focus, if it is open already */
 };
 
-/* A container that is not what it must be. */
+/* A container whose CPU set is not as it must be. */
 struct stow_apply_problem {
 	char id[STOW_ID_MAX + 1];
-	struct stow_idset taken; /* CPUs of other containers that it may run on; empty: none */
-	bool partition;		 /* its CPUs are its own, but not isolated */
+	struct stow_idset taken; /* CPUs of other containers that it may run on; may be empty */
+	bool partition;		 /* its CPUs are exclusive, but not a valid partition */
 	char text[512];		 /* one line */
 };
 
 struct stow_apply_result {
 	size_t looked, changed;
-	size_t left; /* sets that another tool has changed, and that were left */
+	size_t left; /* sets that another tool has changed and the run left alone */
 	struct stow_apply_problem *problems;
 	size_t n_problems;
 };
 
-/* Frees the problems; the result is empty then. */
+/* Free the problems and make the result empty. */
 void stow_apply_result_done(struct stow_apply_result *result);
 
 /*
- * Applies the CPUs of all containers. A container's failure becomes a problem in the result, and
- * the run goes on with the next one. What is returned is a failure of the machine's own files, or
- * of the container in focus. `ret` may be NULL; else it is freed with stow_apply_result_done(),
- * also after a failure.
+ * Apply the CPU sets of all containers. A container's failure becomes a problem in the result, and
+ * the run continues with the next container. Return a failure of the machine's own files, or of the
+ * container in focus. `ret` may be NULL; otherwise free it with stow_apply_result_done(), also
+ * after a failure.
  */
 int stow_apply(const struct stow_grant_context *context, const struct stow_apply_options *options,
 	       struct stow_apply_result *ret, struct stow_err *err);
 
-/* Says whether the last run was for the exclusive and online CPUs that there are now, and came to
- * its end: a query and two small files. */
+/* Return whether the last run finished and was for the present exclusive and online CPUs. Costs one
+ * query and two small files. */
 bool stow_apply_is_current(const struct stow_grant_context *context);
 
-/* Computes, as a run does, the online CPUs that a record's container must have in its set now, with
- * its cgroup open; empty when that cannot be told. */
+/* Compute, as a run does, the online CPUs that the CPU set of the record's container must have now.
+ * `cgroup` is the container's, open. Empty when they cannot be computed. */
 void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *record,
 			 struct stow_cgroup *cgroup, struct stow_idset *ret);
 
-/* Takes the lock under which CPU sets are written. Returns a descriptor to close. */
+/* Take the lock under which CPU sets are written. Return a descriptor to close. */
 int stow_apply_lock(struct stow_root *root, struct stow_err *err);
 
-/* Applies what the start of a shared container needs: its own CPUs; and those of all containers
- * only when the last run was for other exclusive or online CPUs than there are now. */
+/* Apply what a starting shared container needs: its own CPU set; and the sets of all containers
+ * only when the exclusive or online CPUs have changed since the last run. */
 int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 		     struct stow_apply_result *ret, struct stow_err *err);
 
-/* Apply the same, and its memory nodes, for the program that works on a pending record, which
- * nobody else changes meanwhile: the record and its open cgroup are taken as they are. */
+/* Apply the same, and the memory nodes, for the program that works on a pending record. No other
+ * program changes a pending record, so the record and its open cgroup are used without reading them
+ * again. */
 int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
 		       const struct stow_cgroup *cgroup, struct stow_apply_result *ret,
 		       struct stow_err *err);
 int stow_apply_pending_mems(const struct stow_record *record, const struct stow_cgroup *cgroup,
 			    struct stow_err *err);
 
-/* Returns -EBUSY when a container could not be moved away from CPUs of `cpus`, with a line that
- * names it. */
+/* Return -EBUSY, with the name of the container, when a container could not be moved off the CPUs
+ * of `cpus`. */
 int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,
 		     struct stow_err *err);
 
-/* Enters an unmanaged container that starts, and keeps it off exclusive CPUs if there are any.
+/* Enter an unmanaged container that starts, and keep it off exclusive CPUs if there are any.
  * -EBUSY: it may run on CPUs of other containers. */
 int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err);
 
-/* Applies the memory nodes of one record, or with key 0 of all that are active (where an agent
- * runs, of those only that are being moved, or have lost theirs); it then goes on after a failure
- * and returns the first. Takes no lock that a start waits for. */
+/* Apply the memory nodes of one record, or with key 0 of all active records (where an agent runs:
+ * only of records with a move, or without any node left); then continue after a failure and return
+ * the first. Takes no lock that a starting container waits for. */
 int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err);
 
-/* After memory nodes have come (back): on cgroup v1 the kernel took them out of every set for good,
- * so sets that lack some of `came`, and nothing else, are written again. */
+/* Apply memory nodes after `came` have come online. On cgroup v1 the kernel removed them from every
+ * set for good: write again the sets that lack nothing but nodes of `came`. */
 int stow_apply_mems_back(const struct stow_grant_context *context, const struct stow_idset *came,
 			 struct stow_err *err);
 
-/* Gives a container that loses its grant and lives on the memory nodes that it was started with. */
+/* Give a container that loses its grant and continues to run the memory nodes that it was started
+ * with. */
 int stow_apply_given_mems(const struct stow_grant_context *context,
 			  const struct stow_record *record, const struct stow_cgroup *cgroup,
 			  struct stow_err *err);

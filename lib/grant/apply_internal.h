@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One run of the applier: between the files of lib/grant that are it. */
+/* One run of the applier: shared by apply.c, apply_one.c and apply_wanted.c. */
 
 #include "cgroup/cpuset.h"
 #include "cgroup/peek.h"
@@ -11,21 +11,19 @@
 #include "grant/enforce.h"
 #include "grant/unmanaged.h"
 
-/* One run. */
 struct apply_run {
 	struct stow_root *root;
 	const struct stow_apply_options *options;
 	struct stow_apply_result *result;
 	struct stow_cpu_view view;
 	struct stow_applied before; /* what the last run was for */
-	struct stow_idset returned; /* CPUs that are online, and were not then */
-	struct stow_idset owed;	    /* of them, those that a cgroup above could not be given */
-	struct stow_idset
-		narrow; /* CPUs that some set may lack: the cgroup above has not got them */
+	struct stow_idset returned; /* CPUs that are online, and were not in the last run */
+	struct stow_idset owed;	    /* of `returned`, CPUs that a cgroup above did not take */
+	struct stow_idset narrow; /* CPUs that a set may lack because the cgroup above lacks them */
 	struct stow_unit_sets units;
-	bool same; /* the last run was for the same CPUs: most are as they must be */
+	bool same; /* the last run was for the same CPUs: few sets need a write */
 	struct stow_peek peek;
-	/* What the cgroup above has, of the last few cgroups above: most containers share one. */
+	/* CPUs of the last few parent cgroups: most containers share a parent. */
 	struct apply_above {
 		char *path;
 		struct stow_idset cpus;
@@ -33,23 +31,23 @@ struct apply_run {
 	size_t n_above;
 };
 
-/* A container: one of `record` and `entry` is set. */
+/* A container. Either `record` or `entry` is set. */
 struct apply_container {
 	const char *id;
 	const struct stow_cgroup_id *cgroup_id;
 	const struct stow_record *record;
 	struct stow_unmanaged *entry;
 	struct stow_cgroup *cgroup;
-	bool lent;		     /* the cgroup is the caller's, who has it open */
-	struct stow_idset above;     /* CPUs that the cgroup above has */
-	struct stow_idset base;	     /* what it may use when nothing is exclusive */
-	struct stow_idset wanted;    /* what it must have; offline ones too */
-	struct stow_idset effective; /* what it has */
-	struct stow_idset now;	     /* what its file says */
+	bool lent;		     /* the caller opened the cgroup, and closes it */
+	struct stow_idset above;     /* CPUs of the cgroup above */
+	struct stow_idset base;	     /* CPUs that it may use when none is exclusive */
+	struct stow_idset wanted;    /* CPUs that its set must have, offline ones included */
+	struct stow_idset effective; /* cpuset.cpus.effective */
+	struct stow_idset now;	     /* cpuset.cpus */
 	bool now_known;
-	bool fallback; /* none of its own CPUs is to be had */
-	bool starts;   /* the caller's own: whatever its set says now, it is to be written */
-	bool refused;  /* when all its CPUs are other containers': it starts, or moves there */
+	bool fallback; /* none of its own CPUs is available */
+	bool starts;   /* the caller's own container: write its set in any case */
+	bool refused;  /* fail when all its CPUs belong to other containers: it starts, or moves */
 };
 
 static inline bool apply_is_v1(const struct apply_container *c)
@@ -57,23 +55,23 @@ static inline bool apply_is_v1(const struct apply_container *c)
 	return c->cgroup->at[STOW_CGROUP_CPUSET].version == 1;
 }
 
-/* Whether the record's container is to have its repin's target already. */
+/* Return whether the applier must give the container its repin's target already. */
 static inline bool apply_is_moved(const struct stow_record *record)
 {
 	return record->move && record->move->step >= STOW_MOVE_WIDENED;
 }
 
-/* apply_wanted.c: reads what the cgroup above has; forgets what was read of all of them. */
+/* apply_wanted.c: read the CPUs of the cgroup above, which apply_run caches; drop that cache. */
 int apply_read_above(struct apply_run *run, const struct apply_container *c, struct stow_idset *ret,
 		     struct stow_err *err);
 void apply_forget_above(struct apply_run *run);
-/* Computes `base`, `wanted` and `fallback`; `above` is known. */
+/* Compute `base`, `wanted` and `fallback`. `above` must be set. */
 int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struct stow_err *err);
-/* What takes effect of `wanted`. */
+/* Compute which CPUs of `wanted` can take effect. */
 void apply_wanted_effective(const struct apply_run *run, const struct apply_container *c,
 			    struct stow_idset *ret);
 
-/* apply_one.c: applies one container. Returns its own failure, which is in the result already. */
+/* apply_one.c: apply one container. Return its failure, which is in the result already. */
 int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err *err);
-/* Adds a problem; without memory for one, it is not reported. */
+/* Add a problem to the result. Drop it when memory is short. */
 void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text);

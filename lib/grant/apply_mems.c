@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The applier's second half: memory nodes, which take as long as the pages that move. */
+/* The applier's second half: memory nodes. A write takes as long as the pages take to move. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,8 @@
 
 #define LOCK_PATH STOW_RUN_DIR "/mems.lock"
 
-/* One record's lock: a byte of one file that only root can open. Dies with its holder. */
+/* Take the lock of one record: a byte of a file that only root can open. The kernel drops it when
+ * the holder dies. */
 static int mems_lock(struct stow_root *root, int64_t key, struct stow_err *err)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = key, .l_len = 1 };
@@ -29,7 +30,7 @@ static int mems_lock(struct stow_root *root, int64_t key, struct stow_err *err)
 	return STOW_TAKE_FD(fd);
 }
 
-/* The nodes that a record's container must have; empty: as given. */
+/* Compute the nodes that a record's container must have; empty: as given. */
 static void wanted_mems(const struct stow_record *record, struct stow_idset *ret)
 {
 	*ret = record->nodes;
@@ -41,7 +42,7 @@ static void wanted_mems(const struct stow_record *record, struct stow_idset *ret
 		stow_idset_or(ret, &record->move->nodes);
 }
 
-/* v1 takes nodes only that have memory now. */
+/* v1 accepts only nodes that have memory now. */
 static void limit_to_memory(const struct stow_cgroup *cgroup, struct stow_idset *wanted)
 {
 	struct stow_idset there, both = *wanted;
@@ -70,7 +71,7 @@ static int write_mems(const struct stow_cgroup *cgroup, const struct stow_idset 
 	written = stow_cpuset_write_mems(cgroup, wanted, err);
 	if (written < 0)
 		return written;
-	/* v1: a set that was empty had lost its processes. */
+	/* v1: while the set was empty, the kernel moved the cgroup's processes away. */
 	if (stow_idset_empty(&now) && cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
 		r = stow_cpuset_take_back(cgroup, err);
 		if (r < 0)
@@ -97,7 +98,7 @@ static int apply_record(const struct stow_grant_context *context, int64_t key, s
 
 	if (lock < 0)
 		return lock;
-	/* Read under the lock: what was decided last is what is written last. */
+	/* Read under the lock, so that the latest decision is written last. */
 	r = stow_ledger_record(context->ledger, key, &record, err);
 	if (r < 0)
 		return r;
@@ -113,7 +114,7 @@ static int apply_record(const struct stow_grant_context *context, int64_t key, s
 	return write_mems(cgroup, &wanted, err);
 }
 
-/* Whether all that a set lacks of what is wanted has come since. */
+/* Return whether all nodes that a set lacks have come online since. */
 static bool lacks_only(const struct stow_idset *now, const struct stow_idset *wanted,
 		       const struct stow_idset *came)
 {
@@ -135,8 +136,8 @@ int stow_apply_pending_mems(const struct stow_record *record, const struct stow_
 	return write_mems(cgroup, &wanted, err);
 }
 
-/* Whether what the cgroup has differs, without a lock: most of the time nothing does. What another
- * tool has changed is left to the agent, if there is one. */
+/* Return, without a lock, whether the cgroup's set differs from the wanted one: usually it does
+ * not. A change by another tool is left to the agent, if one runs. */
 static bool differs(const struct stow_grant_context *context, const struct stow_record *record,
 		    bool agent, const struct stow_idset *came)
 {
@@ -154,7 +155,7 @@ static bool differs(const struct stow_grant_context *context, const struct stow_
 	return !agent || record->move || stow_idset_empty(&now) || lacks_only(&now, &wanted, came);
 }
 
-/* `came`: nodes that have come; NULL: none. */
+/* `came`: nodes that have come online; NULL: none. */
 static int apply_records(const struct stow_grant_context *context, const struct stow_idset *came,
 			 struct stow_err *err)
 {
@@ -203,8 +204,8 @@ int stow_apply_given_mems(const struct stow_grant_context *context,
 	if (stow_idset_empty(&record->nodes))
 		return 0;
 	if (stow_idset_empty(&given)) {
-		/* A set of a cgroup with processes cannot be emptied again on v2, and was a copy of
-		 * the one above on v1. */
+		/* v2 does not let the set of a cgroup with processes become empty again; on v1 the
+		 * set was a copy of the one above. */
 		r = stow_cpuset_read_mems(cgroup, false, &now, err);
 		if (r < 0 || stow_idset_empty(&now))
 			return r;

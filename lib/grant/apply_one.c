@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One container: whose its present set is, what is written, and what has taken effect. */
+/* Applying one container: which program changed its set, what to write, and what has taken
+ * effect. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 #include "grant/lease.h"
 #include "grant/partition.h"
 
-/* CPUs that belong to the container alone. A repin's target does from the moment that it is
- * promised. */
+/* Compute the CPUs that belong to this container alone. A repin's target does from the moment that
+ * it is reserved. */
 static void own_cpus(const struct apply_container *c, struct stow_idset *ret)
 {
 	*ret = (struct stow_idset){ 0 };
@@ -23,7 +24,7 @@ static void own_cpus(const struct apply_container *c, struct stow_idset *ret)
 		stow_idset_or(ret, &c->record->move->cpus);
 }
 
-/* CPUs of other containers that the container may run on. */
+/* Compute the CPUs of other containers that this container may run on. */
 static void taken_cpus(const struct apply_run *run, const struct apply_container *c,
 		       struct stow_idset *ret)
 {
@@ -50,10 +51,10 @@ void apply_add_problem(struct apply_run *run, const struct apply_container *c, c
 	taken_cpus(run, c, &grown->taken);
 }
 
-/* --- whose change it is --------------------------------------------------------------------- */
+/* --- which program changed it --------------------------------------------- */
 
-/* Whether a configured set is one that a run may have left: all that it lacks of what the container
- * may use is explained by CPUs that are or were exclusive, were offline, or were not to be had. */
+/* Return whether an earlier run may have written the configured set: all CPUs that it lacks were
+ * exclusive, offline, or not available then. */
 static bool is_ours(const struct apply_run *run, const struct apply_container *c,
 		    const struct stow_idset *now)
 {
@@ -61,13 +62,12 @@ static bool is_ours(const struct apply_run *run, const struct apply_container *c
 
 	if (stow_idset_empty(now))
 		return true;
-	/* The administrator has reserved other CPUs since. */
+	/* The administrator has changed the reserved CPUs since. */
 	if (c->record && run->before.known && strcmp(run->before.reserved, run->view.reserved) != 0)
 		return true;
 	stow_idset_and(&usable, &run->before.online);
 	stow_idset_and(&usable, &c->above);
-	if (c->record && run->before.known &&
-	    stow_idset_empty(&usable)) /* then it was a fallback */
+	if (c->record && run->before.known && stow_idset_empty(&usable)) /* it was a fallback */
 		return true;
 	if (c->entry && c->entry->fallback && !stow_idset_intersects(now, &c->base))
 		return true;
@@ -84,8 +84,8 @@ static bool is_ours(const struct apply_run *run, const struct apply_container *c
 	return stow_idset_empty(&lacking);
 }
 
-/* Another tool has changed the set of an unmanaged container on purpose: that is what it was given
- * from now on. */
+/* Another tool has changed the set of an unmanaged container on purpose: take it as the set that
+ * the container was given. */
 static int adopt_change(struct apply_run *run, struct apply_container *c,
 			const struct stow_idset *now, struct stow_err *err)
 {
@@ -104,7 +104,7 @@ static int read_now(struct apply_container *c, struct stow_err *err)
 	return r;
 }
 
-/* Whether the set is to be left alone: 1, 0, or a failure. */
+/* Return 1 when the set must be left alone, 0 when not, or a failure. */
 static int judge_change(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_idset taken;
@@ -119,7 +119,7 @@ static int judge_change(struct apply_run *run, struct apply_container *c, struct
 		return r;
 	if (c->entry)
 		return adopt_change(run, c, &c->now, err);
-	/* An agent decides about it within a second (lib/grant/reconcile.h). */
+	/* The agent decides within a second (lib/grant/reconcile.h). */
 	if (!stow_agent_lives(run->root))
 		return 0;
 	taken_cpus(run, c, &taken);
@@ -129,9 +129,9 @@ static int judge_change(struct apply_run *run, struct apply_container *c, struct
 	return 1;
 }
 
-/* --- one container -------------------------------------------------------------------------- */
+/* --- one container -------------------------------------------------------- */
 
-/* v1: processes that the kernel has put into the cgroup above. */
+/* v1: take back the processes that the kernel has moved into the cgroup above. */
 static int take_back(struct apply_run *run, struct apply_container *c, bool emptied,
 		     struct stow_err *err)
 {
@@ -140,7 +140,8 @@ static int take_back(struct apply_run *run, struct apply_container *c, bool empt
 
 	if (!apply_is_v1(c) || !(emptied || run->options->thorough || run->before.busy))
 		return 0;
-	/* The other hierarchies say which processes are the container's. */
+	/* Which processes belong to the container is read from its cgroups in the other
+	 * hierarchies. */
 	if (!c->lent)
 		r = stow_cgroup_open(run->root, c->cgroup_id, &whole, err);
 	if (r == 0)
@@ -171,14 +172,14 @@ static int write_cpus(struct apply_run *run, struct apply_container *c, struct s
 		r = take_back(run, c, emptied, err);
 	if (r < 0)
 		return r;
-	/* The others' units are asked for at once, when all have been written. */
+	/* The units of other containers are set together, after all cgroups were written. */
 	if (!c->starts)
 		return stow_unit_sets_add(&run->units, c->cgroup, &wanted, err);
 	r = stow_enforce_unit(c->cgroup, true, &wanted, err);
 	return r < 0 ? r : 0;
 }
 
-/* Looks at what has taken effect; the run's problems are by this alone. */
+/* Compare what has taken effect with what must be. Only this adds problems to the result. */
 static void check(struct apply_run *run, struct apply_container *c, int r, const char *why)
 {
 	struct stow_idset expected, taken;
@@ -189,12 +190,12 @@ static void check(struct apply_run *run, struct apply_container *c, int r, const
 	if (r < 0)
 		snprintf(text, sizeof(text), "container %s: %s", c->id, why);
 	else if (c->fallback)
-		snprintf(
-			text, sizeof(text),
-			"container %s: CPUs %s are all offline, another container's, or not in the "
-			"cgroup above; until one is back it runs on shared CPUs %s",
-			c->id, stow_idset_format(&c->base, a, sizeof(a)),
-			stow_idset_format(&c->effective, b, sizeof(b)));
+		snprintf(text, sizeof(text),
+			 "container %s: CPUs %s are all offline, belong to another container, or "
+			 "are not in the "
+			 "cgroup above; until one is back it runs on shared CPUs %s",
+			 c->id, stow_idset_format(&c->base, a, sizeof(a)),
+			 stow_idset_format(&c->effective, b, sizeof(b)));
 	else if (!stow_idset_empty(&taken))
 		snprintf(text, sizeof(text),
 			 "container %s may still run on CPUs %s, which belong to another container",
@@ -208,7 +209,8 @@ static void check(struct apply_run *run, struct apply_container *c, int r, const
 	apply_add_problem(run, c, text);
 }
 
-/* What it may run on. Of a partition it may give CPUs to partitions of its own, and has them then. */
+/* Read the CPUs that the container may run on. A partition includes CPUs that it gave to partitions
+ * below it. */
 static int read_effective(const struct apply_run *run, struct apply_container *c,
 			  struct stow_err *err)
 {
@@ -223,13 +225,14 @@ static int read_effective(const struct apply_run *run, struct apply_container *c
 	return r;
 }
 
-/* CPUs that its set, or one that is like it, may lack because the cgroup above has not got them. */
+/* Note the CPUs that this set, or another of the same kind, may lack because the cgroup above lacks
+ * them. */
 static void note_narrow(struct apply_run *run, const struct apply_container *c)
 {
 	struct stow_idset lacking = run->view.online;
 
-	/* v2: sets have these, and offline ones, but for those that were exclusive at their last
-	 * write. */
+	/* v2: sets have these and offline CPUs, except what was exclusive when they were
+	 * written. */
 	if (!apply_is_v1(c)) {
 		stow_idset_or(&lacking, &run->view.offline);
 		stow_idset_and(&lacking, &run->before.explained);
@@ -238,7 +241,7 @@ static void note_narrow(struct apply_run *run, const struct apply_container *c)
 	stow_idset_or(&run->narrow, &lacking);
 }
 
-/* The container's cgroup, or -ESRCH when it has ended. */
+/* Open the container's cgroup. -ESRCH: the container has ended. */
 static int look(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_idset own;
@@ -255,8 +258,8 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 	if (r == 0)
 		r = read_effective(run, c, err);
 	if (r == 0 && apply_is_v1(c)) {
-		/* What the kernel has taken from the cgroups above, for they are nobody's else to
-		 * mend; what they have afterwards is looked at next. */
+		/* v1: give the cgroups above their CPUs back first, which the kernel removed and no
+		 * other program restores; their sets are read next. */
 		own_cpus(c, &own);
 		stow_idset_and(&own, &run->view.online);
 		given = stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, &why);
@@ -274,7 +277,8 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 	return r == -ENOENT || r == -ENODEV ? -ESRCH : r;
 }
 
-/* What is written instead of an unmanaged container's own CPUs is no other tool's change. */
+/* Note whether an unmanaged container has a fallback set, so that a later run does not take it for
+ * another tool's change. */
 static int note_fallback(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	if (!c->entry || c->entry->fallback == c->fallback)
@@ -283,8 +287,8 @@ static int note_fallback(struct apply_run *run, struct apply_container *c, struc
 	return stow_unmanaged_write(run->root, c->entry, err);
 }
 
-/* The same of one that has what it must have already. What is in effect may come from the cgroup
- * above, while its own file still has what was written instead. */
+/* Note the same of a container that needs no write. The effective set may come from the cgroup
+ * above, while the container's own file still has the fallback. */
 static int note_settled(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	int r;
@@ -297,8 +301,8 @@ static int note_settled(struct apply_run *run, struct apply_container *c, struct
 	return note_fallback(run, c, err);
 }
 
-/* Other containers' CPUs that the container could not have now whatever its file says: they are
- * offline, or the cgroup above has not got them. On v1 such CPUs are in no set. */
+/* Compute CPUs of other containers that are not in effect here whatever the file has: they are
+ * offline, or the cgroup above lacks them. On v1 such CPUs are in no set. */
 static void hidden_cpus(const struct apply_run *run, const struct apply_container *c,
 			struct stow_idset *ret)
 {
@@ -314,8 +318,8 @@ static void hidden_cpus(const struct apply_run *run, const struct apply_containe
 	stow_idset_minus(ret, &there);
 }
 
-/* Whether its file has such CPUs: the kernel would give them to it when they come, before any
- * run. */
+/* Return whether the file has such CPUs: the kernel would give them to the container when they come
+ * online, before any run. */
 static bool has_hidden(const struct apply_run *run, struct apply_container *c)
 {
 	struct stow_idset hidden;
@@ -323,12 +327,12 @@ static bool has_hidden(const struct apply_run *run, struct apply_container *c)
 	hidden_cpus(run, c, &hidden);
 	if (stow_idset_empty(&hidden) || read_now(c, NULL) < 0)
 		return false;
-	/* An empty set is the one of the cgroup above. */
+	/* An empty set stands for that of the cgroup above. */
 	return stow_idset_empty(&c->now) || stow_idset_intersects(&c->now, &hidden);
 }
 
-/* Whether it has what it must have. When a grant begins or has ended, its file must say so, too:
- * what takes effect may be the same by the set of the cgroup above. */
+/* Return whether the container needs no write. When a grant begins or has ended, its file must be
+ * right, too: the effective set may be right only because of the cgroup above. */
 static bool is_settled(const struct apply_run *run, const struct apply_container *c)
 {
 	struct stow_idset expected;
@@ -353,10 +357,10 @@ static int settle(struct apply_run *run, struct apply_container *c, struct stow_
 	r = judge_change(run, c, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	/* With what it was given now. */
+	/* `wanted` includes what adopt_change() took over. */
 	if (is_settled(run, c) && !has_hidden(run, c))
 		return note_settled(run, c, err);
-	/* Noted before it is done, and forgotten after it is undone. */
+	/* Note a fallback before it is written; drop the note after it was undone. */
 	if (c->fallback)
 		r = note_fallback(run, c, err);
 	if (r == 0)
@@ -367,14 +371,14 @@ static int settle(struct apply_run *run, struct apply_container *c, struct stow_
 	return r;
 }
 
-/* Whether more than its effective set is to be looked at in any case. */
+/* Return whether the effective set alone cannot show that the container is as it must be. */
 static bool needs_more(const struct apply_run *run, const struct apply_container *c)
 {
 	bool v1 = c->cgroup_id->at[STOW_CGROUP_CPUSET].version == 1;
 
 	if (!run->same || c->starts)
 		return true;
-	/* What the kernel has taken from it, or from the cgroups above it. */
+	/* v1: the kernel may have removed CPUs from its set, or from a set above. */
 	if (v1 && (run->options->thorough || !stow_idset_empty(&run->returned)))
 		return true;
 	if (c->record)
@@ -382,7 +386,7 @@ static bool needs_more(const struct apply_run *run, const struct apply_container
 	return c->entry->reset || c->entry->fallback;
 }
 
-/* Whether it is as it must be, by a look that costs little. */
+/* Return whether the container is as it must be, by a cheap check. */
 static bool is_quiet(struct apply_run *run, struct apply_container *c)
 {
 	struct stow_cgroup closed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a container must have, by the ledger and the cgroup above it. */
+/* What a container must have, from the ledger and the cgroup above it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,8 @@
 #include "grant/apply_internal.h"
 #include "grant/partition.h"
 
-/* crun keeps a container one level below its scope, and the scope's set is systemd's, which is told
- * what the container gets: what counts is what is above the scope. */
+/* crun keeps a container one level below its scope. systemd manages the scope's set and gets the
+ * container's set as a property, so the set to respect is the one above the scope. */
 static size_t length_above(const char *path)
 {
 	size_t len = strlen(path);
@@ -59,8 +59,9 @@ int apply_read_above(struct apply_run *run, const struct apply_container *c, str
 	return 0;
 }
 
-/* None of its own CPUs is to be had (all are offline, say): the kernel would give it what the cgroup
- * above has, with other containers' CPUs. It gets the common ones, until one of its own is back. */
+/* None of its own CPUs is available (all are offline, for example): the kernel would give it the
+ * CPUs of the cgroup above, which include other containers'. Give it the common CPUs until one of
+ * its own is back. */
 static int fall_back(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	int r = stow_cpu_view_common(&run->view, &c->wanted, err);
@@ -97,8 +98,8 @@ static int compute_base(struct apply_run *run, struct apply_container *c, struct
 	return stow_cpu_view_base(&run->view, c->record, moved, &c->base, err);
 }
 
-/* What the cgroup above has not is written as well where the kernel takes it (v2): then the
- * container follows by itself when that set grows. */
+/* v2 accepts CPUs that the cgroup above lacks. They are written as well, so that they take effect
+ * by themselves when the set above grows. */
 int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_idset possible, usable;
@@ -126,6 +127,6 @@ int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struc
 	stow_idset_and(&usable, &run->view.online);
 	if (!c->refused || !shared || !stow_idset_intersects(&usable, &c->above))
 		return fall_back(run, c, err);
-	c->wanted = (struct stow_idset){ 0 }; /* all are others' */
+	c->wanted = (struct stow_idset){ 0 }; /* all of them belong to other containers */
 	return 0;
 }

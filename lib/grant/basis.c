@@ -15,8 +15,8 @@ void stow_basis_done(struct stow_basis *basis)
 	stow_topology_free(basis->topology);
 }
 
-/* What planning a request needs to know. /proc/zoneinfo grows with zones times CPUs: it is read
- * only where memory is asked for. */
+/* Choose what to read of the topology. /proc/zoneinfo grows with zones times CPUs: read it only
+ * when the request asks for memory. */
 static unsigned int topology_flags(const struct stow_request *request)
 {
 	unsigned int flags = 0;
@@ -30,7 +30,6 @@ static unsigned int topology_flags(const struct stow_request *request)
 	return flags;
 }
 
-/* With scope=pod the other members of the pod are planned in the same transaction. */
 int stow_basis_read(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
 		    const struct stow_request *request, const struct stow_member *members,
 		    size_t n_members, struct stow_basis *basis, struct stow_err *err)
@@ -66,7 +65,7 @@ int stow_basis_read(const struct stow_grant_context *context, const struct stow_
 	return 0;
 }
 
-/* Takes what the container has used of its share off what is outstanding on the share's node. */
+/* Subtract what the container has used of its share from the promises of the share's node. */
 static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup,
 		      const struct stow_record *record, const struct stow_share *share)
 {
@@ -87,8 +86,8 @@ static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup
 	}
 }
 
-/* How much of what was promised on each node has been used already. Needs a look into the cgroup of
- * every container, so only those who are short of room pay for it. */
+/* Compute how much of the promises on each node has been used. This reads the cgroup of every
+ * container, so it runs only for a request that was refused. */
 static int refine_usage(const struct stow_grant_context *context, struct stow_usage *usage,
 			struct stow_err *err)
 {
@@ -112,7 +111,7 @@ static int refine_usage(const struct stow_grant_context *context, struct stow_us
 	return 0;
 }
 
-/* CPUs that unmanaged containers, and shared ones with sets of their own, need. */
+/* Add the CPUs that unmanaged containers, and shared ones with CPU sets of their own, need. */
 static int add_pinned(const struct stow_grant_context *context, const struct stow_basis *basis,
 		      struct stow_usage *usage, struct stow_err *err)
 {
@@ -151,8 +150,9 @@ int stow_basis_plan(const struct stow_grant_context *context, const struct stow_
 	return stow_plan_make(capacity, request, basis->near_node, ret_plan, ret_refusal, err);
 }
 
-/* Nodes of the plan that have memory, for cpuset.mems: the kernel grants no other. With
- * memory-policy=preferred they are a wish (linux.memoryPolicy), and the others stay allowed. */
+/* cpuset.mems takes the nodes of the plan that have memory: the kernel accepts no other. With
+ * memory-policy=preferred the plan is a preference (linux.memoryPolicy), and all other nodes stay
+ * allowed. */
 void stow_basis_mems(const struct stow_basis *basis, const struct stow_plan *plan,
 		     const struct stow_request *request, struct stow_idset *ret)
 {
@@ -167,7 +167,8 @@ void stow_basis_mems(const struct stow_basis *basis, const struct stow_plan *pla
 		if (node && node->mem_total)
 			stow_idset_add(ret, id);
 	}
-	/* CPUs of a node without memory, and no memory asked for: wherever it is allowed. */
+	/* The plan has only nodes without memory, and no memory was asked for: allow what the
+	 * cgroup allows. */
 	if (stow_idset_empty(ret) && basis->have_cpuset)
 		*ret = basis->cpuset.mems_effective;
 }

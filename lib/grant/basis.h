@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a plan is made from: between the files of lib/grant that reserve. */
+/* What a plan is computed from. Used by the files of lib/grant that reserve. */
 
 #include "cgroup/cpuset.h"
 #include "grant/grant.h"
 
-/* Read before the transaction, except what the ledger has given away. */
+/* All of it is read before the transaction; only the ledger is read inside. */
 struct stow_basis {
 	struct stow_topology *topology;
 	struct stow_cpuset cpuset; /* what the container's cgroup may use */
@@ -15,31 +15,31 @@ struct stow_basis {
 	int near_node;
 };
 
-/* `cgroup`: the container's, or NULL for what has none yet. With scope=pod the other members of the
- * pod are planned in the same transaction. */
+/* Read the basis. `cgroup`: the container's, or NULL when it has none yet. With scope=pod,
+ * `members` are planned in the same transaction. */
 int stow_basis_read(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
 		    const struct stow_request *request, const struct stow_member *members,
 		    size_t n_members, struct stow_basis *basis, struct stow_err *err);
 void stow_basis_done(struct stow_basis *basis);
 
 enum stow_plan_how {
-	STOW_PLAN_REFINE = 1 << 0,    /* count what containers have used of what they were promised:
-				       * a look into each one's cgroup */
-	STOW_PLAN_ANY_CORES = 1 << 1, /* half cores, too: for the sum of several requests, and for a
-				       * container that has half a core already */
+	STOW_PLAN_REFINE = 1 << 0, /* count what containers have used of their promises: reads each
+				      container's cgroup */
+	STOW_PLAN_ANY_CORES = 1 << 1, /* allow half cores: for the sum of several requests, and for
+					 a container that has half a core already */
 };
 
-/* As stow_plan_make(), with what the ledger has given away at this moment. */
+/* Plan as stow_plan_make() does, against the present content of the ledger. */
 int stow_basis_plan(const struct stow_grant_context *context, const struct stow_basis *basis,
 		    const struct stow_request *request, unsigned int how,
 		    struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
 		    struct stow_err *err);
 
-/* The nodes of a plan for cpuset.mems. */
+/* Compute the NUMA nodes of a plan for cpuset.mems. */
 void stow_basis_mems(const struct stow_basis *basis, const struct stow_plan *plan,
 		     const struct stow_request *request, struct stow_idset *ret);
 
-/* What is tried within a transaction, at most twice: see stow_reserve_try(). */
+/* One attempt to reserve or to move, made at most twice: see stow_reserve_try(). */
 struct stow_attempt {
 	const struct stow_grant_context *context;
 	const struct stow_basis *basis;
@@ -50,14 +50,14 @@ struct stow_attempt {
 	const struct stow_request *request;
 	const struct stow_member *members;
 	size_t n_members;
-	struct stow_record *record; /* what comes out, or what is to be moved */
+	struct stow_record *record; /* the new record, or the record to move */
 	struct stow_move *move;
 };
 
 /*
- * Tries once as cheaply as it goes, taking every container for alive and every promise for unused.
- * A request that is refused then is tried once more, after what is dead was reclaimed and what is
- * used was counted.
+ * Try once the cheap way: take every container for alive and every promise for unused. When the
+ * request is refused, reclaim what ended containers and dead programs hold, count what is used, and
+ * try once more.
  */
 int stow_reserve_try(struct stow_attempt *attempt, struct stow_refusal **ret_refusal,
 		     struct stow_err *err);

@@ -47,7 +47,7 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	r = stow_online_cpus(root, &view.online, err);
 	if (r < 0)
 		return r;
-	/* Neither file is in every tree. */
+	/* Copied trees may lack either file. */
 	if (stow_root_read_idset(root, &view.offline, NULL, "/sys/devices/system/cpu/present") < 0)
 		view.offline = view.online;
 	stow_idset_minus(&view.offline, &view.online);
@@ -71,7 +71,7 @@ void stow_cpu_view_done(struct stow_cpu_view *view)
 	view->n_nodes = 0;
 }
 
-/* A node's cpulist has online CPUs only; its folder has a link for each CPU that is there. */
+/* A node's cpulist has online CPUs only; its folder has a link for each present CPU. */
 static void add_offline(struct stow_cpu_view *view, struct stow_topology *topology)
 {
 	for (size_t i = 0; i < topology->n_nodes; i++) {
@@ -87,7 +87,7 @@ static void add_offline(struct stow_cpu_view *view, struct stow_topology *topolo
 	}
 }
 
-/* Adds the nodes' CPUs, less what is reserved, as far as they are in `of`. */
+/* Add the nodes' CPUs that are in `of`, minus reserved ones. */
 static int add_cpus(struct stow_cpu_view *view, const struct stow_topology *topology,
 		    const struct stow_idset *of, struct stow_err *err)
 {
@@ -127,7 +127,7 @@ static int read_nodes(struct stow_cpu_view *view, struct stow_err *err)
 	view->nodes = calloc(topology->n_nodes + 1, sizeof(*view->nodes));
 	if (!view->nodes)
 		return stow_err_sys(err, ENOMEM, "CPUs of the nodes");
-	/* The administrator's lowest CPUs of a node are the lowest online ones, as in a plan. */
+	/* "The lowest CPUs of a node" are reserved among the online ones, as in a plan. */
 	r = add_cpus(view, topology, &view->online, err);
 	if (r == 0 && !stow_idset_empty(&view->offline)) {
 		add_offline(view, read);
@@ -168,7 +168,7 @@ int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *rec
 			add_node(view, shares[i].node, &base);
 	if (!stow_idset_empty(&record->given_cpus))
 		stow_idset_and(&base, &record->given_cpus);
-	/* Nodes without CPUs: those of the others. */
+	/* Nodes without CPUs: use the CPUs of all nodes. */
 	if (stow_idset_empty(&base)) {
 		all_nodes(view, &base);
 		if (!stow_idset_empty(&record->given_cpus))

@@ -22,7 +22,7 @@ void stow_discovery_done(struct stow_discovery *discovery)
 	*discovery = (struct stow_discovery){ 0 };
 }
 
-/* --- names --------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------- */
 
 static bool is_id(const char *text, const char **ret_end)
 {
@@ -37,13 +37,13 @@ const char *stow_discover_id(const char *name, const char *above)
 	};
 	const char *end;
 
-	/* There the name alone is a pod, whose containers have names of Podman's. */
+	/* Below libpod_parent, a plain ID is a pod; its containers have Podman's names. */
 	if (is_id(name, &end) && !*end)
 		return strcmp(above, "libpod_parent") == 0 ? NULL : name;
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(prefixes); i++) {
 		size_t len = strlen(prefixes[i]);
 
-		/* "libpod-conmon-ID" is a monitor: what follows the prefix is no ID. */
+		/* "libpod-conmon-ID" is the monitor: there is no ID right behind the prefix. */
 		if (strncmp(name, prefixes[i], len) == 0 && is_id(name + len, &end) &&
 		    (!*end || strcmp(end, ".scope") == 0))
 			return name + len;
@@ -51,7 +51,7 @@ const char *stow_discover_id(const char *name, const char *above)
 	return NULL;
 }
 
-/* --- walking ------------------------------------------------------------------------------- */
+/* --- walking -------------------------------------------------------------- */
 
 struct walk {
 	struct stow_root *root;
@@ -60,8 +60,8 @@ struct walk {
 	bool (*is_none)(void *ctx, const char *path);
 	void *ctx;
 	struct stow_discovery *result;
-	/* Cgroups to look into, below the mount; level by level, so that one that is deep or wide
-	 * keeps nobody else from being found. */
+	/* Cgroups to visit, below the mount; level by level, so that a deep or wide tree does not
+	 * hide the containers elsewhere. */
 	char **queue;
 	size_t n, next, level_end;
 };
@@ -110,7 +110,7 @@ static int add_folder(struct walk *walk, const char *path, struct stow_err *err)
 	return 0;
 }
 
-/* The inode of a cgroup's directory; 0: it is gone. */
+/* Return the inode of a cgroup's directory; 0: it is gone. */
 static uint64_t inode_of(struct walk *walk, const char *path)
 {
 	_cleanup_close_ int fd = stow_root_openat(walk->root, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0,
@@ -120,7 +120,7 @@ static uint64_t inode_of(struct walk *walk, const char *path)
 	return fd < 0 || fstat(fd, &st) < 0 ? 0 : st.st_ino;
 }
 
-/* One cgroup: a container, or one to look into. `path` is below the mount. */
+/* Look at one cgroup: record it as a container, or queue it. `path` is below the mount. */
 static int look_at(struct walk *walk, const char *path, const char *name, const char *above,
 		   struct stow_err *err)
 {
@@ -128,7 +128,8 @@ static int look_at(struct walk *walk, const char *path, const char *name, const 
 	char whole[STOW_DISCOVER_PATH];
 	uint64_t inode;
 
-	/* A kernel has no newlines in cgroups' names, and an entry is made of lines. */
+	/* A cgroup's name may not contain a newline on a real kernel; an entry consists of
+	 * lines. */
 	if (strchr(name, '\n') ||
 	    snprintf(whole, sizeof(whole), "%s%s", walk->above, path) >= (int)sizeof(whole))
 		return 0;
@@ -145,7 +146,7 @@ static int look_into(struct walk *walk, const char *path, struct stow_err *err)
 	const struct dirent *e;
 	int r;
 
-	/* One that is gone meanwhile has no containers. */
+	/* A cgroup that has gone meanwhile has no containers. */
 	d = stow_root_opendir(walk->root, NULL, "%s%s", walk->point, path[0] ? path : "/");
 	if (!d && !path[0])
 		return stow_err_sys(err, errno, "%s", walk->point);
@@ -194,7 +195,7 @@ int stow_discover(struct stow_root *root, bool (*is_none)(void *ctx, const char 
 	return 0;
 }
 
-/* --- one container ------------------------------------------------------------------------- */
+/* --- one container -------------------------------------------------------- */
 
 bool stow_discover_is_inner(const struct stow_discovered *container, const char *path)
 {
@@ -210,7 +211,7 @@ static bool ends_in(const char *text, const char *end)
 	return len >= n && strcmp(text + len - n, end) == 0;
 }
 
-/* Whoever can make cgroups in the scope itself is no container of crun's: such a one sees
+/* A program that can make cgroups in the scope itself is not in a container of crun's, which sees
  * "container" as its topmost cgroup. */
 static bool has_inner(struct stow_root *scope)
 {
@@ -241,7 +242,7 @@ bool stow_discover_has_inner(struct stow_root *root, const struct stow_discovere
 	       cgroup->inode == container->inode && has_inner(cgroup->at[STOW_CGROUP_CPUSET].dir);
 }
 
-/* Opens the container's cgroup. -ESRCH: it is gone. */
+/* Open the container's cgroup. -ESRCH: it is gone. */
 static int open_cgroup(struct stow_root *root, const struct stow_discovered *container,
 		       struct stow_cgroup **ret, struct stow_err *err)
 {

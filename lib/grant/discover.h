@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Finding containers by where container runtimes keep them, for those that no hook has told of.
+ * Discovery of containers that no hook has seen, by the names that container runtimes give to
+ * cgroups.
  *
  *	Podman		machine.slice/libpod-ID.scope, /libpod_parent/libpod-ID,
  *			UNIT/libpod-payload-ID; in a pod below machine-libpod_pod_POD.slice or
@@ -12,9 +13,9 @@
  *	Kubernetes	.../kubepods-podUID.slice/cri-containerd-ID.scope or crio-ID.scope,
  *			/kubepods/.../podUID/ID or crio-ID
  *
- * ID is 64 hexadecimal digits. The outermost cgroup of such a name is a container, and what is
- *below it is not looked at: a container may name the cgroups in it as it likes. Nothing below
- *user.slice is looked at either: those are users' own, and so are the names there.
+ * ID is 64 hexadecimal digits. The outermost cgroup of such a name is a container. Cgroups below it
+ * are skipped, because a container may give its own cgroups any name. Cgroups below user.slice are
+ * skipped for the same reason: users name them.
  */
 
 #include "base/err.h"
@@ -22,8 +23,8 @@
 #include "grant/unmanaged.h"
 
 #define STOW_DISCOVER_DEPTH   24    /* levels below the mount */
-#define STOW_DISCOVER_CGROUPS 65536 /* cgroups that are looked into */
-#define STOW_DISCOVER_PATH    2048  /* bytes of a path; cgroups with longer ones are left out */
+#define STOW_DISCOVER_CGROUPS 65536 /* cgroups that are visited */
+#define STOW_DISCOVER_PATH    2048  /* bytes; cgroups with a longer path are left out */
 #define STOW_DISCOVER_ID      64
 
 struct stow_discovered {
@@ -35,31 +36,35 @@ struct stow_discovered {
 struct stow_discovery {
 	struct stow_discovered *list;
 	size_t n;
-	bool cut; /* there were more cgroups than are looked into */
+	bool cut; /* true: there are more cgroups than STOW_DISCOVER_CGROUPS */
 };
 
 void stow_discovery_done(struct stow_discovery *discovery);
 
-/* All containers, those without processes too. `is_none` (may be NULL) says of a cgroup that has a
- * container's name that it is none, but has containers below it. -ENOENT: no cpuset hierarchy. */
+/* List all containers, including those without processes. `is_none` (may be NULL) returns true for
+ * a cgroup that has a container's name but only holds containers below it. -ENOENT: there is no
+ * cpuset hierarchy. */
 int stow_discover(struct stow_root *root, bool (*is_none)(void *ctx, const char *path), void *ctx,
 		  struct stow_discovery *ret, struct stow_err *err);
 
 /*
- * Reads what an entry has: the cgroup's identity, in all hierarchies, and the CPUs that it was given
- * (on cgroup v1, where a set is never empty, none when they are those of the cgroup above). 1, or 0
- * when it has no processes or is gone. A cgroup without the cpuset controller is one of version 0.
+ * Read what an entry needs: the identity of the cgroup in all hierarchies, and the CPUs that the
+ * container was given. On cgroup v1, where a set is never empty, these are none when the set equals
+ * that of the cgroup above. Return 1, or 0 when the container has no processes or is gone. A
+ * hierarchy without the cpuset controller gets version 0.
  *
- * crun keeps a container under systemd in SCOPE/container: that is its cgroup where the scope has
- * nothing else, as crun leaves it.
+ * crun keeps a container under systemd in SCOPE/container: that is the container's cgroup when the
+ * scope has no other cgroup and no process, as crun leaves it.
  */
 int stow_discover_read(struct stow_root *root, const struct stow_discovered *container,
 		       struct stow_unmanaged *ret, struct stow_err *err);
 
-/* Whether `path` is the container's own cgroup as crun makes it: "container" below its scope. */
+/* Return whether `path` is the cgroup that crun makes for the container: "container" below its
+ * scope. */
 bool stow_discover_is_inner(const struct stow_discovered *container, const char *path);
-/* Whether the scope has "container" and no other cgroup, and no process itself. */
+/* Return whether the scope has the cgroup "container", no other cgroup, and no process. */
 bool stow_discover_has_inner(struct stow_root *root, const struct stow_discovered *container);
 
-/* The ID in a cgroup's name ("libpod-ID.scope"), or NULL; `above`: the name of the cgroup above. */
+/* Return the ID in a cgroup's name ("libpod-ID.scope"), or NULL. `above`: the name of the parent
+ * cgroup. */
 const char *stow_discover_id(const char *name, const char *above);

@@ -18,7 +18,7 @@
 #include "base/parse.h"
 #include "cgroup/limits.h"
 
-/* The time that an answer may take where the machine is very busy; sd-bus itself waits for 25 s. */
+/* How long an answer may take on a very busy machine; sd-bus itself waits for 25 s. */
 #define SCOPE_TIMEOUT_MS 15000
 #define SCOPE_EACH_MS	 50
 #define SCOPE_AT_ONCE	 200
@@ -38,8 +38,8 @@ static bool is_unit(const char *path, size_t len)
 	return false;
 }
 
-/* The cgroup that may be a unit's own ("/machine.slice/libpod-1.scope") and its inode: the
- * container's, or with crun, which keeps containers one level below their scope, the one above. */
+/* Find the cgroup that may be a unit's own ("/machine.slice/libpod-1.scope") and its inode: the
+ * container's, or its parent with crun, which keeps a container one level below its scope. */
 static bool unit_cgroup(const struct stow_cgroup *cgroup, char *path, size_t size, ino_t *ret_inode)
 {
 	static const char below[] = "/container";
@@ -52,7 +52,7 @@ static bool unit_cgroup(const struct stow_cgroup *cgroup, char *path, size_t siz
 		len -= n;
 	if (!is_unit(cgroup->path, len) || len >= size)
 		return false;
-	/* By the open directory: what has its name now may be another one. */
+	/* By the open directory: another cgroup may have its name by now. */
 	if (fstatat(dir->fd, above ? ".." : "", &st, above ? 0 : AT_EMPTY_PATH) < 0)
 		return false;
 	snprintf(path, size, "%.*s", (int)len, cgroup->path);
@@ -60,7 +60,8 @@ static bool unit_cgroup(const struct stow_cgroup *cgroup, char *path, size_t siz
 	return true;
 }
 
-/* `argv` has the property and three words for each unit behind its first place, and ends in NULL. */
+/* `argv` has room for the program at its start, then the property and three words for each unit,
+ * and ends in NULL. */
 static int run_scope(char **argv, size_t n, struct stow_err *err)
 {
 	char path[PATH_MAX];
@@ -70,7 +71,7 @@ static int run_scope(char **argv, size_t n, struct stow_err *err)
 
 	argv[0] = (char *)stow_helper_path("numastow-scope", path, sizeof(path));
 	r = posix_spawn(&pid, path, NULL, NULL, argv, environment);
-	/* Never ENOENT: that would say that the container's cgroup is gone. */
+	/* Never return ENOENT: to the caller it means that the cgroup is gone. */
 	if (r != 0)
 		return stow_err_set(err, EIO, "starting %s: %s", path, strerror(r));
 	r = stow_helper_wait(pid, timeout, &status);
@@ -145,8 +146,8 @@ int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct 
 	return r < 0 ? r : stow_unit_sets_set(&sets, cpus, err);
 }
 
-/* Limits of cgroups above are not lifted: kubelet, for one, sets a pod's limit to 0 for page sizes
- * that the pod did not ask for. */
+/* Check the limits of the cgroups above. They are not raised: kubelet, for one, sets a pod's limit
+ * to 0 for page sizes that the pod did not ask for. */
 static int check_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
 		       const char *name, uint64_t bytes, struct stow_err *err)
 {

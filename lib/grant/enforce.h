@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * Making the kernel, and systemd where it watches, obey.
+ * Setting limits in the kernel, and cpuset properties in systemd where it manages them.
  *
  * A unit with AllowedCPUs= or AllowedMemoryNodes= set (runc does so for --cpuset-cpus under the
- * systemd driver, and crun's `update`) writes them again at every daemon-reload. There the
- * properties are set as well, after our own write: systemd then has nothing left to move. Where
- * they are empty, systemd leaves the files alone, and the properties stay empty.
+ * systemd driver, and crun's `update`) writes them again at every daemon-reload. For such a unit
+ * the properties are set as well, after the cgroup files: systemd then has nothing to change. A
+ * unit without these properties keeps them empty, because systemd leaves its files alone.
  *
- * D-Bus is spoken by a program of its own, numastow-scope, beside the hook: the hook is linked
- * statically and could not load libsystemd, which it needs for one container in a thousand.
+ * A separate program, numastow-scope, speaks D-Bus: the hook is linked statically and cannot load
+ * libsystemd, which it would need for one container in a thousand.
  */
 
 #include <stdbool.h>
@@ -19,35 +19,35 @@
 #include "base/idset.h"
 #include "cgroup/cgroup.h"
 
-/* Properties to set, collected first: one program is started for all of them. */
+/* Properties to set, collected so that one program is started for all of them. */
 struct stow_unit_sets {
 	char **words; /* three for each: cgroup, inode, set */
 	size_t n;
 };
 
 void stow_unit_sets_done(struct stow_unit_sets *sets);
-/* Adds one, if the cgroup can be a unit's: cgroup v2, a live machine with systemd, a name that ends
- * in .scope or .service (or is "container" below such a name, which is crun's). */
+/* Add a property, if the cgroup can belong to a unit: cgroup v2, a live machine with systemd, a
+ * name that ends in .scope or .service (or crun's "container" below such a name). */
 int stow_unit_sets_add(struct stow_unit_sets *sets, const struct stow_cgroup *cgroup,
 		       const struct stow_idset *set, struct stow_err *err);
-/* Sets AllowedCPUs= (with `cpus`) or AllowedMemoryNodes=, where systemd says that the unit has
- * exactly this cgroup (or the one above "container"), and that the property is neither empty nor
- * equal now. Goes on after a failure. Returns 1 when a property was set, 0 when there was nothing
- * to set, -EIO when systemd refused, -ETIMEDOUT when it did not answer. */
+/* Set AllowedCPUs= (with `cpus`) or AllowedMemoryNodes= of each unit whose cgroup is exactly this
+ * one (or the one above "container"), and whose property is neither empty nor equal already.
+ * Continue after a failure. Return 1 when a property was set, 0 when there was nothing to set, -EIO
+ * when systemd refused, -ETIMEDOUT when it did not answer. */
 int stow_unit_sets_set(const struct stow_unit_sets *sets, bool cpus, struct stow_err *err);
 
-/* Does the same for one container. */
+/* Do the same for one container. */
 int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
 		      struct stow_err *err);
 
-/* Sets hugetlb limit and reservation limit to `bytes`. Returns 1, or 0 when the container has no
- * hugetlb controller. -EPERM: a cgroup above allows less; the message names it. */
+/* Set the hugetlb limit and the reservation limit to `bytes`. Return 1, or 0 when the container has
+ * no hugetlb controller. -EPERM: a cgroup above allows less; the message names it. */
 int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes,
 			 struct stow_err *err);
 
-/* Returns -EPERM when a cgroup above allows less memory than that; 0 bytes are always allowed. */
+/* Return -EPERM when a cgroup above allows less memory than `bytes`; 0 bytes are always allowed. */
 int stow_enforce_check_memory(const struct stow_cgroup *cgroup, uint64_t bytes,
 			      struct stow_err *err);
 
-/* Sets the memory limit. Returns 1, or 0 when there is no memory controller. -EPERM as above. */
+/* Set the memory limit. Return 1, or 0 when there is no memory controller. -EPERM as above. */
 int stow_enforce_memory(const struct stow_cgroup *cgroup, uint64_t bytes, struct stow_err *err);

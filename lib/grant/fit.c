@@ -8,7 +8,7 @@
 #include "grant/unmanaged.h"
 #include "place/capacity.h"
 
-/* What each node still has to give, with the topology that it points to. */
+/* What each node has left, with the topology that it points to. */
 struct room {
 	struct stow_topology *topology;
 	struct stow_capacity *capacity;
@@ -42,9 +42,11 @@ bool stow_fit_nodes(const struct stow_grant_context *context, struct stow_record
 
 	if (stow_idset_equal(nodes, &record->nodes))
 		return true;
-	/* One node's share can move as a whole; hugepages and wider shares are for `repin`. */
+	/* A share on one node can move as a whole; for hugepages and shares on several nodes there
+	 * is `repin`. */
 	if (record->n_shares != 1 || record->n_pages || stow_idset_count(nodes) != 1)
-		return stow_idset_subset(&record->nodes, nodes); /* it may still be where it was */
+		return stow_idset_subset(&record->nodes,
+					 nodes); /* the memory may still be where it was */
 	STOW_IDSET_FOR(id, nodes)
 		at = id;
 	if (room_read(context, &room) < 0)
@@ -61,8 +63,8 @@ bool stow_fit_nodes(const struct stow_grant_context *context, struct stow_record
 	return false;
 }
 
-/* Whether an exclusive container may have as many CPUs of each node: what the node has promised to
- * shared containers must stay. */
+/* Return whether an exclusive container may have as many CPUs of each node: the node must keep
+ * enough for its shared containers. */
 static bool leaves_promises(const struct stow_grant_context *context,
 			    const struct stow_cpu_view *view, const struct stow_record *record,
 			    const struct stow_idset *cpus)
@@ -101,7 +103,7 @@ bool stow_fit_cpus(const struct stow_grant_context *context, const struct stow_c
 		return false;
 	if (!record->exclusive)
 		return true;
-	/* Containers without CPUs of their own must keep some. */
+	/* Containers without exclusive CPUs must keep some. */
 	if (stow_unmanaged_pinned(context->root, &view->online, &pinned, NULL) < 0 ||
 	    stow_idset_intersects(cpus, &pinned))
 		return false;
@@ -127,7 +129,8 @@ int stow_fit_count(const struct stow_grant_context *context, struct stow_record 
 		while (s < record->n_shares && record->shares[s].node != topology->nodes[i].id)
 			s++;
 		if (s < record->n_shares) {
-			/* A shared container's number is a promise, not what it may run on. */
+			/* The number of a shared container is a promise, not the size of its
+			 * set. */
 			if (record->exclusive || n < record->shares[s].cpus)
 				record->shares[s].cpus = n;
 		} else if (n && record->exclusive) {

@@ -9,7 +9,7 @@
 #include "grant/repin.h"
 #include "grant/unmanaged.h"
 
-/* One record: what to do with it, if anything. */
+/* Collect one record, if needed. */
 static int collect(const struct stow_grant_context *context, const struct stow_record *record,
 		   struct stow_gc_result *result, struct stow_err *err)
 {
@@ -26,23 +26,23 @@ static int collect(const struct stow_grant_context *context, const struct stow_r
 		if (!stow_grant_ended(root, record))
 			return 0;
 		result->expired++;
-		return stow_grant_undo(context, record, NULL, "expired", "nobody adopted the lease",
-				       err);
+		return stow_grant_undo(context, record, NULL, "expired",
+				       "no container used the lease", err);
 	}
 	if (record->state == STOW_STATE_PENDING) {
 		if (stow_pidref_alive(root, &record->worker))
 			return 0;
 		result->undone++;
-		return stow_restore(context, record, "undone", "the hook was killed at work", err);
+		return stow_restore(context, record, "undone", "the hook was killed", err);
 	}
 	if (!stow_grant_ended(root, record))
 		return 0;
 	result->reclaimed++;
 	return stow_grant_undo(context, record, NULL, "reclaimed",
-			       "its container ended and nobody released it", err);
+			       "its container ended without a poststop", err);
 }
 
-/* Pages that numastow has in all pools; for a count only, so a failure counts as none. */
+/* Count the pages that numastow has in all pools. A statistic only: a failure counts as 0. */
 static uint64_t pages_added(const struct stow_grant_context *context)
 {
 	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
@@ -110,7 +110,7 @@ int stow_restore(const struct stow_grant_context *context, const struct stow_rec
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	int r;
 
-	/* It lives as long as its cgroup has processes, wherever its first one is. */
+	/* A container runs as long as its cgroup has processes, wherever its first process is. */
 	if (stow_pidref_alive(context->root, &record->init) ||
 	    stow_cgroup_populated(context->root, &record->cgroup, NULL) == 1) {
 		r = stow_cgroup_open(context->root, &record->cgroup, &cgroup, err);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The second half of a grant: from a record to a kernel that obeys, and back. */
+/* The second half of a grant: enacting a record in the kernel, and undoing it. */
 #include "grant/grant.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static int set_limits(const struct stow_record *record, const struct stow_reques
 	return r < 0 ? r : 0;
 }
 
-/* The record is true: active, with its line in the history. */
+/* Make the record active, and write the history. */
 static int activate(const struct stow_grant_context *context, struct stow_record *record,
 		    struct stow_err *err)
 {
@@ -62,8 +62,8 @@ static int activate(const struct stow_grant_context *context, struct stow_record
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* Others leave the container's CPUs, and it comes. A container that could not be moved is a reason
- * to refuse only when it may run on these CPUs. */
+/* Move other containers off the CPUs, then give the CPUs to this one. A container that could not be
+ * moved is a reason to refuse only when it may run on these CPUs. */
 static int set_cpus(const struct stow_grant_context *context, struct stow_record *record,
 		    const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
 		    struct stow_err *err)
@@ -101,7 +101,7 @@ int stow_grant_enact(const struct stow_grant_context *context, struct stow_recor
 	return r;
 }
 
-/* Remembers the first of several failures; later ones find `err` taken. */
+/* Keep the message of the first of several failures. */
 static struct stow_err *only_first(int first, struct stow_err *err)
 {
 	return first ? NULL : err;
@@ -117,19 +117,19 @@ static int delete_record(const struct stow_grant_context *context, const struct 
 	if (r < 0)
 		return r;
 	r = stow_ledger_delete(context->ledger, record->key, err);
-	/* Whoever else has deleted it has written the history, too. */
+	/* The program that deleted the record has written the history. */
 	if (r > 0)
 		r = stow_ledger_event(context->ledger, kind, stow_record_label(record, label),
 				      record, text, err);
-	/* Places that were left for members of its pod go with the pod's last container. */
+	/* The leases for members of the pod go with the pod's last container. */
 	if (r >= 0)
 		r = stow_ledger_drop_members(context->ledger, record->pod, err);
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* A container that lives on without its grant is an unmanaged one from now on: it goes back to the
- * CPUs that it was started with, as far as they belong to no other container. Its file is there
- * before the record goes. */
+/* A container that continues to run without its grant is unmanaged from now on: give it the CPUs
+ * that it was started with, as far as they belong to no other container. Write its file before the
+ * record goes. */
 static int let_go(const struct stow_grant_context *context, const struct stow_record *record,
 		  const struct stow_cgroup *cgroup, struct stow_err *err)
 {
@@ -151,7 +151,7 @@ int stow_grant_undo(const struct stow_grant_context *context, const struct stow_
 		    const struct stow_cgroup *cgroup, const char *kind, const char *text,
 		    struct stow_err *err)
 {
-	/* Its partition goes, too, whatever the configuration says by now. */
+	/* Reset its partition, too, even if the configuration has partitions off by now. */
 	const struct stow_apply_options options = { .thorough = record->isolated };
 	int first = 0, r;
 

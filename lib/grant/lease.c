@@ -41,14 +41,14 @@ int stow_lease_take(const struct stow_grant_context *context, const struct stow_
 	request.memory = lease->memory;
 	memcpy(request.pages, lease->pages, sizeof(request.pages));
 	request.n_pages = lease->n_pages;
-	request.nodes = lease->nodes; /* not auto */
+	request.nodes = lease->nodes; /* its nodes are fixed */
 	r = stow_request_check_amounts(&request, err);
 	if (r < 0)
 		return r;
 	return stow_grant_reserve(context, &subject, &request, NULL, 0, &record, &refusal, err);
 }
 
-/* Deletes a lease; the caller has begun a transaction. */
+/* Delete a lease. The caller has begun a transaction. */
 static int drop(const struct stow_grant_context *context, const struct stow_record *record,
 		const char *text, struct stow_err *err)
 {
@@ -101,7 +101,7 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 			if (records[i]->state != STOW_STATE_LEASE || !records[i]->reservation[0] ||
 			    listed(ids, n, records[i]->reservation))
 				continue;
-			r = drop(context, records[i], "the scheduler knows it no more", err);
+			r = drop(context, records[i], "the scheduler no longer has it", err);
 			dropped += r > 0;
 		}
 		stow_records_free(records, n_records);
@@ -110,11 +110,12 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 	return r < 0 ? r : dropped;
 }
 
-/* --- for the hook ------------------------------------------------------------------------------ */
+/* --- for the hook --------------------------------------------------------- */
 
 bool stow_agent_lives(struct stow_root *root)
 {
-	/* Asked, not taken: an agent that starts meanwhile gets it. */
+	/* Query the lock only: taking it could keep an agent that starts meanwhile from getting
+	 * it. */
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	_cleanup_close_ int fd =
 		stow_root_openat(root, O_RDONLY, 0, NULL, "%s", STOW_AGENT_LOCK_PATH);
@@ -122,7 +123,7 @@ bool stow_agent_lives(struct stow_root *root)
 	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-/* The same, and the lock's text goes to `text`. */
+/* Do the same, and copy the file's text to `text`. */
 static bool agent_lives(struct stow_root *root, char *text, size_t size)
 {
 	text[0] = '\0';
@@ -145,7 +146,7 @@ void stow_lease_await(const struct stow_grant_context *context,
 			return;
 		space = strchr(text, ' ');
 		if (space && strcmp(space + 1, name->machine) != 0)
-			return; /* it will never come here */
+			return; /* no message can arrive without an agent */
 		nanosleep(&(struct timespec){ .tv_nsec = AWAIT_STEP_MS * 1000000L }, NULL);
 	}
 }

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What a scheduler has reserved on this machine (later also a claim of Kubernetes): a lease in the
- * ledger that waits for the container which names it. The container gets the NUMA
- * nodes and the amounts of the lease, and its grant keeps the reservation's id.
+ * Reservations: leases in the ledger that a scheduler asked for. Each waits for the container that
+ * names it. The container gets the NUMA nodes and the amounts of the lease, and its grant keeps the
+ * reservation's id.
  */
 
 #include "base/err.h"
@@ -25,35 +25,36 @@ struct stow_lease {
 		*name; /* Kubernetes namespace and pod, for caps and for people; may be NULL */
 };
 
-/* Sets it aside. When the id has a lease or a container's grant already, nothing is done, with
- * success. -ENOSPC: it does not fit (any more), with the planner's reason. */
+/* Reserve the lease. Return 0 without a change when the id has a lease or a container's grant
+ * already. -ENOSPC: it does not fit (any more), with the planner's reason. */
 int stow_lease_take(const struct stow_grant_context *context, const struct stow_lease *lease,
 		    struct stow_err *err);
 
-/* Drops the lease. Returns 1, or 0 when there is none or a container has it. */
+/* Drop the lease. Return 1, or 0 when there is none or a container has it. */
 int stow_lease_drop(const struct stow_grant_context *context, const char *id, struct stow_err *err);
 
-/* Drops every reservation's lease whose id is not among `ids`. Returns how many. */
+/* Drop the lease of every reservation that is not among `ids`. Return how many. */
 int stow_lease_keep_only(const struct stow_grant_context *context, const char *const *ids, size_t n,
 			 struct stow_err *err);
 
 /*
- * Waits until the reservation's lease is in the ledger: a container may be faster than the message
- * that announces it. Waits 2 s at most, and only where an agent is alive to receive the message.
- * The caller looks whether the lease has come.
+ * Wait until the reservation's lease is in the ledger: a container may start before the scheduler's
+ * message about its reservation arrives. Wait at most 2 s, and only where an agent runs that can
+ * receive the message. The caller checks whether the lease has come.
  */
 void stow_lease_await(const struct stow_grant_context *context,
 		      const struct stow_reservation_name *name);
 
-/* Held by the agent as long as it lives; the text in it is "PID NODE", the machine's name as the
- * agent tells it to schedulers. */
+/* The agent holds this lock while it runs. The file's text is "PID NODE"; NODE is the machine's
+ * name as the agent reports it to schedulers. */
 #define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
 
-/* Says whether an agent holds it. Always false without root, which alone may open the file. */
+/* Return whether an agent holds the lock. Always false without root, which alone may open the
+ * file. */
 bool stow_agent_lives(struct stow_root *root);
 
-/* Says why a container that names a reservation cannot have it: it belongs to another machine, is
- * used already, has run out, or was never made. Returns the error that it sets; `err` is never
+/* Set the reason why a container cannot have the reservation that it names: it belongs to another
+ * machine, is used already, has expired, or was never made. Return the error. `err` is never
  * NULL. */
 int stow_lease_missing(const struct stow_grant_context *context,
 		       const struct stow_reservation_name *name, const struct stow_record *holder,

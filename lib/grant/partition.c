@@ -12,7 +12,8 @@
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
 
-/* After an attempt that failed for no reason that can be seen beforehand: each may cost a WARNING. */
+/* How long to wait after an attempt that failed for no visible reason: each attempt may cost a
+ * WARNING in the kernel's log. */
 #define AGAIN (600 * STOW_SECOND)
 
 struct stow_partition_want {
@@ -21,14 +22,14 @@ struct stow_partition_want {
 	struct stow_idset cpus;
 };
 
-/* --- paths ---------------------------------------------------------------------------------- */
+/* --- paths ---------------------------------------------------------------- */
 
 static const char *path_of(const struct stow_cgroup *cgroup)
 {
 	return cgroup->at[STOW_CGROUP_CPUSET].below;
 }
 
-/* The length of the path of the next cgroup above the one of that length; 0: the topmost. */
+/* Return the length of the parent's path, for a path of length `len`; 0: the topmost cgroup. */
 static size_t length_above(const char *path, size_t len)
 {
 	while (len > 0 && path[len - 1] != '/')
@@ -43,7 +44,7 @@ static bool is_at_or_below(const char *path, const char *above)
 	return strncmp(path, above, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* A cgroup's directory and its inode number. */
+/* Open a cgroup's directory and get its inode number. */
 static int open_at(struct stow_root *root, const char *path, size_t len, struct stow_root **ret_dir,
 		   uint64_t *ret_inode, struct stow_err *err)
 {
@@ -66,7 +67,7 @@ static int open_at(struct stow_root *root, const char *path, size_t len, struct 
 	return 0;
 }
 
-/* --- what is wanted ------------------------------------------------------------------------- */
+/* --- what is wanted ------------------------------------------------------- */
 
 static const struct stow_ledger_partition *find_row(const struct stow_partitions *p,
 						    const char *path, size_t len, uint64_t inode)
@@ -83,20 +84,20 @@ static bool is_configured(const struct stow_config *config)
 	return config && config->partitions;
 }
 
-/* Whether the configuration says nothing: undoing goes on when it is broken. */
+/* Return whether there is no valid configuration: undoing continues without one. */
 static bool is_unknown(const struct stow_config *config)
 {
 	return !config || config->unread;
 }
 
-/* The record's CPUs as the applier gives them. */
+/* Return the record's CPUs as the applier sets them. */
 static const struct stow_idset *cpus_of(const struct stow_record *record)
 {
 	return record->move && record->move->step >= STOW_MOVE_WIDENED ? &record->move->cpus
 								       : &record->cpus;
 }
 
-/* Why a container cannot be a partition on this machine, or NULL. */
+/* Return why a container cannot be a partition on this machine, or NULL. */
 static const char *unsupported(const struct stow_cgroup *cgroup)
 {
 	struct stow_idset any;
@@ -127,7 +128,7 @@ static void add_want(struct stow_partitions *p, const struct stow_record *record
 	if (stow_cpuset_open(p->context->root, &record->cgroup, &want.cgroup, NULL) < 0)
 		return; /* it has ended */
 	why = unsupported(want.cgroup);
-	/* Nothing will change about that: it is said when the container starts. */
+	/* This cannot change while the machine runs: report it once, when the container starts. */
 	if (why && record->key == p->focus) {
 		p->unable = record;
 		p->why_unable = why;
@@ -153,7 +154,7 @@ static bool is_wanted(const struct stow_partitions *p, const struct stow_record 
 	       (is_configured(p->context->config) || is_unknown(p->context->config));
 }
 
-/* What a cgroup's cpuset.cpus.exclusive must have. */
+/* Compute what a cgroup's cpuset.cpus.exclusive must have. */
 static void wanted_at(const struct stow_partitions *p, const char *path, struct stow_idset *ret)
 {
 	*ret = (struct stow_idset){ 0 };
@@ -162,7 +163,7 @@ static void wanted_at(const struct stow_partitions *p, const char *path, struct 
 			stow_idset_or(ret, &p->wants[i].cpus);
 }
 
-/* --- taking back ---------------------------------------------------------------------------- */
+/* --- taking back ---------------------------------------------------------- */
 
 static int make_member(struct stow_root *dir, struct stow_err *err)
 {
@@ -174,8 +175,9 @@ static int make_member(struct stow_root *dir, struct stow_err *err)
 	return stow_cpuset_write_partition(dir, false, err);
 }
 
-/* Linux 6.12 does not give the cgroup above the CPUs of an invalid partition back: the container
- * would run on all others'. The WARNING that this write may cost is due on the way back anyway. */
+/* Linux 6.12 does not give the CPUs of an invalid partition back to the cgroup above: the container
+ * would run on all other CPUs. The WARNING that this write may cost comes when the partition is
+ * reset in any case. */
 static int end_invalid(struct stow_root *dir, struct stow_err *err)
 {
 	static const char invalid[] = "isolated invalid";
@@ -187,8 +189,8 @@ static int end_invalid(struct stow_root *dir, struct stow_err *err)
 	return stow_cpuset_write_partition(dir, false, err);
 }
 
-/* One of the ledger's cgroups: nothing is left there that is not wanted. Returns 1 when it can be
- * forgotten. */
+/* Reset a cgroup of the ledger, except what is still wanted. Return 1 when its row can be
+ * deleted. */
 static int leave_one(const struct stow_partitions *p, const struct stow_ledger_partition *row,
 		     struct stow_err *err)
 {
@@ -201,7 +203,7 @@ static int leave_one(const struct stow_partitions *p, const struct stow_ledger_p
 	if (r == 0)
 		r = stow_cpuset_read_exclusive(dir, &now, err);
 	if (r == -ENOENT || r == -ENODEV || r == -ENOTDIR || (r == 0 && inode != row->inode))
-		return 1; /* gone, and with it what was in it */
+		return 1; /* gone, with its values */
 	if (r < 0)
 		return r;
 	wanted_at(p, row->path, &wanted);
@@ -219,7 +221,7 @@ static int leave_one(const struct stow_partitions *p, const struct stow_ledger_p
 
 static void leave_all(struct stow_partitions *p)
 {
-	for (size_t i = 0; i < p->n_rows; i++) { /* those below first */
+	for (size_t i = 0; i < p->n_rows; i++) { /* children first */
 		struct stow_err why;
 		char text[sizeof(why.msg) + 256];
 		int r = leave_one(p, &p->rows[i], &why);
@@ -228,7 +230,7 @@ static void leave_all(struct stow_partitions *p)
 			r = stow_ledger_partition_drop(p->context->ledger, p->rows[i].path, &why);
 		if (r >= 0)
 			continue;
-		snprintf(text, sizeof(text), "cgroup %.200s: its partition was not taken back: %s",
+		snprintf(text, sizeof(text), "cgroup %.200s: its partition was not reset: %s",
 			 p->rows[i].path, why.msg);
 		p->say(p->ctx, "(partitions)", text);
 	}
@@ -265,9 +267,9 @@ void stow_partitions_done(struct stow_partitions *p)
 	p->n_wants = p->n_rows = 0;
 }
 
-/* --- what is in the way --------------------------------------------------------------------- */
+/* --- what is in the way --------------------------------------------------- */
 
-/* The first of the cgroups in `dir`, but for the one named by `own`, whose CPUs overlap. */
+/* Find the first cgroup in `dir`, except `own`, whose CPUs overlap. */
 static bool overlaps_in(struct stow_root *dir, const char *above, const char *own,
 			const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
 {
@@ -298,7 +300,7 @@ static bool overlaps_in(struct stow_root *dir, const char *above, const char *ow
 	return false;
 }
 
-/* Whether something beside the container, on any level, has CPUs of it. */
+/* Return whether a sibling cgroup, on any level, has CPUs of the container. */
 static bool overlaps(struct stow_root *root, const struct stow_cgroup *cgroup,
 		     const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
 {
@@ -313,7 +315,7 @@ static bool overlaps(struct stow_root *root, const struct stow_cgroup *cgroup,
 
 		snprintf(name, sizeof(name), "%.*s", (int)above, path);
 		if (open_at(root, above ? path : "/", above ? above : 1, &dir, &inode, NULL) < 0)
-			return false; /* it is going away */
+			return false; /* the cgroup is being removed */
 		if (overlaps_in(dir, name, path + above + 1, cpus, why))
 			return true;
 		len = above;
@@ -321,8 +323,8 @@ static bool overlaps(struct stow_root *root, const struct stow_cgroup *cgroup,
 	return false;
 }
 
-/* Whether the container has made partitions of its own, below its cgroup: those CPUs take effect
- * there alone, and are isolated only if it says so. */
+/* Return whether the container has made partitions below its cgroup: their CPUs take effect only
+ * there, and are isolated only if the container wants it. */
 static bool is_divided(struct stow_root *dir, const struct stow_idset *cpus,
 		       const struct stow_idset *effective)
 {
@@ -332,7 +334,8 @@ static bool is_divided(struct stow_root *dir, const struct stow_idset *cpus,
 	       stow_cpuset_read_held(dir, &held, NULL) == 0 && stow_idset_subset(cpus, &held);
 }
 
-/* The three read-backs. With none of its CPUs online the kernel has made it invalid. */
+/* Read back the three values. The kernel makes a partition invalid when none of its CPUs is
+ * online. */
 static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
 		     const struct stow_idset *cpus, char why[static STOW_PARTITION_WHY])
 {
@@ -366,10 +369,10 @@ static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
 	return false;
 }
 
-/* --- making --------------------------------------------------------------------------------- */
+/* --- making --------------------------------------------------------------- */
 
-/* Enters a cgroup into the ledger, before the first write to it, and adds the CPUs to its
- * cpuset.cpus.exclusive. What another tool has there is used as it is, or not at all. */
+/* Enter a cgroup into the ledger, before the first write to it, and add the CPUs to its
+ * cpuset.cpus.exclusive. A value of another tool is used as it is, or not at all. */
 static int add_exclusive(const struct stow_partitions *p, const struct stow_partition_want *want,
 			 size_t len, struct stow_err *err)
 {
@@ -402,7 +405,7 @@ static int add_exclusive(const struct stow_partitions *p, const struct stow_part
 	return r < 0 ? r : stow_cpuset_write_exclusive(dir, row.leaf ? &want->cpus : &set, err);
 }
 
-/* From above to below. */
+/* From the topmost cgroup down. */
 static int add_all_exclusive(struct stow_partitions *p, const struct stow_partition_want *want,
 			     struct stow_err *err)
 {
@@ -416,14 +419,14 @@ static int add_all_exclusive(struct stow_partitions *p, const struct stow_partit
 		if (r < 0)
 			return r;
 	}
-	/* The next container of this run must find the rows. */
+	/* The next container of this run must find the new rows. */
 	stow_ledger_partitions_free(p->rows, p->n_rows);
 	p->rows = NULL;
 	p->n_rows = 0;
 	return stow_ledger_partitions(p->context->ledger, &p->rows, &p->n_rows, err);
 }
 
-/* Not before AGAIN is over is it tried once more. */
+/* Do not try again before AGAIN has passed. */
 static void put_off(const struct stow_partitions *p, const struct stow_partition_want *want)
 {
 	const char *path = path_of(want->cgroup);
@@ -458,7 +461,8 @@ static int enact(struct stow_partitions *p, const struct stow_partition_want *wa
 	struct stow_root *dir = want->cgroup->at[STOW_CGROUP_CPUSET].dir;
 	int r;
 
-	/* Without it the write would make an invalid one, with the kernel's WARNINGs. */
+	/* Without the right to do so the write would make an invalid partition, and the kernel
+	 * would log WARNINGs. */
 	r = p->context->root->live ? stow_admin_check(err) : 0;
 	if (r == 0)
 		r = add_all_exclusive(p, want, err);
@@ -480,7 +484,7 @@ static void make_one(struct stow_partitions *p, const struct stow_partition_want
 
 	if (stow_root_read_idset(root, &online, NULL, "/sys/devices/system/cpu/online") < 0 ||
 	    !stow_idset_intersects(&online, &want->cpus))
-		return; /* it runs on others' meanwhile, and the applier has said so */
+		return; /* it has a fallback set, and the applier has reported that */
 	if (row && is_valid(root, want->cgroup, &want->cpus, why))
 		return;
 	if (overlaps(root, want->cgroup, &want->cpus, beside)) {
@@ -496,7 +500,7 @@ static void make_one(struct stow_partitions *p, const struct stow_partition_want
 		snprintf(why, sizeof(why), "%.500s", err.msg);
 	else if (is_valid(root, want->cgroup, &want->cpus, why))
 		return;
-	if (r != -EPERM) /* which says that nothing was tried; another program can */
+	if (r != -EPERM) /* EPERM: nothing was tried; another program may be able to */
 		put_off(p, want);
 	say(p, want->record, why);
 }
@@ -511,7 +515,7 @@ void stow_partitions_make(struct stow_partitions *p)
 		make_one(p, &p->wants[i]);
 }
 
-/* --- looking -------------------------------------------------------------------------------- */
+/* --- looking -------------------------------------------------------------- */
 
 void stow_partition_add_held(const struct stow_cgroup *cgroup, struct stow_idset *set)
 {

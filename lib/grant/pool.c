@@ -13,7 +13,7 @@
 #include "ledger/drains.h"
 #include "node/hugepage.h"
 
-/* One pool while its lock is held. */
+/* One pool, while its lock is held. */
 struct settling {
 	struct stow_root *root;
 	struct stow_ledger *ledger;
@@ -37,8 +37,8 @@ static int put_row(struct settling *s, struct stow_err *err)
 	return stow_ledger_end(s->ledger, r, err);
 }
 
-/* Counts what a write has done, whoever made it: by how much the pool moved from `before` towards
- * `target`. A change beyond the target is somebody else's. */
+/* Account for a write, by whichever program: add how far the pool moved from `before` towards
+ * `target`. Any change beyond the target was made by another program. */
 static void account(struct stow_ledger_pool *row, uint64_t now)
 {
 	if (row->target > row->before) {
@@ -55,8 +55,8 @@ static void account(struct stow_ledger_pool *row, uint64_t now)
 	row->writing = false;
 }
 
-/* One change of the pool's size: intention, write, reading back, account. Killed after any of
- * these, the next settling sees `writing` and does the rest. */
+/* Change the pool's size: intention, write, reading back, account. If the program is killed after
+ * any of these, the next settling sees `writing` and does the rest. */
 static int resize(struct settling *s, uint64_t target, struct stow_err *err)
 {
 	int r, r2;
@@ -88,9 +88,9 @@ static uint64_t pages_of(const struct settling *s, const struct stow_record *rec
 	return sum;
 }
 
-/* Pages of this pool that the record has been promised, where it is and where it is to be, and has
- * not faulted in yet. Where the kernel does not say what was faulted in, the answer is the promise:
- * too many pages rather than too few. */
+/* Count the pages of this pool that the record has been promised, at its place and at its target,
+ * and has not faulted in. Where the kernel does not show what was faulted in, return the promise:
+ * rather too many pages than too few. */
 static uint64_t outstanding_of(struct settling *s, const struct stow_record *record)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
@@ -116,7 +116,7 @@ static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struc
 		return r;
 	for (size_t i = 0; i < n; i++) {
 		if (records[i]->state == STOW_STATE_LEASE)
-			continue; /* pages come when there is a process */
+			continue; /* it has no process yet, so it needs no pages */
 		if (key && records[i]->state == STOW_STATE_PENDING && records[i]->key > key)
 			continue;
 		sum += outstanding_of(s, records[i]);
@@ -137,7 +137,7 @@ static int grow(struct settling *s, uint64_t outstanding, struct stow_pool_resul
 	result->wanted = outstanding - s->kernel.free;
 	r = resize(s, target, err);
 	if (r == 0 && persistent(&s->kernel) < target) {
-		/* Free memory may be there in pieces: have them pushed together, and ask again. */
+		/* Free memory may be fragmented: compact it, and try again. */
 		(void)stow_root_write(s->root, "1", NULL, "/sys/devices/system/node/node%d/compact",
 				      s->row.node);
 		r = resize(s, target, err);
@@ -177,7 +177,8 @@ static int settle_locked(struct settling *s, int64_t key, struct stow_pool_resul
 	excess = s->kernel.free > outstanding ? s->kernel.free - outstanding : 0;
 	if (excess > s->row.added)
 		excess = s->row.added;
-	/* While a newcomer is at work others may be, too: what looks spare may be theirs. */
+	/* With a key, other containers may be starting, too: pages that look free may be meant for
+	 * them. */
 	if (excess && !key)
 		r = resize(s, persistent(&s->kernel) - excess, err);
 	if (r == 0)
@@ -225,9 +226,9 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 }
 
 /*
- * Nodes whose pools are a drain's at the moment. While a block goes it holds their locks, for as
- * long as the kernel may try; and when its worker was killed, what is missing in a pool has to be
- * counted before the pool changes again. What is to be given back there is when the drain is over.
+ * Find the nodes whose pools a drain is working on. While a block goes offline, which may take
+ * long, the drain holds their locks; and when the drain was killed, the missing pages have to be
+ * counted before the pool changes. These pools are settled when the drain is over.
  */
 static int drained_nodes(struct stow_root *root, struct stow_ledger *ledger, struct stow_idset *ret,
 			 struct stow_err *err)
@@ -286,7 +287,7 @@ int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
 		}
 		removed = pools[i].added > after.added ? pools[i].added - after.added : 0;
 		taken += removed;
-		/* Only changes are news: a debt that stands is not told again each time. */
+		/* Report a debt when it changes, not at every settling. */
 		if (removed && result.debt)
 			r = note(ledger, "debt", &after, result.debt, first ? NULL : err);
 		else if (removed)

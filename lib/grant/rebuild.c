@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A new ledger when the old one was damaged: exclusive CPUs are what must not be given twice, and
- * the kernel still knows who runs on them alone. /run/numastow/exclusive says which CPUs they are;
- * a container whose whole CPU set lies within them is its owner. A container is what is found where
- * runtimes keep them, never a cgroup below. What shared containers were promised is not to be seen
- * in the kernel; they are counted again when they start again, and unmanaged ones until then: their
- * sets were numastow's, and are no sets of their own.
+ * A new ledger in place of a damaged one. Exclusive CPUs must not be given away twice, and the
+ * kernel still knows which container runs on them: /run/numastow/exclusive lists them, and a
+ * container whose CPU set lies within them is their owner. Only cgroups with a container's name
+ * count, never cgroups below (lib/grant/discover.h). The promises to shared containers cannot be
+ * seen in the kernel: these containers are unmanaged until they start again, and the sets that
+ * numastow gave them do not count as sets of their own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static int add_shares(struct stow_record *record, const struct stow_topology *to
 	return 0;
 }
 
-/* The container's first process: the oldest. */
+/* Find the container's first process: the oldest. */
 static void find_init(struct stow_root *root, const struct stow_cgroup *cgroup,
 		      struct stow_pidref *ret)
 {
@@ -85,11 +85,11 @@ static int enter(const struct stow_grant_context *context, const struct stow_top
 		r = stow_ledger_event(context->ledger, "placed", record->id, record, record->reason,
 				      err);
 	r = stow_ledger_end(context->ledger, r, err);
-	/* EEXIST: another container has one of these CPUs, and was found before. */
+	/* EEXIST: another container, found before, has one of these CPUs. */
 	return r == -EEXIST ? 0 : r < 0 ? r : 1;
 }
 
-/* 1: it has exclusive CPUs, and is in the ledger. */
+/* Return 1 when the container has exclusive CPUs and is in the ledger now. */
 static int look_at(const struct stow_grant_context *context, const struct stow_topology *topology,
 		   const struct stow_idset *exclusive, struct stow_unmanaged *found,
 		   struct stow_err *err)

@@ -14,15 +14,15 @@
 #include "grant/cpuview.h"
 #include "grant/fit.h"
 
-/* A container that is looked after. */
+/* A container that is watched. */
 struct watched {
 	int64_t key;
 	struct stow_pidref init;
-	struct stow_cgroup *cgroup;		 /* opened once; NULL: it is gone */
-	int files[2];				 /* its cpuset.cpus and .mems, kept open; or -1 */
-	struct stow_idset cpus, nodes;		 /* as the applier computes them; empty: any */
-	struct stow_idset seen_cpus, seen_nodes; /* the last that was dealt with */
-	bool dealt;				 /* with `seen` */
+	struct stow_cgroup *cgroup;    /* opened once; NULL: it is gone */
+	int files[2];		       /* its cpuset.cpus and .mems, kept open; or -1 */
+	struct stow_idset cpus, nodes; /* as the applier computes them; empty: not restricted */
+	struct stow_idset seen_cpus, seen_nodes; /* the last change that was handled */
+	bool dealt;				 /* `seen_*` is set */
 	bool foreign;
 	enum stow_drift drift;
 };
@@ -32,10 +32,11 @@ struct stow_reconcile {
 	size_t n;
 	uint32_t changes; /* the ledger's counter when the list was made */
 	bool made;
-	struct stow_cpu_view view; /* of that moment */
-	/* The online CPUs before anything was applied: those that come meanwhile are a change. */
+	struct stow_cpu_view view; /* when the list was made */
+	/* The online CPUs before the sets were applied: a CPU that comes online meanwhile counts as
+	 * a change. */
 	struct stow_idset online;
-	struct stow_idset memory; /* nodes with memory then */
+	struct stow_idset memory; /* nodes with memory at that time */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
@@ -92,9 +93,9 @@ const struct stow_cgroup *stow_reconcile_cgroup(const struct stow_reconcile *rec
 	return w ? w->cgroup : NULL;
 }
 
-/* --- the list ----------------------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------- */
 
-/* Takes over what is known of the same container, its open directories too. */
+/* Take over what is known of the same container, with its open directories. */
 static void inherit(struct stow_reconcile *old, struct watched *w)
 {
 	for (size_t i = 0; i < old->n; i++) {
@@ -114,8 +115,8 @@ static void inherit(struct stow_reconcile *old, struct watched *w)
 	}
 }
 
-/* Opening and closing two files of each container every second is most of what an agent at rest
- * would do. Only the kernel's files are the same for ever. */
+/* Keep the two files of each container open: opening and closing them every second would be most of
+ * what an idle agent does. Only on the live machine do open files stay valid. */
 static void keep_open(struct watched *w)
 {
 	struct stow_root *dir = w->cgroup ? w->cgroup->at[STOW_CGROUP_CPUSET].dir : NULL;
@@ -126,8 +127,8 @@ static void keep_open(struct watched *w)
 	w->files[1] = stow_root_openat(dir, O_RDONLY, 0, NULL, "/cpuset.mems");
 }
 
-/* What the record's container must have, as the applier computes it; of one that is being moved
- * nothing is expected. */
+/* Compute the sets that the record's container must have, as the applier does; empty (no
+ * expectation) for a container that is being moved. */
 static void given_sets(struct stow_cpu_view *view, const struct stow_record *record,
 		       struct stow_cgroup *cgroup, struct stow_idset *cpus,
 		       struct stow_idset *nodes)
@@ -179,9 +180,9 @@ static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_c
 	return 0;
 }
 
-/* --- one container ------------------------------------------------------------------------------ */
+/* --- one container -------------------------------------------------------- */
 
-/* From a file that is open, else by its name. A cgroup that is gone is -ENODEV or -ENOENT. */
+/* Read from the open file, or else by name. -ENODEV or -ENOENT: the cgroup is gone. */
 static int read_set(const struct watched *w, int file, const char *name, struct stow_idset *ret)
 {
 	char text[4096];
@@ -200,7 +201,7 @@ static int read_set(const struct watched *w, int file, const char *name, struct 
 	return stow_idset_parse(text, ret, NULL);
 }
 
-/* The sets as configured: 0, or -ENOENT when the cgroup is gone. */
+/* Read the configured sets: 0, or -ENOENT when the cgroup is gone. */
 static int read_sets(const struct watched *w, struct stow_idset *cpus, struct stow_idset *nodes)
 {
 	int r;
@@ -213,8 +214,8 @@ static int read_sets(const struct watched *w, struct stow_idset *cpus, struct st
 	return r == -ENODEV ? -ENOENT : r;
 }
 
-/* Only online CPUs and nodes with memory count: others are in a set on v2, and leave it on v1.
- * Empty: anything is as given. */
+/* Compare only online CPUs and nodes with memory: others stay in a set on v2, and leave it on v1.
+ * An empty given set accepts anything. */
 static bool as_given(const struct stow_reconcile *reconcile, const struct stow_idset *cpus,
 		     const struct stow_idset *nodes, const struct stow_idset *given_cpus,
 		     const struct stow_idset *given_nodes)
@@ -228,7 +229,7 @@ static bool as_given(const struct stow_reconcile *reconcile, const struct stow_i
 	       (stow_idset_empty(&given_mems) || stow_idset_equal(&mems, &given_mems));
 }
 
-/* The record with its new sets, in a transaction. */
+/* Adopt the new sets into the record, in a transaction. */
 static int adopt(const struct stow_grant_context *context, struct stow_cpu_view *view,
 		 struct stow_record *record, struct stow_cgroup *cgroup,
 		 const struct stow_idset *cpus, const struct stow_idset *nodes,
@@ -267,8 +268,8 @@ static int note(const struct stow_grant_context *context, const struct stow_reco
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* Whether the sets were last applied for the CPUs of the view. If not, a container may have what
- * was right before, or its fallback: the next round looks at the machine again. */
+/* Return whether the sets were last applied for the CPUs of the view. If not, a container may still
+ * have its earlier set, or a fallback: the next round reads the machine again. */
 static bool view_is_applied(const struct stow_grant_context *context,
 			    const struct stow_cpu_view *view, struct stow_applied *ret)
 {
@@ -276,7 +277,7 @@ static bool view_is_applied(const struct stow_grant_context *context,
 	       stow_cpus_came(context->root, 0, NULL) <= ret->came;
 }
 
-/* Whether all that a set lacks is what a run of the applier could not give it. */
+/* Return whether all that a set lacks is what a run of the applier could not give it. */
 static bool is_unfinished(const struct stow_applied *applied, const struct stow_idset *cpus,
 			  const struct stow_idset *given)
 {
@@ -287,11 +288,11 @@ static bool is_unfinished(const struct stow_applied *applied, const struct stow_
 	       stow_idset_subset(&lacking, &applied->explained);
 }
 
-/* What is to be done about a change, once the lock is free. */
+/* What to do about a change, after the lock was dropped. */
 enum action { LEAVE, APPLY, PUT_BACK };
 
-/* Decides, with the lock of the CPU sets held, under which our own programs write them: what
- * differs now was changed by another one. */
+/* Decide what to do. The caller holds the lock of the CPU sets, under which numastow writes them: a
+ * difference that is seen now was made by another tool. */
 static int deal(const struct stow_grant_context *context, struct stow_reconcile *reconcile,
 		struct watched *w, bool observe, struct stow_reconcile_result *result,
 		enum action *ret_action, struct stow_err *err)
@@ -316,7 +317,7 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 		return 0;
 	if (w->dealt && stow_idset_equal(&cpus, &w->seen_cpus) &&
 	    stow_idset_equal(&nodes, &w->seen_nodes))
-		return 0; /* said before */
+		return 0; /* reported before */
 	w->dealt = true;
 	w->seen_cpus = cpus;
 	w->seen_nodes = nodes;
@@ -382,13 +383,14 @@ static int deal_locked(const struct stow_grant_context *context, struct stow_rec
 	}
 	if (r == 0 && action == PUT_BACK)
 		r = put_back(context, w->key, err);
-	/* The others leave the CPUs that are exclusive now, and get those that no longer are. */
+	/* Other containers leave the CPUs that became exclusive, and get those that are exclusive
+	 * no longer. */
 	if (r == 0 && action == APPLY)
 		r = stow_apply(context, &plain, NULL, err);
 	return r;
 }
 
-/* Nodes with memory; all there can be where no file says which (in copied trees). */
+/* Read which nodes have memory; all nodes where no file says so (in copied trees). */
 static void read_memory(const struct stow_grant_context *context, struct stow_idset *ret)
 {
 	if (stow_root_read_idset(context->root, ret, NULL, "/sys/devices/system/node/has_memory") <
@@ -396,8 +398,8 @@ static void read_memory(const struct stow_grant_context *context, struct stow_id
 		memset(ret, 0xff, sizeof(*ret));
 }
 
-/* CPUs and memory that came or went are applied before anything is judged: what the kernel took
- * away was changed by no tool. */
+/* Apply CPUs and memory that came or went, before any set is judged: no tool changed what the
+ * kernel removed. */
 static int apply_hotplug(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 			 const struct stow_idset *memory, struct stow_reconcile_result *result,
 			 struct stow_err *err)
@@ -412,13 +414,13 @@ static int apply_hotplug(struct stow_reconcile *reconcile, const struct stow_gra
 		if (r < 0)
 			return r;
 	} else if (!reconcile->made || stow_idset_equal(memory, &reconcile->memory)) {
-		return 0; /* what changed while no agent was there is the first collection's */
+		return 0; /* changes from before the agent started are left to the first collection */
 	}
 	return reconcile->made ? stow_apply_mems_back(context, &came, err)
 			       : stow_apply_mems(context, 0, err);
 }
 
-/* Looks again at the machine and the ledger when either has changed. */
+/* Read the machine and the ledger again when either has changed. */
 static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		   bool observe, struct stow_reconcile_result *result, struct stow_err *err)
 {
@@ -473,7 +475,7 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 		if (r < 0)
 			continue;
 		if (as_given(reconcile, &cpus, &nodes, &w->cpus, &w->nodes)) {
-			w->dealt = false; /* the next change is a new one */
+			w->dealt = false; /* the next difference is a new change */
 			continue;
 		}
 		r = deal_locked(context, reconcile, w, observe, ret, first ? NULL : err);

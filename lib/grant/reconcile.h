@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Keeping what was given true, for containers with a grant. A set that another tool changes on
- * purpose (a runtime's `update`) is adopted when it fits, put back once when it does not, and left
- * and reported after that: numastow does not fight. CPUs that came or went are no tool's change:
- * then all sets are applied first.
+ * Reconciliation of the CPU and memory sets of containers with a grant. A set that another tool
+ * changes on purpose (a runtime's `update`) is adopted when it fits, restored once when it does
+ * not, and after that left alone and reported: numastow does not fight another tool. When CPUs came
+ * online or went offline, all sets are applied first, because that is no tool's change.
  *
- * A round at rest reads two files for each container; the ledger is read again only after a commit.
+ * A round without changes reads two files for each container; the ledger is read again only after a
+ * commit.
  */
 
 #include "base/err.h"
@@ -25,24 +26,24 @@ struct stow_reconcile;
 
 struct stow_reconcile_result { /* of one round */
 	uint64_t adopted, restored, refused;
-	uint64_t foreign;		   /* containers that kubelet's static managers own, now */
-	uint64_t ended;			   /* containers whose cgroup is gone: gc has work */
-	struct stow_apply_result problems; /* to be freed with stow_apply_result_done() */
+	uint64_t foreign;		   /* containers that kubelet's static managers own now */
+	uint64_t ended;			   /* containers whose cgroup is gone, for gc to collect */
+	struct stow_apply_result problems; /* free with stow_apply_result_done() */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err);
 void stow_reconcile_free(struct stow_reconcile *reconcile);
 
-/* Does one round. With `observe` nothing is changed; each change that would be made is counted
- * once. Goes on after a failure and returns the first. */
+/* Run one round. With `observe`, change nothing and count each change that would be made once.
+ * Continue after a failure and return the first. */
 int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		       bool observe, struct stow_reconcile_result *ret, struct stow_err *err);
 
-/* Returns what became of the container with that record's key. */
+/* Return what was done with the container of the record `key`. */
 enum stow_drift stow_reconcile_drift(const struct stow_reconcile *reconcile, int64_t key);
-/* Says whether kubelet owns it. */
+/* Return whether kubelet owns the container. */
 bool stow_reconcile_is_foreign(const struct stow_reconcile *reconcile, int64_t key);
-/* Returns its cgroup, which belongs to the reconciler and is valid until the next
- * stow_reconcile_run(); NULL: not known. */
+/* Return the container's cgroup, or NULL when it is not known. It belongs to the reconciler and is
+ * valid until the next stow_reconcile_run(). */
 const struct stow_cgroup *stow_reconcile_cgroup(const struct stow_reconcile *reconcile,
 						int64_t key);

@@ -18,7 +18,7 @@
 struct repin {
 	const struct stow_grant_context *context;
 	const struct stow_repin_options *options;
-	struct stow_record *record; /* with its `move` once that is promised */
+	struct stow_record *record; /* has `move` once the target is reserved */
 	struct stow_cgroup *cgroup;
 	struct stow_repin_progress progress;
 };
@@ -33,7 +33,7 @@ static int tell(struct repin *rp, enum stow_repin_step step, struct stow_err *er
 	return r < 0 ? stow_err_set(err, -r, "the repin of %s was cancelled", rp->record->id) : 0;
 }
 
-/* --- plan --------------------------------------------------------------------------------------- */
+/* --- plan ----------------------------------------------------------------- */
 
 static int find_record(struct repin *rp, const char *id, struct stow_err *err)
 {
@@ -44,7 +44,8 @@ static int find_record(struct repin *rp, const char *id, struct stow_err *err)
 	r = stow_ledger_records(rp->context->ledger, id, &records, &n, err);
 	if (r < 0)
 		return r;
-	/* The newest: one that was started again may have an older life that is not collected. */
+	/* The newest: a container that was started again may have an older record that is not
+	 * collected yet. */
 	for (size_t i = 0; i < n; i++)
 		if (id[0] && records[i]->state == STOW_STATE_ACTIVE) {
 			stow_record_free(rp->record);
@@ -57,7 +58,7 @@ static int find_record(struct repin *rp, const char *id, struct stow_err *err)
 	return r == -ESRCH ? stow_err_set(err, ESRCH, "container %s has ended", id) : r;
 }
 
-/* What the container has, as a request. */
+/* Build a request from what the container has. */
 static void request_of(const struct stow_record *record, struct stow_request *ret)
 {
 	*ret = (struct stow_request){ .policy = record->n_shares > 1 ? STOW_POLICY_BEST_EFFORT
@@ -101,7 +102,7 @@ static int choose_nodes(const struct repin *rp, struct stow_request *request, st
 	return 0;
 }
 
-/* The CPUs that the container will have, for people. */
+/* Compute the CPUs that the container will have, to show them. */
 static void show_target(struct repin *rp)
 {
 	_cleanup_(stow_cpu_view_done) struct stow_cpu_view view = { 0 };
@@ -118,7 +119,7 @@ static void show_target(struct repin *rp)
 	stow_idset_and(&rp->progress.cpus, &view.online);
 }
 
-/* Promises the room, as the target of the container's record. */
+/* Reserve the room, as the target of the container's record. */
 static int plan(struct repin *rp, struct stow_err *err)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
@@ -145,7 +146,7 @@ static int plan(struct repin *rp, struct stow_err *err)
 	return r;
 }
 
-/* --- widen, move, narrow ------------------------------------------------------------------------ */
+/* --- widen, move, narrow -------------------------------------------------- */
 
 static int settle_pools(struct repin *rp, struct stow_err *err)
 {
@@ -166,7 +167,7 @@ static int settle_pools(struct repin *rp, struct stow_err *err)
 	return 0;
 }
 
-/* Decides how far the container is; what it then must have is applied by the caller. */
+/* Write the step of the repin into the ledger; the caller applies it. */
 static int set_step(const struct stow_grant_context *context, struct stow_record *record,
 		    enum stow_move_step step, struct stow_err *err)
 {
@@ -182,7 +183,7 @@ static int set_step(const struct stow_grant_context *context, struct stow_record
 	return r;
 }
 
-/* The record's own CPUs, and those of others that have to leave them first. */
+/* Apply the record's own CPUs, and the sets of the containers that must leave them first. */
 static int apply_cpus(const struct stow_grant_context *context, const struct stow_record *record,
 		      struct stow_err *err)
 {
@@ -232,7 +233,7 @@ static int on_batch(void *ctx, const struct stow_page_move *move)
 	return rp->options->progress ? rp->options->progress(rp->options->ctx, &rp->progress) : 0;
 }
 
-/* The bytes that the container's processes map on `nodes`. */
+/* Sum the bytes that the container's processes map on `nodes`. */
 static uint64_t mapped(struct repin *rp, const struct stow_idset *nodes)
 {
 	_cleanup_free_ pid_t *pids = NULL;
@@ -247,8 +248,8 @@ static uint64_t mapped(struct repin *rp, const struct stow_idset *nodes)
 	return sum;
 }
 
-/* Moves what is mapped on nodes of `from` only to `to`. With `told`, progress is asked and may
- * stop. */
+/* Move what is mapped on nodes of `from` only to `to`. With `told`, call progress(), which may stop
+ * the move. */
 static int move_pages_of(struct repin *rp, const struct stow_idset *from,
 			 const struct stow_idset *to, bool told, struct stow_err *err)
 {
@@ -262,7 +263,7 @@ static int move_pages_of(struct repin *rp, const struct stow_idset *from,
 
 	stow_idset_minus(&move.from, to);
 	if (stow_idset_empty(&move.from) || !rp->context->root->live)
-		return 0; /* nothing to leave, or nothing that could */
+		return 0; /* no page needs to move, or none can */
 	r = stow_pages_move_all(rp->context->root, rp->cgroup, &move, err);
 	if (told) {
 		rp->progress.moved = move.moved;
@@ -279,7 +280,7 @@ static void verify(struct repin *rp)
 
 	stow_idset_minus(&elsewhere, &rp->record->move->nodes);
 	rp->progress.left_mapped = mapped(rp, &elsewhere);
-	/* The kernel's balancing may have moved pages before us. */
+	/* The kernel's NUMA balancing may have moved pages already. */
 	if (rp->progress.total > rp->progress.left_mapped + rp->progress.moved)
 		rp->progress.moved = rp->progress.total - rp->progress.left_mapped;
 	STOW_IDSET_FOR(id, &elsewhere)
@@ -289,9 +290,9 @@ static void verify(struct repin *rp)
 		charged > rp->progress.left_mapped ? charged - rp->progress.left_mapped : 0;
 }
 
-/* --- the end, either way ------------------------------------------------------------------------ */
+/* --- the end, done or moved back ------------------------------------------ */
 
-/* Ends the repin in the ledger: with `arrived` the target is what the container has from here on. */
+/* End the repin in the ledger: with `arrived` the target becomes the grant. */
 static int end_move(const struct stow_grant_context *context, struct stow_record *record,
 		    bool arrived, const char *why, struct stow_err *err)
 {
@@ -312,7 +313,7 @@ static int end_move(const struct stow_grant_context *context, struct stow_record
 	return stow_ledger_end(context->ledger, r, err);
 }
 
-/* Pools and CPUs that only one of the two places has now. */
+/* Settle the pools and apply the CPUs that only the old or only the new place has. */
 static int settle_rest(const struct stow_grant_context *context, bool pages, struct stow_err *err)
 {
 	static const struct stow_apply_options options = { 0 };
@@ -322,8 +323,8 @@ static int settle_rest(const struct stow_grant_context *context, bool pages, str
 	return taken < 0 ? (int)taken : r;
 }
 
-/* Back to where it was: the CPUs first, because the kernel's own balancing brings pages to where a
- * program runs; then the pages in batches, so that this is no stall either. */
+/* Move the container back: first the CPUs, because the kernel's NUMA balancing brings pages to the
+ * CPUs that use them; then the pages in batches, so that the container does not stall. */
 static void take_back(struct repin *rp, const char *why)
 {
 	bool widened = rp->record->move->step != STOW_MOVE_PLANNED;
@@ -344,7 +345,7 @@ static void repin_done(struct repin *rp)
 	stow_cgroup_free_ptr(&rp->cgroup);
 }
 
-/* From the promise to the arrival. */
+/* Run all steps after the reservation. */
 static int move(struct repin *rp, struct stow_err *err)
 {
 	int r;
@@ -365,7 +366,7 @@ static int move(struct repin *rp, struct stow_err *err)
 	return r;
 }
 
-/* Makes the caller the worker: of several programs that find a dead one, one goes on. */
+/* Make the caller the worker: of several programs that find a dead worker, one succeeds. */
 static int take_over(const struct stow_grant_context *context, const struct stow_record *record,
 		     struct stow_err *err)
 {
@@ -398,16 +399,17 @@ int stow_repin_recover(const struct stow_grant_context *context, const struct st
 		r = stow_ledger_record(context->ledger, record->key, &now, err);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	/* The kernel moves back what is elsewhere, at once: no container waits for this. */
+	/* The kernel moves the remaining pages at once: no container waits for this. */
 	r = apply_cpus(context, now, err);
 	if (r == 0 || r == -ESRCH)
 		r = stow_apply_mems(context, now->key, err);
 	if (r == 0 || r == -ESRCH)
-		r = end_move(context, now, false, "the mover was killed at work", err);
+		r = end_move(context, now, false, "the repin was killed", err);
 	return r < 0 ? r : settle_rest(context, now->n_pages > 0, err);
 }
 
-/* Puts the container back first when its mover was killed at work. */
+/* Find the container's record, and move the container back first when an earlier repin was
+ * killed. */
 static int find_unmoved(struct repin *rp, const char *id, struct stow_err *err)
 {
 	int r = find_record(rp, id, err);

@@ -17,14 +17,14 @@
 #include "grant/saved.h"
 #include "grant/unmanaged.h"
 
-/* --- records ------------------------------------------------------------------------------- */
+/* --- records -------------------------------------------------------------- */
 
 static char *copy(const char *text)
 {
 	return strdup(text ? text : "");
 }
 
-/* `asked`: what the container asked for, before anything narrowed it. */
+/* `asked`: what the container asked for, before it was narrowed. */
 static int fill_record(const struct stow_basis *basis, const struct stow_subject *subject,
 		       const struct stow_request *asked, const struct stow_request *request,
 		       struct stow_plan *plan, struct stow_record *record, struct stow_err *err)
@@ -59,7 +59,7 @@ static int fill_record(const struct stow_basis *basis, const struct stow_subject
 	return 0;
 }
 
-/* Makes a record that of the subject's process: pending, or a lease when there is no process. */
+/* Give the record its process: it becomes pending, or a lease when there is no process. */
 static int give_life(const struct stow_grant_context *context, const struct stow_subject *subject,
 		     const struct stow_request *request, struct stow_record *record,
 		     struct stow_err *err)
@@ -87,14 +87,15 @@ static int give_life(const struct stow_grant_context *context, const struct stow
 	return r < 0 ? r : stow_saved_capture(subject->cgroup, request, record, err);
 }
 
-/* --- what there is already ----------------------------------------------------------------- */
+/* --- existing records ----------------------------------------------------- */
 
 static bool same_life(const struct stow_pidref *a, const struct stow_pidref *b)
 {
 	return a->pid == b->pid && a->start == b->start;
 }
 
-/* Whether a lease is still what the container asks for, within what its cgroup allows. */
+/* Return whether the lease is still what the container asks for, and within what its cgroup
+ * allows. */
 static bool lease_fits(const struct stow_basis *basis, const struct stow_record *lease,
 		       const struct stow_request *request)
 {
@@ -113,8 +114,8 @@ static bool is_running_out(const struct stow_record *record)
 	return record->expires && record->expires <= stow_clock_boot();
 }
 
-/* Takes the lease when it is what the container asks for; one that is not is deleted, to be planned
- * anew. Returns 1 when it was taken. */
+/* Take the lease if it is what the container asks for; otherwise delete it, so that the container
+ * is planned anew. Return 1 when it was taken. */
 static int take_lease(const struct stow_grant_context *context, const struct stow_basis *basis,
 		      const struct stow_request *request, struct stow_record **lease,
 		      struct stow_record **ret_record, struct stow_err *err)
@@ -132,9 +133,9 @@ static int take_lease(const struct stow_grant_context *context, const struct sto
 }
 
 /*
- * Looks for what the container has already: its own active grant (hooks.d and CDI both called the
- * hook), or a lease of its id, or one that its pod's first container left for it. Returns 1 with
- * the record. Pending records of dead hooks of this same process are left for gc.
+ * Find an existing record: the container's own active grant (hooks.d and CDI both called the hook),
+ * a lease of its id, or a lease that its pod's first container left for it. Return 1 with the
+ * record. Pending records of dead hooks of this same process are left to gc.
  */
 static int find_existing(const struct stow_grant_context *context, const struct stow_basis *basis,
 			 const struct stow_subject *subject, const struct stow_request *request,
@@ -166,7 +167,7 @@ static int find_existing(const struct stow_grant_context *context, const struct 
 	return take_lease(context, basis, request, &member, ret_record, err);
 }
 
-/* Turns a lease into the container's own record. */
+/* Turn a lease into the container's own record. */
 static int adopt(const struct stow_grant_context *context, const struct stow_subject *subject,
 		 const struct stow_request *request, struct stow_record *record,
 		 struct stow_err *err)
@@ -185,7 +186,7 @@ static int adopt(const struct stow_grant_context *context, const struct stow_sub
 	return stow_ledger_update(context->ledger, record, err);
 }
 
-/* The nodes that the pod's containers are on already, if any: scope=pod keeps together. */
+/* Find the nodes of the pod's containers, if any: scope=pod keeps them together. */
 static int pod_nodes(const struct stow_grant_context *context, const struct stow_subject *subject,
 		     struct stow_idset *ret, struct stow_err *err)
 {
@@ -206,10 +207,10 @@ static int pod_nodes(const struct stow_grant_context *context, const struct stow
 	return 0;
 }
 
-/* --- reserving ----------------------------------------------------------------------------- */
+/* --- reserving ------------------------------------------------------------ */
 
-/* `asked` is what the container asked for, `request` the same on nodes that were chosen for its
- * pod. */
+/* Plan and insert one record. `asked` is what the container asked for; `request` is the same on the
+ * nodes that were chosen for its pod. */
 static int insert_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
 			  const struct stow_request *asked, const struct stow_request *request,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
@@ -236,7 +237,7 @@ static int insert_planned(const struct stow_attempt *rv, const struct stow_subje
 	return 0;
 }
 
-/* The administrator's caps, with what the namespace has by now. */
+/* Check the administrator's caps against what the namespace has. */
 static int check_caps(const struct stow_grant_context *context, const char *ns,
 		      const struct stow_request *request, struct stow_err *err)
 {
@@ -249,9 +250,9 @@ static int check_caps(const struct stow_grant_context *context, const char *ns,
 }
 
 /*
- * All that the pod's containers ask for, as one request, to find the nodes for all of them. A
- * member that annotations name may never come: what is set aside for it stays within what the pod
- * is limited to and the administrator's caps. One that does not finds its place when it comes.
+ * Sum what the pod's containers ask for into one request, to find nodes for all of them. A member
+ * that annotations name may never start: reserve for it only within the pod's limits and the
+ * administrator's caps. A member that does not fit within these is planned when it starts.
  */
 static int sum_members(const struct stow_attempt *rv, struct stow_request *sum,
 		       const struct stow_member *members, size_t n_members, bool *ret_wanted,
@@ -297,7 +298,7 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 			return r;
 		nodes = plan->nodes;
 	} else {
-		n_members = 0; /* the first one has left places for the others */
+		n_members = 0; /* the first container has reserved for all members */
 	}
 	one = *request;
 	one.nodes_auto = false;
@@ -322,7 +323,7 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 	return r;
 }
 
-/* What the container asks for against what the reservation holds. */
+/* Compare the container's request with the reservation. */
 static int check_reserved(const struct stow_record *lease, const struct stow_request *request,
 			  struct stow_err *err)
 {
@@ -367,7 +368,7 @@ static int check_reserved(const struct stow_record *lease, const struct stow_req
 	return 0;
 }
 
-/* Finds the reservation's lease, which has to be there, and to be enough. */
+/* Find the reservation's lease, which must exist and be large enough. */
 static int find_reserved(const struct stow_attempt *rv, const struct stow_request *request,
 			 struct stow_record **ret_record, struct stow_err *err)
 {
@@ -400,7 +401,7 @@ static int find_reserved(const struct stow_attempt *rv, const struct stow_reques
 	return 0;
 }
 
-/* Makes the reservation's lease the container's grant. */
+/* Make the reservation's lease the container's grant. */
 static int adopt_reserved(const struct stow_attempt *rv, const struct stow_request *request,
 			  struct stow_record **ret_record, struct stow_err *err)
 {
@@ -412,14 +413,14 @@ static int adopt_reserved(const struct stow_attempt *rv, const struct stow_reque
 	if (r < 0)
 		return r;
 	lease = *ret_record;
-	/* What is captured and later enforced is what the lease holds. */
+	/* Later steps save and enforce what the lease has. */
 	memcpy(whole.pages, lease->pages, sizeof(whole.pages));
 	whole.n_pages = lease->n_pages;
 	lease->drain = request->drain;
 	return adopt(rv->context, rv->subject, &whole, lease, err);
 }
 
-/* What happens within the transaction. */
+/* Reserve, within the transaction. */
 static int reserve_locked(const struct stow_attempt *rv, const struct stow_request *request,
 			  const struct stow_member *members, size_t n_members,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
@@ -443,8 +444,8 @@ static int reserve_locked(const struct stow_attempt *rv, const struct stow_reque
 	return insert_planned(rv, rv->subject, request, request, ret_record, ret_refusal, err);
 }
 
-/* Whether one of the newest containers has ended without a poststop: that of a container that could
- * not be started (its command does not exist) never comes. */
+/* Return whether one of the newest containers has ended without a poststop: a container that could
+ * not be started (its command does not exist) never gets one. */
 static bool has_failed_start(const struct stow_grant_context *context)
 {
 	struct stow_newest newest[4];
@@ -506,7 +507,7 @@ static int attempt_container(struct stow_attempt *attempt, struct stow_refusal *
 	return r;
 }
 
-/* Leaves the topology to those that enact what was reserved. */
+/* Leave the topology to the caller, for stow_grant_enact(). */
 static void leave_topology(const struct stow_grant_context *context, struct stow_basis *basis)
 {
 	if (!context->topology)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Room for a container that moves. */
+/* Reserving the target of a repin. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "grant/basis.h"
 
-/* A container that moves may go wherever the cgroup above and its own config.json allow: what it
- * has now says nothing. */
+/* A container that moves may use whatever the cgroup above and its config.json allow: its present
+ * set does not limit it. */
 static int read_move_basis(const struct stow_grant_context *context,
 			   const struct stow_record *record, const struct stow_cgroup *cgroup,
 			   const struct stow_request *request, struct stow_basis *basis,

@@ -25,7 +25,7 @@ static int add(struct stow_record *record, enum stow_controller controller, cons
 	return grown->attribute && grown->value ? 0 : -ENOMEM;
 }
 
-/* An attribute that is not there needs no undo: it cannot be written either. */
+/* A missing attribute needs no undo: it cannot be written either. */
 static int capture(const struct stow_cgroup *cgroup, enum stow_controller controller,
 		   const char *attribute, struct stow_record *record, struct stow_err *err)
 {

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * What a container's cgroup said before numastow touched it, except cpuset.cpus and cpuset.mems
- * (see lib/grant/apply.h): limits, and on v1 cpuset.memory_migrate. It goes into the ledger before
- * the first write, so that a later program can undo the work of a hook that was killed.
+ * The values of a container's cgroup before numastow changed them, except cpuset.cpus and
+ * cpuset.mems (see lib/grant/apply.h): limits, and on v1 cpuset.memory_migrate. It goes into the
+ * ledger before the first write, so that a later program can undo the work of a hook that was
+ * killed.
  */
 
 #include "base/err.h"
@@ -12,10 +13,10 @@
 #include "ledger/ledger.h"
 #include "place/request.h"
 
-/* Reads every attribute that placing `request` may change into the record. */
+/* Read every attribute that placing `request` may change into the record. */
 int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_request *request,
 		       struct stow_record *record, struct stow_err *err);
 
-/* Writes everything back, last change first, and goes on after a failure: returns the first. */
+/* Write all values back, last change first. Continue after a failure and return the first. */
 int stow_saved_restore(const struct stow_cgroup *cgroup, const struct stow_record *record,
 		       struct stow_err *err);

@@ -43,7 +43,7 @@ static void add_set(struct json_object *object, const char *key, const struct st
 	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
 }
 
-/* As all of numastow's JSON looks. Frees the object. */
+/* Print in the format of all of numastow's JSON. Free the object. */
 static void put_json(struct json_object *json, FILE *out)
 {
 	fprintf(out, "%s\n",
@@ -53,12 +53,12 @@ static void put_json(struct json_object *json, FILE *out)
 	json_object_put(json);
 }
 
-/* --- who has what ------------------------------------------------------------------------------- */
+/* --- the ledger ----------------------------------------------------------- */
 
 struct contents {
 	struct stow_record **records;
 	size_t n_records;
-	struct stow_idset *cpus; /* of each record, now: shared ones are computed */
+	struct stow_idset *cpus; /* of each record, now: shared CPUs are computed */
 	struct stow_ledger_pool *pools;
 	size_t n_pools;
 	struct stow_unmanaged *unmanaged;
@@ -136,7 +136,7 @@ static void put_ledger(const struct contents *c, FILE *out)
 	}
 }
 
-/* Containers without a grant. */
+/* Print containers without a grant. */
 static void put_unmanaged(const struct contents *c, FILE *out)
 {
 	if (c->n_unmanaged)
@@ -166,7 +166,7 @@ static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
 	return o;
 }
 
-/* Nothing where none is wanted. */
+/* Add the state of the partition, if one is wanted. */
 static void add_partition(struct json_object *object, const struct stow_grant_context *context,
 			  const struct stow_record *rec)
 {
@@ -268,7 +268,7 @@ static int compute_cpus(const struct stow_grant_context *context, struct content
 	return r;
 }
 
-/* Entries that have a grant by now are a grant's leftovers. */
+/* Skip entries of containers that have a grant by now. */
 static int add_unmanaged(struct stow_root *root, struct stow_unmanaged *entry, void *ctx,
 			 struct stow_err *err)
 {
@@ -317,7 +317,7 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
 }
 
-/* --- what happened ------------------------------------------------------------------------------ */
+/* --- the history ---------------------------------------------------------- */
 
 static void put_event(const struct stow_event *e, FILE *out)
 {
@@ -345,7 +345,7 @@ static struct json_object *event_json(const struct stow_event *e)
 	return o;
 }
 
-/* The whole id of the newest event that begins with `id`; NULL when there is none. */
+/* Return the full id of the newest event whose id begins with `id`, or NULL. */
 static const char *newest_match(const struct stow_event *events, size_t n, const char *id)
 {
 	for (size_t i = n; i-- > 0;)
@@ -357,7 +357,7 @@ static const char *newest_match(const struct stow_event *events, size_t n, const
 	return NULL;
 }
 
-/* How the container's CPUs are isolated now. */
+/* Print how the container's CPUs are isolated now. */
 static void put_partition(const struct stow_grant_context *context, const char *id, FILE *out)
 {
 	struct stow_record **records;

@@ -9,18 +9,18 @@
 #include "base/err.h"
 #include "grant/grant.h"
 
-/* Shows which container has what; the context's ledger may be NULL: none has anything. The text
- * consists of whole lines and is freed by the caller. */
+/* Show what each container has. The context's ledger may be NULL: then no container has anything.
+ * The text consists of whole lines; the caller frees it. */
 int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
 		     struct stow_err *err);
 
-/* Shows what happened to the container whose id is, or begins with, `id`; NULL: the newest 100
- * events of all. -ENOENT: nothing is known about it. The text of one container ends with its
- * partition, if its CPUs are to be one. */
+/* Show the history of the container whose id is, or begins with, `id`; NULL: the newest 100 events
+ * of all containers. -ENOENT: there is none. The text of one container ends with the state of its
+ * partition, if it wants one. */
 int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
 		      char **ret_text, struct stow_err *err);
 
-/* A time in ns since the epoch, as local time; an id of 64 hexadecimal digits cut to 12. Both
+/* Format a time in ns since the epoch as local time; cut an id of 64 hexadecimal digits to 12. Both
  * return `buf`. */
 const char *stow_show_time(uint64_t ns, char *buf, size_t size);
 const char *stow_show_id(const char *id, char *buf, size_t size);

@@ -24,7 +24,7 @@ void stow_unmanaged_done(struct stow_unmanaged *container)
 	stow_cgroup_id_done(&container->cgroup);
 }
 
-/* --- the file ------------------------------------------------------------------------------ */
+/* --- the file ------------------------------------------------------------- */
 
 /*
  *	init PID START
@@ -70,7 +70,7 @@ static int put(struct stow_root *root, const struct stow_unmanaged *container,
 	r = put_file(root, path, text, 0600, err);
 	if (r != -ENOENT)
 		return r;
-	/* The first one since boot. */
+	/* The first container since boot. */
 	r = stow_root_mkdir(root, STOW_UNMANAGED_DIR, err);
 	return r < 0 ? r : put_file(root, path, text, 0600, err);
 }
@@ -153,7 +153,7 @@ int stow_unmanaged_parse(const char *id, char *text, struct stow_unmanaged *ret,
 	for (char *line = strtok_r(text, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save))
 		r = parse_line(line, &c);
-	/* On v2 all controllers are in one place. */
+	/* On v2 all controllers are in one cgroup. */
 	for (int i = STOW_CGROUP_CPUSET + 1; i < STOW_CGROUP_CONTROLLERS && r == 0; i++) {
 		if (c.cgroup.at[STOW_CGROUP_CPUSET].version != 2 || c.cgroup.at[i].path)
 			continue;
@@ -164,7 +164,7 @@ int stow_unmanaged_parse(const char *id, char *text, struct stow_unmanaged *ret,
 	if (r < 0) {
 		stow_unmanaged_done(&c);
 		return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "%s", id)
-				    : stow_err_set(err, ENOENT, "%s: not an entry of ours", id);
+				    : stow_err_set(err, ENOENT, "%s: not an entry of numastow", id);
 	}
 	*ret = c;
 	return 0;
@@ -191,7 +191,7 @@ int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_er
 	return stow_root_unlink(root, err, STOW_UNMANAGED_DIR "/%s", id);
 }
 
-/* --- all of them --------------------------------------------------------------------------- */
+/* --- all of them ---------------------------------------------------------- */
 
 bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container)
 {
@@ -221,7 +221,7 @@ int stow_unmanaged_each(struct stow_root *root,
 
 		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
 			continue;
-		/* One that cannot be read is no reason to leave the others alone. */
+		/* Continue after a file that cannot be read. */
 		r = read_entry(dir, "/", e->d_name, &container, first ? NULL : err);
 		if (r < 0) {
 			first = first || r == -ENOENT ? first : r;
@@ -260,7 +260,7 @@ static int sweep_one(struct stow_root *root, struct stow_unmanaged *container, v
 	return r < 0 ? r : 1;
 }
 
-/* Files that were to replace others (stow_root_replace()) when their writer died. */
+/* Remove temporary files of stow_root_replace() whose writer died. */
 static void sweep_unfinished(struct stow_root *root, const char *dir)
 {
 	_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, "%s", dir);
@@ -295,7 +295,7 @@ static int pinned_one(struct stow_root *root, struct stow_unmanaged *container, 
 {
 	struct pinned *pinned = ctx;
 
-	/* A set that is the whole machine keeps it off nothing. */
+	/* A set that covers the whole machine restricts nothing. */
 	if (!stow_idset_empty(&container->given) &&
 	    !stow_idset_subset(pinned->online, &container->given) &&
 	    !stow_unmanaged_ended(root, container))
