@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "cgroup/hierarchy_internal.h"
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 /* Whether the directory that was opened below a mount really belongs to it (something else may be
  * mounted over it) and has the inode that is expected (0: any). */
@@ -269,7 +269,7 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 	free(cgroup);
 }
 
-/* --- identity ------------------------------------------------------------------------------ */
+/* --- identity ------------------------------------------------------------- */
 
 void stow_cgroup_id_done(struct stow_cgroup_id *id)
 {

@@ -15,7 +15,7 @@
 #define DEPTH_MAX    32 /* of cgroups below the container's */
 #define FOLLOW_TRIES 50 /* while the container's own programs write sets below its cgroup */
 
-/* --- reading ------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 const char *stow_cpuset_file(const struct stow_cgroup *cgroup, bool cpus, bool effective)
 {
@@ -103,7 +103,7 @@ int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, siz
 				    stow_cpuset_file(cgroup, cpus, true));
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static int write_file(struct stow_root *dir, const char *below, const char *name,
 		      const struct stow_idset *set, struct stow_err *err)
@@ -303,7 +303,7 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 	return write_set(cgroup, false, NULL, set, err);
 }
 
-/* --- CPUs that the kernel has taken away, on v1 --------------------------------------------- */
+/* --- CPUs that the kernel has taken away, on v1 --------------------------- */
 
 /* One cgroup above, named by the first `len` bytes of the path; `has` is what the one above that
  * has, and what this one has afterwards. */
@@ -358,7 +358,7 @@ int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct s
 	return r < 0 ? r : written;
 }
 
-/* --- partitions ---------------------------------------------------------------------------- */
+/* --- partitions ----------------------------------------------------------- */
 
 int stow_cpuset_read_exclusive(struct stow_root *dir, struct stow_idset *ret, struct stow_err *err)
 {
@@ -404,7 +404,7 @@ int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idse
 				    cgroup->at[STOW_CGROUP_CPUSET].point);
 }
 
-/* --- processes that the kernel has moved away ---------------------------------------------- */
+/* --- processes that the kernel has moved away ----------------------------- */
 
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)
 {

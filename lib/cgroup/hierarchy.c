@@ -57,7 +57,7 @@ bool stow_controller_is_in(int c, const char *list)
 	return in_list(list, controller_names[c]);
 }
 
-/* --- mountinfo ----------------------------------------------------------------------------- */
+/* --- mountinfo ------------------------------------------------------------ */
 
 /* mountinfo writes blanks, tabs, newlines and backslashes as three octal digits. In place. */
 static void unescape(char *text)

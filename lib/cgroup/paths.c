@@ -125,7 +125,7 @@ int stow_cgroup_paths(struct stow_root *root, const uint64_t *inodes, size_t n, 
 	return 0;
 }
 
-/* --- the container in a path -------------------------------------------------------------------- */
+/* --- the container in a path ---------------------------------------------- */
 
 /* A part of a path: "libpod-4c1f.scope". */
 struct part {

@@ -66,9 +66,7 @@ struct stow_drain_container *stow_drain_containers_find(
 	return NULL;
 }
 
-/* --- one container
- * ----------------------------------------------------------------------------------------
- */
+/* --- one container -------------------------------------------------------- */
 
 struct returning {
 	struct stow_root *root;

@@ -51,8 +51,7 @@ static const char *name_of(const struct stow_record *record)
 	return *record->name ? record->name : record->id;
 }
 
-/* --- whose pages are in the blocks
- * ---------------------------------------------------------------- */
+/* --- whose pages are in the blocks ---------------------------------------- */
 
 static uint64_t moving_pages(const struct stow_owner *owner)
 {
@@ -209,8 +208,7 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 	return 0;
 }
 
-/* --- who has to leave
- * ------------------------------------------------------------------------------ */
+/* --- who has to leave ----------------------------------------------------- */
 
 static void read_promise(struct impact_container *j, int node)
 {
@@ -376,8 +374,7 @@ static int decide(struct impact *a, struct stow_err *err)
 	return r;
 }
 
-/* --- where they go
- * ---------------------------------------------------------------------------------- */
+/* --- where they go -------------------------------------------------------- */
 
 static int on_planned(void *ctx, const struct stow_repin_progress *progress)
 {
@@ -472,8 +469,7 @@ static int check_room(struct impact *a, struct stow_err *err)
 		stow_format_size(needed, need, sizeof(need)), list);
 }
 
-/* --- the result
- * -------------------------------------------------------------------------------------- */
+/* --- the result ----------------------------------------------------------- */
 
 static char *holds(struct stow_root *root, const struct stow_record *record)
 {

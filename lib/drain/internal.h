@@ -8,7 +8,7 @@
 #include "node/memblock.h"
 #include "pages/owners.h"
 
-/* --- plan.c ------------------------------------------------------------------------------------- */
+/* --- plan.c --------------------------------------------------------------- */
 
 enum stow_drain_action { STOW_DRAIN_ACTION_RETURN, STOW_DRAIN_ACTION_MOVE, STOW_DRAIN_ACTION_END };
 
@@ -59,14 +59,14 @@ static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
 		stow_drain_plan_free(*plan);
 }
 
-/* --- message.c ---------------------------------------------------------------------------------- */
+/* --- message.c ------------------------------------------------------------ */
 
 /* Makes what stow_drain_preview() returns. `plan` may be NULL; `why`: NULL for a plan that can be
  * done. */
 PbDrainProgress *stow_drain_plan_message(const char *id, const struct stow_drain_plan *plan,
 					 const struct stow_err *why);
 
-/* --- select.c: which blocks --------------------------------------------------------------------- */
+/* --- select.c: which blocks ----------------------------------------------- */
 
 /* What the specification allows to choose from, and how much of it is to go. */
 struct stow_drain_choice {
@@ -91,8 +91,7 @@ int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 /* "48-55" of a plan's blocks; NULL: no memory. */
 char *stow_drain_block_list(const struct stow_drain_plan *plan);
 
-/* --- rest.c: what of their devices stays ---------------------------------------------------------
- */
+/* --- rest.c: what of their devices stays ---------------------------------- */
 
 /* Of the devices that some blocks belong to. */
 struct stow_drain_rest {
@@ -108,8 +107,7 @@ struct stow_drain_rest {
 void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size_t n,
 		     const char *device, bool without, struct stow_drain_rest *ret);
 
-/* --- containers.c: containers and their pages
- * -------------------------------------------------------- */
+/* --- containers.c: containers and their pages ----------------------------- */
 
 /* A container with a grant, and its memory cgroup. */
 struct stow_drain_container {
@@ -139,7 +137,7 @@ int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
 			    uint64_t *ret_left);
 
-/* --- impact.c: who is concerned, and whether it fits -------------------------------------------- */
+/* --- impact.c: who is concerned, and whether it fits ---------------------- */
 
 int stow_drain_impact(const struct stow_grant_context *context, struct stow_drain_plan *plan,
 		      struct stow_err *err);
@@ -147,8 +145,7 @@ int stow_drain_impact(const struct stow_grant_context *context, struct stow_drai
 int stow_drain_refused_blocks(const struct stow_grant_context *context, const struct stow_use *use,
 			      uint64_t **ret_ids, size_t *ret_n, struct stow_err *err);
 
-/* --- pools.c: hugepages that go with the blocks --------------------------------------------------
- */
+/* --- pools.c: hugepages that go with the blocks --------------------------- */
 
 struct stow_drain_pool {
 	struct stow_drain_row_pool row;
@@ -190,8 +187,7 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 /* Puts them into the row. */
 void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drain_row *row);
 
-/* --- work.c, undo.c ------------------------------------------------------------------------------
- */
+/* --- work.c, undo.c ------------------------------------------------------- */
 
 /* A drain at work. */
 struct stow_draining {

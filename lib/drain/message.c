@@ -18,7 +18,7 @@
 #define PATH_MAX_ 1024
 #define LIST_MAX  65536 /* characters of a list of blocks */
 
-/* --- texts -------------------------------------------------------------------------------------- */
+/* --- texts ---------------------------------------------------------------- */
 
 /* A copy that protobuf takes: valid UTF-8 of at most `max` bytes. The names of programs, files and
  * cgroups are whatever strangers made them. Sets *failed when memory has run out. */
@@ -63,7 +63,7 @@ static char *list_text(const char *list, bool *failed)
 	return out;
 }
 
-/* --- messages ----------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------- */
 
 static void *make(const ProtobufCMessageDescriptor *type, bool *failed)
 {
@@ -105,7 +105,7 @@ void *stow_drain_copy(const void *message)
 	return protobuf_c_message_unpack(from->descriptor, NULL, size, packed);
 }
 
-/* --- culprits ----------------------------------------------------------------------------------- */
+/* --- culprits ------------------------------------------------------------- */
 
 static PbDrainCulprit *culprit_message(const struct stow_culprit *in, uint64_t block_size,
 				       uint64_t block, bool *failed)
@@ -160,7 +160,7 @@ PbDrainProgress *stow_drain_suspects_message(const struct stow_culprits *suspect
 	return whole(out, failed);
 }
 
-/* --- a plan ------------------------------------------------------------------------------------- */
+/* --- a plan --------------------------------------------------------------- */
 
 static PbDrainBlock *block_message(const struct stow_drain_plan *plan,
 				   const struct stow_drain_block *in, bool *failed)
@@ -233,7 +233,7 @@ static PbDrainPlan *plan_message(const struct stow_drain_plan *in, bool *failed)
 	return out;
 }
 
-/* --- progress ----------------------------------------------------------------------------------- */
+/* --- progress ------------------------------------------------------------- */
 
 /* Numbered alike. */
 _Static_assert((int)STOW_DRAIN_STEP_WAITING == PB_DRAIN_STEP_WAITING &&
@@ -323,7 +323,7 @@ PbDrainProgress *stow_drain_message(const struct stow_draining *d, const char *m
 	return whole(out, failed);
 }
 
-/* --- a row -------------------------------------------------------------------------------------- */
+/* --- a row ---------------------------------------------------------------- */
 
 static PbDrainSpec *row_spec(const struct stow_drain_row *row, bool *failed)
 {
@@ -370,7 +370,7 @@ PbDrain *stow_drain_row_message(const struct stow_drain_row *row)
 	return whole(out, failed);
 }
 
-/* --- what leaves the machine -------------------------------------------------------------------- */
+/* --- what leaves the machine ---------------------------------------------- */
 
 /* Drops what a list of messages has beyond `max`; returns how many. */
 static size_t cut(void *list, size_t *n, size_t max)
@@ -410,7 +410,7 @@ int stow_drain_bound(PbDrainProgress *progress)
 	return progress->plan ? bound_plan(progress->plan) : 0;
 }
 
-/* --- what is asked for -------------------------------------------------------------------------- */
+/* --- what is asked for ---------------------------------------------------- */
 
 int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, struct stow_err *err)
 {

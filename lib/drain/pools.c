@@ -27,8 +27,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* --- in the ledger -------------------------------------------------------------------------------
- */
+/* --- in the ledger -------------------------------------------------------- */
 
 int stow_drain_pools_init(struct stow_root *root, int node, const struct stow_drain_row *row,
 			  struct stow_drain_pools *ret, struct stow_err *err)
@@ -64,8 +63,7 @@ void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drai
 	}
 }
 
-/* --- counting ------------------------------------------------------------------------------------
- */
+/* --- counting ------------------------------------------------------------- */
 
 static int lock_one(struct stow_root *root, int node, uint64_t size, struct stow_err *err)
 {
@@ -178,8 +176,7 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 	return first;
 }
 
-/* --- making them again
- * ---------------------------------------------------------------------------- */
+/* --- making them again ---------------------------------------------------- */
 
 /* Grows a node's pool by up to `pages`; the pool's lock is held. Returns how many came. */
 static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t pages)

@@ -173,8 +173,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	return stow_drain_work(&d, ret_step, err);
 }
 
-/* --- taken up
- * --------------------------------------------------------------------------------------- */
+/* --- taken up ------------------------------------------------------------- */
 
 /* Our own is no orphan: its worker may be another thread. */
 static bool is_orphan(const struct stow_grant_context *context, const struct stow_drain_row *row)

@@ -54,8 +54,7 @@ void stow_drain_choice_done(struct stow_drain_choice *choice)
 	*choice = (struct stow_drain_choice){ 0 };
 }
 
-/* --- what may be chosen from ---------------------------------------------------------------------
- */
+/* --- what may be chosen from ---------------------------------------------- */
 
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
@@ -324,8 +323,7 @@ int stow_drain_choose(const struct stow_grant_context *context, const struct sto
 	return 0;
 }
 
-/* --- the cheapest --------------------------------------------------------------------------------
- */
+/* --- the cheapest --------------------------------------------------------- */
 
 struct rated {
 	const struct stow_memblock *block;

@@ -32,8 +32,7 @@ bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 	return stow_root_exists(root, MEMORY_BLOCK, id) == 1;
 }
 
-/* --- telling, and being told
- * ---------------------------------------------------------------------- */
+/* --- telling, and being told ---------------------------------------------- */
 
 bool stow_drain_stop(void *draining)
 {
@@ -129,8 +128,7 @@ void stow_draining_done(struct stow_draining *d)
 	stow_culprits_done(&d->culprits);
 }
 
-/* --- what was asked for ---------------------------------------------------------------------------
- */
+/* --- what was asked for --------------------------------------------------- */
 
 void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_row *row)
 {
@@ -157,8 +155,7 @@ void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spe
 					 .rate = row->rate };
 }
 
-/* --- taking back ---------------------------------------------------------------------------------
- */
+/* --- taking back ---------------------------------------------------------- */
 
 /* A block whose zone it cannot have again (another one lies between by now) goes wherever the
  * kernel puts it: online is what counts. */

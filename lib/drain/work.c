@@ -36,8 +36,7 @@ static int cancelled(struct stow_err *err)
 	return stow_err_set(err, ECANCELED, "the drain was cancelled");
 }
 
-/* --- containers that can't stay
- * ------------------------------------------------------------------- */
+/* --- containers that can't stay ------------------------------------------- */
 
 static int on_repin(void *ctx, const struct stow_repin_progress *progress)
 {
@@ -144,8 +143,7 @@ static int move_all(struct stow_draining *d, struct stow_err *err)
 	return r;
 }
 
-/* --- offline
- * --------------------------------------------------------------------------------------- */
+/* --- offline -------------------------------------------------------------- */
 
 /* Who was in the way, as the kernel's log says; or, when it had no time to say anything, what is
  * left in the block. */
@@ -313,8 +311,7 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 	return r;
 }
 
-/* --- gone
- * ------------------------------------------------------------------------------------------- */
+/* --- gone ----------------------------------------------------------------- */
 
 static bool all_gone(const struct stow_draining *d)
 {
@@ -428,8 +425,7 @@ static int let_go(struct stow_draining *d, struct stow_err *err)
 	return stow_drain_notify(d, STOW_DRAIN_STEP_REMOVED, "", NULL);
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------ */
+/* --- the end -------------------------------------------------------------- */
 
 static void describe(const struct stow_draining *d, char *buf, size_t size)
 {

@@ -49,7 +49,7 @@ static const char *text_of(const char *text)
 	return text ? text : "";
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 static uint64_t number_of(sqlite3_stmt *stmt, int column)
 {
@@ -289,7 +289,7 @@ bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id)
 	       cancel == 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
 static void fence_owner(const char *id, char *buf, size_t size)
 {
@@ -556,7 +556,7 @@ int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, c
 	return r;
 }
 
-/* --- from others -------------------------------------------------------------------------------- */
+/* --- from others ---------------------------------------------------------- */
 
 int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err)

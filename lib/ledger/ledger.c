@@ -106,7 +106,7 @@ const char *stow_state_name(enum stow_state state)
 	return state <= STOW_STATE_ACTIVE ? names[state] : "unknown";
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 /* The start of the file (sqlite.org/fileformat2.html) in one read, where a PRAGMA is a transaction
  * of its own. 0 for an empty file. */
@@ -308,7 +308,7 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 	return 0;
 }
 
-/* --- transactions -------------------------------------------------------------------------- */
+/* --- transactions --------------------------------------------------------- */
 
 /* SQLite's own wait for a lock is a poll with growing pauses: with 200 hooks at once some would
  * starve. flock(2) queues them. */

@@ -32,7 +32,7 @@ static struct stow_record *record_of(struct list *list, sqlite3_stmt *stmt)
 									 : NULL;
 }
 
-/* --- rows of each table ------------------------------------------------------------------------- */
+/* --- rows of each table --------------------------------------------------- */
 
 /* A cgroup's version, path and inode from `column` on; NULL: as cpuset's. */
 static int read_cgroup(sqlite3_stmt *stmt, int column, enum stow_controller controller,
@@ -230,7 +230,7 @@ static int saved_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 	return grown->attribute && grown->value ? 0 : no_memory(err);
 }
 
-/* --- all tables --------------------------------------------------------------------------------- */
+/* --- all tables ----------------------------------------------------------- */
 
 /* In this order: shares need the repin, pages the shares. */
 static const struct table {

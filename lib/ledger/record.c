@@ -73,7 +73,7 @@ void stow_records_free(struct stow_record **records, size_t n)
 	free(records);
 }
 
-/* --- the parts that move.c writes, too ---------------------------------------------------------- */
+/* --- the parts that move.c writes, too ------------------------------------ */
 
 /* The caller has given a row twice; with CPUs, which may be somebody else's, -EEXIST stays. */
 static int twice(int r, struct stow_err *err, const char *what)
@@ -132,7 +132,7 @@ int stow_ledger_put_cpus(struct stow_ledger *ledger, int64_t key, int target,
 	return r;
 }
 
-/* --- writing a record --------------------------------------------------------------------------- */
+/* --- writing a record ----------------------------------------------------- */
 
 static int put_saved(struct stow_ledger *ledger, const struct stow_record *record,
 		     struct stow_err *err)

@@ -62,7 +62,7 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
 			    STOW_LEDGER_PATH, what, sqlite3_errmsg(ledger->db));
 }
 
-/* --- the lock ------------------------------------------------------------------------------ */
+/* --- the lock ------------------------------------------------------------- */
 
 /* Without locks of its own SQLite does not look either whether its file still has its name, and
  * would play the old one's journal into the new one. */
@@ -134,7 +134,7 @@ void stow_sql_read_unlock_ptr(struct stow_ledger **lock)
 	*lock = NULL;
 }
 
-/* --- statements ---------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------- */
 
 static int bind_one(sqlite3_stmt *stmt, int i, char type, va_list *ap)
 {

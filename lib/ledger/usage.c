@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "ledger/sql.h"
 
-/* --- fences -------------------------------------------------------------------------------- */
+/* --- fences --------------------------------------------------------------- */
 
 int stow_ledger_fence_set(struct stow_ledger *ledger, const char *owner,
 			  const struct stow_idset *nodes, struct stow_err *err)
@@ -51,7 +51,7 @@ int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct sto
 	return r;
 }
 
-/* --- usage --------------------------------------------------------------------------------- */
+/* --- usage ---------------------------------------------------------------- */
 
 static struct stow_node_usage *usage_node(struct stow_usage *usage, int id)
 {
@@ -198,7 +198,7 @@ int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct sto
 	return 0;
 }
 
-/* --- pools --------------------------------------------------------------------------------- */
+/* --- pools ---------------------------------------------------------------- */
 
 static void pool_from_row(sqlite3_stmt *stmt, struct stow_ledger_pool *pool)
 {

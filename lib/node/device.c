@@ -188,7 +188,7 @@ int stow_device_node(struct stow_root *root, const char *name, int *ret_node, st
 	return stow_err_set(err, ENODEV, "there is no device \"%.64s\" on this machine", name);
 }
 
-/* --- the list -------------------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------- */
 
 const char *stow_device_kind_name(enum stow_device_kind kind)
 {

@@ -36,7 +36,7 @@ static uint64_t deadline_in(uint64_t ns)
 	return ns > UINT64_MAX / 2 - now ? UINT64_MAX / 2 : now + ns;
 }
 
-/* --- one block --- */
+/* --- one block ------------------------------------------------------------ */
 
 static int read_state(struct stow_root *root, uint64_t id, char *buf, size_t size,
 		      struct stow_err *err)
@@ -135,7 +135,7 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 			    id, state, text);
 }
 
-/* --- the watchdog that interrupts --- */
+/* --- the watchdog that interrupts ----------------------------------------- */
 
 /*
  * A write of "offline" ends by itself, or when its thread has a signal to handle. Any signal would
@@ -343,7 +343,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 			    id, (double)timeout / (double)SECOND);
 }
 
-/* --- devices --- */
+/* --- devices -------------------------------------------------------------- */
 
 /* The device as it is now, all of it offline: its blocks' numbers. *ret_n 0: it has no block any
  * more. */

@@ -77,7 +77,7 @@ static void take_range(struct stow_memblocks *list, int device, uint64_t start, 
 			list->blocks[lo].device = device;
 }
 
-/* --- ACPI --- */
+/* --- ACPI ----------------------------------------------------------------- */
 
 /* Where a block's link "../../../LNXSYSTM:00/PNP0C80:00" leads, from the block's own folder. */
 static bool acpi_dir(const char *link, char *buf, size_t size)
@@ -171,7 +171,7 @@ static void name_dimms(struct stow_root *root, struct stow_memblocks *list)
 			 (unsigned long long)instance(list->devices[i].alias));
 }
 
-/* --- dax --- */
+/* --- dax ------------------------------------------------------------------ */
 
 static bool read_hex(struct stow_root *root, uint64_t *ret, const char *name, const char *what)
 {
@@ -249,7 +249,7 @@ static int find_dax(struct stow_root *root, struct stow_memblocks *list, struct 
 	return 0;
 }
 
-/* --- virtio-mem --- */
+/* --- virtio-mem ----------------------------------------------------------- */
 
 #define IOMEM_DEPTH 16
 
@@ -308,7 +308,7 @@ static int find_virtio(struct stow_root *root, struct stow_memblocks *list, stru
 	return 0;
 }
 
-/* --- all of them --- */
+/* --- all of them ---------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {

@@ -17,7 +17,7 @@
 
 #define DISTANCE_MAX 16384
 
-/* --- nodes ----------------------------------------------------------------------------------- */
+/* --- nodes ---------------------------------------------------------------- */
 
 int stow_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
 {

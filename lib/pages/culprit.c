@@ -64,7 +64,7 @@ const char *stow_culprit_format(const struct stow_culprit *culprit, char *buf, s
 	return buf;
 }
 
-/* --- making one --------------------------------------------------------------------------------- */
+/* --- making one ----------------------------------------------------------- */
 
 /* Names are other people's: no control characters. */
 static char *one_line(const char *text)
@@ -172,7 +172,7 @@ static int add(struct stow_root *root, struct stow_culprits *list, const struct 
 	return c->reason && c->advice ? 0 : -ENOMEM;
 }
 
-/* --- proof -------------------------------------------------------------------------------------- */
+/* --- proof ---------------------------------------------------------------- */
 
 struct proof {
 	struct stow_root *root;
@@ -389,7 +389,7 @@ int stow_culprits_left(struct stow_root *root, uint64_t first, uint64_t end,
 	return r;
 }
 
-/* --- suspicion ---------------------------------------------------------------------------------- */
+/* --- suspicion ------------------------------------------------------------ */
 
 static uint64_t movable_of(const struct stow_owner *owner)
 {

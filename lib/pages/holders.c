@@ -20,7 +20,7 @@
 #define FRAME	    ((UINT64_C(1) << 55) - 1)
 #define PER_PROCESS (UINT64_C(1) << 28) /* pages: 1 TiB of 4 KiB */
 
-/* --- processes ---------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------ */
 
 struct pids {
 	pid_t *list;
@@ -80,7 +80,7 @@ int stow_all_pids(struct stow_root *root, pid_t **ret_pids, size_t *ret_n, struc
 	return 0;
 }
 
-/* --- their memory ------------------------------------------------------------------------------- */
+/* --- their memory --------------------------------------------------------- */
 
 struct search {
 	struct stow_root *root;

@@ -77,7 +77,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-/* --- what there is to move ---------------------------------------------------------------------- */
+/* --- what there is to move ------------------------------------------------ */
 
 /* The mappings that have pages on the nodes to leave. */
 static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err)
@@ -118,7 +118,7 @@ static int find_ends(struct mover *m, struct ranges *ranges, struct stow_err *er
 	return r;
 }
 
-/* --- a batch ------------------------------------------------------------------------------------ */
+/* --- a batch -------------------------------------------------------------- */
 
 static int has_ended(const struct mover *m, struct stow_err *err)
 {
@@ -316,7 +316,7 @@ static int gather(struct mover *m, uint64_t address, uint64_t pages, struct stow
 	return r;
 }
 
-/* --- a process ---------------------------------------------------------------------------------- */
+/* --- a process ------------------------------------------------------------ */
 
 /* Whether the HUGE bytes that begin here in the pagemap are one page. Then the kernel is given its
  * first address instead of all 512. */
@@ -440,7 +440,7 @@ static int move_process(struct mover *m, pid_t pid, const struct stow_pidref *re
 	return r;
 }
 
-/* --- processes ---------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------ */
 
 static int mover_open(struct stow_root *root, struct stow_page_move *move, struct mover *m,
 		      struct stow_err *err)

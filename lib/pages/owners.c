@@ -32,7 +32,7 @@ uint64_t stow_block_use_sum(const struct stow_block_use *use, bool moves)
 	return sum;
 }
 
-/* --- counting ----------------------------------------------------------------------------------- */
+/* --- counting ------------------------------------------------------------- */
 
 struct counter {
 	struct stow_block_use *use;
@@ -218,7 +218,7 @@ int stow_use_count(struct stow_block_use *use, struct stow_use_carry *carry, con
 	return r;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
 struct reader {
 	struct stow_kpages pages;

@@ -160,7 +160,7 @@ int stow_config_check(const struct stow_config *config, const char *ns,
 	return check_caps(config, ns, NULL, used ? used : &none, request, err);
 }
 
-/* --- the pod's other containers ------------------------------------------------------------- */
+/* --- the pod's other containers ------------------------------------------- */
 
 static int over_limit(const struct amount *a, struct stow_err *err)
 {

@@ -68,8 +68,7 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 	return buf;
 }
 
-/* --- what can never mean anything ----------------------------------------------------------------
- */
+/* --- what can never mean anything ----------------------------------------- */
 
 static const struct stow_node_capacity *find_node(const struct stow_capacity *capacity, int id)
 {
@@ -147,8 +146,7 @@ static int check_pages(const struct stow_capacity *capacity, const struct stow_r
 	return 0;
 }
 
-/* --- which nodes ---------------------------------------------------------------------------------
- */
+/* --- which nodes ---------------------------------------------------------- */
 
 int stow_node_limit(const struct stow_capacity *capacity, const struct stow_request *request,
 		    int near_node, struct stow_err *err)
@@ -189,8 +187,7 @@ int stow_plan_nodes(const struct stow_candidates *c, enum stow_policy policy, in
 	return r == -ENOSPC ? 0 : r < 0 ? r : n;
 }
 
-/* --- the plan ------------------------------------------------------------------------------------
- */
+/* --- the plan ------------------------------------------------------------- */
 
 static int singles(const struct stow_candidates *c)
 {

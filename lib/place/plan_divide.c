@@ -145,7 +145,7 @@ int stow_divide(const struct stow_candidates *c, const int *set, int n, struct s
 	return r;
 }
 
-/* --- evenly ---------------------------------------------------------------------------------- */
+/* --- evenly --------------------------------------------------------------- */
 
 /* A candidate that can take an even share, and what more than that it could take. */
 struct taker {

@@ -109,7 +109,7 @@ void stow_rpc_unref(struct stow_rpc_call *call)
 	free(call);
 }
 
-/* --- the end ----------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 /* How the call ended, in words; NULL: well. Nothing else runs any more. */
 static const struct stow_err *verdict(struct stow_rpc_call *call)
@@ -261,7 +261,7 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	rpc_call_end(call);
 }
 
-/* --- receiving --------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------ */
 
 /* With a `pending` of the caller's, which the batch takes over. */
 static void receive(struct stow_rpc_call *call)
@@ -396,7 +396,7 @@ static void on_received(struct rpc_tag *tag, bool ok)
 	rpc_call_end(call);
 }
 
-/* --- sending ----------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------- */
 
 static void add_status(const struct stow_err *err, grpc_slice *details, grpc_op *op)
 {
@@ -589,7 +589,7 @@ void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const stru
 	rpc_call_end(call);
 }
 
-/* --- the rest ---------------------------------------------------------------------------------- */
+/* --- the rest ------------------------------------------------------------- */
 
 void stow_rpc_set_data(struct stow_rpc_call *call, void *data)
 {

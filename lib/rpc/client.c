@@ -108,7 +108,7 @@ void stow_rpc_client_free(struct stow_rpc_client *client)
 	free(client);
 }
 
-/* --- calls ------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------- */
 
 static gpr_timespec deadline(uint64_t timeout)
 {

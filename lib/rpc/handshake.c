@@ -63,7 +63,7 @@ void rpc_handshake_forget(void)
 	last.failed = false;
 }
 
-/* --- what was wrong ----------------------------------------------------------------------------- */
+/* --- what was wrong ------------------------------------------------------- */
 
 /* The program asks its own port whether it is there, with a certificate that is good for servers. */
 static bool is_own(const X509_STORE_CTX *ctx, const X509 *certificate)
@@ -110,7 +110,7 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 	return r;
 }
 
-/* --- saying it ---------------------------------------------------------------------------------- */
+/* --- saying it ------------------------------------------------------------ */
 
 /* Whether a line may be said now; *ret_times: how many it stands for. */
 static bool may_speak(const struct rpc_identity *who, uint64_t *ret_times)

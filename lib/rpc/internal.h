@@ -60,7 +60,7 @@ struct stow_rpc_loop {
 	unsigned int n_threads;
 };
 
-/* --- messages (message.c) ---------------------------------------------------------------------- */
+/* --- messages (message.c) ------------------------------------------------- */
 
 /* NULL when memory has run out. */
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
@@ -75,7 +75,7 @@ bool rpc_message_is_sound(const ProtobufCMessage *message);
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
 char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);
 
-/* --- calls (call.c) ---------------------------------------------------------------------------- */
+/* --- calls (call.c) ------------------------------------------------------- */
 
 struct rpc_queued {
 	struct rpc_queued *next;
@@ -170,7 +170,7 @@ void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, st
 void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
 		     const struct stow_err *err);
 
-/* --- servers (server.c), clients (client.c) ---------------------------------------------------- */
+/* --- servers (server.c), clients (client.c) ------------------------------- */
 
 /* The last of a call, once nothing is pending. */
 void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *call);

@@ -162,7 +162,7 @@ void stow_metrics_stop(struct stow_metrics *metrics)
 	free(metrics);
 }
 
-/* --- the text format ------------------------------------------------------------------------- */
+/* --- the text format ------------------------------------------------------ */
 
 void stow_metric_head(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -292,7 +292,7 @@ void stow_metrics_program(FILE *out, const char *build_info)
 	stow_root_free(root);
 }
 
-/* --- durations ------------------------------------------------------------------------------- */
+/* --- durations ------------------------------------------------------------ */
 
 /* The upper end of bucket i, in ns: 10 us, 20 us, 50 us, 100 us ... 10 s. */
 static uint64_t bucket_end(size_t i)

@@ -56,7 +56,7 @@ struct stow_rpc_call;
 #define STOW_RPC_KEEPALIVE   (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
 #define STOW_RPC_NO_DEADLINE UINT64_MAX
 
-/* --- loop -------------------------------------------------------------------------------------- */
+/* --- loop ----------------------------------------------------------------- */
 
 /* Starts `n_threads` threads that serve everything made with the loop. */
 int stow_rpc_loop_new(unsigned int n_threads, struct stow_rpc_loop **ret_loop,
@@ -64,7 +64,7 @@ int stow_rpc_loop_new(unsigned int n_threads, struct stow_rpc_loop **ret_loop,
 /* After all servers and clients of the loop were freed: waits for its threads. */
 void stow_rpc_loop_free(struct stow_rpc_loop *loop);
 
-/* --- TLS --------------------------------------------------------------------------------------- */
+/* --- TLS ------------------------------------------------------------------ */
 
 /* PEM files. Both sides show a certificate and check the other's against the CAs. The files are
  * read again when they have changed: by a server at the next handshake, by a client in
@@ -105,7 +105,7 @@ bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name);
 #define STOW_RPC_RENEWED "the connection is renewed: connect again"
 bool stow_rpc_is_renewal(const struct stow_err *err);
 
-/* --- calls, on both sides ---------------------------------------------------------------------- */
+/* --- calls, on both sides ------------------------------------------------- */
 
 /*
  * A unary method. `response` is initialised; what it is made to point to must live until the method
@@ -180,7 +180,7 @@ void *stow_rpc_alloc(struct stow_rpc_call *call, size_t size);
 char *stow_rpc_printf(struct stow_rpc_call *call, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* --- server ------------------------------------------------------------------------------------ */
+/* --- server --------------------------------------------------------------- */
 
 struct stow_rpc_method {
 	const char *name; /* as in the .proto file */
@@ -248,7 +248,7 @@ void stow_rpc_server_render(struct stow_rpc_server *server, FILE *out, const cha
 void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace);
 void stow_rpc_server_free(struct stow_rpc_server *server);
 
-/* --- client ------------------------------------------------------------------------------------ */
+/* --- client --------------------------------------------------------------- */
 
 struct stow_rpc_client_options {
 	const char *target;		/* "127.0.0.1:7201", "scheduler.example:7201",

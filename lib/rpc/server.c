@@ -58,7 +58,7 @@ struct stow_rpc_server {
 	bool is_stopped;
 };
 
-/* --- methods ----------------------------------------------------------------------------------- */
+/* --- methods -------------------------------------------------------------- */
 
 /* The service and the descriptor of "/package.Service/Method". */
 static const struct stow_rpc_service *find(struct stow_rpc_server *server, const char *path,
@@ -251,7 +251,7 @@ void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static grpc_server *core_server(const struct stow_rpc_server_options *options,
 				const struct stow_rpc_limits *limits)
@@ -487,7 +487,7 @@ void stow_rpc_server_free(struct stow_rpc_server *server)
 	free(server);
 }
 
-/* --- for health and reflection ----------------------------------------------------------------- */
+/* --- for health and reflection -------------------------------------------- */
 
 bool rpc_server_knows(const struct stow_rpc_server *server, const char *service)
 {

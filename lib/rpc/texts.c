@@ -173,7 +173,7 @@ int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err)
 	return 0;
 }
 
-/* --- in one line -------------------------------------------------------------------------------- */
+/* --- in one line ---------------------------------------------------------- */
 
 static void describe(const ProtobufCMessage *message, int depth, FILE *out);
 

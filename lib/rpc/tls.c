@@ -130,7 +130,7 @@ int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err)
 	return r;
 }
 
-/* --- server ------------------------------------------------------------------------------------ */
+/* --- server --------------------------------------------------------------- */
 
 /* What tells one version of a file from the next. */
 struct stamp {
@@ -238,7 +238,7 @@ grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct s
 	return grpc_ssl_server_credentials_create_with_options(options);
 }
 
-/* --- client ------------------------------------------------------------------------------------ */
+/* --- client --------------------------------------------------------------- */
 
 /* The core looks at the files itself, and shows each new connection what it has found last. */
 static grpc_channel_credentials *follow_files(const struct stow_rpc_tls *tls)
@@ -273,7 +273,7 @@ grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool fo
 	return credentials;
 }
 
-/* --- the CA's versions -------------------------------------------------------------------------- */
+/* --- the CA's versions ---------------------------------------------------- */
 
 uint64_t rpc_tls_ca_version(const char *path)
 {
