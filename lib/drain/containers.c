@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Containers with grants, whose memory cgroups are whose, and bringing their pages home. */
+/* Containers with grants: finding the owner of a memory cgroup, and moving pages back. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,8 +83,8 @@ static int on_batch(void *ctx, const struct stow_page_move *move)
 	return r->stop && r->stop(r->ctx) ? -ECANCELED : 0;
 }
 
-/* A container's nodes are what its cpuset.mems is: whatever it maps elsewhere was put there by the
- * kernel, which moves pages off a block to any node. */
+/* The container's nodes are those of its cpuset.mems. Pages elsewhere were put there by the kernel,
+ * which moves pages off a block to any node. */
 static void return_one(struct returning *r, const struct stow_record *record)
 {
 	struct stow_page_move move = { .from = r->online,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whom a drain concerns, what becomes of them, and whether what must move fits elsewhere. */
+/* Which containers a drain affects, what is done with them, and whether what must move fits on
+ * other nodes. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,12 +18,12 @@
 #include "pages/holds.h"
 #include "place/capacity.h"
 
-/* A container while it is judged. */
+/* A container and what the drain means for it. */
 struct impact_container {
 	const struct stow_drain_container *container;
-	uint64_t anon, bytes;	    /* in the blocks: what cannot be dropped, and all that moves */
+	uint64_t anon, bytes; /* in the blocks: bytes that cannot be dropped; all bytes that move */
 	uint64_t memory, hugepages; /* bytes promised on the node */
-	bool leaves;		    /* has to go, with all that it has */
+	bool leaves;		    /* has to move, with all of its memory */
 	bool ends;		    /* is evicted */
 	struct stow_idset nodes;    /* where it will be */
 };
@@ -51,7 +52,7 @@ static const char *name_of(const struct stow_record *record)
 	return *record->name ? record->name : record->id;
 }
 
-/* --- whose pages are in the blocks ---------------------------------------- */
+/* --- which containers have pages in the blocks --- */
 
 static uint64_t moving_pages(const struct stow_owner *owner)
 {
@@ -63,7 +64,7 @@ static uint64_t moving_pages(const struct stow_owner *owner)
 	return sum;
 }
 
-/* The owners of a scan that are no container's own cgroup may be cgroups below it. */
+/* An owner that is not a container's own cgroup may be a cgroup below it. */
 static int owner_paths(const struct stow_root *root, const struct stow_block_use *use,
 		       char ***ret_paths)
 {
@@ -90,7 +91,7 @@ static void free_paths(char **paths, size_t n)
 	free(paths);
 }
 
-/* Every owner of all the blocks once, with the sums. */
+/* Merge the uses of all blocks: every owner once, with its sums. */
 static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret)
 {
 	*ret = (struct stow_block_use){ 0 };
@@ -120,7 +121,7 @@ static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use 
 	return 0;
 }
 
-/* Whether the block has pages that a suspect is named for. */
+/* Return whether the block has pages because of which the process or cgroup is a suspect. */
 static bool has_suspects_pages(const struct stow_block_use *use, const struct stow_culprit *suspect)
 {
 	if (!suspect->inode)
@@ -131,7 +132,7 @@ static bool has_suspects_pages(const struct stow_block_use *use, const struct st
 	return false;
 }
 
-/* The suspects are of all blocks together: this is where each has its pages. */
+/* Suspects are found for all blocks together: name the blocks that have their pages. */
 static int name_blocks(struct stow_drain_plan *plan)
 {
 	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
@@ -208,7 +209,7 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 	return 0;
 }
 
-/* --- who has to leave ----------------------------------------------------- */
+/* --- which containers have to move --- */
 
 static void read_promise(struct impact_container *j, int node)
 {
@@ -236,8 +237,9 @@ static const struct stow_node_capacity *capacity_of(const struct impact *a, int 
 	return NULL;
 }
 
-/* Bytes that the rest of the node is short of: for what it has promised, or for what bound
- * containers have in the blocks and must get back. Those that leave, or end, do not count. */
+/* Return the bytes that the rest of the node lacks for its promises, or for the pages of bound
+ * containers that are in the blocks and must return. Containers that move or are evicted do not
+ * count. */
 static uint64_t shortage(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
@@ -256,7 +258,7 @@ static uint64_t shortage(const struct impact *a)
 			continue;
 		}
 		promised += j->memory;
-		/* A lease's pages come into the pools with its container. */
+		/* The pages of a lease come into the pools with its container. */
 		if (j->container->record->state == STOW_STATE_LEASE)
 			promised += j->hugepages;
 		if (stow_idset_count(&j->container->record->nodes) == 1 &&
@@ -273,7 +275,7 @@ static uint64_t shortage(const struct impact *a)
 	return promised > bound ? promised : bound;
 }
 
-/* What the container says of its memory's leaving. */
+/* Decide what is done with a container; fail when its memory must move and may not. */
 static int judge(struct impact *a, struct impact_container *j, bool must_leave,
 		 struct stow_err *err)
 {
@@ -291,7 +293,7 @@ static int judge(struct impact *a, struct impact_container *j, bool must_leave,
 	}
 	if (record->drain == STOW_DRAIN_MODE_REFUSE && (must_leave || j->bytes))
 		return stow_err_set(err, EBUSY,
-				    "container \"%.128s\" (%.64s) says drain=refuse, and %s there",
+				    "container \"%.128s\" (%.64s) has drain=refuse, and %s there",
 				    name_of(record), record->id,
 				    j->bytes ? stow_format_size(j->bytes, bytes, sizeof(bytes))
 					     : "its promise");
@@ -302,7 +304,7 @@ static int judge(struct impact *a, struct impact_container *j, bool must_leave,
 	return 0;
 }
 
-/* What the node has more of once the container has left. */
+/* Return how much the node gains when the container has moved. */
 static uint64_t gain_of(const struct impact_container *j)
 {
 	uint64_t promised = j->memory + j->hugepages;
@@ -310,8 +312,8 @@ static uint64_t gain_of(const struct impact_container *j)
 	return promised > j->anon ? promised : j->anon;
 }
 
-/* The one to move when the rest of the node is short: the smallest that suffices, else the largest.
- */
+/* Choose the container to move when the rest of the node is too small: the smallest that suffices,
+ * or else the largest. */
 static struct impact_container *next_to_leave(struct impact *a, uint64_t short_of)
 {
 	struct impact_container *best = NULL;
@@ -331,7 +333,7 @@ static struct impact_container *next_to_leave(struct impact *a, uint64_t short_o
 	return best;
 }
 
-/* Whether a repin under way is to bring the container's memory to that node. */
+/* Return whether a repin in progress moves the container's memory to that node. */
 static bool moves_to(const struct stow_record *record, int node)
 {
 	for (size_t i = 0; record->move && i < record->move->n_shares; i++)
@@ -374,7 +376,7 @@ static int decide(struct impact *a, struct stow_err *err)
 	return r;
 }
 
-/* --- where they go -------------------------------------------------------- */
+/* --- where they move --- */
 
 static int on_planned(void *ctx, const struct stow_repin_progress *progress)
 {
@@ -410,8 +412,8 @@ static int find_place(struct impact *a, struct impact_container *j, struct stow_
 		     : 0;
 }
 
-/* Without /proc/kpage* it is not known what is in the blocks: all that the node has in use might
- * be. */
+/* Return the most that may have to move. Without /proc/kpage* the content of the blocks is unknown:
+ * it may be all that the node has in use. */
 static uint64_t at_most(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
@@ -420,8 +422,8 @@ static uint64_t at_most(const struct impact *a)
 	return used < a->plan->bytes ? used : a->plan->bytes;
 }
 
-/* What must move off the blocks has to fit on the other nodes above their watermarks: the kernel
- * puts it there first, whatever cpusets say, and it comes home later. */
+/* Check that what must move off the blocks fits on the other nodes above their watermarks: the
+ * kernel moves it there first, whatever cpusets allow, and it is moved back later. */
 static int check_room(struct impact *a, struct stow_err *err)
 {
 	uint64_t room = 0, free_huge = 0;
@@ -486,7 +488,7 @@ static char *holds(struct stow_root *root, const struct stow_record *record)
 	return strdup("");
 }
 
-/* For terminals and logs: strangers chose the names. */
+/* For terminals and logs: the names may contain control characters. */
 static char *clean(const char *text)
 {
 	char *copy = strdup(text);
@@ -573,7 +575,7 @@ int stow_drain_impact(const struct stow_grant_context *context, struct stow_drai
 	for (size_t i = 0; i < a.containers.n && r == 0; i++)
 		if (a.list[i].leaves)
 			r = find_place(&a, &a.list[i], &why);
-	/* Who is concerned is of interest also when it does not go. */
+	/* Report the affected containers also when the drain is refused. */
 	r2 = report(&a, r < 0 ? NULL : &why);
 	r = r < 0 ? r : r2;
 	if (r == 0)

@@ -20,8 +20,8 @@
 
 /* --- texts ---------------------------------------------------------------- */
 
-/* A copy that protobuf takes: valid UTF-8 of at most `max` bytes. The names of programs, files and
- * cgroups are whatever strangers made them. Sets *failed when memory has run out. */
+/* Copy a text for protobuf: valid UTF-8 of at most `max` bytes. The names of programs, files and
+ * cgroups may contain anything. Set *failed when out of memory. */
 static char *text(const char *from, size_t max, bool *failed)
 {
 	const unsigned char *s = (const unsigned char *)(from ? from : "");
@@ -50,7 +50,7 @@ static char *text(const char *from, size_t max, bool *failed)
 	return out;
 }
 
-/* Numbers in list format, cut behind a whole range. */
+/* Copy numbers in list format; truncate after a whole range. */
 static char *list_text(const char *list, bool *failed)
 {
 	char *out = text(list, LIST_MAX, failed), *comma;
@@ -84,7 +84,7 @@ static void *make_list(size_t n, bool *failed)
 	return out;
 }
 
-/* What was made, or nothing. */
+/* Return the message if it is complete; otherwise free it and return NULL. */
 static void *whole(void *message, bool failed)
 {
 	if (!failed)
@@ -138,7 +138,7 @@ static PbDrainCulprit *culprit_message(const struct stow_culprit *in, uint64_t b
 	return out;
 }
 
-/* `block_size` (0: not known) tells in which block a page is. */
+/* `block_size` (0: unknown) tells in which block a page is. */
 static void add_culprits(const struct stow_culprits *in, uint64_t block_size, PbDrainProgress *out,
 			 bool *failed)
 {
@@ -235,7 +235,7 @@ static PbDrainPlan *plan_message(const struct stow_drain_plan *in, bool *failed)
 
 /* --- progress ------------------------------------------------------------- */
 
-/* Numbered alike. */
+/* Both enums have the same numbers. */
 _Static_assert((int)STOW_DRAIN_STEP_WAITING == PB_DRAIN_STEP_WAITING &&
 		       (int)STOW_DRAIN_STEP_DONE == PB_DRAIN_STEP_DONE &&
 		       (int)STOW_DRAIN_STEP_CANCELLED == PB_DRAIN_STEP_CANCELLED,
@@ -370,9 +370,9 @@ PbDrain *stow_drain_row_message(const struct stow_drain_row *row)
 	return whole(out, failed);
 }
 
-/* --- what leaves the machine ---------------------------------------------- */
+/* --- limits of messages that leave the machine --- */
 
-/* Drops what a list of messages has beyond `max`; returns how many. */
+/* Truncate a list of messages to `max`; return how many were dropped. */
 static size_t cut(void *list, size_t *n, size_t max)
 {
 	ProtobufCMessage **messages = list;
@@ -410,14 +410,14 @@ int stow_drain_bound(PbDrainProgress *progress)
 	return progress->plan ? bound_plan(progress->plan) : 0;
 }
 
-/* --- what is asked for ---------------------------------------------------- */
+/* --- a specification --- */
 
 int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, struct stow_err *err)
 {
 	struct stow_drain_spec out = { .node = -1 };
 
 	if (!in)
-		return stow_err_set(err, EINVAL, "spec: missing; what is to leave?");
+		return stow_err_set(err, EINVAL, "spec: missing");
 	switch (in->what_case) {
 	case PB_DRAIN_SPEC__WHAT_NUMA_NODE:
 		if (in->numa_node >= STOW_IDSET_MAX)
@@ -437,7 +437,7 @@ int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, str
 		break;
 	default:
 		return stow_err_set(err, EINVAL,
-				    "what is to leave? numa_node, blocks or device is missing");
+				    "spec: one of numa_node, blocks and device is missing");
 	}
 	if (in->size && out.blocks)
 		return stow_err_set(err, EINVAL,

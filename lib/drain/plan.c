@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The plan: which blocks, at what cost, who is concerned, and whether it can be done at all. */
+/* The plan: which blocks, at what cost, which containers are affected, and whether it is
+ * possible. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,11 +14,11 @@
 #include "pages/kind.h"
 #include "pages/leave.h"
 
-/* The guess of how long it takes: what an idle machine of our time moves, and what a block costs. */
+/* For the estimated duration: what an idle machine of today moves, and the cost of one block. */
 #define BYTES_A_SECOND (UINT64_C(512) << 20)
 #define NS_A_BLOCK     UINT64_C(50000000)
 
-/* What is in the blocks, or a note of why that is not known. */
+/* Read what is in the blocks, or add a note that says why that is unknown. */
 static int look_inside(const struct stow_grant_context *context, struct stow_drain_choice *c,
 		       struct stow_use *use, bool *ret_known, struct stow_err *err)
 {
@@ -66,8 +67,8 @@ static int cannot_leave(const struct stow_drain_plan *plan, const struct stow_dr
 			    block->id, block->zone, kinds);
 }
 
-/* Memory that the kernel has taken for itself stays where it is. What only a try shows is tried,
- * and said before. */
+/* Check for memory that the kernel uses itself, which cannot move. Where only an attempt can show
+ * it, the drain attempts it, and the plan has a note. */
 static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 {
 	uint64_t open = 0;
@@ -90,17 +91,18 @@ static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 	if (open)
 		r = stow_drain_note(plan,
 				    "%s in the blocks is the kernel's, or free on a CPU's list: "
-				    "only a try shows it",
+				    "only an attempt shows it",
 				    stow_format_size(open, size, sizeof(size)));
 	if (r == 0 && luck)
 		r = stow_drain_note(plan,
-				    "%zu of the blocks %s in a zone of the kernel's, which may put "
-				    "its own there: " STOW_LEAVE_ADVICE,
+				    "%zu of the blocks %s in a kernel zone, where the kernel "
+				    "may put its own memory: " STOW_LEAVE_ADVICE,
 				    luck, luck == 1 ? "is" : "are");
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-/* Whether the node has anything online beside the plan's blocks, and what their devices have. */
+/* Find out whether the node has other blocks online, and what stays online of the blocks'
+ * devices. */
 static int look_around(struct stow_drain_plan *plan, struct stow_drain_rest *rest,
 		       struct stow_err *err)
 {
@@ -128,7 +130,7 @@ static int look_around(struct stow_drain_plan *plan, struct stow_drain_rest *res
 	if (rest->bytes &&
 	    stow_drain_note(plan, "%s stays online: %s", rest->text,
 			    rest->shrinkable	  ? "its hypervisor can only shrink it"
-			    : rest->n_devices > 1 ? "what has something online cannot be removed"
+			    : rest->n_devices > 1 ? "a device with online memory cannot be removed"
 						  : "the device cannot be removed") < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
@@ -154,13 +156,13 @@ static int check_eject(const struct stow_drain_spec *spec, const struct stow_dra
 	return 0;
 }
 
-/* Whether it can be removed at all: who waits for it must have something to wait for. */
+/* Check that the memory can be removed at all, before a drain waits for that. */
 static int check_wait(const struct stow_drain_rest *rest, struct stow_err *err)
 {
 	if (rest->other || rest->n_devices == 0)
 		return stow_err_set(err, EINVAL,
-				    "wait: some of these blocks are no device's: nobody can remove "
-				    "them");
+				    "wait: some of these blocks belong to no device and cannot be "
+				    "removed");
 	if (rest->bytes && !rest->shrinkable)
 		return stow_err_set(err, EINVAL,
 				    "wait: %s would stay online, and only whole devices can be "
@@ -169,7 +171,7 @@ static int check_wait(const struct stow_drain_rest *rest, struct stow_err *err)
 	return 0;
 }
 
-/* The limit is on what is off the machine in all. */
+/* The limit is on all memory of the machine that is offline. */
 static int check_most(const struct stow_drain_spec *spec, const struct stow_drain_plan *plan,
 		      struct stow_err *err)
 {

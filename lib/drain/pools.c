@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Hugepages that go with the blocks. Offlining a block dissolves the free ones in it, and moves the
- * used ones to other nodes: the node's pool has fewer pages afterwards, whoever had put them in.
- * What was lost is counted under the pools' locks and made again at the end, when no new page can
- * land in a block that is still to go.
+ * Hugepages in the blocks. Offlining a block dissolves the free hugepages in it, and moves the used
+ * ones to other nodes: the node's pool has fewer pages afterwards, whichever program had added
+ * them. Lost pages are counted under the pools' locks and made again at the end, when no new page
+ * can land in a block that still has to go offline.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -92,7 +92,7 @@ int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools
 		struct stow_pool now;
 
 		if (stow_pool_read(root, pools->node, pools->list[i].row.size, &now, NULL) < 0)
-			now = (struct stow_pool){ 0 }; /* the node has none of that size */
+			now = (struct stow_pool){ 0 }; /* the node has no pages of that size */
 		pools->list[i].row.before = persistent(&now) + 1;
 	}
 	return r;
@@ -106,7 +106,8 @@ void stow_drain_pools_unlock(struct stow_drain_pools *pools)
 		pools->list[i].row.before = 0;
 }
 
-/* How many of `pages` numastow has put into the pool, as the ledger is or will be. */
+/* Compute how many of `pages` numastow has added to the pool, as the ledger has it or will have
+ * it. */
 static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain_pool *pool,
 		   uint64_t pages, uint64_t *ret, struct stow_err *err)
 {
@@ -120,7 +121,7 @@ static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain
 	return 0;
 }
 
-/* What came back is taken to be ours first: there is somebody whom it was promised to. */
+/* Attribute pages that came back to numastow first: they were promised to a container. */
 static void gained(struct stow_drain_pool *pool, uint64_t pages)
 {
 	uint64_t ours = least(pages, pool->row.ours);
@@ -176,9 +177,9 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 	return first;
 }
 
-/* --- making them again ---------------------------------------------------- */
+/* --- making lost pages again --- */
 
-/* Grows a node's pool by up to `pages`; the pool's lock is held. Returns how many came. */
+/* Grow a node's pool by up to `pages`, with the pool's lock held. Return by how many it grew. */
 static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t pages)
 {
 	struct stow_pool now, then;
@@ -188,7 +189,7 @@ static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t p
 	    stow_pool_read(root, node, size, &then, NULL) < 0)
 		return 0;
 	if (persistent(&then) < persistent(&now) + pages) {
-		/* Memory may be there in pieces. */
+		/* Free memory may be fragmented. */
 		(void)stow_root_write(root, "1", NULL, "/sys/devices/system/node/node%d/compact",
 				      node);
 		if (stow_pool_write(root, node, size, persistent(&now) + pages, NULL) < 0 ||
@@ -211,7 +212,8 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
 		return 0; /* the node is gone */
 	is = persistent(&now);
-	/* A worker that was killed at it had said what it wanted: some of it may have come. */
+	/* A worker that was killed here had saved its target: some of the pages may be there
+	 * already. */
 	if (pool->row.target) {
 		uint64_t from = pool->row.target - 1 - least(wanted, pool->row.target - 1);
 		uint64_t came = is > from ? least(is - from, wanted) : 0;
@@ -223,7 +225,7 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	return 0;
 }
 
-/* Pages that nobody was promised may be made on other nodes, the nearest first. */
+/* Make pages that no container was promised on other nodes, the nearest first. */
 static int renew_elsewhere(const struct stow_grant_context *context, int node,
 			   struct stow_drain_pool *pool, struct stow_err *err)
 {

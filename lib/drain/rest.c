@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What stays online of the devices that a drain's blocks belong to: a device of which anything is
- * online cannot be removed, whatever has left it. */
+/* What stays online of the devices that a drain's blocks belong to: a device with any online memory
+ * cannot be removed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A drain begins; and one whose worker has died is taken up. */
+/* Starting a drain, and recovering one whose worker has died. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])
 {
 	uint64_t id = 0;
 
-	/* Never short for 8 bytes (getrandom(2)). */
+	/* getrandom(2) never returns less for 8 bytes. */
 	(void)!getrandom(&id, sizeof(id), 0);
 	snprintf(ret, STOW_DRAIN_ID_LEN + 1, "%016" PRIx64, id);
 }
@@ -35,7 +35,7 @@ static void set_defaults(struct stow_drain_spec *spec)
 		spec->removal_timeout = STOW_DRAIN_REMOVAL_TIMEOUT;
 }
 
-/* An end without anything to take back: nothing was entered. */
+/* End a drain that has changed nothing: it is not in the ledger. */
 static int refuse(struct stow_draining *d, int r, enum stow_drain_step *ret_step,
 		  struct stow_err *err)
 {
@@ -79,7 +79,7 @@ static int enter(struct stow_draining *d, struct stow_err *err)
 	return stow_drain_row_begin(d->context->ledger, &d->row, err);
 }
 
-/* With the fence up nobody comes any more: the plan is made again for the same blocks, and holds. */
+/* Nothing new is placed behind the fence: plan again for the same blocks. This plan stays valid. */
 static int plan_again(struct stow_draining *d, struct stow_err *err)
 {
 	_cleanup_free_ char *blocks = stow_drain_row_blocks(&d->row, false);
@@ -106,7 +106,7 @@ static int plan_again(struct stow_draining *d, struct stow_err *err)
 	return 0;
 }
 
-/* What is begun only; a drain whose worker has died is taken back all the same. */
+/* Only starting a drain needs the right; a drain whose worker has died is undone in any case. */
 static int check_right(const struct stow_grant_context *context, struct stow_err *err)
 {
 	if (context->root->live && geteuid() != 0)
@@ -115,7 +115,7 @@ static int check_right(const struct stow_grant_context *context, struct stow_err
 			       context->config ? context->config->mode : STOW_MODE_ENFORCE, err);
 }
 
-/* Another drain's recovery is not this one's progress, but it can be stopped all the same. */
+/* Recovering another drain makes no progress of this one, but can be stopped like it. */
 static const struct stow_drain_watch *watch_stop(const struct stow_drain_watch *watch,
 						 struct stow_drain_watch *ret)
 {
@@ -145,7 +145,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	    stow_drain_recover(context, watch_stop(watch, &only_stop), &why) < 0 &&
 	    stow_drain_orphans(context))
 		r = -why.code;
-	/* A write to a pool whose author died is counted before ours is. */
+	/* Account for the pool write of a killed program first. */
 	if (r == 0)
 		(void)stow_pool_settle_all(context->root, context->ledger, NULL);
 	if (r == 0)
@@ -173,9 +173,10 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	return stow_drain_work(&d, ret_step, err);
 }
 
-/* --- taken up ------------------------------------------------------------- */
+/* --- recovery --- */
 
-/* Our own is no orphan: its worker may be another thread. */
+/* Return whether the row's worker is dead. A row of this program never is: its worker may be
+ * another thread. */
 static bool is_orphan(const struct stow_grant_context *context, const struct stow_drain_row *row)
 {
 	if (stow_drain_step_is_end(row->step))
@@ -199,7 +200,8 @@ bool stow_drain_orphans(const struct stow_grant_context *context)
 	return found;
 }
 
-/* Of what was begun with, what is off: a block that the worker was killed at is tried again. */
+/* Of the blocks that were begun, keep those that are offline: the block at which the worker was
+ * killed is tried again. */
 static void keep_gone(struct stow_draining *d)
 {
 	for (size_t i = 0; i < d->row.n_blocks; i++) {
@@ -211,7 +213,7 @@ static void keep_gone(struct stow_draining *d)
 	}
 }
 
-/* The row's own blocks that are there still, for a plan of the rest. NULL: none. */
+/* List the row's blocks that still exist, to plan the rest. NULL: none. */
 static char *blocks_left(struct stow_root *root, const struct stow_draining *d)
 {
 	_cleanup_free_ uint64_t *left = calloc(d->row.n_blocks + 1, sizeof(*left));
@@ -234,7 +236,8 @@ static int go_on(struct stow_draining *d, enum stow_drain_step *ret_step, struct
 	d->spec.blocks = left;
 	if (left)
 		r = stow_drain_plan(d->context, &d->spec, &d->plan, &why);
-	/* All is offline already: the plan has no blocks, and the rest is done all the same. */
+	/* All blocks are offline already: the plan has none, and the remaining steps are done all
+	 * the same. */
 	if (r == -EALREADY)
 		r = 0;
 	if (!left) {
@@ -260,22 +263,24 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 
 	for (size_t i = 0; i < d->row.n_blocks; i++)
 		there |= stow_drain_block_exists(d->context->root, d->row.blocks[i].id);
-	if (!there) { /* it had all gone well, but for the last word */
+	if (!there) { /* all steps were done; only the end was not recorded */
 		d->final = true;
 		(void)stow_drain_count_left(d, NULL);
 		(void)stow_drain_settle(d, NULL);
 		return stow_drain_finish(d, 0, false, ret_step, &why);
 	}
 	r = d->row.code && *d->row.message ? stow_err_set(&why, d->row.code, "%s", d->row.message)
-	    : d->row.cancel ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
-			    : stow_err_set(&why, EOWNERDEAD,
-					   "the program that did it was killed; taken back");
+	    : d->row.cancel
+		    ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
+		    : stow_err_set(
+			      &why, EOWNERDEAD,
+			      "the program that ran the drain was killed; the drain was undone");
 	r = stow_drain_finish(d, r, false, ret_step, &why);
-	/* That it was taken back is what was wanted. */
+	/* Undoing it was the purpose, so it is a success. */
 	return d->stuck ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
-/* What its row says of it. */
+/* Restore the state of a drain from its row. */
 static int read_orphan(struct stow_draining *d, struct stow_err *err)
 {
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
@@ -294,7 +299,7 @@ static int read_orphan(struct stow_draining *d, struct stow_err *err)
 	return r < 0 ? r : stow_drain_pools_init(root, d->row.node, &d->row, &d->pools, err);
 }
 
-/* *ret_late: somebody else was faster. */
+/* *ret_late: another program was faster. */
 static int recover_one(const struct stow_grant_context *context, struct stow_drain_row *row,
 		       const struct stow_drain_watch *watch, bool *ret_late, struct stow_err *err)
 {
@@ -309,7 +314,7 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 	*row = (struct stow_drain_row){ 0 };
 	*ret_late = false;
 	r = read_orphan(&d, err);
-	/* Taken over last: with a worker that lives, and does nothing, nobody would look after it. */
+	/* Take it over last: a drain whose worker is alive and idle would never be recovered. */
 	if (r == 0) {
 		r = stow_drain_row_adopt(context->ledger, &d.row, &context->self, err);
 		*ret_late = r == -EBUSY;
@@ -332,7 +337,7 @@ int stow_drain_recover(const struct stow_grant_context *context,
 	r = stow_drain_rows(context->ledger, &rows, &n, err);
 	if (r < 0)
 		return r;
-	/* A repin that died with its drain would be in the way of the next one. */
+	/* A repin that died with its drain would prevent the next one. */
 	if (n) {
 		(void)stow_gc(context, &collected, NULL);
 		stow_gc_result_done(&collected);

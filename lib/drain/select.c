@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which blocks a drain is about. */
+/* Choosing the blocks of a drain. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -54,7 +54,7 @@ void stow_drain_choice_done(struct stow_drain_choice *choice)
 	*choice = (struct stow_drain_choice){ 0 };
 }
 
-/* --- what may be chosen from ---------------------------------------------- */
+/* --- candidates --- */
 
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
@@ -86,7 +86,7 @@ static int out_of_memory(struct stow_err *err)
 	return stow_err_set(err, ENOMEM, "out of memory");
 }
 
-/* A block that was named is there, and on the NUMA node of the others. */
+/* Check that a named block exists, and is on the same NUMA node as the others. */
 static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_err *err)
 {
 	const struct stow_memblock *block = stow_memblocks_find(&plan->all, id);
@@ -109,7 +109,7 @@ static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_er
 	return 0;
 }
 
-/* Returns 1 when it is offline already. */
+/* Add a named block. Return 1 when it is offline already. */
 static int add_named(struct stow_drain_choice *c, uint64_t id, struct stow_err *err)
 {
 	const struct stow_memblock *block = stow_memblocks_find(&c->plan->all, id);
@@ -236,7 +236,7 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 			    spec->node, boot);
 }
 
-/* How many blocks make the size; it is rounded up, and that is said. */
+/* Compute how many blocks make the size; rounding up adds a note. */
 static int set_wanted(const struct stow_drain_spec *spec, struct stow_drain_choice *c,
 		      struct stow_err *err)
 {
@@ -262,8 +262,7 @@ static int set_wanted(const struct stow_drain_spec *spec, struct stow_drain_choi
 	return 0;
 }
 
-/* A kernel without hot-remove says of every block that it is not removable (drivers/base/memory.c).
- */
+/* A kernel without hot-remove reports every block as not removable (drivers/base/memory.c). */
 static int check_kernel(struct stow_root *root, const struct stow_memblocks *all,
 			struct stow_err *err)
 {
@@ -285,8 +284,7 @@ static int check_kernel(struct stow_root *root, const struct stow_memblocks *all
 static int check_spec(const struct stow_drain_spec *spec, struct stow_err *err)
 {
 	if ((spec->node >= 0) + !!spec->blocks + !!spec->device != 1)
-		return stow_err_set(err, EINVAL,
-				    "what is to leave? want one of node, blocks and device");
+		return stow_err_set(err, EINVAL, "want one of node, blocks and device");
 	if (spec->size && spec->blocks)
 		return stow_err_set(err, EINVAL,
 				    "size: goes with a node or a device; blocks are as large as "
@@ -327,7 +325,7 @@ int stow_drain_choose(const struct stow_grant_context *context, const struct sto
 
 struct rated {
 	const struct stow_memblock *block;
-	const struct stow_block_use *use; /* NULL: not known */
+	const struct stow_block_use *use; /* NULL: unknown */
 	enum stow_leave can;
 	bool movable, refused;
 	uint64_t unmovable, cost;
@@ -338,8 +336,9 @@ static int rank_of(const struct rated *rated)
 	return rated->can == STOW_LEAVE_YES ? 0 : rated->can == STOW_LEAVE_UNKNOWN ? 1 : 2;
 }
 
-/* Zone Movable first, then what can leave for all that is known, then what no container refuses,
- * then least to move; of equals the highest: memory that came last goes first. */
+/* Order by: zone Movable first; then blocks that can leave as far as known; then blocks without
+ * containers that have drain=refuse; then the least to move; then the highest number, so that
+ * memory that was added last goes first. */
 static int by_cost(const void *a, const void *b)
 {
 	const struct rated *x = a, *y = b;
@@ -377,7 +376,7 @@ static void rate(const struct stow_drain_choice *c, size_t i, const struct stow_
 		ret->refused |= refused[k] == c->ids[i];
 }
 
-/* The use of a block, with owners of its own. */
+/* Copy the use of a block, with its list of owners. */
 static int copy_use(struct stow_block_use *to, const struct stow_block_use *from)
 {
 	*to = *from;

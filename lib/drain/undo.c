@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a drain tells, and how it is taken back. */
+/* Reporting of a drain, and undoing it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "node/hotplug.h"
 
 #define S		UINT64_C(1000000000)
-#define ASK_EACH	(S / 2) /* between two looks whether somebody has cancelled it */
+#define ASK_EACH	(S / 2) /* how often to check whether it was cancelled */
 #define MOVE_BACK_PAUSE UINT64_C(1000000)
 #define MEMORY_BLOCK	"/sys/devices/system/memory/memory%" PRIu64
 
@@ -32,7 +32,7 @@ bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 	return stow_root_exists(root, MEMORY_BLOCK, id) == 1;
 }
 
-/* --- telling, and being told ---------------------------------------------- */
+/* --- progress and cancellation --- */
 
 bool stow_drain_stop(void *draining)
 {
@@ -128,7 +128,7 @@ void stow_draining_done(struct stow_draining *d)
 	stow_culprits_done(&d->culprits);
 }
 
-/* --- what was asked for --------------------------------------------------- */
+/* --- the specification --- */
 
 void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_row *row)
 {
@@ -155,10 +155,10 @@ void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spe
 					 .rate = row->rate };
 }
 
-/* --- taking back ---------------------------------------------------------- */
+/* --- undoing --- */
 
-/* A block whose zone it cannot have again (another one lies between by now) goes wherever the
- * kernel puts it: online is what counts. */
+/* Bring a block online. When its zone is not possible any more (another zone lies between by now),
+ * let the kernel choose: online is what counts. */
 static int bring_back(struct stow_draining *d, const struct stow_drain_row_block *block,
 		      struct stow_err *err)
 {
@@ -166,7 +166,7 @@ static int bring_back(struct stow_draining *d, const struct stow_drain_row_block
 	int r;
 
 	if (!stow_drain_block_exists(d->context->root, id))
-		return 0; /* pulled meanwhile */
+		return 0; /* removed meanwhile */
 	r = stow_memblock_online(d->context->root, id, block->zone, err);
 	if (r < 0 && r != -ETIMEDOUT)
 		r = stow_memblock_online(d->context->root, id, STOW_ZONE_DEFAULT, err);

@@ -20,7 +20,7 @@
 #define S	     (1000 * MS)
 #define GRACE	     (10 * S)	/* between SIGTERM and SIGKILL of an evicted container */
 #define MOVE_PAUSE   MS		/* between two batches of a repin's pages */
-#define RETRY_LEAST  (200 * MS) /* of a block's deadline that a further try wants */
+#define RETRY_LEAST  (200 * MS) /* of a block's deadline must be left for another attempt */
 #define RETRY_PAUSE  (100 * MS)
 #define PENDING_WAIT (5 * S)
 #define ROW_TRIES    30
@@ -36,18 +36,19 @@ static int cancelled(struct stow_err *err)
 	return stow_err_set(err, ECANCELED, "the drain was cancelled");
 }
 
-/* --- containers that can't stay ------------------------------------------- */
+/* --- containers that cannot stay --- */
 
 static int on_repin(void *ctx, const struct stow_repin_progress *progress)
 {
 	return stow_drain_stop(ctx) ? -ECANCELED : 0;
 }
 
-/* Written down before it is done: going back is part of taking the drain back. */
+/* Save it before the repin: undoing the drain moves the container back. */
 static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
 		      struct stow_err *err)
 {
-	/* One that is moved again (a drain that is gone on with) goes back to where it was first. */
+	/* A container that is moved again (the drain was continued) goes back to its first
+	 * place. */
 	for (size_t i = 0; i < d->row.n_moved; i++)
 		if (strcmp(d->row.moved[i].id, id) == 0)
 			return 0;
@@ -81,7 +82,7 @@ static int move_one(struct stow_draining *d, const struct stow_drain_affected *w
 			    why.msg);
 }
 
-/* Its owner has said that it would rather end than move. */
+/* Evict a container: its owner has asked for that instead of a move. */
 static int end_one(struct stow_draining *d, const struct stow_drain_affected *who,
 		   struct stow_err *err)
 {
@@ -94,13 +95,14 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (!d->context->root->live)
-		return stow_err_set(err, ENOTSUP, "containers end on the live machine only");
+		return stow_err_set(err, ENOTSUP,
+				    "containers are evicted on the live machine only");
 	r = stow_ledger_begin(d->context->ledger, err);
 	if (r == 0)
 		r = stow_ledger_end(d->context->ledger,
 				    stow_ledger_event(d->context->ledger, "evicted", who->id,
 						      record,
-						      "its memory leaves, and it says "
+						      "its memory is being removed, and it has "
 						      "drain=evict",
 						      err),
 				    err);
@@ -113,7 +115,7 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
 			killed = true;
 		} else if (stow_drain_now() > began + 2 * GRACE) {
-			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);
+			return stow_err_set(err, EBUSY, "container %.64s does not exit", who->id);
 		}
 		pause_for(50 * MS);
 	}
@@ -145,8 +147,8 @@ static int move_all(struct stow_draining *d, struct stow_err *err)
 
 /* --- offline -------------------------------------------------------------- */
 
-/* Who was in the way, as the kernel's log says; or, when it had no time to say anything, what is
- * left in the block. */
+/* Find the culprits in the kernel's log; or, if the kernel had no time to log any, in what is left
+ * in the block. */
 static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id, uint64_t *ret_left)
 {
 	uint64_t first = id * (d->block_size / d->page_size);
@@ -163,7 +165,8 @@ static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id, uint64
 					 NULL);
 }
 
-/* Tries until the deadline: what is being written, or was just allocated, moves a moment later. */
+/* Try until the deadline: pages that are being written, or were just allocated, can often move a
+ * moment later. */
 static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *err)
 {
 	uint64_t end = stow_drain_now() + d->spec.block_timeout;
@@ -187,7 +190,7 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 	}
 }
 
-/* "; page 0x... of container ...: ..." behind what the kernel said. */
+/* Append "; page 0x... of container ...: ..." to the kernel's error. */
 static int blame(struct stow_draining *d, uint64_t id, int r, uint64_t left, struct stow_err *err)
 {
 	char who[700] = "", size[32];
@@ -228,7 +231,7 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 	r = stow_drain_notify(d, STOW_DRAIN_STEP_OFFLINING, "", err);
 	if (r < 0)
 		return r;
-	/* Begun with; what is online still is no harm to bring online. */
+	/* Mark it as begun first; bringing a block online that is online does no harm. */
 	stow_drain_set_gone(d, index, true);
 	r = stow_drain_pools_lock(d->context->root, &d->pools, err);
 	if (r == 0)
@@ -239,7 +242,7 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 		return r;
 	}
 	r = try_offline(d, id, &why);
-	/* The firmware asked for the device's memory at the same time, and the kernel obeyed. */
+	/* The firmware asked for the device's removal at the same time, and the kernel complied. */
 	if (r < 0 && r != -ECANCELED && !stow_drain_block_exists(d->context->root, id))
 		r = 0;
 	r2 = stow_drain_pools_account(d->context, &d->pools, r >= 0 && block ? &block->use : NULL,
@@ -260,7 +263,8 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
-/* Not faster than the machine's owner wants it. `before`: blocks that a killed worker took. */
+/* Wait as long as the configured rate demands. `before`: blocks that a killed worker took
+ * offline. */
 static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, struct stow_err *err)
 {
 	uint64_t due;
@@ -277,7 +281,7 @@ static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, str
 	return 0;
 }
 
-/* *ret_failed: blocks that would not go, of which with `keep` the first failure is in `err`. */
+/* *ret_failed: blocks that could not go offline; with `keep`, `err` has the first failure. */
 static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_err *err)
 {
 	uint64_t began = stow_drain_now();
@@ -311,7 +315,7 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 	return r;
 }
 
-/* --- gone ----------------------------------------------------------------- */
+/* --- removal --- */
 
 static bool all_gone(const struct stow_draining *d)
 {
@@ -330,14 +334,14 @@ static int wait_until_pulled(struct stow_draining *d, struct stow_err *err)
 			return cancelled(err);
 		if (stow_drain_now() >= end)
 			return stow_err_set(err, ETIMEDOUT,
-					    "nobody has removed the memory within %" PRIu64 " s",
+					    "the memory was not removed within %" PRIu64 " s",
 					    d->spec.removal_timeout / S);
 		pause_for(100 * MS);
 	}
 	return 0;
 }
 
-/* The description of the device is the plan's; after a restart, of what is there now. */
+/* The device is the plan's; after a restart, it is looked up again. */
 static int eject(struct stow_draining *d, struct stow_err *err)
 {
 	if (!d->plan || !d->plan->device)
@@ -348,8 +352,8 @@ static int eject(struct stow_draining *d, struct stow_err *err)
 	return stow_memdev_eject(d->context->root, d->plan->device, d->spec.removal_timeout, err);
 }
 
-/* What is online now of the blocks' devices; somebody else may have brought some online meanwhile.
- */
+/* Read what is online now of the blocks' devices; another program may have brought some of it
+ * online. */
 static int look_at_rest(struct stow_draining *d, struct stow_drain_rest *rest, struct stow_err *err)
 {
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
@@ -369,7 +373,7 @@ static int look_at_rest(struct stow_draining *d, struct stow_drain_rest *rest, s
 	return 0;
 }
 
-/* What may become of what is offline, said when it is so, and then only. */
+/* Report what may be done with the offline memory, only if that is true now. */
 static int judge_release(struct stow_draining *d, struct stow_err *err)
 {
 	struct stow_drain_rest rest;
@@ -398,7 +402,7 @@ static int tell_safe(struct stow_draining *d, struct stow_err *err)
 			 *d->row.device ? " of " : "", d->row.device);
 	else
 		snprintf(message, sizeof(message),
-			 "%s of %s is offline, by which its hypervisor may shrink it; %s stays "
+			 "%s of %s is offline, and its hypervisor may shrink it by that; %s stays "
 			 "online",
 			 size, *d->row.device ? d->row.device : "virtio-mem", d->rest);
 	d->row.step = STOW_DRAIN_STEP_SAFE;
@@ -420,7 +424,7 @@ static int let_go(struct stow_draining *d, struct stow_err *err)
 		return r;
 	d->row.step = STOW_DRAIN_STEP_REMOVED;
 	(void)stow_drain_save_row(d, NULL);
-	/* Nothing is left to cancel. */
+	/* Too late to cancel. */
 	d->final = true;
 	return stow_drain_notify(d, STOW_DRAIN_STEP_REMOVED, "", NULL);
 }
@@ -459,14 +463,15 @@ static void note_why(struct stow_draining *d, int r, const char *message)
 	d->row.message = strdup(message);
 }
 
-/* The last word in the ledger. Another program's long transaction may be in the way for a while. */
+/* Save the end in the ledger. Another program's long transaction may delay that. */
 static void end_row(struct stow_draining *d, bool undone)
 {
 	int r;
 
 	d->row.worker = (struct stow_pidref){ 0 };
 	for (int i = 0; i < ROW_TRIES; i++) {
-		/* With `stuck` it is nobody's now: gc, the agent, or the next drain tries again. */
+		/* With `stuck`, leave the row without a worker: gc, the agent, or the next drain
+		 * tries again. */
 		r = d->stuck ? stow_drain_save_row(d, NULL)
 			     : stow_drain_row_end(d->context->ledger, &d->row,
 						  undone ? "undrained" : "drained", NULL);
@@ -476,7 +481,7 @@ static void end_row(struct stow_draining *d, bool undone)
 	}
 }
 
-/* Takes everything back, and says so behind what went wrong. */
+/* Undo everything, and append the outcome to the error. */
 static void undo_all(struct stow_draining *d, int r, const char *why, char *message, size_t size)
 {
 	struct stow_err undo = { 0 };
@@ -484,10 +489,11 @@ static void undo_all(struct stow_draining *d, int r, const char *why, char *mess
 
 	note_why(d, r, why);
 	d->stuck = stow_drain_undo(d, &undo) < 0;
-	/* The fence still stands, so that nobody takes the room of those who go back. */
+	/* The fence still stands, so that no other container takes the room of those that go
+	 * back. */
 	left = d->stuck ? 0 : stow_drain_move_back(d);
 	snprintf(message, size, "%.600s%s%.280s", why,
-		 d->stuck ? "; taking it back failed, and is tried again later: " : "", undo.msg);
+		 d->stuck ? "; undoing it failed, and is tried again later: " : "", undo.msg);
 	if (left)
 		snprintf(message + strlen(message), size - strlen(message),
 			 "; %zu container%s could not go back to NUMA node %d", left,
@@ -502,7 +508,7 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 	char message[1024];
 
 	if (r < 0 && r != -ECANCELED && d->row.n_blocks && all_gone(d)) {
-		/* Whoever took it has done what we were asked for. */
+		/* The program that took the drain over has undone it. */
 		(void)stow_drain_settle(d, NULL);
 		undone = false;
 		r = 0;
@@ -533,7 +539,7 @@ int stow_drain_finish(struct stow_draining *d, int r, bool partial, enum stow_dr
 	return r < 0 ? stow_err_set(err, -r, "%s", message) : 0;
 }
 
-/* With `keep` what was achieved stays, also when it is cancelled: the rest counts as failed. */
+/* With `keep`, keep what was achieved also after a cancellation: the rest counts as failed. */
 static int keep_rest(struct stow_draining *d, int r, size_t *failed)
 {
 	if (r >= 0 || d->final || !d->spec.keep || !d->n_gone)
@@ -576,7 +582,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 
-/* Hooks that were at work when the fence went up have made their promises before it: let them end. */
+/* Hooks that were running when the fence went up may have reserved on the node: wait for them. */
 int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 {
 	uint64_t end = stow_drain_now() + PENDING_WAIT;
