@@ -13,8 +13,8 @@
 
 /* --- opening -------------------------------------------------------------- */
 
-/* Whether the directory that was opened below a mount really belongs to it (something else may be
- * mounted over it) and has the inode that is expected (0: any). */
+/* Return whether the directory that was opened below a mount really belongs to it (something else
+ * may be mounted over it) and has the expected inode (0: any). */
 static bool is_expected(const struct stow_root *dir, const struct hierarchy_mount *mount,
 			uint64_t inode, uint64_t *ret_inode)
 {
@@ -26,17 +26,17 @@ static bool is_expected(const struct stow_root *dir, const struct hierarchy_moun
 	return !inode || st.st_ino == inode;
 }
 
-/* What open_at() has found. */
+/* The result of open_at(). */
 struct opened {
 	struct stow_root *dir;
 	const char *point; /* of the mount */
-	size_t hidden;	   /* of the path, what lies above the mount's root: bytes */
+	size_t hidden;	   /* bytes of the path above the mount's root */
 	uint64_t inode;
 	bool noprefix;
 };
 
-/* Opens the cgroup `path` below any mount of its hierarchy that shows it. -ESRCH: it is gone, or
- * has another inode. -EXDEV: no mount shows it. */
+/* Open the cgroup `path` below any mount of its hierarchy that shows it. -ESRCH: it is gone, or has
+ * another inode. -EXDEV: no mount shows it. */
 static int open_at(struct stow_root *root, const struct hierarchy *h, const char *path,
 		   uint64_t inode, struct opened *ret, struct stow_err *err)
 {
@@ -63,8 +63,9 @@ static int open_at(struct stow_root *root, const struct hierarchy *h, const char
 	}
 	if (shown)
 		return stow_err_set(err, ESRCH, "cgroup \"%.128s\" is gone", path);
-	return stow_err_set(err, EXDEV, "cgroup \"%.128s\" is outside of what is mounted at %s",
-			    path, h->n ? h->mounts[0].point : "(nothing)");
+	return stow_err_set(err, EXDEV,
+			    "cgroup \"%.128s\" is outside of the hierarchy mounted at %s", path,
+			    h->n ? h->mounts[0].point : "(nothing)");
 }
 
 static int set_id(struct stow_cgroup *cgroup, int c, int version, const char *path, uint64_t inode,
@@ -82,7 +83,7 @@ static int set_id(struct stow_cgroup *cgroup, int c, int version, const char *pa
 	return 0;
 }
 
-/* The directory that another controller of the unified hierarchy has opened already. */
+/* Use the directory that another controller of the unified hierarchy has opened already. */
 static bool borrow(struct stow_cgroup *cgroup, int c)
 {
 	for (int lender = 0; lender < c; lender++)
@@ -96,7 +97,8 @@ static bool borrow(struct stow_cgroup *cgroup, int c)
 	return false;
 }
 
-/* Takes controller `c` at `path`, unless the v2 cgroup has it not enabled. `inode`: 0 for any. */
+/* Set controller `c` to the cgroup at `path`, unless the v2 cgroup does not have it enabled.
+ * `inode`: 0 for any. */
 static int take_controller(struct stow_root *root, const struct hierarchy *h, int version, int c,
 			   const char *path, uint64_t inode, struct stow_cgroup *cgroup,
 			   struct stow_err *err)
@@ -125,8 +127,8 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 	if (r < 0)
 		return r;
 	cgroup->at[c].below = cgroup->id.at[c].path + cgroup->at[c].hidden;
-	/* The hugetlb files' names depend on the machine's page sizes: other sizes than 2 MiB are
-	 * looked for where they are written. */
+	/* The names of hugetlb files depend on the machine's page sizes, so hugetlb is not probed
+	 * here; its files are looked for when they are written. */
 	if (version == 2 && c != STOW_CGROUP_HUGETLB &&
 	    stow_root_exists(cgroup->at[c].dir, "%s", probe[c]) != 1)
 		return 0;
@@ -134,7 +136,7 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 	return 0;
 }
 
-/* One line of /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH", on v2 "0::PATH". */
+/* Read one line of /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH", on v2 "0::PATH". */
 static int read_membership(struct stow_root *root, const struct hierarchies *h, char *line,
 			   struct stow_cgroup *cgroup, struct stow_err *err)
 {
@@ -147,7 +149,7 @@ static int read_membership(struct stow_root *root, const struct hierarchies *h, 
 	*path++ = '\0';
 	controllers++;
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
-		if (cgroup->id.at[c].path) /* the first line that has it */
+		if (cgroup->id.at[c].path) /* the first line with the controller counts */
 			continue;
 		if (!*controllers && !h->v1[c].n && h->v2.n)
 			r = take_controller(root, &h->v2, 2, c, path, 0, cgroup, err);
@@ -212,7 +214,7 @@ int stow_cgroup_of_path(struct stow_root *root, const char *path, struct stow_cg
 	return 0;
 }
 
-/* The first `controllers` of the enum, by the path and inode in `id`. */
+/* Open the first `controllers` of the enum, by the path and inode in `id`. */
 static int open_by_id(struct stow_root *root, const struct stow_cgroup_id *id, int controllers,
 		      struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
@@ -309,7 +311,7 @@ bool stow_cgroup_id_equal(const struct stow_cgroup_id *a, const struct stow_cgro
 	       strcmp(stow_cgroup_id_path(a), stow_cgroup_id_path(b)) == 0;
 }
 
-/* v1 has no "populated": whether the cgroup, or one below it, has processes. */
+/* v1 has no "populated": find out whether the cgroup, or one below it, has processes. */
 static int has_processes(struct stow_root *dir, const char *below, int depth, struct stow_err *err)
 {
 	_cleanup_closedir_ DIR *d = NULL;

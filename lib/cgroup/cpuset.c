@@ -115,17 +115,17 @@ static int write_file(struct stow_root *dir, const char *below, const char *name
 	return stow_root_write(dir, list, err, "%s%s%s", below, below[0] ? "/" : "", name);
 }
 
-/* A v1 cpuset whose cgroups below follow it. */
+/* A v1 cpuset and the cgroups below that follow it. */
 struct follow {
 	struct stow_root *dir; /* the container's */
 	const char *name;
-	const struct stow_idset *was, *is; /* of the cgroup above: now, and in the end */
-	bool grow; /* to what both have; else shrink to what is in the end */
+	const struct stow_idset *was, *is; /* the parent's set: now, and in the end */
+	bool grow; /* write the union of both; or else shrink to the new set */
 	int depth;
 };
 
-/* What a cgroup below gets in the end: the whole set when it has the whole one, or when nothing of
- * its own part is left; else its part of it. */
+/* Compute the new set of a cgroup below: the whole new set if it had the whole old one, or if
+ * nothing of its own part is left; otherwise its part. */
 static void follow_set(const struct follow *f, struct stow_idset *set)
 {
 	bool whole = stow_idset_equal(set, f->was);
@@ -138,7 +138,7 @@ static void follow_set(const struct follow *f, struct stow_idset *set)
 
 static int follow_below(const struct follow *f, const char *below, struct stow_err *err);
 
-/* One cgroup below: those below it come first when sets shrink, last when they grow. */
+/* Update one cgroup below: its own children first when sets shrink, last when they grow. */
 static int follow_one(const struct follow *f, const char *path, struct stow_err *err)
 {
 	struct stow_idset was, is, set;
@@ -146,7 +146,7 @@ static int follow_one(const struct follow *f, const char *path, struct stow_err 
 	int r;
 
 	r = stow_root_read_idset(f->dir, &was, err, "%s/%s", path, f->name);
-	if (r < 0 || stow_idset_empty(&was)) /* one without a set has no processes */
+	if (r < 0 || stow_idset_empty(&was)) /* a cgroup without a set has no processes */
 		return r == -ENOENT || r == -ENODEV ? 0 : r;
 	is = was;
 	follow_set(f, &is);
@@ -165,8 +165,8 @@ static int follow_one(const struct follow *f, const char *path, struct stow_err 
 	return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
-/* Whether there are cgroups below: the kernel counts them as links of the directory. Copies, on
- * whatever file system, may not. */
+/* Return whether there are cgroups below: the kernel counts them as links of the directory. Copied
+ * trees may be on file systems that do not. */
 static bool has_below(const struct stow_root *dir)
 {
 	struct stat st;
@@ -198,10 +198,10 @@ static int follow_below(const struct follow *f, const char *below, struct stow_e
 	return 0;
 }
 
-/* v1: first grow to both sets, from above to below, then shrink to the new one, from below to
- * above: at no moment does a cgroup have what the one above it has not. What each cgroup has in the
- * end is computed from what it and the one above it have now, and comes out the same from the grown
- * sets, also when another program did the first half and was killed. */
+/* v1: first grow to the union of both sets, from the top down, then shrink to the new set, from the
+ * bottom up: at no moment does a cgroup have what its parent lacks. Each cgroup's new set is
+ * computed from its present set and its parent's. It comes out the same from the grown sets, so
+ * that another program can finish after the first was killed. */
 static int write_v1(const struct stow_cgroup *cgroup, const char *name,
 		    const struct stow_idset *was, const struct stow_idset *set,
 		    struct stow_err *err)
@@ -228,7 +228,7 @@ static int write_v1(const struct stow_cgroup *cgroup, const char *name,
 	return r;
 }
 
-/* `set` as it can be written: v1 takes nothing that the cgroup above does not have. */
+/* Restrict `set` to what can be written: v1 accepts nothing that the cgroup above lacks. */
 static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *set,
 			struct stow_err *err)
 {
@@ -241,7 +241,7 @@ static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow
 		return r;
 	if (!stow_idset_intersects(set, &above))
 		return stow_err_set(err, EBUSY,
-				    "cgroup %s: of %s %s the cgroup above has none; it has %s",
+				    "cgroup %s: the cgroup above has none of the %s %s; it has %s",
 				    cgroup->path, cpus ? "CPUs" : "memory nodes",
 				    stow_idset_format(set, a, sizeof(a)),
 				    stow_idset_format(&above, b, sizeof(b)));
@@ -249,7 +249,7 @@ static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow
 	return 0;
 }
 
-/* `known`: what the file says; NULL: it is to be read. */
+/* `known`: the file's content; NULL: read it. */
 static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *known,
 		     const struct stow_idset *set, struct stow_err *err)
 {
@@ -303,10 +303,10 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 	return write_set(cgroup, false, NULL, set, err);
 }
 
-/* --- CPUs that the kernel has taken away, on v1 --------------------------- */
+/* --- v1: CPUs that the kernel has removed --- */
 
-/* One cgroup above, named by the first `len` bytes of the path; `has` is what the one above that
- * has, and what this one has afterwards. */
+/* Give CPUs back to one of the cgroups above, named by the first `len` bytes of the path. `has`:
+ * its parent's set, replaced by its own new set. */
 static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 			 const struct stow_idset *returned, const struct stow_idset *own,
 			 struct stow_idset *has, struct stow_err *err)
@@ -404,7 +404,7 @@ int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idse
 				    cgroup->at[STOW_CGROUP_CPUSET].point);
 }
 
-/* --- processes that the kernel has moved away ----------------------------- */
+/* --- v1: processes that the kernel has moved away --- */
 
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)
 {
@@ -436,7 +436,7 @@ int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err
 		if (is_here)
 			continue;
 		r = stow_root_write_u64(dir, (uint64_t)all[i], err, "cgroup.procs");
-		if (r < 0 && r != -ESRCH) /* that one has ended */
+		if (r < 0 && r != -ESRCH) /* the process has ended */
 			return r;
 		moved += r == 0;
 	}

@@ -38,7 +38,7 @@ static void hierarchies_free(struct stow_cached *cached)
 	free(h);
 }
 
-/* Whether `word` stands in the comma-separated `list`. */
+/* Return whether `word` is in the comma-separated `list`. */
 static bool in_list(const char *list, const char *word)
 {
 	size_t len = strlen(word);
@@ -59,7 +59,8 @@ bool stow_controller_is_in(int c, const char *list)
 
 /* --- mountinfo ------------------------------------------------------------ */
 
-/* mountinfo writes blanks, tabs, newlines and backslashes as three octal digits. In place. */
+/* Unescape in place: mountinfo writes blanks, tabs, newlines and backslashes as three octal
+ * digits. */
 static void unescape(char *text)
 {
 	char *to = text;
@@ -93,7 +94,7 @@ static int add_mount(struct hierarchy *h, const char *point, const char *root, u
 	return grown->point && grown->root ? 0 : -ENOMEM;
 }
 
-/* "MAJOR:MINOR" as stat(2) gives it; 0 when it is neither. */
+/* Convert "MAJOR:MINOR" to the number that stat(2) gives; 0 when it is malformed. */
 static uint64_t parse_dev(char *text)
 {
 	char *colon = strchr(text, ':');
@@ -108,15 +109,15 @@ static uint64_t parse_dev(char *text)
 	return makedev((unsigned int)high, (unsigned int)low);
 }
 
-/* One line of mountinfo (proc(5)): "ID PARENT DEV ROOT MOUNT OPTIONS [TAG...] - TYPE SOURCE SUPER".
- */
+/* Read one line of mountinfo (proc(5)): "ID PARENT DEV ROOT MOUNT OPTIONS [TAG...] - TYPE SOURCE
+ * SUPER". */
 static int read_mount(char *line, struct hierarchies *h)
 {
 	char *save = NULL, *field[6], *type, *options, *tail;
 	uint64_t dev;
 	int r = 0;
 
-	/* Before the separator there is no blank that is not escaped. */
+	/* All blanks before the separator are escaped. */
 	tail = strstr(line, " - cgroup");
 	if (!tail)
 		return 0;
@@ -165,10 +166,10 @@ static int read_hierarchies(struct stow_root *root, struct hierarchies *h, struc
 #define UNIFIED_PATH	       "/sys/fs/cgroup"
 
 /*
- * mountinfo has a line for every mount of every container. On the machine itself (paths in
- * /proc/PID/cgroup are relative to the reader's cgroup namespace) it is not needed where the whole
- * unified hierarchy is at its place, its topmost cgroup having inode 1, and has all controllers:
- * those are in no hierarchy of v1 then. Returns 1 when it is so.
+ * Avoid reading mountinfo, which has a line for every mount of every container. In the initial
+ * cgroup namespace (paths in /proc/PID/cgroup are relative to the reader's), it is not needed when
+ * the whole unified hierarchy is at its usual place, its topmost cgroup having inode 1, and has all
+ * controllers: then no v1 hierarchy has them. Return 1 in this case.
  */
 static int assume_unified(struct stow_root *root, struct hierarchies *h)
 {
@@ -257,7 +258,7 @@ int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controlle
 				    controller_names[controller]);
 	mount = &at->mounts[0];
 	for (size_t i = at->n; i-- > 0;)
-		if (!at->mounts[i].root[0]) /* the whole of it rather than a part */
+		if (!at->mounts[i].root[0]) /* prefer the whole hierarchy to a part */
 			mount = &at->mounts[i];
 	*ret = (struct stow_hierarchy){ version, mount->point, mount->root };
 	return 0;

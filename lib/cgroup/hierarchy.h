@@ -13,17 +13,17 @@ enum stow_controller {
 	STOW_CGROUP_CONTROLLERS,
 };
 
-/* A controller's hierarchy, or the part of it that is mounted; the strings belong to the root. */
+/* A controller's hierarchy, or the part of it that is mounted. The root owns the strings. */
 struct stow_hierarchy {
 	int version;
 	const char *point; /* where it is mounted */
-	const char *above; /* the path of the cgroup that is mounted there, "" for the topmost */
+	const char *above; /* path of the cgroup that is mounted there; "" for the topmost */
 };
 
-/* Finds where the whole hierarchy is mounted, else the first part of it. -ENOENT: nowhere. */
+/* Find where the whole hierarchy is mounted, or else the first part of it. -ENOENT: nowhere. */
 int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
 			  struct stow_hierarchy *ret, struct stow_err *err);
-/* Finds where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1); the text
- * belongs to the root. -ENOENT: nowhere. */
+/* Find where the controller's hierarchy is mounted ("/sys/fs/cgroup/memory" on v1). The root owns
+ * the text. -ENOENT: nowhere. */
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 		      const char **ret_mount, struct stow_err *err);

@@ -11,17 +11,17 @@
 #define UID_MAX 128
 
 /*
- * Reads the pod's UID at the next "pod" of ".../kubepods/burstable/pod<UID>/..." or, from the
- * systemd driver, ".../kubepods-burstable-pod<UID with _>.slice/...", and moves *path behind it.
- * A UID is 8-4-4-4-12 digits from the API server; 32 digits for a static pod, which kubelet makes
- * of a hash; or whatever a static pod's manifest says.
+ * Read the pod's UID at the next "pod" of ".../kubepods/burstable/pod<UID>/..." or, from the
+ * systemd driver, ".../kubepods-burstable-pod<UID with _>.slice/...", and move *path behind it. A
+ * UID is 8-4-4-4-12 digits from the API server; 32 digits for a static pod, from a hash that
+ * kubelet computes; or any text from a static pod's manifest.
  */
 static bool next_uid(const char **path, char uid[UID_MAX])
 {
 	for (const char *p = *path; (p = strstr(p, "pod")); p++) {
 		size_t len = strcspn(p + 3, "/.");
 
-		/* "kubepods" itself is none */
+		/* the "pod" in "kubepods" does not count */
 		if (p == *path || (p[-1] != '/' && p[-1] != '-') || len == 0 || len >= UID_MAX)
 			continue;
 		memcpy(uid, p + 3, len);
@@ -46,7 +46,7 @@ static bool has_entry(struct stow_root *root, const char *file, const char *poli
 			   file) < 0)
 		return false;
 	state = json_tokener_parse(text);
-	/* No text comes of a null. */
+	/* JSON null gives no text. */
 	found = json_object_object_get_ex(state, "policyName", &name) &&
 		(has = json_object_get_string(name)) && strcasecmp(has, policy) == 0 &&
 		json_object_object_get_ex(state, "entries", &entries) &&

@@ -25,8 +25,8 @@ const char *stow_memory_limit_name(int version)
 	return version == 1 ? "memory.limit_in_bytes" : "memory.max";
 }
 
-/* One limit: a number of bytes, or "max". UINT64_MAX: none. v1 says "none" as the largest multiple
- * of a page. */
+/* Parse one limit: a number of bytes, or "max". UINT64_MAX: none. v1 writes no limit as the largest
+ * multiple of a page. */
 static uint64_t parse_limit(const char *text)
 {
 	uint64_t limit;
@@ -47,8 +47,8 @@ uint64_t stow_cgroup_limit(const struct stow_cgroup *cgroup, enum stow_controlle
 	return parse_limit(text);
 }
 
-/* Calls `take` with the attribute of each cgroup above that has it. The topmost cgroup of v2 has no
- * limits, that of v1 has ones that say "none". */
+/* Call `take` with the attribute of each cgroup above that has it. The topmost cgroup has no such
+ * attribute on v2, and no limits on v1. */
 static void each_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
 		       const char *name, void (*take)(void *ctx, char *text), void *ctx)
 {
@@ -84,7 +84,7 @@ uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_con
 	return lowest;
 }
 
-/* "QUOTA PERIOD", or "max PERIOD", in CPUs, rounded up. */
+/* Parse "QUOTA PERIOD", or "max PERIOD"; return CPUs, rounded up. */
 static uint32_t parse_cpu_max(char *text)
 {
 	char *period_text = strchr(text, ' ');
@@ -128,7 +128,8 @@ uint32_t stow_cpu_limit_above(const struct stow_cgroup *cgroup)
 	return lowest;
 }
 
-/* The value of " NODE=" (such as " N1=") in the first line of `text` that starts with `key`. */
+/* Read the value of " NODE=" (such as " N1=") in the first line of `text` that starts with
+ * `key`. */
 static int numa_stat_value(const char *text, const char *key, int node, uint64_t *ret)
 {
 	size_t len = strlen(key);
@@ -168,7 +169,7 @@ int stow_hugetlb_used(const struct stow_cgroup *cgroup, uint64_t page_size, int 
 		return stow_err_set(err, ENOTSUP, "no hugetlb.%s.numa_stat", page);
 	if (r < 0)
 		return r;
-	/* v1 has a line "hierarchical_total=" behind "total=": the first is ours. */
+	/* v1 has a line "hierarchical_total=" behind "total="; the first one counts here. */
 	r = numa_stat_value(buf, "total=", node, &bytes);
 	*ret_pages = r < 0 ? 0 : bytes / page_size;
 	return 0;
@@ -196,7 +197,7 @@ int stow_memory_used(const struct stow_cgroup *cgroup, int node, uint64_t *ret_b
 	if (r < 0)
 		return r;
 	if (cgroup->at[STOW_CGROUP_MEMORY].version == 1) {
-		/* Pages, and only user memory. */
+		/* v1: in pages, and only user memory. */
 		if (numa_stat_value(text, "total=", node, &v) == 0)
 			sum = v * (uint64_t)sysconf(_SC_PAGESIZE);
 	} else {

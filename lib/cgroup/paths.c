@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
 
-#define DEPTH_MAX 64 /* folders within folders */
+#define DEPTH_MAX 64 /* nested directories */
 
 struct wanted {
 	uint64_t inode;
@@ -22,7 +22,7 @@ struct search {
 	struct wanted *wanted; /* by inode */
 	size_t n, left;
 	char **paths;
-	char path[4096]; /* of the folder that is looked at */
+	char path[4096]; /* the current directory */
 };
 
 static int by_inode(const void *a, const void *b)
@@ -32,7 +32,7 @@ static int by_inode(const void *a, const void *b)
 	return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-/* Notes the path of every one that asked for this inode. */
+/* Set the path of every entry with this inode. */
 static int found(struct search *s, uint64_t inode)
 {
 	struct wanted key = { .inode = inode };
@@ -53,8 +53,8 @@ static int found(struct search *s, uint64_t inode)
 	return 0;
 }
 
-/* A cgroup's inode is the number that its entry has in the folder above: none has to be opened but
- * to look further down. One that vanishes meanwhile is gone, as it is for the kernel. */
+/* A cgroup's inode number is in its parent's directory entry, so a directory is opened only to read
+ * its children. A cgroup that vanishes meanwhile is gone. */
 static int search_below(struct search *s, int depth)
 {
 	_cleanup_closedir_ DIR *folder = stow_root_opendir(s->top, NULL, "%s/", s->path);
@@ -110,7 +110,7 @@ int stow_cgroup_paths(struct stow_root *root, const uint64_t *inodes, size_t n, 
 	if (!wanted || !paths)
 		return stow_err_sys(err, ENOMEM, "paths of cgroups");
 	for (size_t i = 0; i < n; i++)
-		if (inodes[i]) /* 0: nobody's */
+		if (inodes[i]) /* 0: no cgroup */
 			wanted[s.n++] = (struct wanted){ inodes[i], i };
 	qsort(wanted, s.n, sizeof(*wanted), by_inode);
 	s.left = s.n;
@@ -159,7 +159,7 @@ static bool cut_suffix(struct part *p, const char *suffix)
 	return true;
 }
 
-/* The part of `path` that ends before `end`; false when there is none. */
+/* Find the component of `path` that ends before `end`; false when there is none. */
 static bool part_before(const char *path, const char *end, struct part *ret)
 {
 	while (end > path && end[-1] == '/')
@@ -171,8 +171,8 @@ static bool part_before(const char *path, const char *end, struct part *ret)
 	return ret->len > 0;
 }
 
-/* Runtimes that say who they are: "libpod-ID.scope". Their monitors ("libpod-conmon-ID.scope") are
- * no container: that is an empty part. */
+/* Find the id in the name of a runtime that has its own prefix: "libpod-ID.scope". The monitors'
+ * names ("libpod-conmon-ID.scope") give an empty part. */
 static bool id_of_runtime(struct part *p)
 {
 	static const char *const prefixes[] = { "libpod-", "crio-", "cri-containerd-", "docker-" };
@@ -191,7 +191,8 @@ static bool id_of_runtime(struct part *p)
 	return false;
 }
 
-/* A scope that an OCI runtime made under systemd: "machine.slice/PREFIX-ID.scope". */
+/* Find the id in a scope that an OCI runtime made under systemd:
+ * "machine.slice/PREFIX-ID.scope". */
 static bool id_of_scope(struct part *p, const struct part *above)
 {
 	const char *dash;
@@ -211,8 +212,8 @@ static bool is_unit(struct part p)
 	return cut_suffix(&p, ".slice") || cut_suffix(&p, ".scope") || cut_suffix(&p, ".service");
 }
 
-/* Cgroups that nobody but a runtime makes: "/docker/ID", "/default/ID" (containerd), and Kubernetes'
- * "/kubepods/burstable/podUID/ID". */
+/* Find the id in paths that only runtimes make: "/docker/ID", "/default/ID" (containerd), and
+ * Kubernetes' "/kubepods/burstable/podUID/ID". */
 static bool id_of_plain(const char *path, struct part *p, const struct part *above)
 {
 	struct part each = { path, 0 }, pod;
@@ -234,7 +235,7 @@ const char *stow_cgroup_container(const char *path, char *buf, size_t size)
 	struct part part = { path, 0 }, above;
 	const char *end;
 
-	/* The innermost that a runtime names; only if there is none, what may be one. */
+	/* Take the innermost component with a runtime's own prefix; if there is none, guess. */
 	for (int guess = 0; guess < 2; guess++)
 		for (end = path + strlen(path); part_before(path, end, &part);) {
 			end = part.at;

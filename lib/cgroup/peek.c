@@ -15,7 +15,7 @@ void stow_peek_done(struct stow_peek *peek)
 	*peek = (struct stow_peek){ 0 };
 }
 
-/* The first mount that shows the cgroup. */
+/* Return the first mount that shows the cgroup. */
 static const struct hierarchy_mount *find_mount(const struct hierarchy *h, const char *path)
 {
 	for (size_t i = 0; i < h->n && stow_cgroup_path_is_sane(path); i++)
@@ -24,8 +24,7 @@ static const struct hierarchy_mount *find_mount(const struct hierarchy *h, const
 	return NULL;
 }
 
-/* The directory from which a cgroup is looked at, and its path from there: each folder in a path
- * costs. */
+/* Return the directory to start from, and the cgroup's path from there: a short path costs less. */
 static struct stow_root *start_at(struct stow_peek *peek, struct stow_root *root,
 				  const struct hierarchy_mount *mount, const char **below)
 {
@@ -87,11 +86,11 @@ bool stow_peek_cpus(struct stow_peek *peek, struct stow_root *root, const struct
 		return false;
 	describe(id, mount, root, ret_cgroup);
 	below = ret_cgroup->at[STOW_CGROUP_CPUSET].below;
-	if (!below[0] || !below[1]) /* where the mount begins: what is above cannot be read */
+	if (!below[0] || !below[1]) /* the mounted cgroup itself: its parent cannot be read */
 		return false;
 	from = start_at(peek, root, mount, &below);
-	/* In this order: an inode number is given once, so the cgroup that has it now has had its
-	 * name since before the file was read. */
+	/* In this order: the kernel does not reuse inode numbers, so the cgroup that has this one
+	 * now had its name before the file was read. */
 	return from &&
 	       stow_root_read_idset(from, ret_cpus, NULL, "%s/%s", below,
 				    stow_cpuset_file(ret_cgroup, true, true)) == 0 &&

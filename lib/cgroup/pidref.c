@@ -24,7 +24,7 @@ int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
 	if (r < 0)
 		return r;
-	/* The command name, field 2, may contain anything, also ')': the last one ends it. */
+	/* Field 2, the command name, may contain anything, also ')': it ends at the last one. */
 	p = strrchr(buf, ')');
 	if (!p)
 		return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
@@ -69,13 +69,14 @@ int stow_pidref_signal(struct stow_root *root, const struct stow_pidref *ref, in
 	fd = (int)syscall(SYS_pidfd_open, ref->pid, 0);
 	if (fd < 0 && errno != ENOSYS)
 		return -errno;
-	/* Looked at once it is held: what has this number *and* this start now had it then, too. */
+	/* Check after opening: the process that has this number and this start time now had both
+	 * when the descriptor was opened. */
 	r = stow_pidref_read(root, ref->pid, &now, NULL);
 	if (r < 0)
 		return r;
 	if (now.start != ref->start)
 		return -ESRCH;
-	if (fd < 0) /* before Linux 5.3 the number is all there is */
+	if (fd < 0) /* before Linux 5.3 there is only the number */
 		return kill(ref->pid, signal) < 0 ? -errno : 0;
 	return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

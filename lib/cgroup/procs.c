@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define CGROUPS_MAX 16384 /* below one container; whoever may make cgroups may make any number */
+#define CGROUPS_MAX 16384 /* limit for one container, which may make any number */
 #define PATH_MOST   4096  /* PATH_MAX: what one openat2(2) takes */
 
 struct pids {
@@ -17,7 +17,7 @@ struct pids {
 	size_t n, room;
 };
 
-/* Cgroups that are still to be read. */
+/* Cgroups still to be read. */
 struct folders {
 	char **list;
 	size_t n, seen;
@@ -86,7 +86,7 @@ static int add_folder(struct folders *folders, const char *path, struct stow_err
 	return 0;
 }
 
-/* The cgroups in one. It may be gone meanwhile. */
+/* Add the cgroups in one. It may be gone by now. */
 static int add_children(struct stow_root *dir, const char *path, const char *border,
 			struct folders *folders, struct stow_err *err)
 {
@@ -111,8 +111,8 @@ static int add_children(struct stow_root *dir, const char *path, const char *bor
 	return r;
 }
 
-/* A threaded cgroup does not say whose threads it has; the cgroup above it that is none does, and
- * lists these processes. At the top there is no such cgroup: then its threads stand for them. */
+/* Add the processes of one cgroup. A threaded cgroup does not list processes; its nearest ancestor
+ * that is not threaded lists them. If the start itself is threaded, use its threads instead. */
 static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct pids *pids,
 		      struct stow_err *err)
 {
@@ -121,10 +121,12 @@ static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct 
 
 	if (r == -EOPNOTSUPP && top) {
 		r = add_file(dir, path, "cgroup.threads", pids, &why);
-		r = r == -EOPNOTSUPP || r == -ENOENT ? 0 : r; /* "domain invalid": it has none */
+		r = r == -EOPNOTSUPP || r == -ENOENT
+			    ? 0
+			    : r; /* "domain invalid": it has no processes */
 	}
 	if (!top && (r == -EOPNOTSUPP || r == -ENOENT || r == -ENODEV))
-		return 0; /* threaded, or gone meanwhile */
+		return 0; /* threaded, or gone by now */
 	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
 }
 

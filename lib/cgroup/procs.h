@@ -10,12 +10,13 @@
 #include "base/root.h"
 #include "cgroup/cgroup.h"
 
-/* The processes of a cgroup and of all below it, by ascending number; to be freed by the caller. A
- * cgroup that goes meanwhile has none. -E2BIG, -ENAMETOOLONG: more cgroups than anybody needs. */
+/* List the processes of a cgroup and of all below it, by ascending number; the caller frees the
+ * list. A cgroup that is removed meanwhile has none. -E2BIG, -ENAMETOOLONG: beyond the limits on
+ * cgroups in one container. */
 int stow_cgroup_pids(const struct stow_cgroup *cgroup, pid_t **ret_pids, size_t *ret_n,
 		     struct stow_err *err);
 
-/* The same of the cgroup `path` below `dir`. A cgroup below it that has a file named `border` is
- * not entered; NULL: all are. */
+/* Do the same for the cgroup `path` below `dir`. Skip cgroups below it that have a file named
+ * `border`; NULL: skip none. */
 int stow_cgroup_pids_below(struct stow_root *dir, const char *path, const char *border,
 			   pid_t **ret_pids, size_t *ret_n, struct stow_err *err);
