@@ -66,7 +66,7 @@ const char *stow_culprit_format(const struct stow_culprit *culprit, char *buf, s
 
 /* --- making one ----------------------------------------------------------- */
 
-/* Names are other people's: no control characters. */
+/* Remove control characters: other programs chose the names. */
 static char *one_line(const char *text)
 {
 	char *copy = strdup(text);
@@ -83,7 +83,7 @@ static char *text_of_unmovable(enum stow_page_kind kind, bool advice)
 		[STOW_PAGE_SLAB] = "the kernel's own objects (slab) cannot be moved",
 		[STOW_PAGE_TABLE] = "page tables cannot be moved",
 		[STOW_PAGE_KERNEL] = "memory of the kernel or of a driver cannot be moved",
-		[STOW_PAGE_RESERVED] = "the kernel's image, firmware and the like stay for ever",
+		[STOW_PAGE_RESERVED] = "the kernel's image, firmware and the like cannot be moved",
 	};
 
 	if (!advice)
@@ -94,7 +94,7 @@ static char *text_of_unmovable(enum stow_page_kind kind, bool advice)
 				"(numastow online --zone movable) has no such pages");
 }
 
-/* Why a page that can be moved did not. */
+/* Return why a movable page did not move. */
 static char *reason_of(const struct stow_culprit *c, const struct stow_holds *holds)
 {
 	char held[128], *text = NULL;
@@ -108,7 +108,7 @@ static char *reason_of(const struct stow_culprit *c, const struct stow_holds *ho
 		return text;
 	}
 	if (c->pid && holds->pipe)
-		return strdup("pinned: most likely given to a pipe that nobody reads (vmsplice)");
+		return strdup("pinned: most likely in a pipe that no process reads (vmsplice)");
 	if (!c->pid && c->kind == STOW_PAGE_FILE)
 		return strdup("page cache in use: a read or write is under way, or its file system "
 			      "cannot move it");
@@ -140,7 +140,8 @@ static char *advice_of(const struct stow_culprit *c)
 	return r < 0 ? NULL : text;
 }
 
-/* Appends one, with what goes without saying filled in. `holds` is what its process has, or NULL. */
+/* Append a culprit, and fill in what follows from the rest. `holds` is what its process has, or
+ * NULL. */
 static int add(struct stow_root *root, struct stow_culprits *list, const struct stow_culprit *model,
 	       const struct stow_holds *holds, const char *reason)
 {
@@ -176,7 +177,7 @@ static int add(struct stow_root *root, struct stow_culprits *list, const struct 
 
 struct proof {
 	struct stow_root *root;
-	struct stow_frame *frames; /* by ascending number */
+	struct stow_frame *frames; /* in ascending order */
 	uint64_t *inodes;	   /* of their cgroups */
 	char **paths;
 	size_t n;
@@ -199,7 +200,7 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* What the frames are now: those that went after all are none of the matter any more. */
+/* Read what the frames are now, and drop frames that have been freed since. */
 static int proof_read(struct proof *p, const uint64_t *pfns, size_t n, struct stow_err *err)
 {
 	struct stow_kpages pages;
@@ -238,7 +239,7 @@ static int proof_new(struct proof *p, const uint64_t *pfns, size_t n, struct sto
 	r = proof_read(p, sorted, n, err);
 	if (r < 0)
 		return r;
-	/* Without a memory hierarchy the processes can still be found. */
+	/* Processes can be found without a memory hierarchy, too. */
 	r = stow_cgroup_paths(p->root, p->inodes, p->n, p->paths, &inner);
 	if (r == -ENOMEM)
 		return stow_err_set(err, ENOMEM, "%s", inner.msg);
@@ -247,8 +248,8 @@ static int proof_new(struct proof *p, const uint64_t *pfns, size_t n, struct sto
 	return 0;
 }
 
-/* A process of the cgroup that has pinned something, if it is the only one: then it is likely the
- * one, also when it does not map the page (any more). */
+/* Return the process of the cgroup that has pinned memory, if there is exactly one: it is the
+ * likely culprit, even if it does not map the page (any more). */
 static pid_t only_one_that_pins(const struct proof *p, const pid_t *pids, size_t n)
 {
 	pid_t found = 0;
@@ -266,7 +267,8 @@ static pid_t only_one_that_pins(const struct proof *p, const pid_t *pids, size_t
 	return found;
 }
 
-/* First the processes of each cgroup, then all: a page may be charged to another's. */
+/* Search the processes of each cgroup first, then all: another cgroup's process may map the
+ * page. */
 static int find_processes(struct proof *p, struct stow_err *err)
 {
 	_cleanup_free_ pid_t *all = NULL;
@@ -410,7 +412,7 @@ static enum stow_page_kind most_of(const struct stow_owner *owner)
 	return most;
 }
 
-/* Locked memory moves, but is worth a word where there is some that never leaves the LRU's list. */
+/* Add suspects. Locked memory can move, but is reported where some pages are unevictable. */
 static int suspect_processes(struct stow_root *root, const struct stow_block_use *use,
 			     const struct stow_owner *owner, const char *path,
 			     struct stow_culprits *list, struct stow_err *err)
@@ -440,7 +442,7 @@ static int suspect_processes(struct stow_root *root, const struct stow_block_use
 	return r;
 }
 
-/* The cgroup that has all the pages of a kind in the block, or NULL. */
+/* Return the cgroup that has all the pages of a kind in the block, or NULL. */
 static const char *only_owner(const struct stow_block_use *use, char **paths, int kind)
 {
 	for (size_t i = 0; i < use->n_owners; i++)

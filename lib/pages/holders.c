@@ -18,7 +18,7 @@
 #define WINDOW	    32768		/* pagemap entries read at once */
 #define PRESENT	    (UINT64_C(1) << 63) /* Documentation/admin-guide/mm/pagemap.rst */
 #define FRAME	    ((UINT64_C(1) << 55) - 1)
-#define PER_PROCESS (UINT64_C(1) << 28) /* pages: 1 TiB of 4 KiB */
+#define PER_PROCESS (UINT64_C(1) << 28) /* pages of address space: 1 TiB of 4 KiB */
 
 /* --- processes ------------------------------------------------------------ */
 
@@ -91,7 +91,7 @@ struct search {
 	uint64_t page_size;
 	pid_t pid;
 	int pagemap;
-	uint64_t left; /* pages to look at in this process */
+	uint64_t left; /* pages still to visit in this process */
 	bool pins;
 };
 
@@ -114,7 +114,7 @@ static bool all_settled(const struct search *s)
 	return true;
 }
 
-/* `name` is what /proc/PID/maps says behind the inode. */
+/* `name` is what /proc/PID/maps has behind the inode. */
 static void note(struct search *s, uint64_t pfn, const char *name)
 {
 	static const char deleted[] = " (deleted)";
@@ -133,7 +133,7 @@ static void note(struct search *s, uint64_t pfn, const char *name)
 		return;
 	frame = &s->frames[low];
 	if (frame->pid && (frame->pins || !s->pins))
-		return; /* the first, unless a later one pins something */
+		return; /* keep the first, unless a later process pins memory */
 	frame->pid = s->pid;
 	frame->pins = s->pins;
 	len = strlen(name);
@@ -142,7 +142,7 @@ static void note(struct search *s, uint64_t pfn, const char *name)
 	snprintf(frame->file, sizeof(frame->file), "%.*s", (int)len, name);
 }
 
-/* From page `first` of the address space to before `end`. */
+/* Search from page `first` of the address space to before `end`. */
 static void search_range(struct search *s, uint64_t first, uint64_t end, const char *name)
 {
 	uint64_t lowest = s->frames[0].pfn, highest = s->frames[s->n - 1].pfn;
@@ -166,7 +166,8 @@ static void search_range(struct search *s, uint64_t first, uint64_t end, const c
 	}
 }
 
-/* A line of /proc/PID/maps: "START-END PERMISSIONS OFFSET DEVICE INODE      NAME". */
+/* Search the range of one line of /proc/PID/maps: "START-END PERMISSIONS OFFSET DEVICE INODE
+ * NAME". */
 static void search_line(struct search *s, char *line)
 {
 	const char *p = line;
@@ -184,7 +185,8 @@ static void search_line(struct search *s, char *line)
 		search_range(s, start / s->page_size, end / s->page_size, p);
 }
 
-/* A process that ends meanwhile, or whose memory may not be seen, has nothing. */
+/* Search one process; nothing is found in a process that has ended, or whose memory may not be
+ * read. */
 static int search_process(struct search *s, pid_t pid, struct stow_err *err)
 {
 	_cleanup_fclose_ FILE *maps = NULL;

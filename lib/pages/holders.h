@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* From page frames and memory cgroups to processes. For culprit.c. */
+/* Finding the processes of memory cgroups and page frames. For culprit.c. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,27 +12,27 @@
 #include "base/root.h"
 #include "pages/kind.h"
 
-/* A page frame, and who has it. */
+/* A page frame, and the process that maps it. */
 struct stow_frame {
 	uint64_t pfn;
 	enum stow_page_kind kind;
 	const char *cgroup; /* path; NULL: none */
-	pid_t pid;	    /* that maps it; 0: nobody was found */
-	bool pins;	    /* and has something open that pins memory: no other will do better */
+	pid_t pid;	    /* a process that maps it; 0: none was found */
+	bool pins;	    /* the process has something open that pins memory: search no further */
 	char file[256];	    /* what is mapped there */
 };
 
-/* The processes whose memory the cgroup at `path` is charged for: its own, and those of cgroups
- * below that have no memory controller. Of one that is gone: none. */
+/* List the processes whose memory is charged to the cgroup at `path`: its own, and those of cgroups
+ * below without a memory controller. None for a cgroup that is gone. */
 int stow_memcg_pids(struct stow_root *root, const char *path, pid_t **ret_pids, size_t *ret_n,
 		    struct stow_err *err);
-/* All processes. */
+/* List all processes. */
 int stow_all_pids(struct stow_root *root, pid_t **ret_pids, size_t *ret_n, struct stow_err *err);
 
 /*
- * Looks for the frames, which are by ascending number, in the memory of these processes, and notes
- * who maps them. `budget` is how many pages to look at yet, mapped or not: a program may reserve
- * terabytes. What it does not reach stays unknown.
+ * Search the memory of these processes for the frames, which are in ascending order, and record
+ * which process maps each. `budget`: how many more pages to visit, mapped or not, because a program
+ * may reserve terabytes. Frames beyond the budget stay unknown.
  */
 int stow_frames_find(struct stow_root *root, struct stow_frame *frames, size_t n, const pid_t *pids,
 		     size_t n_pids, uint64_t *budget, struct stow_err *err);

@@ -10,10 +10,10 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define FILES_MAX 4096 /* open files that are looked at */
+#define FILES_MAX 4096 /* open files to look at */
 #define PIPES_MAX 64
 
-/* "VmPin:	      64 kB" in /proc/PID/status, in bytes. */
+/* Read a value of /proc/PID/status, such as "VmPin: 64 kB", in bytes. */
 static uint64_t status_size(const char *text, const char *key)
 {
 	const char *line = strstr(text, key);
@@ -40,7 +40,7 @@ struct pipes {
 	size_t n;
 };
 
-/* Which end of a pipe a descriptor is, by "flags:	0100001" in its fdinfo (octal). */
+/* Record which end of a pipe a descriptor is, from "flags: 0100001" in its fdinfo (octal). */
 static bool note_pipe(struct stow_root *root, pid_t pid, const char *fd, const char *name,
 		      struct pipes *pipes)
 {

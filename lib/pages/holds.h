@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What a process has that may keep pages where they are: memory pinned or locked, and open files
+ * What a process has that may prevent pages from moving: pinned or locked memory, and open files
  * that pin memory.
  */
 
@@ -16,19 +16,20 @@
 struct stow_holds {
 	uint64_t pinned, locked; /* bytes: VmPin, VmLck */
 	bool vfio, io_uring, rdma;
-	bool pipe; /* both ends of one pipe: what is in there, nobody else reads */
+	bool pipe; /* it has both ends of a pipe, which no other process reads */
 };
 
-/* Of a process that has ended: nothing. */
+/* Read this for a process; nothing for a process that has ended. */
 void stow_holds_read(struct stow_root *root, pid_t pid, struct stow_holds *ret);
 
-/* Whether it may have pinned something. Locked memory moves, and every shell has pipes. */
+/* Return whether the process may have pinned memory. Locked memory can move, and every shell has
+ * pipes. */
 static inline bool stow_holds_pins(const struct stow_holds *holds)
 {
 	return holds->pinned || holds->vfio || holds->io_uring || holds->rdma;
 }
 
-/* "1.5Gi pinned (vfio)", "64Mi locked", "vfio open"; "" for nothing. Returns `buf`. */
+/* Format as "1.5Gi pinned (vfio)", "64Mi locked", "vfio open"; "" for nothing. Return `buf`. */
 const char *stow_holds_format(const struct stow_holds *holds, char *buf, size_t size);
-/* The same of a process: "1.5Gi pinned (vfio)", "64Mi locked"; "" for nothing. */
+/* Read and format this for a process. */
 const char *stow_process_holds(struct stow_root *root, pid_t pid, char *buf, size_t size);

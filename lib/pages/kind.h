@@ -14,13 +14,13 @@ enum stow_page_kind {
 	STOW_PAGE_TABLE,    /* page tables */
 	STOW_PAGE_KERNEL,   /* other use by the kernel */
 	STOW_PAGE_RESERVED, /* PG_reserved: the kernel's image, memmap, firmware */
-	STOW_PAGE_OFFLINE,  /* logically offline (balloon, virtio-mem), or poisoned, or no page at
-			       all */
+	STOW_PAGE_OFFLINE,  /* logically offline (balloon, virtio-mem), poisoned, or no page */
 	STOW_PAGE_KINDS,
 };
 
-/* "free", "anonymous", "file", "hugetlb", "slab", "page-table", "kernel", "reserved", "offline" */
+/* Return "free", "anonymous", "file", "hugetlb", "slab", "page-table", "kernel", "reserved" or
+ * "offline". */
 const char *stow_page_kind_name(enum stow_page_kind kind);
 
-/* Whether the kernel can move such a page away (or does not have to). */
+/* Return whether the kernel can move such a page away (or does not have to). */
 bool stow_page_kind_moves(enum stow_page_kind kind);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the kernel's log says about pages that would not go. */
+/* What the kernel logs about pages that did not move. */
 #include "pages/kmsg.h"
 
 #include <errno.h>
@@ -11,11 +11,11 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define RECORD_MAX 8192 /* bytes of a record: the kernel's PRINTKRECORD_MAX is 2048 and a header */
-/* Records read at once at most: the kernel's log has not more, and it goes on growing. */
+#define RECORD_MAX 8192 /* bytes of a record: the kernel's PRINTKRECORD_MAX is 2048, and a header */
+/* Limit on records read at once: the kernel's log has fewer, but may grow while it is read. */
 #define RECORDS_MAX 100000
 
-/* A hexadecimal number, with 0x or without, that ends as a word does; 0: none. */
+/* Parse a hexadecimal number, with or without 0x, that ends at the end of a word; 0: none. */
 static uint64_t frame_at(const char *text)
 {
 	uint64_t value;
@@ -32,15 +32,15 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
 }
 
-/* The text of a record "PRIORITY,SEQUENCE,TIME,FLAGS[,...];TEXT", when the kernel itself wrote it:
- * what programs put into the log has another facility than 0. */
+/* Return the text of a record "PRIORITY,SEQUENCE,TIME,FLAGS[,...];TEXT" if the kernel itself wrote
+ * it: records that programs wrote have a facility other than 0. */
 static const char *text_of(const char *line)
 {
 	size_t digits = strspn(line, "0123456789");
 	const char *text = strchr(line, ';');
 
 	if (!digits || line[digits] != ',' || !text)
-		return line; /* the text alone */
+		return line; /* only the text */
 	return digits == 1 && line[0] < '8' ? text + 1 : "";
 }
 
@@ -53,9 +53,9 @@ uint64_t stow_kmsg_line(const char *line)
 		rest = after(text, "failed to isolate pfn ");
 	if (rest)
 		return frame_at(rest);
-	/* dump_page(): "page:00000000d5ab2e72 refcount:3 mapcount:1 ... pfn:0x18a2b3", and without
-	 * the address since 6.10. The only line about an unmovable page that was found before any
-	 * try. */
+	/* dump_page(): "page:00000000d5ab2e72 refcount:3 mapcount:1 ... pfn:0x18a2b3"; since 6.10
+	 * without the address. The only line about an unmovable page that was found before the
+	 * kernel tried to move anything. */
 	rest = after(text, "page:");
 	frame = rest ? strstr(rest, " pfn:0x") : NULL;
 	return frame && strstr(rest, "refcount:") ? frame_at(frame + strlen(" pfn:")) : 0;
@@ -66,7 +66,7 @@ int stow_kmsg_open(struct stow_root *root, struct stow_err *err)
 	_cleanup_close_ int fd = -EBADF;
 
 	if (!root->live)
-		return stow_err_set(err, ENOTSUP, "a copied tree has no kernel's log");
+		return stow_err_set(err, ENOTSUP, "a copied tree has no kernel log");
 	fd = stow_root_openat(root, O_RDONLY | O_NONBLOCK, 0, NULL, "/dev/kmsg");
 	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
 		return stow_err_set(err, ENOTSUP,
@@ -102,7 +102,7 @@ int stow_kmsg_stuck(int fd, uint64_t first, uint64_t end, uint64_t **ret_pfns, s
 		ssize_t got = read(fd, record, sizeof(record) - 1); /* one record */
 		uint64_t pfn;
 
-		/* EPIPE: the log has overtaken us, and what is lost is lost. */
+		/* EPIPE: records were overwritten before they were read; continue with the next. */
 		if (got < 0 && (errno == EPIPE || errno == EINTR))
 			continue;
 		if (got < 0 && errno != EAGAIN)
@@ -110,7 +110,7 @@ int stow_kmsg_stuck(int fd, uint64_t first, uint64_t end, uint64_t **ret_pfns, s
 		if (got <= 0)
 			break;
 		record[got] = '\0';
-		record[strcspn(record, "\n")] = '\0'; /* lines with details may follow */
+		record[strcspn(record, "\n")] = '\0'; /* cut the detail lines of the record */
 		pfn = stow_kmsg_line(record);
 		if (pfn >= first && pfn < end && pfn && add_once(&pfns, &n, pfn) < 0)
 			return stow_err_sys(err, ENOMEM, "/dev/kmsg");

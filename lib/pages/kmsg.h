@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The kernel's log from a certain moment on (/dev/kmsg, Documentation/ABI/testing/dev-kmsg).
+ * The kernel's log from a given moment on (/dev/kmsg, Documentation/ABI/testing/dev-kmsg).
  */
 
 #include <stddef.h>
@@ -11,12 +11,12 @@
 #include "base/err.h"
 #include "base/root.h"
 
-/* Opens the log at its end; returns a descriptor. -ENOTSUP: not the live machine, or not to be had:
- * then nothing is proven. */
+/* Open the log at its end; return a descriptor. -ENOTSUP: not the live machine, or the log is not
+ * available; then no culprit can be found. */
 int stow_kmsg_open(struct stow_root *root, struct stow_err *err);
-/* Page frames within [first, end) that the log says could not be moved or isolated since; each
- * once. To be freed. Reads on from where it was. */
+/* List the page frames within [first, end) that the kernel has logged since as impossible to move
+ * or isolate, each once; the caller frees the list. A later call continues from here. */
 int stow_kmsg_stuck(int fd, uint64_t first, uint64_t end, uint64_t **ret_pfns, size_t *ret_n,
 		    struct stow_err *err);
-/* The pure part: the page frame that a line of the log names as stuck, or 0. */
+/* Parse a line of the log: return the page frame that it names as stuck, or 0. */
 uint64_t stow_kmsg_line(const char *line);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define WORD	  sizeof(uint64_t)
-#define ORDER_MAX 28 /* of the largest compound page, and more: 16 GiB of 4 KiB pages is 22 */
+#define ORDER_MAX 28 /* above the largest compound page: 16 GiB of 4 KiB pages is 22 */
 
 static int open_one(struct stow_root *root, const char *path, struct stow_err *err)
 {
@@ -16,7 +16,7 @@ static int open_one(struct stow_root *root, const char *path, struct stow_err *e
 
 	if (fd == -ENOENT)
 		return stow_err_set(err, EOPNOTSUPP,
-				    "%s is not there: the kernel was built without it, or this is "
+				    "%s is missing: the kernel was built without it, or this is "
 				    "a container; what is in a memory block is not known",
 				    path);
 	if (fd == -EPERM || fd == -EACCES)
@@ -31,7 +31,7 @@ int stow_kpages_open(struct stow_root *root, struct stow_kpages *ret, struct sto
 	pages.flags = open_one(root, "/proc/kpageflags", err);
 	if (pages.flags < 0)
 		return pages.flags;
-	/* Missing on a kernel without memory cgroups: then only the owners are not known. */
+	/* Missing on a kernel without memory cgroups: then only the owners are unknown. */
 	pages.cgroups = open_one(root, "/proc/kpagecgroup", err);
 	if (pages.cgroups < 0 && pages.cgroups != -EOPNOTSUPP) {
 		int r = pages.cgroups;
@@ -87,7 +87,7 @@ int stow_kpages_words(int fd, uint64_t first, size_t n, uint64_t missing, uint64
 
 uint64_t stow_kpages_head(const struct stow_kpages *pages, uint64_t pfn, uint64_t *ret_flags)
 {
-	/* A compound page begins at a multiple of its size: only those frames can be its head. */
+	/* A compound page begins at a multiple of its size: only such frames can be its head. */
 	for (int order = 1; order <= ORDER_MAX; order++) {
 		uint64_t at = pfn & ~((UINT64_C(1) << order) - 1), flags = 0;
 
@@ -123,8 +123,8 @@ enum stow_page_kind stow_page_kind_of(uint64_t flags)
 		return STOW_PAGE_KERNEL;
 	if (flags & (STOW_KPF(ANON) | STOW_KPF(SWAPBACKED)))
 		return STOW_PAGE_ANON;
-	/* A page of the page cache is for moments not on a list of the LRU: just read, or just
-	 * taken off to be moved. Nothing else is up to date, or a transparent hugepage. */
+	/* A page of the page cache can be off the LRU for a moment: just read, or just isolated for
+	 * a move. Only such a page is up to date, or a transparent hugepage. */
 	if (flags & (STOW_KPF(LRU) | STOW_KPF(UPTODATE) | STOW_KPF(THP)))
 		return STOW_PAGE_FILE;
 	return STOW_PAGE_KERNEL;

@@ -3,8 +3,8 @@
 
 /*
  * The kernel's files with a word for each page frame (Documentation/admin-guide/mm/pagemap.rst),
- * and what one word of flags means. For owners.c, which reads them in bulk, and culprit.c, which
- * asks for single frames.
+ * and the meaning of one word of flags. For owners.c, which reads them in bulk, and culprit.c,
+ * which reads single frames.
  */
 
 #include <linux/kernel-page-flags.h>
@@ -18,7 +18,7 @@
 
 #define STOW_KPF(bit) (UINT64_C(1) << KPF_##bit)
 
-/* Exported, but missing in the header for programs. */
+/* Exported by the kernel, but missing in the uapi header. */
 #define KPF_RESERVED 32
 #define KPF_MLOCKED  33
 
@@ -27,21 +27,24 @@ struct stow_kpages {
 	int cgroups; /* /proc/kpagecgroup; negative: there is none */
 };
 
-/* -EOPNOTSUPP: no /proc/kpageflags; -EPERM. Close with stow_kpages_close(). */
+/* Open the files. -EOPNOTSUPP: no /proc/kpageflags; -EPERM. Close with stow_kpages_close(). */
 int stow_kpages_open(struct stow_root *root, struct stow_kpages *ret, struct stow_err *err);
 void stow_kpages_close(struct stow_kpages *pages);
 
-/* The words of `n` page frames from `first` on; those beyond the file's end are `missing`. */
+/* Read the words of `n` page frames from `first` on; words beyond the file's end are set to
+ * `missing`. */
 int stow_kpages_words(int fd, uint64_t first, size_t n, uint64_t missing, uint64_t *words,
 		      struct stow_err *err);
 
-/* The head of the compound page that `pfn` is a tail of, with its flags; 0 when there is none. */
+/* Return the head of the compound page that `pfn` is a tail of, with its flags; 0 when there is
+ * none. */
 uint64_t stow_kpages_head(const struct stow_kpages *pages, uint64_t pfn, uint64_t *ret_flags);
 
-/* What a page is by its flags; a tail by its head's, where these are known. */
+/* Return the kind of a page, from its flags; for a tail, from its head's, where these are known. */
 enum stow_page_kind stow_page_kind_of(uint64_t flags);
 
-/* One page: its kind, and the inode of its memory cgroup (0: none). A tail is what its head is. */
+/* One page: its kind, and the inode of its memory cgroup (0: none). A tail has those of its
+ * head. */
 struct stow_page {
 	enum stow_page_kind kind;
 	uint64_t flags, cgroup;

@@ -9,9 +9,10 @@ static bool is_in_zone(const struct stow_memblock *block, const char *zone)
 	return strcmp(block->zones, zone) == 0;
 }
 
-/* Memory that came with the machine can go only where somebody has set it apart for that
- * (kernelcore=, movable_node): zone Movable. s390's memory comes in increments, which go back to
- * the hypervisor as they are offline: there it is not the device that decides. */
+/* Return whether the block is boot memory outside of zone Movable. Boot memory can leave only from
+ * zone Movable, if the kernel was started with that (kernelcore=, movable_node). On s390, memory
+ * comes in increments that go back to the hypervisor when they are offline, whether or not they
+ * came with the machine. */
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
 	return block->device < 0 && !all->increments && !is_in_zone(block, "Movable");
@@ -36,7 +37,7 @@ static struct stow_leave_verdict judge_contents(const struct stow_block_use *use
 	size_t len = 0;
 
 	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
-		/* Pages that CPUs keep free look like the kernel's. */
+		/* Free pages on the CPUs' lists look like the kernel's. */
 		if (use->pages[kind] && kind != STOW_PAGE_KERNEL && len < sizeof(v.why) &&
 		    !stow_page_kind_moves((enum stow_page_kind)kind))
 			len += (size_t)snprintf(v.why + len, sizeof(v.why) - len, "%s%s",

@@ -17,15 +17,15 @@
 #include "pages/kpages.h"
 #include "pages/numa_maps.h"
 
-#define ROUNDS	3			/* over a process, for pages that would not move */
-#define LOOKS	4			/* at a cgroup, for processes that come meanwhile */
-#define RESUMES 8			/* of a call that stopped at a page that would not move */
-#define WINDOW	(1 << 15)		/* pagemap entries read at once */
-#define HUGE	(UINT64_C(2) << 20)	/* bytes: what is most often mapped as one */
-#define FIRST	(UINT64_C(4) << 20)	/* bytes of the first batch whose size nobody gave */
-#define LARGEST (UINT64_C(1) << 30)	/* and of any */
-#define ENTRIES (1 << 16)		/* of a batch */
-#define MOST	(ENTRIES + HUGE / 4096) /* when it goes on to the next boundary */
+#define ROUNDS	3		    /* over a process, for pages that did not move */
+#define LOOKS	4		    /* at a cgroup, for new processes */
+#define RESUMES 8		    /* of a call that gave up after a page that could not move */
+#define WINDOW	(1 << 15)	    /* pagemap entries read at once */
+#define HUGE	(UINT64_C(2) << 20) /* bytes: the usual size of a transparent hugepage */
+#define FIRST	(UINT64_C(4) << 20) /* bytes of the first batch, when the caller gave no size */
+#define LARGEST (UINT64_C(1) << 30) /* bytes of the largest batch */
+#define ENTRIES (1 << 16)	    /* of a batch */
+#define MOST	(ENTRIES + HUGE / 4096) /* when a batch continues to the next boundary */
 #define PRESENT (UINT64_C(1) << 63)	/* Documentation/admin-guide/mm/pagemap.rst */
 #define FRAME	((UINT64_C(1) << 55) - 1)
 
@@ -44,21 +44,21 @@ static void ranges_done(struct ranges *ranges)
 	free(ranges->list);
 }
 
-/* What is made once, and serves all processes. */
+/* State that serves all processes. */
 struct mover {
 	struct stow_root *root;
 	struct stow_page_move *move;
 	uint64_t base;	  /* bytes of a page */
 	uint64_t *window; /* of the pagemap */
 	uint64_t *words;  /* of kpageflags */
-	int flags;	  /* /proc/kpageflags; negative: not to be had */
-	size_t n;	  /* gathered, */
-	uint64_t bytes;	  /* so much, */
-	bool ask;	  /* some of it perhaps not on a node to leave */
-	void **addresses; /* of a page, or of one that is moved as a whole; */
-	uint32_t *pages;  /* then with so many */
+	int flags;	  /* /proc/kpageflags; negative: not available */
+	size_t n;	  /* gathered pages */
+	uint64_t bytes;	  /* their bytes */
+	bool ask;	  /* some of them may not be on a node to leave */
+	void **addresses; /* of a page, or of a page that is moved as a whole; */
+	uint32_t *pages;  /* number of base pages of each */
 	int *nodes, *status;
-	int *targets; /* the nodes to go to */
+	int *targets; /* the nodes to move to */
 	size_t n_targets, next_target;
 	bool moved_before; /* a pause is due */
 	/* The process. */
@@ -77,9 +77,9 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-/* --- what there is to move ------------------------------------------------ */
+/* --- which pages to move --- */
 
-/* The mappings that have pages on the nodes to leave. */
+/* Find the mappings that have pages on the nodes to leave. */
 static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err)
 {
 	_cleanup_(stow_numa_maps_close) struct stow_numa_maps maps;
@@ -97,8 +97,9 @@ static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err
 	return r;
 }
 
-/* numa_maps has no ends; maps has, in the same order. One that has changed meanwhile stays empty:
- * it is found in the next round, or is the kernel's to move. */
+/* Find the ends of the mappings: numa_maps does not have them; maps does, in the same order. A
+ * mapping that has changed meanwhile stays empty: the next round finds it, or the kernel moves
+ * it. */
 static int find_ends(struct mover *m, struct ranges *ranges, struct stow_err *err)
 {
 	_cleanup_(stow_numa_maps_close) struct stow_numa_maps maps;
@@ -153,7 +154,8 @@ static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 
 	for (size_t i = begin; i < n; i++)
 		m->status[i] = STOW_PAGES_UNTRIED;
-	/* The number may be another's by now. (Not where pidfd is filtered out, or before 5.3.) */
+	/* Another process may have this number by now. (Not checked where pidfd is filtered out, or
+	 * before 5.3.) */
 	if (m->pidfd >= 0 && syscall(SYS_pidfd_send_signal, m->pidfd, 0, NULL, 0) < 0 &&
 	    errno == ESRCH)
 		return has_ended(m, err);
@@ -161,7 +163,7 @@ static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 		    m->status + begin, MPOL_MF_MOVE_ALL);
 	if (r < 0 && errno == ESRCH)
 		return has_ended(m, err);
-	/* -ENOENT: none of them had to be moved; -ENOMEM, -EBUSY: see each page's status. */
+	/* -ENOENT: no page had to be moved; -ENOMEM, -EBUSY: see each page's status. */
 	if (r < 0 && (errno == EPERM || errno == EACCES || errno == ENODEV))
 		return stow_err_sys(err, errno, "moving pages of process %d", (int)m->pid);
 	took = now_ns() - started;
@@ -184,8 +186,8 @@ static bool arrived(const struct mover *m, size_t i)
 	return m->status[i] >= 0 && stow_idset_has(&m->move->to, m->status[i]);
 }
 
-/* Where the kernel did not say that a page has moved, it is asked: of the pages that it moves as
- * one, some kernels say so of the first only. */
+/* Query the pages that the kernel did not report as moved: of a page that it moves as one, some
+ * kernels report only the first base page. */
 static int count_all(struct mover *m, size_t n, struct stow_err *err)
 {
 	size_t rest = 0;
@@ -201,12 +203,12 @@ static int count_all(struct mover *m, size_t n, struct stow_err *err)
 	}
 	r = rest ? ask_where(m, rest, err) : 0;
 	for (size_t i = 0; i < rest && r == 0; i++)
-		if (m->status[i] >= 0) /* else it is no more */
+		if (m->status[i] >= 0) /* otherwise it is unmapped */
 			count(m, i, arrived(m, i));
 	return r;
 }
 
-/* Those of the gathered pages that are on a node to leave; their number. */
+/* Keep only the gathered pages that are on a node to leave; return their number. */
 static int keep_those_to_move(struct mover *m, size_t *ret_n, uint64_t *ret_bytes,
 			      struct stow_err *err)
 {
@@ -222,7 +224,7 @@ static int keep_those_to_move(struct mover *m, size_t *ret_n, uint64_t *ret_byte
 		m->nodes[n++] = m->targets[m->next_target % m->n_targets];
 		*ret_bytes += m->pages[i] * m->base;
 	}
-	m->next_target++; /* batch by batch over the nodes, so that huge pages stay whole */
+	m->next_target++; /* rotate the nodes by batch, so that huge pages stay whole */
 	m->n = 0;
 	m->bytes = 0;
 	m->ask = false;
@@ -246,7 +248,7 @@ uint64_t stow_pages_next_batch(struct stow_page_move *move, uint64_t bytes, uint
 	if (ns > slice) {
 		want = (uint64_t)((double)bytes * (double)slice / (double)ns);
 		want = want < now / 4 ? now / 4 : want > now ? now : want;
-	} else if (bytes >= now / 2) { /* a smaller one says little about larger ones */
+	} else if (bytes >= now / 2) { /* a small batch says little about larger ones */
 		want = (uint64_t)((double)bytes * (double)slice / (double)ns);
 		want = want > 2 * now ? 2 * now : want < now ? now : want;
 	}
@@ -302,7 +304,8 @@ static int flush(struct mover *m, struct stow_err *err)
 	return r;
 }
 
-/* A batch ends where a transparent hugepage could: the kernel moves those as a whole. */
+/* Add pages. A batch ends where a transparent hugepage may end, because the kernel moves these as a
+ * whole. */
 static int gather(struct mover *m, uint64_t address, uint64_t pages, struct stow_err *err)
 {
 	uint64_t last = m->n ? (uint64_t)(uintptr_t)m->addresses[m->n - 1] : address;
@@ -318,8 +321,8 @@ static int gather(struct mover *m, uint64_t address, uint64_t pages, struct stow
 
 /* --- a process ------------------------------------------------------------ */
 
-/* Whether the HUGE bytes that begin here in the pagemap are one page. Then the kernel is given its
- * first address instead of all 512. */
+/* Return whether the HUGE bytes that begin here in the pagemap are one page. Then the kernel gets
+ * its first address instead of all 512. */
 static bool is_whole(struct mover *m, const uint64_t *entries)
 {
 	size_t n = HUGE / m->base;
@@ -357,21 +360,21 @@ static int move_window(struct mover *m, uint64_t page, size_t got, struct stow_e
 	return r;
 }
 
-/* The present pages of a range, window by window. */
+/* Move the present pages of a range, window by window. */
 static int move_range(struct mover *m, const struct range *range, struct stow_err *err)
 {
 	uint64_t step = range->page_size / m->base, whole = HUGE / m->base, want;
 	int r = 0;
 
 	for (uint64_t page = range->start / m->base; page < range->end / m->base && r == 0;) {
-		/* Windows end at such boundaries, too. Of a hugepage's entries one will do. */
+		/* Windows end at such boundaries, too. One entry stands for a whole hugepage. */
 		want = step > 1 ? 1 : WINDOW - (whole ? page % whole : 0);
 		if (want > range->end / m->base - page)
 			want = range->end / m->base - page;
 		ssize_t got = pread(m->pagemap, m->window, want * 8, (off_t)(page * 8));
 
 		if (got < 8)
-			return 0; /* unmapped meanwhile, or it has ended */
+			return 0; /* unmapped meanwhile, or the process has ended */
 		got /= 8;
 		m->ask = m->ask || range->mixed;
 		if (step <= 1)
@@ -409,7 +412,7 @@ static void close_process(struct mover *m)
 	m->ask = false;
 }
 
-/* `ref` may be NULL; else another process of that number has taken its place, or not. */
+/* Open a process. `ref` (may be NULL): fail if another process has taken its number. */
 static int open_process(struct mover *m, pid_t pid, const struct stow_pidref *ref,
 			struct stow_err *err)
 {
@@ -425,7 +428,7 @@ static int open_process(struct mover *m, pid_t pid, const struct stow_pidref *re
 	return m->pagemap < 0 ? stow_err_set(err, -m->pagemap, "%s", why.msg) : 0;
 }
 
-/* Again where pages would not move, as long as others did. */
+/* Repeat for pages that did not move, as long as others did. */
 static int move_process(struct mover *m, pid_t pid, const struct stow_pidref *ref,
 			struct stow_err *err)
 {
@@ -516,7 +519,8 @@ static bool has_process(const struct processes *processes, const struct stow_pid
 	return false;
 }
 
-/* Who they are is read at once: moving takes long, and a number may be a stranger's by then. */
+/* Read the references of all processes at once: moving takes long, and a number may belong to
+ * another process by then. */
 static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup,
 		      struct processes *ret, struct stow_err *err)
 {
@@ -535,7 +539,7 @@ static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup,
 	return 0;
 }
 
-/* Moves those of `now` that were not there `before`. */
+/* Move the processes of `now` that are not in `before`. */
 static int move_new(struct mover *m, const struct processes *now, const struct processes *before,
 		    size_t *ret_new, struct stow_err *err)
 {

@@ -13,7 +13,7 @@
 
 #define READ_SIZE 16384
 
-/* "KEY=NUMBER"; false when it is another word. */
+/* Parse "KEY=NUMBER"; false for another word. */
 static bool pair(const char *word, const char *key, uint64_t *ret)
 {
 	size_t len = strlen(key);
@@ -22,7 +22,7 @@ static bool pair(const char *word, const char *key, uint64_t *ret)
 	       stow_parse_u64(word + len + 1, UINT64_MAX, ret, NULL) == 0;
 }
 
-/* "N3=120"; the node, or -1. */
+/* Parse "N3=120"; return the node, or -1. */
 static int node_pair(const char *word, uint64_t *ret_pages)
 {
 	const char *equals = strchr(word, '=');
@@ -43,7 +43,7 @@ static int hex(const char *text, uint64_t *ret, const char **ret_end)
 	char *end;
 
 	errno = 0;
-	*ret = strtoull(text, &end, 16); /* the kernel's own, without sign or prefix */
+	*ret = strtoull(text, &end, 16); /* the kernel's own text, without sign or prefix */
 	*ret_end = end;
 	return errno || end == text ? -EINVAL : 0;
 }
@@ -105,7 +105,7 @@ int stow_numa_maps_open(struct stow_root *root, pid_t pid, const char *name,
 		close(fd);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	/* Else the C library reads 1 KiB at a time. */
+	/* The C library's default is to read 1 KiB at a time. */
 	(void)setvbuf(ret->file, NULL, _IOFBF, READ_SIZE);
 	return 0;
 }

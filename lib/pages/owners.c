@@ -9,11 +9,12 @@
 #include "base/cleanup.h"
 #include "pages/kpages.h"
 
-#define WINDOW 16384 /* page frames read at once: what the processor's cache keeps */
-/* Free pages in a row that are worth a system call more, for they have no cgroup to be read. */
+#define WINDOW 16384 /* page frames read at once: what fits into the processor's cache */
+/* Free pages have no cgroup: shortest row of them for which skipping the read is worth another
+ * system call. */
 #define SKIP 512
 
-/* The flags that decide. The others differ from page to page, and would end every run. */
+/* The flags that decide the kind. All others differ from page to page, and would end every run. */
 #define DECIDES                                                                                   \
 	(STOW_KPF(BUDDY) | STOW_KPF(NOPAGE) | STOW_KPF(HWPOISON) | STOW_KPF(OFFLINE) |            \
 	 STOW_KPF(HUGE) | STOW_KPF(SLAB) | STOW_KPF(PGTABLE) | STOW_KPF(RESERVED) |               \
@@ -38,8 +39,8 @@ struct counter {
 	struct stow_block_use *use;
 	struct stow_use_carry *carry;
 	uint64_t page_size;
-	size_t capacity, last; /* of the owners; the one that had the last page */
-	uint32_t *slots;       /* a hash of them by inode: index + 1 */
+	size_t capacity, last; /* of the owners; index of the last page's owner */
+	uint32_t *slots;       /* hash of the owners by inode: index + 1 */
 	size_t n_slots;	       /* a power of two */
 };
 
@@ -57,7 +58,7 @@ static size_t slot_of(const struct counter *c, uint64_t inode)
 	return at;
 }
 
-/* Makes room for one more. */
+/* Make room for one more owner. */
 static int owners_grow(struct counter *c)
 {
 	struct stow_block_use *use = c->use;
@@ -108,7 +109,7 @@ static int find_owner(struct counter *c, uint64_t inode)
 	return 0;
 }
 
-/* A page of a pool has come to its end: now its size is known. */
+/* End a hugepage of a pool: now its size is known. */
 static void end_hugepage(struct counter *c)
 {
 	uint64_t size = c->carry->open * c->page_size;
@@ -131,7 +132,7 @@ static void end_hugepage(struct counter *c)
 	use->pools[i].used += c->carry->mapped;
 }
 
-/* `n` pages that have the same flags, as far as these decide, and cgroup. */
+/* Add `n` pages with the same cgroup and the same deciding flags. */
 static int add_run(struct counter *c, uint64_t flags, uint64_t cgroup, bool mapped, uint64_t n)
 {
 	struct stow_use_carry *carry = c->carry;
@@ -161,8 +162,9 @@ static int add_run(struct counter *c, uint64_t flags, uint64_t cgroup, bool mapp
 	return 0;
 }
 
-/* Memory in use comes in runs of one owner and kind: comparing three words a page is nearly all
- * that is to be done. Made for each case, so that what is not given is not looked at. */
+/* Count runs: memory in use comes in runs of one owner and kind, and comparing three words a page
+ * is nearly all the work. Compiled separately for each case, so that no time is spent on arrays
+ * that are NULL. */
 static inline __attribute__((always_inline)) int count_runs(struct counter *c,
 							    const uint64_t *flags,
 							    const uint64_t *counts,
@@ -223,7 +225,7 @@ int stow_use_count(struct stow_block_use *use, struct stow_use_carry *carry, con
 struct reader {
 	struct stow_kpages pages;
 	uint64_t page_size;
-	uint64_t *flags, *cgroups; /* a window each */
+	uint64_t *flags, *cgroups; /* one window each */
 };
 
 static void reader_done(struct reader *r)
@@ -243,8 +245,8 @@ static int reader_open(struct stow_root *root, struct reader *r, struct stow_err
 	return stow_kpages_open(root, &r->pages, err);
 }
 
-/* How many of the `n` pages are free, from the first on; or, up to the next long row of free ones,
- * not. */
+/* Return how many of the `n` pages, from the first on, are free; or are not free, up to the next
+ * long row of free pages. */
 static size_t row(const uint64_t *flags, size_t n, bool *ret_free)
 {
 	size_t i = 0, after;
@@ -259,7 +261,7 @@ static size_t row(const uint64_t *flags, size_t n, bool *ret_free)
 	return i - after;
 }
 
-/* The flags are there; cgroups are read only of what can have one. */
+/* Count a window. The flags are read already; cgroups are read only for pages that can have one. */
 static int scan_window(const struct reader *r, struct counter *c, uint64_t first, size_t n,
 		       struct stow_err *err)
 {
@@ -281,7 +283,7 @@ static int scan_window(const struct reader *r, struct counter *c, uint64_t first
 	return ret;
 }
 
-/* A hugepage that goes on behind the block: it is a power of two of pages. */
+/* Complete a hugepage that continues behind the block: its size is a power of two. */
 static int measure_open(const struct reader *r, struct counter *c, uint64_t end,
 			struct stow_err *err)
 {
@@ -299,7 +301,7 @@ static int measure_open(const struct reader *r, struct counter *c, uint64_t end,
 	return ret;
 }
 
-/* A block may begin in the middle of a compound page. */
+/* Find the carry: a block may begin in the middle of a compound page. */
 static int find_carry(const struct reader *r, uint64_t first, struct stow_use_carry *carry,
 		      struct stow_err *err)
 {
@@ -360,8 +362,8 @@ static int scan_block(const struct reader *r, struct stow_block_use *use, uint64
 	return ret;
 }
 
-/* The kernel puts nothing of its own into zone Movable (mmzone.h): what has no flags there waits on
- * a CPU's list of free pages. */
+/* The kernel puts no memory of its own into zone Movable (mmzone.h): pages without flags there are
+ * free pages on a CPU's list. */
 static void fold_movable(struct stow_block_use *use)
 {
 	use->pages[STOW_PAGE_FREE] += use->pages[STOW_PAGE_KERNEL];

@@ -292,7 +292,7 @@ static void leads_from_a_frame_to_the_process(void **state)
 	assert_string_equal(c->advice, "stop or restart process 812 (pin?ner), then try again");
 	assert_string_equal(stow_culprit_format(c, line, sizeof(line)),
 			    "2 pages from 0x1003 on (anonymous) of container web, process 812 "
-			    "\"pin?ner\": pinned: most likely given to a pipe that nobody reads "
+			    "\"pin?ner\": pinned: most likely in a pipe that no process reads "
 			    "(vmsplice)");
 }
 
