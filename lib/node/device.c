@@ -15,7 +15,8 @@
 #define NET_DIR	  "/sys/class/net"
 #define BLOCK_DIR "/sys/class/block"
 
-/* How far above a device the node may be told: a disk behind a SAS expander is twelve deep. */
+/* How far above a device its node may be found: a disk behind a SAS expander is twelve levels
+ * deep. */
 #define PARENTS_MAX 16
 
 static size_t hex_digits(const char *p)
@@ -27,8 +28,8 @@ static size_t hex_digits(const char *p)
 	return n;
 }
 
-/* Whether `name` (of `len` bytes) is "bb:dd.f" or "dddd:bb:dd.f", as the kernel writes it. Virtual
- * PCI domains (vmd) have five digits, Hyper-V's up to eight. */
+/* Return whether `name` (of `len` bytes) is "bb:dd.f" or "dddd:bb:dd.f", as the kernel writes it.
+ * Virtual PCI domains (vmd) have five digits, Hyper-V's up to eight. */
 static bool is_pci_address(const char *name, size_t len, bool *ret_domain)
 {
 	const char *end = name + len;
@@ -44,13 +45,13 @@ static bool is_pci_address(const char *name, size_t len, bool *ret_domain)
 	return name[6] >= '0' && name[6] <= '7' && name + 7 == end;
 }
 
-/* Whether a file is not there, or went with its device while it was read. */
+/* Return whether a file does not exist, or went with its device while it was read. */
 static bool is_missing(int r)
 {
 	return r == -ENOENT || r == -ENOTDIR || r == -ENODEV;
 }
 
-/* A file that holds a node number: *ret_node is -1 when it is missing or says so. */
+/* Read a file that holds a node number. *ret_node is -1 when it is missing or holds -1. */
 static int read_node(struct stow_root *root, const char *path, int *ret_node, struct stow_err *err)
 {
 	struct stow_err inner = { 0 };
@@ -73,8 +74,8 @@ static int read_node(struct stow_root *root, const char *path, int *ret_node, st
 	return 0;
 }
 
-/* The first node that the device's folder or one above it names, or -1. ".." goes up from where a
- * link leads, not from where it lies. */
+/* Find the first node that the device's folder, or one above it, names; -1 for none. ".." goes up
+ * from the target of a link, not from the link itself. */
 static int walk_up(struct stow_root *root, const char *device, int *ret_node, struct stow_err *err)
 {
 	char path[PATH_MAX];
@@ -93,9 +94,9 @@ static int walk_up(struct stow_root *root, const char *device, int *ret_node, st
 }
 
 /*
- * With native multipath, an NVMe disk belongs to a subsystem, which has no place; its controllers,
- * linked from there, have. One with several controllers may be near several nodes: the first that
- * says so is as good as any.
+ * With native multipath, an NVMe disk belongs to a subsystem, which has no node; its controllers,
+ * linked from there, have. A disk with several controllers may be near several nodes: use the first
+ * one that is known.
  */
 static int nvme_subsystem_node(struct stow_root *root, const char *disk, int *ret_node,
 			       struct stow_err *err)
@@ -139,7 +140,7 @@ static int block_node(struct stow_root *root, const char *name, int *ret_node, s
 	return nvme_subsystem_node(root, disk, ret_node, err);
 }
 
-/* One part of a path, that can only lead downwards. */
+/* Return whether the name is one path component that cannot lead upwards. */
 static bool is_name(const char *name)
 {
 	size_t len = strlen(name);
@@ -202,8 +203,8 @@ const char *stow_device_kind_name(enum stow_device_kind kind)
 	return names[kind];
 }
 
-/* `class` holds "0x010802": class, subclass, programming interface. 1 with the kind, 0 when it is
- * none of ours, -errno. */
+/* Read "0x010802" from `class`: class, subclass, programming interface. Return 1 with the kind, 0
+ * when it is not one of these kinds, or -errno. */
 static int read_kind(struct stow_root *root, const char *address, enum stow_device_kind *ret,
 		     struct stow_err *err)
 {
@@ -285,7 +286,7 @@ static int list_pci(struct stow_root *root, struct stow_devices *list, struct st
 	return 0;
 }
 
-/* The PCI function that a link's text leads through last, as in
+/* Find the last PCI function in a link's text, as in
  * "../../devices/pci0000:00/0000:00:01.1/0000:02:00.0/net/eth0". */
 static struct stow_device *device_in_path(struct stow_devices *list, const char *path)
 {
@@ -322,7 +323,7 @@ static int add_name(struct stow_device *device, const char *name)
 		free(copy);
 		return -ENOMEM;
 	}
-	/* nvme0c1n1 is the path through controller 1 to what everybody knows as nvme0n1. */
+	/* nvme0c1n1 is the path through controller 1 to the disk nvme0n1. */
 	c = strncmp(copy, "nvme", 4) == 0 ? strchr(copy, 'c') : NULL;
 	if (c) {
 		char *n = c + 1 + strspn(c + 1, "0123456789");
@@ -334,8 +335,8 @@ static int add_name(struct stow_device *device, const char *name)
 	return 0;
 }
 
-/* Finds the devices of the interfaces or disks in a class's folder, by their links: far fewer
- * files than looking for both below every PCI device. */
+/* Find the devices of the interfaces or disks in a class's folder, by their links: these are far
+ * fewer files than below all PCI devices. */
 static int add_names(struct stow_root *root, struct stow_devices *list, const char *class_dir,
 		     struct stow_err *err)
 {

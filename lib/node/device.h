@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Devices that one wants to be near to, and the node of one of them by name.
+ * PCI devices of interest for placement, and the NUMA node of a device by name.
  */
 
 #include <stddef.h>
@@ -21,7 +21,7 @@ enum stow_device_kind {
 struct stow_device {
 	char address[32]; /* "0000:3b:00.0" */
 	enum stow_device_kind kind;
-	int node;     /* -1: the platform does not say */
+	int node;     /* -1: the platform does not tell */
 	char **names; /* network interfaces and disks, sorted */
 	size_t n_names;
 };
@@ -31,12 +31,12 @@ struct stow_devices {
 	size_t n_devices;
 };
 
-/* The PCI devices of these kinds; none on a machine without PCI. A file of theirs that is there and
- * cannot be read is an error. Done with stow_devices_done(). */
+/* Read the PCI devices of these kinds; none on a machine without PCI. A file that exists and cannot
+ * be read is an error. Free with stow_devices_done(). */
 int stow_devices_read(struct stow_root *root, struct stow_devices *ret, struct stow_err *err);
 void stow_devices_done(struct stow_devices *list);
 
-/* "storage", "network", "display", "accelerator" */
+/* Return "storage", "network", "display" or "accelerator". */
 const char *stow_device_kind_name(enum stow_device_kind kind);
 
 static inline void stow_devices_done_ptr(struct stow_devices *list)
@@ -45,10 +45,10 @@ static inline void stow_devices_done_ptr(struct stow_devices *list)
 }
 
 /*
- * The node of a device, for `near`: a PCI address ("0000:3b:00.0", domain may be left out), a
+ * Find the node of a device, for `near`: a PCI address ("0000:3b:00.0"; the domain is optional), a
  * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device
- * has its node at a parent: the tree is walked up. *ret_node is -1 when the platform does not
- * say. -ENODEV: no such device. -EINVAL: not a device name, or a file that should have the node's
- * number has none.
+ * has its node at a parent, so the device tree is walked up. *ret_node is -1 when the platform does
+ * not tell. -ENODEV: no such device. -EINVAL: not a device name, or a file that should have the
+ * node's number has none.
  */
 int stow_device_node(struct stow_root *root, const char *name, int *ret_node, struct stow_err *err);

@@ -51,7 +51,7 @@ static int read_state(struct stow_root *root, uint64_t id, char *buf, size_t siz
 	return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64, id);
 }
 
-/* What the kernel's no to a block means. */
+/* Explain the kernel's error about a block. */
 static int explain(struct stow_root *root, uint64_t id, const char *value, int errnum,
 		   struct stow_err *err)
 {
@@ -75,7 +75,7 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 	case ETIMEDOUT:
 		return stow_err_set(err, errnum,
 				    "memory block %" PRIu64 ": the kernel is taking other memory "
-				    "offline and lets nobody else: not %s",
+				    "offline and allows nothing else meanwhile: not %s",
 				    id, way);
 	case EBUSY:
 		if (!offline)
@@ -85,7 +85,8 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 				    "that can't be moved",
 				    id);
 	case EINVAL:
-		/* Since Linux 5.8 this is about the kernel, and the same for all blocks. */
+		/* Since Linux 5.8 this file has the same value for all blocks: whether the kernel
+		 * can remove memory. */
 		if (offline &&
 		    stow_root_read_buf(root, text, sizeof(text), NULL,
 				       MEMORY_DIR "/memory%" PRIu64 "/removable", id) > 0 &&
@@ -110,8 +111,8 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 }
 
 /*
- * What came of a write that returned `wrote`: 1 when the block is as it should be, by us; 0 when
- * somebody else made it so; else the kernel's word. `state` is what it should be.
+ * Read back after a write that returned `wrote`. Return 1 when the block is in `state` because of
+ * this write, 0 when another program changed it, or the kernel's error.
  */
 static int read_back(struct stow_root *root, uint64_t id, const char *value, const char *state,
 		     int wrote, struct stow_err *err)
@@ -126,25 +127,25 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 		return wrote < 0 ? 0 : 1;
 	if (wrote < 0)
 		return explain(root, id, value, -wrote, err);
-	/* In a copied tree nobody makes "online" of "online_movable". */
+	/* No kernel turns "online_movable" into "online" in a copied tree. */
 	if (!root->live && strcmp(text, value) == 0)
 		return 1;
 	return stow_err_set(err, EBUSY,
-			    "memory block %" PRIu64 ": it went %s, and is %s again by somebody "
-			    "else",
+			    "memory block %" PRIu64 ": it went %s, and is %s again by another "
+			    "program",
 			    id, state, text);
 }
 
-/* --- the watchdog that interrupts ----------------------------------------- */
+/* --- the watchdog --- */
 
 /*
- * A write of "offline" ends by itself, or when its thread has a signal to handle. Any signal would
- * end it, and lose what it has moved: so the thread that writes gets none before its time is over,
- * or somebody wants it to stop; then a second thread, the watchdog, sends it one every 100 ms until
- * the write has returned. The first may come a moment before the write begins; and where another
- * program is taking memory offline the kernel starts the write over and over again without ever
- * looking at signals (lock_device_hotplug_sysfs()). So the watchdog also puts something that can't
- * be written into the descriptor's place.
+ * A write of "offline" returns by itself, or when its thread has a signal to handle. Any signal
+ * would end it, and lose the progress. So the writing thread blocks signals until its time is over
+ * or a stop is requested; then a second thread, the watchdog, sends it a signal every 100 ms until
+ * the write has returned. The first signal may arrive just before the write begins. And where
+ * another program is taking memory offline, the kernel restarts the write over and over without
+ * looking at signals (lock_device_hotplug_sysfs()). So the watchdog also replaces the descriptor
+ * with one that cannot be written.
  */
 struct watchdog {
 	pthread_t writer;
@@ -152,10 +153,10 @@ struct watchdog {
 	uint64_t deadline;
 	bool (*stop)(void *ctx);
 	void *ctx;
-	pthread_mutex_t lock; /* of what follows */
+	pthread_mutex_t lock; /* protects the members below */
 	pthread_cond_t cond;
 	bool returned;
-	bool late, stopped; /* why it interrupted; neither: it did not */
+	bool late, stopped; /* why it interrupted; both false: it did not */
 };
 
 static void nothing(int sig)
@@ -231,8 +232,8 @@ static void watchdog_end(struct watchdog *watchdog, pthread_t thread)
 	pthread_mutex_destroy(&watchdog->lock);
 }
 
-/* Writes `value` to `watchdog->fd` under the watchdog's eyes. 0, or what write(2) said; then
- * watchdog->late and watchdog->stopped say whether it was interrupted. */
+/* Write `value` to `watchdog->fd` while the watchdog runs. Return 0, or the error of write(2);
+ * watchdog->late and watchdog->stopped tell whether it was interrupted. */
 static int write_watched(struct watchdog *watchdog, const char *value)
 {
 	struct sigaction action = { .sa_handler = nothing };
@@ -247,7 +248,7 @@ static int write_watched(struct watchdog *watchdog, const char *value)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	watchdog->writer = pthread_self();
-	r = watchdog_start(watchdog, &thread); /* it gets no signals */
+	r = watchdog_start(watchdog, &thread); /* the watchdog gets no signals */
 	if (r == 0) {
 		during = old;
 		sigdelset(&during, INTERRUPT);
@@ -260,7 +261,8 @@ static int write_watched(struct watchdog *watchdog, const char *value)
 	return r;
 }
 
-/* One try. 0 or -errno; *ret_end: -ETIMEDOUT or -ECANCELED when it was interrupted by us. */
+/* Try once. Return 0 or -errno; *ret_end: -ETIMEDOUT or -ECANCELED when the watchdog interrupted
+ * it. */
 static int try_write(struct stow_root *root, uint64_t id, const char *value,
 		     struct watchdog *watchdog, int *ret_end)
 {
@@ -327,7 +329,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 	do {
 		end = 0;
 		r = try_write(root, id, "offline", &watchdog, &end);
-		/* A signal of the caller's own ended it: it goes on. */
+		/* A signal of the caller's ended it: continue. */
 	} while (r == -EINTR && !end);
 	if (r != -EINTR)
 		return read_back(root, id, "offline", "offline", r, err);
@@ -338,15 +340,15 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return stow_err_set(err, ECANCELED, "memory block %" PRIu64 ": cancelled", id);
 	return stow_err_set(err, ETIMEDOUT,
 			    "memory block %" PRIu64
-			    ": the kernel was still at it after %.3g s: a page "
-			    "is held, or hard to move",
+			    ": the kernel was still trying after %.3g s: a page "
+			    "is pinned, or hard to move",
 			    id, (double)timeout / (double)SECOND);
 }
 
 /* --- devices -------------------------------------------------------------- */
 
-/* The device as it is now, all of it offline: its blocks' numbers. *ret_n 0: it has no block any
- * more. */
+/* List the blocks that the device has now, all of which must be offline. *ret_n 0: it has no block
+ * any more. */
 static int blocks_to_eject(struct stow_root *root, const struct stow_memdev *device,
 			   uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
 {
@@ -424,7 +426,7 @@ int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, 
 		r = let_go(root, device, err);
 	if (r < 0)
 		return r;
-	/* ACPI's goes on in a worker of the kernel. */
+	/* ACPI's eject continues in a kernel worker. */
 	while (any_there(root, ids, n)) {
 		if (now_ns() >= deadline)
 			return stow_err_set(err, ETIMEDOUT,

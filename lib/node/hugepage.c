@@ -12,7 +12,7 @@
 
 #define PREFIX "hugepages-"
 
-/* "hugepages-2048kB" in bytes, or 0. */
+/* Parse "hugepages-2048kB" to bytes, or 0. */
 static uint64_t size_of_name(const char *name)
 {
 	const char *p = name + strlen(PREFIX);
@@ -61,7 +61,7 @@ int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], stru
 	struct stow_err inner = { 0 };
 	int r = list_sizes(root, "/sys/kernel/mm/hugepages", sizes, &inner);
 
-	/* Copies of a machine's tree may have the nodes' folders only. */
+	/* A copied tree may have only the nodes' folders. */
 	if (r == -ENOENT)
 		r = list_sizes(root, "/sys/devices/system/node/node0/hugepages", sizes, &inner);
 	if (r < 0 && r != -ENOENT)
@@ -80,7 +80,7 @@ static void node_dir(struct pool_dir *dir, int node, uint64_t size)
 		 size >> 10);
 }
 
-/* After -ENOENT from the node's folder: whether the machine's pools stand for it. */
+/* After -ENOENT from the node's folder: return whether the machine's pools stand for it. */
 static bool machine_dir(struct stow_root *root, struct pool_dir *dir, int node, uint64_t size)
 {
 	if (node != 0 || stow_root_exists(root, "/sys/devices/system/node/node0") != 0)
@@ -104,7 +104,7 @@ int stow_pool_read(struct stow_root *root, int node, uint64_t size, struct stow_
 		r = stow_root_read_u64(root, &pool.total, &first, "%s/nr_hugepages", dir.path);
 	if (r < 0)
 		return stow_err_set(err, first.code, "%s", first.msg);
-	/* Surplus pages count in nr_hugepages: in an empty pool there is nothing more to read. */
+	/* nr_hugepages includes surplus pages: when it is 0 there is nothing more to read. */
 	if (pool.total) {
 		r = stow_root_read_u64(root, &pool.free, err, "%s/free_hugepages", dir.path);
 		if (r == 0)

@@ -14,30 +14,29 @@
 #include "base/err.h"
 #include "base/root.h"
 
-#define STOW_POOLS_MAX 16 /* page sizes that one machine has; arm64 has four, powerpc a few more */
+#define STOW_POOLS_MAX 16 /* page sizes of one machine; arm64 has four, powerpc a few more */
 
-/* A node's pool of hugepages of one size (Documentation/admin-guide/mm/hugetlbpage.rst). */
+/* A node's pool of hugepages of one size. */
 struct stow_pool {
 	uint64_t size;	  /* bytes a page */
 	uint64_t total;	  /* pages, surplus included */
-	uint64_t free;	  /* pages that nobody has faulted in */
-	uint64_t surplus; /* pages beyond the persistent pool; they go when they are freed */
+	uint64_t free;	  /* pages that no process has faulted in */
+	uint64_t surplus; /* pages beyond the persistent pool; removed when they are freed */
 };
 
-/* The page sizes that the machine has pools for, in bytes, ascending; none without hugetlbfs.
- * Returns how many. */
+/* List the machine's page sizes in bytes, ascending; none without hugetlbfs. Return how many. */
 int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], struct stow_err *err);
 
-/* The pool of one size. -ENOENT: the node, or its pool of that size, does not exist (a node
+/* Read the pool of one size. -ENOENT: the node, or its pool of that size, does not exist (a node
  * without memory may have none). */
 int stow_pool_read(struct stow_root *root, int node, uint64_t size, struct stow_pool *ret,
 		   struct stow_err *err);
 
 /*
- * Asks for `persistent_pages` pages in the pool, surplus not counted: one write to nr_hugepages,
- * with all signals blocked, since a pending signal cuts the kernel's allocation loop short, with
- * success. The kernel gives what it can and reports success: read back. The caller holds the lock
- * for (node, size): the number is absolute and others write it too.
+ * Set the number of persistent pages of a pool, surplus not counted: one write to nr_hugepages. All
+ * signals are blocked, since a pending signal ends the kernel's allocation loop early, with
+ * success. The kernel gives what it can and reports success: read the pool back. The caller holds
+ * the lock for (node, size), because the number is absolute and other programs write it, too.
  */
 int stow_pool_write(struct stow_root *root, int node, uint64_t size, uint64_t persistent_pages,
 		    struct stow_err *err);

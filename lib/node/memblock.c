@@ -25,8 +25,8 @@ const char *stow_memblock_state_name(enum stow_memblock_state state)
 	return state_names[state < STOW_MEMBLOCK_UNKNOWN ? state : STOW_MEMBLOCK_UNKNOWN];
 }
 
-/* The number in a name such as memory42. Numbers go far beyond those of an idset: 128 MiB a block
- * make 8192 of them in a TiB. */
+/* Parse the number in a name such as memory42. Numbers go far beyond those of an idset: with 128
+ * MiB a block, a TiB has 8192 blocks. */
 static bool id_of_name(const char *name, uint64_t *ret)
 {
 	return strncmp(name, "memory", 6) == 0 &&
@@ -89,7 +89,7 @@ static int list_blocks(struct stow_root *root, struct stow_memblocks *list, stru
 	return 0;
 }
 
-/* block_size_bytes is in hexadecimal, without 0x. */
+/* Read block_size_bytes, which is in hexadecimal, without 0x. */
 static int read_block_size(struct stow_root *root, uint64_t *ret, struct stow_err *err)
 {
 	const char *p;
@@ -110,7 +110,8 @@ static int read_block_size(struct stow_root *root, uint64_t *ret, struct stow_er
 	return 0;
 }
 
-/* A node's folder links to all its blocks: one directory for each node, not for each block. */
+/* Set the blocks' nodes. A node's folder links to all its blocks: this reads one directory for each
+ * node, not for each block. */
 static int assign_nodes(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
 {
 	struct stow_idset nodes;
@@ -135,7 +136,7 @@ static int assign_nodes(struct stow_root *root, struct stow_memblocks *list, str
 	return 0;
 }
 
-/* A block that no node links to may link to its node. */
+/* Set the node of a block that no node links to, from the block's own link. */
 static void assign_node_by_block(struct stow_root *root, struct stow_memblock *block)
 {
 	struct stow_idset nodes;
@@ -154,7 +155,7 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 	char text[32];
 	int r;
 
-	/* -ENOENT: the block was unplugged while we were reading. */
+	/* -ENOENT: the block was unplugged meanwhile. */
 	r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/memory%llu/state", id);
 	if (r < 0 && r != -ENOENT && r != -ENODEV)
 		return r;
@@ -173,7 +174,8 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 	return 0;
 }
 
-/* Increments are numbered from 0: the last block says whether there are any. */
+/* Return whether the machine has storage increments: numbered from 0, so the last block's number
+ * tells. */
 static bool has_increments(struct stow_root *root, const struct stow_memblocks *list)
 {
 	uint64_t number;

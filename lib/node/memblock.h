@@ -17,44 +17,44 @@ enum stow_memblock_state {
 	STOW_MEMBLOCK_OFFLINE,
 	STOW_MEMBLOCK_ONLINE,
 	STOW_MEMBLOCK_GOING_OFFLINE,
-	STOW_MEMBLOCK_UNKNOWN, /* a state that this version does not know, or none */
+	STOW_MEMBLOCK_UNKNOWN, /* missing, or not known to this version */
 };
 
-/* What to read beyond number, node and state: one more file for each block. */
+/* What to read beyond id, node and state: one more file for each block. */
 enum stow_memblock_flags {
 	STOW_MEMBLOCK_ZONES = 1 << 0,
 	STOW_MEMBLOCK_PHYS_DEVICE = 1 << 1,
-	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device that each block belongs to */
+	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device of each block */
 };
 
-/* What memory came in, that did not come with the machine. */
+/* What brings memory beyond the machine's boot memory. */
 enum stow_memdev_kind {
 	STOW_MEMDEV_DIMM,   /* an ACPI memory device (PNP0C80) */
-	STOW_MEMDEV_DAX,    /* a dax device that the kmem driver made memory of */
+	STOW_MEMDEV_DAX,    /* a dax device whose memory the kmem driver has added */
 	STOW_MEMDEV_VIRTIO, /* virtio-mem */
 };
 
 struct stow_memdev {
 	enum stow_memdev_kind kind;
-	char name[64];	/* "dimm0" (its ACPI _UID, else instance), "dax0.0", "virtio1" */
-	char alias[64]; /* "PNP0C80:00"; the same as the name for the others */
-	char path[128]; /* what firmware calls it: "\\_SB_.MHPC.MP00"; else "" */
-	char dir[256];	/* in /sys */
+	char name[64];	/* "dimm0" (ACPI's _UID, or else the instance), "dax0.0", "virtio1" */
+	char alias[64]; /* "PNP0C80:00"; for other kinds equal to the name */
+	char path[128]; /* firmware's name, "\\_SB_.MHPC.MP00"; or "" */
+	char dir[256];	/* directory in /sys */
 	uint64_t start,
-		size; /* physical, bytes: from the first block's beginning to the last's end */
+		size; /* physical, bytes: from the first block's start to the last block's end */
 	size_t n_blocks;
 };
 
 struct stow_memblock {
 	uint64_t id; /* its first byte is at physical address id * block_size */
-	int node;    /* -1: the kernel does not say. The lowest, if it spans several */
+	int node;    /* -1: unknown. The lowest one, if it spans several */
 	enum stow_memblock_state state;
-	/* valid_zones: of an online block the zone that it is in, or "none" when it spans several
-	 * and so cannot go offline; of an offline block those that it may be put into, the default
-	 * first. Empty where it was not read. */
+	/* valid_zones. Online block: the zone that it is in, or "none" when it spans several and
+	 * cannot go offline. Offline block: the zones that it may be put into, the default first.
+	 * Empty when it was not read. */
 	char zones[48];
-	int phys_device; /* s390: the storage increment; 0 elsewhere, -1 where it was not read */
-	int device; /* index in the list's devices; -1: came with the machine, or was not read */
+	int phys_device; /* s390: the storage increment; otherwise 0, or -1 when it was not read */
+	int device;	 /* index in `devices`; -1: boot memory, or not read */
 };
 
 struct stow_memblocks {
@@ -62,30 +62,30 @@ struct stow_memblocks {
 	bool increments;	      /* s390: storage increments (phys_device) */
 	struct stow_memblock *blocks; /* by ascending id */
 	size_t n_blocks;
-	struct stow_memdev *devices; /* those with blocks; by name */
+	struct stow_memdev *devices; /* devices that have blocks; by name */
 	size_t n_devices;
 };
 
-/* All blocks of the machine; none, with block_size 0, on a kernel without memory hotplug. Done
+/* Read all blocks of the machine; none, with block_size 0, on a kernel without memory hotplug. Free
  * with stow_memblocks_done(). */
 int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_memblocks *ret,
 			struct stow_err *err);
 void stow_memblocks_done(struct stow_memblocks *list);
 
-/* The block with that number, or NULL. */
+/* Return the block with that id, or NULL. */
 const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *list, uint64_t id);
 
-/* How many blocks of the node there are, and how many of them are online; node -1 counts those
- * without a node. */
+/* Count the blocks of the node, and how many of them are online; node -1 counts blocks without a
+ * node. */
 void stow_memblocks_count(const struct stow_memblocks *list, int node, size_t *ret_total,
 			  size_t *ret_online);
 
-/* The device by name or alias ("dimm0", "PNP0C80:00"), or NULL. */
+/* Return the device with that name or alias ("dimm0", "PNP0C80:00"), or NULL. */
 const struct stow_memdev *stow_memdev_find(const struct stow_memblocks *list, const char *name);
-/* "dimm", "dax", "virtio-mem" */
+/* Return "dimm", "dax" or "virtio-mem". */
 const char *stow_memdev_kind_name(enum stow_memdev_kind kind);
 
-/* "online", "offline", "going-offline", "unknown" */
+/* Return "online", "offline", "going-offline" or "unknown". */
 const char *stow_memblock_state_name(enum stow_memblock_state state);
 
 static inline void stow_memblocks_done_ptr(struct stow_memblocks *list)

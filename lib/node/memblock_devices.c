@@ -12,7 +12,7 @@
 #define MEMORY_DIR "/sys/devices/system/memory"
 #define DAX_DIR	   "/sys/bus/dax/devices"
 
-/* The kernel's ids for memory that ACPI can add and remove: ACPI, 5.12 Memory Devices. */
+/* The kernel's ids for memory that ACPI can add and remove (ACPI, 5.12 Memory Devices). */
 #define ACPI_MEMORY "PNP0C80:"
 
 const char *stow_memdev_kind_name(enum stow_memdev_kind kind)
@@ -37,7 +37,7 @@ const struct stow_memdev *stow_memdev_find(const struct stow_memblocks *list, co
 	return NULL;
 }
 
-/* The device with that alias, made if it is new; its index, or -ENOMEM. */
+/* Return the index of the device with that alias, which is added if it is new; or -ENOMEM. */
 static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind kind,
 			   const char *alias, struct stow_err *err)
 {
@@ -57,7 +57,7 @@ static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind ki
 	return (int)list->n_devices++;
 }
 
-/* Blocks that [start, end) touches are that device's. */
+/* Give all blocks that overlap [start, end) to the device. */
 static void take_range(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
 {
 	size_t lo = 0, hi = list->n_blocks;
@@ -79,7 +79,7 @@ static void take_range(struct stow_memblocks *list, int device, uint64_t start, 
 
 /* --- ACPI ----------------------------------------------------------------- */
 
-/* Where a block's link "../../../LNXSYSTM:00/PNP0C80:00" leads, from the block's own folder. */
+/* Resolve a block's link "../../../LNXSYSTM:00/PNP0C80:00" from the block's own folder. */
 static bool acpi_dir(const char *link, char *buf, size_t size)
 {
 	static const char from[] =
@@ -123,7 +123,7 @@ static int find_dimms(struct stow_root *root, struct stow_memblocks *list, struc
 	return 0;
 }
 
-/* Firmware's _UID: a number, which QEMU writes as the text "0x00". */
+/* Read firmware's _UID: a number, which QEMU writes as the text "0x00". */
 static bool read_uid(struct stow_root *root, const char *dir, uint64_t *ret)
 {
 	char text[32];
@@ -137,7 +137,7 @@ static bool read_uid(struct stow_root *root, const char *dir, uint64_t *ret)
 	return stow_scan_hex(&p, ret) && !*p;
 }
 
-/* "PNP0C80:0a" */
+/* Parse the instance of an alias such as "PNP0C80:0a". */
 static uint64_t instance(const char *alias)
 {
 	const char *p = alias + strlen(ACPI_MEMORY);
@@ -146,7 +146,7 @@ static uint64_t instance(const char *alias)
 	return stow_scan_hex(&p, &number) ? number : 0;
 }
 
-/* By _UID as long as every one has its own; else all by what the kernel counts. */
+/* Name DIMMs by _UID if each has its own; otherwise all by the kernel's instance numbers. */
 static void name_dimms(struct stow_root *root, struct stow_memblocks *list)
 {
 	bool by_uid = true;
@@ -185,7 +185,8 @@ static bool read_hex(struct stow_root *root, uint64_t *ret, const char *name, co
 	return stow_scan_hex(&p, ret) && !*p;
 }
 
-/* kmem makes memory of the whole blocks within a range only (drivers/dax/kmem.c). */
+/* Give the device the blocks that lie entirely within the range; kmem adds only these
+ * (drivers/dax/kmem.c). */
 static void take_whole(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
 {
 	uint64_t size = list->block_size;
@@ -195,7 +196,8 @@ static void take_whole(struct stow_memblocks *list, int device, uint64_t start, 
 	take_range(list, device, (start + size - 1) / size * size, end / size * size);
 }
 
-/* Of several ranges, as a device that was made of what others left has them, each has a folder. */
+/* Give a dax device its blocks. A device made of free space between others has several ranges, each
+ * with a folder. */
 static void take_dax(struct stow_root *root, struct stow_memblocks *list, int device,
 		     const char *name)
 {
@@ -253,8 +255,8 @@ static int find_dax(struct stow_root *root, struct stow_memblocks *list, struct 
 
 #define IOMEM_DEPTH 16
 
-/* One line of /proc/iomem: "  140000000-147ffffff : System RAM (virtio_mem)", indented by two for
- * each resource that it is in. */
+/* One line of /proc/iomem: " 140000000-147ffffff : System RAM (virtio_mem)", indented by two for
+ * each enclosing resource. */
 struct resource {
 	size_t depth;
 	uint64_t start, end; /* the last byte */
@@ -278,7 +280,8 @@ static bool scan_resource(const char *line, const char *eol, struct resource *re
 	return true;
 }
 
-/* The memory that a device has plugged is in /proc/iomem, below the device's own range. */
+/* Find the memory that virtio-mem devices have plugged: /proc/iomem has it below the device's own
+ * range. */
 static int find_virtio(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
 {
 	static const char memory[] = "System RAM (virtio_mem)";
@@ -294,7 +297,7 @@ static int find_virtio(struct stow_root *root, struct stow_memblocks *list, stru
 		if (!scan_resource(line, eol, &r))
 			continue;
 		snprintf(parents[r.depth], sizeof(parents[0]), "%.*s", (int)r.len, r.name);
-		/* To others than root all addresses are zero. */
+		/* All addresses are zero unless the reader is root. */
 		if (!r.depth || !r.end || r.len != sizeof(memory) - 1 ||
 		    memcmp(r.name, memory, r.len) != 0)
 			continue;
@@ -334,7 +337,7 @@ static void measure(struct stow_memblocks *list)
 	}
 }
 
-/* By name, and those without blocks left out. */
+/* Sort devices by name; drop devices without blocks. */
 static int sort_devices(struct stow_memblocks *list, struct stow_err *err)
 {
 	_cleanup_free_ const struct stow_memdev **order = NULL;

@@ -5,6 +5,6 @@
 #include "base/root.h"
 #include "node/memblock.h"
 
-/* Fills in the devices of a list whose blocks are there, and each block's device. What the kernel
- * does not say, or not to us, is memory that came with the machine. */
+/* Fill in the devices of a list that has its blocks, and each block's device. Block whose device is
+ * unknown, or may not be read, count as boot memory. */
 int stow_memdevs_assign(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err);

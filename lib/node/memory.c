@@ -11,7 +11,7 @@
 /* zoneinfo has some hundred bytes for each zone and CPU: 8 MiB on 64 nodes with 1024 CPUs. */
 #define ZONEINFO_MAX ((size_t)64 << 20)
 
-/* A part of the text that is being read: a line, or what is left of it. */
+/* A part of the text: a line, or the rest of one. */
 struct span {
 	const char *p;
 	const char *end;
@@ -36,7 +36,7 @@ static void skip_blanks(struct span *line)
 		line->p++;
 }
 
-/* Takes `word` off the beginning of the line, if it is there as a whole word. */
+/* Remove `word` from the beginning of the line, if it is there as a whole word. */
 static bool take_word(struct span *line, const char *word)
 {
 	size_t len = strlen(word);
@@ -75,7 +75,7 @@ static int bad_line(int r, struct span line, const char *what, struct stow_err *
 			    r == -ERANGE ? "is out of range" : "has no number");
 }
 
-/* "MemTotal:        2096684 kB" in bytes. */
+/* Parse "MemTotal: 2096684 kB", in bytes. */
 static int take_kib(struct span *line, uint64_t *ret)
 {
 	uint64_t v;
@@ -95,7 +95,7 @@ int stow_meminfo_parse(const char *text, size_t len, struct stow_meminfo *ret, s
 	struct stow_meminfo info = { 0 };
 	int found = 0;
 
-	/* Both lines are among the first: the long rest is not looked at. */
+	/* Both lines are among the first: stop after them. */
 	while (found < 2 && next_line(&rest, &line)) {
 		struct span whole = line;
 		uint64_t node;
@@ -135,7 +135,8 @@ static struct stow_zone_sums *sums_of(struct stow_zoneinfo *info, int node)
 {
 	struct stow_zone_sums *grown;
 
-	/* The zones of a node follow each other, so the search seldom goes further than one. */
+	/* The zones of a node follow each other, so the search rarely visits more than one
+	 * entry. */
 	for (size_t i = info->n_nodes; i-- > 0;)
 		if (info->nodes[i].node == node)
 			return &info->nodes[i];
@@ -151,7 +152,7 @@ static struct stow_zone_sums *sums_of(struct stow_zoneinfo *info, int node)
 	return &info->nodes[info->n_nodes++];
 }
 
-/* "Node 0, zone   Normal" */
+/* Parse "Node 0, zone Normal". */
 static int zone_header(struct stow_zoneinfo *info, struct span line, struct stow_zone_sums **ret)
 {
 	uint64_t node = 0;
@@ -166,9 +167,9 @@ static int zone_header(struct stow_zoneinfo *info, struct span line, struct stow
 }
 
 /*
- * Where the line's number is added. Before Linux 4.8 the LRU lists were counted by zone, before
- * 4.14 the slabs, now by node under its first zone: adding up what there is fits all. The "high:"
- * of the per-CPU page lists is another word than the watermark's "high".
+ * Return the counter to add the line's number to. Before Linux 4.8 the LRU lists, and before 4.14
+ * the slabs, were counted by zone, now by node under its first zone: the sum is right in each case.
+ * "high:" of the per-CPU page lists is not the watermark "high".
  */
 static uint64_t *zone_counter(struct stow_zone_sums *sums, struct span *line)
 {
@@ -247,7 +248,7 @@ static uint64_t add_saturated(uint64_t a, uint64_t b)
 	return __builtin_add_overflow(a, b, &a) ? UINT64_MAX : a;
 }
 
-/* What reclaim gives back of `pages` without thrashing. */
+/* Return how many of `pages` can be reclaimed without thrashing. */
 static uint64_t less_working_set(uint64_t pages, uint64_t low)
 {
 	return pages - (pages / 2 < low ? pages / 2 : low);
@@ -259,6 +260,6 @@ uint64_t stow_zone_available(const struct stow_zone_sums *sums)
 					 less_working_set(sums->reclaimable, sums->low));
 	uint64_t all = add_saturated(sums->free, reclaim);
 
-	/* Below the high watermarks, what is reclaimed goes there first. */
+	/* Below the high watermarks, reclaimed pages first refill the free pages. */
 	return all > sums->high ? all - sums->high : 0;
 }

@@ -26,7 +26,8 @@ int stow_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow
 
 	if (r != -ENOENT)
 		return r;
-	/* Linux before 2.6.26: a folder for each CPU, and a file in it where it can be offline. */
+	/* Linux before 2.6.26: a folder for each CPU, with a file in it if the CPU can go
+	 * offline. */
 	r = stow_root_list_ids(root, "/sys/devices/system/cpu", "cpu", &present, err);
 	if (r < 0)
 		return r;
@@ -65,7 +66,7 @@ static int read_online_nodes(struct stow_root *root, struct stow_idset *ret, str
 	return r;
 }
 
-/* `lists` is cleared when the kernel turns out to have masks only (before Linux 2.6.26). */
+/* `lists` is cleared when the kernel turns out to have only masks (before Linux 2.6.26). */
 static int read_node_cpus(struct stow_root *root, struct stow_topology *t, struct stow_node *node,
 			  bool *lists, struct stow_err *err)
 {
@@ -88,7 +89,7 @@ static int read_node_cpus(struct stow_root *root, struct stow_topology *t, struc
 	return 0;
 }
 
-/* The node that the kernel allocates from for this CPU: the link from the CPU's folder. */
+/* Find the node that the kernel allocates from for this CPU: the link in the CPU's folder. */
 static int linked_node(struct stow_root *root, int cpu, int *ret_node, struct stow_err *err)
 {
 	struct stow_idset nodes;
@@ -103,8 +104,8 @@ static int linked_node(struct stow_root *root, int cpu, int *ret_node, struct st
 	return 0;
 }
 
-/* Puts a CPU on the one node that its folder links to, else on the first one that claims it, else
- * on the first node, as the kernel does. */
+/* Put a CPU on one node: the node that its folder links to, or else the first one that lists it, or
+ * else the first node, as the kernel does. */
 static int settle_cpu(struct stow_root *root, struct stow_topology *t, int cpu,
 		      struct stow_err *err)
 {
@@ -131,8 +132,7 @@ static int settle_cpu(struct stow_root *root, struct stow_topology *t, int cpu,
 	return 0;
 }
 
-/* Every online CPU belongs to exactly one node from here on. Firmware has been seen that puts each
- * CPU on every node. */
+/* Put every online CPU on exactly one node. Some firmware puts each CPU on every node. */
 static int settle_cpus(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
 {
 	struct stow_idset seen = { 0 }, odd = { 0 }, rest = t->online;
@@ -169,7 +169,7 @@ static int machine_meminfo(struct stow_root *root, struct stow_meminfo *ret, str
 	return r < 0 ? r : stow_meminfo_parse(text, len, ret, err);
 }
 
-/* A copied tree may lack the file: then nothing is known, and nothing is to be had. */
+/* A copied tree may lack the file: then the amounts are unknown, and 0. */
 static int read_memory(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
 {
 	for (size_t i = 0; i < t->n_nodes; i++) {
@@ -194,12 +194,12 @@ static int read_memory(struct stow_root *root, struct stow_topology *t, struct s
 
 static int read_available(struct stow_root *root, struct stow_topology *t, struct stow_err *err)
 {
-	/* A copied tree has no page size of its own; nearly all machines agree on this one's. */
+	/* A copied tree does not tell its page size; nearly all machines have this machine's. */
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct stow_zoneinfo info = { 0 };
 	int r = stow_zoneinfo_read(root, &info, err);
 
-	/* Some sandboxes hide it from all but root. What is free stands for it. */
+	/* Some sandboxes hide it from users other than root. Use the free memory instead. */
 	if (r == -ENOENT || r == -EACCES) {
 		for (size_t i = 0; i < t->n_nodes; i++)
 			stow_topology_assume(t, t->nodes[i].id, STOW_ASSUMED_AVAILABLE);
@@ -234,7 +234,7 @@ static int read_pools(struct stow_root *root, struct stow_topology *t, struct st
 			int r = stow_pool_read(root, node->id, sizes[s],
 					       &node->pools[node->n_pools], err);
 
-			/* A node without memory has no pools, on some kernels. */
+			/* On some kernels, a node without memory has no pools. */
 			if (r < 0 && r != -ENOENT)
 				return r;
 			if (r == 0)
@@ -244,8 +244,8 @@ static int read_pools(struct stow_root *root, struct stow_topology *t, struct st
 	return 0;
 }
 
-/* A line with one number for each online node, by ascending id (node_read_distance() in
- * drivers/base/node.c). False, with the row partly written, when it is anything else. */
+/* Parse a line with one number for each online node, by ascending id (node_read_distance() in
+ * drivers/base/node.c). False, with the row partly written, when it is malformed. */
 static bool parse_distances(const char *text, int *row, size_t n)
 {
 	size_t got = 0;
@@ -336,7 +336,7 @@ int stow_topology_read(struct stow_root *root, unsigned int flags,
 		       struct stow_topology **ret_topology, struct stow_err *err)
 {
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *t = calloc(1, sizeof(*t));
-	struct stow_err inner = { 0 }; /* also of failures that something else stands in for */
+	struct stow_err inner = { 0 }; /* also for errors that are replaced by an assumption */
 	int r;
 
 	if (!t)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What shares what: cores, last-level caches and packages of the CPUs. */
+/* Which CPUs share cores, last-level caches and packages. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -10,12 +10,12 @@
 #include "base/parse.h"
 #include "node/topology_internal.h"
 
-/* Long enough for a mask of STOW_IDSET_MAX bits. */
+/* Enough for a mask of STOW_IDSET_MAX bits. */
 #define MASK_MAX 4096
 
-/* Reads the kernel's mask format: 32-bit words in hexadecimal, the highest first, with commas
- * ("1,00000000" is CPU 32). Only the first word may be short. Some kernels end it in two newlines
- * (powerpc's caches, before Linux 4.20). */
+/* Parse the kernel's mask format: 32-bit words in hexadecimal, the highest first, separated by
+ * commas ("1,00000000" is CPU 32). Only the first word may be short. Some kernels end it with two
+ * newlines (powerpc's caches, before Linux 4.20). */
 static int parse_mask(const char *text, struct stow_idset *ret)
 {
 	struct stow_idset set = { 0 };
@@ -33,7 +33,7 @@ static int parse_mask(const char *text, struct stow_idset *ret)
 		if (c == ',')
 			continue;
 		bit += 4;
-		if (c == '0') /* most are */
+		if (c == '0') /* skip: most digits are */
 			continue;
 		if (!isxdigit((unsigned char)c))
 			return -EINVAL;
@@ -65,28 +65,28 @@ int stow_mask_read(struct stow_root *root, const char *path, struct stow_idset *
 }
 
 /*
- * A file of cpuN/topology under the names that it had over the years, masks last. The name that
- * worked is tried first for the next CPU.
+ * A file of cpuN/topology under its present and former names, masks last. The name that existed is
+ * tried first for the next CPU.
  */
 struct siblings_file {
 	const char *names[4];
 	size_t n_names;
-	size_t n_lists; /* the names before this index hold lists, the others masks */
+	size_t n_lists; /* names before this index hold lists, the others masks */
 	size_t last;
 };
 
 struct cpu_reader {
 	struct stow_root *root;
 	struct stow_topology *t;
-	struct stow_err *err; /* also of files that something else stands in for */
-	int *index;	      /* CPU id to index in t->cpus, -1 for others */
+	struct stow_err *err; /* also for errors that are replaced by an assumption */
+	int *index;	      /* CPU id to index in t->cpus; -1 for other CPUs */
 	struct siblings_file cores;
 	struct siblings_file packages;
 	int n_cores, n_llcs, n_packages;
-	bool no_caches; /* the kernel describes none on this machine */
+	bool no_caches; /* the kernel describes no caches on this machine */
 };
 
-/* 1 with the list, 0 when none of the files is there or has the CPU itself in it, -errno. */
+/* Return 1 with the list, 0 when no file exists or has the CPU itself in it, or -errno. */
 static int read_siblings(struct cpu_reader *r, struct siblings_file *file, int cpu,
 			 struct stow_idset *ret)
 {
@@ -138,7 +138,8 @@ static int read_core(struct cpu_reader *r, struct stow_cpu *cpu)
 	return 0;
 }
 
-/* UINT64_MAX: there is no number, or -1 in its place (arm64 without a topology of its own). */
+/* Read the package number. UINT64_MAX: there is none, or -1 in its place (arm64 without a topology
+ * of its own). */
 static int read_package_number(struct cpu_reader *r, int cpu, uint64_t *ret)
 {
 	char path[128], text[32];
@@ -158,7 +159,7 @@ static int read_package_number(struct cpu_reader *r, int cpu, uint64_t *ret)
 	return 0;
 }
 
-/* Without a list of its own, a package is what has its number, or else the machine. */
+/* Build a package without a list from the CPUs with the same number, or from all CPUs. */
 static int package_by_number(struct cpu_reader *r, struct stow_idset *ret)
 {
 	struct stow_idset set = { 0 };
@@ -203,7 +204,7 @@ static int read_package(struct cpu_reader *r, struct stow_cpu *cpu)
 	return 0;
 }
 
-/* 1 with the CPUs of one cache, 0 when no file has them, -errno. */
+/* Return 1 with the CPUs of one cache, 0 when no file has them, or -errno. */
 static int read_cache(struct cpu_reader *r, int cpu, int index, struct stow_idset *ret)
 {
 	char path[128];
@@ -223,9 +224,10 @@ static int read_cache(struct cpu_reader *r, int cpu, int index, struct stow_idse
 }
 
 /*
- * The kernel numbers a CPU's caches from the core outwards, so the last-level cache is the one
- * with the highest number that is not for instructions alone. The number differs between the
- * cores of a hybrid machine: each group's first CPU is asked. As read_cache().
+ * Find the last-level cache of a CPU. The kernel numbers a CPU's caches from the core outwards, so
+ * this is the cache with the highest number that is not for instructions alone. The number differs
+ * between the cores of a hybrid machine: the first CPU of each group is asked. Return as
+ * read_cache() does.
  */
 static int read_last_cache(struct cpu_reader *r, int cpu, struct stow_idset *ret)
 {
@@ -239,7 +241,7 @@ static int read_last_cache(struct cpu_reader *r, int cpu, struct stow_idset *ret
 	res = stow_root_list_ids(r->root, dir, "index", &indices, r->err);
 	if (res < 0)
 		return stow_is_missing(res) ? 0 : res;
-	/* Caches are described for all CPUs or for none: the first one tells. */
+	/* The kernel describes caches for all CPUs or for none: check the first CPU. */
 	r->no_caches = r->n_llcs == 0 && stow_idset_empty(&indices);
 	for (int i = 31; i >= 0; i--) {
 		if (!stow_idset_has(&indices, i))
@@ -257,7 +259,8 @@ static int read_last_cache(struct cpu_reader *r, int cpu, struct stow_idset *ret
 	return 0;
 }
 
-/* Without caches, what the scheduler assumes: the CPUs of one package on one node share one. */
+/* Find the cache domain; without caches, assume what the scheduler does: the CPUs of one package on
+ * one node share one. */
 static int read_llc(struct cpu_reader *r, struct stow_cpu *cpu)
 {
 	struct stow_idset set;
@@ -309,7 +312,7 @@ int stow_topology_read_cpus(struct stow_root *root, struct stow_topology *t, str
 			cpu_of(&r, id)->node = t->nodes[n].id;
 	for (size_t i = 0; i < t->n_cpus; i++) {
 		struct stow_cpu *cpu = &t->cpus[i];
-		/* Whoever is numbered already is a sibling of a CPU that was read. */
+		/* A CPU that has its numbers already is a sibling of a CPU that was read. */
 		int res = cpu->core < 0 ? read_core(&r, cpu) : 0;
 
 		if (res == 0 && cpu->package < 0)
