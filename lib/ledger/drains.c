@@ -12,7 +12,7 @@
 #include "base/idlist.h"
 #include "ledger/sql.h"
 
-#define ENDS_KEPT 64 /* of ordered drains whose end no scheduler has heard of */
+#define ENDS_KEPT 64 /* ordered drains whose end no scheduler has acknowledged */
 
 #define COLUMNS                                                                              \
 	"id, step, worker_pid, worker_start, ordered, cancel, resume, node, device, eject,"  \
@@ -56,7 +56,7 @@ static uint64_t number_of(sqlite3_stmt *stmt, int column)
 	return (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
-/* NULL is 0, and a number one more. */
+/* NULL is 0, and a number is one more. */
 static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
 {
 	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0 : number_of(stmt, column) + 1;
@@ -282,7 +282,7 @@ bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id)
 {
 	int64_t cancel;
 
-	/* Without a row the answer is 0 rows: count those that may go on. */
+	/* No row must count as cancelled: so count the rows that are not. */
 	return stow_sql_number(ledger, &cancel, NULL,
 			       "SELECT count(*) FROM drain WHERE id = ? AND cancel = 0", "t",
 			       id) == 0 &&
@@ -319,7 +319,7 @@ static int check_alone(struct stow_ledger *ledger, const char *id, struct stow_e
 	return r;
 }
 
-/* SQLite's numbers have a sign. */
+/* SQLite's integers are signed. */
 static int64_t signed_of(uint64_t number)
 {
 	return number < INT64_MAX ? (int64_t)number : INT64_MAX;
@@ -369,7 +369,7 @@ static int write_pools(struct stow_ledger *ledger, const struct stow_drain_row *
 	for (size_t i = 0; i < row->n_pools && r == 0; i++) {
 		const struct stow_drain_row_pool *p = &row->pools[i];
 
-		/* Nothing, where it is told by one more. */
+		/* 0 becomes NULL again, and any other number one less. */
 		r = stow_sql_run(ledger, err,
 				 "INSERT INTO drain_pool VALUES(?1, ?2, ?3, ?4, ?5,"
 				 " nullif(?6, -1), nullif(?7, -1))",
@@ -398,7 +398,7 @@ static int insert_moved(struct stow_ledger *ledger, const struct stow_drain_row 
 	return r;
 }
 
-/* Once it is committed. */
+/* After the commit. */
 static void set_noted(struct stow_drain_row *row)
 {
 	for (size_t i = 0; i < row->n_blocks; i++)
@@ -556,7 +556,7 @@ int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, c
 	return r;
 }
 
-/* --- from others ---------------------------------------------------------- */
+/* --- for other programs --- */
 
 int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err)

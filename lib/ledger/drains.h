@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Drains in the ledger: each step is written down before it is done, so that the next program can
- * undo the work of a killed one, or go on with it (lib/drain/drain.h). A drain's fence is in the
- * same transaction: there is no moment with one and without the other.
+ * Drains in the ledger: each step is written before it is done, so that the next program can undo
+ * or continue the work of a killed one (lib/drain/drain.h). A drain and its fence are written in
+ * one transaction: neither exists without the other.
  */
 
 #include <stdbool.h>
@@ -20,7 +20,7 @@
 
 #define STOW_DRAIN_ID_LEN 16 /* lower-case hexadecimal digits */
 
-/* Numbered as in drain.proto. */
+/* Same numbers as in drain.proto. */
 enum stow_drain_step {
 	STOW_DRAIN_STEP_WAITING = 1,
 	STOW_DRAIN_STEP_PLANNED,
@@ -31,71 +31,72 @@ enum stow_drain_step {
 	STOW_DRAIN_STEP_SAFE,
 	STOW_DRAIN_STEP_REMOVED,
 	STOW_DRAIN_STEP_UNDOING,
-	STOW_DRAIN_STEP_DONE, /* ends from here on */
+	STOW_DRAIN_STEP_DONE, /* final steps from here on */
 	STOW_DRAIN_STEP_PARTIAL,
 	STOW_DRAIN_STEP_FAILED,
 	STOW_DRAIN_STEP_CANCELLED,
 };
 
-const char *stow_drain_step_name(enum stow_drain_step step); /* "planned" */
+const char *stow_drain_step_name(enum stow_drain_step step); /* returns "planned" */
 
 static inline bool stow_drain_step_is_end(enum stow_drain_step step)
 {
 	return step >= STOW_DRAIN_STEP_DONE;
 }
 
-/* What happens once all is offline. */
+/* What to do when everything is offline. */
 enum stow_drain_eject {
-	STOW_EJECT_KEEP,  /* it stays, offline */
-	STOW_EJECT_EJECT, /* the machine itself lets go of it */
-	STOW_EJECT_WAIT,  /* a hypervisor pulls it */
+	STOW_EJECT_KEEP,  /* leave it offline */
+	STOW_EJECT_EJECT, /* eject it from this machine */
+	STOW_EJECT_WAIT,  /* wait until a hypervisor removes it */
 };
 
-/* What may become of the memory that is offline. Numbered as in drain.proto. */
+/* What may be done with the offline memory. Same numbers as in drain.proto. */
 enum stow_drain_release {
-	STOW_RELEASE_NONE,   /* nothing (yet): its device has other memory online, or it has none */
-	STOW_RELEASE_DEVICE, /* nothing of its devices is online: they may be removed */
-	STOW_RELEASE_SHRINK, /* a part of virtio-mem: its hypervisor may shrink it by so much */
+	STOW_RELEASE_NONE, /* nothing (yet): its device has other memory online, or it has no device
+			    */
+	STOW_RELEASE_DEVICE, /* its devices have no memory online: they may be removed */
+	STOW_RELEASE_SHRINK, /* a part of virtio-mem: its hypervisor may shrink it by this part */
 };
 
-/* One of the blocks that are to go. */
+/* One of the blocks of the drain. */
 struct stow_drain_row_block {
 	uint64_t id;
-	enum stow_memblock_zone zone; /* that it was in */
-	bool gone;		      /* begun with, done or not */
-	bool noted;		      /* `gone`, as the ledger has it */
+	enum stow_memblock_zone zone; /* the zone that it was in */
+	bool gone;		      /* offlining has begun, whether or not it is done */
+	bool noted;		      /* the value of `gone` in the ledger */
 };
 
-/* Hugepages that went with the blocks; in pages. */
+/* Hugepages that were lost with the blocks; in pages. */
 struct stow_drain_row_pool {
-	uint64_t size; /* bytes a page */
-	uint64_t lost; /* that the node's pool has less than before, by us */
-	uint64_t ours; /* of them those that numastow had put in: taken off the ledger's `added` */
-	uint64_t used; /* of them those that are in use, on another node now */
-	uint64_t before; /* while a block goes: what the pool had before, and one; else 0 */
-	uint64_t target; /* while they are made again: what the pool is to have, and one; else 0 */
+	uint64_t size;	 /* bytes a page */
+	uint64_t lost;	 /* pages that the pool has lost because of the drain */
+	uint64_t ours;	 /* of `lost`: pages that numastow had added; subtracted from `added` */
+	uint64_t used;	 /* of `lost`: pages in use, on another node now */
+	uint64_t before; /* while a block goes offline: the pool's size before, plus 1; else 0 */
+	uint64_t target; /* while lost pages are made again: the pool's target size, plus 1; else 0 */
 };
 
 /* A container that was repinned, and where it was. */
 struct stow_drain_row_move {
 	char *id;
 	struct stow_idset nodes;
-	bool noted; /* the ledger has it */
+	bool noted; /* it is in the ledger */
 };
 
-/* A drain that is under way, or an ordered one whose end its scheduler has not acknowledged.
+/* A drain that is in progress, or an ordered drain whose end its scheduler has not acknowledged.
  * Strings are never NULL once read. */
 struct stow_drain_row {
 	char id[STOW_DRAIN_ID_LEN + 1];
 	enum stow_drain_step step;
-	struct stow_pidref worker; /* pid 0: no program is at work */
-	bool ordered;		   /* by a scheduler, which is to hear of the end */
-	bool cancel;		   /* it has been asked to stop */
-	bool resume;		   /* after its worker's death: go on, rather than undo */
+	struct stow_pidref worker; /* pid 0: no program works on it */
+	bool ordered;		   /* a scheduler asked for it, and must be told the result */
+	bool cancel;		   /* its cancellation was requested */
+	bool resume;		   /* when its worker dies: continue it instead of undoing it */
 	int node;
-	char *device; /* that all the blocks belong to; "" */
+	char *device; /* device of all the blocks; or "" */
 
-	/* What was asked for, for going on; times in ns, the rate in bytes a second. */
+	/* The specification, needed to continue; times in ns, the rate in bytes a second. */
 	enum stow_drain_eject eject;
 	bool keep, elsewhere;
 	uint64_t block_timeout, timeout, removal_timeout, rate;
@@ -104,62 +105,61 @@ struct stow_drain_row {
 	size_t n_blocks;
 	struct stow_drain_row_pool pools[STOW_POOLS_MAX];
 	size_t n_pools;
-	struct stow_drain_row_move *moved; /* in the order in which they were */
+	struct stow_drain_row_move *moved; /* in the order of the moves */
 	size_t n_moved;
 
-	char *message;		   /* of the end */
+	char *message;		   /* of the final step */
 	uint64_t created, updated; /* ns since the epoch */
 	uint64_t bytes, bytes_offline;
-	uint64_t bytes_staying; /* of the blocks' devices: what stays online */
+	uint64_t bytes_staying; /* what stays online of the blocks' devices */
 	enum stow_drain_release release;
-	int code; /* of the end: errno, or 0 */
+	int code; /* of the final step: errno, or 0 */
 };
 
-/* Adds a container to those that were moved; `nodes`, where it was, may be NULL. -ENOMEM. */
+/* Add a moved container; `nodes`, its former nodes, may be NULL. Fails only with -ENOMEM. */
 int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
 			    const struct stow_idset *nodes);
-/* Formats its blocks, or those of them that are gone, in list format: "48-55". To be freed; NULL:
- * no memory. */
+/* Format its blocks, or with `gone` those whose offlining has begun, in list format: "48-55". The
+ * caller frees the text; NULL: out of memory. */
 char *stow_drain_row_blocks(const struct stow_drain_row *row, bool gone);
 
-/* Reads all drains, the oldest first. */
+/* Read all drains, the oldest first. */
 int stow_drain_rows(struct stow_ledger *ledger, struct stow_drain_row **ret, size_t *ret_n,
 		    struct stow_err *err);
 void stow_drain_rows_free(struct stow_drain_row *rows, size_t n);
 void stow_drain_row_done(struct stow_drain_row *row);
 
 /*
- * Enters a drain, and fences its node. -EBUSY: another one is under way, and the line says which;
- * -EEXIST: one of this id is there.
+ * Insert a drain, and fence its node. -EBUSY: another one is in progress; the message names it.
+ * -EEXIST: this id exists.
  */
 int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err);
-/* Writes down what has changed: which blocks are gone (and notes that), pools, moves, how far it
- * is. It leaves the column `cancel`, which other programs write. -ENOENT: the row is gone. */
+/* Write what has changed: blocks that are gone (and mark them as noted), pools, moves, the step.
+ * The column `cancel` is left alone, because other programs write it. -ENOENT: the row is gone. */
 int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row,
 		       struct stow_err *err);
-/* How numastow's share of a hugepage pool changes with it: pages more, and less. */
+/* A change of a pool's `added`: pages to add and to subtract. */
 struct stow_drain_pages {
 	uint64_t size, plus, minus;
 };
-/* Does the same, and changes the pools of the drain's node, in one transaction: a program that is
+/* Do the same, and change the pools of the drain's node, in one transaction: a program that is
  * killed has counted both or neither. */
 int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
-/* Takes over a drain whose worker has died. -EBUSY: another program was faster. */
+/* Take over a drain whose worker has died. -EBUSY: another program was faster. */
 int stow_drain_row_adopt(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 const struct stow_pidref *self, struct stow_err *err);
-/* Ends it: lifts the fence, and keeps the row with its end for an ordered drain, else deletes it.
- * `event` ("drained", "undrained") goes into the history. */
+/* End a drain: lift its fence; keep the row of an ordered drain, with its final step, and delete
+ * any other. `event` ("drained", "undrained") goes into the history. */
 int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, const char *event,
 		       struct stow_err *err);
-/* Says whether it has been asked to stop; true also when the row is gone. */
+/* Return whether cancellation was requested; true also when the row is gone. */
 bool stow_drain_row_cancelled(struct stow_ledger *ledger, const char *id);
 
-/* Asks the worker of a drain (by id or its beginning; "" for the only one) to stop, whichever
- * program that is; it notices within a second. -ENOENT: no such drain is under way. `ret_id` may be
- * NULL. */
+/* Request the cancellation of a drain (by id or its beginning; "" for the only one); its worker
+ * notices within a second. -ENOENT: no such drain is in progress. `ret_id` may be NULL. */
 int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
-/* Forgets a drain that has ended. */
+/* Delete a drain that has ended. */
 int stow_drain_forget(struct stow_ledger *ledger, const char *id, struct stow_err *err);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The history: the last events, as `numastow why` prints them. */
+/* The history: the last events, for `numastow why`. */
 #include "ledger/ledger.h"
 
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files that read and write records share. */
+/* Declarations shared by the files that read and write records. */
 
 #include "ledger/ledger.h"
 #include "ledger/sql.h"
 
-/* All columns of `container` but the key. */
+/* All columns of `container` except the key. */
 #define STOW_RECORD_COLUMNS                                                                  \
 	"state, kind, id, pod, ns, name, init_pid, init_start, worker_pid, worker_start,"    \
 	" cpuset_version, cpuset_path, cpuset_inode, hugetlb_version, hugetlb_path,"         \
@@ -16,16 +16,16 @@
 
 void stow_move_free(struct stow_move *move);
 
-/* Writes shares with their pages: what the container has (`target` 0), or what a repin is to bring
- * (1). `sizes` are what the shares' pages refer to. */
+/* Write shares with their pages: the container's (`target` 0), or those of a repin's target (1).
+ * `sizes`: the page sizes that the shares' pages index. */
 int stow_ledger_put_shares(struct stow_ledger *ledger, int64_t key, int target, bool exclusive,
 			   const struct stow_share *shares, size_t n_shares,
 			   const struct stow_page_request *sizes, size_t n_sizes,
 			   struct stow_err *err);
-/* Writes exclusive CPUs. -EEXIST: one is taken. */
+/* Write exclusive CPUs. -EEXIST: one is taken. */
 int stow_ledger_put_cpus(struct stow_ledger *ledger, int64_t key, int target,
 			 const struct stow_idset *cpus, struct stow_err *err);
 
-/* The leases that wait for members of a pod. */
+/* Read the leases that wait for members of a pod. */
 int stow_ledger_members(struct stow_ledger *ledger, const char *pod, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);

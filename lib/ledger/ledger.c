@@ -15,16 +15,16 @@
 #include "ledger/schema.h"
 #include "ledger/sql.h"
 
-/* "nstw": so that file(1) and we know whose database it is. */
+/* "nstw": identifies the database, also for file(1). */
 #define APPLICATION_ID 0x6e737477
 #define SCHEMA_VERSION 5
 
-/* A statement's constraints are compiled whenever it is prepared, each of them for some
- * microseconds: so there is one for all columns of a kind. Every b-tree that a transaction changes
- * costs four system calls: so an index holds only the rows that are looked for. */
+/* SQLite compiles a table's constraints whenever a statement is prepared, each for some
+ * microseconds: so one constraint covers all columns of a kind. Every b-tree that a transaction
+ * changes costs four system calls: so an index has only the rows that are looked up. */
 #define ARE_LISTS(c) "CONSTRAINT sets_are_lists CHECK(" c " NOT GLOB '*[^0-9,-]*')"
 #define OWNER	     " INTEGER NOT NULL REFERENCES container ON DELETE CASCADE"
-/* A controller that is not to be had has no path; version NULL is where cpuset's is, as on v2. */
+/* A missing controller has no path; a NULL version means the same cgroup as cpuset's, as on v2. */
 #define CGROUP(c) #c "_version INTEGER," #c "_path TEXT," #c "_inode INTEGER"
 #define CGROUP_CHECK(c)                                                                           \
 	"CONSTRAINT " #c "_has_path CHECK(coalesce(" #c "_version, 0) BETWEEN 0 AND 2 AND"        \
@@ -57,7 +57,8 @@ static const char schema[] =
 	"CREATE INDEX container_id ON container(id) WHERE id <> '';"
 	"CREATE INDEX container_member ON container(pod, name) WHERE kind = 1;"
 	"CREATE INDEX container_reservation ON container(reservation) WHERE reservation <> '';"
-	/* What each has. `target` is 1 for what the repin under way, in `move`, is to bring. */
+	/* What each container has. `target` is 1 for the target of the repin in progress, which is
+	 * in `move`. */
 	"CREATE TABLE share(container" OWNER ", target INTEGER NOT NULL, node INTEGER NOT NULL,"
 	"cpus INTEGER NOT NULL, memory INTEGER NOT NULL, exclusive INTEGER NOT NULL,"
 	"CONSTRAINT numbers_are_positive CHECK(min(target, node, cpus, memory, exclusive) >= 0 AND"
@@ -80,7 +81,7 @@ static const char schema[] =
 	"cpus TEXT NOT NULL, nodes TEXT NOT NULL, reason TEXT NOT NULL,"
 	"CONSTRAINT step_is_known CHECK(step BETWEEN 0 AND 2 AND worker_pid >= 0),"
 	ARE_LISTS("cpus || nodes") ") STRICT;"
-	/* The machine's own. */
+	/* The machine's own tables. */
 	"CREATE TABLE pool(node INTEGER NOT NULL, size INTEGER NOT NULL, added INTEGER NOT NULL,"
 	"writing INTEGER NOT NULL, before INTEGER NOT NULL, target INTEGER NOT NULL,"
 	"CONSTRAINT numbers_are_positive CHECK(min(node, added, writing, before, target) >= 0 AND"
@@ -91,7 +92,7 @@ static const char schema[] =
 	"CREATE TABLE fence(owner TEXT NOT NULL, node INTEGER NOT NULL,"
 	"CONSTRAINT node_is_a_nodes CHECK(node >= 0 AND owner <> ''),"
 	"PRIMARY KEY(owner, node)) STRICT, WITHOUT ROWID;"
-	/* Cgroups whose cpuset.cpus.exclusive is ours. */
+	/* Cgroups whose cpuset.cpus.exclusive numastow has written. */
 	"CREATE TABLE partition(path TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
 	"leaf INTEGER NOT NULL, again INTEGER NOT NULL,"
 	"CONSTRAINT path_is_absolute CHECK(path GLOB '/?*'),"
@@ -108,8 +109,8 @@ const char *stow_state_name(enum stow_state state)
 
 /* --- opening -------------------------------------------------------------- */
 
-/* The start of the file (sqlite.org/fileformat2.html) in one read, where a PRAGMA is a transaction
- * of its own. 0 for an empty file. */
+/* Read the file's header (sqlite.org/fileformat2.html) in one read; each PRAGMA would be a
+ * transaction of its own. 0 for an empty file. */
 static uint32_t read_header(struct stow_ledger *ledger, sqlite3_int64 offset)
 {
 	sqlite3_file *file = NULL;
@@ -136,7 +137,7 @@ static int begin_locked(struct stow_ledger *ledger, struct stow_err *err)
 	return 0;
 }
 
-/* Makes the tables in an empty database; whoever else opens it waits for the lock meanwhile. */
+/* Make the tables in an empty database, under the lock. */
 static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 {
 	char sql[128];
@@ -156,9 +157,9 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	return r;
 }
 
-/* The database lives on a tmpfs: syncing it to a disk buys nothing. The journal is deleted at each
- * commit, SQLite's default: one that is kept is looked into by every reader, and one in memory
- * loses what a killed writer has half written. */
+/* The database is on a tmpfs, so syncing is useless. The journal is deleted at each commit,
+ * SQLite's default: every reader would have to look into a kept journal, and one in memory would
+ * lose the half-written pages of a killed writer. */
 static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
 {
 	uint32_t version;
@@ -178,7 +179,7 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 		return stow_err_set(
 			err, EPROTO,
 			"the ledger %s%s has schema %" PRIu32
-			", this program knows %d: a newer version of numastow runs here",
+			", this program supports %d: a newer version of numastow runs here",
 			ledger->root->prefix, STOW_LEDGER_PATH, version, SCHEMA_VERSION);
 	return stow_err_set(
 		err, EPROTO,
@@ -209,7 +210,7 @@ static int open_file(struct stow_ledger *ledger, const char *path, struct stow_e
 	return 0;
 }
 
-/* SQLite would make the file readable for everybody. */
+/* SQLite would make the file readable for all users. */
 static int create_file(struct stow_ledger *ledger, struct stow_err *err)
 {
 	_cleanup_close_ int fd = stow_root_openat(ledger->root, O_RDWR | O_CREAT | O_NOFOLLOW, 0600,
@@ -228,7 +229,7 @@ static int open_locked(struct stow_ledger *ledger, const char *path, bool create
 	int r;
 
 	r = open_file(ledger, path, err);
-	if (r == -ENOENT && create) { /* the first since boot */
+	if (r == -ENOENT && create) { /* the first access since boot */
 		r = create_file(ledger, err);
 		if (r == 0)
 			r = open_file(ledger, path, err);
@@ -248,8 +249,8 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
 	if (r < 0)
 		return r;
-	/* Statistics and look-aside memory pay off in long-lived processes. Refused, and rightly,
-	 * once SQLite is in use. */
+	/* Statistics and look-aside memory only pay off in long-lived processes. These calls fail,
+	 * as they should, once SQLite is in use. */
 	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	(void)sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
 	ledger = calloc(1, sizeof(*ledger));
@@ -302,16 +303,17 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 	snprintf(to, sizeof(to), "%s.damaged-%jd", from, (intmax_t)now.tv_sec);
 	if (rename(from, to) < 0)
 		return stow_err_sys(err, errno, "renaming %s", from);
-	(void)chmod(to, 0600); /* an older version's was for everybody to read */
-	(void)unlink(journal); /* it belongs to the old one and must not be played into the new */
+	(void)chmod(to, 0600); /* an older version's was readable for all users */
+	(void)unlink(journal); /* it belongs to the old database, and must not be rolled back into
+				  the new one */
 	snprintf(ret_name, size, "%s", to);
 	return 0;
 }
 
 /* --- transactions --------------------------------------------------------- */
 
-/* SQLite's own wait for a lock is a poll with growing pauses: with 200 hooks at once some would
- * starve. flock(2) queues them. */
+/* SQLite's own wait for a lock polls with growing pauses: with 200 hooks at once some would starve.
+ * flock(2) queues them. */
 int stow_ledger_begin(struct stow_ledger *ledger, struct stow_err *err)
 {
 	int r = stow_sql_lock(ledger, err);

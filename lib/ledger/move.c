@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A repin under way: a second set of rows of share, page and cpu, with `target` 1. */
+/* A repin in progress: a second set of rows of share, page and cpu, with `target` 1. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@
 #include "ledger/ledger.h"
 #include "ledger/sql.h"
 
-/* The record's mode, with -ENOENT when it is gone, and its page sizes as it has them when read. */
+/* Read the record's mode (-ENOENT: it is gone), and its page sizes in the order of its `pages`. */
 static int read_owner(struct stow_ledger *ledger, int64_t key, bool *ret_exclusive,
 		      struct stow_page_request *sizes, size_t *ret_n, struct stow_err *err)
 {
@@ -95,7 +95,7 @@ int stow_ledger_move_adopt(struct stow_ledger *ledger, int64_t key,
 int stow_ledger_move_end(struct stow_ledger *ledger, int64_t key, bool arrived,
 			 struct stow_err *err)
 {
-	/* Pages follow their shares, by the foreign key. */
+	/* Pages follow their shares through the foreign key. */
 	static const char *const arrive[] = {
 		("UPDATE container SET (cpus, nodes, reason) ="
 		 " (SELECT cpus, nodes, reason FROM move WHERE container = key) WHERE key = ?"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Cgroups whose cpuset.cpus.exclusive is ours. */
+/* Cgroups whose cpuset.cpus.exclusive numastow has written. */
 #include <errno.h>
 #include <stdlib.h>
 

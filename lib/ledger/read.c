@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Records of the ledger, read: each table once, in the order of the key, and put together. */
+/* Reading records: each table is read once, in the order of the key, and the rows are put
+ * together. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 struct list {
 	struct stow_record **records; /* by ascending key */
 	size_t n, size;
-	size_t at; /* the record of the row before */
+	size_t at; /* index of the previous row's record */
 };
 
 static int no_memory(struct stow_err *err)
@@ -21,7 +22,7 @@ static int no_memory(struct stow_err *err)
 	return stow_err_set(err, ENOMEM, "reading the ledger: out of memory");
 }
 
-/* The record of a row's first column. Rows come by ascending key, too. */
+/* Find the record of a row's first column. Rows come by ascending key, too. */
 static struct stow_record *record_of(struct list *list, sqlite3_stmt *stmt)
 {
 	int64_t key = sqlite3_column_int64(stmt, 0);
@@ -34,7 +35,7 @@ static struct stow_record *record_of(struct list *list, sqlite3_stmt *stmt)
 
 /* --- rows of each table --------------------------------------------------- */
 
-/* A cgroup's version, path and inode from `column` on; NULL: as cpuset's. */
+/* Read a cgroup's version, path and inode from `column` on; NULL: equal to cpuset's. */
 static int read_cgroup(sqlite3_stmt *stmt, int column, enum stow_controller controller,
 		       struct stow_cgroup_id *id)
 {
@@ -130,7 +131,8 @@ static int move_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 	return rec->move->reason ? 0 : no_memory(err);
 }
 
-/* The shares that a row's second column, `target`, chooses; NULL: there is no such repin. */
+/* Return the shares that a row's second column, `target`, selects; NULL: the record has no
+ * repin. */
 static struct stow_share **shares_of(struct stow_record *rec, sqlite3_stmt *stmt, size_t **ret_n)
 {
 	bool target = sqlite3_column_int(stmt, 1) != 0;
@@ -162,7 +164,7 @@ static int share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 	return 0;
 }
 
-/* The index of a page size in the record, put in when it is new; -1 when there are too many. */
+/* Return the index of a page size in the record, added if it is new; -1 when there are too many. */
 static int page_index(struct stow_record *rec, uint64_t size)
 {
 	size_t i = 0;
@@ -232,7 +234,7 @@ static int saved_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err
 
 /* --- all tables ----------------------------------------------------------- */
 
-/* In this order: shares need the repin, pages the shares. */
+/* In this order: shares need the repin, pages need the shares. */
 static const struct table {
 	const char *select, *order;
 	int (*row)(sqlite3_stmt *stmt, struct list *list, struct stow_err *err);
@@ -242,7 +244,7 @@ static const struct table {
 	  "container", move_row },
 	{ "SELECT container, target, node, cpus, memory FROM share", "container, target, node",
 	  share_row },
-	/* By size: the record's `pages` are by ascending size. */
+	/* By size, so that the record's `pages` are in ascending order. */
 	{ "SELECT container, target, node, size, pages FROM page", "container, size", page_row },
 	{ "SELECT container, target, cpu FROM cpu", "container", cpu_row },
 	{ "SELECT container, controller, attribute, value FROM saved", "container, position",
@@ -269,7 +271,8 @@ static int read_table(struct stow_ledger *ledger, const struct table *table, str
 	return r;
 }
 
-/* The records for which `where` holds, "" for all; `types` and what follows bind its parameters. */
+/* Read the records for which `where` holds, "" for all; `types` and the rest bind its
+ * parameters. */
 static int read_records(struct stow_ledger *ledger, struct stow_record ***ret, size_t *ret_n,
 			struct stow_err *err, const char *where, const char *types, ...)
 {
@@ -297,7 +300,7 @@ int stow_ledger_records(struct stow_ledger *ledger, const char *id, struct stow_
 {
 	if (!id)
 		return read_records(ledger, ret, ret_n, err, "", "");
-	/* The index has no empty ids; the planner uses it where it is told that there are none. */
+	/* The index has no empty ids; the planner uses it only if the condition excludes them. */
 	if (*id)
 		return read_records(ledger, ret, ret_n, err, "id = ? AND id <> ''", "t", id);
 	return read_records(ledger, ret, ret_n, err, "id = ''", "");
@@ -311,7 +314,7 @@ int stow_ledger_pool_records(struct stow_ledger *ledger, int node, uint64_t size
 			    (int64_t)node, (int64_t)size);
 }
 
-/* The first of some records, which the caller gets; the others are freed. NULL: there are none. */
+/* Return the first record, which the caller owns, and free the others. NULL: there is none. */
 static struct stow_record *take_first(struct stow_record **records, size_t n)
 {
 	struct stow_record *first = n ? records[0] : NULL;
@@ -366,7 +369,7 @@ int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 	int r;
 
 	*ret = NULL;
-	if (!*reservation) /* that is what records without one have */
+	if (!*reservation) /* records without one have "" */
 		return 0;
 	r = read_records(ledger, &records, &n, err, "reservation = ? AND reservation <> ''", "t",
 			 reservation);

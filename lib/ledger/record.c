@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Records of the ledger, written: a struct as rows of container, share, page, cpu and saved. */
+/* Writing records: a struct becomes rows of container, share, page, cpu and saved. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,9 +73,10 @@ void stow_records_free(struct stow_record **records, size_t n)
 	free(records);
 }
 
-/* --- the parts that move.c writes, too ------------------------------------ */
+/* --- parts that move.c writes, too --- */
 
-/* The caller has given a row twice; with CPUs, which may be somebody else's, -EEXIST stays. */
+/* Name the caller's mistake of giving a row twice. (For CPUs -EEXIST stays: another container may
+ * have them.) */
 static int twice(int r, struct stow_err *err, const char *what)
 {
 	return r == -EEXIST ? stow_err_set(err, EINVAL, "the record has the same %s twice", what)
@@ -189,7 +190,7 @@ static void describe(const struct stow_cgroup_id *id, enum stow_controller contr
 	ret->path = at->path;
 }
 
-/* Runs an INSERT or UPDATE with the columns of STOW_RECORD_COLUMNS and, behind them, the key. */
+/* Run an INSERT or UPDATE with the columns of STOW_RECORD_COLUMNS and, behind them, the key. */
 static int put_container(struct stow_ledger *ledger, const struct stow_record *record,
 			 const char *sql, int64_t key, struct stow_err *err)
 {
@@ -240,7 +241,8 @@ int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *rec
 		       struct stow_err *err)
 {
 	static const char *const statements[] = {
-		"DELETE FROM share WHERE container = ? AND target = 0", /* its pages go with it */
+		"DELETE FROM share WHERE container = ? AND target = 0", /* its pages are deleted
+									   with it */
 		"DELETE FROM cpu WHERE container = ? AND target = 0",
 		"DELETE FROM saved WHERE container = ?",
 	};
@@ -272,7 +274,7 @@ int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err 
 {
 	int r;
 
-	/* What belongs to it goes with it: ON DELETE CASCADE. */
+	/* All its rows are deleted with it: ON DELETE CASCADE. */
 	r = stow_sql_run(ledger, err, "DELETE FROM container WHERE key = ?", "i", key);
 	return r < 0 ? r : sqlite3_changes(ledger->db) > 0;
 }

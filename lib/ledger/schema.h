@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The tables of drains (ledger/drains.h): what goes with one goes with its row. */
+/* The tables of drains (ledger/drains.h). Deleting a drain's row deletes its rows in the other
+ * tables. */
 #define STOW_DRAIN_SCHEMA                                                                          \
 	"CREATE TABLE drain(id TEXT PRIMARY KEY NOT NULL CHECK(length(id) = 16),"                  \
 	" step INTEGER NOT NULL CHECK(step BETWEEN 1 AND 13),"                                     \

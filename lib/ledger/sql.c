@@ -17,7 +17,7 @@ int stow_sql_errno(int code)
 	case SQLITE_CONSTRAINT_ROWID:
 	case SQLITE_CONSTRAINT_UNIQUE:
 		return EEXIST;
-	case SQLITE_CONSTRAINT_FOREIGNKEY: /* what it belongs to is gone */
+	case SQLITE_CONSTRAINT_FOREIGNKEY: /* the row that it references is gone */
 		return ENOENT;
 	default:
 		break;
@@ -38,7 +38,7 @@ int stow_sql_errno(int code)
 		return ENOENT;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-	case SQLITE_ERROR: /* a table or column is missing: not our schema */
+	case SQLITE_ERROR: /* a table or column is missing: another schema */
 		return EUCLEAN;
 	case SQLITE_CONSTRAINT: /* a CHECK, NOT NULL or type: the caller's mistake */
 		return EINVAL;
@@ -64,8 +64,8 @@ int stow_sql_fail(struct stow_ledger *ledger, struct stow_err *err, const char *
 
 /* --- the lock ------------------------------------------------------------- */
 
-/* Without locks of its own SQLite does not look either whether its file still has its name, and
- * would play the old one's journal into the new one. */
+/* Without file locks, SQLite does not check either whether its file still has its name, and would
+ * roll the old file's journal back into the new one. */
 static int check_in_place(struct stow_ledger *ledger, struct stow_err *err)
 {
 	const char *path = sqlite3_db_filename(ledger->db, "main");
@@ -73,7 +73,7 @@ static int check_in_place(struct stow_ledger *ledger, struct stow_err *err)
 
 	if (stat(path, &st) == 0 && st.st_ino == ledger->inode && st.st_dev == ledger->device)
 		return 0;
-	return stow_err_set(err, ESTALE, "the ledger %s was set aside meanwhile; open it once more",
+	return stow_err_set(err, ESTALE, "the ledger %s was set aside meanwhile; open it again",
 			    path);
 }
 
@@ -91,7 +91,7 @@ int stow_sql_lock(struct stow_ledger *ledger, struct stow_err *err)
 	if (r < 0)
 		return stow_err_set(err, why.code, "%s", why.msg);
 	ledger->lock = r;
-	if (!ledger->db) /* is being opened */
+	if (!ledger->db) /* it is being opened */
 		return 0;
 	r = check_in_place(ledger, err);
 	if (r < 0)
@@ -115,7 +115,8 @@ int stow_sql_read_lock(struct stow_ledger *ledger, struct stow_ledger **ret_lock
 	r = stow_sql_lock(ledger, err);
 	if (r < 0)
 		return r;
-	/* Once for all statements SQLite looks for a journal and whether the file has changed. */
+	/* Within a transaction, SQLite checks only once for a journal and for changes of the
+	 * file. */
 	if (sqlite3_exec(ledger->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
 		r = stow_sql_fail(ledger, err, "beginning to read");
 		stow_sql_unlock(ledger);
@@ -223,7 +224,7 @@ int stow_sql_again(struct stow_ledger *ledger, sqlite3_stmt *stmt, struct stow_e
 	va_list ap;
 	int r;
 
-	(void)sqlite3_reset(stmt); /* repeats how the run before ended, which is known */
+	(void)sqlite3_reset(stmt); /* returns the error of the previous run, which was handled */
 	va_start(ap, types);
 	r = bind_va(ledger, stmt, err, types, ap);
 	va_end(ap);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is given away, fenced, and put into the pools of hugepages. */
+/* Usage, fences, and pools of hugepages. */
 #include "ledger/ledger.h"
 
 #include <errno.h>
@@ -75,7 +75,7 @@ static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, st
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
 
-	/* A node where a shared container runs without a number of CPUs still owes it one. */
+	/* A node where a shared container without a number of CPUs runs counts as owing it one. */
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
 			     " max(exclusive = 0) FROM share GROUP BY node",
@@ -178,7 +178,7 @@ int stow_ledger_namespace(struct stow_ledger *ledger, const char *ns, struct sto
 
 	memset(ret, 0, sizeof(*ret));
 	r = stow_sql_read_lock(ledger, &lock, err);
-	/* Without the targets of repins: a container is not to hit its cap by being moved. */
+	/* Without the targets of repins, so that a repin does not hit the container's cap. */
 	if (r == 0)
 		r = stow_sql_prepare(
 			ledger, &stmt, err,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * SQLite's way to the file system (sqlite.org/vfs.html): its own one without file locks, less the
- * questions whose answer is known. They were a tenth of a hook's system calls.
+ * SQLite's access to the file system (sqlite.org/vfs.html): its own without file locks, minus the
+ * checks whose result is known. They were a tenth of a hook's system calls.
  */
 #include "ledger/sql.h"
 
 #include <string.h>
 
-/* The path is given in full. SQLite asks for each folder in it whether it is a symbolic link. */
+/* The path is absolute already. SQLite would check each folder in it for a symbolic link. */
 static int full_path(sqlite3_vfs *vfs, const char *path, int size, char *ret)
 {
 	sqlite3_vfs *base = sqlite3_vfs_find("unix-none");
@@ -35,7 +35,7 @@ static int access_file(sqlite3_vfs *vfs, const char *path, int flags, int *ret)
 
 int stow_sql_register_vfs(void)
 {
-	static sqlite3_vfs ours; /* SQLite's list of them links it in */
+	static sqlite3_vfs ours; /* SQLite links it into its list */
 	sqlite3_vfs *base;
 	sqlite3_mutex *mutex;
 	int code = sqlite3_initialize();
