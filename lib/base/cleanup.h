@@ -4,7 +4,7 @@
 /*
  * Scope-bound clean-up. A destructor runs when the variable leaves its scope; STOW_TAKE_PTR() and
  * STOW_TAKE_FD() pass ownership out. Every destructor preserves errno and accepts NULL (or a
- * negative file descriptor), so that half-built objects can be thrown away.
+ * negative file descriptor), so that half-built objects can be freed.
  */
 
 #include <dirent.h>

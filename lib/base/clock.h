@@ -4,11 +4,11 @@
 /*
  * Clocks, in nanoseconds (clock_gettime(2)).
  *
- * boot	what a deadline or the age of something is measured by: it goes on while the machine is
- *	suspended and nobody can set it
- * monotonic	what a running program's own waits are measured by: it stands still with the machine,
- *	as the program does
- * wall	what is shown to people and sent to other machines: it may be wrong, and may jump
+ *	boot		for deadlines and ages: it continues while the machine is suspended, and
+ *			cannot be set
+ *	monotonic	for a running program's own waits: it stops while the machine is suspended,
+ *			as the program does
+ *	wall		for users and other machines: it may be wrong, and may jump
  */
 
 #include <stdint.h>
@@ -39,7 +39,7 @@ static inline uint64_t stow_clock_wall(void)
 	return stow_clock_read(CLOCK_REALTIME);
 }
 
-/* The moment of a clock that is so far ahead, as pthread_cond_timedwait(3) wants it. */
+/* Return the time of a clock in `ns` from now, for pthread_cond_timedwait(3). */
 static inline struct timespec stow_clock_in(clockid_t clock, uint64_t ns)
 {
 	uint64_t at = stow_clock_read(clock) + ns;
@@ -48,7 +48,7 @@ static inline struct timespec stow_clock_in(clockid_t clock, uint64_t ns)
 				  .tv_nsec = (long)(at % STOW_SECOND) };
 }
 
-/* A moment of the boot clock as the wall clock will show it; 0 (never) stays 0. */
+/* Convert a time of the boot clock to the wall clock; 0 (never) stays 0. */
 static inline uint64_t stow_clock_boot_to_wall(uint64_t boot)
 {
 	uint64_t now = stow_clock_boot(), wall = stow_clock_wall();

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The parameters, as two halves each. */
+/* The parameters, each as two halves. */
 #define FNV_BASIS ((stow_u128)UINT64_C(0x6c62272e07bb0142) << 64 | UINT64_C(0x62b821756295c58d))
 #define FNV_PRIME ((stow_u128)UINT64_C(0x0000000001000000) << 64 | UINT64_C(0x000000000000013b))
 

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Messages quote what strangers wrote; one line it stays, and no terminal obeys it. */
+/* Messages quote untrusted input: keep them on one line, and free of control sequences for
+ * terminals. */
 void stow_one_line(char *text)
 {
 	for (char *p = text; *p; p++)
@@ -58,7 +59,7 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 		n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
 		if (n >= 0 && (size_t)n < sizeof(err->msg)) {
-			/* What does not fit is cut: a message is one line, not a log. */
+			/* Truncate what does not fit: a message is one line, not a log. */
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", inner);
 		}
 		stow_one_line(err->msg);

@@ -7,7 +7,7 @@
 
 #define BUCKETS_MIN 64
 
-/* Keys may be small numbers or random ones: the multiplication brings all bits to the top
+/* Keys may be small or random numbers: the multiplication mixes all bits into the top ones
  * (Fibonacci hashing). */
 static struct stow_link **bucket(const struct stow_hash *hash, uint64_t key)
 {

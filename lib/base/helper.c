@@ -48,7 +48,7 @@ static int reap(pid_t pid, int flags, int *ret_status)
 		r = waitpid(pid, ret_status, flags);
 	} while (r < 0 && errno == EINTR);
 	if (r < 0) {
-		*ret_status = -1; /* somebody else has reaped it: neither exited nor killed */
+		*ret_status = -1; /* already reaped elsewhere: neither exited nor killed */
 		return 1;
 	}
 	return r > 0;
@@ -56,7 +56,7 @@ static int reap(pid_t pid, int flags, int *ret_status)
 
 int stow_helper_wait(pid_t pid, int timeout_ms, int *ret_status)
 {
-	/* Before Linux 5.3 there is none: then the child is asked for in steps. */
+	/* There is no pidfd before Linux 5.3: then poll for the child. */
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	int64_t until = now_ms() + timeout_ms;
 
@@ -68,7 +68,7 @@ int stow_helper_wait(pid_t pid, int timeout_ms, int *ret_status)
 			(void)poll(&p, fd >= 0, fd >= 0 || left < STEP_MS ? (int)left : STEP_MS);
 			continue;
 		}
-		/* Not reaped yet, so that the number is still this child's. */
+		/* It is not reaped yet, so the number is still this child's. */
 		if (fd >= 0)
 			(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 		else

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Programs that ours start. */
+/* Helper programs. */
 
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Where a program of ours is that this one starts: beside this one (as in a build tree, and for
- * what is installed to the same directory), else in STOW_LIBEXECDIR. Returns `buf`. */
+/* Find a helper program of numastow: beside the running program (as in a build tree, or when both
+ * are installed to one directory), or else in STOW_LIBEXECDIR. Return `buf`. */
 const char *stow_helper_path(const char *name, char *buf, size_t size);
 
-/* Waits for a child process at most `timeout_ms` milliseconds, then kills it. Either way it is
- * reaped, and *ret_status is what waitpid(2) says of it. 0, or -ETIMEDOUT: it was killed. */
+/* Wait for a child process at most `timeout_ms` milliseconds, then kill it. Reap it in both cases;
+ * *ret_status is from waitpid(2). Return 0, or -ETIMEDOUT when it was killed. */
 int stow_helper_wait(pid_t pid, int timeout_ms, int *ret_status);

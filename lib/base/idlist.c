@@ -19,7 +19,7 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-/* Reads a decimal number at *p and moves *p behind it. */
+/* Read a decimal number at *p and moves *p behind it. */
 static int scan_id(const char **p, uint64_t *ret_id)
 {
 	uint64_t v = 0;
@@ -38,7 +38,7 @@ static int scan_id(const char **p, uint64_t *ret_id)
 	return 0;
 }
 
-/* Reads "N" or "N-M" at *p and moves *p behind it. */
+/* Read "N" or "N-M" at *p and moves *p behind it. */
 static int scan_range(const char **p, uint64_t *ret_lo, uint64_t *ret_hi)
 {
 	int r = scan_id(p, ret_lo);
@@ -55,7 +55,7 @@ static int scan_range(const char **p, uint64_t *ret_lo, uint64_t *ret_hi)
 
 static int append(struct numbers *list, uint64_t lo, uint64_t hi)
 {
-	/* Before adding one, which for the whole of 64 bits would be zero. */
+	/* Before adding 1, which would overflow to 0 for the whole range of 64 bits. */
 	if (hi - lo >= STOW_IDLIST_MAX - list->n)
 		return -E2BIG;
 	if (hi - lo >= list->capacity - list->n) {
@@ -111,7 +111,7 @@ int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struc
 		if (!*p)
 			r = -EINVAL;
 	}
-	ids = list.ids; /* freed on every way out */
+	ids = list.ids; /* freed on every return */
 	while (blank(*p))
 		p++;
 	if (r == -ENOMEM)
@@ -131,7 +131,7 @@ int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struc
 
 char *stow_idlist_format(const uint64_t *ids, size_t n)
 {
-	/* Twenty digits and what stands before them, for each number at the most. */
+	/* At most twenty digits and a separator for each number. */
 	size_t size = n * 21 + 1, len = 0;
 	char *buf = malloc(size), *cut;
 

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Lists of numbers in the kernel's list format ("48-55,60"), for what an idset is too small for:
- * the numbers of memory blocks, of which there are 8192 in a TiB.
+ * Lists of numbers in the kernel's list format ("48-55,60"), for numbers beyond an idset: those of
+ * memory blocks, of which there are 8192 in a TiB.
  */
 
 #include <stddef.h>
@@ -13,10 +13,10 @@
 
 #define STOW_IDLIST_MAX ((size_t)1 << 20) /* numbers in one list */
 
-/* Reads list format into ascending numbers, each once; surrounding blanks and the empty string (no
- * numbers) are accepted. *ret_ids is to be freed, and is not NULL. -EINVAL: not a list. -ERANGE: a
- * number does not fit 64 bits, or there are more than STOW_IDLIST_MAX of them. */
+/* Parse list format into ascending numbers, each once; surrounding blanks and the empty string (no
+ * numbers) are accepted. The caller frees *ret_ids, which is not NULL. -EINVAL: not a list.
+ * -ERANGE: a number does not fit 64 bits, or there are more than STOW_IDLIST_MAX of them. */
 int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struct stow_err *err);
 
-/* `n` ascending numbers in list format, to be freed by the caller; NULL when memory has run out. */
+/* Format `n` ascending numbers in list format. The caller frees the text; NULL: out of memory. */
 char *stow_idlist_format(const uint64_t *ids, size_t n);

@@ -13,7 +13,7 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-/* Reads a decimal number at *p and moves *p behind it; -EINVAL when there is none. */
+/* Read a decimal number at *p and moves *p behind it; -EINVAL when there is none. */
 static int scan_id(const char **p, int *ret_id)
 {
 	int v = 0;
@@ -31,7 +31,7 @@ static int scan_id(const char **p, int *ret_id)
 	return 0;
 }
 
-/* Reads "N" or "N-M" at *p and moves *p behind it. */
+/* Read "N" or "N-M" at *p and moves *p behind it. */
 static int scan_range(const char **p, int *ret_lo, int *ret_hi)
 {
 	int r = scan_id(p, ret_lo);
@@ -77,7 +77,7 @@ int stow_idset_parse(const char *text, struct stow_idset *ret_set, struct stow_e
 	return 0;
 }
 
-/* The range that starts at or above `from`; false when there is none. */
+/* Find the range that starts at or above `from`; false when there is none. */
 static bool next_range(const struct stow_idset *set, int from, int *lo, int *hi)
 {
 	*lo = stow_idset_next(set, from);
@@ -89,8 +89,8 @@ static bool next_range(const struct stow_idset *set, int from, int *lo, int *hi)
 	return true;
 }
 
-/* Appends ranges while they fit with `reserve` bytes to spare; the number of bytes written, or
- * -E2BIG when something was left out. */
+/* Append ranges while they fit with `reserve` bytes to spare. Return the number of bytes written,
+ * or -E2BIG when something was left out. */
 static int format_ranges(const struct stow_idset *set, char *buf, size_t size, size_t *ret_len)
 {
 	size_t len = 0;
@@ -130,7 +130,7 @@ const char *stow_idset_format(const struct stow_idset *set, char *buf, size_t si
 
 char *stow_idset_to_list(const struct stow_idset *set)
 {
-	/* The longest list is every second number: five bytes each at the most. */
+	/* The longest list is every second number, at most five bytes each. */
 	size_t size = stow_idset_count(set) * 6 + 1, len;
 	char *buf = malloc(size);
 
@@ -160,7 +160,7 @@ bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* These two look at all words, several at once: a jump after each takes twice as long. */
+/* The next two look at all words, several at once: a branch after each takes twice as long. */
 bool stow_idset_subset(const struct stow_idset *inner, const struct stow_idset *outer)
 {
 	uint64_t outside = 0;

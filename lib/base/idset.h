@@ -5,9 +5,9 @@
  * Sets of CPU or node numbers, in the kernel's list format ("0-3,8,10-11"; see "cpulists" in
  * Documentation/admin-guide/cputopology and cpuset(7), FORMATS).
  *
- * A set is a plain value of 1 KiB that covers every number the kernel can be built for
+ * A set is a plain value of 1 KiB that covers every number that a kernel can be built for
  * (CONFIG_NR_CPUS goes up to 8192, MAX_NUMNODES to 1024): it is copied by assignment, needs no
- * destructor, and an operation on it cannot fail for want of memory.
+ * destructor, and an operation on it cannot run out of memory.
  */
 
 #include <stdbool.h>
@@ -22,15 +22,15 @@ struct stow_idset {
 	uint64_t bits[STOW_IDSET_MAX / 64];
 };
 
-/* Reads list format; surrounding blanks and the empty string (the empty set) are accepted.
- * -EINVAL: not a list. -ERANGE: a number is STOW_IDSET_MAX or above. */
+/* Parse list format; surrounding blanks and the empty string (the empty set) are accepted. -EINVAL:
+ * not a list. -ERANGE: a number is STOW_IDSET_MAX or above. */
 int stow_idset_parse(const char *text, struct stow_idset *ret_set, struct stow_err *err);
 
-/* Writes list format into `buf`, always terminated; returns `buf`. A list that does not fit is cut
- * behind a whole range and ends in "...": good for a message, never for a kernel file. */
+/* Format into `buf`, always terminated; return `buf`. A list that does not fit is truncated after a
+ * whole range and ends in "...": for messages, never for a kernel file. */
 const char *stow_idset_format(const struct stow_idset *set, char *buf, size_t size);
 
-/* As list format of any length, to be freed by the caller; NULL when memory has run out. */
+/* Format in list format of any length. The caller frees the text; NULL: out of memory. */
 char *stow_idset_to_list(const struct stow_idset *set);
 
 size_t stow_idset_count(const struct stow_idset *set);
@@ -39,7 +39,7 @@ bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b);
 bool stow_idset_subset(const struct stow_idset *inner, const struct stow_idset *outer);
 bool stow_idset_intersects(const struct stow_idset *a, const struct stow_idset *b);
 
-/* The first member at or above `from`, or -1. Loop: STOW_IDSET_FOR(id, set). */
+/* Return the first member at or above `from`, or -1. Loop with STOW_IDSET_FOR(id, set). */
 int stow_idset_next(const struct stow_idset *set, int from);
 
 #define STOW_IDSET_FOR(id, set) \

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 
-/* A value without newlines: they would begin another field of the entry. */
+/* Write a field without newlines, which would begin another field. */
 static void put(FILE *f, const char *key, const char *value)
 {
 	fprintf(f, "%s=", key);
@@ -52,7 +52,7 @@ void stow_log_audit(enum stow_log_level level, const char *message,
 			put(f, fields[i].key, fields[i].value);
 	if (fclose(f) == 0 && send_native(entry, len) == 0)
 		return;
-	/* syslog(3) reads the time zone before it finds that nobody listens. */
+	/* Skip syslog(3) without a listener: it would read the time zone first. */
 	if (access("/dev/log", F_OK) == 0)
 		syslog(LOG_DAEMON | (int)level, "numastow: %s", message);
 }

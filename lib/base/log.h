@@ -4,8 +4,8 @@
 /*
  * The journal: one line per change that numastow makes, with structured fields.
  *
- * Speaks journald's native datagram protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) and falls back to
- * syslog(3): the hook must not load libsystemd for one sendto(2). Libraries never log; the hook,
+ * It speaks journald's native datagram protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) and falls back
+ * to syslog(3): the hook must not load libsystemd for one sendto(2). Libraries never log; the hook,
  * the agent and the command do.
  */
 
@@ -24,7 +24,7 @@ struct stow_log_field {
 	const char *value;
 };
 
-/* Sends one entry; newlines in the message become blanks. Failure is silent: where there is no
- * journal there is nobody to tell. */
+/* Send one entry; newlines in the message become blanks. Failures are ignored: there is no other
+ * place to report them. */
 void stow_log_audit(enum stow_log_level level, const char *message,
 		    const struct stow_log_field *fields, size_t n_fields);

@@ -77,7 +77,7 @@ static bool quantity_factor(const char *suffix, uint64_t *num, uint64_t *den)
 	return false;
 }
 
-/* Reads "e3", "E-2" at `p` into a power of ten; false when it is not an exponent. */
+/* Read "e3", "E-2" at `p` into a power of ten; false when it is not an exponent. */
 static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
 {
 	bool negative;
@@ -104,7 +104,7 @@ static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
 	return true;
 }
 
-/* What may be wrong with a quantity, apart from being none. */
+/* What may be wrong with a quantity. */
 enum quantity { QUANTITY, NO_QUANTITY, NEGATIVE, FRACTION, TOO_FINE, TOO_LARGE };
 
 static enum quantity read_quantity(const char *text, uint64_t *ret_bytes)
@@ -125,7 +125,7 @@ static enum quantity read_quantity(const char *text, uint64_t *ret_bytes)
 			continue;
 		}
 		digits = true;
-		/* 18 digits each before and behind the point are more than any machine has. */
+		/* 18 digits before and 18 behind the point exceed any machine. */
 		if (mantissa > UINT64_C(1000000000000000000))
 			return TOO_LARGE;
 		if (scale >= UINT64_C(1000000000000000000))
@@ -154,7 +154,7 @@ bool stow_quantity_meant(const char *text, char *buf, size_t size)
 	char unit = (char)toupper((unsigned char)*p), meant[24];
 	uint64_t bytes;
 
-	/* 18 digits are more than any machine has, and echo nothing long. */
+	/* More than 18 digits exceed any machine, and make a long message. */
 	if (digits > 18)
 		return false;
 	if (!rest) /* "512", "1.5": a unit was forgotten */
@@ -175,7 +175,7 @@ int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[stat
 	static const char *const faults[] = {
 		[NO_QUANTITY] = "is not a quantity like 512Mi, 8Gi or 1073741824",
 		[NEGATIVE] = "is negative",
-		[FRACTION] = "is no whole number of bytes",
+		[FRACTION] = "is not a whole number of bytes",
 		[TOO_FINE] = "has too many digits behind the point",
 		[TOO_LARGE] = "is more than the largest quantity, 8Ei",
 	};
@@ -347,6 +347,6 @@ int stow_nearest(const char *word, const char *const *candidates)
 			found = i;
 		}
 	}
-	/* Further than half the word away it is no typing error any more. */
+	/* More than half of the word differs: this is not a typing error. */
 	return found >= 0 && best <= strlen(candidates[found]) / 2 ? found : -1;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Numbers and sizes from text that strangers wrote: the whole string counts, overflow is an error,
+ * Parsing numbers and sizes from untrusted text: the whole string counts, overflow is an error,
  * nothing is guessed.
  */
 
@@ -12,54 +12,53 @@
 
 #include "base/err.h"
 
-/* A decimal number without sign. -EINVAL: not a number; -ERANGE: over `max`. */
+/* Parse a decimal number without sign. -EINVAL: not a number; -ERANGE: over `max`. */
 int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_err *err);
 
-/* Reads hexadecimal digits, without 0x, at *p and moves *p behind them; false, with *p somewhere
- * among them, when there are none or they are more than 64 bits. */
+/* Read hexadecimal digits, without 0x, at *p and move *p behind them. False, with *p somewhere
+ * among them, when there are none or they exceed 64 bits. */
 bool stow_scan_hex(const char **p, uint64_t *ret);
 
 /*
- * A Kubernetes resource quantity in bytes ("8Gi", "512M", "1.5Gi", "1e9", "4096"): see
- * apimachinery's resource.Quantity. Unlike there, a fraction of a byte is an error: whoever writes
- * "512m" does not mean half a byte. -EINVAL: not a quantity, negative, or no whole number of bytes,
- * with what was probably meant; -ERANGE: over INT64_MAX bytes.
+ * Parse a Kubernetes resource quantity in bytes ("8Gi", "512M", "1.5Gi", "1e9", "4096"); see
+ * apimachinery's resource.Quantity. Unlike there, a fraction of a byte is an error: "512m" cannot
+ * be meant as half a byte. -EINVAL: not a quantity, negative, or not a whole number of bytes, with
+ * what was probably meant; -ERANGE: over INT64_MAX bytes.
  */
 int stow_parse_quantity(const char *text, uint64_t *ret_bytes, struct stow_err *err);
 
-/* The same for messages of another form: `why` gets what stands behind the text in one, for example
- * "is not a quantity like 512Mi, 8Gi or 1073741824; did you mean \"1Gi\"?". Nothing but a
- * suggestion of harmless characters is taken over from the text. */
+/* Do the same for messages of another form: `why` gets the part of the message behind the text, for
+ * example "is not a quantity like 512Mi, 8Gi or 1073741824; did you mean \"1Gi\"?". It quotes
+ * nothing of the text except a suggestion of harmless characters. */
 #define STOW_WHY_MAX 192
 
 int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[static STOW_WHY_MAX]);
 
-/* What an amount of memory was probably meant to be: "512Mi" for "512m" and "512", "1Gi" for "1g"
- * and "1GB". False: nothing comes to mind. */
+/* Suggest what an amount of memory was probably meant to be: "512Mi" for "512m" and "512", "1Gi"
+ * for "1g" and "1GB". False: no suggestion. */
 bool stow_quantity_meant(const char *text, char *buf, size_t size);
 
-/* The size in a hugepage key or file name: "2Mi", "1Gi", "64Ki" (Kubernetes), "2MB", "1GB", "64KB"
- * (OCI and hugetlb cgroup files), in bytes; a power of two. -EINVAL otherwise. */
+/* Parse the size in a hugepage key or file name: "2Mi", "1Gi", "64Ki" (Kubernetes), "2MB", "1GB",
+ * "64KB" (OCI and hugetlb cgroup files), in bytes; a power of two. -EINVAL otherwise. */
 int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *err);
 
-/* A time, "500ms", "1s", "5m", "2h", in ns. -EINVAL: none; -ERANGE: more than 64 bits of them. */
+/* Parse a time, "500ms", "1s", "5m", "2h", in ns. -EINVAL: not a time; -ERANGE: over 64 bits. */
 int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err);
 
-/* "2Mi", "1.5Gi": exact where it can be, else with one decimal; bytes below 1 Ki as they are.
- * Returns `buf`. */
+/* Format as "2Mi", "1.5Gi": exact where possible, otherwise with one decimal; bytes below 1 Ki as
+ * they are. Return `buf`. */
 const char *stow_format_size(uint64_t bytes, char *buf, size_t size);
 
-/* The same with a word where a number alone would say nothing: "1 byte of", "512 bytes of", else
- * "2Mi"; to stand before "memory". Returns `buf`. */
+/* Format an amount for use before "memory": "1 byte of", "512 bytes of", or "2Mi". Return `buf`. */
 const char *stow_format_amount(uint64_t bytes, char *buf, size_t size);
 
-/* The OCI and cgroup spelling of a page size: "2MB", "1GB", "64KB". Returns `buf`. */
+/* Format a page size as OCI and cgroup files do: "2MB", "1GB", "64KB". Return `buf`. */
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size);
 
-/* The index of `text` in the NULL-terminated `words`. -EINVAL: it is none of them, and `why` gets
- * what stands behind the text in a message: "is not one of a, b; did you mean \"a\"?". */
+/* Return the index of `text` in the NULL-terminated `words`. -EINVAL: it is not one of them, and
+ * `why` gets the part of a message behind the text: "is not one of a, b; did you mean \"a\"?". */
 int stow_parse_word_why(const char *text, const char *const *words, char why[static STOW_WHY_MAX]);
 
-/* For "did you mean": the index of the word nearest to `word` (edit distance, in lower case) in the
- * NULL-terminated `candidates`, or -1 when nothing is near. */
+/* For "did you mean": return the index of the word nearest to `word` (edit distance, in lower case)
+ * in the NULL-terminated `candidates`, or -1 when none is near. */
 int stow_nearest(const char *word, const char *const *candidates);

@@ -28,7 +28,7 @@ int stow_root_format(struct stow_path *path, const char *fmt, va_list ap, struct
 	return 0;
 }
 
-/* What openat() takes: relative, never empty. */
+/* Convert a path for openat(): relative, never empty. */
 static const char *relative(const char *path)
 {
 	while (*path == '/')
@@ -36,7 +36,7 @@ static const char *relative(const char *path)
 	return *path ? path : ".";
 }
 
-/* The path in messages and for ops: absolute within the whole tree. */
+/* Convert a path for messages and for ops: absolute within the whole tree. */
 static const char *absolute(struct stow_root *root, const char *path, char *buf, size_t size)
 {
 	if (!root->dir[0] && path[0] == '/')
@@ -73,8 +73,8 @@ static bool is_special(int fd)
 				       S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
-/* A copied tree may hold anything. A FIFO would be waited for for ever, and merely to open a device
- * may do something (a tape rewinds, a watchdog starts): it is looked at without opening it. */
+/* Return whether the path is a FIFO, socket or device in a copied tree, without opening it: opening
+ * a FIFO may block for ever, and opening a device may act (a tape rewinds, a watchdog starts). */
 static bool is_special_copy(struct stow_root *root, const char *path, int flags)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -104,7 +104,7 @@ int stow_root_open_checked(struct stow_root *root, const char *path, const char 
 	return r;
 }
 
-/* Whether a file is one of the kernel's own, which are regular, by where it is. */
+/* Return whether a file is one of the kernel's, which are regular, by its path. */
 static bool is_kernels(const struct stow_root *root, const char *path)
 {
 	if (root->dir[0])
@@ -120,10 +120,10 @@ static int not_regular(struct stow_root *root, const char *path, struct stow_err
 			    absolute(root, path, buf, sizeof(buf)));
 }
 
-/* Opens a file whose text is wanted. Kernel files are regular ones, which is looked at only where
- * nothing comes; of our own, which root may have replaced by anything, nothing else is waited for
- * either. (No O_NONBLOCK where we write: it makes
- * memory.max take effect without reclaim, from Linux 6.16.) */
+/* Open a file to read text. The type of a kernel file is checked only when it reads as empty;
+ * numastow's own files, which root may have replaced by anything, are opened so that opening never
+ * blocks. (No O_NONBLOCK for writes: it makes memory.max take effect without reclaim, from Linux
+ * 6.16.) */
 static int open_to_read(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -145,7 +145,7 @@ static struct stow_root *root_new(int fd, bool live, const char *prefix, const c
 	root->prefix = strdup(prefix);
 	root->dir = strdup(dir);
 	if (!root->prefix || !root->dir) {
-		root->fd = -EBADF; /* still the caller's */
+		root->fd = -EBADF; /* it stays the caller's */
 		stow_root_free(root);
 		return NULL;
 	}
@@ -169,7 +169,7 @@ int stow_root_open(const char *path, struct stow_root **ret_root, struct stow_er
 		struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
 		int probe = (int)syscall(SYS_openat2, fd, ".", &how, sizeof(how));
 
-		/* Sandboxes that do not know openat2 refuse it with EPERM. */
+		/* Sandboxes that do not know openat2 fail it with EPERM. */
 		if (probe < 0 && (errno == ENOSYS || errno == EPERM))
 			return stow_err_sys(err, errno,
 					    "%s: openat2 is needed to read a copied tree", path);
@@ -247,9 +247,9 @@ int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow
 	return stow_root_open_checked(root, path.text, NULL, flags, mode, err);
 }
 
-/* Reads up to size - 1 bytes, terminates them, cuts one newline. -E2BIG when there is more. What the
- * kernel prints at once it gives in one piece, and so are files of a file system: a short read is
- * the end. (Not so with lists that it prints line by line, such as cgroup.procs or mountinfo.) */
+/* Read up to size - 1 bytes, terminate them, remove one newline. -E2BIG when there is more. A short
+ * read is taken as the end: it is for most kernel files, and for files of a file system. (Not for
+ * lists that the kernel prints line by line, such as cgroup.procs or mountinfo.) */
 static int read_into(int fd, char *buf, size_t size)
 {
 	size_t len;

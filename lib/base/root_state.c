@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Our own state files, which unlike the kernel's are created, replaced and removed. */
+/* numastow's own state files, which unlike the kernel's are created, replaced and removed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -38,12 +38,12 @@ int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *e
 	return 0;
 }
 
-/* A file that is to be made or removed, by a name that starts at `fd`. */
+/* The place of a file that is created or removed: a name relative to `fd`. */
 struct place {
 	int fd;
-	int opened;	  /* the folder that holds it, when that had to be opened; else negative */
-	const char *name; /* from `fd` on */
-	int len;	  /* of what in `name` stands before its last part */
+	int opened;	  /* the folder that holds the file, if it was opened; else negative */
+	const char *name; /* relative to `fd` */
+	int len;	  /* bytes of `name` before the last component */
 };
 
 static void place_done(struct place *place)
@@ -51,8 +51,8 @@ static void place_done(struct place *place)
 	stow_close_ptr(&place->opened);
 }
 
-/* On this machine the name says it all. In a copied tree, folders on the way may be links that lead
- * out of it: there the one that holds the file is opened first. */
+/* Find the place of a file. On this machine the path is enough. In a copied tree, folders on the
+ * way may be links that lead out of it, so the folder that holds the file is opened first. */
 static int find_place(struct stow_root *root, const char *path, struct place *ret,
 		      struct stow_err *err)
 {
@@ -60,7 +60,7 @@ static int find_place(struct stow_root *root, const char *path, struct place *re
 	char dir[PATH_MAX];
 
 	if (!slash || (size_t)(slash - path) >= sizeof(dir) || slash + 1 < begin)
-		return stow_err_set(err, EINVAL, "%.64s is no absolute path", path);
+		return stow_err_set(err, EINVAL, "%.64s is not an absolute path", path);
 	*ret = (struct place){
 		.fd = root->fd, .opened = -EBADF, .name = begin, .len = (int)(slash + 1 - begin)
 	};
@@ -76,7 +76,7 @@ static int find_place(struct stow_root *root, const char *path, struct place *re
 	return ret->opened < 0 ? ret->opened : 0;
 }
 
-/* Writes the file aside, then gives it its name. */
+/* Write a temporary file, then rename it. */
 static int put_file(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		    bool replace, struct stow_err *err)
 {

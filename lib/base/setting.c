@@ -44,7 +44,7 @@ int stow_list_append(char ***list, const char *text, size_t len, struct stow_err
 	return grown[n] ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 }
 
-/* "a,b,c" */
+/* Set a list from "a,b,c". */
 static int set_list(char ***list, const char *text, struct stow_err *err)
 {
 	int r = 0;
@@ -80,7 +80,7 @@ static int set_text(const struct stow_setting *s, char **value, const char *text
 	return 0;
 }
 
-/* A bound in the setting's own unit. */
+/* Format a bound in the setting's own unit. */
 static const char *show(const struct stow_setting *s, uint64_t value, char *buf, size_t size)
 {
 	if (s->type == STOW_SETTING_SIZE)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Settings: one table says what there is. A setting is a key of a YAML file (base/yaml.h), and of a
- * daemon also an option of the command line (rpc/settings.h), with the same name, the same check
- * and the same words when its value is wrong.
+ * Settings, described by tables. A setting is a key of a YAML file (base/yaml.h), and of a daemon
+ * also an option of the command line (rpc/settings.h), with the same name, check and error
+ * messages.
  */
 
 #include <stddef.h>
@@ -36,18 +36,19 @@ struct stow_setting {
 	const char *help;
 };
 
-/* The setting of that name in a table, or NULL. A table ends with a setting without a name. */
+/* Return the setting of that name in a table, or NULL. A table ends with a setting without a
+ * name. */
 const struct stow_setting *stow_setting_find(const struct stow_setting *settings, const char *name);
 
-/* Sets the value of a setting from text; a list's from "a,b,c". -EINVAL, with a line that shows the
- * text and says what would be valid, but does not name the setting; -ENOMEM. */
+/* Set the value of a setting from text; a list from "a,b,c". -EINVAL: the message quotes the text
+ * and says what would be valid, but does not name the setting; -ENOMEM. */
 int stow_setting_set(const struct stow_setting *setting, void *base, const char *text,
 		     struct stow_err *err);
 
-/* Appends `len` bytes of `text` to a NULL-terminated list, which may be NULL. */
+/* Append `len` bytes of `text` to a NULL-terminated list, which may be NULL. */
 int stow_list_append(char ***list, const char *text, size_t len, struct stow_err *err);
-/* Frees a NULL-terminated list and makes it NULL. */
+/* Free a NULL-terminated list and set it to NULL. */
 void stow_list_clear(char ***list);
 
-/* Frees texts and lists, and makes them NULL. */
+/* Free texts and lists, and set them to NULL. */
 void stow_settings_done(const struct stow_setting *settings, void *base);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one table between errnos and gRPC statuses (grpc.io/docs/guides/status-codes). */
+/* The only table between errnos and gRPC status codes (grpc.io/docs/guides/status-codes). */
 #include "base/status.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ static const char *const names[] = {
 	[STOW_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
 };
 
-/* The first errno of a status is the one that a status turns into. */
+/* A status converts to the first errno that has it. */
 static const struct {
 	int errnum;
 	enum stow_status status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The statuses that gRPC ends calls with, in which a drain says its end, too (grpc/status.h). */
+/* The status codes of gRPC (grpc/status.h), in which the end of a drain is reported, too. */
 
 enum stow_status {
 	STOW_STATUS_OK,
@@ -23,9 +23,9 @@ enum stow_status {
 	STOW_STATUS_UNAUTHENTICATED,
 };
 
-/* Turns a positive errno into a status, and a status into an errno. Codes and errnos outside of the
- * table are UNKNOWN and EIO. */
+/* Convert a positive errno to a status, and a status to an errno. Codes and errnos outside of the
+ * table become UNKNOWN and EIO. */
 unsigned int stow_status_of_errno(int errnum);
 int stow_errno_of_status(unsigned int status);
-/* Returns "RESOURCE_EXHAUSTED". */
+/* Return the name, such as "RESOURCE_EXHAUSTED". */
 const char *stow_status_name(unsigned int status);

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* Returns the bytes of the UTF-8 sequence that `s` begins with, 0 when it is none: overlong forms
- * and surrogates are none. protobuf and JSON (RFC 8259) want UTF-8, and names of files and programs
- * are any bytes. */
+/* Return the length in bytes of the UTF-8 sequence at the start of `s`; 0 when it is invalid,
+ * including overlong forms and surrogates. protobuf and JSON (RFC 8259) require UTF-8, while names
+ * of files and programs may be any bytes. */
 size_t stow_utf8_length(const unsigned char *s);

@@ -15,7 +15,7 @@
 #define LIST_MAX 4096 /* entries: more than one for each node or namespace is a mistake */
 #define TEXT_MAX 4096 /* bytes of a value */
 
-/* The text, and where in it the reader is: an error is about that. */
+/* The text, and the reader's position in it, for errors. */
 struct reader {
 	const char *text;
 	size_t len;
@@ -26,7 +26,7 @@ struct reader {
 	struct stow_err *err;
 };
 
-/* Goes down to a key; returns how long the path was. */
+/* Add a key to the path; return the former length. */
 static size_t enter(struct reader *rd, const char *key)
 {
 	size_t len = strlen(rd->path);
@@ -48,7 +48,7 @@ static int syntax_error(struct reader *rd)
 		return stow_err_set(rd->err, ENOMEM, "out of memory");
 	leave(rd, 0);
 	rd->line = (unsigned int)p->problem_mark.line + 1;
-	/* What is wrong with bytes has an offset only. */
+	/* An error about bytes has only an offset. */
 	if (p->error == YAML_READER_ERROR) {
 		rd->line = 1;
 		for (size_t i = 0; i < rd->len && i < p->problem_offset; i++)
@@ -58,7 +58,7 @@ static int syntax_error(struct reader *rd)
 			    p->problem ? p->problem : "unreadable");
 }
 
-/* Goes on to the next event. */
+/* Read the next event. */
 static int next(struct reader *rd)
 {
 	yaml_event_delete(&rd->event);
@@ -72,7 +72,7 @@ static int next(struct reader *rd)
 	return 0;
 }
 
-/* The text of a scalar, which is all of it: no NUL is in it. */
+/* Get a scalar's text, which must not contain NUL. */
 static int get_text(struct reader *rd, const char **ret)
 {
 	size_t len = rd->event.data.scalar.length;
@@ -86,7 +86,7 @@ static int get_text(struct reader *rd, const char **ret)
 	return 0;
 }
 
-/* The names of all keys of a mapping. */
+/* Collect the names of all keys of a mapping. */
 static size_t get_keys(const struct stow_yaml_table *table, const char *ret[static KEYS_MAX + 1])
 {
 	size_t n = 0;
@@ -101,7 +101,7 @@ static size_t get_keys(const struct stow_yaml_table *table, const char *ret[stat
 
 /* --- a setting ---------------------------------------------------------------------------------- */
 
-/* The texts that a setting got, of a list those from entry `n` on. */
+/* Check the texts that a setting got; of a list, the entries from `n` on. */
 static int check_texts(struct reader *rd, const struct stow_yaml_table *table,
 		       const struct stow_setting *s, const void *value, size_t n)
 {
@@ -171,7 +171,7 @@ static int read_setting(struct reader *rd, const struct stow_yaml_table *table,
 static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, void *base,
 			unsigned int lines[static KEYS_MAX]);
 
-/* Makes room for one more entry, of zeros, and counts it. */
+/* Make room for one more entry, zeroed, and count it. */
 static void *add_entry(const struct stow_yaml_nested *m, void *base)
 {
 	char **entries = (char **)((char *)base + m->offset), *grown;
@@ -238,7 +238,7 @@ static int unknown_key(struct reader *rd, const char *key, const char *const *ke
 			    keys[near]);
 }
 
-/* The current event is a key. */
+/* Read a key and its value; the current event is the key. */
 static int read_pair(struct reader *rd, const struct stow_yaml_table *table, void *base,
 		     unsigned int lines[static KEYS_MAX])
 {
@@ -267,7 +267,7 @@ static int read_pair(struct reader *rd, const struct stow_yaml_table *table, voi
 	return r;
 }
 
-/* The current event begins it. */
+/* Read a mapping; the current event is its start. */
 static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, void *base,
 			unsigned int lines[static KEYS_MAX])
 {
@@ -297,12 +297,12 @@ static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, 
 static int read_document(struct reader *rd, const struct stow_yaml_table *table, void *base)
 {
 	unsigned int lines[KEYS_MAX] = { 0 };
-	int r = next(rd); /* the beginning of the stream, then that of a document */
+	int r = next(rd); /* the start of the stream, then that of a document */
 
 	if (r == 0)
 		r = next(rd);
 	if (r < 0 || rd->event.type == YAML_STREAM_END_EVENT)
-		return r; /* nothing but comments */
+		return r; /* only comments */
 	r = next(rd);
 	if (r == 0 && !(rd->event.type == YAML_SCALAR_EVENT && rd->event.data.scalar.length == 0))
 		r = read_mapping(rd, table, base, lines);

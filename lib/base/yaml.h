@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * YAML files by a table, with libyaml: what is not in the table is refused.
+ * Reading YAML files by a table, with libyaml. Keys that are not in the table are refused.
  *
  *	mode: enforce			a setting
  *	caps:				a mapping in the mapping
@@ -15,7 +15,7 @@
  * "/etc/numastow/config.yaml:6: reserved.cpus: \"x\" is not a list like 0-3,8".
  *
  * The table bounds the depth; lists have at most 4096 entries and values 4096 bytes. Aliases are
- * refused, so that no file is more than its text.
+ * refused, so that a small file cannot expand.
  */
 
 #include "base/setting.h"
@@ -27,9 +27,9 @@ struct stow_yaml_nested;
 /* A mapping: its keys are settings, and other mappings. At most 96 keys in all. */
 struct stow_yaml_table {
 	const struct stow_setting *settings;
-	const struct stow_yaml_nested *nested; /* ends with one without a name; NULL: none */
-	const char *required;		       /* the key that must be given; NULL: none */
-	/* What else a text, or an entry of a list, has to be; NULL: anything. */
+	const struct stow_yaml_nested *nested; /* ends with an entry without a name; NULL: none */
+	const char *required;		       /* a key that must be given; NULL: none */
+	/* Check a text, or an entry of a list, further; NULL: no check. */
 	int (*check)(const struct stow_setting *setting, const char *text, struct stow_err *err);
 };
 
@@ -37,18 +37,18 @@ struct stow_yaml_table {
 struct stow_yaml_nested {
 	const char *name;
 	const struct stow_yaml_table *table;
-	size_t offset; /* of the mapping's struct, or of the pointer to a list's array of them */
+	size_t offset; /* of the mapping's struct, or of the pointer to a list's array of structs */
 	size_t entry_size; /* of an entry of a list; 0: one mapping */
-	size_t n_offset;   /* of a list's size_t, how many there are */
-	size_t min;	   /* entries of a list */
-	/* What the keys of entry `n` have to be together, and beside the entries before. lines[i]
-	 * is the line of the table's i-th setting, 0 where it is not given. A fault is that of
-	 * setting *ret_key. NULL: anything. */
+	size_t n_offset;   /* of a list's size_t that counts the entries */
+	size_t min;	   /* least number of entries of a list */
+	/* Check the keys of entry `n` together, and against the entries before it. lines[i] is the
+	 * line of the table's i-th setting, 0 when it is not given. *ret_key: the setting that is
+	 * at fault. NULL: no check. */
 	int (*check)(const void *entries, size_t n, const unsigned int *lines, size_t *ret_key,
 		     struct stow_err *err);
 };
 
-/* Reads text, which `name` stands for in messages, into `base`; what the text does not give stays
- * as it is. On failure `base` holds what came before, to be freed as after success. */
+/* Read a text into `base`; `name` stands for the file in messages. Settings that are not given keep
+ * their values. On failure `base` has what was read before; free it as after success. */
 int stow_yaml_parse(const struct stow_yaml_table *table, void *base, const char *text, size_t len,
 		    const char *name, struct stow_err *err);

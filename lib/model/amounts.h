@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Amounts of what a machine gives: asked for, given by one node, and capped. */
+/* Amounts: requested, given by one node, and capped. */
 
 #include <stdint.h>
 
@@ -20,7 +20,7 @@ struct stow_share {
 	uint64_t pages[STOW_POOLS_MAX]; /* count; index as in the request's pages */
 };
 
-/* The most that one container, or a namespace, may have; also what it has. 0: no cap. */
+/* The most that one container, or a namespace, may have; also used for what it has. 0: no cap. */
 struct stow_caps {
 	uint32_t cpus;
 	uint64_t memory;    /* bytes */

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What has been given away on each node. Filled by the ledger, read by the planner.
+ * What has been promised on each node. Filled by the ledger, read by the planner.
  */
 
 #include <stddef.h>
@@ -15,8 +15,8 @@ struct stow_node_usage {
 	int id;
 	uint32_t shared_cpus; /* CPUs promised to containers in cpu-mode shared */
 	uint64_t memory;      /* bytes promised */
-	/* Bytes promised but not yet used, when somebody has measured it; else equal to `memory`:
-	 * the worst case. */
+	/* Bytes promised but not yet used, if measured; otherwise equal to `memory`, the worst
+	 * case. */
 	uint64_t memory_outstanding;
 	struct {
 		uint64_t size;	      /* bytes a page */
@@ -26,8 +26,8 @@ struct stow_node_usage {
 	size_t n_pools;
 };
 
-/* What is outstanding of promises to all, once one container has used `used` of the `promised` to
- * it: what it uses beyond its promise was promised to no container. */
+/* Return what is outstanding of the promises to all containers, after one of them has used `used`
+ * of the `promised` to it. Use beyond a container's promise does not count. */
 static inline uint64_t stow_usage_outstanding(uint64_t outstanding, uint64_t used,
 					      uint64_t promised)
 {
@@ -35,7 +35,7 @@ static inline uint64_t stow_usage_outstanding(uint64_t outstanding, uint64_t use
 	return outstanding > used ? outstanding - used : 0;
 }
 
-/* Takes what a container has used of its share off what is outstanding: bytes, and pages. */
+/* Subtract what a container has used of its share from what is outstanding: bytes, and pages. */
 static inline void stow_usage_note_memory(struct stow_node_usage *node, uint64_t used,
 					  uint64_t promised)
 {
@@ -52,10 +52,10 @@ static inline void stow_usage_note_pages(struct stow_node_usage *node, uint64_t 
 }
 
 struct stow_usage {
-	struct stow_idset exclusive;   /* CPUs that belong to one container each */
-	struct stow_idset pinned;      /* CPUs that may not become exclusive: a container without
-					* annotations was started on a CPU set of its own */
-	struct stow_idset fenced;      /* nodes that get nothing new */
+	struct stow_idset exclusive;   /* CPUs of exclusive containers */
+	struct stow_idset pinned;      /* CPUs that must not become exclusive: a container without
+					  annotations was started on a CPU set of its own */
+	struct stow_idset fenced;      /* nodes on which nothing new is placed */
 	struct stow_node_usage *nodes; /* in any order; a node without usage may be missing */
 	size_t n_nodes;
 };

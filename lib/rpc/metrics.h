@@ -44,7 +44,10 @@ void stow_metrics_program(FILE *out, const char *build_info);
 /* One value, with pairs of label and text, NULL at the end. */
 void stow_metric(FILE *out, const char *name, double value, ...) __attribute__((sentinel));
 
-/* --- durations --------------------------------------------------------------------------------- Counted without a lock, in buckets of 1, 2 and 5 from 10 us to 10 s. Static zeroes are a fresh one. --- */
+/* --- durations ----------------------------------------------------------- */
+
+/* Counted without a lock, in buckets of 1, 2 and 5 from 10 us to 10 s. All zeros is an empty
+ * histogram. */
 
 #define STOW_HISTOGRAM_BUCKETS 19
 

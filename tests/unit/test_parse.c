@@ -85,9 +85,9 @@ static void says_what_was_probably_meant(void **state)
 	static const struct {
 		const char *text, *message;
 	} bad[] = {
-		{ "512m", "\"512m\" is no whole number of bytes; did you mean \"512Mi\"?" },
-		{ "1.5", "\"1.5\" is no whole number of bytes; did you mean \"1.5Gi\"?" },
-		{ "5e-1", "\"5e-1\" is no whole number of bytes" },
+		{ "512m", "\"512m\" is not a whole number of bytes; did you mean \"512Mi\"?" },
+		{ "1.5", "\"1.5\" is not a whole number of bytes; did you mean \"1.5Gi\"?" },
+		{ "5e-1", "\"5e-1\" is not a whole number of bytes" },
 		{ "1g", "\"1g\" is not a quantity like 512Mi, 8Gi or 1073741824; did you mean "
 			"\"1Gi\"?" },
 		{ "1.5GB", "\"1.5GB\" is not a quantity like 512Mi, 8Gi or 1073741824; did you "

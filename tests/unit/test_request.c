@@ -192,7 +192,7 @@ static void a_bad_value_is_an_error(void **state)
 		       "numastow.io/memory: \"8GB\" is not a quantity like 512Mi, 8Gi or "
 		       "1073741824; did you mean \"8Gi\"?");
 	assert_refused(K("memory"), "512m",
-		       "numastow.io/memory: \"512m\" is no whole number of bytes; did you mean "
+		       "numastow.io/memory: \"512m\" is not a whole number of bytes; did you mean "
 		       "\"512Mi\"?");
 	assert_refused(K("memory.web"), "1g",
 		       "numastow.io/memory.web: \"1g\" is not a quantity like 512Mi, 8Gi or "
@@ -204,7 +204,7 @@ static void a_bad_value_is_an_error(void **state)
 		       "numastow.io/memory: \"4e2\" is less than a page of memory; give an amount "
 		       "like 512Mi or 8Gi");
 	assert_refused(K("hugepages-2Mi.db"), "512m",
-		       "numastow.io/hugepages-2Mi.db: \"512m\" is no whole number of bytes; did "
+		       "numastow.io/hugepages-2Mi.db: \"512m\" is not a whole number of bytes; did "
 		       "you mean \"512Mi\"?");
 	assert_refused(K("memory"), "0",
 		       "numastow.io/memory: \"0\" is no memory at all; give more than 0, or leave "
