@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 
-/* a - b, but never below 0: promises may exceed what a shrunken machine has. */
+/* Return a - b, but not below 0: promises may exceed what a shrunken machine has. */
 static uint64_t less(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : 0;
@@ -38,7 +38,7 @@ static const struct stow_node_usage *usage_of(const struct stow_usage *usage, in
 	return NULL;
 }
 
-/* Takes the administrator's CPUs out of `cpus`, which holds the node's online ones. */
+/* Remove the administrator's reserved CPUs from `cpus`, which has the node's online ones. */
 static void take_reserved(const struct stow_config_node *reserved, struct stow_idset *cpus)
 {
 	uint32_t left = reserved->cpus;
@@ -54,7 +54,7 @@ static void take_reserved(const struct stow_config_node *reserved, struct stow_i
 	}
 }
 
-/* Those CPUs of `cpus` that one container may have for itself. */
+/* Reduce `cpus` to those that may become exclusive. */
 static void take_unavailable(const struct stow_usage *usage, const struct stow_idset *allowed_cpus,
 			     struct stow_idset *cpus)
 {
@@ -92,9 +92,9 @@ static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *no
 	take_unavailable(usage, NULL, &cap->takeable);
 }
 
-/* Fills the pools. Returns the bytes that promised pages will still take from the node's memory:
+/* Fill in the pools. Return the bytes that promised pages will still take from the node's memory:
  * the pool grows by what is outstanding and not free in it. *ret_held: the bytes that the pools
- * hold now, which are no memory for anybody else. */
+ * hold now, which are not available as memory. */
 static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_node *node,
 			   const struct stow_node_usage *used, uint64_t *ret_held)
 {

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * What every node still has to give: the machine (topology) less what the administrator reserved,
- * less what the ledger has given away, within the CPUs and nodes that the container's cgroup may
- * use, and never more than is really free above the watermarks. One place computes it, for the
- * hook, `numastow explain`, and every later reader.
+ * What each node has left: the machine's topology, minus what the administrator has reserved, minus
+ * what the ledger has given to containers, within the CPUs and nodes that the container's cgroup
+ * may use, and never more than is available above the watermarks. Computed here only, for the hook,
+ * `numastow explain` and all other readers.
  */
 
 #include "base/err.h"
@@ -18,42 +18,43 @@ struct stow_node_capacity {
 	int id;
 	struct stow_idset cpus;	    /* CPUs that a shared container may run on: online, allowed, not
 				     * reserved, not exclusive, not isolated */
-	struct stow_idset takeable; /* the part of them that may become exclusive (not pinned) */
-	struct stow_idset isolated; /* CPUs for cpu-mode isolated, and for nothing else: online,
-				     * allowed, not reserved, not given, not pinned */
-	uint32_t cpus_total;	    /* online CPUs less reserved and isolated ones */
-	uint32_t isolated_total;    /* isolated CPUs less reserved ones */
-	uint32_t cpus_free;	    /* CPUs not promised to anybody, at most the number in `cpus` */
-	uint64_t mem_total;	    /* bytes, less reserved */
-	uint64_t mem_unpromised;    /* mem_total less promises */
-	uint64_t mem_real;	    /* available above the watermarks, less what is promised and not
-				     * yet used */
-	uint64_t mem_free;	    /* what may be given: the smaller of the two */
+	struct stow_idset takeable; /* the part of `cpus` that may become exclusive (not pinned) */
+	struct stow_idset isolated; /* CPUs for cpu-mode isolated only: online, allowed, not
+				       reserved, not exclusive, not pinned */
+	uint32_t cpus_total;	    /* online CPUs, minus reserved and isolated ones */
+	uint32_t isolated_total;    /* isolated CPUs, minus reserved ones */
+	uint32_t cpus_free; /* CPUs not promised to any container, at most the number in `cpus` */
+	uint64_t mem_total; /* bytes, minus reserved memory */
+	uint64_t mem_unpromised; /* mem_total, minus promises */
+	uint64_t mem_real; /* available above the watermarks, minus what is promised and not yet
+			      used */
+	uint64_t mem_free; /* what a plan may use: the smaller of mem_unpromised and mem_real */
 	struct {
 		uint64_t size;
 		uint64_t total; /* pages in the pool now */
 		uint64_t free;	/* pages in the pool that are free and not promised; the pool may
-				 * grow beyond that, out of mem_free */
+				   grow beyond them, using mem_free */
 	} pools[STOW_POOLS_MAX];
 	size_t n_pools;
-	bool fenced;  /* gets nothing new */
+	bool fenced;  /* nothing new is placed here */
 	bool allowed; /* the container's cgroup may use its memory */
 };
 
 struct stow_capacity {
 	struct stow_node_capacity *nodes; /* by ascending id */
 	size_t n_nodes;
-	bool full_cores; /* the configuration's: exclusive CPUs are whole cores, or refused. To be
-			  * cleared where the request is a sum over several containers. */
+	bool full_cores; /* from the configuration: exclusive CPUs are whole cores, or refused.
+			    Clear it for a request that is a sum over several containers. */
 	bool partitions; /* no CPUs are isolated by the kernel's command line, and the configuration
-			  * has partitions isolate them: cpu-mode isolated takes from `takeable` */
+			    lets partitions isolate them: cpu-mode isolated uses `takeable` */
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
-	struct stow_idset unowned; /* online CPUs that are nobody's alone, and not isolated: where
-				    * containers without annotations run; never to become empty */
+	struct stow_idset
+		unowned; /* online CPUs that are neither exclusive nor isolated: containers without
+			    annotations run there, so it must never become empty */
 };
 
-/* `config`, `usage`, `allowed_cpus`, `allowed_mems` may be NULL (no limit). Works without the CPUs
- * part of the topology; exclusive plans need it. */
+/* Compute the capacity. `config`, `usage`, `allowed_cpus`, `allowed_mems` may be NULL (no limit).
+ * The topology's CPUs are needed for exclusive plans only. */
 int stow_capacity_build(const struct stow_topology *topology, const struct stow_config *config,
 			const struct stow_usage *usage, const struct stow_idset *allowed_cpus,
 			const struct stow_idset *allowed_mems, struct stow_capacity **ret_capacity,

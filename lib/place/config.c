@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/yaml.h"
 
-#define LEASE_DEFAULT 300 /* seconds: a slow image pull lies between precreate and apply */
+#define LEASE_DEFAULT 300 /* seconds: a slow image pull may come before apply */
 #define LEASE_MAX     86400
 
 static const char *const modes[] = { "enforce", "observe", NULL };
@@ -113,7 +113,7 @@ static int check_text(const struct stow_setting *setting, const char *text, stru
 {
 	if (setting->offset == AT(allowed_keys))
 		return stow_request_check_key(text, err);
-	/* A name without a path would be looked for in whatever folder the hook runs in. */
+	/* A name without a path would be looked up in the hook's working directory. */
 	if (text[0] != '/')
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not a whole path like /usr/bin/crun",
 				    text);

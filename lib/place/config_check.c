@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whether the administrator lets a request pass. */
+/* Checking a request against the administrator's configuration. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ static const struct stow_config_namespace *find(const struct stow_config *config
 	return rest;
 }
 
-/* Namespaces come from annotations, which are strangers' text. */
+/* Namespaces come from annotations, which are untrusted. */
 static const char *shown(const char *ns, char buf[static STOW_NAME_MAX + 1])
 {
 	snprintf(buf, STOW_NAME_MAX + 1, "%s", ns ? ns : "");
@@ -66,7 +66,7 @@ static const char *key_of(const struct amount *a, char buf[static 96])
 	return buf;
 }
 
-/* The text that says whose cap it is: containers without a namespace are one by one under "*". */
+/* Name the cap that is exceeded: containers without a namespace count one by one under "*". */
 static int over_namespace(const struct amount *a, const char *ns, struct stow_err *err)
 {
 	char asked[32], used[32], cap[32], key[96], name[STOW_NAME_MAX + 1];
@@ -83,7 +83,7 @@ static int over_namespace(const struct amount *a, const char *ns, struct stow_er
 	if (!ns)
 		return stow_err_set(
 			err, EPERM,
-			"%s%s: \"%s\" and %s besides are above the cap of %s for "
+			"%s%s: \"%s\" and another %s are above the cap of %s for "
 			"containers without a namespace (namespaces: %s of \"*\" in %s)",
 			STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used, cap, a->key,
 			STOW_CONFIG_PATH);
@@ -117,7 +117,7 @@ static int check(const struct amount *a, const char *ns, struct stow_err *err)
 	return 0;
 }
 
-/* `member`: whose request it is, when it is not this container's own. */
+/* `member`: the container of the request, when it is not the hook's own. */
 static int check_caps(const struct stow_config *config, const char *ns, const char *member,
 		      const struct stow_caps *has, const struct stow_request *request,
 		      struct stow_err *err)
@@ -138,7 +138,7 @@ static int check_caps(const struct stow_config *config, const char *ns, const ch
 	if (stow_cpu_mode_owns(request->cpu_mode) && config->n_namespaces &&
 	    !(entry && entry->exclusive))
 		return stow_err_set(err, EPERM,
-				    "%scpu-mode: \"%s\" is not for namespace \"%s\" "
+				    "%scpu-mode: \"%s\" is not allowed for namespace \"%s\" "
 				    "(namespaces: exclusive-cpus in %s); \"shared\" is",
 				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(request->cpu_mode),
 				    shown(ns, name), STOW_CONFIG_PATH);
@@ -206,7 +206,7 @@ static int check_limits(const struct stow_limits *limits, const char *name,
 				      .used = pages_of(whole, limit->size) * limit->size,
 				      .request_cap = limit->count * limit->size,
 				      .bytes = true };
-		/* A limit of no pages is one. */
+		/* A limit of 0 pages is a limit, too. */
 		if (!limit->count && a->asked)
 			return over_limit(a, err);
 	}
@@ -217,7 +217,7 @@ static int check_limits(const struct stow_limits *limits, const char *name,
 	return 0;
 }
 
-/* Adds what the member asks for. -E2BIG: too many page sizes. */
+/* Add the member's request. -E2BIG: too many page sizes. */
 static int add_member(const struct stow_request *member, struct stow_request *whole)
 {
 	struct stow_request sum = *whole;

@@ -11,7 +11,7 @@
 #include "base/parse.h"
 #include "place/plan_internal.h"
 
-/* Adds a member and takes it over; false when memory has run out, then it is released too. */
+/* Add a member, which the object then owns. On failure release it, and return false. */
 static bool add(struct json_object *object, const char *key, struct json_object *value)
 {
 	if (value && json_object_object_add(object, key, value) == 0)
@@ -116,7 +116,7 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 	return ok ? STOW_TAKE_PTR(object) : NULL;
 }
 
-/* Lines about nodes, of which neighbours with the same text become one. */
+/* Lines about nodes; neighbours with the same text are joined. */
 struct lines {
 	FILE *f;
 	struct stow_idset nodes;

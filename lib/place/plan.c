@@ -68,7 +68,7 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 	return buf;
 }
 
-/* --- what can never mean anything ----------------------------------------- */
+/* --- requests that can never be fulfilled --- */
 
 static const struct stow_node_capacity *find_node(const struct stow_capacity *capacity, int id)
 {
@@ -309,7 +309,7 @@ int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_re
 		      int device_node, int max_nodes, struct stow_plan **ret_plan,
 		      struct stow_err *err)
 {
-	/* Whoever has no CPUs of its own must still run somewhere. */
+	/* Containers without exclusive CPUs must still run somewhere. */
 	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
 	    request->cpus >= stow_idset_count(&capacity->unowned))
 		return -ENOSPC;
@@ -345,7 +345,7 @@ static int plan_or_refuse(const struct stow_capacity *capacity, const struct sto
 	return r;
 }
 
-/* Where a partition isolates the CPUs, they are chosen as exclusive ones are. */
+/* Where a partition isolates the CPUs, choose them like exclusive ones. */
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
 		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,
 		   struct stow_err *err)

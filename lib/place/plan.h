@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * Request + capacity -> placement, or a refusal that explains itself.
+ * Planning: from a request and the capacity to a plan, or a refusal with its reason.
  *
- * Fewest nodes, then with the node to be near to, then smallest distance, whole cores (exclusive
- * CPUs), least growth of hugepage pools, tightest fit. Polynomial: one and two nodes are searched
- * exactly, wider placements too where there are few sets of nodes to look at (up to a dozen nodes),
- * else they grow greedily from every node, O(nodes^2). (Merging every combination of hints, as the
- * kubelet does, never ends on a machine with 34 nodes.)
+ * The best plan has the fewest nodes, then the node of the device to be near, then smallest
+ * distance, whole cores (exclusive CPUs), least growth of hugepage pools, tightest fit. Polynomial:
+ * one and two nodes are searched exactly, larger sets too where there are few of them (up to a
+ * dozen nodes); otherwise sets are grown greedily from every node, O(nodes^2). (Merging every
+ * combination of hints, as the kubelet does, does not end on a machine with 34 nodes.)
  */
 
 #include "base/err.h"
@@ -18,24 +18,23 @@
 #include "place/request.h"
 
 struct stow_plan {
-	struct stow_idset nodes;   /* the nodes of the shares; for cpuset.mems less those without
-				    * memory, which only ever give CPUs */
-	struct stow_idset cpus;	   /* for cpuset.cpus: its own ones, or all shared CPUs of the
-				    * nodes */
-	bool exclusive;		   /* the CPUs are this container's own */
-	bool isolated;		   /* and out of the isolated ones; `exclusive` is true as well */
+	struct stow_idset nodes; /* the nodes of the shares; cpuset.mems gets those with memory */
+	struct stow_idset
+		cpus;	/* for cpuset.cpus: its exclusive CPUs, or all shared CPUs of the nodes */
+	bool exclusive; /* the CPUs belong to this container alone */
+	bool isolated;	/* and are isolated; `exclusive` is true as well */
 	struct stow_share *shares; /* by ascending node */
 	size_t n_shares;
 	char reason[512]; /* one line: why these nodes */
 };
 
 struct stow_refusal {
-	/* "6 CPUs on one NUMA node; node 0 has 4 of 8 free, node 1 has 2 of 8 free": the nodes that
-	 * come nearest, and how many more there are. */
+	/* "6 CPUs on one NUMA node; node 0 has 4 of 8 free, node 1 has 2 of 8 free": the nodes with
+	 * the least shortage, and how many more there are. */
 	char text[768];
-	/* "4 CPUs would fit on node 0; policy=best-effort would fit on nodes 0-1": or "". */
+	/* "4 CPUs would fit on node 0; policy=best-effort would fit on nodes 0-1", or "". */
 	char suggestion[256];
-	/* One line for each node: what it lacks. `n_nodes` entries, in the capacity's order. */
+	/* One line for each node that says what it lacks, in the capacity's order. */
 	struct {
 		int id;
 		char text[160];
@@ -44,12 +43,13 @@ struct stow_refusal {
 };
 
 /*
- * Returns 0 with *ret_plan, or -ENOSPC with *ret_refusal (when not NULL) when it does not fit,
- * -EINVAL when it never can mean anything (a node or page size that does not exist), -ENOMEM. `err`
- * has the refusal's text then. `device_node`: -1, or the node of the device to be near to, which is
- * the only one under single-numa-node; under the others sets of as few nodes are preferred that
- * have it, then those that are nearest to it. For a node without CPUs the nearest one with CPUs
- * stands. The reason says so, and also when a request has `near` and the node is not known.
+ * Make a plan. Return 0 with *ret_plan; -ENOSPC with *ret_refusal (if not NULL) when the request
+ * does not fit; -EINVAL when it can never be fulfilled (a node or page size that does not exist);
+ * -ENOMEM. `err` has the refusal's text. `device_node`: the node of the device to be near, or -1.
+ * Under single-numa-node it is the only candidate; under the other policies, of the sets with the
+ * fewest nodes those with this node are preferred, then the nearest to it. For a node without CPUs,
+ * the nearest node with CPUs is used instead. The reason says so, and also when a request has
+ * `near` and the node is unknown.
  */
 int stow_plan_make(const struct stow_capacity *capacity, const struct stow_request *request,
 		   int device_node, struct stow_plan **ret_plan, struct stow_refusal **ret_refusal,

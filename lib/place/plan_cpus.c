@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which CPUs an exclusive container gets. */
+/* Choosing the CPUs of an exclusive container. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 struct core {
 	uint32_t llc;  /* index in `caches` */
 	uint16_t all;  /* online threads */
-	uint16_t left; /* takeable threads that are not yet taken */
+	uint16_t left; /* takeable threads that are not taken yet */
 	bool whole;    /* all of them were takeable at the start */
 };
 
@@ -26,7 +26,7 @@ struct chooser {
 	struct core *cores;
 	struct cache *caches;
 	uint32_t n_cores, n_caches;
-	int first_core, first_llc; /* where their indices start */
+	int first_core, first_llc; /* where the node's indices start */
 	int *cpus; /* indices in topology->cpus of this node's CPUs, by ascending id */
 	size_t n_cpus;
 	struct stow_idset *chosen;
@@ -40,7 +40,8 @@ static void chooser_done(struct chooser *ch)
 	free(ch->cpus);
 }
 
-/* The index of a CPU in the topology; the guess holds where numbers have no holes. */
+/* Return the index of a CPU in the topology; the first guess is right where numbers have no
+ * holes. */
 static int64_t find_cpu(const struct stow_topology *topology, int id)
 {
 	size_t low = 0, high = topology->n_cpus;
@@ -60,7 +61,7 @@ static int64_t find_cpu(const struct stow_topology *topology, int id)
 	return -1;
 }
 
-/* Lists the node's CPUs and finds out how many cores and caches there are to count. */
+/* List the node's CPUs and count its cores and caches. */
 static int list_cpus(struct chooser *ch, const struct stow_idset *cpus, struct stow_err *err)
 {
 	int last_core = -1, last_llc = -1;
@@ -146,8 +147,9 @@ static void take(struct chooser *ch, const struct stow_cpu *cpu)
 	ch->need--;
 }
 
-/* Takes whole cores with `threads` threads of one cache, as long as one is not more than is needed.
- * A core's threads may be far apart in number: those that are still to come are spoken for. */
+/* Take whole cores with `threads` threads of one cache, as long as a core is not more than needed.
+ * The numbers of a core's threads may be far apart: threads that are still to be visited count as
+ * taken. */
 static void take_cores(struct chooser *ch, uint32_t llc, uint32_t threads)
 {
 	uint32_t spoken_for = 0;
@@ -169,14 +171,15 @@ static void take_cores(struct chooser *ch, uint32_t llc, uint32_t threads)
 	}
 }
 
-/* The largest cores first: the small ones fill what is left. */
+/* The largest cores first: small ones fill the rest. */
 static void take_whole(struct chooser *ch, uint32_t llc, uint32_t most_threads)
 {
 	for (uint32_t threads = most_threads; threads > 0 && ch->need; threads--)
 		take_cores(ch, llc, threads);
 }
 
-/* Takes single threads: of broken cores, or by breaking one. `llc` < 0: of any cache. */
+/* Take single threads: from broken cores, or with `of_whole` by breaking one. `llc` < 0: of any
+ * cache. */
 static void take_threads(struct chooser *ch, int64_t llc, bool of_whole)
 {
 	for (size_t i = 0; i < ch->n_cpus && ch->need; i++) {
@@ -188,8 +191,8 @@ static void take_threads(struct chooser *ch, int64_t llc, bool of_whole)
 	}
 }
 
-/* How well a cache holds what is needed: 0 not at all; 1 with a core to be broken for the odd
- * threads; 2 without. */
+/* Return how well a cache fits the need: 0 not at all; 1 if a core must be broken for the odd
+ * threads; 2 without that. */
 static int suits(const struct cache *cache, uint32_t need, uint32_t odd)
 {
 	if (cache->whole < need - odd || cache->whole + cache->broken < need)
@@ -198,9 +201,9 @@ static int suits(const struct cache *cache, uint32_t need, uint32_t odd)
 }
 
 /*
- * The cache to take from: of those that hold all that is needed as whole cores (but for the odd
- * threads) the one with the least room; else the one that takes most, so that there are few.
- * -1: nothing is left.
+ * Choose the cache to take from: of the caches that hold the whole need as whole cores (except the
+ * odd threads), the one with the least room; otherwise the one that gives most, so that few are
+ * used. -1: nothing is left.
  */
 static int64_t choose_cache(const struct chooser *ch, uint32_t odd)
 {
@@ -263,7 +266,7 @@ int stow_plan_cpus(const struct stow_topology *topology, int node,
 		take_whole(&ch, (uint32_t)llc, threads);
 		if (ch.need == before)
 			break;
-		/* Less than a core is missing now, or this cache has no whole core any more. */
+		/* Less than a core is still needed, or this cache has no whole core any more. */
 		if (ch.need < threads)
 			break;
 	}
@@ -274,8 +277,7 @@ int stow_plan_cpus(const struct stow_topology *topology, int node,
 		take_threads(&ch, llc, true);
 	take_threads(&ch, -1, true);
 	if (ch.need)
-		return stow_err_set(err, ENOSPC, "node %d has not %u CPUs to give away", node,
-				    count);
+		return stow_err_set(err, ENOSPC, "node %d does not have %u CPUs left", node, count);
 	return 0;
 }
 
@@ -303,7 +305,7 @@ int stow_whole_cores(const struct stow_capacity *capacity, enum stow_cpu_mode mo
 
 		if (cpu->core < 0 || cpu->core >= STOW_IDSET_MAX)
 			continue;
-		/* CPUs come in runs of one node, so the search for it is short. */
+		/* CPUs come in runs of one node, so the search for the node is short. */
 		for (size_t tried = 0;
 		     tried < capacity->n_nodes && capacity->nodes[at].id != cpu->node; tried++)
 			at = at + 1 < capacity->n_nodes ? at + 1 : 0;
@@ -330,7 +332,7 @@ bool stow_wants_full_cores(const struct stow_capacity *capacity, const struct st
 
 int stow_full_cores(const struct stow_topology *topology, const struct stow_idset *cpus)
 {
-	/* Threads of each core that are not in the set, and whether any is. */
+	/* For each core, the threads that are not in the set, and whether any is in it. */
 	_cleanup_free_ uint8_t *out = calloc(STOW_IDSET_MAX, sizeof(*out));
 	_cleanup_free_ uint8_t *in = calloc(STOW_IDSET_MAX, sizeof(*in));
 

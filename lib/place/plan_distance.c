@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How far the nodes of a placement are from each other, and from a device. */
+/* Distances between the nodes of a placement, and to a device. */
 #include <stdio.h>
 
 #include "place/plan_internal.h"
@@ -31,7 +31,7 @@ int stow_near_node(const struct stow_capacity *capacity, const struct stow_reque
 			device = (int)i;
 	if (device < 0 || !stow_idset_empty(&capacity->topology->nodes[device].cpus))
 		return device_node;
-	/* Whoever names it together with other nodes may have memory of it. */
+	/* A request that lists the device's node may use its memory. */
 	if (!request->nodes_auto && stow_idset_has(&request->nodes, device_node) &&
 	    request->policy != STOW_POLICY_SINGLE_NUMA_NODE)
 		return device_node;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How much of a request each of the chosen nodes carries. Sums are exact, pages whole. */
+/* Dividing a request over the chosen nodes. Sums are exact, pages whole. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +21,8 @@ static int by_cap(const void *a, const void *b)
 	return x->i - y->i;
 }
 
-/* Adds `amount` to out[], as evenly as the caps allow: the smallest first, each its part of what is
- * left. Returns what did not go in. */
+/* Add `amount` to out[], as evenly as the caps allow: the smallest cap first, each gets its part of
+ * the rest. Return what did not fit. */
 static uint64_t fill(uint64_t amount, struct vessel *vessels, int n, uint64_t *out)
 {
 	qsort(vessels, (size_t)n, sizeof(*vessels), by_cap);
@@ -47,7 +47,7 @@ struct divider {
 	int n;
 	struct vessel *vessels;
 	uint64_t *avail; /* memory left, bytes */
-	uint64_t *part;	 /* what the resource in hand comes to on each node */
+	uint64_t *part;	 /* what each node gets of the current resource */
 };
 
 static const struct stow_supply *has(const struct divider *d, int i)
@@ -55,7 +55,7 @@ static const struct stow_supply *has(const struct divider *d, int i)
 	return &d->c->nodes[d->set[i]].has;
 }
 
-/* Pages that are free in the pools first, then the pools grow. */
+/* First use the pages that are free in the pools, then let the pools grow. */
 static int divide_pages(struct divider *d, size_t p, struct stow_share *ret)
 {
 	uint64_t size = d->c->need.size[p], want = d->c->need.count[p], in_pools = 0, missing;
@@ -69,7 +69,7 @@ static int divide_pages(struct divider *d, size_t p, struct stow_share *ret)
 	fill(want - missing, d->vessels, d->n, d->part);
 	for (int i = 0; i < d->n; i++) {
 		ret[i].pages[p] = d->part[i];
-		/* No growth at all: the node has no pool of that size. */
+		/* The pool cannot grow: the node has none of that size. */
 		d->vessels[i] = (struct vessel){ has(d, i)->grow[p] ? d->avail[i] / size : 0, i };
 		d->part[i] = 0;
 	}
@@ -87,7 +87,7 @@ static int divide_cpus(struct divider *d, struct stow_share *ret)
 	uint64_t threads = (uint64_t)d->c->threads, want = d->c->need.cpus;
 
 	memset(d->part, 0, (size_t)d->n * sizeof(*d->part));
-	/* An exclusive container gets whole cores wherever there are some. */
+	/* An exclusive container gets whole cores as far as possible. */
 	if (d->c->exclusive && threads > 1) {
 		uint64_t left;
 
@@ -147,10 +147,10 @@ int stow_divide(const struct stow_candidates *c, const int *set, int n, struct s
 
 /* --- evenly --------------------------------------------------------------- */
 
-/* A candidate that can take an even share, and what more than that it could take. */
+/* A candidate that can take an even share, and what it could take beyond that. */
 struct taker {
 	int node; /* index in the candidates */
-	int more; /* kinds of which it could take one more */
+	int more; /* number of kinds of which it could take one more */
 	struct stow_need load;
 };
 
@@ -160,8 +160,8 @@ static uint64_t *kind(struct stow_need *need, size_t k)
 	return k < need->n ? &need->count[k] : k == need->n ? &need->memory : &need->cpus;
 }
 
-/* What is over when `amount` of a kind is divided by n goes out in these pieces: CPUs and pages one
- * by one, the odd bytes of memory all at once. */
+/* Return the size of the pieces in which the remainder of a division by n is distributed: CPUs and
+ * pages one by one, bytes of memory all at once. */
 static uint64_t piece(const struct stow_need *need, size_t k, uint64_t over)
 {
 	return k == need->n ? over : 1;
@@ -183,7 +183,8 @@ static int by_more(const void *a, const void *b)
 	return x->more != y->more ? y->more - x->more : x->node - y->node;
 }
 
-/* Divides by n; fills takers[] with who can take that, the most able first. Returns their number. */
+/* Divide by n; fill takers[] with the candidates that can take a share, those with most room first.
+ * Return their number. */
 static int find_takers(const struct stow_candidates *c, int n, struct taker *takers)
 {
 	struct stow_need even = c->need;
@@ -214,7 +215,7 @@ static int find_takers(const struct stow_candidates *c, int n, struct taker *tak
 	return found;
 }
 
-/* Puts what is over onto the first n takers. False: it does not go up. */
+/* Distribute the remainder over the first n takers. False: it does not fit. */
 static bool load_rest(const struct stow_candidates *c, int n, struct taker *takers)
 {
 	struct stow_need all = c->need;
@@ -234,7 +235,7 @@ static bool load_rest(const struct stow_candidates *c, int n, struct taker *take
 	return true;
 }
 
-/* Nobody is in it for nothing. */
+/* Every node must get something. */
 static int most_shares(const struct stow_candidates *c)
 {
 	uint64_t most = c->need.cpus ? c->need.cpus : c->need.memory;
@@ -245,7 +246,7 @@ static int most_shares(const struct stow_candidates *c)
 	return most && most < (uint64_t)c->n ? (int)most : c->n;
 }
 
-/* A cheap look before find_takers(), which is asked for every number of nodes. */
+/* A cheap check before find_takers(), because it is made for every number of nodes. */
 static bool may_take(const struct stow_candidates *c, int n)
 {
 	uint64_t cpus = c->need.cpus / (uint64_t)n, memory = c->need.memory / (uint64_t)n;

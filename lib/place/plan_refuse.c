@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Why a request does not fit, and what would: an administrator reads it once, at night. */
+/* Why a request does not fit, and what would fit, for an administrator who reads it in a hurry. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "base/parse.h"
 #include "place/plan_internal.h"
 
-#define SHOWN 4	 /* nodes that the line tells about */
+#define SHOWN 4	 /* nodes that the line names */
 #define TRIED 64 /* nodes up to which smaller requests are tried with the real planner */
 
 struct look {
@@ -18,11 +18,11 @@ struct look {
 	const struct stow_request *request;
 	int device_node, near_node;
 	int max_nodes;
-	bool cpus, memory, pages; /* which of them some node lacks */
-	bool full_cores;	  /* only whole cores will do */
-	uint64_t *whole;	  /* then: CPUs that are free as whole cores, for each node */
-	uint32_t unit;		  /* and the CPUs of a core, 1 where that is not the same */
-	uint32_t threads;	  /* and the most of them */
+	bool cpus, memory, pages; /* resources that some node lacks */
+	bool full_cores;	  /* only whole cores can be given; then: */
+	uint64_t *whole;	  /* CPUs that are free as whole cores, for each node */
+	uint32_t unit;		  /* the CPUs of a core; 1 where cores differ */
+	uint32_t threads;	  /* the most CPUs of a core */
 };
 
 /* A node as the refusal sees it. */
@@ -30,7 +30,7 @@ struct view {
 	size_t index; /* in capacity->nodes */
 	enum stow_unfit unfit;
 	struct stow_supply has;
-	double lacks; /* the sum of the parts that are missing; for order */
+	double lacks; /* sum of the missing fractions, for sorting */
 	bool cpus, memory, pages;
 };
 
@@ -103,7 +103,8 @@ static bool is_unknown(const struct look *look, const struct view *v)
 	return look->capacity->topology->nodes[v->index].assumed & STOW_ASSUMED_MEMORY;
 }
 
-/* "4 of 8 free", or with several things at issue "4 of 8 CPUs and 2Gi of 16Gi memory free". */
+/* Print "4 of 8 free", or if several resources are short "4 of 8 CPUs and 2Gi of 16Gi memory
+ * free". */
 static void tell_free(const struct look *look, const struct view *v, char *buf, size_t size)
 {
 	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
@@ -137,7 +138,7 @@ static void tell_free(const struct look *look, const struct view *v, char *buf, 
 		    look->cpus && look->full_cores ? " in whole cores" : "");
 }
 
-/* One line about one node, for those who want to know all. */
+/* Print the detailed line about one node. */
 static void tell_node(const struct look *look, const struct view *v, char *buf, size_t size)
 {
 	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
@@ -226,7 +227,8 @@ static int by_index(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* What is short: on all nodes together, where several may be used; else on any of them. */
+/* Find the resources that are short: on all nodes together, where several may be used; otherwise on
+ * any of them. */
 static void find_short(struct look *look, const struct view *views, size_t n)
 {
 	const struct stow_request *req = look->request;
@@ -253,7 +255,7 @@ static void find_short(struct look *look, const struct view *views, size_t n)
 	}
 }
 
-/* The one line: `views` is put into order of nearness. */
+/* Print the summary; this sorts `views` by what they lack. */
 static void tell(struct look *look, struct view *views, size_t n, char *buf, size_t size)
 {
 	char need[160], place[160];
@@ -290,7 +292,7 @@ static bool takes_all(const struct look *look, const struct stow_request *req)
 	       req->cpus >= stow_idset_count(&look->capacity->unowned);
 }
 
-/* Where a request would go, were it not for the CPU that must stay. */
+/* Find where a request would fit, ignoring the CPU that must stay shared. */
 static void try_all(const struct look *look, const struct stow_request *req, int near_node,
 		    bool rough, struct stow_idset *ret)
 {
@@ -311,8 +313,8 @@ static void try_all(const struct look *look, const struct stow_request *req, int
 		stow_idset_add(ret, shares[i].node);
 }
 
-/* Where a request like ours would go; an empty set when nowhere. `rough`: any nodes that would do,
- * not those that would be chosen, which takes longer to find out. */
+/* Find where a similar request would fit; an empty set for nowhere. `rough`: any nodes that would
+ * do, rather than those that would be chosen, which takes longer. */
 static void try(const struct look *look, const struct stow_request *req, int near_node, bool rough,
 		struct stow_idset *ret)
 {
@@ -329,7 +331,8 @@ static bool fits(const struct look *look, const struct stow_request *req, bool r
 	return !stow_idset_empty(ret);
 }
 
-/* The largest number of CPUs, or of whole Mi of memory, that would fit, all else being equal. */
+/* Return the largest number of CPUs, or of whole Mi of memory, that would fit, all else being
+ * equal. */
 static uint64_t most_that_fits(const struct look *look, bool memory, struct stow_idset *ret_nodes)
 {
 	struct stow_request req = *look->request;
@@ -357,7 +360,8 @@ static uint64_t most_that_fits(const struct look *look, bool memory, struct stow
 	return low && fits(look, &req, false, ret_nodes) ? low * unit : 0;
 }
 
-/* Whether this number of CPUs would leave half a core to somebody else, wherever it is placed. */
+/* Return whether this number of CPUs would leave half a core to another container, wherever it is
+ * placed. */
 static bool breaks_a_core(const struct look *look)
 {
 	struct stow_capacity any = *look->capacity;
@@ -373,7 +377,7 @@ static bool breaks_a_core(const struct look *look)
 	return true;
 }
 
-/* The next number of CPUs that are whole cores: upwards, or else downwards. */
+/* Suggest the next number of CPUs that are whole cores: upwards, or else downwards. */
 static bool suggest_cores(const struct look *look, char *buf, size_t size)
 {
 	struct stow_request req = *look->request;
@@ -425,7 +429,7 @@ static void suggest_less(const struct look *look, char *buf, size_t size)
 			    stow_nodes_format(&nodes, list, sizeof(list)));
 }
 
-/* When nothing else would go: not out of the isolated CPUs, but of the others. */
+/* If nothing else fits, suggest CPUs that are not isolated. */
 static void suggest_exclusive(const struct look *look, char *buf, size_t size)
 {
 	struct stow_request req = *look->request;
@@ -480,7 +484,7 @@ static bool any_isolated(const struct stow_capacity *capacity)
 	return false;
 }
 
-/* What only whole cores need to know. */
+/* Compute what only requests for whole cores need. */
 static int look_at_cores(struct look *look)
 {
 	bool even = true;
@@ -496,7 +500,7 @@ static int look_at_cores(struct look *look)
 	return r;
 }
 
-/* Instead of a line about nodes: what no node could mend. */
+/* Print a reason that applies to the whole machine, instead of the line about nodes. */
 static void tell_apart_from_nodes(const struct look *look, char *buf, size_t size)
 {
 	const struct stow_request *request = look->request;
@@ -509,12 +513,13 @@ static void tell_apart_from_nodes(const struct look *look, char *buf, size_t siz
 		try_all(look, request, look->near_node, true, &nodes);
 	if (!stow_idset_empty(&nodes))
 		snprintf(buf, size,
-			 "%s; %" PRIu64 " CPU%s belong%s to nobody yet, and one must stay so for "
+			 "%s; %" PRIu64
+			 " CPU%s belong%s to no container yet, and one must stay so for "
 			 "all else that runs here",
 			 need, unowned, unowned == 1 ? "" : "s", unowned == 1 ? "s" : "");
 	if (breaks_a_core(look))
 		snprintf(buf, size,
-			 "%s would leave part of a core to somebody else (full-cores "
+			 "%s would leave part of a core to another container (full-cores "
 			 "in " STOW_CONFIG_PATH ")",
 			 need);
 	if (request->cpu_mode == STOW_CPU_ISOLATED && !any_isolated(look->capacity))
@@ -529,7 +534,7 @@ static void suggest(const struct look *look, char *buf, size_t size)
 	if (look->capacity->n_nodes <= TRIED ||
 	    look->request->policy == STOW_POLICY_SINGLE_NUMA_NODE)
 		suggest_less(look, buf, size);
-	/* On no other nodes will a number be whole cores. */
+	/* The number of CPUs is not whole cores on any other nodes either. */
 	if (!breaks_a_core(look))
 		suggest_otherwise(look, buf, size);
 	suggest_exclusive(look, buf, size);

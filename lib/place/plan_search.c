@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Which nodes. Exact where the number of sets is small: one node and two always, and every size on
- * machines of a dozen nodes; else grown greedily from every node.
+ * Choosing the nodes. Exact where there are few sets: always for one and two nodes, and for every
+ * size on machines of a dozen nodes; otherwise sets are grown greedily from every node.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,11 +11,12 @@
 #include "place/plan_internal.h"
 
 #define EXACT_NODES 20	  /* beyond, only one and two nodes are searched exactly */
-#define EXACT_SETS  20000 /* sets that are looked at before the search turns greedy */
-#define SEEDS	    256	  /* nodes that the greedy search starts from, at the most */
+#define EXACT_SETS  20000 /* sets to visit before the search turns greedy */
+#define SEEDS	    256	  /* most nodes that the greedy search starts from */
 #define BUCKETS	    1024  /* of distances: the kernel's are at most 255 each way */
 
-/* What makes one set better than another of its size: the first that differs, smaller wins. */
+/* The criteria by which sets of one size compare: the first difference decides, smaller is
+ * better. */
 struct rank {
 	uint64_t v[7];
 };
@@ -60,7 +61,7 @@ static struct rank rank_of(const struct stow_candidates *c, const int *set, int 
 	}
 	rank.v[3] = c->exclusive ? less(whole, sum->whole) : 0;
 	rank.v[4] = grown;
-	/* Where no number is asked for there is no tight fit: then the node with most to give. */
+	/* Without a number there is no tight fit: prefer the node with the most CPUs. */
 	if (!asks)
 		rank.v[5] = UINT64_MAX - sum->cpus;
 	else if (need->cpus)
@@ -77,7 +78,7 @@ static bool better(const struct rank *a, const struct rank *b)
 	return false;
 }
 
-/* Keeps the set that has been built when it is the best so far. */
+/* Keep the set that was built if it is the best so far. */
 static void consider(struct searcher *s, int n, const struct stow_supply *sum, bool star)
 {
 	struct rank rank;
@@ -93,7 +94,7 @@ static void consider(struct searcher *s, int n, const struct stow_supply *sum, b
 	memcpy(s->best, s->set, (size_t)n * sizeof(*s->set));
 }
 
-/* All sets of k candidates; depth is bounded by EXACT_NODES. */
+/* Visit all sets of k candidates; depth is bounded by EXACT_NODES. */
 static void enumerate(struct searcher *s, int depth, int from, int k)
 {
 	if (depth == k) {
@@ -103,7 +104,7 @@ static void enumerate(struct searcher *s, int depth, int from, int k)
 	for (int i = from; i <= s->c->n - (k - depth) && !(s->c->any && s->n_best); i++) {
 		const struct stow_supply *has = &s->c->nodes[i].has;
 
-		/* The last member must bring all that is missing: mostly it does not. */
+		/* The last member must supply all that is missing: most do not. */
 		if (depth + 1 == k && (s->sums[depth].cpus + has->cpus < s->c->need.cpus ||
 				       s->sums[depth].memory + has->memory < s->c->need.memory))
 			continue;
@@ -114,7 +115,7 @@ static void enumerate(struct searcher *s, int depth, int from, int k)
 	}
 }
 
-/* n over k, or `max` when it is more. */
+/* Return n over k, at most `max`. */
 static uint64_t combinations(int n, int k, uint64_t max)
 {
 	uint64_t v = 1;
@@ -134,7 +135,8 @@ static int descending(const void *a, const void *b)
 	return (x < y) - (x > y);
 }
 
-/* No fewer nodes than this can do: the largest first, for CPUs and for memory alone. */
+/* Return a lower bound on the number of nodes: the largest nodes first, for CPUs and for memory
+ * alone. */
 static int fewest(const struct stow_candidates *c, uint64_t *scratch)
 {
 	uint64_t needs[2] = { c->need.cpus, c->need.memory };
@@ -160,7 +162,7 @@ static double part(uint64_t has, uint64_t need)
 	return !need ? 0 : has >= need ? 1 : (double)has / (double)need;
 }
 
-/* How much of what `missing` names a node brings, of 1 for each kind. */
+/* Return how much of the missing amounts a node supplies, at most 1 for each kind. */
 static double score(const struct stow_supply *has, const struct stow_need *need,
 		    const struct stow_supply *sum)
 {
@@ -173,7 +175,7 @@ static double score(const struct stow_supply *has, const struct stow_need *need,
 	return v + (!sum->runs_on && has->runs_on ? 0.001 : 0);
 }
 
-/* Takes out members that the others can do without, the last ones first. */
+/* Remove members that are not needed, the last ones first. */
 static int prune(struct searcher *s, int n, struct stow_supply *sum)
 {
 	for (int i = n; i-- > 0 && n > 1;) {
@@ -200,14 +202,14 @@ static int prune(struct searcher *s, int n, struct stow_supply *sum)
 	return n;
 }
 
-/* Adds candidates in the order given until the need is covered. */
+/* Add candidates in the given order until the need is covered. */
 static void grow_along(struct searcher *s, int max_nodes)
 {
 	struct stow_supply sum = { 0 };
 	int limit = s->n_best ? s->n_best : max_nodes, n = 0;
 	uint64_t grown;
 
-	/* A few more are let in, because some of the first may turn out superfluous. */
+	/* Allow a few more, because some of the first may turn out superfluous. */
 	while (n < s->c->n && n < limit + 8) {
 		s->set[n] = s->order[n];
 		stow_supply_add(&sum, &s->c->nodes[s->set[n++]].has, s->c->need.n);
@@ -235,8 +237,8 @@ static int by_score_descending(const void *a, const void *b)
 	return x->node - y->node;
 }
 
-/* Always next the one that brings most of what is missing: few nodes, wherever they are. Behind
- * them the others, by what they have. */
+/* Order by what is missing: always next the node that supplies most of it, wherever it is. Then all
+ * other nodes, by what they have. */
 static int order_by_score(struct searcher *s)
 {
 	struct stow_supply sum = { 0 };
@@ -273,7 +275,7 @@ static int order_by_score(struct searcher *s)
 	return 0;
 }
 
-/* The seed, then its neighbours by distance; those at one distance stay in order of score. */
+/* The seed, then its neighbours by distance; equal distances keep the order of score. */
 static void order_by_distance(struct searcher *s, int seed)
 {
 	const struct stow_candidates *c = s->c;

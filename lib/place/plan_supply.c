@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which nodes come into question, and what each can give. */
+/* Which nodes are candidates, and what each can supply. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ enum stow_unfit stow_candidate_unfit(const struct stow_capacity *capacity,
 		return STOW_UNFIT_FORBIDDEN;
 	if (node->fenced)
 		return STOW_UNFIT_FENCED;
-	/* Memory without CPUs is slow or precious: nobody gets it without having asked. */
+	/* Memory without CPUs is slow or precious: use it only on request. */
 	if (cpuless && request->nodes_auto)
 		return STOW_UNFIT_CPULESS;
 	if (near_node >= 0 && node->id != near_node &&
@@ -100,9 +100,9 @@ void stow_supply_add(struct stow_supply *sum, const struct stow_supply *more, si
 }
 
 /*
- * Page sizes are powers of two, so each is a multiple of the smaller ones, and what larger pages
- * take from a node takes a whole number of smaller ones from it, wherever they lie: sums over the
- * nodes decide exactly whether everything goes up.
+ * Page sizes are powers of two, so each is a multiple of the smaller ones, and larger pages take a
+ * whole number of smaller ones from a node wherever they are: the sums over the nodes decide
+ * exactly whether everything fits.
  */
 bool stow_supply_covers(const struct stow_supply *sum, const struct stow_need *need,
 			uint64_t *ret_grown)
@@ -123,7 +123,7 @@ bool stow_supply_covers(const struct stow_supply *sum, const struct stow_need *n
 	return grown <= sum->memory && sum->memory - grown >= need->memory;
 }
 
-/* Counts in whole cores, where only they may be given. */
+/* Count in whole cores, where only whole cores may be given. */
 static void count_in_cores(struct stow_candidates *c, bool even)
 {
 	c->unit = even ? (uint32_t)c->threads : 1;

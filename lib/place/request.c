@@ -12,10 +12,10 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-#define KEYS_MAX      1024 /* of ours on one container: more is no pod but an attack */
-#define VALUE_MAX     1024 /* bytes; a list of nodes is the longest honest value */
+#define KEYS_MAX      1024 /* numastow's annotations on one container: more are an attack */
+#define VALUE_MAX     1024 /* bytes; the longest real value is a list of nodes */
 #define CONTAINER_MAX 63   /* a DNS label, RFC 1123 */
-#define SHOWN_MAX     80   /* bytes of a key or value that are worth showing */
+#define SHOWN_MAX     80   /* bytes of a key or value that an error quotes */
 
 static const char *const cpu_modes[] = { "shared", "exclusive", "isolated", NULL };
 const char *const stow_policies[] = { "single-numa-node", "restricted", "best-effort", "spread",
@@ -40,7 +40,7 @@ enum key {
 	KEY_HUGEPAGES,
 };
 
-/* Two page sizes stand for all of them where the nearest key is looked for. */
+/* Two page sizes stand for all of them in the search for the nearest key. */
 static const char *const keys[] = {
 	[KEY_CPUS] = "cpus",
 	[KEY_CPU_MODE] = "cpu-mode",
@@ -60,7 +60,7 @@ static const char *const keys[] = {
 
 #define HUGEPAGES "hugepages-"
 
-/* One annotation of ours, taken apart. */
+/* One annotation of numastow's, parsed. */
 struct item {
 	enum key key;
 	uint64_t page_size;    /* for KEY_HUGEPAGES */
@@ -84,8 +84,8 @@ const char *stow_memory_policy_name(enum stow_memory_policy v)
 	return memory_policies[v];
 }
 
-/* Text of strangers on its way to a terminal or a log: no control characters, no newline that would
- * fake another line, nothing beyond ASCII, and not much of it. */
+/* Prepare untrusted text for a terminal or a log: only ASCII, no control characters, no newline
+ * that could fake another line, and not much of it. */
 static const char *shown(const char *text, char buf[static SHOWN_MAX + 4])
 {
 	size_t n = 0;
@@ -175,7 +175,7 @@ static int parse_memory(const struct item *item, struct stow_request *req, struc
 	return 0;
 }
 
-/* Sets the number of pages of one size; 0 takes the size out. -E2BIG: too many sizes. */
+/* Set the number of pages of one size; 0 removes the size. -E2BIG: too many sizes. */
 static int set_pages(struct stow_request *req, uint64_t size, uint64_t count)
 {
 	size_t i = 0;
@@ -245,7 +245,7 @@ static int parse_nodes(const struct item *item, struct stow_request *req, struct
 	return 0;
 }
 
-/* Text that is kept as it is: only characters of `also`, letters and digits. */
+/* Parse a text that is kept as it is: only letters, digits and characters of `also`. */
 static int parse_text(const struct item *item, const char *also, const char *what, char *buf,
 		      size_t size, struct stow_err *err)
 {
@@ -282,7 +282,7 @@ static int parse_near(const struct item *item, struct stow_request *req, struct 
 	return 0;
 }
 
-/* Puts one annotation's value into the request. */
+/* Apply one annotation's value to the request. */
 static int apply(const struct item *item, struct stow_request *req, struct stow_err *err)
 {
 	struct stow_reservation_name reservation;
@@ -368,7 +368,7 @@ static bool dns_label(const char *text)
 	return len > 0 && len <= CONTAINER_MAX;
 }
 
-/* Takes an annotation with our prefix apart. */
+/* Parse an annotation that has numastow's prefix. */
 static int take_apart(const struct stow_annotation *a, struct item *ret, struct stow_err *err)
 {
 	const char *rest = a->key + strlen(STOW_ANNOTATION_PREFIX), *dot = strchr(rest, '.');
@@ -428,8 +428,8 @@ int stow_request_check_key(const char *key, struct stow_err *err)
 		return 0;
 	near = stow_nearest(key, keys);
 	if (near < 0)
-		return stow_err_set(err, EINVAL, "\"%.64s\" is no key", key);
-	return stow_err_set(err, EINVAL, "\"%.64s\" is no key; did you mean \"%s\"?", key,
+		return stow_err_set(err, EINVAL, "\"%.64s\" is not a key", key);
+	return stow_err_set(err, EINVAL, "\"%.64s\" is not a key; did you mean \"%s\"?", key,
 			    keys[near]);
 }
 
@@ -444,7 +444,7 @@ static bool same_container(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Whether the administrator lets `item` pass. "hugepages" stands for every page size. */
+/* Return whether the administrator allows `item`. "hugepages" stands for every page size. */
 static bool allowed(const struct item *item, const char *const *allowed_keys)
 {
 	uint64_t size;
@@ -466,7 +466,7 @@ static bool allowed(const struct item *item, const char *const *allowed_keys)
 	return false;
 }
 
-/* Checks that no two items say the same thing, whichever way it is spelled. */
+/* Check that no two items set the same thing, however it is spelled. */
 static int check_once(const struct item *items, size_t n, struct stow_err *err)
 {
 	char a[SHOWN_MAX + 4], b[SHOWN_MAX + 4];
@@ -484,7 +484,7 @@ static int check_once(const struct item *items, size_t n, struct stow_err *err)
 	return 0;
 }
 
-/* Collects and checks our annotations, each on a request of its own that is thrown away. */
+/* Collect and check the annotations, each on a temporary request of its own. */
 static int collect(const struct stow_annotation *annotations, size_t n,
 		   const char *const *allowed_keys, struct item *items, struct stow_err *err)
 {
@@ -517,7 +517,7 @@ static int collect(const struct stow_annotation *annotations, size_t n,
 	return (int)found;
 }
 
-/* A key for one container must not be lost because nobody says which container this is: Podman
+/* A key for one container must not be ignored because this container's name is unknown: Podman
  * gives its containers no name. */
 static int nameless(const struct item *item, struct stow_err *err)
 {
@@ -544,7 +544,7 @@ int stow_request_parse(const struct stow_annotation *annotations, size_t n, cons
 	for (int i = 0; i < found && !(container && *container); i++)
 		if (items[i].container)
 			return nameless(&items[i], err);
-	/* First what is for all containers, then what is for this one and wins. */
+	/* First the keys for all containers, then those for this one, which take precedence. */
 	for (int pass = 0; pass < 2; pass++)
 		for (int i = 0; i < found; i++) {
 			bool mine = items[i].container && container && *container &&

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What a container asks for: the annotations "numastow.io/KEY" and "numastow.io/KEY.CONTAINER",
- * which strangers wrote. Every value is checked; an error names the key, the value and the nearest
- * valid one.
+ * A container's request: the annotations "numastow.io/KEY" and "numastow.io/KEY.CONTAINER", which
+ * are untrusted. Every value is checked; an error names the key, the value and the nearest valid
+ * one.
  */
 
 #include <stdbool.h>
@@ -19,18 +19,19 @@
 
 #define STOW_ANNOTATION_PREFIX "numastow.io/"
 #define STOW_CPUS_MAX	       STOW_IDSET_MAX
-#define STOW_PAGE_MIN	       4096 /* bytes: the smallest page that Linux has; less is no amount */
-#define STOW_NAME_MAX	       253  /* a DNS subdomain name, as Kubernetes names pods */
+#define STOW_PAGE_MIN	       4096 /* bytes, Linux's smallest page; less is not an amount of memory */
+#define STOW_NAME_MAX	       253 /* a DNS subdomain name, as Kubernetes names pods */
 
-/* The word used in annotations and output. */
+/* Return the word used in annotations and output; the parsers return -EINVAL for any other word. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
 const char *stow_policy_name(enum stow_policy v);
 const char *stow_memory_policy_name(enum stow_memory_policy v);
-extern const char *const stow_policies[]; /* NULL-terminated */
+extern const char
+	*const stow_policies[]; /* hardware threads; 0: no number, any of the nodes' shared CPUs */
 
 struct stow_request {
-	uint32_t cpus;	 /* hardware threads; 0: no number asked, any of the nodes' shared CPUs */
-	uint64_t memory; /* bytes; 0: nothing is set aside */
+	uint32_t cpus;					/* bytes; 0: none is reserved */
+	uint64_t memory;				/* bytes; 0: nothing is set aside */
 	struct stow_page_request pages[STOW_POOLS_MAX]; /* by ascending size, no zero counts */
 	size_t n_pages;
 	enum stow_cpu_mode cpu_mode;
@@ -39,63 +40,78 @@ struct stow_request {
 	enum stow_memory_policy memory_policy;
 	enum stow_drain drain;
 	enum stow_on_failure on_failure;
-	bool nodes_auto;	 /* nodes=auto, the default */
+	bool nodes_auto;	 /* otherwise only these */
 	struct stow_idset nodes; /* else only these */
-	char near[64];		 /* "" for none */
-	char reservation[320];	 /* "" for none, else in the form of lib/place/reservation.h */
+	char near[64];		 /* "" for none, or in the form of lib/place/reservation.h */
+	char reservation[320];	 /* set by annotations */
 	bool has_cpus, has_memory, has_pages, has_policy; /* which the annotations gave */
 };
 
 struct stow_annotation {
-	const char *key; /* with the prefix; other keys are skipped */
+	const char *key; /* What the runtime's own configuration limits, to complete a request.
+			    Zero: no limit. */
 	const char *value;
 };
 
 /* What the runtime's own configuration already limits, to complete a request. Zero: no limit. */
 struct stow_limits {
 	uint32_t cpus;	 /* CPU quota over period, rounded up */
-	uint64_t memory; /* bytes */
-	/* Hugepage limits. A size with count 0 is a limit of none, as kubelet sets for the sizes
-	 * that a pod did not ask for; a size that is missing has no limit. */
+	uint64_t memory; /* Hugepage limits. A size with count 0 is limited to none, as kubelet does
+			    for sizes that a pod did not ask for; a missing size has no limit. */
+	/*
+	 * Read the annotations that apply to `container` (its name within the pod; NULL or "" when
+	 * it has none, which makes a KEY.CONTAINER -EINVAL). KEY.CONTAINER takes precedence over
+	 * KEY. A KEY.CONTAINER for another container is checked as well, because a typing error
+	 * must not wait for that container to start. Return 1 when the container has a request, 0
+	 * when no key applies to it; -EINVAL or -ERANGE with one line that names the key, the value
+	 * and what would be valid.
+	 *
+	 * The result includes the defaults of docs/annotations.md. `allowed_keys` (NULL-terminated;
+	 * NULL: all keys) are the administrator's; another key is -EPERM.
+	 */
 	struct stow_page_request pages[STOW_POOLS_MAX];
 	size_t n_pages;
 };
 
 /*
- * Reads the annotations that apply to `container` (its name within the pod; NULL or "" when it has
- * none, then a KEY.CONTAINER is -EINVAL). KEY.CONTAINER wins over KEY. A KEY.CONTAINER for another
- * container is checked all the same: a typing error must not wait for that container to start.
- * Returns 1 when the container asks for anything, 0 when no key applies to it; -EINVAL or -ERANGE
- * with one line that names key, value and what would be valid.
- * The result has the defaults of docs/annotations.md in it. `allowed_keys` (NULL-terminated, may be
- * NULL for all) are the administrator's; another key is -EPERM.
+ * Check amounts that came as numbers, not as annotations: CPUs, memory and hugepages must be
+ * possible amounts, memory at least a page, page sizes ascending. -EINVAL names the field: "cpus",
+ * "memory" or "hugepages".
  */
 int stow_request_parse(const struct stow_annotation *annotations, size_t n, const char *container,
 		       const char *const *allowed_keys, enum stow_policy default_policy,
 		       struct stow_request *ret, struct stow_err *err);
 
-/* What came as numbers, not as annotations: that CPUs, memory and hugepages are amounts that there
- * can be, memory no less than a page, page sizes ascending. -EINVAL names the field: "cpus",
- * "memory" or "hugepages". */
+/* Check whether `key` (without prefix) can be in allowed-keys: a known key, or "hugepages" for
+ * every page size. -EINVAL with the nearest one. */
 int stow_request_check_amounts(const struct stow_request *request, struct stow_err *err);
 
-/* Whether `key` (without prefix) is one that can be allowed: a key of the table, or "hugepages" for
- * every page size. -EINVAL with the nearest one. */
+/* Fill in cpus, memory and hugepages that the annotations do not set, from the container's own
+ * limits. With `cap` (Kubernetes: annotations are untrusted, and the API server has checked the
+ * limits) an annotation above an existing limit is -EPERM. -EINVAL: exclusive CPUs without a number
+ * from either; hugepages that are not a whole number of pages. */
 int stow_request_check_key(const char *key, struct stow_err *err);
 
-/* Fills cpus, memory and hugepages that the annotations do not give from the container's own
- * limits. With `cap` (Kubernetes: strangers set annotations, the API server checked the limits) an
- * annotation above a limit that exists is -EPERM. -EINVAL: CPUs of its own and no number of them
- * from either; hugepages that are no whole number of pages. */
+/* List the container names that appear as KEY.CONTAINER, each once, at most `max` (for scope=pod).
+ * Each pointer is to the rest of its key in the annotations. */
 int stow_request_complete(struct stow_request *request, const struct stow_limits *limits, bool cap,
 			  struct stow_err *err);
 
-/* The container names that appear as KEY.CONTAINER, each once, at most `max` (for scope=pod).
- * Pointers into the annotations, not terminated at their end: they are the rest of the key. */
+/* Format one line: "4 exclusive CPUs, 8Gi memory, 64Mi in 2Mi hugepages, single-numa-node". */
 size_t stow_request_members(const struct stow_annotation *annotations, size_t n,
 			    const char **ret_names, size_t max);
 
-/* One line: "4 exclusive CPUs, 8Gi memory, 64Mi in 2Mi hugepages, single-numa-node". */
+/*
+ * Compute a digest of the request, as lower-case hexadecimal digits: two requests are the same
+ * exactly when their digests are equal. It covers the exact numbers and choices that decide the
+ * placement: CPUs, cpu-mode, memory, hugepages, policy, scope, nodes, memory-policy, near; in a
+ * fixed order and form, so that it is equal on every machine and does not depend on the wording of
+ * any text. It does not cover what only matters later (drain, on-failure), the reservation, and
+ * which numbers came from annotations and which from limits: use it on a completed request.
+ *
+ * It does not protect against deliberate collisions: an attacker who finds one gets what one of his
+ * own two requests was given.
+ */
 const char *stow_request_format(const struct stow_request *request, char *buf, size_t size);
 
 /*

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What becomes of a request once it is read: checked, completed from the container's limits, shown.
- */
+/* A request after parsing: checking, completing from the container's limits, formatting. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -18,7 +17,7 @@ static int over_limit(const char *key, const char *asked, const char *limit, str
 			    STOW_ANNOTATION_PREFIX, key, asked, limit);
 }
 
-/* The limit on pages of one size, or NULL when the runtime sets none. */
+/* Return the limit on pages of one size, or NULL when the runtime sets none. */
 static const struct stow_page_request *limit_of(const struct stow_limits *limits, uint64_t size)
 {
 	for (size_t i = 0; i < limits->n_pages; i++)
@@ -56,7 +55,7 @@ static int check_limits(const struct stow_request *req, const struct stow_limits
 	return 0;
 }
 
-/* Adds the page sizes that only the limits name, keeping the order by size. */
+/* Add the page sizes that only the limits have, keeping the order by size. */
 static int add_pages(struct stow_request *req, const struct stow_limits *limits,
 		     struct stow_err *err)
 {
@@ -72,7 +71,7 @@ static int add_pages(struct stow_request *req, const struct stow_limits *limits,
 		    limit->count > INT64_MAX / limit->size)
 			return stow_err_set(err, EINVAL,
 					    "the container's hugepage limit of %" PRIu64
-					    " pages of %" PRIu64 " bytes makes no sense",
+					    " pages of %" PRIu64 " bytes is not valid",
 					    limit->count, limit->size);
 		if (req->n_pages == STOW_POOLS_MAX)
 			return stow_err_set(err, EINVAL,

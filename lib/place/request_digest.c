@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Whether two requests are the same: by a digest of their numbers, never by text about them. */
+/* A digest of a request's numbers, to compare requests without comparing texts. */
 #include "base/digest.h"
 #include "place/request.h"
 

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * The annotation numastow.io/reservation: what a scheduler set aside, where.
+ * The annotation numastow.io/reservation: the id and the place of a scheduler's reservation.
  *
  *	ID:NUMA_NODES@NODE	4c1f8e02a7b35d90:0-1@web-3
  *
- * The machine holds a lease under the id, which alone says what the container gets
- * (lib/grant/lease.h); the rest of the value is for people, and for a good error when it is the
- * wrong machine.
+ * The machine holds a lease under the id, which alone decides what the container gets
+ * (lib/grant/lease.h); the rest of the value is for users, and for a good error on the wrong
+ * machine.
  */
 
 #include "base/err.h"
@@ -23,6 +23,6 @@ struct stow_reservation_name {
 	char machine[STOW_NAME_MAX + 1];
 };
 
-/* -EINVAL with a line that names the key, the value and the form. */
+/* Parse the annotation. -EINVAL with a message that names the key, the value and the form. */
 int stow_reservation_parse(const char *text, struct stow_reservation_name *ret,
 			   struct stow_err *err);

@@ -123,7 +123,7 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("full-core: yes\n",
 		       "f:1: unknown key \"full-core\"; did you mean \"full-cores\"?");
 	assert_refused("caps:\n  memory: 512m\n",
-		       "f:2: caps.memory: \"512m\" is no whole number of bytes; did you mean "
+		       "f:2: caps.memory: \"512m\" is not a whole number of bytes; did you mean "
 		       "\"512Mi\"?");
 	assert_refused("namespaces:\n  - name: a\n    hugepages: 512\n",
 		       "f:3: namespaces.hugepages: \"512\" is less than a page of memory; did you "
@@ -140,7 +140,7 @@ static void an_error_names_line_key_and_value(void **state)
 		       "f:3: namespaces.name: \"a\" has an entry already");
 	assert_refused("namespaces:\n  - cpus: 3\n", "f:2: namespaces: this entry has no \"name\"");
 	assert_refused("allowed-keys:\n  - cpus\n  - memroy\n",
-		       "f:3: allowed-keys: \"memroy\" is no key; did you mean \"memory\"?");
+		       "f:3: allowed-keys: \"memroy\" is not a key; did you mean \"memory\"?");
 	assert_refused("runtimes:\n  - crun\n",
 		       "f:2: runtimes: \"crun\" is not a whole path like /usr/bin/crun");
 	assert_refused("lease-seconds: 0\n", "f:1: lease-seconds: 0 is not between 1 and 86400");
@@ -286,7 +286,7 @@ static void a_container_without_a_namespace_is_under_the_star(void **state)
 	assert_int_equal(stow_config_check(c, NULL, NULL, &req, &err), 0);
 	assert_int_equal(stow_config_check(c, "a", NULL, &req, &err), -EPERM);
 	assert_string_equal(err.msg,
-			    "numastow.io/cpu-mode: \"isolated\" is not for namespace \"a\" "
+			    "numastow.io/cpu-mode: \"isolated\" is not allowed for namespace \"a\" "
 			    "(namespaces: exclusive-cpus in /etc/numastow/config.yaml); "
 			    "\"shared\" is");
 }

@@ -312,8 +312,9 @@ static void one_cpu_must_stay(void **state)
 
 	scene_new(&s, machine_new(2, 4, 1, 0, 16 * GI));
 	assert_int_equal(plan(&s, &req), -ENOSPC);
-	assert_string_equal(s.refusal->text, "8 exclusive CPUs; 8 CPUs belong to nobody yet, and "
-					     "one must stay so for all else that runs here");
+	assert_string_equal(s.refusal->text,
+			    "8 exclusive CPUs; 8 CPUs belong to no container yet, and "
+			    "one must stay so for all else that runs here");
 	assert_string_equal(s.refusal->suggestion, "7 CPUs would fit on nodes 0-1");
 	/* It is not the reason where there is another one. */
 	req.policy = STOW_POLICY_SINGLE_NUMA_NODE;
@@ -449,9 +450,10 @@ static void exclusive_leaves_something_for_the_rest(void **state)
 
 	scene_new(&s, machine_new(1, 4, 1, 0, 16 * GI));
 	assert_int_equal(plan(&s, &req), -ENOSPC);
-	assert_string_equal(s.refusal->text,
-			    "4 exclusive CPUs; 4 CPUs belong to nobody yet, and one must stay so "
-			    "for all else that runs here");
+	assert_string_equal(
+		s.refusal->text,
+		"4 exclusive CPUs; 4 CPUs belong to no container yet, and one must stay so "
+		"for all else that runs here");
 	assert_string_equal(s.refusal->suggestion, "3 CPUs would fit on node 0");
 	req.cpus = 3;
 	assert_int_equal(plan(&s, &req), 0);
@@ -543,7 +545,7 @@ static void full_cores_are_not_shared(void **state)
 	s.config.full_cores = true;
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 	assert_string_equal(s.refusal->text,
-			    "3 exclusive CPUs would leave part of a core to somebody else "
+			    "3 exclusive CPUs would leave part of a core to another container "
 			    "(full-cores in /etc/numastow/config.yaml)");
 	assert_string_equal(s.refusal->suggestion, "4 CPUs would fit on node 0");
 	req.cpus = 4;
@@ -614,7 +616,7 @@ static void full_cores_of_different_sizes(void **state)
 	stow_idset_parse("2-3,6-7", &s.usage.exclusive, NULL);
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 	assert_string_equal(s.refusal->text,
-			    "1 exclusive CPU would leave part of a core to somebody else "
+			    "1 exclusive CPU would leave part of a core to another container "
 			    "(full-cores in /etc/numastow/config.yaml)");
 	assert_string_equal(s.refusal->suggestion, "2 CPUs would fit on node 0");
 }
@@ -716,9 +718,10 @@ static void partitions_take_ordinary_cpus(void **state)
 	assert_set(&s.plan->cpus, "0,4");
 	req.cpus = 8;
 	assert_int_equal(plan(&s, &req), -ENOSPC);
-	assert_string_equal(s.refusal->text,
-			    "8 exclusive CPUs; 8 CPUs belong to nobody yet, and one must stay so "
-			    "for all else that runs here");
+	assert_string_equal(
+		s.refusal->text,
+		"8 exclusive CPUs; 8 CPUs belong to no container yet, and one must stay so "
+		"for all else that runs here");
 	/* With isolcpus they come from there. */
 	scene_done(&s);
 	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));
