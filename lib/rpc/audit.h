@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Who has asked for what, and what became of it: one line in the log for each call that changes
- * something or that was refused for what its caller may, and a counter for every call, by method
- *and code.
+ * The audit: which peer asked for what, and the result. One line in the log for each call that
+ * changes something or was refused for lack of permission, and a counter for every call, by method
+ * and code.
  *
- *	request: method=Place caller=ops address=ipv4:10.0.0.7:41204 request="pods=1[cpus=4]"
- *code=OK result="8f3c...:0@web-3" duration_us=412
+ *	request: method=Place caller=ops address=ipv4:10.0.0.7:41204
+ *		request="pods=1[cpus=4]" code=OK result="8f3c...:0@web-3" duration_us=412
  */
 
 #include <stdatomic.h>
@@ -26,8 +26,8 @@ struct stow_audit {
 	_Atomic uint64_t counts[STOW_AUDIT_METHODS][STOW_AUDIT_CODES];
 };
 
-/* The service's `ended`, with the audit as its context. */
+/* Handle the end of a call: the service's `ended`, with the audit as its context. */
 void stow_audit_ended(struct stow_audit *audit, const struct stow_rpc_ended *ended);
 
-/* Head and values of a counter with the labels method and code. */
+/* Write the head and the values of a counter with the labels method and code. */
 void stow_audit_render(FILE *out, const char *name, const struct stow_audit *audit);

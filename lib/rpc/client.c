@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client: one channel, calls that wait, calls that do not, streams. */
+/* A client: one channel, with blocking calls, asynchronous calls and streams. */
 
 #include <errno.h>
 #include <grpc/byte_buffer.h>
@@ -19,7 +19,7 @@ struct stow_rpc_client {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct stow_rpc_call *calls; /* under way */
+	struct stow_rpc_call *calls; /* in progress */
 	bool closing;
 };
 
@@ -34,10 +34,10 @@ static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-		/* A client is a connection: two of one target do not share it. */
+		/* Each client has its own connection, even to the same target. */
 		rpc_integer(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
-		/* What is retried is the caller's to decide; nor may the network's DNS or the
-		 * environment's proxies say how we connect. */
+		/* Retrying is up to the caller; and neither the network's DNS nor the environment's
+		 * proxies may decide how to connect. */
 		rpc_integer(GRPC_ARG_ENABLE_RETRIES, 0),
 		rpc_integer(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
 		rpc_integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
@@ -127,7 +127,7 @@ static void greet(struct stow_rpc_client *client, grpc_op *op)
 	op->data.send_initial_metadata.metadata = &client->metadata;
 }
 
-/* A call of the client's list with one `pending`, which the caller ends once it has started. */
+/* Make a call in the client's list with one `pending`, which the caller drops after starting it. */
 static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 		    const char *method, uint64_t timeout, struct stow_rpc_call **ret_call,
 		    struct stow_err *err)
@@ -180,7 +180,7 @@ void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *
 		call->prev->next = call->next;
 	else
 		client->calls = call->next;
-	/* Before the client may go: the core's call holds on to its channel. */
+	/* Before the client may be freed: the core's call holds its channel. */
 	pthread_mutex_lock(&call->lock);
 	grpc_call_unref(call->call);
 	call->call = NULL;
@@ -234,7 +234,7 @@ int stow_rpc_client_start(struct stow_rpc_client *client, const ProtobufCService
 	return start(client, service, method, request, timeout, done, ctx, false, err);
 }
 
-/* What a waiting caller and the callback share. */
+/* Shared by a waiting caller and the callback. */
 struct wait {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -250,7 +250,7 @@ static void on_done(void *ctx, const void *response, const struct stow_err *err)
 	pthread_mutex_lock(&wait->lock);
 	if (err)
 		wait->err = *err;
-	wait->response = (void *)(uintptr_t)response; /* ours from here on */
+	wait->response = (void *)(uintptr_t)response; /* owned from here on */
 	wait->is_done = true;
 	pthread_cond_signal(&wait->done);
 	pthread_mutex_unlock(&wait->lock);

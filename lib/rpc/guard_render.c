@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server's numbers, for Prometheus. Apart from the rest, for clients have no metrics. */
+/* A server's metrics, for Prometheus. In a file of its own, because clients have no metrics. */
 #include <string.h>
 
 #include "rpc/guard_internal.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is refused in the handshake: a certificate of another CA, one that is over, or none. The C
- * core tells nobody. But it calls SSL_do_handshake(3) and shutdown(2) by name, the second for the
- * connection whose handshake has just failed, on the same thread, with nothing between them; so
- * both are the program's own here (as in hooks.c). They do what the libraries' do, and look.
+ * Refused handshakes: a certificate of another CA, an expired one, or none. The C core does not
+ * report them. But it calls SSL_do_handshake(3) and shutdown(2) by name, the second for the
+ * connection whose handshake has just failed, on the same thread, with nothing between them. So
+ * both are defined in the program (as in hooks.c): they do what the libraries' functions do, and
+ * observe.
  */
 #include "rpc/handshake.h"
 
@@ -27,19 +28,19 @@ typedef int (*shutdown_fn)(int, int);
 
 static _Atomic(void *) next_handshake, next_shutdown;
 
-/* A handshake of this thread that has failed, and whose connection has not been ended yet. */
+/* A failed handshake of this thread whose connection has not been ended yet. */
 static _Thread_local struct {
 	bool failed, of_certificate, own;
 	char subject[160], reason[128];
 } last;
 
-/* Since when an address was not spoken of, and how often it could have been since. */
+/* When an address was last logged, and how many lines were suppressed since. */
 static struct {
 	struct rpc_identity who;
 	uint64_t said;
 	uint64_t unsaid;
 } speakers[SPEAKERS];
-static uint64_t unsaid; /* of those for whom there was no place */
+static uint64_t unsaid; /* lines suppressed because there was no free slot */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *next(_Atomic(void *) *at, const char *name)
@@ -65,7 +66,8 @@ void rpc_handshake_forget(void)
 
 /* --- what was wrong ------------------------------------------------------- */
 
-/* The program asks its own port whether it is there, with a certificate that is good for servers. */
+/* Return whether the certificate is the program's own: it probes its own port with a certificate
+ * that is valid for servers. */
 static bool is_own(const X509_STORE_CTX *ctx, const X509 *certificate)
 {
 	int ssl_of = SSL_get_ex_data_X509_STORE_CTX_idx();
@@ -76,7 +78,7 @@ static bool is_own(const X509_STORE_CTX *ctx, const X509 *certificate)
 	       X509_cmp(own, certificate) == 0;
 }
 
-/* Changes nothing of the verdict. */
+/* Record the verdict without changing it. */
 static int look_at_verdict(int good, X509_STORE_CTX *ctx)
 {
 	X509 *certificate = X509_STORE_CTX_get0_cert(ctx);
@@ -110,9 +112,9 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 	return r;
 }
 
-/* --- saying it ------------------------------------------------------------ */
+/* --- logging --- */
 
-/* Whether a line may be said now; *ret_times: how many it stands for. */
+/* Return whether a line may be logged now; *ret_times: how many events it stands for. */
 static bool may_speak(const struct rpc_identity *who, uint64_t *ret_times)
 {
 	uint64_t now = stow_clock_monotonic();

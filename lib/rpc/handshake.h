@@ -2,13 +2,12 @@
 #pragma once
 
 /*
- * Says who was refused in a TLS handshake, and why, with the certificate's subject: one line, at
- * most once in ten seconds for an address, and a counter (`handshake` of the refusals). It watches
- * by itself once it is linked.
+ * Log the peers that are refused in a TLS handshake, with the reason and the certificate's subject:
+ * at most one line in ten seconds for an address, and a counter (`handshake` of the refusals).
+ * Linking this file is enough to enable it.
  */
 
-/* shutdown(2) without a look at handshakes: for whoever ends connections with the guard's lock
- * held. */
+/* shutdown(2) without logging handshakes: for callers that hold the guard's lock. */
 int rpc_handshake_shutdown(int fd, int how);
-/* Another connection is read: what failed before is not about it. */
+/* Forget the thread's last failure: the next connection is being read. */
 void rpc_handshake_forget(void);

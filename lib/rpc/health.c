@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grpc.health.v1.Health: every service of a server serves, or none does (a standby, a shutdown). */
+/* grpc.health.v1.Health: either all services of a server are serving, or none (a standby, a
+ * shutdown). */
 
 #include <errno.h>
 #include <grpc/health/v1/health.pb-c.h>
@@ -10,7 +11,7 @@
 struct watcher {
 	struct watcher *next;
 	struct stow_rpc_call *call;
-	bool known; /* the service that it watches */
+	bool known; /* the watched service exists */
 };
 
 struct rpc_health {
@@ -46,7 +47,7 @@ static int check(struct stow_rpc_call *call, void *ctx, const void *request, voi
 	return 0;
 }
 
-/* With the lock held: the order of what is sent is the order of what happened. */
+/* Send the state. The caller holds the lock, so that messages are in the order of the events. */
 static void tell(const struct rpc_health *health, const struct watcher *watcher)
 {
 	Grpc__Health__V1__HealthCheckResponse out = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
@@ -68,7 +69,7 @@ static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request
 
 	if (!watcher)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	watcher->call = call; /* until `closed` */
+	watcher->call = call; /* valid until `closed` */
 	watcher->known = knows(health, in->service);
 	pthread_mutex_lock(&health->lock);
 	stopping = health->stopping;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * accept4(2), recvmsg(2) and close(2), as the program's own: the C core and libmicrohttpd call them
- * by name, and the dynamic linker finds the program's first. Each does what the C library's does,
- * and tells guard.c.
+ * accept4(2), recvmsg(2) and close(2), defined in the program: the C core and libmicrohttpd call
+ * them by name, and the dynamic linker finds the program's first. Each does what the C library's
+ * function does, and calls guard.c.
  *
- * The core never listens again after an accept4() that failed for want of descriptors (1.51): so
- * that failure never gets there. A descriptor is kept for such times: it is closed, the peer
- * accepted and hung up on, and the descriptor opened again; the core is told EINTR, and tries
- * again.
+ * The core never listens again after an accept4() that failed for lack of descriptors (1.51), so it
+ * must never see that failure. A descriptor is kept in reserve: it is closed, the peer is accepted
+ * and disconnected, and the descriptor is opened again; the core gets EINTR, and tries again.
  */
 
 #include <dlfcn.h>
@@ -29,8 +28,9 @@ typedef int (*accept4_fn)(int, struct sockaddr *, socklen_t *, int);
 typedef ssize_t (*recvmsg_fn)(int, struct msghdr *, int);
 typedef int (*close_fn)(int);
 
-/* The next ones: the C library's, or a sanitizer's. Found anew by whoever comes too early; the
- * answer is the same. Of the process, for that is what the linker's names are of. */
+/* The next functions in link order: the C library's, or a sanitizer's. A thread that comes too
+ * early looks them up again, with the same result. Global to the process, as the linker's names
+ * are. */
 static _Atomic(void *) next_accept4, next_recvmsg, next_close;
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
 static int spare = -1;
@@ -56,7 +56,7 @@ static int really_close(int fd)
 	return ((close_fn)next(&next_close, "close"))(fd);
 }
 
-/* Without a trace: a descriptor that waits for its last bytes would be one the less. */
+/* Close with a reset: a connection that waits for its last bytes would use a descriptor. */
 static void hang_up(int fd)
 {
 	struct linger at_once = { .l_onoff = 1 };
@@ -65,7 +65,7 @@ static void hang_up(int fd)
 	really_close(fd);
 }
 
-/* Takes the next peer off the queue, and hangs up. */
+/* Accept the next peer and disconnect it. */
 static void turn_away(int listener)
 {
 	int fd = -1;
@@ -89,8 +89,7 @@ int rpc_hooks_start(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 0;
-	/* Programs are given 1024 and may ask for more; select(2), for which that is, nobody uses
-	 * here. */
+	/* The usual soft limit of 1024 descriptors exists for select(2), which is not used here. */
 	if (limit.rlim_cur < DESCRIPTORS_MAX) {
 		rlim_t had = limit.rlim_cur;
 
@@ -111,8 +110,8 @@ static bool is_want(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-/* What accept(2) says of the connection, not of the listener, on which the core would give up too:
- * the error of a network that was there before, or of a peer that has left the queue. */
+/* Return whether an error of accept(2) is about the connection, not the listener; the core would
+ * give up on these, too. Examples: an earlier network error, or a peer that has left the queue. */
 static bool is_peers(int error)
 {
 	return error == ECONNABORTED || error == EPERM || error == EPROTO || error == ENOPROTOOPT ||

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks after a server's calls, some times a second. A request that does not become whole is ended;
- * so are streams whose connection has come of age, for the core tells only those who make new
- * calls. One that was held goes on. When the CA has changed, all connections end, for the old CA
- * has let them in: streams are told, calls have a moment to be answered.
+ * The keeper checks a server's calls several times a second. It ends requests that are not
+ * completed in time, and streams whose connection has reached its age limit, because the core tells
+ * only peers that make new calls. It resumes calls that were held. When the CA has changed, it ends
+ * all connections, because the old CA has let them in: streams get a message, calls have a moment
+ * to be answered.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,8 +20,8 @@
 
 #define PAUSE_MS 200
 #define S	 UINT64_C(1000000000)
-#define LOOK_CA	 5 /* pauses between two looks at the CA and the certificates */
-#define MOMENT	 S /* for calls under way when the CA has changed */
+#define LOOK_CA	 5 /* pauses between two checks of the CA and the certificates */
+#define MOMENT	 S /* for calls in progress when the CA has changed */
 
 struct rpc_keeper {
 	struct stow_rpc_server *server;
@@ -28,13 +29,13 @@ struct rpc_keeper {
 	int stop;
 	pthread_t thread;
 	bool runs;
-	uint64_t now; /* of this look */
+	uint64_t now; /* of the present check */
 	char *ca;     /* NULL: no TLS */
 	uint64_t version;
-	_Atomic uint64_t renewed; /* since when connections are of the CA that is; 0: of ever */
+	_Atomic uint64_t renewed; /* when the present CA came into use; 0: from the start */
 };
 
-/* A call whose message does not come holds memory, and a place. */
+/* End a call whose message does not arrive: it uses memory, and a place. */
 static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
 {
 	struct stow_err err;
@@ -50,7 +51,8 @@ static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call
 	stow_rpc_close(call, &err);
 }
 
-/* Each at a time of its own, between a tenth and a fifth after the age. */
+/* Return whether the connection has reached its age limit: each at another time, between a tenth
+ * and a fifth after it. */
 static bool is_of_age(const struct rpc_keeper *keeper, const struct stow_rpc_call *call)
 {
 	uint64_t age = keeper->limits.connection_age, since;
@@ -75,7 +77,7 @@ static void look(struct stow_rpc_call *call, void *ctx)
 {
 	const struct rpc_keeper *keeper = ctx;
 
-	/* A call is looked at before it is known, too. */
+	/* This also runs for a call that is not complete yet. */
 	if (!atomic_load(&call->known))
 		return;
 	rpc_call_resume(call, keeper->now);
@@ -90,7 +92,7 @@ static void look_at_certificates(struct rpc_keeper *keeper)
 {
 	uint64_t version = rpc_tls_ca_version(keeper->ca), renewed = atomic_load(&keeper->renewed);
 
-	/* A file that is being replaced is looked at again. */
+	/* A file that is being replaced is checked again later. */
 	if (version && version != keeper->version) {
 		keeper->version = version;
 		renewed = keeper->now;

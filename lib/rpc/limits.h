@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What peers may take of a server, and for how long: settings of every program that has one. What
- * is counted is counted for each peer (a user on a unix socket, a certificate, without either an
- * address) and in total. lib/rpc/guard.h says how a total is divided.
+ * Limits on what peers may use of a server, and for how long: settings of every program that has
+ * one. Most are counted for each peer (a user on a unix socket, a certificate, or else an address)
+ * and in total. lib/rpc/guard.h describes how a total is divided.
  */
 
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "rpc/settings.h"
 
 struct stow_rpc_limits {
-	uint64_t max_connections; /* in total; never more than there are descriptors for */
+	uint64_t max_connections; /* in total; at most the number of available descriptors */
 	uint64_t max_connections_per_peer;
 	uint64_t max_calls; /* at a time, in total */
 	uint64_t max_calls_per_peer;
@@ -22,16 +22,16 @@ struct stow_rpc_limits {
 	uint64_t max_queued; /* bytes that a peer has not read yet */
 	uint64_t max_queued_total;
 	uint64_t handshake_timeout; /* ns */
-	uint64_t request_timeout;   /* ns until a request's message is whole */
+	uint64_t request_timeout;   /* ns until a request's message must be complete */
 	uint64_t connection_idle;   /* ns without a call; 0: for ever */
 	uint64_t connection_age;    /* ns, of a TCP connection; 0: for ever */
 };
 
-/* For a program that expects `connections` of them. */
+/* Set the defaults for a program that expects that many connections. */
 void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connections);
 
 /* The settings, for a program's table; `at` is the offset of its struct stow_rpc_limits. `n` and
- * `calls` say the defaults of the numbers in total, in words. The age is for servers on TCP. */
+ * `calls` are the defaults of the totals, in words. The age is for servers on TCP. */
 #define STOW_RPC_LIMIT_(name, type, at, field, low, high, arg, help)                            \
 	{                                                                                       \
 		name, STOW_SETTING_##type, (at) + offsetof(struct stow_rpc_limits, field), low, \

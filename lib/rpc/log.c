@@ -17,12 +17,12 @@
 
 static _Atomic int said_level = STOW_LOG_INFO;
 static _Atomic int said_format = STOW_LOG_TEXT;
-static atomic_bool journal; /* standard error leads to the journal */
+static atomic_bool journal; /* standard error is the journal */
 
 static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 
-/* Set by systemd to "DEVICE:INODE" of the stream that it gave us (systemd.exec(5)). */
+/* systemd sets this to "DEVICE:INODE" of the stream that it passed (systemd.exec(5)). */
 static bool is_journal(void)
 {
 	const char *stream = secure_getenv("JOURNAL_STREAM");
@@ -87,7 +87,7 @@ static void put_time(FILE *f)
 	fprintf(f, "%s.%03ldZ", buf, ts.tv_nsec / 1000000);
 }
 
-/* Within double quotes, in JSON or in text: what is said here may quote strangers. */
+/* Quote for JSON and for text: the value may be untrusted. */
 static void put_quoted(FILE *f, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
@@ -109,7 +109,7 @@ static void put_quoted(FILE *f, const char *text)
 	fputc('"', f);
 }
 
-/* A word goes as it is; anything else is quoted. */
+/* Write a plain word as it is, and quote anything else. */
 static void put_value(FILE *f, const char *text)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -178,7 +178,7 @@ void stow_log_fields(enum stow_log_level level, const char *message,
 		while (done < len) {
 			ssize_t n = write(STDERR_FILENO, line + done, len - done);
 
-			/* Nobody to tell that nobody can be told. */
+			/* There is no place to report that logging fails. */
 			if (n < 0 && errno != EINTR)
 				break;
 			done += n > 0 ? (size_t)n : 0;

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What a daemon says on standard error: one line for one event, with fields, as text or as JSON.
+ * A daemon's log on standard error: one line for each event, with fields, as text or as JSON.
  *
  *	stow_log(STOW_LOG_INFO, "an agent connected", stow_text("node", name),
  *		 stow_number("numa_nodes", n));
@@ -11,11 +11,11 @@
  *	{"time":"2025-11-23T02:49:00.123Z","level":"info","message":"an agent connected",
  *	 "node":"web-3","numa_nodes":8}                                (in one line)
  *
- * The message is constant, so that it can be searched for and counted; what varies are the fields.
- * A line is one write(2), so that the lines of several threads never mix. Where standard error is
- * the journal, a line of text begins with its priority (sd-daemon(3)) in place of time and level.
+ * The message is constant, so that it can be searched for and counted; only the fields vary. A line
+ * is one write(2), so that the lines of several threads never mix. Where standard error is the
+ * journal, a line of text begins with its priority (sd-daemon(3)) in place of time and level.
  *
- * Only programs talk: a library returns errors. Level and format belong to the process, as its
+ * Only programs log; a library returns errors. Level and format belong to the process, as its
  * standard error does.
  */
 
@@ -28,20 +28,22 @@
 
 enum stow_log_format { STOW_LOG_TEXT, STOW_LOG_JSON };
 
-/* Says what is at least as grave as `level` from now on; the defaults are STOW_LOG_INFO and text. */
+/* Log events of at least this level from now on. The defaults are STOW_LOG_INFO and text. */
 void stow_log_configure(enum stow_log_level level, enum stow_log_format format);
 
-/* "error", "warning", "notice", "info", "debug"; "text", "json". -EINVAL names the nearest. */
+/* Parse "error", "warning", "notice", "info", "debug"; "text", "json". -EINVAL names the
+ * nearest. */
 int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err);
 int stow_log_format_parse(const char *word, enum stow_log_format *ret, struct stow_err *err);
 
 struct stow_field {
 	const char *key;  /* [a-z_]+; NULL ends a list */
-	const char *text; /* NULL: the number counts */
+	const char *text; /* NULL: use `number` */
 	uint64_t number;
 };
 
-/* A NULL text is "". Neither is copied: use them in the call only. */
+/* Make a field. A NULL text is "". Neither argument is copied: use the field within the call
+ * only. */
 static inline struct stow_field stow_text(const char *key, const char *text)
 {
 	return (struct stow_field){ .key = key, .text = text ? text : "" };
@@ -52,13 +54,13 @@ static inline struct stow_field stow_number(const char *key, uint64_t number)
 	return (struct stow_field){ .key = key, .number = number };
 }
 
-/* The text of an error, as the field "error". */
+/* Make the field "error" with the text of an error. */
 static inline struct stow_field stow_why(const struct stow_err *err)
 {
 	return stow_text("error", err->msg);
 }
 
-/* Whether a line of that level would be said: for fields that cost something. */
+/* Return whether a line of that level would be logged: for fields that are expensive to compute. */
 bool stow_log_enabled(enum stow_log_level level);
 
 void stow_log_fields(enum stow_log_level level, const char *message,

@@ -26,8 +26,8 @@ static void *run(void *arg)
 	}
 }
 
-/* The core prints every failed handshake of a stranger to standard error, in its own format. What
- * matters to the program reaches it as a status. */
+/* Suppress the core's log: it prints every failed handshake of a stranger to standard error, in its
+ * own format. What matters to the program reaches it as a status. */
 static void hush(gpr_log_func_args *args)
 {
 }

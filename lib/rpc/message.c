@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protobuf-c messages to the core's byte buffers and back, statuses to errors. */
+/* Converting protobuf-c messages to the core's byte buffers and back, and statuses to errors. */
 
 #include <errno.h>
 #include <grpc/byte_buffer.h>

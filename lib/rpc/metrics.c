@@ -20,8 +20,8 @@
 #include "rpc/address.h"
 #include "rpc/guard.h"
 
-/* A scraper or two, and somebody with curl; of more, the oldest makes room. libmicrohttpd's own
- * limit, at which it accepts nobody, is never reached. */
+/* Enough for a scraper or two and a user with curl; the oldest connection makes room for another.
+ * libmicrohttpd's own limit, at which it accepts no connection, is never reached. */
 #define CONNECTIONS 64
 #define IDLE	    5 /* seconds until a silent connection is closed */
 #define STACK	    (256 << 10)
@@ -84,7 +84,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 	struct stow_metrics *m = cls;
 	char why[256] = "ok";
 
-	/* libmicrohttpd calls once for the head alone; an answer there would end keep-alive. */
+	/* libmicrohttpd calls once for the head alone; an answer then would end keep-alive. */
 	if (!*seen) {
 		*seen = m;
 		return MHD_YES;
@@ -180,7 +180,7 @@ static void put_label(FILE *out, const char *text)
 			fputc(*text, out);
 }
 
-/* Whole numbers without an exponent, as people read them. */
+/* Print whole numbers without an exponent, for readability. */
 static void put_number(FILE *out, double value)
 {
 	if (value == floor(value) && fabs(value) < 1e15)
@@ -225,10 +225,10 @@ static size_t open_fds(struct stow_root *root)
 	while ((entry = readdir(dir)))
 		n += entry->d_name[0] != '.';
 	closedir(dir);
-	return n ? n - 1 : 0; /* without the one that looks */
+	return n ? n - 1 : 0; /* minus the descriptor of this directory */
 }
 
-/* The n-th number of a text with blanks between, from 0; 0 when it is none. */
+/* Return the n-th number, from 0, of a text with blanks between; 0 when it is not a number. */
 static uint64_t word(const char *text, int n)
 {
 	char digits[32];
@@ -244,7 +244,8 @@ static uint64_t word(const char *text, int n)
 	return stow_parse_u64(digits, UINT64_MAX, &value, NULL) < 0 ? 0 : value;
 }
 
-/* Seconds since the epoch, from /proc/self/stat (its field 22, in ticks since the boot). */
+/* Return the start in seconds since the epoch, from /proc/self/stat (field 22, in ticks since
+ * boot). */
 static double started(struct stow_root *root)
 {
 	char stat[1024];
@@ -294,7 +295,7 @@ void stow_metrics_program(FILE *out, const char *build_info)
 
 /* --- durations ------------------------------------------------------------ */
 
-/* The upper end of bucket i, in ns: 10 us, 20 us, 50 us, 100 us ... 10 s. */
+/* Return the upper end of bucket i, in ns: 10 us, 20 us, 50 us, 100 us ... 10 s. */
 static uint64_t bucket_end(size_t i)
 {
 	static const uint64_t steps[] = { 1, 2, 5 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is at the other end: what the certificate says, or what the kernel says. */
+/* The peer of a call, from its certificate or from the kernel. */
 
 #include <errno.h>
 #include <grpc/grpc_security.h>
@@ -25,7 +25,7 @@ static char *copy(struct stow_rpc_call *call, const grpc_auth_property *property
 	return stow_rpc_printf(call, "%.*s", (int)property->value_length, property->value);
 }
 
-/* The names of one kind. */
+/* Read the names of one kind. */
 static const char *const *read_names(struct stow_rpc_call *call, const grpc_auth_context *context,
 				     const char *kind)
 {
@@ -83,7 +83,7 @@ void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
 	}
 }
 
-/* Until when; one that cannot be read is good no longer. */
+/* Return when the certificate expires; one that cannot be parsed counts as expired. */
 static int64_t good_until(const grpc_auth_property *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem->value, (int)pem->value_length);
@@ -98,7 +98,8 @@ static int64_t good_until(const grpc_auth_property *pem)
 	return until;
 }
 
-/* What a certificate's connections are counted by; false: there is none. */
+/* Compute the identity by which a certificate's connections are counted; false: there is no
+ * certificate. */
 static bool identify(struct stow_rpc_call *call, struct rpc_identity *ret)
 {
 	grpc_auth_context *context = grpc_call_auth_context(call->call);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grpc.reflection.v1alpha.ServerReflection: which services there are, and the .proto files that
+ * grpc.reflection.v1alpha.ServerReflection: the list of services, and the .proto files that
  * describe them, from the descriptor set that protoc made at build time.
  */
 
@@ -35,7 +35,8 @@ static const File *file_named(const struct rpc_reflection *reflection, const cha
 	return NULL;
 }
 
-/* What is left of `symbol` behind "prefix."; "" when they are equal, NULL when it is another's. */
+/* Return the rest of `symbol` behind "prefix."; "" when they are equal, NULL when it has another
+ * prefix. */
 static const char *behind(const char *symbol, const char *prefix)
 {
 	size_t len = strlen(prefix);
@@ -98,7 +99,7 @@ static const File *file_with(const struct rpc_reflection *reflection, const char
 	return NULL;
 }
 
-/* The file and everything that it imports, each once. */
+/* Add the file and everything that it imports, each once. */
 static void add_file(const struct rpc_reflection *reflection, const File *file, bool *added,
 		     ProtobufCBinaryData *list, size_t *n)
 {
@@ -205,7 +206,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *request, s
 			  file_with(reflection, in->file_containing_symbol));
 		break;
 	default:
-		/* Our files have no extensions. */
+		/* numastow's files have no extensions. */
 		send_error(call, &out, GRPC_STATUS_NOT_FOUND, "no extensions here");
 	}
 	return 0;

@@ -23,16 +23,15 @@
  *	};
  *
  * Messages are protobuf-c structs (`PbPlaceRequest` for numastow.v1.PlaceRequest, proto/module.mk),
- * passed as void pointers so that methods need no casts; the service's descriptor knows what they
- * are.
+ * passed as void pointers so that methods need no casts; the service's descriptor has their type.
  *
  * Threads: a loop owns one completion queue and the threads that poll it; methods and callbacks run
- * on them and should not block for long. The callbacks of one stream come one after the other;
- *those of different calls run at the same time. A program with a loop blocks its signals before it
- *makes one, since gRPC's own threads inherit the mask, and does not fork (exec is fine).
+ * on them and should not block for long. The callbacks of one stream run one after the other; those
+ * of different calls run concurrently. A program blocks its signals before it makes a loop, since
+ * gRPC's own threads inherit the mask, and then does not fork (exec is fine).
  *
  * Errors are negative errnos, on both sides of the wire: one table (base/status.h) turns them into
- *gRPC statuses and back, the text is the status's message. docs/rpc.md tells the whole story.
+ * gRPC statuses and back, the text is the status's message. docs/rpc.md has the details.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -51,24 +50,24 @@ struct stow_rpc_server;
 struct stow_rpc_client;
 struct stow_rpc_call;
 
-#define STOW_RPC_MESSAGE_MAX (4U << 20) /* bytes of a message that is received; the default */
+#define STOW_RPC_MESSAGE_MAX (4U << 20) /* bytes of a received message; the default */
 #define STOW_RPC_BACKLOG_MAX (8U << 20) /* bytes queued on one stream to a slow reader */
 #define STOW_RPC_KEEPALIVE   (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
 #define STOW_RPC_NO_DEADLINE UINT64_MAX
 
 /* --- loop ----------------------------------------------------------------- */
 
-/* Starts `n_threads` threads that serve everything made with the loop. */
+/* Start `n_threads` threads that serve everything made with the loop. */
 int stow_rpc_loop_new(unsigned int n_threads, struct stow_rpc_loop **ret_loop,
 		      struct stow_err *err);
-/* After all servers and clients of the loop were freed: waits for its threads. */
+/* Wait for the loop's threads, and free it; all its servers and clients must have been freed. */
 void stow_rpc_loop_free(struct stow_rpc_loop *loop);
 
 /* --- TLS ------------------------------------------------------------------ */
 
-/* PEM files. Both sides show a certificate and check the other's against the CAs. The files are
+/* PEM files. Both sides present a certificate and check the other's against the CAs. The files are
  * read again when they have changed: by a server at the next handshake, by a client in
- * stow_rpc_client_new() (so one that reconnects makes a new client), or with `follow_tls` whenever
+ * stow_rpc_client_new() (so a client that reconnects is made anew), or with `follow_tls` whenever
  * it connects. */
 struct stow_rpc_tls {
 	const char *certificate; /* chain, own first */
@@ -76,54 +75,54 @@ struct stow_rpc_tls {
 	const char *ca;
 };
 
-/* Reads and checks the files as a server or client would. -EINVAL names the file. */
+/* Read and check the files as a server or client would. -EINVAL names the file. */
 int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
 
-/* Who is at the other end. */
+/* The peer at the other end of a call. */
 struct stow_rpc_peer {
 	bool tls;		 /* the names below are proven by a certificate */
 	char name[256];		 /* the certificate's common name; "" without one */
 	const char *const *dns;	 /* its DNS names, NULL-terminated; NULL: none */
 	const char *const *uris; /* its URIs, the same */
-	bool local;		 /* over a unix socket; then the kernel says who: */
+	bool local;		 /* over a unix socket; then the kernel tells: */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	/* Of the process: user, pid and mount namespace are ours; the last may be process 1's. */
+	/* The process has our user, pid and mount namespace; the last may also be process 1's. */
 	bool same_namespaces;
 	char address[128]; /* "ipv4:127.0.0.1:4242", "unix:" */
 };
 
-/* Whether the certificate has that URI among its alternative names. Common names and DNS names are
- * never taken for one: CAs that check a DNS name need not check what a URI promises. */
+/* Return whether the certificate has that URI among its alternative names. Common names and DNS
+ * names never count as URIs: a CA that checks a DNS name need not check what a URI promises. */
 bool stow_rpc_peer_has_uri(const struct stow_rpc_peer *peer, const char *uri);
-/* Whether `name` is the certificate's common name or one of its DNS names. */
+/* Return whether `name` is the certificate's common name or one of its DNS names. */
 bool stow_rpc_peer_is_named(const struct stow_rpc_peer *peer, const char *name);
 
-/* What a server ends a stream with, as UNAVAILABLE, whose connection has come of age or whose CA
- * has changed: nothing is wrong, connect again. */
+/* The message with which a server ends a stream, as UNAVAILABLE, when the connection has reached
+ * its age limit or the CA has changed: not a failure, connect again. */
 #define STOW_RPC_RENEWED "the connection is renewed: connect again"
 bool stow_rpc_is_renewal(const struct stow_err *err);
 
 /* --- calls, on both sides ------------------------------------------------- */
 
 /*
- * A unary method. `response` is initialised; what it is made to point to must live until the method
- * returns: stow_rpc_alloc() is handy for it. Returns 0 to send the response, -errno to send `err`,
- * or STOW_RPC_LATER when stow_rpc_reply() will be called, by any thread, now or later.
+ * A unary method. `response` is initialised; what it points to must live until the method returns,
+ * for which stow_rpc_alloc() is handy. Return 0 to send the response, -errno to send `err`, or
+ * STOW_RPC_LATER when any thread will call stow_rpc_reply(), now or later.
  */
 #define STOW_RPC_LATER 1
 typedef int (*stow_rpc_unary_fn)(struct stow_rpc_call *call, void *ctx, const void *request,
 				 void *response, struct stow_err *err);
 
-/* Answers a call whose method returned STOW_RPC_LATER, once. `response` is not kept. With `err`
- * (not NULL) its code and text are the answer. The call is not to be used after that. */
+/* Answer a call whose method returned STOW_RPC_LATER, once. `response` is not kept. With `err` (not
+ * NULL) its code and text are the answer. Do not use the call after that. */
 void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const struct stow_err *err);
 
 /*
  * A stream, on either side. Any callback may be NULL.
  *
- * open		server: a call has come in; `request` is the message of a server-streaming method,
+ * open		server: a call was received; `request` is the message of a server-streaming method,
  *		NULL for a bidirectional one (one whose `message` is set). -errno refuses it, and
  *		then `closed` does not come.
  * message	a message has arrived. A failure ends the stream with that error.
@@ -142,40 +141,40 @@ struct stow_rpc_stream_ops {
 	void (*closed)(struct stow_rpc_call *call, void *ctx, const struct stow_err *err);
 };
 
-/* Sends on a stream, from any thread and any callback. The message is packed at once and queued.
+/* Send on a stream, from any thread and any callback. The message is packed at once and queued.
  * -EPIPE: the stream has ended or is ending. -ENOBUFS: the reader is so slow that the backlog is
  * full; the stream is ended with RESOURCE_EXHAUSTED. */
 int stow_rpc_send(struct stow_rpc_call *call, const void *message);
-/* Bytes that stow_rpc_send() has queued and the transport has not yet taken. */
+/* Return the bytes that stow_rpc_send() has queued and the transport has not taken yet. */
 size_t stow_rpc_backlog(struct stow_rpc_call *call);
-/* Ends a stream, after what was sent: a server with OK or `err`; a client half-closes when `err` is
- * NULL, and cancels the call otherwise. */
+/* End a stream, after what was sent: a server with OK or `err`; a client half-closes when `err` is
+ * NULL, and otherwise cancels the call. */
 void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
 
-/* In a server's `message`: takes no next message from the stream before that time, give or take
- * 0.2 s; what the other side sends meanwhile waits with it (HTTP/2's window). */
+/* In a server's `message` callback: do not read the stream's next message for `ns`, with a
+ * precision of 0.2 s. What the other side sends meanwhile waits in HTTP/2's window. */
 void stow_rpc_hold(struct stow_rpc_call *call, uint64_t ns);
-/* Bytes of the message that a callback was given. */
+/* Return the size of the message that a callback was given. */
 size_t stow_rpc_size(const struct stow_rpc_call *call);
 
-/* A handle that is kept beyond the callback is counted. */
+/* Take and drop a reference: a handle that is kept after the callback needs one. */
 struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call);
 void stow_rpc_unref(struct stow_rpc_call *call);
 
-/* What the stream's callbacks want to find again. */
+/* Attach data for the stream's callbacks. */
 void stow_rpc_set_data(struct stow_rpc_call *call, void *data);
 void *stow_rpc_data(const struct stow_rpc_call *call);
 
-/* Of a server's call: who calls; whether the caller has given up (any thread). */
+/* For a server's call: return the caller; return whether the caller has given up (any thread). */
 const struct stow_rpc_peer *stow_rpc_peer(const struct stow_rpc_call *call);
 bool stow_rpc_cancelled(const struct stow_rpc_call *call);
 
-/* What a call's result was, in a few words, for the service's `ended`; before the reply. */
+/* Set a short text about the call's result for the service's `ended`; call it before the reply. */
 void stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Memory that is freed with the call, zeroed. NULL when it has run out. Of a server's call; by one
- * thread at a time. */
+/* Allocate zeroed memory that is freed with the call. NULL: out of memory. For a server's call; by
+ * one thread at a time. */
 void *stow_rpc_alloc(struct stow_rpc_call *call, size_t size);
 char *stow_rpc_printf(struct stow_rpc_call *call, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -188,28 +187,28 @@ struct stow_rpc_method {
 	const struct stow_rpc_stream_ops *stream;
 };
 
-/* A call that has ended, for those who keep count. */
+/* A call that has ended, for audit and metrics. */
 struct stow_rpc_ended {
 	const struct stow_rpc_peer *peer;
 	const char *method;
-	const char *request;	    /* its message in one line, "" when it was not read */
-	const char *result;	    /* what stow_rpc_note() said, or "" */
-	const struct stow_err *err; /* NULL: it ended well */
+	const char *request;	    /* the request in one line; "" when it was not read */
+	const char *result;	    /* the text of stow_rpc_note(), or "" */
+	const struct stow_err *err; /* NULL: success */
 	uint64_t duration;	    /* ns */
 };
 
 struct stow_rpc_service {
 	const ProtobufCServiceDescriptor *descriptor;
-	const struct stow_rpc_method *methods; /* one that is left out answers UNIMPLEMENTED */
+	const struct stow_rpc_method *methods; /* a method that is left out answers UNIMPLEMENTED */
 	size_t n_methods;
-	/* Asked before every method, once the caller is known and before its message is read;
-	 * -errno refuses (EACCES is PERMISSION_DENIED). NULL: everybody may. */
+	/* Called before every method, when the caller is known and before its message is read;
+	 * -errno refuses (EACCES is PERMISSION_DENIED). NULL: every caller may. */
 	int (*may)(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 		   struct stow_err *err);
-	/* Looks at every message that comes in before the method does: the door (rpc/texts.h). It
-	 * may change the message; -errno refuses. NULL: all are fine. */
+	/* Checks every received message before the method gets it (rpc/texts.h). It may change the
+	 * message; -errno refuses. NULL: no check. */
 	int (*check)(const char *method, void *message, void *ctx, struct stow_err *err);
-	/* Told of every call's end; NULL: of none. */
+	/* Called at the end of every call. May be NULL. */
 	void (*ended)(const struct stow_rpc_ended *ended, void *ctx);
 };
 
@@ -219,31 +218,32 @@ struct stow_rpc_server_options {
 	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
 	/* Copied; NULL: the defaults for 1,024 connections. */
 	const struct stow_rpc_limits *limits;
-	/* Who has the places that others leave free: root, agents. NULL: nobody. Asked once for a
-	 * connection, by any thread. */
+	/* Whether a peer may use the places that are reserved for trusted peers: root, agents.
+	 * NULL: no peer may. Called once for a connection, by any thread. */
 	bool (*trusted)(const struct stow_rpc_peer *peer, void *ctx);
 	void *ctx;
 };
 
-/* The server also serves grpc.health.v1.Health (the services are SERVING until
+/* Make a server. It also serves grpc.health.v1.Health (the services are SERVING until
  * stow_rpc_server_stop() or stow_rpc_server_set_serving()) and server reflection. */
 int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server_options *options,
 			struct stow_rpc_server **ret_server, struct stow_err *err);
-/* Before the start. Both are kept, not copied. */
+/* Add a service, before the start. Both pointers are kept, not copied. */
 int stow_rpc_server_add(struct stow_rpc_server *server, const struct stow_rpc_service *service,
 			void *ctx, struct stow_err *err);
-/* Before the start: "127.0.0.1:7201", "[::1]:0". *ret_port (may be NULL) is the one in use. */
+/* Listen on "127.0.0.1:7201", "[::1]:0", before the start. *ret_port (may be NULL) is the port in
+ * use. */
 int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, int *ret_port,
 			   struct stow_err *err);
 int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err);
-/* After the start: takes connections from a listening unix socket, which it owns from now on, and
- * asks the kernel who they come from. Without TLS. */
+/* Take connections from a listening unix socket, after the start. The server owns the socket from
+ * now on, and reads the peers' credentials from the kernel. Without TLS. */
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err);
-/* What health answers for every service. */
+/* Set what the health service answers for every service. */
 void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving);
-/* Connections, calls, bytes and refusals, for Prometheus: PREFIX_connections and so on. */
+/* Write connections, calls, bytes and refusals for Prometheus: PREFIX_connections and so on. */
 void stow_rpc_server_render(struct stow_rpc_server *server, FILE *out, const char *prefix);
-/* Stops: takes no new calls, lets those under way go on for `grace` ns, then cancels them. Returns
+/* Stop: take no new calls, let calls in progress continue for `grace` ns, then cancel them. Return
  * when all are done. Not from a loop's thread. */
 void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace);
 void stow_rpc_server_free(struct stow_rpc_server *server);
@@ -254,38 +254,39 @@ struct stow_rpc_client_options {
 	const char *target;		/* "127.0.0.1:7201", "scheduler.example:7201",
 					 * "unix:/run/numastow/agent.sock" */
 	const struct stow_rpc_tls *tls; /* NULL: no TLS */
-	bool follow_tls;		/* its files are looked at once a second */
-	const char *server_name;	/* what its certificate must say; NULL: the target's host */
-	size_t message_max;		/* bytes; 0: STOW_RPC_MESSAGE_MAX */
-	uint64_t keepalive;		/* ns; 0: STOW_RPC_KEEPALIVE */
+	bool follow_tls;		/* check its files once a second */
+	const char *server_name; /* name that the server's certificate must have; NULL: the target's
+				    host */
+	size_t message_max;	 /* bytes; 0: STOW_RPC_MESSAGE_MAX */
+	uint64_t keepalive;	 /* ns; 0: STOW_RPC_KEEPALIVE */
 	const char *header, *header_value; /* metadata of each call; NULL: none */
 };
 
-/* Nothing is connected yet: the first call does. */
+/* Make a client. The first call connects. */
 int stow_rpc_client_new(struct stow_rpc_loop *loop, const struct stow_rpc_client_options *options,
 			struct stow_rpc_client **ret_client, struct stow_err *err);
-/* Calls under way are cancelled first; returns when their `closed` have been called. Not from a
- * loop's thread. */
+/* Cancel calls in progress, wait for their `closed`, and free the client. Not from a loop's
+ * thread. */
 void stow_rpc_client_free(struct stow_rpc_client *client);
 
-/* Calls a unary method and waits. *ret_response is freed with stow_rpc_message_free(). `timeout` in
- * ns from now. Not from a loop's thread. -ETIMEDOUT, -ENOTCONN (UNAVAILABLE), ... */
+/* Call a unary method and wait. Free *ret_response with stow_rpc_message_free(). `timeout` in ns
+ * from now. Not from a loop's thread. -ETIMEDOUT, -ENOTCONN (UNAVAILABLE), ... */
 int stow_rpc_client_call(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 			 const char *method, const void *request, uint64_t timeout,
 			 void **ret_response, struct stow_err *err);
 
-/* The same without waiting: `done` is called on a loop's thread, exactly once. `response` is NULL
- * with an error and is freed after the callback. */
+/* Do the same without waiting: `done` is called on a loop's thread, exactly once. `response` is
+ * NULL with an error and is freed after the callback. */
 typedef void (*stow_rpc_done_fn)(void *ctx, const void *response, const struct stow_err *err);
 int stow_rpc_client_start(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 			  const char *method, const void *request, uint64_t timeout,
 			  stow_rpc_done_fn done, void *ctx, struct stow_err *err);
 
 /*
- * Opens a stream; `ops` has message and closed. With `request` the method is server-streaming: the
+ * Open a stream; `ops` has message and closed. With `request` the method is server-streaming: the
  * request is sent and the sending side closed. `timeout` bounds the whole stream. *ret_call (may be
- * NULL) is a reference to drop with stow_rpc_unref(); `closed` is called in any case once this
- * returned 0.
+ * NULL) is a reference to drop with stow_rpc_unref(). When this returned 0, `closed` is called in
+ * any case.
  */
 int stow_rpc_client_open(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 			 const char *method, const struct stow_rpc_stream_ops *ops, void *ctx,

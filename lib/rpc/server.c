@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server: takes calls, finds their method, and hands them to call.c.
+ * A server takes calls, finds their methods, and hands them to call.c.
  *
- * Methods are not registered with the core, which would read a unary method's message before
- * anybody has asked whether the caller may: every call comes through the one generic door, is
- * looked up by its path, and is refused or received from there.
+ * Methods are not registered with the core, which would read a unary method's message before the
+ * caller's permission is checked. Every call is a generic call to the core, is looked up by its
+ * path, and is then refused or received.
  */
 
 #include <errno.h>
@@ -17,12 +17,12 @@
 #include "base/clock.h"
 #include "rpc/internal.h"
 
-#define WAITING	     32 /* calls that the core may hand over before we have asked again */
+#define WAITING	     32 /* calls that the core may hand over before the next request for one */
 #define SERVICES_MAX 8
 #define STREAMS_MAX  1024 /* calls at a time on one connection */
 #define METADATA_MAX 8192 /* bytes of a call's headers */
 
-struct waiting { /* for the next call */
+struct waiting { /* waits for the next call */
 	struct rpc_tag tag;
 	struct stow_rpc_server *server;
 	grpc_call *call;
@@ -53,14 +53,14 @@ struct stow_rpc_server {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct stow_rpc_call *calls; /* under way */
+	struct stow_rpc_call *calls; /* in progress */
 	size_t n_calls, n_waiting;
 	bool is_stopped;
 };
 
 /* --- methods -------------------------------------------------------------- */
 
-/* The service and the descriptor of "/package.Service/Method". */
+/* Find the service and the descriptor of "/package.Service/Method". */
 static const struct stow_rpc_service *find(struct stow_rpc_server *server, const char *path,
 					   const ProtobufCMethodDescriptor **ret_descriptor,
 					   const struct stow_rpc_method **ret_method,
@@ -115,7 +115,7 @@ static void start_stream(struct stow_rpc_call *call)
 		return;
 	}
 	call->opened = true;
-	rpc_call_push(call); /* greets */
+	rpc_call_push(call); /* sends the initial metadata */
 	rpc_call_receive(call);
 }
 
@@ -128,7 +128,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	struct stow_err err = { 0 };
 	int r = 0;
 
-	/* Outstanding from the start: it tells when the caller gives up. */
+	/* Started first: it reports when the caller gives up. */
 	op.data.recv_close_on_server.cancelled = &call->cancelled_flag;
 	rpc_call_batch(call, &op, 1, &call->ended);
 
@@ -163,7 +163,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 
 static void on_call(struct rpc_tag *tag, bool ok);
 
-/* With the lock held. */
+/* Request the next call. The caller holds the lock. */
 static void wait_for_call(struct stow_rpc_server *server, struct waiting *waiting)
 {
 	waiting->tag.fn = on_call;
@@ -243,7 +243,7 @@ void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *
 		rpc_connection_end(call->connection);
 	else if (call->connection)
 		rpc_connection_end_refused(call->connection);
-	/* Before the server may go. */
+	/* Before the server may be freed. */
 	stow_rpc_unref(call);
 	pthread_mutex_lock(&server->lock);
 	server->n_calls--;
@@ -257,7 +257,7 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options,
 				const struct stow_rpc_limits *limits)
 {
 	/* The core spreads the age by a tenth either way; keeper.c ends streams after that, and the
-	 * grace is over after the last of them. */
+	 * grace period ends after the last of them. */
 	uint64_t age = limits->connection_age ? limits->connection_age / 1000000 : INT32_MAX;
 	uint64_t grace = limits->connection_age ? age * 35 / 100 + 10000 : INT32_MAX;
 	uint64_t idle = limits->connection_idle ? limits->connection_idle / 1000000 : INT32_MAX;
@@ -276,7 +276,8 @@ static grpc_server *core_server(const struct stow_rpc_server_options *options,
 		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-		/* A client's pings are welcome at twice our own rate; more is ENHANCE_YOUR_CALM. */
+		/* Accept a client's pings at twice the server's own rate; more is
+		 * ENHANCE_YOUR_CALM. */
 		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ms / 2),
 		rpc_integer(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
 		RPC_NO_COMPRESSION,
@@ -423,7 +424,8 @@ void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving)
 	rpc_health_set(server->health, serving);
 }
 
-/* Waits, with the lock held, until the core has stopped and all calls are done, or until the time. */
+/* Wait, with the lock held, until the core has stopped and all calls are done, or until the
+ * time. */
 static void await(struct stow_rpc_server *server, const struct timespec *until)
 {
 	while (!server->is_stopped || server->n_calls > 0 || server->n_waiting > 0)
@@ -447,7 +449,7 @@ void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
 	server->stopping = true;
 	pthread_mutex_unlock(&server->lock);
 
-	/* No more connections before the core goes. */
+	/* Stop accepting connections before the core is freed. */
 	if (server->listener)
 		rpc_listener_stop(server->listener);
 	rpc_health_stop(server->health);
@@ -473,7 +475,7 @@ void stow_rpc_server_free(struct stow_rpc_server *server)
 {
 	if (!server)
 		return;
-	/* The core wants to be stopped even if it never started. */
+	/* The core must be stopped even if it was never started. */
 	stow_rpc_server_stop(server, 0);
 	rpc_keeper_free(server->keeper);
 	if (server->door)

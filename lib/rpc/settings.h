@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "base/setting.h"
 
-/* Reads a file into `base`. With `optional` a file that is missing changes nothing. `path` is the
+/* Read a file into `base`. With `optional` a file that is missing changes nothing. `path` is the
  * administrator's, not within a root. */
 int stow_settings_load(const struct stow_setting *settings, void *base, const char *path,
 		       bool optional, struct stow_err *err);

@@ -48,7 +48,7 @@ static void *wait_for_signals(void *arg)
 			continue;
 		if (number != SIGHUP && !end)
 			end = stow_clock_monotonic() + w->grace;
-		/* A full pipe has enough of them. */
+		/* When the pipe is full, enough signals are waiting. */
 		if (write(w->out, &byte, 1) < 0)
 			continue;
 	}
@@ -83,7 +83,7 @@ int stow_signals_open(uint64_t grace, struct stow_err *err)
 		free(w);
 		return stow_err_sys(err, r, "cannot start a thread");
 	}
-	pthread_detach(thread); /* it lives as long as the process */
+	pthread_detach(thread); /* it runs as long as the process */
 	return fds[0];
 }
 

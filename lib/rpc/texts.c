@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define DESCRIBED_MOST 64 /* bytes of a text in a description */
-#define DESCRIBED_LIST 3  /* of several */
+#define DESCRIBED_LIST 3  /* entries of a list in a description */
 
 size_t stow_text_most(const char *field)
 {
@@ -36,8 +36,8 @@ size_t stow_text_most(const char *field)
 	return STOW_TEXT_LINE;
 }
 
-/* Bytes of the character at `p`, or 0: what The Unicode Standard's table 3-7 has not, and U+0080 to
- * U+009F, which some terminals obey. */
+/* Return the bytes of the character at `p`; 0 for sequences outside of The Unicode Standard's table
+ * 3-7, and for U+0080 to U+009F, which some terminals interpret. */
 static size_t character(const unsigned char *p)
 {
 	unsigned char low = 0x80, high = 0xbf;
@@ -90,7 +90,7 @@ static void drop_unknown(ProtobufCMessage *message)
 	message->n_unknown_fields = 0;
 }
 
-/* A field's members: one, several, or none (of a oneof, or a message that is not there). */
+/* Return a field's members: one, several, or none (of a oneof, or a missing message). */
 static void **members(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, size_t *ret)
 {
 	char *base = (char *)message;
@@ -177,7 +177,7 @@ int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err)
 
 static void describe(const ProtobufCMessage *message, int depth, FILE *out);
 
-/* A field that is not repeated. Returns whether it says anything. */
+/* Describe a field that is not repeated. Return whether it has a value to show. */
 static bool describe_one(const ProtobufCFieldDescriptor *field, const void *at, int depth,
 			 FILE *out)
 {
@@ -257,7 +257,7 @@ static void describe(const ProtobufCMessage *message, int depth, FILE *out)
 		uint32_t which;
 		size_t n = 0;
 
-		/* members() is for pointers; here are numbers, too. */
+		/* members() is for pointers; numbers are handled here, too. */
 		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
 			list = members((ProtobufCMessage *)(uintptr_t)message, field, &n);
 		} else if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {

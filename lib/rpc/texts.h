@@ -2,12 +2,11 @@
 #pragma once
 
 /*
- * The texts of messages, looked at once, where they come in. Whatever is kept, shown or sent on is
- * UTF-8 without control characters (a client in another language fails on a whole list for one
- * bad byte), and no longer than its kind of text ever needs to be: so the sums have a bound, too.
- *
- * A caller is told what is wrong with its request. What a machine reports is made fit instead: one
- * odd name must not hide the machine.
+ * Checks of the texts of messages, made once, where the messages are received. Texts that are kept,
+ * shown or sent on are UTF-8 without control characters (a client in another language fails on a
+ * whole list because of one bad byte), and no longer than their kind of text needs to be, which
+ * bounds the sums, too. An invalid text in a request is an error for the caller. In a machine's
+ * report it is made valid instead, because one odd name must not hide the machine.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -20,18 +19,18 @@
 #define STOW_TEXT_LINE 1024  /* of other texts */
 #define STOW_TEXT_LIST 65536 /* of sets of CPUs, NUMA nodes, memory blocks */
 
-/* How long a field may be, by its name. */
+/* Return the maximum length of a field, by its name. */
 size_t stow_text_most(const char *field);
 
-/* All texts of a message, and of those within. -EINVAL names the field. */
+/* Check all texts of a message, and of messages within it. -EINVAL names the field. */
 int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err);
 
-/* Replaces what is no UTF-8 and what controls a terminal by '?', and cuts to `most` bytes. */
+/* Replace invalid UTF-8 and control characters by '?', and truncate to `most` bytes. */
 void stow_text_clean(char *text, size_t most);
-/* All texts of an unpacked message, and those within, each to the smaller of `most` and what its
- * field may be; drops unknown fields. */
+/* Clean all texts of an unpacked message, and of messages within it, to the smaller of `most` and
+ * the field's maximum; drop unknown fields. */
 void stow_texts_clean(ProtobufCMessage *message, size_t most);
 
-/* A message in one short line, for people: "node=web-3 numa_nodes=0 revoke=1". What is empty is
- * left out, and what is much is cut. */
+/* Describe a message in one short line, for users: "node=web-3 numa_nodes=0 revoke=1". Empty fields
+ * are left out, and long ones truncated. */
 void stow_texts_describe(const ProtobufCMessage *message, FILE *out);

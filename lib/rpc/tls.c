@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mutual TLS from PEM files. A server asks for its certificate at every handshake: when one of the
- * files has changed since, it reads them again, and keeps the old ones if the new do not fit
- * together (half of them may have been replaced so far).
+ * Mutual TLS from PEM files. A server loads its certificate at every handshake: when a file has
+ * changed, it reads the files again, and keeps the old ones if the new do not fit together (only
+ * some may have been replaced so far).
  */
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "rpc/internal.h"
 
 #define PEM_MAX	 (1U << 20) /* bytes of one file */
-#define FOLLOW_S 1	    /* seconds between two looks at a client's files */
+#define FOLLOW_S 1	    /* seconds between two checks of a client's files */
 
 struct pems {
 	char *certificate, *key, *ca;
@@ -37,7 +37,7 @@ static void pems_done(struct pems *pems)
 	memset(pems, 0, sizeof(*pems));
 }
 
-/* These are the administrator's files, named by path: not the kernel's, so not through a root. */
+/* The administrator's files, named by path: they are not the kernel's, so no root is used. */
 static int read_pem(const char *path, const char *what, char **ret, struct stow_err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -68,7 +68,7 @@ static int read_pem(const char *path, const char *what, char **ret, struct stow_
 	return 0;
 }
 
-/* The first certificate, or NULL. */
+/* Return the first certificate, or NULL. */
 static X509 *first_certificate(const char *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
@@ -78,7 +78,7 @@ static X509 *first_certificate(const char *pem)
 	return cert;
 }
 
-/* The core says of bad PEM only that a handshake failed; so it is looked at before. */
+/* Check the files before use, because the core reports bad PEM only as a failed handshake. */
 static int check_pems(const struct stow_rpc_tls *tls, const struct pems *pems, struct stow_err *err)
 {
 	X509 *cert = first_certificate(pems->certificate), *ca = first_certificate(pems->ca);
@@ -132,7 +132,7 @@ int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err)
 
 /* --- server --------------------------------------------------------------- */
 
-/* What tells one version of a file from the next. */
+/* Identifies the version of a file. */
 struct stamp {
 	dev_t dev;
 	ino_t ino;
@@ -149,8 +149,8 @@ struct reloader {
 	pthread_mutex_t lock; /* handshakes run on several threads */
 };
 
-/* One for each server of the process. The core gives no word of the credentials' end, so they stay;
- * the list is for leak checkers. */
+/* One for each server of the process. The core does not tell when credentials are freed, so they
+ * stay; the list is for leak checkers. */
 static struct reloader *reloaders;
 static pthread_mutex_t reloaders_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -240,7 +240,7 @@ grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct s
 
 /* --- client --------------------------------------------------------------- */
 
-/* The core looks at the files itself, and shows each new connection what it has found last. */
+/* Let the core watch the files; it presents the latest ones on each new connection. */
 static grpc_channel_credentials *follow_files(const struct stow_rpc_tls *tls)
 {
 	grpc_tls_certificate_provider *provider = grpc_tls_certificate_provider_file_watcher_create(
@@ -251,7 +251,7 @@ static grpc_channel_credentials *follow_files(const struct stow_rpc_tls *tls)
 	grpc_tls_credentials_options_watch_root_certs(options);
 	grpc_tls_credentials_options_watch_identity_key_cert_pairs(options);
 	grpc_tls_certificate_provider_release(provider);
-	return grpc_tls_credentials_create(options); /* takes the options over */
+	return grpc_tls_credentials_create(options); /* takes ownership of the options */
 }
 
 grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool follow,

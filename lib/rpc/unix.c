@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections over a unix socket, with what the kernel knows of the peer (SO_PEERCRED, unix(7)).
+ * Connections over a unix socket, with the kernel's credentials of the peer (SO_PEERCRED, unix(7)).
  *
- * The core's own listener for unix sockets does not say who connects. So we accept, ask the kernel,
- * and hand the descriptor over; a call then names its connection by the descriptor's number
- * ("fd:4711"). A number must not be used again while a call of the connection that had it before
- * may still be on its way to us, or that call would be taken for the new peer's: so descriptors are
- * moved to numbers that go round through a large range.
+ * The core's own listener for unix sockets does not report the peer. So this file accepts the
+ * connection, reads the credentials, and hands the descriptor over; a call then names its
+ * connection by the descriptor's number ("fd:4711"). A number must not be reused while a call of
+ * its former connection may still arrive, because that call would be taken for the new peer's: so
+ * descriptors are moved to numbers that cycle through a large range.
  *
- * A connection may wait in the queue while its process ends and the number becomes another one's,
- * whose rights would then count. Where the kernel has SO_PEERPIDFD (Linux 6.5) it names the process
- * itself, and the process must still be there after its namespaces were read. Older kernels have
- * the number only.
+ * While a connection waits in the queue, its process may end and another process may get its
+ * number, whose rights would then count. SO_PEERPIDFD (Linux 6.5) identifies the process itself,
+ * which must still exist after its namespaces were read. Older kernels only have the number.
  */
 
 #include <errno.h>
@@ -61,9 +60,9 @@ static bool read_namespace(struct stow_root *root, const char *pid, const char *
 	return stow_root_readlink(root, buf, 64, NULL, "/proc/%s/ns/%s", pid, kind) >= 0;
 }
 
-/* Whether the process is in the namespaces that decide what its root may do. A service that systemd
- * keeps from files (ProtectSystem= and its like) has a mount namespace of its own; so that of
- * process 1 is as good as ours. */
+/* Return whether the process is in the namespaces that decide what its root user may do. A service
+ * that systemd restricts (ProtectSystem= and the like) has a mount namespace of its own, so that of
+ * process 1 is accepted, too. */
 static bool same_namespaces(struct stow_root *root, pid_t pid)
 {
 	static const char *const kinds[] = { "user", "pid", "mnt" };
@@ -85,7 +84,7 @@ static bool same_namespaces(struct stow_root *root, pid_t pid)
 	return true;
 }
 
-/* Whether the process has ended, also when nobody has waited for it yet: its number is taken until
+/* Return whether the process has ended, even if it was not reaped yet: its number is in use until
  * then, and free afterwards. */
 static bool has_ended(int pidfd)
 {
@@ -94,7 +93,7 @@ static bool has_ended(int pidfd)
 	return poll(&at, 1, 0) != 0;
 }
 
-/* Who has connected; false: that cannot be known any more. */
+/* Read the peer's credentials; false: they can no longer be known. */
 static bool identify(struct rpc_listener *listener, int fd, struct connection *ret)
 {
 	_cleanup_close_ int pidfd = -EBADF;
@@ -106,16 +105,16 @@ static bool identify(struct rpc_listener *listener, int fd, struct connection *r
 	len = sizeof(pidfd);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0) {
 		pidfd = -EBADF;
-		/* ENOPROTOOPT: an older kernel. Anything else is about the process: it is gone. */
+		/* ENOPROTOOPT: an older kernel. Any other error means that the process is gone. */
 		if (errno != ENOPROTOOPT)
 			return false;
 	}
-	/* In another pid namespace than any of ours the number is 0: no process to look at. */
+	/* In an unrelated pid namespace the number is 0: there is no process to look at. */
 	ret->same_namespaces = ret->cred.pid > 0 && same_namespaces(listener->root, ret->cred.pid);
 	return pidfd < 0 || !has_ended(pidfd);
 }
 
-/* Moves a descriptor to the next number of the round. */
+/* Move a descriptor to the next number of the cycle. */
 static int renumber(struct rpc_listener *listener, int fd)
 {
 	int moved = fcntl(fd, F_DUPFD_CLOEXEC, listener->next);
@@ -189,7 +188,7 @@ static void *run(void *arg)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			take(listener, fd);
-		/* Without descriptors hooks.c has turned it away. */
+		/* When there are no descriptors, hooks.c has disconnected the peer. */
 	}
 }
 
