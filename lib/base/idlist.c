@@ -19,7 +19,7 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-/* Read a decimal number at *p and moves *p behind it. */
+/* Read a decimal number at *p and move *p behind it. */
 static int scan_id(const char **p, uint64_t *ret_id)
 {
 	uint64_t v = 0;
@@ -38,7 +38,7 @@ static int scan_id(const char **p, uint64_t *ret_id)
 	return 0;
 }
 
-/* Read "N" or "N-M" at *p and moves *p behind it. */
+/* Read "N" or "N-M" at *p and move *p behind it. */
 static int scan_range(const char **p, uint64_t *ret_lo, uint64_t *ret_hi)
 {
 	int r = scan_id(p, ret_lo);

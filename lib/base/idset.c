@@ -13,7 +13,7 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-/* Read a decimal number at *p and moves *p behind it; -EINVAL when there is none. */
+/* Read a decimal number at *p and move *p behind it; -EINVAL when there is none. */
 static int scan_id(const char **p, int *ret_id)
 {
 	int v = 0;
@@ -31,7 +31,7 @@ static int scan_id(const char **p, int *ret_id)
 	return 0;
 }
 
-/* Read "N" or "N-M" at *p and moves *p behind it. */
+/* Read "N" or "N-M" at *p and move *p behind it. */
 static int scan_range(const char **p, int *ret_lo, int *ret_hi)
 {
 	int r = scan_id(p, ret_lo);

@@ -33,7 +33,7 @@ void __tsan_acquire(void *address);
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-/* An argument of a channel or server. */
+/* Make an argument of a channel or server. */
 static inline grpc_arg rpc_integer(const char *key, uint64_t value)
 {
 	grpc_arg arg = { .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key };
