@@ -27,9 +27,8 @@ struct stow_unmanaged {
 	char id[STOW_ID_MAX + 1];
 	struct stow_pidref init; /* pid 0 when it was found by its cgroup */
 	struct stow_cgroup_id cgroup;
-	struct stow_idset
-		given; /* the CPUs that it was started with; empty: those of the cgroup above */
-	bool fallback; /* its set has other CPUs for now: none of `given` is available */
+	struct stow_idset given; /* started with these CPUs; empty: those of the cgroup above */
+	bool fallback;		 /* its set has other CPUs for now: none of `given` is available */
 	/* Its set comes from an earlier grant, or on cgroup v1 from the runtime, which copied that
 	 * of the cgroup above: the next run writes it in any case. */
 	bool reset;

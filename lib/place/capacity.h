@@ -48,9 +48,9 @@ struct stow_capacity {
 	bool partitions; /* no CPUs are isolated by the kernel's command line, and the configuration
 			    lets partitions isolate them: cpu-mode isolated uses `takeable` */
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
-	struct stow_idset
-		unowned; /* online CPUs that are neither exclusive nor isolated: containers without
-			    annotations run there, so it must never become empty */
+	/* Online CPUs that are neither exclusive nor isolated. Containers without annotations run
+	 * there, so it must never become empty. */
+	struct stow_idset unowned;
 };
 
 /* Compute the capacity. `config`, `usage`, `allowed_cpus`, `allowed_mems` may be NULL (no limit).

@@ -19,10 +19,9 @@
 
 struct stow_plan {
 	struct stow_idset nodes; /* the nodes of the shares; cpuset.mems gets those with memory */
-	struct stow_idset
-		cpus;	/* for cpuset.cpus: its exclusive CPUs, or all shared CPUs of the nodes */
-	bool exclusive; /* the CPUs belong to this container alone */
-	bool isolated;	/* and are isolated; `exclusive` is true as well */
+	struct stow_idset cpus;	 /* cpuset.cpus: exclusive CPUs, or all shared ones of the nodes */
+	bool exclusive;		 /* the CPUs belong to this container alone */
+	bool isolated;		 /* and are isolated; `exclusive` is true as well */
 	struct stow_share *shares; /* by ascending node */
 	size_t n_shares;
 	char reason[512]; /* one line: why these nodes */

@@ -77,7 +77,7 @@ static void look(struct stow_rpc_call *call, void *ctx)
 {
 	const struct rpc_keeper *keeper = ctx;
 
-	/* This also runs for a call that is not complete yet. */
+	/* Its method and peer are not known yet. */
 	if (!atomic_load(&call->known))
 		return;
 	rpc_call_resume(call, keeper->now);
