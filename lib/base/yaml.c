@@ -99,7 +99,7 @@ static size_t get_keys(const struct stow_yaml_table *table, const char *ret[stat
 	return n;
 }
 
-/* --- a setting ---------------------------------------------------------------------------------- */
+/* --- a setting ------------------------------------------------------------ */
 
 /* Check the texts that a setting got; of a list, the entries from `n` on. */
 static int check_texts(struct reader *rd, const struct stow_yaml_table *table,
@@ -166,7 +166,7 @@ static int read_setting(struct reader *rd, const struct stow_yaml_table *table,
 	return r;
 }
 
-/* --- mappings ----------------------------------------------------------------------------------- */
+/* --- mappings ------------------------------------------------------------- */
 
 static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, void *base,
 			unsigned int lines[static KEYS_MAX]);
@@ -292,7 +292,7 @@ static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, 
 	return stow_err_set(rd->err, EINVAL, "this entry has no \"%s\"", table->required);
 }
 
-/* --- the file ----------------------------------------------------------------------------------- */
+/* --- the file ------------------------------------------------------------- */
 
 static int read_document(struct reader *rd, const struct stow_yaml_table *table, void *base)
 {

@@ -303,7 +303,7 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 	return write_set(cgroup, false, NULL, set, err);
 }
 
-/* --- v1: CPUs that the kernel has removed --- */
+/* --- v1: CPUs that the kernel has removed --------------------------------- */
 
 /* Give CPUs back to one of the cgroups above, named by the first `len` bytes of the path. `has`:
  * its parent's set, replaced by its own new set. */
@@ -404,7 +404,7 @@ int stow_cpuset_read_isolated(const struct stow_cgroup *cgroup, struct stow_idse
 				    cgroup->at[STOW_CGROUP_CPUSET].point);
 }
 
-/* --- v1: processes that the kernel has moved away --- */
+/* --- v1: processes that the kernel has moved away ------------------------- */
 
 int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err)
 {

@@ -52,7 +52,7 @@ static const char *name_of(const struct stow_record *record)
 	return *record->name ? record->name : record->id;
 }
 
-/* --- which containers have pages in the blocks --- */
+/* --- which containers have pages in the blocks ---------------------------- */
 
 static uint64_t moving_pages(const struct stow_owner *owner)
 {
@@ -209,7 +209,7 @@ int stow_drain_refused_blocks(const struct stow_grant_context *context, const st
 	return 0;
 }
 
-/* --- which containers have to move --- */
+/* --- which containers have to move ---------------------------------------- */
 
 static void read_promise(struct impact_container *j, int node)
 {
@@ -376,7 +376,7 @@ static int decide(struct impact *a, struct stow_err *err)
 	return r;
 }
 
-/* --- where they move --- */
+/* --- where they move ------------------------------------------------------ */
 
 static int on_planned(void *ctx, const struct stow_repin_progress *progress)
 {

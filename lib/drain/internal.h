@@ -90,7 +90,7 @@ int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 /* Format the plan's blocks, "48-55"; NULL: out of memory. */
 char *stow_drain_block_list(const struct stow_drain_plan *plan);
 
-/* --- rest.c: what stays online of the blocks' devices --- */
+/* --- rest.c: what stays online of the blocks' devices --------------------- */
 
 /* The devices that some blocks belong to. */
 struct stow_drain_rest {
@@ -136,7 +136,7 @@ int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
 			    uint64_t *ret_left);
 
-/* --- impact.c: affected containers, and whether their memory fits --- */
+/* --- impact.c: affected containers, and whether their memory fits --------- */
 
 int stow_drain_impact(const struct stow_grant_context *context, struct stow_drain_plan *plan,
 		      struct stow_err *err);

@@ -370,7 +370,7 @@ PbDrain *stow_drain_row_message(const struct stow_drain_row *row)
 	return whole(out, failed);
 }
 
-/* --- limits of messages that leave the machine --- */
+/* --- limits of messages that leave the machine ---------------------------- */
 
 /* Truncate a list of messages to `max`; return how many were dropped. */
 static size_t cut(void *list, size_t *n, size_t max)
@@ -410,7 +410,7 @@ int stow_drain_bound(PbDrainProgress *progress)
 	return progress->plan ? bound_plan(progress->plan) : 0;
 }
 
-/* --- a specification --- */
+/* --- a specification ------------------------------------------------------ */
 
 int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, struct stow_err *err)
 {

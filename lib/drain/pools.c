@@ -177,7 +177,7 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 	return first;
 }
 
-/* --- making lost pages again --- */
+/* --- making lost pages again ---------------------------------------------- */
 
 /* Grow a node's pool by up to `pages`, with the pool's lock held. Return by how many it grew. */
 static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t pages)

@@ -173,7 +173,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	return stow_drain_work(&d, ret_step, err);
 }
 
-/* --- recovery --- */
+/* --- recovery ------------------------------------------------------------- */
 
 /* Return whether the row's worker is dead. A row of this program never is: its worker may be
  * another thread. */

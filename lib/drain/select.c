@@ -54,7 +54,7 @@ void stow_drain_choice_done(struct stow_drain_choice *choice)
 	*choice = (struct stow_drain_choice){ 0 };
 }
 
-/* --- candidates --- */
+/* --- candidates ----------------------------------------------------------- */
 
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {

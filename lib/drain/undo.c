@@ -32,7 +32,7 @@ bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 	return stow_root_exists(root, MEMORY_BLOCK, id) == 1;
 }
 
-/* --- progress and cancellation --- */
+/* --- progress and cancellation -------------------------------------------- */
 
 bool stow_drain_stop(void *draining)
 {
@@ -128,7 +128,7 @@ void stow_draining_done(struct stow_draining *d)
 	stow_culprits_done(&d->culprits);
 }
 
-/* --- the specification --- */
+/* --- the specification ---------------------------------------------------- */
 
 void stow_drain_spec_put(const struct stow_drain_spec *spec, struct stow_drain_row *row)
 {
@@ -155,7 +155,7 @@ void stow_drain_spec_get(const struct stow_drain_row *row, struct stow_drain_spe
 					 .rate = row->rate };
 }
 
-/* --- undoing --- */
+/* --- undoing -------------------------------------------------------------- */
 
 /* Bring a block online. When its zone is not possible any more (another zone lies between by now),
  * let the kernel choose: online is what counts. */

@@ -36,7 +36,7 @@ static int cancelled(struct stow_err *err)
 	return stow_err_set(err, ECANCELED, "the drain was cancelled");
 }
 
-/* --- containers that cannot stay --- */
+/* --- containers that cannot stay ------------------------------------------ */
 
 static int on_repin(void *ctx, const struct stow_repin_progress *progress)
 {
@@ -315,7 +315,7 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 	return r;
 }
 
-/* --- removal --- */
+/* --- removal -------------------------------------------------------------- */
 
 static bool all_gone(const struct stow_draining *d)
 {

@@ -556,7 +556,7 @@ int stow_drain_row_end(struct stow_ledger *ledger, struct stow_drain_row *row, c
 	return r;
 }
 
-/* --- for other programs --- */
+/* --- for other programs --------------------------------------------------- */
 
 int stow_drain_cancel(struct stow_ledger *ledger, const char *id,
 		      char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err)

@@ -73,7 +73,7 @@ void stow_records_free(struct stow_record **records, size_t n)
 	free(records);
 }
 
-/* --- parts that move.c writes, too --- */
+/* --- parts that move.c writes, too ---------------------------------------- */
 
 /* Name the caller's mistake of giving a row twice. (For CPUs -EEXIST stays: another container may
  * have them.) */

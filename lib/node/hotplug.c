@@ -136,7 +136,7 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 			    id, state, text);
 }
 
-/* --- the watchdog --- */
+/* --- the watchdog --------------------------------------------------------- */
 
 /*
  * A write of "offline" returns by itself, or when its thread has a signal to handle. Any signal

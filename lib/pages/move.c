@@ -77,7 +77,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-/* --- which pages to move --- */
+/* --- which pages to move -------------------------------------------------- */
 
 /* Find the mappings that have pages on the nodes to leave. */
 static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err)

@@ -68,7 +68,7 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 	return buf;
 }
 
-/* --- requests that can never be fulfilled --- */
+/* --- requests that can never be fulfilled --------------------------------- */
 
 static const struct stow_node_capacity *find_node(const struct stow_capacity *capacity, int id)
 {

@@ -112,7 +112,7 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 	return r;
 }
 
-/* --- logging --- */
+/* --- logging -------------------------------------------------------------- */
 
 /* Return whether a line may be logged now; *ret_times: how many events it stands for. */
 static bool may_speak(const struct rpc_identity *who, uint64_t *ret_times)

@@ -45,7 +45,7 @@ void stow_metrics_program(FILE *out, const char *build_info);
 /* Write one value, with pairs of label and text, NULL at the end. */
 void stow_metric(FILE *out, const char *name, double value, ...) __attribute__((sentinel));
 
-/* --- durations ----------------------------------------------------------- */
+/* --- durations ------------------------------------------------------------ */
 
 /* Counted without a lock, in buckets of 1, 2 and 5 from 10 us to 10 s. All zeros is an empty
  * histogram. */
