@@ -192,8 +192,7 @@ static void check(struct apply_run *run, struct apply_container *c, int r, const
 	else if (c->fallback)
 		snprintf(text, sizeof(text),
 			 "container %s: CPUs %s are all offline, belong to another container, or "
-			 "are not in the "
-			 "cgroup above; until one is back it runs on shared CPUs %s",
+			 "are not in the cgroup above; until one is back it runs on shared CPUs %s",
 			 c->id, stow_idset_format(&c->base, a, sizeof(a)),
 			 stow_idset_format(&c->effective, b, sizeof(b)));
 	else if (!stow_idset_empty(&taken))

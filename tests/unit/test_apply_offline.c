@@ -30,9 +30,9 @@ static void the_last_shared_cpu_of_a_node_goes(void **state)
 	played_has(p, "shared", "0-3", "1");
 	assert_int_equal(result.n_problems, 1);
 	assert_string_equal(result.problems[0].text,
-			    "container shared: CPUs 4-7 are all offline, another container's, or "
-			    "not in the cgroup above; until one is back it runs on shared CPUs "
-			    "0-3");
+			    "container shared: CPUs 4-7 are all offline, belong to another "
+			    "container, or are not in the cgroup above; until one is back it runs "
+			    "on shared CPUs 0-3");
 	assert_true(stow_idset_empty(&result.problems[0].taken));
 	stow_apply_result_done(&result);
 

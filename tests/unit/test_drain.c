@@ -437,7 +437,7 @@ static void whose_page_it_is_decides(void **state)
 	assert_int_equal(plan->affected[0].bytes, 4096);
 	assert_int_equal(plan->affected[0].action, STOW_DRAIN_ACTION_RETURN);
 	set_drain(s, "db", STOW_DRAIN_MODE_REFUSE);
-	refuses(s, the_dimm, EBUSY, "\"db\" (db) says drain=refuse, and 4Ki there");
+	refuses(s, the_dimm, EBUSY, "\"db\" (db) has drain=refuse, and 4Ki there");
 }
 
 static void a_refusing_container_is_avoided_when_there_is_a_choice(void **state)
