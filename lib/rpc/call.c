@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A call's life, the same on both sides: receive, send, end.
+ * The life of a call, the same on both sides: receive, send, end.
  *
- * The core wants at most one sending and one receiving batch of a call at a time, and every batch
- * that was started must come back before its memory goes. So sending is a queue with one batch under
- * way, receiving is armed again after each message, and `pending` counts what has not come back.
+ * The core allows at most one sending and one receiving batch of a call at a time, and every batch
+ * that was started must come back before its memory is freed. So sending is a queue with one batch
+ * in progress, receiving is started again after each message, and `pending` counts what has not
+ * come back.
  */
 
 #include <errno.h>
@@ -60,7 +61,7 @@ struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call)
 	return call;
 }
 
-/* Of a server's call, what is queued is the peer's. */
+/* Queued bytes of a server's call count for the peer. */
 static void unqueue(struct stow_rpc_call *call, size_t size)
 {
 	if (call->connection && size)
@@ -111,13 +112,14 @@ void stow_rpc_unref(struct stow_rpc_call *call)
 
 /* --- the end -------------------------------------------------------------- */
 
-/* How the call ended, in words; NULL: well. Nothing else runs any more. */
+/* Return the error with which the call ended; NULL: success. Nothing else runs any more. */
 static const struct stow_err *verdict(struct stow_rpc_call *call)
 {
 	if (call->overrun) {
 		stow_err_set(&call->err, ENOBUFS, "%s", call->overrun);
 	} else if (call->client) {
-		/* What we ended it with says more than the CANCELLED that comes back. */
+		/* The error that this side ended it with tells more than the CANCELLED that comes
+		 * back. */
 		if (call->status != GRPC_STATUS_OK && call->err.code == 0)
 			rpc_err_from_status(&call->err, call->status, &call->details);
 	} else if (call->cancelled && call->err.code == 0) {
@@ -157,7 +159,7 @@ static void tell_ended(struct stow_rpc_call *call)
 	call->service->ended(&ended, call->ctx);
 }
 
-/* Only for those who want it, and no longer than a line. */
+/* Describe the request, only for services with `ended`, in at most one line. */
 static void describe(struct stow_rpc_call *call, const ProtobufCMessage *message)
 {
 	size_t len = 0;
@@ -174,7 +176,7 @@ static void describe(struct stow_rpc_call *call, const ProtobufCMessage *message
 	stow_text_clean(call->request, STOW_TEXT_LINE);
 }
 
-/* What comes in at the door. */
+/* Check a received message. */
 static int check(struct stow_rpc_call *call, ProtobufCMessage *message, struct stow_err *err)
 {
 	int r = call->service && call->service->check
@@ -233,7 +235,7 @@ static void start_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n
 			struct rpc_tag *tag)
 {
 	rpc_hands_over(tag);
-	/* Anything but OK is a mistake in this file, such as two receiving batches at once. */
+	/* Anything but OK is a bug in this file, such as two receiving batches at once. */
 	if (grpc_call_start_batch(call->call, ops, n, tag, NULL) != GRPC_CALL_OK)
 		abort();
 }
@@ -251,7 +253,7 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	pthread_mutex_lock(&call->lock);
 	if (call->server && call->cancelled_flag)
 		atomic_store(&call->cancelled, true);
-	/* Given up before there was anything to answer, also when it was to be refused. */
+	/* The caller gave up before there was anything to answer, even a refusal. */
 	if (call->connection && call->cancelled_flag && (!call->closing || !call->counted) &&
 	    (!call->opened || !atomic_load(&call->whole)))
 		rpc_connection_reset(call->connection);
@@ -263,7 +265,7 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 
 /* --- receiving ------------------------------------------------------------ */
 
-/* With a `pending` of the caller's, which the batch takes over. */
+/* Start receiving, with a `pending` of the caller's, which the batch takes over. */
 static void receive(struct stow_rpc_call *call)
 {
 	grpc_op op[2] = { { .op = GRPC_OP_RECV_MESSAGE } };
@@ -316,8 +318,7 @@ static void run_unary(struct stow_rpc_call *call, const ProtobufCMessage *reques
 		return;
 	}
 	call->sends->message_init(response);
-	rpc_call_begin(
-		call); /* the reply that is owed; it may be given before the method returns */
+	rpc_call_begin(call); /* for the owed reply, which may be sent before the method returns */
 	r = call->unary(call, call->ctx, request, response, &err);
 	if (r == STOW_RPC_LATER)
 		return;
@@ -326,7 +327,7 @@ static void run_unary(struct stow_rpc_call *call, const ProtobufCMessage *reques
 	stow_rpc_reply(call, response, r < 0 ? &err : NULL);
 }
 
-/* The request of a server-streaming method, or a stream's next message. */
+/* Handle the request of a server-streaming method, or a stream's next message. */
 static int run_stream(struct stow_rpc_call *call, const ProtobufCMessage *message,
 		      struct stow_err *err)
 {
@@ -363,11 +364,11 @@ static void message_in(struct stow_rpc_call *call)
 		stow_rpc_close(call, &err);
 	} else if (call->ops && call->ops->message && call->hold_until > stow_clock_monotonic()) {
 		rpc_call_begin(call);
-		atomic_store(&call->held, true); /* the keeper goes on */
+		atomic_store(&call->held, true); /* the keeper continues */
 	} else if (call->ops && call->ops->message) {
 		rpc_call_receive(call);
 	} else if (call->ops) {
-		rpc_call_push(call); /* greets a server-streaming call's reader */
+		rpc_call_push(call); /* sends the initial metadata of a server-streaming call */
 	}
 }
 
@@ -408,7 +409,7 @@ static void add_status(const struct stow_err *err, grpc_slice *details, grpc_op 
 	op->data.send_status_from_server.status_details = details;
 }
 
-/* With the lock held. */
+/* Start the next batch. The caller holds the lock. */
 static void push(struct stow_rpc_call *call)
 {
 	grpc_op ops[3] = { 0 };
@@ -478,7 +479,7 @@ static void on_sent(struct rpc_tag *tag, bool ok)
 	rpc_call_end(call);
 }
 
-/* With the lock held. */
+/* Queue a message. The caller holds the lock. */
 static int enqueue(struct stow_rpc_call *call, const ProtobufCMessage *message)
 {
 	struct rpc_queued *item = calloc(1, sizeof(*item));
@@ -502,8 +503,8 @@ static int enqueue(struct stow_rpc_call *call, const ProtobufCMessage *message)
 	return 0;
 }
 
-/* With the lock held. Resets the stream: a status could not overtake what the reader does not read.
- */
+/* Reset the stream: a status could not overtake the messages that the reader does not read. The
+ * caller holds the lock. */
 static void abandon(struct stow_rpc_call *call, const char *why)
 {
 	call->overrun = why;
@@ -524,7 +525,7 @@ int stow_rpc_send(struct stow_rpc_call *call, const void *message)
 		r = -ENOBUFS;
 	} else {
 		r = enqueue(call, message);
-		/* A stream in which one message is missing would tell something else. */
+		/* With one message missing, the stream would have another meaning. */
 		if (r < 0)
 			abandon(call, r == -ENOMEM ? "out of memory" : "the reader is too slow");
 		push(call);
@@ -550,7 +551,7 @@ void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err)
 		call->err = *err;
 		call->closing = true;
 		drop_queue(call);
-		if (call->call) /* else it has ended */
+		if (call->call) /* otherwise it has ended */
 			grpc_call_cancel(call->call, NULL);
 	} else if (!call->closing) {
 		if (err)

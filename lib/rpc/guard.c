@@ -15,11 +15,10 @@
 #include "rpc/guard_internal.h"
 #include "rpc/handshake.h"
 
-#define HEADROOM 256 /* descriptors that connections leave to the rest of the program */
-#define UNTOUCHED \
-	(RPC_S / 4) /* a stranger so young makes no room: its handshake may be under way */
+#define HEADROOM  256	      /* descriptors that are left for the rest of the program */
+#define UNTOUCHED (RPC_S / 4) /* a stranger this young may be in its handshake: not evicted */
 
-/* Of the process, as descriptors are. */
+/* Global to the process, as descriptors are. */
 pthread_mutex_t rpc_guard_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rpc_door *_Atomic doors;
 static _Atomic(struct rpc_connection *) *table; /* by descriptor */
@@ -34,7 +33,7 @@ static void start(void)
 	table_size = table ? size : 0;
 }
 
-/* --- addresses -------------------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------ */
 
 static int compare_origins(const void *a, const void *b)
 {
@@ -44,7 +43,7 @@ static int compare_origins(const void *a, const void *b)
 	return r ? r : (int)x->port - (int)y->port;
 }
 
-/* IPv4 in IPv6 is IPv4. */
+/* IPv4 mapped to IPv6 counts as IPv4. */
 static bool read_address(const struct sockaddr_storage *from, struct rpc_origin *ret)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
@@ -62,7 +61,7 @@ static bool read_address(const struct sockaddr_storage *from, struct rpc_origin 
 	return from->ss_family == AF_INET || from->ss_family == AF_INET6;
 }
 
-/* A host has all of an IPv6 /64 to itself. */
+/* A host has a whole IPv6 /64. */
 static struct rpc_identity identity_of(const struct rpc_origin *peer)
 {
 	struct rpc_identity identity = { .kind = RPC_BY_ADDRESS };
@@ -72,9 +71,9 @@ static struct rpc_identity identity_of(const struct rpc_origin *peer)
 	return identity;
 }
 
-/* --- doors ------------------------------------------------------------------------------------- */
+/* --- doors ---------------------------------------------------------------- */
 
-/* Shares follow from the number of connections. */
+/* Compute the shares from the number of connections. */
 static void divide(struct rpc_door *door, uint64_t most)
 {
 	door->limits.max_connections = most;
@@ -145,7 +144,7 @@ struct rpc_door *rpc_guard_door(int listener)
 	return NULL;
 }
 
-/* --- connections ------------------------------------------------------------------------------- */
+/* --- connections ---------------------------------------------------------- */
 
 struct rpc_connection *rpc_connection_ref(struct rpc_connection *connection)
 {
@@ -169,7 +168,7 @@ uint64_t rpc_connection_since(const struct rpc_connection *connection)
 	return connection->since;
 }
 
-/* With the lock held, as all that follows. */
+/* The caller holds the lock, here and in all functions below. */
 static void uncount(struct rpc_connection *c)
 {
 	c->door->n[c->class]--;
@@ -184,7 +183,7 @@ void rpc_guard_end(struct rpc_connection *c)
 	atomic_store(&c->is_cut, true);
 	rpc_guard_unpark(c);
 	uncount(c);
-	/* Its owner sees the end, and closes it: it is counted as open until then. */
+	/* Its owner notices the end, and closes it; until then it counts as open. */
 	rpc_handshake_shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -208,7 +207,7 @@ static bool is_young(const struct rpc_connection *c)
 	return stow_clock_monotonic() - c->since < UNTOUCHED;
 }
 
-/* The oldest stranger, of a peer or of all, makes room. */
+/* Evict the oldest stranger, of a peer or of all. */
 static bool evict_stranger(struct rpc_door *door, const struct rpc_key *key)
 {
 	struct rpc_connection *c = TAILQ_FIRST(&door->strangers);
@@ -223,7 +222,7 @@ static bool evict_stranger(struct rpc_door *door, const struct rpc_key *key)
 	return true;
 }
 
-/* The oldest of a peer's connections without a call makes room for its next one. */
+/* Evict the oldest of a peer's connections without a call, to make room for its next one. */
 static bool evict_idle(const struct rpc_key *key)
 {
 	struct rpc_connection *c;
@@ -261,7 +260,7 @@ static struct rpc_connection *add(struct rpc_door *door, struct rpc_key *key, en
 	return c;
 }
 
-/* Whether a stranger may come; else why not. */
+/* Return whether a stranger may connect, or why not. */
 static bool makes_room(struct rpc_door *door, const struct rpc_key *key, enum rpc_refusal *why)
 {
 	uint64_t most = door->strangers_max;
@@ -288,7 +287,7 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 	struct rpc_key *key;
 
 	if (fd >= table_size || !read_address(from, &peer))
-		return false; /* gone again, or one that could not be watched */
+		return false; /* it has gone already, or could not be watched */
 	identity = identity_of(&peer);
 	pthread_mutex_lock(&rpc_guard_lock);
 	key = rpc_guard_key_of(door, &identity);
@@ -296,7 +295,8 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 		c = add(door, key, RPC_STRANGER, fd);
 	if (c) {
 		c->origin = peer;
-		/* The one that was there before has ended, or went to another of our addresses. */
+		/* The former connection with this origin has ended, or went to another address of
+		 * this machine. */
 		at = tfind(&c->origin, &door->origins, compare_origins);
 		if (at) {
 			(*at)->has_origin = false;
@@ -312,12 +312,12 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 	return c != NULL;
 }
 
-/* Whether a peer that is known may have one more; else RPC_REFUSED_... */
+/* Return whether a known peer may have one more connection, or set RPC_REFUSED_... */
 static bool takes(struct rpc_door *door, struct rpc_key *key, enum rpc_class class,
 		  enum rpc_refusal *why)
 {
 	size_t its = key->n[RPC_CLIENT] + key->n[RPC_TRUSTED];
-	/* Without TLS nobody is told from the others at the same address. */
+	/* Without TLS, peers at the same address cannot be told apart. */
 	uint64_t own = key->identity.kind == RPC_BY_ADDRESS ? UINT64_MAX
 							    : door->limits.max_connections_per_peer;
 
@@ -343,7 +343,7 @@ int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted)
 	struct rpc_key *key;
 
 	memcpy(identity.bytes, &uid, sizeof(uid));
-	/* Root in a container is not root. */
+	/* Root in a container does not count as root. */
 	identity.bytes[15] = trusted;
 	pthread_mutex_lock(&rpc_guard_lock);
 	key = fd < table_size ? rpc_guard_key_of(door, &identity) : NULL;
@@ -436,7 +436,7 @@ void rpc_guard_closing(int fd)
 	rpc_connection_unref(c);
 }
 
-/* --- finding ----------------------------------------------------------------------------------- */
+/* --- finding -------------------------------------------------------------- */
 
 struct rpc_connection *rpc_guard_at(int fd)
 {
@@ -470,7 +470,7 @@ struct rpc_connection *rpc_guard_by_fd(struct rpc_door *door, int fd)
 	return c;
 }
 
-/* "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711", as the core writes them. */
+/* Parse "ipv4:127.0.0.1:4711", "ipv6:%5B::1%5D:4711", as the core writes them. */
 static bool parse_origin(const char *text, struct rpc_origin *ret)
 {
 	const char *colon = strrchr(text, ':');
@@ -487,7 +487,8 @@ static bool parse_origin(const char *text, struct rpc_origin *ret)
 		len = (size_t)(colon - text);
 	} else if (strncmp(text, "ipv6:%5B", 8) == 0 && colon - text > 11) {
 		text += 8;
-		len = strcspn(text, "%]"); /* a scope or the bracket */
+		len = strcspn(text, "%]"); /* up to a scope or the bracket11= In this order: in
+					      between, the connection would be read. */
 	} else {
 		return false;
 	}
@@ -545,7 +546,7 @@ bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_wh
 	return true;
 }
 
-/* --- the end of what was proven ---------------------------------------------------------------- */
+/* --- expired certificates ------------------------------------------------- */
 
 void rpc_connection_good_until(struct rpc_connection *connection, int64_t seconds)
 {

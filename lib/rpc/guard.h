@@ -2,23 +2,24 @@
 #pragma once
 
 /*
- * Who takes how much of a server. The C core accepts and reads by itself, and asks nobody; but it
- * calls accept4(2), recvmsg(2) and close(2) by name, and hooks.c defines these in the program. So
- * every connection is known here from its acceptance to its end, TLS or not, with what it has sent
- * that is not a whole message yet.
+ * The guard divides a server's resources among its peers. The C core accepts and reads by itself,
+ * without asking the program; but it calls accept4(2), recvmsg(2) and close(2) by name, and hooks.c
+ * defines these in the program. So the guard knows every connection from its acceptance to its end,
+ * with TLS or without, and how many bytes of unfinished messages it has sent.
  *
- * A door is what a server listens on. Its connections are of three classes:
+ * A door is what a server listens on. Its connections have three classes:
  *
- *	stranger	nothing is known but the address: no call of it was allowed yet
+ *	stranger	only the address is known: no call was allowed yet
  *	client		a certificate, or a user of this machine
- *	trusted		an agent, or root: the service says so
+ *	trusted		an agent, or root: the service decides this
  *
- * Strangers have a share of the places of their own, and the oldest makes room for the next;
- *clients leave a quarter of everything to the trusted. Within a class a peer gets no more than its
- *own limit, and no more than is left to all others: with m greedy peers each has 1/(m+1), and
- *whoever comes next finds something ("dynamic thresholds", as in the buffers of network switches).
+ * Strangers have a share of the places of their own, and the oldest stranger makes room for the
+ * next. Clients leave a quarter of everything to trusted peers. Within a class a peer gets no more
+ * than its own limit, and no more than what is left for all other peers: with m greedy peers each
+ * gets 1/(m+1), and a new peer still finds room ("dynamic thresholds", as in the buffers of network
+ * switches).
  *
- * Any thread; the lock is a leaf: nothing is called with it held.
+ * Safe for any thread. The lock is a leaf: no function is called with it held.
  */
 
 #include <stdatomic.h>
@@ -34,105 +35,108 @@ struct rpc_connection;
 
 enum rpc_key_kind { RPC_BY_ADDRESS, RPC_BY_USER, RPC_BY_CERTIFICATE };
 
-/* Who a peer is, for counting. */
+/* A peer's identity, for counting. */
 struct rpc_identity {
 	enum rpc_key_kind kind;
-	uint8_t bytes[16]; /* an IPv4 address, the first half of an IPv6 one, a user, a digest */
+	uint8_t bytes[16]; /* an IPv4 address, the first half of an IPv6 address, a user, a digest */
 };
 
 /* Why a connection or a call was refused or ended. */
 enum rpc_refusal {
 	RPC_REFUSED_DESCRIPTORS, /* none left */
 	RPC_REFUSED_TOTAL,
-	RPC_REFUSED_PEER,      /* it has too many */
-	RPC_REFUSED_EVICTED,   /* made room for the next */
-	RPC_REFUSED_RECEIVING, /* too much that is no message */
-	RPC_REFUSED_RESETS,    /* calls opened and reset without end */
+	RPC_REFUSED_PEER,      /* the peer has too many */
+	RPC_REFUSED_EVICTED,   /* it made room for the next */
+	RPC_REFUSED_RECEIVING, /* too many bytes of unfinished messages */
+	RPC_REFUSED_RESETS,    /* too many calls opened and reset */
 	RPC_REFUSED_CALLS,
 	RPC_REFUSED_QUEUED,
-	RPC_REFUSED_SLOW,	 /* a request that did not become whole */
-	RPC_REFUSED_CERTIFICATE, /* which is over, or of a CA that is none any more */
-	RPC_REFUSED_GONE,	 /* the process that connected */
-	RPC_REFUSED_HANDSHAKE,	 /* no TLS, no certificate, or none that is good */
+	RPC_REFUSED_SLOW,	 /* a request that was not completed in time */
+	RPC_REFUSED_CERTIFICATE, /* expired, or of a CA that is no longer trusted */
+	RPC_REFUSED_GONE,	 /* the connecting process has ended */
+	RPC_REFUSED_HANDSHAKE,	 /* no TLS, or no valid certificate */
 	RPC_REFUSALS
 };
 
-/* A door for as long as the process lives: its connections may outlast its server. With
- * `only_strangers` nobody is ever known (HTTP without TLS). NULL: out of memory. */
+/* Make a door. It lives as long as the process, because its connections may outlast its server.
+ * With `only_strangers` all peers stay strangers (HTTP without TLS). NULL: out of memory. */
 struct rpc_door *rpc_door_new(const struct stow_rpc_limits *limits, bool only_strangers);
-/* Before it is used: no more than that many connections. */
+/* Limit the number of connections, before the door is used. */
 void rpc_door_bound(struct rpc_door *door, uint64_t connections);
-/* From now on what is accepted on the TCP port is the door's. */
+/* Open the door: from now on, connections that are accepted on the TCP port belong to it. */
 void rpc_door_open(struct rpc_door *door, int port);
-/* The port is no door any more. */
+/* Close the door: the port no longer belongs to it. */
 void rpc_door_close(struct rpc_door *door);
 void rpc_door_count(struct rpc_door *door, enum rpc_refusal why);
 
-/* A connection on a unix socket, which was accepted by unix.c. -ENOBUFS: refused. */
+/* Admit a connection on a unix socket, which unix.c has accepted. -ENOBUFS: refused. */
 int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted);
-/* The connection with that descriptor, or from that address ("ipv4:127.0.0.1:4711"), with a
+/* Return the connection with that descriptor, or from that address ("ipv4:127.0.0.1:4711"), with a
  * reference; NULL when it is gone. */
 struct rpc_connection *rpc_guard_by_fd(struct rpc_door *door, int fd);
 struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer);
 struct rpc_connection *rpc_connection_ref(struct rpc_connection *connection);
 void rpc_connection_unref(struct rpc_connection *connection);
 
-/* Whether nothing but its address is known of the peer. */
+/* Return whether only the peer's address is known. */
 bool rpc_connection_is_strange(struct rpc_connection *connection);
-/* A stranger is no stranger any more. -ENOBUFS: there are too many of it, or of them. */
+/* Turn a stranger into a client or a trusted peer. -ENOBUFS: the peer, or the class, has too many
+ * connections. */
 int rpc_connection_known(struct rpc_connection *connection, const struct rpc_identity *identity,
 			 bool trusted);
-/* A call begins, or has ended. -ENOBUFS: too many at a time. */
+/* Count the begin and the end of a call. -ENOBUFS: too many calls at a time. */
 int rpc_connection_begin(struct rpc_connection *connection);
 void rpc_connection_end(struct rpc_connection *connection);
-/* The same for one that is refused: whoever does not even read refusals is hung up on. */
+/* Count the begin and the end of a refused call: a peer that does not even read its refusals is
+ * disconnected. */
 void rpc_connection_begin_refused(struct rpc_connection *connection);
 void rpc_connection_end_refused(struct rpc_connection *connection);
-/* A call was given up by its caller before it was answered. A peer that does so without end is hung
- * up on, and does not come in again before it is forgotten. */
+/* Count a call that the caller gave up before it was answered. A peer that does so without end is
+ * disconnected, and is not admitted again before that is forgotten. */
 void rpc_connection_reset(struct rpc_connection *connection);
-/* A message has become whole; one was sent. */
+/* Count a complete message received, or a message sent. */
 void rpc_connection_received(struct rpc_connection *connection, size_t size);
 void rpc_connection_sent(struct rpc_connection *connection, size_t size);
-/* Bytes are queued, or no longer are. -ENOBUFS: the peer has too many; then they are not counted. */
+/* Count bytes queued, or no longer queued. -ENOBUFS: the peer has too many; then nothing is
+ * counted. */
 int rpc_connection_queue(struct rpc_connection *connection, size_t size);
 void rpc_connection_unqueue(struct rpc_connection *connection, size_t size);
-/* Ends it, by shutdown(2). */
+/* End the connection, by shutdown(2). */
 void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why);
-/* When it was accepted: monotonic, ns. */
+/* Return when it was accepted: monotonic, ns. */
 uint64_t rpc_connection_since(const struct rpc_connection *connection);
-/* Until when its certificate is good: seconds of the wall clock. */
+/* Set when its certificate expires: seconds of the wall clock. */
 void rpc_connection_good_until(struct rpc_connection *connection, int64_t seconds);
-/* Ends connections that were accepted before that time, and those whose certificate is over. */
+/* End connections that were accepted before that time, and those whose certificate has expired. */
 void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds);
 
-/* Ends connections that were parked long enough ago. */
+/* End connections that have been parked long enough. */
 void rpc_door_end_parked(struct rpc_door *door, uint64_t now);
 
-/* --- for hooks.c ------------------------------------------------------------------------------- */
+/* --- for hooks.c ---------------------------------------------------------- */
 
-/* The door whose listening socket that is, or NULL. */
+/* Return the door of a listening socket, or NULL. */
 struct rpc_door *rpc_guard_door(int listener);
-/* Whether what was accepted may stay. */
+/* Return whether an accepted connection may stay. */
 bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storage *from);
 /* Bytes have come; only the owner of a descriptor reads from it. */
 void rpc_guard_bytes(int fd, size_t n);
 enum rpc_reading {
 	RPC_READS,
-	RPC_PARKED, /* as if nothing came */
-	RPC_ENDED,  /* what came before the end is not to be read */
+	RPC_PARKED, /* as if nothing was received */
+	RPC_ENDED,  /* the connection ends; do not read what was received before */
 };
 
 enum rpc_reading rpc_guard_reading(int fd);
-/* The descriptor is about to be closed. */
+/* Handle a descriptor that is about to be closed. */
 void rpc_guard_closing(int fd);
 
-/* A stranger is refused: counts it, and says where it comes from. False: that is no door's. */
+/* Count a refused stranger, and return its address. False: the connection belongs to no door. */
 bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_who, char *address,
 		       size_t size);
 
-/* --- for guard.c ------------------------------------------------------------------------------- */
+/* --- for guard.c ---------------------------------------------------------- */
 
-/* Raises the limit of descriptors as far as is allowed, and puts one by for hard times. Returns the
- * limit. */
+/* Raise the limit of descriptors as far as allowed, and reserve one for when there are none left.
+ * Return the limit. */
 int rpc_hooks_start(void);

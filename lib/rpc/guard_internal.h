@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What guard.c, who comes in, guard_keys.c, who they are, and guard_use.c, who takes how much,
- * share. */
+/* Declarations shared by guard.c (admission), guard_keys.c (peers) and guard_use.c (resource
+ * use). */
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -11,19 +11,19 @@
 #include "rpc/guard.h"
 
 #define RPC_S	  UINT64_C(1000000000)
-#define RPC_LEAST 8 /* of anything, that is always a peer's as long as there is some */
+#define RPC_LEAST 8 /* of any resource, always left to a peer as long as there is some */
 
 enum rpc_class { RPC_STRANGER, RPC_CLIENT, RPC_TRUSTED, RPC_CLASSES };
 
-/* Calls that were given up, of late: a number that goes down with time. */
+/* A count of calls that were given up; it decreases over time. */
 struct rpc_resets {
 	unsigned int n;
 	uint64_t at;
 };
 
-/* One peer, as long as it has a connection, or calls given up that are not forgotten. */
+/* One peer, as long as it has a connection, or given-up calls that still count. */
 struct rpc_key {
-	struct rpc_identity identity; /* what the tree is ordered by */
+	struct rpc_identity identity; /* sort key of the tree */
 	size_t refs, n[RPC_CLASSES], calls;
 	TAILQ_HEAD(rpc_of_key, rpc_connection) connections; /* the oldest first */
 	struct rpc_resets resets;
@@ -31,7 +31,7 @@ struct rpc_key {
 	TAILQ_ENTRY(rpc_key) of_remembered;
 };
 
-struct rpc_origin { /* where a TCP connection comes from; what the tree is ordered by */
+struct rpc_origin { /* the origin of a TCP connection; sort key of the tree */
 	uint8_t address[16];
 	uint16_t port;
 };
@@ -49,11 +49,11 @@ struct rpc_connection {
 	TAILQ_ENTRY(rpc_connection) of_parked;
 	enum rpc_class class;
 	uint64_t since;
-	int64_t good_until; /* 0: there is no certificate */
+	int64_t good_until; /* 0: no certificate */
 	size_t calls, refused;
-	struct rpc_resets resets; /* where its peer is only an address */
+	struct rpc_resets resets; /* of a peer that is only an address */
 	_Atomic int64_t receiving;
-	_Atomic uint64_t drained; /* when `receiving` last went down by itself */
+	_Atomic uint64_t drained; /* when `receiving` was last lowered over time */
 	_Atomic int64_t queued;
 };
 
@@ -66,34 +66,36 @@ struct rpc_door {
 	size_t n[RPC_CLASSES], open, calls[RPC_CLASSES];
 	void *keys, *origins;				     /* trees, tsearch(3) */
 	TAILQ_HEAD(rpc_strangers, rpc_connection) strangers; /* the oldest first */
-	TAILQ_HEAD(rpc_remembered, rpc_key) remembered;	     /* the first that had no connection */
+	TAILQ_HEAD(rpc_remembered, rpc_key) remembered; /* in the order of their last connection */
 	size_t n_remembered;
-	TAILQ_HEAD(rpc_parked, rpc_connection) parked; /* the first one first */
+	TAILQ_HEAD(rpc_parked, rpc_connection) parked; /* the oldest first */
 	_Atomic int64_t receiving, queued;
 	_Atomic uint64_t refused[RPC_REFUSALS];
 };
 
-/* Held for whatever is not atomic. */
+/* Protects everything that is not atomic. */
 extern pthread_mutex_t rpc_guard_lock;
 
-/* The connection with a descriptor that its owner holds open; NULL: none of a door. */
+/* Return the connection of a descriptor that its owner holds open; NULL: it belongs to no door. */
 struct rpc_connection *rpc_guard_at(int fd);
-/* The peer, which is made where there is none; NULL: out of memory. With the lock held. */
+/* Return the peer, made if it is new; NULL: out of memory. The caller holds the lock. */
 struct rpc_key *rpc_guard_key_of(struct rpc_door *door, const struct rpc_identity *identity);
-/* Says that nothing may refer to it any more. With the lock held. */
+/* Drop a peer that no connection refers to any more: keep it while its given-up calls count, else
+ * free it. The caller holds the lock. */
 void rpc_guard_drop_key(struct rpc_door *door, struct rpc_key *key);
-/* How many are not forgotten. With the lock held. */
+/* Return how many given-up calls still count. The caller holds the lock. */
 unsigned int rpc_guard_resets(struct rpc_resets *resets, uint64_t now);
-/* Whether a peer has given up too many. With the lock held. */
+/* Return whether a peer has given up too many calls. The caller holds the lock. */
 bool rpc_guard_resets_on(struct rpc_key *key);
-/* Reads no more of a connection, and ends it after a while: who is hung up on at once comes back at
- * once, and each handshake costs a millisecond or more. With the lock held. */
+/* Park a connection: read no more from it, and end it after a while. A peer that is disconnected at
+ * once comes back at once, and each handshake costs a millisecond or more. The caller holds the
+ * lock. */
 void rpc_guard_park(struct rpc_connection *connection, enum rpc_refusal why);
 void rpc_guard_unpark(struct rpc_connection *connection);
-/* Ends it, without counting why. With the lock held. */
+/* End the connection without counting a reason. The caller holds the lock. */
 void rpc_guard_end(struct rpc_connection *connection);
-/* With the lock held. */
+/* End the connection. The caller holds the lock. */
 void rpc_guard_cut(struct rpc_connection *connection, enum rpc_refusal why);
-/* What a peer may have of `most`, of which `taken` are taken: no more than its own limit, and than
- * what is left to all others. */
+/* Return whether a peer that has `its` may have more of `most`, of which `taken` are taken: within
+ * its own limit `own`, and within what is left for all other peers. */
 bool rpc_guard_has_room(uint64_t its, uint64_t own, uint64_t taken, uint64_t most, uint64_t least);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Peers: as long as they have a connection, and for as long as the calls that they gave up are not
- * forgotten. */
+/* Peers: kept as long as they have a connection, or given-up calls that still count. */
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +7,7 @@
 #include "base/clock.h"
 #include "rpc/guard_internal.h"
 
-#define REMEMBERED_MAX 4096 /* peers without a connection, for the calls that they gave up */
+#define REMEMBERED_MAX 4096 /* peers without a connection, kept for the calls they gave up */
 
 static int compare_keys(const void *a, const void *b)
 {
@@ -36,7 +35,7 @@ static void free_key(struct rpc_door *door, struct rpc_key *key)
 	free(key);
 }
 
-/* Those whose calls given up are forgotten, and the first ones of too many. */
+/* Drop peers whose given-up calls no longer count, and the oldest ones of too many. */
 static void forget_keys(struct rpc_door *door, uint64_t now)
 {
 	struct rpc_key *key;

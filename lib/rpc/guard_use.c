@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who takes how much: calls, bytes that are no message yet, bytes that nobody has read. */
+/* Resource use: calls, bytes of unfinished messages, bytes that peers have not read. */
 #include <errno.h>
 
 #include "base/clock.h"
 #include "rpc/guard_internal.h"
 
-#define LOOK	     (256 << 10) /* bytes: no sum is looked at for less */
+#define LOOK	     (256 << 10) /* bytes: check the sums only in steps of this size */
 #define MESSAGE_COST 1024	 /* bytes around a message: headers, frames, TLS */
-#define DRAIN_RATE   4096	 /* bytes a second that belong to no message: pings, windows */
-#define PEER_TIMES   4	  /* what a peer may be sending on all its connections, by one's limit */
+#define DRAIN_RATE   4096 /* bytes a second that belong to no message: pings, window updates */
+#define PEER_TIMES   4	  /* all connections of a peer together: this times one's limit */
 #define RESETS_MAX   1000 /* calls that a peer gave up; RESETS_RATE a second are forgotten */
 #define PARKED	     (10 * RPC_S)
 #define REFUSED_MAX  64 /* refusals at a time on one connection */
@@ -21,7 +21,7 @@ bool rpc_guard_has_room(uint64_t its, uint64_t own, uint64_t taken, uint64_t mos
 	return taken < most && its < own && its < (left > least ? left : least);
 }
 
-/* --- calls ------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------- */
 
 int rpc_connection_begin(struct rpc_connection *c)
 {
@@ -125,7 +125,8 @@ void rpc_connection_reset(struct rpc_connection *c)
 	struct rpc_resets *resets;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	/* A peer that comes back goes on where it was; but one at the same address is another. */
+	/* A peer that comes back continues with its former count; a stranger at the same address
+	 * may be another one. */
 	resets = c->key->identity.kind == RPC_BY_ADDRESS ? &c->resets : &c->key->resets;
 	if (rpc_guard_resets(resets, stow_clock_monotonic()) >= RESETS_MAX)
 		rpc_guard_park(c, RPC_REFUSED_RESETS);
@@ -134,9 +135,9 @@ void rpc_connection_reset(struct rpc_connection *c)
 	pthread_mutex_unlock(&rpc_guard_lock);
 }
 
-/* --- bytes that are no message yet ------------------------------------------------------------- */
+/* --- bytes of unfinished messages ----------------------------------------- */
 
-/* Never below 0: what was too little is not owed. */
+/* Lower `receiving`, but not below 0: a surplus is not carried over. */
 static void lower(struct rpc_connection *c, int64_t by)
 {
 	int64_t was = atomic_load(&c->receiving), is;
@@ -147,7 +148,7 @@ static void lower(struct rpc_connection *c, int64_t by)
 	atomic_fetch_sub(&c->door->receiving, was - is);
 }
 
-/* Pings and the like belong to no message, and are forgotten. */
+/* Forget bytes over time, because pings and the like belong to no message. */
 static void drain(struct rpc_connection *c)
 {
 	uint64_t now = stow_clock_monotonic(), then = atomic_load(&c->drained);
@@ -156,7 +157,7 @@ static void drain(struct rpc_connection *c)
 		lower(c, (int64_t)((now - then) / RPC_S * DRAIN_RATE));
 }
 
-/* With the lock held. */
+/* Return whether the connection has received too much. The caller holds the lock. */
 static bool is_too_much(const struct rpc_connection *c)
 {
 	const struct rpc_connection *other;
@@ -170,7 +171,7 @@ static bool is_too_much(const struct rpc_connection *c)
 		own = UINT64_MAX;
 	TAILQ_FOREACH(other, &c->key->connections, of_key)
 	its += (uint64_t)atomic_load(&other->receiving);
-	/* The trusted may have as much again in all. */
+	/* Trusted peers may have as much again in total. */
 	return !rpc_guard_has_room(its, own, all,
 				   limits->max_receiving_total * (c->class == RPC_TRUSTED ? 2 : 1),
 				   LOOK);
@@ -199,13 +200,13 @@ void rpc_connection_received(struct rpc_connection *c, size_t size)
 	lower(c, (int64_t)(size + size / 8 + MESSAGE_COST));
 }
 
-/* A reader says that it has read: some bytes for each 32 KiB. */
+/* A reader acknowledges what it has read: some bytes for each 32 KiB. */
 void rpc_connection_sent(struct rpc_connection *c, size_t size)
 {
 	lower(c, (int64_t)(size / 256 + 128));
 }
 
-/* --- bytes that nobody has read ---------------------------------------------------------------- */
+/* --- bytes that peers have not read --------------------------------------- */
 
 int rpc_connection_queue(struct rpc_connection *c, size_t size)
 {
