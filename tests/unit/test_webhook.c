@@ -553,7 +553,7 @@ static void a_secret_must_be_there(void **state)
 	fputs("none\n\n", file);
 	fclose(file);
 	assert_int_equal(scheduler_delivery_queue_new(&f->config, &delivery_queue, &err), -EINVAL);
-	assert_non_null(strstr(err.msg, "has 4 bytes; want a key of at least 16"));
+	assert_non_null(strstr(err.msg, "has 4 bytes; expected a key of at least 16"));
 	unlink(path);
 	free(f->config.webhook_secret);
 	f->config.webhook_secret = NULL;
