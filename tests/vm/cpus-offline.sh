@@ -43,6 +43,16 @@ has()
 	[[ $(cpus_of "$1") == "$2" ]]
 }
 
+# never_has ID CPU - not now, and not when the kernel's worker has looked at the CPU
+never_has()
+{
+	for _ in {1..10}; do
+		! cpus_of "$1" | tr , '\n' | awk -F- -v cpu="$2" '$1 <= cpu && cpu <= ($2 == "" ? $1 : $2) { found = 1 }
+			END { exit !found }' || return 1
+		sleep 0.1
+	done
+}
+
 want plain
 want shared --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
 
@@ -93,6 +103,19 @@ eq "the container has the other" "$(cpus_of own)" "$last"
 online "$first"
 check "gc" "$numastow" gc
 eq "and both again" "$(cpus_of own)" "$own"
+
+# What starts while all exclusive CPUs are offline does not get them when they come back, also before any run.
+offline "$first" "$last"
+want meanwhile
+want narrow --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1
+online "$last"
+check "a container without a grant that started meanwhile has no CPU of its" \
+	never_has meanwhile "$last"
+check "nor has a shared one" never_has narrow "$last"
+online "$first"
+check "gc" "$numastow" gc
+all_as_promised "own CPUs were offline while others started"
+gone meanwhile narrow
 
 want neighbour "${exclusive[@]}" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0
 offline "$first" "$last"
