@@ -64,6 +64,15 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	return 0;
 }
 
+bool stow_cpu_view_is_current(const struct stow_cpu_view *view)
+{
+	struct stow_idset online;
+
+	return stow_online_cpus(view->root, &online, NULL) == 0 &&
+	       stow_idset_equal(&online, &view->online) &&
+	       stow_cpus_came(view->root, 0, NULL) == view->came;
+}
+
 void stow_cpu_view_done(struct stow_cpu_view *view)
 {
 	free(view->nodes);

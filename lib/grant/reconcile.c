@@ -315,6 +315,10 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 	if (read_sets(w, &cpus, &nodes) < 0 ||
 	    as_given(reconcile, &cpus, &nodes, &given_cpus, &given_nodes))
 		return 0;
+	if (!stow_cpu_view_is_current(view)) { /* the kernel may have taken what it lacks */
+		reconcile->made = false;
+		return 0;
+	}
 	if (w->dealt && stow_idset_equal(&cpus, &w->seen_cpus) &&
 	    stow_idset_equal(&nodes, &w->seen_nodes))
 		return 0; /* reported before */

@@ -55,15 +55,18 @@ static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *re
 	return found;
 }
 
-/* Return whether no CPU that the container may use is available. The kernel then gives it the
- * CPUs of the cgroup above. */
-static bool is_displaced(const struct checker *ch, const struct container *c)
+/* Whether none of the CPUs that a container may use is to be had: the kernel gives it what is
+ * above. On v1 also when they have gone one after the other: what came back meanwhile is not in its
+ * set before the next run, and an empty set's processes are moved to the cgroup above. */
+static bool is_displaced(struct checker *ch, const struct container *c)
 {
-	struct stow_idset usable = c->may;
+	struct stow_idset usable = c->may, has;
 
 	if (c->exclusive)
 		return !stow_idset_intersects(&c->may, &ch->now.online) ||
-		       stow_idset_empty(&c->own);
+		       stow_idset_empty(&c->own) ||
+		       (ch->watching && c->version == 1 &&
+			checked_effective(ch, c->dirs[0], &has) && stow_idset_empty(&has));
 	stow_idset_minus(&usable, &ch->now.exclusive);
 	return !stow_idset_empty(&c->may) && !stow_idset_intersects(&usable, &ch->now.online);
 }

@@ -3,8 +3,10 @@
 
 #include "kernel.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -457,10 +459,38 @@ static void show_cpus(struct kernel *k)
 	}
 }
 
+/* sysfs makes a CPU's topology directory when the CPU comes, with a higher inode number than all
+ * before. Not every file system that tests run on counts upwards: others are made until one has. */
+static void show_topology(struct kernel *k, int cpu)
+{
+	int root = k->t->root->fd, tries = -1;
+	char at[128], made[160];
+	struct stat st;
+
+	snprintf(at, sizeof(at), "/sys/devices/system/cpu/cpu%d", cpu);
+	tree_mkdir(k->t, at);
+	snprintf(at, sizeof(at), "sys/devices/system/cpu/cpu%d/topology", cpu);
+	do {
+		assert_in_range(++tries, 0, 4095);
+		snprintf(made, sizeof(made), "%s.%d", at, tries);
+		assert_int_equal(mkdirat(root, made, 0755), 0);
+		assert_int_equal(fstatat(root, made, &st, 0), 0);
+	} while (st.st_ino <= k->s->came);
+	k->s->came = st.st_ino;
+	(void)unlinkat(root, at, AT_REMOVEDIR);
+	assert_int_equal(renameat(root, made, root, at), 0);
+	while (tries-- > 0) {
+		snprintf(made, sizeof(made), "%s.%d", at, tries);
+		assert_int_equal(unlinkat(root, made, AT_REMOVEDIR), 0);
+	}
+}
+
 void kernel_set_online(struct kernel *k, int cpu, bool online)
 {
 	uint32_t bit = UINT32_C(1) << cpu;
 
+	if (online && k->version == 1)
+		show_topology(k, cpu);
 	k->s->online = online ? k->s->online | bit : k->s->online & ~bit;
 	show_cpus(k);
 	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)

@@ -38,6 +38,7 @@ struct kernel_state {
 	struct kernel_cgroup cgroups[KERNEL_CGROUPS];
 	struct kernel_process processes[KERNEL_PROCESSES];
 	uint64_t writes; /* to files of the tree, by way of its root */
+	ino_t came;	 /* v1: of the topology directory of the CPU that came last */
 };
 
 struct kernel {

@@ -370,6 +370,77 @@ static void an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone(void
 	has(s, c, "2-7");
 }
 
+/* A CPU that goes, or goes and comes back, when a container's files are read for the first time. */
+struct going {
+	struct kernel *k;
+	const char *id;
+	bool back;
+};
+
+static int goes(void *ctx, const char *path, const char *value)
+{
+	struct going *g = ctx;
+
+	(void)value;
+	if (!g->id || !strstr(path, "/sys/fs/cgroup") || !strstr(path, g->id))
+		return 0;
+	g->id = NULL;
+	kernel_set_online(g->k, 3, false);
+	if (g->back)
+		kernel_set_online(g->k, 3, true);
+	return 0;
+}
+
+/* v1: what the kernel takes from a set while a run is under way was taken by no tool. */
+static void a_cpu_that_goes_during_a_run_comes_back(void **state)
+{
+	struct setup *s = *state;
+	struct going g = { .k = s->k };
+	int plain = unmanaged(s, 10, "plain", 0), shared = placed(s, 11, "shared", 0, 1, false);
+
+	placed(s, 20, "own", 0, 1, true);
+	s->k->fault = goes;
+	s->k->fault_ctx = &g;
+	for (int back = 0; back < 2; back++) {
+		g = (struct going){ .k = s->k, .id = "plain", .back = back };
+		run(s, 0);
+		assert_null(g.id);
+		kernel_set_online(s->k, 3, true);
+		run(s, 0);
+		has(s, plain, "1-7");
+		has(s, shared, "1-3");
+	}
+}
+
+/* The same, when the agent looks whether sets were changed. */
+static void a_cpu_that_goes_while_an_agent_looks_is_not_given_away(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	struct stow_reconcile *reconcile;
+	struct going g = { .k = s->k };
+	int own = placed(s, 20, "own", 0, 4, true);
+
+	assert_int_equal(stow_reconcile_new(&reconcile, NULL), 0);
+	assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL), 0);
+	s->k->fault = goes;
+	s->k->fault_ctx = &g;
+	for (int back = 0; back < 2; back++) {
+		g = (struct going){ .k = s->k, .id = "own", .back = back };
+		assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL),
+				 0);
+		assert_null(g.id);
+		assert_int_equal(result.adopted + result.restored + result.refused, 0);
+		kernel_set_online(s->k, 3, true);
+		assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL),
+				 0);
+		assert_int_equal(result.adopted + result.restored + result.refused, 0);
+		run(s, 0);
+		has(s, own, "0-3");
+	}
+	stow_reconcile_free(reconcile);
+}
+
 /* The same of a shared one whose other CPUs are exclusive. */
 static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
 {
@@ -671,6 +742,8 @@ int main(void)
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
 		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),
+		BOTH(a_cpu_that_goes_during_a_run_comes_back),
+		BOTH(a_cpu_that_goes_while_an_agent_looks_is_not_given_away),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),
 		V1(what_a_slice_could_not_be_given_back_is_tried_again),

@@ -682,10 +682,6 @@ static void hotplug(struct world *w)
 	kernel_set_online(w->k, cpu, !online);
 	if (checked && w->clean)
 		check_owner(w, cpu);
-	/* v1: a CPU that comes back before anybody has seen that it was gone is missing as if
-	 * another tool had taken it. */
-	if (online && w->k->version == 1)
-		run_and_check(w);
 }
 
 /* v1: what is in a slice that lost a CPU for good is the administrator's to bring back. */
