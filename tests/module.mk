@@ -3,7 +3,11 @@
 comma := ,
 unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
-unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS),$(sort $(wildcard tests/unit/*.c))))
+unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS) tests/unit/whole.c,$(sort $(wildcard tests/unit/*.c))))
+# A whole scheduler, for those tests only that want one.
+whole_TESTS := $(addprefix $(B)/tests/unit/test_,drain_fleet reservation webhook)
+$(whole_TESTS): unit_MORE := $(B)/tests/unit/whole.o
+$(whole_TESTS): $(B)/tests/unit/whole.o
 # The scheduler's clock, which tests/unit/clock.c can turn.
 unit_WRAP := -Wl$(comma)--wrap=stow_now
 # An engine that drains, which the test plays.
@@ -23,7 +27,7 @@ TEST_LIBS := $(DAEMON_LIBS) $(CURL_LIBS)
 $(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): $(PB)/.stamp
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"
-	$(Q)$(CC) $(LDFLAGS) $(unit_WRAP) -pie -Wl,--as-needed -o $@ $^ -lcmocka $(TEST_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(unit_WRAP) -pie -Wl,--as-needed -o $@ $(unit_MORE) $(filter-out $(unit_MORE),$^) -lcmocka $(TEST_LIBS)
 
 $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
 	@echo "LD $@"

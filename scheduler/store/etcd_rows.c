@@ -403,7 +403,7 @@ static int load_webhook(uint64_t seq, PbStoreRow **row, const struct stow_store_
 	hook->next = *hooks;
 	*hooks = hook;
 	*row = NULL;
-	return load->webhook ? load->webhook(load->ctx, &webhook, err) : 0;
+	return load->webhook(load->ctx, &webhook, err);
 }
 
 static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row, uint64_t wall,
@@ -427,8 +427,6 @@ static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row
 		return load->answer(load->ctx, name, in->digest, in->expires, in->message.data,
 				    in->message.len, err);
 	case 'd':
-		if (!load->drain)
-			return 0;
 		return load->drain(load->ctx, id, in->flags, in->message.data, in->message.len,
 				   in->request_id, err);
 	default:

@@ -237,8 +237,6 @@ static int answer_row(sqlite3_stmt *stmt, const struct stow_store_load *load, st
 
 static int drain_row(sqlite3_stmt *stmt, const struct stow_store_load *load, struct stow_err *err)
 {
-	if (!load->drain)
-		return 0;
 	return load->drain(load->ctx, (uint64_t)sqlite3_column_int64(stmt, 0),
 			   (uint64_t)sqlite3_column_int64(stmt, 1), sqlite3_column_blob(stmt, 2),
 			   (size_t)sqlite3_column_bytes(stmt, 2), text_of(stmt, 3), err);
@@ -258,7 +256,7 @@ static int webhook_row(sqlite3_stmt *stmt, const struct stow_store_load *load, s
 		.attempts = (uint64_t)sqlite3_column_int64(stmt, 7),
 	};
 
-	return load->webhook ? load->webhook(load->ctx, &webhook, err) : 0;
+	return load->webhook(load->ctx, &webhook, err);
 }
 
 /* A store of a newer version may have data that this program would drop. */

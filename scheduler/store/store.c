@@ -499,24 +499,6 @@ int stow_store_load(struct stow_store *store, const struct stow_store_load *load
 	return r < 0 ? stow_err_sys(err, -r, "cannot start a thread") : 0;
 }
 
-int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
-		    struct stow_store **ret_store, struct stow_err *err)
-{
-	struct stow_store_options options = { .dir = dir, .power_loss = power_loss };
-	struct stow_store *store = NULL;
-	int r;
-
-	r = stow_store_new(&options, &store, err);
-	if (r == 0)
-		r = stow_store_load(store, load, err);
-	if (r < 0) {
-		stow_store_close(store);
-		return r;
-	}
-	*ret_store = store;
-	return 0;
-}
-
 void stow_store_stop(struct stow_store *store)
 {
 	uint64_t until = stow_clock_boot() + STOP_WITHIN;

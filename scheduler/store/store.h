@@ -86,10 +86,6 @@ struct stow_store_load {
 int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
 		    struct stow_err *err);
 
-/* Open (or create) DIR/scheduler.db and read it, without checking for another leader; for tests. */
-int stow_store_open(const char *dir, bool power_loss, const struct stow_store_load *load,
-		    struct stow_store **ret_store, struct stow_err *err);
-
 /* Wait, for at most five seconds, until all queued lists are written. Later lists fail. */
 void stow_store_stop(struct stow_store *store);
 /* Stop the store, release the lead, and free it. NULL is allowed. */

@@ -33,15 +33,8 @@ static void wrote(void *ctx, struct stow_root *root, const char *path, const cha
 	tree_write(played->t, effective, "%s\n", value);
 }
 
-struct played *played_new(void)
+void played_nodes(struct tree *t)
 {
-	struct played *p = calloc(1, sizeof(*p));
-	struct tree *t = p->t = tree_new();
-
-	tree_write(t, "/proc/self/mountinfo",
-		   "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-	tree_write(t, CGROUPS "/cpuset.cpus.effective", "0-7\n");
-	tree_write(t, CGROUPS "/cpuset.mems.effective", "0-1\n");
 	tree_write(t, "/sys/devices/system/cpu/online", "0-7\n");
 	tree_write(t, "/sys/devices/system/node/online", "0-1\n");
 	for (int i = 0; i < 2; i++) {
@@ -55,6 +48,18 @@ struct played *played_new(void)
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/distance", i);
 		tree_write(t, path, i ? "20 10\n" : "10 20\n");
 	}
+}
+
+struct played *played_new(void)
+{
+	struct played *p = calloc(1, sizeof(*p));
+	struct tree *t = p->t = tree_new();
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	tree_write(t, CGROUPS "/cpuset.cpus.effective", "0-7\n");
+	tree_write(t, CGROUPS "/cpuset.mems.effective", "0-1\n");
+	played_nodes(t);
 	tree_mkdir(t, "/run");
 	p->ops = (struct stow_root_ops){ .ctx = p, .before = before, .wrote = wrote };
 	t->root->ops = &p->ops;

@@ -17,6 +17,9 @@ struct played {
 	const char *refuse;		   /* a write to this path fails with -EIO; or NULL */
 };
 
+/* Writes the nodes and their CPUs, all online. */
+void played_nodes(struct tree *t);
+
 struct played *played_new(void);
 void played_free(struct played *played);
 

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "grant/lease.h"
-#include "tree.h"
+#include "played.h"
 
 #define ID    "4c1f8e02a7b35d90"
 #define OTHER "00000000000000ff"
@@ -37,19 +37,7 @@ static int set_up(void **state)
 	tree_write(t, "/sys/fs/cgroup/c/cpuset.mems", "\n");
 	tree_write(t, "/sys/fs/cgroup/c/cpuset.cpus.effective", "0-7\n");
 	tree_write(t, "/sys/fs/cgroup/c/cpuset.mems.effective", "0-1\n");
-	tree_write(t, "/sys/devices/system/cpu/online", "0-7\n");
-	tree_write(t, "/sys/devices/system/node/online", "0-1\n");
-	for (int i = 0; i < 2; i++) {
-		char path[128];
-
-		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpulist", i);
-		tree_write(t, path, "%d-%d\n", 4 * i, 4 * i + 3);
-		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", i);
-		tree_write(t, path, "Node %d MemTotal: 16777216 kB\nNode %d MemFree: 16000000 kB\n",
-			   i, i);
-		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/distance", i);
-		tree_write(t, path, i ? "20 10\n" : "10 20\n");
-	}
+	played_nodes(t);
 	tree_mkdir(t, "/run");
 	assert_int_equal(stow_config_read(t->root, &s->config, NULL), 0);
 	s->context.root = t->root;

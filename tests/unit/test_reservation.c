@@ -3,232 +3,17 @@
  * played here, and a clock that is turned. */
 #include "unit.h"
 
-#include <numastow/v1/scheduler.pb-c.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "clock.h"
-#include "report.h"
-#include "rpc/log.h"
-#include "scheduler/scheduler.h"
+#include "whole.h"
 
-#define S	 UINT64_C(1000000000)
-#define GI	 (UINT64_C(1) << 30)
-#define PATIENCE 2000 /* looks, 10 ms apart */
-
-static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
-
-/* --- the scheduler ------------------------------------------------------------------------------ */
-
-struct fixture {
-	struct scheduler s;
-	struct stow_rpc_loop *loop;
-	struct stow_rpc_client *client;
-	char dir[64];
-};
-
-static void start(struct fixture *f)
-{
-	struct stow_rpc_client_options options = { 0 };
-	struct stow_err err = { 0 };
-	char target[64];
-
-	memset(&f->s, 0, sizeof(f->s));
-	scheduler_config_defaults(&f->s.config);
-	free(f->s.config.listen);
-	free(f->s.config.data);
-	f->s.config.listen = strdup("127.0.0.1:0");
-	f->s.config.data = strdup(f->dir);
-	if (scheduler_start(&f->s, &err) < 0 || scheduler_activate(&f->s, &err) < 0)
-		fail_msg("%s", err.msg);
-	snprintf(target, sizeof(target), "127.0.0.1:%d", f->s.port);
-	options.target = target;
-	assert_int_equal(stow_rpc_loop_new(2, &f->loop, NULL), 0);
-	assert_int_equal(stow_rpc_client_new(f->loop, &options, &f->client, NULL), 0);
-}
-
-/* As a reload would. */
-#define SETTING(f, key, value)                       \
-	do {                                         \
-		stow_lock_take(&(f)->s.fleet->lock); \
-		(f)->s.config.key = value;           \
-		stow_lock_give(&(f)->s.fleet->lock); \
-	} while (0)
-
-static void stop(struct fixture *f)
-{
-	stow_rpc_client_free(f->client);
-	scheduler_stop(&f->s);
-	stow_rpc_loop_free(f->loop);
-	scheduler_config_done(&f->s.config);
-}
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
-	strcpy(f->dir, "/tmp/test_reservation.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	start(f);
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	static const char *const files[] = { "scheduler.db", "scheduler.db-wal",
-					     "scheduler.db-shm" };
-	struct fixture *f = *state;
-	char path[128];
-
-	stop(f);
-	for (int i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
-		unlink(path);
-	}
-	assert_int_equal(rmdir(f->dir), 0);
-	free(f);
-	return 0;
-}
-
-/* --- an agent ----------------------------------------------------------------------------------- */
-
-struct agent {
-	pthread_mutex_t lock;
-	struct report report;
-	struct stow_rpc_call *call;
-	int welcomes, reserves, cancels, fences;
-	bool silent, refuses, closed;
-	char ids[8][17];
-	int n_ids; /* leases that it holds */
-};
-
-static void hold(struct agent *a, const char *id)
-{
-	snprintf(a->ids[a->n_ids++], sizeof(a->ids[0]), "%s", id);
-}
-
-static void let_go(struct agent *a, const char *id)
-{
-	for (int i = 0; i < a->n_ids; i++)
-		if (strcmp(a->ids[i], id) == 0)
-			memmove(a->ids[i], a->ids[--a->n_ids], sizeof(a->ids[0]));
-}
-
-static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
-			struct stow_err *err)
-{
-	PbReportRequest out = PB_REPORT_REQUEST__INIT;
-	PbDirectiveResult result = PB_DIRECTIVE_RESULT__INIT;
-	const PbDirective *in = message;
-	struct agent *a = ctx;
-	bool answers;
-
-	pthread_mutex_lock(&a->lock);
-	result.directive = in->id;
-	answers = !a->silent;
-	if (in->kind_case == PB_DIRECTIVE__KIND_WELCOME)
-		a->welcomes++;
-	if (in->kind_case == PB_DIRECTIVE__KIND_FENCE)
-		a->fences++;
-	if (in->kind_case == PB_DIRECTIVE__KIND_RESERVE) {
-		a->reserves++;
-		if (a->refuses) {
-			result.code = stow_status_of_errno(ENOSPC);
-			result.message = (char *)"no room here";
-		} else {
-			hold(a, in->reserve->id);
-		}
-	}
-	if (in->kind_case == PB_DIRECTIVE__KIND_CANCEL) {
-		a->cancels++;
-		let_go(a, in->cancel->id);
-	}
-	pthread_mutex_unlock(&a->lock);
-	if (answers) {
-		out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;
-		out.result = &result;
-		stow_rpc_send(call, &out);
-	}
-	return 0;
-}
-
-static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
-{
-	struct agent *a = ctx;
-
-	pthread_mutex_lock(&a->lock);
-	a->closed = true;
-	pthread_mutex_unlock(&a->lock);
-}
-
-static const struct stow_rpc_stream_ops agent_ops = { .message = on_directive,
-						      .closed = on_closed };
-
-static int number(struct agent *a, const int *value)
-{
-	int n;
-
-	pthread_mutex_lock(&a->lock);
-	n = *value;
-	pthread_mutex_unlock(&a->lock);
-	return n;
-}
-
-/* Waits until it is true. */
-#define UNTIL(what)                                            \
-	do {                                                   \
-		int left = PATIENCE;                           \
-		while (!(what) && left--)                      \
-			usleep(10000);                         \
-		if (!(what))                                   \
-			fail_msg("waited in vain for " #what); \
-	} while (0)
-
-static void report(struct agent *a)
-{
-	PbReportRequest out = PB_REPORT_REQUEST__INIT;
-
-	out.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
-	out.report = &a->report.message;
-	assert_int_equal(stow_rpc_send(a->call, &out), 0);
-	a->report.message.sequence++;
-}
-
-static void join(struct fixture *f, struct agent *a, const char *name)
-{
-	memset(a, 0, sizeof(*a));
-	pthread_mutex_init(&a->lock, NULL);
-	report_init(&a->report, name, 2, 8, 16 * GI);
-	assert_int_equal(stow_rpc_client_open(f->client, service, "Report", &agent_ops, a, NULL,
-					      STOW_RPC_NO_DEADLINE, &a->call, NULL),
-			 0);
-	report(a);
-	UNTIL(number(a, &a->welcomes) == 1);
-}
-
-static void leave(struct agent *a)
-{
-	struct stow_err err;
-	bool closed = false;
-
-	stow_err_set(&err, ECANCELED, "the agent leaves");
-	stow_rpc_close(a->call, &err);
-	for (int i = 0; i < PATIENCE && !closed; i++) {
-		usleep(10000);
-		pthread_mutex_lock(&a->lock);
-		closed = a->closed;
-		pthread_mutex_unlock(&a->lock);
-	}
-	assert_true(closed);
-	stow_rpc_unref(a->call);
-	pthread_mutex_destroy(&a->lock);
-}
+#define S  UINT64_C(1000000000)
+#define GI (UINT64_C(1) << 30)
 
 /* Lists the leases that it holds, as taken by containers or not. */
-static void report_leases(struct agent *a, bool taken)
+static void report_leases(struct whole_agent *a, bool taken)
 {
 	PbContainer containers[8], *list[8];
 	char *ids[8];
@@ -244,16 +29,8 @@ static void report_leases(struct agent *a, bool taken)
 	a->report.message.reservations = ids;
 	a->report.message.n_containers = a->report.message.n_reservations = (size_t)a->n_ids;
 	a->report.message.full = true;
-	report(a);
+	whole_report(a);
 	pthread_mutex_unlock(&a->lock);
-}
-
-/* --- a client ----------------------------------------------------------------------------------- */
-
-static int ask(struct fixture *f, const char *method, const void *request, void **ret,
-	       struct stow_err *err)
-{
-	return stow_rpc_client_call(f->client, service, method, request, 20 * S, ret, err);
 }
 
 struct placing {
@@ -275,10 +52,10 @@ static void want(struct placing *p, size_t n, uint32_t cpus)
 }
 
 /* The id of the first, or the error's negative errno. */
-static int place(struct fixture *f, struct placing *p, char id[17], struct stow_err *err)
+static int place(struct whole *f, struct placing *p, char id[17], struct stow_err *err)
 {
 	PbPlaceResponse *out = NULL;
-	int r = ask(f, "Place", &p->request, (void **)&out, err);
+	int r = whole_ask(f, "Place", &p->request, (void **)&out, err);
 
 	if (r == 0) {
 		assert_int_equal(out->n_reservations, p->request.n_pods);
@@ -288,20 +65,20 @@ static int place(struct fixture *f, struct placing *p, char id[17], struct stow_
 	return r;
 }
 
-/* The states of all reservations, one delivery each; "" for none. */
-static const char *states(struct fixture *f)
+/* The states of all reservations, one letter each; "" for none. */
+static const char *states(struct whole *f)
 {
-	static const char deliveries[] = "?RHB"; /* by PbReservationState */
+	static const char letters[] = "?RHB"; /* by PbReservationState */
 	PbListReservationsRequest in = PB_LIST_RESERVATIONS_REQUEST__INIT;
 	PbListReservationsResponse *out;
 	static char text[16];
 	size_t n = 0;
 
-	assert_int_equal(ask(f, "ListReservations", &in, (void **)&out, NULL), 0);
+	assert_int_equal(whole_ask(f, "ListReservations", &in, (void **)&out, NULL), 0);
 	for (; n < out->n_reservations && n < sizeof(text) - 1; n++) {
 		unsigned int state = out->reservations[n]->state;
 
-		text[n] = deliveries[state < sizeof(deliveries) - 1 ? state : 0];
+		text[n] = letters[state < sizeof(letters) - 1 ? state : 0];
 	}
 	text[n] = '\0';
 	stow_rpc_message_free(out);
@@ -310,19 +87,19 @@ static const char *states(struct fixture *f)
 
 #define STATES(f, wanted) UNTIL(strcmp(states(f), wanted) == 0)
 
-static size_t nodes(struct fixture *f)
+static size_t nodes(struct whole *f)
 {
 	PbListNodesRequest in = PB_LIST_NODES_REQUEST__INIT;
 	PbListNodesResponse *out;
 	size_t n;
 
-	assert_int_equal(ask(f, "ListNodes", &in, (void **)&out, NULL), 0);
+	assert_int_equal(whole_ask(f, "ListNodes", &in, (void **)&out, NULL), 0);
 	n = out->n_nodes;
 	stow_rpc_message_free(out);
 	return n;
 }
 
-static uint32_t release(struct fixture *f, char *id)
+static uint32_t release(struct whole *f, char *id)
 {
 	PbReleaseRequest in = PB_RELEASE_REQUEST__INIT;
 	PbReleaseResponse *out;
@@ -330,7 +107,7 @@ static uint32_t release(struct fixture *f, char *id)
 
 	in.ids = &id;
 	in.n_ids = 1;
-	assert_int_equal(ask(f, "Release", &in, (void **)&out, NULL), 0);
+	assert_int_equal(whole_ask(f, "Release", &in, (void **)&out, NULL), 0);
 	n = out->released;
 	stow_rpc_message_free(out);
 	return n;
@@ -340,15 +117,15 @@ static uint32_t release(struct fixture *f, char *id)
 
 static void reserved_held_bound_over(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct placing p;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 1, 4);
 	assert_int_equal(place(f, &p, id, NULL), 0);
-	UNTIL(number(&a, &a.reserves) == 1);
+	UNTIL(whole_number(&a, &a.reserves) == 1);
 	assert_string_equal(states(f), "R");
 	report_leases(&a, false);
 	STATES(f, "H");
@@ -358,53 +135,53 @@ static void reserved_held_bound_over(void **state)
 	report_leases(&a, true);
 	usleep(150000); /* a few looks of the scheduler's clock */
 	assert_string_equal(states(f), "B");
-	let_go(&a, id);
+	whole_let_go(&a, id);
 	report_leases(&a, true);
 	STATES(f, "");
-	assert_int_equal(number(&a, &a.cancels), 0);
-	leave(&a);
+	assert_int_equal(whole_number(&a, &a.cancels), 0);
+	whole_leave(&a);
 }
 
 static void run_out_and_released(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct placing p;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 1, 4);
 	p.request.lifetime = 10 * S;
 	assert_int_equal(place(f, &p, id, NULL), 0);
 	assert_string_equal(states(f), "R");
 	clock_advance(11 * S);
 	STATES(f, "");
-	UNTIL(number(&a, &a.cancels) == 1);
+	UNTIL(whole_number(&a, &a.cancels) == 1);
 	assert_int_equal(release(f, id), 0);
-	report(&a);
+	whole_report(&a);
 	assert_int_equal(place(f, &p, id, NULL), 0);
 	assert_int_equal(release(f, id), 1);
 	assert_string_equal(states(f), "");
-	UNTIL(number(&a, &a.cancels) == 2);
+	UNTIL(whole_number(&a, &a.cancels) == 2);
 	/* A lease that ended here is dropped there, not adopted. */
 	pthread_mutex_lock(&a.lock);
-	hold(&a, id);
+	whole_hold(&a, id);
 	pthread_mutex_unlock(&a.lock);
 	report_leases(&a, false);
-	UNTIL(number(&a, &a.cancels) == 3);
+	UNTIL(whole_number(&a, &a.cancels) == 3);
 	assert_string_equal(states(f), "");
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void the_same_request_gets_the_same_answer(void **state)
 {
 	char first[17], second[17];
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct placing p;
 	struct stow_err err;
-	struct agent a;
+	struct whole_agent a;
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 1, 4);
 	p.request.request_id = (char *)"r1";
 	assert_int_equal(place(f, &p, first, NULL), 0);
@@ -414,29 +191,29 @@ static void the_same_request_gets_the_same_answer(void **state)
 	assert_int_equal(place(f, &p, second, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "\"r1\" was used for another request"));
 	p.pods[0].cpus = 4;
-	leave(&a);
-	stop(f);
-	start(f); /* also from the one that is started again */
+	whole_leave(&a);
+	whole_stop(f);
+	whole_start(f); /* also from the one that is started again */
 	assert_int_equal(place(f, &p, second, NULL), 0);
 	assert_string_equal(first, second);
 	assert_string_equal(states(f), "R");
 	clock_advance(601 * S); /* `remember` is over, and so is the reservation */
 	STATES(f, "");
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	assert_int_equal(place(f, &p, second, NULL), 0);
 	assert_string_not_equal(first, second);
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void a_group_is_all_or_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct stow_err err;
 	struct placing p;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 3, 6); /* two fit */
 	p.request.request_id = (char *)"group";
 	assert_int_equal(place(f, &p, id, &err), -ENOSPC);
@@ -446,18 +223,18 @@ static void a_group_is_all_or_nothing(void **state)
 	p.request.request_id = (char *)"group";
 	assert_int_equal(place(f, &p, id, &err), 0);
 	assert_string_equal(states(f), "RR");
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void confirmed_is_held_or_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct stow_err err;
 	struct placing p;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 2, 4);
 	p.request.confirmed = true;
 	p.request.request_id = (char *)"r1";
@@ -469,17 +246,17 @@ static void confirmed_is_held_or_nothing(void **state)
 	assert_string_equal(states(f), "");
 	/* What was refused is no answer to the same request, not even after a restart. */
 	assert_int_equal(place(f, &p, id, &err), -ENOSPC);
-	leave(&a);
-	stop(f);
-	start(f);
-	join(f, &a, "web-3");
+	whole_leave(&a);
+	whole_stop(f);
+	whole_start(f);
+	whole_join(f, &a, "web-3");
 	assert_int_equal(place(f, &p, id, &err), 0);
 	assert_string_equal(states(f), "HH");
-	leave(&a);
+	whole_leave(&a);
 }
 
 struct asking {
-	struct fixture *f;
+	struct whole *f;
 	const char *method;
 	const void *request;
 	struct stow_err err;
@@ -492,7 +269,7 @@ static void *ask_in_thread(void *arg)
 	struct asking *asking = arg;
 	void *out = NULL;
 
-	asking->r = ask(asking->f, asking->method, asking->request, &out, &asking->err);
+	asking->r = whole_ask(asking->f, asking->method, asking->request, &out, &asking->err);
 	stow_rpc_message_free(out);
 	asking->done = 1;
 	return NULL;
@@ -508,24 +285,24 @@ static pthread_t ask_later(struct asking *asking)
 
 static void who_waits_for_a_silent_agent_is_told(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct placing p, same;
 	struct asking asking = { .f = f, .method = "Place", .request = &p.request };
 	struct stow_err err;
 	pthread_t thread;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	pthread_mutex_lock(&a.lock);
 	a.silent = true;
 	pthread_mutex_unlock(&a.lock);
-	SETTING(f, confirm_within, 60 * S);
+	WHOLE_SET(f, confirm_within, 60 * S);
 	want(&p, 1, 4);
 	p.request.confirmed = true;
 	p.request.request_id = (char *)"r1";
 	thread = ask_later(&asking);
-	UNTIL(number(&a, &a.reserves) == 1);
+	UNTIL(whole_number(&a, &a.reserves) == 1);
 	same = p;
 	same.list[0] = &same.pods[0];
 	same.request.pods = same.list;
@@ -536,33 +313,33 @@ static void who_waits_for_a_silent_agent_is_told(void **state)
 	assert_int_equal(asking.r, -ETIMEDOUT);
 	assert_non_null(strstr(asking.err.msg, "node web-3 did not confirm within 60000 ms"));
 	assert_string_equal(states(f), "");
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void a_fence_waits_or_revokes(void **state)
 {
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct asking asking = { .f = f, .method = "Fence", .request = &in };
 	struct stow_err err;
 	PbFenceResponse *out;
 	struct placing p;
 	pthread_t thread;
-	struct agent a;
+	struct whole_agent a;
 	char id[17];
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	want(&p, 1, 4);
 	p.pods[0].numa_nodes = (char *)"1";
 	assert_int_equal(place(f, &p, id, NULL), 0);
 	in.node = (char *)"web-3";
 	in.numa_nodes = (char *)"1";
 	thread = ask_later(&asking);
-	UNTIL(number(&a, &a.fences) == 1);
+	UNTIL(whole_number(&a, &a.fences) == 1);
 	assert_int_equal(place(f, &p, id, &err), -ENOSPC); /* it stands at once */
 	assert_string_equal(states(f), "R");
 	assert_int_equal(asking.done, 0);
-	UNTIL(number(&a, &a.reserves) == 1);
+	UNTIL(whole_number(&a, &a.reserves) == 1);
 	report_leases(&a, true); /* a container took it: no longer waited for */
 	pthread_join(thread, NULL);
 	assert_int_equal(asking.r, 0);
@@ -572,102 +349,102 @@ static void a_fence_waits_or_revokes(void **state)
 	assert_int_equal(place(f, &p, id, NULL), 0); /* on the other one */
 	in.numa_nodes = (char *)"0";
 	in.revoke = true;
-	assert_int_equal(ask(f, "Fence", &in, (void **)&out, NULL), 0);
+	assert_int_equal(whole_ask(f, "Fence", &in, (void **)&out, NULL), 0);
 	assert_int_equal(out->revoked, 2);
 	stow_rpc_message_free(out);
 	assert_string_equal(states(f), "B");
 	in.numa_nodes = (char *)"7";
-	assert_int_equal(ask(f, "Fence", &in, (void **)&out, &err), -EINVAL);
+	assert_int_equal(whole_ask(f, "Fence", &in, (void **)&out, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "node web-3 has no NUMA node 7"));
-	leave(&a);
+	whole_leave(&a);
 }
 
 /* Who waits for a confirmation that a fence makes impossible does not wait for the time to be up. */
 static void a_fence_ends_what_is_not_confirmed(void **state)
 {
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct fixture *f = *state;
+	struct whole *f = *state;
 	struct placing p;
 	struct asking asking = { .f = f, .method = "Place", .request = &p.request };
 	PbFenceResponse *out;
 	pthread_t thread;
-	struct agent a;
+	struct whole_agent a;
 
-	join(f, &a, "web-3");
+	whole_join(f, &a, "web-3");
 	pthread_mutex_lock(&a.lock);
 	a.silent = true;
 	pthread_mutex_unlock(&a.lock);
-	SETTING(f, confirm_within, 3600 * S);
+	WHOLE_SET(f, confirm_within, 3600 * S);
 	want(&p, 1, 4);
 	p.request.confirmed = true;
 	thread = ask_later(&asking);
-	UNTIL(number(&a, &a.reserves) == 1);
+	UNTIL(whole_number(&a, &a.reserves) == 1);
 	in.node = (char *)"web-3";
 	in.numa_nodes = (char *)"0-1";
 	in.revoke = true;
-	assert_int_equal(ask(f, "Fence", &in, (void **)&out, NULL), 0);
+	assert_int_equal(whole_ask(f, "Fence", &in, (void **)&out, NULL), 0);
 	stow_rpc_message_free(out);
 	pthread_join(thread, NULL);
 	assert_int_equal(asking.r, -ESTALE);
 	assert_non_null(strstr(asking.err.msg, "web-3 was ended before it was confirmed"));
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void machines_that_are_gone_are_forgotten(void **state)
 {
 	PbUnfenceRequest lift = PB_UNFENCE_REQUEST__INIT;
 	PbFenceRequest in = PB_FENCE_REQUEST__INIT;
-	struct fixture *f = *state;
-	struct agent a, b, c;
+	struct whole *f = *state;
+	struct whole_agent a, b, c;
 	struct placing p;
 	char id[17];
 	void *out;
 
-	join(f, &a, "gone");
-	join(f, &b, "fenced");
-	join(f, &c, "promised");
+	whole_join(f, &a, "gone");
+	whole_join(f, &b, "fenced");
+	whole_join(f, &c, "promised");
 	in.node = (char *)"fenced";
 	in.numa_nodes = (char *)"1";
-	assert_int_equal(ask(f, "Fence", &in, &out, NULL), 0);
+	assert_int_equal(whole_ask(f, "Fence", &in, &out, NULL), 0);
 	stow_rpc_message_free(out);
 	want(&p, 1, 4);
 	p.pods[0].node = (char *)"promised";
 	p.request.lifetime = 24 * 3600 * S;
 	assert_int_equal(place(f, &p, id, NULL), 0);
-	SETTING(f, forget_after, 3600 * S);
+	WHOLE_SET(f, forget_after, 3600 * S);
 	clock_advance(4000 * S);
 	usleep(150000);
 	assert_int_equal(nodes(f), 3); /* their streams are open */
-	leave(&a);
-	leave(&b);
-	leave(&c);
+	whole_leave(&a);
+	whole_leave(&b);
+	whole_leave(&c);
 	UNTIL(nodes(f) == 2);
 	assert_string_equal(states(f), "R");
 	/* The same after a restart, though nobody has heard of them since. */
-	stop(f);
-	start(f);
+	whole_stop(f);
+	whole_start(f);
 	usleep(150000);
 	assert_int_equal(nodes(f), 2);
 	lift.node = (char *)"fenced";
 	lift.numa_nodes = (char *)"1";
-	assert_int_equal(ask(f, "Unfence", &lift, &out, NULL), 0);
+	assert_int_equal(whole_ask(f, "Unfence", &lift, &out, NULL), 0);
 	stow_rpc_message_free(out);
 	UNTIL(nodes(f) == 1);
 	assert_int_equal(release(f, id), 1);
 	UNTIL(nodes(f) == 0);
-	join(f, &a, "gone");
+	whole_join(f, &a, "gone");
 	assert_int_equal(nodes(f), 1);
-	leave(&a);
+	whole_leave(&a);
 }
 
 static void zero_never_forgets(void **state)
 {
-	struct fixture *f = *state;
-	struct agent a;
+	struct whole *f = *state;
+	struct whole_agent a;
 
-	join(f, &a, "web-3");
-	SETTING(f, forget_after, 0);
-	leave(&a);
+	whole_join(f, &a, "web-3");
+	WHOLE_SET(f, forget_after, 0);
+	whole_leave(&a);
 	clock_advance(100 * 24 * 3600 * S);
 	usleep(150000);
 	assert_int_equal(nodes(f), 1);
@@ -711,7 +488,7 @@ static void the_first_to_run_out_is_on_top(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, whole_set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(reserved_held_bound_over),
 		TEST(run_out_and_released),

@@ -99,35 +99,19 @@ static int on_webhook(void *ctx, const struct stow_store_webhook *webhook, struc
  * own. */
 static struct unit_etcd etcd;
 
-static int open_etcd(const char *dir, const struct stow_store_load *load, struct stow_store **ret,
-		     struct stow_err *err)
+/* In etcd a store is read by the one that leads; SQLite does not ask for it. */
+static int lead(struct stow_store *store, struct stow_err *err)
 {
-	struct stow_store_options options = { .lease = 10 * UINT64_C(1000000000) };
-	char where[80], prefix[80];
-	struct stow_err local = { 0 };
-	int r;
+	int r = etcd.pid ? 0 : 1;
 
-	err = err ? err : &local;
-	snprintf(where, sizeof(where), "etcd:%s", etcd.url);
-	snprintf(prefix, sizeof(prefix), "%.60s/", dir);
-	options.where = where;
-	options.prefix = prefix;
-	*ret = NULL;
-	r = stow_store_new(&options, ret, err);
 	for (int i = 0; r == 0 && i < 600; i++) {
-		r = stow_store_lead(*ret, err);
+		r = stow_store_lead(store, err);
 		if (r == 0 || r == -ENOTCONN || r == -ETIMEDOUT) {
 			r = 0;
 			usleep(100000);
 		}
 	}
-	if (r == 1)
-		r = stow_store_load(*ret, load, err);
-	else if (r == 0)
-		r = stow_err_set(err, ETIMEDOUT, "not elected");
-	if (r < 0)
-		stow_store_close(*ret);
-	return r;
+	return r == 0 ? stow_err_set(err, ETIMEDOUT, "not elected") : r;
 }
 
 static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
@@ -139,10 +123,26 @@ static int open_store(const char *dir, struct stow_store **ret, struct seen *see
 					.drain = on_drain,
 					.webhook = on_webhook,
 					.ctx = seen };
+	struct stow_store_options options = { .dir = dir, .lease = 10 * UINT64_C(1000000000) };
+	char where[80], prefix[80];
+	int r;
 
 	*seen = (struct seen){ 0 };
-	return etcd.pid ? open_etcd(dir, &load, ret, err)
-			: stow_store_open(dir, false, &load, ret, err);
+	*ret = NULL;
+	if (etcd.pid) {
+		snprintf(where, sizeof(where), "etcd:%s", etcd.url);
+		snprintf(prefix, sizeof(prefix), "%.60s/", dir);
+		options.where = where;
+		options.prefix = prefix;
+	}
+	r = stow_store_new(&options, ret, err);
+	if (r == 0)
+		r = lead(*ret, err);
+	if (r >= 0)
+		r = stow_store_load(*ret, &load, err);
+	if (r < 0)
+		stow_store_close(*ret);
+	return r;
 }
 
 /* --- what is written ---------------------------------------------------------------------------- */

@@ -14,18 +14,9 @@
 #include "rpc/log.h"
 #include "scheduler/drain/delivery_queue.h"
 #include "scheduler/fleet/fleet.h"
+#include "whole.h"
 
-#define S	 UINT64_C(1000000000)
-#define PATIENCE 2000 /* looks, 10 ms apart */
-
-#define UNTIL(what)                                            \
-	do {                                                   \
-		int left = PATIENCE;                           \
-		while (!(what) && left--)                      \
-			usleep(10000);                         \
-		if (!(what))                                   \
-			fail_msg("waited in vain for " #what); \
-	} while (0)
+#define S UINT64_C(1000000000)
 
 /* --- the body ----------------------------------------------------------------------------------- */
 
@@ -328,8 +319,7 @@ static void status(struct server *s, int value)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* --- the delivery queue
- * --------------------------------------------------------------------------------- */
+/* --- the delivery queue ------------------------------------------------------------------------- */
 
 struct fixture {
 	char dir[64], url[64];
@@ -358,7 +348,9 @@ static void start(struct fixture *f)
 	struct stow_store_load load = { .drain = nothing_else, .webhook = on_webhook, .ctx = f };
 
 	assert_int_equal(scheduler_delivery_queue_new(&f->config, &f->delivery_queue, NULL), 0);
-	assert_int_equal(stow_store_open(f->dir, false, &load, &f->store, NULL), 0);
+	assert_int_equal(
+		stow_store_new(&(struct stow_store_options){ .dir = f->dir }, &f->store, NULL), 0);
+	assert_int_equal(stow_store_load(f->store, &load, NULL), 0);
 	assert_int_equal(scheduler_delivery_queue_start(f->delivery_queue, f->store, NULL), 0);
 }
 
@@ -388,19 +380,12 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const files[] = { "scheduler.db", "scheduler.db-wal",
-					     "scheduler.db-shm" };
 	struct fixture *f = *state;
-	char path[128];
 
 	stop(f);
 	server_stop(&f->server);
 	scheduler_config_done(&f->config);
-	for (int i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
-		unlink(path);
-	}
-	assert_int_equal(rmdir(f->dir), 0);
+	whole_remove_store(f->dir);
 	free(f);
 	return 0;
 }

@@ -10,5 +10,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+/* Waits until it is true, twenty seconds at most. */
+#define UNTIL(what)                                            \
+	do {                                                   \
+		int looks_left = 2000;                         \
+		while (!(what) && looks_left--)                \
+			usleep(10000);                         \
+		if (!(what))                                   \
+			fail_msg("waited in vain for " #what); \
+	} while (0)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A whole scheduler in this process, with a client, and agents that are played. Turn the clock with
+ * clock.h.
+ */
+
+#include <numastow/v1/scheduler.pb-c.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "report.h"
+#include "scheduler/scheduler.h"
+
+struct whole {
+	struct scheduler s;
+	struct stow_rpc_loop *loop;
+	struct stow_rpc_client *client;
+	char dir[64];
+};
+
+/* For cmocka: *state is a struct whole that is started, with a store of its own. */
+int whole_set_up(void **state);
+int whole_tear_down(void **state);
+
+/* The scheduler and the client, on the store in `dir`. */
+void whole_start(struct whole *w);
+void whole_stop(struct whole *w);
+
+/* Changes a key of the configuration as a reload would. */
+#define WHOLE_SET(w, key, value)                     \
+	do {                                         \
+		stow_lock_take(&(w)->s.fleet->lock); \
+		(w)->s.config.key = value;           \
+		stow_lock_give(&(w)->s.fleet->lock); \
+	} while (0)
+
+/* Calls a method of the scheduler, as a client. */
+int whole_ask(struct whole *w, const char *method, const void *request, void **ret,
+	      struct stow_err *err);
+
+/* Removes the files of a scheduler's store, and the folder. */
+void whole_remove_store(const char *dir);
+
+struct whole_agent {
+	pthread_mutex_t lock;
+	struct report report;
+	struct stow_rpc_call *call;
+	int welcomes, reserves, cancels, fences; /* directives, by kind */
+	int plans, orders, drain_cancels;
+	bool silent;  /* does not answer directives */
+	bool refuses; /* a reservation */
+	bool mute;    /* does not say plans */
+	bool closed;
+	char ids[8][17]; /* leases that it holds */
+	int n_ids;
+	int blocks; /* of a plan */
+};
+
+/* Connects, reports two NUMA nodes of eight CPUs and 16 GiB, and waits for the welcome. */
+void whole_join(struct whole *w, struct whole_agent *a, const char *name);
+/* Ends the stream, and waits until it has ended. */
+void whole_leave(struct whole_agent *a);
+/* Adds a lease to those that it holds, and takes one away; with the lock held, or while nothing
+ * else is at work. */
+void whole_hold(struct whole_agent *a, const char *id);
+void whole_let_go(struct whole_agent *a, const char *id);
+/* Sends `report`, and counts it. */
+void whole_report(struct whole_agent *a);
+/* Sends a step of a drain; `plan` may be NULL. With whole_send_plan() one of `blocks`. */
+void whole_send_step(struct whole_agent *a, const char *id, PbDrainStep step, PbDrainPlan *plan);
+void whole_send_plan(struct whole_agent *a, const char *id);
+/* One of its counters. */
+int whole_number(struct whole_agent *a, const int *value);
