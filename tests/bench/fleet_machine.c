@@ -155,3 +155,16 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 	*(void **)&really = dlsym(RTLD_NEXT, "connect");
 	return really(fd, addr, len);
 }
+
+int fleet_connect(struct stow_rpc_loop *loop, const char *target, const char *certs,
+		  const char *who, struct stow_rpc_client **ret, struct stow_err *err)
+{
+	char certificate[256], key[256], ca[256];
+	struct stow_rpc_tls tls = { certificate, key, ca };
+	struct stow_rpc_client_options options = { .target = target, .tls = certs ? &tls : NULL };
+
+	snprintf(certificate, sizeof(certificate), "%s/%s.crt", certs ? certs : "", who);
+	snprintf(key, sizeof(key), "%s/%s.key", certs ? certs : "", who);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", certs ? certs : "");
+	return stow_rpc_client_new(loop, &options, ret, err);
+}

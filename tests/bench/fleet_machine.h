@@ -35,6 +35,10 @@ struct fleet_machine {
 	bool welcome;
 };
 
+/* A client of the scheduler at `target`: with mutual TLS, by WHO.crt, WHO.key and ca.crt in
+ * `certs`, unless that is NULL. */
+int fleet_connect(struct stow_rpc_loop *loop, const char *target, const char *certs,
+		  const char *who, struct stow_rpc_client **ret, struct stow_err *err);
 /* Send a report, with the machine's lock held. The first one of a stream is full; later ones
  * have one changed NUMA node. */
 void fleet_machine_report(struct fleet_machine *m, bool full, unsigned int changed);

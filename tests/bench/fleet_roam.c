@@ -125,25 +125,17 @@ static void count_dial(uint64_t now)
 
 static void dial(struct stow_rpc_loop *loop, struct roamer *r, uint64_t now)
 {
-	char certificate[256], key[256], ca[256];
-	struct stow_rpc_tls tls = { certificate, key, ca };
-	struct stow_rpc_client_options o = { .target = options.schedulers[r->at] };
 	struct fleet_machine *m = &r->machine;
 	struct stow_err err = { 0 };
+	char who[32];
 
-	if (options.certs) {
-		unsigned int conn = (unsigned int)(r - roamers) / PER_CERTIFICATE;
-
-		snprintf(certificate, sizeof(certificate), "%s/conn-%u.crt", options.certs, conn);
-		snprintf(key, sizeof(key), "%s/conn-%u.key", options.certs, conn);
-		snprintf(ca, sizeof(ca), "%s/ca.crt", options.certs);
-		o.tls = &tls;
-	}
+	snprintf(who, sizeof(who), "conn-%u", (unsigned int)(r - roamers) / PER_CERTIFICATE);
 	count_dial(now);
 	r->opened = now;
 	m->welcome = false;
 	m->sequence = 0;
-	must(stow_rpc_client_new(loop, &o, &m->client, &err), &err);
+	must(fleet_connect(loop, options.schedulers[r->at], options.certs, who, &m->client, &err),
+	     &err);
 	must(stow_rpc_client_open(m->client, &pb_scheduler__descriptor, "Report", &ops, r, NULL,
 				  STOW_RPC_NO_DEADLINE, &m->call, &err),
 	     &err);

@@ -83,19 +83,10 @@ static void must(int r, const struct stow_err *err)
 
 static struct stow_rpc_client *connect_as(struct stow_rpc_loop *loop, const char *who)
 {
-	char certificate[256], key[256], ca[256];
-	struct stow_rpc_tls tls = { certificate, key, ca };
-	struct stow_rpc_client_options o = { .target = options.scheduler };
 	struct stow_rpc_client *client;
 	struct stow_err err = { 0 };
 
-	if (options.certs) {
-		snprintf(certificate, sizeof(certificate), "%s/%s.crt", options.certs, who);
-		snprintf(key, sizeof(key), "%s/%s.key", options.certs, who);
-		snprintf(ca, sizeof(ca), "%s/ca.crt", options.certs);
-		o.tls = &tls;
-	}
-	must(stow_rpc_client_new(loop, &o, &client, &err), &err);
+	must(fleet_connect(loop, options.scheduler, options.certs, who, &client, &err), &err);
 	return client;
 }
 

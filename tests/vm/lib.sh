@@ -194,7 +194,7 @@ vm_rootfs()
 			ln -s busybox "$dir/bin/$tool"
 		done
 		echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
-		cp "$vm_progs"/{churn,holder,load,pinner} "$dir/bin/" 2>/dev/null || :
+		cp "$vm_progs"/{holder,load,pinner} "$dir/bin/" 2>/dev/null || :
 		cp "$vm_progs"/touch "$dir/bin/touch-memory" 2>/dev/null || :
 		cp "$vm_dir/progs/hostile.sh" "$dir/bin/hostile"
 	fi

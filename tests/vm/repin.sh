@@ -61,7 +61,7 @@ kb=$((mib * 1024))
 
 start_agent
 export HOOK=$hook
-dir=$(bundle mover --args "churn $mib" --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive \
+dir=$(bundle mover --args "holder --busy --anon $mib" --annotation numastow.io/cpus=2 --annotation numastow.io/cpu-mode=exclusive \
 	--annotation numastow.io/memory=400Mi --annotation numastow.io/nodes=0-1)
 runtime run --detach --pid-file "$dir/pid" --bundle "$dir" mover >"$vm_work/mover.out" 2>&1 </dev/null ||
 	fail "the container starts" "$(<"$vm_work/mover.out")"
