@@ -5,7 +5,7 @@ unit_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 unit_BINS := $(patsubst %.c,$(B)/%,$(unit_SRCS))
 unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS) tests/unit/whole.c,$(sort $(wildcard tests/unit/*.c))))
 # A whole scheduler, for those tests only that want one.
-whole_TESTS := $(addprefix $(B)/tests/unit/test_,drain_fleet reservation webhook)
+whole_TESTS := $(addprefix $(B)/tests/unit/test_,drain_fleet reservation scheduler_probe webhook)
 $(whole_TESTS): unit_MORE := $(B)/tests/unit/whole.o
 $(whole_TESTS): $(B)/tests/unit/whole.o
 # The scheduler's clock, which tests/unit/clock.c can turn.

@@ -4,67 +4,34 @@
 #include "unit.h"
 
 #include <dirent.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "rpc/log.h"
-#include "scheduler/scheduler.h"
+#include "whole.h"
 
 #define PATIENCE 6000 /* looks, 10 ms apart */
 
-struct fixture {
-	struct scheduler s;
-	char dir[64], why[256];
-};
+static char why[256];
 
 static int set_up(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct stow_err err = { 0 };
+	int r = whole_set_up(state);
 
 	stow_log_configure(STOW_LOG_ERR - 1, STOW_LOG_TEXT);
-	strcpy(f->dir, "/tmp/test_probe.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	scheduler_config_defaults(&f->s.config);
-	free(f->s.config.listen);
-	free(f->s.config.data);
-	f->s.config.listen = strdup("127.0.0.1:0");
-	f->s.config.data = strdup(f->dir);
-	if (scheduler_start(&f->s, &err) < 0 || scheduler_activate(&f->s, &err) < 0)
-		fail_msg("%s", err.msg);
-	*state = f;
-	return 0;
+	return r;
 }
 
-static int tear_down(void **state)
-{
-	static const char *const files[] = { "scheduler.db", "scheduler.db-wal", "scheduler.db-shm",
-					     "scheduler.lock" };
-	struct fixture *f = *state;
-	char path[128];
-
-	scheduler_stop(&f->s);
-	scheduler_config_done(&f->s.config);
-	for (int i = 0; i < 4; i++) {
-		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
-		unlink(path);
-	}
-	rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
-static bool becomes(struct fixture *f, bool healthy)
+static bool becomes(struct whole *f, bool healthy)
 {
 	for (int i = 0; i < PATIENCE; i++, usleep(10000))
-		if (scheduler_is_healthy(&f->s, f->why, sizeof(f->why)) == healthy)
+		if (scheduler_is_healthy(&f->s, why, sizeof(why)) == healthy)
 			return true;
 	return false;
 }
 
-static void a_round(struct fixture *f)
+static void a_round(struct whole *f)
 {
 	uint64_t before = scheduler_probe_last(f->s.probe);
 
@@ -75,18 +42,18 @@ static void a_round(struct fixture *f)
 
 static void who_keeps_the_lock_starves_the_watchdog(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 
 	a_round(f);
 	assert_true(becomes(f, true));
-	assert_string_equal(f->why, "active");
+	assert_string_equal(why, "active");
 	assert_true(scheduler_probe_alive(f->s.probe, NULL, 0));
 	stow_lock_take(&f->s.fleet->lock);
 	clock_advance(SCHEDULER_PROBE_WITHIN + STOW_SECOND);
 	if (!becomes(f, false) || scheduler_probe_alive(f->s.probe, NULL, 0) ||
-	    !strstr(f->why, "hangs")) {
+	    !strstr(why, "hangs")) {
 		stow_lock_give(&f->s.fleet->lock);
-		fail_msg("healthy with a lock that is not given back: %s", f->why);
+		fail_msg("healthy with a lock that is not given back: %s", why);
 	}
 	stow_lock_give(&f->s.fleet->lock);
 	assert_true(becomes(f, true));
@@ -114,17 +81,17 @@ static void stop_listening(int port)
 
 static void a_port_that_accepts_nobody_is_not_healthy(void **state)
 {
-	struct fixture *f = *state;
+	struct whole *f = *state;
 
 	a_round(f);
 	stop_listening(f->s.port);
 	assert_true(becomes(f, false));
-	assert_non_null(strstr(f->why, "own port"));
+	assert_non_null(strstr(why, "own port"));
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(who_keeps_the_lock_starves_the_watchdog),
 		TEST(a_port_that_accepts_nobody_is_not_healthy),

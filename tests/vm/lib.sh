@@ -461,6 +461,18 @@ vm_podman()
 		${VM_HOOKS_DIR:+--hooks-dir "$VM_HOOKS_DIR"} "$@"
 }
 
+# podman_hooks FOLDER - make a hooks.d folder for the programs in that folder: $VM_HOOKS_DIR
+podman_hooks()
+{
+	local file
+
+	VM_HOOKS_DIR=$vm_work/hooks.d
+	mkdir -p "$VM_HOOKS_DIR"
+	for file in "$vm_root"/deploy/podman/{,precreate/}*.json; do
+		sed "s|@LIBEXECDIR@|$1|" "$file" >"$VM_HOOKS_DIR/$(basename "$file")"
+	done
+}
+
 # podman_run [OPTION...] -- COMMAND... - in the busybox tree, without a network; $VM_HOOKS_DIR is its hooks.d folder
 podman_run()
 {

@@ -7,12 +7,7 @@
 
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
 numastow=$programs/numastow
-VM_HOOKS_DIR=$vm_work/hooks.d
-
-mkdir -p "$VM_HOOKS_DIR"
-for file in "$vm_root"/deploy/podman/{,precreate/}*.json; do
-	sed "s|@LIBEXECDIR@|$programs|" "$file" >"$VM_HOOKS_DIR/$(basename "$file")"
-done
+podman_hooks "$programs"
 
 eq "the kernel has an isolated CPU" "$(cat /sys/devices/system/cpu/isolated)" 3
 command=(podman --root "$vm_work/podman" --runroot "$vm_work/podman-run" --storage-driver vfs --runtime "$VM_RUNTIME"
