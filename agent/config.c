@@ -13,7 +13,7 @@
 #include "rpc/log.h"
 
 #define AT(field) offsetof(struct agent_config, field)
-#define MS	  UINT64_C(1000000)
+#define MS	  STOW_MILLISECOND
 #define S	  STOW_SECOND
 
 static const char *const modes[] = { "enforce", "observe", NULL };

@@ -7,9 +7,10 @@
 
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/log.h"
 
-#define STOP_WITHIN 60 /* s, to put blocks back online */
+#define STOP_WITHIN (60 * STOW_SECOND) /* to put blocks back online */
 
 /* --- a scheduler's orders ------------------------------------------------- */
 
@@ -222,7 +223,6 @@ int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains *
 		    struct stow_err *err)
 {
 	struct agent_drains *drains = calloc(1, sizeof(*drains));
-	pthread_condattr_t monotonic;
 	int r;
 
 	if (!drains)
@@ -235,10 +235,7 @@ int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains *
 	drains->table.loop = parts->loop;
 	drains->table.drains = drains;
 	pthread_mutex_init(&drains->table.lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&drains->table.changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	stow_clock_cond_init(&drains->table.changed);
 	r = read_ledger(drains, err);
 	if (r < 0)
 		agent_drain_free(drains);
@@ -261,8 +258,7 @@ bool agent_drain_stop(struct agent_drains *drains)
 	if (!drains)
 		return false;
 	table = &drains->table;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += STOP_WITHIN;
+	until = stow_clock_in(CLOCK_MONOTONIC, STOP_WITHIN);
 	pthread_mutex_lock(&table->lock);
 	table->stopping = true;
 	pthread_cond_broadcast(&table->changed);

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define NOTIFY_EACH (100 * UINT64_C(1000000)) /* ns between two messages of the same step */
+#define NOTIFY_EACH (100 * STOW_MILLISECOND) /* ns between two messages of the same step */
 
 static bool is_end(PbDrainStep step)
 {

@@ -13,7 +13,7 @@
 #include "rpc/log.h"
 #include "rpc/texts.h"
 
-#define MS	       UINT64_C(1000000)
+#define MS	       STOW_MILLISECOND
 #define S	       STOW_SECOND
 #define PAUSE_FIRST    (200 * MS)
 #define PAUSE_MOST     (30 * S)

@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "rpc/signals.h"
 
-#define MS	UINT64_C(1000000)
 #define AT_ONCE 16 /* descriptors per wait */
 
 struct task {
@@ -171,7 +170,7 @@ int agent_loop_tick(struct agent_loop *loop, uint64_t (*tick)(void *ctx, uint64_
 /* Do what is due. Returns the ms until something is due again; -1: never. */
 static int tick(struct agent_loop *loop)
 {
-	uint64_t now = stow_clock_monotonic(), next = 0, wait;
+	uint64_t now = stow_clock_monotonic(), next = 0;
 
 	for (const struct ticker *t = loop->tickers; t; t = t->next) {
 		uint64_t due = t->tick(t->ctx, now);
@@ -181,9 +180,7 @@ static int tick(struct agent_loop *loop)
 	}
 	if (!next)
 		return -1;
-	now = stow_clock_monotonic();
-	wait = next > now ? (next - now + MS - 1) / MS : 0;
-	return wait < INT_MAX ? (int)wait : INT_MAX;
+	return stow_clock_ms_left(stow_clock_monotonic(), next);
 }
 
 int agent_loop_run(struct agent_loop *loop, struct stow_err *err)

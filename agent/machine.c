@@ -10,7 +10,7 @@
 #include "rpc/log.h"
 #include "rpc/texts.h"
 
-#define GATHER		    (20 * UINT64_C(1000000)) /* changes within this time become one report */
+#define GATHER		    (20 * STOW_MILLISECOND) /* changes within this time become one report */
 #define DELEGATION_INTERVAL (60 * STOW_SECOND)
 #define CONTAINERS_MAX	    8192 /* that a scheduler accepts per machine */
 

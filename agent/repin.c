@@ -11,8 +11,8 @@
 #include "grant/repin.h"
 #include "rpc/log.h"
 
-#define AT_ONCE	    4			/* repins at a time */
-#define NOTIFY_EACH UINT64_C(100000000) /* ns between two messages of progress */
+#define AT_ONCE	    4			     /* repins at a time */
+#define NOTIFY_EACH (100 * STOW_MILLISECOND) /* ns between two messages of progress */
 
 /* A repin: a thread with a ledger handle of its own. */
 struct job {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/cli.h"
 #include "cli/context.h"
@@ -16,7 +17,7 @@
 #include "drain/drain.h"
 #include "grant/lease.h"
 
-#define S    UINT64_C(1000000000)
+#define S    STOW_SECOND
 #define HOUR (3600 * S)
 
 /* The parsed command line. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/idlist.h"
 #include "base/log.h"
 #include "base/parse.h"
@@ -16,7 +17,7 @@
 #include "node/hotplug.h"
 #include "node/memblock.h"
 
-#define OFFLINE_TIMEOUT (UINT64_C(10) * 1000000000) /* for each block */
+#define OFFLINE_TIMEOUT (10 * STOW_SECOND) /* for each block */
 
 struct asked {
 	const char *sysroot, *blocks;

@@ -9,6 +9,7 @@
 
 #include <json-c/json.h>
 
+#include "base/clock.h"
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "cli/cli.h"
@@ -20,7 +21,7 @@
 /* Format a duration as "0.4s", "12s", "3m20s". */
 static const char *duration(uint64_t ns, char *buf, size_t size)
 {
-	uint64_t s = ns / UINT64_C(1000000000);
+	uint64_t s = ns / STOW_SECOND;
 
 	if (s < 10)
 		snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "s", s, ns / 100000000 % 10);

@@ -13,17 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/helper.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
-#define FEATURES_MAX	   (1U << 20)
-#define FEATURES_TIMEOUT_S 2
+#define FEATURES_MAX	 (1U << 20)
+#define FEATURES_TIMEOUT (2 * STOW_SECOND)
 
 const char *hook_memory_policy_mode(enum stow_memory_policy policy)
 {
@@ -57,27 +57,15 @@ int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err)
 
 /* --- features of the runtime ---------------------------------------------- */
 
-/* Return the milliseconds until the deadline; 0 when it has passed. */
-static int left_ms(const struct timespec *until)
-{
-	struct timespec now;
-	int64_t left;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	left = (int64_t)(until->tv_sec - now.tv_sec) * 1000 +
-	       (until->tv_nsec - now.tv_nsec) / 1000000;
-	return left > 0 ? (int)left : 0;
-}
-
 /* Read until the end or the deadline. Returns the length, or -errno; -E2BIG: the text and its
  * terminator do not fit. */
-static ssize_t read_until(int fd, char *buf, size_t size, const struct timespec *until)
+static ssize_t read_until(int fd, char *buf, size_t size, uint64_t until)
 {
 	size_t len = 0;
 
 	while (len < size) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int left = left_ms(until);
+		int left = stow_clock_ms_left(stow_clock_monotonic(), until);
 		ssize_t n;
 
 		if (!left || poll(&p, 1, left) == 0)
@@ -104,7 +92,7 @@ static char *runtime_features(const char *runtime)
 	_cleanup_free_ char *text = malloc(FEATURES_MAX);
 	posix_spawn_file_actions_t actions;
 	int fds[2], status = -1, r;
-	struct timespec until;
+	uint64_t until;
 	ssize_t n;
 	pid_t pid;
 
@@ -112,8 +100,7 @@ static char *runtime_features(const char *runtime)
 		return NULL;
 	reading = fds[0];
 	writing = fds[1];
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += FEATURES_TIMEOUT_S;
+	until = stow_clock_monotonic() + FEATURES_TIMEOUT;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, writing, STDOUT_FILENO);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -123,9 +110,10 @@ static char *runtime_features(const char *runtime)
 	if (r != 0)
 		return NULL;
 	close(STOW_TAKE_FD(writing));
-	n = read_until(reading, text, FEATURES_MAX, &until);
+	n = read_until(reading, text, FEATURES_MAX, until);
 	/* It may have closed its output without exiting. */
-	r = stow_helper_wait(pid, n < 0 ? 0 : left_ms(&until), &status);
+	r = stow_helper_wait(pid, n < 0 ? 0 : stow_clock_elapsed(stow_clock_monotonic(), until),
+			     &status);
 	if (n < 0 || r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return NULL;
 	return STOW_TAKE_PTR(text);

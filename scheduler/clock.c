@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The clock: expires reservations, marks silent machines, wakes waiting calls, forgets old
  * entries. */
-#include <time.h>
+
+#include "base/clock.h"
 
 #include "rpc/log.h"
 #include "scheduler/fleet/answer.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
-#define TICK_NS	    50000000L
+#define TICK	    (50 * STOW_MILLISECOND)
 #define FORGET_TIME (60 * STOW_SECOND) /* between two checks for drains to forget */
 #define FORGET_MOST 64		       /* machines per tick, so that watchers can keep up */
 #define EXPIRE_MOST 512		       /* reservations per tick: ten thousand per second */
@@ -44,7 +45,7 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		struct stow_machine *machine = fleet->machines[m];
 
 		if (machine->stale ||
-		    stow_elapsed(machine->heard, now.mono) < s->config.stale_after)
+		    stow_clock_elapsed(machine->heard, now.mono) < s->config.stale_after)
 			continue;
 		stow_log(STOW_LOG_WARNING,
 			 "node not ready: it is silent, and nothing new is placed there",
@@ -61,7 +62,7 @@ static bool is_gone(const struct scheduler *s, const struct stow_machine *m, str
 	/* A machine that never reported existed only because of reservations or fences, which
 	 * have ended. */
 	return m->n_numa == 0 || (s->config.forget_after &&
-				  stow_elapsed(m->heard, now.mono) >= s->config.forget_after);
+				  stow_clock_elapsed(m->heard, now.mono) >= s->config.forget_after);
 }
 
 /* In descending order, because the last machine takes the index of a removed one. */
@@ -101,14 +102,14 @@ void *scheduler_clock_run(void *arg)
 		scheduler_place_tick(s, now);
 		scheduler_fence_tick(s, now);
 		scheduler_drains_tick(s, now);
-		if (stow_elapsed(forgot, now.mono) > FORGET_TIME) {
+		if (stow_clock_elapsed(forgot, now.mono) > FORGET_TIME) {
 			forgot = now.mono;
 			scheduler_drains_forget(s, now);
 		}
 		stow_reservation_forget_ended(s->fleet, now);
 		stow_answer_forget(s->fleet, now);
 		stow_lock_give(&s->fleet->lock);
-		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
+		stow_clock_sleep(TICK);
 	}
 	return NULL;
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 #include "rpc/address.h"
 #include "rpc/log.h"
 #include "scheduler/drain/delivery_queue.h"
@@ -13,8 +15,8 @@
 #include "scheduler/service/roles.h"
 
 #define AT(field) offsetof(struct scheduler_config, field)
-#define MS	  UINT64_C(1000000)
-#define S	  (1000 * MS)
+#define MS	  STOW_MILLISECOND
+#define S	  STOW_SECOND
 
 static const char *const durabilities[] = { "crash", "power-loss", NULL };
 static const char *const formats[] = { "text", "json", NULL };

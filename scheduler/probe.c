@@ -247,7 +247,7 @@ void scheduler_probe_free(struct scheduler_probe *probe)
 
 bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size)
 {
-	uint64_t silent = stow_elapsed(atomic_load(&probe->back), stow_now().mono);
+	uint64_t silent = stow_clock_elapsed(atomic_load(&probe->back), stow_now().mono);
 
 	if (silent < SCHEDULER_PROBE_WITHIN)
 		return true;

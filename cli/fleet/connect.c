@@ -13,9 +13,10 @@
 #include <grpc/health/v1/health.pb-c.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/address.h"
 
-#define S	    UINT64_C(1000000000)
+#define S	    STOW_SECOND
 #define MESSAGE_MAX (256U << 20) /* bytes: ListNodes of the largest fleet */
 
 #define SCHEDULER_PORT 7200

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/drain_view.h"
 #include "cli/fleet/fleet.h"
 
-#define AT(field)  offsetof(struct fleet_options, field)
-#define HOUR	   UINT64_C(3600000000000)
-#define NS_PER_SEC UINT64_C(1000000000)
+#define AT(field) offsetof(struct fleet_options, field)
+#define HOUR	  UINT64_C(3600000000000)
 
 static const struct stow_setting drain_settings[] = {
 	{ "node", STOW_SETTING_TEXT, AT(drain.node), 0, 0, NULL, "N", "memory of this NUMA node" },
@@ -33,11 +33,11 @@ static const struct stow_setting drain_settings[] = {
 	  "continue, instead of undoing, after the program was killed" },
 	{ "hugepages-elsewhere", STOW_SETTING_SWITCH, AT(drain.hugepages_elsewhere), 0, 0, NULL,
 	  NULL, "make pages of the administrator's pools again on other NUMA nodes" },
-	{ "block-timeout", STOW_SETTING_DURATION, AT(drain.block_timeout), NS_PER_SEC / 10, HOUR,
+	{ "block-timeout", STOW_SETTING_DURATION, AT(drain.block_timeout), STOW_SECOND / 10, HOUR,
 	  NULL, "TIME", "for one block (the machine's setting)" },
-	{ "timeout", STOW_SETTING_DURATION, AT(drain.timeout), NS_PER_SEC, 24 * HOUR, NULL, "TIME",
+	{ "timeout", STOW_SETTING_DURATION, AT(drain.timeout), STOW_SECOND, 24 * HOUR, NULL, "TIME",
 	  "for the whole (the machine's setting)" },
-	{ "removal-timeout", STOW_SETTING_DURATION, AT(drain.removal_timeout), NS_PER_SEC,
+	{ "removal-timeout", STOW_SETTING_DURATION, AT(drain.removal_timeout), STOW_SECOND,
 	  24 * HOUR, NULL, "TIME", "for --wait (the machine's setting)" },
 	{ "revoke", STOW_SETTING_SWITCH, AT(drain.revoke), 0, 0, NULL, NULL,
 	  "revoke unused reservations instead of waiting for them" },

@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/fleet/fleet.h"
 
 #define AT(field) offsetof(struct fleet_options, field)
-#define S	  UINT64_C(1000000000)
+#define S	  STOW_SECOND
 
 static const struct fleet_command *const commands[] = {
 	&fleet_nodes,	     &fleet_node,	&fleet_place,  &fleet_release,

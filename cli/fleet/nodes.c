@@ -96,9 +96,10 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
 				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)),
 				  or_dash(nodes[i]->fenced), containers, reserved,
-				  nodes[i]->last_seen ? fleet_age(nodes[i]->last_seen, fleet_now(),
-								  seen, sizeof(seen))
-						      : "-" });
+				  nodes[i]->last_seen
+					  ? fleet_age(nodes[i]->last_seen, stow_clock_wall(), seen,
+						      sizeof(seen))
+					  : "-" });
 	}
 	if (fleet_table_print(table, out) < 0)
 		fprintf(stderr, "numastow: out of memory\n");
@@ -198,7 +199,7 @@ static void show_reservations(PbReservation *const *reservations, size_t n)
 							  (int)r->state, state, sizeof(state)),
 					 or_dash(r->pod ? r->pod->name : NULL),
 					 or_dash(cli_short_id(r->container, id, sizeof(id))),
-					 r->expires ? fleet_age(fleet_now(), r->expires, left,
+					 r->expires ? fleet_age(stow_clock_wall(), r->expires, left,
 								sizeof(left))
 						    : "-" });
 	}
@@ -229,7 +230,7 @@ static void show_node(const PbNode *node)
 	printf("state    %s", state_of(node, state, sizeof(state)));
 	if (node->last_seen)
 		printf(", seen %s ago",
-		       fleet_age(node->last_seen, fleet_now(), seen, sizeof(seen)));
+		       fleet_age(node->last_seen, stow_clock_wall(), seen, sizeof(seen)));
 	putchar('\n');
 	if (*node->fenced)
 		printf("fenced   NUMA nodes %s\n", node->fenced);
@@ -247,7 +248,7 @@ static void show_leader(const PbLeader *leader)
 	char since[24];
 
 	printf("\nleader %s, for %s, store %s", leader->name,
-	       fleet_age(leader->since, fleet_now(), since, sizeof(since)), leader->store);
+	       fleet_age(leader->since, stow_clock_wall(), since, sizeof(since)), leader->store);
 	if (strncmp(leader->store, "etcd:", 5) == 0 && !leader->n_standbys)
 		printf(", no standby");
 	for (size_t i = 0; i < leader->n_standbys; i++) {

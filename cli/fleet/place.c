@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/fleet/fleet.h"
 
 #define AT(field) offsetof(struct fleet_options, field)
-#define S	  UINT64_C(1000000000)
+#define S	  STOW_SECOND
 
 static const char *const strategies[] = { "default", "tight", "spread", NULL };
 
@@ -71,7 +72,7 @@ static void show_placement(const PbReservation *r)
 		printf("annotation  numastow.io/reservation=%s\n", r->annotation);
 	if (r->expires)
 		printf("runs out    in %s, unless a container takes it\n",
-		       fleet_age(fleet_now(), r->expires, left, sizeof(left)));
+		       fleet_age(stow_clock_wall(), r->expires, left, sizeof(left)));
 }
 
 static void show_placements(PbReservation *const *reservations, size_t n, bool annotation)

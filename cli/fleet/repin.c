@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/bar.h"
 #include "cli/fleet/fleet.h"
@@ -18,7 +19,7 @@ static const struct stow_setting repin_settings[] = {
 	  "where to (where there is room)" },
 	{ "batch", STOW_SETTING_SIZE, AT(batch), 4096, UINT64_C(1) << 40, NULL, "SIZE",
 	  "moved between two pauses (the agent's setting)" },
-	{ "pause", STOW_SETTING_DURATION, AT(pause), 0, UINT64_C(10000000000), NULL, "TIME",
+	{ "pause", STOW_SETTING_DURATION, AT(pause), 0, 10 * STOW_SECOND, NULL, "TIME",
 	  "between two batches (the agent's setting)" },
 	{ "dry-run", STOW_SETTING_SWITCH, AT(dry_run), 0, 0, NULL, NULL,
 	  "show where it would move, and change nothing" },

@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 
 #include <libsmartcols/libsmartcols.h>
+
+#include "base/clock.h"
 
 struct libscols_table *fleet_table(const char *const *columns)
 {
@@ -42,21 +43,13 @@ int fleet_table_print(struct libscols_table *table, FILE *out)
 	return r;
 }
 
-uint64_t fleet_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size)
 {
 	static const struct {
 		const char *unit;
 		uint64_t seconds;
 	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
-	uint64_t seconds = to > from ? (to - from) / UINT64_C(1000000000) : 0;
+	uint64_t seconds = stow_clock_elapsed(from, to) / STOW_SECOND;
 
 	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
 		if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {

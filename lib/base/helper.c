@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/helper.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -32,14 +32,6 @@ const char *stow_helper_path(const char *name, char *buf, size_t size)
 	return buf;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int reap(pid_t pid, int flags, int *ret_status)
 {
 	pid_t r;
@@ -54,18 +46,18 @@ static int reap(pid_t pid, int flags, int *ret_status)
 	return r > 0;
 }
 
-int stow_helper_wait(pid_t pid, int timeout_ms, int *ret_status)
+int stow_helper_wait(pid_t pid, uint64_t timeout, int *ret_status)
 {
 	/* There is no pidfd before Linux 5.3: then poll for the child. */
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int64_t until = now_ms() + timeout_ms;
+	uint64_t until = stow_saturating_add(stow_clock_monotonic(), timeout);
 
 	while (!reap(pid, WNOHANG, ret_status)) {
-		int64_t left = until - now_ms();
+		int left = stow_clock_ms_left(stow_clock_monotonic(), until);
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
 		if (left > 0) {
-			(void)poll(&p, fd >= 0, fd >= 0 || left < STEP_MS ? (int)left : STEP_MS);
+			(void)poll(&p, fd >= 0, fd >= 0 || left < STEP_MS ? left : STEP_MS);
 			continue;
 		}
 		/* It is not reaped yet, so the number is still this child's. */

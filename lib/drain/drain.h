@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "drain/message.h"
 #include "grant/grant.h"
@@ -44,9 +45,9 @@ struct stow_drain_spec {
 	uint64_t rate; /* bytes a second; 0: any */
 };
 
-#define STOW_DRAIN_BLOCK_TIMEOUT   (UINT64_C(10) * 1000000000)
-#define STOW_DRAIN_TIMEOUT	   (UINT64_C(600) * 1000000000)
-#define STOW_DRAIN_REMOVAL_TIMEOUT (UINT64_C(300) * 1000000000)
+#define STOW_DRAIN_BLOCK_TIMEOUT   (10 * STOW_SECOND)
+#define STOW_DRAIN_TIMEOUT	   (600 * STOW_SECOND)
+#define STOW_DRAIN_REMOVAL_TIMEOUT (300 * STOW_SECOND)
 
 /*
  * Plan, and change nothing. Return PLANNED with the plan; or FAILED with one line that says why,

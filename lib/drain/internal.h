@@ -212,9 +212,8 @@ struct stow_draining {
 	struct stow_culprits culprits;
 };
 
-uint64_t stow_drain_now(void); /* monotonic, ns */
-/* Report progress to the watcher. Return -ECANCELED when the drain was cancelled; never while it is
- * being undone. */
+/* Tells the watcher. Returns -ECANCELED when it (or somebody else) wants it to end; never while it
+ * is being undone. */
 int stow_drain_notify(struct stow_draining *d, enum stow_drain_step step, const char *message,
 		      struct stow_err *err);
 /* Return whether the drain was cancelled: a `stop` callback for long operations. */

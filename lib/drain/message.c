@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "base/status.h"
 #include "base/utf8.h"
@@ -315,7 +316,7 @@ PbDrainProgress *stow_drain_message(const struct stow_draining *d, const char *m
 	out->block = d->block;
 	out->blocks_total = (uint32_t)d->row.n_blocks;
 	out->blocks_offline = (uint32_t)d->n_gone;
-	out->elapsed = stow_drain_now() - d->started;
+	out->elapsed = stow_clock_monotonic() - d->started;
 	if (d->row.step == STOW_DRAIN_STEP_PLANNED && d->plan)
 		out->plan = plan_message(d->plan, &failed);
 	if (d->culprits.n)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/idlist.h"
 #include "drain/internal.h"
 #include "grant/gc.h"
@@ -129,7 +130,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 		   enum stow_drain_step *ret_step, struct stow_err *err)
 {
 	_cleanup_(stow_draining_done) struct stow_draining d = {
-		.context = context, .spec = *spec, .watch = watch, .started = stow_drain_now()
+		.context = context, .spec = *spec, .watch = watch, .started = stow_clock_monotonic()
 	};
 	struct stow_drain_watch only_stop;
 	struct stow_err why = { 0 };
@@ -303,9 +304,9 @@ static int read_orphan(struct stow_draining *d, struct stow_err *err)
 static int recover_one(const struct stow_grant_context *context, struct stow_drain_row *row,
 		       const struct stow_drain_watch *watch, bool *ret_late, struct stow_err *err)
 {
-	_cleanup_(stow_draining_done) struct stow_draining d = { .context = context,
-								 .watch = watch,
-								 .started = stow_drain_now() };
+	_cleanup_(stow_draining_done) struct stow_draining d = {
+		.context = context, .watch = watch, .started = stow_clock_monotonic()
+	};
 	enum stow_drain_step step;
 	int r;
 

@@ -5,27 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
 #include "node/hotplug.h"
 
-#define S		UINT64_C(1000000000)
-#define ASK_EACH	(S / 2) /* how often to check whether it was cancelled */
-#define MOVE_BACK_PAUSE UINT64_C(1000000)
+#define ASK_EACH	(STOW_SECOND / 2) /* between two looks whether somebody has cancelled it */
+#define MOVE_BACK_PAUSE STOW_MILLISECOND
 #define MEMORY_BLOCK	"/sys/devices/system/memory/memory%" PRIu64
-
-uint64_t stow_drain_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
-}
 
 bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 {
@@ -37,7 +28,7 @@ bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 bool stow_drain_stop(void *draining)
 {
 	struct stow_draining *d = draining;
-	uint64_t now = stow_drain_now();
+	uint64_t now = stow_clock_monotonic();
 
 	if (d->final)
 		return false;

@@ -6,30 +6,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
 #include "node/hotplug.h"
 #include "pages/kmsg.h"
 
-#define MS	     UINT64_C(1000000)
-#define S	     (1000 * MS)
+#define MS	     STOW_MILLISECOND
+#define S	     STOW_SECOND
 #define GRACE	     (10 * S)	/* between SIGTERM and SIGKILL of an evicted container */
 #define MOVE_PAUSE   MS		/* between two batches of a repin's pages */
 #define RETRY_LEAST  (200 * MS) /* of a block's deadline must be left for another attempt */
 #define RETRY_PAUSE  (100 * MS)
 #define PENDING_WAIT (5 * S)
 #define ROW_TRIES    30
-
-static void pause_for(uint64_t ns)
-{
-	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / S), .tv_nsec = (long)(ns % S) },
-		  NULL);
-}
 
 static int cancelled(struct stow_err *err)
 {
@@ -87,7 +81,7 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 		   struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	uint64_t began = stow_drain_now();
+	uint64_t began = stow_clock_monotonic();
 	bool killed = false;
 	int r;
 
@@ -111,13 +105,13 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *wh
 	while (r == 0 && stow_pidref_alive(d->context->root, &record->init)) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
-		if (stow_drain_now() > began + GRACE && !killed) {
+		if (stow_clock_monotonic() > began + GRACE && !killed) {
 			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
 			killed = true;
-		} else if (stow_drain_now() > began + 2 * GRACE) {
-			return stow_err_set(err, EBUSY, "container %.64s does not exit", who->id);
+		} else if (stow_clock_monotonic() > began + 2 * GRACE) {
+			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);
 		}
-		pause_for(50 * MS);
+		stow_clock_sleep(50 * MS);
 	}
 	if (r == 0)
 		(void)stow_grant_release(d->context, who->id, NULL);
@@ -169,12 +163,12 @@ static void find_culprits(struct stow_draining *d, int kmsg, uint64_t id, uint64
  * moment later. */
 static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *err)
 {
-	uint64_t end = stow_drain_now() + d->spec.block_timeout;
+	uint64_t end = stow_clock_monotonic() + d->spec.block_timeout;
 
 	if (d->until < end)
 		end = d->until;
 	for (;;) {
-		uint64_t now = stow_drain_now();
+		uint64_t now = stow_clock_monotonic();
 		int r;
 
 		if (now + MS >= end)
@@ -182,11 +176,11 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 					    "the drain has taken longer than %" PRIu64 " s",
 					    d->spec.timeout / S);
 		r = stow_memblock_offline(d->context->root, id, end - now, stow_drain_stop, d, err);
-		if ((r != -EBUSY && r != -EAGAIN) || stow_drain_now() + RETRY_LEAST > end)
+		if ((r != -EBUSY && r != -EAGAIN) || stow_clock_monotonic() + RETRY_LEAST > end)
 			return r;
 		if (stow_drain_stop(d))
 			return cancelled(err);
-		pause_for(RETRY_PAUSE);
+		stow_clock_sleep(RETRY_PAUSE);
 	}
 }
 
@@ -273,10 +267,10 @@ static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, str
 		return 0;
 	due = began + (uint64_t)((double)(d->n_gone - before) * (double)d->block_size /
 				 (double)d->spec.rate * (double)S);
-	while (stow_drain_now() < due) {
+	while (stow_clock_monotonic() < due) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
-		pause_for(50 * MS);
+		stow_clock_sleep(50 * MS);
 	}
 	return 0;
 }
@@ -284,7 +278,7 @@ static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, str
 /* *ret_failed: blocks that could not go offline; with `keep`, `err` has the first failure. */
 static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_err *err)
 {
-	uint64_t began = stow_drain_now();
+	uint64_t began = stow_clock_monotonic();
 	size_t before = d->n_gone;
 	struct stow_err first = { 0 };
 	int r = 0;
@@ -299,7 +293,7 @@ static int offline_all(struct stow_draining *d, size_t *ret_failed, struct stow_
 		    !stow_drain_block_exists(d->context->root, id))
 			continue;
 		r = offline_one(d, i, &why);
-		if (r < 0 && d->spec.keep && r != -ECANCELED && stow_drain_now() < d->until) {
+		if (r < 0 && d->spec.keep && r != -ECANCELED && stow_clock_monotonic() < d->until) {
 			if (!first.code)
 				first = why;
 			++*ret_failed;
@@ -327,16 +321,16 @@ static bool all_gone(const struct stow_draining *d)
 
 static int wait_until_pulled(struct stow_draining *d, struct stow_err *err)
 {
-	uint64_t end = stow_drain_now() + d->spec.removal_timeout;
+	uint64_t end = stow_clock_monotonic() + d->spec.removal_timeout;
 
 	while (!all_gone(d)) {
 		if (stow_drain_stop(d))
 			return cancelled(err);
-		if (stow_drain_now() >= end)
+		if (stow_clock_monotonic() >= end)
 			return stow_err_set(err, ETIMEDOUT,
 					    "the memory was not removed within %" PRIu64 " s",
 					    d->spec.removal_timeout / S);
-		pause_for(100 * MS);
+		stow_clock_sleep(100 * MS);
 	}
 	return 0;
 }
@@ -477,7 +471,7 @@ static void end_row(struct stow_draining *d, bool undone)
 						  undone ? "undrained" : "drained", NULL);
 		if (r == 0 || r == -ENOENT)
 			return;
-		pause_for(RETRY_PAUSE);
+		stow_clock_sleep(RETRY_PAUSE);
 	}
 }
 
@@ -585,7 +579,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 /* Hooks that were running when the fence went up may have reserved on the node: wait for them. */
 int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 {
-	uint64_t end = stow_drain_now() + PENDING_WAIT;
+	uint64_t end = stow_clock_monotonic() + PENDING_WAIT;
 
 	for (;;) {
 		struct stow_record **records;
@@ -605,11 +599,11 @@ int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 			return 0;
 		if (stow_drain_stop(d))
 			return cancelled(err);
-		if (stow_drain_now() > end)
+		if (stow_clock_monotonic() > end)
 			return stow_err_set(err, EBUSY,
 					    "a container is being started, or moved, on NUMA node "
 					    "%d for longer than 5 s",
 					    d->row.node);
-		pause_for(20 * MS);
+		stow_clock_sleep(20 * MS);
 	}
 }

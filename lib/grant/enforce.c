@@ -14,15 +14,16 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/helper.h"
 #include "base/parse.h"
 #include "cgroup/limits.h"
 
-/* How long an answer may take on a very busy machine; sd-bus itself waits for 25 s. */
-#define SCOPE_TIMEOUT_MS 15000
-#define SCOPE_EACH_MS	 50
-#define SCOPE_AT_ONCE	 200
-#define SCOPE_NOTHING	 3 /* what numastow-scope returns when systemd does not set the property */
+/* The time that an answer may take where the machine is very busy; sd-bus itself waits for 25 s. */
+#define SCOPE_TIMEOUT (15 * STOW_SECOND)
+#define SCOPE_EACH    (50 * STOW_MILLISECOND)
+#define SCOPE_AT_ONCE 200
+#define SCOPE_NOTHING 3 /* what numastow-scope returns when systemd does not set the property */
 
 static bool is_unit(const char *path, size_t len)
 {
@@ -66,7 +67,8 @@ static int run_scope(char **argv, size_t n, struct stow_err *err)
 {
 	char path[PATH_MAX];
 	char *environment[] = { NULL };
-	int r, status, timeout = SCOPE_TIMEOUT_MS + (int)n * SCOPE_EACH_MS;
+	uint64_t timeout = SCOPE_TIMEOUT + n * SCOPE_EACH;
+	int r, status;
 	pid_t pid;
 
 	argv[0] = (char *)stow_helper_path("numastow-scope", path, sizeof(path));
@@ -78,8 +80,8 @@ static int run_scope(char **argv, size_t n, struct stow_err *err)
 	if (r < 0)
 		return stow_err_set(err, ETIMEDOUT,
 				    "systemd was asked to set %s of %s and did not answer within "
-				    "%d s",
-				    argv[1], argv[2], timeout / 1000);
+				    "%" PRIu64 " s",
+				    argv[1], argv[2], timeout / STOW_SECOND);
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == SCOPE_NOTHING))
 		return WEXITSTATUS(status) == 0;
 	return stow_err_set(err, EIO, "systemd did not take %s=%s for %s%s", argv[1], argv[4],

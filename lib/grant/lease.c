@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
-#define AWAIT_STEP_MS 20
-#define AWAIT_STEPS   100
+#define AWAIT_STEP  (20 * STOW_MILLISECOND)
+#define AWAIT_STEPS 100
 
 static int find(const struct stow_grant_context *context, const char *id,
 		struct stow_record **ret_record, struct stow_err *err)
@@ -146,8 +146,8 @@ void stow_lease_await(const struct stow_grant_context *context,
 			return;
 		space = strchr(text, ' ');
 		if (space && strcmp(space + 1, name->machine) != 0)
-			return; /* no message can arrive without an agent */
-		nanosleep(&(struct timespec){ .tv_nsec = AWAIT_STEP_MS * 1000000L }, NULL);
+			return; /* it will never come here */
+		stow_clock_sleep(AWAIT_STEP);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
@@ -20,7 +21,7 @@
 
 const char *stow_show_time(uint64_t ns, char *buf, size_t size)
 {
-	time_t seconds = (time_t)(ns / UINT64_C(1000000000));
+	time_t seconds = (time_t)(ns / STOW_SECOND);
 	struct tm tm;
 
 	if (!localtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm))

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/idlist.h"
 #include "ledger/sql.h"
 
@@ -34,14 +34,6 @@ const char *stow_drain_step_name(enum stow_drain_step step)
 	return step >= STOW_DRAIN_STEP_WAITING && step <= STOW_DRAIN_STEP_CANCELLED
 		       ? step_names[step]
 		       : "unknown";
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
 static const char *text_of(const char *text)
@@ -410,7 +402,7 @@ static void set_noted(struct stow_drain_row *row)
 static int insert(struct stow_ledger *ledger, const struct stow_drain_row *row,
 		  struct stow_err *err)
 {
-	int64_t now = (int64_t)now_ns();
+	int64_t now = (int64_t)stow_clock_wall();
 	int r;
 
 	r = stow_sql_run(ledger, err,
@@ -469,9 +461,10 @@ static int update(struct stow_ledger *ledger, const struct stow_drain_row *row,
 			 " updated=?, bytes_offline=?, bytes_staying=?, release=?, code=?"
 			 " WHERE id=?",
 			 "iiitiiiiit", (int64_t)row->step, (int64_t)row->worker.pid,
-			 (int64_t)row->worker.start, text_of(row->message), (int64_t)now_ns(),
-			 signed_of(row->bytes_offline), signed_of(row->bytes_staying),
-			 (int64_t)row->release, (int64_t)row->code, row->id);
+			 (int64_t)row->worker.start, text_of(row->message),
+			 (int64_t)stow_clock_wall(), signed_of(row->bytes_offline),
+			 signed_of(row->bytes_staying), (int64_t)row->release, (int64_t)row->code,
+			 row->id);
 	if (r == 0 && sqlite3_changes(ledger->db) == 0)
 		r = stow_err_set(err, ENOENT, "drain %s is not in the ledger any more", row->id);
 	if (r == 0)

@@ -5,18 +5,10 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "ledger/sql.h"
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
 
 int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *id,
 		      const struct stow_record *record, const char *text, struct stow_err *err)
@@ -27,7 +19,7 @@ int stow_ledger_event(struct stow_ledger *ledger, const char *kind, const char *
 	r = stow_sql_run(ledger, err,
 			 "INSERT INTO event(at, id, kind, exclusive, cpus, nodes, text)"
 			 " VALUES(?, ?, ?, ?, ?, ?, ?)",
-			 "ittisst", now_ns(), id ? id : "", kind,
+			 "ittisst", (int64_t)stow_clock_wall(), id ? id : "", kind,
 			 (int64_t)(record && record->exclusive), record ? &record->cpus : &none,
 			 record ? &record->nodes : &none, text ? text : "");
 	if (r < 0)

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "ledger/schema.h"
 #include "ledger/sql.h"
 
@@ -287,7 +287,6 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 {
 	_cleanup_free_ char *from = NULL, *journal = NULL;
 	_cleanup_close_ int lock = -EBADF;
-	struct timespec now;
 	char to[4096];
 	int r;
 
@@ -299,8 +298,7 @@ int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, s
 		r = stow_root_path(root, STOW_LEDGER_PATH "-journal", &journal, err);
 	if (r < 0)
 		return r;
-	clock_gettime(CLOCK_REALTIME, &now);
-	snprintf(to, sizeof(to), "%s.damaged-%jd", from, (intmax_t)now.tv_sec);
+	snprintf(to, sizeof(to), "%s.damaged-%" PRIu64, from, stow_clock_wall() / STOW_SECOND);
 	if (rename(from, to) < 0)
 		return stow_err_sys(err, errno, "renaming %s", from);
 	(void)chmod(to, 0600); /* an older version's was readable for all users */

@@ -13,27 +13,17 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
-#define SECOND	   UINT64_C(1000000000)
-#define HAND_STEP  (SECOND / 10)
-#define EJECT_STEP (SECOND / 20)
+#define HAND_STEP  (STOW_SECOND / 10)
+#define EJECT_STEP (STOW_SECOND / 20)
 
 #define INTERRUPT SIGRTMAX
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t deadline_in(uint64_t ns)
 {
-	uint64_t now = now_ns();
-
-	return ns > UINT64_MAX / 2 - now ? UINT64_MAX / 2 : now + ns;
+	return stow_saturating_add(stow_clock_monotonic(), ns);
 }
 
 /* --- one block ------------------------------------------------------------ */
@@ -165,13 +155,12 @@ static void nothing(int sig)
 
 static void wait_step(struct watchdog *watchdog, bool interrupting)
 {
-	uint64_t until = now_ns() + HAND_STEP;
+	uint64_t until = stow_clock_monotonic() + HAND_STEP;
 	struct timespec t;
 
 	if (!interrupting && watchdog->deadline < until)
 		until = watchdog->deadline;
-	t = (struct timespec){ .tv_sec = (time_t)(until / SECOND),
-			       .tv_nsec = (long)(until % SECOND) };
+	t = stow_clock_timespec(until);
 	pthread_cond_timedwait(&watchdog->cond, &watchdog->lock, &t);
 }
 
@@ -189,7 +178,7 @@ static void *watchdog_main(void *arg)
 		if (!late && !stopped) {
 			pthread_mutex_unlock(&watchdog->lock);
 			stopped = watchdog->stop && watchdog->stop(watchdog->ctx);
-			late = !stopped && now_ns() >= watchdog->deadline;
+			late = !stopped && stow_clock_monotonic() >= watchdog->deadline;
 			pthread_mutex_lock(&watchdog->lock);
 			if (watchdog->returned || (!late && !stopped))
 				continue;
@@ -205,13 +194,9 @@ static void *watchdog_main(void *arg)
 
 static int watchdog_start(struct watchdog *watchdog, pthread_t *ret_thread)
 {
-	pthread_condattr_t attr;
 	int r;
 
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&watchdog->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	stow_clock_cond_init(&watchdog->cond);
 	pthread_mutex_init(&watchdog->lock, NULL);
 	r = pthread_create(ret_thread, NULL, watchdog_main, watchdog);
 	if (r) {
@@ -271,7 +256,7 @@ static int try_write(struct stow_root *root, uint64_t id, const char *value,
 	if (!root->live) {
 		r = stow_root_write(root, value, NULL, MEMORY_DIR "/memory%" PRIu64 "/state", id);
 		watchdog->stopped = watchdog->stop && watchdog->stop(watchdog->ctx);
-		watchdog->late = now_ns() >= watchdog->deadline;
+		watchdog->late = stow_clock_monotonic() >= watchdog->deadline;
 	} else {
 		_cleanup_close_ int fd =
 			stow_root_openat(root, O_WRONLY | O_TRUNC, 0, NULL,
@@ -340,9 +325,9 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return stow_err_set(err, ECANCELED, "memory block %" PRIu64 ": cancelled", id);
 	return stow_err_set(err, ETIMEDOUT,
 			    "memory block %" PRIu64
-			    ": the kernel was still trying after %.3g s: a page "
-			    "is pinned, or hard to move",
-			    id, (double)timeout / (double)SECOND);
+			    ": the kernel was still at it after %.3g s: a page "
+			    "is held, or hard to move",
+			    id, (double)timeout / (double)STOW_SECOND);
 }
 
 /* --- devices -------------------------------------------------------------- */
@@ -428,12 +413,12 @@ int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, 
 		return r;
 	/* ACPI's eject continues in a kernel worker. */
 	while (any_there(root, ids, n)) {
-		if (now_ns() >= deadline)
+		if (stow_clock_monotonic() >= deadline)
 			return stow_err_set(err, ETIMEDOUT,
 					    "%s: its memory is still there %.3g s after it was "
 					    "ejected",
-					    device->name, (double)timeout / (double)SECOND);
-		nanosleep(&(struct timespec){ .tv_nsec = (long)EJECT_STEP }, NULL);
+					    device->name, (double)timeout / (double)STOW_SECOND);
+		stow_clock_sleep(EJECT_STEP);
 	}
 	return 0;
 }

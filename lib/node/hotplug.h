@@ -6,13 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/root.h"
 #include "node/memblock.h"
 
 enum stow_memblock_zone { STOW_ZONE_DEFAULT, STOW_ZONE_KERNEL, STOW_ZONE_MOVABLE };
 
-#define STOW_ONLINE_TIMEOUT (UINT64_C(60) * 1000000000) /* ns */
+#define STOW_ONLINE_TIMEOUT (60 * STOW_SECOND)
 
 /* Bring a block online. Return 1 when done, or 0 when it was online already or another program was
  * faster. -ETIMEDOUT: another program's attempt to take memory offline did not end within

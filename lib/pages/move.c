@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "cgroup/pidref.h"
 #include "cgroup/procs.h"
@@ -69,15 +69,7 @@ struct mover {
 
 #define NO_MOVER ((struct mover){ .flags = -EBADF, .pidfd = -EBADF, .pagemap = -EBADF })
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-/* --- which pages to move -------------------------------------------------- */
+/* --- what there is to move ---------------------------------------------------------------------- */
 
 /* Find the mappings that have pages on the nodes to leave. */
 static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err)
@@ -149,7 +141,7 @@ bool stow_pages_gave_up(const int *status, size_t begin, size_t n, size_t *ret_n
 
 static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 {
-	uint64_t started = now_ns(), took;
+	uint64_t started = stow_clock_monotonic(), took;
 	long r;
 
 	for (size_t i = begin; i < n; i++)
@@ -166,7 +158,7 @@ static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 	/* -ENOENT: no page had to be moved; -ENOMEM, -EBUSY: see each page's status. */
 	if (r < 0 && (errno == EPERM || errno == EACCES || errno == ENODEV))
 		return stow_err_sys(err, errno, "moving pages of process %d", (int)m->pid);
-	took = now_ns() - started;
+	took = stow_clock_monotonic() - started;
 	if (took > m->move->longest)
 		m->move->longest = took;
 	m->move->calls++;
@@ -263,14 +255,6 @@ static uint64_t batch_size(const struct stow_page_move *move)
 	return move->pace.bytes ? move->pace.bytes : FIRST;
 }
 
-static void pause_for(uint64_t ns)
-{
-	if (ns)
-		nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
-					      .tv_nsec = (long)(ns % 1000000000) },
-			  NULL);
-}
-
 static int flush(struct mover *m, struct stow_err *err)
 {
 	struct stow_page_move *move = m->move;
@@ -281,19 +265,19 @@ static int flush(struct mover *m, struct stow_err *err)
 	if (m->n == 0)
 		return 0;
 	if (m->moved_before)
-		pause_for(move->pause);
+		stow_clock_sleep(move->pause);
 	r = keep_those_to_move(m, &n, &bytes, err);
 	if (r < 0 || n == 0)
 		return r;
 	m->moved_before = true;
-	started = now_ns();
+	started = stow_clock_monotonic();
 	for (int i = 0; i < RESUMES; i++) {
 		r = call(m, begin, n, err);
 		if (r <= 0 || !stow_pages_gave_up(m->status, begin, n, &begin))
 			break;
 	}
 	if (r >= 0 && !move->batch)
-		(void)stow_pages_next_batch(move, bytes, now_ns() - started);
+		(void)stow_pages_next_batch(move, bytes, stow_clock_monotonic() - started);
 	if (r >= 0)
 		r = count_all(m, n, err);
 	if (r == 0 && move->progress) {

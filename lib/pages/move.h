@@ -18,12 +18,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
 #include "cgroup/cgroup.h"
 
-#define STOW_PAGES_SLICE UINT64_C(100000000) /* ns */
+#define STOW_PAGES_SLICE (STOW_SECOND / 10)
 
 struct stow_page_move {
 	struct stow_idset from, to; /* nodes; the two sets must not overlap */

@@ -8,10 +8,12 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "base/clock.h"
+
 #include "rpc/guard.h"
 
-#define RPC_S	  UINT64_C(1000000000)
-#define RPC_LEAST 8 /* of any resource, always left to a peer as long as there is some */
+#define RPC_S	  STOW_SECOND
+#define RPC_LEAST 8 /* of anything, that is always a peer's as long as there is some */
 
 enum rpc_class { RPC_STRANGER, RPC_CLIENT, RPC_TRUSTED, RPC_CLASSES };
 

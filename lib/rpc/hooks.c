@@ -15,14 +15,15 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #include "rpc/guard.h"
 #include "rpc/handshake.h"
 
 #define DESCRIPTORS_MAX 65536
-#define STARVED_NS	10000000L /* between two tries without any descriptor */
+#define STARVED		(10 * STOW_MILLISECOND) /* between two tries without any descriptor */
 
 typedef int (*accept4_fn)(int, struct sockaddr *, socklen_t *, int);
 typedef ssize_t (*recvmsg_fn)(int, struct msghdr *, int);
@@ -80,7 +81,7 @@ static void turn_away(int listener)
 	spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	pthread_mutex_unlock(&spare_lock);
 	if (fd < 0)
-		nanosleep(&(struct timespec){ .tv_nsec = STARVED_NS }, NULL);
+		stow_clock_sleep(STARVED);
 }
 
 int rpc_hooks_start(void)

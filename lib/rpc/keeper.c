@@ -19,9 +19,9 @@
 #include "rpc/internal.h"
 
 #define PAUSE_MS 200
-#define S	 UINT64_C(1000000000)
-#define LOOK_CA	 5 /* pauses between two checks of the CA and the certificates */
-#define MOMENT	 S /* for calls in progress when the CA has changed */
+#define S	 STOW_SECOND
+#define LOOK_CA	 5 /* pauses between two looks at the CA and the certificates */
+#define MOMENT	 S /* for calls under way when the CA has changed */
 
 struct rpc_keeper {
 	struct stow_rpc_server *server;
@@ -100,7 +100,8 @@ static void look_at_certificates(struct rpc_keeper *keeper)
 	}
 	if (keeper->now < renewed + MOMENT)
 		renewed = 0;
-	rpc_door_expire(rpc_server_door(keeper->server), renewed, time(NULL));
+	rpc_door_expire(rpc_server_door(keeper->server), renewed,
+			(time_t)(stow_clock_wall() / STOW_SECOND));
 }
 
 static void *run(void *arg)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/limits.h"
 
-#define S UINT64_C(1000000000)
+#define S STOW_SECOND
 
 void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connections)
 {

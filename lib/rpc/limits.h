@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #include "rpc/settings.h"
 
 struct stow_rpc_limits {
@@ -56,15 +58,14 @@ void stow_rpc_limits_defaults(struct stow_rpc_limits *limits, uint64_t connectio
 		STOW_RPC_LIMIT_("max-queued-total", SIZE, at, max_queued_total, 16 << 20,          \
 				UINT64_C(1) << 40, "SIZE", "... all of them (256Mi)"),             \
 		STOW_RPC_LIMIT_("handshake-timeout", DURATION, at, handshake_timeout,              \
-				UINT64_C(100000000), 600 * UINT64_C(1000000000), "TIME",           \
+				STOW_SECOND / 10, 600 * STOW_SECOND, "TIME",                       \
 				"for a connection to become one (10s)"),                           \
 		STOW_RPC_LIMIT_("request-timeout", DURATION, at, request_timeout,                  \
-				UINT64_C(100000000), 3600 * UINT64_C(1000000000), "TIME",          \
+				STOW_SECOND / 10, 3600 * STOW_SECOND, "TIME",                      \
 				"for a request's message to be whole (30s)"),                      \
 		STOW_RPC_LIMIT_("connection-idle", DURATION, at, connection_idle, 0,               \
-				86400 * UINT64_C(1000000000), "TIME",                              \
+				86400 * STOW_SECOND, "TIME",                                       \
 				"without a call, after which it ends; 0: never (5m)")
-#define STOW_RPC_AGE_SETTING(at)                                           \
-	STOW_RPC_LIMIT_("connection-age", DURATION, at, connection_age, 0, \
-			31536000 * UINT64_C(1000000000), "TIME",           \
-			"after which a TCP connection is renewed; 0: never (1h)")
+#define STOW_RPC_AGE_SETTING(at)                                                                   \
+	STOW_RPC_LIMIT_("connection-age", DURATION, at, connection_age, 0, 31536000 * STOW_SECOND, \
+			"TIME", "after which a TCP connection is renewed; 0: never (1h)")

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "base/utf8.h"
 
@@ -77,11 +78,10 @@ bool stow_log_enabled(enum stow_log_level level)
 
 static void put_time(FILE *f)
 {
-	struct timespec ts;
+	struct timespec ts = stow_clock_timespec(stow_clock_wall());
 	struct tm tm;
 	char buf[32];
 
-	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
 	fprintf(f, "%s.%03ldZ", buf, ts.tv_nsec / 1000000);

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "base/root.h"
 #include "rpc/address.h"
@@ -249,7 +249,6 @@ static uint64_t word(const char *text, int n)
 static double started(struct stow_root *root)
 {
 	char stat[1024];
-	struct timespec boot, wall;
 	uint64_t ticks;
 	const char *p;
 
@@ -257,9 +256,8 @@ static double started(struct stow_root *root)
 		return 0;
 	p = strrchr(stat, ')');
 	ticks = p ? word(p, 20) : 0;
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	clock_gettime(CLOCK_REALTIME, &wall);
-	return (double)wall.tv_sec - (double)boot.tv_sec +
+	return (double)(stow_clock_wall() / STOW_SECOND) -
+	       (double)(stow_clock_boot() / STOW_SECOND) +
 	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 

@@ -41,6 +41,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/status.h"
 #include "rpc/limits.h"
@@ -52,7 +53,7 @@ struct stow_rpc_call;
 
 #define STOW_RPC_MESSAGE_MAX (4U << 20) /* bytes of a received message; the default */
 #define STOW_RPC_BACKLOG_MAX (8U << 20) /* bytes queued on one stream to a slow reader */
-#define STOW_RPC_KEEPALIVE   (20 * UINT64_C(1000000000)) /* ns between pings on a silent connection */
+#define STOW_RPC_KEEPALIVE   (20 * STOW_SECOND) /* ns between pings on a silent connection */
 #define STOW_RPC_NO_DEADLINE UINT64_MAX
 
 /* --- loop ----------------------------------------------------------------- */

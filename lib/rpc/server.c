@@ -313,7 +313,7 @@ int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server
 		return stow_err_set(err, ENOMEM, "out of memory");
 	server->loop = loop;
 	pthread_mutex_init(&server->lock, NULL);
-	pthread_cond_init(&server->changed, NULL);
+	stow_clock_cond_init(&server->changed);
 	server->stopped.fn = on_stopped;
 	if (options->tls) {
 		server->tls = *options->tls;
@@ -453,13 +453,7 @@ void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
 	if (server->listener)
 		rpc_listener_stop(server->listener);
 	rpc_health_stop(server->health);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(grace / 1000000000);
-	until.tv_nsec += (long)(grace % 1000000000);
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = stow_clock_in(CLOCK_MONOTONIC, grace);
 	rpc_hands_over(&server->stopped);
 	grpc_server_shutdown_and_notify(server->server, server->loop->queue, &server->stopped);
 	pthread_mutex_lock(&server->lock);

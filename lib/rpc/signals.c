@@ -18,12 +18,10 @@ struct waiter {
 	int out;
 };
 
-#define S UINT64_C(1000000000)
-
 static int take(const struct waiter *w, uint64_t end)
 {
-	uint64_t at = stow_clock_monotonic(), left = end > at ? end - at : 0;
-	struct timespec t = { .tv_sec = (time_t)(left / S), .tv_nsec = (long)(left % S) };
+	uint64_t at = stow_clock_monotonic(), left = stow_clock_elapsed(at, end);
+	struct timespec t = stow_clock_timespec(left);
 	int number = end ? sigtimedwait(&w->set, NULL, &t) : sigwaitinfo(&w->set, NULL);
 
 	return number < 0 ? -errno : number;
@@ -41,7 +39,7 @@ static void *wait_for_signals(void *arg)
 		if (number == -EAGAIN) {
 			stow_log(STOW_LOG_ERR,
 				 "did not stop in time after SIGTERM; ended without cleaning up",
-				 stow_number("seconds", w->grace / S));
+				 stow_number("seconds", w->grace / STOW_SECOND));
 			_exit(1);
 		}
 		if (number < 0)

@@ -169,8 +169,9 @@ static void settle(struct receiver *to, struct scheduler_delivery *delivery, lon
 {
 	struct scheduler_delivery_queue *queue = to->queue;
 	struct stow_now now = stow_now();
-	bool expired = now.wall > delivery->created &&
-		       stow_elapsed(delivery->created, now.wall) >= queue->config->webhook_expire;
+	bool expired =
+		now.wall > delivery->created &&
+		stow_clock_elapsed(delivery->created, now.wall) >= queue->config->webhook_expire;
 	char id[17];
 
 	stow_id_format(delivery->drain, id);

@@ -119,6 +119,6 @@ void scheduler_drains_tick(struct scheduler *s, struct stow_now now)
 	}
 	for (size_t i = 0; i < s->drains->n_ended; i++)
 		save_again(s, s->drains->ended[i], now);
-	if (s->drains->look || stow_elapsed(s->drains->looked, now.mono) >= LOOK_EVERY)
+	if (s->drains->look || stow_clock_elapsed(s->drains->looked, now.mono) >= LOOK_EVERY)
 		give_slots(s, now);
 }

@@ -92,7 +92,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		d->asked = true;
 		d->since = now.mono;
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_PLAN);
-	} else if (stow_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
+	} else if (stow_clock_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
 		scheduler_directive_let_go(s, machine, d->message->id);
 		end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
 		    "node %s sent no plan within %d s", machine->name,
@@ -176,7 +176,7 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 		stow_message_set_text(&d->message->progress->message, "");
 		set_step(d, PB_DRAIN_STEP_FENCED);
 		scheduler_drain_save(s, d, NULL);
-	} else if (stow_elapsed(d->since, now.mono) >= s->config.drain_wait) {
+	} else if (stow_clock_elapsed(d->since, now.mono) >= s->config.drain_wait) {
 		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
 		    "%zu reservations on NUMA node %d of node %s were neither used "
 		    "nor ended within %" PRIu64 " s (drain-wait)",

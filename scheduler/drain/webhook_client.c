@@ -185,7 +185,8 @@ static void set_options(CURL *curl, struct scheduler_webhook_client *client, con
 		curl_easy_setopt(curl, CURLOPT_CAINFO, config->webhook_ca);
 		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	}
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(config->webhook_timeout / 1000000));
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+			 (long)(config->webhook_timeout / STOW_MILLISECOND));
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* Do not wait for the resolver's thread when name servers do not answer: neither the

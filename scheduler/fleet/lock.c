@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/fleet/lock.h"
 
-#include <time.h>
-
 #include "base/clock.h"
 
-#define YIELD_NS   20000L
+#define YIELD_NS   20000
 #define YIELD_MOST 8 /* that long, and what the kernel adds to each */
 
 void stow_lock_init(struct stow_lock *lock)
@@ -59,7 +57,7 @@ void stow_lock_yield(struct stow_lock *lock)
 	stow_lock_give(lock);
 	/* Try at least once: a thread that is about to wait may not be counted yet. */
 	for (int i = 0; i < YIELD_MOST; i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = YIELD_NS }, NULL);
+		stow_clock_sleep(YIELD_NS);
 		if (atomic_load_explicit(&lock->waiting, memory_order_relaxed) == 0 ||
 		    atomic_load_explicit(&lock->taken, memory_order_relaxed) != taken)
 			break;

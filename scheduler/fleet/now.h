@@ -12,10 +12,3 @@ struct stow_now {
 };
 
 struct stow_now stow_now(void);
-
-/* Return the time since `then`; 0 when `then` is later. A thread that waited for the lock may
- * have read its clock before the other thread wrote `then`. */
-static inline uint64_t stow_elapsed(uint64_t then, uint64_t now)
-{
-	return now > then ? now - then : 0;
-}

@@ -101,7 +101,7 @@ static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
 /* Update how many unknown ids may be handled now. */
 static void refill(struct stow_machine *m, struct stow_now now)
 {
-	uint64_t more = stow_elapsed(m->refilled, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
+	uint64_t more = stow_clock_elapsed(m->refilled, now.mono) / (STOW_SECOND / STOW_LEARN_MAX);
 
 	if (!more)
 		return;

@@ -232,7 +232,7 @@ void stow_reservation_end(struct stow_fleet *fleet, struct stow_reservation *res
 void stow_reservation_forget_ended(struct stow_fleet *fleet, struct stow_now now)
 {
 	for (int i = 0; i < STOW_FORGET_MOST && fleet->first_ended; i++) {
-		if (stow_elapsed(fleet->first_ended->at, now.mono) < ENDED_KEPT)
+		if (stow_clock_elapsed(fleet->first_ended->at, now.mono) < ENDED_KEPT)
 			return;
 		forget_one(fleet);
 	}

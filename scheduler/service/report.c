@@ -121,7 +121,8 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 		r = stow_fleet_get(s->fleet, report->name, &machine, err);
 	if (r < 0)
 		return r;
-	if (machine->stream && stow_elapsed(machine->heard, now.mono) < s->config.stale_after / 2)
+	if (machine->stream &&
+	    stow_clock_elapsed(machine->heard, now.mono) < s->config.stale_after / 2)
 		return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
 				    machine->name, stow_rpc_peer(machine->stream)->address);
 	if (machine->stream) {

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -167,13 +166,6 @@ static void append_watcher(struct scheduler *s, struct scheduler_watcher *w)
 	s->last_watcher = w;
 }
 
-static void sleep_ns(uint64_t ns)
-{
-	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
-				      .tv_nsec = (long)(ns % 1000000000) },
-		  NULL);
-}
-
 /* Pause after many messages, without the lock: the threads that serve have as much work with
  * each message as this one. */
 static void pause_after(size_t *n_sent, uint64_t *since)
@@ -183,7 +175,7 @@ static void pause_after(size_t *n_sent, uint64_t *since)
 	if (*n_sent < IN_A_ROW)
 		return;
 	*n_sent = 0;
-	sleep_ns((now - *since) * 2 < PAUSE ? (now - *since) * 2 : PAUSE);
+	stow_clock_sleep((now - *since) * 2 < PAUSE ? (now - *since) * 2 : PAUSE);
 	*since = stow_clock_monotonic();
 }
 
@@ -239,7 +231,7 @@ void *scheduler_watch_run(void *arg)
 			continue;
 		}
 		stow_lock_give(&s->fleet->lock);
-		sleep_ns(PAUSE);
+		stow_clock_sleep(PAUSE);
 		stow_lock_take(&s->fleet->lock);
 	}
 	stow_lock_give(&s->fleet->lock);

@@ -53,7 +53,6 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	EtcdLeaseGrantRequest request = ETCD_LEASE_GRANT_REQUEST__INIT;
 	EtcdLeaseGrantResponse *response;
 	struct etcd_lease *lease;
-	pthread_condattr_t attr;
 	uint64_t sent = stow_clock_boot();
 	void *answer;
 	int r;
@@ -75,10 +74,7 @@ int etcd_lease_grant(struct etcd *etcd, uint64_t ttl, struct etcd_lease **ret_le
 	renew(lease, sent, response->ttl);
 	stow_rpc_message_free(response);
 	pthread_mutex_init(&lease->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&lease->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	stow_clock_cond_init(&lease->changed);
 	*ret_lease = lease;
 	return 0;
 }

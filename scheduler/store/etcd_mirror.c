@@ -379,15 +379,11 @@ int etcd_mirror_new(struct etcd *etcd, const char *prefix, struct etcd_mirror **
 		    struct stow_err *err)
 {
 	struct etcd_mirror *mirror = calloc(1, sizeof(*mirror));
-	pthread_condattr_t attr;
 
 	if (!mirror)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	pthread_mutex_init(&mirror->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&mirror->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	stow_clock_cond_init(&mirror->changed);
 	mirror->etcd = etcd;
 	mirror->prefix = strdup(prefix);
 	mirror->end = strdup(prefix);

@@ -146,7 +146,7 @@ static void take(struct stow_store_standbys *ret, const EtcdKeyValue *kv, size_t
 	for (char *c = one->name; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
-	one->lag = ms * 1000000;
+	one->lag = ms * STOW_MILLISECOND;
 	ret->n += strcmp(one->name, own) != 0;
 }
 

@@ -51,16 +51,6 @@ struct stow_store {
 	size_t unsaid;
 };
 
-static void init_monotonic(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 /* --- owed deletions ------------------------------------------------------- */
 
 static bool is_deletion(enum stow_write_kind kind)
@@ -428,8 +418,8 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
 	store->last = &store->first;
 	store->owed_last = &store->owed;
 	pthread_mutex_init(&store->lock, NULL);
-	init_monotonic(&store->idle);
-	init_monotonic(&store->queued);
+	stow_clock_cond_init(&store->idle);
+	stow_clock_cond_init(&store->queued);
 	store->ops = engine_of(options, &where);
 	r = store->ops->make(where, options, &store->engine, err);
 	if (r < 0) {

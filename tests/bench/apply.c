@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cgroup/cpuset.h"
 #include "grant/apply.h"
 
@@ -230,18 +230,11 @@ struct span {
 	uint64_t clock, cpu;
 };
 
-static uint64_t now(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 static void measure(struct bench *b, enum what what, const struct stow_idset *less,
 		    struct span *ret)
 {
-	struct span begin = { now(CLOCK_MONOTONIC), now(CLOCK_PROCESS_CPUTIME_ID) };
+	struct span begin = { stow_clock_read(CLOCK_MONOTONIC),
+			      stow_clock_read(CLOCK_PROCESS_CPUTIME_ID) };
 
 	if (what == TAKE)
 		apply(b, (size_t)b->n);
@@ -253,8 +246,8 @@ static void measure(struct bench *b, enum what what, const struct stow_idset *le
 		bare_read(b);
 	else if (!stow_apply_is_current(&b->context))
 		exit(1);
-	ret->clock = now(CLOCK_MONOTONIC) - begin.clock;
-	ret->cpu = now(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu;
+	ret->clock = stow_clock_read(CLOCK_MONOTONIC) - begin.clock;
+	ret->cpu = stow_clock_read(CLOCK_PROCESS_CPUTIME_ID) - begin.cpu;
 }
 
 static void one_round(struct bench *b, struct span *spans, int i)

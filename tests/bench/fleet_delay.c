@@ -22,23 +22,17 @@
 
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "base/clock.h"
+
 #include "rpc/rpc.h"
 
-#define S UINT64_C(1000000000)
+#define S STOW_SECOND
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static const char *container;
 static bool present, closed;
 static uint64_t seen_at;
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
-}
 
 static int on_event(struct stow_rpc_call *call, void *ctx, const void *message,
 		    struct stow_err *err)
@@ -55,7 +49,7 @@ static int on_event(struct stow_rpc_call *call, void *ctx, const void *message,
 	pthread_mutex_lock(&lock);
 	if (there != present) {
 		present = there;
-		seen_at = now();
+		seen_at = stow_clock_monotonic();
 		pthread_cond_broadcast(&changed);
 	}
 	pthread_mutex_unlock(&lock);
@@ -87,7 +81,7 @@ static uint64_t run(const char *const argv[], const char *input)
 		_exit(1);
 	}
 	posix_spawn_file_actions_destroy(&actions);
-	return now();
+	return stow_clock_monotonic();
 }
 
 /* Wait until the container is (not) in the table. Returns the time, or 0 after 10 s. */
@@ -96,8 +90,7 @@ static uint64_t await(bool there)
 	struct timespec until;
 	uint64_t at = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 10;
+	until = stow_clock_in(CLOCK_REALTIME, 10 * STOW_SECOND);
 	pthread_mutex_lock(&lock);
 	while (present != there && !closed)
 		if (pthread_cond_timedwait(&changed, &lock, &until) == ETIMEDOUT)

@@ -15,7 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 #include "scheduler/fleet/fleet.h"
 #include "scheduler/fleet/message.h"
@@ -34,14 +35,6 @@ static void must(int r, const struct stow_err *err)
 		fprintf(stderr, "fleet_place: %s\n", err->msg);
 		exit(1);
 	}
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 enum shape {
@@ -106,9 +99,9 @@ static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum s
 		report.n_numa_nodes = 1;
 	must(stow_report_decode(&report, &update, &err), &err);
 	must(stow_fleet_get(fleet, name, &machine, &err), &err);
-	started = now();
+	started = stow_clock_monotonic();
 	must(stow_fleet_apply(fleet, machine, update, &err), &err);
-	took = now() - started;
+	took = stow_clock_monotonic() - started;
 	stow_fleet_heard(fleet, machine, stow_now());
 	stow_report_free(update);
 	return took;
@@ -166,14 +159,14 @@ static void measure(struct stow_fleet *fleet, const char *kind, const PbPodReque
 
 	for (size_t i = 0; i < RUNS; i++) {
 		struct stow_found found = { 0 };
-		uint64_t started = now();
+		uint64_t started = stow_clock_monotonic();
 		struct stow_want want;
 		struct stow_err err;
 
 		must(stow_want_parse(pod, PB_STRATEGY_TIGHT, &want, &err), &err);
 		if (stow_search_fleet(fleet, &want, &found, &err) == 0)
 			made[n++] = book(fleet, pod, &found);
-		took[i] = now() - started;
+		took[i] = stow_clock_monotonic() - started;
 		free(found.shares);
 	}
 	for (size_t i = 0; i < n; i++)

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <numastow/v1/scheduler.pb-c.h>
@@ -35,8 +34,8 @@
 #include "base/clock.h"
 #include "tests/bench/fleet_machine.h"
 
-#define MS		UINT64_C(1000000)
-#define S		(1000 * MS)
+#define MS		STOW_MILLISECOND
+#define S		STOW_SECOND
 #define WELCOME_WITHIN	(10 * S)
 #define HEARTBEAT	(5 * S)
 #define SCHEDULERS_MAX	8

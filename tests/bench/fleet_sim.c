@@ -22,15 +22,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "base/clock.h"
+
 #include "rpc/rpc.h"
 #include "tests/bench/fleet_machine.h"
 
-#define S	UINT64_C(1000000000)
+#define S	STOW_SECOND
 #define KEEP_NS (5 * S)
 
 static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
@@ -43,14 +44,6 @@ static struct {
 static struct fleet_machine *machines;
 static atomic_uint welcomed, closed_badly, directives, released;
 static char first_error[256];
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
-}
 
 /* --- a machine ------------------------------------------------------------ */
 
@@ -146,7 +139,7 @@ static void on_placed(void *ctx, const void *response, const struct stow_err *er
 {
 	const PbPlaceResponse *out = response;
 	struct caller *c = ctx;
-	uint64_t t = now();
+	uint64_t t = stow_clock_monotonic();
 	unsigned int i = atomic_fetch_add(&n_latencies, 1);
 
 	if (i < sizeof(latencies) / sizeof(*latencies))
@@ -183,7 +176,7 @@ static void place(struct caller *c)
 	pod.policy = PB_POLICY_SINGLE_NUMA_NODE;
 	in.pods = &pods;
 	in.n_pods = 1;
-	c->started = now();
+	c->started = stow_clock_monotonic();
 	must(stow_rpc_client_start(c->client, service, "Place", &in, 10 * S, on_placed, c, &c->err),
 	     &c->err);
 }
@@ -234,7 +227,7 @@ static void run_callers(struct stow_rpc_loop *loop)
 {
 	struct caller *callers = calloc(options.callers, sizeof(*callers));
 	struct stow_rpc_client *client = connect_as(loop, "place");
-	uint64_t started = now();
+	uint64_t started = stow_clock_monotonic();
 
 	end_at = started + options.seconds * S;
 	for (unsigned int i = 0; i < options.callers; i++) {
@@ -245,7 +238,8 @@ static void run_callers(struct stow_rpc_loop *loop)
 	while (atomic_load(&running) > 0)
 		usleep(10000);
 	printf("placements %u\nplace_rate %.0f\n", atomic_load(&n_latencies),
-	       (double)atomic_load(&n_latencies) * 1e9 / (double)(now() - started));
+	       (double)atomic_load(&n_latencies) * 1e9 /
+		       (double)(stow_clock_monotonic() - started));
 	stow_rpc_client_free(client);
 	free(callers);
 }
@@ -254,10 +248,10 @@ static void run_callers(struct stow_rpc_loop *loop)
 static void run_paced(struct stow_rpc_loop *loop)
 {
 	struct stow_rpc_client *client = connect_as(loop, "place");
-	uint64_t start = now(), n_reports = 0, n_places = 0;
+	uint64_t start = stow_clock_monotonic(), n_reports = 0, n_places = 0;
 
 	end_at = start + options.seconds * S;
-	for (uint64_t t = start; t < end_at; t = now()) {
+	for (uint64_t t = start; t < end_at; t = stow_clock_monotonic()) {
 		double elapsed = (double)(t - start) / 1e9;
 
 		while (n_reports < (uint64_t)(elapsed * options.reports)) {
@@ -339,12 +333,12 @@ int main(int argc, char **argv)
 	parse(argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	must(stow_rpc_loop_new(1, &loop, &err), &err);
-	start = now();
+	start = stow_clock_monotonic();
 	start_machines(loop);
-	while (atomic_load(&welcomed) < options.nodes && now() - start < 60 * S)
+	while (atomic_load(&welcomed) < options.nodes && stow_clock_monotonic() - start < 60 * S)
 		usleep(5000);
 	printf("machines %u\nwelcomed %u\nregistered_ms %.0f\n", options.nodes,
-	       atomic_load(&welcomed), (double)(now() - start) / 1e6);
+	       atomic_load(&welcomed), (double)(stow_clock_monotonic() - start) / 1e6);
 	if (atomic_load(&welcomed) < options.nodes)
 		fprintf(stderr, "fleet_sim: not all were welcomed: %s\n", first_error);
 	else if (options.placements || options.reports)

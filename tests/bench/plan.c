@@ -10,21 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "place/plan.h"
 #include "tests/unit/machine.h"
 
 #define RUNS 21
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int by_size(const void *a, const void *b)
 {
@@ -60,12 +52,12 @@ static void measure(const struct stow_topology *machine, const struct stow_usage
 		_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 		_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 		struct stow_err err = { 0 };
-		uint64_t start = now();
+		uint64_t start = stow_clock_monotonic();
 
 		if (stow_capacity_build(machine, NULL, usage, NULL, NULL, &capacity, &err) < 0)
 			exit(1);
 		(void)stow_plan_make(capacity, request, -1, &plan, &refusal, &err);
-		ns[i] = now() - start;
+		ns[i] = stow_clock_monotonic() - start;
 		used = plan ? stow_idset_count(&plan->nodes) : 0;
 	}
 	qsort(ns, RUNS, sizeof(ns[0]), by_size);

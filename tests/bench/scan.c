@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "pages/owners.h"
 
 #define RUNS_MAX 1000
@@ -26,14 +26,6 @@
 
 static const char *const files[FILES] = { "/proc/kpageflags", "/proc/kpagecgroup",
 					  "/proc/kpagecount" };
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int by_size(const void *a, const void *b)
 {
@@ -113,13 +105,13 @@ int main(int argc, char **argv)
 	for (int i = -1; i < runs; i++) { /* the first run is not counted */
 		uint64_t t[4];
 
-		t[0] = now();
+		t[0] = stow_clock_monotonic();
 		bare_loop(ids, n, per_block, FILES);
-		t[1] = now();
+		t[1] = stow_clock_monotonic();
 		bare_loop(ids, n, per_block, 2);
-		t[2] = now();
+		t[2] = stow_clock_monotonic();
 		ours(root, &blocks, ids, n);
-		t[3] = now();
+		t[3] = stow_clock_monotonic();
 		for (int what = 0; i >= 0 && what < 3; what++)
 			ns[what][i] = t[what + 1] - t[what];
 	}

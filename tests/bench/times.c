@@ -22,7 +22,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 #define JOBS 32
 #define ARGS 32
@@ -34,14 +35,6 @@ struct job {
 	long peak;
 	int failed;
 };
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t of_timeval(const struct timeval *tv)
 {
@@ -75,7 +68,7 @@ static void run_once(struct job *job, int i)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, job->in, O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, job->out, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	start = now();
+	start = stow_clock_monotonic();
 	errno = posix_spawn(&pid, job->argv[0], &actions, NULL, job->argv, environ);
 	if (errno) {
 		perror(job->argv[0]);
@@ -84,7 +77,7 @@ static void run_once(struct job *job, int i)
 	while (wait4(pid, &status, 0, &usage) < 0)
 		if (errno != EINTR)
 			exit(1);
-	job->ns[i] = now() - start;
+	job->ns[i] = stow_clock_monotonic() - start;
 	job->cpu[i] = of_timeval(&usage.ru_utime) + of_timeval(&usage.ru_stime);
 	posix_spawn_file_actions_destroy(&actions);
 	if (status != 0)

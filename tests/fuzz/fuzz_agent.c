@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "agent/directive.h"
 #include "agent/drain_internal.h"
 #include "agent/local.h"
@@ -221,10 +223,7 @@ static void wait_for_drains(void)
 	while (table->threads > 0) {
 		struct timespec until;
 
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += 50000000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
+		until = stow_clock_in(CLOCK_MONOTONIC, 50 * STOW_MILLISECOND);
 		if (pthread_cond_timedwait(&table->changed, &table->lock, &until) == ETIMEDOUT &&
 		    table->worker)
 			table->worker->cancelled = true;

@@ -14,25 +14,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "node/hotplug.h"
 #include "node/memblock.h"
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 static bool over(void *ctx)
 {
-	return now() >= *(uint64_t *)ctx;
+	return stow_clock_monotonic() >= *(uint64_t *)ctx;
 }
 
 /* The process's other thread. */
@@ -75,14 +67,14 @@ static int run(int argc, char **argv, struct stow_err *err)
 		r = stow_parse_duration(argv[4], &stop, err);
 	if (r < 0)
 		return r;
-	stop += now();
+	stop += stow_clock_monotonic();
 	return stow_memblock_offline(root, id, timeout, argc == 5 ? over : NULL, &stop, err);
 }
 
 int main(int argc, char **argv)
 {
 	struct stow_err err = { 0 };
-	uint64_t began = now();
+	uint64_t began = stow_clock_monotonic();
 	pthread_t threads[4];
 	sigset_t all;
 	int r;
@@ -98,6 +90,6 @@ int main(int argc, char **argv)
 	       r > 0	? "done"
 	       : r == 0 ? "already"
 			: strerrorname_np(-r),
-	       (now() - began) / 1000000, r < 0 ? err.msg : "");
+	       (stow_clock_monotonic() - began) / 1000000, r < 0 ? err.msg : "");
 	return r < 0;
 }

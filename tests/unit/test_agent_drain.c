@@ -8,12 +8,13 @@
 #include "agent/drain.h"
 #include "agent/drain_internal.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "drain/internal.h"
 #include "played.h"
 #include "rpc/rpc.h"
 
 #define GIB UINT64_C(1073741824)
-#define S   UINT64_C(1000000000)
+#define S   STOW_SECOND
 #define ID  "00000000000000a1"
 #define ID2 "00000000000000b2"
 

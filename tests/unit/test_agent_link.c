@@ -4,9 +4,11 @@
 
 #include <limits.h>
 
+#include "base/clock.h"
+
 #include "agent/link.h"
 
-#define MS   UINT64_C(1000000)
+#define MS   STOW_MILLISECOND
 #define MOST (30000 * MS)
 
 static void pauses_grow_up_to_half_a_minute(void **state)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "clock.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
@@ -14,8 +16,9 @@
 #include "scheduler/fleet/message.h"
 #include "whole.h"
 
-#define S  UINT64_C(1000000000)
-#define GI (UINT64_C(1) << 30)
+#define S	 STOW_SECOND
+#define GI	 (UINT64_C(1) << 30)
+#define PATIENCE 2000 /* looks, 10 ms apart */
 
 static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
 

@@ -390,18 +390,10 @@ static void links_of_one_key_are_all_found(void **state)
 	stow_hash_done(&hash);
 }
 
-static void a_clock_that_is_behind_is_no_long_time(void **state)
-{
-	assert_int_equal(stow_elapsed(5, 7), 2);
-	assert_int_equal(stow_elapsed(7, 7), 0);
-	assert_int_equal(stow_elapsed(7, 5), 0);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_clock_that_is_behind_is_no_long_time),
 		TEST(a_report_and_its_changes_are_a_report_again),
 		TEST(what_is_stale_fenced_or_observing_gives_nothing),
 		TEST(a_promise_is_counted_once),

@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/helper.h"
 
 static pid_t start(const char *script)
@@ -21,10 +22,10 @@ static void says_how_a_child_ended(void **state)
 {
 	int status;
 
-	assert_int_equal(stow_helper_wait(start("exit 3"), 60000, &status), 0);
+	assert_int_equal(stow_helper_wait(start("exit 3"), 60 * STOW_SECOND, &status), 0);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 3);
-	assert_int_equal(stow_helper_wait(start("kill -TERM $$"), 60000, &status), 0);
+	assert_int_equal(stow_helper_wait(start("kill -TERM $$"), 60 * STOW_SECOND, &status), 0);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGTERM);
 }
@@ -35,7 +36,7 @@ static void ends_a_child_that_stays(void **state)
 	pid_t pid = start("trap '' TERM INT HUP; exec sleep 3600");
 	int status;
 
-	assert_int_equal(stow_helper_wait(pid, 50, &status), -ETIMEDOUT);
+	assert_int_equal(stow_helper_wait(pid, 50 * STOW_MILLISECOND, &status), -ETIMEDOUT);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 	assert_int_equal(waitpid(pid, &status, WNOHANG), -1); /* and is reaped */
@@ -46,7 +47,7 @@ static void no_child_is_no_wait(void **state)
 {
 	int status;
 
-	assert_int_equal(stow_helper_wait(1, 60000, &status), 0);
+	assert_int_equal(stow_helper_wait(1, 60 * STOW_SECOND, &status), 0);
 	assert_false(WIFEXITED(status));
 }
 

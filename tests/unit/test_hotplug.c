@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "node/hotplug.h"
 #include "node/memblock.h"
 
 #define MEMORY "/sys/devices/system/memory"
 #define ACPI   "/sys/devices/LNXSYSTM:00/PNP0C80:00"
-#define SECOND UINT64_C(1000000000)
+#define SECOND STOW_SECOND
 
 /* A kernel whose answer to a write of a block's state is played. */
 struct kernel {

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cgroup/procs.h"
 #include "pages/move.h"
 #include "pages/numa_maps.h"
@@ -146,7 +147,7 @@ static void pages_on_other_nodes_are_told_apart(void **state)
 /* --- the size of a batch ------------------------------------------------------------------------ */
 
 #define MIB UINT64_C(1048576)
-#define MS  UINT64_C(1000000)
+#define MS  STOW_MILLISECOND
 
 /* A machine on which a call waits for `wait` ns and then moves one MiB in `per_mib`. */
 static uint64_t settled(struct stow_page_move *move, uint64_t wait, uint64_t per_mib)

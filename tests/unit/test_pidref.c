@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/helper.h"
 #include "cgroup/pidref.h"
 
@@ -32,7 +33,7 @@ static void signals_the_process_that_was_meant(void **state)
 	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
 	assert_true(stow_pidref_alive(root, &ref));
 	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), 0);
-	assert_int_equal(stow_helper_wait(pid, 60000, &status), 0);
+	assert_int_equal(stow_helper_wait(pid, 60 * STOW_SECOND, &status), 0);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGTERM);
 	assert_int_equal(stow_pidref_signal(root, &ref, SIGTERM), -ESRCH);

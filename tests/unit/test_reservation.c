@@ -6,11 +6,224 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "clock.h"
 #include "whole.h"
 
-#define S  UINT64_C(1000000000)
-#define GI (UINT64_C(1) << 30)
+#define S	 STOW_SECOND
+#define GI	 (UINT64_C(1) << 30)
+#define PATIENCE 2000 /* looks, 10 ms apart */
+
+static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
+
+/* --- the scheduler ------------------------------------------------------------------------------ */
+
+struct fixture {
+	struct scheduler s;
+	struct stow_rpc_loop *loop;
+	struct stow_rpc_client *client;
+	char dir[64];
+};
+
+static void start(struct fixture *f)
+{
+	struct stow_rpc_client_options options = { 0 };
+	struct stow_err err = { 0 };
+	char target[64];
+
+	memset(&f->s, 0, sizeof(f->s));
+	scheduler_config_defaults(&f->s.config);
+	free(f->s.config.listen);
+	free(f->s.config.data);
+	f->s.config.listen = strdup("127.0.0.1:0");
+	f->s.config.data = strdup(f->dir);
+	if (scheduler_start(&f->s, &err) < 0 || scheduler_activate(&f->s, &err) < 0)
+		fail_msg("%s", err.msg);
+	snprintf(target, sizeof(target), "127.0.0.1:%d", f->s.port);
+	options.target = target;
+	assert_int_equal(stow_rpc_loop_new(2, &f->loop, NULL), 0);
+	assert_int_equal(stow_rpc_client_new(f->loop, &options, &f->client, NULL), 0);
+}
+
+/* As a reload would. */
+#define SETTING(f, key, value)                       \
+	do {                                         \
+		stow_lock_take(&(f)->s.fleet->lock); \
+		(f)->s.config.key = value;           \
+		stow_lock_give(&(f)->s.fleet->lock); \
+	} while (0)
+
+static void stop(struct fixture *f)
+{
+	stow_rpc_client_free(f->client);
+	scheduler_stop(&f->s);
+	stow_rpc_loop_free(f->loop);
+	scheduler_config_done(&f->s.config);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
+	strcpy(f->dir, "/tmp/test_reservation.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	start(f);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	static const char *const files[] = { "scheduler.db", "scheduler.db-wal",
+					     "scheduler.db-shm" };
+	struct fixture *f = *state;
+	char path[128];
+
+	stop(f);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+/* --- an agent ----------------------------------------------------------------------------------- */
+
+struct agent {
+	pthread_mutex_t lock;
+	struct report report;
+	struct stow_rpc_call *call;
+	int welcomes, reserves, cancels, fences;
+	bool silent, refuses, closed;
+	char ids[8][17];
+	int n_ids; /* leases that it holds */
+};
+
+static void hold(struct agent *a, const char *id)
+{
+	snprintf(a->ids[a->n_ids++], sizeof(a->ids[0]), "%s", id);
+}
+
+static void let_go(struct agent *a, const char *id)
+{
+	for (int i = 0; i < a->n_ids; i++)
+		if (strcmp(a->ids[i], id) == 0)
+			memmove(a->ids[i], a->ids[--a->n_ids], sizeof(a->ids[0]));
+}
+
+static int on_directive(struct stow_rpc_call *call, void *ctx, const void *message,
+			struct stow_err *err)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+	PbDirectiveResult result = PB_DIRECTIVE_RESULT__INIT;
+	const PbDirective *in = message;
+	struct agent *a = ctx;
+	bool answers;
+
+	pthread_mutex_lock(&a->lock);
+	result.directive = in->id;
+	answers = !a->silent;
+	if (in->kind_case == PB_DIRECTIVE__KIND_WELCOME)
+		a->welcomes++;
+	if (in->kind_case == PB_DIRECTIVE__KIND_FENCE)
+		a->fences++;
+	if (in->kind_case == PB_DIRECTIVE__KIND_RESERVE) {
+		a->reserves++;
+		if (a->refuses) {
+			result.code = stow_status_of_errno(ENOSPC);
+			result.message = (char *)"no room here";
+		} else {
+			hold(a, in->reserve->id);
+		}
+	}
+	if (in->kind_case == PB_DIRECTIVE__KIND_CANCEL) {
+		a->cancels++;
+		let_go(a, in->cancel->id);
+	}
+	pthread_mutex_unlock(&a->lock);
+	if (answers) {
+		out.kind_case = PB_REPORT_REQUEST__KIND_RESULT;
+		out.result = &result;
+		stow_rpc_send(call, &out);
+	}
+	return 0;
+}
+
+static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
+{
+	struct agent *a = ctx;
+
+	pthread_mutex_lock(&a->lock);
+	a->closed = true;
+	pthread_mutex_unlock(&a->lock);
+}
+
+static const struct stow_rpc_stream_ops agent_ops = { .message = on_directive,
+						      .closed = on_closed };
+
+static int number(struct agent *a, const int *value)
+{
+	int n;
+
+	pthread_mutex_lock(&a->lock);
+	n = *value;
+	pthread_mutex_unlock(&a->lock);
+	return n;
+}
+
+/* Waits until it is true. */
+#define UNTIL(what)                                            \
+	do {                                                   \
+		int left = PATIENCE;                           \
+		while (!(what) && left--)                      \
+			usleep(10000);                         \
+		if (!(what))                                   \
+			fail_msg("waited in vain for " #what); \
+	} while (0)
+
+static void report(struct agent *a)
+{
+	PbReportRequest out = PB_REPORT_REQUEST__INIT;
+
+	out.kind_case = PB_REPORT_REQUEST__KIND_REPORT;
+	out.report = &a->report.message;
+	assert_int_equal(stow_rpc_send(a->call, &out), 0);
+	a->report.message.sequence++;
+}
+
+static void join(struct fixture *f, struct agent *a, const char *name)
+{
+	memset(a, 0, sizeof(*a));
+	pthread_mutex_init(&a->lock, NULL);
+	report_init(&a->report, name, 2, 8, 16 * GI);
+	assert_int_equal(stow_rpc_client_open(f->client, service, "Report", &agent_ops, a, NULL,
+					      STOW_RPC_NO_DEADLINE, &a->call, NULL),
+			 0);
+	report(a);
+	UNTIL(number(a, &a->welcomes) == 1);
+}
+
+static void leave(struct agent *a)
+{
+	struct stow_err err;
+	bool closed = false;
+
+	stow_err_set(&err, ECANCELED, "the agent leaves");
+	stow_rpc_close(a->call, &err);
+	for (int i = 0; i < PATIENCE && !closed; i++) {
+		usleep(10000);
+		pthread_mutex_lock(&a->lock);
+		closed = a->closed;
+		pthread_mutex_unlock(&a->lock);
+	}
+	assert_true(closed);
+	stow_rpc_unref(a->call);
+	pthread_mutex_destroy(&a->lock);
+}
 
 /* Lists the leases that it holds, as taken by containers or not. */
 static void report_leases(struct whole_agent *a, bool taken)

@@ -16,9 +16,11 @@
 #include <grpc/reflection/v1alpha/reflection.pb-c.h>
 #include <numastow/v1/scheduler.pb-c.h>
 
+#include "base/clock.h"
+
 #include "rpc/rpc.h"
 
-#define S UINT64_C(1000000000)
+#define S STOW_SECOND
 
 static const ProtobufCServiceDescriptor *const scheduler = &pb_scheduler__descriptor;
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/settings.h"
 
 struct values {
@@ -18,7 +19,7 @@ struct values {
 };
 
 #define AT(field) offsetof(struct values, field)
-#define MS	  UINT64_C(1000000)
+#define MS	  STOW_MILLISECOND
 
 static const char *const words[] = { "slow", "fast", NULL };
 

@@ -9,9 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "rpc/signals.h"
 
-#define MS UINT64_C(1000000)
+#define MS STOW_MILLISECOND
 
 /* A child with its standard error in `ret_err`; `hangs`: it looks at no signal. It ends with 7
  * after SIGHUP and SIGTERM. */

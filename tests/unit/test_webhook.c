@@ -10,13 +10,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "clock.h"
 #include "rpc/log.h"
 #include "scheduler/drain/delivery_queue.h"
 #include "scheduler/fleet/fleet.h"
 #include "whole.h"
 
-#define S UINT64_C(1000000000)
+#define S	 STOW_SECOND
+#define PATIENCE 2000 /* looks, 10 ms apart */
+
+#define UNTIL(what)                                            \
+	do {                                                   \
+		int left = PATIENCE;                           \
+		while (!(what) && left--)                      \
+			usleep(10000);                         \
+		if (!(what))                                   \
+			fail_msg("waited in vain for " #what); \
+	} while (0)
 
 /* --- the body ----------------------------------------------------------------------------------- */
 
