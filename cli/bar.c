@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "base/parse.h"
 
 #define WIDTH 30 /* characters */
@@ -21,7 +22,7 @@ void cli_bar_show(struct cli_bar *bar, const char *word, uint64_t done, uint64_t
 	unsigned int percent;
 	char some[32], all[32], drawn[WIDTH + 1];
 
-	total = total > done ? total : done;
+	total = STOW_MAX(total, done);
 	percent = total ? (unsigned int)(100.0 * (double)done / (double)total) : 100;
 	stow_format_size(done, some, sizeof(some));
 	stow_format_size(total, all, sizeof(all));

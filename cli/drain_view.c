@@ -44,13 +44,6 @@ static const char *step_name(const PbDrainProgress *p)
 
 /* --- the plan ------------------------------------------------------------- */
 
-static int by_number(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 static char *block_list(const PbDrainPlan *plan)
 {
 	uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
@@ -59,7 +52,7 @@ static char *block_list(const PbDrainPlan *plan)
 	for (size_t i = 0; ids && i < plan->n_blocks; i++)
 		ids[i] = plan->blocks[i]->id;
 	if (ids) {
-		qsort(ids, plan->n_blocks, sizeof(*ids), by_number);
+		stow_idlist_sort(ids, plan->n_blocks);
 		list = stow_idlist_format(ids, plan->n_blocks);
 	}
 	free(ids);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 
 #define TABLE_WIDTH 110 /* 20 nodes, or 16 groups of four with two digits each */
 #define COLUMN_MAX  32
@@ -70,11 +71,6 @@ static const char *cell(const struct stow_topology *t, const struct group *from,
 	return buf;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 /* Compute the width of the first column, and of the other ones. */
 static void measure(const struct stow_topology *t, const struct group *groups, size_t n,
 		    size_t *ret_first, size_t *ret_other)
@@ -83,13 +79,13 @@ static void measure(const struct stow_topology *t, const struct group *groups, s
 	char buf[COLUMN_MAX];
 
 	for (size_t i = 0; i < n; i++) {
-		label = larger(label, strlen(groups[i].label));
+		label = STOW_MAX(label, strlen(groups[i].label));
 		for (size_t j = 0; j < n; j++)
-			widest = larger(widest,
-					strlen(cell(t, &groups[i], &groups[j], buf, sizeof(buf))));
+			widest = STOW_MAX(
+				widest, strlen(cell(t, &groups[i], &groups[j], buf, sizeof(buf))));
 	}
-	*ret_first = larger(label, strlen("from\\to"));
-	*ret_other = larger(label, widest);
+	*ret_first = STOW_MAX(label, strlen("from\\to"));
+	*ret_other = STOW_MAX(label, widest);
 }
 
 static void print_table(const struct stow_topology *t, const struct group *groups, size_t n,

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "rpc/address.h"
 
 #define S	    STOW_SECOND
@@ -67,7 +68,7 @@ static int check(struct fleet *fleet, struct stow_err *err)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	Grpc__Health__V1__HealthCheckResponse *response = NULL;
-	uint64_t timeout = fleet->options->timeout < 2 * S ? fleet->options->timeout : 2 * S;
+	uint64_t timeout = STOW_MIN(fleet->options->timeout, 2 * S);
 	bool serving;
 	int r;
 

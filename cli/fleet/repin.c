@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 
 #include "base/clock.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "cli/bar.h"
 #include "cli/fleet/fleet.h"
@@ -36,7 +37,7 @@ static void show_moving(struct view *view, const PbRepinProgress *p)
 {
 	uint64_t done = p->moved + p->failed;
 
-	cli_bar_show(&view->bar, "moving", p->moved, p->total > done ? p->total : done, "");
+	cli_bar_show(&view->bar, "moving", p->moved, STOW_MAX(p->total, done), "");
 }
 
 static void show_end(const PbRepinProgress *p)

@@ -79,11 +79,22 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+void stow_idlist_sort(uint64_t *ids, size_t n)
+{
+	if (n)
+		qsort(ids, n, sizeof(*ids), ascending);
+}
+
+bool stow_idlist_has(const uint64_t *ids, size_t n, uint64_t id)
+{
+	return n && bsearch(&id, ids, n, sizeof(*ids), ascending);
+}
+
 static void sort_unique(struct numbers *list)
 {
 	size_t n = 0;
 
-	qsort(list->ids, list->n, sizeof(*list->ids), ascending);
+	stow_idlist_sort(list->ids, list->n);
 	for (size_t i = 0; i < list->n; i++)
 		if (!n || list->ids[i] != list->ids[n - 1])
 			list->ids[n++] = list->ids[i];

@@ -6,6 +6,7 @@
  * memory blocks, of which there are 8192 in a TiB.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +19,11 @@
  * -ERANGE: a number does not fit 64 bits, or there are more than STOW_IDLIST_MAX of them. */
 int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struct stow_err *err);
 
-/* Format `n` ascending numbers in list format. The caller frees the text; NULL: out of memory. */
+/* Sort numbers, ascending. `ids` may be NULL when there are none. */
+void stow_idlist_sort(uint64_t *ids, size_t n);
+
+/* Return whether `id` is among `n` ascending numbers. */
+bool stow_idlist_has(const uint64_t *ids, size_t n, uint64_t id);
+
+/* `n` ascending numbers in list format, to be freed by the caller; NULL when memory has run out. */
 char *stow_idlist_format(const uint64_t *ids, size_t n);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 
 const char *stow_hugetlb_limit_name(int version, uint64_t page_size, bool reservation, char *buf,
@@ -97,7 +98,7 @@ static uint32_t parse_cpu_max(char *text)
 	    stow_parse_u64(period_text, UINT64_MAX, &period, NULL) < 0 || !quota || !period)
 		return UINT32_MAX;
 	quota = (quota - 1) / period + 1;
-	return quota < UINT32_MAX ? (uint32_t)quota : UINT32_MAX;
+	return stow_saturating_u32(quota);
 }
 
 uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup)

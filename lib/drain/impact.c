@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/idlist.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "cgroup/paths.h"
 #include "cgroup/procs.h"
@@ -224,11 +225,6 @@ static void read_promise(struct impact_container *j, int node)
 	}
 }
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
 static const struct stow_node_capacity *capacity_of(const struct impact *a, int node)
 {
 	for (size_t i = 0; i < a->capacity->n_nodes; i++)
@@ -254,7 +250,7 @@ static uint64_t shortage(const struct impact *a)
 		const struct impact_container *j = &a->list[i];
 
 		if (j->leaves || j->ends) {
-			promised = less(promised, j->hugepages);
+			promised = stow_saturating_sub(promised, j->hugepages);
 			continue;
 		}
 		promised += j->memory;
@@ -269,10 +265,11 @@ static uint64_t shortage(const struct impact *a)
 		gone += (a->plan->blocks[b].use.pages[STOW_PAGE_FREE] +
 			 a->plan->blocks[b].use.pages[STOW_PAGE_FILE]) *
 			a->plan->page_size;
-	available = less(node->mem_available, gone);
-	promised = less(promised, less(cap->mem_total, a->plan->bytes));
-	bound = less(bound, available);
-	return promised > bound ? promised : bound;
+	available = stow_saturating_sub(node->mem_available, gone);
+	promised =
+		stow_saturating_sub(promised, stow_saturating_sub(cap->mem_total, a->plan->bytes));
+	bound = stow_saturating_sub(bound, available);
+	return STOW_MAX(promised, bound);
 }
 
 /* Decide what is done with a container; fail when its memory must move and may not. */
@@ -309,7 +306,7 @@ static uint64_t gain_of(const struct impact_container *j)
 {
 	uint64_t promised = j->memory + j->hugepages;
 
-	return promised > j->anon ? promised : j->anon;
+	return STOW_MAX(promised, j->anon);
 }
 
 /* Choose the container to move when the rest of the node is too small: the smallest that suffices,
@@ -417,9 +414,9 @@ static int find_place(struct impact *a, struct impact_container *j, struct stow_
 static uint64_t at_most(const struct impact *a)
 {
 	const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
-	uint64_t used = node ? less(node->mem_total, node->mem_available) : 0;
+	uint64_t used = node ? stow_saturating_sub(node->mem_total, node->mem_available) : 0;
 
-	return used < a->plan->bytes ? used : a->plan->bytes;
+	return STOW_MIN(used, a->plan->bytes);
 }
 
 /* Check that what must move off the blocks fits on the other nodes above their watermarks: the
@@ -436,13 +433,14 @@ static int check_room(struct impact *a, struct stow_err *err)
 		const struct stow_block_use *use = &a->plan->blocks[b].use;
 
 		for (size_t p = 0; p < use->n_pools; p++)
-			free_huge +=
-				less(use->pools[p].pages, use->pools[p].used) * use->pools[p].size;
+			free_huge += stow_saturating_sub(use->pools[p].pages, use->pools[p].used) *
+				     use->pools[p].size;
 	}
-	needed = less(needed, free_huge); /* free hugepages are dissolved, not moved */
+	needed = stow_saturating_sub(needed,
+				     free_huge); /* free hugepages are dissolved, not moved */
 	for (size_t i = 0; i < a->containers.n; i++)
 		if (a->list[i].ends)
-			needed = less(needed, a->list[i].bytes);
+			needed = stow_saturating_sub(needed, a->list[i].bytes);
 	for (size_t i = 0; i < a->topology->n_nodes; i++) {
 		const struct stow_node *node = &a->topology->nodes[i];
 		uint64_t has = node->mem_available;
@@ -459,7 +457,9 @@ static int check_room(struct impact *a, struct stow_err *err)
 	if (!others) {
 		const struct stow_node *node = stow_topology_node(a->topology, a->plan->node);
 
-		room = node ? less(node->mem_available, less(a->plan->bytes, needed)) : 0;
+		room = node ? stow_saturating_sub(node->mem_available,
+						  stow_saturating_sub(a->plan->bytes, needed))
+			    : 0;
 		snprintf(list, sizeof(list), "there is no other node, and this one has %s",
 			 stow_format_size(room, have, sizeof(have)));
 	}

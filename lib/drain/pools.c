@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "drain/internal.h"
 #include "node/hugepage.h"
@@ -22,12 +23,8 @@ static uint64_t persistent(const struct stow_pool *pool)
 	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* --- in the ledger -------------------------------------------------------- */
+/* --- in the ledger -------------------------------------------------------------------------------
+ */
 
 int stow_drain_pools_init(struct stow_root *root, int node, const struct stow_drain_row *row,
 			  struct stow_drain_pools *ret, struct stow_err *err)
@@ -117,17 +114,17 @@ static int ours_of(struct stow_ledger *ledger, int node, const struct stow_drain
 	if (r < 0)
 		return r;
 	row.added += pool->plus;
-	*ret = least(pages, row.added - least(pool->minus, row.added));
+	*ret = STOW_MIN(pages, stow_saturating_sub(row.added, pool->minus));
 	return 0;
 }
 
 /* Attribute pages that came back to numastow first: they were promised to a container. */
 static void gained(struct stow_drain_pool *pool, uint64_t pages)
 {
-	uint64_t ours = least(pages, pool->row.ours);
+	uint64_t ours = STOW_MIN(pages, pool->row.ours);
 
-	pool->row.lost -= least(pages, pool->row.lost);
-	pool->row.used -= least(pages, pool->row.used);
+	pool->row.lost = stow_saturating_sub(pool->row.lost, pages);
+	pool->row.used = stow_saturating_sub(pool->row.used, pages);
 	pool->row.ours -= ours;
 	pool->plus += ours;
 }
@@ -144,7 +141,7 @@ static int account_one(const struct stow_grant_context *context, int node,
 	is = persistent(&now);
 	if (is < was) {
 		pool->row.lost += was - is;
-		pool->row.used += least(used, was - is);
+		pool->row.used += STOW_MIN(used, was - is);
 		if (context->ledger)
 			r = ours_of(context->ledger, node, pool, was - is, &taken, err);
 		pool->row.ours += taken;
@@ -202,7 +199,7 @@ static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t p
 static int aim(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
 	       struct stow_err *err)
 {
-	uint64_t wanted = pool->row.lost - least(pool->row.used, pool->row.lost), is;
+	uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used), is;
 	_cleanup_close_ int lock = -EBADF;
 	struct stow_pool now;
 
@@ -215,8 +212,8 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	/* A worker that was killed here had saved its target: some of the pages may be there
 	 * already. */
 	if (pool->row.target) {
-		uint64_t from = pool->row.target - 1 - least(wanted, pool->row.target - 1);
-		uint64_t came = is > from ? least(is - from, wanted) : 0;
+		uint64_t from = stow_saturating_sub(pool->row.target - 1, wanted);
+		uint64_t came = is > from ? STOW_MIN(is - from, wanted) : 0;
 
 		gained(pool, came);
 		wanted -= came;
@@ -256,9 +253,9 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 		r = lock < 0 ? lock : 0;
 		if (r == 0)
 			pool->row.lost -=
-				least(pool->row.lost,
-				      grow(context->root, best, pool->row.size,
-					   pool->row.lost - pool->row.ours - pool->row.used));
+				STOW_MIN(pool->row.lost,
+					 grow(context->root, best, pool->row.size,
+					      pool->row.lost - pool->row.ours - pool->row.used));
 	}
 	return r;
 }
@@ -285,7 +282,7 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 
 	for (size_t i = 0; i < pools->n; i++) {
 		struct stow_drain_pool *pool = &pools->list[i];
-		uint64_t wanted = pool->row.lost - least(pool->row.used, pool->row.lost);
+		uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used);
 		_cleanup_close_ int lock = -EBADF;
 		int r = 0;
 

@@ -6,15 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "base/parse.h"
 #include "drain/internal.h"
-
-static int by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
 
 static void add_text(struct stow_drain_rest *rest, const char *name, uint64_t bytes)
 {
@@ -47,7 +41,7 @@ static uint64_t online_of(const struct stow_memblocks *all, size_t device, const
 	for (size_t i = 0; i < all->n_blocks; i++)
 		if (all->blocks[i].device >= 0 && (size_t)all->blocks[i].device == device &&
 		    all->blocks[i].state != STOW_MEMBLOCK_OFFLINE &&
-		    !(n && bsearch(&all->blocks[i].id, ids, n, sizeof(*ids), by_number)))
+		    !stow_idlist_has(ids, n, all->blocks[i].id))
 			bytes += all->block_size;
 	return bytes;
 }

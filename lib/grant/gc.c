@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "grant/pool.h"
 #include "grant/repin.h"
 #include "grant/unmanaged.h"
@@ -98,7 +99,7 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 	first = first ? first : r;
 	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
 	after = pages_added(context);
-	ret->pages = before > after ? before - after : 0;
+	ret->pages = stow_saturating_sub(before, after);
 	first = first ? first : pages < 0 ? (int)pages : 0;
 	r = apply_everything(context, &ret->problems, first ? NULL : err);
 	return first ? first : r;

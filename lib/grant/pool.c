@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/limits.h"
@@ -23,7 +24,7 @@ struct settling {
 
 static uint64_t persistent(const struct stow_pool *pool)
 {
-	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
+	return stow_saturating_sub(pool->total, pool->surplus);
 }
 
 static int put_row(struct settling *s, struct stow_err *err)
@@ -42,15 +43,15 @@ static int put_row(struct settling *s, struct stow_err *err)
 static void account(struct stow_ledger_pool *row, uint64_t now)
 {
 	if (row->target > row->before) {
-		uint64_t top = now < row->target ? now : row->target;
+		uint64_t top = STOW_MIN(now, row->target);
 
 		if (top > row->before)
 			row->added += top - row->before;
 	} else {
-		uint64_t bottom = now > row->target ? now : row->target;
-		uint64_t removed = bottom < row->before ? row->before - bottom : 0;
+		uint64_t bottom = STOW_MAX(now, row->target);
+		uint64_t removed = stow_saturating_sub(row->before, bottom);
 
-		row->added -= removed < row->added ? removed : row->added;
+		row->added -= STOW_MIN(removed, row->added);
 	}
 	row->writing = false;
 }
@@ -174,7 +175,7 @@ static int settle_locked(struct settling *s, int64_t key, struct stow_pool_resul
 		return r;
 	if (outstanding > s->kernel.free && key)
 		return grow(s, outstanding, result, err);
-	excess = s->kernel.free > outstanding ? s->kernel.free - outstanding : 0;
+	excess = stow_saturating_sub(s->kernel.free, outstanding);
 	if (excess > s->row.added)
 		excess = s->row.added;
 	/* With a key, other containers may be starting, too: pages that look free may be meant for
@@ -184,7 +185,7 @@ static int settle_locked(struct settling *s, int64_t key, struct stow_pool_resul
 	if (r == 0)
 		r = stow_ledger_pool_promised(s->ledger, s->row.node, s->row.size, &promised, err);
 	if (r == 0)
-		result->debt = s->row.added > promised ? s->row.added - promised : 0;
+		result->debt = stow_saturating_sub(s->row.added, promised);
 	return r;
 }
 
@@ -285,7 +286,7 @@ int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
 			first = first ? first : r;
 			continue;
 		}
-		removed = pools[i].added > after.added ? pools[i].added - after.added : 0;
+		removed = stow_saturating_sub(pools[i].added, after.added);
 		taken += removed;
 		/* Report a debt when it changes, not at every settling. */
 		if (removed && result.debt)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/idset.h"
+#include "base/math.h"
 #include "node/hugepage.h"
 
 struct stow_node_usage {
@@ -31,8 +32,8 @@ struct stow_node_usage {
 static inline uint64_t stow_usage_outstanding(uint64_t outstanding, uint64_t used,
 					      uint64_t promised)
 {
-	used = used < promised ? used : promised;
-	return outstanding > used ? outstanding - used : 0;
+	used = STOW_MIN(used, promised);
+	return stow_saturating_sub(outstanding, used);
 }
 
 /* Subtract what a container has used of its share from what is outstanding: bytes, and pages. */

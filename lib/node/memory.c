@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/idset.h"
+#include "base/math.h"
 
 /* zoneinfo has some hundred bytes for each zone and CPU: 8 MiB on 64 nodes with 1024 CPUs. */
 #define ZONEINFO_MAX ((size_t)64 << 20)
@@ -243,23 +244,18 @@ const struct stow_zone_sums *stow_zoneinfo_node(const struct stow_zoneinfo *info
 	return NULL;
 }
 
-static uint64_t add_saturated(uint64_t a, uint64_t b)
-{
-	return __builtin_add_overflow(a, b, &a) ? UINT64_MAX : a;
-}
-
-/* Return how many of `pages` can be reclaimed without thrashing. */
+/* What reclaim gives back of `pages` without thrashing. */
 static uint64_t less_working_set(uint64_t pages, uint64_t low)
 {
-	return pages - (pages / 2 < low ? pages / 2 : low);
+	return pages - (STOW_MIN(pages / 2, low));
 }
 
 uint64_t stow_zone_available(const struct stow_zone_sums *sums)
 {
-	uint64_t reclaim = add_saturated(less_working_set(sums->file, sums->low),
-					 less_working_set(sums->reclaimable, sums->low));
-	uint64_t all = add_saturated(sums->free, reclaim);
+	uint64_t reclaim = stow_saturating_add(less_working_set(sums->file, sums->low),
+					       less_working_set(sums->reclaimable, sums->low));
+	uint64_t all = stow_saturating_add(sums->free, reclaim);
 
-	/* Below the high watermarks, reclaimed pages first refill the free pages. */
-	return all > sums->high ? all - sums->high : 0;
+	/* Below the high watermarks, what is reclaimed goes there first. */
+	return stow_saturating_sub(all, sums->high);
 }

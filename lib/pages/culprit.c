@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "cgroup/paths.h"
 #include "pages/holders.h"
 #include "pages/holds.h"
@@ -193,14 +194,7 @@ static void proof_done(struct proof *p)
 	free(p->paths);
 }
 
-static int by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Read what the frames are now, and drop frames that have been freed since. */
+/* What the frames are now: those that went after all are none of the matter any more. */
 static int proof_read(struct proof *p, const uint64_t *pfns, size_t n, struct stow_err *err)
 {
 	struct stow_kpages pages;
@@ -235,7 +229,7 @@ static int proof_new(struct proof *p, const uint64_t *pfns, size_t n, struct sto
 	if (!sorted || !p->frames || !p->inodes || !p->paths)
 		return stow_err_sys(err, ENOMEM, "page frames");
 	memcpy(sorted, pfns, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), by_number);
+	stow_idlist_sort(sorted, n);
 	r = proof_read(p, sorted, n, err);
 	if (r < 0)
 		return r;

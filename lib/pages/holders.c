@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/procs.h"
@@ -148,7 +149,7 @@ static void search_range(struct search *s, uint64_t first, uint64_t end, const c
 	uint64_t lowest = s->frames[0].pfn, highest = s->frames[s->n - 1].pfn;
 
 	while (first < end && s->left && *s->budget) {
-		uint64_t want = end - first < WINDOW ? end - first : WINDOW;
+		uint64_t want = STOW_MIN(end - first, (uint64_t)WINDOW);
 		ssize_t got = pread(s->pagemap, s->window, want * 8, (off_t)(first * 8));
 
 		if (got < 8)
@@ -161,8 +162,8 @@ static void search_range(struct search *s, uint64_t first, uint64_t end, const c
 				note(s, pfn, name);
 		}
 		first += (uint64_t)got;
-		s->left -= s->left < (uint64_t)got ? s->left : (uint64_t)got;
-		*s->budget -= *s->budget < (uint64_t)got ? *s->budget : (uint64_t)got;
+		s->left -= STOW_MIN(s->left, (uint64_t)got);
+		*s->budget -= STOW_MIN(*s->budget, (uint64_t)got);
 	}
 }
 

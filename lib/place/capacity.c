@@ -5,17 +5,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-
-/* Return a - b, but not below 0: promises may exceed what a shrunken machine has. */
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
+#include "base/math.h"
 
 static const struct stow_config_node *reserved_on(const struct stow_config *config, int node)
 {
@@ -87,7 +77,8 @@ static void fill_cpus(struct stow_node_capacity *cap, const struct stow_node *no
 	usable = stow_idset_count(&cap->cpus);
 	if (allowed_cpus)
 		stow_idset_and(&cap->cpus, allowed_cpus);
-	cap->cpus_free = (uint32_t)smaller(less(usable, taken), stow_idset_count(&cap->cpus));
+	cap->cpus_free = (uint32_t)STOW_MIN(stow_saturating_sub(usable, taken),
+					    stow_idset_count(&cap->cpus));
 	cap->takeable = cap->cpus;
 	take_unavailable(usage, NULL, &cap->takeable);
 }
@@ -101,7 +92,7 @@ static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_nod
 	uint64_t coming = 0;
 
 	*ret_held = 0;
-	cap->n_pools = smaller(node->n_pools, STOW_POOLS_MAX);
+	cap->n_pools = STOW_MIN(node->n_pools, (size_t)STOW_POOLS_MAX);
 	for (size_t i = 0; i < cap->n_pools; i++) {
 		const struct stow_pool *pool = &node->pools[i];
 		uint64_t outstanding = 0;
@@ -111,8 +102,8 @@ static uint64_t fill_pools(struct stow_node_capacity *cap, const struct stow_nod
 				outstanding = used->pools[j].outstanding;
 		cap->pools[i].size = pool->size;
 		cap->pools[i].total = pool->total;
-		cap->pools[i].free = less(pool->free, outstanding);
-		coming += less(outstanding, pool->free) * pool->size;
+		cap->pools[i].free = stow_saturating_sub(pool->free, outstanding);
+		coming += stow_saturating_sub(outstanding, pool->free) * pool->size;
 		*ret_held += pool->total * pool->size;
 	}
 	return coming;
@@ -123,12 +114,13 @@ static void fill_memory(struct stow_node_capacity *cap, const struct stow_node *
 {
 	uint64_t held, coming = fill_pools(cap, node, used, &held);
 
-	cap->mem_total = less(node->mem_total, reserved ? reserved->memory : 0);
-	cap->mem_unpromised = less(less(cap->mem_total, held), coming);
-	cap->mem_unpromised = less(cap->mem_unpromised, used ? used->memory : 0);
-	cap->mem_real = less(node->mem_available, coming);
-	cap->mem_real = less(cap->mem_real, used ? used->memory_outstanding : 0);
-	cap->mem_free = smaller(cap->mem_unpromised, cap->mem_real);
+	cap->mem_total = stow_saturating_sub(node->mem_total, reserved ? reserved->memory : 0);
+	cap->mem_unpromised =
+		stow_saturating_sub(stow_saturating_sub(cap->mem_total, held), coming);
+	cap->mem_unpromised = stow_saturating_sub(cap->mem_unpromised, used ? used->memory : 0);
+	cap->mem_real = stow_saturating_sub(node->mem_available, coming);
+	cap->mem_real = stow_saturating_sub(cap->mem_real, used ? used->memory_outstanding : 0);
+	cap->mem_free = STOW_MIN(cap->mem_unpromised, cap->mem_real);
 }
 
 int stow_capacity_build(const struct stow_topology *topology, const struct stow_config *config,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "place/config.h"
 
@@ -94,13 +95,6 @@ static int over_namespace(const struct amount *a, const char *ns, struct stow_er
 			    cap, a->key, STOW_CONFIG_PATH);
 }
 
-static uint64_t sum_of(uint64_t a, uint64_t b)
-{
-	uint64_t sum;
-
-	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
-}
-
 static int check(const struct amount *a, const char *ns, struct stow_err *err)
 {
 	char asked[32], cap[32], key[96];
@@ -112,7 +106,8 @@ static int check(const struct amount *a, const char *ns, struct stow_err *err)
 				    format(a, a->asked, asked, sizeof(asked)),
 				    format(a, a->request_cap, cap, sizeof(cap)), a->key,
 				    STOW_CONFIG_PATH);
-	if (a->namespace_cap && a->asked && sum_of(a->asked, a->used) > a->namespace_cap)
+	if (a->namespace_cap && a->asked &&
+	    stow_saturating_add(a->asked, a->used) > a->namespace_cap)
 		return over_namespace(a, ns, err);
 	return 0;
 }
@@ -212,7 +207,7 @@ static int check_limits(const struct stow_limits *limits, const char *name,
 	}
 	for (size_t i = 0; i < n; i++)
 		if (all[i].request_cap && all[i].asked &&
-		    sum_of(all[i].asked, all[i].used) > all[i].request_cap)
+		    stow_saturating_add(all[i].asked, all[i].used) > all[i].request_cap)
 			return over_limit(&all[i], err);
 	return 0;
 }
@@ -222,8 +217,8 @@ static int add_member(const struct stow_request *member, struct stow_request *wh
 {
 	struct stow_request sum = *whole;
 
-	sum.cpus = member->cpus > UINT32_MAX - sum.cpus ? UINT32_MAX : sum.cpus + member->cpus;
-	sum.memory = sum_of(sum.memory, member->memory);
+	sum.cpus = stow_saturating_u32((uint64_t)sum.cpus + member->cpus);
+	sum.memory = stow_saturating_add(sum.memory, member->memory);
 	for (size_t i = 0; i < member->n_pages; i++) {
 		const struct stow_page_request *page = &member->pages[i];
 		size_t at = 0;
@@ -238,7 +233,7 @@ static int add_member(const struct stow_request *member, struct stow_request *wh
 			sum.pages[at] = (struct stow_page_request){ .size = page->size };
 			sum.n_pages++;
 		}
-		sum.pages[at].count = sum_of(sum.pages[at].count, page->count);
+		sum.pages[at].count = stow_saturating_add(sum.pages[at].count, page->count);
 	}
 	*whole = sum;
 	return 0;
@@ -253,9 +248,9 @@ int stow_config_check_member(const struct stow_config *config, const char *ns,
 	struct stow_caps has = used ? *used : none;
 	int r;
 
-	has.cpus = whole->cpus > UINT32_MAX - has.cpus ? UINT32_MAX : has.cpus + whole->cpus;
-	has.memory = sum_of(has.memory, whole->memory);
-	has.hugepages = sum_of(has.hugepages, page_bytes(whole));
+	has.cpus = stow_saturating_u32((uint64_t)has.cpus + whole->cpus);
+	has.memory = stow_saturating_add(has.memory, whole->memory);
+	has.hugepages = stow_saturating_add(has.hugepages, page_bytes(whole));
 	r = check_caps(config, ns, name, &has, member, err);
 	if (r == 0)
 		r = check_limits(limits, name, member, whole, err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "place/plan_internal.h"
 
 struct core {
@@ -75,10 +76,10 @@ static int list_cpus(struct chooser *ch, const struct stow_idset *cpus, struct s
 		    cpu->llc >= STOW_IDSET_MAX)
 			return stow_err_set(err, EINVAL, "CPU %d has no core or cache", id);
 		ch->cpus[ch->n_cpus++] = (int)at;
-		ch->first_core = cpu->core < ch->first_core ? cpu->core : ch->first_core;
-		ch->first_llc = cpu->llc < ch->first_llc ? cpu->llc : ch->first_llc;
-		last_core = cpu->core > last_core ? cpu->core : last_core;
-		last_llc = cpu->llc > last_llc ? cpu->llc : last_llc;
+		ch->first_core = STOW_MIN(cpu->core, ch->first_core);
+		ch->first_llc = STOW_MIN(cpu->llc, ch->first_llc);
+		last_core = STOW_MAX(cpu->core, last_core);
+		last_llc = STOW_MAX(cpu->llc, last_llc);
 	}
 	if (ch->n_cpus) {
 		ch->n_cores = (uint32_t)(last_core - ch->first_core + 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "place/plan_internal.h"
 
 struct vessel {
@@ -28,17 +29,12 @@ static uint64_t fill(uint64_t amount, struct vessel *vessels, int n, uint64_t *o
 	qsort(vessels, (size_t)n, sizeof(*vessels), by_cap);
 	for (int i = 0; i < n; i++) {
 		uint64_t even = amount / (uint64_t)(n - i);
-		uint64_t give = vessels[i].cap < even ? vessels[i].cap : even;
+		uint64_t give = STOW_MIN(vessels[i].cap, even);
 
 		out[vessels[i].i] += give;
 		amount -= give;
 	}
 	return amount;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 struct divider {
@@ -65,7 +61,7 @@ static int divide_pages(struct divider *d, size_t p, struct stow_share *ret)
 		d->vessels[i] = (struct vessel){ has(d, i)->free[p], i };
 		in_pools += has(d, i)->free[p];
 	}
-	missing = want - smaller(want, in_pools);
+	missing = want - STOW_MIN(want, in_pools);
 	fill(want - missing, d->vessels, d->n, d->part);
 	for (int i = 0; i < d->n; i++) {
 		ret[i].pages[p] = d->part[i];

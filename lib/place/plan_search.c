@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "place/plan_internal.h"
 
 #define EXACT_NODES 20	  /* beyond, only one and two nodes are searched exactly */
@@ -30,11 +31,6 @@ struct searcher {
 	struct rank best_rank;
 	int *order, *by_score; /* for the greedy search */
 };
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
 
 /* `star`: distances from the first member only, for sets too large to compare all pairs. */
 static struct rank rank_of(const struct stow_candidates *c, const int *set, int n,
@@ -59,7 +55,7 @@ static struct rank rank_of(const struct stow_candidates *c, const int *set, int 
 			rank.v[2] += (uint64_t)stow_pair_distance(c->capacity, index,
 								  c->nodes[set[j]].index);
 	}
-	rank.v[3] = c->exclusive ? less(whole, sum->whole) : 0;
+	rank.v[3] = c->exclusive ? stow_saturating_sub(whole, sum->whole) : 0;
 	rank.v[4] = grown;
 	/* Without a number there is no tight fit: prefer the node with the most CPUs. */
 	if (!asks)
@@ -128,6 +124,7 @@ static uint64_t combinations(int n, int k, uint64_t max)
 	return v;
 }
 
+/* Descending, as no other list of numbers is sorted. */
 static int descending(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -166,12 +163,12 @@ static double part(uint64_t has, uint64_t need)
 static double score(const struct stow_supply *has, const struct stow_need *need,
 		    const struct stow_supply *sum)
 {
-	double v = part(has->cpus, less(need->cpus, sum->cpus)) +
-		   part(has->memory, less(need->memory, sum->memory));
+	double v = part(has->cpus, stow_saturating_sub(need->cpus, sum->cpus)) +
+		   part(has->memory, stow_saturating_sub(need->memory, sum->memory));
 
 	for (size_t i = 0; i < need->n; i++)
 		v += part(has->free[i] + has->grow[i],
-			  less(need->count[i], sum->free[i] + sum->grow[i]));
+			  stow_saturating_sub(need->count[i], sum->free[i] + sum->grow[i]));
 	return v + (!sum->runs_on && has->runs_on ? 0.001 : 0);
 }
 

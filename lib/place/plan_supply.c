@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "place/plan_internal.h"
 
 int stow_pair_distance(const struct stow_capacity *capacity, int a, int b)
@@ -40,11 +41,6 @@ enum stow_unfit stow_candidate_unfit(const struct stow_capacity *capacity,
 	return STOW_UNFIT_NOT;
 }
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
 static void supply_cpus(const struct stow_node_capacity *node, enum stow_cpu_mode mode, bool empty,
 			struct stow_supply *ret)
 {
@@ -74,7 +70,8 @@ void stow_supply_of(const struct stow_capacity *capacity, const struct stow_requ
 	if (empty) {
 		ret->memory = node->mem_total;
 		for (size_t i = 0; i < node->n_pools; i++)
-			ret->memory = less(ret->memory, node->pools[i].total * node->pools[i].size);
+			ret->memory = stow_saturating_sub(ret->memory, node->pools[i].total *
+									       node->pools[i].size);
 	}
 	for (size_t i = 0; i < request->n_pages; i++)
 		for (size_t j = 0; j < node->n_pools; j++) {
@@ -113,9 +110,9 @@ bool stow_supply_covers(const struct stow_supply *sum, const struct stow_need *n
 	if (sum->cpus < need->cpus || !sum->runs_on)
 		return false;
 	for (size_t i = need->n; i-- > 0;) {
-		uint64_t missing = less(need->count[i], sum->free[i]);
+		uint64_t missing = stow_saturating_sub(need->count[i], sum->free[i]);
 
-		if (missing > less(sum->grow[i], grown / need->size[i]))
+		if (missing > stow_saturating_sub(sum->grow[i], grown / need->size[i]))
 			return false;
 		grown += missing * need->size[i];
 	}
@@ -139,7 +136,7 @@ static void supply_of_candidate(struct stow_candidates *c, const struct stow_req
 	struct stow_supply *has = &c->nodes[c->n].has;
 
 	stow_supply_of(c->capacity, request, index, empty, has);
-	has->whole = whole < has->cpus ? whole : has->cpus;
+	has->whole = STOW_MIN(whole, has->cpus);
 	if (!stow_wants_full_cores(c->capacity, request))
 		return;
 	has->cpus = (empty ? has->cpus : has->whole) / c->unit;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/math.h"
 
 #include "rpc/guard.h"
 #include "rpc/handshake.h"
@@ -94,8 +95,7 @@ int rpc_hooks_start(void)
 	if (limit.rlim_cur < DESCRIPTORS_MAX) {
 		rlim_t had = limit.rlim_cur;
 
-		limit.rlim_cur =
-			limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+		limit.rlim_cur = STOW_MIN(limit.rlim_max, (rlim_t)DESCRIPTORS_MAX);
 		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 			limit.rlim_cur = had;
 	}

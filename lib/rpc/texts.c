@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/math.h"
+
 #define DESCRIBED_MOST 64 /* bytes of a text in a description */
 #define DESCRIBED_LIST 3  /* entries of a list in a description */
 
@@ -125,7 +127,7 @@ void stow_texts_clean(ProtobufCMessage *message, size_t most)
 			if (!text)
 				stow_texts_clean(list[j], most);
 			else if (list[j] && *(char *)list[j])
-				stow_text_clean(list[j], own < most ? own : most);
+				stow_text_clean(list[j], STOW_MIN(own, most));
 		}
 	}
 }

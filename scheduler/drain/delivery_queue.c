@@ -213,7 +213,7 @@ static void wait_for(struct receiver *to, const struct scheduler_delivery *deliv
 		return;
 	}
 	if (delivery->due < now + wait)
-		wait = delivery->due > now ? delivery->due - now : 0;
+		wait = stow_clock_elapsed(now, delivery->due);
 	until = stow_clock_in(CLOCK_REALTIME, wait);
 	(void)pthread_cond_timedwait(&to->posted, &to->queue->lock, &until);
 }

@@ -48,13 +48,6 @@ const char *scheduler_step_name(PbDrainStep step)
 
 /* --- the body ------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Format the numbers of a plan's blocks as a list. An idset cannot hold numbers that large. */
 static char *blocks_of(const PbDrainPlan *plan)
 {
@@ -64,7 +57,7 @@ static char *blocks_of(const PbDrainPlan *plan)
 		return NULL;
 	for (size_t i = 0; i < plan->n_blocks; i++)
 		ids[i] = plan->blocks[i]->id;
-	qsort(ids, plan->n_blocks, sizeof(*ids), ascending);
+	stow_idlist_sort(ids, plan->n_blocks);
 	return stow_idlist_format(ids, plan->n_blocks);
 }
 

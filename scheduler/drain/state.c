@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "rpc/log.h"
 #include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
@@ -29,7 +30,7 @@ static void set_step(struct scheduler_drain *d, PbDrainStep step)
 
 	p->step = step;
 	d->message->updated = now.wall;
-	p->elapsed = now.wall > d->message->created ? now.wall - d->message->created : 0;
+	p->elapsed = stow_clock_elapsed(d->message->created, now.wall);
 	d->owed = true;
 }
 
@@ -204,7 +205,7 @@ static void begin(struct scheduler *s, struct scheduler_drain *d)
 static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
 	const struct stow_machine *m = d->machine;
-	uint64_t since = m->heard > d->since ? m->heard : d->since;
+	uint64_t since = STOW_MAX(m->heard, d->since);
 
 	if (!(d->flags & SCHEDULER_DRAIN_CANCEL) || !m->stale || m->stream ||
 	    now.mono < since + s->config.stale_after)

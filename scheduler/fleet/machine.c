@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/math.h"
+
 #include "scheduler/fleet/reservation.h"
 
 int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id)
@@ -29,11 +31,6 @@ bool stow_machine_full(const struct stow_machine *machine)
 	       machine->reservation_bytes >= STOW_RESERVATION_BYTES_MAX;
 }
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
 /* Free pages of the pool are used first; for the rest the pool grows. */
 static void take_pages(const struct stow_numa *numa, const PbHugepages *pages,
 		       struct stow_room *room)
@@ -43,8 +40,8 @@ static void take_pages(const struct stow_numa *numa, const PbHugepages *pages,
 	for (size_t i = 0; i < numa->n_pools; i++) {
 		if (numa->pools[i].size != pages->page_size)
 			continue;
-		grown = less(pages->pages, room->pages[i]);
-		room->pages[i] = less(room->pages[i], pages->pages);
+		grown = stow_saturating_sub(pages->pages, room->pages[i]);
+		room->pages[i] = stow_saturating_sub(room->pages[i], pages->pages);
 	}
 	if (pages->page_size)
 		room->memory = grown > room->memory / pages->page_size
@@ -55,10 +52,10 @@ static void take_pages(const struct stow_numa *numa, const PbHugepages *pages,
 static void take_part(const struct stow_numa *numa, const PbContainerPart *part, bool exclusive,
 		      struct stow_room *room)
 {
-	room->cpus = (uint16_t)less(room->cpus, part->cpus);
+	room->cpus = (uint16_t)stow_saturating_sub(room->cpus, part->cpus);
 	if (exclusive)
-		room->takeable = (uint16_t)less(room->takeable, part->cpus);
-	room->memory = less(room->memory, part->memory_promised);
+		room->takeable = (uint16_t)stow_saturating_sub(room->takeable, part->cpus);
+	room->memory = stow_saturating_sub(room->memory, part->memory_promised);
 	for (size_t i = 0; i < part->n_hugepages; i++)
 		take_pages(numa, part->hugepages[i], room);
 }
@@ -123,7 +120,7 @@ uint32_t stow_machine_unowned(const struct stow_machine *machine)
 	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
 		for (size_t p = 0; r->exclusive && !r->counted && p < r->message->n_parts; p++)
 			taken += r->message->parts[p]->cpus;
-	return (uint32_t)less(n, taken);
+	return (uint32_t)stow_saturating_sub(n, taken);
 }
 
 uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers, size_t *ret_len)

@@ -5,16 +5,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "scheduler/fleet/fleet_internal.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
-
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
 
 /* Return the first of several, because a container sorts before the lease that it adopted. */
 static const struct stow_container *container_with(const struct stow_machine *m, uint64_t id)
@@ -160,8 +154,7 @@ int stow_fleet_reconcile(struct stow_fleet *fleet, struct stow_machine *machine,
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	for (struct stow_reservation *at = machine->reservations; at; at = at->next) {
-		bool is_listed =
-			n_listed && bsearch(&at->id, listed, n_listed, sizeof(*listed), ascending);
+		bool is_listed = stow_idlist_has(listed, n_listed, at->id);
 		bool was_bound = at->message->state == PB_RESERVATION_STATE_BOUND;
 
 		if (!is_listed && (was_bound || at->reported))

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idlist.h"
 #include "base/idset.h"
+#include "base/math.h"
 #include "node/topology.h"
 #include "scheduler/fleet/ids.h"
 
@@ -144,8 +146,7 @@ static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err
 	n->memory_total = in->memory_total;
 	n->memory_free = in->memory_allocatable < in->memory_total ? in->memory_allocatable
 								   : in->memory_total;
-	n->memory_real =
-		in->memory_available < in->memory_total ? in->memory_available : in->memory_total;
+	n->memory_real = STOW_MIN(in->memory_available, in->memory_total);
 	if (pack_numa(in, &n->wire) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
@@ -276,13 +277,6 @@ static int decode_containers(const PbNodeReport *in, struct stow_report *u, stru
 	return 0;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static int decode_ids(char *const *in, size_t n, size_t most, const char *what, uint64_t **ret,
 		      size_t *ret_n, struct stow_err *err)
 {
@@ -299,7 +293,7 @@ static int decode_ids(char *const *in, size_t n, size_t most, const char *what, 
 		if (r < 0)
 			return stow_err_wrap(err, r, "%s", what);
 	}
-	qsort(ids, n, sizeof(*ids), ascending);
+	stow_idlist_sort(ids, n);
 	for (size_t i = 0; i < n; i++)
 		if (!i || ids[i] != ids[i - 1])
 			ids[(*ret_n)++] = ids[i];

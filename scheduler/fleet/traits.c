@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/math.h"
+
 #include "scheduler/fleet/fleet.h"
 
 static const uint16_t steps[STOW_TRAIT_STEPS] = {
@@ -23,11 +25,6 @@ unsigned int stow_trait_step(uint64_t cpus)
 unsigned int stow_trait_size(uint64_t page_size)
 {
 	return (unsigned int)__builtin_ctzll(page_size) % STOW_TRAIT_SIZES;
-}
-
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-	return a < UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
 static void raise(uint32_t *to, uint32_t v)
@@ -61,17 +58,17 @@ static void add_pages(struct stow_traits_maker *maker, const struct stow_numa *n
 
 	for (size_t p = 0; p < numa->n_pools; p++) {
 		uint64_t size = numa->pools[p].size, free = room->pages[p] * size;
-		uint64_t holds = plus(free, room->memory / size * size);
+		uint64_t holds = stow_saturating_add(free, room->memory / size * size);
 		unsigned int group = stow_trait_size(size);
 
 		if (numa->shared)
 			raise(&maker->row->v[STOW_TRAIT_PAGES + group],
-			      stow_trait_bytes(plus(free, room->memory)));
+			      stow_trait_bytes(stow_saturating_add(free, room->memory)));
 		if (holds > here[group])
 			here[group] = holds;
 	}
 	for (size_t g = 0; numa->online && g < STOW_TRAIT_SIZES; g++)
-		maker->pages[g] = plus(maker->pages[g], here[g]);
+		maker->pages[g] = stow_saturating_add(maker->pages[g], here[g]);
 }
 
 void stow_traits_add(struct stow_traits_maker *maker, const struct stow_numa *numa,
@@ -90,9 +87,9 @@ void stow_traits_add(struct stow_traits_maker *maker, const struct stow_numa *nu
 	insert(maker->most_memory, room->memory);
 	maker->cpus += room->cpus;
 	maker->takeable += room->takeable;
-	maker->any_memory = plus(maker->any_memory, room->memory);
+	maker->any_memory = stow_saturating_add(maker->any_memory, room->memory);
 	if (numa->online)
-		maker->memory = plus(maker->memory, room->memory);
+		maker->memory = stow_saturating_add(maker->memory, room->memory);
 	add_pages(maker, numa, room);
 }
 
@@ -116,11 +113,10 @@ static void add_empty(const struct stow_machine *machine, uint32_t v[STOW_TRAITS
 			cpus += most->total;
 			for (size_t p = 0; p < most->n_pools; p++)
 				pools += most->pools[p].total * most->pools[p].size;
-			memory += most->memory_total > pools ? most->memory_total - pools : 0;
+			memory += stow_saturating_sub(most->memory_total, pools);
 		}
 		v[STOW_TRAIT_EMPTY_CPUS + k] = ~(uint32_t)cpus;
-		v[STOW_TRAIT_EMPTY_MEMORY + k] =
-			~(uint32_t)(memory >> 20 < UINT32_MAX ? memory >> 20 : UINT32_MAX);
+		v[STOW_TRAIT_EMPTY_MEMORY + k] = ~stow_saturating_u32(memory >> 20);
 	}
 }
 
@@ -137,7 +133,7 @@ void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine 
 	}
 	for (int k = 0; k < STOW_TRAIT_SETS; k++) {
 		cpus += maker->most_cpus[k];
-		memory = plus(memory, maker->most_memory[k]);
+		memory = stow_saturating_add(memory, maker->most_memory[k]);
 		v[STOW_TRAIT_MOST_CPUS + k] = (uint32_t)cpus;
 		v[STOW_TRAIT_MOST_MEMORY + k] = stow_trait_bytes(memory);
 	}

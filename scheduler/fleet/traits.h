@@ -18,6 +18,8 @@
 
 #include <stdint.h>
 
+#include "base/math.h"
+
 #include "scheduler/fleet/report.h"
 
 #define STOW_TRAIT_STEPS 24 /* numbers of CPUs */
@@ -80,7 +82,7 @@ static inline uint32_t stow_trait_bytes(uint64_t bytes)
 {
 	uint64_t mib = bytes ? ((bytes - 1) >> 20) + 1 : 0;
 
-	return mib < UINT32_MAX ? (uint32_t)mib : UINT32_MAX;
+	return stow_saturating_u32(mib);
 }
 
 /* The same plus one, for traits in which 0 means "no NUMA node". */
@@ -88,7 +90,7 @@ static inline uint32_t stow_trait_bytes_of_one(uint64_t bytes)
 {
 	uint32_t mib = stow_trait_bytes(bytes);
 
-	return mib < UINT32_MAX ? mib + 1 : UINT32_MAX;
+	return stow_saturating_u32((uint64_t)mib + 1);
 }
 
 /* Return the step for a number of CPUs: the highest that is not above it. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/math.h"
 #include "base/parse.h"
 #include "scheduler/search/search_internal.h"
 
@@ -44,12 +45,7 @@ static bool accept(const void *ctx, uint32_t m)
 static void want_least(struct stow_query *q, uint32_t trait, uint64_t least)
 {
 	q->wants[q->n].trait = (enum stow_trait)trait;
-	q->wants[q->n++].least = least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
-}
-
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-	return a < UINT64_MAX - b ? a + b : UINT64_MAX;
+	q->wants[q->n++].least = stow_saturating_u32(least);
 }
 
 static void ask_for_one(const struct stow_want *want, const struct stow_need *need,
@@ -68,7 +64,8 @@ static void ask_for_one(const struct stow_want *want, const struct stow_need *ne
 		const struct stow_page_request *pages = &want->request.pages[p];
 
 		want_least(q, STOW_TRAIT_PAGES + stow_trait_size(pages->size),
-			   stow_trait_bytes(plus(pages->count * pages->size, need->memory)));
+			   stow_trait_bytes(
+				   stow_saturating_add(pages->count * pages->size, need->memory)));
 	}
 }
 

@@ -3,6 +3,8 @@
  * lacks. */
 #include "scheduler/search/search_internal.h"
 
+#include "base/math.h"
+
 #define EXACT_NUMA 12 /* up to that many NUMA nodes the planner tries all combinations */
 
 struct stow_need stow_need_of(const struct stow_want *want)
@@ -55,10 +57,10 @@ static bool covers(const struct supply *sum, const struct stow_want *want,
 		return false;
 	for (size_t p = want->request.n_pages; p-- > 0;) {
 		const struct stow_page_request *pages = &want->request.pages[p];
-		uint64_t lacks = pages->count > sum->free[p] ? pages->count - sum->free[p] : 0;
+		uint64_t lacks = stow_saturating_sub(pages->count, sum->free[p]);
 		uint64_t used = grown / pages->size;
 
-		if (lacks > (sum->grow[p] > used ? sum->grow[p] - used : 0))
+		if (lacks > stow_saturating_sub(sum->grow[p], used))
 			return false;
 		grown += lacks * pages->size;
 	}

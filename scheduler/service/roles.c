@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/math.h"
+
 #define AGENT "numastow:agent/"
 #define ROLE  "numastow:role/"
 
@@ -78,12 +80,12 @@ static int best_rank(const struct stow_rpc_peer *peer, char *const *roles)
 		if (strncmp(peer->uris[i], ROLE, strlen(ROLE)) == 0) {
 			int rank = rank_of(peer->uris[i] + strlen(ROLE));
 
-			best = rank > best ? rank : best;
+			best = STOW_MAX(rank, best);
 		}
 	while ((role = given(peer, roles, &at))) {
 		int rank = rank_of(role);
 
-		best = rank > best ? rank : best;
+		best = STOW_MAX(rank, best);
 	}
 	return best;
 }

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "scheduler/service/service.h"
 
 #define BACKLOG_MAX (1U << 20)	      /* bytes; a slower watcher is notified later */
@@ -175,7 +176,7 @@ static void pause_after(size_t *n_sent, uint64_t *since)
 	if (*n_sent < IN_A_ROW)
 		return;
 	*n_sent = 0;
-	stow_clock_sleep((now - *since) * 2 < PAUSE ? (now - *since) * 2 : PAUSE);
+	stow_clock_sleep(STOW_MIN((now - *since) * 2, PAUSE));
 	*since = stow_clock_monotonic();
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
@@ -39,8 +40,7 @@ struct etcd_lease {
 /* With the lock held, or before other threads have the lease. */
 static void renew(struct etcd_lease *lease, uint64_t sent, int64_t seconds)
 {
-	uint64_t ttl = (uint64_t)seconds * STOW_SECOND,
-		 margin = MARGIN < ttl / 3 ? MARGIN : ttl / 3;
+	uint64_t ttl = (uint64_t)seconds * STOW_SECOND, margin = STOW_MIN(MARGIN, ttl / 3);
 
 	lease->ttl = ttl;
 	if (sent + ttl - margin > lease->until)

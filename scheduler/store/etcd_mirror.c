@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
@@ -40,7 +41,7 @@ struct etcd_mirror {
 static int by_key(const void *a, const void *b)
 {
 	const struct etcd_key *x = a, *y = b;
-	size_t len = x->key_len < y->key_len ? x->key_len : y->key_len;
+	size_t len = STOW_MIN(x->key_len, y->key_len);
 	int order = memcmp(x->key, y->key, len);
 
 	return order ? order : (x->key_len > y->key_len) - (x->key_len < y->key_len);

@@ -23,6 +23,7 @@
 #include <numastow/v1/scheduler.pb-c.h>
 
 #include "base/clock.h"
+#include "base/idlist.h"
 
 #include "rpc/rpc.h"
 
@@ -101,13 +102,6 @@ static uint64_t await(bool there)
 	return at;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 /* Microseconds below which that share of them was; they are in order. */
 static double percentile(const uint64_t *delays, size_t n, size_t share)
 {
@@ -160,7 +154,7 @@ int main(int argc, char **argv)
 		run((const char *[]){ argv[6], "restore", argv[7], NULL }, "/dev/null");
 		await(false);
 	}
-	qsort(delays, n, sizeof(*delays), ascending);
+	stow_idlist_sort(delays, n);
 	printf("runs %zu\nlost %zu\np50_us %.0f\np99_us %.0f\nmax_us %.0f\n", n, lost,
 	       percentile(delays, n, 50), percentile(delays, n, 99), percentile(delays, n, 100));
 	fflush(stdout);

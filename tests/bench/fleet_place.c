@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/idlist.h"
 
 #include "scheduler/fleet/fleet.h"
 #include "scheduler/fleet/message.h"
@@ -136,16 +137,9 @@ static struct stow_reservation *book(struct stow_fleet *fleet, const PbPodReques
 	return reservation;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 static void print(uint32_t machines, const char *kind, uint64_t took[RUNS])
 {
-	qsort(took, RUNS, sizeof(*took), compare);
+	stow_idlist_sort(took, RUNS);
 	printf("%u %s %llu %llu\n", machines, kind, (unsigned long long)took[RUNS / 2],
 	       (unsigned long long)took[RUNS * 99 / 100]);
 	fflush(stdout);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/idlist.h"
 #include "etcd/rpc.pb-c.h"
 #include "rpc/rpc.h"
 
@@ -70,13 +71,6 @@ static void put(struct caller *c)
 	     &err);
 }
 
-static int ascending(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 int main(int argc, char **argv)
 {
 	struct stow_rpc_client_options options = { .target = argv[argc > 1] };
@@ -108,7 +102,7 @@ int main(int argc, char **argv)
 	       (double)puts * 1e9 / (double)(stow_clock_monotonic() - started),
 	       atomic_load(&failed));
 	puts = puts < sizeof(latencies) / sizeof(*latencies) ? puts : 1 << 20;
-	qsort(latencies, puts, sizeof(*latencies), ascending);
+	stow_idlist_sort(latencies, puts);
 	half = puts / 2;
 	most = puts * 99 / 100;
 	printf("put_p50_us %.0f\nput_p99_us %.0f\n", (double)latencies[half] / 1e3,

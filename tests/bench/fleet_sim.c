@@ -27,6 +27,7 @@
 #include <numastow/v1/scheduler.pb-c.h>
 
 #include "base/clock.h"
+#include "base/idlist.h"
 
 #include "rpc/rpc.h"
 #include "tests/bench/fleet_machine.h"
@@ -208,13 +209,6 @@ static void release_due(struct stow_rpc_client *client, uint64_t t)
 	pthread_mutex_unlock(&kept.lock);
 }
 
-static int ascending(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 /* Microseconds below which that share of them was; they are in order. */
 static double percentile(size_t n, size_t share)
 {
@@ -348,7 +342,7 @@ int main(int argc, char **argv)
 	n = atomic_load(&n_latencies);
 	n = n < sizeof(latencies) / sizeof(*latencies) ? n : sizeof(latencies) / sizeof(*latencies);
 	if (n > 0) {
-		qsort(latencies, n, sizeof(*latencies), ascending);
+		stow_idlist_sort(latencies, n);
 		printf("place_p50_us %.0f\nplace_p99_us %.0f\nplace_max_us %.0f\nfailed %u\n",
 		       percentile(n, 50), percentile(n, 99), percentile(n, 100),
 		       atomic_load(&failed));

@@ -13,17 +13,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/idlist.h"
 #include "place/plan.h"
 #include "tests/unit/machine.h"
 
 #define RUNS 21
-
-static int by_size(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static struct stow_usage *half_taken(int nodes)
 {
@@ -60,7 +54,7 @@ static void measure(const struct stow_topology *machine, const struct stow_usage
 		ns[i] = stow_clock_monotonic() - start;
 		used = plan ? stow_idset_count(&plan->nodes) : 0;
 	}
-	qsort(ns, RUNS, sizeof(ns[0]), by_size);
+	stow_idlist_sort(ns, RUNS);
 	printf("%d\t%s\t%llu\t%zu\n", nodes, name, (unsigned long long)ns[RUNS / 2], used);
 	fflush(stdout);
 }

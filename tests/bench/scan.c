@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/idlist.h"
 #include "pages/owners.h"
 
 #define RUNS_MAX 1000
@@ -26,13 +27,6 @@
 
 static const char *const files[FILES] = { "/proc/kpageflags", "/proc/kpagecgroup",
 					  "/proc/kpagecount" };
-
-static int by_size(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static int lacks(const char *what, const char *why)
 {
@@ -72,7 +66,7 @@ static void ours(struct stow_root *root, const struct stow_memblocks *blocks, co
 
 static void print(const char *name, uint64_t *ns, int runs, uint64_t bytes)
 {
-	qsort(ns, (size_t)runs, sizeof(*ns), by_size);
+	stow_idlist_sort(ns, (size_t)runs);
 	printf("%s\t%llu\t%llu\t%llu\n", name, (unsigned long long)ns[runs / 2],
 	       (unsigned long long)ns[0], (unsigned long long)bytes);
 }

@@ -86,6 +86,7 @@ static void run_once(struct job *job, int i)
 		job->peak = usage.ru_maxrss;
 }
 
+/* Not base/idlist.h: this program links nothing, to stay small. */
 static int by_size(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

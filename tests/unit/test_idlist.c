@@ -84,6 +84,23 @@ static void longest_numbers_fit(void **state)
 	assert_string_equal(text + strlen(text) - 21, ",18446744073709551615");
 }
 
+static void sorts_and_finds(void **state)
+{
+	uint64_t ids[] = { 7, UINT64_MAX, 0, 7, UINT64_C(1) << 63, 1 };
+
+	stow_idlist_sort(NULL, 0);
+	stow_idlist_sort(ids, 6);
+	assert_int_equal(ids[0], 0);
+	assert_int_equal(ids[1], 1);
+	assert_int_equal(ids[3], 7);
+	assert_true(ids[4] == UINT64_C(1) << 63);
+	assert_true(ids[5] == UINT64_MAX);
+	assert_true(stow_idlist_has(ids, 6, UINT64_MAX));
+	assert_true(stow_idlist_has(ids, 6, 0));
+	assert_false(stow_idlist_has(ids, 6, 8));
+	assert_false(stow_idlist_has(NULL, 0, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +108,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_is_no_list),
 		cmocka_unit_test(refuses_more_than_it_holds),
 		cmocka_unit_test(longest_numbers_fit),
+		cmocka_unit_test(sorts_and_finds),
 	};
 
 	return cmocka_run_group_tests_name("idlist", tests, NULL, NULL);
