@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "grant/lease.h"
+#include "grant/agent.h"
 
 int agent_lock_take(struct stow_root *root, const char *node, struct stow_err *err)
 {

@@ -32,7 +32,7 @@ static int read_placing(struct agent_policy *policy, struct stow_err *err)
 	int r = stow_config_read_anyway(policy->root, &policy->placing, &why);
 
 	if (r < 0)
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	if (r > 0) {
 		policy->placing->mode = STOW_MODE_OBSERVE;
 		atomic_store(&policy->broken, true);

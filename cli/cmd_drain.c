@@ -15,7 +15,7 @@
 #include "cli/drain_asked.h"
 #include "cli/drain_view.h"
 #include "drain/drain.h"
-#include "grant/lease.h"
+#include "grant/agent.h"
 
 #define S    STOW_SECOND
 #define HOUR (3600 * S)

@@ -10,8 +10,8 @@
 #include "cli/cli.h"
 #include "cli/context.h"
 #include "drain/drain.h"
+#include "grant/agent.h"
 #include "grant/gc.h"
-#include "grant/lease.h"
 
 /* Recover drains whose program was killed. A running agent does so itself, and notifies its
  * scheduler. */

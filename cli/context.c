@@ -27,7 +27,7 @@ static int read_config(struct cli_context *context, bool anyway, struct stow_err
 			"numastow: %s (nothing is placed until this is repaired; showing and "
 			"undoing still work)\n",
 			why.msg);
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 bool cli_ledger_hidden(struct stow_root *root)

@@ -2,7 +2,7 @@
 #pragma once
 
 /* The output of `numastow topology`: read by cmd_topology.c, printed by topology_text.c and
- * topology_json.c. */
+ * topology_json.c, which share topology_view.c. */
 
 #include "model/usage.h"
 #include "node/device.h"

@@ -19,6 +19,11 @@ struct hook_run {
 	struct stow_limits limits;
 };
 
+/* Call stow_request_parse() with the pod's annotations and the administrator's configuration. */
+int hook_parse_request(const struct hook_container *container, const char *name,
+		       const struct stow_config *config, struct stow_request *ret,
+		       struct stow_err *err);
+
 /* Read the administrator's configuration and the request: annotations, completed from
  * config.json and from the limits of the container's cgroup (NULL: there is none yet). Returns 1
  * when the container requests something, 0 when no annotation is for it. */

@@ -251,7 +251,7 @@ static int precreate_annotated(struct stow_root *root, const struct hook_contain
 	    run.request.memory_policy == STOW_MEMORY_BIND)
 		return 0; /* apply will report it */
 	hook_audit(&run, "refused", NULL, why.msg, true);
-	return stow_err_set(err, -r, "%s", why.msg);
+	return stow_err_move(err, r, &why);
 }
 
 int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err)

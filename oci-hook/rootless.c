@@ -101,5 +101,5 @@ int hook_run_rootless(struct stow_root *root, enum hook_command command, int in,
 	/* Input that cannot be parsed is accepted, unless it contains the prefix. */
 	if (!memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
 		return 0;
-	return stow_err_set(err, -r, "%s", why.msg);
+	return stow_err_move(err, r, &why);
 }

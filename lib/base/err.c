@@ -66,3 +66,8 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 	}
 	return r;
 }
+
+int stow_err_move(struct stow_err *err, int r, const struct stow_err *from)
+{
+	return stow_err_set(err, -r, "%s", from->msg);
+}

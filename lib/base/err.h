@@ -33,3 +33,7 @@ int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
  * "while reading %s", path)`. */
 int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Take over the text of an error that was kept apart until it was known to count. Returns `r`, the
+ * negative errno that it counts as. */
+int stow_err_move(struct stow_err *err, int r, const struct stow_err *from);

@@ -126,8 +126,8 @@ static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct 
 			    : r; /* "domain invalid": it has no processes */
 	}
 	if (!top && (r == -EOPNOTSUPP || r == -ENOENT || r == -ENODEV))
-		return 0; /* threaded, or gone by now */
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+		return 0; /* threaded, or gone meanwhile */
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 static int by_number(const void *a, const void *b)

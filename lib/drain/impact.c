@@ -580,5 +580,5 @@ int stow_drain_impact(const struct stow_grant_context *context, struct stow_drai
 	r = r < 0 ? r : r2;
 	if (r == 0)
 		r = check_room(&a, &why);
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }

@@ -30,7 +30,7 @@ static int look_inside(const struct stow_grant_context *context, struct stow_dra
 	if (r == 0)
 		return 0;
 	if (r != -EOPNOTSUPP && r != -EPERM && r != -EACCES && r != -ENOENT)
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	return stow_drain_note(c->plan, "what is in the blocks is not known: %s", why.msg) < 0
 		       ? stow_err_set(err, ENOMEM, "out of memory")
 		       : 0;

@@ -161,7 +161,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 		r = enter(&d, &why);
 	if (r < 0) {
 		r = refuse(&d, r, ret_step, &why);
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	}
 	d.entered = true;
 	r = stow_drain_notify(&d, STOW_DRAIN_STEP_FENCED, "", &why);
@@ -169,7 +169,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 		r = plan_again(&d, &why);
 	if (r < 0) {
 		r = stow_drain_finish(&d, r, false, ret_step, &why);
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	}
 	return stow_drain_work(&d, ret_step, err);
 }
@@ -248,7 +248,7 @@ static int go_on(struct stow_draining *d, enum stow_drain_step *ret_step, struct
 	d->spec.blocks = NULL;
 	if (r < 0) {
 		r = stow_drain_finish(d, r, false, ret_step, &why);
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	}
 	keep_gone(d);
 	if (!d->plan->device && *d->row.device)
@@ -277,8 +277,8 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 			      &why, EOWNERDEAD,
 			      "the program that ran the drain was killed; the drain was undone");
 	r = stow_drain_finish(d, r, false, ret_step, &why);
-	/* Undoing it was the purpose, so it is a success. */
-	return d->stuck ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	/* That it was taken back is what was wanted. */
+	return d->stuck ? stow_err_move(err, r, &why) : 0;
 }
 
 /* Restore the state of a drain from its row. */

@@ -254,7 +254,7 @@ static int offline_one(struct stow_draining *d, size_t index, struct stow_err *e
 	r2 = stow_drain_save_row(d, r < 0 ? NULL : &why);
 	stow_drain_pools_unlock(&d->pools);
 	r = r < 0 ? r : r2;
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 /* Wait as long as the configured rate demands. `before`: blocks that a killed worker took
@@ -573,7 +573,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 		r = keep_rest(d, r, &failed);
 	}
 	r = stow_drain_finish(d, r, failed > 0, ret_step, &why);
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 /* Hooks that were running when the fence went up may have reserved on the node: wait for them. */

@@ -322,7 +322,7 @@ int stow_adopt(const struct stow_grant_context *context, struct stow_adoption *r
 	first = learn(&known, err);
 	r = stow_discover(context->root, has_grants_below, &known, &discovery, &why);
 	if (r < 0 && r != -ENOENT && !first)
-		first = stow_err_set(err, -r, "%s", why.msg);
+		first = stow_err_move(err, r, &why);
 	for (size_t i = 0; i < discovery.n; i++) {
 		r = look_at(&known, &discovery.list[i], &result, first ? NULL : err);
 		first = first ? first : r < 0 ? r : 0;

@@ -8,9 +8,9 @@
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/kubelet.h"
+#include "grant/agent.h"
 #include "grant/apply.h"
 #include "grant/enforce.h"
-#include "grant/lease.h"
 
 #define LOCK_PATH STOW_RUN_DIR "/mems.lock"
 

@@ -8,8 +8,8 @@
 
 #include "base/cleanup.h"
 #include "cgroup/kubelet.h"
+#include "grant/agent.h"
 #include "grant/apply_internal.h"
-#include "grant/lease.h"
 #include "grant/partition.h"
 
 /* Compute the CPUs that belong to this container alone. A repin's target does from the moment that
@@ -437,5 +437,5 @@ int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err 
 	if (!c->lent)
 		stow_cgroup_free_ptr(&c->cgroup);
 	c->cgroup = NULL;
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }

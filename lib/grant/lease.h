@@ -45,16 +45,8 @@ int stow_lease_keep_only(const struct stow_grant_context *context, const char *c
 void stow_lease_await(const struct stow_grant_context *context,
 		      const struct stow_reservation_name *name);
 
-/* The agent holds this lock while it runs. The file's text is "PID NODE"; NODE is the machine's
- * name as the agent reports it to schedulers. */
-#define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
-
-/* Return whether an agent holds the lock. Always false without root, which alone may open the
- * file. */
-bool stow_agent_lives(struct stow_root *root);
-
-/* Set the reason why a container cannot have the reservation that it names: it belongs to another
- * machine, is used already, has expired, or was never made. Return the error. `err` is never
+/* Says why a container that names a reservation cannot have it: it belongs to another machine, is
+ * used already, has run out, or was never made. Returns the error that it sets; `err` is never
  * NULL. */
 int stow_lease_missing(const struct stow_grant_context *context,
 		       const struct stow_reservation_name *name, const struct stow_record *holder,

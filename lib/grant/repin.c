@@ -456,13 +456,13 @@ int stow_repin(const struct stow_grant_context *context, const char *id,
 		r = tell(&rp, STOW_REPIN_PLANNED, &why);
 	}
 	if (options->dry_run)
-		return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+		return r < 0 ? stow_err_move(err, r, &why) : 0;
 	if (r == 0)
 		r = move(&rp, &why);
 	if (r < 0) {
 		if (rp.record->move)
 			take_back(&rp, why.msg);
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	}
 	r = settle_rest(context, rp.record->n_pages > 0, &why);
 	if (r == 0)

@@ -384,7 +384,7 @@ static int find_reserved(const struct stow_attempt *rv, const struct stow_reques
 		return r;
 	if (!lease || lease->state != STOW_STATE_LEASE || is_running_out(lease)) {
 		r = stow_lease_missing(rv->context, &name, lease, &why);
-		return stow_err_set(err, -r, "%s", why.msg);
+		return stow_err_move(err, r, &why);
 	}
 	r = check_reserved(lease, request, err);
 	if (r < 0)

@@ -89,7 +89,7 @@ int stow_sql_lock(struct stow_ledger *ledger, struct stow_err *err)
 		return stow_err_set(err, EACCES, "reading the ledger %s%s needs root",
 				    ledger->root->prefix, STOW_LEDGER_PATH);
 	if (r < 0)
-		return stow_err_set(err, why.code, "%s", why.msg);
+		return stow_err_move(err, -why.code, &why);
 	ledger->lock = r;
 	if (!ledger->db) /* it is being opened */
 		return 0;

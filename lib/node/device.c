@@ -69,7 +69,7 @@ static int read_node(struct stow_root *root, const char *path, int *ret_node, st
 			(void)stow_err_wrap(&inner, r, "%s/numa_node", path);
 	}
 	if (r < 0)
-		return stow_err_set(err, -r, "%s", inner.msg);
+		return stow_err_move(err, r, &inner);
 	*ret_node = (int)node;
 	return 0;
 }
@@ -371,7 +371,7 @@ int stow_devices_read(struct stow_root *root, struct stow_devices *ret, struct s
 
 	r = list_pci(root, &list, &first);
 	if (r < 0 && r != -ENOENT)
-		return stow_err_set(err, first.code, "%s", first.msg);
+		return stow_err_move(err, -first.code, &first);
 	if (r == 0)
 		r = add_names(root, &list, NET_DIR, err);
 	if (r == 0)

@@ -320,7 +320,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return read_back(root, id, "offline", "offline", r, err);
 	r = read_back(root, id, "offline", "offline", r, &inner);
 	if (r != -EINTR)
-		return r < 0 ? stow_err_set(err, inner.code, "%s", inner.msg) : r;
+		return r < 0 ? stow_err_move(err, -inner.code, &inner) : r;
 	if (end == -ECANCELED)
 		return stow_err_set(err, ECANCELED, "memory block %" PRIu64 ": cancelled", id);
 	return stow_err_set(err, ETIMEDOUT,

@@ -65,7 +65,7 @@ int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], stru
 	if (r == -ENOENT)
 		r = list_sizes(root, "/sys/devices/system/node/node0/hugepages", sizes, &inner);
 	if (r < 0 && r != -ENOENT)
-		return stow_err_set(err, inner.code, "%s", inner.msg);
+		return stow_err_move(err, -inner.code, &inner);
 	return r < 0 ? 0 : r;
 }
 
@@ -103,8 +103,8 @@ int stow_pool_read(struct stow_root *root, int node, uint64_t size, struct stow_
 	if (r == -ENOENT && machine_dir(root, &dir, node, size))
 		r = stow_root_read_u64(root, &pool.total, &first, "%s/nr_hugepages", dir.path);
 	if (r < 0)
-		return stow_err_set(err, first.code, "%s", first.msg);
-	/* nr_hugepages includes surplus pages: when it is 0 there is nothing more to read. */
+		return stow_err_move(err, -first.code, &first);
+	/* Surplus pages count in nr_hugepages: in an empty pool there is nothing more to read. */
 	if (pool.total) {
 		r = stow_root_read_u64(root, &pool.free, err, "%s/free_hugepages", dir.path);
 		if (r == 0)
@@ -135,5 +135,5 @@ int stow_pool_write(struct stow_root *root, int node, uint64_t size, uint64_t pe
 		r = stow_root_write_u64(root, persistent_pages, &first, "%s/nr_hugepages",
 					dir.path);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return r < 0 ? stow_err_set(err, first.code, "%s", first.msg) : 0;
+	return r < 0 ? stow_err_move(err, -first.code, &first) : 0;
 }

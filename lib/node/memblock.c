@@ -214,7 +214,7 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 	if (r == 0 && flags & STOW_MEMBLOCK_DEVICE)
 		r = stow_memdevs_assign(root, &list, &inner);
 	if (r < 0)
-		return stow_err_set(err, inner.code, "%s", inner.msg);
+		return stow_err_move(err, -inner.code, &inner);
 	*ret = list;
 	list = (struct stow_memblocks){ 0 };
 	return 0;

@@ -236,7 +236,7 @@ static int proof_new(struct proof *p, const uint64_t *pfns, size_t n, struct sto
 	/* Processes can be found without a memory hierarchy, too. */
 	r = stow_cgroup_paths(p->root, p->inodes, p->n, p->paths, &inner);
 	if (r == -ENOMEM)
-		return stow_err_set(err, ENOMEM, "%s", inner.msg);
+		return stow_err_move(err, -ENOMEM, &inner);
 	for (size_t i = 0; i < p->n; i++)
 		p->frames[i].cgroup = p->paths[i];
 	return 0;
@@ -481,7 +481,7 @@ int stow_culprits_suspect(struct stow_root *root, const struct stow_block_use *u
 		inodes[i] = use->owners[i].inode;
 	r = stow_cgroup_paths(root, inodes, use->n_owners, paths, &inner);
 	if (r == -ENOMEM)
-		return stow_err_set(err, ENOMEM, "%s", inner.msg);
+		return stow_err_move(err, -ENOMEM, &inner);
 	r = suspect(root, use, paths, &list, err);
 	for (size_t i = 0; i < use->n_owners; i++)
 		free(paths[i]);

@@ -53,7 +53,7 @@ int stow_memcg_pids(struct stow_root *root, const char *path, pid_t **ret_pids, 
 		*ret_n = 0;
 		return 0;
 	}
-	return r < 0 ? stow_err_set(err, -r, "%s", why.msg) : 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 int stow_all_pids(struct stow_root *root, pid_t **ret_pids, size_t *ret_n, struct stow_err *err)

@@ -21,7 +21,7 @@ static int open_one(struct stow_root *root, const char *path, struct stow_err *e
 				    path);
 	if (fd == -EPERM || fd == -EACCES)
 		return stow_err_set(err, EPERM, "%s: only root of the machine may read it", path);
-	return fd < 0 ? stow_err_set(err, inner.code, "%s", inner.msg) : fd;
+	return fd < 0 ? stow_err_move(err, -inner.code, &inner) : fd;
 }
 
 int stow_kpages_open(struct stow_root *root, struct stow_kpages *ret, struct stow_err *err)

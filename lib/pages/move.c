@@ -409,7 +409,7 @@ static int open_process(struct mover *m, pid_t pid, const struct stow_pidref *re
 	m->pagemap = stow_root_openat(m->root, O_RDONLY, 0, &why, "/proc/%d/pagemap", (int)pid);
 	if (m->pagemap == -ENOENT || m->pagemap == -ESRCH)
 		return has_ended(m, err);
-	return m->pagemap < 0 ? stow_err_set(err, -m->pagemap, "%s", why.msg) : 0;
+	return m->pagemap < 0 ? stow_err_move(err, m->pagemap, &why) : 0;
 }
 
 /* Repeat for pages that did not move, as long as others did. */

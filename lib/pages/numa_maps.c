@@ -99,7 +99,7 @@ int stow_numa_maps_open(struct stow_root *root, pid_t pid, const char *name,
 	if (fd == -ENOENT || fd == -ESRCH)
 		return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
 	if (fd < 0)
-		return stow_err_set(err, -fd, "%s", why.msg);
+		return stow_err_move(err, fd, &why);
 	ret->file = fdopen(fd, "re");
 	if (!ret->file) {
 		close(fd);

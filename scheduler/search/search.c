@@ -169,7 +169,7 @@ int stow_search_machine(const struct stow_machine *machine, const struct stow_wa
 	int r;
 
 	if (silent(machine, &why))
-		return stow_err_set(err, ENOSPC, "%s", why.msg);
+		return stow_err_move(err, -ENOSPC, &why);
 	r = model_make(machine, &model, err);
 	if (r < 0)
 		return r;

@@ -212,7 +212,7 @@ int scheduler_explain_now(struct scheduler *s, struct stow_rpc_call *call,
 			r = verdicts(s, call, &want, limit_of(in), out, err);
 		s->fleet->readers--;
 	} else {
-		r = stow_err_set(err, -r, "%s", why.msg);
+		r = stow_err_move(err, r, &why);
 	}
 	stow_lock_give(&s->fleet->lock);
 	return r;

@@ -16,6 +16,14 @@ static inline int stow_analyze_failed(int errnum)
 	return -errnum;
 }
 
+static inline int stow_analyze_negative(int r)
+{
+	if (r >= 0)
+		__builtin_unreachable();
+	return r;
+}
+
+#define stow_err_move(err, r, from) ((void)(stow_err_move)(err, r, from), stow_analyze_negative(r))
 #define stow_err_set(err, errnum, ...) \
 	((void)(stow_err_set)(err, errnum, __VA_ARGS__), stow_analyze_failed(errnum))
 #define stow_err_sys(err, errnum, ...) \

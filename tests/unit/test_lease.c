@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a scheduler reserved on this machine: leases, the containers that bring them, fences. */
+#include "grant/agent.h"
 #include "unit.h"
 
 #include <fcntl.h>

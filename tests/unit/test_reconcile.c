@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What another tool changes: adopted when it fits, put back once, then left. */
+#include "grant/agent.h"
 #include "unit.h"
 
 #include <fcntl.h>
