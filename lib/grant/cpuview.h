@@ -52,13 +52,13 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 void stow_cpu_view_done(struct stow_cpu_view *view);
 
 /*
- * Returns whether no CPU went or came since the view was read. On cgroup v1 the kernel takes a CPU
+ * Return whether no CPU went or came since the view was read. On cgroup v1 the kernel takes a CPU
  * that goes out of every set: a set that is read after the view may lack CPUs that no tool has
- * taken. To be asked after the set was read.
+ * taken. Call it after the set was read.
  */
 bool stow_cpu_view_is_current(const struct stow_cpu_view *view);
 
-/* Computes the CPUs that a shared record would have if no CPU were exclusive; with `moved` those of
+/* Compute the CPUs that a shared record would have if no CPU were exclusive; with `moved`, those of
  * its repin's target. */
 int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,
 		       struct stow_idset *ret, struct stow_err *err);

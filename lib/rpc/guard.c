@@ -487,8 +487,7 @@ static bool parse_origin(const char *text, struct rpc_origin *ret)
 		len = (size_t)(colon - text);
 	} else if (strncmp(text, "ipv6:%5B", 8) == 0 && colon - text > 11) {
 		text += 8;
-		len = strcspn(text, "%]"); /* up to a scope or the bracket11= In this order: in
-					      between, the connection would be read. */
+		len = strcspn(text, "%]"); /* up to a scope or the bracket */
 	} else {
 		return false;
 	}

@@ -51,8 +51,8 @@ struct stow_rpc_server;
 struct stow_rpc_client;
 struct stow_rpc_call;
 
-#define STOW_RPC_MESSAGE_MAX (4U << 20) /* bytes of a received message; the default */
-#define STOW_RPC_BACKLOG_MAX (8U << 20) /* bytes queued on one stream to a slow reader */
+#define STOW_RPC_MESSAGE_MAX (4U << 20)		/* bytes of a received message; the default */
+#define STOW_RPC_BACKLOG_MAX (8U << 20)		/* bytes queued on one stream to a slow reader */
 #define STOW_RPC_KEEPALIVE   (20 * STOW_SECOND) /* ns between pings on a silent connection */
 #define STOW_RPC_NO_DEADLINE UINT64_MAX
 

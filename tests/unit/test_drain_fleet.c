@@ -16,9 +16,8 @@
 #include "scheduler/fleet/message.h"
 #include "whole.h"
 
-#define S	 STOW_SECOND
-#define GI	 (UINT64_C(1) << 30)
-#define PATIENCE 2000 /* looks, 10 ms apart */
+#define S  STOW_SECOND
+#define GI (UINT64_C(1) << 30)
 
 static const ProtobufCServiceDescriptor *const service = &pb_scheduler__descriptor;
 

@@ -18,17 +18,7 @@
 #include "scheduler/fleet/fleet.h"
 #include "whole.h"
 
-#define S	 STOW_SECOND
-#define PATIENCE 2000 /* looks, 10 ms apart */
-
-#define UNTIL(what)                                            \
-	do {                                                   \
-		int left = PATIENCE;                           \
-		while (!(what) && left--)                      \
-			usleep(10000);                         \
-		if (!(what))                                   \
-			fail_msg("waited in vain for " #what); \
-	} while (0)
+#define S STOW_SECOND
 
 /* --- the body ----------------------------------------------------------------------------------- */
 
