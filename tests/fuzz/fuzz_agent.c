@@ -99,7 +99,7 @@ static int add_drains(void *ctx, PbNodeReport *report)
 	return agent_drain_report(agent.drains, report);
 }
 
-static void tell(void *ctx, const PbDrainProgress *progress)
+static void notify(void *ctx, const PbDrainProgress *progress)
 {
 }
 
@@ -107,7 +107,7 @@ static int start_machine(struct stow_err *err)
 {
 	static const struct agent_machine_ops ops = { .report = add_drains };
 	const struct agent_publisher_identity identity = { agent.config.node, "", "" };
-	struct agent_drain_parts parts = { .tell = tell };
+	struct agent_drain_parts parts = { .notify = notify };
 	int r;
 
 	r = stow_root_open(fuzz_folder(), &agent.root, err);
