@@ -105,15 +105,20 @@ static size_t get_keys(const struct stow_yaml_table *table, const char *ret[stat
 static int check_texts(struct reader *rd, const struct stow_yaml_table *table,
 		       const struct stow_setting *s, const void *value, size_t n)
 {
+	char *const *list;
 	int r = 0;
 
 	if (!table->check)
 		return 0;
 	if (s->type == STOW_SETTING_TEXT)
 		return table->check(s, *(char *const *)value, rd->err);
-	if (s->type == STOW_SETTING_LIST)
-		for (char *const *list = *(char **const *)value; list && list[n] && r == 0; n++)
-			r = table->check(s, list[n], rd->err);
+	if (s->type != STOW_SETTING_LIST)
+		return 0;
+	list = *(char **const *)value;
+	if (!list)
+		return 0;
+	for (; list[n] && r == 0; n++)
+		r = table->check(s, list[n], rd->err);
 	return r;
 }
 
