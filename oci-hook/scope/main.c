@@ -22,9 +22,11 @@
 #include "base/idset.h"
 #include "base/parse.h"
 
-#define SYSTEMD	   "org.freedesktop.systemd1"
-#define UNIT_PATH  "/org/freedesktop/systemd1/unit"
-#define TIMEOUT_US (2 * UINT64_C(1000000)) /* for each answer */
+#define SYSTEMD	  "org.freedesktop.systemd1"
+#define UNIT_PATH "/org/freedesktop/systemd1/unit"
+/* For each answer. systemd answers in turn: while fifty containers start at once on a busy machine,
+ * an answer takes seconds. The caller bounds all of them together (lib/grant/enforce.c). */
+#define TIMEOUT_US (12 * UINT64_C(1000000))
 
 enum { SET = 0, FAILED = 1, USAGE = 2, NOTHING = 3 };
 

@@ -53,9 +53,7 @@ refused=$("$numastow" why | grep -c 'cannot place.*exclusive CPU.*one must stay'
 # 8 CPUs, one of which is always left to everybody else.
 eq "as many as fit were started" ${#started[@]} 7
 eq "the others were refused, each with the reason" "$refused" $((n - 7)) ||
-	for i in $(seq $n); do
-		[[ $(<"$vm_work/c$i.rc") == 0 ]] || grep -q 'cannot place' "$vm_work/c$i.out" || sed "s/^/# c$i: /" "$vm_work/c$i.out"
-	done
+	"$numastow" why | grep -v 'cannot place.*exclusive CPU.*one must stay' | sed 's/^/# /'
 cpus=$(for id in "${started[@]}"; do allowed_cpus "$(container_pid "$id")"; done | sort | uniq -d)
 eq "no CPU was given twice" "$cpus" ""
 all_as_promised "all at once"
