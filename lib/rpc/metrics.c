@@ -249,16 +249,15 @@ static uint64_t word(const char *text, int n)
 static double started(struct stow_root *root)
 {
 	char stat[1024];
-	uint64_t ticks;
+	uint64_t ticks, booted;
 	const char *p;
 
 	if (stow_root_read_buf(root, stat, sizeof(stat), NULL, "/proc/self/stat") < 0)
 		return 0;
 	p = strrchr(stat, ')');
 	ticks = p ? word(p, 20) : 0;
-	return (double)(stow_clock_wall() / STOW_SECOND) -
-	       (double)(stow_clock_boot() / STOW_SECOND) +
-	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	booted = (stow_clock_wall() - stow_clock_boot()) / STOW_SECOND;
+	return (double)booted + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 void stow_metrics_program(FILE *out, const char *build_info)
