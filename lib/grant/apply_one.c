@@ -117,16 +117,12 @@ static int judge_change(struct apply_run *run, struct apply_container *c, struct
 	r = read_now(c, err);
 	if (r < 0 || is_ours(run, c, &c->now))
 		return r;
-	taken_cpus(run, c, &taken);
-	/* The kernel may have taken what it lacks; the run for the CPUs that there are now follows.
-	 */
-	if (!stow_cpu_view_is_current(&run->view))
-		return stow_idset_empty(&taken);
 	if (c->entry)
 		return adopt_change(run, c, &c->now, err);
 	/* The agent decides within a second (lib/grant/reconcile.h). */
 	if (!stow_agent_lives(run->root))
 		return 0;
+	taken_cpus(run, c, &taken);
 	if (!stow_idset_empty(&taken))
 		return 0;
 	run->result->left++;
