@@ -74,7 +74,7 @@ bundle new "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numast
 "$numastow" repin mover --to "$to" --batch 1Mi --pause 100ms >"$vm_work/repin.out" 2>&1 &
 repin=$!
 check "it is on its way" eventually 60 grep -q moving "$vm_work/repin.out"
-refuse "a second repin at once is refused" 'being moved' "$numastow" repin mover --to "$to"
+refuse "a second repin at once is refused" 'being repinned' "$numastow" repin mover --to "$to"
 for id in old new; do
 	check "an exclusive container starts on the $id node meanwhile" again $id
 done
