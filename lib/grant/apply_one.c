@@ -24,16 +24,23 @@ static void own_cpus(const struct apply_container *c, struct stow_idset *ret)
 		stow_idset_or(ret, &c->record->move->cpus);
 }
 
-/* Compute the CPUs of other containers that this container may run on. */
-static void taken_cpus(const struct apply_run *run, const struct apply_container *c,
-		       struct stow_idset *ret)
+/* Compute the exclusive CPUs of all other containers. */
+static void others_cpus(const struct apply_run *run, const struct apply_container *c,
+			struct stow_idset *ret)
 {
 	struct stow_idset own;
 
 	own_cpus(c, &own);
-	*ret = c->effective;
-	stow_idset_and(ret, &run->view.exclusive);
+	*ret = run->view.exclusive;
 	stow_idset_minus(ret, &own);
+}
+
+/* Compute the CPUs of other containers that this container may run on. */
+static void taken_cpus(const struct apply_run *run, const struct apply_container *c,
+		       struct stow_idset *ret)
+{
+	others_cpus(run, c, ret);
+	stow_idset_and(ret, &c->effective);
 }
 
 void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text)
@@ -305,15 +312,13 @@ static int note_settled(struct apply_run *run, struct apply_container *c, struct
 static void hidden_cpus(const struct apply_run *run, const struct apply_container *c,
 			struct stow_idset *ret)
 {
-	struct stow_idset own, there = run->view.online;
+	struct stow_idset there = run->view.online;
 
 	*ret = (struct stow_idset){ 0 };
 	if (apply_is_v1(c))
 		return;
-	own_cpus(c, &own);
 	stow_idset_and(&there, &c->above);
-	*ret = run->view.exclusive;
-	stow_idset_minus(ret, &own);
+	others_cpus(run, c, ret);
 	stow_idset_minus(ret, &there);
 }
 

@@ -55,9 +55,9 @@ static bool allowed(pid_t pid, pid_t tid, const char *key, struct stow_idset *re
 	return found;
 }
 
-/* Whether none of the CPUs that a container may use is to be had: the kernel gives it what is
- * above. On v1 also when they have gone one after the other: what came back meanwhile is not in its
- * set before the next run, and an empty set's processes are moved to the cgroup above. */
+/* Return whether the container can have none of its CPUs now, so that the kernel gives it those of
+ * the cgroup above. On v1 also when its CPUs went one after the other: a CPU that came back is in
+ * its set only after the next run, and the kernel moves the processes of an empty set. */
 static bool is_displaced(struct checker *ch, const struct container *c)
 {
 	struct stow_idset usable = c->may, has;

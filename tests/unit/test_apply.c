@@ -329,8 +329,8 @@ static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_
 	has(s, own, "0");
 }
 
-/* Who owns a CPU that is offline has it alone when it comes back, before any run: one that started
- * meanwhile, one that was there, and one whose set another tool wrote meanwhile. */
+/* An exclusive CPU that comes back belongs to its owner alone, before any run: a container that was
+ * there does not get it, nor one that started meanwhile, nor one whose set another tool wrote. */
 static void an_exclusive_cpu_that_comes_back_is_its_owners_alone(void **state)
 {
 	struct setup *s = *state;

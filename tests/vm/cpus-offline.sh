@@ -43,7 +43,7 @@ has()
 	[[ $(cpus_of "$1") == "$2" ]]
 }
 
-# never_has ID CPU - not now, and not when the kernel's worker has looked at the CPU
+# never_has ID CPU - for a second, in which the kernel's worker follows a CPU that came online
 never_has()
 {
 	for _ in {1..10}; do
@@ -109,9 +109,9 @@ offline "$first" "$last"
 want meanwhile
 want narrow --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1
 online "$last"
-check "a container without a grant that started meanwhile has no CPU of its" \
+check "a container without a grant that started meanwhile does not get the CPU" \
 	never_has meanwhile "$last"
-check "nor has a shared one" never_has narrow "$last"
+check "nor does a shared one" never_has narrow "$last"
 online "$first"
 check "gc" "$numastow" gc
 all_as_promised "own CPUs were offline while others started"
