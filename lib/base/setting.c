@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/idset.h"
 #include "base/parse.h"
 
@@ -85,10 +86,10 @@ static const char *show(const struct stow_setting *s, uint64_t value, char *buf,
 {
 	if (s->type == STOW_SETTING_SIZE)
 		return stow_format_size(value, buf, size);
-	if (s->type == STOW_SETTING_DURATION && value % 1000000000)
-		snprintf(buf, size, "%" PRIu64 "ms", value / 1000000);
+	if (s->type == STOW_SETTING_DURATION && value % STOW_SECOND)
+		snprintf(buf, size, "%" PRIu64 "ms", value / STOW_MILLISECOND);
 	else if (s->type == STOW_SETTING_DURATION)
-		snprintf(buf, size, "%" PRIu64 "s", value / 1000000000);
+		snprintf(buf, size, "%" PRIu64 "s", value / STOW_SECOND);
 	else
 		snprintf(buf, size, "%" PRIu64, value);
 	return buf;

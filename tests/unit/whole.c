@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "rpc/log.h"
 
-#define S  UINT64_C(1000000000)
+#define S  STOW_SECOND
 #define GI (UINT64_C(1) << 30)
 
 /* --- the scheduler ------------------------------------------------------------------------------ */
