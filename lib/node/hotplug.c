@@ -53,7 +53,7 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 	case EACCES:
 	case EPERM:
 		return stow_err_set(err, errnum,
-				    "memory block %" PRIu64 ": only root of the machine may take "
+				    "memory block %" PRIu64 ": only the machine's root may take "
 				    "it %s",
 				    id, way);
 	case EROFS:
@@ -64,8 +64,9 @@ static int explain(struct stow_root *root, uint64_t id, const char *value, int e
 		return stow_err_set(err, ENOENT, "there is no memory block %" PRIu64, id);
 	case ETIMEDOUT:
 		return stow_err_set(err, errnum,
-				    "memory block %" PRIu64 ": the kernel is taking other memory "
-				    "offline and allows nothing else meanwhile: not %s",
+				    "memory block %" PRIu64
+				    ": the kernel is taking other memory offline, and permits no "
+				    "other hotplug meanwhile: not %s",
 				    id, way);
 	case EBUSY:
 		if (!offline)
@@ -121,8 +122,8 @@ static int read_back(struct stow_root *root, uint64_t id, const char *value, con
 	if (!root->live && strcmp(text, value) == 0)
 		return 1;
 	return stow_err_set(err, EBUSY,
-			    "memory block %" PRIu64 ": it went %s, and is %s again by another "
-			    "program",
+			    "memory block %" PRIu64
+			    ": it went %s, and another program took it %s again",
 			    id, state, text);
 }
 
@@ -323,11 +324,11 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 		return r < 0 ? stow_err_move(err, -inner.code, &inner) : r;
 	if (end == -ECANCELED)
 		return stow_err_set(err, ECANCELED, "memory block %" PRIu64 ": cancelled", id);
-	return stow_err_set(err, ETIMEDOUT,
-			    "memory block %" PRIu64
-			    ": the kernel was still at it after %.3g s: a page "
-			    "is held, or hard to move",
-			    id, (double)timeout / (double)STOW_SECOND);
+	return stow_err_set(
+		err, ETIMEDOUT,
+		"memory block %" PRIu64
+		": the kernel had not finished after %.3g s: a page is pinned, or hard to move",
+		id, (double)timeout / (double)STOW_SECOND);
 }
 
 /* --- devices -------------------------------------------------------------- */
@@ -374,7 +375,8 @@ static bool any_there(struct stow_root *root, const uint64_t *ids, size_t n)
 	return false;
 }
 
-static int let_go(struct stow_root *root, const struct stow_memdev *device, struct stow_err *err)
+static int request_removal(struct stow_root *root, const struct stow_memdev *device,
+			   struct stow_err *err)
 {
 	struct stow_err inner = { 0 };
 	int r;
@@ -385,12 +387,12 @@ static int let_go(struct stow_root *root, const struct stow_memdev *device, stru
 	else
 		r = stow_root_write(root, "1", &inner, "%s/eject", device->dir);
 	if (r == -EACCES || r == -EPERM)
-		return stow_err_set(err, -r, "%s: only root of the machine may eject it",
+		return stow_err_set(err, -r, "%s: only the machine's root may eject it",
 				    device->name);
 	if (r == -ENOENT && device->kind == STOW_MEMDEV_DIMM)
 		return stow_err_set(err, EOPNOTSUPP,
-				    "%s: firmware has no way to eject it (no %s/eject)",
-				    device->name, device->dir);
+				    "%s: the firmware cannot eject it (no %s/eject)", device->name,
+				    device->dir);
 	return r < 0 ? stow_err_set(err, inner.code, "%s: %s", device->name, inner.msg) : 0;
 }
 
@@ -404,11 +406,11 @@ int stow_memdev_eject(struct stow_root *root, const struct stow_memdev *device, 
 
 	if (device->kind == STOW_MEMDEV_VIRTIO)
 		return stow_err_set(err, EOPNOTSUPP,
-				    "%s: only its hypervisor takes memory off a virtio-mem device",
+				    "%s: only its hypervisor can shrink a virtio-mem device",
 				    device->name);
 	r = blocks_to_eject(root, device, &ids, &n, err);
 	if (r == 0 && n)
-		r = let_go(root, device, err);
+		r = request_removal(root, device, err);
 	if (r < 0)
 		return r;
 	/* ACPI's eject continues in a kernel worker. */

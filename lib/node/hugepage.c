@@ -56,14 +56,51 @@ static int list_sizes(struct stow_root *root, const char *dir, uint64_t sizes[ST
 	return n;
 }
 
+int stow_pool_default_size(struct stow_root *root, uint64_t *ret, struct stow_err *err)
+{
+	static const char tag[] = "\nHugepagesize:";
+	_cleanup_free_ char *text = NULL;
+	char digits[24] = "";
+	const char *line;
+	uint64_t kib;
+	int r;
+
+	r = stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, err, "/proc/meminfo");
+	if (r < 0)
+		return r;
+	line = strstr(text, tag);
+	if (line) {
+		line += strlen(tag);
+		line += strspn(line, " ");
+		snprintf(digits, sizeof(digits), "%.*s", (int)strspn(line, "0123456789"), line);
+	}
+	if (stow_parse_u64(digits, UINT64_MAX >> 10, &kib, NULL) < 0 || !kib)
+		return stow_err_set(err, ENOENT,
+				    "the kernel has no hugepages (no Hugepagesize in "
+				    "/proc/meminfo)");
+	*ret = kib << 10;
+	return 0;
+}
+
 int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], struct stow_err *err)
 {
+	struct stow_idset nodes = { 0 };
 	struct stow_err inner = { 0 };
 	int r = list_sizes(root, "/sys/kernel/mm/hugepages", sizes, &inner);
 
-	/* A copied tree may have only the nodes' folders. */
-	if (r == -ENOENT)
-		r = list_sizes(root, "/sys/devices/system/node/node0/hugepages", sizes, &inner);
+	/* A copied tree may have only the nodes' folders, and not every node has memory. */
+	if (r == -ENOENT) {
+		(void)stow_root_list_ids(root, "/sys/devices/system/node", "node", &nodes, NULL);
+		STOW_IDSET_FOR(node, &nodes) {
+			char dir[64];
+
+			snprintf(dir, sizeof(dir), "/sys/devices/system/node/node%d/hugepages",
+				 node);
+			r = list_sizes(root, dir, sizes, &inner);
+			if (r != -ENOENT)
+				break;
+		}
+	}
 	if (r < 0 && r != -ENOENT)
 		return stow_err_move(err, -inner.code, &inner);
 	return r < 0 ? 0 : r;

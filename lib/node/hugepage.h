@@ -18,7 +18,7 @@
 
 /* A node's pool of hugepages of one size. */
 struct stow_pool {
-	uint64_t size;	  /* bytes a page */
+	uint64_t size;	  /* bytes per page */
 	uint64_t total;	  /* pages, surplus included */
 	uint64_t free;	  /* pages that no process has faulted in */
 	uint64_t surplus; /* pages beyond the persistent pool; removed when they are freed */
@@ -26,6 +26,10 @@ struct stow_pool {
 
 /* List the machine's page sizes in bytes, ascending; none without hugetlbfs. Return how many. */
 int stow_pool_sizes(struct stow_root *root, uint64_t sizes[STOW_POOLS_MAX], struct stow_err *err);
+
+/* Read the size in bytes of the pages that MAP_HUGETLB gives without a size ("Hugepagesize" in
+ * /proc/meminfo). -ENOENT: the kernel has no hugepages. */
+int stow_pool_default_size(struct stow_root *root, uint64_t *ret, struct stow_err *err);
 
 /* Read the pool of one size. -ENOENT: the node, or its pool of that size, does not exist (a node
  * without memory may have none). */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "node/memblock.h"
@@ -41,20 +42,19 @@ const struct stow_memdev *stow_memdev_find(const struct stow_memblocks *list, co
 static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind kind,
 			   const char *alias, struct stow_err *err)
 {
-	struct stow_memdev *grown;
+	struct stow_memdev *added;
 
 	for (size_t i = list->n_devices; i > 0; i--)
 		if (list->devices[i - 1].kind == kind &&
 		    strcmp(list->devices[i - 1].alias, alias) == 0)
 			return (int)i - 1;
-	grown = reallocarray(list->devices, list->n_devices + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(list->devices, list->n_devices);
+	if (!added)
 		return stow_err_sys(err, ENOMEM, "%s", alias);
-	list->devices = grown;
-	grown[list->n_devices] = (struct stow_memdev){ .kind = kind };
-	snprintf(grown[list->n_devices].alias, sizeof(grown->alias), "%s", alias);
-	snprintf(grown[list->n_devices].name, sizeof(grown->name), "%s", alias);
-	return (int)list->n_devices++;
+	added->kind = kind;
+	snprintf(added->alias, sizeof(added->alias), "%s", alias);
+	snprintf(added->name, sizeof(added->name), "%s", alias);
+	return (int)list->n_devices - 1;
 }
 
 /* Give all blocks that overlap [start, end) to the device. */

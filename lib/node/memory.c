@@ -8,83 +8,26 @@
 #include "base/cleanup.h"
 #include "base/idset.h"
 #include "base/math.h"
+#include "base/span.h"
 
 /* zoneinfo has some hundred bytes for each zone and CPU: 8 MiB on 64 nodes with 1024 CPUs. */
 #define ZONEINFO_MAX ((size_t)64 << 20)
 
-/* A part of the text: a line, or the rest of one. */
-struct span {
-	const char *p;
-	const char *end;
-};
-
-static bool next_line(struct span *text, struct span *ret_line)
+static int bad_line(int r, struct stow_span line, const char *what, struct stow_err *err)
 {
-	const char *nl;
-
-	if (text->p >= text->end)
-		return false;
-	nl = memchr(text->p, '\n', (size_t)(text->end - text->p));
-	ret_line->p = text->p;
-	ret_line->end = nl ? nl : text->end;
-	text->p = nl ? nl + 1 : text->end;
-	return true;
-}
-
-static void skip_blanks(struct span *line)
-{
-	while (line->p < line->end && (*line->p == ' ' || *line->p == '\t'))
-		line->p++;
-}
-
-/* Remove `word` from the beginning of the line, if it is there as a whole word. */
-static bool take_word(struct span *line, const char *word)
-{
-	size_t len = strlen(word);
-
-	skip_blanks(line);
-	if ((size_t)(line->end - line->p) < len || memcmp(line->p, word, len) != 0)
-		return false;
-	if (line->p + len < line->end && line->p[len] != ' ' && line->p[len] != '\t')
-		return false;
-	line->p += len;
-	return true;
-}
-
-static int take_number(struct span *line, uint64_t *ret)
-{
-	uint64_t v = 0;
-	const char *start;
-
-	skip_blanks(line);
-	start = line->p;
-	for (; line->p < line->end && *line->p >= '0' && *line->p <= '9'; line->p++)
-		if (__builtin_mul_overflow(v, 10, &v) ||
-		    __builtin_add_overflow(v, (uint64_t)(*line->p - '0'), &v))
-			return -ERANGE;
-	if (line->p == start)
-		return -EINVAL;
-	*ret = v;
-	return 0;
-}
-
-static int bad_line(int r, struct span line, const char *what, struct stow_err *err)
-{
-	size_t len = (size_t)(line.end - line.p);
-
-	return stow_err_set(err, -r, "%s: \"%.*s\" %s", what, (int)(len < 64 ? len : 64), line.p,
+	return stow_err_set(err, -r, "%s: \"%.*s\" %s", what, stow_span_len(line, 64), line.p,
 			    r == -ERANGE ? "is out of range" : "has no number");
 }
 
 /* Parse "MemTotal: 2096684 kB", in bytes. */
-static int take_kib(struct span *line, uint64_t *ret)
+static int take_kib(struct stow_span *line, uint64_t *ret)
 {
 	uint64_t v;
-	int r = take_number(line, &v);
+	int r = stow_span_number(line, &v);
 
 	if (r < 0)
 		return r;
-	if (take_word(line, "kB") && __builtin_mul_overflow(v, 1024, &v))
+	if (stow_span_take(line, "kB") && __builtin_mul_overflow(v, 1024, &v))
 		return -ERANGE;
 	*ret = v;
 	return 0;
@@ -92,22 +35,22 @@ static int take_kib(struct span *line, uint64_t *ret)
 
 int stow_meminfo_parse(const char *text, size_t len, struct stow_meminfo *ret, struct stow_err *err)
 {
-	struct span rest = { text, text + len }, line;
+	struct stow_span rest = { text, text + len }, line;
 	struct stow_meminfo info = { 0 };
 	int found = 0;
 
 	/* Both lines are among the first: stop after them. */
-	while (found < 2 && next_line(&rest, &line)) {
-		struct span whole = line;
+	while (found < 2 && stow_span_line(&rest, &line)) {
+		struct stow_span whole = line;
 		uint64_t node;
 		int r = 0;
 
-		if (take_word(&line, "Node"))
-			r = take_number(&line, &node);
-		if (r == 0 && take_word(&line, "MemTotal:")) {
+		if (stow_span_take(&line, "Node"))
+			r = stow_span_number(&line, &node);
+		if (r == 0 && stow_span_take(&line, "MemTotal:")) {
 			r = take_kib(&line, &info.total);
 			found++;
-		} else if (r == 0 && take_word(&line, "MemFree:")) {
+		} else if (r == 0 && stow_span_take(&line, "MemFree:")) {
 			r = take_kib(&line, &info.free);
 			found++;
 		}
@@ -154,10 +97,11 @@ static struct stow_zone_sums *sums_of(struct stow_zoneinfo *info, int node)
 }
 
 /* Parse "Node 0, zone Normal". */
-static int zone_header(struct stow_zoneinfo *info, struct span line, struct stow_zone_sums **ret)
+static int zone_header(struct stow_zoneinfo *info, struct stow_span line,
+		       struct stow_zone_sums **ret)
 {
 	uint64_t node = 0;
-	int r = take_number(&line, &node);
+	int r = stow_span_number(&line, &node);
 
 	if (r < 0)
 		return r;
@@ -172,17 +116,18 @@ static int zone_header(struct stow_zoneinfo *info, struct span line, struct stow
  * the slabs, were counted by zone, now by node under its first zone: the sum is right in each case.
  * "high:" of the per-CPU page lists is not the watermark "high".
  */
-static uint64_t *zone_counter(struct stow_zone_sums *sums, struct span *line)
+static uint64_t *zone_counter(struct stow_zone_sums *sums, struct stow_span *line)
 {
-	if (take_word(line, "pages"))
-		return take_word(line, "free") ? &sums->free : NULL;
-	if (take_word(line, "low"))
+	if (stow_span_take(line, "pages"))
+		return stow_span_take(line, "free") ? &sums->free : NULL;
+	if (stow_span_take(line, "low"))
 		return &sums->low;
-	if (take_word(line, "high"))
+	if (stow_span_take(line, "high"))
 		return &sums->high;
-	if (take_word(line, "nr_inactive_file") || take_word(line, "nr_active_file"))
+	if (stow_span_take(line, "nr_inactive_file") || stow_span_take(line, "nr_active_file"))
 		return &sums->file;
-	if (take_word(line, "nr_slab_reclaimable") || take_word(line, "nr_kernel_misc_reclaimable"))
+	if (stow_span_take(line, "nr_slab_reclaimable") ||
+	    stow_span_take(line, "nr_kernel_misc_reclaimable"))
 		return &sums->reclaimable;
 	return NULL;
 }
@@ -190,19 +135,19 @@ static uint64_t *zone_counter(struct stow_zone_sums *sums, struct span *line)
 int stow_zoneinfo_parse(const char *text, size_t len, struct stow_zoneinfo *ret,
 			struct stow_err *err)
 {
-	struct span rest = { text, text + len }, line;
+	struct stow_span rest = { text, text + len }, line;
 	struct stow_zone_sums *sums = NULL;
 	struct stow_zoneinfo info = { 0 };
 	int r = 0;
 
-	while (next_line(&rest, &line)) {
-		struct span whole = line;
+	while (stow_span_line(&rest, &line)) {
+		struct stow_span whole = line;
 		uint64_t *counter, v;
 
-		if (take_word(&line, "Node")) {
+		if (stow_span_take(&line, "Node")) {
 			r = zone_header(&info, line, &sums);
 		} else if (sums && (counter = zone_counter(sums, &line))) {
-			r = take_number(&line, &v);
+			r = stow_span_number(&line, &v);
 			if (r == 0 && __builtin_add_overflow(*counter, v, counter))
 				r = -ERANGE;
 		}

@@ -107,6 +107,9 @@ int stow_online_cpus(struct stow_root *root, struct stow_idset *ret, struct stow
 /* Return the node with that id, or NULL. */
 const struct stow_node *stow_topology_node(const struct stow_topology *topology, int id);
 
+/* Return the online CPU with that id, or NULL; also without STOW_TOPOLOGY_CPUS. */
+const struct stow_cpu *stow_topology_cpu(const struct stow_topology *topology, int id);
+
 /* Return the name of one of enum stow_topology_assumed: "cpus", "cores", "caches", "packages",
  * "memory", "available" or "distances"; NULL for anything else. */
 const char *stow_topology_assumed_name(unsigned int what);

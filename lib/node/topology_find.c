@@ -27,6 +27,18 @@ const struct stow_node *stow_topology_node(const struct stow_topology *topology,
 	return at < 0 ? NULL : &topology->nodes[at];
 }
 
+static int by_cpu_id(const void *id, const void *cpu)
+{
+	return *(const int *)id - ((const struct stow_cpu *)cpu)->id;
+}
+
+const struct stow_cpu *stow_topology_cpu(const struct stow_topology *topology, int id)
+{
+	return topology->n_cpus ? bsearch(&id, topology->cpus, topology->n_cpus,
+					  sizeof(*topology->cpus), by_cpu_id)
+				: NULL;
+}
+
 int stow_topology_distance(const struct stow_topology *topology, int from, int to)
 {
 	int i = node_index(topology, from), j = node_index(topology, to);
