@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What most rules need of the machine. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/math.h"
+#include "base/parse.h"
+#include "doctor/internal.h"
+#include "node/memory.h"
+
+#define COUNTERS_MAX (1U << 20) /* bytes of a file with counters */
+
+/* --- numbers of texts ------------------------------------------------------ */
+
+uint64_t doctor_value(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *line = text; line && *line; line = *line ? line + 1 : line) {
+		const char *end = strchrnul(line, '\n');
+		char number[32];
+		uint64_t value;
+
+		if (strncmp(line, key, len) == 0 && line[len] == ' ' &&
+		    (size_t)(end - line) - len - 1 < sizeof(number)) {
+			snprintf(number, sizeof(number), "%.*s", (int)(end - line - (int)len - 1),
+				 line + len + 1);
+			return stow_parse_u64(number, INT64_MAX, &value, NULL) == 0
+				       ? value
+				       : DOCTOR_UNKNOWN;
+		}
+		line = end;
+	}
+	return DOCTOR_UNKNOWN;
+}
+
+static uint64_t grown_between(const char *before, const char *now, const char *key)
+{
+	uint64_t old = before ? doctor_value(before, key) : 0, new = doctor_value(now, key);
+
+	return old == DOCTOR_UNKNOWN || new == DOCTOR_UNKNOWN ? DOCTOR_UNKNOWN
+							      : stow_saturating_sub(new, old);
+}
+
+uint64_t doctor_grown(const struct doctor *d, const char *key)
+{
+	return grown_between(d->before.vmstat, d->now.vmstat, key);
+}
+
+double doctor_rate(const struct doctor *d, uint64_t grown)
+{
+	return grown == DOCTOR_UNKNOWN || d->seconds <= 0 ? 0 : (double)grown / d->seconds;
+}
+
+const char *doctor_since(const struct doctor *d, char *buf, size_t size)
+{
+	snprintf(buf, size, d->options->interval ? "within %.1f s" : "since the boot %.0f s ago",
+		 d->seconds);
+	return buf;
+}
+
+unsigned int doctor_percent(uint64_t part, uint64_t whole)
+{
+	return whole == 0 ? 0 : (unsigned int)((double)part * 100 / (double)whole);
+}
+
+/* --- settings and parameters ----------------------------------------------- */
+
+bool doctor_setting_text(struct doctor *d, const char *name, char buf[static STOW_KNOB_TEXT])
+{
+	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings found = { 0 };
+
+	if (stow_knobs_read_named(d->root, name, &found, NULL) < 0 || found.n == 0 ||
+	    found.list[0].state != STOW_KNOB_PRESENT)
+		return false;
+	snprintf(buf, STOW_KNOB_TEXT, "%s", found.list[0].value);
+	return true;
+}
+
+uint64_t doctor_setting(struct doctor *d, const char *name)
+{
+	char text[STOW_KNOB_TEXT];
+	uint64_t value;
+
+	if (!doctor_setting_text(d, name, text))
+		return DOCTOR_UNKNOWN;
+	if (strcmp(text, "true") == 0 || strcmp(text, "Y") == 0)
+		return 1;
+	if (strcmp(text, "false") == 0 || strcmp(text, "N") == 0)
+		return 0;
+	return stow_parse_u64(text, INT64_MAX, &value, NULL) == 0 ? value : DOCTOR_UNKNOWN;
+}
+
+bool doctor_parameter(const struct doctor *d, const char *name, char *buf, size_t size)
+{
+	return d->cmdline && stow_cmdline_get(d->cmdline, name, buf, size) > 0;
+}
+
+/* --- nodes ------------------------------------------------------------------ */
+
+int doctor_needs_topology(const struct doctor *d, struct stow_err *err)
+{
+	return d->topology ? 0 : stow_err_move(err, -d->why.code, &d->why);
+}
+
+int doctor_node_index(const struct doctor *d, int id)
+{
+	for (size_t i = 0; i < d->n_nodes; i++)
+		if (d->nodes[i].id == id)
+			return (int)i;
+	return -1;
+}
+
+void doctor_nodes_of_cpus(const struct doctor *d, const struct stow_idset *cpus,
+			  struct stow_idset *ret)
+{
+	*ret = (struct stow_idset){ 0 };
+	for (size_t i = 0; d->topology && i < d->topology->n_nodes; i++)
+		if (stow_idset_intersects(&d->topology->nodes[i].cpus, cpus))
+			stow_idset_add(ret, d->topology->nodes[i].id);
+}
+
+const struct doctor_node *doctor_roomiest(const struct doctor *d, const struct stow_idset *except)
+{
+	const struct doctor_node *best = NULL;
+
+	for (size_t i = 0; i < d->n_nodes; i++) {
+		const struct doctor_node *node = &d->nodes[i];
+
+		if (node->total == 0 || (except && stow_idset_has(except, node->id)))
+			continue;
+		if (!best || doctor_percent(node->available, node->total) >
+				     doctor_percent(best->available, best->total))
+			best = node;
+	}
+	return best;
+}
+
+static char *read_text(struct stow_root *root, size_t max, const char *path)
+{
+	char *text = NULL;
+
+	return stow_root_read(root, max, &text, NULL, NULL, "%s", path) < 0 ? NULL : text;
+}
+
+int doctor_sample(struct doctor *d, struct doctor_sample *ret)
+{
+	ret->vmstat = read_text(d->root, COUNTERS_MAX, "/proc/vmstat");
+	ret->interrupts = read_text(d->root, STOW_ROOT_READ_MAX, "/proc/interrupts");
+	ret->nodes = calloc(d->n_nodes + 1, sizeof(*ret->nodes));
+	if (!ret->nodes)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->n_nodes; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/vmstat",
+			 d->nodes[i].id);
+		ret->nodes[i] = read_text(d->root, COUNTERS_MAX, path);
+		if (doctor_value(ret->nodes[i], "numa_hit") != DOCTOR_UNKNOWN)
+			continue;
+		free(ret->nodes[i]);
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/numastat",
+			 d->nodes[i].id);
+		ret->nodes[i] = read_text(d->root, COUNTERS_MAX, path);
+	}
+	return 0;
+}
+
+static void sample_done(struct doctor *d, struct doctor_sample *sample)
+{
+	free(sample->vmstat);
+	free(sample->interrupts);
+	for (size_t i = 0; sample->nodes && i < d->n_nodes; i++)
+		free(sample->nodes[i]);
+	free(sample->nodes);
+}
+
+static int make_nodes(struct doctor *d)
+{
+	d->nodes = calloc(d->topology->n_nodes + 1, sizeof(*d->nodes));
+	if (!d->nodes)
+		return -ENOMEM;
+	d->n_nodes = d->topology->n_nodes;
+	for (size_t i = 0; i < d->n_nodes; i++)
+		d->nodes[i] = (struct doctor_node){
+			.id = d->topology->nodes[i].id,
+			.total = d->topology->nodes[i].mem_total,
+			.available = d->topology->nodes[i].mem_available,
+		};
+	return 0;
+}
+
+static void fill_nodes(struct doctor *d)
+{
+	struct stow_zoneinfo zones = { 0 };
+	bool known = stow_zoneinfo_read(d->root, &zones, NULL) == 0;
+
+	for (size_t i = 0; i < d->n_nodes; i++) {
+		struct doctor_node *node = &d->nodes[i];
+		const char *before = d->before.nodes ? d->before.nodes[i] : NULL;
+		const struct stow_zone_sums *sums =
+			known ? stow_zoneinfo_node(&zones, node->id) : NULL;
+
+		node->hit = grown_between(before, d->now.nodes[i], "numa_hit");
+		node->foreign = grown_between(before, d->now.nodes[i], "numa_foreign");
+		node->free = sums ? sums->free : DOCTOR_UNKNOWN;
+		node->low = sums ? sums->low : DOCTOR_UNKNOWN;
+		node->high = sums ? sums->high : DOCTOR_UNKNOWN;
+		node->file = sums ? sums->file : DOCTOR_UNKNOWN;
+	}
+	if (known)
+		stow_zoneinfo_done(&zones);
+}
+
+/* Seconds since the boot; 0: unknown. */
+static double uptime(struct stow_root *root)
+{
+	char text[128], whole[32];
+	uint64_t seconds;
+
+	if (stow_root_read_buf(root, text, sizeof(text), NULL, "/proc/uptime") < 0)
+		return 0;
+	snprintf(whole, sizeof(whole), "%.*s", (int)STOW_MIN(strcspn(text, ". "), (size_t)20),
+		 text);
+	return stow_parse_u64(whole, INT64_MAX, &seconds, NULL) == 0 ? (double)seconds : 0;
+}
+
+static int count(struct doctor *d, struct stow_err *err)
+{
+	uint64_t began = stow_clock_boot();
+	int r = 0;
+
+	if (d->options->interval && !d->root->live)
+		return stow_err_set(err, EINVAL,
+				    "an interval can only be counted on this machine, not on a "
+				    "copied tree");
+	if (d->options->interval) {
+		r = doctor_sample(d, &d->before);
+		stow_clock_sleep(d->options->interval);
+	}
+	if (r == 0)
+		r = doctor_sample(d, &d->now);
+	if (r < 0)
+		return stow_err_sys(err, -r, "reading the counters");
+	d->seconds = d->options->interval
+			     ? (double)(stow_clock_boot() - began) / (double)STOW_SECOND
+			     : uptime(d->root);
+	return 0;
+}
+
+int doctor_look(struct doctor *d, struct stow_err *err)
+{
+	int r = stow_topology_read(d->root, STOW_TOPOLOGY_ALL, &d->topology, &d->why);
+
+	if (r == 0)
+		r = make_nodes(d);
+	if (r == -ENOMEM)
+		return stow_err_sys(err, ENOMEM, "reading the topology");
+	if (stow_devices_read(d->root, &d->devices, NULL) < 0)
+		d->devices = (struct stow_devices){ 0 };
+	r = count(d, err);
+	if (r < 0)
+		return r;
+	fill_nodes(d);
+	d->cmdline = read_text(d->root, 65536, "/proc/cmdline");
+	return 0;
+}
+
+void doctor_look_done(struct doctor *d)
+{
+	sample_done(d, &d->before);
+	sample_done(d, &d->now);
+	stow_devices_done(&d->devices);
+	stow_topology_free(d->topology);
+	free(d->nodes);
+	free(d->cmdline);
+	free(d->processes);
+}
+
+/* --- processes --------------------------------------------------------------- */
+
+/* Find a line "KEY:\tVALUE" of a status file, and copy its value. */
+static bool line_of(const char *text, const char *key, char *buf, size_t size)
+{
+	size_t len = strlen(key);
+
+	for (const char *line = text; *line;) {
+		size_t end = strcspn(line, "\n");
+
+		if (strncmp(line, key, len) == 0 && line[len] == ':') {
+			const char *value = line + len + 1 + strspn(line + len + 1, " \t");
+			size_t rest = end - (size_t)(value - line);
+
+			snprintf(buf, size, "%.*s", (int)STOW_MIN(rest, size - 1), value);
+			return value <= line + end;
+		}
+		line += end + (line[end] == '\n');
+	}
+	return false;
+}
+
+static uint64_t kib_of(const char *text, const char *key)
+{
+	char value[64];
+	uint64_t kib;
+
+	if (!line_of(text, key, value, sizeof(value)))
+		return DOCTOR_UNKNOWN;
+	value[strcspn(value, " ")] = '\0';
+	return stow_parse_u64(value, INT64_MAX >> 10, &kib, NULL) == 0 ? kib << 10 : DOCTOR_UNKNOWN;
+}
+
+/* Parse a process's status; false: it is a thread of the kernel's, or makes no sense. */
+static bool parse_status(const char *text, struct doctor_process *process)
+{
+	char value[8192];
+	uint64_t threads = 1, swap = kib_of(text, "VmSwap");
+
+	if (kib_of(text, "VmSize") == DOCTOR_UNKNOWN ||
+	    !line_of(text, "Name", process->comm, sizeof(process->comm)))
+		return false;
+	process->swap = swap == DOCTOR_UNKNOWN ? 0 : swap;
+	if (line_of(text, "Threads", value, sizeof(value)))
+		(void)stow_parse_u64(value, UINT32_MAX, &threads, NULL);
+	process->threads = (unsigned int)threads;
+	return line_of(text, "Cpus_allowed_list", value, sizeof(value)) &&
+	       stow_idset_parse(value, &process->cpus, NULL) == 0 &&
+	       line_of(text, "Mems_allowed_list", value, sizeof(value)) &&
+	       stow_idset_parse(value, &process->mems, NULL) == 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct doctor_process *x = a, *y = b;
+
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+int doctor_processes(struct doctor *d, struct stow_err *err)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+
+	if (d->processes_read)
+		return 0;
+	dir = stow_root_opendir(d->root, err, "/proc");
+	if (!dir)
+		return -errno;
+	d->processes_read = true;
+	while ((entry = readdir(dir)) && d->n_processes < DOCTOR_PROCESSES) {
+		struct doctor_process process = { 0 }, *added;
+		_cleanup_free_ char *text = NULL;
+		uint64_t pid;
+
+		if (stow_parse_u64(entry->d_name, INT32_MAX, &pid, NULL) < 0)
+			continue;
+		if (stow_root_read(d->root, 65536, &text, NULL, NULL, "/proc/%" PRIu64 "/status",
+				   pid) < 0 ||
+		    !parse_status(text, &process))
+			continue;
+		process.pid = (pid_t)pid;
+		added = STOW_APPEND(d->processes, d->n_processes);
+		if (!added)
+			return stow_err_sys(err, ENOMEM, "reading the processes");
+		*added = process;
+	}
+	/* A copied tree has them in any order. */
+	if (d->n_processes)
+		qsort(d->processes, d->n_processes, sizeof(*d->processes), compare);
+	return 0;
+}
+
+const struct doctor_process *doctor_find_process(const struct doctor *d, const char *comm)
+{
+	for (size_t i = 0; i < d->n_processes; i++)
+		if (strcmp(d->processes[i].comm, comm) == 0)
+			return &d->processes[i];
+	return NULL;
+}
