@@ -35,8 +35,8 @@ int stow_admin_check(struct stow_err *err)
 
 	if (r == 0 && !(now[0].permitted & bit))
 		r = stow_err_set(err, EPERM,
-				 "the kernel makes a partition only for CAP_SYS_ADMIN, which this "
-				 "program has not");
+				 "the kernel makes a partition only with CAP_SYS_ADMIN, which this "
+				 "program lacks");
 	return r;
 }
 

@@ -5,14 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Messages quote untrusted input: keep them on one line, and free of control sequences for
- * terminals. */
-void stow_one_line(char *text)
-{
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-}
+#include "base/text.h"
 
 int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 {
@@ -22,7 +15,7 @@ int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
-		stow_one_line(err->msg);
+		stow_text_clean(err->msg, sizeof(err->msg));
 		err->code = errnum;
 	}
 	return -errnum;
@@ -41,7 +34,7 @@ int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 		if (n >= 0 && (size_t)n < sizeof(err->msg))
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s",
 				 strerror_r(errnum, reason, sizeof(reason)));
-		stow_one_line(err->msg);
+		stow_text_clean(err->msg, sizeof(err->msg));
 		err->code = errnum;
 	}
 	return -errnum;
@@ -62,7 +55,7 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 			/* Truncate what does not fit: a message is one line, not a log. */
 			snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", inner);
 		}
-		stow_one_line(err->msg);
+		stow_text_clean(err->msg, sizeof(err->msg));
 	}
 	return r;
 }
@@ -70,4 +63,13 @@ int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 int stow_err_move(struct stow_err *err, int r, const struct stow_err *from)
 {
 	return stow_err_set(err, -r, "%s", from->msg);
+}
+
+int stow_first_note(struct stow_first *first, int r)
+{
+	if (r < 0 && !first->code) {
+		first->code = r;
+		first->err = NULL;
+	}
+	return r;
 }

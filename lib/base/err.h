@@ -7,8 +7,8 @@
  * A fallible function returns 0 (or a count) on success and -errno on failure. Its last parameter
  * is a struct stow_err owned by the caller, or NULL when the text is not needed. It is untouched on
  * success; on failure `err->code` is the positive errno and the return value is -err->code. Nothing
- * is allocated, so out of memory can be reported, too. Control characters in the text become '?':
- * it may quote untrusted input.
+ * is allocated, so out of memory can be reported, too. Control characters and invalid UTF-8 in the
+ * text become '?': it may quote untrusted input.
  *
  * The one exception to "err comes last": printf-like functions take it before the format.
  */
@@ -22,9 +22,6 @@ struct stow_err {
 int stow_err_set(struct stow_err *err, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Replace control characters by '?' in any other text. */
-void stow_one_line(char *text);
-
 /* Do the same, and append ": " and the text of `errnum`. */
 int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -34,6 +31,23 @@ int stow_err_sys(struct stow_err *err, int errnum, const char *fmt, ...)
 int stow_err_wrap(struct stow_err *err, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Take over the text of an error that was kept apart until it was known to count. Returns `r`, the
+/* Take over the text of an error that was kept apart until it was known to count. Return `r`, the
  * negative errno that it counts as. */
 int stow_err_move(struct stow_err *err, int r, const struct stow_err *from);
+
+/*
+ * The first failure of several steps that are all taken, whatever becomes of them:
+ *
+ *	struct stow_first first = { .err = err };
+ *
+ *	stow_first_note(&first, stow_this(root, first.err));
+ *	stow_first_note(&first, stow_that(root, first.err));
+ *	return first.code;
+ */
+struct stow_first {
+	int code;	      /* the -errno of the first failure; 0: none */
+	struct stow_err *err; /* where the next step puts its text; NULL from the first failure on */
+};
+
+/* Note what a step has returned; a negative number is a failure. Return it. */
+int stow_first_note(struct stow_first *first, int r);

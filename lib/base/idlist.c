@@ -19,8 +19,8 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-/* Read a decimal number at *p and move *p behind it. */
-static int scan_id(const char **p, uint64_t *ret_id)
+/* Read a decimal number up to `max` at *p and move *p behind it. */
+static int scan_id(const char **p, uint64_t max, uint64_t *ret_id)
 {
 	uint64_t v = 0;
 
@@ -30,7 +30,7 @@ static int scan_id(const char **p, uint64_t *ret_id)
 	for (; **p >= '0' && **p <= '9'; (*p)++) {
 		uint64_t digit = (uint64_t)(**p - '0');
 
-		if (v > (UINT64_MAX - digit) / 10)
+		if (digit > max || v > (max - digit) / 10)
 			return -ERANGE;
 		v = v * 10 + digit;
 	}
@@ -39,22 +39,49 @@ static int scan_id(const char **p, uint64_t *ret_id)
 }
 
 /* Read "N" or "N-M" at *p and move *p behind it. */
-static int scan_range(const char **p, uint64_t *ret_lo, uint64_t *ret_hi)
+static int scan_range(const char **p, uint64_t max, uint64_t *ret_lo, uint64_t *ret_hi)
 {
-	int r = scan_id(p, ret_lo);
+	int r = scan_id(p, max, ret_lo);
 
 	*ret_hi = *ret_lo;
 	if (r == 0 && **p == '-') {
 		(*p)++;
-		r = scan_id(p, ret_hi);
+		r = scan_id(p, max, ret_hi);
 	}
 	if (r == 0 && *ret_hi < *ret_lo)
 		r = -EINVAL;
 	return r;
 }
 
-static int append(struct numbers *list, uint64_t lo, uint64_t hi)
+int stow_idlist_scan(const char *text, uint64_t max,
+		     int (*add)(void *ctx, uint64_t lo, uint64_t hi), void *ctx)
 {
+	const char *p = text;
+	int r = 0;
+
+	while (blank(*p))
+		p++;
+	while (*p && r == 0) {
+		uint64_t lo = 0, hi = 0;
+
+		r = scan_range(&p, max, &lo, &hi);
+		if (r == 0)
+			r = add(ctx, lo, hi);
+		if (r < 0 || *p != ',')
+			break;
+		p++;
+		if (!*p)
+			r = -EINVAL;
+	}
+	while (blank(*p))
+		p++;
+	return r == 0 && *p ? -EINVAL : r;
+}
+
+static int append(void *ctx, uint64_t lo, uint64_t hi)
+{
+	struct numbers *list = ctx;
+
 	/* Before adding 1, which would overflow to 0 for the whole range of 64 bits. */
 	if (hi - lo >= STOW_IDLIST_MAX - list->n)
 		return -E2BIG;
@@ -104,27 +131,9 @@ static void sort_unique(struct numbers *list)
 int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
 {
 	struct numbers list = { .ids = malloc(sizeof(*list.ids)), .capacity = 1 };
-	_cleanup_free_ uint64_t *ids = NULL;
-	const char *p = text;
-	int r = list.ids ? 0 : -ENOMEM;
+	int r = list.ids ? stow_idlist_scan(text, UINT64_MAX, append, &list) : -ENOMEM;
+	_cleanup_free_ uint64_t *ids = list.ids;
 
-	while (blank(*p))
-		p++;
-	while (*p && r == 0) {
-		uint64_t lo = 0, hi = 0;
-
-		r = scan_range(&p, &lo, &hi);
-		if (r == 0)
-			r = append(&list, lo, hi);
-		if (r < 0 || *p != ',')
-			break;
-		p++;
-		if (!*p)
-			r = -EINVAL;
-	}
-	ids = list.ids; /* freed on every return */
-	while (blank(*p))
-		p++;
 	if (r == -ENOMEM)
 		return stow_err_sys(err, ENOMEM, "\"%.64s\"", text);
 	if (r == -E2BIG)
@@ -132,7 +141,7 @@ int stow_idlist_parse(const char *text, uint64_t **ret_ids, size_t *ret_n, struc
 				    STOW_IDLIST_MAX);
 	if (r == -ERANGE)
 		return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below 2^64", text);
-	if (r < 0 || *p)
+	if (r < 0)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not a list like 48-55,60", text);
 	sort_unique(&list);
 	*ret_ids = STOW_TAKE_PTR(ids);

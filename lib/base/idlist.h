@@ -14,6 +14,11 @@
 
 #define STOW_IDLIST_MAX ((size_t)1 << 20) /* numbers in one list */
 
+/* Call `add` for each range of a text in list format, until it fails; surrounding blanks and the
+ * empty string are accepted. -EINVAL: not a list. -ERANGE: a number is over `max`. */
+int stow_idlist_scan(const char *text, uint64_t max,
+		     int (*add)(void *ctx, uint64_t lo, uint64_t hi), void *ctx);
+
 /* Parse list format into ascending numbers, each once; surrounding blanks and the empty string (no
  * numbers) are accepted. The caller frees *ret_ids, which is not NULL. -EINVAL: not a list.
  * -ERANGE: a number does not fit 64 bits, or there are more than STOW_IDLIST_MAX of them. */

@@ -6,72 +6,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/idlist.h"
+
 #define WORDS (STOW_IDSET_MAX / 64)
 
-static bool blank(char c)
+static int add_range(void *ctx, uint64_t lo, uint64_t hi)
 {
-	return c == ' ' || c == '\t' || c == '\n';
-}
-
-/* Read a decimal number at *p and move *p behind it; -EINVAL when there is none. */
-static int scan_id(const char **p, int *ret_id)
-{
-	int v = 0;
-
-	*ret_id = 0;
-	if (**p < '0' || **p > '9')
-		return -EINVAL;
-	while (**p >= '0' && **p <= '9') {
-		v = v * 10 + (**p - '0');
-		if (v >= STOW_IDSET_MAX)
-			return -ERANGE;
-		(*p)++;
-	}
-	*ret_id = v;
+	for (uint64_t id = lo; id <= hi; id++)
+		stow_idset_add(ctx, (int)id);
 	return 0;
-}
-
-/* Read "N" or "N-M" at *p and move *p behind it. */
-static int scan_range(const char **p, int *ret_lo, int *ret_hi)
-{
-	int r = scan_id(p, ret_lo);
-
-	*ret_hi = *ret_lo;
-	if (r == 0 && **p == '-') {
-		(*p)++;
-		r = scan_id(p, ret_hi);
-	}
-	if (r == 0 && *ret_hi < *ret_lo)
-		r = -EINVAL;
-	return r;
 }
 
 int stow_idset_parse(const char *text, struct stow_idset *ret_set, struct stow_err *err)
 {
 	struct stow_idset set = { 0 };
-	const char *p = text;
-	int r = 0;
+	int r = stow_idlist_scan(text, STOW_IDSET_MAX - 1, add_range, &set);
 
-	while (blank(*p))
-		p++;
-	while (*p && r == 0) {
-		int lo = 0, hi = 0;
-
-		r = scan_range(&p, &lo, &hi);
-		for (int i = lo; r == 0 && i <= hi; i++)
-			stow_idset_add(&set, i);
-		if (*p != ',')
-			break;
-		p++;
-		if (!*p)
-			r = -EINVAL;
-	}
-	while (blank(*p))
-		p++;
 	if (r == -ERANGE)
 		return stow_err_set(err, ERANGE, "\"%.64s\": numbers must be below %d", text,
 				    STOW_IDSET_MAX);
-	if (r < 0 || *p)
+	if (r < 0)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not a list like 0-3,8", text);
 	*ret_set = set;
 	return 0;

@@ -2,14 +2,17 @@
 #pragma once
 
 /*
- * The smaller and the larger of two numbers, and sums that stop at an end instead of wrapping.
+ * The smaller and the larger of two numbers, and saturating sums.
  *
- * What comes from strangers may be any number: a saturating sum of it is too large for every
- * request, where one that wraps would look small. Where overflow is an error of its own, with a
- * message, __builtin_add_overflow() stays.
+ * Other programs may send any number: a saturating sum of such numbers is too large for every
+ * request, where a sum that wraps would look small. Where overflow is an error with a message, use
+ * __builtin_add_overflow().
  */
 
 #include <stdint.h>
+
+/* A number that the kernel does not show, or that could not be read; never 0. */
+#define STOW_UNKNOWN UINT64_MAX
 
 /* The smaller or larger one; each is evaluated once. Both have the same signedness, which
  * -Wsign-compare checks. They are not nested: -Wshadow. */

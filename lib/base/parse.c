@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -176,7 +177,7 @@ int stow_parse_quantity_why(const char *text, uint64_t *ret_bytes, char why[stat
 		[NO_QUANTITY] = "is not a quantity like 512Mi, 8Gi or 1073741824",
 		[NEGATIVE] = "is negative",
 		[FRACTION] = "is not a whole number of bytes",
-		[TOO_FINE] = "has too many digits behind the point",
+		[TOO_FINE] = "has too many digits after the point",
 		[TOO_LARGE] = "is more than the largest quantity, 8Ei",
 	};
 	enum quantity q = read_quantity(text, ret_bytes);
@@ -256,6 +257,16 @@ static const char *format_unit(uint64_t bytes, const char *const units[5], char 
 		snprintf(buf, size, "%.1f%s", (double)bytes / (double)(UINT64_C(1) << (10 * u)),
 			 units[u]);
 	return buf;
+}
+
+void stow_append(char *buf, size_t size, const char *fmt, ...)
+{
+	size_t len = strnlen(buf, size);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf + len, size - len, fmt, ap);
+	va_end(ap);
 }
 
 const char *stow_format_size(uint64_t bytes, char *buf, size_t size)

@@ -55,6 +55,10 @@ const char *stow_format_amount(uint64_t bytes, char *buf, size_t size);
 /* Format a page size as OCI and cgroup files do: "2MB", "1GB", "64KB". Return `buf`. */
 const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size);
 
+/* Append to `buf` as snprintf() does; truncate what does not fit. */
+void stow_append(char *buf, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* Return the index of `text` in the NULL-terminated `words`. -EINVAL: it is not one of them, and
  * `why` gets the part of a message behind the text: "is not one of a, b; did you mean \"a\"?". */
 int stow_parse_word_why(const char *text, const char *const *words, char why[static STOW_WHY_MAX]);

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/read.h"
 #include "base/root_internal.h"
 
 int stow_root_format(struct stow_path *path, const char *fmt, va_list ap, struct stow_err *err)
@@ -247,36 +248,6 @@ int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow
 	return stow_root_open_checked(root, path.text, NULL, flags, mode, err);
 }
 
-/* Read up to size - 1 bytes, terminate them, remove one newline. -E2BIG when there is more. A short
- * read is taken as the end: it is for most kernel files, and for files of a file system. (Not for
- * lists that the kernel prints line by line, such as cgroup.procs or mountinfo.) */
-static int read_into(int fd, char *buf, size_t size)
-{
-	size_t len;
-	ssize_t n;
-
-	do
-		n = read(fd, buf, size);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	len = (size_t)n;
-	if (len == size)
-		return -E2BIG;
-	if (len && buf[len - 1] == '\n')
-		len--;
-	buf[len] = '\0';
-	return (int)len;
-}
-
-static int too_long(struct stow_root *root, const char *path, size_t max, struct stow_err *err)
-{
-	char name[PATH_MAX];
-
-	return stow_err_set(err, E2BIG, "%s is longer than %zu bytes",
-			    absolute(root, path, name, sizeof(name)), max);
-}
-
 static int read_path(struct stow_root *root, const char *path, char *buf, size_t size,
 		     struct stow_err *err)
 {
@@ -287,11 +258,12 @@ static int read_path(struct stow_root *root, const char *path, char *buf, size_t
 	fd = open_to_read(root, path, err);
 	if (fd < 0)
 		return fd;
-	r = read_into(fd, buf, size);
+	r = stow_read_short(fd, buf, size);
 	if (r <= 0 && is_special(fd))
 		return not_regular(root, path, err);
 	if (r == -E2BIG)
-		return too_long(root, path, size - 1, err);
+		return stow_err_set(err, E2BIG, "%s is longer than %zu bytes",
+				    absolute(root, path, name, sizeof(name)), size - 1);
 	if (r < 0)
 		return stow_err_sys(err, -r, "%s", absolute(root, path, name, sizeof(name)));
 	return r;
@@ -303,9 +275,8 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 	_cleanup_close_ int fd = -EBADF;
 	_cleanup_free_ char *text = NULL;
 	char name[PATH_MAX];
-	size_t size = 4096;
-	size_t len = 0;
 	struct stow_path path;
+	size_t len;
 	int r;
 
 	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
@@ -314,32 +285,13 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 	fd = open_to_read(root, path.text, err);
 	if (fd < 0)
 		return fd;
-	for (;;) {
-		char *grown = realloc(text, size);
-		ssize_t n;
-
-		if (!grown)
-			return stow_err_sys(err, ENOMEM, "%s", path.text);
-		text = grown;
-		n = read(fd, text + len, size - len - 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return stow_err_sys(err, errno, "%s",
-					    absolute(root, path.text, name, sizeof(name)));
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len > max)
-			return too_long(root, path.text, max, err);
-		if (len + 1 == size)
-			size *= 2;
-	}
+	r = stow_read_all(fd, max, absolute(root, path.text, name, sizeof(name)), &text, &len, err);
+	if (r < 0)
+		return r;
 	if (!len && is_special(fd))
 		return not_regular(root, path.text, err);
 	if (len && text[len - 1] == '\n')
-		len--;
-	text[len] = '\0';
+		text[--len] = '\0';
 	*ret_text = STOW_TAKE_PTR(text);
 	if (ret_len)
 		*ret_len = len;

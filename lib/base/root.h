@@ -127,14 +127,19 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 
 /* numastow's own state files. mkdir: create the folder and its parents, mode 0755. replace: replace
  * a file atomically (written aside, then renamed). create: the same if no file has that name,
- * otherwise -EEXIST. unlink: remove a file; a missing one is success. lock: hold a lock file
- * exclusively until the descriptor is closed or the process dies. */
+ * otherwise -EEXIST. symlink: create a symbolic link, or -EEXIST. unlink: remove a file; a missing
+ * one is success. rmdir: the same for an empty folder, or a cgroup without processes. lock: hold a
+ * lock file exclusively until the descriptor is closed or the process dies. */
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err);
 int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		      struct stow_err *err);
 int stow_root_create(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		     struct stow_err *err);
+int stow_root_symlink(struct stow_root *root, const char *path, const char *target,
+		      struct stow_err *err);
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int stow_root_rmdir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

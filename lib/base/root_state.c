@@ -116,20 +116,45 @@ int stow_root_create(struct stow_root *root, const char *path, const char *text,
 	return put_file(root, path, text, mode, false, err);
 }
 
-int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+int stow_root_symlink(struct stow_root *root, const char *path, const char *target,
+		      struct stow_err *err)
 {
 	_cleanup_(place_done) struct place at = { .opened = -EBADF };
-	struct stow_path path;
-	int r;
+	int r = find_place(root, path, &at, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r == 0)
-		r = find_place(root, path.text, &at, err);
+	if (r < 0)
+		return r;
+	if (symlinkat(target, at.fd, at.name) < 0)
+		return stow_err_sys(err, errno, "%s", path);
+	return 0;
+}
+
+static int remove_at(struct stow_root *root, const char *path, int flags, struct stow_err *err)
+{
+	_cleanup_(place_done) struct place at = { .opened = -EBADF };
+	int r = find_place(root, path, &at, err);
+
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (unlinkat(at.fd, at.name, 0) < 0 && errno != ENOENT)
-		return stow_err_sys(err, errno, "%s", path.text);
+	if (unlinkat(at.fd, at.name, flags) < 0 && errno != ENOENT)
+		return stow_err_sys(err, errno, "%s", path);
 	return 0;
+}
+
+int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+{
+	struct stow_path path;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+
+	return r < 0 ? r : remove_at(root, path.text, 0, err);
+}
+
+int stow_root_rmdir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
+{
+	struct stow_path path;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
+
+	return r < 0 ? r : remove_at(root, path.text, AT_REMOVEDIR, err);
 }
 
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)

@@ -9,11 +9,13 @@
 #include <yaml.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 
-#define KEYS_MAX 96   /* of one mapping */
-#define LIST_MAX 4096 /* entries: more than one for each node or namespace is a mistake */
-#define TEXT_MAX 4096 /* bytes of a value */
+#define KEYS_MAX   96	/* of one mapping */
+#define LIST_MAX   4096 /* entries: more than one for each node or namespace is a mistake */
+#define TEXT_MAX   4096 /* bytes of a value */
+#define SKIP_DEPTH 32	/* levels of a value that is skipped */
 
 /* The text, and the reader's position in it, for errors. */
 struct reader {
@@ -72,31 +74,43 @@ static int next(struct reader *rd)
 	return 0;
 }
 
-/* Get a scalar's text, which must not contain NUL. */
-static int get_text(struct reader *rd, const char **ret)
+/* Get a scalar's text, which must not contain NUL, of at most `max` bytes. */
+static int get_text(struct reader *rd, size_t max, const char **ret)
 {
 	size_t len = rd->event.data.scalar.length;
 
 	*ret = (const char *)rd->event.data.scalar.value;
 	if (strlen(*ret) != len)
 		return stow_err_set(rd->err, EINVAL, "a NUL byte cannot be part of it");
-	if (len > TEXT_MAX)
-		return stow_err_set(rd->err, EINVAL, "\"%.64s...\" is longer than %d bytes", *ret,
-				    TEXT_MAX);
+	if (len > max)
+		return stow_err_set(rd->err, EINVAL, "\"%.64s...\" is longer than %zu bytes", *ret,
+				    max);
 	return 0;
 }
 
 /* Collect the names of all keys of a mapping. */
-static size_t get_keys(const struct stow_yaml_table *table, const char *ret[static KEYS_MAX + 1])
+static size_t get_keys(const struct stow_yaml_table *table, const char *ret[static KEYS_MAX + 1],
+		       size_t *ret_settings)
 {
 	size_t n = 0;
 
 	for (const struct stow_setting *s = table->settings; s->name && n < KEYS_MAX; s++)
 		ret[n++] = s->name;
+	*ret_settings = n;
 	for (const struct stow_yaml_nested *m = table->nested; m && m->name && n < KEYS_MAX; m++)
 		ret[n++] = m->name;
 	ret[n] = NULL;
 	return n;
+}
+
+/* Return whether the value is YAML's null: of a list, an empty one. */
+static bool is_null(const struct reader *rd)
+{
+	const char *text = (const char *)rd->event.data.scalar.value;
+
+	return rd->event.type == YAML_SCALAR_EVENT &&
+	       rd->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+	       (!text[0] || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
 }
 
 /* --- a setting ------------------------------------------------------------ */
@@ -132,10 +146,11 @@ static int read_list(struct reader *rd, const struct stow_yaml_table *table,
 	stow_list_clear(list);
 	while ((r = next(rd)) == 0 && rd->event.type != YAML_SEQUENCE_END_EVENT) {
 		if (rd->event.type != YAML_SCALAR_EVENT)
-			return stow_err_set(rd->err, EINVAL, "want a list of plain values");
+			return stow_err_set(rd->err, EINVAL, "expected a list of plain values");
 		if (n == LIST_MAX)
-			return stow_err_set(rd->err, EINVAL, "want at most %d entries", LIST_MAX);
-		r = get_text(rd, &text);
+			return stow_err_set(rd->err, EINVAL, "expected at most %d entries",
+					    LIST_MAX);
+		r = get_text(rd, TEXT_MAX, &text);
 		if (r == 0)
 			r = stow_list_append(list, text, strlen(text), rd->err);
 		if (r == 0)
@@ -153,21 +168,25 @@ static int read_setting(struct reader *rd, const struct stow_yaml_table *table,
 	const char *text;
 	int r;
 
-	if (rd->event.type == YAML_SCALAR_EVENT) {
-		r = get_text(rd, &text);
+	if (table->nulls && s->type == STOW_SETTING_LIST && is_null(rd)) {
+		stow_list_clear(value);
+		r = 0;
+	} else if (rd->event.type == YAML_SCALAR_EVENT) {
+		r = get_text(rd, STOW_MAX((size_t)s->max, (size_t)TEXT_MAX), &text);
 		if (r == 0)
 			r = stow_setting_set(s, base, text, rd->err);
 		if (r == 0)
 			r = check_texts(rd, table, s, value, 0);
 	} else if (s->type != STOW_SETTING_LIST) {
-		r = stow_err_set(rd->err, EINVAL, "want one value");
+		r = stow_err_set(rd->err, EINVAL, "expected one value");
 	} else if (rd->event.type == YAML_SEQUENCE_START_EVENT) {
 		r = read_list(rd, table, s, value);
 	} else {
-		r = stow_err_set(rd->err, EINVAL, "want a list");
+		r = stow_err_set(rd->err, EINVAL, "expected a list");
 	}
 	if (r == 0 && s->type == STOW_SETTING_LIST && s->min && !*(char ***)value)
-		r = stow_err_set(rd->err, EINVAL, "too few entries; want at least %d", (int)s->min);
+		r = stow_err_set(rd->err, EINVAL, "too few entries; expected at least %d",
+				 (int)s->min);
 	return r;
 }
 
@@ -219,17 +238,20 @@ static int read_nested(struct reader *rd, const struct stow_yaml_nested *m, void
 
 	if (m->entry_size == 0)
 		return read_mapping(rd, m->table, (char *)base + m->offset, lines);
+	if (m->table->nulls && is_null(rd))
+		return 0;
 	if (rd->event.type != YAML_SEQUENCE_START_EVENT)
-		return stow_err_set(rd->err, EINVAL, "want a list");
+		return stow_err_set(rd->err, EINVAL, "expected a list");
 	while ((r = next(rd)) == 0 && rd->event.type != YAML_SEQUENCE_END_EVENT) {
 		if (*n == LIST_MAX)
-			return stow_err_set(rd->err, EINVAL, "want at most %d entries", LIST_MAX);
+			return stow_err_set(rd->err, EINVAL, "expected at most %d entries",
+					    LIST_MAX);
 		r = read_entry(rd, m, base);
 		if (r < 0)
 			return r;
 	}
 	if (r == 0 && *n < m->min)
-		r = stow_err_set(rd->err, EINVAL, "too few entries; want at least %zu", m->min);
+		r = stow_err_set(rd->err, EINVAL, "too few entries; expected at least %zu", m->min);
 	return r;
 }
 
@@ -243,16 +265,52 @@ static int unknown_key(struct reader *rd, const char *key, const char *const *ke
 			    keys[near]);
 }
 
+/* Skip the value of a key; the current event is the key. libyaml takes longer with each level. */
+static int skip_value(struct reader *rd)
+{
+	size_t depth = 0;
+	int r;
+
+	do {
+		r = next(rd);
+		if (rd->event.type == YAML_MAPPING_START_EVENT ||
+		    rd->event.type == YAML_SEQUENCE_START_EVENT)
+			depth++;
+		else if (rd->event.type == YAML_MAPPING_END_EVENT ||
+			 rd->event.type == YAML_SEQUENCE_END_EVENT)
+			depth--;
+		if (depth > SKIP_DEPTH)
+			return stow_err_set(rd->err, EINVAL, "expected at most %d levels",
+					    SKIP_DEPTH);
+	} while (r == 0 && depth > 0);
+	return r;
+}
+
+static const struct stow_yaml_other *find_other(const struct stow_yaml_table *table,
+						const char *key)
+{
+	for (const struct stow_yaml_other *o = table->others; o && o->name; o++)
+		if (strcmp(o->name, key) == 0)
+			return o;
+	return NULL;
+}
+
 /* Read a key and its value; the current event is the key. */
 static int read_pair(struct reader *rd, const struct stow_yaml_table *table, void *base,
 		     unsigned int lines[static KEYS_MAX])
 {
 	const char *keys[KEYS_MAX + 1], *key;
-	size_t n = get_keys(table, keys), i = 0, settings = 0, len;
+	const struct stow_yaml_other *other;
+	size_t settings, n = get_keys(table, keys, &settings), i = 0, len;
 	int r;
 
-	if (rd->event.type != YAML_SCALAR_EVENT || get_text(rd, &key) < 0)
-		return stow_err_set(rd->err, EINVAL, "want KEY: VALUE");
+	if (rd->event.type != YAML_SCALAR_EVENT || get_text(rd, TEXT_MAX, &key) < 0)
+		return stow_err_set(rd->err, EINVAL, "expected KEY: VALUE");
+	other = find_other(table, key);
+	if (other) {
+		*(bool *)((char *)base + other->offset) = true;
+		return skip_value(rd);
+	}
 	while (i < n && strcmp(keys[i], key) != 0)
 		i++;
 	if (i == n)
@@ -261,8 +319,6 @@ static int read_pair(struct reader *rd, const struct stow_yaml_table *table, voi
 		return stow_err_set(rd->err, EINVAL, "\"%s\" is given twice", keys[i]);
 	lines[i] = rd->line;
 	len = enter(rd, keys[i]);
-	while (table->settings[settings].name)
-		settings++;
 	r = next(rd);
 	if (r == 0)
 		r = i < settings ? read_setting(rd, table, &table->settings[i], base)
@@ -277,12 +333,12 @@ static int read_mapping(struct reader *rd, const struct stow_yaml_table *table, 
 			unsigned int lines[static KEYS_MAX])
 {
 	const char *keys[KEYS_MAX + 1];
-	size_t n = get_keys(table, keys);
+	size_t settings, n = get_keys(table, keys, &settings);
 	unsigned int line = rd->line;
 	int r;
 
 	if (rd->event.type != YAML_MAPPING_START_EVENT)
-		return stow_err_set(rd->err, EINVAL, "want lines of KEY: VALUE");
+		return stow_err_set(rd->err, EINVAL, "expected lines of KEY: VALUE");
 	while ((r = next(rd)) == 0 && rd->event.type != YAML_MAPPING_END_EVENT) {
 		r = read_pair(rd, table, base, lines);
 		if (r < 0)
@@ -316,7 +372,7 @@ static int read_document(struct reader *rd, const struct stow_yaml_table *table,
 	if (r == 0)
 		r = next(rd);
 	if (r == 0 && rd->event.type != YAML_STREAM_END_EVENT)
-		r = stow_err_set(rd->err, EINVAL, "a second document; want one");
+		r = stow_err_set(rd->err, EINVAL, "a second document; expected one");
 	return r;
 }
 

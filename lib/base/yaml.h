@@ -14,9 +14,12 @@
  * An error names the file, the line, the key, the value and what would be valid:
  * "/etc/numastow/config.yaml:6: reserved.cpus: \"x\" is not a list like 0-3,8".
  *
- * The table bounds the depth; lists have at most 4096 entries and values 4096 bytes. Aliases are
- * refused, so that a small file cannot expand.
+ * The table bounds the depth; lists have at most 4096 entries and values 4096 bytes, or what their
+ * setting's `max` allows beyond. Aliases are refused, so that a small file cannot expand.
  */
+
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "base/setting.h"
 
@@ -24,13 +27,23 @@
 
 struct stow_yaml_nested;
 
+/* A key of another program's file whose value is skipped, whatever it is. */
+struct stow_yaml_other {
+	const char *name;
+	size_t offset; /* of a bool in the mapping's struct, which becomes true */
+};
+
 /* A mapping: its keys are settings, and other mappings. At most 96 keys in all. */
 struct stow_yaml_table {
 	const struct stow_setting *settings;
 	const struct stow_yaml_nested *nested; /* ends with an entry without a name; NULL: none */
+	const struct stow_yaml_other *others;  /* ends with an entry without a name; NULL: none */
 	const char *required;		       /* a key that must be given; NULL: none */
 	/* Check a text, or an entry of a list, further; NULL: no check. */
 	int (*check)(const struct stow_setting *setting, const char *text, struct stow_err *err);
+	/* Read null as an empty list, here and in lists of these mappings: other programs write
+	 * that. */
+	bool nulls;
 };
 
 /* A mapping, or a list of mappings, that is the value of a key. */

@@ -249,37 +249,27 @@ static int within_above(const struct stow_cgroup *cgroup, bool cpus, struct stow
 	return 0;
 }
 
-/* `known`: the file's content; NULL: read it. */
-static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *known,
+/* `now`: the file's content. */
+static int write_set(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *now,
 		     const struct stow_idset *set, struct stow_err *err)
 {
 	struct stow_root *dir = cgroup->at[STOW_CGROUP_CPUSET].dir;
 	int version = cgroup->at[STOW_CGROUP_CPUSET].version;
 	const char *name = stow_cpuset_file(cgroup, cpus, false);
-	struct stow_idset now, wanted = *set;
+	struct stow_idset wanted = *set;
 	int r = 0;
 
-	if (known)
-		now = *known;
-	else
-		r = read_set(cgroup, cpus, false, &now, err);
-	if (r == 0 && version == 1)
+	if (version == 1)
 		r = within_above(cgroup, cpus, &wanted, err);
 	if (r < 0)
 		return r;
-	if (stow_idset_equal(&now, &wanted))
+	if (stow_idset_equal(now, &wanted))
 		return 0;
 	if (version == 1)
-		r = write_v1(cgroup, name, &now, &wanted, err);
+		r = write_v1(cgroup, name, now, &wanted, err);
 	else
 		r = write_file(dir, "", name, &wanted, err);
 	return r < 0 ? r : 1;
-}
-
-int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
-			   struct stow_err *err)
-{
-	return write_set(cgroup, true, NULL, set, err);
 }
 
 int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *now,
@@ -288,19 +278,46 @@ int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_
 	return write_set(cgroup, true, now, set, err);
 }
 
+int stow_cpuset_widen_cpus(const struct stow_cgroup *cgroup, struct stow_idset *now,
+			   const struct stow_idset *set, struct stow_err *err)
+{
+	struct stow_idset wanted = *set;
+	int r;
+
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1)
+		return 0;
+	r = within_above(cgroup, true, &wanted, err);
+	if (r < 0)
+		return r;
+	stow_idset_or(&wanted, now);
+	if (stow_idset_equal(&wanted, now))
+		return 0;
+	r = write_file(cgroup->at[STOW_CGROUP_CPUSET].dir, "",
+		       stow_cpuset_file(cgroup, true, false), &wanted, err);
+	if (r == 0)
+		*now = wanted;
+	return r;
+}
+
+int stow_cpuset_clear_cpus(const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	return stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "\n", err, "cpuset.cpus");
+}
+
 int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err)
 {
-	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
-		int r = stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "1", err,
-					cgroup->at[STOW_CGROUP_CPUSET].noprefix
-						? "memory_migrate"
-						: "cpuset.memory_migrate");
+	struct stow_idset now;
+	int r = 0;
 
-		if (r < 0)
-			return r;
-	}
-	return write_set(cgroup, false, NULL, set, err);
+	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1)
+		r = stow_root_write(cgroup->at[STOW_CGROUP_CPUSET].dir, "1", err,
+				    cgroup->at[STOW_CGROUP_CPUSET].noprefix
+					    ? "memory_migrate"
+					    : "cpuset.memory_migrate");
+	if (r == 0)
+		r = read_set(cgroup, false, false, &now, err);
+	return r < 0 ? r : write_set(cgroup, false, &now, set, err);
 }
 
 /* --- v1: CPUs that the kernel has removed --------------------------------- */
@@ -425,8 +442,7 @@ int stow_cpuset_take_back(const struct stow_cgroup *cgroup, struct stow_err *err
 		return r;
 	if (!n && !n_here)
 		return stow_err_set(err, ESRCH,
-				    "cgroup %s is empty, and no other hierarchy knows its "
-				    "processes",
+				    "cgroup %s is empty, and no other hierarchy has its processes",
 				    cgroup->path);
 	for (size_t i = 0; i < n; i++) {
 		bool is_here = false;

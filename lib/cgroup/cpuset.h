@@ -47,15 +47,22 @@ int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, siz
  * cgroups below follow: a cgroup that had the whole set gets the whole new set, any other keeps its
  * part of it; and cpuset.memory_migrate is set before mems, so that pages follow as they always do
  * on v2. Return 1 when something was written, otherwise 0. Only lib/grant/apply.c and apply_mems.c
- * call these.
+ * call these, and bind.c for cgroups that are no container's.
  */
-int stow_cpuset_write_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *set,
-			   struct stow_err *err);
-/* The same for a caller that has read cpuset.cpus already: `now`. */
+/* `now`: cpuset.cpus, as the caller has read it. */
 int stow_cpuset_change_cpus(const struct stow_cgroup *cgroup, const struct stow_idset *now,
 			    const struct stow_idset *set, struct stow_err *err);
 int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_idset *set,
 			   struct stow_err *err);
+
+/* v1: add to the cgroup's set the CPUs of `set` that it lacks, leave the cgroups below it as they
+ * are, and add them to *now, the present set. Do nothing on v2, where only sets that are empty
+ * follow. */
+int stow_cpuset_widen_cpus(const struct stow_cgroup *cgroup, struct stow_idset *now,
+			   const struct stow_idset *set, struct stow_err *err);
+/* v2: empty the cgroup's set, so that it has that of the cgroup above. -ENOSPC: it has
+ * processes. */
+int stow_cpuset_clear_cpus(const struct stow_cgroup *cgroup, struct stow_err *err);
 
 /*
  * v1: give CPUs back to the cgroups above. The kernel removes a CPU that goes offline from all

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cgroup/hierarchy_internal.h"
@@ -80,18 +81,15 @@ static void unescape(char *text)
 static int add_mount(struct hierarchy *h, const char *point, const char *root, uint64_t dev,
 		     bool noprefix)
 {
-	struct hierarchy_mount *grown = reallocarray(h->mounts, h->n + 1, sizeof(*grown));
+	struct hierarchy_mount *added = STOW_APPEND(h->mounts, h->n);
 
-	if (!grown)
+	if (!added)
 		return -ENOMEM;
-	h->mounts = grown;
-	grown += h->n;
-	grown->point = strdup(point);
-	grown->root = strdup(strcmp(root, "/") == 0 ? "" : root);
-	grown->dev = dev;
-	grown->noprefix = noprefix;
-	h->n++;
-	return grown->point && grown->root ? 0 : -ENOMEM;
+	added->point = strdup(point);
+	added->root = strdup(strcmp(root, "/") == 0 ? "" : root);
+	added->dev = dev;
+	added->noprefix = noprefix;
+	return added->point && added->root ? 0 : -ENOMEM;
 }
 
 /* Convert "MAJOR:MINOR" to the number that stat(2) gives; 0 when it is malformed. */

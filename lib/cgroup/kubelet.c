@@ -35,24 +35,50 @@ static bool next_uid(const char **path, char uid[UID_MAX])
 	return false;
 }
 
-static bool has_entry(struct stow_root *root, const char *file, const char *policy, const char *uid)
+/* Read a manager's checkpoint when it has that policy; NULL otherwise. The caller frees it. */
+static struct json_object *read_state(struct stow_root *root, const char *file, const char *policy)
 {
 	_cleanup_free_ char *text = NULL;
-	struct json_object *state, *name, *entries, *pod;
+	struct json_object *state, *name;
 	const char *has;
-	bool found;
 
 	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/var/lib/kubelet/%s",
 			   file) < 0)
-		return false;
+		return NULL;
 	state = json_tokener_parse(text);
 	/* JSON null gives no text. */
-	found = json_object_object_get_ex(state, "policyName", &name) &&
-		(has = json_object_get_string(name)) && strcasecmp(has, policy) == 0 &&
-		json_object_object_get_ex(state, "entries", &entries) &&
-		json_object_object_get_ex(entries, uid, &pod);
+	if (json_object_object_get_ex(state, "policyName", &name) &&
+	    (has = json_object_get_string(name)) && strcasecmp(has, policy) == 0)
+		return state;
+	json_object_put(state);
+	return NULL;
+}
+
+static bool has_entry(struct stow_root *root, const char *file, const char *policy, const char *uid)
+{
+	struct json_object *state = read_state(root, file, policy), *entries, *pod;
+	bool found = json_object_object_get_ex(state, "entries", &entries) &&
+		     json_object_object_get_ex(entries, uid, &pod);
+
 	json_object_put(state);
 	return found;
+}
+
+const char *stow_kubelet_manager(struct stow_root *root)
+{
+	static const char *const managers[][3] = {
+		{ "cpu_manager_state", "static", "CPU manager" },
+		{ "memory_manager_state", "Static", "memory manager" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(managers); i++) {
+		struct json_object *state = read_state(root, managers[i][0], managers[i][1]);
+
+		json_object_put(state);
+		if (state)
+			return managers[i][2];
+	}
+	return NULL;
 }
 
 bool stow_kubelet_owns(struct stow_root *root, const char *cgroup_path)

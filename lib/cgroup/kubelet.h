@@ -12,3 +12,10 @@
  * managers would undo each other's work every ten seconds.
  */
 bool stow_kubelet_owns(struct stow_root *root, const char *cgroup_path);
+
+/*
+ * Return which of kubelet's managers gives whole CPUs or memory to pods on this machine, judged by
+ * the policy in its checkpoint: "CPU manager", "memory manager"; NULL: neither. With such a manager
+ * kubelet alone decides which container runs where.
+ */
+const char *stow_kubelet_manager(struct stow_root *root);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
 
@@ -14,7 +15,7 @@
 
 struct pids {
 	pid_t *list;
-	size_t n, room;
+	size_t n;
 };
 
 /* Cgroups still to be read. */
@@ -37,16 +38,11 @@ static void folders_done(struct folders *folders)
 
 static int add_pid(struct pids *pids, pid_t pid, struct stow_err *err)
 {
-	if (pids->n == pids->room) {
-		size_t room = pids->room ? pids->room * 2 : 64;
-		pid_t *grown = reallocarray(pids->list, room, sizeof(*grown));
+	pid_t *added = STOW_APPEND(pids->list, pids->n);
 
-		if (!grown)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		pids->list = grown;
-		pids->room = room;
-	}
-	pids->list[pids->n++] = pid;
+	if (!added)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	*added = pid;
 	return 0;
 }
 
@@ -70,20 +66,15 @@ static int add_file(struct stow_root *dir, const char *path, const char *file, s
 
 static int add_folder(struct folders *folders, const char *path, struct stow_err *err)
 {
-	char **grown;
+	char **added;
 
 	if (++folders->seen > CGROUPS_MAX)
 		return stow_err_set(err, E2BIG, "more than %d cgroups below one container's",
 				    CGROUPS_MAX);
-	grown = reallocarray(folders->list, folders->n + 1, sizeof(*grown));
-	if (!grown)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	folders->list = grown;
-	grown[folders->n] = strdup(path);
-	if (!grown[folders->n])
-		return stow_err_set(err, ENOMEM, "out of memory");
-	folders->n++;
-	return 0;
+	added = STOW_APPEND(folders->list, folders->n);
+	if (added)
+		*added = strdup(path);
+	return added && *added ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 }
 
 /* Add the cgroups in one. It may be gone by now. */

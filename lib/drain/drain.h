@@ -7,7 +7,7 @@
  *
  *	plan	which blocks, what is in them, where it moves, what prevents it
  *	fence	nothing new is placed on the NUMA node
- *	move	containers that cannot stay are repinned, or evicted
+ *	move	pods with claims, and containers that cannot stay, are evicted; others are repinned
  *	offline	block by block, each with a deadline; hugepage pools under their locks
  *	return	pages of bound containers that the kernel scattered move back to their NUMA nodes
  *	safe	everything is offline: eject it, or wait until it is removed. Skipped where
@@ -40,7 +40,8 @@ struct stow_drain_spec {
 	uint64_t removal_timeout; /* ns; 0: STOW_DRAIN_REMOVAL_TIMEOUT */
 	bool keep, resume, hugepages_elsewhere;
 
-	/* Set by the program that enforces limits, not by the user. */
+	/* Set by the program, not by the user. */
+	bool evicts;   /* pods with claims can be evicted: see struct stow_drain_watch */
 	uint64_t most; /* bytes that may be offline, with what is offline already; 0: any */
 	uint64_t rate; /* bytes a second; 0: any */
 };
@@ -64,10 +65,17 @@ PbDrainProgress *stow_drain_preview(const struct stow_grant_context *context, co
 
 /* The observer of a drain. `progress` is called from the drain's thread in every step and for every
  * block; a negative return cancels. `stop` is also called while a block is going offline; true
- * cancels. Either may be NULL. */
+ * cancels. `evict` has the pods evicted that hold these shares of Kubernetes claims, and is called
+ * with none when the drain no longer waits for them; it must not wait. Without it, no pod can be
+ * evicted. Each may be NULL. */
+struct stow_drain_claim {
+	const char *uid, *share;
+};
+
 struct stow_drain_watch {
 	int (*progress)(void *ctx, const PbDrainProgress *progress);
 	bool (*stop)(void *ctx);
+	void (*evict)(void *ctx, const struct stow_drain_claim *claims, size_t n);
 	void *ctx;
 };
 

@@ -11,7 +11,7 @@
 #include "base/idlist.h"
 #include "base/math.h"
 #include "base/parse.h"
-#include "cgroup/paths.h"
+#include "base/text.h"
 #include "cgroup/procs.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
@@ -65,63 +65,6 @@ static uint64_t moving_pages(const struct stow_owner *owner)
 	return sum;
 }
 
-/* An owner that is not a container's own cgroup may be a cgroup below it. */
-static int owner_paths(const struct stow_root *root, const struct stow_block_use *use,
-		       char ***ret_paths)
-{
-	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
-	char **paths = calloc(use->n_owners + 1, sizeof(*paths));
-
-	if (!inodes || !paths) {
-		free(paths);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < use->n_owners; i++)
-		inodes[i] = use->owners[i].inode;
-	if (use->n_owners)
-		(void)stow_cgroup_paths((struct stow_root *)(uintptr_t)root, inodes, use->n_owners,
-					paths, NULL);
-	*ret_paths = paths;
-	return 0;
-}
-
-static void free_paths(char **paths, size_t n)
-{
-	for (size_t i = 0; paths && i < n; i++)
-		free(paths[i]);
-	free(paths);
-}
-
-/* Merge the uses of all blocks: every owner once, with its sums. */
-static int merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret)
-{
-	*ret = (struct stow_block_use){ 0 };
-	for (size_t b = 0; b < plan->n_blocks; b++) {
-		const struct stow_block_use *use = &plan->blocks[b].use;
-		struct stow_owner *grown = reallocarray(
-			ret->owners, ret->n_owners + use->n_owners + 1, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		ret->owners = grown;
-		ret->unevictable += use->unevictable;
-		for (int k = 0; k < STOW_PAGE_KINDS; k++)
-			ret->pages[k] += use->pages[k];
-		for (size_t i = 0; i < use->n_owners; i++) {
-			size_t o = 0;
-
-			while (o < ret->n_owners && grown[o].inode != use->owners[i].inode)
-				o++;
-			if (o == ret->n_owners)
-				grown[ret->n_owners++] =
-					(struct stow_owner){ .inode = use->owners[i].inode };
-			for (int k = 0; k < STOW_PAGE_KINDS; k++)
-				grown[o].pages[k] += use->owners[i].pages[k];
-		}
-	}
-	return 0;
-}
-
 /* Return whether the block has pages because of which the process or cgroup is a suspect. */
 static bool has_suspects_pages(const struct stow_block_use *use, const struct stow_culprit *suspect)
 {
@@ -156,9 +99,9 @@ static int attribute(struct impact *a, struct stow_err *err)
 	char **paths = NULL;
 	int r;
 
-	r = merge_uses(a->plan, &sum);
+	r = stow_drain_merge_uses(a->plan, &sum);
 	if (r == 0)
-		r = owner_paths(a->context->root, &sum, &paths);
+		r = stow_drain_owner_paths(a->context->root, &sum, &paths);
 	for (size_t i = 0; r == 0 && i < sum.n_owners; i++) {
 		const struct stow_drain_container *container =
 			stow_drain_containers_find(&a->containers, sum.owners[i].inode, paths[i]);
@@ -173,7 +116,7 @@ static int attribute(struct impact *a, struct stow_err *err)
 	if (r == 0 && a->plan->use_known && a->context->root->live &&
 	    stow_culprits_suspect(a->context->root, &sum, &a->plan->suspects, NULL) == 0)
 		r = name_blocks(a->plan);
-	free_paths(paths, sum.n_owners);
+	stow_drain_owner_paths_free(paths, sum.n_owners);
 	free(sum.owners);
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
@@ -254,8 +197,10 @@ static uint64_t shortage(const struct impact *a)
 			continue;
 		}
 		promised += j->memory;
-		/* The pages of a lease come into the pools with its container. */
-		if (j->container->record->state == STOW_STATE_LEASE)
+		/* The pages of a lease come into the pools with its container; those of a claim are
+		 * there. */
+		if (j->container->record->state == STOW_STATE_LEASE &&
+		    !stow_record_is_share(j->container->record))
 			promised += j->hugepages;
 		if (stow_idset_count(&j->container->record->nodes) == 1 &&
 		    stow_idset_has(&j->container->record->nodes, a->plan->node))
@@ -272,9 +217,75 @@ static uint64_t shortage(const struct impact *a)
 	return STOW_MAX(promised, bound);
 }
 
+/* --- containers of Kubernetes' claims, which are evicted with their pods --- */
+
+/* A share is evicted with all containers that hold it. */
+static void evict_share(struct impact *a, struct impact_container *share)
+{
+	share->ends = true;
+	for (size_t i = 0; i < a->containers.n; i++)
+		if (stow_record_holds(a->list[i].container->record, share->container->record->key))
+			a->list[i].ends = true;
+}
+
+/* A claim cannot move: it was allocated on this NUMA node. */
+static int decide_share(struct impact *a, struct impact_container *j, struct stow_err *err)
+{
+	static const char *const whys[] = {
+		[STOW_DRAIN_MODE_REPIN] = "and cannot be moved; delete its pod, or give the claim "
+					  "drain=evict",
+		[STOW_DRAIN_MODE_EVICT] = "and drain=evict, but only an agent with \"kubernetes: "
+					  "true\" can have its pod evicted; delete its pod",
+		[STOW_DRAIN_MODE_REFUSE] = "and drain=refuse; delete its pod",
+	};
+	const struct stow_record *record = j->container->record;
+
+	if (record->drain == STOW_DRAIN_MODE_EVICT && a->plan->evicts) {
+		evict_share(a, j);
+		return 0;
+	}
+	return stow_err_set(err, EBUSY,
+			    "claim %.63s/%.253s (%.128s) has CPUs or memory of NUMA node %d %s",
+			    record->ns, record->name, record->claim->part, a->plan->node,
+			    whys[record->drain]);
+}
+
+/* Evict the shares that a container holds, as far as they allow it. */
+static int decide_holder(struct impact *a, const struct impact_container *j, struct stow_err *err)
+{
+	const struct stow_record *record = j->container->record;
+	int r = 0;
+
+	for (size_t i = 0; i < a->containers.n && r == 0; i++)
+		if (stow_record_holds(record, a->list[i].container->record->key) &&
+		    a->list[i].container->record->drain == STOW_DRAIN_MODE_EVICT)
+			r = decide_share(a, &a->list[i], err);
+	return r;
+}
+
+/* Choose the share to evict when the rest of the node is too small and no container can move. */
+static struct impact_container *next_to_evict(struct impact *a, uint64_t short_of)
+{
+	struct impact_container *best = NULL;
+
+	for (size_t i = 0; i < a->containers.n; i++) {
+		struct impact_container *j = &a->list[i];
+		uint64_t gain = j->memory + j->hugepages;
+		uint64_t other = best ? best->memory + best->hugepages : 0;
+
+		if (j->ends || gain == 0 || !a->plan->evicts ||
+		    !stow_record_is_share(j->container->record) ||
+		    j->container->record->drain != STOW_DRAIN_MODE_EVICT)
+			continue;
+		if (!best || (gain >= short_of ? other < short_of || gain < other : gain > other))
+			best = j;
+	}
+	return best;
+}
+
 /* Decide what is done with a container; fail when its memory must move and may not. */
-static int judge(struct impact *a, struct impact_container *j, bool must_leave,
-		 struct stow_err *err)
+static int decide_one(struct impact *a, struct impact_container *j, bool must_leave,
+		      struct stow_err *err)
 {
 	const struct stow_record *record = j->container->record;
 	char bytes[32];
@@ -282,6 +293,8 @@ static int judge(struct impact *a, struct impact_container *j, bool must_leave,
 	if (record->state == STOW_STATE_LEASE) {
 		if (!must_leave)
 			return 0;
+		if (stow_record_is_share(record))
+			return decide_share(a, j, err);
 		return stow_err_set(err, EBUSY,
 				    "NUMA node %d is reserved for \"%.128s\" (%s), which has not "
 				    "started yet; wait for it, or release the reservation",
@@ -294,6 +307,9 @@ static int judge(struct impact *a, struct impact_container *j, bool must_leave,
 				    name_of(record), record->id,
 				    j->bytes ? stow_format_size(j->bytes, bytes, sizeof(bytes))
 					     : "its promise");
+	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || j->bytes) &&
+	    stow_record_is_holder(record))
+		return decide_holder(a, j, err);
 	if (record->drain == STOW_DRAIN_MODE_EVICT && (must_leave || j->bytes))
 		j->ends = true;
 	else if (must_leave)
@@ -321,6 +337,7 @@ static struct impact_container *next_to_leave(struct impact *a, uint64_t short_o
 
 		if (j->leaves || j->ends || gain == 0 ||
 		    j->container->record->state != STOW_STATE_ACTIVE ||
+		    stow_record_is_holder(j->container->record) ||
 		    j->container->record->drain != STOW_DRAIN_MODE_REPIN ||
 		    !stow_idset_has(&j->container->record->nodes, a->plan->node))
 			continue;
@@ -353,14 +370,19 @@ static int decide(struct impact *a, struct stow_err *err)
 					    "container %.128s is being moved to NUMA "
 					    "node %d at this moment; wait for it",
 					    j->container->record->id, a->plan->node);
-		r = judge(a, j,
-			  a->plan->whole_node &&
-				  stow_idset_has(&j->container->record->nodes, a->plan->node),
-			  err);
+		r = decide_one(a, j,
+			       a->plan->whole_node &&
+				       stow_idset_has(&j->container->record->nodes, a->plan->node),
+			       err);
 	}
 	while (r == 0 && !a->plan->whole_node && (short_of = shortage(a)) > 0) {
 		struct impact_container *j = next_to_leave(a, short_of);
+		struct impact_container *share = j ? NULL : next_to_evict(a, short_of);
 
+		if (share) {
+			evict_share(a, share);
+			continue;
+		}
 		if (!j)
 			return stow_err_set(err, ENOSPC,
 					    "NUMA node %d would be short of %s for what it has "
@@ -488,28 +510,19 @@ static char *holds(struct stow_root *root, const struct stow_record *record)
 	return strdup("");
 }
 
-/* For terminals and logs: the names may contain control characters. */
-static char *clean(const char *text)
-{
-	char *copy = strdup(text);
-
-	for (char *p = copy; p && *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 127)
-			*p = '?';
-	return copy;
-}
-
 static int add_affected(struct impact *a, const struct impact_container *j)
 {
 	const struct stow_record *record = j->container->record;
 	struct stow_drain_affected *to = &a->plan->affected[a->plan->n_affected++];
+	char label[STOW_RECORD_LABEL_MAX];
 
 	*to = (struct stow_drain_affected){
 		.key = record->key,
-		.id = strdup(record->id),
-		.pod = clean(record->pod),
-		.ns = clean(record->ns),
-		.name = clean(record->name),
+		.id = strdup(stow_record_label(record, label)),
+		.holds = stow_record_is_holder(record) && j->ends,
+		.pod = stow_text_copy(record->pod, SIZE_MAX),
+		.ns = stow_text_copy(record->ns, SIZE_MAX),
+		.name = stow_text_copy(record->name, SIZE_MAX),
 		.bytes = j->bytes,
 		.action = j->ends     ? STOW_DRAIN_ACTION_END
 			  : j->leaves ? STOW_DRAIN_ACTION_MOVE
@@ -517,6 +530,12 @@ static int add_affected(struct impact *a, const struct impact_container *j)
 		.nodes = j->leaves ? j->nodes : record->nodes,
 		.suspect = holds(a->context->root, record),
 	};
+	if (stow_record_is_share(record)) {
+		to->uid = strdup(record->claim->uid);
+		to->share = strdup(record->claim->share);
+		if (!to->uid || !to->share)
+			return -ENOMEM;
+	}
 	return to->id && to->pod && to->ns && to->name && to->suspect ? 0 : -ENOMEM;
 }
 

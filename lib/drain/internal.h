@@ -25,7 +25,9 @@ struct stow_drain_affected {
 	uint64_t bytes; /* in the blocks */
 	enum stow_drain_action action;
 	struct stow_idset nodes; /* where it will be, when known */
-	char *suspect;		 /* a suspect; "" for none */
+	char *uid, *share; /* of a claim: the record is a share, whose pods are evicted; or NULL */
+	bool holds;	   /* a container of claims: it ends with their eviction */
+	char *suspect;	   /* a suspect; "" for none */
 };
 
 struct stow_drain_plan {
@@ -35,6 +37,7 @@ struct stow_drain_plan {
 	struct stow_drain_block *blocks; /* in the order of offlining: ascending */
 	size_t n_blocks;
 	uint64_t page_size, bytes, to_move, unmovable, hugepages; /* bytes */
+	bool evicts;	  /* pods with claims can be evicted */
 	bool whole_node;  /* no memory stays online on the node */
 	uint64_t staying; /* online bytes of the blocks' devices outside of the plan */
 	bool use_known;	  /* /proc/kpage* could be read */
@@ -87,8 +90,6 @@ int stow_drain_pick(struct stow_drain_choice *choice, const struct stow_use *use
 /* Add a line for users to the plan. Fails only with -ENOMEM. */
 int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/* Format the plan's blocks, "48-55"; NULL: out of memory. */
-char *stow_drain_block_list(const struct stow_drain_plan *plan);
 
 /* --- rest.c: what stays online of the blocks' devices --------------------- */
 
@@ -136,6 +137,16 @@ int stow_drain_return_pages(const struct stow_grant_context *context, int node,
 			    bool (*stop)(void *ctx), void *ctx, uint64_t *ret_moved,
 			    uint64_t *ret_left);
 
+/* --- uses.c: whose pages are in the blocks -------------------------------- */
+
+/* Sum the uses of all blocks: each owner once. The caller frees ret->owners. -ENOMEM. */
+int stow_drain_merge_uses(const struct stow_drain_plan *plan, struct stow_block_use *ret);
+/* Find the paths of the owners' cgroups: an owner that is not a container's own cgroup may be one
+ * below it. Each may be NULL. -ENOMEM. */
+int stow_drain_owner_paths(const struct stow_root *root, const struct stow_block_use *use,
+			   char ***ret_paths);
+void stow_drain_owner_paths_free(char **paths, size_t n);
+
 /* --- impact.c: affected containers, and whether their memory fits --------- */
 
 int stow_drain_impact(const struct stow_grant_context *context, struct stow_drain_plan *plan,
@@ -176,19 +187,19 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 			     struct stow_err *err);
 /* Drop the locks; nothing is counted from here on. */
 void stow_drain_pools_unlock(struct stow_drain_pools *pools);
-/* Before lost pages are made again: set the sizes that the pools must get, for the ledger; or,
- * after a worker that was killed while making them, count the pages that it made. */
+/* Before lost pages are allocated again: set the sizes that the pools must get, for the ledger; or,
+ * after a worker that was killed meanwhile, count the pages that it allocated. */
 int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_drain_pools *pools,
 			  struct stow_err *err);
-/* Make lost pages again: on the node itself; and with `elsewhere`, pages that do not fit there and
- * are promised to no container, on other nodes, the nearest first. `pools` then has what is still
- * lost. */
+/* Allocate lost pages again: on the node itself; and with `elsewhere`, pages that do not fit there
+ * and are promised to no container, on other nodes, the nearest first. `pools` then has what is
+ * still lost. */
 int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow_drain_pools *pools,
 			   bool elsewhere, struct stow_err *err);
 /* Write the pools into the row. */
 void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drain_row *row);
 
-/* --- work.c, undo.c ------------------------------------------------------- */
+/* --- work.c, move.c, evict.c, undo.c ----------------------------------------------- */
 
 /* A running drain. */
 struct stow_draining {
@@ -212,12 +223,18 @@ struct stow_draining {
 	struct stow_culprits culprits;
 };
 
-/* Tells the watcher. Returns -ECANCELED when it (or somebody else) wants it to end; never while it
- * is being undone. */
+/* Notify the watcher. Return -ECANCELED when the watcher, or another program, has cancelled the
+ * drain; never while it is being undone. */
 int stow_drain_notify(struct stow_draining *d, enum stow_drain_step step, const char *message,
 		      struct stow_err *err);
 /* Return whether the drain was cancelled: a `stop` callback for long operations. */
 bool stow_drain_stop(void *draining);
+/* Set the error of a cancelled drain, and return -ECANCELED. */
+int stow_drain_cancelled(struct stow_err *err);
+/* Move or evict the plan's containers that cannot stay, one after the other. */
+int stow_drain_move_all(struct stow_draining *d, struct stow_err *err);
+/* Have the pods evicted that hold claims of the plan, and wait until all these were unprepared. */
+int stow_drain_evict_claims(struct stow_draining *d, struct stow_err *err);
 /* Count the pages that a killed worker had begun to count. */
 int stow_drain_count_left(struct stow_draining *d, struct stow_err *err);
 /* Save the row in its present state, and the node's pools with it. */

@@ -8,11 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/status.h"
-#include "base/utf8.h"
+#include "base/text.h"
 #include "drain/internal.h"
 
 #define NAME_MAX_ 256
@@ -25,30 +26,12 @@
  * cgroups may contain anything. Set *failed when out of memory. */
 static char *text(const char *from, size_t max, bool *failed)
 {
-	const unsigned char *s = (const unsigned char *)(from ? from : "");
-	size_t len = strnlen((const char *)s, max), used = 0;
-	char *out;
+	char *out = from && *from ? stow_text_copy(from, max) : NULL;
 
-	if (len == 0)
-		return (char *)(uintptr_t)protobuf_c_empty_string;
-	out = malloc(len + 1);
-	if (!out) {
-		*failed = true;
-		return (char *)(uintptr_t)protobuf_c_empty_string;
-	}
-	while (used < len) {
-		size_t n = stow_utf8_length(s + used);
-
-		if (n > len - used)
-			break;
-		if (n == 0 || s[used] < ' ')
-			out[used++] = '?';
-		else
-			for (; n > 0; n--, used++)
-				out[used] = (char)s[used];
-	}
-	out[used] = '\0';
-	return out;
+	if (out)
+		return out;
+	*failed = *failed || (from && *from);
+	return (char *)(uintptr_t)protobuf_c_empty_string;
 }
 
 /* Copy numbers in list format; truncate after a whole range. */
@@ -388,20 +371,21 @@ static int bound_plan(PbDrainPlan *plan)
 {
 	size_t blocks = cut(plan->blocks, &plan->n_blocks, STOW_DRAIN_BLOCKS_MAX);
 	size_t affected = cut(plan->affected, &plan->n_affected, STOW_DRAIN_AFFECTED_MAX);
-	char **notes;
+	char *text, **note;
 
 	while (plan->n_notes > STOW_DRAIN_NOTES_MAX)
 		free(plan->notes[--plan->n_notes]);
 	if (!blocks && !affected)
 		return 0;
-	notes = reallocarray(plan->notes, plan->n_notes + 1, sizeof(*notes));
-	if (!notes)
+	if (asprintf(&text, "not shown: %zu more blocks, %zu more containers", blocks, affected) <
+	    0)
 		return -ENOMEM;
-	plan->notes = notes;
-	if (asprintf(&notes[plan->n_notes], "not shown: %zu more blocks, %zu more containers",
-		     blocks, affected) < 0)
+	note = STOW_APPEND(plan->notes, plan->n_notes);
+	if (!note) {
+		free(text);
 		return -ENOMEM;
-	plan->n_notes++;
+	}
+	*note = text;
 	return 0;
 }
 
@@ -428,12 +412,12 @@ int stow_drain_spec_read(const PbDrainSpec *in, struct stow_drain_spec *ret, str
 		break;
 	case PB_DRAIN_SPEC__WHAT_BLOCKS:
 		if (!in->blocks[0] || strlen(in->blocks) > LIST_MAX)
-			return stow_err_set(err, EINVAL, "blocks: want a list like 48-55");
+			return stow_err_set(err, EINVAL, "blocks: expected a list like 48-55");
 		out.blocks = in->blocks;
 		break;
 	case PB_DRAIN_SPEC__WHAT_DEVICE:
 		if (!in->device[0] || strlen(in->device) > NAME_MAX_)
-			return stow_err_set(err, EINVAL, "device: want a name like dimm0");
+			return stow_err_set(err, EINVAL, "device: expected a name like dimm0");
 		out.device = in->device;
 		break;
 	default:

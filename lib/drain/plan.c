@@ -80,11 +80,11 @@ static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 		const struct stow_drain_block *block = &plan->blocks[i];
 		const struct stow_memblock *known = stow_memblocks_find(&plan->all, block->id);
 		struct stow_leave_verdict leave =
-			stow_leave_judge(&plan->all, known, plan->use_known ? &block->use : NULL);
+			stow_leave_check(&plan->all, known, plan->use_known ? &block->use : NULL);
 
 		if (leave.can == STOW_LEAVE_NO)
 			return cannot_leave(plan, block, leave.cause, err);
-		luck += stow_leave_is_luck(known);
+		luck += stow_leave_is_at_risk(known);
 		if (leave.can == STOW_LEAVE_UNKNOWN && leave.cause == STOW_LEAVE_KEPT)
 			open += stow_block_use_sum(&block->use, false) * plan->page_size;
 	}
@@ -136,8 +136,7 @@ static int look_around(struct stow_drain_plan *plan, struct stow_drain_rest *res
 	return 0;
 }
 
-static int check_eject(const struct stow_drain_spec *spec, const struct stow_drain_plan *plan,
-		       struct stow_err *err)
+static int check_eject(const struct stow_drain_plan *plan, struct stow_err *err)
 {
 	if (!plan->device)
 		return stow_err_set(
@@ -166,7 +165,7 @@ static int check_wait(const struct stow_drain_rest *rest, struct stow_err *err)
 	if (rest->bytes && !rest->shrinkable)
 		return stow_err_set(err, EINVAL,
 				    "wait: %s would stay online, and only whole devices can be "
-				    "removed (but for virtio-mem); drain all of it",
+				    "removed (except virtio-mem); drain all of it",
 				    rest->text);
 	return 0;
 }
@@ -185,7 +184,8 @@ static int check_most(const struct stow_drain_spec *spec, const struct stow_drai
 			off += plan->all.block_size;
 	if (off <= spec->most)
 		return 0;
-	return stow_err_set(err, EACCES, "%s would be offline, over this machine's own limit of %s",
+	return stow_err_set(err, EACCES,
+			    "%s would be offline, above this machine's own limit of %s",
 			    stow_format_size(off, all, sizeof(all)),
 			    stow_format_size(spec->most, most, sizeof(most)));
 }
@@ -214,7 +214,7 @@ static int fill(const struct stow_grant_context *context, const struct stow_drai
 			 plan->to_move / (BYTES_A_SECOND / UINT64_C(1000000)) * 1000;
 	r = check_movable(plan, err);
 	if (r == 0 && spec->eject == STOW_EJECT_EJECT)
-		r = check_eject(spec, plan, err);
+		r = check_eject(plan, err);
 	if (r == 0 && spec->eject == STOW_EJECT_WAIT)
 		r = check_wait(&rest, err);
 	if (r == 0)
@@ -233,6 +233,7 @@ int stow_drain_plan(const struct stow_grant_context *context, const struct stow_
 	if (!plan)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	plan->node = -1;
+	plan->evicts = spec->evicts;
 	r = stow_drain_choose(context, spec, plan, &choice, err);
 	return r < 0 ? r : fill(context, spec, &choice, err);
 }
@@ -259,6 +260,8 @@ void stow_drain_plan_free(struct stow_drain_plan *plan)
 		free(plan->affected[i].ns);
 		free(plan->affected[i].name);
 		free(plan->affected[i].suspect);
+		free(plan->affected[i].uid);
+		free(plan->affected[i].share);
 	}
 	for (size_t i = 0; i < plan->n_notes; i++)
 		free(plan->notes[i]);

@@ -2,8 +2,8 @@
 /*
  * Hugepages in the blocks. Offlining a block dissolves the free hugepages in it, and moves the used
  * ones to other nodes: the node's pool has fewer pages afterwards, whichever program had added
- * them. Lost pages are counted under the pools' locks and made again at the end, when no new page
- * can land in a block that still has to go offline.
+ * them. Lost pages are counted under the pools' locks and allocated again at the end, when no new
+ * page can land in a block that still has to go offline.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +16,7 @@
 #include "base/math.h"
 #include "base/parse.h"
 #include "drain/internal.h"
+#include "grant/pool.h"
 #include "node/hugepage.h"
 
 static uint64_t persistent(const struct stow_pool *pool)
@@ -62,16 +63,11 @@ void stow_drain_pools_put(const struct stow_drain_pools *pools, struct stow_drai
 
 /* --- counting ------------------------------------------------------------- */
 
-static int lock_one(struct stow_root *root, int node, uint64_t size, struct stow_err *err)
-{
-	return stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
-}
-
 int stow_drain_pools_hold(struct stow_root *root, struct stow_drain_pools *pools,
 			  struct stow_err *err)
 {
 	for (size_t i = 0; i < pools->n; i++) {
-		int r = lock_one(root, pools->node, pools->list[i].row.size, err);
+		int r = stow_pool_lock(root, pools->node, pools->list[i].row.size, err);
 
 		if (r < 0)
 			return r;
@@ -157,21 +153,20 @@ int stow_drain_pools_account(const struct stow_grant_context *context,
 			     struct stow_drain_pools *pools, const struct stow_block_use *use,
 			     struct stow_err *err)
 {
-	int first = 0;
+	struct stow_first first = { .err = err };
 
 	for (size_t i = 0; i < pools->n; i++) {
 		uint64_t used = 0;
-		int r;
 
 		if (!pools->list[i].row.before)
 			continue;
 		for (size_t p = 0; use && p < use->n_pools; p++)
 			if (use->pools[p].size == pools->list[i].row.size)
 				used = use->pools[p].used;
-		r = account_one(context, pools->node, &pools->list[i], used, first ? NULL : err);
-		first = first ? first : r;
+		stow_first_note(&first, account_one(context, pools->node, &pools->list[i], used,
+						    first.err));
 	}
-	return first;
+	return first.code;
 }
 
 /* --- making lost pages again ---------------------------------------------- */
@@ -203,7 +198,7 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	_cleanup_close_ int lock = -EBADF;
 	struct stow_pool now;
 
-	lock = lock_one(context->root, node, pool->row.size, err);
+	lock = stow_pool_lock(context->root, node, pool->row.size, err);
 	if (lock < 0)
 		return lock;
 	if (stow_pool_read(context->root, node, pool->row.size, &now, NULL) < 0)
@@ -222,7 +217,7 @@ static int aim(const struct stow_grant_context *context, int node, struct stow_d
 	return 0;
 }
 
-/* Make pages that no container was promised on other nodes, the nearest first. */
+/* Allocate pages that were promised to no container on other nodes, the nearest first. */
 static int renew_elsewhere(const struct stow_grant_context *context, int node,
 			   struct stow_drain_pool *pool, struct stow_err *err)
 {
@@ -249,7 +244,7 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 		if (best < 0)
 			break;
 		stow_idset_add(&tried, best);
-		lock = lock_one(context->root, best, pool->row.size, err);
+		lock = stow_pool_lock(context->root, best, pool->row.size, err);
 		r = lock < 0 ? lock : 0;
 		if (r == 0)
 			pool->row.lost -=
@@ -263,22 +258,19 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_drain_pools *pools,
 			  struct stow_err *err)
 {
-	int first = 0;
+	struct stow_first first = { .err = err };
 
-	for (size_t i = 0; i < pools->n; i++) {
-		int r = pools->list[i].row.lost
-				? aim(context, pools->node, &pools->list[i], first ? NULL : err)
-				: 0;
-
-		first = first ? first : r < 0 ? r : 0;
-	}
-	return first;
+	for (size_t i = 0; i < pools->n; i++)
+		if (pools->list[i].row.lost)
+			stow_first_note(&first,
+					aim(context, pools->node, &pools->list[i], first.err));
+	return first.code;
 }
 
 int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow_drain_pools *pools,
 			   bool elsewhere, struct stow_err *err)
 {
-	int first = 0;
+	struct stow_first first = { .err = err };
 
 	for (size_t i = 0; i < pools->n; i++) {
 		struct stow_drain_pool *pool = &pools->list[i];
@@ -287,8 +279,8 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 		int r = 0;
 
 		if (wanted) {
-			lock = lock_one(context->root, pools->node, pool->row.size,
-					first ? NULL : err);
+			lock = stow_pool_lock(context->root, pools->node, pool->row.size,
+					      first.err);
 			r = lock < 0 ? lock : 0;
 			if (r == 0)
 				gained(pool,
@@ -297,8 +289,8 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 		}
 		pool->row.target = 0;
 		if (r == 0 && elsewhere && pool->row.lost > pool->row.ours + pool->row.used)
-			r = renew_elsewhere(context, pools->node, pool, first ? NULL : err);
-		first = first ? first : r;
+			r = renew_elsewhere(context, pools->node, pool, first.err);
+		stow_first_note(&first, r);
 	}
-	return first;
+	return first.code;
 }

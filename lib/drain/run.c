@@ -111,7 +111,7 @@ static int plan_again(struct stow_draining *d, struct stow_err *err)
 static int check_right(const struct stow_grant_context *context, struct stow_err *err)
 {
 	if (context->root->live && geteuid() != 0)
-		return stow_err_set(err, EPERM, "only root can take memory off a machine");
+		return stow_err_set(err, EPERM, "only root can drain memory");
 	return stow_may_change(context->root,
 			       context->config ? context->config->mode : STOW_MODE_ENFORCE, err);
 }
@@ -141,6 +141,7 @@ int stow_drain_run(const struct stow_grant_context *context, const char *id, boo
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
 		d.pools.locks[i] = -EBADF;
 	set_defaults(&d.spec);
+	d.spec.evicts = watch && watch->evict;
 	r = check_right(context, &why);
 	if (r == 0 && stow_drain_orphans(context) &&
 	    stow_drain_recover(context, watch_stop(watch, &only_stop), &why) < 0 &&
@@ -272,12 +273,12 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 	}
 	r = d->row.code && *d->row.message ? stow_err_set(&why, d->row.code, "%s", d->row.message)
 	    : d->row.cancel
-		    ? stow_err_set(&why, ECANCELED, "the drain was cancelled")
+		    ? stow_drain_cancelled(&why)
 		    : stow_err_set(
 			      &why, EOWNERDEAD,
 			      "the program that ran the drain was killed; the drain was undone");
 	r = stow_drain_finish(d, r, false, ret_step, &why);
-	/* That it was taken back is what was wanted. */
+	/* To have undone the drain is a success here. */
 	return d->stuck ? stow_err_move(err, r, &why) : 0;
 }
 
@@ -315,6 +316,7 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 	*row = (struct stow_drain_row){ 0 };
 	*ret_late = false;
 	r = read_orphan(&d, err);
+	d.spec.evicts = watch && watch->evict;
 	/* Take it over last: a drain whose worker is alive and idle would never be recovered. */
 	if (r == 0) {
 		r = stow_drain_row_adopt(context->ledger, &d.row, &context->self, err);
@@ -330,9 +332,10 @@ static int recover_one(const struct stow_grant_context *context, struct stow_dra
 int stow_drain_recover(const struct stow_grant_context *context,
 		       const struct stow_drain_watch *watch, struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	struct stow_gc_result collected;
 	struct stow_drain_row *rows;
-	int first = 0, done = 0, r;
+	int done = 0, r;
 	size_t n;
 
 	r = stow_drain_rows(context->ledger, &rows, &n, err);
@@ -348,12 +351,12 @@ int stow_drain_recover(const struct stow_grant_context *context,
 
 		if (!is_orphan(context, &rows[i]))
 			continue;
-		r = recover_one(context, &rows[i], watch, &late, first ? NULL : err);
+		r = recover_one(context, &rows[i], watch, &late, first.err);
 		if (late)
 			continue;
 		done++;
-		first = first ? first : r;
+		stow_first_note(&first, r);
 	}
 	stow_drain_rows_free(rows, n);
-	return first ? first : done;
+	return first.code ? first.code : done;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/idlist.h"
 #include "base/parse.h"
@@ -20,7 +21,7 @@
 
 int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 {
-	char **grown, *text = NULL;
+	char **added, *text = NULL;
 	va_list args;
 	int r;
 
@@ -29,23 +30,13 @@ int stow_drain_note(struct stow_drain_plan *plan, const char *fmt, ...)
 	va_end(args);
 	if (r < 0)
 		return -ENOMEM;
-	grown = reallocarray(plan->notes, plan->n_notes + 1, sizeof(*grown));
-	if (!grown) {
+	added = STOW_APPEND(plan->notes, plan->n_notes);
+	if (!added) {
 		free(text);
 		return -ENOMEM;
 	}
-	plan->notes = grown;
-	grown[plan->n_notes++] = text;
+	*added = text;
 	return 0;
-}
-
-char *stow_drain_block_list(const struct stow_drain_plan *plan)
-{
-	_cleanup_free_ uint64_t *ids = calloc(plan->n_blocks + 1, sizeof(*ids));
-
-	for (size_t i = 0; ids && i < plan->n_blocks; i++)
-		ids[i] = plan->blocks[i].id;
-	return ids ? stow_idlist_format(ids, plan->n_blocks) : NULL;
 }
 
 void stow_drain_choice_done(struct stow_drain_choice *choice)
@@ -58,7 +49,7 @@ void stow_drain_choice_done(struct stow_drain_choice *choice)
 
 static bool is_boot_memory(const struct stow_memblocks *all, const struct stow_memblock *block)
 {
-	return stow_leave_judge(all, block, NULL).cause == STOW_LEAVE_BOOT;
+	return stow_leave_check(all, block, NULL).cause == STOW_LEAVE_BOOT;
 }
 
 static char *all_ids(const struct stow_memblocks *all)
@@ -72,12 +63,11 @@ static char *all_ids(const struct stow_memblocks *all)
 
 static int add_id(struct stow_drain_choice *c, uint64_t id)
 {
-	uint64_t *grown = reallocarray(c->ids, c->n_ids + 1, sizeof(*grown));
+	uint64_t *added = STOW_APPEND(c->ids, c->n_ids);
 
-	if (!grown)
+	if (!added)
 		return -ENOMEM;
-	c->ids = grown;
-	grown[c->n_ids++] = id;
+	*added = id;
 	return 0;
 }
 
@@ -100,11 +90,11 @@ static int check_named(struct stow_drain_plan *plan, uint64_t id, struct stow_er
 				    id, list ? list : "others");
 	}
 	if (plan->node >= 0 && block->node != plan->node)
-		return stow_err_set(err, EINVAL,
-				    "blocks: block %" PRIu64
-				    " is on NUMA node %d, others are on %d; a drain is about one "
-				    "NUMA node",
-				    id, block->node, plan->node);
+		return stow_err_set(
+			err, EINVAL,
+			"blocks: block %" PRIu64
+			" is on NUMA node %d, others are on %d; a drain affects one NUMA node",
+			id, block->node, plan->node);
 	plan->node = block->node;
 	return 0;
 }
@@ -119,9 +109,8 @@ static int add_named(struct stow_drain_choice *c, uint64_t id, struct stow_err *
 	if (is_boot_memory(&c->plan->all, block))
 		return stow_err_set(err, EPERM,
 				    "blocks: block %" PRIu64
-				    " is memory that the machine was started with (boot memory, "
-				    "zone %s); what can leave was added later, or is in zone "
-				    "Movable",
+				    " is boot memory in zone %s; only memory that was added later, "
+				    "or is in zone Movable, can be removed",
 				    id, *block->zones ? block->zones : "unknown");
 	return add_id(c, id) < 0 ? out_of_memory(err) : 0;
 }
@@ -137,7 +126,7 @@ static int choose_blocks(const struct stow_drain_spec *spec, struct stow_drain_c
 	if (r < 0)
 		return stow_err_wrap(err, r, "blocks");
 	if (n == 0)
-		return stow_err_set(err, EINVAL, "blocks: the list is empty; want 48-55");
+		return stow_err_set(err, EINVAL, "blocks: the list is empty; expected 48-55");
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = check_named(c->plan, ids[i], err);
 	for (size_t i = 0; i < n && r >= 0; i++) {
@@ -182,11 +171,10 @@ static int choose_device(const struct stow_drain_spec *spec, struct stow_drain_c
 		if (all->blocks[i].device != index)
 			continue;
 		if (c->plan->node >= 0 && all->blocks[i].node != c->plan->node)
-			return stow_err_set(
-				err, EINVAL,
-				"device: %s is on NUMA nodes %d and %d; a drain is about "
-				"one, so name the blocks of one of them",
-				device->name, c->plan->node, all->blocks[i].node);
+			return stow_err_set(err, EINVAL,
+					    "device: %s is on NUMA nodes %d and %d; a drain "
+					    "affects one, so list the blocks of one of them",
+					    device->name, c->plan->node, all->blocks[i].node);
 		c->plan->node = all->blocks[i].node;
 		if (all->blocks[i].state == STOW_MEMBLOCK_ONLINE &&
 		    add_id(c, all->blocks[i].id) < 0)
@@ -230,9 +218,8 @@ static int choose_node(struct stow_root *root, const struct stow_drain_spec *spe
 	if (offline && !boot)
 		return stow_err_set(err, EALREADY, "NUMA node %d is offline already", spec->node);
 	return stow_err_set(err, EPERM,
-			    "node: NUMA node %d has only memory that the machine was started with "
-			    "(boot memory, %zu blocks); what can leave was added later, or is in "
-			    "zone Movable",
+			    "node: NUMA node %d has only boot memory (%zu blocks); only memory "
+			    "that was added later, or is in zone Movable, can be removed",
 			    spec->node, boot);
 }
 
@@ -250,8 +237,8 @@ static int set_wanted(const struct stow_drain_spec *spec, struct stow_drain_choi
 	stow_format_size(spec->size, asked, sizeof(asked));
 	if (wanted > c->n_ids)
 		return stow_err_set(err, ERANGE,
-				    "size: %s is more than the %s of NUMA node %d that can leave "
-				    "(%zu blocks)",
+				    "size: %s is more than the %s of NUMA node %d that can be "
+				    "removed (%zu blocks)",
 				    asked, stow_format_size(c->n_ids * size, has, sizeof(has)),
 				    c->plan->node, c->n_ids);
 	if (spec->size % size &&
@@ -270,8 +257,8 @@ static int check_kernel(struct stow_root *root, const struct stow_memblocks *all
 
 	if (all->n_blocks == 0)
 		return stow_err_set(err, EOPNOTSUPP,
-				    "this kernel has no memory blocks (CONFIG_MEMORY_HOTPLUG): no "
-				    "memory can leave");
+				    "this kernel has no memory blocks (CONFIG_MEMORY_HOTPLUG): "
+				    "memory cannot be removed");
 	if (stow_root_read_u64(root, &removable, NULL, MEMORY_DIR "/memory%" PRIu64 "/removable",
 			       all->blocks[all->n_blocks - 1].id) == 0 &&
 	    removable == 0)
@@ -284,7 +271,7 @@ static int check_kernel(struct stow_root *root, const struct stow_memblocks *all
 static int check_spec(const struct stow_drain_spec *spec, struct stow_err *err)
 {
 	if ((spec->node >= 0) + !!spec->blocks + !!spec->device != 1)
-		return stow_err_set(err, EINVAL, "want one of node, blocks and device");
+		return stow_err_set(err, EINVAL, "expected one of node, blocks and device");
 	if (spec->size && spec->blocks)
 		return stow_err_set(err, EINVAL,
 				    "size: goes with a node or a device; blocks are as large as "
@@ -367,7 +354,7 @@ static void rate(const struct stow_drain_choice *c, size_t i, const struct stow_
 	*ret = (struct rated){ .block = stow_memblocks_find(&c->plan->all, c->ids[i]),
 			       .use = use ? &use->blocks[i] : NULL };
 	ret->movable = strcmp(ret->block->zones, "Movable") == 0;
-	ret->can = stow_leave_judge(&c->plan->all, ret->block, ret->use).can;
+	ret->can = stow_leave_check(&c->plan->all, ret->block, ret->use).can;
 	if (ret->use) {
 		ret->unmovable = stow_block_use_sum(ret->use, false);
 		ret->cost = stow_block_use_sum(ret->use, true);

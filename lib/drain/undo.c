@@ -14,7 +14,7 @@
 #include "grant/repin.h"
 #include "node/hotplug.h"
 
-#define ASK_EACH	(STOW_SECOND / 2) /* between two looks whether somebody has cancelled it */
+#define ASK_EACH	(STOW_SECOND / 2) /* between two checks whether the drain was cancelled */
 #define MOVE_BACK_PAUSE STOW_MILLISECOND
 #define MEMORY_BLOCK	"/sys/devices/system/memory/memory%" PRIu64
 
@@ -24,6 +24,11 @@ bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 }
 
 /* --- progress and cancellation -------------------------------------------- */
+
+int stow_drain_cancelled(struct stow_err *err)
+{
+	return stow_err_set(err, ECANCELED, "the drain was cancelled");
+}
 
 bool stow_drain_stop(void *draining)
 {
@@ -55,7 +60,7 @@ int stow_drain_notify(struct stow_draining *d, enum stow_drain_step step, const 
 	}
 	if (d->final || stow_drain_step_is_end(step) || !stow_drain_stop(d))
 		return 0;
-	return stow_err_set(err, ECANCELED, "the drain was cancelled");
+	return stow_drain_cancelled(err);
 }
 
 static int write_row(struct stow_draining *d, struct stow_err *err)
@@ -96,19 +101,18 @@ int stow_drain_save_row(struct stow_draining *d, struct stow_err *err)
 
 int stow_drain_count_left(struct stow_draining *d, struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	bool begun = false;
-	int first, r;
 
 	for (size_t i = 0; i < d->pools.n; i++)
 		begun |= d->pools.list[i].row.before > 0;
 	if (!begun)
 		return 0;
-	first = stow_drain_pools_hold(d->context->root, &d->pools, err);
-	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
-	first = first ? first : r;
-	r = stow_drain_save_row(d, first ? NULL : err);
+	stow_first_note(&first, stow_drain_pools_hold(d->context->root, &d->pools, first.err));
+	stow_first_note(&first, stow_drain_pools_account(d->context, &d->pools, NULL, first.err));
+	stow_first_note(&first, stow_drain_save_row(d, first.err));
 	stow_drain_pools_unlock(&d->pools);
-	return first ? first : r;
+	return first.code;
 }
 
 void stow_draining_done(struct stow_draining *d)
@@ -166,53 +170,50 @@ static int bring_back(struct stow_draining *d, const struct stow_drain_row_block
 
 int stow_drain_settle(struct stow_draining *d, struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	bool lost = false;
 	uint64_t moved;
-	int first = 0, r;
 
 	for (size_t i = 0; i < d->pools.n; i++)
 		lost |= d->pools.list[i].row.lost > 0;
 	if (lost) {
-		first = stow_drain_pools_lock(d->context->root, &d->pools, err);
-		r = stow_drain_save_row(d, first ? NULL : err);
-		first = first ? first : r;
+		stow_first_note(&first,
+				stow_drain_pools_lock(d->context->root, &d->pools, first.err));
+		stow_first_note(&first, stow_drain_save_row(d, first.err));
 	}
 	(void)stow_drain_return_pages(d->context, d->row.node, stow_drain_stop, d, &moved,
 				      &d->left);
 	if (!lost)
-		return first;
-	r = stow_drain_pools_account(d->context, &d->pools, NULL, first ? NULL : err);
-	first = first ? first : r;
-	r = stow_drain_save_row(d, first ? NULL : err);
-	first = first ? first : r;
+		return first.code;
+	stow_first_note(&first, stow_drain_pools_account(d->context, &d->pools, NULL, first.err));
+	stow_first_note(&first, stow_drain_save_row(d, first.err));
 	stow_drain_pools_unlock(&d->pools);
-	r = stow_drain_pools_plan(d->context, &d->pools, first ? NULL : err);
-	first = first ? first : r;
-	r = stow_drain_save_row(d, first ? NULL : err);
-	first = first ? first : r;
-	r = stow_drain_pools_renew(d->context, &d->pools, d->spec.hugepages_elsewhere,
-				   first ? NULL : err);
-	first = first ? first : r;
-	r = stow_drain_save_row(d, first ? NULL : err);
-	return first ? first : r;
+	stow_first_note(&first, stow_drain_pools_plan(d->context, &d->pools, first.err));
+	stow_first_note(&first, stow_drain_save_row(d, first.err));
+	stow_first_note(&first, stow_drain_pools_renew(d->context, &d->pools,
+						       d->spec.hugepages_elsewhere, first.err));
+	stow_first_note(&first, stow_drain_save_row(d, first.err));
+	return first.code;
 }
 
 int stow_drain_undo(struct stow_draining *d, struct stow_err *err)
 {
-	int first = 0, r;
+	struct stow_first first = { .err = err };
 
 	d->final = true;
 	(void)stow_drain_notify(d, STOW_DRAIN_STEP_UNDOING, "", NULL);
 	(void)stow_drain_save_row(d, NULL);
-	first = stow_drain_count_left(d, err);
-	for (size_t i = 0; i < d->row.n_blocks && first != -ETIMEDOUT; i++) {
+	stow_first_note(&first, stow_drain_count_left(d, first.err));
+	for (size_t i = 0; i < d->row.n_blocks && first.code != -ETIMEDOUT; i++) {
 		if (!d->row.blocks[i].gone)
 			continue;
-		r = bring_back(d, &d->row.blocks[i], first ? NULL : err);
-		first = first && r != -ETIMEDOUT ? first : r;
+		/* Another program's attempt does not end; each further block would wait as long. */
+		if (stow_first_note(&first, bring_back(d, &d->row.blocks[i], first.err)) ==
+		    -ETIMEDOUT)
+			first.code = -ETIMEDOUT;
 	}
-	r = stow_drain_settle(d, first ? NULL : err);
-	return first ? first : r;
+	stow_first_note(&first, stow_drain_settle(d, first.err));
+	return first.code;
 }
 
 size_t stow_drain_move_back(struct stow_draining *d)

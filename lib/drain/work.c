@@ -2,142 +2,23 @@
 /* The steps of a drain, one after the other, and its end. */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
 #include "drain/internal.h"
-#include "grant/repin.h"
 #include "node/hotplug.h"
 #include "pages/kmsg.h"
 
 #define MS	     STOW_MILLISECOND
 #define S	     STOW_SECOND
-#define GRACE	     (10 * S)	/* between SIGTERM and SIGKILL of an evicted container */
-#define MOVE_PAUSE   MS		/* between two batches of a repin's pages */
 #define RETRY_LEAST  (200 * MS) /* of a block's deadline must be left for another attempt */
 #define RETRY_PAUSE  (100 * MS)
 #define PENDING_WAIT (5 * S)
 #define ROW_TRIES    30
-
-static int cancelled(struct stow_err *err)
-{
-	return stow_err_set(err, ECANCELED, "the drain was cancelled");
-}
-
-/* --- containers that cannot stay ------------------------------------------ */
-
-static int on_repin(void *ctx, const struct stow_repin_progress *progress)
-{
-	return stow_drain_stop(ctx) ? -ECANCELED : 0;
-}
-
-/* Save it before the repin: undoing the drain moves the container back. */
-static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
-		      struct stow_err *err)
-{
-	/* A container that is moved again (the drain was continued) goes back to its first
-	 * place. */
-	for (size_t i = 0; i < d->row.n_moved; i++)
-		if (strcmp(d->row.moved[i].id, id) == 0)
-			return 0;
-	if (stow_drain_row_add_move(&d->row, id, nodes) < 0)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	return stow_drain_save_row(d, err);
-}
-
-static int move_one(struct stow_draining *d, const struct stow_drain_affected *who,
-		    struct stow_err *err)
-{
-	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	struct stow_repin_options options = {
-		.nodes = who->nodes, .pause = MOVE_PAUSE, .progress = on_repin, .ctx = d
-	};
-	struct stow_err why = { 0 };
-	int r;
-
-	r = stow_ledger_record(d->context->ledger, who->key, &record, &why);
-	if (r == -ENOENT)
-		return 0; /* it has ended */
-	if (r == 0)
-		r = note_moved(d, who->id, &record->nodes, &why);
-	if (r == 0)
-		r = stow_repin(d->context, who->id, &options, &why);
-	if (r == 0)
-		d->bytes_moved += who->bytes;
-	if (r == 0 || r == -ESRCH || r == -ENOENT)
-		return 0;
-	return stow_err_set(err, -r, "container \"%.64s\" cannot be moved away: %s", who->id,
-			    why.msg);
-}
-
-/* Evict a container: its owner has asked for that instead of a move. */
-static int end_one(struct stow_draining *d, const struct stow_drain_affected *who,
-		   struct stow_err *err)
-{
-	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	uint64_t began = stow_clock_monotonic();
-	bool killed = false;
-	int r;
-
-	r = stow_ledger_record(d->context->ledger, who->key, &record, err);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (!d->context->root->live)
-		return stow_err_set(err, ENOTSUP,
-				    "containers are evicted on the live machine only");
-	r = stow_ledger_begin(d->context->ledger, err);
-	if (r == 0)
-		r = stow_ledger_end(d->context->ledger,
-				    stow_ledger_event(d->context->ledger, "evicted", who->id,
-						      record,
-						      "its memory is being removed, and it has "
-						      "drain=evict",
-						      err),
-				    err);
-	if (r == 0 && stow_pidref_alive(d->context->root, &record->init))
-		(void)stow_pidref_signal(d->context->root, &record->init, SIGTERM);
-	while (r == 0 && stow_pidref_alive(d->context->root, &record->init)) {
-		if (stow_drain_stop(d))
-			return cancelled(err);
-		if (stow_clock_monotonic() > began + GRACE && !killed) {
-			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
-			killed = true;
-		} else if (stow_clock_monotonic() > began + 2 * GRACE) {
-			return stow_err_set(err, EBUSY, "container %.64s does not end", who->id);
-		}
-		stow_clock_sleep(50 * MS);
-	}
-	if (r == 0)
-		(void)stow_grant_release(d->context, who->id, NULL);
-	return r;
-}
-
-static int move_all(struct stow_draining *d, struct stow_err *err)
-{
-	struct stow_err message;
-	int r = 0;
-
-	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
-		const struct stow_drain_affected *who = &d->plan->affected[i];
-
-		if (who->action == STOW_DRAIN_ACTION_RETURN)
-			continue;
-		stow_err_set(&message, 0, "container %.64s %s", *who->name ? who->name : who->id,
-			     who->action == STOW_DRAIN_ACTION_MOVE ? "moves to other NUMA nodes"
-								   : "is evicted");
-		r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message.msg, err);
-		if (r == 0)
-			r = who->action == STOW_DRAIN_ACTION_MOVE ? move_one(d, who, err)
-								  : end_one(d, who, err);
-	}
-	return r;
-}
 
 /* --- offline -------------------------------------------------------------- */
 
@@ -179,7 +60,7 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 		if ((r != -EBUSY && r != -EAGAIN) || stow_clock_monotonic() + RETRY_LEAST > end)
 			return r;
 		if (stow_drain_stop(d))
-			return cancelled(err);
+			return stow_drain_cancelled(err);
 		stow_clock_sleep(RETRY_PAUSE);
 	}
 }
@@ -187,19 +68,19 @@ static int try_offline(struct stow_draining *d, uint64_t id, struct stow_err *er
 /* Append "; page 0x... of container ...: ..." to the kernel's error. */
 static int blame(struct stow_draining *d, uint64_t id, int r, uint64_t left, struct stow_err *err)
 {
-	char who[700] = "", size[32];
+	char text[700] = "", size[32];
 
 	if (d->culprits.n)
-		stow_culprit_format(&d->culprits.list[0], who, sizeof(who));
+		stow_culprit_format(&d->culprits.list[0], text, sizeof(text));
 	if (r == -ECANCELED)
 		return r;
-	if (*who)
+	if (*text)
 		return stow_err_set(err, -r, "block %" PRIu64 " would not go offline: %s%s", id,
-				    who, d->culprits.n > 1 ? " (and others)" : "");
+				    text, d->culprits.n > 1 ? " (and others)" : "");
 	if (left)
-		snprintf(who, sizeof(who), "%.600s", err->msg);
+		snprintf(text, sizeof(text), "%.600s", err->msg);
 	if (left)
-		return stow_err_set(err, -r, "%s; %s in it were still to be moved", who,
+		return stow_err_set(err, -r, "%s; %s in it were still to be moved", text,
 				    stow_format_size(left * d->page_size, size, sizeof(size)));
 	return strstr(err->msg, "block") ? r : stow_err_wrap(err, r, "block %" PRIu64, id);
 }
@@ -269,7 +150,7 @@ static int keep_rate(struct stow_draining *d, uint64_t began, size_t before, str
 				 (double)d->spec.rate * (double)S);
 	while (stow_clock_monotonic() < due) {
 		if (stow_drain_stop(d))
-			return cancelled(err);
+			return stow_drain_cancelled(err);
 		stow_clock_sleep(50 * MS);
 	}
 	return 0;
@@ -325,7 +206,7 @@ static int wait_until_pulled(struct stow_draining *d, struct stow_err *err)
 
 	while (!all_gone(d)) {
 		if (stow_drain_stop(d))
-			return cancelled(err);
+			return stow_drain_cancelled(err);
 		if (stow_clock_monotonic() >= end)
 			return stow_err_set(err, ETIMEDOUT,
 					    "the memory was not removed within %" PRIu64 " s",
@@ -368,7 +249,7 @@ static int look_at_rest(struct stow_draining *d, struct stow_drain_rest *rest, s
 }
 
 /* Report what may be done with the offline memory, only if that is true now. */
-static int judge_release(struct stow_draining *d, struct stow_err *err)
+static int decide_release(struct stow_draining *d, struct stow_err *err)
 {
 	struct stow_drain_rest rest;
 	int r = look_at_rest(d, &rest, err);
@@ -385,7 +266,7 @@ static int judge_release(struct stow_draining *d, struct stow_err *err)
 			    *d->rest ? d->rest : "other memory");
 }
 
-static int tell_safe(struct stow_draining *d, struct stow_err *err)
+static int report_safe(struct stow_draining *d, struct stow_err *err)
 {
 	char message[512], size[32];
 	int r;
@@ -404,13 +285,13 @@ static int tell_safe(struct stow_draining *d, struct stow_err *err)
 	return r < 0 ? r : stow_drain_notify(d, STOW_DRAIN_STEP_SAFE, message, err);
 }
 
-static int let_go(struct stow_draining *d, struct stow_err *err)
+static int release_memory(struct stow_draining *d, struct stow_err *err)
 {
 	int r;
 
-	r = judge_release(d, err);
+	r = decide_release(d, err);
 	if (r == 0 && d->row.release != STOW_RELEASE_NONE)
-		r = tell_safe(d, err);
+		r = report_safe(d, err);
 	if (r < 0 || d->spec.eject == STOW_EJECT_KEEP)
 		return r;
 	r = d->spec.eject == STOW_EJECT_EJECT ? eject(d, err) : wait_until_pulled(d, err);
@@ -549,7 +430,7 @@ static int settle_all(struct stow_draining *d, struct stow_err *err)
 
 	if (r == 0)
 		r = stow_drain_settle(d, err);
-	return r == 0 && d->stopped && !d->final ? cancelled(err) : r;
+	return r == 0 && d->stopped && !d->final ? stow_drain_cancelled(err) : r;
 }
 
 int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, struct stow_err *err)
@@ -559,7 +440,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 	int r;
 
 	d->until = d->started + d->spec.timeout;
-	r = move_all(d, &why);
+	r = stow_drain_move_all(d, &why);
 	if (r == 0)
 		r = keep_rest(d, offline_all(d, &failed, &why), &failed);
 	if (r == 0 && failed && d->n_gone == 0)
@@ -567,7 +448,7 @@ int stow_drain_work(struct stow_draining *d, enum stow_drain_step *ret_step, str
 	if (r == 0) {
 		r = settle_all(d, &later);
 		if (r == 0 && !failed)
-			r = let_go(d, &later);
+			r = release_memory(d, &later);
 		if (r < 0)
 			why = later;
 		r = keep_rest(d, r, &failed);
@@ -598,7 +479,7 @@ int stow_drain_await_pending(struct stow_draining *d, struct stow_err *err)
 		if (!pending)
 			return 0;
 		if (stow_drain_stop(d))
-			return cancelled(err);
+			return stow_drain_cancelled(err);
 		if (stow_clock_monotonic() > end)
 			return stow_err_set(err, EBUSY,
 					    "a container is being started, or moved, on NUMA node "

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 
 void stow_adoption_done(struct stow_adoption *adoption)
@@ -18,12 +19,13 @@ void stow_adoption_done(struct stow_adoption *adoption)
 const char *stow_adopted_text(const struct stow_adopted *container)
 {
 	if (container->entered)
-		return "never met the hook: kept off exclusive CPUs";
-	return container->no_cpuset
-		       ? "never met the hook, and cannot be kept off exclusive CPUs: its cgroup "
-			 "has no "
-			 "cpuset controller"
-		       : "never met the hook, and is not kept off exclusive CPUs (adopt: no)";
+		return "was started without the hook: it is kept off exclusive CPUs";
+	return container->no_cpuset ? "was started without the hook, and cannot be kept off "
+				      "exclusive CPUs: its cgroup "
+				      "has no "
+				      "cpuset controller"
+				    : "was started without the hook, and is not kept off exclusive "
+				      "CPUs (adopt: no)";
 }
 
 /* A container that is in the ledger, or entered as unmanaged already, by its cgroup. */
@@ -110,19 +112,16 @@ static int add_item(struct known *known, const struct stow_cgroup_id *cgroup, st
 		    struct stow_err *err)
 {
 	_cleanup_free_ char *path = strdup(stow_cgroup_id_path(cgroup));
-	struct item *grown;
+	struct item *added;
 
 	if (!path)
 		return stow_err_sys(err, ENOMEM, "%s", stow_cgroup_id_path(cgroup));
-	grown = reallocarray(known->items, known->n + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(known->items, known->n);
+	if (!added)
 		return stow_err_sys(err, ENOMEM, "%s", path);
-	known->items = grown;
-	grown += known->n;
-	*grown = (struct item){ .inode = cgroup->at[STOW_CGROUP_CPUSET].inode };
-	grown->path = STOW_TAKE_PTR(path);
-	known->n++;
-	*ret = grown;
+	added->inode = cgroup->at[STOW_CGROUP_CPUSET].inode;
+	added->path = STOW_TAKE_PTR(path);
+	*ret = added;
 	return 0;
 }
 
@@ -134,7 +133,7 @@ static int add_entry(struct stow_root *root, struct stow_unmanaged *entry, void 
 
 	if (r < 0)
 		return r;
-	item->found = !entry->init.pid;
+	item->found = !entry->init.pid && !entry->pods;
 	item->reset = entry->reset;
 	memcpy(item->id, entry->id, sizeof(item->id));
 	return 0;
@@ -184,37 +183,35 @@ static bool is_left_over(const struct known *known, size_t i)
 /* Also collect the entries, and remove those that are left over. */
 static int learn(struct known *known, struct stow_err *err)
 {
-	int first, r;
+	struct stow_first first = { .err = err };
 
 	/* Continue after a file that cannot be read; its container is not entered twice. */
-	r = stow_unmanaged_each(known->context->root, add_entry, known, err);
-	first = r < 0 ? r : 0;
+	stow_first_note(&first, stow_unmanaged_each(known->context->root, add_entry, known, err));
+	stow_first_note(&first,
+			stow_unmanaged_each_pods(known->context->root, add_entry, known, err));
 	if (known->n)
 		qsort(known->items, known->n, sizeof(*known->items), by_path);
 	for (size_t i = 0; i < known->n; i++) {
 		struct item *item = &known->items[i];
 
-		if (!is_left_over(known, i))
-			continue;
-		r = stow_unmanaged_remove(known->context->root, item->id, first ? NULL : err);
-		first = first ? first : r;
+		if (is_left_over(known, i))
+			stow_first_note(&first, stow_unmanaged_remove(known->context->root,
+								      item->id, first.err));
 	}
-	return first;
+	return first.code;
 }
 
 static int add_result(struct stow_adoption *result, const struct stow_discovered *container,
 		      bool entered, bool no_cpuset, struct stow_err *err)
 {
-	struct stow_adopted *grown = reallocarray(result->list, result->n + 1, sizeof(*grown));
+	struct stow_adopted *added = STOW_APPEND(result->list, result->n);
 
-	if (!grown)
+	if (!added)
 		return stow_err_sys(err, ENOMEM, "%s", container->id);
-	result->list = grown;
-	grown += result->n++;
-	*grown = (struct stow_adopted){ .inode = container->inode,
+	*added = (struct stow_adopted){ .inode = container->inode,
 					.entered = entered,
 					.no_cpuset = no_cpuset };
-	memcpy(grown->id, container->id, sizeof(grown->id));
+	memcpy(added->id, container->id, sizeof(added->id));
 	return 0;
 }
 
@@ -313,23 +310,22 @@ int stow_adopt(const struct stow_grant_context *context, struct stow_adoption *r
 	_cleanup_(known_done) struct known known = { .context = context };
 	struct stow_discovery discovery = { 0 };
 	struct stow_adoption result = { 0 };
+	struct stow_first first = { .err = err };
 	struct stow_err why = { 0 };
-	int first, r;
+	int r;
 
 	r = add_records(&known, err);
 	if (r < 0)
 		return r;
-	first = learn(&known, err);
+	stow_first_note(&first, learn(&known, first.err));
 	r = stow_discover(context->root, has_grants_below, &known, &discovery, &why);
-	if (r < 0 && r != -ENOENT && !first)
-		first = stow_err_move(err, r, &why);
-	for (size_t i = 0; i < discovery.n; i++) {
-		r = look_at(&known, &discovery.list[i], &result, first ? NULL : err);
-		first = first ? first : r < 0 ? r : 0;
-	}
+	if (r < 0 && r != -ENOENT)
+		stow_first_note(&first, stow_err_move(first.err, r, &why));
+	for (size_t i = 0; i < discovery.n; i++)
+		stow_first_note(&first, look_at(&known, &discovery.list[i], &result, first.err));
 	result.cut = discovery.cut;
 	stow_discovery_done(&discovery);
-	r = note(context, &result, first ? NULL : err);
+	stow_first_note(&first, note(context, &result, first.err));
 	*ret = result;
-	return first ? first : r;
+	return first.code;
 }

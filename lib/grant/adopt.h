@@ -3,14 +3,14 @@
 
 /*
  * Adoption: containers that no hook has seen, because they are older than numastow, were started
- * while its hook was switched off, or were restored from a checkpoint. They are entered as
+ * while its hook was disabled, or were restored from a checkpoint. They are entered as
  * unmanaged containers (lib/grant/unmanaged.h), so that the applier keeps them off exclusive CPUs
  * and gives these CPUs back when they are free again.
  */
 
 #include "base/err.h"
+#include "grant/context.h"
 #include "grant/discover.h"
-#include "grant/grant.h"
 
 struct stow_adoption {
 	struct stow_adopted {
@@ -23,7 +23,7 @@ struct stow_adoption {
 	bool cut; /* true: there are more cgroups than STOW_DISCOVER_CGROUPS */
 };
 
-/* Return the outcome for users: "never met the hook: kept off exclusive CPUs". */
+/* Return the outcome for users: "was started without the hook: it is kept off exclusive CPUs". */
 const char *stow_adopted_text(const struct stow_adopted *container);
 void stow_adoption_done(struct stow_adoption *adoption);
 

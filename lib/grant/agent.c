@@ -7,7 +7,7 @@
 
 bool stow_agent_lives(struct stow_root *root)
 {
-	/* Asked, not taken: an agent that starts meanwhile gets it. */
+	/* Query the lock without taking it, so that an agent that starts meanwhile gets it. */
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	_cleanup_close_ int fd =
 		stow_root_openat(root, O_RDONLY, 0, NULL, "%s", STOW_AGENT_LOCK_PATH);

@@ -12,5 +12,5 @@
  * agent tells it to schedulers. */
 #define STOW_AGENT_LOCK_PATH STOW_RUN_DIR "/agent.lock"
 
-/* Says whether an agent holds it. Always false without root, which alone may open the file. */
+/* Return whether an agent holds it. Always false without root, which alone may open the file. */
 bool stow_agent_lives(struct stow_root *root);

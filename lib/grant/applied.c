@@ -9,7 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "grant/apply.h"
 
 #define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 256) /* three lists of single numbers, at worst */
 

@@ -13,6 +13,8 @@
 #include "base/root.h"
 #include "grant/cpuview.h"
 
+#define STOW_APPLIED_PATH STOW_RUN_DIR "/applied"
+
 struct stow_applied {
 	bool known;		  /* the applier has run since boot */
 	bool busy;		  /* the run has not finished */

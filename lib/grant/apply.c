@@ -155,15 +155,28 @@ static int run_begin(struct apply_run *run, const struct stow_grant_context *con
 	return r;
 }
 
+/* Apply what must have left exclusive CPUs before they get another owner. */
+static void apply_others(struct round *round, struct apply_pods *pods, struct stow_first *first)
+{
+	const struct apply_container unmanaged = { .id = "(unmanaged containers)" };
+	struct apply_run *run = round->run;
+	struct stow_err why;
+
+	stow_first_note(first, apply_records(round, false, first->err));
+	if (stow_unmanaged_each(run->root, apply_entry, round, &why) < 0)
+		apply_add_problem(run, &unmanaged, why.msg);
+	apply_pods_leaves(pods);
+}
+
 /* Apply all containers. The caller holds the lock. */
 static int apply_all(struct apply_run *run, const struct stow_grant_context *context,
 		     struct stow_err *err)
 {
-	const struct apply_container unmanaged = { .id = "(unmanaged containers)" };
 	struct round round = { .run = run };
+	_cleanup_(apply_pods_done) struct apply_pods pods = { .run = run };
 	struct stow_partitions partitions;
-	struct stow_err why;
-	int r, focus;
+	struct stow_first first = { .err = err };
+	int r;
 
 	/* First record the run, then publish the exclusive CPUs: a container that starts meanwhile
 	 * is kept off what is published, and if this run is killed, the next one must know why. */
@@ -178,29 +191,30 @@ static int apply_all(struct apply_run *run, const struct stow_grant_context *con
 					       .records = round.records,
 					       .n = round.n,
 					       .focus = run->options->focus,
-					       .say = add_partition_problem,
+					       .warn = add_partition_problem,
 					       .ctx = run };
 	stow_partitions_leave(&partitions, run->options->thorough);
+	pods.records = round.records;
+	pods.n = round.n;
+	apply_pods_find(&pods);
 	/* First shrink the sets of other containers, then set those with exclusive CPUs. */
-	focus = apply_records(&round, false, err);
-	if (stow_unmanaged_each(run->root, apply_entry, &round, &why) < 0)
-		apply_add_problem(run, &unmanaged, why.msg);
-	r = apply_records(&round, true, focus < 0 ? NULL : err);
-	focus = focus < 0 ? focus : r;
+	apply_others(&round, &pods, &first);
+	apply_pods_parents(&pods);
+	stow_first_note(&first, apply_records(&round, true, first.err));
 	set_units(run);
 	if (run->result->n_problems) { /* some sets may still be older ones */
 		stow_idset_or(&run->narrow, &run->before.explained);
 		stow_idset_or(&run->narrow, &run->returned);
 	}
 	/* CPUs that the next run must again treat as returned. */
-	stow_idset_minus(&run->view.online, &run->owed);
-	r = stow_applied_end(run->root, &run->before, &run->view, &run->narrow,
-			     focus < 0 ? NULL : err);
+	stow_idset_minus(&run->view.online, &run->withheld);
+	stow_first_note(&first, stow_applied_end(run->root, &run->before, &run->view, &run->narrow,
+						 first.err));
 	/* A failed partition is not a failed run: the CPU sets are as they must be. */
 	stow_partitions_make(&partitions);
 	stow_partitions_done(&partitions);
 	stow_records_free(round.records, round.n);
-	return focus < 0 ? focus : r;
+	return first.code;
 }
 
 int stow_apply_lock(struct stow_root *root, struct stow_err *err)
@@ -238,31 +252,64 @@ void stow_apply_expected(struct stow_cpu_view *view, const struct stow_record *r
 	run_done(&run);
 }
 
-/* Apply one record; NULL: the one in focus, read from the ledger. The caller holds the lock. */
-static int apply_record(struct apply_run *run, const struct stow_grant_context *context,
-			const struct stow_record *record, struct stow_err *err)
+/* What to apply when the last run was for the same CPUs. */
+enum apply_what {
+	APPLY_ALL,
+	APPLY_START, /* the record in focus */
+	APPLY_PODS,  /* kubelet's cgroups */
+};
+
+static int apply_record(struct apply_run *run, const struct stow_record *record,
+			struct stow_err *err)
+{
+	struct apply_container c = {
+		.id = record->id, .cgroup_id = &record->cgroup, .record = record, .starts = true
+	};
+
+	set_focus(&c, true);
+	return apply_one(run, &c, err);
+}
+
+/* Apply kubelet's cgroups alone: the exclusive CPUs are those of the last run. The caller holds the
+ * lock. */
+static int apply_pods(struct apply_run *run, const struct stow_grant_context *context,
+		      struct stow_err *err)
+{
+	_cleanup_(apply_pods_done) struct apply_pods pods = { .run = run };
+	int r = stow_ledger_records(context->ledger, NULL, &pods.records, &pods.n, err);
+
+	if (r < 0)
+		return r;
+	apply_pods_find(&pods);
+	apply_pods_leaves(&pods);
+	apply_pods_parents(&pods);
+	stow_records_free(pods.records, pods.n);
+	set_units(run);
+	return 0;
+}
+
+/* Apply one record, or with none kubelet's cgroups, which must be right for a record whose CPUs
+ * come from there. The caller holds the lock. */
+static int apply_part(struct apply_run *run, const struct stow_grant_context *context,
+		      enum apply_what what, const struct stow_record *record, struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *read = NULL;
-	struct apply_container c = { .starts = true };
-	int r;
+	int r = 0;
 
-	if (!record) {
+	if (what == APPLY_START && !record) {
 		r = stow_ledger_record(context->ledger, run->options->focus, &read, err);
 		if (r < 0)
 			return r;
 		record = read;
 	}
-	c.id = record->id;
-	c.cgroup_id = &record->cgroup;
-	c.record = record;
-	set_focus(&c, true);
-	return apply_one(run, &c, err);
+	if (what == APPLY_PODS || apply_pods_concern(run->root, record))
+		r = apply_pods(run, context, err);
+	return r < 0 || what == APPLY_PODS ? r : apply_record(run, record, err);
 }
 
-/* Apply all containers; or, with `start`, only the record in focus when the last run was for the
- * same CPUs. */
+/* Apply all containers; or a part of it when the last run was for the same CPUs. */
 static int apply_locked(const struct stow_grant_context *context,
-			const struct stow_apply_options *options, bool start,
+			const struct stow_apply_options *options, enum apply_what what,
 			const struct stow_record *record, struct stow_apply_result *ret,
 			struct stow_err *err)
 {
@@ -275,8 +322,8 @@ static int apply_locked(const struct stow_grant_context *context,
 		return lock;
 	r = run_begin(&run, context, err);
 	run.same = r == 0 && stow_applied_is(&run.before, &run.view);
-	if (r == 0 && start && run.same)
-		r = apply_record(&run, context, record, err);
+	if (r == 0 && what != APPLY_ALL && run.same)
+		r = apply_part(&run, context, what, record, err);
 	else if (r == 0)
 		r = apply_all(&run, context, err);
 	if (ret)
@@ -289,7 +336,7 @@ static int apply_locked(const struct stow_grant_context *context,
 int stow_apply(const struct stow_grant_context *context, const struct stow_apply_options *options,
 	       struct stow_apply_result *ret, struct stow_err *err)
 {
-	return apply_locked(context, options, false, NULL, ret, err);
+	return apply_locked(context, options, APPLY_ALL, NULL, ret, err);
 }
 
 int stow_apply_start(const struct stow_grant_context *context, int64_t key,
@@ -297,7 +344,7 @@ int stow_apply_start(const struct stow_grant_context *context, int64_t key,
 {
 	const struct stow_apply_options options = { .focus = key };
 
-	return apply_locked(context, &options, true, NULL, ret, err);
+	return apply_locked(context, &options, APPLY_START, NULL, ret, err);
 }
 
 int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,
@@ -306,7 +353,15 @@ int stow_apply_pending(const struct stow_grant_context *context, const struct st
 {
 	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
 
-	return apply_locked(context, &options, true, record, ret, err);
+	return apply_locked(context, &options, APPLY_START, record, ret, err);
+}
+
+int stow_apply_pods(const struct stow_grant_context *context, struct stow_apply_result *ret,
+		    struct stow_err *err)
+{
+	static const struct stow_apply_options options = { 0 };
+
+	return apply_locked(context, &options, APPLY_PODS, NULL, ret, err);
 }
 
 int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,

@@ -32,12 +32,11 @@
 
 #include "base/err.h"
 #include "base/idset.h"
+#include "grant/context.h"
 #include "grant/cpuview.h"
-#include "grant/grant.h"
 #include "grant/unmanaged.h"
 
 #define STOW_EXCLUSIVE_PATH STOW_RUN_DIR "/exclusive"
-#define STOW_APPLIED_PATH   STOW_RUN_DIR "/applied"
 
 struct stow_apply_options {
 	int64_t focus; /* key of the caller's own record, which must succeed; or 0 */
@@ -97,6 +96,11 @@ int stow_apply_pending(const struct stow_grant_context *context, const struct st
 		       struct stow_err *err);
 int stow_apply_pending_mems(const struct stow_record *record, const struct stow_cgroup *cgroup,
 			    struct stow_err *err);
+
+/* Apply the CPU sets of kubelet's cgroups (lib/grant/pods.h); and the sets of all containers only
+ * when the exclusive or online CPUs have changed since the last run. */
+int stow_apply_pods(const struct stow_grant_context *context, struct stow_apply_result *ret,
+		    struct stow_err *err);
 
 /* Return -EBUSY, with the name of the container, when a container could not be moved off the CPUs
  * of `cpus`. */

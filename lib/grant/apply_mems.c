@@ -85,7 +85,9 @@ static int write_mems(const struct stow_cgroup *cgroup, const struct stow_idset 
 				 "cpuset.mems of cgroup %s: %s was written, the kernel gave %s",
 				 cgroup->path, stow_idset_format(wanted, a, sizeof(a)),
 				 stow_idset_format(&effective, b, sizeof(b)));
-	return r < 0 ? r : stow_enforce_unit(cgroup, false, wanted, err);
+	if (r == 0)
+		r = stow_enforce_unit(cgroup, false, wanted, err);
+	return r < 0 ? r : 0;
 }
 
 static int apply_record(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
@@ -159,10 +161,11 @@ static bool differs(const struct stow_grant_context *context, const struct stow_
 static int apply_records(const struct stow_grant_context *context, const struct stow_idset *came,
 			 struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	struct stow_record **records;
-	int first = 0, r;
 	bool agent;
 	size_t n;
+	int r;
 
 	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
 	if (r < 0)
@@ -172,12 +175,11 @@ static int apply_records(const struct stow_grant_context *context, const struct 
 		if (records[i]->state != STOW_STATE_ACTIVE ||
 		    !differs(context, records[i], agent, came))
 			continue;
-		r = apply_record(context, records[i]->key, first ? NULL : err);
-		if (r < 0 && r != -ESRCH && r != -ENOENT && !first)
-			first = r;
+		r = apply_record(context, records[i]->key, first.err);
+		stow_first_note(&first, r == -ESRCH || r == -ENOENT ? 0 : r);
 	}
 	stow_records_free(records, n);
-	return first;
+	return first.code;
 }
 
 int stow_apply_mems(const struct stow_grant_context *context, int64_t key, struct stow_err *err)

@@ -6,17 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/kubelet.h"
 #include "grant/agent.h"
 #include "grant/apply_internal.h"
 #include "grant/partition.h"
 
-/* Compute the CPUs that belong to this container alone. A repin's target does from the moment that
- * it is reserved. */
+/* Compute the CPUs that belong to this container alone, or to those below a cgroup of kubelet. A
+ * repin's target does from the moment that it is reserved. */
 static void own_cpus(const struct apply_container *c, struct stow_idset *ret)
 {
-	*ret = (struct stow_idset){ 0 };
+	*ret = c->below;
 	if (!c->record || !c->record->exclusive)
 		return;
 	*ret = c->record->cpus;
@@ -46,16 +47,13 @@ static void taken_cpus(const struct apply_run *run, const struct apply_container
 void apply_add_problem(struct apply_run *run, const struct apply_container *c, const char *text)
 {
 	struct stow_apply_result *result = run->result;
-	struct stow_apply_problem *grown;
+	struct stow_apply_problem *added = STOW_APPEND(result->problems, result->n_problems);
 
-	grown = reallocarray(result->problems, result->n_problems + 1, sizeof(*grown));
-	if (!grown)
+	if (!added)
 		return;
-	result->problems = grown;
-	grown += result->n_problems++;
-	snprintf(grown->id, sizeof(grown->id), "%s", c->id);
-	snprintf(grown->text, sizeof(grown->text), "%s", text);
-	taken_cpus(run, c, &grown->taken);
+	snprintf(added->id, sizeof(added->id), "%s", c->id);
+	snprintf(added->text, sizeof(added->text), "%s", text);
+	taken_cpus(run, c, &added->taken);
 }
 
 /* --- which program changed it --------------------------------------------- */
@@ -86,6 +84,8 @@ static bool is_ours(const struct apply_run *run, const struct apply_container *c
 	stow_idset_minus(&lacking, &run->view.exclusive);
 	stow_idset_minus(&lacking, &run->before.explained);
 	stow_idset_and(&lacking, &c->above);
+	if (apply_is_v1(c))
+		stow_idset_minus(&lacking, &run->view.offline);
 	if (run->before.known)
 		stow_idset_and(&lacking, &run->before.online);
 	return stow_idset_empty(&lacking);
@@ -111,8 +111,20 @@ static int read_now(struct apply_container *c, struct stow_err *err)
 	return r;
 }
 
+/* v1: return whether CPUs went while this run was under way, and compute anew what the container
+ * must have without them. The next run gives them back. */
+static bool has_lost_gone(struct apply_run *run, struct apply_container *c)
+{
+	if (!apply_is_v1(c) || !stow_cpu_view_drop_gone(&run->view))
+		return false;
+	apply_forget_above(run);
+	c->now_known = false;
+	return apply_read_above(run, c, &c->above, NULL) == 0 &&
+	       apply_compute_wanted(run, c, NULL) == 0;
+}
+
 /* Return 1 when the set must be left alone, 0 when not, or a failure. */
-static int judge_change(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+static int decide_change(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_idset taken;
 	int r;
@@ -122,7 +134,8 @@ static int judge_change(struct apply_run *run, struct apply_container *c, struct
 	if (c->starts || (c->entry && c->entry->reset) || (c->record && c->record->move))
 		return 0;
 	r = read_now(c, err);
-	if (r < 0 || is_ours(run, c, &c->now))
+	if (r < 0 || is_ours(run, c, &c->now) ||
+	    (has_lost_gone(run, c) && is_ours(run, c, &c->now)))
 		return r;
 	if (c->entry)
 		return adopt_change(run, c, &c->now, err);
@@ -145,7 +158,8 @@ static int take_back(struct apply_run *run, struct apply_container *c, bool empt
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *whole = NULL;
 	int r = 0;
 
-	if (!apply_is_v1(c) || !(emptied || run->options->thorough || run->before.busy))
+	if (!apply_is_v1(c) || !(emptied || run->options->thorough || run->before.busy) ||
+	    (c->entry && c->entry->pods)) /* its processes are those of the containers below */
 		return 0;
 	/* Which processes belong to the container is read from its cgroups in the other
 	 * hierarchies. */
@@ -172,7 +186,9 @@ static int write_cpus(struct apply_run *run, struct apply_container *c, struct s
 	emptied = stow_idset_empty(&c->now);
 	if (apply_is_v1(c))
 		stow_idset_and(&wanted, &run->view.online);
-	r = stow_cpuset_change_cpus(c->cgroup, &c->now, &wanted, err);
+	r = c->apart ? stow_cpuset_widen_cpus(c->cgroup, &c->now, &wanted, err) : 0;
+	if (r >= 0)
+		r = stow_cpuset_change_cpus(c->cgroup, &c->now, &wanted, err);
 	if (r > 0)
 		run->result->changed++;
 	if (r >= 0)
@@ -192,6 +208,8 @@ static void check(struct apply_run *run, struct apply_container *c, int r, const
 	struct stow_idset expected, taken;
 	char text[512], a[160], b[160];
 
+	if (c->grows)
+		return;
 	taken_cpus(run, c, &taken);
 	apply_wanted_effective(run, c, &expected);
 	if (r < 0)
@@ -273,7 +291,7 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 			apply_forget_above(run);
 		if (given < 0 && given != -ENOENT && given != -ENODEV) {
 			apply_add_problem(run, c, why.msg);
-			stow_idset_or(&run->owed, &run->returned);
+			stow_idset_or(&run->withheld, &run->returned);
 		}
 	}
 	if (r == 0)
@@ -335,8 +353,8 @@ static bool has_hidden(const struct apply_run *run, struct apply_container *c)
 	return stow_idset_empty(&c->now) || stow_idset_intersects(&c->now, &hidden);
 }
 
-/* Return whether the container needs no write. When a grant begins or has ended, its file must be
- * right, too: the effective set may be right only because of the cgroup above. */
+/* Return whether the effective set is as it must be. When a grant begins or has ended, the file
+ * must be right, too: the effective set may be right only because of the cgroup above. */
 static bool is_settled(const struct apply_run *run, const struct apply_container *c)
 {
 	struct stow_idset expected;
@@ -347,6 +365,23 @@ static bool is_settled(const struct apply_run *run, const struct apply_container
 	return !stow_idset_empty(&expected) && stow_idset_equal(&expected, &c->effective);
 }
 
+static bool needs_no_write(const struct apply_run *run, struct apply_container *c)
+{
+	return is_settled(run, c) && !has_hidden(run, c);
+}
+
+/* Note a fallback before it is written; drop the note after it was undone. */
+static int write_noted(struct apply_run *run, struct apply_container *c, struct stow_err *err)
+{
+	int r = c->fallback ? note_fallback(run, c, err) : 0;
+
+	if (r == 0)
+		r = write_cpus(run, c, err);
+	if (r == 0 && !c->fallback)
+		r = note_fallback(run, c, err);
+	return r;
+}
+
 static int settle(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	int r;
@@ -354,23 +389,25 @@ static int settle(struct apply_run *run, struct apply_container *c, struct stow_
 	r = apply_compute_wanted(run, c, err);
 	if (r < 0)
 		return r;
-	if (is_settled(run, c) && !has_hidden(run, c)) {
+	if (needs_no_write(run, c)) {
 		r = note_settled(run, c, err);
 		return r < 0 ? r : take_back(run, c, false, err);
 	}
-	r = judge_change(run, c, err);
+	r = decide_change(run, c, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	/* `wanted` includes what adopt_change() took over. */
-	if (is_settled(run, c) && !has_hidden(run, c))
+	if (needs_no_write(run, c))
 		return note_settled(run, c, err);
-	/* Note a fallback before it is written; drop the note after it was undone. */
-	if (c->fallback)
-		r = note_fallback(run, c, err);
-	if (r == 0)
-		r = write_cpus(run, c, err);
-	if (r == 0 && !c->fallback)
-		r = note_fallback(run, c, err);
+	if (c->grows) {
+		r = read_now(c, err);
+		if (r < 0)
+			return r;
+		stow_idset_or(&c->wanted, &c->now);
+	}
+	do
+		r = write_noted(run, c, err);
+	while (r < 0 && has_lost_gone(run, c));
 	(void)read_effective(run, c, NULL);
 	return r;
 }

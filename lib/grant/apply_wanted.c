@@ -102,7 +102,7 @@ static int compute_base(struct apply_run *run, struct apply_container *c, struct
  * by themselves when the set above grows. */
 int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
-	struct stow_idset possible, usable;
+	struct stow_idset possible, usable, others;
 	bool shared = !c->record || !c->record->exclusive;
 	int r;
 
@@ -113,8 +113,10 @@ int apply_compute_wanted(struct apply_run *run, struct apply_container *c, struc
 		return r;
 	c->fallback = false;
 	c->wanted = c->base;
+	others = run->view.exclusive;
+	stow_idset_minus(&others, &c->below);
 	if (shared)
-		stow_idset_minus(&c->wanted, &run->view.exclusive);
+		stow_idset_minus(&c->wanted, &others);
 	if (apply_is_v1(c)) {
 		possible = c->above;
 		stow_idset_or(&possible, &run->view.offline);

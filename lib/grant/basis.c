@@ -2,11 +2,14 @@
 #include "grant/basis.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "cgroup/limits.h"
+#include "grant/claim_used.h"
 #include "grant/unmanaged.h"
 #include "node/device.h"
 
@@ -86,6 +89,24 @@ static void note_used(struct stow_usage *usage, const struct stow_cgroup *cgroup
 	}
 }
 
+/* Subtract what the containers of a claim's share have used of it. */
+static void note_claim(const struct stow_grant_context *context, struct stow_usage *usage,
+		       struct stow_record *const *records, size_t n,
+		       const struct stow_record *claim)
+{
+	for (size_t i = 0; i < usage->n_nodes; i++) {
+		struct stow_node_usage *node = &usage->nodes[i];
+		uint64_t used = stow_claim_used(context->root, records, n, claim, node->id, 0);
+
+		stow_usage_note_memory(node, used, used);
+		for (size_t p = 0; p < claim->n_pages; p++) {
+			used = stow_claim_used(context->root, records, n, claim, node->id,
+					       claim->pages[p].size);
+			stow_usage_note_pages(node, claim->pages[p].size, used, used);
+		}
+	}
+}
+
 /* Compute how much of the promises on each node has been used. This reads the cgroup of every
  * container, so it runs only for a request that was refused. */
 static int refine_usage(const struct stow_grant_context *context, struct stow_usage *usage,
@@ -101,6 +122,8 @@ static int refine_usage(const struct stow_grant_context *context, struct stow_us
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 
+		if (stow_record_is_share(records[i]))
+			note_claim(context, usage, records, n, records[i]);
 		if (records[i]->state != STOW_STATE_ACTIVE ||
 		    stow_cgroup_open(context->root, &records[i]->cgroup, &cgroup, NULL) < 0)
 			continue;
@@ -119,6 +142,32 @@ static int add_pinned(const struct stow_grant_context *context, const struct sto
 
 	stow_idset_or(&usage->pinned, &basis->pinned);
 	return r;
+}
+
+/* Check that the pages are in the pools and free. */
+static int check_pools(const struct stow_capacity *capacity, const struct stow_request *request,
+		       struct stow_err *err)
+{
+	for (size_t i = 0; i < request->n_pages; i++) {
+		const struct stow_page_request *wanted = &request->pages[i];
+		char size[32], nodes[128];
+		uint64_t free = 0;
+
+		for (size_t n = 0; n < capacity->n_nodes; n++)
+			for (size_t p = 0; p < capacity->nodes[n].n_pools; p++)
+				if (stow_idset_has(&request->nodes, capacity->nodes[n].id) &&
+				    capacity->nodes[n].pools[p].size == wanted->size)
+					free += capacity->nodes[n].pools[p].free;
+		if (free < wanted->count)
+			return stow_err_set(
+				err, ENOSPC,
+				"%" PRIu64 " hugepages of %s; NUMA node %s has %" PRIu64
+				" free that are promised to none, and pools do not "
+				"grow for claims",
+				wanted->count, stow_format_size(wanted->size, size, sizeof(size)),
+				stow_idset_format(&request->nodes, nodes, sizeof(nodes)), free);
+	}
+	return 0;
 }
 
 int stow_basis_plan(const struct stow_grant_context *context, const struct stow_basis *basis,
@@ -147,6 +196,9 @@ int stow_basis_plan(const struct stow_grant_context *context, const struct stow_
 	if (r < 0)
 		return r;
 	capacity->full_cores &= !(how & STOW_PLAN_ANY_CORES);
+	r = how & STOW_PLAN_KEEP_POOLS ? check_pools(capacity, request, err) : 0;
+	if (r < 0)
+		return r;
 	return stow_plan_make(capacity, request, basis->near_node, ret_plan, ret_refusal, err);
 }
 

@@ -25,8 +25,10 @@ void stow_basis_done(struct stow_basis *basis);
 enum stow_plan_how {
 	STOW_PLAN_REFINE = 1 << 0, /* count what containers have used of their promises: reads each
 				      container's cgroup */
-	STOW_PLAN_ANY_CORES = 1 << 1, /* allow half cores: for the sum of several requests, and for
-					 a container that has half a core already */
+	STOW_PLAN_ANY_CORES = 1 << 1,  /* allow half cores: for the sum of several requests, and for
+					  a container that has half a core already */
+	STOW_PLAN_KEEP_POOLS = 1 << 2, /* use hugepages that are in the pools already, and free: for
+					  claims */
 };
 
 /* Plan as stow_plan_make() does, against the present content of the ledger. */
@@ -61,3 +63,13 @@ struct stow_attempt {
  */
 int stow_reserve_try(struct stow_attempt *attempt, struct stow_refusal **ret_refusal,
 		     struct stow_err *err);
+
+/* Plan and insert one record, within the attempt's transaction. `asked` is what was asked for;
+ * `request` is the same on the nodes that were chosen. */
+int stow_reserve_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
+			 const struct stow_request *asked, const struct stow_request *request,
+			 struct stow_record **ret_record, struct stow_refusal **ret_refusal,
+			 struct stow_err *err);
+/* Check the administrator's caps against what the namespace has. */
+int stow_reserve_check_caps(const struct stow_grant_context *context, const char *ns,
+			    const struct stow_request *request, struct stow_err *err);

@@ -73,6 +73,20 @@ bool stow_cpu_view_is_current(const struct stow_cpu_view *view)
 	       stow_cpus_came(view->root, 0, NULL) == view->came;
 }
 
+bool stow_cpu_view_drop_gone(struct stow_cpu_view *view)
+{
+	struct stow_idset online, came, gone = view->online;
+
+	if (stow_online_cpus(view->root, &online, NULL) < 0)
+		return false;
+	stow_cpus_came(view->root, view->came, &came);
+	stow_idset_minus(&online, &came);
+	stow_idset_minus(&gone, &online);
+	stow_idset_minus(&view->online, &gone);
+	stow_idset_or(&view->offline, &gone);
+	return !stow_idset_empty(&gone);
+}
+
 void stow_cpu_view_done(struct stow_cpu_view *view)
 {
 	free(view->nodes);
@@ -80,8 +94,10 @@ void stow_cpu_view_done(struct stow_cpu_view *view)
 	view->n_nodes = 0;
 }
 
-/* A node's cpulist has online CPUs only; its folder has a link for each present CPU. */
-static void add_offline(struct stow_cpu_view *view, struct stow_topology *topology)
+/* Add the nodes' CPUs that are in `offline`. A node's cpulist has online CPUs only; its folder has
+ * a link for each present CPU. */
+static void add_offline(struct stow_cpu_view *view, struct stow_topology *topology,
+			const struct stow_idset *offline)
 {
 	for (size_t i = 0; i < topology->n_nodes; i++) {
 		struct stow_idset there;
@@ -91,7 +107,7 @@ static void add_offline(struct stow_cpu_view *view, struct stow_topology *topolo
 			 topology->nodes[i].id);
 		if (stow_root_list_ids(view->root, path, "cpu", &there, NULL) < 0)
 			continue;
-		stow_idset_and(&there, &view->offline);
+		stow_idset_and(&there, offline);
 		stow_idset_or(&topology->nodes[i].cpus, &there);
 	}
 }
@@ -122,6 +138,7 @@ static int read_nodes(struct stow_cpu_view *view, struct stow_err *err)
 {
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *read = NULL;
 	const struct stow_topology *topology = view->topology;
+	struct stow_idset offline;
 	int r;
 
 	if (view->nodes)
@@ -138,9 +155,13 @@ static int read_nodes(struct stow_cpu_view *view, struct stow_err *err)
 		return stow_err_sys(err, ENOMEM, "CPUs of the nodes");
 	/* "The lowest CPUs of a node" are reserved among the online ones, as in a plan. */
 	r = add_cpus(view, topology, &view->online, err);
-	if (r == 0 && !stow_idset_empty(&view->offline)) {
-		add_offline(view, read);
-		r = add_cpus(view, topology, &view->offline, err);
+	/* The CPUs that went offline since `online` was read, too. */
+	offline = view->online;
+	stow_idset_minus(&offline, &topology->online);
+	stow_idset_or(&offline, &view->offline);
+	if (r == 0 && !stow_idset_empty(&offline)) {
+		add_offline(view, read, &offline);
+		r = add_cpus(view, topology, &offline, err);
 	}
 	if (r < 0)
 		stow_cpu_view_done(view);
@@ -163,18 +184,20 @@ static void all_nodes(const struct stow_cpu_view *view, struct stow_idset *set)
 int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,
 		       struct stow_idset *ret, struct stow_err *err)
 {
-	const struct stow_share *shares = moved ? record->move->shares : record->shares;
 	const struct stow_idset *own = moved ? &record->move->cpus : &record->cpus;
-	size_t n = moved ? record->move->n_shares : record->n_shares;
-	struct stow_idset base = *own;
+	struct stow_idset base = *own, at = { 0 };
 	int r;
 
 	r = read_nodes(view, err);
 	if (r < 0)
 		return r;
+	if (!moved)
+		stow_record_at(record, &at);
+	for (size_t i = 0; moved && i < record->move->n_shares; i++)
+		stow_idset_add(&at, record->move->shares[i].node);
 	if (stow_idset_empty(&base))
-		for (size_t i = 0; i < n; i++)
-			add_node(view, shares[i].node, &base);
+		STOW_IDSET_FOR(node, &at)
+			add_node(view, node, &base);
 	if (!stow_idset_empty(&record->given_cpus))
 		stow_idset_and(&base, &record->given_cpus);
 	/* Nodes without CPUs: use the CPUs of all nodes. */

@@ -58,6 +58,11 @@ void stow_cpu_view_done(struct stow_cpu_view *view);
  */
 bool stow_cpu_view_is_current(const struct stow_cpu_view *view);
 
+/* Treat the CPUs that went since the view was read as offline, those that are back already as
+ * well: on cgroup v1 the sets have lost them. Return whether there were any. `came` stays, so that
+ * a later view shows that they came. */
+bool stow_cpu_view_drop_gone(struct stow_cpu_view *view);
+
 /* Compute the CPUs that a shared record would have if no CPU were exclusive; with `moved`, those of
  * its repin's target. */
 int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *record, bool moved,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
@@ -77,37 +78,31 @@ static int add_container(struct walk *walk, const char *id, const char *path, ui
 			 struct stow_err *err)
 {
 	struct stow_discovery *d = walk->result;
-	struct stow_discovered *grown = reallocarray(d->list, d->n + 1, sizeof(*grown));
+	struct stow_discovered *added;
+	char *copy = strdup(path);
 
-	if (!grown)
+	added = copy ? STOW_APPEND(d->list, d->n) : NULL;
+	if (!added) {
+		free(copy);
 		return stow_err_sys(err, ENOMEM, "%s", path);
-	d->list = grown;
-	grown += d->n;
-	*grown = (struct stow_discovered){ .path = strdup(path), .inode = inode };
-	if (!grown->path)
-		return stow_err_sys(err, ENOMEM, "%s", path);
-	snprintf(grown->id, sizeof(grown->id), "%.*s", STOW_DISCOVER_ID, id);
-	d->n++;
+	}
+	*added = (struct stow_discovered){ .path = copy, .inode = inode };
+	snprintf(added->id, sizeof(added->id), "%.*s", STOW_DISCOVER_ID, id);
 	return 0;
 }
 
 static int add_folder(struct walk *walk, const char *path, struct stow_err *err)
 {
-	char **grown;
+	char **added;
 
 	if (walk->n == STOW_DISCOVER_CGROUPS) {
 		walk->result->cut = true;
 		return 0;
 	}
-	grown = reallocarray(walk->queue, walk->n + 1, sizeof(*grown));
-	if (!grown)
-		return stow_err_sys(err, ENOMEM, "%s", path);
-	walk->queue = grown;
-	grown[walk->n] = strdup(path);
-	if (!grown[walk->n])
-		return stow_err_sys(err, ENOMEM, "%s", path);
-	walk->n++;
-	return 0;
+	added = STOW_APPEND(walk->queue, walk->n);
+	if (added)
+		*added = strdup(path);
+	return added && *added ? 0 : stow_err_sys(err, ENOMEM, "%s", path);
 }
 
 /* Return the inode of a cgroup's directory; 0: it is gone. */

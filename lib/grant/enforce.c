@@ -123,20 +123,18 @@ int stow_unit_sets_set(const struct stow_unit_sets *sets, bool cpus, struct stow
 {
 	char *property = cpus ? (char *)"AllowedCPUs" : (char *)"AllowedMemoryNodes";
 	char *argv[2 + 3 * SCOPE_AT_ONCE + 1];
-	int first = 0, set = 0;
+	struct stow_first first = { .err = err };
+	int set = 0;
 
 	for (size_t from = 0; from < sets->n; from += SCOPE_AT_ONCE) {
 		size_t n = sets->n - from < SCOPE_AT_ONCE ? sets->n - from : SCOPE_AT_ONCE;
-		int r;
 
 		argv[1] = property;
 		memcpy(&argv[2], &sets->words[3 * from], 3 * n * sizeof(*argv));
 		argv[2 + 3 * n] = NULL;
-		r = run_scope(argv, n, first ? NULL : err);
-		first = first ? first : r < 0 ? r : 0;
-		set |= r > 0;
+		set |= stow_first_note(&first, run_scope(argv, n, first.err)) > 0;
 	}
-	return first ? first : set;
+	return first.code ? first.code : set;
 }
 
 int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct stow_idset *set,
@@ -161,6 +159,119 @@ static int check_above(const struct stow_cgroup *cgroup, enum stow_controller co
 			    "%s of a cgroup above %s is %" PRIu64
 			    ", which is less than the %" PRIu64 " bytes asked for",
 			    name, cgroup->id.at[controller].path, limit, bytes);
+}
+
+/* Return whether the last component of the path is the pod's cgroup, of either cgroup driver. */
+static bool is_pods(const char *path, size_t len, const char *pod)
+{
+	static const char slice[] = ".slice";
+	size_t from = len, uid = strlen(pod), tail = sizeof(slice) - 1;
+
+	while (from > 0 && path[from - 1] != '/')
+		from--;
+	path += from;
+	len -= from;
+	if (!uid)
+		return false;
+	if (len == 3 + uid)
+		return strncmp(path, "pod", 3) == 0 && strncmp(path + 3, pod, uid) == 0;
+	if (len < 3 + uid + tail || strncmp(path + len - tail, slice, tail) != 0)
+		return false;
+	path += len - tail - uid;
+	for (size_t i = 0; i < uid; i++)
+		if (path[i] != (pod[i] == '-' ? '_' : pod[i]))
+			return false;
+	return strncmp(path - 3, "pod", 3) == 0 && (len == 3 + uid + tail || path[-4] == '-');
+}
+
+/* Return the length of the path of the pod's cgroup, an ancestor of the path; 0: there is none. */
+static size_t pod_length(const char *path, const char *pod)
+{
+	size_t len = strlen(path);
+
+	do {
+		while (len > 0 && path[len - 1] != '/')
+			len--;
+		while (len > 0 && path[len - 1] == '/')
+			len--;
+	} while (len > 0 && !is_pods(path, len, pod));
+	return len;
+}
+
+/* Raise one limit of the cgroups from `top` bytes of the path on, but not of the last. */
+static int raise_limit(const struct stow_cgroup *cgroup, const char *name, size_t top,
+		       uint64_t bytes, struct stow_err *err)
+{
+	const typeof(cgroup->at[0]) *at = &cgroup->at[STOW_CGROUP_HUGETLB];
+	size_t len = top;
+	int raised = 0;
+
+	while (at->below[len]) {
+		char text[64];
+		uint64_t limit;
+		int r;
+
+		r = stow_root_read_buf(cgroup->root, text, sizeof(text), NULL, "%s%.*s/%s",
+				       at->point, (int)len, at->below, name);
+		if (r >= 0 && stow_parse_u64(text, UINT64_MAX, &limit, NULL) == 0 &&
+		    limit < bytes) {
+			r = stow_root_write_u64(cgroup->root, bytes, err, "%s%.*s/%s", at->point,
+						(int)len, at->below, name);
+			if (r < 0)
+				return r;
+			raised = 1;
+		}
+		len++;
+		while (at->below[len] && at->below[len] != '/')
+			len++;
+	}
+	return raised;
+}
+
+int stow_enforce_pod_hugetlb(const struct stow_cgroup *cgroup, const char *pod, uint64_t page_size,
+			     uint64_t bytes, struct stow_err *err)
+{
+	const typeof(cgroup->at[0]) *at = &cgroup->at[STOW_CGROUP_HUGETLB];
+	size_t top = at->version && at->point && at->below ? pod_length(at->below, pod) : 0;
+	int raised = 0;
+
+	for (int reservation = 0; reservation < 2 && top; reservation++) {
+		char name[64];
+		int r;
+
+		stow_hugetlb_limit_name(at->version, page_size, reservation, name, sizeof(name));
+		r = raise_limit(cgroup, name, top, bytes, err);
+		if (r < 0)
+			return r;
+		raised |= r;
+	}
+	return raised;
+}
+
+int stow_enforce_hugetlb_paths(const struct stow_cgroup *cgroup, const char *pod, char ***list,
+			       size_t *n, struct stow_err *err)
+{
+	const typeof(cgroup->at[0]) *at = &cgroup->at[STOW_CGROUP_HUGETLB];
+	size_t end, len;
+
+	if (!at->version || !at->point || !at->below)
+		return 0;
+	end = strlen(at->below);
+	len = pod_length(at->below, pod);
+	for (len = len ? len : end; len <= end; len++) {
+		char **grown;
+
+		if (at->below[len] && at->below[len] != '/')
+			continue;
+		grown = realloc(*list, (*n + 1) * sizeof(*grown));
+		if (!grown)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		*list = grown;
+		if (asprintf(&grown[*n], "%s%.*s", at->point, (int)len, at->below) < 0)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		(*n)++;
+	}
+	return 0;
 }
 
 int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes,

@@ -45,6 +45,18 @@ int stow_enforce_unit(const struct stow_cgroup *cgroup, bool cpus, const struct 
 int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes,
 			 struct stow_err *err);
 
+/* Raise the same limits of the cgroups above, up to and including the pod's, to `bytes` where they
+ * are lower: kubelet sets a pod's to 0 for the sizes that its spec does not name. `pod`: the pod's
+ * UID, by which its cgroup is known ("podUID", or "kubepods-podUID.slice" with '_' for '-'). Return
+ * 1, or 0 when there is nothing to raise, or no cgroup above is the pod's. */
+int stow_enforce_pod_hugetlb(const struct stow_cgroup *cgroup, const char *pod, uint64_t page_size,
+			     uint64_t bytes, struct stow_err *err);
+
+/* Make the paths, in the root, of the hugetlb cgroups whose limits the two functions above set: the
+ * container's, and those above it up to the pod's. Append them to *list, which the caller frees. */
+int stow_enforce_hugetlb_paths(const struct stow_cgroup *cgroup, const char *pod, char ***list,
+			       size_t *n, struct stow_err *err);
+
 /* Return -EPERM when a cgroup above allows less memory than `bytes`; 0 bytes are always allowed. */
 int stow_enforce_check_memory(const struct stow_cgroup *cgroup, uint64_t bytes,
 			      struct stow_err *err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "grant/unmanaged.h"
 #include "place/capacity.h"
@@ -134,14 +135,12 @@ int stow_fit_count(const struct stow_grant_context *context, struct stow_record 
 			if (record->exclusive || n < record->shares[s].cpus)
 				record->shares[s].cpus = n;
 		} else if (n && record->exclusive) {
-			struct stow_share *grown =
-				reallocarray(record->shares, record->n_shares + 1, sizeof(*grown));
+			struct stow_share *added = STOW_APPEND(record->shares, record->n_shares);
 
-			if (!grown)
+			if (!added)
 				return -ENOMEM;
-			record->shares = grown;
-			grown[record->n_shares++] =
-				(struct stow_share){ .node = topology->nodes[i].id, .cpus = n };
+			added->node = topology->nodes[i].id;
+			added->cpus = n;
 		}
 	}
 	return 0;

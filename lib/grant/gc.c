@@ -6,8 +6,11 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "grant/claim_limits.h"
+#include "grant/grant.h"
 #include "grant/pool.h"
-#include "grant/repin.h"
+#include "grant/program_group.h"
+#include "grant/repin_end.h"
 #include "grant/unmanaged.h"
 
 /* Collect one record, if needed. */
@@ -61,11 +64,11 @@ static int apply_everything(const struct stow_grant_context *context,
 			    struct stow_apply_result *ret_problems, struct stow_err *err)
 {
 	static const struct stow_apply_options options = { .thorough = true };
-	int first, r;
+	struct stow_first first = { .err = err };
 
-	first = stow_apply(context, &options, ret_problems, err);
-	r = stow_apply_mems(context, 0, first ? NULL : err);
-	return first ? first : r;
+	stow_first_note(&first, stow_apply(context, &options, ret_problems, first.err));
+	stow_first_note(&first, stow_apply_mems(context, 0, first.err));
+	return first.code;
 }
 
 void stow_gc_result_done(struct stow_gc_result *result)
@@ -77,32 +80,29 @@ void stow_gc_result_done(struct stow_gc_result *result)
 int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret,
 	    struct stow_err *err)
 {
-	uint64_t before = pages_added(context), after;
+	struct stow_first first = { .err = err };
+	uint64_t before = pages_added(context);
 	struct stow_record **records;
-	int first = 0, r;
-	int64_t pages;
 	size_t n;
+	int r;
 
 	*ret = (struct stow_gc_result){ 0 };
 	r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++) {
-		r = collect(context, records[i], ret, first ? NULL : err);
-		first = first ? first : r;
-	}
+	for (size_t i = 0; i < n; i++)
+		stow_first_note(&first, collect(context, records[i], ret, first.err));
 	stow_records_free(records, n);
-	r = stow_unmanaged_sweep(context->root, first ? NULL : err);
+	r = stow_first_note(&first, stow_unmanaged_sweep(context->root, first.err));
 	ret->unmanaged = r > 0 ? (size_t)r : 0;
-	first = first ? first : r < 0 ? r : 0;
-	r = stow_adopt(context, &ret->found, first ? NULL : err);
-	first = first ? first : r;
-	pages = stow_pool_settle_all(context->root, context->ledger, first ? NULL : err);
-	after = pages_added(context);
-	ret->pages = stow_saturating_sub(before, after);
-	first = first ? first : pages < 0 ? (int)pages : 0;
-	r = apply_everything(context, &ret->problems, first ? NULL : err);
-	return first ? first : r;
+	r = stow_first_note(&first, stow_programs_sweep(context->root, first.err));
+	ret->groups = r > 0 ? (size_t)r : 0;
+	stow_first_note(&first, stow_adopt(context, &ret->found, first.err));
+	stow_first_note(&first, stow_pool_settle_all(context->root, context->ledger, first.err));
+	ret->pages = stow_saturating_sub(before, pages_added(context));
+	stow_first_note(&first, stow_claim_keep_limits(context, first.err));
+	stow_first_note(&first, apply_everything(context, &ret->problems, first.err));
+	return first.code;
 }
 
 int stow_restore(const struct stow_grant_context *context, const struct stow_record *record,
@@ -123,21 +123,24 @@ int stow_restore(const struct stow_grant_context *context, const struct stow_rec
 
 int stow_restore_all(const struct stow_grant_context *context, struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	struct stow_record **records;
 	struct stow_gc_result swept;
-	int first, r;
 	size_t n;
+	int r;
 
-	first = stow_gc(context, &swept, err);
+	stow_first_note(&first, stow_gc(context, &swept, first.err));
 	stow_gc_result_done(&swept);
-	r = stow_ledger_records(context->ledger, NULL, &records, &n, first ? NULL : err);
-	if (r < 0)
-		return first ? first : r;
-	for (size_t i = 0; i < n; i++) {
-		r = stow_restore(context, records[i], "restored", "restore --all",
-				 first ? NULL : err);
-		first = first ? first : r;
-	}
+	r = stow_ledger_records(context->ledger, NULL, &records, &n, first.err);
+	if (stow_first_note(&first, r) < 0)
+		return first.code;
+	/* Delete a claim's records after those of its containers. */
+	for (int claims = 0; claims < 2; claims++)
+		for (size_t i = 0; i < n; i++)
+			if (stow_record_is_share(records[i]) == claims)
+				stow_first_note(&first,
+						stow_restore(context, records[i], "restored",
+							     "restore --all", first.err));
 	stow_records_free(records, n);
-	return first ? first : (int)n;
+	return first.code ? first.code : (int)n;
 }

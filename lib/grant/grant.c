@@ -15,31 +15,16 @@
 #include "grant/saved.h"
 #include "grant/unmanaged.h"
 
-static int settle_pools(const struct stow_grant_context *context, const struct stow_record *record,
-			struct stow_err *err)
-{
-	for (size_t i = 0; i < record->n_shares; i++)
-		for (size_t p = 0; p < record->n_pages; p++) {
-			int r;
-
-			if (!record->shares[i].pages[p])
-				continue;
-			r = stow_pool_settle(context->root, context->ledger, record->shares[i].node,
-					     record->pages[p].size, record->key, NULL, err);
-			if (r < 0)
-				return r;
-		}
-	return 0;
-}
-
 static int set_limits(const struct stow_record *record, const struct stow_request *request,
 		      bool limit, const struct stow_cgroup *cgroup, struct stow_err *err)
 {
+	struct stow_page_request pages[STOW_POOLS_MAX];
+	size_t n = stow_record_pages(record, pages);
 	int r = 0;
 
-	for (size_t p = 0; p < record->n_pages && r >= 0; p++)
-		r = stow_enforce_hugetlb(cgroup, record->pages[p].size,
-					 record->pages[p].size * record->pages[p].count, err);
+	for (size_t p = 0; p < n && r >= 0; p++)
+		r = stow_enforce_hugetlb(cgroup, pages[p].size, pages[p].size * pages[p].count,
+					 err);
 	if (r >= 0 && limit && request->memory)
 		r = stow_enforce_memory(cgroup, request->memory, err);
 	return r < 0 ? r : 0;
@@ -85,7 +70,8 @@ int stow_grant_enact(const struct stow_grant_context *context, struct stow_recor
 	struct stow_apply_result problems = { 0 };
 	int r;
 
-	r = settle_pools(context, record, err);
+	r = stow_pool_settle_shares(context->root, context->ledger, record, record->shares,
+				    record->n_shares, err);
 	if (r == 0)
 		r = stow_apply_pending_mems(record, cgroup, err);
 	if (r == 0)
@@ -99,12 +85,6 @@ int stow_grant_enact(const struct stow_grant_context *context, struct stow_recor
 	else
 		stow_apply_result_done(&problems);
 	return r;
-}
-
-/* Keep the message of the first of several failures. */
-static struct stow_err *only_first(int first, struct stow_err *err)
-{
-	return first ? NULL : err;
 }
 
 static int delete_record(const struct stow_grant_context *context, const struct stow_record *record,
@@ -130,21 +110,21 @@ static int delete_record(const struct stow_grant_context *context, const struct 
 /* A container that continues to run without its grant is unmanaged from now on: give it the CPUs
  * that it was started with, as far as they belong to no other container. Write its file before the
  * record goes. */
-static int let_go(const struct stow_grant_context *context, const struct stow_record *record,
-		  const struct stow_cgroup *cgroup, struct stow_err *err)
+static int make_unmanaged(const struct stow_grant_context *context,
+			  const struct stow_record *record, const struct stow_cgroup *cgroup,
+			  struct stow_err *err)
 {
 	struct stow_unmanaged entry = { .init = record->init,
 					.cgroup = record->cgroup,
 					.given = record->given_cpus,
 					.reset = true };
-	int first, r;
+	struct stow_first first = { .err = err };
 
 	snprintf(entry.id, sizeof(entry.id), "%s", record->id);
-	first = stow_apply_given_mems(context, record, cgroup, err);
-	r = stow_saved_restore(cgroup, record, only_first(first, err));
-	first = first ? first : r;
-	r = stow_unmanaged_write(context->root, &entry, only_first(first, err));
-	return first ? first : r;
+	stow_first_note(&first, stow_apply_given_mems(context, record, cgroup, first.err));
+	stow_first_note(&first, stow_saved_restore(cgroup, record, first.err));
+	stow_first_note(&first, stow_unmanaged_write(context->root, &entry, first.err));
+	return first.code;
 }
 
 int stow_grant_undo(const struct stow_grant_context *context, const struct stow_record *record,
@@ -153,23 +133,17 @@ int stow_grant_undo(const struct stow_grant_context *context, const struct stow_
 {
 	/* Reset its partition, too, even if the configuration has partitions off by now. */
 	const struct stow_apply_options options = { .thorough = record->isolated };
-	int first = 0, r;
+	struct stow_first first = { .err = err };
 
 	if (cgroup)
-		first = let_go(context, record, cgroup, err);
-	r = delete_record(context, record, kind, text, only_first(first, err));
-	first = first ? first : r < 0 ? r : 0;
-	if (record->n_pages) {
-		int64_t taken = stow_pool_settle_all(context->root, context->ledger,
-						     only_first(first, err));
-
-		first = first ? first : taken < 0 ? (int)taken : 0;
-	}
-	if (record->exclusive || cgroup) {
-		r = stow_apply(context, &options, NULL, only_first(first, err));
-		first = first ? first : r;
-	}
-	return first;
+		stow_first_note(&first, make_unmanaged(context, record, cgroup, first.err));
+	stow_first_note(&first, delete_record(context, record, kind, text, first.err));
+	if (record->n_pages)
+		stow_first_note(&first,
+				stow_pool_settle_all(context->root, context->ledger, first.err));
+	if (record->exclusive || cgroup)
+		stow_first_note(&first, stow_apply(context, &options, NULL, first.err));
+	return first.code;
 }
 
 bool stow_grant_ended(struct stow_root *root, const struct stow_record *record)

@@ -15,10 +15,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/root.h"
 #include "cgroup/cgroup.h"
-#include "ledger/ledger.h"
-#include "place/config.h"
+#include "grant/context.h"
 #include "place/plan.h"
 #include "place/request.h"
 
@@ -29,30 +27,17 @@ struct stow_subject {
 	const char *pod_id;	   /* equal for all containers of one pod */
 	const char *reservation;   /* of a lease: the reservation's id; see lib/grant/lease.h */
 	enum stow_lease_kind kind; /* of a lease: what it waits for */
-	uint64_t lifetime;	   /* of a lease: ns from now on; 0: as configured */
-	struct stow_pidref init;   /* pid 0 for a lease */
-	const struct stow_cgroup *cgroup; /* NULL for a lease */
-	struct stow_limits pod_limits;	  /* limits of all containers of the pod together */
+	const struct stow_claim_key *claim; /* of a claim's share */
+	uint64_t lifetime;		    /* of a lease: ns from now on; 0: as configured */
+	struct stow_pidref init;	    /* pid 0 for a lease */
+	const struct stow_cgroup *cgroup;   /* NULL for a lease */
+	struct stow_limits pod_limits;	    /* limits of all containers of the pod together */
 	/* The sets in its config.json; empty for none. */
 	struct stow_idset given_cpus, given_mems;
 };
 
 /* Longest lifetime of a lease, whatever the caller asks for: ns of boot time. */
 #define STOW_LEASE_MAX (24 * 3600 * STOW_SECOND)
-
-/* The environment of all functions here. */
-struct stow_grant_context {
-	struct stow_root *root;
-	struct stow_ledger *ledger;
-	const struct stow_config *config; /* NULL only where nothing is planned */
-	struct stow_pidref self;	  /* the calling program, as the worker on the record */
-	/* Plan on fenced nodes, too: when a drain is undone, a container returns to nodes that are
-	 * still fenced, by the drain or by a scheduler for it. */
-	bool past_fences;
-	/* Where stow_grant_reserve() leaves its topology for stow_grant_enact(), for the caller to
-	 * free; or NULL. */
-	struct stow_topology **topology;
-};
 
 #define STOW_MEMBERS_MAX 64 /* containers of one pod that annotations name */
 

@@ -9,7 +9,6 @@
 
 #include "base/err.h"
 #include "grant/grant.h"
-#include "place/reservation.h"
 
 struct stow_lease {
 	const char *id; /* STOW_RESERVATION_ID_LEN hexadecimal digits */
@@ -36,18 +35,3 @@ int stow_lease_drop(const struct stow_grant_context *context, const char *id, st
 /* Drop the lease of every reservation that is not among `ids`. Return how many. */
 int stow_lease_keep_only(const struct stow_grant_context *context, const char *const *ids, size_t n,
 			 struct stow_err *err);
-
-/*
- * Wait until the reservation's lease is in the ledger: a container may start before the scheduler's
- * message about its reservation arrives. Wait at most 2 s, and only where an agent runs that can
- * receive the message. The caller checks whether the lease has come.
- */
-void stow_lease_await(const struct stow_grant_context *context,
-		      const struct stow_reservation_name *name);
-
-/* Says why a container that names a reservation cannot have it: it belongs to another machine, is
- * used already, has run out, or was never made. Returns the error that it sets; `err` is never
- * NULL. */
-int stow_lease_missing(const struct stow_grant_context *context,
-		       const struct stow_reservation_name *name, const struct stow_record *holder,
-		       struct stow_err *err);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a container that names a reservation waits for, and why it has none. */
-#include "grant/lease.h"
+#include "grant/lease_await.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -51,7 +50,7 @@ int stow_lease_missing(const struct stow_grant_context *context,
 	if (holder && holder->state == STOW_STATE_LEASE)
 		return stow_err_set(err, ESTALE,
 				    STOW_ANNOTATION_PREFIX
-				    "reservation: %s has run out; ask for a new one",
+				    "reservation: %s has expired; make a new one",
 				    name->id);
 	if (holder)
 		return stow_err_set(
@@ -70,7 +69,7 @@ int stow_lease_missing(const struct stow_grant_context *context,
 	}
 	return stow_err_set(err, ENOENT,
 			    STOW_ANNOTATION_PREFIX
-			    "reservation: there is no %s on this machine: it has run out, was "
+			    "reservation: there is no %s on this machine: it has expired, was "
 			    "released, or was never made (for node %s)",
 			    name->id, name->machine);
 }

@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 
 #include "base/admin.h"
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
 
@@ -109,20 +112,20 @@ static const char *unsupported(const struct stow_cgroup *cgroup)
 	return NULL;
 }
 
-static void say(const struct stow_partitions *p, const struct stow_record *record, const char *why)
+static void warn(const struct stow_partitions *p, const struct stow_record *record, const char *why)
 {
 	char text[STOW_PARTITION_WHY + 256], list[160];
 
 	snprintf(text, sizeof(text),
-		 "container %s has CPUs %s for itself, but they are no cpuset partition: %s",
-		 record->id, stow_idset_format(cpus_of(record), list, sizeof(list)), why);
-	p->say(p->ctx, record->id, text);
+		 "container %s has exclusive CPUs %s, but no cpuset partition: %s", record->id,
+		 stow_idset_format(cpus_of(record), list, sizeof(list)), why);
+	p->warn(p->ctx, record->id, text);
 }
 
 static void add_want(struct stow_partitions *p, const struct stow_record *record)
 {
 	struct stow_partition_want want = { .record = record, .cpus = *cpus_of(record) };
-	struct stow_partition_want *grown;
+	struct stow_partition_want *added;
 	const char *why;
 
 	if (stow_cpuset_open(p->context->root, &record->cgroup, &want.cgroup, NULL) < 0)
@@ -139,18 +142,28 @@ static void add_want(struct stow_partitions *p, const struct stow_record *record
 		stow_cgroup_free(want.cgroup);
 		return;
 	}
-	grown = reallocarray(p->wants, p->n_wants + 1, sizeof(*grown));
-	if (!grown) {
+	added = STOW_APPEND(p->wants, p->n_wants);
+	if (added)
+		*added = want;
+	else
 		stow_cgroup_free(want.cgroup);
-		return;
-	}
-	p->wants = grown;
-	p->wants[p->n_wants++] = want;
+}
+
+/* Return whether another container of a claim has CPUs of this one: two cgroups cannot have the
+ * same CPUs and one of them be a partition. */
+static bool has_company(const struct stow_partitions *p, const struct stow_record *record)
+{
+	for (size_t i = 0; i < p->n; i++)
+		for (size_t h = 0; h < record->n_held; h++)
+			if (p->records[i] != record &&
+			    stow_record_holds(p->records[i], record->held[h].key))
+				return true;
+	return false;
 }
 
 static bool is_wanted(const struct stow_partitions *p, const struct stow_record *record)
 {
-	return record->isolated && record->state != STOW_STATE_LEASE &&
+	return record->isolated && record->state != STOW_STATE_LEASE && !has_company(p, record) &&
 	       (is_configured(p->context->config) || is_unknown(p->context->config));
 }
 
@@ -232,7 +245,7 @@ static void leave_all(struct stow_partitions *p)
 			continue;
 		snprintf(text, sizeof(text), "cgroup %.200s: its partition was not reset: %s",
 			 p->rows[i].path, why.msg);
-		p->say(p->ctx, "(partitions)", text);
+		p->warn(p->ctx, "(partitions)", text);
 	}
 }
 
@@ -247,7 +260,7 @@ void stow_partitions_leave(struct stow_partitions *p, bool thorough)
 	if (!any || !p->context->ledger)
 		return;
 	if (stow_ledger_partitions(p->context->ledger, &p->rows, &p->n_rows, &why) < 0) {
-		p->say(p->ctx, "(partitions)", why.msg);
+		p->warn(p->ctx, "(partitions)", why.msg);
 		return;
 	}
 	for (size_t i = 0; i < p->n; i++)
@@ -293,7 +306,7 @@ static bool overlaps_in(struct stow_root *dir, const char *above, const char *ow
 			snprintf(why, STOW_PARTITION_WHY,
 				 "cgroup %.200s/%.128s beside it has %s %s", above, e->d_name,
 				 files[i], stow_idset_format(&set, list, sizeof(list)));
-			stow_one_line(why);
+			stow_text_clean(why, STOW_PARTITION_WHY);
 			return true;
 		}
 	}
@@ -355,7 +368,7 @@ static bool is_valid(struct stow_root *root, const struct stow_cgroup *cgroup,
 	if (strcmp(text, "isolated") == 0 && is_divided(dir, &online, &effective))
 		online = effective;
 	if (strcmp(text, "isolated") != 0)
-		snprintf(why, STOW_PARTITION_WHY, "its cpuset.cpus.partition says \"%s\"", text);
+		snprintf(why, STOW_PARTITION_WHY, "its cpuset.cpus.partition reads \"%s\"", text);
 	else if (!stow_idset_equal(&effective, &online))
 		snprintf(why, STOW_PARTITION_WHY, "its CPUs %s take effect, not %s",
 			 stow_idset_format(&effective, a, sizeof(a)),
@@ -444,15 +457,16 @@ static void put_off(const struct stow_partitions *p, const struct stow_partition
 static int write_isolated(const struct stow_partitions *p, struct stow_root *dir,
 			  struct stow_err *err)
 {
+	struct stow_first first = { .err = err };
 	struct stow_admin admin = { 0 };
-	int r, lowered;
+	int r;
 
 	r = p->context->root->live ? stow_admin_raise(&admin, err) : 0;
 	if (r < 0)
 		return r;
-	r = stow_cpuset_write_partition(dir, true, err);
-	lowered = stow_admin_lower(&admin, r ? NULL : err);
-	return r ? r : lowered;
+	stow_first_note(&first, stow_cpuset_write_partition(dir, true, first.err));
+	stow_first_note(&first, stow_admin_lower(&admin, first.err));
+	return first.code;
 }
 
 static int enact(struct stow_partitions *p, const struct stow_partition_want *want,
@@ -488,11 +502,11 @@ static void make_one(struct stow_partitions *p, const struct stow_partition_want
 	if (row && is_valid(root, want->cgroup, &want->cpus, why))
 		return;
 	if (overlaps(root, want->cgroup, &want->cpus, beside)) {
-		say(p, want->record, beside);
+		warn(p, want->record, beside);
 		return;
 	}
 	if (row && row->again > stow_clock_boot()) {
-		say(p, want->record, why);
+		warn(p, want->record, why);
 		return;
 	}
 	r = enact(p, want, &err);
@@ -502,7 +516,7 @@ static void make_one(struct stow_partitions *p, const struct stow_partition_want
 		return;
 	if (r != -EPERM) /* EPERM: nothing was tried; another program may be able to */
 		put_off(p, want);
-	say(p, want->record, why);
+	warn(p, want->record, why);
 }
 
 void stow_partitions_make(struct stow_partitions *p)
@@ -510,7 +524,7 @@ void stow_partitions_make(struct stow_partitions *p)
 	if (is_unknown(p->context->config))
 		return;
 	if (p->unable)
-		say(p, p->unable, p->why_unable);
+		warn(p, p->unable, p->why_unable);
 	for (size_t i = 0; i < p->n_wants; i++)
 		make_one(p, &p->wants[i]);
 }

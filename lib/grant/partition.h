@@ -16,16 +16,16 @@
  * nothing overlaps. The container's CPUs are exclusive in any case, as with cpu-mode exclusive.
  */
 
-#include "grant/grant.h"
+#include "grant/context.h"
 
-/* One run. Initialise as { .context, .records, .n, .focus, .say, .ctx }. */
+/* One run. Initialise as { .context, .records, .n, .focus, .warn, .ctx }. */
 struct stow_partitions {
 	const struct stow_grant_context *context;
 	struct stow_record **records;
 	size_t n;
 	int64_t focus; /* key of the caller's own record, or 0 */
-	void (*say)(void *ctx, const char *id,
-		    const char *text); /* reports a container without its partition */
+	void (*warn)(void *ctx, const char *id,
+		     const char *text); /* reports a container without its partition */
 	void *ctx;
 
 	struct stow_partition_want *wants; /* private from here on */

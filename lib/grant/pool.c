@@ -11,23 +11,12 @@
 #include "base/parse.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/limits.h"
+#include "grant/claim_used.h"
+#include "grant/pool_internal.h"
 #include "ledger/drains.h"
 #include "node/hugepage.h"
 
-/* One pool, while its lock is held. */
-struct settling {
-	struct stow_root *root;
-	struct stow_ledger *ledger;
-	struct stow_ledger_pool row;
-	struct stow_pool kernel;
-};
-
-static uint64_t persistent(const struct stow_pool *pool)
-{
-	return stow_saturating_sub(pool->total, pool->surplus);
-}
-
-static int put_row(struct settling *s, struct stow_err *err)
+int stow_pool_put_row(struct stow_settling *s, struct stow_err *err)
 {
 	int r;
 
@@ -58,26 +47,28 @@ static void account(struct stow_ledger_pool *row, uint64_t now)
 
 /* Change the pool's size: intention, write, reading back, account. If the program is killed after
  * any of these, the next settling sees `writing` and does the rest. */
-static int resize(struct settling *s, uint64_t target, struct stow_err *err)
+static int resize(struct stow_settling *s, uint64_t target, struct stow_err *err)
 {
-	int r, r2;
+	struct stow_first first = { .err = err };
+	int r;
 
 	s->row.writing = true;
-	s->row.before = persistent(&s->kernel);
+	s->row.before = stow_pool_persistent(&s->kernel);
 	s->row.target = target;
-	r = put_row(s, err);
+	r = stow_pool_put_row(s, err);
 	if (r < 0)
 		return r;
-	r = stow_pool_write(s->root, s->row.node, s->row.size, target, err);
-	r2 = stow_pool_read(s->root, s->row.node, s->row.size, &s->kernel, r < 0 ? NULL : err);
-	if (r2 < 0)
-		return r < 0 ? r : r2;
-	account(&s->row, persistent(&s->kernel));
-	r2 = put_row(s, r < 0 ? NULL : err);
-	return r < 0 ? r : r2;
+	stow_first_note(&first,
+			stow_pool_write(s->root, s->row.node, s->row.size, target, first.err));
+	r = stow_pool_read(s->root, s->row.node, s->row.size, &s->kernel, first.err);
+	if (stow_first_note(&first, r) < 0)
+		return first.code;
+	account(&s->row, stow_pool_persistent(&s->kernel));
+	stow_first_note(&first, stow_pool_put_row(s, first.err));
+	return first.code;
 }
 
-static uint64_t pages_of(const struct settling *s, const struct stow_record *record,
+static uint64_t pages_of(const struct stow_settling *s, const struct stow_record *record,
 			 const struct stow_share *shares, size_t n)
 {
 	uint64_t sum = 0;
@@ -92,7 +83,7 @@ static uint64_t pages_of(const struct settling *s, const struct stow_record *rec
 /* Count the pages of this pool that the record has been promised, at its place and at its target,
  * and has not faulted in. Where the kernel does not show what was faulted in, return the promise:
  * rather too many pages than too few. */
-static uint64_t outstanding_of(struct settling *s, const struct stow_record *record)
+static uint64_t outstanding_of(struct stow_settling *s, const struct stow_record *record)
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	uint64_t promised = pages_of(s, record, record->shares, record->n_shares), used = 0;
@@ -105,7 +96,33 @@ static uint64_t outstanding_of(struct settling *s, const struct stow_record *rec
 	return stow_usage_outstanding(promised, used, promised);
 }
 
-static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struct stow_err *err)
+/* Add the pages that claims have been promised and their containers have not faulted in: those are
+ * set aside before there is a container. */
+static int add_claims(struct stow_settling *s, struct stow_record *const *records, size_t n,
+		      uint64_t *sum, struct stow_err *err)
+{
+	struct stow_record **holders;
+	size_t n_holders, claims = 0;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		claims += stow_record_is_share(records[i]);
+	if (!claims)
+		return 0;
+	r = stow_ledger_holders(s->ledger, NULL, &holders, &n_holders, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (stow_record_is_share(records[i]))
+			*sum += pages_of(s, records[i], records[i]->shares, records[i]->n_shares) -
+				stow_claim_used(s->root, holders, n_holders, records[i],
+						s->row.node, s->row.size);
+	stow_records_free(holders, n_holders);
+	return 0;
+}
+
+int stow_pool_sum(struct stow_settling *s, int64_t key, bool leases, uint64_t *ret,
+		  struct stow_err *err)
 {
 	struct stow_record **records;
 	uint64_t sum = 0;
@@ -116,28 +133,31 @@ static int sum_outstanding(struct settling *s, int64_t key, uint64_t *ret, struc
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
-		if (records[i]->state == STOW_STATE_LEASE)
-			continue; /* it has no process yet, so it needs no pages */
+		/* A lease has no process yet, so it needs no pages now. */
+		if (records[i]->state == STOW_STATE_LEASE &&
+		    (!leases || stow_record_is_share(records[i])))
+			continue;
 		if (key && records[i]->state == STOW_STATE_PENDING && records[i]->key > key)
 			continue;
 		sum += outstanding_of(s, records[i]);
 	}
+	r = add_claims(s, records, n, &sum, err);
 	stow_records_free(records, n);
 	*ret = sum;
-	return 0;
+	return r;
 }
 
-static int grow(struct settling *s, uint64_t outstanding, struct stow_pool_result *result,
+static int grow(struct stow_settling *s, uint64_t outstanding, struct stow_pool_result *result,
 		struct stow_err *err)
 {
-	uint64_t start = persistent(&s->kernel);
+	uint64_t start = stow_pool_persistent(&s->kernel);
 	uint64_t target = start + (outstanding - s->kernel.free);
 	char size[32];
 	int r;
 
 	result->wanted = outstanding - s->kernel.free;
 	r = resize(s, target, err);
-	if (r == 0 && persistent(&s->kernel) < target) {
+	if (r == 0 && stow_pool_persistent(&s->kernel) < target) {
 		/* Free memory may be fragmented: compact it, and try again. */
 		(void)stow_root_write(s->root, "1", NULL, "/sys/devices/system/node/node%d/compact",
 				      s->row.node);
@@ -145,7 +165,7 @@ static int grow(struct settling *s, uint64_t outstanding, struct stow_pool_resul
 	}
 	if (r < 0)
 		return r;
-	result->got = persistent(&s->kernel) - start;
+	result->got = stow_pool_persistent(&s->kernel) - start;
 	if (s->kernel.free < outstanding)
 		return stow_err_set(err, ENOSPC,
 				    "node %d gave %" PRIu64 " of %" PRIu64 " hugepages of %s",
@@ -154,23 +174,27 @@ static int grow(struct settling *s, uint64_t outstanding, struct stow_pool_resul
 	return 0;
 }
 
-static int settle_locked(struct settling *s, int64_t key, struct stow_pool_result *result,
-			 struct stow_err *err)
+int stow_pool_begin(struct stow_settling *s, struct stow_err *err)
 {
-	uint64_t outstanding = 0, promised = 0, excess;
 	int r;
 
 	r = stow_pool_read(s->root, s->row.node, s->row.size, &s->kernel, err);
 	if (r == 0)
 		r = stow_ledger_pool_get(s->ledger, s->row.node, s->row.size, &s->row, err);
-	if (r < 0)
+	if (r < 0 || !s->row.writing)
 		return r;
-	if (s->row.writing) {
-		account(&s->row, persistent(&s->kernel));
-		r = put_row(s, err);
-	}
+	account(&s->row, stow_pool_persistent(&s->kernel));
+	return stow_pool_put_row(s, err);
+}
+
+static int settle_locked(struct stow_settling *s, int64_t key, struct stow_pool_result *result,
+			 struct stow_err *err)
+{
+	uint64_t outstanding = 0, promised = 0, excess;
+	int r = stow_pool_begin(s, err);
+
 	if (r == 0)
-		r = sum_outstanding(s, key, &outstanding, err);
+		r = stow_pool_sum(s, key, false, &outstanding, err);
 	if (r < 0)
 		return r;
 	if (outstanding > s->kernel.free && key)
@@ -181,7 +205,7 @@ static int settle_locked(struct settling *s, int64_t key, struct stow_pool_resul
 	/* With a key, other containers may be starting, too: pages that look free may be meant for
 	 * them. */
 	if (excess && !key)
-		r = resize(s, persistent(&s->kernel) - excess, err);
+		r = resize(s, stow_pool_persistent(&s->kernel) - excess, err);
 	if (r == 0)
 		r = stow_ledger_pool_promised(s->ledger, s->row.node, s->row.size, &promised, err);
 	if (r == 0)
@@ -189,22 +213,41 @@ static int settle_locked(struct settling *s, int64_t key, struct stow_pool_resul
 	return r;
 }
 
+int stow_pool_lock(struct stow_root *root, int node, uint64_t size, struct stow_err *err)
+{
+	return stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
+}
+
 int stow_pool_settle(struct stow_root *root, struct stow_ledger *ledger, int node, uint64_t size,
 		     int64_t key, struct stow_pool_result *ret, struct stow_err *err)
 {
-	struct settling s = { .root = root,
-			      .ledger = ledger,
-			      .row = { .node = node, .size = size } };
+	struct stow_settling s = { .root = root,
+				   .ledger = ledger,
+				   .row = { .node = node, .size = size } };
 	struct stow_pool_result result = { 0 };
 	_cleanup_close_ int lock = -EBADF;
 	int r;
 
-	lock = stow_root_lock(root, err, STOW_RUN_DIR "/pool-%d-%" PRIu64 ".lock", node, size);
+	lock = stow_pool_lock(root, node, size, err);
 	if (lock < 0)
 		return lock;
 	r = settle_locked(&s, key, &result, err);
 	if (ret)
 		*ret = result;
+	return r;
+}
+
+int stow_pool_settle_shares(struct stow_root *root, struct stow_ledger *ledger,
+			    const struct stow_record *record, const struct stow_share *shares,
+			    size_t n_shares, struct stow_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n_shares && r == 0; i++)
+		for (size_t p = 0; p < record->n_pages && r == 0; p++)
+			if (shares[i].pages[p])
+				r = stow_pool_settle(root, ledger, shares[i].node,
+						     record->pages[p].size, record->key, NULL, err);
 	return r;
 }
 
@@ -218,7 +261,7 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
 	snprintf(id, sizeof(id), "pool-%d-%s", pool->node, size);
 	snprintf(text, sizeof(text), "%" PRIu64 " hugepages of %s on node %d %s", pages, size,
 		 pool->node,
-		 kind[0] == 'd' ? "are still held by files in hugetlbfs" : "were given back");
+		 kind[0] == 'd' ? "are still held by files in hugetlbfs" : "were released");
 	r = stow_ledger_begin(ledger, err);
 	if (r < 0)
 		return r;
@@ -231,8 +274,8 @@ static int note(struct stow_ledger *ledger, const char *kind, const struct stow_
  * long, the drain holds their locks; and when the drain was killed, the missing pages have to be
  * counted before the pool changes. These pools are settled when the drain is over.
  */
-static int drained_nodes(struct stow_root *root, struct stow_ledger *ledger, struct stow_idset *ret,
-			 struct stow_err *err)
+int stow_pool_drained(struct stow_root *root, struct stow_ledger *ledger, struct stow_idset *ret,
+		      struct stow_err *err)
 {
 	struct stow_drain_row *rows;
 	size_t n;
@@ -256,16 +299,15 @@ static int drained_nodes(struct stow_root *root, struct stow_ledger *ledger, str
 	return 0;
 }
 
-int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
-			     struct stow_err *err)
+int stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger, struct stow_err *err)
 {
 	_cleanup_free_ struct stow_ledger_pool *pools = NULL;
 	struct stow_idset drained;
-	uint64_t taken = 0;
-	int first = 0, r;
+	struct stow_first first = { .err = err };
 	size_t n;
+	int r;
 
-	r = drained_nodes(root, ledger, &drained, err);
+	r = stow_pool_drained(root, ledger, &drained, err);
 	if (r == 0)
 		r = stow_ledger_pools(ledger, &pools, &n, err);
 	if (r < 0)
@@ -278,22 +320,19 @@ int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
 		if (stow_idset_has(&drained, pools[i].node))
 			continue;
 		r = stow_pool_settle(root, ledger, pools[i].node, pools[i].size, 0, &result,
-				     first ? NULL : err);
+				     first.err);
 		if (r == 0)
 			r = stow_ledger_pool_get(ledger, pools[i].node, pools[i].size, &after,
-						 first ? NULL : err);
-		if (r < 0) {
-			first = first ? first : r;
+						 first.err);
+		if (stow_first_note(&first, r) < 0)
 			continue;
-		}
 		removed = stow_saturating_sub(pools[i].added, after.added);
-		taken += removed;
 		/* Report a debt when it changes, not at every settling. */
 		if (removed && result.debt)
-			r = note(ledger, "debt", &after, result.debt, first ? NULL : err);
+			stow_first_note(&first,
+					note(ledger, "debt", &after, result.debt, first.err));
 		else if (removed)
-			r = note(ledger, "paid", &after, removed, first ? NULL : err);
-		first = first ? first : r < 0 ? r : 0;
+			stow_first_note(&first, note(ledger, "paid", &after, removed, first.err));
 	}
-	return first < 0 ? first : (int64_t)taken;
+	return first.code;
 }

@@ -44,7 +44,15 @@ struct stow_pool_result {
 int stow_pool_settle(struct stow_root *root, struct stow_ledger *ledger, int node, uint64_t size,
 		     int64_t key, struct stow_pool_result *ret, struct stow_err *err);
 
-/* Settle every pool of the ledger; debts and their collection go into the history. Return the
- * number of pages removed, or the first error after all pools were tried. */
-int64_t stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger,
-			     struct stow_err *err);
+/* Take the pool's lock, which is held over reading, writing and reading back its size. Return a
+ * descriptor to close. */
+int stow_pool_lock(struct stow_root *root, int node, uint64_t size, struct stow_err *err);
+
+/* Settle, for a record, the pools of its shares, or of its move's. */
+int stow_pool_settle_shares(struct stow_root *root, struct stow_ledger *ledger,
+			    const struct stow_record *record, const struct stow_share *shares,
+			    size_t n_shares, struct stow_err *err);
+
+/* Settle every pool of the ledger; debts and their collection go into the history. Continue after a
+ * failure and return the first. */
+int stow_pool_settle_all(struct stow_root *root, struct stow_ledger *ledger, struct stow_err *err);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "cgroup/kubelet.h"
 #include "grant/applied.h"
 #include "grant/cpuview.h"
@@ -186,18 +187,14 @@ static int make_list(struct stow_reconcile *reconcile, const struct stow_grant_c
 static int read_set(const struct watched *w, int file, const char *name, struct stow_idset *ret)
 {
 	char text[4096];
-	ssize_t n;
+	int r;
 
 	if (file < 0)
 		return stow_root_read_idset(w->cgroup->at[STOW_CGROUP_CPUSET].dir, ret, NULL, "%s",
 					    name);
-	n = pread(file, text, sizeof(text), 0);
-	if (n < 0)
-		return -errno;
-	if (n == sizeof(text))
-		return -E2BIG;
-	text[n] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	r = stow_read_short(file, text, sizeof(text));
+	if (r < 0)
+		return r;
 	return stow_idset_parse(text, ret, NULL);
 }
 
@@ -330,7 +327,8 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 		*ret_action = APPLY;
 		return 0;
 	}
-	if (stow_fit_cpus(context, view, record, &cpus) &&
+	/* The sets of a claim's container are the claim's. */
+	if (!stow_record_is_holder(record) && stow_fit_cpus(context, view, record, &cpus) &&
 	    stow_fit_nodes(context, record, &nodes)) {
 		result->adopted++;
 		w->drift = STOW_DRIFT_ADOPTED;
@@ -363,11 +361,11 @@ static int deal(const struct stow_grant_context *context, struct stow_reconcile 
 
 static int put_back(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
 {
-	int first, r;
+	struct stow_first first = { .err = err };
 
-	first = stow_apply_start(context, key, NULL, err);
-	r = stow_apply_mems(context, key, first ? NULL : err);
-	return first ? first : r;
+	stow_first_note(&first, stow_apply_start(context, key, NULL, first.err));
+	stow_first_note(&first, stow_apply_mems(context, key, first.err));
+	return first.code;
 }
 
 static int deal_locked(const struct stow_grant_context *context, struct stow_reconcile *reconcile,
@@ -402,7 +400,7 @@ static void read_memory(const struct stow_grant_context *context, struct stow_id
 		memset(ret, 0xff, sizeof(*ret));
 }
 
-/* Apply CPUs and memory that came or went, before any set is judged: no tool changed what the
+/* Apply CPUs and memory that came or went, before any set is compared: no tool changed what the
  * kernel removed. */
 static int apply_hotplug(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 			 const struct stow_idset *memory, struct stow_reconcile_result *result,
@@ -458,12 +456,12 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant_context *context,
 		       bool observe, struct stow_reconcile_result *ret, struct stow_err *err)
 {
-	int first;
+	struct stow_first first = { .err = err };
 
 	*ret = (struct stow_reconcile_result){ 0 };
-	first = refresh(reconcile, context, observe, ret, err);
+	stow_first_note(&first, refresh(reconcile, context, observe, ret, first.err));
 	if (!reconcile->made)
-		return first;
+		return first.code;
 	for (size_t i = 0; i < reconcile->n; i++) {
 		struct watched *w = &reconcile->list[i];
 		struct stow_idset cpus, nodes;
@@ -482,8 +480,8 @@ int stow_reconcile_run(struct stow_reconcile *reconcile, const struct stow_grant
 			w->dealt = false; /* the next difference is a new change */
 			continue;
 		}
-		r = deal_locked(context, reconcile, w, observe, ret, first ? NULL : err);
-		first = first ? first : r;
+		stow_first_note(&first,
+				deal_locked(context, reconcile, w, observe, ret, first.err));
 	}
-	return first;
+	return first.code;
 }

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "grant/apply.h"
-#include "grant/grant.h"
+#include "grant/context.h"
 
 enum stow_drift {
 	STOW_DRIFT_NONE,

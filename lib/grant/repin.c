@@ -11,7 +11,9 @@
 #include "cgroup/procs.h"
 #include "grant/apply.h"
 #include "grant/cpuview.h"
+#include "grant/grant.h"
 #include "grant/pool.h"
+#include "grant/repin_end.h"
 #include "pages/move.h"
 #include "pages/numa_maps.h"
 
@@ -23,7 +25,7 @@ struct repin {
 	struct stow_repin_progress progress;
 };
 
-static int tell(struct repin *rp, enum stow_repin_step step, struct stow_err *err)
+static int notify(struct repin *rp, enum stow_repin_step step, struct stow_err *err)
 {
 	int r = 0;
 
@@ -54,6 +56,11 @@ static int find_record(struct repin *rp, const char *id, struct stow_err *err)
 	stow_records_free(records, n);
 	if (!rp->record)
 		return stow_err_set(err, ENOENT, "no container %s has a grant here", id);
+	if (rp->record->n_held)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "container %s is on the NUMA nodes of its claim %s/%s, and is "
+				    "not moved; delete its pod to have it placed anew",
+				    id, rp->record->held[0].ns, rp->record->held[0].name);
 	r = stow_cgroup_open(rp->context->root, &rp->record->cgroup, &rp->cgroup, err);
 	return r == -ESRCH ? stow_err_set(err, ESRCH, "container %s has ended", id) : r;
 }
@@ -148,25 +155,6 @@ static int plan(struct repin *rp, struct stow_err *err)
 
 /* --- widen, move, narrow -------------------------------------------------- */
 
-static int settle_pools(struct repin *rp, struct stow_err *err)
-{
-	const struct stow_record *record = rp->record;
-
-	for (size_t i = 0; i < record->move->n_shares; i++)
-		for (size_t p = 0; p < record->n_pages; p++) {
-			int r;
-
-			if (!record->move->shares[i].pages[p])
-				continue;
-			r = stow_pool_settle(rp->context->root, rp->context->ledger,
-					     record->move->shares[i].node, record->pages[p].size,
-					     record->key, NULL, err);
-			if (r < 0)
-				return r;
-		}
-	return 0;
-}
-
 /* Write the step of the repin into the ledger; the caller applies it. */
 static int set_step(const struct stow_grant_context *context, struct stow_record *record,
 		    enum stow_move_step step, struct stow_err *err)
@@ -183,34 +171,18 @@ static int set_step(const struct stow_grant_context *context, struct stow_record
 	return r;
 }
 
-/* Apply the record's own CPUs, and the sets of the containers that must leave them first. */
-static int apply_cpus(const struct stow_grant_context *context, const struct stow_record *record,
-		      struct stow_err *err)
-{
-	const struct stow_apply_options options = { .focus = record->key };
-	struct stow_apply_result problems = { 0 };
-	int r;
-
-	if (!record->exclusive)
-		return stow_apply_start(context, record->key, NULL, err);
-	r = stow_apply(context, &options, &problems, err);
-	if (r == 0 && record->move && record->move->step != STOW_MOVE_PLANNED)
-		r = stow_apply_check(&problems, &record->move->cpus, err);
-	stow_apply_result_done(&problems);
-	return r;
-}
-
 static int widen(struct repin *rp, struct stow_err *err)
 {
 	int r;
 
-	r = settle_pools(rp, err);
+	r = stow_pool_settle_shares(rp->context->root, rp->context->ledger, rp->record,
+				    rp->record->move->shares, rp->record->move->n_shares, err);
 	if (r == 0)
 		r = set_step(rp->context, rp->record, STOW_MOVE_WIDENED, err);
 	if (r == 0)
 		r = stow_apply_mems(rp->context, rp->record->key, err);
 	if (r == 0)
-		r = apply_cpus(rp->context, rp->record, err);
+		r = stow_repin_apply_cpus(rp->context, rp->record, err);
 	return r;
 }
 
@@ -292,37 +264,6 @@ static void verify(struct repin *rp)
 
 /* --- the end, done or moved back ------------------------------------------ */
 
-/* End the repin in the ledger: with `arrived` the target becomes the grant. */
-static int end_move(const struct stow_grant_context *context, struct stow_record *record,
-		    bool arrived, const char *why, struct stow_err *err)
-{
-	_cleanup_(stow_record_free_ptr) struct stow_record *now = NULL;
-	int r;
-
-	r = stow_ledger_begin(context->ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_ledger_move_end(context->ledger, record->key, arrived, err);
-	if (r == 0 && arrived) /* released meanwhile */
-		r = stow_err_set(err, ESRCH, "container %s has ended", record->id);
-	if (r > 0)
-		r = stow_ledger_record(context->ledger, record->key, &now, err);
-	if (r == 0 && now)
-		r = stow_ledger_event(context->ledger, arrived ? "repinned" : "undone", now->id,
-				      now, arrived ? now->reason : why, err);
-	return stow_ledger_end(context->ledger, r, err);
-}
-
-/* Settle the pools and apply the CPUs that only the old or only the new place has. */
-static int settle_rest(const struct stow_grant_context *context, bool pages, struct stow_err *err)
-{
-	static const struct stow_apply_options options = { 0 };
-	int64_t taken = pages ? stow_pool_settle_all(context->root, context->ledger, err) : 0;
-	int r = stow_apply(context, &options, NULL, taken < 0 ? NULL : err);
-
-	return taken < 0 ? (int)taken : r;
-}
-
 /* Move the container back: first the CPUs, because the kernel's NUMA balancing brings pages to the
  * CPUs that use them; then the pages in batches, so that the container does not stall. */
 static void take_back(struct repin *rp, const char *why)
@@ -331,12 +272,12 @@ static void take_back(struct repin *rp, const char *why)
 
 	if (widened) {
 		(void)set_step(rp->context, rp->record, STOW_MOVE_PLANNED, NULL);
-		(void)apply_cpus(rp->context, rp->record, NULL);
+		(void)stow_repin_apply_cpus(rp->context, rp->record, NULL);
 		(void)move_pages_of(rp, &rp->record->move->nodes, &rp->record->nodes, false, NULL);
 		(void)stow_apply_mems(rp->context, rp->record->key, NULL);
 	}
-	(void)end_move(rp->context, rp->record, false, why, NULL);
-	(void)settle_rest(rp->context, rp->record->n_pages > 0, NULL);
+	(void)stow_repin_end(rp->context, rp->record, false, why, NULL);
+	(void)stow_repin_settle(rp->context, rp->record->n_pages > 0, NULL);
 }
 
 static void repin_done(struct repin *rp)
@@ -352,60 +293,18 @@ static int move(struct repin *rp, struct stow_err *err)
 
 	r = widen(rp, err);
 	if (r == 0)
-		r = tell(rp, STOW_REPIN_WIDENED, err);
+		r = notify(rp, STOW_REPIN_WIDENED, err);
 	if (r == 0)
 		r = move_pages_of(rp, &rp->record->nodes, &rp->record->move->nodes, true, err);
 	if (r == 0)
 		r = narrow(rp, err);
 	if (r == 0)
-		r = tell(rp, STOW_REPIN_NARROWED, err);
+		r = notify(rp, STOW_REPIN_NARROWED, err);
 	if (r == 0) {
 		verify(rp);
-		r = end_move(rp->context, rp->record, true, NULL, err);
+		r = stow_repin_end(rp->context, rp->record, true, NULL, err);
 	}
 	return r;
-}
-
-/* Make the caller the worker: of several programs that find a dead worker, one succeeds. */
-static int take_over(const struct stow_grant_context *context, const struct stow_record *record,
-		     struct stow_err *err)
-{
-	_cleanup_(stow_record_free_ptr) struct stow_record *now = NULL;
-	int r;
-
-	r = stow_ledger_begin(context->ledger, err);
-	if (r < 0)
-		return r;
-	r = stow_ledger_record(context->ledger, record->key, &now, err);
-	if (r == 0 && (!now->move || stow_pidref_alive(context->root, &now->move->worker)))
-		r = -EALREADY;
-	if (r == 0)
-		r = stow_ledger_move_adopt(context->ledger, record->key, &context->self, err);
-	if (r == 0)
-		r = stow_ledger_move_step(context->ledger, record->key, STOW_MOVE_PLANNED, err);
-	return stow_ledger_end(context->ledger, r, err);
-}
-
-int stow_repin_recover(const struct stow_grant_context *context, const struct stow_record *record,
-		       struct stow_err *err)
-{
-	_cleanup_(stow_record_free_ptr) struct stow_record *now = NULL;
-	int r;
-
-	r = take_over(context, record, err);
-	if (r == -EALREADY || r == -ENOENT)
-		return 0;
-	if (r == 0)
-		r = stow_ledger_record(context->ledger, record->key, &now, err);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	/* The kernel moves the remaining pages at once: no container waits for this. */
-	r = apply_cpus(context, now, err);
-	if (r == 0 || r == -ESRCH)
-		r = stow_apply_mems(context, now->key, err);
-	if (r == 0 || r == -ESRCH)
-		r = end_move(context, now, false, "the repin was killed", err);
-	return r < 0 ? r : settle_rest(context, now->n_pages > 0, err);
 }
 
 /* Find the container's record, and move the container back first when an earlier repin was
@@ -453,7 +352,7 @@ int stow_repin(const struct stow_grant_context *context, const char *id,
 		leave = rp.record->nodes;
 		stow_idset_minus(&leave, &rp.progress.to);
 		rp.progress.total = mapped(&rp, &leave);
-		r = tell(&rp, STOW_REPIN_PLANNED, &why);
+		r = notify(&rp, STOW_REPIN_PLANNED, &why);
 	}
 	if (options->dry_run)
 		return r < 0 ? stow_err_move(err, r, &why) : 0;
@@ -464,8 +363,8 @@ int stow_repin(const struct stow_grant_context *context, const char *id,
 			take_back(&rp, why.msg);
 		return stow_err_move(err, r, &why);
 	}
-	r = settle_rest(context, rp.record->n_pages > 0, &why);
+	r = stow_repin_settle(context, rp.record->n_pages > 0, &why);
 	if (r == 0)
-		(void)tell(&rp, STOW_REPIN_VERIFIED, NULL);
+		(void)notify(&rp, STOW_REPIN_VERIFIED, NULL);
 	return r < 0 ? stow_err_set(err, -r, "moved, but: %s", why.msg) : 0;
 }

@@ -13,12 +13,12 @@
  * A repin is a state of the container's record (struct stow_move). Each step is written into the
  * ledger and then applied like any other change (lib/grant/apply.h). Until the last step the grant
  * is the old one: a program that finds a move whose worker has died moves the container back
- * (stow_repin_recover(), called by gc). While pages move, no lock is held that a starting container
- * waits for.
+ * (lib/grant/repin_end.h, called by gc). While pages move, no lock is held that a starting
+ * container waits for.
  */
 
 #include "base/err.h"
-#include "grant/grant.h"
+#include "grant/context.h"
 
 enum stow_repin_step {
 	STOW_REPIN_PLANNED,
@@ -53,8 +53,3 @@ struct stow_repin_options {
  * back. When an earlier repin of the container was killed, move it back first. */
 int stow_repin(const struct stow_grant_context *context, const char *id,
 	       const struct stow_repin_options *options, struct stow_err *err);
-
-/* Move a container back whose repin was killed. Any number of programs may call it at once; one of
- * them does the work. */
-int stow_repin_recover(const struct stow_grant_context *context, const struct stow_record *record,
-		       struct stow_err *err);

@@ -13,7 +13,8 @@
 #include "grant/basis.h"
 #include "grant/gc.h"
 #include "grant/grant.h"
-#include "grant/lease.h"
+#include "grant/lease_await.h"
+#include "grant/pods.h"
 #include "grant/saved.h"
 #include "grant/unmanaged.h"
 
@@ -22,6 +23,18 @@
 static char *copy(const char *text)
 {
 	return strdup(text ? text : "");
+}
+
+/* Copy the key of a claim's share. */
+static int copy_claim(const struct stow_claim_key *from, struct stow_record *record)
+{
+	record->claim = calloc(1, sizeof(*record->claim));
+	if (!record->claim)
+		return -ENOMEM;
+	record->claim->uid = copy(from->uid);
+	record->claim->share = copy(from->share);
+	record->claim->part = copy(from->part);
+	return record->claim->uid && record->claim->share && record->claim->part ? 0 : -ENOMEM;
 }
 
 /* `asked`: what the container asked for, before it was narrowed. */
@@ -54,15 +67,16 @@ static int fill_record(const struct stow_basis *basis, const struct stow_subject
 	record->n_shares = plan->n_shares;
 	plan->n_shares = 0;
 	if (!record->id || !record->pod || !record->ns || !record->name || !record->request ||
-	    !record->digest || !record->reason || !record->reservation)
+	    !record->digest || !record->reason || !record->reservation ||
+	    (subject->claim && copy_claim(subject->claim, record) < 0))
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	return 0;
 }
 
 /* Give the record its process: it becomes pending, or a lease when there is no process. */
-static int give_life(const struct stow_grant_context *context, const struct stow_subject *subject,
-		     const struct stow_request *request, struct stow_record *record,
-		     struct stow_err *err)
+static int set_process(const struct stow_grant_context *context, const struct stow_subject *subject,
+		       const struct stow_request *request, struct stow_record *record,
+		       struct stow_err *err)
 {
 	uint64_t lifetime = subject->lifetime;
 	int r;
@@ -75,7 +89,7 @@ static int give_life(const struct stow_grant_context *context, const struct stow
 		if (lifetime > STOW_LEASE_MAX)
 			lifetime = STOW_LEASE_MAX;
 		record->state = STOW_STATE_LEASE;
-		record->expires = stow_clock_boot() + lifetime;
+		record->expires = subject->claim ? 0 : stow_clock_boot() + lifetime;
 		return 0;
 	}
 	record->state = STOW_STATE_PENDING;
@@ -109,7 +123,7 @@ static bool lease_fits(const struct stow_basis *basis, const struct stow_record 
 		stow_idset_subset(&lease->nodes, &basis->cpuset.mems_effective));
 }
 
-static bool is_running_out(const struct stow_record *record)
+static bool has_expired(const struct stow_record *record)
 {
 	return record->expires && record->expires <= stow_clock_boot();
 }
@@ -122,7 +136,7 @@ static int take_lease(const struct stow_grant_context *context, const struct sto
 {
 	int r;
 
-	if (is_running_out(*lease)) /* gc deletes it */
+	if (has_expired(*lease)) /* gc deletes it */
 		return 0;
 	if (lease_fits(basis, *lease, request)) {
 		*ret_record = STOW_TAKE_PTR(*lease);
@@ -180,7 +194,7 @@ static int adopt(const struct stow_grant_context *context, const struct stow_sub
 	record->id = copy(subject->id);
 	if (!record->id)
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
-	r = give_life(context, subject, request, record, err);
+	r = set_process(context, subject, request, record, err);
 	if (r < 0)
 		return r;
 	return stow_ledger_update(context->ledger, record, err);
@@ -209,18 +223,18 @@ static int pod_nodes(const struct stow_grant_context *context, const struct stow
 
 /* --- reserving ------------------------------------------------------------ */
 
-/* Plan and insert one record. `asked` is what the container asked for; `request` is the same on the
- * nodes that were chosen for its pod. */
-static int insert_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
-			  const struct stow_request *asked, const struct stow_request *request,
-			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,
-			  struct stow_err *err)
+int stow_reserve_planned(const struct stow_attempt *rv, const struct stow_subject *subject,
+			 const struct stow_request *asked, const struct stow_request *request,
+			 struct stow_record **ret_record, struct stow_refusal **ret_refusal,
+			 struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	int r;
 
 	r = stow_basis_plan(rv->context, rv->basis, request, rv->how, &plan, ret_refusal, err);
+	if (r == 0 && plan->exclusive)
+		r = stow_pods_check_rest(rv->context, &plan->cpus, err);
 	if (r < 0)
 		return r;
 	record = calloc(1, sizeof(*record));
@@ -228,7 +242,7 @@ static int insert_planned(const struct stow_attempt *rv, const struct stow_subje
 		return stow_err_sys(err, ENOMEM, "recording %s", subject->id);
 	r = fill_record(rv->basis, subject, asked, request, plan, record, err);
 	if (r == 0)
-		r = give_life(rv->context, subject, request, record, err);
+		r = set_process(rv->context, subject, request, record, err);
 	if (r == 0)
 		r = stow_ledger_insert(rv->context->ledger, record, err);
 	if (r < 0)
@@ -237,9 +251,8 @@ static int insert_planned(const struct stow_attempt *rv, const struct stow_subje
 	return 0;
 }
 
-/* Check the administrator's caps against what the namespace has. */
-static int check_caps(const struct stow_grant_context *context, const char *ns,
-		      const struct stow_request *request, struct stow_err *err)
+int stow_reserve_check_caps(const struct stow_grant_context *context, const char *ns,
+			    const struct stow_request *request, struct stow_err *err)
 {
 	struct stow_caps used = { 0 };
 	int r = 0;
@@ -303,7 +316,7 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 	one = *request;
 	one.nodes_auto = false;
 	one.nodes = nodes;
-	r = insert_planned(rv, rv->subject, request, &one, ret_record, ret_refusal, err);
+	r = stow_reserve_planned(rv, rv->subject, request, &one, ret_record, ret_refusal, err);
 	for (size_t i = 0; i < n_members && r == 0; i++) {
 		_cleanup_(stow_record_free_ptr) struct stow_record *lease = NULL;
 		struct stow_subject other = *rv->subject;
@@ -318,7 +331,8 @@ static int reserve_pod(const struct stow_attempt *rv, const struct stow_request 
 		one = members[i].request;
 		one.nodes_auto = false;
 		one.nodes = nodes;
-		r = insert_planned(rv, &other, &members[i].request, &one, &lease, ret_refusal, err);
+		r = stow_reserve_planned(rv, &other, &members[i].request, &one, &lease, ret_refusal,
+					 err);
 	}
 	return r;
 }
@@ -382,7 +396,7 @@ static int find_reserved(const struct stow_attempt *rv, const struct stow_reques
 		r = stow_ledger_reservation(rv->context->ledger, name.id, &lease, err);
 	if (r < 0)
 		return r;
-	if (!lease || lease->state != STOW_STATE_LEASE || is_running_out(lease)) {
+	if (!lease || lease->state != STOW_STATE_LEASE || has_expired(lease)) {
 		r = stow_lease_missing(rv->context, &name, lease, &why);
 		return stow_err_move(err, r, &why);
 	}
@@ -436,12 +450,13 @@ static int reserve_locked(const struct stow_attempt *rv, const struct stow_reque
 		return adopt(context, rv->subject, request, *ret_record, err);
 	if (request->reservation[0])
 		return adopt_reserved(rv, request, ret_record, err);
-	r = check_caps(context, rv->subject->ns, request, err);
+	r = stow_reserve_check_caps(context, rv->subject->ns, request, err);
 	if (r < 0)
 		return r;
 	if (request->scope == STOW_SCOPE_POD)
 		return reserve_pod(rv, request, members, n_members, ret_record, ret_refusal, err);
-	return insert_planned(rv, rv->subject, request, request, ret_record, ret_refusal, err);
+	return stow_reserve_planned(rv, rv->subject, request, request, ret_record, ret_refusal,
+				    err);
 }
 
 /* Return whether one of the newest containers has ended without a poststop: a container that could
@@ -562,7 +577,7 @@ int stow_grant_plan(const struct stow_grant_context *context, const struct stow_
 	r = stow_basis_read(context, subject ? subject->cgroup : NULL, request, NULL, 0, &basis,
 			    err);
 	if (r == 0)
-		r = check_caps(context, subject ? subject->ns : NULL, request, err);
+		r = stow_reserve_check_caps(context, subject ? subject->ns : NULL, request, err);
 	if (r < 0)
 		return r;
 	return stow_basis_plan(context, &basis, request, context->ledger ? STOW_PLAN_REFINE : 0,

@@ -6,23 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/limits.h"
 
 static int add(struct stow_record *record, enum stow_controller controller, const char *attribute,
 	       const char *value)
 {
-	struct stow_saved *grown;
+	struct stow_saved *added = STOW_APPEND(record->saved, record->n_saved);
 
-	grown = reallocarray(record->saved, record->n_saved + 1, sizeof(*grown));
-	if (!grown)
+	if (!added)
 		return -ENOMEM;
-	record->saved = grown;
-	grown += record->n_saved++;
-	grown->controller = controller;
-	grown->attribute = strdup(attribute);
-	grown->value = strdup(value);
-	return grown->attribute && grown->value ? 0 : -ENOMEM;
+	added->controller = controller;
+	added->attribute = strdup(attribute);
+	added->value = strdup(value);
+	return added->attribute && added->value ? 0 : -ENOMEM;
+}
+
+bool stow_saved_has(const struct stow_record *record, enum stow_controller controller,
+		    const char *attribute)
+{
+	for (size_t i = 0; i < record->n_saved; i++)
+		if (record->saved[i].controller == controller &&
+		    strcmp(record->saved[i].attribute, attribute) == 0)
+			return true;
+	return false;
 }
 
 /* A missing attribute needs no undo: it cannot be written either. */
@@ -33,7 +41,7 @@ static int capture(const struct stow_cgroup *cgroup, enum stow_controller contro
 	char value[256];
 	int r;
 
-	if (!dir)
+	if (!dir || stow_saved_has(record, controller, attribute))
 		return 0;
 	r = stow_root_read_buf(dir, value, sizeof(value), err, "%s", attribute);
 	if (r == -ENOENT)
@@ -72,17 +80,15 @@ int stow_saved_capture(const struct stow_cgroup *cgroup, const struct stow_reque
 int stow_saved_restore(const struct stow_cgroup *cgroup, const struct stow_record *record,
 		       struct stow_err *err)
 {
-	int first = 0;
+	struct stow_first first = { .err = err };
 
 	for (size_t i = record->n_saved; i-- > 0;) {
 		const struct stow_saved *saved = &record->saved[i];
 		struct stow_root *dir = cgroup->at[saved->controller].dir;
-		int r;
 
-		if (!dir)
-			continue;
-		r = stow_root_write(dir, saved->value, first ? NULL : err, "%s", saved->attribute);
-		first = first ? first : r;
+		if (dir)
+			stow_first_note(&first, stow_root_write(dir, saved->value, first.err, "%s",
+								saved->attribute));
 	}
-	return first;
+	return first.code;
 }

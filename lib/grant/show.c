@@ -10,8 +10,10 @@
 
 #include <json-c/json.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/grid.h"
 #include "base/parse.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
@@ -85,6 +87,25 @@ static uint64_t memory_of(const struct stow_record *rec)
 	return sum;
 }
 
+/* What the first column has: the claim of a claim's share, or else the label. */
+static const char *title_of(const struct stow_record *rec, char *buf, size_t size)
+{
+	char label[STOW_RECORD_LABEL_MAX];
+
+	if (!rec->claim)
+		return stow_show_id(stow_record_label(rec, label), buf, size);
+	snprintf(buf, size, "claim %s/%s", rec->ns, rec->name);
+	return buf;
+}
+
+/* What the second column has: the request of a claim's share, or else the container. */
+static const char *name_of(const struct stow_record *rec)
+{
+	const char *name = rec->claim ? rec->claim->part : rec->name;
+
+	return *name ? name : "-";
+}
+
 /* "64Mi in 2Mi", or "-". */
 static const char *pages_of(const struct stow_record *rec, char *buf, size_t size)
 {
@@ -102,39 +123,72 @@ static const char *pages_of(const struct stow_record *rec, char *buf, size_t siz
 	return buf;
 }
 
-static void put_ledger(const struct contents *c, FILE *out)
-{
-	if (!c->n_records)
-		fprintf(out, "The ledger is empty: nothing is given to any container.\n");
-	else
-		fprintf(out, "%-14s %-12s %-7s %-14s %-6s %8s %-12s %s\n", "CONTAINER", "NAME",
-			"STATE", "CPUS", "NODES", "MEMORY", "HUGEPAGES", "REQUEST");
-	for (size_t i = 0; i < c->n_records; i++) {
-		const struct stow_record *rec = c->records[i];
-		char label[STOW_RECORD_LABEL_MAX], id[48], cpus[64], nodes[32], memory[32],
-			pages[64];
+static const struct stow_grid_column ledger_columns[] = {
+	{ "CONTAINER", 14, 16, false }, { "NAME", 12, 10, false },   { "STATE", 7, 0, false },
+	{ "CPUS", 14, 8, false },	{ "NODES", 6, 6, false },    { "MEMORY", 8, 0, true },
+	{ "HUGEPAGES", 12, 9, false },	{ "REQUEST", 7, 16, false },
+};
 
-		stow_idset_format(&c->cpus[i], cpus, sizeof(cpus) - 1);
-		if (rec->exclusive)
-			strcat(cpus, "!");
-		fprintf(out, "%-14s %-12s %-7s %-14s %-6s %8s %-12s %s\n",
-			stow_show_id(stow_record_label(rec, label), id, sizeof(id)),
-			rec->name[0] ? rec->name : "-", stow_state_name(rec->state), cpus,
-			stow_idset_format(&rec->nodes, nodes, sizeof(nodes)),
-			stow_format_size(memory_of(rec), memory, sizeof(memory)),
-			pages_of(rec, pages, sizeof(pages)), rec->request);
-	}
+/* Set the cells of one record; a cell is NULL when memory ran out. */
+static void ledger_cells(const struct contents *c, size_t i, char **cells)
+{
+	const struct stow_record *rec = c->records[i];
+	char id[STOW_RECORD_LABEL_MAX], memory[32], pages[64];
+	_cleanup_free_ char *cpus = stow_idset_to_list(&c->cpus[i]);
+
+	cells[0] = strdup(title_of(rec, id, sizeof(id)));
+	cells[1] = strdup(name_of(rec));
+	cells[2] = strdup(stow_state_name(rec->state));
+	if (!cpus || asprintf(&cells[3], "%s%s", cpus, rec->exclusive ? "!" : "") < 0)
+		cells[3] = NULL;
+	cells[4] = stow_idset_to_list(&rec->nodes);
+	cells[5] = strdup(stow_format_size(memory_of(rec), memory, sizeof(memory)));
+	cells[6] = strdup(pages_of(rec, pages, sizeof(pages)));
+	cells[7] = strdup(rec->request);
+}
+
+static int put_records(const struct contents *c, int width, FILE *out)
+{
+	enum { N = STOW_ARRAY_SIZE(ledger_columns) };
+	const struct stow_grid grid = { .columns = ledger_columns, .n = N, .width = width };
+	char **cells = calloc(c->n_records * N, sizeof(*cells));
+	int r = cells ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < c->n_records; i++)
+		ledger_cells(c, i, cells + i * N);
+	for (size_t i = 0; r == 0 && i < c->n_records * N; i++)
+		if (!cells[i])
+			r = -ENOMEM;
+	if (r == 0)
+		r = stow_grid_print(out, &grid, cells, c->n_records);
+	for (size_t i = 0; cells && i < c->n_records * N; i++)
+		free(cells[i]);
+	free(cells);
+	return r;
+}
+
+static int put_ledger(const struct contents *c, int width, FILE *out)
+{
+	int r = 0;
+
+	if (!c->n_records)
+		fprintf(out, "The ledger is empty: no container has a grant.\n");
+	else
+		r = put_records(c, width, out);
+	if (r < 0)
+		return r;
 	if (c->n_records)
 		fprintf(out, "(! exclusive CPUs)\n");
 	for (size_t i = 0; i < c->n_pools; i++) {
 		char size[32];
 
 		fprintf(out,
-			"pool: node %d has %" PRIu64 " hugepages of %s more than it had without "
-			"numastow\n",
+			"pool: node %d has %" PRIu64
+			" hugepages of %s more than without numastow\n",
 			c->pools[i].node, c->pools[i].added,
 			stow_format_size(c->pools[i].size, size, sizeof(size)));
 	}
+	return 0;
 }
 
 /* Print containers without a grant. */
@@ -183,9 +237,53 @@ static void add_partition(struct json_object *object, const struct stow_grant_co
 	json_object_object_add(object, "partition", o);
 }
 
-static struct json_object *record_json(const struct stow_grant_context *context,
-				       const struct stow_record *rec, const struct stow_idset *cpus)
+static void add_text(struct json_object *object, const char *key, const char *text)
 {
+	json_object_object_add(object, key, json_object_new_string(text));
+}
+
+/* Add what a claim's share is known by, and which containers hold it; or which shares a container
+ * holds. */
+static void add_claims(struct json_object *object, const struct contents *c,
+		       const struct stow_record *rec)
+{
+	struct json_object *list = json_object_new_array();
+
+	if (rec->claim) {
+		struct json_object *o = json_object_new_object();
+
+		add_text(o, "uid", rec->claim->uid);
+		add_text(o, "share", rec->claim->share);
+		add_text(o, "request", rec->claim->part);
+		for (size_t i = 0; i < c->n_records; i++)
+			if (stow_record_holds(c->records[i], rec->key))
+				json_object_array_add(list,
+						      json_object_new_string(c->records[i]->id));
+		json_object_object_add(o, "containers", list);
+		json_object_object_add(object, "claim", o);
+		return;
+	}
+	for (size_t i = 0; i < rec->n_held; i++) {
+		struct json_object *o = json_object_new_object();
+
+		add_text(o, "namespace", rec->held[i].ns);
+		add_text(o, "name", rec->held[i].name);
+		add_text(o, "uid", rec->held[i].uid);
+		add_text(o, "share", rec->held[i].share);
+		add_text(o, "request", rec->held[i].part);
+		json_object_array_add(list, o);
+	}
+	if (rec->n_held)
+		json_object_object_add(object, "claims", list);
+	else
+		json_object_put(list);
+}
+
+static struct json_object *record_json(const struct stow_grant_context *context,
+				       const struct contents *c, size_t index)
+{
+	const struct stow_record *rec = c->records[index];
+
 	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
 	char label[STOW_RECORD_LABEL_MAX];
 
@@ -204,7 +302,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
 	json_object_object_add(o, "isolated", json_object_new_boolean(rec->isolated));
 	add_partition(o, context, rec);
-	add_set(o, "cpus", cpus);
+	add_set(o, "cpus", &c->cpus[index]);
 	add_set(o, "nodes", &rec->nodes);
 	json_object_object_add(o, "request", json_object_new_string(rec->request));
 	json_object_object_add(o, "reason", json_object_new_string(rec->reason));
@@ -226,6 +324,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 		json_object_array_add(shares, s);
 	}
 	json_object_object_add(o, "shares", shares);
+	add_claims(o, c, rec);
 	return o;
 }
 
@@ -237,7 +336,7 @@ static struct json_object *ledger_json(const struct stow_grant_context *context,
 	struct json_object *unmanaged = json_object_new_array();
 
 	for (size_t i = 0; i < c->n_records; i++)
-		json_object_array_add(records, record_json(context, c->records[i], &c->cpus[i]));
+		json_object_array_add(records, record_json(context, c, i));
 	for (size_t i = 0; i < c->n_pools; i++) {
 		struct json_object *p = json_object_new_object();
 
@@ -274,22 +373,21 @@ static int add_unmanaged(struct stow_root *root, struct stow_unmanaged *entry, v
 			 struct stow_err *err)
 {
 	struct contents *c = ctx;
-	struct stow_unmanaged *grown;
+	struct stow_unmanaged *added;
 
 	for (size_t i = 0; i < c->n_records; i++)
 		if (stow_cgroup_id_equal(&c->records[i]->cgroup, &entry->cgroup))
 			return 0;
-	grown = reallocarray(c->unmanaged, c->n_unmanaged + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(c->unmanaged, c->n_unmanaged);
+	if (!added)
 		return stow_err_sys(err, ENOMEM, "%s", entry->id);
-	c->unmanaged = grown;
-	grown[c->n_unmanaged++] = *entry;
+	*added = *entry;
 	entry->cgroup = (struct stow_cgroup_id){ 0 };
 	return 0;
 }
 
-int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
-		     struct stow_err *err)
+int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
+		     char **ret_text, struct stow_err *err)
 {
 	_cleanup_(contents_done) struct contents c = { 0 };
 	size_t len = 0;
@@ -312,10 +410,10 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, char *
 	if (json)
 		put_json(ledger_json(context, &c), out);
 	else
-		put_ledger(&c, out);
+		r = put_ledger(&c, width, out);
 	if (!json)
 		put_unmanaged(&c, out);
-	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
+	return fclose(out) == 0 && r == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
 }
 
 /* --- the history ---------------------------------------------------------- */
@@ -422,8 +520,7 @@ int stow_show_history(const struct stow_grant_context *context, const char *id, 
 	if (id && !match)
 		r = stow_err_set(
 			err, ENOENT,
-			"nothing is known about \"%.128s\": it asked for nothing, or it is "
-			"long ago",
+			"nothing is known about \"%.128s\": it requested nothing, or too long ago",
 			id);
 	else
 		r = put_events(context, events, n, match, json, ret_text, err);

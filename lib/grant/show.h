@@ -10,9 +10,10 @@
 #include "grant/grant.h"
 
 /* Show what each container has. The context's ledger may be NULL: then no container has anything.
- * The text consists of whole lines; the caller frees it. */
-int stow_show_ledger(const struct stow_grant_context *context, bool json, char **ret_text,
-		     struct stow_err *err);
+ * The text consists of whole lines, of at most `width` columns, unless that is 0; the caller frees
+ * it. */
+int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
+		     char **ret_text, struct stow_err *err);
 
 /* Show the history of the container whose id is, or begins with, `id`; NULL: the newest 100 events
  * of all containers. -ENOENT: there is none. The text of one container ends with the state of its

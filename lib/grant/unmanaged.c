@@ -55,6 +55,7 @@ static int put(struct stow_root *root, const struct stow_unmanaged *container,
 	       struct stow_err *err)
 {
 	_cleanup_free_ char *cpus = stow_idset_to_list(&container->given), *text = NULL;
+	const char *dir = container->pods ? STOW_PODS_DIR : STOW_UNMANAGED_DIR;
 	char path[sizeof(STOW_UNMANAGED_DIR) + STOW_ID_MAX + 1];
 	size_t len = 0;
 	FILE *out;
@@ -66,12 +67,12 @@ static int put(struct stow_root *root, const struct stow_unmanaged *container,
 	print(out, container, cpus);
 	if (fclose(out) != 0)
 		return stow_err_sys(err, ENOMEM, "%s", container->id);
-	snprintf(path, sizeof(path), STOW_UNMANAGED_DIR "/%s", container->id);
+	snprintf(path, sizeof(path), "%s/%s", dir, container->id);
 	r = put_file(root, path, text, 0600, err);
 	if (r != -ENOENT)
 		return r;
 	/* The first container since boot. */
-	r = stow_root_mkdir(root, STOW_UNMANAGED_DIR, err);
+	r = stow_root_mkdir(root, dir, err);
 	return r < 0 ? r : put_file(root, path, text, 0600, err);
 }
 
@@ -191,26 +192,32 @@ int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_er
 	return stow_root_unlink(root, err, STOW_UNMANAGED_DIR "/%s", id);
 }
 
+int stow_unmanaged_remove_pods(struct stow_root *root, const char *id, struct stow_err *err)
+{
+	return stow_root_unlink(root, err, STOW_PODS_DIR "/%s", id);
+}
+
 /* --- all of them ---------------------------------------------------------- */
 
-bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container)
+static bool has_ended(struct stow_root *root, const struct stow_unmanaged *container)
 {
 	if (stow_pidref_alive(root, &container->init))
 		return false;
 	return stow_cgroup_populated(root, &container->cgroup, NULL) == 0;
 }
 
-int stow_unmanaged_each(struct stow_root *root,
-			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
-				     void *ctx, struct stow_err *err),
-			void *ctx, struct stow_err *err)
+static int each(struct stow_root *root, bool pods,
+		int (*visit)(struct stow_root *root, struct stow_unmanaged *container, void *ctx,
+			     struct stow_err *err),
+		void *ctx, struct stow_err *err)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *dir = NULL;
 	_cleanup_closedir_ DIR *d = NULL;
 	struct dirent *e;
-	int sum = 0, first = 0, r;
+	struct stow_first first = { .err = err };
+	int sum = 0, r;
 
-	r = stow_root_sub(root, &dir, err, "%s", STOW_UNMANAGED_DIR);
+	r = stow_root_sub(root, &dir, err, "%s", pods ? STOW_PODS_DIR : STOW_UNMANAGED_DIR);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	d = stow_root_opendir(dir, err, "/");
@@ -222,17 +229,34 @@ int stow_unmanaged_each(struct stow_root *root,
 		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
 			continue;
 		/* Continue after a file that cannot be read. */
-		r = read_entry(dir, "/", e->d_name, &container, first ? NULL : err);
+		r = read_entry(dir, "/", e->d_name, &container, first.err);
 		if (r < 0) {
-			first = first || r == -ENOENT ? first : r;
+			stow_first_note(&first, r == -ENOENT ? 0 : r);
 			continue;
 		}
+		container.pods = pods;
 		r = visit(root, &container, ctx, err);
 		if (r < 0)
 			return r;
 		sum += r;
 	}
-	return first ? first : sum;
+	return first.code ? first.code : sum;
+}
+
+int stow_unmanaged_each(struct stow_root *root,
+			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
+				     void *ctx, struct stow_err *err),
+			void *ctx, struct stow_err *err)
+{
+	return each(root, false, visit, ctx, err);
+}
+
+int stow_unmanaged_each_pods(struct stow_root *root,
+			     int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
+					  void *ctx, struct stow_err *err),
+			     void *ctx, struct stow_err *err)
+{
+	return each(root, true, visit, ctx, err);
 }
 
 int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err *err)
@@ -243,7 +267,7 @@ int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err
 	r = stow_unmanaged_read(root, id, &container, NULL);
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0 && !stow_unmanaged_ended(root, &container))
+	if (r == 0 && !has_ended(root, &container))
 		return 0;
 	r = stow_unmanaged_remove(root, id, err);
 	return r < 0 ? r : 1;
@@ -254,7 +278,7 @@ static int sweep_one(struct stow_root *root, struct stow_unmanaged *container, v
 {
 	int r;
 
-	if (!stow_unmanaged_ended(root, container))
+	if (!has_ended(root, container))
 		return 0;
 	r = stow_unmanaged_remove(root, container->id, err);
 	return r < 0 ? r : 1;
@@ -282,6 +306,7 @@ int stow_unmanaged_sweep(struct stow_root *root, struct stow_err *err)
 {
 	sweep_unfinished(root, STOW_RUN_DIR);
 	sweep_unfinished(root, STOW_UNMANAGED_DIR);
+	sweep_unfinished(root, STOW_PODS_DIR);
 	return stow_unmanaged_each(root, sweep_one, NULL, err);
 }
 
@@ -297,8 +322,7 @@ static int pinned_one(struct stow_root *root, struct stow_unmanaged *container, 
 
 	/* A set that covers the whole machine restricts nothing. */
 	if (!stow_idset_empty(&container->given) &&
-	    !stow_idset_subset(pinned->online, &container->given) &&
-	    !stow_unmanaged_ended(root, container))
+	    !stow_idset_subset(pinned->online, &container->given) && !has_ended(root, container))
 		stow_idset_or(pinned->set, &container->given);
 	return 0;
 }

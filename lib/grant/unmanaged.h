@@ -21,7 +21,8 @@
 #include "cgroup/pidref.h"
 
 #define STOW_UNMANAGED_DIR "/run/numastow/unmanaged"
-#define STOW_ID_MAX	   255 /* bytes of a container's id: it is a file's name */
+#define STOW_PODS_DIR	   "/run/numastow/pods" /* of kubelet's cgroups: lib/grant/pods.h */
+#define STOW_ID_MAX	   255			/* bytes of a container's id: it is a file's name */
 
 struct stow_unmanaged {
 	char id[STOW_ID_MAX + 1];
@@ -32,6 +33,9 @@ struct stow_unmanaged {
 	/* Its set comes from an earlier grant, or on cgroup v1 from the runtime, which copied that
 	 * of the cgroup above: the next run writes it in any case. */
 	bool reset;
+	/* Not a container, but a cgroup of kubelet's: its file is in STOW_PODS_DIR, and stays as
+	 * long as the cgroup exists. */
+	bool pods;
 };
 
 void stow_unmanaged_done(struct stow_unmanaged *container);
@@ -42,14 +46,10 @@ int stow_unmanaged_write(struct stow_root *root, const struct stow_unmanaged *co
 /* Write the file unless that id has one, such as the hook's own. Return 1, or 0 when it has. */
 int stow_unmanaged_enter(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err);
-/* Read the file. -ENOENT: there is none, or it is not a file of numastow. */
+/* Read a container's file. -ENOENT: there is none, or it is not a file of numastow. */
 int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
 			struct stow_err *err);
 int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_err *err);
-
-/* Return whether the container has ended: its first process is gone and its cgroup is gone or
- * empty. */
-bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container);
 
 /* Call `visit` for each container. A negative result ends the iteration and is returned; otherwise
  * return the first failure to read a file, or the sum of the results. */
@@ -57,6 +57,14 @@ int stow_unmanaged_each(struct stow_root *root,
 			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
 				     void *ctx, struct stow_err *err),
 			void *ctx, struct stow_err *err);
+
+/* Do the same for the cgroups of kubelet. */
+int stow_unmanaged_each_pods(struct stow_root *root,
+			     int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
+					  void *ctx, struct stow_err *err),
+			     void *ctx, struct stow_err *err);
+/* Remove the file of a cgroup of kubelet. */
+int stow_unmanaged_remove_pods(struct stow_root *root, const char *id, struct stow_err *err);
 
 /* Remove the file when the container has ended. Return 1, or 0 when there is no file or the
  * container still runs (a late poststop must not remove the file of the next container of that

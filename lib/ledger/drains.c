@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/idlist.h"
@@ -48,7 +49,7 @@ static uint64_t number_of(sqlite3_stmt *stmt, int column)
 	return (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
-/* NULL is 0, and a number is one more. */
+/* Return 0 for NULL, and the number plus 1 otherwise. */
 static uint64_t number_or_none(sqlite3_stmt *stmt, int column)
 {
 	return sqlite3_column_type(stmt, column) == SQLITE_NULL ? 0 : number_of(stmt, column) + 1;
@@ -92,7 +93,6 @@ static int read_row(sqlite3_stmt *stmt, struct stow_drain_row *row, struct stow_
 static int read_blocks(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	size_t room = 0;
 	int r;
 
 	r = stow_sql_prepare(ledger, &stmt, err,
@@ -102,16 +102,11 @@ static int read_blocks(struct stow_ledger *ledger, struct stow_drain_row *row, s
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
 		bool gone = sqlite3_column_int(stmt, 2) != 0;
 
-		if (row->n_blocks == room) {
-			struct stow_drain_row_block *grown;
+		struct stow_drain_row_block *added = STOW_APPEND(row->blocks, row->n_blocks);
 
-			room = room ? room * 2 : 64;
-			grown = reallocarray(row->blocks, room, sizeof(*grown));
-			if (!grown)
-				return stow_err_set(err, ENOMEM, "out of memory");
-			row->blocks = grown;
-		}
-		row->blocks[row->n_blocks++] = (struct stow_drain_row_block){
+		if (!added)
+			return stow_err_set(err, ENOMEM, "out of memory");
+		*added = (struct stow_drain_row_block){
 			.id = number_of(stmt, 0),
 			.zone = (enum stow_memblock_zone)sqlite3_column_int(stmt, 1),
 			.gone = gone,
@@ -178,20 +173,17 @@ static int read_moved(struct stow_ledger *ledger, struct stow_drain_row *row, st
 int stow_drain_row_add_move(struct stow_drain_row *row, const char *id,
 			    const struct stow_idset *nodes)
 {
-	struct stow_drain_row_move *grown =
-		reallocarray(row->moved, row->n_moved + 1, sizeof(*grown));
+	struct stow_drain_row_move *added;
 	char *copy = strdup(id);
 
-	if (grown)
-		row->moved = grown;
-	if (!grown || !copy) {
+	added = copy ? STOW_APPEND(row->moved, row->n_moved) : NULL;
+	if (!added) {
 		free(copy);
 		return -ENOMEM;
 	}
-	grown[row->n_moved] = (struct stow_drain_row_move){ .id = copy };
+	added->id = copy;
 	if (nodes)
-		grown[row->n_moved].nodes = *nodes;
-	row->n_moved++;
+		added->nodes = *nodes;
 	return 0;
 }
 
@@ -233,12 +225,11 @@ static int read_rows(struct stow_ledger *ledger, struct stow_drain_row **rows, s
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT " COLUMNS " FROM drain ORDER BY created, id", "");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_drain_row *grown = reallocarray(*rows, *n + 1, sizeof(*grown));
+		struct stow_drain_row *added = STOW_APPEND(*rows, *n);
 
-		if (!grown)
+		if (!added)
 			return stow_err_set(err, ENOMEM, "out of memory");
-		*rows = grown;
-		r = read_row(stmt, &grown[(*n)++], err);
+		r = read_row(stmt, added, err);
 	}
 	return r;
 }
@@ -472,11 +463,6 @@ static int update(struct stow_ledger *ledger, const struct stow_drain_row *row,
 	if (r == 0)
 		r = write_pools(ledger, row, err);
 	return r < 0 ? r : insert_moved(ledger, row, err);
-}
-
-int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row, struct stow_err *err)
-{
-	return stow_drain_row_put_pages(ledger, row, NULL, 0, err);
 }
 
 int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,

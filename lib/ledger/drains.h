@@ -69,12 +69,13 @@ struct stow_drain_row_block {
 
 /* Hugepages that were lost with the blocks; in pages. */
 struct stow_drain_row_pool {
-	uint64_t size;	 /* bytes a page */
+	uint64_t size;	 /* bytes per page */
 	uint64_t lost;	 /* pages that the pool has lost because of the drain */
 	uint64_t ours;	 /* of `lost`: pages that numastow had added; subtracted from `added` */
 	uint64_t used;	 /* of `lost`: pages in use, on another node now */
 	uint64_t before; /* while a block goes offline: the pool's size before, plus 1; else 0 */
-	uint64_t target; /* while lost pages are made again: the pool's target size, plus 1; else 0 */
+	uint64_t target; /* while lost pages are allocated again: the pool's target size, plus 1;
+			    else 0 */
 };
 
 /* A container that was repinned, and where it was. */
@@ -90,13 +91,13 @@ struct stow_drain_row {
 	char id[STOW_DRAIN_ID_LEN + 1];
 	enum stow_drain_step step;
 	struct stow_pidref worker; /* pid 0: no program works on it */
-	bool ordered;		   /* a scheduler asked for it, and must be told the result */
+	bool ordered;		   /* a scheduler ordered it, and must get the result */
 	bool cancel;		   /* its cancellation was requested */
 	bool resume;		   /* when its worker dies: continue it instead of undoing it */
 	int node;
 	char *device; /* device of all the blocks; or "" */
 
-	/* The specification, needed to continue; times in ns, the rate in bytes a second. */
+	/* The specification, needed to continue; times in ns, the rate in bytes per second. */
 	enum stow_drain_eject eject;
 	bool keep, elsewhere;
 	uint64_t block_timeout, timeout, removal_timeout, rate;
@@ -135,16 +136,14 @@ void stow_drain_row_done(struct stow_drain_row *row);
  */
 int stow_drain_row_begin(struct stow_ledger *ledger, struct stow_drain_row *row,
 			 struct stow_err *err);
-/* Write what has changed: blocks that are gone (and mark them as noted), pools, moves, the step.
- * The column `cancel` is left alone, because other programs write it. -ENOENT: the row is gone. */
-int stow_drain_row_put(struct stow_ledger *ledger, struct stow_drain_row *row,
-		       struct stow_err *err);
 /* A change of a pool's `added`: pages to add and to subtract. */
 struct stow_drain_pages {
 	uint64_t size, plus, minus;
 };
-/* Do the same, and change the pools of the drain's node, in one transaction: a program that is
- * killed has counted both or neither. */
+/* Write what has changed: blocks that are gone (and mark them as noted), pools, moves, the step;
+ * and change the ledger's pools of the drain's node in the same transaction: a program that is
+ * killed has counted both or neither. The column `cancel` is left alone, because other programs
+ * write it. -ENOENT: the row is gone. */
 int stow_drain_row_put_pages(struct stow_ledger *ledger, struct stow_drain_row *row,
 			     const struct stow_drain_pages *pages, size_t n, struct stow_err *err);
 /* Take over a drain whose worker has died. -EBUSY: another program was faster. */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "ledger/sql.h"
@@ -46,14 +47,12 @@ int stow_ledger_events(struct stow_ledger *ledger, const char *id, size_t limit,
 			     " ORDER BY seq",
 			     "ti", id ? id : "", (int64_t)limit);
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_event *grown = reallocarray(events, n + 1, sizeof(*grown)), *e;
+		struct stow_event *e = STOW_APPEND(events, n);
 
-		if (!grown) {
+		if (!e) {
 			r = stow_err_sys(err, ENOMEM, "events");
 			break;
 		}
-		events = grown;
-		e = &events[n++];
 		e->seq = sqlite3_column_int64(stmt, 0);
 		e->at = (uint64_t)sqlite3_column_int64(stmt, 1);
 		e->id = stow_sql_text(stmt, 2);

@@ -14,8 +14,6 @@
 	" cpus, nodes, given_cpus, given_mems, request, digest, reason, drain, reservation"
 #define STOW_RECORD_VALUES "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
-void stow_move_free(struct stow_move *move);
-
 /* Write shares with their pages: the container's (`target` 0), or those of a repin's target (1).
  * `sizes`: the page sizes that the shares' pages index. */
 int stow_ledger_put_shares(struct stow_ledger *ledger, int64_t key, int target, bool exclusive,
@@ -25,7 +23,3 @@ int stow_ledger_put_shares(struct stow_ledger *ledger, int64_t key, int target, 
 /* Write exclusive CPUs. -EEXIST: one is taken. */
 int stow_ledger_put_cpus(struct stow_ledger *ledger, int64_t key, int target,
 			 const struct stow_idset *cpus, struct stow_err *err);
-
-/* Read the leases that wait for members of a pod. */
-int stow_ledger_members(struct stow_ledger *ledger, const char *pod, struct stow_record ***ret,
-			size_t *ret_n, struct stow_err *err);

@@ -17,7 +17,7 @@
 
 /* "nstw": identifies the database, also for file(1). */
 #define APPLICATION_ID 0x6e737477
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 
 /* SQLite compiles a table's constraints whenever a statement is prepared, each for some
  * microseconds: so one constraint covers all columns of a kind. Every b-tree that a transaction
@@ -45,13 +45,15 @@ static const char schema[] =
 	"reason TEXT NOT NULL, drain INTEGER NOT NULL, reservation TEXT NOT NULL,"
 	"CONSTRAINT numbers_are_positive CHECK(min(init_pid, worker_pid, created, expires) >= 0),"
 	"CONSTRAINT words_are_known CHECK(min(state, kind, mode, drain) >= 0 AND"
-	" max(state, kind, mode, drain) <= 2),"
+	" max(state, kind - 1, mode, drain) <= 2),"
 	ARE_LISTS("cpus || nodes || given_cpus || given_mems") ","
 	"CONSTRAINT lease_has_no_process CHECK(state > 0 OR init_pid = 0),"
 	"CONSTRAINT id_is_known CHECK((id = '') = (state = 0 AND kind > 0)),"
 	"CONSTRAINT member_has_names CHECK(kind <> 1 OR (pod <> '' AND name <> '')),"
 	"CONSTRAINT reservation_has_id CHECK(kind <> 2 OR reservation <> ''),"
 	"CONSTRAINT own_cpus_are_in_table_cpu CHECK(mode = 0 OR cpus = ''),"
+	"CONSTRAINT holder_has_its_claims CHECK(kind <> 3 OR state = 0 OR"
+	" (mode = 0 AND cpus = '' AND nodes = '' AND drain = 0)),"
 	"CONSTRAINT cpuset_is_known CHECK(cpuset_version IS NOT NULL),"
 	CGROUP_CHECK(cpuset) "," CGROUP_CHECK(hugetlb) "," CGROUP_CHECK(memory) ") STRICT;"
 	"CREATE INDEX container_id ON container(id) WHERE id <> '';"
@@ -81,6 +83,13 @@ static const char schema[] =
 	"cpus TEXT NOT NULL, nodes TEXT NOT NULL, reason TEXT NOT NULL,"
 	"CONSTRAINT step_is_known CHECK(step BETWEEN 0 AND 2 AND worker_pid >= 0),"
 	ARE_LISTS("cpus || nodes") ") STRICT;"
+	/* Shares of claims, and the containers that hold them: a share cannot go before them. */
+	"CREATE TABLE claim(container INTEGER PRIMARY KEY REFERENCES container ON DELETE CASCADE,"
+	"uid TEXT NOT NULL, share TEXT NOT NULL, part TEXT NOT NULL,"
+	"CONSTRAINT has_ids CHECK(uid <> '' AND share <> ''), UNIQUE(uid, share)) STRICT;"
+	"CREATE TABLE hold(container" OWNER ", claim INTEGER NOT NULL REFERENCES claim"
+	" ON DELETE RESTRICT, PRIMARY KEY(container, claim)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX hold_claim ON hold(claim);"
 	/* The machine's own tables. */
 	"CREATE TABLE pool(node INTEGER NOT NULL, size INTEGER NOT NULL, added INTEGER NOT NULL,"
 	"writing INTEGER NOT NULL, before INTEGER NOT NULL, target INTEGER NOT NULL,"

@@ -33,12 +33,10 @@
 #include "base/root.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/pidref.h"
+#include "ledger/paths.h"
 #include "model/amounts.h"
 #include "model/choices.h"
 #include "model/usage.h"
-
-#define STOW_RUN_DIR	 "/run/numastow"
-#define STOW_LEDGER_PATH STOW_RUN_DIR "/ledger.db"
 
 struct stow_ledger;
 
@@ -55,6 +53,32 @@ enum stow_lease_kind {
 	STOW_LEASE_CONTAINER,	/* the container `id` (Podman's precreate) */
 	STOW_LEASE_MEMBER,	/* the container `name` of the pod `pod`; `id` is empty */
 	STOW_LEASE_RESERVATION, /* the container that names `reservation`; `id` is empty */
+	STOW_LEASE_CLAIM,	/* containers of a Kubernetes claim. The lease stays a lease, and is
+				   one of the claim's shares; each container has a record of this
+				   kind, which holds one or more of them */
+};
+
+/* The identity of a claim's share. */
+struct stow_claim_key {
+	char *uid, *share; /* Kubernetes UIDs: of the claim, and of one allocated device */
+	char *part;	   /* the name of the claim's request */
+};
+
+/* A claim's share in the record of a container that holds it: what the share has when the
+ * record is read. */
+struct stow_held {
+	int64_t key; /* of the share's record */
+	char *uid, *share;
+	char *ns, *name, *part; /* the claim's namespace and name; the request's name */
+	bool exclusive, isolated;
+	struct stow_idset cpus;	 /* exclusive ones */
+	struct stow_idset nodes; /* for cpuset.mems */
+	struct stow_idset at;	 /* the nodes of its shares */
+	uint32_t n_cpus;	 /* promised, exclusive or shared */
+	uint64_t memory;	 /* bytes, on all nodes */
+	enum stow_drain drain;
+	struct stow_page_request pages[STOW_POOLS_MAX]; /* by ascending size */
+	size_t n_pages;
 };
 
 /* The value of an attribute of a container's cgroup before numastow changed it. cpuset.cpus and
@@ -82,7 +106,13 @@ struct stow_move {
 	size_t n_shares;
 };
 
-/* One container's grant. Strings are never NULL once read from the ledger. */
+/*
+ * One container's grant, or a lease. Strings are never NULL once read from the ledger.
+ *
+ * A container of a claim has no CPUs, shares and pages of its own: what it may use is its claims',
+ * which several containers can hold at once, and which is counted once. `exclusive`, `isolated`,
+ * `cpus`, `nodes` and `drain` are computed from `held` when the record is read, and not written.
+ */
 struct stow_record {
 	int64_t key; /* assigned on insertion; ascending, never reused */
 	enum stow_state state;
@@ -112,11 +142,38 @@ struct stow_record {
 	size_t n_shares;
 	struct stow_saved *saved; /* in the order of saving */
 	size_t n_saved;
-	struct stow_move *move; /* NULL: no repin is in progress */
+	struct stow_move *move;	      /* NULL: no repin is in progress */
+	struct stow_claim_key *claim; /* of a claim's share; else NULL */
+	struct stow_held *held;	      /* of a claim's container: what it holds, by ascending key */
+	size_t n_held;
 };
 
+/* Return whether the record is a share of a claim, or the container of one. */
+static inline bool stow_record_is_share(const struct stow_record *record)
+{
+	return record->kind == STOW_LEASE_CLAIM && record->state == STOW_STATE_LEASE;
+}
+
+static inline bool stow_record_is_holder(const struct stow_record *record)
+{
+	return record->kind == STOW_LEASE_CLAIM && record->state != STOW_STATE_LEASE;
+}
+
+/* Return whether a container's record holds a share. */
+bool stow_record_holds(const struct stow_record *record, int64_t share);
+/* Return how much of what a container has used on `node` counts as use of one of the shares that it
+ * holds: by what each of them has there. Bytes of memory with `page_size` 0, else pages. */
+uint64_t stow_held_used(const struct stow_record *record, int64_t share, int node,
+			uint64_t page_size, uint64_t used);
+/* Collect the nodes on which a record's promises are: its own, or those of its claims. */
+void stow_record_at(const struct stow_record *record, struct stow_idset *ret);
+/* Sum the hugepages that a record's container may use: its own, or those of its claims. By
+ * ascending size, at most STOW_POOLS_MAX. Return how many sizes. */
+size_t stow_record_pages(const struct stow_record *record,
+			 struct stow_page_request ret[static STOW_POOLS_MAX]);
+
 /* Return a record's name for lists and messages: the container's id, or else what the lease waits
- * for ("reservation:ID", "pod:UID/NAME"). The text may be in `buf`. */
+ * for ("reservation:ID", "pod:UID/NAME", "claim:NAMESPACE/NAME:SHARE"). The text may be in `buf`. */
 #define STOW_RECORD_LABEL_MAX 640
 const char *stow_record_label(const struct stow_record *record,
 			      char buf[static STOW_RECORD_LABEL_MAX]);
@@ -141,8 +198,8 @@ void stow_ledger_rollback(struct stow_ledger *ledger);
  * r. `err` is only for a failure of the commit. */
 int stow_ledger_end(struct stow_ledger *ledger, int r, struct stow_err *err);
 
-/* Insert a record and set its key; its `move` is ignored. -EEXIST: one of its exclusive CPUs is
- * taken. */
+/* Insert a record and set its key; its `move` and `held` are ignored. -EEXIST: one of its exclusive
+ * CPUs is taken. */
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record,
 		       struct stow_err *err);
 /* Write what may change in a record: state, id, processes, cgroup, sets, shares, pages, saved
@@ -152,7 +209,7 @@ int stow_ledger_update(struct stow_ledger *ledger, const struct stow_record *rec
 /* Change only the state: pending becomes active. */
 int stow_ledger_activate(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
 /* Delete a record with its CPUs, shares, pages, saved values and repin. Return 1, or 0 when it was
- * gone already. */
+ * gone already. A claim's share that a record holds stays: -EBUSY. */
 int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err *err);
 
 /*
@@ -199,6 +256,16 @@ int stow_ledger_member(struct stow_ledger *ledger, const char *pod, const char *
 int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 			    struct stow_record **ret, struct stow_err *err);
 
+/* Make a container's record hold a claim's share. Return 1, or 0 when it does already. The caller
+ * reads the record again to see what it has now. -ENOENT: one of them is gone. */
+int stow_ledger_hold(struct stow_ledger *ledger, int64_t key, int64_t share, struct stow_err *err);
+/* Read the shares of a claim; with `uid` NULL, those of all claims. */
+int stow_ledger_claim(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+		      size_t *ret_n, struct stow_err *err);
+/* Read the records of the containers that hold shares of a claim, or with `uid` NULL of any. */
+int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+			size_t *ret_n, struct stow_err *err);
+
 /* Read what all records have, in the planner's form. Free with stow_usage_free(). */
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 		      struct stow_err *err);
@@ -244,7 +311,7 @@ int stow_ledger_pool_get(struct stow_ledger *ledger, int node, uint64_t size,
 /* Write a pool; delete it when nothing is added and no write is in progress. */
 int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_pool *pool,
 			 struct stow_err *err);
-/* Count the pages of the pool that are promised to pending and active records. */
+/* Count the pages of the pool that are promised to pending and active records, and to claims. */
 int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
 			      uint64_t *ret_pages, struct stow_err *err);
 

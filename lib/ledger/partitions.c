@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "ledger/ledger.h"
 #include "ledger/sql.h"
@@ -20,20 +21,17 @@ static int read_rows(struct stow_ledger *ledger, sqlite3_stmt *stmt,
 	int r;
 
 	while ((r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_ledger_partition *grown = reallocarray(*rows, *n + 1, sizeof(*grown));
+		struct stow_ledger_partition *added = STOW_APPEND(*rows, *n);
 
-		if (!grown)
+		if (!added)
 			return stow_err_sys(err, ENOMEM, "partitions");
-		*rows = grown;
-		grown += *n;
-		*grown = (struct stow_ledger_partition){
+		*added = (struct stow_ledger_partition){
 			.path = stow_sql_text(stmt, 0),
 			.inode = (uint64_t)sqlite3_column_int64(stmt, 1),
 			.leaf = sqlite3_column_int(stmt, 2) != 0,
 			.again = (uint64_t)sqlite3_column_int64(stmt, 3),
 		};
-		++*n;
-		if (!grown->path)
+		if (!added->path)
 			return stow_err_sys(err, ENOMEM, "partitions");
 	}
 	return r;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "ledger/internal.h"
 #include "ledger/ledger.h"
@@ -13,7 +14,7 @@
 
 struct list {
 	struct stow_record **records; /* by ascending key */
-	size_t n, size;
+	size_t n;
 	size_t at; /* index of the previous row's record */
 };
 
@@ -96,21 +97,15 @@ static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 
 static int container_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 {
-	struct stow_record **grown = list->records;
+	struct stow_record *record = calloc(1, sizeof(*record)), **added;
 
-	if (list->n == list->size) {
-		size_t size = list->size ? list->size * 2 : 4;
-
-		grown = reallocarray(list->records, size, sizeof(struct stow_record *));
-		if (!grown)
-			return no_memory(err);
-		list->records = grown;
-		list->size = size;
-	}
-	grown[list->n] = calloc(1, sizeof(**grown));
-	if (!grown[list->n])
+	added = record ? STOW_APPEND(list->records, list->n) : NULL;
+	if (!added) {
+		free(record);
 		return no_memory(err);
-	return fill(stmt, grown[list->n++]) < 0 ? no_memory(err) : 0;
+	}
+	*added = record;
+	return fill(stmt, record) < 0 ? no_memory(err) : 0;
 }
 
 static int move_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
@@ -146,17 +141,16 @@ static struct stow_share **shares_of(struct stow_record *rec, sqlite3_stmt *stmt
 static int share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 {
 	struct stow_record *rec = record_of(list, stmt);
-	struct stow_share **shares, *grown;
+	struct stow_share **shares, *added;
 	size_t *n;
 
 	shares = rec ? shares_of(rec, stmt, &n) : NULL;
 	if (!shares)
 		return 0;
-	grown = reallocarray(*shares, *n + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(*shares, *n);
+	if (!added)
 		return no_memory(err);
-	*shares = grown;
-	grown[(*n)++] = (struct stow_share){
+	*added = (struct stow_share){
 		.node = sqlite3_column_int(stmt, 2),
 		.cpus = (uint32_t)sqlite3_column_int64(stmt, 3),
 		.memory = (uint64_t)sqlite3_column_int64(stmt, 4),
@@ -217,19 +211,130 @@ static int cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 static int saved_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
 {
 	struct stow_record *rec = record_of(list, stmt);
-	struct stow_saved *grown;
+	struct stow_saved *added;
 
 	if (!rec)
 		return 0;
-	grown = reallocarray(rec->saved, rec->n_saved + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(rec->saved, rec->n_saved);
+	if (!added)
 		return no_memory(err);
-	rec->saved = grown;
-	grown += rec->n_saved++;
-	grown->controller = (enum stow_controller)sqlite3_column_int(stmt, 1);
-	grown->attribute = stow_sql_text(stmt, 2);
-	grown->value = stow_sql_text(stmt, 3);
-	return grown->attribute && grown->value ? 0 : no_memory(err);
+	added->controller = (enum stow_controller)sqlite3_column_int(stmt, 1);
+	added->attribute = stow_sql_text(stmt, 2);
+	added->value = stow_sql_text(stmt, 3);
+	return added->attribute && added->value ? 0 : no_memory(err);
+}
+
+/* --- claims --------------------------------------------------------------- */
+
+static int claim_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+{
+	struct stow_record *rec = record_of(list, stmt);
+
+	if (!rec || rec->claim)
+		return 0;
+	rec->claim = calloc(1, sizeof(*rec->claim));
+	if (!rec->claim)
+		return no_memory(err);
+	rec->claim->uid = stow_sql_text(stmt, 1);
+	rec->claim->share = stow_sql_text(stmt, 2);
+	rec->claim->part = stow_sql_text(stmt, 3);
+	return rec->claim->uid && rec->claim->share && rec->claim->part ? 0 : no_memory(err);
+}
+
+static int held_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+{
+	struct stow_record *rec = record_of(list, stmt);
+	struct stow_held *added;
+	int mode;
+
+	if (!rec)
+		return 0;
+	added = STOW_APPEND(rec->held, rec->n_held);
+	if (!added)
+		return no_memory(err);
+	mode = sqlite3_column_int(stmt, 7);
+	*added = (struct stow_held){ .key = sqlite3_column_int64(stmt, 1),
+				     .uid = stow_sql_text(stmt, 2),
+				     .share = stow_sql_text(stmt, 3),
+				     .part = stow_sql_text(stmt, 4),
+				     .ns = stow_sql_text(stmt, 5),
+				     .name = stow_sql_text(stmt, 6),
+				     .exclusive = mode > 0,
+				     .isolated = mode > 1,
+				     .drain = (enum stow_drain)sqlite3_column_int(stmt, 9) };
+	stow_sql_idset(stmt, 8, &added->nodes);
+	return added->uid && added->share && added->part && added->ns && added->name
+		       ? 0
+		       : no_memory(err);
+}
+
+/* Find the claim's share of a row's first two columns. */
+static struct stow_held *held_of(struct list *list, sqlite3_stmt *stmt)
+{
+	struct stow_record *rec = record_of(list, stmt);
+
+	for (size_t i = 0; rec && i < rec->n_held; i++)
+		if (rec->held[i].key == sqlite3_column_int64(stmt, 1))
+			return &rec->held[i];
+	return NULL;
+}
+
+static int held_share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+{
+	struct stow_held *held = held_of(list, stmt);
+
+	(void)err;
+	if (held) {
+		stow_idset_add(&held->at, sqlite3_column_int(stmt, 2));
+		held->memory += (uint64_t)sqlite3_column_int64(stmt, 3);
+		held->n_cpus += (uint32_t)sqlite3_column_int64(stmt, 4);
+	}
+	return 0;
+}
+
+static int held_page_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+{
+	struct stow_held *held = held_of(list, stmt);
+
+	(void)err;
+	if (held && held->n_pages < STOW_POOLS_MAX) {
+		held->pages[held->n_pages].size = (uint64_t)sqlite3_column_int64(stmt, 2);
+		held->pages[held->n_pages++].count = (uint64_t)sqlite3_column_int64(stmt, 3);
+	}
+	return 0;
+}
+
+static int held_cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *err)
+{
+	struct stow_held *held = held_of(list, stmt);
+
+	(void)err;
+	if (held)
+		stow_idset_add(&held->cpus, sqlite3_column_int(stmt, 2));
+	return 0;
+}
+
+/* Compute what a container has of its claims. */
+static void compute(struct stow_record *rec)
+{
+	static const int strictness[] = {
+		[STOW_DRAIN_MODE_REPIN] = 0, [STOW_DRAIN_MODE_EVICT] = 1, [STOW_DRAIN_MODE_REFUSE] = 2
+	};
+
+	if (!stow_record_is_holder(rec))
+		return;
+	rec->isolated = true;
+	for (size_t i = 0; i < rec->n_held; i++) {
+		const struct stow_held *held = &rec->held[i];
+
+		rec->exclusive |= held->exclusive;
+		stow_idset_or(&rec->cpus, &held->cpus);
+		stow_idset_or(&rec->nodes, &held->nodes);
+		if (strictness[held->drain] > strictness[rec->drain])
+			rec->drain = held->drain;
+		rec->isolated &= !held->exclusive || held->isolated;
+	}
+	rec->isolated &= rec->exclusive;
 }
 
 /* --- all tables ----------------------------------------------------------- */
@@ -251,6 +356,25 @@ static const struct table {
 	  saved_row },
 };
 
+/* `container` is the record that holds the share. They are read only where a record is of that
+ * kind. */
+static const struct table claim_tables[] = {
+	{ "SELECT container, uid, share, part FROM claim", "container", claim_row },
+	{ "SELECT container, claim, uid, share, part, ns, name, mode, nodes, drain FROM hold JOIN"
+	  " (SELECT key AS claim, uid, share, part, ns, name, mode, nodes, drain FROM container"
+	  " JOIN claim ON claim.container = key) USING(claim)",
+	  "container, claim", held_row },
+	{ "SELECT container, claim, node, memory, cpus FROM hold JOIN"
+	  " (SELECT container AS claim, node, memory, cpus FROM share) USING(claim)",
+	  "container, claim", held_share_row },
+	{ "SELECT container, claim, size, pages FROM hold JOIN (SELECT container AS claim, size,"
+	  " sum(pages) AS pages FROM page GROUP BY container, size) USING(claim)",
+	  "container, claim, size", held_page_row },
+	{ "SELECT container, claim, cpu FROM hold JOIN"
+	  " (SELECT container AS claim, cpu FROM cpu) USING(claim)",
+	  "container, claim", held_cpu_row },
+};
+
 static int read_table(struct stow_ledger *ledger, const struct table *table, struct list *list,
 		      struct stow_err *err, const char *where, const char *types, va_list ap)
 {
@@ -258,7 +382,7 @@ static int read_table(struct stow_ledger *ledger, const struct table *table, str
 	char condition[256] = "", sql[1024];
 	int r;
 
-	if (*where && table == tables)
+	if (*where && table == tables) /* the records themselves */
 		snprintf(condition, sizeof(condition), " WHERE %s", where);
 	else if (*where)
 		snprintf(condition, sizeof(condition),
@@ -269,6 +393,14 @@ static int read_table(struct stow_ledger *ledger, const struct table *table, str
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0)
 		r = table->row(stmt, list, err);
 	return r;
+}
+
+static bool has_claims(const struct list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->records[i]->kind == STOW_LEASE_CLAIM)
+			return true;
+	return false;
 }
 
 /* Read the records for which `where` holds, "" for all; `types` and the rest bind its
@@ -285,7 +417,11 @@ static int read_records(struct stow_ledger *ledger, struct stow_record ***ret, s
 	va_start(ap, types);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(tables) && r == 0 && (i == 0 || list.n > 0); i++)
 		r = read_table(ledger, &tables[i], &list, err, where, types, ap);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(claim_tables) && r == 0 && has_claims(&list); i++)
+		r = read_table(ledger, &claim_tables[i], &list, err, where, types, ap);
 	va_end(ap);
+	for (size_t i = 0; i < list.n && r == 0; i++)
+		compute(list.records[i]);
 	if (r < 0) {
 		stow_records_free(list.records, list.n);
 		return r;
@@ -354,13 +490,6 @@ int stow_ledger_member(struct stow_ledger *ledger, const char *pod, const char *
 	return r;
 }
 
-int stow_ledger_members(struct stow_ledger *ledger, const char *pod, struct stow_record ***ret,
-			size_t *ret_n, struct stow_err *err)
-{
-	return read_records(ledger, ret, ret_n, err, "kind = 1 AND state = 0 AND pod = ?", "t",
-			    pod);
-}
-
 int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 			    struct stow_record **ret, struct stow_err *err)
 {
@@ -376,6 +505,26 @@ int stow_ledger_reservation(struct stow_ledger *ledger, const char *reservation,
 	if (r == 0)
 		*ret = take_first(records, n);
 	return r;
+}
+
+int stow_ledger_claim(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+		      size_t *ret_n, struct stow_err *err)
+{
+	return uid ? read_records(ledger, ret, ret_n, err,
+				  "key IN (SELECT container FROM claim WHERE uid = ?)", "t", uid)
+		   : read_records(ledger, ret, ret_n, err, "key IN (SELECT container FROM claim)",
+				  "");
+}
+
+int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+			size_t *ret_n, struct stow_err *err)
+{
+	return uid ? read_records(ledger, ret, ret_n, err,
+				  "key IN (SELECT hold.container FROM hold JOIN claim ON"
+				  " hold.claim = claim.container WHERE uid = ?)",
+				  "t", uid)
+		   : read_records(ledger, ret, ret_n, err, "key IN (SELECT container FROM hold)",
+				  "");
 }
 
 int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size_t max,

@@ -23,6 +23,9 @@ const char *stow_record_label(const struct stow_record *record,
 	if (record->kind == STOW_LEASE_MEMBER)
 		snprintf(buf, STOW_RECORD_LABEL_MAX, "pod:%.300s/%.300s", record->pod,
 			 record->name);
+	else if (record->claim)
+		snprintf(buf, STOW_RECORD_LABEL_MAX, "claim:%.63s/%.253s:%.64s", record->ns,
+			 record->name, record->claim->share);
 	else
 		snprintf(buf, STOW_RECORD_LABEL_MAX, "reservation:%.320s", record->reservation);
 	return buf;
@@ -35,7 +38,7 @@ void stow_move_done(struct stow_move *move)
 	*move = (struct stow_move){ 0 };
 }
 
-void stow_move_free(struct stow_move *move)
+static void move_free(struct stow_move *move)
 {
 	if (!move)
 		return;
@@ -62,7 +65,21 @@ void stow_record_free(struct stow_record *record)
 		free(record->saved[i].value);
 	}
 	free(record->saved);
-	stow_move_free(record->move);
+	move_free(record->move);
+	if (record->claim) {
+		free(record->claim->uid);
+		free(record->claim->share);
+		free(record->claim->part);
+		free(record->claim);
+	}
+	for (size_t i = 0; i < record->n_held; i++) {
+		free(record->held[i].uid);
+		free(record->held[i].share);
+		free(record->held[i].ns);
+		free(record->held[i].name);
+		free(record->held[i].part);
+	}
+	free(record->held);
 	free(record);
 }
 
@@ -159,6 +176,8 @@ static int put_parts(struct stow_ledger *ledger, const struct stow_record *recor
 {
 	int r;
 
+	if (stow_record_is_holder(record)) /* the claim's shares have all of it */
+		return put_saved(ledger, record, err);
 	r = stow_ledger_put_shares(ledger, record->key, 0, record->exclusive, record->shares,
 				   record->n_shares, record->pages, record->n_pages, err);
 	if (r == 0 && record->exclusive)
@@ -168,7 +187,7 @@ static int put_parts(struct stow_ledger *ledger, const struct stow_record *recor
 	return r;
 }
 
-/* A controller's columns: SQL's NULL, that is "as cpuset", where they are equal. */
+/* A controller's columns: NULL in SQL if they are equal to the cpuset's. */
 struct place {
 	int64_t version, inode;
 	const int64_t *version_at, *inode_at;
@@ -195,6 +214,7 @@ static int put_container(struct stow_ledger *ledger, const struct stow_record *r
 			 const char *sql, int64_t key, struct stow_err *err)
 {
 	static const struct stow_idset none;
+	bool holder = stow_record_is_holder(record); /* what is computed is not written */
 	struct place at[STOW_CGROUP_CONTROLLERS];
 	const struct place *cpuset = &at[STOW_CGROUP_CPUSET], *hugetlb = &at[STOW_CGROUP_HUGETLB],
 			   *memory = &at[STOW_CGROUP_MEMORY];
@@ -203,19 +223,37 @@ static int put_container(struct stow_ledger *ledger, const struct stow_record *r
 		return stow_err_set(err, EINVAL, "a record is isolated, but not exclusive");
 	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
 		describe(&record->cgroup, (enum stow_controller)i, &at[i]);
-	return stow_sql_run(
-		ledger, err, sql, "iittttiiiintnntnntniiisssstttiti", (int64_t)record->state,
-		(int64_t)record->kind, text_or_empty(record->id), text_or_empty(record->pod),
-		text_or_empty(record->ns), text_or_empty(record->name), (int64_t)record->init.pid,
-		(int64_t)record->init.start, (int64_t)record->worker.pid,
-		(int64_t)record->worker.start, cpuset->version_at, cpuset->path, cpuset->inode_at,
-		hugetlb->version_at, hugetlb->path, hugetlb->inode_at, memory->version_at,
-		memory->path, memory->inode_at, (int64_t)record->created, (int64_t)record->expires,
-		(int64_t)(record->exclusive + record->isolated),
-		record->exclusive ? &none : &record->cpus, &record->nodes, &record->given_cpus,
-		&record->given_mems, text_or_empty(record->request), text_or_empty(record->digest),
-		text_or_empty(record->reason), (int64_t)record->drain,
-		text_or_empty(record->reservation), key);
+	return stow_sql_run(ledger, err, sql, "iittttiiiintnntnntniiisssstttiti",
+			    (int64_t)record->state, (int64_t)record->kind,
+			    text_or_empty(record->id), text_or_empty(record->pod),
+			    text_or_empty(record->ns), text_or_empty(record->name),
+			    (int64_t)record->init.pid, (int64_t)record->init.start,
+			    (int64_t)record->worker.pid, (int64_t)record->worker.start,
+			    cpuset->version_at, cpuset->path, cpuset->inode_at, hugetlb->version_at,
+			    hugetlb->path, hugetlb->inode_at, memory->version_at, memory->path,
+			    memory->inode_at, (int64_t)record->created, (int64_t)record->expires,
+			    holder ? 0 : (int64_t)(record->exclusive + record->isolated),
+			    holder || record->exclusive ? &none : &record->cpus,
+			    holder ? &none : &record->nodes, &record->given_cpus,
+			    &record->given_mems, text_or_empty(record->request),
+			    text_or_empty(record->digest), text_or_empty(record->reason),
+			    (int64_t)(holder ? STOW_DRAIN_MODE_REPIN : record->drain),
+			    text_or_empty(record->reservation), key);
+}
+
+/* Write the key of a claim's share. */
+static int put_claim(struct stow_ledger *ledger, const struct stow_record *record,
+		     struct stow_err *err)
+{
+	int r;
+
+	if (!stow_record_is_share(record))
+		return 0;
+	if (!record->claim)
+		return stow_err_set(err, EINVAL, "a claim's share has no ids");
+	r = stow_sql_run(ledger, err, "INSERT INTO claim VALUES(?, ?, ?, ?)", "ittt", record->key,
+			 record->claim->uid, record->claim->share, record->claim->part);
+	return twice(r, err, "claim and share");
 }
 
 int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, struct stow_err *err)
@@ -229,7 +267,8 @@ int stow_ledger_insert(struct stow_ledger *ledger, struct stow_record *record, s
 	if (r < 0)
 		return twice(r, err, "key");
 	record->key = sqlite3_last_insert_rowid(ledger->db);
-	return put_parts(ledger, record, err);
+	r = put_claim(ledger, record, err);
+	return r < 0 ? r : put_parts(ledger, record, err);
 }
 
 static int gone(struct stow_err *err)
@@ -281,10 +320,8 @@ int stow_ledger_delete(struct stow_ledger *ledger, int64_t key, struct stow_err 
 
 int stow_ledger_drop_members(struct stow_ledger *ledger, const char *pod, struct stow_err *err)
 {
-	struct stow_record **records;
 	int64_t left = 0;
-	int dropped = 0, r;
-	size_t n;
+	int r;
 
 	if (!*pod)
 		return 0;
@@ -293,13 +330,8 @@ int stow_ledger_drop_members(struct stow_ledger *ledger, const char *pod, struct
 			    pod);
 	if (r < 0 || left)
 		return r;
-	r = stow_ledger_members(ledger, pod, &records, &n, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n && r >= 0; i++) {
-		r = stow_ledger_delete(ledger, records[i]->key, err);
-		dropped += r > 0;
-	}
-	stow_records_free(records, n);
-	return r < 0 ? r : dropped;
+	r = stow_sql_run(ledger, err,
+			 "DELETE FROM container WHERE kind = 1 AND state = 0 AND pod = ?", "t",
+			 pod);
+	return r < 0 ? r : sqlite3_changes(ledger->db);
 }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "ledger/ledger.h"
+#include "ledger/paths.h"
 
 int stow_sql_errno(int code)
 {
@@ -19,6 +19,8 @@ int stow_sql_errno(int code)
 		return EEXIST;
 	case SQLITE_CONSTRAINT_FOREIGNKEY: /* the row that it references is gone */
 		return ENOENT;
+	case SQLITE_CONSTRAINT_TRIGGER: /* ON DELETE RESTRICT: another row references it */
+		return EBUSY;
 	default:
 		break;
 	}

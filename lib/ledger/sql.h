@@ -8,9 +8,8 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/idset.h"
 #include "base/root.h"
-
-#define STOW_LEDGER_LOCK "/run/numastow/ledger.lock"
 
 struct stow_ledger {
 	struct stow_root *root;

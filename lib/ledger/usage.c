@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "ledger/sql.h"
 
@@ -55,19 +56,15 @@ int stow_ledger_fenced(struct stow_ledger *ledger, const char *owner, struct sto
 
 static struct stow_node_usage *usage_node(struct stow_usage *usage, int id)
 {
-	struct stow_node_usage *grown;
+	struct stow_node_usage *added;
 
 	for (size_t i = 0; i < usage->n_nodes; i++)
 		if (usage->nodes[i].id == id)
 			return &usage->nodes[i];
-	grown = reallocarray(usage->nodes, usage->n_nodes + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	usage->nodes = grown;
-	grown += usage->n_nodes++;
-	memset(grown, 0, sizeof(*grown));
-	grown->id = id;
-	return grown;
+	added = STOW_APPEND(usage->nodes, usage->n_nodes);
+	if (added)
+		added->id = id;
+	return added;
 }
 
 static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, struct stow_err *err)
@@ -75,11 +72,17 @@ static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, st
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
 
-	/* A node where a shared container without a number of CPUs runs counts as owing it one. */
-	r = stow_sql_prepare(ledger, &stmt, err,
-			     "SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
-			     " max(exclusive = 0) FROM share GROUP BY node",
-			     "");
+	/* A node counts at least one shared CPU if a shared container is on it, even one that has
+	 * requested no number of CPUs. A claim's share of memory alone does not count if the claim
+	 * has CPUs in another share: its containers use those. */
+	r = stow_sql_prepare(
+		ledger, &stmt, err,
+		"SELECT node, sum(cpus * (exclusive = 0)), sum(memory),"
+		" max(exclusive = 0 AND (cpus > 0 OR container NOT IN"
+		" (SELECT container FROM claim WHERE uid IN"
+		"  (SELECT uid FROM claim JOIN share USING(container) WHERE cpus > 0))))"
+		" FROM share GROUP BY node",
+		"");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
 		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
 
@@ -225,12 +228,11 @@ int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret,
 	r = stow_sql_prepare(ledger, &stmt, err,
 			     "SELECT node, size, added, writing, before, target FROM pool", "");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
-		struct stow_ledger_pool *grown = reallocarray(pools, n + 1, sizeof(*grown));
+		struct stow_ledger_pool *added = STOW_APPEND(pools, n);
 
-		if (!grown)
+		if (!added)
 			return stow_err_sys(err, ENOMEM, "pools");
-		pools = grown;
-		pool_from_row(stmt, &pools[n++]);
+		pool_from_row(stmt, added);
 		r = 0;
 	}
 	if (r < 0)
@@ -279,18 +281,14 @@ int stow_ledger_pool_put(struct stow_ledger *ledger, const struct stow_ledger_po
 int stow_ledger_pool_promised(struct stow_ledger *ledger, int node, uint64_t size,
 			      uint64_t *ret_pages, struct stow_err *err)
 {
-	_cleanup_read_lock_ struct stow_ledger *lock = NULL;
 	int64_t pages;
-	int r;
-
-	r = stow_sql_read_lock(ledger, &lock, err);
-	if (r < 0)
-		return r;
-	r = stow_sql_number(
+	int r = stow_sql_number(
 		ledger, &pages, err,
 		"SELECT sum(p.pages) FROM page p JOIN container c ON c.key = p.container"
-		" WHERE p.node = ? AND p.size = ? AND c.state != ?",
-		"iii", (int64_t)node, (int64_t)size, (int64_t)STOW_STATE_LEASE);
+		" WHERE p.node = ? AND p.size = ? AND (c.state != ? OR c.kind = ?)",
+		"iiii", (int64_t)node, (int64_t)size, (int64_t)STOW_STATE_LEASE,
+		(int64_t)STOW_LEASE_CLAIM);
+
 	if (r == 0)
 		*ret_pages = (uint64_t)pages;
 	return r;
@@ -308,7 +306,11 @@ int stow_ledger_pinned(struct stow_ledger *ledger, const struct stow_idset *onli
 	if (r == 0)
 		r = stow_sql_prepare(ledger, &stmt, err,
 				     "SELECT iif(cpus <> '', cpus, given_cpus) FROM container"
-				     " WHERE mode = 0 AND (cpus <> '' OR given_cpus <> '')",
+				     " WHERE mode = 0 AND (cpus <> '' OR given_cpus <> '')"
+				     /* Containers with a claim's exclusive CPUs do not run on the
+					set that they were given. */
+				     " AND key NOT IN (SELECT hold.container FROM hold JOIN"
+				     " container ON key = claim WHERE mode > 0)",
 				     "");
 	while (r == 0 && (r = stow_sql_step(ledger, stmt, err)) > 0) {
 		stow_sql_idset(stmt, 0, &set);

@@ -8,7 +8,7 @@
 #include "node/hugepage.h"
 
 struct stow_page_request {
-	uint64_t size;	/* bytes a page */
+	uint64_t size;	/* bytes per page */
 	uint64_t count; /* pages */
 };
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a request has beside its amounts (docs/annotations.md). */
+/* The choices of a request, besides its amounts (docs/annotations.md). */
 
 #include <stdbool.h>
+
+#define STOW_ANNOTATION_PREFIX "numastow.io/"
+#define STOW_NAME_MAX	       253 /* a DNS subdomain name, as Kubernetes names pods */
 
 enum stow_cpu_mode {
 	STOW_CPU_SHARED,

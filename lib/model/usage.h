@@ -20,7 +20,7 @@ struct stow_node_usage {
 	 * case. */
 	uint64_t memory_outstanding;
 	struct {
-		uint64_t size;	      /* bytes a page */
+		uint64_t size;	      /* bytes per page */
 		uint64_t promised;    /* pages */
 		uint64_t outstanding; /* pages promised and not yet faulted in; worst case: all */
 	} pools[STOW_POOLS_MAX];

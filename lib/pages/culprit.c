@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/idlist.h"
+#include "base/text.h"
 #include "cgroup/paths.h"
 #include "pages/holders.h"
 #include "pages/holds.h"
@@ -66,17 +68,6 @@ const char *stow_culprit_format(const struct stow_culprit *culprit, char *buf, s
 }
 
 /* --- making one ----------------------------------------------------------- */
-
-/* Remove control characters: other programs chose the names. */
-static char *one_line(const char *text)
-{
-	char *copy = strdup(text);
-
-	for (char *p = copy; p && *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-	return copy;
-}
 
 static char *text_of_unmovable(enum stow_page_kind kind, bool advice)
 {
@@ -149,20 +140,17 @@ static int add(struct stow_root *root, struct stow_culprits *list, const struct 
 	static const struct stow_holds nothing = { 0 };
 	char container[256], comm[64] = "";
 	struct stow_culprit *c;
-	void *grown;
 
-	grown = reallocarray(list->list, list->n + 1, sizeof(*list->list));
-	if (!grown)
+	c = STOW_APPEND(list->list, list->n);
+	if (!c)
 		return -ENOMEM;
-	list->list = grown;
-	c = &list->list[list->n++];
 	*c = *model;
 	if (c->pid &&
 	    stow_root_read_buf(root, comm, sizeof(comm), NULL, "/proc/%d/comm", (int)c->pid) < 0)
 		comm[0] = '\0';
-	c->program = one_line(comm);
-	c->file = one_line(model->file ? model->file : "");
-	c->cgroup = one_line(model->cgroup ? model->cgroup : "");
+	c->program = stow_text_copy(comm, SIZE_MAX);
+	c->file = stow_text_copy(model->file ? model->file : "", SIZE_MAX);
+	c->cgroup = stow_text_copy(model->cgroup ? model->cgroup : "", SIZE_MAX);
 	c->reason = c->advice = c->container = NULL;
 	if (c->cgroup)
 		c->container =
@@ -194,7 +182,7 @@ static void proof_done(struct proof *p)
 	free(p->paths);
 }
 
-/* What the frames are now: those that went after all are none of the matter any more. */
+/* Read what the frames are now, without those that are free by now. */
 static int proof_read(struct proof *p, const uint64_t *pfns, size_t n, struct stow_err *err)
 {
 	struct stow_kpages pages;

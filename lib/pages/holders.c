@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
@@ -65,16 +66,15 @@ int stow_all_pids(struct stow_root *root, pid_t **ret_pids, size_t *ret_n, struc
 	if (!folder)
 		return -errno;
 	while ((entry = readdir(folder))) {
-		pid_t *grown;
+		pid_t *added;
 		uint64_t pid;
 
 		if (stow_parse_u64(entry->d_name, INT32_MAX, &pid, NULL) < 0 || pid == 0)
 			continue;
-		grown = reallocarray(pids.list, pids.n + 1, sizeof(*grown));
-		if (!grown)
+		added = STOW_APPEND(pids.list, pids.n);
+		if (!added)
 			return stow_err_sys(err, ENOMEM, "/proc");
-		pids.list = grown;
-		grown[pids.n++] = (pid_t)pid;
+		*added = (pid_t)pid;
 	}
 	*ret_pids = STOW_TAKE_PTR(pids.list);
 	*ret_n = pids.n;
@@ -175,7 +175,7 @@ static void search_line(struct search *s, char *line)
 	uint64_t start, end;
 
 	line[strcspn(line, "\n")] = '\0';
-	if (!stow_scan_hex(&p, &start) || *p++ != '-' || !stow_scan_hex(&p, &end) || *p != ' ')
+	if (!stow_maps_scan(&p, &start, &end))
 		return;
 	for (int field = 0; field < 4; field++) {
 		p += strspn(p, " ");
@@ -190,20 +190,12 @@ static void search_line(struct search *s, char *line)
  * read. */
 static int search_process(struct search *s, pid_t pid, struct stow_err *err)
 {
-	_cleanup_fclose_ FILE *maps = NULL;
-	_cleanup_free_ char *line = NULL;
+	_cleanup_(stow_numa_maps_close) struct stow_numa_maps maps;
 	struct stow_holds holds;
-	size_t size = 0;
-	int fd;
+	int r = stow_numa_maps_open(s->root, pid, "maps", &maps, NULL);
 
-	fd = stow_root_openat(s->root, O_RDONLY, 0, NULL, "/proc/%d/maps", (int)pid);
-	if (fd < 0)
-		return 0;
-	maps = fdopen(fd, "re");
-	if (!maps) {
-		close(fd);
-		return stow_err_sys(err, ENOMEM, "/proc/%d/maps", (int)pid);
-	}
+	if (r < 0)
+		return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "/proc/%d/maps", (int)pid) : 0;
 	stow_close_ptr(&s->pagemap);
 	s->pagemap = stow_root_openat(s->root, O_RDONLY, 0, NULL, "/proc/%d/pagemap", (int)pid);
 	if (s->pagemap < 0)
@@ -212,8 +204,8 @@ static int search_process(struct search *s, pid_t pid, struct stow_err *err)
 	s->pid = pid;
 	s->pins = stow_holds_pins(&holds) || holds.pipe;
 	s->left = PER_PROCESS;
-	while (s->left && *s->budget && getline(&line, &size, maps) > 0)
-		search_line(s, line);
+	while (s->left && *s->budget && getline(&maps.line, &maps.size, maps.file) > 0)
+		search_line(s, maps.line);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
 
@@ -78,16 +79,15 @@ int stow_kmsg_open(struct stow_root *root, struct stow_err *err)
 
 static int add_once(uint64_t **pfns, size_t *n, uint64_t pfn)
 {
-	uint64_t *grown;
+	uint64_t *added;
 
 	for (size_t i = 0; i < *n; i++)
 		if ((*pfns)[i] == pfn)
 			return 0;
-	grown = reallocarray(*pfns, *n + 1, sizeof(*grown));
-	if (!grown)
+	added = STOW_APPEND(*pfns, *n);
+	if (!added)
 		return -ENOMEM;
-	*pfns = grown;
-	grown[(*n)++] = pfn;
+	*added = pfn;
 	return 0;
 }
 

@@ -20,7 +20,7 @@ static int open_one(struct stow_root *root, const char *path, struct stow_err *e
 				    "a container; what is in a memory block is not known",
 				    path);
 	if (fd == -EPERM || fd == -EACCES)
-		return stow_err_set(err, EPERM, "%s: only root of the machine may read it", path);
+		return stow_err_set(err, EPERM, "%s: only the machine's root may read it", path);
 	return fd < 0 ? stow_err_move(err, -inner.code, &inner) : fd;
 }
 
@@ -71,10 +71,10 @@ int stow_kpages_words(int fd, uint64_t first, size_t n, uint64_t missing, uint64
 			continue;
 		if (got < 0 && (errno == EPERM || errno == EACCES))
 			return stow_err_set(err, EPERM,
-					    "the kernel does not let its pages be read: only root "
-					    "of the machine may, and nobody in lockdown");
+					    "the kernel does not let its pages be read: only the "
+					    "machine's root may read them, and not under lockdown");
 		if (got < 0)
-			return stow_err_sys(err, errno, "reading about page frame %#llx",
+			return stow_err_sys(err, errno, "reading the flags of page frame %#llx",
 					    (unsigned long long)(first + done / WORD));
 		if (got == 0)
 			break;

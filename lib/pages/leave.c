@@ -31,7 +31,7 @@ bool stow_leave_needs_use(const struct stow_memblocks *all, const struct stow_me
 	       !is_in_zone(block, "Movable") && !is_in_zone(block, "none");
 }
 
-static struct stow_leave_verdict judge_contents(const struct stow_block_use *use)
+static struct stow_leave_verdict check_contents(const struct stow_block_use *use)
 {
 	struct stow_leave_verdict v = { .can = STOW_LEAVE_YES };
 	size_t len = 0;
@@ -54,7 +54,7 @@ static struct stow_leave_verdict judge_contents(const struct stow_block_use *use
 	return v;
 }
 
-struct stow_leave_verdict stow_leave_judge(const struct stow_memblocks *all,
+struct stow_leave_verdict stow_leave_check(const struct stow_memblocks *all,
 					   const struct stow_memblock *block,
 					   const struct stow_block_use *use)
 {
@@ -72,10 +72,10 @@ struct stow_leave_verdict stow_leave_judge(const struct stow_memblocks *all,
 						    .why = "several zones, or holes" };
 	if (!stow_leave_needs_use(all, block))
 		return (struct stow_leave_verdict){ .can = STOW_LEAVE_YES };
-	return use ? judge_contents(use) : (struct stow_leave_verdict){ .can = STOW_LEAVE_UNKNOWN };
+	return use ? check_contents(use) : (struct stow_leave_verdict){ .can = STOW_LEAVE_UNKNOWN };
 }
 
-bool stow_leave_is_luck(const struct stow_memblock *block)
+bool stow_leave_is_at_risk(const struct stow_memblock *block)
 {
 	return block->device >= 0 && block->state == STOW_MEMBLOCK_ONLINE && block->zones[0] &&
 	       !is_in_zone(block, "Movable") && !is_in_zone(block, "none");

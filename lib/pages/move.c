@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
@@ -79,12 +80,11 @@ static int find_ranges(struct mover *m, struct ranges *ret, struct stow_err *err
 	int r = stow_numa_maps_open(m->root, m->pid, "numa_maps", &maps, err);
 
 	while (r == 0 && stow_numa_maps_next(&maps, &m->move->from, &map) == 1) {
-		struct range *grown = reallocarray(ret->list, ret->n + 1, sizeof(*grown));
+		struct range *added = STOW_APPEND(ret->list, ret->n);
 
-		if (!grown)
+		if (!added)
 			return stow_err_set(err, ENOMEM, "out of memory");
-		ret->list = grown;
-		grown[ret->n++] = (struct range){ map.start, 0, map.page_size, map.others > 0 };
+		*added = (struct range){ map.start, 0, map.page_size, map.others > 0 };
 	}
 	return r;
 }
@@ -99,9 +99,10 @@ static int find_ends(struct mover *m, struct ranges *ranges, struct stow_err *er
 	size_t i = 0;
 
 	while (r == 0 && i < ranges->n && getline(&maps.line, &maps.size, maps.file) > 0) {
+		const char *p = maps.line;
 		uint64_t start, end;
 
-		if (stow_maps_line(maps.line, &start, &end) < 0)
+		if (!stow_maps_scan(&p, &start, &end))
 			continue;
 		while (i < ranges->n && ranges->list[i].start < start)
 			i++;
@@ -139,6 +140,23 @@ bool stow_pages_gave_up(const int *status, size_t begin, size_t n, size_t *ret_n
 	return last > first && last < n;
 }
 
+/* Note why pages did not move, from the result of a call and the pages' own. */
+static void note_reasons(struct mover *m, size_t begin, size_t n, int errnum)
+{
+	unsigned int *reasons = &m->move->reasons;
+
+	if (errnum == ENOMEM)
+		*reasons |= STOW_PAGES_FULL;
+	for (size_t i = begin; i < n; i++) {
+		if (m->status[i] == -EBUSY)
+			*reasons |= STOW_PAGES_BUSY;
+		else if (m->status[i] == -EACCES)
+			*reasons |= STOW_PAGES_SHARED;
+		else if (m->status[i] == -ENOMEM)
+			*reasons |= STOW_PAGES_FULL;
+	}
+}
+
 static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 {
 	uint64_t started = stow_clock_monotonic(), took;
@@ -152,12 +170,13 @@ static int call(struct mover *m, size_t begin, size_t n, struct stow_err *err)
 	    errno == ESRCH)
 		return has_ended(m, err);
 	r = syscall(SYS_move_pages, m->pid, n - begin, m->addresses + begin, m->nodes + begin,
-		    m->status + begin, MPOL_MF_MOVE_ALL);
+		    m->status + begin, m->move->unshared ? MPOL_MF_MOVE : MPOL_MF_MOVE_ALL);
 	if (r < 0 && errno == ESRCH)
 		return has_ended(m, err);
 	/* -ENOENT: no page had to be moved; -ENOMEM, -EBUSY: see each page's status. */
 	if (r < 0 && (errno == EPERM || errno == EACCES || errno == ENODEV))
 		return stow_err_sys(err, errno, "moving pages of process %d", (int)m->pid);
+	note_reasons(m, begin, n, r < 0 ? errno : 0);
 	took = stow_clock_monotonic() - started;
 	if (took > m->move->longest)
 		m->move->longest = took;
@@ -182,6 +201,7 @@ static bool arrived(const struct mover *m, size_t i)
  * kernels report only the first base page. */
 static int count_all(struct mover *m, size_t n, struct stow_err *err)
 {
+	bool unexplained = false;
 	size_t rest = 0;
 	int r;
 
@@ -190,13 +210,19 @@ static int count_all(struct mover *m, size_t n, struct stow_err *err)
 			count(m, i, true);
 			continue;
 		}
+		/* The kernel has no status for pages that it tried and could not move. */
+		unexplained = unexplained || m->status[i] == STOW_PAGES_UNTRIED;
 		m->addresses[rest] = m->addresses[i];
 		m->pages[rest++] = m->pages[i];
 	}
 	r = rest ? ask_where(m, rest, err) : 0;
-	for (size_t i = 0; i < rest && r == 0; i++)
-		if (m->status[i] >= 0) /* otherwise it is unmapped */
-			count(m, i, arrived(m, i));
+	for (size_t i = 0; i < rest && r == 0; i++) {
+		if (m->status[i] < 0)
+			continue; /* it is unmapped */
+		count(m, i, arrived(m, i));
+		if (!arrived(m, i) && unexplained && !(m->move->reasons & STOW_PAGES_FULL))
+			m->move->reasons |= STOW_PAGES_BUSY;
+	}
 	return r;
 }
 
@@ -469,21 +495,12 @@ static void mover_done(struct mover *m)
 	free(m->targets);
 }
 
-int stow_pages_move(struct stow_root *root, pid_t pid, struct stow_page_move *move,
-		    struct stow_err *err)
-{
-	_cleanup_(mover_done) struct mover m = NO_MOVER;
-	int r = mover_open(root, move, &m, err);
-
-	return r < 0 ? r : move_process(&m, pid, NULL, err);
-}
-
 struct processes {
 	struct stow_pidref *list;
 	size_t n;
 };
 
-static void lives_done(struct processes *processes)
+static void pidrefs_done(struct processes *processes)
 {
 	free(processes->list);
 }
@@ -505,8 +522,8 @@ static bool has_process(const struct processes *processes, const struct stow_pid
 
 /* Read the references of all processes at once: moving takes long, and a number may belong to
  * another process by then. */
-static int read_lives(struct stow_root *root, const struct stow_cgroup *cgroup,
-		      struct processes *ret, struct stow_err *err)
+static int read_pidrefs(struct stow_root *root, const struct stow_cgroup *cgroup,
+			struct processes *ret, struct stow_err *err)
 {
 	_cleanup_free_ pid_t *pids = NULL;
 	size_t n = 0;
@@ -550,7 +567,7 @@ static int move_new(struct mover *m, const struct processes *now, const struct p
 int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup,
 			struct stow_page_move *move, struct stow_err *err)
 {
-	_cleanup_(lives_done) struct processes before = { 0 };
+	_cleanup_(pidrefs_done) struct processes before = { 0 };
 	_cleanup_(mover_done) struct mover m = NO_MOVER;
 	int r = 0;
 
@@ -558,15 +575,24 @@ int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup
 		struct processes now = { 0 };
 		size_t found = 0;
 
-		r = read_lives(root, cgroup, &now, err);
+		r = read_pidrefs(root, cgroup, &now, err);
 		if (r == 0 && now.n && !m.root)
 			r = mover_open(root, move, &m, err);
 		if (r == 0)
 			r = move_new(&m, &now, &before, &found, err);
-		lives_done(&before);
+		pidrefs_done(&before);
 		before = now;
 		if (found == 0)
 			break;
 	}
 	return r;
+}
+
+int stow_pages_move_process(struct stow_root *root, const struct stow_pidref *process,
+			    struct stow_page_move *move, struct stow_err *err)
+{
+	_cleanup_(mover_done) struct mover m = NO_MOVER;
+	int r = mover_open(root, move, &m, err);
+
+	return r < 0 ? r : move_process(&m, process->pid, process, err);
 }

@@ -23,37 +23,47 @@
 #include "base/idset.h"
 #include "base/root.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/pidref.h"
 
 #define STOW_PAGES_SLICE (STOW_SECOND / 10)
+
+/* Why pages did not move. */
+enum stow_page_reason {
+	STOW_PAGES_BUSY = 1 << 0,   /* pinned, or in use at that moment */
+	STOW_PAGES_SHARED = 1 << 1, /* other processes map them: `unshared` */
+	STOW_PAGES_FULL = 1 << 2,   /* no free memory, or no free hugepage, on the target */
+};
 
 struct stow_page_move {
 	struct stow_idset from, to; /* nodes; the two sets must not overlap */
 	uint64_t batch;		    /* bytes; 0: as much as moves in one `slice`, measured */
 	uint64_t slice;		    /* ns; 0: STOW_PAGES_SLICE */
 	uint64_t pause;		    /* ns between two batches */
+	bool unshared; /* only pages that no other process maps: without CAP_SYS_NICE */
 	/* Called after each batch, and between processes; a negative errno stops the move. May be
 	 * NULL. */
 	int (*progress)(void *ctx, const struct stow_page_move *move);
 	void *ctx;
 	/* Results, summed over all calls. */
-	uint64_t moved, failed; /* bytes; `failed` counts every try */
+	uint64_t moved, failed; /* bytes; `failed` counts every attempt */
 	uint64_t longest;	/* ns of the longest move_pages() call */
 	uint64_t calls;		/* number of move_pages() calls */
+	unsigned int reasons;	/* why pages failed: enum stow_page_reason */
 	/* State for the size of the next batch; zero at first. */
 	struct {
 		uint64_t bytes, shortest;
 	} pace;
 };
 
-/* Move the pages that a process maps; shared pages too. -ESRCH: the process has ended. -ENOTSUP:
- * not the live machine. */
-int stow_pages_move(struct stow_root *root, pid_t pid, struct stow_page_move *move,
-		    struct stow_err *err);
-
-/* Move the pages of all processes of a cgroup and below, including new processes, as far as a few
- * more looks find them. A process that ends meanwhile is no failure. */
+/* Move the pages, shared ones too, that all processes of a cgroup and below map, including new
+ * processes, as far as a few more scans find them. A process that ends meanwhile is no failure.
+ * -ENOTSUP: not the live machine. */
 int stow_pages_move_all(struct stow_root *root, const struct stow_cgroup *cgroup,
 			struct stow_page_move *move, struct stow_err *err);
+
+/* Do the same for one process alone. -ESRCH: it has ended. -EPERM: it belongs to another user. */
+int stow_pages_move_process(struct stow_root *root, const struct stow_pidref *process,
+			    struct stow_page_move *move, struct stow_err *err);
 
 /* Return the size of the next batch after a batch of `bytes` that took `ns`. The size aims at a
  * slice, and at most doubles. It aims at more where even the shortest call took that long: then the

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
+#include "base/span.h"
 
 #define READ_SIZE 16384
 
@@ -38,23 +40,13 @@ static int node_pair(const char *word, uint64_t *ret_pages)
 	return (int)node;
 }
 
-static int hex(const char *text, uint64_t *ret, const char **ret_end)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 16); /* the kernel's own text, without sign or prefix */
-	*ret_end = end;
-	return errno || end == text ? -EINVAL : 0;
-}
-
 int stow_numa_maps_line(const char *line, const struct stow_idset *nodes, struct stow_numa_map *ret)
 {
-	const char *p;
+	const char *p = line;
 	char word[256];
 
 	*ret = (struct stow_numa_map){ .page_size = 4096 };
-	if (hex(line, &ret->start, &p) < 0 || *p != ' ')
+	if (!stow_scan_hex(&p, &ret->start) || *p != ' ')
 		return -EINVAL;
 	while (*p) {
 		size_t len;
@@ -77,16 +69,10 @@ int stow_numa_maps_line(const char *line, const struct stow_idset *nodes, struct
 	return 0;
 }
 
-int stow_maps_line(const char *line, uint64_t *ret_start, uint64_t *ret_end)
+bool stow_maps_scan(const char **line, uint64_t *ret_start, uint64_t *ret_end)
 {
-	uint64_t start, end;
-	const char *p;
-
-	if (hex(line, &start, &p) < 0 || *p != '-' || hex(p + 1, &end, &p) < 0 || *p != ' ')
-		return -EINVAL;
-	*ret_start = start;
-	*ret_end = end;
-	return 0;
+	return stow_scan_hex(line, ret_start) && *(*line)++ == '-' &&
+	       stow_scan_hex(line, ret_end) && **line == ' ';
 }
 
 int stow_numa_maps_open(struct stow_root *root, pid_t pid, const char *name,
@@ -138,4 +124,162 @@ int stow_pages_mapped(struct stow_root *root, pid_t pid, const struct stow_idset
 	while (r == 0 && stow_numa_maps_next(&maps, nodes, &map) == 1)
 		*ret_bytes += map.pages * map.page_size;
 	return r;
+}
+
+/* --- where all pages of a process are ------------------------------------- */
+
+static bool starts(struct stow_span word, const char *with)
+{
+	size_t len = strlen(with);
+
+	return (size_t)(word.end - word.p) >= len && memcmp(word.p, with, len) == 0;
+}
+
+/* Parse "KEY=NUMBER". */
+static bool number_of(struct stow_span word, const char *key, uint64_t *ret)
+{
+	if (!starts(word, key))
+		return false;
+	word.p += strlen(key);
+	return word.p < word.end && *word.p >= '0' && *word.p <= '9' &&
+	       stow_span_number(&word, ret) == 0 && word.p == word.end;
+}
+
+struct mapping {
+	enum stow_pages_kind kind;
+	uint64_t page_size;
+	bool file, shared;
+};
+
+static const char *const kind_words[STOW_PAGES_PRIVATE] = {
+	[STOW_PAGES_HUGE] = "huge",
+	[STOW_PAGES_HEAP] = "heap",
+	[STOW_PAGES_STACK] = "stack",
+};
+
+/* A name in the line has no blanks: the kernel writes them as \040. */
+static void take_word(struct stow_span word, struct mapping *m)
+{
+	uint64_t v;
+
+	if (starts(word, "file=")) {
+		m->file = true;
+	} else if (number_of(word, "mapmax=", &v)) {
+		m->shared = v > 1;
+	} else if (number_of(word, "kernelpagesize_kB=", &v)) {
+		if (v > 0 && v <= UINT64_MAX / 1024)
+			m->page_size = v * 1024;
+	} else if (m->kind == STOW_PAGES_PRIVATE) {
+		for (int i = 0; i < STOW_PAGES_PRIVATE; i++)
+			if (starts(word, kind_words[i])) {
+				m->kind = i;
+				break;
+			}
+	}
+}
+
+static struct stow_node_pages *node_of(struct stow_process_pages *pages, int node)
+{
+	size_t wanted = (size_t)node + 1;
+	struct stow_node_pages *grown;
+
+	if (wanted <= pages->n_nodes)
+		return &pages->nodes[node];
+	grown = reallocarray(pages->nodes, wanted, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	memset(grown + pages->n_nodes, 0, (wanted - pages->n_nodes) * sizeof(*grown));
+	pages->nodes = grown;
+	pages->n_nodes = wanted;
+	return &grown[node];
+}
+
+static void add_to(uint64_t *sum, uint64_t bytes)
+{
+	*sum = stow_saturating_add(*sum, bytes);
+}
+
+int stow_process_pages_add(const char *line, size_t len, struct stow_process_pages *pages)
+{
+	struct stow_span rest = { line, line + len }, word, all;
+	struct mapping m = { .kind = STOW_PAGES_PRIVATE, .page_size = 4096 };
+	uint64_t count, bytes;
+	bool any = false;
+	int node;
+
+	if (!stow_span_word(&rest, &word))
+		return -EINVAL;
+	for (const char *p = word.p; p < word.end; p++)
+		if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')))
+			return -EINVAL;
+	if (!stow_span_word(&rest, &word)) /* the policy */
+		return -EINVAL;
+	/* The size of a page comes last. */
+	for (all = rest; stow_span_word(&all, &word);) {
+		any = any || *word.p == 'N';
+		take_word(word, &m);
+	}
+	while (any && rest.p < rest.end) {
+		struct stow_node_pages *on;
+
+		if (!stow_span_node_pair(&rest, &node, &count)) {
+			(void)stow_span_word(&rest, &word);
+			continue;
+		}
+		on = node_of(pages, node);
+		if (!on)
+			return -ENOMEM;
+		if (__builtin_mul_overflow(count, m.page_size, &bytes))
+			bytes = UINT64_MAX;
+		add_to(&on->kinds[m.kind], bytes);
+		if (m.kind == STOW_PAGES_PRIVATE && m.file)
+			add_to(&on->file, bytes);
+		if (m.kind == STOW_PAGES_PRIVATE && m.shared)
+			add_to(&on->shared, bytes);
+	}
+	return 0;
+}
+
+int stow_process_pages_read(struct stow_root *root, pid_t pid, struct stow_process_pages *ret,
+			    struct stow_err *err)
+{
+	_cleanup_(stow_numa_maps_close) struct stow_numa_maps maps;
+	struct stow_process_pages pages = { 0 };
+	ssize_t len = 0;
+	int r = stow_numa_maps_open(root, pid, "numa_maps", &maps, err);
+
+	if (r < 0)
+		return r;
+	errno = 0;
+	while (r != -ENOMEM && (len = getline(&maps.line, &maps.size, maps.file)) > 0) {
+		if (maps.line[len - 1] == '\n')
+			len--;
+		r = stow_process_pages_add(maps.line, (size_t)len, &pages);
+		pages.other_lines += r == -EINVAL;
+		errno = 0;
+	}
+	/* The check whether the caller may read it is made by the first read(2) as well. */
+	r = r == -ENOMEM ? -ENOMEM : ferror(maps.file) ? -(errno ?: EIO) : 0;
+	if (r < 0) {
+		stow_process_pages_done(&pages);
+		return r == -ESRCH ? stow_err_set(err, ESRCH, "process %d has ended", (int)pid)
+				   : stow_err_sys(err, -r, "numa_maps of process %d", (int)pid);
+	}
+	*ret = pages;
+	return 0;
+}
+
+void stow_process_pages_done(struct stow_process_pages *pages)
+{
+	free(pages->nodes);
+	*pages = (struct stow_process_pages){ 0 };
+}
+
+uint64_t stow_process_pages_on(const struct stow_process_pages *pages, int node)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; (size_t)node < pages->n_nodes && i < STOW_PAGES_KINDS; i++)
+		add_to(&sum, pages->nodes[node].kinds[i]);
+	return sum;
 }

@@ -7,19 +7,6 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 
-static const struct stow_config_node *reserved_on(const struct stow_config *config, int node)
-{
-	const struct stow_config_node *rest = NULL;
-
-	for (size_t i = 0; config && i < config->n_reserved; i++) {
-		if (config->reserved[i].id == node)
-			return &config->reserved[i];
-		if (config->reserved[i].id < 0)
-			rest = &config->reserved[i];
-	}
-	return rest;
-}
-
 static const struct stow_node_usage *usage_of(const struct stow_usage *usage, int node)
 {
 	for (size_t i = 0; usage && i < usage->n_nodes; i++)
@@ -142,13 +129,13 @@ int stow_capacity_build(const struct stow_topology *topology, const struct stow_
 	capacity->partitions =
 		config && config->partitions && stow_idset_empty(&topology->isolated);
 	capacity->n_nodes = topology->n_nodes;
-	capacity->unowned = topology->online;
-	stow_idset_minus(&capacity->unowned, &topology->isolated);
+	capacity->nonexclusive = topology->online;
+	stow_idset_minus(&capacity->nonexclusive, &topology->isolated);
 	if (usage)
-		stow_idset_minus(&capacity->unowned, &usage->exclusive);
+		stow_idset_minus(&capacity->nonexclusive, &usage->exclusive);
 	for (size_t i = 0; i < topology->n_nodes; i++) {
 		const struct stow_node *node = &topology->nodes[i];
-		const struct stow_config_node *reserved = reserved_on(config, node->id);
+		const struct stow_config_node *reserved = stow_config_reserved(config, node->id);
 		const struct stow_node_usage *used = usage_of(usage, node->id);
 		struct stow_node_capacity *cap = &capacity->nodes[i];
 

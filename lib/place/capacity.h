@@ -50,7 +50,7 @@ struct stow_capacity {
 	const struct stow_topology *topology; /* not owned; must outlive the capacity */
 	/* Online CPUs that are neither exclusive nor isolated. Containers without annotations run
 	 * there, so it must never become empty. */
-	struct stow_idset unowned;
+	struct stow_idset nonexclusive;
 };
 
 /* Compute the capacity. `config`, `usage`, `allowed_cpus`, `allowed_mems` may be NULL (no limit).

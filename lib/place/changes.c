@@ -14,12 +14,12 @@ int stow_changes_refuse(enum stow_changes changes, struct stow_err *err)
 {
 	switch (changes) {
 	case STOW_CHANGES_DISABLED:
-		return stow_err_set(err, EACCES, "%s exists: numastow is switched off",
+		return stow_err_set(err, EACCES, "%s exists: numastow is disabled",
 				    STOW_DISABLED_PATH);
 	case STOW_CHANGES_OBSERVED:
 		return stow_err_set(err, EACCES,
-				    "mode: observe: nothing is changed here; what would be done "
-				    "can be asked for (--dry-run)");
+				    "mode: observe: nothing is changed here; --dry-run shows what "
+				    "would be done");
 	default:
 		return 0;
 	}

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Whether numastow may change anything on this machine. The only code that judges this, for hook,
+ * Whether numastow may change anything on this machine. The only code that decides this, for hook,
  * command, agent and drain. Reading is always allowed, and so is undoing what was begun.
  */
 
@@ -10,7 +10,7 @@
 #include "base/root.h"
 #include "place/config.h"
 
-/* While this file exists, numastow is switched off: containers start as if it were not
+/* While this file exists, numastow is disabled: containers start as if it were not
  * installed. */
 #define STOW_DISABLED_PATH "/etc/numastow/disabled"
 

@@ -62,7 +62,7 @@ static int check_node(const void *entries, size_t n, const unsigned int *lines, 
 	if (!lines[NODE_CPUS] || !lines[NODE_COUNT])
 		return 0;
 	*ret_key = NODE_COUNT;
-	return stow_err_set(err, EINVAL, "cpus says already which CPUs; give one of them");
+	return stow_err_set(err, EINVAL, "cpus already has the CPUs; set one of them");
 }
 
 static int check_namespace(const void *entries, size_t n, const unsigned int *lines,
@@ -115,8 +115,8 @@ static int check_text(const struct stow_setting *setting, const char *text, stru
 		return stow_request_check_key(text, err);
 	/* A name without a path would be looked up in the hook's working directory. */
 	if (text[0] != '/')
-		return stow_err_set(err, EINVAL, "\"%.64s\" is not a whole path like /usr/bin/crun",
-				    text);
+		return stow_err_set(err, EINVAL,
+				    "\"%.64s\" is not an absolute path like /usr/bin/crun", text);
 	return 0;
 }
 
@@ -178,6 +178,19 @@ void stow_config_free(struct stow_config *config)
 	free(config->reserved);
 	free(config->namespaces);
 	free(config);
+}
+
+const struct stow_config_node *stow_config_reserved(const struct stow_config *config, int id)
+{
+	const struct stow_config_node *rest = NULL;
+
+	for (size_t i = 0; config && i < config->n_reserved; i++) {
+		if (config->reserved[i].id == id)
+			return &config->reserved[i];
+		if (config->reserved[i].id < 0)
+			rest = &config->reserved[i];
+	}
+	return rest;
 }
 
 void stow_config_reserved_digest(const struct stow_config *config,

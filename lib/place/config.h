@@ -64,6 +64,10 @@ int stow_config_parse(const char *text, size_t len, const char *name,
 		      struct stow_config **ret_config, struct stow_err *err);
 void stow_config_free(struct stow_config *config);
 
+/* Find what is reserved on a node: its own entry, or that of "*". NULL: nothing, or no
+ * configuration. */
+const struct stow_config_node *stow_config_reserved(const struct stow_config *config, int id);
+
 /* Compute a digest of the reserved CPUs. Without a configuration (NULL), it is the digest of no
  * reserved CPUs. */
 void stow_config_reserved_digest(const struct stow_config *config,

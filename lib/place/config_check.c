@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "place/config.h"
 
 static const struct stow_config_namespace *find(const struct stow_config *config, const char *ns)
@@ -21,16 +22,6 @@ static const struct stow_config_namespace *find(const struct stow_config *config
 			rest = &config->namespaces[i];
 	}
 	return rest;
-}
-
-/* Namespaces come from annotations, which are untrusted. */
-static const char *shown(const char *ns, char buf[static STOW_NAME_MAX + 1])
-{
-	snprintf(buf, STOW_NAME_MAX + 1, "%s", ns ? ns : "");
-	for (char *p = buf; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-	return buf;
 }
 
 static uint64_t page_bytes(const struct stow_request *request)
@@ -47,7 +38,7 @@ static uint64_t page_bytes(const struct stow_request *request)
 
 struct amount {
 	const char *key;    /* as in the configuration */
-	const char *member; /* the container behind the key, or NULL */
+	const char *member; /* the container after the key, or NULL */
 	uint64_t asked, used, request_cap, namespace_cap;
 	bool bytes;
 };
@@ -67,7 +58,7 @@ static const char *key_of(const struct amount *a, char buf[static 96])
 	return buf;
 }
 
-/* Name the cap that is exceeded: containers without a namespace count one by one under "*". */
+/* Name the cap that is exceeded: containers without a namespace are counted separately under "*". */
 static int over_namespace(const struct amount *a, const char *ns, struct stow_err *err)
 {
 	char asked[32], used[32], cap[32], key[96], name[STOW_NAME_MAX + 1];
@@ -91,8 +82,9 @@ static int over_namespace(const struct amount *a, const char *ns, struct stow_er
 	return stow_err_set(err, EPERM,
 			    "%s%s: \"%s\" and the %s that namespace \"%s\" has already are above "
 			    "its cap of %s (namespaces: %s in %s)",
-			    STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used, shown(ns, name),
-			    cap, a->key, STOW_CONFIG_PATH);
+			    STOW_ANNOTATION_PREFIX, key_of(a, key), asked, used,
+			    stow_text_quote(ns ? ns : "", name, sizeof(name)), cap, a->key,
+			    STOW_CONFIG_PATH);
 }
 
 static int check(const struct amount *a, const char *ns, struct stow_err *err)
@@ -128,7 +120,7 @@ static int check_caps(const struct stow_config *config, const char *ns, const ch
 		{ "hugepages", member, page_bytes(request), has->hugepages, one->hugepages,
 		  total->hugepages, true },
 	};
-	char name[STOW_NAME_MAX + 1];
+	char name[STOW_NAME_MAX + 4];
 
 	if (stow_cpu_mode_owns(request->cpu_mode) && config->n_namespaces &&
 	    !(entry && entry->exclusive))
@@ -136,7 +128,8 @@ static int check_caps(const struct stow_config *config, const char *ns, const ch
 				    "%scpu-mode: \"%s\" is not allowed for namespace \"%s\" "
 				    "(namespaces: exclusive-cpus in %s); \"shared\" is",
 				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(request->cpu_mode),
-				    shown(ns, name), STOW_CONFIG_PATH);
+				    stow_text_quote(ns ? ns : "", name, sizeof(name)),
+				    STOW_CONFIG_PATH);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(amounts); i++) {
 		int r = check(&amounts[i], ns, err);
 

@@ -75,7 +75,7 @@ static struct json_object *shares(const struct stow_request *request, const stru
 	return STOW_TAKE_PTR(array);
 }
 
-static struct json_object *lacks(const struct stow_refusal *refusal)
+static struct json_object *refusal_nodes(const struct stow_refusal *refusal)
 {
 	_cleanup_(put) struct json_object *array = json_object_new_array();
 
@@ -112,7 +112,7 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 	else
 		ok = add(object, "reason", json_object_new_string(refusal->text)) &&
 		     add(object, "suggestion", json_object_new_string(refusal->suggestion)) &&
-		     add(object, "nodes", lacks(refusal));
+		     add(object, "nodes", refusal_nodes(refusal));
 	return ok ? STOW_TAKE_PTR(object) : NULL;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +10,6 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "place/plan_internal.h"
-
-void stow_append(char *buf, size_t size, const char *fmt, ...)
-{
-	size_t len = strnlen(buf, size);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(buf + len, size - len, fmt, ap);
-	va_end(ap);
-}
 
 const char *stow_nodes_format(const struct stow_idset *nodes, char *buf, size_t size)
 {
@@ -234,7 +223,7 @@ int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_re
 {
 	/* Containers without exclusive CPUs must still run somewhere. */
 	if (request->cpu_mode == STOW_CPU_EXCLUSIVE &&
-	    request->cpus >= stow_idset_count(&capacity->unowned))
+	    request->cpus >= stow_idset_count(&capacity->nonexclusive))
 		return -ENOSPC;
 	return make(capacity, request, device_node, max_nodes, ret_plan, err);
 }

@@ -141,9 +141,6 @@ int stow_plan_attempt(const struct stow_capacity *capacity, const struct stow_re
 
 /* Format "6 exclusive CPUs, 8Gi memory and 64Mi in 2Mi pages". */
 const char *stow_need_format(const struct stow_request *request, char *buf, size_t size);
-/* Append to `buf` as snprintf() does; truncate what does not fit. */
-void stow_append(char *buf, size_t size, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 /* Format "node 1" or "nodes 0-1,3". */
 const char *stow_nodes_format(const struct stow_idset *nodes, char *buf, size_t size);
 

@@ -20,7 +20,7 @@ static int check_nodes(const struct stow_capacity *capacity, const struct stow_r
 {
 	struct stow_idset all = { 0 };
 	char named[128], have[128];
-	bool any_cpu = false;
+	bool any_cpu = request->memory_only;
 
 	for (size_t i = 0; i < capacity->n_nodes; i++) {
 		stow_idset_add(&all, capacity->nodes[i].id);

@@ -30,7 +30,7 @@ struct view {
 	size_t index; /* in capacity->nodes */
 	enum stow_unfit unfit;
 	struct stow_supply has;
-	double lacks; /* sum of the missing fractions, for sorting */
+	double shortfall; /* sum of the missing fractions, for sorting */
 	bool cpus, memory, pages;
 };
 
@@ -50,9 +50,9 @@ static void view_of(struct look *look, size_t index, struct view *v)
 		v->has.cpus -= v->has.cpus % look->unit;
 	v->cpus = !v->has.runs_on || !stow_supply_covers(&v->has, &need, &grown);
 	if (v->cpus && req->cpus && v->has.cpus < req->cpus)
-		v->lacks += 1 - (double)v->has.cpus / req->cpus;
+		v->shortfall += 1 - (double)v->has.cpus / req->cpus;
 	else if (v->cpus)
-		v->lacks += 1;
+		v->shortfall += 1;
 	need.cpus = 0;
 	v->has.runs_on = 1;
 	need.n = req->n_pages;
@@ -62,16 +62,16 @@ static void view_of(struct look *look, size_t index, struct view *v)
 		need.size[i] = req->pages[i].size;
 		need.count[i] = req->pages[i].count;
 		if (can < req->pages[i].count)
-			v->lacks += 1 - (double)can / (double)req->pages[i].count;
+			v->shortfall += 1 - (double)can / (double)req->pages[i].count;
 	}
 	v->pages = !stow_supply_covers(&v->has, &need, &grown);
 	if (v->pages)
 		grown = 0;
 	v->memory = req->memory && (v->has.memory < grown || v->has.memory - grown < req->memory);
 	if (v->memory)
-		v->lacks += 1 - (double)(v->has.memory - grown) / (double)req->memory;
+		v->shortfall += 1 - (double)(v->has.memory - grown) / (double)req->memory;
 	if (v->unfit != STOW_UNFIT_NOT)
-		v->lacks += 1000 + v->unfit;
+		v->shortfall += 1000 + v->unfit;
 }
 
 static const char *unfit_text(enum stow_unfit unfit)
@@ -80,7 +80,7 @@ static const char *unfit_text(enum stow_unfit unfit)
 	case STOW_UNFIT_NOT:
 		return "";
 	case STOW_UNFIT_UNNAMED:
-		return "is not among the nodes asked for";
+		return "is not among the requested nodes";
 	case STOW_UNFIT_FENCED:
 		return "is fenced";
 	case STOW_UNFIT_FORBIDDEN:
@@ -105,7 +105,7 @@ static bool is_unknown(const struct look *look, const struct view *v)
 
 /* Print "4 of 8 free", or if several resources are short "4 of 8 CPUs and 2Gi of 16Gi memory
  * free". */
-static void tell_free(const struct look *look, const struct view *v, char *buf, size_t size)
+static void describe_free(const struct look *look, const struct view *v, char *buf, size_t size)
 {
 	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
 	const struct stow_request *req = look->request;
@@ -139,7 +139,7 @@ static void tell_free(const struct look *look, const struct view *v, char *buf, 
 }
 
 /* Print the detailed line about one node. */
-static void tell_node(const struct look *look, const struct view *v, char *buf, size_t size)
+static void describe_node(const struct look *look, const struct view *v, char *buf, size_t size)
 {
 	const struct stow_node_capacity *node = &look->capacity->nodes[v->index];
 	const struct stow_request *req = look->request;
@@ -165,7 +165,7 @@ static void tell_node(const struct look *look, const struct view *v, char *buf, 
 	if (v->memory && is_unknown(look, v))
 		stow_append(buf, size, "its memory is unknown; ");
 	else if (v->memory && node->mem_real < node->mem_unpromised)
-		stow_append(buf, size, "%s memory not promised, but only %s really free; ",
+		stow_append(buf, size, "%s memory not promised, but only %s free; ",
 			    stow_format_size(node->mem_unpromised, a, sizeof(a)),
 			    stow_format_size(node->mem_real, b, sizeof(b)));
 	else if (v->memory)
@@ -211,12 +211,12 @@ static const char *where(const struct look *look, char *buf, size_t size)
 	return buf;
 }
 
-static int by_lacks(const void *a, const void *b)
+static int by_shortfall(const void *a, const void *b)
 {
 	const struct view *x = a, *y = b;
 
-	if (x->lacks != y->lacks)
-		return x->lacks < y->lacks ? -1 : 1;
+	if (x->shortfall != y->shortfall)
+		return x->shortfall < y->shortfall ? -1 : 1;
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -256,7 +256,7 @@ static void find_short(struct look *look, const struct view *views, size_t n)
 }
 
 /* Print the summary; this sorts `views` by what they lack. */
-static void tell(struct look *look, struct view *views, size_t n, char *buf, size_t size)
+static void describe(struct look *look, struct view *views, size_t n, char *buf, size_t size)
 {
 	char need[160], place[160];
 	size_t relevant = 0;
@@ -267,7 +267,7 @@ static void tell(struct look *look, struct view *views, size_t n, char *buf, siz
 	find_short(look, views, n);
 	snprintf(buf, size, "%s %s", stow_need_format(look->request, need, sizeof(need)),
 		 where(look, place, sizeof(place)));
-	qsort(views, n, sizeof(*views), by_lacks);
+	qsort(views, n, sizeof(*views), by_shortfall);
 	for (size_t i = 0, shown = 0; i < n && shown < SHOWN; i++) {
 		if (views[i].unfit == STOW_UNFIT_UNNAMED || views[i].unfit == STOW_UNFIT_FAR)
 			continue;
@@ -277,7 +277,7 @@ static void tell(struct look *look, struct view *views, size_t n, char *buf, siz
 			stow_append(buf, size, "%s", unfit_text(views[i].unfit));
 		else {
 			stow_append(buf, size, "has ");
-			tell_free(look, &views[i], buf, size);
+			describe_free(look, &views[i], buf, size);
 		}
 	}
 	if (relevant > SHOWN)
@@ -289,7 +289,7 @@ static void tell(struct look *look, struct view *views, size_t n, char *buf, siz
 static bool takes_all(const struct look *look, const struct stow_request *req)
 {
 	return req->cpu_mode == STOW_CPU_EXCLUSIVE &&
-	       req->cpus >= stow_idset_count(&look->capacity->unowned);
+	       req->cpus >= stow_idset_count(&look->capacity->nonexclusive);
 }
 
 /* Find where a request would fit, ignoring the CPU that must stay shared. */
@@ -501,10 +501,10 @@ static int look_at_cores(struct look *look)
 }
 
 /* Print a reason that applies to the whole machine, instead of the line about nodes. */
-static void tell_apart_from_nodes(const struct look *look, char *buf, size_t size)
+static void describe_other_reasons(const struct look *look, char *buf, size_t size)
 {
 	const struct stow_request *request = look->request;
-	uint64_t unowned = stow_idset_count(&look->capacity->unowned);
+	uint64_t nonexclusive = stow_idset_count(&look->capacity->nonexclusive);
 	struct stow_idset nodes = { 0 };
 	char need[160];
 
@@ -513,10 +513,8 @@ static void tell_apart_from_nodes(const struct look *look, char *buf, size_t siz
 		try_all(look, request, look->near_node, true, &nodes);
 	if (!stow_idset_empty(&nodes))
 		snprintf(buf, size,
-			 "%s; %" PRIu64
-			 " CPU%s belong%s to no container yet, and one must stay so for "
-			 "all else that runs here",
-			 need, unowned, unowned == 1 ? "" : "s", unowned == 1 ? "s" : "");
+			 "%s; %" PRIu64 " CPU%s not exclusive yet, and one must remain shared",
+			 need, nonexclusive, nonexclusive == 1 ? " is" : "s are");
 	if (breaks_a_core(look))
 		snprintf(buf, size,
 			 "%s would leave part of a core to another container (full-cores "
@@ -564,10 +562,11 @@ int stow_refuse(const struct stow_capacity *capacity, const struct stow_request 
 	for (size_t i = 0; i < capacity->n_nodes; i++) {
 		view_of(&look, i, &views[i]);
 		refusal->nodes[i].id = capacity->nodes[i].id;
-		tell_node(&look, &views[i], refusal->nodes[i].text, sizeof(refusal->nodes[i].text));
+		describe_node(&look, &views[i], refusal->nodes[i].text,
+			      sizeof(refusal->nodes[i].text));
 	}
-	tell(&look, views, capacity->n_nodes, refusal->text, sizeof(refusal->text));
-	tell_apart_from_nodes(&look, refusal->text, sizeof(refusal->text));
+	describe(&look, views, capacity->n_nodes, refusal->text, sizeof(refusal->text));
+	describe_other_reasons(&look, refusal->text, sizeof(refusal->text));
 	suggest(&look, refusal->suggestion, sizeof(refusal->suggestion));
 	*ret_refusal = STOW_TAKE_PTR(refusal);
 	return 0;

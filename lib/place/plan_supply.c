@@ -66,6 +66,7 @@ void stow_supply_of(const struct stow_capacity *capacity, const struct stow_requ
 
 	memset(ret, 0, sizeof(*ret));
 	supply_cpus(node, request->cpu_mode, empty, ret);
+	ret->runs_on |= request->memory_only;
 	ret->memory = node->mem_free;
 	if (empty) {
 		ret->memory = node->mem_total;

@@ -11,18 +11,19 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 #define KEYS_MAX      1024 /* numastow's annotations on one container: more are an attack */
 #define VALUE_MAX     1024 /* bytes; the longest real value is a list of nodes */
 #define CONTAINER_MAX 63   /* a DNS label, RFC 1123 */
 #define SHOWN_MAX     80   /* bytes of a key or value that an error quotes */
 
-static const char *const cpu_modes[] = { "shared", "exclusive", "isolated", NULL };
+const char *const stow_cpu_modes[] = { "shared", "exclusive", "isolated", NULL };
 const char *const stow_policies[] = { "single-numa-node", "restricted", "best-effort", "spread",
 				      NULL };
 static const char *const scopes[] = { "container", "pod", NULL };
-static const char *const memory_policies[] = { "bind", "preferred", "interleave", "local", NULL };
-static const char *const drains[] = { "repin", "evict", "refuse", NULL };
+const char *const stow_memory_policies[] = { "bind", "preferred", "interleave", "local", NULL };
+const char *const stow_drains[] = { "repin", "evict", "refuse", NULL };
 static const char *const on_failures[] = { "fail", "ignore", NULL };
 
 enum key {
@@ -64,14 +65,14 @@ static const char *const keys[] = {
 struct item {
 	enum key key;
 	uint64_t page_size;    /* for KEY_HUGEPAGES */
-	const char *container; /* behind the dot, or NULL */
+	const char *container; /* after the dot, or NULL */
 	const char *name;      /* the whole key, for messages */
 	const char *value;
 };
 
 const char *stow_cpu_mode_name(enum stow_cpu_mode v)
 {
-	return cpu_modes[v];
+	return stow_cpu_modes[v];
 }
 
 const char *stow_policy_name(enum stow_policy v)
@@ -81,19 +82,7 @@ const char *stow_policy_name(enum stow_policy v)
 
 const char *stow_memory_policy_name(enum stow_memory_policy v)
 {
-	return memory_policies[v];
-}
-
-/* Prepare untrusted text for a terminal or a log: only ASCII, no control characters, no newline
- * that could fake another line, and not much of it. */
-static const char *shown(const char *text, char buf[static SHOWN_MAX + 4])
-{
-	size_t n = 0;
-
-	for (; text[n] && n < SHOWN_MAX; n++)
-		buf[n] = (char)(text[n] < 0x20 || text[n] > 0x7e ? '?' : text[n]);
-	memcpy(buf + n, text[n] ? "..." : "", text[n] ? 4 : 1);
-	return buf;
+	return stow_memory_policies[v];
 }
 
 /* `numastow.io/KEY: "VALUE" text` */
@@ -109,8 +98,9 @@ static int bad_value(const struct item *item, struct stow_err *err, int errnum, 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return stow_err_set(err, errnum, "%s: \"%s\" %s", shown(item->name, key),
-			    shown(item->value, value), text);
+	return stow_err_set(err, errnum, "%s: \"%s\" %s",
+			    stow_text_quote(item->name, key, sizeof(key)),
+			    stow_text_quote(item->value, value, sizeof(value)), text);
 }
 
 /* The words as "a, b, c". */
@@ -163,13 +153,13 @@ static int parse_memory(const struct item *item, struct stow_request *req, struc
 		return r;
 	if (v == 0)
 		return bad_value(item, err, EINVAL,
-				 "is no memory at all; give more than 0, or leave the key out");
+				 "is no memory; set more than 0, or omit the key");
 	if (v < STOW_PAGE_MIN && stow_quantity_meant(item->value, meant, sizeof(meant)))
 		return bad_value(item, err, EINVAL,
 				 "is less than a page of memory; did you mean \"%s\"?", meant);
 	if (v < STOW_PAGE_MIN)
 		return bad_value(item, err, EINVAL,
-				 "is less than a page of memory; give an amount like 512Mi or 8Gi");
+				 "is less than a page of memory; set an amount like 512Mi or 8Gi");
 	req->memory = v;
 	req->has_memory = true;
 	return 0;
@@ -223,7 +213,8 @@ static int parse_hugepages(const struct item *item, struct stow_request *req, st
 	}
 	if (set_pages(req, item->page_size, bytes / item->page_size) < 0)
 		return bad_value(item, err, EINVAL,
-				 "is one page size too many; %d can be asked for", STOW_POOLS_MAX);
+				 "is one page size too many; at most %d are possible",
+				 STOW_POOLS_MAX);
 	req->has_pages = true;
 	return 0;
 }
@@ -304,7 +295,7 @@ static int apply(const struct item *item, struct stow_request *req, struct stow_
 			       sizeof(req->reservation), err);
 		return v < 0 ? v : stow_reservation_parse(req->reservation, &reservation, err);
 	case KEY_CPU_MODE:
-		v = parse_word(item, cpu_modes, err);
+		v = parse_word(item, stow_cpu_modes, err);
 		if (v >= 0)
 			req->cpu_mode = (enum stow_cpu_mode)v;
 		break;
@@ -321,12 +312,12 @@ static int apply(const struct item *item, struct stow_request *req, struct stow_
 			req->scope = (enum stow_scope)v;
 		break;
 	case KEY_MEMORY_POLICY:
-		v = parse_word(item, memory_policies, err);
+		v = parse_word(item, stow_memory_policies, err);
 		if (v >= 0)
 			req->memory_policy = (enum stow_memory_policy)v;
 		break;
 	case KEY_DRAIN:
-		v = parse_word(item, drains, err);
+		v = parse_word(item, stow_drains, err);
 		if (v >= 0)
 			req->drain = (enum stow_drain)v;
 		break;
@@ -345,9 +336,9 @@ static int unknown_key(const char *name, const char *base, const char *container
 	char key[SHOWN_MAX + 4], behind[SHOWN_MAX + 4] = "", list[256];
 	int near = stow_nearest(base, keys);
 
-	shown(name, key);
+	stow_text_quote(name, key, sizeof(key));
 	if (container)
-		shown(container, behind);
+		stow_text_quote(container, behind, sizeof(behind));
 	if (near >= 0)
 		return stow_err_set(err, EINVAL,
 				    "unknown annotation \"%s\"; did you mean \"%s%s%s%s\"?", key,
@@ -381,7 +372,7 @@ static int take_apart(const struct stow_annotation *a, struct item *ret, struct 
 		len = sizeof(base) - 1;
 	memcpy(base, rest, len);
 	base[len] = '\0';
-	shown(a->key, key);
+	stow_text_quote(a->key, key, sizeof(key));
 	if (strncmp(base, HUGEPAGES, strlen(HUGEPAGES)) == 0) {
 		k = KEY_HUGEPAGES;
 		if (stow_parse_pagesize(base + strlen(HUGEPAGES), &item.page_size, NULL) < 0)
@@ -397,11 +388,10 @@ static int take_apart(const struct stow_annotation *a, struct item *ret, struct 
 	}
 	item.key = (enum key)k;
 	if (item.container && !dns_label(item.container))
-		return stow_err_set(
-			err, EINVAL,
-			"%s: behind the dot stands a container's name: at most %d lower "
-			"case letters, digits and '-'",
-			key, CONTAINER_MAX);
+		return stow_err_set(err, EINVAL,
+				    "%s: after the dot comes a container's name: at most %d lower "
+				    "case letters, digits and '-'",
+				    key, CONTAINER_MAX);
 	if (item.container && item.key == KEY_SCOPE)
 		return stow_err_set(err, EINVAL,
 				    "%s: the scope is the same for all containers of a pod; write "
@@ -477,9 +467,11 @@ static int check_once(const struct item *items, size_t n, struct stow_err *err)
 		    !same_container(items[i].container, last->container))
 			continue;
 		if (strcmp(items[i].name, last->name) == 0)
-			return stow_err_set(err, EINVAL, "%s is given twice", shown(last->name, a));
+			return stow_err_set(err, EINVAL, "%s is given twice",
+					    stow_text_quote(last->name, a, sizeof(a)));
 		return stow_err_set(err, EINVAL, "%s and %s are the same page size; give one",
-				    shown(items[i].name, a), shown(last->name, b));
+				    stow_text_quote(items[i].name, a, sizeof(a)),
+				    stow_text_quote(last->name, b, sizeof(b)));
 	}
 	return 0;
 }
@@ -506,7 +498,7 @@ static int collect(const struct stow_annotation *annotations, size_t n,
 		if (allowed_keys && !allowed(&items[found], allowed_keys))
 			return stow_err_set(
 				err, EPERM, "%s is not allowed here; the administrator allows %s",
-				shown(annotations[i].key, key),
+				stow_text_quote(annotations[i].key, key, sizeof(key)),
 				*allowed_keys ? join(allowed_keys, list, sizeof(list)) : "no key");
 		r = apply(&items[found++], &scratch, err);
 		if (r == 0)
@@ -527,7 +519,7 @@ static int nameless(const struct item *item, struct stow_err *err)
 	return stow_err_set(err, EINVAL,
 			    "%s is for a container of that name, and this one has none "
 			    "(io.kubernetes.container.name; Podman gives none); write %.*s",
-			    shown(item->name, key), (int)len, item->name);
+			    stow_text_quote(item->name, key, sizeof(key)), (int)len, item->name);
 }
 
 int stow_request_parse(const struct stow_annotation *annotations, size_t n, const char *container,

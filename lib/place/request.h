@@ -17,16 +17,16 @@
 #include "model/amounts.h"
 #include "model/choices.h"
 
-#define STOW_ANNOTATION_PREFIX "numastow.io/"
-#define STOW_CPUS_MAX	       STOW_IDSET_MAX
-#define STOW_PAGE_MIN	       4096 /* bytes, Linux's smallest page; less is not an amount of memory */
-#define STOW_NAME_MAX	       253 /* a DNS subdomain name, as Kubernetes names pods */
+#define STOW_CPUS_MAX STOW_IDSET_MAX
+#define STOW_PAGE_MIN 4096 /* bytes, Linux's smallest page; less is not an amount of memory */
 
 /* Return the word used in annotations and output. */
 const char *stow_cpu_mode_name(enum stow_cpu_mode v);
 const char *stow_policy_name(enum stow_policy v);
 const char *stow_memory_policy_name(enum stow_memory_policy v);
-extern const char *const stow_policies[]; /* NULL-terminated */
+/* The words, NULL-terminated. */
+extern const char *const stow_policies[], *const stow_cpu_modes[], *const stow_memory_policies[],
+									   *const stow_drains[];
 
 struct stow_request {
 	uint32_t cpus;	 /* hardware threads; 0: no number, any of the nodes' shared CPUs */
@@ -39,6 +39,8 @@ struct stow_request {
 	enum stow_memory_policy memory_policy;
 	enum stow_drain drain;
 	enum stow_on_failure on_failure;
+	bool memory_only;	 /* its CPUs come with other parts of a claim: NUMA nodes without
+				    CPUs will do */
 	bool nodes_auto;	 /* nodes=auto, the default */
 	struct stow_idset nodes; /* otherwise only these */
 	char near[64];		 /* "" for none */

@@ -2,7 +2,6 @@
 /* A request after parsing: checking, completing from the container's limits, formatting. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +11,8 @@
 static int over_limit(const char *key, const char *asked, const char *limit, struct stow_err *err)
 {
 	return stow_err_set(err, EPERM,
-			    "%s%s: \"%s\" is above the container's own limit of %s; at most the "
-			    "limit can be had",
+			    "%s%s: \"%s\" is above the container's own limit of %s; the limit is "
+			    "the most that it can get",
 			    STOW_ANNOTATION_PREFIX, key, asked, limit);
 }
 
@@ -75,7 +74,7 @@ static int add_pages(struct stow_request *req, const struct stow_limits *limits,
 					    limit->count, limit->size);
 		if (req->n_pages == STOW_POOLS_MAX)
 			return stow_err_set(err, EINVAL,
-					    "hugepages of more than %d sizes are asked for",
+					    "hugepages of more than %d sizes are requested",
 					    STOW_POOLS_MAX);
 		memmove(&req->pages[at + 1], &req->pages[at],
 			(req->n_pages - at) * sizeof(req->pages[0]));
@@ -102,8 +101,8 @@ int stow_request_complete(struct stow_request *request, const struct stow_limits
 		return r;
 	if (stow_cpu_mode_owns(req.cpu_mode) && req.cpus == 0)
 		return stow_err_set(err, EINVAL,
-				    "%scpu-mode: \"%s\" needs a number of CPUs: give %scpus, or "
-				    "the container a CPU limit",
+				    "%scpu-mode: \"%s\" needs a number of CPUs: set %scpus, or a "
+				    "CPU limit of the container",
 				    STOW_ANNOTATION_PREFIX, stow_cpu_mode_name(req.cpu_mode),
 				    STOW_ANNOTATION_PREFIX);
 	*request = req;
@@ -166,19 +165,6 @@ size_t stow_request_members(const struct stow_annotation *annotations, size_t n,
 	return found;
 }
 
-static void append(char *buf, size_t size, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void append(char *buf, size_t size, const char *fmt, ...)
-{
-	size_t len = strnlen(buf, size);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(buf + len, size - len, fmt, ap);
-	va_end(ap);
-}
-
 const char *stow_request_format(const struct stow_request *request, char *buf, size_t size)
 {
 	char bytes[32], page[32], nodes[64];
@@ -187,23 +173,23 @@ const char *stow_request_format(const struct stow_request *request, char *buf, s
 		return buf;
 	buf[0] = '\0';
 	if (request->cpus)
-		append(buf, size, "%" PRIu32 " %s CPU%s, ", request->cpus,
-		       stow_cpu_mode_name(request->cpu_mode), request->cpus == 1 ? "" : "s");
+		stow_append(buf, size, "%" PRIu32 " %s CPU%s, ", request->cpus,
+			    stow_cpu_mode_name(request->cpu_mode), request->cpus == 1 ? "" : "s");
 	else
-		append(buf, size, "shared CPUs, ");
+		stow_append(buf, size, "shared CPUs, ");
 	if (request->memory)
-		append(buf, size, "%s memory, ",
-		       stow_format_amount(request->memory, bytes, sizeof(bytes)));
+		stow_append(buf, size, "%s memory, ",
+			    stow_format_amount(request->memory, bytes, sizeof(bytes)));
 	for (size_t i = 0; i < request->n_pages; i++)
-		append(buf, size, "%s in %s hugepages, ",
-		       stow_format_size(request->pages[i].size * request->pages[i].count, bytes,
-					sizeof(bytes)),
-		       stow_format_size(request->pages[i].size, page, sizeof(page)));
-	append(buf, size, "%s", stow_policy_name(request->policy));
+		stow_append(buf, size, "%s in %s hugepages, ",
+			    stow_format_size(request->pages[i].size * request->pages[i].count,
+					     bytes, sizeof(bytes)),
+			    stow_format_size(request->pages[i].size, page, sizeof(page)));
+	stow_append(buf, size, "%s", stow_policy_name(request->policy));
 	if (!request->nodes_auto)
-		append(buf, size, ", nodes %s",
-		       stow_idset_format(&request->nodes, nodes, sizeof(nodes)));
+		stow_append(buf, size, ", nodes %s",
+			    stow_idset_format(&request->nodes, nodes, sizeof(nodes)));
 	if (request->near[0])
-		append(buf, size, ", near %s", request->near);
+		stow_append(buf, size, ", near %s", request->near);
 	return buf;
 }

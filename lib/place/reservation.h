@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "base/idset.h"
-#include "place/request.h"
+#include "model/choices.h"
 
 #define STOW_RESERVATION_ID_LEN 16 /* lower-case hexadecimal digits */
 

@@ -63,7 +63,8 @@ int stow_target_complete(const char *text, int port, char *ret, size_t size, str
 		colon = NULL;
 	if (!six && colon && memchr(text, ':', (size_t)(colon - text)))
 		return stow_err_set(err, EINVAL,
-				    "\"%.128s\": want [ADDRESS]:PORT for an IPv6 address", text);
+				    "\"%.128s\": expected [ADDRESS]:PORT for an IPv6 address",
+				    text);
 	if (colon && (stow_parse_u64(colon + 1, 65535, &given, NULL) < 0 || given == 0))
 		return stow_err_set(err, EINVAL, "\"%.128s\": the port is not 1 to 65535", text);
 	end = colon ? colon : end;
@@ -80,6 +81,16 @@ bool stow_address_is_loopback(const struct sockaddr_storage *address)
 		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
 	return address->ss_family == AF_INET6 &&
 	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+bool stow_address_is_any(const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+	if (address->ss_family == AF_INET)
+		return in->sin_addr.s_addr == htonl(INADDR_ANY);
+	return address->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 }
 
 int stow_address_port(const struct sockaddr_storage *address)

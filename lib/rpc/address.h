@@ -20,5 +20,8 @@ int stow_target_complete(const char *text, int port, char *ret, size_t size, str
 /* Return whether only programs of this machine can connect to the address. */
 bool stow_address_is_loopback(const struct sockaddr_storage *address);
 
+/* Return whether the address stands for all addresses of the machine: 0.0.0.0 or [::]. */
+bool stow_address_is_any(const struct sockaddr_storage *address);
+
 /* Return the port in host byte order. */
 int stow_address_port(const struct sockaddr_storage *address);

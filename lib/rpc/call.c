@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a call, the same on both sides: receive, send, end.
+ * The life of a call, the same on both sides: receive (here), send (call_send.c), end (call_end.c).
  *
  * The core allows at most one sending and one receiving batch of a call at a time, and every batch
  * that was started must come back before its memory is freed. So sending is a queue with one batch
@@ -18,19 +18,14 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "rpc/internal.h"
 #include "rpc/texts.h"
 
-struct rpc_chunk {
-	struct rpc_chunk *next;
-	max_align_t data[];
-};
-
 static void on_received(struct rpc_tag *tag, bool ok);
-static void on_sent(struct rpc_tag *tag, bool ok);
 static void on_ended(struct rpc_tag *tag, bool ok);
 
-struct stow_rpc_call *rpc_call_new(grpc_call *core)
+struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc_call *call))
 {
 	struct stow_rpc_call *call = calloc(1, sizeof(*call));
 
@@ -42,12 +37,15 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core)
 	atomic_init(&call->cancelled, false);
 	atomic_init(&call->whole, false);
 	atomic_init(&call->late, false);
+	atomic_init(&call->unread, false);
+	atomic_init(&call->writing, 0);
 	atomic_init(&call->known, false);
 	pthread_mutex_init(&call->lock, NULL);
+	call->gone = gone;
 	call->call = core;
 	call->last = &call->first;
 	call->received.fn = on_received;
-	call->sent.fn = on_sent;
+	call->sent.fn = rpc_call_sent;
 	call->ended.fn = on_ended;
 	call->details = grpc_empty_slice();
 	grpc_metadata_array_init(&call->initial);
@@ -61,103 +59,27 @@ struct stow_rpc_call *stow_rpc_ref(struct stow_rpc_call *call)
 	return call;
 }
 
-/* Queued bytes of a server's call count for the peer. */
-static void unqueue(struct stow_rpc_call *call, size_t size)
-{
-	if (call->connection && size)
-		rpc_connection_unqueue(call->connection, size);
-}
-
-static void drop_queue(struct stow_rpc_call *call)
-{
-	unqueue(call, call->backlog);
-	while (call->first) {
-		struct rpc_queued *item = call->first;
-
-		call->first = item->next;
-		grpc_byte_buffer_destroy(item->buffer);
-		free(item);
-	}
-	call->last = &call->first;
-	call->backlog = 0;
-}
-
 void stow_rpc_unref(struct stow_rpc_call *call)
 {
 	if (!call || atomic_fetch_sub(&call->refs, 1) != 1)
 		return;
-	drop_queue(call);
+	rpc_call_drop_all(call);
 	if (call->in)
 		grpc_byte_buffer_destroy(call->in);
-	if (call->out)
-		grpc_byte_buffer_destroy(call->out);
-	unqueue(call, call->out_size);
 	rpc_connection_unref(call->connection);
 	if (call->call)
 		grpc_call_unref(call->call);
 	grpc_slice_unref(call->details);
 	grpc_metadata_array_destroy(&call->initial);
 	grpc_metadata_array_destroy(&call->trailing);
-	while (call->chunks) {
-		struct rpc_chunk *chunk = call->chunks;
-
-		call->chunks = chunk->next;
-		free(chunk);
-	}
+	rpc_call_free_chunks(call);
 	pthread_mutex_destroy(&call->lock);
 	free(call->request);
 	free(call->result);
 	free(call);
 }
 
-/* --- the end -------------------------------------------------------------- */
-
-/* Return the error with which the call ended; NULL: success. Nothing else runs any more. */
-static const struct stow_err *verdict(struct stow_rpc_call *call)
-{
-	if (call->overrun) {
-		stow_err_set(&call->err, ENOBUFS, "%s", call->overrun);
-	} else if (call->client) {
-		/* The error that this side ended it with tells more than the CANCELLED that comes
-		 * back. */
-		if (call->status != GRPC_STATUS_OK && call->err.code == 0)
-			rpc_err_from_status(&call->err, call->status, &call->details);
-	} else if (call->cancelled && call->err.code == 0) {
-		stow_err_set(&call->err, ECANCELED, "the caller has disconnected");
-	}
-	return call->err.code ? &call->err : NULL;
-}
-
-static void finish_unary(struct stow_rpc_call *call)
-{
-	const struct stow_err *err = verdict(call);
-	ProtobufCMessage *message = NULL;
-	struct stow_err bad;
-
-	if (!err && !call->in) {
-		stow_err_set(&bad, EPROTO, "the answer has no message");
-		err = &bad;
-	} else if (!err) {
-		if (rpc_unpack(call->in, call->receives, &message, &bad) < 0)
-			err = &bad;
-		call->in = NULL;
-	}
-	call->done(call->ctx, message, err);
-	if (!call->gives)
-		stow_rpc_message_free(message);
-}
-
-static void tell_ended(struct stow_rpc_call *call)
-{
-	struct stow_rpc_ended ended = { .peer = &call->peer,
-					.method = call->method,
-					.request = call->request ? call->request : "",
-					.result = call->result ? call->result : "",
-					.err = verdict(call),
-					.duration = stow_clock_monotonic() - call->started };
-
-	call->service->ended(&ended, call->ctx);
-}
+/* --- messages that are received ------------------------------------------- */
 
 /* Describe the request, only for services with `ended`, in at most one line. */
 static void describe(struct stow_rpc_call *call, const ProtobufCMessage *message)
@@ -203,49 +125,6 @@ void stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
 	call->result = text;
 }
 
-static void finish(struct stow_rpc_call *call)
-{
-	struct stow_rpc_server *server = call->server;
-	struct stow_rpc_client *client = call->client;
-
-	if (call->done)
-		finish_unary(call);
-	else if (call->opened && call->ops->closed)
-		call->ops->closed(call, call->ctx, verdict(call));
-	if (server && call->service && call->service->ended)
-		tell_ended(call);
-	if (server)
-		rpc_server_call_gone(server, call);
-	else
-		rpc_client_call_gone(client, call);
-}
-
-void rpc_call_begin(struct stow_rpc_call *call)
-{
-	atomic_fetch_add(&call->pending, 1);
-}
-
-void rpc_call_end(struct stow_rpc_call *call)
-{
-	if (atomic_fetch_sub(&call->pending, 1) == 1)
-		finish(call);
-}
-
-static void start_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n,
-			struct rpc_tag *tag)
-{
-	rpc_hands_over(tag);
-	/* Anything but OK is a bug in this file, such as two receiving batches at once. */
-	if (grpc_call_start_batch(call->call, ops, n, tag, NULL) != GRPC_CALL_OK)
-		abort();
-}
-
-void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag)
-{
-	rpc_call_begin(call);
-	start_batch(call, ops, n, tag);
-}
-
 static void on_ended(struct rpc_tag *tag, bool ok)
 {
 	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, ended);
@@ -258,7 +137,7 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	    (!call->opened || !atomic_load(&call->whole)))
 		rpc_connection_reset(call->connection);
 	call->closing = call->closed_sent = true;
-	drop_queue(call);
+	rpc_call_drop_queue(call);
 	pthread_mutex_unlock(&call->lock);
 	rpc_call_end(call);
 }
@@ -279,7 +158,7 @@ static void receive(struct stow_rpc_call *call)
 		op[n].reserved = NULL;
 		op[n++].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
 	}
-	start_batch(call, op, n, &call->received);
+	rpc_call_start_batch(call, op, n, &call->received);
 }
 
 void rpc_call_receive(struct stow_rpc_call *call)
@@ -318,7 +197,7 @@ static void run_unary(struct stow_rpc_call *call, const ProtobufCMessage *reques
 		return;
 	}
 	call->sends->message_init(response);
-	rpc_call_begin(call); /* for the owed reply, which may be sent before the method returns */
+	rpc_call_begin(call); /* for the reply, which may be sent before the method returns */
 	r = call->unary(call, call->ctx, request, response, &err);
 	if (r == STOW_RPC_LATER)
 		return;
@@ -333,14 +212,7 @@ static int run_stream(struct stow_rpc_call *call, const ProtobufCMessage *messag
 {
 	if (call->ops->message)
 		return call->ops->message(call, call->ctx, message, err);
-	if (call->ops->open) {
-		int r = call->ops->open(call, call->ctx, message, err);
-
-		if (r < 0)
-			return r;
-	}
-	call->opened = true;
-	return 0;
+	return call->ops->open ? call->ops->open(call, call->ctx, message, err) : 0;
 }
 
 static void message_in(struct stow_rpc_call *call)
@@ -368,7 +240,7 @@ static void message_in(struct stow_rpc_call *call)
 	} else if (call->ops && call->ops->message) {
 		rpc_call_receive(call);
 	} else if (call->ops) {
-		rpc_call_push(call); /* sends the initial metadata of a server-streaming call */
+		rpc_call_opened(call);
 	}
 }
 
@@ -397,199 +269,6 @@ static void on_received(struct rpc_tag *tag, bool ok)
 	rpc_call_end(call);
 }
 
-/* --- sending -------------------------------------------------------------- */
-
-static void add_status(const struct stow_err *err, grpc_slice *details, grpc_op *op)
-{
-	op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
-	if (err->code == 0)
-		return;
-	op->data.send_status_from_server.status = (grpc_status_code)stow_status_of_errno(err->code);
-	*details = grpc_slice_from_copied_string(err->msg);
-	op->data.send_status_from_server.status_details = details;
-}
-
-/* Start the next batch. The caller holds the lock. */
-static void push(struct stow_rpc_call *call)
-{
-	grpc_op ops[3] = { 0 };
-	grpc_slice details = grpc_empty_slice();
-	size_t n = 0;
-
-	if (call->sending)
-		return;
-	if (call->server && !call->greeted && !call->closed_sent) {
-		call->greeted = true;
-		ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
-	}
-	if (call->first) {
-		struct rpc_queued *item = call->first;
-
-		call->first = item->next;
-		if (!call->first)
-			call->last = &call->first;
-		call->backlog -= item->size;
-		call->out_size = item->size;
-		call->out = item->buffer;
-		free(item);
-		ops[n].op = GRPC_OP_SEND_MESSAGE;
-		ops[n].flags = call->first ? GRPC_WRITE_BUFFER_HINT : 0;
-		ops[n++].data.send_message.send_message = call->out;
-	}
-	if (call->closing && !call->first && !call->closed_sent) {
-		call->closed_sent = true;
-		if (call->server)
-			add_status(&call->err, &details, &ops[n++]);
-		else
-			ops[n++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
-	}
-	if (n == 0)
-		return;
-	call->sending = true;
-	rpc_call_batch(call, ops, n, &call->sent);
-	grpc_slice_unref(details);
-}
-
-void rpc_call_push(struct stow_rpc_call *call)
-{
-	pthread_mutex_lock(&call->lock);
-	push(call);
-	pthread_mutex_unlock(&call->lock);
-}
-
-static void on_sent(struct rpc_tag *tag, bool ok)
-{
-	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, sent);
-
-	pthread_mutex_lock(&call->lock);
-	call->sending = false;
-	if (call->out)
-		grpc_byte_buffer_destroy(call->out);
-	call->out = NULL;
-	unqueue(call, call->out_size);
-	if (ok && call->connection && call->out_size)
-		rpc_connection_sent(call->connection, call->out_size);
-	call->out_size = 0;
-	if (!ok) {
-		call->closing = call->closed_sent = true;
-		drop_queue(call);
-	}
-	push(call);
-	pthread_mutex_unlock(&call->lock);
-	rpc_call_end(call);
-}
-
-/* Queue a message. The caller holds the lock. */
-static int enqueue(struct stow_rpc_call *call, const ProtobufCMessage *message)
-{
-	struct rpc_queued *item = calloc(1, sizeof(*item));
-
-	if (!item)
-		return -ENOMEM;
-	item->buffer = rpc_pack(message);
-	if (!item->buffer) {
-		free(item);
-		return -ENOMEM;
-	}
-	item->size = grpc_byte_buffer_length(item->buffer);
-	if (call->connection && rpc_connection_queue(call->connection, item->size) < 0) {
-		grpc_byte_buffer_destroy(item->buffer);
-		free(item);
-		return -ENOBUFS;
-	}
-	call->backlog += item->size;
-	*call->last = item;
-	call->last = &item->next;
-	return 0;
-}
-
-/* Reset the stream: a status could not overtake the messages that the reader does not read. The
- * caller holds the lock. */
-static void abandon(struct stow_rpc_call *call, const char *why)
-{
-	call->overrun = why;
-	call->closing = call->closed_sent = true;
-	drop_queue(call);
-	grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED, why, NULL);
-}
-
-int stow_rpc_send(struct stow_rpc_call *call, const void *message)
-{
-	int r;
-
-	pthread_mutex_lock(&call->lock);
-	if (call->closing) {
-		r = call->overrun ? -ENOBUFS : -EPIPE;
-	} else if (call->backlog > STOW_RPC_BACKLOG_MAX) {
-		abandon(call, "the reader is too slow");
-		r = -ENOBUFS;
-	} else {
-		r = enqueue(call, message);
-		/* With one message missing, the stream would have another meaning. */
-		if (r < 0)
-			abandon(call, r == -ENOMEM ? "out of memory" : "the reader is too slow");
-		push(call);
-	}
-	pthread_mutex_unlock(&call->lock);
-	return r;
-}
-
-size_t stow_rpc_backlog(struct stow_rpc_call *call)
-{
-	size_t backlog;
-
-	pthread_mutex_lock(&call->lock);
-	backlog = call->backlog;
-	pthread_mutex_unlock(&call->lock);
-	return backlog;
-}
-
-void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err)
-{
-	pthread_mutex_lock(&call->lock);
-	if (call->client && err && call->err.code == 0) {
-		call->err = *err;
-		call->closing = true;
-		drop_queue(call);
-		if (call->call) /* otherwise it has ended */
-			grpc_call_cancel(call->call, NULL);
-	} else if (!call->closing) {
-		if (err)
-			call->err = *err;
-		call->closing = true;
-		push(call);
-	}
-	pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
-		     const struct stow_err *err)
-{
-	pthread_mutex_lock(&call->lock);
-	if (!call->closing) {
-		int r = 0;
-
-		if (err)
-			call->err = *err;
-		else
-			r = enqueue(call, message);
-		if (r == -ENOBUFS)
-			stow_err_set(&call->err, ENOBUFS,
-				     "too many answers wait to be read by this peer");
-		else if (r < 0)
-			stow_err_set(&call->err, ENOMEM, "out of memory");
-		call->closing = true;
-		push(call);
-	}
-	pthread_mutex_unlock(&call->lock);
-}
-
-void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const struct stow_err *err)
-{
-	rpc_call_answer(call, response, err);
-	rpc_call_end(call);
-}
-
 /* --- the rest ------------------------------------------------------------- */
 
 void stow_rpc_set_data(struct stow_rpc_call *call, void *data)
@@ -610,33 +289,4 @@ const struct stow_rpc_peer *stow_rpc_peer(const struct stow_rpc_call *call)
 bool stow_rpc_cancelled(const struct stow_rpc_call *call)
 {
 	return atomic_load(&call->cancelled);
-}
-
-void *stow_rpc_alloc(struct stow_rpc_call *call, size_t size)
-{
-	struct rpc_chunk *chunk = calloc(1, sizeof(*chunk) + size);
-
-	if (!chunk)
-		return NULL;
-	chunk->next = call->chunks;
-	call->chunks = chunk;
-	return chunk->data;
-}
-
-char *stow_rpc_printf(struct stow_rpc_call *call, const char *fmt, ...)
-{
-	char *text = NULL, *copy = NULL;
-	va_list args;
-	int len;
-
-	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
-	va_end(args);
-	if (len < 0)
-		return NULL;
-	copy = stow_rpc_alloc(call, (size_t)len + 1);
-	if (copy)
-		memcpy(copy, text, (size_t)len + 1);
-	free(text);
-	return copy;
 }

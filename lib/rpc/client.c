@@ -127,6 +127,27 @@ static void greet(struct stow_rpc_client *client, grpc_op *op)
 	op->data.send_initial_metadata.metadata = &client->metadata;
 }
 
+static void call_gone(struct stow_rpc_call *call)
+{
+	struct stow_rpc_client *client = call->client;
+
+	pthread_mutex_lock(&client->lock);
+	if (call->next)
+		call->next->prev = call->prev;
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		client->calls = call->next;
+	/* Before the client may be freed: the core's call holds its channel. */
+	pthread_mutex_lock(&call->lock);
+	grpc_call_unref(call->call);
+	call->call = NULL;
+	pthread_mutex_unlock(&call->lock);
+	pthread_cond_broadcast(&client->changed);
+	pthread_mutex_unlock(&client->lock);
+	stow_rpc_unref(call);
+}
+
 /* Make a call in the client's list with one `pending`, which the caller drops after starting it. */
 static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,
 		    const char *method, uint64_t timeout, struct stow_rpc_call **ret_call,
@@ -147,7 +168,7 @@ static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescri
 	core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
 					client->loop->queue, path, NULL, deadline(timeout), NULL);
 	grpc_slice_unref(path);
-	call = rpc_call_new(core);
+	call = rpc_call_new(core, call_gone);
 	if (!call) {
 		grpc_call_unref(core);
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -169,25 +190,6 @@ static int call_new(struct stow_rpc_client *client, const ProtobufCServiceDescri
 	pthread_mutex_unlock(&client->lock);
 	*ret_call = call;
 	return 0;
-}
-
-void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *call)
-{
-	pthread_mutex_lock(&client->lock);
-	if (call->next)
-		call->next->prev = call->prev;
-	if (call->prev)
-		call->prev->next = call->next;
-	else
-		client->calls = call->next;
-	/* Before the client may be freed: the core's call holds its channel. */
-	pthread_mutex_lock(&call->lock);
-	grpc_call_unref(call->call);
-	call->call = NULL;
-	pthread_mutex_unlock(&call->lock);
-	pthread_cond_broadcast(&client->changed);
-	pthread_mutex_unlock(&client->lock);
-	stow_rpc_unref(call);
 }
 
 static int start(struct stow_rpc_client *client, const ProtobufCServiceDescriptor *service,

@@ -12,22 +12,22 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "rpc/descriptors.h"
 #include "rpc/guard_internal.h"
-#include "rpc/handshake.h"
 
-#define HEADROOM  256	      /* descriptors that are left for the rest of the program */
-#define UNTOUCHED (RPC_S / 4) /* a stranger this young may be in its handshake: not evicted */
+#define HEADROOM 256 /* descriptors that are left for the rest of the program */
+#define UNTOUCHED \
+	(RPC_S / 4) /* an anonymous connection so young may be in its handshake: keep it */
 
 /* Global to the process, as descriptors are. */
-pthread_mutex_t rpc_guard_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct rpc_door *_Atomic doors;
+static struct rpc_guard *_Atomic guards;
 static _Atomic(struct rpc_connection *) *table; /* by descriptor */
 static int table_size;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void start(void)
 {
-	int size = rpc_hooks_start();
+	int size = rpc_descriptors_start();
 
 	table = calloc((size_t)size + 1, sizeof(*table));
 	table_size = table ? size : 0;
@@ -71,82 +71,67 @@ static struct rpc_identity identity_of(const struct rpc_origin *peer)
 	return identity;
 }
 
-/* --- doors ---------------------------------------------------------------- */
+/* --- guards ---------------------------------------------------------------- */
 
 /* Compute the shares from the number of connections. */
-static void divide(struct rpc_door *door, uint64_t most)
+static void divide(struct rpc_guard *guard, uint64_t most)
 {
-	door->limits.max_connections = most;
-	door->strangers_max = door->only_strangers ? most * 3 / 4
-			      : most / 8 > 64	   ? most / 8
-						   : most / 2;
-	door->clients_max = most - most / 4;
+	guard->limits.max_connections = most;
+	guard->anonymous_max = guard->only_anonymous ? most * 3 / 4
+			       : most / 8 > 64	     ? most / 8
+						     : most / 2;
+	guard->clients_max = most - most / 4;
 }
 
-struct rpc_door *rpc_door_new(const struct stow_rpc_limits *limits, bool only_strangers)
+struct rpc_guard *rpc_guard_new(const struct stow_rpc_limits *limits, bool only_anonymous)
 {
-	struct rpc_door *door = calloc(1, sizeof(*door));
+	struct rpc_guard *guard = calloc(1, sizeof(*guard));
 	uint64_t most;
 
 	pthread_once(&once, start);
-	if (!door || !table) {
-		free(door);
+	if (!guard || !table) {
+		free(guard);
 		return NULL;
 	}
 	most = table_size > 4 * HEADROOM ? (uint64_t)table_size - HEADROOM
 					 : (uint64_t)table_size * 3 / 4;
-	door->limits = *limits;
-	door->only_strangers = only_strangers;
-	divide(door, limits->max_connections < most ? limits->max_connections : most);
-	TAILQ_INIT(&door->strangers);
-	TAILQ_INIT(&door->remembered);
-	TAILQ_INIT(&door->parked);
+	guard->limits = *limits;
+	guard->only_anonymous = only_anonymous;
+	divide(guard, limits->max_connections < most ? limits->max_connections : most);
+	TAILQ_INIT(&guard->anonymous);
+	TAILQ_INIT(&guard->remembered);
+	TAILQ_INIT(&guard->parked);
 	pthread_mutex_lock(&rpc_guard_lock);
-	door->next = doors;
-	doors = door;
+	guard->next = guards;
+	guards = guard;
 	pthread_mutex_unlock(&rpc_guard_lock);
-	return door;
+	return guard;
 }
 
-void rpc_door_bound(struct rpc_door *door, uint64_t connections)
+void rpc_guard_bound(struct rpc_guard *guard, uint64_t connections)
 {
-	if (connections < door->limits.max_connections)
-		divide(door, connections);
+	if (connections < guard->limits.max_connections)
+		divide(guard, connections);
 }
 
-void rpc_door_open(struct rpc_door *door, int port)
-{
-	door->port = port;
-}
-
-void rpc_door_close(struct rpc_door *door)
-{
-	door->port = 0;
-}
-
-void rpc_door_count(struct rpc_door *door, enum rpc_refusal why)
-{
-	atomic_fetch_add(&door->refused[why], 1);
-}
-
-struct rpc_door *rpc_guard_door(int listener)
+struct rpc_guard *rpc_guard_of(int listener)
 {
 	struct sockaddr_storage at;
 	socklen_t len = sizeof(at);
 	struct rpc_origin own;
 
-	if (!doors || getsockname(listener, (struct sockaddr *)&at, &len) < 0 ||
+	if (!guards || getsockname(listener, (struct sockaddr *)&at, &len) < 0 ||
 	    !read_address(&at, &own))
 		return NULL;
-	for (struct rpc_door *door = doors; door; door = door->next)
-		if (door->port == own.port)
-			return door;
+	for (struct rpc_guard *guard = guards; guard; guard = guard->next)
+		if (guard->port == own.port)
+			return guard;
 	return NULL;
 }
 
 /* --- connections ---------------------------------------------------------- */
 
-struct rpc_connection *rpc_connection_ref(struct rpc_connection *connection)
+static struct rpc_connection *take_ref(struct rpc_connection *connection)
 {
 	atomic_fetch_add(&connection->refs, 1);
 	return connection;
@@ -158,7 +143,7 @@ void rpc_connection_unref(struct rpc_connection *connection)
 		return;
 	pthread_mutex_lock(&rpc_guard_lock);
 	connection->key->refs--;
-	rpc_guard_drop_key(connection->door, connection->key);
+	rpc_guard_drop_key(connection->guard, connection->key);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	free(connection);
 }
@@ -168,53 +153,20 @@ uint64_t rpc_connection_since(const struct rpc_connection *connection)
 	return connection->since;
 }
 
-/* The caller holds the lock, here and in all functions below. */
-static void uncount(struct rpc_connection *c)
-{
-	c->door->n[c->class]--;
-	c->key->n[c->class]--;
-	if (c->class == RPC_STRANGER)
-		TAILQ_REMOVE(&c->door->strangers, c, of_strangers);
-}
-
-void rpc_guard_end(struct rpc_connection *c)
-{
-	/* In this order: in between it would be read. */
-	atomic_store(&c->is_cut, true);
-	rpc_guard_unpark(c);
-	uncount(c);
-	/* Its owner notices the end, and closes it; until then it counts as open. */
-	rpc_handshake_shutdown(c->fd, SHUT_RDWR);
-}
-
-void rpc_guard_cut(struct rpc_connection *c, enum rpc_refusal why)
-{
-	if (c->is_cut || c->fd < 0)
-		return;
-	rpc_door_count(c->door, why);
-	rpc_guard_end(c);
-}
-
-void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why)
-{
-	pthread_mutex_lock(&rpc_guard_lock);
-	rpc_guard_cut(connection, why);
-	pthread_mutex_unlock(&rpc_guard_lock);
-}
-
+/* The caller holds the lock, here and in the static functions below. */
 static bool is_young(const struct rpc_connection *c)
 {
 	return stow_clock_monotonic() - c->since < UNTOUCHED;
 }
 
-/* Evict the oldest stranger, of a peer or of all. */
-static bool evict_stranger(struct rpc_door *door, const struct rpc_key *key)
+/* Evict the oldest anonymous connection, of a peer or of all. */
+static bool evict_anonymous(struct rpc_guard *guard, const struct rpc_key *key)
 {
-	struct rpc_connection *c = TAILQ_FIRST(&door->strangers);
+	struct rpc_connection *c = TAILQ_FIRST(&guard->anonymous);
 
 	if (key)
 		TAILQ_FOREACH(c, &key->connections, of_key)
-	if (c->class == RPC_STRANGER && !c->is_cut)
+	if (c->class == RPC_ANONYMOUS && !c->is_cut)
 		break;
 	if (!c || is_young(c))
 		return false;
@@ -228,57 +180,57 @@ static bool evict_idle(const struct rpc_key *key)
 	struct rpc_connection *c;
 
 	TAILQ_FOREACH(c, &key->connections, of_key)
-	if (c->class != RPC_STRANGER && !c->is_cut && c->calls == 0 && !is_young(c)) {
+	if (c->class != RPC_ANONYMOUS && !c->is_cut && c->calls == 0 && !is_young(c)) {
 		rpc_guard_cut(c, RPC_REFUSED_EVICTED);
 		return true;
 	}
 	return false;
 }
 
-static struct rpc_connection *add(struct rpc_door *door, struct rpc_key *key, enum rpc_class class,
-				  int fd)
+static struct rpc_connection *add(struct rpc_guard *guard, struct rpc_key *key,
+				  enum rpc_class class, int fd)
 {
 	struct rpc_connection *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->refs = 1;
-	c->door = door;
+	c->guard = guard;
 	c->key = key;
 	c->fd = fd;
 	c->class = class;
 	c->since = stow_clock_monotonic();
 	atomic_store(&c->drained, c->since);
-	door->open++;
-	door->n[class]++;
+	guard->open++;
+	guard->n[class]++;
 	key->n[class]++;
 	key->refs++;
 	TAILQ_INSERT_TAIL(&key->connections, c, of_key);
-	if (class == RPC_STRANGER)
-		TAILQ_INSERT_TAIL(&door->strangers, c, of_strangers);
+	if (class == RPC_ANONYMOUS)
+		TAILQ_INSERT_TAIL(&guard->anonymous, c, of_anonymous);
 	atomic_store_explicit(&table[fd], c, memory_order_release);
 	return c;
 }
 
-/* Return whether a stranger may connect, or why not. */
-static bool makes_room(struct rpc_door *door, const struct rpc_key *key, enum rpc_refusal *why)
+/* Return whether an anonymous peer may connect, or why not. */
+static bool makes_room(struct rpc_guard *guard, const struct rpc_key *key, enum rpc_refusal *why)
 {
-	uint64_t most = door->strangers_max;
+	uint64_t most = guard->anonymous_max;
 
-	if (door->open >= door->limits.max_connections) {
+	if (guard->open >= guard->limits.max_connections) {
 		*why = RPC_REFUSED_TOTAL;
 		return false;
 	}
 	*why = RPC_REFUSED_PEER;
-	if (key->n[RPC_STRANGER] > 0 &&
-	    !rpc_guard_has_room(key->n[RPC_STRANGER], door->limits.max_connections_per_peer,
-				door->n[RPC_STRANGER], most, RPC_LEAST))
-		return evict_stranger(door, key);
+	if (key->n[RPC_ANONYMOUS] > 0 &&
+	    !rpc_guard_has_room(key->n[RPC_ANONYMOUS], guard->limits.max_connections_per_peer,
+				guard->n[RPC_ANONYMOUS], most, RPC_LEAST))
+		return evict_anonymous(guard, key);
 	*why = RPC_REFUSED_TOTAL;
-	return door->n[RPC_STRANGER] < most || evict_stranger(door, NULL);
+	return guard->n[RPC_ANONYMOUS] < most || evict_anonymous(guard, NULL);
 }
 
-bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storage *from)
+bool rpc_guard_admit(struct rpc_guard *guard, int fd, const struct sockaddr_storage *from)
 {
 	enum rpc_refusal why = RPC_REFUSED_TOTAL;
 	struct rpc_connection *c = NULL, **at;
@@ -290,36 +242,37 @@ bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storag
 		return false; /* it has gone already, or could not be watched */
 	identity = identity_of(&peer);
 	pthread_mutex_lock(&rpc_guard_lock);
-	key = rpc_guard_key_of(door, &identity);
-	if (key && makes_room(door, key, &why))
-		c = add(door, key, RPC_STRANGER, fd);
+	key = rpc_guard_key_of(guard, &identity);
+	if (key && makes_room(guard, key, &why))
+		c = add(guard, key, RPC_ANONYMOUS, fd);
 	if (c) {
 		c->origin = peer;
 		/* The former connection with this origin has ended, or went to another address of
 		 * this machine. */
-		at = tfind(&c->origin, &door->origins, compare_origins);
+		at = tfind(&c->origin, &guard->origins, compare_origins);
 		if (at) {
 			(*at)->has_origin = false;
-			tdelete(&c->origin, &door->origins, compare_origins);
+			tdelete(&c->origin, &guard->origins, compare_origins);
 		}
-		c->has_origin = tsearch(c, &door->origins, compare_origins) != NULL;
+		c->has_origin = tsearch(c, &guard->origins, compare_origins) != NULL;
 	} else {
-		rpc_door_count(door, why);
+		rpc_guard_count(guard, why);
 		if (key)
-			rpc_guard_drop_key(door, key);
+			rpc_guard_drop_key(guard, key);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c != NULL;
 }
 
 /* Return whether a known peer may have one more connection, or set RPC_REFUSED_... */
-static bool takes(struct rpc_door *door, struct rpc_key *key, enum rpc_class class,
+static bool takes(struct rpc_guard *guard, struct rpc_key *key, enum rpc_class class,
 		  enum rpc_refusal *why)
 {
 	size_t its = key->n[RPC_CLIENT] + key->n[RPC_TRUSTED];
 	/* Without TLS, peers at the same address cannot be told apart. */
-	uint64_t own = key->identity.kind == RPC_BY_ADDRESS ? UINT64_MAX
-							    : door->limits.max_connections_per_peer;
+	uint64_t own = key->identity.kind == RPC_BY_ADDRESS
+			       ? UINT64_MAX
+			       : guard->limits.max_connections_per_peer;
 
 	*why = RPC_REFUSED_RESETS;
 	if (rpc_guard_resets_on(key))
@@ -329,12 +282,12 @@ static bool takes(struct rpc_door *door, struct rpc_key *key, enum rpc_class cla
 		return evict_idle(key);
 	*why = RPC_REFUSED_TOTAL;
 	if (class == RPC_TRUSTED)
-		return door->n[RPC_CLIENT] + door->n[RPC_TRUSTED] < door->limits.max_connections;
-	return rpc_guard_has_room(its, own, door->n[RPC_CLIENT], door->clients_max, RPC_LEAST) ||
+		return guard->n[RPC_CLIENT] + guard->n[RPC_TRUSTED] < guard->limits.max_connections;
+	return rpc_guard_has_room(its, own, guard->n[RPC_CLIENT], guard->clients_max, RPC_LEAST) ||
 	       evict_idle(key);
 }
 
-int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted)
+int rpc_guard_admit_user(struct rpc_guard *guard, int fd, uid_t uid, bool trusted)
 {
 	struct rpc_identity identity = { .kind = RPC_BY_USER };
 	enum rpc_class class = trusted ? RPC_TRUSTED : RPC_CLIENT;
@@ -346,24 +299,29 @@ int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted)
 	/* Root in a container does not count as root. */
 	identity.bytes[15] = trusted;
 	pthread_mutex_lock(&rpc_guard_lock);
-	key = fd < table_size ? rpc_guard_key_of(door, &identity) : NULL;
-	if (key && takes(door, key, class, &why))
-		c = add(door, key, class, fd);
+	key = fd < table_size ? rpc_guard_key_of(guard, &identity) : NULL;
+	if (key && takes(guard, key, class, &why))
+		c = add(guard, key, class, fd);
 	if (!c) {
-		rpc_door_count(door, why);
+		rpc_guard_count(guard, why);
 		if (key)
-			rpc_guard_drop_key(door, key);
+			rpc_guard_drop_key(guard, key);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c ? 0 : -ENOBUFS;
 }
 
-bool rpc_connection_is_strange(struct rpc_connection *connection)
+bool rpc_connection_is_over(struct rpc_connection *connection)
+{
+	return atomic_load(&connection->is_cut) || atomic_load(&connection->is_parked);
+}
+
+bool rpc_connection_is_anonymous(struct rpc_connection *connection)
 {
 	bool is;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	is = connection->class == RPC_STRANGER;
+	is = connection->class == RPC_ANONYMOUS;
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return is;
 }
@@ -377,33 +335,33 @@ int rpc_connection_known(struct rpc_connection *c, const struct rpc_identity *id
 	int r = 0;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	if (c->class != RPC_STRANGER || c->is_cut || c->fd < 0 || c->door->only_strangers) {
+	if (c->class != RPC_ANONYMOUS || c->is_cut || c->fd < 0 || c->guard->only_anonymous) {
 		pthread_mutex_unlock(&rpc_guard_lock);
 		return 0;
 	}
 	old = c->key;
-	key = identity ? rpc_guard_key_of(c->door, identity) : old;
+	key = identity ? rpc_guard_key_of(c->guard, identity) : old;
 	if (!key) {
 		r = -ENOMEM;
-	} else if (!takes(c->door, key, class, &why)) {
+	} else if (!takes(c->guard, key, class, &why)) {
 		r = -ENOBUFS;
 		if (why == RPC_REFUSED_RESETS)
 			rpc_guard_park(c, why);
 		else
 			rpc_guard_cut(c, why);
 		if (key != old)
-			rpc_guard_drop_key(c->door, key);
+			rpc_guard_drop_key(c->guard, key);
 	} else {
-		uncount(c);
+		rpc_guard_uncount(c);
 		TAILQ_REMOVE(&old->connections, c, of_key);
 		TAILQ_INSERT_TAIL(&key->connections, c, of_key);
 		c->key = key;
 		key->refs++;
 		old->refs--;
 		c->class = class;
-		c->door->n[class]++;
+		c->guard->n[class]++;
 		key->n[class]++;
-		rpc_guard_drop_key(c->door, old);
+		rpc_guard_drop_key(c->guard, old);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return r;
@@ -422,15 +380,15 @@ void rpc_guard_closing(int fd)
 		return;
 	}
 	if (!c->is_cut)
-		uncount(c);
+		rpc_guard_uncount(c);
 	c->is_cut = true;
 	rpc_guard_unpark(c);
 	c->fd = -1;
-	c->door->open--;
+	c->guard->open--;
 	if (c->has_origin)
-		tdelete(&c->origin, &c->door->origins, compare_origins);
+		tdelete(&c->origin, &c->guard->origins, compare_origins);
 	c->has_origin = false;
-	atomic_fetch_sub(&c->door->receiving, atomic_exchange(&c->receiving, 0));
+	atomic_fetch_sub(&c->guard->receiving, atomic_exchange(&c->receiving, 0));
 	TAILQ_REMOVE(&c->key->connections, c, of_key);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	rpc_connection_unref(c);
@@ -438,16 +396,25 @@ void rpc_guard_closing(int fd)
 
 /* --- finding -------------------------------------------------------------- */
 
-struct rpc_connection *rpc_guard_at(int fd)
+/* Return the connection of a descriptor that its owner holds open; NULL: no guard counts it. */
+static struct rpc_connection *at_fd(int fd)
 {
 	if (fd < 0 || fd >= table_size)
 		return NULL;
 	return atomic_load_explicit(&table[fd], memory_order_acquire);
 }
 
+void rpc_guard_bytes(int fd, size_t n)
+{
+	struct rpc_connection *c = at_fd(fd);
+
+	if (c)
+		rpc_guard_use(c, n);
+}
+
 enum rpc_reading rpc_guard_reading(int fd)
 {
-	const struct rpc_connection *c = rpc_guard_at(fd);
+	const struct rpc_connection *c = at_fd(fd);
 
 	if (!c)
 		return RPC_READS;
@@ -456,14 +423,14 @@ enum rpc_reading rpc_guard_reading(int fd)
 					    : RPC_READS;
 }
 
-struct rpc_connection *rpc_guard_by_fd(struct rpc_door *door, int fd)
+struct rpc_connection *rpc_guard_by_fd(struct rpc_guard *guard, int fd)
 {
 	struct rpc_connection *c;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	c = rpc_guard_at(fd);
-	if (c && c->door == door)
-		rpc_connection_ref(c);
+	c = at_fd(fd);
+	if (c && c->guard == guard)
+		take_ref(c);
 	else
 		c = NULL;
 	pthread_mutex_unlock(&rpc_guard_lock);
@@ -501,7 +468,7 @@ static bool parse_origin(const char *text, struct rpc_origin *ret)
 	return inet_pton(AF_INET, host, ret->address + 12) == 1;
 }
 
-struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer)
+struct rpc_connection *rpc_guard_by_peer(struct rpc_guard *guard, const char *peer)
 {
 	struct rpc_connection **at, *c = NULL;
 	struct rpc_origin origin;
@@ -509,9 +476,9 @@ struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer
 	if (!parse_origin(peer, &origin))
 		return NULL;
 	pthread_mutex_lock(&rpc_guard_lock);
-	at = tfind(&origin, &door->origins, compare_origins);
+	at = tfind(&origin, &guard->origins, compare_origins);
 	if (at)
-		c = rpc_connection_ref(*at);
+		c = take_ref(*at);
 	pthread_mutex_unlock(&rpc_guard_lock);
 	return c;
 }
@@ -525,11 +492,11 @@ bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_wh
 	bool found;
 
 	pthread_mutex_lock(&rpc_guard_lock);
-	c = rpc_guard_at(fd);
+	c = at_fd(fd);
 	found = c && c->has_origin;
 	if (found) {
 		origin = c->origin;
-		rpc_door_count(c->door, why);
+		rpc_guard_count(c->guard, why);
 	}
 	pthread_mutex_unlock(&rpc_guard_lock);
 	if (!found)
@@ -554,13 +521,13 @@ void rpc_connection_good_until(struct rpc_connection *connection, int64_t second
 	pthread_mutex_unlock(&rpc_guard_lock);
 }
 
-void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds)
+void rpc_guard_expire(struct rpc_guard *guard, uint64_t before, int64_t seconds)
 {
 	pthread_mutex_lock(&rpc_guard_lock);
 	for (int fd = 0; fd < table_size; fd++) {
-		struct rpc_connection *c = rpc_guard_at(fd);
+		struct rpc_connection *c = at_fd(fd);
 
-		if (c && c->door == door &&
+		if (c && c->guard == guard &&
 		    (c->since < before || (c->good_until && c->good_until < seconds)))
 			rpc_guard_cut(c, RPC_REFUSED_CERTIFICATE);
 	}

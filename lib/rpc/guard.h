@@ -2,20 +2,20 @@
 #pragma once
 
 /*
- * The guard divides a server's resources among its peers. The C core accepts and reads by itself,
+ * A guard divides a server's resources among its peers. The C core accepts and reads by itself,
  * without asking the program; but it calls accept4(2), recvmsg(2) and close(2) by name, and hooks.c
- * defines these in the program. So the guard knows every connection from its acceptance to its end,
+ * defines these in the program. So a guard knows every connection from its acceptance to its end,
  * with TLS or without, and how many bytes of unfinished messages it has sent.
  *
- * A door is what a server listens on. Its connections have three classes:
+ * Each listening server has a guard. Its connections have three classes:
  *
- *	stranger	only the address is known: no call was allowed yet
+ *	anonymous	only the address is known: no call was allowed yet
  *	client		a certificate, or a user of this machine
  *	trusted		an agent, or root: the service decides this
  *
- * Strangers have a share of the places of their own, and the oldest stranger makes room for the
- * next. Clients leave a quarter of everything to trusted peers. Within a class a peer gets no more
- * than its own limit, and no more than what is left for all other peers: with m greedy peers each
+ * Anonymous connections have a share of their own, and the oldest of them is closed for a new one.
+ * A quarter of everything is reserved for trusted peers. Within a class a peer gets no more than
+ * its own limit, and no more than what is left for all other peers: with m greedy peers each
  * gets 1/(m+1), and a new peer still finds room ("dynamic thresholds", as in the buffers of network
  * switches).
  *
@@ -30,7 +30,7 @@
 
 #include "rpc/limits.h"
 
-struct rpc_door;
+struct rpc_guard;
 struct rpc_connection;
 
 enum rpc_key_kind { RPC_BY_ADDRESS, RPC_BY_USER, RPC_BY_CERTIFICATE };
@@ -48,51 +48,56 @@ enum rpc_refusal {
 	RPC_REFUSED_PEER,      /* the peer has too many */
 	RPC_REFUSED_EVICTED,   /* it made room for the next */
 	RPC_REFUSED_RECEIVING, /* too many bytes of unfinished messages */
-	RPC_REFUSED_RESETS,    /* too many calls opened and reset */
+	RPC_REFUSED_RESETS,    /* too many calls opened and reset, or refused */
 	RPC_REFUSED_CALLS,
+	RPC_REFUSED_WATCHES,
 	RPC_REFUSED_QUEUED,
 	RPC_REFUSED_SLOW,	 /* a request that was not completed in time */
+	RPC_REFUSED_UNREAD,	 /* an answer, or a stream's message, that was not read in time */
 	RPC_REFUSED_CERTIFICATE, /* expired, or of a CA that is no longer trusted */
 	RPC_REFUSED_GONE,	 /* the connecting process has ended */
 	RPC_REFUSED_HANDSHAKE,	 /* no TLS, or no valid certificate */
 	RPC_REFUSALS
 };
 
-/* Make a door. It lives as long as the process, because its connections may outlast its server.
- * With `only_strangers` all peers stay strangers (HTTP without TLS). NULL: out of memory. */
-struct rpc_door *rpc_door_new(const struct stow_rpc_limits *limits, bool only_strangers);
-/* Limit the number of connections, before the door is used. */
-void rpc_door_bound(struct rpc_door *door, uint64_t connections);
-/* Open the door: from now on, connections that are accepted on the TCP port belong to it. */
-void rpc_door_open(struct rpc_door *door, int port);
-/* Close the door: the port no longer belongs to it. */
-void rpc_door_close(struct rpc_door *door);
-void rpc_door_count(struct rpc_door *door, enum rpc_refusal why);
+/* Make a guard. It lives as long as the process, because its connections may outlast its server.
+ * With `only_anonymous` all connections stay anonymous (HTTP without TLS). NULL: out of memory. */
+struct rpc_guard *rpc_guard_new(const struct stow_rpc_limits *limits, bool only_anonymous);
+/* Limit the number of connections, before the guard is used. */
+void rpc_guard_bound(struct rpc_guard *guard, uint64_t connections);
+/* From now on, count connections that are accepted on the TCP port. */
+void rpc_guard_open(struct rpc_guard *guard, int port);
+/* Stop counting new connections. */
+void rpc_guard_close(struct rpc_guard *guard);
+void rpc_guard_count(struct rpc_guard *guard, enum rpc_refusal why);
 
 /* Admit a connection on a unix socket, which unix.c has accepted. -ENOBUFS: refused. */
-int rpc_guard_admit_user(struct rpc_door *door, int fd, uid_t uid, bool trusted);
+int rpc_guard_admit_user(struct rpc_guard *guard, int fd, uid_t uid, bool trusted);
 /* Return the connection with that descriptor, or from that address ("ipv4:127.0.0.1:4711"), with a
  * reference; NULL when it is gone. */
-struct rpc_connection *rpc_guard_by_fd(struct rpc_door *door, int fd);
-struct rpc_connection *rpc_guard_by_peer(struct rpc_door *door, const char *peer);
-struct rpc_connection *rpc_connection_ref(struct rpc_connection *connection);
+struct rpc_connection *rpc_guard_by_fd(struct rpc_guard *guard, int fd);
+struct rpc_connection *rpc_guard_by_peer(struct rpc_guard *guard, const char *peer);
 void rpc_connection_unref(struct rpc_connection *connection);
 
+/* Return whether it ends, or is parked before that: its calls are not worth an answer. */
+bool rpc_connection_is_over(struct rpc_connection *connection);
 /* Return whether only the peer's address is known. */
-bool rpc_connection_is_strange(struct rpc_connection *connection);
-/* Turn a stranger into a client or a trusted peer. -ENOBUFS: the peer, or the class, has too many
- * connections. */
+bool rpc_connection_is_anonymous(struct rpc_connection *connection);
+/* Make an anonymous connection that of a client or a trusted peer. -ENOBUFS: the peer, or the
+ * class, has too many connections. */
 int rpc_connection_known(struct rpc_connection *connection, const struct rpc_identity *identity,
 			 bool trusted);
-/* Count the begin and the end of a call. -ENOBUFS: too many calls at a time. */
-int rpc_connection_begin(struct rpc_connection *connection);
-void rpc_connection_end(struct rpc_connection *connection);
-/* Count the begin and the end of a refused call: a peer that does not even read its refusals is
- * disconnected. */
+/* Count the begin and the end of a call, which may be a watch. -ENOBUFS: too many calls at a time;
+ * -EUSERS: too many watches. */
+int rpc_connection_begin(struct rpc_connection *connection, bool watch);
+void rpc_connection_end(struct rpc_connection *connection, bool watch);
+/* Count the begin and the end of a refused call: a connection whose refusals are not even read is
+ * parked, and then ended. */
 void rpc_connection_begin_refused(struct rpc_connection *connection);
 void rpc_connection_end_refused(struct rpc_connection *connection);
-/* Count a call that the caller gave up before it was answered. A peer that does so without end is
- * disconnected, and is not admitted again before that is forgotten. */
+/* Count a call that the caller gave up before it was answered; a refused rpc_connection_begin()
+ * counts, too. A peer that does so without end is disconnected, and is not admitted again before
+ * that is forgotten. */
 void rpc_connection_reset(struct rpc_connection *connection);
 /* Count a complete message received, or a message sent. */
 void rpc_connection_received(struct rpc_connection *connection, size_t size);
@@ -101,24 +106,25 @@ void rpc_connection_sent(struct rpc_connection *connection, size_t size);
  * counted. */
 int rpc_connection_queue(struct rpc_connection *connection, size_t size);
 void rpc_connection_unqueue(struct rpc_connection *connection, size_t size);
-/* End the connection, by shutdown(2). */
-void rpc_connection_cut(struct rpc_connection *connection, enum rpc_refusal why);
 /* Return when it was accepted: monotonic, ns. */
 uint64_t rpc_connection_since(const struct rpc_connection *connection);
 /* Set when its certificate expires: seconds of the wall clock. */
 void rpc_connection_good_until(struct rpc_connection *connection, int64_t seconds);
 /* End connections that were accepted before that time, and those whose certificate has expired. */
-void rpc_door_expire(struct rpc_door *door, uint64_t before, int64_t seconds);
+void rpc_guard_expire(struct rpc_guard *guard, uint64_t before, int64_t seconds);
 
 /* End connections that have been parked long enough. */
-void rpc_door_end_parked(struct rpc_door *door, uint64_t now);
+void rpc_guard_end_parked(struct rpc_guard *guard, uint64_t now);
+
+/* Count the open connections, and those that were refused or ended since the start. */
+void rpc_guard_totals(struct rpc_guard *guard, uint64_t *ret_connections, uint64_t *ret_refused);
 
 /* --- for hooks.c ---------------------------------------------------------- */
 
-/* Return the door of a listening socket, or NULL. */
-struct rpc_door *rpc_guard_door(int listener);
+/* Return the guard of a listening socket, or NULL. */
+struct rpc_guard *rpc_guard_of(int listener);
 /* Return whether an accepted connection may stay. */
-bool rpc_guard_admit(struct rpc_door *door, int fd, const struct sockaddr_storage *from);
+bool rpc_guard_admit(struct rpc_guard *guard, int fd, const struct sockaddr_storage *from);
 /* Bytes have come; only the owner of a descriptor reads from it. */
 void rpc_guard_bytes(int fd, size_t n);
 enum rpc_reading {
@@ -131,12 +137,6 @@ enum rpc_reading rpc_guard_reading(int fd);
 /* Handle a descriptor that is about to be closed. */
 void rpc_guard_closing(int fd);
 
-/* Count a refused stranger, and return its address. False: the connection belongs to no door. */
+/* Count a refused anonymous connection, and return its address. False: no guard counts it. */
 bool rpc_guard_refused(int fd, enum rpc_refusal why, struct rpc_identity *ret_who, char *address,
 		       size_t size);
-
-/* --- for guard.c ---------------------------------------------------------- */
-
-/* Raise the limit of descriptors as far as allowed, and reserve one for when there are none left.
- * Return the limit. */
-int rpc_hooks_start(void);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Declarations shared by guard.c (admission), guard_keys.c (peers) and guard_use.c (resource
- * use). */
+/* Declarations shared by guard.c (admission), guard_use.c (resource use) and guard_peers.c. */
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -12,10 +11,11 @@
 
 #include "rpc/guard.h"
 
-#define RPC_S	  STOW_SECOND
-#define RPC_LEAST 8 /* of anything, that is always a peer's as long as there is some */
+#define RPC_S	       STOW_SECOND
+#define RPC_RESETS_MAX 1000 /* calls that a peer gave up */
+#define RPC_LEAST      8    /* of anything: a peer may have so many as long as there are any */
 
-enum rpc_class { RPC_STRANGER, RPC_CLIENT, RPC_TRUSTED, RPC_CLASSES };
+enum rpc_class { RPC_ANONYMOUS, RPC_CLIENT, RPC_TRUSTED, RPC_CLASSES };
 
 /* A count of calls that were given up; it decreases over time. */
 struct rpc_resets {
@@ -26,7 +26,7 @@ struct rpc_resets {
 /* One peer, as long as it has a connection, or given-up calls that still count. */
 struct rpc_key {
 	struct rpc_identity identity; /* sort key of the tree */
-	size_t refs, n[RPC_CLASSES], calls;
+	size_t refs, n[RPC_CLASSES], calls, watches;
 	TAILQ_HEAD(rpc_of_key, rpc_connection) connections; /* the oldest first */
 	struct rpc_resets resets;
 	bool remembered;
@@ -41,9 +41,9 @@ struct rpc_origin { /* the origin of a TCP connection; sort key of the tree */
 struct rpc_connection {
 	struct rpc_origin origin;
 	atomic_int refs;
-	struct rpc_door *door;
+	struct rpc_guard *guard;
 	struct rpc_key *key;
-	TAILQ_ENTRY(rpc_connection) of_key, of_strangers;
+	TAILQ_ENTRY(rpc_connection) of_key, of_anonymous;
 	int fd; /* -1: closed */
 	bool has_origin;
 	atomic_bool is_cut, is_parked;
@@ -59,15 +59,15 @@ struct rpc_connection {
 	_Atomic int64_t queued;
 };
 
-struct rpc_door {
-	struct rpc_door *next;
+struct rpc_guard {
+	struct rpc_guard *next;
 	struct stow_rpc_limits limits;
-	uint64_t strangers_max, clients_max;
+	uint64_t anonymous_max, clients_max;
 	_Atomic int port; /* 0: none */
-	bool only_strangers;
-	size_t n[RPC_CLASSES], open, calls[RPC_CLASSES];
+	bool only_anonymous;
+	size_t n[RPC_CLASSES], open, calls[RPC_CLASSES], watches[RPC_CLASSES];
 	void *keys, *origins;				     /* trees, tsearch(3) */
-	TAILQ_HEAD(rpc_strangers, rpc_connection) strangers; /* the oldest first */
+	TAILQ_HEAD(rpc_anonymous, rpc_connection) anonymous; /* the oldest first */
 	TAILQ_HEAD(rpc_remembered, rpc_key) remembered; /* in the order of their last connection */
 	size_t n_remembered;
 	TAILQ_HEAD(rpc_parked, rpc_connection) parked; /* the oldest first */
@@ -78,13 +78,11 @@ struct rpc_door {
 /* Protects everything that is not atomic. */
 extern pthread_mutex_t rpc_guard_lock;
 
-/* Return the connection of a descriptor that its owner holds open; NULL: it belongs to no door. */
-struct rpc_connection *rpc_guard_at(int fd);
-/* Return the peer, made if it is new; NULL: out of memory. The caller holds the lock. */
-struct rpc_key *rpc_guard_key_of(struct rpc_door *door, const struct rpc_identity *identity);
+/* Return the peer, created if it is new; NULL: out of memory. The caller holds the lock. */
+struct rpc_key *rpc_guard_key_of(struct rpc_guard *guard, const struct rpc_identity *identity);
 /* Drop a peer that no connection refers to any more: keep it while its given-up calls count, else
  * free it. The caller holds the lock. */
-void rpc_guard_drop_key(struct rpc_door *door, struct rpc_key *key);
+void rpc_guard_drop_key(struct rpc_guard *guard, struct rpc_key *key);
 /* Return how many given-up calls still count. The caller holds the lock. */
 unsigned int rpc_guard_resets(struct rpc_resets *resets, uint64_t now);
 /* Return whether a peer has given up too many calls. The caller holds the lock. */
@@ -94,6 +92,10 @@ bool rpc_guard_resets_on(struct rpc_key *key);
  * lock. */
 void rpc_guard_park(struct rpc_connection *connection, enum rpc_refusal why);
 void rpc_guard_unpark(struct rpc_connection *connection);
+/* Count bytes of unfinished messages that have come. */
+void rpc_guard_use(struct rpc_connection *connection, size_t n);
+/* Take the connection out of the counts. The caller holds the lock. */
+void rpc_guard_uncount(struct rpc_connection *connection);
 /* End the connection without counting a reason. The caller holds the lock. */
 void rpc_guard_end(struct rpc_connection *connection);
 /* End the connection. The caller holds the lock. */

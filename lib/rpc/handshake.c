@@ -8,25 +8,23 @@
  */
 #include "rpc/handshake.h"
 
-#include <dlfcn.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "rpc/descriptors.h"
 #include "rpc/guard.h"
 #include "rpc/log.h"
 
-#define SPEAKERS 64		    /* addresses whose last line is remembered */
-#define PAUSE	 (10 * STOW_SECOND) /* between two lines about one address */
+#define LOGGED_MAX 64		      /* addresses whose last line is remembered */
+#define PAUSE	   (10 * STOW_SECOND) /* between two lines about one address */
 
 typedef int (*handshake_fn)(SSL *);
-typedef int (*shutdown_fn)(int, int);
 
-static _Atomic(void *) next_handshake, next_shutdown;
+static _Atomic(void *) next_handshake;
 
 /* A failed handshake of this thread whose connection has not been ended yet. */
 static _Thread_local struct {
@@ -38,26 +36,10 @@ static _Thread_local struct {
 static struct {
 	struct rpc_identity who;
 	uint64_t said;
-	uint64_t unsaid;
-} speakers[SPEAKERS];
-static uint64_t unsaid; /* lines suppressed because there was no free slot */
+	uint64_t suppressed;
+} logged[LOGGED_MAX];
+static uint64_t suppressed; /* lines suppressed because there was no free slot */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void *next(_Atomic(void *) *at, const char *name)
-{
-	void *found = atomic_load_explicit(at, memory_order_acquire);
-
-	if (!found) {
-		found = dlsym(RTLD_NEXT, name);
-		atomic_store_explicit(at, found, memory_order_release);
-	}
-	return found;
-}
-
-int rpc_handshake_shutdown(int fd, int how)
-{
-	return ((shutdown_fn)next(&next_shutdown, "shutdown"))(fd, how);
-}
 
 void rpc_handshake_forget(void)
 {
@@ -102,7 +84,7 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 	memset(&last, 0, sizeof(last));
 	if (SSL_is_server(ssl) && !SSL_get_verify_callback(ssl))
 		SSL_set_verify(ssl, SSL_get_verify_mode(ssl), look_at_verdict);
-	r = ((handshake_fn)next(&next_handshake, "SSL_do_handshake"))(ssl);
+	r = ((handshake_fn)rpc_descriptors_next(&next_handshake, "SSL_do_handshake"))(ssl);
 	if (r > 0 || !SSL_is_server(ssl) || SSL_get_error(ssl, r) != SSL_ERROR_SSL)
 		return r;
 	last.failed = !last.own;
@@ -115,45 +97,45 @@ __attribute__((visibility("default"))) int SSL_do_handshake(SSL *ssl)
 /* --- logging -------------------------------------------------------------- */
 
 /* Return whether a line may be logged now; *ret_times: how many events it stands for. */
-static bool may_speak(const struct rpc_identity *who, uint64_t *ret_times)
+static bool may_log(const struct rpc_identity *who, uint64_t *ret_times)
 {
 	uint64_t now = stow_clock_monotonic();
 	size_t at = 0;
 	bool known, may;
 
 	pthread_mutex_lock(&lock);
-	for (size_t i = 0; i < SPEAKERS; i++) {
-		if (memcmp(&speakers[i].who, who, sizeof(*who)) == 0 && speakers[i].said) {
+	for (size_t i = 0; i < LOGGED_MAX; i++) {
+		if (memcmp(&logged[i].who, who, sizeof(*who)) == 0 && logged[i].said) {
 			at = i;
 			break;
 		}
-		if (speakers[i].said < speakers[at].said)
+		if (logged[i].said < logged[at].said)
 			at = i;
 	}
-	known = memcmp(&speakers[at].who, who, sizeof(*who)) == 0;
-	may = speakers[at].said == 0 || now - speakers[at].said >= PAUSE;
+	known = memcmp(&logged[at].who, who, sizeof(*who)) == 0;
+	may = logged[at].said == 0 || now - logged[at].said >= PAUSE;
 	if (may) {
-		*ret_times = 1 + speakers[at].unsaid + unsaid;
-		speakers[at].who = *who;
-		speakers[at].said = now;
-		speakers[at].unsaid = unsaid = 0;
+		*ret_times = 1 + logged[at].suppressed + suppressed;
+		logged[at].who = *who;
+		logged[at].said = now;
+		logged[at].suppressed = suppressed = 0;
 	} else if (known) {
-		speakers[at].unsaid++;
+		logged[at].suppressed++;
 	} else {
-		unsaid++;
+		suppressed++;
 	}
 	pthread_mutex_unlock(&lock);
 	return may;
 }
 
-static void say(int fd)
+static void log_refused(int fd)
 {
 	struct rpc_identity who;
 	char address[64];
 	uint64_t times;
 
 	if (!rpc_guard_refused(fd, RPC_REFUSED_HANDSHAKE, &who, address, sizeof(address)) ||
-	    !may_speak(&who, &times))
+	    !may_log(&who, &times))
 		return;
 	stow_log(STOW_LOG_WARNING, last.of_certificate ? "certificate refused" : "handshake failed",
 		 stow_text("address", address), stow_text("certificate", last.subject),
@@ -164,7 +146,7 @@ __attribute__((visibility("default"))) int shutdown(int fd, int how)
 {
 	if (last.failed) {
 		last.failed = false;
-		say(fd);
+		log_refused(fd);
 	}
-	return rpc_handshake_shutdown(fd, how);
+	return rpc_descriptors_shutdown(fd, how);
 }

@@ -7,7 +7,5 @@
  * Linking this file is enough to enable it.
  */
 
-/* shutdown(2) without logging handshakes: for callers that hold the guard's lock. */
-int rpc_handshake_shutdown(int fd, int how);
 /* Forget the thread's last failure: the next connection is being read. */
 void rpc_handshake_forget(void);

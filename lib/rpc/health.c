@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "rpc/internal.h"
+#include "rpc/server_internal.h"
 
 struct watcher {
 	struct watcher *next;
@@ -29,7 +30,12 @@ static Grpc__Health__V1__HealthCheckResponse__ServingStatus status_of(const stru
 
 static bool knows(const struct rpc_health *health, const char *service)
 {
-	return service[0] == '\0' || rpc_server_knows(health->server, service);
+	const struct stow_rpc_server *server = health->server;
+
+	for (size_t i = 0; i < server->n_services; i++)
+		if (strcmp(server->services[i].service->descriptor->name, service) == 0)
+			return true;
+	return service[0] == '\0';
 }
 
 static int check(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
@@ -48,7 +54,7 @@ static int check(struct stow_rpc_call *call, void *ctx, const void *request, voi
 }
 
 /* Send the state. The caller holds the lock, so that messages are in the order of the events. */
-static void tell(const struct rpc_health *health, const struct watcher *watcher)
+static void notify(const struct rpc_health *health, const struct watcher *watcher)
 {
 	Grpc__Health__V1__HealthCheckResponse out = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 
@@ -76,7 +82,7 @@ static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request
 	if (!stopping) {
 		watcher->next = health->watchers;
 		health->watchers = watcher;
-		tell(health, watcher);
+		notify(health, watcher);
 	}
 	pthread_mutex_unlock(&health->lock);
 	if (stopping) {
@@ -108,16 +114,16 @@ static const struct stow_rpc_stream_ops watch = {
 
 static const struct stow_rpc_method methods[] = {
 	{ "Check", .unary = check },
-	{ "Watch", .stream = &watch },
+	{ "Watch", .stream = &watch, .watch = true },
 };
 
-static const struct stow_rpc_service service = {
+const struct stow_rpc_service rpc_health_service = {
 	.descriptor = &grpc__health__v1__health__descriptor,
 	.methods = methods,
 	.n_methods = sizeof(methods) / sizeof(*methods),
 };
 
-int rpc_health_add(struct stow_rpc_server *server, struct rpc_health **ret, struct stow_err *err)
+int rpc_health_new(struct stow_rpc_server *server, struct rpc_health **ret, struct stow_err *err)
 {
 	struct rpc_health *health = calloc(1, sizeof(*health));
 
@@ -127,7 +133,7 @@ int rpc_health_add(struct stow_rpc_server *server, struct rpc_health **ret, stru
 	health->serving = true;
 	pthread_mutex_init(&health->lock, NULL);
 	*ret = health;
-	return stow_rpc_server_add(server, &service, health, err);
+	return 0;
 }
 
 void rpc_health_set(struct rpc_health *health, bool serving)
@@ -136,7 +142,7 @@ void rpc_health_set(struct rpc_health *health, bool serving)
 	if (health->serving != serving) {
 		health->serving = serving;
 		for (const struct watcher *w = health->watchers; w; w = w->next)
-			tell(health, w);
+			notify(health, w);
 	}
 	pthread_mutex_unlock(&health->lock);
 }

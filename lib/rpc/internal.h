@@ -75,6 +75,9 @@ bool rpc_message_is_sound(const ProtobufCMessage *message);
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
 char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);
 
+/* Make a byte buffer that shares the message's bytes. */
+grpc_byte_buffer *rpc_packed_buffer(const struct stow_rpc_packed *packed);
+
 /* --- calls (call.c) ------------------------------------------------------- */
 
 struct rpc_queued {
@@ -87,15 +90,16 @@ struct rpc_chunk; /* memory owned by a call */
 
 /*
  * One call in progress, on either side. `pending` counts what is still to come back: a batch in the
- * queue, a running callback, an owed reply. The thread that counts it down to zero ends the call:
- * so `closed` is the last callback, and no lock is held during callbacks. `refs` only keeps the
- * memory.
+ * queue, a running callback, a reply that is still to be sent. The thread that counts it down to
+ * zero ends the call: so `closed` is the last callback, and no lock is held during callbacks.
+ * `refs` only keeps the memory.
  */
 struct stow_rpc_call {
 	atomic_int refs;
 	atomic_int pending;
 	struct stow_rpc_server *server; /* either server or client is NULL */
 	struct stow_rpc_client *client;
+	void (*gone)(struct stow_rpc_call *call); /* called last, when nothing is pending */
 	grpc_call *call;
 	void *data;
 
@@ -122,13 +126,15 @@ struct stow_rpc_call {
 	struct rpc_tag sent;
 	grpc_byte_buffer *out;
 	struct rpc_queued *first, **last;
-	size_t backlog;	     /* bytes queued */
-	const char *overrun; /* why it was ended because of its queue; NULL: it was not */
-	struct stow_err err; /* to send, or the result; code 0: success */
+	size_t backlog;		  /* bytes queued */
+	_Atomic uint64_t writing; /* since when a batch is in progress: monotonic, ns; 0: none is */
+	const char *overrun;	  /* why it was ended because of its queue; NULL: it was not */
+	struct stow_err err;	  /* to send, or the result; code 0: success */
 
 	/* server */
 	const struct stow_rpc_service *service; /* NULL: there is no such method */
 	const char *method;
+	bool watches;		/* the method is a watch */
 	char *request, *result; /* for the service's `ended`; NULL: "" */
 	struct stow_rpc_peer peer;
 	struct rpc_connection *connection; /* a reference; NULL: the connection had ended */
@@ -143,70 +149,46 @@ struct stow_rpc_call {
 	bool greeted;	       /* initial metadata were sent */
 	bool closing;	       /* nothing more may be queued */
 	bool closed_sent;      /* the status, or the half close, was sent */
-	bool counted;	       /* rpc_connection_begin() */
+	atomic_bool counted;   /* rpc_connection_begin() */
 	atomic_bool opened;    /* `closed` must be called */
 	atomic_bool cancelled; /* the caller has given up */
 	atomic_bool whole;     /* its first message is complete */
 	atomic_bool known;     /* the members about method and peer are set */
 	atomic_bool late;      /* it was ended by a time limit */
+	atomic_bool unread;    /* it was ended because its peer does not read */
 	atomic_bool held;      /* its next message is not requested before `hold_until` */
 };
 
-/* Make a call with one reference, which owns `core`. NULL: out of memory. */
-struct stow_rpc_call *rpc_call_new(grpc_call *core);
+/* Make a call with one reference, which owns `core`. `gone` drops it from its server's or client's
+ * list, with that reference. NULL: out of memory. */
+struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc_call *call));
 /* Start RECV_MESSAGE; the caller has not counted it. */
 void rpc_call_receive(struct stow_rpc_call *call);
 /* Request the next message if the call was held and its time has come. */
 void rpc_call_resume(struct stow_rpc_call *call, uint64_t now);
-/* Start the next batch of sending if none is in progress. Take the lock. */
-void rpc_call_push(struct stow_rpc_call *call);
+/* A server's stream was opened: send the initial metadata, and call `written` (call_send.c). */
+void rpc_call_opened(struct stow_rpc_call *call);
 /* Count `pending` up or down; reaching zero ends the call. */
 void rpc_call_begin(struct stow_rpc_call *call);
 void rpc_call_end(struct stow_rpc_call *call);
+/* Start a batch, with a `pending` of the caller's, which it takes over (call_end.c). */
+void rpc_call_start_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n,
+			  struct rpc_tag *tag);
 /* Run one batch, counted in `pending`. */
 void rpc_call_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n, struct rpc_tag *tag);
+/* The tag of a sending batch has come (call_send.c). */
+void rpc_call_sent(struct rpc_tag *tag, bool ok);
+/* Drop the messages that wait to be sent. The caller holds the lock. */
+void rpc_call_drop_queue(struct stow_rpc_call *call);
+/* Drop also the one that was being sent: no batch is in progress any more. */
+void rpc_call_drop_all(struct stow_rpc_call *call);
+/* Reset the stream with RESOURCE_EXHAUSTED. `why` is constant. */
+void rpc_call_abandon(struct stow_rpc_call *call, const char *why);
+/* Free what stow_rpc_alloc() and stow_rpc_printf() returned (call_memory.c). */
+void rpc_call_free_chunks(struct stow_rpc_call *call);
 /* Queue the answer of a server's call: a message or none, then the status. */
 void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message,
 		     const struct stow_err *err);
-
-/* --- servers (server.c), clients (client.c) ------------------------------- */
-
-/* Drop a call when nothing is pending. */
-void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *call);
-void rpc_client_call_gone(struct stow_rpc_client *client, struct stow_rpc_call *call);
-
-struct rpc_door *rpc_server_door(struct stow_rpc_server *server);
-bool rpc_server_trusts(const struct stow_rpc_server *server, const struct stow_rpc_peer *peer);
-/* Call `each` for every call of the server; it must not end the call by itself. */
-void rpc_server_calls(struct stow_rpc_server *server,
-		      void (*each)(struct stow_rpc_call *call, void *ctx), void *ctx);
-
-/* Read the peer of a call (peer.c), and find its connection. */
-void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server);
-/* Admit an authorized caller: its connection is no longer a stranger's, and the call is counted.
- * -ENOBUFS: too many. */
-int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err);
-
-/* The keeper ends calls that take too long (keeper.c). */
-struct rpc_keeper;
-int rpc_keeper_new(struct stow_rpc_server *server, const struct stow_rpc_limits *limits,
-		   const struct stow_rpc_tls *tls, struct rpc_keeper **ret, struct stow_err *err);
-uint64_t rpc_keeper_renewed(const struct rpc_keeper *keeper);
-void rpc_keeper_free(struct rpc_keeper *keeper);
-/* Return since when connections must have been accepted to take calls: the CA changed then. */
-uint64_t rpc_server_renewed(const struct stow_rpc_server *server);
-
-/* Accepts the connections of a unix socket (unix.c). */
-struct rpc_listener;
-int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
-		     struct rpc_listener **ret, struct stow_err *err);
-/* Stop accepting connections. */
-void rpc_listener_stop(struct rpc_listener *listener);
-void rpc_listener_free(struct rpc_listener *listener);
-/* Read the kernel's credentials of the connection with that descriptor. */
-bool rpc_listener_peer(struct rpc_listener *listener, int fd, struct stow_rpc_peer *ret);
-
-struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server);
 
 /* Return a number for the version of the CA's file; 0: it cannot be read, or has no CA (tls.c). */
 uint64_t rpc_tls_ca_version(const char *path);
@@ -214,20 +196,3 @@ uint64_t rpc_tls_ca_version(const char *path);
 grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err);
 grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool follow,
 					 struct stow_err *err);
-
-/* The services of every server (health.c, reflection.c). */
-struct rpc_health;
-int rpc_health_add(struct stow_rpc_server *server, struct rpc_health **ret, struct stow_err *err);
-void rpc_health_set(struct rpc_health *health, bool serving);
-/* End the watchers, for shutdown. */
-void rpc_health_stop(struct rpc_health *health);
-void rpc_health_free(struct rpc_health *health);
-bool rpc_server_knows(const struct stow_rpc_server *server, const char *service);
-
-struct rpc_reflection;
-int rpc_reflection_add(struct stow_rpc_server *server, struct rpc_reflection **ret,
-		       struct stow_err *err);
-void rpc_reflection_free(struct rpc_reflection *reflection);
-/* Call `each` with the name of every service. */
-void rpc_server_services(const struct stow_rpc_server *server,
-			 void (*each)(void *ctx, const char *name), void *ctx);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "rpc/internal.h"
+#include "rpc/server_internal.h"
 
 #define PAUSE_MS 200
 #define S	 STOW_SECOND
@@ -45,10 +45,23 @@ static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call
 	    keeper->now < call->started)
 		return;
 	atomic_store(&call->late, true);
-	stow_err_set(&err, ETIMEDOUT, "the request's message did not come within %" PRIu64 " ms",
+	stow_err_set(&err, ETIMEDOUT, "the request's message did not arrive within %" PRIu64 " ms",
 		     keeper->limits.request_timeout / 1000000);
-	rpc_door_count(rpc_server_door(keeper->server), RPC_REFUSED_SLOW);
+	rpc_guard_count(keeper->server->guard, RPC_REFUSED_SLOW);
 	stow_rpc_close(call, &err);
+}
+
+/* Reset a call whose peer has not read what was sent for so long. */
+static void end_unread(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
+{
+	uint64_t since = atomic_load(&call->writing);
+
+	if (since == 0 || keeper->now < since || keeper->now - since < keeper->limits.read_timeout)
+		return;
+	if (atomic_exchange(&call->unread, true))
+		return;
+	rpc_guard_count(keeper->server->guard, RPC_REFUSED_UNREAD);
+	rpc_call_abandon(call, "what was sent was not read in time");
 }
 
 /* Return whether the connection has reached its age limit: each at another time, between a tenth
@@ -73,10 +86,9 @@ static void end_stream(struct stow_rpc_call *call)
 	stow_rpc_close(call, &err);
 }
 
-static void look(struct stow_rpc_call *call, void *ctx)
+static void look_at_call(const struct rpc_keeper *keeper, struct stow_rpc_call *call)
 {
-	const struct rpc_keeper *keeper = ctx;
-
+	end_unread(keeper, call);
 	/* Its method and peer are not known yet. */
 	if (!atomic_load(&call->known))
 		return;
@@ -100,8 +112,15 @@ static void look_at_certificates(struct rpc_keeper *keeper)
 	}
 	if (keeper->now < renewed + MOMENT)
 		renewed = 0;
-	rpc_door_expire(rpc_server_door(keeper->server), renewed,
-			(time_t)(stow_clock_wall() / STOW_SECOND));
+	rpc_guard_expire(keeper->server->guard, renewed, (time_t)(stow_clock_wall() / STOW_SECOND));
+}
+
+static void look_at_calls(const struct rpc_keeper *keeper)
+{
+	pthread_mutex_lock(&keeper->server->lock);
+	for (struct stow_rpc_call *call = keeper->server->calls; call; call = call->next)
+		look_at_call(keeper, call);
+	pthread_mutex_unlock(&keeper->server->lock);
 }
 
 static void *run(void *arg)
@@ -113,8 +132,8 @@ static void *run(void *arg)
 		keeper->now = stow_clock_monotonic();
 		if (keeper->ca && i % LOOK_CA == 0)
 			look_at_certificates(keeper);
-		rpc_door_end_parked(rpc_server_door(keeper->server), keeper->now);
-		rpc_server_calls(keeper->server, look, keeper);
+		rpc_guard_end_parked(keeper->server->guard, keeper->now);
+		look_at_calls(keeper);
 	}
 	return NULL;
 }

@@ -13,15 +13,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/parse.h"
-#include "base/utf8.h"
+#include "base/text.h"
 
 static _Atomic int said_level = STOW_LOG_INFO;
 static _Atomic int said_format = STOW_LOG_TEXT;
 static atomic_bool journal; /* standard error is the journal */
 
-static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
-static const char *const formats[] = { "text", "json", NULL };
+const char *const stow_log_levels[] = { "error", "warning", "notice", "info", "debug", NULL };
+const char *const stow_log_formats[] = { "text", "json", NULL };
 
 /* systemd sets this to "DEVICE:INODE" of the stream that it passed (systemd.exec(5)). */
 static bool is_journal(void)
@@ -44,33 +43,6 @@ void stow_log_configure(enum stow_log_level level, enum stow_log_format format)
 	journal = is_journal();
 }
 
-static int parse_word(const char *word, const char *const *words, const char *what, int *ret,
-		      struct stow_err *err)
-{
-	char why[STOW_WHY_MAX];
-
-	*ret = stow_parse_word_why(word, words, why);
-	return *ret < 0 ? stow_err_set(err, EINVAL, "%s: \"%.64s\" %s", what, word, why) : 0;
-}
-
-int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err)
-{
-	int i, r = parse_word(word, levels, "log-level", &i, err);
-
-	if (r == 0)
-		*ret = (enum stow_log_level)(STOW_LOG_ERR + i);
-	return r;
-}
-
-int stow_log_format_parse(const char *word, enum stow_log_format *ret, struct stow_err *err)
-{
-	int i, r = parse_word(word, formats, "log-format", &i, err);
-
-	if (r == 0)
-		*ret = (enum stow_log_format)i;
-	return r;
-}
-
 bool stow_log_enabled(enum stow_log_level level)
 {
 	return (int)level <= said_level;
@@ -90,21 +62,19 @@ static void put_time(FILE *f)
 /* Quote for JSON and for text: the value may be untrusted. */
 static void put_quoted(FILE *f, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
-
 	fputc('"', f);
-	while (*s) {
-		size_t n = stow_utf8_length(s);
+	while (*text) {
+		size_t n = stow_text_character(text);
 
-		if (*s == '"' || *s == '\\')
-			fprintf(f, "\\%c", *s);
-		else if (*s < 0x20 || *s == 0x7f)
-			fprintf(f, "\\u%04x", *s);
+		if (*text == '"' || *text == '\\')
+			fprintf(f, "\\%c", *text);
+		else if (n == 0 && !(*text & 0x80))
+			fprintf(f, "\\u%04x", (unsigned int)*text);
 		else if (n == 0)
 			fputs("\\ufffd", f);
 		else
-			fwrite(s, 1, n, f);
-		s += n ? n : 1;
+			fwrite(text, 1, n, f);
+		text += n ? n : 1;
 	}
 	fputc('"', f);
 }
@@ -126,7 +96,7 @@ static void put_json(FILE *f, enum stow_log_level level, const char *message,
 {
 	fputs("{\"time\":\"", f);
 	put_time(f);
-	fprintf(f, "\",\"level\":\"%s\",\"message\":", levels[level - STOW_LOG_ERR]);
+	fprintf(f, "\",\"level\":\"%s\",\"message\":", stow_log_levels[level - STOW_LOG_ERR]);
 	put_quoted(f, message);
 	for (; fields->key; fields++) {
 		fprintf(f, ",\"%s\":", fields->key);
@@ -145,7 +115,7 @@ static void put_text(FILE *f, enum stow_log_level level, const char *message,
 		fprintf(f, "<%d>%s", (int)level, message);
 	} else {
 		put_time(f);
-		fprintf(f, " %s: %s", levels[level - STOW_LOG_ERR], message);
+		fprintf(f, " %s: %s", stow_log_levels[level - STOW_LOG_ERR], message);
 	}
 	for (bool first = true; fields->key; fields++, first = false) {
 		fprintf(f, "%s%s=", first ? ": " : " ", fields->key);

@@ -25,16 +25,28 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/setting.h"
 
 enum stow_log_format { STOW_LOG_TEXT, STOW_LOG_JSON };
 
 /* Log events of at least this level from now on. The defaults are STOW_LOG_INFO and text. */
 void stow_log_configure(enum stow_log_level level, enum stow_log_format format);
 
-/* Parse "error", "warning", "notice", "info", "debug"; "text", "json". -EINVAL names the
- * nearest. */
-int stow_log_level_parse(const char *word, enum stow_log_level *ret, struct stow_err *err);
-int stow_log_format_parse(const char *word, enum stow_log_format *ret, struct stow_err *err);
+/* The settings, for a program's table; `level_at` and `format_at` are the offsets of an int. The
+ * first word of the levels stands for STOW_LOG_ERR. */
+extern const char *const stow_log_levels[], *const stow_log_formats[];
+#define STOW_LOG_SETTINGS(level_at, format_at)                                                \
+	{                                                                                     \
+		"log-level", STOW_SETTING_WORD,                                               \
+		level_at,    0,                                                               \
+		0,	     stow_log_levels,                                                 \
+		"LEVEL",     "error, warning, notice, info or debug (info)"                   \
+	},                                                                                    \
+	{                                                                                     \
+		"log-format", STOW_SETTING_WORD, format_at, 0, 0, stow_log_formats, "FORMAT", \
+			"text or json (text)"                                                 \
+	}
+#define STOW_LOG_LEVEL_DEFAULT (STOW_LOG_INFO - STOW_LOG_ERR)
 
 struct stow_field {
 	const char *key;  /* [a-z_]+; NULL ends a list */

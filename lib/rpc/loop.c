@@ -26,7 +26,7 @@ static void *run(void *arg)
 	}
 }
 
-/* Suppress the core's log: it prints every failed handshake of a stranger to standard error, in its
+/* Suppress the core's log: it prints every failed handshake of a peer to standard error, in its
  * own format. What matters to the program reaches it as a status. */
 static void hush(gpr_log_func_args *args)
 {

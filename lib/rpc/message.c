@@ -75,8 +75,9 @@ int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	if (buffer->data.raw.compression != GRPC_COMPRESS_NONE ||
 	    !grpc_byte_buffer_reader_init(&reader, buffer)) {
 		grpc_byte_buffer_destroy(buffer);
-		return stow_err_set(err, EOPNOTSUPP,
-				    "the message is compressed; only plain messages are taken");
+		return stow_err_set(
+			err, EOPNOTSUPP,
+			"the message is compressed; only uncompressed messages are accepted");
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
 	*ret_message = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(slice),

@@ -32,7 +32,7 @@ struct stow_metrics {
 	stow_metrics_render_fn render;
 	stow_metrics_healthy_fn healthy;
 	void *ctx;
-	struct rpc_door *door;
+	struct rpc_guard *guard;
 };
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status,
@@ -126,8 +126,8 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 		return stow_err_set(err, ENOMEM, "out of memory");
 	*m = (struct stow_metrics){ .render = render, .healthy = healthy, .ctx = ctx };
 	stow_rpc_limits_defaults(&limits, CONNECTIONS);
-	m->door = rpc_door_new(&limits, true);
-	if (!m->door) {
+	m->guard = rpc_guard_new(&limits, true);
+	if (!m->guard) {
 		free(m);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
@@ -146,7 +146,7 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 		return stow_err_sys(err, r, "cannot serve metrics on %s", address);
 	}
 	info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	rpc_door_open(m->door, info ? info->port : stow_address_port(&where));
+	rpc_guard_open(m->guard, info ? info->port : stow_address_port(&where));
 	if (ret_port)
 		*ret_port = info ? info->port : stow_address_port(&where);
 	*ret_metrics = m;
@@ -157,7 +157,7 @@ void stow_metrics_stop(struct stow_metrics *metrics)
 {
 	if (!metrics)
 		return;
-	rpc_door_close(metrics->door);
+	rpc_guard_close(metrics->guard);
 	MHD_stop_daemon(metrics->daemon);
 	free(metrics);
 }

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "base/parse.h"
-#include "rpc/internal.h"
+#include "rpc/server_internal.h"
 
 #define NAMES_MAX 128 /* of one kind, in one certificate */
 
@@ -61,26 +61,43 @@ static void read_certificate(struct stow_rpc_call *call)
 	grpc_auth_context_release(context);
 }
 
-void rpc_peer_read(struct stow_rpc_call *call, struct stow_rpc_server *server)
+static bool is_local(const struct stow_rpc_call *call, uint64_t *ret_fd)
+{
+	/* A connection that unix.c has accepted. */
+	return strncmp(call->peer.address, "fd:", 3) == 0 && call->server->listener &&
+	       stow_parse_u64(call->peer.address + 3, INT_MAX, ret_fd, NULL) == 0;
+}
+
+bool rpc_peer_find(struct stow_rpc_call *call)
 {
 	char *address = grpc_call_get_peer(call->call);
-	struct rpc_listener *listener = rpc_server_listener(server);
+	struct stow_rpc_server *server = call->server;
 	uint64_t fd;
 
 	snprintf(call->peer.address, sizeof(call->peer.address), "%s", address ? address : "");
 	gpr_free(address);
-	if (strncmp(call->peer.address, "fd:", 3) != 0)
-		call->connection = rpc_guard_by_peer(rpc_server_door(server), call->peer.address);
-	if (strncmp(call->peer.address, "fd:", 3) == 0) {
-		/* A connection that unix.c has accepted. */
-		if (listener && stow_parse_u64(call->peer.address + 3, INT_MAX, &fd, NULL) == 0 &&
-		    rpc_listener_peer(listener, (int)fd, &call->peer)) {
-			call->connection = rpc_guard_by_fd(rpc_server_door(server), (int)fd);
-			snprintf(call->peer.address, sizeof(call->peer.address), "unix:");
-		}
-	} else {
+	if (is_local(call, &fd))
+		call->connection = rpc_guard_by_fd(server->guard, (int)fd);
+	else
+		call->connection = rpc_guard_by_peer(server->guard, call->peer.address);
+	return !call->connection || !rpc_connection_is_over(call->connection);
+}
+
+void rpc_peer_read(struct stow_rpc_call *call)
+{
+	uint64_t fd;
+
+	if (strncmp(call->peer.address, "fd:", 3) != 0) {
 		read_certificate(call);
+		return;
 	}
+	if (is_local(call, &fd) &&
+	    rpc_listener_peer(call->server->listener, (int)fd, &call->peer)) {
+		snprintf(call->peer.address, sizeof(call->peer.address), "unix:");
+		return;
+	}
+	rpc_connection_unref(call->connection);
+	call->connection = NULL;
 }
 
 /* Return when the certificate expires; one that cannot be parsed counts as expired. */
@@ -132,17 +149,18 @@ int rpc_peer_admit(struct stow_rpc_call *call, struct stow_err *err)
 
 	if (!call->connection)
 		return stow_err_set(err, ENOTCONN, "the connection has ended");
-	if (rpc_connection_since(call->connection) < rpc_server_renewed(call->server))
+	if (rpc_connection_since(call->connection) < rpc_keeper_renewed(call->server->keeper))
 		return stow_err_set(err, ENOTCONN, "%s", STOW_RPC_RENEWED);
-	if (rpc_connection_is_strange(call->connection))
+	if (rpc_connection_is_anonymous(call->connection))
 		r = rpc_connection_known(call->connection,
 					 identify(call, &identity) ? &identity : NULL,
 					 rpc_server_trusts(call->server, &call->peer));
 	if (r < 0)
 		return stow_err_set(err, -r, "too many connections of this peer");
-	r = rpc_connection_begin(call->connection);
+	r = rpc_connection_begin(call->connection, call->watches);
 	if (r < 0)
-		return stow_err_set(err, -r, "too many calls at a time of this peer");
+		return stow_err_set(err, ENOBUFS, "too many %s at a time of this peer",
+				    r == -EUSERS ? "watches" : "calls");
 	call->counted = true;
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "rpc/internal.h"
+#include "rpc/server_internal.h"
 
 typedef Google__Protobuf__FileDescriptorProto File;
 typedef Grpc__Reflection__V1alpha__ServerReflectionRequest Request;
@@ -151,35 +151,24 @@ static void send_file(struct stow_rpc_call *call, const struct rpc_reflection *r
 	stow_rpc_send(call, out);
 }
 
-#define SERVICES_MAX 16
-
-struct names {
-	Grpc__Reflection__V1alpha__ServiceResponse services[SERVICES_MAX], *list[SERVICES_MAX];
-	size_t n;
-};
-
-static void add_name(void *ctx, const char *name)
-{
-	struct names *names = ctx;
-
-	if (names->n == SERVICES_MAX)
-		return;
-	grpc__reflection__v1alpha__service_response__init(&names->services[names->n]);
-	names->services[names->n].name = (char *)(uintptr_t)name;
-	names->list[names->n] = &names->services[names->n];
-	names->n++;
-}
-
 static void send_services(struct stow_rpc_call *call, const struct rpc_reflection *reflection,
 			  Response *out)
 {
 	Grpc__Reflection__V1alpha__ListServiceResponse list =
 		GRPC__REFLECTION__V1ALPHA__LIST_SERVICE_RESPONSE__INIT;
-	struct names names = { .n = 0 };
+	const struct stow_rpc_server *server = reflection->server;
+	Grpc__Reflection__V1alpha__ServiceResponse services[RPC_SERVICES_MAX];
+	Grpc__Reflection__V1alpha__ServiceResponse *names[RPC_SERVICES_MAX];
 
-	rpc_server_services(reflection->server, add_name, &names);
-	list.service = names.list;
-	list.n_service = names.n;
+	for (size_t i = 0; i < server->n_services; i++) {
+		const char *name = server->services[i].service->descriptor->name;
+
+		grpc__reflection__v1alpha__service_response__init(&services[i]);
+		services[i].name = (char *)(uintptr_t)name;
+		names[i] = &services[i];
+	}
+	list.service = names;
+	list.n_service = server->n_services;
 	out->message_response_case =
 		GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
 	out->list_services_response = &list;
@@ -218,7 +207,7 @@ static const struct stow_rpc_method methods[] = {
 	{ "ServerReflectionInfo", .stream = &info },
 };
 
-static const struct stow_rpc_service service = {
+const struct stow_rpc_service rpc_reflection_service = {
 	.descriptor = &grpc__reflection__v1alpha__server_reflection__descriptor,
 	.methods = methods,
 	.n_methods = sizeof(methods) / sizeof(*methods),
@@ -243,11 +232,10 @@ static int pack_files(struct rpc_reflection *reflection, struct stow_err *err)
 	return 0;
 }
 
-int rpc_reflection_add(struct stow_rpc_server *server, struct rpc_reflection **ret,
+int rpc_reflection_new(struct stow_rpc_server *server, struct rpc_reflection **ret,
 		       struct stow_err *err)
 {
 	struct rpc_reflection *reflection = calloc(1, sizeof(*reflection));
-	int r;
 
 	if (!reflection)
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -258,10 +246,7 @@ int rpc_reflection_add(struct stow_rpc_server *server, struct rpc_reflection **r
 		stow_rpc_descriptors);
 	if (!reflection->set)
 		return stow_err_set(err, EINVAL, "the descriptors do not parse");
-	r = pack_files(reflection, err);
-	if (r < 0)
-		return r;
-	return stow_rpc_server_add(server, &service, reflection, err);
+	return pack_files(reflection, err);
 }
 
 void rpc_reflection_free(struct rpc_reflection *reflection)

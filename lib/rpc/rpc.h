@@ -50,6 +50,7 @@ struct stow_rpc_loop;
 struct stow_rpc_server;
 struct stow_rpc_client;
 struct stow_rpc_call;
+struct stow_rpc_packed;
 
 #define STOW_RPC_MESSAGE_MAX (4U << 20)		/* bytes of a received message; the default */
 #define STOW_RPC_BACKLOG_MAX (8U << 20)		/* bytes queued on one stream to a slow reader */
@@ -76,6 +77,9 @@ struct stow_rpc_tls {
 	const char *ca;
 };
 
+/* Return whether TLS is configured: 1 with all three files, 0 with none. -EINVAL names a setting
+ * that is missing. */
+int stow_rpc_tls_given(const struct stow_rpc_tls *tls, struct stow_err *err);
 /* Read and check the files as a server or client would. -EINVAL names the file. */
 int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
 
@@ -129,9 +133,11 @@ void stow_rpc_reply(struct stow_rpc_call *call, const void *response, const stru
  * message	a message has arrived. A failure ends the stream with that error.
  * half_closed	the other side sends nothing more (server only). Without the callback the stream is
  *		ended with OK; with it, it is ended when stow_rpc_close() is called.
- * closed	the last callback: nothing is sent or received any more. `err` is NULL when it ended
- *		well, else says how: -ECANCELED, -ETIMEDOUT, what the other side said. The handle
- *		stays valid until the last stow_rpc_unref().
+ * written	everything that was sent was written to the connection, for which its reader must
+ *make room: a reader that does not read gets no more than what is sent before that. It may run at
+ *the same time as another callback, but not before `open` has returned. closed	the last callback:
+ *nothing is sent or received any more. `err` is NULL when it ended well, else says how: -ECANCELED,
+ *-ETIMEDOUT, what the other side said. The handle stays valid until the last stow_rpc_unref().
  */
 struct stow_rpc_stream_ops {
 	int (*open)(struct stow_rpc_call *call, void *ctx, const void *request,
@@ -139,6 +145,7 @@ struct stow_rpc_stream_ops {
 	int (*message)(struct stow_rpc_call *call, void *ctx, const void *message,
 		       struct stow_err *err);
 	void (*half_closed)(struct stow_rpc_call *call, void *ctx);
+	void (*written)(struct stow_rpc_call *call, void *ctx);
 	void (*closed)(struct stow_rpc_call *call, void *ctx, const struct stow_err *err);
 };
 
@@ -146,8 +153,19 @@ struct stow_rpc_stream_ops {
  * -EPIPE: the stream has ended or is ending. -ENOBUFS: the reader is so slow that the backlog is
  * full; the stream is ended with RESOURCE_EXHAUSTED. */
 int stow_rpc_send(struct stow_rpc_call *call, const void *message);
+/* Return whether nothing waits to be sent, or is being written. If not, `written` will be called,
+ * unless the stream ends. */
+bool stow_rpc_is_written(struct stow_rpc_call *call);
 /* Return the bytes that stow_rpc_send() has queued and the transport has not taken yet. */
 size_t stow_rpc_backlog(struct stow_rpc_call *call);
+/* A packed message, which several streams can send without a copy. The bytes are from malloc() and
+ * owned by it, also when it cannot be made. NULL: out of memory. */
+struct stow_rpc_packed *stow_rpc_packed_new(uint8_t *bytes, size_t size);
+struct stow_rpc_packed *stow_rpc_packed_ref(struct stow_rpc_packed *packed);
+void stow_rpc_packed_unref(struct stow_rpc_packed *packed);
+size_t stow_rpc_packed_size(const struct stow_rpc_packed *packed);
+/* Send it, like stow_rpc_send(). */
+int stow_rpc_send_packed(struct stow_rpc_call *call, const struct stow_rpc_packed *packed);
 /* End a stream, after what was sent: a server with OK or `err`; a client half-closes when `err` is
  * NULL, and otherwise cancels the call. */
 void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
@@ -186,6 +204,7 @@ struct stow_rpc_method {
 	const char *name; /* as in the .proto file */
 	stow_rpc_unary_fn unary;
 	const struct stow_rpc_stream_ops *stream;
+	bool watch; /* a stream that follows changes for a long time: max-watches */
 };
 
 /* A call that has ended, for audit and metrics. */
@@ -206,7 +225,7 @@ struct stow_rpc_service {
 	 * -errno refuses (EACCES is PERMISSION_DENIED). NULL: every caller may. */
 	int (*may)(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 		   struct stow_err *err);
-	/* Checks every received message before the method gets it (rpc/texts.h). It may change the
+	/* Check every received message before the method gets it (rpc/texts.h). It may change the
 	 * message; -errno refuses. NULL: no check. */
 	int (*check)(const char *method, void *message, void *ctx, struct stow_err *err);
 	/* Called at the end of every call. May be NULL. */

@@ -2,9 +2,8 @@
 /*
  * A server takes calls, finds their methods, and hands them to call.c.
  *
- * Methods are not registered with the core, which would read a unary method's message before the
- * caller's permission is checked. Every call is a generic call to the core, is looked up by its
- * path, and is then refused or received.
+ * Methods are registered with the core, so that the calls of each wait in a queue of their own, but
+ * it does not read their messages: every call is looked up by its path, and refused or received.
  */
 
 #include <errno.h>
@@ -15,48 +14,14 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "rpc/internal.h"
+#include "rpc/server_internal.h"
 
-#define WAITING	     32 /* calls that the core may hand over before the next request for one */
-#define SERVICES_MAX 8
 #define STREAMS_MAX  1024 /* calls at a time on one connection */
 #define METADATA_MAX 8192 /* bytes of a call's headers */
 
-struct waiting { /* waits for the next call */
-	struct rpc_tag tag;
-	struct stow_rpc_server *server;
-	grpc_call *call;
-	grpc_call_details details;
-	grpc_metadata_array metadata;
-};
-
-struct stow_rpc_server {
-	struct stow_rpc_loop *loop;
-	grpc_server *server;
-	struct stow_rpc_tls tls;
-	bool has_tls, started, stopping;
-	struct {
-		const struct stow_rpc_service *service;
-		void *ctx;
-	} services[SERVICES_MAX];
-	size_t n_services;
-	struct waiting waiting[WAITING];
-	struct rpc_listener *listener;
-	struct rpc_door *door;
-	struct rpc_keeper *keeper;
-	struct stow_rpc_limits limits;
-	bool (*trusted)(const struct stow_rpc_peer *peer, void *ctx);
-	void *ctx;
-	struct rpc_health *health;
-	struct rpc_reflection *reflection;
-	struct rpc_tag stopped;
-
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct stow_rpc_call *calls; /* in progress */
-	size_t n_calls, n_waiting;
-	bool is_stopped;
-};
+/* Calls of one method that the core may hand over before the next request for one. */
+#define WAITING		16
+#define WAITING_WATCHES 2
 
 /* --- methods -------------------------------------------------------------- */
 
@@ -114,8 +79,7 @@ static void start_stream(struct stow_rpc_call *call)
 		refuse(call, &err);
 		return;
 	}
-	call->opened = true;
-	rpc_call_push(call); /* sends the initial metadata */
+	rpc_call_opened(call);
 	rpc_call_receive(call);
 }
 
@@ -128,11 +92,18 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	struct stow_err err = { 0 };
 	int r = 0;
 
-	/* Started first: it reports when the caller gives up. */
+	/* Before the batch, whose result uses the connection on another thread. */
+	if (!rpc_peer_find(call)) {
+		/* What was read before the connection was parked: as cheaply as possible. */
+		rpc_connection_begin_refused(call->connection);
+		grpc_call_cancel(call->call, NULL);
+		return;
+	}
+	rpc_peer_read(call);
+	/* Started before the method is known: it reports when the caller gives up. */
 	op.data.recv_close_on_server.cancelled = &call->cancelled_flag;
 	rpc_call_batch(call, &op, 1, &call->ended);
 
-	rpc_peer_read(call, call->server);
 	service = find(call->server, path, &descriptor, &method, &call->ctx);
 	if (!service) {
 		stow_err_set(&err, ENOSYS, "no method %.200s here", path);
@@ -143,6 +114,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	call->method = method->name;
 	call->receives = descriptor->input;
 	call->sends = descriptor->output;
+	call->watches = method->watch;
 	call->unary = method->unary;
 	call->ops = method->stream;
 	if (service->may)
@@ -161,34 +133,70 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	}
 }
 
+static void call_gone(struct stow_rpc_call *call)
+{
+	struct stow_rpc_server *server = call->server;
+
+	pthread_mutex_lock(&server->lock);
+	if (call->next)
+		call->next->prev = call->prev;
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		server->calls = call->next;
+	pthread_mutex_unlock(&server->lock);
+	if (call->counted)
+		rpc_connection_end(call->connection, call->watches);
+	else if (call->connection)
+		rpc_connection_end_refused(call->connection);
+	/* Before the server may be freed. */
+	stow_rpc_unref(call);
+	pthread_mutex_lock(&server->lock);
+	server->n_calls--;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
 static void on_call(struct rpc_tag *tag, bool ok);
 
 /* Request the next call. The caller holds the lock. */
-static void wait_for_call(struct stow_rpc_server *server, struct waiting *waiting)
+static void wait_for_call(struct stow_rpc_server *server, struct rpc_waiting *waiting)
 {
+	grpc_call_error r;
+
 	waiting->tag.fn = on_call;
-	waiting->server = server;
 	waiting->call = NULL;
 	grpc_call_details_init(&waiting->details);
 	grpc_metadata_array_init(&waiting->metadata);
 	server->n_waiting++;
 	rpc_hands_over(&waiting->tag);
-	if (grpc_server_request_call(server->server, &waiting->call, &waiting->details,
-				     &waiting->metadata, server->loop->queue, server->loop->queue,
-				     &waiting->tag) != GRPC_CALL_OK)
+	if (waiting->of->path)
+		r = grpc_server_request_registered_call(server->server, waiting->of->method,
+							&waiting->call, &waiting->deadline,
+							&waiting->metadata, NULL,
+							server->loop->queue, server->loop->queue,
+							&waiting->tag);
+	else
+		r = grpc_server_request_call(server->server, &waiting->call, &waiting->details,
+					     &waiting->metadata, server->loop->queue,
+					     server->loop->queue, &waiting->tag);
+	if (r != GRPC_CALL_OK)
 		abort();
 }
 
 static void on_call(struct rpc_tag *tag, bool ok)
 {
-	struct waiting *waiting = container_of(tag, struct waiting, tag);
+	struct rpc_waiting *waiting = container_of(tag, struct rpc_waiting, tag);
 	struct stow_rpc_server *server = waiting->server;
 	struct stow_rpc_call *call = NULL;
 	char path[256];
 
 	if (ok && waiting->call) {
-		rpc_slice_to_text(&waiting->details.method, path, sizeof(path));
-		call = rpc_call_new(waiting->call);
+		if (waiting->of->path)
+			snprintf(path, sizeof(path), "%s", waiting->of->path);
+		else
+			rpc_slice_to_text(&waiting->details.method, path, sizeof(path));
+		call = rpc_call_new(waiting->call, call_gone);
 		if (call) {
 			call->server = server;
 			call->started = stow_clock_monotonic();
@@ -220,38 +228,7 @@ static void on_call(struct rpc_tag *tag, bool ok)
 	}
 }
 
-void rpc_server_calls(struct stow_rpc_server *server,
-		      void (*each)(struct stow_rpc_call *call, void *ctx), void *ctx)
-{
-	pthread_mutex_lock(&server->lock);
-	for (struct stow_rpc_call *call = server->calls; call; call = call->next)
-		each(call, ctx);
-	pthread_mutex_unlock(&server->lock);
-}
-
-void rpc_server_call_gone(struct stow_rpc_server *server, struct stow_rpc_call *call)
-{
-	pthread_mutex_lock(&server->lock);
-	if (call->next)
-		call->next->prev = call->prev;
-	if (call->prev)
-		call->prev->next = call->next;
-	else
-		server->calls = call->next;
-	pthread_mutex_unlock(&server->lock);
-	if (call->counted)
-		rpc_connection_end(call->connection);
-	else if (call->connection)
-		rpc_connection_end_refused(call->connection);
-	/* Before the server may be freed. */
-	stow_rpc_unref(call);
-	pthread_mutex_lock(&server->lock);
-	server->n_calls--;
-	pthread_cond_broadcast(&server->changed);
-	pthread_mutex_unlock(&server->lock);
-}
-
-/* --- life ----------------------------------------------------------------- */
+/* --- making and freeing --------------------------------------------------- */
 
 static grpc_server *core_server(const struct stow_rpc_server_options *options,
 				const struct stow_rpc_limits *limits)
@@ -327,11 +304,15 @@ int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server
 	server->ctx = options->ctx;
 	server->server = core_server(options, &server->limits);
 	grpc_server_register_completion_queue(server->server, loop->queue, NULL);
-	server->door = rpc_door_new(&server->limits, false);
-	r = server->door ? rpc_health_add(server, &server->health, err)
-			 : stow_err_set(err, ENOMEM, "out of memory");
+	server->guard = rpc_guard_new(&server->limits, false);
+	r = server->guard ? rpc_health_new(server, &server->health, err)
+			  : stow_err_set(err, ENOMEM, "out of memory");
 	if (r == 0)
-		r = rpc_reflection_add(server, &server->reflection, err);
+		r = stow_rpc_server_add(server, &rpc_health_service, server->health, err);
+	if (r == 0)
+		r = rpc_reflection_new(server, &server->reflection, err);
+	if (r == 0)
+		r = stow_rpc_server_add(server, &rpc_reflection_service, server->reflection, err);
 	if (r < 0) {
 		stow_rpc_server_free(server);
 		return r;
@@ -340,16 +321,44 @@ int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server
 	return 0;
 }
 
+static int register_method(struct stow_rpc_server *server, const struct stow_rpc_service *service,
+			   const struct stow_rpc_method *method, struct stow_err *err)
+{
+	struct rpc_registered *registered = calloc(1, sizeof(*registered));
+
+	if (!registered ||
+	    asprintf(&registered->path, "/%s/%s", service->descriptor->name, method->name) < 0) {
+		free(registered);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	registered->next = server->registered;
+	server->registered = registered;
+	registered->n_waiting = method->watch ? WAITING_WATCHES : WAITING;
+	/* It must not read the message before the caller's permission is checked. */
+	registered->method = grpc_server_register_method(server->server, registered->path, NULL,
+							 GRPC_SRM_PAYLOAD_NONE, 0);
+	if (!registered->method)
+		return stow_err_set(err, EEXIST, "method %s: added twice", registered->path);
+	return 0;
+}
+
 int stow_rpc_server_add(struct stow_rpc_server *server, const struct stow_rpc_service *service,
 			void *ctx, struct stow_err *err)
 {
-	if (server->n_services == SERVICES_MAX)
-		return stow_err_set(err, ENOSPC, "a server has %d services at most", SERVICES_MAX);
+	if (server->n_services == RPC_SERVICES_MAX)
+		return stow_err_set(err, ENOSPC, "a server has %d services at most",
+				    RPC_SERVICES_MAX);
 	for (size_t i = 0; i < service->n_methods; i++)
 		if (!protobuf_c_service_descriptor_get_method_by_name(service->descriptor,
 								      service->methods[i].name))
 			return stow_err_set(err, EINVAL, "service %s has no method %s",
 					    service->descriptor->name, service->methods[i].name);
+	for (size_t i = 0; i < service->n_methods; i++) {
+		int r = register_method(server, service, &service->methods[i], err);
+
+		if (r < 0)
+			return r;
+	}
 	server->services[server->n_services].service = service;
 	server->services[server->n_services++].ctx = ctx;
 	return 0;
@@ -372,23 +381,47 @@ int stow_rpc_server_listen(struct stow_rpc_server *server, const char *address, 
 				    "cannot listen on %s: the address is in use or not this "
 				    "machine's",
 				    address);
-	rpc_door_open(server->door, port);
+	rpc_guard_open(server->guard, port);
 	if (ret_port)
 		*ret_port = port;
 	return 0;
 }
 
+static int make_waiting(struct stow_rpc_server *server, size_t *ret_n, struct stow_err *err)
+{
+	size_t n = 0;
+
+	server->unknown.n_waiting = WAITING;
+	server->unknown.next = server->registered;
+	for (const struct rpc_registered *of = &server->unknown; of; of = of->next)
+		n += of->n_waiting;
+	server->waiting = calloc(n, sizeof(*server->waiting));
+	if (!server->waiting)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	*ret_n = n;
+	for (const struct rpc_registered *of = &server->unknown; of; of = of->next)
+		for (unsigned int i = 0; i < of->n_waiting; i++) {
+			server->waiting[--n].server = server;
+			server->waiting[n].of = of;
+		}
+	return 0;
+}
+
 int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err)
 {
+	size_t n = 0;
 	int r = rpc_keeper_new(server, &server->limits, server->has_tls ? &server->tls : NULL,
 			       &server->keeper, err);
 
 	if (r < 0)
 		return r;
+	r = make_waiting(server, &n, err);
+	if (r < 0)
+		return r;
 	grpc_server_start(server->server);
 	pthread_mutex_lock(&server->lock);
 	server->started = true;
-	for (size_t i = 0; i < WAITING; i++)
+	for (size_t i = 0; i < n; i++)
 		wait_for_call(server, &server->waiting[i]);
 	pthread_mutex_unlock(&server->lock);
 	return 0;
@@ -396,27 +429,7 @@ int stow_rpc_server_start(struct stow_rpc_server *server, struct stow_err *err)
 
 int stow_rpc_server_listen_unix(struct stow_rpc_server *server, int fd, struct stow_err *err)
 {
-	return rpc_listener_new(server, server->server, fd, &server->listener, err);
-}
-
-uint64_t rpc_server_renewed(const struct stow_rpc_server *server)
-{
-	return server->keeper ? rpc_keeper_renewed(server->keeper) : 0;
-}
-
-struct rpc_door *rpc_server_door(struct stow_rpc_server *server)
-{
-	return server->door;
-}
-
-bool rpc_server_trusts(const struct stow_rpc_server *server, const struct stow_rpc_peer *peer)
-{
-	return server->trusted && server->trusted(peer, server->ctx);
-}
-
-struct rpc_listener *rpc_server_listener(struct stow_rpc_server *server)
-{
-	return server->listener;
+	return rpc_listener_new(server, fd, &server->listener, err);
 }
 
 void stow_rpc_server_set_serving(struct stow_rpc_server *server, bool serving)
@@ -472,30 +485,21 @@ void stow_rpc_server_free(struct stow_rpc_server *server)
 	/* The core must be stopped even if it was never started. */
 	stow_rpc_server_stop(server, 0);
 	rpc_keeper_free(server->keeper);
-	if (server->door)
-		rpc_door_close(server->door);
+	if (server->guard)
+		rpc_guard_close(server->guard);
 	grpc_server_destroy(server->server);
 	rpc_listener_free(server->listener);
 	rpc_health_free(server->health);
 	rpc_reflection_free(server->reflection);
+	while (server->registered) {
+		struct rpc_registered *of = server->registered;
+
+		server->registered = of->next;
+		free(of->path);
+		free(of);
+	}
+	free(server->waiting);
 	pthread_cond_destroy(&server->changed);
 	pthread_mutex_destroy(&server->lock);
 	free(server);
-}
-
-/* --- for health and reflection -------------------------------------------- */
-
-bool rpc_server_knows(const struct stow_rpc_server *server, const char *service)
-{
-	for (size_t i = 0; i < server->n_services; i++)
-		if (strcmp(server->services[i].service->descriptor->name, service) == 0)
-			return true;
-	return false;
-}
-
-void rpc_server_services(const struct stow_rpc_server *server,
-			 void (*each)(void *ctx, const char *name), void *ctx)
-{
-	for (size_t i = 0; i < server->n_services; i++)
-		each(ctx, server->services[i].service->descriptor->name);
 }

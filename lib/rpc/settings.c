@@ -2,13 +2,12 @@
 #include "rpc/settings.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/read.h"
 #include "base/yaml.h"
 
 #define NAMES_MAX 64
@@ -43,25 +42,15 @@ int stow_settings_parse(const struct stow_setting *settings, void *base, const c
 int stow_settings_load(const struct stow_setting *settings, void *base, const char *path,
 		       bool optional, struct stow_err *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
+	struct stow_err why = { 0 };
 	size_t len = 0;
-	ssize_t n;
+	int r = stow_read_file(path, STOW_YAML_MAX, &text, &len, &why);
 
-	if (fd < 0 && errno == ENOENT && optional)
+	if (r == -ENOENT && optional)
 		return 0;
-	text = fd < 0 ? NULL : malloc(STOW_YAML_MAX + 1);
-	if (!text)
-		return stow_err_sys(err, errno, "cannot read %s", path);
-	while ((n = read(fd, text + len, STOW_YAML_MAX + 1 - len)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return stow_err_sys(err, errno, "cannot read %s", path);
-		len += (size_t)n;
-		if (len > STOW_YAML_MAX)
-			return stow_err_set(err, EFBIG, "%s is over 1 MiB", path);
-	}
+	if (r < 0)
+		return stow_err_move(err, r, &why);
 	return stow_settings_parse(settings, base, text, len, path, err);
 }
 
@@ -119,7 +108,7 @@ int stow_settings_arguments(const struct stow_setting *settings, void *base, int
 		if (!value && ++i < argc)
 			value = argv[i];
 		if (!value)
-			return stow_err_set(err, EINVAL, "--%s wants a value", name);
+			return stow_err_set(err, EINVAL, "--%s needs a value", name);
 		if (!s) {
 			*ret_config = value;
 			continue;

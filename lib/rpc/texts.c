@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "base/math.h"
+#include "base/text.h"
 
 #define DESCRIBED_MOST 64 /* bytes of a text in a description */
 #define DESCRIBED_LIST 3  /* entries of a list in a description */
 
-size_t stow_text_most(const char *field)
+/* Return the maximum length of a field, by its name. */
+static size_t most_of(const char *field)
 {
 	static const struct {
 		const char *field;
@@ -36,51 +38,6 @@ size_t stow_text_most(const char *field)
 		if (strcmp(fields[i].field, field) == 0)
 			return fields[i].most;
 	return STOW_TEXT_LINE;
-}
-
-/* Return the bytes of the character at `p`; 0 for sequences outside of The Unicode Standard's table
- * 3-7, and for U+0080 to U+009F, which some terminals interpret. */
-static size_t character(const unsigned char *p)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return p[0] >= 0x20 && p[0] != 0x7f;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (p[0] == 0xc2 || p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return n;
-}
-
-void stow_text_clean(char *text, size_t most)
-{
-	size_t at = 0;
-
-	while (text[at]) {
-		size_t n = character((const unsigned char *)text + at);
-
-		if (at + (n ? n : 1) > most) {
-			text[at] = '\0';
-			return;
-		}
-		if (!n)
-			text[at] = '?';
-		at += n ? n : 1;
-	}
 }
 
 static void drop_unknown(ProtobufCMessage *message)
@@ -116,7 +73,7 @@ void stow_texts_clean(ProtobufCMessage *message, size_t most)
 	drop_unknown(message);
 	for (unsigned int i = 0; i < type->n_fields; i++) {
 		bool text = type->fields[i].type == PROTOBUF_C_TYPE_STRING;
-		size_t own = stow_text_most(type->fields[i].name);
+		size_t own = most_of(type->fields[i].name);
 		void **list;
 		size_t n;
 
@@ -134,18 +91,19 @@ void stow_texts_clean(ProtobufCMessage *message, size_t most)
 
 static int check_text(const char *field, const char *text, struct stow_err *err)
 {
-	size_t most = stow_text_most(field), len = strlen(text);
+	size_t most = most_of(field), len = strlen(text);
 
 	if (len > most)
 		return stow_err_set(err, EINVAL, "%s: %zu bytes; at most %zu", field, len, most);
 	for (size_t at = 0; at < len;) {
-		size_t n = character((const unsigned char *)text + at);
+		size_t n = stow_text_character(text + at);
 
 		if (!n)
-			return stow_err_set(err, EINVAL,
-					    "%s: byte %zu is 0x%02x; want UTF-8 without control "
-					    "characters",
-					    field, at, (unsigned char)text[at]);
+			return stow_err_set(
+				err, EINVAL,
+				"%s: byte %zu is 0x%02x; expected UTF-8 without control "
+				"characters",
+				field, at, (unsigned char)text[at]);
 		at += n;
 	}
 	return 0;

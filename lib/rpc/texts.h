@@ -19,16 +19,11 @@
 #define STOW_TEXT_LINE 1024  /* of other texts */
 #define STOW_TEXT_LIST 65536 /* of sets of CPUs, NUMA nodes, memory blocks */
 
-/* Return the maximum length of a field, by its name. */
-size_t stow_text_most(const char *field);
-
 /* Check all texts of a message, and of messages within it. -EINVAL names the field. */
 int stow_texts_check(const ProtobufCMessage *message, struct stow_err *err);
 
-/* Replace invalid UTF-8 and control characters by '?', and truncate to `most` bytes. */
-void stow_text_clean(char *text, size_t most);
 /* Clean all texts of an unpacked message, and of messages within it, to the smaller of `most` and
- * the field's maximum; drop unknown fields. */
+ * the field's maximum (base/text.h); drop unknown fields. */
 void stow_texts_clean(ProtobufCMessage *message, size_t most);
 
 /* Describe a message in one short line, for users: "node=web-3 numa_nodes=0 revoke=1". Empty fields

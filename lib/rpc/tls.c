@@ -6,7 +6,6 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grpc/grpc_security.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -15,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "rpc/internal.h"
 
 #define PEM_MAX	 (1U << 20) /* bytes of one file */
@@ -37,35 +36,11 @@ static void pems_done(struct pems *pems)
 	memset(pems, 0, sizeof(*pems));
 }
 
-/* The administrator's files, named by path: they are not the kernel's, so no root is used. */
 static int read_pem(const char *path, const char *what, char **ret, struct stow_err *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
+	int r = stow_read_file(path, PEM_MAX, ret, NULL, err);
 
-	if (fd < 0)
-		return stow_err_sys(err, errno, "cannot read the %s %s", what, path);
-	text = malloc(PEM_MAX + 1);
-	if (!text)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	for (;;) {
-		ssize_t n = read(fd, text + len, PEM_MAX - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return stow_err_sys(err, errno, "cannot read the %s %s", what, path);
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len == PEM_MAX)
-			return stow_err_set(err, EFBIG, "the %s %s is over 1 MiB", what, path);
-	}
-	text[len] = '\0';
-	*ret = text;
-	text = NULL;
-	return 0;
+	return r < 0 ? stow_err_wrap(err, r, "%s", what) : 0;
 }
 
 /* Return the first certificate, or NULL. */
@@ -118,6 +93,19 @@ static int read_pems(const struct stow_rpc_tls *tls, struct pems *ret, struct st
 	if (r < 0)
 		pems_done(ret);
 	return r;
+}
+
+int stow_rpc_tls_given(const struct stow_rpc_tls *tls, struct stow_err *err)
+{
+	int n = !!tls->ca + !!tls->certificate + !!tls->key;
+
+	if (n != 0 && n != 3)
+		return stow_err_set(err, EINVAL,
+				    "%s: missing; ca, certificate and key belong together",
+				    !tls->ca		? "ca"
+				    : !tls->certificate ? "certificate"
+							: "key");
+	return n == 3;
 }
 
 int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err)

@@ -27,7 +27,8 @@
 
 #include "base/cleanup.h"
 #include "base/root.h"
-#include "rpc/internal.h"
+#include "rpc/descriptors.h"
+#include "rpc/server_internal.h"
 
 #ifndef SO_PEERPIDFD /* Debian 12's headers are older than its backported kernels */
 #define SO_PEERPIDFD 77
@@ -44,7 +45,6 @@ struct connection {
 
 struct rpc_listener {
 	struct stow_rpc_server *server;
-	grpc_server *core;
 	grpc_server_credentials *credentials;
 	struct stow_root *root; /* "/", for /proc */
 	int fd, stop;
@@ -146,22 +146,22 @@ static void fill(const struct connection *connection, struct stow_rpc_peer *ret)
 
 static void take(struct rpc_listener *listener, int fd)
 {
-	struct rpc_door *door = rpc_server_door(listener->server);
+	struct rpc_guard *guard = listener->server->guard;
 	struct connection connection = { 0 };
 	struct stow_rpc_peer peer;
 
 	fd = renumber(listener, fd);
 	if (fd < 0) {
-		rpc_door_count(door, RPC_REFUSED_DESCRIPTORS);
+		rpc_guard_count(guard, RPC_REFUSED_DESCRIPTORS);
 		return;
 	}
 	if (!identify(listener, fd, &connection)) {
-		rpc_door_count(door, RPC_REFUSED_GONE);
+		rpc_guard_count(guard, RPC_REFUSED_GONE);
 		close(fd);
 		return;
 	}
 	fill(&connection, &peer);
-	if (rpc_guard_admit_user(door, fd, peer.uid, rpc_server_trusts(listener->server, &peer)) <
+	if (rpc_guard_admit_user(guard, fd, peer.uid, rpc_server_trusts(listener->server, &peer)) <
 	    0) {
 		close(fd);
 		return;
@@ -169,7 +169,7 @@ static void take(struct rpc_listener *listener, int fd)
 	pthread_mutex_lock(&listener->lock);
 	listener->connections[fd - NUMBERS_MIN] = connection;
 	pthread_mutex_unlock(&listener->lock);
-	grpc_server_add_channel_from_fd(listener->core, fd, listener->credentials);
+	grpc_server_add_channel_from_fd(listener->server->server, fd, listener->credentials);
 }
 
 static void *run(void *arg)
@@ -192,8 +192,8 @@ static void *run(void *arg)
 	}
 }
 
-int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
-		     struct rpc_listener **ret, struct stow_err *err)
+int rpc_listener_new(struct stow_rpc_server *server, int fd, struct rpc_listener **ret,
+		     struct stow_err *err)
 {
 	struct rpc_listener *listener = calloc(1, sizeof(*listener));
 	int r;
@@ -203,12 +203,11 @@ int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
 	listener->fd = fd;
 	pthread_mutex_init(&listener->lock, NULL);
 	listener->server = server;
-	listener->core = core;
 	listener->next = NUMBERS_MIN;
 	listener->credentials = grpc_insecure_server_credentials_create();
 	listener->stop = eventfd(0, EFD_CLOEXEC);
 	listener->connections = calloc(LISTENER_TAB, sizeof(*listener->connections));
-	listener->end = rpc_hooks_start();
+	listener->end = rpc_descriptors_start();
 	if (listener->end > NUMBERS_MAX)
 		listener->end = NUMBERS_MAX;
 	r = stow_root_open("/", &listener->root, err);
@@ -219,8 +218,7 @@ int rpc_listener_new(struct stow_rpc_server *server, grpc_server *core, int fd,
 				 "the limit of open files is %d; a unix socket needs more than %d",
 				 listener->end, NUMBERS_MIN);
 	if (r == 0) {
-		rpc_door_bound(rpc_server_door(server),
-			       (uint64_t)(listener->end - NUMBERS_MIN) * 7 / 8);
+		rpc_guard_bound(server->guard, (uint64_t)(listener->end - NUMBERS_MIN) * 7 / 8);
 		r = -pthread_create(&listener->thread, NULL, run, listener);
 	}
 	if (r < 0) {

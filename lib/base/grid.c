@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/grid.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fit.h"
+#include "base/math.h"
+
+#define COLUMNS_MAX 16
+
+struct part {
+	FILE *out;
+	const struct stow_grid *grid;
+	const struct stow_fit *fit;
+	int n, columns[COLUMNS_MAX];
+};
+
+static void measure(const struct stow_grid *grid, char *const *cells, size_t rows,
+		    struct stow_fit *fit)
+{
+	for (int i = 0; i < grid->n; i++) {
+		const struct stow_grid_column *column = &grid->columns[i];
+		int longest = (int)strlen(column->heading);
+		int least = STOW_MAX(longest, column->least);
+
+		for (size_t row = 0; row < rows; row++)
+			longest = STOW_MAX(
+				longest,
+				stow_fit_columns(cells[row * (size_t)grid->n + (size_t)i]));
+		fit[i].least = column->least ? STOW_MIN(longest, least) : longest;
+		fit[i].natural = STOW_MAX(longest, column->width);
+		fit[i].width = fit[i].natural;
+	}
+}
+
+static int columns_of(const char *line, size_t len)
+{
+	int n = 0;
+
+	/* Of UTF-8, as stow_fit_columns() counts it. */
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)line[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* Print the first line of a cell, which `*rest` is at, `*column` being where the line has come to,
+ * and move to the next one. Blanks are printed only before something. */
+static void print_line(const struct part *part, int i, int start, int *column, char **rest)
+{
+	int width = part->fit[part->columns[i]].width;
+	size_t len = strcspn(*rest, "\n");
+	int wide = columns_of(*rest, len);
+
+	if (len && part->grid->columns[part->columns[i]].right)
+		start += STOW_MAX(width - wide, 0);
+	if (len) {
+		fprintf(part->out, "%*s%.*s", start - *column, "", (int)len, *rest);
+		*column = start + wide;
+	}
+	*rest += len + ((*rest)[len] == '\n');
+}
+
+static int print_row(const struct part *part, char *const *cells)
+{
+	char *wrapped[COLUMNS_MAX] = { NULL }, *rest[COLUMNS_MAX];
+	bool more = true;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < part->n; i++) {
+		int column = part->columns[i];
+
+		wrapped[i] = part->grid->width
+				     ? stow_fit_wrap(cells[column], part->fit[column].width)
+				     : strdup(cells[column]);
+		rest[i] = wrapped[i];
+		if (!wrapped[i])
+			r = -ENOMEM;
+	}
+	while (r == 0 && more) {
+		int start = 0, column = 0;
+
+		more = false;
+		for (int i = 0; i < part->n; i++) {
+			print_line(part, i, start, &column, &rest[i]);
+			start += part->fit[part->columns[i]].width + 1;
+			more = more || *rest[i];
+		}
+		fputc('\n', part->out);
+	}
+	for (int i = 0; i < part->n; i++)
+		free(wrapped[i]);
+	return r;
+}
+
+static int print_part(const struct part *part, char *const *cells, size_t rows, bool last)
+{
+	const struct stow_grid *grid = part->grid;
+	char *headings[COLUMNS_MAX];
+	int r;
+
+	for (int i = 0; i < grid->n; i++)
+		headings[i] = (char *)grid->columns[i].heading;
+	r = print_row(part, headings);
+	for (size_t row = 0; r == 0 && row < rows; row++) {
+		r = print_row(part, cells + row * (size_t)grid->n);
+		if (r == 0 && last && grid->after)
+			r = grid->after(grid->data, row);
+	}
+	return r;
+}
+
+int stow_grid_print(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows)
+{
+	struct stow_fit fit[COLUMNS_MAX];
+	struct part part = { .out = out, .grid = grid, .fit = fit };
+	int r = 0;
+
+	if (grid->n > COLUMNS_MAX)
+		return -EINVAL;
+	measure(grid, cells, rows, fit);
+	for (int from = 0; r == 0 && from < grid->n;) {
+		if (from)
+			fputc('\n', out);
+		part.n = stow_fit_part(fit, grid->n, 1, from, grid->width, part.columns);
+		if (grid->width)
+			(void)stow_fit_widths(fit, part.columns, part.n, grid->width);
+		from = part.columns[part.n - 1] + 1;
+		r = print_part(&part, cells, rows, from == grid->n);
+	}
+	return r;
+}

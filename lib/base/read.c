@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/math.h"
+
+#define IN_PLACE 65536
+
+int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
+		  struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = STOW_MIN(max, (size_t)IN_PLACE) + 2, len = 0;
+
+	for (;;) {
+		char *grown = realloc(text, size);
+		ssize_t n;
+
+		if (!grown)
+			return stow_err_sys(err, ENOMEM, "%s", name);
+		text = grown;
+		n = read(fd, text + len, size - len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return stow_err_sys(err, errno, "%s", name);
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return stow_err_set(err, E2BIG, "%s is longer than %zu bytes", name, max);
+		if (len + 1 == size)
+			size *= 2;
+	}
+	text[len] = '\0';
+	*ret_text = STOW_TAKE_PTR(text);
+	if (ret_len)
+		*ret_len = len;
+	return 0;
+}
+
+int stow_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
+		   struct stow_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return stow_err_sys(err, errno, "cannot read %s", path);
+	return stow_read_all(fd, max, path, ret_text, ret_len, err);
+}
+
+int stow_read_short(int fd, char *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = pread(fd, buf, size, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return -E2BIG;
+	if (n && buf[n - 1] == '\n')
+		n--;
+	buf[n] = '\0';
+	return (int)n;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/text.h"
+
+#include <string.h>
+
+size_t stow_text_character(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	unsigned char low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (p[0] < 0x80)
+		return p[0] >= 0x20 && p[0] != 0x7f;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (p[0] == 0xc2 || p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return n;
+}
+
+void stow_text_clean(char *text, size_t most)
+{
+	size_t at = 0;
+
+	while (text[at]) {
+		size_t n = stow_text_character(text + at);
+
+		if (at + (n ? n : 1) > most) {
+			text[at] = '\0';
+			return;
+		}
+		if (!n)
+			text[at] = '?';
+		at += n ? n : 1;
+	}
+}
+
+char *stow_text_copy(const char *text, size_t most)
+{
+	char *copy = strdup(text);
+
+	if (copy)
+		stow_text_clean(copy, most);
+	return copy;
+}
+
+void stow_text_ascii(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
+const char *stow_text_quote(const char *text, char *buf, size_t size)
+{
+	size_t n = strnlen(text, size - 4);
+
+	memcpy(buf, text, n);
+	memcpy(buf + n, text[n] ? "..." : "", text[n] ? 4 : 1);
+	stow_text_ascii(buf);
+	return buf;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Containers that cannot stay: they are moved to other NUMA nodes, or evicted. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "drain/internal.h"
+#include "grant/repin.h"
+
+#define GRACE	   (10 * STOW_SECOND) /* between SIGTERM and SIGKILL of an evicted container */
+#define MOVE_PAUSE STOW_MILLISECOND   /* between two batches of a repin's pages */
+
+static int on_repin(void *ctx, const struct stow_repin_progress *progress)
+{
+	return stow_drain_stop(ctx) ? -ECANCELED : 0;
+}
+
+/* Save it before the repin: undoing the drain moves the container back. */
+static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
+		      struct stow_err *err)
+{
+	/* A container that is moved again (the drain was continued) goes back to its first
+	 * place. */
+	for (size_t i = 0; i < d->row.n_moved; i++)
+		if (strcmp(d->row.moved[i].id, id) == 0)
+			return 0;
+	if (stow_drain_row_add_move(&d->row, id, nodes) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	return stow_drain_save_row(d, err);
+}
+
+static int move_one(struct stow_draining *d, const struct stow_drain_affected *affected,
+		    struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	struct stow_repin_options options = {
+		.nodes = affected->nodes, .pause = MOVE_PAUSE, .progress = on_repin, .ctx = d
+	};
+	struct stow_err why = { 0 };
+	int r;
+
+	r = stow_ledger_record(d->context->ledger, affected->key, &record, &why);
+	if (r == -ENOENT)
+		return 0; /* it has ended */
+	if (r == 0)
+		r = note_moved(d, affected->id, &record->nodes, &why);
+	if (r == 0)
+		r = stow_repin(d->context, affected->id, &options, &why);
+	if (r == 0)
+		d->bytes_moved += affected->bytes;
+	if (r == 0 || r == -ESRCH || r == -ENOENT)
+		return 0;
+	return stow_err_set(err, -r, "container \"%.64s\" cannot be moved away: %s", affected->id,
+			    why.msg);
+}
+
+/* Evict a container: its owner has asked for that instead of a move. */
+static int end_one(struct stow_draining *d, const struct stow_drain_affected *affected,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	uint64_t began = stow_clock_monotonic();
+	bool killed = false;
+	int r;
+
+	r = stow_ledger_record(d->context->ledger, affected->key, &record, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!d->context->root->live)
+		return stow_err_set(err, ENOTSUP,
+				    "containers are evicted on the live machine only");
+	r = stow_ledger_begin(d->context->ledger, err);
+	if (r == 0)
+		r = stow_ledger_end(d->context->ledger,
+				    stow_ledger_event(d->context->ledger, "evicted", affected->id,
+						      record,
+						      "its memory is being removed, and it has "
+						      "drain=evict",
+						      err),
+				    err);
+	if (r == 0 && stow_pidref_alive(d->context->root, &record->init))
+		(void)stow_pidref_signal(d->context->root, &record->init, SIGTERM);
+	while (r == 0 && stow_pidref_alive(d->context->root, &record->init)) {
+		if (stow_drain_stop(d))
+			return stow_drain_cancelled(err);
+		if (stow_clock_monotonic() > began + GRACE && !killed) {
+			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
+			killed = true;
+		} else if (stow_clock_monotonic() > began + 2 * GRACE) {
+			return stow_err_set(err, EBUSY, "container %.64s does not end",
+					    affected->id);
+		}
+		stow_clock_sleep(50 * STOW_MILLISECOND);
+	}
+	if (r == 0)
+		(void)stow_grant_release(d->context, affected->id, NULL);
+	return r;
+}
+
+int stow_drain_move_all(struct stow_draining *d, struct stow_err *err)
+{
+	struct stow_err message;
+	/* First: whether pods are evicted is decided elsewhere, and may fail. */
+	int r = stow_drain_evict_claims(d, err);
+
+	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
+		const struct stow_drain_affected *affected = &d->plan->affected[i];
+
+		if (affected->action == STOW_DRAIN_ACTION_RETURN || affected->uid ||
+		    affected->holds)
+			continue;
+		stow_err_set(&message, 0, "container %.64s %s",
+			     *affected->name ? affected->name : affected->id,
+			     affected->action == STOW_DRAIN_ACTION_MOVE
+				     ? "moves to other NUMA nodes"
+				     : "is evicted");
+		r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message.msg, err);
+		if (r == 0)
+			r = affected->action == STOW_DRAIN_ACTION_MOVE ? move_one(d, affected, err)
+								       : end_one(d, affected, err);
+	}
+	return r;
+}

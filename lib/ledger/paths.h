@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#define STOW_RUN_DIR	 "/run/numastow"
+#define STOW_LEDGER_PATH STOW_RUN_DIR "/ledger.db"
+#define STOW_LEDGER_LOCK STOW_RUN_DIR "/ledger.lock"
