@@ -15,6 +15,8 @@
 #define AGENT_SCHEDULER_PORT 7200 /* of a scheduler whose address has none */
 #define AGENT_CONFIG_PATH    "/etc/numastow/agent.yaml"
 #define AGENT_SOCKET_PATH    "/run/numastow/agent.sock"
+#define AGENT_KUBELET_FOLDER "/var/lib/kubelet"
+#define AGENT_CDI_FOLDER     "/var/run/cdi"
 
 enum agent_mode { AGENT_ENFORCE, AGENT_OBSERVE };
 
@@ -25,10 +27,9 @@ struct agent_config {
 	char *ca, *certificate, *key; /* PEM files; all or none */
 	char *server_name;	      /* in the schedulers' certificate; NULL: the address' host */
 	char *socket;
-	char *readers; /* group that may list containers; NULL: root only */
-	char *metrics; /* address, "" for none */
-	char *log_level;
-	int log_format;		     /* enum stow_log_format */
+	char *readers;		     /* group that may list containers; NULL: root only */
+	char *metrics;		     /* address, "" for none */
+	int log_level, log_format;   /* stow_log_levels, enum stow_log_format */
 	int mode;		     /* enum agent_mode */
 	uint64_t poll_interval;	     /* ns: hugepage pools, free memory */
 	uint64_t reconcile_interval; /* ns */
@@ -44,12 +45,20 @@ struct agent_config {
 	uint64_t drain_block_timeout;  /* ns */
 	uint64_t drain_timeout;	       /* ns */
 	uint64_t removal_timeout;      /* ns */
-	struct stow_rpc_limits limits; /* of who connects to the socket */
+	bool kubernetes;	       /* publish to the API server */
+	bool node_resource_topology;   /* publish a NodeResourceTopology object */
+	char *kubeconfig;	       /* NULL: the pod's service account */
+	bool list_attributes;	       /* publish attributes that are lists */
+	char *kubelet_folder;	       /* kubelet's --root-dir */
+	char *cdi_folder;	       /* where the runtime looks for CDI files */
+	char *claims_hook;	       /* numastow-hook's path on the machine; NULL: as installed */
+	char *pod_uid;		       /* of the agent's pod; NULL: it is in none */
+	struct stow_rpc_limits limits; /* of the socket's peers */
 };
 
 extern const struct stow_setting agent_settings[];
 
 void agent_config_defaults(struct agent_config *config);
-/* Checks what one setting alone does not show, and fills in the host name. */
+/* Check the settings together, and fill in the host name. */
 int agent_config_finish(struct agent_config *config, struct stow_err *err);
 void agent_config_done(struct agent_config *config);

@@ -10,7 +10,7 @@
 /*
  * Compute a report of changes: NUMA nodes and containers that differ in `now`, complete; `gone`;
  * and all reservations. It borrows from both reports, and must be freed with agent_delta_done()
- * before they are. Returns false, with an empty delta, when nothing differs. When the set of NUMA
+ * before they are. Return false, with an empty delta, when nothing differs. When the set of NUMA
  * nodes differs, `ret->full` is set and the delta is `now` itself.
  */
 bool agent_delta(const PbNodeReport *before, const PbNodeReport *now, PbNodeReport *ret);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/lease.h"
+#include "place/reservation.h"
 #include "rpc/log.h"
 
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
@@ -67,7 +68,7 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	if (in->n_parts == 0)
 		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
-	/* Convert the scheduler's wall time to the time left; the lease runs out by a clock that
+	/* Convert the scheduler's wall time to the time left; the lease expires by a clock that
 	 * cannot be set. */
 	now = stow_clock_wall();
 	lease->lifetime = in->expires > now ? in->expires - now : 1;
@@ -169,8 +170,8 @@ static int welcome(const struct agent_directive_parts *parts, const PbWelcome *i
 	return r < 0 ? r : 0;
 }
 
-int agent_directive_obey(const struct agent_directive_parts *parts, const PbDirective *directive,
-			 struct stow_err *err)
+int agent_directive_handle(const struct agent_directive_parts *parts, const PbDirective *directive,
+			   struct stow_err *err)
 {
 	int r;
 

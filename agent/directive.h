@@ -17,8 +17,8 @@ struct agent_directive_parts {
 };
 
 /*
- * Carry out a directive, within the agent's own limits and mode. Returns 0, or -errno with the
+ * Carry out a directive, within the agent's own limits and mode. Return 0, or -errno with the
  * message for the scheduler: -EACCES beyond a limit, -ENOSYS for an unknown directive.
  */
-int agent_directive_obey(const struct agent_directive_parts *parts, const PbDirective *directive,
-			 struct stow_err *err);
+int agent_directive_handle(const struct agent_directive_parts *parts, const PbDirective *directive,
+			   struct stow_err *err);

@@ -18,7 +18,7 @@ static void cap(uint64_t *value, uint64_t most, bool enforced)
 		*value = most;
 }
 
-/* Return the machine's memory, including what drains have taken off. */
+/* Return the machine's memory, including what drains have taken offline. */
 static uint64_t machine_memory(struct agent_publisher *publisher)
 {
 	struct agent_published published;
@@ -46,6 +46,7 @@ static int limit(struct agent_drain *drain, struct stow_err *err)
 	cap(&what->timeout, limits.drain_timeout, drain->ordered);
 	cap(&what->removal_timeout, limits.removal_timeout, drain->ordered);
 	what->rate = limits.drain_rate;
+	what->evicts = drain->table->evicts;
 	if (!drain->ordered)
 		return 0;
 	memory = machine_memory(drain->table->publisher);
@@ -276,7 +277,7 @@ void agent_drain_render(struct agent_drain_table *table, FILE *out)
 	for (int step = STOW_DRAIN_STEP_DONE; step <= STOW_DRAIN_STEP_CANCELLED; step++)
 		stow_metric(out, "numastow_agent_drains_ended_total", (double)table->ends[step],
 			    "end", stow_drain_step_name((enum stow_drain_step)step), NULL);
-	stow_metric_head(out, bytes, "counter", "Memory that drains have taken off the machine.");
+	stow_metric_head(out, bytes, "counter", "Memory that drains have taken offline.");
 	stow_metric(out, bytes, (double)table->bytes, NULL);
 	stow_metric_head(out, "numastow_agent_draining", "gauge", "1 while a drain is running.");
 	stow_metric(out, "numastow_agent_draining", table->worker || table->recovering ? 1 : 0,

@@ -35,7 +35,8 @@ struct agent_drain_parts { /* all outlive the drains */
 	struct agent_policy *policy;
 	struct agent_publisher *publisher;
 	struct agent_loop_handle *loop;
-	/* Sends progress to the scheduler, if one is connected. Called on the main thread. */
+	bool evicts; /* a module follows the evictions of claims */
+	/* Send progress to the scheduler, if one is connected. Called on the main thread. */
 	void (*notify)(void *ctx, const PbDrainProgress *progress);
 	void *ctx;
 };
@@ -44,7 +45,7 @@ struct agent_drain_parts { /* all outlive the drains */
 int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains **ret,
 		    struct stow_err *err);
 /*
- * Stop the running drain and wait, for a minute, until it is undone. Returns true when a drain is
+ * Stop the running drain and wait, for a minute, until it is undone. Return true when a drain is
  * still running: one that the next agent will resume, or one that could not be undone in time and
  * that the next agent will undo. The process must then exit without freeing what the drain uses.
  */
@@ -81,5 +82,16 @@ int agent_drain_list(struct agent_drain_table *table, struct stow_rpc_call *call
 /* Cancel a drain, of any caller, by its id or a prefix of it; "" for the only one. */
 int agent_drain_cancel(struct agent_drain_table *table, const char *id,
 		       char ret_id[STOW_DRAIN_ID_LEN + 1], struct stow_err *err);
+/* A share of a claim that a drain waits for: its pods are to be evicted. */
+struct agent_drain_eviction {
+	char uid[40], share[40];
+};
+/* Return a copy of them, which the caller frees. -ENOMEM. */
+int agent_drain_evictions(struct agent_drain_table *table, struct agent_drain_eviction **ret,
+			  size_t *ret_n);
+/* Call `changed` from now on whenever they have changed, with the table's lock held: it must not
+ * wait, nor call the table. NULL: no more. */
+void agent_drain_follow(struct agent_drain_table *table, void (*changed)(void *ctx), void *ctx);
+
 /* Write the metrics of drains. */
 void agent_drain_render(struct agent_drain_table *table, FILE *out);

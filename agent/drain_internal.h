@@ -19,13 +19,13 @@ struct agent_drain {
 	bool running;		    /* its thread is running: only the thread frees it */
 	bool ended;		    /* `last` has the outcome */
 	bool cancelled;		    /* it has to stop */
-	bool heard;		    /* the scheduler has its outcome, before its thread has ended */
+	bool acknowledged;	    /* the scheduler has its outcome, before its thread has ended */
 	struct stow_rpc_call *call; /* the local call, a reference; or NULL */
 	PbDrainSpec *spec;	    /* NULL: known from the ledger only */
 	struct stow_drain_spec what; /* borrows from `spec` */
 	PbDrainPlan *plan;
 	PbDrainProgress *last;	   /* without the plan; NULL: no progress yet */
-	bool unsaid;		   /* `last` was not sent yet */
+	bool unsent;		   /* `last` was not sent yet */
 	uint64_t notified;	   /* when `last` was sent; monotonic */
 	uint64_t created, updated; /* since the epoch */
 };
@@ -44,6 +44,11 @@ struct agent_drain_table {
 	bool stopping;
 	size_t threads; /* running threads, including plans */
 	size_t plans;
+	struct agent_drain_eviction *evictions;
+	size_t n_evictions;
+	bool evicts;
+	void (*follower)(void *ctx); /* of the evictions; may be NULL */
+	void *follower_ctx;
 	uint64_t ends[PB_DRAIN_STEP_CANCELLED + 1]; /* ended drains, by outcome */
 	uint64_t bytes;				    /* taken offline so far */
 };
@@ -83,10 +88,19 @@ PbDrainProgress *agent_drain_bounded(const PbDrainProgress *progress);
 /* Post a task to the main thread that sends progress to the scheduler. Owns the message. */
 void agent_drain_post(struct agent_drain_table *table, PbDrainProgress *message);
 
-/* --- drain_orders.c ------------------------------------------------------- */
-
+/* The scheduler has received the outcome: move the drain to the list to be freed. Return false
+ * when its thread has not ended yet; the thread then posts this again. */
+bool agent_drain_take_out(struct agent_drain **at, struct agent_drain **gone);
 /* Post to the main thread that the scheduler has received the outcome. */
-void agent_drain_post_heard(struct agent_drain *drain);
+void agent_drain_post_acknowledged(struct agent_drain *drain);
+/* Forget the drains of a list. Without the lock, because it may wait for the ledger. */
+void agent_drain_forget(struct agent_drains *drains, struct agent_drain *gone);
+
+/* --- drain_evict.c --------------------------------------------------------- */
+
+/* Have the pods of these claims evicted, and of no others. Takes the lock. */
+void agent_drain_evict(struct agent_drain_table *table, const struct stow_drain_claim *claims,
+		       size_t n);
 
 /* --- drain_work.c: threads, with the lock held ---------------------------- */
 

@@ -58,69 +58,6 @@ int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, st
 	return r;
 }
 
-/* The scheduler has received the outcome: move the drain to the list to be freed. Returns false
- * when its thread has not ended yet; the thread then posts this again. With the lock held. */
-static bool take_out(struct agent_drain **at, struct agent_drain **gone)
-{
-	struct agent_drain *drain = *at;
-
-	drain->heard = true;
-	if (drain->running)
-		return false;
-	*at = drain->next;
-	drain->next = *gone;
-	*gone = drain;
-	return true;
-}
-
-/* Without the lock, because it may wait for the ledger. */
-static void forget(struct agent_drains *drains, struct agent_drain *gone)
-{
-	for (struct agent_drain *next; gone; gone = next) {
-		next = gone->next;
-		(void)stow_drain_forget(agent_machine_context(drains->machine)->ledger, gone->id,
-					NULL);
-		agent_drain_drop(gone);
-		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
-	}
-}
-
-static void on_heard(void *ctx, void *arg)
-{
-	(void)agent_drain_cancel_order(ctx, arg, NULL);
-	free(arg);
-}
-
-void agent_drain_post_heard(struct agent_drain *drain)
-{
-	char *id = strdup(drain->id);
-
-	if (id)
-		agent_loop_post(drain->table->loop, on_heard, drain->table->drains, id);
-}
-
-int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct stow_err *err)
-{
-	struct agent_drain_table *table = &drains->table;
-	struct agent_drain *gone = NULL;
-	bool found = false;
-
-	pthread_mutex_lock(&table->lock);
-	for (struct agent_drain **at = &table->list; *at; at = &(*at)->next) {
-		if (!(*at)->ordered || strcmp((*at)->id, id) != 0)
-			continue;
-		found = true;
-		if ((*at)->ended)
-			(void)take_out(at, &gone);
-		else
-			(*at)->cancelled = true;
-		break;
-	}
-	pthread_mutex_unlock(&table->lock);
-	forget(drains, gone);
-	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s on this machine", id);
-}
-
 static bool is_among(char *const *ids, size_t n, const char *id)
 {
 	for (size_t i = 0; i < n; i++)
@@ -144,7 +81,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 			agent_drain_post(table, agent_drain_last(drain));
 			at = &drain->next;
 		} else if (drain->ended) {
-			if (!take_out(at, &gone))
+			if (!agent_drain_take_out(at, &gone))
 				at = &drain->next;
 		} else {
 			if (!drain->cancelled)
@@ -155,7 +92,7 @@ void agent_drain_welcome(struct agent_drains *drains, char *const *ids, size_t n
 		}
 	}
 	pthread_mutex_unlock(&table->lock);
-	forget(drains, gone);
+	agent_drain_forget(drains, gone);
 }
 
 int agent_drain_report(struct agent_drains *drains, PbNodeReport *report)
@@ -233,6 +170,7 @@ int agent_drain_new(const struct agent_drain_parts *parts, struct agent_drains *
 	drains->table.policy = parts->policy;
 	drains->table.publisher = parts->publisher;
 	drains->table.loop = parts->loop;
+	drains->table.evicts = parts->evicts;
 	drains->table.drains = drains;
 	pthread_mutex_init(&drains->table.lock, NULL);
 	stow_clock_cond_init(&drains->table.changed);
@@ -283,6 +221,7 @@ void agent_drain_free(struct agent_drains *drains)
 		drains->table.list = drain->next;
 		agent_drain_drop(drain);
 	}
+	free(drains->table.evictions);
 	pthread_cond_destroy(&drains->table.changed);
 	pthread_mutex_destroy(&drains->table.lock);
 	free(drains);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The progress of one drain, and sending it. */
+/* The progress of one drain, sending it, and forgetting the drain. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,7 @@ struct agent_drain *agent_drain_alloc(struct agent_drain_table *table, const cha
 
 /* --- progress ------------------------------------------------------------- */
 
-static void on_tell(void *ctx, void *arg)
+static void on_notify(void *ctx, void *arg)
 {
 	PbDrainProgress *message = arg;
 	struct agent_drains *drains = ctx;
@@ -72,7 +73,7 @@ static void on_tell(void *ctx, void *arg)
 void agent_drain_post(struct agent_drain_table *table, PbDrainProgress *message)
 {
 	if (message)
-		agent_loop_post(table->loop, on_tell, table->drains, message);
+		agent_loop_post(table->loop, on_notify, table->drains, message);
 }
 
 PbDrainProgress *agent_drain_last(const struct agent_drain *drain)
@@ -86,7 +87,7 @@ PbDrainProgress *agent_drain_last(const struct agent_drain *drain)
 
 static void send_progress(struct agent_drain *drain, const PbDrainProgress *message)
 {
-	drain->unsaid = false;
+	drain->unsent = false;
 	drain->notified = stow_clock_monotonic();
 	if (drain->call)
 		stow_rpc_send(drain->call, message);
@@ -123,8 +124,8 @@ void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message)
 		stow_rpc_message_free(message);
 		return;
 	}
-	drain->unsaid = may_wait(drain, message);
-	if (!drain->unsaid)
+	drain->unsent = may_wait(drain, message);
+	if (!drain->unsent)
 		send_progress(drain, message);
 	drain->updated = stow_clock_wall();
 	if (is_end(message->step))
@@ -139,7 +140,7 @@ void agent_drain_note(struct agent_drain *drain, PbDrainProgress *message)
 
 void agent_drain_note_held(struct agent_drain *drain)
 {
-	if (drain->unsaid && stow_clock_monotonic() >= drain->notified + NOTIFY_EACH)
+	if (drain->unsent && stow_clock_monotonic() >= drain->notified + NOTIFY_EACH)
 		send_progress(drain, drain->last);
 }
 
@@ -167,4 +168,66 @@ PbDrainProgress *agent_drain_bounded(const PbDrainProgress *progress)
 	if (message && stow_drain_bound(message) < 0)
 		stow_rpc_message_free(STOW_TAKE_PTR(message));
 	return message;
+}
+
+/* --- an outcome that the scheduler has ------------------------------------ */
+
+bool agent_drain_take_out(struct agent_drain **at, struct agent_drain **gone)
+{
+	struct agent_drain *drain = *at;
+
+	drain->acknowledged = true;
+	if (drain->running)
+		return false;
+	*at = drain->next;
+	drain->next = *gone;
+	*gone = drain;
+	return true;
+}
+
+void agent_drain_forget(struct agent_drains *drains, struct agent_drain *gone)
+{
+	for (struct agent_drain *next; gone; gone = next) {
+		next = gone->next;
+		(void)stow_drain_forget(agent_machine_context(drains->machine)->ledger, gone->id,
+					NULL);
+		agent_drain_drop(gone);
+		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER);
+	}
+}
+
+static void on_acknowledged(void *ctx, void *arg)
+{
+	(void)agent_drain_cancel_order(ctx, arg, NULL);
+	free(arg);
+}
+
+void agent_drain_post_acknowledged(struct agent_drain *drain)
+{
+	char *id = strdup(drain->id);
+
+	if (id)
+		agent_loop_post(drain->table->loop, on_acknowledged, drain->table->drains, id);
+}
+
+int agent_drain_cancel_order(struct agent_drains *drains, const char *id, struct stow_err *err)
+{
+	struct agent_drain_table *table = &drains->table;
+	struct agent_drain *gone = NULL;
+	bool found = false;
+
+	pthread_mutex_lock(&table->lock);
+	for (struct agent_drain **at = &table->list; *at; at = &(*at)->next) {
+		if (!(*at)->ordered || strcmp((*at)->id, id) != 0)
+			continue;
+		found = true;
+		if ((*at)->ended)
+			(void)agent_drain_take_out(at, &gone);
+		else
+			(*at)->cancelled = true;
+		break;
+	}
+	pthread_mutex_unlock(&table->lock);
+	agent_drain_forget(drains, gone);
+	return found ? 0 : stow_err_set(err, ENOENT, "there is no drain %.64s on this machine", id);
 }

@@ -47,6 +47,11 @@ static bool on_recover_stop(void *ctx)
 	return stop;
 }
 
+static void on_evict(void *ctx, const struct stow_drain_claim *claims, size_t n)
+{
+	agent_drain_evict(ctx, claims, n);
+}
+
 /* End drains that the ledger no longer has, or has as ended, and that have no outcome yet. With
  * the lock held. */
 static void settle(struct agent_drain_table *table, const struct stow_drain_row *rows, size_t n)
@@ -76,7 +81,10 @@ static int do_recover(struct agent_drain_table *table, struct stow_drain_row **r
 		      bool *ret_read, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
-	struct stow_drain_watch watch = { on_recovered, on_recover_stop, table };
+	struct stow_drain_watch watch = { .progress = on_recovered,
+					  .stop = on_recover_stop,
+					  .evict = table->evicts ? on_evict : NULL,
+					  .ctx = table };
 	struct stow_grant_context context = agent_policy_context(table->policy);
 	int r;
 

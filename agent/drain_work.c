@@ -39,6 +39,13 @@ static bool on_stop(void *ctx)
 	return stop;
 }
 
+static void on_evict(void *ctx, const struct stow_drain_claim *claims, size_t n)
+{
+	struct agent_drain *drain = ctx;
+
+	agent_drain_evict(drain->table, claims, n);
+}
+
 /* --- the threads ---------------------------------------------------------- */
 
 int agent_drain_thread(struct agent_drain_table *table, void *(*run)(void *), void *arg,
@@ -71,7 +78,10 @@ static enum stow_drain_step step_of(int r)
 static int do_drain(struct agent_drain *drain, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
-	struct stow_drain_watch watch = { on_progress, on_stop, drain };
+	struct stow_drain_watch watch = { .progress = on_progress,
+					  .stop = on_stop,
+					  .evict = drain->table->evicts ? on_evict : NULL,
+					  .ctx = drain };
 	struct stow_grant_context context = agent_policy_context(drain->table->policy);
 	enum stow_drain_step step;
 	int r;
@@ -109,8 +119,8 @@ static void *work(void *arg)
 	call = STOW_TAKE_PTR(drain->call);
 	drain->running = false;
 	table->worker = NULL;
-	if (drain->heard)
-		agent_drain_post_heard(drain);
+	if (drain->acknowledged)
+		agent_drain_post_acknowledged(drain);
 	if (call) {
 		stow_rpc_close(call, NULL); /* the last message has the outcome */
 		stow_rpc_unref(call);

@@ -20,14 +20,14 @@
 #define HEARTBEAT      (5 * S) /* until the Welcome has the scheduler's interval */
 #define WELCOME_WITHIN (10 * S)
 
-/* The part of the link that gRPC's threads use: where to post. */
-struct door {
+/* How gRPC's threads post to the main thread. */
+struct link_poster {
 	struct agent_loop_handle *loop;
 	struct agent_link *link; /* for the main thread */
 };
 
 struct agent_link {
-	struct door door;
+	struct link_poster poster;
 	struct agent_link_parts parts;
 	bool stopped;
 	struct stow_rpc_client *client;
@@ -227,7 +227,7 @@ static void on_directive(void *ctx, void *arg)
 			link->heartbeat = 100 * MS;
 		link->next = stow_clock_monotonic() + link->heartbeat;
 	}
-	r = agent_directive_obey(link->parts.directives, event->directive, &err);
+	r = agent_directive_handle(link->parts.directives, event->directive, &err);
 	if (event->directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
 		agent_publisher_repeat(link->parts.publisher, link->call);
 	answer(link, event->directive, r, &err);
@@ -248,7 +248,7 @@ static struct event *event_new(struct stow_rpc_call *call)
 /* The message is valid only during the callback, so a copy is posted. */
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
-	const struct door *door = ctx;
+	const struct link_poster *poster = ctx;
 	struct event *event = event_new(call);
 	size_t size = pb_directive__get_packed_size(message);
 	uint8_t *packed = malloc(size + 1);
@@ -266,20 +266,20 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 			event_free(event);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
-	agent_loop_post(door->loop, on_directive, door->link, event);
+	agent_loop_post(poster->loop, on_directive, poster->link, event);
 	return 0;
 }
 
 static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
 {
-	const struct door *door = ctx;
+	const struct link_poster *poster = ctx;
 	struct event *event = event_new(call);
 
 	if (!event)
 		return;
 	if (err)
 		event->err = *err;
-	agent_loop_post(door->loop, on_ended, door->link, event);
+	agent_loop_post(poster->loop, on_ended, poster->link, event);
 }
 
 static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
@@ -301,7 +301,8 @@ static int dial(struct agent_link *link, struct stow_err *err)
 		r = stow_rpc_client_new(link->parts.rpc, &options, &link->client, err);
 	if (r == 0)
 		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report", &ops,
-					 &link->door, NULL, STOW_RPC_NO_DEADLINE, &link->call, err);
+					 &link->poster, NULL, STOW_RPC_NO_DEADLINE, &link->call,
+					 err);
 	if (r == 0)
 		r = agent_publisher_subscribe(link->parts.publisher, link->call, true, false);
 	if (r < 0)
@@ -366,7 +367,7 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 
 	if (!link)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	link->door = (struct door){ agent_loop_handle(loop), link };
+	link->poster = (struct link_poster){ agent_loop_handle(loop), link };
 	link->parts = *parts;
 	/* An unreadable epoch must not prevent the start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)

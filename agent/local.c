@@ -2,16 +2,13 @@
 #include "agent/local.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/socket.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "grant/show.h"
@@ -33,20 +30,21 @@ struct agent_local {
 
 /* --- access --------------------------------------------------------------- */
 
-bool agent_local_may_change(const struct stow_rpc_peer *peer)
+static bool may_change(const struct stow_rpc_peer *peer)
 {
 	return peer->local && peer->uid == 0 && peer->same_namespaces;
 }
 
 static bool trusted(const struct stow_rpc_peer *peer, void *ctx)
 {
-	return agent_local_may_change(peer);
+	return may_change(peer);
 }
 
-bool agent_local_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
+/* `readers`: a group id, or (gid_t)-1. */
+static bool may_see_containers(const struct stow_rpc_peer *peer, gid_t readers)
 {
-	return agent_local_may_change(peer) || (peer->local && peer->same_namespaces &&
-						readers != (gid_t)-1 && peer->gid == readers);
+	return may_change(peer) || (peer->local && peer->same_namespaces && readers != (gid_t)-1 &&
+				    peer->gid == readers);
 }
 
 static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
@@ -56,17 +54,17 @@ static int may(const struct stow_rpc_peer *peer, const char *method, void *ctx,
 
 	if ((strcmp(method, "Repin") == 0 || strcmp(method, "DrainMemory") == 0 ||
 	     strcmp(method, "CancelDrain") == 0) &&
-	    !agent_local_may_change(peer))
+	    !may_change(peer))
 		return stow_err_set(err, EACCES,
-				    "%s: only root of the machine itself may (you are uid %d%s)",
+				    "%s: permitted only to the machine's root (you are uid %d%s)",
 				    method, (int)peer->uid,
 				    peer->same_namespaces ? "" : " in a container");
 	if ((strcmp(method, "ListContainers") == 0 || strcmp(method, "ListDrains") == 0 ||
 	     strcmp(method, "ShowLedger") == 0) &&
-	    !agent_local_may_see_containers(peer, local->readers))
-		return stow_err_set(err, EACCES,
-				    "%s: only root and the group `readers` of agent.yaml may",
-				    method);
+	    !may_see_containers(peer, local->readers))
+		return stow_err_set(
+			err, EACCES,
+			"%s: permitted only to root and the group `readers` of agent.yaml", method);
 	return 0;
 }
 
@@ -82,7 +80,7 @@ static int get_node(struct stow_rpc_call *call, void *ctx, const void *request, 
 
 	agent_publisher_borrow(publisher, &published);
 	agent_publisher_whole(publisher, &out);
-	if (!agent_local_may_see_containers(stow_rpc_peer(call), local->readers))
+	if (!may_see_containers(stow_rpc_peer(call), local->readers))
 		out.n_containers = out.n_reservations = out.n_drains = 0;
 	/* As many as fit into a message; ListContainers returns all, in pages. */
 	out.n_containers = agent_publisher_fit(&out);
@@ -149,11 +147,18 @@ static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request
 		      struct stow_err *err)
 {
 	struct agent_local *local = ctx;
-	bool private = !agent_local_may_see_containers(stow_rpc_peer(call), local->readers);
+	bool private = !may_see_containers(stow_rpc_peer(call), local->readers);
 
 	if (agent_publisher_subscribe(local->parts.publisher, call, false, private) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	return 0;
+}
+
+static void watch_written(struct stow_rpc_call *call, void *ctx)
+{
+	struct agent_local *local = ctx;
+
+	agent_publisher_written(local->parts.publisher, call);
 }
 
 static void watch_closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
@@ -250,7 +255,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	if (r == 0 && in->history)
 		r = stow_show_history(&context, in->id[0] ? in->id : NULL, in->json, &text, err);
 	else if (r == 0)
-		r = stow_show_ledger(&context, in->json, &text, err);
+		r = stow_show_ledger(&context, in->json, 0, &text, err);
 	if (r < 0)
 		return r;
 	if (strlen(text) > SHOWN_MAX)
@@ -315,7 +320,9 @@ static int cancel_drain(struct stow_rpc_call *call, void *ctx, const void *reque
 	return 0;
 }
 
-static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open, .closed = watch_closed };
+static const struct stow_rpc_stream_ops watch_ops = { .open = watch_open,
+						      .written = watch_written,
+						      .closed = watch_closed };
 static const struct stow_rpc_stream_ops repin_ops = { .open = repin_open };
 static const struct stow_rpc_stream_ops drain_ops = { .open = drain_open };
 
@@ -336,7 +343,7 @@ static void ended(const struct stow_rpc_ended *ended, void *ctx)
 
 static const struct stow_rpc_method methods[] = {
 	{ "GetNode", .unary = get_node },
-	{ "WatchNode", .stream = &watch_ops },
+	{ "WatchNode", .stream = &watch_ops, .watch = true },
 	{ "ListContainers", .unary = list_containers },
 	{ "Repin", .stream = &repin_ops },
 	{ "Explain", .unary = explain },
@@ -356,26 +363,6 @@ static const struct stow_rpc_service service = {
 };
 
 /* --- the socket ----------------------------------------------------------- */
-
-/* Create the socket. The agent's lock is held, so an existing socket is of an agent that has
- * ended. Every user may connect; access is checked for each call. */
-static int make_socket(const char *path, struct stow_err *err)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = -EBADF;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return stow_err_set(err, ENAMETOOLONG,
-				    "socket: %s: expected at most %zu characters", path,
-				    sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	(void)unlink(path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(path, 0666) < 0 || listen(fd, SOMAXCONN) < 0)
-		return stow_err_sys(err, errno, "socket: cannot listen on %s", path);
-	return STOW_TAKE_FD(fd);
-}
 
 int agent_local_find_readers(const char *name, gid_t *ret, struct stow_err *err)
 {
@@ -408,7 +395,8 @@ static int serve(struct agent_local *local, const struct agent_config *config,
 		r = stow_rpc_server_start(local->server, err);
 	if (r < 0)
 		return r;
-	fd = make_socket(local->path, err);
+	/* Every user may connect; access is checked for each call. */
+	fd = agent_socket_listen(local->path, 0666, "socket", err);
 	if (fd < 0)
 		return fd;
 	return stow_rpc_server_listen_unix(local->server, fd, err);

@@ -4,7 +4,7 @@
 /*
  * The service Agent on the machine's own socket. Access is decided by the peer's credentials from
  * the kernel: root of our namespaces changes things; it and the group `readers` see containers;
- * everybody else sees the machine's numbers. Calls come on gRPC's threads.
+ * other users see the machine's numbers. Calls come on gRPC's threads.
  */
 
 #include <stdbool.h>
@@ -42,8 +42,3 @@ void agent_local_render(struct agent_local *local, FILE *out);
 /* Find the group of the setting `readers`; (gid_t)-1 when it is not set. -EINVAL: there is no
  * such group. */
 int agent_local_find_readers(const char *name, gid_t *ret, struct stow_err *err);
-
-/* Return whether a peer may change things, or see containers. `readers` is a group id or
- * (gid_t)-1. */
-bool agent_local_may_change(const struct stow_rpc_peer *peer);
-bool agent_local_may_see_containers(const struct stow_rpc_peer *peer, gid_t readers);

@@ -167,7 +167,7 @@ int agent_loop_tick(struct agent_loop *loop, uint64_t (*tick)(void *ctx, uint64_
 	return 0;
 }
 
-/* Do what is due. Returns the ms until something is due again; -1: never. */
+/* Do what is due. Return the ms until something is due again; -1: never. */
 static int tick(struct agent_loop *loop)
 {
 	uint64_t now = stow_clock_monotonic(), next = 0;

@@ -10,7 +10,6 @@
 #include "rpc/log.h"
 #include "rpc/texts.h"
 
-#define GATHER		    (20 * STOW_MILLISECOND) /* changes within this time become one report */
 #define DELEGATION_INTERVAL (60 * STOW_SECOND)
 #define CONTAINERS_MAX	    8192 /* that a scheduler accepts per machine */
 
@@ -54,34 +53,10 @@ static void give_out(struct agent_machine *machine, PbNodeReport *report)
 	machine->report = report;
 }
 
-int agent_machine_reopen(struct agent_machine *machine, struct stow_err *err)
-{
-	struct stow_reconcile *reconcile = NULL;
-	struct stow_ledger *ledger = NULL;
-	int r;
-
-	r = stow_ledger_open(machine->context.root, true, &ledger, err);
-	if (r == 0)
-		r = stow_reconcile_new(&reconcile, err);
-	if (r < 0) {
-		stow_ledger_close_ptr(&ledger);
-		return r;
-	}
-	stow_ledger_close(machine->context.ledger);
-	machine->context.ledger = ledger;
-	agent_source_follow(machine->source, reconcile);
-	stow_reconcile_free(machine->reconcile);
-	machine->reconcile = reconcile;
-	machine->next_reconcile = 0;
-	agent_machine_look(machine, AGENT_LOOK_ALL);
-	stow_log(STOW_LOG_NOTICE, "the ledger was rebuilt, and is open again");
-	return 0;
-}
-
 static int failed(struct agent_machine *machine, int r, const struct stow_err *err)
 {
 	if (agent_publisher_fail(machine->publisher, err))
-		stow_log(STOW_LOG_ERR, "cannot look at the machine", stow_why(err));
+		stow_log(STOW_LOG_ERR, "cannot read the machine's state", stow_why(err));
 	return r;
 }
 
@@ -105,13 +80,6 @@ int agent_machine_publish(struct agent_machine *machine)
 	}
 	give_out(machine, report);
 	return 0;
-}
-
-void agent_machine_look(struct agent_machine *machine, unsigned int look)
-{
-	machine->look |= look;
-	if (!machine->due)
-		machine->due = stow_clock_monotonic() + GATHER;
 }
 
 /* --- timers --------------------------------------------------------------- */

@@ -19,7 +19,7 @@ struct agent_machine;
 
 /* Callbacks for other modules. */
 struct agent_machine_ops {
-	/* Adds the other modules' part to a report; -ENOMEM. */
+	/* Add the other modules' part to a report; -ENOMEM. */
 	int (*report)(void *ctx, PbNodeReport *report);
 	/* Called after a garbage collection, when changes are allowed. */
 	void (*collected)(void *ctx);

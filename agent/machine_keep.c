@@ -1,15 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeping the machine as granted: reconciling, garbage collection, and counting events. */
+/* Keeping the machine as granted: reconciling, garbage collection, counting events, and a ledger
+ * that was rebuilt. */
 #include <errno.h>
 #include <string.h>
 
 #include "agent/machine_internal.h"
+#include "base/clock.h"
 #include "grant/apply.h"
 #include "grant/discover.h"
 #include "grant/gc.h"
 #include "rpc/log.h"
 
+#define GATHER	       (20 * STOW_MILLISECOND) /* changes within this time become one report */
 #define EVENTS_AT_ONCE 256
+
+void agent_machine_look(struct agent_machine *machine, unsigned int look)
+{
+	machine->look |= look;
+	if (!machine->due)
+		machine->due = stow_clock_monotonic() + GATHER;
+}
+
+int agent_machine_reopen(struct agent_machine *machine, struct stow_err *err)
+{
+	struct stow_reconcile *reconcile = NULL;
+	struct stow_ledger *ledger = NULL;
+	int r;
+
+	r = stow_ledger_open(machine->context.root, true, &ledger, err);
+	if (r == 0)
+		r = stow_reconcile_new(&reconcile, err);
+	if (r < 0) {
+		stow_ledger_close_ptr(&ledger);
+		return r;
+	}
+	stow_ledger_close(machine->context.ledger);
+	machine->context.ledger = ledger;
+	agent_source_follow(machine->source, reconcile);
+	stow_reconcile_free(machine->reconcile);
+	machine->reconcile = reconcile;
+	machine->next_reconcile = 0;
+	agent_machine_look(machine, AGENT_LOOK_ALL);
+	stow_log(STOW_LOG_NOTICE, "the ledger was rebuilt, and is open again");
+	return 0;
+}
 
 /* Log containers whose CPUs are wrong, with the reason. */
 static void report_problems(struct agent_machine *machine, struct stow_apply_result *result)
@@ -33,8 +67,8 @@ static bool is_in(const struct stow_adoption *list, const struct stow_adopted *c
 	return false;
 }
 
-/* Log containers that never met the hook, each once. Those that could not be recorded are found
- * again the next time. */
+/* Log containers for which the hook never ran, each once. Those that could not be recorded are
+ * found again the next time. */
 static void report_found(struct agent_machine *machine, struct stow_adoption *found)
 {
 	for (size_t i = 0; i < found->n; i++)
@@ -66,7 +100,7 @@ void agent_machine_collect(struct agent_machine *machine)
 		r = stow_gc(&machine->context, &result, &err);
 	}
 	if (r < 0)
-		stow_log(STOW_LOG_WARNING, "cannot collect everything", stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "garbage collection was incomplete", stow_why(&err));
 	report_problems(machine, &result.problems);
 	report_found(machine, &result.found);
 	if (result.reclaimed || result.undone || result.expired || result.pages)
@@ -92,7 +126,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 		return;
 	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
 			       &result, &err) < 0)
-		stow_log(STOW_LOG_WARNING, "cannot keep all containers as granted", stow_why(&err));
+		stow_log(STOW_LOG_WARNING, "cannot reconcile all containers", stow_why(&err));
 	report_problems(machine, &result.problems);
 	agent_publisher_set_foreign(publisher, result.foreign);
 	if (result.ended)

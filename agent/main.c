@@ -2,6 +2,7 @@
 /* numastow-agent: one for each machine. See numastow-agent(8). This file creates the modules,
  * and passes to each one the other modules that it uses (agent/README.md). */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,11 @@
 #include "agent/config.h"
 #include "agent/directive.h"
 #include "agent/drain.h"
+#include "agent/kubernetes/access.h"
+#include "agent/kubernetes/dra.h"
+#include "agent/kubernetes/kubernetes.h"
+#include "agent/kubernetes/pods.h"
+#include "agent/kubernetes/topology.h"
 #include "agent/link.h"
 #include "agent/local.h"
 #include "agent/lock.h"
@@ -24,12 +30,14 @@
 #include "agent/repin.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "grant/pods.h"
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 #include "rpc/signals.h"
 
 /* From SIGTERM to the forced exit. Until then a running drain is undone as far as possible. */
-#define GRACE (110 * STOW_SECOND)
+#define GRACE	     (110 * STOW_SECOND)
+#define LOCK_POLL_MS 200 /* while another agent has the lock */
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
@@ -56,6 +64,10 @@ struct program {
 	struct agent_probe *probe;
 	struct agent_directive_parts directives;
 	struct agent_link *link;
+	struct agent_kubernetes *kubernetes; /* NULL: off */
+	struct agent_dra *dra;		     /* NULL: off */
+	struct agent_topology *topology;     /* NULL: off */
+	struct agent_pods *pods;	     /* NULL: off */
 	struct agent_metrics_parts metrics_parts;
 	struct stow_metrics *metrics;
 };
@@ -106,12 +118,10 @@ static int read_config(const struct program *p, struct agent_config *config, boo
 	return r;
 }
 
-static void configure_log(const struct agent_config *config)
+/* Compare two texts, of which NULL is the empty one. */
+static bool differ(const char *a, const char *b)
 {
-	enum stow_log_level level = STOW_LOG_INFO;
-
-	(void)stow_log_level_parse(config->log_level, &level, NULL);
-	stow_log_configure(level, (enum stow_log_format)config->log_format);
+	return strcmp(a ? a : "", b ? b : "") != 0;
 }
 
 /* Replace the settings, except for those that other modules have copied. */
@@ -120,10 +130,17 @@ static void replace_config(struct program *p, struct agent_config *fresh)
 	struct agent_config old = p->config;
 
 	if (strcmp(fresh->node, old.node) != 0 || strcmp(fresh->socket, old.socket) != 0 ||
-	    strcmp(fresh->metrics, old.metrics) != 0 ||
-	    strcmp(fresh->readers ? fresh->readers : "", old.readers ? old.readers : "") != 0)
+	    strcmp(fresh->metrics, old.metrics) != 0 || differ(fresh->readers, old.readers) ||
+	    fresh->kubernetes != old.kubernetes ||
+	    fresh->node_resource_topology != old.node_resource_topology ||
+	    fresh->list_attributes != old.list_attributes ||
+	    differ(fresh->kubeconfig, old.kubeconfig) ||
+	    differ(fresh->kubelet_folder, old.kubelet_folder) ||
+	    differ(fresh->cdi_folder, old.cdi_folder) ||
+	    differ(fresh->claims_hook, old.claims_hook) || differ(fresh->pod_uid, old.pod_uid))
 		stow_log(STOW_LOG_WARNING,
-			 "node, socket, readers and metrics need a restart to change");
+			 "node, socket, readers, metrics and those of Kubernetes need a restart to "
+			 "change");
 	p->config = *fresh;
 	p->config.node = old.node;
 	p->config.socket = old.socket;
@@ -158,7 +175,7 @@ static void reload(void *ctx)
 	agent_link_redial(p->link);
 	replace_config(p, &fresh);
 	agent_policy_replace(p->policy, placing, &p->config);
-	configure_log(&p->config);
+	stow_log_configure(STOW_LOG_ERR + p->config.log_level, p->config.log_format);
 	agent_machine_reloaded(p->machine);
 	agent_policy_set_broken(p->policy, false);
 	stow_log(STOW_LOG_NOTICE, "reloaded");
@@ -169,7 +186,7 @@ static void print_help(void)
 {
 	printf("Usage: numastow-agent [OPTION]...\n"
 	       "\n"
-	       "Reports the machine's NUMA nodes, and keeps containers as granted.\n"
+	       "Report the machine's NUMA nodes, and keep its placements in force.\n"
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" AGENT_CONFIG_PATH ")");
 	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
@@ -236,9 +253,36 @@ static int start_machine(struct program *p, struct stow_err *err)
 	parts.policy = p->policy;
 	parts.publisher = p->publisher;
 	parts.loop = agent_loop_handle(p->loop);
+	parts.evicts = p->config.kubernetes;
 	r = agent_drain_new(&parts, &p->drains, err);
 	/* The first report must exist before callers can connect. */
 	return r == 0 ? agent_machine_start(p->machine, p->loop, &machine_ops, p, err) : r;
+}
+
+static int start_kubernetes(struct program *p, struct stow_err *err)
+{
+	const struct agent_dra_parts dra = { .root = p->root,
+					     .policy = p->policy,
+					     .publisher = p->publisher,
+					     .drains = agent_drain_table(p->drains),
+					     .rpc = p->rpc,
+					     .config = &p->config };
+	int r = 0;
+
+	if (p->config.node_resource_topology)
+		r = agent_topology_new(p->root, p->policy, p->publisher, &p->config, &p->topology,
+				       err);
+	/* Without Kubernetes the next garbage collection gives kubelet's cgroups back. */
+	if (r == 0 && !p->config.kubernetes && agent_policy_changes(p->policy) == STOW_CHANGES_MADE)
+		r = stow_pods_set(p->root, false, err);
+	if (r < 0 || !p->config.kubernetes)
+		return r;
+	/* First, so that no claim has exclusive CPUs before pods are kept off them. */
+	r = agent_pods_new(p->root, p->policy, &p->pods, err);
+	if (r < 0)
+		return r;
+	r = agent_kubernetes_new(p->root, p->policy, p->publisher, &p->config, &p->kubernetes, err);
+	return r == 0 ? agent_dra_new(&dra, &p->dra, err) : r;
 }
 
 static int start_services(struct program *p, struct stow_err *err)
@@ -266,7 +310,9 @@ static int start_services(struct program *p, struct stow_err *err)
 		r = agent_local_new(&p->config, p->rpc, &local, &p->local, err);
 	if (r == 0)
 		r = agent_probe_new(p->loop, p->rpc, agent_local_path(p->local), &p->probe, err);
-	return r == 0 ? agent_link_new(p->loop, &link, &p->link, err) : r;
+	if (r == 0)
+		r = agent_link_new(p->loop, &link, &p->link, err);
+	return r == 0 ? start_kubernetes(p, err) : r;
 }
 
 static int start_metrics(struct program *p, struct stow_err *err)
@@ -279,13 +325,41 @@ static int start_metrics(struct program *p, struct stow_err *err)
 							 .publisher = p->publisher,
 							 .drains = agent_drain_table(p->drains),
 							 .local = p->local,
+							 .kubernetes = p->kubernetes,
+							 .dra = p->dra,
+							 .topology = p->topology,
 							 .signs = agent_probe_signs(p->probe) };
 	r = stow_metrics_start(p->config.metrics, agent_metrics_render, agent_metrics_is_healthy,
 			       &p->metrics_parts, &p->metrics, NULL, err);
 	return r < 0 ? stow_err_wrap(err, r, "metrics") : 0;
 }
 
-/* Start all modules. After a failure the caller calls stop(). */
+/* Take the lock. In a pod wait for it: a rolling update that surges ends the old pod only when the
+ * new one runs. Return 1 when a signal ends the program meanwhile. */
+static int take_lock(struct program *p, struct stow_err *err)
+{
+	struct pollfd signals = { .fd = p->signals, .events = POLLIN };
+	struct stow_err why = { 0 };
+	int number;
+
+	for (bool waits = false;; waits = true) {
+		p->lock = agent_lock_take(p->root, p->config.node, &why);
+		if (p->lock >= 0)
+			return 0;
+		if (p->lock != -EBUSY || !p->config.pod_uid)
+			return stow_err_set(err, -p->lock, "%s", why.msg);
+		if (!waits)
+			stow_log(STOW_LOG_NOTICE, "waiting until the other agent ends",
+				 stow_text("reason", why.msg));
+		(void)poll(&signals, 1, LOCK_POLL_MS);
+		number = stow_signals_next(p->signals);
+		if (number && number != SIGHUP)
+			return 1;
+	}
+}
+
+/* Start all modules. After a failure, or when it returns 1 because a signal has ended the program,
+ * the caller calls stop(). */
 static int start(struct program *p, struct stow_err *err)
 {
 	int r;
@@ -296,9 +370,9 @@ static int start(struct program *p, struct stow_err *err)
 	r = stow_root_open(p->sysroot, &p->root, err);
 	if (r < 0)
 		return r;
-	p->lock = agent_lock_take(p->root, p->config.node, err);
-	if (p->lock < 0)
-		return p->lock;
+	r = take_lock(p, err);
+	if (r != 0)
+		return r;
 	r = agent_policy_new(p->root, &p->config, &p->policy, err);
 	if (r == 0)
 		r = make_publisher(p, err);
@@ -309,14 +383,20 @@ static int start(struct program *p, struct stow_err *err)
 	return r == 0 ? start_metrics(p, err) : r;
 }
 
-/* Stop and free all modules. Returns true, without freeing, when a drain is still running; then
+/* Stop and free all modules. Return true, without freeing, when a drain is still running; then
  * the process must exit. */
 static bool stop(struct program *p)
 {
 	bool left;
 
 	stow_metrics_stop(p->metrics);
+	agent_dra_close(p->dra); /* first, so that kubelet makes no more calls */
+	agent_pods_free(p->pods);
 	left = agent_drain_stop(p->drains);
+	if (!left)
+		agent_dra_free(p->dra);
+	agent_kubernetes_free(p->kubernetes);
+	agent_topology_free(p->topology);
 	if (p->loop)
 		agent_loop_run_tasks(p->loop); /* sends the outcomes, if there is time */
 	agent_link_stop(p->link);
@@ -349,7 +429,7 @@ static int fail(const struct stow_err *err)
 }
 
 /* --check-config also reads the files that the settings name. */
-static int check(const struct agent_config *config)
+static int check(const char *sysroot, const struct agent_config *config)
 {
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_err err = { 0 };
@@ -358,6 +438,9 @@ static int check(const struct agent_config *config)
 	if (agent_local_find_readers(config->readers, &readers, &err) < 0)
 		return fail(&err) + 1;
 	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
+		return fail(&err) + 1;
+	if ((config->kubernetes || config->node_resource_topology) &&
+	    agent_access_check(sysroot, config, &err) < 0)
 		return fail(&err) + 1;
 	printf("the settings are fine\n");
 	return 0;
@@ -402,9 +485,9 @@ int main(int argc, char **argv)
 	} else if (r < 0) {
 		r = fail(&err) + 1; /* 2: a usage error */
 	} else if (given[CHECK]) {
-		r = check(&p.config);
+		r = check(p.sysroot, &p.config);
 	} else {
-		configure_log(&p.config);
+		stow_log_configure(STOW_LOG_ERR + p.config.log_level, p.config.log_format);
 		r = run(&p);
 	}
 	agent_config_done(&p.config);

@@ -86,15 +86,15 @@ static void render_counters(FILE *out, const PbAgentCounters *c)
 	} counters[] = {
 		{ "numastow_agent_sets_adopted_total", "Changed sets that were adopted.",
 		  c->adopted },
-		{ "numastow_agent_sets_restored_total", "Changed sets that were put back.",
+		{ "numastow_agent_sets_restored_total", "Changed sets that were restored.",
 		  c->restored },
-		{ "numastow_agent_sets_left_total", "Changed sets that were left, and reported.",
+		{ "numastow_agent_sets_left_total", "Changed sets that were left and reported.",
 		  c->refused },
-		{ "numastow_agent_cpu_problems_total", "Times that a container had wrong CPUs.",
+		{ "numastow_agent_cpu_problems_total", "How often a container had wrong CPUs.",
 		  c->problems },
 		{ "numastow_agent_reclaimed_total", "Reclaimed grants of ended containers.",
 		  c->reclaimed },
-		{ "numastow_agent_reclaimed_hugepages_total", "Pages taken out of pools.",
+		{ "numastow_agent_reclaimed_hugepages_total", "Pages removed from pools.",
 		  c->reclaimed_hugepages },
 		{ "numastow_agent_repins_total", "Repins.", c->repins },
 		{ "numastow_agent_reports_total", "Reports with a change.", c->reports },
@@ -180,7 +180,7 @@ static void render_mode(FILE *out, const struct agent_published *published)
 		   : published->mode == STOW_CHANGES_OBSERVED ? 1
 							      : 0;
 
-	stow_metric_head(out, name, "gauge", "1 for the mode that the agent is in.");
+	stow_metric_head(out, name, "gauge", "1 for the agent's mode.");
 	for (int i = 0; i < 3; i++)
 		stow_metric(out, name, i == mode, "mode", modes[i], NULL);
 	one(out, "numastow_agent_last_look_seconds",
@@ -220,7 +220,7 @@ void agent_metrics_render(FILE *out, void *ctx)
 
 	stow_metrics_program(out, "numastow_agent_build_info");
 	one(out, "numastow_agent_config_error",
-	    "1 while the configuration is broken, or was rejected by a reload.",
+	    "1 while the configuration has an error, or was rejected by a reload.",
 	    agent_policy_is_broken(parts->policy));
 	agent_publisher_borrow(parts->publisher, &published);
 	render_mode(out, &published);
@@ -233,7 +233,7 @@ void agent_metrics_render(FILE *out, void *ctx)
 	render_pools(out, published.report);
 	render_partitions(out, published.report);
 	render_containers(out, published.report);
-	one(out, "numastow_agent_foreign_containers", "Containers left to kubelet.",
+	one(out, "numastow_agent_foreign_containers", "Containers that kubelet manages.",
 	    (double)published.counters->foreign);
 	one(out, "numastow_agent_connected", "1 while a scheduler is connected.",
 	    published.connected ? 1 : 0);
@@ -241,6 +241,9 @@ void agent_metrics_render(FILE *out, void *ctx)
 	agent_publisher_return(parts->publisher);
 	agent_drain_render(parts->drains, out);
 	agent_local_render(parts->local, out);
+	agent_kubernetes_render(parts->kubernetes, out);
+	agent_dra_render(parts->dra, out);
+	agent_topology_render(parts->topology, out);
 }
 
 bool agent_metrics_is_healthy(void *ctx, char *why, size_t size)
@@ -250,7 +253,7 @@ bool agent_metrics_is_healthy(void *ctx, char *why, size_t size)
 	bool healthy;
 
 	/* Before the lock, because a stuck thread may hold it. */
-	if (!agent_probe_comes_round(parts->signs, why, size))
+	if (!agent_probe_loop_runs(parts->signs, why, size))
 		return false;
 	agent_publisher_borrow(parts->publisher, &published);
 	healthy = !published.error;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "rpc/log.h"
 
@@ -37,8 +38,8 @@ static int read_placing(struct agent_policy *policy, struct stow_err *err)
 		policy->placing->mode = STOW_MODE_OBSERVE;
 		atomic_store(&policy->broken, true);
 		stow_log(STOW_LOG_ERR,
-			 "the configuration is broken: the agent observes until it is "
-			 "repaired and the agent reloaded",
+			 "the configuration has an error: the agent only observes until it is "
+			 "fixed and the agent is reloaded",
 			 stow_why(&why));
 	}
 	return 0;
@@ -99,14 +100,12 @@ void agent_policy_free(struct agent_policy *policy)
 void agent_policy_replace(struct agent_policy *policy, struct stow_config *placing,
 			  const struct agent_config *config)
 {
-	struct stow_config **more;
+	struct stow_config **retired;
 
 	pthread_mutex_lock(&policy->lock);
-	more = reallocarray(policy->retired, policy->n_retired + 1, sizeof(*more));
-	if (more) { /* otherwise the old one leaks, because another thread may be reading it */
-		policy->retired = more;
-		policy->retired[policy->n_retired++] = policy->placing;
-	}
+	retired = STOW_APPEND(policy->retired, policy->n_retired);
+	if (retired) /* otherwise the old one leaks, because another thread may be reading it */
+		*retired = policy->placing;
 	policy->placing = placing;
 	take_settings(policy, config);
 	pthread_mutex_unlock(&policy->lock);

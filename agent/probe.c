@@ -102,7 +102,7 @@ bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size
 	return false;
 }
 
-bool agent_probe_comes_round(const struct agent_probe_signs *signs, char *why, size_t size)
+bool agent_probe_loop_runs(const struct agent_probe_signs *signs, char *why, size_t size)
 {
 	uint64_t busy = agent_loop_busy(signs->loop);
 

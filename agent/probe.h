@@ -42,4 +42,4 @@ const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *prob
  * not. */
 bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size_t size);
 /* Return whether the main loop is running, not stuck. */
-bool agent_probe_comes_round(const struct agent_probe_signs *signs, char *why, size_t size);
+bool agent_probe_loop_runs(const struct agent_probe_signs *signs, char *why, size_t size);

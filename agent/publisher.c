@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/publisher.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "agent/delta.h"
 #include "base/clock.h"
@@ -13,13 +15,17 @@
 
 #define PIECE_BYTES (1U << 20) /* of containers per message; messages are limited to 4 MiB */
 #define EVENT_KINDS 32
+#define FOLLOWERS   8
 
 struct subscriber {
-	struct subscriber *next;
+	LIST_ENTRY(subscriber) of_list;
 	struct stow_rpc_call *call; /* a reference */
 	uint64_t sequence;
+	uint64_t seen; /* the publisher's `changes` */
 	bool scheduler, private;
 };
+
+LIST_HEAD(subscribers, subscriber);
 
 struct agent_publisher {
 	char *node, *boot_id;
@@ -27,7 +33,14 @@ struct agent_publisher {
 	pthread_mutex_t lock; /* for all fields below */
 	char *failure_domain;
 	PbNodeReport *current;
-	struct subscriber *subscribers;
+	uint64_t changes; /* published so far */
+	/* A local subscriber whose last message is not written yet is in `busy`, so that a change
+	 * costs nothing for it; then it gets a full report if it has missed any. */
+	struct subscribers subscribers, busy;
+	struct {
+		void (*changed)(void *ctx);
+		void *ctx;
+	} followers[FOLLOWERS];
 	PbAgentCounters counters;
 	enum stow_changes mode;
 	bool connected;
@@ -117,6 +130,33 @@ static void send_whole(struct agent_publisher *publisher, struct subscriber *to)
 	send_to(to, &whole);
 }
 
+/* Move a subscriber, after something was sent or written, to where it belongs. `written` waits for
+ * the lock, so it cannot come between the question and the move. */
+static void settle(struct agent_publisher *publisher, struct subscriber *to)
+{
+	bool busy = !to->scheduler && !stow_rpc_is_written(to->call);
+
+	to->seen = publisher->changes;
+	LIST_REMOVE(to, of_list);
+	LIST_INSERT_HEAD(busy ? &publisher->busy : &publisher->subscribers, to, of_list);
+}
+
+/* Send a change, or (NULL) a full report, to all who can take it. */
+static void send_all(struct agent_publisher *publisher, const PbNodeReport *delta)
+{
+	struct subscriber *to = LIST_FIRST(&publisher->subscribers), *next;
+
+	publisher->changes++;
+	for (; to; to = next) {
+		next = LIST_NEXT(to, of_list);
+		if (delta)
+			send_to(to, delta);
+		else
+			send_whole(publisher, to);
+		settle(publisher, to);
+	}
+}
+
 /* --- subscribers ---------------------------------------------------------- */
 
 int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
@@ -129,26 +169,51 @@ int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc
 	to->call = stow_rpc_ref(call);
 	to->scheduler = scheduler;
 	to->private = private;
+	if (!scheduler)
+		stow_rpc_set_data(call, to);
 	pthread_mutex_lock(&publisher->lock);
-	to->next = publisher->subscribers;
-	publisher->subscribers = to;
+	LIST_INSERT_HEAD(&publisher->subscribers, to, of_list);
 	send_whole(publisher, to);
+	settle(publisher, to);
 	pthread_mutex_unlock(&publisher->lock);
 	return 0;
+}
+
+void agent_publisher_written(struct agent_publisher *publisher, struct stow_rpc_call *call)
+{
+	struct subscriber *to = stow_rpc_data(call);
+
+	pthread_mutex_lock(&publisher->lock);
+	if (to->seen != publisher->changes)
+		send_whole(publisher, to);
+	settle(publisher, to);
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+/* Find a subscriber. With the lock. */
+static struct subscriber *find(const struct agent_publisher *publisher,
+			       const struct stow_rpc_call *call)
+{
+	struct subscriber *to;
+
+	LIST_FOREACH(to, &publisher->subscribers, of_list)
+	if (to->call == call)
+		return to;
+	LIST_FOREACH(to, &publisher->busy, of_list)
+	if (to->call == call)
+		return to;
+	return NULL;
 }
 
 void agent_publisher_unsubscribe(struct agent_publisher *publisher,
 				 const struct stow_rpc_call *call)
 {
 	struct subscriber *gone;
-	struct subscriber **at;
 
 	pthread_mutex_lock(&publisher->lock);
-	for (at = &publisher->subscribers; *at && (*at)->call != call; at = &(*at)->next)
-		;
-	gone = *at;
+	gone = find(publisher, call);
 	if (gone)
-		*at = gone->next;
+		LIST_REMOVE(gone, of_list);
 	pthread_mutex_unlock(&publisher->lock);
 	if (gone)
 		stow_rpc_unref(gone->call);
@@ -157,11 +222,43 @@ void agent_publisher_unsubscribe(struct agent_publisher *publisher,
 
 void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow_rpc_call *call)
 {
+	struct subscriber *to;
+
 	pthread_mutex_lock(&publisher->lock);
-	for (struct subscriber *to = publisher->subscribers; to; to = to->next)
-		if (to->call == call)
-			send_whole(publisher, to);
+	to = find(publisher, call);
+	if (to)
+		send_whole(publisher, to);
 	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_follow(struct agent_publisher *publisher, void (*changed)(void *ctx),
+			    void *ctx)
+{
+	size_t i = 0;
+
+	pthread_mutex_lock(&publisher->lock);
+	while (i < FOLLOWERS && publisher->followers[i].changed)
+		i++;
+	assert(i < FOLLOWERS);
+	publisher->followers[i].changed = changed;
+	publisher->followers[i].ctx = ctx;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+void agent_publisher_unfollow(struct agent_publisher *publisher, const void *ctx)
+{
+	pthread_mutex_lock(&publisher->lock);
+	for (size_t i = 0; i < FOLLOWERS; i++)
+		if (publisher->followers[i].ctx == ctx)
+			publisher->followers[i].changed = NULL;
+	pthread_mutex_unlock(&publisher->lock);
+}
+
+static void tell(const struct agent_publisher *publisher)
+{
+	for (size_t i = 0; i < FOLLOWERS; i++)
+		if (publisher->followers[i].changed)
+			publisher->followers[i].changed(publisher->followers[i].ctx);
 }
 
 /* --- publishing ----------------------------------------------------------- */
@@ -178,14 +275,14 @@ void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *re
 		if (agent_delta(publisher->current, report, &delta)) {
 			publisher->counters.reports++;
 			sign(publisher, &delta);
-			for (struct subscriber *to = publisher->subscribers; to; to = to->next)
-				send_to(to, &delta);
+			send_all(publisher, &delta);
 		}
 		/* The delta borrows from both reports. */
 		agent_delta_done(&delta);
 		stow_rpc_message_free(publisher->current);
 	}
 	publisher->current = report;
+	tell(publisher);
 	pthread_mutex_unlock(&publisher->lock);
 }
 
@@ -206,8 +303,8 @@ void agent_publisher_set_mode(struct agent_publisher *publisher, enum stow_chang
 	pthread_mutex_lock(&publisher->lock);
 	if (publisher->mode != mode) {
 		publisher->mode = mode;
-		for (struct subscriber *to = publisher->subscribers; to; to = to->next)
-			send_whole(publisher, to);
+		send_all(publisher, NULL);
+		tell(publisher);
 	}
 	pthread_mutex_unlock(&publisher->lock);
 }
@@ -340,15 +437,23 @@ int agent_publisher_new(const struct agent_publisher_identity *identity,
 	return 0;
 }
 
+static void free_all(struct subscribers *list)
+{
+	struct subscriber *to;
+
+	while ((to = LIST_FIRST(list))) {
+		LIST_REMOVE(to, of_list);
+		stow_rpc_unref(to->call);
+		free(to);
+	}
+}
+
 void agent_publisher_free(struct agent_publisher *publisher)
 {
 	if (!publisher)
 		return;
-	for (struct subscriber *to; (to = publisher->subscribers);) {
-		publisher->subscribers = to->next;
-		stow_rpc_unref(to->call);
-		free(to);
-	}
+	free_all(&publisher->subscribers);
+	free_all(&publisher->busy);
 	if (publisher->current)
 		stow_rpc_message_free(publisher->current);
 	free(publisher->error);

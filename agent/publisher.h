@@ -38,9 +38,12 @@ int agent_publisher_set_failure_domain(struct agent_publisher *publisher, const 
 /* --- subscribers ---------------------------------------------------------- */
 
 /* Send the full report now, then every change, until agent_publisher_unsubscribe(). `scheduler`:
- * wrap messages as ReportRequest; `private`: omit containers. */
+ * wrap messages as ReportRequest; `private`: omit containers. A local subscriber (not a scheduler)
+ * gets nothing while its last message is not written; agent_publisher_written() then sends a full
+ * report if it has missed a change. Its call's data are the publisher's. */
 int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
 			      bool scheduler, bool private);
+void agent_publisher_written(struct agent_publisher *publisher, struct stow_rpc_call *call);
 void agent_publisher_unsubscribe(struct agent_publisher *publisher,
 				 const struct stow_rpc_call *call);
 /* Send the full report again, now. */
@@ -52,7 +55,7 @@ void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow
  * counters. Takes ownership. Sends the changes to all subscribers, frees the previous report,
  * and clears the error. */
 void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *report);
-/* Publish that reading the machine's state failed. Returns whether the previous look had
+/* Publish that reading the machine's state failed. Return whether the previous look had
  * succeeded. */
 bool agent_publisher_fail(struct agent_publisher *publisher, const struct stow_err *why);
 /* Set the mode. If it has changed, all subscribers get a full report, because changes of reports
@@ -79,6 +82,13 @@ void agent_publisher_count(struct agent_publisher *publisher, enum agent_publish
 void agent_publisher_set_foreign(struct agent_publisher *publisher, uint64_t n);
 /* Count an event of the ledger. */
 void agent_publisher_count_event(struct agent_publisher *publisher, const char *kind);
+
+/* Call `changed` from now on whenever a report or a mode is published, with the publisher's lock
+ * held: it must not wait, nor call the publisher. At most eight modules may follow. */
+void agent_publisher_follow(struct agent_publisher *publisher, void (*changed)(void *ctx),
+			    void *ctx);
+/* End the calls with this `ctx`; once this returns, none runs. */
+void agent_publisher_unfollow(struct agent_publisher *publisher, const void *ctx);
 
 /* --- reading -------------------------------------------------------------- */
 

@@ -182,28 +182,48 @@ static int look_at_usage(struct agent_source *source, struct stow_err *err)
 	return 0;
 }
 
-const struct agent_source_usage *agent_source_usage_of(const struct agent_source *source,
-						       int64_t key)
-{
-	for (size_t i = 0; i < source->n_usages; i++)
-		if (source->usages[i]->key == key)
-			return source->usages[i];
-	return NULL;
-}
-
 /* Subtract what a container already uses from what its node still has to provide. */
-static void note_used(const struct agent_source *source, struct stow_node_usage *owed,
+static void note_used(const struct agent_source *source, struct stow_node_usage *promised,
 		      const struct stow_record *record, const struct stow_share *share,
 		      const struct agent_source_part *part)
 {
-	const struct stow_node *node = stow_topology_node(source->topology, owed->id);
+	const struct stow_node *node = stow_topology_node(source->topology, promised->id);
 
-	stow_usage_note_memory(owed, part->memory, share->memory);
+	stow_usage_note_memory(promised, part->memory, share->memory);
 	for (size_t i = 0; node && i < node->n_pools; i++)
 		for (size_t p = 0; p < record->n_pages; p++)
 			if (record->pages[p].size == node->pools[i].size)
-				stow_usage_note_pages(owed, record->pages[p].size, part->pages[i],
-						      share->pages[p]);
+				stow_usage_note_pages(promised, record->pages[p].size,
+						      part->pages[i], share->pages[p]);
+}
+
+/* The same for a claim's share and what all of its containers use. */
+static void note_claim(const struct agent_source *source, struct stow_node_usage *promised,
+		       const struct stow_record *claim, const struct stow_share *share)
+{
+	struct agent_source_part sum = { .node = promised->id };
+
+	for (size_t i = 0; i < source->n_records; i++) {
+		const struct stow_record *record = source->records[i];
+		const struct agent_source_usage *usage = NULL;
+
+		if (stow_record_holds(record, claim->key))
+			usage = agent_source_usage_of(source, record->key);
+		for (size_t k = 0; usage && k < usage->n; k++) {
+			const struct agent_source_part *part = &usage->parts[k];
+			const struct stow_node *node =
+				stow_topology_node(source->topology, promised->id);
+
+			if (part->node != promised->id || !node)
+				continue;
+			sum.memory +=
+				stow_held_used(record, claim->key, part->node, 0, part->memory);
+			for (size_t p = 0; p < node->n_pools; p++)
+				sum.pages[p] += stow_held_used(record, claim->key, part->node,
+							       node->pools[p].size, part->pages[p]);
+		}
+	}
+	note_used(source, promised, claim, share, &sum);
 }
 
 /* Promised memory that is not used yet has to be subtracted from free memory. Used memory is no
@@ -213,11 +233,11 @@ static void refine(struct agent_source *source)
 	struct stow_usage *given = source->given;
 
 	for (size_t i = 0; given && i < given->n_nodes; i++) {
-		struct stow_node_usage *owed = &given->nodes[i];
+		struct stow_node_usage *promised = &given->nodes[i];
 
-		owed->memory_outstanding = owed->memory;
-		for (size_t q = 0; q < owed->n_pools; q++)
-			owed->pools[q].outstanding = owed->pools[q].promised;
+		promised->memory_outstanding = promised->memory;
+		for (size_t q = 0; q < promised->n_pools; q++)
+			promised->pools[q].outstanding = promised->pools[q].promised;
 		for (size_t j = 0; j < source->n_records; j++) {
 			const struct stow_record *record = source->records[j];
 			const struct agent_source_usage *usage =
@@ -225,10 +245,14 @@ static void refine(struct agent_source *source)
 
 			for (size_t k = 0; usage && k < usage->n; k++)
 				for (size_t s = 0; s < record->n_shares; s++)
-					if (usage->parts[k].node == owed->id &&
-					    record->shares[s].node == owed->id)
-						note_used(source, owed, record, &record->shares[s],
-							  &usage->parts[k]);
+					if (usage->parts[k].node == promised->id &&
+					    record->shares[s].node == promised->id)
+						note_used(source, promised, record,
+							  &record->shares[s], &usage->parts[k]);
+			for (size_t s = 0; stow_record_is_share(record) && s < record->n_shares;
+			     s++)
+				if (record->shares[s].node == promised->id)
+					note_claim(source, promised, record, &record->shares[s]);
 		}
 	}
 }

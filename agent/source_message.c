@@ -111,7 +111,7 @@ static int add_blocks(const struct stow_memblocks *blocks, int node, PbNumaNode 
 		if (block->state != STOW_MEMBLOCK_ONLINE)
 			continue;
 		out->blocks->online++;
-		if (stow_leave_judge(blocks, block, NULL).can == STOW_LEAVE_YES)
+		if (stow_leave_check(blocks, block, NULL).can == STOW_LEAVE_YES)
 			out->blocks->removable++;
 	}
 	return 0;
@@ -212,6 +212,15 @@ int agent_source_add_numa_nodes(struct agent_source *source, const PbNodeReport 
 }
 
 /* --- a container ---------------------------------------------------------- */
+
+const struct agent_source_usage *agent_source_usage_of(const struct agent_source *source,
+						       int64_t key)
+{
+	for (size_t i = 0; i < source->n_usages; i++)
+		if (source->usages[i]->key == key)
+			return source->usages[i];
+	return NULL;
+}
 
 static PbContainerPart *part_on(PbContainer *out, int node)
 {
@@ -338,6 +347,7 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 		out->drift = drifts[stow_reconcile_drift(source->reconcile, record->key)];
 	}
 	out->exclusive = record->exclusive;
+	out->claim = stow_record_is_share(record);
 	stow_cpu_view_of(&source->view, record, &cpus);
 	out->cpus = set_text(&cpus);
 	out->numa_nodes = set_text(&record->nodes);

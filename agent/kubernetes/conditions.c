@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/kubernetes/conditions.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/kubernetes/names.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "kube/json.h"
+
+#define EVICT	 AGENT_DRIVER "/Evict"
+#define PREPARED AGENT_DRIVER "/Prepared"
+#define IN_PLACE AGENT_DRIVER "/InPlace"
+
+/* --- one condition -------------------------------------------------------- */
+
+/* Find a condition's index in a list; its length: there is none. */
+static size_t find(struct json_object *list, const char *type)
+{
+	size_t n = json_object_array_length(list), i = 0;
+
+	while (i < n &&
+	       strcmp(stow_kube_text(json_object_array_get_idx(list, i), "type"), type) != 0)
+		i++;
+	return i;
+}
+
+static bool remove_condition(struct json_object *list, const char *type)
+{
+	size_t i = find(list, type);
+
+	return i < json_object_array_length(list) && json_object_array_del_idx(list, i, 1) == 0;
+}
+
+static int add_text(struct json_object *object, const char *key, const char *value)
+{
+	struct json_object *text = json_object_new_string(value);
+
+	if (text && json_object_object_add(object, key, text) == 0)
+		return 0;
+	json_object_put(text);
+	return -ENOMEM;
+}
+
+static int make(const char *type, bool is, const char *reason, const char *message,
+		const char *since, struct json_object **ret)
+{
+	struct json_object *made = json_object_new_object();
+
+	if (made && add_text(made, "type", type) == 0 &&
+	    add_text(made, "status", is ? "True" : "False") == 0 &&
+	    add_text(made, "reason", reason) == 0 && add_text(made, "message", message) == 0 &&
+	    add_text(made, "lastTransitionTime", since) == 0) {
+		*ret = made;
+		return 0;
+	}
+	json_object_put(made);
+	return -ENOMEM;
+}
+
+/* Set a condition. Return 1 when it has changed. `since`: the time of a change of its status. */
+static int set(struct json_object *list, const char *type, bool is, const char *reason,
+	       const char *text, uint64_t since)
+{
+	_cleanup_free_ char *message = stow_text_copy(text, AGENT_CONDITION_MESSAGE);
+	size_t i = find(list, type), n = json_object_array_length(list);
+	struct json_object *old = i < n ? json_object_array_get_idx(list, i) : NULL, *made;
+	time_t seconds = (time_t)(since / STOW_SECOND);
+	const char *kept = NULL;
+	struct tm tm = { 0 };
+	char at[32];
+	int r;
+
+	if (!message || !gmtime_r(&seconds, &tm) ||
+	    !strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		return -ENOMEM;
+	if (old && strcmp(stow_kube_text(old, "status"), is ? "True" : "False") == 0) {
+		if (strcmp(stow_kube_text(old, "reason"), reason) == 0 &&
+		    strcmp(stow_kube_text(old, "message"), message) == 0)
+			return 0;
+		kept = stow_kube_text(old, "lastTransitionTime");
+	}
+	if (!old && n >= AGENT_CONDITIONS_MAX)
+		return 0; /* others have set that many: no more are valid */
+	r = make(type, is, reason, message, kept && kept[0] ? kept : at, &made);
+	if (r == 0 &&
+	    (old ? json_object_array_put_idx(list, i, made) : json_object_array_add(list, made))) {
+		json_object_put(made);
+		r = -ENOMEM;
+	}
+	return r < 0 ? r : 1;
+}
+
+/* --- one share ------------------------------------------------------------ */
+
+static const struct agent_conditions_share *share_of(const struct agent_conditions *wanted,
+						     const char *id)
+{
+	for (size_t i = 0; i < wanted->n; i++)
+		if (strcmp(wanted->shares[i].id, id) == 0)
+			return &wanted->shares[i];
+	return NULL;
+}
+
+static int add_result(int *changed, int r)
+{
+	*changed |= r > 0;
+	return r < 0 ? r : 0;
+}
+
+/* Evict comes first: without it a drain waits in vain, if there is room for one condition only. */
+static int set_all(struct json_object *list, const struct agent_conditions *wanted,
+		   const struct agent_conditions_share *share, const char *device, uint64_t now)
+{
+	char text[128];
+	int changed = 0, r = 0;
+
+	snprintf(text, sizeof(text), "the memory of NUMA node %.16s is being drained",
+		 device + strlen(AGENT_DEVICE_PREFIX));
+	if (share && share->evict)
+		r = add_result(&changed, set(list, EVICT, true, "MemoryDrain", text, now));
+	else
+		changed |= remove_condition(list, EVICT);
+	if (r == 0 && wanted->refusal)
+		r = add_result(&changed, set(list, PREPARED, false, "Refused", wanted->refusal,
+					     wanted->refused));
+	else if (r == 0 && share)
+		r = add_result(&changed, set(list, PREPARED, true, "Prepared", "", now));
+	if (r == 0 && share && share->drift)
+		r = add_result(&changed, set(list, IN_PLACE, false, "Drift", share->drift, now));
+	else if (r == 0 && share)
+		r = add_result(&changed, set(list, IN_PLACE, true, "InPlace", "", now));
+	return r < 0 ? r : changed;
+}
+
+/* --- the claim ------------------------------------------------------------ */
+
+static bool same(struct json_object *a, struct json_object *b, const char *key)
+{
+	return strcmp(stow_kube_text(a, key), stow_kube_text(b, key)) == 0;
+}
+
+/* Find the conditions of a result's entry in `devices`. With `make`, make what is missing. */
+static struct json_object *conditions_of(struct json_object *devices, struct json_object *result,
+					 bool make)
+{
+	static const char *const keys[] = { "driver", "pool", "device", "shareID" };
+	struct json_object *entry = NULL, *list;
+	size_t n = json_object_array_length(devices);
+
+	for (size_t i = 0; i < n && !entry; i++) {
+		struct json_object *at = json_object_array_get_idx(devices, i);
+		bool found = true;
+
+		for (size_t k = 0; k < STOW_ARRAY_SIZE(keys); k++)
+			found &= same(at, result, keys[k]);
+		entry = found && json_object_is_type(at, json_type_object) ? at : NULL;
+	}
+	if (!entry && !make)
+		return NULL;
+	if (!entry) {
+		entry = json_object_new_object();
+		if (!entry || json_object_array_add(devices, entry) < 0) {
+			json_object_put(entry);
+			return NULL;
+		}
+		for (size_t k = 0; k < STOW_ARRAY_SIZE(keys); k++)
+			if (add_text(entry, keys[k], stow_kube_text(result, keys[k])) < 0)
+				return NULL;
+	}
+	list = stow_kube_at(entry, "conditions");
+	if (json_object_is_type(list, json_type_array))
+		return list;
+	if (!make)
+		return NULL;
+	list = json_object_new_array();
+	if (!list || json_object_object_add(entry, "conditions", list) < 0) {
+		json_object_put(list);
+		return NULL;
+	}
+	return list;
+}
+
+static bool is_ours(struct json_object *result, const char *pool)
+{
+	return strcmp(stow_kube_text(result, "driver"), AGENT_DRIVER) == 0 &&
+	       strcmp(stow_kube_text(result, "pool"), pool) == 0 &&
+	       strncmp(stow_kube_text(result, "device"), AGENT_DEVICE_PREFIX,
+		       strlen(AGENT_DEVICE_PREFIX)) == 0 &&
+	       stow_kube_text(result, "shareID")[0];
+}
+
+int agent_conditions_merge(struct json_object *claim, const struct agent_conditions *wanted,
+			   uint64_t now, struct stow_err *err)
+{
+	struct json_object *status = stow_kube_at(claim, "status"), *results, *devices;
+	int changed = 0, r;
+	size_t n;
+
+	if (strcmp(stow_kube_text(claim, "metadata.uid"), wanted->uid) != 0)
+		return stow_err_set(err, ESTALE, "it is another claim");
+	results = stow_kube_list_at(claim, "status.allocation.devices.results", &n);
+	if (!results)
+		return stow_err_set(err, EINVAL, "it is not allocated");
+	devices = stow_kube_at(status, "devices");
+	if (!json_object_is_type(devices, json_type_array)) {
+		devices = json_object_new_array();
+		if (!devices || json_object_object_add(status, "devices", devices) < 0)
+			return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *result = json_object_array_get_idx(results, i), *list;
+		const struct agent_conditions_share *share =
+			share_of(wanted, stow_kube_text(result, "shareID"));
+
+		bool make = share || wanted->refusal;
+
+		if (!is_ours(result, wanted->pool))
+			continue;
+		list = conditions_of(devices, result, make);
+		if (!list && !make)
+			continue;
+		r = list ? set_all(list, wanted, share, stow_kube_text(result, "device"), now)
+			 : -ENOMEM;
+		if (r < 0)
+			return stow_err_set(err, -r, "out of memory");
+		changed |= r;
+	}
+	return changed;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/kubernetes/make.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+int agent_json_put(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (value && object && json_object_object_add(object, key, value) == 0)
+		return 0;
+	json_object_put(value);
+	return -ENOMEM;
+}
+
+int agent_json_put_text(struct json_object *object, const char *key, const char *text)
+{
+	return agent_json_put(object, key, json_object_new_string(text));
+}
+
+struct json_object *agent_json_put_object(struct json_object *object, const char *key)
+{
+	struct json_object *value = json_object_new_object();
+
+	return agent_json_put(object, key, value) < 0 ? NULL : value;
+}
+
+int agent_json_append(struct json_object *list, struct json_object *value)
+{
+	if (value && list && json_object_array_add(list, value) == 0)
+		return 0;
+	json_object_put(value);
+	return -ENOMEM;
+}
+
+struct json_object *agent_json_append_object(struct json_object *list)
+{
+	struct json_object *value = json_object_new_object();
+
+	return agent_json_append(list, value) < 0 ? NULL : value;
+}
+
+struct json_object *agent_json_quantity(uint64_t amount, bool bytes)
+{
+	static const char *const units[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi" };
+	size_t unit = 0;
+	char text[32];
+
+	while (bytes && amount && amount % 1024 == 0 && unit + 1 < STOW_ARRAY_SIZE(units)) {
+		amount /= 1024;
+		unit++;
+	}
+	snprintf(text, sizeof(text), "%" PRIu64 "%s", amount, units[unit]);
+	return json_object_new_string(text);
+}
+
+int agent_json_put_owner(struct json_object *metadata, const char *node, const char *uid)
+{
+	struct json_object *owners = json_object_new_array(), *owner;
+
+	if (agent_json_put(metadata, "ownerReferences", owners) < 0)
+		return -ENOMEM;
+	owner = agent_json_append_object(owners);
+	if (agent_json_put_text(owner, "apiVersion", "v1") < 0 ||
+	    agent_json_put_text(owner, "kind", "Node") < 0 ||
+	    agent_json_put_text(owner, "name", node) < 0 ||
+	    agent_json_put_text(owner, "uid", uid) < 0)
+		return -ENOMEM;
+	return agent_json_put(owner, "controller", json_object_new_boolean(true));
+}
+
+/* --- comparing ------------------------------------------------------------ */
+
+static bool is_equal(struct json_object *wanted, struct json_object *stored, bool exact);
+
+static bool is_equal_text(struct json_object *wanted, struct json_object *stored)
+{
+	const char *a = json_object_get_string(wanted), *b = json_object_get_string(stored);
+	uint64_t x, y;
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return stow_parse_quantity(a, &x, NULL) == 0 && stow_parse_quantity(b, &y, NULL) == 0 &&
+	       x == y;
+}
+
+static bool is_equal_list(struct json_object *wanted, struct json_object *stored)
+{
+	size_t n = json_object_array_length(wanted);
+
+	if (json_object_array_length(stored) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!is_equal(json_object_array_get_idx(wanted, i),
+			      json_object_array_get_idx(stored, i), false))
+			return false;
+	return true;
+}
+
+/* Return whether an object has all that is wanted. It may have further fields, because later API
+ * servers may add some; but not in maps whose keys are ours (`exact`), and no taints: another
+ * program added these. */
+static bool is_equal_object(struct json_object *wanted, struct json_object *stored, bool exact)
+{
+	struct json_object *other;
+
+	json_object_object_foreach(wanted, key, value) {
+		bool ours = strcmp(key, "attributes") == 0 || strcmp(key, "capacity") == 0;
+
+		if (strcmp(key, "generation") == 0)
+			continue;
+		if (!json_object_object_get_ex(stored, key, &other) ||
+		    !is_equal(value, other, ours))
+			return false;
+	}
+	return exact ? json_object_object_length(stored) == json_object_object_length(wanted)
+		     : json_object_object_get_ex(wanted, "taints", &other) ||
+			       !json_object_object_get_ex(stored, "taints", &other);
+}
+
+static bool is_equal(struct json_object *wanted, struct json_object *stored, bool exact)
+{
+	enum json_type type = json_object_get_type(wanted);
+
+	if (json_object_get_type(stored) != type)
+		return false;
+	switch (type) {
+	case json_type_object:
+		return is_equal_object(wanted, stored, exact);
+	case json_type_array:
+		return is_equal_list(wanted, stored);
+	case json_type_string:
+		return is_equal_text(wanted, stored);
+	default:
+		return json_object_equal(wanted, stored);
+	}
+}
+
+bool agent_json_agrees(struct json_object *wanted, struct json_object *stored)
+{
+	return is_equal(wanted, stored, false);
+}

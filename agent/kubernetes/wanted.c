@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/kubernetes/wanted.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+
+/* A container that does not have what was promised. */
+struct drift {
+	char *id, *text;
+};
+
+struct reading {
+	struct drift *drifts;
+	size_t n_drifts;
+	struct agent_drain_eviction *evictions;
+	size_t n_evictions;
+};
+
+static void reading_done(struct reading *r)
+{
+	for (size_t i = 0; i < r->n_drifts; i++) {
+		free(r->drifts[i].id);
+		free(r->drifts[i].text);
+	}
+	free(r->drifts);
+	free(r->evictions);
+}
+
+/* Describe what a container does not have. NULL: it has all. The caller frees it. */
+static char *describe(const PbContainer *container)
+{
+	const char *name = container->name[0] ? container->name : container->id;
+	char *text = NULL;
+	int n = 0;
+
+	if (container->drift == PB_DRIFT_REFUSED)
+		n = asprintf(&text,
+			     "another program has changed the CPUs or NUMA nodes of container "
+			     "%.128s",
+			     name);
+	else if (container->partition == PB_PARTITION_STATE_INVALID)
+		n = asprintf(&text, "the CPUs of container %.128s are not isolated: %.200s", name,
+			     container->partition_reason);
+	return n < 0 ? NULL : text;
+}
+
+static int read_drifts(struct agent_publisher *publisher, struct reading *ret)
+{
+	struct agent_published published;
+	int r = 0;
+
+	agent_publisher_borrow(publisher, &published);
+	for (size_t i = 0; published.report && i < published.report->n_containers && r == 0; i++) {
+		char *text = describe(published.report->containers[i]);
+		struct drift *drift = text ? STOW_APPEND(ret->drifts, ret->n_drifts) : NULL;
+
+		if (drift) {
+			drift->text = text;
+			drift->id = strdup(published.report->containers[i]->id);
+			r = drift->id ? 0 : -ENOMEM;
+		} else {
+			free(text);
+		}
+	}
+	agent_publisher_return(publisher);
+	return r;
+}
+
+static const char *drift_of(const struct reading *r, const struct stow_claim_listed *listed)
+{
+	for (size_t h = 0; h < listed->n_holders; h++)
+		for (size_t i = 0; i < r->n_drifts; i++)
+			if (r->drifts[i].id && strcmp(r->drifts[i].id, listed->holders[h]->id) == 0)
+				return r->drifts[i].text;
+	return NULL;
+}
+
+static struct agent_wanted_claim *claim_of(struct agent_wanted *wanted,
+					   const struct stow_record *share)
+{
+	struct agent_wanted_claim *claim;
+
+	for (size_t i = 0; i < wanted->n; i++)
+		if (strcmp(wanted->list[i].uid, share->claim->uid) == 0)
+			return &wanted->list[i];
+	claim = STOW_APPEND(wanted->list, wanted->n);
+	if (!claim)
+		return NULL;
+	claim->uid = strdup(share->claim->uid);
+	claim->ns = strdup(share->ns);
+	claim->name = strdup(share->name);
+	return claim->uid && claim->ns && claim->name ? claim : NULL;
+}
+
+static int add_share(struct agent_wanted *wanted, const struct reading *r,
+		     const struct stow_claim_listed *listed)
+{
+	struct agent_wanted_claim *claim = claim_of(wanted, listed->share);
+	const char *drift = drift_of(r, listed);
+	struct agent_conditions_share *share;
+
+	if (!claim)
+		return -ENOMEM;
+	if (claim->n == STOW_CLAIM_SHARES_MAX)
+		return 0;
+	share = &claim->shares[claim->n++];
+	share->id = strdup(listed->share->claim->share);
+	share->drift = drift ? strdup(drift) : NULL;
+	for (size_t i = 0; i < r->n_evictions; i++)
+		share->evict |= strcmp(r->evictions[i].uid, claim->uid) == 0 &&
+				strcmp(r->evictions[i].share, listed->share->claim->share) == 0;
+	claim->evict |= share->evict;
+	return share->id && (!drift || share->drift) ? 0 : -ENOMEM;
+}
+
+int agent_wanted_read(struct agent_policy *policy, struct agent_publisher *publisher,
+		      struct agent_drain_table *drains, struct agent_wanted *ret,
+		      struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	_cleanup_(reading_done) struct reading reading = { 0 };
+	struct stow_grant_context context = agent_policy_context(policy);
+	struct stow_claim_list claims = { 0 };
+	struct agent_wanted wanted = { 0 };
+	int r = stow_ledger_open(context.root, false, &ledger, err);
+
+	context.ledger = ledger;
+	if (r == -ENOENT)
+		r = 0;
+	else if (r == 0)
+		r = stow_claim_list(&context, NULL, &claims, err);
+	if (r < 0)
+		return r;
+	r = read_drifts(publisher, &reading);
+	if (r == 0)
+		r = agent_drain_evictions(drains, &reading.evictions, &reading.n_evictions);
+	for (size_t i = 0; i < claims.n && r == 0; i++)
+		r = add_share(&wanted, &reading, &claims.list[i]);
+	stow_claim_list_done(&claims);
+	if (r < 0) {
+		agent_wanted_done(&wanted);
+		return stow_err_set(err, ENOMEM, "out of memory");
+	}
+	*ret = wanted;
+	return 0;
+}
+
+void agent_wanted_done(struct agent_wanted *wanted)
+{
+	for (size_t i = 0; i < wanted->n; i++) {
+		struct agent_wanted_claim *claim = &wanted->list[i];
+
+		for (size_t s = 0; s < claim->n; s++) {
+			free((char *)(uintptr_t)claim->shares[s].id);
+			free((char *)(uintptr_t)claim->shares[s].drift);
+		}
+		free(claim->uid);
+		free(claim->ns);
+		free(claim->name);
+	}
+	free(wanted->list);
+	*wanted = (struct agent_wanted){ 0 };
+}
+
+/* FNV-1a */
+static void add(uint64_t *sum, const char *text)
+{
+	for (const char *p = text ? text : "\1"; *p; p++)
+		*sum = (*sum ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+	*sum = (*sum ^ 2) * UINT64_C(0x100000001b3);
+}
+
+uint64_t agent_wanted_digest(const struct agent_wanted_claim *claim, const char *refusal)
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; claim && i < claim->n; i++) {
+		add(&sum, claim->shares[i].id);
+		add(&sum, claim->shares[i].drift);
+		add(&sum, claim->shares[i].evict ? "evict" : "");
+	}
+	add(&sum, refusal);
+	return sum ? sum : 1;
+}
