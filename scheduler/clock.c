@@ -27,7 +27,7 @@ static void expire(struct scheduler *s, struct stow_now now)
 
 		if (r->waiting)
 			break; /* its call is answered first */
-		stow_log(STOW_LOG_DEBUG, "a reservation has run out",
+		stow_log(STOW_LOG_DEBUG, "a reservation has expired",
 			 stow_text("node", r->machine->name),
 			 stow_text("reservation", r->message->id));
 		stow_reservation_expires_no_more(fleet, r);
@@ -45,7 +45,7 @@ static void find_silent(struct scheduler *s, struct stow_now now)
 		struct stow_machine *machine = fleet->machines[m];
 
 		if (machine->stale ||
-		    stow_clock_elapsed(machine->heard, now.mono) < s->config.stale_after)
+		    stow_clock_elapsed(machine->seen, now.mono) < s->config.stale_after)
 			continue;
 		stow_log(STOW_LOG_WARNING,
 			 "node not ready: it is silent, and nothing new is placed there",
@@ -62,7 +62,7 @@ static bool is_gone(const struct scheduler *s, const struct stow_machine *m, str
 	/* A machine that never reported existed only because of reservations or fences, which
 	 * have ended. */
 	return m->n_numa == 0 || (s->config.forget_after &&
-				  stow_clock_elapsed(m->heard, now.mono) >= s->config.forget_after);
+				  stow_clock_elapsed(m->seen, now.mono) >= s->config.forget_after);
 }
 
 /* In descending order, because the last machine takes the index of a removed one. */
@@ -100,7 +100,7 @@ void *scheduler_clock_run(void *arg)
 		find_silent(s, now);
 		forget_gone(s, now);
 		scheduler_place_tick(s, now);
-		scheduler_fence_tick(s, now);
+		scheduler_fence_tick(s);
 		scheduler_drains_tick(s, now);
 		if (stow_clock_elapsed(forgot, now.mono) > FORGET_TIME) {
 			forgot = now.mono;

@@ -12,7 +12,8 @@
 #include "rpc/settings.h"
 #include "scheduler/store/store.h"
 
-#define SCHEDULER_CONFIG_PATH "/etc/numastow/scheduler.yaml"
+#define SCHEDULER_CONFIG_PATH  "/etc/numastow/scheduler.yaml"
+#define SCHEDULER_WEBHOOKS_MAX 16
 
 struct scheduler_config {
 	char *listen;
@@ -26,22 +27,27 @@ struct scheduler_config {
 	uint64_t store_lease; /* ns */
 	int durability;	      /* 0: crash, 1: power-loss */
 	char *metrics;
-	char *log_level;
-	int log_format;
-	int strategy;		 /* 0: tight, 1: spread */
-	uint64_t stale_after;	 /* ns */
-	uint64_t forget_after;	 /* ns; 0: never */
-	uint64_t max_reports;	 /* a second, of one node */
-	uint64_t lifetime;	 /* ns of a reservation that nobody takes */
-	uint64_t confirm_within; /* ns */
-	uint64_t remember;	 /* ns that answers are kept for callers who ask again */
+	int log_level, log_format; /* stow_log_levels, enum stow_log_format */
+	int strategy;		   /* 0: tight, 1: spread */
+	uint64_t stale_after;	   /* ns */
+	uint64_t forget_after;	   /* ns; 0: never */
+	uint64_t max_reports;	   /* a second, of one node */
+	uint64_t lifetime;	   /* ns of a reservation that nobody takes */
+	uint64_t confirm_within;   /* ns */
+	uint64_t remember;	   /* ns that answers are kept for callers who ask again */
 	uint64_t threads;
 	uint64_t max_drains, max_drains_per_domain; /* at a time */
 	uint64_t drain_wait;			    /* ns for reservations on what is fenced */
 	char **webhooks;			    /* URLs */
 	char *webhook_secret, *webhook_ca;	    /* files */
 	uint64_t webhook_timeout, webhook_retry, webhook_expire; /* ns */
-	struct stow_rpc_limits limits;				 /* of who connects */
+	char *admission; /* address of the admission webhook, or NULL */
+	char *admission_certificate, *admission_key, *admission_ca; /* files */
+	char *extender, *extender_ca; /* address of kube-scheduler's extender, or NULL; file */
+	bool kubernetes;	      /* run its controllers */
+	char *kubeconfig, *lease_namespace;
+	uint64_t prepare_deadline, unused_templates; /* ns */
+	struct stow_rpc_limits limits;		     /* of who connects */
 };
 
 extern const struct stow_setting scheduler_settings[];

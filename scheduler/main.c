@@ -12,10 +12,11 @@
 #include "base/cleanup.h"
 #include "rpc/log.h"
 #include "rpc/signals.h"
+#include "scheduler/probe.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/store/copy.h"
 
-#define LOOK_MS 200 /* between two tries to become active */
+#define LOOK_MS 200 /* between two attempts to become active */
 
 #define GRACE (10 * STOW_SECOND) /* from SIGTERM to the forced exit */
 
@@ -58,19 +59,11 @@ static int read_config(int argc, char **argv, struct scheduler_config *config, b
 	return r;
 }
 
-static void configure_log(const struct scheduler_config *config)
-{
-	enum stow_log_level level = STOW_LOG_INFO;
-
-	(void)stow_log_level_parse(config->log_level, &level, NULL);
-	stow_log_configure(level, (enum stow_log_format)config->log_format);
-}
-
 static void print_help(void)
 {
 	printf("Usage: numastow-scheduler [OPTION]...\n"
 	       "\n"
-	       "Knows what every NUMA node of a fleet has, and places pods on them.\n"
+	       "Place pods on the NUMA nodes of a fleet.\n"
 	       "\n");
 	printf("  %-34s %s\n", "--config FILE", "settings (" SCHEDULER_CONFIG_PATH ")");
 	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
@@ -105,7 +98,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 		s->config.drain_wait = fresh.drain_wait;
 		scheduler_drains_look(s);
 		stow_lock_give(&s->fleet->lock);
-		configure_log(&fresh);
+		stow_log_configure(STOW_LOG_ERR + fresh.log_level, fresh.log_format);
 		stow_log(STOW_LOG_NOTICE, "reloaded");
 	}
 	scheduler_config_done(&fresh);
@@ -202,9 +195,12 @@ static int run(struct scheduler *s, int argc, char **argv)
 			r = stow_err_wrap(&err, r, "metrics");
 	}
 	if (r == 0)
+		r = scheduler_kubernetes_start(s, scheduler_is_healthy, &err);
+	if (r == 0)
 		r = loop(s, signals, argc, argv, &err);
 	sd_notify(0, "STOPPING=1");
 	stow_metrics_stop(metrics);
+	scheduler_kubernetes_stop(s);
 	scheduler_stop(s);
 	if (signals >= 0)
 		close(signals);
@@ -222,6 +218,8 @@ static int check(const struct scheduler_config *config)
 	int r = scheduler_delivery_queue_new(config, &delivery_queue, &err);
 
 	scheduler_delivery_queue_free(delivery_queue);
+	if (r == 0)
+		r = scheduler_kubernetes_check(config, &err);
 	if (r < 0 || (config->ca && stow_rpc_tls_check(&tls, &err) < 0)) {
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 		return 2;
@@ -271,10 +269,10 @@ int main(int argc, char **argv)
 	} else if (given[CHECK]) {
 		r = check(&s.config);
 	} else if (given[COPY]) {
-		configure_log(&s.config);
+		stow_log_configure(STOW_LOG_ERR + s.config.log_level, s.config.log_format);
 		r = copy_store(&s.config, words);
 	} else {
-		configure_log(&s.config);
+		stow_log_configure(STOW_LOG_ERR + s.config.log_level, s.config.log_format);
 		r = run(&s, argc, argv);
 	}
 	scheduler_config_done(&s.config);

@@ -2,6 +2,7 @@
 /* Metrics and health of the scheduler. */
 #include <stdio.h>
 
+#include "scheduler/probe.h"
 #include "scheduler/scheduler.h"
 
 static void one(FILE *out, const char *name, const char *type, const char *help, double value)
@@ -36,7 +37,7 @@ static void render_webhooks(FILE *out, struct scheduler *s)
 	one(out, "numastow_scheduler_webhooks_delivered_total", "counter",
 	    "Events that webhooks have accepted.", (double)count.delivered);
 	one(out, "numastow_scheduler_webhooks_failed_total", "counter",
-	    "Tries that webhooks did not accept.", (double)count.failed);
+	    "Attempts that webhooks did not accept.", (double)count.failed);
 	one(out, "numastow_scheduler_webhooks_given_up_total", "counter",
 	    "Events that were given up.", (double)count.given_up);
 	one(out, "numastow_scheduler_webhooks_pending", "gauge",
@@ -93,13 +94,13 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	one(out, "numastow_scheduler_placements_refused_total", "counter", "Placements refused.",
 	    (double)atomic_load(&s->refused));
 	one(out, "numastow_scheduler_reservations_expired_total", "counter",
-	    "Reservations that ran out.", (double)atomic_load(&s->expired));
+	    "Reservations that expired.", (double)atomic_load(&s->expired));
 	one(out, "numastow_scheduler_reservations_revoked_total", "counter",
 	    "Reservations revoked or refused by a node.", (double)atomic_load(&s->revoked));
 	one(out, "numastow_scheduler_reports_total", "counter", "Reports received.",
 	    (double)atomic_load(&s->reports));
 	one(out, "numastow_scheduler_reports_held_total", "counter",
-	    "Times that a node's reports were delayed, because there were too many.",
+	    "How often a node's reports were delayed, because there were too many.",
 	    (double)atomic_load(&s->held));
 	one(out, "numastow_scheduler_directives_total", "counter", "Directives sent.",
 	    (double)atomic_load(&s->directives));
@@ -113,7 +114,9 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
+	scheduler_kubernetes_render(out, s);
 	stow_rpc_server_render(s->server, out, "numastow_scheduler");
+	scheduler_watch_render(s, out);
 	stow_histogram_render(out, "numastow_scheduler_lock_held_seconds",
 			      "How long the fleet's lock was held.", &s->fleet->lock.held);
 	one(out, "numastow_scheduler_lock_held_longest_seconds", "gauge",
@@ -136,6 +139,8 @@ bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 		return true;
 	}
 	if (s->probe && !scheduler_probe_well(s->probe, why, size))
+		return false;
+	if (!scheduler_kubernetes_well(s, why, size))
 		return false;
 	snprintf(why, size, "%s", !store.healthy ? store.why.msg : active ? "active" : "standby");
 	return store.healthy;

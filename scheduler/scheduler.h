@@ -6,7 +6,6 @@
 #include "scheduler/control/control.h"
 #include "scheduler/drain/delivery_queue.h"
 #include "scheduler/drain/drain.h"
-#include "scheduler/probe.h"
 #include "scheduler/service/service.h"
 
 /* Start to listen, as a standby. */
@@ -14,6 +13,18 @@ int scheduler_start(struct scheduler *s, struct stow_err *err);
 /* Read the store and serve. The caller has acquired the store's lead. */
 int scheduler_activate(struct scheduler *s, struct stow_err *err);
 void scheduler_stop(struct scheduler *s);
+
+/* Start and stop what serves Kubernetes, as far as the settings have it, on active schedulers and
+ * on standbys (kubernetes.c). `healthy` is for its /healthz. Stop also what was started in part; a
+ * second call does nothing. */
+int scheduler_kubernetes_start(struct scheduler *s, stow_metrics_healthy_fn healthy,
+			       struct stow_err *err);
+void scheduler_kubernetes_stop(struct scheduler *s);
+/* Check what the settings name, for --check-config. */
+int scheduler_kubernetes_check(const struct scheduler_config *config, struct stow_err *err);
+/* Return whether that is well; `why` tells why not. */
+bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size);
+void scheduler_kubernetes_render(FILE *out, struct scheduler *s);
 
 /* Open the store and load it into the fleet's table (load.c). */
 int scheduler_load(struct scheduler *s, struct stow_err *err);

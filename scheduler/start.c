@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "rpc/log.h"
+#include "scheduler/probe.h"
 #include "scheduler/scheduler.h"
 
 /* Format "HOST:PORT", as other machines know it; "" when the kernel chooses the port. */
@@ -35,12 +36,15 @@ int scheduler_start(struct scheduler *s, struct stow_err *err)
 
 	name_by_port(config->listen, name, sizeof(name));
 	store.name = name[0] ? name : NULL;
-	pthread_cond_init(&s->changed, NULL);
+	pthread_mutex_init(&s->news_lock, NULL);
+	stow_clock_cond_init(&s->news_changed);
 	s->audit.service = &scheduler_service;
 	s->audit.changing = scheduler_service_changing;
 	r = stow_store_new(&store, &s->store, err);
 	if (r == 0)
 		r = stow_fleet_new(&s->fleet, err);
+	if (r == 0)
+		r = scheduler_watch_new(s, err);
 	if (r == 0)
 		r = scheduler_drains_new(&s->drains, err);
 	if (r == 0)
@@ -113,11 +117,9 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 void scheduler_stop(struct scheduler *s)
 {
 	atomic_store(&s->stopping, true);
-	if (s->fleet) {
-		stow_lock_take(&s->fleet->lock);
-		pthread_cond_broadcast(&s->changed);
-		stow_lock_give(&s->fleet->lock);
-	}
+	pthread_mutex_lock(&s->news_lock);
+	pthread_cond_broadcast(&s->news_changed);
+	pthread_mutex_unlock(&s->news_lock);
 	if (s->clock_runs)
 		pthread_join(s->clock, NULL);
 	if (s->watch_runs)
@@ -150,6 +152,8 @@ void scheduler_stop(struct scheduler *s)
 	scheduler_drains_free(s);
 	scheduler_delivery_queue_free(s->delivery_queue);
 	scheduler_explain_queue_free(s);
+	scheduler_watch_free(s);
 	stow_fleet_free(s->fleet);
-	pthread_cond_destroy(&s->changed);
+	pthread_cond_destroy(&s->news_changed);
+	pthread_mutex_destroy(&s->news_lock);
 }

@@ -26,8 +26,11 @@ struct scheduler_drains;
 struct scheduler_fence;
 struct scheduler_delivery_queue;
 struct scheduler_probe;
+struct scheduler_admission;
+struct scheduler_controllers;
+struct scheduler_extender;
 struct scheduler_explain_queue;
-struct scheduler_watcher;
+struct scheduler_watch;
 struct stow_place_op;
 
 struct scheduler {
@@ -41,20 +44,24 @@ struct scheduler {
 	atomic_bool stopping;
 	atomic_bool loading; /* the store is being read, under the lock */
 	struct scheduler_probe *probe;
-	char name[300]; /* machine and port */
+	struct scheduler_admission *_Atomic admission;	   /* NULL: off */
+	struct scheduler_controllers *_Atomic controllers; /* the same */
+	struct scheduler_extender *_Atomic extender;	   /* the same */
+	char name[300];					   /* machine and port */
 	uint64_t since; /* when it became active: wall time, ns */
 
 	/* The clock's thread (clock.c), and the one that notifies watchers (service/watch.c). */
 	pthread_t clock, watch;
 	bool clock_runs, watch_runs;
-	/* Waiting calls, and watchers; under the fleet's lock. */
+	/* Waiting calls; under the fleet's lock. */
 	struct stow_place_op *placing;
 	struct scheduler_fence *fences;
 	size_t n_fences;
-	struct scheduler_watcher *watchers, *last_watcher;
-	uint64_t watch_round;	/* counts the rounds in which all watchers are notified */
-	bool watch_again;	/* a watcher was added since the round began */
-	pthread_cond_t changed; /* with the fleet's lock: there are changes for watchers */
+
+	struct scheduler_watch *watchers; /* service/watch.h */
+	pthread_mutex_t news_lock;	  /* of `watchers` and `news`; within the fleet's lock */
+	pthread_cond_t news_changed;	  /* the thread that notifies watchers has work */
+	bool news;			  /* the table has changed since watchers were looked at */
 
 	struct scheduler_drains *drains;		 /* under the fleet's lock */
 	struct scheduler_delivery_queue *delivery_queue; /* has a lock of its own */
@@ -65,10 +72,14 @@ struct scheduler {
 	atomic_ulong placed, refused, reports, directives, expired, revoked, held;
 };
 
-/* Wake the thread that notifies watchers. */
+/* Wake the thread that notifies watchers. The cost does not depend on their number. */
 static inline void scheduler_news(struct scheduler *s)
 {
-	pthread_cond_signal(&s->changed);
+	pthread_mutex_lock(&s->news_lock);
+	if (!s->news)
+		pthread_cond_signal(&s->news_changed);
+	s->news = true;
+	pthread_mutex_unlock(&s->news_lock);
 }
 
 /* All functions below require the fleet's lock. */
@@ -94,7 +105,8 @@ void scheduler_directive_send_drain(struct scheduler *s, struct stow_machine *ma
 				    PbDirective *directive, uint64_t drain,
 				    enum scheduler_order order);
 /* Allow the agent to forget the drain. */
-void scheduler_directive_let_go(struct scheduler *s, struct stow_machine *machine, char *drain);
+void scheduler_directive_forget_drain(struct scheduler *s, struct stow_machine *machine,
+				      char *drain);
 /* Remove and return the directive that the agent has answered; the caller frees it. NULL: there
  * is none of that id. */
 struct stow_directive *scheduler_directive_take(struct stow_machine *machine, uint64_t id);

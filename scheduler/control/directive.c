@@ -63,7 +63,8 @@ void scheduler_directive_send_drain(struct scheduler *s, struct stow_machine *ma
 	}
 }
 
-void scheduler_directive_let_go(struct scheduler *s, struct stow_machine *machine, char *drain)
+void scheduler_directive_forget_drain(struct scheduler *s, struct stow_machine *machine,
+				      char *drain)
 {
 	PbCancelDrainOrder cancel = PB_CANCEL_DRAIN_ORDER__INIT;
 	PbDirective directive = PB_DIRECTIVE__INIT;

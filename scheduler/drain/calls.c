@@ -148,13 +148,13 @@ static int follow_old(struct scheduler_drain *d, const PbDrainMemoryRequest *in,
 	if (d->n_followers >= SCHEDULER_FOLLOWERS_MAX)
 		return stow_err_set(err, ENOBUFS, "%d calls follow drain %s already",
 				    SCHEDULER_FOLLOWERS_MAX, d->message->id);
-	if (scheduler_drain_ended(d) && !d->owed) {
+	if (scheduler_drain_ended(d) && !d->notify_due) {
 		scheduler_drain_send_one(d, f, true);
 		stow_rpc_close(f->call, NULL);
 		return 0;
 	}
 	scheduler_drain_follow(d, f);
-	if (d->known && !d->owed)
+	if (d->known && !d->notify_due)
 		scheduler_drain_send_one(d, f, true);
 	return 0;
 }
@@ -202,7 +202,7 @@ static int begin(struct scheduler *s, const PbDrainMemoryRequest *in, struct sch
 	}
 	stow_log(STOW_LOG_NOTICE, "a drain was requested", stow_text("drain", d->message->id),
 		 stow_text("node", machine->name), stow_text("by", stow_rpc_peer(f->call)->name));
-	d->owed = true;
+	d->notify_due = true;
 	scheduler_drain_save(s, d, NULL);
 	return 0;
 }
@@ -250,7 +250,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 		/* A dry run ends with its last follower. */
 		if (d->dry && !d->followers) {
 			if (d->asked)
-				scheduler_directive_let_go(s, d->machine, d->message->id);
+				scheduler_directive_forget_drain(s, d->machine, d->message->id);
 			scheduler_drain_remove(s, d);
 		}
 	}

@@ -117,7 +117,7 @@ static void drop_withdrawn(struct receiver *to)
 			at = &delivery->next;
 			continue;
 		}
-		stow_log(STOW_LOG_NOTICE, "a webhook event was withdrawn: it no longer holds",
+		stow_log(STOW_LOG_NOTICE, "a webhook event was withdrawn: it is no longer true",
 			 stow_text("url", to->shown),
 			 stow_text("drain", stow_id_format(delivery->drain, id)),
 			 stow_text("event", delivery->event));

@@ -16,8 +16,6 @@
 #include "scheduler/drain/event.h"
 #include "scheduler/store/store.h"
 
-#define SCHEDULER_WEBHOOKS_MAX 16
-
 struct scheduler_delivery_queue;
 /* Deliveries whose rows are being written. */
 struct scheduler_delivery;

@@ -41,7 +41,7 @@ struct scheduler_drain {
 	uint32_t events;    /* bits: events to store with the next write */
 	PbDrainStep stored; /* the furthest step that was stored */
 	bool dry;	    /* plan only: not stored, not listed */
-	bool owed;	    /* notify followers when the write is durable */
+	bool notify_due;    /* notify followers when the write is durable */
 	bool known;	    /* the first write is durable, and followers are notified */
 	bool slot;	    /* it has a slot: it counts towards the limits */
 	bool asked;	    /* ordered on this stream, to plan or to drain */
@@ -126,7 +126,7 @@ void scheduler_drain_release(struct scheduler *s, const struct scheduler_drain *
 /* After a start, hold the events that allow removal until the agent reports the memory offline
  * again. */
 void scheduler_drain_hold(struct scheduler *s, const struct scheduler_drain *d);
-/* Add the due events to `writes`, and withdraw those that no longer hold. -ENOMEM. */
+/* Add the due events to `writes`, and withdraw those that are no longer true. -ENOMEM. */
 int scheduler_drain_write_events(struct scheduler *s, const struct scheduler_drain *d,
 				 struct stow_writes *writes,
 				 struct scheduler_delivery **deliveries);

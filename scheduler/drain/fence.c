@@ -28,10 +28,10 @@ int scheduler_drains_in_the_way(const struct scheduler *s, const struct stow_mac
 		const struct scheduler_drain *d = s->drains->under_way[i];
 
 		if (d->machine == machine && d->flags & SCHEDULER_DRAIN_FENCE)
-			return stow_err_set(err, EBUSY,
-					    "drain %s fences NUMA node %d of node %s; cancel that",
-					    d->message->id, d->message->plan->numa_node,
-					    machine->name);
+			return stow_err_set(
+				err, EBUSY,
+				"drain %s fences NUMA node %d of node %s; cancel that drain",
+				d->message->id, d->message->plan->numa_node, machine->name);
 	}
 	return 0;
 }

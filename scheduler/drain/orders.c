@@ -30,6 +30,6 @@ void scheduler_drain_acknowledge(struct scheduler *s, struct scheduler_drain *d)
 	struct stow_machine *machine = stow_fleet_find(s->fleet, d->message->node);
 
 	if (d->taken && machine)
-		scheduler_directive_let_go(s, machine, d->message->id);
+		scheduler_directive_forget_drain(s, machine, d->message->id);
 	d->taken = false;
 }

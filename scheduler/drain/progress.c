@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "rpc/texts.h"
 #include "scheduler/fleet/message.h"
@@ -21,13 +22,12 @@ static bool cut(void *list, size_t *n, size_t most)
 
 static void add_note(PbDrainPlan *plan, const char *note)
 {
-	char **notes = reallocarray(plan->notes, plan->n_notes + 1, sizeof(*notes));
+	char *copy = strdup(note), **added = copy ? STOW_APPEND(plan->notes, plan->n_notes) : NULL;
 
-	if (!notes)
-		return;
-	plan->notes = notes;
-	notes[plan->n_notes] = strdup(note);
-	plan->n_notes += notes[plan->n_notes] != NULL;
+	if (added)
+		*added = copy;
+	else
+		free(copy);
 }
 
 static void cut_plan(PbDrainPlan *plan)

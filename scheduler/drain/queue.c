@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/texts.h"
+#include "base/text.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/fleet/message.h"
 

@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/text.h"
 #include "rpc/log.h"
-#include "rpc/texts.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
@@ -31,7 +31,7 @@ static void set_step(struct scheduler_drain *d, PbDrainStep step)
 	p->step = step;
 	d->message->updated = now.wall;
 	p->elapsed = stow_clock_elapsed(d->message->created, now.wall);
-	d->owed = true;
+	d->notify_due = true;
 }
 
 /* End a drain: lift the fence, notify webhooks and followers. `code`: a gRPC status. */
@@ -94,14 +94,14 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		d->since = now.mono;
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_PLAN);
 	} else if (stow_clock_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
-		scheduler_directive_let_go(s, machine, d->message->id);
+		scheduler_directive_forget_drain(s, machine, d->message->id);
 		end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
 		    "node %s sent no plan within %d s", machine->name,
 		    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
 	}
 }
 
-/* What makes no sense of a plan; or NULL. */
+/* Return why the plan is invalid, or NULL. */
 static const char *wrong_plan(const struct scheduler_drain *d, const PbDrainPlan *plan)
 {
 	const PbDrainSpec *spec = d->message->spec;
@@ -205,7 +205,7 @@ static void begin(struct scheduler *s, struct scheduler_drain *d)
 static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow_now now)
 {
 	const struct stow_machine *m = d->machine;
-	uint64_t since = STOW_MAX(m->heard, d->since);
+	uint64_t since = STOW_MAX(m->seen, d->since);
 
 	if (!(d->flags & SCHEDULER_DRAIN_CANCEL) || !m->stale || m->stream ||
 	    now.mono < since + s->config.stale_after)
@@ -254,8 +254,8 @@ static void stored(struct scheduler *s, struct scheduler_drain *d, bool first,
 	}
 	if (err)
 		return;
-	if (d->owed && !d->writing) {
-		d->owed = false;
+	if (d->notify_due && !d->writing) {
+		d->notify_due = false;
 		scheduler_drain_send(d, first || scheduler_drain_step(d) == PB_DRAIN_STEP_PLANNED);
 	}
 	if (scheduler_drain_ended(d))
@@ -345,7 +345,7 @@ void scheduler_drain_progress(struct scheduler *s, struct stow_machine *machine,
 	if (!d || d->machine != machine) {
 		/* The end is stored, or the drain is unknown: the agent may forget it. */
 		if (over && (!d || strcmp(d->message->node, machine->name) == 0))
-			scheduler_directive_let_go(s, machine, progress->id);
+			scheduler_directive_forget_drain(s, machine, progress->id);
 	} else if (scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING) {
 		if (d->asked && step == PB_DRAIN_STEP_PLANNED)
 			planned(s, d, progress);
@@ -479,7 +479,7 @@ void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
 	d->flags |= SCHEDULER_DRAIN_CANCEL;
 	if (!at_work(d)) {
 		if (d->asked && scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING)
-			scheduler_directive_let_go(s, machine, d->message->id);
+			scheduler_directive_forget_drain(s, machine, d->message->id);
 		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
 	} else {
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_CANCEL);

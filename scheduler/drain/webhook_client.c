@@ -3,7 +3,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "rpc/log.h"
 #include "scheduler/drain/event.h"
 #include "scheduler/fleet/now.h"
@@ -25,26 +25,12 @@
 /* Read the administrator's file. Newlines at its end are dropped, because editors add them. */
 static int read_secret(const char *path, char **ret, size_t *ret_len, struct stow_err *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = malloc(SECRET_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
-	ssize_t n = 1;
+	int r = stow_read_file(path, SECRET_MAX, &text, &len, err);
 
-	if (fd < 0)
-		return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
-	if (!text)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	while (n > 0 && len <= SECRET_MAX) {
-		n = read(fd, text + len, SECRET_MAX + 1 - len);
-		if (n < 0 && errno == EINTR)
-			n = 1;
-		else if (n < 0)
-			return stow_err_sys(err, errno, "webhook-secret: cannot read %s", path);
-		else
-			len += (size_t)n;
-	}
-	if (len > SECRET_MAX)
-		return stow_err_set(err, EFBIG, "webhook-secret: %s is over 64 KiB", path);
+	if (r < 0)
+		return stow_err_wrap(err, r, "webhook-secret");
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		len--;
 	/* Also rejects the empty file that the systemd unit provides when there is no secret. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One try to deliver an event to a webhook: a signed HTTP request (event.h). */
+/* One attempt to deliver an event to a webhook: a signed HTTP request (event.h). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,7 +13,7 @@
 
 struct scheduler_webhook_client {
 	const struct scheduler_config *config;
-	const atomic_bool *stopping; /* aborts a running try */
+	const atomic_bool *stopping; /* aborts a running attempt */
 	pthread_mutex_t lock;
 	char *secret; /* as last read; under the lock */
 	size_t secret_len;
@@ -33,7 +33,7 @@ struct scheduler_try {
 	size_t len;
 };
 
-/* Send an event. Returns the HTTP status of the answer, or 0 and sets `err` when there was none.
+/* Send an event. Return the HTTP status of the answer, or 0 and sets `err` when there was none.
  * Any thread. */
 long scheduler_webhook_client_send(struct scheduler_webhook_client *client,
 				   const struct scheduler_try *it, struct stow_err *err);

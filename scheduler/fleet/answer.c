@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/fleet/fleet_internal.h"
+
 struct stow_answer *stow_answer_find(const struct stow_fleet *fleet, const char *request_id)
 {
 	for (struct stow_link *link = stow_hash_find(&fleet->answers, stow_hash_string(request_id));

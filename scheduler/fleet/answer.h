@@ -4,7 +4,12 @@
 /* Answers of Place by request id, for clients that repeat a call. All functions require the
  * fleet's lock. */
 
-#include "scheduler/fleet/fleet.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "scheduler/fleet/now.h"
+#include "scheduler/fleet/report.h"
+
+struct stow_fleet;
 
 struct stow_place_op;
 

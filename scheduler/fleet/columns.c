@@ -19,6 +19,47 @@ static int widen(void *column, size_t size, size_t n)
 
 #define WIDEN(column, n) widen(&(column), sizeof(*(column)), n)
 
+void stow_fleet_set_recent(struct stow_fleet *fleet, uint64_t changed, struct stow_machine *m)
+{
+	size_t at = changed % fleet->n_recent;
+	uint64_t bit = UINT64_C(1) << at % 64;
+
+	fleet->recent[at] = m;
+	fleet->recent_bits[at / 64] &= ~bit;
+	fleet->recent_bits[at / 64] |= m ? bit : 0;
+}
+
+/* Make the ring of changes larger: for four changes of each of `n` machines. */
+static int grow_recent(struct stow_fleet *fleet, uint32_t n)
+{
+	size_t size = fleet->n_recent ? fleet->n_recent : STOW_RECENT_MIN;
+	struct stow_machine **recent;
+	uint64_t *bits;
+
+	while (size < (size_t)n * 4)
+		size *= 2;
+	if (size == fleet->n_recent)
+		return 0;
+	recent = calloc(size, sizeof(struct stow_machine *));
+	bits = calloc(size / 64, sizeof(*bits));
+	if (!recent || !bits) {
+		free(recent);
+		free(bits);
+		return -ENOMEM;
+	}
+	free(fleet->recent);
+	free(fleet->recent_bits);
+	fleet->recent = recent;
+	fleet->recent_bits = bits;
+	fleet->n_recent = size;
+	/* What is older than the old ring was would be found, too; other changes of that time are
+	 * of machines that have changed again. */
+	for (struct stow_machine *m = fleet->newest; m && fleet->clock - m->changed < size;
+	     m = m->older)
+		stow_fleet_set_recent(fleet, m->changed, m);
+	return 0;
+}
+
 int stow_columns_grow(struct stow_fleet *fleet)
 {
 	struct stow_machine_columns *c = &fleet->of_machine;
@@ -27,8 +68,9 @@ int stow_columns_grow(struct stow_fleet *fleet)
 	if (WIDEN(fleet->machines, n) || WIDEN(c->first, n) || WIDEN(c->n, n) ||
 	    WIDEN(c->open, n) || WIDEN(c->most_cpus, n) || WIDEN(c->most_takeable, n) ||
 	    WIDEN(c->most_memory, n) || WIDEN(c->cpus, n) || WIDEN(c->takeable, n) ||
-	    WIDEN(c->memory, n) || WIDEN(c->unowned, n) || WIDEN(c->rank, n) || WIDEN(c->near, n) ||
-	    stow_index_reserve(&fleet->index, n) < 0)
+	    WIDEN(c->memory, n) || WIDEN(c->nonexclusive, n) || WIDEN(c->rank, n) ||
+	    WIDEN(c->near, n) || stow_index_reserve(&fleet->index, n) < 0 ||
+	    grow_recent(fleet, n) < 0)
 		return -ENOMEM;
 	fleet->room = n;
 	return 0;
@@ -99,7 +141,8 @@ void stow_columns_done(struct stow_fleet *fleet)
 
 	free(fleet->rooms);
 	free(m->first), free(m->n), free(m->open), free(m->most_cpus), free(m->most_takeable);
-	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory), free(m->unowned);
+	free(m->most_memory), free(m->cpus), free(m->takeable), free(m->memory),
+		free(m->nonexclusive);
 	free(m->rank), free(m->near);
 	free(n->cpus), free(n->takeable), free(n->memory), free(n->flags);
 }
@@ -158,7 +201,7 @@ void stow_columns_compute(struct stow_fleet *fleet, const struct stow_machine *m
 	c->open[m] = c->most_cpus[m] = c->most_takeable[m] = 0;
 	c->most_memory[m] = c->memory[m] = 0;
 	c->cpus[m] = c->takeable[m] = 0;
-	c->unowned[m] = stow_machine_unowned(machine);
+	c->nonexclusive[m] = stow_machine_nonexclusive(machine);
 	c->near[m] = machine->near;
 	stow_machine_rooms(machine, fleet->rooms);
 	for (uint32_t i = 0; i < machine->n_numa; i++) {
@@ -171,13 +214,16 @@ void stow_columns_compute(struct stow_fleet *fleet, const struct stow_machine *m
 		stow_index_drop(&fleet->index, m);
 		return;
 	}
-	stow_traits_end(&maker, machine, c->unowned[m]);
+	stow_traits_end(&maker, machine, c->nonexclusive[m]);
 	stow_index_set(&fleet->index, m, stow_fleet_key(c, m), &row);
 }
 
 void stow_fleet_touch(struct stow_fleet *fleet, struct stow_machine *m)
 {
+	if (fleet->recent[m->changed % fleet->n_recent] == m)
+		stow_fleet_set_recent(fleet, m->changed, NULL);
 	m->changed = ++fleet->clock;
+	stow_fleet_set_recent(fleet, m->changed, m);
 	if (fleet->newest == m)
 		return;
 	if (m->older)
@@ -193,6 +239,26 @@ void stow_fleet_touch(struct stow_fleet *fleet, struct stow_machine *m)
 	fleet->newest = m;
 	if (!fleet->oldest)
 		fleet->oldest = m;
+}
+
+struct stow_machine *stow_fleet_next(const struct stow_fleet *fleet, uint64_t *seen,
+				     unsigned int *looks, bool *too_old)
+{
+	*too_old = fleet->clock - *seen > fleet->n_recent;
+	for (; !*too_old && *seen<fleet->clock && * looks> 0; --*looks) {
+		size_t at = (*seen + 1) % fleet->n_recent;
+		uint64_t bits = fleet->recent_bits[at / 64] >> at % 64;
+
+		*seen += bits ? (uint64_t)__builtin_ctzll(bits) : 64 - at % 64;
+		if (bits && *seen < fleet->clock) {
+			--*looks;
+			return fleet->recent[(*seen + 1) % fleet->n_recent];
+		}
+		/* What comes after the present time is from the ring's last turn. */
+		if (*seen > fleet->clock)
+			*seen = fleet->clock;
+	}
+	return NULL;
 }
 
 void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine)

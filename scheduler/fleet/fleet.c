@@ -114,6 +114,7 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 	c->n[at] = c->n[last];
 	stow_hash_remove(&fleet->names, &machine->link);
 	stow_fleet_touch(fleet, machine);
+	stow_fleet_set_recent(fleet, machine->changed, NULL);
 	fleet->newest = machine->older;
 	if (machine->older)
 		machine->older->newer = NULL;
@@ -151,15 +152,17 @@ void stow_fleet_free(struct stow_fleet *fleet)
 	stow_hash_done(&fleet->ended);
 	free(fleet->expiring);
 	free(fleet->machines);
+	free(fleet->recent);
+	free(fleet->recent_bits);
 	stow_columns_done(fleet);
 	stow_index_done(&fleet->index);
 	stow_lock_done(&fleet->lock);
 	free(fleet);
 }
 
-void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now)
+void stow_fleet_seen(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now)
 {
-	machine->heard = now.mono;
+	machine->seen = now.mono;
 	machine->last_seen = now.wall;
 	if (!machine->stale)
 		return;

@@ -19,72 +19,14 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/hash.h"
-#include "base/idset.h"
-#include "numastow/v1/scheduler.pb-c.h"
 #include "place/request.h"
 #include "scheduler/fleet/ids.h"
 #include "scheduler/fleet/index.h"
 #include "scheduler/fleet/lock.h"
+#include "scheduler/fleet/machine.h"
 #include "scheduler/fleet/now.h"
-#include "scheduler/fleet/report.h"
 
-struct stow_rpc_call;
-struct stow_directive;
-struct stow_reservation;
 struct stow_answer;
-
-/* Links a reservation to the container, or lease, that has it. */
-struct stow_has {
-	uint64_t reservation;
-	uint32_t container; /* index in `containers` of its machine */
-	bool lease;
-};
-
-struct stow_machine {
-	struct stow_link link; /* in fleet->names, by the name's hash */
-	char *name;
-	uint32_t index; /* in the columns */
-
-	/* From the machine's reports; n_numa is 0 until the first one. */
-	uint32_t n_numa;
-	struct stow_numa *numa;
-	uint8_t *distance;
-	struct stow_container *containers; /* by ascending id */
-	size_t n_containers;
-	struct stow_has *has; /* by ascending reservation, a lease after a container */
-	size_t n_has;
-	struct stow_wire constant, variable;
-	uint8_t near; /* the smallest distance between two of its NUMA nodes */
-	bool enforces;
-	bool overdone; /* lists more reservations than the scheduler handles */
-	bool stale;    /* silent for too long, or never heard of */
-
-	uint32_t n_drains; /* running */
-	char *domain;	   /* its failure domain; "" or NULL for none */
-
-	/* Set by this scheduler; NULL: none. Fenced by operators, by drains, and by either. */
-	struct stow_idset *fences, *draining, *fenced;
-	struct stow_reservation *reservations;
-	size_t n_reservations;	  /* at most STOW_RESERVATIONS_MAX */
-	size_t reservation_bytes; /* of their messages, because a Welcome contains them all */
-	uint64_t refilled;	  /* monotonic: when `adoptions` was last refilled */
-	uint32_t adoptions;	  /* unknown reservation ids that may be handled now */
-
-	/* Its agent. */
-	uint32_t streams;	      /* this one, and older ones that are still closing */
-	struct stow_rpc_call *stream; /* NULL: not connected */
-	uint64_t sequence;
-	uint64_t directive;		    /* id of the last directive */
-	struct stow_directive *outstanding; /* directives without a result */
-	uint64_t heard;			    /* monotonic */
-	uint64_t last_seen;		    /* wall */
-	uint32_t n_outstanding;
-
-	/* For watchers. */
-	uint64_t changed;		    /* fleet->clock at its last change */
-	struct stow_machine *older, *newer; /* by time of change */
-};
 
 /* A machine that was removed from the table, for watchers. */
 struct stow_gone {
@@ -93,14 +35,15 @@ struct stow_gone {
 };
 
 #define STOW_GONE_KEPT 1024
+/* Changes that can be found by their time: at least so many, and four for each machine. */
+#define STOW_RECENT_MIN (1U << 16)
 
 /* Bounds of the work under the lock for one machine or one message. */
-#define STOW_RESERVATION_BYTES_MAX (2U << 20) /* per machine; beyond it nothing is placed there */
-#define STOW_LEARN_MAX		   256	      /* unknown ids per machine and second; later more */
-#define STOW_FORGET_MOST	   1024	      /* ended ids, or answers, per call */
-#define STOW_ENDED_MAX		   (1U << 17) /* ids that are remembered after they ended */
-#define STOW_ANSWERS_MAX	   (1U << 20)
-#define STOW_ANSWER_BYTES_MAX	   (UINT64_C(256) << 20)
+#define STOW_LEARN_MAX	      256	 /* unknown ids per machine and second; later more */
+#define STOW_FORGET_MOST      1024	 /* ended ids, or answers, per call */
+#define STOW_ENDED_MAX	      (1U << 17) /* ids that are remembered after they ended */
+#define STOW_ANSWERS_MAX      (1U << 20)
+#define STOW_ANSWER_BYTES_MAX (UINT64_C(256) << 20)
 
 /* Per machine. NUMA nodes on which nothing may be placed count as 0. */
 struct stow_machine_columns {
@@ -113,9 +56,9 @@ struct stow_machine_columns {
 	uint32_t *cpus; /* sums */
 	uint32_t *takeable;
 	uint64_t *memory;
-	uint32_t *unowned; /* CPUs that are not exclusive */
-	uint64_t *rank;	   /* fullness; STOW_RANK_* */
-	uint8_t *near;	   /* the smallest distance between two of its NUMA nodes */
+	uint32_t *nonexclusive; /* CPUs that are not exclusive */
+	uint64_t *rank;		/* fullness; STOW_RANK_* */
+	uint8_t *near;		/* the smallest distance between two of its NUMA nodes */
 };
 
 /* A rank sorts machines from full to empty: first by free CPUs, then by available memory (GiB). */
@@ -166,18 +109,17 @@ struct stow_fleet {
 
 	uint64_t clock; /* counts changes */
 	struct stow_machine *oldest, *newest;
+	/* The last `n_recent` changes, a ring by `changed`; NULL: the machine has changed again, or
+	 * was removed. n_recent is a power of two. */
+	struct stow_machine **recent;
+	uint64_t *recent_bits; /* which of them are not NULL */
+	size_t n_recent;
 	struct stow_gone gone[STOW_GONE_KEPT];
 	size_t n_gone; /* all so far; `gone` is a ring */
 };
 
 int stow_fleet_new(struct stow_fleet **ret_fleet, struct stow_err *err);
 void stow_fleet_free(struct stow_fleet *fleet);
-
-static inline void stow_fleet_free_ptr(struct stow_fleet **f)
-{
-	if (*f)
-		stow_fleet_free(*f);
-}
 
 /* All functions below require the lock. */
 
@@ -195,8 +137,8 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine);
 int stow_fleet_apply(struct stow_fleet *fleet, struct stow_machine *machine,
 		     struct stow_report *report, struct stow_err *err);
 
-/* Note that the machine's agent was heard; mark the machine as stale. */
-void stow_fleet_heard(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
+/* Note that a message of the machine's agent has come; mark the machine as stale. */
+void stow_fleet_seen(struct stow_fleet *fleet, struct stow_machine *machine, struct stow_now now);
 void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine);
 
 /* Replace the operators' fences of a machine; replace the drains' fences. */
@@ -205,29 +147,10 @@ int stow_fleet_fence(struct stow_fleet *fleet, struct stow_machine *machine,
 int stow_fleet_drain(struct stow_fleet *fleet, struct stow_machine *machine,
 		     const struct stow_idset *numa, struct stow_err *err);
 
+/* Return the machine with the first change after *seen, and set *seen to just before that change.
+ * NULL: none so far, after looking at 64 changes *looks times at most, which is lowered; or
+ * `too_old`: the changes after *seen are no longer known by their time. */
+struct stow_machine *stow_fleet_next(const struct stow_fleet *fleet, uint64_t *seen,
+				     unsigned int *looks, bool *too_old);
 /* Compute a machine's columns after any change of it, and notify watchers. */
 void stow_fleet_refresh(struct stow_fleet *fleet, struct stow_machine *machine);
-
-/* What can still be placed on one NUMA node. */
-struct stow_room {
-	bool gives; /* not fenced, and the machine is not stale and enforces placements */
-	uint16_t cpus, takeable;
-	uint64_t memory;
-	uint64_t pages[STOW_POOLS_MAX]; /* indices as in numa->pools */
-};
-
-void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret);
-/* Do the same for all its NUMA nodes, in one pass over the reservations. */
-void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret);
-/* Return whether the machine has as many reservations as are allowed. Nothing is placed there
- * then. */
-bool stow_machine_full(const struct stow_machine *machine);
-/* Return the index of a NUMA node, or -1. */
-int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id);
-/* Return the number of CPUs that are not exclusive, on all its NUMA nodes. */
-uint32_t stow_machine_unowned(const struct stow_machine *machine);
-
-/* Return the machine's last report in full, packed, with containers up to `containers` bytes.
- * The caller frees it. NULL: out of memory. */
-uint8_t *stow_machine_report(const struct stow_machine *machine, size_t containers,
-			     size_t *ret_len);

@@ -17,6 +17,8 @@ void stow_columns_close_gaps(struct stow_fleet *fleet);
 /* Compute a machine's columns; cannot fail. stow_fleet_refresh() also notifies watchers. */
 void stow_columns_compute(struct stow_fleet *fleet, const struct stow_machine *machine);
 void stow_columns_done(struct stow_fleet *fleet);
+/* Set which machine changed at that time, in the ring; NULL: none any more. */
+void stow_fleet_set_recent(struct stow_fleet *fleet, uint64_t changed, struct stow_machine *m);
 /* Make it the machine that changed last. */
 void stow_fleet_touch(struct stow_fleet *fleet, struct stow_machine *machine);
 

@@ -93,6 +93,3 @@ struct stow_cost {
 };
 
 uint32_t stow_index_cheapest(const struct stow_index *index, const struct stow_cost *cost);
-
-/* Check the index's invariants, for tests. Returns "" or what is wrong. */
-const char *stow_index_check(const struct stow_index *index);

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 
 #define YIELD_NS   20000
-#define YIELD_MOST 8 /* that long, and what the kernel adds to each */
+#define YIELD_MOST 8 /* sleeps of YIELD_NS, which the kernel makes somewhat longer */
 
 void stow_lock_init(struct stow_lock *lock)
 {

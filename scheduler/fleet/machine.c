@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One machine: what can still be placed on it, and its report as a message. */
+#include "scheduler/fleet/machine.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/math.h"
-
-#include "scheduler/fleet/reservation.h"
 
 int64_t stow_machine_numa(const struct stow_machine *machine, uint32_t id)
 {
@@ -83,18 +82,6 @@ static void room_after(struct stow_room *ret)
 		ret->takeable = ret->cpus;
 }
 
-void stow_machine_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
-{
-	const struct stow_numa *numa = &machine->numa[i];
-
-	room_before(machine, i, ret);
-	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
-		for (size_t p = 0; !r->counted && p < r->message->n_parts; p++)
-			if (r->message->parts[p]->numa_node == numa->id)
-				take_part(numa, r->message->parts[p], r->exclusive, ret);
-	room_after(ret);
-}
-
 void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret)
 {
 	for (uint32_t i = 0; i < machine->n_numa; i++)
@@ -111,7 +98,7 @@ void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *re
 		room_after(&ret[i]);
 }
 
-uint32_t stow_machine_unowned(const struct stow_machine *machine)
+uint32_t stow_machine_nonexclusive(const struct stow_machine *machine)
 {
 	uint64_t n = 0, taken = 0;
 

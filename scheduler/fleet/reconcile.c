@@ -28,7 +28,7 @@ static const struct stow_container *container_with(const struct stow_machine *m,
 		       : NULL;
 }
 
-/* Set state and container from the report. Returns whether they have changed. */
+/* Set state and container from the report. Return whether they have changed. */
 static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool listed)
 {
 	const struct stow_container *c = listed ? container_with(r->machine, r->id) : NULL;

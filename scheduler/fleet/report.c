@@ -119,8 +119,9 @@ static int decode_numa(PbNumaNode *in, struct stow_numa *n, struct stow_err *err
 	int r;
 
 	if (in->id >= STOW_NUMA_MAX)
-		return stow_err_set(err, EINVAL, "NUMA node %" PRIu32 ": numbers end at %d", in->id,
-				    STOW_NUMA_MAX - 1);
+		return stow_err_set(err, EINVAL,
+				    "NUMA node %" PRIu32 ": the highest possible number is %d",
+				    in->id, STOW_NUMA_MAX - 1);
 	n->id = (uint16_t)in->id;
 	n->fenced =
 		in->state == PB_NUMA_NODE_STATE_FENCED || in->state == PB_NUMA_NODE_STATE_DRAINING;

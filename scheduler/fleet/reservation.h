@@ -6,31 +6,10 @@
  * of ended reservations are remembered for some minutes. All functions require the fleet's lock.
  */
 
-#include "scheduler/fleet/fleet.h"
+#include "scheduler/fleet/machine.h"
+#include "scheduler/fleet/now.h"
 
-/* A call of Place that waits for agents to confirm reservations. */
-struct stow_waiter {
-	uint64_t until; /* monotonic */
-	struct stow_err
-		err; /* why its reservations are withdrawn, when not because of the deadline */
-};
-
-struct stow_reservation {
-	struct stow_link link; /* in fleet->reservations, by id */
-	uint64_t id;
-	struct stow_machine *machine;
-	struct stow_reservation *next, **at; /* of the same machine; the pointer to this one */
-	size_t bytes;			     /* size of its packed message when it was added */
-	PbReservation *message;		     /* as callers see it, with its state */
-	struct stow_idset *numa;	     /* the NUMA nodes of its parts */
-	bool exclusive;
-	bool counted;		     /* the machine's report includes it */
-	bool reported;		     /* added from a report: the machine decides when it expires */
-	size_t heap;		     /* index in fleet->expiring, from 1; 0: it does not expire */
-	char *request_id;	     /* of the answer that contains it, or NULL */
-	bool releasing;		     /* its deletion is being stored */
-	struct stow_waiter *waiting; /* the call that waits until the machine holds it, or NULL */
-};
+struct stow_fleet;
 
 /* Add a reservation, and refresh the machine's columns. Does not check that there is room. Takes
  * ownership of `message`, except on -ENOMEM. */

@@ -5,7 +5,7 @@
 
 #include "base/math.h"
 
-#include "scheduler/fleet/fleet.h"
+#include "scheduler/fleet/machine.h"
 
 static const uint16_t steps[STOW_TRAIT_STEPS] = {
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256,
@@ -33,7 +33,7 @@ static void raise(uint32_t *to, uint32_t v)
 		*to = v;
 }
 
-/* `list` descends. */
+/* Insert a number into a list in descending order. */
 static void insert(uint64_t list[STOW_TRAIT_SETS], uint64_t v)
 {
 	for (int i = 0; i < STOW_TRAIT_SETS; i++)
@@ -121,7 +121,7 @@ static void add_empty(const struct stow_machine *machine, uint32_t v[STOW_TRAITS
 }
 
 void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine *machine,
-		     uint32_t unowned)
+		     uint32_t nonexclusive)
 {
 	uint32_t *v = maker->row->v;
 	uint64_t cpus = 0, memory = 0;
@@ -144,6 +144,6 @@ void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine 
 	v[STOW_TRAIT_ALL_TAKEABLE] = (uint32_t)maker->takeable;
 	v[STOW_TRAIT_ALL_MEMORY] = stow_trait_bytes(maker->memory);
 	v[STOW_TRAIT_ANY_MEMORY] = stow_trait_bytes(maker->any_memory);
-	v[STOW_TRAIT_UNOWNED] = unowned;
+	v[STOW_TRAIT_NONEXCLUSIVE] = nonexclusive;
 	v[STOW_TRAIT_FIRST] = ~machine->index;
 }

@@ -50,7 +50,7 @@ enum stow_trait {
 	STOW_TRAIT_ALL_TAKEABLE,
 	STOW_TRAIT_ALL_MEMORY,
 	STOW_TRAIT_ANY_MEMORY,
-	STOW_TRAIT_UNOWNED,
+	STOW_TRAIT_NONEXCLUSIVE,
 	STOW_TRAIT_FIRST, /* complement of the machine's index in the table */
 	STOW_TRAITS
 };
@@ -75,7 +75,7 @@ void stow_traits_begin(struct stow_traits_maker *maker, struct stow_traits *row)
 void stow_traits_add(struct stow_traits_maker *maker, const struct stow_numa *numa,
 		     const struct stow_room *room);
 void stow_traits_end(struct stow_traits_maker *maker, const struct stow_machine *machine,
-		     uint32_t unowned);
+		     uint32_t nonexclusive);
 
 /* Convert bytes to MiB, rounded up, at most UINT32_MAX. */
 static inline uint32_t stow_trait_bytes(uint64_t bytes)

@@ -127,7 +127,7 @@ static void begin(struct walk *w, enum stow_fits looks_for)
 	w->n = w->at = 0;
 	want_least(&w->query, STOW_TRAIT_ALL_CPUS, w->need->cpus);
 	if (w->need->exclusive)
-		want_least(&w->query, STOW_TRAIT_UNOWNED, w->need->cpus + 1);
+		want_least(&w->query, STOW_TRAIT_NONEXCLUSIVE, w->need->cpus + 1);
 	if (looks_for == STOW_FITS_ON_ONE)
 		ask_for_one(w->want, w->need, &w->query);
 	else
@@ -275,7 +275,7 @@ int stow_search_try(struct stow_fleet *fleet, const struct stow_want *want,
 
 /* --- no machine fits ------------------------------------------------------ */
 
-static uint64_t lacks_of(const struct stow_need *need, uint64_t cpus, uint64_t memory)
+static uint64_t shortfall_of(const struct stow_need *need, uint64_t cpus, uint64_t memory)
 {
 	double parts = 0;
 
@@ -286,21 +286,21 @@ static uint64_t lacks_of(const struct stow_need *need, uint64_t cpus, uint64_t m
 	return (uint64_t)(parts * 1000);
 }
 
-static uint64_t lacks(const struct stow_machine_columns *c, uint32_t m,
-		      const struct stow_need *need)
+static uint64_t shortfall(const struct stow_machine_columns *c, uint32_t m,
+			  const struct stow_need *need)
 {
 	if (!c->open[m])
 		return UINT64_MAX;
-	return lacks_of(need, need->one ? c->most_cpus[m] : c->cpus[m],
-			need->one ? c->most_memory[m] : c->memory[m]);
+	return shortfall_of(need, need->one ? c->most_cpus[m] : c->cpus[m],
+			    need->one ? c->most_memory[m] : c->memory[m]);
 }
 
-uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
-			   const struct stow_want *want)
+uint64_t stow_search_shortfall(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			       const struct stow_want *want)
 {
 	struct stow_need need = stow_need_of(want);
 
-	return lacks(&fleet->of_machine, machine->index, &need);
+	return shortfall(&fleet->of_machine, machine->index, &need);
 }
 
 struct cost_of {
@@ -312,14 +312,15 @@ static uint64_t cost_at_least(const void *ctx, uint32_t cpus, uint32_t memory)
 {
 	const struct cost_of *of = ctx;
 
-	return lacks_of(of->need, cpus, memory < UINT32_MAX ? (uint64_t)memory << 20 : UINT64_MAX);
+	return shortfall_of(of->need, cpus,
+			    memory < UINT32_MAX ? (uint64_t)memory << 20 : UINT64_MAX);
 }
 
 static uint64_t cost(const void *ctx, uint32_t m)
 {
 	const struct cost_of *of = ctx;
 
-	return lacks(of->c, m, of->need);
+	return shortfall(of->c, m, of->need);
 }
 
 /* Set the error: the closest machine, with the planner's reason. */
@@ -341,7 +342,7 @@ static int no_room(struct stow_fleet *fleet, const struct stow_want *want, struc
 		nearest = 0;
 	if (stow_search_machine(fleet->machines[nearest], want, &found, &why) == 0) {
 		free(found.shares);
-		snprintf(why.msg, sizeof(why.msg), "it went to another pod meanwhile");
+		snprintf(why.msg, sizeof(why.msg), "another pod got its room meanwhile");
 	}
 	return stow_err_set(err, ENOSPC, "none of %u nodes has room; the nearest is %s",
 			    fleet->n_machines, why.msg);

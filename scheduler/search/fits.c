@@ -57,12 +57,12 @@ static bool covers(const struct supply *sum, const struct stow_want *want,
 		return false;
 	for (size_t p = want->request.n_pages; p-- > 0;) {
 		const struct stow_page_request *pages = &want->request.pages[p];
-		uint64_t lacks = stow_saturating_sub(pages->count, sum->free[p]);
+		uint64_t missing = stow_saturating_sub(pages->count, sum->free[p]);
 		uint64_t used = grown / pages->size;
 
-		if (lacks > stow_saturating_sub(sum->grow[p], used))
+		if (missing > stow_saturating_sub(sum->grow[p], used))
 			return false;
-		grown += lacks * pages->size;
+		grown += missing * pages->size;
 	}
 	return grown <= sum->memory && sum->memory - grown >= need->memory;
 }
@@ -116,7 +116,7 @@ int64_t stow_search_one_of(const struct stow_fleet *fleet, uint32_t m, const str
 	const struct stow_numa_columns *n = &fleet->of_numa;
 	uint32_t first = fleet->of_machine.first[m], best = UINT32_MAX;
 
-	if (need->exclusive && fleet->of_machine.unowned[m] <= need->cpus)
+	if (need->exclusive && fleet->of_machine.nonexclusive[m] <= need->cpus)
 		return -1;
 	for (uint32_t i = 0; i < fleet->of_machine.n[m]; i++) {
 		uint32_t at = first + i;
@@ -198,8 +198,8 @@ static uint32_t fewest_empty(const struct stow_machine *machine, const struct st
  * nodes than the empty machine would need. False for requests with pages, and for machines with
  * more NUMA nodes than the planner tries in all combinations, because the result is not known
  * here. */
-static bool is_hopeless(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
-			const struct stow_need *need)
+static bool is_refused(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+		       const struct stow_need *need)
 {
 	return want->request.policy == STOW_POLICY_RESTRICTED && !want->request.n_pages &&
 	       fleet->of_machine.n[m] <= EXACT_NUMA &&
@@ -225,7 +225,7 @@ enum stow_fits stow_search_fits(const struct stow_fleet *fleet, uint32_t m,
 	const struct stow_machine_columns *c = &fleet->of_machine;
 
 	if (!c->open[m] || c->cpus[m] < need->cpus || c->memory[m] < need->memory ||
-	    (need->exclusive && c->unowned[m] <= need->cpus) ||
+	    (need->exclusive && c->nonexclusive[m] <= need->cpus) ||
 	    !has_all_named(fleet->machines[m], want))
 		return STOW_FITS_NOT;
 	if (want->request.n_pages)
@@ -233,7 +233,7 @@ enum stow_fits stow_search_fits(const struct stow_fleet *fleet, uint32_t m,
 	for (uint32_t i = 0; i < c->n[m]; i++)
 		if (one_holds(fleet, m, i, want, need))
 			return STOW_FITS_ON_ONE;
-	if (need->one || !all_hold(fleet, m, want, need) || is_hopeless(fleet, m, want, need))
+	if (need->one || !all_hold(fleet, m, want, need) || is_refused(fleet, m, want, need))
 		return STOW_FITS_NOT;
 	return STOW_FITS_ON_MANY;
 }

@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "place/capacity.h"
+#include "scheduler/search/search_internal.h"
 
 /* --- requests ------------------------------------------------------------- */
 
@@ -56,7 +58,7 @@ int stow_want_parse(const PbPodRequest *pod, PbStrategy strategy, struct stow_wa
 	if (!pod->cpus && !pod->memory && !req->n_pages)
 		return stow_err_set(
 			err, EINVAL,
-			"pod \"%.64s\" asks for nothing: cpus, memory or hugepages is required",
+			"pod \"%.64s\" requests nothing: cpus, memory or hugepages is required",
 			pod->name);
 	return 0;
 }
@@ -140,7 +142,7 @@ static int model_make(const struct stow_machine *m, struct model *model, struct 
 		first += m->numa[i].online;
 	}
 	add_range(&t->online, 0, first);
-	add_range(&model->capacity.unowned, 0, (int)stow_machine_unowned(m));
+	add_range(&model->capacity.nonexclusive, 0, (int)stow_machine_nonexclusive(m));
 	return 0;
 }
 
@@ -160,6 +162,19 @@ static bool silent(const struct stow_machine *m, struct stow_err *err)
 	return true;
 }
 
+static int model_plan(const struct model *model, const char *name,
+		      const struct stow_request *request, struct stow_plan **ret,
+		      struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = stow_plan_make(&model->capacity, request, -1, ret, NULL, &why);
+
+	/* The machine lacks the NUMA node or page size; other machines may have it. */
+	if (r == -EINVAL)
+		r = -ENOSPC;
+	return r < 0 ? stow_err_set(err, -r, "node %s: %s", name, why.msg) : 0;
+}
+
 int stow_search_machine(const struct stow_machine *machine, const struct stow_want *want,
 			struct stow_found *ret, struct stow_err *err)
 {
@@ -171,18 +186,125 @@ int stow_search_machine(const struct stow_machine *machine, const struct stow_wa
 	if (silent(machine, &why))
 		return stow_err_move(err, -ENOSPC, &why);
 	r = model_make(machine, &model, err);
+	if (r == 0)
+		r = model_plan(&model, machine->name, &want->request, &plan, err);
 	if (r < 0)
 		return r;
-	r = stow_plan_make(&model.capacity, &want->request, -1, &plan, NULL, &why);
-	/* The machine lacks the NUMA node or page size; other machines may have it. */
-	if (r == -EINVAL)
-		r = -ENOSPC;
-	if (r < 0)
-		return stow_err_set(err, -r, "node %s: %s", machine->name, why.msg);
 	ret->machine = (struct stow_machine *)(uintptr_t)machine;
 	ret->shares = STOW_TAKE_PTR(plan->shares);
 	ret->n_shares = plan->n_shares;
 	plan->n_shares = 0;
 	snprintf(ret->reason, sizeof(ret->reason), "%s", plan->reason);
+	return 0;
+}
+
+uint64_t stow_search_order(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			   bool one, bool spread)
+{
+	return stow_search_key(&fleet->of_machine, machine->index, one, spread);
+}
+
+/* --- several requests ----------------------------------------------------- */
+
+struct stow_trial {
+	struct model model;
+	char *name;
+};
+
+int stow_trial_new(const struct stow_machine *machine, struct stow_trial **ret,
+		   struct stow_err *err)
+{
+	_cleanup_(stow_trial_free_ptr) struct stow_trial *trial = NULL;
+	struct stow_err why = { 0 };
+	int r;
+
+	if (silent(machine, &why))
+		return stow_err_move(err, -ENOSPC, &why);
+	trial = calloc(1, sizeof(*trial));
+	if (trial)
+		trial->name = strdup(machine->name);
+	if (!trial || !trial->name)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	r = model_make(machine, &trial->model, err);
+	if (r == 0)
+		*ret = STOW_TAKE_PTR(trial);
+	return r;
+}
+
+void stow_trial_free(struct stow_trial *trial)
+{
+	if (!trial)
+		return;
+	model_done(&trial->model);
+	free(trial->name);
+	free(trial);
+}
+
+/* Free pages of the pool are used first; for the rest the pool grows. */
+static void take_pages(struct stow_node_capacity *cap, uint64_t size, uint64_t count)
+{
+	uint64_t grown = count;
+
+	for (size_t p = 0; p < cap->n_pools; p++) {
+		if (cap->pools[p].size != size)
+			continue;
+		grown = stow_saturating_sub(count, cap->pools[p].free);
+		cap->pools[p].free = stow_saturating_sub(cap->pools[p].free, count);
+	}
+	cap->mem_free = grown > cap->mem_free / size ? 0 : cap->mem_free - grown * size;
+}
+
+static void take_share(struct model *model, const struct stow_request *request,
+		       const struct stow_plan *plan, const struct stow_share *share)
+{
+	for (size_t i = 0; i < model->capacity.n_nodes; i++) {
+		struct stow_node_capacity *cap = &model->capacity.nodes[i];
+
+		if (cap->id != share->node)
+			continue;
+		cap->cpus_free = (uint32_t)stow_saturating_sub(cap->cpus_free, share->cpus);
+		cap->mem_free = stow_saturating_sub(cap->mem_free, share->memory);
+		for (size_t p = 0; p < request->n_pages; p++)
+			take_pages(cap, request->pages[p].size, share->pages[p]);
+		cap->mem_unpromised = cap->mem_real = cap->mem_free;
+		if (plan->exclusive) {
+			stow_idset_minus(&cap->cpus, &plan->cpus);
+			stow_idset_minus(&cap->takeable, &plan->cpus);
+		}
+		/* Takeable CPUs are a subset of the free ones. */
+		for (int cpu; stow_idset_count(&cap->takeable) > cap->cpus_free;) {
+			cpu = stow_idset_next(&cap->takeable, 0);
+			stow_idset_del(&cap->takeable, cpu);
+		}
+	}
+}
+
+static void take_plan(struct model *model, const struct stow_request *request,
+		      const struct stow_plan *plan)
+{
+	struct stow_capacity *capacity = &model->capacity;
+	size_t left = stow_idset_count(&capacity->nonexclusive);
+
+	for (size_t i = 0; i < plan->n_shares; i++)
+		take_share(model, request, plan, &plan->shares[i]);
+	if (!plan->exclusive)
+		return;
+	/* Only how many there are matters. */
+	left = stow_saturating_sub(left, stow_idset_count(&plan->cpus));
+	capacity->nonexclusive = (struct stow_idset){ 0 };
+	add_range(&capacity->nonexclusive, 0, (int)left);
+}
+
+int stow_trial_plan(struct stow_trial *trial, const struct stow_request *request, bool take,
+		    size_t *ret_n, struct stow_err *err)
+{
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	int r = model_plan(&trial->model, trial->name, request, &plan, err);
+
+	if (r < 0)
+		return r;
+	if (take)
+		take_plan(&trial->model, request, plan);
+	*ret_n = plan->n_shares;
 	return 0;
 }

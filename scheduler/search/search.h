@@ -54,5 +54,30 @@ int stow_search_machine(const struct stow_machine *machine, const struct stow_wa
 			struct stow_found *ret, struct stow_err *err);
 
 /* Return how much the machine lacks, to sort machines by it; 0 when the request may fit. */
-uint64_t stow_search_lacks(const struct stow_fleet *fleet, const struct stow_machine *machine,
-			   const struct stow_want *want);
+uint64_t stow_search_shortfall(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			       const struct stow_want *want);
+
+/* Return a machine's place in the order of those that fit, smaller is better. `one`: its NUMA nodes
+ * are used one at a time. Machines with the same number are equally good. */
+uint64_t stow_search_order(const struct stow_fleet *fleet, const struct stow_machine *machine,
+			   bool one, bool spread);
+
+/*
+ * A copy of one machine, on which requests that belong together are planned one after another. Only
+ * stow_trial_new() requires the fleet's lock.
+ */
+struct stow_trial;
+
+/* -ENOSPC: nothing is placed on the machine now; `err` says why. */
+int stow_trial_new(const struct stow_machine *machine, struct stow_trial **ret,
+		   struct stow_err *err);
+void stow_trial_free(struct stow_trial *trial);
+/* Plan a request; *ret_n is the number of its NUMA nodes. With `take`, the following requests have
+ * only what it leaves. -ENOSPC, with the planner's reason in `err`. */
+int stow_trial_plan(struct stow_trial *trial, const struct stow_request *request, bool take,
+		    size_t *ret_n, struct stow_err *err);
+
+static inline void stow_trial_free_ptr(struct stow_trial **trial)
+{
+	stow_trial_free(*trial);
+}

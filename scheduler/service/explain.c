@@ -19,15 +19,15 @@
 
 struct verdict {
 	const struct stow_machine *machine;
-	uint64_t lacks;
+	uint64_t shortfall;
 };
 
 static int nearest(const void *a, const void *b)
 {
 	const struct verdict *x = a, *y = b;
 
-	if (x->lacks != y->lacks)
-		return x->lacks < y->lacks ? -1 : 1;
+	if (x->shortfall != y->shortfall)
+		return x->shortfall < y->shortfall ? -1 : 1;
 	return strcmp(x->machine->name, y->machine->name);
 }
 
@@ -59,7 +59,7 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 	for (uint32_t m = 0; m < n; m++) {
 		if (m % LACKS_AT_ONCE == LACKS_AT_ONCE - 1)
 			stow_lock_yield(&fleet->lock);
-		all[m].lacks = stow_search_lacks(fleet, all[m].machine, want);
+		all[m].shortfall = stow_search_shortfall(fleet, all[m].machine, want);
 	}
 	stow_lock_give(&fleet->lock);
 	qsort(all, n, sizeof(*all), nearest);
@@ -71,7 +71,7 @@ static int verdicts(struct scheduler *s, struct stow_rpc_call *call, const struc
 		PbNodeVerdict *verdict;
 		bool fits;
 
-		if (all[m].lacks && out->n_nodes == limit)
+		if (all[m].shortfall && out->n_nodes == limit)
 			break; /* the following ones lack even more */
 		if (m % AT_ONCE == AT_ONCE - 1)
 			stow_lock_yield(&fleet->lock);

@@ -183,7 +183,7 @@ void scheduler_explain_queue_stop(struct scheduler *s)
 	if (ran)
 		pthread_join(queue->thread, NULL);
 	/* The thread has ended: no more calls are queued. */
-	stow_err_set(&err, ENOTCONN, "this scheduler stops");
+	stow_err_set(&err, ENOTCONN, "this scheduler is stopping");
 	for (struct explain_waiting *w; (w = scheduler_explain_queue_take(queue));)
 		answer(w, -ENOTCONN, &err);
 }

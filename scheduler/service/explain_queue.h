@@ -35,7 +35,7 @@ struct scheduler_explain_queue {
 };
 
 /* Insert a call one round after the last call of the same caller, or into the present round, so
- * that callers take turns (round-robin). Returns false when too much of its caller waits. With
+ * that callers take turns (round-robin). Return false when too much of its caller waits. With
  * the lock held. */
 bool scheduler_explain_queue_insert(struct scheduler_explain_queue *queue,
 				    struct explain_waiting *w);

@@ -52,7 +52,7 @@ static void finish(struct scheduler *s, struct scheduler_fence *fence, const str
 	fence_free(fence);
 }
 
-void scheduler_fence_tick(struct scheduler *s, struct stow_now now)
+void scheduler_fence_tick(struct scheduler *s)
 {
 	struct scheduler_fence *fence = s->fences, *next;
 
@@ -74,7 +74,7 @@ void scheduler_fence_stop(struct scheduler *s)
 	struct scheduler_fence *fence = s->fences, *next;
 	struct stow_err err;
 
-	stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stands");
+	stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stays in force");
 	for (; fence; fence = next) {
 		next = fence->next;
 		if (fence->step == STANDING) /* others are answered by the store */
@@ -104,7 +104,8 @@ static void enforce(struct scheduler *s, struct scheduler_fence *fence)
 	if (fence->lift) {
 		finish(s, fence, NULL);
 	} else if (atomic_load(&s->stopping)) {
-		stow_err_set(&err, ESHUTDOWN, "the scheduler is stopping; the fence stands");
+		stow_err_set(&err, ESHUTDOWN,
+			     "the scheduler is stopping; the fence stays in force");
 		finish(s, fence, &err);
 	}
 }

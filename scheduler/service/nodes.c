@@ -35,6 +35,17 @@ static PbNodeReport *report_of(const struct stow_machine *machine, bool containe
 	return report;
 }
 
+/* Set the fields that the report does not have; they borrow `fenced`. */
+static void set_state(const struct stow_machine *machine, PbNode *out, char *fenced, size_t size)
+{
+	out->state = machine->n_numa == 0 ? PB_NODE_STATE_UNKNOWN
+		     : machine->stale	  ? PB_NODE_STATE_STALE
+					  : PB_NODE_STATE_READY;
+	out->last_seen = machine->last_seen;
+	if (machine->fenced)
+		out->fenced = (char *)(uintptr_t)stow_idset_format(machine->fenced, fenced, size);
+}
+
 PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers)
 {
 	PbNode *out = malloc(sizeof(*out));
@@ -44,12 +55,9 @@ PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers
 		return NULL;
 	pb_node__init(out);
 	out->report = report_of(machine, containers);
-	out->state = machine->n_numa == 0 ? PB_NODE_STATE_UNKNOWN
-		     : machine->stale	  ? PB_NODE_STATE_STALE
-					  : PB_NODE_STATE_READY;
-	out->last_seen = machine->last_seen;
+	set_state(machine, out, fenced, sizeof(fenced));
 	if (machine->fenced)
-		out->fenced = strdup(stow_idset_format(machine->fenced, fenced, sizeof(fenced)));
+		out->fenced = strdup(fenced);
 	out->reservations = calloc(machine->n_reservations + 1, sizeof(*out->reservations));
 	for (const struct stow_reservation *r = machine->reservations; out->reservations && r;
 	     r = r->next) {
@@ -63,6 +71,78 @@ PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers
 		return NULL;
 	}
 	return out;
+}
+
+/* --- a packed event ------------------------------------------------------- */
+
+/* Fields that contain a message: number 1, length-delimited. */
+#define FIELD_1	   ((1 << 3) | 2)
+#define HEADER_MAX 11 /* bytes of such a field before the message */
+
+static size_t put_header(uint8_t *at, size_t len)
+{
+	size_t n = 0;
+
+	at[n++] = FIELD_1;
+	for (; len >= 0x80; len >>= 7)
+		at[n++] = (uint8_t)(len | 0x80);
+	at[n++] = (uint8_t)len;
+	return n;
+}
+
+/* Put NodeEvent.node around Node.report and the other fields of a node. */
+static uint8_t *put_event(const uint8_t *report, size_t report_len, const PbNode *rest,
+			  size_t *ret_len)
+{
+	size_t rest_len = pb_node__get_packed_size(rest), n;
+	uint8_t *bytes = malloc(2 * HEADER_MAX + report_len + rest_len), header[HEADER_MAX];
+
+	if (!bytes)
+		return NULL;
+	n = put_header(header, report_len);
+	*ret_len = put_header(bytes, n + report_len + rest_len);
+	memcpy(bytes + *ret_len, header, n);
+	memcpy(bytes + *ret_len + n, report, report_len);
+	pb_node__pack(rest, bytes + *ret_len + n + report_len);
+	*ret_len += n + report_len + rest_len;
+	return bytes;
+}
+
+/* The report of a machine that has not reported: its name. */
+static uint8_t *pack_name(const struct stow_machine *machine, size_t *ret_len)
+{
+	PbNodeReport report = PB_NODE_REPORT__INIT;
+	uint8_t *bytes;
+
+	report.name = machine->name;
+	*ret_len = pb_node_report__get_packed_size(&report);
+	bytes = malloc(*ret_len + 1);
+	if (bytes)
+		pb_node_report__pack(&report, bytes);
+	return bytes;
+}
+
+/* The table has reports in packed form; they are not unpacked. */
+uint8_t *scheduler_nodes_event(const struct stow_machine *machine, bool containers, size_t *ret_len)
+{
+	_cleanup_free_ PbReservation **reservations =
+		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
+	_cleanup_free_ uint8_t *report = NULL;
+	char fenced[STOW_IDSET_MAX];
+	PbNode rest = PB_NODE__INIT;
+	size_t len = 0;
+
+	report = machine->n_numa
+			 ? stow_machine_report(machine, containers ? CONTAINER_BYTES : 0, &len)
+			 : pack_name(machine, &len);
+	if (!report || !reservations)
+		return NULL;
+	set_state(machine, &rest, fenced, sizeof(fenced));
+	rest.reservations = reservations;
+	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
+		if (!r->counted)
+			reservations[rest.n_reservations++] = r->message;
+	return put_event(report, len, &rest, ret_len);
 }
 
 static int check_names(char *const *names, size_t n, struct stow_err *err)

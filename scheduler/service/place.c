@@ -272,7 +272,7 @@ static uint64_t digest_of(const PbPlaceRequest *in)
 	return stow_hash_bytes(bytes, len);
 }
 
-/* Look for the answer to an earlier request of the same id. Returns 1 when it was sent. */
+/* Look for the answer to an earlier request of the same id. Return 1 when it was sent. */
 static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
 			struct stow_err *err)
 {
@@ -288,7 +288,7 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 				    "request_id: \"%.64s\" was used for another request",
 				    in->request_id);
 	if (a && a->pending)
-		return stow_err_set(err, EAGAIN, "request_id: \"%.64s\" is being worked on",
+		return stow_err_set(err, EAGAIN, "request_id: \"%.64s\" is in progress",
 				    in->request_id);
 	if (a) {
 		if (a->response.bytes)
@@ -345,7 +345,7 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 	return writes;
 }
 
-/* Start a Place, with the lock held. Returns 0: continues; 1: answered; or -errno. */
+/* Start a Place, with the lock held. Return 0: continues; 1: answered; or -errno. */
 static int begin(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
 		 struct stow_err *err)
 {

@@ -24,7 +24,7 @@ struct stream {
 	bool said;    /* that it is delayed: logged */
 };
 
-/* Handle a result. Returns whether it belongs to a directive of this stream. */
+/* Handle a result. Return whether it belongs to a directive of this stream. */
 static bool on_result(struct scheduler *s, struct stow_machine *machine,
 		      const PbDirectiveResult *result)
 {
@@ -85,11 +85,11 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 	}
 	scheduler_reservations_save(s, found.changed, found.n_changed);
 	scheduler_reservations_end(s, found.over, found.n_over, now);
-	if (found.n_left && !machine->overdone)
+	if (found.n_left && !machine->over_limit)
 		stow_log(STOW_LOG_WARNING,
 			 "a node lists more reservations than the scheduler handles",
 			 stow_text("node", machine->name), stow_number("left", found.n_left));
-	machine->overdone = found.n_left;
+	machine->over_limit = found.n_left;
 	for (size_t i = 0; i < found.n_cancel; i++) {
 		PbDirective directive = PB_DIRECTIVE__INIT;
 		PbCancelReservation cancel = PB_CANCEL_RESERVATION__INIT;
@@ -122,7 +122,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	if (r < 0)
 		return r;
 	if (machine->stream &&
-	    stow_clock_elapsed(machine->heard, now.mono) < s->config.stale_after / 2)
+	    stow_clock_elapsed(machine->seen, now.mono) < s->config.stale_after / 2)
 		return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
 				    machine->name, stow_rpc_peer(machine->stream)->address);
 	if (machine->stream) {
@@ -169,7 +169,7 @@ static int on_report(struct scheduler *s, struct stow_rpc_call *call, struct str
 	r = stow_fleet_apply(s->fleet, machine, report, err);
 	if (r < 0)
 		return r;
-	stow_fleet_heard(s->fleet, machine, now);
+	stow_fleet_seen(s->fleet, machine, now);
 	reconcile(s, machine, report, now);
 	if (first) {
 		welcome(s, machine);
@@ -213,8 +213,8 @@ static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream 
 
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
-	bool owed = false; /* answers to directives are not limited: there are at most as many as
-			      directives */
+	bool is_answer = false; /* answers to directives are not limited: there are at most as many
+			      as directives */
 	_cleanup_(stow_report_free_ptr) struct stow_report *report = NULL;
 	const PbReportRequest *in = message;
 	struct stream *stream = stow_rpc_data(call);
@@ -242,11 +242,11 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		break;
 	case PB_REPORT_REQUEST__KIND_HEARTBEAT:
 		if (stream->machine->stream == call)
-			stow_fleet_heard(s->fleet, stream->machine, stow_now());
+			stow_fleet_seen(s->fleet, stream->machine, stow_now());
 		break;
 	case PB_REPORT_REQUEST__KIND_RESULT:
 		if (stream->machine->stream == call)
-			owed = on_result(s, stream->machine, in->result);
+			is_answer = on_result(s, stream->machine, in->result);
 		break;
 	case PB_REPORT_REQUEST__KIND_DRAIN:
 		if (stream->machine->stream == call)
@@ -255,7 +255,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	default:
 		break; /* of a newer agent */
 	}
-	if (r == 0 && !owed)
+	if (r == 0 && !is_answer)
 		pace(s, call, stream);
 	stow_lock_give(&s->fleet->lock);
 	stow_rpc_message_free(progress);

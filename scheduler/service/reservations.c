@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
@@ -13,7 +14,7 @@
 
 struct page {
 	PbListReservationsResponse out;
-	size_t most, bytes, room;
+	size_t most, bytes;
 	char token[300]; /* "NODE/ID": the first of the next page */
 };
 
@@ -26,25 +27,19 @@ static int by_id(const void *a, const void *b)
 
 static int add(struct page *page, const struct stow_reservation *r)
 {
-	PbReservation *copy;
+	PbReservation *copy = stow_message_copy(&r->message->base), **added;
 
-	if (page->out.n_reservations == page->room) {
-		size_t room = page->room ? page->room * 2 : 64;
-		PbReservation **more = reallocarray(page->out.reservations, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		page->out.reservations = more;
-		page->room = room;
-	}
-	copy = stow_message_copy(&r->message->base);
-	if (!copy)
+	added = copy ? STOW_APPEND(page->out.reservations, page->out.n_reservations) : NULL;
+	if (!added) {
+		if (copy)
+			pb_reservation__free_unpacked(copy, NULL);
 		return -ENOMEM;
-	page->out.reservations[page->out.n_reservations++] = copy;
+	}
+	*added = copy;
 	return 0;
 }
 
-/* Add the reservations of one machine, from an id on. Returns 1 when the page is full. */
+/* Add the reservations of one machine, from an id on. Return 1 when the page is full. */
 static int add_machine(struct page *page, const struct stow_machine *machine, uint64_t from)
 {
 	_cleanup_free_ const struct stow_reservation **list =

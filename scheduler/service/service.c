@@ -57,7 +57,7 @@ static const struct stow_rpc_method methods[] = {
 	{ "Release", .unary = scheduler_release },
 	{ "Explain", .unary = scheduler_explain },
 	{ "ListNodes", .unary = scheduler_list_nodes },
-	{ "WatchNodes", .stream = &scheduler_watch_ops },
+	{ "WatchNodes", .stream = &scheduler_watch_ops, .watch = true },
 	{ "ListReservations", .unary = scheduler_list_reservations },
 	{ "Fence", .unary = scheduler_fence },
 	{ "Unfence", .unary = scheduler_unfence },

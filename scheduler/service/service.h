@@ -44,12 +44,17 @@ void scheduler_explain_queue_free(struct scheduler *s);
 extern const struct stow_rpc_stream_ops scheduler_report_ops;
 extern const struct stow_rpc_stream_ops scheduler_watch_ops;
 
-/* Send each watcher its pending changes, up to a bound. Returns false when no watcher had any.
- * With the fleet's lock held, which is released between two watchers. */
+/* The watchers (watch.c). All watchers must have ended before they are freed. */
+int scheduler_watch_new(struct scheduler *s, struct stow_err *err);
+void scheduler_watch_free(struct scheduler *s);
+/* Send some watchers their pending changes, up to a bound. Return false when there was none to look
+ * at. By one thread at a time. */
 bool scheduler_watch_notify(struct scheduler *s);
-/* The thread that notifies watchers (watch.c). `arg` is the scheduler. Ends when the scheduler
- * is stopping. */
+/* The thread that notifies watchers. `arg` is the scheduler. Ends when the scheduler is
+ * stopping. */
 void *scheduler_watch_run(void *arg);
+/* Write the watchers' metrics. */
+void scheduler_watch_render(struct scheduler *s, FILE *out);
 
 /* --- with the fleet's lock held ------------------------------------------- */
 
@@ -58,10 +63,13 @@ void scheduler_place_result(struct scheduler *s, struct stow_machine *machine, u
 			    const PbDirectiveResult *result);
 /* Answer calls of Place that have waited too long for agents; calls of Fence that are done. */
 void scheduler_place_tick(struct scheduler *s, struct stow_now now);
-void scheduler_fence_tick(struct scheduler *s, struct stow_now now);
+void scheduler_fence_tick(struct scheduler *s);
 /* Answer all waiting calls, because the scheduler stops. */
 void scheduler_place_stop(struct scheduler *s);
 void scheduler_fence_stop(struct scheduler *s);
 
+/* Return a machine as a packed NodeEvent (nodes.c); the caller frees it. NULL: out of memory. */
+uint8_t *scheduler_nodes_event(const struct stow_machine *machine, bool containers,
+			       size_t *ret_len);
 /* Return a machine as a message (nodes.c). Freed with stow_rpc_message_free(). */
 PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers);

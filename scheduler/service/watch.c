@@ -1,252 +1,249 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * WatchNodes. A thread of its own notifies watchers. It goes from the newest change back to the
- * last one that a watcher has seen. So a change costs one message per watcher, and several changes
- * of a machine cost a slow watcher only one message.
- */
+/* WatchNodes, and the thread that notifies watchers. */
+#include "scheduler/service/watch.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/math.h"
-#include "scheduler/service/service.h"
 
-#define BACKLOG_MAX (1U << 20)	      /* bytes; a slower watcher is notified later */
-#define PAUSE	    UINT64_C(5000000) /* ns between two rounds */
-#define AT_ONCE	    16		      /* nodes sent to one watcher per hold of the lock */
-#define BATCHES	    8		      /* such batches before the next watcher's */
-#define LOOKS	    128		      /* watchers checked per hold, when nothing is sent */
-#define IN_A_ROW    256		      /* messages without a pause */
+#define PAUSE	 (5 * STOW_MILLISECOND) /* between two looks at watchers that had everything */
+#define IN_A_ROW 256			/* messages without a pause */
+#define GIVE_WAY 20000			/* ns */
 
-#define NAMES_MAX 1024
+#define NAMES_MAX      1024
+#define NAME_BYTES_MAX (64U << 10)
 
-struct scheduler_watcher {
-	struct scheduler_watcher *next, *prev;
-	struct stow_rpc_call *call; /* until `closed` */
-	uint64_t round;		    /* in which it was last notified */
-	unsigned int batches;	    /* in this round */
-	uint64_t seen;		    /* the fleet's clock */
-	size_t seen_gone;
-	const struct stow_machine *last; /* the last one sent; valid while `last_gone` is */
-	size_t last_gone;
-	char **names;
-	size_t n_names;
-	bool containers, synced;
-};
+/* --- lists, with the lock ------------------------------------------------- */
 
-static bool wants(const struct scheduler_watcher *w, const char *name)
+static struct watch_list *list_of(struct scheduler_watch *watch, enum watcher_state state)
 {
-	for (size_t i = 0; i < w->n_names; i++)
-		if (strcmp(w->names[i], name) == 0)
-			return true;
-	return w->n_names == 0;
+	return state == WATCHER_READY ? &watch->ready : state == WATCHER_IDLE ? &watch->idle : NULL;
 }
 
-static bool behind(const struct stow_fleet *fleet, const struct scheduler_watcher *w)
+static void leave(struct scheduler_watch *watch, struct scheduler_watcher *w)
 {
-	return w->seen_gone < fleet->n_gone || (fleet->newest && w->seen < fleet->newest->changed);
+	struct watch_list *list = list_of(watch, w->state);
+
+	watch->n[w->state]--;
+	if (list)
+		TAILQ_REMOVE(list, w, of_list);
 }
 
-/* Send removed nodes. Returns the number of messages. */
-static size_t tell_gone(const struct stow_fleet *fleet, struct scheduler_watcher *w)
+static void enter(struct scheduler_watch *watch, struct scheduler_watcher *w,
+		  enum watcher_state state)
 {
-	PbNodeEvent event = PB_NODE_EVENT__INIT;
-	size_t n = 0;
+	struct watch_list *list = list_of(watch, state);
 
-	/* The ring no longer has what the watcher missed: it must watch again. */
-	if (fleet->n_gone - w->seen_gone > STOW_GONE_KEPT) {
-		struct stow_err err;
-
-		stow_err_set(&err, ENOBUFS,
-			     "too slow: more than %d nodes were removed; watch again",
-			     STOW_GONE_KEPT);
-		stow_rpc_close(w->call, &err);
-		w->seen_gone = fleet->n_gone;
-		return 0;
-	}
-	for (; w->seen_gone < fleet->n_gone && n < AT_ONCE; w->seen_gone++) {
-		const char *name = fleet->gone[w->seen_gone % STOW_GONE_KEPT].name;
-
-		if (!name || !wants(w, name) || stow_fleet_find(fleet, name))
-			continue;
-		event.kind_case = PB_NODE_EVENT__KIND_GONE;
-		event.gone = (char *)(uintptr_t)name;
-		stow_rpc_send(w->call, &event);
-		n++;
-	}
-	return n;
+	w->state = state;
+	watch->n[state]++;
+	if (list)
+		TAILQ_INSERT_TAIL(list, w, of_list);
 }
 
-/* Messages for one watcher, which are sent without the lock. */
-struct news {
-	struct stow_rpc_call *call; /* a reference */
-	PbNode *nodes[AT_ONCE];
-	size_t n_nodes, n_sent;
-	bool synced;
-};
-
-static void send_news(struct news *news)
+static void move(struct scheduler_watch *watch, struct scheduler_watcher *w,
+		 enum watcher_state state)
 {
-	PbNodeEvent event = PB_NODE_EVENT__INIT;
-
-	for (size_t i = 0; i < news->n_nodes; i++) {
-		event.kind_case = PB_NODE_EVENT__KIND_NODE;
-		event.node = news->nodes[i];
-		stow_rpc_send(news->call, &event);
-		stow_rpc_message_free(news->nodes[i]);
-	}
-	if (news->synced) {
-		event.kind_case = PB_NODE_EVENT__KIND_SYNCED;
-		event.synced = 1;
-		stow_rpc_send(news->call, &event);
-	}
-	stow_rpc_unref(news->call);
+	leave(watch, w);
+	enter(watch, w, state);
 }
 
-/* Return the oldest change that a watcher has not seen. */
-static const struct stow_machine *first_news(const struct stow_fleet *fleet,
-					     const struct scheduler_watcher *w)
+/* The table has changed: all watchers that had everything may lack something. */
+static void release_idle(struct scheduler *s)
 {
-	const struct stow_machine *m = fleet->newest;
-
-	/* No machine was removed, and this one has not changed again: continue from it. */
-	if (w->last && w->last_gone == fleet->n_gone && w->last->changed == w->seen)
-		return w->last->newer;
-	if (fleet->oldest && fleet->oldest->changed > w->seen)
-		return fleet->oldest;
-	while (m && m->changed > w->seen && m->older && m->older->changed > w->seen)
-		m = m->older;
-	return m;
-}
-
-/* Collect the changes since the last time, oldest first. Returns false when the watcher reads
- * too slowly. */
-static bool gather(const struct stow_fleet *fleet, struct scheduler_watcher *w, struct news *ret)
-{
-	const struct stow_machine *m;
-	size_t size = 0;
-	int looked = 0;
-
-	*ret = (struct news){ 0 };
-	if (stow_rpc_backlog(w->call) > BACKLOG_MAX)
-		return false;
-	ret->n_sent = tell_gone(fleet, w);
-	for (m = first_news(fleet, w);
-	     m && m->changed > w->seen && looked < AT_ONCE && size < BACKLOG_MAX;
-	     m = m->newer, looked++) {
-		w->seen = m->changed;
-		w->last = m;
-		w->last_gone = fleet->n_gone;
-		if (!wants(w, m->name))
-			continue;
-		ret->nodes[ret->n_nodes] = scheduler_nodes_show(m, w->containers);
-		if (ret->nodes[ret->n_nodes])
-			size += protobuf_c_message_get_packed_size(
-				&ret->nodes[ret->n_nodes++]->base);
-	}
-	if (!w->synced && !behind(fleet, w))
-		ret->synced = w->synced = true;
-	ret->n_sent += ret->n_nodes + ret->synced;
-	ret->call = stow_rpc_ref(w->call);
-	return true;
-}
-
-static void unlink_watcher(struct scheduler *s, struct scheduler_watcher *w)
-{
-	*(w->prev ? &w->prev->next : &s->watchers) = w->next;
-	*(w->next ? &w->next->prev : &s->last_watcher) = w->prev;
-}
-
-static void append_watcher(struct scheduler *s, struct scheduler_watcher *w)
-{
-	w->next = NULL;
-	w->prev = s->last_watcher;
-	*(w->prev ? &w->prev->next : &s->watchers) = w;
-	s->last_watcher = w;
-}
-
-/* Pause after many messages, without the lock: the threads that serve have as much work with
- * each message as this one. */
-static void pause_after(size_t *n_sent, uint64_t *since)
-{
-	uint64_t now = stow_clock_monotonic();
-
-	if (*n_sent < IN_A_ROW)
-		return;
-	*n_sent = 0;
-	stow_clock_sleep(STOW_MIN((now - *since) * 2, PAUSE));
-	*since = stow_clock_monotonic();
-}
-
-bool scheduler_watch_notify(struct scheduler *s)
-{
-	struct stow_fleet *fleet = s->fleet;
-	uint64_t round = ++s->watch_round, clock = fleet->clock, gone = fleet->n_gone;
-	uint64_t since = stow_clock_monotonic();
-	size_t n_sent = 0, looks = 0;
+	struct scheduler_watch *watch = s->watchers;
 	struct scheduler_watcher *w;
-	bool more = false;
 
-	s->watch_again = false;
-	/* A notified watcher moves to the end, because the list may change while the lock is
-	 * released. */
-	while ((w = s->watchers) && w->round != round && !atomic_load(&s->stopping)) {
-		struct news news;
-		bool told = false;
-
-		if (behind(fleet, w) || !w->synced) {
-			more = true;
-			told = gather(fleet, w, &news);
-		}
-		if (!told || !behind(fleet, w) || ++w->batches == BATCHES) {
-			w->round = round;
-			w->batches = 0;
-			unlink_watcher(s, w);
-			append_watcher(s, w);
-		}
-		if (told) {
-			stow_lock_give(&fleet->lock);
-			n_sent += news.n_sent;
-			send_news(&news);
-			pause_after(&n_sent, &since);
-			stow_lock_take(&fleet->lock);
-		}
-		if (told || ++looks == LOOKS) {
-			looks = 0;
-			stow_lock_yield(&fleet->lock);
-		}
-	}
-	return more || s->watch_again || fleet->clock != clock || fleet->n_gone != gone;
+	s->news = false;
+	while ((w = TAILQ_FIRST(&watch->idle)))
+		move(watch, w, WATCHER_READY);
 }
 
-void *scheduler_watch_run(void *arg)
-{
-	struct scheduler *s = arg;
-
-	stow_lock_take(&s->fleet->lock);
-	while (!atomic_load(&s->stopping)) {
-		if (!scheduler_watch_notify(s)) {
-			stow_lock_wait(&s->fleet->lock, &s->changed);
-			continue;
-		}
-		stow_lock_give(&s->fleet->lock);
-		stow_clock_sleep(PAUSE);
-		stow_lock_take(&s->fleet->lock);
-	}
-	stow_lock_give(&s->fleet->lock);
-	return NULL;
-}
+/* --- serving -------------------------------------------------------------- */
 
 static void watcher_free(struct scheduler_watcher *w)
 {
 	if (!w)
 		return;
-	for (size_t i = 0; i < w->n_names; i++)
-		free(w->names[i]);
 	free(w->names);
+	free(w->text);
 	free(w);
+}
+
+static void begin(struct scheduler *s, struct watch_batch *batch)
+{
+	struct scheduler_watch *watch = s->watchers;
+	struct scheduler_watcher *w;
+
+	batch->n = batch->n_items = batch->packed = batch->looked = 0;
+	while (batch->n < WATCH_AT_ONCE && (w = TAILQ_FIRST(&watch->ready))) {
+		struct watch_served *served = &batch->served[batch->n++];
+
+		memset(served, 0, sizeof(*served));
+		served->watcher = w;
+		served->call = stow_rpc_ref(w->call);
+		move(watch, w, WATCHER_SERVED);
+	}
+}
+
+static void send_batch(struct scheduler_watch *watch, struct watch_batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		struct watch_served *served = &batch->served[i];
+
+		for (size_t at = served->first; at < served->first + served->n; at++) {
+			/* If this fails, the stream has ended, and `closed` will come. */
+			(void)stow_rpc_send_packed(served->call, batch->items[at]);
+			stow_rpc_packed_unref(batch->items[at]);
+		}
+		if (served->err.code)
+			stow_rpc_close(served->call, &served->err);
+	}
+	atomic_fetch_add(&watch->looked, batch->n);
+	atomic_fetch_add(&watch->sent, batch->n_items);
+}
+
+/* With the lock: `written` waits for it, so it cannot come between the question and the move. */
+static void settle(struct scheduler_watch *watch, const struct watch_served *served)
+{
+	struct scheduler_watcher *w = served->watcher;
+
+	if (w->ended) {
+		leave(watch, w);
+		watcher_free(w);
+	} else if (served->err.code || !stow_rpc_is_written(served->call)) {
+		move(watch, w, WATCHER_BUSY);
+	} else {
+		move(watch, w, served->n || served->behind ? WATCHER_READY : WATCHER_IDLE);
+	}
+}
+
+/* Serve some watchers. Return false when none is ready. */
+static bool serve(struct scheduler *s, uint64_t now)
+{
+	struct scheduler_watch *watch = s->watchers;
+	struct watch_batch *batch = &watch->batch;
+
+	pthread_mutex_lock(&s->news_lock);
+	if (s->news && now >= watch->next_round) {
+		release_idle(s);
+		watch->next_round = now + PAUSE;
+	}
+	begin(s, batch);
+	pthread_mutex_unlock(&s->news_lock);
+	if (batch->n == 0)
+		return false;
+	stow_lock_take(&s->fleet->lock);
+	for (size_t i = 0; i < batch->n; i++)
+		scheduler_watch_collect(s, batch, &batch->served[i]);
+	stow_lock_give(&s->fleet->lock);
+	send_batch(watch, batch);
+	pthread_mutex_lock(&s->news_lock);
+	for (size_t i = 0; i < batch->n; i++)
+		settle(watch, &batch->served[i]);
+	pthread_mutex_unlock(&s->news_lock);
+	for (size_t i = 0; i < batch->n; i++)
+		stow_rpc_unref(batch->served[i].call);
+	return true;
+}
+
+bool scheduler_watch_notify(struct scheduler *s)
+{
+	s->watchers->next_round = 0;
+	return serve(s, 0);
+}
+
+/* --- the thread ----------------------------------------------------------- */
+
+/* Pause after many messages: the threads that serve have as much work with each message as this
+ * one. After few, let threads go first that wait for the fleet's lock. */
+static void pause_after(struct scheduler *s, size_t *n_sent, uint64_t *since)
+{
+	uint64_t now = stow_clock_monotonic();
+
+	*n_sent += s->watchers->batch.n_items;
+	if (*n_sent >= IN_A_ROW) {
+		*n_sent = 0;
+		stow_clock_sleep(STOW_MIN((now - *since) * 2, PAUSE));
+		*since = stow_clock_monotonic();
+	} else if (atomic_load_explicit(&s->fleet->lock.waiting, memory_order_relaxed)) {
+		stow_clock_sleep(GIVE_WAY);
+	}
+}
+
+/* Wait until a watcher is ready, or those that are idle are to be looked at. */
+static void await(struct scheduler *s)
+{
+	struct scheduler_watch *watch = s->watchers;
+
+	pthread_mutex_lock(&s->news_lock);
+	while (!atomic_load(&s->stopping) && TAILQ_EMPTY(&watch->ready)) {
+		uint64_t now = stow_clock_monotonic();
+		struct timespec until;
+
+		if (TAILQ_EMPTY(&watch->idle) || !s->news) {
+			pthread_cond_wait(&s->news_changed, &s->news_lock);
+			continue;
+		}
+		if (now >= watch->next_round)
+			break;
+		until = stow_clock_in(CLOCK_MONOTONIC, watch->next_round - now);
+		pthread_cond_timedwait(&s->news_changed, &s->news_lock, &until);
+	}
+	pthread_mutex_unlock(&s->news_lock);
+}
+
+void *scheduler_watch_run(void *arg)
+{
+	struct scheduler *s = arg;
+	uint64_t since = stow_clock_monotonic();
+	size_t n_sent = 0;
+
+	while (!atomic_load(&s->stopping)) {
+		if (serve(s, stow_clock_monotonic())) {
+			pause_after(s, &n_sent, &since);
+			continue;
+		}
+		await(s);
+		since = stow_clock_monotonic();
+		n_sent = 0;
+	}
+	return NULL;
+}
+
+/* --- the method ----------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int read_names(struct scheduler_watcher *w, const PbWatchNodesRequest *in,
+		      struct stow_err *err)
+{
+	size_t len = 0, at = 0;
+
+	if (in->n_names > NAMES_MAX)
+		return stow_err_set(err, EINVAL, "names: %zu; at most %d", in->n_names, NAMES_MAX);
+	for (size_t i = 0; i < in->n_names; i++)
+		len += strlen(in->names[i]) + 1;
+	if (len > NAME_BYTES_MAX)
+		return stow_err_set(err, EINVAL, "names: %zu bytes; at most %u", len,
+				    NAME_BYTES_MAX);
+	w->text = malloc(len + 1);
+	w->names = calloc(in->n_names + 1, sizeof(*w->names));
+	if (!w->text || !w->names)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (; w->n_names < in->n_names; w->n_names++) {
+		size_t size = strlen(in->names[w->n_names]) + 1;
+
+		w->names[w->n_names] = memcpy(w->text + at, in->names[w->n_names], size);
+		at += size;
+	}
+	qsort(w->names, w->n_names, sizeof(*w->names), compare_names);
+	return 0;
 }
 
 static int opened(struct stow_rpc_call *call, void *ctx, const void *request, struct stow_err *err)
@@ -254,35 +251,37 @@ static int opened(struct stow_rpc_call *call, void *ctx, const void *request, st
 	const PbWatchNodesRequest *in = request;
 	struct scheduler_watcher *w = calloc(1, sizeof(*w));
 	struct scheduler *s = ctx;
+	int r = w ? read_names(w, in, err) : stow_err_set(err, ENOMEM, "out of memory");
 
-	if (in->n_names > NAMES_MAX) {
-		free(w);
-		return stow_err_set(err, EINVAL, "names: %zu; at most %d", in->n_names, NAMES_MAX);
-	}
-	if (w)
-		w->names = calloc(in->n_names + 1, sizeof(*w->names));
-	if (!w || !w->names) {
+	if (r < 0) {
 		watcher_free(w);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	for (; w->n_names < in->n_names; w->n_names++) {
-		/* Longer than any name, so it matches no node. */
-		w->names[w->n_names] = strndup(in->names[w->n_names], 254);
-		if (!w->names[w->n_names]) {
-			watcher_free(w);
-			return stow_err_set(err, ENOMEM, "out of memory");
-		}
+		return r;
 	}
 	w->call = call;
-	stow_rpc_set_data(call, w);
 	w->containers = in->containers;
+	w->quota = 1;
+	stow_rpc_set_data(call, w);
 	stow_lock_take(&s->fleet->lock);
 	w->seen_gone = s->fleet->n_gone;
-	append_watcher(s, w);
-	s->watch_again = true;
-	scheduler_news(s);
 	stow_lock_give(&s->fleet->lock);
+	pthread_mutex_lock(&s->news_lock);
+	enter(s->watchers, w, WATCHER_BUSY);
+	pthread_mutex_unlock(&s->news_lock);
 	return 0;
+}
+
+static void written(struct stow_rpc_call *call, void *ctx)
+{
+	struct scheduler_watcher *w = stow_rpc_data(call);
+	struct scheduler *s = ctx;
+
+	pthread_mutex_lock(&s->news_lock);
+	if (w->state == WATCHER_BUSY) {
+		if (TAILQ_EMPTY(&s->watchers->ready))
+			pthread_cond_signal(&s->news_changed);
+		move(s->watchers, w, WATCHER_READY);
+	}
+	pthread_mutex_unlock(&s->news_lock);
 }
 
 static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
@@ -290,10 +289,68 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 	struct scheduler_watcher *gone = stow_rpc_data(call);
 	struct scheduler *s = ctx;
 
-	stow_lock_take(&s->fleet->lock);
-	unlink_watcher(s, gone);
-	stow_lock_give(&s->fleet->lock);
+	pthread_mutex_lock(&s->news_lock);
+	gone->ended = true;
+	if (gone->state == WATCHER_SERVED)
+		gone = NULL; /* the other thread frees it */
+	else
+		leave(s->watchers, gone);
+	pthread_mutex_unlock(&s->news_lock);
 	watcher_free(gone);
 }
 
-const struct stow_rpc_stream_ops scheduler_watch_ops = { .open = opened, .closed = closed };
+const struct stow_rpc_stream_ops scheduler_watch_ops = { .open = opened,
+							 .written = written,
+							 .closed = closed };
+
+/* --- beginning and end ---------------------------------------------------- */
+
+int scheduler_watch_new(struct scheduler *s, struct stow_err *err)
+{
+	struct scheduler_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	TAILQ_INIT(&watch->ready);
+	TAILQ_INIT(&watch->idle);
+	s->watchers = watch;
+	return 0;
+}
+
+void scheduler_watch_free(struct scheduler *s)
+{
+	if (!s->watchers)
+		return;
+	scheduler_watch_events_done(&s->watchers->events);
+	free(s->watchers);
+	s->watchers = NULL;
+}
+
+void scheduler_watch_render(struct scheduler *s, FILE *out)
+{
+	static const char *const states[] = { "busy", "ready", "served", "idle" };
+	struct scheduler_watch *watch = s->watchers;
+	size_t n[WATCHER_STATES];
+
+	pthread_mutex_lock(&s->news_lock);
+	memcpy(n, watch->n, sizeof(n));
+	pthread_mutex_unlock(&s->news_lock);
+	stow_metric_head(out, "numastow_scheduler_watchers", "gauge",
+			 "Calls of WatchNodes, by state: busy (its last message is not written "
+			 "yet), ready (waits for its turn), served, idle (has everything).");
+	for (size_t i = 0; i < WATCHER_STATES; i++)
+		stow_metric(out, "numastow_scheduler_watchers", (double)n[i], "state", states[i],
+			    NULL);
+	stow_metric_head(out, "numastow_scheduler_watch_looks_total", "counter",
+			 "How often a watcher was looked at for changes.");
+	stow_metric(out, "numastow_scheduler_watch_looks_total",
+		    (double)atomic_load(&watch->looked), NULL);
+	stow_metric_head(out, "numastow_scheduler_watch_packed_total", "counter",
+			 "Messages packed for watchers.");
+	stow_metric(out, "numastow_scheduler_watch_packed_total",
+		    (double)atomic_load(&watch->packed), NULL);
+	stow_metric_head(out, "numastow_scheduler_watch_sent_total", "counter",
+			 "Messages sent to watchers.");
+	stow_metric(out, "numastow_scheduler_watch_sent_total", (double)atomic_load(&watch->sent),
+		    NULL);
+}

@@ -240,7 +240,7 @@ int scheduler_copy_store(const struct stow_store_options *from, const struct sto
 	store = NULL;
 	if (r == 0)
 		r = read_store(to, &after, &store, err);
-	/* Agents obey no lower epoch than they have seen. */
+	/* Agents reject a lower epoch than they have seen. */
 	if (r == 0 && stow_store_epoch(store) <= in.epoch)
 		r = stow_err_set(err, ERANGE,
 				 "%.256s: its epoch, %" PRIu64

@@ -4,7 +4,7 @@
 /* The interface between the store (store.c) and its engines (sqlite.c, etcd_engine.c). */
 
 #include "base/clock.h"
-#include "scheduler/store/store.h"
+#include "scheduler/store/types.h"
 
 /* The unit of epochs, which start at the wall time in milliseconds. */
 #define STOW_STORE_TICK (STOW_SECOND / 1000)
@@ -60,8 +60,9 @@ struct stow_engine_count {
 	uint64_t commits, writes;
 };
 
-/* `where` has no scheme. leads(), lost(), give_up() and lag() may be called by any thread; the
- * other functions are called by one thread at a time. */
+/* `where` has no scheme. write() and forget() are called by the store's thread, standbys() by the
+ * program's main thread, and leads(), lost(), give_up() and lag() by any thread, all of them at the
+ * same time; the others before the store's thread starts, or after it has ended. */
 struct stow_engine_ops {
 	int (*check)(const char *where, const struct stow_store_options *options,
 		     struct stow_err *err);
@@ -72,7 +73,7 @@ struct stow_engine_ops {
 	bool (*leads)(void *engine, struct stow_err *why);
 	/* Whether it has lost the lead for good; NULL: never. */
 	bool (*lost)(void *engine, struct stow_err *why);
-	/* Abort a write that waits for an answer; any thread. */
+	/* Abort a write that waits for an answer. */
 	void (*give_up)(void *engine);
 	int (*load)(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,
 		    struct stow_err *err);
@@ -80,10 +81,9 @@ struct stow_engine_ops {
 	void (*write)(void *engine, struct stow_writes *batch, struct stow_engine_count *count);
 	/* Delete answers that ran out before `wall`; NULL: the engine deletes them by itself. */
 	void (*forget)(void *engine, uint64_t wall);
-	/* List the standbys; NULL: not supported. Called by the leader's thread. */
+	/* List the standbys; NULL: not supported. */
 	int (*standbys)(void *engine, struct stow_store_standbys *ret, struct stow_err *err);
-	/* How far this standby is behind; NULL: standbys read only when they take over. Any
-	 * thread. */
+	/* How far this standby is behind; NULL: standbys read only when they take over. */
 	uint64_t (*lag)(void *engine);
 	void (*free)(void *engine);
 };

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "scheduler/store/etcd_txn.h"
 
 #define WITHIN	   STOW_SECOND
@@ -89,7 +90,7 @@ static void measure(struct etcd_standby *standby, struct etcd_mirror *mirror, ui
 
 /* --- standbys ------------------------------------------------------------- */
 
-static int tell(struct etcd_standby *standby)
+static int publish(struct etcd_standby *standby)
 {
 	EtcdLeaseGrantRequest grant = ETCD_LEASE_GRANT_REQUEST__INIT;
 	EtcdPutRequest put = ETCD_PUT_REQUEST__INIT;
@@ -124,7 +125,7 @@ void etcd_standby_look(struct etcd_standby *standby, struct etcd_mirror *mirror)
 		return;
 	standby->looked = now;
 	measure(standby, mirror, now);
-	if ((!standby->told || now >= standby->told + TELL_EVERY) && tell(standby) == 0)
+	if ((!standby->told || now >= standby->told + TELL_EVERY) && publish(standby) == 0)
 		standby->told = now;
 }
 
@@ -142,10 +143,7 @@ static void take(struct stow_store_standbys *ret, const EtcdKeyValue *kv, size_t
 		return;
 	snprintf(one->name, sizeof(one->name), "%.*s", (int)(kv->key.len - skip),
 		 (const char *)kv->key.data + skip);
-	/* The name is displayed: make it printable. */
-	for (char *c = one->name; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	stow_text_ascii(one->name);
 	one->lag = ms * STOW_MILLISECOND;
 	ret->n += strcmp(one->name, own) != 0;
 }

@@ -8,7 +8,7 @@
  */
 
 #include "scheduler/store/etcd.h"
-#include "scheduler/store/store.h"
+#include "scheduler/store/types.h"
 
 struct etcd_standby;
 

@@ -62,10 +62,10 @@ void etcd_new_id(char id[33])
 	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
 }
 
-/* A compare failed. Returns 0 when the transaction had taken effect before; otherwise this
+/* A compare failed. Return 0 when the transaction had taken effect before; otherwise this
  * scheduler has lost the lead. */
-static int judge(struct etcd_engine *e, const EtcdTxnResponse *in, const char *id, bool doubt,
-		 struct stow_err *err)
+static int settle_refusal(struct etcd_engine *e, const EtcdTxnResponse *in, const char *id,
+			  bool doubt, struct stow_err *err)
 {
 	const EtcdKeyValue *leader = etcd_txn_read(in, 0), *commit = etcd_txn_read(in, 1);
 	const char *end = doubt ? "; it is not known whether the last write took effect" : "";
@@ -96,7 +96,7 @@ static int judge(struct etcd_engine *e, const EtcdTxnResponse *in, const char *i
 
 /* Return whether an error implies that nothing was written. After other errors this is not
  * known. */
-static bool says_no(int r)
+static bool has_not_written(int r)
 {
 	switch (-r) {
 	case EINVAL:
@@ -114,12 +114,12 @@ static bool says_no(int r)
 
 /* Return whether the lease could not be renewed for so long that another scheduler probably
  * leads, or will. Then this process should exit and become a standby, which answers at once. */
-static bool is_hopeless(struct etcd_engine *e, struct stow_err *err)
+static bool has_lost_lease(struct etcd_engine *e, struct stow_err *err)
 {
 	if (stow_clock_boot() < etcd_lease_until(e->lease) + HOPE)
 		return false;
 	stow_err_set(err, ESTALE,
-		     "etcd has not answered since this scheduler's lease ran out; it gives up the "
+		     "etcd has not answered since this scheduler's lease expired; it gives up the "
 		     "lead; it is not known whether the last write took effect");
 	lose(e, err);
 	return true;
@@ -137,7 +137,7 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 		int r;
 
 		/* The first try is always sent: etcd knows who leads. */
-		if (doubt && (etcd_engine_lost(e, err) || is_hopeless(e, err)))
+		if (doubt && (etcd_engine_lost(e, err) || has_lost_lease(e, err)))
 			return -err->code;
 		if (atomic_load(&e->giving_up))
 			return stow_err_set(err, ETIMEDOUT,
@@ -148,14 +148,14 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 		if (r == 0) {
 			EtcdTxnResponse *in = answer;
 
-			r = in->succeeded ? 0 : judge(e, in, id, doubt, err);
+			r = in->succeeded ? 0 : settle_refusal(e, in, id, doubt, err);
 			stow_rpc_message_free(in);
 			if (r == 0 && doubt)
 				stow_log(STOW_LOG_NOTICE,
 					 "etcd has answered: the write took effect once");
 			return r;
 		}
-		if (says_no(r) && !doubt)
+		if (has_not_written(r) && !doubt)
 			return r;
 		if (!doubt)
 			stow_log(STOW_LOG_WARNING,

@@ -3,10 +3,10 @@
 
 #include "base/clock.h"
 
-#define LEAST	  (STOW_SECOND / 4000) /* a shorter wait is not what one gets */
+#define LEAST	  (STOW_SECOND / 4000) /* timers are not more precise */
 #define MOST	  (STOW_SECOND / 200)
-#define OF	  8  /* of late: the last one counts for an eighth */
-#define MISSING	  4  /* one of so many that were answered may stay away */
+#define OF	  8  /* in the average the last transaction counts for an eighth */
+#define MISSING	  4  /* one of so many callers may stay away, and the wait still paid */
 #define SKIP_MOST 64 /* transactions */
 
 void stow_gather_wrote(struct stow_gather *gather, uint64_t took, size_t answered, size_t queued)
@@ -25,7 +25,7 @@ void stow_gather_answered(struct stow_gather *gather, uint64_t now)
 uint64_t stow_gather_begin(struct stow_gather *gather, uint64_t now, size_t queued,
 			   size_t *ret_wanted)
 {
-	/* With callers that need longer than a transaction, two halves in turn are faster. */
+	/* If callers take longer than a transaction, two halves in turn are faster. */
 	uint64_t most = gather->takes;
 
 	if (most < LEAST || queued == 0 || queued >= gather->expected ||
@@ -43,8 +43,8 @@ void stow_gather_ended(struct stow_gather *gather, size_t queued)
 {
 	size_t missing = queued < gather->expected ? gather->expected - queued : 0;
 
-	/* Of callers that do not wait for answers as many come during a wait as during a
-	 * transaction: then each second wait pays, which is not enough. */
+	/* Callers that do not wait for answers come at any time: then every second wait pays by
+	 * chance. Skip more transactions after a vain wait than a good one makes up for. */
 	if (missing <= gather->n_answered / MISSING) {
 		gather->skips /= 2;
 		return;

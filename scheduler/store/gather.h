@@ -4,14 +4,13 @@
 /*
  * How long the store's thread waits for callers before it begins a transaction.
  *
- * Callers that ask again as soon as they are answered split in two halves: while a transaction
- * is under way the one half is queued, and it would be written at once when the other half is
- * answered, which then comes too late. Each transaction would have half of the callers, and each
- * caller would wait for two. So the thread gives those that it has just answered a moment to come
- * back, when writing takes so long that this pays. That is found out by trying: a wait that was in
- * vain is not tried again for some transactions, and for more each time.
+ * Callers that ask again as soon as they are answered split into two halves: while the transaction
+ * of one half is written, the other half queues. Each transaction then has half of the callers, and
+ * each caller waits for two transactions. So the thread waits a moment, until the callers that it
+ * has just answered ask again. Whether that pays is found out by trying: after a wait in vain the
+ * next transactions do not wait, more of them each time.
  *
- * Not locked: the store's lock is around it.
+ * For use under the store's lock.
  */
 
 #include <stdbool.h>
@@ -19,23 +18,23 @@
 #include <stdint.h>
 
 struct stow_gather {
-	uint64_t takes;	   /* ns that a transaction takes, of late */
-	uint64_t answered; /* when the last ones were */
+	uint64_t takes;	   /* ns that a transaction takes, on average */
+	uint64_t answered; /* when the last callers were answered */
 	size_t n_answered, expected;
 	unsigned int skip, skips;
 };
 
-/* Says that a transaction with lists of `answered` callers was written in `took` ns, while the
- * lists of `queued` others came. */
+/* Note that a transaction of `answered` callers was written in `took` ns, while `queued` others
+ * came. */
 void stow_gather_wrote(struct stow_gather *gather, uint64_t took, size_t answered, size_t queued);
 
-/* Says that these callers have been answered. */
+/* Note that these callers have been answered. */
 void stow_gather_answered(struct stow_gather *gather, uint64_t now);
 
-/* Returns for how many ns the thread, which has found `queued` lists, shall wait until
- * *ret_wanted are queued; 0: not at all. After a wait stow_gather_ended() is called. */
+/* Return for how many ns to wait until *ret_wanted callers are queued, when `queued` are; 0: do not
+ * wait. Call stow_gather_ended() after the wait. */
 uint64_t stow_gather_begin(struct stow_gather *gather, uint64_t now, size_t queued,
 			   size_t *ret_wanted);
 
-/* Says how many lists were queued when the wait was over. */
+/* Note how many callers were queued when the wait was over. */
 void stow_gather_ended(struct stow_gather *gather, size_t queued);

@@ -15,14 +15,14 @@
 #include "scheduler/store/engine.h"
 #include "scheduler/store/gather.h"
 
-#define FORGET_EVERY (60 * STOW_SECOND)
-#define PROBE_EVERY  (5 * STOW_SECOND) /* between probes, when there are no writes */
-#define RETRY_EVERY  STOW_SECOND       /* after a failure */
-#define STOP_WITHIN  (5 * STOW_SECOND)
-#define HANGS	     (10 * STOW_SECOND)
-#define LOOK_EVERY   (5 * STOW_SECOND) /* for standbys */
-#define OWED_MOST    65536
-#define OWED_A_TIME  256
+#define FORGET_EVERY   (60 * STOW_SECOND)
+#define PROBE_EVERY    (5 * STOW_SECOND) /* between probes, when there are no writes */
+#define RETRY_EVERY    STOW_SECOND	 /* after a failure */
+#define STOP_WITHIN    (5 * STOW_SECOND)
+#define HANGS	       (10 * STOW_SECOND)
+#define LOOK_EVERY     (5 * STOW_SECOND) /* for standbys */
+#define RETRIES_MAX    65536
+#define RETRIES_A_TIME 256
 
 struct stow_store {
 	const struct stow_engine_ops *ops;
@@ -45,13 +45,13 @@ struct stow_store {
 	uint64_t looked; /* when standbys were asked for; for the leader's thread */
 
 	/* For the thread only: failed deletions without a callback. */
-	struct stow_write *owed, **owed_last;
-	uint64_t n_owed; /* under the lock */
+	struct stow_write *retries, **retries_last;
+	uint64_t n_retries; /* under the lock */
 	uint64_t said;
-	size_t unsaid;
+	size_t suppressed;
 };
 
-/* --- owed deletions ------------------------------------------------------- */
+/* --- deletions to retry ---------------------------------------------------- */
 
 static bool is_deletion(enum stow_write_kind kind)
 {
@@ -62,67 +62,67 @@ static bool is_deletion(enum stow_write_kind kind)
 
 /* Keep the deletions of a failed list: otherwise the rows would be back after a restart. Ids are
  * never reused, but request ids may be: see settled(). */
-static void owe(struct stow_store *store, struct stow_writes *writes)
+static void keep_for_retry(struct stow_store *store, struct stow_writes *writes)
 {
 	struct stow_write **at = &writes->first;
 
 	while (*at) {
 		struct stow_write *w = *at;
 
-		if (!is_deletion(w->kind) || store->n_owed >= OWED_MOST) {
+		if (!is_deletion(w->kind) || store->n_retries >= RETRIES_MAX) {
 			at = &w->next;
 			continue;
 		}
 		*at = w->next;
 		w->next = NULL;
-		*store->owed_last = w;
-		store->owed_last = &w->next;
+		*store->retries_last = w;
+		store->retries_last = &w->next;
 		pthread_mutex_lock(&store->lock);
-		store->n_owed++;
+		store->n_retries++;
 		pthread_mutex_unlock(&store->lock);
 	}
 	writes->last = at;
 }
 
-static struct stow_write *pop_owed(struct stow_store *store)
+static struct stow_write *pop_retry(struct stow_store *store)
 {
-	struct stow_write *w = store->owed;
+	struct stow_write *w = store->retries;
 
-	store->owed = w->next;
-	if (!store->owed)
-		store->owed_last = &store->owed;
+	store->retries = w->next;
+	if (!store->retries)
+		store->retries_last = &store->retries;
 	w->next = NULL;
 	pthread_mutex_lock(&store->lock);
-	store->n_owed--;
+	store->n_retries--;
 	pthread_mutex_unlock(&store->lock);
 	return w;
 }
 
-/* Drop an owed deletion of an answer when a new answer was written under the same request id. */
+/* Drop the retry of an answer's deletion when a new answer was written under the same request id. */
 static void settled(struct stow_store *store, const struct stow_writes *batch)
 {
-	if (!store->owed)
+	if (!store->retries)
 		return;
 	for (; batch; batch = batch->next)
 		for (const struct stow_write *w = batch->first; w; w = w->next)
-			for (struct stow_write *o = store->owed; o && w->kind == STOW_WRITE_ANSWER;
-			     o = o->next)
+			for (struct stow_write *o = store->retries;
+			     o && w->kind == STOW_WRITE_ANSWER; o = o->next)
 				if (o->kind == STOW_WRITE_NO_ANSWER &&
 				    strcmp(o->text, w->text) == 0)
 					o->text[0] = '\0'; /* matches no row */
 }
 
-/* Return the owed deletions, each in a list of its own. */
-static struct stow_writes *take_owed(struct stow_store *store)
+/* Return deletions to retry, each in a list of its own. */
+static struct stow_writes *take_retries(struct stow_store *store)
 {
 	struct stow_writes *first = NULL, **last = &first;
 
-	for (int i = 0; i < OWED_A_TIME && store->owed; i++) {
+	for (int i = 0; i < RETRIES_A_TIME && store->retries; i++) {
 		struct stow_writes *writes = stow_writes_new();
 
 		if (!writes)
 			break;
-		writes->first = pop_owed(store);
+		writes->first = pop_retry(store);
 		writes->last = &writes->first->next;
 		*last = writes;
 		last = &writes->next;
@@ -168,7 +168,7 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	pthread_cond_broadcast(&store->idle);
 	if (!store->first && !store->closing)
 		wait_for(&store->queued, &store->lock,
-			 store->owed || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
+			 store->retries || store->bad.code ? RETRY_EVERY : PROBE_EVERY);
 	gather(store);
 	batch = store->first;
 	store->first = NULL;
@@ -190,13 +190,13 @@ static void log_refused(struct stow_store *store, const struct stow_err *err)
 {
 	uint64_t now = stow_clock_boot();
 
-	store->unsaid++;
+	store->suppressed++;
 	if (store->said && now < store->said + STOW_SECOND)
 		return;
 	stow_log(STOW_LOG_ERR, "the store refused a write", stow_why(err),
-		 stow_number("times", store->unsaid));
+		 stow_number("times", store->suppressed));
 	store->said = now;
-	store->unsaid = 0;
+	store->suppressed = 0;
 }
 
 static void engine_write(struct stow_store *store, struct stow_writes *batch)
@@ -242,7 +242,7 @@ static void probe(struct stow_store *store)
 		stow_log(STOW_LOG_NOTICE, "the store accepts writes again");
 }
 
-/* Call all callbacks. Returns whether a list has failed. */
+/* Call all callbacks. Return whether a list has failed. */
 static bool settle(struct stow_store *store, struct stow_writes *batch)
 {
 	size_t failed = 0;
@@ -259,7 +259,7 @@ static bool settle(struct stow_store *store, struct stow_writes *batch)
 		if (w->err.code) {
 			log_refused(store, &w->err);
 			if (!w->done)
-				owe(store, w);
+				keep_for_retry(store, w);
 		}
 		if (w->done)
 			w->done(w->ctx, w->err.code ? &w->err : NULL);
@@ -303,8 +303,8 @@ static void *run(void *arg)
 			engine_write(store, batch);
 			failed = settle(store, batch);
 		}
-		if (!failed && store->owed && !store->bad.code) {
-			batch = take_owed(store);
+		if (!failed && store->retries && !store->bad.code) {
+			batch = take_retries(store);
 			engine_write(store, batch);
 			failed = settle(store, batch);
 		}
@@ -349,7 +349,7 @@ void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 	uint64_t since;
 
 	pthread_mutex_lock(&store->lock);
-	*ret = (struct stow_store_state){ .failed = store->failed, .owed = store->n_owed };
+	*ret = (struct stow_store_state){ .failed = store->failed, .retries = store->n_retries };
 	ret->why = store->bad;
 	since = store->writing;
 	pthread_mutex_unlock(&store->lock);
@@ -399,7 +399,7 @@ int stow_store_check(const struct stow_store_options *options, struct stow_err *
 	ops = engine_of(options, &where);
 	return ops ? ops->check(where, options, err)
 		   : stow_err_set(err, EINVAL,
-				  "\"%.128s\"; want sqlite:DIR, or etcd:https://HOST:2379,...",
+				  "\"%.128s\"; expected sqlite:DIR, or etcd:https://HOST:2379,...",
 				  options->where);
 }
 
@@ -416,7 +416,7 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
 	if (!store)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	store->last = &store->first;
-	store->owed_last = &store->owed;
+	store->retries_last = &store->retries;
 	pthread_mutex_init(&store->lock, NULL);
 	stow_clock_cond_init(&store->idle);
 	stow_clock_cond_init(&store->queued);
@@ -520,8 +520,8 @@ void stow_store_close(struct stow_store *store)
 	pthread_mutex_unlock(&store->lock);
 	if (store->running)
 		pthread_join(store->thread, NULL);
-	while (store->owed)
-		stow_write_free(pop_owed(store));
+	while (store->retries)
+		stow_write_free(pop_retry(store));
 	if (store->engine)
 		store->ops->free(store->engine);
 	pthread_cond_destroy(&store->queued);

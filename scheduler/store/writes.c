@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Lists of writes: filled by callers, read by the engines. */
+#include "scheduler/store/writes.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

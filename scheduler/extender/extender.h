@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * An extender of kube-scheduler, for clusters without Dynamic Resource Allocation: an HTTPS server
+ * with /filter and /prioritize, which answer from the fleet's table. Its answers tell which
+ * machines have room, so that it needs a client certificate.
+ */
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "rpc/rpc.h"
+#include "scheduler/extender/answer.h"
+
+struct scheduler_extender;
+
+struct scheduler_extender_options {
+	const char *address;	   /* numeric */
+	struct stow_rpc_tls tls;   /* all of it */
+	const atomic_bool *active; /* otherwise requests are refused */
+	struct extender_options answer;
+};
+
+/* Begin to serve, until it is freed; the fleet must outlive it. */
+int scheduler_extender_new(const struct scheduler_extender_options *options,
+			   struct scheduler_extender **ret, struct stow_err *err);
+void scheduler_extender_free(struct scheduler_extender *extender);
+
+/* Return whether kube-scheduler accepts the certificate: it has not expired. */
+bool scheduler_extender_well(struct scheduler_extender *extender, char *why, size_t size);
+/* Write the metrics; zeros for NULL. */
+void scheduler_extender_render(struct scheduler_extender *extender, FILE *out);

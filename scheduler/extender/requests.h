@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a pod's annotations ask of one machine. */
+
+#include <json-c/json.h>
+
+#include "base/err.h"
+#include "model/choices.h"
+#include "place/request.h"
+
+struct extender_requests {
+	/* Those of init containers first, each of which has the machine alone; then those that
+	 * have it together. */
+	struct stow_request *list;
+	size_t n_init, n;
+	/* Where reservations of the pod are; "" for none. What they hold is not in the list. */
+	char machine[STOW_NAME_MAX + 1];
+};
+
+/* Read a pod (object of the API). Return 1, or 0 when it asks for nothing. -EINVAL, -ERANGE,
+ * -EPERM: an annotation is refused, as by the hook. Free in all cases. */
+int extender_requests_read(struct json_object *object, struct extender_requests *ret,
+			   struct stow_err *err);
+void extender_requests_done(struct extender_requests *requests);
