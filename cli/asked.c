@@ -2,14 +2,15 @@
 #include "cli/asked.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "oci-hook/state.h"
 
 void cli_asked_done(struct cli_asked *asked)
@@ -39,15 +40,13 @@ static int add(struct cli_asked *asked, const char *key, size_t key_len, const c
 int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	_cleanup_close_ int fd = -EBADF;
 	struct json_object *map, *inner;
-	size_t len;
 	int r;
 
-	fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return stow_err_sys(err, errno, "%s", path);
-	r = hook_read_all(fd, HOOK_CONFIG_MAX, path, &text, &len, err);
+	if (strcmp(path, "-") == 0)
+		r = stow_read_all(STDIN_FILENO, HOOK_CONFIG_MAX, path, &text, NULL, err);
+	else
+		r = stow_read_file(path, HOOK_CONFIG_MAX, &text, NULL, err);
 	if (r < 0)
 		return r;
 	asked->file = json_tokener_parse(text);

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/grid.h"
 #include "base/parse.h"
 #include "cgroup/paths.h"
 #include "cli/cli.h"
@@ -30,23 +32,39 @@ static const char *zones_of(const struct stow_memblock *block, char *buf, size_t
 	return buf;
 }
 
-static void print_line(const struct blocks_view *view, const struct blocks_row *rows, size_t n)
+static const struct stow_grid_column text_columns[] = {
+	{ "RANGE", 29, 15, false }, { "SIZE", 7, 0, true },	   { "STATE", 13, 7, false },
+	{ "BLOCK", 9, 0, true },    { "NODE", 4, 0, true },	   { "ZONE", 14, 7, false },
+	{ "DEVICE", 10, 6, false }, { "REMOVABLE", 9, 16, false },
+};
+enum { N_TEXT = STOW_ARRAY_SIZE(text_columns) };
+
+/* Set the cells of `n` blocks in one row; a cell is NULL when memory ran out. */
+static void line_cells(const struct blocks_view *view, const struct blocks_row *rows, size_t n,
+		       char **cells)
 {
 	const struct stow_memblock *block = rows->block;
 	uint64_t start = block->id * view->list->block_size, bytes = n * view->list->block_size;
 	const char *device = blocks_device(view, rows);
-	char size[32], ids[48], node[16], zones[48];
+	char text[48];
+	int r;
 
-	if (n > 1)
-		snprintf(ids, sizeof(ids), "%" PRIu64 "-%" PRIu64, block->id, block->id + n - 1);
-	else
-		snprintf(ids, sizeof(ids), "%" PRIu64, block->id);
-	snprintf(node, sizeof(node), block->node < 0 ? "-" : "%d", block->node);
-	printf("0x%012" PRIx64 "-0x%012" PRIx64 " %7s %-13s %9s %4s %-14s %-10s %s%s%s\n", start,
-	       start + bytes - 1, stow_format_size(bytes, size, sizeof(size)),
-	       stow_memblock_state_name(block->state), ids, node,
-	       zones_of(block, zones, sizeof(zones)), device ? device : "-",
-	       stow_leave_name(rows->leave.can), rows->leave.why[0] ? ": " : "", rows->leave.why);
+	r = asprintf(&cells[0], "0x%012" PRIx64 "-0x%012" PRIx64, start, start + bytes - 1);
+	if (r < 0)
+		cells[0] = NULL;
+	cells[1] = strdup(stow_format_size(bytes, text, sizeof(text)));
+	cells[2] = strdup(stow_memblock_state_name(block->state));
+	snprintf(text, sizeof(text), n > 1 ? "%" PRIu64 "-%" PRIu64 : "%" PRIu64, block->id,
+		 block->id + n - 1);
+	cells[3] = strdup(text);
+	snprintf(text, sizeof(text), block->node < 0 ? "-" : "%d", block->node);
+	cells[4] = strdup(text);
+	cells[5] = strdup(zones_of(block, text, sizeof(text)));
+	cells[6] = strdup(device ? device : "-");
+	r = asprintf(&cells[7], "%s%s%s", stow_leave_name(rows->leave.can),
+		     rows->leave.why[0] ? ": " : "", rows->leave.why);
+	if (r < 0)
+		cells[7] = NULL;
 }
 
 /* Format numbers of pages as "anonymous 300Mi, file 20Mi"; "" for none. */
@@ -123,37 +141,81 @@ static void print_summary(const struct blocks_view *view)
 }
 
 /* Warn of added memory that came online in a kernel zone, as most distributions do by default. */
-static void print_luck(const struct blocks_view *view)
+static void print_at_risk(const struct blocks_view *view)
 {
 	size_t n = 0;
 	char size[32];
 
 	for (size_t i = 0; i < view->n_rows; i++)
-		n += stow_leave_is_luck(view->rows[i].block);
+		n += stow_leave_is_at_risk(view->rows[i].block);
 	if (n)
-		printf("\n%s of added memory came online in a zone of the kernel's, which may put "
-		       "its own there: %s\n",
+		printf("\n%s of added memory is online in a kernel zone, where the kernel may put "
+		       "its own pages: %s\n",
 		       stow_format_size(n * view->list->block_size, size, sizeof(size)),
 		       STOW_LEAVE_ADVICE);
 }
 
+/* The lines of the table. */
+struct lines {
+	const struct blocks_view *view;
+	size_t n, *first; /* the line's first row, and one more at the end */
+	char **cells;
+};
+
+static void lines_done(struct lines *lines)
+{
+	for (size_t i = 0; lines->cells && i < lines->n * N_TEXT; i++)
+		free(lines->cells[i]);
+	free(lines->cells);
+	free(lines->first);
+}
+
+static int below_line(void *data, size_t i)
+{
+	const struct lines *lines = data;
+
+	return print_use(lines->view, &lines->view->rows[lines->first[i]],
+			 lines->first[i + 1] - lines->first[i]);
+}
+
+static int print_lines(const struct blocks_view *view)
+{
+	_cleanup_(lines_done) struct lines lines = { .view = view };
+	const struct stow_grid grid = {
+		.columns = text_columns,
+		.n = N_TEXT,
+		.width = cli_width(),
+		.after = below_line,
+		.data = &lines,
+	};
+
+	lines.first = calloc(view->n_rows + 1, sizeof(*lines.first));
+	lines.cells = calloc((view->n_rows + 1) * N_TEXT, sizeof(*lines.cells));
+	if (!lines.first || !lines.cells)
+		return -ENOMEM;
+	for (size_t i = 0; i < view->n_rows; i++) {
+		if (i && !view->all && alike(&view->rows[i - 1], &view->rows[i]))
+			continue;
+		lines.first[lines.n++] = i;
+	}
+	lines.first[lines.n] = view->n_rows;
+	for (size_t i = 0; i < lines.n; i++)
+		line_cells(view, &view->rows[lines.first[i]], lines.first[i + 1] - lines.first[i],
+			   lines.cells + i * N_TEXT);
+	for (size_t i = 0; i < lines.n * N_TEXT; i++)
+		if (!lines.cells[i])
+			return -ENOMEM;
+	return stow_grid_print(stdout, &grid, lines.cells, lines.n);
+}
+
 int blocks_print_text(const struct blocks_view *view)
 {
-	int r = 0;
+	int r = print_lines(view);
 
-	printf("%-29s %7s %-13s %9s %4s %-14s %-10s %s\n", "RANGE", "SIZE", "STATE", "BLOCK",
-	       "NODE", "ZONE", "DEVICE", "REMOVABLE");
-	for (size_t i = 0, n; r == 0 && i < view->n_rows; i += n) {
-		for (n = 1; !view->all && i + n < view->n_rows &&
-			    alike(&view->rows[i + n - 1], &view->rows[i + n]);)
-			n++;
-		print_line(view, &view->rows[i], n);
-		r = print_use(view, &view->rows[i], n);
-	}
 	if (r < 0)
 		return r;
 	print_summary(view);
-	print_luck(view);
+	print_at_risk(view);
 	if (view->unknown)
 		printf("\n%s\n", view->unknown);
 	else if (view->owners && !view->owners_known)

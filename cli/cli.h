@@ -3,6 +3,7 @@
 
 /* The command numastow: one cmd_*.c per subcommand, listed in the table in main.c. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,8 @@ enum {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
+	CLI_NOT_FIT = 3,       /* a request does not fit */
+	CLI_PROBLEMS = 4,      /* the machine was examined, and there are problems */
 	CLI_PARTIAL = 64,      /* done in part, as requested */
 	CLI_INTERRUPTED = 130, /* as a shell returns it for SIGINT */
 };
@@ -20,25 +23,28 @@ struct cli_command {
 	const char *name;
 	const char *arguments; /* for the synopsis */
 	const char *summary;   /* one line */
-	/* argv[0] is the subcommand's name; returns the exit code. Each parses its options with
-	 * getopt_long(3), and has --help. */
+	/* argv[0] is the subcommand's name; returns the exit code. Each parses its options by a
+	 * table (cli/options.h). */
 	int (*run)(int argc, char **argv);
 };
+
+/* Return how users call this program: "numastow", or "kubectl numastow". */
+const char *cli_program(void);
 
 /* Print "numastow: message", and return CLI_FAILED. */
 int cli_fail(const struct stow_err *err);
 
-/* Print a subcommand's usage to stdout, for --help. `options` has one per line. */
-void cli_usage(const char *name, const char *arguments, const char *summary, const char *options);
-
-/* Point to --help, after getopt_long(3) has printed the error, and return CLI_USAGE. */
+/* Point to --help, after an error was printed, and return CLI_USAGE. */
 int cli_bad_usage(const char *name);
+
+/* Return the width of the terminal, or of COLUMNS; 0: there is none, and nothing is wrapped. */
+int cli_width(void);
 
 /* If standard output is a pipe without a reader (as after head(1) has exited), end the program
  * with SIGPIPE, as other programs do. */
 void cli_end_without_reader(void);
-/* Flush standard output. Returns `code`; or, if output could not be written (a full disk, a
- * closed pipe), prints a message and returns CLI_FAILED. */
+/* Flush standard output. Return `code`; or, if output could not be written (a full disk, a
+ * closed pipe), print a message and return CLI_FAILED. */
 int cli_finish(int code);
 
 /* Format a time in ns since the epoch as "2026-11-22 14:03:05" in local time. */
@@ -47,13 +53,29 @@ const char *cli_format_time(uint64_t ns, char *buf, size_t size);
 /* Shorten a long id, as Podman does; a short one stays as it is. */
 const char *cli_short_id(const char *id, char *buf, size_t size);
 
+/* Print the text of `numastow help TOPIC`; false: there is no such topic. */
+bool cli_help_topic(const char *name);
+/* Print the list of topics, for --help. */
+void cli_help_topics(void);
+
 /* Print a json-c object, and free it. */
 struct json_object;
 void cli_print_json(struct json_object *json);
 
-/* Execute numastow-fleet, the part of the command that speaks gRPC (cli/fleet). Returns only on
+/* Execute numastow-fleet, the part of the command that speaks gRPC (cli/fleet). Return only on
  * failure. */
 int cli_become_fleet(int argc, char **argv);
+
+/* Execute numastow-view, the part of the command that shows and sets what the kernel has
+ * (cli/view). Return only on failure. */
+int cli_become_view(int argc, char **argv);
+
+/* Execute numastow-setup, which configures container runtimes. Return only on failure. */
+int cli_become_setup(int argc, char **argv);
+
+/* Execute numastow-run. Return only on failure, with the exit code of `numastow run` for its own
+ * failures. */
+int cli_become_run(int argc, char **argv);
 
 int cmd_topology(int argc, char **argv);
 int cmd_ledger(int argc, char **argv);
@@ -65,6 +87,8 @@ int cmd_restore(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
 int cmd_drains(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+int cmd_bind(int argc, char **argv);
 int cmd_blocks(int argc, char **argv);
 int cmd_online(int argc, char **argv);
 int cmd_offline(int argc, char **argv);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow blocks: the memory blocks, and what is in them. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "cgroup/paths.h"
 #include "cli/blocks_view.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 
 static bool is_online(const struct stow_memblock *block)
 {
@@ -124,7 +124,7 @@ static int show(const struct asked *asked, struct stow_err *err)
 		return r;
 	look_inside(root, &view, &use, &why);
 	for (size_t i = 0; i < view.n_rows; i++)
-		view.rows[i].leave = stow_leave_judge(&list, view.rows[i].block, view.rows[i].use);
+		view.rows[i].leave = stow_leave_check(&list, view.rows[i].block, view.rows[i].use);
 	if (view.owners && view.owners_known)
 		r = find_cgroups(root, &view, err);
 	if (r < 0)
@@ -134,76 +134,44 @@ static int show(const struct asked *asked, struct stow_err *err)
 	return r < 0 ? stow_err_sys(err, -r, "printing the memory blocks") : 0;
 }
 
-static int parse_node(const char *text, int *ret)
+static int parse_node(const char *text, void *value, struct stow_err *err)
 {
-	struct stow_err err;
 	uint64_t node;
+	int r = stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, err);
 
-	if (stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, &err) < 0) {
-		fprintf(stderr, "numastow: --node: %s\n", err.msg);
-		return cli_bad_usage("blocks");
-	}
-	*ret = (int)node;
-	return CLI_OK;
-}
-
-static int help(void)
-{
-	cli_usage("blocks", "[OPTION...]",
-		  "Show the memory blocks: where they are, what they came in, and whether they can "
-		  "leave",
-		  "  -a, --all          a line for each, also for neighbours that are alike\n"
-		  "  -n, --node N       those of NUMA node N\n"
-		  "  -o, --owners       show what is in them, and the owners (for root)\n"
-		  "  -j, --json         print JSON, see numastow-blocks(1)\n"
-		  "  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another "
-		  "machine's\n"
-		  "  -h, --help         print this text\n");
-	return CLI_OK;
+	if (r == 0)
+		*(int *)value = (int)node;
+	return r;
 }
 
 int cmd_blocks(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "node", required_argument, NULL, 'n' },
-		{ "owners", no_argument, NULL, 'o' },
-		{ "sysroot", required_argument, NULL, 's' },
-		{ NULL, 0, NULL, 0 },
+	static const struct cli_usage usage = {
+		"blocks",
+		"[OPTION...]",
+		"Show the memory blocks: their addresses, devices, and whether they can be removed",
+		"  -a, --all          print one line for each block\n"
+		"  -n, --node N       only blocks of NUMA node N\n"
+		"  -o, --owners       show their contents and owners (root only)\n"
+		"  -j, --json         print JSON, see numastow-blocks(1)\n"
+		"  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another machine's\n"
+		"  -h, --help         print this text\n",
+		0,
+		NULL
 	};
 	struct asked asked = { .sysroot = "/", .node = -1 };
+	const struct cli_option options[] = {
+		{ "all", 'a', .flag = &asked.all },
+		{ "json", 'j', .flag = &asked.json },
+		{ "node", 'n', .take = parse_node, .value = &asked.node },
+		{ "owners", 'o', .flag = &asked.owners },
+		{ "sysroot", 's', .text = &asked.sysroot },
+		{ 0 },
+	};
+	int r = cli_options(&usage, options, argc, argv);
 	struct stow_err err = { 0 };
-	int c;
 
-	while ((c = getopt_long(argc, argv, "ahjn:os:", options, NULL)) >= 0) {
-		switch (c) {
-		case 'a':
-			asked.all = true;
-			break;
-		case 'h':
-			return help();
-		case 'j':
-			asked.json = true;
-			break;
-		case 'n':
-			if (parse_node(optarg, &asked.node) != CLI_OK)
-				return CLI_USAGE;
-			break;
-		case 'o':
-			asked.owners = true;
-			break;
-		case 's':
-			asked.sysroot = optarg;
-			break;
-		default:
-			return cli_bad_usage("blocks");
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "numastow: blocks takes no argument \"%.64s\"\n", argv[optind]);
-		return cli_bad_usage("blocks");
-	}
+	if (r >= 0)
+		return r;
 	return show(&asked, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow drain: by an agent or a scheduler, if there is one; otherwise in this process. */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "cli/drain.h"
 #include "cli/drain_asked.h"
 #include "cli/drain_view.h"
+#include "cli/options.h"
 #include "drain/drain.h"
 #include "grant/agent.h"
 
@@ -24,7 +24,7 @@
 struct asked {
 	struct drain_asked drain;
 	const char *explain;
-	bool json, fleet, help;
+	bool json, fleet;
 };
 
 /* --- local drains --------------------------------------------------------- */
@@ -79,7 +79,7 @@ static int drain_here(const struct asked *asked)
 	_cleanup_(cli_context_done) struct cli_context context;
 	char id[STOW_DRAIN_ID_LEN + 1], what[128], line[256];
 	struct drain_view view;
-	struct stow_drain_watch watch = { on_progress, on_stop, &view };
+	struct stow_drain_watch watch = { .progress = on_progress, .stop = on_stop, .ctx = &view };
 	const struct drain_asked *d = &asked->drain;
 	struct stow_drain_spec spec;
 	PbDrainSpec wanted;
@@ -113,56 +113,6 @@ static int drain_here(const struct asked *asked)
 
 /* --- the command line ----------------------------------------------------- */
 
-enum {
-	NODE = 256,
-	SIZE,
-	BLOCKS,
-	DEVICE,
-	EXPLAIN,
-	DRY_RUN,
-	EJECT,
-	WAIT,
-	KEEP,
-	RESUME,
-	ELSEWHERE,
-	BLOCK_TIMEOUT,
-	TIMEOUT,
-	REMOVAL_TIMEOUT,
-	REVOKE,
-	DETACH,
-	FLEET
-};
-
-static const struct option options[] = {
-	{ "node", required_argument, NULL, NODE },
-	{ "size", required_argument, NULL, SIZE },
-	{ "blocks", required_argument, NULL, BLOCKS },
-	{ "device", required_argument, NULL, DEVICE },
-	{ "explain", required_argument, NULL, EXPLAIN },
-	{ "dry-run", no_argument, NULL, DRY_RUN },
-	{ "eject", no_argument, NULL, EJECT },
-	{ "wait", no_argument, NULL, WAIT },
-	{ "keep", no_argument, NULL, KEEP },
-	{ "resume", no_argument, NULL, RESUME },
-	{ "hugepages-elsewhere", no_argument, NULL, ELSEWHERE },
-	{ "block-timeout", required_argument, NULL, BLOCK_TIMEOUT },
-	{ "timeout", required_argument, NULL, TIMEOUT },
-	{ "removal-timeout", required_argument, NULL, REMOVAL_TIMEOUT },
-	{ "revoke", no_argument, NULL, REVOKE },
-	{ "detach", no_argument, NULL, DETACH },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	/* Options for numastow-fleet's connection. */
-	{ "scheduler", required_argument, NULL, FLEET },
-	{ "ca", required_argument, NULL, FLEET },
-	{ "certificate", required_argument, NULL, FLEET },
-	{ "key", required_argument, NULL, FLEET },
-	{ "server-name", required_argument, NULL, FLEET },
-	{ "agent", required_argument, NULL, FLEET },
-	{ "config", required_argument, NULL, FLEET },
-	{ 0 },
-};
-
 static const char arguments[] = "[MACHINE] (--node N | --blocks LIST | --device NAME) [OPTION...]";
 static const char help[] =
 	"  --node N               memory of this NUMA node\n"
@@ -171,15 +121,15 @@ static const char help[] =
 	"  --device NAME          this device's: dimm0, dax0.0, virtio1\n"
 	"  --explain BLOCK        show what is in a block and may keep it online\n"
 	"  --dry-run              show what would be done, and change nothing\n"
-	"  --eject                have the machine remove it\n"
-	"  --wait                 wait until a hypervisor or a person has removed it\n"
-	"  --keep                 keep blocks offline when others cannot go; exit code 64\n"
-	"  --resume               continue, instead of undoing, after the program was killed\n"
+	"  --eject                eject the memory when it is offline\n"
+	"  --wait                 wait until a hypervisor or an operator has removed it\n"
+	"  --keep                 keep blocks offline even if others cannot go; exit code 64\n"
+	"  --resume               if the program is killed, continue later instead of undoing\n"
 	"  --hugepages-elsewhere  allocate pages of the administrator's pools again on other\n"
 	"                         NUMA nodes\n"
-	"  --block-timeout TIME   for one block (10s, or the agent's setting)\n"
-	"  --timeout TIME         for the whole (10m, or the agent's setting)\n"
-	"  --removal-timeout TIME for --wait (5m, or the agent's setting)\n"
+	"  --block-timeout TIME   limit for one block (10s, or the agent's setting)\n"
+	"  --timeout TIME         limit for the drain (10m, or the agent's setting)\n"
+	"  --removal-timeout TIME limit for --wait (5m, or the agent's setting)\n"
 	"  --revoke               with MACHINE: revoke unused reservations instead of waiting\n"
 	"                         for them\n"
 	"  --detach               do not wait for the end; see `numastow drains`\n"
@@ -196,102 +146,36 @@ static const char help[] =
 	"  --key FILE\n"
 	"  --server-name NAME\n"
 	"  --agent PATH\n"
-	"  --config FILE          instead of that file\n";
+	"  --config FILE          read this file instead\n";
 
-static int take_size(const char *text, uint64_t *ret, struct stow_err *err)
+static int take_size(const char *text, void *value, struct stow_err *err)
 {
-	int r = stow_parse_quantity(text, ret, err);
+	uint64_t *size = value;
+	int r = stow_parse_quantity(text, size, err);
 
-	if (r < 0)
-		return stow_err_wrap(err, r, "--size");
-	return *ret ? 0 : stow_err_set(err, EINVAL, "--size: 0 is not a size");
+	return r < 0 || *size ? r : stow_err_set(err, EINVAL, "0 is not a size");
 }
 
-static int take_time(const char *name, const char *text, uint64_t least, uint64_t most,
-		     uint64_t *ret, struct stow_err *err)
+static int take_time(const char *text, uint64_t least, uint64_t most, uint64_t *ret,
+		     struct stow_err *err)
 {
 	int r = stow_parse_duration(text, ret, err);
 
-	if (r < 0)
-		return stow_err_wrap(err, r, "--%s", name);
-	if (*ret < least || *ret > most)
-		return stow_err_set(err, ERANGE, "--%s: %.64s is not between %llums and %llus",
-				    name, text, (unsigned long long)(least / 1000000),
+	if (r == 0 && (*ret < least || *ret > most))
+		return stow_err_set(err, ERANGE, "%.64s is not between %llums and %llus", text,
+				    (unsigned long long)(least / 1000000),
 				    (unsigned long long)(most / S));
-	return 0;
+	return r;
 }
 
-static void take_switch(struct asked *asked, int c)
+static int take_block_time(const char *text, void *value, struct stow_err *err)
 {
-	struct drain_asked *d = &asked->drain;
-
-	switch (c) {
-	case DRY_RUN:
-		d->dry_run = true;
-		break;
-	case EJECT:
-		d->eject = true;
-		break;
-	case WAIT:
-		d->wait = true;
-		break;
-	case KEEP:
-		d->keep = true;
-		break;
-	case RESUME:
-		d->resume = true;
-		break;
-	case ELSEWHERE:
-		d->hugepages_elsewhere = true;
-		break;
-	case REVOKE:
-		d->revoke = true;
-		break;
-	case DETACH:
-		d->detach = true;
-		break;
-	case 'j':
-		asked->json = true;
-		break;
-	case 'h':
-		asked->help = true;
-		break;
-	default: /* FLEET */
-		asked->fleet = true;
-		break;
-	}
+	return take_time(text, S / 10, HOUR, value, err);
 }
 
-/* Parse one option. -EINVAL or -ERANGE, with a message. */
-static int take_option(struct asked *asked, int c, struct stow_err *err)
+static int take_long_time(const char *text, void *value, struct stow_err *err)
 {
-	struct drain_asked *d = &asked->drain;
-
-	switch (c) {
-	case NODE:
-		d->node = optarg;
-		return 0;
-	case SIZE:
-		return take_size(optarg, &d->size, err);
-	case BLOCKS:
-		d->blocks = optarg;
-		return 0;
-	case DEVICE:
-		d->device = optarg;
-		return 0;
-	case EXPLAIN:
-		asked->explain = optarg;
-		return 0;
-	case BLOCK_TIMEOUT:
-		return take_time("block-timeout", optarg, S / 10, HOUR, &d->block_timeout, err);
-	case TIMEOUT:
-		return take_time("timeout", optarg, S, 24 * HOUR, &d->timeout, err);
-	case REMOVAL_TIMEOUT:
-		return take_time("removal-timeout", optarg, S, 24 * HOUR, &d->removal_timeout, err);
-	default:
-		take_switch(asked, c);
-		return 0;
-	}
+	return take_time(text, S, 24 * HOUR, value, err);
 }
 
 static int bad(const struct stow_err *err)
@@ -335,23 +219,33 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 
 int cmd_drain(int argc, char **argv)
 {
+	static const struct cli_usage usage = {
+		"drain", arguments, "Remove memory from a running machine", help, 1, NULL
+	};
 	struct asked asked = { 0 };
-	struct stow_err err;
-	int c;
+	struct drain_asked *d = &asked.drain;
+	const struct cli_option options[] = {
+		{ "node", .text = &d->node },
+		{ "size", .take = take_size, .value = &d->size },
+		{ "blocks", .text = &d->blocks },
+		{ "device", .text = &d->device },
+		{ "explain", .text = &asked.explain },
+		{ "dry-run", .flag = &d->dry_run },
+		{ "eject", .flag = &d->eject },
+		{ "wait", .flag = &d->wait },
+		{ "keep", .flag = &d->keep },
+		{ "resume", .flag = &d->resume },
+		{ "hugepages-elsewhere", .flag = &d->hugepages_elsewhere },
+		{ "block-timeout", .take = take_block_time, .value = &d->block_timeout },
+		{ "timeout", .take = take_long_time, .value = &d->timeout },
+		{ "removal-timeout", .take = take_long_time, .value = &d->removal_timeout },
+		{ "revoke", .flag = &d->revoke },
+		{ "detach", .flag = &d->detach },
+		{ "json", 'j', .flag = &asked.json },
+		CLI_FLEET_OPTIONS(&asked.fleet),
+		{ 0 },
+	};
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-		if (c == '?')
-			return cli_bad_usage("drain");
-		if (take_option(&asked, c, &err) < 0)
-			return bad(&err);
-	}
-	if (asked.help) {
-		cli_usage("drain", arguments, "Takes memory off a running machine", help);
-		return CLI_OK;
-	}
-	if (argc > optind + 1) {
-		stow_err_set(&err, EINVAL, "\"%.64s\": unexpected argument", argv[optind + 1]);
-		return bad(&err);
-	}
-	return decide(&asked, argv[optind], argc, argv);
+	return r >= 0 ? r : decide(&asked, argv[optind], argc, argv);
 }

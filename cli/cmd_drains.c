@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow drains, cancel: for this machine from the ledger; for the fleet by its scheduler. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,35 +10,7 @@
 #include "cli/cli.h"
 #include "cli/context.h"
 #include "cli/drain_view.h"
-
-enum { CLUSTER = 256, FLEET };
-
-static const struct option options[] = {
-	{ "cluster", no_argument, NULL, CLUSTER },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ "scheduler", required_argument, NULL, FLEET },
-	{ "ca", required_argument, NULL, FLEET },
-	{ "certificate", required_argument, NULL, FLEET },
-	{ "key", required_argument, NULL, FLEET },
-	{ "server-name", required_argument, NULL, FLEET },
-	{ "agent", required_argument, NULL, FLEET },
-	{ "timeout", required_argument, NULL, FLEET },
-	{ "config", required_argument, NULL, FLEET },
-	{ 0 },
-};
-
-/* Common to both commands. */
-#define FLEET_HELP                                                                  \
-	"\nConnection options, which are also keys of /etc/numastow/client.yaml:\n" \
-	"  --scheduler ADDRESS,...\n"                                               \
-	"  --ca FILE\n"                                                             \
-	"  --certificate FILE\n"                                                    \
-	"  --key FILE\n"                                                            \
-	"  --server-name NAME\n"                                                    \
-	"  --agent PATH\n"                                                          \
-	"  --timeout TIME\n"                                                        \
-	"  --config FILE  instead of that file\n"
+#include "cli/options.h"
 
 /* --- drains --------------------------------------------------------------- */
 
@@ -96,31 +67,26 @@ static int show(bool json)
 
 int cmd_drains(int argc, char **argv)
 {
+	static const struct cli_usage usage = {
+		"drains",
+		"[--cluster | MACHINE] [--json]",
+		"Show running drains of this machine, or of the fleet",
+		"  --cluster      show the scheduler's drains, of all machines or of MACHINE\n"
+		"  -j, --json     as JSON\n"
+		"  -h, --help     print this text\n" CLI_FLEET_HELP,
+		1,
+		NULL
+	};
 	bool fleet = false, json = false;
-	int c;
+	const struct cli_option options[] = { { "cluster", .flag = &fleet },
+					      { "json", 'j', .flag = &json },
+					      CLI_FLEET_OPTIONS(&fleet),
+					      { "timeout", .flag = &fleet, .argument = true },
+					      { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			cli_usage(
-				"drains", "[--cluster | MACHINE] [--json]",
-				"Shows running drains of this machine, or of the fleet",
-				"  --cluster      the scheduler's, of all machines or of MACHINE\n"
-				"  -j, --json     as JSON\n"
-				"  -h, --help     print this text\n" FLEET_HELP);
-			return CLI_OK;
-		case '?':
-			return cli_bad_usage("drains");
-		default:
-			fleet = true;
-			break;
-		}
-	}
-	if (argc > optind + 1)
-		return cli_bad_usage("drains");
+	if (r >= 0)
+		return r;
 	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(json);
 }
 
@@ -154,31 +120,26 @@ static int cancel(const char *id, bool json)
 
 int cmd_cancel(int argc, char **argv)
 {
+	static const struct cli_usage usage = { "cancel",
+						"[--cluster] [ID]",
+						"Cancel a drain and undo it",
+						"  --cluster      cancel a drain of the scheduler\n"
+						"  -j, --json     as JSON\n"
+						"  -h, --help     print this text\n"
+						"  ID             a drain's id or the beginning of "
+						"it; without it, the only drain\n" CLI_FLEET_HELP,
+						1,
+						NULL };
 	bool fleet = false, json = false;
-	int c;
+	const struct cli_option options[] = { { "cluster", .flag = &fleet },
+					      { "json", 'j', .flag = &json },
+					      CLI_FLEET_OPTIONS(&fleet),
+					      { "timeout", .flag = &fleet, .argument = true },
+					      { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			cli_usage("cancel", "[--cluster] [ID]", "Stops a drain and undoes it",
-				  "  --cluster      the scheduler's\n"
-				  "  -j, --json     as JSON\n"
-				  "  -h, --help     print this text\n"
-				  "  ID             or the beginning of a drain's id; without it, "
-				  "the only one\n" FLEET_HELP);
-			return CLI_OK;
-		case '?':
-			return cli_bad_usage("cancel");
-		default:
-			fleet = true;
-			break;
-		}
-	}
-	if (argc > optind + 1)
-		return cli_bad_usage("cancel");
+	if (r >= 0)
+		return r;
 	return fleet ? cli_become_fleet(argc, argv)
 		     : cancel(argv[optind] ? argv[optind] : "", json);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow explain: where a request would go and why, or why not. Changes nothing. */
 #include <errno.h>
-#include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +9,7 @@
 #include "cli/asked.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "cli/options.h"
 #include "place/explain.h"
 
 struct options {
@@ -16,7 +17,7 @@ struct options {
 	bool json;
 };
 
-/* Returns CLI_OK when the request fits, CLI_FAILED when not, or -errno. */
+/* Return CLI_OK when the request fits, CLI_FAILED when not, or -errno. */
 static int explain(const struct options *options, const struct cli_asked *asked,
 		   struct stow_err *err)
 {
@@ -60,59 +61,36 @@ static int explain(const struct options *options, const struct cli_asked *asked,
 
 int cmd_explain(int argc, char **argv)
 {
-	static const struct option known[] = { { "file", required_argument, NULL, 'f' },
-					       { "container", required_argument, NULL, 'c' },
-					       { "namespace", required_argument, NULL, 'n' },
-					       { "json", no_argument, NULL, 'j' },
-					       { "sysroot", required_argument, NULL, 's' },
-					       { "help", no_argument, NULL, 'h' },
-					       { 0 } };
+	static const struct cli_usage usage = {
+		"explain",
+		"[OPTION...] [KEY=VALUE...]",
+		"Show where a request would be placed and why, or why it would be refused",
+		"  -f, --file FILE       read annotations from a JSON file; - for standard input\n"
+		"  -c, --container NAME  the container of the pod, for KEY.NAME\n"
+		"  -n, --namespace NAME  the namespace whose caps apply\n"
+		"  -j, --json            as JSON\n"
+		"  -s, --sysroot DIR     read a copied tree\n"
+		"  KEY                   an annotation, with or without numastow.io/\n",
+		INT_MAX,
+		NULL
+	};
 	_cleanup_(cli_asked_done) struct cli_asked asked = { 0 };
 	struct options options = { 0 };
 	const char *file = NULL;
+	const struct cli_option known[] = { { "file", 'f', .text = &file },
+					    { "container", 'c', .text = &options.container },
+					    { "namespace", 'n', .text = &options.ns },
+					    { "json", 'j', .flag = &options.json },
+					    { "sysroot", 's', .text = &options.sysroot },
+					    { 0 } };
+	int r = cli_options(&usage, known, argc, argv);
 	struct stow_err err;
-	int c, r = 0;
 
-	while ((c = getopt_long(argc, argv, "f:c:n:js:h", known, NULL)) != -1) {
-		switch (c) {
-		case 'f':
-			file = optarg;
-			break;
-		case 'c':
-			options.container = optarg;
-			break;
-		case 'n':
-			options.ns = optarg;
-			break;
-		case 'j':
-			options.json = true;
-			break;
-		case 's':
-			options.sysroot = optarg;
-			break;
-		case 'h':
-			cli_usage(
-				"explain", "[OPTION...] [KEY=VALUE...]",
-				"Shows where a request would be placed and why, or why it would be "
-				"refused",
-				"  -f, --file FILE       a JSON file with annotations; - for "
-				"standard "
-				"input\n"
-				"  -c, --container NAME  the container of the pod, for KEY.NAME\n"
-				"  -n, --namespace NAME  whose caps count\n"
-				"  -j, --json            as JSON\n"
-				"  -s, --sysroot DIR     for a copied tree\n"
-				"  KEY                   an annotation, with or without "
-				"numastow.io/\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("explain");
-		}
-	}
+	if (r >= 0)
+		return r;
 	if (!file && optind == argc)
 		return cli_bad_usage("explain");
-	if (file)
-		r = cli_asked_file(&asked, file, &err);
+	r = file ? cli_asked_file(&asked, file, &err) : 0;
 	for (int i = optind; i < argc && r == 0; i++)
 		r = cli_asked_argument(&asked, argv[i], &err);
 	if (r == 0)

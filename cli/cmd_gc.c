@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow gc, release, restore: reclaiming and undoing grants. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -9,6 +8,7 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "cli/options.h"
 #include "drain/drain.h"
 #include "grant/agent.h"
 #include "grant/gc.h"
@@ -29,7 +29,7 @@ static int look_after_drains(struct cli_context *context, struct stow_err *err)
 	return r;
 }
 
-/* Print containers that never met the hook; with `quiet` only those that were changed. */
+/* Print containers that started without the hook; with `quiet` only those that were changed. */
 static void print_found(const struct stow_adoption *found, bool quiet)
 {
 	for (size_t i = 0; i < found->n; i++)
@@ -120,33 +120,22 @@ static int gc(bool rebuild, bool quiet)
 
 int cmd_gc(int argc, char **argv)
 {
-	static const struct option options[] = { { "rebuild", no_argument, NULL, 'r' },
-						 { "quiet", no_argument, NULL, 'q' },
-						 { "help", no_argument, NULL, 'h' },
-						 { 0 } };
+	static const struct cli_usage usage = {
+		"gc",
+		"[--quiet] [--rebuild]",
+		"Reclaim what ended containers and killed hooks left behind",
+		"  -q, --quiet    print nothing if there was nothing to do\n"
+		"  -r, --rebuild  replace a damaged ledger by a new one\n",
+		0,
+		NULL
+	};
 	bool rebuild = false, quiet = false;
-	int c;
+	const struct cli_option options[] = { { "rebuild", 'r', .flag = &rebuild },
+					      { "quiet", 'q', .flag = &quiet },
+					      { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "rqh", options, NULL)) != -1) {
-		switch (c) {
-		case 'r':
-			rebuild = true;
-			break;
-		case 'q':
-			quiet = true;
-			break;
-		case 'h':
-			cli_usage("gc", "[--quiet] [--rebuild]",
-				  "Reclaims what ended containers and killed hooks left behind",
-				  "  -q, --quiet    say nothing when there was nothing to do\n"
-				  "  -r, --rebuild  set a damaged ledger aside and begin a new "
-				  "one\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("gc");
-		}
-	}
-	return optind < argc ? cli_bad_usage("gc") : gc(rebuild, quiet);
+	return r >= 0 ? r : gc(rebuild, quiet);
 }
 
 /* Undo every grant of one container, whether it is running or not. */
@@ -168,7 +157,7 @@ static int give_back(const char *id, const char *kind, const char *text)
 		r = stow_restore(&context.grant, records[i], kind, text, &err);
 		if (r < 0)
 			break;
-		printf("%s: given back\n", stow_record_label(records[i], label));
+		printf("%s: released\n", stow_record_label(records[i], label));
 		cli_audit(&context, kind, stow_record_label(records[i], label), text);
 	}
 	stow_records_free(records, n);
@@ -177,22 +166,22 @@ static int give_back(const char *id, const char *kind, const char *text)
 
 int cmd_release(int argc, char **argv)
 {
-	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
-	int c;
+	static const struct cli_usage usage = {
+		"release",
+		"ID",
+		"Release a container's grant. A container that still runs gets back its former "
+		"CPUs, nodes and limits",
+		"  ID          a container's id or the beginning of it\n",
+		1,
+		NULL
+	};
+	static const struct cli_option options[] = { { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c != 'h')
-			return cli_bad_usage("release");
-		cli_usage("release", "ID",
-			  "Undoes a container's grant. A container that still runs gets the "
-			  "CPUs, "
-			  "nodes and limits that it had before",
-			  "  ID          or the beginning of a container's id\n");
-		return CLI_OK;
-	}
-	if (optind + 1 != argc)
-		return cli_bad_usage("release");
-	return give_back(argv[optind], "released", "numastow release");
+	if (r >= 0)
+		return r;
+	return argv[optind] ? give_back(argv[optind], "released", "numastow release")
+			    : cli_bad_usage("release");
 }
 
 static int restore_all(void)
@@ -218,30 +207,23 @@ static int restore_all(void)
 
 int cmd_restore(int argc, char **argv)
 {
-	static const struct option options[] = { { "all", no_argument, NULL, 'a' },
-						 { "help", no_argument, NULL, 'h' },
-						 { 0 } };
+	static const struct cli_usage usage = {
+		"restore",
+		"--all | ID",
+		"Undo placements. Running containers go on with their former CPUs, nodes and "
+		"limits",
+		"  -a, --all  undo all placements\n"
+		"  ID          a container's id or the beginning of it\n",
+		1,
+		NULL
+	};
 	bool all = false;
-	int c;
+	const struct cli_option options[] = { { "all", 'a', .flag = &all }, { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "ah", options, NULL)) != -1) {
-		switch (c) {
-		case 'a':
-			all = true;
-			break;
-		case 'h':
-			cli_usage(
-				"restore", "--all | ID",
-				"Undoes placements; containers that run keep running, on the CPUs, "
-				"nodes and limits that they had before",
-				"  -a, --all  every container's\n"
-				"  ID          or the beginning of a container's id\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("restore");
-		}
-	}
-	if (all ? optind < argc : optind + 1 != argc)
+	if (r >= 0)
+		return r;
+	if (all == (argv[optind] != NULL))
 		return cli_bad_usage("restore");
 	return all ? restore_all() : give_back(argv[optind], "restored", "numastow restore");
 }

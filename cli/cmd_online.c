@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow online, offline: memory blocks, by number. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include "base/parse.h"
 #include "cli/blame.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "node/hotplug.h"
 #include "node/memblock.h"
 
@@ -70,7 +71,7 @@ static int act(struct stow_root *root, const struct asked *asked, const struct s
 }
 
 /* Return whether an error would be the same for every block. */
-static bool hopeless(int r)
+static bool fails_for_all(int r)
 {
 	return r == -EPERM || r == -EACCES || r == -EROFS || r == -EOPNOTSUPP;
 }
@@ -93,7 +94,7 @@ static int act_on_all(struct stow_root *root, const struct asked *asked,
 		const struct stow_memblock *block = stow_memblocks_find(list, ids[i]);
 		int r = act(root, asked, block, err);
 
-		if (hopeless(r) && !tally->done && !tally->already && !tally->failed)
+		if (fails_for_all(r) && !tally->done && !tally->already && !tally->failed)
 			return r;
 		if (r >= 0) {
 			printf("%" PRIu64 ": %s\n", ids[i], r ? "done" : "already");
@@ -143,7 +144,7 @@ static int run(const struct asked *asked)
 		r = all_there(&list, ids, n, &err);
 	if (r == 0 && root->live && geteuid() != 0)
 		r = stow_err_set(&err, EPERM,
-				 "only root of the machine may take memory online or offline");
+				 "only the machine's root may take memory online or offline");
 	if (r == 0)
 		r = act_on_all(root, asked, &list, ids, n, &tally, &err);
 	if (r < 0)
@@ -162,95 +163,74 @@ static int parse_arguments(int argc, char **argv, const char *name, struct asked
 		return run(asked);
 	}
 	if (optind == argc)
-		fprintf(stderr, "numastow: %s: which blocks?\n", name);
+		fprintf(stderr, "numastow: %s: the list of blocks is missing, such as 48-55,60\n",
+			name);
 	else
 		fprintf(stderr, "numastow: %s takes one list of blocks, like 48-55,60\n", name);
 	return cli_bad_usage(name);
 }
 
-static bool parse_zone(const char *word, enum stow_memblock_zone *ret)
+static int parse_zone(const char *word, void *value, struct stow_err *err)
 {
+	enum stow_memblock_zone *zone = value;
+
 	if (strcmp(word, "movable") == 0)
-		*ret = STOW_ZONE_MOVABLE;
+		*zone = STOW_ZONE_MOVABLE;
 	else if (strcmp(word, "kernel") == 0)
-		*ret = STOW_ZONE_KERNEL;
+		*zone = STOW_ZONE_KERNEL;
 	else
-		return false;
-	return true;
+		return stow_err_set(err, EINVAL, "\"%.64s\" is neither movable nor kernel", word);
+	return 0;
+}
+
+static int parse_timeout(const char *text, void *value, struct stow_err *err)
+{
+	return stow_parse_duration(text, value, err);
 }
 
 int cmd_online(int argc, char **argv)
 {
-	static const struct option options[] = { { "zone", required_argument, NULL, 'z' },
-						 { "sysroot", required_argument, NULL, 's' },
-						 { "help", no_argument, NULL, 'h' },
-						 { 0 } };
+	static const struct cli_usage usage = {
+		"online",
+		"[--zone movable|kernel] BLOCKS",
+		"Bring memory blocks online",
+		"  -z, --zone ZONE    movable: what is put there can leave again; kernel: for\n"
+		"                     anything. The kernel's own choice when not given\n"
+		"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"
+		"  -h, --help         print this text\n",
+		INT_MAX,
+		NULL
+	};
 	struct asked asked = { .sysroot = "/" };
-	int c;
+	const struct cli_option options[] = {
+		{ "zone", 'z', .take = parse_zone, .value = &asked.zone },
+		{ "sysroot", 's', .text = &asked.sysroot },
+		{ 0 },
+	};
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "z:s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'z':
-			if (parse_zone(optarg, &asked.zone))
-				break;
-			fprintf(stderr,
-				"numastow: --zone: \"%.64s\" is neither movable nor kernel\n",
-				optarg);
-			return cli_bad_usage("online");
-		case 's':
-			asked.sysroot = optarg;
-			break;
-		case 'h':
-			cli_usage(
-				"online", "[--zone movable|kernel] BLOCKS",
-				"Brings memory blocks online. Those that are stay as they are",
-				"  -z, --zone ZONE    movable: what is put there can leave again; "
-				"kernel: for\n"
-				"                     anything. The kernel's own choice when not "
-				"given\n"
-				"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"
-				"  -h, --help         print this text\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("online");
-		}
-	}
-	return parse_arguments(argc, argv, "online", &asked);
+	return r >= 0 ? r : parse_arguments(argc, argv, "online", &asked);
 }
 
 int cmd_offline(int argc, char **argv)
 {
-	static const struct option options[] = { { "timeout", required_argument, NULL, 't' },
-						 { "sysroot", required_argument, NULL, 's' },
-						 { "help", no_argument, NULL, 'h' },
-						 { 0 } };
+	static const struct cli_usage usage = {
+		"offline",
+		"[--timeout TIME] BLOCKS",
+		"Take memory blocks offline, one after the other. The kernel moves what is in them",
+		"  -t, --timeout TIME  give up on a block after this time (10s)\n"
+		"  -s, --sysroot DIR   write to DIR, a copy of a machine's /sys\n"
+		"  -h, --help          print this text\n",
+		INT_MAX,
+		NULL
+	};
 	struct asked asked = { .sysroot = "/", .offline = true, .timeout = OFFLINE_TIMEOUT };
-	struct stow_err err;
-	int c;
+	const struct cli_option options[] = {
+		{ "timeout", 't', .take = parse_timeout, .value = &asked.timeout },
+		{ "sysroot", 's', .text = &asked.sysroot },
+		{ 0 },
+	};
+	int r = cli_options(&usage, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, "t:s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 't':
-			if (stow_parse_duration(optarg, &asked.timeout, &err) == 0)
-				break;
-			fprintf(stderr, "numastow: --timeout: %s\n", err.msg);
-			return cli_bad_usage("offline");
-		case 's':
-			asked.sysroot = optarg;
-			break;
-		case 'h':
-			cli_usage(
-				"offline", "[--timeout TIME] BLOCKS",
-				"Takes memory blocks offline, one after the other. What is in "
-				"them moves elsewhere",
-				"  -t, --timeout TIME  give up on a block after this; 10s when not "
-				"given\n"
-				"  -s, --sysroot DIR   write to DIR, a copy of a machine's /sys\n"
-				"  -h, --help          print this text\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("offline");
-		}
-	}
-	return parse_arguments(argc, argv, "offline", &asked);
+	return r >= 0 ? r : parse_arguments(argc, argv, "offline", &asked);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow why: what happened to a container, and for what reason. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "cli/options.h"
 #include "grant/show.h"
 
 static int show(const char *id, bool json, struct stow_err *err)
@@ -26,33 +26,23 @@ static int show(const char *id, bool json, struct stow_err *err)
 
 int cmd_why(int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "help", no_argument, NULL, 'h' },
-						 { 0 } };
-	struct stow_err err;
+	static const struct cli_usage usage = {
+		"why",
+		"[--json] [ID]",
+		"Show where a container was placed or why it was refused, and what happened since",
+		"  -j, --json  as JSON\n"
+		"  ID          a container's id or the beginning of it; without it, the newest 100 "
+		"events of all\n",
+		1,
+		NULL
+	};
 	bool json = false;
-	int c, r;
+	const struct cli_option options[] = { { "json", 'j', .flag = &json }, { 0 } };
+	int r = cli_options(&usage, options, argc, argv);
+	struct stow_err err;
 
-	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			cli_usage("why", "[--json] [ID]",
-				  "Shows where a container was placed or why it was refused, and "
-				  "what happened since",
-				  "  -j, --json  as JSON\n"
-				  "  ID          or the beginning of a container's id; without it, "
-				  "the "
-				  "newest 100 events of all\n");
-			return CLI_OK;
-		default:
-			return cli_bad_usage("why");
-		}
-	}
-	if (argc > optind + 1)
-		return cli_bad_usage("why");
+	if (r >= 0)
+		return r;
 	r = show(argv[optind], json, &err); /* NULL: all containers */
 	/* Only root can read the file; the agent shows it to the group `readers`. */
 	if (r == -EACCES && geteuid() != 0)

@@ -9,8 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -52,10 +50,10 @@ static int open_all(struct cli_context *context, const char *sysroot, bool creat
 	/* SQLite returns the same error for an unreadable file as for a missing one. */
 	if (r == 0 && cli_ledger_hidden(context->root))
 		r = stow_err_set(err, EACCES, "only root can read this machine's ledger");
-	if (r == 0)
+	if (r == 0) {
 		r = stow_ledger_open(context->root, create, &context->ledger, err);
-	if (r == -ENOENT && !create)
-		r = 0;
+		r = r == -ENOENT && !create ? 0 : r;
+	}
 	if (r == 0 && context->root->live)
 		(void)stow_pidref_read(context->root, getpid(), &context->grant.self, NULL);
 	if (r < 0) {
@@ -153,11 +151,4 @@ void cli_audit(const struct cli_context *context, const char *action, const char
 		return;
 	snprintf(line, sizeof(line), "%s %s: %s", action, container ? container : "all", text);
 	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
-}
-
-void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
 }

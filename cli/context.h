@@ -36,7 +36,3 @@ int cli_find_records(struct cli_context *context, const char *id, struct stow_re
 /* Write a line to the journal: an operator changed something. */
 void cli_audit(const struct cli_context *context, const char *action, const char *container,
 	       const char *text);
-
-struct json_object;
-/* Add the set in list format under `key`. */
-void cli_json_idset(struct json_object *object, const char *key, const struct stow_idset *set);

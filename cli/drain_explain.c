@@ -54,8 +54,8 @@ static int find_block(struct explained *e, const char *text, struct stow_err *er
 	e->block = stow_memblocks_find(&e->all, id);
 	if (!e->block)
 		return stow_err_set(err, ENOENT,
-				    "there is no memory block %" PRIu64 "; `numastow blocks` has "
-				    "them all",
+				    "there is no memory block %" PRIu64
+				    "; `numastow blocks` lists them",
 				    id);
 	return 0;
 }
@@ -106,9 +106,9 @@ static const char *owner_name(const struct explained *e, size_t i, char *id, siz
 	const char *path = e->paths[i];
 
 	if (e->use.blocks[0].owners[i].inode == 0)
-		return "nobody's";
+		return "no owner";
 	if (!path)
-		return "of a removed cgroup";
+		return "a removed cgroup";
 	return *stow_cgroup_container(path, id, size) ? id : path;
 }
 
@@ -126,7 +126,7 @@ static void print_text(const struct explained *e)
 	       stow_format_size(e->all.block_size, size, sizeof(size)), e->block->node,
 	       stow_memblock_state_name(e->block->state),
 	       *e->block->zones ? e->block->zones : "none",
-	       *device_name(e) ? ", device " : ", present at boot", device_name(e));
+	       *device_name(e) ? ", device " : ", boot memory", device_name(e));
 	if (!e->known) {
 		printf("the owners of its pages are not known: %s\n", e->why.msg);
 		return;
@@ -139,7 +139,7 @@ static void print_text(const struct explained *e)
 						sizeof(size)),
 			       stow_page_kind_moves((enum stow_page_kind)kind) ? "yes" : "no");
 	if (use->n_owners)
-		printf("\n%10s  %s\n", "SIZE", "WHOSE");
+		printf("\n%10s  %s\n", "SIZE", "OWNER");
 	for (size_t i = 0; i < use->n_owners; i++)
 		printf("%10s  %s\n",
 		       stow_format_size(pages_of(&use->owners[i]) * e->use.page_size, size,

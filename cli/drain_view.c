@@ -76,7 +76,9 @@ static void show_blocks(const PbDrainPlan *plan)
 
 static const char *goes(const PbDrainAffected *a, char *buf, size_t size)
 {
-	if (a->action == PB_DRAIN_ACTION_EVICT)
+	if (a->action == PB_DRAIN_ACTION_EVICT && strncmp(a->id, "claim:", 6) == 0)
+		snprintf(buf, size, "its pods are evicted");
+	else if (a->action == PB_DRAIN_ACTION_EVICT)
 		snprintf(buf, size, "it is ended");
 	else if (a->action == PB_DRAIN_ACTION_REPIN)
 		snprintf(buf, size, "moves to NUMA node %s", or_dash(a->numa_nodes));

@@ -1,39 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cli/compat/compat.h"
 
 /* In the order in which --help shows them. */
 static const struct cli_command commands[] = {
+	{ "status", "[OPTION...]", "Show whether containers are placed here, and what to do",
+	  cli_become_view },
 	{ "topology", "[--json] [--sysroot DIR]",
 	  "Show the machine's NUMA nodes and what they have", cmd_topology },
+	{ "run", "[OPTION...] [--] COMMAND", "Run a program on NUMA nodes granted to it",
+	  cli_become_run },
+
+	{ "show", "[OPTION...] [PID | CONTAINER | NAME]...",
+	  "Show where processes may run and allocate, and where they do", cli_become_view },
+
 	{ "ledger", "[--json]", "Show the grants of containers", cmd_ledger },
 	{ "explain", "[OPTION...] [KEY=VALUE...]", "Show where a request would be placed, and why",
 	  cmd_explain },
 	{ "why", "[--json] [ID]", "Show why a container was placed or refused", cmd_why },
-	{ "release", "ID", "Undo a container's grant", cmd_release },
+	{ "release", "ID", "Release a container's grant", cmd_release },
 	{ "gc", "[--quiet] [--rebuild]", "Reclaim grants of ended containers", cmd_gc },
 	{ "restore", "--all | ID", "Undo placements of running containers", cmd_restore },
-	{ "drain", "[MACHINE] [OPTION...]", "Take memory off a running machine", cmd_drain },
+	{ "drain", "[MACHINE] [OPTION...]", "Remove memory from a running machine", cmd_drain },
 	{ "drains", "[MACHINE]", "Show running drains", cmd_drains },
-	{ "cancel", "[ID]", "Stop a drain and undo it", cmd_cancel },
+	{ "cancel", "[ID]", "Cancel a drain and undo it", cmd_cancel },
 
-	{ "blocks", "[OPTION...]", "Show the memory blocks, and whether they can leave",
+	{ "blocks", "[OPTION...]", "Show the memory blocks, and whether they can be removed",
 	  cmd_blocks },
 	{ "online", "[--zone movable|kernel] BLOCKS", "Bring memory blocks online", cmd_online },
 	{ "offline", "[--timeout TIME] BLOCKS", "Take memory blocks offline", cmd_offline },
+
+	{ "stat", "[OPTION...] [PID | CONTAINER | NAME]...",
+	  "Show hits and misses of NUMA nodes, and on which nodes memory is", cli_become_view },
+	{ "zones", "[OPTION...] [compact NODE | reclaim NODE SIZE]",
+	  "Show memory zones, their watermarks and where these come from", cli_become_view },
+
+	{ "migrate", "[OPTION...] PID|CONTAINER FROM TO",
+	  "Move the pages of a process or container to other nodes", cmd_migrate },
+	{ "bind", "[OPTION...] PID...", "Bind running processes to CPUs and to memory", cmd_bind },
+
+	{ "numactl", "[OPTION...] COMMAND [ARGUMENT...]",
+	  "Run a program with a memory policy and CPUs, as numactl does", compat_numactl },
+	{ "taskset", "[OPTION...] MASK COMMAND | -p [MASK] PID",
+	  "Set or print the CPUs of a program or process, as taskset does", compat_taskset },
+	{ "migratepages", "PID FROM TO",
+	  "Move the pages of a process to other nodes, as migratepages does", compat_migratepages },
+
+	{ "doctor", "[OPTION...]", "Show what costs NUMA locality here, and what mends it",
+	  cli_become_view },
+	{ "measure", "[OPTION...]", "Measure latency and bandwidth of memory between NUMA nodes",
+	  cli_become_view },
+	{ "hugepages", "[OPTION...] [set|spread|shrink|demote|mount ...]",
+	  "Show hugepages by NUMA node, or change the pools", cli_become_view },
+	{ "settings", "[OPTION...] [NAME[=VALUE]...]",
+	  "Show the kernel's NUMA-related settings, or set them", cli_become_view },
+
+	{ "setup", "containerd|crio [OPTION...]", "Let a container runtime run the hook",
+	  cli_become_setup },
 
 	{ "containers", "[ID...]", "Show this machine's containers, as the agent sees them",
 	  cli_become_fleet },
 	{ "repin", "[OPTION...] ID", "Move a running container to other NUMA nodes",
 	  cli_become_fleet },
 
-	{ "nodes", "[NODE...]", "Show what the fleet's machines have and give", cli_become_fleet },
+	{ "nodes", "[NODE...]", "Show what the fleet's machines have, and what is available",
+	  cli_become_fleet },
 	{ "node", "[NODE]", "Show one machine of the fleet, or this one", cli_become_fleet },
 	{ "watch", "[NODE...]", "Show the fleet as it changes", cli_become_fleet },
 	{ "place", "[OPTION...] KEY=VALUE...", "Reserve room for pods in the fleet",
@@ -59,8 +98,9 @@ static void print_help(void)
 		printf("  %-*s  %s\n", width, commands[i].name, commands[i].summary);
 	printf("\n"
 	       "Options:\n"
-	       "  -h, --help     print this text, or with a command that command's\n"
+	       "  -h, --help     print this text; after a command, its options\n"
 	       "  -V, --version  print the version\n");
+	cli_help_topics();
 }
 
 static const struct cli_command *find_command(const char *name)
@@ -98,11 +138,24 @@ static bool about_cluster(int argc, char **argv)
 	return false;
 }
 
+/* Find the command of another program's grammar that a link to this program is called by. */
+static const struct cli_command *find_link(void)
+{
+	const struct cli_command *command = find_command(program_invocation_short_name);
+
+	return command && (command->run == compat_numactl || command->run == compat_taskset ||
+			   command->run == compat_migratepages)
+		       ? command
+		       : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
-	const struct cli_command *command;
+	const struct cli_command *command = find_link();
 
+	if (command)
+		return cli_finish(command->run(argc, argv));
 	if (!name) {
 		fprintf(stderr, "numastow: missing command. Try 'numastow --help'.\n");
 		return CLI_USAGE;
@@ -111,9 +164,20 @@ int main(int argc, char **argv)
 		printf("numastow %s\n", STOW_VERSION);
 		return cli_finish(CLI_OK);
 	}
-	if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+	if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 ||
+	    (strcmp(name, "help") == 0 && argc == 2)) {
 		print_help();
 		return cli_finish(CLI_OK);
+	}
+	if (strcmp(name, "help") == 0) {
+		static char help[] = "--help";
+
+		if (cli_help_topic(argv[2]))
+			return cli_finish(CLI_OK);
+		/* "help COMMAND" is "COMMAND --help". */
+		name = argv[1] = argv[2];
+		argv[2] = help;
+		argc = 3;
 	}
 	command = find_command(name);
 	if (!command)

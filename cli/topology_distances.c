@@ -37,7 +37,7 @@ static bool alike(const struct stow_topology *t, size_t a, size_t b)
 	return true;
 }
 
-/* Make groups; with `join`, neighbours that are alike are one group. Returns their number. */
+/* Make groups; with `join`, neighbours that are alike are one group. Return their number. */
 static size_t make_groups(const struct stow_topology *t, bool join, struct group *groups)
 {
 	size_t n = 0;
@@ -145,7 +145,7 @@ static int print_lists(const struct stow_topology *t, const struct group *groups
 			if (!list)
 				return -ENOMEM;
 			/* the list, the distance, two blanks */
-			if (column + strlen(list) + 8 > TOPOLOGY_LINE_WIDTH)
+			if (column + strlen(list) + 8 > topology_width(TOPOLOGY_LINE_WIDTH))
 				column = (size_t)printf("\n%*s", 8, "");
 			column += (size_t)printf("  %d: %s", d, list);
 		}
@@ -185,7 +185,7 @@ int topology_print_distances(const struct stow_topology *t)
 	for (int join = 0; join < 2; join++) {
 		n = make_groups(t, join, groups);
 		measure(t, groups, n, &first, &other);
-		if (2 + first + n * (1 + other) <= TABLE_WIDTH) {
+		if (2 + first + n * (1 + other) <= topology_width(TABLE_WIDTH)) {
 			print_table(t, groups, n, first, other);
 			return 0;
 		}

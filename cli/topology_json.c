@@ -113,6 +113,134 @@ static json_object *given_json(struct json_writer *w, const struct stow_usage *u
 	return o;
 }
 
+/* Add a number, or null: 0 stands for unknown. */
+static void put_known(struct json_writer *w, json_object *o, const char *key, uint64_t value)
+{
+	if (value)
+		json_put(w, o, key, json_object_new_uint64(value));
+	else
+		json_object_object_add(o, key, NULL);
+}
+
+static json_object *access_json(struct json_writer *w, const struct stow_locality_node *node)
+{
+	json_object *array = json_object_new_array();
+
+	for (int class = 0; class < STOW_ACCESS_CLASSES; class ++) {
+		const struct stow_access *access = &node->access[class];
+		json_object *o;
+
+		if (!access->known)
+			continue;
+		o = json_object_new_object();
+		json_put(w, o, "class", json_object_new_int(class));
+		json_put(w, o, "initiators", list_json(&access->initiators));
+		put_known(w, o, "read_latency_ns", access->read_latency);
+		put_known(w, o, "write_latency_ns", access->write_latency);
+		put_known(w, o, "read_bandwidth_mbps", access->read_bandwidth);
+		put_known(w, o, "write_bandwidth_mbps", access->write_bandwidth);
+		json_append(w, array, o);
+	}
+	return array;
+}
+
+static void put_text(struct json_writer *w, json_object *o, const char *key, const char *text)
+{
+	if (text)
+		json_put(w, o, key, json_object_new_string(text));
+	else
+		json_object_object_add(o, key, NULL);
+}
+
+static json_object *side_caches_json(struct json_writer *w, const struct stow_locality_node *node)
+{
+	json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < node->n_caches; i++) {
+		const struct stow_side_cache *cache = &node->caches[i];
+		json_object *o = json_object_new_object();
+
+		json_put(w, o, "level", json_object_new_int(cache->level));
+		put_known(w, o, "size", cache->size > 0 ? (uint64_t)cache->size : 0);
+		put_known(w, o, "line_size", cache->line_size > 0 ? (uint64_t)cache->line_size : 0);
+		put_text(w, o, "indexing", stow_side_cache_indexing(cache));
+		put_text(w, o, "write_policy", stow_side_cache_policy(cache));
+		json_append(w, array, o);
+	}
+	return array;
+}
+
+static void put_number(struct json_writer *w, json_object *o, const char *key, int value)
+{
+	if (value >= 0)
+		json_put(w, o, key, json_object_new_int(value));
+	else
+		json_object_object_add(o, key, NULL);
+}
+
+/* What the kernel knows of a node beyond the topology. */
+static void put_locality(struct json_writer *w, json_object *o, const struct stow_locality *l,
+			 size_t at, int id)
+{
+	const struct stow_locality_node *node = &l->nodes[at];
+	json_object *states = json_object_new_object(), *fallback = json_object_new_array();
+
+	for (int s = 0; s < STOW_NODE_STATES; s++) {
+		const char *name = stow_node_state_name((enum stow_node_state)s);
+
+		if (l->known[s])
+			json_put(w, states, name,
+				 json_object_new_boolean(stow_idset_has(&l->states[s], id)));
+		else
+			json_object_object_add(states, name, NULL);
+	}
+	for (size_t i = 0; i < node->n_fallback; i++)
+		json_append(w, fallback, json_object_new_int(node->fallback[i]));
+	json_put(w, o, "node", json_object_new_int(id));
+	json_put(w, o, "states", states);
+	json_put(w, o, "fallback", fallback);
+	put_number(w, o, "memory_tier", node->tier);
+	json_put(w, o, "memory_side_caches", side_caches_json(w, node));
+	json_put(w, o, "access", access_json(w, node));
+}
+
+static void put_list(struct json_writer *w, json_object *o, const char *key, bool known,
+		     const struct stow_idset *set)
+{
+	if (known)
+		json_put(w, o, key, list_json(set));
+	else
+		json_object_object_add(o, key, NULL);
+}
+
+/* And of the machine. */
+static void put_machine_locality(struct json_writer *w, json_object *o,
+				 const struct topology_view *view)
+{
+	const struct stow_locality *l = view->locality;
+	json_object *states = json_object_new_object(), *hotplug = json_object_new_object(),
+		    *tiers = json_object_new_array();
+
+	for (int s = 0; s < STOW_NODE_STATES; s++)
+		put_list(w, states, stow_node_state_name((enum stow_node_state)s), l->known[s],
+			 &l->states[s]);
+	STOW_IDSET_FOR(tier, &l->tiers)
+		json_append(w, tiers, json_object_new_int(tier));
+	put_list(w, hotplug, "possible_cpus", l->cpus_known, &l->possible_cpus);
+	put_list(w, hotplug, "present_cpus", l->cpus_known, &l->present_cpus);
+	json_put(w, hotplug, "memory", json_object_new_boolean(view->blocks->block_size != 0));
+	json_put(w, o, "version", json_object_new_string(STOW_VERSION));
+	json_put(w, o, "node_states", states);
+	put_number(w, o, "nodes_per_package", l->nodes_per_package);
+	json_put(w, o, "node_is_last_level_cache", json_object_new_boolean(l->node_is_llc));
+	json_put(w, o, "memory_tiers", tiers);
+	if (l->demotion >= 0)
+		json_put(w, o, "demotion", json_object_new_boolean(l->demotion));
+	else
+		json_object_object_add(o, "demotion", NULL);
+	json_put(w, o, "hotplug", hotplug);
+}
+
 static json_object *node_json(struct json_writer *w, const struct topology_view *view, size_t at)
 {
 	const struct stow_topology *t = view->topology;
@@ -139,6 +267,7 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	json_put(w, o, "assumed", assumed_json(w, node->assumed));
 	if (view->usage)
 		json_put(w, o, "given_away", given_json(w, view->usage, node));
+	put_locality(w, o, view->locality, at, node->id);
 	return o;
 }
 
@@ -153,7 +282,8 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 		total += t->nodes[i].mem_total;
 		free_bytes += t->nodes[i].mem_free;
 		available += t->nodes[i].mem_available;
-		json_append(w, nodes, node_json(w, view, i));
+		if (topology_wants(view, t->nodes[i].id))
+			json_append(w, nodes, node_json(w, view, i));
 	}
 	for (size_t i = 0; i < view->blocks->n_blocks; i++)
 		online += view->blocks->blocks[i].state == STOW_MEMBLOCK_ONLINE;
@@ -168,6 +298,7 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 	json_put(w, o, "nodes", nodes);
 	json_put(w, o, "devices", devices_json(w, view->devices, -1));
 	json_put(w, o, "assumed", assumed_json(w, t->assumed));
+	put_machine_locality(w, o, view);
 	return o;
 }
 

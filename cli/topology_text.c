@@ -21,7 +21,7 @@ static void put_word(struct words *words, const char *word)
 {
 	size_t len = strlen(word);
 
-	if (words->column && words->column + 2 + len > TOPOLOGY_LINE_WIDTH) {
+	if (words->column && words->column + 2 + len > topology_width(TOPOLOGY_LINE_WIDTH)) {
 		printf("\n%*s", LABEL_WIDTH, "");
 		words->column = LABEL_WIDTH;
 	} else if (words->column) {
@@ -167,7 +167,7 @@ static void print_given(const struct topology_view *view, const struct stow_node
 	if (!view->usage)
 		return;
 	topology_given(view->usage, node, &given);
-	printf("  %-*s%zu exclusive CPUs", LABEL_WIDTH - 2, "given away",
+	printf("  %-*s%zu exclusive CPUs", LABEL_WIDTH - 2, "granted",
 	       stow_idset_count(&given.exclusive));
 	if (!stow_idset_empty(&given.exclusive))
 		printf(" (%s)", stow_idset_format(&given.exclusive, cpus, sizeof(cpus)));
@@ -231,6 +231,133 @@ static int print_summary(const struct topology_view *view)
 	return 0;
 }
 
+/* --- what the kernel knows beyond the topology ------------------------------ */
+
+#define FALLBACK_SHOWN 16
+
+static void print_states(const struct stow_locality *l, int id)
+{
+	struct words words = { .label = "states" };
+
+	for (int s = STOW_NODE_HAS_CPU; s < STOW_NODE_STATES; s++)
+		if (l->known[s] && stow_idset_has(&l->states[s], id))
+			put_word(&words, stow_node_state_name((enum stow_node_state)s));
+	end_words(&words);
+}
+
+static void print_fallback(const struct stow_locality_node *node)
+{
+	struct words words = { .label = "fallback" };
+	char word[16];
+
+	if (node->n_fallback < 2)
+		return;
+	for (size_t i = 0; i < node->n_fallback; i++) {
+		if (i == FALLBACK_SHOWN) {
+			put_word(&words, "...");
+			break;
+		}
+		snprintf(word, sizeof(word), "%d", node->fallback[i]);
+		put_word(&words, word);
+	}
+	put_word(&words, "(computed)");
+	end_words(&words);
+}
+
+static void print_side_caches(const struct stow_locality_node *node)
+{
+	for (size_t i = 0; i < node->n_caches; i++) {
+		const struct stow_side_cache *cache = &node->caches[i];
+		const char *indexing = stow_side_cache_indexing(cache),
+			   *policy = stow_side_cache_policy(cache);
+		char size[32];
+
+		printf("  %-*slevel %d: %s", LABEL_WIDTH - 2, i ? "" : "side cache", cache->level,
+		       cache->size > 0 ? stow_format_size((uint64_t)cache->size, size, sizeof(size))
+				       : "-");
+		printf(", %s, %s", indexing ? indexing : "-", policy ? policy : "-");
+		if (cache->line_size > 0)
+			printf(", lines of %" PRId64 " bytes", cache->line_size);
+		putchar('\n');
+	}
+}
+
+static void print_value(const char *before, uint64_t value, const char *unit)
+{
+	if (value)
+		printf("%s%" PRIu64 " %s", before, value, unit);
+	else
+		printf("%s-", before);
+}
+
+static bool same_access(const struct stow_access *a, const struct stow_access *b)
+{
+	return stow_idset_equal(&a->initiators, &b->initiators) &&
+	       a->read_latency == b->read_latency && a->write_latency == b->write_latency &&
+	       a->read_bandwidth == b->read_bandwidth && a->write_bandwidth == b->write_bandwidth;
+}
+
+/* Class 1 is printed only where it differs: other initiators than CPUs are rare. */
+static void print_access(const struct stow_locality_node *node)
+{
+	const char *label = "access";
+
+	for (int class = 0; class < STOW_ACCESS_CLASSES; class ++) {
+		const struct stow_access *a = &node->access[class];
+		char nodes[64];
+
+		if (!a->known || (class && same_access(a, &node->access[0])))
+			continue;
+		printf("  %-*sfrom %s%s", LABEL_WIDTH - 2, label,
+		       stow_idset_format(&a->initiators, nodes, sizeof(nodes)),
+		       class ? " (CPUs)" : "");
+		print_value(": read ", a->read_latency, "ns");
+		print_value(", write ", a->write_latency, "ns");
+		print_value("; read ", a->read_bandwidth, "MB/s");
+		print_value(", write ", a->write_bandwidth, "MB/s");
+		putchar('\n');
+		label = "";
+	}
+}
+
+static void print_locality(const struct topology_view *view, size_t at)
+{
+	const struct stow_locality_node *node = &view->locality->nodes[at];
+
+	print_states(view->locality, view->topology->nodes[at].id);
+	print_fallback(node);
+	if (node->tier >= 0)
+		printf("  %-*s%d\n", LABEL_WIDTH - 2, "memory tier", node->tier);
+	print_side_caches(node);
+	print_access(node);
+}
+
+/* Nodes per package, and what can be added while the machine runs. */
+static void print_machine(const struct topology_view *view)
+{
+	const struct stow_locality *l = view->locality;
+	struct stow_idset nodes = l->states[STOW_NODE_POSSIBLE], cpus = l->possible_cpus;
+	char list[128];
+
+	if (l->nodes_per_package > 1)
+		printf("%d nodes per package", l->nodes_per_package);
+	if (l->nodes_per_package > 1 && *l->packaging)
+		printf(" (%s%d%s)", l->packaging, l->nodes_per_package,
+		       l->node_is_llc ? ", or a node for each last-level cache" : "");
+	if (l->nodes_per_package > 1)
+		putchar('\n');
+	if (l->known[STOW_NODE_ONLINE] && l->known[STOW_NODE_POSSIBLE]) {
+		stow_idset_minus(&nodes, &l->states[STOW_NODE_ONLINE]);
+		if (!stow_idset_empty(&nodes))
+			printf("hotplug: nodes %s are possible\n",
+			       stow_idset_format(&nodes, list, sizeof(list)));
+	}
+	stow_idset_minus(&cpus, &l->present_cpus);
+	if (l->cpus_known && !stow_idset_empty(&cpus))
+		printf("hotplug: CPUs %s are possible\n",
+		       stow_idset_format(&cpus, list, sizeof(list)));
+}
+
 static int print_node(const struct topology_view *view, const struct stow_node *node)
 {
 	int r;
@@ -247,6 +374,7 @@ static int print_node(const struct topology_view *view, const struct stow_node *
 	print_pools(node);
 	print_blocks(view->blocks, node->id);
 	print_given(view, node);
+	print_locality(view, (size_t)(node - view->topology->nodes));
 	print_devices(view->devices, node->id);
 	return 0;
 }
@@ -267,8 +395,11 @@ int topology_print_text(const struct topology_view *view)
 		return 0;
 	}
 	r = print_summary(view);
+	if (r == 0)
+		print_machine(view);
 	for (size_t i = 0; r == 0 && i < t->n_nodes; i++)
-		r = print_node(view, &t->nodes[i]);
+		if (topology_wants(view, t->nodes[i].id))
+			r = print_node(view, &t->nodes[i]);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < view->devices->n_devices; i++)

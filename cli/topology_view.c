@@ -24,18 +24,6 @@ void topology_given(const struct stow_usage *usage, const struct stow_node *node
 	*ret = given;
 }
 
-static int by_cpu_id(const void *id, const void *cpu)
-{
-	return *(const int *)id - ((const struct stow_cpu *)cpu)->id;
-}
-
-static const struct stow_cpu *find_cpu(const struct stow_topology *topology, int id)
-{
-	return topology->n_cpus ? bsearch(&id, topology->cpus, topology->n_cpus,
-					  sizeof(*topology->cpus), by_cpu_id)
-				: NULL;
-}
-
 static int level_of(const struct stow_cpu *cpu, enum topology_level level)
 {
 	return level == TOPOLOGY_CORE ? cpu->core : level == TOPOLOGY_LLC ? cpu->llc : cpu->package;
@@ -52,7 +40,7 @@ int topology_groups(const struct stow_topology *topology, const struct stow_idse
 	if (!slot)
 		return -ENOMEM;
 	STOW_IDSET_FOR(id, cpus) {
-		const struct stow_cpu *cpu = find_cpu(topology, id);
+		const struct stow_cpu *cpu = stow_topology_cpu(topology, id);
 
 		if (cpu && !slot[level_of(cpu, level)])
 			slot[level_of(cpu, level)] = ++n;
@@ -61,11 +49,16 @@ int topology_groups(const struct stow_topology *topology, const struct stow_idse
 	if (!groups)
 		return -ENOMEM;
 	STOW_IDSET_FOR(id, cpus) {
-		const struct stow_cpu *cpu = find_cpu(topology, id);
+		const struct stow_cpu *cpu = stow_topology_cpu(topology, id);
 
 		if (cpu)
 			stow_idset_add(&groups[slot[level_of(cpu, level)] - 1], id);
 	}
 	*ret = groups;
 	return n;
+}
+
+bool topology_wants(const struct topology_view *view, int node)
+{
+	return !view->wanted || stow_idset_has(view->wanted, node);
 }

@@ -9,24 +9,22 @@
 #include <string.h>
 #include <unistd.h>
 
+const char *cli_program(void)
+{
+	/* kubectl runs its plugins by their names. */
+	return strcmp(program_invocation_short_name, "kubectl-numastow") == 0 ? "kubectl numastow"
+									      : "numastow";
+}
+
 int cli_fail(const struct stow_err *err)
 {
 	fprintf(stderr, "numastow: %s\n", err->msg);
 	return CLI_FAILED;
 }
 
-void cli_usage(const char *name, const char *arguments, const char *summary, const char *options)
-{
-	printf("Usage: numastow %s%s%s\n\n%s.\n\nOptions:\n%s", name, *arguments ? " " : "",
-	       arguments, summary, options);
-	/* Every command has --help. */
-	if (!strstr(options, "--help"))
-		printf("  -h, --help  print this text\n");
-}
-
 int cli_bad_usage(const char *name)
 {
-	fprintf(stderr, "Try 'numastow %s --help'.\n", name);
+	fprintf(stderr, "Try '%s %s --help'.\n", cli_program(), name);
 	return CLI_USAGE;
 }
 

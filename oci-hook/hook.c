@@ -9,16 +9,19 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/read.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
 #include "grant/apply.h"
+#include "grant/claim.h"
 #include "grant/enforce.h"
 #include "grant/unmanaged.h"
 #include "oci-hook/internal.h"
-#include "oci-hook/warn.h"
 #include "place/changes.h"
 
-int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err *err)
+/* --- arguments ------------------------------------------------------------ */
+
+static int parse_command(const char *word, enum hook_command *ret, struct stow_err *err)
 {
 	static const char *const words[] = { "apply", "release", "precreate", NULL };
 
@@ -31,40 +34,41 @@ int hook_command_parse(const char *word, enum hook_command *ret, struct stow_err
 			    word);
 }
 
-/* --- apply ---------------------------------------------------------------- */
-
-/* Return whether these are the runtime's own cgroups (podman run --cgroups=disabled). Then the
- * container cannot be placed, and a write would affect other processes. */
-static bool are_our_cgroups(struct stow_root *root, const char *membership)
+static int parse_option(const char *option, const char *value, struct hook_call *call,
+			struct stow_err *err)
 {
-	char ours[16384];
+	const char **ret = strcmp(option, "--claim") == 0   ? &call->claim
+			   : strcmp(option, "--share") == 0 ? &call->share
+							    : NULL;
 
-	return stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") >= 0 &&
-	       strcmp(ours, membership) == 0;
+	if (!ret || call->command == HOOK_PRECREATE)
+		return stow_err_set(
+			err, EINVAL,
+			"unknown argument \"%.64s\": apply and release take --claim UID "
+			"--share ID",
+			option);
+	if (*ret)
+		return stow_err_set(err, EINVAL, "%s is given twice", option);
+	*ret = value;
+	return stow_claim_check_uid(value, option, err);
 }
 
-/* Record a container's first process and its cgroup, before any of its code runs. */
-static int identify(struct stow_root *root, const struct hook_container *container,
-		    struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
-		    struct stow_err *err)
+int hook_call_parse(int argc, char *const *argv, struct hook_call *ret, struct stow_err *err)
 {
+	struct hook_call call = { 0 };
 	int r;
 
-	if (!container->pid)
-		return stow_err_set(err, EINVAL, "the OCI state has no pid");
-	r = stow_pidref_read(root, container->pid, ret_init, err);
-	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
+	r = parse_command(argc > 0 ? argv[0] : "", &call.command, err);
+	for (int i = 1; i < argc && r == 0; i += 2)
+		r = parse_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, &call, err);
+	if (r == 0 && !call.claim != !call.share)
+		r = stow_err_set(err, EINVAL, "--claim and --share belong together");
+	if (r == 0)
+		*ret = call;
+	return r;
 }
 
-/* Warn of a container that can reach other containers' cgroups, and so can break promises to
- * them: SECURITY.md. */
-static void warn(struct hook_run *run, struct json_object *config_json)
-{
-	char text[512];
-
-	if (config_json && hook_config_warn(config_json, text, sizeof(text)))
-		hook_audit(run, "warning", NULL, text, false);
-}
+/* --- apply ---------------------------------------------------------------- */
 
 static int enter_unmanaged(struct hook_run *run, const struct hook_container *container,
 			   struct stow_err *err)
@@ -76,18 +80,21 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 	struct stow_unmanaged entry = { 0 };
 	int r;
 
-	r = identify(root, container, &entry.init, &cgroup, err);
+	r = hook_identify(root, container, &entry.init, &cgroup, err);
 	if (r < 0)
 		return r;
 	/* In its runtime's own cgroup, or without cpuset, it cannot be kept off exclusive CPUs. */
-	if (are_our_cgroups(root, cgroup->membership) || !cgroup->at[STOW_CGROUP_CPUSET].version)
+	if (hook_has_our_cgroups(root, cgroup->membership) ||
+	    !cgroup->at[STOW_CGROUP_CPUSET].version)
 		return 0;
 	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
 	entry.cgroup = cgroup->id; /* not owned */
 	config_json = hook_bundle_look(root, container->bundle);
+	if (config_json && hook_config_has_claim(config_json))
+		return 0;
 	if (config_json) {
 		hook_config_sets(config_json, &entry.given, &mems);
-		warn(run, config_json);
+		hook_warn(run, config_json);
 	}
 	return stow_apply_unmanaged(root, &entry, err);
 }
@@ -186,14 +193,6 @@ static int observe(struct hook_run *run, const struct hook_container *container,
 	return 0;
 }
 
-/* Log problems of other containers. They are no reason to refuse this one. */
-static void report_problems(struct hook_run *run, const struct stow_apply_result *result)
-{
-	for (size_t i = 0; i < result->n_problems; i++)
-		hook_audit(run, result->problems[i].partition ? "partition" : "overlap", NULL,
-			   result->problems[i].text, true);
-}
-
 static int reserve(struct hook_run *run, const struct hook_container *container,
 		   struct stow_record **ret_record, struct stow_err *err)
 {
@@ -220,7 +219,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 	const struct stow_cgroup *cgroup = run->subject.cgroup;
 	int r;
 
-	if (are_our_cgroups(run->root, cgroup->membership))
+	if (hook_has_our_cgroups(run->root, cgroup->membership))
 		return stow_err_set(err, ENOTSUP,
 				    "the container runs in its runtime's own cgroup (--cgroups="
 				    "disabled?): there is no cpuset to set");
@@ -236,14 +235,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		return r;
 	r = stow_grant_enact(&run->context, record, &run->request, !run->limits.memory, cgroup,
 			     &problems, err);
-	report_problems(run, &problems);
-	if (r < 0) {
-		(void)stow_grant_undo(&run->context, record, cgroup, "undone", err ? err->msg : "",
-				      NULL);
-		return r;
-	}
-	hook_audit(run, "placed", record, record->reason, false);
-	return 0;
+	return hook_conclude(run, record, &problems, r, err);
 }
 
 /* Read the limits of the pod's cgroups; where these have none, use the limits of this container. */
@@ -264,7 +256,8 @@ static void pod_limits(const struct stow_cgroup *cgroup, const struct stow_limit
 		ret->memory = memory;
 }
 
-/* Read the container's identity and request, and place it. Returns 1 when it requests nothing. */
+/* Read the container's identity and request, and place it, unless it has a claim. Return 1 when it
+ * requests nothing. */
 static int place_annotated(struct hook_run *run, const struct hook_container *container,
 			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
@@ -272,11 +265,13 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	struct stow_pidref init;
 	int r;
 
-	r = identify(run->root, container, &init, ret_cgroup, err);
+	r = hook_identify(run->root, container, &init, ret_cgroup, err);
 	if (r == 0)
 		r = hook_open_config(run->root, container->bundle, &config_json, err);
+	if (r == 0 && hook_config_has_claim(config_json))
+		return 0;
 	if (r == 0)
-		warn(run, config_json);
+		hook_warn(run, config_json);
 	if (r == 0)
 		r = hook_run_begin(run->root, container, config_json, *ret_cgroup, run, err);
 	if (r <= 0) /* annotations, but none for this container of the pod */
@@ -313,10 +308,12 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 }
 
 static int apply(struct stow_root *root, const struct hook_container *container,
-		 struct stow_err *err)
+		 const struct hook_call *call, struct stow_err *err)
 {
 	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
+	if (call->claim)
+		return hook_apply_claim(root, container, call, err);
 	if (container->annotated && !container->sandbox)
 		return apply_annotated(root, container, err);
 	return apply_unmanaged(root, container, err);
@@ -327,14 +324,14 @@ static int apply(struct stow_root *root, const struct hook_container *container,
 /* poststop. Releases grants only of containers that have provably ended: a late poststop must
  * not release the grant of the next container of that name. */
 static int release(struct stow_root *root, const struct hook_container *container,
-		   struct stow_err *err)
+		   const struct hook_call *call, struct stow_err *err)
 {
 	_cleanup_(hook_run_done) struct hook_run run = { .root = root,
 							 .subject.id = container->id };
 	int r;
 
 	r = stow_unmanaged_leave(root, container->id, err);
-	if (r != 0 && !container->annotated)
+	if (r != 0 && !container->annotated && !call->claim)
 		return r < 0 ? r : 0;
 	r = stow_ledger_open(root, false, &run.ledger, err);
 	if (r == -ENOENT)
@@ -349,7 +346,7 @@ static int release(struct stow_root *root, const struct hook_container *containe
 	return r < 0 ? r : 0;
 }
 
-int stow_hook_run(struct stow_root *root, enum hook_command command, int in, int out,
+int stow_hook_run(struct stow_root *root, const struct hook_call *call, int in, int out,
 		  struct stow_err *err)
 {
 	_cleanup_(hook_container_done) struct hook_container container = { 0 };
@@ -357,13 +354,13 @@ int stow_hook_run(struct stow_root *root, enum hook_command command, int in, int
 	size_t len;
 	int r;
 
-	if (command == HOOK_PRECREATE)
+	if (call->command == HOOK_PRECREATE)
 		return hook_precreate(root, in, out, err);
-	r = hook_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
+	r = stow_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
 	if (r == 0)
 		r = hook_parse_state(text, len, &container, err);
 	if (r < 0)
 		return r;
-	return command == HOOK_APPLY ? apply(root, &container, err)
-				     : release(root, &container, err);
+	return call->command == HOOK_APPLY ? apply(root, &container, call, err)
+					   : release(root, &container, call, err);
 }

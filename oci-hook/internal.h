@@ -3,6 +3,7 @@
 
 /* Shared by the hook's commands. */
 
+#include "grant/apply.h"
 #include "grant/grant.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/state.h"
@@ -24,8 +25,14 @@ int hook_parse_request(const struct hook_container *container, const char *name,
 		       const struct stow_config *config, struct stow_request *ret,
 		       struct stow_err *err);
 
+/* Read the administrator's configuration, and fill in `context` and `subject` for lib/grant. */
+int hook_run_open(struct stow_root *root, const struct hook_container *container,
+		  struct hook_run *run, struct stow_err *err);
+/* Read the container's limits, from config.json and from its cgroup (NULL: there is none yet). */
+int hook_run_limits(struct hook_run *run, struct json_object *config_json,
+		    const struct stow_cgroup *cgroup, struct stow_err *err);
 /* Read the administrator's configuration and the request: annotations, completed from
- * config.json and from the limits of the container's cgroup (NULL: there is none yet). Returns 1
+ * config.json and from the limits of the container's cgroup (NULL: there is none yet). Return 1
  * when the container requests something, 0 when no annotation is for it. */
 int hook_run_begin(struct stow_root *root, const struct hook_container *container,
 		   struct json_object *config_json, const struct stow_cgroup *cgroup,
@@ -38,7 +45,7 @@ void hook_run_done(struct hook_run *run);
 void hook_audit(struct hook_run *run, const char *kind, const struct stow_record *record,
 		const char *text, bool history);
 
-/* Set `err` to a refusal: `cannot place "web": ...; ...`. Returns -ENOSPC. */
+/* Set `err` to a refusal: `cannot place "web": ...; ...`. Return -ENOSPC. */
 int hook_refuse(const struct hook_container *container, const struct stow_refusal *refusal,
 		struct stow_err *err);
 
@@ -46,16 +53,38 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
  * none (sets.c). */
 void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 		      struct stow_idset *ret_mems);
-/* Parse the config.json of an unmanaged container, but only if it may have a CPU set, or access
- * to other containers' cgroups; otherwise, or when it cannot be read, return NULL. */
+/* Parse the config.json of an unmanaged container, but only if it may have a CPU set, access to
+ * other containers' cgroups, or a claim; otherwise, or when it cannot be read, return NULL. */
 struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle);
 
 /* Run a hook that is rootless (hook_is_rootless(); rootless.c). A container without annotations
  * starts. A container with annotations is refused with -EPERM, unless they allow it to start
  * unplaced. precreate returns the configuration unchanged, and leaves the refusal to apply,
  * because Podman does not show precreate's errors. */
-int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
+int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int in, int out,
 		      struct stow_err *err);
+
+/* Read a container's first process and its cgroup, before any of its code runs. */
+int hook_identify(struct stow_root *root, const struct hook_container *container,
+		  struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
+		  struct stow_err *err);
+/* Return whether these are the runtime's own cgroups (podman run --cgroups=disabled). Then the
+ * container cannot be placed, and a write would affect other processes. */
+bool hook_has_our_cgroups(struct stow_root *root, const char *membership);
+/* Warn of a container that can reach other containers' cgroups, and so can break promises to
+ * them: SECURITY.md. */
+void hook_warn(struct hook_run *run, struct json_object *config_json);
+/* Conclude the enacting of a record, which returned `r`: log it, or undo it. Problems of other
+ * containers are logged; they are no reason to refuse this one. Return 0, or the failure. */
+int hook_conclude(struct hook_run *run, const struct stow_record *record,
+		  const struct stow_apply_result *problems, int r, struct stow_err *err);
+
+/* claim.c: give a container its share of a claim. */
+int hook_apply_claim(struct stow_root *root, const struct hook_container *container,
+		     const struct hook_call *call, struct stow_err *err);
+/* Return whether config.json has a call of this hook for a claim. Then that call places the
+ * container, and a call without a claim, from a hooks.d folder, does nothing. */
+bool hook_config_has_claim(struct json_object *config);
 
 /* precreate.c */
 int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err);

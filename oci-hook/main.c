@@ -11,20 +11,23 @@
 #include "oci-hook/internal.h"
 
 static const char help[] =
-	"usage: numastow-hook apply|release|precreate < STATE\n"
+	"usage: numastow-hook apply|release [--claim UID --share ID] < STATE\n"
+	"       numastow-hook precreate < CONFIG\n"
 	"\n"
 	"The OCI hook of numastow; container runtimes start it.\n"
 	"  apply      createRuntime or prestart: place the container on NUMA nodes\n"
-	"  release    poststop: give back what it had\n"
-	"  precreate  Podman: set its place aside; config.json in, config.json out\n"
+	"  release    poststop: release what the container had\n"
+	"  precreate  Podman: reserve its placement; config.json in, config.json out\n"
+	"  --claim UID --share ID\n"
+	"              Kubernetes: the container has this share of that claim\n"
 	"  --help, --version\n"
 	"\n"
-	"The container's annotations say what it needs: numastow-annotations(7).\n";
+	"numastow-annotations(7) describes the container's annotations.\n";
 
 int main(int argc, char **argv)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	enum hook_command command;
+	struct hook_call call;
 	struct stow_err err = { 0 };
 	int r;
 
@@ -32,21 +35,21 @@ int main(int argc, char **argv)
 		return fputs(help, stdout) < 0;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("numastow-hook %s\n", STOW_VERSION) < 0;
-	if (argc != 2) {
+	if (argc < 2) {
 		fputs(help, stderr);
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error, and must not kill the hook */
-	r = hook_command_parse(argv[1], &command, &err);
+	r = hook_call_parse(argc - 1, argv + 1, &call, &err);
 	if (r == 0)
-		r = hook_confine(command == HOOK_APPLY, &err);
+		r = hook_confine(call.command == HOOK_APPLY, &err);
 	if (r == 0)
 		r = stow_root_open("/", &root, &err);
-	if (r == 0 && command == HOOK_APPLY)
+	if (r == 0 && call.command == HOOK_APPLY)
 		r = hook_confine_by_config(root, &err);
 	if (r == 0)
 		r = (hook_is_rootless() ? hook_run_rootless : stow_hook_run)(
-			root, command, STDIN_FILENO, STDOUT_FILENO, &err);
+			root, &call, STDIN_FILENO, STDOUT_FILENO, &err);
 	if (r < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);
 	return r < 0;

@@ -18,7 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/helper.h"
-#include "oci-hook/hook.h"
+#include "base/read.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
@@ -57,7 +57,7 @@ int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err)
 
 /* --- features of the runtime ---------------------------------------------- */
 
-/* Read until the end or the deadline. Returns the length, or -errno; -E2BIG: the text and its
+/* Read until the end or the deadline. Return the length, or -errno; -E2BIG: the text and its
  * terminator do not fit. */
 static ssize_t read_until(int fd, char *buf, size_t size, uint64_t until)
 {
@@ -157,8 +157,8 @@ static int check_runtimes(const struct stow_config *config, const struct stow_re
 			return stow_err_set(
 				err, ENOTSUP,
 				STOW_ANNOTATION_PREFIX
-				"memory-policy: \"%s\": %s does not know "
-				"linux.memoryPolicy mode %s (see `%s features`); \"bind\" "
+				"memory-policy: \"%s\": %s does not support linux.memoryPolicy "
+				"mode %s (see `%s features`); \"bind\" "
 				"works everywhere",
 				stow_memory_policy_name(request->memory_policy), *list, mode,
 				*list);
@@ -167,7 +167,7 @@ static int check_runtimes(const struct stow_config *config, const struct stow_re
 	return any ? 0
 		   : stow_err_set(err, ENOTSUP,
 				  STOW_ANNOTATION_PREFIX
-				  "memory-policy: \"%s\": no runtime found that knows "
+				  "memory-policy: \"%s\": no runtime found that supports "
 				  "linux.memoryPolicy; \"bind\" works everywhere",
 				  stow_memory_policy_name(request->memory_policy));
 }
@@ -263,7 +263,7 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 	size_t len;
 	int r;
 
-	r = hook_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+	r = stow_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
 			  err);
 	if (r < 0)
 		return r;

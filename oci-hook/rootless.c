@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/read.h"
 #include "oci-hook/hook.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
@@ -30,8 +31,8 @@ static int asked(const struct hook_container *container, bool *ret_ignore)
 }
 
 /* Write to the journal, too, because crun does not show a hook's standard error. */
-static void tell(struct stow_root *root, const struct hook_container *container, const char *kind,
-		 const char *text)
+static void audit(struct stow_root *root, const struct hook_container *container, const char *kind,
+		  const char *text)
 {
 	const struct stow_log_field fields[] = {
 		{ "NUMASTOW_ACTION", kind },
@@ -45,23 +46,28 @@ static void tell(struct stow_root *root, const struct hook_container *container,
 }
 
 /* Return 0 when the container may start. */
-static int judge(struct stow_root *root, const struct hook_container *container,
-		 struct stow_err *err)
+static int check_container(struct stow_root *root, const struct hook_container *container,
+			   const struct hook_call *call, struct stow_err *err)
 {
-	static const char text[] =
+	static const char annotated[] =
 		"this container has " STOW_ANNOTATION_PREFIX
 		" annotations, and runs without root: numastow places containers of the machine's "
 		"root only";
-	bool ignore;
+	static const char claimed[] = "this container has a claim, and runs without root: numastow "
+				      "places containers of the machine's root only";
+	const char *text = call->claim ? claimed : annotated;
+	bool ignore = false;
 
-	if (!container->annotated || container->sandbox || !asked(container, &ignore) ||
-	    stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+	if (call->claim
+		    ? stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED
+		    : !container->annotated || container->sandbox || !asked(container, &ignore) ||
+			      stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
 	if (!ignore) {
-		tell(root, container, "refused", text);
+		audit(root, container, "refused", text);
 		return stow_err_set(err, EPERM, "%s", text);
 	}
-	tell(root, container, "unplaced", text);
+	audit(root, container, "unplaced", text);
 	fprintf(stderr, "numastow: starts unplaced: %s\n", text);
 	return 0;
 }
@@ -74,12 +80,12 @@ static int hand_back(int in, int out, struct stow_err *err)
 	size_t len;
 	int r;
 
-	r = hook_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+	r = stow_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
 			  err);
 	return r < 0 ? r : hook_write_all(out, text, len, err);
 }
 
-int hook_run_rootless(struct stow_root *root, enum hook_command command, int in, int out,
+int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int in, int out,
 		      struct stow_err *err)
 {
 	_cleanup_(hook_container_done) struct hook_container container = { 0 };
@@ -88,18 +94,19 @@ int hook_run_rootless(struct stow_root *root, enum hook_command command, int in,
 	size_t len;
 	int r;
 
-	if (command == HOOK_RELEASE) /* nothing was granted */
+	if (call->command == HOOK_RELEASE) /* nothing was granted */
 		return 0;
-	if (command == HOOK_PRECREATE)
+	if (call->command == HOOK_PRECREATE)
 		return hand_back(in, out, err);
-	r = hook_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
+	r = stow_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
 	if (r < 0)
 		return r;
 	r = hook_parse_state(text, len, &container, &why);
 	if (r == 0)
-		return judge(root, &container, err);
+		return check_container(root, &container, call, err);
 	/* Input that cannot be parsed is accepted, unless it contains the prefix. */
-	if (!memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
+	if (!call->claim &&
+	    !memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
 		return 0;
 	return stow_err_move(err, r, &why);
 }

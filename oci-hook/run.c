@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the commands share: the request and its limits, the ledger, the history. */
+/* What the commands share: the container and its cgroup, the request and its limits, the ledger,
+ * the history. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 #include "base/log.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
+#include "grant/apply.h"
 #include "oci-hook/internal.h"
+#include "oci-hook/warn.h"
 
 int hook_parse_request(const struct hook_container *container, const char *name,
 		       const struct stow_config *config, struct stow_request *ret,
@@ -38,11 +41,10 @@ static void kernel_limits(const struct stow_cgroup *cgroup, struct stow_limits *
 		limits->memory = memory;
 }
 
-int hook_run_begin(struct stow_root *root, const struct hook_container *container,
-		   struct json_object *config_json, const struct stow_cgroup *cgroup,
-		   struct hook_run *run, struct stow_err *err)
+int hook_run_open(struct stow_root *root, const struct hook_container *container,
+		  struct hook_run *run, struct stow_err *err)
 {
-	int r, asked;
+	int r;
 
 	run->root = root;
 	run->subject = (struct stow_subject){
@@ -53,17 +55,6 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 		.name = container->name,
 	};
 	r = stow_config_read(root, &run->config, err);
-	if (r < 0)
-		return r;
-	asked = hook_parse_request(container, container->name, run->config, &run->request, err);
-	if (asked <= 0)
-		return asked;
-	r = hook_config_limits(config_json, &run->limits, err);
-	if (r == 0 && cgroup)
-		kernel_limits(cgroup, &run->limits);
-	/* Kubernetes checks limits against quotas, but not annotations. */
-	if (r == 0)
-		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
 	if (r == 0)
 		r = stow_pidref_read(root, getpid(), &run->context.self, err);
 	if (r < 0)
@@ -71,7 +62,36 @@ int hook_run_begin(struct stow_root *root, const struct hook_container *containe
 	run->context.root = root;
 	run->context.config = run->config;
 	run->context.topology = &run->topology;
-	return 1;
+	return 0;
+}
+
+int hook_run_limits(struct hook_run *run, struct json_object *config_json,
+		    const struct stow_cgroup *cgroup, struct stow_err *err)
+{
+	int r = hook_config_limits(config_json, &run->limits, err);
+
+	if (r == 0 && cgroup)
+		kernel_limits(cgroup, &run->limits);
+	return r;
+}
+
+int hook_run_begin(struct stow_root *root, const struct hook_container *container,
+		   struct json_object *config_json, const struct stow_cgroup *cgroup,
+		   struct hook_run *run, struct stow_err *err)
+{
+	int r, asked;
+
+	r = hook_run_open(root, container, run, err);
+	if (r < 0)
+		return r;
+	asked = hook_parse_request(container, container->name, run->config, &run->request, err);
+	if (asked <= 0)
+		return asked;
+	r = hook_run_limits(run, config_json, cgroup, err);
+	/* Kubernetes checks limits against quotas, but not annotations. */
+	if (r == 0)
+		r = stow_request_complete(&run->request, &run->limits, container->ns != NULL, err);
+	return r < 0 ? r : 1;
 }
 
 int hook_run_open_ledger(struct hook_run *run, struct stow_err *err)
@@ -140,4 +160,47 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 	return stow_err_set(err, ENOSPC, "cannot place \"%s\": %s%s%s",
 			    container->name ? container->name : container->id, refusal->text,
 			    refusal->suggestion[0] ? "; " : "", refusal->suggestion);
+}
+
+bool hook_has_our_cgroups(struct stow_root *root, const char *membership)
+{
+	char ours[16384];
+
+	return stow_root_read_buf(root, ours, sizeof(ours), NULL, "/proc/self/cgroup") >= 0 &&
+	       strcmp(ours, membership) == 0;
+}
+
+int hook_identify(struct stow_root *root, const struct hook_container *container,
+		  struct stow_pidref *ret_init, struct stow_cgroup **ret_cgroup,
+		  struct stow_err *err)
+{
+	int r;
+
+	if (!container->pid)
+		return stow_err_set(err, EINVAL, "the OCI state has no pid");
+	r = stow_pidref_read(root, container->pid, ret_init, err);
+	return r < 0 ? r : stow_cgroup_of_pid(root, container->pid, ret_cgroup, err);
+}
+
+void hook_warn(struct hook_run *run, struct json_object *config_json)
+{
+	char text[512];
+
+	if (config_json && hook_config_warn(config_json, text, sizeof(text)))
+		hook_audit(run, "warning", NULL, text, false);
+}
+
+int hook_conclude(struct hook_run *run, const struct stow_record *record,
+		  const struct stow_apply_result *problems, int r, struct stow_err *err)
+{
+	for (size_t i = 0; i < problems->n_problems; i++)
+		hook_audit(run, problems->problems[i].partition ? "partition" : "overlap", NULL,
+			   problems->problems[i].text, true);
+	if (r < 0) {
+		(void)stow_grant_undo(&run->context, record, run->subject.cgroup, "undone",
+				      err ? err->msg : "", NULL);
+		return r;
+	}
+	hook_audit(run, "placed", record, record->reason, false);
+	return 0;
 }

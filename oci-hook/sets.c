@@ -38,8 +38,10 @@ void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
 
 struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle)
 {
-	/* Signs of a CPU set, and of access to other containers' cgroups (oci-hook/warn.h). */
-	static const char *const words[] = { "cpus\"", "CAP_DAC_READ_SEARCH", "\"source\":\"/sys" };
+	/* Signs of a CPU set, of access to other containers' cgroups (oci-hook/warn.h), and of a
+	 * claim. */
+	static const char *const words[] = { "cpus\"", "CAP_DAC_READ_SEARCH", "\"source\":\"/sys",
+					     "\"--claim\"" };
 	/* As engines write it. A config.json without it is parsed, too. */
 	static const char cgroup_namespace[] = "{\"type\":\"cgroup\"}";
 	struct json_object *config = NULL;

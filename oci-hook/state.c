@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/read.h"
+#include "base/text.h"
 
 #define SHOWN_MAX 80 /* bytes of an untrusted value in a message */
 
@@ -18,38 +20,6 @@ static void tokener_free_ptr(struct json_tokener **t)
 {
 	if (*t)
 		json_tokener_free(*t);
-}
-
-int hook_read_all(int fd, size_t max, const char *what, char **ret_text, size_t *ret_len,
-		  struct stow_err *err)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t size = 16384, len = 0;
-
-	for (;;) {
-		char *grown = realloc(text, size);
-		ssize_t n;
-
-		if (!grown)
-			return stow_err_sys(err, ENOMEM, "reading %s", what);
-		text = grown;
-		n = read(fd, text + len, size - len - 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return stow_err_sys(err, errno, "reading %s", what);
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len > max)
-			return stow_err_set(err, E2BIG, "%s is longer than %zu bytes", what, max);
-		if (len + 1 == size)
-			size *= 2;
-	}
-	text[len] = '\0';
-	*ret_text = STOW_TAKE_PTR(text);
-	*ret_len = len;
-	return 0;
 }
 
 int hook_parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
@@ -119,16 +89,6 @@ static int check_name(const char *key, const char *value, struct stow_err *err)
 			    key, STOW_NAME_MAX);
 }
 
-/* Shorten an untrusted text, and make it printable, for a message. */
-static const char *shown(const char *text, char buf[static SHOWN_MAX + 1])
-{
-	snprintf(buf, SHOWN_MAX + 1, "%s", text);
-	for (char *p = buf; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-	return buf;
-}
-
 static const struct stow_annotation *find(const struct hook_container *c, const char *key)
 {
 	for (size_t i = 0; i < c->n_annotations; i++)
@@ -146,7 +106,7 @@ static int pick(const struct hook_container *c, const char *const *keys, const c
 		struct stow_err *err)
 {
 	const struct stow_annotation *first = NULL, *a;
-	char one[SHOWN_MAX + 1], other[SHOWN_MAX + 1];
+	char one[SHOWN_MAX + 4], other[SHOWN_MAX + 4];
 
 	*ret = NULL;
 	for (; *keys; keys++) {
@@ -157,13 +117,15 @@ static int pick(const struct hook_container *c, const char *const *keys, const c
 			return stow_err_set(err, EINVAL,
 					    "%s: \"%s\" is not a name: 1 to %d letters, digits, "
 					    "'.', '_', '+' and '-' are",
-					    a->key, shown(a->value, one), STOW_NAME_MAX);
+					    a->key, stow_text_quote(a->value, one, sizeof(one)),
+					    STOW_NAME_MAX);
 		if (first && strcmp(first->value, a->value) != 0)
 			return stow_err_set(err, EINVAL,
 					    "%s: \"%s\" and %s: \"%s\" contradict each other; the "
 					    "container's engine gives one of them",
-					    first->key, shown(first->value, one), a->key,
-					    shown(a->value, other));
+					    first->key,
+					    stow_text_quote(first->value, one, sizeof(one)), a->key,
+					    stow_text_quote(a->value, other, sizeof(other)));
 		if (!first)
 			first = a;
 	}
@@ -347,7 +309,7 @@ int hook_read_config(struct stow_root *root, const char *bundle, char **ret_text
 		return fd;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return stow_err_set(err, EINVAL, "%s/config.json is not a regular file", bundle);
-	return hook_read_all(fd, HOOK_CONFIG_MAX, "config.json", ret_text, ret_len, err);
+	return stow_read_all(fd, HOOK_CONFIG_MAX, "config.json", ret_text, ret_len, err);
 }
 
 int hook_open_config(struct stow_root *root, const char *bundle, struct json_object **ret_config,

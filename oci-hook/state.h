@@ -34,10 +34,6 @@ struct hook_container {
 	bool annotated;			      /* any numastow.io/ key */
 };
 
-/* Read standard input or a file to its end. -E2BIG: more than `max` bytes. */
-int hook_read_all(int fd, size_t max, const char *what, char **ret_text, size_t *ret_len,
-		  struct stow_err *err);
-
 /* Parse an OCI state. -EINVAL: it is not JSON, or does not match the specification; the message
  * names the key. With numastow.io annotations also when the identity (io.kubernetes.*) is not a
  * valid name, or when the keys of two engines contradict each other. Without them an invalid

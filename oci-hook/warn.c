@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 #define CGROUPS "/sys/fs/cgroup"
 
@@ -134,8 +135,6 @@ bool hook_config_warn(struct json_object *config, char *buf, size_t size)
 			add(&line, "it has CAP_DAC_READ_SEARCH", "");
 			break;
 		}
-	for (char *p = buf; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
+	stow_text_ascii(buf);
 	return line.len > 0;
 }

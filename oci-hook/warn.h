@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Detects containers that can break numastow's promises to other containers. */
+/* Detecting containers that can break numastow's promises to other containers. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 
 PB := build/proto
 proto_FILES := $(sort $(wildcard proto/numastow/v1/*.proto)) proto/grpc/health/v1/health.proto \
-	proto/grpc/reflection/v1alpha/reflection.proto
+	proto/grpc/reflection/v1alpha/reflection.proto $(sort $(wildcard proto/kubelet/*.proto))
 # etcd's, which we call and do not serve.
 etcd_FILES := $(sort $(wildcard proto/etcd/*.proto))
 proto_C := $(patsubst proto/%.proto,$(PB)/%.pb-c.c,$(proto_FILES) $(etcd_FILES)) $(PB)/google/protobuf/descriptor.pb-c.c
@@ -16,6 +16,17 @@ PB_NAMES := -e 's/NUMASTOW__V1__([A-Z0-9_]+)__\1_/PB_\1_/g' -e 's/NUMASTOW__V1__
 # EtcdTxnRequest for etcdserverpb.TxnRequest, EtcdKeyValue for mvccpb.KeyValue.
 ETCD_NAMES := -e 's/(ETCDSERVERPB|MVCCPB)__/ETCD_/g' -e 's/(Etcdserverpb|Mvccpb)__/Etcd/g' \
 	-e 's/(etcdserverpb|mvccpb)__/etcd_/g'
+# DraClaim for k8s.io.kubelet.pkg.apis.dra.v1.Claim; KubeletPluginInfo for pluginregistration.PluginInfo;
+# DraHealthDeviceHealth for v1.DeviceHealth.
+KUBELET_NAMES := -e 's/K8S__IO__KUBELET__PKG__APIS__DRA__V1__/DRA_/g' \
+	-e 's/K8s__Io__Kubelet__Pkg__Apis__Dra__V1__/Dra/g' \
+	-e 's/k8s__io__kubelet__pkg__apis__dra__v1__/dra_/g' \
+	-e 's/K8s__Io__Kubelet__Pkg__Apis__Dra__V1beta1__/DraV1beta1/g' \
+	-e 's/k8s__io__kubelet__pkg__apis__dra__v1beta1__/dra_v1beta1_/g' \
+	-e 's/\bV1__HEALTH_STATUS__/DRA_HEALTH_/g' -e 's/\bV1__/DraHealth/g' -e 's/\bv1__/dra_health_/g' \
+	-e 's/\bv1alpha1__/dra_health_v1alpha1_/g' -e 's/\bV1alpha1__/DraHealthV1alpha1/g' \
+	-e 's/PLUGINREGISTRATION__/KUBELET_/g' -e 's/Pluginregistration__/Kubelet/g' \
+	-e 's/pluginregistration__/kubelet_/g'
 
 $(PB)/.stamp: $(proto_FILES) $(etcd_FILES) proto/module.mk
 	@mkdir -p $(PB)
@@ -24,6 +35,7 @@ $(PB)/.stamp: $(proto_FILES) $(etcd_FILES) proto/module.mk
 	$(Q)protoc-c -I/usr/include --c_out=$(PB) google/protobuf/descriptor.proto
 	$(Q)sed -i -E $(PB_NAMES) $(PB)/numastow/v1/*.pb-c.[ch]
 	$(Q)sed -i -E $(ETCD_NAMES) $(PB)/etcd/*.pb-c.[ch]
+	$(Q)sed -i -E $(KUBELET_NAMES) $(PB)/kubelet/*.pb-c.[ch]
 	$(Q)protoc -Iproto --include_imports --descriptor_set_out=$(PB)/descriptors.bin \
 		$(patsubst proto/%,%,$(proto_FILES))
 	@touch $@

@@ -100,8 +100,8 @@ static const char *reason_of(const struct fleet *fleet, const char *text)
 	if (strstr(text, "Socket closed") || strstr(text, "Connection reset") ||
 	    strstr(text, "recvmsg") || strstr(text, "closed the connection"))
 		return tls ? "it closed the connection; does it accept your certificate?"
-			   : "it closed the connection; it may want TLS: set ca, certificate and "
-			     "key";
+			   : "it closed the connection; it may require TLS: set ca, certificate "
+			     "and key";
 	if (tls && (strstr(text, "WRONG_VERSION") || strstr(text, "wrong version")))
 		return "it does not speak TLS";
 	if (strstr(text, "andshake"))

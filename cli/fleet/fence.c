@@ -23,8 +23,8 @@ static int run_fence(struct fleet *fleet, struct stow_err *err)
 	r = fleet_call(fleet, "Fence", &request, 0, &response, err);
 	if (r == -ETIMEDOUT)
 		return stow_err_set(err, ETIMEDOUT,
-				    "the fence stands, but reservations are left on it; list them "
-				    "with `numastow reservations %.64s`, or use --revoke",
+				    "the fence is in force, but reservations are left there; list "
+				    "them with `numastow reservations %.64s`, or use --revoke",
 				    request.node);
 	if (r < 0)
 		return r;
@@ -58,7 +58,7 @@ static int run_unfence(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_fence = {
 	.name = "fence",
 	.arguments = "NODE NUMA_NODES",
-	.summary = "Stops placing on NUMA nodes of a machine; running containers stay",
+	.summary = "Stop placing on NUMA nodes of a machine; running containers stay",
 	.settings = fence_settings,
 	.min_words = 2,
 	.max_words = 2,
@@ -68,7 +68,7 @@ const struct fleet_command fleet_fence = {
 const struct fleet_command fleet_unfence = {
 	.name = "unfence",
 	.arguments = "NODE NUMA_NODES",
-	.summary = "Lifts a fence",
+	.summary = "Lift a fence",
 	.min_words = 2,
 	.max_words = 2,
 	.run = run_unfence,

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "cli/cli.h"
 #include "cli/drain_asked.h"
+#include "cli/fleet/table.h"
 #include "cli/message.h"
 #include "rpc/rpc.h"
 #include "rpc/settings.h"
@@ -88,20 +89,7 @@ struct fleet_stream {
 int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 		 const struct fleet_stream *stream, struct stow_err *err);
 
-/* --- output (show.c) ------------------------------------------------------ */
-
-/* Make a table with aligned columns, fitted to the terminal. `columns` is NULL-terminated; a
- * name with a leading ">" is right-aligned. */
-struct libscols_table;
-struct libscols_table *fleet_table(const char *const *columns);
-/* Add a row with one text per column. -ENOMEM is recorded, and returned by fleet_table_print(). */
-void fleet_row(struct libscols_table *table, const char *const *texts);
-/* Print the table to `out`, and free it. */
-int fleet_table_print(struct libscols_table *table, FILE *out);
-
-/* Format the time between two times in ns since the epoch: "12s", "3m", "2h". */
-const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
-uint64_t fleet_now(void);
+/* --- output --------------------------------------------------------------- */
 
 /* Print the table of machines, one line each (nodes.c). */
 void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
@@ -121,9 +109,9 @@ struct fleet_command {
 	const struct stow_setting *settings; /* besides those of every command; may be NULL */
 	size_t min_words, max_words;
 	enum fleet_peer peer;
-	/* Returns an exit code, or -errno. */
+	/* Return an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
-	/* Returns the peer to ask, depending on the options. NULL: `peer`. */
+	/* Return the peer to ask, depending on the options. NULL: `peer`. */
 	enum fleet_peer (*who)(const struct fleet_options *options);
 };
 

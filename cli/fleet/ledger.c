@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow ledger and why, for users who may not read the ledger, by the agent. */
+/* numastow ledger and why, for users that cannot read the ledger, from the agent. */
 #include <errno.h>
 
 #include "cli/fleet/fleet.h"
@@ -39,7 +39,7 @@ static int run_why(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_ledger = {
 	.name = "ledger",
 	.arguments = "",
-	.summary = "Shows the grants of this machine's containers, asking its agent",
+	.summary = "Show the grants of this machine's containers, from its agent",
 	.peer = FLEET_AGENT,
 	.run = run_ledger,
 };
@@ -47,7 +47,7 @@ const struct fleet_command fleet_ledger = {
 const struct fleet_command fleet_why = {
 	.name = "why",
 	.arguments = "[ID]",
-	.summary = "Shows what happened to a container, asking this machine's agent",
+	.summary = "Show what happened to a container, from this machine's agent",
 	.max_words = 1,
 	.peer = FLEET_AGENT,
 	.run = run_why,

@@ -21,17 +21,17 @@ static const struct fleet_command *const commands[] = {
 /* Keys of client.yaml, and flags of every command. */
 static const struct stow_setting common[] = {
 	{ "scheduler", STOW_SETTING_LIST, AT(schedulers), 0, 0, NULL, "ADDRESS,...",
-	  "the schedulers; the active one is found (127.0.0.1:7200)" },
+	  "schedulers; the command finds the active one (127.0.0.1:7200)" },
 	{ "ca", STOW_SETTING_TEXT, AT(ca), 0, 0, NULL, "FILE", "CA certificates, PEM" },
 	{ "certificate", STOW_SETTING_TEXT, AT(certificate), 0, 0, NULL, "FILE",
 	  "your certificate, PEM" },
 	{ "key", STOW_SETTING_TEXT, AT(key), 0, 0, NULL, "FILE", "its private key, PEM" },
 	{ "server-name", STOW_SETTING_TEXT, AT(server_name), 0, 0, NULL, "NAME",
-	  "what a scheduler's certificate must say (its address)" },
+	  "name in a scheduler's certificate (its address)" },
 	{ "agent", STOW_SETTING_TEXT, AT(agent), 0, 0, NULL, "PATH",
 	  "socket of this machine's agent (/run/numastow/agent.sock)" },
 	{ "timeout", STOW_SETTING_DURATION, AT(timeout), S / 10, 3600 * S, NULL, "TIME",
-	  "for an answer (10s)" },
+	  "how long to wait for an answer (10s)" },
 	{ 0 },
 };
 
@@ -89,7 +89,7 @@ static void print_help(const struct fleet_command *command)
 	printf("  %-34s %s\n", "--json", "as JSON");
 	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
 	stow_settings_help(theirs, stdout);
-	printf("  %-34s %s\n", "--config FILE", "instead of that file");
+	printf("  %-34s %s\n", "--config FILE", "read this file instead");
 }
 
 static bool is_flag(int argc, char **argv, const char *flag)
@@ -108,7 +108,8 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 {
 	struct fleet_options ignored = { 0 };
 	const char *path = NULL;
-	int r, tls;
+	struct stow_rpc_tls tls;
+	int r;
 
 	/* Parsed twice: the file has lower precedence, but only the flags tell which file to
 	 * read. */
@@ -129,18 +130,13 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 	options->json = given[JSON];
 	options->words[options->n_words] = NULL;
 	if (options->n_words < command->min_words)
-		return stow_err_set(err, EINVAL, "%s wants %s", command->name, command->arguments);
+		return stow_err_set(err, EINVAL, "%s needs %s", command->name, command->arguments);
 	if (options->n_words > command->max_words)
 		return stow_err_set(err, EINVAL, "\"%.64s\": unexpected argument",
 				    options->words[command->max_words]);
-	tls = !!options->ca + !!options->certificate + !!options->key;
-	if (tls != 0 && tls != 3)
-		return stow_err_set(err, EINVAL,
-				    "%s: missing; ca, certificate and key belong together",
-				    !options->ca	    ? "ca"
-				    : !options->certificate ? "certificate"
-							    : "key");
-	return 0;
+	tls = (struct stow_rpc_tls){ options->certificate, options->key, options->ca };
+	r = stow_rpc_tls_given(&tls, err);
+	return r < 0 ? r : 0;
 }
 
 static int run(const struct fleet_command *command, const struct fleet_options *options)
@@ -159,6 +155,22 @@ static int run(const struct fleet_command *command, const struct fleet_options *
 	return r < 0 ? cli_fail(&err) : r;
 }
 
+/* "check-config [--config FILE]", for `numastow status`: check client.yaml. */
+static int check_config(int argc, char **argv)
+{
+	const char *path = argc == 4 && strcmp(argv[2], "--config") == 0 ? argv[3] : NULL;
+	struct fleet_options options = { 0 };
+	struct stow_err err = { 0 };
+	struct stow_rpc_tls tls;
+	int r = stow_settings_load(common, &options, path ? path : FLEET_CONFIG_PATH, !path, &err);
+
+	tls = (struct stow_rpc_tls){ options.certificate, options.key, options.ca };
+	if (r == 0)
+		r = stow_rpc_tls_given(&tls, &err);
+	stow_settings_done(common, &options);
+	return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
 int main(int argc, char **argv)
 {
 	const struct fleet_command *command = argc > 1 ? find_command(argv[1]) : NULL;
@@ -169,9 +181,10 @@ int main(int argc, char **argv)
 	struct stow_err err = { 0 };
 	int r;
 
+	if (argc > 1 && strcmp(argv[1], "check-config") == 0)
+		return cli_finish(check_config(argc, argv));
 	if (!command || !words) {
-		fprintf(stderr,
-			"numastow-fleet: this is a part of numastow(1), and is started by it\n");
+		fprintf(stderr, "numastow-fleet is part of numastow(1), which starts it\n");
 		return CLI_USAGE;
 	}
 	/* Accept -h and -j, like the other subcommands. */

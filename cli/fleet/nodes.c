@@ -10,8 +10,6 @@
 #include "base/parse.h"
 #include "cli/fleet/fleet.h"
 
-#define AT(field) offsetof(struct fleet_options, field)
-
 /* --- a machine in one line ------------------------------------------------ */
 
 struct sums {
@@ -392,7 +390,7 @@ static int run_reservations(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_nodes = {
 	.name = "nodes",
 	.arguments = "[NODE...]",
-	.summary = "Shows what the fleet's machines have and give",
+	.summary = "Show what the fleet's machines have, and what is available",
 	.max_words = SIZE_MAX,
 	.run = run_nodes,
 };
@@ -400,8 +398,8 @@ const struct fleet_command fleet_nodes = {
 const struct fleet_command fleet_node = {
 	.name = "node",
 	.arguments = "[NODE]",
-	.summary = "Shows one machine, as the scheduler knows it; without a name this one, as its "
-		   "agent does",
+	.summary = "Show one machine as the scheduler knows it; without a name, this machine as "
+		   "its agent knows it",
 	.max_words = 1,
 	.run = run_node,
 	.who = who,
@@ -410,7 +408,7 @@ const struct fleet_command fleet_node = {
 const struct fleet_command fleet_containers = {
 	.name = "containers",
 	.arguments = "[ID...]",
-	.summary = "Shows this machine's containers: what they were promised, and what they use",
+	.summary = "Show this machine's containers: what is promised to them, and what they use",
 	.max_words = SIZE_MAX,
 	.peer = FLEET_AGENT,
 	.run = run_containers,
@@ -419,7 +417,7 @@ const struct fleet_command fleet_containers = {
 const struct fleet_command fleet_reservations = {
 	.name = "reservations",
 	.arguments = "[NODE]",
-	.summary = "Shows reservations, and their containers",
+	.summary = "Show reservations, and their containers",
 	.max_words = 1,
 	.run = run_reservations,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Joins the pages of lists. */
+/* Joining the pages of lists. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

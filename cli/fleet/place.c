@@ -13,33 +13,37 @@
 
 static const char *const strategies[] = { "default", "tight", "spread", NULL };
 
-#define POD_SETTINGS                                                                                   \
-	{ "file",   STOW_SETTING_TEXT,                                                                 \
-	  AT(file), 0,                                                                                 \
-	  0,	    NULL,                                                                              \
-	  "FILE",   "a JSON file with annotations; - for standard input" },                            \
-		{ "name", STOW_SETTING_TEXT, AT(name), 0, 0, NULL, "NAME", "of the pod, for people" }, \
-		{ "namespace", STOW_SETTING_TEXT, AT(ns), 0, 0, NULL, "NAME", "of the pod" },          \
-		{ "node", STOW_SETTING_TEXT, AT(node), 0, 0, NULL, "NODE", "only this machine" },      \
-		{ "pods",   STOW_SETTING_NUMBER,                                                       \
-		  AT(pods), 1,                                                                         \
-		  1000,	    NULL,                                                                      \
-		  "N",	    "the same N times, all or none (1)" },                                     \
-	{                                                                                              \
-		"strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD",                 \
-			"tight: the fullest machine that fits; spread: the emptiest"                   \
+#define POD_SETTINGS                                                                                    \
+	{ "file",   STOW_SETTING_TEXT,                                                                  \
+	  AT(file), 0,                                                                                  \
+	  0,	    NULL,                                                                               \
+	  "FILE",   "read annotations from a JSON file; - for standard input" },                        \
+		{ "name",   STOW_SETTING_TEXT,                                                          \
+		  AT(name), 0,                                                                          \
+		  0,	    NULL,                                                                       \
+		  "NAME",   "name of the pod, for display" },                                           \
+		{ "namespace", STOW_SETTING_TEXT, AT(ns), 0, 0, NULL, "NAME", "namespace of the pod" }, \
+		{ "node", STOW_SETTING_TEXT,	       AT(node), 0, 0, NULL,                            \
+		  "NODE", "place on this machine only" },                                               \
+		{ "pods",   STOW_SETTING_NUMBER,                                                        \
+		  AT(pods), 1,                                                                          \
+		  1000,	    NULL,                                                                       \
+		  "N",	    "place the same pod N times, all or none (1)" },                            \
+	{                                                                                               \
+		"strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD",                  \
+			"tight: the fullest machine that fits; spread: the emptiest"                    \
 	}
 
 static const struct stow_setting place_settings[] = {
 	POD_SETTINGS,
 	{ "lifetime", STOW_SETTING_DURATION, AT(lifetime), S, 24 * 3600 * S, NULL, "TIME",
-	  "until the reservation runs out, when no container takes it" },
+	  "when the reservation expires if no container uses it" },
 	{ "request-id", STOW_SETTING_TEXT, AT(request_id), 0, 0, NULL, "ID",
-	  "asking again with the same id gets the same answer" },
+	  "a repeated call with the same id gets the same answer" },
 	{ "confirmed", STOW_SETTING_SWITCH, AT(confirmed), 0, 0, NULL, NULL,
 	  "wait until the machine holds the reservation" },
 	{ "annotation", STOW_SETTING_SWITCH, AT(annotation), 0, 0, NULL, NULL,
-	  "print nothing but numastow.io/reservation=VALUE, a line for each pod" },
+	  "print only numastow.io/reservation=VALUE, one line for each pod" },
 	{ 0 },
 };
 
@@ -67,11 +71,11 @@ static void show_placement(const PbReservation *r)
 	printf("node        %s\n", r->node);
 	printf("NUMA nodes  %s\n", r->numa_nodes);
 	if (*r->reason)
-		printf("because     %s\n", r->reason);
+		printf("reason      %s\n", r->reason);
 	if (*r->annotation)
 		printf("annotation  numastow.io/reservation=%s\n", r->annotation);
 	if (r->expires)
-		printf("runs out    in %s, unless a container takes it\n",
+		printf("expires     in %s, unless a container uses it\n",
 		       fleet_age(stow_clock_wall(), r->expires, left, sizeof(left)));
 }
 
@@ -197,7 +201,7 @@ static int run_explain(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_place = {
 	.name = "place",
 	.arguments = "[OPTION...] KEY=VALUE... [+ KEY=VALUE...]...",
-	.summary = "Reserves room for a pod in the fleet, or for a group of pods, all or none",
+	.summary = "Reserve room for a pod in the fleet, or for a group of pods, all or none",
 	.settings = place_settings,
 	.max_words = SIZE_MAX,
 	.run = run_place,
@@ -206,7 +210,7 @@ const struct fleet_command fleet_place = {
 const struct fleet_command fleet_release = {
 	.name = "release",
 	.arguments = "--cluster RESERVATION...",
-	.summary = "Gives reservations back that no container has taken",
+	.summary = "Release reservations that no container uses",
 	.settings = release_settings,
 	.min_words = 1,
 	.max_words = 256,
@@ -216,7 +220,7 @@ const struct fleet_command fleet_release = {
 const struct fleet_command fleet_explain = {
 	.name = "explain",
 	.arguments = "--cluster [OPTION...] KEY=VALUE... [+ KEY=VALUE...]...",
-	.summary = "Shows where the scheduler would place pods, with a reason for each machine",
+	.summary = "Show where the scheduler would place pods, with a reason for each machine",
 	.settings = explain_settings,
 	.max_words = SIZE_MAX,
 	.run = run_explain,

@@ -17,11 +17,11 @@
 
 static const struct stow_setting repin_settings[] = {
 	{ "to", STOW_SETTING_TEXT, AT(to), 0, 0, NULL, "NUMA_NODES",
-	  "where to (where there is room)" },
+	  "target NUMA nodes (where there is room)" },
 	{ "batch", STOW_SETTING_SIZE, AT(batch), 4096, UINT64_C(1) << 40, NULL, "SIZE",
-	  "moved between two pauses (the agent's setting)" },
+	  "how much to move between two pauses (the agent's setting)" },
 	{ "pause", STOW_SETTING_DURATION, AT(pause), 0, 10 * STOW_SECOND, NULL, "TIME",
-	  "between two batches (the agent's setting)" },
+	  "pause between two batches (the agent's setting)" },
 	{ "dry-run", STOW_SETTING_SWITCH, AT(dry_run), 0, 0, NULL, NULL,
 	  "show where it would move, and change nothing" },
 	{ 0 },
@@ -48,7 +48,7 @@ static void show_end(const PbRepinProgress *p)
 	       stow_format_size(p->moved, moved, sizeof(moved)), p->from, p->to,
 	       p->longest_batch / 1000000, p->longest_batch / 1000 % 1000);
 	if (p->left_mapped)
-		printf("left      %s mapped elsewhere: the kernel would not move it now\n",
+		printf("left      %s mapped elsewhere: the kernel could not move it\n",
 		       stow_format_size(p->left_mapped, left, sizeof(left)));
 	if (p->left_unmapped)
 		printf("left      %s of page cache that no process maps, until it is reclaimed\n",
@@ -124,7 +124,7 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_repin = {
 	.name = "repin",
 	.arguments = "[OPTION...] ID",
-	.summary = "Moves a running container to other NUMA nodes, memory and CPUs",
+	.summary = "Move a running container to other NUMA nodes, with its memory and CPUs",
 	.settings = repin_settings,
 	.min_words = 1,
 	.max_words = 1,

@@ -97,7 +97,7 @@ static int parse_pod(const struct fleet_options *options, size_t *at, PbPodReque
 				    "explain on the machine",
 				    request.near);
 	if (request.reservation[0])
-		return stow_err_set(err, EINVAL, "reservation=%s: is what a scheduler answers",
+		return stow_err_set(err, EINVAL, "reservation=%s: only a scheduler sets this key",
 				    request.reservation);
 	return to_pod(options, &request, ret, err);
 }

@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "cli/fleet/fleet.h"
 
@@ -14,7 +15,7 @@
 
 struct table {
 	PbNode **nodes; /* by name */
-	size_t n, size;
+	size_t n;
 	bool synced, changed, json, terminal;
 };
 
@@ -58,18 +59,12 @@ static int keep(struct table *table, const PbNode *node)
 		*at = new;
 		return 0;
 	}
-	if (table->n == table->size) {
-		size_t size = table->size ? 2 * table->size : 64;
-		PbNode **bigger = reallocarray(table->nodes, size, sizeof(*bigger));
-
-		if (!bigger) {
-			pb_node__free_unpacked(new, NULL);
-			return -ENOMEM;
-		}
-		table->nodes = bigger;
-		table->size = size;
+	at = STOW_APPEND(table->nodes, table->n);
+	if (!at) {
+		pb_node__free_unpacked(new, NULL);
+		return -ENOMEM;
 	}
-	table->nodes[table->n++] = new;
+	*at = new;
 	qsort(table->nodes, table->n, sizeof(*table->nodes), compare);
 	return 0;
 }
@@ -169,7 +164,7 @@ static int run_watch(struct fleet *fleet, struct stow_err *err)
 const struct fleet_command fleet_watch = {
 	.name = "watch",
 	.arguments = "[NODE...]",
-	.summary = "Shows the fleet's machines as they change, until interrupted",
+	.summary = "Show the fleet's machines as they change, until interrupted",
 	.max_words = SIZE_MAX,
 	.run = run_watch,
 };

@@ -76,7 +76,7 @@ static bool ends_with(const char *text, const char *end)
 	return len > n && strcmp(text + len - n, end) == 0;
 }
 
-/* Find the unit of a cgroup. Returns 1; or 0 when there is none, or one of a type that
+/* Find the unit of a cgroup. Return 1; or 0 when there is none, or one of a type that
  * containers do not use. */
 static int find_unit(sd_bus *bus, const char *cgroup, struct unit *ret, struct stow_err *err)
 {
@@ -185,7 +185,7 @@ static int set_property(sd_bus *bus, const struct unit *unit, const char *proper
 	return bus_error(r, &error, unit->name, err);
 }
 
-/* Set the property of one unit. Returns 1 when it was set; 0: there was nothing to set. */
+/* Set the property of one unit. Return 1 when it was set; 0: there was nothing to set. */
 static int run(sd_bus *bus, const char *cgroup, uint64_t inode, const char *property,
 	       const struct stow_idset *set, struct stow_err *err)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/fleet/fleet.h"
+#include "cli/fleet/table.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 
 #include <libsmartcols/libsmartcols.h>
 

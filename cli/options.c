@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+
+#define OPTIONS_MAX 32
+#define FIRST	    256 /* getopt_long(3)'s value for the first of the table */
+
+static void print_usage(const struct cli_usage *usage)
+{
+	printf("Usage: %s %s%s%s\n\n%s.\n\nOptions:\n%s", cli_program(), usage->name,
+	       *usage->arguments ? " " : "", usage->arguments, usage->summary, usage->options);
+	if (!strstr(usage->options, "--help"))
+		printf("  -h, --help  print this text\n");
+	if (usage->more)
+		usage->more();
+}
+
+static int take(const struct cli_option *option, const char *text, struct stow_err *err)
+{
+	int r = option->take ? option->take(text, option->value, err) : 0;
+
+	if (r < 0)
+		return stow_err_wrap(err, r, "--%s", option->name);
+	if (option->flag)
+		*option->flag = true;
+	if (option->text)
+		*(const char **)option->text = text;
+	return 0;
+}
+
+static const struct cli_option *find(const struct cli_option *options, int c)
+{
+	if (c >= FIRST)
+		return &options[c - FIRST];
+	while (options->letter != c)
+		options++;
+	return options;
+}
+
+int cli_options(const struct cli_usage *usage, const struct cli_option *options, int argc,
+		char **argv)
+{
+	struct option known[OPTIONS_MAX + 2] = { { "help", no_argument, NULL, 'h' } };
+	char letters[3 * OPTIONS_MAX + 3] = "+h", *end = letters + 1;
+	struct stow_err err;
+	int c;
+
+	for (int i = 0; i < OPTIONS_MAX && options[i].name; i++) {
+		bool argument = !options[i].flag || options[i].argument;
+
+		known[i + 1] = (struct option){ options[i].name,
+						options[i].optional ? optional_argument
+						: argument	    ? required_argument
+								    : no_argument,
+						NULL, FIRST + i };
+		if (!options[i].letter)
+			continue;
+		*++end = options[i].letter;
+		if (argument || options[i].optional)
+			*++end = ':';
+		if (options[i].optional)
+			*++end = ':';
+	}
+	while ((c = getopt_long(argc, argv, usage->words == CLI_COMMAND ? letters : letters + 1,
+				known, NULL)) != -1) {
+		if (c == 'h') {
+			print_usage(usage);
+			return CLI_OK;
+		}
+		if (c == '?')
+			return cli_bad_usage(usage->name);
+		if (take(find(options, c), optarg, &err) < 0) {
+			(void)cli_fail(&err);
+			return cli_bad_usage(usage->name);
+		}
+	}
+	if (usage->words == CLI_COMMAND || argc - optind <= usage->words)
+		return -1;
+	if (usage->words)
+		fprintf(stderr, "numastow: \"%.64s\": unexpected argument\n",
+			argv[optind + usage->words]);
+	else
+		fprintf(stderr, "numastow: %s takes no argument \"%.64s\"\n", usage->name,
+			argv[optind]);
+	return cli_bad_usage(usage->name);
+}

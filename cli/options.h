@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A subcommand's options, as a table, and its usage. */
+
+#include <getopt.h> /* optind */
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* As `words`: a command with its own options follows, so options end at the first word. */
+#define CLI_COMMAND (-1)
+
+struct cli_usage {
+	const char *name;
+	const char *arguments; /* for the synopsis */
+	const char *summary;
+	const char *options; /* their help, one per line; -h is added when it is missing */
+	int words;	     /* the maximum; the subcommand checks the minimum; or CLI_COMMAND */
+	void (*more)(void);  /* prints what follows the options; may be NULL */
+};
+
+/* An option sets a flag, or `text` to its argument, or `take` parses its argument into `value`. An
+ * optional argument follows the option after "=", or the letter directly; without it, `take` gets
+ * NULL. */
+struct cli_option {
+	const char *name;
+	char letter;   /* 0: none */
+	bool argument; /* with a flag: it has one */
+	bool optional; /* its argument may be missing */
+	bool *flag;
+	void *text; /* of a char *, const or not */
+	int (*take)(const char *text, void *value, struct stow_err *err);
+	void *value;
+};
+
+/* Parse the options with getopt_long(3); a table ends with an option without a name, and every
+ * subcommand has --help. Return -1 with `optind` at the first word, or the exit code: --help was
+ * answered, or what is wrong was printed. */
+int cli_options(const struct cli_usage *usage, const struct cli_option *options, int argc,
+		char **argv);
+
+/* Connection options, which numastow-fleet parses; here they only select it. */
+#define CLI_FLEET_OPTIONS(given)                                      \
+	{ "scheduler", .flag = (given), .argument = true },           \
+		{ "ca", .flag = (given), .argument = true },          \
+		{ "certificate", .flag = (given), .argument = true }, \
+		{ "key", .flag = (given), .argument = true },         \
+		{ "server-name", .flag = (given), .argument = true }, \
+		{ "agent", .flag = (given), .argument = true },       \
+	{                                                             \
+		"config", .flag = (given), .argument = true           \
+	}
+
+#define CLI_FLEET_HELP                                                              \
+	"\nConnection options, which are also keys of /etc/numastow/client.yaml:\n" \
+	"  --scheduler ADDRESS,...\n"                                               \
+	"  --ca FILE\n"                                                             \
+	"  --certificate FILE\n"                                                    \
+	"  --key FILE\n"                                                            \
+	"  --server-name NAME\n"                                                    \
+	"  --agent PATH\n"                                                          \
+	"  --timeout TIME\n"                                                        \
+	"  --config FILE  read this file instead\n"

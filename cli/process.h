@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Processes that are named on the command line. */
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "cgroup/allowed.h"
+#include "cgroup/pidref.h"
+#include "cli/context.h"
+
+struct cli_process {
+	struct stow_pidref ref;
+	struct stow_allowed allowed;
+	char name[32]; /* /proc/PID/comm, printable */
+};
+
+/* Return whether a text is a process's number, rather than a container's id. */
+bool cli_is_pid(const char *text);
+
+/* Read a process. -EINVAL: not a number; -ESRCH: there is no such process. */
+int cli_process_read(struct stow_root *root, const char *text, struct cli_process *ret,
+		     struct stow_err *err);
+
+/* Find the container of the ledger that a process is in, by the path of its cgroup. Return 1 with
+ * the container's id, 0 when it is in none. */
+int cli_process_container(struct cli_context *context, const struct cli_process *process,
+			  char *ret_id, size_t size, struct stow_err *err);
+
+/* Read the nodes that have memory. */
+void cli_nodes_with_memory(struct stow_root *root, struct stow_idset *ret);
+
+/* Return whether the kernel's NUMA balancing is on. */
+bool cli_balancing(struct stow_root *root);
+
+/* Parse "--nodes" or the like: a list of numbers, ranges, strides, "all" and "!" of what is
+ * there. `what`: "node" or "CPU". */
+int cli_parse_ids(const char *option, const char *text, const char *what,
+		  const struct stow_idset *present, struct stow_idset *ret, struct stow_err *err);

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/view/container.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "grant/discover.h"
+#include "ledger/ledger.h"
+
+#define NAMES_MAX ((size_t)16 << 20)
+
+struct known {
+	char *id, *name;
+	char *path;		      /* of a discovered one */
+	struct stow_cgroup_id cgroup; /* of one in the ledger */
+};
+
+struct search {
+	struct known *list;
+	size_t n;
+};
+
+static void search_done(struct search *search)
+{
+	for (size_t i = 0; i < search->n; i++) {
+		free(search->list[i].id);
+		free(search->list[i].name);
+		free(search->list[i].path);
+		stow_cgroup_id_done(&search->list[i].cgroup);
+	}
+	free(search->list);
+}
+
+static struct known *find_id(struct search *search, const char *id)
+{
+	for (size_t i = 0; i < search->n; i++)
+		if (strcmp(search->list[i].id, id) == 0)
+			return &search->list[i];
+	return NULL;
+}
+
+static struct known *add(struct search *search, const char *id)
+{
+	struct known *added = find_id(search, id);
+
+	if (added)
+		return added;
+	added = STOW_APPEND(search->list, search->n);
+	if (!added)
+		return NULL;
+	added->id = strdup(id);
+	if (!added->id) {
+		search->n--;
+		return NULL;
+	}
+	return added;
+}
+
+static int add_record(struct search *search, const struct stow_record *record, struct stow_err *err)
+{
+	struct known *added;
+
+	if (!*record->id || stow_record_is_share(record))
+		return 0;
+	added = add(search, record->id);
+	if (!added)
+		return stow_err_sys(err, ENOMEM, "containers");
+	if (*record->name && !added->name &&
+	    asprintf(&added->name, "%s/%s/%s", record->ns, record->pod, record->name) < 0)
+		added->name = NULL;
+	stow_cgroup_id_done(&added->cgroup);
+	return stow_cgroup_id_copy(&record->cgroup, &added->cgroup, err);
+}
+
+/* A machine without a ledger has no records, and only root can read it. */
+static int add_records(struct stow_root *root, struct search *search, struct stow_err *err)
+{
+	struct stow_record **records = NULL;
+	struct stow_ledger *ledger = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	if (stow_ledger_open(root, false, &ledger, NULL) < 0)
+		return 0;
+	if (stow_ledger_records(ledger, NULL, &records, &n, NULL) == 0) {
+		for (size_t i = 0; r == 0 && i < n; i++)
+			r = add_record(search, records[i], err);
+		stow_records_free(records, n);
+	}
+	stow_ledger_close(ledger);
+	return r;
+}
+
+static int add_discovered(struct stow_root *root, struct search *search, struct stow_err *err)
+{
+	struct stow_discovery found = { 0 };
+	int r = 0;
+
+	if (stow_discover(root, NULL, NULL, &found, NULL) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < found.n; i++) {
+		struct known *added = add(search, found.list[i].id);
+
+		if (added && !added->path)
+			added->path = strdup(found.list[i].path);
+		if (!added || !added->path)
+			r = stow_err_sys(err, ENOMEM, "containers");
+	}
+	stow_discovery_done(&found);
+	return r;
+}
+
+/* Take names from Podman's own list, [{"id":"...","names":["web"]}]. */
+static void take_names(struct search *search, json_object *list)
+{
+	for (size_t i = 0;
+	     json_object_is_type(list, json_type_array) && i < json_object_array_length(list);
+	     i++) {
+		json_object *entry = json_object_array_get_idx(list, i), *id, *names;
+		struct known *known;
+
+		if (!json_object_is_type(entry, json_type_object) ||
+		    !json_object_object_get_ex(entry, "id", &id) ||
+		    !json_object_is_type(id, json_type_string) ||
+		    !json_object_object_get_ex(entry, "names", &names) ||
+		    !json_object_is_type(names, json_type_array) ||
+		    !json_object_array_length(names))
+			continue;
+		known = find_id(search, json_object_get_string(id));
+		names = json_object_array_get_idx(names, 0);
+		if (known && !known->name && json_object_is_type(names, json_type_string))
+			known->name = strdup(json_object_get_string(names));
+	}
+}
+
+static void add_names(struct stow_root *root, struct search *search)
+{
+	_cleanup_free_ char *text = NULL;
+	json_object *list;
+
+	if (stow_root_read(root, NAMES_MAX, &text, NULL, NULL,
+			   "/var/lib/containers/storage/overlay-containers/containers.json") < 0 &&
+	    stow_root_read(root, NAMES_MAX, &text, NULL, NULL,
+			   "/var/lib/containers/storage/vfs-containers/containers.json") < 0)
+		return;
+	list = json_tokener_parse(text);
+	take_names(search, list);
+	json_object_put(list);
+}
+
+/* Return whether `text` is the whole name, or its last part. */
+static bool is_named(const struct known *known, const char *text)
+{
+	const char *last = known->name ? strrchr(known->name, '/') : NULL;
+
+	return known->name &&
+	       (strcmp(known->name, text) == 0 || (last && strcmp(last + 1, text) == 0));
+}
+
+/* A whole id counts before a name, and a name before a prefix. */
+static int match(struct search *search, const char *text, struct known **ret, struct stow_err *err)
+{
+	size_t names = 0, prefixes = 0;
+	struct known *named = NULL, *prefixed = NULL;
+
+	*ret = find_id(search, text);
+	if (*ret)
+		return 0;
+	for (size_t i = 0; i < search->n; i++) {
+		struct known *known = &search->list[i];
+
+		if (is_named(known, text)) {
+			named = known;
+			names++;
+		} else if (strncmp(known->id, text, strlen(text)) == 0) {
+			prefixed = known;
+			prefixes++;
+		}
+	}
+	*ret = names ? named : prefixed;
+	if (names > 1 || (!names && prefixes > 1))
+		return stow_err_set(err, ENOTUNIQ,
+				    "\"%.64s\" is the name, or the beginning of the "
+				    "id, of several containers",
+				    text);
+	return *ret ? 0 : stow_err_set(err, ENOENT, "there is no container \"%.64s\"", text);
+}
+
+static int open_cgroup(struct stow_root *root, const struct known *known, struct stow_cgroup **ret,
+		       struct stow_err *err)
+{
+	int r = -ESRCH;
+
+	if (known->cgroup.at[STOW_CGROUP_CPUSET].path)
+		r = stow_cgroup_open(root, &known->cgroup, ret, err);
+	if (r < 0 && known->path)
+		r = stow_cgroup_of_path(root, known->path, ret, err);
+	return r;
+}
+
+int cli_container_find(struct stow_root *root, const char *text, struct cli_container *ret,
+		       struct stow_err *err)
+{
+	_cleanup_(search_done) struct search search = { 0 };
+	struct known *known = NULL;
+	int r = add_records(root, &search, err);
+
+	*ret = (struct cli_container){ 0 };
+	if (r == 0)
+		r = add_discovered(root, &search, err);
+	if (r < 0)
+		return r;
+	add_names(root, &search);
+	r = *text ? match(&search, text, &known, err)
+		  : stow_err_set(err, ENOENT, "a container's name is empty");
+	if (r == 0)
+		r = open_cgroup(root, known, &ret->cgroup, err);
+	if (r < 0)
+		return r;
+	ret->id = stow_text_copy(known->id, 255);
+	ret->name = known->name ? stow_text_copy(known->name, 512) : NULL;
+	if (ret->id && (ret->name || !known->name))
+		return 0;
+	cli_container_done(ret);
+	return stow_err_sys(err, ENOMEM, "containers");
+}
+
+void cli_container_done(struct cli_container *container)
+{
+	free(container->id);
+	free(container->name);
+	stow_cgroup_free(container->cgroup);
+	*container = (struct cli_container){ 0 };
+}

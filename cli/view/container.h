@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Finding a container by what people call it: its id or a prefix of it, Podman's name, Kubernetes'
+ * names. Without root, by its id only. */
+
+#include "base/err.h"
+#include "base/root.h"
+#include "cgroup/cgroup.h"
+
+struct cli_container {
+	char *id;
+	char *name; /* "web", "NAMESPACE/POD/CONTAINER"; NULL: not known. Harmless for terminals */
+	struct stow_cgroup *cgroup;
+};
+
+/* Find the container, and open its cgroup. -ENOENT: there is none; -ENOTUNIQ: there are several;
+ * -ESRCH: its cgroup is gone. */
+int cli_container_find(struct stow_root *root, const char *text, struct cli_container *ret,
+		       struct stow_err *err);
+void cli_container_done(struct cli_container *container);

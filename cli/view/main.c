@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow-view: numastow's commands that show and set what this machine's kernel has. Started by
+ * numastow(1). */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/view/view.h"
+
+/* Their summaries are in the table of numastow itself. */
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "show", cmd_show },	      { "stat", cmd_stat },	  { "topology", cmd_topology },
+	{ "zones", cmd_zones },	      { "measure", cmd_measure }, { "hugepages", cmd_hugepages },
+	{ "settings", cmd_settings }, { "doctor", cmd_doctor },	  { "status", cmd_status },
+};
+
+int main(int argc, char **argv)
+{
+	/* libsmartcols prints characters that the locale does not have as "\xc3". */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	for (size_t i = 0; argc > 1 && i < STOW_ARRAY_SIZE(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return cli_finish(commands[i].run(argc - 1, argv + 1));
+	fprintf(stderr, "numastow-view is part of numastow(1), which starts it\n");
+	return CLI_USAGE;
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/view/output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/parse.h"
+#include "cli/cli.h"
+
+#define WATCH_EVERY (2 * STOW_SECOND)
+#define WATCH_LEAST (100 * STOW_MILLISECOND)
+
+int cli_output_take_nodes(const char *text, void *value, struct stow_err *err)
+{
+	int r = stow_idset_parse(text, value, err);
+
+	if (r == 0 && stow_idset_empty(value))
+		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
+	return r;
+}
+
+int cli_output_take_watch(const char *text, void *value, struct stow_err *err)
+{
+	uint64_t *every = value;
+	int r;
+
+	*every = WATCH_EVERY;
+	if (!text)
+		return 0;
+	r = stow_parse_duration(text, every, err);
+	if (r == 0 && *every < WATCH_LEAST)
+		return stow_err_set(err, EINVAL, "\"%.32s\": want at least 100ms", text);
+	return r;
+}
+
+bool cli_output_wants_node(const struct cli_output *out, int node)
+{
+	return !out->nodes_given ||
+	       (node >= 0 && node < STOW_IDSET_MAX && stow_idset_has(&out->nodes, node));
+}
+
+bool cli_output_coloured(void)
+{
+	const char *no = secure_getenv("NO_COLOR"), *term = secure_getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+json_object *cli_output_object(struct json_writer *w)
+{
+	json_object *o = json_object_new_object();
+
+	w->ok = o != NULL;
+	json_put(w, o, "version", json_object_new_string(STOW_VERSION));
+	return o;
+}
+
+json_object *cli_output_real(double value)
+{
+	static char format[] = "%.6g";
+	json_object *o = json_object_new_double(value);
+
+	if (o)
+		json_object_set_serializer(o, json_object_double_to_json_string, format, NULL);
+	return o;
+}
+
+const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size)
+{
+	if (!out->bytes)
+		return stow_format_size(bytes, buf, size);
+	snprintf(buf, size, "%llu", (unsigned long long)bytes);
+	return buf;
+}
+
+const char *cli_output_time(uint64_t ns, char *buf, size_t size)
+{
+	time_t seconds = (time_t)(ns / STOW_SECOND);
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		snprintf(buf, size, "?");
+	return buf;
+}
+
+int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data)
+{
+	bool terminal = isatty(STDOUT_FILENO), again = false;
+	int code;
+
+	for (;;) {
+		if (out->watch && terminal)
+			/* Cursor home, and clear what is below it: a screen that is printed over
+			 * flickers less than a cleared one. */
+			fputs("\033[H\033[J", stdout);
+		else if (again && !out->json)
+			fputc('\n', stdout);
+		code = print(data);
+		if (code == CLI_FAILED || code == CLI_USAGE || !out->watch)
+			return code;
+		code = cli_finish(code);
+		if (code == CLI_FAILED)
+			return code;
+		again = true;
+		stow_clock_sleep(out->watch);
+	}
+}

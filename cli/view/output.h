@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The options that every command of numastow-view has, with one meaning. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <json-c/json.h>
+
+#include "base/err.h"
+#include "base/idset.h"
+#include "cli/json_writer.h"
+#include "cli/options.h"
+
+struct cli_output {
+	bool json;	     /* one object, documented in the command's man page */
+	bool noheadings;     /* no headings and no lines around the tables */
+	bool bytes;	     /* sizes as numbers of bytes */
+	bool pairs, raw;     /* as in util-linux: KEY="value", and columns apart by one space */
+	bool all;	     /* every column */
+	bool quiet;	     /* errors only: for the exit code */
+	const char *columns; /* LIST, or +LIST for more than the default; NULL: the default */
+	const char *sysroot; /* "/" unless given */
+	bool nodes_given;
+	struct stow_idset nodes; /* these NUMA nodes only, if they were given */
+	uint64_t watch;		 /* ns between two outputs; 0: once */
+	bool watch_given;
+};
+
+/* Parse the argument of --node and --watch; for the macro below. */
+int cli_output_take_nodes(const char *text, void *value, struct stow_err *err);
+int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
+
+/* The entries of a table of options, for `struct cli_output *out`. */
+#define CLI_OUTPUT_OPTIONS(out)                                                                   \
+	{ "json", 'J', .flag = &(out)->json }, { "output", 'o', .text = &(out)->columns },        \
+		{ "output-all", .flag = &(out)->all },                                            \
+		{ "noheadings", 'n', .flag = &(out)->noheadings },                                \
+		{ "bytes", 'b', .flag = &(out)->bytes }, { "pairs", 'P', .flag = &(out)->pairs }, \
+		{ "raw", 'r', .flag = &(out)->raw }, { "quiet", 'q', .flag = &(out)->quiet },     \
+		{ "sysroot", 's', .text = &(out)->sysroot },                                      \
+		{ "node",                                                                         \
+		  'N',                                                                            \
+		  .flag = &(out)->nodes_given,                                                    \
+		  .argument = true,                                                               \
+		  .take = cli_output_take_nodes,                                                  \
+		  .value = &(out)->nodes },                                                       \
+	{                                                                                         \
+		"watch", 'w', .flag = &(out)->watch_given, .optional = true,                      \
+			      .take = cli_output_take_watch, .value = &(out)->watch               \
+	}
+
+/* Their help; a command puts its own options before it. */
+#define CLI_OUTPUT_HELP                                                                 \
+	"  -J, --json           print JSON\n"                                           \
+	"  -o, --output LIST    print these columns; +LIST: in addition\n"              \
+	"      --output-all     print all columns\n"                                    \
+	"  -n, --noheadings     print no headings\n"                                    \
+	"  -b, --bytes          print sizes in bytes\n"                                 \
+	"  -P, --pairs          print KEY=\"value\" pairs\n"                            \
+	"  -r, --raw            print columns separated by one space\n"                 \
+	"  -N, --node LIST      only these NUMA nodes\n"                                \
+	"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"                 \
+	"  -q, --quiet          print errors only\n"                                    \
+	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a machine's\n" \
+	"  -h, --help           print this text\n"
+
+/* Return whether NUMA node `node` was asked for. */
+bool cli_output_wants_node(const struct cli_output *out, int node);
+
+/* Return whether text on standard output may have colours: on a terminal, unless NO_COLOR is set. */
+bool cli_output_coloured(void);
+
+/* Return a new object for --json, with the key "version": the program's. */
+json_object *cli_output_object(struct json_writer *w);
+
+/* Return a number for JSON, of six digits: no figure here is more exact. */
+json_object *cli_output_real(double value);
+
+/* Format a size as the options want it: "2Gi", or in bytes. Return `buf`. */
+const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size);
+
+/* Format a time in ns since the epoch as RFC 3339 has it, in UTC. Return `buf`, of 25 bytes or
+ * more. */
+const char *cli_output_time(uint64_t ns, char *buf, size_t size);
+
+/* Run `print` once, or with --watch again and again until a signal ends the program or it fails;
+ * a terminal is cleared before each. Return the exit code of the last one. */
+int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data);

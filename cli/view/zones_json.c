@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+/* numastow zones, as JSON: amounts in bytes, what is unknown as null. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/json_writer.h"
+#include "cli/view/zones_view.h"
+
+static json_object *number(uint64_t value)
+{
+	return value == STOW_UNKNOWN ? NULL : json_object_new_uint64(value);
+}
+
+static json_object *text(const char *value)
+{
+	return value ? json_object_new_string(value) : NULL;
+}
+
+/* The key is there even when the value is null. */
+static void put_number(struct json_writer *w, json_object *to, const char *key, uint64_t value)
+{
+	if (value == STOW_UNKNOWN)
+		json_object_object_add(to, key, NULL);
+	else
+		json_put(w, to, key, number(value));
+}
+
+static void put_text(struct json_writer *w, json_object *to, const char *key, const char *value)
+{
+	if (!value)
+		json_object_object_add(to, key, NULL);
+	else
+		json_put(w, to, key, text(value));
+}
+
+static void put_bytes(const struct zones_view *view, struct json_writer *w, json_object *to,
+		      const char *key, uint64_t pages)
+{
+	put_number(w, to, key, zones_bytes(view, pages));
+}
+
+static void put_array(const struct zones_view *view, struct json_writer *w, json_object *to,
+		      const char *key, const uint64_t *pages, unsigned int n)
+{
+	json_object *array = json_object_new_array();
+
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t bytes = zones_bytes(view, pages[i]);
+
+		if (bytes == STOW_UNKNOWN)
+			json_object_array_add(array, NULL);
+		else
+			json_append(w, array, number(bytes));
+	}
+	json_put(w, to, key, array);
+}
+
+static const char *const list_keys[STOW_LIST_AMOUNTS] = { "count", "high", "batch", "high_min",
+							  "high_max" };
+
+static void put_lists(const struct zones_view *view, struct json_writer *w, json_object *to,
+		      const struct stow_zone *zone)
+{
+	json_object *lists = json_object_new_object(), *cpus;
+
+	json_put(w, lists, "cpus", json_object_new_uint64(zone->n_cpus));
+	for (int i = 0; i < STOW_LIST_AMOUNTS; i++)
+		put_bytes(view, w, lists, list_keys[i], zone->lists[i]);
+	json_put(w, to, "lists", lists);
+	if (!view->lists)
+		return;
+	cpus = json_object_new_array();
+	for (size_t k = 0; zone->cpus && k < zone->n_cpus; k++) {
+		json_object *cpu = json_object_new_object();
+
+		json_put(w, cpu, "cpu", json_object_new_int(zone->cpus[k].cpu));
+		for (int i = 0; i < STOW_LIST_AMOUNTS; i++)
+			put_bytes(view, w, cpu, list_keys[i], zone->cpus[k].amounts[i]);
+		json_append(w, cpus, cpu);
+	}
+	json_put(w, lists, "list", cpus);
+}
+
+static void put_blocks(const struct zones_view *view, struct json_writer *w, json_object *to,
+		       const struct stow_zone *zone)
+{
+	json_object *array;
+
+	if (!zone->n_orders) {
+		json_object_object_add(to, "blocks", NULL);
+		return;
+	}
+	array = json_object_new_array();
+	for (unsigned int k = 0; k < zone->n_orders; k++) {
+		json_object *block = json_object_new_object();
+
+		json_put(w, block, "order", json_object_new_uint64(k));
+		put_bytes(view, w, block, "size", UINT64_C(1) << k);
+		json_put(w, block, "free", json_object_new_uint64(zone->blocks[k]));
+		json_put(w, block, "unusable",
+			 json_object_new_double(stow_zone_unusable(zone, k) / 1000.0));
+		json_append(w, array, block);
+	}
+	json_put(w, to, "blocks", array);
+}
+
+static void put_computed(const struct zones_view *view, struct json_writer *w, json_object *to,
+			 size_t i)
+{
+	const struct stow_watermarks *marks = &view->account.zones[i];
+	const struct stow_zone *zone = &view->zones.list[i];
+	json_object *computed = json_object_new_object();
+
+	put_bytes(view, w, computed, "min", marks->min);
+	put_bytes(view, w, computed, "low", marks->low);
+	put_bytes(view, w, computed, "high", marks->high);
+	put_bytes(view, w, computed, "promo", marks->promo);
+	if (marks->n_protection)
+		put_array(view, w, computed, "protection", marks->protection, marks->n_protection);
+	else
+		json_object_object_add(computed, "protection", NULL);
+	json_put(w, to, "computed", computed);
+	if (view->account.computed)
+		json_put(w, to, "as_computed",
+			 json_object_new_boolean(stow_zone_is_as_computed(zone, marks)));
+	else
+		json_object_object_add(to, "as_computed", NULL);
+}
+
+static json_object *zone_object(const struct zones_view *view, struct json_writer *w, size_t i)
+{
+	static const char *const keys[STOW_ZONE_AMOUNTS] = {
+		"free",	 "boost",   "min",     "low",	  "high",
+		"promo", "spanned", "present", "managed", "cma",
+	};
+	const struct stow_zone *zone = &view->zones.list[i];
+	json_object *o = json_object_new_object();
+
+	json_put(w, o, "node", json_object_new_int(zone->node));
+	json_put(w, o, "zone", json_object_new_string(zone->name));
+	for (int k = 0; k < STOW_ZONE_AMOUNTS; k++)
+		put_bytes(view, w, o, keys[k], zone->amounts[k]);
+	put_number(w, o, "start_pfn", zone->start_pfn);
+	if (zone->n_protection)
+		put_array(view, w, o, "protection", zone->protection, zone->n_protection);
+	else
+		json_object_object_add(o, "protection", NULL);
+	put_computed(view, w, o, i);
+	put_blocks(view, w, o, zone);
+	put_lists(view, w, o, zone);
+	return o;
+}
+
+static void put_daemon(const struct zones_view *view, struct json_writer *w, json_object *to,
+		       const char *key, const struct stow_node_daemon *daemon)
+{
+	char state[2] = "";
+	json_object *o;
+
+	if (!view->daemons_known || !daemon) {
+		json_object_object_add(to, key, NULL);
+		return;
+	}
+	o = json_object_new_object();
+	json_put(w, o, "pid", json_object_new_int((int)daemon->pid));
+	state[0] = daemon->state;
+	put_text(w, o, "state", daemon->state == '?' ? NULL : state);
+	if (daemon->cpu_ns == UINT64_MAX)
+		json_object_object_add(o, "cpu_seconds", NULL);
+	else
+		json_put(w, o, "cpu_seconds",
+			 json_object_new_double((double)daemon->cpu_ns / (double)STOW_SECOND));
+	json_put(w, to, key, o);
+}
+
+static void put_pressure(struct json_writer *w, json_object *to, const char *key,
+			 enum stow_pressure pressure)
+{
+	put_text(w, to, key,
+		 pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_word(pressure));
+}
+
+static json_object *node_object(const struct zones_view *view, struct json_writer *w, int node)
+{
+	enum stow_pressure pressure = stow_zones_pressure(&view->zones, node, false);
+	json_object *o = json_object_new_object();
+
+	json_put(w, o, "node", json_object_new_int(node));
+	put_pressure(w, o, "pressure", pressure);
+	put_pressure(w, o, "kernel_pressure", stow_zones_pressure(&view->zones, node, true));
+	put_text(w, o, "explanation",
+		 pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_sentence(pressure));
+	put_daemon(view, w, o, "kswapd", zones_daemon(view, node, false));
+	put_daemon(view, w, o, "kcompactd", zones_daemon(view, node, true));
+	return o;
+}
+
+static void put_psi_line(struct json_writer *w, json_object *to, const char *key,
+			 const struct stow_psi_line *line)
+{
+	json_object *o;
+
+	if (!line->known) {
+		json_object_object_add(to, key, NULL);
+		return;
+	}
+	o = json_object_new_object();
+	json_put(w, o, "avg10", json_object_new_double(line->avg10 / 100.0));
+	json_put(w, o, "avg60", json_object_new_double(line->avg60 / 100.0));
+	json_put(w, o, "avg300", json_object_new_double(line->avg300 / 100.0));
+	json_put(w, o, "total_us", json_object_new_uint64(line->total_us));
+	json_put(w, to, key, o);
+}
+
+static void put_stalls(const struct zones_view *view, struct json_writer *w, json_object *to)
+{
+	json_object *machine = json_object_new_object(), *cgroups = json_object_new_array();
+	json_object *stalls = json_object_new_object();
+
+	put_psi_line(w, machine, "some", &view->psi.some);
+	put_psi_line(w, machine, "full", &view->psi.full);
+	json_put(w, stalls, "machine", machine);
+	for (size_t i = 0; i < view->n_cgroups; i++) {
+		const struct zones_cgroup *cgroup = &view->cgroups[i];
+		char *path = stow_text_copy(cgroup->path, 4096);
+		json_object *o = json_object_new_object();
+
+		json_put(w, o, "cgroup", text(path));
+		free(path);
+		put_text(w, o, "container", cgroup->id);
+		put_psi_line(w, o, "some", &cgroup->psi.some);
+		put_psi_line(w, o, "full", &cgroup->psi.full);
+		json_append(w, cgroups, o);
+	}
+	json_put(w, stalls, "cgroups", cgroups);
+	json_put(w, to, "memory_stalls", stalls);
+}
+
+static uint64_t kib(uint64_t value)
+{
+	uint64_t bytes;
+
+	return value == STOW_UNKNOWN || __builtin_mul_overflow(value, 1024, &bytes) ? STOW_UNKNOWN
+										    : bytes;
+}
+
+static void put_settings(const struct zones_view *view, struct json_writer *w, json_object *to)
+{
+	const struct stow_zones_account *a = &view->account;
+	json_object *o = json_object_new_object(), *ratios = json_object_new_array();
+	bool implied = a->why == STOW_WMARK_OTHER_MIN || a->why == STOW_WMARK_OTHER_SCALE;
+
+	put_number(w, o, "min_free_kbytes", view->knobs.min_free_kbytes);
+	put_number(w, o, "watermark_scale_factor", view->knobs.scale_factor);
+	put_number(w, o, "watermark_boost_factor", view->knobs.boost_factor);
+	put_number(w, o, "percpu_pagelist_high_fraction", view->knobs.high_fraction);
+	for (unsigned int i = 0; i < view->knobs.n_ratio; i++)
+		json_append(w, ratios, number(view->knobs.ratio[i]));
+	json_put(w, o, "lowmem_reserve_ratio", ratios);
+	json_put(w, to, "settings", o);
+
+	o = json_object_new_object();
+	put_number(w, o, "size", kib(view->knobs.min_free_kbytes));
+	put_text(w, o, "source", zones_source_word(a->source));
+	put_number(w, o, "square_root", kib(a->square_root));
+	put_number(w, o, "khugepaged", kib(a->khugepaged));
+	json_put(w, to, "min_free", o);
+
+	o = json_object_new_object();
+	put_text(w, o, "watermarks", zones_why_word(a->why));
+	put_number(w, o, "different_zones", a->computed ? a->n_different : STOW_UNKNOWN);
+	put_number(w, o, "different_protection",
+		   view->knobs.n_ratio ? a->n_protection_different : STOW_UNKNOWN);
+	put_number(w, o, "implied", implied ? a->implied : STOW_UNKNOWN);
+	if (a->computed && a->movable_decides)
+		json_put(w, o, "movable_has_share", json_object_new_boolean(!a->movable_capped));
+	else
+		json_object_object_add(o, "movable_has_share", NULL);
+	json_put(w, to, "computed", o);
+}
+
+int zones_print_json(const struct zones_view *view)
+{
+	json_object *zones, *nodes, *all;
+	struct json_writer w;
+
+	all = cli_output_object(&w);
+	zones = json_object_new_array();
+	nodes = json_object_new_array();
+	put_number(&w, all, "page_size", view->knobs.page_size);
+	for (size_t i = 0; i < view->zones.n; i++)
+		if (cli_output_wants_node(view->out, view->zones.list[i].node))
+			json_append(&w, zones, zone_object(view, &w, i));
+	STOW_IDSET_FOR(node, &view->nodes)
+		if (cli_output_wants_node(view->out, node))
+			json_append(&w, nodes, node_object(view, &w, node));
+	json_put(&w, all, "zones", zones);
+	json_put(&w, all, "nodes", nodes);
+	put_settings(view, &w, all);
+	put_stalls(view, &w, all);
+	return json_print(&w, all);
+}
