@@ -13,6 +13,11 @@ unit_WRAP := -Wl$(comma)--wrap=stow_now
 # An engine that drains, which the test plays.
 $(B)/tests/unit/test_agent_drain: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_drain_,preview run \
 	orphans recover rows rows_free forget)
+# Calls without a network.
+$(B)/tests/unit/test_agent_publisher: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send \
+	is_written set_data data)
+$(B)/tests/unit/test_watch: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send_packed \
+	is_written close set_data data)
 # A tool is a file with a hyphen in its name; the others are parts that tools share.
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))
@@ -21,8 +26,8 @@ tool_SUPPORT := $(call objs,$(filter-out $(tool_SRCS),$(sort $(wildcard tests/to
 tool_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,write renameat unlinkat mkdirat)
 # The hook's code without its main(): tests call it with a root of their own.
 hook_TEST_OBJS := $(call objs,$(filter-out oci-hook/main.c,$(hook_SRCS)))
-TEST_ARCHIVES := $(LIBSCHEDULER) $(LIBAGENT) $(LIBRPC) $(LIB)
-TEST_LIBS := $(DAEMON_LIBS) $(CURL_LIBS)
+TEST_ARCHIVES := $(LIBVIEW) $(LIBSCHEDULER) $(LIBAGENT) $(LIBKUBE) $(LIBRPC) $(LIB)
+TEST_LIBS := $(DAEMON_LIBS) $(CURL_LIBS) -lsmartcols
 
 $(call objs,$(unit_SRCS) $(wildcard tests/unit/*.c) $(tool_SRCS)): $(PB)/.stamp
 $(unit_BINS): $(B)/%: $(B)/%.o $(unit_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES)
@@ -37,6 +42,8 @@ $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES
 # Those of what has threads: for PROFILE=tsan.
 thread-tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_rpc*.c tests/unit/test_scheduler*.c \
 	tests/unit/test_agent*.c tests/unit/test_store.c tests/unit/test_reservation.c \
-	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c tests/unit/test_hotplug.c tests/unit/test_root.c))
+	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c tests/unit/test_hotplug.c tests/unit/test_root.c \
+	tests/unit/test_kube.c))
 unit-tests: $(unit_BINS)
-tools: $(tool_BINS)
+# Tests run beside each other: none builds anything, for another one would build the same at the same time.
+tools: $(tool_BINS) $(B)/tests/bench/fleet_roam $(B)/tests/bench/fleet_sim

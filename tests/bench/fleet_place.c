@@ -103,7 +103,7 @@ static uint64_t report_machine(struct stow_fleet *fleet, uint32_t number, enum s
 	started = stow_clock_monotonic();
 	must(stow_fleet_apply(fleet, machine, update, &err), &err);
 	took = stow_clock_monotonic() - started;
-	stow_fleet_heard(fleet, machine, stow_now());
+	stow_fleet_seen(fleet, machine, stow_now());
 	stow_report_free(update);
 	return took;
 }

@@ -28,7 +28,7 @@
 static const char *const files[FILES] = { "/proc/kpageflags", "/proc/kpagecgroup",
 					  "/proc/kpagecount" };
 
-static int lacks(const char *what, const char *why)
+static int fail_missing(const char *what, const char *why)
 {
 	fprintf(stderr, "%s: %s\n", what, why);
 	return 3;
@@ -49,7 +49,7 @@ static void bare_loop(const uint64_t *ids, size_t n, uint64_t per_block, int n_f
 			for (int f = 0; f < n_files; f++)
 				if (pread(fds[f], words, WINDOW * sizeof(*words), (off_t)(at * 8)) <
 				    0)
-					exit(lacks(files[f], strerror(errno)));
+					exit(fail_missing(files[f], strerror(errno)));
 	for (int f = 0; f < n_files; f++)
 		close(fds[f]);
 }
@@ -61,7 +61,7 @@ static void ours(struct stow_root *root, const struct stow_memblocks *blocks, co
 	struct stow_err err = { 0 };
 
 	if (stow_use_read(root, blocks, ids, n, &use, &err) < 0)
-		exit(lacks("scan", err.msg));
+		exit(fail_missing("scan", err.msg));
 }
 
 static void print(const char *name, uint64_t *ns, int runs, uint64_t bytes)
@@ -83,18 +83,19 @@ int main(int argc, char **argv)
 	size_t n = 0;
 
 	if (runs < 1 || runs > RUNS_MAX)
-		return lacks("scan", "RUNS is 1 to 1000");
+		return fail_missing("scan", "RUNS is 1 to 1000");
 	for (int f = 0; f < FILES; f++)
 		if (access(files[f], R_OK) < 0)
-			return lacks(files[f], strerror(errno));
+			return fail_missing(files[f], strerror(errno));
 	if (stow_root_open("/", &root, &err) < 0 || stow_memblocks_read(root, 0, &blocks, &err) < 0)
-		return lacks("scan", err.msg);
+		return fail_missing("scan", err.msg);
 	ids = calloc(blocks.n_blocks + 1, sizeof(*ids));
 	for (size_t i = 0; ids && i < blocks.n_blocks; i++)
 		if (blocks.blocks[i].state == STOW_MEMBLOCK_ONLINE)
 			ids[n++] = blocks.blocks[i].id;
 	if (!n)
-		return lacks("/sys/devices/system/memory", "this machine has no memory blocks");
+		return fail_missing("/sys/devices/system/memory",
+				    "this machine has no memory blocks");
 	per_block = blocks.block_size / (uint64_t)sysconf(_SC_PAGESIZE);
 	for (int i = -1; i < runs; i++) { /* the first run is not counted */
 		uint64_t t[4];

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Reads the NUMA topology from a tree of /sys and /proc and prints it as JSON.
 
@@ -112,6 +112,23 @@ def meminfo(text):
         if m:
             found.setdefault(m.group(1), int(m.group(2)) * 1024)
     return found.get("MemTotal", 0), found.get("MemFree", 0)
+
+
+def available(tree, node, total):
+    """si_mem_available() of the kernel, for one node, with pages of 4 KiB; nothing without the file."""
+    text = tree.text("/proc/zoneinfo")
+    if text is None:
+        return {}
+    sums = dict.fromkeys(("free", "low", "high", "file", "slab"), 0)
+    for zone in re.split(r"^(?=Node \d+, zone)", text, flags=re.M):
+        if not re.match(rf"Node {node}, zone", zone):
+            continue
+        for key, pattern in (("free", r"pages free +(\d+)"), ("low", r"^ +low +(\d+)"), ("high", r"^ +high +(\d+)"),
+                             ("file", r"^ +nr_(?:in)?active_file +(\d+)"),
+                             ("slab", r"^ +nr_(?:slab|kernel_misc)_reclaimable +(\d+)")):
+            sums[key] += sum(int(v) for v in re.findall(pattern, zone, re.M))
+    pages = sums["free"] - sums["high"] + sum(v - min(v // 2, sums["low"]) for v in (sums["file"], sums["slab"]))
+    return {"available": min(max(pages, 0) * 4096, total)}
 
 
 def distances(tree, nodes):
@@ -274,7 +291,7 @@ def read(root):
             "cpus": sorted(cpus[n]),
             "cores": within(cores, n),
             "caches": within(caches, n),
-            "memory": {"total": total, "free": free},
+            "memory": {"total": total, "free": free, **available(tree, n, total)},
             "hugepages": pools(tree, f"{base}/hugepages" if numa else "/sys/kernel/mm/hugepages"),
             "memory_blocks": count(state, [b for b in state if block_node[b] == n]),
             "devices": [{k: d[k] for k in ("address", "kind", "names")}

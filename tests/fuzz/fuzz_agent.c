@@ -279,7 +279,7 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	service = fuzz_service(&ctx);
 	switch (step->kind % KINDS) {
 	case DIRECTIVE:
-		r = agent_directive_obey(&agent.directives, (PbDirective *)in, &err);
+		r = agent_directive_handle(&agent.directives, (PbDirective *)in, &err);
 		FUZZ_CHECK_ERR(r, &err);
 		wait_for_drains();
 		look();

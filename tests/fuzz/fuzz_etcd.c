@@ -15,6 +15,7 @@
 #include "rpc/log.h"
 #include "scheduler/store/engine.h"
 #include "scheduler/store/etcd.h"
+#include "scheduler/store/writes.h"
 
 #define STEPS_MAX   64
 #define EVENTS_MOST 4 /* of one watch */

@@ -308,6 +308,8 @@ static void watch(struct run *run, const struct fuzz_step *step)
 		if (r < 0) {
 			fuzz_call_free(run->watchers[i]);
 			run->watchers[i] = NULL;
+		} else {
+			scheduler_watch_ops.written(run->watchers[i], &run->s);
 		}
 	}
 	stow_rpc_message_free(in);
@@ -331,14 +333,14 @@ static void turn(struct run *run, const struct fuzz_step *step)
 	now.mono += step->len > 0 && step->data[0] & 2 ? 120 * STOW_SECOND : STOW_SECOND;
 	stow_lock_take(&run->s.fleet->lock);
 	scheduler_place_tick(&run->s, now);
-	scheduler_fence_tick(&run->s, now);
+	scheduler_fence_tick(&run->s);
 	scheduler_drains_tick(&run->s, now);
 	if (step->len > 0 && step->data[0] & 4) {
 		now.wall += 48 * 3600 * STOW_SECOND;
 		scheduler_drains_forget(&run->s, now);
 	}
-	tell_watchers(run);
 	stow_lock_give(&run->s.fleet->lock);
+	tell_watchers(run);
 }
 
 static void end(struct run *run)
@@ -352,8 +354,8 @@ static void end(struct run *run)
 	scheduler_drains_stop(&run->s);
 	check_fleet(run->s.fleet);
 	check_drains(&run->s);
-	tell_watchers(run);
 	stow_lock_give(&run->s.fleet->lock);
+	tell_watchers(run);
 	for (size_t i = 0; i < WATCHERS; i++)
 		stop_watching(run, i);
 	fuzz_store_run(false);
@@ -370,7 +372,8 @@ static void end(struct run *run)
 	scheduler_drains_free(&run->s);
 	scheduler_delivery_queue_free(run->s.delivery_queue);
 	stow_fleet_free(run->s.fleet);
-	pthread_cond_destroy(&run->s.changed);
+	scheduler_watch_free(&run->s);
+	pthread_cond_destroy(&run->s.news_changed);
 	scheduler_config_done(&run->s.config);
 }
 
@@ -390,10 +393,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_step step;
 
 	once();
-	if (!run || stow_fleet_new(&run->s.fleet, NULL) < 0)
+	if (!run || stow_fleet_new(&run->s.fleet, NULL) < 0 ||
+	    scheduler_watch_new(&run->s, NULL) < 0)
 		abort();
 	stow_log_configure(STOW_LOG_ERR, STOW_LOG_TEXT);
-	pthread_cond_init(&run->s.changed, NULL);
+	pthread_mutex_init(&run->s.news_lock, NULL);
+	pthread_cond_init(&run->s.news_changed, NULL);
 	scheduler_config_defaults(&run->s.config);
 	run->s.config.webhooks = calloc(2, sizeof(char *));
 	run->s.config.webhooks[0] = strdup("https://hooks.example/");

@@ -23,7 +23,7 @@ endif
 fuzz_WRAP :=
 $(B)/tests/fuzz/fuzz_scheduler $(B)/tests/fuzz/fuzz_agent: fuzz_WRAP := \
 	$(addprefix -Wl$(comma)--wrap=stow_,store_commit store_epoch store_standbys $(addprefix rpc_,ref unref reply \
-	send backlog close set_data data peer cancelled note alloc printf loop_new loop_free server_new server_add \
+	send send_packed is_written backlog close set_data data peer cancelled note alloc printf loop_new loop_free server_new server_add \
 	server_start server_listen_unix server_stop server_free))
 $(B)/tests/fuzz/fuzz_etcd: fuzz_WRAP := $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send close \
 	loop_new loop_free client_new client_free client_call client_open)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grpc/grpc.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,7 +14,11 @@
 #include "fuzz.h"
 #include "scheduler/store/store.h"
 
-bool rpc_message_is_sound(const ProtobufCMessage *message); /* rpc/internal.h has another call */
+/* rpc/internal.h has another call. */
+bool rpc_message_is_sound(const ProtobufCMessage *message);
+grpc_byte_buffer *rpc_packed_buffer(const struct stow_rpc_packed *packed);
+int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
+	       ProtobufCMessage **ret_message, struct stow_err *err);
 
 struct chunk {
 	struct chunk *next;
@@ -37,6 +42,8 @@ void __wrap_stow_rpc_unref(struct stow_rpc_call *call);
 void __wrap_stow_rpc_reply(struct stow_rpc_call *call, const void *response,
 			   const struct stow_err *err);
 int __wrap_stow_rpc_send(struct stow_rpc_call *call, const void *message);
+int __wrap_stow_rpc_send_packed(struct stow_rpc_call *call, const struct stow_rpc_packed *packed);
+bool __wrap_stow_rpc_is_written(struct stow_rpc_call *call);
 size_t __wrap_stow_rpc_backlog(struct stow_rpc_call *call);
 void __wrap_stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
 void __wrap_stow_rpc_set_data(struct stow_rpc_call *call, void *data);
@@ -140,13 +147,28 @@ void __wrap_stow_rpc_reply(struct stow_rpc_call *call, const void *response,
 	else
 		check_message(call, response);
 	FUZZ_CHECK(call->answers++ == 0);
-	__wrap_stow_rpc_unref(call); /* the one that an owed answer holds */
+	__wrap_stow_rpc_unref(call); /* held for the pending answer */
 }
 
 int __wrap_stow_rpc_send(struct stow_rpc_call *call, const void *message)
 {
 	check_message(call, message);
 	return call->closed ? -EPIPE : 0;
+}
+
+int __wrap_stow_rpc_send_packed(struct stow_rpc_call *call, const struct stow_rpc_packed *packed)
+{
+	ProtobufCMessage *message;
+	struct stow_err err;
+
+	FUZZ_CHECK(rpc_unpack(rpc_packed_buffer(packed), call->sends, &message, &err) == 0);
+	protobuf_c_message_free_unpacked(message, NULL);
+	return call->closed ? -EPIPE : 0;
+}
+
+bool __wrap_stow_rpc_is_written(struct stow_rpc_call *call)
+{
+	return true;
 }
 
 size_t __wrap_stow_rpc_backlog(struct stow_rpc_call *call)

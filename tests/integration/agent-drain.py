@@ -6,42 +6,23 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import threading
 
 import grpc
 
-from daemons import NUMASTOW, PATIENCE
+from daemons import NUMASTOW, PATIENCE, free_port
 from fleetlib import (agent_pb2, agent_pb2_grpc, channel_to, command, drain_pb2, eventually, node_pb2,
                       python_server, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler,
                       status_of)
-from harness import MIB, Machine, Temp, check, finish, query, run, same
+from harness import (ACPI, BLOCK, DIMM, MEMORY, MIB, Machine, Temp, add_memory, check, finish, query, run,
+                     same)
 
 
-MEMORY = "/sys/devices/system/memory"
-ACPI = "/sys/devices/LNXSYSTM:00/PNP0C80:00"
-DIMM = range(48, 52)
-BLOCK = 128 * MIB
-SLOW = ("--drain-rate", "256Mi")  # two blocks a second
+PACED = ("--drain-rate", "256Mi")  # two blocks a second
+SLOW = ("--drain-rate", "32Mi")  # four seconds for a block, so that a busy computer comes half way, too
 ENDS = (drain_pb2.DRAIN_STEP_DONE, drain_pb2.DRAIN_STEP_PARTIAL, drain_pb2.DRAIN_STEP_FAILED,
         drain_pb2.DRAIN_STEP_CANCELLED)
-
-
-def add_memory(machine):
-    """Two boot blocks on each NUMA node, and a DIMM of four on the second."""
-    machine.write(f"{MEMORY}/block_size_bytes", f"{BLOCK:x}\n")
-    for block in (*range(4), *DIMM):
-        here, node = f"{MEMORY}/memory{block}", 1 if block in DIMM else block // 2
-        machine.write(f"{here}/state", "online\n")
-        machine.write(f"{here}/removable", "1\n")
-        machine.write(f"{here}/valid_zones", "Movable\n" if block in DIMM else "Normal\n")
-        os.symlink(f"../../memory/memory{block}",
-                   machine.file(f"/sys/devices/system/node/node{node}/memory{block}"))
-        if block in DIMM:
-            os.symlink("../../../LNXSYSTM:00/PNP0C80:00", machine.file(f"{here}/firmware_node"))
-    machine.write(f"{ACPI}/uid", "0x00\n")
-    machine.write(f"{ACPI}/path", "\\_SB_.MHPC.MP00\n")
 
 
 def states(machine):
@@ -143,6 +124,23 @@ def node_state(reports, numa):
     return None
 
 
+def check_busy(machine, fake):
+    """While one drain is under way; it is cancelled."""
+    drain = "00000000000000a0"
+    same("a slow order is taken", fake.order(drain, device="dimm0").code, 0)
+    check("the report lists it", fake.says(lambda r: drain in r[-1].drains))
+    check("its NUMA node is draining", fake.says(
+        lambda r: node_state(r, 1) == node_pb2.NUMA_NODE_STATE_DRAINING))
+    again = fake.order("00000000000000b2", device="dimm0")
+    check("one at a time", again.code == grpc.StatusCode.FAILED_PRECONDITION.value[0] and
+          drain in again.message, again)
+    fake.cancel(drain)
+    check("it is cancelled", fake.heard(drain, drain_pb2.DRAIN_STEP_CANCELLED))
+    fake.cancel(drain)
+    check("and forgotten", fake.says(lambda r: drain not in r[-1].drains))
+    check("and all is as it was", all_online(machine), states(machine))
+
+
 def check_ordered(machine, fake):
     drain = "00000000000000a1"
     answer = fake.order(drain, plan=True, device="dimm0")
@@ -154,12 +152,6 @@ def check_ordered(machine, fake):
     fake.progress.clear()
     answer = fake.order(drain, device="dimm0")
     same("an order is taken", answer.code, 0)
-    check("the report lists it", fake.says(lambda r: drain in r[-1].drains))
-    check("its NUMA node is draining", fake.says(
-        lambda r: node_state(r, 1) == node_pb2.NUMA_NODE_STATE_DRAINING))
-    again = fake.order("00000000000000b2", device="dimm0")
-    check("one at a time", again.code == grpc.StatusCode.FAILED_PRECONDITION.value[0] and
-          drain in again.message, again)
     end = fake.heard(drain, *ENDS)
     check("it is done", end and end.step == drain_pb2.DRAIN_STEP_DONE and
           end.blocks_offline == 4 and end.blocks_gone == "48-51" and
@@ -256,13 +248,13 @@ def check_killed(machine, fake, port):
     for drain, resume, wanted in (("00000000000000f6", False, drain_pb2.DRAIN_STEP_FAILED),
                                   ("0000000000000107", True, drain_pb2.DRAIN_STEP_DONE)):
         fake.mine = [drain]
-        with begin(machine, fake, port, *SLOW) as agent:
+        with begin(machine, fake, port, *(PACED if resume else SLOW)) as agent:
             fake.order(drain, device="dimm0", resume=resume)
             eventually(lambda: "offline" in states(machine))
             agent.process.kill()
             agent.process.wait()
         check("it was killed half way", "offline" in states(machine), states(machine))
-        with begin(machine, fake, port, *SLOW):
+        with begin(machine, fake, port, *PACED):
             end = fake.heard(drain, *ENDS)
             same(f"the next agent {'goes on' if resume else 'undoes it'}, and says so",
                  end and end.step, wanted)
@@ -326,13 +318,17 @@ def check_local(machine, agent):
 
 
 def check_caller_leaves(machine, agent):
-    """Who hangs up has the drain taken back, unless he said `detach`."""
+    """Who hangs up has the drain taken back."""
     steps = drain_call(agent, spec=drain_pb2.DrainSpec(device="dimm0"))
     while not next(steps).blocks_offline:
         pass
     steps.close()
     check("the caller's end cancels it", eventually(lambda: all_online(machine)), states(machine))
     eventually(lambda: not query(machine, "SELECT * FROM drain WHERE ordered = 0"))
+
+
+def check_detached(machine, agent):
+    """Unless he said `detach`."""
     steps = drain_call(agent, spec=drain_pb2.DrainSpec(device="dimm0"), detach=True)
     next(steps)
     steps.close()
@@ -342,10 +338,12 @@ def check_caller_leaves(machine, agent):
     back_online(machine)
 
 
+# By itself: the command would not ask another machine's agent.
+FLEET = os.path.join(os.path.dirname(NUMASTOW), "numastow-fleet")
+
+
 def check_command(machine, agent):
-    """numastow-fleet by itself: the command would not ask another machine's agent."""
-    fleet = [os.path.join(os.path.dirname(NUMASTOW), "numastow-fleet")]
-    near = ["--config", "/dev/null", "--agent", agent.socket]
+    fleet, near = [FLEET], ["--config", "/dev/null", "--agent", agent.socket]
     done = run([*fleet, "drain", "--device", "dimm0", "--dry-run", *near], "")
     check("numastow drain --dry-run: the plan", done.code == 0 and "48-51" in done.out and
           "512Mi" in done.out and "dimm0" in done.out and all_online(machine), done.out + done.err)
@@ -362,6 +360,10 @@ def check_command(machine, agent):
     check("numastow drain --json: one object a message, and the failure on standard error",
           done.code == 1 and last["step"] == "failed" and last["code"] == 6 and done.err, done)
     back_online(machine)
+
+
+def check_command_interrupted(machine, agent):
+    fleet, near = [FLEET], ["--config", "/dev/null", "--agent", agent.socket]
     going = subprocess.Popen([*fleet, "drain", "--blocks", "48-51", *near], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     eventually(lambda: "offline" in states(machine))
@@ -380,43 +382,55 @@ def check_command(machine, agent):
 
 def check_both(temp, machine):
     """Our scheduler, and our agent."""
-    with start_scheduler(f"{temp}/s") as scheduler, \
-            start_agent(machine, "web-3", scheduler.port, *SLOW) as agent:
+    with start_scheduler(f"{temp}/s") as scheduler:
         def ask(*words):
             return command(*words, port=scheduler.port)
 
-        check("the scheduler knows the node", eventually(lambda: "web-3" in ask("nodes").out))
-        done = ask("drain", "web-3", "--device", "dimm0", "--dry-run")
-        check("numastow drain MACHINE --dry-run: the plan", done.code == 0 and "48-51" in done.out and
-              all_online(machine), done.out + done.err)
-        done = ask("drain", "web-3", "--device", "dimm0")
-        check("numastow drain MACHINE: its steps", done.code == 0 and states(machine) == {"offline"} and
-              all(w in done.out for w in ("planned", "fenced", "offlining", "done")),
-              done.out + done.err)
-        check("the agent has forgotten it", eventually(
-            lambda: not query(machine, "SELECT * FROM drain")), query(machine, "SELECT * FROM drain"))
-        back_online(machine)
-        going = subprocess.Popen([NUMASTOW, "drain", "web-3", "--blocks", "48-51", "--config",
-                                  "/dev/null", "--scheduler", f"127.0.0.1:{scheduler.port}"],
-                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        eventually(lambda: "offline" in states(machine))
-        going.send_signal(signal.SIGINT)
-        out, err = going.communicate(timeout=PATIENCE)
-        check("numastow drain MACHINE: a signal takes it back",
-              going.returncode == 130 and all_online(machine), (going.returncode, out, err))
-        done = ask("drains", "--cluster")
-        check("numastow drains --cluster: lists what was", done.code == 0 and "web-3" in done.out and
-              "cancelled" in done.out, done.out + done.err)
+        with start_agent(machine, "web-3", scheduler.port, *PACED):
+            check_both_whole(machine, ask)
+        with start_agent(machine, "web-3", scheduler.port, *SLOW):
+            check_both_interrupted(machine, scheduler, ask)
+
+
+def is_ready(ask):
+    return eventually(lambda: any(line.split()[:2] == ["web-3", "ready"] for line in ask("nodes").out.splitlines()))
+
+
+def check_both_whole(machine, ask):
+    check("the scheduler knows the node", is_ready(ask))
+    done = ask("drain", "web-3", "--device", "dimm0", "--dry-run")
+    check("numastow drain MACHINE --dry-run: the plan", done.code == 0 and "48-51" in done.out and
+          all_online(machine), done.out + done.err)
+    done = ask("drain", "web-3", "--device", "dimm0")
+    check("numastow drain MACHINE: its steps", done.code == 0 and states(machine) == {"offline"} and
+          all(w in done.out for w in ("planned", "fenced", "offlining", "done")),
+          done.out + done.err)
+    check("the agent has forgotten it", eventually(
+        lambda: not query(machine, "SELECT * FROM drain")), query(machine, "SELECT * FROM drain"))
+    back_online(machine)
+
+
+def check_both_interrupted(machine, scheduler, ask):
+    check("the scheduler knows the node again", is_ready(ask))
+    going = subprocess.Popen([NUMASTOW, "drain", "web-3", "--blocks", "48-51", "--config",
+                              "/dev/null", "--scheduler", f"127.0.0.1:{scheduler.port}"],
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    eventually(lambda: "offline" in states(machine))
+    going.send_signal(signal.SIGINT)
+    out, err = going.communicate(timeout=PATIENCE)
+    check("numastow drain MACHINE: a signal takes it back",
+          going.returncode == 130 and all_online(machine), (going.returncode, out, err))
+    done = ask("drains", "--cluster")
+    check("numastow drains --cluster: lists what was", done.code == 0 and "web-3" in done.out and
+          "cancelled" in done.out, done.out + done.err)
 
 
 def check_scheduler_killed(temp, machine):
     """Our scheduler is killed while our agent drains, or before it hears of the end."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     data, listen = f"{temp}/killed", f"127.0.0.1:{port}"
     scheduler = start_scheduler(data, listen=listen)
-    with start_agent(machine, "web-3", port, *SLOW):
+    with start_agent(machine, "web-3", port, *PACED):
         for what, late in (("while memory goes", False), ("before the end", True)):
             with channel_to(listen) as channel:
                 stub = scheduler_pb2_grpc.SchedulerStub(channel)
@@ -460,11 +474,14 @@ def main():
         machine, fake = Machine(f"{temp}/m"), Scheduler()
         add_memory(machine)
         with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as port:
-            with begin(machine, fake, port, *SLOW):
+            with begin(machine, fake, port, *PACED):
                 drain = check_ordered(machine, fake)
                 check_ends_are_kept(fake, drain)
                 back_online(machine)
                 check_part(machine, fake)
+            fake.mine = []
+            with begin(machine, fake, port, *SLOW):
+                check_busy(machine, fake)
                 check_cancelled(machine, fake)
             fake.mine = []
             with begin(machine, fake, port, "--max-drain", "30"):
@@ -474,6 +491,9 @@ def main():
         with start_agent(machine, "web-3", 0, *SLOW) as agent:
             check_local(machine, agent)
             check_caller_leaves(machine, agent)
+            check_command_interrupted(machine, agent)
+        with start_agent(machine, "web-3", 0, *PACED) as agent:
+            check_detached(machine, agent)
             check_command(machine, agent)
         check_both(temp, machine)
         check_scheduler_killed(temp, machine)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What the hook must refuse: one line on stderr, exit code 1, and nothing has changed.
 

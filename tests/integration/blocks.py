@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """numastow blocks, online and offline on a machine that is not there: what is shown and written, and
 what is refused in one line with nothing changed. That a kernel obeys is shown in tests/vm/blocks.sh."""
@@ -82,7 +82,7 @@ def without_contents(machine):
     same("neighbours that are alike share a line",
          [line.split()[3] for line in lines[1:lines.index("")]], ["0", "1", "4-5", "6-7", "8"])
     check("what came online in the kernel's zones is told what to do",
-          "256Mi of added memory came online in a zone of the kernel's" in lines[-3] and
+          "256Mi of added memory is online in a kernel zone" in lines[-3] and
           "online_movable" in lines[-3], lines)
     check("the last line says what is not known", "/proc/kpageflags" in lines[-1], lines)
     lines = ask(machine, "blocks", "--all", "--node", "1").out.splitlines()
@@ -153,9 +153,9 @@ def mistakes(machine):
         refused(machine, f"{command} of nothing", "no memory block is named", command, "")
         refused(machine, f"{command} of too much", "more than", command, "0-99999999999")
         refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999")
-        refused(machine, f"{command} without a list", "which blocks", command, code=2)
+        refused(machine, f"{command} without a list", "the list of blocks is missing", command, code=2)
         refused(machine, f"{command} of two lists", "one list", command, "4", "5", code=2)
-        refused(machine, f"{command} by nobody", "only root", command,
+        refused(machine, f"{command} by nobody", "only the machine's root", command,
                 "8" if command == "online" else "4", user=65534)
     refused(machine, "an unknown zone", "neither movable nor kernel", "online", "--zone", "dma", "8",
             code=2)

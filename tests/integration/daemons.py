@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fleet's programs, run for real on loopback, and calls of their methods.
 
-curl is the client, for it speaks HTTP/2 and TLS, and protoc makes messages of text: neither is our code.
+Python's gRPC is the client, curl reads the metrics, and protoc makes messages of text: none is our code.
 """
 import json
 import os
 import queue
-import re
+import random
 import socket
 import subprocess
 import threading
+
+import grpc
 
 from harness import BUILD, PROJECT, run
 
 AGENT = os.path.join(BUILD, "numastow-agent")
 SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
 NUMASTOW = os.path.join(BUILD, "numastow")
-PATIENCE = 60  # seconds after which something that must happen has not
-CURL_RESET = 92
+PATIENCE = 180  # seconds after which something that must happen has not
 
 
 class Daemon:
@@ -75,11 +76,23 @@ class Daemon:
             self.process.wait()
 
 
+PORTS = range(10000, 30000)  # below those that the kernel gives to whoever asks for any port
+taken = []
+
+
 def free_port():
-    """One that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """One that only this test uses, from now until its end: each port has a name among the abstract unix
+    sockets, and whoever has bound that has the port."""
+    while True:
+        number, name = random.choice(PORTS), socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0numastow-test-port-{number}")
+            with socket.socket() as sock:
+                sock.bind(("0.0.0.0", number))
+            taken.append(name)
+            return number
+        except OSError:
+            name.close()
 
 
 def fetch(program, path):
@@ -104,7 +117,7 @@ def tls(folder):
 def scheduler(data, *options):
     os.makedirs(data, exist_ok=True)
     return Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "",
-                   "--data", data, *options])
+                   "--confirm-within", "60s", "--data", data, *options])
 
 
 def agent(machine, node, port, *options):
@@ -112,30 +125,24 @@ def agent(machine, node, port, *options):
                    "--node", node, "--scheduler", f"127.0.0.1:{port}", *options])
 
 
-def grpc(url, temp, message=b"", options=()):
-    """(gRPC status, answer's message, error's words) of a unary call; without an answer the status is
-    None, and the words are curl's."""
-    body, head = f"{temp}/body", f"{temp}/head"
-    with open(f"{temp}/message", "wb") as handle:
-        handle.write(b"\0" + len(message).to_bytes(4, "big") + message)
-    argv = ["curl", "--silent", "--show-error", "--max-time", str(PATIENCE), "--noproxy", "*",
-            *options, "-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary",
-            f"@{temp}/message", "--dump-header", head, "--output", body, url]
-    # Who is refused before his message is read is told so with a reset of the stream, which curl may
-    # see first.
-    for _ in range(5):
-        done = run(argv, "", PATIENCE * 2)
-        if done.code != CURL_RESET:
-            break
-    if done.code != 0:
-        return None, b"", done.err
-    with open(head, encoding="latin-1") as handle:
-        head = handle.read()
-    status = re.search(r"^grpc-status: *(\d+)", head, re.M)
-    words = re.search(r"^grpc-message: *(.*)", head, re.M)
-    with open(body, "rb") as handle:
-        answer = handle.read()[5:]
-    return int(status.group(1)) if status else None, answer, words.group(1) if words else ""
+def grpc_call(port, method, message=b"", ca=None, certificate=None):
+    """(gRPC status, answer's bytes, error's text) of a unary call of the scheduler: in the clear, or by TLS
+    when `ca` names a file, with `certificate`, a folder of tls.crt and tls.key, when it is not None."""
+    def contents(path):
+        with open(path, "rb") as handle:
+            return handle.read()
+
+    where, options = f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]
+    if ca:
+        pair = [contents(f"{certificate}/tls.{kind}") if certificate else None for kind in ("key", "crt")]
+        channel = grpc.secure_channel(where, grpc.ssl_channel_credentials(contents(ca), *pair), options)
+    else:
+        channel = grpc.insecure_channel(where, options)
+    with channel:
+        try:
+            return 0, channel.unary_unary(f"/numastow.v1.Scheduler/{method}")(message, timeout=PATIENCE), ""
+        except grpc.RpcError as error:
+            return error.code().value[0], b"", error.details()
 
 
 def protoc(how, kind, data):

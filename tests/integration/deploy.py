@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """deploy/: the sample settings are the programs' own, units are sound, and what is installed goes again."""
 import gzip
@@ -11,8 +11,9 @@ from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
 
 DEPLOY = os.path.join(PROJECT, "deploy")
 # Not everywhere the default can be written down as a value.
-NO_VALUE = {"the host name", "none", "its address"}
-FILES = ("ca", "certificate", "key", "webhook-secret", "webhook-ca")
+NO_VALUE = {"the host name", "none", "its address", "the pod's service account", "as installed"}
+FILES = ("ca", "certificate", "key", "webhook-secret", "webhook-ca", "admission", "admission-certificate",
+         "admission-key", "admission-ca", "extender", "extender-ca", "kubeconfig")
 # systemd's "overall exposure level", times ten: what the sandboxes were when they were made.
 EXPOSURE = {"numastow-agent": 38, "numastow-scheduler": 13}
 
@@ -91,10 +92,10 @@ def check_unit(name, temp):
               said.out.strip().splitlines()[-1:] or said)
 
 
-def install(command, root):
+def install(command, root, **more):
     env = dict(os.environ, DESTDIR=root, BUILD=BUILD, PREFIX="/usr", MANDIR="/usr/share/man",
                LIBEXECDIR="/usr/libexec/numastow", SYSCONFDIR="/etc", UNITDIR="/lib/systemd/system",
-               HOOKSDIR="/usr/share/containers/oci/hooks.d")
+               HOOKSDIR="/usr/share/containers/oci/hooks.d", **more)
     return subprocess.run([f"{DEPLOY}/install", command], cwd=PROJECT, env=env, check=False,
                           capture_output=True, text=True)
 
@@ -104,25 +105,41 @@ def files_in(root):
                   for at, _, files in os.walk(root) for f in files)
 
 
+def check_links(root, before):
+    """Another program of that name is not touched, whatever comes later."""
+    links = {f"usr/bin/{name}" for name in ("numactl", "migratepages")}
+    with open(f"{root}/usr/bin/taskset", "w", encoding="utf-8") as handle:
+        handle.write("another")
+    for what, more in (("links are made where no file is", {"LINKS": "yes"}), ("and stay without being asked for", {})):
+        done = install("install", root, **more)
+        same(what, set(files_in(root)) - set(before), links | {"usr/bin/taskset"})
+        same("to the command", {os.readlink(f"{root}/{path}") for path in links}, {"numastow"})
+        same("the other program is left", (text_of(f"{root}/usr/bin/taskset"), "is another program" in done.stdout),
+             ("another", bool(more)))
+
+
 def check_install(temp):
     root = f"{temp}/root"
     done = install("install", root)
     found = files_in(root)
     if not check("everything is installed", done.returncode == 0, done.stderr):
         return
-    for path in ("usr/bin/numastow", "usr/sbin/numastow-agent", "usr/sbin/numastow-scheduler",
+    for path in ("usr/bin/numastow", "usr/bin/kubectl-numastow", "usr/bin/kubectl_complete-numastow", "usr/sbin/numastow-agent", "usr/sbin/numastow-scheduler",
                  "usr/sbin/numastow-ca", "usr/libexec/numastow/numastow-hook",
-                 "usr/libexec/numastow/numastow-fleet", "usr/share/man/man8/numastow-ca.8.gz",
+                 "usr/libexec/numastow/numastow-fleet", "usr/libexec/numastow/numastow-run", "usr/libexec/numastow/numastow-view", "usr/libexec/numastow/numastow-setup",
+                 "usr/libexec/numastow/base-runtime-spec.json", "usr/share/man/man8/numastow-ca.8.gz",
                  "usr/share/man/man5/numastow-agent.yaml.5.gz", "etc/numastow/config.yaml",
                  "usr/share/man/man5/numastow-client.yaml.5.gz",
-                 "usr/share/bash-completion/completions/numastow",
+                 "usr/share/bash-completion/completions/numastow", "usr/share/zsh/vendor-completions/_numastow",
+                 "usr/share/fish/vendor_completions.d/numastow.fish",
+                 "usr/share/numastow/schemas/topology.json", "usr/share/numastow/schemas/common.json",
                  "etc/numastow/agent.yaml", "etc/numastow/scheduler.yaml",
                  "etc/numastow/client.yaml"):
         check(f"/{path} is there", path in found, found)
     filled = [f for f in found if f.endswith((".service", ".timer", ".json"))]
     left = [f for f in filled if re.search(r"@[A-Z]+@", text_of(f"{root}/{f}"))]
     check("in units and hooks every folder is filled in", len(filled) >= 6 and not left, left)
-    programs = [p for f in filled for p in re.findall(r'^ExecStart=(\S+)|"path": "(\S+)"',
+    programs = [p for f in filled for p in re.findall(r'^ExecStart=(\S+)|"path": "(/\S+)"',
                                                       text_of(f"{root}/{f}"), re.M)]
     missing = [p for p in map("".join, programs) if p.lstrip("/") not in found]
     check("and what they start is there", programs and not missing, missing)
@@ -130,9 +147,11 @@ def check_install(temp):
         check("a man page has the version", f'"numastow {text_of("VERSION").strip()}"' in page.read())
     install("install", root)
     same("installed twice it is the same", files_in(root), found)
+    check_links(root, found)
     with open(f"{root}/etc/numastow/agent.yaml", "a", encoding="utf-8") as handle:
         handle.write("mode: observe\n")
     done = install("uninstall", root)
+    os.unlink(f"{root}/usr/bin/taskset")
     same("uninstalled, only changed settings stay", (done.returncode, files_in(root)),
          (0, ["etc/numastow/agent.yaml"]))
     check("which is said", "agent.yaml was changed" in done.stdout, done.stdout)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Each access of the hook failed with EIO, one after the other: one line on stderr, nothing lost.
 

@@ -17,7 +17,7 @@ import urllib.request
 
 import grpc
 
-from daemons import PATIENCE, tls
+from daemons import PATIENCE, free_port, tls
 from fleetlib import (MIB, FakeAgent, agent_pb2, agent_pb2_grpc, channel_to, eventually, full_report,
                       numa_node, scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same, skip
@@ -26,6 +26,7 @@ from peerlib import DATA, END_STREAM, WINDOW, Peer, announced, frame
 FULL = "--full" in sys.argv[1:]
 ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
+UNIT_LIMIT = 65536  # LimitNOFILE= in numastow-scheduler.service
 
 
 def memory(pid, most=False):
@@ -167,10 +168,15 @@ def metric(port, name):
     return None
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+def may_open(number):
+    """How many descriptors a process of ours may have, up to that number: root raises the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < number:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, number))
+        except (OSError, ValueError):
+            pass
+    return min(number, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def check_descriptors(folder, limit, number, sources):
@@ -185,7 +191,7 @@ def check_descriptors(folder, limit, number, sources):
         crowd = Crowd(("127.0.0.1", server.port), number, sources)
         right.check(what)
         check(f"{what}: a new client is answered meanwhile", eventually(lambda: answered(server.port)))
-        check(f"{what}: descriptors are left", open_files(server.process.pid) < limit - 20,
+        check(f"{what}: descriptors are left", eventually(lambda: open_files(server.process.pid) < limit - 20),
               open_files(server.process.pid))
         check(f"{what}: metrics are served", metric(
             port, 'numastow_scheduler_rpc_refused_total{reason="peer"}') is not None)
@@ -211,7 +217,7 @@ def check_starved(folder):
 
 def check_pace(folder):
     """A machine that reports without end: its own reports wait, nobody else's."""
-    rate, burst, number = 200, 1000, 1400
+    rate, burst, number = 20, 100, 140  # fewer a second than any machine sends
     metrics = free_port()
     with start_scheduler(f"{folder}/pace", "--max-reports", str(rate), "--metrics", f"127.0.0.1:{metrics}") as server, \
             channel_to(f"127.0.0.1:{server.port}") as channel, \
@@ -219,9 +225,11 @@ def check_pace(folder):
         loud, quiet = FakeAgent(other, full_report("loud")), FakeAgent(channel, full_report("quiet"))
         check("two machines are welcomed", loud.wait("welcome") and quiet.wait("welcome"))
         began = time.monotonic()
+        loud.heart.set()
         for _ in range(number):
             loud.send_change()
-        eventually(lambda: metric(metrics, "numastow_scheduler_reports_held_total"))
+        check("that reports wait is counted", eventually(
+            lambda: metric(metrics, "numastow_scheduler_reports_held_total")))
         quiet.send_change(numa_nodes=[numa_node(1, memory=5 << 30)])
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
 
@@ -236,7 +244,6 @@ def check_pace(folder):
         least = (number - burst) / rate
         took = time.monotonic() - began
         check("but no faster than is allowed", took >= least - 0.1, f"{took:.1f} s, at least {least:.1f}")
-        check("that reports wait is counted", metric(metrics, "numastow_scheduler_reports_held_total") > 0)
         check("and said", server.wait("node reports too often: its reports wait", node="loud"), server.said[-3:])
         check("the loud one is still there", not loud.error, loud.error)
 
@@ -249,8 +256,9 @@ def check_scheduler(folder):
         check_names(ca, server.port)
     check_descriptors(folder, 700, 900, 4)
     if FULL:
-        # The unit's limit, or what this machine allows of it.
-        limit = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        limit = may_open(UNIT_LIMIT)
+        if limit < UNIT_LIMIT:
+            skip(f"{UNIT_LIMIT} descriptors, as in the unit", f"this process may have {limit} only")
         check_descriptors(folder, limit, limit + 4000, 40)
     check_starved(folder)
     check_pace(folder)
@@ -266,7 +274,7 @@ def check_gzip(program, stub):
         peer = Peer(program.socket)
         stream = peer.call(EXPLAIN, *more)
         peer.read(PATIENCE)
-        peer.send(stream, announced(len(bomb), 1) + bomb, END_STREAM, 5)
+        peer.send(stream, announced(len(bomb), 1) + bomb, END_STREAM)
         check(f"a compressed message, its encoding {what}, is refused",
               peer.hears(b"is disabled") if more else peer.hears(b"not a message"), peer.heard)
         peer.close()

@@ -23,7 +23,7 @@ DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sys
 PREFIX = f"nstow{os.getpid() % 10000}"
 HUB = f"{PREFIX}-hub"
 NETWORK = "10.77.0"
-STALE = "2s"
+STALE = "5s"
 CUT = 60 if FULL else 5
 
 
@@ -67,7 +67,7 @@ class Fleet:
     def scheduler(self, port):
         return self.daemon(inside(
             "hub", SCHEDULER, "--config", "/dev/null", "--metrics", "", "--data", f"{self.temp}/data",
-            "--listen", f"{NETWORK}.1:{port}", "--stale-after", STALE,
+            "--listen", f"{NETWORK}.1:{port}", "--stale-after", STALE, "--confirm-within", "60s",
             *tls(f"{self.ca}/scheduler/sched")))
 
     def agent(self, name, *options):
@@ -77,7 +77,7 @@ class Fleet:
             *tls(f"{self.ca}/agent/{name}"), *options))
 
     def ask(self, *words):
-        return run(inside("hub", NUMASTOW, *words, "--config", "/dev/null", "--scheduler",
+        return run(inside("hub", NUMASTOW, *words, "--config", "/dev/null", "--timeout", "60s", "--scheduler",
                           f"{NETWORK}.1:7200,{NETWORK}.1:7201", *tls(f"{self.ca}/client/ops")), "")
 
     def nodes(self):
@@ -89,6 +89,9 @@ class Fleet:
                                       sorted(c["id"] for c in n["report"]["containers"]
                                              if c["state"] == "active"))
                 for n in json.loads(out.out)["nodes"]}
+
+    def node(self, name):
+        return self.nodes().get(name, (None, None, None))  # the question may not be answered in time
 
     def stop(self):
         for program in reversed(self.running):
@@ -114,8 +117,12 @@ def check_all(temp, fleet):
     expected = {"web": ("ready", 2, []), "db": ("ready", 2, []), "big": ("ready", n_big, [])}
     check("all three machines are shown", eventually(lambda: fleet.nodes() == expected), fleet.nodes())
 
-    out = fleet.ask("place", "--confirmed", "--json", "cpus=10", "cpu-mode=exclusive", "memory=4Gi")
-    got = json.loads(out.out)["reservations"][0] if out.code == 0 else {}
+    def placed_at_last():
+        out = fleet.ask("place", "--confirmed", "--json", "cpus=10", "cpu-mode=exclusive", "memory=4Gi")
+        return out if out.code == 0 else None
+
+    out = eventually(placed_at_last)
+    got = json.loads(out.out)["reservations"][0] if out else {}
     same("what only one machine has room for goes there", got.get("node"), "db")
     result = hook(web, "apply", web.container(
         "thief", {"numastow.io/reservation": got.get("annotation", "")}))
@@ -126,36 +133,36 @@ def check_all(temp, fleet):
     placed = placed_cpus(db, "c1")
     check("on its own it gets what was reserved", result.code == 0 and placed and
           len(placed[0]) == 10 and placed[1] == {int(got["numa_nodes"])}, f"{result} {placed}")
-    check("the scheduler hears of it", eventually(lambda: fleet.nodes()["db"][2] == ["c1"]))
+    check("the scheduler hears of it", eventually(lambda: fleet.node("db")[2] == ["c1"]))
 
     kill(agents["db"])
     check("the agent is killed: its machine is stale", eventually(
-        lambda: fleet.nodes()["db"][0] == "stale"), fleet.nodes())
+        lambda: fleet.node("db")[0] == "stale"), fleet.nodes())
     check("the container keeps what it has", placed_cpus(db, "c1") == placed)
     agents["db"] = fleet.agent("db")
     check("the agent comes back: all is as it was", eventually(
-        lambda: fleet.nodes()["db"] == ("ready", 2, ["c1"])), fleet.nodes())
+        lambda: fleet.node("db") == ("ready", 2, ["c1"])), fleet.nodes())
     check("also for the container", placed_cpus(db, "c1") == placed)
 
     ip("-n", f"{PREFIX}-db", "link", "set", "eth0", "down")
     cut = time.monotonic()
     check("the network is cut: its machine is stale", eventually(
-        lambda: fleet.nodes()["db"][0] == "stale"), fleet.nodes())
+        lambda: fleet.node("db")[0] == "stale"), fleet.nodes())
     out = fleet.ask("place", "cpus=10")
     check("nothing is placed there", out.code == 1 and "has room" in out.err, out)
     out = fleet.ask("explain", "--cluster", "cpus=10", "--json")
     check("and explain says why", out.code == 1 and any(
         v["node"] == "db" and re.search("stale|silent|not reported", v["reason"])
         for v in json.loads(out.out)["nodes"]), out.out)
-    out = fleet.ask("place", "--confirmed", "cpus=2", "--node", "web")
-    check("the others are undisturbed", out.code == 0, out)
+    check("the others are undisturbed", eventually(  # but for their own silence, on a busy computer
+        lambda: fleet.ask("place", "--confirmed", "cpus=2", "--node", "web").code == 0), fleet.nodes())
     db.end("c1")
     result = hook(db, "release", db.state("c1", status="stopped"))
     check("meanwhile the container ends", result.code == 0 and not placed_cpus(db, "c1"), result)
     time.sleep(max(0, CUT - (time.monotonic() - cut)))
     ip("-n", f"{PREFIX}-db", "link", "set", "eth0", "up")
     check(f"after {CUT} s without a network both recover alone", eventually(
-        lambda: fleet.nodes()["db"] == ("ready", 2, [])), fleet.nodes())
+        lambda: fleet.node("db") == ("ready", 2, [])), fleet.nodes())
     check("and the reservation is over", eventually(
         lambda: got["id"] not in fleet.ask("reservations", "--json").out))
 

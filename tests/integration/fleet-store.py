@@ -130,7 +130,7 @@ def full_disk(folder):
 
 
 def sql(data, text):
-    with sqlite3.connect(f"{data}/scheduler.db") as db:
+    with sqlite3.connect(f"{data}/scheduler.db", PATIENCE) as db:
         db.executescript(text)
     db.close()
 

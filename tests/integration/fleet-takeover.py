@@ -12,7 +12,7 @@ import subprocess
 from daemons import PATIENCE, SCHEDULER, Daemon, free_port
 from etcdlib import ETCD, Etcd
 from fleetlib import channel_to, eventually, scheduler_pb2, scheduler_pb2_grpc, status_of
-from harness import BUILD, FULL, PROJECT, Temp, check, finish, same, skip
+from harness import BUILD, FULL, Temp, check, finish, same, skip
 
 SIMULATOR = os.path.join(BUILD, "tests/bench/fleet_roam")
 MACHINES = 10000 if FULL else 500
@@ -78,8 +78,6 @@ def lose(engine, store):
         check(f"{what}: the other one places", eventually(lambda: places(ports[1])))
 
 
-subprocess.run(["make", "-s", "-C", PROJECT, SIMULATOR.removeprefix(PROJECT + "/")], check=True,
-               stdout=subprocess.DEVNULL)
 with Temp() as folder:
     os.makedirs(f"{folder}/data")
     lose("sqlite", ["--store", f"sqlite:{folder}/data"])

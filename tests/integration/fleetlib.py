@@ -6,8 +6,11 @@ import contextlib
 import functools
 import os
 import queue
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent import futures
@@ -20,7 +23,8 @@ from etcdlib import Etcd
 from harness import MIB, PROJECT, check, run
 
 ON_ETCD = os.environ.get("ENGINE") == "etcd"  # schedulers store there, where a test does not say
-PYTHON = os.path.join(PROJECT, "build/python")
+PYTHON = tempfile.mkdtemp(prefix="numastow-python-")  # of this test: others make theirs at the same time
+atexit.register(shutil.rmtree, PYTHON, True)
 GIB = 1 << 30
 SECOND = 1000000000
 
@@ -32,7 +36,6 @@ def generate():
                   if f.endswith(".proto"))
     others = [os.path.relpath(os.path.join(at, f), proto) for at, _, files in os.walk(f"{proto}/grpc")
               for f in files if f.endswith(".proto")]
-    os.makedirs(PYTHON, exist_ok=True)
     subprocess.run(["protoc", f"-I{proto}", f"--python_out={PYTHON}",
                     "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
                     f"--grpc_python_out={PYTHON}", *ours], check=True)
@@ -106,11 +109,11 @@ def store_of(data):
     return shared_etcd().options(prefix=f"/{os.path.abspath(data).strip('/')}/")
 
 
-def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0):
+def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0, config="/dev/null"):
     """The program and its port; with that many descriptors."""
     limited = ["prlimit", f"--nofile={limit}", "--"] if limit else []
-    program = Daemon([*limited, SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
-                      *store_of(data), *options])
+    program = Daemon([*limited, SCHEDULER, "--config", config, "--listen", listen, "--metrics", "",
+                      "--confirm-within", "60s", *store_of(data), *options])
     said = program.wait("listening")
     if not said:
         check("the scheduler listens", False, program.said)
@@ -118,6 +121,26 @@ def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0):
     if not program.wait("numastow-scheduler is active"):
         check("the scheduler is active", False, program.said)
     return program
+
+
+class Patience:
+    """A scheduler's configuration in which a machine on a busy computer does not become stale, until that is
+    what the test wants."""
+
+    def __init__(self, folder):
+        self.path = f"{folder}/scheduler.yaml"
+        self.set("60s")
+
+    def set(self, stale_after):
+        with open(self.path, "w", encoding="ascii") as handle:
+            handle.write(f"stale-after: {stale_after}\n")
+
+    def await_stale(self, program, stub, name):
+        """Whether that machine, whose agent is silent, becomes stale; from now on after a second."""
+        self.set("1s")
+        program.process.send_signal(signal.SIGHUP)
+        return eventually(lambda: [n.state for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(
+            names=[name]), timeout=PATIENCE).nodes] == [scheduler_pb2.NODE_STATE_STALE])
 
 
 def start_agent(machine, node, port, *options):
@@ -170,7 +193,8 @@ def full_report(name, numa_nodes=2, **numa):
 
 class FakeAgent:
     """Reports for a machine that has only numbers. It holds what it is told to, unless it does not
-    obey; what it holds, and what its containers have (`bound`), is no longer free in its reports."""
+    obey; what it holds, and what its containers have (`bound`), is no longer free in its reports. Its heart
+    beats until it is closed."""
 
     def __init__(self, channel, report, obeys=True):
         self.report, self.obeys = report, obeys
@@ -178,11 +202,17 @@ class FakeAgent:
         self.directives, self.error = [], None
         self.out = queue.Queue()
         self.sequence = 0
-        self.order = threading.Lock()  # reports are numbered as they go out
+        self.order = threading.RLock()  # reports are numbered as they go out
         self.news = threading.Condition()
         self.stream = scheduler_pb2_grpc.SchedulerStub(channel).Report(iter(self.out.get, None))
         self.send(report)
+        self.heart = threading.Event()  # set: it beats no more
         threading.Thread(target=self.read, daemon=True).start()
+        threading.Thread(target=self.beat, daemon=True).start()
+
+    def beat(self):
+        while not self.heart.wait(0.3) and not self.error:
+            self.out.put(scheduler_pb2.ReportRequest(heartbeat=scheduler_pb2.Heartbeat()))
 
     def send(self, report):
         copy = node_pb2.NodeReport()
@@ -198,6 +228,12 @@ class FakeAgent:
 
     def send_change(self, **fields):
         self.send(node_pb2.NodeReport(name=self.report.name, **fields))
+
+    def send_room(self, **fields):
+        """A change, with what is free now. What it holds changes under `order`, so that no older numbers
+        come after newer ones."""
+        with self.order:
+            self.send_change(numa_nodes=self.numa_nodes(), **fields)
 
     def numa_nodes(self):
         """Those of the report, less what is held and bound."""
@@ -226,7 +262,7 @@ class FakeAgent:
         try:
             for directive in self.stream:
                 kind = directive.WhichOneof("kind")
-                with self.news:
+                with self.order, self.news:
                     self.directives.append(directive)
                     if kind == "welcome":
                         self.held = {r.id: r for r in directive.welcome.reservations
@@ -241,7 +277,7 @@ class FakeAgent:
                 else:
                     self.act(directive, kind)
                 if kind in ("reserve", "cancel", "welcome"):
-                    self.send_change(numa_nodes=self.numa_nodes())
+                    self.send_room()
         except grpc.RpcError as error:
             self.error = error
         with self.news:
@@ -256,8 +292,21 @@ class FakeAgent:
             return found()[number - 1] if len(found()) >= number else None
 
     def close(self):
+        self.heart.set()
         self.out.put(None)
         self.stream.cancel()
+
+
+def come_back(make):
+    """An agent, welcomed, of a machine whose last one has just hung up: the scheduler may not have heard of that
+    yet, and then refuses the new one."""
+    def tried():
+        agent = make()
+        if agent.wait("welcome") or agent.error.code() != grpc.StatusCode.ALREADY_EXISTS:
+            return agent
+        agent.close()
+        return None
+    return eventually(tried)
 
 
 class Names:

@@ -76,17 +76,44 @@ class Result:
         return f"exit {self.code}, stderr {self.err!r}"
 
 
-def run(argv, text, timeout=60):
+def run(argv, text, timeout=300):
     return Result(subprocess.run(argv, input=text, capture_output=True, text=True, check=False,
                                  timeout=timeout))
 
 
-def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None):
+def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None, args=()):
     argv = [HOOK_ON_ROOT]
     argv += ["--kill-at", str(kill_at)] if kill_at else []
     argv += ["--fail-at", str(fail_at)] if fail_at else []
     argv += ["--trace", trace] if trace else []
-    return run(argv + [machine.path, command], text)
+    return run(argv + [machine.path, command, *args], text)
+
+
+def claim(machine, *args):
+    """Takes, drops or lists claims, as a DRA driver does."""
+    return run([os.path.join(BUILD, "tests/tools/claim-on-root"), machine.path, *args], "")
+
+
+MEMORY = "/sys/devices/system/memory"
+ACPI = "/sys/devices/LNXSYSTM:00/PNP0C80:00"
+DIMM = range(48, 52)
+BLOCK = 128 * MIB
+
+
+def add_memory(machine):
+    """Two boot blocks on each NUMA node, and a DIMM of four on the second."""
+    machine.write(f"{MEMORY}/block_size_bytes", f"{BLOCK:x}\n")
+    for block in (*range(4), *DIMM):
+        here, node = f"{MEMORY}/memory{block}", 1 if block in DIMM else block // 2
+        machine.write(f"{here}/state", "online\n")
+        machine.write(f"{here}/removable", "1\n")
+        machine.write(f"{here}/valid_zones", "Movable\n" if block in DIMM else "Normal\n")
+        os.symlink(f"../../memory/memory{block}",
+                   machine.file(f"/sys/devices/system/node/node{node}/memory{block}"))
+        if block in DIMM:
+            os.symlink("../../../LNXSYSTM:00/PNP0C80:00", machine.file(f"{here}/firmware_node"))
+    machine.write(f"{ACPI}/uid", "0x00\n")
+    machine.write(f"{ACPI}/path", "\\_SB_.MHPC.MP00\n")
 
 
 def hooks_at_once(machine, jobs):
@@ -105,7 +132,7 @@ def hooks_at_once(machine, jobs):
         process.stdin = None
     results = []
     for process in running:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
         results.append((process.returncode, err.decode()))
     return results
 

@@ -1,6 +1,6 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The hook killed at each of its steps, one after the other: nothing is lost.
+"""The hook, and `numastow run`, killed at each of their steps, one after the other: nothing is lost.
 
 A step is every access to a file, every write of SQLite, every rename; see tests/tools/fakekernel.h.
 After each death gc runs, while the container still lives and again when it has ended.
@@ -95,6 +95,27 @@ def sweep(machine, kind, command, every):
           killed and not faults, " | ".join(faults))
 
 
+def sweep_program(machine, kind, every):
+    """What `numastow run` does before it executes the program; its process and its cgroup end with it."""
+    before = strip(fingerprint(machine))
+    faults, killed = [], 0
+    words = [word for pair in annotations(kind).items() for word in pair]
+    for step in range(1, LAST, every):
+        machine.container("t")
+        result = hook(machine, "run", kill_at=step, args=["t", *words])
+        killed += result.killed
+        # Its record is there, and its process has ended: gc must not wait for anything else.
+        wrong = ended(machine, before)
+        if wrong:
+            faults.append(f"step {step}: {wrong}")
+        if not result.killed and result.code:
+            faults.append(f"step {step}: {result}")
+        if not result.killed or len(faults) > 3:
+            break
+    check(f"v{machine.cgroup} {kind} run: killed at {killed} steps, nothing is lost",
+          killed > 10 and not faults, " | ".join(faults))
+
+
 def main():
     with Temp() as temp:
         for cgroup in (2, 1):
@@ -103,6 +124,8 @@ def main():
             for kind in KINDS:
                 for command in ("apply", "release"):
                     sweep(machine, kind, command, 1 if FULL or cgroup == 2 else 5)
+            for kind in ("exclusive", "hugepages"):
+                sweep_program(machine, kind, 1 if FULL or (cgroup, kind) == (2, "exclusive") else 5)
             end_others(machine, cgroup)
     finish()
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Pods, leases, and containers that come twice: who gets what, and whose it stays."""
 import json

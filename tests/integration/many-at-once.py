@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """200 hooks truly at once on a machine with 256 CPUs: never one CPU or hugepage twice.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Copied trees that are not as a kernel makes them: FIFOs in place of files, files that are missing,
 files that make no sense, more nodes than a screen is wide for."""
@@ -140,6 +140,13 @@ def check_unreadable(temp):
           result.one_line() and f"{CPU}/online is longer than" in result.err, str(result))
 
 
+def check_no_tree():
+    for command in COMMANDS:
+        result = run([NUMASTOW, command[0], "--sysroot", "/nowhere", *command[1:]], "")
+        check(f"{' '.join(command)} of a tree that is not there",
+              result.one_line() and "/nowhere" in result.err, str(result))
+
+
 def apart(text):
     """The distances in the text, {(from, to): distance}, whichever way they are written."""
     lines = text[text.index("\ndistances"):].splitlines()[2:]
@@ -199,5 +206,6 @@ with Temp() as where:
     check_fifos(where)
     check_assumed(where)
     check_unreadable(where)
+    check_no_tree()
     check_many_nodes(where)
 finish()

@@ -46,6 +46,7 @@ class Peer:
             self.sock = wrap(self.sock)
         self.next, self.heard, self.seen = 1, b"", 0
         self.windows, self.initial = {0: 65535}, 65535
+        self.ended = set()  # streams that the other side has ended
         self.say(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     @staticmethod
@@ -53,8 +54,8 @@ class Peer:
         if isinstance(address, socket.socket):
             return address
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        sock.connect(address)  # a unix socket with a timeout would not wait for its place in the queue
         sock.settimeout(PATIENCE)
-        sock.connect(address)
         return sock
 
     def say(self, data):
@@ -79,9 +80,9 @@ class Peer:
         return stream
 
     def send(self, stream, data, flags=0, seconds=PATIENCE):
-        """As fast as the other side takes it; how much it took. The flags are the last frame's."""
+        """As fast as the other side takes it, until it ends the stream; how much it took. The flags are the last frame's."""
         at, end = 0, time.monotonic() + seconds
-        while at < len(data):
+        while at < len(data) and stream not in self.ended:
             n = min(16384, self.windows[0], self.windows[stream], len(data) - at)
             if n <= 0:
                 left = end - time.monotonic()
@@ -105,6 +106,8 @@ class Peer:
             if len(payload) < length:
                 return
             self.seen = at + 9 + length
+            if kind == RESET or kind in (DATA, HEADERS) and flags & END_STREAM:
+                self.ended.add(stream)
             if kind == WINDOW and stream in self.windows:
                 self.windows[stream] += int.from_bytes(payload, "big")
             elif kind == SETTINGS and not flags & ACK:

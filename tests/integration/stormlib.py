@@ -79,7 +79,7 @@ class Machine(threading.Thread):
             with channel_to(scheduler.address) as channel:
                 agent = FakeAgent(channel, full_report(self.node, numa_nodes=NUMA, cpus=CPUS, memory=64 * GIB))
                 seen = 0
-                end = time.monotonic() + 2
+                end = time.monotonic() + 5
                 while not self.stop.is_set() and not agent.error:
                     with agent.news:
                         agent.news.wait(0.1)

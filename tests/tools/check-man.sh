@@ -44,7 +44,7 @@ for page in docs/man/*.[1-8]; do
 done
 
 make -s "$BUILD/numastow" "$BUILD/numastow-hook" "$BUILD/numastow-agent" \
-	"$BUILD/numastow-scheduler" "$BUILD/numastow-fleet" 2>&1 | grep -E '(error|Error)' && exit 1
+	"$BUILD/numastow-scheduler" "$BUILD/numastow-fleet" "$BUILD/numastow-view" "$BUILD/kubectl-numastow" 2>&1 | grep -E '(error|Error)' && exit 1
 
 check_options docs/man/numastow-hook.8 "$("$BUILD/numastow-hook" --help)"
 text=$(page_text docs/man/numastow-hook.8)
@@ -57,6 +57,13 @@ text=$(page_text docs/man/numastow-ca.8)
 for command in init agent scheduler client; do
 	grep -q "numastow-ca $command" <<<"$text" || complain "numastow-ca.8 does not mention $command"
 done
+
+page=docs/man/kubectl-numastow.1
+check_options "$page" "$("$BUILD/kubectl-numastow" --help)"
+while read -r command; do
+	grep -q "^\.BR $command " "$page" || complain "$page does not mention $command"
+	check_options "$page" "$("$BUILD/kubectl-numastow" "$command" --help)"
+done < <("$BUILD/kubectl-numastow" --help | sed -n '/^Commands:/,/^$/{s/^  \([a-z-]*\) .*/\1/p}')
 
 # A daemon's setting is an option on one page, and a key on another.
 for daemon in agent scheduler; do

@@ -169,6 +169,9 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 		c->may = record->cpus;
 	} else {
 		cpus_of_nodes(ch, record->shares, record->n_shares, &c->may);
+		for (size_t i = 0; i < record->n_held; i++)
+			STOW_IDSET_FOR(node, &record->held[i].at)
+				cpus_of_nodes(ch, &(struct stow_share){ .node = node }, 1, &c->may);
 		stow_idset_minus(&c->may, &ch->isolated);
 		if (!stow_idset_empty(&record->given_cpus))
 			stow_idset_and(&c->may, &record->given_cpus);

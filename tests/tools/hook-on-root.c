@@ -2,8 +2,12 @@
 /*
  * Runs the hook, or garbage collection, on a copied tree with a simulated kernel (fakekernel.h).
  *
- *	hook-on-root ROOT apply|release|precreate < STATE
+ *	hook-on-root ROOT apply|release|precreate [--claim UID --share ID] < STATE
  *	hook-on-root ROOT gc|restore
+ *	hook-on-root ROOT run NAME [ANNOTATION VALUE]...
+ *
+ * `run` is what `numastow run` does before it executes the program: the cgroup /machine.slice/NAME,
+ * which exists, is the one that it joins.
  *
  *	--kill-at N	kill the process with SIGKILL at the N-th step
  *	--fail-at N	fail the N-th step with EIO
@@ -26,6 +30,7 @@
 #include "base/cleanup.h"
 #include "fakekernel.h"
 #include "grant/gc.h"
+#include "grant/program.h"
 #include "oci-hook/hook.h"
 
 /* --- a process of the tree's machine -------------------------------------- */
@@ -61,6 +66,8 @@ static void proc_leave(const char *dir, pid_t pid)
 
 	proc_path(dir, pid, "/stat", path, sizeof(path));
 	unlink(path);
+	proc_path(dir, pid, "/cgroup", path, sizeof(path));
+	unlink(path);
 	proc_path(dir, pid, "", path, sizeof(path));
 	rmdir(path);
 }
@@ -93,24 +100,96 @@ static int collect(struct stow_root *root, bool all, struct stow_err *err)
 	return r;
 }
 
-static int work(const char *dir, const char *word, struct fakekernel *kernel)
+/* --- numastow run --------------------------------------------------------- */
+
+struct program_join {
+	const char *dir, *name;
+	bool v1;
+};
+
+static int write_membership(const struct program_join *to, const char *name)
+{
+	static const char *const controllers[] = { "0:", "2:cpuset", "3:memory", "4:hugetlb" };
+	const char *above = *name ? "/machine.slice/" : "/";
+	char path[4096];
+	FILE *out;
+
+	proc_path(to->dir, getpid(), "/cgroup", path, sizeof(path));
+	out = fopen(path, "we");
+	if (!out)
+		return -errno;
+	for (size_t i = to->v1; i < (to->v1 ? STOW_ARRAY_SIZE(controllers) : 1); i++)
+		fprintf(out, "%s:%s%s\n", controllers[i], above, name);
+	return fclose(out) == 0 ? 0 : -errno;
+}
+
+static int join(void *ctx, struct stow_err *err)
+{
+	const struct program_join *to = ctx;
+	int r = write_membership(to, to->name);
+
+	return r < 0 ? stow_err_sys(err, -r, "joining") : 0;
+}
+
+static int place(struct stow_root *root, const char *dir, int argc, char **argv,
+		 struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
+	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
+	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
+	struct program_join to = { .dir = dir, .name = argc > 1 ? argv[1] : "" };
+	struct stow_annotation annotations[16];
+	struct stow_grant_context context = { .root = root };
+	struct stow_request request;
+	struct stow_program program = {
+		.name = to.name, .request = &request, .join = join, .ctx = &to
+	};
+	size_t n = 0;
+	int r;
+
+	for (int i = 2; i + 1 < argc && n < STOW_ARRAY_SIZE(annotations); i += 2)
+		annotations[n++] = (struct stow_annotation){ argv[i], argv[i + 1] };
+	to.v1 = stow_root_exists(root, "/sys/fs/cgroup/cgroup.controllers") != 1;
+	r = stow_config_read(root, &config, err);
+	if (r == 0)
+		r = stow_pidref_read(root, getpid(), &context.self, err);
+	if (r == 0)
+		r = stow_ledger_open(root, true, &ledger, err);
+	if (r == 0)
+		r = stow_request_parse(annotations, n, NULL, NULL, STOW_POLICY_SINGLE_NUMA_NODE,
+				       &request, err);
+	if (r >= 0)
+		r = stow_request_complete(&request, &(struct stow_limits){ 0 }, false, err);
+	if (r == 0 && (r = write_membership(&to, "")) < 0)
+		r = stow_err_sys(err, -r, "%s", dir);
+	if (r < 0)
+		return r;
+	context.ledger = ledger;
+	context.config = config;
+	return stow_program_place(&context, &program, &placed, &refusal, err);
+}
+
+static int work(const char *dir, int argc, char **argv, struct fakekernel *kernel)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	enum hook_command command = HOOK_APPLY;
+	struct hook_call call = { 0 };
 	struct stow_err err = { 0 };
-	bool gc = strcmp(word, "gc") == 0, all = strcmp(word, "restore") == 0;
+	bool gc = strcmp(argv[0], "gc") == 0, all = strcmp(argv[0], "restore") == 0;
+	bool run = strcmp(argv[0], "run") == 0;
 	int r;
 
 	r = stow_root_open(dir, &root, &err);
 	if (r == 0 && root->live)
 		r = stow_err_set(&err, EINVAL, "not on the live root");
-	if (r == 0 && !gc && !all)
-		r = hook_command_parse(word, &command, &err);
+	if (r == 0 && !gc && !all && !run)
+		r = hook_call_parse(argc, argv, &call, &err);
 	if (r == 0)
 		r = fakekernel_begin(kernel, root, &err);
 	if (r == 0)
 		r = gc || all ? collect(root, all, &err)
-			      : stow_hook_run(root, command, STDIN_FILENO, STDOUT_FILENO, &err);
+		    : run     ? place(root, dir, argc, argv, &err)
+			      : stow_hook_run(root, &call, STDIN_FILENO, STDOUT_FILENO, &err);
 	if (r < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);
 	if (root)
@@ -119,7 +198,7 @@ static int work(const char *dir, const char *word, struct fakekernel *kernel)
 }
 
 /* A process that will be killed is a child, so that the parent can remove it from the tree. */
-static int work_and_die(const char *dir, const char *word, struct fakekernel *kernel)
+static int work_and_die(const char *dir, int argc, char **argv, struct fakekernel *kernel)
 {
 	int go[2], status;
 	char byte = 0;
@@ -133,7 +212,7 @@ static int work_and_die(const char *dir, const char *word, struct fakekernel *ke
 	if (pid == 0) {
 		if (read(go[0], &byte, 1) != 1)
 			_exit(3);
-		exit(work(dir, word, kernel));
+		exit(work(dir, argc, argv, kernel));
 	}
 	proc_enter(dir, pid);
 	if (write(go[1], &byte, 1) != 1 || waitpid(pid, &status, 0) < 0)
@@ -158,7 +237,7 @@ int main(int argc, char **argv)
 	char dir[4096];
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		if (c == 'k')
 			kernel.kill_at = strtoul(optarg, NULL, 10);
 		else if (c == 'f')
@@ -168,17 +247,17 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
-	if (argc - optind != 2 || !realpath(argv[optind], dir)) {
+	if (argc - optind < 2 || !realpath(argv[optind], dir)) {
 		fputs("usage: hook-on-root [--kill-at N] [--fail-at N] [--trace FILE] ROOT "
-		      "apply|release|precreate|gc|restore\n",
+		      "apply|release|precreate|gc|restore|run [ARGUMENT...]\n",
 		      stderr);
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	if (kernel.kill_at)
-		return work_and_die(dir, argv[optind + 1], &kernel);
+		return work_and_die(dir, argc - optind - 1, argv + optind + 1, &kernel);
 	proc_enter(dir, getpid());
-	r = work(dir, argv[optind + 1], &kernel);
+	r = work(dir, argc - optind - 1, argv + optind + 1, &kernel);
 	proc_leave(dir, getpid());
 	return r;
 }

@@ -14,18 +14,18 @@ set -euo pipefail
 
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev
 	libyaml-dev libsystemd-dev libnuma-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
-	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libssl-dev
-	libsmartcols-dev libcurl4-openssl-dev)
+	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
+	libsmartcols-dev libcurl4-openssl-dev libcgroup-dev)
 readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init. libnss-systemd
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
 readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
 	libcmocka-dev)
 # mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in; a guest of this release has
-# Podman without root, which needs uidmap.
+# Podman without root, which needs uidmap; zsh and fish, for which there are completions.
 TEST=(ccache uidmap qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
-	etcd-server
-	protobuf-compiler-grpc python3-grpcio python3-protobuf)
+	etcd-server zsh fish
+	protobuf-compiler-grpc python3-grpcio python3-protobuf python3-yaml python3-jsonschema)
 # man-db and bsdextrautils (col) render the man pages.
 LINT=(clang clang-format clang-tidy cppcheck shellcheck git man-db bsdextrautils)
 # clang's run-time libraries have its version in their name. jq 1.6 compiles its own library at each start, for 0.2 s
@@ -34,6 +34,9 @@ case $(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}") in
 trixie) LINT+=(libclang-rt-19-dev) ;;
 *) LINT+=(libclang-rt-14-dev) TEST+=(gojq) ;;
 esac
+# Builds Kubernetes' own programs; an older one fetches the version that is needed. ca-certificates for what it fetches.
+TEST+=(ca-certificates)
+[[ -x /usr/local/go/bin/go ]] || command -v go >/dev/null || TEST+=(golang-go)
 readonly LINT TEST
 
 # Good to have where the distribution has them; nothing fails without.

@@ -11,6 +11,7 @@ tests/tools/hook-on-root plays the kernel in it. tests/tools/mk-machine is the s
 import json
 import os
 import shutil
+import threading
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -60,14 +61,27 @@ class Machine:
         return self.path + path
 
     def write(self, path, text):
+        """Whoever reads it meanwhile gets all of it, before or after, as from a kernel. (What notices a write in a
+        cgroup watches the file itself.)"""
         name = self.file(path)
+        in_place = path.startswith("/sys/fs/cgroup/")
+        written = name if in_place else f"{self.path}/.{os.getpid()}-{threading.get_ident()}"
         try:
-            handle = open(name, "w", encoding="utf-8")
+            handle = open(written, "w", encoding="utf-8")
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(name), exist_ok=True)
-            handle = open(name, "w", encoding="utf-8")
+            os.makedirs(os.path.dirname(written), exist_ok=True)
+            handle = open(written, "w", encoding="utf-8")
         with handle:
             handle.write(text)
+        if in_place:
+            return
+        if os.path.islink(name):
+            name = os.path.realpath(name)
+        try:
+            os.rename(written, name)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            os.rename(written, name)
 
     def read(self, path):
         with open(self.file(path), encoding="utf-8") as handle:
@@ -253,6 +267,28 @@ class Machine:
                                 "resources": resources or {}}}
         self.write(f"{bundle}/config.json", json.dumps(config))
         self.containers[name] = {"pid": pid, "bundle": bundle, "annotations": annotations or {}}
+        return self.state(name)
+
+    def kubepods(self, *pods):
+        """kubelet's cgroups (v2, cgroupfs driver), and those of pods, as "podUID" or "burstable/podUID"."""
+        for name in ("", "/burstable", "/besteffort", *(f"/{p}" for p in pods)):
+            self.pods_cgroup(f"/kubepods{name}")
+
+    def pods_cgroup(self, path):
+        """A cgroup whose set takes effect by itself: the agent has no simulated kernel beside."""
+        sets = [self.read(f"/sys/fs/cgroup/cpuset.{s}.effective").strip() for s in ("cpus", "mems")]
+        self.fill_cgroup(f"..{path}", *sets, own_cpus=sets[0])
+        folder = self.file(f"/sys/fs/cgroup{path}")
+        os.remove(f"{folder}/cpuset.cpus.effective")
+        os.symlink("cpuset.cpus", f"{folder}/cpuset.cpus.effective")
+        self.write(f"/sys/fs/cgroup{path}/cgroup.subtree_control", "cpuset cpu io memory hugetlb pids\n")
+
+    def pod_container(self, pod, name, **container):
+        """A container that runs in that pod's cgroup. Returns its OCI state."""
+        where = f"../kubepods/{pod}/{name}"
+        self.container(where, **container)
+        self.write(f"/proc/{self.containers[where]['pid']}/cgroup", f"0::/kubepods/{pod}/{name}\n")
+        self.containers[name] = self.containers[where]
         return self.state(name)
 
     def state(self, name, **changes):

@@ -60,7 +60,7 @@ bool kernel_is_below(const struct kernel *k, int cgroup, int above)
 static void show_procs(struct kernel *k, int cgroup, const char *mount, bool other)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[256];
+	char path[512];
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
@@ -81,7 +81,7 @@ static void show(struct kernel *k, int i)
 	struct kernel_cgroup *c = &k->s->cgroups[i];
 	uint32_t now[4] = { c->cpus, c->mems, c->cpus_effective, c->mems_effective };
 	bool populated = false;
-	char path[256];
+	char path[512];
 
 	for (int f = 0; f < 4; f++) {
 		if (c->shown[f] == now[f] || (i == 0 && k->version == 2 && f < CPUS_EFFECTIVE))
@@ -192,7 +192,8 @@ static int check_set(const struct kernel *k, int cgroup, bool cpus, uint32_t set
 		return k->version == 2 && cpus ? -ERANGE : -EINVAL;
 	if (k->version == 1)
 		return check_v1(k, cgroup, cpus, set);
-	return !set && has_processes(k, cgroup) ? -ENOSPC : 0;
+	/* cgroup_is_populated(): those below count. */
+	return !set && k->s->cgroups[cgroup].populated ? -ENOSPC : 0;
 }
 
 static void set_now(struct kernel *k, int cgroup, bool cpus, uint32_t set)
@@ -318,7 +319,7 @@ static void wrote(void *ctx, struct stow_root *root, const char *path, const cha
 int kernel_mkdir(struct kernel *k, int above, const char *name)
 {
 	struct kernel_cgroup *c;
-	char path[256];
+	char path[512];
 	int i = 1;
 
 	while (i < KERNEL_CGROUPS && k->s->cgroups[i].used)
@@ -344,7 +345,7 @@ int kernel_mkdir(struct kernel *k, int above, const char *name)
 static void bury(struct kernel *k, const char *mount, const char *path)
 {
 	static unsigned int count;
-	char from[512], to[512];
+	char from[1024], to[1024];
 
 	snprintf(from, sizeof(from), "%s%s%s", k->t->dir, mount, path);
 	snprintf(to, sizeof(to), "%s/gone-%d-%u", k->t->dir, (int)getpid(), count++);

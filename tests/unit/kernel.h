@@ -19,7 +19,7 @@
 struct kernel_cgroup {
 	bool used;
 	int above;	     /* index; -1: the topmost */
-	char path[128];	     /* "" for the topmost, else "/a/b" */
+	char path[320];	     /* "" for the topmost, else "/a/b" */
 	uint32_t cpus, mems; /* as configured */
 	uint32_t cpus_effective, mems_effective;
 	bool populated;

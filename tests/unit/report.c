@@ -57,7 +57,7 @@ struct stow_machine *report_apply(struct stow_fleet *fleet, struct report *r, st
 	assert_int_equal(stow_fleet_get(fleet, r->message.name, &machine, NULL), 0);
 	if (stow_fleet_apply(fleet, machine, update, &err) < 0)
 		fail_msg("%s", err.msg);
-	stow_fleet_heard(fleet, machine, now);
+	stow_fleet_seen(fleet, machine, now);
 	stow_report_free(update);
 	return machine;
 }

@@ -23,7 +23,7 @@ struct report {
  * free, pools of 2Mi and 1Gi pages without pages, distance 21. */
 void report_init(struct report *report, const char *name, uint32_t n_numa, uint32_t cpus,
 		 uint64_t memory);
-/* The fleet has it: decoded, applied, heard at `now`. */
+/* Decode a report and apply it to the fleet, as received at `now`. */
 struct stow_machine *report_apply(struct stow_fleet *fleet, struct report *report,
 				  struct stow_now now);
 /* Enters a reservation of one part. */

@@ -499,12 +499,8 @@ static void a_plan_that_fails_is_an_end(void **state)
 static bool is_planning(struct setup *s)
 {
 	struct agent_drain_table *table = agent_drain_table(s->drains);
-	bool planning;
 
-	pthread_mutex_lock(&table->lock);
-	planning = table->plans > 0;
-	pthread_mutex_unlock(&table->lock);
-	return planning;
+	return LOCKED(&table->lock, table->plans > 0);
 }
 
 static void a_plan_that_was_asked_for_twice_is_no_end(void **state)

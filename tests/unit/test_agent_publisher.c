@@ -154,14 +154,196 @@ static void all_threads_may_call_it(void **state)
 	agent_publisher_return(publisher);
 }
 
+static void count_told(void *ctx)
+{
+	++*(int *)ctx;
+}
+
+/* Of each report and each change of the mode, until it no longer wants to. */
+static void a_follower_is_told(void **state)
+{
+	struct agent_publisher *publisher = *state;
+	int told = 0;
+
+	agent_publisher_publish(publisher, report(0));
+	agent_publisher_follow(publisher, count_told, &told);
+	agent_publisher_publish(publisher, report(0));
+	assert_int_equal(told, 1);
+	agent_publisher_set_mode(publisher, STOW_CHANGES_OBSERVED);
+	assert_int_equal(told, 2);
+	agent_publisher_set_mode(publisher, STOW_CHANGES_OBSERVED);
+	assert_int_equal(told, 2);
+	agent_publisher_unfollow(publisher, &told);
+	agent_publisher_publish(publisher, report(1));
+	assert_int_equal(told, 2);
+}
+
+/* --- subscribers, on calls without a network ------------------------------ */
+
+struct fake {
+	int refs;
+	void *data;
+	bool is_written;
+	unsigned int n, full; /* messages; full reports among them */
+	uint64_t memory;      /* of the last one that had the NUMA node */
+	uint64_t sequence;
+};
+
+static unsigned long touched; /* calls of any function below */
+
+struct stow_rpc_call *__wrap_stow_rpc_ref(struct stow_rpc_call *call);
+void __wrap_stow_rpc_unref(struct stow_rpc_call *call);
+int __wrap_stow_rpc_send(struct stow_rpc_call *call, const void *message);
+bool __wrap_stow_rpc_is_written(struct stow_rpc_call *call);
+void __wrap_stow_rpc_set_data(struct stow_rpc_call *call, void *data);
+void *__wrap_stow_rpc_data(const struct stow_rpc_call *call);
+
+static struct fake *fake_of(const struct stow_rpc_call *call)
+{
+	return (struct fake *)(uintptr_t)call;
+}
+
+struct stow_rpc_call *__wrap_stow_rpc_ref(struct stow_rpc_call *call)
+{
+	fake_of(call)->refs++;
+	return call;
+}
+
+void __wrap_stow_rpc_unref(struct stow_rpc_call *call)
+{
+	fake_of(call)->refs--;
+}
+
+int __wrap_stow_rpc_send(struct stow_rpc_call *call, const void *message)
+{
+	struct fake *fake = fake_of(call);
+	const PbNodeReport *report = message;
+
+	touched++;
+	fake->n++;
+	fake->full += report->full ? 1 : 0;
+	fake->sequence = report->sequence;
+	if (report->n_numa_nodes)
+		fake->memory = report->numa_nodes[0]->memory_total;
+	return 0;
+}
+
+bool __wrap_stow_rpc_is_written(struct stow_rpc_call *call)
+{
+	touched++;
+	return fake_of(call)->is_written;
+}
+
+void __wrap_stow_rpc_set_data(struct stow_rpc_call *call, void *data)
+{
+	fake_of(call)->data = data;
+}
+
+void *__wrap_stow_rpc_data(const struct stow_rpc_call *call)
+{
+	return fake_of(call)->data;
+}
+
+static void subscribe(struct agent_publisher *publisher, struct fake *fake, bool reads)
+{
+	*fake = (struct fake){ .is_written = reads };
+	assert_int_equal(agent_publisher_subscribe(publisher, (struct stow_rpc_call *)fake, false,
+						   false),
+			 0);
+	assert_int_equal(fake->full, 1);
+}
+
+static void unsubscribe(struct agent_publisher *publisher, struct fake *fake)
+{
+	agent_publisher_unsubscribe(publisher, (struct stow_rpc_call *)fake);
+	assert_int_equal(fake->refs, 0);
+}
+
+/* The same NUMA node, which changes. */
+static void publish(struct agent_publisher *publisher, uint64_t memory)
+{
+	PbNodeReport *out = report(0);
+
+	out->numa_nodes[0]->memory_total = memory;
+	agent_publisher_publish(publisher, out);
+}
+
+/* 50 changes, with so many that do not read and one that does. */
+static unsigned long cost(struct agent_publisher *publisher, size_t n)
+{
+	struct fake *idle = calloc(n, sizeof(*idle)), reader;
+
+	for (size_t i = 0; i < n; i++)
+		subscribe(publisher, &idle[i], false);
+	subscribe(publisher, &reader, true);
+	touched = 0;
+	for (uint64_t i = 1; i <= 50; i++) {
+		publish(publisher, i);
+		assert_int_equal(reader.memory, i);
+	}
+	publish(publisher, 0);
+	assert_int_equal(reader.full, 1);
+	assert_int_equal(reader.sequence, 52);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(idle[i].n, 1);
+		unsubscribe(publisher, &idle[i]);
+	}
+	unsubscribe(publisher, &reader);
+	free(idle);
+	return touched;
+}
+
+static void a_change_costs_nothing_for_those_that_do_not_read(void **state)
+{
+	struct agent_publisher *publisher = *state;
+	unsigned long few;
+
+	publish(publisher, 0);
+	few = cost(publisher, 1);
+	assert_true(few >= 50); /* the reader's */
+	assert_int_equal(cost(publisher, 500), few);
+}
+
+static void one_that_reads_late_gets_a_full_report(void **state)
+{
+	struct agent_publisher *publisher = *state;
+	struct fake late, same;
+
+	publish(publisher, 0);
+	subscribe(publisher, &late, false);
+	for (uint64_t i = 1; i < 20; i++)
+		publish(publisher, i);
+	agent_publisher_set_mode(publisher, STOW_CHANGES_DISABLED);
+	subscribe(publisher, &same, false);
+	assert_int_equal(late.n, 1);
+	late.is_written = same.is_written = true;
+	agent_publisher_written(publisher, (struct stow_rpc_call *)&late);
+	agent_publisher_written(publisher, (struct stow_rpc_call *)&same);
+	assert_int_equal(late.full, 2);
+	assert_int_equal(late.memory, 19);
+	assert_int_equal(same.n, 1); /* it has missed nothing */
+	/* Then changes again. */
+	publish(publisher, 5);
+	assert_int_equal(late.n, 3);
+	assert_int_equal(late.full, 2);
+	assert_int_equal(late.memory, 5);
+	assert_int_equal(late.sequence, 3);
+	assert_int_equal(same.n, 2);
+	unsubscribe(publisher, &late);
+	unsubscribe(publisher, &same);
+}
+
 int main(void)
 {
 #define WITH_PUBLISHER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		WITH_PUBLISHER(a_follower_is_told),
 		WITH_PUBLISHER(what_is_published_is_signed),
 		WITH_PUBLISHER(an_error_is_news_once),
 		WITH_PUBLISHER(kinds_of_events_are_bounded),
 		WITH_PUBLISHER(all_threads_may_call_it),
+		WITH_PUBLISHER(a_change_costs_nothing_for_those_that_do_not_read),
+		WITH_PUBLISHER(one_that_reads_late_gets_a_full_report),
 	};
 
 	return cmocka_run_group_tests_name("agent_publisher", tests, NULL, NULL);

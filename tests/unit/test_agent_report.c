@@ -7,6 +7,8 @@
 #include "agent/delta.h"
 #include "agent/source.h"
 #include "base/cleanup.h"
+#include "grant/claim.h"
+#include "grant/claim_hold.h"
 #include "grant/gc.h"
 #include "grant/lease.h"
 #include "ledger/drains.h"
@@ -82,6 +84,21 @@ static bool look(struct setup *s)
 	return news;
 }
 
+/* Process 7, in /c, gets the claim's first share. */
+static void hold_claim(struct setup *s, const struct stow_claim *claim)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_subject subject = { .id = "c", .init = { .pid = 7, .start = 1 } };
+
+	assert_int_equal(stow_cgroup_of_pid(s->p->t->root, 7, &cgroup, NULL), 0);
+	subject.cgroup = cgroup;
+	assert_int_equal(stow_claim_hold(&s->p->context, &subject, claim->uid, claim->shares[0].id,
+					 false, &record, NULL),
+			 0);
+	assert_int_equal(stow_claim_enact(&s->p->context, record, cgroup, NULL, NULL), 0);
+}
+
 static const PbContainer *container(struct setup *s, const char *id)
 {
 	const PbContainer *found = NULL;
@@ -93,6 +110,44 @@ static const PbContainer *container(struct setup *s, const char *id)
 		}
 	assert_non_null(found);
 	return found;
+}
+
+/* A claim counts like any lease, once, whatever holds it. */
+static void a_claim_is_counted(void **state)
+{
+	const struct stow_claim_share share = { .id = "aaaaaaaa-0000-4000-8000-000000000001",
+						.part = "main",
+						.cpus = 2,
+						.cpu_mode = STOW_CPU_EXCLUSIVE,
+						.memory = GIB };
+	const struct stow_claim claim = { .uid = "11111111-2222-4333-8444-555555555555",
+					  .ns = "team",
+					  .name = "db",
+					  .shares = &share,
+					  .n = 1 };
+	struct setup *s = *state;
+	const PbContainer *c;
+
+	assert_int_equal(stow_claim_take(&s->p->context, &claim, NULL), 1);
+	played_process(s->p, 7, "c");
+	played_write(s->p, "c", "cpuset.cpus", "0-1");
+	played_write(s->p, "c", "cpuset.mems", "0");
+	for (int i = 0; i < 2; i++) {
+		assert_true(look(s));
+		assert_int_equal(s->current->numa_nodes[0]->cpus_exclusive, 2);
+		assert_int_equal(s->current->numa_nodes[0]->memory_promised, GIB);
+		c = container(s, "claim:team/db:aaaaaaaa-0000-4000-8000-000000000001");
+		assert_int_equal(c->state, PB_CONTAINER_STATE_LEASE);
+		assert_string_equal(c->cpus, "0-1");
+		assert_int_equal(c->parts[0]->memory_promised, GIB);
+		if (i == 0)
+			hold_claim(s, &claim);
+	}
+	c = container(s, "c");
+	assert_int_equal(c->state, PB_CONTAINER_STATE_ACTIVE);
+	assert_string_equal(c->cpus, "0-1");
+	assert_string_equal(c->numa_nodes, "0");
+	assert_int_equal(c->n_parts, 0);
 }
 
 static void what_was_given_is_said(void **state)
@@ -266,6 +321,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_was_given_is_said),	   TEST(a_machine_at_rest_is_no_news),
+		TEST(a_claim_is_counted),	   TEST(a_machine_at_rest_is_no_news),
 		TEST(who_goes_gives_back),	   TEST(who_is_started_again_is_one_container),
 		TEST(a_lease_is_listed),	   TEST(memory_is_news_in_steps),
 		TEST(a_drain_is_seen_on_its_node),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The applier: each fault that was seen on machines, on a played kernel of cgroup v1 and v2. */
+#include "grant/grant.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -373,7 +374,8 @@ static void an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone(void
 /* A CPU that goes, or goes and comes back, when a container's files are read for the first time. */
 struct going {
 	struct kernel *k;
-	const char *id;
+	const char *id; /* in the paths; NULL: never again */
+	int skip;	/* so many accesses of its files first */
 	bool back;
 };
 
@@ -382,7 +384,7 @@ static int goes(void *ctx, const char *path, const char *value)
 	struct going *g = ctx;
 
 	(void)value;
-	if (!g->id || !strstr(path, "/sys/fs/cgroup") || !strstr(path, g->id))
+	if (!g->id || !strstr(path, g->id) || g->skip-- > 0)
 		return 0;
 	g->id = NULL;
 	kernel_set_online(g->k, 3, false);
@@ -391,25 +393,77 @@ static int goes(void *ctx, const char *path, const char *value)
 	return 0;
 }
 
-/* v2: a set keeps a CPU that goes while a run is under way. */
+/* A CPU that goes while a run is under way is no other program's change. */
 static void a_cpu_that_goes_during_a_run_comes_back(void **state)
 {
 	struct setup *s = *state;
 	struct going g = { .k = s->k };
 	int plain = unmanaged(s, 10, "plain", 0), shared = placed(s, 11, "shared", 0, 1, false);
+	int n = 0;
 
 	placed(s, 20, "own", 0, 1, true);
 	s->k->fault = goes;
 	s->k->fault_ctx = &g;
-	for (int back = 0; back < 2; back++) {
-		g = (struct going){ .k = s->k, .id = "plain", .back = back };
+	for (bool gone = true; gone; n++) { /* at the first access, at the second, ... */
+		g = (struct going){
+			.k = s->k, .id = "/sys/fs/cgroup/", .skip = n / 2, .back = n % 2
+		};
 		run(s, 0);
-		assert_null(g.id);
+		gone = !g.id;
+		g.id = NULL;
 		kernel_set_online(s->k, 3, true);
 		run(s, 0);
 		has(s, plain, "1-7");
 		has(s, shared, "1-3");
 	}
+	assert_true(n > 20);
+}
+
+/* The same while a container starts. */
+static void starts_while_a_cpu_goes(struct setup *s, bool managed, bool exclusive, const char *cpus,
+				    const char *others)
+{
+	struct going g = { .k = s->k };
+	int plain = unmanaged(s, 10, "plain", 0), n = 0;
+
+	s->k->fault = goes;
+	s->k->fault_ctx = &g;
+	for (bool gone = true; gone; n++) {
+		int c;
+
+		g = (struct going){ .k = s->k, .id = "/sys/", .skip = n / 2, .back = n % 2 };
+		if (managed)
+			c = placed(s, 100 + n, "starts", 0, 1, exclusive);
+		else
+			c = unmanaged(s, 100 + n, "starts", 0);
+		gone = !g.id;
+		g.id = NULL;
+		kernel_set_online(s->k, 3, true);
+		if (s->k->version == 1) /* the kernel gives nothing back */
+			run(s, 0);
+		has(s, c, cpus);
+		has(s, plain, others);
+		kernel_exit(s->k, 100 + n);
+		kernel_rmdir(s->k, c);
+		run(s, 0);
+	}
+	assert_true(n > 20);
+}
+
+static void a_cpu_that_goes_while_a_shared_one_starts_comes_back(void **state)
+{
+	starts_while_a_cpu_goes(*state, true, false, "0-3", "0-7");
+}
+
+static void a_cpu_that_goes_while_an_exclusive_one_starts_comes_back(void **state)
+{
+	starts_while_a_cpu_goes(*state, true, true, "0", "1-7");
+}
+
+static void a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back(void **state)
+{
+	placed(*state, 20, "own", 0, 1, true);
+	starts_while_a_cpu_goes(*state, false, false, "1-7", "1-7");
 }
 
 /* The same, when the agent looks whether sets were changed. */
@@ -742,7 +796,10 @@ int main(void)
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
 		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),
-		V2(a_cpu_that_goes_during_a_run_comes_back),
+		BOTH(a_cpu_that_goes_during_a_run_comes_back),
+		BOTH(a_cpu_that_goes_while_a_shared_one_starts_comes_back),
+		BOTH(a_cpu_that_goes_while_an_exclusive_one_starts_comes_back),
+		BOTH(a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back),
 		BOTH(a_cpu_that_goes_while_an_agent_looks_is_not_given_away),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),

@@ -8,6 +8,7 @@
  *	NUMASTOW_RANDOM_EVENTS=10000 NUMASTOW_RANDOM_SEED=1 test_apply_random
  *	NUMASTOW_RANDOM_EVENTS=3000 NUMASTOW_RANDOM_SEEDS=40 test_apply_random
  */
+#include "grant/grant.h"
 #include "unit.h"
 
 #include <inttypes.h>
@@ -17,6 +18,8 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "grant/claim.h"
+#include "grant/claim_hold.h"
 #include "grant/gc.h"
 #include "grant/repin.h"
 #include "kernel.h"
@@ -24,6 +27,7 @@
 #define NODES	   3
 #define CPUS	   (NODES * KERNEL_CPUS_PER_NODE)
 #define CONTAINERS 8
+#define CLAIMS	   3
 #define MIB	   (UINT64_C(1) << 20)
 #define SELF	   99 /* lives */
 #define KILLED	   98 /* the number of programs that will be killed: never lives */
@@ -47,7 +51,8 @@ struct world {
 	bool clean;	   /* the last run found nothing to complain about */
 	int depth;	   /* of events within events */
 	int64_t countdown; /* accesses until this process is killed; 0: it is not */
-	unsigned long events, runs, kills, repins, fallbacks, refusals;
+	uint32_t plug;	   /* accesses until a CPU goes or comes; 0: none does */
+	unsigned long events, runs, kills, repins, fallbacks, refusals, holds;
 	char said[16][96]; /* the last events, for messages */
 	unsigned long n_said;
 	char written[192]; /* the last write */
@@ -110,6 +115,23 @@ static uint32_t own_cpus(const struct stow_record *record)
 	return mask(&record->cpus) | (record->move ? mask(&record->move->cpus) : 0);
 }
 
+/* The CPUs of a claim are its share's: what its containers have is the same. */
+static uint32_t granted_cpus(const struct stow_record *record)
+{
+	return stow_record_is_holder(record) ? 0 : own_cpus(record);
+}
+
+static uint32_t held_cpus(const struct stow_record *record)
+{
+	struct stow_idset at;
+	uint32_t set = 0;
+
+	stow_record_at(record, &at);
+	STOW_IDSET_FOR(node, &at)
+		set |= kernel_node_cpus(node);
+	return set;
+}
+
 static uint32_t shares_cpus(const struct stow_share *shares, size_t n)
 {
 	uint32_t set = 0;
@@ -139,7 +161,7 @@ static void expect(const struct world *w, const struct container *c,
 		base = s->present;
 		if (record)
 			base = moved ? shares_cpus(record->move->shares, record->move->n_shares)
-				     : shares_cpus(record->shares, record->n_shares);
+				     : held_cpus(record);
 		if (c->given) /* or, without any there, on others that it was given */
 			base = base & c->given ? base & c->given : c->given;
 		usable = base & ~exclusive;
@@ -232,14 +254,15 @@ static void check_world(struct world *w, const struct stow_apply_result *result)
 {
 	struct stow_record **records;
 	uint32_t exclusive = 0;
-	size_t n, living = 0;
+	size_t n, living = 0, shares = 0;
 
 	assert_int_equal(stow_ledger_records(w->context.ledger, NULL, &records, &n, NULL), 0);
 	for (size_t i = 0; i < n; i++) {
-		if (exclusive & own_cpus(records[i]))
+		if (exclusive & granted_cpus(records[i]))
 			broken_promise(w, "two containers own the same CPUs");
-		exclusive |= own_cpus(records[i]);
-		if (records[i]->state != STOW_STATE_ACTIVE)
+		exclusive |= granted_cpus(records[i]);
+		shares += stow_record_is_share(records[i]);
+		if (!stow_record_is_share(records[i]) && records[i]->state != STOW_STATE_ACTIVE)
 			broken_promise(w, "the record of %s is %s", records[i]->id,
 				       stow_state_name(records[i]->state));
 		if (records[i]->move && records[i]->move->worker.pid != SELF)
@@ -256,8 +279,8 @@ static void check_world(struct world *w, const struct stow_apply_result *result)
 		living += record != NULL;
 		check_container(w, c, record, exclusive, result);
 	}
-	if (living != n)
-		broken_promise(w, "%zu records, %zu containers with one", n, living);
+	if (living != n - shares)
+		broken_promise(w, "%zu records, %zu containers with one", n - shares, living);
 	stow_records_free(records, n);
 }
 
@@ -302,6 +325,7 @@ static void run_and_check(struct world *w)
 	struct stow_err err = { 0 };
 
 	w->runs++;
+	w->plug = 0;
 	said(w, "gc, which is checked");
 	if (stow_gc(&w->context, &result, &err) < 0 && !anything_broken(w))
 		broken_promise(w, "%s", err.msg);
@@ -324,10 +348,26 @@ static void run_and_check(struct world *w)
 
 /* --- programs, which may be killed ------------------------------------------------------------ */
 
+/* A CPU goes, comes, or is away for a moment only, while a program is under way. */
+static void plug(struct world *w)
+{
+	int cpu = 1 + (int)roll(CPUS - 1);
+	bool online = w->k->s->online >> cpu & 1;
+
+	if (online && __builtin_popcount(w->k->s->online) <= 4)
+		return;
+	said(w, "meanwhile, CPU %d goes %s", cpu, online ? "offline" : "online");
+	kernel_set_online(w->k, cpu, !online);
+	if (online && chance(30))
+		kernel_set_online(w->k, cpu, true);
+}
+
 static int on_access(void *ctx, const char *path, const char *value)
 {
 	struct world *w = ctx;
 
+	if (w->plug && --w->plug == 0)
+		plug(w);
 	if (w->countdown && --w->countdown == 0)
 		_exit(KILLED_NOW);
 	if (value)
@@ -353,6 +393,7 @@ struct program {
 	bool exclusive, twice;
 	uint32_t cpus;
 	int node;
+	int claim, other; /* indices; `other` -1: none */
 };
 
 /* Runs it; now and then as a program that is killed. Returns what it returned, or 1 when it has
@@ -446,6 +487,76 @@ static int enter(struct world *w, struct container *c, const struct program *p,
 	if (r == 0 && p->twice)
 		r = stow_apply_unmanaged(w->context.root, &entry, err);
 	return r;
+}
+
+/* --- claims ----------------------------------------------------------------------------------- */
+
+struct claim_ids {
+	char uid[37], share[37];
+};
+
+static struct claim_ids ids_of(int claim)
+{
+	struct claim_ids ids;
+
+	snprintf(ids.uid, sizeof(ids.uid), "00000000-0000-4000-8000-%012d", claim);
+	snprintf(ids.share, sizeof(ids.share), "11111111-0000-4000-8000-%012d", claim);
+	return ids;
+}
+
+static int take(struct world *w, struct container *c, const struct program *p, struct stow_err *err)
+{
+	const struct claim_ids ids = ids_of(p->claim);
+	const struct stow_claim_share share = { .id = ids.share,
+						.part = "main",
+						.node = p->node,
+						.cpus = p->cpus,
+						.cpu_mode = p->exclusive ? STOW_CPU_EXCLUSIVE
+									 : STOW_CPU_SHARED };
+	const struct stow_claim claim = {
+		.uid = ids.uid, .ns = "team", .name = "db", .shares = &share, .n = 1
+	};
+
+	return stow_claim_take(&w->context, &claim, err);
+}
+
+static int drop(struct world *w, struct container *c, const struct program *p, struct stow_err *err)
+{
+	return stow_claim_drop(&w->context, ids_of(p->claim).uid, err);
+}
+
+static int hold_one(struct world *w, const struct stow_subject *subject, int claim,
+		    struct stow_err *err)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	const struct claim_ids ids = ids_of(claim);
+	int r;
+
+	r = stow_claim_hold(&w->context, subject, ids.uid, ids.share, false, &record, err);
+	if (r < 0 || record->state == STOW_STATE_ACTIVE)
+		return r;
+	r = stow_claim_enact(&w->context, record, subject->cgroup, NULL, err);
+	if (r < 0)
+		(void)stow_grant_undo(&w->context, record, subject->cgroup, "undone", "test", NULL);
+	return r;
+}
+
+/* createRuntime of a container of one or two claims. */
+static int hold(struct world *w, struct container *c, const struct program *p, struct stow_err *err)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_subject subject = { .id = c->id, .init = { .pid = c->pid, .start = 1 } };
+	int r;
+
+	idset_of(c->given, &subject.given_cpus);
+	r = stow_cgroup_of_pid(w->context.root, c->pid, &cgroup, err);
+	if (r < 0)
+		return r;
+	subject.cgroup = cgroup;
+	r = hold_one(w, &subject, p->claim, err);
+	if (r == 0 && p->other >= 0)
+		r = hold_one(w, &subject, p->other, err);
+	return r == 0 && p->twice ? hold_one(w, &subject, p->claim, err) : r;
 }
 
 /* poststop. */
@@ -555,18 +666,24 @@ static uint32_t exclusive_now(struct world *w)
 
 /* No room, no CPU of the node online; or it would take all CPUs that the cgroup above another
  * container has. */
-static bool may_be_refused(const struct world *w, int r)
+static bool may_be_refused(const struct world *w, int r, const struct stow_err *err)
 {
 	if (r == -EBUSY)
 		for (int i = 0; i < CONTAINERS; i++)
 			if (w->containers[i].used && w->containers[i].above)
 				return true;
-	return r == -ENOSPC || r == -EPERM || r == -EINVAL;
+	/* A forked program's text is lost. */
+	return r == -ENOSPC || r == -EPERM ||
+	       (r == -EINVAL && (!err->msg[0] || strstr(err->msg, "has no CPUs")));
 }
 
 static void start(struct world *w, int kind)
 {
-	struct program program = { .run = kind == 2 ? enter : place,
+	struct program program = { .run = kind == 2   ? enter
+					  : kind == 3 ? hold
+						      : place,
+				   .claim = (int)roll(CLAIMS),
+				   .other = chance(30) ? (int)roll(CLAIMS) : -1,
 				   .exclusive = kind == 0,
 				   .twice = chance(20),
 				   .cpus = kind == 2 ? 0 : 1 + roll(2),
@@ -583,13 +700,19 @@ static void start(struct world *w, int kind)
 	if (c->given)
 		usable &= c->given;
 	r = run_program(w, c, &program, &err);
+	w->holds += r == 0 && kind == 3;
 	if (r == 0)
 		return;
+	/* A claim that was not taken; shared and exclusive ones together. */
+	if (kind == 3 && (r == -ENOENT || r == -EINVAL)) {
+		end(w, c);
+		return;
+	}
 	/* A runtime whose hook fails, or dies, ends the container; or it does not look. */
 	if (r > 0 && chance(50) && (has_record(w, c->id) || has_entry(w, c->id)))
 		return;
 	w->refusals += r < 0;
-	if (r < 0 && !may_be_refused(w, r) && usable && !anything_broken(w))
+	if (r < 0 && !may_be_refused(w, r, &err) && usable && !anything_broken(w))
 		broken_promise(w, "%s was refused with %d: %s", c->id, r, err.msg);
 	end(w, c);
 }
@@ -660,7 +783,7 @@ static void check_owner(struct world *w, int cpu)
 			continue;
 		for (int k = 0; k < CONTAINERS; k++)
 			if (w->containers[k].used &&
-			    strcmp(w->containers[k].id, records[i]->id) != 0 &&
+			    !(own_cpus(record_of(records, n, w->containers[k].id)) >> cpu & 1) &&
 			    w->k->s->cgroups[w->containers[k].cgroup].cpus_effective >> cpu & 1)
 				broken_promise(w, "CPU %d is back, belongs to %s, and %s has it",
 					       cpu, records[i]->id, w->containers[k].id);
@@ -801,8 +924,8 @@ static void move(struct world *w)
 	w->repins += r == 0;
 	if (r == -EBUSY && is_moving(w, id))
 		return;
-	if (r < 0 && r != -ENOENT && r != -EALREADY && r != -ECANCELED && !may_be_refused(w, r) &&
-	    strcmp(c->id, id) == 0 && c->used && !anything_broken(w))
+	if (r < 0 && r != -ENOENT && r != -EALREADY && r != -ECANCELED && r != -EOPNOTSUPP &&
+	    !may_be_refused(w, r, &err) && strcmp(c->id, id) == 0 && c->used && !anything_broken(w))
 		broken_promise(w, "repin of %s: %d: %s", id, r, err.msg);
 }
 
@@ -829,6 +952,44 @@ static void breaks(struct world *w)
 	said(w, "%s is %s", c->id, c->broken ? "broken" : "mended");
 }
 
+/* A container of the claim lives, or one whose end nothing has noticed. */
+static bool is_held(struct world *w, int claim)
+{
+	struct stow_record **records;
+	bool held = false;
+	size_t n;
+
+	assert_int_equal(
+		stow_ledger_holders(w->context.ledger, ids_of(claim).uid, &records, &n, NULL), 0);
+	for (int i = 0; i < CONTAINERS; i++)
+		held |= w->containers[i].used && record_of(records, n, w->containers[i].id);
+	stow_records_free(records, n);
+	return held;
+}
+
+static void take_or_drop(struct world *w)
+{
+	struct program program = { .run = chance(50) ? take : drop,
+				   .claim = (int)roll(CLAIMS),
+				   .exclusive = chance(70),
+				   .cpus = roll(3),
+				   .node = (int)roll(NODES) };
+	struct stow_err err = { 0 };
+	bool held = is_held(w, program.claim);
+	int r;
+
+	said(w, "claim %d: %s", program.claim, program.run == take ? "take" : "drop");
+	r = run_program(w, NULL, &program, &err);
+	if (program.run == drop && r >= 0 && held)
+		broken_promise(w, "claim %d was dropped although a container holds it",
+			       program.claim);
+	/* It is there already, and with other numbers. */
+	if (r >= 0 || (program.run == take && (r == -EEXIST || may_be_refused(w, r, &err))) ||
+	    (program.run == drop && r == -EBUSY && held) || anything_broken(w))
+		return;
+	broken_promise(w, "claim %d: %d: %s", program.claim, r, err.msg);
+}
+
 static void event(struct world *w)
 {
 	static const struct program gc = { .run = collect };
@@ -836,8 +997,14 @@ static void event(struct world *w)
 	uint32_t n = roll(100);
 
 	w->events++;
+	if (chance(8)) {
+		take_or_drop(w);
+		return;
+	}
+	if (chance(10))
+		w->plug = 1 + roll(300);
 	if (n < 30)
-		start(w, (int)n / 10);
+		start(w, n >= 15 && n < 20 ? 3 : (int)n / 10);
 	else if (n < 48)
 		stop(w);
 	else if (n < 58)
@@ -890,9 +1057,10 @@ static void live(int version, uint64_t number, unsigned long events)
 	}
 	/* What happened often enough to be worth the name. */
 	print_message("cgroup v%d, seed %" PRIu64 ": %lu events, %lu runs checked, %lu programs "
-		      "killed, %lu repins, %lu times on shared CPUs instead, %lu refusals\n",
-		      version, number, w.events, w.runs, w.kills, w.repins, w.fallbacks,
-		      w.refusals);
+		      "killed, %lu repins, %lu times on shared CPUs instead, %lu refusals, %lu "
+		      "containers of claims\n",
+		      version, number, w.events, w.runs, w.kills, w.repins, w.fallbacks, w.refusals,
+		      w.holds);
 	stow_ledger_close(w.context.ledger);
 	stow_config_free(w.config);
 	kernel_free(w.k);

@@ -58,7 +58,7 @@ static void an_empty_machine_gives_all(void **state)
 	assert_int_equal(c->nodes[0].mem_free, 16 * GI);
 	assert_true(c->nodes[0].allowed);
 	assert_false(c->nodes[0].fenced);
-	assert_set(&c->unowned, "0-15");
+	assert_set(&c->nonexclusive, "0-15");
 }
 
 static void what_is_reserved_is_not_there(void **state)
@@ -103,7 +103,7 @@ static void what_is_given_away_is_not_free(void **state)
 	assert_int_equal(c->nodes[0].mem_real, 14 * GI);
 	assert_int_equal(c->nodes[0].mem_free, 10 * GI);
 	assert_true(c->nodes[1].fenced);
-	assert_set(&c->unowned, "1-7,9-15");
+	assert_set(&c->nonexclusive, "1-7,9-15");
 	stow_capacity_free(c);
 	/* More promised than there is, as after CPUs went offline. */
 	nodes[0].shared_cpus = 100;
@@ -133,7 +133,7 @@ static void isolated_cpus_are_for_one_mode_only(void **state)
 	assert_int_equal(c->nodes[0].cpus_free, 4);
 	assert_int_equal(c->nodes[0].isolated_total, 4);
 	assert_set(&c->nodes[1].isolated, "12");
-	assert_set(&c->unowned, "0-1,4-9,13-15");
+	assert_set(&c->nonexclusive, "0-1,4-9,13-15");
 	stow_capacity_free(c);
 	/* Within the cgroup, and less what the administrator keeps. */
 	stow_idset_parse("3", &reserved.cpu_set, NULL);
@@ -165,7 +165,7 @@ static void the_cgroup_is_the_limit(void **state)
 	assert_int_equal(c->nodes[0].cpus_total, 8);
 	assert_false(c->nodes[0].allowed);
 	assert_true(c->nodes[1].allowed);
-	assert_set(&c->unowned, "0-15");
+	assert_set(&c->nonexclusive, "0-15");
 }
 
 static void pages_in_pools_are_not_memory_too(void **state)

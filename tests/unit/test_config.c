@@ -133,7 +133,7 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("reserved:\n  - node: 0\n    cpus: 3-1\n",
 		       "f:3: reserved.cpus: \"3-1\" is not a list like 0-3,8");
 	assert_refused("reserved:\n  - node: 0\n    cpus: 0\n    count: 1\n",
-		       "f:4: reserved.count: cpus says already which CPUs; give one of them");
+		       "f:4: reserved.count: cpus already has the CPUs; set one of them");
 	assert_refused("reserved:\n  - node: 1\n  - node: 1\n",
 		       "f:3: reserved.node: node 1 has an entry already");
 	assert_refused("namespaces:\n  - name: a\n  - name: a\n",
@@ -142,7 +142,7 @@ static void an_error_names_line_key_and_value(void **state)
 	assert_refused("allowed-keys:\n  - cpus\n  - memroy\n",
 		       "f:3: allowed-keys: \"memroy\" is not a key; did you mean \"memory\"?");
 	assert_refused("runtimes:\n  - crun\n",
-		       "f:2: runtimes: \"crun\" is not a whole path like /usr/bin/crun");
+		       "f:2: runtimes: \"crun\" is not an absolute path like /usr/bin/crun");
 	assert_refused("lease-seconds: 0\n", "f:1: lease-seconds: 0 is not between 1 and 86400");
 	assert_refused("caps:\n  cpus: 4\n  memory: -1\n", "f:3: caps.memory: \"-1\" is negative");
 }

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "drain/internal.h"
+#include "grant/claim.h"
 #include "grant/gc.h"
 #include "node/hotplug.h"
 #include "played.h"
@@ -269,8 +270,9 @@ static void bad_input_is_told(void **state)
 {
 	struct setup *s = *state;
 
-	refuses(s, (struct stow_drain_spec){ .node = -1 }, EINVAL, "want one of");
-	refuses(s, (struct stow_drain_spec){ .node = 1, .device = "dimm0" }, EINVAL, "want one of");
+	refuses(s, (struct stow_drain_spec){ .node = -1 }, EINVAL, "expected one of");
+	refuses(s, (struct stow_drain_spec){ .node = 1, .device = "dimm0" }, EINVAL,
+		"expected one of");
 	refuses(s, (struct stow_drain_spec){ .node = 7 }, EINVAL,
 		"no NUMA node 7; this machine has 0-1");
 	refuses(s, (struct stow_drain_spec){ .node = 0 }, EPERM, "boot memory");
@@ -289,7 +291,7 @@ static void bad_input_is_told(void **state)
 		(struct stow_drain_spec){ .node = -1, .blocks = "48", .eject = STOW_EJECT_EJECT },
 		EINVAL, "dimm0 has other blocks online");
 	refuses(s, (struct stow_drain_spec){ .node = 1, .most = 256 * MIB }, EACCES,
-		"512Mi would be offline, over this machine's own limit of 256Mi");
+		"512Mi would be offline, above this machine's own limit of 256Mi");
 	tree_write(s->p->t, MEMORY "/memory51/removable", "0\n");
 	refuses(s, the_dimm, EOPNOTSUPP, "HOTREMOVE");
 }
@@ -309,6 +311,167 @@ static void a_size_is_rounded_up_and_the_highest_blocks_go_first(void **state)
 	assert_false(plan->whole_node);
 	assert_true(plan->n_notes >= 1);
 	assert_non_null(strstr(plan->notes[0], "200Mi is rounded up to 256Mi"));
+}
+
+/* A claim's memory has been promised on the node; its containers do not move. */
+static void a_claim_holds_its_node(void **state)
+{
+	const char *uid = "11111111-2222-4333-8444-555555555555";
+	const struct stow_claim_share share = {
+		.id = uid, .part = "main", .node = 1, .memory = 15 * GIB + 800 * MIB
+	};
+	const struct stow_claim claim = {
+		.uid = uid, .ns = "team", .name = "db", .shares = &share, .n = 1
+	};
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+
+	tree_write(s->p->t, NODE "/node1/meminfo",
+		   "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16777216 kB\n");
+	if (stow_claim_take(&s->p->context, &claim, &err) != 1)
+		fail_msg("%s", err.msg);
+	refuses(s, the_dimm, ENOSPC, "no container there can move");
+	assert_int_equal(stow_claim_drop(&s->p->context, uid, NULL), 1);
+	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
+	assert_int_equal(stow_drain_plan(&s->p->context, &the_dimm, &plan, NULL), 0);
+}
+
+#define CLAIM_UID "11111111-2222-4333-8444-555555555555"
+
+/* What happens to a claim whose eviction is asked for. */
+struct evicting {
+	struct setup *s;
+	bool obeys; /* its pod is evicted, and kubelet unprepares it */
+	bool stops; /* the drain is cancelled meanwhile */
+	size_t asked, ended;
+	bool fenced;
+};
+
+static void on_evict(void *ctx, const struct stow_drain_claim *claims, size_t n)
+{
+	struct evicting *e = ctx;
+	struct stow_idset fenced;
+
+	if (n == 0) {
+		e->ended++;
+		return;
+	}
+	e->asked++;
+	assert_int_equal(n, 1);
+	assert_string_equal(claims[0].uid, CLAIM_UID);
+	assert_string_equal(claims[0].share, CLAIM_UID);
+	assert_int_equal(stow_ledger_fenced(e->s->p->context.ledger, NULL, &fenced, NULL), 0);
+	e->fenced = stow_idset_has(&fenced, 1);
+	if (e->obeys)
+		assert_int_equal(stow_claim_drop(&e->s->p->context, CLAIM_UID, NULL), 1);
+}
+
+static bool stop_when_asked(void *ctx)
+{
+	const struct evicting *e = ctx;
+
+	return e->stops && e->asked;
+}
+
+static void take_claim(struct setup *s, enum stow_drain drain, uint64_t memory)
+{
+	const struct stow_claim_share share = {
+		.id = CLAIM_UID, .part = "main", .node = 1, .memory = memory, .drain = drain
+	};
+	const struct stow_claim claim = {
+		.uid = CLAIM_UID, .ns = "team", .name = "db", .shares = &share, .n = 1
+	};
+	struct stow_err err = { 0 };
+
+	tree_write(s->p->t, NODE "/node1/meminfo",
+		   "Node 1 MemTotal: 16777216 kB\nNode 1 MemFree: 16777216 kB\n");
+	if (stow_claim_take(&s->p->context, &claim, &err) != 1)
+		fail_msg("%s", err.msg);
+}
+
+static int run_evicting(struct evicting *e, const struct stow_drain_spec *spec,
+			struct stow_err *err)
+{
+	const struct stow_drain_watch watch = { .stop = stop_when_asked,
+						.evict = on_evict,
+						.ctx = e };
+	enum stow_drain_step step;
+	int r = stow_drain_run(&e->s->p->context, ID, false, spec, &watch, &step, err);
+	struct stow_idset fenced;
+
+	/* Whatever the end is: one question, taken back, and no fence. */
+	assert_int_equal(e->asked, 1);
+	assert_int_equal(e->ended, 1);
+	assert_true(e->fenced);
+	assert_int_equal(stow_ledger_fenced(e->s->p->context.ledger, NULL, &fenced, NULL), 0);
+	assert_true(stow_idset_empty(&fenced));
+	return r;
+}
+
+/* The drain waits until Kubernetes has evicted the pod of a claim with drain=evict. */
+static void a_claim_is_evicted(void **state)
+{
+	struct setup *s = *state;
+	struct evicting e = { .s = s, .obeys = true };
+	struct stow_err err = { 0 };
+
+	take_claim(s, STOW_DRAIN_MODE_EVICT, 15 * GIB + 800 * MIB);
+	/* Nothing evicts pods where there is no agent that can ask for it. */
+	refuses(s, the_dimm, ENOSPC, "no container there can move");
+	if (run_evicting(&e, &the_dimm, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(played_records(s->p), 0);
+}
+
+static void a_claim_that_is_not_evicted(void **state)
+{
+	struct setup *s = *state;
+	struct stow_drain_spec spec = the_dimm;
+	struct stow_err err = { 0 };
+
+	take_claim(s, STOW_DRAIN_MODE_EVICT, 15 * GIB + 800 * MIB);
+	spec.timeout = 300 * 1000000;
+	assert_int_equal(run_evicting(&(struct evicting){ .s = s }, &spec, &err), -ETIMEDOUT);
+	if (!strstr(err.msg, "claim team/db is still in use after"))
+		fail_msg("%s", err.msg);
+	assert_int_equal(run_evicting(&(struct evicting){ .s = s, .stops = true }, &the_dimm, &err),
+			 -ECANCELED);
+	assert_int_equal(played_records(s->p), 1);
+}
+
+/* All memory of a NUMA node: its claims are evicted, or say why not. */
+static void claims_of_a_whole_node(void **state)
+{
+	static const struct {
+		enum stow_drain drain;
+		bool evicts;
+		const char *text;
+	} cases[] = {
+		{ STOW_DRAIN_MODE_REPIN, true,
+		  "claim team/db (main) has CPUs or memory of NUMA node 1 and cannot be moved; "
+		  "delete its pod, or give the claim drain=evict" },
+		{ STOW_DRAIN_MODE_REFUSE, true, "and drain=refuse; delete its pod" },
+		{ STOW_DRAIN_MODE_EVICT, false,
+		  "and drain=evict, but only an agent with \"kubernetes: true\" can have its pod "
+		  "evicted; delete its pod" },
+	};
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+
+	for (int id = 2; id < 4; id++)
+		remove_block(s->p->t, id);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		struct stow_drain_spec spec = the_dimm;
+
+		spec.evicts = cases[i].evicts;
+		take_claim(s, cases[i].drain, GIB);
+		refuses(s, spec, EBUSY, cases[i].text);
+		assert_int_equal(stow_claim_drop(&s->p->context, CLAIM_UID, NULL), 1);
+	}
+	take_claim(s, STOW_DRAIN_MODE_EVICT, GIB);
+	if (run_evicting(&(struct evicting){ .s = s, .obeys = true }, &the_dimm, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(played_records(s->p), 0);
 }
 
 static void what_is_offline_already_is_told_apart(void **state)
@@ -403,7 +566,7 @@ static void boot_memory_that_was_set_apart_can_leave(void **state)
 	_cleanup_(stow_drain_plan_free_ptr) struct stow_drain_plan *plan = NULL;
 	struct setup *s = *state;
 
-	refuses(s, spec, EPERM, "boot memory, zone Normal");
+	refuses(s, spec, EPERM, "boot memory in zone Normal");
 	tree_write(s->p->t, MEMORY "/memory3/valid_zones", "Movable\n");
 	assert_int_equal(stow_drain_plan(&s->p->context, &spec, &plan, NULL), 0);
 	assert_int_equal(plan->n_blocks, 1);
@@ -695,7 +858,7 @@ static void switched_off_nothing_is_begun(void **state)
 
 	tree_write(s->p->t, "/etc/numastow/disabled", "%s", "");
 	assert_int_equal(run(s, &the_dimm, &step, &err), -EACCES);
-	assert_non_null(strstr(err.msg, "switched off"));
+	assert_non_null(strstr(err.msg, "disabled"));
 	all_is_as_before(s);
 	tree_remove(s->p->t, "/etc/numastow/disabled");
 	s->p->config->mode = STOW_MODE_OBSERVE;
@@ -1078,6 +1241,10 @@ int main(void)
 		T(bad_input_is_told),
 		T(a_size_is_rounded_up_and_the_highest_blocks_go_first),
 		T(what_is_offline_already_is_told_apart),
+		T(a_claim_holds_its_node),
+		T(a_claim_is_evicted),
+		T(a_claim_that_is_not_evicted),
+		T(claims_of_a_whole_node),
 		T(whose_page_it_is_decides),
 		T(in_a_zone_of_the_kernels_contents_decide),
 		T(boot_memory_that_was_set_apart_can_leave),

@@ -90,32 +90,17 @@ static void drain(struct whole *f, struct call *c, const char *node, const char 
 
 static bool at(struct call *c, PbDrainStep step)
 {
-	bool is;
-
-	pthread_mutex_lock(&c->lock);
-	is = c->step == step;
-	pthread_mutex_unlock(&c->lock);
-	return is;
+	return LOCKED(&c->lock, c->step == step);
 }
 
 static bool over(struct call *c)
 {
-	bool is;
-
-	pthread_mutex_lock(&c->lock);
-	is = c->closed;
-	pthread_mutex_unlock(&c->lock);
-	return is;
+	return LOCKED(&c->lock, c->closed);
 }
 
 static bool says(struct call *c, const char *text)
 {
-	bool is;
-
-	pthread_mutex_lock(&c->lock);
-	is = strstr(c->message, text) != NULL;
-	pthread_mutex_unlock(&c->lock);
-	return is;
+	return LOCKED(&c->lock, strstr(c->message, text) != NULL);
 }
 
 static void done(struct call *c)
@@ -434,39 +419,6 @@ static void the_beginning_of_an_id_is_enough(void **state)
 
 /* --- what agents say ---------------------------------------------------------------------------- */
 
-static void texts_are_made_fit(void **state)
-{
-	static const struct {
-		const char *in, *out;
-		size_t most;
-	} cases[] = {
-		{ "plain", "plain", 10 },
-		{ "a\nb\tc\x7f", "a?b?c?", 10 },
-		{ "\x1b[2J", "?[2J", 10 },
-		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", 10 },
-		{ "\xe2\x82\xac\xf0\x9f\x98\x80", "\xe2\x82\xac\xf0\x9f\x98\x80", 10 },
-		{ "\xc2\x9b", "??", 10 },		 /* U+009B, a terminal's CSI */
-		{ "\xc0\xaf\xc1\x81", "????", 10 },	 /* overlong */
-		{ "\xe0\x80\xaf", "???", 10 },		 /* overlong */
-		{ "\xed\xa0\x80", "???", 10 },		 /* a surrogate */
-		{ "\xf4\x90\x80\x80", "????", 10 },	 /* above U+10FFFF */
-		{ "\xf8\x88\x80\x80\x80", "?????", 10 }, /* five bytes */
-		{ "\xe2\x82", "??", 10 },		 /* cut */
-		{ "x\xff", "x?", 10 },
-		{ "abcdef", "abc", 3 },
-		{ "ab\xe2\x82\xac", "ab", 4 }, /* not in the middle of one */
-		{ "ab\xe2\x82\xac", "ab\xe2\x82\xac", 5 },
-	};
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		char text[16];
-
-		strcpy(text, cases[i].in);
-		stow_text_clean(text, cases[i].most);
-		assert_string_equal(text, cases[i].out);
-	}
-}
-
 static void progress_is_made_fit(void **state)
 {
 	/* An unknown field in the progress, and one in its plan. */
@@ -515,7 +467,6 @@ int main(void)
 		TEST(plans_for_nobody_are_dropped),
 		TEST(a_list_fits_into_an_answer),
 		TEST(the_beginning_of_an_id_is_enough),
-		cmocka_unit_test(texts_are_made_fit),
 		cmocka_unit_test(progress_is_made_fit),
 	};
 

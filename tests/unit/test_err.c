@@ -32,12 +32,29 @@ static void nobody_wants_the_text(void **state)
 	assert_int_equal(stow_err_wrap(NULL, -EIO, "x"), -EIO);
 }
 
+static void keeps_the_first_failure(void **state)
+{
+	struct stow_err err = { 0 };
+	struct stow_first first = { .err = &err };
+
+	assert_int_equal(stow_first_note(&first, 0), 0);
+	assert_int_equal(stow_first_note(&first, 3), 3);
+	assert_int_equal(first.code, 0);
+	assert_int_equal(stow_first_note(&first, stow_err_set(first.err, ENOENT, "one")), -ENOENT);
+	assert_int_equal(stow_first_note(&first, stow_err_set(first.err, EIO, "two")), -EIO);
+	assert_int_equal(stow_first_note(&first, 0), 0);
+	assert_int_equal(first.code, -ENOENT);
+	assert_int_equal(err.code, ENOENT);
+	assert_string_equal(err.msg, "one");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stays_one_line),
 		cmocka_unit_test(keeps_letters_of_every_alphabet),
 		cmocka_unit_test(nobody_wants_the_text),
+		cmocka_unit_test(keeps_the_first_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "report.h"
 
 #define GI   (UINT64_C(1) << 30)
@@ -30,16 +31,18 @@ static void check_columns(const struct stow_fleet *fleet)
 
 	for (uint32_t m = 0; m < fleet->n_machines; m++) {
 		const struct stow_machine *machine = fleet->machines[m];
+		_cleanup_free_ struct stow_room *rooms =
+			calloc(machine->n_numa + 1, sizeof(*rooms));
 		uint64_t cpus = 0, memory = 0, open = 0, most = 0;
 
 		assert_int_equal(machine->index, m);
 		assert_ptr_equal(stow_fleet_find(fleet, machine->name), machine);
 		assert_int_equal(c->n[m], machine->n_numa);
 		assert_true(c->first[m] + c->n[m] <= fleet->n_numa);
+		stow_machine_rooms(machine, rooms);
 		for (uint32_t i = 0; i < machine->n_numa; i++) {
-			struct stow_room room;
+			struct stow_room room = rooms[i];
 
-			stow_machine_room(machine, i, &room);
 			if (!room.gives)
 				room.cpus = 0, room.memory = 0;
 			assert_int_equal(fleet->of_numa.cpus[c->first[m] + i], room.cpus);
@@ -149,10 +152,10 @@ static void what_is_stale_fenced_or_observing_gives_nothing(void **state)
 	stow_fleet_stale(fleet, machine);
 	assert_int_equal(fleet->n_fresh, 0);
 	assert_int_equal(c->cpus[0], 0);
-	stow_fleet_heard(fleet, machine, (struct stow_now){ 2000, 3000 });
+	stow_fleet_seen(fleet, machine, (struct stow_now){ 2000, 3000 });
 	assert_int_equal(fleet->n_fresh, 1);
 	assert_int_equal(machine->last_seen, 2000);
-	assert_int_equal(machine->heard, 3000);
+	assert_int_equal(machine->seen, 3000);
 	assert_int_equal(c->cpus[0], 16);
 	stow_idset_add(&fence, 1);
 	assert_int_equal(stow_fleet_fence(fleet, machine, &fence, NULL), 0);
@@ -185,7 +188,7 @@ static void a_promise_is_counted_once(void **state)
 	machine = report_apply(fleet, &r, now);
 	made = report_reserve(fleet, machine, 7, 1, 3, GI, true, 5000);
 	assert_int_equal(c->cpus[0], 13);
-	assert_int_equal(c->unowned[0], 13);
+	assert_int_equal(c->nonexclusive[0], 13);
 	assert_int_equal(c->memory[0], 31 * GI);
 	check_columns(fleet);
 	r.numa[1].cpus_free = 5;
@@ -199,7 +202,7 @@ static void a_promise_is_counted_once(void **state)
 	stow_reconciled_done(&found);
 	assert_int_equal(made->message->state, PB_RESERVATION_STATE_HELD);
 	assert_int_equal(c->cpus[0], 13);
-	assert_int_equal(c->unowned[0], 13);
+	assert_int_equal(c->nonexclusive[0], 13);
 	assert_int_equal(c->memory[0], 31 * GI);
 	stow_reservation_end(fleet, made, now);
 	assert_null(stow_reservation_find(fleet, 7));
@@ -324,6 +327,42 @@ static void a_thousand_machines_come_and_go(void **state)
 	check_columns(fleet);
 }
 
+/* The changes after any moment are found in their order, whatever has changed again. */
+static void changes_are_found_by_their_time(void **state)
+{
+	struct stow_fleet *fleet = *state;
+	unsigned int seed = 1, looks;
+	uint64_t seen;
+	bool too_old;
+	char name[16];
+
+	for (int i = 0; i < 200; i++)
+		come(fleet, i, 2);
+	for (int round = 0; round < 2000; round++) {
+		const struct stow_machine *m, *next;
+
+		snprintf(name, sizeof(name), "m-%d", rand_r(&seed) % 200);
+		stow_fleet_refresh(fleet, stow_fleet_find(fleet, name));
+		seen = (uint64_t)rand_r(&seed) % (fleet->clock + 1);
+		m = fleet->oldest;
+		while (m && m->changed <= seen)
+			m = m->newer;
+		do {
+			looks = 50;
+			next = stow_fleet_next(fleet, &seen, &looks, &too_old);
+			assert_false(too_old);
+		} while (!next && seen < fleet->clock);
+		assert_ptr_equal(next, m);
+		assert_true(!m || seen == m->changed - 1);
+	}
+	while (fleet->clock <= STOW_RECENT_MIN)
+		stow_fleet_refresh(fleet, fleet->oldest);
+	seen = 0;
+	looks = 50;
+	assert_null(stow_fleet_next(fleet, &seen, &looks, &too_old));
+	assert_true(too_old);
+}
+
 /* Watchers are told of what has changed, not of what was only moved to another place. */
 static void who_goes_is_told_once_and_nobody_else(void **state)
 {
@@ -400,6 +439,7 @@ int main(void)
 		TEST(unknown_ids_are_adopted_within_bounds),
 		TEST(a_machine_full_of_reservations_gives_nothing),
 		TEST(a_thousand_machines_come_and_go),
+		TEST(changes_are_found_by_their_time),
 		TEST(who_goes_is_told_once_and_nobody_else),
 		cmocka_unit_test(ids_and_names),
 		cmocka_unit_test(links_of_one_key_are_all_found),

@@ -59,8 +59,8 @@ static void malformed_reports_are_refused(void **state)
 	WRONG(r.message.n_numa_nodes = 0, "0 NUMA nodes; a machine has 1 to 1024");
 	WRONG(r.numa[1].id = 0, "NUMA node 0 is not in ascending order");
 	WRONG(r.numa[0].id = 2, "NUMA node 1 is not in ascending order");
-	WRONG(r.numa[1].id = 1024, "NUMA node 1024: numbers end at 1023");
-	WRONG(r.numa[1].id = UINT32_MAX, "numbers end at 1023");
+	WRONG(r.numa[1].id = 1024, "NUMA node 1024: the highest possible number is 1023");
+	WRONG(r.numa[1].id = UINT32_MAX, "the highest possible number is 1023");
 	WRONG(r.numa[1].cpus = (char *)"0-", "NUMA node 1: cpus: \"0-\" is not a list");
 	WRONG(r.numa[1].cpus_shared = (char *)"x", "NUMA node 1: cpus_shared: \"x\"");
 	WRONG(r.numa[1].cpus_takeable = (char *)"3-1", "NUMA node 1: cpus_takeable: \"3-1\"");

@@ -19,19 +19,19 @@ struct visit {
 	struct rpc_connection *connection;
 };
 
-static struct rpc_door *door(void)
+static struct rpc_guard *guard(void)
 {
 	struct stow_rpc_limits limits;
-	struct rpc_door *made;
+	struct rpc_guard *made;
 
 	stow_rpc_limits_defaults(&limits, 1024);
-	made = rpc_door_new(&limits, false);
+	made = rpc_guard_new(&limits, false);
 	assert_non_null(made);
 	return made;
 }
 
 /* Each from a port of its own. */
-static struct visit come(struct rpc_door *at)
+static struct visit come(struct rpc_guard *at)
 {
 	static uint16_t port = 1000;
 	struct sockaddr_in in = { .sin_family = AF_INET,
@@ -93,12 +93,14 @@ static bool is_cut(const struct visit *v)
 
 static void a_connection_that_was_ended_is_read_no_further(void **state)
 {
-	struct visit v = come(door());
+	struct visit v = come(guard());
 
 	assert_int_equal(write(v.theirs, "calls", 5), 5);
 	assert_int_equal(take(&v), 5);
 	assert_int_equal(write(v.theirs, "calls", 5), 5);
-	rpc_connection_cut(v.connection, RPC_REFUSED_RESETS);
+	pthread_mutex_lock(&rpc_guard_lock);
+	rpc_guard_cut(v.connection, RPC_REFUSED_RESETS);
+	pthread_mutex_unlock(&rpc_guard_lock);
 	assert_int_equal(take(&v), 0);
 	assert_true(is_cut(&v));
 	leave(&v);
@@ -106,7 +108,7 @@ static void a_connection_that_was_ended_is_read_no_further(void **state)
 
 static void resets_are_the_peers_and_not_the_connections(void **state)
 {
-	struct rpc_door *at = door();
+	struct rpc_guard *at = guard();
 	struct visit v, other = come(at);
 	int given_up = 0, connections = 0;
 
@@ -125,9 +127,9 @@ static void resets_are_the_peers_and_not_the_connections(void **state)
 	assert_true(given_up >= BURST);
 	assert_true(is_parked(&v));
 	assert_false(is_cut(&v));
-	rpc_door_end_parked(at, stow_clock_monotonic());
+	rpc_guard_end_parked(at, stow_clock_monotonic());
 	assert_false(is_cut(&v));
-	rpc_door_end_parked(at, stow_clock_monotonic() + 60 * RPC_S);
+	rpc_guard_end_parked(at, stow_clock_monotonic() + 60 * RPC_S);
 	assert_true(is_cut(&v));
 	assert_int_equal(take(&v), 0);
 	leave(&v);
@@ -144,7 +146,7 @@ static void resets_are_the_peers_and_not_the_connections(void **state)
 /* Without certificates all at one address are one peer, and are no friends. */
 static void resets_are_the_connections_where_only_an_address_is_known(void **state)
 {
-	struct rpc_door *at = door();
+	struct rpc_guard *at = guard();
 	struct visit bad = come(at), good = come(at), next;
 
 	for (int i = 0; i < 2 * BURST; i++)
@@ -158,6 +160,65 @@ static void resets_are_the_connections_where_only_an_address_is_known(void **sta
 	leave(&bad);
 	leave(&good);
 	leave(&next);
+}
+
+/* Each refusal costs a whole call. */
+static void calls_beyond_the_limit_count_like_resets(void **state)
+{
+	struct rpc_guard *at = guard();
+	struct visit v, other;
+
+	at->limits.max_watches_per_peer = 3;
+	v = come(at);
+	other = come(at);
+	assert_int_equal(show(&v, 7), 0);
+	assert_int_equal(show(&other, 8), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(rpc_connection_begin(v.connection, true), 0);
+	for (int i = 0; i < BURST + 200 && !is_parked(&v); i++)
+		assert_int_equal(rpc_connection_begin(v.connection, true), -EUSERS);
+	assert_true(is_parked(&v));
+	/* Calls that are no watches, and another peer's watches, have room. */
+	assert_int_equal(rpc_connection_begin(v.connection, false), 0);
+	assert_int_equal(rpc_connection_begin(other.connection, true), 0);
+	assert_false(is_parked(&other));
+	rpc_connection_end(other.connection, true);
+	rpc_connection_end(v.connection, false);
+	for (int i = 0; i < 3; i++)
+		rpc_connection_end(v.connection, true);
+	assert_int_equal(at->watches[RPC_CLIENT], 0);
+	leave(&v);
+	leave(&other);
+}
+
+/* All peers together: each gets no more than what is left for the others. */
+static void watches_are_divided(void **state)
+{
+	struct rpc_guard *at = guard();
+	struct visit greedy[3], late;
+	int n[3] = { 0 };
+
+	at->limits.max_watches = 128; /* 96 for peers that are not trusted */
+	at->limits.max_watches_per_peer = 128;
+	for (uint8_t i = 0; i < 3; i++) {
+		greedy[i] = come(at);
+		assert_int_equal(show(&greedy[i], (uint8_t)(i + 1)), 0);
+		while (rpc_connection_begin(greedy[i].connection, true) == 0)
+			n[i]++;
+		assert_in_range(n[i], RPC_LEAST, 48);
+	}
+	late = come(at);
+	assert_int_equal(show(&late, 9), 0);
+	for (int i = 0; i < RPC_LEAST; i++)
+		assert_int_equal(rpc_connection_begin(late.connection, true), 0);
+	for (int i = 0; i < RPC_LEAST; i++)
+		rpc_connection_end(late.connection, true);
+	for (int i = 0; i < 3; i++) {
+		while (n[i]--)
+			rpc_connection_end(greedy[i].connection, true);
+		leave(&greedy[i]);
+	}
+	leave(&late);
 }
 
 static void resets_are_forgotten_at_their_pace(void **state)
@@ -181,7 +242,7 @@ static void resets_are_forgotten_at_their_pace(void **state)
 /* What is kept of peers that are gone has a bound. */
 static void peers_are_forgotten(void **state)
 {
-	struct rpc_door *at = door();
+	struct rpc_guard *at = guard();
 
 	for (int i = 0; i < 5000; i++) {
 		struct rpc_identity identity = { .kind = RPC_BY_CERTIFICATE };
@@ -202,6 +263,8 @@ int main(void)
 		cmocka_unit_test(a_connection_that_was_ended_is_read_no_further),
 		cmocka_unit_test(resets_are_the_peers_and_not_the_connections),
 		cmocka_unit_test(resets_are_the_connections_where_only_an_address_is_known),
+		cmocka_unit_test(calls_beyond_the_limit_count_like_resets),
+		cmocka_unit_test(watches_are_divided),
 		cmocka_unit_test(resets_are_forgotten_at_their_pace),
 		cmocka_unit_test(peers_are_forgotten),
 	};

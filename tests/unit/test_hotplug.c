@@ -183,8 +183,8 @@ static void kernels_no_is_said_in_words(void **state)
 	} cases[] = {
 		{ -EBUSY, EBUSY, "can't be moved" },
 		{ -EINVAL, EINVAL, "several zones, or has holes" },
-		{ -EACCES, EACCES, "only root" },
-		{ -EPERM, EPERM, "only root" },
+		{ -EACCES, EACCES, "only the machine's root" },
+		{ -EPERM, EPERM, "only the machine's root" },
 		{ -EROFS, EROFS, "read-only" },
 		{ -ENODEV, ENOENT, "there is no memory block 49" },
 		{ -EIO, EIO, "Input/output error" },
@@ -418,7 +418,7 @@ static void a_dimm_that_firmware_keeps(void **state)
 	tree_remove(k->t, ACPI "/eject");
 	list = devices(k);
 	assert_int_equal(eject(k, list.devices, &err), -EOPNOTSUPP);
-	assert_non_null(strstr(err.msg, "dimm0: firmware"));
+	assert_non_null(strstr(err.msg, "dimm0: the firmware"));
 }
 
 /* Unbound with a block online, its memory would stay until the next boot. */

@@ -105,6 +105,29 @@ static void a_damaged_file_says_nothing(void **state)
 	}
 }
 
+static const char *manager(const char *file, const char *text)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	tree_write_data(t, file, text, strlen(text));
+	return stow_kubelet_manager(t->root);
+}
+
+/* Before it has given anything to a pod, too. */
+static void a_static_manager_is_named(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	assert_null(stow_kubelet_manager(t->root));
+	assert_string_equal(manager(CPUS, "{\"policyName\":\"static\"}"), "CPU manager");
+	assert_string_equal(manager(MEMORY, "{\"policyName\":\"Static\"}"), "memory manager");
+	assert_null(manager(CPUS, "{\"policyName\":\"none\"}"));
+	assert_null(manager(MEMORY, "{\"policyName\":\"None\"}"));
+	assert_null(manager(CPUS, "{\"policyName\":null}"));
+	assert_null(manager(CPUS, "[]"));
+	assert_null(manager(CPUS, ""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +135,7 @@ int main(void)
 		cmocka_unit_test(static_pods_are_kubelets_too),
 		cmocka_unit_test(everything_else_is_ours),
 		cmocka_unit_test(a_damaged_file_says_nothing),
+		cmocka_unit_test(a_static_manager_is_named),
 	};
 
 	return cmocka_run_group_tests_name("kubelet", tests, NULL, NULL);

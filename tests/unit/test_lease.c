@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a scheduler reserved on this machine: leases, the containers that bring them, fences. */
 #include "grant/agent.h"
+#include "grant/grant.h"
+#include "place/reservation.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -189,7 +191,7 @@ static void a_lease_runs_out(void **state)
 	lease.lifetime = 1;
 	assert_int_equal(stow_lease_take(&s->context, &lease, NULL), 0);
 	assert_int_equal(bring(s, ID ":1@web-3", request, &record, &err), -ESTALE);
-	assert_non_null(strstr(err.msg, "has run out"));
+	assert_non_null(strstr(err.msg, "has expired"));
 }
 
 static void room_is_room(void **state)

@@ -11,6 +11,7 @@
 #include "pages/leave.h"
 
 #define MEMORY "/sys/devices/system/memory"
+#define DAX    "/sys/bus/dax/devices"
 
 static void add_block(struct tree *tree, unsigned long long id, const char *memory_state,
 		      const char *zones)
@@ -161,7 +162,7 @@ static void one_judge_says_whether_a_block_can_leave(void **state)
 		struct stow_leave_verdict leave;
 
 		snprintf(block.zones, sizeof(block.zones), "%s", cases[i].zones);
-		leave = stow_leave_judge(&all, &block, cases[i].known ? &use : NULL);
+		leave = stow_leave_check(&all, &block, cases[i].known ? &use : NULL);
 		if (leave.can != cases[i].can || strcmp(leave.why, cases[i].why) != 0)
 			fail_msg("case %zu: %s: \"%s\"", i, stow_leave_name(leave.can), leave.why);
 	}
@@ -183,7 +184,7 @@ static void increments_can_leave_without_a_device(void **state)
 						     &list, NULL),
 				 0);
 		assert_int_equal(list.increments, increments);
-		assert_int_equal(stow_leave_judge(&list, &list.blocks[0], NULL).can,
+		assert_int_equal(stow_leave_check(&list, &list.blocks[0], NULL).can,
 				 increments ? STOW_LEAVE_UNKNOWN : STOW_LEAVE_NO);
 		assert_int_equal(stow_leave_needs_use(&list, &list.blocks[0]), increments);
 	}
@@ -285,40 +286,25 @@ static void dax_memory_is_what_kmem_took(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
-	const char *dax = "/sys/bus/dax/devices";
-	char path[64];
 
 	for (unsigned long long id = 32; id < 44; id++)
 		add_block(tree, id, "online", "Movable");
 	/* From the middle of block 32, whose memory was there before, to the middle of 35. */
-	snprintf(path, sizeof(path), "%s/dax0.0/resource", dax);
-	tree_write(tree, path, "0x104000000\n");
-	snprintf(path, sizeof(path), "%s/dax0.0/size", dax);
-	tree_write(tree, path, "%u\n", 3 << 27);
-	snprintf(path, sizeof(path), "%s/dax0.0/driver", dax);
-	tree_link(tree, path, "../../bus/dax/drivers/kmem");
+	tree_write(tree, DAX "/dax0.0/resource", "0x104000000\n");
+	tree_write(tree, DAX "/dax0.0/size", "%u\n", 3 << 27);
+	tree_link(tree, DAX "/dax0.0/driver", "../../bus/dax/drivers/kmem");
 	/* Not memory: another driver's. */
-	snprintf(path, sizeof(path), "%s/dax1.0/resource", dax);
-	tree_write(tree, path, "0x130000000\n");
-	snprintf(path, sizeof(path), "%s/dax1.0/size", dax);
-	tree_write(tree, path, "%u\n", 1 << 27);
-	snprintf(path, sizeof(path), "%s/dax1.0/driver", dax);
-	tree_link(tree, path, "../../bus/dax/drivers/device_dax");
+	tree_write(tree, DAX "/dax1.0/resource", "0x130000000\n");
+	tree_write(tree, DAX "/dax1.0/size", "%u\n", 1 << 27);
+	tree_link(tree, DAX "/dax1.0/driver", "../../bus/dax/drivers/device_dax");
 	/* Of two ranges; what resource says is the first one's beginning. */
-	snprintf(path, sizeof(path), "%s/dax2.0/resource", dax);
-	tree_write(tree, path, "0x140000000\n");
-	snprintf(path, sizeof(path), "%s/dax2.0/size", dax);
-	tree_write(tree, path, "%u\n", 2 << 27);
-	snprintf(path, sizeof(path), "%s/dax2.0/mapping0/start", dax);
-	tree_write(tree, path, "0x140000000\n");
-	snprintf(path, sizeof(path), "%s/dax2.0/mapping0/end", dax);
-	tree_write(tree, path, "0x147ffffff\n");
-	snprintf(path, sizeof(path), "%s/dax2.0/mapping1/start", dax);
-	tree_write(tree, path, "0x158000000\n");
-	snprintf(path, sizeof(path), "%s/dax2.0/mapping1/end", dax);
-	tree_write(tree, path, "0x15fffffff\n");
-	snprintf(path, sizeof(path), "%s/dax2.0/driver", dax);
-	tree_link(tree, path, "../../bus/dax/drivers/kmem");
+	tree_write(tree, DAX "/dax2.0/resource", "0x140000000\n");
+	tree_write(tree, DAX "/dax2.0/size", "%u\n", 2 << 27);
+	tree_write(tree, DAX "/dax2.0/mapping0/start", "0x140000000\n");
+	tree_write(tree, DAX "/dax2.0/mapping0/end", "0x147ffffff\n");
+	tree_write(tree, DAX "/dax2.0/mapping1/start", "0x158000000\n");
+	tree_write(tree, DAX "/dax2.0/mapping1/end", "0x15fffffff\n");
+	tree_link(tree, DAX "/dax2.0/driver", "../../bus/dax/drivers/kmem");
 
 	list = read_devices(tree);
 	assert_int_equal(list.n_devices, 2);

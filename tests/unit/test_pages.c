@@ -102,14 +102,16 @@ static void mappings_have_ends(void **state)
 					   "-2000 r",
 					   "1000-2000",
 					   "1000-fffffffffffffffff r" };
+	const char *p = "7f2a00000000-7f2a00021000 rw-p 00000000 00:00 0\n";
 	uint64_t start, end;
 
-	assert_int_equal(stow_maps_line("7f2a00000000-7f2a00021000 rw-p 00000000 00:00 0\n", &start,
-					&end),
-			 0);
+	assert_true(stow_maps_scan(&p, &start, &end));
 	assert_true(start == UINT64_C(0x7f2a00000000) && end == UINT64_C(0x7f2a00021000));
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
-		assert_int_equal(stow_maps_line(bad[i], &start, &end), -EINVAL);
+	assert_string_equal(p, " rw-p 00000000 00:00 0\n");
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
+		p = bad[i];
+		assert_false(stow_maps_scan(&p, &start, &end));
+	}
 }
 
 static void a_process_is_summed_up(void **state)
@@ -344,17 +346,121 @@ static void a_cgroup_that_has_gone_is_an_error(void **state)
 static void another_machines_pages_stay(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_page_move move = { .from = set_of("0"), .to = set_of("1"), .batch = 4096 };
 	struct stow_err err;
 
+	tree_write(t, "/proc/self/mountinfo",
+		   "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	tree_write(t, "/sys/fs/cgroup/a/cgroup.procs", "7\n");
+	tree_write(t, "/proc/7/cgroup", "0::/a\n");
+	tree_write(t, "/proc/7/stat", "7 (x) S%s\n", " 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1");
 	tree_write(t, "/proc/7/numa_maps", "1000 default N0=1\n");
-	assert_int_equal(stow_pages_move(t->root, 7, &move, &err), -ENOTSUP);
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cgroup, NULL), 0);
+	assert_int_equal(stow_pages_move_all(t->root, cgroup, &move, &err), -ENOTSUP);
 	assert_int_equal(move.moved, 0);
+}
+
+/* --- as numastat divides them ---------------------------------------------- */
+
+static int add(const char *text, struct stow_process_pages *pages)
+{
+	size_t len = strlen(text);
+	_cleanup_free_ char *copy = malloc(len ? len : 1);
+
+	memcpy(copy, text, len);
+	return stow_process_pages_add(copy, len, pages);
+}
+
+static void pages_are_divided_as_numastat_does(void **state)
+{
+	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
+
+	assert_int_equal(add("00400000 interleave:0-1 file=/bin/heap\\040huge mapped=126 active=0 "
+			     "N0=63 N1=63 kernelpagesize_kB=4",
+			     &pages),
+			 0);
+	assert_int_equal(add("004b5000 default heap anon=3 dirty=3 active=1 N0=1 N1=2 "
+			     "kernelpagesize_kB=4",
+			     &pages),
+			 0);
+	/* The size of a page is behind the pages, and is not the default one. */
+	assert_int_equal(add("7f0000000000 bind:0,3 file=/anon_hugepage\\040(deleted) huge anon=4 "
+			     "dirty=4 N3=4 kernelpagesize_kB=1048576",
+			     &pages),
+			 0);
+	assert_int_equal(add("7ffffffde000 prefer (many):0 stack anon=17 mapmax=2 N0=9 N1=8 "
+			     "kernelpagesize_kB=4",
+			     &pages),
+			 0);
+	assert_int_equal(add("7ffff5e00000 weighted interleave:0 file=/dev/zero\\040(deleted) "
+			     "dirty=5 mapmax=3 N1=5 kernelpagesize_kB=64",
+			     &pages),
+			 0);
+	assert_int_equal(add("7ffff7ff9000 local", &pages), 0);
+	assert_int_equal(pages.n_nodes, 4);
+	assert_int_equal(pages.nodes[0].kinds[STOW_PAGES_PRIVATE], 63 * 4096);
+	assert_int_equal(pages.nodes[0].file, 63 * 4096);
+	assert_int_equal(pages.nodes[0].shared, 0);
+	assert_int_equal(pages.nodes[1].kinds[STOW_PAGES_HEAP], 2 * 4096);
+	assert_true(pages.nodes[3].kinds[STOW_PAGES_HUGE] == UINT64_C(4) << 30);
+	assert_int_equal(pages.nodes[3].file, 0);
+	assert_int_equal(pages.nodes[0].kinds[STOW_PAGES_STACK], 9 * 4096);
+	assert_int_equal(pages.nodes[1].shared, 5 * 65536); /* of what is private */
+	assert_int_equal(pages.nodes[1].file, 5 * 65536 + 63 * 4096);
+	assert_int_equal(stow_process_pages_on(&pages, 0), (63 + 1 + 9) * 4096);
+	assert_int_equal(stow_process_pages_on(&pages, 2), 0);
+	assert_int_equal(stow_process_pages_on(&pages, 4), 0);
+}
+
+static void lines_that_are_no_mappings(void **state)
+{
+	static const char *const bad[] = { "",		 " ",
+					   "7f00",	 "7g00 default N0=1",
+					   "-1 default", "0x7f00 default N0=1" };
+	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
+		assert_int_equal(add(bad[i], &pages), -EINVAL);
+	assert_int_equal(pages.n_nodes, 0);
+	/* Numbers that are none, and nodes beyond every kernel's. */
+	assert_int_equal(
+		add("7f00 default N0= N=5 Nx=1 N8192=1 N1=2x N99999999999999999999=1", &pages), 0);
+	assert_int_equal(pages.n_nodes, 0);
+	assert_int_equal(add("7f00 default N8191=18446744073709551615 kernelpagesize_kB=4", &pages),
+			 0);
+	assert_int_equal(add("7f00 default N8191=1 kernelpagesize_kB=18446744073709551615", &pages),
+			 0);
+	assert_int_equal(pages.n_nodes, 8192);
+	assert_true(stow_process_pages_on(&pages, 8191) == UINT64_MAX);
+}
+
+static void a_whole_process_is_read(void **state)
+{
+	_cleanup_(stow_process_pages_done) struct stow_process_pages pages = { 0 };
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_process_pages_read(tree->root, 7, &pages, &err), -ESRCH);
+	tree_write(tree, "/proc/7/numa_maps",
+		   "00400000 default file=/bin/x N0=1 kernelpagesize_kB=4\n"
+		   "garbage\n"
+		   "7f0000000000 default anon=2 N0=2 kernelpagesize_kB=4\n");
+	assert_int_equal(stow_process_pages_read(tree->root, 7, &pages, &err), 0);
+	assert_int_equal(stow_process_pages_on(&pages, 0), 3 * 4096);
+	assert_int_equal(pages.other_lines, 1);
+	stow_process_pages_done(&pages);
+	tree_write(tree, "/proc/7/numa_maps", "%s", ""); /* a kernel thread */
+	assert_int_equal(stow_process_pages_read(tree->root, 7, &pages, &err), 0);
+	assert_int_equal(pages.n_nodes, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pages_are_divided_as_numastat_does),
+		cmocka_unit_test(lines_that_are_no_mappings),
+		cmocka_unit_test(a_whole_process_is_read),
 		cmocka_unit_test(pages_of_the_asked_nodes_count),
 		cmocka_unit_test(huge_pages_have_their_size),
 		cmocka_unit_test(names_are_no_numbers),

@@ -9,6 +9,8 @@
 
 #include "base/cleanup.h"
 #include "grant/apply.h"
+#include "grant/claim.h"
+#include "grant/claim_hold.h"
 #include "grant/gc.h"
 #include "grant/partition.h"
 #include "played.h"
@@ -279,6 +281,58 @@ static void made_counted_and_taken_back(void **state)
 }
 
 /* The container lives on: its CPUs are everybody's, which must not be while it is a partition. */
+#define CLAIM "11111111-2222-4333-8444-555555555555"
+
+/* What the hook of a claim's container does. */
+static void hold(struct setup *s, int pid, const char *id)
+{
+	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_subject subject = { .id = id, .init = { .pid = pid, .start = 1 } };
+	struct stow_err err = { 0 };
+	char name[64];
+
+	snprintf(name, sizeof(name), "box/%s", id);
+	played_process(s->p, pid, name);
+	played_write(s->p, name, "cpuset.cpus", "");
+	played_write(s->p, name, "cpuset.mems", "");
+	assert_int_equal(stow_cgroup_of_pid(s->p->t->root, pid, &cgroup, NULL), 0);
+	subject.cgroup = cgroup;
+	if (stow_claim_hold(&s->p->context, &subject, CLAIM, CLAIM, false, &record, &err) < 0 ||
+	    stow_claim_enact(&s->p->context, record, cgroup, NULL, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+/* Two cgroups cannot have the same CPUs and one of them be a partition: the first one ends before
+ * the second gets them. */
+static void two_containers_of_a_claim_are_none(void **state)
+{
+	const struct stow_claim_share share = {
+		.id = CLAIM, .part = "main", .cpus = 2, .cpu_mode = STOW_CPU_ISOLATED
+	};
+	const struct stow_claim claim = {
+		.uid = CLAIM, .ns = "team", .name = "db", .shares = &share, .n = 1
+	};
+	struct setup *s = *state;
+
+	assert_int_equal(stow_claim_take(&s->p->context, &claim, NULL), 1);
+	hold(s, 7, "a");
+	is(s, "0-1", "a", "0-1", "isolated");
+	is_valid(s, "a");
+	give_files(s, BOX "/b");
+	hold(s, 8, "b");
+	is(s, "", "a", "", "member");
+	is(s, "", "b", "", "member");
+	file_is(s, BOX "/a/cpuset.cpus", "0-1");
+	file_is(s, BOX "/b/cpuset.cpus", "0-1");
+	gc_says(s, 0, "");
+	assert_int_equal(s->warnings, 0);
+	played_kill(s->p, 8, "box/b");
+	gc_says(s, 0, "");
+	is(s, "0-1", "a", "0-1", "isolated");
+	assert_int_equal(s->warnings, 0);
+}
+
 static void undone_before_others_get_its_cpus(void **state)
 {
 	struct setup *s = *state;
@@ -310,7 +364,7 @@ static void put_right_when_nothing_overlaps(void **state)
 	/* It becomes a member, or it would lose its CPUs, and stays one as long as it overlaps:
 	 * each other write would be a WARNING. */
 	gc_says(s, 1,
-		"container a has CPUs 0-1 for itself, but they are no cpuset partition: "
+		"container a has exclusive CPUs 0-1, but no cpuset partition: "
 		"cgroup /box/other beside it has cpuset.cpus 1-3");
 	assert_int_equal(s->warnings, 2);
 	is(s, "0-1", "a", "0-1", "member");
@@ -374,7 +428,7 @@ static void a_failed_attempt_is_put_off(void **state)
 	played_isolated(s->p, 7, "box/a", 2, NULL);
 	is(s, "0-1", "a", "0-1", "member");
 	s->p->refuse = NULL;
-	gc_says(s, 1, "its cpuset.cpus.partition says \"member\"");
+	gc_says(s, 1, "its cpuset.cpus.partition reads \"member\"");
 	is(s, "0-1", "a", "0-1", "member");
 	assert_int_equal(stow_ledger_partitions(s->p->context.ledger, &list, &n, NULL), 0);
 	assert_int_equal(n, 2);
@@ -613,6 +667,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(made_counted_and_taken_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undone_before_others_get_its_cpus, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(two_containers_of_a_claim_are_none, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(put_right_when_nothing_overlaps, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(not_made_where_something_overlaps, set_up,

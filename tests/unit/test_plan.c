@@ -112,7 +112,7 @@ static void a_refusal_says_what_is_short(void **state)
 	assert_string_equal(s.refusal->suggestion, "12Gi memory would fit on node 1; "
 						   "policy=restricted would fit on nodes 0-1");
 	assert_string_equal(s.refusal->nodes[1].text,
-			    "16Gi memory not promised, but only 12Gi really free");
+			    "16Gi memory not promised, but only 12Gi free");
 }
 
 static void a_long_refusal_stays_short(void **state)
@@ -311,9 +311,9 @@ static void one_cpu_must_stay(void **state)
 
 	scene_new(&s, machine_new(2, 4, 1, 0, 16 * GI));
 	assert_int_equal(plan(&s, &req), -ENOSPC);
-	assert_string_equal(s.refusal->text,
-			    "8 exclusive CPUs; 8 CPUs belong to no container yet, and "
-			    "one must stay so for all else that runs here");
+	assert_string_equal(
+		s.refusal->text,
+		"8 exclusive CPUs; 8 CPUs are not exclusive yet, and one must remain shared");
 	assert_string_equal(s.refusal->suggestion, "7 CPUs would fit on nodes 0-1");
 	/* It is not the reason where there is another one. */
 	req.policy = STOW_POLICY_SINGLE_NUMA_NODE;
@@ -451,8 +451,7 @@ static void exclusive_leaves_something_for_the_rest(void **state)
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 	assert_string_equal(
 		s.refusal->text,
-		"4 exclusive CPUs; 4 CPUs belong to no container yet, and one must stay so "
-		"for all else that runs here");
+		"4 exclusive CPUs; 4 CPUs are not exclusive yet, and one must remain shared");
 	assert_string_equal(s.refusal->suggestion, "3 CPUs would fit on node 0");
 	req.cpus = 3;
 	assert_int_equal(plan(&s, &req), 0);
@@ -719,8 +718,7 @@ static void partitions_take_ordinary_cpus(void **state)
 	assert_int_equal(plan(&s, &req), -ENOSPC);
 	assert_string_equal(
 		s.refusal->text,
-		"8 exclusive CPUs; 8 CPUs belong to no container yet, and one must stay so "
-		"for all else that runs here");
+		"8 exclusive CPUs; 8 CPUs are not exclusive yet, and one must remain shared");
 	/* With isolcpus they come from there. */
 	scene_done(&s);
 	scene_new(&s, machine_new(1, 4, 2, 0, 16 * GI));

@@ -247,7 +247,7 @@ static void check_share(const struct scene *s, const struct stow_share *share)
 
 static void check_cpus(const struct scene *s, const struct stow_plan *plan)
 {
-	struct stow_idset all = { 0 }, rest = s->capacity->unowned, here;
+	struct stow_idset all = { 0 }, rest = s->capacity->nonexclusive, here;
 
 	for (size_t i = 0; i < plan->n_shares; i++) {
 		const struct stow_node_capacity *node =
@@ -423,7 +423,7 @@ static int fewest(const struct scene *s, bool empty)
 static bool exclusive_would_take_all(const struct scene *s)
 {
 	return s->request.cpu_mode == STOW_CPU_EXCLUSIVE &&
-	       s->request.cpus >= stow_idset_count(&s->capacity->unowned);
+	       s->request.cpus >= stow_idset_count(&s->capacity->nonexclusive);
 }
 
 static void check_number(const struct scene *s, int r, const struct stow_plan *plan)

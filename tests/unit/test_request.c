@@ -163,7 +163,7 @@ static void an_unknown_key_is_an_error(void **state)
 		       "numastow.io/hugepages-3Mi: the key must end in a page size like 2Mi or "
 		       "1Gi, a power of two");
 	assert_refused(K("cpus.Web"), "1",
-		       "numastow.io/cpus.Web: behind the dot stands a container's name: at most 63 "
+		       "numastow.io/cpus.Web: after the dot comes a container's name: at most 63 "
 		       "lower case letters, digits and '-'");
 	assert_refused(K("scope.web"), "pod",
 		       "numastow.io/scope.web: the scope is the same for all containers of a pod; "
@@ -201,14 +201,13 @@ static void a_bad_value_is_an_error(void **state)
 		       "numastow.io/memory: \"512\" is less than a page of memory; did you mean "
 		       "\"512Mi\"?");
 	assert_refused(K("memory"), "4e2",
-		       "numastow.io/memory: \"4e2\" is less than a page of memory; give an amount "
+		       "numastow.io/memory: \"4e2\" is less than a page of memory; set an amount "
 		       "like 512Mi or 8Gi");
 	assert_refused(K("hugepages-2Mi.db"), "512m",
 		       "numastow.io/hugepages-2Mi.db: \"512m\" is not a whole number of bytes; did "
 		       "you mean \"512Mi\"?");
 	assert_refused(K("memory"), "0",
-		       "numastow.io/memory: \"0\" is no memory at all; give more than 0, or leave "
-		       "the key out");
+		       "numastow.io/memory: \"0\" is no memory; set more than 0, or omit the key");
 	assert_refused(K("memory"), "9Ei",
 		       "numastow.io/memory: \"9Ei\" is more than the largest quantity, 8Ei");
 	assert_refused(K("hugepages-2Mi"), "3Mi",
@@ -336,7 +335,7 @@ static void on_kubernetes_limits_are_limits(void **state)
 	assert_int_equal(stow_request_complete(&req, &limits, true, &err), -EPERM);
 	assert_string_equal(err.msg,
 			    "numastow.io/cpus: \"5\" is above the container's own limit of "
-			    "4; at most the limit can be had");
+			    "4; the limit is the most that it can get");
 	assert_int_equal(stow_request_complete(&req, &limits, false, &err), 0);
 	assert_int_equal(req.cpus, 5);
 	PARSE(NULL, &req, NULL, K("memory"), "2Gi");
@@ -345,7 +344,7 @@ static void on_kubernetes_limits_are_limits(void **state)
 	assert_int_equal(stow_request_complete(&req, &limits, true, &err), -EPERM);
 	assert_string_equal(err.msg,
 			    "numastow.io/hugepages-2Mi: \"2Mi\" is above the container's own limit "
-			    "of 0; at most the limit can be had");
+			    "of 0; the limit is the most that it can get");
 	/* No limit is no cap: there is nothing that the API server could have checked. */
 	PARSE(NULL, &req, NULL, K("hugepages-1Gi"), "1Gi");
 	assert_int_equal(stow_request_complete(&req, &limits, true, &err), 0);
@@ -360,8 +359,8 @@ static void exclusive_needs_a_number(void **state)
 	PARSE(NULL, &req, NULL, K("cpu-mode"), "exclusive");
 	assert_int_equal(stow_request_complete(&req, &none, false, &err), -EINVAL);
 	assert_string_equal(err.msg,
-			    "numastow.io/cpu-mode: \"exclusive\" needs a number of CPUs: give "
-			    "numastow.io/cpus, or the container a CPU limit");
+			    "numastow.io/cpu-mode: \"exclusive\" needs a number of CPUs: set "
+			    "numastow.io/cpus, or a CPU limit of the container");
 }
 
 static void names_the_members_of_a_pod(void **state)

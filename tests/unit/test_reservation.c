@@ -309,7 +309,7 @@ static void who_waits_for_a_silent_agent_is_told(void **state)
 	same.list[0] = &same.pods[0];
 	same.request.pods = same.list;
 	assert_int_equal(place(f, &same, id, &err), -ESTALE); /* ABORTED, as all of them */
-	assert_non_null(strstr(err.msg, "is being worked on"));
+	assert_non_null(strstr(err.msg, "is in progress"));
 	clock_advance(61 * S);
 	pthread_join(thread, NULL);
 	assert_int_equal(asking.r, -ETIMEDOUT);

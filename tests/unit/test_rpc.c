@@ -275,9 +275,7 @@ static int tear_down(void **state)
 	char command[128];
 
 	/* A server's thread may not have let go of it yet. */
-	pthread_mutex_lock(&s->service.lock);
-	stream = s->service.stream;
-	pthread_mutex_unlock(&s->service.lock);
+	stream = LOCKED(&s->service.lock, s->service.stream);
 	stow_rpc_unref(stream);
 	stow_rpc_client_free(s->client);
 	stow_rpc_server_free(s->server);
@@ -506,7 +504,7 @@ static void a_stream_goes_both_ways_in_order(void **state)
 	struct stow_rpc_call *call;
 
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	for (uint64_t i = 0; i < 5000; i++)
 		assert_int_equal(heartbeat(call, i), 0);
@@ -543,7 +541,7 @@ static void any_thread_sends(void **state)
 	pthread_t threads[4];
 
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	await_streams(&s->service, 1, 0);
 	for (size_t i = 0; i < 4; i++)
@@ -568,7 +566,7 @@ static void a_bad_message_ends_the_stream_with_its_reason(void **state)
 	PbReportRequest nothing = PB_REPORT_REQUEST__INIT;
 
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	stow_rpc_send(call, &nothing);
 	await_closed(&reader);
@@ -587,7 +585,7 @@ static void a_caller_that_leaves_is_noticed(void **state)
 	struct stow_err err;
 
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	await_streams(&s->service, 1, 0);
 	stow_err_set(&err, ECANCELED, "changed my mind");
@@ -609,7 +607,7 @@ static void watch(struct setup *s, const char *name, struct reader *reader)
 	in.names = names;
 	in.n_names = !name ? 0 : strcmp(name, "refuse") == 0 ? 1 : 2;
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "WatchNodes", &event_ops,
-					      reader, &in, 30 * S, NULL, NULL),
+					      reader, &in, 600 * S, NULL, NULL),
 			 0);
 }
 
@@ -647,7 +645,7 @@ static void without_memory_a_stream_ends(void **state)
 	out.n_file_descriptor_proto = 1;
 	out.file_descriptor_proto = &huge;
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	await_streams(&s->service, 1, 0);
 	assert_int_equal(stow_rpc_send(call, &out), -ENOMEM);
@@ -718,7 +716,7 @@ static void stopping_ends_streams(void **state)
 	struct stow_rpc_call *call;
 
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 30 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	await_streams(&s->service, 1, 0);
 	stow_rpc_server_stop(s->server, S / 10);
@@ -848,6 +846,7 @@ static void certificates_are_read_again(void **state)
 {
 	struct setup *s = *state;
 	struct files server, good, newer;
+	int r = -ENOTCONN;
 
 	make_ca(s, "ca");
 	make_ca(s, "next-ca");
@@ -863,7 +862,14 @@ static void certificates_are_read_again(void **state)
 	openssl(s, "cp newer.crt server.crt");
 	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), 0);
 	openssl(s, "cp newer.key server.key && cp next-ca.crt ca.crt.new && mv ca.crt.new ca.crt");
-	assert_int_equal(try_tls(s, &newer.tls, "scheduler.example"), 0);
+	/* The server may end this connection, too, at the moment when it sees the new CA. */
+	for (int i = 0; i < 600 && r != 0; i++) {
+		r = try_tls(s, &newer.tls, "scheduler.example");
+		assert_true(r == 0 || r == -ENOTCONN);
+		if (r < 0)
+			usleep(100000);
+	}
+	assert_int_equal(r, 0);
 	tls_of(s, &good, "client", "next-ca");
 	assert_int_equal(try_tls(s, &good.tls, "scheduler.example"), -ENOTCONN);
 }
@@ -915,7 +921,8 @@ static void a_client_follows_its_files(void **state)
 	options.tls = tls_of(s, &good, "client", "ca");
 	options.target = s->target;
 	assert_int_equal(stow_rpc_client_new(s->loop, &options, &s->client, NULL), 0);
-	assert_int_equal(call_release(s->client, "x", 60 * S, &n, NULL), 0);
+	/* A call may be under way when its connection's time is over. */
+	UNTIL(call_release(s->client, "x", 60 * S, &n, NULL) == 0);
 	assert_string_equal(s->service.peer.name, "client");
 	openssl(s, "cp newer.key client.key && cp newer.crt client.crt");
 	for (int i = 0; i < 600 && !shown; i++) {
@@ -952,7 +959,7 @@ static void connections_come_of_age(void **state)
 		renewed += r != 0;
 		usleep(50000);
 	}
-	assert_in_range(renewed, 0, 15);
+	assert_in_range(renewed, 0, 29);
 }
 
 /* A request that is begun and not ended: raw, for our own client sends whole ones. */
@@ -969,11 +976,11 @@ static void a_request_must_become_whole(void **state)
 	start_server(s, NULL);
 	s->client = client_for(s, NULL, NULL);
 	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
-					      &reader, NULL, 60 * S, &call, NULL),
+					      &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	await_closed(&reader);
 	assert_int_equal(reader.err.code, ETIMEDOUT);
-	assert_non_null(strstr(reader.err.msg, "did not come within 500 ms"));
+	assert_non_null(strstr(reader.err.msg, "did not arrive within 500 ms"));
 	stow_rpc_unref(call);
 }
 
@@ -1118,7 +1125,7 @@ static void reflection_describes(void **state)
 	assert_int_equal(stow_rpc_client_open(
 				 s->client,
 				 &grpc__reflection__v1alpha__server_reflection__descriptor,
-				 "ServerReflectionInfo", &ops, &reader, NULL, 10 * S, &call, NULL),
+				 "ServerReflectionInfo", &ops, &reader, NULL, 600 * S, &call, NULL),
 			 0);
 	in.message_request_case =
 		GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES;

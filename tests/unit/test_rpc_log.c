@@ -68,19 +68,20 @@ static void what_is_less_grave_is_not_said(void **state)
 
 static void words_for_level_and_format(void **state)
 {
-	enum stow_log_format format;
-	enum stow_log_level level;
+	static const struct stow_setting settings[] = { STOW_LOG_SETTINGS(0, sizeof(int)), { 0 } };
+	int values[2];
 	struct stow_err err;
 
-	assert_int_equal(stow_log_level_parse("debug", &level, &err), 0);
-	assert_int_equal(level, STOW_LOG_DEBUG);
-	assert_int_equal(stow_log_level_parse("error", &level, &err), 0);
-	assert_int_equal(level, STOW_LOG_ERR);
-	assert_int_equal(stow_log_format_parse("json", &format, &err), 0);
-	assert_int_equal(format, STOW_LOG_JSON);
-	assert_int_equal(stow_log_level_parse("warn", &level, &err), -EINVAL);
-	assert_non_null(strstr(err.msg, "log-level: \"warn\" is not one of error, warning"));
-	assert_int_equal(stow_log_format_parse("jason", &format, &err), -EINVAL);
+	assert_int_equal(stow_setting_set(&settings[0], values, "debug", &err), 0);
+	assert_int_equal(STOW_LOG_ERR + values[0], STOW_LOG_DEBUG);
+	assert_int_equal(stow_setting_set(&settings[0], values, "error", &err), 0);
+	assert_int_equal(STOW_LOG_ERR + values[0], STOW_LOG_ERR);
+	assert_string_equal(stow_log_levels[STOW_LOG_LEVEL_DEFAULT], "info");
+	assert_int_equal(stow_setting_set(&settings[1], values, "json", &err), 0);
+	assert_int_equal(values[1], STOW_LOG_JSON);
+	assert_int_equal(stow_setting_set(&settings[0], values, "warn", &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "\"warn\" is not one of error, warning"));
+	assert_int_equal(stow_setting_set(&settings[1], values, "jason", &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "did you mean \"json\"?"));
 }
 

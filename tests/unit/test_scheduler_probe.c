@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the watchdog and /healthz are told: a lock that nobody gives back, and a port that accepts
  * nobody any more. */
+#include "scheduler/probe.h"
 #include "unit.h"
 
 #include <dirent.h>

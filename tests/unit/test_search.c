@@ -465,7 +465,7 @@ static void nonsense_is_refused(void **state)
 		const char *names;
 		PbPodRequest pod;
 	} cases[] = {
-		{ "asks for nothing", PB_POD_REQUEST__INIT }, { "cpus", PB_POD_REQUEST__INIT },
+		{ "requests nothing", PB_POD_REQUEST__INIT }, { "cpus", PB_POD_REQUEST__INIT },
 		{ "memory", PB_POD_REQUEST__INIT },	      { "cpu_mode", PB_POD_REQUEST__INIT },
 		{ "numa_nodes", PB_POD_REQUEST__INIT },	      { "node", PB_POD_REQUEST__INIT },
 		{ "ascend", PB_POD_REQUEST__INIT },	      { "too many", PB_POD_REQUEST__INIT },

@@ -148,11 +148,11 @@ static void what_is_wrong_is_said_in_one_line(void **state)
 	refused("word: faster\n",
 		"x.yaml:1: word: \"faster\" is not one of slow, fast; did you mean \"fast\"?");
 	refused("word: \"a\\nb\"\n", "x.yaml:1: word: \"a?b\" is not one of slow, fast");
-	refused("text: [a]\n", "x.yaml:1: text: want one value");
-	refused("text: {a: b}\n", "x.yaml:1: text: want one value");
-	refused("list: {a: b}\n", "x.yaml:1: list: want a list");
-	refused("list: [[a]]\n", "x.yaml:1: list: want a list of plain values");
-	refused("list:\n  - a\n  - {b: c}\n", "x.yaml:3: list: want a list of plain values");
+	refused("text: [a]\n", "x.yaml:1: text: expected one value");
+	refused("text: {a: b}\n", "x.yaml:1: text: expected one value");
+	refused("list: {a: b}\n", "x.yaml:1: list: expected a list");
+	refused("list: [[a]]\n", "x.yaml:1: list: expected a list of plain values");
+	refused("list:\n  - a\n  - {b: c}\n", "x.yaml:3: list: expected a list of plain values");
 	refused("text: &a b\nlist: [*a]\n",
 		"x.yaml:2: list: \"*a\" is an alias; write the value itself");
 }
@@ -162,9 +162,9 @@ static void keys_are_known_and_given_once(void **state)
 	refused("numbr: 5\n", "x.yaml:1: unknown key \"numbr\"; did you mean \"number\"?");
 	refused("zebra-crossing: 5\n", "x.yaml:1: unknown key \"zebra-crossing\"");
 	refused("text: a\ntext: b\n", "x.yaml:2: \"text\" is given twice");
-	refused("[a]: b\n", "x.yaml:1: want KEY: VALUE");
-	refused("- a\n", "x.yaml:1: want lines of KEY: VALUE");
-	refused("text\n", "x.yaml:1: want lines of KEY: VALUE");
+	refused("[a]: b\n", "x.yaml:1: expected KEY: VALUE");
+	refused("- a\n", "x.yaml:1: expected lines of KEY: VALUE");
+	refused("text\n", "x.yaml:1: expected lines of KEY: VALUE");
 }
 
 /* What is read of it must be all of it. */
@@ -172,8 +172,8 @@ static void nothing_is_cut_off_in_silence(void **state)
 {
 	refused("text: \"a\\0b\"\n", "x.yaml:1: text: a NUL byte cannot be part of it");
 	refused("list: [a, \"b\\0\"]\n", "x.yaml:1: list: a NUL byte cannot be part of it");
-	refused("\"text\\0\": a\n", "x.yaml:1: want KEY: VALUE");
-	refused("text: a\n---\ntext: b\n", "x.yaml:2: a second document; want one");
+	refused("\"text\\0\": a\n", "x.yaml:1: expected KEY: VALUE");
+	refused("text: a\n---\ntext: b\n", "x.yaml:2: a second document; expected one");
 }
 
 static void a_file_may_say_nothing(void **state)
@@ -213,8 +213,8 @@ static void a_file_has_a_size(void **state)
 		assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
 	assert_int_equal(stow_settings_load(table, &v, path, false, &err), 0);
 	assert_int_equal(write(fd, "\n", 1), 1);
-	assert_int_equal(stow_settings_load(table, &v, path, false, &err), -EFBIG);
-	assert_non_null(strstr(err.msg, " is over 1 MiB"));
+	assert_int_equal(stow_settings_load(table, &v, path, false, &err), -E2BIG);
+	assert_non_null(strstr(err.msg, " is longer than 1048576 bytes"));
 	close(fd);
 	unlink(path);
 	assert_int_equal(stow_settings_load(table, &v, path, true, &err), 0);
@@ -270,7 +270,7 @@ static void wrong_flags_are_said(void **state)
 		assert_string_equal(err.msg, why);                     \
 	} while (0)
 	REFUSED("--number: \"x\" is not a whole number", "--number=x");
-	REFUSED("--number wants a value", "--number");
+	REFUSED("--number needs a value", "--number");
 	REFUSED("unknown option --numbr; did you mean \"number\"?", "--numbr=1");
 	REFUSED("--help takes no value", "--help=1");
 	REFUSED("\"number\" is not an option; try --help", "number");

@@ -668,17 +668,17 @@ static void queue_one(struct stow_store *store, uint64_t id, bool bad, struct wa
 	stow_store_commit(store, writes, on_done, w);
 }
 
-static void wait_until(struct stow_store *store, bool healthy, uint64_t owed)
+static void wait_until(struct stow_store *store, bool healthy, uint64_t retries)
 {
 	struct stow_store_state state;
 
 	for (int i = 0; i < 6000; i++) {
 		stow_store_state(store, &state);
-		if (state.healthy == healthy && state.owed == owed)
+		if (state.healthy == healthy && state.retries == retries)
 			return;
 		usleep(10000);
 	}
-	fail_msg("healthy %d, owed %llu", state.healthy, (unsigned long long)state.owed);
+	fail_msg("healthy %d, retries %llu", state.healthy, (unsigned long long)state.retries);
 }
 
 static void run_sql(const char *dir, const char *sql)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The door: texts of messages, addresses of schedulers, URLs for the log. */
+/* Checks of input: texts of messages, addresses of schedulers, URLs for the log. */
 #include "unit.h"
 
 #include <numastow/v1/scheduler.pb-c.h>

@@ -306,12 +306,7 @@ static void server_stop(struct server *s)
 
 static int requests(struct server *s)
 {
-	int n;
-
-	pthread_mutex_lock(&s->lock);
-	n = s->n;
-	pthread_mutex_unlock(&s->lock);
-	return n;
+	return LOCKED(&s->lock, s->n);
 }
 
 static void status(struct server *s, int value)

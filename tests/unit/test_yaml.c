@@ -167,12 +167,12 @@ static void an_error_says_where_and_what_would_be_valid(void **state)
 	/* A key of another mapping is none here. */
 	refused("size:\n  name: a\n", "/etc/x.yaml:2: size: unknown key \"name\"");
 	refused("size:\n  width: 1\n  width: 1\n", "/etc/x.yaml:3: size: \"width\" is given twice");
-	refused("size: 3\n", "/etc/x.yaml:1: size: want lines of KEY: VALUE");
-	refused("size:\nlabels: [a]\n", "/etc/x.yaml:1: size: want lines of KEY: VALUE");
-	refused("shelves: {name: a}\n", "/etc/x.yaml:1: shelves: want a list");
-	refused("shelves: [a]\n", "/etc/x.yaml:1: shelves: want lines of KEY: VALUE");
-	refused("shelves: []\n", "/etc/x.yaml:1: shelves: too few entries; want at least 1");
-	refused("labels: []\n", "/etc/x.yaml:1: labels: too few entries; want at least 1");
+	refused("size: 3\n", "/etc/x.yaml:1: size: expected lines of KEY: VALUE");
+	refused("size:\nlabels: [a]\n", "/etc/x.yaml:1: size: expected lines of KEY: VALUE");
+	refused("shelves: {name: a}\n", "/etc/x.yaml:1: shelves: expected a list");
+	refused("shelves: [a]\n", "/etc/x.yaml:1: shelves: expected lines of KEY: VALUE");
+	refused("shelves: []\n", "/etc/x.yaml:1: shelves: too few entries; expected at least 1");
+	refused("labels: []\n", "/etc/x.yaml:1: labels: too few entries; expected at least 1");
 	refused("shelves:\n- name: a\n- id: 3\n\n",
 		"/etc/x.yaml:3: shelves: this entry has no \"name\"");
 	refused("shelves:\n- name: a\n  slots: 3-1\n",
@@ -186,7 +186,7 @@ static void an_error_says_where_and_what_would_be_valid(void **state)
 	refused("shelves:\n- name: a\n  memory: 4095\n",
 		"/etc/x.yaml:3: shelves.memory: \"4095\" is less than a page of memory; did you "
 		"mean \"4095Mi\"?");
-	refused("shelves:\n- name: ''\n", "/etc/x.yaml:2: shelves.name: want 1 byte at least");
+	refused("shelves:\n- name: ''\n", "/etc/x.yaml:2: shelves.name: expected 1 byte at least");
 	refused("shelves:\n- name: 123456789\n",
 		"/etc/x.yaml:2: shelves.name: \"123456789...\" is longer than 8 bytes");
 	refused("shelves:\n- name: a\n- rows: 1\n  slots: 1\n  name: b\n",
@@ -203,7 +203,7 @@ static void what_is_no_yaml_has_a_line(void **state)
 		"/etc/x.yaml:3: this is not YAML: control characters are not allowed");
 	refused("labels: [a]\nsize: \xff\n",
 		"/etc/x.yaml:2: this is not YAML: invalid leading UTF-8 octet");
-	refused("labels: [a]\n--- \nsize: {}\n", "/etc/x.yaml:2: a second document; want one");
+	refused("labels: [a]\n--- \nsize: {}\n", "/etc/x.yaml:2: a second document; expected one");
 }
 
 /* `head`, `n` times `item`, `tail` */
@@ -228,19 +228,19 @@ static void everything_has_a_bound(void **state)
 		const char *tail, *why;
 	} large[] = {
 		{ "labels: [", "a,", 4096, "a]",
-		  "/etc/x.yaml:1: labels: want at most 4096 entries" },
+		  "/etc/x.yaml:1: labels: expected at most 4096 entries" },
 		{ "shelves:\n", "- name: a\n", 4097, "",
-		  "/etc/x.yaml:4098: shelves: want at most 4096 entries" },
+		  "/etc/x.yaml:4098: shelves: expected at most 4096 entries" },
 		{ "labels: [", "a", 4097, "]",
 		  "/etc/x.yaml:1: labels: "
 		  "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		  "aaaaaa...\" is longer than 4096 bytes" },
 		/* What is deep is refused where it begins. */
-		{ "size: ", "[", 100000, "", "/etc/x.yaml:1: size: want lines of KEY: VALUE" },
-		{ "size: ", "{inner: ", 100000, "",
+		{ "size: ", "[", 20000, "", "/etc/x.yaml:1: size: expected lines of KEY: VALUE" },
+		{ "size: ", "{inner: ", 20000, "",
 		  "/etc/x.yaml:1: size.inner: unknown key \"inner\"" },
-		{ "", "? ", 100000, "a", "/etc/x.yaml:1: want KEY: VALUE" },
-		{ "", "- ", 100000, "a", "/etc/x.yaml:1: want lines of KEY: VALUE" },
+		{ "", "? ", 20000, "a", "/etc/x.yaml:1: expected KEY: VALUE" },
+		{ "", "- ", 20000, "a", "/etc/x.yaml:1: expected lines of KEY: VALUE" },
 	};
 	struct stow_err err = { 0 };
 	struct store store;

@@ -29,6 +29,7 @@ void whole_start(struct whole *w)
 	free(w->s.config.data);
 	w->s.config.listen = strdup("127.0.0.1:0");
 	w->s.config.data = strdup(w->dir);
+	w->s.config.confirm_within = 600 * S; /* the machine may be busy */
 	if (scheduler_start(&w->s, &err) < 0 || scheduler_activate(&w->s, &err) < 0)
 		fail_msg("%s", err.msg);
 	snprintf(target, sizeof(target), "127.0.0.1:%d", w->s.port);
@@ -83,7 +84,7 @@ void whole_remove_store(const char *dir)
 int whole_ask(struct whole *w, const char *method, const void *request, void **ret,
 	      struct stow_err *err)
 {
-	return stow_rpc_client_call(w->client, &pb_scheduler__descriptor, method, request, 20 * S,
+	return stow_rpc_client_call(w->client, &pb_scheduler__descriptor, method, request, 600 * S,
 				    ret, err);
 }
 
@@ -196,12 +197,7 @@ static const struct stow_rpc_stream_ops agent_ops = { .message = on_directive,
 
 int whole_number(struct whole_agent *a, const int *value)
 {
-	int n;
-
-	pthread_mutex_lock(&a->lock);
-	n = *value;
-	pthread_mutex_unlock(&a->lock);
-	return n;
+	return LOCKED(&a->lock, *value);
 }
 
 void whole_report(struct whole_agent *a)
@@ -228,23 +224,13 @@ void whole_join(struct whole *w, struct whole_agent *a, const char *name)
 	UNTIL(whole_number(a, &a->welcomes) == 1);
 }
 
-static bool is_closed(struct whole_agent *a)
-{
-	bool closed;
-
-	pthread_mutex_lock(&a->lock);
-	closed = a->closed;
-	pthread_mutex_unlock(&a->lock);
-	return closed;
-}
-
 void whole_leave(struct whole_agent *a)
 {
 	struct stow_err err;
 
 	stow_err_set(&err, ECANCELED, "the agent leaves");
 	stow_rpc_close(a->call, &err);
-	UNTIL(is_closed(a));
+	UNTIL(LOCKED(&a->lock, a->closed));
 	stow_rpc_unref(a->call);
 	pthread_mutex_destroy(&a->lock);
 }

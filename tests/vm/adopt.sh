@@ -55,8 +55,8 @@ eq "the first has the machine" "$all" 0-7
 ### numastow is installed
 
 found=$("$numastow" gc)
-eq "both are found" "$(grep -c 'never met the hook: kept off' <<<"$found")" 2
-eq "once" "$("$numastow" gc | grep -c 'never met')" 0
+eq "both are found" "$(grep -c 'started without the hook: it is kept off' <<<"$found")" 2
+eq "once" "$("$numastow" gc | grep -c 'without the hook')" 0
 eq "numastow ledger has them" \
 	"$("$numastow" ledger --json | jq -c '[.unmanaged[] | [.id, .given_cpus, .found]] | sort')" \
 	"[[\"$early\",\"\",true],[\"$pinned\",\"2-3\",true]]"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Memory blocks by hand: online, offline, and the devices that they came in.
+# Memory blocks: online, offline, and the devices that they came in.
 #
 # usage: tests/vm/run v2-dimm|v2-dax|v2-vmem tests/vm/blocks.sh
 . "$(dirname "$0")/lib.sh"
 
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
 numastow=$programs/numastow
-hand=$programs/tests/tools/mem-hotplug
+mem_hotplug=$programs/tests/tools/mem-hotplug
 memory=/sys/devices/system/memory
 
 # list - the blocks of node 1 that came later than the machine, as in "48-55"
@@ -52,7 +52,7 @@ there()
 
 # --- a DIMM ---
 
-by_hand()
+online_and_offline()
 {
 	said 0 "$numastow" online --zone movable "$blocks"
 	counted "$n" 0 0
@@ -80,7 +80,7 @@ mistakes()
 {
 	refuse "an unknown block" 'there is no memory block 9999' "$numastow" offline "$first,9999"
 	refuse "no list" 'is not a list' "$numastow" offline dimm0
-	refuse "not root" 'only root' setpriv --reuid 65534 --clear-groups "$numastow" online "$blocks"
+	refuse "not root" "only the machine's root" setpriv --reuid 65534 --clear-groups "$numastow" online "$blocks"
 	eq "nothing has changed" "$(of state)" offline
 	said 1 "$numastow" offline --timeout 3s 0
 	check "memory that can't leave is named" grep -q '^0: failed: ' <<<"$said"
@@ -111,27 +111,27 @@ pinned()
 	within "not before its time (ms)" "$took" 1500 60000
 
 	# A daemon's thread, with all signals blocked.
-	said 1 "$hand" offline "$held" 2s
+	said 1 "$mem_hotplug" offline "$held" 2s
 	check "a thread's deadline" grep -Eq '^ETIMEDOUT [0-9]{4,5} ' <<<"$said"
-	said 1 "$hand" offline "$held" 1h 1s
+	said 1 "$mem_hotplug" offline "$held" 1h 1s
 	check "a thread's end by another's wish" grep -Eq '^ECANCELED [0-9]{4,5} ' <<<"$said"
 
 	# While another program is at work the kernel does not even begin, and looks at no signal.
-	"$hand" offline "$held" 1h >"$vm_work/hand" &
+	"$mem_hotplug" offline "$held" 1h >"$vm_work/hand" &
 	other=$!
 	at_work()
 	{
 		[[ $(<"$memory/memory$held/state") == going-offline ]]
 	}
 	check "another program is at work" eventually 20 at_work
-	said 1 "$hand" offline "$held" 1s
+	said 1 "$mem_hotplug" offline "$held" 1s
 	check "a deadline behind it" grep -Eq '^ETIMEDOUT [0-9]{4,5} ' <<<"$said"
 	check "which is still at work" at_work
 	kill -KILL "$other"
 	wait "$other" 2>/dev/null || :
 	eq "killed, it leaves the block online" "$(<"$memory/memory$held/state")" online
 
-	said 1 "$hand" eject dimm0 5s
+	said 1 "$mem_hotplug" eject dimm0 5s
 	check "a device with a block online stays" grep -q "^EBUSY .* memory block $held is online" <<<"$said"
 	kill -USR1 "$pinner"
 	eventually 20 grep -q released "$vm_work/pin"
@@ -146,9 +146,9 @@ dimm()
 	eq "the DIMM" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .alias, .kind, .path, .blocks]')" \
 		'["dimm0","PNP0C80:00","dimm","\\_SB_.MHPC.MP00",8]'
 	mistakes
-	by_hand
+	online_and_offline
 	pinned
-	said 0 "$hand" eject dimm0 20s
+	said 0 "$mem_hotplug" eject dimm0 20s
 	check "its blocks are gone" gone dimm0
 	eventually 20 not_in_machine
 	check "the hypervisor has it back" not_in_machine
@@ -169,11 +169,11 @@ dax()
 	eq "the dax device" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .kind, .blocks]')" '["dax0.0","dax",4]'
 	said 0 "$numastow" online --zone movable "$blocks"
 	said 0 "$numastow" offline "$((${blocks%-*} + 1))-${blocks#*-}"
-	said 1 "$hand" eject dax0.0 5s
+	said 1 "$mem_hotplug" eject dax0.0 5s
 	check "it is not unbound with a block online" grep -q '^EBUSY ' <<<"$said"
 	eq "it is kmem's" "$(basename "$(readlink /sys/bus/dax/devices/dax0.0/driver)")" kmem
 	said 0 "$numastow" offline "$blocks"
-	said 0 "$hand" eject dax0.0 20s
+	said 0 "$mem_hotplug" eject dax0.0 20s
 	check "its blocks are gone" gone dax0.0
 	echo dax0.0 >/sys/bus/dax/drivers/kmem/bind
 	check "and come back" eventually 20 there dax0.0
@@ -198,7 +198,7 @@ vmem()
 	blocks=$(list)
 	said 0 "$numastow" online --zone movable "$blocks"
 	said 0 "$numastow" offline "$blocks"
-	said 1 "$hand" eject "$name" 5s
+	said 1 "$mem_hotplug" eject "$name" 5s
 	check "only the hypervisor shrinks it" grep -q '^EOPNOTSUPP .*hypervisor' <<<"$said"
 	vmem_size vmem0 0 >/dev/null
 	check "which it does" eventually 30 gone "$name"

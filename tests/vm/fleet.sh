@@ -119,7 +119,7 @@ not_started "so is one that another container has" 'reservation' thief --annotat
 not_started "and one of another machine" 'm2' lost --annotation numastow.io/reservation=fedcba9876543210:1@m2
 short=$("$numastow" place --confirmed --annotation --lifetime 8s cpus=1)
 sleep 9
-not_started "and one that has run out" 'run out' late --annotation "$short"
+not_started "and one that has run out" 'expired' late --annotation "$short"
 refuse "what does not fit is refused with the reason" 'node 1 has 2 of 4 free' "$numastow" place cpus=3 nodes=1
 
 ### the agent dies, the scheduler dies; the container lives on

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Plays the hypervisor, in the very machine: what a cloud's controller does with numastow's webhooks.
 
 usage: hypervisor.py serve --control SOCKET --log FILE [--port PORT] [--secret FILE] [--fail N] [--hold]

@@ -77,6 +77,20 @@ eq "the scope's property is that set" "$(cpus crunlike.scope | tr ' ' ,)" "$plac
 check "systemd writes it again" systemctl daemon-reload
 eq "and it stays" "$(allowed_cpus "$pid")" "$placed"
 
+### a unit that has its memory nodes as a property, too
+
+begin memlike AllowedCPUs=0-7 AllowedMemoryNodes=0-1 Delegate=yes
+other=$(<$cgroups/machine.slice/memlike.scope/cgroup.procs)
+check "a container whose unit has memory nodes is placed" "$programs/numastow-hook" apply \
+	<<<"$(sed "s/crunlike/memlike/; s/\"pid\":[0-9]*/\"pid\":$other/; s/\"numastow.io.cpus\":\"2\"/&,\"numastow.io\/nodes\":\"1\"/" <<<"$state")"
+eq "all of its grant is in effect" "$("$programs/numastow" ledger --json |
+	jq -r '.containers[] | select(.id == "memlike") | .state + "+" + .cpus')+$(allowed_cpus "$other")+$(allowed_mems "$other")" \
+	"active+4-7+4-7+1"
+eq "the unit has the nodes" "$(systemctl show --property AllowedMemoryNodes --value memlike.scope)" 1
+kill "$other"
+eventually 20 test ! -e "/proc/$other"
+check "its end gives back" "$programs/numastow" gc --quiet
+
 ### what of root's capabilities the hook keeps is enough
 
 # waiting - a hook that waits for its input: its pid in $hook_pid
@@ -157,7 +171,7 @@ stranger=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 # The checkout may be in a folder that is root's alone.
 bin=$vm_work/bin
 mkdir -p "$bin"
-cp "$programs/numastow" "$programs/numastow-fleet" "$bin"
+cp "$programs/numastow" "$programs/numastow-fleet" "$programs/numastow-view" "$bin"
 chmod 755 "$vm_work" "$bin"
 refuse "the ledger is root's" "only root" "${stranger[@]}" "$bin/numastow" ledger
 for file in /run/numastow/*.db /run/numastow/*.lock; do

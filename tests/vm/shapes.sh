@@ -16,7 +16,8 @@ v1-dimm         the same with cgroup v1
 v2-vmem         2 nodes, and a virtio-mem device of up to 1 GiB on node 1, that has nothing yet
 v2-dax          2 nodes, and 640 MiB of persistent memory on node 1, for dax and kmem
 v2-far          2 nodes with CPUs and memory; node 2 has a DIMM of 512 MiB and nothing else, its blocks offline
-v1-far          the same with cgroup v1'
+v1-far          the same with cgroup v1
+v2-hmat         2 nodes with CPUs, node 2 memory only; an HMAT, a memory-side cache before node 2, slots for DIMMs'
 
 # distances A,B=VALUE... - for vm_qemu; one value holds for both directions unless the other is given.
 vm_distances()
@@ -24,6 +25,19 @@ vm_distances()
 	local d
 	for d in "$@"; do
 		vm_qemu+=(-numa "dist,src=${d%%,*},dst=$(cut -d, -f2 <<<"${d%%=*}"),val=${d##*=}")
+	done
+}
+
+# vm_hmat INITIATOR,TARGET=NANOSECONDS:MEGABYTES... - for vm_qemu, reads and writes alike
+vm_hmat()
+{
+	local pair from to
+	for pair in "$@"; do
+		from=${pair%%,*} to=${pair%%=*}
+		to=initiator=$from,target=${to#*,},hierarchy=memory
+		pair=${pair##*=}
+		vm_qemu+=(-numa "hmat-lb,$to,data-type=access-latency,latency=${pair%:*}"
+			-numa "hmat-lb,$to,data-type=access-bandwidth,bandwidth=${pair#*:}M")
 	done
 }
 
@@ -138,6 +152,16 @@ vm_shape()
 		vm_distances 0,2=17 1,2=28
 		vm_qemu+=(-object memory-backend-ram,id=dimm0-mem,size=512M
 			-device pc-dimm,id=dimm0,memdev=dimm0-mem,node=2)
+		;;
+	v2-hmat)
+		vm_qemu=(-M "q35,hmat=on" -smp 8,sockets=2,cores=4,threads=1 -m 3G,slots=4,maxmem=8G)
+		vm_qemu+=(-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G
+			-object memory-backend-ram,id=m2,size=1G
+			-numa node,nodeid=0,memdev=m0,cpus=0-3,initiator=0 -numa node,nodeid=1,memdev=m1,cpus=4-7,initiator=1
+			-numa node,nodeid=2,memdev=m2,initiator=1)
+		vm_distances 0,1=21 0,2=28 1,2=17
+		vm_hmat 0,0=80:20480 0,1=140:10240 0,2=300:4096 1,0=140:10240 1,1=80:20480 1,2=200:5120
+		vm_qemu+=(-numa hmat-cache,node-id=2,size=64M,level=1,associativity=direct,policy=write-back,line=64)
 		;;
 	*)
 		return 1

@@ -49,7 +49,7 @@ started=()
 for i in $(seq $n); do
 	[[ $(<"$vm_work/c$i.rc") == 0 ]] && started+=("c$i")
 done
-refused=$("$numastow" why | grep -c 'cannot place.*exclusive CPU.*one must stay')
+refused=$("$numastow" why | grep -c 'cannot place.*exclusive CPU.*one must remain')
 # 8 CPUs, one of which is always left to everybody else.
 eq "as many as fit were started" ${#started[@]} 7
 eq "the others were refused, each with the reason" "$refused" $((n - 7)) ||

@@ -22,7 +22,7 @@ agent_says()
 	shift 2
 	# Who is refused before his message is read is told so with a reset of the stream, which curl may see
 	# first (92).
-	for _ in 1 2 3 4 5; do
+	for _ in {1..50}; do
 		printf '\0\0\0\0%b%b' "\\x$(printf %02x "$(printf %b "$message" | wc -c)")" "$message" |
 			"$@" curl --silent --show-error --max-time 60 --http2-prior-knowledge \
 				--unix-socket /run/numastow/agent.sock -H 'content-type: application/grpc' \

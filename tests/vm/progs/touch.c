@@ -1,12 +1,13 @@
 /*
  * Take memory and touch every page of it, for the tests in virtual machines.
  *
- *   touch [--huge 2M|1G] [--file PATH] [--node N] [--hold] MIB
+ *   touch [--huge 2M|1G] [--file PATH] [--node N] [--holes] [--hold] MIB
  *
  * --huge   pages of that size, from the pool (MAP_HUGETLB)
  * --file   map this file instead of anonymous memory, and leave it behind; on hugetlbfs its pages
  * stay taken
  * --node   bind the memory to this node
+ * --holes  then free every other page, so that no large block is free there
  * --hold   then sleep until SIGTERM
  *
  * Prints "touched" when done. Exit codes: 0; 1 usage or file; 2 mmap failed ("mmap: ENOMEM" and so
@@ -37,18 +38,17 @@ static void end(int sig)
 
 static int usage(void)
 {
-	fputs("usage: touch [--huge 2M|1G] [--file PATH] [--node N] [--hold] MIB\n", stderr);
+	fputs("usage: touch [--huge 2M|1G] [--file PATH] [--node N] [--holes] [--hold] MIB\n",
+	      stderr);
 	return 1;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "huge", required_argument, NULL, 'H' },
-		{ "file", required_argument, NULL, 'f' },
-		{ "node", required_argument, NULL, 'n' },
-		{ "hold", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "huge", required_argument, NULL, 'H' }, { "file", required_argument, NULL, 'f' },
+		{ "node", required_argument, NULL, 'n' }, { "holes", no_argument, NULL, 'o' },
+		{ "hold", no_argument, NULL, 'h' },	  { NULL, 0, NULL, 0 },
 	};
 	struct sigaction action = { .sa_handler = end };
 	sigset_t blocked, before;
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 	int flags = MAP_ANONYMOUS | MAP_PRIVATE;
 	size_t step = 4096;
 	long node = -1;
-	int hold = 0, fd = -1, opt;
+	int hold = 0, holes = 0, fd = -1, opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
@@ -76,6 +76,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			node = atol(optarg);
+			break;
+		case 'o':
+			holes = 1;
 			break;
 		case 'h':
 			hold = 1;
@@ -123,8 +126,12 @@ int main(int argc, char **argv)
 			return 3;
 		}
 	}
+	if (holes)
+		madvise(memory, size, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < size; i += step)
 		memory[i] = 1;
+	for (size_t i = 0; holes && i < size; i += 2 * step)
+		madvise(memory + i, step, MADV_DONTNEED);
 	puts("touched");
 	fflush(stdout);
 

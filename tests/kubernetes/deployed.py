@@ -1,0 +1,213 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/kubernetes as it is, on a stock Kubernetes with a NUMA virtual machine: `kubectl apply -k`, the agent in its pod,
+with its own service account, capabilities and policies; a pod with a claim; an update; the removal.
+
+usage: tests/kubernetes/deployed.py [--systemd]
+
+With --systemd the machine has systemd, and kubelet its cgroup driver; without, the component without-systemd is used.
+"""
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from cluster import HERE, NAMESPACE, Cluster, eventually
+from harness import BUILD, PROJECT, check, finish, same
+from image import write_image
+from vm import Machine, Unavailable, make_image
+
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+NODE = "/api/v1/nodes/numa"
+# DAC_OVERRIDE, KILL, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYSLOG: linux/capability.h
+CAPABILITIES = (1, 5, 19, 21, 23, 34)
+SYSTEMD = "--systemd" in sys.argv[1:]
+SHELL = ("sh", "basename", "chmod", "cmp", "cp", "dirname", "mv", "nsenter", "readlink", "rm", "stat", "sync")
+# What differs from a cluster: there is no network for pods, so that the agent has the machine's (and two of them on one
+# machine cannot both name a port), and the API server is not where the Service would be.
+KUSTOMIZATION = """
+resources: [{base}]
+components: [{components}]
+patches:
+- patch: |
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {{name: numastow-agent, namespace: numastow-system}}
+    spec:
+      template:
+        spec:
+          hostNetwork: true
+          containers:
+          - name: agent
+            env:
+            - {{name: KUBERNETES_SERVICE_HOST, value: 10.0.2.2}}
+            - {{name: KUBERNETES_SERVICE_PORT, value: "{port}"}}
+- target: {{kind: DaemonSet}}
+  patch: |
+    - {{op: remove, path: /spec/template/spec/containers/0/ports}}
+    - {{op: replace, path: /spec/template/spec/containers/0/livenessProbe/httpGet/port, value: 7201}}
+"""
+
+
+def load_run():
+    """tests/kubernetes/run is a program; its Test looks at pods."""
+    loader = importlib.machinery.SourceFileLoader("run", f"{HERE}/run")
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
+    sys.modules["run"] = module
+    loader.exec_module(module)
+    return module
+
+
+class WithAccounts(Cluster):
+    """With service accounts, and the controller of DaemonSets."""
+
+    def start(self, name, *argv):
+        argv = list(argv)
+        if name == "kube-apiserver":
+            at = argv.index("--disable-admission-plugins")
+            del argv[at:at + 2]
+        elif name == "kube-controller-manager":
+            argv[argv.index("--controllers") + 1] += ",daemonset-controller,serviceaccount-controller," \
+                "root-ca-certificate-publisher-controller,garbage-collector-controller"
+            argv += ["--root-ca-file", f"{self.folder}/ca.crt", "--use-service-account-credentials=false"]
+        super().start(name, *argv)
+
+    def kubectl(self, *words):
+        return subprocess.run([f"{self.parts}/kubectl", "--kubeconfig", self.kubeconfig("admin"), *words], check=False,
+                              capture_output=True, text=True, timeout=300)
+
+
+class Deployed:
+    def __init__(self, cluster, machine, test):
+        self.c, self.m, self.test = cluster, machine, test
+        self.folder = f"{cluster.folder}/overlay"
+        os.makedirs(self.folder)
+
+    def apply(self):
+        kubernetes = f"{PROJECT}/deploy/kubernetes"
+        without = os.path.relpath(f"{kubernetes}/components/without-systemd", self.folder)
+        text = KUSTOMIZATION.format(base=os.path.relpath(f"{kubernetes}/base", self.folder), port=self.c.port,
+                                    components="" if SYSTEMD else without)
+        with open(f"{self.folder}/kustomization.yaml", "w", encoding="ascii") as out:
+            out.write(text)
+        done = self.c.kubectl("apply", "-k", self.folder)
+        return check("the base is applied", done.returncode == 0, done.stderr)
+
+    def agents(self):
+        """(name, UID, container) of the agent's pods that run."""
+        return [(p["metadata"]["name"], p["metadata"]["uid"], s["containerID"]) for p in self.c.items(PODS)
+                for s in p.get("status", {}).get("containerStatuses", []) if "running" in s.get("state", {})]
+
+    def said(self):
+        events = self.c.items(f"/api/v1/namespaces/{NAMESPACE}/events")
+        return [f"{e.get('reason')}: {e.get('message')}" for e in events][-8:] + [
+            self.m.out("tail -n 5 /var/log/pods/numastow-system_*/*/*.log")]
+
+    def start_node(self):
+        if not check("the machine boots", self.m.wait()):
+            return False
+        self.m.do("start_containerd")
+        if not check("containerd has the images", eventually(lambda: self.m.run("import_image")[0] == 0) and self.m.do(
+                '"$PARTS/ctr" -n k8s.io images import --local "$CLUSTER/numastow.tar"')):
+            return False
+        self.m.do("start_kubelet")
+        if not check("kubelet registers the machine", eventually(lambda: self.c.get(NODE))):
+            return False
+        eventually(lambda: any(x["type"] == "MemoryPressure" for x in self.c.get(NODE)["status"].get("conditions", [])))
+        self.c.patch(NODE, {"spec": {"taints": None}})
+        return True
+
+    def first(self):
+        check("the agent's pod runs", eventually(lambda: len(self.agents()) == 1), self.said())
+        published = eventually(lambda: len(self.test.published()) == 2)
+        if not check("it publishes both NUMA nodes", published, self.said()):
+            return False
+        pid = self.m.out("pidof numastow-agent")
+        sets = self.m.out(f"awk '/^Cap(Eff|Bnd):/ {{ print $2 }}' /proc/{pid}/status").split()
+        same("its capabilities are those that the manifest names, and it can have no others",
+             [int(one, 16) for one in sets], [sum(1 << bit for bit in CAPABILITIES)] * 2)
+        same("its cgroup namespace is the machine's", self.m.out(f"readlink /proc/{pid}/ns/cgroup"),
+             self.m.out("readlink /proc/1/ns/cgroup"))
+        if SYSTEMD:
+            check("it can ask systemd", self.m.do(f"test -S /proc/{pid}/root/run/dbus/system_bus_socket && "
+                                                  f"test -d /proc/{pid}/root/run/systemd/system"))
+        check("the hook is on the machine", self.m.do("/opt/numastow/bin/numastow-hook --version"))
+        return True
+
+    def update(self):
+        """A new pod beside the old one, while a pod with a claim runs."""
+        old, container = self.agents(), self.c.container("a")
+        done = self.c.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset/numastow-agent")
+        check("an update begins", done.returncode == 0, done.stderr)
+        new = eventually(lambda: [a for a in self.agents() if a not in old] if len(self.agents()) == 1 else None)
+        check("the new agent's pod takes the old one's place", new, (self.agents(), self.said()))
+        check("kubelet knows it by a socket of its own",
+              eventually(lambda: new and self.m.out("ls /var/lib/kubelet/plugins_registry").split() ==
+                         [f"numastow.io-{new[0][1]}-reg.sock"]), self.m.out("ls /var/lib/kubelet/plugins_registry"))
+        same("the running pod has not noticed", self.c.container("a"), container)
+        check("both NUMA nodes are published", eventually(lambda: len(self.test.published()) == 2), self.said())
+        self.test.make("b", cpus=2)
+        self.test.placed("a pod after the update", "b", 2)
+        self.test.promises("after an update")
+        check("the first is deleted, and its lease", self.test.remove("a") and eventually(lambda: len(
+            [r for r in self.test.records() if r["state"] == "lease"]) == 1), self.test.records())
+
+    def removal(self):
+        """The agent goes; a container restarts, and ends."""
+        container = self.test.running("b")
+        done = self.c.kubectl("-n", NAMESPACE, "delete", "daemonset", "numastow-agent", "--wait=false")
+        check("the DaemonSet is deleted", done.returncode == 0, done.stderr)
+        check("the agent has gone", eventually(lambda: not self.c.items(PODS) and not self.m.out("pidof numastow-agent")))
+        check("the hook has stayed", self.m.do("/opt/numastow/bin/numastow-hook --version"))
+        self.m.do(f"kill -KILL {container[1]['pid']}")
+        again = self.test.running("b", 0)
+        same("a container that restarts has its CPUs", again[1].get("cpus"), container[1]["cpus"])
+
+
+def whole(run, cluster):
+    with Machine(cluster, "v2-systemd" if SYSTEMD else "v2", f"{cluster.folder}/machine.log") as machine:
+        test = run.Test(cluster, machine)
+        deployed = Deployed(cluster, machine, test)
+        if deployed.start_node() and deployed.apply() and deployed.first():
+            test.make("a", cpus=3)
+            test.placed("a pod with a claim", "a", 3)
+            deployed.update()
+            deployed.removal()
+        same("the kernel has not complained", machine.end(0), 0)
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    run = load_run()
+    folder, where = f"{PROJECT}/build/kubernetes-deployed{'-systemd' if SYSTEMD else ''}", run.parts()
+    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
+        if not shutil.which(program):
+            run.unavailable(f"no {program} here; package {package} has it")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
+    make_image(f"{folder}/image.tar")
+    with open(f"{PROJECT}/VERSION", encoding="ascii") as handle:
+        name = f"localhost/numastow:{handle.read().strip()}"
+    write_image(f"{folder}/numastow.tar", name, {
+        **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
+        "/usr/bin/numastow": f"{BUILD}/numastow", "/usr/sbin/numastow-agent": f"{BUILD}/numastow-agent",
+        "/usr/libexec/numastow/numastow-hook": f"{BUILD}/numastow-hook",
+        "/usr/libexec/numastow/numastow-scope": f"{BUILD}/numastow-scope",
+        "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
+    cluster = WithAccounts(folder, where)
+    cluster.kubeconfig("kubelet", "10.0.2.2")
+    with cluster:
+        if check("the control plane starts", cluster.wait(), cluster.dead()):
+            try:
+                whole(run, cluster)
+            except Unavailable as why:
+                run.unavailable(why)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

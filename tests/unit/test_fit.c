@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/* base/fit: how columns share a terminal, and where texts wrap; base/grid: tables of texts. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fit.h"
+#include "base/grid.h"
+
+static void texts_wrap(void **state)
+{
+	static const struct {
+		const char *text;
+		int width;
+		const char *wanted;
+	} cases[] = {
+		{ "", 5, "" },
+		{ "one two", 7, "one two" },
+		{ "one two", 6, "one\ntwo" },
+		{ "one  two", 3, "one\ntwo" },
+		{ "one two ", 3, "one\ntwo" },
+		{ "0-3,8-11,16", 8, "0-3,\n8-11,16" },
+		{ "/a/bcd/efg", 7, "/a/bcd/\nefg" },
+		{ "abcdefgh", 3, "abc\ndef\ngh" },
+		{ "a bcdefgh", 3, "a\nbcd\nefg\nh" },
+		{ "\xc3\xa4\xc3\xb6\xc3\xbc", 2, "\xc3\xa4\xc3\xb6\n\xc3\xbc" },
+		{ "ab", 1, "a\nb" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char *wrapped = stow_fit_wrap(cases[i].text, cases[i].width);
+
+		assert_string_equal(wrapped, cases[i].wanted);
+		free(wrapped);
+	}
+}
+
+static void long_columns_yield(void **state)
+{
+	struct stow_fit columns[] = { { 5, 5, 0 }, { 60, 10, 0 }, { 20, 10, 0 }, { 4, 4, 0 } };
+	int shown[4], n = stow_fit_part(columns, 4, 1, 0, 50, shown);
+
+	assert_int_equal(n, 4);
+	assert_true(stow_fit_widths(columns, shown, n, 50));
+	assert_int_equal(columns[0].width, 5);
+	assert_int_equal(columns[1].width, 19);
+	assert_int_equal(columns[2].width, 19);
+	assert_int_equal(columns[3].width, 4);
+	assert_true(stow_fit_widths(columns, shown, n, 200));
+	assert_int_equal(columns[1].width, 60);
+}
+
+/* Each part has the keys, and something else. */
+static void parts_repeat_their_keys(void **state)
+{
+	const struct stow_fit columns[] = { { 4, 4, 0 }, { 6, 6, 0 }, { 9, 9, 0 }, { 50, 50, 0 } };
+	int shown[4];
+
+	assert_int_equal(stow_fit_part(columns, 4, 1, 0, 21, shown), 3);
+	assert_int_equal(stow_fit_part(columns, 4, 1, 0, 20, shown), 2);
+	assert_int_equal(stow_fit_part(columns, 4, 1, 2, 20, shown), 2);
+	assert_int_equal(shown[0], 0);
+	assert_int_equal(shown[1], 2);
+	assert_int_equal(stow_fit_part(columns, 4, 1, 3, 20, shown), 2);
+	assert_int_equal(shown[1], 3);
+	assert_int_equal(stow_fit_part(columns, 4, 1, 0, 0, shown), 4);
+}
+
+static int below(void *data, size_t row)
+{
+	return fprintf(data, "  below %zu\n", row) < 0;
+}
+
+static void grid_is(int width, bool after, const char *wanted)
+{
+	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false },
+							   { "N", 3, 0, true },
+							   { "WHY", 3, 8, false } };
+	char name[] = "abcdefgh", one[] = "1", why[] = "it does not fit", b[] = "b",
+	     many[] = "1234", none[] = "-";
+	char *cells[] = { name, one, why, b, many, none };
+	struct stow_grid grid = { .columns = columns, .n = 3, .width = width };
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	grid.after = after ? below : NULL;
+	grid.data = out;
+	assert_int_equal(stow_grid_print(out, &grid, cells, 2), 0);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, wanted);
+	free(text);
+}
+
+static void grids_fit(void **state)
+{
+	grid_is(0, true,
+		"NAME        N WHY\n"
+		"abcdefgh    1 it does not fit\n  below 0\n"
+		"b        1234 -\n  below 1\n");
+	grid_is(22, true,
+		"NAME        N WHY\n"
+		"abcdefgh    1 it does\n              not fit\n  below 0\n"
+		"b        1234 -\n  below 1\n");
+	grid_is(13, true,
+		"NAME        N\n"
+		"abcdefgh    1\n"
+		"b        1234\n"
+		"\n"
+		"NAME WHY\n"
+		"abcd it does\nefgh not fit\n  below 0\n"
+		"b    -\n  below 1\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(texts_wrap),
+		cmocka_unit_test(long_columns_yield),
+		cmocka_unit_test(parts_repeat_their_keys),
+		cmocka_unit_test(grids_fit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

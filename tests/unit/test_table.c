@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* cli/view/table: what columns are selected, and what a cell is in JSON. */
+#include "unit.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/view/table.h"
+
+enum { NAME, NODE, SIZE, RATIO, ONLINE, MORE };
+
+static const struct cli_column columns[] = {
+	{ "NAME", CLI_TREE, NULL, false, NULL },	 { "NODE", CLI_NUMBER, NULL, false, NULL },
+	{ "MAX-SIZE", CLI_SIZE, NULL, false, NULL },	 { "RATIO", CLI_REAL, NULL, true, NULL },
+	{ "ONLINE", CLI_BOOL, NULL, true, "is_online" }, { "MORE", CLI_LAST, NULL, true, NULL },
+	{ NULL, CLI_TEXT, NULL, false, NULL },
+};
+
+static struct cli_table *table_of(const struct cli_output *out)
+{
+	struct cli_table *table = NULL;
+	struct stow_err err = { 0 };
+
+	assert_int_equal(cli_table_new(columns, out, &table, &err), 0);
+	return table;
+}
+
+static void json_is(struct cli_table *table, const char *wanted)
+{
+	json_object *rows = cli_table_json(table);
+
+	assert_string_equal(json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN), wanted);
+	json_object_put(rows);
+	cli_table_free(table);
+}
+
+static void cells_have_types(void **state)
+{
+	const struct cli_output out = { .all = true };
+	struct cli_table *table = table_of(&out);
+	struct cli_row *row = cli_table_row(table, NULL);
+
+	cli_row_text(row, NAME, "one");
+	cli_row_signed(row, NODE, -1);
+	cli_row_number(row, SIZE, UINT64_MAX);
+	cli_row_real(row, RATIO, 0.5);
+	cli_row_number(row, ONLINE, 1);
+	cli_row_format(row, MORE, "%d \"%s\"", 2, "x");
+	json_is(table, "[{\"name\":\"one\",\"node\":-1,\"max_size\":18446744073709551615,"
+		       "\"ratio\":0.5,\"is_online\":true,\"more\":\"2 \\\"x\\\"\"}]");
+}
+
+/* What is not set is null, never 0; and so is what is no number. */
+static void unknown_is_null(void **state)
+{
+	const struct cli_output out = { .all = true };
+	struct cli_table *table = table_of(&out);
+	struct cli_row *row = cli_table_row(table, NULL);
+
+	cli_row_real(row, RATIO, NAN);
+	cli_row_text(row, NAME, NULL);
+	json_is(table, "[{\"name\":null,\"node\":null,\"max_size\":null,\"ratio\":null,"
+		       "\"is_online\":null,\"more\":null}]");
+}
+
+static void children_are_within(void **state)
+{
+	const struct cli_output out = { .columns = "NAME" };
+	struct cli_table *table = table_of(&out);
+	struct cli_row *a = cli_table_row(table, NULL), *b = cli_table_row(table, a);
+
+	cli_row_text(a, NAME, "a");
+	cli_row_text(b, NAME, "b");
+	cli_row_text(cli_table_row(table, b), NAME, "c");
+	cli_row_text(cli_table_row(table, a), NAME, "d");
+	json_is(table, "[{\"name\":\"a\",\"children\":[{\"name\":\"b\",\"children\":"
+		       "[{\"name\":\"c\"}]},{\"name\":\"d\"}]}]");
+}
+
+static void columns_are_selected(void **state)
+{
+	static const struct {
+		const char *list;
+		bool all;
+		const char *keys;
+	} cases[] = {
+		{ NULL, false, "name node max_size " },
+		{ NULL, true, "name node max_size ratio is_online more " },
+		{ "node,name", false, "node name " },
+		{ "NODE,node", false, "node " },
+		{ "+more", false, "name node max_size more " },
+		{ "+name,ratio", false, "name node max_size ratio " },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct cli_output out = { .columns = cases[i].list, .all = cases[i].all };
+		struct cli_table *table = table_of(&out);
+		json_object *rows;
+		char keys[128] = "";
+
+		(void)cli_table_row(table, NULL);
+		rows = cli_table_json(table);
+		json_object_object_foreach(json_object_array_get_idx(rows, 0), key, value) {
+			size_t len = strlen(keys);
+
+			assert_null(value);
+			snprintf(keys + len, sizeof(keys) - len, "%s ", key);
+		}
+		assert_string_equal(keys, cases[i].keys);
+		json_object_put(rows);
+		cli_table_free(table);
+	}
+}
+
+static void unknown_columns_are_refused(void **state)
+{
+	static const char *const lists[] = { "", "nose", "name,", "name,,node", "+", "na" };
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		const struct cli_output out = { .columns = lists[i] };
+		struct cli_table *table = NULL;
+		struct stow_err err = { 0 };
+
+		assert_int_equal(cli_table_new(columns, &out, &table, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "want columns of NAME,NODE,MAX-SIZE"));
+		assert_null(table);
+	}
+}
+
+static void nodes_are_filtered(void **state)
+{
+	struct cli_output out = { .nodes_given = true };
+	struct stow_err err = { 0 };
+
+	assert_int_equal(cli_output_take_nodes("0,2-3", &out.nodes, &err), 0);
+	assert_true(cli_output_wants_node(&out, 2));
+	assert_false(cli_output_wants_node(&out, 1));
+	assert_false(cli_output_wants_node(&out, -1));
+	assert_int_equal(cli_output_take_nodes("", &out.nodes, &err), -EINVAL);
+	out.nodes_given = false;
+	assert_true(cli_output_wants_node(&out, 1));
+}
+
+static void watch_has_a_least(void **state)
+{
+	struct stow_err err = { 0 };
+	uint64_t every = 0;
+
+	assert_int_equal(cli_output_take_watch(NULL, &every, &err), 0);
+	assert_int_equal(every, 2000000000);
+	assert_int_equal(cli_output_take_watch("500ms", &every, &err), 0);
+	assert_int_equal(every, 500000000);
+	assert_int_equal(cli_output_take_watch("1ms", &every, &err), -EINVAL);
+	assert_int_equal(cli_output_take_watch("x", &every, &err), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cells_have_types),
+		cmocka_unit_test(unknown_is_null),
+		cmocka_unit_test(children_are_within),
+		cmocka_unit_test(columns_are_selected),
+		cmocka_unit_test(unknown_columns_are_refused),
+		cmocka_unit_test(nodes_are_filtered),
+		cmocka_unit_test(watch_has_a_least),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

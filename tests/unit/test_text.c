@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+static void texts_are_cleaned(void **state)
+{
+	static const struct {
+		const char *in, *out;
+		size_t most;
+	} cases[] = {
+		{ "plain", "plain", 10 },
+		{ "a\nb\tc\x7f", "a?b?c?", 10 },
+		{ "\x1b[2J", "?[2J", 10 },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", 10 },
+		{ "\xe2\x82\xac\xf0\x9f\x98\x80", "\xe2\x82\xac\xf0\x9f\x98\x80", 10 },
+		{ "\xc2\x9b", "??", 10 },		 /* U+009B, a terminal's CSI */
+		{ "\xc0\xaf\xc1\x81", "????", 10 },	 /* overlong */
+		{ "\xe0\x80\xaf", "???", 10 },		 /* overlong */
+		{ "\xed\xa0\x80", "???", 10 },		 /* a surrogate */
+		{ "\xf4\x90\x80\x80", "????", 10 },	 /* above U+10FFFF */
+		{ "\xf8\x88\x80\x80\x80", "?????", 10 }, /* five bytes */
+		{ "\xe2\x82", "??", 10 },		 /* cut */
+		{ "x\xff", "x?", 10 },
+		{ "abcdef", "abc", 3 },
+		{ "ab\xe2\x82\xac", "ab", 4 }, /* not in the middle of one */
+		{ "ab\xe2\x82\xac", "ab\xe2\x82\xac", 5 },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		char *copy = stow_text_copy(cases[i].in, cases[i].most), text[16];
+
+		strcpy(text, cases[i].in);
+		stow_text_clean(text, cases[i].most);
+		assert_string_equal(text, cases[i].out);
+		assert_string_equal(copy, cases[i].out);
+		free(copy);
+	}
+}
+
+static void quotes_are_printable_ascii(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{ "", "" },
+		{ "gr\xc3\xbc\n\x7f", "gr????" },
+		{ "12345678", "12345678" },
+		{ "123456789", "12345678..." },
+		{ "1234567\xe2\x82\xac", "1234567?..." },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		char buf[12];
+
+		assert_ptr_equal(stow_text_quote(cases[i].in, buf, sizeof(buf)), buf);
+		assert_string_equal(buf, cases[i].out);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(texts_are_cleaned),
+		cmocka_unit_test(quotes_are_printable_ascii),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

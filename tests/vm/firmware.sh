@@ -1,0 +1,31 @@
+#!/bin/bash
+# The firmware's tables of a real guest, beside what its kernel made of them; the order of fallback beside the kernel's log.
+#
+# usage: tests/vm/run v2-hmat tests/vm/firmware.sh
+. "$(dirname "$0")/lib.sh"
+
+numastow=${NUMASTOW_PROGRAMS:-$vm_root/build/release}/numastow
+
+# log_fallback - "0: 0 1 2" for each node, as the kernel has printed them at boot
+log_fallback()
+{
+	dmesg | sed -nE 's/.*Fallback order for Node ([0-9]+: [0-9 ]+)$/\1/p' | sed 's/ *$//' | sort -u
+}
+
+firmware()
+{
+	"$numastow" topology --firmware --json | jq -c "$1"
+}
+
+check "the kernel agrees with the firmware" "$numastow" topology --firmware
+eq "tables" "$(firmware '[.tables[].state]')" '["read","read","read"]'
+eq "the node of each domain" "$(firmware '[.domains[] | [.domain, .node, .cpus]]')" '[[0,0,"0-3"],[1,1,"4-7"],[2,2,""]]'
+eq "SLIT" "$(firmware '[.distances[].distance]')" '[10,21,28,21,10,17,28,17,10]'
+eq "HMAT's latencies" "$(firmware '[.hmat[] | select(.what == "access latency").value]')" '[80,140,300,140,80,200]'
+eq "a memory-side cache" "$(firmware '.memory_side_caches[0].size')" 67108864
+eq "which the kernel shows, too" "$("$numastow" topology --json | jq '.nodes[2].memory_side_caches[0].size')" 67108864
+eq "the nearest initiator of node 2" "$("$numastow" topology --json | jq -c '.nodes[2].access[0] | [.initiators, .read_latency_ns]')" \
+	'["1",200]'
+eq "the order of fallback is the kernel's" "$("$numastow" topology --json |
+	jq -r '.nodes[] | "\(.id): \(.fallback | map(tostring) | join(" "))"')" "$(log_fallback)"
+vm_summary
