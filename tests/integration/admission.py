@@ -14,8 +14,7 @@ import ssl
 import subprocess
 
 from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port, metrics_of
-from fleetlib import eventually
-from harness import Temp, check, finish, run, same
+from harness import Temp, check, eventually, finish, run, same
 from kubelib import make_certificates
 
 SILENT = 10000

@@ -11,8 +11,7 @@ import stat
 import time
 
 from daemons import AGENT, SCHEDULER, agent, free_port, grpc_call, metrics_of, scheduler, tls
-from fleetlib import eventually
-from harness import PROJECT, Machine, Temp, check, finish, run, same
+from harness import PROJECT, Machine, Temp, check, eventually, finish, run, same
 
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
 

@@ -12,8 +12,7 @@ import ssl
 import time
 
 from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port, metrics_of
-from fleetlib import eventually
-from harness import Temp, check, finish, same
+from harness import Temp, check, eventually, finish, same
 from kubelib import Refusal, kubeconfig, make_certificates
 from objectlib import ObjectServer
 
@@ -268,11 +267,15 @@ def check_away(folder, certificates):
             if answer:
                 answer(handler)
             return bool(answer)
-        with bench.api.lock:
-            bench.api.faults = [fault]
-            for watcher in bench.api.watchers:
-                watcher.put({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
-        check("wrong answers were given", eventually(lambda: not left))
+        bench.api.faults = [fault]
+
+        def given():
+            """Watches that end are asked for again; one may only be beginning now."""
+            with bench.api.lock:
+                for watcher in bench.api.watchers if left else []:
+                    watcher.put({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+                return not left
+        check("wrong answers were given", eventually(given))
         bench.add_pod("after", pod, ns="y")
         check("and work goes on", eventually(lambda: ("y", name) in bench.templates()))
         program.process.terminate()

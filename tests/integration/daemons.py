@@ -13,12 +13,11 @@ import threading
 
 import grpc
 
-from harness import BUILD, PROJECT, run
+from harness import BUILD, PATIENCE, PROJECT, run
 
 AGENT = os.path.join(BUILD, "numastow-agent")
 SCHEDULER = os.path.join(BUILD, "numastow-scheduler")
 NUMASTOW = os.path.join(BUILD, "numastow")
-PATIENCE = 180  # seconds after which something that must happen has not
 
 
 class Daemon:

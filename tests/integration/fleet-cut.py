@@ -13,8 +13,7 @@ import threading
 
 from daemons import PATIENCE
 from etcdlib import ETCD, Etcd
-from fleetlib import eventually
-from harness import FULL, Temp, check, finish, skip
+from harness import FULL, Temp, check, eventually, finish, skip
 from netnslib import drop_namespaces, ip, make_namespaces
 from stormlib import NODES, Machine, Scheduler, Storm, leader_of, wait_for_leader
 

@@ -442,7 +442,7 @@ def check_directives(temp):
     machine, fake = Machine(f"{temp}/d"), FakeScheduler()
     direct = scheduler_pb2.Directive
     keep = scheduler_pb2.Reservation(
-        id="0123456789abcdef", node="d", numa_nodes="1", expires=time.time_ns() + 60 * SECOND,
+        id="0123456789abcdef", node="d", numa_nodes="1", expires=time.time_ns() + 3600 * SECOND,
         pod=pod(cpus=2, memory=GIB), parts=[node_pb2.ContainerPart(
             numa_node=1, cpus=2, memory_promised=GIB)])
 
@@ -465,7 +465,7 @@ def check_directives(temp):
             n.id == 0 and n.state == node_pb2.NUMA_NODE_STATE_FENCED for n in r.report.numa_nodes)))
         check("heartbeats come", fake.wait(lambda r: r.WhichOneof("kind") == "heartbeat"))
         fake.say(direct(id=2, reserve=scheduler_pb2.Reservation(
-            id="00000000000000bb", node="d", numa_nodes="1", expires=time.time_ns() + 60 * SECOND,
+            id="00000000000000bb", node="d", numa_nodes="1", expires=time.time_ns() + 3600 * SECOND,
             pod=pod(cpus=3), parts=[node_pb2.ContainerPart(numa_node=1, cpus=3)])))
         code, why = result(2) or (0, "")
         check("a reservation without room is refused with the reason",

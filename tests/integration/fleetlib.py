@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from daemons import AGENT, NUMASTOW, PATIENCE, SCHEDULER, Daemon
 from etcdlib import Etcd
-from harness import MIB, PROJECT, check, run
+from harness import MIB, PROJECT, check, eventually, run
 
 ON_ETCD = os.environ.get("ENGINE") == "etcd"  # schedulers store there, where a test does not say
 PYTHON = tempfile.mkdtemp(prefix="numastow-python-")  # of this test: others make theirs at the same time
@@ -80,16 +80,6 @@ def status_of(function, *args, **kwargs):
         return error.code().name, error.details()
 
 
-def eventually(function, seconds=PATIENCE):
-    """What the function returned in the end: something true, or the last false thing."""
-    end = time.monotonic() + seconds
-    while True:
-        found = function()
-        if found or time.monotonic() > end:
-            return found
-        time.sleep(0.05)
-
-
 # --- our programs ---------------------------------------------------------------------------------
 
 
@@ -112,8 +102,10 @@ def store_of(data):
 def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0, config="/dev/null"):
     """The program and its port; with that many descriptors."""
     limited = ["prlimit", f"--nofile={limit}", "--"] if limit else []
+    # On a busy computer a machine may be silent for longer than by default.
+    patient = ["--stale-after", "60s"] if config == "/dev/null" else []
     program = Daemon([*limited, SCHEDULER, "--config", config, "--listen", listen, "--metrics", "",
-                      "--confirm-within", "60s", *store_of(data), *options])
+                      "--confirm-within", "60s", *patient, *store_of(data), *options])
     said = program.wait("listening")
     if not said:
         check("the scheduler listens", False, program.said)

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
@@ -20,6 +21,7 @@ BUILD = os.environ.get("NUMASTOW_BUILD") or os.path.join(PROJECT, "build/release
 HOOK_ON_ROOT = os.path.join(BUILD, "tests/tools/hook-on-root")
 HOOK = os.path.join(BUILD, "numastow-hook")
 FULL = "--full" in sys.argv[1:]
+PATIENCE = 180  # seconds after which something that must happen has not
 
 counts = {"ok": 0, "not ok": 0, "skip": 0}
 
@@ -44,6 +46,16 @@ def skip(what, why):
 def finish():
     print(f"{counts['ok']} passed, {counts['not ok']} failed, {counts['skip']} skipped")
     sys.exit(1 if counts["not ok"] else 0)
+
+
+def eventually(function, seconds=PATIENCE):
+    """What the function returned in the end: something true, or the last false thing."""
+    end = time.monotonic() + seconds
+    while True:
+        found = function()
+        if found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
 
 
 class Temp:

@@ -652,7 +652,9 @@ def check_drain(folder, certificates):
                       bench.conditions(1))
                 check(f"{end}: the NUMA node has the taint", eventually(lambda: tainted() == ["numastow.io/fence"]),
                       bench.api.devices())
-                same(f"{end}: another NUMA node's share has none", bench.conditions(2), IN_PLACE)
+                # The claims are written one after the other.
+                check(f"{end}: another NUMA node's share has none", eventually(lambda: bench.conditions(2) == IN_PLACE),
+                      bench.conditions(2))
                 same(f"{end}: nothing is offline", states(), {"online"})
                 if end == "cancelled":
                     done = run([*fleet, "cancel", *words], "")

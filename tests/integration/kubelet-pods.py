@@ -7,8 +7,7 @@ import shutil
 import signal
 
 from daemons import AGENT, Daemon, free_port
-from fleetlib import eventually
-from harness import Machine, Temp, check, claim, finish, hook, leftovers, same
+from harness import Machine, Temp, check, claim, eventually, finish, hook, leftovers, same
 from kubelib import ApiServer, kubeconfig, make_certificates
 
 UID = "11111111-2222-4333-8444-555555555555"

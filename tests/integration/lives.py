@@ -3,9 +3,8 @@
 """Pods, leases, and containers that come twice: who gets what, and whose it stays."""
 import json
 import os
-import time
 
-from harness import (Machine, Temp, check, finish, hook, leftovers, placed_cpus, query, same)
+from harness import (Machine, Temp, check, eventually, finish, hook, leftovers, placed_cpus, query, same)
 
 PREFIX = "numastow.io/"
 CONFIG = "/etc/numastow/config.yaml"
@@ -280,14 +279,6 @@ def modes(path):
     empty(machine, "modes")
 
 
-def until(what, seconds=120):
-    """Asks again until it is true; the last answer."""
-    end = time.monotonic() + seconds
-    while not (answer := what()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return answer
-
-
 def expiry(path):
     # One that lasts, however long the next step takes.
     machine = Machine(f"{path}-held")
@@ -303,7 +294,7 @@ def expiry(path):
     hook(machine, "precreate", machine.config("t"))
     then = machine.container("then", ours(cpus="2", nodes="0"))
     check("a lease that has run out makes room for who needs it",
-          until(lambda: hook(machine, "apply", then).code == 0))
+          eventually(lambda: hook(machine, "apply", then).code == 0))
     same("... and is in the history as expired",
          query(machine, "SELECT count(*) FROM event WHERE kind = 'expired'"), [(1,)])
     result = hook(machine, "apply", state)
@@ -311,7 +302,7 @@ def expiry(path):
     hook(machine, "precreate", machine.config("then").replace("slice/then", "slice/never"))
     said = []
     check("gc collects a lease that nobody adopts",
-          until(lambda: said.append(hook(machine, "gc").out) or "expired 1" in said[-1]), said[-1:])
+          eventually(lambda: said.append(hook(machine, "gc").out) or "expired 1" in said[-1]), said[-1:])
     machine.end("t")
     machine.end("then")
     empty(machine, "expiry")

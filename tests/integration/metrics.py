@@ -3,6 +3,7 @@
 """/metrics of both programs: Prometheus' rules for names and types (those of `promtool check metrics`, which is
 asked, too, where it is installed: Debian's package takes 96 MB), docs/metrics.md against what is there, and values that others set alarms on;
 the clients' errors in one sentence."""
+import itertools
 import os
 import re
 import shutil
@@ -107,16 +108,20 @@ def check_metrics(folder):
         check("who leads, since when, with which store", eventually(lambda: re.search(
             rf"^leader \S+:{server.port}, for [0-9ms]+, store sqlite:{folder}/data$",
             command("nodes", port=server.port).out, re.M)), shown)
+        check_head(server.port, odd)
         odd.close()
-        check_head(server.port)
 
 
-def check_head(port):
+def check_head(port, agent):
     """numastow watch | head: ends as other programs do, without a word."""
     with subprocess.Popen([NUMASTOW, "watch", "--config", "/dev/null", "--scheduler", f"127.0.0.1:{port}"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
         watch.stdout.readline()
         watch.stdout.close()
+        modes = itertools.cycle((node_pb2.MODE_ENFORCE, node_pb2.MODE_OBSERVE))
+        check("watch | head: ends when it has to write", eventually(
+            lambda: agent.send_change(mode=next(modes)) or watch.poll() is not None))
+        watch.kill()
         said = watch.stderr.read()
         same("watch | head: ends by SIGPIPE, in silence", (watch.wait(), said), (-signal.SIGPIPE, b""))
 

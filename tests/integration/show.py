@@ -4,9 +4,10 @@
 on odd trees."""
 import json
 import os
+import signal
 import subprocess
 
-from harness import BUILD, Machine, Temp, as_list, check, finish, hook, parse_list, run, same
+from harness import BUILD, Machine, Temp, as_list, check, eventually, finish, hook, parse_list, run, same
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 
@@ -26,24 +27,17 @@ def one(*words):
     return json.loads(done.out)["processes"]
 
 
-def on_this_machine():
-    """A process of ours that is bound to one CPU, beside a plain reading."""
-    cpu = min(os.sched_getaffinity(0))
-    child = subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "echo; read x"], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE)
-    child.stdout.readline()
-    pid = child.pid
-    found = one(str(pid))
-    same("one process", [p["pid"] for p in found], [pid])
-    thread = found[0]["threads"][0]
-    same("its CPUs", parse_list(thread["cpus"]), {cpu})
-    same("its nodes", parse_list(thread["mems"]), parse_list(status(pid, "Mems_allowed_list")))
-    same("its name", thread["name"], status(pid, "Name"))
-    same("where it ran", thread["cpu"], cpu)
+def show_one(pid):
+    return json.loads(show("--json", str(pid)).out)["processes"][0]
+
+
+def numa_maps(pid):
     with open(f"/proc/{pid}/numa_maps", encoding="utf-8") as handle:
-        maps = handle.read().splitlines()
-    stack = [line.split()[1] for line in maps if " stack" in line]
-    same("its policy, and from which mapping", [thread["policy"], thread["policy_from"]], [stack[0], "stack"])
+        return handle.read().splitlines()
+
+
+def pages_of(maps):
+    """{node: bytes}"""
     nodes = {}
     for line in maps:
         words = dict(w.split("=", 1) for w in line.split() if "=" in w)
@@ -51,7 +45,30 @@ def on_this_machine():
         for key, value in words.items():
             if key[0] == "N" and key[1:].isdigit():
                 nodes[int(key[1:])] = nodes.get(int(key[1:]), 0) + int(value) * size
-    same("its pages", {n["node"]: n["bytes"] for n in found[0]["pages"]}, nodes)
+    return nodes
+
+
+def on_this_machine():
+    """A process of ours that is bound to one CPU, beside a plain reading."""
+    cpu = min(os.sched_getaffinity(0))
+    child = subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "echo; read x"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    child.stdout.readline()
+    pid = child.pid
+    os.kill(pid, signal.SIGSTOP)  # what it does after its line would take pages
+    found = one(str(pid))
+    same("one process", [p["pid"] for p in found], [pid])
+    thread = found[0]["threads"][0]
+    same("its CPUs", parse_list(thread["cpus"]), {cpu})
+    same("its nodes", parse_list(thread["mems"]), parse_list(status(pid, "Mems_allowed_list")))
+    same("its name", thread["name"], status(pid, "Name"))
+    same("where it ran", thread["cpu"], cpu)
+    maps = numa_maps(pid)
+    stack = [line.split()[1] for line in maps if " stack" in line]
+    same("its policy, and from which mapping", [thread["policy"], thread["policy_from"]], [stack[0], "stack"])
+    # The kernel may move or take a page between two readings.
+    check("its pages", eventually(lambda: pages_of(numa_maps(pid)) ==
+                                  {n["node"]: n["bytes"] for n in show_one(pid)["pages"]}), (show_one(pid)["pages"], numa_maps(pid)))
     listed = one()
     restricted = len(os.sched_getaffinity(0)) > 1 or pid in [p["pid"] for p in listed]
     check("it is among the restricted ones", not restricted or pid in [p["pid"] for p in listed] or
@@ -60,6 +77,7 @@ def on_this_machine():
     check("as text", text.code == 0 and f"process {pid}, sh" in text.out and "POLICY" in text.out, text)
     raw = show("--raw", "--noheadings", "--output", "TID,CPUS", str(pid))
     same("raw, with two columns", raw.out.split(), [str(pid), str(cpu)])
+    os.kill(pid, signal.SIGCONT)
     child.communicate(b"x\n")
     done = show(str(pid))
     check("a process that has ended: one line", done.one_line() and str(pid) in done.err, done)

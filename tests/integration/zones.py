@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 
-from fleetlib import eventually
-from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
+from harness import BUILD, PROJECT, Temp, check, eventually, finish, run, same, skip
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 NODE = "/sys/devices/system/node"
