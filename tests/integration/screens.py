@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import termios
+from difflib import unified_diff
 
 from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, add_memory, as_list, check, finish, hook, same, skip
 
@@ -35,6 +36,11 @@ def environment(**more):
     return {**kept, "TERM": "xterm", "LC_ALL": "C.UTF-8", **more}
 
 
+# Once in some thousand programs that end right after they have written much, the kernel gives the reader EIO before
+# the last of it; so the terminal stays open, and a zero byte says that all is written.
+THEN_ZERO = '"$@"; code=$?; printf "\\0"; exit $code'
+
+
 def on_terminal(words, width, **env):
     """The exit code of a command and what it wrote to a terminal; its errors go elsewhere."""
     master, slave = pty.openpty()
@@ -42,18 +48,15 @@ def on_terminal(words, width, **env):
     attributes = termios.tcgetattr(slave)
     attributes[1] &= ~termios.OPOST  # "\n" stays "\n"
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    with subprocess.Popen([NUMASTOW, *words], stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE,
-                          env=environment(**env)) as program:
-        os.close(slave)
+    with subprocess.Popen(["sh", "-c", THEN_ZERO, "sh", NUMASTOW, *words], stdin=subprocess.DEVNULL, stdout=slave,
+                          stderr=subprocess.DEVNULL, env=environment(**env)) as program:
         written = b""
-        try:
-            while data := os.read(master, 65536):
-                written += data
-        except OSError:
-            pass  # EIO: the program has closed it
-        os.close(master)
-        program.stderr.read()
-        return program.wait(), written.decode()
+        while not written.endswith(b"\0"):
+            written += os.read(master, 65536)
+        code = program.wait()
+    os.close(slave)
+    os.close(master)
+    return code, written[:-1].decode()
 
 
 def piped(words, **env):
@@ -194,12 +197,14 @@ def look(where, words, fixed=True):
     for width in WIDTHS:
         found, screens[width] = at_width(words, width)
         bad += found
-    _, text = on_terminal(words, 80)
+    code, text = on_terminal(words, 80)
+    if code not in (0, 4):
+        bad.append(f"with colours: exit {code}")
     COLOURS.update(SGR.findall(text))
     if CONTROL.search(SGR.sub("", text)):
         bad.append(f"more than colours: {text!r}")
     if fixed and SGR.sub("", text) != screens[80]:
-        bad.append("the text depends on colours")
+        bad += ["the text depends on colours:", *unified_diff(screens[80].split("\n"), SGR.sub("", text).split("\n"))]
     _, text = piped(words)
     if CONTROL.search(text):
         bad.append(f"piped: control characters: {text!r}")
