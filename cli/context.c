@@ -38,6 +38,22 @@ bool cli_ledger_hidden(struct stow_root *root)
 	return fd == -EACCES;
 }
 
+struct stow_ledger *cli_ledger_look(struct stow_root *root, const char *lacking)
+{
+	struct stow_ledger *ledger = NULL;
+	struct stow_err why = { 0 };
+	int r = stow_ledger_open(root, false, &ledger, &why);
+
+	if (r < 0 && cli_ledger_hidden(root))
+		fprintf(stderr,
+			"numastow: %s: only root can read this machine's ledger; `numastow node` "
+			"asks the agent\n",
+			lacking);
+	else if (r < 0 && r != -ENOENT)
+		fprintf(stderr, "numastow: %s: %s\n", lacking, why.msg);
+	return ledger;
+}
+
 static int open_all(struct cli_context *context, const char *sysroot, bool create, bool anyway,
 		    struct stow_err *err)
 {

@@ -26,6 +26,11 @@ int cli_context_open_anyway(struct cli_context *context, const char *sysroot, bo
 			    struct stow_err *err);
 /* Return whether there is a ledger that the caller may not read. */
 bool cli_ledger_hidden(struct stow_root *root);
+/* Open the ledger for a subcommand that shows the rest without it: a machine where nothing was
+ * placed has none, and only root can read it. Where it cannot be read, print one line to standard
+ * error that begins with `lacking`, as in "grants are not shown". Return NULL without a ledger;
+ * otherwise it is the caller's. */
+struct stow_ledger *cli_ledger_look(struct stow_root *root, const char *lacking);
 void cli_context_done(struct cli_context *context);
 
 /* Find the records of a container by its id or an unambiguous prefix of it, as Podman and Docker

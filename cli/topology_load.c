@@ -6,16 +6,17 @@
 #include "cli/context.h"
 #include "cli/topology_view.h"
 
-/* Without a ledger nothing was granted. */
 static void load_ledger(struct stow_root *root, struct topology_data *data)
 {
-	if (stow_ledger_open(root, false, &data->ledger, NULL) == 0 &&
-	    stow_ledger_usage(data->ledger, &data->usage, NULL) == 0)
+	struct stow_err why = { 0 };
+
+	data->ledger = cli_ledger_look(root, "grants are not shown");
+	if (!data->ledger)
+		return;
+	if (stow_ledger_usage(data->ledger, &data->usage, &why) == 0)
 		data->view.usage = data->usage;
-	if (cli_ledger_hidden(root))
-		fputs("numastow: grants are not shown: only root can read this machine's ledger; "
-		      "`numastow node` asks the agent\n",
-		      stderr);
+	else
+		fprintf(stderr, "numastow: grants are not shown: %s\n", why.msg);
 }
 
 static int load(struct stow_root *root, struct topology_data *data, struct stow_err *err)

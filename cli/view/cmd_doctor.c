@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -83,11 +84,10 @@ static int examine(void *data)
 	doctor_versions(asked->root, &runc, &crun);
 	options.runc = runc;
 	options.crun = crun;
-	if (cli_ledger_hidden(asked->root))
-		fputs("numastow: grants, and other users' processes, are examined for root only\n",
+	if (geteuid() != 0 && asked->root->live)
+		fputs("numastow: other users' processes are not examined: this needs root\n",
 		      stderr);
-	else
-		(void)stow_ledger_open(asked->root, false, &ledger, NULL);
+	ledger = cli_ledger_look(asked->root, "grants are not examined");
 	r = stow_doctor_examine(asked->root, ledger, &options, &findings, &err);
 	if (r == 0)
 		r = doctor_print(&findings, asked->level, &asked->out, &err);

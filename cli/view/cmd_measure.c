@@ -11,6 +11,7 @@
 #include "base/math.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/context.h"
 #include "cli/view/measure.h"
 #include "cli/view/measure_machine.h"
 #include "cli/view/output.h"
@@ -415,7 +416,8 @@ static int prepare(struct measure *m, struct stow_err *err)
 				       &m->topology, err);
 	if (r < 0)
 		return r;
-	if (stow_ledger_open(m->root, false, &ledger, NULL) == 0)
+	ledger = cli_ledger_look(m->root, "exclusive CPUs are not spared");
+	if (ledger)
 		(void)stow_ledger_usage(ledger, &m->usage, NULL);
 	measure_machine_read(m->root, &m->machine);
 	m->options.line = m->machine.line >= sizeof(void *) && m->machine.line <= 4096

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cgroup/procs.h"
+#include "cli/context.h"
 #include "grant/cpuview.h"
 #include "node/topology.h"
 
@@ -28,8 +29,8 @@ int show_view_open(struct show_view *view, struct stow_err *err)
 	(void)stow_root_read_idset(view->root, &view->memory, NULL,
 				   "/sys/devices/system/node/has_memory");
 	(void)stow_config_read_anyway(view->root, &view->config, NULL);
-	/* Without a ledger that the caller may read, nothing is known of containers. */
-	if (stow_ledger_open(view->root, false, &view->ledger, NULL) == 0)
+	view->ledger = cli_ledger_look(view->root, "containers are not shown");
+	if (view->ledger)
 		(void)stow_ledger_records(view->ledger, NULL, &view->records, &view->n_records,
 					  NULL);
 	return 0;

@@ -158,6 +158,20 @@ def check_hidden(temp):
           "\nNothing could be compared with the kernel.\n" in result.out, result.out)
 
 
+def check_damaged_ledger(temp):
+    """What cannot be read is said; the rest is shown."""
+    machine = Machine(f"{temp}/damaged", cpus=4)
+    machine.container("web", {"numastow.io/cpus": "1", "numastow.io/cpu-mode": "exclusive"})
+    same("web is placed", hook(machine, "apply", machine.state("web")).code, 0)
+    with open(f"{machine.path}/run/numastow/ledger.db", "wb") as handle:
+        handle.write(b"this is no database" * 1000)
+    for words, lacking in ((["topology"], "grants are not shown"), (["topology", "--table"], "grants are not shown"),
+                           (["show"], "containers are not shown"), (["doctor"], "grants are not examined")):
+        result = run([NUMASTOW, words[0], "--sysroot", machine.path, *words[1:]], "")
+        check(f"{' '.join(words)}: one line says that the ledger is damaged", result.code in (0, 4) and
+              re.fullmatch(f"numastow: {lacking}: .*ledger.*\n", result.err), result)
+
+
 def check_device_tree(temp):
     machine = Machine(f"{temp}/dt", cpus=4)
     root = machine.path
@@ -282,6 +296,7 @@ with Temp() as where:
     check_usage(where)
     check_firmware(where)
     check_hidden(where)
+    check_damaged_ledger(where)
     check_device_tree(where)
     check_odd(where)
     check_svg(where)
