@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Prints what kept a memory block online, in lines below the block's. */
+/* What kept a memory block online. */
 
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/root.h"
 #include "node/memblock.h"
+#include "pages/culprit.h"
 
 /* Open the kernel's log, from now on. The caller closes the descriptor. Negative: not available. */
 int cli_blame_open(struct stow_root *root);
 
-/* Print the culprits that the log has shown since the last call; without any, the suspects. */
-void cli_blame(struct stow_root *root, int kmsg, const struct stow_memblocks *list, uint64_t id);
+/* Find the culprits that the log has shown since the last call; without any, the suspects. The
+ * caller frees them with stow_culprits_done(). A negative errno: the block's pages cannot be
+ * read. */
+int cli_blame(struct stow_root *root, int kmsg, const struct stow_memblocks *list, uint64_t id,
+	      struct stow_culprits *ret, struct stow_err *err);
+/* Print them, in lines below the block's. */
+void cli_blame_print(const struct stow_culprits *culprits);

@@ -6,11 +6,6 @@
 
 /* The keys are documented in numastow-blocks(1) and keep their meaning. */
 
-static json_object *text_json(const char *text)
-{
-	return json_object_new_string(text);
-}
-
 static json_object *kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size)
 {
 	json_object *o = json_object_new_object();
@@ -28,8 +23,8 @@ static json_object *owner_json(struct json_writer *w, const struct blocks_view *
 	const char *path = blocks_cgroup_path(view, owner->inode);
 	char id[128];
 
-	json_put(w, o, "cgroup", text_json(path));
-	json_put(w, o, "container", text_json(stow_cgroup_container(path, id, sizeof(id))));
+	json_put_text(w, o, "cgroup", path);
+	json_put_text(w, o, "container", stow_cgroup_container(path, id, sizeof(id)));
 	json_put(w, o, "inode", json_object_new_uint64(owner->inode));
 	json_put(w, o, "bytes", kinds_json(w, owner->pages, view->page_size));
 	return o;
@@ -44,7 +39,7 @@ static json_object *use_json(struct json_writer *w, const struct blocks_view *vi
 	for (size_t i = 0; i < use->n_pools; i++) {
 		json_object *pool = json_object_new_object();
 
-		json_put(w, pool, "size", json_object_new_uint64(use->pools[i].size));
+		json_put(w, pool, "page_size", json_object_new_uint64(use->pools[i].size));
 		json_put(w, pool, "pages", json_object_new_uint64(use->pools[i].pages));
 		json_put(w, pool, "used", json_object_new_uint64(use->pools[i].used));
 		json_append(w, pools, pool);
@@ -60,20 +55,34 @@ static json_object *use_json(struct json_writer *w, const struct blocks_view *vi
 	return o;
 }
 
+/* The kernel does not say of a block whether it can leave: true and false are what is sure. */
+static void put_removable(struct json_writer *w, json_object *o, enum stow_leave can)
+{
+	if (can == STOW_LEAVE_UNKNOWN)
+		json_object_object_add(o, "removable", NULL);
+	else
+		json_put(w, o, "removable", json_object_new_boolean(can == STOW_LEAVE_YES));
+}
+
 static json_object *row_json(struct json_writer *w, const struct blocks_view *view,
 			     const struct blocks_row *row)
 {
+	const struct stow_memblock *block = row->block;
 	json_object *o = json_object_new_object();
 	const char *device = blocks_device(view, row);
 
-	json_put(w, o, "id", json_object_new_uint64(row->block->id));
-	json_put(w, o, "start", json_object_new_uint64(row->block->id * view->list->block_size));
-	json_put(w, o, "state", text_json(stow_memblock_state_name(row->block->state)));
-	json_put(w, o, "node", json_object_new_int(row->block->node));
-	json_put(w, o, "zones", text_json(row->block->zones));
-	json_put(w, o, "device", text_json(device ? device : ""));
-	json_put(w, o, "removable", text_json(stow_leave_name(row->leave.can)));
-	json_put(w, o, "reason", text_json(row->leave.why));
+	json_put(w, o, "block", json_object_new_uint64(block->id));
+	json_put_range(w, o, block->id * view->list->block_size, view->list->block_size);
+	json_put(w, o, "size", json_object_new_uint64(view->list->block_size));
+	json_put_text(w, o, "state",
+		      block->state == STOW_MEMBLOCK_UNKNOWN
+			      ? ""
+			      : stow_memblock_state_name(block->state));
+	json_put_node(w, o, block->node);
+	json_put_text(w, o, "zones", block->zones);
+	json_put_text(w, o, "device", device ? device : "");
+	put_removable(w, o, row->leave.can);
+	json_put_text(w, o, "reason", row->leave.why);
 	if (view->owners && row->use)
 		json_put(w, o, "use", use_json(w, view, row->use));
 	return o;
@@ -83,13 +92,13 @@ static json_object *device_json(struct json_writer *w, const struct stow_memdev 
 {
 	json_object *o = json_object_new_object();
 
-	json_put(w, o, "name", text_json(device->name));
-	json_put(w, o, "alias", text_json(device->alias));
-	json_put(w, o, "kind", text_json(stow_memdev_kind_name(device->kind)));
-	json_put(w, o, "path", text_json(device->path));
-	json_put(w, o, "start", json_object_new_uint64(device->start));
+	json_put_text(w, o, "name", device->name);
+	json_put_text(w, o, "alias", device->alias);
+	json_put_text(w, o, "kind", stow_memdev_kind_name(device->kind));
+	json_put_text(w, o, "path", device->path);
+	json_put_range(w, o, device->start, device->size);
 	json_put(w, o, "size", json_object_new_uint64(device->size));
-	json_put(w, o, "blocks", json_object_new_uint64(device->n_blocks));
+	json_put(w, o, "n_blocks", json_object_new_uint64(device->n_blocks));
 	return o;
 }
 
@@ -110,7 +119,7 @@ static json_object *view_json(struct json_writer *w, const struct blocks_view *v
 	json_put(w, o, "offline", json_object_new_uint64((view->n_rows - online) * size));
 	json_put(w, o, "blocks", blocks);
 	json_put(w, o, "devices", devices);
-	json_put(w, o, "not_known", text_json(view->unknown ? view->unknown : ""));
+	json_put_text(w, o, "not_known", view->unknown ? view->unknown : "");
 	return o;
 }
 
@@ -119,5 +128,5 @@ int blocks_print_json(const struct blocks_view *view)
 	struct json_writer w = { .ok = true };
 	json_object *o = view_json(&w, view);
 
-	return json_print(&w, o);
+	return json_print(&w, json_with_version(o));
 }

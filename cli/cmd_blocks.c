@@ -153,7 +153,7 @@ int cmd_blocks(int argc, char **argv)
 		"  -a, --all          print one line for each block\n"
 		"  -n, --node N       only blocks of NUMA node N\n"
 		"  -o, --owners       show their contents and owners (root only)\n"
-		"  -j, --json         print JSON, see numastow-blocks(1)\n"
+		"  -J, --json         print JSON, see numastow-blocks(1)\n"
 		"  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another machine's\n"
 		"  -h, --help         print this text\n",
 		0,
@@ -162,7 +162,7 @@ int cmd_blocks(int argc, char **argv)
 	struct asked asked = { .sysroot = "/", .node = -1 };
 	const struct cli_option options[] = {
 		{ "all", 'a', .flag = &asked.all },
-		{ "json", 'j', .flag = &asked.json },
+		{ "json", 'J', .flag = &asked.json },
 		{ "node", 'n', .take = parse_node, .value = &asked.node },
 		{ "owners", 'o', .flag = &asked.owners },
 		{ "sysroot", 's', .text = &asked.sysroot },

@@ -133,7 +133,7 @@ static const char help[] =
 	"  --revoke               with MACHINE: revoke unused reservations instead of waiting\n"
 	"                         for them\n"
 	"  --detach               do not wait for the end; see `numastow drains`\n"
-	"  -j, --json             one JSON object for each message\n"
+	"  -J, --json             one JSON object for each message\n"
 	"  -h, --help             print this text\n"
 	"\n"
 	"With MACHINE the scheduler drains a machine of the fleet. Otherwise the agent drains "
@@ -241,7 +241,7 @@ int cmd_drain(int argc, char **argv)
 		{ "removal-timeout", .take = take_long_time, .value = &d->removal_timeout },
 		{ "revoke", .flag = &d->revoke },
 		{ "detach", .flag = &d->detach },
-		{ "json", 'j', .flag = &asked.json },
+		{ "json", 'J', .flag = &asked.json },
 		CLI_FLEET_OPTIONS(&asked.fleet),
 		{ 0 },
 	};

@@ -10,6 +10,8 @@
 #include "cli/cli.h"
 #include "cli/context.h"
 #include "cli/drain_view.h"
+#include "cli/json_writer.h"
+#include "cli/message.h"
 #include "cli/options.h"
 
 /* --- drains --------------------------------------------------------------- */
@@ -22,12 +24,13 @@ static void print(PbDrain *const *drains, size_t n, bool json)
 		drain_view_list(drains, n, false);
 		return;
 	}
+	/* The message with which the agent answers. */
 	out = json_object_new_object();
 	list = json_object_new_array();
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(list, drain_view_drain_json(drains[i]));
+		json_object_array_add(list, cli_message_json(&drains[i]->base));
 	json_object_object_add(out, "drains", list);
-	cli_print_json(out);
+	cli_print_json(json_with_version(out));
 }
 
 static int print_rows(const struct stow_drain_row *rows, size_t n, bool json, struct stow_err *err)
@@ -72,14 +75,14 @@ int cmd_drains(int argc, char **argv)
 		"[--cluster | MACHINE] [--json]",
 		"Show running drains of this machine, or of the fleet",
 		"  --cluster      show the scheduler's drains, of all machines or of MACHINE\n"
-		"  -j, --json     as JSON\n"
+		"  -J, --json     as JSON\n"
 		"  -h, --help     print this text\n" CLI_FLEET_HELP,
 		1,
 		NULL
 	};
 	bool fleet = false, json = false;
 	const struct cli_option options[] = { { "cluster", .flag = &fleet },
-					      { "json", 'j', .flag = &json },
+					      { "json", 'J', .flag = &json },
 					      CLI_FLEET_OPTIONS(&fleet),
 					      { "timeout", .flag = &fleet, .argument = true },
 					      { 0 } };
@@ -111,7 +114,7 @@ static int cancel(const char *id, bool json)
 		struct json_object *out = json_object_new_object();
 
 		json_object_object_add(out, "id", json_object_new_string(whole));
-		cli_print_json(out);
+		cli_print_json(json_with_version(out));
 	} else {
 		printf("drain %s is being cancelled\n", whole);
 	}
@@ -124,7 +127,7 @@ int cmd_cancel(int argc, char **argv)
 						"[--cluster] [ID]",
 						"Cancel a drain and undo it",
 						"  --cluster      cancel a drain of the scheduler\n"
-						"  -j, --json     as JSON\n"
+						"  -J, --json     as JSON\n"
 						"  -h, --help     print this text\n"
 						"  ID             a drain's id or the beginning of "
 						"it; without it, the only drain\n" CLI_FLEET_HELP,
@@ -132,7 +135,7 @@ int cmd_cancel(int argc, char **argv)
 						NULL };
 	bool fleet = false, json = false;
 	const struct cli_option options[] = { { "cluster", .flag = &fleet },
-					      { "json", 'j', .flag = &json },
+					      { "json", 'J', .flag = &json },
 					      CLI_FLEET_OPTIONS(&fleet),
 					      { "timeout", .flag = &fleet, .argument = true },
 					      { 0 } };

@@ -9,54 +9,82 @@
 #include "cli/asked.h"
 #include "cli/cli.h"
 #include "cli/context.h"
+#include "cli/json_writer.h"
 #include "cli/options.h"
 #include "place/explain.h"
 
 struct options {
 	const char *sysroot, *container, *ns;
-	bool json;
+	bool json, nodes_only, quiet;
 };
 
-/* Return CLI_OK when the request fits, CLI_FAILED when not, or -errno. */
-static int explain(const struct options *options, const struct cli_asked *asked,
-		   struct stow_err *err)
+/* Print a plan or a refusal. Return the exit code. */
+static int print(const struct options *options, const struct stow_request *request,
+		 const struct stow_plan *plan, const struct stow_refusal *refusal)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (options->json) {
+		cli_print_json(json_with_version(stow_explain_json(request, plan, refusal)));
+	} else if (options->nodes_only && plan) {
+		text = stow_idset_to_list(&plan->nodes);
+		printf("%s\n", text ? text : "");
+	} else if (options->nodes_only) {
+		/* Standard output has nodes or nothing, for programs. */
+		fprintf(stderr, "numastow: no room for %s\n", refusal->text);
+	} else if (!options->quiet) {
+		text = stow_explain_text(request, plan, refusal);
+		fputs(text ? text : "", stdout);
+	}
+	return plan ? CLI_OK : CLI_NOT_FIT;
+}
+
+/* Make a request of the annotations. *ret_usage: what is wrong was typed. */
+static int parse(const struct options *options, const struct cli_asked *asked,
+		 const struct stow_config *config, struct stow_request *ret, bool *ret_usage,
+		 struct stow_err *err)
+{
+	const char *name;
+	int r = 0;
+
+	if (!options->container && stow_request_members(asked->annotations, asked->n, &name, 1))
+		r = stow_err_set(err, EINVAL,
+				 "KEY.%.64s is for one container of a pod: name it with "
+				 "--container",
+				 name);
+	if (r == 0)
+		r = stow_request_parse(asked->annotations, asked->n, options->container,
+				       (const char *const *)config->allowed_keys,
+				       config->default_policy, ret, err);
+	if (r > 0)
+		r = stow_request_complete(ret, &(struct stow_limits){ 0 }, false, err);
+	else if (r == 0)
+		r = stow_err_set(err, EINVAL, "no annotation is for this container");
+	*ret_usage = r == -EINVAL && !asked->file;
+	return r;
+}
+
+/* Return the exit code. */
+static int explain(const struct options *options, const struct cli_asked *asked)
 {
 	_cleanup_(stow_refusal_free_ptr) struct stow_refusal *refusal = NULL;
 	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	_cleanup_(cli_context_done) struct cli_context context;
 	struct stow_subject subject = { .ns = options->ns, .name = options->container };
 	struct stow_request request;
-	const char *name;
+	struct stow_err err;
+	bool usage = false;
 	int r;
 
-	if (!options->container && stow_request_members(asked->annotations, asked->n, &name, 1))
-		return stow_err_set(err, EINVAL,
-				    "KEY.%.64s is for one container of a pod: name it with "
-				    "--container",
-				    name);
-	r = cli_context_open(&context, options->sysroot, false, err);
-	if (r < 0)
-		return r;
-	r = stow_request_parse(asked->annotations, asked->n, options->container,
-			       (const char *const *)context.config->allowed_keys,
-			       context.config->default_policy, &request, err);
+	r = cli_context_open(&context, options->sysroot, false, &err);
 	if (r == 0)
-		return stow_err_set(err, EINVAL, "no annotation is for this container");
-	if (r > 0)
-		r = stow_request_complete(&request, &(struct stow_limits){ 0 }, false, err);
-	if (r < 0)
-		return r;
-	r = stow_grant_plan(&context.grant, &subject, &request, &plan, &refusal, err);
-	if (r < 0 && !refusal)
-		return r;
-	if (options->json) {
-		cli_print_json(stow_explain_json(&request, plan, refusal));
-	} else {
-		_cleanup_free_ char *text = stow_explain_text(&request, plan, refusal);
-
-		fputs(text ? text : "", stdout);
-	}
-	return r < 0 ? CLI_FAILED : CLI_OK;
+		r = parse(options, asked, context.config, &request, &usage, &err);
+	if (r == 0)
+		r = stow_grant_plan(&context.grant, &subject, &request, &plan, &refusal, &err);
+	if (r == 0 || refusal)
+		return print(options, &request, plan, refusal);
+	(void)cli_fail(&err);
+	return usage ? cli_bad_usage("explain") : CLI_FAILED;
 }
 
 int cmd_explain(int argc, char **argv)
@@ -68,7 +96,9 @@ int cmd_explain(int argc, char **argv)
 		"  -f, --file FILE       read annotations from a JSON file; - for standard input\n"
 		"  -c, --container NAME  the container of the pod, for KEY.NAME\n"
 		"  -n, --namespace NAME  the namespace whose caps apply\n"
-		"  -j, --json            as JSON\n"
+		"      --nodes-only      print the NUMA nodes only, as a list: 0,2-3\n"
+		"  -J, --json            print JSON\n"
+		"  -q, --quiet           print errors only: the exit code is 3 without room\n"
 		"  -s, --sysroot DIR     read a copied tree\n"
 		"  KEY                   an annotation, with or without numastow.io/\n",
 		INT_MAX,
@@ -80,7 +110,9 @@ int cmd_explain(int argc, char **argv)
 	const struct cli_option known[] = { { "file", 'f', .text = &file },
 					    { "container", 'c', .text = &options.container },
 					    { "namespace", 'n', .text = &options.ns },
-					    { "json", 'j', .flag = &options.json },
+					    { "nodes-only", .flag = &options.nodes_only },
+					    { "json", 'J', .flag = &options.json },
+					    { "quiet", 'q', .flag = &options.quiet },
 					    { "sysroot", 's', .text = &options.sysroot },
 					    { 0 } };
 	int r = cli_options(&usage, known, argc, argv);
@@ -88,12 +120,21 @@ int cmd_explain(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (!file && optind == argc)
+	if (options.json && options.nodes_only) {
+		fputs("numastow: --nodes-only and --json exclude each other\n", stderr);
 		return cli_bad_usage("explain");
-	r = file ? cli_asked_file(&asked, file, &err) : 0;
-	for (int i = optind; i < argc && r == 0; i++)
-		r = cli_asked_argument(&asked, argv[i], &err);
+	}
+	if (!file && optind == argc) {
+		fputs("numastow: explain: the request is missing, such as cpus=4 memory=8Gi\n",
+		      stderr);
+		return cli_bad_usage("explain");
+	}
+	if (file && cli_asked_file(&asked, file, &err) < 0)
+		return cli_fail(&err);
+	for (r = 0; optind < argc && r == 0; optind++)
+		r = cli_asked_argument(&asked, argv[optind], &err);
 	if (r == 0)
-		r = explain(&options, &asked, &err);
-	return r < 0 ? cli_fail(&err) : r;
+		return explain(&options, &asked);
+	(void)cli_fail(&err);
+	return cli_bad_usage("explain");
 }

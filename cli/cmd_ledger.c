@@ -30,14 +30,14 @@ int cmd_ledger(int argc, char **argv)
 		"ledger",
 		"[--json] [--sysroot DIR]",
 		"Show the grants of this machine's containers",
-		"  -j, --json         as JSON\n"
+		"  -J, --json         as JSON\n"
 		"  -s, --sysroot DIR  read the ledger of a copied tree\n",
 		0,
 		NULL
 	};
 	const char *sysroot = NULL;
 	bool json = false;
-	const struct cli_option options[] = { { "json", 'j', .flag = &json },
+	const struct cli_option options[] = { { "json", 'J', .flag = &json },
 					      { "sysroot", 's', .text = &sysroot },
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);

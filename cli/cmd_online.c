@@ -1,54 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow online, offline: memory blocks, by number. */
+/* numastow online, offline: memory blocks, by number, address or size. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/idlist.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "cli/blame.h"
 #include "cli/cli.h"
+#include "cli/online.h"
 #include "cli/options.h"
-#include "node/hotplug.h"
-#include "node/memblock.h"
 
 #define OFFLINE_TIMEOUT (10 * STOW_SECOND) /* for each block */
-
-struct asked {
-	const char *sysroot, *blocks;
-	bool offline;
-	enum stow_memblock_zone zone;
-	uint64_t timeout;
-};
-
-struct tally {
-	size_t done, already, failed;
-};
-
-/* Check that all blocks exist, before anything is changed. */
-static int all_there(const struct stow_memblocks *list, const uint64_t *ids, size_t n,
-		     struct stow_err *err)
-{
-	if (!list->n_blocks)
-		return stow_err_set(err, EOPNOTSUPP,
-				    "this kernel has no memory blocks (no memory hotplug)");
-	if (!n)
-		return stow_err_set(err, EINVAL, "no memory block is named");
-	for (size_t i = 0; i < n; i++)
-		if (!stow_memblocks_find(list, ids[i]))
-			return stow_err_set(err, ENOENT,
-					    "there is no memory block %" PRIu64
-					    "; they are %" PRIu64 " to %" PRIu64,
-					    ids[i], list->blocks[0].id,
-					    list->blocks[list->n_blocks - 1].id);
-	return 0;
-}
 
 /* Return whether the block is online already, but in another zone. */
 static bool in_other_zone(const struct stow_memblock *block, enum stow_memblock_zone zone)
@@ -59,15 +28,21 @@ static bool in_other_zone(const struct stow_memblock *block, enum stow_memblock_
 	       (zone == STOW_ZONE_MOVABLE ? !movable : zone == STOW_ZONE_KERNEL && movable);
 }
 
-static int act(struct stow_root *root, const struct asked *asked, const struct stow_memblock *block,
-	       struct stow_err *err)
+/* Return 1 when done, 0 when it was so already. */
+static int act(struct stow_root *root, const struct online_asked *asked,
+	       const struct stow_memblock *block, struct stow_err *err)
 {
-	if (asked->offline)
-		return stow_memblock_offline(root, block->id, asked->timeout, NULL, NULL, err);
-	if (in_other_zone(block, asked->zone))
+	enum stow_memblock_state other =
+		asked->offline ? STOW_MEMBLOCK_ONLINE : STOW_MEMBLOCK_OFFLINE;
+
+	if (!asked->offline && in_other_zone(block, asked->zone))
 		return stow_err_set(err, EEXIST, "it is online in zone %s; take it offline first",
 				    block->zones);
-	return stow_memblock_online(root, block->id, asked->zone, err);
+	if (asked->dry_run)
+		return block->state == other;
+	return asked->offline
+		       ? stow_memblock_offline(root, block->id, asked->timeout, NULL, NULL, err)
+		       : stow_memblock_online(root, block->id, asked->zone, err);
 }
 
 /* Return whether an error would be the same for every block. */
@@ -84,89 +59,146 @@ static const char *without_block(const char *msg)
 	return colon ? colon + 2 : msg;
 }
 
-static int act_on_all(struct stow_root *root, const struct asked *asked,
-		      const struct stow_memblocks *list, const uint64_t *ids, size_t n,
-		      struct tally *tally, struct stow_err *err)
+static void blame(struct stow_root *root, int kmsg, const struct stow_memblocks *list,
+		  struct online_result *result)
 {
-	_cleanup_close_ int kmsg = asked->offline ? cli_blame_open(root) : -EBADF;
+	struct stow_err err;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct stow_memblock *block = stow_memblocks_find(list, ids[i]);
-		int r = act(root, asked, block, err);
+	result->blamed = true;
+	if (cli_blame(root, kmsg, list, result->block->id, &result->culprits, &err) < 0)
+		snprintf(result->unknown, sizeof(result->unknown), "%.250s", err.msg);
+}
 
-		if (fails_for_all(r) && !tally->done && !tally->already && !tally->failed)
+/* Keep the result of one block. */
+static void keep(struct online_results *results, struct online_result *result,
+		 const struct online_asked *asked, int r, const struct stow_err *err)
+{
+	if (r < 0)
+		result->state = ONLINE_FAILED;
+	else if (r == 0)
+		result->state = ONLINE_ALREADY;
+	else
+		result->state = asked->dry_run ? ONLINE_PLANNED : ONLINE_DONE;
+	if (r < 0)
+		snprintf(result->reason, sizeof(result->reason), "%s", without_block(err->msg));
+	results->count[result->state]++;
+	results->n++;
+}
+
+/* Act on one block after the other, until as many as wanted are as asked. */
+static int act_on_all(struct stow_root *root, const struct online_asked *asked,
+		      const struct stow_memblocks *list, const struct online_choice *choice,
+		      struct online_results *results, struct stow_err *err)
+{
+	_cleanup_close_ int kmsg =
+		asked->offline && !asked->dry_run ? cli_blame_open(root) : -EBADF;
+
+	results->list = calloc(choice->n + 1, sizeof(*results->list));
+	if (!results->list)
+		return stow_err_sys(err, ENOMEM, "memory blocks");
+	for (size_t i = 0; i < choice->n; i++) {
+		struct online_result *result = &results->list[results->n];
+		int r;
+
+		if (results->n - results->count[ONLINE_FAILED] == choice->wanted)
+			break;
+		result->block = stow_memblocks_find(list, choice->ids[i]);
+		r = act(root, asked, result->block, err);
+		if (fails_for_all(r) && !results->n)
 			return r;
-		if (r >= 0) {
-			printf("%" PRIu64 ": %s\n", ids[i], r ? "done" : "already");
-			(*(r ? &tally->done : &tally->already))++;
-			continue;
-		}
-		tally->failed++;
-		printf("%" PRIu64 ": failed: %s\n", ids[i], without_block(err->msg));
+		keep(results, result, asked, r, err);
 		if (r == -ETIMEDOUT || r == -EBUSY)
-			cli_blame(root, kmsg, list, ids[i]);
-		fflush(stdout);
+			blame(root, kmsg, list, result);
+		online_print(asked, result);
 	}
 	return 0;
 }
 
-static void audit(const struct stow_root *root, const struct asked *asked,
-		  const struct tally *tally)
+static void audit(const struct stow_root *root, const struct online_asked *asked,
+		  const struct online_results *results)
 {
 	const struct stow_log_field fields[] = {
 		{ "NUMASTOW_ACTION", asked->offline ? "offline" : "online" },
 	};
 	char line[512];
 
-	if (!root->live || !tally->done)
+	if (!root->live || !results->count[ONLINE_DONE])
 		return;
-	snprintf(line, sizeof(line), "%zu of the memory blocks %.300s went %s", tally->done,
-		 asked->blocks, asked->offline ? "offline" : "online");
+	snprintf(line, sizeof(line), "%zu memory blocks of %.300s went %s",
+		 results->count[ONLINE_DONE], asked->what, asked->offline ? "offline" : "online");
 	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
 }
 
-static int run(const struct asked *asked)
+/* Print the end. Return the exit code. */
+static int finish(const struct online_asked *asked, const struct stow_memblocks *list,
+		  const struct online_choice *choice, const struct online_results *results)
+{
+	size_t good = results->n - results->count[ONLINE_FAILED];
+	char some[32], all[32];
+
+	online_print_sum(asked, list, results);
+	if (asked->json && online_print_json(asked, list, choice, results) < 0) {
+		fputs("numastow: out of memory\n", stderr);
+		return CLI_FAILED;
+	}
+	if (good >= choice->wanted)
+		return CLI_OK;
+	if (choice->size)
+		fprintf(stderr, "numastow: %s of %s went %s\n",
+			stow_format_size(good * list->block_size, some, sizeof(some)),
+			stow_format_size(choice->size, all, sizeof(all)),
+			asked->offline ? "offline" : "online");
+	return good ? CLI_PARTIAL : CLI_FAILED;
+}
+
+static int run(const struct online_asked *asked)
 {
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(online_results_done) struct online_results results = { 0 };
+	_cleanup_(online_choice_done) struct online_choice choice = { 0 };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	_cleanup_free_ uint64_t *ids = NULL;
 	struct stow_err err = { 0 };
-	struct tally tally = { 0 };
-	size_t n = 0;
 	int r;
 
-	r = stow_idlist_parse(asked->blocks, &ids, &n, &err);
+	r = stow_root_open(asked->sysroot, &root, &err);
 	if (r == 0)
-		r = stow_root_open(asked->sysroot, &root, &err);
-	if (r == 0)
-		r = stow_memblocks_read(root, STOW_MEMBLOCK_ZONES, &list, &err);
-	if (r == 0)
-		r = all_there(&list, ids, n, &err);
-	if (r == 0 && root->live && geteuid() != 0)
+		r = stow_memblocks_read(root, STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_DEVICE, &list,
+					&err);
+	if (r < 0)
+		return cli_fail(&err);
+	r = online_choose(&list, asked, &choice, &err);
+	if (r < 0) {
+		(void)cli_fail(&err);
+		return r == -EINVAL || r == -ERANGE
+			       ? cli_bad_usage(asked->offline ? "offline" : "online")
+		       : r == -ENOSPC ? CLI_NOT_FIT
+				      : CLI_FAILED;
+	}
+	if (root->live && geteuid() != 0 && !asked->dry_run)
 		r = stow_err_set(&err, EPERM,
 				 "only the machine's root may take memory online or offline");
 	if (r == 0)
-		r = act_on_all(root, asked, &list, ids, n, &tally, &err);
+		r = act_on_all(root, asked, &list, &choice, &results, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	audit(root, asked, &tally);
-	printf("%zu done, %zu already, %zu failed\n", tally.done, tally.already, tally.failed);
-	if (!tally.failed)
-		return CLI_OK;
-	return tally.done + tally.already ? CLI_PARTIAL : CLI_FAILED;
+	audit(root, asked, &results);
+	return finish(asked, &list, &choice, &results);
 }
 
-static int parse_arguments(int argc, char **argv, const char *name, struct asked *asked)
+static int parse_arguments(int argc, char **argv, const char *name, struct online_asked *asked)
 {
 	if (optind + 1 == argc) {
-		asked->blocks = argv[optind];
+		asked->what = argv[optind];
 		return run(asked);
 	}
 	if (optind == argc)
-		fprintf(stderr, "numastow: %s: the list of blocks is missing, such as 48-55,60\n",
+		fprintf(stderr,
+			"numastow: %s: which memory is missing: blocks such as 48-55,60, "
+			"addresses such as 0x40000000-0x7fffffff, or a size such as 4G\n",
 			name);
 	else
-		fprintf(stderr, "numastow: %s takes one list of blocks, like 48-55,60\n", name);
+		fprintf(stderr, "numastow: %s: \"%.64s\": unexpected argument\n", name,
+			argv[optind + 1]);
 	return cli_bad_usage(name);
 }
 
@@ -188,24 +220,54 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 	return stow_parse_duration(text, value, err);
 }
 
+static int parse_nodes(const char *text, void *value, struct stow_err *err)
+{
+	int r = stow_idset_parse(text, value, err);
+
+	if (r == 0 && stow_idset_empty(value))
+		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
+	return r;
+}
+
+#define COMMON_OPTIONS(a)                                                                   \
+	{ "blocks", 'b', .flag = &(a)->blocks }, { "dry-run", .flag = &(a)->dry_run },      \
+		{ "node",                                                                   \
+		  'N',                                                                      \
+		  .flag = &(a)->nodes_given,                                                \
+		  .argument = true,                                                         \
+		  .take = parse_nodes,                                                      \
+		  .value = &(a)->nodes },                                                   \
+		{ "json", 'J', .flag = &(a)->json }, { "quiet", 'q', .flag = &(a)->quiet }, \
+		{ "sysroot", 's', .text = &(a)->sysroot },                                  \
+	{                                                                                   \
+		0                                                                           \
+	}
+
+#define COMMON_HELP                                                                       \
+	"  -N, --node LIST    with SIZE: of these NUMA nodes only\n"                      \
+	"  -b, --blocks       the argument is a list of blocks, as without this option\n" \
+	"      --dry-run      print which blocks these are, and change nothing\n"         \
+	"  -J, --json         print JSON\n"                                               \
+	"  -q, --quiet        print errors only\n"                                        \
+	"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"                 \
+	"  -h, --help         print this text\n"
+
 int cmd_online(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"online",
-		"[--zone movable|kernel] BLOCKS",
-		"Bring memory blocks online",
+		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
+		"Bring memory online: blocks (48-55,60), addresses (0x40000000-0x7fffffff), or so "
+		"much\nof what is offline (4G), from the lowest block",
 		"  -z, --zone ZONE    movable: what is put there can leave again; kernel: for\n"
-		"                     anything. The kernel's own choice when not given\n"
-		"  -s, --sysroot DIR  write to DIR, a copy of a machine's /sys\n"
-		"  -h, --help         print this text\n",
+		"                     anything. The kernel's own choice when not "
+		"given\n" COMMON_HELP,
 		INT_MAX,
 		NULL
 	};
-	struct asked asked = { .sysroot = "/" };
+	struct online_asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {
-		{ "zone", 'z', .take = parse_zone, .value = &asked.zone },
-		{ "sysroot", 's', .text = &asked.sysroot },
-		{ 0 },
+		{ "zone", 'z', .take = parse_zone, .value = &asked.zone }, COMMON_OPTIONS(&asked)
 	};
 	int r = cli_options(&usage, options, argc, argv);
 
@@ -216,20 +278,19 @@ int cmd_offline(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"offline",
-		"[--timeout TIME] BLOCKS",
-		"Take memory blocks offline, one after the other. The kernel moves what is in them",
-		"  -t, --timeout TIME  give up on a block after this time (10s)\n"
-		"  -s, --sysroot DIR   write to DIR, a copy of a machine's /sys\n"
-		"  -h, --help          print this text\n",
+		"[OPTION...] BLOCKS | ADDRESSES | SIZE",
+		"Take memory offline, one block after the other: blocks (48-55,60), addresses\n"
+		"(0x40000000-0x7fffffff), or so much of what can go offline (4G), from the highest "
+		"block.\n"
+		"The kernel moves what is in them",
+		"  -t, --timeout TIME give up on a block after this time (10s)\n" COMMON_HELP,
 		INT_MAX,
 		NULL
 	};
-	struct asked asked = { .sysroot = "/", .offline = true, .timeout = OFFLINE_TIMEOUT };
-	const struct cli_option options[] = {
-		{ "timeout", 't', .take = parse_timeout, .value = &asked.timeout },
-		{ "sysroot", 's', .text = &asked.sysroot },
-		{ 0 },
-	};
+	struct online_asked asked = { .sysroot = "/", .offline = true, .timeout = OFFLINE_TIMEOUT };
+	const struct cli_option options[] = { { "timeout", 't', .take = parse_timeout,
+						.value = &asked.timeout },
+					      COMMON_OPTIONS(&asked) };
 	int r = cli_options(&usage, options, argc, argv);
 
 	return r >= 0 ? r : parse_arguments(argc, argv, "offline", &asked);

@@ -14,8 +14,7 @@
 static bool plain(int argc, char **argv, bool *ret_json, const char **ret_sysroot)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0 ||
-		    strcmp(argv[i], "-J") == 0)
+		if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-J") == 0)
 			*ret_json = true;
 		else if ((strcmp(argv[i], "--sysroot") == 0 || strcmp(argv[i], "-s") == 0) &&
 			 i + 1 < argc)

@@ -30,14 +30,14 @@ int cmd_why(int argc, char **argv)
 		"why",
 		"[--json] [ID]",
 		"Show where a container was placed or why it was refused, and what happened since",
-		"  -j, --json  as JSON\n"
+		"  -J, --json  as JSON\n"
 		"  ID          a container's id or the beginning of it; without it, the newest 100 "
 		"events of all\n",
 		1,
 		NULL
 	};
 	bool json = false;
-	const struct cli_option options[] = { { "json", 'j', .flag = &json }, { 0 } };
+	const struct cli_option options[] = { { "json", 'J', .flag = &json }, { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
 	struct stow_err err;
 

@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cgroup/paths.h"
 #include "cli/cli.h"
 #include "cli/drain_view.h"
+#include "cli/json_writer.h"
 #include "cli/message.h"
 #include "pages/kind.h"
 #include "pages/owners.h"
@@ -150,64 +149,64 @@ static void print_text(const struct explained *e)
 	drain_view_culprits(e->suspects);
 }
 
-static struct json_object *kinds_json(const uint64_t *pages, uint64_t page_size)
+static json_object *kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size)
 {
-	struct json_object *out = json_object_new_object();
+	json_object *out = json_object_new_object();
 
 	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
-		json_object_object_add(out, stow_page_kind_name((enum stow_page_kind)kind),
-				       json_object_new_uint64(pages[kind] * page_size));
+		json_put(w, out, stow_page_kind_name((enum stow_page_kind)kind),
+			 json_object_new_uint64(pages[kind] * page_size));
 	return out;
 }
 
-static struct json_object *owners_json(const struct explained *e)
+static json_object *owners_json(struct json_writer *w, const struct explained *e)
 {
 	const struct stow_block_use *use = e->use.blocks;
-	struct json_object *out = json_object_new_array();
+	json_object *out = json_object_new_array();
 
 	for (size_t i = 0; i < use->n_owners; i++) {
-		struct json_object *owner = json_object_new_object();
+		json_object *owner = json_object_new_object();
+		const char *path = e->paths[i] ? e->paths[i] : "";
 		char id[128] = "";
 
-		json_object_object_add(
-			owner, "container",
-			json_object_new_string(
-				e->paths[i] ? stow_cgroup_container(e->paths[i], id, sizeof(id))
-					    : ""));
-		json_object_object_add(owner, "cgroup",
-				       json_object_new_string(e->paths[i] ? e->paths[i] : ""));
-		json_object_object_add(owner, "bytes",
-				       kinds_json(use->owners[i].pages, e->use.page_size));
-		json_object_array_add(out, owner);
+		json_put_text(w, owner, "container", stow_cgroup_container(path, id, sizeof(id)));
+		json_put_text(w, owner, "cgroup", path);
+		json_put(w, owner, "bytes", kinds_json(w, use->owners[i].pages, e->use.page_size));
+		json_append(w, out, owner);
 	}
 	return out;
 }
 
-static void print_json(const struct explained *e)
+/* Add what is in the block, as far as it is known. */
+static void put_contents(struct json_writer *w, json_object *out, const struct explained *e)
 {
-	struct json_object *out = json_object_new_object(), *suspects;
+	json_object *suspects = json_object_new_array();
 
-	json_object_object_add(out, "block", json_object_new_uint64(e->block->id));
-	json_object_object_add(out, "bytes", json_object_new_uint64(e->all.block_size));
-	json_object_object_add(out, "numa_node", json_object_new_int(e->block->node));
-	json_object_object_add(out, "state",
-			       json_object_new_string(stow_memblock_state_name(e->block->state)));
-	json_object_object_add(out, "zone", json_object_new_string(e->block->zones));
-	json_object_object_add(out, "device", json_object_new_string(device_name(e)));
-	json_object_object_add(out, "known", json_object_new_boolean(e->known));
-	if (e->known) {
-		json_object_object_add(out, "kinds",
-				       kinds_json(e->use.blocks[0].pages, e->use.page_size));
-		json_object_object_add(out, "owners", owners_json(e));
-		suspects = json_object_new_array();
-		for (size_t i = 0; i < e->suspects->n_culprits; i++)
-			json_object_array_add(suspects,
-					      cli_message_json(&e->suspects->culprits[i]->base));
-		json_object_object_add(out, "suspects", suspects);
-	} else {
-		json_object_object_add(out, "reason", json_object_new_string(e->why.msg));
-	}
-	cli_print_json(out);
+	json_put(w, out, "kinds", kinds_json(w, e->use.blocks[0].pages, e->use.page_size));
+	json_put(w, out, "owners", owners_json(w, e));
+	for (size_t i = 0; i < e->suspects->n_culprits; i++)
+		json_append(w, suspects, cli_message_json(&e->suspects->culprits[i]->base));
+	json_put(w, out, "suspects", suspects);
+}
+
+static int print_json(const struct explained *e)
+{
+	struct json_writer w = { .ok = true };
+	json_object *out = json_object_new_object();
+
+	json_put(&w, out, "block", json_object_new_uint64(e->block->id));
+	json_put(&w, out, "size", json_object_new_uint64(e->all.block_size));
+	json_put_node(&w, out, e->block->node);
+	json_put_text(&w, out, "state",
+		      e->block->state == STOW_MEMBLOCK_UNKNOWN
+			      ? ""
+			      : stow_memblock_state_name(e->block->state));
+	json_put_text(&w, out, "zones", e->block->zones);
+	json_put_text(&w, out, "device", device_name(e));
+	json_put_text(&w, out, "reason", e->known ? "" : e->why.msg);
+	if (e->known)
+		put_contents(&w, out, e);
+	return json_print(&w, json_with_version(out));
 }
 
 int drain_explain(const char *block, bool json)
@@ -221,10 +220,10 @@ int drain_explain(const char *block, bool json)
 		r = find_block(&e, block, &err);
 	if (r == 0) {
 		look_inside(&e);
-		if (json)
-			print_json(&e);
-		else
+		if (!json)
 			print_text(&e);
+		else if (print_json(&e) < 0)
+			r = stow_err_set(&err, ENOMEM, "out of memory");
 	}
 	explained_done(&e);
 	return r < 0 ? cli_fail(&err) : CLI_OK;

@@ -7,11 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "base/clock.h"
 #include "base/idlist.h"
 #include "base/parse.h"
+#include "base/status.h"
 #include "cli/cli.h"
 #include "cli/drain_asked.h"
 #include "cli/message.h"
@@ -241,19 +240,24 @@ static void show_text(struct drain_view *view, const PbDrainProgress *p)
 
 void drain_view_show(struct drain_view *view, const PbDrainProgress *p)
 {
-	if (view->json) {
-		struct json_object *json = drain_view_progress_json(p);
-
-		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(json);
-	} else {
+	if (view->json)
+		cli_message_line(cli_message_json(&p->base));
+	else
 		show_text(view, p);
-	}
 	fflush(stdout);
 	view->last = p->step;
+	view->code = p->code;
 	if (p->step == PB_DRAIN_STEP_FAILED || p->step == PB_DRAIN_STEP_CANCELLED)
 		snprintf(view->error, sizeof(view->error), "%s",
 			 *p->message ? p->message : step_name(p));
+}
+
+/* Return the exit code of a drain that did not succeed. */
+static int failure(const struct drain_view *view)
+{
+	if (view->interrupted)
+		return CLI_INTERRUPTED;
+	return view->code == STOW_STATUS_RESOURCE_EXHAUSTED ? CLI_NOT_FIT : CLI_FAILED;
 }
 
 int drain_view_finish(struct drain_view *view)
@@ -267,12 +271,10 @@ int drain_view_finish(struct drain_view *view)
 		return CLI_OK;
 	case PB_DRAIN_STEP_PARTIAL:
 		return CLI_PARTIAL;
-	case PB_DRAIN_STEP_CANCELLED:
-		return view->interrupted ? CLI_INTERRUPTED : CLI_FAILED;
 	case PB_DRAIN_STEP_PLANNED:
 		return view->dry_run ? CLI_OK : CLI_FAILED;
 	default:
-		return view->interrupted ? CLI_INTERRUPTED : CLI_FAILED;
+		return failure(view);
 	}
 }
 
@@ -317,28 +319,4 @@ void drain_view_list(PbDrain *const *drains, size_t n, bool with_node)
 		       d->progress ? step_name(p) : "waiting", SIZE(p->bytes_offline, some),
 		       SIZE(p->bytes_total, all), *p->message ? "; " : "", p->message);
 	}
-}
-
-/* --- JSON ----------------------------------------------------------------- */
-
-/* Nothing may be removed (yet): omit the word. */
-static struct json_object *put_release(struct json_object *json, const PbDrainProgress *p)
-{
-	if (!p->release)
-		json_object_object_add(json, "release", json_object_new_string(""));
-	return json;
-}
-
-struct json_object *drain_view_progress_json(const PbDrainProgress *p)
-{
-	return put_release(cli_message_json(&p->base), p);
-}
-
-struct json_object *drain_view_drain_json(const PbDrain *drain)
-{
-	struct json_object *out = cli_message_json(&drain->base), *progress;
-
-	if (json_object_object_get_ex(out, "progress", &progress))
-		(void)put_release(progress, drain->progress);
-	return out;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cli/bar.h"
 #include "drain/message.h"
@@ -13,6 +14,7 @@ struct drain_view {
 	bool json, dry_run, interrupted;
 	struct cli_bar bar;
 	PbDrainStep last;  /* 0: nothing was printed */
+	uint32_t code;	   /* of the last message: a gRPC status */
 	size_t n_culprits; /* culprits that were printed */
 	char said[1024];   /* the last message */
 	char error[1024];  /* of an unsuccessful outcome */
@@ -28,8 +30,3 @@ int drain_view_finish(struct drain_view *view);
 void drain_view_culprits(const PbDrainProgress *progress);
 /* Print a table of drains. */
 void drain_view_list(PbDrain *const *drains, size_t n, bool with_node);
-
-/* Make the objects of --json, with every field. */
-struct json_object;
-struct json_object *drain_view_progress_json(const PbDrainProgress *progress);
-struct json_object *drain_view_drain_json(const PbDrain *drain);

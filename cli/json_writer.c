@@ -2,6 +2,7 @@
 #include "cli/json_writer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value)
@@ -18,6 +19,54 @@ void json_append(struct json_writer *w, json_object *to, json_object *value)
 		return;
 	json_object_put(value);
 	w->ok = false;
+}
+
+void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text)
+{
+	if (*text)
+		json_put(w, to, key, json_object_new_string(text));
+	else
+		json_object_object_add(to, key, NULL); /* json-c has no object for null */
+}
+
+void json_put_node(struct json_writer *w, json_object *to, int node)
+{
+	if (node >= 0)
+		json_put(w, to, "node", json_object_new_int(node));
+	else
+		json_object_object_add(to, "node", NULL);
+}
+
+void json_put_range(struct json_writer *w, json_object *to, uint64_t start, uint64_t size)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "0x%016" PRIx64 "-0x%016" PRIx64, start, start + size - 1);
+	json_put(w, to, "range", json_object_new_string(text));
+}
+
+json_object *json_with_version(json_object *o)
+{
+	json_object *all = json_object_new_object();
+	struct json_writer w = { .ok = true };
+
+	if (!o || !all) {
+		json_object_put(o);
+		json_object_put(all);
+		return NULL;
+	}
+	json_put(&w, all, "version", json_object_new_string(STOW_VERSION));
+	json_object_object_foreach(o, key, value) {
+		if (value)
+			json_put(&w, all, key, json_object_get(value));
+		else
+			json_object_object_add(all, key, NULL);
+	}
+	json_object_put(o);
+	if (w.ok)
+		return all;
+	json_object_put(all);
+	return NULL;
 }
 
 int json_print(const struct json_writer *w, json_object *o)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <json-c/json.h>
 
@@ -16,6 +17,17 @@ struct json_writer {
 /* Add `value`, which may be NULL, to an object or array, and take ownership of it. */
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value);
 void json_append(struct json_writer *w, json_object *to, json_object *value);
+
+/* Add a text, or null for an empty one, which stands for none or unknown. */
+void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text);
+/* Add the number of a NUMA node, or null for a negative one. */
+void json_put_node(struct json_writer *w, json_object *to, int node);
+/* Add the physical addresses of `size` bytes from `start` as "range", as lsmem(1) has it. */
+void json_put_range(struct json_writer *w, json_object *to, uint64_t start, uint64_t size);
+
+/* Return an object of the key "version", the program's, and the members of `o`, which is freed.
+ * NULL: out of memory, as when `o` is NULL. */
+json_object *json_with_version(json_object *o);
 
 /* Print and free the object. -ENOMEM: it is incomplete. */
 int json_print(const struct json_writer *w, json_object *o);

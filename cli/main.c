@@ -35,8 +35,8 @@ static const struct cli_command commands[] = {
 
 	{ "blocks", "[OPTION...]", "Show the memory blocks, and whether they can be removed",
 	  cmd_blocks },
-	{ "online", "[--zone movable|kernel] BLOCKS", "Bring memory blocks online", cmd_online },
-	{ "offline", "[--timeout TIME] BLOCKS", "Take memory blocks offline", cmd_offline },
+	{ "online", "[OPTION...] BLOCKS | ADDRESSES | SIZE", "Bring memory online", cmd_online },
+	{ "offline", "[OPTION...] BLOCKS | ADDRESSES | SIZE", "Take memory offline", cmd_offline },
 
 	{ "stat", "[OPTION...] [PID | CONTAINER | NAME]...",
 	  "Show hits and misses of NUMA nodes, and on which nodes memory is", cli_become_view },

@@ -109,6 +109,7 @@ struct fleet_command {
 	const struct stow_setting *settings; /* besides those of every command; may be NULL */
 	size_t min_words, max_words;
 	enum fleet_peer peer;
+	bool places; /* -ENOSPC: the request does not fit */
 	/* Return an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
 	/* Return the peer to ask, depending on the options. NULL: `peer`. */

@@ -151,7 +151,11 @@ static int run(const struct fleet_command *command, const struct fleet_options *
 		r = command->run(&fleet, &err);
 	fleet_close(&fleet);
 	if (r == -EINTR)
-		return 130; /* as a shell returns it for SIGINT */
+		return CLI_INTERRUPTED;
+	if (r == -ENOSPC && command->places) {
+		(void)cli_fail(&err);
+		return CLI_NOT_FIT;
+	}
 	return r < 0 ? cli_fail(&err) : r;
 }
 
@@ -187,10 +191,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "numastow-fleet is part of numastow(1), which starts it\n");
 		return CLI_USAGE;
 	}
-	/* Accept -h and -j, like the other subcommands. */
+	/* Accept -h and -J, like the other subcommands. */
 	for (int i = 2; i < argc; i++)
 		argv[i] = strcmp(argv[i], "-h") == 0   ? (char *)"--help"
-			  : strcmp(argv[i], "-j") == 0 ? (char *)"--json"
+			  : strcmp(argv[i], "-J") == 0 ? (char *)"--json"
 						       : argv[i];
 	join(command, all, STOW_ARRAY_SIZE(all));
 	r = read_options(command, all, &options, argc - 1, argv + 1, given, &err);

@@ -287,13 +287,15 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 static int run_here(struct fleet *fleet, struct stow_err *err)
 {
 	PbGetNodeRequest request = PB_GET_NODE_REQUEST__INIT;
+	PbNode node = PB_NODE__INIT; /* what only a scheduler knows is unknown */
 	PbNodeReport *report = NULL;
 	int r = fleet_call(fleet, "GetNode", &request, 0, &report, err);
 
 	if (r < 0)
 		return r;
+	node.report = report;
 	if (fleet->options->json)
-		cli_message_print(report);
+		cli_message_print(&node);
 	else
 		show_report(report);
 	stow_rpc_message_free(report);

@@ -191,7 +191,7 @@ static int run_explain(struct fleet *fleet, struct stow_err *err)
 			cli_message_print(response);
 		else
 			show_explanation(response);
-		r = response->fits ? CLI_OK : CLI_FAILED;
+		r = response->fits ? CLI_OK : CLI_NOT_FIT;
 	}
 	stow_rpc_message_free(response);
 	fleet_pods_free(request.pods, request.n_pods);
@@ -204,6 +204,7 @@ const struct fleet_command fleet_place = {
 	.summary = "Reserve room for a pod in the fleet, or for a group of pods, all or none",
 	.settings = place_settings,
 	.max_words = SIZE_MAX,
+	.places = true,
 	.run = run_place,
 };
 

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
@@ -61,11 +59,7 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 	const PbRepinProgress *p = message;
 
 	if (view->json) {
-		struct json_object *json = cli_message_json(&p->base);
-
-		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(json);
-		fflush(stdout);
+		cli_message_line(cli_message_json(&p->base));
 		return 0;
 	}
 	if (p->step != PB_REPIN_STEP_MOVING)
@@ -129,5 +123,6 @@ const struct fleet_command fleet_repin = {
 	.min_words = 1,
 	.max_words = 1,
 	.peer = FLEET_AGENT,
+	.places = true,
 	.run = run_repin,
 };

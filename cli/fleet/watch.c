@@ -5,8 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "cli/fleet/fleet.h"
@@ -86,10 +84,7 @@ static void drop(struct table *table, const char *name)
 static void print_event(const struct table *table, const PbNodeEvent *event)
 {
 	if (table->json) {
-		struct json_object *json = cli_message_json(&event->base);
-
-		puts(json_object_to_json_string_ext(json, JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(json);
+		cli_message_line(cli_message_json(&event->base));
 	} else if (event->kind_case == PB_NODE_EVENT__KIND_NODE) {
 		PbNode *one[] = { event->node };
 

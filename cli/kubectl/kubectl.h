@@ -31,12 +31,12 @@ struct kubectl_options {
 	{ "kubeconfig", .text = &(o)->kubeconfig }, { "context", .text = &(o)->context }, \
 		{ "namespace", .letter = 'n', .text = &(o)->ns },                         \
 	{                                                                                 \
-		"json", .letter = 'j', .flag = &(o)->json                                 \
+		"json", .letter = 'J', .flag = &(o)->json                                 \
 	}
 
 #define KUBECTL_HELP                                                             \
 	"  -n, --namespace NAME  of the pod (the context's, or default)\n"       \
-	"  -j, --json            print JSON\n"                                   \
+	"  -J, --json            print JSON\n"                                   \
 	"  --kubeconfig FILE     read this file ($KUBECONFIG, ~/.kube/config)\n" \
 	"  --context NAME        use this context of it (the current one)\n"
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "base/timestamp.h"
 #include "cli/cli.h"
 #include "cli/context.h"
 #include "cli/view/measure.h"
@@ -279,12 +280,11 @@ static json_object *machine_json(struct json_writer *w, const struct measure *m)
 {
 	const struct measure_machine *machine = &m->machine;
 	json_object *o = json_object_new_object();
-	char at[40];
+	char at[STOW_TIMESTAMP_MAX];
 
 	put_text(w, o, "machine", machine->machine);
 	put_text(w, o, "firmware", machine->firmware);
-	json_put(w, o, "time",
-		 json_object_new_string(cli_output_time(stow_clock_wall(), at, sizeof(at))));
+	json_put(w, o, "time", json_object_new_string(stow_timestamp(stow_clock_wall(), at)));
 	json_put(w, o, "virtualization",
 		 json_object_new_string(measure_place_name(machine->place)));
 	put_text(w, o, "governor", machine->governor);

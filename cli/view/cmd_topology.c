@@ -172,18 +172,16 @@ int cmd_topology(int argc, char **argv)
 			"tree\n"
 			"      --firmware       print the firmware's tables, and where the kernel "
 			"disagrees\n"
-			"      --svg FILE       write a picture; \"-\": to standard output\n"
-			"  -j                   as -J\n" CLI_OUTPUT_HELP,
+			"      --svg FILE       write a picture; \"-\": to standard "
+			"output\n" CLI_OUTPUT_HELP,
 		.more = print_columns,
 	};
 	struct asked asked = { .out.sysroot = "/" };
-	const struct cli_option options[] = { { "table", .flag = &asked.table },
-					      { "tree", .flag = &asked.tree },
-					      { "firmware", .flag = &asked.firmware },
-					      { "svg", .text = &asked.svg },
-					      CLI_OUTPUT_OPTIONS(&asked.out),
-					      { "json", 'j', .flag = &asked.out.json },
-					      { 0 } };
+	const struct cli_option options[] = {
+		{ "table", .flag = &asked.table },	 { "tree", .flag = &asked.tree },
+		{ "firmware", .flag = &asked.firmware }, { "svg", .text = &asked.svg },
+		CLI_OUTPUT_OPTIONS(&asked.out),		 { 0 }
+	};
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r < 0)

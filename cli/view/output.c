@@ -77,16 +77,6 @@ const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *
 	return buf;
 }
 
-const char *cli_output_time(uint64_t ns, char *buf, size_t size)
-{
-	time_t seconds = (time_t)(ns / STOW_SECOND);
-	struct tm tm;
-
-	if (!gmtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm))
-		snprintf(buf, size, "?");
-	return buf;
-}
-
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data)
 {
 	bool terminal = isatty(STDOUT_FILENO), again = false;

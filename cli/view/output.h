@@ -81,10 +81,6 @@ json_object *cli_output_real(double value);
 /* Format a size as the options want it: "2Gi", or in bytes. Return `buf`. */
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size);
 
-/* Format a time in ns since the epoch as RFC 3339 has it, in UTC. Return `buf`, of 25 bytes or
- * more. */
-const char *cli_output_time(uint64_t ns, char *buf, size_t size);
-
 /* Run `print` once, or with --watch again and again until a signal ends the program or it fails;
  * a terminal is cleared before each. Return the exit code of the last one. */
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data);

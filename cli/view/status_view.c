@@ -4,13 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "base/timestamp.h"
 #include "cli/cli.h"
 #include "cli/view/paragraph.h"
 #include "cli/view/status.h"
@@ -209,13 +208,9 @@ static json_object *refusals_json(struct json_writer *w, const struct status *st
 
 	for (size_t i = 0; i < n; i++) {
 		json_object *o = json_object_new_object();
-		time_t seconds = (time_t)(last[i]->at / STOW_SECOND);
-		char at[64] = "";
-		struct tm tm;
+		char at[STOW_TIMESTAMP_MAX];
 
-		if (gmtime_r(&seconds, &tm))
-			strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
-		json_put(w, o, "at", json_object_new_string(at));
+		json_put(w, o, "at", json_object_new_string(stow_timestamp(last[i]->at, at)));
 		json_put(w, o, "id", json_object_new_string(last[i]->id));
 		json_put(w, o, "reason", json_object_new_string(last[i]->text));
 		json_append(w, list, o);

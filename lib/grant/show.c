@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/grid.h"
 #include "base/parse.h"
+#include "base/timestamp.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
 #include "grant/unmanaged.h"
@@ -44,6 +45,29 @@ static void add_set(struct json_object *object, const char *key, const struct st
 	_cleanup_free_ char *list = stow_idset_to_list(set);
 
 	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
+}
+
+/* An empty text is null: none, or unknown. json-c has no object for null. */
+static void add_text(struct json_object *object, const char *key, const char *text)
+{
+	json_object_object_add(object, key, *text ? json_object_new_string(text) : NULL);
+}
+
+/* Add a time in ns since 1970; 0, null: never, or unknown. */
+static void add_time(struct json_object *object, const char *key, uint64_t ns)
+{
+	char text[STOW_TIMESTAMP_MAX];
+
+	json_object_object_add(object, key,
+			       ns ? json_object_new_string(stow_timestamp(ns, text)) : NULL);
+}
+
+static struct json_object *new_object(void)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "version", json_object_new_string(STOW_VERSION));
+	return object;
 }
 
 /* Print in the format of all of numastow's JSON. Free the object. */
@@ -213,10 +237,12 @@ static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
 {
 	struct json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "id", json_object_new_string(u->id));
-	json_object_object_add(o, "cgroup",
-			       json_object_new_string(stow_cgroup_id_path(&u->cgroup)));
-	add_set(o, "given_cpus", &u->given);
+	add_text(o, "id", u->id);
+	add_text(o, "cgroup", stow_cgroup_id_path(&u->cgroup));
+	if (stow_idset_empty(&u->given))
+		json_object_object_add(o, "given_cpus", NULL);
+	else
+		add_set(o, "given_cpus", &u->given);
 	json_object_object_add(o, "found", json_object_new_boolean(!u->init.pid));
 	return o;
 }
@@ -233,13 +259,8 @@ static void add_partition(struct json_object *object, const struct stow_grant_co
 		return;
 	o = json_object_new_object();
 	json_object_object_add(o, "valid", json_object_new_boolean(state == STOW_PARTITION_VALID));
-	json_object_object_add(o, "reason", json_object_new_string(why));
+	add_text(o, "reason", why);
 	json_object_object_add(object, "partition", o);
-}
-
-static void add_text(struct json_object *object, const char *key, const char *text)
-{
-	json_object_object_add(object, key, json_object_new_string(text));
 }
 
 /* Add what a claim's share is known by, and which containers hold it; or which shares a container
@@ -279,51 +300,57 @@ static void add_claims(struct json_object *object, const struct contents *c,
 		json_object_put(list);
 }
 
-static struct json_object *record_json(const struct stow_grant_context *context,
-				       const struct contents *c, size_t index)
+/* What the container has on each node. */
+static struct json_object *shares_json(const struct stow_record *rec)
 {
-	const struct stow_record *rec = c->records[index];
+	struct json_object *shares = json_object_new_array();
 
-	struct json_object *o = json_object_new_object(), *shares = json_object_new_array();
-	char label[STOW_RECORD_LABEL_MAX];
-
-	json_object_object_add(o, "id", json_object_new_string(stow_record_label(rec, label)));
-	json_object_object_add(o, "name", json_object_new_string(rec->name));
-	json_object_object_add(o, "namespace", json_object_new_string(rec->ns));
-	json_object_object_add(o, "pod", json_object_new_string(rec->pod));
-	json_object_object_add(o, "state", json_object_new_string(stow_state_name(rec->state)));
-	json_object_object_add(o, "pid", json_object_new_int(rec->init.pid));
-	json_object_object_add(o, "cgroup",
-			       json_object_new_string(stow_cgroup_id_path(&rec->cgroup)));
-	json_object_object_add(o, "created_ns", json_object_new_uint64(rec->created));
-	json_object_object_add(
-		o, "expires",
-		json_object_new_uint64(stow_clock_boot_to_wall(rec->expires) / STOW_SECOND));
-	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
-	json_object_object_add(o, "isolated", json_object_new_boolean(rec->isolated));
-	add_partition(o, context, rec);
-	add_set(o, "cpus", &c->cpus[index]);
-	add_set(o, "nodes", &rec->nodes);
-	json_object_object_add(o, "request", json_object_new_string(rec->request));
-	json_object_object_add(o, "reason", json_object_new_string(rec->reason));
 	for (size_t i = 0; i < rec->n_shares; i++) {
 		struct json_object *s = json_object_new_object();
-		struct json_object *pages = json_object_new_object();
+		struct json_object *pages = json_object_new_array();
 
 		json_object_object_add(s, "node", json_object_new_int(rec->shares[i].node));
-		json_object_object_add(s, "cpus", json_object_new_int64(rec->shares[i].cpus));
+		json_object_object_add(s, "n_cpus", json_object_new_int64(rec->shares[i].cpus));
 		json_object_object_add(s, "memory", json_object_new_uint64(rec->shares[i].memory));
 		for (size_t p = 0; p < rec->n_pages; p++) {
-			char size[32];
+			struct json_object *of = json_object_new_object();
 
-			json_object_object_add(
-				pages, stow_format_size(rec->pages[p].size, size, sizeof(size)),
-				json_object_new_uint64(rec->shares[i].pages[p]));
+			json_object_object_add(of, "page_size",
+					       json_object_new_uint64(rec->pages[p].size));
+			json_object_object_add(of, "pages",
+					       json_object_new_uint64(rec->shares[i].pages[p]));
+			json_object_array_add(pages, of);
 		}
 		json_object_object_add(s, "hugepages", pages);
 		json_object_array_add(shares, s);
 	}
-	json_object_object_add(o, "shares", shares);
+	return shares;
+}
+
+static struct json_object *record_json(const struct stow_grant_context *context,
+				       const struct contents *c, size_t index)
+{
+	const struct stow_record *rec = c->records[index];
+	struct json_object *o = json_object_new_object();
+	char label[STOW_RECORD_LABEL_MAX];
+
+	add_text(o, "id", stow_record_label(rec, label));
+	add_text(o, "name", rec->name);
+	add_text(o, "namespace", rec->ns);
+	add_text(o, "pod", rec->pod);
+	add_text(o, "state", stow_state_name(rec->state));
+	json_object_object_add(o, "pid", rec->init.pid ? json_object_new_int(rec->init.pid) : NULL);
+	add_text(o, "cgroup", stow_cgroup_id_path(&rec->cgroup));
+	add_time(o, "created", rec->created);
+	add_time(o, "expires", stow_clock_boot_to_wall(rec->expires));
+	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
+	json_object_object_add(o, "isolated", json_object_new_boolean(rec->isolated));
+	add_partition(o, context, rec);
+	add_set(o, "cpus", &c->cpus[index]);
+	add_set(o, "mems", &rec->nodes);
+	add_text(o, "request", rec->request);
+	add_text(o, "reason", rec->reason);
+	json_object_object_add(o, "nodes", shares_json(rec));
 	add_claims(o, c, rec);
 	return o;
 }
@@ -331,7 +358,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 static struct json_object *ledger_json(const struct stow_grant_context *context,
 				       const struct contents *c)
 {
-	struct json_object *o = json_object_new_object(), *records = json_object_new_array();
+	struct json_object *o = new_object(), *records = json_object_new_array();
 	struct json_object *pools = json_object_new_array();
 	struct json_object *unmanaged = json_object_new_array();
 
@@ -342,7 +369,7 @@ static struct json_object *ledger_json(const struct stow_grant_context *context,
 
 		json_object_object_add(p, "node", json_object_new_int(c->pools[i].node));
 		json_object_object_add(p, "page_size", json_object_new_uint64(c->pools[i].size));
-		json_object_object_add(p, "added", json_object_new_uint64(c->pools[i].added));
+		json_object_object_add(p, "pages_added", json_object_new_uint64(c->pools[i].added));
 		json_object_array_add(pools, p);
 	}
 	for (size_t i = 0; i < c->n_unmanaged; i++)
@@ -434,13 +461,13 @@ static struct json_object *event_json(const struct stow_event *e)
 {
 	struct json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "at_ns", json_object_new_uint64(e->at));
-	json_object_object_add(o, "id", json_object_new_string(e->id));
-	json_object_object_add(o, "event", json_object_new_string(e->kind));
+	add_time(o, "at", e->at);
+	add_text(o, "id", e->id);
+	add_text(o, "event", e->kind);
 	json_object_object_add(o, "exclusive", json_object_new_boolean(e->exclusive));
-	json_object_object_add(o, "cpus", json_object_new_string(e->cpus));
-	json_object_object_add(o, "nodes", json_object_new_string(e->nodes));
-	json_object_object_add(o, "text", json_object_new_string(e->text));
+	add_text(o, "cpus", e->cpus);
+	add_text(o, "mems", e->nodes);
+	add_text(o, "text", e->text);
 	return o;
 }
 
@@ -496,10 +523,14 @@ static int put_events(const struct stow_grant_context *context, const struct sto
 		else
 			put_event(&events[i], out);
 	}
-	if (json)
-		put_json(array, out);
-	else if (id)
+	if (json) {
+		struct json_object *all = new_object();
+
+		json_object_object_add(all, "events", array);
+		put_json(all, out);
+	} else if (id) {
 		put_partition(context, id, out);
+	}
 	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
 }
 

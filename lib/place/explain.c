@@ -20,6 +20,13 @@ static bool add(struct json_object *object, const char *key, struct json_object 
 	return false;
 }
 
+/* Add a text, or null for an empty one: json-c has no object for null. */
+static bool add_text(struct json_object *object, const char *key, const char *text)
+{
+	return *text ? add(object, key, json_object_new_string(text))
+		     : json_object_object_add(object, key, NULL) == 0;
+}
+
 static bool append(struct json_object *array, struct json_object *value)
 {
 	if (value && json_object_array_add(array, value) == 0)
@@ -47,14 +54,17 @@ static void put(struct json_object **object)
 
 static struct json_object *pages(const struct stow_request *request, const struct stow_share *share)
 {
-	_cleanup_(put) struct json_object *object = json_object_new_object();
-	char size[32];
+	_cleanup_(put) struct json_object *array = json_object_new_array();
 
-	for (size_t p = 0; object && p < request->n_pages; p++)
-		if (!add(object, stow_format_size(request->pages[p].size, size, sizeof(size)),
-			 bytes(share->pages[p] * request->pages[p].size)))
+	for (size_t p = 0; array && p < request->n_pages; p++) {
+		_cleanup_(put) struct json_object *object = json_object_new_object();
+
+		if (!object || !add(object, "page_size", bytes(request->pages[p].size)) ||
+		    !add(object, "pages", bytes(share->pages[p])) ||
+		    !append(array, STOW_TAKE_PTR(object)))
 			return NULL;
-	return STOW_TAKE_PTR(object);
+	}
+	return STOW_TAKE_PTR(array);
 }
 
 static struct json_object *shares(const struct stow_request *request, const struct stow_plan *plan)
@@ -66,7 +76,7 @@ static struct json_object *shares(const struct stow_request *request, const stru
 		_cleanup_(put) struct json_object *object = json_object_new_object();
 
 		if (!object || !add(object, "node", json_object_new_int(share->node)) ||
-		    !add(object, "cpus", json_object_new_int64(share->cpus)) ||
+		    !add(object, "n_cpus", json_object_new_int64(share->cpus)) ||
 		    !add(object, "memory", bytes(share->memory)) ||
 		    !add(object, "hugepages", pages(request, share)) ||
 		    !append(array, STOW_TAKE_PTR(object)))
@@ -83,7 +93,7 @@ static struct json_object *refusal_nodes(const struct stow_refusal *refusal)
 		_cleanup_(put) struct json_object *object = json_object_new_object();
 
 		if (!object || !add(object, "node", json_object_new_int(refusal->nodes[i].id)) ||
-		    !add(object, "text", json_object_new_string(refusal->nodes[i].text)) ||
+		    !add(object, "reason", json_object_new_string(refusal->nodes[i].text)) ||
 		    !append(array, STOW_TAKE_PTR(object)))
 			return NULL;
 	}
@@ -103,15 +113,15 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 		 json_object_new_string(stow_request_format(request, line, sizeof(line)))))
 		return NULL;
 	if (plan)
-		ok = add(object, "nodes", list(&plan->nodes)) &&
+		ok = add(object, "mems", list(&plan->nodes)) &&
 		     add(object, "cpus", list(&plan->cpus)) &&
 		     add(object, "exclusive", json_object_new_boolean(plan->exclusive)) &&
 		     add(object, "isolated", json_object_new_boolean(plan->isolated)) &&
 		     add(object, "reason", json_object_new_string(plan->reason)) &&
-		     add(object, "shares", shares(request, plan));
+		     add(object, "nodes", shares(request, plan));
 	else
 		ok = add(object, "reason", json_object_new_string(refusal->text)) &&
-		     add(object, "suggestion", json_object_new_string(refusal->suggestion)) &&
+		     add_text(object, "suggestion", refusal->suggestion) &&
 		     add(object, "nodes", refusal_nodes(refusal));
 	return ok ? STOW_TAKE_PTR(object) : NULL;
 }

@@ -13,9 +13,10 @@ struct json_object;
 
 /*
  * Make one object; the caller releases it with json_object_put(): "fits", "request"; for a plan
- * "nodes", "cpus" (lists), "exclusive", "reason", "shares" (an array of "node", "cpus", "memory" in
- * bytes, "hugepages": "2Mi" to bytes); for a refusal "reason", "suggestion" and "nodes", an array
- * of "node" and "text". Exactly one of `plan` and `refusal` is not NULL. NULL: out of memory.
+ * "mems", "cpus" (lists), "exclusive", "isolated", "reason" and "nodes", an array of "node",
+ * "n_cpus", "memory" in bytes and "hugepages", an array of "page_size" and "pages"; for a refusal
+ * "reason", "suggestion" (null: nothing smaller) and "nodes", an array of "node" and "reason".
+ * Exactly one of `plan` and `refusal` is not NULL. NULL: out of memory.
  */
 struct json_object *stow_explain_json(const struct stow_request *request,
 				      const struct stow_plan *plan,

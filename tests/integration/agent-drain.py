@@ -17,6 +17,7 @@ from fleetlib import (agent_pb2, agent_pb2_grpc, channel_to, command, drain_pb2,
                       status_of)
 from harness import (ACPI, BLOCK, DIMM, MEMORY, MIB, Machine, Temp, add_memory, check, finish, query, run,
                      same)
+from schemalib import valid
 
 
 PACED = ("--drain-rate", "256Mi")  # two blocks a second
@@ -359,6 +360,10 @@ def check_command(machine, agent):
     last = json.loads(done.out.splitlines()[-1])
     check("numastow drain --json: one object a message, and the failure on standard error",
           done.code == 1 and last["step"] == "failed" and last["code"] == 6 and done.err, done)
+    valid("drain", "numastow drain", done.out, lines=True)
+    done = run([*fleet, "drains", "--json", *near], "")
+    check("numastow drains --json", done.code == 0, done)
+    valid("drains", "numastow drains", done.out)
     back_online(machine)
 
 

@@ -61,7 +61,7 @@ def refused(machine, what, words, *argv, code=1, user=None):
     wrong = changed(before, fingerprint(machine))
     check(f"{what}: refused in one line, nothing changed",
           said.code == code and not said.out and not wrong and
-          len(lines) == (1 if code == 1 else 2) and
+          len(lines) == (2 if code == 2 else 1) and
           all(w in lines[0] for w in (words, "numastow")), f"{said}, changed {wrong}")
 
 
@@ -69,13 +69,13 @@ def without_contents(machine):
     said = ask(machine, "blocks", "--json")
     answer = json.loads(said.out)
     same("the DIMM", answer["devices"],
-         [{"name": "dimm3", "alias": "PNP0C80:00", "kind": "dimm", "path": "", "start": 512 * MIB,
-           "size": 640 * MIB, "blocks": 5}])
+         [{"name": "dimm3", "alias": "PNP0C80:00", "kind": "dimm", "path": None,
+           "range": "0x0000000020000000-0x0000000047ffffff", "size": 640 * MIB, "n_blocks": 5}])
     same("what each can do",
-         [(b["id"], b["node"], b["device"], b["removable"], b["reason"]) for b in answer["blocks"]],
-         [(0, 0, "", "no", "boot memory"), (1, 0, "", "no", "boot memory"),
-          (4, 1, "dimm3", "yes", ""), (5, 1, "dimm3", "yes", ""), (6, 1, "dimm3", "unknown", ""),
-          (7, 1, "dimm3", "unknown", ""), (8, 1, "dimm3", "yes", "")])
+         [(b["block"], b["node"], b["device"], b["removable"], b["reason"]) for b in answer["blocks"]],
+         [(0, 0, None, False, "boot memory"), (1, 0, None, False, "boot memory"),
+          (4, 1, "dimm3", True, None), (5, 1, "dimm3", True, None), (6, 1, "dimm3", None, None),
+          (7, 1, "dimm3", None, None), (8, 1, "dimm3", True, None)])
     check("what is not known, and why", "/proc/kpageflags" in answer["not_known"], answer)
     same("how much is online", (answer["online"], answer["offline"]), (768 * MIB, 128 * MIB))
     lines = ask(machine, "blocks").out.splitlines()
@@ -106,11 +106,11 @@ def with_contents(machine):
         with open(machine.file(f"/proc/{kind}"), "wb") as handle:
             handle.write(struct.pack(f"{len(words)}Q", *words))
     answer = json.loads(ask(machine, "blocks", "--owners", "--json").out)
-    by_id = {b["id"]: b for b in answer["blocks"]}
-    same("nothing is unknown now", answer["not_known"], "")
+    by_id = {b["block"]: b for b in answer["blocks"]}
+    same("nothing is unknown now", answer["not_known"], None)
     same("the kernel's pages stay", [(by_id[n]["removable"], by_id[n]["reason"]) for n in (4, 6)],
-         [("yes", ""), ("no", "slab")])
-    same("pages without a mark may", by_id[7]["removable"], "unknown")
+         [(True, None), (False, "slab")])
+    same("pages without a mark may", by_id[7]["removable"], None)
     use = by_id[4]["use"]
     same("what is in it", (use["bytes"]["anonymous"], use["bytes"]["free"]),
          (256 * PAGE, 128 * MIB - 256 * PAGE))
@@ -144,17 +144,70 @@ def acting(machine):
          (0, "0 done, 2 already, 0 failed"))
 
 
+def sizes(machine):
+    """4, 5 (Movable), 6, 7 (Normal) are online, 8 is offline."""
+    before = fingerprint(machine)
+    said = ask(machine, "offline", "--dry-run", "384M")
+    same("a dry run: the highest first, those that are sure to go before others", (said.code, said.out),
+         (0, "5: would go offline\n4: would go offline\n7: would go offline\n"
+             "3 blocks, 384Mi, and 0 already; nothing was changed\n"))
+    said = ask(machine, "online", "--dry-run", "--json", "128Mi")
+    answer = json.loads(said.out)
+    same("as JSON", (said.code, answer["state"], answer["dry_run"], answer["requested"], answer["n_planned"], answer["blocks"]),
+         (0, "online", True, 128 * MIB, 1,
+          [{"block": 8, "range": "0x0000000040000000-0x0000000047ffffff", "size": 128 * MIB, "node": 1, "result": "planned",
+            "reason": None, "culprits": None}]))
+    same("a dry run changes nothing", changed(before, fingerprint(machine)), [])
+    said = ask(machine, "offline", "--quiet", "0x20000000-0x2fffffff")
+    same("addresses", (said.code, said.out, [state(machine, n) for n in (4, 5, 6)]), (0, "", ["offline", "offline", "online"]))
+    said = ask(machine, "online", "--node", "1", "--zone", "movable", "0.25Gi")
+    same("a size: the lowest first", (said.code, said.out), (0, "4: done\n5: done\n2 done, 0 already, 0 failed\n"))
+    same("in the zone", [state(machine, n) for n in (4, 5, 8)], ["online_movable", "online_movable", "offline"])
+    for n in (4, 5):
+        machine.write(f"{MEMORY}/memory{n}/state", "online\n")
+    said = ask(machine, "online", "--json", "--blocks", "7-8")
+    answer = json.loads(said.out)
+    same("a list as JSON", (said.code, answer["n_done"], answer["n_already"], [b["result"] for b in answer["blocks"]]),
+         (0, 1, 1, ["already", "done"]))
+    machine.write(f"{MEMORY}/memory8/state", "offline\n")
+    said = ask(machine, "online", "--json", "--zone", "movable", "6,8")
+    answer = json.loads(said.out)
+    same("a part as JSON", (said.code, [(b["block"], b["result"], b["reason"]) for b in answer["blocks"]]),
+         (64, [(6, "failed", "it is online in zone Normal; take it offline first"), (8, "done", None)]))
+    machine.write(f"{MEMORY}/memory8/state", "offline\n")
+
+
 def mistakes(machine):
     for command in ("online", "offline"):
         refused(machine, f"{command} of an unknown block", "there is no memory block 9", command, "4,9")
         refused(machine, f"{command} of a hole", "there is no memory block 2", command, "1-4")
-        refused(machine, f"{command} of no list", "is not a list", command, "dimm3")
-        refused(machine, f"{command} backwards", "is not a list", command, "7-4")
-        refused(machine, f"{command} of nothing", "no memory block is named", command, "")
-        refused(machine, f"{command} of too much", "more than", command, "0-99999999999")
-        refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999")
-        refused(machine, f"{command} without a list", "the list of blocks is missing", command, code=2)
-        refused(machine, f"{command} of two lists", "one list", command, "4", "5", code=2)
+        refused(machine, f"{command} of no list", "is not a list", command, "dimm3", code=2)
+        refused(machine, f"{command} backwards", "is not a list", command, "7-4", code=2)
+        refused(machine, f"{command} of nothing", "no memory block is named", command, "", code=2)
+        refused(machine, f"{command} of too much", "more than", command, "0-99999999999", code=2)
+        refused(machine, f"{command} of what is over 64 bits", "2^64", command, "99999999999999999999", code=2)
+        refused(machine, f"{command} without a list", "which memory is missing", command, code=2)
+        refused(machine, f"{command} of two lists", '"5": unexpected argument', command, "4", "5", code=2)
+        refused(machine, f"{command} of a hole names what is there", "there are 0-1,4-8", command, "2")
+        for what, words, *argv in (
+                ("a size that is none", "a size such as 4G", "4X"),
+                ("half a block", "memory blocks have 128Mi here", "64M"),
+                ("no memory", "at least one memory block", "0G"),
+                ("half a range", "is not a range", "0x20000000"),
+                ("a range backwards", "is not a range", "0x27ffffff-0x20000000"),
+                ("a range of no whole blocks", "0x20000000-0x27ffffff is", "0x20000000-0x20000fff"),
+                ("a size that must be blocks", "is not a list", "--blocks", "1G"),
+                ("nodes and a list", '"4" is none', "--node", "1", "4"),
+                ("no nodes", "list of NUMA nodes", "--node", "", "1G")):
+            refused(machine, f"{command} of {what}", words, command, *argv, code=2)
+        refused(machine, f"{command} of a range beyond", "there is no memory block 9", command, "0x20000000-0x4fffffff")
+        refused(machine, f"{command} of a range far beyond", "there is no memory block", command,
+                "0x20000000-0x7fffffffffffffff")
+        # 8 is offline; 4, 5 and 8 are sure to be able to go, 6 and 7 may.
+        refused(machine, f"{command} of more than there is", '"4G": 128Mi of memory is offline' if command == "online"
+                else '"4G": 512Mi of memory is online and may', command, "4G", code=3)
+        refused(machine, f"{command} of more than a node has", "0 of memory of NUMA nodes 0", command, "--node", "0", "128Mi",
+                code=3)
         refused(machine, f"{command} by nobody", "only the machine's root", command,
                 "8" if command == "online" else "4", user=65534)
     refused(machine, "an unknown zone", "neither movable nor kernel", "online", "--zone", "dma", "8",
@@ -180,6 +233,7 @@ with Temp() as path:
     no_hotplug(machine)
     memory(machine)
     mistakes(machine)
+    sizes(machine)
     without_contents(machine)
     with_contents(machine)
     acting(machine)

@@ -103,7 +103,7 @@ TABLE = {
     """numastow topology -nr -o CPU,OWNER | awk '$2 == "-" { print $1 }'""": (TREE, {}, 0),
     "numastow topology -N 0-1 --svg machine.svg": (TREE, {}, 0),
     "numastow topology --firmware --quiet || numastow topology --firmware": (HMAT, {}, 0),
-    """numastow blocks --node 1 --json | jq '.blocks[] | select(.removable == "yes") | .id'""": (TREE, {}, 0),
+    """numastow blocks --node 1 --json | jq '.blocks[] | select(.removable) | .block'""": (TREE, {}, 0),
 }
 
 # What a container may be denied, or a kernel without NUMA does not have.

@@ -17,6 +17,7 @@ from fleetlib import (GIB, MIB, POOL, SECOND, FakeAgent, Patience, agent_pb2, ag
                       eventually, full_report, message, node_pb2, plain_call, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import Machine, Temp, check, finish, hook, same
+from schemalib import valid
 
 ASK = "numastow.io/"
 
@@ -594,10 +595,17 @@ def check_command(temp):
         ask("given back", ["release", "--cluster", "00112233445566aa:0@far"], "released 1\n")
         same("numastow release: by id", list(fake.asked[-1][1].ids), ["00112233445566aa"])
         ask("the list", ["reservations"], "00112233445566aa")
-        ask("no room", ["explain", "--cluster", "cpus=9"], "9 CPUs are too many", 1)
+        ask("no room", ["explain", "--cluster", "cpus=9"], "9 CPUs are too many", 3)
         ask("fenced", ["fence", "far", "0-1", "--revoke"], "3 reservations revoked")
         ask("unfenced", ["unfence", "far", "0-1"], "unfenced")
         ask("events", ["watch"], "far is gone")
+        for schema, *words in (("nodes", "nodes"), ("node", "node", "far"), ("place", "place", "cpus=2"), ("reservations", "reservations"),
+                               ("explain-cluster", "explain", "--cluster", "cpus=9"), ("fence", "fence", "far", "0"),
+                               ("release-cluster", "release", "--cluster", "00112233445566aa"), ("unfence", "unfence", "far", "0"),
+                               ("watch", "watch")):
+            result = command(*words, "--json", port=port)
+            check(f"{' '.join(words)} --json", result.code == (3 if schema == "explain-cluster" else 0), result)
+            valid(schema, " ".join(words), result.out, lines=schema == "watch")
     result = command("nodes", port=port)
     check("numastow nodes: nobody there", result.one_line() and str(port) in result.err, result)
     check_interrupted()
@@ -612,6 +620,10 @@ def check_command(temp):
         check("numastow repin: its steps", result.code == 0 and all(
             w in result.out for w in ("planned", "widened", "moving", "narrowed", "4Mi", "1.500 ms")),
             result.out)
+        for schema, *words in (("node", "node"), ("containers", "containers"), ("repin", "repin", "c1")):
+            result = command(*words, "-J", socket=near_socket)
+            check(f"{words[0]} -J", result.code == 0, result)
+            valid(schema, f"{words[0]} of the agent", result.out, lines=schema == "repin")
         result = command("repin", "lost", socket=near_socket)
         check("numastow repin: refused", result.one_line() and "no container lost" in result.err, result)
 

@@ -12,7 +12,7 @@ from harness import Machine, Temp, check, finish, hook, query, same
 def names(machine_agent):
     """The containers that the agent reports."""
     done = command("node", "--json", socket=machine_agent.socket)
-    return [c["id"] for c in json.loads(done.out).get("containers", [])] if done.out else done.err
+    return [c["id"] for c in json.loads(done.out)["report"]["containers"]] if done.out else done.err
 
 
 def start(machine, name, cpus):

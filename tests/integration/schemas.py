@@ -10,28 +10,28 @@ import re
 import shutil
 import struct
 import subprocess
-import warnings
 
-from jsonschema import Draft202012Validator, RefResolver
+from jsonschema import Draft202012Validator
 
 from harness import BLOCK, BUILD, DIMM, GIB, MIB, PROJECT, Machine, Temp, add_memory, check, claim, finish, hook, run, same, skip
+from schemalib import ALL, VALIDATORS
 
 NUMASTOW = os.path.join(BUILD, "numastow")
-SCHEMAS = os.path.join(PROJECT, "docs/schemas")
 DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sysfs-dumps")
 CONTAINER = "a" * 64
 LRU, BUDDY, ANON, HEAD, TAIL, HUGE = 1 << 5, 1 << 10, 1 << 12, 1 << 15, 1 << 16, 1 << 17  # of /proc/kpageflags
 UID = "0f1e2d3c-0000-4000-8000-000000000001"
 
-# The commands that ask agent or scheduler, or print what these print: their JSON is a message of proto/numastow/v1.
+# The commands that ask agent or scheduler, or print what these print: their JSON is a message of proto/numastow/v1, and
+# fleet-peers.py and agent-drain.py validate it.
 MESSAGES = {"drain", "drains", "cancel", "containers", "repin", "nodes", "node", "watch", "place", "reservations", "fence",
             "unfence"}
-# Without version: these are older than it.
-OLDER = {"ledger", "why", "explain", "blocks", "drain-explain"}
+MADE = {*MESSAGES, "explain-cluster", "release-cluster", "messages"}
 # Keys that take a kernel or device that no test has.
 RARE = {
     "ledger": {"containers.partition", "containers.partition.valid", "containers.partition.reason"},
     "hugepages-changes": {"changes.split_size", "changes.pages_got"},
+    "online": {f"blocks.culprits.{k}" for k in ALL["messages"]["$defs"]["DrainCulprit"]["properties"]},
     "topology-firmware": {f"initiators.{k}" for k in ("device", "domain", "node", "enabled", "port")},
     "migrate": {"container", "pairs.from", "pairs.to"},
     "bind": {f"cgroups.{k}" for k in ("cgroup", "mems", "moved")},
@@ -40,20 +40,6 @@ RARE = {
 HERE_ONLY = {"bind", "drain-explain", "migrate", "measure", "why"}
 
 
-def load():
-    schemas = {}
-    for path in sorted(glob.glob(f"{SCHEMAS}/*.json")):
-        with open(path, encoding="utf-8") as handle:
-            schemas[os.path.basename(path)[:-len(".json")]] = json.load(handle)
-    return schemas
-
-
-ALL = load()
-STORE = {f"file://{SCHEMAS}/{name}.json": schema for name, schema in ALL.items()}
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # newer releases have another name for it
-    VALIDATORS = {name: Draft202012Validator(schema, resolver=RefResolver(f"file://{SCHEMAS}/{name}.json", schema, store=STORE))
-                  for name, schema in ALL.items() if name != "common"}
 used, seen = {name: [] for name in VALIDATORS}, {name: set() for name in VALIDATORS}
 commands, shapes = set(), {}
 
@@ -117,12 +103,23 @@ def check_schemas():
                  if "description" not in s and "description" not in resolve(name, s)[1] and
                  resolve(name, s)[1].get("type") not in ("array", "object")]
         same(f"{name}: every value is described", wrong, [])
-        if name not in ("common", *OLDER):
+        if name not in ("common", *MADE):
             lists = [p["properties"]["nodes"] for p in objects if "nodes" in p.get("properties", {})]
             same(f"{name}: nodes are objects with node", [n for n in lists if "node" not in n.get("items", {}).get("properties", {})], [])
-        if name not in ("common", *OLDER):
-            same(f"{name}: an object with version", [schema["type"], schema["properties"]["version"], "version" in schema["required"]],
+        for form in schema.get("oneOf", [schema]) if name not in ("common", "messages") else []:
+            same(f"{name}: an object with version", [form["type"], form["properties"]["version"], "version" in form["required"]],
                  ["object", {"$ref": "common.json#/$defs/version"}, True])
+
+
+def check_made():
+    """The schemas of messages are what tests/tools/message-schemas makes of the .proto files."""
+    with Temp() as temp:
+        done = run([f"{PROJECT}/tests/tools/message-schemas", temp], "")
+        check("the schemas of messages can be made", done.code == 0, done)
+        same("and are these", sorted(os.path.basename(p)[:-len(".json")] for p in glob.glob(f"{temp}/*.json")), sorted(MADE))
+        for name in sorted(MADE):
+            with open(f"{temp}/{name}.json", encoding="utf-8") as handle:
+                same(f"{name}.json is as it is made", json.load(handle), ALL[name])
 
 
 # --- documents ----------------------------------------------------------------------------------------
@@ -169,7 +166,7 @@ def all_of(root, may_fail=False):
             ("doctor-rules", "doctor", "--rules"), ("doctor-program", "doctor", "--program", "nosuch"),
             ("zones", "zones", "--lists"), ("stat", "stat"), ("stat-meminfo", "stat", "--meminfo"),
             ("hugepages", "hugepages"), ("settings", "settings"), ("show", "show")):
-        ask(name, *words, "--json", "--sysroot", root, codes=(0, 1) if words[0] == "explain" else (0, 4), may_fail=may_fail)
+        ask(name, *words, "--json", "--sysroot", root, codes=(0, 3) if words[0] == "explain" else (0, 4), may_fail=may_fail)
 
 
 def check_refused():
@@ -196,7 +193,7 @@ def check_refused():
                 taken.append((name, kind))
             del place["no_such_key"]
     same("a key that no schema has is refused everywhere", taken, [])
-    check("in documents of every schema", set(least) >= set(VALIDATORS) - HERE_ONLY, set(VALIDATORS) - set(least))
+    check("in documents of every schema", set(least) >= set(VALIDATORS) - HERE_ONLY - MADE, set(VALIDATORS) - set(least))
     for name in ("zones", "stat", "status", "topology"):
         for key in list(least[name]):
             less = {k: v for k, v in least[name].items() if k != key}
@@ -311,6 +308,9 @@ def check_machines(temp):
         ask("doctor-program", "doctor", *at, "--program", "800")
         ask("hugepages-changes", "hugepages", *at, "set", "all", "2Mi=16")
         ask("hugepages-changes", "hugepages", *at, "spread", "2Mi=40")
+        ask("online", "online", *at, "--dry-run", f"{DIMM[0]}-{DIMM[-1]}")
+        ask("online", "offline", *at, "128Mi")
+        ask("online", "online", *at, "--zone", "kernel", f"{DIMM[0]}-{DIMM[-1]}", codes=(0, 1, 64))
         check_why(machine, f"v{cgroup}")
 
 
@@ -321,7 +321,7 @@ def check_why(machine, what):
         commands.add("why")
         return skip(f"{what}: why", "needs root and a mount namespace")
     events = ask("why", "why", "--json", prefix=prefix)
-    check(f"{what}: why: what happened", {e["event"] for e in events or []} >= {"placed", "refused"}, events)
+    check(f"{what}: why: what happened", {e["event"] for e in (events or {}).get("events", [])} >= {"placed", "refused"}, events)
     ask("why", "why", "--json", "web", prefix=prefix)
     return None
 
@@ -371,9 +371,9 @@ def check_here():
 
 def check_used():
     unused = {name for name, whats in used.items() if not whats}
-    check("every schema is used", unused <= HERE_ONLY, unused - HERE_ONLY)
+    check("every schema is used", unused <= HERE_ONLY | MADE, unused - HERE_ONLY - MADE)
     for name, schema in ALL.items():
-        if name == "common" or name in unused:
+        if name in ("common", *MADE, *unused):
             continue
         missing = set(keys(name, schema)) - seen[name] - RARE.get(name, set())
         if name == "drain-explain":  # depends on what is in that block
@@ -392,6 +392,7 @@ def check_used():
 
 
 check_schemas()
+check_made()
 with Temp() as where:
     check_machines(where)
     check_dumps(where)

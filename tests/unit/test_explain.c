@@ -60,11 +60,11 @@ static void explains_a_plan(void **state)
 	assert_string_equal(
 		json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN),
 		"{\"fits\":true,\"request\":\"3 shared CPUs, 1Gi memory, 8Mi in 2Mi hugepages, "
-		"single-numa-node\",\"nodes\":\"0\",\"cpus\":\"0-1,4-5\",\"exclusive\":false,"
+		"single-numa-node\",\"mems\":\"0\",\"cpus\":\"0-1,4-5\",\"exclusive\":false,"
 		"\"isolated\":false,\"reason\":\"node 0: 3 CPUs, 1Gi memory and 8Mi in 2Mi pages "
 		"fit; tightest of 2 "
-		"nodes that fit\",\"shares\":[{\"node\":0,\"cpus\":3,\"memory\":1073741824,"
-		"\"hugepages\":{\"2Mi\":8388608}}]}");
+		"nodes that fit\",\"nodes\":[{\"node\":0,\"n_cpus\":3,\"memory\":1073741824,"
+		"\"hugepages\":[{\"page_size\":2097152,\"pages\":4}]}]}");
 	json_object_put(json);
 }
 

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,16 +24,12 @@
 		locked_;                      \
 	})
 
-/* Waits until it is true, for minutes: the machine may be busy. Once it is true it is not looked at
- * again, because it may be true for a moment only. */
+/* Waits until it is true, for minutes: the machine may be busy. */
 #define UNTIL(what)                                            \
 	do {                                                   \
 		int looks_left = 30000;                        \
-		bool until_ = (what);                          \
-		while (!until_ && looks_left--) {              \
+		while (!(what) && looks_left--)                \
 			usleep(10000);                         \
-			until_ = (what);                       \
-		}                                              \
-		if (!until_)                                   \
+		if (!(what))                                   \
 			fail_msg("waited in vain for " #what); \
 	} while (0)

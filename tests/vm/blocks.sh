@@ -12,13 +12,13 @@ memory=/sys/devices/system/memory
 # list - the blocks of node 1 that came later than the machine, as in "48-55"
 list()
 {
-	"$numastow" blocks --node 1 --json | jq -r '[.blocks[] | select(.device != "").id] | "\(min)-\(max)"'
+	"$numastow" blocks --node 1 --json | jq -r '[.blocks[] | select(.device).block] | "\(min)-\(max)"'
 }
 
 # of FIELD - the words that those blocks have there
 of()
 {
-	"$numastow" blocks --node 1 --json | jq -r "[.blocks[] | select(.device != \"\").$1] | unique | join(\",\")"
+	"$numastow" blocks --node 1 --json | jq -r "[.blocks[] | select(.device).$1] | unique | join(\",\")"
 }
 
 # said CODE COMMAND... - the exit code has to be CODE; leaves the output in $said, and the time in $took, in ms
@@ -57,7 +57,7 @@ online_and_offline()
 	said 0 "$numastow" online --zone movable "$blocks"
 	counted "$n" 0 0
 	eq "they are in the zone Movable" "$(of zones)" Movable
-	eq "and can leave" "$(of removable)" yes
+	eq "and can leave" "$(of removable)" true
 	said 0 "$numastow" online --zone movable "$blocks"
 	counted 0 "$n" 0
 	said 1 "$numastow" online --zone kernel "$blocks"
@@ -76,10 +76,63 @@ online_and_offline()
 	counted 1 $((n - 1)) 0
 }
 
+# states - of the blocks that came later, with their zones
+states()
+{
+	"$numastow" blocks --node 1 --json | jq -c '[.blocks[] | select(.device) | [.block, .state, .zones]]'
+}
+
+# beside NAME CHMEM-ARGUMENTS -- ARGUMENTS... - chmem and numastow leave the same blocks online, from the same start
+beside()
+{
+	local name=$1 theirs=() start
+	shift
+	while [[ $1 != -- ]]; do
+		theirs+=("$1")
+		shift
+	done
+	shift
+	start=$("$numastow" blocks --node 1 --json | jq -r '[.blocks[] | select(.device and .state == "online").block] | join(",")')
+	said 0 chmem "${theirs[@]}"
+	want=$(states)
+	said 0 "$numastow" offline --quiet "$blocks"
+	[[ ! $start ]] || said 0 "$numastow" online --quiet --zone movable "$start"
+	said 0 "$numastow" "$@"
+	eq "$name: as chmem does" "$(states)" "$want"
+}
+
+sizes()
+{
+	local block range
+
+	block=$("$numastow" blocks --json | jq .block_size)
+	range=$(printf '0x%x-0x%x' $((first * block)) $(((first + 3) * block - 1)))
+	beside "a size" -e -z Movable $((2 * block / 1048576))M -- online --zone movable $((2 * block / 1048576))M
+	counted 2 0 0
+	said 0 "$numastow" offline --dry-run $((block / 1048576))M
+	check "a dry run names the highest block" grep -q "^$((first + 1)): would go offline" <<<"$said"
+	beside "a size goes offline" -d $((block / 1048576))M -- offline $((block / 1048576))M
+	counted 1 0 0
+	said 0 "$numastow" offline --quiet "$blocks"
+	beside "addresses" -e -z Movable "$range" -- online --zone movable "$range"
+	counted 3 0 0
+	said 0 "$numastow" offline --quiet "$blocks"
+	beside "blocks" -e -z Movable -b "$first-$((first + 1))" -- online --zone movable -b "$first-$((first + 1))"
+	beside "addresses go offline" -d "$range" -- offline "$range"
+	want=$(states)
+	said 3 "$numastow" online 64G
+	eq "more than there is changes nothing" "$(states)" "$want"
+	said 0 "$numastow" online --json --node 1 --zone movable $((n * block / 1048576))M
+	eq "all of a node, as JSON" "$(jq -c '[.n_done, .requested, ([.blocks[].result] | unique)]' <<<"$said")" \
+		"[$n,$((n * block)),[\"done\"]]"
+	said 0 "$numastow" offline --quiet "$blocks"
+}
+
 mistakes()
 {
 	refuse "an unknown block" 'there is no memory block 9999' "$numastow" offline "$first,9999"
-	refuse "no list" 'is not a list' "$numastow" offline dimm0
+	said 2 "$numastow" offline dimm0
+	check "no list" grep -q 'is not a list' <<<"$said"
 	refuse "not root" "only the machine's root" setpriv --reuid 65534 --clear-groups "$numastow" online "$blocks"
 	eq "nothing has changed" "$(of state)" offline
 	said 1 "$numastow" offline --timeout 3s 0
@@ -107,6 +160,9 @@ pinned()
 	held=$(sed -n 's/^\([0-9]*\): failed: .*/\1/p' <<<"$said")
 	eq "it is online" "$(<"$memory/memory$held/state")" online
 	check "who holds it is said" grep -q "process $pinner \"pinner\"" <<<"$said"
+	said 1 "$numastow" offline --timeout 2s --json "$held"
+	eq "who holds it, as JSON" "$(jq -c '.blocks[0] | [.result, .culprits[0].pid, .culprits[0].program]' <<<"$said")" \
+		"[\"failed\",$pinner,\"pinner\"]"
 	said 1 "$numastow" offline --timeout 1500ms "$held"
 	within "not before its time (ms)" "$took" 1500 60000
 
@@ -143,10 +199,11 @@ pinned()
 
 dimm()
 {
-	eq "the DIMM" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .alias, .kind, .path, .blocks]')" \
+	eq "the DIMM" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .alias, .kind, .path, .n_blocks]')" \
 		'["dimm0","PNP0C80:00","dimm","\\_SB_.MHPC.MP00",8]'
 	mistakes
 	online_and_offline
+	sizes
 	pinned
 	said 0 "$mem_hotplug" eject dimm0 20s
 	check "its blocks are gone" gone dimm0
@@ -166,7 +223,7 @@ dax()
 	dax_kmem || fail "a dax device becomes memory"
 	eventually 20 there dax0.0
 	blocks=$(list)
-	eq "the dax device" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .kind, .blocks]')" '["dax0.0","dax",4]'
+	eq "the dax device" "$("$numastow" blocks --json | jq -c '.devices[] | [.name, .kind, .n_blocks]')" '["dax0.0","dax",4]'
 	said 0 "$numastow" online --zone movable "$blocks"
 	said 0 "$numastow" offline "$((${blocks%-*} + 1))-${blocks#*-}"
 	said 1 "$mem_hotplug" eject dax0.0 5s
@@ -189,7 +246,7 @@ vmem()
 	vmem_size vmem0 200 >/dev/null
 	more()
 	{
-		[[ $("$numastow" blocks --json | jq '.devices[0].blocks') == 2 ]]
+		[[ $("$numastow" blocks --json | jq '.devices[0].n_blocks') == 2 ]]
 	}
 	check "its blocks appear, the second half plugged" eventually 30 more
 	name=$("$numastow" blocks --json | jq -r '.devices[0].name')

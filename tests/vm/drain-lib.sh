@@ -75,7 +75,7 @@ snapshot()
 	grep -H . /sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages
 	echo "fenced: $(fenced)"
 	# A container's grant stays; a drain's own bookkeeping must not.
-	"$numastow" ledger --json | grep -oE '"(id|state|nodes|cpus|pool|pages)": *("[^"]*"|[0-9]+)'
+	"$numastow" ledger --json | grep -oE '"(id|state|mems|cpus|pool|pages)": *("[^"]*"|[0-9]+)'
 }
 
 # fenced - the NUMA nodes that this machine says are fenced, as in "0 1"
@@ -129,7 +129,8 @@ no_drain()
 # device_at ADDRESS - numastow's name for the memory device that begins there
 device_at()
 {
-	"$numastow" blocks --json | jq -r ".devices[] | select(.start == $1) | .name"
+	"$numastow" blocks --json | jq -r --arg start "$(printf '0x%016x' "$1")" \
+		'.devices[] | select(.range | startswith($start)) | .name'
 }
 
 # dimm_online ID MIB NODE ZONE - plug a DIMM and bring all of it online. Sets

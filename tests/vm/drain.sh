@@ -37,7 +37,7 @@ within "its anonymous memory is on the DIMM" "$(in_dimm "$held" anon)" 250000 40
 within "and its tmpfs file" "$(in_dimm "$held" file)" 30000 100000
 within "and its hugepages" "$(in_dimm "$held" huge)" 2048 32768
 within "the DIMM has its page cache" "$("$numastow" blocks --json --owners --node 1 |
-	jq "[.blocks[] | select(.id >= $dimm_first) | .use.bytes.file] | add // 0")" $((32 * Mi)) $((1024 * Mi))
+	jq "[.blocks[] | select(.block >= $dimm_first) | .use.bytes.file] | add // 0")" $((32 * Mi)) $((1024 * Mi))
 total=$(fleet_node '.report.numa_nodes[1].memory_total')
 
 plan=$("$numastow" drain m1 --device "$dimm_device" --dry-run --json) || fail "a dry run" "$plan"

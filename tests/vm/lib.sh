@@ -440,6 +440,7 @@ ledger()
 
 	json=$("$numastow" ledger --json)
 	json=${json//[[:space:]]/}
+	json={${json#*\",}
 	echo "${json%%,\"unmanaged\":*}}" # to whom nothing is given
 }
 

@@ -20,7 +20,7 @@ check "an annotated container starts" podman_run --detach --name web \
 	-- /bin/touch-memory --huge 2M --hold 32
 id=$(vm_podman inspect web --format '{{.Id}}')
 pid=$(vm_podman inspect web --format '{{.State.Pid}}')
-node=$(ledger '.containers[0].shares[0].node')
+node=$(ledger '.containers[0].nodes[0].node')
 eq "the ledger has it" "$(ledger '[.containers[] | [.id, .state]]')" "[[\"$id\",\"active\"]]"
 eq "precreate left a lease, and apply took it" \
 	"$("$numastow" why "$id" | awk '{ print $3 }' | grep -E 'leased|placed' | paste -sd ' ')" "leased placed"

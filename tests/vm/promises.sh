@@ -56,9 +56,9 @@ refused "more than the cap for everybody else, too" 'cap|most|allow' lone --anno
 "$programs/numastow-agent" --node m1 --metrics '' --gc-interval 600s >"$vm_work/agent.log" 2>&1 &
 agent=$!
 eventually 20 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
-from=$(record capped nodes)
+from=$(record capped mems)
 check "2 of 3 CPUs can be moved" "$numastow" repin capped --to $((1 - from))
-eq "they have been" "$(record capped nodes)" $((1 - from))
+eq "they have been" "$(record capped mems)" $((1 - from))
 kill "$agent"
 wait "$agent"
 all_as_promised "moved within a cap"
@@ -70,7 +70,7 @@ want small --cpus 1 --memory $((256 * Mi)) --annotation io.kubernetes.pod.uid=u2
 	--annotation io.kubernetes.pod.namespace=other --annotation io.kubernetes.container.name=small "${exclusive[@]}" \
 	--annotation numastow.io/scope=pod --annotation numastow.io/cpus.small=1 --annotation numastow.io/cpus.ghost=15 ||
 	ok "a pod that wants more than its container may have is refused"
-given=$("$numastow" ledger --json | jq '[.containers[].shares[]?.cpus] | add // 0')
+given=$("$numastow" ledger --json | jq '[.containers[].nodes[].n_cpus] | add // 0')
 within "a container of one CPU takes no more through others' names" "$given" 0 4
 gone small
 "$numastow" gc >/dev/null

@@ -170,7 +170,7 @@ eq "4 best-effort: two nodes" "$(allowed_mems "$(container_pid wide2)")" 0-1
 stop wide2
 want even --annotation numastow.io/cpus=6 --annotation numastow.io/policy=spread \
 	--annotation numastow.io/memory=512Mi
-eq "4 spread: evenly" "$("$numastow" ledger --json | jq -c '[.containers[0].shares[] | [.cpus, .memory / 1048576]]')" \
+eq "4 spread: evenly" "$("$numastow" ledger --json | jq -c '[.containers[0].nodes[] | [.n_cpus, .memory / 1048576]]')" \
 	"[[3,256],[3,256]]"
 stop even
 refused "4 more memory than is really free" \

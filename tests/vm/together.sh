@@ -67,7 +67,7 @@ echo 0 >/proc/sys/kernel/numa_balancing
 watch=$!
 want mover --args "touch-memory --hold 128" --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=0-1
 check "it has its memory" eventually 60 grep -q touched "$vm_work/mover.out"
-from=$(record mover nodes)
+from=$(record mover mems)
 to=$((1 - from))
 bundle old "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numastow.io/nodes="$from" >/dev/null
 bundle new "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numastow.io/nodes="$to" >/dev/null
@@ -81,7 +81,7 @@ done
 wait $repin
 eq "the repin ends well" $? 0
 sed 's/^/# /' "$vm_work/repin.out" | tail -n 3
-eq "the ledger has it on the new node" "$(record mover nodes)" "$to"
+eq "the ledger has it on the new node" "$(record mover mems)" "$to"
 eq "the kernel too: memory" "$(allowed_mems "$(container_pid mover)")" "$to"
 eq "and CPUs" "$(cpus_of mover)" "$(record mover cpus)"
 all_as_promised "moved" 10
@@ -94,10 +94,10 @@ want two "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numastow
 for round in 1 2; do
 	moves=()
 	for id in one two; do
-		"$numastow" repin $id --to $((1 - $(record $id nodes))) >"$vm_work/repin.$id" 2>&1 &
+		"$numastow" repin $id --to $((1 - $(record $id mems))) >"$vm_work/repin.$id" 2>&1 &
 		moves+=($!)
 	done
-	"$numastow" repin one --to "$(record two nodes)" >/dev/null 2>&1
+	"$numastow" repin one --to "$(record two mems)" >/dev/null 2>&1
 	wait "${moves[@]}"
 	all_as_promised "repins at once, round $round" 10
 done
@@ -111,7 +111,7 @@ tail -n 1 "$vm_work/watch.out" | sed 's/^/# /'
 ### a set that another tool changes
 
 want more "${exclusive[@]}" --annotation numastow.io/cpus=2 --annotation numastow.io/nodes=0-1
-node=$(record more nodes)
+node=$(record more mems)
 wider=$((node * 4))-$((node * 4 + 2))
 echo "$wider" >"$(cgroup_dir "$(container_pid more)")/cpuset.cpus"
 adopted()
