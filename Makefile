@@ -151,9 +151,10 @@ $(KUBECTL): DAEMON_LIBS := $(STATIC_LIBS) -lsmartcols -lcrypto $(CURL_LIBS)
 $(VIEW): $(B)/cli/view/main.o $(LIBVIEW) $(B)/oci-hook/state.o $(LIB)
 # Only libsmartcols is linked dynamically, and what it needs: each library costs 0.1 ms at the start.
 $(VIEW): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lsmartcols
-# libcgroup and libsystemd: in no other program's start.
+# libcgroup: in no other program's start. It loads libsystemd itself, where it needs it (cli/run/libsystemd.h). The C
+# library is linked dynamically: it finds users by libraries of its own (nsswitch.conf(5)).
 $(RUN): $(call objs,$(run_SRCS) $(addprefix cli/,asked.c options.c usage.c) oci-hook/state.c) $(LIB)
-$(RUN): DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lcgroup
+$(RUN): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lcgroup
 $(SCHEDULER) $(AGENT): DAEMON_LIBS += $(CURL_LIBS)
 $(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(KUBECTL) $(RUN):
 	@echo "LD $@"

@@ -106,6 +106,34 @@ static int read_top(struct run *run, const char *point, struct stow_idset *cpus,
 	return r < 0 ? r : stow_root_read_idset(run->root, mems, err, "%s/cpuset.mems", point);
 }
 
+/* Return whether the group above all programs is in every hierarchy, on v1 with these sets: then it
+ * need not be made. */
+static bool is_above_made(struct run *run, bool v1, const struct stow_idset *cpus,
+			  const struct stow_idset *mems)
+{
+	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
+		struct stow_idset now_cpus, now_mems;
+		struct stow_hierarchy at;
+
+		if (!has_controller(run, c))
+			continue;
+		if (stow_cgroup_hierarchy(run->root, c, &at, NULL) < 0)
+			return false;
+		if (at.version == 2 || c != STOW_CGROUP_CPUSET || !v1) {
+			if (stow_root_exists(run->root, "%s" STOW_PROGRAMS_GROUP, at.point) != 1)
+				return false;
+			continue;
+		}
+		if (stow_root_read_idset(run->root, &now_cpus, NULL,
+					 "%s" STOW_PROGRAMS_GROUP "/cpuset.cpus", at.point) < 0 ||
+		    stow_root_read_idset(run->root, &now_mems, NULL,
+					 "%s" STOW_PROGRAMS_GROUP "/cpuset.mems", at.point) < 0 ||
+		    !stow_idset_equal(&now_cpus, cpus) || !stow_idset_equal(&now_mems, mems))
+			return false;
+	}
+	return true;
+}
+
 static int make_and_attach(struct run *run, const char *path, struct stow_err *err)
 {
 	_cleanup_(group_free_ptr) struct cgroup *above = NULL, *group = NULL;
@@ -125,7 +153,7 @@ static int make_and_attach(struct run *run, const char *path, struct stow_err *e
 				    at.above);
 	if (v1)
 		r = read_top(run, at.point, &cpus, &mems, err);
-	if (r == 0)
+	if (r == 0 && !is_above_made(run, v1, &cpus, &mems))
 		r = make(run, STOW_PROGRAMS_GROUP + 1, v1 ? &cpus : NULL, &mems, &above, err);
 	if (r == 0)
 		r = make(run, path, v1 ? &cpus : NULL, &mems, &group, err);

@@ -124,7 +124,7 @@ static int set_name(struct run *run, int node, struct stow_err *err)
 }
 
 /* systemd's scope where cgroup v2 has the cpusets and systemd runs; otherwise groups. */
-static int join(void *ctx, struct stow_err *err)
+static int join(void *ctx, const struct stow_made_sets *planned, struct stow_err *err)
 {
 	struct run *run = ctx;
 	struct stow_hierarchy at;
@@ -133,7 +133,7 @@ static int join(void *ctx, struct stow_err *err)
 	if (r < 0)
 		return r;
 	if (at.version == 2 && stow_root_exists(run->root, "/run/systemd/system") == 1)
-		return run_join_scope(run, err);
+		return run_join_scope(run, planned, err);
 	if (run->options->slice)
 		return stow_err_set(err, ENOTSUP,
 				    "--slice: \"%.64s\": systemd does not manage cpusets here "

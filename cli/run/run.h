@@ -3,13 +3,14 @@
 
 /*
  * numastow-run: a program as a stowed container. `numastow` executes it for `numastow run`. It is
- * linked dynamically, with libsystemd and libcgroup, which no other program needs.
+ * linked with libcgroup, which no other program needs.
  *
  *	main.c		options, what they ask for
  *	request.c	options to annotations to a request
  *	one.c		one instance: placed (root), or affinity and policy only
  *	each.c		an instance for each NUMA node
  *	scope.c		a transient scope of systemd
+ *	libsystemd.c	the library for it, loaded only then
  *	group.c		a group in each hierarchy, by libcgroup
  *	kernel.c	affinity and memory policy of the process
  *	program.c	the user, the environment, execvp(3)
@@ -111,8 +112,9 @@ int run_each(const struct run_options *options);
 
 /* --- scope.c, group.c --- */
 
-/* Move the calling process into a scope of its own. */
-int run_join_scope(struct run *run, struct stow_err *err);
+/* Move the calling process into a scope of its own, which is made with these sets; an empty one
+ * stands for all that the machine has. */
+int run_join_scope(struct run *run, const struct stow_made_sets *sets, struct stow_err *err);
 /* Move the calling process into a group of its own in each hierarchy. */
 int run_join_group(struct run *run, struct stow_err *err);
 

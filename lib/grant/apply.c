@@ -351,7 +351,11 @@ int stow_apply_pending(const struct stow_grant_context *context, const struct st
 		       const struct stow_cgroup *cgroup, struct stow_apply_result *ret,
 		       struct stow_err *err)
 {
-	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
+	const struct stow_apply_options options = {
+		.focus = record->key,
+		.cgroup = cgroup,
+		.unit_cpus = context->made ? &context->made->cpus : NULL,
+	};
 
 	return apply_locked(context, &options, APPLY_START, record, ret, err);
 }

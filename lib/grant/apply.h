@@ -42,6 +42,8 @@ struct stow_apply_options {
 	int64_t focus; /* key of the caller's own record, which must succeed; or 0 */
 	bool thorough; /* on cgroup v1, look for processes that the kernel has moved away */
 	const struct stow_cgroup *cgroup; /* of the record in focus, if it is open already */
+	/* The set that systemd made the unit of the record in focus with, just before; or NULL. */
+	const struct stow_idset *unit_cpus;
 };
 
 /* A container whose CPU set is not as it must be. */

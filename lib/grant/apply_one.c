@@ -198,6 +198,8 @@ static int write_cpus(struct apply_run *run, struct apply_container *c, struct s
 	/* The units of other containers are set together, after all cgroups were written. */
 	if (!c->starts)
 		return stow_unit_sets_add(&run->units, c->cgroup, &wanted, err);
+	if (run->options->unit_cpus && stow_idset_equal(run->options->unit_cpus, &wanted))
+		return 0;
 	r = stow_enforce_unit(c->cgroup, true, &wanted, err);
 	return r < 0 ? r : 0;
 }

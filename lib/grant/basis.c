@@ -33,6 +33,24 @@ static unsigned int topology_flags(const struct stow_request *request)
 	return flags;
 }
 
+/* Read what the container may use. */
+static int read_cpuset(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
+		       struct stow_basis *basis, struct stow_err *err)
+{
+	struct stow_idset *cpus = &basis->cpuset.cpus_effective;
+	struct stow_idset *mems = &basis->cpuset.mems_effective;
+	int r;
+
+	/* The cgroup has only what was planned before. */
+	r = context->made ? stow_cpuset_read_above(cgroup, true, cpus, err)
+			  : stow_cpuset_read_cpus(cgroup, true, cpus, err);
+	if (r == 0)
+		r = context->made ? stow_cpuset_read_above(cgroup, false, mems, err)
+				  : stow_cpuset_read_mems(cgroup, true, mems, err);
+	basis->have_cpuset = r == 0;
+	return r;
+}
+
 int stow_basis_read(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
 		    const struct stow_request *request, const struct stow_member *members,
 		    size_t n_members, struct stow_basis *basis, struct stow_err *err)
@@ -42,17 +60,16 @@ int stow_basis_read(const struct stow_grant_context *context, const struct stow_
 
 	for (size_t i = 0; i < n_members; i++)
 		flags |= topology_flags(&members[i].request);
-	r = stow_topology_read(context->root, flags, &basis->topology, err);
+	if (context->made && context->topology && *context->topology) {
+		basis->topology = STOW_TAKE_PTR(*context->topology);
+		r = 0;
+	} else {
+		r = stow_topology_read(context->root, flags, &basis->topology, err);
+	}
+	if (r == 0 && cgroup)
+		r = read_cpuset(context, cgroup, basis, err);
 	if (r < 0)
 		return r;
-	if (cgroup) {
-		r = stow_cpuset_read_cpus(cgroup, true, &basis->cpuset.cpus_effective, err);
-		if (r == 0)
-			r = stow_cpuset_read_mems(cgroup, true, &basis->cpuset.mems_effective, err);
-		if (r < 0)
-			return r;
-		basis->have_cpuset = true;
-	}
 	if (flags & STOW_TOPOLOGY_CPUS) {
 		r = stow_unmanaged_pinned(context->root, &basis->topology->online, &basis->pinned,
 					  err);

@@ -53,7 +53,11 @@ static int set_cpus(const struct stow_grant_context *context, struct stow_record
 		    const struct stow_cgroup *cgroup, struct stow_apply_result *ret_problems,
 		    struct stow_err *err)
 {
-	const struct stow_apply_options options = { .focus = record->key, .cgroup = cgroup };
+	const struct stow_apply_options options = {
+		.focus = record->key,
+		.cgroup = cgroup,
+		.unit_cpus = context->made ? &context->made->cpus : NULL,
+	};
 	int r;
 
 	if (!record->exclusive)

@@ -9,9 +9,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cgroup/cpuset.h"
+#include "grant/basis.h"
 #include "grant/cpuview.h"
 #include "grant/gc.h"
+
+#define TOPOLOGY_AGE_MAX STOW_SECOND
 
 void stow_placed_done(struct stow_placed *placed)
 {
@@ -58,37 +62,111 @@ static int check_free(const struct stow_grant_context *context, const char *name
 	return 0;
 }
 
+/* What one placement works with. */
+struct work {
+	struct stow_grant_context context; /* the caller's, with `topology` and `made` */
+	const struct stow_program *program;
+	struct stow_topology *topology; /* of the plan, for the reservation */
+	uint64_t read;			/* when it was read */
+	struct stow_made_sets planned;
+	struct stow_cpu_view view; /* for the plan, and for reading back */
+	bool viewed;
+};
+
+static void work_done(struct work *work)
+{
+	stow_topology_free(work->topology);
+	stow_cpu_view_done(&work->view);
+}
+
+static int view_cpus(struct work *work, struct stow_err *err)
+{
+	const struct stow_grant_context *context = &work->context;
+	int r = work->viewed ? 0
+			     : stow_cpu_view_read(context->root, context->config, context->ledger,
+						  &work->view, err);
+
+	work->viewed = r == 0;
+	work->view.topology = work->topology;
+	return r;
+}
+
+/* Compute the sets that the applier will give a record of this plan. Where they come out otherwise,
+ * the applier writes them. */
+static int plan_sets(struct work *work, const struct stow_basis *basis, struct stow_plan *plan,
+		     struct stow_err *err)
+{
+	const struct stow_record record = { .shares = plan->shares, .n_shares = plan->n_shares };
+	struct stow_made_sets *sets = &work->planned;
+	int r = 0;
+
+	/* Preferred nodes leave all others allowed: the set stays empty. */
+	if (work->program->request->memory_policy != STOW_MEMORY_PREFERRED)
+		stow_basis_mems(basis, plan, work->program->request, &sets->mems);
+	sets->cpus = plan->cpus;
+	if (plan->exclusive)
+		return 0;
+	r = view_cpus(work, err);
+	if (r == 0)
+		r = stow_cpu_view_base(&work->view, &record, false, &sets->cpus, err);
+	if (r == 0)
+		stow_idset_minus(&sets->cpus, &work->view.exclusive);
+	return r;
+}
+
+static int plan_once(struct work *work, unsigned int how, struct stow_refusal **ret_refusal,
+		     struct stow_err *err)
+{
+	const struct stow_request *request = work->program->request;
+	_cleanup_(stow_basis_done) struct stow_basis basis = { 0 };
+	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
+	int r;
+
+	work->read = stow_clock_monotonic();
+	r = stow_basis_read(&work->context, NULL, request, NULL, 0, &basis, err);
+	if (r == 0)
+		r = stow_reserve_check_caps(&work->context, NULL, request, err);
+	if (r == 0)
+		r = stow_basis_plan(&work->context, &basis, request, how, &plan, ret_refusal, err);
+	if (r < 0)
+		return r;
+	/* The view borrows it from here. */
+	work->topology = STOW_TAKE_PTR(basis.topology);
+	basis.topology = work->topology;
+	r = plan_sets(work, &basis, plan, err);
+	basis.topology = NULL;
+	return r;
+}
+
 /* Plan without reserving: most refusals come before anything was changed. When there is no room,
  * reclaim what ended containers hold, and plan again. */
-static int plan_first(const struct stow_grant_context *context, const struct stow_subject *subject,
-		      const struct stow_request *request, struct stow_refusal **ret_refusal,
-		      struct stow_err *err)
+static int plan_first(struct work *work, struct stow_refusal **ret_refusal, struct stow_err *err)
 {
-	_cleanup_(stow_plan_free_ptr) struct stow_plan *plan = NULL;
 	struct stow_gc_result swept;
 	int r;
 
-	r = stow_grant_plan(context, subject, request, &plan, ret_refusal, err);
+	r = plan_once(work, 0, ret_refusal, err);
 	if (r != -ENOSPC)
 		return r;
-	(void)stow_gc(context, &swept, NULL);
+	(void)stow_gc(&work->context, &swept, NULL);
 	stow_gc_result_done(&swept);
 	stow_refusal_free(*ret_refusal);
 	*ret_refusal = NULL;
-	return stow_grant_plan(context, subject, request, &plan, ret_refusal, err);
+	return plan_once(work, STOW_PLAN_REFINE, ret_refusal, err);
 }
 
 /* Join, and identify the cgroup as a hook does: once, before any of the program's code runs. */
-static int join(const struct stow_grant_context *context, const struct stow_program *program,
-		struct stow_placed *placed, struct stow_err *err)
+static int join(struct work *work, struct stow_placed *placed, struct stow_err *err)
 {
+	const struct stow_grant_context *context = &work->context;
+	const struct stow_program *program = work->program;
 	char before[16384];
 	int r;
 
 	r = stow_root_read_buf(context->root, before, sizeof(before), err, "/proc/%d/cgroup",
 			       (int)context->self.pid);
 	if (r >= 0)
-		r = program->join(program->ctx, err);
+		r = program->join(program->ctx, &work->planned, err);
 	if (r == 0)
 		r = stow_cgroup_of_pid(context->root, context->self.pid, &placed->cgroup, err);
 	if (r < 0)
@@ -106,8 +184,7 @@ static int join(const struct stow_grant_context *context, const struct stow_prog
 
 /* Compare what has taken effect with what was granted. CPUs may have gone offline, and other
  * containers may have got exclusive CPUs meanwhile: any part of the grant is good. */
-static int read_back(const struct stow_grant_context *context, struct stow_placed *placed,
-		     struct stow_err *err)
+static int read_back(struct work *work, struct stow_placed *placed, struct stow_err *err)
 {
 	const struct stow_record *record = placed->record;
 	struct stow_idset wanted = record->cpus;
@@ -115,13 +192,9 @@ static int read_back(const struct stow_grant_context *context, struct stow_place
 	int r;
 
 	if (!record->exclusive) {
-		struct stow_cpu_view view;
-
-		r = stow_cpu_view_read(context->root, context->config, context->ledger, &view, err);
-		if (r < 0)
-			return r;
-		r = stow_cpu_view_base(&view, record, false, &wanted, err);
-		stow_cpu_view_done(&view);
+		r = view_cpus(work, err);
+		if (r == 0)
+			r = stow_cpu_view_base(&work->view, record, false, &wanted, err);
 		if (r < 0)
 			return r;
 	}
@@ -148,10 +221,23 @@ static int read_back(const struct stow_grant_context *context, struct stow_place
 	return 0;
 }
 
+/* Reserve with the topology of the plan, unless it is old: systemd answers late when it has much to
+ * do, and free memory changes. */
+static void prepare_reserve(struct work *work)
+{
+	work->context.made = &work->planned;
+	work->context.topology = &work->topology;
+	if (stow_clock_elapsed(work->read, stow_clock_monotonic()) <= TOPOLOGY_AGE_MAX)
+		return;
+	stow_topology_free(work->topology);
+	work->topology = NULL;
+}
+
 int stow_program_place(const struct stow_grant_context *context, const struct stow_program *program,
 		       struct stow_placed *ret, struct stow_refusal **ret_refusal,
 		       struct stow_err *err)
 {
+	_cleanup_(work_done) struct work work = { .context = *context, .program = program };
 	struct stow_subject subject = { .id = program->name,
 					.name = program->name,
 					.init = context->self };
@@ -162,20 +248,21 @@ int stow_program_place(const struct stow_grant_context *context, const struct st
 	*ret_refusal = NULL;
 	r = check_free(context, program->name, err);
 	if (r == 0)
-		r = plan_first(context, &subject, program->request, ret_refusal, err);
+		r = plan_first(&work, ret_refusal, err);
 	if (r == 0)
-		r = join(context, program, ret, err);
+		r = join(&work, ret, err);
 	if (r < 0)
 		return r;
 	subject.cgroup = ret->cgroup;
-	r = stow_grant_reserve(context, &subject, program->request, NULL, 0, &ret->record,
+	prepare_reserve(&work);
+	r = stow_grant_reserve(&work.context, &subject, program->request, NULL, 0, &ret->record,
 			       ret_refusal, err);
 	if (r < 0)
 		return r;
-	r = stow_grant_enact(context, ret->record, program->request, true, ret->cgroup,
+	r = stow_grant_enact(&work.context, ret->record, program->request, true, ret->cgroup,
 			     &ret->problems, &why);
 	if (r == 0)
-		r = read_back(context, ret, &why);
+		r = read_back(&work, ret, &why);
 	if (r == 0)
 		return 0;
 	(void)stow_program_undo(context, ret->record, why.msg, NULL);

@@ -21,9 +21,10 @@
 struct stow_program {
 	const char *name; /* stow_program_check_name() */
 	const struct stow_request *request;
-	/* Move the calling process into a cgroup of its own, which has the sets of the cgroup
-	 * above. */
-	int (*join)(void *ctx, struct stow_err *err);
+	/* Move the calling process into a cgroup of its own. It may have the sets of `planned`
+	 * already, and if it is a unit of systemd, the unit must have them; what the program gets
+	 * is decided afterwards, and is usually the same. */
+	int (*join)(void *ctx, const struct stow_made_sets *planned, struct stow_err *err);
 	void *ctx;
 };
 
@@ -43,7 +44,9 @@ void stow_placed_done(struct stow_placed *placed);
 int stow_program_check_name(const char *name, struct stow_err *err);
 
 /*
- * Place the calling process: plan, join, reserve, enact, and read back what has taken effect.
+ * Place the calling process: plan, join, reserve, enact, and read back what has taken effect. The
+ * cgroup is made for the plan, so that systemd is asked once; the record is made within the
+ * transaction that plans again, for another program may have taken the room meanwhile.
  * -EEXIST: a container of that name has a grant, and runs. -ENOSPC with *ret_refusal: the request
  * does not fit. -EIO: the kernel gave other CPUs or NUMA nodes, because a cgroup above allows no
  * more. After a failure nothing is granted; the process may be in its new cgroup already. Free

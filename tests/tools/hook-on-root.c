@@ -123,7 +123,7 @@ static int write_membership(const struct program_join *to, const char *name)
 	return fclose(out) == 0 ? 0 : -errno;
 }
 
-static int join(void *ctx, struct stow_err *err)
+static int join(void *ctx, const struct stow_made_sets *planned, struct stow_err *err)
 {
 	const struct program_join *to = ctx;
 	int r = write_membership(to, to->name);

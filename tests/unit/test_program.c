@@ -22,8 +22,13 @@ struct setup {
 	struct kernel *k;
 	struct stow_config *config;
 	struct stow_grant_context context;
+	const char *name;
 	int slice; /* the cgroup that the program's is in */
 	int fails; /* what joining returns */
+	/* What happens between the plan and the reservation; or NULL. */
+	void (*meanwhile)(struct setup *s);
+	bool joined;
+	unsigned long set; /* writes to cpusets since */
 	unsigned long step, kill_at, fail_at;
 };
 
@@ -32,6 +37,8 @@ static int count(void *ctx, const char *path, const char *value)
 	struct setup *s = ctx;
 
 	s->step++;
+	if (s->joined && value && strstr(path, "cpuset."))
+		s->set++;
 	if (s->step == s->kill_at)
 		raise(SIGKILL);
 	return s->step == s->fail_at ? -EIO : 0;
@@ -75,20 +82,33 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static int join(void *ctx, struct stow_err *err)
+/* Make the cgroup as systemd makes a scope, with the sets that were planned; and on v1 with those
+ * of the cgroup above. */
+static int join(void *ctx, const struct stow_made_sets *planned, struct stow_err *err)
 {
 	struct setup *s = ctx;
 	const struct kernel_cgroup *up = &s->k->s->cgroups[s->slice];
+	void (*meanwhile)(struct setup *) = s->meanwhile;
 	int cgroup;
 
 	if (s->fails)
 		return stow_err_set(err, -s->fails, "no scope");
-	cgroup = kernel_mkdir(s->k, s->slice, "db");
+	cgroup = kernel_mkdir(s->k, s->slice, s->name);
 	if (s->k->version == 1) {
 		assert_int_equal(kernel_write(s->k, cgroup, false, up->mems), 0);
 		assert_int_equal(kernel_write(s->k, cgroup, true, up->cpus), 0);
+	} else {
+		uint32_t cpus = (uint32_t)planned->cpus.bits[0];
+		uint32_t mems = (uint32_t)planned->mems.bits[0];
+
+		assert_int_equal(kernel_write(s->k, cgroup, false, mems ? mems : 3), 0);
+		assert_int_equal(kernel_write(s->k, cgroup, true, cpus ? cpus : 0xff), 0);
 	}
-	return kernel_move(s->k, ME, cgroup);
+	s->meanwhile = NULL;
+	if (meanwhile)
+		meanwhile(s);
+	s->joined = true;
+	return kernel_move(s->k, (int)s->context.self.pid, cgroup);
 }
 
 static int place_as(struct setup *s, const char *name, const struct stow_request *request,
@@ -99,6 +119,7 @@ static int place_as(struct setup *s, const char *name, const struct stow_request
 		.name = name, .request = request, .join = join, .ctx = s
 	};
 
+	s->name = name;
 	return stow_program_place(&s->context, &program, placed, &refusal, err);
 }
 
@@ -228,6 +249,62 @@ static void what_does_not_fit_is_refused_before_anything_changes(void **state)
 	assert_int_equal(place_as(s, "db", &request, &placed, &err), -ECONNREFUSED);
 	assert_string_equal(err.msg, "no scope");
 	assert_int_equal(records(s), 0);
+}
+
+/* The scope is made for the plan: nothing is left to write, nor to tell systemd. */
+static void a_scope_has_its_sets_from_the_start(void **state)
+{
+	struct setup *s = *state;
+	_cleanup_(stow_placed_done) struct stow_placed shared = { 0 }, own = { 0 }, any = { 0 };
+	struct stow_request request = request_of(1, 2, false);
+
+	assert_int_equal(place_as(s, "shared", &request, &shared, NULL), 0);
+	assert_int_equal(shared.cpus.bits[0], 0xf0);
+	assert_int_equal(shared.mems.bits[0], 2);
+	assert_int_equal(s->set, 0);
+	/* The exclusive CPUs of others are not planned for it. */
+	kernel_exit(s->k, ME);
+	collect(s);
+	kernel_fork(s->k, ME, 0);
+	request = request_of(0, 2, true);
+	assert_int_equal(place_as(s, "own", &request, &own, NULL), 0);
+	assert_int_equal(stow_idset_count(&own.cpus), 2);
+	assert_int_equal(s->set, 0);
+	kernel_fork(s->k, 77, 0);
+	s->context.self.pid = 77;
+	request = request_of(0, 1, false);
+	request.memory_policy = STOW_MEMORY_PREFERRED;
+	assert_int_equal(place_as(s, "any", &request, &any, NULL), 0);
+	assert_int_equal(any.cpus.bits[0], 0xf & ~own.cpus.bits[0]);
+	assert_int_equal(any.mems.bits[0], 3);
+}
+
+static void take_node_0(struct setup *s)
+{
+	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
+	struct stow_request request = request_of(0, 4, true);
+
+	kernel_fork(s->k, 77, 0);
+	s->context.self.pid = 77;
+	assert_int_equal(place_as(s, "first", &request, &placed, NULL), 0);
+	s->context.self.pid = ME;
+}
+
+/* The room is taken after the program was planned there, and before it has its record. */
+static void a_program_that_comes_between_is_respected(void **state)
+{
+	struct setup *s = *state;
+	_cleanup_(stow_placed_done) struct stow_placed placed = { 0 };
+	struct stow_request request = request_of(-1, 2, true);
+	struct stow_err err = { 0 };
+
+	s->meanwhile = take_node_0;
+	if (place_as(s, "db", &request, &placed, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(placed.cpus.bits[0] & ~UINT64_C(0xf0), 0);
+	assert_int_equal(stow_idset_count(&placed.cpus), 2);
+	assert_int_equal(placed.mems.bits[0], 2);
+	assert_true(s->set > 0);
 }
 
 /* v2 accepts what the cgroup above does not have, and uses that one's whole set. */
@@ -390,6 +467,9 @@ int main(void)
 		BOTH(a_shared_program_leaves_exclusive_cpus),
 		BOTH(a_name_is_one_programs),
 		BOTH(what_does_not_fit_is_refused_before_anything_changes),
+		cmocka_unit_test_setup_teardown(a_scope_has_its_sets_from_the_start, set_up_v2,
+						tear_down),
+		BOTH(a_program_that_comes_between_is_respected),
 		cmocka_unit_test_setup_teardown(a_narrow_cgroup_above_is_respected, set_up_v2,
 						tear_down),
 		BOTH(killed_at_any_step_nothing_is_lost),

@@ -205,6 +205,17 @@ if [[ $VM_CGROUP-$VM_INIT == v2-systemd ]]; then
 		"$numastow" run --slice narrow.slice --nodes 1 --cpus 2 true
 	check "and what it allows is used" "$numastow" run --slice narrow.slice --nodes 0 --cpus 2 \
 		grep -qE '^Cpus_allowed_list:.0-1$' /proc/self/status
+	# The scope is made for the first plan, on node 0.
+	systemctl set-property --runtime far.slice AllowedCPUs=4-5
+	systemctl start far.slice
+	stowed far --slice far.slice --cpus 2
+	eq "a slice with other CPUs than the plan" "$(allowed_cpus "$pid")+$(allowed_mems "$pid")" 4-5+1
+	eq "systemd knows what came of it" \
+		"$(systemctl show -p AllowedCPUs -p AllowedMemoryNodes --value numastow-far.scope | paste -sd+)" 4-7+1
+	end far
+	check "a program starts under strace" strace -f -e trace=execve -o "$vm_work/trace" "$numastow" run --nodes 1 true
+	eq "systemd was asked once, by the program itself" "$(grep -c numastow-scope "$vm_work/trace")" 0
+	check "gc" "$numastow" gc --quiet
 fi
 stranger=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 bin=$vm_work/bin
