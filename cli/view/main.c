@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow-view: numastow's commands that show and set what this machine's kernel has. Started by
  * numastow(1). */
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,8 +20,6 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	/* libsmartcols prints characters that the locale does not have as "\xc3". */
-	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	for (size_t i = 0; argc > 1 && i < STOW_ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return cli_finish(commands[i].run(argc - 1, argv + 1));

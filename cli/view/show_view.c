@@ -133,15 +133,20 @@ static int read_process(struct show_view *view, pid_t pid, bool pages, struct sh
 			struct stow_err *err)
 {
 	struct show_process p = { .pid = pid };
-	int r = stow_tasks_read(view->root, pid, &p.threads, &p.n_threads, &p.cut, err);
+	struct stow_task_pages found = { 0 };
+	int r = stow_tasks_read(view->root, pid, &p.threads, &p.n_threads, &p.cut,
+				pages ? &found : NULL, err);
 
-	if (r < 0)
+	if (r < 0) {
+		stow_process_pages_done(&found.pages);
 		return r;
-	read_cgroup(view, &p);
-	if (pages) {
-		r = stow_process_pages_read(view->root, pid, &p.pages, NULL);
-		p.pages_known = r == 0;
 	}
+	read_cgroup(view, &p);
+	p.pages = found.pages;
+	p.pages_known = found.known;
+	/* It may be too long to be read at once. */
+	if (pages && !found.known)
+		p.pages_known = stow_process_pages_read(view->root, pid, &p.pages, NULL) == 0;
 	p.displaced = p.promised && is_displaced(&p);
 	p.checked = p.promised && p.pages_known;
 	for (size_t i = 0; i < p.n_threads; i++)

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -472,6 +473,25 @@ static int print_fitted(struct cli_table *table, int width)
 	return r;
 }
 
+static bool is_ascii(const char *text)
+{
+	while (*text && !(*text & 0x80))
+		text++;
+	return !*text;
+}
+
+/* libsmartcols prints characters that the locale does not have as "\xc3". A locale is as much to
+ * read as all else, and few tables have such characters. */
+static void set_locale(const struct cli_table *table)
+{
+	for (const struct cli_row *row = table->first; row; row = row->next)
+		for (int i = 0; i < table->n_columns; i++)
+			if (row->cells[i].text && !is_ascii(row->cells[i].text)) {
+				(void)setlocale(LC_CTYPE, "C.UTF-8");
+				return;
+			}
+}
+
 int cli_table_print(struct cli_table *table)
 {
 	struct part whole = { .n = table->n_shown };
@@ -481,6 +501,7 @@ int cli_table_print(struct cli_table *table)
 		return -ENOMEM;
 	if (!table->first)
 		return 0;
+	set_locale(table);
 	if (width && !table->out->raw && !table->out->pairs)
 		return print_fitted(table, width);
 	for (int i = 0; i < whole.n; i++)

@@ -136,14 +136,14 @@ static void read_rest(struct stow_root *root, struct zones_view *view)
 	if (stow_zone_knobs_read(root, &view->knobs, &err) < 0)
 		note(&err);
 	read_page_size(root, view);
-	r = stow_node_daemons(root, &view->daemons, &view->n_daemons, NULL);
+	for (size_t i = 0; i < view->zones.n; i++)
+		stow_idset_add(&view->nodes, view->zones.list[i].node);
+	r = stow_node_daemons(root, &view->nodes, &view->daemons, &view->n_daemons, NULL);
 	view->daemons_known = r == 0;
 	r = read_psi(root, "/proc/pressure/memory", &view->psi, &err);
 	view->psi_known = r == 0;
 	if (r < 0 && r != -ENOENT)
 		note(&err);
-	for (size_t i = 0; i < view->zones.n; i++)
-		stow_idset_add(&view->nodes, view->zones.list[i].node);
 }
 
 int zones_view_read(struct stow_root *root, struct zones_view *view, struct stow_err *err)

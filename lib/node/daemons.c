@@ -67,9 +67,10 @@ static void read_stat(struct stow_root *root, struct stow_node_daemon *daemon)
 		daemon->cpu_ns = UINT64_MAX;
 }
 
-int stow_node_daemons(struct stow_root *root, struct stow_node_daemon **ret, size_t *ret_n,
-		      struct stow_err *err)
+int stow_node_daemons(struct stow_root *root, const struct stow_idset *nodes,
+		      struct stow_node_daemon **ret, size_t *ret_n, struct stow_err *err)
 {
+	struct stow_idset wanted[2] = { *nodes, *nodes }; /* kswapd's, kcompactd's */
 	struct stow_node_daemon *list = NULL;
 	_cleanup_free_ char *children = NULL;
 	struct stow_span line, word;
@@ -99,6 +100,10 @@ int stow_node_daemons(struct stow_root *root, struct stow_node_daemon **ret, siz
 			return stow_err_sys(err, ENOMEM, "kernel threads");
 		}
 		*added = found;
+		stow_idset_del(&wanted[found.compacts], found.node);
+		if (stow_idset_empty(&wanted[0]) && stow_idset_empty(&wanted[1]) &&
+		    !stow_idset_empty(nodes))
+			break;
 	}
 	*ret = list;
 	*ret_n = n;

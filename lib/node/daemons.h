@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/idset.h"
 #include "base/root.h"
 
 struct stow_node_daemon {
@@ -19,10 +20,11 @@ struct stow_node_daemon {
 	uint64_t cpu_ns; /* processor time since boot */
 };
 
-/* Find the threads among the kernel's own, by their names. -ENOENT: they cannot be seen (another
- * PID namespace, a copied tree without them). The caller frees the list. */
-int stow_node_daemons(struct stow_root *root, struct stow_node_daemon **ret, size_t *ret_n,
-		      struct stow_err *err);
+/* Find the threads among the kernel's own, by their names. No more threads are looked at when both
+ * of each of `nodes` are found; empty: the nodes are not known. -ENOENT: they cannot be seen
+ * (another PID namespace, a copied tree without them). The caller frees the list. */
+int stow_node_daemons(struct stow_root *root, const struct stow_idset *nodes,
+		      struct stow_node_daemon **ret, size_t *ret_n, struct stow_err *err);
 
 /* Parse /proc/PID/stat: the state, and the processor time in ticks. False: it is not such a
  * text. The name in it may contain anything. */

@@ -78,7 +78,30 @@ static bool is_stack(const char *line)
 	return mark && (mark[6] == ' ' || mark[6] == '\0');
 }
 
-static void read_policy(struct stow_root *root, pid_t pid, struct stow_task *task)
+/* Add all lines of a process's numa_maps. */
+static void add_pages(const char *text, struct stow_task_pages *ret)
+{
+	struct stow_process_pages pages = { 0 };
+	int r = 0;
+
+	for (const char *line = text; r != -ENOMEM && *line;) {
+		size_t len = strcspn(line, "\n");
+
+		r = stow_process_pages_add(line, len, &pages);
+		pages.other_lines += r == -EINVAL;
+		line += len + (line[len] == '\n');
+	}
+	if (r == -ENOMEM) {
+		stow_process_pages_done(&pages);
+		return;
+	}
+	ret->pages = pages;
+	ret->known = true;
+}
+
+/* `pages` may be NULL. */
+static void read_policy(struct stow_root *root, pid_t pid, struct stow_task *task,
+			struct stow_task_pages *pages)
 {
 	_cleanup_free_ char *text = NULL;
 	struct votes votes = { 0 };
@@ -88,6 +111,8 @@ static void read_policy(struct stow_root *root, pid_t pid, struct stow_task *tas
 	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL,
 			   "/proc/%d/task/%d/numa_maps", (int)pid, (int)task->tid) < 0)
 		return;
+	if (pages)
+		add_pages(text, pages);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		stow_task_policy_of_line(line, policy, sizeof(policy));
 		if (!policy[0])
@@ -193,8 +218,8 @@ static void read_preferred(struct stow_root *root, pid_t pid, struct stow_task *
 		task->preferred = (int)node;
 }
 
-int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
-		   struct stow_err *err)
+static int read_task(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
+		     struct stow_task_pages *ret_pages, struct stow_err *err)
 {
 	int r;
 
@@ -203,9 +228,15 @@ int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_tas
 	if (r < 0)
 		return r;
 	read_cpu(root, pid, ret);
-	read_policy(root, pid, ret);
+	read_policy(root, pid, ret, ret_pages);
 	read_preferred(root, pid, ret);
 	return 0;
+}
+
+int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
+		   struct stow_err *err)
+{
+	return read_task(root, pid, tid, ret, NULL, err);
 }
 
 static int by_tid(const void *a, const void *b)
@@ -216,7 +247,7 @@ static int by_tid(const void *a, const void *b)
 }
 
 int stow_tasks_read(struct stow_root *root, pid_t pid, struct stow_task **ret, size_t *ret_n,
-		    bool *ret_cut, struct stow_err *err)
+		    bool *ret_cut, struct stow_task_pages *ret_pages, struct stow_err *err)
 {
 	_cleanup_free_ struct stow_task *list = NULL;
 	_cleanup_closedir_ DIR *d = NULL;
@@ -225,6 +256,8 @@ int stow_tasks_read(struct stow_root *root, pid_t pid, struct stow_task **ret, s
 	uint64_t tid;
 
 	*ret_cut = false;
+	if (ret_pages)
+		*ret_pages = (struct stow_task_pages){ 0 };
 	d = stow_root_opendir(root, NULL, "/proc/%d/task", (int)pid);
 	if (!d)
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
@@ -237,7 +270,8 @@ int stow_tasks_read(struct stow_root *root, pid_t pid, struct stow_task **ret, s
 		if (*ret_cut)
 			break;
 		/* A thread that has ended meanwhile. */
-		if (stow_task_read(root, pid, (pid_t)tid, &task, NULL) < 0)
+		if (read_task(root, pid, (pid_t)tid, &task, (pid_t)tid == pid ? ret_pages : NULL,
+			      NULL) < 0)
 			continue;
 		added = STOW_APPEND(list, n);
 		if (!added)

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
+#include "pages/numa_maps.h"
 
 #define STOW_TASK_POLICY_MAX 160
 
@@ -44,11 +45,18 @@ struct stow_task {
 int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
 		   struct stow_err *err);
 
+/* Where a process has its pages, from the file that its first thread's policy is from: the kernel
+ * takes 7 ms per GiB to make it. Free with stow_process_pages_done(). */
+struct stow_task_pages {
+	struct stow_process_pages pages;
+	bool known;
+};
+
 /* Read all threads of a process, by ascending number; the caller frees the list. At most
- * STOW_TASKS_MAX; *ret_cut: there are more. -ESRCH: it has ended. */
+ * STOW_TASKS_MAX; *ret_cut: there are more. `ret_pages` may be NULL. -ESRCH: it has ended. */
 #define STOW_TASKS_MAX 4096
 int stow_tasks_read(struct stow_root *root, pid_t pid, struct stow_task **ret, size_t *ret_n,
-		    bool *ret_cut, struct stow_err *err);
+		    bool *ret_cut, struct stow_task_pages *ret_pages, struct stow_err *err);
 
 /* Return the policy of one line of numa_maps, copied to `buf`: the words between the address and
  * the first KEY=VALUE, mark ("heap", "stack", "huge") or the end. "" when it is not such a line. */

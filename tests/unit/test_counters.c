@@ -228,12 +228,13 @@ static void the_kernels_threads(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_free_ struct stow_node_daemon *list = NULL;
+	struct stow_idset nodes = { 0 };
 	size_t n = 0;
 
-	assert_int_equal(stow_node_daemons(tree->root, &list, &n, NULL), -ENOENT);
+	assert_int_equal(stow_node_daemons(tree->root, &nodes, &list, &n, NULL), -ENOENT);
 	tree_write(tree, "/proc/2/comm", "bash\n"); /* of another PID namespace */
 	tree_write(tree, "/proc/2/task/2/children", "55 56 57 58 ");
-	assert_int_equal(stow_node_daemons(tree->root, &list, &n, NULL), -ENOENT);
+	assert_int_equal(stow_node_daemons(tree->root, &nodes, &list, &n, NULL), -ENOENT);
 	tree_write(tree, "/proc/2/comm", "kthreadd\n");
 	tree_write(tree, "/proc/55/comm", "kswapd12\n");
 	tree_write(tree, "/proc/55/stat",
@@ -242,7 +243,7 @@ static void the_kernels_threads(void **state)
 	tree_write(tree, "/proc/56/stat", "56 (kcompactd0) S 2\n"); /* cut */
 	tree_write(tree, "/proc/57/comm", "kswapdx\n");
 	tree_write(tree, "/proc/99/comm", "kswapd1\n"); /* a program with that name */
-	assert_int_equal(stow_node_daemons(tree->root, &list, &n, NULL), 0);
+	assert_int_equal(stow_node_daemons(tree->root, &nodes, &list, &n, NULL), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(list[0].node, 12);
 	assert_false(list[0].compacts);
@@ -251,6 +252,17 @@ static void the_kernels_threads(void **state)
 	assert_true(list[0].cpu_ns == 150 * (STOW_SECOND / (uint64_t)sysconf(_SC_CLK_TCK)));
 	assert_true(list[1].compacts);
 	assert_true(list[1].cpu_ns == UINT64_MAX);
+	/* It ends with the last of the nodes that there are. */
+	free(STOW_TAKE_PTR(list));
+	tree_write(tree, "/proc/57/comm", "kswapd0\n");
+	tree_write(tree, "/proc/58/comm", "kcompactd12\n");
+	stow_idset_add(&nodes, 0);
+	assert_int_equal(stow_node_daemons(tree->root, &nodes, &list, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	free(STOW_TAKE_PTR(list));
+	stow_idset_add(&nodes, 12);
+	assert_int_equal(stow_node_daemons(tree->root, &nodes, &list, &n, NULL), 0);
+	assert_int_equal(n, 4);
 }
 
 static void compacting_and_reclaiming(void **state)

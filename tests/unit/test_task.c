@@ -54,19 +54,28 @@ static void threads_are_read(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_free_ struct stow_task *tasks = NULL;
+	struct stow_task_pages pages;
 	struct stow_err err;
 	char buf[64];
 	bool cut;
 	size_t n;
 
 	put(t, 9, "1000 interleave:0-1 anon=1\n2000 bind:1 stack anon=2\n");
-	put(t, 7, "1000 prefer:1 anon=1\n2000 bind:0 anon=1\n3000 prefer:1 anon=1\n");
+	put(t, 7,
+	    "1000 prefer:1 anon=1\n2000 bind:0 anon=3 N1=3 kernelpagesize_kB=4\n"
+	    "3000 prefer:1 anon=1\nx\n");
 	put(t, 8, "1000 default anon=1\n");
 	tree_write(t, "/proc/7/task/8/sched", "x (8)\n---\nnuma_preferred_nid   :   1\n");
 	tree_mkdir(t, "/proc/7/task/10"); /* ended */
-	assert_int_equal(stow_tasks_read(t->root, 7, &tasks, &n, &cut, &err), 0);
+	assert_int_equal(stow_tasks_read(t->root, 7, &tasks, &n, &cut, &pages, &err), 0);
 	assert_int_equal(n, 3);
 	assert_false(cut);
+	/* The pages are the process's, from its first thread. */
+	assert_true(pages.known);
+	assert_int_equal(stow_process_pages_on(&pages.pages, 1), 3 * 4096);
+	assert_int_equal(stow_process_pages_on(&pages.pages, 0), 0);
+	assert_int_equal(pages.pages.other_lines, 1);
+	stow_process_pages_done(&pages.pages);
 	assert_int_equal(tasks[0].tid, 7);
 	assert_string_equal(tasks[0].name, "db");
 	assert_true(tasks[0].known);
@@ -82,7 +91,7 @@ static void threads_are_read(void **state)
 	assert_string_equal(tasks[2].policy, "bind:1");
 	assert_int_equal(tasks[2].from, STOW_POLICY_STACK);
 	assert_int_equal(tasks[2].preferred, -1);
-	assert_int_equal(stow_tasks_read(t->root, 99, &tasks, &n, &cut, &err), -ESRCH);
+	assert_int_equal(stow_tasks_read(t->root, 99, &tasks, &n, &cut, NULL, &err), -ESRCH);
 }
 
 /* Missing, empty or garbage: unknown, never a guess. */
