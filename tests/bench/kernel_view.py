@@ -15,11 +15,16 @@ def measure_kernel_view(cli, runs, times, head, say, table):
         return
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
+        pid = str(process.pid)
         pairs = [(["stat"], ["numastat"], "<= 1x"),
                  (["stat", "--meminfo"], ["numastat", "-m"], "<= 1x"),
-                 (["stat", str(process.pid)], ["numastat", "-p", str(process.pid)], "<= 1x"),
-                 (["zones"], ["cat", "/proc/zoneinfo", "/proc/buddyinfo"], ""),
-                 (["zones", "--json"], ["cat", "/proc/zoneinfo", "/proc/buddyinfo"], "")]
+                 (["stat", pid], ["numastat", "-p", pid], "<= 1x"),
+                 (["zones"], ["cat", "/proc/zoneinfo", "/proc/buddyinfo"], "<= 1x"),
+                 (["zones", "--json"], ["cat", "/proc/zoneinfo", "/proc/buddyinfo"], "<= 1x"),
+                 (["show", pid], ["hwloc-ps", "--pid", pid], "<= 1x"),
+                 (["blocks"], ["lsmem", "--all"], "<= 1x"),
+                 (["topology"], ["numactl", "-H"], "<= 1x"),
+                 (["topology", "--table"], ["lscpu", "--extended"], "<= 1x")]
         jobs, known = [], []
         for ours, theirs, wanted in pairs:
             if not shutil.which(theirs[0]):
