@@ -379,8 +379,9 @@ def as_stranger(attack):
 
 def asks_anew(program):
     def ask():
+        """An attempt to connect that takes longer than gRPC has for one is followed by another."""
         with channel_to(f"unix:{program.socket}") as channel:
-            agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE)
+            agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE, wait_for_ready=True)
     return ask
 
 

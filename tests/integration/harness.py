@@ -30,7 +30,7 @@ def check(what, good, why=""):
     """One test. Returns whether it went well."""
     word = "ok" if good else "not ok"
     counts[word] += 1
-    print(f"{word} - {what}{'' if good or not why else ': ' + str(why)[:600]}", flush=True)
+    print(f"{word} - {what}{'' if good or not why else ': ' + str(why)[:2000]}", flush=True)
     return bool(good)
 
 

@@ -79,7 +79,7 @@ class Machine(threading.Thread):
             with channel_to(scheduler.address) as channel:
                 agent = FakeAgent(channel, full_report(self.node, numa_nodes=NUMA, cpus=CPUS, memory=64 * GIB))
                 seen = 0
-                end = time.monotonic() + 5
+                end = time.monotonic() + 30  # a paused one never answers
                 while not self.stop.is_set() and not agent.error:
                     with agent.news:
                         agent.news.wait(0.1)
@@ -152,7 +152,8 @@ def wait_for_leader(what, schedulers, machines, but=None):
             all(m.connected is leader for m in machines) else None
     leader = eventually(found)
     check(f"{what}: one scheduler leads and has the machines", leader,
-          [(s.ended(), s.active(), s.drain_log()[-3:]) for s in schedulers])
+          ([(m.node, m.connected and m.connected.port) for m in machines],
+           [(s.port, s.ended(), s.active(), s.drain_log()[-3:]) for s in schedulers]))
     return leader
 
 
