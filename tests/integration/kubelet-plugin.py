@@ -33,6 +33,7 @@ from kubelet import dra_v1_pb2 as dra, health_v1_pb2 as health, registration_pb2
 UID = "11111111-2222-4333-8444-55555555555"
 SHARE = "aaaaaaaa-0000-4000-8000-00000000000"
 POD = "99999999-2222-4333-8444-555555555555"
+ARENA = 64 << 20
 ROOT = "/k"  # kubelet's folder: the paths of sockets are short
 HOOK_PATH = "/usr/libexec/numastow/numastow-hook"
 WITHIN = PATIENCE  # kubelet gives a call 45 s
@@ -236,6 +237,15 @@ class Kubelet:
         return {entry.key: entry.value.error for entry in answer.claims}
 
 
+def arenas(pid):
+    """How many arenas of malloc threads of the process have beside the main one: each begins and ends at 64 MiB."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as handle:
+        maps = [line.split() for line in handle]
+    ranges = [(*(int(n, 16) for n in fields[0].split("-")), fields[1]) for fields in maps if fields[4] == "0"]
+    return sum(first[2] == "rw-p" and not first[0] % ARENA and rest[2] == "---p" and rest[1] == first[0] + ARENA
+               for first, rest in zip(ranges, ranges[1:]))
+
+
 def check_life(folder, certificates):
     with Bench(folder, "life", certificates) as bench:
         bench.claims = Claims({"db1": allocated(1), "db2": allocated(2, node=0, cpus=1, mode="shared")})
@@ -283,6 +293,8 @@ def check_life(folder, certificates):
             line = f"\nnumastow_agent_{name} {value}\n"
             check(f"metrics: {name}", eventually(lambda wanted=line: wanted in metrics_of(bench.program)),
                   metrics_of(bench.program)[-800:])
+        same("its threads share one arena of memory, or each would keep what a call once needed",
+             arenas(bench.program.process.pid), 0)
         same("SIGTERM: no sockets are left", (bench.program.stop(), bench.sockets(), os.path.exists(kubelet.endpoint)),
              (None, [], False))
         bench.consistent(1, 2)
