@@ -43,9 +43,9 @@ def measure_version(version, runs, result, head, say, table):
 
 
 def measure_programs(runs, result, head, say, table):
-    missing = [tool for tool in ("qemu-system-x86_64", "systemd-run", "cgexec") if not shutil.which(tool)]
-    if missing:
-        say(f"A program's start: skipped, no {', '.join(missing)} here\n")
-        return
-    for version in PEERS:
+    for version, peers in PEERS.items():
+        missing = [tool for tool in ("qemu-system-x86_64", peers[0].split()[0]) if not shutil.which(tool)]
+        if missing:
+            say(f"A program's start, cgroup {version}: skipped, no {', '.join(missing)} here\n")
+            continue
         measure_version(version, runs, result, head, say, table)
