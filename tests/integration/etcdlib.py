@@ -81,9 +81,9 @@ class Etcd:
     def urls(self):
         return ",".join(f"{self.scheme}://{m.host}:{m.client}" for m in self.members)
 
-    def options(self, prefix="/numastow/"):
-        """For numastow-scheduler."""
-        out = ["--store", f"etcd:{self.urls}", "--store-prefix", prefix, "--store-lease", "3s"]
+    def options(self, prefix="/numastow/", lease="3s"):
+        """For numastow-scheduler. One that cannot renew its lease in time, as on a busy computer, ends."""
+        out = ["--store", f"etcd:{self.urls}", "--store-prefix", prefix, "--store-lease", lease]
         if self.tls:
             out += ["--store-ca", self.tls.ca, "--store-certificate", self.tls.certificate,
                     "--store-key", self.tls.key]

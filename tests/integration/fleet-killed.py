@@ -142,7 +142,7 @@ with Temp() as folder:
 if ETCD:
     with Etcd() as cluster:
         # Each start waits until the lease of the one that was killed has ended.
-        all_rounds("etcd", ROUNDS if FULL else 2, cluster.options())
+        all_rounds("etcd", ROUNDS if FULL else 2, cluster.options(lease="20s"))
 else:
     skip("the same on etcd", "etcd is not installed (Debian: etcd-server)")
 finish()

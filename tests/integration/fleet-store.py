@@ -190,7 +190,7 @@ def copied(folder):
         copy = [SCHEDULER, "--config", "/dev/null", "--copy-store"]
         done = run([*copy, f"sqlite:{data}", url], "", 200)
         check("a store is copied to etcd, and compared", done.code == 0 and "the same" in done.out, done)
-        same("etcd has what the directory had", state_on(*cluster.options()), before)
+        same("etcd has what the directory had", state_on(*cluster.options(lease="20s")), before)
         done = run([*copy, f"sqlite:{data}", url], "", 200)
         check("one that is not empty is left alone", done.code == 1 and "already" in done.err, done)
         done = run([*copy, url, f"sqlite:{back}"], "", 200)

@@ -32,7 +32,7 @@ class Machines:
     def __init__(self, ports):
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             [SIMULATOR, ",".join(f"127.0.0.1:{p}" for p in ports), "--nodes", str(MACHINES), "--seconds",
-             str(10 * PATIENCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             str(4 * PATIENCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def found(self):
         """(ms, lost, dials, busiest, welcomes of each second)"""
@@ -62,12 +62,13 @@ def lose(engine, store):
     check(f"{what}: one is active", first.wait("numastow-scheduler is active"), first.said)
     with scheduler(ports[1], store) as second, Machines(ports) as machines:
         check(f"{what}: the other stands by", second.wait("standby: another scheduler is active"), second.said)
-        if not check(f"{what}: all are welcomed", machines.found()):
+        if not check(f"{what}: all are welcomed", machines.found(), first.so_far()[-3:]):
             first.stop()
             return
         first.process.kill()
         first.process.wait()
         ms, lost, dials, busiest, welcomes = machines.found() or (0, 0, 0, 0, "")
+        check(f"{what}: the other one is there", second.process.poll() is None, second.so_far()[-3:])
         print(f"# {what}: {ms / 1000:.1f} s, {dials} dials, {busiest} in the busiest 0.1 s, welcomed in each "
               f"second: {welcomes}")
         same(f"{what}: all have lost it and found the other", lost, MACHINES)
@@ -83,7 +84,7 @@ with Temp() as folder:
     lose("sqlite", ["--store", f"sqlite:{folder}/data"])
 if ETCD:
     with Etcd() as cluster:
-        lose("etcd", cluster.options())
+        lose("etcd", cluster.options(lease="20s"))
 else:
     skip("the same on etcd", "etcd is not installed (Debian: etcd-server)")
 finish()

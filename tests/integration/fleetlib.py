@@ -96,7 +96,7 @@ def store_of(data):
     """Options for a scheduler's store: the folder, or below a prefix of the same name in etcd."""
     if not ON_ETCD:
         return ["--data", data]
-    return shared_etcd().options(prefix=f"/{os.path.abspath(data).strip('/')}/")
+    return shared_etcd().options(prefix=f"/{os.path.abspath(data).strip('/')}/", lease="10s")
 
 
 def start_scheduler(data, *options, listen="127.0.0.1:0", limit=0, config="/dev/null"):

@@ -7,26 +7,54 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A port that was free a moment ago. */
+/* Below those that the kernel gives to whoever asks for any port, as in
+ * tests/integration/daemons.py. */
+#define FIRST_PORT 10000
+#define PORTS	   20000
+
+/* Whether no other test has the port, until this program ends: each port has a name among the
+ * abstract unix sockets. */
+static int take_name(int port)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), len;
+
+	len = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "numastow-test-port-%d", port);
+	if (bind(fd, (struct sockaddr *)&un,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+		return 1;
+	close(fd);
+	return 0;
+}
+
+/* A port of this program's own. */
 static int free_port(void)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
-	socklen_t len = sizeof(in);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = -1;
+	unsigned int seed = (unsigned int)getpid();
 
-	if (bind(fd, (struct sockaddr *)&in, sizeof(in)) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&in, &len) == 0)
-		port = ntohs(in.sin_port);
-	close(fd);
-	return port;
+	for (;;) {
+		int port = FIRST_PORT + rand_r(&seed) % PORTS, fd, r;
+
+		if (!take_name(port))
+			continue;
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		in.sin_port = htons((uint16_t)port);
+		r = bind(fd, (struct sockaddr *)&in, sizeof(in));
+		close(fd);
+		if (r == 0)
+			return port;
+	}
 }
 
 static int answers(int port)

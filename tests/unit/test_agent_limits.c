@@ -38,7 +38,7 @@ static void write_limits(struct setup *s, const char *cgroup, const char *value)
 /* Wait until both limits of a cgroup have the value. */
 static void become(struct setup *s, const char *cgroup, const char *value)
 {
-	uint64_t end = stow_clock_monotonic() + 60 * STOW_SECOND;
+	uint64_t end = stow_clock_monotonic() + 300 * STOW_SECOND;
 	bool same = false;
 
 	while (!same && stow_clock_monotonic() < end) {

@@ -12,7 +12,7 @@
 #include "rpc/log.h"
 #include "whole.h"
 
-#define PATIENCE 6000 /* looks, 10 ms apart */
+#define PATIENCE 30000 /* looks, 10 ms apart */
 
 static char why[256];
 

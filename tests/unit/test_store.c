@@ -672,7 +672,7 @@ static void wait_until(struct stow_store *store, bool healthy, uint64_t retries)
 {
 	struct stow_store_state state;
 
-	for (int i = 0; i < 6000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		stow_store_state(store, &state);
 		if (state.healthy == healthy && state.retries == retries)
 			return;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,12 +25,16 @@
 		locked_;                      \
 	})
 
-/* Waits until it is true, for minutes: the machine may be busy. */
+/* Waits until it is true, for minutes: the machine may be busy. Once it is true it is not looked at
+ * again, because it may be true for a moment only. */
 #define UNTIL(what)                                            \
 	do {                                                   \
 		int looks_left = 30000;                        \
-		while (!(what) && looks_left--)                \
+		bool until_ = (what);                          \
+		while (!until_ && looks_left--) {              \
 			usleep(10000);                         \
-		if (!(what))                                   \
+			until_ = (what);                       \
+		}                                              \
+		if (!until_)                                   \
 			fail_msg("waited in vain for " #what); \
 	} while (0)
