@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/admin.h"
 #include "base/cleanup.h"
@@ -138,7 +139,14 @@ int cmd_gc(int argc, char **argv)
 	return r >= 0 ? r : gc(rebuild, quiet);
 }
 
-/* Undo every grant of one container, whether it is running or not. */
+static int which(const char *name)
+{
+	fprintf(stderr, "numastow: %s: name one container%s or use --last\n", name,
+		strcmp(name, "restore") == 0 ? ", --all" : "");
+	return cli_bad_usage(name);
+}
+
+/* Undo every grant of one container, whether it is running or not; NULL: the last. */
 static int give_back(const char *id, const char *kind, const char *text)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
@@ -164,24 +172,28 @@ static int give_back(const char *id, const char *kind, const char *text)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
+#define NAME_HELP "  ID         a container's id, the beginning of it, or its name\n"
+
 int cmd_release(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"release",
-		"ID",
+		"ID | --last",
 		"Release a container's grant. A container that still runs gets back its former "
 		"CPUs, nodes and limits",
-		"  ID          a container's id or the beginning of it\n",
+		"      --last  the container that got its grant last\n" NAME_HELP,
 		1,
 		NULL
 	};
-	static const struct cli_option options[] = { { 0 } };
+	bool last = false;
+	const struct cli_option options[] = { { "last", .flag = &last }, { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
-	return argv[optind] ? give_back(argv[optind], "released", "numastow release")
-			    : cli_bad_usage("release");
+	return last == (argv[optind] != NULL)
+		       ? which("release")
+		       : give_back(argv[optind], "released", "numastow release");
 }
 
 static int restore_all(void)
@@ -209,21 +221,23 @@ int cmd_restore(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"restore",
-		"--all | ID",
+		"--all | ID | --last",
 		"Undo placements. Running containers go on with their former CPUs, nodes and "
 		"limits",
-		"  -a, --all  undo all placements\n"
-		"  ID          a container's id or the beginning of it\n",
+		"  -a, --all   undo all placements\n"
+		"      --last  that of the container that got its grant last\n" NAME_HELP,
 		1,
 		NULL
 	};
-	bool all = false;
-	const struct cli_option options[] = { { "all", 'a', .flag = &all }, { 0 } };
+	bool all = false, last = false;
+	const struct cli_option options[] = { { "all", 'a', .flag = &all },
+					      { "last", .flag = &last },
+					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
-	if (all == (argv[optind] != NULL))
-		return cli_bad_usage("restore");
+	if (all + last + (argv[optind] != NULL) != 1)
+		return which("restore");
 	return all ? restore_all() : give_back(argv[optind], "restored", "numastow restore");
 }

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cli/container.h"
 
 static int read_config(struct cli_context *context, bool anyway, struct stow_err *err)
 {
@@ -102,53 +103,59 @@ void cli_context_done(struct cli_context *context)
 	memset(context, 0, sizeof(*context));
 }
 
-static void keep(struct stow_record **records, size_t *n, const char *id)
+/* Keep only the records of that id. Return their number. */
+static size_t keep(struct stow_record **records, size_t n, const char *id)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < *n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (strcmp(records[i]->id, id) == 0)
 			records[kept++] = records[i];
 		else
 			stow_record_free(records[i]);
 	}
-	*n = kept;
+	return kept;
 }
 
-int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
+/* Return the id of the container that got its grant last; NULL: there is none. */
+static char *newest(struct stow_record *const *records, size_t n)
+{
+	const struct stow_record *last = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (*records[i]->id && (!last || records[i]->created >= last->created))
+			last = records[i];
+	return last ? strdup(last->id) : NULL;
+}
+
+int cli_find_records(struct cli_context *context, const char *name, struct stow_record ***ret,
 		     size_t *ret_n, struct stow_err *err)
 {
 	struct stow_record **records = NULL;
-	_cleanup_free_ char *match = NULL;
-	bool several = false;
+	_cleanup_free_ char *id = NULL;
 	size_t n = 0;
 	int r = 0;
 
 	if (context->ledger)
 		r = stow_ledger_records(context->ledger, NULL, &records, &n, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(records[i]->id, id) == 0) { /* before any prefix */
-			free(match);
-			match = strdup(id);
-			several = false;
-			break;
-		}
-		if (strncmp(records[i]->id, id, strlen(id)) != 0)
-			continue;
-		several |= match && strcmp(match, records[i]->id) != 0;
-		if (!match)
-			match = strdup(records[i]->id);
-	}
-	if (!match || several) {
+	for (size_t i = 0; r == 0 && name && !id && i < n; i++)
+		if (strcmp(records[i]->id, name) == 0)
+			id = strdup(name);
+	if (r == 0 && name && !id)
+		r = cli_container_id(context->root, name, &id, err);
+	else if (r == 0 && !name)
+		id = newest(records, n);
+	if (r == 0)
+		n = keep(records, n, id ? id : "");
+	if (r == 0 && !n && name)
+		r = stow_err_set(err, ENOENT, "container \"%.64s\" has no grant in the ledger",
+				 name);
+	else if (r == 0 && !n)
+		r = stow_err_set(err, ENOENT, "no container has a grant");
+	if (r < 0) {
 		stow_records_free(records, n);
-		return several ? stow_err_set(err, ENOTUNIQ, "several containers begin with \"%s\"",
-					      id)
-			       : stow_err_set(err, ENOENT, "the ledger has no container \"%s\"",
-					      id);
+		return r;
 	}
-	keep(records, &n, match);
 	*ret = records;
 	*ret_n = n;
 	return 0;

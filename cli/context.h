@@ -33,9 +33,10 @@ bool cli_ledger_hidden(struct stow_root *root);
 struct stow_ledger *cli_ledger_look(struct stow_root *root, const char *lacking);
 void cli_context_done(struct cli_context *context);
 
-/* Find the records of a container by its id or an unambiguous prefix of it, as Podman and Docker
- * do. -ENOENT: there is none; -ENOTUNIQ: there are several. */
-int cli_find_records(struct cli_context *context, const char *id, struct stow_record ***ret,
+/* Find the records of a container by its id, its name (Podman's, Kubernetes') or an unambiguous
+ * prefix of the id; NULL: of the one that got its grant last. -ENOENT: there is none; -ENOTUNIQ:
+ * there are several. */
+int cli_find_records(struct cli_context *context, const char *name, struct stow_record ***ret,
 		     size_t *ret_n, struct stow_err *err);
 
 /* Write a line to the journal: an operator changed something. */

@@ -94,6 +94,15 @@ int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 /* Print the table of machines, one line each (nodes.c). */
 void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
 
+/* --- containers (names.c) -------------------------------------------------- */
+
+/* Return whether a container is called so: "web", or "NAMESPACE/POD/web". */
+bool fleet_is_named(const PbContainer *container, const char *text);
+/* Find the id of a container of this machine, by the agent: a whole id counts before a name, and a
+ * name before the beginning of an id. A text that fits none is returned as it is. The caller frees
+ * *ret. -ENOTUNIQ: there are several. */
+int fleet_container_id(struct fleet *fleet, const char *text, char **ret, struct stow_err *err);
+
 /* --- requests (request.c) ------------------------------------------------- */
 
 /* Parse the pods of a command line: KEY=VALUE as for `explain`, pods separated by "+", each with

@@ -332,16 +332,13 @@ static enum fleet_peer who(const struct fleet_options *options)
 	return options->n_words ? FLEET_SCHEDULER : FLEET_AGENT;
 }
 
-static int run_containers(struct fleet *fleet, struct stow_err *err)
+static int list_containers(struct fleet *fleet, PbListContainersRequest *request,
+			   struct stow_err *err)
 {
-	PbListContainersRequest request = PB_LIST_CONTAINERS_REQUEST__INIT;
 	PbListContainersResponse *response = NULL;
-	int r;
+	int r = fleet_call_pages(fleet, "ListContainers", request, &request->page_token, &response,
+				 err);
 
-	request.ids = (char **)fleet->options->words;
-	request.n_ids = fleet->options->n_words;
-	r = fleet_call_pages(fleet, "ListContainers", &request, &request.page_token, &response,
-			     err);
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
@@ -350,9 +347,29 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 		show_containers(response->containers, response->n_containers);
 	else
 		printf("No %scontainer has a grant on this machine.\n",
-		       request.n_ids ? "such " : "");
+		       request->n_ids ? "such " : "");
 	stow_rpc_message_free(response);
 	return CLI_OK;
+}
+
+static int run_containers(struct fleet *fleet, struct stow_err *err)
+{
+	PbListContainersRequest request = PB_LIST_CONTAINERS_REQUEST__INIT;
+	const char **ids = fleet->options->words;
+	int r = 0;
+
+	request.n_ids = fleet->options->n_words;
+	request.ids = calloc(request.n_ids + 1, sizeof(*request.ids));
+	if (!request.ids)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; r == 0 && i < request.n_ids; i++)
+		r = fleet_container_id(fleet, ids[i], &request.ids[i], err);
+	if (r == 0)
+		r = list_containers(fleet, &request, err);
+	for (size_t i = 0; i < request.n_ids; i++)
+		free(request.ids[i]);
+	free(request.ids);
+	return r;
 }
 
 static int by_expiry(const void *a, const void *b)

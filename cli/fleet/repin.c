@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
@@ -99,9 +100,12 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 			     .dry_run = o->dry_run,
 			     .bar.terminal = isatty(STDOUT_FILENO) };
 	struct fleet_stream stream = { .message = on_progress, .ctx = &view };
-	int r;
+	_cleanup_free_ char *id = NULL;
+	int r = fleet_container_id(fleet, o->words[0], &id, err);
 
-	request.id = (char *)o->words[0];
+	if (r < 0)
+		return r;
+	request.id = id;
 	if (o->to)
 		request.numa_nodes = o->to;
 	request.batch = o->batch;

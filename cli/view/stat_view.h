@@ -9,7 +9,7 @@
 #include "base/idset.h"
 #include "base/root.h"
 #include "cgroup/numa_stat.h"
-#include "cli/view/container.h"
+#include "cli/container.h"
 #include "cli/view/output.h"
 #include "node/counters.h"
 #include "pages/numa_maps.h"

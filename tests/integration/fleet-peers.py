@@ -620,6 +620,8 @@ def check_command(temp):
         check("numastow repin: its steps", result.code == 0 and all(
             w in result.out for w in ("planned", "widened", "moving", "narrowed", "4Mi", "1.500 ms")),
             result.out)
+        result = command("repin", "web", socket=near_socket)
+        check("numastow repin: by name", result.code == 0 and "narrowed" in result.out, result)
         for schema, *words in (("node", "node"), ("containers", "containers"), ("repin", "repin", "c1")):
             result = command(*words, "-J", socket=near_socket)
             check(f"{words[0]} -J", result.code == 0, result)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/view/container.h"
+#include "cli/container.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -133,7 +133,7 @@ static void take_names(struct search *search, json_object *list)
 		    !json_object_is_type(names, json_type_array) ||
 		    !json_object_array_length(names))
 			continue;
-		known = find_id(search, json_object_get_string(id));
+		known = add(search, json_object_get_string(id));
 		names = json_object_array_get_idx(names, 0);
 		if (known && !known->name && json_object_is_type(names, json_type_string))
 			known->name = strdup(json_object_get_string(names));
@@ -198,6 +198,9 @@ static int open_cgroup(struct stow_root *root, const struct known *known, struct
 {
 	int r = -ESRCH;
 
+	if (!known->cgroup.at[STOW_CGROUP_CPUSET].path && !known->path)
+		return stow_err_set(err, ESRCH, "container %.64s does not run",
+				    known->name ? known->name : known->id);
 	if (known->cgroup.at[STOW_CGROUP_CPUSET].path)
 		r = stow_cgroup_open(root, &known->cgroup, ret, err);
 	if (r < 0 && known->path)
@@ -205,21 +208,41 @@ static int open_cgroup(struct stow_root *root, const struct known *known, struct
 	return r;
 }
 
+/* Collect what is known, and find the container in it. */
+static int look(struct stow_root *root, const char *text, struct search *search, struct known **ret,
+		struct stow_err *err)
+{
+	int r = add_records(root, search, err);
+
+	if (r == 0)
+		r = add_discovered(root, search, err);
+	if (r < 0)
+		return r;
+	add_names(root, search);
+	return *text ? match(search, text, ret, err)
+		     : stow_err_set(err, ENOENT, "a container's name is empty");
+}
+
+int cli_container_id(struct stow_root *root, const char *text, char **ret, struct stow_err *err)
+{
+	_cleanup_(search_done) struct search search = { 0 };
+	struct known *known = NULL;
+	int r = look(root, text, &search, &known, err);
+
+	if (r < 0)
+		return r;
+	*ret = strdup(known->id);
+	return *ret ? 0 : stow_err_sys(err, ENOMEM, "containers");
+}
+
 int cli_container_find(struct stow_root *root, const char *text, struct cli_container *ret,
 		       struct stow_err *err)
 {
 	_cleanup_(search_done) struct search search = { 0 };
 	struct known *known = NULL;
-	int r = add_records(root, &search, err);
+	int r = look(root, text, &search, &known, err);
 
 	*ret = (struct cli_container){ 0 };
-	if (r == 0)
-		r = add_discovered(root, &search, err);
-	if (r < 0)
-		return r;
-	add_names(root, &search);
-	r = *text ? match(&search, text, &known, err)
-		  : stow_err_set(err, ENOENT, "a container's name is empty");
 	if (r == 0)
 		r = open_cgroup(root, known, &ret->cgroup, err);
 	if (r < 0)

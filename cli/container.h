@@ -18,4 +18,7 @@ struct cli_container {
  * -ESRCH: its cgroup is gone. */
 int cli_container_find(struct stow_root *root, const char *text, struct cli_container *ret,
 		       struct stow_err *err);
+/* Find only its id, which the caller frees: also of a container that Podman has and that does not
+ * run. -ENOENT, -ENOTUNIQ as above. */
+int cli_container_id(struct stow_root *root, const char *text, char **ret, struct stow_err *err);
 void cli_container_done(struct cli_container *container);

@@ -1,0 +1,74 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Containers by what people call them: an id, its beginning, Podman's or Kubernetes' name, the last one; of a container
+that has none of these the error says so."""
+import json
+import os
+import subprocess
+
+from harness import BUILD, Machine, Temp, check, finish, hook, run, same, skip
+
+NUMASTOW = os.path.join(BUILD, "numastow")
+WEB, DB = "ab12" * 16, "ab34" * 16
+PODMAN = "/var/lib/containers/storage/overlay-containers/containers.json"
+
+
+def make(path):
+    machine = Machine(path, cpus=8)
+    for name, annotations in ((WEB, {"numastow.io/cpus": "1"}),
+                              (DB, {"numastow.io/cpus": "2", "io.kubernetes.cri.container-name": "main",
+                                    "io.kubernetes.cri.sandbox-name": "db-0", "io.kubernetes.cri.sandbox-namespace": "shop"})):
+        machine.container(name, annotations)
+        done = hook(machine, "apply", machine.state(name))
+        check(f"{name[:4]} starts", done.code == 0, done)
+    machine.container("late", {"numastow.io/cpus": "99"})
+    check("another is refused", hook(machine, "apply", machine.state("late")).code != 0)
+    machine.write(PODMAN, json.dumps([{"id": WEB, "names": ["abacus"]}, {"id": "cd" * 32, "names": ["stopped"]}]))
+    return machine
+
+
+def why(machine, *words):
+    return run([NUMASTOW, "why", "--sysroot", machine.path, *words], "")
+
+
+def check_why(machine):
+    for what, name, want in (("an id", WEB, WEB), ("the beginning of an id", "ab12a", WEB), ("Podman's name", "abacus", WEB),
+                             ("the beginning of another id", "ab34", DB), ("one that was refused", "late", "late")):
+        done = why(machine, "--json", name)
+        same(f"why of {what}", (done.code, {e["id"] for e in json.loads(done.out or "{}").get("events", [])}), (0, {want}))
+    done = why(machine, "--json", "--last")
+    same("why of the last", (done.code, [(e["id"], e["event"]) for e in json.loads(done.out)["events"]]), (0, [("late", "refused")]))
+    done = why(machine, "nosuch")
+    check("why of none", done.one_line() and '"nosuch"' in done.err, done)
+    done = why(machine, "--last", "late")
+    check("why of two", done.code == 2 and not done.out and "exclude" in done.err, done)
+    db = [e for e in json.loads(why(machine, "--json", "main").out or '{"events": []}')["events"]]
+    same("Kubernetes' name", {e["id"] for e in db}, {DB})
+
+
+def check_acting(machine):
+    """They read this machine's ledger: in a mount namespace that is the simulated machine's."""
+    for command in ("release", "restore"):
+        for words in ((), ("--last", WEB)):
+            done = run([NUMASTOW, command, *words], "")
+            check(f"{command} {' '.join(words)[:8]}: which", done.code == 2 and "--last" in done.err, done)
+    prefix = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', machine.file("/run")]
+    if os.geteuid() or subprocess.run([*prefix, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        return skip("release, restore", "needs root and a mount namespace")
+    for command in ("release", "restore"):
+        done = run([*prefix, NUMASTOW, command, "nosuch"], "")
+        check(f"{command} of none", done.one_line() and '"nosuch"' in done.err, done)
+        done = run([*prefix, NUMASTOW, command, "ab"], "")
+        check(f"{command} of two", done.one_line() and "several" in done.err, done)
+    for command, words, gone in (("release", ("main",), DB), ("restore", ("--last",), WEB)):
+        done = run([*prefix, NUMASTOW, command, *words], "")
+        check(f"{command} {words[0]}", done.code == 0 and gone[:12] in done.out, done)
+    done = run([*prefix, NUMASTOW, "restore", "--last"], "")
+    check("restore of the last where there is none", done.one_line() and "no container has a grant" in done.err, done)
+    return None
+
+
+with Temp() as path:
+    check_why(make(f"{path}/m"))
+    check_acting(make(f"{path}/n"))
+finish()
