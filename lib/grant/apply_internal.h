@@ -93,7 +93,7 @@ struct apply_pods {
 
 /* Find the cgroups, and record those that are new. A failure is a problem of the run. */
 void apply_pods_find(struct apply_pods *pods);
-/* Apply the cgroups without exclusive CPUs below them. */
+/* Apply the cgroups without exclusive CPUs below them, from the leaves up. */
 void apply_pods_leaves(struct apply_pods *pods);
 /* Apply the others, from the top down; then those that were made meanwhile. */
 void apply_pods_parents(struct apply_pods *pods);

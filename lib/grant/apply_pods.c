@@ -20,7 +20,7 @@ struct apply_unit {
 	struct stow_unmanaged entry;
 	struct stow_idset below; /* exclusive CPUs of containers below it */
 	bool met;		 /* in this walk */
-	bool applied;
+	bool lost;		 /* has no cpuset controller any more */
 };
 
 static const char *path_of(const struct apply_unit *unit)
@@ -256,36 +256,25 @@ static int by_depth(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Give back CPUs that are no longer exclusive, from the top down and before containers, which can
- * only have what the cgroups above have. Failures show later in the run. */
-static void grow(struct apply_pods *pods)
+/* Return whether the cgroup needs no entry. A cgroup beside a container with exclusive CPUs was
+ * recorded when it was made, and then the hook has given it a grant: its set is the container's.
+ * Where systemd has disabled the cpuset controller, the kernel has dropped the set. */
+static bool is_stale(const struct apply_pods *pods, const struct apply_unit *unit)
 {
-	for (size_t i = 0; i < pods->n_units; i++) {
-		struct stow_unmanaged *entry = &pods->units[i].entry;
-		struct apply_container c = {
-			.id = entry->id, .cgroup_id = &entry->cgroup, .entry = entry, .grows = true
-		};
+	const struct stow_cgroup_id *id = &unit->entry.cgroup;
 
-		if (!pods->on)
-			c.below = pods->run->view.exclusive;
-
-		(void)apply_one(pods->run, &c, NULL);
-		apply_forget_above(pods->run);
-	}
+	return unit->lost || is_container(pods, path_of(unit), id->at[STOW_CGROUP_CPUSET].inode);
 }
 
-/* A cgroup beside a container with exclusive CPUs was recorded when it was made, and then the hook
- * has given it a grant: its set is the container's. */
-static void drop_containers(struct apply_pods *pods)
+static void drop_stale(struct apply_pods *pods)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < pods->n_units; i++) {
 		struct apply_unit *unit = &pods->units[i];
-		const struct stow_cgroup_id *id = &unit->entry.cgroup;
 		struct stow_err why;
 
-		if (!is_container(pods, path_of(unit), id->at[STOW_CGROUP_CPUSET].inode)) {
+		if (!is_stale(pods, unit)) {
 			pods->units[kept++] = *unit;
 			continue;
 		}
@@ -296,6 +285,34 @@ static void drop_containers(struct apply_pods *pods)
 	pods->n_units = kept;
 }
 
+static bool has_lost_cpuset(const struct apply_pods *pods, const struct apply_unit *unit)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+
+	return stow_cpuset_open(pods->run->root, &unit->entry.cgroup, &cgroup, NULL) == 0 &&
+	       !cgroup->at[STOW_CGROUP_CPUSET].version;
+}
+
+/* Give back CPUs that are no longer exclusive, from the top down and before containers, which can
+ * only have what the cgroups above have. Failures show later in the run. */
+static void grow(struct apply_pods *pods)
+{
+	for (size_t i = 0; i < pods->n_units; i++) {
+		struct apply_unit *unit = &pods->units[i];
+		struct apply_container c = { .id = unit->entry.id,
+					     .cgroup_id = &unit->entry.cgroup,
+					     .entry = &unit->entry,
+					     .grows = true };
+
+		if (!pods->on)
+			c.below = pods->run->view.exclusive;
+		unit->lost =
+			apply_one(pods->run, &c, NULL) == -ENOTSUP && has_lost_cpuset(pods, unit);
+		apply_forget_above(pods->run);
+	}
+	drop_stale(pods);
+}
+
 void apply_pods_find(struct apply_pods *pods)
 {
 	struct stow_err why;
@@ -304,7 +321,7 @@ void apply_pods_find(struct apply_pods *pods)
 	pods->active = pods->on && !stow_idset_empty(&pods->run->view.exclusive);
 	if (stow_unmanaged_each_pods(pods->run->root, load_one, pods, &why) < 0)
 		add_problem(pods, "(pods)", why.msg);
-	drop_containers(pods);
+	drop_stale(pods);
 	walk_all(pods);
 	for (size_t i = 0; i < pods->n_units; i++) {
 		struct apply_unit *unit = &pods->units[i];
@@ -353,14 +370,15 @@ static void apply_unit(struct apply_pods *pods, struct apply_unit *unit)
 	snprintf(id, sizeof(id), "%s", path_of(unit));
 	c.id = id;
 	r = apply_one(pods->run, &c, NULL);
-	unit->applied = true;
-	if (r == 0 && (!pods->active || (!unit->met && is_gone(pods, unit))))
+	if (r == 0 ? !pods->active || (!unit->met && is_gone(pods, unit))
+		   : r == -ENOTSUP && has_lost_cpuset(pods, unit))
 		forget(pods, unit);
 }
 
+/* From the leaves up: a cgroup is given back to kubelet, and loses its set, after those below it. */
 void apply_pods_leaves(struct apply_pods *pods)
 {
-	for (size_t i = 0; i < pods->n_units; i++)
+	for (size_t i = pods->n_units; i-- > 0;)
 		if (!pods->active || stow_idset_empty(&pods->units[i].below))
 			apply_unit(pods, &pods->units[i]);
 }

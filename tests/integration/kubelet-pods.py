@@ -49,12 +49,6 @@ class Bench:
         os.rename(self.machine.file("/sys/fs/cgroup/aside"), self.machine.file(f"{KUBEPODS}{name}"))
         return name
 
-    def forgotten(self):
-        """Whether a run of the applier leaves nothing behind. A kernel gives a cgroup without a set that of the one above."""
-        if not self.cpus(""):
-            self.machine.write(f"{KUBEPODS}/cpuset.cpus.effective", ALL + "\n")
-        return hook(self.machine, "gc").code == 0 and not os.listdir(self.machine.file("/run/numastow/pods"))
-
     def becomes(self, what, name, cpus):
         check(what, eventually(lambda: self.cpus(name) == cpus), (name, self.cpus(name), self.program.so_far()[-3:]))
 
@@ -116,9 +110,7 @@ def main():
         for name in ("", "/burstable", "/besteffort", gap, late, f"/{POD}"):
             check(f"{name or 'kubepods'}: its CPUs are given back", eventually(lambda n=name: bench.cpus(n) in ("", ALL)),
                   bench.cpus(name))
-        # A run that another program's run has come between leaves the rest to the next one.
-        check("nothing is remembered", eventually(lambda: bench.forgotten()),
-              os.listdir(machine.file("/run/numastow/pods")))
+        same("nothing is remembered", os.listdir(machine.file("/run/numastow/pods")), [])
 
         claim(machine, "take", UID, "team/db", f"{SHARE}:main:0:2:exclusive:64:0")
         bench.becomes("again", "", "2-7")

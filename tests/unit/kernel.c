@@ -83,7 +83,7 @@ static void show(struct kernel *k, int i)
 	bool populated = false;
 	char path[512];
 
-	for (int f = 0; f < 4; f++) {
+	for (int f = 0; f < 4 && !c->disabled; f++) {
 		if (c->shown[f] == now[f] || (i == 0 && k->version == 2 && f < CPUS_EFFECTIVE))
 			continue;
 		snprintf(path, sizeof(path), "%s%s/%s", mount_of(k), c->path, names[k->version][f]);
@@ -375,6 +375,25 @@ void kernel_rmdir(struct kernel *k, int cgroup)
 	if (k->version == 1)
 		bury(k, TOP "/memory", c->path);
 	c->used = false;
+}
+
+void kernel_disable_cpuset(struct kernel *k, int cgroup)
+{
+	char path[512];
+
+	for (int i = 1; i < KERNEL_CGROUPS; i++) {
+		struct kernel_cgroup *c = &k->s->cgroups[i];
+
+		if (!c->used || c->disabled || !kernel_is_below(k, i, cgroup))
+			continue;
+		c->disabled = true;
+		c->cpus = c->mems = 0;
+		for (int f = 0; f < 4; f++) {
+			snprintf(path, sizeof(path), TOP "%s/%s", c->path, names[2][f]);
+			tree_remove(k->t, path);
+		}
+	}
+	take_effect(k);
 }
 
 void kernel_fork(struct kernel *k, int pid, int cgroup)

@@ -23,6 +23,7 @@ struct kernel_cgroup {
 	uint32_t cpus, mems; /* as configured */
 	uint32_t cpus_effective, mems_effective;
 	bool populated;
+	bool disabled;	   /* has no cpuset controller */
 	uint32_t shown[4]; /* what its files say now; SHOWN_NOT: unknown */
 	bool procs_shown;
 };
@@ -58,6 +59,8 @@ void kernel_free(struct kernel *kernel);
 int kernel_mkdir(struct kernel *kernel, int above, const char *name);
 /* With all below it and their processes. */
 void kernel_rmdir(struct kernel *kernel, int cgroup);
+/* v2: disable the cpuset controller of a cgroup and of all below it, which drops their sets. */
+void kernel_disable_cpuset(struct kernel *kernel, int cgroup);
 bool kernel_is_below(const struct kernel *kernel, int cgroup, int above);
 
 void kernel_fork(struct kernel *kernel, int pid, int cgroup);

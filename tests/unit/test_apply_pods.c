@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,8 +48,9 @@ struct setup {
 	uint64_t seed;
 	const char *refuse; /* writes to paths with this fail */
 	int error;
-	int countdown; /* accesses until this process is killed */
-	int vanish;    /* accesses until a pod without processes is gone; 0: none goes */
+	int countdown;	   /* accesses until this process is killed */
+	int vanish;	   /* accesses until a pod without processes is gone; 0: none goes */
+	bool leaves_first; /* entries of cgroups below kubelet's topmost one go before its own */
 	unsigned long checks, kills;
 };
 
@@ -94,9 +96,37 @@ static void check_all(struct setup *s, const char *at)
 	}
 }
 
+/* Count the entries, without an access of the programs under test. */
+static size_t entries(const struct setup *s, bool *ret_top)
+{
+	char path[512];
+	struct stat top;
+	const struct dirent *e;
+	size_t n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/sys/fs/cgroup%s%s", s->k->t->dir,
+		 s->k->version == 1 ? "/cpuset" : "", s->k->s->cgroups[s->classes[0]].path);
+	assert_int_equal(stat(path, &top), 0);
+	snprintf(path, sizeof(path), "%s" STOW_PODS_DIR, s->k->t->dir);
+	d = opendir(path);
+	*ret_top = false;
+	while (d && (e = readdir(d))) {
+		n += e->d_name[0] != '.';
+		*ret_top |= strtoull(e->d_name, NULL, 10) == top.st_ino;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
 static int on_access(void *ctx, const char *path, const char *value)
 {
 	struct setup *s = ctx;
+	bool top;
+
+	if (s->leaves_first && entries(s, &top) && !top)
+		fail_msg("at %s: kubelet's topmost cgroup has no entry, and others have", path);
 
 	if (s->countdown && --s->countdown == 0)
 		_exit(KILLED_NOW);
@@ -348,26 +378,17 @@ static void has(struct setup *s, int cgroup, const char *cpus)
 		kernel_list(s->k->s->cgroups[cgroup].cpus_effective, list, sizeof(list)), cpus);
 }
 
-static size_t entries(struct setup *s)
-{
-	_cleanup_closedir_ DIR *d = stow_root_opendir(s->context.root, NULL, "%s", STOW_PODS_DIR);
-	const struct dirent *e;
-	size_t n = 0;
-
-	while (d && (e = readdir(d)))
-		n += e->d_name[0] != '.';
-	return n;
-}
-
 /* Nothing of kubelet's lacks a CPU, and nothing is remembered. */
 static void is_restored(struct setup *s)
 {
+	bool top;
+
 	for (int i = 1; i < KERNEL_CGROUPS; i++)
 		if (s->k->s->cgroups[i].used &&
 		    s->k->s->cgroups[i].cpus_effective != s->k->s->online)
 			fail_msg("%s has %x", s->k->s->cgroups[i].path,
 				 s->k->s->cgroups[i].cpus_effective);
-	assert_int_equal(entries(s), 0);
+	assert_int_equal(entries(s, &top), 0);
 }
 
 /* --- one after another ---------------------------------------------------- */
@@ -475,6 +496,7 @@ static void without_kubernetes_all_is_as_it_was(void **state)
 {
 	struct setup *s = *state;
 	struct stow_err err = { 0 };
+	bool top;
 
 	add_pod(s, &s->pods[0], GUARANTEED);
 	add_running(s, &s->pods[0], &s->pods[0].claimed);
@@ -486,7 +508,7 @@ static void without_kubernetes_all_is_as_it_was(void **state)
 	run(s);
 	has(s, s->classes[1], "0-7");
 	has(s, s->pods[1].cgroup, "0-7");
-	assert_int_equal(entries(s), 0);
+	assert_int_equal(entries(s, &top), 0);
 	assert_int_equal(stow_pods_set(s->context.root, true, NULL), 0);
 	assert_int_equal(stow_apply_pods(&s->context, NULL, &err), 0);
 	has(s, s->classes[1], "2-7");
@@ -506,6 +528,68 @@ static void a_set_of_the_administrator_stays(void **state)
 	end_claimed(s, &s->pods[0]);
 	assert_int_equal(drop(s, 0, &err), 1);
 	has(s, s->classes[1], "2-5");
+}
+
+/* A program that is killed between leaves the cgroups above, which the next run begins with. */
+static void entries_go_from_the_leaves_up(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+
+	add_pod(s, &s->pods[0], GUARANTEED);
+	add_pod(s, &s->pods[1], GUARANTEED);
+	add_running(s, &s->pods[1], &s->pods[1].plain);
+	assert_int_equal(take(s, 0, 0, 2, &err), 0);
+	add_running(s, &s->pods[0], &s->pods[0].claimed);
+	assert_int_equal(hold(s, &s->pods[0], 0, &err), 0);
+	has(s, s->pods[1].cgroup, "2-7");
+	end_claimed(s, &s->pods[0]);
+	s->leaves_first = true;
+	assert_int_equal(drop(s, 0, &err), 1);
+	s->leaves_first = false;
+	is_restored(s);
+}
+
+/* systemd disables it when no unit of a slice needs it any more. */
+static void a_cgroup_without_controller_has_nothing_to_give_back(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err = { 0 };
+	bool top;
+
+	add_pod(s, &s->pods[0], BURSTABLE);
+	add_pod(s, &s->pods[1], GUARANTEED);
+	assert_int_equal(take(s, 0, 0, 2, &err), 0);
+	add_running(s, &s->pods[1], &s->pods[1].claimed);
+	assert_int_equal(hold(s, &s->pods[1], 0, &err), 0);
+	end_claimed(s, &s->pods[1]);
+	s->held[0] = 0;
+	kernel_disable_cpuset(s->k, s->classes[1]);
+	assert_int_equal(drop(s, 0, &err), 1);
+	assert_int_equal(entries(s, &top), 0);
+	run(s); /* and says nothing of it */
+}
+
+/* While CPUs are exclusive, its pods may run on them. */
+static void a_cgroup_without_controller_is_named(void **state)
+{
+	struct setup *s = *state;
+	struct stow_apply_result result = { 0 };
+	struct stow_err err = { 0 };
+	size_t n;
+	bool top;
+
+	add_pod(s, &s->pods[0], GUARANTEED);
+	add_running(s, &s->pods[0], &s->pods[0].claimed);
+	assert_int_equal(take(s, 0, 0, 2, &err), 0);
+	assert_int_equal(hold(s, &s->pods[0], 0, &err), 0);
+	n = entries(s, &top);
+	kernel_disable_cpuset(s->k, s->classes[2]);
+	assert_int_equal(stow_apply_pods(&s->context, &result, &err), 0);
+	assert_int_equal(entries(s, &top), n - 1);
+	assert_int_equal(result.n_problems, 1);
+	assert_non_null(strstr(result.problems[0].text, "has no cpuset controller, so its pods"));
+	stow_apply_result_done(&result);
 }
 
 static void a_cgroup_that_takes_no_write_is_named_and_tried_again(void **state)
@@ -713,6 +797,9 @@ int main(void)
 		EVERYWHERE(one_cpu_of_kubelets_stays_for_other_pods),
 		EVERYWHERE(without_kubernetes_all_is_as_it_was),
 		EVERYWHERE(a_set_of_the_administrator_stays),
+		EVERYWHERE(entries_go_from_the_leaves_up),
+		ON(a_cgroup_without_controller_has_nothing_to_give_back, v2_systemd),
+		ON(a_cgroup_without_controller_is_named, v2_systemd),
 		ON(a_cgroup_that_takes_no_write_is_named_and_tried_again, v2_cgroupfs),
 		ON(a_cgroup_that_takes_no_write_is_named_and_tried_again, v2_systemd),
 		EVERYWHERE(at_random_no_pod_runs_on_exclusive_cpus),
