@@ -18,6 +18,10 @@ $(B)/tests/unit/test_agent_publisher: unit_WRAP += $(addprefix -Wl$(comma)--wrap
 	is_written set_data data)
 $(B)/tests/unit/test_watch: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send_packed \
 	is_written close set_data data)
+# An API server that tests/unit/api.c plays, and its clock.
+api_TESTS := $(addprefix $(B)/tests/unit/test_,controllers)
+$(api_TESTS): unit_WRAP += -Wl$(comma)--wrap=clock_gettime $(addprefix -Wl$(comma)--wrap=stow_kube_,new free stop wake \
+	wait set_times get create replace delete list watch watch_free watch_version)
 # A tool is a file with a hyphen in its name; the others are parts that tools share.
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))
@@ -43,7 +47,7 @@ $(tool_BINS): $(B)/%: $(B)/%.o $(tool_SUPPORT) $(hook_TEST_OBJS) $(TEST_ARCHIVES
 thread-tests: $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_rpc*.c tests/unit/test_scheduler*.c \
 	tests/unit/test_agent*.c tests/unit/test_store.c tests/unit/test_reservation.c \
 	tests/unit/test_drain_fleet.c tests/unit/test_webhook.c tests/unit/test_hotplug.c tests/unit/test_root.c \
-	tests/unit/test_kube.c))
+	tests/unit/test_kube.c tests/unit/test_controllers.c))
 unit-tests: $(unit_BINS)
 # Tests run beside each other: none builds anything, for another one would build the same at the same time.
 tools: $(tool_BINS) $(B)/tests/bench/fleet_roam $(B)/tests/bench/fleet_sim

@@ -32,7 +32,7 @@ struct entry {
 
 struct scheduler_claims {
 	struct scheduler_work *work;
-	struct scheduler_follow follow;
+	struct stow_kube_follow follow;
 	uint64_t deadline;
 	struct entry *entries; /* SCHEDULER_CLAIMS_MAX */
 	size_t n;
@@ -288,7 +288,9 @@ static int handle_pod(struct scheduler_claims *claims, struct json_object *consu
 		return 0;
 	if (entry->wish.evict)
 		return evict(claims, &pod, entry, err);
-	if (refused && strcmp(stow_kube_text(object, "status.phase"), "Pending") == 0)
+	/* A pod that is not bound yet is kube-scheduler's, which places it anew. */
+	if (refused && stow_kube_text(object, "spec.nodeName")[0] &&
+	    strcmp(stow_kube_text(object, "status.phase"), "Pending") == 0)
 		return place_anew(claims, object, &pod, entry, err);
 	return 0;
 }
@@ -384,9 +386,9 @@ uint64_t scheduler_claims_look(struct scheduler_claims *claims)
 
 	if (claims->left_out && claims->n < SCHEDULER_CLAIMS_MAX) {
 		claims->left_out = false;
-		scheduler_follow_again(&claims->follow);
+		stow_kube_follow_again(&claims->follow);
 	}
-	next = scheduler_follow_look(&claims->follow, &err);
+	next = stow_kube_follow_look(&claims->follow, &err);
 	if (next < 0)
 		atomic_fetch_add(&claims->work->failures, 1);
 	if (next < 0 && claims->follow.failures == 1)
@@ -418,7 +420,7 @@ int scheduler_claims_new(struct scheduler_work *work, uint64_t deadline,
 	}
 	claims->work = work;
 	claims->deadline = deadline;
-	claims->follow = (struct scheduler_follow){ .kube = work->kube,
+	claims->follow = (struct stow_kube_follow){ .kube = work->kube,
 						    .collection = API "/resourceclaims",
 						    .seen = on_claim,
 						    .ctx = claims };
@@ -428,7 +430,7 @@ int scheduler_claims_new(struct scheduler_work *work, uint64_t deadline,
 
 void scheduler_claims_reset(struct scheduler_claims *claims)
 {
-	scheduler_follow_stop(&claims->follow);
+	stow_kube_follow_stop(&claims->follow);
 	claims->follow.not_before = 0;
 	claims->n = 0;
 	claims->left_out = false;
@@ -438,7 +440,7 @@ void scheduler_claims_free(struct scheduler_claims *claims)
 {
 	if (!claims)
 		return;
-	scheduler_follow_stop(&claims->follow);
+	stow_kube_follow_stop(&claims->follow);
 	free(claims->entries);
 	free(claims);
 }

@@ -7,13 +7,13 @@
  *
  *	numastow.io/Evict	True: the claim's pods are evicted (pods/eviction, which respects
  *				disruption budgets)
- *	numastow.io/Prepared	False, for longer than the deadline: pending pods are deleted, if a
- *				controller owns them; others get an event
+ *	numastow.io/Prepared	False, for longer than the deadline: pending pods that are bound are
+ *				deleted, if a controller owns them; others get an event
  *
  * Only claims with such a condition are remembered.
  */
 
-#include "scheduler/kubernetes/follow.h"
+#include "kube/follow.h"
 #include "scheduler/kubernetes/work.h"
 
 #define SCHEDULER_CLAIMS_MAX 1024 /* remembered; further ones are found by a later list */

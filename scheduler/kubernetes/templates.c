@@ -40,7 +40,7 @@ struct waiting {
 
 struct scheduler_templates {
 	struct scheduler_work *work;
-	struct scheduler_follow pods, follow; /* follow: the templates */
+	struct stow_kube_follow pods, follow; /* follow: the templates */
 	uint64_t unused;
 	struct known **known; /* sorted by namespace and name */
 	size_t n_known, room_known;
@@ -139,7 +139,7 @@ static void on_template(void *ctx, struct json_object *object, bool gone)
 		if (known)
 			remove_known(t, place_of(t, name.ns, name.name));
 		/* A pod may wait for it. */
-		scheduler_follow_again(&t->pods);
+		stow_kube_follow_again(&t->pods);
 		return;
 	}
 	if (known && strcmp(known->of.uid, name.uid) != 0) {
@@ -169,7 +169,7 @@ static void listed_templates(void *ctx)
 	for (size_t i = t->n_known; i-- > 0;)
 		if (t->known[i]->round != t->round) {
 			remove_known(t, i);
-			scheduler_follow_again(&t->pods);
+			stow_kube_follow_again(&t->pods);
 		}
 	t->ready = true;
 }
@@ -446,11 +446,11 @@ static void handle_known(struct scheduler_templates *t, const struct known *at)
 
 /* --- looking -------------------------------------------------------------- */
 
-static uint64_t look_at(struct scheduler_templates *t, struct scheduler_follow *follow,
+static uint64_t look_at(struct scheduler_templates *t, struct stow_kube_follow *follow,
 			const char *what)
 {
 	struct stow_err err = { 0 };
-	int64_t next = scheduler_follow_look(follow, &err);
+	int64_t next = stow_kube_follow_look(follow, &err);
 
 	if (next >= 0)
 		return (uint64_t)next;
@@ -469,7 +469,7 @@ uint64_t scheduler_templates_look(struct scheduler_templates *t)
 		return wait;
 	if (t->left_out && t->n_waiting < SCHEDULER_WAITING_MAX) {
 		t->left_out = false;
-		scheduler_follow_again(&t->pods);
+		stow_kube_follow_again(&t->pods);
 	}
 	wait = STOW_MIN(wait, look_at(t, &t->pods, "pods cannot be followed"));
 	now = stow_clock_boot();
@@ -501,7 +501,7 @@ int scheduler_templates_new(struct scheduler_work *work, uint64_t unused,
 		return stow_err_set(err, ENOMEM, "out of memory");
 	t->work = work;
 	t->unused = unused;
-	t->follow = (struct scheduler_follow){
+	t->follow = (struct stow_kube_follow){
 		.kube = work->kube,
 		.collection = API "/" REST,
 		.select.labels = SCHEDULER_MANAGED "=" SCHEDULER_MANAGER,
@@ -510,7 +510,7 @@ int scheduler_templates_new(struct scheduler_work *work, uint64_t unused,
 		.listed = listed_templates,
 		.ctx = t,
 	};
-	t->pods = (struct scheduler_follow){
+	t->pods = (struct stow_kube_follow){
 		.kube = work->kube,
 		.collection = "/api/v1/pods",
 		.select = { .labels = SCHEDULER_LABEL, .page = SCHEDULER_PODS_PAGE },
@@ -523,8 +523,8 @@ int scheduler_templates_new(struct scheduler_work *work, uint64_t unused,
 
 void scheduler_templates_reset(struct scheduler_templates *t)
 {
-	scheduler_follow_stop(&t->pods);
-	scheduler_follow_stop(&t->follow);
+	stow_kube_follow_stop(&t->pods);
+	stow_kube_follow_stop(&t->follow);
 	t->pods.not_before = t->follow.not_before = 0;
 	for (size_t i = 0; i < t->n_waiting; i++)
 		json_object_put(t->waiting[i].spec);

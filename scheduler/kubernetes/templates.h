@@ -9,7 +9,7 @@
  * they have our label and the name of their content; others are left alone.
  */
 
-#include "scheduler/kubernetes/follow.h"
+#include "kube/follow.h"
 #include "scheduler/kubernetes/work.h"
 
 #define SCHEDULER_TEMPLATES_MAX 16384 /* known; others are not deleted */

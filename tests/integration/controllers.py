@@ -106,7 +106,7 @@ OWNER = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r-
 
 
 def claimed(claim, **metadata):
-    return {"metadata": metadata, "spec": {"containers": [], "resourceClaims": [
+    return {"metadata": metadata, "spec": {"nodeName": "m", "containers": [], "resourceClaims": [
         {"name": "c", "resourceClaimName": claim}]}}
 
 

@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "kube/kube.h"
 
-struct scheduler_follow {
+struct stow_kube_follow {
 	/* Set by the owner. The functions must not use the client. */
 	struct stow_kube *kube;
 	const char *collection;
@@ -34,8 +34,8 @@ struct scheduler_follow {
 
 /* Do what is due. Return the ns until something else is; or -errno, which is no reason to stop: it
  * is tried again. */
-int64_t scheduler_follow_look(struct scheduler_follow *follow, struct stow_err *err);
+int64_t stow_kube_follow_look(struct stow_kube_follow *follow, struct stow_err *err);
 /* List again soon. Also from the owner's functions. */
-void scheduler_follow_again(struct scheduler_follow *follow);
+void stow_kube_follow_again(struct stow_kube_follow *follow);
 /* End the watch; the next look begins with a list. */
-void scheduler_follow_stop(struct scheduler_follow *follow);
+void stow_kube_follow_stop(struct stow_kube_follow *follow);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "scheduler/kubernetes/follow.h"
+#include "kube/follow.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,14 +16,14 @@
 
 static void on_event(void *ctx, enum stow_kube_event event, struct json_object *object)
 {
-	struct scheduler_follow *follow = ctx;
+	struct stow_kube_follow *follow = ctx;
 
 	follow->seen(follow->ctx, object, event == STOW_KUBE_DELETED);
 }
 
 static void on_ended(void *ctx, int r, const struct stow_err *why)
 {
-	struct scheduler_follow *follow = ctx;
+	struct stow_kube_follow *follow = ctx;
 
 	follow->ended = true;
 	follow->code = r;
@@ -32,13 +32,13 @@ static void on_ended(void *ctx, int r, const struct stow_err *why)
 
 static int visit(void *ctx, struct json_object *object)
 {
-	struct scheduler_follow *follow = ctx;
+	struct stow_kube_follow *follow = ctx;
 
 	follow->seen(follow->ctx, object, false);
 	return 0;
 }
 
-static int list(struct scheduler_follow *follow, struct stow_err *err)
+static int list(struct stow_kube_follow *follow, struct stow_err *err)
 {
 	_cleanup_free_ char *version = NULL;
 	int r;
@@ -57,7 +57,7 @@ static int list(struct scheduler_follow *follow, struct stow_err *err)
 }
 
 /* Free a watch that has ended, and note from where to go on. */
-static int conclude(struct scheduler_follow *follow, struct stow_err *err)
+static int conclude(struct stow_kube_follow *follow, struct stow_err *err)
 {
 	int r = follow->code;
 
@@ -75,7 +75,7 @@ static int conclude(struct scheduler_follow *follow, struct stow_err *err)
 	return stow_err_move(err, r, &follow->why);
 }
 
-static int go_on(struct scheduler_follow *follow, struct stow_err *err)
+static int go_on(struct stow_kube_follow *follow, struct stow_err *err)
 {
 	static const struct stow_kube_watch_ops ops = { .event = on_event, .ended = on_ended };
 	int r = 0;
@@ -94,7 +94,7 @@ static int go_on(struct scheduler_follow *follow, struct stow_err *err)
 	return r;
 }
 
-int64_t scheduler_follow_look(struct scheduler_follow *follow, struct stow_err *err)
+int64_t stow_kube_follow_look(struct stow_kube_follow *follow, struct stow_err *err)
 {
 	uint64_t now = stow_clock_boot(), since;
 	int r;
@@ -105,7 +105,7 @@ int64_t scheduler_follow_look(struct scheduler_follow *follow, struct stow_err *
 	if (follow->again && follow->version[0] && since < AGAIN)
 		return (int64_t)(AGAIN - since);
 	if (follow->again || since >= EVERY)
-		scheduler_follow_stop(follow);
+		stow_kube_follow_stop(follow);
 	follow->again = false;
 	if (follow->watch && !follow->ended)
 		return (int64_t)EVERY;
@@ -122,12 +122,12 @@ int64_t scheduler_follow_look(struct scheduler_follow *follow, struct stow_err *
 	return r;
 }
 
-void scheduler_follow_again(struct scheduler_follow *follow)
+void stow_kube_follow_again(struct stow_kube_follow *follow)
 {
 	follow->again = true;
 }
 
-void scheduler_follow_stop(struct scheduler_follow *follow)
+void stow_kube_follow_stop(struct stow_kube_follow *follow)
 {
 	stow_kube_watch_free(follow->watch);
 	follow->watch = NULL;
