@@ -77,6 +77,8 @@ const struct stow_setting agent_settings[] = {
 	  "kubeconfig for the API server (the pod's service account)" },
 	{ "list-attributes", STOW_SETTING_SWITCH, AT(list_attributes), 0, 0, NULL, NULL,
 	  "publish PCIe roots; needs the gate DRAListTypeAttributes (false)" },
+	{ "binding-conditions", STOW_SETTING_SWITCH, AT(binding_conditions), 0, 0, NULL, NULL,
+	  "prepare claims before their pods are bound (false)" },
 	{ "kubelet-folder", STOW_SETTING_TEXT, AT(kubelet_folder), 1, 0, NULL, "PATH",
 	  "kubelet's folder (" AGENT_KUBELET_FOLDER ")" },
 	{ "cdi-folder", STOW_SETTING_TEXT, AT(cdi_folder), 1, 0, NULL, "PATH",

@@ -49,6 +49,7 @@ struct agent_config {
 	bool node_resource_topology;   /* publish a NodeResourceTopology object */
 	char *kubeconfig;	       /* NULL: the pod's service account */
 	bool list_attributes;	       /* publish attributes that are lists */
+	bool binding_conditions;       /* prepare claims before their pods are bound */
 	char *kubelet_folder;	       /* kubelet's --root-dir */
 	char *cdi_folder;	       /* where the runtime looks for CDI files */
 	char *claims_hook;	       /* numastow-hook's path on the machine; NULL: as installed */

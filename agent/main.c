@@ -135,6 +135,7 @@ static void replace_config(struct program *p, struct agent_config *fresh)
 	    fresh->kubernetes != old.kubernetes ||
 	    fresh->node_resource_topology != old.node_resource_topology ||
 	    fresh->list_attributes != old.list_attributes ||
+	    fresh->binding_conditions != old.binding_conditions ||
 	    differ(fresh->kubeconfig, old.kubeconfig) ||
 	    differ(fresh->kubelet_folder, old.kubelet_folder) ||
 	    differ(fresh->cdi_folder, old.cdi_folder) ||
@@ -262,12 +263,12 @@ static int start_machine(struct program *p, struct stow_err *err)
 
 static int start_kubernetes(struct program *p, struct stow_err *err)
 {
-	const struct agent_dra_parts dra = { .root = p->root,
-					     .policy = p->policy,
-					     .publisher = p->publisher,
-					     .drains = agent_drain_table(p->drains),
-					     .rpc = p->rpc,
-					     .config = &p->config };
+	struct agent_dra_parts dra = { .root = p->root,
+				       .policy = p->policy,
+				       .publisher = p->publisher,
+				       .drains = agent_drain_table(p->drains),
+				       .rpc = p->rpc,
+				       .config = &p->config };
 	int r = 0;
 
 	if (p->config.node_resource_topology)
@@ -283,6 +284,7 @@ static int start_kubernetes(struct program *p, struct stow_err *err)
 	if (r < 0)
 		return r;
 	r = agent_kubernetes_new(p->root, p->policy, p->publisher, &p->config, &p->kubernetes, err);
+	dra.kubernetes = p->kubernetes;
 	return r == 0 ? agent_dra_new(&dra, &p->dra, err) : r;
 }
 

@@ -27,6 +27,9 @@ static enum agent_slice_compared dropped(struct json_object *wanted, struct json
 	}
 	if (stow_kube_at(wanted, "taints") && !stow_kube_list_at(stored, "taints", &n))
 		return AGENT_SLICE_NO_TAINTS;
+	if (stow_kube_at(wanted, "bindingConditions") &&
+	    !stow_kube_list_at(stored, "bindingConditions", &n))
+		return AGENT_SLICE_NO_BINDING;
 	return AGENT_SLICE_DIFFERENT;
 }
 
@@ -53,7 +56,7 @@ enum agent_slice_compared agent_slice_compare(struct json_object *wanted,
 		found = dropped(device, other);
 		if (found == AGENT_SLICE_NO_SHARING)
 			return found;
-		if (found == AGENT_SLICE_NO_TAINTS)
+		if (found != AGENT_SLICE_DIFFERENT)
 			worst = found;
 	}
 	return worst;

@@ -14,7 +14,6 @@
 #include "kube/json.h"
 
 #define EVICT	 AGENT_DRIVER "/Evict"
-#define PREPARED AGENT_DRIVER "/Prepared"
 #define IN_PLACE AGENT_DRIVER "/InPlace"
 
 /* --- one condition -------------------------------------------------------- */
@@ -113,24 +112,49 @@ static int add_result(int *changed, int r)
 	return r < 0 ? r : 0;
 }
 
+/* Return whether a list of an allocated device names a condition. */
+static bool names(struct json_object *result, const char *key, const char *type)
+{
+	struct json_object *list;
+	bool found = false;
+	size_t n;
+
+	list = stow_kube_list_at(result, key, &n);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *name = json_object_array_get_idx(list, i);
+
+		found |= json_object_is_type(name, json_type_string) &&
+			 strcmp(json_object_get_string(name), type) == 0;
+	}
+	return found;
+}
+
 /* Evict comes first: without it a drain waits in vain, if there is room for one condition only. */
 static int set_all(struct json_object *list, const struct agent_conditions *wanted,
-		   const struct agent_conditions_share *share, const char *device, uint64_t now)
+		   const struct agent_conditions_share *share, struct json_object *result,
+		   uint64_t now)
 {
 	char text[128];
 	int changed = 0, r = 0;
 
 	snprintf(text, sizeof(text), "the memory of NUMA node %.16s is being drained",
-		 device + strlen(AGENT_DEVICE_PREFIX));
+		 stow_kube_text(result, "device") + strlen(AGENT_DEVICE_PREFIX));
 	if (share && share->evict)
 		r = add_result(&changed, set(list, EVICT, true, "MemoryDrain", text, now));
 	else
 		changed |= remove_condition(list, EVICT);
+	if (r == 0 && wanted->refusal &&
+	    names(result, "bindingFailureConditions", AGENT_CONDITION_REFUSED))
+		r = add_result(&changed, set(list, AGENT_CONDITION_REFUSED, true, "Refused",
+					     wanted->refusal, wanted->refused));
+	else
+		changed |= remove_condition(list, AGENT_CONDITION_REFUSED);
 	if (r == 0 && wanted->refusal)
-		r = add_result(&changed, set(list, PREPARED, false, "Refused", wanted->refusal,
-					     wanted->refused));
+		r = add_result(&changed, set(list, AGENT_CONDITION_PREPARED, false, "Refused",
+					     wanted->refusal, wanted->refused));
 	else if (r == 0 && share)
-		r = add_result(&changed, set(list, PREPARED, true, "Prepared", "", now));
+		r = add_result(&changed,
+			       set(list, AGENT_CONDITION_PREPARED, true, "Prepared", "", now));
 	if (r == 0 && share && share->drift)
 		r = add_result(&changed, set(list, IN_PLACE, false, "Drift", share->drift, now));
 	else if (r == 0 && share)
@@ -195,6 +219,66 @@ static bool is_ours(struct json_object *result, const char *pool)
 	       stow_kube_text(result, "shareID")[0];
 }
 
+/* Return whether a pod is bound when this device is prepared, which it is not yet. */
+static enum agent_conditions_state state_of(struct json_object *devices, struct json_object *result)
+{
+	struct json_object *list = NULL, *condition = NULL;
+	const char *status;
+	size_t i;
+
+	if (!names(result, "bindingConditions", AGENT_CONDITION_PREPARED))
+		return AGENT_CLAIM_HERE;
+	if (json_object_is_type(devices, json_type_array))
+		list = conditions_of(devices, result, false);
+	i = list ? find(list, AGENT_CONDITION_PREPARED) : 0;
+	if (list && i < json_object_array_length(list))
+		condition = json_object_array_get_idx(list, i);
+	status = stow_kube_text(condition, "status");
+	if (strcmp(status, "True") == 0)
+		return AGENT_CLAIM_HERE;
+	return strcmp(status, "False") == 0 ? AGENT_CLAIM_REFUSED : AGENT_CLAIM_WAITS;
+}
+
+enum agent_conditions_state agent_conditions_read(struct json_object *claim, const char *pool)
+{
+	enum agent_conditions_state state = AGENT_CLAIM_ELSEWHERE;
+	struct json_object *results, *devices = stow_kube_at(claim, "status.devices");
+	size_t n, reserved;
+
+	results = stow_kube_list_at(claim, "status.allocation.devices.results", &n);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *result = json_object_array_get_idx(results, i);
+
+		if (is_ours(result, pool)) {
+			enum agent_conditions_state one = state_of(devices, result);
+
+			state = one > state ? one : state;
+		}
+	}
+	/* Without a pod that is reserved for it, or when it is being deleted, nothing waits. */
+	(void)stow_kube_list_at(claim, "status.reservedFor", &reserved);
+	if (state > AGENT_CLAIM_HERE &&
+	    (reserved == 0 || stow_kube_text(claim, "metadata.deletionTimestamp")[0]))
+		state = AGENT_CLAIM_HERE;
+	return state;
+}
+
+bool agent_conditions_has(struct json_object *claim, const char *pool, const char *share)
+{
+	struct json_object *results;
+	bool found = false;
+	size_t n;
+
+	results = stow_kube_list_at(claim, "status.allocation.devices.results", &n);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *result = json_object_array_get_idx(results, i);
+
+		found |= is_ours(result, pool) &&
+			 strcmp(stow_kube_text(result, "shareID"), share) == 0;
+	}
+	return found;
+}
+
 int agent_conditions_merge(struct json_object *claim, const struct agent_conditions *wanted,
 			   uint64_t now, struct stow_err *err)
 {
@@ -225,8 +309,7 @@ int agent_conditions_merge(struct json_object *claim, const struct agent_conditi
 		list = conditions_of(devices, result, make);
 		if (!list && !make)
 			continue;
-		r = list ? set_all(list, wanted, share, stow_kube_text(result, "device"), now)
-			 : -ENOMEM;
+		r = list ? set_all(list, wanted, share, result, now) : -ENOMEM;
 		if (r < 0)
 			return stow_err_set(err, -r, "out of memory");
 		changed |= r;

@@ -7,6 +7,8 @@
  *	numastow.io/Evict	True: a drain of memory waits for the pods that have the share;
  *				removed afterwards
  *	numastow.io/Prepared	True; False while it is refused
+ *	numastow.io/Refused	True: the same, for kube-scheduler, which places the pod anew; only
+ *				where the allocation names it as a failure of binding
  *	numastow.io/InPlace	False: a container does not have what was promised to it
  *
  * Only the entries of our driver and this machine are changed, and in them only these conditions.
@@ -36,6 +38,20 @@ struct agent_conditions {
 	const char *refusal; /* why the claim cannot be prepared; NULL: it was not refused */
 	uint64_t refused;    /* since when; ns since the epoch */
 };
+
+/* What a claim says of this machine's devices. */
+enum agent_conditions_state {
+	AGENT_CLAIM_ELSEWHERE, /* it has none of them */
+	AGENT_CLAIM_HERE,
+	AGENT_CLAIM_WAITS,   /* ... and a pod is bound when they are prepared */
+	AGENT_CLAIM_REFUSED, /* ... which they were not */
+};
+
+/* Read a claim, as the API server sent it. */
+enum agent_conditions_state agent_conditions_read(struct json_object *claim, const char *pool);
+
+/* Return whether a claim, as the API server sent it, has this share of the pool. */
+bool agent_conditions_has(struct json_object *claim, const char *pool, const char *share);
 
 /* Change the conditions of a claim, as the API server sent it, to the wanted ones. `now`: ns since
  * the epoch. Return 1 when something was changed, 0 when not. -ESTALE: it is another claim;

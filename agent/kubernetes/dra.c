@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/kubernetes/binding.h"
 #include "agent/kubernetes/clients.h"
 #include "agent/kubernetes/limits.h"
 #include "agent/kubernetes/plugin.h"
@@ -23,6 +24,8 @@ struct agent_dra {
 	struct agent_monitor *monitor;
 	struct agent_limits *limits;
 	struct agent_plugin *plugin;
+	struct agent_binding *binding; /* NULL: not wanted */
+	struct agent_kubernetes *kubernetes;
 };
 
 /* --- claims from the API server ------------------------------------------- */
@@ -41,6 +44,33 @@ static int get_claim(void *ctx, const char *ns, const char *name, uint64_t timeo
 	r = stow_kube_get_text(kube, collection, name, ret, ret_len, err);
 	agent_clients_give(dra->clients, kube);
 	return r;
+}
+
+/* --- claims before binding ------------------------------------------------ */
+
+static void on_works(void *ctx, bool works)
+{
+	struct agent_dra *dra = ctx;
+
+	agent_kubernetes_set_binding(dra->kubernetes, works);
+}
+
+static int begin_binding(struct agent_dra *dra, const struct agent_dra_parts *parts,
+			 struct stow_err *err)
+{
+	const struct agent_binding_parts binding = {
+		.root = parts->root,
+		.config = parts->config,
+		.prepare = dra->prepare,
+		.upkeep = dra->upkeep,
+		.works = on_works,
+		.ctx = dra,
+	};
+
+	if (!parts->config->binding_conditions)
+		return 0;
+	dra->kubernetes = parts->kubernetes;
+	return agent_binding_new(&binding, &dra->binding, err);
 }
 
 /* --- making and freeing --------------------------------------------------- */
@@ -86,7 +116,9 @@ static int begin(struct agent_dra *dra, const struct agent_dra_parts *parts, str
 	plugin.prepare = dra->prepare;
 	plugin.upkeep = dra->upkeep;
 	plugin.monitor = dra->monitor;
-	return r == 0 ? agent_plugin_new(&plugin, &dra->plugin, err) : r;
+	if (r == 0)
+		r = agent_plugin_new(&plugin, &dra->plugin, err);
+	return r == 0 ? begin_binding(dra, parts, err) : r;
 }
 
 int agent_dra_new(const struct agent_dra_parts *parts, struct agent_dra **ret, struct stow_err *err)
@@ -106,8 +138,10 @@ int agent_dra_new(const struct agent_dra_parts *parts, struct agent_dra **ret, s
 
 void agent_dra_close(struct agent_dra *dra)
 {
-	if (dra)
-		agent_plugin_free(STOW_TAKE_PTR(dra->plugin));
+	if (!dra)
+		return;
+	agent_binding_free(STOW_TAKE_PTR(dra->binding));
+	agent_plugin_free(STOW_TAKE_PTR(dra->plugin));
 }
 
 void agent_dra_free(struct agent_dra *dra)
@@ -128,4 +162,5 @@ void agent_dra_render(struct agent_dra *dra, FILE *out)
 	agent_plugin_render(dra ? dra->plugin : NULL, out);
 	agent_monitor_render(dra ? dra->monitor : NULL, out);
 	agent_upkeep_render(dra ? dra->upkeep : NULL, out);
+	agent_binding_render(dra ? dra->binding : NULL, out);
 }

@@ -10,6 +10,7 @@
 
 #include "agent/config.h"
 #include "agent/drain.h"
+#include "agent/kubernetes/kubernetes.h"
 #include "agent/policy.h"
 #include "agent/publisher.h"
 #include "base/root.h"
@@ -23,13 +24,14 @@ struct agent_dra_parts {
 	struct agent_publisher *publisher;
 	struct agent_drain_table *drains;
 	struct stow_rpc_loop *rpc;
-	const struct agent_config *config; /* used by agent_dra_new() only */
+	struct agent_kubernetes *kubernetes; /* publishing */
+	const struct agent_config *config;   /* used by agent_dra_new() only */
 };
 
 /* Start, and wait for what is missing (kubelet, its folders). The parts must outlive it. */
 int agent_dra_new(const struct agent_dra_parts *parts, struct agent_dra **ret,
 		  struct stow_err *err);
-/* Close kubelet's registration, and let calls under way end. */
+/* Close kubelet's registration, and let calls under way end. No claims are prepared afterwards. */
 void agent_dra_close(struct agent_dra *dra);
 /* End what is running, and free. Drains should have been stopped: the conditions of those that were
  * undone are removed. */

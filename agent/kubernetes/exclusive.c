@@ -66,6 +66,6 @@ int agent_exclusive_check(struct stow_root *root, struct json_object *object,
 		r = stow_err_set(err, EOPNOTSUPP,
 				 "exclusive CPUs are not offered on this machine: %s", why.msg);
 	else
-		r = check_pods(root, object, err);
+		r = object ? check_pods(root, object, err) : 0;
 	return r < 0 ? stow_err_wrap(err, r, "claim %s/%s", claim->ns, claim->name) : 0;
 }

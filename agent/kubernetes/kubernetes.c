@@ -45,14 +45,16 @@ struct agent_kubernetes {
 	/* For the thread only. */
 	struct agent_amounts *amounts;
 	enum state state;
-	int why;	     /* STATE_AWAY: the error */
-	const char *reason;  /* STATE_WITHHELD; constant */
-	bool without_taints; /* was logged */
-	bool lists;	     /* lists are wanted, and no refusal of them was logged */
+	int why;	      /* STATE_AWAY: the error */
+	const char *reason;   /* STATE_WITHHELD; constant */
+	bool without_taints;  /* was logged */
+	bool lists;	      /* lists are wanted, and no refusal of them was logged */
+	bool without_binding; /* was logged */
 	unsigned int failures_in_a_row;
 	uint64_t failed;     /* boot time of the last failure */
 	uint64_t not_before; /* boot time of the next attempt */
 
+	atomic_bool binding; /* binding conditions are wanted */
 	atomic_uint_least64_t publishes, failures, last_success, devices;
 };
 
@@ -67,8 +69,11 @@ static void wake(void *ctx)
 
 /* --- results -------------------------------------------------------------- */
 
-static void log_published(struct agent_kubernetes *k, const struct agent_publish_done *done)
+/* Log that the API server drops, or refuses, a part of what is wanted: once. */
+static void log_missing(struct agent_kubernetes *k, const struct agent_publish_done *done)
 {
+	bool without_binding = atomic_load(&k->binding) && !done->binding && done->devices > 0;
+
 	if (k->without_taints != !done->taints) {
 		k->without_taints = !done->taints;
 		if (k->without_taints)
@@ -82,6 +87,17 @@ static void log_published(struct agent_kubernetes *k, const struct agent_publish
 			 "the API server refuses lists (feature gate DRAListTypeAttributes): PCIe "
 			 "roots are not published");
 	}
+	if (without_binding && !k->without_binding)
+		stow_log(STOW_LOG_WARNING,
+			 "the API server drops binding conditions (feature gates "
+			 "DRADeviceBindingConditions and DRAResourceClaimDeviceStatus): claims are "
+			 "prepared after their pods are bound");
+	k->without_binding = without_binding;
+}
+
+static void log_published(struct agent_kubernetes *k, const struct agent_publish_done *done)
+{
+	log_missing(k, done);
 	if (done->changed || k->state != STATE_PUBLISHED)
 		stow_log(STOW_LOG_NOTICE, "published to Kubernetes",
 			 stow_number("devices", done->devices), stow_number("slices", done->slices),
@@ -148,6 +164,7 @@ static void step(struct agent_kubernetes *k)
 
 	if (!reason)
 		r = agent_amounts_read(k->amounts, &devices, &n, &err);
+	agent_publish_set_binding(k->publish, atomic_load(&k->binding));
 	if (r == 0)
 		r = agent_publish_run(k->publish, devices, n, &done, &err);
 	if (r == 0)
@@ -188,6 +205,8 @@ int agent_kubernetes_new(struct stow_root *root, struct agent_policy *policy,
 	k->policy = policy;
 	k->publisher = publisher;
 	k->lists = config->list_attributes;
+	/* Until the agent knows that it cannot see claims. */
+	atomic_init(&k->binding, config->binding_conditions);
 	r = agent_access_client(root, config, PATIENCE, &k->kube, err);
 	if (r == 0)
 		r = agent_amounts_new(root, policy, publisher, &k->amounts, err);
@@ -221,6 +240,12 @@ void agent_kubernetes_free(struct agent_kubernetes *k)
 	stow_kube_free(k->kube);
 	agent_amounts_free(k->amounts);
 	free(k);
+}
+
+void agent_kubernetes_set_binding(struct agent_kubernetes *k, bool binding)
+{
+	if (atomic_exchange(&k->binding, binding) != binding)
+		stow_kube_wake(k->kube);
 }
 
 void agent_kubernetes_render(const struct agent_kubernetes *k, FILE *out)

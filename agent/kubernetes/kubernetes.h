@@ -7,6 +7,7 @@
  * delays this thread only.
  */
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "agent/config.h"
@@ -23,6 +24,10 @@ int agent_kubernetes_new(struct stow_root *root, struct agent_policy *policy,
 			 struct agent_kubernetes **ret, struct stow_err *err);
 /* End the thread. The slices stay: another agent may be about to take over. */
 void agent_kubernetes_free(struct agent_kubernetes *kubernetes);
+
+/* Set whether devices have binding conditions (binding.h): at first, when the settings say so. Any
+ * thread. */
+void agent_kubernetes_set_binding(struct agent_kubernetes *kubernetes, bool binding);
 
 /* Write the metrics; zeros when `kubernetes` is NULL. Any thread. */
 void agent_kubernetes_render(const struct agent_kubernetes *kubernetes, FILE *out);

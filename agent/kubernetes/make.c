@@ -101,9 +101,23 @@ static bool is_equal_list(struct json_object *wanted, struct json_object *stored
 	return true;
 }
 
+/* Return whether an object has a field that is not wanted (any more), or that another program has
+ * added. */
+static bool has_unwanted(struct json_object *wanted, struct json_object *stored)
+{
+	static const char *const keys[] = { "taints", "bindsToNode", "bindingConditions",
+					    "bindingFailureConditions" };
+	struct json_object *ignored;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(keys); i++)
+		if (!json_object_object_get_ex(wanted, keys[i], &ignored) &&
+		    json_object_object_get_ex(stored, keys[i], &ignored))
+			return true;
+	return false;
+}
+
 /* Return whether an object has all that is wanted. It may have further fields, because later API
- * servers may add some; but not in maps whose keys are ours (`exact`), and no taints: another
- * program added these. */
+ * servers may add some; but not in maps whose keys are ours (`exact`), and none of those above. */
 static bool is_equal_object(struct json_object *wanted, struct json_object *stored, bool exact)
 {
 	struct json_object *other;
@@ -118,8 +132,7 @@ static bool is_equal_object(struct json_object *wanted, struct json_object *stor
 			return false;
 	}
 	return exact ? json_object_object_length(stored) == json_object_object_length(wanted)
-		     : json_object_object_get_ex(wanted, "taints", &other) ||
-			       !json_object_object_get_ex(stored, "taints", &other);
+		     : !has_unwanted(wanted, stored);
 }
 
 static bool is_equal(struct json_object *wanted, struct json_object *stored, bool exact)

@@ -216,8 +216,9 @@ static int read_claim(struct agent_prepare *prepare, const struct agent_claim_na
 	return r < 0 ? stow_err_wrap(err, r, "claim %s/%s", of->ns, of->name) : 0;
 }
 
-int agent_prepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
-		  uint64_t timeout, struct agent_prepared *ret, struct stow_err *err)
+static int prepare_claim(struct agent_prepare *prepare, const struct agent_claim_name *of,
+			 bool bound, uint64_t timeout, struct agent_prepared *ret,
+			 struct stow_err *err)
 {
 	uint64_t deadline = stow_clock_monotonic() + timeout;
 	bool read = false;
@@ -231,9 +232,10 @@ int agent_prepare(struct agent_prepare *prepare, const struct agent_claim_name *
 		r = agent_policy_check_changes(prepare->parts.policy, err);
 	if (r == 0)
 		r = read_claim(prepare, of, timeout, &object, &allocation, err);
-	read = object != NULL;
+	read = object != NULL && (bound || r != -EAGAIN);
 	if (r == 0)
-		r = agent_exclusive_check(prepare->parts.root, object, &allocation.claim, err);
+		r = agent_exclusive_check(prepare->parts.root, bound ? object : NULL,
+					  &allocation.claim, err);
 	if (r == 0) {
 		r = begin_change(prepare, deadline, err);
 		if (r < 0)
@@ -253,11 +255,40 @@ int agent_prepare(struct agent_prepare *prepare, const struct agent_claim_name *
 	return r;
 }
 
+int agent_prepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
+		  uint64_t timeout, struct agent_prepared *ret, struct stow_err *err)
+{
+	return prepare_claim(prepare, of, true, timeout, ret, err);
+}
+
+int agent_prepare_before_binding(struct agent_prepare *prepare, const struct agent_claim_name *of,
+				 uint64_t timeout, struct agent_prepared *ret, struct stow_err *err)
+{
+	return prepare_claim(prepare, of, false, timeout, ret, err);
+}
+
 /* --- unprepare ------------------------------------------------------------ */
 
+/* Return 1 when the ledger has this share of the claim. */
+static int has_share(const struct stow_grant_context *context, const char *uid, const char *share,
+		     struct stow_err *err)
+{
+	struct stow_claim_list list;
+	int r = stow_claim_list(context, uid, &list, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < list.n; i++)
+		r |= strcmp(list.list[i].share->claim->share, share) == 0;
+	stow_claim_list_done(&list);
+	return r;
+}
+
 /* While no other thread changes claims: drop the claim, then remove its file, even if the ledger
- * has no such claim. An agent may have been killed between the two. */
-static int drop(struct agent_prepare *prepare, const char *uid, struct stow_err *err)
+ * has no such claim. An agent may have been killed between the two. `share`: only if the ledger has
+ * it; NULL: in any case. */
+static int drop(struct agent_prepare *prepare, const char *uid, const char *share,
+		struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	_cleanup_close_ int folder = -EBADF;
@@ -265,7 +296,12 @@ static int drop(struct agent_prepare *prepare, const char *uid, struct stow_err 
 	int r;
 
 	r = open_ledger(prepare, &context, &ledger, err);
-	if (r == 0)
+	if (r == 0 && share) {
+		r = has_share(&context, uid, share, err);
+		if (r == 0)
+			r = stow_err_set(err, ENOENT, "the ledger has no such share");
+	}
+	if (r >= 0)
 		r = stow_claim_drop(&context, uid, err);
 	if (r < 0)
 		return r;
@@ -276,13 +312,19 @@ static int drop(struct agent_prepare *prepare, const char *uid, struct stow_err 
 int agent_unprepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
 		    struct stow_err *err)
 {
+	return agent_unprepare_share(prepare, of, NULL, err);
+}
+
+int agent_unprepare_share(struct agent_prepare *prepare, const struct agent_claim_name *of,
+			  const char *share, struct stow_err *err)
+{
 	int r;
 
 	/* No claim with such a UID was ever prepared; a refusal would keep its pod from ending. */
 	if (stow_claim_check_uid(of->uid, "", NULL) < 0)
 		return 0;
 	(void)begin_change(prepare, UINT64_MAX, NULL);
-	r = drop(prepare, of->uid, err);
+	r = drop(prepare, of->uid, share, err);
 	end_change(prepare);
 	return r;
 }

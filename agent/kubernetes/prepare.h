@@ -64,10 +64,22 @@ struct agent_prepared {
 int agent_prepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
 		  uint64_t timeout, struct agent_prepared *ret, struct stow_err *err);
 
+/* The same, before the claim's pod is bound: whether the pod may have exclusive CPUs is not known
+ * before it has a cgroup, so that it is checked by agent_prepare() later. A claim that is reserved
+ * for no pod (any more) is not `refused`. */
+int agent_prepare_before_binding(struct agent_prepare *prepare, const struct agent_claim_name *of,
+				 uint64_t timeout, struct agent_prepared *ret,
+				 struct stow_err *err);
+
 /* Undo agent_prepare(), without the API server. An unknown claim is success. -EBUSY: one of its
  * containers is running, and nothing has changed. */
 int agent_unprepare(struct agent_prepare *prepare, const struct agent_claim_name *of,
 		    struct stow_err *err);
+
+/* The same, but only if the ledger has this share of the claim: it may have others by now. -ENOENT:
+ * it does not have it. */
+int agent_unprepare_share(struct agent_prepare *prepare, const struct agent_claim_name *of,
+			  const char *share, struct stow_err *err);
 
 /* Write the CDI files of all claims in the ledger, and remove those of other claims. */
 int agent_prepare_restore(struct agent_prepare *prepare, struct stow_err *err);

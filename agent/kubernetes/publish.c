@@ -13,15 +13,16 @@
 #include "base/clock.h"
 #include "kube/json.h"
 
-#define SLICES	       "/apis/resource.k8s.io/v1/resourceslices"
-#define STORED_MAX     1000
-#define DROPPED_TAINTS (-ECHRNG) /* within this file: make the slices again, without taints */
+#define SLICES	   "/apis/resource.k8s.io/v1/resourceslices"
+#define STORED_MAX 1000
+#define DROPPED	   (-ECHRNG) /* within this file: make the slices again, without what was dropped */
 
 struct agent_publish {
 	struct agent_follow follow;
 	struct stow_root *root;
-	bool lists;  /* false also when the API server has refused them */
-	bool taints; /* false: the API server has dropped them */
+	bool lists;		     /* false also when the API server has refused them */
+	bool taints;		     /* false: the API server has dropped them */
+	bool wants_binding, binding; /* `binding`: false also when the API server has dropped it */
 	struct agent_state state;
 
 	struct json_object **stored; /* this machine's slices */
@@ -196,7 +197,10 @@ static int check_stored(struct agent_publish *p, struct json_object *wanted,
 				    "(Kubernetes 1.34 and 1.35; on by default since 1.36)");
 	case AGENT_SLICE_NO_TAINTS:
 		p->taints = false;
-		return DROPPED_TAINTS;
+		return DROPPED;
+	case AGENT_SLICE_NO_BINDING:
+		p->binding = false;
+		return DROPPED;
 	default:
 		return stow_err_set(err, EBADMSG,
 				    "%s: the API server has stored something else than was sent",
@@ -297,6 +301,7 @@ static int make_wanted(const struct agent_publish *p, const struct agent_slice_d
 						 .node_uid = p->follow.uid,
 						 .lists = p->lists,
 						 .taints = p->taints,
+						 .binding = p->binding,
 						 .generation = p->state.generation };
 
 	return agent_slice_make(&settings, devices, n, ret, err);
@@ -345,7 +350,7 @@ static int settle(struct agent_publish *p, const struct agent_slice_device *devi
 		/* Try again, without what the API server refuses or drops. */
 		if (r == -EINVAL && p->lists)
 			p->lists = false;
-		else if (r != DROPPED_TAINTS)
+		else if (r != DROPPED)
 			return r;
 	}
 }
@@ -363,6 +368,7 @@ static void fill_done(const struct agent_publish *p, struct agent_publish_done *
 	done->generation = p->n_stored ? generation_of(p->stored[0]) : 0;
 	done->taints = p->taints;
 	done->lists = p->lists;
+	done->binding = p->binding;
 }
 
 int agent_publish_run(struct agent_publish *p, struct agent_slice_device *devices, size_t n,
@@ -418,6 +424,13 @@ int agent_publish_new(struct stow_kube *kube, struct stow_root *root, const char
 	agent_state_read(root, &p->state);
 	*ret = p;
 	return 0;
+}
+
+void agent_publish_set_binding(struct agent_publish *p, bool binding)
+{
+	if (p->wants_binding != binding)
+		p->binding = binding;
+	p->wants_binding = binding;
 }
 
 void agent_publish_free(struct agent_publish *p)

@@ -21,12 +21,15 @@ struct agent_publish_done {
 	int64_t generation; /* of the pool */
 	bool taints;	    /* false: the API server drops taints */
 	bool lists;	    /* false: not wanted, or the API server refuses them */
+	bool binding;	    /* false: not wanted, or the API server drops binding conditions */
 };
 
 /* `kube`, and `root` with the state file, must outlive it; `node` is copied. */
 int agent_publish_new(struct stow_kube *kube, struct stow_root *root, const char *node, bool lists,
 		      struct agent_publish **ret, struct stow_err *err);
 void agent_publish_free(struct agent_publish *publish);
+/* Set whether devices have binding conditions (slice.h), from the next run on. Not so at first. */
+void agent_publish_set_binding(struct agent_publish *publish, bool binding);
 
 /*
  * Update the stored slices; with no devices, delete them. Call it again when the devices

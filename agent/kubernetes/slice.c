@@ -231,6 +231,24 @@ static int add_taint(struct json_object *device, const char *since)
 	return since[0] ? agent_json_put_text(taint, "timeAdded", since) : 0;
 }
 
+static int add_names(struct json_object *device, const char *key, const char *name)
+{
+	struct json_object *names = json_object_new_array();
+	int r = agent_json_put(device, key, names);
+
+	return r == 0 ? agent_json_append(names, json_object_new_string(name)) : r;
+}
+
+/* Have kube-scheduler wait, before it binds a pod, until the agent has set one of these. */
+static int add_binding(struct json_object *device)
+{
+	int r = agent_json_put(device, "bindsToNode", json_object_new_boolean(true));
+
+	if (r == 0)
+		r = add_names(device, "bindingConditions", AGENT_CONDITION_PREPARED);
+	return r == 0 ? add_names(device, "bindingFailureConditions", AGENT_CONDITION_REFUSED) : r;
+}
+
 /* Make a device. *ret is NULL when it has nothing to offer. */
 static int make_device(const struct agent_slice_settings *settings,
 		       const struct agent_slice_device *from, struct json_object **ret)
@@ -252,6 +270,8 @@ static int make_device(const struct agent_slice_settings *settings,
 		r = add_capacities(capacities, from);
 	if (r == 0 && from->fenced)
 		r = add_taint(device, from->since);
+	if (r == 0 && settings->binding)
+		r = add_binding(device);
 	if (r < 0 || json_object_object_length(capacities) == 0) {
 		json_object_put(device);
 		device = NULL;

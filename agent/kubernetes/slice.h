@@ -77,6 +77,7 @@ struct agent_slice_settings {
 	const char *node_uid; /* of the Node object */
 	bool lists;	      /* attributes that are lists (gate DRAListTypeAttributes) */
 	bool taints;	      /* false: fenced devices are left out */
+	bool binding;	      /* a pod is bound when its claim is prepared */
 	int64_t generation;
 };
 
@@ -95,6 +96,7 @@ enum agent_slice_compared {
 	AGENT_SLICE_DIFFERENT,
 	AGENT_SLICE_NO_SHARING, /* allowMultipleAllocations or a request policy was dropped */
 	AGENT_SLICE_NO_TAINTS,	/* taints were dropped */
+	AGENT_SLICE_NO_BINDING, /* binding conditions were dropped */
 };
 
 /* Compare specs and owners, without the generation. Quantities are compared by value, because the

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "agent/kubernetes/allocation.h"
-#include "agent/kubernetes/checkpoint.h"
+#include "agent/kubernetes/gone.h"
 #include "agent/kubernetes/names.h"
 #include "agent/kubernetes/wanted.h"
 #include "base/cleanup.h"
@@ -33,6 +33,7 @@
 struct note {
 	char *uid, *ns, *name;
 	char *refusal; /* NULL: it was prepared */
+	bool look;     /* neither: look at it, whatever is known of it */
 };
 
 /* A claim of the ledger, or one that was refused. */
@@ -56,7 +57,7 @@ struct agent_upkeep {
 	struct known *known; /* KNOWN_MAX */
 	size_t n;
 	struct stow_kube *kube; /* of this step */
-	int cluster; /* of this step: 1: the API server is this machine's; -1: not known yet */
+	struct agent_gone gone;
 	unsigned int failures_in_a_row;
 	int why; /* the failure that was logged; 0: none */
 
@@ -137,7 +138,9 @@ static void take_notes(struct agent_upkeep *u)
 	for (size_t i = 0; i < n; i++) {
 		struct known *k = find_or_add(u, notes[i].uid, notes[i].ns, notes[i].name);
 
-		if (k) {
+		if (k && notes[i].look) {
+			k->digest = 0;
+		} else if (k) {
 			if (notes[i].refusal && !k->refusal)
 				k->refused = stow_clock_wall();
 			k->asked = stow_clock_boot();
@@ -172,63 +175,6 @@ static void forget(struct agent_upkeep *u, const struct agent_wanted *wanted)
 	}
 }
 
-/* --- leases of claims that are gone --------------------------------------- */
-
-/* Return 1 when the API server is the one at which this machine's kubelet is registered, since this
- * boot: another cluster does not know our claims, either. */
-static int check_cluster(struct agent_upkeep *u, struct stow_err *err)
-{
-	const char *node = agent_prepare_pool(u->parts.prepare);
-	_cleanup_(put_ptr) struct json_object *object = NULL;
-	char boot_id[64];
-	int r;
-
-	if (u->cluster >= 0)
-		return u->cluster;
-	r = stow_root_read_buf(u->parts.root, boot_id, sizeof(boot_id), err,
-			       "/proc/sys/kernel/random/boot_id");
-	if (r >= 0)
-		r = stow_kube_get(u->kube, "/api/v1/nodes", node, &object, err);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	u->cluster = r == 0 && boot_id[0] &&
-		     strcmp(stow_kube_text(object, "metadata.name"), node) == 0 &&
-		     strcmp(stow_kube_text(object, "status.nodeInfo.bootID"), boot_id) == 0;
-	return u->cluster;
-}
-
-/* The API server does not have the claim: drop its lease, unless it may still be in use. */
-static int drop_gone(struct agent_upkeep *u, const struct known *k, struct stow_err *err)
-{
-	const struct agent_claim_name of = { k->uid, k->ns, k->name };
-	struct stow_err why = { 0 };
-	int r = check_cluster(u, err);
-
-	if (r < 0)
-		return r;
-	/* Whatever is not known keeps the lease. */
-	if (r == 0)
-		r = stow_err_set(&why, ENXIO,
-				 "the API server does not have this boot of node %.64s",
-				 agent_prepare_pool(u->parts.prepare));
-	else
-		r = agent_checkpoint_has(u->parts.root, u->kubelet, k->uid, &why);
-	if (r == 0)
-		r = agent_unprepare(u->parts.prepare, &of, &why);
-	if (r != 0) {
-		stow_log(STOW_LOG_INFO, "the lease of a claim that is gone is kept",
-			 stow_text("uid", k->uid), stow_text("namespace", k->ns),
-			 stow_text("name", k->name),
-			 stow_text("reason", r > 0 ? "kubelet has it still" : why.msg));
-		return 0;
-	}
-	atomic_fetch_add(&u->dropped, 1);
-	stow_log(STOW_LOG_NOTICE, "dropped the lease of a claim that is gone",
-		 stow_text("uid", k->uid), stow_text("namespace", k->ns),
-		 stow_text("name", k->name));
-	return 0;
-}
-
 /* --- one claim ------------------------------------------------------------ */
 
 /* Get a claim. -ENOENT: there is none, or another one of that name. */
@@ -258,7 +204,7 @@ static int get(struct agent_upkeep *u, const struct known *k, struct json_object
 }
 
 /* Write the conditions. Return 0 also when there is nothing to write. -EBUSY: another client has
- * changed the claim. */
+ * changed the claim. -ENOENT: it is gone, or the ledger's shares of it are. */
 static int write_once(struct agent_upkeep *u, const struct known *k,
 		      const struct agent_conditions *wanted, struct stow_err *err)
 {
@@ -268,6 +214,9 @@ static int write_once(struct agent_upkeep *u, const struct known *k,
 
 	if (r < 0)
 		return r;
+	if (wanted->n > 0 && !agent_conditions_has(object, wanted->pool, wanted->shares[0].id))
+		return stow_err_set(err, ENOENT, "claim %s/%s is no longer allocated here", k->ns,
+				    k->name);
 	r = agent_conditions_merge(object, wanted, stow_clock_wall(), err);
 	if (r == -EINVAL) /* it is not allocated (any more) */
 		return 0;
@@ -291,6 +240,18 @@ static void log_refused(struct agent_upkeep *u, const struct known *k, const str
 		 stow_text("name", k->name), stow_why(err));
 }
 
+/* Drop the lease of a claim that the API server does not have. */
+static int drop(struct agent_upkeep *u, const struct known *k,
+		const struct agent_wanted_claim *claim, struct stow_err *err)
+{
+	const struct agent_claim_name of = { k->uid, k->ns, k->name };
+	int r = agent_gone_drop(&u->gone, &of, claim->shares[0].id, err);
+
+	if (r > 0)
+		atomic_fetch_add(&u->dropped, 1);
+	return r < 0 ? r : 0;
+}
+
 /* Look at a claim. A failure is one of the API server. */
 static int look(struct agent_upkeep *u, struct known *k, const struct agent_wanted_claim *claim,
 		uint64_t digest, struct stow_err *err)
@@ -311,7 +272,7 @@ static int look(struct agent_upkeep *u, struct known *k, const struct agent_want
 		k->evicts = false;
 		free(k->refusal);
 		k->refusal = NULL;
-		r = claim ? drop_gone(u, k, err) : 0;
+		r = claim ? drop(u, k, claim, err) : 0;
 	} else if (r == -EINVAL || r == -EPERM || r == -E2BIG) {
 		log_refused(u, k, err);
 		r = 0;
@@ -409,9 +370,13 @@ static int step(struct agent_upkeep *u, bool last, bool *ret_more, struct stow_e
 	forget(u, &wanted);
 	for (size_t i = 0; i < wanted.n; i++)
 		(void)find_or_add(u, wanted.list[i].uid, wanted.list[i].ns, wanted.list[i].name);
-	u->cluster = -1;
 	if (u->n > 0)
 		r = take_client(u, last ? LAST : TIMES, err);
+	u->gone = (struct agent_gone){ .root = u->parts.root,
+				       .kubelet = u->kubelet,
+				       .prepare = u->parts.prepare,
+				       .kube = u->kube,
+				       .cluster = -1 };
 	if (u->n > 0 && r == 0) {
 		r = look_at_all(u, &wanted, last, ret_more, err);
 		give_client(u);
@@ -488,22 +453,17 @@ static void on_change(void *ctx)
 	pthread_mutex_unlock(&u->lock);
 }
 
-void agent_upkeep_note(struct agent_upkeep *u, const struct agent_claim_name *of,
-		       const char *refusal)
+/* Give the thread a note about a claim, which has a copy of the refusal. */
+static void give_note(struct agent_upkeep *u, const struct agent_claim_name *of, struct note note)
 {
-	struct note note = { 0 };
+	bool complete;
 
-	if (stow_claim_check_uid(of->uid, "", NULL) < 0 ||
-	    agent_allocation_check_name(of->ns, "", NULL) < 0 ||
-	    agent_allocation_check_name(of->name, "", NULL) < 0)
-		return;
 	note.uid = strdup(of->uid);
 	note.ns = strdup(of->ns);
 	note.name = strdup(of->name);
-	note.refusal = refusal ? strdup(refusal) : NULL;
+	complete = note.uid && note.ns && note.name;
 	pthread_mutex_lock(&u->lock);
-	if (note.uid && note.ns && note.name && (!refusal || note.refusal) &&
-	    u->n_notes < NOTES_MAX) {
+	if (complete && u->n_notes < NOTES_MAX) {
 		u->notes[u->n_notes++] = note;
 		note = (struct note){ 0 };
 		u->changed = true;
@@ -511,6 +471,30 @@ void agent_upkeep_note(struct agent_upkeep *u, const struct agent_claim_name *of
 	}
 	pthread_mutex_unlock(&u->lock);
 	note_done(&note);
+}
+
+static bool is_named(const struct agent_claim_name *of)
+{
+	return stow_claim_check_uid(of->uid, "", NULL) == 0 &&
+	       agent_allocation_check_name(of->ns, "", NULL) == 0 &&
+	       agent_allocation_check_name(of->name, "", NULL) == 0;
+}
+
+void agent_upkeep_note(struct agent_upkeep *u, const struct agent_claim_name *of,
+		       const char *refusal)
+{
+	struct note note = { .refusal = refusal ? strdup(refusal) : NULL };
+
+	if (is_named(of) && (!refusal || note.refusal))
+		give_note(u, of, note);
+	else
+		note_done(&note);
+}
+
+void agent_upkeep_look(struct agent_upkeep *u, const struct agent_claim_name *of)
+{
+	if (is_named(of))
+		give_note(u, of, (struct note){ .look = true });
 }
 
 /* --- making and freeing --------------------------------------------------- */

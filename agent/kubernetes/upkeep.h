@@ -3,8 +3,8 @@
 
 /*
  * What the agent does for claims beside preparing them: it writes the conditions of their shares
- * (conditions.h), and drops the leases of claims that are gone from the API server and that kubelet
- * has forgotten.
+ * (conditions.h), and drops the leases of claims that are gone from the API server, or are no
+ * longer allocated here, and that kubelet has forgotten.
  *
  * A thread of its own compares what is wanted, by the ledger, by the last report and by drains,
  * with what the API server has: when it changes, and every ten minutes.
@@ -39,6 +39,10 @@ void agent_upkeep_free(struct agent_upkeep *upkeep);
 /* Note that a claim was prepared, or why it was refused. Any thread. */
 void agent_upkeep_note(struct agent_upkeep *upkeep, const struct agent_claim_name *of,
 		       const char *refusal);
+
+/* Look at a claim soon, and compare what the API server has with what is wanted: it may have lost
+ * its conditions, or be gone. Any thread. */
+void agent_upkeep_look(struct agent_upkeep *upkeep, const struct agent_claim_name *of);
 
 /* Write metrics for Prometheus; zeros when `upkeep` is NULL. Any thread. */
 void agent_upkeep_render(struct agent_upkeep *upkeep, FILE *out);

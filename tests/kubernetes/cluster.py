@@ -222,8 +222,9 @@ class Cluster:
 
     # --- what tests make -------------------------------------------------------------------------
 
-    def account(self, name):
-        """A service account in our namespace, with the rights that docs/kubernetes.md lists for the agent."""
+    def account(self, name, watches=False):
+        """A service account in our namespace, with the rights that docs/kubernetes.md lists for the agent. `watches`: also
+        those for `binding-conditions: true`."""
         with contextlib.suppress(Refused):
             self.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace",
                                                "metadata": {"name": NAMESPACE}})
@@ -231,7 +232,8 @@ class Cluster:
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
         rules = [
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
-            {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims"], "verbs": ["get"]},
+            {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims"],
+             "verbs": ["get", *(["list", "watch"] if watches else [])]},
             {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"],
              "verbs": ["get", "list", "watch", "create", "update", "delete"]},
             {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims/status"], "verbs": ["update"]},

@@ -217,7 +217,8 @@ def check_examples(server):
 # --- the chart -----------------------------------------------------------------------------------
 
 RENDERED = {"agent": [], "without-systemd": ["agent.systemd=false"], "extender": ["extender.enabled=true"],
-            "node-resource-topology": ["agent.nodeResourceTopology=true"], "scheduler": ["scheduler.enabled=true"],
+            "node-resource-topology": ["agent.nodeResourceTopology=true"],
+            "binding-conditions": ["agent.bindingConditions=true"], "scheduler": ["scheduler.enabled=true"],
             "cert-manager": ["scheduler.enabled=true", "certManager.enabled=true"],
             "monitoring": ["scheduler.enabled=true", "certManager.enabled=true", "monitoring.enabled=true"]}
 

@@ -4,6 +4,7 @@ claims by the agent's socket and says that containers run."""
 import os
 import subprocess
 import sys
+import uuid
 
 import grpc
 
@@ -36,21 +37,27 @@ def call(path, method, request, answer):
 class Simulated:
     """Until the end of the block."""
 
-    def __init__(self, cluster, folder, name):
+    def __init__(self, cluster, folder, name, *options):
         self.cluster, self.name = cluster, name
         self.machine = Machine(f"{folder}/m")
         self.machine.kubepods()
         for part in ("plugins_registry", "plugins"):
             os.makedirs(self.machine.file(f"{FOLDER}/{part}"))
+        boot_id = str(uuid.uuid4())
+        self.machine.write("/proc/sys/kernel/random/boot_id", boot_id + "\n")
         amounts = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+        info = {"bootID": boot_id, **dict.fromkeys((
+            "machineID", "systemUUID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
+            "kubeProxyVersion", "operatingSystem", "architecture"), "")}
         cluster.create("/api/v1/nodes", {"metadata": {"name": name}, "status": {
-            "capacity": amounts, "allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]}})
+            "capacity": amounts, "allocatable": amounts, "nodeInfo": info,
+            "conditions": [{"type": "Ready", "status": "True"}]}})
         cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
         token = cluster.account_token("agent", name)
         config = cluster.write(f"{name}.kubeconfig", cluster.credentials(token, "127.0.0.1"))
         self.agent = Daemon([AGENT, "--sysroot", self.machine.path, "--config", "/dev/null", "--node", name, "--kubernetes",
                              "--kubeconfig", config, "--kubelet-folder", FOLDER, "--cdi-folder", "/run/cdi",
-                             "--metrics", f"127.0.0.1:{free_port()}"])
+                             "--metrics", f"127.0.0.1:{free_port()}", *options])
         self.endpoint = None
 
     def __enter__(self):

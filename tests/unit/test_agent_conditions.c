@@ -140,6 +140,93 @@ static void a_refused_claim(void **state)
 	json_object_put(object);
 }
 
+#define BINDING                                               \
+	"\"bindingConditions\": [\"numastow.io/Prepared\"], " \
+	"\"bindingFailureConditions\": [\"x.io/No\", \"numastow.io/Refused\"]"
+
+/* A claim with two shares, of which the first is waited for. */
+static struct json_object *waiting(void)
+{
+	return json_tokener_parse(
+		"{\"metadata\": {\"uid\": \"" UID "\"}, \"status\": {\"reservedFor\": [{}], "
+		"\"allocation\": {\"devices\": {\"results\": ["
+		"{\"driver\": \"numastow.io\", \"pool\": \"m\", \"device\": \"node0\", "
+		"\"shareID\": \"" FIRST "\", " BINDING "},"
+		"{\"driver\": \"numastow.io\", \"pool\": \"m\", \"device\": \"node1\", "
+		"\"shareID\": \"" SECOND "\"}]}}}}");
+}
+
+static void waits(struct json_object *object, enum agent_conditions_state wanted)
+{
+	assert_int_equal(agent_conditions_read(object, "m"), wanted);
+	assert_int_equal(agent_conditions_read(object, "n"), AGENT_CLAIM_ELSEWHERE);
+}
+
+static void a_pod_waits_until_its_claim_is_prepared(void **state)
+{
+	struct agent_conditions_share shares[] = { { .id = FIRST }, { .id = SECOND } };
+	struct agent_conditions wanted = { .uid = UID, .pool = "m", .shares = shares, .n = 2 };
+	struct json_object *object = waiting();
+
+	waits(object, AGENT_CLAIM_WAITS);
+	assert_int_equal(merge(object, &wanted, 1), 1);
+	waits(object, AGENT_CLAIM_HERE);
+	is(object, 0, "numastow.io/Refused", NULL);
+	json_object_put(object);
+}
+
+static void a_refusal_is_a_failure_of_binding(void **state)
+{
+	struct agent_conditions_share shares[] = { { .id = FIRST }, { .id = SECOND } };
+	struct agent_conditions wanted = {
+		.uid = UID, .pool = "m", .refusal = "fenced", .refused = 7 * STOW_SECOND
+	};
+	struct json_object *object = waiting();
+
+	assert_int_equal(merge(object, &wanted, 9), 1);
+	is(object, 0, "numastow.io/Refused", "True Refused \"fenced\" 1970-01-01T00:00:07Z");
+	is(object, 0, "numastow.io/Prepared", "False Refused \"fenced\" 1970-01-01T00:00:07Z");
+	/* Where the allocation does not name it, nothing reads it. */
+	is(object, 1, "numastow.io/Refused", NULL);
+	is(object, 1, "numastow.io/Prepared", "False Refused \"fenced\" 1970-01-01T00:00:07Z");
+	waits(object, AGENT_CLAIM_REFUSED);
+	assert_int_equal(merge(object, &wanted, 10), 0);
+	/* In the end there was room. */
+	wanted.refusal = NULL;
+	wanted.shares = shares;
+	wanted.n = 2;
+	assert_int_equal(merge(object, &wanted, 11), 1);
+	is(object, 0, "numastow.io/Refused", NULL);
+	is(object, 0, "numastow.io/Prepared", "True Prepared \"\" 1970-01-01T00:00:11Z");
+	waits(object, AGENT_CLAIM_HERE);
+	json_object_put(object);
+}
+
+static void no_pod_waits(void **state)
+{
+	struct json_object *object = waiting();
+
+	assert_true(agent_conditions_has(object, "m", FIRST));
+	assert_false(agent_conditions_has(object, "m", THIRD));
+	assert_false(agent_conditions_has(object, "n", FIRST));
+	json_object_object_add(stow_kube_at(object, "metadata"), "deletionTimestamp",
+			       json_object_new_string("2026-11-26T12:00:00Z"));
+	waits(object, AGENT_CLAIM_HERE);
+	json_object_object_del(stow_kube_at(object, "metadata"), "deletionTimestamp");
+	waits(object, AGENT_CLAIM_WAITS);
+	json_object_object_add(stow_kube_at(object, "status"), "reservedFor",
+			       json_object_new_array());
+	waits(object, AGENT_CLAIM_HERE);
+	/* Nothing of it is trusted. */
+	json_object_object_add(stow_kube_at(object, "status"), "devices", json_object_new_int(7));
+	waits(object, AGENT_CLAIM_HERE);
+	json_object_object_add(stow_kube_at(object, "status"), "allocation",
+			       json_object_new_array());
+	waits(object, AGENT_CLAIM_ELSEWHERE);
+	assert_int_equal(agent_conditions_read(NULL, "m"), AGENT_CLAIM_ELSEWHERE);
+	json_object_put(object);
+}
+
 #define CONDITION(type) "{\"type\": \"" type "\", \"status\": \"True\"}"
 #define ENTRY(driver, pool, device, share, more)                                                \
 	"{\"driver\": \"" driver "\", \"pool\": \"" pool "\", \"device\": \"" device "\"" share \
@@ -249,9 +336,14 @@ static void checkpoints(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_prepared_claim), cmocka_unit_test(a_refused_claim),
-		cmocka_unit_test(other_entries),    cmocka_unit_test(other_claims),
+		cmocka_unit_test(a_prepared_claim),
+		cmocka_unit_test(a_refused_claim),
+		cmocka_unit_test(other_entries),
+		cmocka_unit_test(other_claims),
 		cmocka_unit_test(checkpoints),
+		cmocka_unit_test(a_pod_waits_until_its_claim_is_prepared),
+		cmocka_unit_test(a_refusal_is_a_failure_of_binding),
+		cmocka_unit_test(no_pod_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ struct setup {
 	/* What the API server says. */
 	const char *uid, *share;
 	int node, cpus, refuse; /* errno */
-	bool nothing, twice;
+	bool nothing, twice, unreserved;
 	atomic_int asked;
 };
 
@@ -52,7 +52,7 @@ static int get(void *ctx, const char *ns, const char *name, uint64_t timeout, ch
 	}
 	if (asprintf(&text,
 		     "{\"metadata\": {\"uid\": \"%s\", \"namespace\": \"%s\", \"name\": \"%s\"},"
-		     " \"status\": {\"reservedFor\": [{}, {\"uid\": 1}, {\"uid\": \"%s\"}], "
+		     " \"status\": {\"reservedFor\": [%s%s%s], "
 		     "\"allocation\": {\"devices\": {"
 		     "  \"config\": [{\"source\": \"FromClass\", \"opaque\": {\"driver\": "
 		     "\"numastow.io\", \"parameters\": {\"apiVersion\": \"numastow.io/v1\", "
@@ -60,8 +60,9 @@ static int get(void *ctx, const char *ns, const char *name, uint64_t timeout, ch
 		     "  \"results\": [{\"driver\": \"numastow.io\", \"pool\": \"machine\","
 		     "   \"device\": \"node%d\", \"request\": \"main/half\", \"shareID\": \"%s\","
 		     "   \"consumedCapacity\": {\"cpus\": \"%d\"}}]}}}}",
-		     s->uid, ns, name, POD, s->twice ? "\"cpuMode\": \"shared\"," : "", s->node,
-		     s->share, s->cpus) < 0)
+		     s->uid, ns, name, s->unreserved ? "" : "{}, {\"uid\": 1}, {\"uid\": \"",
+		     s->unreserved ? "" : POD, s->unreserved ? "" : "\"}",
+		     s->twice ? "\"cpuMode\": \"shared\"," : "", s->node, s->share, s->cpus) < 0)
 		abort();
 	*ret = text;
 	*ret_len = strlen(text);
@@ -252,6 +253,62 @@ static void an_observing_agent_prepares_nothing(void **state)
 	assert_int_equal(played_records(s->p), 0);
 }
 
+static void before_binding_there_is_no_pod_to_check(void **state)
+{
+	struct setup *s = *state;
+	struct agent_prepared ret;
+	struct stow_err err = { 0 };
+
+	/* kubelet makes the pod's cgroup later; whether its class allows exclusive CPUs is checked
+	 * then. */
+	tree_remove(s->p->t, KUBEPODS "/pod" POD);
+	refused(s, EPERM, "no pod for which the claim is reserved has a cgroup");
+	if (agent_prepare_before_binding(s->prepare, &claim, 600 * STOW_SECOND, &ret, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(ret.n, 1);
+	assert_int_equal(played_records(s->p), 1);
+	assert_true(has_file(s, FILE_OF(UID)));
+	refused(s, EPERM, "no pod for which the claim is reserved has a cgroup");
+	tree_mkdir(s->p->t, KUBEPODS "/pod" POD);
+	prepared(s);
+	assert_int_equal(played_records(s->p), 1);
+}
+
+static void a_claim_without_a_pod_is_not_refused_before_binding(void **state)
+{
+	struct setup *s = *state;
+	struct agent_prepared ret;
+	struct stow_err err = { 0 };
+
+	s->unreserved = true;
+	assert_int_equal(agent_prepare_before_binding(s->prepare, &claim, 600 * STOW_SECOND, &ret,
+						      &err),
+			 -EAGAIN);
+	assert_false(ret.refused);
+	assert_int_equal(agent_prepare(s->prepare, &claim, 600 * STOW_SECOND, &ret, &err), -EAGAIN);
+	assert_true(ret.refused);
+	s->unreserved = false;
+	s->cpus = 5;
+	assert_int_equal(agent_prepare_before_binding(s->prepare, &claim, 600 * STOW_SECOND, &ret,
+						      &err),
+			 -ENOSPC);
+	assert_true(ret.refused);
+	assert_int_equal(played_records(s->p), 0);
+}
+
+static void a_share_is_dropped_by_its_id(void **state)
+{
+	struct setup *s = *state;
+
+	prepared(s);
+	assert_int_equal(agent_unprepare_share(s->prepare, &claim, OTHER, NULL), -ENOENT);
+	assert_int_equal(played_records(s->p), 1);
+	assert_true(has_file(s, FILE_OF(UID)));
+	assert_int_equal(agent_unprepare_share(s->prepare, &claim, FIRST, NULL), 0);
+	assert_int_equal(played_records(s->p), 0);
+	assert_false(has_file(s, FILE_OF(UID)));
+}
+
 /* --- unprepare ------------------------------------------------------------ */
 
 static void a_living_container_keeps_its_claim(void **state)
@@ -397,6 +454,9 @@ int main(void)
 		TEST(without_claims_there_is_nothing_to_restore),
 		TEST(records_and_files_agree),
 		TEST(exclusive_cpus_need_a_guaranteed_pod),
+		TEST(before_binding_there_is_no_pod_to_check),
+		TEST(a_claim_without_a_pod_is_not_refused_before_binding),
+		TEST(a_share_is_dropped_by_its_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -506,6 +506,30 @@ static void what_a_gate_drops_is_named(void **state)
 	made_free(m);
 }
 
+static void a_pod_is_bound_when_its_claim_is_prepared(void **state)
+{
+	struct made *m = made_new(1);
+	struct json_object *copy, *names;
+
+	make(m);
+	assert_null(stow_kube_at(device(m, 0, 0), "bindingConditions"));
+	copy = stored(m);
+	m->settings.binding = true;
+	make(m);
+	assert_true(stow_kube_is_true(device(m, 0, 0), "bindsToNode"));
+	names = stow_kube_at(device(m, 0, 0), "bindingConditions");
+	assert_string_equal(json_object_to_json_string(names), "[ \"numastow.io\\/Prepared\" ]");
+	names = stow_kube_at(device(m, 0, 0), "bindingFailureConditions");
+	assert_string_equal(json_object_to_json_string(names), "[ \"numastow.io\\/Refused\" ]");
+	/* An API server that lacks the gate stores the same without them. */
+	assert_int_equal(agent_slice_compare(slice(m, 0), copy), AGENT_SLICE_NO_BINDING);
+	assert_int_equal(agent_slice_compare(slice(m, 0), slice(m, 0)), AGENT_SLICE_SAME);
+	/* They are withdrawn where they are not wanted any more. */
+	assert_int_equal(agent_slice_compare(copy, slice(m, 0)), AGENT_SLICE_DIFFERENT);
+	json_object_put(copy);
+	made_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +546,7 @@ int main(void)
 		cmocka_unit_test(the_state_is_read_again),
 		cmocka_unit_test(the_same_is_the_same),
 		cmocka_unit_test(what_a_gate_drops_is_named),
+		cmocka_unit_test(a_pod_is_bound_when_its_claim_is_prepared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

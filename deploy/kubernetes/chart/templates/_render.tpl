@@ -22,6 +22,9 @@
 {{- include "numastow.pod" (list $root $object.spec.template.spec $values.scheduler) -}}
 {{- else if and (eq $object.kind "ConfigMap") (eq $object.metadata.name "numastow-agent") -}}
 {{- include "numastow.settings" (list $object.data $values.agent) -}}
+{{- else if and (eq $object.kind "ClusterRole") (eq $object.metadata.name "numastow-agent") $values.agent.bindingConditions -}}
+{{- $watch := dict "apiGroups" (list "resource.k8s.io") "resources" (list "resourceclaims") "verbs" (list "list" "watch") -}}
+{{- $_ := set $object "rules" (append $object.rules $watch) -}}
 {{- else if eq $object.kind "MutatingWebhookConfiguration" -}}
 {{- include "numastow.webhook" (list $root $object) -}}
 {{- else if and (eq $object.kind "NetworkPolicy") (eq $object.metadata.name "numastow-metrics") -}}
@@ -60,7 +63,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What components/extender and components/node-resource-topology do. */}}
+{{/* What components/extender, components/node-resource-topology and components/binding-conditions do. */}}
 {{- define "numastow.arguments" -}}
 {{- $root := index . 0 -}}{{- $container := index . 1 -}}
 {{- if $root.Values.extender.enabled -}}
@@ -71,6 +74,9 @@
 {{- end -}}
 {{- if $root.Values.agent.nodeResourceTopology -}}
 {{- $_ := set $container "args" (append $container.args "--node-resource-topology") -}}
+{{- end -}}
+{{- if $root.Values.agent.bindingConditions -}}
+{{- $_ := set $container "args" (append $container.args "--binding-conditions") -}}
 {{- end -}}
 {{- end -}}
 
