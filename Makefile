@@ -206,6 +206,7 @@ test-kubernetes: ## numastow on a stock Kubernetes, which is built first: once, 
 	@tests/kubernetes/deployed.py
 	@tests/kubernetes/deployed.py --systemd
 	@tests/kubernetes/machines.py
+	@tests/kubernetes/binding.py
 	@tests/kubernetes/extender.py
 	@tests/kubernetes/killed.py
 	@tests/kubernetes/run --full

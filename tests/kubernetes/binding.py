@@ -11,6 +11,7 @@ import os
 import subprocess
 
 from cluster import CLAIMS, HERE, PODS, SLICES, Cluster, Refused, eventually
+from daemons import Daemon
 from harness import Temp, check, finish, query, same, skip
 from simulated import FOLDER, Simulated
 
@@ -95,16 +96,16 @@ def check_binding(cluster, a, b):
     check("prepared, too", again in a.leases() + b.leases(), (a.leases(), b.leases()))
 
 
-def check_killed(cluster, a):
+def check_killed(cluster, a, b):
     """An agent that is not there delays binding, and no pod is lost."""
+    b.cordon(True)
     a.agent.process.kill()
     a.agent.process.wait()
-    cluster.patch("/api/v1/nodes/b", {"spec": {"unschedulable": True}})
     make(cluster, "late", 1)
     check("without an agent kube-scheduler waits", eventually(
         lambda: "BindingConditionsPending" in cluster.said("late")), cluster.said("late"))
     same("and binds nothing", node_of(cluster, "late"), None)
-    a.restart()
+    a.agent = Daemon(a.argv)
     check("the next agent prepares it", eventually(lambda: node_of(cluster, "late") == a.name),
           (cluster.said("late"), a.agent.so_far()[-4:]))
 
@@ -139,7 +140,7 @@ def main():
                     continue
                 with Machine(cluster, f"{folder}/a", "a") as a, Machine(cluster, f"{folder}/b", "b") as b:
                     check_binding(cluster, a, b)
-                    check_killed(cluster, a)
+                    check_killed(cluster, a, b)
                 same("all programs of the control plane went on", cluster.dead(), [])
     finish()
 

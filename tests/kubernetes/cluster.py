@@ -124,6 +124,7 @@ class Cluster:
                    "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
                    "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}")
         self.start_api()
+        eventually(self.ready)  # kube-controller-manager ends if the API server does not answer soon
         config = self.write("scheduler.yaml", {
             "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
             "leaderElection": {"leaderElect": False},

@@ -55,9 +55,10 @@ class Simulated:
         cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
         token = cluster.account_token("agent", name)
         config = cluster.write(f"{name}.kubeconfig", cluster.credentials(token, "127.0.0.1"))
-        self.agent = Daemon([AGENT, "--sysroot", self.machine.path, "--config", "/dev/null", "--node", name, "--kubernetes",
-                             "--kubeconfig", config, "--kubelet-folder", FOLDER, "--cdi-folder", "/run/cdi",
-                             "--metrics", f"127.0.0.1:{free_port()}", *options])
+        self.argv = [AGENT, "--sysroot", self.machine.path, "--config", "/dev/null", "--node", name, "--kubernetes",
+                     "--kubeconfig", config, "--kubelet-folder", FOLDER, "--cdi-folder", "/run/cdi",
+                     "--metrics", f"127.0.0.1:{free_port()}", *options]
+        self.agent = Daemon(self.argv)
         self.endpoint = None
 
     def __enter__(self):
