@@ -179,12 +179,18 @@ include tests/module.mk
 
 # --- what people call ----------------------------------------------------------------------------
 
-.PHONY: run test test-full check-asan coverage clean compile-commands hooks help
+.PHONY: run demo-kubernetes test test-full check-asan coverage clean compile-commands hooks help
 ##@ Use
 run: ## the main job, for real: annotated containers on this machine
 	@tests/tools/install-deps.sh run
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run
+
+demo-kubernetes: ## numastow on a stock Kubernetes, shown step by step on this machine
+	@tests/tools/install-deps.sh test
+	@$(MAKE) --no-print-directory all tools
+	@tests/kubernetes/parts build
+	@tests/kubernetes/demo.py
 
 ##@ Test
 test: ## all the tests; installs what they need

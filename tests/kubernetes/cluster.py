@@ -47,6 +47,14 @@ def eventually(function, seconds=PATIENCE):
         time.sleep(0.25)
 
 
+def quantity(text):
+    """The number that an amount of the API is."""
+    for unit, size in (("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)):
+        if text.endswith(unit):
+            return int(text.removesuffix(unit)) * size
+    return int(text)
+
+
 def openssl(folder, *words):
     subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
 
@@ -116,6 +124,14 @@ class Cluster:
                    "--service-account-issuer", "https://cluster", "--service-account-key-file", f"{f}/sa.key",
                    "--service-account-signing-key-file", f"{f}/sa.key", *gates)
 
+    def start_scheduler(self, **settings):
+        """kube-scheduler, with more settings of its configuration."""
+        config = self.write("scheduler.yaml", {
+            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+            "leaderElection": {"leaderElect": False},
+            "clientConnection": {"kubeconfig": self.kubeconfig("scheduler"), "qps": 5000, "burst": 10000}, **settings})
+        self.start("kube-scheduler", f"{self.parts}/kube-scheduler", "--config", config, "--secure-port", "0")
+
     def start_all(self):
         url = f"http://127.0.0.1:{self.etcd_client}"
         peer = f"http://127.0.0.1:{self.etcd_peer}"
@@ -125,11 +141,7 @@ class Cluster:
                    "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}")
         self.start_api()
         eventually(self.ready)  # kube-controller-manager ends if the API server does not answer soon
-        config = self.write("scheduler.yaml", {
-            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
-            "leaderElection": {"leaderElect": False},
-            "clientConnection": {"kubeconfig": self.kubeconfig("scheduler"), "qps": 5000, "burst": 10000}})
-        self.start("kube-scheduler", f"{self.parts}/kube-scheduler", "--config", config, "--secure-port", "0")
+        self.start_scheduler()
         self.start("kube-controller-manager", f"{self.parts}/kube-controller-manager",
                    "--kubeconfig", self.kubeconfig("controllers"), "--leader-elect=false", "--secure-port", "0",
                    "--controllers", "resourceclaim-controller,device-taint-eviction-controller")

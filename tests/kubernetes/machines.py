@@ -12,36 +12,19 @@ import signal
 import subprocess
 import sys
 
-from cluster import CLAIMS, CLASSES, HERE, PODS, SLICES, TEMPLATES, Cluster, eventually
-from daemons import SCHEDULER, Daemon, free_port
+from cluster import CLAIMS, CLASSES, HERE, PODS, SLICES, TEMPLATES, eventually, quantity
+from workloads import WithControllers, numastow_scheduler
 from deployed import load_run
 from harness import PROJECT, Temp, check, finish, parse_list, same
 from simulated import STUBS, Simulated
 from vm import Machine, Unavailable, make_image
-from webhook import BUDGETS, give_account, register
+from webhook import BUDGETS
 
 RUN = load_run()
 SETS = "/apis/apps/v1/namespaces/default/replicasets"
 NUMA_NODE = "resource.kubernetes.io/numaNode"
 GIB = 1 << 30
 BIG = "2200Mi"  # more than a NUMA node of the virtual machine has without its DIMM
-
-
-class WithControllers(Cluster):
-    """With ReplicaSets and disruption budgets."""
-
-    def start(self, name, *argv):
-        argv = list(argv)
-        if name == "kube-controller-manager":
-            argv[argv.index("--controllers") + 1] += ",replicaset-controller,disruption-controller"
-        super().start(name, *argv)
-
-
-def quantity(text):
-    for unit, size in (("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)):
-        if text.endswith(unit):
-            return int(text.removesuffix(unit)) * size
-    return int(text)
 
 
 def on_node(node):
@@ -379,16 +362,9 @@ class Test(RUN.Test):
 def whole(cluster, which):
     if not check("the control plane starts", cluster.wait(), cluster.dead()):
         return
-    token, port = give_account(cluster), free_port()
     cluster.account("agent")
-    os.makedirs(f"{cluster.folder}/data")
-    credentials = cluster.write("numastow-scheduler.kubeconfig", cluster.credentials(token, "127.0.0.1"))
-    with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "", "--data",
-                 f"{cluster.folder}/data", "--admission", f"127.0.0.1:{port}", "--admission-certificate",
-                 f"{cluster.folder}/tls.crt", "--admission-key", f"{cluster.folder}/tls.key", "--kubernetes",
-                 "--kubeconfig", credentials, "--prepare-deadline", "5s"]) as scheduler:
-        check("the controllers have a leader", scheduler.wait("leads the controllers of Kubernetes"), scheduler.said)
-        register(cluster, cluster.folder, port)
+    with numastow_scheduler(cluster, "--prepare-deadline", "5s") as (scheduler, leads):
+        check("the controllers have a leader", leads, scheduler.said)
         with Machine(cluster, "v2-dimm", f"{cluster.folder}/machine.log") as machine:
             test = Test(cluster, machine)
             if test.start_node():

@@ -91,10 +91,11 @@ start_scheduler()
 		--data $run/scheduler
 }
 
+# start_agent OPTION... - FLEET is the address of another scheduler than that of start_scheduler
 start_agent()
 {
 	daemon agent env ${KILLER:+"LD_PRELOAD=$KILLER" KILLER_AT=$run/killer} "$PROGRAMS/numastow-agent" --config /dev/null --node numa --metrics 127.0.0.1:9402 --kubernetes \
-		--kubeconfig $run/agent.kubeconfig --scheduler 127.0.0.1:7200 --log-level debug --log-format json "$@"
+		--kubeconfig $run/agent.kubeconfig --scheduler "${FLEET:-127.0.0.1:7200}" --log-level debug --log-format json "$@"
 }
 
 # fence NODE, unfence NODE - a NUMA node of this machine

@@ -206,7 +206,8 @@ def give_account(server):
         try:
             server.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         except Refused as refusal:
-            same(f"the namespace {name} is there", refusal.code, 409)
+            if refusal.code != 409:
+                raise
     create_from(server, "components/scheduler/rbac.yaml", set(PATHS))
     create_from(server, "base/classes.yaml", {"DeviceClass"})
     return server.create(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token", {
