@@ -76,6 +76,7 @@ start_kubelet()
 		imageGCHighThresholdPercent: 100
 		maxPods: 50
 		nodeStatusUpdateFrequency: 10s
+		runtimeRequestTimeout: 10m
 		syncFrequency: 5s
 		volumeStatsAggPeriod: 1h
 	END
