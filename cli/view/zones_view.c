@@ -36,23 +36,6 @@ static void read_page_size(struct stow_root *root, struct zones_view *view)
 
 /* --- pressure stall information ------------------------------------------- */
 
-static int read_psi(struct stow_root *root, const char *path, struct stow_psi *ret,
-		    struct stow_err *err)
-{
-	char text[512];
-	int r = stow_root_read_buf(root, text, sizeof(text), err, "%s", path);
-
-	if (r == -EOPNOTSUPP)
-		return stow_err_set(err, EOPNOTSUPP,
-				    "%s: pressure is not recorded (kernel parameter psi=1 turns it "
-				    "on)",
-				    path);
-	if (r < 0)
-		return r;
-	r = stow_psi_parse(text, (size_t)r, ret, err);
-	return r < 0 ? stow_err_wrap(err, r, "%s", path) : 0;
-}
-
 static int add_cgroup(struct stow_root *root, struct zones_view *view, const char *point,
 		      const char *path, const char *id)
 {
@@ -64,7 +47,7 @@ static int add_cgroup(struct stow_root *root, struct zones_view *view, const cha
 		file = NULL;
 		return -ENOMEM;
 	}
-	if (read_psi(root, file, &psi, NULL) < 0)
+	if (stow_psi_read(root, file, &psi, NULL) < 0)
 		return 0;
 	added = STOW_APPEND(view->cgroups, view->n_cgroups);
 	if (!added)
@@ -140,7 +123,7 @@ static void read_rest(struct stow_root *root, struct zones_view *view)
 		stow_idset_add(&view->nodes, view->zones.list[i].node);
 	r = stow_node_daemons(root, &view->nodes, &view->daemons, &view->n_daemons, NULL);
 	view->daemons_known = r == 0;
-	r = read_psi(root, "/proc/pressure/memory", &view->psi, &err);
+	r = stow_psi_read(root, "/proc/pressure/memory", &view->psi, &err);
 	view->psi_known = r == 0;
 	if (r < 0 && r != -ENOENT)
 		note(&err);

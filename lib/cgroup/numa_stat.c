@@ -90,6 +90,28 @@ uint64_t stow_numa_stat_get(const struct stow_numa_stat *stat, const char *row, 
 	return STOW_UNKNOWN;
 }
 
+uint64_t stow_numa_stat_charged(const struct stow_numa_stat *stat, int version, int node)
+{
+	static const char *const v1[] = { "hierarchical_anon", "hierarchical_file", NULL };
+	static const char *const v2[] = { "anon",
+					  "file",
+					  "kernel_stack",
+					  "pagetables",
+					  "sec_pagetables",
+					  "slab_reclaimable",
+					  "slab_unreclaimable",
+					  NULL };
+	uint64_t sum = STOW_UNKNOWN;
+
+	for (const char *const *row = version == 1 ? v1 : v2; *row; row++) {
+		uint64_t bytes = stow_numa_stat_get(stat, *row, node);
+
+		if (bytes != STOW_UNKNOWN)
+			sum = stow_saturating_add(sum == STOW_UNKNOWN ? 0 : sum, bytes);
+	}
+	return sum;
+}
+
 static int read_stat(const struct stow_cgroup *cgroup, enum stow_controller controller,
 		     const char *name, uint64_t unit, struct stow_numa_stat *ret,
 		     struct stow_err *err)

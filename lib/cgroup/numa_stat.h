@@ -41,6 +41,10 @@ void stow_numa_stat_done(struct stow_numa_stat *stat);
  * node. */
 uint64_t stow_numa_stat_get(const struct stow_numa_stat *stat, const char *row, int node);
 
+/* Sum what the cgroup is charged for on a node, of a memory.numa_stat of that version: anonymous
+ * memory, files, and on v2 the kernel's own. STOW_UNKNOWN: none of it is known. */
+uint64_t stow_numa_stat_charged(const struct stow_numa_stat *stat, int version, int node);
+
 /* Read the cgroup's memory. -ENOTSUP: it has no memory controller, or the kernel no such file.
  * `page_size` is v1's unit. */
 int stow_memory_numa_read(const struct stow_cgroup *cgroup, uint64_t page_size,

@@ -229,3 +229,83 @@ int stow_psi_parse(const char *text, size_t len, struct stow_psi *ret, struct st
 	*ret = psi;
 	return 0;
 }
+
+int stow_psi_read(struct stow_root *root, const char *path, struct stow_psi *ret,
+		  struct stow_err *err)
+{
+	char text[512];
+	int r = stow_root_read_buf(root, text, sizeof(text), err, "%s", path);
+
+	if (r == -EOPNOTSUPP)
+		return stow_err_set(err, EOPNOTSUPP,
+				    "%s: pressure is not recorded (kernel parameter psi=1 turns it "
+				    "on)",
+				    path);
+	if (r < 0)
+		return r;
+	r = stow_psi_parse(text, (size_t)r, ret, err);
+	return r < 0 ? stow_err_wrap(err, r, "%s", path) : 0;
+}
+
+/* --- the time of CPUs ------------------------------------------------------ */
+
+/* In the order of the kernel's columns; guest time, which follows, is part of user time. */
+enum { CPU_IDLE = 3, CPU_IOWAIT = 4, CPU_COLUMNS = 8, CPU_COLUMNS_LEAST = 4 };
+
+static bool take_cpu_time(struct stow_span line, struct stow_cpu_time *ret)
+{
+	uint64_t v;
+	int n = 0;
+
+	*ret = (struct stow_cpu_time){ 0 };
+	line.p += strlen("cpu");
+	if (stow_span_number(&line, &v) < 0 || v >= STOW_IDSET_MAX)
+		return false;
+	ret->cpu = (int)v;
+	for (; n < CPU_COLUMNS && stow_span_number(&line, &v) == 0; n++) {
+		ret->all = stow_saturating_add(ret->all, v);
+		if (n != CPU_IDLE && n != CPU_IOWAIT)
+			ret->busy = stow_saturating_add(ret->busy, v);
+	}
+	return n >= CPU_COLUMNS_LEAST;
+}
+
+int stow_cpu_times_parse(const char *text, size_t len, struct stow_cpu_time **ret, size_t *ret_n,
+			 struct stow_err *err)
+{
+	struct stow_span rest = { text, text + len }, line;
+	_cleanup_free_ struct stow_cpu_time *list = NULL;
+	size_t n = 0;
+
+	while (stow_span_line(&rest, &line)) {
+		struct stow_cpu_time *added, time;
+
+		/* The first line, "cpu ", has the sums; the last of the file are long. */
+		if (line.end - line.p < 4 || memcmp(line.p, "cpu", 3) != 0)
+			break;
+		if (line.p[3] == ' ')
+			continue;
+		if (!take_cpu_time(line, &time))
+			return stow_err_set(err, EINVAL, "stat: \"%.*s\" is not the time of a CPU",
+					    stow_span_len(line, 32), line.p);
+		added = STOW_APPEND(list, n);
+		if (!added)
+			return stow_err_sys(err, ENOMEM, "stat");
+		*added = time;
+	}
+	if (!n)
+		return stow_err_set(err, EINVAL, "stat has no CPU");
+	*ret = STOW_TAKE_PTR(list);
+	*ret_n = n;
+	return 0;
+}
+
+int stow_cpu_times_read(struct stow_root *root, struct stow_cpu_time **ret, size_t *ret_n,
+			struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = stow_root_read(root, STOW_ROOT_READ_MAX, &text, &len, err, "/proc/stat");
+
+	return r < 0 ? r : stow_cpu_times_parse(text, len, ret, ret_n, err);
+}

@@ -3,7 +3,8 @@
 
 /*
  * Counters of the kernel, a name and a number on each line: nodeN/numastat, nodeN/vmstat,
- * /proc/vmstat, a cgroup's memory.stat; all fields of a node's meminfo; pressure stall information.
+ * /proc/vmstat, a cgroup's memory.stat; all fields of a node's meminfo; pressure stall information;
+ * the time of CPUs.
  *
  * The parsers are pure functions over a text that need not be terminated.
  */
@@ -99,3 +100,21 @@ struct stow_psi {
 
 /* Parse /proc/pressure/RESOURCE, or a cgroup's RESOURCE.pressure. -EINVAL: it is neither. */
 int stow_psi_parse(const char *text, size_t len, struct stow_psi *ret, struct stow_err *err);
+/* Read one of them, as "/proc/pressure/memory". -EOPNOTSUPP: the kernel does not record it. */
+int stow_psi_read(struct stow_root *root, const char *path, struct stow_psi *ret,
+		  struct stow_err *err);
+
+/* --- the time of CPUs ------------------------------------------------------ */
+
+/* Since the boot, in clock ticks. Busy is what is neither idle nor iowait. */
+struct stow_cpu_time {
+	int cpu;
+	uint64_t busy, all;
+};
+
+/* Parse /proc/stat, by its lines "cpuN": online CPUs, in the kernel's order. The caller frees the
+ * list. -EINVAL: there is none, or one of another form; -ENOMEM. */
+int stow_cpu_times_parse(const char *text, size_t len, struct stow_cpu_time **ret, size_t *ret_n,
+			 struct stow_err *err);
+int stow_cpu_times_read(struct stow_root *root, struct stow_cpu_time **ret, size_t *ret_n,
+			struct stow_err *err);

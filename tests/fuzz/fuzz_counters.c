@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Counters, all fields of meminfo, pressure, a cgroup's numa_stat, a process's stat: none of the
- * texts but the last has an end of its own. */
+/* Counters, all fields of meminfo, pressure, a cgroup's numa_stat, the time of CPUs, a process's
+ * stat: none of the texts but the last has an end of its own. */
 #include "fuzz.h"
 
 #include "cgroup/numa_stat.h"
@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t values[STOW_NODE_COUNTERS], ticks;
 	struct stow_numa_stat stat = { 0 };
 	struct stow_field *fields = NULL;
+	struct stow_cpu_time *times = NULL;
 	struct stow_err err = { 0 };
 	struct stow_psi psi = { 0 };
 	size_t n, other, found;
@@ -38,6 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < stat.n_rows; i++)
 		FUZZ_CHECK(stat.rows[i].first + stat.rows[i].n <= stat.n_pairs);
 	stow_numa_stat_done(&stat);
+
+	r = stow_cpu_times_parse(bytes, size, &times, &n, &err);
+	FUZZ_CHECK_ERR(r, &err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		FUZZ_CHECK(times[i].cpu >= 0 && times[i].busy <= times[i].all);
+	free(times);
 
 	text = fuzz_text(data, size);
 	(void)stow_process_stat_parse(text, &state, &ticks);

@@ -287,6 +287,33 @@ static void compacting_and_reclaiming(void **state)
 	assert_string_equal(reclaim, "3221225472");
 }
 
+static void times_of_cpus(void **state)
+{
+	static const char text[] = "cpu  9 9 9 9 9 9 9 9 9 9\n"
+				   "cpu0 10 1 2 100 50 3 4 5 7 7\n"
+				   "cpu3 1 0 0 9\n"
+				   "intr 1 2 3\ncpu4 1 1 1 1\n";
+	static const char *const bad[] = { "",
+					   "cpu  1 2 3 4\n",
+					   "cpu0 1 2 3\n",
+					   "cpux 1 2 3 4\n",
+					   "cpu99999 1 2 3 4\n",
+					   "cpu-1 1 2 3 4\n" };
+	_cleanup_free_ char *copy = bare(text);
+	_cleanup_free_ struct stow_cpu_time *list = NULL;
+	size_t n;
+
+	assert_int_equal(stow_cpu_times_parse(copy, strlen(text), &list, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(list[0].cpu, 0);
+	assert_true(list[0].busy == 25 && list[0].all == 175); /* guest is part of user */
+	assert_int_equal(list[1].cpu, 3);
+	assert_true(list[1].busy == 1 && list[1].all == 10);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++)
+		assert_int_equal(stow_cpu_times_parse(bad[i], strlen(bad[i]), &list, &n, NULL),
+				 -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +327,7 @@ int main(void)
 		cmocka_unit_test(memory_of_a_cgroup_that_is_garbage),
 		cmocka_unit_test(the_kernels_threads),
 		cmocka_unit_test(compacting_and_reclaiming),
+		cmocka_unit_test(times_of_cpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
