@@ -11,14 +11,12 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "grant/discover.h"
-#include "ledger/ledger.h"
-
 #define NAMES_MAX ((size_t)16 << 20)
 
 struct known {
 	char *id, *name;
 	char *path;		      /* of a discovered one */
+	uint64_t inode;		      /* likewise */
 	struct stow_cgroup_id cgroup; /* of one in the ledger */
 };
 
@@ -73,7 +71,8 @@ static int add_record(struct search *search, const struct stow_record *record, s
 	if (!added)
 		return stow_err_sys(err, ENOMEM, "containers");
 	if (*record->name && !added->name &&
-	    asprintf(&added->name, "%s/%s/%s", record->ns, record->pod, record->name) < 0)
+	    asprintf(&added->name, "%s%s%s%s%s", record->ns, *record->ns ? "/" : "", record->pod,
+		     *record->pod ? "/" : "", record->name) < 0)
 		added->name = NULL;
 	stow_cgroup_id_done(&added->cgroup);
 	return stow_cgroup_id_copy(&record->cgroup, &added->cgroup, err);
@@ -98,21 +97,30 @@ static int add_records(struct stow_root *root, struct search *search, struct sto
 	return r;
 }
 
+static int add_found(struct search *search, const struct stow_discovery *found,
+		     struct stow_err *err)
+{
+	for (size_t i = 0; i < found->n; i++) {
+		struct known *added = add(search, found->list[i].id);
+
+		if (added && !added->path) {
+			added->path = strdup(found->list[i].path);
+			added->inode = found->list[i].inode;
+		}
+		if (!added || !added->path)
+			return stow_err_sys(err, ENOMEM, "containers");
+	}
+	return 0;
+}
+
 static int add_discovered(struct stow_root *root, struct search *search, struct stow_err *err)
 {
 	struct stow_discovery found = { 0 };
-	int r = 0;
+	int r;
 
 	if (stow_discover(root, NULL, NULL, &found, NULL) < 0)
 		return 0;
-	for (size_t i = 0; r == 0 && i < found.n; i++) {
-		struct known *added = add(search, found.list[i].id);
-
-		if (added && !added->path)
-			added->path = strdup(found.list[i].path);
-		if (!added || !added->path)
-			r = stow_err_sys(err, ENOMEM, "containers");
-	}
+	r = add_found(search, &found, err);
 	stow_discovery_done(&found);
 	return r;
 }
@@ -235,6 +243,16 @@ int cli_container_id(struct stow_root *root, const char *text, char **ret, struc
 	return *ret ? 0 : stow_err_sys(err, ENOMEM, "containers");
 }
 
+static int name_it(const struct known *known, struct cli_container *ret, struct stow_err *err)
+{
+	ret->id = stow_text_copy(known->id, 255);
+	ret->name = known->name ? stow_text_copy(known->name, 512) : NULL;
+	if (ret->id && (ret->name || !known->name))
+		return 0;
+	cli_container_done(ret);
+	return stow_err_sys(err, ENOMEM, "containers");
+}
+
 int cli_container_find(struct stow_root *root, const char *text, struct cli_container *ret,
 		       struct stow_err *err)
 {
@@ -245,14 +263,85 @@ int cli_container_find(struct stow_root *root, const char *text, struct cli_cont
 	*ret = (struct cli_container){ 0 };
 	if (r == 0)
 		r = open_cgroup(root, known, &ret->cgroup, err);
+	return r < 0 ? r : name_it(known, ret, err);
+}
+
+/* --- all of them ---------------------------------------------------------- */
+
+/* Open the container's own cgroup: below a scope with crun. */
+static int open_listed(struct stow_root *root, const struct known *known, struct stow_cgroup **ret)
+{
+	struct stow_discovered found = { .path = known->path, .inode = known->inode };
+	struct stow_unmanaged seen = { 0 };
+	int r = -ESRCH;
+
+	if (known->cgroup.at[STOW_CGROUP_CPUSET].path)
+		r = stow_cgroup_open(root, &known->cgroup, ret, NULL);
+	if (r == 0 || !known->path)
+		return r;
+	snprintf(found.id, sizeof(found.id), "%s", known->id);
+	r = stow_discover_read(root, &found, &seen, NULL);
+	if (r > 0)
+		r = stow_cgroup_open(root, &seen.cgroup, ret, NULL);
+	else if (r == 0)
+		r = -ESRCH;
+	stow_unmanaged_done(&seen);
+	return r;
+}
+
+static int list_one(struct stow_root *root, const struct known *known, struct cli_container **list,
+		    size_t *n, size_t *ended, struct stow_err *err)
+{
+	struct cli_container opened = { 0 }, *added;
+	int r;
+
+	/* Podman has it, and it does not run. */
+	if (!known->cgroup.at[STOW_CGROUP_CPUSET].path && !known->path)
+		return 0;
+	r = open_listed(root, known, &opened.cgroup);
+	if (r < 0) {
+		*ended += 1;
+		return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "containers") : 0;
+	}
+	r = name_it(known, &opened, err);
 	if (r < 0)
 		return r;
-	ret->id = stow_text_copy(known->id, 255);
-	ret->name = known->name ? stow_text_copy(known->name, 512) : NULL;
-	if (ret->id && (ret->name || !known->name))
-		return 0;
-	cli_container_done(ret);
-	return stow_err_sys(err, ENOMEM, "containers");
+	added = STOW_APPEND(*list, *n);
+	if (!added) {
+		cli_container_done(&opened);
+		return stow_err_sys(err, ENOMEM, "containers");
+	}
+	*added = opened;
+	return 0;
+}
+
+int cli_container_list(struct stow_root *root, struct stow_record *const *records, size_t n_records,
+		       const struct stow_discovery *found, struct cli_container **ret,
+		       size_t *ret_n, size_t *ret_ended, struct stow_err *err)
+{
+	_cleanup_(search_done) struct search search = { 0 };
+	struct cli_container *list = NULL;
+	size_t n = 0, ended = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n_records; i++)
+		r = add_record(&search, records[i], err);
+	if (r == 0)
+		r = add_found(&search, found, err);
+	if (r == 0 && search.n)
+		add_names(root, &search);
+	for (size_t i = 0; r == 0 && i < search.n; i++)
+		r = list_one(root, &search.list[i], &list, &n, &ended, err);
+	if (r < 0) {
+		for (size_t i = 0; i < n; i++)
+			cli_container_done(&list[i]);
+		free(list);
+		return r;
+	}
+	*ret = list;
+	*ret_n = n;
+	*ret_ended = ended;
+	return 0;
 }
 
 void cli_container_done(struct cli_container *container)

@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "base/root.h"
 #include "cgroup/cgroup.h"
+#include "grant/discover.h"
+#include "ledger/ledger.h"
 
 struct cli_container {
 	char *id;
@@ -22,3 +24,10 @@ int cli_container_find(struct stow_root *root, const char *text, struct cli_cont
  * run. -ENOENT, -ENOTUNIQ as above. */
 int cli_container_id(struct stow_root *root, const char *text, char **ret, struct stow_err *err);
 void cli_container_done(struct cli_container *container);
+
+/* List the containers of these records, and those among the discovered ones that have processes;
+ * open their cgroups. What has no process is left out, and counted in ret_ended. The caller frees
+ * the list and what is in it. -ENOMEM. */
+int cli_container_list(struct stow_root *root, struct stow_record *const *records, size_t n_records,
+		       const struct stow_discovery *found, struct cli_container **ret,
+		       size_t *ret_n, size_t *ret_ended, struct stow_err *err);
