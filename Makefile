@@ -61,6 +61,7 @@ scheduler_SRCS := $(sort $(wildcard scheduler/*.c scheduler/*/*.c))
 agent_SRCS := $(sort $(wildcard agent/*.c agent/*/*.c))
 fleet_SRCS := $(sort $(wildcard cli/fleet/*.c))
 view_SRCS := $(sort $(wildcard cli/view/*.c))
+top_SRCS := cli/top/main.c
 run_SRCS := $(sort $(wildcard cli/run/*.c))
 kubectl_SRCS := $(sort $(wildcard cli/kubectl/*.c))
 hook_SRCS := $(sort $(wildcard oci-hook/*.c))
@@ -80,6 +81,7 @@ SCHEDULER := $(B)/numastow-scheduler
 AGENT := $(B)/numastow-agent
 FLEET := $(B)/numastow-fleet
 VIEW := $(B)/numastow-view
+TOP := $(B)/numastow-top
 KUBECTL := $(B)/kubectl-numastow
 RUN := $(B)/numastow-run
 # A script, and what it reads.
@@ -109,7 +111,7 @@ CURL_LIBS := -lcurl
 FLEET_LIBS := $(STATIC_LIBS) -lsmartcols $(RPC_LIBS)
 
 .PHONY: all
-all: $(HOOK) $(CLI) $(SCOPE) $(RUN) $(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(KUBECTL) $(SETUP)
+all: $(HOOK) $(CLI) $(SCOPE) $(RUN) $(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(TOP) $(KUBECTL) $(SETUP)
 
 include proto/module.mk
 
@@ -151,12 +153,15 @@ $(KUBECTL): DAEMON_LIBS := $(STATIC_LIBS) -lsmartcols -lcrypto $(CURL_LIBS)
 $(VIEW): $(B)/cli/view/main.o $(LIBVIEW) $(B)/oci-hook/state.o $(LIB)
 # Only libsmartcols is linked dynamically, and what it needs: each library costs 0.1 ms at the start.
 $(VIEW): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lsmartcols
+# ncurses: likewise.
+$(TOP): $(call objs,$(top_SRCS)) $(LIBVIEW) $(B)/oci-hook/state.o $(LIB)
+$(TOP): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lncursesw -ltinfo
 # libcgroup: in no other program's start. It loads libsystemd itself, where it needs it (cli/run/libsystemd.h). The C
 # library is linked dynamically: it finds users by libraries of its own (nsswitch.conf(5)).
 $(RUN): $(call objs,$(run_SRCS) $(addprefix cli/,asked.c options.c usage.c) oci-hook/state.c) $(LIB)
 $(RUN): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lcgroup
 $(SCHEDULER) $(AGENT): DAEMON_LIBS += $(CURL_LIBS)
-$(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(KUBECTL) $(RUN):
+$(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(TOP) $(KUBECTL) $(RUN):
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(DAEMON_LIBS)
 
@@ -166,7 +171,7 @@ $(SETUP): $(B)/%: deploy/setup/%
 
 # Everything that includes messages is made again with them: they are found as system headers, which
 # -MMD leaves out.
-$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(view_SRCS) $(run_SRCS) $(cli_SRCS) \
+$(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(view_SRCS) $(top_SRCS) $(run_SRCS) $(cli_SRCS) \
 	$(wildcard lib/drain/*.c)): $(PB)/.stamp
 
 $(B)/%.o: %.c VERSION
@@ -233,7 +238,7 @@ clean: ## remove everything built
 	rm -rf build
 
 compile-commands: $(PB)/.stamp ## compile_commands.json, for editors and clang's tools
-	@printf '%s\n' $(lib_SRCS) $(rpc_SRCS) $(kube_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(view_SRCS) $(run_SRCS) $(kubectl_SRCS) $(hook_SRCS) $(cli_SRCS) \
+	@printf '%s\n' $(lib_SRCS) $(rpc_SRCS) $(kube_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(view_SRCS) $(top_SRCS) $(run_SRCS) $(kubectl_SRCS) $(hook_SRCS) $(cli_SRCS) \
 		$(helper_SRCS) $(unit_SRCS) $(tool_SRCS) | sort -u | \
 	jq -Rn --arg dir '$(CURDIR)' --arg cc '$(CC) $(subst ','\'',$(CPPFLAGS)) $(STOW_CFLAGS) $(CFLAGS)' \
 		'[inputs | {directory: $$dir, file: ., command: ($$cc + " -c " + .)}]' >compile_commands.json

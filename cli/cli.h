@@ -70,6 +70,9 @@ int cli_become_fleet(int argc, char **argv);
  * (cli/view). Return only on failure. */
 int cli_become_view(int argc, char **argv);
 
+/* Execute numastow-top. Return only on failure. */
+int cli_become_top(int argc, char **argv);
+
 /* Execute numastow-setup, which configures container runtimes. Return only on failure. */
 int cli_become_setup(int argc, char **argv);
 

@@ -36,6 +36,11 @@ int cli_become_view(int argc, char **argv)
 	return become("numastow-view", argc, argv);
 }
 
+int cli_become_top(int argc, char **argv)
+{
+	return become("numastow-top", argc, argv);
+}
+
 int cli_become_run(int argc, char **argv)
 {
 	(void)become("numastow-run", argc, argv);

@@ -44,6 +44,9 @@ static const struct cli_command commands[] = {
 	{ "zones", "[OPTION...] [compact NODE | reclaim NODE SIZE]",
 	  "Show memory zones, their watermarks and where these come from", cli_become_view },
 
+	{ "top", "[OPTION...] [CONTAINER | PID]", "Show NUMA nodes and containers, live",
+	  cli_become_top },
+
 	{ "migrate", "[OPTION...] PID|CONTAINER FROM TO",
 	  "Move the pages of a process or container to other nodes", cmd_migrate },
 	{ "bind", "[OPTION...] PID...", "Bind running processes to CPUs and to memory", cmd_bind },

@@ -7,7 +7,7 @@ deploy_ENV = DESTDIR='$(DESTDIR)' BUILD='$(B)' PREFIX='$(PREFIX)' LIBEXECDIR='$(
 COMPLETION := $(B)/completion/numastow
 completion_DIR := deploy/completion
 $(COMPLETION): $(addprefix $(completion_DIR)/,generate table names.sed numastow.bash numastow.zsh numastow.fish) \
-	$(CLI) $(FLEET) $(RUN) $(VIEW) $(SETUP)
+	$(CLI) $(FLEET) $(RUN) $(VIEW) $(TOP) $(SETUP)
 	@echo "GEN $@"
 	$(Q)$(completion_DIR)/generate $(CLI) $(@D)
 ifeq ($(filter asan tsan coverage fuzz,$(PROFILE)),)

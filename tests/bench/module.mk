@@ -16,7 +16,7 @@ $(fleet_BENCH): $(B)/%: $(B)/%.o $(fleet_MACHINE) $(TEST_ARCHIVES)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -Wl,--as-needed -o $@ $^ $(TEST_LIBS)
 
-$(B)/tests/bench/apply $(B)/tests/bench/ledger $(B)/tests/bench/plan $(B)/tests/bench/scan: $(B)/%: $(B)/%.o $(B)/tests/unit/machine.o $(LIB)
+$(B)/tests/bench/apply $(B)/tests/bench/ledger $(B)/tests/bench/many $(B)/tests/bench/plan $(B)/tests/bench/scan: $(B)/%: $(B)/%.o $(B)/tests/unit/machine.o $(LIB)
 	@echo "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $^ $(TEST_LIBS)
 

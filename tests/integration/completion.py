@@ -216,6 +216,8 @@ def cases_of(machine):
         f"numastow show {at} ": sorted([LONG[:12], "main", "web"]),
         f"numastow show {at} w": ["web"],
         f"numastow stat {at} 0123": [LONG[:12]],
+        f"numastow top {at} ma": ["main"],
+        "numastow top --sort n": ["name", "nodes"],
         f"numastow bind {os.getpid()}": [str(os.getpid())],
         "numastow setup --write c": ["containerd", "crio"],
         "numastow run -m 1Gi --sl": ["--slice"],

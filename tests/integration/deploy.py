@@ -126,7 +126,7 @@ def check_install(temp):
         return
     for path in ("usr/bin/numastow", "usr/bin/kubectl-numastow", "usr/bin/kubectl_complete-numastow", "usr/sbin/numastow-agent", "usr/sbin/numastow-scheduler",
                  "usr/sbin/numastow-ca", "usr/libexec/numastow/numastow-hook",
-                 "usr/libexec/numastow/numastow-fleet", "usr/libexec/numastow/numastow-run", "usr/libexec/numastow/numastow-view", "usr/libexec/numastow/numastow-setup",
+                 "usr/libexec/numastow/numastow-fleet", "usr/libexec/numastow/numastow-run", "usr/libexec/numastow/numastow-top", "usr/libexec/numastow/numastow-view", "usr/libexec/numastow/numastow-setup",
                  "usr/libexec/numastow/base-runtime-spec.json", "usr/share/man/man8/numastow-ca.8.gz",
                  "usr/share/man/man5/numastow-agent.yaml.5.gz", "etc/numastow/config.yaml",
                  "usr/share/man/man5/numastow-client.yaml.5.gz",

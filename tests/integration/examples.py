@@ -13,7 +13,7 @@ import sys
 from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, add_memory, check, finish, hook, same, skip
 
 PAGES = ("status", "doctor", "zones", "stat", "hugepages", "settings", "show", "measure", "run", "numactl", "taskset",
-         "migratepages", "migrate", "bind", "topology", "blocks")
+         "migratepages", "migrate", "bind", "topology", "blocks", "top")
 NUMASTOW = os.path.join(BUILD, "numastow")
 
 
@@ -67,6 +67,9 @@ TABLE = {
     "numastow stat --watch=5s": (WATCH, {}, -signal.SIGTERM),
     "numastow stat $$": (HERE, {}, 0),
     "numastow stat --meminfo --nonzero --sort 0": (HMAT, {}, 0),
+    "numastow top --sort off-node": (WATCH, {}, -signal.SIGTERM),
+    "numastow top --batch --delay 1m --iterations 10 >numa.txt": (TREE, {"1m": "100ms"}, 0),
+    "numastow top -b -n 1 $$": (HERE, {}, 0),
     "numastow hugepages": (TREE, {}, 0),
     "numastow hugepages set 0-1 2Mi=512 --compact": (TREE, {}, 0),
     "numastow hugepages spread 2Mi=2048 --persist": (TREE, {}, 0),
@@ -107,7 +110,7 @@ TABLE = {
 }
 
 # What a container may be denied, or a kernel without NUMA does not have.
-NUMA = ("numastow stat $$", "numastow numactl", "numastow migrate", "numastow measure", "numastow bind --nodes",
+NUMA = ("numastow stat $$", "numastow top -b", "numastow numactl", "numastow migrate", "numastow measure", "numastow bind --nodes",
         "numastow doctor --program")
 
 
@@ -127,7 +130,7 @@ class Machines:
         # Everybody may read it there.
         self.built = f"{temp}/built"
         os.makedirs(self.built)
-        for name in ("numastow", "numastow-view", "numastow-run"):
+        for name in ("numastow", "numastow-view", "numastow-top", "numastow-run"):
             shutil.copy(os.path.join(BUILD, name), self.built)
         script(f"{self.bin}/numastow", 'command=$1\nshift\n[ "$SYSROOT" ] && set -- --sysroot "$SYSROOT" "$@"\n'
                f'exec {self.built}/numastow "$command" "$@"\n')

@@ -172,6 +172,7 @@ VIEWS = (["topology"], ["topology", "--table"], ["topology", "--tree"], ["topolo
 
 
 CONTROL = re.compile(r"[\0-\x09\x0b-\x1f\x7f]")
+TOP = ["top", "--batch", "--iterations", "1", "--delay", "100ms"]
 MEASURE = ["measure", "--runs", "1", "--time", "2ms", "--size", "4Mi"]
 COLOURS = set()
 
@@ -241,6 +242,7 @@ def main():
                 for width, screen in screens.items():
                     same(f"names that are cut at {width} columns",
                          [n for n in map(name_of, range(CONTAINERS)) if not whole(screen, n)], [])
+        look("crowded", [TOP[0], "--sysroot", machine.path, *TOP[1:]], fixed=False)  # the time of day
         trees = [("HMAT", unpacked(HMAT, f"{temp}/hmat"), VIEWS)]
         if os.path.isdir(DUMPS):
             few = [v for v in VIEWS if v[0] not in ("blocks", "zones")]  # whose files these dumps do not have
@@ -250,7 +252,8 @@ def main():
         for name, tree, views in trees:
             for words in views:
                 look(name, [words[0], "--sysroot", tree, *words[1:]])
-        for words in (*VIEWS, MEASURE, ["show", str(os.getpid())], ["stat", str(os.getpid())]):
+            look(name, [TOP[0], "--sysroot", tree, *TOP[1:]], fixed=False)
+        for words in (*VIEWS, MEASURE, TOP, ["show", str(os.getpid())], ["stat", str(os.getpid())]):
             look("here", words, fixed=False)
     check("there are colours on a terminal", COLOURS)
     finish()

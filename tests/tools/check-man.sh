@@ -44,7 +44,7 @@ for page in docs/man/*.[1-8]; do
 done
 
 make -s "$BUILD/numastow" "$BUILD/numastow-hook" "$BUILD/numastow-agent" \
-	"$BUILD/numastow-scheduler" "$BUILD/numastow-fleet" "$BUILD/numastow-view" "$BUILD/kubectl-numastow" 2>&1 | grep -E '(error|Error)' && exit 1
+	"$BUILD/numastow-scheduler" "$BUILD/numastow-fleet" "$BUILD/numastow-view" "$BUILD/numastow-top" "$BUILD/kubectl-numastow" 2>&1 | grep -E '(error|Error)' && exit 1
 
 check_options docs/man/numastow-hook.8 "$("$BUILD/numastow-hook" --help)"
 text=$(page_text docs/man/numastow-hook.8)

@@ -15,7 +15,7 @@ set -euo pipefail
 readonly BUILD=(gcc make pkg-config libc6-dev libjson-c-dev libsqlite3-dev
 	libyaml-dev libsystemd-dev libnuma-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
 	protobuf-compiler libprotobuf-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
-	libsmartcols-dev libcurl4-openssl-dev libcgroup-dev)
+	libsmartcols-dev libncurses-dev libcurl4-openssl-dev libcgroup-dev)
 readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init. libnss-systemd
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
@@ -24,7 +24,7 @@ readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs 
 # mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in; a guest of this release has
 # Podman without root, which needs uidmap; zsh and fish, for which there are completions.
 TEST=(ccache uidmap qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
-	etcd-server zsh fish
+	etcd-server zsh fish tmux
 	protobuf-compiler-grpc python3-grpcio python3-protobuf python3-yaml python3-jsonschema)
 # man-db and bsdextrautils (col) render the man pages.
 LINT=(clang clang-format clang-tidy cppcheck shellcheck git man-db bsdextrautils)
