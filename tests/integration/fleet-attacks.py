@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What strangers and bad peers do to others: each attack goes on while a right client is answered, and is
-over once it ends. (fleet-hostile.py has what they get wrong.)"""
+over once it ends. (fleet-hostile.py has what they get wrong.)
+
+--unit-limit: only more silent connections than the unit allows descriptors, which needs a hard limit of that many."""
 import gzip
 import os
 import resource
@@ -449,6 +451,9 @@ def check_agent(folder):
 
 
 with Temp() as temp:
-    check_scheduler(temp)
-    check_agent(temp)
+    if "--unit-limit" in sys.argv[1:]:
+        check_descriptors(temp, may_open(UNIT_LIMIT), UNIT_LIMIT + 4000, 40)
+    else:
+        check_scheduler(temp)
+        check_agent(temp)
 finish()

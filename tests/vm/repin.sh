@@ -42,7 +42,7 @@ consistent()
 {
 	local node
 
-	node=$(where nodes)
+	node=$(where mems)
 	eq "$1: the kernel's CPUs are the ledger's" "$(allowed_cpus "$pid")" "$(where cpus)"
 	eq "$1: so are its mems" "$(allowed_mems "$pid")" "$node"
 	eq "$1: no other record is left" "$("$numastow" ledger --json | jq -c '[.containers[].id]')" '["mover"]'
