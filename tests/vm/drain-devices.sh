@@ -158,9 +158,9 @@ v?-far)
 	check "and the scheduler's" eventually 15 node2 "0 1"
 	eq "nothing is fenced" "$(fenced)$(fleet_node .fenced)" ""
 	# On v1 the kernel would have emptied its mems, for good, and put its processes into the parent.
-	moved=$(ledger | grep -oE '"id":"held".*' | grep -oE '"nodes":"[^"]*"' | head -n 1)
-	check "the container was moved to nodes that stay first" grep -qE '"nodes":"(0|1|0-1)"' <<<"$moved"
-	eq "its mems say the same" "\"nodes\":\"$(allowed_mems "$pid")\"" "$moved"
+	moved=$(ledger | grep -oE '"id":"held".*' | grep -oE '"mems":"[^"]*"' | head -n 1)
+	check "the container was moved to nodes that stay first" grep -qE '"mems":"(0|1|0-1)"' <<<"$moved"
+	eq "its mems say the same" "\"mems\":\"$(allowed_mems "$pid")\"" "$moved"
 	eq "in its own cgroup" "$(<"$(cgroup_dir "$pid")/cpuset.mems")" "$(allowed_mems "$pid")"
 	check "which it never left" grep -q held <(cgroup_dir "$pid")
 	within "with its memory" "$(($(pages_on "$pid" 0) + $(pages_on "$pid" 1)))" 200000 300000

@@ -116,8 +116,8 @@ eq "which was told of each step" "$(webhooks "$id")" "planned safe-to-remove rem
 eq "and pulled once" "$(hypervisor_did '.did == "pull" and .device == "dimm1"' | wc -l)" 1
 eq "nothing that it got was forged, or without a key" "$(hypervisor_did '.did | IN("forged", "keyless", "nonsense", "unknown")')" ""
 sum_good "the container's memory is what it was" held
-eq "its CPUs and mems are its promise" "$(allowed_mems "$held") $(ledger | grep -o '"id":"held".*' | grep -oE '"nodes":"[^"]*"' | head -n 1)" \
-	'1 "nodes":"1"'
+eq "its CPUs and mems are its promise" "$(allowed_mems "$held") $(ledger | grep -o '"id":"held".*' | grep -oE '"mems":"[^"]*"' | head -n 1)" \
+	'1 "mems":"1"'
 within "its mapped pages are on node 1" "$(pages_on "$held" 1)" $(((300 + 32 + 32) * 1024)) 420000
 within "and nowhere else, but for its program's text" "$(pages_on "$held" 0)" 0 2048
 eq "its hugepages are, too" "$(pool 1 2048)+$(pool 0 2048)" 16+0

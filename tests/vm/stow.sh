@@ -142,7 +142,7 @@ pid=$(container_pid file)
 stop file
 eq "2 pages of a file stay" "$(pool 1 2048)" 4
 check "2 the debt is in the history" sh -c "'$numastow' why pool-1-2Mi | grep -q 'debt'"
-eq "2 the debt is in the ledger" "$(ledger | grep -oE '"added":[0-9]+')" '"added":4'
+eq "2 the debt is in the ledger" "$(ledger | grep -oE '"pages_added":[0-9]+')" '"pages_added":4'
 "$numastow" gc >/dev/null
 eq "2 gc leaves what is in use" "$(pool 1 2048)" 4
 rm /run/huge/left
