@@ -108,7 +108,7 @@ SCOPE_LIBS := -lsystemd
 RPC_LIBS := -lgrpc -lgpr -lprotobuf-c -lssl -lcrypto -lpthread
 DAEMON_LIBS := $(STATIC_LIBS) -lsystemd -lmicrohttpd -lgnutls -lnuma $(RPC_LIBS)
 CURL_LIBS := -lcurl
-FLEET_LIBS := $(STATIC_LIBS) -lsmartcols $(RPC_LIBS)
+FLEET_LIBS := $(STATIC_LIBS) $(RPC_LIBS)
 
 .PHONY: all
 all: $(HOOK) $(CLI) $(SCOPE) $(RUN) $(SCHEDULER) $(AGENT) $(FLEET) $(VIEW) $(TOP) $(KUBECTL) $(SETUP)
@@ -144,12 +144,12 @@ $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 $(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBKUBE) $(LIBRPC) $(LIB)
 $(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBKUBE) $(LIBRPC) $(LIB)
 $(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c \
-	drain_view.c format.c json_writer.c message.c usage.c) oci-hook/state.c) \
+	drain_view.c format.c json_writer.c message.c usage.c width.c) oci-hook/state.c) \
 	$(LIBRPC) $(LIB)
 $(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
-$(KUBECTL): $(call objs,$(kubectl_SRCS) cli/fleet/table.c $(addprefix cli/,json_writer.c options.c usage.c)) \
+$(KUBECTL): $(call objs,$(kubectl_SRCS) cli/fleet/table.c $(addprefix cli/,json_writer.c options.c usage.c width.c)) \
 	$(LIBKUBE) $(LIB)
-$(KUBECTL): DAEMON_LIBS := $(STATIC_LIBS) -lsmartcols -lcrypto $(CURL_LIBS)
+$(KUBECTL): DAEMON_LIBS := $(STATIC_LIBS) -lcrypto $(CURL_LIBS)
 $(VIEW): $(B)/cli/view/main.o $(LIBVIEW) $(B)/oci-hook/state.o $(LIB)
 # Only libsmartcols is linked dynamically, and what it needs: each library costs 0.1 ms at the start.
 $(VIEW): DAEMON_LIBS := -Wl,-Bstatic $(filter-out -lm,$(STATIC_LIBS)) -Wl,-Bdynamic -lm -lsmartcols
@@ -173,6 +173,16 @@ $(SETUP): $(B)/%: deploy/setup/%
 # -MMD leaves out.
 $(call objs,$(rpc_SRCS) $(scheduler_SRCS) $(agent_SRCS) $(fleet_SRCS) $(view_SRCS) $(top_SRCS) $(run_SRCS) $(cli_SRCS) \
 	$(wildcard lib/drain/*.c)): $(PB)/.stamp
+
+# Programs look for their helpers where these are installed: `make install PREFIX=/usr` after `make` compiles that again.
+folders := $(B)/.libexecdir
+ifneq ($(shell cat $(folders) 2>/dev/null),$(LIBEXECDIR))
+.PHONY: $(folders)
+endif
+$(folders):
+	@mkdir -p $(@D)
+	@echo '$(LIBEXECDIR)' >$@
+$(call objs,lib/base/helper.c cli/view/status_look.c): $(folders)
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)

@@ -72,7 +72,7 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 	static const char *const columns[] = { "NODE",	      "STATE",	   "MODE",	 ">NUMA",
 					       ">CPUS",	      ">MEMORY",   ">HUGEPAGES", "FENCED",
 					       ">CONTAINERS", ">RESERVED", ">SEEN",	 NULL };
-	struct libscols_table *table = fleet_table(columns);
+	struct fleet_table *table = fleet_table(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbNodeReport *report = nodes[i]->report;
@@ -107,10 +107,10 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 
 static void show_numa_nodes(const PbNodeReport *report)
 {
-	static const char *const columns[] = { ">NUMA",	      "STATE",	    ">CPUS",
-					       "SHARED CPUS", ">EXCLUSIVE", ">MEMORY",
-					       ">FREE NOW",   ">HUGEPAGES", NULL };
-	struct libscols_table *table = fleet_table(columns);
+	static const char *const columns[] = { ">NUMA",	     "STATE",	   ">CPUS",
+					       "SHARED",     ">EXCLUSIVE", ">MEMORY",
+					       ">AVAILABLE", ">HUGEPAGES", NULL };
+	struct fleet_table *table = fleet_table(columns);
 
 	for (size_t i = 0; i < report->n_numa_nodes; i++) {
 		const PbNumaNode *numa = report->numa_nodes[i];
@@ -155,7 +155,7 @@ static void show_containers(PbContainer *const *containers, size_t n)
 	static const char *const columns[] = { "CONTAINER",  "NAME",  "STATE",	 "OWNER",
 					       "CPUS",	     "NUMA",  ">MEMORY", ">USED",
 					       ">HUGEPAGES", "DRIFT", NULL };
-	struct libscols_table *table = fleet_table(columns);
+	struct fleet_table *table = fleet_table(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbContainer *c = containers[i];
@@ -185,7 +185,7 @@ static void show_reservations(PbReservation *const *reservations, size_t n)
 {
 	static const char *const columns[] = { "RESERVATION", "NODE",	   "NUMA",  "STATE",
 					       "POD",	      "CONTAINER", ">LEFT", NULL };
-	struct libscols_table *table = fleet_table(columns);
+	struct fleet_table *table = fleet_table(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbReservation *r = reservations[i];

@@ -152,7 +152,7 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 static void show_explanation(const PbExplainResponse *response)
 {
 	static const char *const columns[] = { "NODE", "FITS", "NUMA", "REASON", NULL };
-	struct libscols_table *table;
+	struct fleet_table *table;
 
 	if (response->fits)
 		show_placements(response->reservations, response->n_reservations, false);

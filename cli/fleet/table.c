@@ -3,44 +3,76 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include <libsmartcols/libsmartcols.h>
-
+#include "base/array.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/grid.h"
+#include "base/text.h"
+#include "cli/cli.h"
 
-struct libscols_table *fleet_table(const char *const *columns)
+enum {
+	COLUMNS_MAX = 16,
+	CELL_MAX = 4096,
+	/* To how many columns of the terminal texts are wrapped. */
+	LEAST = 8,
+	LAST_LEAST = 24,
+};
+
+struct fleet_table {
+	struct stow_grid_column columns[COLUMNS_MAX];
+	int n;
+	char **cells; /* row by row */
+	size_t n_cells;
+	bool failed;
+};
+
+struct fleet_table *fleet_table(const char *const *columns)
 {
-	struct libscols_table *table = scols_new_table();
+	struct fleet_table *table = calloc(1, sizeof(*table));
 
-	for (size_t i = 0; table && columns[i]; i++) {
-		bool right = columns[i][0] == '>';
+	for (; table && columns[table->n] && table->n < COLUMNS_MAX; table->n++) {
+		const char *heading = columns[table->n];
+		bool right = heading[0] == '>';
 
-		scols_table_new_column(table, columns[i] + right, 0,
-				       right		? SCOLS_FL_RIGHT
-				       : columns[i + 1] ? 0
-							: SCOLS_FL_WRAP);
+		table->columns[table->n] = (struct stow_grid_column){
+			.heading = heading + right,
+			.least = right			 ? 0
+				 : columns[table->n + 1] ? LEAST
+							 : LAST_LEAST,
+			.right = right,
+		};
 	}
 	return table;
 }
 
-void fleet_row(struct libscols_table *table, const char *const *texts)
+void fleet_row(struct fleet_table *table, const char *const *texts)
 {
-	struct libscols_line *line = table ? scols_table_new_line(table, NULL) : NULL;
+	for (int i = 0; table && i < table->n && !table->failed; i++) {
+		char **cell = STOW_APPEND(table->cells, table->n_cells);
 
-	for (size_t i = 0; line && i < scols_table_get_ncols(table); i++)
-		scols_line_set_data(line, i, texts[i]);
+		if (cell)
+			*cell = stow_text_copy(texts[i], CELL_MAX);
+		table->failed = !cell || !*cell;
+	}
 }
 
-int fleet_table_print(struct libscols_table *table, FILE *out)
+int fleet_table_print(struct fleet_table *table, FILE *out)
 {
-	int r = table ? 0 : -ENOMEM;
+	struct stow_grid grid;
+	int r = -ENOMEM;
 
-	if (table) {
-		scols_table_set_stream(table, out);
-		r = scols_print_table(table);
-		scols_unref_table(table);
-	}
+	if (!table)
+		return r;
+	grid = (struct stow_grid){ .columns = table->columns, .n = table->n, .width = cli_width() };
+	if (!table->failed)
+		r = stow_grid_print(out, &grid, table->cells, table->n_cells / (size_t)table->n);
+	for (size_t i = 0; i < table->n_cells; i++)
+		free(table->cells[i]);
+	free(table->cells);
+	free(table);
 	return r;
 }
 

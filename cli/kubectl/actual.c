@@ -102,7 +102,7 @@ static const char *share(uint64_t used, uint64_t promised, char *buf, size_t siz
 	return buf;
 }
 
-static void add_container(struct libscols_table *table, struct json_object *container)
+static void add_container(struct fleet_table *table, struct json_object *container)
 {
 	_cleanup_free_ char *name = kubectl_clean(stow_kube_text(container, "name"));
 	_cleanup_free_ char *cpus = kubectl_clean(stow_kube_text(container, "cpus"));
@@ -126,7 +126,7 @@ void kubectl_actual_show(struct json_object *answer, const struct kubectl_pod *p
 {
 	static const char *const columns[] = { "CONTAINER",	 "CPUS",  "NUMA", "MEMORY USED",
 					       "HUGEPAGES USED", "DRIFT", NULL };
-	struct libscols_table *table;
+	struct fleet_table *table;
 	struct json_object *container;
 
 	if (!container_at(answer, pod, 0)) {

@@ -152,7 +152,7 @@ static const char *word_of(enum kubectl_verdict verdict)
 }
 
 /* Add a row for each NUMA node, of what each request lacks there. */
-static void add_nodes(struct libscols_table *table, const struct kubectl_judged *j,
+static void add_nodes(struct fleet_table *table, const struct kubectl_judged *j,
 		      const struct kubectl_wanted *wanted)
 {
 	for (size_t d = 0; d < j->machine->n_devices; d++) {
@@ -193,7 +193,7 @@ static void show_machines(const struct kubectl_explained *e)
 {
 	static const char *const columns[] = { "MACHINE", "NUMA", "WHY", NULL };
 	size_t shown = e->n < e->limit ? e->n : e->limit;
-	struct libscols_table *table;
+	struct fleet_table *table;
 
 	if (!e->n) {
 		printf("\nNo machine that it could run on publishes NUMA nodes.\n");

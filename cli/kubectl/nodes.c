@@ -86,7 +86,7 @@ static void taints_of(const struct kubectl_device *device, char *buf, size_t siz
 	}
 }
 
-static void add_row(struct libscols_table *table, const struct kubectl_machine *machine,
+static void add_row(struct fleet_table *table, const struct kubectl_machine *machine,
 		    const struct kubectl_device *device, bool known)
 {
 	char socket[24], count[24], cpus[64], memory[80], pages[400], claims[24], taints[400];
@@ -122,7 +122,7 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 		"MACHINE",	"NUMA",		  ">SOCKET", ">ONLINE", ">CPUS LEFT",
 		">MEMORY LEFT", "HUGEPAGES LEFT", ">SHARES", "TAINTS",	NULL
 	};
-	struct libscols_table *table = fleet_table(columns);
+	struct fleet_table *table = fleet_table(columns);
 	size_t rows = 0;
 
 	for (size_t i = 0; i < machines->n; i++)

@@ -135,7 +135,7 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 {
 	static const char *const columns[] = { "CONTAINER", "CLAIM", "REQUEST", "MACHINE", "NUMA",
 					       "PROMISED",  "STATE", "MESSAGE", NULL };
-	struct libscols_table *table;
+	struct fleet_table *table;
 
 	if (!rows->n) {
 		printf("No container of pod %s/%s has an allocated NUMA node; `kubectl numastow "

@@ -199,11 +199,14 @@ static bool is_on(struct stow_root *root, const char *key)
 
 static void look_at_kubernetes(struct status *status, char *out)
 {
+	bool claims = is_on(status->root, "kubernetes");
+	const char *name = claims ? "numastow_agent_kubernetes_last_success_seconds"
+				  : "numastow_agent_topology_last_success_seconds";
 	char address[128] = METRICS_HERE;
 	uint64_t last, now = stow_clock_wall() / STOW_SECOND;
 	struct stow_err err = { 0 };
 
-	if (!is_on(status->root, "kubernetes") && !is_on(status->root, "node-resource-topology")) {
+	if (!claims && !is_on(status->root, "node-resource-topology")) {
 		status_set(status, STATUS_KUBERNETES, STATUS_OFF, NULL, "off in agent.yaml");
 		return;
 	}
@@ -221,7 +224,7 @@ static void look_at_kubernetes(struct status *status, char *out)
 	if (cli_fetch(address, "/metrics", out, ANSWER_MAX, &err) < 0)
 		status_set(status, STATUS_KUBERNETES, STATUS_BAD, "systemctl status numastow-agent",
 			   "on in agent.yaml; the agent's metrics cannot be read: %s", err.msg);
-	else if (!metric(out, "numastow_agent_kubernetes_last_success_seconds", &last) || last == 0)
+	else if (!metric(out, name, &last) || last == 0)
 		status_set(status, STATUS_KUBERNETES, STATUS_BAD, "journalctl -u numastow-agent",
 			   "nothing was published yet");
 	else if (now > last && now - last > STALE_AFTER)

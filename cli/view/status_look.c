@@ -110,7 +110,7 @@ static void look_at_runtime(struct status *status, int part, const char *runtime
 	else
 		status_set(status, part, code < 0 ? STATUS_UNKNOWN : STATUS_BAD, command,
 			   "cannot be checked: %s",
-			   *err ? without_prefix(err) : "numastow-setup cannot be started");
+			   *err ? without_prefix(err) : "numastow-setup did not answer");
 }
 
 static void look_at_hooks(struct status *status)

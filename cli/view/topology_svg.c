@@ -34,6 +34,8 @@ enum {
 	MATRIX_CELL = 34,
 };
 
+#define LEGEND "joined: one core; thick border: one container"
+
 /* The picture grows line by line in memory: its height is known at the end. */
 struct svg {
 	FILE *out;
@@ -323,11 +325,14 @@ static int put_row(struct svg *svg, const size_t *row, int n, int y)
 	return height;
 }
 
+/* As many rows as columns; or one column more, if all rows are full then: 4 and 4 of eight. */
 static int columns_of(size_t n)
 {
 	int columns = 1;
 
 	while (columns < COLUMNS_MAX && (size_t)(columns * columns) < n)
+		columns++;
+	if (columns < COLUMNS_MAX && n % (size_t)columns && n % (size_t)(columns + 1) == 0)
 		columns++;
 	return columns;
 }
@@ -438,6 +443,8 @@ static int draw(struct svg *svg, int *ret_width, int *ret_height)
 	snprintf(text, sizeof(text), "%zu node%s, %zu CPUs", n, n == 1 ? "" : "s", t->n_cpus);
 	put_text(svg->out, GAP, y + 12, width - 2 * GAP, "class=\"title\" font-weight=\"bold\"",
 		 text);
+	y += LINE;
+	put_text(svg->out, GAP, y + 12, width - 2 * GAP, "class=\"legend\"", LEGEND);
 	y = put_nodes(svg, columns, y + LINE + 4);
 	if (y < 0)
 		return y;

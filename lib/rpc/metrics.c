@@ -180,13 +180,14 @@ static void put_label(FILE *out, const char *text)
 			fputc(*text, out);
 }
 
-/* Print whole numbers without an exponent, for readability. */
+/* Print whole numbers, and times since the epoch, without an exponent: for readability, and because
+ * readers of a time need its seconds. */
 static void put_number(FILE *out, double value)
 {
 	if (value == floor(value) && fabs(value) < 1e15)
 		fprintf(out, "%.0f\n", value);
 	else
-		fprintf(out, "%.9g\n", value);
+		fprintf(out, "%.15g\n", value);
 }
 
 void stow_metric(FILE *out, const char *name, double value, ...)

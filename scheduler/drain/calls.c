@@ -291,6 +291,8 @@ static int find(struct scheduler *s, const char *id, struct scheduler_drain **re
 				err, ENOENT, "id: drain %s has ended: %s",
 				s->drains->ended[i]->message->id,
 				scheduler_step_name(s->drains->ended[i]->message->progress->step));
+	if (!id[0])
+		return stow_err_set(err, ENOENT, "no drain is running");
 	return stow_err_set(err, ENOENT, "id: no drain \"%s\" is running", id);
 }
 

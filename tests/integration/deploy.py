@@ -118,6 +118,24 @@ def check_links(root, before):
              ("another", bool(more)))
 
 
+def check_upgrade(root, found):
+    """From a version that had another file, and other samples; one of these was changed."""
+    share = f"{root}/usr/share/numastow"
+    for path, text in ((f"{share}/config.yaml", "# before\n"), (f"{root}/etc/numastow/config.yaml", "# before\n"),
+                       (f"{share}/client.yaml", "# before\n"), (f"{root}/etc/numastow/client.yaml", "timeout: 7s\n"),
+                       (f"{share}/gone", "")):
+        with open(path, "w", encoding="utf-8") as handle:
+            handle.write(text)
+    with open(f"{share}/installed", "a", encoding="utf-8") as handle:
+        handle.write("/usr/share/numastow/gone\n")
+    install("install", root)
+    same("after an upgrade, what only the version before had is gone", files_in(root), found)
+    same("configuration that was not changed is the new sample, other stays",
+         (text_of(f"{root}/etc/numastow/config.yaml"), text_of(f"{root}/etc/numastow/client.yaml")),
+         (text_of(f"{DEPLOY}/config.yaml"), "timeout: 7s\n"))
+    shutil.copy(f"{DEPLOY}/client.yaml", f"{root}/etc/numastow/client.yaml")
+
+
 def check_install(temp):
     root = f"{temp}/root"
     done = install("install", root)
@@ -147,6 +165,7 @@ def check_install(temp):
         check("a man page has the version", f'"numastow {text_of("VERSION").strip()}"' in page.read())
     install("install", root)
     same("installed twice it is the same", files_in(root), found)
+    check_upgrade(root, found)
     check_links(root, found)
     with open(f"{root}/etc/numastow/agent.yaml", "a", encoding="utf-8") as handle:
         handle.write("mode: observe\n")

@@ -1,50 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every example of the man pages of the commands of this machine, run as it is written, but for the names of processes,
-containers and devices that only the reader has. A table says how each one is run and what it returns; an example that
-is not in the table fails, as does a line of the table that is no example."""
+"""Every example of the man pages of the commands of this machine (fleet-examples.py has the others), run as it is
+written, but for the names of processes, containers and devices that only the reader has. A table says how each one is
+run and what it returns; an example that is not in the table fails, as does a line of the table that is no example."""
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 
+from examplelib import commands
 from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, add_memory, check, finish, hook, same, skip
 
 PAGES = ("status", "doctor", "zones", "stat", "hugepages", "settings", "show", "measure", "run", "numactl", "taskset",
          "migratepages", "migrate", "bind", "topology", "blocks", "top")
 NUMASTOW = os.path.join(BUILD, "numastow")
-
-
-# --- the pages ------------------------------------------------------------------------------------
-
-def plain(line):
-    """A line of roff as it is shown."""
-    for escape, char in (("\\(aq", "'"), ("\\(dq", '"'), ("\\-", "-"), ("\\e", "\\"), ("\\&", "")):
-        line = line.replace(escape, char)
-    return re.sub(r"\\f[BIRP]", "", line)
-
-
-def examples(page):
-    """The commands below EXAMPLES: in bold, or in an example of .EX or .nf."""
-    with open(os.path.join(PROJECT, f"docs/man/numastow-{page}.1"), encoding="utf-8") as handle:
-        lines = handle.read().splitlines()
-    if ".SH EXAMPLES" not in lines:
-        return []
-    found, literal, tagged = [], False, False
-    for line in lines[lines.index(".SH EXAMPLES") + 1:]:
-        if line.startswith((".SH", ".\\\"")):
-            break
-        if line in (".EX", ".nf", ".EE", ".fi"):
-            literal = line in (".EX", ".nf")
-        elif line.startswith(".B ") and tagged:
-            found.append(plain(line[3:]))
-        elif literal and not line.startswith("."):
-            found.append(plain(line))
-        elif line.startswith("."):
-            tagged = line == ".TP"
-    return found
 
 
 # --- how each is run ------------------------------------------------------------------------------
@@ -187,7 +157,7 @@ def main():
         machines = Machines(temp)
         policies = os.path.exists("/proc/self/numa_maps") and machines.run("numastow numactl -m 0 true", HERE)[0] == 0
         for page in PAGES:
-            found = examples(page)
+            found = commands(f"numastow-{page}.1")
             check(f"numastow-{page}(1) has examples", found)
             for text in found:
                 if not check(f"the table has: {text}", text in TABLE):
