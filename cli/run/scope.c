@@ -114,17 +114,12 @@ static int wait_for(sd_bus *bus, const struct job *job, const char *unit, struct
 
 /* --- the unit ------------------------------------------------------------- */
 
-/* Append a set as systemd's array of bytes, bit 0 of byte 0 first. */
 static int append_set(sd_bus_message *m, const char *property, const struct stow_idset *set)
 {
-	uint8_t bytes[STOW_IDSET_MAX / 8] = { 0 };
-	size_t n = 0;
+	uint8_t bytes[STOW_IDSET_MAX / 8];
+	size_t n = stow_idset_to_bytes(set, bytes);
 	int r;
 
-	STOW_IDSET_FOR(id, set) {
-		bytes[id / 8] |= (uint8_t)(1U << (id % 8));
-		n = (size_t)id / 8 + 1;
-	}
 	r = lib.sd_bus_message_open_container(m, 'r', "sv");
 	if (r >= 0)
 		r = lib.sd_bus_message_append(m, "s", property);

@@ -93,6 +93,26 @@ char *stow_idset_to_list(const struct stow_idset *set)
 	return buf;
 }
 
+size_t stow_idset_to_bytes(const struct stow_idset *set, uint8_t ret[static STOW_IDSET_MAX / 8])
+{
+	size_t n = 0;
+
+	memset(ret, 0, STOW_IDSET_MAX / 8);
+	STOW_IDSET_FOR(id, set) {
+		ret[id / 8] |= (uint8_t)(1U << (id % 8));
+		n = (size_t)id / 8 + 1;
+	}
+	return n;
+}
+
+void stow_idset_from_bytes(const uint8_t *bytes, size_t n, struct stow_idset *ret)
+{
+	*ret = (struct stow_idset){ 0 };
+	for (size_t id = 0; id < n * 8 && id < STOW_IDSET_MAX; id++)
+		if (bytes[id / 8] & (1U << (id % 8)))
+			stow_idset_add(ret, (int)id);
+}
+
 size_t stow_idset_count(const struct stow_idset *set)
 {
 	size_t n = 0;

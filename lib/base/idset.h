@@ -33,6 +33,12 @@ const char *stow_idset_format(const struct stow_idset *set, char *buf, size_t si
 /* Format in list format of any length. The caller frees the text; NULL: out of memory. */
 char *stow_idset_to_list(const struct stow_idset *set);
 
+/* Convert to an array of bytes, bit 0 of byte 0 first, as systemd's properties have it. Return the
+ * number of bytes up to the last member's. */
+size_t stow_idset_to_bytes(const struct stow_idset *set, uint8_t ret[static STOW_IDSET_MAX / 8]);
+/* Convert such an array back. Numbers out of range are ignored. */
+void stow_idset_from_bytes(const uint8_t *bytes, size_t n, struct stow_idset *ret);
+
 size_t stow_idset_count(const struct stow_idset *set);
 bool stow_idset_empty(const struct stow_idset *set);
 bool stow_idset_equal(const struct stow_idset *a, const struct stow_idset *b);

@@ -36,19 +36,6 @@ struct unit {
 	const char *interface;
 };
 
-/* Convert a set to systemd's array of bytes, bit 0 of byte 0 first. */
-static size_t to_bytes(const struct stow_idset *set, uint8_t bytes[STOW_IDSET_MAX / 8])
-{
-	size_t n = 0;
-
-	memset(bytes, 0, STOW_IDSET_MAX / 8);
-	STOW_IDSET_FOR(id, set) {
-		bytes[id / 8] |= (uint8_t)(1U << (id % 8));
-		n = (size_t)id / 8 + 1;
-	}
-	return n;
-}
-
 static void unit_done(struct unit *unit)
 {
 	free(unit->object);
@@ -136,22 +123,18 @@ static int is_set_otherwise(sd_bus *bus, const struct unit *unit, const char *pr
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
-	struct stow_idset now = { 0 };
-	const uint8_t *bytes = NULL;
-	const void *array;
+	struct stow_idset now;
+	const void *bytes;
 	size_t n = 0;
 	int r;
 
 	r = sd_bus_get_property(bus, SYSTEMD, unit->object, unit->interface, property, &error,
 				&answer, "ay");
 	if (r >= 0)
-		r = sd_bus_message_read_array(answer, 'y', &array, &n);
+		r = sd_bus_message_read_array(answer, 'y', &bytes, &n);
 	if (r < 0)
 		return bus_error(r, &error, property, err);
-	bytes = array;
-	for (size_t id = 0; id < n * 8 && id < STOW_IDSET_MAX; id++)
-		if (bytes[id / 8] & (1U << (id % 8)))
-			stow_idset_add(&now, (int)id);
+	stow_idset_from_bytes(bytes, n, &now);
 	return !stow_idset_empty(&now) && !stow_idset_equal(&now, wanted);
 }
 
@@ -161,7 +144,7 @@ static int set_property(sd_bus *bus, const struct unit *unit, const char *proper
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	uint8_t bytes[STOW_IDSET_MAX / 8];
-	size_t n = to_bytes(set, bytes);
+	size_t n = stow_idset_to_bytes(set, bytes);
 	int r;
 
 	r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, "/org/freedesktop/systemd1",

@@ -49,6 +49,27 @@ static void refuses_what_is_no_list(void **state)
 	}
 }
 
+static void as_bytes_and_back(void **state)
+{
+	static const uint8_t more[STOW_IDSET_MAX / 8 + 1] = { 0x81, [STOW_IDSET_MAX / 8] = 0xff };
+	uint8_t bytes[STOW_IDSET_MAX / 8];
+	struct stow_idset set, back;
+
+	assert_int_equal(stow_idset_parse("0,9,8191", &set, NULL), 0);
+	assert_int_equal(stow_idset_to_bytes(&set, bytes), sizeof(bytes));
+	assert_int_equal(bytes[0], 1);
+	assert_int_equal(bytes[1], 2);
+	stow_idset_from_bytes(bytes, sizeof(bytes), &back);
+	assert_true(stow_idset_equal(&back, &set));
+	stow_idset_from_bytes(bytes, 2, &back);
+	assert_int_equal(stow_idset_to_bytes(&back, bytes), 2);
+	assert_int_equal(stow_idset_count(&back), 2);
+	stow_idset_from_bytes(more, sizeof(more), &back);
+	assert_int_equal(stow_idset_count(&back), 2);
+	stow_idset_from_bytes(NULL, 0, &back);
+	assert_int_equal(stow_idset_to_bytes(&back, bytes), 0);
+}
+
 static void cuts_a_long_list_behind_a_whole_range(void **state)
 {
 	struct stow_idset set;
@@ -101,6 +122,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_what_the_kernel_writes),
 		cmocka_unit_test(refuses_what_is_no_list),
+		cmocka_unit_test(as_bytes_and_back),
 		cmocka_unit_test(cuts_a_long_list_behind_a_whole_range),
 		cmocka_unit_test(whole_list_survives_a_round_trip),
 		cmocka_unit_test(set_algebra),
