@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "cli/view/hugepages_view.h"
+#include "node/counters.h"
 
 enum { NODE, SIZE, TOTAL, FREE, USED, SURPLUS, PROMISED, ADDED, BOOT };
 
@@ -195,25 +195,6 @@ static void fill_settings(struct cli_table *table, const struct huge_view *view)
 	}
 }
 
-/* Find a counter of /proc/vmstat. */
-static bool counter(const struct huge_view *view, const char *name, uint64_t *ret)
-{
-	size_t len = strlen(name);
-
-	for (const char *p = view->vmstat; p && *p;) {
-		if (strncmp(p, name, len) == 0 && p[len] == ' ') {
-			char digits[24];
-
-			snprintf(digits, sizeof(digits), "%.*s", (int)strcspn(p + len + 1, "\n"),
-				 p + len + 1);
-			return stow_parse_u64(digits, UINT64_MAX, ret, NULL) == 0;
-		}
-		p += strcspn(p, "\n");
-		p += *p == '\n';
-	}
-	return false;
-}
-
 struct section {
 	const char *title, *key;
 	const struct cli_column *columns;
@@ -272,9 +253,9 @@ int huge_view_print(const struct huge_view *view, struct stow_err *err)
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(sections) && r == 0 && (!one || i == 0); i++)
 		r = print_section(view, &sections[i], err);
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters) && r == 0 && !one; i++) {
-		uint64_t value;
+		uint64_t value = stow_counter_find(view->vmstat, counters[i]);
 
-		if (!counter(view, counters[i], &value))
+		if (value == STOW_UNKNOWN)
 			continue;
 		printf("%s%s %" PRIu64, between, counters[i], value);
 		between = i % 3 == 2 ? ",\n  " : ", ";
@@ -305,12 +286,12 @@ int huge_view_print_json(const struct huge_view *view)
 		json_put(&w, o, sections[i].key, cli_table_json(table));
 	}
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters); i++) {
-		uint64_t value;
+		uint64_t value = stow_counter_find(view->vmstat, counters[i]);
 
-		if (counter(view, counters[i], &value))
-			json_put(&w, numbers, counters[i], json_object_new_uint64(value));
-		else
+		if (value == STOW_UNKNOWN)
 			json_object_object_add(numbers, counters[i], NULL);
+		else
+			json_put(&w, numbers, counters[i], json_object_new_uint64(value));
 	}
 	json_put(&w, o, "counters", numbers);
 	return json_print(&w, o);

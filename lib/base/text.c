@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 size_t stow_text_character(const char *text)
@@ -71,4 +72,23 @@ const char *stow_text_quote(const char *text, char *buf, size_t size)
 	memcpy(buf + n, text[n] ? "..." : "", text[n] ? 4 : 1);
 	stow_text_ascii(buf);
 	return buf;
+}
+
+bool stow_text_field(const char *text, const char *key, char *buf, size_t size)
+{
+	size_t len = strlen(key);
+
+	for (const char *line = text; *line; line += *line == '\n') {
+		size_t at = strncmp(line, key, len) == 0 ? len : 0;
+
+		at += at ? strspn(line + at, " \t") : 0;
+		if (at && line[at] == ':') {
+			at++;
+			at += strspn(line + at, " \t");
+			snprintf(buf, size, "%.*s", (int)strcspn(line + at, "\n"), line + at);
+			return true;
+		}
+		line += strcspn(line, "\n");
+	}
+	return false;
 }

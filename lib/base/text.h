@@ -7,6 +7,7 @@
  * and programs may be any bytes, while protobuf and JSON (RFC 8259) require UTF-8.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Return the length in bytes of the character at the start of `text`, which is terminated; 0 for a
@@ -27,3 +28,7 @@ void stow_text_ascii(char *text);
 /* Copy a text for a message that quotes it, as printable ASCII: at most size - 4 bytes of it, and
  * "..." for the rest. Return `buf`. */
 const char *stow_text_quote(const char *text, char *buf, size_t size);
+
+/* Find the first line "KEY:VALUE" of a file like /proc/PID/status, with blanks around the colon or
+ * without, and copy its value, truncated to the buffer. False: there is no such line. */
+bool stow_text_field(const char *text, const char *key, char *buf, size_t size);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/err.h"
 
 /* Parse the list in the line that begins with `tag`. The line is cut off in `status` meanwhile. */
 static int read_line(char *status, const char *tag, struct stow_idset *ret, struct stow_err *err)
@@ -24,6 +25,16 @@ static int read_line(char *status, const char *tag, struct stow_idset *ret, stru
 	return r;
 }
 
+int stow_allowed_parse(char *status, struct stow_allowed *ret, struct stow_err *err)
+{
+	struct stow_first first = { .err = err };
+
+	*ret = (struct stow_allowed){ 0 };
+	stow_first_note(&first, read_line(status, "\nCpus_allowed_list:", &ret->cpus, first.err));
+	stow_first_note(&first, read_line(status, "\nMems_allowed_list:", &ret->mems, first.err));
+	return first.code;
+}
+
 int stow_allowed_read(struct stow_root *root, pid_t pid, struct stow_allowed *ret,
 		      struct stow_err *err)
 {
@@ -40,9 +51,7 @@ int stow_allowed_read(struct stow_root *root, pid_t pid, struct stow_allowed *re
 		return stow_err_set(err, ESRCH, "there is no process %s", name);
 	if (r < 0)
 		return stow_err_move(err, r, &why);
-	r = read_line(status, "\nCpus_allowed_list:", &allowed.cpus, &why);
-	if (r == 0)
-		r = read_line(status, "\nMems_allowed_list:", &allowed.mems, &why);
+	r = stow_allowed_parse(status, &allowed, &why);
 	if (r < 0) {
 		(void)stow_err_move(err, r, &why);
 		return stow_err_wrap(err, r, "/proc/%s/status", name);

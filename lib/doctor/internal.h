@@ -97,8 +97,6 @@ __attribute__((format(printf, 6, 7))) int doctor_report(struct doctor *d,
 /* -EAGAIN and others with a line: the rule cannot be applied. */
 int doctor_needs_topology(const struct doctor *d, struct stow_err *err);
 
-/* The value of "KEY VALUE" in a text, or DOCTOR_UNKNOWN; `text` may be NULL. */
-uint64_t doctor_value(const char *text, const char *key);
 /* How much a counter of /proc/vmstat has grown; DOCTOR_UNKNOWN. */
 uint64_t doctor_grown(const struct doctor *d, const char *key);
 /* Per second; 0 when either is unknown. */

@@ -10,41 +10,23 @@
 #include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "base/text.h"
+#include "cgroup/allowed.h"
 #include "doctor/internal.h"
+#include "node/counters.h"
 #include "node/memory.h"
 
 #define COUNTERS_MAX (1U << 20) /* bytes of a file with counters */
 
-/* --- numbers of texts ------------------------------------------------------ */
-
-uint64_t doctor_value(const char *text, const char *key)
-{
-	size_t len = strlen(key);
-
-	for (const char *line = text; line && *line; line = *line ? line + 1 : line) {
-		const char *end = strchrnul(line, '\n');
-		char number[32];
-		uint64_t value;
-
-		if (strncmp(line, key, len) == 0 && line[len] == ' ' &&
-		    (size_t)(end - line) - len - 1 < sizeof(number)) {
-			snprintf(number, sizeof(number), "%.*s", (int)(end - line - (int)len - 1),
-				 line + len + 1);
-			return stow_parse_u64(number, INT64_MAX, &value, NULL) == 0
-				       ? value
-				       : DOCTOR_UNKNOWN;
-		}
-		line = end;
-	}
-	return DOCTOR_UNKNOWN;
-}
+/* --- counters -------------------------------------------------------------- */
 
 static uint64_t grown_between(const char *before, const char *now, const char *key)
 {
-	uint64_t old = before ? doctor_value(before, key) : 0, new = doctor_value(now, key);
+	uint64_t old = before ? stow_counter_find(before, key) : 0,
+		 new = stow_counter_find(now, key);
 
-	return old == DOCTOR_UNKNOWN || new == DOCTOR_UNKNOWN ? DOCTOR_UNKNOWN
-							      : stow_saturating_sub(new, old);
+	return old == STOW_UNKNOWN || new == STOW_UNKNOWN ? DOCTOR_UNKNOWN
+							  : stow_saturating_sub(new, old);
 }
 
 uint64_t doctor_grown(const struct doctor *d, const char *key)
@@ -161,7 +143,7 @@ int doctor_sample(struct doctor *d, struct doctor_sample *ret)
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/vmstat",
 			 d->nodes[i].id);
 		ret->nodes[i] = read_text(d->root, COUNTERS_MAX, path);
-		if (doctor_value(ret->nodes[i], "numa_hit") != DOCTOR_UNKNOWN)
+		if (stow_counter_find(ret->nodes[i], "numa_hit") != STOW_UNKNOWN)
 			continue;
 		free(ret->nodes[i]);
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/numastat",
@@ -284,54 +266,35 @@ void doctor_look_done(struct doctor *d)
 
 /* --- processes --------------------------------------------------------------- */
 
-/* Find a line "KEY:\tVALUE" of a status file, and copy its value. */
-static bool line_of(const char *text, const char *key, char *buf, size_t size)
-{
-	size_t len = strlen(key);
-
-	for (const char *line = text; *line;) {
-		size_t end = strcspn(line, "\n");
-
-		if (strncmp(line, key, len) == 0 && line[len] == ':') {
-			const char *value = line + len + 1 + strspn(line + len + 1, " \t");
-			size_t rest = end - (size_t)(value - line);
-
-			snprintf(buf, size, "%.*s", (int)STOW_MIN(rest, size - 1), value);
-			return value <= line + end;
-		}
-		line += end + (line[end] == '\n');
-	}
-	return false;
-}
-
 static uint64_t kib_of(const char *text, const char *key)
 {
 	char value[64];
 	uint64_t kib;
 
-	if (!line_of(text, key, value, sizeof(value)))
+	if (!stow_text_field(text, key, value, sizeof(value)))
 		return DOCTOR_UNKNOWN;
 	value[strcspn(value, " ")] = '\0';
 	return stow_parse_u64(value, INT64_MAX >> 10, &kib, NULL) == 0 ? kib << 10 : DOCTOR_UNKNOWN;
 }
 
 /* Parse a process's status; false: it is a thread of the kernel's, or makes no sense. */
-static bool parse_status(const char *text, struct doctor_process *process)
+static bool parse_status(char *text, struct doctor_process *process)
 {
-	char value[8192];
 	uint64_t threads = 1, swap = kib_of(text, "VmSwap");
+	struct stow_allowed allowed;
+	char value[64];
 
 	if (kib_of(text, "VmSize") == DOCTOR_UNKNOWN ||
-	    !line_of(text, "Name", process->comm, sizeof(process->comm)))
+	    !stow_text_field(text, "Name", process->comm, sizeof(process->comm)) ||
+	    stow_allowed_parse(text, &allowed, NULL) < 0)
 		return false;
 	process->swap = swap == DOCTOR_UNKNOWN ? 0 : swap;
-	if (line_of(text, "Threads", value, sizeof(value)))
+	if (stow_text_field(text, "Threads", value, sizeof(value)))
 		(void)stow_parse_u64(value, UINT32_MAX, &threads, NULL);
 	process->threads = (unsigned int)threads;
-	return line_of(text, "Cpus_allowed_list", value, sizeof(value)) &&
-	       stow_idset_parse(value, &process->cpus, NULL) == 0 &&
-	       line_of(text, "Mems_allowed_list", value, sizeof(value)) &&
-	       stow_idset_parse(value, &process->mems, NULL) == 0;
+	process->cpus = allowed.cpus;
+	process->mems = allowed.mems;
+	return true;
 }
 
 static int compare(const void *a, const void *b)

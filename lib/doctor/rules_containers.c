@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "doctor/internal.h"
+#include "node/counters.h"
 #include "place/config.h"
 
 #define STRAY_LEAST (UINT64_C(64) << 20)  /* bytes outside of a set */
@@ -255,8 +256,8 @@ int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 				       NULL, "memory.events") < 0)
 			continue;
 		/* "oom" counts the cgroup's own limit only; a cpuset that is full does not. */
-		kills = doctor_value(text, "oom_kill");
-		limit = doctor_value(text, "oom");
+		kills = stow_counter_find(text, "oom_kill");
+		limit = stow_counter_find(text, "oom");
 		if (kills == DOCTOR_UNKNOWN || kills == 0 || limit != 0)
 			continue;
 		r = doctor_report(d, STOW_FINDING_PROBLEM, other->id,

@@ -59,6 +59,16 @@ size_t stow_counters_parse(const char *text, size_t len, const char *const *name
 	return found;
 }
 
+uint64_t stow_counter_find(const char *text, const char *name)
+{
+	const char *const names[] = { name, NULL };
+	uint64_t value = STOW_UNKNOWN;
+
+	if (text)
+		(void)stow_counters_parse(text, strlen(text), names, &value);
+	return value;
+}
+
 int stow_node_counters_read(struct stow_root *root, int node,
 			    uint64_t ret_values[STOW_NODE_COUNTERS], struct stow_err *err)
 {

@@ -23,6 +23,9 @@
 size_t stow_counters_parse(const char *text, size_t len, const char *const *names,
 			   uint64_t *ret_values);
 
+/* Find one counter; STOW_UNKNOWN: the text, which may be NULL, does not have it. */
+uint64_t stow_counter_find(const char *text, const char *name);
+
 /* Allocations of a node, in the order of its numastat. */
 enum stow_node_counter {
 	STOW_NUMA_HIT,

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "cgroup/allowed.h"
 
 /* --- numa_maps ------------------------------------------------------------ */
 
@@ -135,28 +136,11 @@ static void read_policy(struct stow_root *root, pid_t pid, struct stow_task *tas
 
 /* --- the other files ------------------------------------------------------ */
 
-/* Find the value behind "KEY:" at the beginning of a line, and copy it. */
-static bool find_value(const char *text, const char *key, char *buf, size_t size)
-{
-	size_t len = strlen(key);
-
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (strncmp(line, key, len) != 0)
-			continue;
-		line += len;
-		line += strspn(line, " \t:");
-		snprintf(buf, size, "%.*s", (int)strcspn(line, "\n"), line);
-		return true;
-	}
-	return false;
-}
-
 static int read_status(struct stow_root *root, pid_t pid, struct stow_task *task,
 		       struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	char list[8192];
+	struct stow_allowed allowed;
 	int r;
 
 	r = stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, err, "/proc/%d/task/%d/status",
@@ -165,14 +149,12 @@ static int read_status(struct stow_root *root, pid_t pid, struct stow_task *task
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
 	if (r < 0)
 		return r;
-	if (find_value(text, "Name:", task->name, sizeof(task->name)))
+	if (stow_text_field(text, "Name", task->name, sizeof(task->name)))
 		stow_text_clean(task->name, sizeof(task->name) - 1);
-	task->known = find_value(text, "Cpus_allowed_list:", list, sizeof(list)) &&
-		      stow_idset_parse(list, &task->cpus, NULL) == 0 &&
-		      !stow_idset_empty(&task->cpus);
-	if (!find_value(text, "Mems_allowed_list:", list, sizeof(list)) ||
-	    stow_idset_parse(list, &task->mems, NULL) < 0)
-		task->mems = (struct stow_idset){ 0 };
+	(void)stow_allowed_parse(text, &allowed, NULL);
+	task->cpus = allowed.cpus;
+	task->mems = allowed.mems;
+	task->known = !stow_idset_empty(&task->cpus);
 	return 0;
 }
 
@@ -211,7 +193,7 @@ static void read_preferred(struct stow_root *root, pid_t pid, struct stow_task *
 	}
 	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/proc/%d/task/%d/sched",
 			   (int)pid, (int)task->tid) < 0 ||
-	    !find_value(text, "numa_preferred_nid", value, sizeof(value)))
+	    !stow_text_field(text, "numa_preferred_nid", value, sizeof(value)))
 		return;
 	/* "-1" is none, and no number here. */
 	if (stow_parse_u64(value, STOW_IDSET_MAX - 1, &node, NULL) == 0)

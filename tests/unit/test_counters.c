@@ -68,6 +68,21 @@ static void counters_are_found_by_name(void **state)
 	assert_true(values[3] == STOW_UNKNOWN);
 }
 
+static void one_counter_is_found(void **state)
+{
+	static const char text[] = "numa_hit 12\nnuma_hit_more 7\nnuma_foreign 0\nbad x\nlast 5";
+
+	assert_int_equal(stow_counter_find(text, "numa_hit"), 12);
+	assert_int_equal(stow_counter_find(text, "numa_foreign"), 0);
+	assert_int_equal(stow_counter_find(text, "last"), 5);
+	assert_true(stow_counter_find(text, "numa") == STOW_UNKNOWN);
+	assert_true(stow_counter_find(text, "bad") == STOW_UNKNOWN);
+	assert_true(stow_counter_find("", "bad") == STOW_UNKNOWN);
+	assert_true(stow_counter_find(NULL, "bad") == STOW_UNKNOWN);
+	assert_true(stow_counter_find("x 99999999999999999999999999999999999999999", "x") ==
+		    STOW_UNKNOWN);
+}
+
 static void counters_of_a_node(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
@@ -319,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_and_numbers),
 		cmocka_unit_test(counters_are_found_by_name),
+		cmocka_unit_test(one_counter_is_found),
 		cmocka_unit_test(counters_of_a_node),
 		cmocka_unit_test(counters_of_the_machine),
 		cmocka_unit_test(all_fields_of_meminfo),

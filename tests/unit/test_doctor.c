@@ -10,21 +10,6 @@
 #include "doctor/internal.h"
 #include "doctor/program.h"
 
-static void values_of_counters(void **state)
-{
-	static const char text[] = "numa_hit 12\nnuma_hit_more 7\nnuma_foreign 0\nbad x\nlast 5";
-
-	assert_int_equal(doctor_value(text, "numa_hit"), 12);
-	assert_int_equal(doctor_value(text, "numa_foreign"), 0);
-	assert_int_equal(doctor_value(text, "last"), 5);
-	assert_true(doctor_value(text, "numa") == DOCTOR_UNKNOWN);
-	assert_true(doctor_value(text, "bad") == DOCTOR_UNKNOWN);
-	assert_true(doctor_value("", "bad") == DOCTOR_UNKNOWN);
-	assert_true(doctor_value(NULL, "bad") == DOCTOR_UNKNOWN);
-	assert_true(doctor_value("x 99999999999999999999999999999999999999999", "x") ==
-		    DOCTOR_UNKNOWN);
-}
-
 /* What grows is counted from the first sample, or from the boot; what is unknown has no rate. */
 static void growth_and_rates(void **state)
 {
@@ -155,7 +140,6 @@ static void a_bind_needs_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values_of_counters),
 		cmocka_unit_test(growth_and_rates),
 		cmocka_unit_test(the_table_is_whole),
 		cmocka_unit_test(many_subjects_are_counted),

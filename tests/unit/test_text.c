@@ -59,11 +59,33 @@ static void quotes_are_printable_ascii(void **state)
 	}
 }
 
+static void a_field_of_a_status_is_found(void **state)
+{
+	static const char text[] =
+		"Name:\tx y\nNames:\tz\nnuma_preferred_nid  :   1\nEmpty:\nLast: 7";
+	char buf[8];
+
+	assert_true(stow_text_field(text, "Name", buf, sizeof(buf)));
+	assert_string_equal(buf, "x y");
+	assert_true(stow_text_field(text, "numa_preferred_nid", buf, sizeof(buf)));
+	assert_string_equal(buf, "1");
+	assert_true(stow_text_field(text, "Empty", buf, sizeof(buf)));
+	assert_string_equal(buf, "");
+	assert_true(stow_text_field(text, "Last", buf, sizeof(buf)));
+	assert_string_equal(buf, "7");
+	assert_true(stow_text_field(text, "Name", buf, 3)); /* truncated */
+	assert_string_equal(buf, "x ");
+	assert_false(stow_text_field(text, "Nam", buf, sizeof(buf)));
+	assert_false(stow_text_field(text, "ame", buf, sizeof(buf)));
+	assert_false(stow_text_field("", "Name", buf, sizeof(buf)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(texts_are_cleaned),
 		cmocka_unit_test(quotes_are_printable_ascii),
+		cmocka_unit_test(a_field_of_a_status_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
