@@ -478,15 +478,7 @@ int cmd_measure(int argc, char **argv)
 		"      --time TIME      how long a run takes (250ms)\n"
 		"  -a, --all            all pairs of nodes, also of more than 8 nodes\n"
 		"  -f, --force          also nodes where a container has exclusive CPUs\n"
-		"      --save           keep the figures in " SAVED_PATH "\n"
-		"  -J, --json           print JSON\n"
-		"  -o, --output LIST    print these columns; +LIST: in addition\n"
-		"      --output-all     print all columns\n"
-		"  -n, --noheadings     print no headings\n"
-		"  -P, --pairs          print KEY=\"value\" pairs\n"
-		"  -r, --raw            print columns separated by one space\n"
-		"  -q, --quiet          print errors only\n"
-		"  -h, --help           print this text\n",
+		"      --save           keep the figures in " SAVED_PATH "\n" CLI_TABLE_HELP,
 		0,
 		print_columns
 	};
@@ -506,13 +498,7 @@ int cmd_measure(int argc, char **argv)
 		{ "all", 'a', .flag = &m.all },
 		{ "force", 'f', .flag = &m.force },
 		{ "save", .flag = &m.save },
-		{ "json", 'J', .flag = &m.out.json },
-		{ "output", 'o', .text = &m.out.columns },
-		{ "output-all", .flag = &m.out.all },
-		{ "noheadings", 'n', .flag = &m.out.noheadings },
-		{ "pairs", 'P', .flag = &m.out.pairs },
-		{ "raw", 'r', .flag = &m.out.raw },
-		{ "quiet", 'q', .flag = &m.out.quiet },
+		CLI_TABLE_OPTIONS(&m.out),
 		{ 0 },
 	};
 	int r = cli_options(&usage, options, argc, argv);

@@ -32,39 +32,47 @@ struct cli_output {
 int cli_output_take_nodes(const char *text, void *value, struct stow_err *err);
 int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 
-/* The entries of a table of options, for `struct cli_output *out`. */
-#define CLI_OUTPUT_OPTIONS(out)                                                                   \
-	{ "json", 'J', .flag = &(out)->json }, { "output", 'o', .text = &(out)->columns },        \
-		{ "output-all", .flag = &(out)->all },                                            \
-		{ "noheadings", 'n', .flag = &(out)->noheadings },                                \
-		{ "bytes", 'b', .flag = &(out)->bytes }, { "pairs", 'P', .flag = &(out)->pairs }, \
-		{ "raw", 'r', .flag = &(out)->raw }, { "quiet", 'q', .flag = &(out)->quiet },     \
-		{ "sysroot", 's', .text = &(out)->sysroot },                                      \
-		{ "node",                                                                         \
-		  'N',                                                                            \
-		  .flag = &(out)->nodes_given,                                                    \
-		  .argument = true,                                                               \
-		  .take = cli_output_take_nodes,                                                  \
-		  .value = &(out)->nodes },                                                       \
-	{                                                                                         \
-		"watch", 'w', .flag = &(out)->watch_given, .optional = true,                      \
-			      .take = cli_output_take_watch, .value = &(out)->watch               \
+/* The entries of a table of options for what prints one table, for `struct cli_output *out`. */
+#define CLI_TABLE_OPTIONS(out)                                                                \
+	{ "json", 'J', .flag = &(out)->json }, { "output", 'o', .text = &(out)->columns },    \
+		{ "output-all", .flag = &(out)->all },                                        \
+		{ "noheadings", 'n', .flag = &(out)->noheadings },                            \
+		{ "pairs", 'P', .flag = &(out)->pairs }, { "raw", 'r', .flag = &(out)->raw }, \
+	{                                                                                     \
+		"quiet", 'q', .flag = &(out)->quiet                                           \
+	}
+
+/* All of them. */
+#define CLI_OUTPUT_OPTIONS(out)                                                     \
+	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },            \
+		{ "sysroot", 's', .text = &(out)->sysroot },                        \
+		{ "node",                                                           \
+		  'N',                                                              \
+		  .flag = &(out)->nodes_given,                                      \
+		  .argument = true,                                                 \
+		  .take = cli_output_take_nodes,                                    \
+		  .value = &(out)->nodes },                                         \
+	{                                                                           \
+		"watch", 'w', .flag = &(out)->watch_given, .optional = true,        \
+			      .take = cli_output_take_watch, .value = &(out)->watch \
 	}
 
 /* Their help; a command puts its own options before it. */
-#define CLI_OUTPUT_HELP                                                                 \
-	"  -J, --json           print JSON\n"                                           \
-	"  -o, --output LIST    print these columns; +LIST: in addition\n"              \
-	"      --output-all     print all columns\n"                                    \
-	"  -n, --noheadings     print no headings\n"                                    \
-	"  -b, --bytes          print sizes in bytes\n"                                 \
-	"  -P, --pairs          print KEY=\"value\" pairs\n"                            \
-	"  -r, --raw            print columns separated by one space\n"                 \
-	"  -N, --node LIST      only these NUMA nodes\n"                                \
-	"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n"                 \
-	"  -q, --quiet          print errors only\n"                                    \
-	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a machine's\n" \
+#define CLI_TABLE_HELP                                                     \
+	"  -J, --json           print JSON\n"                              \
+	"  -o, --output LIST    print these columns; +LIST: in addition\n" \
+	"      --output-all     print all columns\n"                       \
+	"  -n, --noheadings     print no headings\n"                       \
+	"  -P, --pairs          print KEY=\"value\" pairs\n"               \
+	"  -r, --raw            print columns separated by one space\n"    \
+	"  -q, --quiet          print errors only\n"                       \
 	"  -h, --help           print this text\n"
+
+#define CLI_OUTPUT_HELP                                                                 \
+	"  -b, --bytes          print sizes in bytes\n"                                 \
+	"  -N, --node LIST      only these NUMA nodes\n"                                \
+	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a machine's\n" \
+	"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n" CLI_TABLE_HELP
 
 /* Return whether NUMA node `node` was asked for. */
 bool cli_output_wants_node(const struct cli_output *out, int node);
