@@ -24,6 +24,11 @@ int fleet_container_id(struct fleet *fleet, const char *text, char **ret, struct
 	int r = fleet_call_pages(fleet, "ListContainers", &request, &request.page_token, &response,
 				 err);
 
+	/* The agent decides again on what is asked of it, and says then what is missing. */
+	if (r == -EACCES) {
+		*ret = strdup(text);
+		return *ret ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+	}
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < response->n_containers; i++) {

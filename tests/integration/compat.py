@@ -279,7 +279,7 @@ def running():
     me = str(os.getpid())
     for options, code, words in (([me, "0"], 2, "two lists of nodes"), ([me, "0", "4095"], 2, "TO: node 4095"),
                                  ([me, "x", "0"], 2, "FROM: "), (["4194305", "0", "0"], 1, "no process 4194305"),
-                                 (["nosuch", "0", "0"], 1, 'has no container "nosuch"'),
+                                 (["nosuch", "0", "0"], 1, 'there is no container "nosuch"'),
                                  (["--batch", "1x", me, "0", "0"], 2, "--batch"),
                                  (["--pause", "11s", me, "0", "0"], 2, "over 10s")):
         refused("migrate", options, code, words)

@@ -102,7 +102,7 @@ first=$(($(qmp query-memory-devices | jq '.[] | select(.data.id == "dimm1") | .d
 last=$((first + (256 << 20) / size - 1))
 check "a DIMM is there" eventually 60 test -e /sys/devices/system/memory/memory$last
 check "and online" numastow online --zone movable $first-$last
-device=$(numastow blocks --json | jq -r ".blocks[] | select(.id == $first) | .device")
+device=$(numastow blocks --json | jq -r ".blocks[] | select(.block == $first) | .device")
 paste "numastow-drain(1): a dry run" "$(example numastow-drain.1 'numastow drain --device' | sed "s/dimm1/$device/")"
 eq "which changes nothing" "$(cat /sys/devices/system/memory/memory{$first,$last}/state | sort -u)" online
 paste "numastow-drain(1): what keeps a block online" "$(example numastow-drain.1 'numastow drain --explain' | sed "s/50/$first/")"
