@@ -90,15 +90,16 @@ static uint64_t promised_pages(struct json_object *part)
 	return sum;
 }
 
+/* A container of a claim has no promise of its own: the claim's is in the table above. */
 static const char *share(uint64_t used, uint64_t promised, char *buf, size_t size)
 {
 	char a[32], b[32];
 
-	if (used || promised)
+	if (promised)
 		snprintf(buf, size, "%s/%s", stow_format_size(used, a, sizeof(a)),
 			 stow_format_size(promised, b, sizeof(b)));
 	else
-		snprintf(buf, size, "-");
+		snprintf(buf, size, "%s", used ? stow_format_size(used, a, sizeof(a)) : "-");
 	return buf;
 }
 

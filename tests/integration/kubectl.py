@@ -6,7 +6,7 @@ import json
 import os
 
 from fleetlib import command, eventually, start_agent, start_scheduler
-from harness import BUILD, Machine, Temp, check, finish, hook, run, same
+from harness import BUILD, MIB, Machine, Temp, check, finish, hook, run, same
 from kubelib import SLICES, ApiServer, kubeconfig, make_certificates
 
 PROGRAM = f"{BUILD}/kubectl-numastow"
@@ -338,10 +338,20 @@ def check_scheduler(bench):
         def used():
             done = bench.ask("where", "pod/s", "-n", "x", *to)
             return done if any(r.startswith("main 4-7 1 ") and "/1Gi" in r for r in rows(done.out)) else None
+        # A container without a promise of its own, such as that of a claim, has what is in use alone.
+        machine.container("d", {"numastow.io/cpus": "1", "numastow.io/nodes": "1",
+                                "io.kubernetes.pod.uid": "uid-1", "io.kubernetes.pod.namespace": "x",
+                                "io.kubernetes.pod.name": "s", "io.kubernetes.container.name": "side"})
+        machine.write(f"{machine.cgroup_dir('memory', 'd')}/memory.numa_stat", f"anon N0=0 N1={3 * MIB}\nfile N0=0 N1=0\n")
+        placed = hook(machine, "apply", machine.state("d"))
+        check("another container of the pod is placed", placed.code == 0, placed)
+        check("where: what is in use without a promise", eventually(lambda: any(
+            r.split()[:1] == ["side"] and r.split()[2:4] == ["1", "3Mi"] for r in rows(bench.ask("where", "pod/s", "-n", "x", *to).out))),
+              bench.ask("where", "pod/s", "-n", "x", *to).out)
         check("where: what the container uses, beside what is promised", eventually(used),
               bench.ask("where", "pod/s", "-n", "x", *to).out)
         said = bench.json("where", "pod/s", "-n", "x", *to)["actual"]
-        same("where: as JSON", [(c["name"], c["numa_nodes"]) for c in said], [("main", "1")])
+        same("where: as JSON", sorted((c["name"], c["numa_nodes"]) for c in said), [("main", "1"), ("side", "1")])
         pod["metadata"]["uid"] = "uid-2"
         check("where: another pod's containers are not shown", "reports no running container of the pod" in
               bench.ask("where", "pod/s", "-n", "x", *to).out)
