@@ -171,7 +171,7 @@ take_off()
 	us=$(took "$began")
 	tell drain "$1" "$result" "$us" "$used"
 	if [[ $1 == numastow ]]; then
-		jq -r --arg round "$2" '["step", $round, .step, (.elapsed / 1000 | floor)] | @tsv' "$vm_work/drain.out" >&3
+		jq -r --arg round "$2" '["step", $round, .step, (.elapsed_ns / 1000 | floor)] | @tsv' "$vm_work/drain.out" >&3
 		[[ $result == success ]] || tail -n 3 "$vm_work/drain.err"
 	elif [[ $result != success ]]; then
 		tail -n 3 "$vm_work/chmem.out"

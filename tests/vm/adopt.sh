@@ -59,7 +59,7 @@ eq "both are found" "$(grep -c 'started without the hook: it is kept off' <<<"$f
 eq "once" "$("$numastow" gc | grep -c 'without the hook')" 0
 eq "numastow ledger has them" \
 	"$("$numastow" ledger --json | jq -c '[.unmanaged[] | [.id, .given_cpus, .found]] | sort')" \
-	"[[\"$early\",\"\",true],[\"$pinned\",\"2-3\",true]]"
+	"[[\"$early\",null,true],[\"$pinned\",\"2-3\",true]]"
 eq "nothing has changed for them" "$(cpus $early)+$(cpus $pinned)" "$all+2-3"
 
 export HOOK=$programs/numastow-hook

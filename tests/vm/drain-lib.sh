@@ -88,7 +88,7 @@ fenced()
 # fleet_node FILTER [NAME] - a machine (m1) as the scheduler knows it, through jq
 fleet_node()
 {
-	"$numastow" nodes --json | jq -r ".nodes[] | select(.report.name == \"${2:-m1}\") | $1"
+	"$numastow" nodes --json | jq -r ".nodes[] | select(.report.name == \"${2:-m1}\") | ($1) // \"\""
 }
 
 # unchanged NAME BEFORE - the machine is (soon) as the snapshot BEFORE says

@@ -67,7 +67,7 @@ ours()
 	drain --device "$dimm_device" --block-timeout 30s --timeout 120s --eject || rc=$?
 	taken=$(since "$began")
 	# Up to "safe" it is what chmem does; afterwards comes the ejection.
-	taken=$(jq -s "[.[] | select(.step == \"safe\")][0].elapsed // empty | . / 1000000 | floor" "$vm_work/drain.out" | grep . || echo "$taken")
+	taken=$(jq -s "[.[] | select(.step == \"safe\")][0].elapsed_ns // empty | . / 1000000 | floor" "$vm_work/drain.out" | grep . || echo "$taken")
 	case $rc in
 	0)
 		row ours "$taken" success

@@ -102,7 +102,7 @@ if [[ $rc == 0 && $(drain_said .step) == "done" ]]; then
 else
 	fail "the drain ends well" "$(drain_log "$rc")"
 fi
-echo "# steps: $(drain_steps); $(drain_said '"\(.elapsed / 1000000000 | floor) s, \(.bytes_moved / 1048576 | floor) MiB moved"')"
+echo "# steps: $(drain_steps); $(drain_said '"\(.elapsed_ns / 1000000000 | floor) s, \(.bytes_moved / 1048576 | floor) MiB moved"')"
 eq "step after step" "$(drain_steps | tr ' ' '\n' | grep -xE 'planned|fenced|offlining|safe|removed|done' | paste -sd ' ')" \
 	"planned fenced offlining safe removed done"
 id=$(drain_said .id)
@@ -128,7 +128,7 @@ eq "nor in the fleet" "$(fleet_node .fenced)" ""
 # What was asked for and answered while the fence stood, from when it was seen to stand: up to when it certainly did (the
 # drain counts its time from a little after the command's start), and up to when its end was seen.
 from=$(awk '$2 == "offlining" { print $1; exit }' "$vm_work/times")
-certain=$(jq -rn --argjson began "$began" '[inputs | select(.step == "removed") | $began + .elapsed / 1e9][0]' "$vm_work/drain.out")
+certain=$(jq -rn --argjson began "$began" '[inputs | select(.step == "removed") | $began + .elapsed_ns / 1e9][0]' "$vm_work/drain.out")
 seen=$(awk '$2 == "removed" { print $1; exit }' "$vm_work/times")
 # during END WHAT
 during()
@@ -272,7 +272,7 @@ check "a size that is no multiple is rounded up, and that is said" grep -q 'roun
 eq "to one block" "$("$numastow" drain --dry-run --json --node 1 --size 100Mi | jq '.plan.bytes')" $((128 * Mi))
 drains_to "so much of a node leaves" 0 "done" --node 1 --size 100Mi
 eq "which is one block of the last DIMM" "$(dimm_states)" "1 offline 1 online"
-eq "and what stays online of it is said" "$(drain_said '[.bytes_staying, .release] | @csv')" "$((128 * Mi)),\"\""
+eq "and what stays online of it is said" "$(drain_said '[.bytes_staying, .release] | @csv')" "$((128 * Mi)),"
 check "in words, too" grep -q 'stays online and cannot be removed' <(drain_said .message)
 eq "at no step was it safe" "$(drain_steps | grep -cw safe)" 0
 eq "no fence is left at the end" "$(fenced)" ""

@@ -57,7 +57,7 @@ start_watch()
 # known FILTER - the machine as the scheduler knows it now, through jq
 known()
 {
-	grep '^{"node"' "$vm_work/watch" | tail -n 1 | jq -r ".node | $1"
+	grep '"node": *{' "$vm_work/watch" | tail -n 1 | jq -r ".node | $1"
 }
 
 # comes_to_know NAME FILTER - within a few seconds

@@ -47,7 +47,7 @@ is_partition()
 	eq "$1: the kernel says so" "$(<"$dir/cpuset.cpus.partition")" isolated
 	eq "$1: with its CPUs" "$(<"$dir/cpuset.cpus.effective")" "$cpus"
 	eq "$1: the process runs there" "$(allowed_cpus "$(container_pid "$2")")" "$cpus"
-	eq "$1: the ledger shows it" "$(partition "$2")" '{"valid":true,"reason":""}'
+	eq "$1: the ledger shows it" "$(partition "$2")" '{"valid":true,"reason":null}'
 	check "$1: so does why" grep -q "are a valid cpuset partition" <("$numastow" why "$2")
 }
 
@@ -119,7 +119,7 @@ off=${first##*[-,]}
 echo 0 >"/sys/devices/system/cpu/cpu$off/online"
 "$numastow" gc --quiet
 eq "with a CPU off it is still one" "$(<"$(cgroup one)/cpuset.cpus.partition")" isolated
-eq "and known as valid" "$(partition one)" '{"valid":true,"reason":""}'
+eq "and known as valid" "$(partition one)" '{"valid":true,"reason":null}'
 echo 1 >"/sys/devices/system/cpu/cpu$off/online"
 "$numastow" gc --quiet
 is_partition "with the CPU back" one
@@ -154,7 +154,7 @@ eq "below its cgroup there is one" "$(<"$inside/part/cpuset.cpus.partition")" ro
 check "which takes its CPU away" test "$(<"$inside/cpuset.cpus.effective")" != "$first"
 eq "gc has nothing to say" "$("$numastow" gc --quiet 2>&1)" ""
 eq "nor has it touched it" "$(<"$inside/part/cpuset.cpus.partition")" root
-eq "the container's is valid" "$(partition one)" '{"valid":true,"reason":""}'
+eq "the container's is valid" "$(partition one)" '{"valid":true,"reason":null}'
 check "another isolated one starts" start beside "${isolated[@]}"
 is_partition "beside it" beside
 stop beside

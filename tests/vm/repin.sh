@@ -68,7 +68,7 @@ runtime run --detach --pid-file "$dir/pid" --bundle "$dir" mover >"$vm_work/move
 echo "$VM_RUNTIME" >"$dir/runtime"
 pid=$(container_pid mover)
 check "it has filled its memory" eventually 60 grep -q '^ready' "$vm_work/mover.out"
-from=$(where nodes)
+from=$(where mems)
 to=$((1 - from))
 within "its memory is on its node" "$(pages_on "$pid" "$from")" $kb $((kb + 40000))
 asked
@@ -96,7 +96,7 @@ within "other hooks finished meanwhile" "$during" 1 20
 asked
 check "the content is what it was" grep -q 'sum good' <<<"$said"
 echo "# while it moved: $said"
-eq "it is on the other node now" "$(where nodes)" "$to"
+eq "it is on the other node now" "$(where mems)" "$to"
 left=$(pages_on "$pid" "$from")
 # A program's text is in the page cache, where others may map it, too: the kernel moves only what is one's own.
 within "with all its mapped memory" "$left" 0 2048
@@ -117,7 +117,7 @@ alone()
 	[[ $("$numastow" ledger --json | jq '.containers | length') == 1 ]]
 }
 eventually 100 alone
-eq "it is back where it was" "$(where nodes)" "$to"
+eq "it is back where it was" "$(where mems)" "$to"
 consistent "cancelled"
 within "its memory too" "$(pages_on "$pid" "$from")" 0 2048
 
@@ -133,7 +133,7 @@ check "the client hears of it" grep -q '^numastow: ' "$vm_work/repin.out"
 start_agent
 eventually 60 alone
 consistent "killed"
-within "no memory is left elsewhere" "$(pages_on "$pid" "$((1 - $(where nodes)))")" 0 2048
+within "no memory is left elsewhere" "$(pages_on "$pid" "$((1 - $(where mems)))")" 0 2048
 
 stop mover
 alone_no_more()
