@@ -183,13 +183,15 @@ void fleet_close(struct fleet *fleet)
 int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
 	       void *ret, struct stow_err *err)
 {
-	sigset_t set = interrupts();
+	sigset_t set = interrupts(), before;
 	int r;
 
-	/* Only streams are cancelled on signals; during a unary call a signal ends the process. */
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	/* Only streams are cancelled on signals; during a unary call a signal ends the process. A
+	 * stream may follow. */
+	pthread_sigmask(SIG_UNBLOCK, &set, &before);
 	r = stow_rpc_client_call(fleet->client, fleet->service, method, request,
 				 timeout ? timeout : fleet->options->timeout, ret, err);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r < 0)
 		explain(fleet, err);
 	return r;
