@@ -26,17 +26,22 @@ const char *compat_program(const char *name)
 	return name;
 }
 
+static void complain(const char *program, const char *fmt, va_list ap)
+{
+	/* In the order in which they were printed, also where both are one file. */
+	fflush(stdout);
+	fprintf(stderr, "%s: ", program);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
 int compat_fail(const char *program, const char *fmt, ...)
 {
 	va_list ap;
 
-	/* In the order in which they were printed, also where both are one file. */
-	fflush(stdout);
-	fprintf(stderr, "%s: ", program);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	complain(program, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 	return COMPAT_FAILED;
 }
 
@@ -44,12 +49,10 @@ int compat_usage(const char *program, const char *fmt, ...)
 {
 	va_list ap;
 
-	fflush(stdout);
-	fprintf(stderr, "%s: ", program);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	complain(program, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nTry '%s --help'.\n", program);
+	fprintf(stderr, "Try '%s --help'.\n", program);
 	return COMPAT_FAILED;
 }
 

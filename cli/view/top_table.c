@@ -43,16 +43,21 @@ static struct top_line *add_line(struct top_frame *frame, enum top_look look, ch
 	return added;
 }
 
-void top_frame_line(struct top_frame *frame, enum top_look look, const char *format, ...)
+/* Format a text, which the caller frees; NULL: memory ran out. */
+static char *text_from(const char *format, va_list args)
 {
 	char *text;
+
+	return vasprintf(&text, format, args) < 0 ? NULL : text;
+}
+
+void top_frame_line(struct top_frame *frame, enum top_look look, const char *format, ...)
+{
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	(void)add_line(frame, look, text_from(format, args));
 	va_end(args);
-	(void)add_line(frame, look, text);
 }
 
 void top_frame_say(struct top_frame *frame, const char *label, const char *format, ...)
@@ -62,8 +67,7 @@ void top_frame_say(struct top_frame *frame, const char *label, const char *forma
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	text = text_from(format, args);
 	va_end(args);
 	if (text)
 		wrapped = frame->width > LABEL + 1 ? stow_fit_wrap(text, frame->width - LABEL - 1)
@@ -115,8 +119,7 @@ void top_table_set(struct top_table *table, int column, enum cli_mark mark, cons
 	if (table->failed || !table->n_rows)
 		return;
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	text = text_from(format, args);
 	va_end(args);
 	table->failed |= !text;
 	cell = &table->cells[(table->n_rows - 1) * (size_t)table->n + (size_t)column];
