@@ -402,6 +402,10 @@ class ApiHandler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
 
     def watch(self, query):
+        self.stream(query, lambda item: self.selects(query, item))
+
+    def stream(self, query, wanted):
+        """A watch: the events since a version, and those to come, of the objects that are wanted; and errors."""
         api, mine, since = self.api, queue.Queue(), int(query["resourceVersion"])
         with api.lock:
             for version, event in api.history:
@@ -418,7 +422,7 @@ class ApiHandler(http.server.BaseHTTPRequestHandler):
                 if event is END:
                     self.close_connection = True
                     return
-                if event["type"] == "ERROR" or self.selects(query, event["object"]):
+                if event["type"] == "ERROR" or wanted(event["object"]):
                     self.chunk(event)
         except OSError:
             pass

@@ -2,11 +2,10 @@
 """An API server of namespaced objects, in Python: what kubelib.py has for machines' slices, for the kinds that
 controllers use. It knows optimistic locking, UID preconditions, label selectors, pages, watches and evictions."""
 import copy
-import queue
 import re
 import uuid
 
-from kubelib import END, ApiHandler, ApiServer, Refusal
+from kubelib import ApiHandler, ApiServer, Refusal
 
 RESOURCE = "/apis/resource.k8s.io/v1"
 KINDS = {"pods": ("/api/v1", "Pod"), "events": ("/api/v1", "Event"),
@@ -52,32 +51,8 @@ class ObjectHandler(ApiHandler):
         return True
 
     def follow(self, query, kind, ns):
-        api, mine, since = self.api, queue.Queue(), int(query["resourceVersion"])
-        with api.lock:
-            for version, event in api.history:
-                if version > since:
-                    mine.put(event)
-            api.watchers.append(mine)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        try:
-            while True:
-                event = mine.get()
-                if event is END:
-                    self.close_connection = True
-                    return
-                item = event["object"]
-                if event["type"] == "ERROR" or (
-                        item["kind"] == KINDS[kind][1] and ns in (None, item["metadata"]["namespace"]) and
-                        self.has_labels(query, item)):
-                    self.chunk(event)
-        except OSError:
-            pass
-        finally:
-            with api.lock:
-                api.watchers.remove(mine)
+        self.stream(query, lambda item: item["kind"] == KINDS[kind][1] and ns in (None, item["metadata"]["namespace"]) and
+                    self.has_labels(query, item))
 
     do_GET = do_POST = do_PUT = do_DELETE = ApiHandler.serve
 
