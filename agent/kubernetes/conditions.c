@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/kubernetes/names.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/timestamp.h"
 #include "kube/json.h"
 
 #define EVICT	 AGENT_DRIVER "/Evict"
@@ -69,14 +69,11 @@ static int set(struct json_object *list, const char *type, bool is, const char *
 	_cleanup_free_ char *message = stow_text_copy(text, AGENT_CONDITION_MESSAGE);
 	size_t i = find(list, type), n = json_object_array_length(list);
 	struct json_object *old = i < n ? json_object_array_get_idx(list, i) : NULL, *made;
-	time_t seconds = (time_t)(since / STOW_SECOND);
 	const char *kept = NULL;
-	struct tm tm = { 0 };
-	char at[32];
+	char at[STOW_TIMESTAMP_MAX];
 	int r;
 
-	if (!message || !gmtime_r(&seconds, &tm) ||
-	    !strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm))
+	if (!message)
 		return -ENOMEM;
 	if (old && strcmp(stow_kube_text(old, "status"), is ? "True" : "False") == 0) {
 		if (strcmp(stow_kube_text(old, "reason"), reason) == 0 &&
@@ -86,7 +83,8 @@ static int set(struct json_object *list, const char *type, bool is, const char *
 	}
 	if (!old && n >= AGENT_CONDITIONS_MAX)
 		return 0; /* others have set that many: no more are valid */
-	r = make(type, is, reason, message, kept && kept[0] ? kept : at, &made);
+	r = make(type, is, reason, message, kept && kept[0] ? kept : stow_timestamp(since, at),
+		 &made);
 	if (r == 0 &&
 	    (old ? json_object_array_put_idx(list, i, made) : json_object_array_add(list, made))) {
 		json_object_put(made);

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/timestamp.h"
 #include "kube/json.h"
 
 #define FILE_MAX (1U << 20)
@@ -96,8 +96,6 @@ static struct agent_state_fence *add_fence(struct agent_state *state, uint32_t i
 					   const char *known, uint64_t now)
 {
 	struct agent_state_fence *fence = &state->fences[state->n_fences];
-	time_t seconds = (time_t)(now / STOW_SECOND);
-	struct tm tm = { 0 };
 
 	if (state->n_fences == AGENT_STATE_FENCES)
 		return NULL;
@@ -105,9 +103,8 @@ static struct agent_state_fence *add_fence(struct agent_state *state, uint32_t i
 	fence->id = id;
 	if (is_time(known))
 		snprintf(fence->since, sizeof(fence->since), "%s", known);
-	else if (!gmtime_r(&seconds, &tm) ||
-		 !strftime(fence->since, sizeof(fence->since), "%Y-%m-%dT%H:%M:%SZ", &tm))
-		fence->since[0] = '\0';
+	else
+		stow_timestamp(now, fence->since);
 	return fence;
 }
 

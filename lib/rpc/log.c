@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/timestamp.h"
 
 static _Atomic int said_level = STOW_LOG_INFO;
 static _Atomic int said_format = STOW_LOG_TEXT;
@@ -50,13 +50,9 @@ bool stow_log_enabled(enum stow_log_level level)
 
 static void put_time(FILE *f)
 {
-	struct timespec ts = stow_clock_timespec(stow_clock_wall());
-	struct tm tm;
-	char buf[32];
+	char buf[STOW_TIMESTAMP_MAX];
 
-	gmtime_r(&ts.tv_sec, &tm);
-	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
-	fprintf(f, "%s.%03ldZ", buf, ts.tv_nsec / 1000000);
+	fputs(stow_timestamp_fraction(stow_clock_wall(), 3, buf), f);
 }
 
 /* Quote for JSON and for text: the value may be untrusted. */

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/idlist.h"
+#include "base/timestamp.h"
 
 const char *scheduler_event_name(enum scheduler_event event)
 {
@@ -104,16 +104,12 @@ static void add_memory(struct json_object *to, enum scheduler_event event, const
 char *scheduler_event_body(enum scheduler_event event, const PbDrain *drain, uint64_t wall)
 {
 	struct json_object *out = json_object_new_object();
-	time_t seconds = (time_t)(wall / STOW_SECOND);
 	const char *text;
-	char stamp[32] = "";
+	char stamp[STOW_TIMESTAMP_MAX];
 	char *copy = NULL;
-	struct tm tm;
 
 	if (!out)
 		return NULL;
-	if (gmtime_r(&seconds, &tm))
-		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	add_text(out, "event", scheduler_event_name(event));
 	add_text(out, "drain", drain->id);
 	add_text(out, "node", drain->node);
@@ -122,7 +118,7 @@ char *scheduler_event_body(enum scheduler_event event, const PbDrain *drain, uin
 	add_number(out, "bytes_staying", drain->progress->bytes_staying);
 	add_text(out, "step", scheduler_step_name(drain->progress->step));
 	add_text(out, "message", drain->progress->message);
-	add_text(out, "time", stamp);
+	add_text(out, "time", stow_timestamp(wall, stamp));
 	text = json_object_to_json_string_ext(out, JSON_C_TO_STRING_PLAIN |
 							   JSON_C_TO_STRING_NOSLASHESCAPE);
 	if (text)

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/timestamp.h"
 #include "kube/json.h"
 #include "rpc/log.h"
 #include "scheduler/kubernetes/make.h"
@@ -36,29 +36,15 @@ struct scheduler_lease {
 
 /* --- the object ----------------------------------------------------------- */
 
-/* Format now as a MicroTime: "2026-11-26T12:00:00.000000Z". */
-static const char *format_now(char buf[static 40])
-{
-	uint64_t wall = stow_clock_wall();
-	time_t seconds = (time_t)(wall / STOW_SECOND);
-	struct tm tm;
-	size_t len = 0;
-
-	if (gmtime_r(&seconds, &tm))
-		len = strftime(buf, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + len, 40 - len, ".%06" PRIu64 "Z", wall % STOW_SECOND / 1000);
-	return buf;
-}
-
 /* Fill in a Lease's spec. `holder` "": it is released. */
 static bool fill_spec(struct json_object *object, const char *holder, bool taken)
 {
 	struct json_object *spec = make_object_at(object, "spec");
 	int64_t transitions = stow_kube_number(object, "spec.leaseTransitions", 0);
 	bool release = !holder[0], ok;
-	char now[40];
+	char now[STOW_TIMESTAMP_MAX];
 
-	format_now(now);
+	stow_timestamp_fraction(stow_clock_wall(), 6, now); /* a MicroTime */
 	ok = make_add_text(spec, "holderIdentity", holder) &&
 	     make_add_text(spec, "renewTime", now) &&
 	     make_add(spec, "leaseDurationSeconds",

@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/digest.h"
 #include "base/parse.h"
+#include "base/timestamp.h"
 #include "kube/json.h"
 #include "rpc/log.h"
 #include "scheduler/kubernetes/make.h"
@@ -107,12 +107,9 @@ static bool fill_event(struct json_object *event, const struct scheduler_name *p
 {
 	struct json_object *metadata = make_object_at(event, "metadata");
 	struct json_object *object = make_object_at(event, "involvedObject");
-	time_t seconds = (time_t)(stow_clock_wall() / STOW_SECOND);
-	char name[SCHEDULER_NAME_MAX + 1], now[32] = "", text[MESSAGE_MAX + 1];
-	struct tm tm;
+	char name[SCHEDULER_NAME_MAX + 1], now[STOW_TIMESTAMP_MAX], text[MESSAGE_MAX + 1];
 
-	if (gmtime_r(&seconds, &tm))
-		strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	stow_timestamp(stow_clock_wall(), now);
 	/* The same name for the same event: a second one is refused, also after a restart. */
 	snprintf(name, sizeof(name), "%.200s.%016" PRIx64, pod->name, of);
 	snprintf(text, sizeof(text), "%s", message);

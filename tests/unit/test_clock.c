@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "base/timestamp.h"
 
 static void a_clock_that_is_behind_is_no_long_time(void **state)
 {
@@ -39,6 +40,21 @@ static void never_stays_never_on_the_wall(void **state)
 	assert_true(stow_clock_boot_to_wall(1) < stow_clock_wall());
 }
 
+static void a_time_as_other_programs_read_it(void **state)
+{
+	uint64_t ns = 1769860800 * STOW_SECOND + 12345678;
+	char text[STOW_TIMESTAMP_MAX];
+
+	assert_string_equal(stow_timestamp(0, text), "1970-01-01T00:00:00Z");
+	assert_string_equal(stow_timestamp(ns, text), "2026-01-31T12:00:00Z");
+	assert_string_equal(stow_timestamp_fraction(ns, 3, text), "2026-01-31T12:00:00.012Z");
+	assert_string_equal(stow_timestamp_fraction(ns, 6, text), "2026-01-31T12:00:00.012345Z");
+	assert_string_equal(stow_timestamp_fraction(ns, 9, text), "2026-01-31T12:00:00.012345678Z");
+	assert_string_equal(stow_timestamp(UINT64_MAX, text), "2554-07-21T23:34:33Z");
+	assert_string_equal(stow_timestamp_fraction(UINT64_MAX, 9, text),
+			    "2554-07-21T23:34:33.709551615Z");
+}
+
 /* On the wall clock, the moment would be long ago. */
 static void a_condition_waits_on_the_monotonic_clock(void **state)
 {
@@ -66,6 +82,7 @@ int main(void)
 		cmocka_unit_test(seconds_and_the_rest),
 		cmocka_unit_test(a_wait_is_rounded_up),
 		cmocka_unit_test(never_stays_never_on_the_wall),
+		cmocka_unit_test(a_time_as_other_programs_read_it),
 		cmocka_unit_test(a_condition_waits_on_the_monotonic_clock),
 	};
 
