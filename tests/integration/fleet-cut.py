@@ -64,7 +64,7 @@ def one_round(number, schedulers, machines, answered):
 
     what = f"{number}: the leader cut off from etcd"
     with storm("the leader cut off from etcd"):
-        leader = leader_of(schedulers) or schedulers[0]
+        leader = eventually(lambda: leader_of(schedulers))
         site = schedulers.index(leader)
         with Cut(site, [host_of(i) for i in range(SITES) if i != site]):
             others = [s for s in schedulers if s is not leader]
@@ -75,7 +75,7 @@ def one_round(number, schedulers, machines, answered):
 
     what = f"{number}: the leader cut off from machines and callers"
     with storm("the leader cut off from machines and callers"):
-        leader = leader_of(schedulers) or schedulers[0]
+        leader = eventually(lambda: leader_of(schedulers))
         site = schedulers.index(leader)
         with Cut(site, [f"{NETWORK}.1"]):
             check(f"{what}: it says that they are silent", eventually(

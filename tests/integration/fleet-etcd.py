@@ -29,7 +29,7 @@ def one_round(number, cluster, schedulers, machines, answered):
         return Storm(f"{number}: {what}", schedulers, machines, answered)
 
     with storm("the leader killed"):
-        leader = leader_of(schedulers) or schedulers[0]
+        leader = eventually(lambda: leader_of(schedulers))
         killed = time.monotonic()
         leader.program.process.kill()
         leader.program.process.wait()
@@ -38,7 +38,7 @@ def one_round(number, cluster, schedulers, machines, answered):
         check(f"{number}: killed: the other one has taken over", other is not leader)
 
     with storm("the leader paused"):
-        leader = leader_of(schedulers) or schedulers[0]
+        leader = eventually(lambda: leader_of(schedulers))
         # Some that run out, at least one while it is paused: the first that it does then is to write that.
         with channel_to(f"127.0.0.1:{leader.port}") as channel:
             for seconds in range(2, 30, 2):
@@ -101,9 +101,9 @@ def main():
         machines = [Machine(f"n{i}", schedulers, stop) for i in range(NODES)]
         for m in machines:
             m.start()
-        if not wait_for_leader("at first", schedulers, machines):
+        leader = wait_for_leader("at first", schedulers, machines)
+        if not leader:
             finish()
-        leader = leader_of(schedulers)
         check_said(cluster, leader, next(s for s in schedulers if s is not leader))
         for i in range(ROUNDS):
             one_round(i + 1, cluster, schedulers, machines, {})
