@@ -10,7 +10,9 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/procs.h"
 #include "cli/cli.h"
+#include "cli/container.h"
 #include "cli/json_writer.h"
 #include "cli/options.h"
 #include "cli/process.h"
@@ -30,7 +32,7 @@ struct bound {
 struct bind {
 	struct cli_context context;
 	const char *cpu_list, *node_list, *memory_list;
-	bool thread, others, dry_run, json, quiet;
+	bool last, thread, others, dry_run, json, quiet;
 	struct stow_idset cpus, mems; /* empty: not to be bound */
 	struct bound *list;
 	size_t n;
@@ -132,24 +134,62 @@ static int check_cgroup(struct bind *b, const struct stow_cgroup *cgroup, struct
 			    b->node_list && !b->memory_list ? " (--cpus binds CPUs alone)" : "");
 }
 
+static int add_process(struct bind *b, const struct cli_process *process, struct stow_err *err)
+{
+	pid_t *pids = reallocarray(b->pids, b->n + 1, sizeof(*pids));
+	struct bound *bound;
+
+	if (pids)
+		b->pids = pids;
+	bound = pids ? STOW_APPEND(b->list, b->n) : NULL;
+	if (!bound)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	bound->process = *process;
+	b->pids[b->n - 1] = process->ref.pid;
+	return check_container(b, process, err);
+}
+
+/* Add the processes of a container: those that do not end meanwhile. */
+static int add_container(struct bind *b, const char *word, struct stow_err *err)
+{
+	_cleanup_(cli_container_done) struct cli_container found = { 0 };
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0, before = b->n;
+	int r = cli_container_find(b->context.root, word, &found, err);
+
+	if (r == 0)
+		r = stow_cgroup_pids(found.cgroup, &pids, &n, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct cli_process process;
+		char pid[16];
+
+		snprintf(pid, sizeof(pid), "%d", (int)pids[i]);
+		r = cli_process_read(b->context.root, pid, &process, err);
+		if (r == 0)
+			r = add_process(b, &process, err);
+		else if (r == -ESRCH)
+			r = 0;
+	}
+	if (r == 0 && b->n == before)
+		r = stow_err_set(err, ESRCH, "container %.64s has no process", word);
+	return r;
+}
+
 /* Read all processes, and check everything before anything changes. */
 static int find_processes(struct bind *b, char **words, struct stow_err *err)
 {
 	int r = 0;
 
 	for (; *words && r == 0; words++) {
-		pid_t *pids = reallocarray(b->pids, b->n + 1, sizeof(*pids));
-		struct bound *bound;
+		struct cli_process process;
 
-		if (pids)
-			b->pids = pids;
-		bound = pids ? STOW_APPEND(b->list, b->n) : NULL;
-		if (!bound)
-			return stow_err_set(err, ENOMEM, "out of memory");
-		r = cli_process_read(b->context.root, *words, &bound->process, err);
-		b->pids[b->n - 1] = bound->process.ref.pid;
+		if (!b->thread && !cli_is_pid(*words)) {
+			r = add_container(b, *words, err);
+			continue;
+		}
+		r = cli_process_read(b->context.root, *words, &process, err);
 		if (r == 0)
-			r = check_container(b, &bound->process, err);
+			r = add_process(b, &process, err);
 	}
 	for (size_t i = 0; i < b->n && r == 0 && !stow_idset_empty(&b->mems); i++) {
 		r = find_cgroup(b, &b->list[i], err);
@@ -330,9 +370,11 @@ static int wrong(const char *why)
 
 static const struct cli_usage usage = {
 	.name = "bind",
-	.arguments = "[OPTION...] PID...",
-	.summary = "Bind running processes to CPUs and to memory",
-	.options = "  --nodes LIST   the CPUs of these nodes, and their memory\n"
+	.arguments = "[OPTION...] PID | CONTAINER...",
+	.summary = "Bind running processes to CPUs and to memory; of a container without a grant, "
+		   "all of them",
+	.options = "  --last         the container that got its grant last\n"
+		   "  --nodes LIST   the CPUs of these nodes, and their memory\n"
 		   "  --cpus LIST    these CPUs\n"
 		   "  --memory LIST  the memory of these nodes\n"
 		   "  --thread       only the threads of these numbers, not their processes\n"
@@ -348,28 +390,32 @@ int cmd_bind(int argc, char **argv)
 {
 	_cleanup_(bind_done) struct bind b = { .failed = CLI_FAILED };
 	const struct cli_option options[] = {
-		{ "nodes", .text = &b.node_list },
-		{ "cpus", .text = &b.cpu_list },
-		{ "memory", .text = &b.memory_list },
-		{ "thread", .flag = &b.thread },
-		{ "cgroup", .flag = &b.others },
-		{ "dry-run", .flag = &b.dry_run },
-		{ "json", 'J', .flag = &b.json },
-		{ "quiet", 'q', .flag = &b.quiet },
-		{ 0 },
+		{ "last", .flag = &b.last },	    { "nodes", .text = &b.node_list },
+		{ "cpus", .text = &b.cpu_list },    { "memory", .text = &b.memory_list },
+		{ "thread", .flag = &b.thread },    { "cgroup", .flag = &b.others },
+		{ "dry-run", .flag = &b.dry_run },  { "json", 'J', .flag = &b.json },
+		{ "quiet", 'q', .flag = &b.quiet }, { 0 },
 	};
 	struct stow_err err = { 0 };
+	char *last[] = { NULL, NULL };
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
-	if (argc == optind)
-		return wrong("the number of a process is missing");
+	if (argc == optind && !b.last)
+		return wrong("the number of a process, or a container, is missing");
 	if (!b.node_list && !b.cpu_list && !b.memory_list)
 		return wrong("one of --nodes, --cpus and --memory is wanted");
 	if (b.thread && b.memory_list)
 		return wrong("--memory is not for a --thread: memory nodes are those of a cgroup");
-	if (run(&b, argv + optind, &err) < 0) {
+	if (b.last) {
+		r = cli_last_word("bind", NULL, argv[optind], &last[0]);
+		if (r >= 0)
+			return r;
+	}
+	r = run(&b, b.last ? last : argv + optind, &err);
+	free(last[0]);
+	if (r < 0) {
 		(void)cli_fail(&err);
 		return b.failed;
 	}

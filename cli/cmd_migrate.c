@@ -27,7 +27,7 @@
 
 struct migrate {
 	struct cli_context context;
-	bool dry_run, json, quiet;
+	bool last, dry_run, json, quiet;
 	uint64_t batch, pause;
 	int failed;	/* the exit code of a failure */
 	char what[320]; /* "process 4711 (postgres)" */
@@ -60,6 +60,7 @@ static void migrate_done(struct migrate *m)
 
 /* --- what is asked for ------------------------------------------------------------------- */
 
+/* NULL: the last. */
 static int find_container(struct migrate *m, const char *id, struct stow_err *err)
 {
 	struct stow_record **records = NULL;
@@ -105,6 +106,7 @@ static int check_target(struct migrate *m, const struct stow_idset *to, struct s
 			    m->record ? "; numastow repin moves a container to other nodes" : "");
 }
 
+/* `words`: FROM and TO. */
 static int parse_nodes(struct migrate *m, char **words, struct stow_err *err)
 {
 	struct stow_idset there, from, to;
@@ -112,9 +114,9 @@ static int parse_nodes(struct migrate *m, char **words, struct stow_err *err)
 
 	cli_nodes_with_memory(m->context.root, &there);
 	m->failed = CLI_USAGE;
-	r = cli_parse_ids("FROM", words[1], "node", &there, &from, err);
+	r = cli_parse_ids("FROM", words[0], "node", &there, &from, err);
 	if (r == 0)
-		r = cli_parse_ids("TO", words[2], "node", &there, &to, err);
+		r = cli_parse_ids("TO", words[1], "node", &there, &to, err);
 	if (r < 0)
 		return r;
 	m->failed = CLI_FAILED;
@@ -337,14 +339,14 @@ static int print_result(const struct migrate *m)
 	return m->stayed && m->move.reasons ? CLI_PARTIAL : CLI_OK;
 }
 
-static int run(struct migrate *m, char **words, struct stow_err *err)
+/* `word`: the process or container; NULL: the last container. */
+static int run(struct migrate *m, const char *word, char **nodes, struct stow_err *err)
 {
 	int r;
 
-	r = cli_is_pid(words[0]) ? find_process(m, words[0], err)
-				 : find_container(m, words[0], err);
+	r = word && cli_is_pid(word) ? find_process(m, word, err) : find_container(m, word, err);
 	if (r == 0)
-		r = parse_nodes(m, words, err);
+		r = parse_nodes(m, nodes, err);
 	if (r == 0)
 		r = count_pages(m, m->before, err);
 	if (r < 0)
@@ -375,7 +377,7 @@ static int take_time(const char *text, void *value, struct stow_err *err)
 /* Only containers are in the ledger, which only root can read. */
 static int open_context(struct migrate *m, const char *word, struct stow_err *err)
 {
-	if (!cli_is_pid(word))
+	if (!word || !cli_is_pid(word))
 		return cli_context_open_anyway(&m->context, NULL, false, err);
 	return stow_root_open("/", &m->context.root, err);
 }
@@ -384,9 +386,10 @@ int cmd_migrate(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		.name = "migrate",
-		.arguments = "[OPTION...] PID|CONTAINER FROM TO",
+		.arguments = "[OPTION...] PID|CONTAINER|--last FROM TO",
 		.summary = "Move the pages of a process or container from nodes to nodes",
-		.options = "  --batch SIZE  how much to move between two pauses (about 100 ms of "
+		.options = "  --last        the container that got its grant last\n"
+			   "  --batch SIZE  how much to move between two pauses (about 100 ms of "
 			   "work)\n"
 			   "  --pause TIME  pause between two batches, up to 10s\n"
 			   "  --dry-run     print where the pages are, and change nothing\n"
@@ -402,6 +405,7 @@ int cmd_migrate(int argc, char **argv)
 	_cleanup_(migrate_done) struct migrate m = { .failed = CLI_FAILED,
 						     .bar.terminal = isatty(STDOUT_FILENO) };
 	const struct cli_option options[] = {
+		{ "last", .flag = &m.last },
 		{ "batch", .take = take_size, .value = &m.batch },
 		{ "pause", .take = take_time, .value = &m.pause },
 		{ "dry-run", .flag = &m.dry_run },
@@ -410,18 +414,20 @@ int cmd_migrate(int argc, char **argv)
 		{ 0 },
 	};
 	struct stow_err err = { 0 };
+	const char *word;
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
-	if (argc - optind != 3) {
-		fprintf(stderr, "numastow: migrate takes a process or container, and two lists of "
-				"nodes\n");
+	if (argc - optind != (m.last ? 2 : 3)) {
+		fprintf(stderr, "numastow: migrate takes a process or container (or --last), and "
+				"two lists of nodes\n");
 		return cli_bad_usage("migrate");
 	}
-	r = open_context(&m, argv[optind], &err);
+	word = m.last ? NULL : argv[optind++];
+	r = open_context(&m, word, &err);
 	if (r == 0)
-		r = run(&m, argv + optind, &err);
+		r = run(&m, word, argv + optind, &err);
 	if (r == 0)
 		return print_result(&m);
 	(void)cli_fail(&err);

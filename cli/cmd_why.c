@@ -81,11 +81,10 @@ int cmd_why(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (asked.last && argv[optind]) {
-		fprintf(stderr, "numastow: --last and \"%.64s\" exclude each other\n",
-			argv[optind]);
-		return cli_bad_usage("why");
-	}
+	if (asked.last)
+		r = cli_last_alone("why", argv[optind]);
+	if (r >= 0)
+		return r;
 	r = show(&asked, argv[optind], &err); /* NULL: all containers */
 	/* Only root can read the file; the agent shows it to the group `readers`. */
 	if (r == -EACCES && !asked.sysroot && !asked.last && geteuid() != 0)

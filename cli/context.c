@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cli/cli.h"
 #include "cli/container.h"
 
 static int read_config(struct cli_context *context, bool anyway, struct stow_err *err)
@@ -117,13 +118,14 @@ static size_t keep(struct stow_record **records, size_t n, const char *id)
 	return kept;
 }
 
-/* Return the id of the container that got its grant last; NULL: there is none. */
+/* Copy the id of the container that got its grant last; NULL: there is none. */
 static char *newest(struct stow_record *const *records, size_t n)
 {
 	const struct stow_record *last = NULL;
 
 	for (size_t i = 0; i < n; i++)
-		if (*records[i]->id && (!last || records[i]->created >= last->created))
+		if (*records[i]->id && !stow_record_is_share(records[i]) &&
+		    (!last || records[i]->created >= last->created))
 			last = records[i];
 	return last ? strdup(last->id) : NULL;
 }
@@ -159,6 +161,33 @@ int cli_find_records(struct cli_context *context, const char *name, struct stow_
 	*ret = records;
 	*ret_n = n;
 	return 0;
+}
+
+int cli_last_alone(const char *name, const char *word)
+{
+	if (!word)
+		return -1;
+	fprintf(stderr, "numastow: --last and \"%.64s\" exclude each other\n", word);
+	return cli_bad_usage(name);
+}
+
+int cli_last_word(const char *name, const char *sysroot, const char *word, char **ret)
+{
+	_cleanup_(cli_context_done) struct cli_context context = { 0 };
+	struct stow_record **records = NULL;
+	struct stow_err err = { 0 };
+	size_t n = 0;
+	int r = cli_last_alone(name, word);
+
+	if (r >= 0)
+		return r;
+	r = cli_context_open_anyway(&context, sysroot, false, &err);
+	if (r == 0)
+		r = cli_find_records(&context, NULL, &records, &n, &err);
+	if (r == 0 && !(*ret = strdup(records[0]->id)))
+		r = stow_err_sys(&err, ENOMEM, "containers");
+	stow_records_free(records, n);
+	return r < 0 ? cli_fail(&err) : -1;
 }
 
 void cli_audit(const struct cli_context *context, const char *action, const char *container,

@@ -19,7 +19,7 @@ static const struct cli_command commands[] = {
 	{ "run", "[OPTION...] [--] COMMAND", "Run a program on NUMA nodes granted to it",
 	  cli_become_run },
 
-	{ "show", "[OPTION...] [PID | CONTAINER | NAME]...",
+	{ "show", "[OPTION...] [--last | PID | CONTAINER | NAME]...",
 	  "Show where processes may run and allocate, and where they do", cli_become_view },
 
 	{ "ledger", "[--json]", "Show the grants of containers", cmd_ledger },
@@ -39,7 +39,7 @@ static const struct cli_command commands[] = {
 	{ "online", "[OPTION...] BLOCKS | ADDRESSES | SIZE", "Bring memory online", cmd_online },
 	{ "offline", "[OPTION...] BLOCKS | ADDRESSES | SIZE", "Take memory offline", cmd_offline },
 
-	{ "stat", "[OPTION...] [PID | CONTAINER | NAME]...",
+	{ "stat", "[OPTION...] [--last | PID | CONTAINER | NAME]...",
 	  "Show hits and misses of NUMA nodes, and on which nodes memory is", cli_become_view },
 	{ "zones", "[OPTION...] [compact NODE | reclaim NODE SIZE]",
 	  "Show memory zones, their watermarks and where these come from", cli_become_view },
@@ -47,9 +47,10 @@ static const struct cli_command commands[] = {
 	{ "top", "[OPTION...] [CONTAINER | PID]", "Show NUMA nodes and containers, live",
 	  cli_become_top },
 
-	{ "migrate", "[OPTION...] PID|CONTAINER FROM TO",
+	{ "migrate", "[OPTION...] PID|CONTAINER|--last FROM TO",
 	  "Move the pages of a process or container to other nodes", cmd_migrate },
-	{ "bind", "[OPTION...] PID...", "Bind running processes to CPUs and to memory", cmd_bind },
+	{ "bind", "[OPTION...] PID | CONTAINER...", "Bind running processes to CPUs and to memory",
+	  cmd_bind },
 
 	{ "numactl", "[OPTION...] COMMAND [ARGUMENT...]",
 	  "Run a program with a memory policy and CPUs, as numactl does", compat_numactl },
@@ -70,9 +71,9 @@ static const struct cli_command commands[] = {
 	{ "setup", "containerd|crio [OPTION...]", "Let a container runtime run the hook",
 	  cli_become_setup },
 
-	{ "containers", "[ID...]", "Show this machine's containers, as the agent sees them",
-	  cli_become_fleet },
-	{ "repin", "[OPTION...] ID", "Move a running container to other NUMA nodes",
+	{ "containers", "[--last | ID...]",
+	  "Show this machine's containers, as the agent sees them", cli_become_fleet },
+	{ "repin", "[OPTION...] ID | --last", "Move a running container to other NUMA nodes",
 	  cli_become_fleet },
 
 	{ "nodes", "[NODE...]", "Show what the fleet's machines have, and what is available",

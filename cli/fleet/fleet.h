@@ -38,7 +38,7 @@ struct fleet_options {
 	char *name, *ns, *node, *numa_nodes, *file, *request_id, *to;
 	uint64_t pods, lifetime, limit, batch, pause;
 	int strategy;
-	bool confirmed, annotation, revoke, containers, dry_run, cluster;
+	bool confirmed, annotation, revoke, containers, dry_run, cluster, last;
 	struct drain_asked drain;
 
 	bool json;
@@ -99,8 +99,9 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
 /* Return whether a container is called so: "web", or "NAMESPACE/POD/web". */
 bool fleet_is_named(const PbContainer *container, const char *text);
 /* Find the id of a container of this machine, by the agent: a whole id counts before a name, and a
- * name before the beginning of an id. A text that fits none is returned as it is. The caller frees
- * *ret. -ENOTUNIQ: there are several. */
+ * name before the beginning of an id. A text that fits none is returned as it is; NULL is the
+ * container that got its grant last. The caller frees *ret. -ENOTUNIQ: there are several; -ENOENT:
+ * no container has a grant. */
 int fleet_container_id(struct fleet *fleet, const char *text, char **ret, struct stow_err *err);
 
 /* --- requests (request.c) ------------------------------------------------- */

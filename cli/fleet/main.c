@@ -129,7 +129,10 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 		return r;
 	options->json = given[JSON];
 	options->words[options->n_words] = NULL;
-	if (options->n_words < command->min_words)
+	if (options->last && options->n_words)
+		return stow_err_set(err, EINVAL, "--last and \"%.64s\" exclude each other",
+				    options->words[0]);
+	if (options->n_words + options->last < command->min_words)
 		return stow_err_set(err, EINVAL, "%s needs %s", command->name, command->arguments);
 	if (options->n_words > command->max_words)
 		return stow_err_set(err, EINVAL, "\"%.64s\": unexpected argument",

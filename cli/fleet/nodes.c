@@ -358,7 +358,8 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	const char **ids = fleet->options->words;
 	int r = 0;
 
-	request.n_ids = fleet->options->n_words;
+	/* Without a word, words[0] is NULL: the last container. */
+	request.n_ids = fleet->options->last ? 1 : fleet->options->n_words;
 	request.ids = calloc(request.n_ids + 1, sizeof(*request.ids));
 	if (!request.ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -406,6 +407,12 @@ static int run_reservations(struct fleet *fleet, struct stow_err *err)
 	return CLI_OK;
 }
 
+static const struct stow_setting containers_settings[] = {
+	{ "last", STOW_SETTING_SWITCH, offsetof(struct fleet_options, last), 0, 0, NULL, NULL,
+	  "only the container that got its grant last" },
+	{ 0 },
+};
+
 const struct fleet_command fleet_nodes = {
 	.name = "nodes",
 	.arguments = "[NODE...]",
@@ -426,8 +433,9 @@ const struct fleet_command fleet_node = {
 
 const struct fleet_command fleet_containers = {
 	.name = "containers",
-	.arguments = "[ID...]",
+	.arguments = "[--last | ID...]",
 	.summary = "Show this machine's containers: what is promised to them, and what they use",
+	.settings = containers_settings,
 	.max_words = SIZE_MAX,
 	.peer = FLEET_AGENT,
 	.run = run_containers,

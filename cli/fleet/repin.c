@@ -15,6 +15,8 @@
 #define AT(field) offsetof(struct fleet_options, field)
 
 static const struct stow_setting repin_settings[] = {
+	{ "last", STOW_SETTING_SWITCH, AT(last), 0, 0, NULL, NULL,
+	  "the container that got its grant last" },
 	{ "to", STOW_SETTING_TEXT, AT(to), 0, 0, NULL, "NUMA_NODES",
 	  "target NUMA nodes (where there is room)" },
 	{ "batch", STOW_SETTING_SIZE, AT(batch), 4096, UINT64_C(1) << 40, NULL, "SIZE",
@@ -101,7 +103,7 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 			     .bar.terminal = isatty(STDOUT_FILENO) };
 	struct fleet_stream stream = { .message = on_progress, .ctx = &view };
 	_cleanup_free_ char *id = NULL;
-	int r = fleet_container_id(fleet, o->words[0], &id, err);
+	int r = fleet_container_id(fleet, o->words[0], &id, err); /* NULL: the last */
 
 	if (r < 0)
 		return r;
@@ -121,7 +123,7 @@ static int run_repin(struct fleet *fleet, struct stow_err *err)
 
 const struct fleet_command fleet_repin = {
 	.name = "repin",
-	.arguments = "[OPTION...] ID",
+	.arguments = "[OPTION...] ID | --last",
 	.summary = "Move a running container to other NUMA nodes, with its memory and CPUs",
 	.settings = repin_settings,
 	.min_words = 1,

@@ -64,20 +64,31 @@ int cmd_show(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"show",
-		"[OPTION...] [PID | CONTAINER | NAME]...",
+		"[OPTION...] [--last | PID | CONTAINER | NAME]...",
 		"Show where processes may run and allocate, and where they do; without an "
 		"argument, those whose CPUs, NUMA nodes or memory policy are restricted",
-		CLI_OUTPUT_HELP,
+		"      --last           the container that got its grant last\n" CLI_OUTPUT_HELP,
 		INT_MAX,
 		print_columns,
 	};
 	struct asked asked = { 0 };
-	const struct cli_option options[] = { CLI_OUTPUT_OPTIONS(&asked.out), { 0 } };
+	_cleanup_free_ char *id = NULL;
+	bool last = false;
+	const struct cli_option options[] = { { "last", .flag = &last },
+					      CLI_OUTPUT_OPTIONS(&asked.out),
+					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
 	asked.targets = argv + optind;
 	asked.n = argc - optind;
+	if (last) {
+		r = cli_last_word("show", asked.out.sysroot, asked.targets[0], &id);
+		if (r >= 0)
+			return r;
+		asked.targets = &id;
+		asked.n = 1;
+	}
 	return cli_output_run(&asked.out, show, &asked);
 }

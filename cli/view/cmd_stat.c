@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/context.h"
 #include "cli/options.h"
 #include "cli/view/output.h"
 #include "cli/view/stat_columns.h"
@@ -86,15 +87,18 @@ int cmd_stat(int argc, char **argv)
 {
 	struct asked asked = { .out = { .sysroot = "/" }, .sort = -1 };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	bool sorted = false;
+	_cleanup_free_ char *id = NULL;
+	bool sorted = false, last = false;
 	const struct cli_usage usage = {
 		.name = "stat",
-		.arguments = "[OPTION...] [PID | CONTAINER | NAME]...",
+		.arguments = "[OPTION...] [--last | PID | CONTAINER | NAME]...",
 		.summary = "Show the NUMA nodes' hits and misses; or on which nodes the memory of "
 			   "processes and\ncontainers is",
 		.options = "      --meminfo        show all fields of the nodes' meminfo\n"
 			   "      --sort NODE      sort by what is on this NUMA node\n"
-			   "      --nonzero        leave out rows that are 0\n" CLI_OUTPUT_HELP,
+			   "      --nonzero        leave out rows that are 0\n"
+			   "      --last           the container that got its grant "
+			   "last\n" CLI_OUTPUT_HELP,
 		.words = WORDS_MAX,
 		.more = more_help,
 	};
@@ -103,6 +107,7 @@ int cmd_stat(int argc, char **argv)
 		{ "sort", .flag = &sorted, .argument = true, .take = take_node,
 		  .value = &asked.sort },
 		{ "nonzero", .flag = &asked.nonzero },
+		{ "last", .flag = &last },
 		CLI_OUTPUT_OPTIONS(&asked.out),
 		{ NULL },
 	};
@@ -113,6 +118,13 @@ int cmd_stat(int argc, char **argv)
 		return code;
 	asked.words = argv + optind;
 	asked.n_words = argc - optind;
+	if (last) {
+		code = cli_last_word("stat", asked.out.sysroot, asked.words[0], &id);
+		if (code >= 0)
+			return code;
+		asked.words = &id;
+		asked.n_words = 1;
+	}
 	if (asked.meminfo && asked.n_words) {
 		fprintf(stderr, "numastow: --meminfo is about nodes, not about \"%.64s\"\n",
 			asked.words[0]);

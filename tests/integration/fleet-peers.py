@@ -519,17 +519,21 @@ def check_directives(temp):
 class FakeNodeAgent(agent_pb2_grpc.AgentServicer):
     def __init__(self):
         self.cancelled = threading.Event()
+        self.repinned = []
 
     def GetNode(self, request, context):
         return full_report("near")
 
     def ListContainers(self, request, context):
-        return agent_pb2.ListContainersResponse(containers=[node_pb2.Container(
-            id="c1", name="web", cpus="0-1", numa_nodes="0", state=node_pb2.CONTAINER_STATE_ACTIVE,
-            owner=node_pb2.CONTAINER_OWNER_KUBELET)])
+        known = [node_pb2.Container(id="c1", name="web", cpus="0-1", numa_nodes="0", state=node_pb2.CONTAINER_STATE_ACTIVE,
+                                    owner=node_pb2.CONTAINER_OWNER_KUBELET, created=2),
+                 node_pb2.Container(id="c0", name="old", cpus="2", numa_nodes="0", state=node_pb2.CONTAINER_STATE_ACTIVE, created=1),
+                 node_pb2.Container(id="c9", state=node_pb2.CONTAINER_STATE_LEASE, created=3)]
+        return agent_pb2.ListContainersResponse(containers=[c for c in known if not request.ids or c.id in request.ids])
 
     def Repin(self, request, context):
         context.add_callback(self.cancelled.set)
+        self.repinned.append(request.id)
         if request.id == "lost":
             context.abort(grpc.StatusCode.NOT_FOUND, "no container lost")
         step = agent_pb2.RepinProgress
@@ -620,6 +624,13 @@ def check_command(temp):
         check("numastow repin: its steps", result.code == 0 and all(
             w in result.out for w in ("planned", "widened", "moving", "narrowed", "4Mi", "1.500 ms")),
             result.out)
+        result = command("containers", "--last", socket=near_socket)
+        check("numastow containers --last", result.code == 0 and "c1" in result.out and "c0" not in result.out, result)
+        result = command("repin", "--last", socket=near_socket)
+        check("numastow repin --last", result.code == 0 and "narrowed" in result.out and near.repinned[-1] == "c1", result)
+        for words in (("containers", "--last", "c0"), ("repin", "--last", "c0"), ("repin",)):
+            result = command(*words, socket=near_socket)
+            check(f"numastow {' '.join(words)}: which", result.code == 2 and not result.out and "--last" in result.err, result)
         result = command("repin", "web", socket=near_socket)
         check("numastow repin: by name", result.code == 0 and "narrowed" in result.out, result)
         for schema, *words in (("node", "node"), ("containers", "containers"), ("repin", "repin", "c1")):

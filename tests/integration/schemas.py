@@ -301,6 +301,7 @@ def check_machines(temp):
         at = ("--json", "--sysroot", machine.path)
         ask("show", "show", *at, "web", "800")
         ask("stat-programs", "stat", *at, "800", codes=(0, 64))
+        ask("stat-programs", "stat", *at, "--last", codes=(0, 64))
         write_pages(machine, machine.file(machine.cgroup_dir("memory", "web")))
         ask("blocks", "blocks", *at, "--all", "--owners")
         for kind in ("latency", "capacity"):

@@ -86,8 +86,6 @@ def on_this_machine():
 def on_a_simulated_machine(folder):
     machine = Machine(f"{folder}/machine")
     machine.container("db", {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/nodes": "1"})
-    check("a container is placed", hook(machine, "apply", machine.state("db")).code == 0)
-    pid, cpus = machine.containers["db"]["pid"], machine.cpuset("db")
 
     def thread(allowed, node):
         task = f"/proc/{pid}/task/{pid}"
@@ -99,7 +97,15 @@ def on_a_simulated_machine(folder):
         done = show("--sysroot", machine.path, "--json", "db")
         return done.code, json.loads(done.out)["processes"][0]
 
+    check("there is no last container", (done := show("--sysroot", machine.path, "--last")).one_line() and
+          "no container has a grant" in done.err, done)
+    check("a container is placed", hook(machine, "apply", machine.state("db")).code == 0)
+    pid, cpus = machine.containers["db"]["pid"], machine.cpuset("db")
     code, found = thread(cpus, 1)
+    last = json.loads(show("--sysroot", machine.path, "--json", "--last").out)["processes"]
+    same("the last container", last, [found])
+    done = show("--sysroot", machine.path, "--last", "db")
+    check("the last, and another", done.code == 2 and not done.out and "exclude" in done.err, done)
     same("by a container's name: what it was promised", [parse_list(found["promised_cpus"]), found["promised_mems"]], [cpus, "1"])
     same("it is in place", [code, found["in_place"], found["container"]], [0, True, "db"])
     same("the policy is the stack's, not another mapping's", found["threads"][0]["policy"], "bind:1")

@@ -157,6 +157,9 @@ containers()
 	code 1 "$numastow" bind --cpus "$second" "$pid"
 	has "process $pid is in container box, .* numastow repin box"
 	code 1 "$numastow" bind --nodes 1 --cgroup "$pid"
+	code 1 "$numastow" bind --nodes 1 --last
+	has "process $pid is in container box, .* numastow repin box"
+	code 1 "$numastow" bind --nodes 1 box
 	eq "nothing has changed" "$(allowed_mems "$pid")" 0
 	all_as_promised "after binding was refused" 10
 	stop box
@@ -164,7 +167,7 @@ containers()
 		--annotation numastow.io/nodes=0-1 --annotation numastow.io/policy=best-effort
 	pid=$(container_pid wide)
 	eventually 10 grep -q touched "$vm_work/wide.out"
-	moves "$numastow" migrate wide 0 1
+	moves "$numastow" migrate --last 0 1
 	eq "a container's pages move within its nodes" "$(mib "$pid")" "1:8 "
 	stop wide
 }
@@ -229,6 +232,29 @@ memory()
 	let_go
 }
 
+# By the name of a container that has no grant.
+unmanaged()
+{
+	local id
+	id=$(printf 'c0%.0s' {1..32})
+	mkdir "$cgroups/docker"
+	[[ ! -e $cgroups/cgroup.subtree_control ]] || echo +cpuset >"$cgroups/cgroup.subtree_control"
+	echo "$all_cpus" >"$cgroups/docker/cpuset.cpus"
+	echo "$all_mems" >"$cgroups/docker/cpuset.mems"
+	[[ ! -e $cgroups/cgroup.subtree_control ]] || echo +cpuset >"$cgroups/docker/cgroup.subtree_control"
+	hold in_group "docker/$id" "$all_cpus" "$all_mems"
+	code 1 "$numastow" bind --cpus "$second" nosuch
+	has 'no container "nosuch"'
+	code 1 "$numastow" bind --thread --cpus "$second" "${id:0:12}"
+	has 'not the number of a process'
+	moves "$numastow" bind --nodes "$far" "${id:0:12}"
+	eq "a container's CPUs" "$(allowed_cpus "$pid")" "$(cat "/sys/devices/system/node/node$far/cpulist")"
+	eq "its nodes and pages" "$(allowed_mems "$pid") $(mib "$pid")" "$far $far:8 "
+	let_go
+	eventually 10 rmdir "$cgroups/docker/$id"
+	rmdir "$cgroups/docker"
+}
+
 case $VM_SHAPE in
 v2-4n) far=2 second=1 many=3 all_cpus=0-7 all_mems=0-3 ;;
 *) far=1 second=1 many=5 all_cpus=0-7 all_mems=0-1 ;;
@@ -239,5 +265,6 @@ if [[ $VM_SHAPE == v2-4n ]]; then
 fi
 threads
 memory
+unmanaged
 containers
 vm_summary
