@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""How long after a memory block comes online, or goes offline, the API server has the machine's changed slice; both by one
+clock, in the virtual machine.
+
+usage: slice_delay.py KUBECONFIG RUNS     prints "online" or "offline", and microseconds: the kernel's own, and all
+"""
+import base64
+import glob
+import json
+import ssl
+import sys
+import time
+import urllib.request
+
+SLICES = "/apis/resource.k8s.io/v1/resourceslices"
+QUIET = 1  # second, in which the agent makes one change of several
+
+
+def ask(config, query):
+    cluster, token = config["clusters"][0]["cluster"], config["users"][0]["user"]["token"]
+    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    request = urllib.request.Request(f"{cluster['server']}{SLICES}{query}", headers={"Authorization": f"Bearer {token}"})
+    return urllib.request.urlopen(request, timeout=300, context=context)
+
+
+def memory(one):
+    """{device: memory} of a slice, or of none."""
+    if one["spec"].get("driver") != "numastow.io":
+        return None
+    return {d["name"]: d.get("capacity", {}).get("memory", {}).get("value") for d in one["spec"].get("devices", [])}
+
+
+def changed(events, before):
+    """The next content that differs."""
+    for line in events:
+        found = memory(json.loads(line)["object"])
+        if found and found != before:
+            return found
+    raise EOFError("the watch has ended")
+
+
+def measure(kubeconfig, runs):
+    with open(kubeconfig, encoding="ascii") as handle:
+        config = json.load(handle)
+    blocks = [p for p in glob.glob("/sys/devices/system/memory/memory*/state") if open(p, encoding="ascii").read() == "offline\n"]
+    with ask(config, "") as answer:
+        whole = json.load(answer)
+    last = next(filter(None, map(memory, whole["items"])))
+    version, block = whole["metadata"]["resourceVersion"], max(blocks)
+    with ask(config, f"?watch=1&resourceVersion={version}") as events:
+        for _ in range(runs):
+            for state, word in (("online", "online_movable"), ("offline", "offline")):
+                time.sleep(QUIET)
+                began = time.monotonic()
+                with open(block, "w", encoding="ascii") as out:
+                    out.write(word)
+                written = time.monotonic()
+                last = changed(events, last)
+                print(state, round((written - began) * 1e6), round((time.monotonic() - began) * 1e6), flush=True)
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1], int(sys.argv[2]))
