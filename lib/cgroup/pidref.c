@@ -5,19 +5,31 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
 
-int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
-		     struct stow_err *err)
+#define FORKED_ONLY 0x40 /* PF_FORKNOEXEC in Linux' include/linux/sched.h */
+
+/* What numastow needs of /proc/PID/stat (proc(5)). */
+struct status {
+	char state;
+	uint64_t flags; /* PF_... */
+	uint64_t start;
+};
+
+static int not_understood(pid_t pid, struct stow_err *err)
+{
+	return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
+}
+
+static int read_status(struct stow_root *root, pid_t pid, struct status *ret, struct stow_err *err)
 {
 	char buf[4096], *p, *save = NULL;
-	struct stow_pidref ref = { .pid = pid };
-	char state = 0;
-	int r, field;
+	int r, field = 3;
 
 	r = stow_root_read_buf(root, buf, sizeof(buf), err, "/proc/%d/stat", (int)pid);
 	if (r == -ENOENT || r == -ESRCH)
@@ -27,27 +39,50 @@ int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
 	/* Field 2, the command name, may contain anything, also ')': it ends at the last one. */
 	p = strrchr(buf, ')');
 	if (!p)
-		return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
-	field = 3;
+		return not_understood(pid, err);
 	for (char *word = strtok_r(p + 1, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		if (field == 3)
-			state = *word;
-		if (field++ == 22) {
-			r = stow_parse_u64(word, UINT64_MAX, &ref.start, err);
+			ret->state = *word;
+		if (field == 9 || field == 22) {
+			r = stow_parse_u64(word, UINT64_MAX, field == 9 ? &ret->flags : &ret->start,
+					   err);
 			if (r < 0)
 				return r;
-			if (state == 'Z' || state == 'X')
-				return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
-			*ret = ref;
-			return 0;
 		}
+		if (field++ == 22)
+			return 0;
 	}
-	return stow_err_set(err, EINVAL, "/proc/%d/stat is not understood", (int)pid);
+	return not_understood(pid, err);
+}
+
+int stow_pidref_read(struct stow_root *root, pid_t pid, struct stow_pidref *ret,
+		     struct stow_err *err)
+{
+	struct status status = { 0 };
+	int r = read_status(root, pid, &status, err);
+
+	if (r < 0)
+		return r;
+	if (status.state == 'Z' || status.state == 'X')
+		return stow_err_set(err, ESRCH, "process %d has ended", (int)pid);
+	*ret = (struct stow_pidref){ .pid = pid, .start = status.start };
+	return 0;
+}
+
+bool stow_process_is_created(struct stow_root *root, pid_t pid)
+{
+	struct status status = { 0 };
+	struct stat own, machines;
+
+	return read_status(root, pid, &status, NULL) == 0 && (status.flags & FORKED_ONLY) &&
+	       stow_root_stat(root, &own, NULL, "/proc/%d/root", (int)pid) == 0 &&
+	       stow_root_stat(root, &machines, NULL, "/proc/1/root") == 0 &&
+	       own.st_dev == machines.st_dev && own.st_ino == machines.st_ino;
 }
 
 bool stow_pidref_alive(struct stow_root *root, const struct stow_pidref *ref)
 {
-	struct stow_pidref now;
+	struct stow_pidref now = { 0 };
 	int r;
 
 	if (ref->pid <= 0)
@@ -61,7 +96,7 @@ bool stow_pidref_alive(struct stow_root *root, const struct stow_pidref *ref)
 int stow_pidref_signal(struct stow_root *root, const struct stow_pidref *ref, int signal)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct stow_pidref now;
+	struct stow_pidref now = { 0 };
 	int r;
 
 	if (ref->pid <= 0)

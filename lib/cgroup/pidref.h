@@ -30,3 +30,12 @@ bool stow_pidref_alive(struct stow_root *root, const struct stow_pidref *ref);
 /* Send a signal to exactly that process (pidfd_open(2), Linux 5.3), on the live machine. -ESRCH: it
  * has ended, even if another process has its number by now. */
 int stow_pidref_signal(struct stow_root *root, const struct stow_pidref *ref, int signal);
+
+/*
+ * Return whether the process is a container's first one while its runtime creates the container: it
+ * has executed no program since it was forked (flags in /proc/PID/stat, proc(5)), and its root
+ * directory is still the machine's. The runtime runs createRuntime hooks in this state, before
+ * pivot_root(2) (OCI runtime-spec, config.md). A restored process has executed no program either,
+ * but has the container's root directory. False when it is not known.
+ */
+bool stow_process_is_created(struct stow_root *root, pid_t pid);

@@ -260,6 +260,28 @@ static int check_inner(const struct known *known, const struct item *item,
 	return r == -ENOENT ? 0 : r; /* it has ended meanwhile */
 }
 
+/* Return 1 when the container's hook has entered a record since the ledger was read, else 0. */
+static int has_record_now(const struct known *known, const struct stow_discovered *container,
+			  struct stow_err *err)
+{
+	struct stow_record **records = NULL;
+	bool found = false;
+	size_t n = 0;
+	int r;
+
+	if (!known->context->ledger)
+		return 0;
+	r = stow_ledger_records(known->context->ledger, container->id, &records, &n, err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct stow_cgroup_id *cgroup = &records[i]->cgroup;
+
+		found |= cgroup->at[STOW_CGROUP_CPUSET].inode == container->inode ||
+			 stow_discover_is_inner(container, stow_cgroup_id_path(cgroup));
+	}
+	stow_records_free(records, n);
+	return r < 0 ? r : found;
+}
+
 static int look_at(const struct known *known, const struct stow_discovered *container,
 		   struct stow_adoption *result, struct stow_err *err)
 {
@@ -274,6 +296,11 @@ static int look_at(const struct known *known, const struct stow_discovered *cont
 	r = stow_discover_read(known->context->root, container, &found, err);
 	if (r <= 0)
 		return r;
+	r = has_record_now(known, container, err);
+	if (r != 0) {
+		stow_unmanaged_done(&found);
+		return r < 0 ? r : 0;
+	}
 	no_cpuset = !found.cgroup.at[STOW_CGROUP_CPUSET].version;
 	enters = !no_cpuset && (!config || config->adopt);
 	r = enters ? enter(known, &found, err) : 1;

@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/pidref.h"
+#include "cgroup/procs.h"
 
 #define INNER "/container" /* crun's, below the scope that systemd made */
 
@@ -278,6 +280,25 @@ static int read_given(const struct stow_cgroup *cgroup, struct stow_idset *ret,
 	return 0;
 }
 
+/* Return whether its runtime still creates the container: its hooks may not have run. A process
+ * that ends meanwhile says nothing. */
+static bool is_created(struct stow_root *root, const struct stow_cgroup *cgroup)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	bool created = false;
+	size_t n = 0;
+
+	if (stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (stow_process_is_created(root, pids[i]))
+			created = true;
+		else if (stow_root_exists(root, "/proc/%d", (int)pids[i]) != 0)
+			return false;
+	}
+	return created;
+}
+
 int stow_discover_read(struct stow_root *root, const struct stow_discovered *container,
 		       struct stow_unmanaged *ret, struct stow_err *err)
 {
@@ -288,8 +309,8 @@ int stow_discover_read(struct stow_root *root, const struct stow_discovered *con
 	r = open_cgroup(root, container, &cgroup, err);
 	if (r == 0)
 		r = stow_cgroup_has_processes(cgroup, err);
-	if (r <= 0)
-		return r == -ESRCH ? 0 : r;
+	if (r <= 0 || is_created(root, cgroup))
+		return r == -ESRCH || r > 0 ? 0 : r;
 	snprintf(found.id, sizeof(found.id), "%s", container->id);
 	if (cgroup->at[STOW_CGROUP_CPUSET].version)
 		r = read_given(cgroup, &found.given, err);

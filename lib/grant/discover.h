@@ -50,8 +50,9 @@ int stow_discover(struct stow_root *root, bool (*is_none)(void *ctx, const char 
 /*
  * Read what an entry needs: the identity of the cgroup in all hierarchies, and the CPUs that the
  * container was given. On cgroup v1, where a set is never empty, these are none when the set equals
- * that of the cgroup above. Return 1, or 0 when the container has no processes or is gone. A
- * hierarchy without the cpuset controller gets version 0.
+ * that of the cgroup above. Return 1, or 0 when the container has no processes, is gone, or is
+ * still created by its runtime (stow_process_is_created()). A hierarchy without the cpuset
+ * controller gets version 0.
  *
  * crun keeps a container under systemd in SCOPE/container: that is the container's cgroup when the
  * scope has no other cgroup and no process, as crun leaves it.

@@ -456,6 +456,50 @@ static void an_id_that_is_there_twice_is_two(void **state)
 	collect(p, 0, true);
 }
 
+/* Its flags in /proc/PID/stat, and whether it has the machine's root directory. */
+static void make_process(struct tree *t, int pid, unsigned int flags, bool machines_root)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	tree_write(t, path, "%d (runc:[2:INIT]) S 1 1 1 0 -1 %u 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0\n",
+		   pid, flags);
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	if (stow_root_exists(t->root, "%s", path))
+		tree_remove(t, path);
+	tree_link(t, path, machines_root ? "/" : "/rootfs");
+}
+
+/* Its hook is still to run: until then it is not said to have been started without. */
+static void one_that_is_created_is_not_entered(void **state)
+{
+	enum { NO_EXEC = 0x400140, EXECUTED = 0x400100 };
+	struct played *p = *state;
+
+	tree_mkdir(p->t, "/rootfs");
+	make_process(p->t, 1, EXECUTED, true);
+	make(p->t, "/docker", true, "");
+	make(p->t, "/docker/" ID_A, true, "");
+	tree_write(p->t, CGROUP "/docker/" ID_A "/cgroup.procs", "70\n");
+	make_process(p->t, 70, NO_EXEC, true);
+	collect(p, 0, true);
+	assert_int_equal(entries(p), 0);
+	/* A process of the runtime that has ended since. */
+	tree_write(p->t, CGROUP "/docker/" ID_A "/cgroup.procs", "70\n71\n");
+	collect(p, 0, true);
+	/* After pivot_root(2), as it is for one that was restored from a checkpoint. */
+	make_process(p->t, 70, NO_EXEC, false);
+	collect(p, 1, true);
+	assert_int_equal(entries(p), 1);
+	/* A virtual machine's monitor has the machine's root directory. */
+	make(p->t, "/docker/" ID_B, true, "");
+	tree_write(p->t, CGROUP "/docker/" ID_B "/cgroup.procs", "72\n73\n");
+	make_process(p->t, 72, EXECUTED, true);
+	make_process(p->t, 73, NO_EXEC, true);
+	collect(p, 1, true);
+	assert_int_equal(entries(p), 2);
+}
+
 static void the_administrator_may_say_no(void **state)
 {
 	struct played *p = *state;
@@ -563,6 +607,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_level_that_was_made_up_is_left, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(an_id_that_is_there_twice_is_two, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(one_that_is_created_is_not_entered, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(the_administrator_may_say_no, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_has_no_cpuset_is_said, set_up, tear_down),
