@@ -24,6 +24,7 @@ def measure_kernel_view(cli, runs, times, head, say, table):
                  (["show", pid], ["hwloc-ps", "--pid", pid], "<= 1x"),
                  (["blocks"], ["lsmem", "--all"], "<= 1x"),
                  (["topology"], ["numactl", "-H"], "<= 1x"),
+                 (["topology"], ["lstopo-no-graphics"], "<= 1x"),
                  (["topology", "--table"], ["lscpu", "--extended"], "<= 1x")]
         jobs, known = [], []
         for ours, theirs, wanted in pairs:
@@ -32,7 +33,8 @@ def measure_kernel_view(cli, runs, times, head, say, table):
                 continue
             names = [" ".join(w if w != str(process.pid) else "PID" for w in words) for words in (["numastow", *ours], theirs)]
             known.append((*names, wanted))
-            jobs.append((names[0], "/dev/null", "", [cli, *ours]))
+            if names[0] not in [job[0] for job in jobs]:
+                jobs.append((names[0], "/dev/null", "", [cli, *ours]))
             if names[1] not in [job[0] for job in jobs]:
                 jobs.append((names[1], "/dev/null", "", [shutil.which(theirs[0]), *theirs[1:]]))
         say(f"What the kernel has, as text ({runs} runs each, in turn)")
@@ -40,8 +42,13 @@ def measure_kernel_view(cli, runs, times, head, say, table):
         process.kill()
     rows, shown = [head], set()
     for ours, theirs, wanted in known:
-        rows.append(found[ours].row(found[ours].beside(found[theirs], theirs.split()[0]), wanted))
+        row = found[ours].row(found[ours].beside(found[theirs], theirs.split()[0]), wanted)
+        # A command with several peers: its own figures once.
+        rows.append(row if ours not in shown else [ours, *[""] * (len(head) - 3), *row[-2:]])
+        shown.add(ours)
         if theirs not in shown:
             rows.append(found[theirs].row())
             shown.add(theirs)
     table(rows)
+    say("topology also reads caches, devices, the state of each memory block and the ledger; numactl -H reads none of these, "
+        "lstopo the first two. zones also reads settings and kernel threads, and computes; cat reads its two files.\n")
