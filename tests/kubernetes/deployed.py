@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """deploy/kubernetes as it is, on a stock Kubernetes with a NUMA virtual machine: `kubectl apply -k`, the agent in its pod,
-with its own service account, capabilities and policies; a pod with a claim; an update; the removal.
+with its own service account, capabilities and policies; a pod with a claim; an update and its undoing; the removal.
 
 usage: tests/kubernetes/deployed.py [--systemd]
 
@@ -20,6 +20,7 @@ from harness import BUILD, PROJECT, check, finish, same
 from image import write_image
 from vm import Machine, Unavailable, make_image
 
+NAME = "localhost/numastow"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 NODE = "/api/v1/nodes/numa"
 # DAC_OVERRIDE, KILL, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYSLOG: linux/capability.h
@@ -138,22 +139,32 @@ class Deployed:
         return True
 
     def update(self):
-        """A new pod beside the old one, while a pod with a claim runs."""
-        old, container = self.agents(), self.c.container("a")
-        done = self.c.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset/numastow-agent")
-        check("an update begins", done.returncode == 0, done.stderr)
-        new = eventually(lambda: [a for a in self.agents() if a not in old] if len(self.agents()) == 1 else None)
-        check("the new agent's pod takes the old one's place", new, (self.agents(), self.said()))
-        check("kubelet knows it by a socket of its own",
-              eventually(lambda: new and self.m.out("ls /var/lib/kubelet/plugins_registry").split() ==
-                         [f"numastow.io-{new[0][1]}-reg.sock"]), self.m.out("ls /var/lib/kubelet/plugins_registry"))
-        same("the running pod has not noticed", self.c.container("a"), container)
-        check("both NUMA nodes are published", eventually(lambda: len(self.test.published()) == 2), self.said())
+        """To another image and back, while pods with claims run."""
+        self.rolls("an update", "set", "image", "daemonset/numastow-agent", f"*={NAME}:next")
         self.test.make("b", cpus=2)
         self.test.placed("a pod after the update", "b", 2)
         self.test.promises("after an update")
+        self.rolls("its undoing", "rollout", "undo", "daemonset/numastow-agent")
         check("the first is deleted, and its lease", self.test.remove("a") and eventually(lambda: len(
             [r for r in self.test.records() if r["state"] == "lease"]) == 1), self.test.records())
+        self.test.make("c", cpus=3)
+        self.test.placed("a pod after the undoing", "c", 3)
+        self.test.promises("after the undoing")
+        check("it is deleted", self.test.remove("c"), self.c.said("c"))
+
+    def rolls(self, what, *words):
+        """A new pod beside the old one takes its place."""
+        old = self.agents()
+        containers = {pod: self.c.container(pod) for pod in ("a", "b")}
+        done = self.c.kubectl("-n", NAMESPACE, *words)
+        check(f"{what} begins", done.returncode == 0, done.stderr)
+        new = eventually(lambda: [a for a in self.agents() if a not in old] if len(self.agents()) == 1 else None)
+        check(f"{what}: the new agent's pod takes the old one's place", new, (self.agents(), self.said()))
+        check("kubelet knows it by a socket of its own",
+              eventually(lambda: new and self.m.out("ls /var/lib/kubelet/plugins_registry").split() ==
+                         [f"numastow.io-{new[0][1]}-reg.sock"]), self.m.out("ls /var/lib/kubelet/plugins_registry"))
+        same("the running pods have not noticed", {pod: self.c.container(pod) for pod in containers}, containers)
+        check("both NUMA nodes are published", eventually(lambda: len(self.test.published()) == 2), self.said())
 
     def removal(self):
         """The agent goes; a container restarts, and ends."""
@@ -191,8 +202,8 @@ def main():
     subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
     make_image(f"{folder}/image.tar")
     with open(f"{PROJECT}/VERSION", encoding="ascii") as handle:
-        name = f"localhost/numastow:{handle.read().strip()}"
-    write_image(f"{folder}/numastow.tar", name, {
+        names = f"{NAME}:{handle.read().strip()}", f"{NAME}:next"
+    write_image(f"{folder}/numastow.tar", names, {
         **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
         "/usr/bin/numastow": f"{BUILD}/numastow", "/usr/sbin/numastow-agent": f"{BUILD}/numastow-agent",
         "/usr/libexec/numastow/numastow-hook": f"{BUILD}/numastow-hook",

@@ -31,8 +31,8 @@ def data_of(tar, name, data):
     tar.addfile(entry, io.BytesIO(data))
 
 
-def write_image(path, name, programs, links=()):
-    """`programs`: {path in the image: path here}; links: (path, target)."""
+def write_image(path, names, programs, links=()):
+    """The image has all these names. `programs`: {path in the image: path here}; links: (path, target)."""
     layer = f"{path}.layer"
     files = dict(programs)
     for program in programs.values():
@@ -54,7 +54,7 @@ def write_image(path, name, programs, links=()):
     config = {"architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"), "os": "linux",
               "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
               "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    manifest = [{"Config": "config.json", "RepoTags": list(names), "Layers": ["layer.tar"]}]
     with tarfile.open(path, mode="w") as tar:
         data_of(tar, "config.json", json.dumps(config).encode())
         tar.add(layer, "layer.tar")
