@@ -14,6 +14,7 @@
 static const struct cli_command commands[] = {
 	{ "status", "[OPTION...]", "Show whether containers are placed here, and what to do",
 	  cli_become_view },
+	{ "config", "check [OPTION...] [FILE]", "Check configuration files", cli_become_view },
 	{ "topology", "[--json] [--sysroot DIR]",
 	  "Show the machine's NUMA nodes and what they have", cmd_topology },
 	{ "run", "[OPTION...] [--] COMMAND", "Run a program on NUMA nodes granted to it",

@@ -101,3 +101,10 @@ int cli_ask(const char *const *argv, unsigned int seconds, char *out, size_t out
 	stow_close_ptr(&streams[1].fd);
 	return r == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
+
+const char *cli_without_program(const char *message)
+{
+	const char *behind = strstr(message, ": ");
+
+	return behind && strncmp(message, "numastow", 8) == 0 ? behind + 2 : message;
+}

@@ -12,3 +12,7 @@
  * it cannot be started, was killed by a signal, or took longer than `seconds`. */
 int cli_ask(const char *const *argv, unsigned int seconds, char *out, size_t out_size, char *err,
 	    size_t err_size);
+
+/* Return a message without the name of the program of ours that begins it, as in
+ * "numastow-agent: ...". */
+const char *cli_without_program(const char *message);

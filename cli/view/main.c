@@ -16,6 +16,7 @@ static const struct {
 	{ "show", cmd_show },	      { "stat", cmd_stat },	  { "topology", cmd_topology },
 	{ "zones", cmd_zones },	      { "measure", cmd_measure }, { "hugepages", cmd_hugepages },
 	{ "settings", cmd_settings }, { "doctor", cmd_doctor },	  { "status", cmd_status },
+	{ "config", cmd_config },
 };
 
 int main(int argc, char **argv)

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/view/ask.h"
+#include "cli/view/config_check.h"
 #include "cli/view/status.h"
 #include "place/config.h"
 
@@ -66,13 +67,6 @@ static void join_lines(char *text, size_t size)
 	}
 }
 
-static const char *without_prefix(const char *text)
-{
-	const char *behind = strstr(text, ": ");
-
-	return behind && strncmp(text, "numastow", 8) == 0 ? behind + 2 : text;
-}
-
 /* Ask numastow-setup, which knows each runtime's configuration. `record`: a file that exists once a
  * runtime was set up; NULL: it always should be. */
 static void look_at_runtime(struct status *status, int part, const char *runtime,
@@ -106,11 +100,11 @@ static void look_at_runtime(struct status *status, int part, const char *runtime
 			   meant ? "does not run the hook: %s" : "is not set up: %s", out);
 	else if (code == 1 && !meant)
 		status_set(status, part, STATUS_OFF, command, "is not set up: %s",
-			   without_prefix(err));
+			   cli_without_program(err));
 	else
 		status_set(status, part, code < 0 ? STATUS_UNKNOWN : STATUS_BAD, command,
 			   "cannot be checked: %s",
-			   *err ? without_prefix(err) : "numastow-setup did not answer");
+			   *err ? cli_without_program(err) : "numastow-setup did not answer");
 }
 
 static void look_at_hooks(struct status *status)
@@ -142,55 +136,29 @@ static int look_at_config(struct status *status)
 	return 0;
 }
 
-/* Find a daemon: beside this program, or in the sbin of the same prefix. */
-static const char *daemon_path(const char *name, char *buf, size_t size)
-{
-	char *end;
-
-	stow_helper_path(name, buf, size);
-	if (access(buf, X_OK) == 0)
-		return buf;
-	snprintf(buf, size, "%s", STOW_LIBEXECDIR);
-	for (int up = 0; up < 2 && (end = strrchr(buf, '/')); up++)
-		*end = '\0';
-	stow_text_clean(buf, size - 1);
-	snprintf(buf + strlen(buf), size - strlen(buf), "/sbin/%s", name);
-	return buf;
-}
-
 /* Have the program check a file that it reads itself. */
-static void look_at_file(struct status *status, int part, const char *file, const char *program,
-			 bool daemon)
+static void look_at_file(struct status *status, int part, const struct config_file *file)
 {
-	char path[4096], config[4200], out[STATUS_TEXT], err[STATUS_TEXT];
-	const char *argv[] = { daemon ? daemon_path(program, path, sizeof(path))
-				      : stow_helper_path(program, path, sizeof(path)),
-			       daemon ? "--check-config" : "check-config", "--config", config,
-			       NULL };
-	int code, there = stow_root_exists(status->root, "/etc/numastow/%s", file);
+	char path[4200], text[STATUS_TEXT];
+	int r, there = stow_root_exists(status->root, "/etc/numastow/%s", file->name);
 
 	if (there <= 0) {
 		status_set(status, part, there < 0 ? STATUS_UNKNOWN : STATUS_OFF, NULL,
 			   there < 0 ? "cannot be read" : "none: the defaults apply");
 		return;
 	}
-	snprintf(config, sizeof(config), "%s/etc/numastow/%s",
-		 strcmp(status->sysroot, "/") == 0 ? "" : status->sysroot, file);
-	if (access(argv[0], X_OK) < 0) {
-		status_set(status, part, STATUS_UNKNOWN, NULL, "%s is not installed here", program);
-		return;
-	}
-	code = cli_ask(argv, ASK_SECONDS, out, sizeof(out), err, sizeof(err));
-	join_lines(err, sizeof(err));
-	if (code == 0)
+	snprintf(path, sizeof(path), "%s/etc/numastow/%s",
+		 strcmp(status->sysroot, "/") == 0 ? "" : status->sysroot, file->name);
+	r = config_check(file, path, text, sizeof(text));
+	join_lines(text, sizeof(text));
+	if (r == 0)
 		status_set(status, part, STATUS_GOOD, NULL, "valid");
-	else if (strstr(err, "Permission denied"))
+	else if (r == -EACCES)
 		status_set(status, part, STATUS_UNKNOWN, NULL, "only root can check it");
-	else if (code < 0)
-		status_set(status, part, STATUS_UNKNOWN, NULL, "%s did not answer", program);
+	else if (r < 0)
+		status_set(status, part, STATUS_UNKNOWN, NULL, "%s", text);
 	else
-		status_set(status, part, STATUS_BAD, "mend the line that is named", "%s",
-			   *err ? without_prefix(err) : "invalid");
+		status_set(status, part, STATUS_BAD, "mend the line that is named", "%s", text);
 }
 
 /* --- nodes, grants, history ---------------------------------------------------------- */
@@ -282,9 +250,9 @@ int status_look(struct status *status, struct stow_err *err)
 	    stow_topology_read(status->root, STOW_TOPOLOGY_ALL, &status->topology, NULL) == -ENOMEM)
 		return stow_err_sys(err, ENOMEM, "reading the status");
 	look_at_mode(status);
-	look_at_file(status, STATUS_AGENT_YAML, "agent.yaml", "numastow-agent", true);
-	look_at_file(status, STATUS_SCHEDULER_YAML, "scheduler.yaml", "numastow-scheduler", true);
-	look_at_file(status, STATUS_CLIENT_YAML, "client.yaml", "numastow-fleet", false);
+	look_at_file(status, STATUS_AGENT_YAML, &config_files[CONFIG_AGENT]);
+	look_at_file(status, STATUS_SCHEDULER_YAML, &config_files[CONFIG_SCHEDULER]);
+	look_at_file(status, STATUS_CLIENT_YAML, &config_files[CONFIG_CLIENT]);
 	look_at_ledger(status);
 	return 0;
 }

@@ -13,5 +13,6 @@ int cmd_hugepages(int argc, char **argv);
 int cmd_settings(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 /* Of numastow-top (cli/top). */
 int cmd_top(int argc, char **argv);

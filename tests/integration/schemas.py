@@ -302,6 +302,9 @@ def check_machines(temp):
         ask("show", "show", *at, "web", "800")
         ask("stat-programs", "stat", *at, "800", codes=(0, 64))
         ask("stat-programs", "stat", *at, "--last", codes=(0, 64))
+        machine.write("/etc/numastow/client.yaml", "timeout: late\n")
+        ask("config-check", "config", "check", *at, codes=(1,))
+        os.unlink(machine.file("/etc/numastow/client.yaml"))
         write_pages(machine, machine.file(machine.cgroup_dir("memory", "web")))
         ask("blocks", "blocks", *at, "--all", "--owners")
         for kind in ("latency", "capacity"):

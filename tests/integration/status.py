@@ -123,6 +123,49 @@ def check_configuration(temp):
         same("the mode", said(machine)[1]["mode"], "observe")
 
 
+def check_command(temp):
+    """numastow config check."""
+    machine = make(temp)
+
+    def config(*words):
+        return run([NUMASTOW, "config", "check", *words], "")
+
+    at = ("--sysroot", machine.path)
+    done = config(*at)
+    check("config check: without files the defaults apply", done.code == 0 and "defaults apply" in done.out, done)
+    done = config(*at, "--agent")
+    check("config check: one that is asked for must be there", done.one_line() and "agent.yaml" in done.err, done)
+    texts = {"config.yaml": ("hook", "mode: observe\n", "# of this machine\nmode: maybe\n"),
+             "agent.yaml": ("agent", "poll-interval: 2s\n", "\npoll-interval: soon\n"),
+             "scheduler.yaml": ("scheduler", "log-level: info\n", "\nlog-level: loud\n"),
+             "client.yaml": ("client", "timeout: 5s\n", "\ntimeout: late\n")}
+    for name, (option, good, bad) in texts.items():
+        path = machine.file(f"/etc/numastow/{name}")
+        machine.write(f"/etc/numastow/{name}", good)
+        for words in (at, (*at, f"--{option}"), (path,)):
+            done = config(*words)
+            check(f"config check: a valid {name}, {words[-1]}", done.code == 0 and f"{path}: valid\n" in done.out, done)
+        check(f"config check: nothing to say of {name}", (done := config("--quiet", path)).code == 0 and not done.out, done)
+        machine.write(f"/etc/numastow/{name}", bad)
+        word = bad.split()[-1]
+        for words in (at, (*at, f"--{option}"), (path,)):
+            done = config(*words)
+            check(f"config check: an invalid {name}, {words[-1]}", done.code == 1 and f"{path}:2" in done.err and word in done.err and
+                  done.err.startswith("numastow: ") and done.err.count("\n") == 1, done)
+        answer = json.loads(config(*at, "--json").out)["files"]
+        same(f"config check: JSON of {name}", [f["valid"] for f in answer if f["file"] == path], [False])
+        check("config check: with the fault", [word in f["fault"] for f in answer if f["file"] == path] == [True], answer)
+        machine.write(f"/etc/numastow/{name}", good)
+        machine.write(f"/etc/numastow/new-{option}", good)
+        done = config(f"--{option}", machine.file(f"/etc/numastow/new-{option}"))
+        check(f"config check: another name, as {name}", done.code == 0, done)
+    done = config(*at)
+    same("config check: all four", (done.code, done.out.count(": valid\n")), (0, 4))
+    for words in ((), ("check", "--agent", "--client", "x"), ("nosuch",)):
+        done = run([NUMASTOW, "config", *words], "")
+        check(f"config {' '.join(words)}: wrong usage", done.code == 2 and not done.out, done)
+
+
 def check_grants(temp):
     machine = make(temp)
     same("nothing is granted", said(machine)[1]["granted"], {
@@ -199,6 +242,7 @@ def main():
     with Temp() as temp:
         check_hooks(temp)
         check_configuration(temp)
+        check_command(temp)
         check_grants(temp)
         check_daemons(temp)
         check_odd(temp)

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/view/config_check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/helper.h"
+#include "base/read.h"
+#include "base/text.h"
+#include "base/yaml.h"
+#include "cli/view/ask.h"
+#include "place/config.h"
+
+const struct config_file config_files[CONFIG_FILES] = {
+	[CONFIG_HOOK] = { "config.yaml", NULL, NULL },
+	[CONFIG_AGENT] = { "agent.yaml", "numastow-agent", "--check-config" },
+	[CONFIG_SCHEDULER] = { "scheduler.yaml", "numastow-scheduler", "--check-config" },
+	[CONFIG_CLIENT] = { "client.yaml", "numastow-fleet", "check-config" },
+};
+
+/* Find a program: beside this one, or in the sbin of the same prefix. */
+static const char *program_path(const char *name, char *buf, size_t size)
+{
+	char *end;
+
+	stow_helper_path(name, buf, size);
+	if (access(buf, X_OK) == 0)
+		return buf;
+	snprintf(buf, size, "%s", STOW_LIBEXECDIR);
+	for (int up = 0; up < 2 && (end = strrchr(buf, '/')); up++)
+		*end = '\0';
+	stow_text_clean(buf, size - 1);
+	snprintf(buf + strlen(buf), size - strlen(buf), "/sbin/%s", name);
+	return buf;
+}
+
+/* The library reads config.yaml, in this program as in the hook. */
+static int check_here(const char *path, char *text, size_t size)
+{
+	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
+	_cleanup_free_ char *content = NULL;
+	struct stow_err err = { 0 };
+	size_t len = 0;
+	int r = stow_read_file(path, STOW_YAML_MAX, &content, &len, &err);
+
+	if (r == 0)
+		r = stow_config_parse(content, len, path, &config, &err);
+	snprintf(text, size, "%s", r < 0 ? err.msg : "");
+	return r == -EACCES || r == -ENOMEM ? r : r < 0;
+}
+
+/* Remove the program's name, and the last end of a line. */
+static void strip(char *text)
+{
+	const char *message = cli_without_program(text);
+	size_t len = strlen(message);
+
+	memmove(text, message, len + 1);
+	while (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+}
+
+int config_check(const struct config_file *file, const char *path, char *text, size_t size)
+{
+	char program[4096], out[256];
+	const char *argv[] = { program, file->check, "--config", path, NULL };
+	int code;
+
+	if (!file->program)
+		return check_here(path, text, size);
+	if (access(program_path(file->program, program, sizeof(program)), X_OK) < 0) {
+		snprintf(text, size, "%s is not installed here", file->program);
+		return -ENOENT;
+	}
+	code = cli_ask(argv, ASK_SECONDS, out, sizeof(out), text, size);
+	strip(text);
+	if (code == 0)
+		return 0;
+	if (code < 0)
+		snprintf(text, size, "%s did not answer", file->program);
+	else if (!*text)
+		snprintf(text, size, "invalid");
+	return code < 0 ? -ETIMEDOUT : strstr(text, "Permission denied") ? -EACCES : 1;
+}
