@@ -32,7 +32,7 @@ struct bound {
 struct bind {
 	struct cli_context context;
 	const char *cpu_list, *node_list, *memory_list;
-	bool last, thread, others, dry_run, json, quiet;
+	bool thread, others, dry_run, json, quiet;
 	struct stow_idset cpus, mems; /* empty: not to be bound */
 	struct bound *list;
 	size_t n;
@@ -373,8 +373,7 @@ static const struct cli_usage usage = {
 	.arguments = "[OPTION...] PID | CONTAINER...",
 	.summary = "Bind running processes to CPUs and to memory; of a container without a grant, "
 		   "all of them",
-	.options = "  --last         the container that got its grant last\n"
-		   "  --nodes LIST   the CPUs of these nodes, and their memory\n"
+	.options = "  --nodes LIST   the CPUs of these nodes, and their memory\n"
 		   "  --cpus LIST    these CPUs\n"
 		   "  --memory LIST  the memory of these nodes\n"
 		   "  --thread       only the threads of these numbers, not their processes\n"
@@ -390,32 +389,28 @@ int cmd_bind(int argc, char **argv)
 {
 	_cleanup_(bind_done) struct bind b = { .failed = CLI_FAILED };
 	const struct cli_option options[] = {
-		{ "last", .flag = &b.last },	    { "nodes", .text = &b.node_list },
-		{ "cpus", .text = &b.cpu_list },    { "memory", .text = &b.memory_list },
-		{ "thread", .flag = &b.thread },    { "cgroup", .flag = &b.others },
-		{ "dry-run", .flag = &b.dry_run },  { "json", 'J', .flag = &b.json },
-		{ "quiet", 'q', .flag = &b.quiet }, { 0 },
+		{ "nodes", .text = &b.node_list },
+		{ "cpus", .text = &b.cpu_list },
+		{ "memory", .text = &b.memory_list },
+		{ "thread", .flag = &b.thread },
+		{ "cgroup", .flag = &b.others },
+		{ "dry-run", .flag = &b.dry_run },
+		{ "json", 'J', .flag = &b.json },
+		{ "quiet", 'q', .flag = &b.quiet },
+		{ 0 },
 	};
 	struct stow_err err = { 0 };
-	char *last[] = { NULL, NULL };
 	int r = cli_options(&usage, options, argc, argv);
 
 	if (r >= 0)
 		return r;
-	if (argc == optind && !b.last)
+	if (argc == optind)
 		return wrong("the number of a process, or a container, is missing");
 	if (!b.node_list && !b.cpu_list && !b.memory_list)
 		return wrong("one of --nodes, --cpus and --memory is wanted");
 	if (b.thread && b.memory_list)
 		return wrong("--memory is not for a --thread: memory nodes are those of a cgroup");
-	if (b.last) {
-		r = cli_last_word("bind", NULL, argv[optind], &last[0]);
-		if (r >= 0)
-			return r;
-	}
-	r = run(&b, b.last ? last : argv + optind, &err);
-	free(last[0]);
-	if (r < 0) {
+	if (run(&b, argv + optind, &err) < 0) {
 		(void)cli_fail(&err);
 		return b.failed;
 	}

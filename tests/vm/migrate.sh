@@ -157,8 +157,6 @@ containers()
 	code 1 "$numastow" bind --cpus "$second" "$pid"
 	has "process $pid is in container box, .* numastow repin box"
 	code 1 "$numastow" bind --nodes 1 --cgroup "$pid"
-	code 1 "$numastow" bind --nodes 1 --last
-	has "process $pid is in container box, .* numastow repin box"
 	code 1 "$numastow" bind --nodes 1 box
 	eq "nothing has changed" "$(allowed_mems "$pid")" 0
 	all_as_promised "after binding was refused" 10
