@@ -70,8 +70,25 @@ eq "the second has its own, which nobody got" "$(cpus $pinned)" 2-3
 check "the end of the one" stop own
 check "gives the first all it had" eventually 20 cpus_become $early "$all"
 
+### a look at containers while a container's hook is still to run
+
+created=cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+cat >"$vm_work/look" <<EOF
+#!/bin/sh
+exec "$numastow" gc >"$vm_work/looked"
+EOF
+chmod 755 "$vm_work/look"
+unset HOOK
+check "a container is looked at by its own hook" start $created --cgroups-path "$(where $created)" \
+	--edit ".hooks.createRuntime = [{path: \"$vm_work/look\"}]"
+check "which has run" test -e "$vm_work/looked"
+eq "it is not said to have no hook" "$(grep -c "$created" "$vm_work/looked")" 0
+eq "without one it is found when it runs" "$("$numastow" gc | grep -c "without the hook")" 1
+check "its end" stop $created
+
 ### an agent sees CPUs go and come
 
+export HOOK=$programs/numastow-hook
 check "again" start own --annotation numastow.io/cpus=3 --annotation numastow.io/cpu-mode=exclusive
 # Ten minutes between two looks: what is quicker was told by the kernel.
 mkdir -p /etc/numastow
