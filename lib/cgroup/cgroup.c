@@ -271,6 +271,8 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 	free(cgroup);
 }
 
+#define DEPTH_MAX 32 /* of cgroups below the container's */
+
 /* --- identity ------------------------------------------------------------- */
 
 void stow_cgroup_id_done(struct stow_cgroup_id *id)
@@ -324,13 +326,17 @@ static int has_processes(struct stow_root *dir, const char *below, int depth, st
 		return 1;
 	if (r < 0)
 		return r == -ENODEV || r == -ENOENT ? 0 : r;
-	d = depth < 32 ? stow_root_opendir(dir, NULL, "%s/", below) : NULL;
+	d = stow_root_opendir(dir, NULL, "%s/", below);
 	while (d && (e = readdir(d))) {
 		char path[PATH_MAX];
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
-		    snprintf(path, sizeof(path), "%s/%s", below, e->d_name) >= (int)sizeof(path))
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
+		/* Count what is nested too deeply to look at as processes: a container that is
+		 * taken for one that has ended loses its CPUs. */
+		if (depth == DEPTH_MAX ||
+		    snprintf(path, sizeof(path), "%s/%s", below, e->d_name) >= (int)sizeof(path))
+			return 1;
 		r = has_processes(dir, path, depth + 1, err);
 		if (r != 0)
 			return r;
