@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/parse.h"
 #include "base/read.h"
 #include "base/text.h"
@@ -78,6 +79,34 @@ static bool is_name(const char *name)
 		return false;
 	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-") ==
 	       len;
+}
+
+/* A container without annotations of ours starts whatever its id is: crun takes anything but a
+ * slash. Make a name of it that no other id has: '%' is in none. */
+static char *name_of_id(const char *id)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+				    "._+-";
+	size_t size = 3 * strlen(id) + 1, len = 0;
+	char *name = malloc(size), hex[STOW_DIGEST_LEN + 1];
+	struct stow_digest digest;
+
+	for (const char *p = id; name && *p; p++)
+		if (strchr(plain, *p) && (*p != '.' || p > id)) /* "." would hide the file */
+			name[len++] = *p;
+		else
+			len += (size_t)snprintf(name + len, size - len, "%%%02X",
+						(unsigned char)*p);
+	if (!name)
+		return NULL;
+	name[len] = '\0';
+	if (len <= STOW_NAME_MAX)
+		return name;
+	stow_digest_begin(&digest, "id");
+	stow_digest_text(&digest, id);
+	stow_digest_end(&digest, hex);
+	snprintf(name, size, "%%%s", hex);
+	return name;
 }
 
 static int check_name(const char *key, const char *value, struct stow_err *err)
@@ -200,6 +229,19 @@ static int read_annotations(struct hook_container *c, struct stow_err *err)
 	return read_identity(c, err);
 }
 
+static int read_id(struct hook_container *c, struct stow_err *err)
+{
+	if (is_name(c->id))
+		return 0;
+	if (c->annotated)
+		return check_name("the OCI state's id", c->id, err);
+	c->own_id = name_of_id(c->id);
+	if (!c->own_id)
+		return stow_err_sys(err, ENOMEM, "the OCI state's id");
+	c->id = c->own_id;
+	return 0;
+}
+
 int hook_parse_state(const char *text, size_t len, struct hook_container *ret, struct stow_err *err)
 {
 	struct hook_container c = { 0 };
@@ -212,14 +254,14 @@ int hook_parse_state(const char *text, size_t len, struct hook_container *ret, s
 	c.id = text_member(c.json, "id");
 	c.bundle = text_member(c.json, "bundle");
 	pid = member(c.json, "pid", json_type_int);
-	if (!c.id)
+	if (!c.id || !c.id[0])
 		r = stow_err_set(err, EINVAL, "the OCI state has no id");
-	else if (check_name("the OCI state's id", c.id, err) < 0)
-		r = -EINVAL;
 	else if (pid && (json_object_get_int64(pid) < 0 || json_object_get_int64(pid) > INT32_MAX))
 		r = stow_err_set(err, EINVAL, "the OCI state's pid is out of range");
 	else
 		r = read_annotations(&c, err);
+	if (r == 0)
+		r = read_id(&c, err);
 	if (r < 0) {
 		hook_container_done(&c);
 		return r;

@@ -24,7 +24,7 @@
 struct hook_container {
 	struct json_object *json; /* the state, or config.json for precreate */
 	const char *id;
-	char *own_id; /* allocated id, for a config.json: `id` points to it */
+	char *own_id; /* allocated id, where it is not in `json`: `id` points to it */
 	pid_t pid;    /* 0 when there is no process */
 	const char *bundle;
 	struct stow_annotation *annotations; /* all of them */
@@ -37,7 +37,7 @@ struct hook_container {
 /* Parse an OCI state. -EINVAL: it is not JSON, or does not match the specification; the message
  * names the key. With numastow.io annotations also when the identity (io.kubernetes.*) is not a
  * valid name, or when the keys of two engines contradict each other. Without them an invalid
- * identity counts as unknown. */
+ * identity counts as unknown, and an id that is no name is encoded as one ("%20" for a blank). */
 int hook_parse_state(const char *text, size_t len, struct hook_container *ret,
 		     struct stow_err *err);
 /* The same for a config.json. The id is the one that the OCI state will have, from

@@ -137,6 +137,8 @@ static void what_does_not_contradict_is_no_contradiction(void **state)
 	assert_string_equal(d.pod_id, "s");
 }
 
+#define ASKS "\"annotations\":{\"numastow.io/cpus\":\"2\"}"
+
 static void what_is_no_state_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -148,12 +150,12 @@ static void what_is_no_state_is_refused(void **state)
 		"{}",
 		"{\"id\":1}",
 		"{\"id\":\"\"}",
-		"{\"id\":\"../x\"}",
-		"{\"id\":\"a/b\"}",
-		"{\"id\":\".hidden\"}",
-		"{\"id\":\"-rf\"}",
+		"{\"id\":\"../x\"," ASKS "}",
+		"{\"id\":\"a/b\"," ASKS "}",
+		"{\"id\":\".hidden\"," ASKS "}",
+		"{\"id\":\"-rf\"," ASKS "}",
 		"{\"id\":\"a\\u0000b\"}",
-		"{\"id\":\"a\\nb\"}",
+		"{\"id\":\"a\\nb\"," ASKS "}",
 		"{\"id\":\"a\",\"pid\":-1}",
 		"{\"id\":\"a\",\"pid\":99999999999}",
 		"{\"id\":\"a\",\"annotations\":[]}",
@@ -169,6 +171,33 @@ static void what_is_no_state_is_refused(void **state)
 		if (parse(bad[i], &c, &err) != -EINVAL || strchr(err.msg, '\n'))
 			fail_msg("%s: %s", bad[i], err.msg);
 	}
+}
+
+/* Without annotations of ours it must start, and its id becomes the name of a file. */
+static void an_id_that_is_no_name_is_encoded(void **state)
+{
+	static const char *const ids[][2] = {
+		{ "web", "web" },	{ "a b", "a%20b" },	    { "web@1", "web%401" },
+		{ "../x", "%2E.%2Fx" }, { ".hidden", "%2Ehidden" }, { "-rf", "-rf" },
+		{ "a%20b", "a%2520b" }, { "a\\nb", "a%0Ab" },
+	};
+	char text[512], digits[301];
+	struct hook_container c;
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(ids); i++) {
+		snprintf(text, sizeof(text), "{\"id\":\"%s\"}", ids[i][0]);
+		assert_int_equal(parse(text, &c, NULL), 0);
+		assert_string_equal(c.id, ids[i][1]);
+		hook_container_done(&c);
+	}
+	/* Too long for a file's name. */
+	memset(digits, '7', sizeof(digits) - 1);
+	digits[sizeof(digits) - 1] = '\0';
+	snprintf(text, sizeof(text), "{\"id\":\"%s\"}", digits);
+	assert_int_equal(parse(text, &c, NULL), 0);
+	assert_int_equal(c.id[0], '%');
+	assert_true(strlen(c.id) <= STOW_NAME_MAX);
+	hook_container_done(&c);
 }
 
 static void limits_of_a_config(void **state)
@@ -252,6 +281,7 @@ int main(void)
 		cmocka_unit_test(an_odd_identity_stops_only_who_asks),
 		cmocka_unit_test(what_does_not_contradict_is_no_contradiction),
 		cmocka_unit_test(what_is_no_state_is_refused),
+		cmocka_unit_test(an_id_that_is_no_name_is_encoded),
 		cmocka_unit_test(limits_of_a_config),
 		cmocka_unit_test(the_id_in_a_cgroups_path),
 		cmocka_unit_test(config_json_is_a_regular_file),
