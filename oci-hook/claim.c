@@ -113,7 +113,8 @@ static int place(struct hook_run *run, const struct hook_container *container,
 				    "cpuset to set");
 	run->subject.init = init;
 	run->subject.cgroup = *ret_cgroup;
-	hook_config_sets(config_json, &run->subject.given_cpus, &run->subject.given_mems);
+	hook_config_sets(config_json, run->subject.cgroup, &run->subject.given_cpus,
+			 &run->subject.given_mems);
 	if (run->config->mode != STOW_MODE_OBSERVE)
 		return hold(run, container, call, err);
 	hook_audit(run, "observed", NULL, "would have what its claim has", true);
@@ -133,6 +134,6 @@ int hook_apply_claim(struct stow_root *root, const struct hook_container *contai
 	if (r == 0)
 		return 0;
 	hook_audit(&run, "refused", NULL, why.msg, true);
-	(void)stow_unmanaged_remove(root, container->id, NULL);
+	stow_unmanaged_remove_of(root, container->id, container->pid);
 	return stow_err_move(err, r, &why);
 }

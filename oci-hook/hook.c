@@ -89,13 +89,12 @@ static int enter_unmanaged(struct hook_run *run, const struct hook_container *co
 		return 0;
 	snprintf(entry.id, sizeof(entry.id), "%s", container->id);
 	entry.cgroup = cgroup->id; /* not owned */
-	config_json = hook_bundle_look(root, container->bundle);
+	r = hook_bundle_look(root, container->bundle, &config_json);
 	if (config_json && hook_config_has_claim(config_json))
 		return 0;
-	if (config_json) {
-		hook_config_sets(config_json, &entry.given, &mems);
-		hook_warn(run, config_json);
-	}
+	if (config_json || r < 0)
+		hook_config_sets(config_json, cgroup, &entry.given, &mems);
+	hook_warn(run, config_json);
 	return stow_apply_unmanaged(root, &entry, err);
 }
 
@@ -112,7 +111,7 @@ static int apply_unmanaged(struct stow_root *root, const struct hook_container *
 		return stow_err_move(err, -EBUSY, &why);
 	if (r < 0)
 		hook_audit(&run, "unmanaged", NULL, why.msg, false);
-	return 0;
+	return r < 0 ? stow_apply_check_process(root, container->pid, why.msg, err) : 0;
 }
 
 /* Check that the runtime applies a memory-policy other than bind; otherwise refuse. */
@@ -279,7 +278,8 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	run->subject.init = init;
 	run->subject.cgroup = *ret_cgroup;
 	pod_limits(*ret_cgroup, &run->limits, &run->subject.pod_limits);
-	hook_config_sets(config_json, &run->subject.given_cpus, &run->subject.given_mems);
+	hook_config_sets(config_json, run->subject.cgroup, &run->subject.given_cpus,
+			 &run->subject.given_mems);
 	return place(run, container, config_json, err);
 }
 
@@ -303,7 +303,7 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 		return apply_unmanaged(root, container, err);
 	}
 	hook_audit(&run, "refused", NULL, why.msg, true);
-	(void)stow_unmanaged_remove(root, container->id, NULL);
+	stow_unmanaged_remove_of(root, container->id, container->pid);
 	return stow_err_move(err, r, &why);
 }
 

@@ -50,12 +50,14 @@ int hook_refuse(const struct hook_container *container, const struct stow_refusa
 		struct stow_err *err);
 
 /* Read the CPUs and memory nodes of a config.json (linux.resources.cpu, or unified); empty for
- * none (sets.c). */
-void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
-		      struct stow_idset *ret_mems);
+ * none (sets.c). Where there is no config.json (NULL), or it has a list that cannot be parsed, read
+ * what the runtime has written into the container's cgroup. */
+void hook_config_sets(struct json_object *config, const struct stow_cgroup *cgroup,
+		      struct stow_idset *ret_cpus, struct stow_idset *ret_mems);
 /* Parse the config.json of an unmanaged container, but only if it may have a CPU set, access to
- * other containers' cgroups, or a claim; otherwise, or when it cannot be read, return NULL. */
-struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle);
+ * other containers' cgroups, or a claim; otherwise `ret` stays as it is. Return a failure when it
+ * cannot be read. */
+int hook_bundle_look(struct stow_root *root, const char *bundle, struct json_object **ret);
 
 /* Run a hook that is rootless (hook_is_rootless(); rootless.c). A container without annotations
  * starts. A container with annotations is refused with -EPERM, unless they allow it to start

@@ -3,40 +3,58 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cpuset.h"
 #include "oci-hook/internal.h"
 
-static void read_member(struct json_object *o, const char *key, struct stow_idset *ret)
+/* Return -EINVAL for a list that only the kernel understands. */
+static int read_member(struct json_object *o, const char *key, struct stow_idset *ret)
 {
 	struct json_object *value = NULL;
 
-	if (o && json_object_object_get_ex(o, key, &value) &&
-	    json_object_is_type(value, json_type_string) &&
-	    stow_idset_parse(json_object_get_string(value), ret, NULL) < 0)
-		*ret = (struct stow_idset){ 0 }; /* the runtime refuses an invalid list */
+	if (!o || !json_object_object_get_ex(o, key, &value) ||
+	    !json_object_is_type(value, json_type_string))
+		return 0;
+	return stow_idset_parse(json_object_get_string(value), ret, NULL);
 }
 
-void hook_config_sets(struct json_object *config, struct stow_idset *ret_cpus,
-		      struct stow_idset *ret_mems)
+/* Read the CPUs, or the nodes. Runtimes write the value in `unified` last. */
+static int read_set(struct json_object *cpu, const char *key, struct json_object *unified,
+		    const char *file, struct stow_idset *ret)
+{
+	int r = read_member(unified, file, ret);
+
+	return r == 0 && stow_idset_empty(ret) ? read_member(cpu, key, ret) : r;
+}
+
+/* Read what the runtime has written: the kernel's lists have forms that only the kernel knows
+ * ("all", "0-N", "0-7:1/2"). A failure counts as none. */
+static void read_given(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret)
+{
+	if (stow_cpuset_read_given(cgroup, cpus, ret, NULL) < 0)
+		*ret = (struct stow_idset){ 0 };
+}
+
+void hook_config_sets(struct json_object *config, const struct stow_cgroup *cgroup,
+		      struct stow_idset *ret_cpus, struct stow_idset *ret_mems)
 {
 	static const char *const path[] = { "linux", "resources" };
 	struct json_object *resources = config, *cpu = NULL, *unified = NULL;
 
 	*ret_cpus = *ret_mems = (struct stow_idset){ 0 };
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(path); i++)
+	for (size_t i = 0; config && i < STOW_ARRAY_SIZE(path); i++)
 		if (!json_object_object_get_ex(resources, path[i], &resources))
 			return;
-	if (json_object_object_get_ex(resources, "cpu", &cpu)) {
-		read_member(cpu, "cpus", ret_cpus);
-		read_member(cpu, "mems", ret_mems);
+	if (config) {
+		(void)json_object_object_get_ex(resources, "cpu", &cpu);
+		(void)json_object_object_get_ex(resources, "unified", &unified);
 	}
-	/* Runtimes write these values last. */
-	if (json_object_object_get_ex(resources, "unified", &unified)) {
-		read_member(unified, "cpuset.cpus", ret_cpus);
-		read_member(unified, "cpuset.mems", ret_mems);
-	}
+	if (!config || read_set(cpu, "cpus", unified, "cpuset.cpus", ret_cpus) < 0)
+		read_given(cgroup, true, ret_cpus);
+	if (!config || read_set(cpu, "mems", unified, "cpuset.mems", ret_mems) < 0)
+		read_given(cgroup, false, ret_mems);
 }
 
-struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle)
+int hook_bundle_look(struct stow_root *root, const char *bundle, struct json_object **ret)
 {
 	/* Signs of a CPU set, of access to other containers' cgroups (oci-hook/warn.h), and of a
 	 * claim. */
@@ -44,17 +62,16 @@ struct json_object *hook_bundle_look(struct stow_root *root, const char *bundle)
 					     "\"--claim\"" };
 	/* As engines write it. A config.json without it is parsed, too. */
 	static const char cgroup_namespace[] = "{\"type\":\"cgroup\"}";
-	struct json_object *config = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 	bool look;
+	int r;
 
-	if (hook_read_config(root, bundle, &text, &len, NULL) < 0)
-		return NULL;
+	r = hook_read_config(root, bundle, &text, &len, NULL);
+	if (r < 0)
+		return r;
 	look = !memmem(text, len, cgroup_namespace, strlen(cgroup_namespace));
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(words) && !look; i++)
 		look = memmem(text, len, words[i], strlen(words[i])) != NULL;
-	if (!look || hook_parse_json(text, len, "config.json", &config, NULL) < 0)
-		return NULL;
-	return config;
+	return look ? hook_parse_json(text, len, "config.json", ret, NULL) : 0;
 }

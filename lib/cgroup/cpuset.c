@@ -103,6 +103,23 @@ int stow_cpuset_read_at(const struct stow_cgroup *cgroup, const char *below, siz
 				    stow_cpuset_file(cgroup, cpus, true));
 }
 
+int stow_cpuset_read_given(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
+			   struct stow_err *err)
+{
+	struct stow_idset given, above;
+	int r;
+
+	r = read_set(cgroup, cpus, false, &given, err);
+	if (r == 0 && cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
+		r = stow_cpuset_read_above(cgroup, cpus, &above, err);
+		if (r == 0 && stow_idset_equal(&given, &above))
+			given = (struct stow_idset){ 0 };
+	}
+	if (r == 0)
+		*ret = given;
+	return r;
+}
+
 /* --- writing -------------------------------------------------------------- */
 
 static int write_file(struct stow_root *dir, const char *below, const char *name,

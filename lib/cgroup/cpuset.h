@@ -31,6 +31,11 @@ int stow_cpuset_read_cpus(const struct stow_cgroup *cgroup, bool effective, stru
 int stow_cpuset_read_mems(const struct stow_cgroup *cgroup, bool effective, struct stow_idset *ret,
 			  struct stow_err *err);
 
+/* Read the CPUs (or nodes) that a runtime, or another program, has given to the cgroup. Empty:
+ * none, those of the cgroup above are in effect (on v1 the cgroup has a copy of them). */
+int stow_cpuset_read_given(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,
+			   struct stow_err *err);
+
 /* Read the CPUs (or nodes) that take effect in the cgroup above; for the topmost cgroup, its
  * own. */
 int stow_cpuset_read_above(const struct stow_cgroup *cgroup, bool cpus, struct stow_idset *ret,

@@ -2,7 +2,6 @@
 #include "grant/adopt.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,9 +224,7 @@ static int enter(const struct known *known, struct stow_unmanaged *container, st
 		return r;
 	for (size_t i = 0; i < known->n; i++)
 		if (strcmp(known->items[i].id, container->id) == 0) {
-			snprintf(container->id + STOW_DISCOVER_ID,
-				 sizeof(container->id) - STOW_DISCOVER_ID, "-%" PRIu64,
-				 container->cgroup.at[STOW_CGROUP_CPUSET].inode);
+			stow_unmanaged_set_beside(container);
 			return stow_unmanaged_enter(known->context->root, container, err);
 		}
 	return 0; /* its hook was faster */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cgroup/allowed.h"
 #include "grant/partition.h"
 
 static void run_done(struct apply_run *run)
@@ -31,12 +32,13 @@ struct round {
 	size_t n;
 };
 
-/* Return whether the entry may be the scope of the record's container: the scope was discovered
- * while the container was being made, and the hook then found its cgroup one level below. */
-static bool is_above(const struct stow_unmanaged *entry, const struct stow_record *record)
+/* Return whether the entry may be the scope of the container with this cgroup: the scope was
+ * discovered while the container was being made, and the hook then found its cgroup one level
+ * below. */
+static bool is_above(const struct stow_unmanaged *entry, const struct stow_cgroup_id *cgroup)
 {
 	const char *above = stow_cgroup_id_path(&entry->cgroup);
-	const char *path = stow_cgroup_id_path(&record->cgroup);
+	const char *path = stow_cgroup_id_path(cgroup);
 	size_t len;
 
 	if (entry->init.pid)
@@ -49,7 +51,7 @@ static bool has_record(const struct round *round, const struct stow_unmanaged *e
 {
 	for (size_t i = 0; i < round->n; i++)
 		if (stow_cgroup_id_equal(&round->records[i]->cgroup, &entry->cgroup) ||
-		    is_above(entry, round->records[i]))
+		    is_above(entry, &round->records[i]->cgroup))
 			return true;
 	return false;
 }
@@ -390,14 +392,28 @@ int stow_apply_check(const struct stow_apply_result *result, const struct stow_i
 
 /* --- an unmanaged container that starts ----------------------------------- */
 
+/* Return whether the entry is that of another container that runs: its runtime gave the same id. */
+static bool is_others(struct stow_root *root, const struct stow_unmanaged *known,
+		      const struct stow_unmanaged *entry)
+{
+	return !stow_cgroup_id_equal(&known->cgroup, &entry->cgroup) &&
+	       !is_above(known, &entry->cgroup) && !stow_unmanaged_ended(root, known);
+}
+
 /* Enter the container, unless an earlier call of its hook has: what was recorded since stays. */
 static int enter(struct stow_root *root, struct stow_unmanaged *entry, struct stow_unmanaged *ret,
 		 struct stow_err *err)
 {
 	int r = stow_unmanaged_enter(root, entry, err);
 
+	if (r == 0 && stow_unmanaged_read(root, entry->id, ret, NULL) == 0 &&
+	    is_others(root, ret, entry)) {
+		stow_unmanaged_set_beside(entry);
+		r = stow_unmanaged_enter(root, entry, err);
+	}
 	if (r != 0)
 		return r < 0 ? r : 0;
+	stow_unmanaged_done(ret);
 	if (stow_unmanaged_read(root, entry->id, ret, NULL) == 0 &&
 	    ret->init.pid == entry->init.pid && ret->init.start == entry->init.start &&
 	    stow_cgroup_id_equal(&ret->cgroup, &entry->cgroup)) {
@@ -407,45 +423,86 @@ static int enter(struct stow_root *root, struct stow_unmanaged *entry, struct st
 	return stow_unmanaged_write(root, entry, err);
 }
 
+/* Keep the container off exclusive CPUs. */
+static int apply_unmanaged(struct apply_run *run, struct stow_unmanaged *entry,
+			   struct stow_err *err)
+{
+	struct apply_container c = { .id = entry->id,
+				     .cgroup_id = &entry->cgroup,
+				     .entry = entry,
+				     .starts = true,
+				     .refused = true };
+	_cleanup_close_ int lock = stow_apply_lock(run->root, err);
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = stow_cpu_view_read(run->root, NULL, NULL, &run->view, err);
+	if (r == 0)
+		r = stow_root_read_idset(run->root, &run->view.exclusive, err, "%s",
+					 STOW_EXCLUSIVE_PATH);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = apply_one(run, &c, err);
+	return r < 0 ? r : stow_apply_check(run->result, &run->view.exclusive, err);
+}
+
 int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err)
 {
 	static const struct stow_apply_options options = { 0 };
-	struct stow_apply_result result = { 0 };
+	_cleanup_(stow_apply_result_done) struct stow_apply_result result = { 0 };
 	_cleanup_(run_done) struct apply_run run = { .root = root,
 						     .options = &options,
 						     .result = &result };
 	_cleanup_(stow_unmanaged_done) struct stow_unmanaged known = { 0 };
 	struct stow_unmanaged entry =
 		*container; /* its pointers belong to the caller, or to `known` */
-	struct apply_container c = { .id = entry.id,
-				     .cgroup_id = &entry.cgroup,
-				     .entry = &entry,
-				     .starts = true,
-				     .refused = true };
-	_cleanup_close_ int lock = -EBADF;
-	int r;
+	struct stow_first first = { .err = err };
 
 	/* v1: the runtime copied the set of the cgroup above, and no run has checked how small that
 	 * was. */
 	entry.reset =
 		entry.cgroup.at[STOW_CGROUP_CPUSET].version == 1 && stow_idset_empty(&entry.given);
-	r = enter(root, &entry, &known, err);
-	if (r < 0 || stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) == 0)
-		return r;
-	lock = stow_apply_lock(root, err);
-	if (lock < 0)
-		return lock;
-	r = stow_cpu_view_read(root, NULL, NULL, &run.view, err);
-	if (r == 0)
-		r = stow_root_read_idset(root, &run.view.exclusive, err, "%s", STOW_EXCLUSIVE_PATH);
-	if (r == -ENOENT)
+	/* Without an entry (/run is full) it can be kept off the CPUs that are exclusive now. */
+	stow_first_note(&first, enter(root, &entry, &known, first.err));
+	if (stow_root_exists(root, "%s", STOW_EXCLUSIVE_PATH) != 0)
+		stow_first_note(&first, apply_unmanaged(&run, &entry, first.err));
+	return first.code;
+}
+
+/* Read the CPUs that a container may run on, which starts: those of its cgroup, or where these
+ * cannot be read, those of its first process. */
+static int read_cpus(struct stow_root *root, pid_t pid, struct stow_idset *ret)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	struct stow_allowed allowed;
+	int r;
+
+	if (stow_cgroup_of_pid(root, pid, &cgroup, NULL) == 0 &&
+	    stow_cpuset_read_cpus(cgroup, true, ret, NULL) == 0)
 		return 0;
-	if (r < 0)
-		return r;
-	r = apply_one(&run, &c, err);
+	r = stow_allowed_read(root, pid, &allowed, NULL);
 	if (r == 0)
-		r = stow_apply_check(&result, &run.view.exclusive, err);
-	stow_apply_result_done(&result);
+		*ret = allowed.cpus;
 	return r;
+}
+
+int stow_apply_check_process(struct stow_root *root, pid_t pid, const char *why,
+			     struct stow_err *err)
+{
+	struct stow_idset cpus, exclusive;
+	char list[160];
+
+	if (stow_root_read_idset(root, &exclusive, NULL, "%s", STOW_EXCLUSIVE_PATH) < 0 ||
+	    read_cpus(root, pid, &cpus) < 0)
+		return 0;
+	stow_idset_and(&exclusive, &cpus);
+	if (stow_idset_empty(&exclusive))
+		return 0;
+	return stow_err_set(err, EBUSY,
+			    "CPUs %s belong to other containers, and it cannot be kept off them: "
+			    "%s",
+			    stow_idset_format(&exclusive, list, sizeof(list)), why);
 }

@@ -109,10 +109,14 @@ int stow_apply_pods(const struct stow_grant_context *context, struct stow_apply_
 int stow_apply_check(const struct stow_apply_result *result, const struct stow_idset *cpus,
 		     struct stow_err *err);
 
-/* Enter an unmanaged container that starts, and keep it off exclusive CPUs if there are any.
- * -EBUSY: it may run on CPUs of other containers. */
+/* Enter an unmanaged container that starts, and keep it off exclusive CPUs if there are any, also
+ * when it cannot be entered. -EBUSY: it may run on CPUs of other containers. */
 int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err);
+/* Check a container for which that failed, by its first process. -EBUSY, with `why`: it may run on
+ * CPUs of other containers. 0: it does not, or this cannot be found out. */
+int stow_apply_check_process(struct stow_root *root, pid_t pid, const char *why,
+			     struct stow_err *err);
 
 /* Apply the memory nodes of one record, or with key 0 of all active records (where an agent runs:
  * only of records with a move, or without any node left); then continue after a failure and return

@@ -8,7 +8,9 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "cgroup/allowed.h"
 #include "cgroup/kubelet.h"
+#include "cgroup/procs.h"
 #include "grant/agent.h"
 #include "grant/apply_internal.h"
 #include "grant/partition.h"
@@ -453,6 +455,39 @@ static bool is_quiet(struct apply_run *run, struct apply_container *c)
 	return quiet;
 }
 
+/* Find a process of a container whose set cannot be read. 0: there is none. */
+static pid_t any_process(const struct apply_run *run, const struct apply_container *c)
+{
+	const struct stow_pidref *init = c->record ? &c->record->init : &c->entry->init;
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (stow_pidref_alive(run->root, init))
+		return init->pid;
+	if (c->cgroup && stow_cgroup_pids(c->cgroup, &pids, &n, NULL) == 0 && n)
+		return pids[0];
+	return 0;
+}
+
+/* Find out by its processes where a container may run whose set cannot be read: its cgroup has lost
+ * the cpuset controller, or something is mounted over it. Return whether it may run on CPUs of
+ * others; then it has not ended, whatever its cgroup says. */
+static bool overlaps_unseen(const struct apply_run *run, struct apply_container *c)
+{
+	struct stow_allowed allowed;
+	struct stow_idset taken;
+	pid_t pid;
+
+	if (!stow_idset_empty(&c->effective) || (c->entry && c->entry->pods))
+		return false;
+	pid = any_process(run, c);
+	if (!pid || stow_allowed_read(run->root, pid, &allowed, NULL) < 0)
+		return false;
+	c->effective = allowed.cpus;
+	taken_cpus(run, c, &taken);
+	return !stow_idset_empty(&taken);
+}
+
 int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
@@ -464,7 +499,9 @@ int apply_one(struct apply_run *run, struct apply_container *c, struct stow_err 
 	r = look(run, c, &why);
 	if (r == 0)
 		r = settle(run, c, &why);
-	if (r == -ESRCH && !(c->cgroup && apply_is_v1(c)))
+	if (r < 0 && overlaps_unseen(run, c))
+		check(run, c, r, why.msg);
+	else if (r == -ESRCH && !(c->cgroup && apply_is_v1(c)))
 		r = 0; /* it has ended */
 	else if (c->cgroup)
 		check(run, c, r, why.msg);

@@ -260,26 +260,6 @@ static int open_cgroup(struct stow_root *root, const struct stow_discovered *con
 	return stow_cgroup_of_path(root, path, ret, err);
 }
 
-static int read_given(const struct stow_cgroup *cgroup, struct stow_idset *ret,
-		      struct stow_err *err)
-{
-	struct stow_idset given, above;
-	int r;
-
-	r = stow_cpuset_read_cpus(cgroup, false, &given, err);
-	if (r < 0)
-		return r;
-	if (cgroup->at[STOW_CGROUP_CPUSET].version == 1) {
-		r = stow_cpuset_read_above(cgroup, true, &above, err);
-		if (r < 0)
-			return r;
-		if (stow_idset_equal(&given, &above))
-			given = (struct stow_idset){ 0 };
-	}
-	*ret = given;
-	return 0;
-}
-
 /* Return whether its runtime still creates the container: its hooks may not have run. A process
  * that ends meanwhile says nothing. */
 static bool is_created(struct stow_root *root, const struct stow_cgroup *cgroup)
@@ -313,7 +293,7 @@ int stow_discover_read(struct stow_root *root, const struct stow_discovered *con
 		return r == -ESRCH || r > 0 ? 0 : r;
 	snprintf(found.id, sizeof(found.id), "%s", container->id);
 	if (cgroup->at[STOW_CGROUP_CPUSET].version)
-		r = read_given(cgroup, &found.given, err);
+		r = stow_cpuset_read_given(cgroup, true, &found.given, err);
 	if (r < 0)
 		return r == -ENOENT || r == -ENODEV ? 0 : r;
 	found.cgroup = cgroup->id;

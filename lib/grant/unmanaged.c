@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "ledger/ledger.h"
 
@@ -192,6 +193,24 @@ int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_er
 	return stow_root_unlink(root, err, STOW_UNMANAGED_DIR "/%s", id);
 }
 
+void stow_unmanaged_remove_of(struct stow_root *root, const char *id, pid_t init)
+{
+	_cleanup_(stow_unmanaged_done) struct stow_unmanaged known = { 0 };
+
+	if (stow_unmanaged_read(root, id, &known, NULL) == 0 && known.init.pid == init)
+		(void)stow_unmanaged_remove(root, id, NULL);
+}
+
+void stow_unmanaged_set_beside(struct stow_unmanaged *container)
+{
+	char inode[24];
+	size_t len;
+
+	len = (size_t)snprintf(inode, sizeof(inode), "-%" PRIu64,
+			       container->cgroup.at[STOW_CGROUP_CPUSET].inode);
+	memcpy(container->id + STOW_MIN(strlen(container->id), STOW_ID_MAX - len), inode, len + 1);
+}
+
 int stow_unmanaged_remove_pods(struct stow_root *root, const char *id, struct stow_err *err)
 {
 	return stow_root_unlink(root, err, STOW_PODS_DIR "/%s", id);
@@ -199,7 +218,7 @@ int stow_unmanaged_remove_pods(struct stow_root *root, const char *id, struct st
 
 /* --- all of them ---------------------------------------------------------- */
 
-static bool has_ended(struct stow_root *root, const struct stow_unmanaged *container)
+bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container)
 {
 	if (stow_pidref_alive(root, &container->init))
 		return false;
@@ -267,7 +286,7 @@ int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err
 	r = stow_unmanaged_read(root, id, &container, NULL);
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0 && !has_ended(root, &container))
+	if (r == 0 && !stow_unmanaged_ended(root, &container))
 		return 0;
 	r = stow_unmanaged_remove(root, id, err);
 	return r < 0 ? r : 1;
@@ -278,7 +297,7 @@ static int sweep_one(struct stow_root *root, struct stow_unmanaged *container, v
 {
 	int r;
 
-	if (!has_ended(root, container))
+	if (!stow_unmanaged_ended(root, container))
 		return 0;
 	r = stow_unmanaged_remove(root, container->id, err);
 	return r < 0 ? r : 1;
@@ -322,7 +341,8 @@ static int pinned_one(struct stow_root *root, struct stow_unmanaged *container, 
 
 	/* A set that covers the whole machine restricts nothing. */
 	if (!stow_idset_empty(&container->given) &&
-	    !stow_idset_subset(pinned->online, &container->given) && !has_ended(root, container))
+	    !stow_idset_subset(pinned->online, &container->given) &&
+	    !stow_unmanaged_ended(root, container))
 		stow_idset_or(pinned->set, &container->given);
 	return 0;
 }

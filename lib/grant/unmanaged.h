@@ -50,6 +50,14 @@ int stow_unmanaged_enter(struct stow_root *root, const struct stow_unmanaged *co
 int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
 			struct stow_err *err);
 int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_err *err);
+/* Remove the file if it is that of the container with this first process, and not that of another
+ * runtime's container of the same id. */
+void stow_unmanaged_remove_of(struct stow_root *root, const char *id, pid_t init);
+/* Give the container a file of its own beside that of a running container with the same id: two
+ * runtimes may give the same. Its id gets the inode of its cgroup, "ID-INODE". */
+void stow_unmanaged_set_beside(struct stow_unmanaged *container);
+/* Return whether the container has ended. */
+bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container);
 
 /* Call `visit` for each container. A negative result ends the iteration and is returned; otherwise
  * return the first failure to read a file, or the sum of the results. */

@@ -1,0 +1,198 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Containers that ask for nothing, when something is in the way: they start, and stay off exclusive CPUs.
+
+A file that cannot be read or written, an id that is no name, two runtimes that give one id, a config.json that is no
+regular file, a cgroup that lost its controller or that a mount hides. What cannot be kept off the CPUs of others is refused,
+or it is the reason why these are not given.
+"""
+import json
+import os
+
+from harness import (Machine, Temp, check, finish, hook, leftovers, placed_cpus, same)
+
+EXCLUSIVE = {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/nodes": "0"}
+SHARED = {"numastow.io/cpus": "1"}
+FOLDER = "/run/numastow/unmanaged"
+
+
+def apply(machine, name, asked=None, **kwargs):
+    return hook(machine, "apply", machine.container(name, asked or {}, **kwargs))
+
+
+def with_exclusive(path, **kwargs):
+    """A machine on which two CPUs are exclusive, and these."""
+    machine = Machine(path, **kwargs)
+    apply(machine, "db", EXCLUSIVE)
+    return machine, placed_cpus(machine, "db")[0]
+
+
+def end(machine, what, *names):
+    for name in names:
+        machine.end(name)
+    result = hook(machine, "gc")
+    left = leftovers(machine) + " ".join(os.listdir(machine.file(FOLDER)) if machine.exists(FOLDER) else [])
+    check(f"{what}: nothing is left", result.code == 0 and not left, f"{result} {left}")
+
+
+def each_access_fails(path, cgroup):
+    """Each access of the hook fails once: the container does not run on the exclusive CPUs."""
+    machine, taken = with_exclusive(path, cgroup=cgroup)
+    trace, faults, refused = path + "-trace", [], 0
+    hook(machine, "apply", machine.container("t"), trace=trace)
+    machine.end("t")
+    hook(machine, "gc")
+    with open(trace, encoding="utf-8") as handle:
+        steps = [line.strip() for line in handle if line.split()[1] != "wrote"]
+    for number, step in enumerate(steps, 1):
+        state = machine.container("t")
+        result = hook(machine, "apply", state, fail_at=number)
+        refused += result.code
+        if result.code == 0 and machine.cpuset("t") & taken or result.code and not result.one_line():
+            faults.append(f"{step}: {result}, CPUs {machine.cpuset('t')}")
+        machine.end("t")
+        hook(machine, "gc")
+    check(f"v{cgroup}: {len(steps)} accesses failed, {refused} refused, none runs on exclusive CPUs",
+          len(steps) > 15 and not faults, " | ".join(faults))
+    # A folder that takes no file, as on a full /run.
+    with open(machine.file(FOLDER) + ".file", "w", encoding="ascii"):
+        os.rename(machine.file(FOLDER), machine.file(FOLDER) + ".was")
+        os.rename(machine.file(FOLDER) + ".file", machine.file(FOLDER))
+    result = apply(machine, "t")
+    check(f"v{cgroup}: it cannot be entered: it starts, off exclusive CPUs",
+          result.code == 0 and not machine.cpuset("t") & taken, f"{result} {machine.cpuset('t')}")
+    os.unlink(machine.file(FOLDER))
+    os.rename(machine.file(FOLDER) + ".was", machine.file(FOLDER))
+    end(machine, f"v{cgroup}: failed accesses", "t", "db")
+
+
+def odd_ids(path):
+    """What crun takes for an id is not always a name: "a b", ".x", "web@1"; runc takes "a,b"."""
+    machine, taken = with_exclusive(path)
+    for name in ("a b", "web@1", "a,b", ".x", "-x", "a:b", "\u00fc", "x" * 255, "a%20b"):
+        machine.container("t")
+        state = machine.state("t", id=name)
+        result = hook(machine, "apply", state)
+        check(f"id {name[:8]!r}: starts, off exclusive CPUs",
+              result.code == 0 and not result.err and not machine.cpuset("t") & taken, result)
+        machine.end("t")
+        result = hook(machine, "release", state)
+        same(f"id {name[:8]!r}: poststop forgets it", (result.code, os.listdir(machine.file(FOLDER))), (0, []))
+    end(machine, "odd ids", "db")
+
+
+def one_id_twice(path):
+    """Two runtimes give the same id, to containers that run at the same time."""
+    machine = Machine(path)
+    apply(machine, "web")
+    machine.container("other")
+    for _ in range(2):  # hooks.d and CDI
+        hook(machine, "apply", machine.state("other", id="web"))
+    same("one id twice: both are known", len(os.listdir(machine.file(FOLDER))), 2)
+    # A third one of that id is refused: its runtime's, not the others'.
+    machine.container("third", {"numastow.io/cpus": "99"})
+    result = hook(machine, "apply", machine.state("third", id="web"))
+    check("one id three times: one that asks for too much is refused", result.one_line(), result)
+    machine.end("third")
+    apply(machine, "db", EXCLUSIVE)
+    taken = placed_cpus(machine, "db")[0]
+    same("... and both others leave the exclusive CPUs",
+         (machine.cpuset("web") & taken, machine.cpuset("other") & taken), (set(), set()))
+    end(machine, "one id twice", "web", "other", "db")
+
+
+def given_sets(path, cgroup):
+    """A CPU set of its own stays, however its config.json is."""
+    def cut(file):
+        with open(file, "r+", encoding="utf-8") as handle:
+            handle.truncate(os.fstat(handle.fileno()).st_size - 3)
+
+    def link(file):
+        os.rename(file, file + ".real")
+        os.symlink("config.json.real", file)
+
+    def pipe(file):
+        os.unlink(file)
+        os.mkfifo(file)
+
+    for what, change, cpus in (("a symbolic link", link, "4,6"), ("a pipe", pipe, "4,6"), ("cut off", cut, "4,6"),
+                               ("a list that only the kernel reads", None, "4-7:1/2")):
+        machine, _ = with_exclusive(path, cgroup=cgroup)
+        state = machine.container("t", resources={"cpu": {"cpus": cpus}}, cpus="4,6")
+        if change:
+            change(machine.file(machine.containers["t"]["bundle"] + "/config.json"))
+        result = hook(machine, "apply", state)
+        same(f"v{cgroup}: config.json is {what}: its set stays", (result.code, machine.cpuset("t")), (0, {4, 6}))
+        end(machine, f"v{cgroup}: config.json is {what}", "t", "db")
+
+
+def unseen(path, cgroup):
+    """A container runs on CPUs, and its set can neither be read nor written."""
+    for kind, asked in (("unmanaged", None), ("shared", SHARED)):
+        for what in ("has lost its controller", "is hidden"):
+            machine = Machine(path, cgroup=cgroup)
+            apply(machine, "t", asked)
+            machine.write(f"/proc/{machine.containers['t']['pid']}/status",
+                          "Name:\tt\nCpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n")
+            folder = machine.file(machine.cgroup_dir("cpuset", "t"))
+            for name in os.listdir(folder):
+                if what != "is hidden" and name.startswith("cpuset."):
+                    os.unlink(f"{folder}/{name}")
+            if what == "is hidden":
+                os.rename(folder, machine.path + "/hidden")
+            result = apply(machine, "db", EXCLUSIVE)
+            check(f"v{cgroup}: the cgroup of a container ({kind}) {what}: its CPUs do not become exclusive",
+                  result.one_line() and "container t may run on them" in result.err, result)
+            machine.end("db")
+            result = apply(machine, "web", SHARED)
+            same("... and others start", result.code, 0)
+            end(machine, f"v{cgroup} {kind} {what}", "t", "web")
+
+
+def deep(path):
+    """v1: a container whose processes are nested deeply has not ended."""
+    machine = Machine(path, cgroup=1)
+    state = machine.container("t", EXCLUSIVE)
+    hook(machine, "apply", state)
+    folder = machine.cgroup_dir("cpuset", "t")
+    procs = machine.read(f"{folder}/cgroup.procs")
+    machine.write(f"{folder}/cgroup.procs", "")
+    for _ in range(40):
+        folder += "/n"
+        machine.write(f"{folder}/cgroup.procs", "")
+    machine.write(f"{folder}/cgroup.procs", f"{procs}\n")
+    pid = machine.containers["t"]["pid"]
+    os.rename(machine.file(f"/proc/{pid}"), machine.file("/proc/was"))
+    hook(machine, "release", state)
+    hook(machine, "gc")
+    check("v1: its processes are 40 cgroups below it: it keeps its CPUs", placed_cpus(machine, "t"))
+    os.rename(machine.file("/proc/was"), machine.file(f"/proc/{pid}"))
+    end(machine, "v1: deep", "t")
+
+
+def duplicate_keys(path):
+    """JSON with keys that are there twice: the last one counts, as in the runtimes."""
+    machine, taken = with_exclusive(path)
+    state = json.loads(machine.container("t"))
+    text = json.dumps({**state, "pid": 1, "id": "other"})[:-1] + f', "id": "t", "pid": {state["pid"]}' + "}"
+    result = hook(machine, "apply", text)
+    check("keys that are there twice: the last counts", result.code == 0 and machine.exists(f"{FOLDER}/t") and
+          not machine.cpuset("t") & taken, result)
+    end(machine, "duplicate keys", "t", "db")
+
+
+def main():
+    with Temp() as temp:
+        for cgroup in (2, 1):
+            each_access_fails(f"{temp}/failed{cgroup}", cgroup)
+            given_sets(f"{temp}/given{cgroup}", cgroup)
+            unseen(f"{temp}/unseen{cgroup}", cgroup)
+        odd_ids(f"{temp}/ids")
+        one_id_twice(f"{temp}/twice")
+        deep(f"{temp}/deep")
+        duplicate_keys(f"{temp}/keys")
+    finish()
+
+
+if __name__ == "__main__":
+    main()
