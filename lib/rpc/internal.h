@@ -60,17 +60,28 @@ struct stow_rpc_loop {
 	unsigned int n_threads;
 };
 
-/* --- messages (message.c) ------------------------------------------------- */
+/* --- messages (message.c, unpacked.c) ------------------------------------- */
+
+/* How many bytes a message of so many bytes may take when it is unpacked: real ones take 3 to 10
+ * times as much. */
+#define RPC_UNPACKED_TIMES    16
+#define RPC_UNPACKED_MAX(len) (((size_t)1 << 20) + RPC_UNPACKED_TIMES * (len))
 
 /* Pack a message. NULL: out of memory. */
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
-/* Unpack a message, and destroy the buffer. -EINVAL: not a message of that type. */
+/* Unpack a message, and destroy the buffer. -EINVAL: not a message of that type. -ENOBUFS: it would
+ * take more than RPC_UNPACKED_MAX. */
 int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	       ProtobufCMessage **ret_message, struct stow_err *err);
 /* Return whether all field numbers, including unknown ones, are valid. protobuf-c 1.4 reads a field
  * number 0 in two bytes and packs it in one, which it cannot read: such a message could not be
  * passed on. */
 bool rpc_message_is_sound(const ProtobufCMessage *message);
+/* Compute from a message's bytes, without allocating, how many bytes it takes when it is unpacked,
+ * at least as many as protobuf-c allocates for what it has read when it finds that the rest is not
+ * a message. Two bytes can become a struct of two hundred: a field that is repeated, or an unknown
+ * one. */
+size_t rpc_unpacked_size(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len);
 /* Set an error from a status, or a status' text from an error. */
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
 char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);

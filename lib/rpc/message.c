@@ -66,11 +66,29 @@ bool rpc_message_is_sound(const ProtobufCMessage *message)
 	return true;
 }
 
+/* Unpack. NULL: not a message of that type, or *ret_large. */
+static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *type, const grpc_slice *slice,
+				bool *ret_large)
+{
+	const uint8_t *bytes = GRPC_SLICE_START_PTR(*slice);
+	size_t len = GRPC_SLICE_LENGTH(*slice);
+	ProtobufCMessage *message;
+
+	*ret_large = rpc_unpacked_size(type, bytes, len) > RPC_UNPACKED_MAX(len);
+	message = *ret_large ? NULL : protobuf_c_message_unpack(type, NULL, len, bytes);
+	if (message && !rpc_message_is_sound(message)) {
+		protobuf_c_message_free_unpacked(message, NULL);
+		message = NULL;
+	}
+	return message;
+}
+
 int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 	       ProtobufCMessage **ret_message, struct stow_err *err)
 {
 	grpc_byte_buffer_reader reader;
 	grpc_slice slice;
+	bool large;
 
 	if (buffer->data.raw.compression != GRPC_COMPRESS_NONE ||
 	    !grpc_byte_buffer_reader_init(&reader, buffer)) {
@@ -80,15 +98,15 @@ int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
 			"the message is compressed; only uncompressed messages are accepted");
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
-	*ret_message = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(slice),
-						 GRPC_SLICE_START_PTR(slice));
+	*ret_message = unpack(type, &slice, &large);
 	grpc_slice_unref(slice);
 	grpc_byte_buffer_reader_destroy(&reader);
 	grpc_byte_buffer_destroy(buffer);
-	if (*ret_message && !rpc_message_is_sound(*ret_message)) {
-		protobuf_c_message_free_unpacked(*ret_message, NULL);
-		*ret_message = NULL;
-	}
+	if (large)
+		return stow_err_set(err, ENOBUFS,
+				    "the message has too many fields for its size: unpacked, it "
+				    "would take more than %d times as much",
+				    RPC_UNPACKED_TIMES);
 	if (!*ret_message)
 		return stow_err_set(err, EINVAL, "not a message of type %s", type->name);
 	return 0;

@@ -156,6 +156,15 @@ def check_large(what, place):
           "\n" not in why, f"{status} {why}")
 
 
+def check_bloat(what, channel, method):
+    """Two bytes that would become two hundred, two million times."""
+    raw = channel.unary_unary(method)
+    for kind, unit in (("unknown fields", b"\x78\x00"), ("unknown texts", b"\x7a\x00"), ("empty messages", b"\x0a\x00")):
+        status, why = status_of(raw, unit * (2000 << 10))
+        check(f"{what}: four megabytes of {kind}", status == "RESOURCE_EXHAUSTED" and
+              "too many fields for its size" in why, f"{status} {why}")
+
+
 def check_garbage(what, channel, method):
     raw = channel.unary_unary(method)
     for kind, data in (("garbage", os.urandom(3000)), ("a cut message", b"\x0a\x05ab"),
@@ -361,6 +370,7 @@ def check_scheduler(folder):
         # Who sends what is far too long loses the connection: not one that others share.
         with secure(f"{ca}/client/ops", server.port, own=True) as alone:
             check_large("scheduler", scheduler_pb2_grpc.SchedulerStub(alone).Place)
+        check_bloat("scheduler", channel, "/numastow.v1.Scheduler/Place")
         check_garbage("scheduler", channel, "/numastow.v1.Scheduler/Place")
         good.report("bad messages")
         context = ssl.create_default_context(cafile=f"{ca}/ca.crt")
@@ -417,6 +427,7 @@ def check_agent(folder):
         raw = channel.unary_unary("/numastow.v1.Agent/Explain")
         for size, wanted in ((5, "RESOURCE_EXHAUSTED"), (100, "UNAVAILABLE")):
             same(f"agent: a message of {size} MiB", status_of(raw, bytes(size * MIB))[0], wanted)
+        check_bloat("agent", channel, "/numastow.v1.Agent/Explain")
         check_garbage("agent", channel, "/numastow.v1.Agent/Explain")
         idle = check_bytes("agent", program.socket)
         check("agent: it still answers", stub.GetNode(agent_pb2.GetNodeRequest(),
