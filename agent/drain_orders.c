@@ -196,7 +196,7 @@ bool agent_drain_stop(struct agent_drains *drains)
 	if (!drains)
 		return false;
 	table = &drains->table;
-	until = stow_clock_in(CLOCK_MONOTONIC, STOP_WITHIN);
+	until = stow_clock_in(STOP_WITHIN);
 	pthread_mutex_lock(&table->lock);
 	table->stopping = true;
 	pthread_cond_broadcast(&table->changed);

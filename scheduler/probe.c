@@ -196,7 +196,7 @@ static void *run(void *arg)
 				 p->bad ? "not healthy" : "healthy again",
 				 stow_text("error", p->bad ? p->why.msg : ""));
 		bad = p->bad;
-		until = stow_clock_in(CLOCK_REALTIME, SCHEDULER_PROBE_EVERY);
+		until = stow_clock_in(SCHEDULER_PROBE_EVERY);
 		if (!p->stopping)
 			pthread_cond_timedwait(&p->changed, &p->lock, &until);
 	}
@@ -213,7 +213,7 @@ int scheduler_probe_new(struct scheduler *s, struct scheduler_probe **ret, struc
 		return stow_err_set(err, ENOMEM, "out of memory");
 	p->scheduler = s;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->changed, NULL);
+	stow_clock_cond_init(&p->changed);
 	atomic_store(&p->back, stow_now().mono);
 	if (s->config.certificate)
 		find_name(s->config.certificate, p->name, sizeof(p->name));

@@ -8,6 +8,7 @@ unit_SUPPORT := $(call objs,$(filter-out $(unit_SRCS) tests/unit/whole.c,$(sort 
 whole_TESTS := $(addprefix $(B)/tests/unit/test_,drain_fleet reservation scheduler_probe webhook)
 $(whole_TESTS): unit_MORE := $(B)/tests/unit/whole.o
 $(whole_TESTS): $(B)/tests/unit/whole.o
+$(whole_TESTS): unit_WRAP += -Wl$(comma)--wrap=clock_gettime
 # The scheduler's clock, which tests/unit/clock.c can turn.
 unit_WRAP := -Wl$(comma)--wrap=stow_now
 # An engine that drains, which the test plays.

@@ -53,10 +53,12 @@ static inline struct timespec stow_clock_timespec(uint64_t ns)
 				  .tv_nsec = (long)(ns % STOW_SECOND) };
 }
 
-/* Return the moment of a clock that is so far ahead, as pthread_cond_timedwait(3) takes it. */
-static inline struct timespec stow_clock_in(clockid_t clock, uint64_t ns)
+/* Return the moment that is so far ahead, as pthread_cond_timedwait(3) takes it for a condition of
+ * stow_clock_cond_init(). By the wall clock, a wait would last an hour longer when that is set back
+ * by an hour. */
+static inline struct timespec stow_clock_in(uint64_t ns)
 {
-	return stow_clock_timespec(stow_saturating_add(stow_clock_read(clock), ns));
+	return stow_clock_timespec(stow_saturating_add(stow_clock_read(CLOCK_MONOTONIC), ns));
 }
 
 /* Return the time since `then`. It is 0 when `then` is the later one: a thread that waited for a

@@ -466,7 +466,7 @@ void stow_rpc_server_stop(struct stow_rpc_server *server, uint64_t grace)
 	if (server->listener)
 		rpc_listener_stop(server->listener);
 	rpc_health_stop(server->health);
-	until = stow_clock_in(CLOCK_MONOTONIC, grace);
+	until = stow_clock_in(grace);
 	rpc_hands_over(&server->stopped);
 	grpc_server_shutdown_and_notify(server->server, server->loop->queue, &server->stopped);
 	pthread_mutex_lock(&server->lock);

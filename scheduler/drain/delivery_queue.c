@@ -201,8 +201,7 @@ static void settle(struct receiver *to, struct scheduler_delivery *delivery, lon
 	delivery_free(delivery);
 }
 
-/* Wait until a delivery is due, or was posted; at most half a second, because the wall clock may
- * be set. */
+/* Wait until a delivery is due, or was posted; at most half a second. */
 static void wait_for(struct receiver *to, const struct scheduler_delivery *delivery)
 {
 	uint64_t now = stow_now().mono, wait = STOW_SECOND / 2;
@@ -214,7 +213,7 @@ static void wait_for(struct receiver *to, const struct scheduler_delivery *deliv
 	}
 	if (delivery->due < now + wait)
 		wait = stow_clock_elapsed(now, delivery->due);
-	until = stow_clock_in(CLOCK_REALTIME, wait);
+	until = stow_clock_in(wait);
 	(void)pthread_cond_timedwait(&to->posted, &to->queue->lock, &until);
 }
 
@@ -275,7 +274,7 @@ int scheduler_delivery_queue_new(const struct scheduler_config *config,
 			(struct receiver){ .queue = queue, .url = config->webhooks[i] };
 		scheduler_event_url_show(config->webhooks[i], queue->receivers[i].shown,
 					 sizeof(queue->receivers[i].shown));
-		pthread_cond_init(&queue->receivers[i].posted, NULL);
+		stow_clock_cond_init(&queue->receivers[i].posted);
 		queue->n++;
 	}
 	r = scheduler_webhook_client_init(&queue->delivery, config, &queue->stopping, err);

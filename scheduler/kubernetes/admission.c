@@ -212,7 +212,7 @@ static void *run(void *arg)
 				 stow_text("error", bad ? err.msg : ""));
 		admission->bad = bad;
 		admission->why = err;
-		until = stow_clock_in(CLOCK_MONOTONIC, SCHEDULER_ADMISSION_EVERY);
+		until = stow_clock_in(SCHEDULER_ADMISSION_EVERY);
 		if (!admission->stopping)
 			pthread_cond_timedwait(&admission->changed, &admission->lock, &until);
 	}

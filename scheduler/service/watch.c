@@ -189,7 +189,7 @@ static void await(struct scheduler *s)
 		}
 		if (now >= watch->next_round)
 			break;
-		until = stow_clock_in(CLOCK_MONOTONIC, watch->next_round - now);
+		until = stow_clock_in(watch->next_round - now);
 		pthread_cond_timedwait(&s->news_changed, &s->news_lock, &until);
 	}
 	pthread_mutex_unlock(&s->news_lock);

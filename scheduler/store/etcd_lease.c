@@ -116,7 +116,7 @@ static const struct stow_rpc_stream_ops ops = { .message = on_message, .closed =
 /* With the lock held. */
 static void wait_for(struct etcd_lease *lease, uint64_t ns)
 {
-	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, ns);
+	struct timespec until = stow_clock_in(ns);
 
 	(void)pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
 }

@@ -362,7 +362,7 @@ int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow
 
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout)
 {
-	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, timeout);
+	struct timespec until = stow_clock_in(timeout);
 	bool reached;
 
 	pthread_mutex_lock(&mirror->lock);

@@ -134,7 +134,7 @@ static struct stow_writes *take_retries(struct stow_store *store)
 
 static void wait_for(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
-	struct timespec until = stow_clock_in(CLOCK_MONOTONIC, ns);
+	struct timespec until = stow_clock_in(ns);
 
 	(void)pthread_cond_timedwait(cond, lock, &until);
 }
@@ -148,7 +148,7 @@ static void gather(struct stow_store *store)
 
 	if (most == 0)
 		return;
-	until = stow_clock_in(CLOCK_MONOTONIC, most);
+	until = stow_clock_in(most);
 	while (store->n_queued < store->wanted && !store->closing)
 		if (pthread_cond_timedwait(&store->queued, &store->lock, &until) != 0)
 			break;

@@ -223,7 +223,7 @@ static void wait_for_drains(void)
 	while (table->threads > 0) {
 		struct timespec until;
 
-		until = stow_clock_in(CLOCK_MONOTONIC, 50 * STOW_MILLISECOND);
+		until = stow_clock_in(50 * STOW_MILLISECOND);
 		if (pthread_cond_timedwait(&table->changed, &table->lock, &until) == ETIMEDOUT &&
 		    table->worker)
 			table->worker->cancelled = true;

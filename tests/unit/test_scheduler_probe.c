@@ -90,12 +90,24 @@ static void a_port_that_accepts_nobody_is_not_healthy(void **state)
 	assert_non_null(strstr(why, "own port"));
 }
 
+static void a_wall_clock_that_is_set_back_does_not_stop_it(void **state)
+{
+	struct whole *f = *state;
+
+	whole_wall_ahead(24 * 3600);
+	for (int i = 0; i < 3; i++) /* the first one may wait since before that */
+		a_round(f);
+	whole_wall_ahead(0);
+	assert_true(becomes(f, true));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(who_keeps_the_lock_starves_the_watchdog),
 		TEST(a_port_that_accepts_nobody_is_not_healthy),
+		TEST(a_wall_clock_that_is_set_back_does_not_stop_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

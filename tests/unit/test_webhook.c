@@ -460,6 +460,19 @@ static void a_refusal_keeps_the_order_of_its_drain_only(void **state)
 	assert_string_equal(f->server.seen[3], "0000000000000001-safe-to-remove");
 }
 
+static void a_wall_clock_that_is_set_back_delays_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	whole_wall_ahead(3600);
+	status(&f->server, 503);
+	post(f, 1, SCHEDULER_EVENT_PLANNED);
+	UNTIL(counts(f).failed == 1);
+	status(&f->server, 200);
+	UNTIL(counts(f).delivered == 1);
+	whole_wall_ahead(0);
+}
+
 static void a_new_process_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -553,6 +566,7 @@ int main(void)
 		cmocka_unit_test(pauses_double_up_to_five_minutes),
 		TEST(delivered_once_and_in_order),
 		TEST(a_refusal_keeps_the_order_of_its_drain_only),
+		TEST(a_wall_clock_that_is_set_back_delays_nothing),
 		TEST(a_new_process_goes_on),
 		TEST(it_is_given_up_in_the_end),
 		TEST(a_url_that_is_gone_is_told_nothing),

@@ -40,6 +40,10 @@ void whole_stop(struct whole *w);
 int whole_ask(struct whole *w, const char *method, const void *request, void **ret,
 	      struct stow_err *err);
 
+/* Turns the wall clock of the programs forward, but not the kernel's: who waits for a moment of it
+ * waits as if it had been set back meanwhile. */
+void whole_wall_ahead(time_t seconds);
+
 /* Removes the files of a scheduler's store, and the folder. */
 void whole_remove_store(const char *dir);
 
