@@ -32,6 +32,9 @@ static const char schema[] =
 
 enum { STORE_VERSION = 2 };
 
+/* How long to wait for another program that locks the database, for example a backup. */
+#define LOCKED_MS 1000
+
 /* Statements besides those of the writes. */
 enum { FORGET = STOW_WRITE_KINDS, BEGIN, COMMIT, ROLLBACK, SAVE, RELEASE, BACK, STATEMENTS };
 
@@ -71,7 +74,23 @@ struct sqlite {
 
 static int fail(struct sqlite *store, struct stow_err *err, const char *what)
 {
-	return stow_err_set(err, EIO, "the store: %s: %s", what, sqlite3_errmsg(store->db));
+	return stow_err_set(err, sqlite3_errcode(store->db) == SQLITE_BUSY ? EAGAIN : EIO,
+			    "the store: %s: %s", what, sqlite3_errmsg(store->db));
+}
+
+/* Check that the file is still the one of its name: what is written to a file that was deleted or
+ * moved would be lost with the next start. */
+static int check_place(struct sqlite *store, struct stow_err *err)
+{
+	int moved = 0;
+
+	if (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+	    !moved)
+		return 0;
+	return stow_err_set(err, EIO,
+			    "the store: %s/scheduler.db was moved or deleted; put it back, or "
+			    "restart the scheduler",
+			    store->dir);
 }
 
 static int run_plain(struct sqlite *store, int which, struct stow_err *err, const char *what)
@@ -127,8 +146,11 @@ static void roll_back(struct sqlite *store)
 static int write_together(struct sqlite *store, struct stow_writes *batch, uint64_t *ret_n,
 			  struct stow_err *err)
 {
-	int r = run_plain(store, BEGIN, err, "beginning");
 	uint64_t n = 0;
+	int r = check_place(store, err);
+
+	if (r == 0)
+		r = run_plain(store, BEGIN, err, "beginning");
 
 	for (struct stow_writes *w = batch; w && r == 0; w = w->next) {
 		uint64_t rows = 0;
@@ -163,14 +185,16 @@ static void write_batch(void *engine, struct stow_writes *batch, struct stow_eng
 		count->writes += n;
 		return;
 	}
-	/* One by one, so that valid lists are written. */
+	/* One by one, so that valid lists are written; but a lock is waited for once. */
 	for (struct stow_writes *w = batch; w; w = w->next) {
 		struct stow_writes *next = w->next;
-		int r;
+		int r = err.code == EAGAIN ? -EAGAIN : 0;
 
 		w->err = (struct stow_err){ 0 };
 		w->next = NULL;
-		r = write_together(store, w, &n, &err);
+		n = 0;
+		if (r == 0)
+			r = write_together(store, w, &n, &err);
 		w->next = next;
 		if (r < 0 && !w->err.code)
 			w->err = err;
@@ -361,6 +385,7 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 			    NULL) != SQLITE_OK)
 		return stow_err_set(err, EIO, "cannot open %s: %s", path,
 				    store->db ? sqlite3_errmsg(store->db) : "out of memory");
+	sqlite3_busy_timeout(store->db, LOCKED_MS);
 	r = check_version(store, path, err);
 	if (r == 0)
 		r = prepare(store, store->power_loss, err);

@@ -3,9 +3,12 @@
 """A store that refuses: a full disk, a row that the database does not take. Who asked is told, the
 others' writes go through, it is said and counted, and what is in memory and on the machines is what is
 stored, before a restart and after."""
+import contextlib
 import os
 import sqlite3
 import subprocess
+
+import grpc
 
 from daemons import PATIENCE, SCHEDULER, fetch, free_port, metrics_of
 from etcdlib import ETCD, Etcd
@@ -160,6 +163,36 @@ def refused_rows(folder):
     check_after("a database that refuses", fleet, data, one)
 
 
+def moved(folder):
+    """The file is no longer where the next start looks for it."""
+    data = f"{folder}/moved"
+    fleet, one = prepare(data)
+    os.rename(f"{data}/scheduler.db", f"{folder}/elsewhere.db")
+    check_refusals("a database that was moved", fleet, one)
+    os.rename(f"{folder}/elsewhere.db", f"{data}/scheduler.db")
+    check_after("a database that was moved", fleet, data, one)
+
+
+def locked(folder):
+    """Another program writes to it: a moment is waited for, and all who asked are told of more."""
+    data = f"{folder}/locked"
+    fleet, one = prepare(data)
+    with contextlib.closing(sqlite3.connect(f"{data}/scheduler.db", PATIENCE, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        calls = [fleet.stub.Place.future(S.PlaceRequest(pods=[S.PodRequest(name=f"many-{i}", cpus=1)]),
+                                         timeout=PATIENCE) for i in range(60)]
+        refused = [call.exception() for call in calls]
+        check("a locked database: all are refused", all(e and e.code() == grpc.StatusCode.ABORTED
+                                                        for e in refused), refused[:2])
+        check_refusals("a locked database", fleet, one)
+        call = fleet.stub.Place.future(S.PlaceRequest(pods=[S.PodRequest(name="x", cpus=1)]), timeout=PATIENCE)
+        db.execute("ROLLBACK")
+        call.exception()  # it may have waited long enough
+    check("a locked database, over: it is healthy by itself", eventually(fleet.healthy))
+    same("a locked database, over: a placement", fleet.place("c")[0], "OK")
+    fleet.close()
+
+
 def state_on(*options):
     """What a scheduler shows of a fleet whose machines are away."""
     with start_scheduler("/nonexistent", *options) as server, \
@@ -202,4 +235,6 @@ with Temp() as temp:
     copied(temp)
     full_disk(temp)
     refused_rows(temp)
+    moved(temp)
+    locked(temp)
 finish()
