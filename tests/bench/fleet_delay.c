@@ -91,7 +91,7 @@ static uint64_t await(bool there)
 	struct timespec until;
 	uint64_t at = 0;
 
-	until = stow_clock_in(10 * STOW_SECOND);
+	until = stow_clock_timespec(stow_clock_wall() + 10 * STOW_SECOND);
 	pthread_mutex_lock(&lock);
 	while (present != there && !closed)
 		if (pthread_cond_timedwait(&changed, &lock, &until) == ETIMEDOUT)
