@@ -11,6 +11,7 @@
 #include "agent/socket.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "grant/show.h"
 #include "place/explain.h"
 #include "rpc/audit.h"
@@ -238,6 +239,26 @@ static int explain(struct stow_rpc_call *call, void *ctx, const void *request, v
 
 /* --- the ledger ----------------------------------------------------------- */
 
+static struct stow_grid_style style_of(const PbTableStyle *in)
+{
+	if (!in)
+		return (struct stow_grid_style){ 0 };
+	return (struct stow_grid_style){
+		.columns = *in->columns ? in->columns : NULL,
+		.all = in->all,
+		.noheadings = in->noheadings,
+		.pairs = in->pairs,
+		.raw = in->raw,
+		.bytes = in->bytes,
+	};
+}
+
+/* No terminal is wider; with less the table would be all headings. */
+static int width_of(const PbShowLedgerRequest *in)
+{
+	return in->width ? (int)STOW_MAX(STOW_MIN(in->width, 10000U), 10U) : 0;
+}
+
 /* Uses a ledger handle of its own, as above. The size of a message bounds the history. */
 static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *request, void *response,
 		       struct stow_err *err)
@@ -246,6 +267,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	struct agent_local *local = ctx;
 	struct stow_grant_context context = agent_policy_context(local->parts.policy);
 	const PbShowLedgerRequest *in = request;
+	struct stow_grid_style style = style_of(in->style);
 	PbShowLedgerResponse *out = response;
 	_cleanup_free_ char *text = NULL;
 	int r;
@@ -255,7 +277,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	if (r == 0 && in->history)
 		r = stow_show_history(&context, in->id[0] ? in->id : NULL, in->json, &text, err);
 	else if (r == 0)
-		r = stow_show_ledger(&context, in->json, 0, &text, err);
+		r = stow_show_ledger(&context, in->json, width_of(in), &style, &text, err);
 	if (r < 0)
 		return r;
 	if (strlen(text) > SHOWN_MAX)

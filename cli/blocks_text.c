@@ -33,9 +33,10 @@ static const char *zones_of(const struct stow_memblock *block, char *buf, size_t
 }
 
 static const struct stow_grid_column text_columns[] = {
-	{ "RANGE", 29, 15, false }, { "SIZE", 7, 0, true },	   { "STATE", 13, 7, false },
-	{ "BLOCK", 9, 0, true },    { "NODE", 4, 0, true },	   { "ZONE", 14, 7, false },
-	{ "DEVICE", 10, 6, false }, { "REMOVABLE", 9, 16, false },
+	{ "RANGE", 29, 15, false, false }, { "SIZE", 7, 0, true, false },
+	{ "STATE", 13, 7, false, false },  { "BLOCK", 9, 0, true, false },
+	{ "NODE", 4, 0, true, false },	   { "ZONE", 14, 7, false, false },
+	{ "DEVICE", 10, 6, false, false }, { "REMOVABLE", 9, 16, false, false },
 };
 enum { N_TEXT = STOW_ARRAY_SIZE(text_columns) };
 
@@ -52,7 +53,7 @@ static void line_cells(const struct blocks_view *view, const struct blocks_row *
 	r = asprintf(&cells[0], "0x%012" PRIx64 "-0x%012" PRIx64, start, start + bytes - 1);
 	if (r < 0)
 		cells[0] = NULL;
-	cells[1] = strdup(stow_format_size(bytes, text, sizeof(text)));
+	cells[1] = strdup(stow_grid_size(view->style, bytes, text, sizeof(text)));
 	cells[2] = strdup(stow_memblock_state_name(block->state));
 	snprintf(text, sizeof(text), n > 1 ? "%" PRIu64 "-%" PRIu64 : "%" PRIu64, block->id,
 		 block->id + n - 1);
@@ -68,7 +69,8 @@ static void line_cells(const struct blocks_view *view, const struct blocks_row *
 }
 
 /* Format numbers of pages as "anonymous 300Mi, file 20Mi"; "" for none. */
-static const char *format_pages(const uint64_t *pages, uint64_t page_size, char *buf, size_t size)
+static const char *format_pages(const struct blocks_view *view, const uint64_t *pages, char *buf,
+				size_t size)
 {
 	size_t len = 0;
 	char bytes[32];
@@ -78,8 +80,9 @@ static const char *format_pages(const uint64_t *pages, uint64_t page_size, char 
 		if (pages[kind])
 			len += (size_t)snprintf(buf + len, size - len, "%s%s %s", len ? ", " : "",
 						stow_page_kind_name((enum stow_page_kind)kind),
-						stow_format_size(pages[kind] * page_size, bytes,
-								 sizeof(bytes)));
+						stow_grid_size(view->style,
+							       pages[kind] * view->page_size, bytes,
+							       sizeof(bytes)));
 	return buf;
 }
 
@@ -103,11 +106,10 @@ static void print_owners(const struct blocks_view *view, const struct stow_block
 			continue;
 		}
 		printf("    container %s: %s\n", cli_short_id(id, brief, sizeof(brief)),
-		       format_pages(owner->pages, view->page_size, text, sizeof(text)));
+		       format_pages(view, owner->pages, text, sizeof(text)));
 	}
 	if (any)
-		printf("    other cgroups: %s\n",
-		       format_pages(others, view->page_size, text, sizeof(text)));
+		printf("    other cgroups: %s\n", format_pages(view, others, text, sizeof(text)));
 }
 
 static int print_use(const struct blocks_view *view, const struct blocks_row *rows, size_t n)
@@ -121,7 +123,7 @@ static int print_use(const struct blocks_view *view, const struct blocks_row *ro
 	r = blocks_sum(rows, n, &sum);
 	if (r < 0)
 		return r;
-	printf("    %s\n", format_pages(sum.pages, view->page_size, text, sizeof(text)));
+	printf("    %s\n", format_pages(view, sum.pages, text, sizeof(text)));
 	print_owners(view, &sum);
 	free(sum.owners);
 	return 0;
@@ -134,10 +136,12 @@ static void print_summary(const struct blocks_view *view)
 
 	for (size_t i = 0; i < view->n_rows; i++)
 		online += view->rows[i].block->state == STOW_MEMBLOCK_ONLINE;
-	printf("\nMemory block size:    %8s\n", stow_format_size(size, text, sizeof(text)));
-	printf("Total online memory:  %8s\n", stow_format_size(online * size, text, sizeof(text)));
+	printf("\nMemory block size:    %8s\n",
+	       stow_grid_size(view->style, size, text, sizeof(text)));
+	printf("Total online memory:  %8s\n",
+	       stow_grid_size(view->style, online * size, text, sizeof(text)));
 	printf("Total offline memory: %8s\n",
-	       stow_format_size((view->n_rows - online) * size, text, sizeof(text)));
+	       stow_grid_size(view->style, (view->n_rows - online) * size, text, sizeof(text)));
 }
 
 /* Warn of added memory that came online in a kernel zone, as most distributions do by default. */
@@ -151,7 +155,7 @@ static void print_at_risk(const struct blocks_view *view)
 	if (n)
 		printf("\n%s of added memory is online in a kernel zone, where the kernel may put "
 		       "its own pages: %s\n",
-		       stow_format_size(n * view->list->block_size, size, sizeof(size)),
+		       stow_grid_size(view->style, n * view->list->block_size, size, sizeof(size)),
 		       STOW_LEAVE_ADVICE);
 }
 
@@ -178,7 +182,7 @@ static int below_line(void *data, size_t i)
 			 lines->first[i + 1] - lines->first[i]);
 }
 
-static int print_lines(const struct blocks_view *view)
+static int print_lines(const struct blocks_view *view, struct stow_err *err)
 {
 	_cleanup_(lines_done) struct lines lines = { .view = view };
 	const struct stow_grid grid = {
@@ -187,12 +191,13 @@ static int print_lines(const struct blocks_view *view)
 		.width = cli_width(),
 		.after = below_line,
 		.data = &lines,
+		.style = view->style,
 	};
 
 	lines.first = calloc(view->n_rows + 1, sizeof(*lines.first));
 	lines.cells = calloc((view->n_rows + 1) * N_TEXT, sizeof(*lines.cells));
 	if (!lines.first || !lines.cells)
-		return -ENOMEM;
+		return stow_err_sys(err, ENOMEM, "printing the memory blocks");
 	for (size_t i = 0; i < view->n_rows; i++) {
 		if (i && !view->all && alike(&view->rows[i - 1], &view->rows[i]))
 			continue;
@@ -204,15 +209,15 @@ static int print_lines(const struct blocks_view *view)
 			   lines.cells + i * N_TEXT);
 	for (size_t i = 0; i < lines.n * N_TEXT; i++)
 		if (!lines.cells[i])
-			return -ENOMEM;
-	return stow_grid_print(stdout, &grid, lines.cells, lines.n);
+			return stow_err_sys(err, ENOMEM, "printing the memory blocks");
+	return stow_grid_print(stdout, &grid, lines.cells, lines.n, err);
 }
 
-int blocks_print_text(const struct blocks_view *view)
+int blocks_print_text(const struct blocks_view *view, struct stow_err *err)
 {
-	int r = print_lines(view);
+	int r = print_lines(view, err);
 
-	if (r < 0)
+	if (r < 0 || stow_grid_for_programs(view->style))
 		return r;
 	print_summary(view);
 	print_at_risk(view);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/grid.h"
+#include "base/idset.h"
 #include "node/memblock.h"
 #include "pages/leave.h"
 #include "pages/owners.h"
@@ -28,7 +30,8 @@ struct blocks_view {
 	const struct stow_memblocks *list;
 	struct blocks_row *rows; /* by ascending number */
 	size_t n_rows;
-	bool all;    /* a line for each block */
+	bool all; /* a line for each block */
+	const struct stow_grid_style *style;
 	bool owners; /* with the owners of pages */
 	uint64_t page_size;
 	struct blocks_cgroup *cgroups; /* by inode */
@@ -51,5 +54,6 @@ static inline const char *blocks_device(const struct blocks_view *view,
  * -ENOMEM. */
 int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *ret);
 
-int blocks_print_text(const struct blocks_view *view);
+/* -EINVAL: --output names an unknown column; -ENOMEM. */
+int blocks_print_text(const struct blocks_view *view, struct stow_err *err);
 int blocks_print_json(const struct blocks_view *view);

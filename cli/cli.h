@@ -37,6 +37,10 @@ int cli_fail(const struct stow_err *err);
 /* Point to --help, after an error was printed, and return CLI_USAGE. */
 int cli_bad_usage(const char *name);
 
+/* Return the exit code of a command that has printed a table: `r` is 0, or what went wrong, which
+ * is printed. -EINVAL, as stow_grid_print() returns it, is wrong usage. */
+int cli_table_printed(const char *name, int r, const struct stow_err *err);
+
 /* Return the width of the terminal, or of COLUMNS; 0: there is none, and nothing is wrapped. */
 int cli_width(void);
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include "cgroup/paths.h"
 #include "cli/blocks_view.h"
 #include "cli/cli.h"
@@ -53,17 +52,25 @@ static void view_done(struct blocks_view *view)
 	free(view->rows);
 }
 
-/* Select the blocks of NUMA node `node`, or all (-1). */
-static int choose_rows(struct blocks_view *view, int node, struct stow_err *err)
+/* Select the blocks of NUMA nodes `nodes`, or all (NULL). */
+static int choose_rows(struct blocks_view *view, const struct stow_idset *nodes,
+		       struct stow_err *err)
 {
 	view->rows = calloc(view->list->n_blocks + 1, sizeof(*view->rows));
 	if (!view->rows)
 		return stow_err_sys(err, ENOMEM, "memory blocks");
-	for (size_t i = 0; i < view->list->n_blocks; i++)
-		if (node < 0 || view->list->blocks[i].node == node)
-			view->rows[view->n_rows++].block = &view->list->blocks[i];
-	if (node >= 0 && !view->n_rows)
-		return stow_err_set(err, ENOENT, "NUMA node %d has no memory blocks", node);
+	for (size_t i = 0; i < view->list->n_blocks; i++) {
+		const struct stow_memblock *block = &view->list->blocks[i];
+
+		if (!nodes || (block->node >= 0 && stow_idset_has(nodes, block->node)))
+			view->rows[view->n_rows++].block = block;
+	}
+	if (nodes && !view->n_rows) {
+		_cleanup_free_ char *list = stow_idset_to_list(nodes);
+
+		return stow_err_set(err, ENOENT, "NUMA node %s has no memory blocks",
+				    list ? list : "?");
+	}
 	return 0;
 }
 
@@ -96,18 +103,20 @@ static void look_inside(struct stow_root *root, struct blocks_view *view, struct
 
 struct asked {
 	const char *sysroot;
-	int node;
-	bool json, all, owners;
+	struct stow_idset nodes; /* of these NUMA nodes, if they were given */
+	struct stow_grid_style style;
+	bool json, all, owners, nodes_given;
 };
 
+/* Return the exit code, or -errno. */
 static int show(const struct asked *asked, struct stow_err *err)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
 	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
-	_cleanup_(view_done) struct blocks_view view = { .list = &list,
-							 .all = asked->all,
-							 .owners = asked->owners };
+	_cleanup_(view_done) struct blocks_view view = {
+		.list = &list, .all = asked->all, .style = &asked->style, .owners = asked->owners
+	};
 	struct stow_err why = { 0 };
 	int r;
 
@@ -119,7 +128,7 @@ static int show(const struct asked *asked, struct stow_err *err)
 		r = stow_err_set(err, EOPNOTSUPP,
 				 "this kernel has no memory blocks (no memory hotplug)");
 	if (r == 0)
-		r = choose_rows(&view, asked->node, err);
+		r = choose_rows(&view, asked->nodes_given ? &asked->nodes : NULL, err);
 	if (r < 0)
 		return r;
 	look_inside(root, &view, &use, &why);
@@ -130,18 +139,10 @@ static int show(const struct asked *asked, struct stow_err *err)
 	if (r < 0)
 		return r;
 	view.unknown = why.code ? why.msg : NULL;
-	r = asked->json ? blocks_print_json(&view) : blocks_print_text(&view);
+	if (!asked->json)
+		return cli_table_printed("blocks", blocks_print_text(&view, err), err);
+	r = blocks_print_json(&view);
 	return r < 0 ? stow_err_sys(err, -r, "printing the memory blocks") : 0;
-}
-
-static int parse_node(const char *text, void *value, struct stow_err *err)
-{
-	uint64_t node;
-	int r = stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, err);
-
-	if (r == 0)
-		*(int *)value = (int)node;
-	return r;
 }
 
 int cmd_blocks(int argc, char **argv)
@@ -150,21 +151,24 @@ int cmd_blocks(int argc, char **argv)
 		"blocks",
 		"[OPTION...]",
 		"Show the memory blocks: their addresses, devices, and whether they can be removed",
-		"  -a, --all          print one line for each block\n"
-		"  -n, --node N       only blocks of NUMA node N\n"
-		"  -o, --owners       show their contents and owners (root only)\n"
-		"  -J, --json         print JSON, see numastow-blocks(1)\n"
-		"  -s, --sysroot DIR  read /sys and /proc below DIR, a copy of another machine's\n"
-		"  -h, --help         print this text\n",
+		"  -a, --all            print one line for each block\n"
+		"  -N, --node LIST      only blocks of these NUMA nodes\n"
+		"      --owners         show their contents and owners (root only)\n"
+		"  -J, --json           print JSON, see numastow-blocks(1)\n" CLI_STYLE_HELP
+			CLI_BYTES_HELP "  -s, --sysroot DIR    read /sys and /proc below DIR, a "
+		"copy of another machine's\n"
+		"  -h, --help           print this text\n",
 		0,
 		NULL
 	};
-	struct asked asked = { .sysroot = "/", .node = -1 };
+	struct asked asked = { .sysroot = "/" };
 	const struct cli_option options[] = {
 		{ "all", 'a', .flag = &asked.all },
 		{ "json", 'J', .flag = &asked.json },
-		{ "node", 'n', .take = parse_node, .value = &asked.node },
-		{ "owners", 'o', .flag = &asked.owners },
+		{ "node", 'N', .flag = &asked.nodes_given, .argument = true, .take = cli_take_nodes,
+		  .value = &asked.nodes },
+		{ "owners", .flag = &asked.owners },
+		CLI_SIZES_OPTIONS(&asked.style),
 		{ "sysroot", 's', .text = &asked.sysroot },
 		{ 0 },
 	};
@@ -173,5 +177,6 @@ int cmd_blocks(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	return show(&asked, &err) < 0 ? cli_fail(&err) : CLI_OK;
+	r = show(&asked, &err);
+	return r < 0 ? cli_fail(&err) : r;
 }

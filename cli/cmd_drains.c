@@ -16,14 +16,20 @@
 
 /* --- drains --------------------------------------------------------------- */
 
-static void print(PbDrain *const *drains, size_t n, bool json)
+struct asked {
+	bool json;
+	struct stow_grid_style style;
+};
+
+/* Return the exit code. */
+static int print(PbDrain *const *drains, size_t n, const struct asked *asked)
 {
 	struct json_object *out, *list;
+	struct stow_err err;
 
-	if (!json) {
-		drain_view_list(drains, n, false);
-		return;
-	}
+	if (!asked->json)
+		return cli_table_printed(
+			"drains", drain_view_list(drains, n, false, &asked->style, &err), &err);
 	/* The message with which the agent answers. */
 	out = json_object_new_object();
 	list = json_object_new_array();
@@ -31,12 +37,16 @@ static void print(PbDrain *const *drains, size_t n, bool json)
 		json_object_array_add(list, cli_message_json(&drains[i]->base));
 	json_object_object_add(out, "drains", list);
 	cli_print_json(json_with_version(out));
+	return CLI_OK;
 }
 
-static int print_rows(const struct stow_drain_row *rows, size_t n, bool json, struct stow_err *err)
+/* Return the exit code, or -ENOMEM. */
+static int print_rows(const struct stow_drain_row *rows, size_t n, const struct asked *asked,
+		      struct stow_err *err)
 {
 	_cleanup_free_ PbDrain **drains = calloc(n + 1, sizeof(*drains));
 	size_t made = 0;
+	int r = -ENOMEM;
 
 	for (; drains && made < n; made++) {
 		drains[made] = stow_drain_row_message(&rows[made]);
@@ -44,13 +54,13 @@ static int print_rows(const struct stow_drain_row *rows, size_t n, bool json, st
 			break;
 	}
 	if (drains && made == n)
-		print(drains, n, json);
+		r = print(drains, n, asked);
 	for (size_t i = 0; i < made; i++)
 		pb_drain__free_unpacked(drains[i], NULL);
-	return drains && made == n ? 0 : stow_err_set(err, ENOMEM, "out of memory");
+	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : r;
 }
 
-static int show(bool json)
+static int show(const struct asked *asked)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
 	struct stow_drain_row *rows = NULL;
@@ -63,26 +73,29 @@ static int show(bool json)
 		r = stow_drain_rows(context.ledger, &rows, &n, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	r = print_rows(rows, n, json, &err);
+	r = print_rows(rows, n, asked, &err);
 	stow_drain_rows_free(rows, n);
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	return r < 0 ? cli_fail(&err) : r;
 }
 
 int cmd_drains(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"drains",
-		"[--cluster | MACHINE] [--json]",
+		"[OPTION...] [--cluster | MACHINE]",
 		"Show running drains of this machine, or of the fleet",
-		"  --cluster      show the scheduler's drains, of all machines or of MACHINE\n"
-		"  -J, --json     as JSON\n"
-		"  -h, --help     print this text\n" CLI_FLEET_HELP,
+		"      --cluster        show the scheduler's drains, of all machines or of "
+		"MACHINE\n"
+		"  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+		"  -h, --help           print this text\n" CLI_FLEET_HELP,
 		1,
 		NULL
 	};
-	bool fleet = false, json = false;
+	struct asked asked = { 0 };
+	bool fleet = false;
 	const struct cli_option options[] = { { "cluster", .flag = &fleet },
-					      { "json", 'J', .flag = &json },
+					      { "json", 'J', .flag = &asked.json },
+					      CLI_SIZES_OPTIONS(&asked.style),
 					      CLI_FLEET_OPTIONS(&fleet),
 					      { "timeout", .flag = &fleet, .argument = true },
 					      { 0 } };
@@ -90,7 +103,7 @@ int cmd_drains(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(json);
+	return fleet || argc > optind ? cli_become_fleet(argc, argv) : show(&asked);
 }
 
 /* --- cancel --------------------------------------------------------------- */

@@ -126,12 +126,12 @@ int cmd_gc(int argc, char **argv)
 		"[--quiet] [--rebuild]",
 		"Reclaim what ended containers and killed hooks left behind",
 		"  -q, --quiet    print nothing if there was nothing to do\n"
-		"  -r, --rebuild  replace a damaged ledger by a new one\n",
+		"      --rebuild  replace a damaged ledger by a new one\n",
 		0,
 		NULL
 	};
 	bool rebuild = false, quiet = false;
-	const struct cli_option options[] = { { "rebuild", 'r', .flag = &rebuild },
+	const struct cli_option options[] = { { "rebuild", .flag = &rebuild },
 					      { "quiet", 'q', .flag = &quiet },
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);

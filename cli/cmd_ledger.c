@@ -10,44 +10,53 @@
 #include "cli/options.h"
 #include "grant/show.h"
 
-static int show(const char *sysroot, bool json, struct stow_err *err)
+struct asked {
+	const char *sysroot;
+	bool json;
+	struct stow_grid_style style;
+};
+
+/* Return the exit code, or -errno. */
+static int show(const struct asked *asked, struct stow_err *err)
 {
 	_cleanup_(cli_context_done) struct cli_context context;
 	_cleanup_free_ char *text = NULL;
 	int r;
 
-	r = cli_context_open_anyway(&context, sysroot, false, err);
-	if (r == 0)
-		r = stow_show_ledger(&context.grant, json, cli_width(), &text, err);
+	r = cli_context_open_anyway(&context, asked->sysroot, false, err);
+	if (r < 0)
+		return r;
+	r = stow_show_ledger(&context.grant, asked->json, cli_width(), &asked->style, &text, err);
 	if (r == 0)
 		fputs(text, stdout);
-	return r;
+	return cli_table_printed("ledger", r, err);
 }
 
 int cmd_ledger(int argc, char **argv)
 {
 	static const struct cli_usage usage = {
 		"ledger",
-		"[--json] [--sysroot DIR]",
+		"[OPTION...]",
 		"Show the grants of this machine's containers",
-		"  -J, --json         as JSON\n"
-		"  -s, --sysroot DIR  read the ledger of a copied tree\n",
+		"  -J, --json           as JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+		"  -s, --sysroot DIR    read the ledger of a copied tree\n"
+		"  -h, --help           print this text\n",
 		0,
 		NULL
 	};
-	const char *sysroot = NULL;
-	bool json = false;
-	const struct cli_option options[] = { { "json", 'J', .flag = &json },
-					      { "sysroot", 's', .text = &sysroot },
+	struct asked asked = { 0 };
+	const struct cli_option options[] = { { "json", 'J', .flag = &asked.json },
+					      CLI_SIZES_OPTIONS(&asked.style),
+					      { "sysroot", 's', .text = &asked.sysroot },
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
 	struct stow_err err;
 
 	if (r >= 0)
 		return r;
-	r = show(sysroot, json, &err);
+	r = show(&asked, &err);
 	/* Only root can read the file; the agent shows it to the group `readers`. */
-	if (r == -EACCES && !sysroot && geteuid() != 0)
+	if (r == -EACCES && !asked.sysroot && geteuid() != 0)
 		return cli_become_fleet(argc, argv);
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	return r < 0 ? cli_fail(&err) : r;
 }

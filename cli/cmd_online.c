@@ -220,22 +220,13 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 	return stow_parse_duration(text, value, err);
 }
 
-static int parse_nodes(const char *text, void *value, struct stow_err *err)
-{
-	int r = stow_idset_parse(text, value, err);
-
-	if (r == 0 && stow_idset_empty(value))
-		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
-	return r;
-}
-
 #define COMMON_OPTIONS(a)                                                                   \
 	{ "blocks", 'b', .flag = &(a)->blocks }, { "dry-run", .flag = &(a)->dry_run },      \
 		{ "node",                                                                   \
 		  'N',                                                                      \
 		  .flag = &(a)->nodes_given,                                                \
 		  .argument = true,                                                         \
-		  .take = parse_nodes,                                                      \
+		  .take = cli_take_nodes,                                                   \
 		  .value = &(a)->nodes },                                                   \
 		{ "json", 'J', .flag = &(a)->json }, { "quiet", 'q', .flag = &(a)->quiet }, \
 		{ "sysroot", 's', .text = &(a)->sysroot },                                  \

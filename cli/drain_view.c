@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/idlist.h"
 #include "base/parse.h"
 #include "base/status.h"
 #include "cli/cli.h"
 #include "cli/drain_asked.h"
+#include "cli/grid.h"
 #include "cli/message.h"
 
 #define SIZE(bytes, buf) stow_format_size(bytes, buf, sizeof(buf))
@@ -58,19 +60,32 @@ static char *block_list(const PbDrainPlan *plan)
 	return list;
 }
 
+/* Print a table of the plan, below an empty line. */
+static void put_table(struct cli_grid *table)
+{
+	putchar('\n');
+	if (cli_grid_print(table, stdout) < 0)
+		fprintf(stderr, "numastow: out of memory\n");
+}
+
 static void show_blocks(const PbDrainPlan *plan)
 {
-	char bytes[32], move[32], stuck[32], unused[32];
+	static const char *const columns[] = { ">BLOCK",     "ZONE",  ">SIZE", ">TO-MOVE",
+					       ">UNMOVABLE", ">FREE", NULL };
+	struct cli_grid *table = cli_grid(columns);
+	char id[24], bytes[32], move[32], stuck[32], unused[32];
 
-	printf("\n%8s  %-12s %8s %8s %9s %8s\n", "BLOCK", "ZONE", "SIZE", "TO-MOVE", "UNMOVABLE",
-	       "FREE");
 	for (size_t i = 0; i < plan->n_blocks; i++) {
 		const PbDrainBlock *block = plan->blocks[i];
 
-		printf("%8" PRIu64 "  %-12s %8s %8s %9s %8s\n", block->id, or_dash(block->zone),
-		       SIZE(block->bytes, bytes), SIZE(block->to_move, move),
-		       SIZE(block->unmovable, stuck), SIZE(block->free, unused));
+		snprintf(id, sizeof(id), "%" PRIu64, block->id);
+		cli_grid_row(table, (const char *const[]){ id, or_dash(block->zone),
+							   SIZE(block->bytes, bytes),
+							   SIZE(block->to_move, move),
+							   SIZE(block->unmovable, stuck),
+							   SIZE(block->free, unused) });
 	}
+	put_table(table);
 }
 
 static const char *goes(const PbDrainAffected *a, char *buf, size_t size)
@@ -88,18 +103,27 @@ static const char *goes(const PbDrainAffected *a, char *buf, size_t size)
 
 static void show_affected(const PbDrainPlan *plan)
 {
-	if (plan->n_affected)
-		printf("\n%-14s %-16s %8s  %s\n", "CONTAINER", "NAME", "BYTES",
-		       "WHAT BECOMES OF IT");
+	static const char *const columns[] = { "CONTAINER", "NAME", ">BYTES", "OUTCOME", NULL };
+	struct cli_grid *table;
+
+	if (!plan->n_affected)
+		return;
+	table = cli_grid(columns);
 	for (size_t i = 0; i < plan->n_affected; i++) {
 		const PbDrainAffected *a = plan->affected[i];
 		char id[48], bytes[32], what[160];
+		_cleanup_free_ char *outcome = NULL;
 
-		printf("%-14s %-16s %8s  %s%s%s%s\n", cli_short_id(a->id, id, sizeof(id)),
-		       or_dash(*a->name ? a->name : a->pod), SIZE(a->bytes, bytes),
-		       goes(a, what, sizeof(what)), *a->suspect ? " (it has " : "", a->suspect,
-		       *a->suspect ? ")" : "");
+		if (asprintf(&outcome, "%s%s%s%s", goes(a, what, sizeof(what)),
+			     *a->suspect ? " (it has " : "", a->suspect,
+			     *a->suspect ? ")" : "") < 0)
+			outcome = NULL;
+		cli_grid_row(table, (const char *const[]){ cli_short_id(a->id, id, sizeof(id)),
+							   or_dash(*a->name ? a->name : a->pod),
+							   SIZE(a->bytes, bytes),
+							   outcome ? outcome : what });
 	}
+	put_table(table);
 }
 
 static void show_plan(const struct drain_view *view, const PbDrainPlan *plan)
@@ -228,7 +252,8 @@ static void show_text(struct drain_view *view, const PbDrainProgress *p)
 	/* A failure's message goes to standard error. */
 	if (*p->message && !failed && strcmp(p->message, view->said) != 0) {
 		cli_bar_end(&view->bar);
-		printf("          %s\n", p->message);
+		/* Apart from the tables of a plan. */
+		printf("%s          %s\n", p->plan ? "\n" : "", p->message);
 	}
 	snprintf(view->said, sizeof(view->said), "%s", p->message);
 	if (p->n_culprits == view->n_culprits)
@@ -296,27 +321,38 @@ static const char *what(const PbDrain *drain, char *buf, size_t size)
 	}
 }
 
-void drain_view_list(PbDrain *const *drains, size_t n, bool with_node)
+int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
+		    const struct stow_grid_style *style, struct stow_err *err)
 {
+	static const char *const all[] = { "DRAIN",    "NODE",	"WHAT",	   "SINCE", "STEP",
+					   ">OFFLINE", ">SIZE", "MESSAGE", NULL };
+	static const char *const here[] = { "DRAIN",	"WHAT",	 "SINCE",   "STEP",
+					    ">OFFLINE", ">SIZE", "MESSAGE", NULL };
 	static const PbDrainProgress waiting = PB_DRAIN_PROGRESS__INIT;
+	struct cli_grid *table = cli_grid(cluster ? all : here);
+	int r;
 
-	if (n == 0) {
-		printf("There is no drain.\n");
-		return;
-	}
-	printf("%-16s  %s%-16s %-19s  %-10s %s\n", "DRAIN", with_node ? "NODE             " : "",
-	       "WHAT", "SINCE", "STEP", "OFFLINE");
 	for (size_t i = 0; i < n; i++) {
 		const PbDrain *d = drains[i];
 		const PbDrainProgress *p = d->progress ? d->progress : &waiting;
-		char name[64], since[32], some[32], all[32];
+		char name[64], since[32], some[32], whole[32];
+		const char *texts[] = {
+			d->id,
+			d->node,
+			what(d, name, sizeof(name)),
+			cli_format_time(d->created, since, sizeof(since)),
+			d->progress ? step_name(p) : "waiting",
+			stow_grid_size(style, p->bytes_offline, some, sizeof(some)),
+			stow_grid_size(style, p->bytes_total, whole, sizeof(whole)),
+			or_dash(p->message),
+		};
 
-		printf("%-16s  ", d->id);
-		if (with_node)
-			printf("%-16s ", d->node);
-		printf("%-16s %-19s  %-10s %s of %s%s%s\n", what(d, name, sizeof(name)),
-		       cli_format_time(d->created, since, sizeof(since)),
-		       d->progress ? step_name(p) : "waiting", SIZE(p->bytes_offline, some),
-		       SIZE(p->bytes_total, all), *p->message ? "; " : "", p->message);
+		if (!cluster)
+			memmove(texts + 1, texts + 2, sizeof(texts) - 2 * sizeof(*texts));
+		cli_grid_row(table, texts);
 	}
+	r = cli_grid_print_as(table, style, stdout, err);
+	if (r == 0 && !n && !stow_grid_for_programs(style))
+		printf("There is no drain.\n");
+	return r;
 }

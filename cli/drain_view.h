@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/grid.h"
 #include "cli/bar.h"
 #include "drain/message.h"
 
@@ -28,5 +29,6 @@ int drain_view_finish(struct drain_view *view);
 
 /* Print culprits and suspects: one line each, with advice below it. */
 void drain_view_culprits(const PbDrainProgress *progress);
-/* Print a table of drains. */
-void drain_view_list(PbDrain *const *drains, size_t n, bool with_node);
+/* Print a table of drains; `cluster`: of all machines. -EINVAL, -ENOMEM, as stow_grid_print(). */
+int drain_view_list(PbDrain *const *drains, size_t n, bool cluster,
+		    const struct stow_grid_style *style, struct stow_err *err);

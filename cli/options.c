@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/idset.h"
 #include "cli/cli.h"
 
 #define OPTIONS_MAX 32
@@ -88,4 +90,13 @@ int cli_options(const struct cli_usage *usage, const struct cli_option *options,
 		fprintf(stderr, "numastow: %s takes no argument \"%.64s\"\n", usage->name,
 			argv[optind]);
 	return cli_bad_usage(usage->name);
+}
+
+int cli_take_nodes(const char *text, void *value, struct stow_err *err)
+{
+	int r = stow_idset_parse(text, value, err);
+
+	if (r == 0 && stow_idset_empty(value))
+		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
+	return r;
 }

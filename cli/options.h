@@ -40,6 +40,34 @@ struct cli_option {
 int cli_options(const struct cli_usage *usage, const struct cli_option *options, int argc,
 		char **argv);
 
+/* Parse a list of NUMA nodes into a struct stow_idset, for an option's `take`. -EINVAL: it is none,
+ * or is empty. */
+int cli_take_nodes(const char *text, void *value, struct stow_err *err);
+
+/* The options of util-linux's commands for tables, for a `style` with the fields of struct
+ * stow_grid_style (base/grid.h), and their help. */
+#define CLI_STYLE_OPTIONS(style)                                                               \
+	{ "output", 'o', .text = &(style)->columns }, { "output-all", .flag = &(style)->all }, \
+		{ "noheadings", 'n', .flag = &(style)->noheadings },                           \
+		{ "pairs", 'P', .flag = &(style)->pairs },                                     \
+	{                                                                                      \
+		"raw", 'r', .flag = &(style)->raw                                              \
+	}
+#define CLI_STYLE_HELP                                                     \
+	"  -o, --output LIST    print these columns; +LIST: in addition\n" \
+	"      --output-all     print all columns\n"                       \
+	"  -n, --noheadings     print no headings\n"                       \
+	"  -P, --pairs          print KEY=\"value\" pairs\n"               \
+	"  -r, --raw            print columns separated by one space\n"
+
+/* The same with sizes. */
+#define CLI_SIZES_OPTIONS(style)                      \
+	CLI_STYLE_OPTIONS(style),                     \
+	{                                             \
+		"bytes", 'b', .flag = &(style)->bytes \
+	}
+#define CLI_BYTES_HELP "  -b, --bytes          print sizes in bytes\n"
+
 /* Connection options, which numastow-fleet parses; here they only select it. */
 #define CLI_FLEET_OPTIONS(given)                                      \
 	{ "scheduler", .flag = (given), .argument = true },           \

@@ -51,3 +51,11 @@ int cli_finish(int code)
 		errno && !before ? strerror(errno) : "not everything could be written");
 	return CLI_FAILED;
 }
+
+int cli_table_printed(const char *name, int r, const struct stow_err *err)
+{
+	if (r == 0)
+		return CLI_OK;
+	(void)cli_fail(err);
+	return r == -EINVAL ? cli_bad_usage(name) : CLI_FAILED;
+}

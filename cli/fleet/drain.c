@@ -202,9 +202,9 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	if (o->json)
 		cli_message_print(response);
 	else
-		drain_view_list(drains, n, scheduler);
+		r = drain_view_list(drains, n, scheduler, &o->style, err);
 	stow_rpc_message_free(response);
-	return CLI_OK;
+	return cli_table_printed("drains", r, err);
 }
 
 /* --- cancel --------------------------------------------------------------- */
@@ -251,6 +251,7 @@ const struct fleet_command fleet_drain = {
 
 const struct fleet_command fleet_drains = {
 	.name = "drains",
+	.table = true,
 	.arguments = "[--cluster | MACHINE]",
 	.summary = "Show running drains of the fleet, or of this machine through its agent",
 	.settings = cluster_settings,

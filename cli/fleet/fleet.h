@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "cli/cli.h"
 #include "cli/drain_asked.h"
-#include "cli/fleet/table.h"
+#include "cli/grid.h"
 #include "cli/message.h"
 #include "rpc/rpc.h"
 #include "rpc/settings.h"
@@ -42,7 +42,8 @@ struct fleet_options {
 	struct drain_asked drain;
 
 	bool json;
-	const char **words; /* NULL-terminated */
+	struct stow_grid_style style; /* of the table */
+	const char **words;	      /* NULL-terminated */
 	size_t n_words;
 };
 
@@ -91,8 +92,13 @@ int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 
 /* --- output --------------------------------------------------------------- */
 
-/* Print the table of machines, one line each (nodes.c). */
-void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out);
+/* Format the time between two times in ns since the epoch: "12s", "3m", "2h". */
+const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
+
+/* Print the table of machines, one line each (nodes.c). `style` may be NULL. -EINVAL, -ENOMEM, as
+ * cli_grid_print_as(). */
+int fleet_show_nodes(PbNode *const *nodes, size_t n, const struct stow_grid_style *style,
+		     struct stow_err *err);
 
 /* --- containers (names.c) -------------------------------------------------- */
 
@@ -120,6 +126,7 @@ struct fleet_command {
 	size_t min_words, max_words;
 	enum fleet_peer peer;
 	bool places; /* -ENOSPC: the request does not fit */
+	bool table;  /* it has the options of a table */
 	/* Return an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
 	/* Return the peer to ask, depending on the options. NULL: `peer`. */

@@ -7,9 +7,20 @@
 static int show(struct fleet *fleet, bool history, struct stow_err *err)
 {
 	PbShowLedgerRequest request = PB_SHOW_LEDGER_REQUEST__INIT;
+	const struct stow_grid_style *o = &fleet->options->style;
+	PbTableStyle style = PB_TABLE_STYLE__INIT;
 	PbShowLedgerResponse *response = NULL;
 	int r;
 
+	if (o->columns)
+		style.columns = (char *)(uintptr_t)o->columns;
+	style.all = o->all;
+	style.noheadings = o->noheadings;
+	style.pairs = o->pairs;
+	style.raw = o->raw;
+	style.bytes = o->bytes;
+	request.style = &style;
+	request.width = (uint32_t)cli_width();
 	request.history = history;
 	request.json = fleet->options->json;
 	if (fleet->options->n_words)
@@ -17,6 +28,8 @@ static int show(struct fleet *fleet, bool history, struct stow_err *err)
 	r = fleet_call(fleet, "ShowLedger", &request, 0, &response, err);
 	if (r == -ENOENT) /* the ledger has no such id */
 		return r;
+	if (r == -EINVAL && o->columns) /* and no such column */
+		return cli_table_printed("ledger", r, err);
 	if (r < 0)
 		return stow_err_wrap(err, r,
 				     "only root can read this machine's ledger, and its agent did "
@@ -38,6 +51,7 @@ static int run_why(struct fleet *fleet, struct stow_err *err)
 
 const struct fleet_command fleet_ledger = {
 	.name = "ledger",
+	.table = true,
 	.arguments = "",
 	.summary = "Show the grants of this machine's containers, from its agent",
 	.peer = FLEET_AGENT,

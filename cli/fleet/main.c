@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cli/fleet/fleet.h"
+#include "cli/options.h"
 
 #define AT(field) offsetof(struct fleet_options, field)
 #define S	  STOW_SECOND
@@ -34,6 +35,27 @@ static const struct stow_setting common[] = {
 	  "how long to wait for an answer (10s)" },
 	{ 0 },
 };
+
+/* Options of commands that print a table. */
+static const struct stow_setting table_settings[] = {
+	{ "output", STOW_SETTING_TEXT, AT(style.columns), 0, 0, NULL, "LIST", NULL },
+	{ "output-all", STOW_SETTING_SWITCH, AT(style.all), 0, 0, NULL, NULL, NULL },
+	{ "noheadings", STOW_SETTING_SWITCH, AT(style.noheadings), 0, 0, NULL, NULL, NULL },
+	{ "pairs", STOW_SETTING_SWITCH, AT(style.pairs), 0, 0, NULL, NULL, NULL },
+	{ "raw", STOW_SETTING_SWITCH, AT(style.raw), 0, 0, NULL, NULL, NULL },
+	{ "bytes", STOW_SETTING_SWITCH, AT(style.bytes), 0, 0, NULL, NULL, NULL },
+	{ 0 },
+};
+
+/* Letters of options, as in the other subcommands. */
+static const struct {
+	char letter;
+	const char *option;
+	bool argument;
+} letters[] = { { 'h', "--help", false },  { 'J', "--json", false },
+		{ 'o', "--output", true }, { 'n', "--noheadings", false },
+		{ 'P', "--pairs", false }, { 'r', "--raw", false },
+		{ 'b', "--bytes", false } };
 
 enum { HELP, JSON };
 static const char *const own[] = { "help", "json", NULL };
@@ -73,6 +95,9 @@ static size_t join(const struct fleet_command *command, struct stow_setting *all
 
 	for (const struct stow_setting *s = command->settings; s && s->name && n < max - 1; s++)
 		all[n++] = *s;
+	for (const struct stow_setting *s = table_settings;
+	     command->table && s->name && n < max - 1; s++)
+		all[n++] = *s;
 	all[n] = (struct stow_setting){ 0 };
 	return n;
 }
@@ -86,7 +111,11 @@ static void print_help(const struct fleet_command *command)
 	       *command->arguments ? " " : "", command->arguments, command->summary);
 	if (command->settings)
 		stow_settings_help(command->settings, stdout);
-	printf("  %-34s %s\n", "--json", "as JSON");
+	if (command->table)
+		printf("  -J, --json           print JSON\n" CLI_STYLE_HELP CLI_BYTES_HELP
+		       "  -h, --help           print this text\n");
+	else
+		printf("  %-34s %s\n", "--json", "as JSON");
 	printf("\nThese are keys of " FLEET_CONFIG_PATH " too:\n");
 	stow_settings_help(theirs, stdout);
 	printf("  %-34s %s\n", "--config FILE", "read this file instead");
@@ -178,10 +207,65 @@ static int check_config(int argc, char **argv)
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
+/* Append the options that an argument "-no" has to `list`. Return whether the next argument belongs
+ * to the last of them. An unknown letter leaves the argument as it is, for the error message. */
+static bool add_letters(const char **list, size_t *n, const char *argument)
+{
+	size_t before = *n;
+
+	for (const char *at = argument + 1; *at; at++) {
+		size_t i = 0;
+
+		while (i < STOW_ARRAY_SIZE(letters) && letters[i].letter != *at)
+			i++;
+		if (i == STOW_ARRAY_SIZE(letters)) {
+			*n = before;
+			list[(*n)++] = argument;
+			return false;
+		}
+		list[(*n)++] = letters[i].option;
+		if (!letters[i].argument)
+			continue;
+		if (at[1])
+			list[(*n)++] = at + 1;
+		return !at[1];
+	}
+	return false;
+}
+
+/* Return the arguments with long options instead of letters; they point into `argv`. NULL: out of
+ * memory. */
+static const char **spell_out(int argc, char **argv, int *ret_n)
+{
+	size_t most = 1, n = 0;
+	bool only_words = false, belongs = false;
+	const char **list;
+
+	for (int i = 0; i < argc; i++)
+		most += strlen(argv[i]) + 1;
+	list = calloc(most, sizeof(*list));
+	for (int i = 0; list && i < argc; i++) {
+		const char *argument = argv[i];
+
+		only_words = only_words || (!belongs && strcmp(argument, "--") == 0);
+		if (belongs || only_words || argument[0] != '-' || !argument[1] ||
+		    argument[1] == '-') {
+			list[n++] = argument;
+			belongs = false;
+		} else {
+			belongs = add_letters(list, &n, argument);
+		}
+	}
+	*ret_n = (int)n;
+	return list;
+}
+
 int main(int argc, char **argv)
 {
 	const struct fleet_command *command = argc > 1 ? find_command(argv[1]) : NULL;
-	_cleanup_free_ const char **words = calloc((size_t)argc + 1, sizeof(*words));
+	int n_arguments = 0;
+	_cleanup_free_ const char **arguments = spell_out(argc, argv, &n_arguments);
+	_cleanup_free_ const char **words = calloc((size_t)n_arguments + 1, sizeof(*words));
 	struct fleet_options options = { .timeout = 10 * S, .pods = 1, .words = words };
 	struct stow_setting all[64];
 	bool given[STOW_ARRAY_SIZE(own)] = { false };
@@ -190,17 +274,13 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "check-config") == 0)
 		return cli_finish(check_config(argc, argv));
-	if (!command || !words) {
+	if (!command || !words || !arguments) {
 		fprintf(stderr, "numastow-fleet is part of numastow(1), which starts it\n");
 		return CLI_USAGE;
 	}
-	/* Accept -h and -J, like the other subcommands. */
-	for (int i = 2; i < argc; i++)
-		argv[i] = strcmp(argv[i], "-h") == 0   ? (char *)"--help"
-			  : strcmp(argv[i], "-J") == 0 ? (char *)"--json"
-						       : argv[i];
 	join(command, all, STOW_ARRAY_SIZE(all));
-	r = read_options(command, all, &options, argc - 1, argv + 1, given, &err);
+	r = read_options(command, all, &options, n_arguments - 1, (char **)(arguments + 1), given,
+			 &err);
 	if (given[HELP]) {
 		print_help(command);
 		r = CLI_OK;

@@ -37,15 +37,33 @@ static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
 	return buf;
 }
 
-static const char *bytes_of(uint64_t part, uint64_t whole, char *buf, size_t size)
+static const char *bytes_of(const struct stow_grid_style *style, uint64_t part, uint64_t whole,
+			    char *buf, size_t size)
 {
 	char a[32], b[32];
 
 	if (!whole)
 		snprintf(buf, size, "-");
 	else
-		snprintf(buf, size, "%s/%s", stow_format_size(part, a, sizeof(a)),
-			 stow_format_size(whole, b, sizeof(b)));
+		snprintf(buf, size, "%s/%s", stow_grid_size(style, part, a, sizeof(a)),
+			 stow_grid_size(style, whole, b, sizeof(b)));
+	return buf;
+}
+
+const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size)
+{
+	static const struct {
+		const char *unit;
+		uint64_t seconds;
+	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
+	uint64_t seconds = stow_clock_elapsed(from, to) / STOW_SECOND;
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {
+			snprintf(buf, size, "%" PRIu64 "%s", seconds / units[i].seconds,
+				 units[i].unit);
+			break;
+		}
 	return buf;
 }
 
@@ -67,12 +85,13 @@ static const char *state_of(const PbNode *node, char *buf, size_t size)
 	return cli_message_word(&pb_node_state__descriptor, (int)node->state, buf, size);
 }
 
-void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
+int fleet_show_nodes(PbNode *const *nodes, size_t n, const struct stow_grid_style *style,
+		     struct stow_err *err)
 {
 	static const char *const columns[] = { "NODE",	      "STATE",	   "MODE",	 ">NUMA",
 					       ">CPUS",	      ">MEMORY",   ">HUGEPAGES", "FENCED",
 					       ">CONTAINERS", ">RESERVED", ">SEEN",	 NULL };
-	struct fleet_table *table = fleet_table(columns);
+	struct cli_grid *table = cli_grid(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbNodeReport *report = nodes[i]->report;
@@ -85,22 +104,22 @@ void fleet_show_nodes(PbNode *const *nodes, size_t n, FILE *out)
 		snprintf(numa, sizeof(numa), "%zu", report->n_numa_nodes);
 		snprintf(containers, sizeof(containers), "%zu", report->n_containers);
 		snprintf(reserved, sizeof(reserved), "%zu", nodes[i]->n_reservations);
-		fleet_row(table,
-			  (const char *const[]){
-				  report->name, state_of(nodes[i], state, sizeof(state)),
-				  cli_message_word(&pb_mode__descriptor, (int)report->mode, mode,
-						   sizeof(mode)),
-				  numa, of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
-				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
-				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)),
-				  or_dash(nodes[i]->fenced), containers, reserved,
-				  nodes[i]->last_seen
-					  ? fleet_age(nodes[i]->last_seen, stow_clock_wall(), seen,
-						      sizeof(seen))
-					  : "-" });
+		cli_grid_row(table, (const char *const[]){
+					    report->name, state_of(nodes[i], state, sizeof(state)),
+					    cli_message_word(&pb_mode__descriptor,
+							     (int)report->mode, mode, sizeof(mode)),
+					    numa, of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
+					    bytes_of(style, sums.memory_free, sums.memory, memory,
+						     sizeof(memory)),
+					    bytes_of(style, sums.pages_free, sums.pages, pages,
+						     sizeof(pages)),
+					    or_dash(nodes[i]->fenced), containers, reserved,
+					    nodes[i]->last_seen ? fleet_age(nodes[i]->last_seen,
+									    stow_clock_wall(), seen,
+									    sizeof(seen))
+								: "-" });
 	}
-	if (fleet_table_print(table, out) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	return cli_grid_print_as(table, style, stdout, err);
 }
 
 /* --- a machine as a whole ------------------------------------------------- */
@@ -110,7 +129,7 @@ static void show_numa_nodes(const PbNodeReport *report)
 	static const char *const columns[] = { ">NUMA",	     "STATE",	   ">CPUS",
 					       "SHARED",     ">EXCLUSIVE", ">MEMORY",
 					       ">AVAILABLE", ">HUGEPAGES", NULL };
-	struct fleet_table *table = fleet_table(columns);
+	struct cli_grid *table = cli_grid(columns);
 
 	for (size_t i = 0; i < report->n_numa_nodes; i++) {
 		const PbNumaNode *numa = report->numa_nodes[i];
@@ -121,19 +140,21 @@ static void show_numa_nodes(const PbNodeReport *report)
 		add(&sums, numa);
 		snprintf(id, sizeof(id), "%" PRIu32, numa->id);
 		snprintf(exclusive, sizeof(exclusive), "%" PRIu32, numa->cpus_exclusive);
-		fleet_row(table,
-			  (const char *const[]){
-				  id,
-				  cli_message_word(&pb_numa_node_state__descriptor,
-						   (int)numa->state, state, sizeof(state)),
-				  of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
-				  or_dash(numa->cpus_shared), exclusive,
-				  bytes_of(sums.memory_free, sums.memory, memory, sizeof(memory)),
-				  stow_format_size(numa->memory_available, available,
-						   sizeof(available)),
-				  bytes_of(sums.pages_free, sums.pages, pages, sizeof(pages)) });
+		cli_grid_row(table,
+			     (const char *const[]){
+				     id,
+				     cli_message_word(&pb_numa_node_state__descriptor,
+						      (int)numa->state, state, sizeof(state)),
+				     of(sums.cpus_free, sums.cpus, cpus, sizeof(cpus)),
+				     or_dash(numa->cpus_shared), exclusive,
+				     bytes_of(NULL, sums.memory_free, sums.memory, memory,
+					      sizeof(memory)),
+				     stow_format_size(numa->memory_available, available,
+						      sizeof(available)),
+				     bytes_of(NULL, sums.pages_free, sums.pages, pages,
+					      sizeof(pages)) });
 	}
-	(void)fleet_table_print(table, stdout);
+	(void)cli_grid_print(table, stdout);
 }
 
 /* Sum up what a container was promised, and what it uses: "1Gi/256Mi". */
@@ -150,12 +171,14 @@ static void sum_parts(const PbContainer *container, struct sums *sums)
 	}
 }
 
-static void show_containers(PbContainer *const *containers, size_t n)
+static int show_containers(PbContainer *const *containers, size_t n,
+			   const struct stow_grid_style *style, struct stow_err *err)
 {
-	static const char *const columns[] = { "CONTAINER",  "NAME",  "STATE",	 "OWNER",
-					       "CPUS",	     "NUMA",  ">MEMORY", ">USED",
-					       ">HUGEPAGES", "DRIFT", NULL };
-	struct fleet_table *table = fleet_table(columns);
+	static const char *const columns[] = { "CONTAINER",  "NAME",  "STATE",	    "OWNER",
+					       "CPUS",	     "NUMA",  ">MEMORY",    ">USED",
+					       ">HUGEPAGES", "DRIFT", "+NAMESPACE", "+POD",
+					       NULL };
+	struct cli_grid *table = cli_grid(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbContainer *c = containers[i];
@@ -165,43 +188,47 @@ static void show_containers(PbContainer *const *containers, size_t n)
 
 		sum_parts(c, &sums);
 		snprintf(cpus, sizeof(cpus), "%.70s%s", or_dash(c->cpus), c->exclusive ? "!" : "");
-		fleet_row(table, (const char *const[]){
-					 cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
-					 cli_message_word(&pb_container_state__descriptor,
-							  (int)c->state, state, sizeof(state)),
-					 cli_message_word(&pb_container_owner__descriptor,
-							  (int)c->owner, owner, sizeof(owner)),
-					 cpus, or_dash(c->numa_nodes),
-					 stow_format_size(sums.memory, memory, sizeof(memory)),
-					 stow_format_size(sums.memory_free, used, sizeof(used)),
-					 stow_format_size(sums.pages, pages, sizeof(pages)),
-					 cli_message_word(&pb_drift__descriptor, (int)c->drift,
-							  drift, sizeof(drift)) });
+		cli_grid_row(table,
+			     (const char *const[]){
+				     cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
+				     cli_message_word(&pb_container_state__descriptor,
+						      (int)c->state, state, sizeof(state)),
+				     cli_message_word(&pb_container_owner__descriptor,
+						      (int)c->owner, owner, sizeof(owner)),
+				     cpus, or_dash(c->numa_nodes),
+				     stow_grid_size(style, sums.memory, memory, sizeof(memory)),
+				     stow_grid_size(style, sums.memory_free, used, sizeof(used)),
+				     stow_grid_size(style, sums.pages, pages, sizeof(pages)),
+				     cli_message_word(&pb_drift__descriptor, (int)c->drift, drift,
+						      sizeof(drift)),
+				     or_dash(c->namespace_), or_dash(c->pod) });
 	}
-	(void)fleet_table_print(table, stdout);
+	return cli_grid_print_as(table, style, stdout, err);
 }
 
-static void show_reservations(PbReservation *const *reservations, size_t n)
+static int show_reservations(PbReservation *const *reservations, size_t n,
+			     const struct stow_grid_style *style, struct stow_err *err)
 {
-	static const char *const columns[] = { "RESERVATION", "NODE",	   "NUMA",  "STATE",
-					       "POD",	      "CONTAINER", ">LEFT", NULL };
-	struct fleet_table *table = fleet_table(columns);
+	static const char *const columns[] = { "RESERVATION", "NODE",  "NUMA",	     "STATE", "POD",
+					       "CONTAINER",   ">LEFT", "+NAMESPACE", NULL };
+	struct cli_grid *table = cli_grid(columns);
 
 	for (size_t i = 0; i < n; i++) {
 		const PbReservation *r = reservations[i];
 		char state[32], left[24], id[72];
 
-		fleet_row(table, (const char *const[]){
-					 r->id, r->node, or_dash(r->numa_nodes),
-					 cli_message_word(&pb_reservation_state__descriptor,
-							  (int)r->state, state, sizeof(state)),
-					 or_dash(r->pod ? r->pod->name : NULL),
-					 or_dash(cli_short_id(r->container, id, sizeof(id))),
-					 r->expires ? fleet_age(stow_clock_wall(), r->expires, left,
-								sizeof(left))
-						    : "-" });
+		cli_grid_row(table, (const char *const[]){
+					    r->id, r->node, or_dash(r->numa_nodes),
+					    cli_message_word(&pb_reservation_state__descriptor,
+							     (int)r->state, state, sizeof(state)),
+					    or_dash(r->pod ? r->pod->name : NULL),
+					    or_dash(cli_short_id(r->container, id, sizeof(id))),
+					    r->expires ? fleet_age(stow_clock_wall(), r->expires,
+								   left, sizeof(left))
+						       : "-",
+					    or_dash(r->pod ? r->pod->namespace_ : NULL) });
 	}
-	(void)fleet_table_print(table, stdout);
+	return cli_grid_print_as(table, style, stdout, err);
 }
 
 static void show_report(const PbNodeReport *report)
@@ -216,7 +243,7 @@ static void show_report(const PbNodeReport *report)
 	show_numa_nodes(report);
 	if (report->n_containers) {
 		putchar('\n');
-		show_containers(report->containers, report->n_containers);
+		(void)show_containers(report->containers, report->n_containers, NULL, NULL);
 		printf("(! exclusive CPUs)\n");
 	}
 }
@@ -235,7 +262,7 @@ static void show_node(const PbNode *node)
 	show_report(node->report);
 	if (node->n_reservations) {
 		printf("\nOn their way:\n");
-		show_reservations(node->reservations, node->n_reservations);
+		(void)show_reservations(node->reservations, node->n_reservations, NULL, NULL);
 	}
 }
 
@@ -259,6 +286,20 @@ static void show_leader(const PbLeader *leader)
 	putchar('\n');
 }
 
+static int list_nodes(const PbListNodesResponse *response, const struct stow_grid_style *style,
+		      bool named, struct stow_err *err)
+{
+	int r = fleet_show_nodes(response->nodes, response->n_nodes, style, err);
+
+	if (r < 0 || stow_grid_for_programs(style))
+		return r;
+	if (!response->n_nodes)
+		printf("No %smachine reports to this scheduler.\n", named ? "such " : "");
+	if (response->leader)
+		show_leader(response->leader);
+	return 0;
+}
+
 static int run_nodes(struct fleet *fleet, struct stow_err *err)
 {
 	PbListNodesRequest request = PB_LIST_NODES_REQUEST__INIT;
@@ -273,14 +314,10 @@ static int run_nodes(struct fleet *fleet, struct stow_err *err)
 		return r;
 	if (fleet->options->json)
 		cli_message_print(response);
-	else if (response->n_nodes)
-		fleet_show_nodes(response->nodes, response->n_nodes, stdout);
 	else
-		printf("No %smachine reports to this scheduler.\n", request.n_names ? "such " : "");
-	if (!fleet->options->json && response->leader)
-		show_leader(response->leader);
+		r = list_nodes(response, &fleet->options->style, request.n_names > 0, err);
 	stow_rpc_message_free(response);
-	return CLI_OK;
+	return cli_table_printed("nodes", r, err);
 }
 
 /* Show this machine, by its agent. */
@@ -335,6 +372,7 @@ static enum fleet_peer who(const struct fleet_options *options)
 static int list_containers(struct fleet *fleet, PbListContainersRequest *request,
 			   struct stow_err *err)
 {
+	const struct stow_grid_style *style = &fleet->options->style;
 	PbListContainersResponse *response = NULL;
 	int r = fleet_call_pages(fleet, "ListContainers", request, &request->page_token, &response,
 				 err);
@@ -343,13 +381,14 @@ static int list_containers(struct fleet *fleet, PbListContainersRequest *request
 		return r;
 	if (fleet->options->json)
 		cli_message_print(response);
-	else if (response->n_containers)
-		show_containers(response->containers, response->n_containers);
 	else
+		r = show_containers(response->containers, response->n_containers, style, err);
+	if (r == 0 && !fleet->options->json && !response->n_containers &&
+	    !stow_grid_for_programs(style))
 		printf("No %scontainer has a grant on this machine.\n",
 		       request->n_ids ? "such " : "");
 	stow_rpc_message_free(response);
-	return CLI_OK;
+	return cli_table_printed("containers", r, err);
 }
 
 static int run_containers(struct fleet *fleet, struct stow_err *err)
@@ -384,6 +423,7 @@ static int by_expiry(const void *a, const void *b)
 
 static int run_reservations(struct fleet *fleet, struct stow_err *err)
 {
+	const struct stow_grid_style *style = &fleet->options->style;
 	PbListReservationsRequest request = PB_LIST_RESERVATIONS_REQUEST__INIT;
 	PbListReservationsResponse *response = NULL;
 	int r;
@@ -399,12 +439,13 @@ static int run_reservations(struct fleet *fleet, struct stow_err *err)
 		      sizeof(*response->reservations), by_expiry);
 	if (fleet->options->json)
 		cli_message_print(response);
-	else if (response->n_reservations)
-		show_reservations(response->reservations, response->n_reservations);
 	else
+		r = show_reservations(response->reservations, response->n_reservations, style, err);
+	if (r == 0 && !fleet->options->json && !response->n_reservations &&
+	    !stow_grid_for_programs(style))
 		printf("There are no reservations.\n");
 	stow_rpc_message_free(response);
-	return CLI_OK;
+	return cli_table_printed("reservations", r, err);
 }
 
 static const struct stow_setting containers_settings[] = {
@@ -415,6 +456,7 @@ static const struct stow_setting containers_settings[] = {
 
 const struct fleet_command fleet_nodes = {
 	.name = "nodes",
+	.table = true,
 	.arguments = "[NODE...]",
 	.summary = "Show what the fleet's machines have, and what is available",
 	.max_words = SIZE_MAX,
@@ -433,6 +475,7 @@ const struct fleet_command fleet_node = {
 
 const struct fleet_command fleet_containers = {
 	.name = "containers",
+	.table = true,
 	.arguments = "[--last | ID...]",
 	.summary = "Show this machine's containers: what is promised to them, and what they use",
 	.settings = containers_settings,
@@ -443,6 +486,7 @@ const struct fleet_command fleet_containers = {
 
 const struct fleet_command fleet_reservations = {
 	.name = "reservations",
+	.table = true,
 	.arguments = "[NODE]",
 	.summary = "Show reservations, and their containers",
 	.max_words = 1,

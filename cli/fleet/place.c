@@ -152,7 +152,7 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 static void show_explanation(const PbExplainResponse *response)
 {
 	static const char *const columns[] = { "NODE", "FITS", "NUMA", "REASON", NULL };
-	struct fleet_table *table;
+	struct cli_grid *table;
 
 	if (response->fits)
 		show_placements(response->reservations, response->n_reservations, false);
@@ -163,15 +163,15 @@ static void show_explanation(const PbExplainResponse *response)
 	if (!response->n_nodes)
 		return;
 	putchar('\n');
-	table = fleet_table(columns);
+	table = cli_grid(columns);
 	for (size_t i = 0; i < response->n_nodes; i++) {
 		const PbNodeVerdict *v = response->nodes[i];
 
-		fleet_row(table,
-			  (const char *const[]){ v->node, v->fits ? "yes" : "no",
-						 *v->numa_nodes ? v->numa_nodes : "-", v->reason });
+		cli_grid_row(table, (const char *const[]){ v->node, v->fits ? "yes" : "no",
+							   *v->numa_nodes ? v->numa_nodes : "-",
+							   v->reason });
 	}
-	(void)fleet_table_print(table, stdout);
+	(void)cli_grid_print(table, stdout);
 }
 
 static int run_explain(struct fleet *fleet, struct stow_err *err)

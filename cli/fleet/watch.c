@@ -88,7 +88,7 @@ static void print_event(const struct table *table, const PbNodeEvent *event)
 	} else if (event->kind_case == PB_NODE_EVENT__KIND_NODE) {
 		PbNode *one[] = { event->node };
 
-		fleet_show_nodes(one, 1, stdout);
+		(void)fleet_show_nodes(one, 1, NULL, NULL);
 	} else if (event->kind_case == PB_NODE_EVENT__KIND_GONE) {
 		printf("%s is gone\n", event->gone);
 	}
@@ -126,7 +126,7 @@ static void draw(void *ctx)
 		return;
 	table->changed = false;
 	fputs("\033[H\033[J", stdout); /* home, and clear to the end */
-	fleet_show_nodes(table->nodes, table->n, stdout);
+	(void)fleet_show_nodes(table->nodes, table->n, NULL, NULL);
 	fflush(stdout);
 }
 

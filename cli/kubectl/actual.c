@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "cli/fleet/table.h"
+#include "cli/grid.h"
 #include "cli/kubectl/kubectl.h"
 #include "cli/kubectl/scheduler.h"
 #include "kube/json.h"
@@ -103,7 +103,7 @@ static const char *share(uint64_t used, uint64_t promised, char *buf, size_t siz
 	return buf;
 }
 
-static void add_container(struct fleet_table *table, struct json_object *container)
+static void add_container(struct cli_grid *table, struct json_object *container)
 {
 	_cleanup_free_ char *name = kubectl_clean(stow_kube_text(container, "name"));
 	_cleanup_free_ char *cpus = kubectl_clean(stow_kube_text(container, "cpus"));
@@ -119,7 +119,8 @@ static void add_container(struct fleet_table *table, struct json_object *contain
 		share(number(part, "memory_actual"), number(part, "memory_promised"), memory,
 		      sizeof(memory));
 		share(number(part, "hugepages_actual"), promised_pages(part), pages, sizeof(pages));
-		fleet_row(table, (const char *const[]){ name, cpus, node, memory, pages, drift });
+		cli_grid_row(table,
+			     (const char *const[]){ name, cpus, node, memory, pages, drift });
 	}
 }
 
@@ -127,7 +128,7 @@ void kubectl_actual_show(struct json_object *answer, const struct kubectl_pod *p
 {
 	static const char *const columns[] = { "CONTAINER",	 "CPUS",  "NUMA", "MEMORY USED",
 					       "HUGEPAGES USED", "DRIFT", NULL };
-	struct fleet_table *table;
+	struct cli_grid *table;
 	struct json_object *container;
 
 	if (!container_at(answer, pod, 0)) {
@@ -135,10 +136,10 @@ void kubectl_actual_show(struct json_object *answer, const struct kubectl_pod *p
 		return;
 	}
 	putchar('\n');
-	table = fleet_table(columns);
+	table = cli_grid(columns);
 	for (size_t i = 0; (container = container_at(answer, pod, i)); i++)
 		add_container(table, container);
-	if (fleet_table_print(table, stdout) < 0)
+	if (cli_grid_print(table, stdout) < 0)
 		fprintf(stderr, "numastow: out of memory\n");
 }
 

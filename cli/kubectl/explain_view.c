@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "cli/fleet/table.h"
+#include "cli/grid.h"
 #include "cli/kubectl/explain.h"
 #include "cli/kubectl/kubectl.h"
 #include "kube/json.h"
@@ -152,7 +152,7 @@ static const char *word_of(enum kubectl_verdict verdict)
 }
 
 /* Add a row for each NUMA node, of what each request lacks there. */
-static void add_nodes(struct fleet_table *table, const struct kubectl_judged *j,
+static void add_nodes(struct cli_grid *table, const struct kubectl_judged *j,
 		      const struct kubectl_wanted *wanted)
 {
 	for (size_t d = 0; d < j->machine->n_devices; d++) {
@@ -168,7 +168,7 @@ static void add_nodes(struct fleet_table *table, const struct kubectl_judged *j,
 					    wanted->requests[i]->name);
 			stow_append(text, sizeof(text), "%s", one);
 		}
-		fleet_row(table, (const char *const[]){ "", j->machine->devices[d].name, text });
+		cli_grid_row(table, (const char *const[]){ "", j->machine->devices[d].name, text });
 	}
 }
 
@@ -193,26 +193,27 @@ static void show_machines(const struct kubectl_explained *e)
 {
 	static const char *const columns[] = { "MACHINE", "NUMA", "WHY", NULL };
 	size_t shown = e->n < e->limit ? e->n : e->limit;
-	struct fleet_table *table;
+	struct cli_grid *table;
 
 	if (!e->n) {
 		printf("\nNo machine that it could run on publishes NUMA nodes.\n");
 		return;
 	}
 	putchar('\n');
-	table = fleet_table(columns);
+	table = cli_grid(columns);
 	for (size_t i = 0; i < shown; i++) {
 		const struct kubectl_judged *j = &e->judged[i];
 
-		fleet_row(table, (const char *const[]){
-					 j->machine->name, j->device ? j->device->name : "",
-					 j->machine->complete ? word_of(j->verdict)
-							      : "not all of its slices are there; "
-								"kube-scheduler waits" });
+		cli_grid_row(table,
+			     (const char *const[]){
+				     j->machine->name, j->device ? j->device->name : "",
+				     j->machine->complete ? word_of(j->verdict)
+							  : "not all of its slices are there; "
+							    "kube-scheduler waits" });
 		if (j->verdict != KUBECTL_FITS)
 			add_nodes(table, j, e->wanted);
 	}
-	if (fleet_table_print(table, stdout) < 0)
+	if (cli_grid_print(table, stdout) < 0)
 		fprintf(stderr, "numastow: out of memory\n");
 	if (shown < e->n)
 		show_rest(e, shown);

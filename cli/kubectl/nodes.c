@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "cli/fleet/table.h"
+#include "cli/grid.h"
 #include "cli/json_writer.h"
 #include "cli/kubectl/kubectl.h"
 #include "cli/kubectl/machines.h"
@@ -86,7 +86,7 @@ static void taints_of(const struct kubectl_device *device, char *buf, size_t siz
 	}
 }
 
-static void add_row(struct fleet_table *table, const struct kubectl_machine *machine,
+static void add_row(struct cli_grid *table, const struct kubectl_machine *machine,
 		    const struct kubectl_device *device, bool known)
 {
 	char socket[24], count[24], cpus[64], memory[80], pages[400], claims[24], taints[400];
@@ -100,9 +100,9 @@ static void add_row(struct fleet_table *table, const struct kubectl_machine *mac
 	taints_of(device, taints, sizeof(taints));
 	if (!machine->complete)
 		stow_append(taints, sizeof(taints), "%sslices are missing", taints[0] ? ", " : "");
-	fleet_row(table,
-		  (const char *const[]){ machine->name, device->name, socket, count, cpus, memory,
-					 pages, known ? claims : "?", taints[0] ? taints : "-" });
+	cli_grid_row(table, (const char *const[]){ machine->name, device->name, socket, count, cpus,
+						   memory, pages, known ? claims : "?",
+						   taints[0] ? taints : "-" });
 }
 
 /* Return whether the machine is asked for. */
@@ -122,7 +122,7 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 		"MACHINE",	"NUMA",		  ">SOCKET", ">ONLINE", ">CPUS LEFT",
 		">MEMORY LEFT", "HUGEPAGES LEFT", ">SHARES", "TAINTS",	NULL
 	};
-	struct fleet_table *table = fleet_table(columns);
+	struct cli_grid *table = cli_grid(columns);
 	size_t rows = 0;
 
 	for (size_t i = 0; i < machines->n; i++)
@@ -134,7 +134,7 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 		}
 	if (!rows)
 		printf("No %smachine publishes NUMA nodes.\n", names[0] ? "such " : "");
-	if (fleet_table_print(table, rows ? stdout : stderr) < 0)
+	if (cli_grid_print(table, rows ? stdout : stderr) < 0)
 		fprintf(stderr, "numastow: out of memory\n");
 }
 

@@ -8,7 +8,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "cli/fleet/table.h"
+#include "cli/grid.h"
 #include "cli/json_writer.h"
 #include "cli/kubectl/actual.h"
 #include "cli/kubectl/kubectl.h"
@@ -135,7 +135,7 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 {
 	static const char *const columns[] = { "CONTAINER", "CLAIM", "REQUEST", "MACHINE", "NUMA",
 					       "PROMISED",  "STATE", "MESSAGE", NULL };
-	struct fleet_table *table;
+	struct cli_grid *table;
 
 	if (!rows->n) {
 		printf("No container of pod %s/%s has an allocated NUMA node; `kubectl numastow "
@@ -143,7 +143,7 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 		       pod->ns, pod->name);
 		return;
 	}
-	table = fleet_table(columns);
+	table = cli_grid(columns);
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct row *row = &rows->list[i];
 		_cleanup_free_ char *container = kubectl_clean(row->container);
@@ -155,12 +155,12 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 		char promised[400] = "";
 
 		kubectl_amounts_text(&row->amounts, promised, sizeof(promised));
-		fleet_row(table,
-			  (const char *const[]){ container, row->claim, request, machine, device,
-						 promised[0] ? promised : "-", row->state,
-						 message && message[0] ? message : "-" });
+		cli_grid_row(table,
+			     (const char *const[]){ container, row->claim, request, machine, device,
+						    promised[0] ? promised : "-", row->state,
+						    message && message[0] ? message : "-" });
 	}
-	if (fleet_table_print(table, stdout) < 0)
+	if (cli_grid_print(table, stdout) < 0)
 		fprintf(stderr, "numastow: out of memory\n");
 	if (!actual)
 		printf("The states are those that the machine's agent has written to the claims. "

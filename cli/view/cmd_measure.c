@@ -486,10 +486,10 @@ int cmd_measure(int argc, char **argv)
 		.options = { .runs = 5, .time = 250 * STOW_MILLISECOND }
 	};
 	const struct cli_option options[] = {
-		{ "from", .flag = &m.from_given, .argument = true, .take = cli_output_take_nodes,
+		{ "from", .flag = &m.from_given, .argument = true, .take = cli_take_nodes,
 		  .value = &m.from },
-		{ "node", 'N', .flag = &m.out.nodes_given, .argument = true,
-		  .take = cli_output_take_nodes, .value = &m.out.nodes },
+		{ "node", 'N', .flag = &m.out.nodes_given, .argument = true, .take = cli_take_nodes,
+		  .value = &m.out.nodes },
 		{ "latency", 'l', .flag = &m.latency_only },
 		{ "bandwidth", 'B', .flag = &m.bandwidth_only },
 		{ "size", .take = take_size, .value = &m.options.size },

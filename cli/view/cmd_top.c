@@ -192,7 +192,7 @@ int cmd_top(int argc, char **argv)
 		{ "iterations", 'n', .flag = &asked.limited, .argument = true,
 		  .take = take_iterations, .value = &asked.iterations },
 		{ "node", 'N', .flag = &asked.view.nodes_given, .argument = true,
-		  .take = cli_output_take_nodes, .value = &asked.view.nodes },
+		  .take = cli_take_nodes, .value = &asked.view.nodes },
 		{ "sort", .flag = &sorted, .argument = true, .take = take_sort,
 		  .value = &asked.view.sort },
 		{ "sysroot", 's', .text = &asked.sysroot },

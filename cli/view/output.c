@@ -8,20 +8,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/grid.h"
 #include "base/parse.h"
 #include "cli/cli.h"
 
 #define WATCH_EVERY (2 * STOW_SECOND)
 #define WATCH_LEAST (100 * STOW_MILLISECOND)
-
-int cli_output_take_nodes(const char *text, void *value, struct stow_err *err)
-{
-	int r = stow_idset_parse(text, value, err);
-
-	if (r == 0 && stow_idset_empty(value))
-		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
-	return r;
-}
 
 int cli_output_take_watch(const char *text, void *value, struct stow_err *err)
 {
@@ -71,10 +63,8 @@ json_object *cli_output_real(double value)
 
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size)
 {
-	if (!out->bytes)
-		return stow_format_size(bytes, buf, size);
-	snprintf(buf, size, "%llu", (unsigned long long)bytes);
-	return buf;
+	return stow_grid_size(&(const struct stow_grid_style){ .bytes = out->bytes }, bytes, buf,
+			      size);
 }
 
 int cli_output_run(const struct cli_output *out, int (*print)(void *data), void *data)

@@ -28,18 +28,14 @@ struct cli_output {
 	bool watch_given;
 };
 
-/* Parse the argument of --node and --watch; for the macro below. */
-int cli_output_take_nodes(const char *text, void *value, struct stow_err *err);
+/* Parse the argument of --watch; for the macro below. */
 int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 
 /* The entries of a table of options for what prints one table, for `struct cli_output *out`. */
-#define CLI_TABLE_OPTIONS(out)                                                                \
-	{ "json", 'J', .flag = &(out)->json }, { "output", 'o', .text = &(out)->columns },    \
-		{ "output-all", .flag = &(out)->all },                                        \
-		{ "noheadings", 'n', .flag = &(out)->noheadings },                            \
-		{ "pairs", 'P', .flag = &(out)->pairs }, { "raw", 'r', .flag = &(out)->raw }, \
-	{                                                                                     \
-		"quiet", 'q', .flag = &(out)->quiet                                           \
+#define CLI_TABLE_OPTIONS(out)                                         \
+	{ "json", 'J', .flag = &(out)->json }, CLI_STYLE_OPTIONS(out), \
+	{                                                              \
+		"quiet", 'q', .flag = &(out)->quiet                    \
 	}
 
 /* All of them. */
@@ -50,7 +46,7 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 		  'N',                                                              \
 		  .flag = &(out)->nodes_given,                                      \
 		  .argument = true,                                                 \
-		  .take = cli_output_take_nodes,                                    \
+		  .take = cli_take_nodes,                                           \
 		  .value = &(out)->nodes },                                         \
 	{                                                                           \
 		"watch", 'w', .flag = &(out)->watch_given, .optional = true,        \
@@ -58,18 +54,13 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 	}
 
 /* Their help; a command puts its own options before it. */
-#define CLI_TABLE_HELP                                                     \
-	"  -J, --json           print JSON\n"                              \
-	"  -o, --output LIST    print these columns; +LIST: in addition\n" \
-	"      --output-all     print all columns\n"                       \
-	"  -n, --noheadings     print no headings\n"                       \
-	"  -P, --pairs          print KEY=\"value\" pairs\n"               \
-	"  -r, --raw            print columns separated by one space\n"    \
-	"  -q, --quiet          print errors only\n"                       \
+#define CLI_TABLE_HELP                                       \
+	"  -J, --json           print JSON\n" CLI_STYLE_HELP \
+	"  -q, --quiet          print errors only\n"         \
 	"  -h, --help           print this text\n"
 
 #define CLI_OUTPUT_HELP                                                                 \
-	"  -b, --bytes          print sizes in bytes\n"                                 \
+	CLI_BYTES_HELP                                                                  \
 	"  -N, --node LIST      only these NUMA nodes\n"                                \
 	"  -s, --sysroot DIR    read /sys and /proc below DIR, a copy of a machine's\n" \
 	"  -w, --watch[=TIME]   print again every 2 seconds, or TIME\n" CLI_TABLE_HELP

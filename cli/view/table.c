@@ -15,6 +15,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/columns.h"
 #include "base/fit.h"
 #include "base/math.h"
 #include "base/parse.h"
@@ -60,60 +61,15 @@ static int count(const struct cli_column *columns)
 	return n;
 }
 
-static int find(const struct cli_table *table, const char *name, size_t len)
-{
-	for (int i = 0; i < table->n_columns; i++)
-		if (strlen(table->columns[i].name) == len &&
-		    strncasecmp(table->columns[i].name, name, len) == 0)
-			return i;
-	return -1;
-}
-
-static int unknown(const struct cli_table *table, const char *name, size_t len,
-		   struct stow_err *err)
-{
-	char known[256] = "";
-
-	for (int i = 0; i < table->n_columns; i++) {
-		size_t end = strlen(known);
-
-		snprintf(known + end, sizeof(known) - end, "%s%s", i ? "," : "",
-			 table->columns[i].name);
-	}
-	return stow_err_set(err, EINVAL, "--output \"%.*s\": want columns of %s",
-			    (int)(len < 32 ? len : 32), name, known);
-}
-
-/* Append a column, unless it is shown already. */
-static void show_column(struct cli_table *table, int column)
-{
-	for (int i = 0; i < table->n_shown; i++)
-		if (table->shown[i] == column)
-			return;
-	table->shown[table->n_shown++] = column;
-}
-
 static int select_columns(struct cli_table *table, struct stow_err *err)
 {
-	const char *list = table->out->columns;
-	bool more = !list || *list == '+';
+	struct stow_column columns[COLUMNS_MAX];
 
-	for (int i = 0; more && i < table->n_columns; i++)
-		if (table->out->all || !table->columns[i].extra)
-			show_column(table, i);
-	if (!list)
-		return 0;
-	for (list += *list == '+';;) {
-		size_t len = strcspn(list, ",");
-		int column = find(table, list, len);
-
-		if (column < 0)
-			return unknown(table, list, len, err);
-		show_column(table, column);
-		if (!list[len])
-			return 0;
-		list += len + 1;
-	}
+	for (int i = 0; i < table->n_columns; i++)
+		columns[i] =
+			(struct stow_column){ table->columns[i].name, table->columns[i].extra };
+	return stow_columns_select(columns, table->n_columns, table->out->columns, table->out->all,
+				   table->shown, &table->n_shown, err);
 }
 
 static struct cli_row *new_row(struct cli_table *table)

@@ -2,12 +2,15 @@
 #include "base/grid.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/columns.h"
 #include "base/fit.h"
 #include "base/math.h"
+#include "base/parse.h"
 
 #define COLUMNS_MAX 16
 
@@ -23,7 +26,8 @@ static void measure(const struct stow_grid *grid, char *const *cells, size_t row
 {
 	for (int i = 0; i < grid->n; i++) {
 		const struct stow_grid_column *column = &grid->columns[i];
-		int longest = (int)strlen(column->heading);
+		bool headed = !grid->style || !grid->style->noheadings;
+		int longest = headed ? (int)strlen(column->heading) : 1;
 		int least = STOW_MAX(longest, column->least);
 
 		for (size_t row = 0; row < rows; row++)
@@ -99,11 +103,12 @@ static int print_part(const struct part *part, char *const *cells, size_t rows, 
 {
 	const struct stow_grid *grid = part->grid;
 	char *headings[COLUMNS_MAX];
-	int r;
+	int r = 0;
 
 	for (int i = 0; i < grid->n; i++)
 		headings[i] = (char *)grid->columns[i].heading;
-	r = print_row(part, headings);
+	if (!grid->style || !grid->style->noheadings)
+		r = print_row(part, headings);
 	for (size_t row = 0; r == 0 && row < rows; row++) {
 		r = print_row(part, cells + row * (size_t)grid->n);
 		if (r == 0 && last && grid->after)
@@ -112,14 +117,12 @@ static int print_part(const struct part *part, char *const *cells, size_t rows, 
 	return r;
 }
 
-int stow_grid_print(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows)
+static int print_fitted(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows)
 {
 	struct stow_fit fit[COLUMNS_MAX];
 	struct part part = { .out = out, .grid = grid, .fit = fit };
 	int r = 0;
 
-	if (grid->n > COLUMNS_MAX)
-		return -EINVAL;
 	measure(grid, cells, rows, fit);
 	for (int from = 0; r == 0 && from < grid->n;) {
 		if (from)
@@ -131,4 +134,103 @@ int stow_grid_print(FILE *out, const struct stow_grid *grid, char *const *cells,
 		r = print_part(&part, cells, rows, from == grid->n);
 	}
 	return r;
+}
+
+/* --- for programs --------------------------------------------------------- */
+
+/* Print a text with those characters as "\x20" that end it or that a shell expands, as
+ * libsmartcols does. */
+static void print_escaped(FILE *out, const char *text, const char *special)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c < ' ' || c == 0x7f || strchr(special, c))
+			fprintf(out, "\\x%02x", c);
+		else
+			fputc(c, out);
+	}
+}
+
+static void print_pair(FILE *out, const char *heading, const char *cell)
+{
+	fprintf(out, "%s=\"", heading);
+	print_escaped(out, strcmp(cell, "-") == 0 ? "" : cell, "\"\\`$");
+	fputc('"', out);
+}
+
+static void print_programs(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows)
+{
+	const struct stow_grid_style *style = grid->style;
+
+	for (int i = 0; style->raw && !style->noheadings && i < grid->n; i++)
+		fprintf(out, "%s%c", grid->columns[i].heading, i < grid->n - 1 ? ' ' : '\n');
+	for (size_t row = 0; row < rows; row++)
+		for (int i = 0; i < grid->n; i++, cells++) {
+			if (style->pairs)
+				print_pair(out, grid->columns[i].heading, *cells);
+			else
+				print_escaped(out, **cells ? *cells : "-", " \\");
+			fputc(i < grid->n - 1 ? ' ' : '\n', out);
+		}
+}
+
+bool stow_grid_for_programs(const struct stow_grid_style *style)
+{
+	return style && (style->noheadings || style->pairs || style->raw);
+}
+
+const char *stow_grid_size(const struct stow_grid_style *style, uint64_t bytes, char *buf,
+			   size_t size)
+{
+	if (!style || !style->bytes)
+		return stow_format_size(bytes, buf, size);
+	snprintf(buf, size, "%" PRIu64, bytes);
+	return buf;
+}
+
+/* --- all ------------------------------------------------------------------ */
+
+static int select_columns(const struct stow_grid *grid, int *shown, int *n, struct stow_err *err)
+{
+	const struct stow_grid_style *style = grid->style;
+	struct stow_column known[COLUMNS_MAX];
+
+	for (int i = 0; i < grid->n; i++)
+		known[i] = (struct stow_column){ grid->columns[i].heading, grid->columns[i].extra };
+	return stow_columns_select(known, grid->n, style ? style->columns : NULL,
+				   style && style->all, shown, n, err);
+}
+
+int stow_grid_print(FILE *out, const struct stow_grid *grid, char *const *cells, size_t rows,
+		    struct stow_err *err)
+{
+	_cleanup_free_ char **picked = NULL;
+	struct stow_grid_column columns[COLUMNS_MAX];
+	struct stow_grid selected = *grid;
+	int shown[COLUMNS_MAX], r;
+
+	if (grid->n > COLUMNS_MAX)
+		return stow_err_set(err, EINVAL, "a table of %d columns", grid->n);
+	r = select_columns(grid, shown, &selected.n, err);
+	if (r < 0 || !rows)
+		return r;
+	picked = calloc(rows * (size_t)selected.n, sizeof(*picked));
+	if (!picked)
+		return stow_err_sys(err, ENOMEM, "a table");
+	selected.columns = columns;
+	for (int i = 0; i < selected.n; i++)
+		columns[i] = grid->columns[shown[i]];
+	for (size_t row = 0; row < rows; row++)
+		for (int i = 0; i < selected.n; i++)
+			picked[row * (size_t)selected.n + (size_t)i] =
+				cells[row * (size_t)grid->n + (size_t)shown[i]];
+	if (stow_grid_for_programs(grid->style))
+		selected.after = NULL;
+	if (grid->style && (grid->style->pairs || grid->style->raw)) {
+		print_programs(out, &selected, picked, rows);
+		return 0;
+	}
+	r = print_fitted(out, &selected, picked, rows);
+	return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "a table") : r;
 }

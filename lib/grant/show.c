@@ -131,7 +131,8 @@ static const char *name_of(const struct stow_record *rec)
 }
 
 /* "64Mi in 2Mi", or "-". */
-static const char *pages_of(const struct stow_record *rec, char *buf, size_t size)
+static const char *pages_of(const struct stow_record *rec, const struct stow_grid_style *style,
+			    char *buf, size_t size)
 {
 	size_t len = 0;
 
@@ -139,25 +140,30 @@ static const char *pages_of(const struct stow_record *rec, char *buf, size_t siz
 	for (size_t p = 0; p < rec->n_pages && len < size; p++) {
 		char total[32], page[32];
 
-		len += (size_t)snprintf(buf + len, size - len, "%s%s/%s", p ? "," : "",
-					stow_format_size(rec->pages[p].count * rec->pages[p].size,
-							 total, sizeof(total)),
-					stow_format_size(rec->pages[p].size, page, sizeof(page)));
+		len += (size_t)snprintf(
+			buf + len, size - len, "%s%s/%s", p ? "," : "",
+			stow_grid_size(style, rec->pages[p].count * rec->pages[p].size, total,
+				       sizeof(total)),
+			stow_grid_size(style, rec->pages[p].size, page, sizeof(page)));
 	}
 	return buf;
 }
 
 static const struct stow_grid_column ledger_columns[] = {
-	{ "CONTAINER", 14, 16, false }, { "NAME", 12, 10, false },   { "STATE", 7, 0, false },
-	{ "CPUS", 14, 8, false },	{ "NODES", 6, 6, false },    { "MEMORY", 8, 0, true },
-	{ "HUGEPAGES", 12, 9, false },	{ "REQUEST", 7, 16, false },
+	{ "CONTAINER", 14, 16, false, false }, { "NAME", 12, 10, false, false },
+	{ "STATE", 7, 0, false, false },       { "CPUS", 14, 8, false, false },
+	{ "NODES", 6, 6, false, false },       { "MEMORY", 8, 0, true, false },
+	{ "HUGEPAGES", 12, 9, false, false },  { "REQUEST", 7, 16, false, false },
+	{ "NAMESPACE", 9, 9, false, true },    { "POD", 9, 9, false, true },
+	{ "CREATED", 19, 0, false, true },
 };
 
 /* Set the cells of one record; a cell is NULL when memory ran out. */
-static void ledger_cells(const struct contents *c, size_t i, char **cells)
+static void ledger_cells(const struct contents *c, size_t i, const struct stow_grid_style *style,
+			 char **cells)
 {
 	const struct stow_record *rec = c->records[i];
-	char id[STOW_RECORD_LABEL_MAX], memory[32], pages[64];
+	char id[STOW_RECORD_LABEL_MAX], memory[32], pages[128], created[32];
 	_cleanup_free_ char *cpus = stow_idset_to_list(&c->cpus[i]);
 
 	cells[0] = strdup(title_of(rec, id, sizeof(id)));
@@ -166,42 +172,82 @@ static void ledger_cells(const struct contents *c, size_t i, char **cells)
 	if (!cpus || asprintf(&cells[3], "%s%s", cpus, rec->exclusive ? "!" : "") < 0)
 		cells[3] = NULL;
 	cells[4] = stow_idset_to_list(&rec->nodes);
-	cells[5] = strdup(stow_format_size(memory_of(rec), memory, sizeof(memory)));
-	cells[6] = strdup(pages_of(rec, pages, sizeof(pages)));
+	cells[5] = strdup(stow_grid_size(style, memory_of(rec), memory, sizeof(memory)));
+	cells[6] = strdup(pages_of(rec, style, pages, sizeof(pages)));
 	cells[7] = strdup(rec->request);
+	cells[8] = strdup(*rec->ns ? rec->ns : "-");
+	cells[9] = strdup(*rec->pod ? rec->pod : "-");
+	cells[10] = strdup(stow_show_time(rec->created, created, sizeof(created)));
 }
 
-static int put_records(const struct contents *c, int width, FILE *out)
+/* Print rows of cells, and free them. A cell is NULL when memory ran out, as `cells` may be. */
+static int put_cells(const struct stow_grid *grid, char **cells, size_t rows, FILE *out,
+		     struct stow_err *err)
 {
-	enum { N = STOW_ARRAY_SIZE(ledger_columns) };
-	const struct stow_grid grid = { .columns = ledger_columns, .n = N, .width = width };
-	char **cells = calloc(c->n_records * N, sizeof(*cells));
+	size_t n = rows * (size_t)grid->n;
 	int r = cells ? 0 : -ENOMEM;
 
-	for (size_t i = 0; r == 0 && i < c->n_records; i++)
-		ledger_cells(c, i, cells + i * N);
-	for (size_t i = 0; r == 0 && i < c->n_records * N; i++)
+	for (size_t i = 0; r == 0 && i < n; i++)
 		if (!cells[i])
 			r = -ENOMEM;
-	if (r == 0)
-		r = stow_grid_print(out, &grid, cells, c->n_records);
-	for (size_t i = 0; cells && i < c->n_records * N; i++)
+	if (r < 0)
+		stow_err_sys(err, ENOMEM, "showing the ledger");
+	else
+		r = stow_grid_print(out, grid, cells, rows, err);
+	for (size_t i = 0; cells && i < n; i++)
 		free(cells[i]);
 	free(cells);
 	return r;
 }
 
-static int put_ledger(const struct contents *c, int width, FILE *out)
+static int put_records(const struct contents *c, int width, const struct stow_grid_style *style,
+		       FILE *out, struct stow_err *err)
 {
-	int r = 0;
+	enum { N = STOW_ARRAY_SIZE(ledger_columns) };
+	const struct stow_grid grid = {
+		.columns = ledger_columns, .n = N, .width = width, .style = style
+	};
+	char **cells = calloc(c->n_records * N + 1, sizeof(*cells));
 
+	for (size_t i = 0; cells && i < c->n_records; i++)
+		ledger_cells(c, i, style, cells + i * N);
+	return put_cells(&grid, cells, c->n_records, out, err);
+}
+
+/* Print containers without a grant. */
+static int put_unmanaged(const struct contents *c, int width, FILE *out, struct stow_err *err)
+{
+	static const struct stow_grid_column columns[] = { { "UNMANAGED", 14, 16, false, false },
+							   { "BY", 7, 0, false, false },
+							   { "GIVEN-CPUS", 14, 10, false, false },
+							   { "CGROUP", 6, 16, false, false } };
+	enum { N = STOW_ARRAY_SIZE(columns) };
+	const struct stow_grid grid = { .columns = columns, .n = N, .width = width };
+	char **cells = calloc(c->n_unmanaged * N + 1, sizeof(*cells));
+
+	for (size_t i = 0; cells && i < c->n_unmanaged; i++) {
+		const struct stow_unmanaged *u = &c->unmanaged[i];
+		char id[48];
+
+		cells[i * N] = strdup(stow_show_id(u->id, id, sizeof(id)));
+		cells[i * N + 1] = strdup(u->init.pid ? "hook" : "found");
+		cells[i * N + 2] =
+			stow_idset_empty(&u->given) ? strdup("-") : stow_idset_to_list(&u->given);
+		cells[i * N + 3] = strdup(stow_cgroup_id_path(&u->cgroup));
+	}
+	return put_cells(&grid, cells, c->n_unmanaged, out, err);
+}
+
+static int put_ledger(const struct contents *c, int width, const struct stow_grid_style *style,
+		      FILE *out, struct stow_err *err)
+{
+	int r = put_records(c, width, style, out, err);
+
+	if (r < 0 || stow_grid_for_programs(style))
+		return r;
 	if (!c->n_records)
 		fprintf(out, "The ledger is empty: no container has a grant.\n");
 	else
-		r = put_records(c, width, out);
-	if (r < 0)
-		return r;
-	if (c->n_records)
 		fprintf(out, "(! exclusive CPUs)\n");
 	for (size_t i = 0; i < c->n_pools; i++) {
 		char size[32];
@@ -210,27 +256,9 @@ static int put_ledger(const struct contents *c, int width, FILE *out)
 			"pool: node %d has %" PRIu64
 			" hugepages of %s more than without numastow\n",
 			c->pools[i].node, c->pools[i].added,
-			stow_format_size(c->pools[i].size, size, sizeof(size)));
+			stow_grid_size(style, c->pools[i].size, size, sizeof(size)));
 	}
-	return 0;
-}
-
-/* Print containers without a grant. */
-static void put_unmanaged(const struct contents *c, FILE *out)
-{
-	if (c->n_unmanaged)
-		fprintf(out, "%-14s %-7s %-14s %s\n", "UNMANAGED", "BY", "GIVEN CPUS", "CGROUP");
-	for (size_t i = 0; i < c->n_unmanaged; i++) {
-		const struct stow_unmanaged *u = &c->unmanaged[i];
-		char id[48], cpus[64];
-
-		fprintf(out, "%-14s %-7s %-14s %s\n", stow_show_id(u->id, id, sizeof(id)),
-			u->init.pid ? "hook" : "found",
-			stow_idset_empty(&u->given)
-				? "-"
-				: stow_idset_format(&u->given, cpus, sizeof(cpus)),
-			stow_cgroup_id_path(&u->cgroup));
-	}
+	return put_unmanaged(c, width, out, err);
 }
 
 static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
@@ -414,7 +442,7 @@ static int add_unmanaged(struct stow_root *root, struct stow_unmanaged *entry, v
 }
 
 int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
-		     char **ret_text, struct stow_err *err)
+		     const struct stow_grid_style *style, char **ret_text, struct stow_err *err)
 {
 	_cleanup_(contents_done) struct contents c = { 0 };
 	size_t len = 0;
@@ -429,18 +457,19 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, int wi
 		r = stow_ledger_pools(context->ledger, &c.pools, &c.n_pools, err);
 	if (r == 0)
 		r = stow_unmanaged_each(context->root, add_unmanaged, &c, err);
+	/* -EINVAL is of the style. */
 	if (r < 0)
-		return r;
+		return r == -EINVAL ? stow_err_wrap(err, -EBADMSG, "the ledger") : r;
 	out = open_memstream(ret_text, &len);
 	if (!out)
 		return stow_err_sys(err, ENOMEM, "showing the ledger");
 	if (json)
 		put_json(ledger_json(context, &c), out);
 	else
-		r = put_ledger(&c, width, out);
-	if (!json)
-		put_unmanaged(&c, out);
-	return fclose(out) == 0 && r == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the ledger");
+		r = put_ledger(&c, width, style, out, err);
+	if (fclose(out) != 0 && r == 0)
+		r = stow_err_sys(err, ENOMEM, "showing the ledger");
+	return r;
 }
 
 /* --- the history ---------------------------------------------------------- */

@@ -7,13 +7,15 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/grid.h"
 #include "grant/grant.h"
 
 /* Show what each container has. The context's ledger may be NULL: then no container has anything.
  * The text consists of whole lines, of at most `width` columns, unless that is 0; the caller frees
- * it. */
+ * it. `style`, which may be NULL, is that of the table of containers; JSON is always whole.
+ * -EINVAL: it names an unknown column. */
 int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
-		     char **ret_text, struct stow_err *err);
+		     const struct stow_grid_style *style, char **ret_text, struct stow_err *err);
 
 /* Show the history of the container whose id is, or begins with, `id`; NULL: the newest 100 events
  * of all containers. -ENOENT: there is none. The text of one container ends with the state of its

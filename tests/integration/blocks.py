@@ -214,9 +214,25 @@ def mistakes(machine):
             code=2)
     refused(machine, "a time without a unit", "is not a time", "offline", "--timeout", "5", "4", code=2)
     refused(machine, "blocks with an argument", "takes no argument", "blocks", "4", code=2)
-    refused(machine, "blocks of no node", "is not a whole number", "blocks", "--node", "one", code=2)
+    refused(machine, "blocks of no node", "is not a list", "blocks", "--node", "one", code=2)
+    refused(machine, "an unknown column", "want columns of RANGE,SIZE,", "blocks", "-o", "RANGE,what", code=2)
     refused(machine, "blocks of an unknown node", "NUMA node 7 has no memory blocks", "blocks",
             "--node", "7")
+
+
+def table_options(machine):
+    """Those of util-linux; with them nothing but the rows is printed."""
+    same("columns", [line.split() for line in ask(machine, "blocks", "-no", "block,size", "--node", "1").out.splitlines()],
+         [["4-5", "256Mi"], ["6-7", "256Mi"], ["8", "128Mi"]])
+    same("raw", ask(machine, "blocks", "-rb", "-o", "BLOCK,SIZE,REMOVABLE", "-N", "0").out,
+         "BLOCK SIZE REMOVABLE\n0 134217728 no:\\x20boot\\x20memory\n1 134217728 no:\\x20boot\\x20memory\n")
+    same("pairs", ask(machine, "blocks", "--pairs", "-o", "block,device", "-N", "0-1", "-n").out.splitlines(),
+         ['BLOCK="0" DEVICE=""', 'BLOCK="1" DEVICE=""', 'BLOCK="4-5" DEVICE="dimm3"', 'BLOCK="6-7" DEVICE="dimm3"',
+          'BLOCK="8" DEVICE="dimm3"'])
+    check("all columns", ask(machine, "blocks", "--output-all").out.split()[:8] ==
+          ["RANGE", "SIZE", "STATE", "BLOCK", "NODE", "ZONE", "DEVICE", "REMOVABLE"])
+    same("JSON is whole", json.loads(ask(machine, "blocks", "--json", "-o", "BLOCK").out),
+         json.loads(ask(machine, "blocks", "--json").out))
 
 
 def no_hotplug(machine):
@@ -235,6 +251,7 @@ with Temp() as path:
     mistakes(machine)
     sizes(machine)
     without_contents(machine)
+    table_options(machine)
     with_contents(machine)
     acting(machine)
 finish()

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screens of the commands that ask an agent or a scheduler, as screens.py looks at those of one machine: at 60, 80 and
 200 columns and piped, with machines, pods and containers whose names have 63 characters."""
+import json
 import os
+import re
 
 from daemons import PATIENCE
-from fleetlib import (GIB, MIB, FakeAgent, channel_to, eventually, full_report, node_pb2, scheduler_pb2,
+from fleetlib import (GIB, MIB, FakeAgent, channel_to, drain_pb2, eventually, full_report, node_pb2, scheduler_pb2,
                       scheduler_pb2_grpc, start_agent, start_scheduler)
-from harness import Machine, Temp, check, finish, hook, same
+from harness import BUILD, Machine, Temp, check, finish, hook, run, same
 from screens import CONTAINERS, NUMASTOW, look, name_of, whole
 
 MACHINES = 8
@@ -27,9 +29,72 @@ def report(i):
     return made
 
 
+class DrainAgent(FakeAgent):
+    """Plans a drain of eight blocks with containers of long names in them, and never comes to its end."""
+
+    def act(self, directive, kind):
+        if kind == "drain" and directive.drain.plan:
+            plan = drain_pb2.DrainPlan(
+                bytes=GIB, numa_node=1, device="dimm0", device_path="\\_SB_.MHPC.MP00", to_move=GIB // 2, expected=10 ** 9,
+                notes=["rounded up to whole blocks"],
+                blocks=[drain_pb2.DrainBlock(id=b, bytes=128 * MIB, zone="Movable", to_move=64 * MIB) for b in range(48, 56)],
+                affected=[drain_pb2.DrainAffected(
+                    id=f"{i}".ljust(64, "c"), name=name_of(i), pod="p" * 63, namespace="n" * 63, bytes=64 * MIB,
+                    action=drain_pb2.DRAIN_ACTION_REPIN, numa_nodes="0,2-7",
+                    suspect="pinned memory (vfio)" if i % 2 else "") for i in range(8)])
+            self.out.put(scheduler_pb2.ReportRequest(drain=drain_pb2.DrainProgress(
+                id=directive.drain.id, step=drain_pb2.DRAIN_STEP_PLANNED, plan=plan, bytes_total=GIB,
+                message="containers have memory there, and most of it moves to other NUMA nodes")))
+        elif kind == "drain":
+            self.drains[directive.drain.id] = directive.drain
+        self.answer(directive)
+
+
+def ask(*words):
+    done = run([NUMASTOW, *words], "")
+    check(" ".join(words[:4]), done.code == 0, done)
+    return done.out
+
+
+def check_drains(scheduler):
+    """What a drain would do, and the list of drains."""
+    machine = machine_name(0)
+    screens = look("fleet", ["drain", machine, "--node", "1", "--dry-run", *scheduler], fixed=False)
+    for width, screen in screens.items():
+        check(f"a plan at {width} columns has its tables", "UNMOVABLE" in screen and "OUTCOME" in screen, screen)
+    ask("drain", machine, "--node", "1", "--detach", *scheduler)
+    screens = look("fleet", ["drains", "--cluster", *scheduler], fixed=False)
+    for width, screen in screens.items():
+        check(f"there is a drain at {width} columns", "rack-0-" in screen and "NUMA" in screen, screen)
+    listed = json.loads(ask("drains", "--cluster", "--json", *scheduler))["drains"]
+    same("columns of drains", [line.split(" ") for line in ask("drains", "--cluster", "-nr", "-o", "DRAIN,NODE,SIZE", "-b",
+                                                               *scheduler).splitlines()],
+         [[d["id"], d["node"], str(d["progress"]["bytes_total"])] for d in listed])
+
+
+def check_options(scheduler):
+    """The options of util-linux for tables; with them nothing but rows is printed."""
+    names = sorted(machine_name(i) for i in range(MACHINES))
+    same("nodes -nro NODE", sorted(ask("nodes", "-nro", "NODE", *scheduler).splitlines()), names)
+    same("nodes --raw", ask("nodes", "--raw", "-oNODE,numa", *scheduler).splitlines()[0], "NODE NUMA")
+    same("nodes -P", sorted(ask("nodes", "-P", "--output=node,containers", *scheduler).splitlines()),
+         [f'NODE="{name}" CONTAINERS="2"' for name in names])
+    rows = ask("nodes", "-n", "-b", "-o", "MEMORY", machine_name(7), *scheduler)
+    check("nodes --bytes", re.fullmatch(rf" *\d+/{8 * 512 * GIB}\n", rows), rows)
+    rows = ask("nodes", "--output-all", "--pairs", *scheduler).splitlines()
+    check("nodes --output-all", len(rows) == MACHINES and all(row.count('="') == 11 for row in rows), rows)
+    rows = ask("reservations", "-rn", "-o", "+NAMESPACE", *scheduler).splitlines()
+    check("reservations -o +NAMESPACE", len(rows) == 3 and all(row.endswith(" default") for row in rows), rows)
+    same("none", ask("reservations", "-n", "there-is-none", *scheduler), "")
+    for command in ("nodes", "reservations"):
+        done = run([NUMASTOW, command, "-o", "NODE,colour", *scheduler], "")
+        check(f"{command}: an unknown column", done.code == 2 and not done.out and
+              '--output "colour": want columns of ' in done.err and f"numastow {command} --help" in done.err, done)
+
+
 def check_fleet(temp):
     with start_scheduler(f"{temp}/data") as server, channel_to(f"127.0.0.1:{server.port}") as channel:
-        agents = [FakeAgent(channel, report(i)) for i in range(MACHINES)]
+        agents = [DrainAgent(channel, report(i)) for i in range(MACHINES)]
         check("all are welcome", all(a.wait("welcome") for a in agents))
         stub = scheduler_pb2_grpc.SchedulerStub(channel)
         for i in range(3):
@@ -46,6 +111,8 @@ def check_fleet(temp):
                 for width, screen in screens.items():
                     same(f"names that are cut at {width} columns",
                          [n for n in map(machine_name, range(MACHINES)) if not whole(screen, n)], [])
+        check_options(scheduler)
+        check_drains(scheduler)
         for agent in agents:
             agent.close()
 
@@ -68,6 +135,14 @@ def check_agent(temp):
         check("the agent sees its containers", eventually(listed))
         for words in (["containers"], ["node"]):
             look("agent", [*words, *local], fixed=False)
+        rows = ask("containers", "-nro", "NAME,NAMESPACE", *local).splitlines()
+        # As the command runs for users that cannot read the ledger: the agent makes the table.
+        done = run([os.path.join(BUILD, "numastow-fleet"), "ledger", "-nro", "POD,NAMESPACE", *local], "")
+        same("ledger -nro by the agent", sorted(done.out.splitlines()),
+             sorted(f"uid-{i} default" for i in range(CONTAINERS)))
+        done = run([os.path.join(BUILD, "numastow-fleet"), "ledger", "-o", "colour", *local], "")
+        check("ledger by the agent: an unknown column", done.code == 2 and "want columns of CONTAINER," in done.err, done)
+        same("containers -nro", sorted(rows), sorted(f"{name_of(i)} default" for i in range(CONTAINERS)))
 
 
 def main():

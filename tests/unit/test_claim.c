@@ -712,13 +712,13 @@ static void claims_are_shown(void **state)
 
 	taken(p, UID, with_pages(share_of(FIRST, 1, 2, true), 8));
 	held(p, 10, "a", UID, FIRST);
-	assert_int_equal(stow_show_ledger(&p->context, false, 0, &text, NULL), 0);
+	assert_int_equal(stow_show_ledger(&p->context, false, 0, NULL, &text, NULL), 0);
 	shows(text, "claim team/db  main         lease   4-5!           1             0 16Mi/2Mi "
 		    "    2 exclusive CPUs");
 	shows(text,
 	      "a              web          active  4-5!           1             0 -            "
 	      "claim team/db (main)\n");
-	assert_int_equal(stow_show_ledger(&p->context, true, 0, &json, NULL), 0);
+	assert_int_equal(stow_show_ledger(&p->context, true, 0, NULL, &json, NULL), 0);
 	shows(json, "\"claim\": {\n        \"uid\": \"" UID "\",\n        \"share\": \"" FIRST
 		    "\",\n        \"request\": \"main\",\n        \"containers\": [\n          "
 		    "\"a\"");

@@ -515,7 +515,7 @@ static void the_administrator_may_say_no(void **state)
 	p->context.config = NULL;
 	collect(p, 1, true);
 	assert_int_equal(entries(p), 1);
-	assert_int_equal(stow_show_ledger(&p->context, true, 0, &text, NULL), 0);
+	assert_int_equal(stow_show_ledger(&p->context, true, 0, NULL, &text, NULL), 0);
 	assert_non_null(strstr(text, ID_A));
 	assert_non_null(strstr(text, "/docker/" ID_A));
 }

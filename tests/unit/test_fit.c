@@ -2,6 +2,7 @@
 /* base/fit: how columns share a terminal, and where texts wrap; base/grid: tables of texts. */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,9 +76,9 @@ static int below(void *data, size_t row)
 
 static void grid_is(int width, bool after, const char *wanted)
 {
-	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false },
-							   { "N", 3, 0, true },
-							   { "WHY", 3, 8, false } };
+	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false, false },
+							   { "N", 3, 0, true, false },
+							   { "WHY", 3, 8, false, false } };
 	char name[] = "abcdefgh", one[] = "1", why[] = "it does not fit", b[] = "b",
 	     many[] = "1234", none[] = "-";
 	char *cells[] = { name, one, why, b, many, none };
@@ -89,7 +90,7 @@ static void grid_is(int width, bool after, const char *wanted)
 	assert_non_null(out);
 	grid.after = after ? below : NULL;
 	grid.data = out;
-	assert_int_equal(stow_grid_print(out, &grid, cells, 2), 0);
+	assert_int_equal(stow_grid_print(out, &grid, cells, 2, NULL), 0);
 	assert_int_equal(fclose(out), 0);
 	assert_string_equal(text, wanted);
 	free(text);
@@ -115,6 +116,49 @@ static void grids_fit(void **state)
 		"b    -\n  below 1\n");
 }
 
+/* What a program reads: rows of the selected columns, on a terminal of any width. */
+static void styled_is(const struct stow_grid_style *style, const char *wanted)
+{
+	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false, false },
+							   { "N", 3, 0, true, false },
+							   { "WHY", 3, 8, false, true } };
+	char name[] = "a \"b\\", one[] = "1", why[] = "$it\tis", b[] = "b", none[] = "-",
+	     empty[] = "";
+	char *cells[] = { name, one, why, b, none, empty };
+	struct stow_grid grid = { .columns = columns, .n = 3, .width = 10, .style = style };
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	assert_int_equal(stow_grid_print(out, &grid, cells, 2, NULL), 0);
+	assert_int_equal(stow_grid_print(out, &grid, cells, 0, NULL), 0);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, wanted);
+	free(text);
+}
+
+static void grids_are_for_programs(void **state)
+{
+	static const struct stow_grid_style unknown = { .columns = "NAME,X" };
+	static const struct stow_grid_column columns[] = { { "NAME", 6, 4, false, false } };
+	struct stow_grid grid = { .columns = columns, .n = 1, .style = &unknown };
+	struct stow_err err;
+
+	styled_is(&(const struct stow_grid_style){ 0 }, "NAME     N\na \"b\\    1\nb        -\n");
+	styled_is(&(const struct stow_grid_style){ .noheadings = true, .columns = "n,name" },
+		  "  1 a \"b\\\n  - b\n");
+	styled_is(&(const struct stow_grid_style){ .raw = true, .columns = "+WHY" },
+		  "NAME N WHY\na\\x20\"b\\x5c 1 $it\\x09is\nb - -\n");
+	styled_is(&(const struct stow_grid_style){ .raw = true, .noheadings = true, .all = true },
+		  "a\\x20\"b\\x5c 1 $it\\x09is\nb - -\n");
+	styled_is(&(const struct stow_grid_style){ .pairs = true, .all = true },
+		  "NAME=\"a \\x22b\\x5c\" N=\"1\" WHY=\"\\x24it\\x09is\"\n"
+		  "NAME=\"b\" N=\"\" WHY=\"\"\n");
+	assert_int_equal(stow_grid_print(stdout, &grid, NULL, 0, &err), -EINVAL);
+	assert_string_equal(err.msg, "--output \"X\": want columns of NAME");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +166,7 @@ int main(void)
 		cmocka_unit_test(long_columns_yield),
 		cmocka_unit_test(parts_repeat_their_keys),
 		cmocka_unit_test(grids_fit),
+		cmocka_unit_test(grids_are_for_programs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
