@@ -85,6 +85,7 @@ def check_unit(name, temp):
                      .replace("@SBINDIR@", BUILD).replace("@BINDIR@", BUILD))
     said = run(["systemd-analyze", "verify", "--man=no", unit], "")
     check(f"{name}: systemd finds nothing wrong", said.code == 0 and not said.err, said)
+    check(f"{name}: its memory has a limit", re.search(r"^MemoryMax=\d+[MG]$", text_of(unit), re.M))
     if name in EXPOSURE:
         said = run(["systemd-analyze", "security", "--offline=true",
                     f"--threshold={EXPOSURE[name]}", unit], "")
