@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "grant/claim_hold.h"
 #include "grant/unmanaged.h"
 #include "oci-hook/internal.h"
@@ -92,7 +93,7 @@ static int place(struct hook_run *run, const struct hook_container *container,
 		 const struct hook_call *call, struct stow_cgroup **ret_cgroup,
 		 struct stow_err *err)
 {
-	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
+	_cleanup_json_ struct json_object *config_json = NULL;
 	struct stow_pidref init;
 	int r;
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "base/read.h"
 #include "cgroup/cpuset.h"
@@ -73,7 +74,7 @@ int hook_call_parse(int argc, char *const *argv, struct hook_call *ret, struct s
 static int enter_unmanaged(struct hook_run *run, const struct hook_container *container,
 			   struct stow_err *err)
 {
-	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
+	_cleanup_json_ struct json_object *config_json = NULL;
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	struct stow_root *root = run->root;
 	struct stow_idset mems;
@@ -260,7 +261,7 @@ static void pod_limits(const struct stow_cgroup *cgroup, const struct stow_limit
 static int place_annotated(struct hook_run *run, const struct hook_container *container,
 			   struct stow_cgroup **ret_cgroup, struct stow_err *err)
 {
-	_cleanup_(hook_json_put_ptr) struct json_object *config_json = NULL;
+	_cleanup_json_ struct json_object *config_json = NULL;
 	struct stow_pidref init;
 	int r;
 

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "base/read.h"
 #include "base/text.h"
@@ -27,7 +28,7 @@ int hook_parse_json(const char *text, size_t len, const char *what, struct json_
 		    struct stow_err *err)
 {
 	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
-	_cleanup_(hook_json_put_ptr) struct json_object *json = NULL;
+	_cleanup_json_ struct json_object *json = NULL;
 	size_t end;
 
 	if (!tokener || len > INT32_MAX)

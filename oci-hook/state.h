@@ -62,8 +62,3 @@ int hook_config_limits(struct json_object *config, struct stow_limits *ret, stru
 
 /* Return the mode of config.json's linux.memoryPolicy ("MPOL_INTERLEAVE"), or NULL. */
 const char *hook_config_memory_policy(struct json_object *config);
-
-static inline void hook_json_put_ptr(struct json_object **o)
-{
-	json_object_put(*o);
-}

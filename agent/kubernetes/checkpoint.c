@@ -6,17 +6,13 @@
 
 #include "agent/kubernetes/field.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 
 #define FILE_NAME   "dra_manager_state"
 #define FILE_MAX    ((size_t)16 << 20)
 #define KIND	    "DRACheckpoint"
 #define API_VERSION "checkpoint.dra.kubelet.k8s.io/v1"
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 static int find(struct json_object *data, const char *uid, struct stow_err *err)
 {
@@ -49,7 +45,7 @@ static int find(struct json_object *data, const char *uid, struct stow_err *err)
 int agent_checkpoint_has(struct stow_root *root, const char *kubelet, const char *uid,
 			 struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *file = NULL, *data = NULL;
+	_cleanup_json_ struct json_object *file = NULL, *data = NULL;
 	_cleanup_free_ char *text = NULL;
 	const char *inner = "";
 	size_t len = 0;

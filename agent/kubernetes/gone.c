@@ -6,20 +6,16 @@
 
 #include "agent/kubernetes/checkpoint.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "rpc/log.h"
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 /* Return 1 when the API server is the one at which this machine's kubelet is registered, since this
  * boot: another cluster does not know our claims, either. */
 static int check_cluster(struct agent_gone *gone, struct stow_err *err)
 {
 	const char *node = agent_prepare_pool(gone->prepare);
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	char boot_id[64];
 	int r;
 

@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "kube/json.h"
 
 #define SLICES	   "/apis/resource.k8s.io/v1/resourceslices"
@@ -28,11 +29,6 @@ struct agent_publish {
 	struct json_object **stored; /* this machine's slices */
 	size_t n_stored;
 };
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 static const char *name_of(struct json_object *object)
 {
@@ -212,7 +208,7 @@ static int check_stored(struct agent_publish *p, struct json_object *wanted,
  * part. */
 static int try_first(struct agent_publish *p, struct json_object *wanted, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *answer = NULL;
+	_cleanup_json_ struct json_object *answer = NULL;
 	struct json_object *slice = json_object_array_get_idx(wanted, 0);
 	int r;
 
@@ -252,7 +248,7 @@ static int delete_slice(struct agent_publish *p, struct json_object *stored, str
 
 static int write_slice(struct agent_publish *p, struct json_object *slice, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *answer = NULL;
+	_cleanup_json_ struct json_object *answer = NULL;
 	struct json_object **stored = find_stored(p, name_of(slice));
 	int r = 0;
 
@@ -310,7 +306,7 @@ static int make_wanted(const struct agent_publish *p, const struct agent_slice_d
 static int write_all(struct agent_publish *p, const struct agent_slice_device *devices, size_t n,
 		     struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *wanted = NULL;
+	_cleanup_json_ struct json_object *wanted = NULL;
 	int r = next_generation(p, err);
 	size_t count;
 
@@ -340,7 +336,7 @@ static int settle(struct agent_publish *p, const struct agent_slice_device *devi
 	int r;
 
 	for (;;) {
-		_cleanup_(put_ptr) struct json_object *wanted = NULL;
+		_cleanup_json_ struct json_object *wanted = NULL;
 
 		r = make_wanted(p, devices, n, &wanted, err);
 		if (r < 0 || agrees(p, wanted))

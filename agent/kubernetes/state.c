@@ -9,15 +9,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
 
 #define FILE_MAX (1U << 20)
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 /* Return whether a text is a time, as "2026-11-26T12:00:00Z". */
 static bool is_time(const char *text)
@@ -32,7 +28,7 @@ static bool is_time(const char *text)
 
 void agent_state_read(struct stow_root *root, struct agent_state *ret)
 {
-	_cleanup_(put_ptr) struct json_object *file = NULL;
+	_cleanup_json_ struct json_object *file = NULL;
 	_cleanup_free_ char *text = NULL;
 	struct json_object *fences;
 	size_t len = 0, n;

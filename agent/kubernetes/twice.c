@@ -8,16 +8,12 @@
 
 #include "agent/kubernetes/names.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/json.h"
 
 #define KEYS_MAX 64	    /* in parameters; more cannot be valid */
 #define TEXT_MAX (64 << 10) /* bytes of parameters; Kubernetes allows 10 KiB */
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 static const char *skip_space(const char *p)
 {
@@ -79,7 +75,7 @@ static const char *value_of(const char *p)
 /* Return whether the key at `p` is this one. It may be written with escapes. */
 static bool is_key(const char *p, const char *key)
 {
-	_cleanup_(put_ptr) struct json_object *text = NULL;
+	_cleanup_json_ struct json_object *text = NULL;
 	size_t len = (size_t)(skip_string(p) - p);
 	_cleanup_free_ char *token = NULL;
 

@@ -13,6 +13,7 @@
 #include "agent/kubernetes/wanted.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "rpc/log.h"
 #include "rpc/metrics.h"
@@ -70,11 +71,6 @@ struct agent_upkeep {
 
 	atomic_uint_least64_t written, failures, dropped;
 };
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 /* --- claims that are known ------------------------------------------------ */
 
@@ -181,7 +177,7 @@ static void forget(struct agent_upkeep *u, const struct agent_wanted *wanted)
 static int get(struct agent_upkeep *u, const struct known *k, struct json_object **ret,
 	       struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	char collection[512];
 	const char *uid;
 	int r;
@@ -208,7 +204,7 @@ static int get(struct agent_upkeep *u, const struct known *k, struct json_object
 static int write_once(struct agent_upkeep *u, const struct known *k,
 		      const struct agent_conditions *wanted, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	char collection[512];
 	int r = get(u, k, &object, err);
 

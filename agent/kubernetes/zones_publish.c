@@ -8,6 +8,7 @@
 
 #include "agent/kubernetes/follow.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 
 #define OBJECTS "/apis/topology.node.k8s.io/v1alpha2/noderesourcetopologies"
@@ -19,11 +20,6 @@ struct agent_zones_publish {
 	bool gone;
 	unsigned int events; /* so many were received */
 };
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 static bool is_ours(const struct agent_zones_publish *p, struct json_object *object)
 {
@@ -116,7 +112,7 @@ static int withdraw(struct agent_zones_publish *p, bool *ret_changed, struct sto
 static int settle(struct agent_zones_publish *p, const struct agent_slice_device *devices, size_t n,
 		  enum stow_policy policy, bool *ret_changed, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *wanted = NULL, *answer = NULL;
+	_cleanup_json_ struct json_object *wanted = NULL, *answer = NULL;
 	struct agent_zones_settings settings = { .node = p->follow.node,
 						 .node_uid = p->follow.uid,
 						 .policy = policy };

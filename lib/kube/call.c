@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "kube/internal.h"
 #include "kube/json.h"
 
@@ -17,11 +18,6 @@
 #define AFTER_MAX (60 * STOW_SECOND) /* of Retry-After */
 #define NAME_MAX_ 253
 #define TOKEN_MAX 65536 /* bytes of a list's `continue` */
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 uint64_t stow_kube_backoff(unsigned int n, uint64_t first, uint64_t most)
 {
@@ -165,7 +161,7 @@ static int object_path(const char *collection, const char *name, char **ret, str
 int stow_kube_get(struct stow_kube *kube, const char *collection, const char *name,
 		  struct json_object **ret, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	_cleanup_free_ char *path = NULL;
 	int r = object_path(collection, name, &path, err);
 
@@ -196,7 +192,7 @@ int stow_kube_get_text(struct stow_kube *kube, const char *collection, const cha
 static int send_object(struct stow_kube *kube, const char *method, const char *path,
 		       struct json_object *object, struct json_object **ret, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *stored = NULL;
+	_cleanup_json_ struct json_object *stored = NULL;
 	const char *body = json_object_to_json_string_ext(
 		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 	int r = body ? call(kube, method, path, body, &stored, err)
@@ -252,7 +248,7 @@ int stow_kube_replace_status(struct stow_kube *kube, const char *collection, con
 int stow_kube_delete(struct stow_kube *kube, const char *collection, const char *name,
 		     const char *uid, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *options = NULL;
+	_cleanup_json_ struct json_object *options = NULL;
 	struct json_object *only, *text;
 	_cleanup_free_ char *path = NULL;
 	int r = object_path(collection, name, &path, err);
@@ -326,7 +322,7 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 	if (r == 0 && select && select->labels)
 		r = stow_kube_add_query(&path, "labelSelector", select->labels, err);
 	for (size_t pages = 0; r == 0; pages++) {
-		_cleanup_(put_ptr) struct json_object *page = NULL;
+		_cleanup_json_ struct json_object *page = NULL;
 		const char *next;
 
 		if (pages == STOW_KUBE_PAGES_MAX)

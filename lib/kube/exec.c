@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/helper.h"
+#include "base/json.h"
 #include "base/read.h"
 #include "base/setting.h"
 #include "kube/json.h"
@@ -24,11 +25,6 @@
 #define CA_MAX	   ((size_t)1 << 20)
 #define ALONE	   (60 * STOW_SECOND)
 #define ASKING	   (300 * STOW_SECOND) /* a user may have to log in */
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 /* --- what it is told ------------------------------------------------------ */
 
@@ -76,7 +72,7 @@ static int put_ca(struct json_object *cluster, const struct stow_kube_config *co
 static int make_info(const struct stow_kube_config *config, bool interactive, char **ret,
 		     struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *info = json_object_new_object();
+	_cleanup_json_ struct json_object *info = json_object_new_object();
 	struct json_object *spec = json_object_new_object(), *cluster;
 	int r = put(info, "spec", spec);
 
@@ -229,7 +225,7 @@ static int replace(char **text, char **file, const char *value, struct stow_err 
 static int take_credentials(struct stow_kube_config *config, const char *buf, size_t len,
 			    struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *said = NULL;
+	_cleanup_json_ struct json_object *said = NULL;
 	const char *token, *certificate, *key;
 	int r = stow_kube_parse(buf, len, &said, NULL);
 

@@ -6,13 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 
 #define MESSAGE_MAX 400 /* bytes of an API server's message */
-
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
 
 static void tokener_ptr(struct json_tokener **tokener)
 {
@@ -23,7 +19,7 @@ static void tokener_ptr(struct json_tokener **tokener)
 int stow_kube_parse(const char *text, size_t len, struct json_object **ret, struct stow_err *err)
 {
 	_cleanup_(tokener_ptr) struct json_tokener *tokener = json_tokener_new_ex(STOW_KUBE_DEPTH);
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	size_t end;
 
 	if (!tokener)
@@ -152,7 +148,7 @@ int stow_kube_refused(long status, struct json_object *object, struct stow_err *
 
 int stow_kube_refusal(long status, const char *text, size_t len, struct stow_err *err)
 {
-	_cleanup_(put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 
 	/* A proxy in front of the API server may answer with HTML, or with nothing. */
 	(void)stow_kube_parse(text, len, &object, NULL);

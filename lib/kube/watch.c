@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "kube/internal.h"
 #include "kube/json.h"
 
@@ -28,18 +29,13 @@ struct stow_kube_watch {
 	bool ended;
 };
 
-static void put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}
-
 /* --- events --------------------------------------------------------------- */
 
 /* Handle the line of an event. Return 0, or -errno to end the watch. */
 static int take_event(struct stow_kube_watch *watch, const char *line, size_t len)
 {
 	static const char *const types[] = { "ADDED", "MODIFIED", "DELETED" };
-	_cleanup_(put_ptr) struct json_object *event = NULL;
+	_cleanup_json_ struct json_object *event = NULL;
 	struct json_object *object;
 	const char *type, *version;
 	int r = stow_kube_parse(line, len, &event, &watch->why);

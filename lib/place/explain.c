@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "place/plan_internal.h"
 
@@ -47,17 +48,12 @@ static struct json_object *list(const struct stow_idset *set)
 	return text ? json_object_new_string(text) : NULL;
 }
 
-static void put(struct json_object **object)
-{
-	json_object_put(*object);
-}
-
 static struct json_object *pages(const struct stow_request *request, const struct stow_share *share)
 {
-	_cleanup_(put) struct json_object *array = json_object_new_array();
+	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t p = 0; array && p < request->n_pages; p++) {
-		_cleanup_(put) struct json_object *object = json_object_new_object();
+		_cleanup_json_ struct json_object *object = json_object_new_object();
 
 		if (!object || !add(object, "page_size", bytes(request->pages[p].size)) ||
 		    !add(object, "pages", bytes(share->pages[p])) ||
@@ -69,11 +65,11 @@ static struct json_object *pages(const struct stow_request *request, const struc
 
 static struct json_object *shares(const struct stow_request *request, const struct stow_plan *plan)
 {
-	_cleanup_(put) struct json_object *array = json_object_new_array();
+	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < plan->n_shares; i++) {
 		const struct stow_share *share = &plan->shares[i];
-		_cleanup_(put) struct json_object *object = json_object_new_object();
+		_cleanup_json_ struct json_object *object = json_object_new_object();
 
 		if (!object || !add(object, "node", json_object_new_int(share->node)) ||
 		    !add(object, "n_cpus", json_object_new_int64(share->cpus)) ||
@@ -87,10 +83,10 @@ static struct json_object *shares(const struct stow_request *request, const stru
 
 static struct json_object *refusal_nodes(const struct stow_refusal *refusal)
 {
-	_cleanup_(put) struct json_object *array = json_object_new_array();
+	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < refusal->n_nodes; i++) {
-		_cleanup_(put) struct json_object *object = json_object_new_object();
+		_cleanup_json_ struct json_object *object = json_object_new_object();
 
 		if (!object || !add(object, "node", json_object_new_int(refusal->nodes[i].id)) ||
 		    !add(object, "reason", json_object_new_string(refusal->nodes[i].text)) ||
@@ -104,7 +100,7 @@ struct json_object *stow_explain_json(const struct stow_request *request,
 				      const struct stow_plan *plan,
 				      const struct stow_refusal *refusal)
 {
-	_cleanup_(put) struct json_object *object = json_object_new_object();
+	_cleanup_json_ struct json_object *object = json_object_new_object();
 	char line[512];
 	bool ok;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "scheduler/extender/requests.h"
 #include "scheduler/kubernetes/body.h"
@@ -205,7 +206,7 @@ static int to_text(struct json_object *object, bool made, char **ret, struct sto
 static int show_filter(const struct question *q, const char *error, char **ret,
 		       struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *result = json_object_new_object();
+	_cleanup_json_ struct json_object *result = json_object_new_object();
 	struct json_object *names = json_object_new_array(), *failed = json_object_new_object(),
 			   *never = json_object_new_object();
 	bool made = make_add(result, "NodeNames", names);
@@ -251,7 +252,7 @@ static int score(const struct question *q, const struct verdict *v, const uint64
 /* Make a HostPriorityList. */
 static int show_scores(const struct question *q, char **ret, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *result = json_object_new_array();
+	_cleanup_json_ struct json_object *result = json_object_new_array();
 	_cleanup_free_ uint64_t *orders = calloc(q->n + 1, sizeof(*orders));
 	size_t n = 0;
 	bool made = result && orders;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "rpc/log.h"
 #include "scheduler/kubernetes/make.h"
@@ -193,7 +194,7 @@ static bool is_owned(struct json_object *pod)
 static int evict(struct scheduler_claims *claims, const struct scheduler_name *pod,
 		 const struct entry *entry, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *object = json_object_new_object();
+	_cleanup_json_ struct json_object *object = json_object_new_object();
 	struct json_object *metadata = make_object_at(object, "metadata"), *options;
 	_cleanup_free_ char *path = NULL;
 	char rest[SCHEDULER_NAME_MAX + 32], text[640];
@@ -264,7 +265,7 @@ static int place_anew(struct scheduler_claims *claims, struct json_object *objec
 static int handle_pod(struct scheduler_claims *claims, struct json_object *consumer,
 		      const struct entry *entry, bool refused, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	const char *name = stow_kube_text(consumer, "name");
 	_cleanup_free_ char *path = scheduler_work_path("/api/v1", entry->claim.ns, "pods");
 	struct scheduler_name pod;
@@ -301,7 +302,7 @@ static int handle_pod(struct scheduler_claims *claims, struct json_object *consu
 static int handle(struct scheduler_claims *claims, struct entry *entry, struct stow_err *err)
 {
 	_cleanup_free_ char *path = scheduler_work_path(API, entry->claim.ns, "resourceclaims");
-	_cleanup_(make_put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	struct scheduler_claim_wish wish;
 	struct json_object *list;
 	struct stow_first first = { .err = err };

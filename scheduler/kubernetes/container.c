@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "kube/json.h"
@@ -272,7 +273,7 @@ static int fill_all(struct filling *f, struct stow_err *err)
 int scheduler_container_fill(const struct scheduler_container *c, struct json_object **ret,
 			     struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *copy = NULL;
+	_cleanup_json_ struct json_object *copy = NULL;
 	struct json_object *resources = stow_kube_at(c->object, "resources");
 	struct filling f = { .container = c };
 	int r;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
 #include "rpc/log.h"
@@ -58,7 +59,7 @@ static bool fill_spec(struct json_object *object, const char *holder, bool taken
 
 static int create(struct scheduler_lease *lease, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *object = json_object_new_object();
+	_cleanup_json_ struct json_object *object = json_object_new_object();
 	struct json_object *metadata = make_object_at(object, "metadata");
 
 	if (!make_add_text(object, "apiVersion", "coordination.k8s.io/v1") ||
@@ -97,7 +98,7 @@ static bool has_run_out(struct scheduler_lease *lease, struct json_object *objec
 /* Take or renew the lease. Return 1: it is held; 0: another process holds it. */
 static int compete(struct scheduler_lease *lease, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 	int r = stow_kube_get(lease->kube, lease->collection, lease->name, &object, err);
 	bool mine;
 
@@ -206,7 +207,7 @@ int scheduler_lease_new(struct stow_kube *kube, const char *ns, const char *name
 /* Let the next leader begin at once. A failure costs it the lease's duration. */
 static void release(struct scheduler_lease *lease)
 {
-	_cleanup_(make_put_ptr) struct json_object *object = NULL;
+	_cleanup_json_ struct json_object *object = NULL;
 
 	stow_kube_set_times(lease->kube, STOW_SECOND, 0); /* a program that ends has little time */
 	if (stow_kube_get(lease->kube, lease->collection, lease->name, &object, NULL) == 0 &&

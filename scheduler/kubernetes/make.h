@@ -54,8 +54,3 @@ static inline struct json_object *make_object_at(struct json_object *in, const c
 	at = json_object_new_object();
 	return make_add(in, key, at) ? at : NULL;
 }
-
-static inline void make_put_ptr(struct json_object **object)
-{
-	json_object_put(*object);
-}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/names.h"
@@ -75,7 +76,7 @@ static int set_claim(struct json_object *claims, const char *template_name, stru
 static int patch_claims(struct json_object *pod, const struct scheduler_pod *read,
 			struct json_object *patch, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *copy = NULL;
+	_cleanup_json_ struct json_object *copy = NULL;
 	struct json_object *claims = stow_kube_at(pod, "spec.resourceClaims");
 	int r;
 
@@ -175,7 +176,7 @@ static int patch_containers(struct json_object *pod, const struct scheduler_pod 
 int scheduler_pod_patch(struct json_object *pod, const struct scheduler_pod *read,
 			struct json_object **ret, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *patch = json_object_new_array();
+	_cleanup_json_ struct json_object *patch = json_object_new_array();
 	int r = patch ? 0 : out_of_memory(err);
 
 	if (r == 0)

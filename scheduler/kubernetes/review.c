@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "scheduler/kubernetes/body.h"
 #include "scheduler/kubernetes/make.h"
@@ -37,7 +38,7 @@ static bool is_uid(const char *uid)
 
 static int parse(const char *body, size_t len, struct json_object **ret, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *review = NULL;
+	_cleanup_json_ struct json_object *review = NULL;
 	int r = scheduler_body_parse(body, len, &review, err);
 
 	if (r < 0)
@@ -90,7 +91,7 @@ static bool add_refusal(struct json_object *response, const struct stow_err *why
 static int compose(struct json_object *review, struct json_object *response, bool allowed,
 		   char **ret, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *answer = json_object_new_object();
+	_cleanup_json_ struct json_object *answer = json_object_new_object();
 	const char *text;
 
 	if (!make_add_text(response, "uid", stow_kube_text(review, "request.uid")) ||
@@ -109,7 +110,7 @@ static int compose(struct json_object *review, struct json_object *response, boo
 static int review_pod(struct json_object *pod, struct json_object *response, struct stow_err *err)
 {
 	_cleanup_(scheduler_pod_done) struct scheduler_pod read = { 0 };
-	_cleanup_(make_put_ptr) struct json_object *patch = NULL;
+	_cleanup_json_ struct json_object *patch = NULL;
 	struct stow_err why = { 0 };
 	int r = scheduler_pod_read(pod, &read, &why);
 
@@ -129,7 +130,7 @@ static int review_pod(struct json_object *pod, struct json_object *response, str
 
 int scheduler_review(const char *body, size_t len, char **ret_text, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *review = NULL, *response = NULL;
+	_cleanup_json_ struct json_object *review = NULL, *response = NULL;
 	int what = SCHEDULER_REVIEW_UNCHANGED, r;
 
 	*ret_text = NULL;

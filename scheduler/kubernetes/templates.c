@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kube/json.h"
 #include "rpc/log.h"
 #include "scheduler/kubernetes/make.h"
@@ -283,7 +284,7 @@ static struct json_object *make_template(const struct waiting *waiting)
 static int check_stored(struct scheduler_templates *t, const struct waiting *waiting,
 			const char *path, struct stow_err *err)
 {
-	_cleanup_(make_put_ptr) struct json_object *stored = NULL;
+	_cleanup_json_ struct json_object *stored = NULL;
 	int r = stow_kube_get(t->work->kube, path, waiting->name, &stored, err);
 
 	if (r < 0)
@@ -299,7 +300,7 @@ static int check_stored(struct scheduler_templates *t, const struct waiting *wai
 static int make(struct scheduler_templates *t, const struct waiting *waiting, struct stow_err *err)
 {
 	_cleanup_free_ char *path = scheduler_work_path(API, waiting->pod.ns, REST);
-	_cleanup_(make_put_ptr) struct json_object *object = NULL, *stored = NULL;
+	_cleanup_json_ struct json_object *object = NULL, *stored = NULL;
 	int r;
 
 	object = make_template(waiting);
@@ -329,7 +330,7 @@ static bool is_for_author(int r)
 static bool still_waits(struct scheduler_templates *t, const struct waiting *waiting)
 {
 	_cleanup_free_ char *path = scheduler_work_path("/api/v1", waiting->pod.ns, "pods");
-	_cleanup_(make_put_ptr) struct json_object *pod = NULL;
+	_cleanup_json_ struct json_object *pod = NULL;
 	const char *name;
 	int r = path ? stow_kube_get(t->work->kube, path, waiting->pod.name, &pod, NULL) : 0;
 

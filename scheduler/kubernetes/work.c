@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/parse.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
@@ -131,7 +132,7 @@ static bool fill_event(struct json_object *event, const struct scheduler_name *p
 void scheduler_work_event(struct scheduler_work *work, const struct scheduler_name *pod,
 			  const char *reason, const char *message)
 {
-	_cleanup_(make_put_ptr) struct json_object *event = NULL;
+	_cleanup_json_ struct json_object *event = NULL;
 	_cleanup_free_ char *path = NULL;
 	uint64_t of = hash_new(work, pod, reason, message);
 	struct stow_err err = { 0 };
