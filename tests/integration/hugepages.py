@@ -9,23 +9,13 @@ import re
 import subprocess
 
 from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, check, finish, hook, run, same, skip
+from treelib import read, write
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sysfs-dumps")
 NODE = "/sys/devices/system/node"
 UNIT = "/etc/systemd/system/numastow-hugepages.service"
 FIELDS = {"pages_total": "nr_hugepages", "pages_free": "free_hugepages", "pages_surplus": "surplus_hugepages"}
-
-
-def read(tree, path):
-    with open(tree + path, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-def write(tree, path, text):
-    os.makedirs(os.path.dirname(tree + path), exist_ok=True)
-    with open(tree + path, "wb") as file:
-        file.write(text if isinstance(text, bytes) else text.encode())
 
 
 def ask(tree, *words):

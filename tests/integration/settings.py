@@ -9,6 +9,7 @@ import re
 import subprocess
 
 from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
+from treelib import read, write
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 DUMPS = os.environ.get("NUMASTOW_DUMPS") or os.path.join(PROJECT, "../shared/sysfs-dumps")
@@ -16,17 +17,6 @@ VM = "/proc/sys/vm"
 THP = "/sys/kernel/mm/transparent_hugepage"
 SYSCTL = "/etc/sysctl.d/60-numastow.conf"
 TMPFILES = "/etc/tmpfiles.d/60-numastow.conf"
-
-
-def read(tree, path):
-    with open(tree + path, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-def write(tree, path, text):
-    os.makedirs(os.path.dirname(tree + path), exist_ok=True)
-    with open(tree + path, "wb") as file:
-        file.write(text if isinstance(text, bytes) else text.encode())
 
 
 def ask(tree, *words):

@@ -13,6 +13,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 from harness import BUILD, PROJECT, Machine, Temp, as_list, check, finish, hook, run, same, skip
+from treelib import write
 
 sys.path.insert(0, os.path.join(PROJECT, "tests/dumps"))
 from views import SVG, svg_faults  # noqa: E402
@@ -31,12 +32,6 @@ def topology(root, *words, timeout=600):
 
 def said(root, *words):
     return json.loads(topology(root, *words, "--json").out)
-
-
-def write(root, path, data):
-    os.makedirs(os.path.dirname(root + path), exist_ok=True)
-    with open(root + path, "wb") as handle:
-        handle.write(data if isinstance(data, bytes) else data.encode())
 
 
 def captured(folder):

@@ -12,22 +12,12 @@ import subprocess
 import sys
 
 from harness import BUILD, PROJECT, Temp, check, eventually, finish, run, same, skip
+from treelib import read, write
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 NODE = "/sys/devices/system/node"
 AMOUNTS = ("boost", "min", "low", "high", "promo", "spanned", "present", "managed", "cma")
 CONTAINER = "a" * 64
-
-
-def read(tree, path):
-    with open(tree + path, encoding="utf-8") as file:
-        return file.read()
-
-
-def write(tree, path, text):
-    os.makedirs(os.path.dirname(tree + path), exist_ok=True)
-    with open(tree + path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def ask(tree, *words, code=0):
