@@ -41,6 +41,9 @@ int cli_bad_usage(const char *name);
  * is printed. -EINVAL, as stow_grid_print() returns it, is wrong usage. */
 int cli_table_printed(const char *name, int r, const struct stow_err *err);
 
+/* Print that `name` is none of the `n` commands, and the nearest of them; return CLI_USAGE. */
+int cli_unknown_command(const char *name, const struct cli_command *commands, size_t n);
+
 /* Return the width of the terminal, or of COLUMNS; 0: there is none, and nothing is wrapped. */
 int cli_width(void);
 

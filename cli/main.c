@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include "cli/compat/compat.h"
 
 /* In the order in which --help shows them. */
@@ -117,22 +116,6 @@ static const struct cli_command *find_command(const char *name)
 	return NULL;
 }
 
-static int unknown_command(const char *name)
-{
-	const char *names[STOW_ARRAY_SIZE(commands) + 1] = { NULL };
-	int near;
-
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(commands); i++)
-		names[i] = commands[i].name;
-	near = stow_nearest(name, names);
-	fprintf(stderr, "numastow: \"%.64s\" is not a command", name);
-	if (near >= 0)
-		fprintf(stderr, ", did you mean \"%s\"?\n", names[near]);
-	else
-		fprintf(stderr, ". Try 'numastow --help'.\n");
-	return CLI_USAGE;
-}
-
 /* `explain` and `release` ask the scheduler with --cluster. */
 static bool about_cluster(int argc, char **argv)
 {
@@ -187,7 +170,7 @@ int main(int argc, char **argv)
 	}
 	command = find_command(name);
 	if (!command)
-		return unknown_command(name);
+		return cli_unknown_command(name, commands, STOW_ARRAY_SIZE(commands));
 	if (about_cluster(argc, argv))
 		return cli_finish(cli_become_fleet(argc - 1, argv + 1));
 	return cli_finish(command->run(argc - 1, argv + 1));

@@ -6,8 +6,11 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/parse.h"
 
 const char *cli_program(void)
 {
@@ -25,6 +28,24 @@ int cli_fail(const struct stow_err *err)
 int cli_bad_usage(const char *name)
 {
 	fprintf(stderr, "Try '%s %s --help'.\n", cli_program(), name);
+	return CLI_USAGE;
+}
+
+int cli_unknown_command(const char *name, const struct cli_command *commands, size_t n)
+{
+	const char **names = calloc(n + 1, sizeof(*names));
+	int near = -1;
+
+	for (size_t i = 0; names && i < n; i++)
+		names[i] = commands[i].name;
+	if (names)
+		near = stow_nearest(name, names);
+	free(names);
+	fprintf(stderr, "numastow: \"%.64s\" is not a command", name);
+	if (near >= 0)
+		fprintf(stderr, ", did you mean \"%s\"?\n", commands[near].name);
+	else
+		fprintf(stderr, ". Try '%s --help'.\n", cli_program());
 	return CLI_USAGE;
 }
 

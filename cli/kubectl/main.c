@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include "cli/kubectl/kubectl.h"
 
 static const struct cli_command commands[] = {
@@ -29,22 +28,6 @@ static void print_help(void)
 	       "  -V, --version  print the version\n");
 }
 
-static int unknown_command(const char *name)
-{
-	const char *names[STOW_ARRAY_SIZE(commands) + 1] = { NULL };
-	int near;
-
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(commands); i++)
-		names[i] = commands[i].name;
-	near = stow_nearest(name, names);
-	fprintf(stderr, "numastow: \"%.64s\" is not a command", name);
-	if (near >= 0)
-		fprintf(stderr, ", did you mean \"%s\"?\n", names[near]);
-	else
-		fprintf(stderr, ". Try '" KUBECTL_PROGRAM " --help'.\n");
-	return CLI_USAGE;
-}
-
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
@@ -64,5 +47,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return cli_finish(commands[i].run(argc - 1, argv + 1));
-	return unknown_command(name);
+	return cli_unknown_command(name, commands, STOW_ARRAY_SIZE(commands));
 }

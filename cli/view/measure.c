@@ -2,6 +2,7 @@
 #include "cli/view/measure.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #include "base/parse.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define BIND	  2 /* MPOL_BIND, linux/mempolicy.h */
 
 /* --- the buffer --------------------------------------------------------------------------------- */
 
@@ -31,7 +31,7 @@ static int bind_to(void *memory, size_t size, int node)
 	unsigned long mask[BITS / WORD + 1] = { 0 };
 
 	mask[node / WORD] = 1UL << (node % WORD);
-	return syscall(SYS_mbind, memory, size, BIND, mask, BITS + 1, 0) < 0 ? -errno : 0;
+	return syscall(SYS_mbind, memory, size, MPOL_BIND, mask, BITS + 1, 0) < 0 ? -errno : 0;
 }
 
 /* Check that every page is on the node. */
