@@ -34,7 +34,7 @@ static int fail_missing(const char *what, const char *why)
 	return 3;
 }
 
-/* Reads the first `n_files` of the files on all blocks, and does nothing with it. */
+/* Read the first `n_files` of the files on all blocks, and do nothing with it. */
 static void bare_loop(const uint64_t *ids, size_t n, uint64_t per_block, int n_files)
 {
 	_cleanup_free_ uint64_t *words = malloc(WINDOW * sizeof(*words));

@@ -75,7 +75,7 @@ static void show_procs(struct kernel *k, int cgroup, const char *mount, bool oth
 	tree_write(k->t, path, "%s", text);
 }
 
-/* Makes the files of one cgroup what is true, those of them that are not. */
+/* Write what is true into those files of a cgroup that have something else. */
 static void show(struct kernel *k, int i)
 {
 	struct kernel_cgroup *c = &k->s->cgroups[i];

@@ -11,9 +11,9 @@
 struct stow_topology *machine_new(int nodes, int cores, int threads, int per_cache,
 				  uint64_t memory);
 
-/* Takes the node's CPUs away: memory only. */
+/* Take the node's CPUs away: memory only. */
 void machine_without_cpus(struct stow_topology *machine, int node);
-/* Takes the node's memory and pools away. */
+/* Take the node's memory and pools away. */
 void machine_without_memory(struct stow_topology *machine, int node);
 /* Both ways. */
 void machine_distance(struct stow_topology *machine, int a, int b, int distance);

@@ -17,7 +17,7 @@ struct played {
 	const char *refuse;		   /* a write to this path fails with -EIO; or NULL */
 };
 
-/* Writes the nodes and their CPUs, all online. */
+/* Write the nodes and their CPUs, all online. */
 void played_nodes(struct tree *t);
 
 struct played *played_new(void);

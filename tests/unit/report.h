@@ -26,7 +26,7 @@ void report_init(struct report *report, const char *name, uint32_t n_numa, uint3
 /* Decode a report and apply it to the fleet, as received at `now`. */
 struct stow_machine *report_apply(struct stow_fleet *fleet, struct report *report,
 				  struct stow_now now);
-/* Enters a reservation of one part. */
+/* Enter a reservation of one part. */
 struct stow_reservation *report_reserve(struct stow_fleet *fleet, struct stow_machine *machine,
 					uint64_t id, uint32_t numa, uint32_t cpus, uint64_t memory,
 					bool exclusive, uint64_t expires);

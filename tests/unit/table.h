@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Writes ACPI tables: begin, structures, end (which sets length and checksum). */
+/* Write ACPI tables: begin, structures, end (which sets length and checksum). */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -194,7 +194,7 @@ static void without_cpusets_there_are_none(void **state)
 
 /* --- one container ------------------------------------------------------------------------- */
 
-/* Reads the only container there is. */
+/* Read the only container there is. */
 static int read_only(struct tree *t, struct stow_unmanaged *ret)
 {
 	struct stow_discovery d = { 0 };
@@ -536,7 +536,7 @@ static void what_has_no_cpuset_is_said(void **state)
 
 /* --- a new ledger -------------------------------------------------------------------------- */
 
-/* Makes a new ledger, as `numastow gc --rebuild` does; returns how many were found. */
+/* Make a new ledger, as `numastow gc --rebuild` does; return how many were found. */
 static int rebuild(struct played *p)
 {
 	char aside[512];

@@ -271,8 +271,8 @@ static size_t take_all_back(struct stow_ledger *l)
 	return n;
 }
 
-/* Makes the ledger and two transactions in a process that dies at its n-th call. Returns whether it
- * has come to the end before. */
+/* Make the ledger and two transactions in a process that dies at its n-th call. Return whether it
+ * came to the end before that. */
 static bool write_and_die(struct tree *t, int n)
 {
 	pid_t child = fork();

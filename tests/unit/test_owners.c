@@ -261,7 +261,7 @@ static void machine_done(struct machine *m)
 	tree_free(m->tree);
 }
 
-/* Sets `n` words from page frame `pfn` on; the file stays sparse. */
+/* Set `n` words from page frame `pfn` on; the file stays sparse. */
 static void words(struct machine *m, const char *name, uint64_t pfn, size_t n, uint64_t value)
 {
 	_cleanup_free_ uint64_t *some = calloc(n, sizeof(*some));

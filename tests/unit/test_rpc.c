@@ -137,7 +137,7 @@ static void stream_closed(struct stow_rpc_call *call, void *ctx, const struct st
 	pthread_mutex_unlock(&service->lock);
 }
 
-/* Sends as many names as were asked for, then ends; without any, goes on until the reader is slow. */
+/* Send as many names as were asked for, then end; without any, go on until the reader is slow. */
 static int watch_open(struct stow_rpc_call *call, void *ctx, const void *request,
 		      struct stow_err *err)
 {

@@ -25,7 +25,7 @@
 		locked_;                      \
 	})
 
-/* Waits until it is true, for minutes: the machine may be busy. Once it is true it is not looked at
+/* Wait until it is true, for minutes: the machine may be busy. Once it is true it is not looked at
  * again, because it may be true for a moment only. */
 #define UNTIL(what)                                            \
 	do {                                                   \

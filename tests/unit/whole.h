@@ -40,11 +40,11 @@ void whole_stop(struct whole *w);
 int whole_ask(struct whole *w, const char *method, const void *request, void **ret,
 	      struct stow_err *err);
 
-/* Turns the wall clock of the programs forward, but not the kernel's: who waits for a moment of it
- * waits as if it had been set back meanwhile. */
+/* Turn the wall clock of the programs forward, but not the kernel's: a thread that waits for a time
+ * of it waits as if the clock had been set back meanwhile. */
 void whole_wall_ahead(time_t seconds);
 
-/* Removes the files of a scheduler's store, and the folder. */
+/* Remove the files of a scheduler's store, and the folder. */
 void whole_remove_store(const char *dir);
 
 struct whole_agent {
@@ -62,18 +62,18 @@ struct whole_agent {
 	int blocks; /* of a plan */
 };
 
-/* Connects, reports two NUMA nodes of eight CPUs and 16 GiB, and waits for the welcome. */
+/* Connect, report two NUMA nodes of eight CPUs and 16 GiB, and wait for the welcome. */
 void whole_join(struct whole *w, struct whole_agent *a, const char *name);
-/* Ends the stream, and waits until it has ended. */
+/* End the stream, and wait until it has ended. */
 void whole_leave(struct whole_agent *a);
-/* Adds a lease to those that it holds, and takes one away; with the lock held, or while nothing
- * else is at work. */
+/* Add a lease to those that it holds, and take one away: with the lock held, or while no thread
+ * of it runs. */
 void whole_hold(struct whole_agent *a, const char *id);
 void whole_let_go(struct whole_agent *a, const char *id);
-/* Sends `report`, and counts it. */
+/* Send `report`, and count it. */
 void whole_report(struct whole_agent *a);
-/* Sends a step of a drain; `plan` may be NULL. With whole_send_plan() one of `blocks`. */
+/* Send a step of a drain; `plan` may be NULL. whole_send_plan(): the step with a plan of `blocks`. */
 void whole_send_step(struct whole_agent *a, const char *id, PbDrainStep step, PbDrainPlan *plan);
 void whole_send_plan(struct whole_agent *a, const char *id);
-/* One of its counters. */
+/* Read one of its counters with the lock held. */
 int whole_number(struct whole_agent *a, const int *value);

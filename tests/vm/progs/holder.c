@@ -153,7 +153,7 @@ static size_t differs(const struct part *part)
 	return part->size;
 }
 
-/* Reads a word and, in memory, writes the same. Exits when it is wrong. */
+/* Read a word and, in memory, write the same. Exit when it is wrong. */
 static void use(struct part *part, uint64_t random)
 {
 	uint64_t at = (random >> 16) % (part->size / PAGE) * PER_PAGE + (random >> 8) % PER_PAGE;
