@@ -67,3 +67,13 @@ char *kubectl_clean(const char *text)
 {
 	return stow_text_copy(text ? text : "", KUBECTL_TEXT);
 }
+
+void kubectl_put_clean(struct json_writer *w, json_object *to, const char *key, const char *text)
+{
+	_cleanup_free_ char *clean = kubectl_clean(text);
+
+	if (clean)
+		json_put_text(w, to, key, clean);
+	else
+		w->ok = false;
+}

@@ -243,13 +243,6 @@ void kubectl_explain_show(const struct kubectl_explained *e)
 
 /* --- as JSON -------------------------------------------------------------- */
 
-static json_object *text_json(const char *text)
-{
-	_cleanup_free_ char *clean = kubectl_clean(text);
-
-	return clean ? json_object_new_string(clean) : NULL;
-}
-
 static json_object *allocated_json(struct json_writer *w, const struct kubectl_claim *claim)
 {
 	json_object *list = json_object_new_array(), *result;
@@ -261,13 +254,13 @@ static json_object *allocated_json(struct json_writer *w, const struct kubectl_c
 		json_object *in_place =
 			kubectl_claim_condition(claim, result, KUBECTL_DRIVER "/InPlace");
 
-		json_put(w, o, "request", text_json(stow_kube_text(result, "request")));
-		json_put(w, o, "machine", text_json(stow_kube_text(result, "pool")));
-		json_put(w, o, "numa_node", text_json(stow_kube_text(result, "device")));
-		json_put(w, o, "prepared", text_json(stow_kube_text(prepared, "status")));
-		json_put(w, o, "prepared_message", text_json(stow_kube_text(prepared, "message")));
-		json_put(w, o, "in_place", text_json(stow_kube_text(in_place, "status")));
-		json_put(w, o, "in_place_message", text_json(stow_kube_text(in_place, "message")));
+		kubectl_put_clean(w, o, "request", stow_kube_text(result, "request"));
+		kubectl_put_clean(w, o, "machine", stow_kube_text(result, "pool"));
+		kubectl_put_clean(w, o, "numa_node", stow_kube_text(result, "device"));
+		kubectl_put_clean(w, o, "prepared", stow_kube_text(prepared, "status"));
+		kubectl_put_clean(w, o, "prepared_message", stow_kube_text(prepared, "message"));
+		kubectl_put_clean(w, o, "in_place", stow_kube_text(in_place, "status"));
+		kubectl_put_clean(w, o, "in_place_message", stow_kube_text(in_place, "message"));
 		json_append(w, list, o);
 	}
 	return list;
@@ -282,9 +275,8 @@ static json_object *claims_json(struct json_writer *w, const struct kubectl_pod 
 		json_object *o = json_object_new_object();
 
 		json_put(w, o, "name", json_object_new_string(claim->name));
-		json_put(w, o, "object",
-			 json_object_new_string(claim->object_name ? claim->object_name : ""));
-		json_put(w, o, "fault", json_object_new_string(claim->fault ? claim->fault : ""));
+		json_put_text(w, o, "object", claim->object_name ? claim->object_name : "");
+		json_put_text(w, o, "fault", claim->fault ? claim->fault : "");
 		json_put(w, o, "allocated", allocated_json(w, claim));
 		json_append(w, list, o);
 	}
@@ -324,12 +316,12 @@ int kubectl_explain_json(const struct kubectl_explained *e)
 
 	json_put(&w, top, "namespace", json_object_new_string(e->pod->ns));
 	json_put(&w, top, "pod", json_object_new_string(e->pod->name));
-	json_put(&w, top, "phase", json_object_new_string(e->pod->phase));
-	json_put(&w, top, "machine", json_object_new_string(e->pod->machine));
+	json_put_text(&w, top, "phase", e->pod->phase);
+	json_put_text(&w, top, "machine", e->pod->machine);
 	json_put(&w, top, "claims", claims_json(&w, e->pod));
-	json_put(&w, top, "scheduler", json_object_new_string(e->pod->reason));
+	json_put_text(&w, top, "scheduler", e->pod->reason);
 	for (size_t i = 0; i < e->n; i++)
 		json_append(&w, machines, machine_json(&w, &e->judged[i], e->wanted));
 	json_put(&w, top, "machines", machines);
-	return json_print(&w, top);
+	return json_print(&w, json_with_version(top));
 }

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "cli/cli.h"
+#include "cli/json_writer.h"
 #include "cli/options.h"
 #include "kube/kube.h"
 
@@ -49,6 +50,8 @@ const char *kubectl_namespace(const struct kubectl_options *options, const struc
 /* Return a harmless copy of a text of the API server, which the caller frees; NULL: out of memory.
  * "" for NULL. */
 char *kubectl_clean(const char *text);
+/* Add such a copy, or null for an empty text. */
+void kubectl_put_clean(struct json_writer *w, json_object *to, const char *key, const char *text);
 
 /* The subcommands; each returns the exit code. */
 int kubectl_nodes(int argc, char **argv);

@@ -140,12 +140,27 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 
 /* --- as JSON -------------------------------------------------------------- */
 
+/* Add a number, or null when it is not known. */
+static void put_number(struct json_writer *w, json_object *to, const char *key, bool known,
+		       uint64_t value)
+{
+	if (known)
+		json_put(w, to, key, json_object_new_uint64(value));
+	else
+		json_object_object_add(to, key, NULL);
+}
+
+static void put_attribute(struct json_writer *w, json_object *to, const char *key, int64_t value)
+{
+	put_number(w, to, key, value >= 0, (uint64_t)value);
+}
+
 static json_object *taint_json(struct json_writer *w, const struct kubectl_taint *taint)
 {
 	json_object *o = json_object_new_object();
 
 	json_put(w, o, "key", json_object_new_string(taint->key));
-	json_put(w, o, "value", json_object_new_string(taint->value));
+	json_put_text(w, o, "value", taint->value);
 	json_put(w, o, "effect", json_object_new_string(taint->effect));
 	return o;
 }
@@ -157,29 +172,25 @@ static json_object *device_json(struct json_writer *w, const struct kubectl_devi
 	json_object *taints = json_object_new_array();
 
 	json_put(w, o, "name", json_object_new_string(device->name));
-	json_put(w, o, "numa_node", json_object_new_int64(device->node));
-	json_put(w, o, "socket", json_object_new_int64(device->socket));
-	json_put(w, o, "memory_tier", json_object_new_int64(device->tier));
-	json_put(w, o, "cpu_count", json_object_new_int64(device->cpu_count));
-	json_put(w, o, "kind", json_object_new_string(device->kind));
+	put_attribute(w, o, "numa_node", device->node);
+	put_attribute(w, o, "socket", device->socket);
+	put_attribute(w, o, "memory_tier", device->tier);
+	put_attribute(w, o, "cpu_count", device->cpu_count);
+	json_put_text(w, o, "kind", device->kind);
 	for (size_t i = 0; i < device->capacity.n; i++) {
 		json_object *amount = json_object_new_object();
 
 		json_put(w, amount, "capacity",
 			 json_object_new_uint64(device->capacity.list[i].value));
-		if (known) {
-			json_put(w, amount, "allocated", json_object_new_uint64(device->used[i]));
-			json_put(w, amount, "left",
-				 json_object_new_uint64(kubectl_left(device, i)));
-		}
+		put_number(w, amount, "allocated", known, device->used[i]);
+		put_number(w, amount, "left", known, kubectl_left(device, i));
 		json_put(w, amounts, device->capacity.list[i].name, amount);
 	}
 	json_put(w, o, "amounts", amounts);
 	for (size_t i = 0; i < device->n_taints; i++)
 		json_append(w, taints, taint_json(w, &device->taints[i]));
 	json_put(w, o, "taints", taints);
-	if (known)
-		json_put(w, o, "shares", json_object_new_uint64(device->claims));
+	put_number(w, o, "shares", known, device->claims);
 	return o;
 }
 
@@ -206,7 +217,7 @@ static int show_json(const struct kubectl_machines *machines, char *const *names
 		json_append(&w, list, o);
 	}
 	json_put(&w, top, "machines", list);
-	return json_print(&w, top);
+	return json_print(&w, json_with_version(top));
 }
 
 int kubectl_nodes(int argc, char **argv)

@@ -168,13 +168,6 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 		       "and on the machine: numastow containers\n");
 }
 
-static json_object *clean_json(const char *text)
-{
-	_cleanup_free_ char *clean = kubectl_clean(text);
-
-	return clean ? json_object_new_string(clean) : NULL;
-}
-
 static int show_json(const struct kubectl_pod *pod, const struct rows *rows,
 		     struct json_object *actual)
 {
@@ -187,23 +180,23 @@ static int show_json(const struct kubectl_pod *pod, const struct rows *rows,
 		const struct row *row = &rows->list[i];
 		json_object *o = json_object_new_object(), *promised = json_object_new_object();
 
-		json_put(&w, o, "container", clean_json(row->container));
-		json_put(&w, o, "claim", clean_json(row->claim));
-		json_put(&w, o, "request", clean_json(stow_kube_text(row->result, "request")));
-		json_put(&w, o, "machine", clean_json(stow_kube_text(row->result, "pool")));
-		json_put(&w, o, "numa_node", clean_json(stow_kube_text(row->result, "device")));
+		kubectl_put_clean(&w, o, "container", row->container);
+		kubectl_put_clean(&w, o, "claim", row->claim);
+		kubectl_put_clean(&w, o, "request", stow_kube_text(row->result, "request"));
+		kubectl_put_clean(&w, o, "machine", stow_kube_text(row->result, "pool"));
+		kubectl_put_clean(&w, o, "numa_node", stow_kube_text(row->result, "device"));
 		for (size_t a = 0; a < row->amounts.n; a++)
 			json_put(&w, promised, row->amounts.list[a].name,
 				 json_object_new_uint64(row->amounts.list[a].value));
 		json_put(&w, o, "promised", promised);
 		json_put(&w, o, "state", json_object_new_string(row->state));
-		json_put(&w, o, "message", clean_json(row->message));
+		kubectl_put_clean(&w, o, "message", row->message);
 		json_append(&w, list, o);
 	}
 	json_put(&w, top, "containers", list);
 	if (actual)
 		json_put(&w, top, "actual", kubectl_actual_json(&w, actual, pod));
-	return json_print(&w, top);
+	return json_print(&w, json_with_version(top));
 }
 
 /* What a scheduler says is shown beside: without it, the rest counts. */

@@ -287,7 +287,7 @@ def running():
                                  (["--cpus", "8191", me], 2, "--cpus: CPU 8191"), (["--cpus", "", me], 2, "is empty"),
                                  (["--nodes", "4095", me], 2, "--nodes: node 4095"),
                                  (["--thread", "--memory", "0", me], 2, "--memory is not for a --thread"),
-                                 (["--cpus", str(FIRST), "x"], 1, "not the number of a process"),
+                                 (["--cpus", str(FIRST), "x"], 1, "there is no container"),
                                  (["--cpus", str(FIRST), "4194305"], 1, "no process 4194305")):
         refused("bind", options, code, words)
     if POLICIES:

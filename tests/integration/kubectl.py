@@ -8,6 +8,7 @@ import os
 from fleetlib import command, eventually, start_agent, start_scheduler
 from harness import BUILD, MIB, Machine, Temp, check, finish, hook, run, same
 from kubelib import SLICES, ApiServer, kubeconfig, make_certificates
+from schemalib import valid
 
 PROGRAM = f"{BUILD}/kubectl-numastow"
 API = "/apis/resource.k8s.io/v1"
@@ -90,7 +91,7 @@ class Bench:
 
     def json(self, *words):
         done = self.ask(*words, "--json")
-        return json.loads(done.out) if done.code == 0 else done
+        return valid(f"kubectl-{words[0]}", " ".join(words), done.out) if done.code == 0 else done
 
 
 def rows(text):
