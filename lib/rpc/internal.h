@@ -62,9 +62,9 @@ struct stow_rpc_loop {
 
 /* --- messages (message.c, unpacked.c) ------------------------------------- */
 
-/* How many bytes a message of so many bytes may take when it is unpacked: real ones take 3 to 10
+/* How many bytes a message of so many bytes may take when it is unpacked: real ones take 3 to 12
  * times as much. */
-#define RPC_UNPACKED_TIMES    16
+#define RPC_UNPACKED_TIMES    20
 #define RPC_UNPACKED_MAX(len) (((size_t)1 << 20) + RPC_UNPACKED_TIMES * (len))
 
 /* Pack a message. NULL: out of memory. */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "base/math.h"
 #include "rpc/internal.h"
 
 #define DEPTH_MAX 32 /* of messages in messages; ours have less */
@@ -62,40 +63,58 @@ static bool read_field(struct wire *in, uint32_t *ret_number, unsigned int *ret_
 	return true;
 }
 
-static size_t size_of_message(const ProtobufCMessageDescriptor *type, struct wire in, int depth);
+/* `notes` are freed when the message is unpacked: a message's, and those of one message in it, are
+ * there at the same time. */
+struct memory {
+	size_t kept, notes;
+};
+
+static struct memory size_of_message(const ProtobufCMessageDescriptor *type, struct wire in,
+				     int depth);
 
 /* The memory of one field's content, besides the struct that it is in. */
-static size_t size_of_field(const ProtobufCFieldDescriptor *field, unsigned int wire_type,
-			    struct wire content, int depth)
+static struct memory size_of_field(const ProtobufCFieldDescriptor *field, unsigned int wire_type,
+				   struct wire content, int depth)
 {
+	struct memory inner;
 	size_t len = (size_t)(content.end - content.at);
 
 	if (!field)
-		return COST_UNKNOWN + len;
-	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return COST_BLOCK + sizeof(void *) +
-		       size_of_message(field->descriptor, content, depth + 1);
+		return (struct memory){ COST_UNKNOWN + len, 0 };
+	if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+		inner = size_of_message(field->descriptor, content, depth + 1);
+		inner.kept += COST_BLOCK + sizeof(void *);
+		return inner;
+	}
 	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_BYTES)
-		return COST_BLOCK + sizeof(void *) + len;
+		return (struct memory){ COST_BLOCK + sizeof(void *) + len, 0 };
 	/* Numbers; packed, each takes a byte or more. */
-	return wire_type == BYTES ? len * sizeof(uint64_t) : sizeof(uint64_t);
+	return (struct memory){ wire_type == BYTES ? len * sizeof(uint64_t) : sizeof(uint64_t), 0 };
 }
 
-static size_t size_of_message(const ProtobufCMessageDescriptor *type, struct wire in, int depth)
+static struct memory size_of_message(const ProtobufCMessageDescriptor *type, struct wire in,
+				     int depth)
 {
-	size_t size = type->sizeof_message;
+	struct memory size = { type->sizeof_message, 0 }, field;
+	size_t notes = 0;
 	unsigned int wire_type;
 	struct wire content;
 	uint32_t number;
 
-	while (depth < DEPTH_MAX && read_field(&in, &number, &wire_type, &content))
-		size += COST_FIELD +
-			size_of_field(protobuf_c_message_descriptor_get_field(type, number),
+	while (depth < DEPTH_MAX && read_field(&in, &number, &wire_type, &content)) {
+		field = size_of_field(protobuf_c_message_descriptor_get_field(type, number),
 				      wire_type, content, depth);
+		size.kept += field.kept;
+		size.notes = STOW_MAX(size.notes, field.notes);
+		notes += COST_FIELD;
+	}
+	size.notes += notes;
 	return size;
 }
 
 size_t rpc_unpacked_size(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len)
 {
-	return size_of_message(type, (struct wire){ bytes, bytes + len }, 0);
+	struct memory size = size_of_message(type, (struct wire){ bytes, bytes + len }, 0);
+
+	return size.kept + size.notes;
 }

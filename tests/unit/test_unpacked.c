@@ -72,13 +72,10 @@ static void few_bytes_that_take_much_memory_are_refused(void **state)
 
 static void whatever_is_no_message_is_read_to_its_end_at_most(void **state)
 {
-	static const char *const cut[] = { "\x0a",
-					   "\x0a\x05"
-					   "ab",
-					   "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-					   "\x0b",
-					   "\x09\x01",
-					   "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" };
+	static const char *const cut[] = {
+		"\x0a", "\x0a\x05zz", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+		"\x0b", "\x09\x01",   "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+	};
 	struct stow_err err;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(cut); i++) {
@@ -147,6 +144,24 @@ static void the_largest_machine_s_report_is_not(void **state)
 	passes(&report.base);
 }
 
+/* A plan of empty blocks: much struct for few bytes. */
+static void nor_is_a_drain_of_many_blocks(void **state)
+{
+	enum { MANY = 65536 };
+	static PbDrainBlock blocks[MANY], *list[MANY];
+	PbDrainPlan plan = PB_DRAIN_PLAN__INIT;
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		pb_drain_block__init(&blocks[i]);
+		blocks[i].id = i;
+		blocks[i].zone = (char *)"Movable";
+		list[i] = &blocks[i];
+	}
+	plan.n_blocks = MANY;
+	plan.blocks = list;
+	passes(&plan.base);
+}
+
 /* Deleted keys: the shortest events there are. */
 static void nor_are_events_of_etcd(void **state)
 {
@@ -173,6 +188,7 @@ int main(void)
 		cmocka_unit_test(few_bytes_that_take_much_memory_are_refused),
 		cmocka_unit_test(whatever_is_no_message_is_read_to_its_end_at_most),
 		cmocka_unit_test(the_largest_machine_s_report_is_not),
+		cmocka_unit_test(nor_is_a_drain_of_many_blocks),
 		cmocka_unit_test(nor_are_events_of_etcd),
 	};
 
