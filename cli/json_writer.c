@@ -23,18 +23,23 @@ void json_append(struct json_writer *w, json_object *to, json_object *value)
 
 void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text)
 {
-	if (*text)
+	if (text && *text)
 		json_put(w, to, key, json_object_new_string(text));
 	else
 		json_object_object_add(to, key, NULL); /* json-c has no object for null */
 }
 
+void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number)
+{
+	if (number >= 0)
+		json_put(w, to, key, json_object_new_int64(number));
+	else
+		json_object_object_add(to, key, NULL);
+}
+
 void json_put_node(struct json_writer *w, json_object *to, int node)
 {
-	if (node >= 0)
-		json_put(w, to, "node", json_object_new_int(node));
-	else
-		json_object_object_add(to, "node", NULL);
+	json_put_number(w, to, "node", node);
 }
 
 void json_put_range(struct json_writer *w, json_object *to, uint64_t start, uint64_t size)

@@ -18,8 +18,10 @@ struct json_writer {
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value);
 void json_append(struct json_writer *w, json_object *to, json_object *value);
 
-/* Add a text, or null for an empty one, which stands for none or unknown. */
+/* Add a text, or null for none, or an empty one, which stands for none or unknown. */
 void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text);
+/* Add a number, or null for a negative one, which stands for unknown. */
+void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number);
 /* Add the number of a NUMA node, or null for a negative one. */
 void json_put_node(struct json_writer *w, json_object *to, int node);
 /* Add the physical addresses of `size` bytes from `start` as "range", as lsmem(1) has it. */

@@ -275,8 +275,8 @@ static json_object *claims_json(struct json_writer *w, const struct kubectl_pod 
 		json_object *o = json_object_new_object();
 
 		json_put(w, o, "name", json_object_new_string(claim->name));
-		json_put_text(w, o, "object", claim->object_name ? claim->object_name : "");
-		json_put_text(w, o, "fault", claim->fault ? claim->fault : "");
+		json_put_text(w, o, "object", claim->object_name);
+		json_put_text(w, o, "fault", claim->fault);
 		json_put(w, o, "allocated", allocated_json(w, claim));
 		json_append(w, list, o);
 	}

@@ -150,11 +150,6 @@ static void put_number(struct json_writer *w, json_object *to, const char *key, 
 		json_object_object_add(to, key, NULL);
 }
 
-static void put_attribute(struct json_writer *w, json_object *to, const char *key, int64_t value)
-{
-	put_number(w, to, key, value >= 0, (uint64_t)value);
-}
-
 static json_object *taint_json(struct json_writer *w, const struct kubectl_taint *taint)
 {
 	json_object *o = json_object_new_object();
@@ -172,10 +167,10 @@ static json_object *device_json(struct json_writer *w, const struct kubectl_devi
 	json_object *taints = json_object_new_array();
 
 	json_put(w, o, "name", json_object_new_string(device->name));
-	put_attribute(w, o, "numa_node", device->node);
-	put_attribute(w, o, "socket", device->socket);
-	put_attribute(w, o, "memory_tier", device->tier);
-	put_attribute(w, o, "cpu_count", device->cpu_count);
+	json_put_number(w, o, "numa_node", device->node);
+	json_put_number(w, o, "socket", device->socket);
+	json_put_number(w, o, "memory_tier", device->tier);
+	json_put_number(w, o, "cpu_count", device->cpu_count);
 	json_put_text(w, o, "kind", device->kind);
 	for (size_t i = 0; i < device->capacity.n; i++) {
 		json_object *amount = json_object_new_object();

@@ -268,26 +268,18 @@ static void measure_all(struct measure *m)
 
 /* --- output ------------------------------------------------------------------------------------- */
 
-static void put_text(struct json_writer *w, json_object *o, const char *key, const char *text)
-{
-	if (*text)
-		json_put(w, o, key, json_object_new_string(text));
-	else
-		json_object_object_add(o, key, NULL);
-}
-
 static json_object *machine_json(struct json_writer *w, const struct measure *m)
 {
 	const struct measure_machine *machine = &m->machine;
 	json_object *o = json_object_new_object();
 	char at[STOW_TIMESTAMP_MAX];
 
-	put_text(w, o, "machine", machine->machine);
-	put_text(w, o, "firmware", machine->firmware);
+	json_put_text(w, o, "machine", machine->machine);
+	json_put_text(w, o, "firmware", machine->firmware);
 	json_put(w, o, "time", json_object_new_string(stow_timestamp(stow_clock_wall(), at)));
 	json_put(w, o, "virtualization",
 		 json_object_new_string(measure_place_name(machine->place)));
-	put_text(w, o, "governor", machine->governor);
+	json_put_text(w, o, "governor", machine->governor);
 	if (machine->turbo < 0)
 		json_object_object_add(o, "turbo", NULL);
 	else

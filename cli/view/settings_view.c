@@ -193,14 +193,6 @@ static json_object *value_json(struct json_writer *w, const struct stow_knob *kn
 	return json_object_new_string(text);
 }
 
-static void put_text(struct json_writer *w, json_object *o, const char *key, const char *text)
-{
-	if (text && text[0])
-		json_put(w, o, key, json_object_new_string(text));
-	else
-		json_object_object_add(o, key, NULL);
-}
-
 static void put_choices(struct json_writer *w, json_object *o, const struct stow_knob_setting *s)
 {
 	json_object *list = json_object_new_array();
@@ -231,21 +223,21 @@ static json_object *setting_json(struct json_writer *w, const struct stow_knob_s
 		json_put(w, o, "default", value_json(w, knob, knob->fallback));
 	else
 		json_object_object_add(o, "default", NULL);
-	put_text(w, o, "default_depends", knob->depends);
-	put_text(w, o, "unit", knob->unit);
+	json_put_text(w, o, "default_depends", knob->depends);
+	json_put_text(w, o, "unit", knob->unit);
 	if (knob->kind == STOW_KNOB_NUMBER && knob->max) {
 		json_put(w, o, "min", json_object_new_uint64(knob->min));
 		json_put(w, o, "max", json_object_new_uint64(knob->max));
 	}
 	if (knob->kind == STOW_KNOB_WORD)
 		put_choices(w, o, s);
-	put_text(w, o, "path", s->state == STOW_KNOB_LEFT ? NULL : s->path);
-	put_text(w, o, "persist", knob->persist ? stow_knob_persist_name(knob->persist) : NULL);
-	put_text(w, o, "parameter", knob->parameter);
-	put_text(w, o, "since", knob->since);
-	put_text(w, o, "instead", knob->instead);
-	put_text(w, o, "meaning", knob->meaning);
-	put_text(w, o, "reason", s->why);
+	json_put_text(w, o, "path", s->state == STOW_KNOB_LEFT ? NULL : s->path);
+	json_put_text(w, o, "persist", knob->persist ? stow_knob_persist_name(knob->persist) : NULL);
+	json_put_text(w, o, "parameter", knob->parameter);
+	json_put_text(w, o, "since", knob->since);
+	json_put_text(w, o, "instead", knob->instead);
+	json_put_text(w, o, "meaning", knob->meaning);
+	json_put_text(w, o, "reason", s->why);
 	return o;
 }
 

@@ -218,14 +218,6 @@ static void put_text(struct json_writer *w, json_object *to, const char *key, co
 		json_object_object_add(to, key, NULL);
 }
 
-static void put_number(struct json_writer *w, json_object *to, const char *key, int number)
-{
-	if (number >= 0)
-		json_put(w, to, key, json_object_new_int(number));
-	else
-		json_object_object_add(to, key, NULL);
-}
-
 static void put_set_json(struct json_writer *w, json_object *to, const char *key, bool known,
 			 const struct stow_idset *set)
 {
@@ -246,13 +238,13 @@ static json_object *thread_json(struct json_writer *w, const struct stow_task *t
 	put_set_json(w, o, "mems", true, &task->mems);
 	put_text(w, o, "policy", policy ? task->policy : NULL);
 	put_text(w, o, "policy_from", policy ? from_word(task->from) : NULL);
-	put_number(w, o, "preferred", task->preferred);
+	json_put_number(w, o, "preferred", task->preferred);
 	put_text(w, o, "preferred_by",
 		 task->preferred < 0	     ? NULL
 		 : task->preferred_by_policy ? "policy"
 					     : "balancing");
-	put_number(w, o, "cpu", task->cpu);
-	put_number(w, o, "node", task->cpu >= 0 ? node_of[task->cpu] : -1);
+	json_put_number(w, o, "cpu", task->cpu);
+	json_put_number(w, o, "node", task->cpu >= 0 ? node_of[task->cpu] : -1);
 	return o;
 }
 
