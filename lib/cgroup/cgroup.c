@@ -271,8 +271,6 @@ void stow_cgroup_free(struct stow_cgroup *cgroup)
 	free(cgroup);
 }
 
-#define DEPTH_MAX 32 /* of cgroups below the container's */
-
 /* --- identity ------------------------------------------------------------- */
 
 void stow_cgroup_id_done(struct stow_cgroup_id *id)
@@ -334,7 +332,7 @@ static int has_processes(struct stow_root *dir, const char *below, int depth, st
 			continue;
 		/* Count what is nested too deeply to look at as processes: a container that is
 		 * taken for one that has ended loses its CPUs. */
-		if (depth == DEPTH_MAX ||
+		if (depth == STOW_CGROUP_DEPTH_MAX ||
 		    snprintf(path, sizeof(path), "%s/%s", below, e->d_name) >= (int)sizeof(path))
 			return 1;
 		r = has_processes(dir, path, depth + 1, err);

@@ -25,6 +25,9 @@
 #include "base/root.h"
 #include "cgroup/hierarchy.h"
 
+/* How many levels of cgroups below a container's are looked at. */
+#define STOW_CGROUP_DEPTH_MAX 32
+
 /* A container's cgroup by name. On v2 the three entries are equal. A controller that the container
  * does not have has version 0 and path NULL. */
 struct stow_cgroup_id {

@@ -12,7 +12,6 @@
 #include "base/cleanup.h"
 #include "cgroup/procs.h"
 
-#define DEPTH_MAX    32 /* of cgroups below the container's */
 #define FOLLOW_TRIES 50 /* while the container's own programs write sets below its cgroup */
 
 /* --- reading -------------------------------------------------------------- */
@@ -196,7 +195,7 @@ static int follow_below(const struct follow *f, const char *below, struct stow_e
 	_cleanup_closedir_ DIR *d = NULL;
 	const struct dirent *e;
 
-	if (f->depth == DEPTH_MAX || (!below[0] && !has_below(f->dir)))
+	if (f->depth == STOW_CGROUP_DEPTH_MAX || (!below[0] && !has_below(f->dir)))
 		return 0;
 	d = stow_root_opendir(f->dir, NULL, "%s/", below);
 
