@@ -64,8 +64,7 @@ static char *block_list(const PbDrainPlan *plan)
 static void put_table(struct cli_grid *table)
 {
 	putchar('\n');
-	if (cli_grid_print(table, stdout) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	cli_grid_print(table, stdout);
 }
 
 static void show_blocks(const PbDrainPlan *plan)

@@ -57,9 +57,10 @@ void cli_grid_row(struct cli_grid *table, const char *const *texts)
 	}
 }
 
-int cli_grid_print(struct cli_grid *table, FILE *out)
+void cli_grid_print(struct cli_grid *table, FILE *out)
 {
-	return cli_grid_print_as(table, NULL, out, NULL);
+	if (cli_grid_print_as(table, NULL, out, NULL) < 0)
+		fprintf(stderr, "numastow: out of memory\n");
 }
 
 int cli_grid_print_as(struct cli_grid *table, const struct stow_grid_style *style, FILE *out,

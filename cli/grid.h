@@ -12,10 +12,10 @@
 struct cli_grid;
 struct cli_grid *cli_grid(const char *const *columns);
 /* Add a row with one text per column, which is made harmless for terminals. That memory ran out is
- * recorded, and returned by cli_grid_print(). */
+ * recorded until the table is printed. */
 void cli_grid_row(struct cli_grid *table, const char *const *texts);
-/* Print the table to `out`, and free it. -ENOMEM: memory ran out. */
-int cli_grid_print(struct cli_grid *table, FILE *out);
-/* The same in the style that options say, see stow_grid_print(). */
+/* Print the table to `out`, and free it. That memory ran out is printed to standard error. */
+void cli_grid_print(struct cli_grid *table, FILE *out);
+/* The same in the style that options say, see stow_grid_print(), and return what went wrong. */
 int cli_grid_print_as(struct cli_grid *table, const struct stow_grid_style *style, FILE *out,
 		      struct stow_err *err);

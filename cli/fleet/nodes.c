@@ -154,7 +154,7 @@ static void show_numa_nodes(const PbNodeReport *report)
 				     bytes_of(NULL, sums.pages_free, sums.pages, pages,
 					      sizeof(pages)) });
 	}
-	(void)cli_grid_print(table, stdout);
+	cli_grid_print(table, stdout);
 }
 
 /* Sum up what a container was promised, and what it uses: "1Gi/256Mi". */

@@ -171,7 +171,7 @@ static void show_explanation(const PbExplainResponse *response)
 							   *v->numa_nodes ? v->numa_nodes : "-",
 							   v->reason });
 	}
-	(void)cli_grid_print(table, stdout);
+	cli_grid_print(table, stdout);
 }
 
 static int run_explain(struct fleet *fleet, struct stow_err *err)

@@ -139,8 +139,7 @@ void kubectl_actual_show(struct json_object *answer, const struct kubectl_pod *p
 	table = cli_grid(columns);
 	for (size_t i = 0; (container = container_at(answer, pod, i)); i++)
 		add_container(table, container);
-	if (cli_grid_print(table, stdout) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	cli_grid_print(table, stdout);
 }
 
 json_object *kubectl_actual_json(struct json_writer *w, struct json_object *answer,

@@ -213,8 +213,7 @@ static void show_machines(const struct kubectl_explained *e)
 		if (j->verdict != KUBECTL_FITS)
 			add_nodes(table, j, e->wanted);
 	}
-	if (cli_grid_print(table, stdout) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	cli_grid_print(table, stdout);
 	if (shown < e->n)
 		show_rest(e, shown);
 }

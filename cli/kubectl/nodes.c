@@ -134,8 +134,7 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 		}
 	if (!rows)
 		printf("No %smachine publishes NUMA nodes.\n", names[0] ? "such " : "");
-	if (cli_grid_print(table, rows ? stdout : stderr) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	cli_grid_print(table, rows ? stdout : stderr);
 }
 
 /* --- as JSON -------------------------------------------------------------- */

@@ -160,8 +160,7 @@ static void show(const struct kubectl_pod *pod, const struct rows *rows, struct 
 						    promised[0] ? promised : "-", row->state,
 						    message && message[0] ? message : "-" });
 	}
-	if (cli_grid_print(table, stdout) < 0)
-		fprintf(stderr, "numastow: out of memory\n");
+	cli_grid_print(table, stdout);
 	if (!actual)
 		printf("The states are those that the machine's agent has written to the claims. "
 		       "What the containers use is known to the fleet's scheduler (--scheduler), "

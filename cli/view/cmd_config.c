@@ -62,9 +62,7 @@ static void check_all(struct asked *asked, bool some)
 	for (int i = 0; i < CONFIG_FILES; i++) {
 		char path[4096];
 
-		snprintf(path, sizeof(path), "%s/etc/numastow/%s",
-			 strcmp(asked->sysroot, "/") == 0 ? "" : asked->sysroot,
-			 config_files[i].name);
+		config_path(&config_files[i], asked->sysroot, path, sizeof(path));
 		if (some ? asked->chosen[i] : access(path, F_OK) == 0 || errno != ENOENT)
 			check(asked, &config_files[i], path);
 	}

@@ -21,6 +21,13 @@ const struct config_file config_files[CONFIG_FILES] = {
 	[CONFIG_CLIENT] = { "client.yaml", "numastow-fleet", "check-config" },
 };
 
+const char *config_path(const struct config_file *file, const char *sysroot, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/etc/numastow/%s", strcmp(sysroot, "/") == 0 ? "" : sysroot,
+		 file->name);
+	return buf;
+}
+
 /* Find a program: beside this one, or in the sbin of the same prefix. */
 static const char *program_path(const char *name, char *buf, size_t size)
 {

@@ -232,7 +232,8 @@ static json_object *setting_json(struct json_writer *w, const struct stow_knob_s
 	if (knob->kind == STOW_KNOB_WORD)
 		put_choices(w, o, s);
 	json_put_text(w, o, "path", s->state == STOW_KNOB_LEFT ? NULL : s->path);
-	json_put_text(w, o, "persist", knob->persist ? stow_knob_persist_name(knob->persist) : NULL);
+	json_put_text(w, o, "persist",
+		      knob->persist ? stow_knob_persist_name(knob->persist) : NULL);
 	json_put_text(w, o, "parameter", knob->parameter);
 	json_put_text(w, o, "since", knob->since);
 	json_put_text(w, o, "instead", knob->instead);

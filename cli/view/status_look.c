@@ -147,8 +147,7 @@ static void look_at_file(struct status *status, int part, const struct config_fi
 			   there < 0 ? "cannot be read" : "none: the defaults apply");
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/etc/numastow/%s",
-		 strcmp(status->sysroot, "/") == 0 ? "" : status->sysroot, file->name);
+	config_path(file, status->sysroot, path, sizeof(path));
 	r = config_check(file, path, text, sizeof(text));
 	join_lines(text, sizeof(text));
 	if (r == 0)
