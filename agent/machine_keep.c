@@ -128,7 +128,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 			       &result, &err) < 0)
 		stow_log(STOW_LOG_WARNING, "cannot reconcile all containers", stow_why(&err));
 	report_problems(machine, &result.problems);
-	agent_publisher_set_foreign(publisher, result.foreign);
+	agent_publisher_set_kubelet_managed(publisher, result.foreign);
 	if (result.ended)
 		agent_machine_collect(machine);
 	if (!result.adopted && !result.restored && !result.refused && !result.ended)

@@ -13,20 +13,20 @@
 
 #define CALL_WITHIN (30 * STOW_SECOND)
 
-/* The part for any thread. */
+/* What any thread may read. */
 struct agent_probe_signs {
 	const struct agent_loop_handle *loop;
 	char *target;
-	_Atomic uint64_t answered;
+	_Atomic uint64_t answered; /* time of the last answer */
 };
 
 struct agent_probe {
 	struct agent_probe_signs signs;
 	struct stow_rpc_loop *rpc;
 	struct stow_rpc_client *client; /* of the last call */
-	uint64_t next;
-	uint64_t feeding; /* ns between two notifications of the watchdog; 0: there is none */
-	bool deaf;	  /* it was logged that notifications have stopped */
+	uint64_t next;			/* time of the next call */
+	uint64_t watchdog_every; /* ns between notifications of systemd's watchdog; 0: it is off */
+	bool stop_logged;	 /* it was logged that notifications have stopped */
 };
 
 /* --- asking --------------------------------------------------------------- */
@@ -54,16 +54,17 @@ static void ask(struct agent_probe *probe)
 					    &probe->signs, NULL);
 }
 
-/* Notify the watchdog from the main thread, as long as calls are answered, too. */
-static void feed(struct agent_probe *probe)
+/* Notify the watchdog, unless calls are no longer answered. That this runs shows that the main
+ * loop runs. */
+static void notify_watchdog(struct agent_probe *probe)
 {
 	char why[256];
 
 	if (agent_probe_answered(&probe->signs, why, sizeof(why))) {
-		probe->deaf = false;
+		probe->stop_logged = false;
 		sd_notify(0, "WATCHDOG=1");
-	} else if (!probe->deaf) {
-		probe->deaf = true;
+	} else if (!probe->stop_logged) {
+		probe->stop_logged = true;
 		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
 			 stow_text("error", why));
 	}
@@ -77,10 +78,11 @@ static uint64_t tick(void *ctx, uint64_t now)
 		probe->next = now + AGENT_PROBE_EVERY;
 		ask(probe);
 	}
-	if (!probe->feeding)
+	if (!probe->watchdog_every)
 		return probe->next;
-	feed(probe);
-	return now + probe->feeding < probe->next ? now + probe->feeding : probe->next;
+	notify_watchdog(probe);
+	return now + probe->watchdog_every < probe->next ? now + probe->watchdog_every
+							 : probe->next;
 }
 
 /* --- signs of life -------------------------------------------------------- */
@@ -92,13 +94,13 @@ const struct agent_probe_signs *agent_probe_signs(const struct agent_probe *prob
 
 bool agent_probe_answered(const struct agent_probe_signs *signs, char *why, size_t size)
 {
-	uint64_t silent = stow_clock_monotonic() - atomic_load(&signs->answered);
+	uint64_t waited = stow_clock_monotonic() - atomic_load(&signs->answered);
 
-	if (silent < AGENT_PROBE_WITHIN)
+	if (waited < AGENT_PROBE_WITHIN)
 		return true;
 	if (why)
 		snprintf(why, size, "no answer on its own socket %s for %" PRIu64 " s",
-			 signs->target, silent / STOW_SECOND);
+			 signs->target, waited / STOW_SECOND);
 	return false;
 }
 
@@ -131,7 +133,7 @@ int agent_probe_new(struct agent_loop *loop, struct stow_rpc_loop *rpc, const ch
 	probe->rpc = rpc;
 	atomic_store(&probe->signs.answered, stow_clock_monotonic());
 	if (sd_watchdog_enabled(0, &watchdog) > 0)
-		probe->feeding = watchdog * 1000 / 3;
+		probe->watchdog_every = watchdog * 1000 / 3;
 	r = agent_loop_tick(loop, tick, probe, err);
 	if (r < 0)
 		agent_probe_free(probe);

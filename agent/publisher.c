@@ -343,7 +343,7 @@ void agent_publisher_count(struct agent_publisher *publisher, enum agent_publish
 	pthread_mutex_unlock(&publisher->lock);
 }
 
-void agent_publisher_set_foreign(struct agent_publisher *publisher, uint64_t n)
+void agent_publisher_set_kubelet_managed(struct agent_publisher *publisher, uint64_t n)
 {
 	pthread_mutex_lock(&publisher->lock);
 	publisher->counters.foreign = n;

@@ -3,8 +3,8 @@
 
 /*
  * The agent's published state: the current report, its subscribers, counters, and the error of the
- * last look, if any. The publisher has a lock of its own; every function may be called from any
- * thread.
+ * last attempt to read the machine's state, if it failed. The publisher has a lock of its own;
+ * every function may be called from any thread.
  */
 
 #include <stdbool.h>
@@ -26,6 +26,7 @@ struct agent_publisher_identity { /* copied */
 	const char *failure_domain; /* "" for none */
 };
 
+/* Create a publisher without a report. Free it with agent_publisher_free(). -ENOMEM. */
 int agent_publisher_new(const struct agent_publisher_identity *identity,
 			struct agent_publisher **ret, struct stow_err *err);
 /* Free the publisher, and drop all subscribers. */
@@ -40,10 +41,13 @@ int agent_publisher_set_failure_domain(struct agent_publisher *publisher, const 
 /* Send the full report now, then every change, until agent_publisher_unsubscribe(). `scheduler`:
  * wrap messages as ReportRequest; `private`: omit containers. A local subscriber (not a scheduler)
  * gets nothing while its last message is not written; agent_publisher_written() then sends a full
- * report if it has missed a change. Its call's data are the publisher's. */
+ * report if it has missed a change. The publisher sets the call's data
+ * (stow_rpc_call_set_data()). */
 int agent_publisher_subscribe(struct agent_publisher *publisher, struct stow_rpc_call *call,
 			      bool scheduler, bool private);
+/* The call's last message is written: send what its subscriber has missed. */
 void agent_publisher_written(struct agent_publisher *publisher, struct stow_rpc_call *call);
+/* Send nothing more to the call. */
 void agent_publisher_unsubscribe(struct agent_publisher *publisher,
 				 const struct stow_rpc_call *call);
 /* Send the full report again, now. */
@@ -55,8 +59,8 @@ void agent_publisher_repeat(struct agent_publisher *publisher, const struct stow
  * counters. Takes ownership. Sends the changes to all subscribers, frees the previous report,
  * and clears the error. */
 void agent_publisher_publish(struct agent_publisher *publisher, PbNodeReport *report);
-/* Publish that reading the machine's state failed. Return whether the previous look had
- * succeeded. */
+/* Publish that reading the machine's state failed. Return whether it had succeeded the time
+ * before. */
 bool agent_publisher_fail(struct agent_publisher *publisher, const struct stow_err *why);
 /* Set the mode. If it has changed, all subscribers get a full report, because changes of reports
  * do not include the mode. */
@@ -76,10 +80,11 @@ enum agent_publisher_counter {
 	AGENT_COUNT_RECONNECTS,
 };
 
+/* Add `n` to a counter. */
 void agent_publisher_count(struct agent_publisher *publisher, enum agent_publisher_counter counter,
 			   uint64_t n);
 /* Set the number of containers that kubelet manages. */
-void agent_publisher_set_foreign(struct agent_publisher *publisher, uint64_t n);
+void agent_publisher_set_kubelet_managed(struct agent_publisher *publisher, uint64_t n);
 /* Count an event of the ledger. */
 void agent_publisher_count_event(struct agent_publisher *publisher, const char *kind);
 
@@ -104,14 +109,16 @@ struct agent_published {
 	size_t n_events;
 	enum stow_changes mode;
 	bool connected;
-	const char *error; /* of the last look; NULL: none */
-	uint64_t looked;   /* last successful look: wall time, ns */
+	const char *error; /* of the last reading of the machine's state; NULL: none */
+	uint64_t looked;   /* when it was last read without an error: wall time, ns */
 };
 
 /* Take the lock, and borrow the published state until agent_publisher_return(). */
 void agent_publisher_borrow(struct agent_publisher *publisher, struct agent_published *ret);
+/* Release the lock. The borrowed state must not be used any more. */
 void agent_publisher_return(struct agent_publisher *publisher);
-/* While the state is borrowed: make a full report as it is sent. The report borrows, too. */
+/* While the state is borrowed: fill `ret` with a full report, as it is sent, with the publisher's
+ * own fields. What it points to is the publisher's. */
 void agent_publisher_whole(const struct agent_publisher *publisher, PbNodeReport *ret);
 
 /* Return how many of the report's first containers fit into one message. */

@@ -21,7 +21,8 @@ int agent_socket_listen(const char *path, mode_t mode, const char *what, struct 
 	memcpy(address.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(path);
-	/* Nobody can connect before listen(2). */
+	/* No client can connect before listen(2), so none comes while the mode is still the
+	 * umask's. */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    chmod(path, mode) < 0 || listen(fd, SOMAXCONN) < 0)
 		return stow_err_sys(err, errno, "%s: cannot listen on %s", what, path);

@@ -14,7 +14,8 @@
 
 struct agent_limits;
 
-/* Root and policy must outlive it. */
+/* Start the thread. Root and policy must outlive what this returns. Free it with
+ * agent_limits_free(), which ends the thread. */
 int agent_limits_new(struct stow_root *root, struct agent_policy *policy, struct agent_limits **ret,
 		     struct stow_err *err);
 void agent_limits_free(struct agent_limits *limits);

@@ -103,7 +103,7 @@ static void subtract_container(struct agent_slice_device *devices, size_t n,
 			if (devices[i].facts.id != container->parts[p]->numa_node)
 				continue;
 			subtract(&devices[i], &devices[i].available, container->parts[p]);
-			/* kube-scheduler knows of claims. */
+			/* kube-scheduler subtracts what it has allocated to claims itself. */
 			if (!container->claim)
 				subtract(&devices[i], &devices[i].offered, container->parts[p]);
 		}
@@ -182,7 +182,7 @@ static const char *kind_of(const struct agent_slice_device *device)
 	return device->has_memory ? "cpus-memory" : "cpus";
 }
 
-static int add_roots(struct json_object *attributes, const struct agent_slice_facts *facts)
+static int add_pcie_roots(struct json_object *attributes, const struct agent_slice_facts *facts)
 {
 	struct json_object *roots = json_object_new_array();
 	int r = agent_json_put(agent_json_put_object(attributes, "resource.kubernetes.io/pcieRoot"),
@@ -214,7 +214,7 @@ static int add_attributes(struct json_object *attributes, const struct agent_sli
 	if (r == 0 && facts->tier >= 0)
 		r = add_int(attributes, "memoryTier", facts->tier);
 	if (r == 0 && lists && facts->n_roots)
-		r = add_roots(attributes, facts);
+		r = add_pcie_roots(attributes, facts);
 	return r;
 }
 
