@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* numastow topology as text and as JSON. Its other views and options are numastow-view's: this
- * program is linked statically, which starts faster. */
+/* numastow topology as text and as JSON. Its other views and options are in numastow-view: this
+ * program has no shared libraries to load, so it starts faster. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "cli/topology_view.h"
 
 /* Return whether the arguments are no more than --json and --sysroot DIR. */
-static bool plain(int argc, char **argv, bool *ret_json, const char **ret_sysroot)
+static bool is_plain(int argc, char **argv, bool *ret_json, const char **ret_sysroot)
 {
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-J") == 0)
@@ -34,7 +34,7 @@ int cmd_topology(int argc, char **argv)
 	bool json = false;
 	int r;
 
-	if (!plain(argc, argv, &json, &sysroot))
+	if (!is_plain(argc, argv, &json, &sysroot))
 		return cli_become_view(argc, argv);
 	r = stow_root_open(sysroot, &root, &err);
 	if (r == 0)

@@ -54,8 +54,8 @@ struct online_result {
 	enum online_state state;
 	char reason[512];	       /* of a failure; else "" */
 	struct stow_culprits culprits; /* of a failure */
-	bool blamed;		       /* whether there are culprits, or `unknown` */
-	char unknown[256];	       /* why they could not be found, or "" */
+	bool blamed;		       /* culprits were looked for */
+	char unknown[256];	       /* why none could be found, or "" */
 };
 
 struct online_results {

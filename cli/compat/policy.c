@@ -35,6 +35,7 @@ static void fill_mask(struct mask *mask, const struct stow_idset *nodes)
 	memcpy(mask->bits, nodes->bits, NODES_MAX / 8);
 }
 
+/* Turn the errno of a system call about policies into a message. */
 static int explain(const struct compat_task *task, int errnum, int mode,
 		   const struct stow_idset *nodes, struct stow_err *err)
 {
@@ -51,21 +52,21 @@ static int explain(const struct compat_task *task, int errnum, int mode,
 				    "filter does that)");
 	if (errnum == EIO)
 		return stow_err_set(err, errnum,
-				    "policy %s on nodes %s: with --strict, and pages are on "
+				    "policy %s on nodes %s: --strict, and some pages are on "
 				    "other nodes or have another policy",
 				    name, given);
 	if (errnum == EINVAL && stow_idset_empty(nodes) && mode != COMPAT_LOCAL)
-		return stow_err_set(err, errnum, "policy %s takes at least one node", name);
+		return stow_err_set(err, errnum, "policy %s needs at least one node", name);
 	if (errnum == EINVAL && !stow_idset_empty(nodes) &&
 	    !stow_idset_intersects(nodes, &task->mems))
 		return stow_err_set(err, errnum,
-				    "no node of %s is allowed to this process by its cgroup's "
-				    "cpuset, and has memory (such are: %s)",
+				    "none of the nodes %s has memory and is allowed to this "
+				    "process by its cgroup's cpuset (nodes that are: %s)",
 				    given, mems);
 	if (errnum == EINVAL && mode == COMPAT_WEIGHTED_INTERLEAVE)
-		return stow_err_set(err, errnum, "policy %s takes Linux 6.9 or later", name);
+		return stow_err_set(err, errnum, "policy %s needs Linux 6.9 or later", name);
 	if (errnum == EINVAL && mode == COMPAT_PREFERRED_MANY)
-		return stow_err_set(err, errnum, "policy %s takes Linux 5.15 or later", name);
+		return stow_err_set(err, errnum, "policy %s needs Linux 5.15 or later", name);
 	return stow_err_sys(err, errnum, "policy %s on nodes %s", name, given);
 }
 
@@ -77,7 +78,7 @@ int compat_set_policy(const struct compat_task *task, int mode, const struct sto
 	fill_mask(&mask, nodes);
 	if (syscall(SYS_set_mempolicy, mode, mask.bits, MASK_BITS) == 0)
 		return 0;
-	/* Before Linux 5.12 a process is bound without being balanced, as numactl does it. */
+	/* Linux before 5.12 has no balancing of bound memory: bind without it, as numactl does. */
 	if (errno == EINVAL && (mode & COMPAT_BALANCING))
 		return compat_set_policy(task, mode & ~COMPAT_BALANCING, nodes, err);
 	return explain(task, errno, mode, nodes, err);

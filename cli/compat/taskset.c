@@ -55,8 +55,8 @@ static int print_current(const struct taskset *t, pid_t tid, const char *which)
 	return print_cpus(t, tid, which, &cpus);
 }
 
-/* Print the CPUs of a thread, and with `cpus` set them. */
-static int treat(const struct taskset *t, pid_t tid, const struct stow_idset *cpus)
+/* Print the CPUs of a thread. If `cpus` is not NULL, set them, and print them again. */
+static int print_or_set(const struct taskset *t, pid_t tid, const struct stow_idset *cpus)
 {
 	struct stow_err err;
 
@@ -70,8 +70,8 @@ static int treat(const struct taskset *t, pid_t tid, const struct stow_idset *cp
 	return print_current(t, tid, "new");
 }
 
-/* Do the same for all threads. One that ends meanwhile needs no CPUs. */
-static int treat_all(const struct taskset *t, pid_t pid, const struct stow_idset *cpus)
+/* Do the same for all threads of a process. A thread that ends meanwhile is skipped. */
+static int print_or_set_all(const struct taskset *t, pid_t pid, const struct stow_idset *cpus)
 {
 	_cleanup_closedir_ DIR *d = stow_root_opendir(t->root, NULL, "/proc/%d/task", (int)pid);
 	struct dirent *e;
@@ -83,7 +83,7 @@ static int treat_all(const struct taskset *t, pid_t pid, const struct stow_idset
 	while (r == 0 && (e = readdir(d)))
 		if (stow_parse_u64(e->d_name, INT_MAX, &tid, NULL) == 0 &&
 		    stow_root_exists(t->root, "/proc/%d/task/%s", (int)pid, e->d_name) == 1)
-			r = treat(t, (pid_t)tid, cpus);
+			r = print_or_set(t, (pid_t)tid, cpus);
 	return r;
 }
 
@@ -97,11 +97,11 @@ static int parse_cpus(const struct taskset *t, const char *text, struct stow_ids
 	if (r < 0)
 		return compat_fail(t->program, "failed to parse CPU %s: %s%s",
 				   t->list ? "list" : "mask", err.msg,
-				   t->list ? "" : "; a list of CPUs takes -c");
+				   t->list ? "" : "; use -c for a list of CPUs");
 	return 0;
 }
 
-static int of_process(const struct taskset *t, char **argv, int argc)
+static int run_on_process(const struct taskset *t, char **argv, int argc)
 {
 	struct stow_idset cpus;
 	bool set = argc == 2;
@@ -114,11 +114,11 @@ static int of_process(const struct taskset *t, char **argv, int argc)
 				   argv[argc - 1]);
 	if (set && parse_cpus(t, argv[0], &cpus) != 0)
 		return COMPAT_FAILED;
-	return t->all ? treat_all(t, (pid_t)pid, set ? &cpus : NULL)
-		      : treat(t, (pid_t)pid, set ? &cpus : NULL);
+	return t->all ? print_or_set_all(t, (pid_t)pid, set ? &cpus : NULL)
+		      : print_or_set(t, (pid_t)pid, set ? &cpus : NULL);
 }
 
-static int of_command(const struct taskset *t, char **argv)
+static int run_command(const struct taskset *t, char **argv)
 {
 	struct stow_idset cpus;
 	struct stow_err err;
@@ -138,9 +138,9 @@ static int run(struct taskset *t, int argc, char **argv)
 
 	if (t->pid ? words < 1 || words > 2 : words < 2)
 		return compat_usage(t->program, "%s",
-				    t->pid ? "-p takes a mask or not, and one process"
-					   : "a mask and a command are wanted");
-	return t->pid ? of_process(t, argv + optind, words) : of_command(t, argv + optind);
+				    t->pid ? "-p takes an optional mask, and one process"
+					   : "a mask and a command are missing");
+	return t->pid ? run_on_process(t, argv + optind, words) : run_command(t, argv + optind);
 }
 
 int compat_taskset(int argc, char **argv)

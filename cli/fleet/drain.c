@@ -170,7 +170,7 @@ static bool of_scheduler(const struct fleet_options *options, bool word_is_machi
 	return options->cluster || (word_is_machine && options->n_words > 0);
 }
 
-static enum fleet_peer who_has_drains(const struct fleet_options *options)
+static enum fleet_peer peer_with_drains(const struct fleet_options *options)
 {
 	return of_scheduler(options, true) ? FLEET_SCHEDULER : FLEET_AGENT;
 }
@@ -209,7 +209,7 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 
 /* --- cancel --------------------------------------------------------------- */
 
-static enum fleet_peer who_cancels(const struct fleet_options *options)
+static enum fleet_peer peer_that_cancels(const struct fleet_options *options)
 {
 	return of_scheduler(options, false) ? FLEET_SCHEDULER : FLEET_AGENT;
 }
@@ -245,7 +245,7 @@ const struct fleet_command fleet_drain = {
 		   "its agent",
 	.settings = drain_settings,
 	.max_words = 1,
-	.who = who_has_drains,
+	.choose_peer = peer_with_drains,
 	.run = run_drain,
 };
 
@@ -256,7 +256,7 @@ const struct fleet_command fleet_drains = {
 	.summary = "Show running drains of the fleet, or of this machine through its agent",
 	.settings = cluster_settings,
 	.max_words = 1,
-	.who = who_has_drains,
+	.choose_peer = peer_with_drains,
 	.run = run_drains,
 };
 
@@ -266,6 +266,6 @@ const struct fleet_command fleet_cancel = {
 	.summary = "Cancel a drain and undo it",
 	.settings = cluster_settings,
 	.max_words = 1,
-	.who = who_cancels,
+	.choose_peer = peer_that_cancels,
 	.run = run_cancel,
 };

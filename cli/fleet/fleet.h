@@ -130,7 +130,7 @@ struct fleet_command {
 	/* Return an exit code, or -errno. */
 	int (*run)(struct fleet *fleet, struct stow_err *err);
 	/* Return the peer to ask, depending on the options. NULL: `peer`. */
-	enum fleet_peer (*who)(const struct fleet_options *options);
+	enum fleet_peer (*choose_peer)(const struct fleet_options *options);
 };
 
 extern const struct fleet_command fleet_nodes, fleet_node, fleet_place, fleet_release,

@@ -173,7 +173,7 @@ static int read_options(const struct fleet_command *command, const struct stow_s
 
 static int run(const struct fleet_command *command, const struct fleet_options *options)
 {
-	enum fleet_peer peer = command->who ? command->who(options) : command->peer;
+	enum fleet_peer peer = command->choose_peer ? command->choose_peer(options) : command->peer;
 	struct fleet fleet;
 	struct stow_err err = { 0 };
 	int r;

@@ -13,7 +13,8 @@
 /* --- a machine in one line ------------------------------------------------ */
 
 struct sums {
-	uint64_t cpus_free, cpus, memory_free, memory, pages_free, pages; /* bytes */
+	uint64_t cpus_free, cpus;
+	uint64_t memory_free, memory, pages_free, pages; /* bytes; `pages` are hugepages */
 };
 
 static void add(struct sums *sums, const PbNumaNode *numa)
@@ -157,17 +158,21 @@ static void show_numa_nodes(const PbNodeReport *report)
 	cli_grid_print(table, stdout);
 }
 
-/* Sum up what a container was promised, and what it uses: "1Gi/256Mi". */
-static void sum_parts(const PbContainer *container, struct sums *sums)
+/* What a container was promised on all its NUMA nodes, and what it uses there; bytes. */
+struct container_sums {
+	uint64_t promised, used, pages_promised;
+};
+
+static void sum_parts(const PbContainer *container, struct container_sums *sums)
 {
 	for (size_t i = 0; i < container->n_parts; i++) {
 		const PbContainerPart *part = container->parts[i];
 
-		sums->memory += part->memory_promised;
-		sums->memory_free += part->memory_actual;
+		sums->promised += part->memory_promised;
+		sums->used += part->memory_actual;
 		for (size_t j = 0; j < part->n_hugepages; j++)
-			sums->pages += part->hugepages[j]->pages * part->hugepages[j]->page_size;
-		sums->pages_free += part->hugepages_actual;
+			sums->pages_promised +=
+				part->hugepages[j]->pages * part->hugepages[j]->page_size;
 	}
 }
 
@@ -182,26 +187,27 @@ static int show_containers(PbContainer *const *containers, size_t n,
 
 	for (size_t i = 0; i < n; i++) {
 		const PbContainer *c = containers[i];
-		struct sums sums = { 0 };
+		struct container_sums sums = { 0 };
 		char id[72], state[32], owner[32], cpus[80], memory[32], used[32], pages[32],
 			drift[32];
 
 		sum_parts(c, &sums);
 		snprintf(cpus, sizeof(cpus), "%.70s%s", or_dash(c->cpus), c->exclusive ? "!" : "");
-		cli_grid_row(table,
-			     (const char *const[]){
-				     cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
-				     cli_message_word(&pb_container_state__descriptor,
-						      (int)c->state, state, sizeof(state)),
-				     cli_message_word(&pb_container_owner__descriptor,
-						      (int)c->owner, owner, sizeof(owner)),
-				     cpus, or_dash(c->numa_nodes),
-				     stow_grid_size(style, sums.memory, memory, sizeof(memory)),
-				     stow_grid_size(style, sums.memory_free, used, sizeof(used)),
-				     stow_grid_size(style, sums.pages, pages, sizeof(pages)),
-				     cli_message_word(&pb_drift__descriptor, (int)c->drift, drift,
-						      sizeof(drift)),
-				     or_dash(c->namespace_), or_dash(c->pod) });
+		cli_grid_row(
+			table,
+			(const char *const[]){
+				cli_short_id(c->id, id, sizeof(id)), or_dash(c->name),
+				cli_message_word(&pb_container_state__descriptor, (int)c->state,
+						 state, sizeof(state)),
+				cli_message_word(&pb_container_owner__descriptor, (int)c->owner,
+						 owner, sizeof(owner)),
+				cpus, or_dash(c->numa_nodes),
+				stow_grid_size(style, sums.promised, memory, sizeof(memory)),
+				stow_grid_size(style, sums.used, used, sizeof(used)),
+				stow_grid_size(style, sums.pages_promised, pages, sizeof(pages)),
+				cli_message_word(&pb_drift__descriptor, (int)c->drift, drift,
+						 sizeof(drift)),
+				or_dash(c->namespace_), or_dash(c->pod) });
 	}
 	return cli_grid_print_as(table, style, stdout, err);
 }
@@ -261,7 +267,7 @@ static void show_node(const PbNode *node)
 		printf("fenced   NUMA nodes %s\n", node->fenced);
 	show_report(node->report);
 	if (node->n_reservations) {
-		printf("\nOn their way:\n");
+		printf("\nReservations:\n");
 		(void)show_reservations(node->reservations, node->n_reservations, NULL, NULL);
 	}
 }
@@ -364,7 +370,7 @@ static int run_node(struct fleet *fleet, struct stow_err *err)
 	return r < 0 ? r : CLI_OK;
 }
 
-static enum fleet_peer who(const struct fleet_options *options)
+static enum fleet_peer peer_of_node(const struct fleet_options *options)
 {
 	return options->n_words ? FLEET_SCHEDULER : FLEET_AGENT;
 }
@@ -397,7 +403,7 @@ static int run_containers(struct fleet *fleet, struct stow_err *err)
 	const char **ids = fleet->options->words;
 	int r = 0;
 
-	/* Without a word, words[0] is NULL: the last container. */
+	/* With --last, words[0] is NULL, for which fleet_container_id() finds the last container. */
 	request.n_ids = fleet->options->last ? 1 : fleet->options->n_words;
 	request.ids = calloc(request.n_ids + 1, sizeof(*request.ids));
 	if (!request.ids)
@@ -470,7 +476,7 @@ const struct fleet_command fleet_node = {
 		   "its agent knows it",
 	.max_words = 1,
 	.run = run_node,
-	.who = who,
+	.choose_peer = peer_of_node,
 };
 
 const struct fleet_command fleet_containers = {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Joining the pages of lists. */
+/* Lists that the server sends in pages. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/fleet/fleet.h"
 
-/* Return the list of a paged answer; it has only one. */
+/* Return the field with the list: a response that comes in pages has only one repeated field. */
 static const ProtobufCFieldDescriptor *list_of(const ProtobufCMessage *message)
 {
 	for (unsigned int i = 0; i < message->descriptor->n_fields; i++)
@@ -17,7 +17,7 @@ static const ProtobufCFieldDescriptor *list_of(const ProtobufCMessage *message)
 
 #define AT(message, at, type) ((type *)(void *)((char *)(message) + (at)))
 
-/* Move the page's list to the end of that of `all`, and the token. */
+/* Append the page's elements to those of `all`, and exchange their tokens. */
 static int append(ProtobufCMessage *all, ProtobufCMessage *page)
 {
 	const ProtobufCFieldDescriptor *list = list_of(all);

@@ -47,7 +47,7 @@ static const struct stow_setting place_settings[] = {
 	{ 0 },
 };
 
-/* Distinguishes them from the local subcommands of the same names. */
+/* numastow(1) runs release and explain here only with --cluster; without it they are local. */
 #define CLUSTER_SETTING                                                        \
 	{                                                                      \
 		"cluster", STOW_SETTING_SWITCH, AT(cluster), 0, 0, NULL, NULL, \

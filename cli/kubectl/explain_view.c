@@ -12,7 +12,8 @@
 #include "cli/kubectl/kubectl.h"
 #include "kube/json.h"
 
-/* Append why a device has not what a request asks for: "3 of 4 cpus left, fenced". */
+/* Append what a device lacks of what the request asks for: "3 of 4 cpus left, 4 asked for, fenced".
+ */
 static void describe_device(const struct kubectl_device *device,
 			    const struct kubectl_request *request, char *buf, size_t size)
 {
@@ -54,7 +55,7 @@ static void describe_device(const struct kubectl_device *device,
 
 /* --- a claim -------------------------------------------------------------- */
 
-/* Print a text of the API server. */
+/* Print a text of the API server, without control characters. */
 static void print_clean(const char *before, const char *text, const char *after)
 {
 	_cleanup_free_ char *clean = kubectl_clean(text);
@@ -236,7 +237,7 @@ void kubectl_explain_show(const struct kubectl_explained *e)
 	if (refused)
 		printf("\nkube-scheduler: %s\n", pod->reason);
 	if (e->n && e->judged[0].verdict == KUBECTL_FITS && refused)
-		printf("NUMA nodes that fit are there: what is in the way is something else, or "
+		printf("There are NUMA nodes that fit: something else is in the way, or "
 		       "kube-scheduler has not tried again yet.\n");
 }
 

@@ -13,10 +13,11 @@
 #include "cli/kubectl/kubectl.h"
 #include "kube/json.h"
 
-/* A slice: how many its pool has in all. */
+/* A ResourceSlice of a machine's pool. */
 struct slice {
 	char *machine;
-	int64_t generation, count;
+	int64_t generation;
+	int64_t count; /* slices of the pool's generation in all */
 };
 
 /* What was read so far. */
@@ -29,7 +30,7 @@ struct reading {
 
 /* --- reading slices ------------------------------------------------------- */
 
-/* Copy a text into a field of fixed size. */
+/* Copy a text of the API server, without control characters, into a field of fixed size. */
 static void copy(char *to, size_t size, const char *from)
 {
 	snprintf(to, size, "%s", from);
@@ -116,7 +117,7 @@ static int on_slice(void *ctx, struct json_object *object)
 	return r;
 }
 
-/* --- in order ------------------------------------------------------------- */
+/* --- grouping by machine -------------------------------------------------- */
 
 static int by_slice(const void *a, const void *b)
 {
@@ -165,8 +166,8 @@ static size_t add_machine(struct reading *reading, size_t i, size_t *k)
 	return i;
 }
 
-/* Group the devices by machines. Devices of older generations stay behind the others of their
- * machine, and count for nothing. */
+/* Group the devices by machine. Devices of older generations are sorted behind the others of their
+ * machine, and are not counted in n_devices. */
 static int group(struct reading *reading, struct stow_err *err)
 {
 	struct kubectl_machines *to = reading->to;
@@ -205,7 +206,8 @@ const struct kubectl_machine *kubectl_machines_find(const struct kubectl_machine
 			   : NULL;
 }
 
-static void subtract(const struct kubectl_machine *machine, struct json_object *result)
+/* Add what a claim has of a device to what is used of it. */
+static void add_use(const struct kubectl_machine *machine, struct json_object *result)
 {
 	const char *name = stow_kube_text(result, "device");
 	struct kubectl_amounts amounts;
@@ -238,13 +240,13 @@ static int on_claim(void *ctx, struct json_object *object)
 		struct json_object *result = json_object_array_get_idx(results, i);
 		const struct kubectl_machine *machine;
 
-		/* What an administrator's access takes is not counted. */
+		/* An allocation with adminAccess takes nothing from others. */
 		if (strcmp(stow_kube_text(result, "driver"), KUBECTL_DRIVER) != 0 ||
 		    stow_kube_is_true(result, "adminAccess"))
 			continue;
 		machine = kubectl_machines_find(machines, stow_kube_text(result, "pool"));
 		if (machine)
-			subtract(machine, result);
+			add_use(machine, result);
 	}
 	return 0;
 }

@@ -43,8 +43,8 @@ struct rows {
 static const char *const in_place = KUBECTL_DRIVER "/InPlace";
 static const char *const prepared = KUBECTL_DRIVER "/Prepared";
 
-/* Say what the agent has written about the share. */
-static void judge(const struct kubectl_claim *claim, struct row *row)
+/* Set the row's state from the conditions that the agent has written for the share. */
+static void read_state(const struct kubectl_claim *claim, struct row *row)
 {
 	struct json_object *c = kubectl_claim_condition(claim, row->result, prepared);
 
@@ -64,9 +64,9 @@ static void judge(const struct kubectl_claim *claim, struct row *row)
 	row->message = stow_kube_text(c, "message");
 }
 
-/* Return whether a container that names `request` ("" for all) has the result's: "a" or, of the
- * alternatives of a request, "a/b". */
-static bool has(const char *request, struct json_object *result)
+/* Return whether the allocation result belongs to `request`, as a container names it; "" is all
+ * requests. A result's request is "a" or, for alternative b of request a, "a/b". */
+static bool belongs_to(const char *request, struct json_object *result)
 {
 	const char *of = stow_kube_text(result, "request");
 	size_t len = strlen(request);
@@ -83,7 +83,7 @@ static int add_rows(struct rows *rows, struct json_object *container, struct jso
 	for (size_t i = 0; (result = kubectl_claim_result(claim, i)); i++) {
 		struct row *row;
 
-		if (!has(stow_kube_text(named, "request"), result))
+		if (!belongs_to(stow_kube_text(named, "request"), result))
 			continue;
 		row = STOW_APPEND(rows->list, rows->n);
 		if (!row)
@@ -94,7 +94,7 @@ static int add_rows(struct rows *rows, struct json_object *container, struct jso
 		if (kubectl_amounts_read(stow_kube_at(result, "consumedCapacity"), &row->amounts,
 					 NULL) < 0)
 			row->amounts.n = 0;
-		judge(claim, row);
+		read_state(claim, row);
 	}
 	return 0;
 }
@@ -198,14 +198,15 @@ static int show_json(const struct kubectl_pod *pod, const struct rows *rows,
 	return json_print(&w, json_with_version(top));
 }
 
-/* What a scheduler says is shown beside: without it, the rest counts. */
+/* Ask the fleet's scheduler what the pod uses. If it does not answer, print why, and return NULL:
+ * the rest is shown without it. */
 static struct json_object *ask_scheduler(const struct kubectl_client *client,
 					 const struct kubectl_pod *pod)
 {
 	struct json_object *answer = NULL;
 	struct stow_err err;
 
-	/* Not an option. */
+	/* A name that begins with a hyphen would be an option of the program that asks. */
 	if (pod->machine[0] && pod->machine[0] != '-' &&
 	    kubectl_actual_read(client, pod, &answer, &err) < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);

@@ -108,8 +108,8 @@ static int read_top(struct run *run, const char *point, struct stow_idset *cpus,
 
 /* Return whether the group above all programs is in every hierarchy, on v1 with these sets: then it
  * need not be made. */
-static bool is_above_made(struct run *run, bool v1, const struct stow_idset *cpus,
-			  const struct stow_idset *mems)
+static bool is_parent_made(struct run *run, bool v1, const struct stow_idset *cpus,
+			   const struct stow_idset *mems)
 {
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
 		struct stow_idset now_cpus, now_mems;
@@ -153,7 +153,7 @@ static int make_and_attach(struct run *run, const char *path, struct stow_err *e
 				    at.above);
 	if (v1)
 		r = read_top(run, at.point, &cpus, &mems, err);
-	if (r == 0 && !is_above_made(run, v1, &cpus, &mems))
+	if (r == 0 && !is_parent_made(run, v1, &cpus, &mems))
 		r = make(run, STOW_PROGRAMS_GROUP + 1, v1 ? &cpus : NULL, &mems, &above, err);
 	if (r == 0)
 		r = make(run, path, v1 ? &cpus : NULL, &mems, &group, err);

@@ -152,7 +152,7 @@ int run_execute(const struct run_before *before, char **command)
 	put_back(before);
 	execvp(command[0], command);
 	error = errno;
-	/* What is left to do, if anything, is root's again. */
+	/* Become root again, for what the caller has to undo. */
 	if (geteuid() != 0)
 		(void)!seteuid(0);
 	return report(command[0], error);

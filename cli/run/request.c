@@ -126,7 +126,7 @@ int run_ask(struct run_options *options, struct stow_root *root, struct stow_err
 		r = ask(options, "near", options->near, err);
 	if (r == 0)
 		r = ask(options, "drain", options->drain, err);
-	/* Nothing in particular: any place. */
+	/* Nothing was asked for: any NUMA node will do. */
 	if (r == 0 && !options->asked.n)
 		r = ask(options, "nodes", "auto", err);
 	return r;

@@ -24,14 +24,14 @@ struct step {
 	int node;
 	uint64_t size, pages;
 	struct stow_pool_change change;
-	bool done; /* the kernel was asked; `change` has what it did */
+	bool done; /* the kernel has taken the new number; `change` has what came of it */
 };
 
 struct work {
 	const struct huge_asked *asked;
 	struct cli_context context;
 	enum verb verb;
-	struct stow_idset nodes; /* all */
+	struct stow_idset nodes; /* all of the machine's */
 	uint64_t sizes[STOW_POOLS_MAX];
 	int n_sizes;
 	struct step *steps;
@@ -121,7 +121,8 @@ static int add_step(struct work *work, int node, uint64_t size, uint64_t pages,
 
 	for (size_t i = 0; i < work->n; i++)
 		if (work->steps[i].node == node && work->steps[i].size == size)
-			return stow_err_set(err, EINVAL, "node %d: two numbers for one size", node);
+			return stow_err_set(err, EINVAL, "node %d: two counts for one page size",
+					    node);
 	step = STOW_APPEND(work->steps, work->n);
 	if (!step)
 		return stow_err_sys(err, ENOMEM, "pools");
@@ -154,7 +155,8 @@ static int plan_each(struct work *work, struct stow_err *err)
 	return r;
 }
 
-/* Give each node the same number of pages, and what is left to those with most free memory. */
+/* Give each node the same number of pages, and one of the remaining pages each to those with the
+ * most free memory. */
 static int plan_size(struct work *work, uint64_t size, uint64_t pages, struct stow_err *err)
 {
 	struct stow_idset nodes = { 0 }, first = { 0 };
@@ -231,7 +233,7 @@ static int plan_shrink(struct work *work, struct stow_err *err)
 	return r;
 }
 
-/* Check every step: a bad one changes nothing. */
+/* Check every step before the first is carried out, so that an invalid one changes nothing. */
 static int check_steps(struct work *work, struct stow_err *err)
 {
 	struct stow_root *root = work->context.root;
@@ -253,7 +255,7 @@ static int check_steps(struct work *work, struct stow_err *err)
 	return r;
 }
 
-/* --- doing it ----------------------------------------------------------------------------- */
+/* --- carrying out ----------------------------------------------------------------------------- */
 
 static int run_step(struct work *work, struct step *s, struct stow_err *err)
 {

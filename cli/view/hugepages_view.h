@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What numastow hugepages shows, as it was read, and how it is printed. */
+/* What numastow hugepages shows: reading it, and printing it. */
 
 #include "base/idset.h"
 #include "cli/context.h"
@@ -15,14 +15,14 @@
 struct huge_pool {
 	int node;
 	uint64_t size;
-	bool known; /* false: its files make no sense */
+	bool known; /* false: its files cannot be read */
 	struct stow_pool pool;
 	bool ledger_known;
-	uint64_t promised, added; /* pages, by the ledger */
+	uint64_t promised, added; /* pages; `added`: by numastow to the pool, for its grants */
 	uint64_t boot;		  /* pages that are set at boot */
 };
 
-/* Who has pages of a pool, or was promised some. */
+/* A container or process that has pages of a pool, or was promised some. */
 struct huge_user {
 	const char *kind; /* "container" or "process" */
 	char *name;	  /* a label of the ledger, a container's id, or "PID (PROGRAM)" */
@@ -68,13 +68,16 @@ int huge_view_print_json(const struct huge_view *view);
 /* List the NUMA nodes; a kernel without NUMA has node 0. */
 void huge_nodes(struct stow_root *root, struct stow_idset *ret);
 
-/* Set, spread, shrink, demote, mount: the words behind the options. Return the exit code. */
+/* The command line of set, spread, shrink, demote or mount. */
 struct huge_asked {
 	struct cli_output out;
 	bool compact, persist;
 	uint64_t limit; /* of a mount, in bytes */
-	char **words;
+	char **words;	/* the subcommand, and its arguments */
 	int n_words;
 };
+
+/* Run set, spread, shrink or demote. Return the exit code. */
 int huge_change(const struct huge_asked *asked);
+/* Run mount. Return the exit code. */
 int huge_mount(const struct huge_asked *asked);

@@ -108,7 +108,7 @@ def good():
         skip("memory policies", "forbidden or unknown on this machine")
     else:
         said = ours("numactl", "-m", "", *TRUE)
-        check("an empty set of nodes", said.code == 1 and "takes at least one node" in said.err, said)
+        check("an empty set of nodes", said.code == 1 and "needs at least one node" in said.err, said)
     for options in rows:
         what = "numactl " + " ".join(options)
         # Without policies numactl refuses to bind CPUs by nodes, too.

@@ -168,7 +168,7 @@ confined()
 	row "-a -C 1-7" 1-3 -
 	row "-a -m 1-3" 0-3 1:48
 	no "-m 2" 'node 2 is not one of those that may be used \(0-1\); with --all'
-	no "-a -m 2" 'no node of 2 is allowed to this process'
+	no "-a -m 2" 'none of the nodes 2 has memory and is allowed to this process'
 	no "-a -C 7" 'no CPU of 7'
 	inside=()
 	rmdir "$group"
@@ -230,7 +230,7 @@ shared_memory()
 	eq "a part of a file" "$("$numastow" numactl -f "$dir/two" -d | tr -s ' ' | sed 's/ $//' | paste -sd ';')" \
 		"0000000000000000-0000000000004000: bind : 0;0000000000004000-0000000000008000: bind : 3;0000000000008000-0000000000010000: bind : 0"
 	eq "pages stay where they are" "$("$numastow" numactl -f "$dir/two" -D)" "0000000000000000-0000000000010000: 0"
-	refuse "--strict tells" 'with --strict, and pages are on other nodes' \
+	refuse "--strict tells" 'strict, and some pages are on other nodes' \
 		"$numastow" numactl -L 64k --strict -f "$dir/two" -m 2
 	check "--verify" "$numastow" numactl -L 64k -f "$dir/new" -i 0,2 -V
 	refuse "--verify finds a page elsewhere" 'verify 0: on node 0' "$numastow" numactl -f "$dir/two" -m 2 -V
