@@ -7,8 +7,8 @@
  *	0,2,4-7		numbers and ranges
  *	0-31:2		every second number of a range (as taskset has it)
  *	all		whatever is allowed
- *	+0-1		counted among what is allowed: the first and the second of it
- *	!1  !+1		everything that is there, except
+ *	+0-1		relative to what is allowed: its first and its second number
+ *	!1  !+1		everything that is present, except
  *	netdev:eth0	a name, which a function of the caller's turns into a number
  *
  * The kernel's own lists are base/idset.h.
@@ -34,8 +34,9 @@ struct stow_numalist {
 };
 
 /* Parse such a list. With `allowed`, the empty text is the empty set, and numbers may be written as
- * C does, 0x10 or 010. Within a range, numbers that may not be named are left out; its ends may not
- * be such. -EINVAL: not a list; -ERANGE: a number that may not be named. */
+ * C does, 0x10 or 010. Numbers inside a range that may not be named are left out; both ends of a
+ * range must be numbers that may be named. -EINVAL: not a list; -ERANGE: a number that may not be
+ * named. */
 int stow_numalist_parse(const char *text, const struct stow_numalist *list, struct stow_idset *ret,
 			struct stow_err *err);
 

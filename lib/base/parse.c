@@ -46,7 +46,7 @@ bool stow_scan_hex(const char **p, uint64_t *ret)
 	return *p > first;
 }
 
-/* The factor of a quantity's suffix: mantissa times num, over den. */
+/* Find the factor that a quantity's suffix stands for: num / den. */
 static bool quantity_factor(const char *suffix, uint64_t *num, uint64_t *den)
 {
 	static const struct {
@@ -78,7 +78,7 @@ static bool quantity_factor(const char *suffix, uint64_t *num, uint64_t *den)
 	return false;
 }
 
-/* Read "e3", "E-2" at `p` into a power of ten; false when it is not an exponent. */
+/* Find the factor that an exponent ("e3", "E-2") stands for: num / den. False: `p` is no exponent. */
 static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
 {
 	bool negative;
@@ -105,7 +105,7 @@ static bool quantity_exponent(const char *p, uint64_t *num, uint64_t *den)
 	return true;
 }
 
-/* What may be wrong with a quantity. */
+/* Whether a text is a quantity, or what is wrong with it. */
 enum quantity { QUANTITY, NO_QUANTITY, NEGATIVE, FRACTION, TOO_FINE, TOO_LARGE };
 
 static enum quantity read_quantity(const char *text, uint64_t *ret_bytes)
@@ -297,8 +297,8 @@ const char *stow_format_pagesize(uint64_t bytes, char *buf, size_t size)
 	return format_unit(bytes, units, buf, size);
 }
 
-/* Levenshtein's distance of two short words, the first one in lower case; words over 63 bytes are
- * far from everything. */
+/* Return Levenshtein's distance of two short words, with the letters of the first in lower case.
+ * Words over 63 bytes are far from everything. */
 static unsigned int edit_distance(const char *a, const char *b)
 {
 	unsigned int row[64];

@@ -24,7 +24,9 @@ static const struct hierarchy_mount *find_mount(const struct hierarchy *h, const
 	return NULL;
 }
 
-/* Return the directory to start from, and the cgroup's path from there: a short path costs less. */
+/* Return the directory to open the cgroup's files from, and set *below to the cgroup's path from
+ * there: a short path costs less. The parent's directory is opened when a second container of the
+ * same parent follows. */
 static struct stow_root *start_at(struct stow_peek *peek, struct stow_root *root,
 				  const struct hierarchy_mount *mount, const char **below)
 {

@@ -4,10 +4,10 @@
 /*
  * Which memory policy suits a program, by the kind of its accesses.
  *
- * From a running process its size, its threads and where its memory is are known, and with NUMA
- * balancing on, how many hinting faults were on pages that one thread used, and on pages that
- * several used (numa_faults in /proc/PID/sched). Whether shared data is written, and whether
- * latency or bandwidth counts, no file tells: then the kind is unknown, and the caller must say it.
+ * Of a running process, the kernel shows its size, its threads and where its memory is, and with
+ * NUMA balancing on, how many hinting faults were on pages that one thread used, and on pages that
+ * several used (numa_faults in /proc/PID/sched). No file shows whether shared data is written, and
+ * whether latency or bandwidth counts: then the kind is unknown, and the caller must name it.
  */
 
 #include <stdbool.h>
@@ -47,8 +47,8 @@ struct stow_program {
 	bool sampled;		     /* the two below are known */
 	uint64_t by_one;	     /* hinting faults on pages that one thread uses */
 	uint64_t by_several;	     /* ... and on pages of several */
-	enum stow_program_kind kind; /* what can be known of it */
-	char why[256];		     /* from which numbers */
+	enum stow_program_kind kind; /* as far as it can be known */
+	char why[256];		     /* the numbers from which `kind` follows */
 };
 
 struct stow_program_advice {

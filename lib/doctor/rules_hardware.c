@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "doctor/internal.h"
 
+/* Return the number of processor packages; they are numbered from 0. */
 static int packages_of(const struct stow_topology *topology)
 {
 	int n = 0;
@@ -19,7 +20,7 @@ static int packages_of(const struct stow_topology *topology)
 	return n;
 }
 
-/* --- what the firmware tells ---------------------------------------------------- */
+/* --- the firmware ---------------------------------------------------------------- */
 
 int doctor_rule_one_node(struct doctor *d, struct stow_err *err)
 {
@@ -167,7 +168,7 @@ int doctor_rule_movable_node(struct doctor *d, struct stow_err *err)
 			     "the kernel's command line has movable_node");
 }
 
-/* CPUs that are to be left alone: isolated ones, and those of nohz_full. */
+/* Find the CPUs that interrupts should not disturb: isolated ones, and those of nohz_full. */
 static void quiet_cpus(const struct doctor *d, struct stow_idset *ret)
 {
 	char value[1024];

@@ -102,8 +102,8 @@ struct stow_drain_rest {
 	char text[256]; /* "640Mi of dimm0, 128Mi of dimm1", "" */
 };
 
-/* Compute the rest for `n` ascending blocks. Blocks that no longer exist do not count, except that
- * their `device` (may be NULL) does. `without`: as if the blocks themselves were offline. */
+/* Compute what stays online of the devices of `n` ascending blocks, and of `device` (may be NULL),
+ * whose blocks may no longer exist. `without`: as if the blocks themselves were offline. */
 void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size_t n,
 		     const char *device, bool without, struct stow_drain_rest *ret);
 

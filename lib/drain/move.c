@@ -9,7 +9,7 @@
 #include "drain/internal.h"
 #include "grant/repin.h"
 
-#define GRACE	   (10 * STOW_SECOND) /* between SIGTERM and SIGKILL of an evicted container */
+#define GRACE	   (10 * STOW_SECOND) /* from SIGTERM to SIGKILL, and from there to the failure */
 #define MOVE_PAUSE STOW_MILLISECOND   /* between two batches of a repin's pages */
 
 static int on_repin(void *ctx, const struct stow_repin_progress *progress)
@@ -17,12 +17,11 @@ static int on_repin(void *ctx, const struct stow_repin_progress *progress)
 	return stow_drain_stop(ctx) ? -ECANCELED : 0;
 }
 
-/* Save it before the repin: undoing the drain moves the container back. */
-static int note_moved(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
-		      struct stow_err *err)
+/* Save on which nodes the container is, before its repin: undoing the drain moves it back there. */
+static int save_origin(struct stow_draining *d, const char *id, const struct stow_idset *nodes,
+		       struct stow_err *err)
 {
-	/* A container that is moved again (the drain was continued) goes back to its first
-	 * place. */
+	/* Keep the first entry of a container that is moved again, after the drain was continued. */
 	for (size_t i = 0; i < d->row.n_moved; i++)
 		if (strcmp(d->row.moved[i].id, id) == 0)
 			return 0;
@@ -45,7 +44,7 @@ static int move_one(struct stow_draining *d, const struct stow_drain_affected *a
 	if (r == -ENOENT)
 		return 0; /* it has ended */
 	if (r == 0)
-		r = note_moved(d, affected->id, &record->nodes, &why);
+		r = save_origin(d, affected->id, &record->nodes, &why);
 	if (r == 0)
 		r = stow_repin(d->context, affected->id, &options, &why);
 	if (r == 0)
@@ -56,9 +55,9 @@ static int move_one(struct stow_draining *d, const struct stow_drain_affected *a
 			    why.msg);
 }
 
-/* Evict a container: its owner has asked for that instead of a move. */
-static int end_one(struct stow_draining *d, const struct stow_drain_affected *affected,
-		   struct stow_err *err)
+/* Evict a container that has drain=evict: end its first process. */
+static int evict_one(struct stow_draining *d, const struct stow_drain_affected *affected,
+		     struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
 	uint64_t began = stow_clock_monotonic();
@@ -101,8 +100,8 @@ static int end_one(struct stow_draining *d, const struct stow_drain_affected *af
 
 int stow_drain_move_all(struct stow_draining *d, struct stow_err *err)
 {
-	struct stow_err message;
-	/* First: whether pods are evicted is decided elsewhere, and may fail. */
+	struct stow_err message; /* stow_err_set() replaces control characters in names */
+	/* Pods first: the cluster decides whether they are evicted, and may refuse it. */
 	int r = stow_drain_evict_claims(d, err);
 
 	for (size_t i = 0; i < d->plan->n_affected && r == 0; i++) {
@@ -118,8 +117,9 @@ int stow_drain_move_all(struct stow_draining *d, struct stow_err *err)
 				     : "is evicted");
 		r = stow_drain_notify(d, STOW_DRAIN_STEP_MOVING, message.msg, err);
 		if (r == 0)
-			r = affected->action == STOW_DRAIN_ACTION_MOVE ? move_one(d, affected, err)
-								       : end_one(d, affected, err);
+			r = affected->action == STOW_DRAIN_ACTION_MOVE
+				    ? move_one(d, affected, err)
+				    : evict_one(d, affected, err);
 	}
 	return r;
 }

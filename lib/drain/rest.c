@@ -19,8 +19,9 @@ static void add_text(struct stow_drain_rest *rest, const char *name, uint64_t by
 		 stow_format_size(bytes, size, sizeof(size)), name);
 }
 
-static bool is_theirs(const struct stow_memblocks *all, size_t device, const uint64_t *ids,
-		      size_t n, const char *name)
+/* Return whether the device is `name`, or one of the blocks belongs to it. */
+static bool is_device_of(const struct stow_memblocks *all, size_t device, const uint64_t *ids,
+			 size_t n, const char *name)
 {
 	if (name && strcmp(all->devices[device].name, name) == 0)
 		return true;
@@ -33,6 +34,7 @@ static bool is_theirs(const struct stow_memblocks *all, size_t device, const uin
 	return false;
 }
 
+/* Sum the device's memory that is not offline, without the blocks `ids`. */
 static uint64_t online_of(const struct stow_memblocks *all, size_t device, const uint64_t *ids,
 			  size_t n)
 {
@@ -59,7 +61,7 @@ void stow_drain_rest(const struct stow_memblocks *all, const uint64_t *ids, size
 	for (size_t d = 0; d < all->n_devices; d++) {
 		uint64_t bytes;
 
-		if (!is_theirs(all, d, ids, n, device))
+		if (!is_device_of(all, d, ids, n, device))
 			continue;
 		bytes = online_of(all, d, ids, without ? n : 0);
 		rest.n_devices++;

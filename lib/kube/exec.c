@@ -21,12 +21,12 @@
 #include "kube/json.h"
 #include "kube/plugin.h"
 
-#define ANSWER_MAX ((size_t)1 << 20)
-#define CA_MAX	   ((size_t)1 << 20)
-#define ALONE	   (60 * STOW_SECOND)
-#define ASKING	   (300 * STOW_SECOND) /* a user may have to log in */
+#define ANSWER_MAX  ((size_t)1 << 20)
+#define CA_MAX	    ((size_t)1 << 20)
+#define TIMEOUT	    (60 * STOW_SECOND)
+#define TIMEOUT_TTY (300 * STOW_SECOND) /* interactive: a user may have to log in */
 
-/* --- what it is told ------------------------------------------------------ */
+/* --- the plugin's environment --------------------------------------------- */
 
 static int put(struct json_object *object, const char *key, struct json_object *value)
 {
@@ -68,7 +68,7 @@ static int put_ca(struct json_object *cluster, const struct stow_kube_config *co
 		       : 0;
 }
 
-/* Make the variable KUBERNETES_EXEC_INFO. */
+/* Make the variable KUBERNETES_EXEC_INFO, with an object ExecCredential. */
 static int make_info(const struct stow_kube_config *config, bool interactive, char **ret,
 		     struct stow_err *err)
 {
@@ -180,7 +180,7 @@ static int read_answer(int fd, uint64_t until, char *buf, size_t *ret_len, struc
 static int run(const struct stow_kube_config *config, bool interactive, char *buf, size_t *ret_len,
 	       struct stow_err *err)
 {
-	uint64_t until = stow_clock_monotonic() + (interactive ? ASKING : ALONE);
+	uint64_t until = stow_clock_monotonic() + (interactive ? TIMEOUT_TTY : TIMEOUT);
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
 	char **env = NULL;
 	int fds[2], status = 0, r;
@@ -209,8 +209,9 @@ static int run(const struct stow_kube_config *config, bool interactive, char *bu
 	return r;
 }
 
-/* --- what it says --------------------------------------------------------- */
+/* --- the plugin's answer --------------------------------------------------- */
 
+/* Replace a setting of the configuration, given as a text or as a file. */
 static int replace(char **text, char **file, const char *value, struct stow_err *err)
 {
 	free(*file);
@@ -225,23 +226,25 @@ static int replace(char **text, char **file, const char *value, struct stow_err 
 static int take_credentials(struct stow_kube_config *config, const char *buf, size_t len,
 			    struct stow_err *err)
 {
-	_cleanup_json_ struct json_object *said = NULL;
+	_cleanup_json_ struct json_object *answer = NULL;
 	const char *token, *certificate, *key;
-	int r = stow_kube_parse(buf, len, &said, NULL);
+	int r = stow_kube_parse(buf, len, &answer, NULL);
 
 	if (r < 0)
 		return stow_err_set(err, EBADMSG, "it did not print a JSON object");
-	if (strcmp(stow_kube_text(said, "kind"), "ExecCredential") != 0 ||
-	    strcmp(stow_kube_text(said, "apiVersion"), config->exec->version) != 0)
+	if (strcmp(stow_kube_text(answer, "kind"), "ExecCredential") != 0 ||
+	    strcmp(stow_kube_text(answer, "apiVersion"), config->exec->version) != 0)
 		return stow_err_set(err, EBADMSG, "it did not print an ExecCredential of %s",
 				    config->exec->version);
-	token = stow_kube_text(said, "status.token");
-	certificate = stow_kube_text(said, "status.clientCertificateData");
-	key = stow_kube_text(said, "status.clientKeyData");
+	token = stow_kube_text(answer, "status.token");
+	certificate = stow_kube_text(answer, "status.clientCertificateData");
+	key = stow_kube_text(answer, "status.clientKeyData");
 	if (!token[0] && !certificate[0])
 		return stow_err_set(err, EBADMSG, "it printed no token and no certificate");
 	if (!certificate[0] != !key[0])
-		return stow_err_set(err, EBADMSG, "it printed a certificate or a key alone");
+		return stow_err_set(
+			err, EBADMSG,
+			"it printed a certificate without a key, or a key without a certificate");
 	if (token[0])
 		r = replace(&config->token, &config->token_file, token, err);
 	if (r == 0 && certificate[0])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by the files of the client. */
+/* Shared by the files of the client: its state, and one request on the wire. */
 
 #include <curl/curl.h>
 #include <stdatomic.h>
@@ -54,7 +54,7 @@ int stow_kube_read_config(const struct stow_kube *kube, struct stow_kube_config 
 int stow_kube_transfer_init(struct stow_kube *kube, struct stow_kube_transfer *transfer,
 			    const char *method, const char *path, const char *body,
 			    uint64_t timeout, struct stow_err *err);
-/* Begin it. */
+/* Begin the transfer. */
 int stow_kube_transfer_start(struct stow_kube_transfer *transfer, struct stow_err *err);
 /* Return 0 for an answer of status 2xx, or else the error. */
 int stow_kube_transfer_result(struct stow_kube_transfer *transfer, struct stow_err *err);

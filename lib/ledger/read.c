@@ -36,7 +36,7 @@ static struct stow_record *record_of(struct list *list, sqlite3_stmt *stmt)
 
 /* --- rows of each table --------------------------------------------------- */
 
-/* Read a cgroup's version, path and inode from `column` on; NULL: equal to cpuset's. */
+/* Read a controller's version, path and inode from `column` on; NULL: those of cpuset. */
 static int read_cgroup(sqlite3_stmt *stmt, int column, enum stow_controller controller,
 		       struct stow_cgroup_id *id)
 {
@@ -283,7 +283,6 @@ static int held_share_row(sqlite3_stmt *stmt, struct list *list, struct stow_err
 {
 	struct stow_held *held = held_of(list, stmt);
 
-	(void)err;
 	if (held) {
 		stow_idset_add(&held->at, sqlite3_column_int(stmt, 2));
 		held->memory += (uint64_t)sqlite3_column_int64(stmt, 3);
@@ -296,7 +295,6 @@ static int held_page_row(sqlite3_stmt *stmt, struct list *list, struct stow_err 
 {
 	struct stow_held *held = held_of(list, stmt);
 
-	(void)err;
 	if (held && held->n_pages < STOW_POOLS_MAX) {
 		held->pages[held->n_pages].size = (uint64_t)sqlite3_column_int64(stmt, 2);
 		held->pages[held->n_pages++].count = (uint64_t)sqlite3_column_int64(stmt, 3);
@@ -308,14 +306,13 @@ static int held_cpu_row(sqlite3_stmt *stmt, struct list *list, struct stow_err *
 {
 	struct stow_held *held = held_of(list, stmt);
 
-	(void)err;
 	if (held)
 		stow_idset_add(&held->cpus, sqlite3_column_int(stmt, 2));
 	return 0;
 }
 
-/* Compute what a container has of its claims. */
-static void compute(struct stow_record *rec)
+/* Compute what a container may use from the shares that it holds. */
+static void sum_claims(struct stow_record *rec)
 {
 	static const int strictness[] = {
 		[STOW_DRAIN_MODE_REPIN] = 0, [STOW_DRAIN_MODE_EVICT] = 1, [STOW_DRAIN_MODE_REFUSE] = 2
@@ -356,8 +353,8 @@ static const struct table {
 	  saved_row },
 };
 
-/* `container` is the record that holds the share. They are read only where a record is of that
- * kind. */
+/* What claims' records have besides. They are read only if one of the records is of that kind. In
+ * tables of `hold`, `container` is the record that holds the share. */
 static const struct table claim_tables[] = {
 	{ "SELECT container, uid, share, part FROM claim", "container", claim_row },
 	{ "SELECT container, claim, uid, share, part, ns, name, mode, nodes, drain FROM hold JOIN"
@@ -421,7 +418,7 @@ static int read_records(struct stow_ledger *ledger, struct stow_record ***ret, s
 		r = read_table(ledger, &claim_tables[i], &list, err, where, types, ap);
 	va_end(ap);
 	for (size_t i = 0; i < list.n && r == 0; i++)
-		compute(list.records[i]);
+		sum_claims(list.records[i]);
 	if (r < 0) {
 		stow_records_free(list.records, list.n);
 		return r;
@@ -484,6 +481,7 @@ int stow_ledger_member(struct stow_ledger *ledger, const char *pod, const char *
 
 	*ret = NULL;
 	r = read_records(ledger, &records, &n, err,
+			 /* STOW_LEASE_MEMBER, STOW_STATE_LEASE: as literals, for the index. */
 			 "kind = 1 AND state = 0 AND pod = ? AND name = ?", "tt", pod, name);
 	if (r == 0)
 		*ret = take_first(records, n);
@@ -539,8 +537,8 @@ int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size
 	if (r == 0)
 		r = stow_sql_prepare(ledger, &stmt, err,
 				     "SELECT key, init_pid, init_start FROM container"
-				     " WHERE state = 2 ORDER BY key DESC LIMIT ?",
-				     "i", (int64_t)max);
+				     " WHERE state = ? ORDER BY key DESC LIMIT ?",
+				     "ii", (int64_t)STOW_STATE_ACTIVE, (int64_t)max);
 	while (r == 0 && n < max && (r = stow_sql_step(ledger, stmt, err)) > 0) {
 		ret[n].key = sqlite3_column_int64(stmt, 0);
 		ret[n].init.pid = sqlite3_column_int(stmt, 1);

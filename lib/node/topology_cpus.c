@@ -86,7 +86,7 @@ struct cpu_reader {
 	bool no_caches; /* the kernel describes no caches on this machine */
 };
 
-/* Return 1 with the list, 0 when no file exists or has the CPU itself in it, or -errno. */
+/* Return 1 with the list, or -errno; 0 when no file exists, or none lists the CPU itself. */
 static int read_siblings(struct cpu_reader *r, struct siblings_file *file, int cpu,
 			 struct stow_idset *ret)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pages/pairs.h"
 
+/* Return the set's n-th number, from 0; -1: it has fewer. */
 static int nth(const struct stow_idset *set, size_t n)
 {
 	STOW_IDSET_FOR(id, set)
@@ -29,7 +30,7 @@ size_t stow_pages_pairs(const struct stow_idset *from, const struct stow_idset *
 	while (n < max && n_to) {
 		struct stow_page_pair pair = { -1, -1 };
 
-		/* First a node whose target does not have to be left itself. */
+		/* Prefer a node whose target is not emptied itself later. */
 		STOW_IDSET_FOR(id, &left) {
 			int target = nth(to, index_of(from, id) % n_to);
 

@@ -61,7 +61,7 @@ static const char *const keys[] = {
 
 #define HUGEPAGES "hugepages-"
 
-/* One annotation of numastow's, parsed. */
+/* An annotation of numastow's, divided into its parts. */
 struct item {
 	enum key key;
 	uint64_t page_size;    /* for KEY_HUGEPAGES */
@@ -85,7 +85,7 @@ const char *stow_memory_policy_name(enum stow_memory_policy v)
 	return stow_memory_policies[v];
 }
 
-/* `numastow.io/KEY: "VALUE" text` */
+/* Set the error `numastow.io/KEY: "VALUE" TEXT`. */
 static int bad_value(const struct item *item, struct stow_err *err, int errnum, const char *fmt,
 		     ...) __attribute__((format(printf, 4, 5)));
 
@@ -103,7 +103,7 @@ static int bad_value(const struct item *item, struct stow_err *err, int errnum, 
 			    stow_text_quote(item->value, value, sizeof(value)), text);
 }
 
-/* The words as "a, b, c". */
+/* Format the words as "a, b, c". */
 static const char *join(const char *const *words, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -348,7 +348,7 @@ static int unknown_key(const char *name, const char *base, const char *container
 			    join(keys, list, sizeof(list)));
 }
 
-static bool dns_label(const char *text)
+static bool is_dns_label(const char *text)
 {
 	size_t len = strlen(text);
 
@@ -360,7 +360,7 @@ static bool dns_label(const char *text)
 }
 
 /* Parse an annotation that has numastow's prefix. */
-static int take_apart(const struct stow_annotation *a, struct item *ret, struct stow_err *err)
+static int parse_item(const struct stow_annotation *a, struct item *ret, struct stow_err *err)
 {
 	const char *rest = a->key + strlen(STOW_ANNOTATION_PREFIX), *dot = strchr(rest, '.');
 	size_t len = dot ? (size_t)(dot - rest) : strlen(rest);
@@ -387,7 +387,7 @@ static int take_apart(const struct stow_annotation *a, struct item *ret, struct 
 			return unknown_key(a->key, base, item.container, err);
 	}
 	item.key = (enum key)k;
-	if (item.container && !dns_label(item.container))
+	if (item.container && !is_dns_label(item.container))
 		return stow_err_set(err, EINVAL,
 				    "%s: after the dot comes a container's name: at most %d lower "
 				    "case letters, digits and '-'",
@@ -423,7 +423,7 @@ int stow_request_check_key(const char *key, struct stow_err *err)
 			    keys[near]);
 }
 
-static bool ours(const struct stow_annotation *a)
+static bool is_ours(const struct stow_annotation *a)
 {
 	return a->key &&
 	       strncmp(a->key, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)) == 0;
@@ -487,12 +487,12 @@ static int collect(const struct stow_annotation *annotations, size_t n,
 		char key[SHOWN_MAX + 4], list[256];
 		int r;
 
-		if (!ours(&annotations[i]))
+		if (!is_ours(&annotations[i]))
 			continue;
 		if (found == KEYS_MAX)
 			return stow_err_set(err, EINVAL, "more than %d annotations with %s",
 					    KEYS_MAX, STOW_ANNOTATION_PREFIX);
-		r = take_apart(&annotations[i], &items[found], err);
+		r = parse_item(&annotations[i], &items[found], err);
 		if (r < 0)
 			return r;
 		if (allowed_keys && !allowed(&items[found], allowed_keys))
@@ -511,7 +511,7 @@ static int collect(const struct stow_annotation *annotations, size_t n,
 
 /* A key for one container must not be ignored because this container's name is unknown: Podman
  * gives its containers no name. */
-static int nameless(const struct item *item, struct stow_err *err)
+static int refuse_nameless(const struct item *item, struct stow_err *err)
 {
 	char key[SHOWN_MAX + 4];
 	size_t len = strlen(item->name) - strlen(item->container) - 1;
@@ -535,7 +535,7 @@ int stow_request_parse(const struct stow_annotation *annotations, size_t n, cons
 		return found;
 	for (int i = 0; i < found && !(container && *container); i++)
 		if (items[i].container)
-			return nameless(&items[i], err);
+			return refuse_nameless(&items[i], err);
 	/* First the keys for all containers, then those for this one, which take precedence. */
 	for (int pass = 0; pass < 2; pass++)
 		for (int i = 0; i < found; i++) {

@@ -15,8 +15,8 @@
 #include "base/text.h"
 #include "base/timestamp.h"
 
-static _Atomic int said_level = STOW_LOG_INFO;
-static _Atomic int said_format = STOW_LOG_TEXT;
+static _Atomic int log_level = STOW_LOG_INFO;
+static _Atomic int log_format = STOW_LOG_TEXT;
 static atomic_bool journal; /* standard error is the journal */
 
 const char *const stow_log_levels[] = { "error", "warning", "notice", "info", "debug", NULL };
@@ -38,14 +38,14 @@ static bool is_journal(void)
 
 void stow_log_configure(enum stow_log_level level, enum stow_log_format format)
 {
-	said_level = (int)level;
-	said_format = (int)format;
+	log_level = (int)level;
+	log_format = (int)format;
 	journal = is_journal();
 }
 
 bool stow_log_enabled(enum stow_log_level level)
 {
-	return (int)level <= said_level;
+	return (int)level <= log_level;
 }
 
 static void put_time(FILE *f)
@@ -55,7 +55,7 @@ static void put_time(FILE *f)
 	fputs(stow_timestamp_fraction(stow_clock_wall(), 3, buf), f);
 }
 
-/* Quote for JSON and for text: the value may be untrusted. */
+/* Write a quoted value, in JSON and in text: it may be untrusted. */
 static void put_quoted(FILE *f, const char *text)
 {
 	fputc('"', f);
@@ -136,7 +136,7 @@ void stow_log_fields(enum stow_log_level level, const char *message,
 	f = open_memstream(&line, &len);
 	if (!f)
 		return;
-	if (said_format == STOW_LOG_JSON)
+	if (log_format == STOW_LOG_JSON)
 		put_json(f, level, message, fields);
 	else
 		put_text(f, level, message, fields);

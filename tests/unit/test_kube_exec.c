@@ -182,7 +182,7 @@ static void a_plugin_fails(void **state)
 	      -EBADMSG, "no token and no certificate");
 	fails("#!/bin/sh\necho '{\"kind\":\"ExecCredential\",\"apiVersion\":\"" V1
 	      "\",\"status\":{\"clientKeyData\":\"K\",\"token\":\"t\"}}'\n",
-	      -EBADMSG, "a certificate or a key alone");
+	      -EBADMSG, "a certificate without a key, or a key without a certificate");
 	fails("#!/bin/sh\nexec yes\n", -E2BIG, "printed more than");
 	fails("#!/nowhere\n", -ENOENT, "it does not start");
 }
