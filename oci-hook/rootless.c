@@ -17,9 +17,9 @@
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
-/* Return whether annotations are for this container. *ret_ignore: they allow it to start
- * unplaced. */
-static int asked(const struct hook_container *container, bool *ret_ignore)
+/* Return whether annotations ask for something for this container, or are invalid. *ret_ignore:
+ * they allow it to start unplaced. */
+static bool asks(const struct hook_container *container, bool *ret_ignore)
 {
 	struct stow_request request;
 	int r = stow_request_parse(container->annotations, container->n_annotations,
@@ -45,7 +45,7 @@ static void audit(struct stow_root *root, const struct hook_container *container
 		stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
 }
 
-/* Return 0 when the container may start. */
+/* Refuse a container that asks for something. Return 0 when it may start. */
 static int check_container(struct stow_root *root, const struct hook_container *container,
 			   const struct hook_call *call, struct stow_err *err)
 {
@@ -60,7 +60,7 @@ static int check_container(struct stow_root *root, const struct hook_container *
 
 	if (call->claim
 		    ? stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED
-		    : !container->annotated || container->sandbox || !asked(container, &ignore) ||
+		    : !container->annotated || container->sandbox || !asks(container, &ignore) ||
 			      stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
 	if (!ignore) {

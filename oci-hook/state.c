@@ -18,6 +18,10 @@
 
 #define SHOWN_MAX 80 /* bytes of an untrusted value in a message */
 
+/* Safe in a path, in a message and in the journal. */
+static const char name_characters[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-";
+
 static void tokener_free_ptr(struct json_tokener **t)
 {
 	if (*t)
@@ -71,29 +75,28 @@ static const char *text_member(struct json_object *o, const char *key)
 	return json_object_get_string(v);
 }
 
-/* Return whether a name is safe as a component of a path, and in messages. */
+/* Return whether a name is safe as a component of a path, as an argument, and in messages. */
 static bool is_name(const char *name)
 {
 	size_t len = strlen(name);
 
 	if (!len || len > STOW_NAME_MAX || name[0] == '.' || name[0] == '-')
 		return false;
-	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-") ==
-	       len;
+	return strspn(name, name_characters) == len;
 }
 
-/* A container without annotations of ours starts whatever its id is: crun takes anything but a
- * slash. Make a name of it that no other id has: '%' is in none. */
+/* Turn an id that is not a name into one, for a container without numastow's annotations: it must
+ * start whatever its id is, and crun accepts everything but a slash. '%', which is in no name,
+ * keeps the result apart from other ids. */
 static char *name_of_id(const char *id)
 {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-				    "._+-";
 	size_t size = 3 * strlen(id) + 1, len = 0;
 	char *name = malloc(size), hex[STOW_DIGEST_LEN + 1];
 	struct stow_digest digest;
 
 	for (const char *p = id; name && *p; p++)
-		if (strchr(plain, *p) && (*p != '.' || p > id)) /* "." would hide the file */
+		if (strchr(name_characters, *p) &&
+		    (*p != '.' || p > id)) /* "." would hide the file */
 			name[len++] = *p;
 		else
 			len += (size_t)snprintf(name + len, size - len, "%%%02X",
@@ -163,8 +166,9 @@ static int pick(const struct hook_container *c, const char *const *keys, const c
 	return 0;
 }
 
-/* Read the identity. A container without numastow.io annotations only has to be kept off
- * exclusive CPUs: an invalid identity must not prevent its start, and counts as unknown. */
+/* Read the container's names from its annotations. A container without numastow.io annotations only
+ * has to be kept off exclusive CPUs: an invalid identity must not prevent its start, and counts as
+ * unknown. */
 static int read_identity(struct hook_container *c, struct stow_err *err)
 {
 	static const char *const name[] = { "io.kubernetes.container.name",

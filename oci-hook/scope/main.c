@@ -24,8 +24,9 @@
 
 #define SYSTEMD	  "org.freedesktop.systemd1"
 #define UNIT_PATH "/org/freedesktop/systemd1/unit"
-/* For each answer. systemd answers in turn: while fifty containers start at once on a busy machine,
- * an answer takes seconds. The caller bounds all of them together (lib/grant/enforce.c). */
+/* For each answer. systemd handles one call after the other: while fifty containers start at once
+ * on a busy machine, an answer takes seconds. The caller has a limit for all of them together
+ * (lib/grant/enforce.c). */
 #define TIMEOUT_US (12 * UINT64_C(1000000))
 
 enum { SET = 0, FAILED = 1, USAGE = 2, NOTHING = 3 };
@@ -226,13 +227,13 @@ int main(int argc, char **argv)
 	}
 	for (int i = 2; i < argc; i += 3) {
 		r = run_one(bus, argv[1], argv + i, &err);
-		if (r < 0)
+		if (r < 0) {
 			fprintf(stderr, "numastow-scope: %s of %s: %s\n", argv[1], argv[i],
 				err.msg);
-		if (r < 0)
 			result = FAILED;
-		else if (r > 0 && result == NOTHING)
+		} else if (r > 0 && result == NOTHING) {
 			result = SET;
+		}
 	}
 	return result;
 }
