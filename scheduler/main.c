@@ -134,15 +134,15 @@ static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 }
 
 /* Notify the systemd watchdog, as long as the probe's rounds end in time. */
-static void feed(const struct scheduler *s, bool *hangs)
+static void notify_watchdog(const struct scheduler *s, bool *stop_logged)
 {
 	char why[256];
 
 	if (scheduler_probe_alive(s->probe, why, sizeof(why))) {
-		*hangs = false;
+		*stop_logged = false;
 		sd_notify(0, "WATCHDOG=1");
-	} else if (!*hangs) {
-		*hangs = true;
+	} else if (!*stop_logged) {
+		*stop_logged = true;
 		stow_log(STOW_LOG_ERR, "the watchdog is no longer notified",
 			 stow_text("error", why));
 	}
@@ -152,7 +152,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
 	uint64_t watchdog = 0;
-	bool said = false, hangs = false;
+	bool said = false, stop_logged = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
@@ -171,7 +171,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		if (active)
 			stow_store_look(s->store);
 		if (watchdog)
-			feed(s, &hangs);
+			notify_watchdog(s, &stop_logged);
 		(void)poll(polls, 1, wait);
 		while ((number = stow_signals_next(signals))) {
 			if (number != SIGHUP)

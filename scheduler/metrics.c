@@ -5,6 +5,7 @@
 #include "scheduler/probe.h"
 #include "scheduler/scheduler.h"
 
+/* Write a metric that has a single value. */
 static void one(FILE *out, const char *name, const char *type, const char *help, double value)
 {
 	stow_metric_head(out, name, type, help);

@@ -32,12 +32,12 @@ struct scheduler_probe {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* stopping, or the store has answered */
 	bool stopping, written;
-	bool bad;	     /* the last round failed: */
-	struct stow_err why; /* the lock */
+	bool failed;	     /* the last round failed, because of `why` */
+	struct stow_err why; /* under the lock */
 	bool checked;	     /* a health check succeeded once; used by the thread only */
 	atomic_int stage;
-	_Atomic uint64_t back; /* when the last round ended; monotonic */
-	_Atomic uint64_t good; /* wall time */
+	_Atomic uint64_t ended;	    /* when the last round ended; monotonic */
+	_Atomic uint64_t succeeded; /* when the last round without an error ended; wall time */
 	char target[128], name[256];
 };
 
@@ -108,7 +108,8 @@ static int ask_port(struct scheduler_probe *p, struct stow_err *err)
 	if (client)
 		stow_rpc_client_free(client);
 	p->checked |= r == 0;
-	/* The handshake rejects our certificate: -ENOTCONN has no other cause here. */
+	/* The port answers, but its handshake rejects our certificate, which is a server's (see
+	 * probe.h): -ENOTCONN has no other cause here, unless the connection was refused. */
 	if (r == -ENOTCONN && config->ca && !p->checked && !strstr(err->msg, "refused"))
 		r = 0;
 	return r;
@@ -123,7 +124,7 @@ static void on_written(void *ctx, const struct stow_err *err)
 	pthread_mutex_lock(&p->lock);
 	p->written = true;
 	if (err) {
-		p->bad = true;
+		p->failed = true;
 		p->why = *err;
 	}
 	pthread_cond_signal(&p->changed);
@@ -156,7 +157,7 @@ static void go_round(struct scheduler_probe *p)
 	int r;
 
 	pthread_mutex_lock(&p->lock);
-	p->bad = false;
+	p->failed = false;
 	pthread_mutex_unlock(&p->lock);
 	atomic_store(&p->stage, AT_LOCK);
 	stow_lock_take(&s->fleet->lock);
@@ -168,21 +169,21 @@ static void go_round(struct scheduler_probe *p)
 	r = ask_port(p, &err);
 	pthread_mutex_lock(&p->lock);
 	if (r < 0 && !p->stopping) {
-		p->bad = true;
+		p->failed = true;
 		stow_err_set(&p->why, -r, "no answer on %s, the scheduler's own port: %.700s",
 			     p->target, err.msg);
 	}
-	if (!p->bad)
-		atomic_store(&p->good, stow_now().wall);
+	if (!p->failed)
+		atomic_store(&p->succeeded, stow_now().wall);
 	pthread_mutex_unlock(&p->lock);
 	atomic_store(&p->stage, IDLE);
-	atomic_store(&p->back, stow_now().mono);
+	atomic_store(&p->ended, stow_now().mono);
 }
 
 static void *run(void *arg)
 {
 	struct scheduler_probe *p = arg;
-	bool bad = false;
+	bool failed = false;
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->stopping) {
@@ -191,11 +192,11 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		go_round(p);
 		pthread_mutex_lock(&p->lock);
-		if (p->bad != bad)
-			stow_log(p->bad ? STOW_LOG_ERR : STOW_LOG_NOTICE,
-				 p->bad ? "not healthy" : "healthy again",
-				 stow_text("error", p->bad ? p->why.msg : ""));
-		bad = p->bad;
+		if (p->failed != failed)
+			stow_log(p->failed ? STOW_LOG_ERR : STOW_LOG_NOTICE,
+				 p->failed ? "not healthy" : "healthy again",
+				 stow_text("error", p->failed ? p->why.msg : ""));
+		failed = p->failed;
 		until = stow_clock_in(SCHEDULER_PROBE_EVERY);
 		if (!p->stopping)
 			pthread_cond_timedwait(&p->changed, &p->lock, &until);
@@ -214,7 +215,7 @@ int scheduler_probe_new(struct scheduler *s, struct scheduler_probe **ret, struc
 	p->scheduler = s;
 	pthread_mutex_init(&p->lock, NULL);
 	stow_clock_cond_init(&p->changed);
-	atomic_store(&p->back, stow_now().mono);
+	atomic_store(&p->ended, stow_now().mono);
 	if (s->config.certificate)
 		find_name(s->config.certificate, p->name, sizeof(p->name));
 	r = find_target(s, p->target, sizeof(p->target), err);
@@ -247,31 +248,31 @@ void scheduler_probe_free(struct scheduler_probe *probe)
 
 bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size)
 {
-	uint64_t silent = stow_clock_elapsed(atomic_load(&probe->back), stow_now().mono);
+	uint64_t waited = stow_clock_elapsed(atomic_load(&probe->ended), stow_now().mono);
 
-	if (silent < SCHEDULER_PROBE_WITHIN)
+	if (waited < SCHEDULER_PROBE_WITHIN)
 		return true;
 	if (why)
 		snprintf(why, size, "hangs: for %" PRIu64 " s it has been waiting for %s",
-			 silent / STOW_SECOND, stages[atomic_load(&probe->stage)]);
+			 waited / STOW_SECOND, stages[atomic_load(&probe->stage)]);
 	return false;
 }
 
 bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size)
 {
-	bool bad;
+	bool failed;
 
 	if (!scheduler_probe_alive(probe, why, size))
 		return false;
 	pthread_mutex_lock(&probe->lock);
-	bad = probe->bad;
-	if (bad)
+	failed = probe->failed;
+	if (failed)
 		snprintf(why, size, "%s", probe->why.msg);
 	pthread_mutex_unlock(&probe->lock);
-	return !bad;
+	return !failed;
 }
 
 uint64_t scheduler_probe_last(const struct scheduler_probe *probe)
 {
-	return atomic_load(&probe->good);
+	return atomic_load(&probe->succeeded);
 }

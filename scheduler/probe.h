@@ -33,7 +33,7 @@ void scheduler_probe_free(struct scheduler_probe *probe);
 /* Return whether the last round ended in time. If not, `why` (may be NULL) tells what it waits
  * for. */
 bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size);
-/* ... and found no error. */
+/* Return whether the last round ended in time, and without an error. */
 bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size);
 /* Return when the last successful round ended: wall time in ns; 0: none yet. */
 uint64_t scheduler_probe_last(const struct scheduler_probe *probe);

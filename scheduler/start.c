@@ -90,7 +90,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		r = scheduler_delivery_queue_start(s->delivery_queue, s->store, err);
 	if (r < 0)
 		return r;
-	/* Counted while the lock is held: other threads change them from here on. */
+	/* Count them before the threads start, which change them. */
 	reservations = s->fleet->reservations.n;
 	drains = scheduler_drains_under_way(s);
 	r = -pthread_create(&s->clock, NULL, scheduler_clock_run, s);
@@ -136,6 +136,7 @@ void scheduler_stop(struct scheduler *s)
 	}
 	scheduler_delivery_queue_stop(s->delivery_queue);
 	stow_store_stop(s->store);
+	/* Places whose write the store has finished meanwhile wait for their agents now. */
 	if (s->fleet) {
 		stow_lock_take(&s->fleet->lock);
 		scheduler_place_stop(s);

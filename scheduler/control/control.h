@@ -45,8 +45,8 @@ struct scheduler {
 	atomic_bool loading; /* the store is being read, under the lock */
 	struct scheduler_probe *probe;
 	struct scheduler_admission *_Atomic admission;	   /* NULL: off */
-	struct scheduler_controllers *_Atomic controllers; /* the same */
-	struct scheduler_extender *_Atomic extender;	   /* the same */
+	struct scheduler_controllers *_Atomic controllers; /* NULL: off */
+	struct scheduler_extender *_Atomic extender;	   /* NULL: off */
 	char name[300];					   /* machine and port */
 	uint64_t since; /* when it became active: wall time, ns */
 
@@ -61,11 +61,11 @@ struct scheduler {
 	struct scheduler_watch *watchers; /* service/watch.h */
 	pthread_mutex_t news_lock;	  /* of `watchers` and `news`; within the fleet's lock */
 	pthread_cond_t news_changed;	  /* the thread that notifies watchers has work */
-	bool news;			  /* the table has changed since watchers were looked at */
+	bool news; /* the table has changed since watchers were last served */
 
 	struct scheduler_drains *drains;		 /* under the fleet's lock */
 	struct scheduler_delivery_queue *delivery_queue; /* has a lock of its own */
-	struct scheduler_explain_queue *explain_queue;	 /* the same */
+	struct scheduler_explain_queue *explain_queue;	 /* has a lock of its own */
 
 	struct stow_audit audit;
 	struct stow_histogram place_times;
@@ -122,16 +122,17 @@ void scheduler_reservation_end(struct scheduler *s, struct stow_reservation *res
  * only once. */
 void scheduler_reservations_end(struct scheduler *s, struct stow_reservation *const *list, size_t n,
 				struct stow_now now);
-/* The same; adds the deletions to the caller's `writes` (NULL: they are stored already). Out of
- * memory, the reservations run out by themselves after a restart. */
+/* Do the same, and add the deletions to the caller's `writes` (NULL: they are stored already). If
+ * there is no memory for a deletion, the row expires after a restart. */
 void scheduler_reservations_end_with(struct scheduler *s, struct stow_reservation *const *list,
 				     size_t n, struct stow_now now, struct stow_writes *writes);
 /* Write several reservations in one write. */
 void scheduler_reservations_save(struct scheduler *s, struct stow_reservation *const *list,
 				 size_t n);
-/* Count the unused reservations on these NUMA nodes; end all of them. */
+/* Count the reservations on these NUMA nodes that no container uses yet. */
 size_t scheduler_reservations_unbound(const struct stow_machine *machine,
 				      const struct stow_idset *numa);
+/* End them. Return how many they were. */
 uint32_t scheduler_reservations_revoke(struct scheduler *s, struct stow_machine *machine,
 				       const struct stow_idset *numa);
 

@@ -60,7 +60,7 @@ int scheduler_drain_load(void *ctx, uint64_t id, uint64_t flags, const void *mes
 	d->stored = drain->progress->step;
 	d->slot = d->stored > PB_DRAIN_STEP_WAITING && !scheduler_drain_ended(d);
 	d->taken = d->slot && d->stored > PB_DRAIN_STEP_FENCED;
-	/* Whether the agent has the order is known when it reports. */
+	/* Assume that the agent has the order, until its report shows whether it has. */
 	d->asked = d->stored == PB_DRAIN_STEP_FENCED;
 	d->since = stow_now().mono;
 	if (request_id[0]) {

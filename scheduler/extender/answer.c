@@ -14,10 +14,10 @@
 #include "scheduler/kubernetes/make.h"
 #include "scheduler/search/search.h"
 
-#define AT_ONCE	  16 /* machines between two chances of others to get the fleet's lock */
+#define AT_ONCE	  16 /* machines, before other threads may take the fleet's lock */
 #define SCORE_MAX 10 /* MaxExtenderPriority */
 
-/* What is known of one machine. */
+/* The answer about one machine. */
 struct verdict {
 	const char *name; /* belongs to the request */
 	bool fits;
@@ -30,8 +30,8 @@ struct question {
 	const struct extender_options *options;
 	struct json_object *args;
 	struct extender_requests requests;
-	bool asks;	     /* otherwise every machine fits, and equally well */
-	struct stow_err bad; /* why the annotations are refused */
+	bool asks;	     /* false: nothing is asked for, so all machines fit equally well */
+	struct stow_err bad; /* why the annotations are invalid; code 0: they are valid */
 	struct verdict *verdicts;
 	size_t n;
 };
@@ -126,7 +126,9 @@ static int plan_all(const struct extender_requests *requests, struct stow_trial 
 	return r;
 }
 
-static int judge(const struct question *q, struct verdict *v, bool yield, struct stow_err *err)
+/* Decide whether the pod fits on a machine. `yield`: let other threads take the lock first. */
+static int check_machine(const struct question *q, struct verdict *v, bool yield,
+			 struct stow_err *err)
 {
 	_cleanup_(stow_trial_free_ptr) struct stow_trial *trial = NULL;
 	struct stow_fleet *fleet = q->options->fleet;
@@ -162,7 +164,7 @@ static int judge(const struct question *q, struct verdict *v, bool yield, struct
 	return 0;
 }
 
-static int judge_all(struct question *q, struct stow_err *err)
+static int check_machines(struct question *q, struct stow_err *err)
 {
 	uint64_t started = stow_clock_monotonic();
 	char elsewhere[STOW_NAME_MAX + 64];
@@ -184,7 +186,7 @@ static int judge_all(struct question *q, struct stow_err *err)
 					 "%zu of %zu machines were checked within %" PRIu64 " ms",
 					 i, q->n, q->options->within / STOW_MILLISECOND);
 		else
-			r = judge(q, v, i % AT_ONCE == AT_ONCE - 1, err);
+			r = check_machine(q, v, i % AT_ONCE == AT_ONCE - 1, err);
 	}
 	return r;
 }
@@ -279,7 +281,7 @@ int extender_answer(const struct extender_options *options, enum extender_verb v
 	int r = read_question(&q, body, len, err);
 
 	if (r == 0)
-		r = judge_all(&q, err);
+		r = check_machines(&q, err);
 	if (r < 0)
 		return r;
 	return verb == EXTENDER_FILTER ? show_filter(&q, "", ret, err) : show_scores(&q, ret, err);

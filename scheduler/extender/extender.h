@@ -3,8 +3,8 @@
 
 /*
  * An extender of kube-scheduler, for clusters without Dynamic Resource Allocation: an HTTPS server
- * with /filter and /prioritize, which answer from the fleet's table. Its answers tell which
- * machines have room, so that it needs a client certificate.
+ * with /filter and /prioritize, which answer from the fleet's table. Clients need a certificate,
+ * because the answers tell which machines have room.
  */
 
 #include <stdatomic.h>
@@ -18,12 +18,12 @@ struct scheduler_extender;
 
 struct scheduler_extender_options {
 	const char *address;	   /* numeric */
-	struct stow_rpc_tls tls;   /* all of it */
-	const atomic_bool *active; /* otherwise requests are refused */
+	struct stow_rpc_tls tls;   /* all three files are needed */
+	const atomic_bool *active; /* false: this is a standby, and requests are refused */
 	struct extender_options answer;
 };
 
-/* Begin to serve, until it is freed; the fleet must outlive it. */
+/* Serve until the extender is freed. The fleet must outlive it. */
 int scheduler_extender_new(const struct scheduler_extender_options *options,
 			   struct scheduler_extender **ret, struct stow_err *err);
 void scheduler_extender_free(struct scheduler_extender *extender);

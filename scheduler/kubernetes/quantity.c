@@ -11,9 +11,9 @@
 #include "base/digest.h"
 #include "base/math.h"
 
-#define DIGITS_MAX 18 /* of the number: more have no use, and less than 64 bits */
+#define DIGITS_MAX 18 /* of the number: they fit into 64 bits, and more have no use */
 
-/* A suffix: what it multiplies with, 10^ten or 2^two. */
+/* A suffix multiplies the number by 10^ten * 2^two. */
 static const struct suffix {
 	const char *text;
 	int ten, two;
@@ -91,7 +91,7 @@ int scheduler_quantity(const char *text, uint64_t *ret_milli)
 	return r < 0 ? r : scale(number, ten - fraction + 3, two, ret_milli);
 }
 
-/* Divide by a unit as often as it goes, at most 6 times; return how often. */
+/* Divide by a unit as long as no remainder is left, at most 6 times; return how often. */
 static size_t divide(uint64_t *number, uint64_t unit)
 {
 	size_t n = 0;

@@ -141,7 +141,7 @@ static void begin(struct walk *w, enum stow_fits looks_for)
 		from.key = (near + 1) << STOW_NEAR_SHIFT;
 		g->from = g->low;
 		g->to = from;
-		if (w->want->spread) /* the group was not started yet */
+		if (w->want->spread) /* nothing is left before the first step() */
 			g->end = g->from;
 		if (looks_for == STOW_FITS_ON_ONE || w->n == 1)
 			step(w, g);
@@ -202,9 +202,9 @@ static bool next(void *ctx, struct stow_candidate *ret)
 
 /* --- the first that fits -------------------------------------------------- */
 
-/* One NUMA node, chosen by the machine, and no hugepages: the columns suffice. */
-static bool on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
-		   const struct stow_need *need, struct stow_found *ret)
+/* Place a request without hugepages on one NUMA node of the machine: the columns suffice. */
+static bool place_on_one(const struct stow_fleet *fleet, uint32_t m, const struct stow_want *want,
+			 const struct stow_need *need, struct stow_found *ret)
 {
 	char free[32];
 	const struct stow_numa_columns *n = &fleet->of_numa;
@@ -235,7 +235,7 @@ static bool try_machine(struct stow_fleet *fleet, uint32_t m, const struct stow_
 {
 	/* If the request names NUMA nodes, the planner checks that the machine has all of them. */
 	if (want->request.nodes_auto && !want->request.n_pages &&
-	    want->request.policy != STOW_POLICY_SPREAD && on_one(fleet, m, want, need, ret))
+	    want->request.policy != STOW_POLICY_SPREAD && place_on_one(fleet, m, want, need, ret))
 		return true;
 	return stow_search_machine(fleet->machines[m], want, ret, NULL) == 0;
 }

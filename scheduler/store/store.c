@@ -47,7 +47,7 @@ struct stow_store {
 	/* For the thread only: failed deletions without a callback. */
 	struct stow_write *retries, **retries_last;
 	uint64_t n_retries; /* under the lock */
-	uint64_t said;
+	uint64_t logged;    /* when a refused write was last logged */
 	size_t suppressed;
 };
 
@@ -61,7 +61,7 @@ static bool is_deletion(enum stow_write_kind kind)
 }
 
 /* Keep the deletions of a failed list: otherwise the rows would be back after a restart. Ids are
- * never reused, but request ids may be: see settled(). */
+ * never reused, but request ids may be: see drop_outdated_retries(). */
 static void keep_for_retry(struct stow_store *store, struct stow_writes *writes)
 {
 	struct stow_write **at = &writes->first;
@@ -99,7 +99,7 @@ static struct stow_write *pop_retry(struct stow_store *store)
 }
 
 /* Drop the retry of an answer's deletion when a new answer was written under the same request id. */
-static void settled(struct stow_store *store, const struct stow_writes *batch)
+static void drop_outdated_retries(struct stow_store *store, const struct stow_writes *batch)
 {
 	if (!store->retries)
 		return;
@@ -112,7 +112,7 @@ static void settled(struct stow_store *store, const struct stow_writes *batch)
 					o->text[0] = '\0'; /* matches no row */
 }
 
-/* Return deletions to retry, each in a list of its own. */
+/* Take some deletions to retry from the queue, each in a list of its own. */
 static struct stow_writes *take_retries(struct stow_store *store)
 {
 	struct stow_writes *first = NULL, **last = &first;
@@ -191,11 +191,11 @@ static void log_refused(struct stow_store *store, const struct stow_err *err)
 	uint64_t now = stow_clock_boot();
 
 	store->suppressed++;
-	if (store->said && now < store->said + STOW_SECOND)
+	if (store->logged && now < store->logged + STOW_SECOND)
 		return;
 	stow_log(STOW_LOG_ERR, "the store refused a write", stow_why(err),
 		 stow_number("times", store->suppressed));
-	store->said = now;
+	store->logged = now;
 	store->suppressed = 0;
 }
 
@@ -299,7 +299,7 @@ static void *run(void *arg)
 		if (late)
 			refuse(late);
 		if (batch) {
-			settled(store, batch);
+			drop_outdated_retries(store, batch);
 			engine_write(store, batch);
 			failed = settle(store, batch);
 		}
