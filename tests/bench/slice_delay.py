@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""How long after a memory block comes online, or goes offline, the API server has the machine's changed slice; both by one
-clock, in the virtual machine.
+"""How long it takes from bringing a memory block online, or offline, until the API server has the machine's changed slice.
+Runs in the virtual machine.
 
-usage: slice_delay.py KUBECONFIG RUNS     prints "online" or "offline", and microseconds: the kernel's own, and all
+usage: slice_delay.py KUBECONFIG RUNS     prints "online" or "offline", and two times in microseconds: of the write to the
+                                          block's file alone, and of all until the watch has the slice
 """
 import base64
 import glob
@@ -14,7 +15,7 @@ import time
 import urllib.request
 
 SLICES = "/apis/resource.k8s.io/v1/resourceslices"
-QUIET = 1  # second, in which the agent makes one change of several
+QUIET = 1  # second: the agent publishes changes that follow each other sooner as one
 
 
 def ask(config, query):
@@ -25,14 +26,14 @@ def ask(config, query):
 
 
 def memory(one):
-    """{device: memory} of a slice, or of none."""
+    """Return {device: memory} of a slice; None: the slice is another driver's."""
     if one["spec"].get("driver") != "numastow.io":
         return None
     return {d["name"]: d.get("capacity", {}).get("memory", {}).get("value") for d in one["spec"].get("devices", [])}
 
 
 def changed(events, before):
-    """The next content that differs."""
+    """Wait for a slice whose memory differs, and return it."""
     for line in events:
         found = memory(json.loads(line)["object"])
         if found and found != before:

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)stow_format_size(v, buf, sizeof(buf));
 		(void)stow_format_amount(v, buf, sizeof(buf));
 	}
-	/* What is proposed is a quantity, and of harmless characters. */
+	/* A proposal is a quantity, and has harmless characters only. */
 	if (stow_quantity_meant(text, buf, sizeof(buf))) {
 		FUZZ_CHECK(strspn(buf, "0123456789.KMGTPi") == strlen(buf));
 		FUZZ_CHECK(stow_parse_quantity(buf, &v, NULL) == 0);

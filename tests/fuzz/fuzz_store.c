@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* scheduler.db as a crash, a disk or somebody with an editor left it: it opens or says what is
- * wrong with it, and what was read can be written again. */
+/* A damaged scheduler.db, by a crash, a disk or an editor: the scheduler opens it, or says what is
+ * wrong with it; and it can write again what it has read. */
 #include "fuzz.h"
 
 #include <unistd.h>
@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	scheduler_config_defaults(&s.config);
 	free(s.config.data);
 	s.config.data = strdup(fuzz_folder());
-	/* Without URLs: nobody is told anything, and rows for others go. */
+	/* Without URLs, no webhook is called, and rows for other URLs are deleted. */
 	if (scheduler_drains_new(&s.drains, NULL) < 0 ||
 	    scheduler_delivery_queue_new(&s.config, &s.delivery_queue, NULL) < 0)
 		abort();

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What strangers and bad peers do to others: each attack goes on while a right client is answered, and is
-over once it ends. (fleet-hostile.py has what they get wrong.)
+"""Attacks by peers without rights, or with bad intentions: while each of them goes on, a client with rights is answered, and
+it leaves no trace. (fleet-hostile.py has messages that are invalid.)
 
 --unit-limit: only more silent connections than the unit allows descriptors, which needs a hard limit of that many."""
 import gzip
@@ -32,7 +32,7 @@ UNIT_LIMIT = 65536  # LimitNOFILE= in numastow-scheduler.service
 
 
 def memory(pid, most=False):
-    """What a process has in memory, or the most that it ever had."""
+    """Return the resident memory of a process in bytes, or the most that it ever had."""
     name = "VmHWM" if most else "VmRSS"
     with open(f"/proc/{pid}/status", encoding="utf-8") as handle:
         return int(next(line for line in handle if line.startswith(name)).split()[1]) * 1024
@@ -42,7 +42,7 @@ def memory(pid, most=False):
 
 
 def certificate(ca, name, subject, san):
-    """A client's certificate as another CA's customer might get one: with a subject of his own."""
+    """Make a client's certificate, with any subject: a CA that others use, too, may sign one."""
     at = f"{ca}/client/{name}"
     os.makedirs(at)
     subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -67,7 +67,7 @@ def secure(folder, port):
 
 
 def check_names(ca, port):
-    """A name of one kind is no name of another."""
+    """A role or an agent must be named by a URI: the same text as a common name or DNS name has no rights."""
     drain = "numastow:role/drain"
     for what, at in (("a common name", certificate(ca, "by-cn", drain, "DNS:x.example")),
                      ("a DNS name", certificate(ca, "by-dns", "x", f"DNS:{drain}"))):
@@ -90,8 +90,7 @@ EXPLAIN, WATCH = (f"/numastow.v1.Agent/{m}" for m in ("Explain", "WatchNode"))
 
 
 class Right(threading.Thread):
-    """Somebody who may, and who calls again and again; with a new connection each time when `ask` makes
-    one."""
+    """A client with rights, which calls again and again; over a new connection each time, if `ask` makes one."""
 
     def __init__(self, ask):
         super().__init__(daemon=True)
@@ -107,7 +106,7 @@ class Right(threading.Thread):
                 self.wrong.append(error.details())
 
     def check(self, what):
-        """From now on as before."""
+        """Check that the client is still answered, and that no call has failed."""
         before = self.done
         check(f"{what}: a right client is answered", eventually(lambda: self.done > before + 3) and
               not self.wrong, self.wrong[:3])
@@ -118,7 +117,7 @@ class Right(threading.Thread):
 
 
 def dial_all(address, number, sources=1):
-    """Silent connections, from as many addresses; as many as the other side lets us make."""
+    """Open silent connections, from that many addresses, until the other side accepts no more."""
     socks = []
     for i in range(number):
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
@@ -135,7 +134,7 @@ def dial_all(address, number, sources=1):
 
 
 class Crowd:
-    """So many silent connections, held by as many processes as that takes."""
+    """Silent connections, held by as many processes as their descriptors need."""
 
     def __init__(self, address, number, sources):
         self.ends = []
@@ -156,7 +155,7 @@ def open_files(pid):
 
 
 def answered(port):
-    """A whole round by a client that comes anew."""
+    """Return whether a call over a new connection succeeds."""
     with channel_to(f"127.0.0.1:{port}") as channel:
         return status_of(scheduler_pb2_grpc.SchedulerStub(channel).ListNodes,
                          scheduler_pb2.ListNodesRequest(), timeout=5)[0] == "OK"
@@ -171,7 +170,7 @@ def metric(port, name):
 
 
 def may_open(number):
-    """How many descriptors a process of ours may have, up to that number: root raises the limit."""
+    """Return how many descriptors our processes may have, at most that number; as root, raise the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < number:
         try:
@@ -182,7 +181,7 @@ def may_open(number):
 
 
 def check_descriptors(folder, limit, number, sources):
-    """More silent connections than there are descriptors: the port is there afterwards, and during."""
+    """More silent connections than descriptors: the port is served meanwhile, and afterwards."""
     what = f"{number} silent connections on {limit} descriptors"
     port = free_port()
     with start_scheduler(f"{folder}/few-{limit}", "--metrics", f"127.0.0.1:{port}",
@@ -204,7 +203,7 @@ def check_descriptors(folder, limit, number, sources):
 
 
 def check_starved(folder):
-    """Descriptors run out all the same, for the program's own use: the listener outlives it."""
+    """The program has no descriptors left at all: its listener survives that."""
     with start_scheduler(f"{folder}/starved") as server:
         used = open_files(server.process.pid)
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 8, used + 300))
@@ -218,7 +217,7 @@ def check_starved(folder):
 
 
 def check_pace(folder):
-    """A machine that reports without end: its own reports wait, nobody else's."""
+    """A machine that reports without end: its own reports wait, those of other machines do not."""
     rate, burst = 5, 25  # fewer a second than any machine sends
     metrics = free_port()
     with start_scheduler(f"{folder}/pace", "--max-reports", str(rate), "--metrics", f"127.0.0.1:{metrics}") as server, \
@@ -304,7 +303,7 @@ socket.send_fds(over, [b"x"], [at.fileno()])
 
 
 def take_number(number):
-    """A process of the machine, root's, with that number; None when the kernel gives us another."""
+    """Start a process of root with that number; None: the kernel gave it another."""
     for _ in range(20):
         try:
             with open("/proc/sys/kernel/ns_last_pid", "w", encoding="utf-8") as handle:
@@ -320,7 +319,7 @@ def take_number(number):
 
 
 def check_number(program):
-    """The process that has connected ends, and its number becomes root's: that is not who connects."""
+    """The process that has connected ends, and a process of root gets its number: the connection has no rights of root."""
     if os.geteuid():
         skip("a process's number that is another's by now", "needs root")
         return
@@ -352,8 +351,8 @@ def check_number(program):
 
 
 def as_stranger(attack):
-    """Runs the attack as another user, in a process of its own, for as long as the caller wants: it says
-    a line when everything is in place."""
+    """Run the attack as another user, in a process of its own, and return when everything is in place. The caller ends it by
+    the function that this returns."""
     ready, over = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -381,14 +380,14 @@ def as_stranger(attack):
 
 def asks_anew(program):
     def ask():
-        """An attempt to connect that takes longer than gRPC has for one is followed by another."""
+        """Call with wait_for_ready: gRPC tries again when connecting takes longer than its limit for one attempt."""
         with channel_to(f"unix:{program.socket}") as channel:
             agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE, wait_for_ready=True)
     return ask
 
 
 def under_attack(program, what, attack, most=150 * MIB):
-    """Root asks with a connection of its own each time while somebody does his worst."""
+    """Root calls over a new connection each time, during the attack."""
     at = os.path.dirname(program.socket)
     while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
         os.chmod(at, 0o755)

@@ -39,7 +39,7 @@ def one_round(number, cluster, schedulers, machines, answered):
 
     with storm("the leader paused"):
         leader = eventually(lambda: leader_of(schedulers))
-        # Some that run out, at least one while it is paused: the first that it does then is to write that.
+        # Reservations that expire, at least one of them while the leader is paused: once continued, it writes that first.
         with channel_to(f"127.0.0.1:{leader.port}") as channel:
             for seconds in range(2, 30, 2):
                 scheduler_pb2_grpc.SchedulerStub(channel).Place(S.PlaceRequest(lifetime=seconds * 10**9, pods=[
@@ -81,7 +81,7 @@ def one_round(number, cluster, schedulers, machines, answered):
 
 
 def check_said(cluster, leader, standby):
-    """Who leads and who stands by, in the log, as a metric, and in `numastow nodes`."""
+    """The leader and the standby are named in the log, in a metric, and in `numastow nodes`."""
     check("the leader says that it was elected", eventually(lambda: leader.says('"leader elected"')),
           leader.program.said[-5:])
     check("the standby says who was", eventually(lambda: [

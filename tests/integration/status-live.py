@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""numastow status and doctor beside an agent, a scheduler and an API server that run: that all answer, and what is said
+"""numastow status and doctor beside a running agent, scheduler and API server: what they show while all of them answer, and
 when one of them stops. In a mount namespace, where /etc/numastow is the test's."""
 import json
 import os
@@ -19,7 +19,7 @@ IN_NAMESPACE = ["unshare", "--mount", "sh", "-c",
 
 
 class Etc:
-    """Files in /etc/numastow; nothing of this machine's own is seen there."""
+    """Files in /etc/numastow, instead of this machine's own."""
 
     def __init__(self, temp):
         self.path = f"{temp}/etc"
@@ -45,7 +45,7 @@ def status(etc):
 
 
 def becomes(what, etc, key, state, text):
-    """A daemon that starts or stops takes its time."""
+    """Wait until the status has that state and text: a daemon takes time to start or stop."""
     seen = {}
 
     def asked():

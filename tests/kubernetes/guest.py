@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test's hand in the virtual machine: runs what it is told, line by line, until it is told to end.
+"""Runs in the virtual machine: connects to the test, and runs the commands that it sends, one a line, until it is told to
+end.
 
 usage: guest.py HOST PORT
 """
@@ -18,5 +19,5 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as connection:
                               stderr=subprocess.STDOUT, check=False)
         lines.write(json.dumps([done.returncode, done.stdout.decode(errors="replace")]) + "\n")
         lines.flush()
-# The test has gone.
+# The test has closed the connection.
 sys.exit(1)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into a program: kills it right before its Nth change of a file, all threads counted
- * together. The file named by $KILLER_AT, of 4096 bytes, has 16 digits: another number in the first
- * eight begins a new count, the others are N, or 0: never. Behind them is written how many changes
- * were counted, and which was the last.
+ * A library to preload into a program: it kills the program right before its Nth change of a file,
+ * counted over all threads. The file named by $KILLER_AT, of 4096 bytes, begins with 16 digits. The
+ * first eight are the number of the count: when they change, counting begins again. The other eight
+ * are N; 0: never. Behind them the library writes how many changes it has counted, and the last one.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define DIGITS	 16
-#define SAID_MAX 400
+#define NOTE_MAX 400 /* bytes, behind the digits */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *shared, seen[DIGITS];
@@ -45,7 +45,7 @@ static void count_one(const char *call, const char *path)
 		}
 		snprintf(digits, sizeof(digits), "%.*s", DIGITS, seen);
 		at = strtoul(digits + DIGITS / 2, NULL, 10);
-		snprintf(shared + DIGITS, SAID_MAX, "%lu %s %.300s\n", ++count, call, path);
+		snprintf(shared + DIGITS, NOTE_MAX, "%lu %s %.300s\n", ++count, call, path);
 		if (at && count >= at) {
 			kill(getpid(), SIGKILL);
 			pause();
@@ -54,7 +54,7 @@ static void count_one(const char *call, const char *path)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Regular files only, which those of the kernel are, too; the log is none. */
+/* Count only changes of files and folders, which include the kernel's files, but not the log. */
 static void count_fd(const char *call, int fd)
 {
 	char link[64], path[300] = "";

@@ -28,7 +28,7 @@ def numastow_scheduler(cluster, *options, listen="127.0.0.1:0"):
     folder = cluster.folder
     os.makedirs(f"{folder}/data")
     credentials = cluster.write("numastow-scheduler.kubeconfig", cluster.credentials(token, "127.0.0.1"))
-    # It ends with the test, whatever ends that.
+    # The program ends with the test, even if that is killed.
     with Daemon(["setpriv", "--pdeathsig", "KILL", SCHEDULER, "--config", "/dev/null", "--listen", listen, "--metrics", "",
                  "--data", f"{folder}/data", "--admission", f"127.0.0.1:{port}", "--admission-certificate",
                  f"{folder}/tls.crt", "--admission-key", f"{folder}/tls.key", "--kubernetes",

@@ -74,8 +74,8 @@ static int counted_unlink(const char *path)
 	return real_unlink(path);
 }
 
-/* The library's accesses to its own files; the linker redirects its calls to these functions
- * (--wrap). A reader never sees a half-written file of the kernel. */
+/* Changes of the library's own files: the linker redirects its calls to these functions (--wrap).
+ * Writes to the kernel's files, under the lock, are counted by before() and wrote() instead. */
 static struct fakekernel *own_kernel;
 
 ssize_t __real_write(int fd, const void *buf, size_t len);
@@ -238,7 +238,8 @@ static void react_cpuset(struct fakekernel *kernel, const char *path, const char
 		put(kernel, own, list);
 }
 
-/* nr_hugepages was written: pages in use stay, and memory is limited. */
+/* nr_hugepages was written: pages in use stay, and nr_hugepages.max, a file of the test's, limits
+ * the pool. */
 static void react_pool(struct fakekernel *kernel, const char *path, const char *value)
 {
 	unsigned long long now = strtoull(value, NULL, 10), before = kernel->pool_before;
@@ -273,7 +274,7 @@ static void unlock(struct fakekernel *kernel)
 	kernel->locked = false;
 }
 
-/* Return whether the file changes, and so needs the lock. */
+/* Return whether the simulated kernel changes the file, so that accesses need the lock. */
 static bool changes(const char *path)
 {
 	return strncmp(path, "/sys/fs/cgroup", 14) == 0 || strstr(path, "/hugepages");

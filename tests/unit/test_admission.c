@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Annotations of pods as claims: the patch, the template, refusals; and bytes of strangers. */
+/* Annotations of pods as claims: the patch, the template, refusals; and invalid input. */
 #include "unit.h"
 
 #include <json-c/json.h>
@@ -176,7 +176,8 @@ static const struct becomes {
 	  { "'request':'part1'" },
 	  { "'constraints':[{'requests':['part0','part1'],'matchAttribute':"
 	    "'resource.kubernetes.io/numaNode'}]" } },
-	/* 6 CPUs and 4 pages over one, two, and not over three or four NUMA nodes. */
+	/* 6 CPUs and 4 pages can be divided among one or two NUMA nodes, but not among three or
+	   four. */
 	{ "{'numastow.io/cpus':'6','numastow.io/hugepages-2Mi':'8Mi','numastow.io/policy':"
 	  "'best-effort','numastow.io/memory':'1Gi'}",
 	  ONE,
@@ -418,7 +419,7 @@ static void pods_without_annotations_are_let_through(void **state)
 	}
 }
 
-/* --- bytes of strangers ------------------------------------------------------------------------- */
+/* --- invalid input ------------------------------------------------------------------------------ */
 
 static void what_is_no_review_is_told_so(void **state)
 {

@@ -37,7 +37,7 @@ fail()
 	vm_failed=$((vm_failed + 1))
 }
 
-# check NAME COMMAND... - the command has to succeed; what it says is shown only if it does not.
+# check NAME COMMAND... - the command has to succeed; its output is shown only if it does not.
 check()
 {
 	local name=$1 said rc=0
@@ -51,7 +51,7 @@ check()
 	fi
 }
 
-# refuse NAME PATTERN COMMAND... - the command has to fail and to say something that matches PATTERN (ERE).
+# refuse NAME PATTERN COMMAND... - the command has to fail, with output that matches PATTERN (ERE).
 refuse()
 {
 	local name=$1 pattern=$2 said rc=0
@@ -113,11 +113,11 @@ announce_warning()
 	echo "$1" >>"$VM_CTL/warnings-announced"
 }
 
-# Looks at every thread of every container, independently of what is tested.
+# This program checks every thread of every container, independently of the programs under test.
 vm_checker=${NUMASTOW_PROGRAMS:-$vm_root/build/release}/tests/tools/check-cpus
 
-# all_as_promised NAME [SECONDS] - what the ledger says holds for every thread of every container: now, or within
-# some seconds, where another program (an agent, a hook that ends) is about to see to it
+# all_as_promised NAME [SECONDS] - every thread of every container is where the ledger says: now, or within some seconds,
+# if another program (an agent, a hook that ends) is about to move it
 all_as_promised()
 {
 	check "$1: every thread runs where the ledger says" "$vm_checker" --wait "${2:-0}"
@@ -170,7 +170,7 @@ pool_free()
 	cat "/sys/devices/system/node/node$1/hugepages/hugepages-$2kB/free_hugepages"
 }
 
-# set_pool NODE KB PAGES - a signal cuts the kernel's work on this write short: so, not with the shell's own echo
+# set_pool NODE KB PAGES - set the pool. By a program of its own, because a signal to the shell would cut the write short
 set_pool()
 {
 	local file=/sys/devices/system/node/node$1/hugepages/hugepages-$2kB/nr_hugepages
@@ -314,8 +314,8 @@ said()
 	cat "$vm_work/$1.out"
 }
 
-# want ID [OPTION...] - start it, or fail with why it did not; of scripts that have set numastow
-# shellcheck disable=SC2154 # the script's
+# want ID [OPTION...] - start it, or fail with the reason. The script has set $numastow
+# shellcheck disable=SC2154 # set by the script
 want()
 {
 	start "$@" || fail "$1 starts" "$(said "$1")" "$("$numastow" why "$1")"
@@ -358,8 +358,8 @@ state()
 		"$vm_work/bundle/$1/config.json"
 }
 
-# bare ID PATH [KEY=VALUE...] - the least that is a container, for what no runtime can be brought to do: a process in a
-# cgroup of its own, in every hierarchy. "hook_for" tells the hook about it; "bare_end" is its end.
+# bare ID PATH [KEY=VALUE...] - make a container without a runtime, for cases that no runtime produces: a process in a
+# cgroup of its own, in every hierarchy. "hook_for" runs the hook for it; "bare_end" ends it.
 bare()
 {
 	local id=$1 path=$2 dir=$vm_work/bundle/$1 c annotations=''
@@ -379,7 +379,7 @@ bare()
 	echo "{\"annotations\":{${annotations#,}},\"linux\":{\"resources\":{}}}" >"$dir/config.json"
 }
 
-# bare_cgroup HIERARCHY PATH - makes it and all above it, with cpuset
+# bare_cgroup HIERARCHY PATH - make the cgroup and those above it, with cpuset
 bare_cgroup()
 {
 	local dir=$1 part file
@@ -397,7 +397,7 @@ bare_cgroup()
 	done
 }
 
-# hook_for ID COMMAND - the hook, told about such a container
+# hook_for ID COMMAND - run the hook for such a container
 hook_for()
 {
 	local pid
@@ -416,7 +416,7 @@ bare_end()
 	hook_for "$1" release
 }
 
-# gone ID... - ends containers as "stop" does, several
+# gone ID... - end several containers, as "stop" does
 gone()
 {
 	local id
@@ -426,14 +426,14 @@ gone()
 	done
 }
 
-# record ID FIELD - the ledger's word on one container
+# record ID FIELD - a field of the container's record in the ledger
 record()
 {
 	"$numastow" ledger --json | jq -r --arg id "$1" ".containers[] | select(.id == \$id) | .$2"
 }
 
-# ledger - what $numastow says is given away, as JSON without blanks: every program that need not start under
-# emulation is a second saved
+# ledger - what `numastow ledger` shows as granted, as JSON without blanks. Without jq: starting a program takes a second
+# under emulation
 ledger()
 {
 	local json
@@ -441,7 +441,7 @@ ledger()
 	json=$("$numastow" ledger --json)
 	json=${json//[[:space:]]/}
 	json={${json#*\",}
-	echo "${json%%,\"unmanaged\":*}}" # to whom nothing is given
+	echo "${json%%,\"unmanaged\":*}}" # without the unmanaged containers
 }
 
 # cgroup_dir PID [CONTROLLER] - the folder of a process's cgroup
@@ -488,8 +488,8 @@ podman_run()
 
 ### the machine, from outside
 
-# qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU do something to this very machine; prints its reply. One at a time can
-# have the port: hypervisor.py, while it runs, is asked instead.
+# qmp COMMAND [ARGUMENTS-AS-JSON] - have QEMU change this machine, and print its reply. QEMU's port takes one connection:
+# hypervisor.py has it while it runs, and is asked instead.
 qmp()
 {
 	python3 "$vm_dir/hypervisor.py" qmp "$@"
@@ -502,7 +502,7 @@ dimm_add()
 		qmp device_add "{\"driver\": \"pc-dimm\", \"id\": \"$1\", \"memdev\": \"$1-mem\", \"node\": $3}"
 }
 
-# dimm_del ID - ask for it back; the guest's firmware answers later. See dimm_there.
+# dimm_del ID - ask the guest to eject the DIMM; its firmware answers later, see dimm_there
 dimm_del()
 {
 	qmp device_del "{\"id\": \"$1\"}"
@@ -513,13 +513,13 @@ dimm_there()
 	qmp query-memory-devices | jq -e --arg id "$1" 'any(.[]; .data.id == $id)' >/dev/null
 }
 
-# vmem_size ID MIB - have a virtio-mem device of so much memory; the guest's driver follows, later
+# vmem_size ID MIB - ask for that size of a virtio-mem device; the guest's driver follows later
 vmem_size()
 {
 	qmp qom-set "{\"path\": \"/machine/peripheral/$1\", \"property\": \"requested-size\", \"value\": $(($2 << 20))}"
 }
 
-# dax_kmem - make a dax device of the persistent memory, and memory blocks of that: what ndctl and daxctl do
+# dax_kmem - make a dax device of the persistent memory, and memory blocks of the device, as ndctl and daxctl do
 dax_kmem()
 {
 	local seed=/sys/bus/nd/devices/dax0.0 space=namespace0.0

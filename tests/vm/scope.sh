@@ -1,6 +1,6 @@
 #!/bin/bash
-# Whose unit a cgroup is, is asked of systemd: numastow-scope sets a property of the unit that has exactly this
-# cgroup, and only where the property is set already. A name that a container gave its own cgroup proves nothing.
+# numastow-scope asks systemd for the unit of a cgroup. It sets a property of the unit that has exactly this cgroup, and
+# only where the property is set already. The name of a cgroup proves nothing, because a container may have chosen it.
 #
 # usage: tests/vm/run v2-systemd tests/vm/scope.sh
 . "$(dirname "$0")/lib.sh"
@@ -46,7 +46,7 @@ eq "an equal set is not written" "$(scope /machine.slice/victim.scope AllowedCPU
 eq "a set that the unit does not have stays away" \
 	"$(scope /machine.slice/plain.scope AllowedCPUs 0-1)+$(cpus plain.scope)" 3+
 eq "each property for itself" "$(scope /machine.slice/victim.scope AllowedMemoryNodes 0)" 3
-eq "another life of that name is another one" "$(scope /machine.slice/victim.scope AllowedCPUs 2 1)+$(cpus victim.scope)" 3+0-1
+eq "a later cgroup with that name is another one" "$(scope /machine.slice/victim.scope AllowedCPUs 2 1)+$(cpus victim.scope)" 3+0-1
 
 mkdir -p $cgroups/machine.slice/plain.scope/victim.scope $cgroups/machine.slice/victim.scope/inner
 eq "another container's unit is not found by a name" \
@@ -89,7 +89,7 @@ eq "all of its grant is in effect" "$("$programs/numastow" ledger --json |
 eq "the unit has the nodes" "$(systemctl show --property AllowedMemoryNodes --value memlike.scope)" 1
 kill "$other"
 eventually 20 test ! -e "/proc/$other"
-check "its end gives back" "$programs/numastow" gc --quiet
+check "its end releases everything" "$programs/numastow" gc --quiet
 
 ### what of root's capabilities the hook keeps is enough
 
@@ -124,10 +124,10 @@ check "a hook that waits keeps CAP_DAC_OVERRIDE and CAP_SYS_NICE in effect" keep
 check "and CAP_SYS_ADMIN for numastow-scope alone" grep -qE '^CapPrm:.0*a00002$' "/proc/$hook_pid/status"
 kill "$hook_pid"
 wait "$hook_pid" 2>/dev/null
-check "the end gives back" "$programs/numastow-hook" release <<<"${state/$pid/0}"
+check "the end releases everything" "$programs/numastow-hook" release <<<"${state/$pid/0}"
 check "a container that lives keeps what it has" has 1
 
-# /proc that shows nobody the others, not even root's group; a bundle and a cgroup of somebody else's.
+# /proc that shows users only their own processes, even root's group; a bundle and a cgroup of another user.
 mount -o remount,hidepid=2,gid=12345 /proc
 chown -R 1000:1000 "$vm_work/bundle" "$dir/container"
 chmod 700 "$vm_work/bundle"
@@ -145,7 +145,7 @@ begin again AllowedCPUs=0-7 Delegate=yes
 chown -R 1000:1000 $cgroups/machine.slice/again.scope
 pid=$(<$cgroups/machine.slice/again.scope/cgroup.procs)
 state=${state/\"pid\":+([0-9])/\"pid\":$pid}
-check "a container whose bundle and cgroup are somebody else's is placed" \
+check "a container whose bundle and cgroup are another user's is placed" \
 	"$programs/numastow-hook" apply <<<"${state//crunlike/again}"
 eq "systemd has its set" "$(cpus again.scope | tr ' ' ,)" \
 	"$("$programs/numastow" ledger --json | jq -r '.containers[0].cpus')"
@@ -162,10 +162,10 @@ for words in ledger why "gc --quiet" drains; do
 done
 check "the container is still there" has 1
 refuse "nothing is placed" 'config.yaml:1: mode' "$programs/numastow-hook" apply <<<"${state//crunlike/third}"
-check "everything is given back" "$programs/numastow" restore --all
+check "everything is undone" "$programs/numastow" restore --all
 check "the ledger is empty again" has 0
 
-### who may not read the ledger is told so, and cannot lock it
+### a user who may not read the ledger is told so, and cannot lock it
 
 stranger=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 # The checkout may be in a folder that is root's alone.
@@ -175,7 +175,7 @@ cp "$programs/numastow" "$programs/numastow-fleet" "$programs/numastow-view" "$b
 chmod 755 "$vm_work" "$bin"
 refuse "the ledger is root's" "only root" "${stranger[@]}" "$bin/numastow" ledger
 for file in /run/numastow/*.db /run/numastow/*.lock; do
-	refuse "nobody else locks $(basename "$file")" 'denied' "${stranger[@]}" flock --nonblock --shared "$file" true
+	refuse "another user cannot lock $(basename "$file")" 'denied' "${stranger[@]}" flock --nonblock --shared "$file" true
 done
 
 vm_summary

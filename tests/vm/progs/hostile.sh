@@ -1,8 +1,8 @@
 #!/bin/sh
-# A container's own program that makes what use it can of its cgroups: it moves all of its processes from one cgroup
-# below its own to another, names one of them as another container's unit is called, and writes every set that it may.
+# A container's own program that misuses its cgroups: it moves all of its processes from one cgroup below its own to
+# another, gives one of these the name of another container's unit, and writes every set that it may.
 #
-# usage: hostile NAME [PID]      NAME of another container's unit; with PID 1 that one is left where it is
+# usage: hostile NAME [PID]      NAME of another container's unit; process PID is not moved
 victim=$1 spared=${2:-0}
 top=/sys/fs/cgroup
 [ ! -d $top/cpuset ] || top=$top/cpuset

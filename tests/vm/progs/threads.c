@@ -1,7 +1,7 @@
 /*
- * Have threads that create threads, all the time, for the tests in virtual machines: until SIGTERM.
+ * Create threads all the time, until SIGTERM, for the tests in virtual machines.
  *
- *   threads N     N threads, each with one other after the other
+ *   threads N     N threads, each of which creates one short-lived thread after the other
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -4,8 +4,8 @@
  *   touch [--huge 2M|1G] [--file PATH] [--node N] [--holes] [--hold] MIB
  *
  * --huge   pages of that size, from the pool (MAP_HUGETLB)
- * --file   map this file instead of anonymous memory, and leave it behind; on hugetlbfs its pages
- * stay taken
+ * --file   map this file instead of anonymous memory, and do not delete it: on hugetlbfs it keeps
+ *          its pages
  * --node   bind the memory to this node
  * --holes  then free every other page, so that no large block is free there
  * --hold   then sleep until SIGTERM
