@@ -11,6 +11,7 @@
 #include <libcgroup.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "cgroup/hierarchy.h"
 #include "cli/run/run.h"
 #include "grant/program_group.h"
@@ -40,19 +41,15 @@ static int group_error(int code, const char *what, struct stow_err *err)
 static bool has_controller(struct run *run, enum stow_controller c)
 {
 	struct stow_hierarchy at;
-	char list[1024], *save = NULL;
+	char list[1024];
 
 	if (stow_cgroup_hierarchy(run->root, c, &at, NULL) < 0)
 		return false;
 	if (at.version == 1)
 		return true;
-	if (stow_root_read_buf(run->root, list, sizeof(list), NULL, "%s/cgroup.controllers",
-			       at.point) < 0)
-		return false;
-	for (char *word = strtok_r(list, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
-		if (strcmp(word, controllers[c]) == 0)
-			return true;
-	return false;
+	return stow_root_read_buf(run->root, list, sizeof(list), NULL, "%s/cgroup.controllers",
+				  at.point) >= 0 &&
+	       stow_text_has_word(list, controllers[c]);
 }
 
 /* v1: a new cpuset is empty, and nothing can run in it. */

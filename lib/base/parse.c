@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 int stow_parse_u64(const char *text, uint64_t max, uint64_t *ret, struct stow_err *err)
 {
@@ -243,6 +244,20 @@ int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err
 	}
 	return stow_err_set(err, EINVAL, "\"%.64s\" is not a time such as 500ms, 1s, 5m or 2h",
 			    text);
+}
+
+bool stow_parse_kib(const char *text, const char *key, uint64_t *ret_bytes)
+{
+	char value[64];
+	uint64_t kib;
+
+	if (!stow_text_field(text, key, value, sizeof(value)))
+		return false;
+	value[strcspn(value, " ")] = '\0';
+	if (stow_parse_u64(value, UINT64_MAX >> 10, &kib, NULL) < 0)
+		return false;
+	*ret_bytes = kib << 10;
+	return true;
 }
 
 static const char *format_unit(uint64_t bytes, const char *const units[5], char *buf, size_t size)

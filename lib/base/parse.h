@@ -45,6 +45,10 @@ int stow_parse_pagesize(const char *text, uint64_t *ret_bytes, struct stow_err *
 /* Parse a time, "500ms", "1s", "5m", "2h", in ns. -EINVAL: not a time; -ERANGE: over 64 bits. */
 int stow_parse_duration(const char *text, uint64_t *ret_ns, struct stow_err *err);
 
+/* Find the line "KEY: 64 kB" of a file like /proc/PID/status. False: there is no such line, or no
+ * number in it. */
+bool stow_parse_kib(const char *text, const char *key, uint64_t *ret_bytes);
+
 /* Format as "2Mi", "1.5Gi": exact where possible, otherwise with one decimal; bytes below 1 Ki as
  * they are. Return `buf`. */
 const char *stow_format_size(uint64_t bytes, char *buf, size_t size);

@@ -9,13 +9,13 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 
-#define IN_PLACE 65536
+#define FIRST_SIZE 65536 /* of the first buffer: most files fit */
 
 int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
 		  struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t size = STOW_MIN(max, (size_t)IN_PLACE) + 2, len = 0;
+	size_t size = STOW_MIN(max, (size_t)FIRST_SIZE) + 2, len = 0;
 
 	for (;;) {
 		char *grown = realloc(text, size);

@@ -92,3 +92,16 @@ bool stow_text_field(const char *text, const char *key, char *buf, size_t size)
 	}
 	return false;
 }
+
+bool stow_text_has_word(const char *list, const char *word)
+{
+	static const char separators[] = " ,\n";
+	size_t len = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, separators)) {
+		p += strspn(p, separators);
+		if (strcspn(p, separators) == len && strncmp(p, word, len) == 0 && len)
+			return true;
+	}
+	return false;
+}

@@ -32,3 +32,6 @@ const char *stow_text_quote(const char *text, char *buf, size_t size);
 /* Find the first line "KEY:VALUE" of a file like /proc/PID/status, with blanks around the colon or
  * without, and copy its value, truncated to the buffer. False: there is no such line. */
 bool stow_text_field(const char *text, const char *key, char *buf, size_t size);
+
+/* Return whether a word is in a list whose words are separated by blanks, newlines or commas. */
+bool stow_text_has_word(const char *list, const char *word);

@@ -12,6 +12,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "cgroup/hierarchy_internal.h"
 
 static const char *const controller_names[STOW_CGROUP_CONTROLLERS] = {
@@ -39,23 +40,9 @@ static void hierarchies_free(struct stow_cached *cached)
 	free(h);
 }
 
-/* Return whether `word` is in the comma-separated `list`. */
-static bool in_list(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *p = list; p; p = strchr(p, ',')) {
-		if (*p == ',')
-			p++;
-		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
-			return true;
-	}
-	return false;
-}
-
 bool stow_controller_is_in(int c, const char *list)
 {
-	return in_list(list, controller_names[c]);
+	return stow_text_has_word(list, controller_names[c]);
 }
 
 /* --- mountinfo ------------------------------------------------------------ */
@@ -138,7 +125,8 @@ static int read_mount(char *line, struct hierarchies *h)
 	for (int c = 0; options && c < STOW_CGROUP_CONTROLLERS && r == 0; c++)
 		if (stow_controller_is_in(c, options))
 			r = add_mount(&h->v1[c], field[4], field[3], dev,
-				      c == STOW_CGROUP_CPUSET && in_list(options, "noprefix"));
+				      c == STOW_CGROUP_CPUSET &&
+					      stow_text_has_word(options, "noprefix"));
 	return r;
 }
 
@@ -182,8 +170,6 @@ static int assume_unified(struct stow_root *root, struct hierarchies *h)
 	    fstat(top->fd, &st) < 0 || st.st_ino != 1 ||
 	    stow_root_read_buf(top, list, sizeof(list), NULL, "cgroup.controllers") < 0)
 		return 0;
-	for (char *p = list; (p = strchr(p, ' '));)
-		*p = ',';
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
 		if (!stow_controller_is_in(c, list))
 			return 0;

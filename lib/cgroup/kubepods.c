@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "cgroup/hierarchy.h"
 
 #define UID_MAX 64
@@ -59,7 +60,7 @@ bool stow_kubepods_has(const char *path)
 	return below_top(path, &top) != NULL;
 }
 
-/* Whether `text` begins with `prefix` and has more than that before the next slash. */
+/* Return whether the first component of a path begins with `prefix`, and is longer. */
 static bool begins(const char *text, const char *prefix)
 {
 	size_t len = strlen(prefix);
@@ -67,6 +68,7 @@ static bool begins(const char *text, const char *prefix)
 	return strncmp(text, prefix, len) == 0 && text[len] && text[len] != '/';
 }
 
+/* Return whether `name` is the first component of a path, and more follows. */
 static bool is_first(const char *path, const char *name)
 {
 	size_t len = strlen(name);
@@ -132,17 +134,6 @@ enum stow_pod_class stow_kubepods_class_of_pod(struct stow_root *root, const cha
 	return STOW_POD_NONE;
 }
 
-/* Whether the controller is in a list such as "cpuset cpu io". */
-static bool has_word(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *p = list; (p = strstr(p, word)); p += len)
-		if ((p == list || p[-1] == ' ') && (!p[len] || p[len] == ' ' || p[len] == '\n'))
-			return true;
-	return false;
-}
-
 int stow_kubepods_check(struct stow_root *root, struct stow_err *err)
 {
 	const char *found[STOW_KUBEPODS_MAX];
@@ -167,7 +158,7 @@ int stow_kubepods_check(struct stow_root *root, struct stow_err *err)
 					    found[i]);
 		if (stow_root_read_buf(root, list, sizeof(list), err, "%s%s/cgroup.subtree_control",
 				       hierarchy.point, found[i]) < 0 ||
-		    !has_word(list, "cpuset"))
+		    !stow_text_has_word(list, "cpuset"))
 			return stow_err_set(err, ENOTSUP,
 					    "cgroup %s gives its pods no cpuset controller: "
 					    "cgroup.subtree_control lacks it",

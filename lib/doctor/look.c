@@ -266,25 +266,21 @@ void doctor_look_done(struct doctor *d)
 
 /* --- processes --------------------------------------------------------------- */
 
-static uint64_t kib_of(const char *text, const char *key)
+static uint64_t bytes_of(const char *text, const char *key)
 {
-	char value[64];
-	uint64_t kib;
+	uint64_t bytes;
 
-	if (!stow_text_field(text, key, value, sizeof(value)))
-		return DOCTOR_UNKNOWN;
-	value[strcspn(value, " ")] = '\0';
-	return stow_parse_u64(value, INT64_MAX >> 10, &kib, NULL) == 0 ? kib << 10 : DOCTOR_UNKNOWN;
+	return stow_parse_kib(text, key, &bytes) ? bytes : DOCTOR_UNKNOWN;
 }
 
 /* Parse a process's status; false: it is a thread of the kernel's, or makes no sense. */
 static bool parse_status(char *text, struct doctor_process *process)
 {
-	uint64_t threads = 1, swap = kib_of(text, "VmSwap");
+	uint64_t threads = 1, swap = bytes_of(text, "VmSwap");
 	struct stow_allowed allowed;
 	char value[64];
 
-	if (kib_of(text, "VmSize") == DOCTOR_UNKNOWN ||
+	if (bytes_of(text, "VmSize") == DOCTOR_UNKNOWN ||
 	    !stow_text_field(text, "Name", process->comm, sizeof(process->comm)) ||
 	    stow_allowed_parse(text, &allowed, NULL) < 0)
 		return false;

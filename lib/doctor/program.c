@@ -52,19 +52,12 @@ void stow_program_done(struct stow_program *program)
 static uint64_t resident(struct stow_root *root, pid_t pid)
 {
 	_cleanup_free_ char *text = NULL;
-	const char *line;
-	char number[32];
-	uint64_t kib;
+	uint64_t bytes = 0;
 
 	if (stow_root_read(root, 65536, &text, NULL, NULL, "/proc/%d/status", (int)pid) < 0)
 		return 0;
-	line = strstr(text, "\nVmRSS:");
-	if (!line)
-		return 0;
-	line += 7 + strspn(line + 7, " \t");
-	snprintf(number, sizeof(number), "%.*s",
-		 (int)STOW_MIN(strspn(line, "0123456789"), (size_t)20), line);
-	return stow_parse_u64(number, INT64_MAX >> 10, &kib, NULL) == 0 ? kib << 10 : 0;
+	(void)stow_parse_kib(text, "VmRSS", &bytes);
+	return bytes;
 }
 
 /* Sum the pages of numa_maps by node. Without the right to read it, they are unknown. */

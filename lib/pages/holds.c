@@ -13,25 +13,6 @@
 #define FILES_MAX 4096 /* open files to look at */
 #define PIPES_MAX 64
 
-/* Read a value of /proc/PID/status, such as "VmPin: 64 kB", in bytes. */
-static uint64_t status_size(const char *text, const char *key)
-{
-	const char *line = strstr(text, key);
-	char number[24];
-	uint64_t kib;
-	size_t n;
-
-	if (!line)
-		return 0;
-	line += strlen(key);
-	line += strspn(line, " \t");
-	n = strspn(line, "0123456789");
-	snprintf(number, sizeof(number), "%.*s", (int)(n < sizeof(number) ? n : 0), line);
-	if (stow_parse_u64(number, UINT64_MAX >> 10, &kib, NULL) < 0)
-		return 0;
-	return kib << 10;
-}
-
 struct pipes {
 	struct {
 		char name[32]; /* "pipe:[1234]" */
@@ -107,8 +88,8 @@ void stow_holds_read(struct stow_root *root, pid_t pid, struct stow_holds *ret)
 	*ret = (struct stow_holds){ 0 };
 	if (stow_root_read_buf(root, text, sizeof(text), NULL, "/proc/%d/status", (int)pid) < 0)
 		return;
-	ret->pinned = status_size(text, "\nVmPin:");
-	ret->locked = status_size(text, "\nVmLck:");
+	(void)stow_parse_kib(text, "VmPin", &ret->pinned);
+	(void)stow_parse_kib(text, "VmLck", &ret->locked);
 	look_at_files(root, pid, ret);
 }
 

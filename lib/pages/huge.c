@@ -118,19 +118,6 @@ int stow_huge_users_line(struct stow_huge_users *users, size_t first,
 	return 1;
 }
 
-/* Read a line "KEY:  TEXT" of a process's status into `buf`. */
-static bool status_line(const char *status, const char *key, char *buf, size_t size)
-{
-	const char *p = strstr(status, key);
-
-	if (!p || (p != status && p[-1] != '\n'))
-		return false;
-	p += strlen(key);
-	p += strspn(p, " \t");
-	snprintf(buf, size, "%.*s", (int)strcspn(p, "\n"), p);
-	return true;
-}
-
 static int read_maps(struct stow_root *root, struct stow_huge_users *users,
 		     const struct stow_huge_user *process, uint64_t bytes, struct stow_err *err)
 {
@@ -161,24 +148,17 @@ static int read_process(struct stow_root *root, struct stow_huge_users *users, p
 			struct stow_err *err)
 {
 	struct stow_huge_user process = { .pid = pid };
-	char status[STATUS_MAX], text[64];
-	uint64_t kib;
-	char *end;
+	char status[STATUS_MAX];
+	uint64_t bytes;
 
 	if (stow_root_read_buf(root, status, sizeof(status), NULL, "/proc/%d/status", (int)pid) <
 		    0 ||
-	    !status_line(status, "HugetlbPages:", text, sizeof(text)))
+	    !stow_parse_kib(status, "HugetlbPages", &bytes) || !bytes)
 		return 0;
-	end = strstr(text, " kB");
-	if (!end)
-		return 0;
-	*end = '\0';
-	if (stow_parse_u64(text, UINT64_MAX >> 10, &kib, NULL) < 0 || !kib)
-		return 0;
-	if (!status_line(status, "Name:", process.name, sizeof(process.name)))
+	if (!stow_text_field(status, "Name", process.name, sizeof(process.name)))
 		snprintf(process.name, sizeof(process.name), "?");
 	stow_text_clean(process.name, sizeof(process.name) - 1);
-	return read_maps(root, users, &process, kib << 10, err);
+	return read_maps(root, users, &process, bytes, err);
 }
 
 static int by_pid(const void *a, const void *b)

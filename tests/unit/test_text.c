@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "base/text.h"
 
 static void texts_are_cleaned(void **state)
@@ -80,12 +81,42 @@ static void a_field_of_a_status_is_found(void **state)
 	assert_false(stow_text_field("", "Name", buf, sizeof(buf)));
 }
 
+static void sizes_of_a_status_are_in_bytes(void **state)
+{
+	static const char text[] = "VmPin:\t      64 kB\nVmLck: 0 kB\nVmRSS:\tmany kB\n"
+				   "VmSwap:\t18014398509481984 kB\n";
+	uint64_t bytes = 1;
+
+	assert_true(stow_parse_kib(text, "VmPin", &bytes));
+	assert_int_equal(bytes, 64 << 10);
+	assert_true(stow_parse_kib(text, "VmLck", &bytes));
+	assert_int_equal(bytes, 0);
+	assert_false(stow_parse_kib(text, "VmRSS", &bytes));
+	assert_false(stow_parse_kib(text, "VmSwap", &bytes)); /* over 64 bits */
+	assert_false(stow_parse_kib(text, "VmSize", &bytes));
+	assert_int_equal(bytes, 0);
+}
+
+static void words_of_lists_are_whole(void **state)
+{
+	assert_true(stow_text_has_word("cpuset cpu io\n", "cpu"));
+	assert_true(stow_text_has_word("cpuset cpu io\n", "io"));
+	assert_true(stow_text_has_word("rw,cpuset,noprefix", "noprefix"));
+	assert_true(stow_text_has_word(" memory", "memory"));
+	assert_false(stow_text_has_word("cpuset io", "cpu"));
+	assert_false(stow_text_has_word("cpuacct,cpu2", "cpu"));
+	assert_false(stow_text_has_word("", "cpu"));
+	assert_false(stow_text_has_word("cpu, ", ""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(texts_are_cleaned),
 		cmocka_unit_test(quotes_are_printable_ascii),
 		cmocka_unit_test(a_field_of_a_status_is_found),
+		cmocka_unit_test(sizes_of_a_status_are_in_bytes),
+		cmocka_unit_test(words_of_lists_are_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
