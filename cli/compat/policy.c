@@ -9,10 +9,9 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cli/compat/compat.h"
+#include "node/mempolicy.h"
 
-#define NODES_MAX 1024		  /* a kernel's most, CONFIG_NODES_SHIFT=10 */
-#define MASK_BITS (NODES_MAX + 1) /* the kernel takes one bit less than it is given */
-#define FLAGS	  (COMPAT_BALANCING | COMPAT_STATIC | COMPAT_RELATIVE)
+#define FLAGS (COMPAT_BALANCING | COMPAT_STATIC | COMPAT_RELATIVE)
 
 /* Flags of mbind(2) and get_mempolicy(2). */
 #define MF_STRICT 1
@@ -23,17 +22,6 @@ static const char *const names[] = {
 	"default",	  "preferred",		"bind", "interleave", "local",
 	"preferred-many", "weighted-interleave"
 };
-
-/* A mask of nodes, as system calls have it. */
-struct mask {
-	uint64_t bits[NODES_MAX / 64 + 1];
-};
-
-static void fill_mask(struct mask *mask, const struct stow_idset *nodes)
-{
-	*mask = (struct mask){ 0 };
-	memcpy(mask->bits, nodes->bits, NODES_MAX / 8);
-}
 
 /* Turn the errno of a system call about policies into a message. */
 static int explain(const struct compat_task *task, int errnum, int mode,
@@ -73,38 +61,32 @@ static int explain(const struct compat_task *task, int errnum, int mode,
 int compat_set_policy(const struct compat_task *task, int mode, const struct stow_idset *nodes,
 		      struct stow_err *err)
 {
-	struct mask mask;
+	int r = stow_set_mempolicy(mode, nodes);
 
-	fill_mask(&mask, nodes);
-	if (syscall(SYS_set_mempolicy, mode, mask.bits, MASK_BITS) == 0)
+	if (r == 0)
 		return 0;
 	/* Linux before 5.12 has no balancing of bound memory: bind without it, as numactl does. */
-	if (errno == EINVAL && (mode & COMPAT_BALANCING))
+	if (r == -EINVAL && (mode & COMPAT_BALANCING))
 		return compat_set_policy(task, mode & ~COMPAT_BALANCING, nodes, err);
-	return explain(task, errno, mode, nodes, err);
+	return explain(task, -r, mode, nodes, err);
 }
 
 int compat_bind_memory(const struct compat_task *task, void *memory, size_t length, int mode,
 		       const struct stow_idset *nodes, bool strict, struct stow_err *err)
 {
-	struct mask mask;
+	int r = stow_mbind(memory, length, mode, nodes, strict ? MF_STRICT : 0);
 
-	fill_mask(&mask, nodes);
-	if (syscall(SYS_mbind, memory, length, mode, mask.bits, MASK_BITS,
-		    strict ? MF_STRICT : 0) == 0)
-		return 0;
-	return explain(task, errno, mode, nodes, err);
+	return r < 0 ? explain(task, -r, mode, nodes, err) : 0;
 }
 
 int compat_get_policy(const void *address, int *ret_mode, struct stow_idset *ret_nodes)
 {
-	struct mask mask = { 0 };
+	struct stow_idset nodes = { 0 };
 
-	if (syscall(SYS_get_mempolicy, ret_mode, mask.bits, MASK_BITS, address,
+	if (syscall(SYS_get_mempolicy, ret_mode, nodes.bits, STOW_NODE_BITS, address,
 		    address ? F_ADDR : 0) < 0)
 		return -errno;
-	*ret_nodes = (struct stow_idset){ 0 };
-	memcpy(ret_nodes->bits, mask.bits, NODES_MAX / 8);
+	*ret_nodes = nodes;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "cli/run/run.h"
+#include "node/mempolicy.h"
 
 /* Since Linux 5.15 and 6.9: headers may be older than the kernel. */
 #define MODE_PREFERRED_MANY	 5
@@ -61,16 +62,7 @@ int run_affinity(const struct stow_idset *cpus, struct stow_err *err)
 	return 0;
 }
 
-static int set_policy(int mode, const struct stow_idset *nodes)
-{
-	/* The kernel subtracts one from the number of bits. */
-	long r = syscall(SYS_set_mempolicy, mode, nodes ? nodes->bits : NULL,
-			 nodes ? STOW_IDSET_MAX + 1 : 0);
-
-	return r < 0 ? -errno : 0;
-}
-
-/* The first of the nodes that the kernel accepts in a preference. */
+/* Reduce the nodes to the first: the kernel takes one node for MPOL_PREFERRED. */
 static void first_of(const struct stow_idset *nodes, struct stow_idset *ret)
 {
 	*ret = (struct stow_idset){ 0 };
@@ -99,7 +91,7 @@ int run_set_policy(enum run_policy policy, const struct stow_idset *nodes, struc
 		first_of(nodes, &one);
 		nodes = &one;
 	}
-	r = set_policy(modes[policy].mode, policy == RUN_LOCAL ? NULL : nodes);
+	r = stow_set_mempolicy(modes[policy].mode, policy == RUN_LOCAL ? NULL : nodes);
 	if (r == -EINVAL && modes[policy].since)
 		return stow_err_set(
 			err, EINVAL,
@@ -117,7 +109,7 @@ int run_set_policy(enum run_policy policy, const struct stow_idset *nodes, struc
 
 int run_reset_policy(struct stow_err *err)
 {
-	int r = set_policy(MPOL_DEFAULT, NULL);
+	int r = stow_set_mempolicy(MPOL_DEFAULT, NULL);
 
 	return r < 0 ? stow_err_sys(err, -r, "the default memory policy") : 0;
 }

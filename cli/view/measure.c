@@ -20,19 +20,11 @@
 #include "base/clock.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "node/mempolicy.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* --- the buffer --------------------------------------------------------------------------------- */
-
-static int bind_to(void *memory, size_t size, int node)
-{
-	enum { BITS = STOW_IDSET_MAX, WORD = 8 * sizeof(unsigned long) };
-	unsigned long mask[BITS / WORD + 1] = { 0 };
-
-	mask[node / WORD] = 1UL << (node % WORD);
-	return syscall(SYS_mbind, memory, size, MPOL_BIND, mask, BITS + 1, 0) < 0 ? -errno : 0;
-}
 
 /* Check that every page is on the node. */
 static int check_node(const struct measure_memory *m, int node, struct stow_err *err)
@@ -63,22 +55,15 @@ static int check_node(const struct measure_memory *m, int node, struct stow_err 
 /* Return how many bytes of a mapping are in transparent hugepages: a line of its smaps. */
 static uint64_t huge_bytes(const char *smaps, const void *memory)
 {
+	uint64_t bytes = 0;
 	char begin[32];
-	const char *at, *field;
+	const char *at;
 
 	snprintf(begin, sizeof(begin), "%lx-", (unsigned long)memory);
 	at = strstr(smaps, begin);
-	field = at ? strstr(at, "AnonHugePages:") : NULL;
-	if (field) {
-		char number[32] = "";
-		uint64_t kb;
-
-		field += strcspn(field, "0123456789");
-		snprintf(number, sizeof(number), "%.*s", (int)strspn(field, "0123456789"), field);
-		if (stow_parse_u64(number, UINT64_MAX >> 10, &kb, NULL) == 0)
-			return kb << 10;
-	}
-	return 0;
+	if (at)
+		(void)stow_parse_kib(at, "AnonHugePages", &bytes);
+	return bytes;
 }
 
 static int check_pages(struct stow_root *root, struct measure_memory *m, bool huge,
@@ -105,6 +90,7 @@ int measure_map(struct stow_root *root, int node, size_t size, bool huge,
 		struct measure_memory *ret, struct stow_err *err)
 {
 	_cleanup_(measure_unmap_ptr) struct measure_memory m = { 0 };
+	struct stow_idset nodes = { 0 };
 	size_t offset;
 	char *memory;
 	int r;
@@ -122,7 +108,8 @@ int measure_map(struct stow_root *root, int node, size_t size, bool huge,
 	if (mprotect(m.memory, size, PROT_READ | PROT_WRITE) < 0)
 		return stow_err_sys(err, errno, "%zu bytes of memory", size);
 	(void)madvise(m.memory, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	r = bind_to(m.memory, size, node);
+	stow_idset_add(&nodes, node);
+	r = stow_mbind(m.memory, size, MPOL_BIND, &nodes, 0);
 	if (r < 0)
 		return stow_err_sys(err, -r, "mbind to node %d", node);
 	memset(m.memory, 1, size);
@@ -320,7 +307,7 @@ static uint64_t load_and_store(char *memory, size_t size)
 }
 #endif
 
-/* Go on until a moment; return bytes per ns. */
+/* Access the memory again and again until `end`. Return the rate in bytes per ns. */
 static double run_until(struct worker *w, uint64_t end)
 {
 	uint64_t began = stow_clock_monotonic(), now, bytes = 0, sum = 0;
@@ -339,7 +326,7 @@ static double run_until(struct worker *w, uint64_t end)
 	return (double)bytes / (double)(now - began);
 }
 
-/* Wait for the beginning; return its moment, or 0: there is none. */
+/* Wait until all threads are there. Return when to begin, or 0: do not begin. */
 static uint64_t await_begin(struct crowd *crowd, int r)
 {
 	uint64_t begin;
