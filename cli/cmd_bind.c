@@ -161,10 +161,8 @@ static int add_container(struct bind *b, const char *word, struct stow_err *err)
 		r = stow_cgroup_pids(found.cgroup, &pids, &n, err);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		struct cli_process process;
-		char pid[16];
 
-		snprintf(pid, sizeof(pid), "%d", (int)pids[i]);
-		r = cli_process_read(b->context.root, pid, &process, err);
+		r = cli_process_read(b->context.root, pids[i], &process, err);
 		if (r == 0)
 			r = add_process(b, &process, err);
 		else if (r == -ESRCH)
@@ -187,7 +185,7 @@ static int find_processes(struct bind *b, char **words, struct stow_err *err)
 			r = add_container(b, *words, err);
 			continue;
 		}
-		r = cli_process_read(b->context.root, *words, &process, err);
+		r = cli_process_parse(b->context.root, *words, &process, err);
 		if (r == 0)
 			r = add_process(b, &process, err);
 	}

@@ -82,7 +82,7 @@ static int find_container(struct migrate *m, const char *id, struct stow_err *er
 
 static int find_process(struct migrate *m, const char *pid, struct stow_err *err)
 {
-	int r = cli_process_read(m->context.root, pid, &m->process, err);
+	int r = cli_process_parse(m->context.root, pid, &m->process, err);
 
 	if (r < 0)
 		return r;

@@ -18,19 +18,25 @@ bool cli_is_pid(const char *text)
 	return stow_parse_u64(text, INT_MAX, &pid, NULL) == 0;
 }
 
-int cli_process_read(struct stow_root *root, const char *text, struct cli_process *ret,
-		     struct stow_err *err)
+int cli_process_parse(struct stow_root *root, const char *text, struct cli_process *ret,
+		      struct stow_err *err)
 {
-	struct cli_process process = { 0 };
 	uint64_t pid = 0;
-	int r;
 
 	if (stow_parse_u64(text, INT_MAX, &pid, NULL) < 0 || pid == 0)
 		return stow_err_set(err, EINVAL, "\"%.64s\" is not the number of a process", text);
-	r = stow_pidref_read(root, (pid_t)pid, &process.ref, NULL);
+	return cli_process_read(root, (pid_t)pid, ret, err);
+}
+
+int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
+		     struct stow_err *err)
+{
+	struct cli_process process = { 0 };
+	int r = stow_pidref_read(root, pid, &process.ref, NULL);
+
 	if (r == -ESRCH || r == -ENOENT)
 		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
-	r = stow_allowed_read(root, (pid_t)pid, &process.allowed, err);
+	r = stow_allowed_read(root, pid, &process.allowed, err);
 	if (r < 0)
 		return r;
 	(void)stow_root_read_buf(root, process.name, sizeof(process.name), NULL, "/proc/%d/comm",

@@ -20,9 +20,12 @@ struct cli_process {
 /* Return whether a text is a process's number, rather than a container's id. */
 bool cli_is_pid(const char *text);
 
-/* Read a process. -EINVAL: not a number; -ESRCH: there is no such process. */
-int cli_process_read(struct stow_root *root, const char *text, struct cli_process *ret,
+/* Read a process. -ESRCH: there is no such process. */
+int cli_process_read(struct stow_root *root, pid_t pid, struct cli_process *ret,
 		     struct stow_err *err);
+/* Read the process with the number in a text. -EINVAL: it is not a number. */
+int cli_process_parse(struct stow_root *root, const char *text, struct cli_process *ret,
+		      struct stow_err *err);
 
 /* Find the container of the ledger that a process is in, by the path of its cgroup. Return 1 with
  * the container's id, 0 when it is in none. */
