@@ -33,14 +33,14 @@ def host_of(site):
 
 
 def metrics_at(site, scheduler):
-    """As one sees them there."""
+    """Return a scheduler's metrics, read in its own namespace."""
     return subprocess.run(["ip", "netns", "exec", name_of(site), "curl", "--silent", "--noproxy", "*", "--max-time",
                            "5", f"http://{scheduler.host}:{scheduler.metrics}/metrics"], capture_output=True, text=True,
                           check=False).stdout
 
 
 class Cut:
-    """A namespace that reaches some addresses no more, nor they it, until the end of the block."""
+    """Cut a namespace off from some addresses, in both directions, until the end of the block."""
 
     def __init__(self, site, hosts):
         self.site, self.hosts = site, hosts

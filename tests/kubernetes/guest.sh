@@ -1,5 +1,6 @@
 #!/bin/bash
-# What tests/vm/run starts in the guest: its network, the files of the node's programs, and then what the test says.
+# tests/vm/run starts this in the guest: it sets up the network and the folders of the node's programs, and then runs the
+# test's commands (guest.py).
 #
 # usage: tests/vm/run --env PARTS=DIR --env CLUSTER=DIR --env PROGRAMS=DIR SHAPE tests/kubernetes/guest.sh PORT
 set -uo pipefail
@@ -13,6 +14,6 @@ for dir in /var/lib/containerd /var/lib/kubelet /var/lib/numastow; do
 	mkdir -p $dir && mount -t tmpfs -o mode=711 node $dir || exit 1
 done
 mkdir -p /etc/numastow /run/cdi /run/node
-# kubelet wants one, and pods have the machine's.
+# kubelet needs a resolv.conf, which pods get, too.
 [[ -s /etc/resolv.conf ]] || echo nameserver 10.0.2.3 >/etc/resolv.conf
 exec python3 "$here/guest.py" 10.0.2.2 "$1"

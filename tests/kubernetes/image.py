@@ -16,7 +16,7 @@ def libraries(program):
 
 
 def put(tar, name, path):
-    """A file at the place `name`, under its own contents even where `path` is a link."""
+    """Add a file as `name`, with its contents even if `path` is a symbolic link."""
     real = os.path.realpath(path)
     entry = tar.gettarinfo(real, name.lstrip("/"))
     entry.uid = entry.gid = 0
@@ -32,7 +32,7 @@ def data_of(tar, name, data):
 
 
 def write_image(path, names, programs, links=()):
-    """The image has all these names. `programs`: {path in the image: path here}; links: (path, target)."""
+    """Write an image with these names. `programs`: {path in the image: path here}; `links`: (path, target)."""
     layer = f"{path}.layer"
     files = dict(programs)
     for program in programs.values():

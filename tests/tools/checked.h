@@ -36,7 +36,7 @@ struct container {
 	struct past *past;
 };
 
-/* The result of earlier samples of a container. After CPU hotplug a container may have other
+/* What earlier samples of a container have shown. After CPU hotplug a container may have other
  * CPUs until the kernel's worker, or the next run of the applier, has corrected them. */
 struct past {
 	uint64_t inode;

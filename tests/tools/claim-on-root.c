@@ -10,7 +10,7 @@
  * On another root than / the kernel is simulated (fakekernel.h).
  *
  * MODE is shared or exclusive; MEMORY is in MiB; PAGES are hugepages of 2 MiB. A failure is one
- *line on standard error.
+ * line on standard error.
  */
 #include <errno.h>
 #include <stdio.h>

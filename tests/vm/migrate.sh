@@ -22,7 +22,7 @@ hold()
 	eventually 10 grep -q touched "$out"
 }
 
-# in_group NAME CPUS MEMS COMMAND... - become it in a cgroup of that name, which is made: for hold
+# in_group NAME CPUS MEMS COMMAND... - execute the command in a cgroup of that name, which is made if needed; for hold
 in_group()
 {
 	local group=$cgroups/$1
@@ -230,7 +230,7 @@ memory()
 	let_go
 }
 
-# By the name of a container that has no grant.
+# A container without a grant is found by its id.
 unmanaged()
 {
 	local id

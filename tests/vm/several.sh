@@ -1,6 +1,6 @@
 #!/bin/bash
-# Several scripts in one guest, one after the other, each as if it were the first: a boot costs more than many of
-# them do.
+# Run several scripts in one guest, one after the other, each as if it were the first: a boot takes longer than many
+# scripts.
 #
 # usage: tests/vm/run SHAPE tests/vm/several.sh SCRIPT:RUNTIME[:brief]...
 #
@@ -30,7 +30,7 @@ oom_kills()
 	dmesg | grep -c 'Killed process'
 }
 
-# still_running SECONDS NAME - after so long, tell what the machine is at: its owner is about to end it
+# still_running SECONDS NAME - after that time, print what the machine does: its time limit is near
 still_running()
 {
 	local pid

@@ -1,12 +1,12 @@
 /*
- * Say in which memory blocks the pages of a process are: what its numa_maps says of nodes, of
- * blocks.
+ * Print in which memory blocks a process has its pages, as numa_maps shows on which nodes it has
+ * them.
  *
  *   inblocks PID
  *
  * One line for each block and kind of mapping: "BLOCK KIND KB", where KIND is anon, file or huge (a
- * mapping of hugetlb pages), and shared memory and tmpfs files are files. Root's only: the page
- * frames are read from /proc/PID/pagemap.
+ * mapping of hugetlb pages), and shared memory and tmpfs files are files. Needs root, for the page
+ * frames in /proc/PID/pagemap.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
  * Print, in one line, where this process may run and where its memory comes from, as the kernel
- * tells it.
+ * shows it.
  *
  *   placed [PAGES]
  *

@@ -64,7 +64,8 @@ static void enter(const char *procs)
 
 int main(int argc, char **argv)
 {
-	/* Under emulation, a dozen of these that look each ms would take a processor. */
+	/* Looking each ms all the time, a dozen of these programs would take a processor under
+	 * emulation. */
 	const struct timespec soon = { .tv_nsec = 1000000 }, later = { .tv_nsec = 20000000 };
 	unsigned int looks = 0;
 	uint64_t first_begin = 0, first_end = 0, last_begin = 0, last_end = 0, mask = 0;
