@@ -17,7 +17,6 @@
 static void expire(struct scheduler *s, struct stow_now now)
 {
 	struct stow_fleet *fleet = s->fleet;
-
 	struct stow_reservation *over[EXPIRE_MOST];
 	size_t n = 0;
 

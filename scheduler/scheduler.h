@@ -22,7 +22,7 @@ int scheduler_kubernetes_start(struct scheduler *s, stow_metrics_healthy_fn heal
 void scheduler_kubernetes_stop(struct scheduler *s);
 /* Check what the settings name, for --check-config. */
 int scheduler_kubernetes_check(const struct scheduler_config *config, struct stow_err *err);
-/* Return whether that is well; `why` tells why not. */
+/* Return whether what serves Kubernetes works; if not, `why` has the reason. */
 bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size);
 void scheduler_kubernetes_render(FILE *out, struct scheduler *s);
 

@@ -18,6 +18,7 @@ static void hang_up(const struct stow_machine *machine)
 	stow_rpc_close(machine->stream, &err);
 }
 
+/* Send a directive, and keep it until the agent answers. NULL: it was not sent. */
 static struct stow_directive *direct(struct scheduler *s, struct stow_machine *machine,
 				     PbDirective *directive)
 {

@@ -10,11 +10,12 @@
 #include "place/request.h"
 
 struct extender_requests {
-	/* Those of init containers first, each of which has the machine alone; then those that
-	 * have it together. */
+	/* Those of init containers first, which run one at a time; then those of the containers
+	 * that run together. */
 	struct stow_request *list;
 	size_t n_init, n;
-	/* Where reservations of the pod are; "" for none. What they hold is not in the list. */
+	/* The machine with the pod's reservations; "": there are none. The list leaves out what
+	 * they hold. */
 	char machine[STOW_NAME_MAX + 1];
 };
 

@@ -49,8 +49,8 @@ static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool l
 
 /* Add an unknown reservation, made by a scheduler with another store. The report's numbers
  * already include it. */
-static int learn(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
-		 struct stow_reservation **ret, struct stow_err *err)
+static int add_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
+		       struct stow_reservation **ret, struct stow_err *err)
 {
 	const struct stow_container *c = container_with(m, id);
 	_cleanup_free_ char *annotation = NULL;
@@ -129,7 +129,7 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 		ret->n_left++;
 		return 0;
 	}
-	ret_code = learn(fleet, m, id, &r, err);
+	ret_code = add_unknown(fleet, m, id, &r, err);
 	if (ret_code < 0)
 		return ret_code;
 	observe(fleet, r, true);

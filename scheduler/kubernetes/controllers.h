@@ -24,7 +24,8 @@ int scheduler_controllers_new(const struct scheduler_controllers_options *option
 /* Stop, and release the lease. */
 void scheduler_controllers_free(struct scheduler_controllers *controllers);
 
-/* Return whether the thread goes on. An API server that is away is no failure of this program. */
+/* Return whether the thread makes progress. An API server that does not answer is no failure of
+ * this program. */
 bool scheduler_controllers_well(struct scheduler_controllers *controllers, char *why, size_t size);
 /* Write the metrics; zeros for NULL. */
 void scheduler_controllers_render(struct scheduler_controllers *controllers, FILE *out);

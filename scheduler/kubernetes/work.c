@@ -18,8 +18,8 @@
 #include "scheduler/kubernetes/make.h"
 #include "scheduler/kubernetes/names.h"
 
-#define SAID_LASTS  (600 * STOW_SECOND)
-#define MESSAGE_MAX 1000 /* bytes; Kubernetes allows 1,024 */
+#define REPEAT_AFTER (600 * STOW_SECOND)
+#define MESSAGE_MAX  1000 /* bytes; Kubernetes allows 1,024 */
 
 /* --- names ---------------------------------------------------------------- */
 
@@ -76,7 +76,7 @@ int scheduler_work_leads(struct scheduler_work *work, struct stow_err *err)
 
 /* --- events --------------------------------------------------------------- */
 
-/* Return a hash of the event, or 0 when it was said a short time ago. */
+/* Return a hash of the event, or 0 when it was made a short time ago. */
 static uint64_t hash_new(struct scheduler_work *work, const struct scheduler_name *pod,
 			 const char *reason, const char *message)
 {
@@ -93,13 +93,13 @@ static uint64_t hash_new(struct scheduler_work *work, const struct scheduler_nam
 	text[16] = '\0';
 	if (!stow_scan_hex(&p, &of))
 		of = 1;
-	for (size_t i = 0; i < SCHEDULER_SAID; i++)
-		if (work->said[i].of == of && work->said[i].at &&
-		    stow_clock_elapsed(work->said[i].at, now) < SAID_LASTS)
+	for (size_t i = 0; i < SCHEDULER_EVENTS_KEPT; i++)
+		if (work->recent[i].of == of && work->recent[i].at &&
+		    stow_clock_elapsed(work->recent[i].at, now) < REPEAT_AFTER)
 			return 0;
-	work->said[work->next_said].of = of;
-	work->said[work->next_said].at = now;
-	work->next_said = (work->next_said + 1) % SCHEDULER_SAID;
+	work->recent[work->next_recent].of = of;
+	work->recent[work->next_recent].at = now;
+	work->next_recent = (work->next_recent + 1) % SCHEDULER_EVENTS_KEPT;
 	return of ? of : 1;
 }
 

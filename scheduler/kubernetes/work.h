@@ -13,9 +13,9 @@
 #include "kube/kube.h"
 #include "scheduler/kubernetes/lease.h"
 
-#define SCHEDULER_NAME_MAX 253 /* a DNS subdomain */
-#define SCHEDULER_UID_MAX  64
-#define SCHEDULER_SAID	   1024 /* events that are remembered */
+#define SCHEDULER_NAME_MAX    253 /* a DNS subdomain */
+#define SCHEDULER_UID_MAX     64
+#define SCHEDULER_EVENTS_KEPT 1024 /* events that are remembered, not to repeat them */
 
 struct scheduler_work {
 	struct stow_kube *kube;
@@ -23,8 +23,8 @@ struct scheduler_work {
 	struct {
 		uint64_t of; /* a hash of pod, reason and message */
 		uint64_t at; /* boot time */
-	} said[SCHEDULER_SAID];
-	size_t next_said;
+	} recent[SCHEDULER_EVENTS_KEPT];
+	size_t next_recent;
 	atomic_ulong templates_made, templates_deleted, evictions, evictions_blocked, pods_deleted,
 		events, failures;
 };

@@ -12,7 +12,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static bool named(char *const *names, size_t n, const char *name)
+/* Return whether the name is in the list; an empty list has all names. */
+static bool is_named(char *const *names, size_t n, const char *name)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(names[i], name) == 0)
@@ -32,8 +33,7 @@ int scheduler_machines_find(struct scheduler *s, char *const *names, size_t n_na
 	if (n_names) {
 		for (size_t i = 0; ret->list && i < n_names && ret->n < fleet->n_machines; i++) {
 			struct stow_machine *m = stow_fleet_find(fleet, names[i]);
-
-			bool again = i && named(names, i, names[i]);
+			bool again = i && is_named(names, i, names[i]);
 
 			if (m && !again && strcmp(m->name, first) >= 0)
 				ret->list[ret->n++] = m;

@@ -13,18 +13,18 @@
 #include "base/text.h"
 #include "scheduler/store/etcd_txn.h"
 
-#define WITHIN	   STOW_SECOND
-#define LOOK_EVERY STOW_SECOND
-#define TELL_EVERY (5 * STOW_SECOND)
-#define TTL_S	   15
-#define STANDBY	   "standby/"
+#define WITHIN	      STOW_SECOND
+#define LOOK_EVERY    STOW_SECOND
+#define PUBLISH_EVERY (5 * STOW_SECOND)
+#define TTL_S	      15
+#define STANDBY	      "standby/"
 
 struct etcd_standby {
 	struct etcd *etcd;
 	const char *prefix, *name;
-	uint64_t looked, told;
-	int64_t missing;	/* the oldest revision that the mirror lacks; 0: none */
-	uint64_t missing_since; /* when that was noticed */
+	uint64_t looked, published; /* when the lag was last measured, and published */
+	int64_t missing;	    /* the oldest revision that the mirror lacks; 0: none */
+	uint64_t missing_since;	    /* when that was noticed */
 	_Atomic uint64_t lag;
 };
 
@@ -90,6 +90,7 @@ static void measure(struct etcd_standby *standby, struct etcd_mirror *mirror, ui
 
 /* --- standbys ------------------------------------------------------------- */
 
+/* Put this standby's name and lag into etcd, with a lease. */
 static int publish(struct etcd_standby *standby)
 {
 	EtcdLeaseGrantRequest grant = ETCD_LEASE_GRANT_REQUEST__INIT;
@@ -125,8 +126,9 @@ void etcd_standby_look(struct etcd_standby *standby, struct etcd_mirror *mirror)
 		return;
 	standby->looked = now;
 	measure(standby, mirror, now);
-	if ((!standby->told || now >= standby->told + TELL_EVERY) && publish(standby) == 0)
-		standby->told = now;
+	if ((!standby->published || now >= standby->published + PUBLISH_EVERY) &&
+	    publish(standby) == 0)
+		standby->published = now;
 }
 
 static void take(struct stow_store_standbys *ret, const EtcdKeyValue *kv, size_t skip,
