@@ -15,6 +15,7 @@
 struct agent_loop;
 struct agent_loop_handle;
 
+/* Create a loop. Free it with agent_loop_free(). */
 int agent_loop_new(struct agent_loop **ret, struct stow_err *err);
 /* Free the loop. Pending tasks are freed without running: call agent_loop_run_tasks() before. */
 void agent_loop_free(struct agent_loop *loop);

@@ -7,7 +7,7 @@
  *
  * A report is made every second, so data that rarely changes is cached: the topology until a CPU or
  * memory block appears or disappears, the ledger's records until the next commit, containers' usage
- * for seconds. On an idle machine a look reads /proc/zoneinfo and the pools' files only.
+ * for seconds. On an idle machine a report reads /proc/zoneinfo and the pools' files only.
  */
 
 #include <stdbool.h>
@@ -19,6 +19,7 @@
 
 struct agent_source;
 
+/* What to read again for a report. */
 enum agent_look {
 	AGENT_LOOK_TOPOLOGY = 1 << 0, /* CPUs, nodes, memory blocks */
 	AGENT_LOOK_LEDGER = 1 << 1,
@@ -27,7 +28,7 @@ enum agent_look {
 	AGENT_LOOK_ALL = (1 << 4) - 1,
 };
 
-/* `context` must outlive the source. Its ledger may be NULL, and be set later. */
+/* Create a source. `context` must outlive it; its ledger may be NULL, and be set later. */
 int agent_source_new(const struct stow_grant_context *context, struct agent_source **ret,
 		     struct stow_err *err);
 void agent_source_free(struct agent_source *source);

@@ -12,7 +12,7 @@
 #include "cgroup/kubepods.h"
 
 #define TIERS	    "/sys/devices/virtual/memory_tiering"
-#define DEVICES_MAX 64 /* looked at below one PCIe root */
+#define DEVICES_MAX 64 /* devices below a PCIe root that are read to find its NUMA node */
 
 /* Read the package of a NUMA node's first CPU. */
 static int read_socket(struct stow_root *root, uint32_t node)
@@ -37,7 +37,8 @@ static int read_socket(struct stow_root *root, uint32_t node)
 	return (int)package;
 }
 
-/* Documentation/ABI/testing/sysfs-kernel-mm-memory-tiers: memory_tierN/nodelist, since Linux 6.1. */
+/* Read the tiers of memory_tierN/nodelist (Documentation/ABI/testing/sysfs-kernel-mm-memory-tiers),
+ * since Linux 6.1. */
 static void read_tiers(struct stow_root *root, struct agent_facts *facts)
 {
 	struct stow_idset tiers;
@@ -58,7 +59,7 @@ static void read_tiers(struct stow_root *root, struct agent_facts *facts)
 }
 
 /* Return the NUMA node of a PCIe root: that of the first device below it that has one. -1: none. */
-static int node_of_root(struct stow_root *root, const char *name)
+static int node_of_pcie_root(struct stow_root *root, const char *name)
 {
 	_cleanup_closedir_ DIR *devices = stow_root_opendir(root, NULL, "/sys/devices/%.16s", name);
 	char text[16];
@@ -88,7 +89,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
-static void read_roots(struct stow_root *root, struct agent_facts *facts)
+static void read_pcie_roots(struct stow_root *root, struct agent_facts *facts)
 {
 	_cleanup_closedir_ DIR *all = stow_root_opendir(root, NULL, "/sys/devices");
 	const struct dirent *entry;
@@ -99,7 +100,7 @@ static void read_roots(struct stow_root *root, struct agent_facts *facts)
 		if (strncmp(entry->d_name, "pci", 3) != 0 || !strchr(entry->d_name, ':') ||
 		    strlen(entry->d_name) >= sizeof(facts->list->roots[0]))
 			continue;
-		node = node_of_root(root, entry->d_name);
+		node = node_of_pcie_root(root, entry->d_name);
 		for (size_t i = 0; node >= 0 && i < facts->n; i++) {
 			struct agent_slice_facts *f = &facts->list[i];
 
@@ -134,7 +135,7 @@ int agent_facts_read(struct stow_root *root, const struct stow_config *config,
 		};
 	}
 	read_tiers(root, &facts);
-	read_roots(root, &facts);
+	read_pcie_roots(root, &facts);
 	*ret = facts;
 	return 0;
 }

@@ -27,6 +27,7 @@ struct agent_state {
 
 /* Read the file; a missing or damaged one is empty. */
 void agent_state_read(struct stow_root *root, struct agent_state *ret);
+/* Write the file. */
 int agent_state_write(struct stow_root *root, const struct agent_state *state,
 		      struct stow_err *err);
 

@@ -12,7 +12,7 @@
 #include "cli/compat/route.h"
 #include "node/device.h"
 
-/* Read the node of a device that is there. */
+/* Read the node of a device that exists. */
 static int node_of(struct stow_root *root, const char *device, const char *asked, int *ret_node,
 		   struct stow_err *err)
 {
@@ -28,7 +28,7 @@ static int node_of(struct stow_root *root, const char *device, const char *asked
 	return 1;
 }
 
-/* A device of a class, by the kernel's name. */
+/* Find the node of a device of a class, by the kernel's name. */
 static int find_in_class(struct stow_root *root, const char *class, const char *name,
 			 const char *asked, int *ret_node, struct stow_err *err)
 {
@@ -43,7 +43,7 @@ static int find_in_class(struct stow_root *root, const char *class, const char *
 	return node_of(root, name, asked, ret_node, err);
 }
 
-/* A PCI device: [segment:]bus:device[.function], hexadecimal. */
+/* Find the node of a PCI device: [segment:]bus:device[.function], hexadecimal. */
 static int find_pci(struct stow_root *root, const char *text, const char *asked, int *ret_node,
 		    struct stow_err *err)
 {
@@ -94,7 +94,7 @@ static int find_by_path(struct stow_root *root, const char *link, const char *as
 				    asked);
 }
 
-/* The disk that a file is on, or the device that it is. */
+/* Find the node of the disk that a file is on, or, for a device's file, of the device. */
 static int find_file(struct stow_root *root, const char *path, const char *asked, int *ret_node,
 		     struct stow_err *err)
 {

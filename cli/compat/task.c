@@ -26,9 +26,9 @@ const char *compat_program(const char *name)
 	return name;
 }
 
-static void complain(const char *program, const char *fmt, va_list ap)
+static void print_error(const char *program, const char *fmt, va_list ap)
 {
-	/* In the order in which they were printed, also where both are one file. */
+	/* Keep the order where standard output and standard error are one file. */
 	fflush(stdout);
 	fprintf(stderr, "%s: ", program);
 	vfprintf(stderr, fmt, ap);
@@ -40,7 +40,7 @@ int compat_fail(const char *program, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(program, fmt, ap);
+	print_error(program, fmt, ap);
 	va_end(ap);
 	return COMPAT_FAILED;
 }
@@ -50,7 +50,7 @@ int compat_usage(const char *program, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(program, fmt, ap);
+	print_error(program, fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "Try '%s --help'.\n", program);
 	return COMPAT_FAILED;
@@ -150,15 +150,16 @@ int compat_set_cpus(pid_t tid, const struct stow_idset *cpus, struct stow_err *e
 	if (saved == EINVAL && stow_idset_empty(cpus))
 		return stow_err_set(err, EINVAL, "the set of CPUs is empty");
 	if (saved == EINVAL)
-		return stow_err_set(err, EINVAL,
-				    "no CPU of %s is there, online, and in the cpuset of the "
-				    "process's cgroup",
-				    list);
+		return stow_err_set(
+			err, EINVAL,
+			"none of the CPUs %s is present, online, and in the cpuset of the "
+			"process's cgroup",
+			list);
 	if (saved == ESRCH)
 		return stow_err_set(err, ESRCH, "there is no such process");
 	if (saved == EPERM)
 		return stow_err_set(err, EPERM,
-				    "the process belongs to another user, and this takes "
+				    "the process belongs to another user, and this needs "
 				    "CAP_SYS_NICE");
 	return stow_err_sys(err, saved, "sched_setaffinity(2) with CPUs %s", list);
 }

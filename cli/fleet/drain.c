@@ -81,8 +81,8 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 static bool on_interrupt(void *ctx)
 {
 	struct following *f = ctx;
-	PbCancelDrainRequest theirs = PB_CANCEL_DRAIN_REQUEST__INIT;
-	PbAgentCancelDrainRequest ours = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
+	PbCancelDrainRequest to_scheduler = PB_CANCEL_DRAIN_REQUEST__INIT;
+	PbAgentCancelDrainRequest to_agent = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
 	bool scheduler = f->fleet->options->n_words > 0;
 	void *response = NULL;
 	struct stow_err err;
@@ -94,11 +94,11 @@ static bool on_interrupt(void *ctx)
 	memcpy(id, f->id, sizeof(id));
 	pthread_mutex_unlock(&f->lock);
 	f->view.interrupted = true;
-	theirs.id = ours.id = id;
+	to_scheduler.id = to_agent.id = id;
 	if (!*id)
 		return false;
-	if ((scheduler ? fleet_call(f->fleet, "CancelDrain", &theirs, 0, &response, &err)
-		       : fleet_call(f->fleet, "CancelDrain", &ours, 0, &response, &err)) < 0) {
+	if ((scheduler ? fleet_call(f->fleet, "CancelDrain", &to_scheduler, 0, &response, &err)
+		       : fleet_call(f->fleet, "CancelDrain", &to_agent, 0, &response, &err)) < 0) {
 		fprintf(stderr, "numastow: drain %s could not be cancelled: %s\n", id, err.msg);
 		return false;
 	}
@@ -178,8 +178,8 @@ static enum fleet_peer peer_with_drains(const struct fleet_options *options)
 static int run_drains(struct fleet *fleet, struct stow_err *err)
 {
 	const struct fleet_options *o = fleet->options;
-	PbListDrainsRequest theirs = PB_LIST_DRAINS_REQUEST__INIT;
-	PbAgentListDrainsRequest ours = PB_AGENT_LIST_DRAINS_REQUEST__INIT;
+	PbListDrainsRequest to_scheduler = PB_LIST_DRAINS_REQUEST__INIT;
+	PbAgentListDrainsRequest to_agent = PB_AGENT_LIST_DRAINS_REQUEST__INIT;
 	bool scheduler = of_scheduler(o, true);
 	void *response = NULL;
 	PbDrain **drains;
@@ -187,12 +187,12 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	int r;
 
 	if (o->n_words)
-		theirs.node = (char *)(uintptr_t)o->words[0];
-	theirs.ended = true;
-	theirs.page_size = DRAINS_A_PAGE;
-	r = scheduler ? fleet_call_pages(fleet, "ListDrains", &theirs, &theirs.page_token,
-					 &response, err)
-		      : fleet_call(fleet, "ListDrains", &ours, 0, &response, err);
+		to_scheduler.node = (char *)(uintptr_t)o->words[0];
+	to_scheduler.ended = true;
+	to_scheduler.page_size = DRAINS_A_PAGE;
+	r = scheduler ? fleet_call_pages(fleet, "ListDrains", &to_scheduler,
+					 &to_scheduler.page_token, &response, err)
+		      : fleet_call(fleet, "ListDrains", &to_agent, 0, &response, err);
 	if (r < 0)
 		return r;
 	drains = scheduler ? ((PbListDrainsResponse *)response)->drains
@@ -217,15 +217,15 @@ static enum fleet_peer peer_that_cancels(const struct fleet_options *options)
 static int run_cancel(struct fleet *fleet, struct stow_err *err)
 {
 	const struct fleet_options *o = fleet->options;
-	PbCancelDrainRequest theirs = PB_CANCEL_DRAIN_REQUEST__INIT;
-	PbAgentCancelDrainRequest ours = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
+	PbCancelDrainRequest to_scheduler = PB_CANCEL_DRAIN_REQUEST__INIT;
+	PbAgentCancelDrainRequest to_agent = PB_AGENT_CANCEL_DRAIN_REQUEST__INIT;
 	void *response = NULL;
 	int r;
 
 	if (o->n_words)
-		theirs.id = ours.id = (char *)(uintptr_t)o->words[0];
-	r = o->cluster ? fleet_call(fleet, "CancelDrain", &theirs, 0, &response, err)
-		       : fleet_call(fleet, "CancelDrain", &ours, 0, &response, err);
+		to_scheduler.id = to_agent.id = (char *)(uintptr_t)o->words[0];
+	r = o->cluster ? fleet_call(fleet, "CancelDrain", &to_scheduler, 0, &response, err)
+		       : fleet_call(fleet, "CancelDrain", &to_agent, 0, &response, err);
 	if (r < 0)
 		return r;
 	if (o->json)

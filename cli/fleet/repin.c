@@ -31,7 +31,7 @@ static const struct stow_setting repin_settings[] = {
 struct view {
 	bool json, dry_run;
 	struct cli_bar bar;
-	char said[1024]; /* the last message that was printed */
+	char last_message[1024]; /* the last one that was printed */
 };
 
 static void show_moving(struct view *view, const PbRepinProgress *p)
@@ -87,9 +87,9 @@ static int on_progress(void *ctx, const void *message, struct stow_err *err)
 	default: /* of a newer agent */
 		break;
 	}
-	if (*p->message && strcmp(p->message, view->said) != 0)
+	if (*p->message && strcmp(p->message, view->last_message) != 0)
 		printf("          %s\n", p->message);
-	snprintf(view->said, sizeof(view->said), "%s", p->message);
+	snprintf(view->last_message, sizeof(view->last_message), "%s", p->message);
 	fflush(stdout);
 	return 0;
 }

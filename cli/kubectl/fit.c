@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 
-#define STEPS 20000 /* of the search on one machine */
+#define STEPS 20000 /* of the search on one machine: it tries all combinations, which may be many */
 
 void kubectl_wanted_of(const struct kubectl_pod *pod, struct kubectl_wanted *ret)
 {
@@ -51,7 +51,8 @@ bool kubectl_find_shortfall(const struct kubectl_device *device,
 
 		if (at >= 0)
 			value = kubectl_round_up(value, device->capacity.list[at].step);
-		/* kube-scheduler refuses a name that the device has not, even for nothing of it. */
+		/* kube-scheduler refuses a capacity that the device does not have, even if 0 of it
+		 * is requested. */
 		if (at >= 0 && value <= left)
 			continue;
 		ret->missing.list[ret->missing.n] = *asked;
@@ -158,10 +159,10 @@ static bool in_sum(const struct kubectl_machine *machine, const struct kubectl_c
 	return machine->n_devices > 1;
 }
 
-/* Say why a request has no NUMA node of the machine; the most hopeful of its choices counts.
- * KUBECTL_FITS: it has one. */
-static enum kubectl_verdict judge(const struct kubectl_machine *machine,
-				  const struct kubectl_request *request)
+/* Find why no NUMA node of the machine fits a request: of its choices, the one that lacks least
+ * counts. KUBECTL_FITS: one fits. */
+static enum kubectl_verdict find_reason(const struct kubectl_machine *machine,
+					const struct kubectl_request *request)
 {
 	enum kubectl_verdict verdict = KUBECTL_LACKS;
 
@@ -202,7 +203,7 @@ enum kubectl_verdict kubectl_fit(const struct kubectl_machine *machine,
 	if (s.steps > STEPS)
 		return KUBECTL_UNKNOWN;
 	for (size_t i = 0; i < wanted->n; i++) {
-		enum kubectl_verdict verdict = judge(machine, wanted->requests[i]);
+		enum kubectl_verdict verdict = find_reason(machine, wanted->requests[i]);
 
 		if (verdict != KUBECTL_FITS)
 			return verdict;

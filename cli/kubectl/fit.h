@@ -29,7 +29,7 @@ bool kubectl_find_shortfall(const struct kubectl_device *device,
 enum kubectl_verdict {
 	KUBECTL_FITS,
 	KUBECTL_LACKS,	     /* no NUMA node has what a request asks for */
-	KUBECTL_TAINTED,     /* only those have it that are fenced */
+	KUBECTL_TAINTED,     /* only fenced NUMA nodes have it */
 	KUBECTL_IN_SUM,	     /* all its NUMA nodes together have it */
 	KUBECTL_NOT_AT_ONCE, /* each request fits alone, but not all at once */
 	KUBECTL_UNKNOWN,     /* there are too many ways to try all of them */

@@ -36,7 +36,7 @@ static const struct cli_usage usage = {
 	NULL
 };
 
-static int one(const struct run_options *options)
+static int run_one(const struct run_options *options)
 {
 	_cleanup_(run_close) struct run run;
 	struct stow_err err;
@@ -110,5 +110,5 @@ int main(int argc, char **argv)
 	r = run_find(options.command[0]);
 	if (r != 0)
 		return r;
-	return options.each_node ? run_each(&options) : one(&options);
+	return options.each_node ? run_each(&options) : run_one(&options);
 }

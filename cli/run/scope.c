@@ -18,10 +18,11 @@
 
 #define SYSTEMD	     "org.freedesktop.systemd1"
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
-/* systemd's own socket, for root: without the D-Bus daemon in between, which may not run, as
- * systemctl and systemd-run do it. */
+/* systemd's own socket, for root, which systemctl and systemd-run also use: the D-Bus daemon may
+ * not be running. */
 #define PRIVATE "unix:path=/run/systemd/private"
-/* For everything; systemd answers in turn, and many may ask at once. */
+/* For all calls together. systemd handles one call after the other, and many programs may start at
+ * once. */
 #define TIMEOUT (90 * STOW_SECOND)
 
 static struct run_libsystemd lib;

@@ -17,7 +17,7 @@ const struct cli_column hugepages_columns[] = {
 	[SIZE] = { "SIZE", CLI_SIZE, "of one page", .key = "page_size" },
 	[TOTAL] = { "TOTAL", CLI_NUMBER, "pages, surplus included", .key = "pages_total" },
 	[FREE] = { "FREE", CLI_NUMBER, "pages that no process has touched", .key = "pages_free" },
-	[USED] = { "USED", CLI_NUMBER, "the others", .key = "pages_used" },
+	[USED] = { "USED", CLI_NUMBER, "pages that a process has touched", .key = "pages_used" },
 	[SURPLUS] = { "SURPLUS", CLI_NUMBER, "pages beyond the pool, freed with their last user",
 		      .key = "pages_surplus" },
 	[PROMISED] = { "PROMISED", CLI_NUMBER, "pages of containers, claims and reservations",

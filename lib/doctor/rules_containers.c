@@ -93,7 +93,7 @@ int doctor_rule_undone(struct doctor *d, struct stow_err *err)
 
 /* --- memory and devices --------------------------------------------------------------- */
 
-/* v1's memory_migrate; true on v2, where pages always follow. */
+/* Return v1's memory_migrate; true on v2, where pages always follow the cpuset. */
 static bool migrates(const struct doctor_container *container)
 {
 	uint64_t on = 1;
@@ -104,7 +104,8 @@ static bool migrates(const struct doctor_container *container)
 	return on != 0;
 }
 
-/* Bytes outside of a container's own nodes, if that is much of it; 0: not, or unknown. */
+/* Return the bytes outside of a container's own nodes, if they are much of its memory; 0: they are
+ * not, or are unknown. */
 static uint64_t stray(const struct doctor *d, const struct doctor_container *c)
 {
 	uint64_t outside;
@@ -132,7 +133,8 @@ static int report_stray(struct doctor *d, const struct doctor_container *c, uint
 			     doctor_percent(bytes, c->total), list);
 }
 
-/* Memory on other nodes than those of its CPUs. What was granted so is meant. */
+/* Report memory on other nodes than those of the container's CPUs, unless it was granted these
+ * nodes. */
 static int examine_distance(struct doctor *d, const struct doctor_container *c)
 {
 	char name[128], a[32], b[32], cpus[DOCTOR_LISTED], mems[DOCTOR_LISTED];
@@ -236,7 +238,7 @@ int doctor_rule_v1_spread_slab(struct doctor *d, struct stow_err *err)
 	return find_flag(d, "memory_spread_slab", STOW_FINDING_INFORMATION, err);
 }
 
-/* --- a hard bind that runs out ----------------------------------------------------------- */
+/* --- bound containers without memory ----------------------------------------------------- */
 
 int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 {

@@ -13,7 +13,8 @@
 #define PROCESSES   64	 /* of a container that are looked at */
 #define DESCRIPTORS 1024 /* of a process */
 
-/* The minor number of NVIDIA's proprietary driver: /proc/driver/nvidia/gpus/ADDRESS/information. */
+/* Find the node of /dev/nvidiaN by the minor number in
+ * /proc/driver/nvidia/gpus/ADDRESS/information, of NVIDIA's proprietary driver. */
 static int nvidia_node(struct stow_root *root, const char *name, int *ret)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -70,9 +71,9 @@ static int node_of(struct stow_root *root, const char *path, int *ret)
 	return stow_device_node(root, name, ret, NULL);
 }
 
-/* Examine what a process has open. */
+/* Report the devices of other nodes that a process has open, for each node the first. */
 static int examine_process(struct doctor *d, const struct doctor_container *c, pid_t pid,
-			   struct stow_idset *told)
+			   struct stow_idset *reported)
 {
 	_cleanup_closedir_ DIR *dir = stow_root_opendir(d->root, NULL, "/proc/%d/fd", (int)pid);
 	struct dirent *entry;
@@ -89,13 +90,13 @@ static int examine_process(struct doctor *d, const struct doctor_container *c, p
 		if (stow_root_readlink(d->root, path, sizeof(path), NULL, "/proc/%d/fd/%s",
 				       (int)pid, entry->d_name) < 0 ||
 		    strncmp(path, "/dev/", 5) != 0 || strncmp(path, "/dev/pts/", 9) == 0 ||
-		    node_of(d->root, path, &id) < 0 || id < 0 || stow_idset_has(told, id))
+		    node_of(d->root, path, &id) < 0 || id < 0 || stow_idset_has(reported, id))
 			continue;
 		node = stow_topology_node(d->topology, id);
 		if (!node || stow_idset_empty(&node->cpus) ||
 		    stow_idset_intersects(&node->cpus, &c->set.cpus_effective))
 			continue;
-		stow_idset_add(told, id);
+		stow_idset_add(reported, id);
 		snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64,
 			 c->id);
 		r = doctor_report(d, STOW_FINDING_ADVICE, id, name, NULL,
@@ -116,14 +117,14 @@ int doctor_rule_far_device(struct doctor *d, struct stow_err *err)
 	for (size_t i = 0; r == 0 && d->n_nodes > 1 && i < d->n_containers; i++) {
 		const struct doctor_container *c = &d->containers[i];
 		_cleanup_free_ pid_t *pids = NULL;
-		struct stow_idset told = { 0 }; /* each node once */
+		struct stow_idset reported = { 0 }; /* each node once */
 		size_t n = 0;
 
 		if (!c->known || stow_idset_empty(&c->set.cpus_effective) ||
 		    stow_cgroup_pids(c->cgroup, &pids, &n, NULL) < 0)
 			continue;
 		for (size_t k = 0; r == 0 && k < n && k < PROCESSES; k++)
-			r = examine_process(d, c, pids[k], &told);
+			r = examine_process(d, c, pids[k], &reported);
 	}
 	return r;
 }

@@ -14,7 +14,7 @@
 #include "pages/kind.h"
 #include "pages/leave.h"
 
-/* For the estimated duration: what an idle machine of today moves, and the cost of one block. */
+/* For the estimated duration: how much an idle machine moves, and how long one block takes. */
 #define BYTES_A_SECOND (UINT64_C(512) << 20)
 #define NS_A_BLOCK     UINT64_C(50000000)
 
@@ -71,9 +71,9 @@ static int cannot_leave(const struct stow_drain_plan *plan, const struct stow_dr
  * it, the drain attempts it, and the plan has a note. */
 static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 {
-	uint64_t open = 0;
+	uint64_t unclear = 0; /* bytes */
 	char size[32];
-	size_t luck = 0;
+	size_t at_risk = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < plan->n_blocks; i++) {
@@ -84,20 +84,20 @@ static int check_movable(struct stow_drain_plan *plan, struct stow_err *err)
 
 		if (leave.can == STOW_LEAVE_NO)
 			return cannot_leave(plan, block, leave.cause, err);
-		luck += stow_leave_is_at_risk(known);
+		at_risk += stow_leave_is_at_risk(known);
 		if (leave.can == STOW_LEAVE_UNKNOWN && leave.cause == STOW_LEAVE_KEPT)
-			open += stow_block_use_sum(&block->use, false) * plan->page_size;
+			unclear += stow_block_use_sum(&block->use, false) * plan->page_size;
 	}
-	if (open)
+	if (unclear)
 		r = stow_drain_note(plan,
 				    "%s in the blocks is the kernel's, or free on a CPU's list: "
 				    "only an attempt shows it",
-				    stow_format_size(open, size, sizeof(size)));
-	if (r == 0 && luck)
+				    stow_format_size(unclear, size, sizeof(size)));
+	if (r == 0 && at_risk)
 		r = stow_drain_note(plan,
 				    "%zu of the blocks %s in a kernel zone, where the kernel "
 				    "may put its own memory: " STOW_LEAVE_ADVICE,
-				    luck, luck == 1 ? "is" : "are");
+				    at_risk, at_risk == 1 ? "is" : "are");
 	return r < 0 ? stow_err_set(err, ENOMEM, "out of memory") : 0;
 }
 

@@ -24,8 +24,7 @@ static uint64_t persistent(const struct stow_pool *pool)
 	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
 }
 
-/* --- in the ledger -------------------------------------------------------------------------------
- */
+/* --- in the ledger -------------------------------------------------------- */
 
 int stow_drain_pools_init(struct stow_root *root, int node, const struct stow_drain_row *row,
 			  struct stow_drain_pools *ret, struct stow_err *err)
@@ -191,8 +190,10 @@ static uint64_t grow(struct stow_root *root, int node, uint64_t size, uint64_t p
 	return persistent(&then) > persistent(&now) ? persistent(&then) - persistent(&now) : 0;
 }
 
-static int aim(const struct stow_grant_context *context, int node, struct stow_drain_pool *pool,
-	       struct stow_err *err)
+/* Save how many pages the pool has to have: those that it has, and the lost ones that are to be
+ * made again. */
+static int set_target(const struct stow_grant_context *context, int node,
+		      struct stow_drain_pool *pool, struct stow_err *err)
 {
 	uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used), is;
 	_cleanup_close_ int lock = -EBADF;
@@ -262,8 +263,8 @@ int stow_drain_pools_plan(const struct stow_grant_context *context, struct stow_
 
 	for (size_t i = 0; i < pools->n; i++)
 		if (pools->list[i].row.lost)
-			stow_first_note(&first,
-					aim(context, pools->node, &pools->list[i], first.err));
+			stow_first_note(&first, set_target(context, pools->node, &pools->list[i],
+							   first.err));
 	return first.code;
 }
 

@@ -103,7 +103,7 @@ static int set_process(const struct stow_grant_context *context, const struct st
 
 /* --- existing records ----------------------------------------------------- */
 
-static bool same_life(const struct stow_pidref *a, const struct stow_pidref *b)
+static bool same_process(const struct stow_pidref *a, const struct stow_pidref *b)
 {
 	return a->pid == b->pid && a->start == b->start;
 }
@@ -165,7 +165,7 @@ static int find_existing(const struct stow_grant_context *context, const struct 
 		return r;
 	for (size_t i = 0; i < n && found == 0; i++) {
 		if (records[i]->state == STOW_STATE_ACTIVE && subject->init.pid &&
-		    same_life(&records[i]->init, &subject->init)) {
+		    same_process(&records[i]->init, &subject->init)) {
 			*ret_record = STOW_TAKE_PTR(records[i]);
 			found = 1;
 		} else if (records[i]->state == STOW_STATE_LEASE && subject->id[0]) {
@@ -434,7 +434,7 @@ static int adopt_reserved(const struct stow_attempt *rv, const struct stow_reque
 	return adopt(rv->context, rv->subject, &whole, lease, err);
 }
 
-/* Reserve, within the transaction. */
+/* Find or make the container's record. The caller has begun a transaction. */
 static int reserve_locked(const struct stow_attempt *rv, const struct stow_request *request,
 			  const struct stow_member *members, size_t n_members,
 			  struct stow_record **ret_record, struct stow_refusal **ret_refusal,

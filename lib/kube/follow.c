@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define FIRST (STOW_SECOND / 2)
-#define MOST  (60 * STOW_SECOND)
+#define FIRST (STOW_SECOND / 2)	  /* pause after a failure */
+#define MOST  (60 * STOW_SECOND)  /* longest pause after several failures */
 #define PAUSE STOW_SECOND	  /* between two watches */
 #define AGAIN (5 * STOW_SECOND)	  /* between two lists */
 #define EVERY (600 * STOW_SECOND) /* a list, whatever the watch says */
@@ -56,7 +56,7 @@ static int list(struct stow_kube_follow *follow, struct stow_err *err)
 	return 0;
 }
 
-/* Free a watch that has ended, and note from where to go on. */
+/* Free a watch that has ended, and keep the version from which to continue. */
 static int conclude(struct stow_kube_follow *follow, struct stow_err *err)
 {
 	int r = follow->code;
@@ -68,7 +68,7 @@ static int conclude(struct stow_kube_follow *follow, struct stow_err *err)
 	follow->ended = false;
 	if (r < 0)
 		follow->version[0] = '\0';
-	/* A server that ends each watch at once is not asked without end. */
+	/* Do not ask a server again and again that ends each watch at once. */
 	follow->not_before = stow_saturating_add(follow->began, PAUSE);
 	if (r == 0 || r == -ESTALE)
 		return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Follow a collection: a list, then a watch; a list again when the watch has lost the thread, and
- * every ten minutes. Nothing is kept of the objects. */
+/* Follow a collection: list it, then watch it; list it again when the watch cannot continue, and
+ * every ten minutes. No object is kept. */
 
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -21,7 +21,7 @@ struct stow_kube_follow {
 	void (*listed)(void *ctx); /* ... and all its objects were seen; may be NULL */
 	void *ctx;
 
-	/* Its own. */
+	/* For the functions below only. */
 	struct stow_kube_watch *watch;
 	char version[256]; /* from which to watch; "": list first */
 	int code;	   /* with which the watch has ended */
@@ -32,10 +32,10 @@ struct stow_kube_follow {
 	bool ended, again;
 };
 
-/* Do what is due. Return the ns until something else is; or -errno, which is no reason to stop: it
- * is tried again. */
+/* Do what is due. Return the ns until something is due again; or -errno: an attempt has failed, and
+ * is repeated by later calls. */
 int64_t stow_kube_follow_look(struct stow_kube_follow *follow, struct stow_err *err);
-/* List again soon. Also from the owner's functions. */
+/* List again soon. May be called from the owner's functions. */
 void stow_kube_follow_again(struct stow_kube_follow *follow);
 /* End the watch; the next look begins with a list. */
 void stow_kube_follow_stop(struct stow_kube_follow *follow);

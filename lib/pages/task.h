@@ -4,8 +4,8 @@
 /*
  * Where a thread may run, where it last ran, and its memory policy (sched(7), numa(7)).
  *
- * The kernel tells no process another one's memory policy. But /proc/PID/task/TID/numa_maps has a
- * policy for each mapping, and a mapping without a policy of its own shows that thread's. Few
+ * A process cannot ask the kernel for another one's memory policy. But /proc/PID/task/TID/numa_maps
+ * has a policy for each mapping, and a mapping without a policy of its own shows that thread's. Few
  * programs give their stack one (mbind(2)), so the stack's is taken for the thread's; without a
  * stack, the policy that most mappings have.
  */

@@ -51,7 +51,7 @@ static const char *format(const struct amount *a, uint64_t v, char *buf, size_t 
 	return buf;
 }
 
-/* "cpus" or "cpus.web" */
+/* Format the annotation's key: "cpus" or "cpus.web". */
 static const char *key_of(const struct amount *a, char buf[static 96])
 {
 	snprintf(buf, 96, "%s%s%.64s", a->key, a->member ? "." : "", a->member ? a->member : "");

@@ -195,7 +195,7 @@ def tasksets():
         beside("taskset " + " ".join(options + program[:1]), "taskset", options, program)
     for options, words in ((["zz", "true"], "not a mask"), (["-c", "a", "true"], "a number is missing"),
                            (["-c", "1-0", "true"], "lower number"), (["-c", "0-1:0", "true"], "must not be 0"),
-                           (["-c", "8191", "true"], "no CPU of 8191"), (["0", "true"], "the set of CPUs is empty"),
+                           (["-c", "8191", "true"], "none of the CPUs 8191"), (["0", "true"], "the set of CPUs is empty"),
                            (["1"], "a mask and a command"), (["-p", "a"], "not the number of a process"),
                            (["-p", "1", "4194305"], "there is no such process"), (["--nosuch"], "unrecognized")):
         said = ours("taskset", *options)

@@ -169,7 +169,7 @@ confined()
 	row "-a -m 1-3" 0-3 1:48
 	no "-m 2" 'node 2 is not one of those that may be used \(0-1\); with --all'
 	no "-a -m 2" 'none of the nodes 2 has memory and is allowed to this process'
-	no "-a -C 7" 'no CPU of 7'
+	no "-a -C 7" 'none of the CPUs 7'
 	inside=()
 	rmdir "$group"
 }
