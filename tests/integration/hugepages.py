@@ -122,7 +122,7 @@ with Temp() as place:
     pool = f"{NODE}/node%d/hugepages/hugepages-2048kB/%s"
     os.makedirs(tree + "/etc", exist_ok=True)
     for bad, part in ((("set", "0", "3Mi=1"), "2Mi"), (("set", "7", "2Mi=1"), "0-1"), (("set", "0", "2Mi=x"), "COUNT"),
-                      (("set", "0"), "SIZE=COUNT"), (("set", "0", "2Mi"), "SIZE=COUNT"), (("set", "0", "2Mi=1", "2Mi=2"), "two numbers"),
+                      (("set", "0"), "SIZE=COUNT"), (("set", "0", "2Mi"), "SIZE=COUNT"), (("set", "0", "2Mi=1", "2Mi=2"), "two counts"),
                       (("set", "", "2Mi=1"), "list"), (("demote", "0", "2Mi=1"), "cannot split"), (("spread",), "SIZE=COUNT"),
                       (("set", "0", "2Mi=99999999999999"), "COUNT"), (("shrink", "0", "5Mi"), "2Mi")):
         done = ask(tree, *bad)
