@@ -113,11 +113,11 @@ vm_kernel_fetch()
 	ln -sfn "$version" "$cache/current"
 }
 
-# vm_initrd KERNEL_DIR INIT OUT - make the initial RAM disk: busybox, INIT and VM_BOOT_MODULES with
-# the modules that they depend on.
+# vm_initrd KERNEL_DIR INIT OUT ROOT LIST - make the initial RAM disk: busybox, INIT, VM_BOOT_MODULES with
+# the modules that they depend on, and in /ram those files of ROOT whose paths LIST has.
 vm_initrd()
 {
-	local kernel=$1 init=$2 out=$3 tree=$3.tree version modules wanted
+	local kernel=$1 init=$2 out=$3 files=$4 list=$5 tree=$3.tree version modules wanted
 
 	version=$(basename "$kernel"/lib/modules/*)
 	modules=lib/modules/$version
@@ -149,6 +149,8 @@ vm_initrd()
 		return 1
 	cp "$kernel/$modules"/modules.{dep,builtin,order} "$tree/$modules/" || return 1
 	rm "$tree/list"
+	mkdir "$tree/ram"
+	sed 's,^/,,' "$list" | (cd "$files" && cpio --quiet -pdm "$tree/ram") || return 1
 	(cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$out" || return 1
 	rm -rf "$tree"
 }
