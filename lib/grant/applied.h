@@ -12,8 +12,7 @@
 #include "base/idset.h"
 #include "base/root.h"
 #include "grant/cpuview.h"
-
-#define STOW_APPLIED_PATH STOW_RUN_DIR "/applied"
+#include "ledger/paths.h"
 
 struct stow_applied {
 	bool known;		  /* the applier has run since boot */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,8 +169,9 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 
 /* The database is on a tmpfs, so syncing is useless. The journal is deleted at each commit,
  * SQLite's default: every reader would have to look into a kept journal, and one in memory would
- * lose the half-written pages of a killed writer. */
-static int configure(struct stow_ledger *ledger, bool create, struct stow_err *err)
+ * lose the half-written pages of a killed writer. An empty file that this call has not `made` has
+ * lost its records if the applier has run. */
+static int configure(struct stow_ledger *ledger, bool create, bool made, struct stow_err *err)
 {
 	uint32_t version;
 
@@ -179,6 +181,13 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 	version = read_header(ledger, 60);
 	if (version == SCHEMA_VERSION)
 		return 0;
+	if (version == 0 && !made && stow_root_exists(ledger->root, "%s", STOW_APPLIED_PATH) != 0)
+		return stow_err_set(
+			err, EUCLEAN,
+			"the ledger %s%s is empty, and containers were placed since boot; "
+			"`numastow gc --rebuild` sets it aside and starts a new one from the live "
+			"containers",
+			ledger->root->prefix, STOW_LEDGER_PATH);
 	if (version == 0 && create)
 		return make_schema(ledger, err);
 	if (version == 0)
@@ -196,6 +205,18 @@ static int configure(struct stow_ledger *ledger, bool create, struct stow_err *e
 		" of an older numastow, this one needs %d: `numastow gc --rebuild` sets it "
 		"aside and starts a new one from the live containers",
 		ledger->root->prefix, STOW_LEDGER_PATH, version, SCHEMA_VERSION);
+}
+
+/* SQLite would wait for ever for a writer of a FIFO. */
+static int check_journal(const char *path, struct stow_err *err)
+{
+	char journal[PATH_MAX];
+	struct stat st;
+
+	snprintf(journal, sizeof(journal), "%s-journal", path);
+	if (lstat(journal, &st) < 0 || S_ISREG(st.st_mode))
+		return 0;
+	return stow_err_set(err, EINVAL, "the ledger's %s is not a regular file", journal);
 }
 
 static int open_file(struct stow_ledger *ledger, const char *path, struct stow_err *err)
@@ -216,7 +237,7 @@ static int open_file(struct stow_ledger *ledger, const char *path, struct stow_e
 		return stow_err_sys(err, errno, "the ledger %s", path);
 	ledger->device = st.st_dev;
 	ledger->inode = st.st_ino;
-	return 0;
+	return check_journal(path, err);
 }
 
 /* SQLite would make the file readable for all users. */
@@ -235,16 +256,18 @@ static int create_file(struct stow_ledger *ledger, struct stow_err *err)
 static int open_locked(struct stow_ledger *ledger, const char *path, bool create,
 		       struct stow_err *err)
 {
+	bool made = false;
 	int r;
 
 	r = open_file(ledger, path, err);
 	if (r == -ENOENT && create) { /* the first access since boot */
+		made = true;
 		r = create_file(ledger, err);
 		if (r == 0)
 			r = open_file(ledger, path, err);
 	}
 	if (r == 0)
-		r = configure(ledger, create, err);
+		r = configure(ledger, create, made, err);
 	return r;
 }
 

@@ -4,3 +4,6 @@
 #define STOW_RUN_DIR	 "/run/numastow"
 #define STOW_LEDGER_PATH STOW_RUN_DIR "/ledger.db"
 #define STOW_LEDGER_LOCK STOW_RUN_DIR "/ledger.lock"
+/* What the applier has run for (lib/grant/applied.h): it is there since the first container was
+ * placed after boot. */
+#define STOW_APPLIED_PATH STOW_RUN_DIR "/applied"

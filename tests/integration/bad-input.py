@@ -201,6 +201,7 @@ def ledger(machine):
     if os.path.exists(path):
         os.unlink(path)
     for what, data in (("that is text", b"this is no database, and it is long enough\n" * 100),
+                       ("that is empty", b""),
                        ("with a broken page", b"SQLite format 3\0" + b"\xff" * 8176),
                        ("of another version", None)):
         if data is None:
@@ -219,6 +220,12 @@ def ledger(machine):
         with open(path, "rb") as handle:
             check(f"a ledger {what}: left as it is", handle.read() == data)
     os.unlink(path)
+    os.mkfifo(path + "-journal")
+    for command in ("apply", "gc"):
+        result = hook(machine, command, state)
+        check(f"a pipe for the ledger's journal: {command} says so in one line",
+              result.one_line() and "not a regular file" in result.err, result)
+    os.unlink(path + "-journal")
     machine.end("t")
 
 

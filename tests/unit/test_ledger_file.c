@@ -39,6 +39,25 @@ static void a_damaged_ledger_is_told_and_set_aside(void **state)
 	assert_int_equal(stow_ledger_open(t->root, true, &l, &err), 0);
 }
 
+static void an_empty_ledger_of_placed_containers_is_damaged(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	struct stow_err err = { 0 };
+	char name[512];
+
+	tree_write_data(t, STOW_LEDGER_PATH, "", 0);
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0); /* its maker was killed */
+	stow_ledger_close(STOW_TAKE_PTR(l));
+	tree_write_data(t, STOW_LEDGER_PATH, "", 0);
+	tree_write(t, STOW_APPLIED_PATH, "online 0-3\n");
+	assert_int_equal(stow_ledger_open(t->root, true, &l, &err), -EUCLEAN);
+	assert_non_null(strstr(err.msg, "numastow gc --rebuild"));
+	assert_int_equal(stow_ledger_open(t->root, false, &l, NULL), -EUCLEAN);
+	assert_int_equal(stow_ledger_set_aside(t->root, name, sizeof(name), NULL), 0);
+	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
+}
+
 static void an_older_ledger_is_refused_and_told_what_to_do(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -400,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_ledger_is_no_error_to_guess_about),
 		cmocka_unit_test(a_damaged_ledger_is_told_and_set_aside),
+		cmocka_unit_test(an_empty_ledger_of_placed_containers_is_damaged),
 		cmocka_unit_test(an_older_ledger_is_refused_and_told_what_to_do),
 		cmocka_unit_test(the_ledger_is_its_owners_alone),
 		cmocka_unit_test(reading_without_being_root_is_told_in_plain_words),
