@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,10 +21,17 @@
 #define HEARTBEAT      (5 * S) /* until the Welcome has the scheduler's interval */
 #define WELCOME_WITHIN (10 * S)
 
+/* Directives that wait for the main thread, of all streams together. From then on no more is read
+ * from the stream, until half of them are carried out. */
+#define WAITING_MAX	  1024
+#define WAITING_BYTES_MAX ((size_t)1 << 20)
+
 /* How gRPC's threads post to the main thread. */
 struct link_poster {
 	struct agent_loop_handle *loop;
 	struct agent_link *link; /* for the main thread */
+	atomic_size_t waiting, waiting_bytes;
+	atomic_bool paused; /* it was logged, for the present stream */
 };
 
 struct agent_link {
@@ -44,14 +52,15 @@ struct agent_link {
 /* A message from gRPC's thread to the main thread. */
 struct event {
 	struct stow_rpc_call *call; /* a reference: events of an older stream are dropped */
-	PbDirective *directive;	    /* NULL: the stream has ended */
-	struct stow_err err;
+	uint8_t *packed;	    /* a directive, which takes least in this form */
+	size_t size;
+	struct stow_err err; /* of a stream that has ended */
 };
 
 static void event_free(struct event *event)
 {
 	stow_rpc_unref(event->call);
-	stow_rpc_message_free(event->directive);
+	free(event->packed);
 	free(event);
 }
 
@@ -201,37 +210,70 @@ static bool is_old(struct agent_link *link, const PbDirective *directive, struct
 	return false;
 }
 
+static void on_welcome(struct agent_link *link, const PbWelcome *welcome)
+{
+	link->welcome = true;
+	link->failures = 0;
+	agent_publisher_set_connected(link->parts.publisher, true);
+	if (welcome->heartbeat_interval)
+		link->heartbeat = welcome->heartbeat_interval / 3;
+	if (link->heartbeat < 100 * MS)
+		link->heartbeat = 100 * MS;
+	link->next = stow_clock_monotonic() + link->heartbeat;
+}
+
+static void obey(struct agent_link *link, const PbDirective *directive)
+{
+	struct stow_err err = { 0 };
+	int r;
+
+	if (is_old(link, directive, &err)) {
+		failed(link, &err);
+		return;
+	}
+	if (directive->kind_case == PB_DIRECTIVE__KIND_WELCOME)
+		on_welcome(link, directive->welcome);
+	r = agent_directive_handle(link->parts.directives, directive, &err);
+	if (directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
+		agent_publisher_repeat(link->parts.publisher, link->call);
+	answer(link, directive, r, &err);
+}
+
+/* A directive does not wait any more. */
+static void taken(struct agent_link *link, size_t size)
+{
+	struct link_poster *poster = &link->poster;
+	size_t n = atomic_fetch_sub(&poster->waiting, 1) - 1;
+	size_t bytes = atomic_fetch_sub(&poster->waiting_bytes, size) - size;
+
+	if (link->call && n <= WAITING_MAX / 2 && bytes <= WAITING_BYTES_MAX / 2)
+		stow_rpc_resume(link->call);
+}
+
 static void on_directive(void *ctx, void *arg)
 {
 	struct event *event = arg;
 	struct agent_link *link = ctx;
-	struct stow_err err = { 0 };
-	int r;
+	size_t size = event->size;
 
-	if (event->call != link->call) {
-		event_free(event);
-		return;
+	if (event->call == link->call) {
+		PbDirective *directive = pb_directive__unpack(NULL, size, event->packed);
+
+		if (directive) {
+			/* Clean the texts: they go into the ledger, and from there into the next
+			 * report. */
+			stow_texts_clean(&directive->base, STOW_TEXT_LIST);
+			obey(link, directive);
+			stow_rpc_message_free(directive);
+		} else {
+			struct stow_err err;
+
+			stow_err_set(&err, ENOMEM, "out of memory");
+			failed(link, &err);
+		}
 	}
-	if (is_old(link, event->directive, &err)) {
-		failed(link, &err);
-		event_free(event);
-		return;
-	}
-	if (event->directive->kind_case == PB_DIRECTIVE__KIND_WELCOME) {
-		link->welcome = true;
-		link->failures = 0;
-		agent_publisher_set_connected(link->parts.publisher, true);
-		if (event->directive->welcome->heartbeat_interval)
-			link->heartbeat = event->directive->welcome->heartbeat_interval / 3;
-		if (link->heartbeat < 100 * MS)
-			link->heartbeat = 100 * MS;
-		link->next = stow_clock_monotonic() + link->heartbeat;
-	}
-	r = agent_directive_handle(link->parts.directives, event->directive, &err);
-	if (event->directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
-		agent_publisher_repeat(link->parts.publisher, link->call);
-	answer(link, event->directive, r, &err);
 	event_free(event);
+	taken(link, size);
 }
 
 /* --- gRPC's threads ------------------------------------------------------- */
@@ -245,27 +287,40 @@ static struct event *event_new(struct stow_rpc_call *call)
 	return event;
 }
 
+/* Read no more while too much waits. The pause begins before the message is posted, because the
+ * main thread looks at the end of each whether it has to end it. */
+static void count_waiting(struct link_poster *poster, struct stow_rpc_call *call, size_t size)
+{
+	size_t n = atomic_fetch_add(&poster->waiting, 1) + 1;
+	size_t bytes = atomic_fetch_add(&poster->waiting_bytes, size) + size;
+
+	if (n < WAITING_MAX && bytes < WAITING_BYTES_MAX)
+		return;
+	stow_rpc_pause(call);
+	/* One directive that is large by itself is no flood. */
+	if (n > 1 && !atomic_exchange(&poster->paused, true))
+		stow_log(STOW_LOG_WARNING,
+			 "the scheduler sends directives faster than they are carried out",
+			 stow_number("waiting", n), stow_number("bytes", bytes));
+}
+
 /* The message is valid only during the callback, so a copy is posted. */
 static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
 {
-	const struct link_poster *poster = ctx;
+	struct link_poster *poster = ctx;
 	struct event *event = event_new(call);
-	size_t size = pb_directive__get_packed_size(message);
-	uint8_t *packed = malloc(size + 1);
 
-	if (event && packed) {
-		pb_directive__pack(message, packed);
-		event->directive = pb_directive__unpack(NULL, size, packed);
+	if (event) {
+		event->size = pb_directive__get_packed_size(message);
+		event->packed = malloc(event->size + 1);
 	}
-	free(packed);
-	/* Clean the texts: they go into the ledger, and from there into the next report. */
-	if (event && event->directive)
-		stow_texts_clean(&event->directive->base, STOW_TEXT_LIST);
-	if (!event || !event->directive) {
+	if (!event || !event->packed) {
 		if (event)
 			event_free(event);
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
+	pb_directive__pack(message, event->packed);
+	count_waiting(poster, call, event->size);
 	agent_loop_post(poster->loop, on_directive, poster->link, event);
 	return 0;
 }
@@ -308,6 +363,7 @@ static int dial(struct agent_link *link, struct stow_err *err)
 	if (r < 0)
 		return r;
 	link->welcome = false;
+	atomic_store(&link->poster.paused, false);
 	link->heartbeat = HEARTBEAT;
 	link->opened = stow_clock_monotonic();
 	link->next = link->opened + HEARTBEAT;
@@ -367,7 +423,8 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 
 	if (!link)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	link->poster = (struct link_poster){ agent_loop_handle(loop), link };
+	link->poster.loop = agent_loop_handle(loop);
+	link->poster.link = link;
 	link->parts = *parts;
 	/* An unreadable epoch must not prevent the start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)

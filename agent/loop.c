@@ -16,7 +16,8 @@
 #include "base/clock.h"
 #include "rpc/signals.h"
 
-#define AT_ONCE 16 /* descriptors per wait */
+#define AT_ONCE	  16			  /* descriptors per wait */
+#define TASKS_FOR (50 * STOW_MILLISECOND) /* then timers and descriptors have their turn */
 
 struct task {
 	struct task *next;
@@ -73,7 +74,9 @@ void agent_loop_post(struct agent_loop_handle *handle, void (*run)(void *ctx, vo
 	eventfd_write(handle->wake, 1);
 }
 
-void agent_loop_run_tasks(struct agent_loop *loop)
+/* Run the tasks that were posted so far, until it is too late, but at least one. Return the others,
+ * which the caller owns. */
+static struct task *run_tasks(struct agent_loop *loop, uint64_t until)
 {
 	struct agent_loop_handle *handle = &loop->handle;
 	struct task *task;
@@ -91,12 +94,40 @@ void agent_loop_run_tasks(struct agent_loop *loop)
 		task->run(task->ctx, task->arg);
 		free(task);
 		task = next;
+		if (stow_clock_monotonic() >= until)
+			break;
 	}
+	return task;
+}
+
+void agent_loop_run_tasks(struct agent_loop *loop)
+{
+	(void)run_tasks(loop, UINT64_MAX);
+}
+
+/* Put tasks that were taken before the others. */
+static void put_back(struct agent_loop_handle *handle, struct task *tasks)
+{
+	struct task **end = &tasks;
+
+	while (*end)
+		end = &(*end)->next;
+	pthread_mutex_lock(&handle->lock);
+	*end = handle->tasks;
+	if (!handle->tasks)
+		handle->end = end;
+	handle->tasks = tasks;
+	pthread_mutex_unlock(&handle->lock);
+	eventfd_write(handle->wake, 1);
 }
 
 static void on_wake(void *ctx)
 {
-	agent_loop_run_tasks(ctx);
+	struct agent_loop *loop = ctx;
+	struct task *left = run_tasks(loop, stow_clock_monotonic() + TASKS_FOR);
+
+	if (left)
+		put_back(&loop->handle, left);
 }
 
 uint64_t agent_loop_busy(const struct agent_loop_handle *handle)

@@ -139,6 +139,7 @@ static void on_ended(struct rpc_tag *tag, bool ok)
 	call->closing = call->closed_sent = true;
 	rpc_call_drop_queue(call);
 	pthread_mutex_unlock(&call->lock);
+	rpc_call_unpark(call);
 	rpc_call_end(call);
 }
 
@@ -170,6 +171,50 @@ void rpc_call_receive(struct stow_rpc_call *call)
 void stow_rpc_hold(struct stow_rpc_call *call, uint64_t ns)
 {
 	call->hold_until = stow_clock_monotonic() + ns;
+}
+
+void stow_rpc_pause(struct stow_rpc_call *call)
+{
+	pthread_mutex_lock(&call->lock);
+	call->paused = !call->over;
+	pthread_mutex_unlock(&call->lock);
+}
+
+static void resume(struct stow_rpc_call *call, bool over)
+{
+	bool parked;
+
+	pthread_mutex_lock(&call->lock);
+	call->over |= over;
+	call->paused = false;
+	parked = call->parked;
+	call->parked = false;
+	pthread_mutex_unlock(&call->lock);
+	if (parked)
+		receive(call);
+}
+
+void stow_rpc_resume(struct stow_rpc_call *call)
+{
+	resume(call, false);
+}
+
+void rpc_call_unpark(struct stow_rpc_call *call)
+{
+	resume(call, true);
+}
+
+/* Request the next message of a stream, unless it is paused: then resume() does it. */
+static void receive_next(struct stow_rpc_call *call)
+{
+	bool parked;
+
+	rpc_call_begin(call);
+	pthread_mutex_lock(&call->lock);
+	parked = call->parked = call->paused;
+	pthread_mutex_unlock(&call->lock);
+	if (!parked)
+		receive(call);
 }
 
 size_t stow_rpc_size(const struct stow_rpc_call *call)
@@ -238,7 +283,7 @@ static void message_in(struct stow_rpc_call *call)
 		rpc_call_begin(call);
 		atomic_store(&call->held, true); /* the keeper continues */
 	} else if (call->ops && call->ops->message) {
-		rpc_call_receive(call);
+		receive_next(call);
 	} else if (call->ops) {
 		rpc_call_opened(call);
 	}

@@ -126,6 +126,8 @@ struct stow_rpc_call {
 	grpc_byte_buffer *in;
 	size_t in_size;	      /* of the last message */
 	uint64_t hold_until;  /* monotonic, ns; written before `held` */
+	bool paused, parked;  /* stow_rpc_pause(); its next message is not requested: `lock` */
+	bool over;	      /* no pause any more: `lock` */
 	struct rpc_tag ended; /* result of RECV_CLOSE_ON_SERVER or RECV_STATUS_ON_CLIENT */
 	int cancelled_flag;
 	grpc_status_code status;
@@ -177,6 +179,8 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc
 void rpc_call_receive(struct stow_rpc_call *call);
 /* Request the next message if the call was held and its time has come. */
 void rpc_call_resume(struct stow_rpc_call *call, uint64_t now);
+/* End a pause for good, so that the call can end. */
+void rpc_call_unpark(struct stow_rpc_call *call);
 /* A server's stream was opened: send the initial metadata, and call `written` (call_send.c). */
 void rpc_call_opened(struct stow_rpc_call *call);
 /* Count `pending` up or down; reaching zero ends the call. */

@@ -173,6 +173,11 @@ void stow_rpc_close(struct stow_rpc_call *call, const struct stow_err *err);
 /* In a server's `message` callback: do not read the stream's next message for `ns`, with a
  * precision of 0.2 s. What the other side sends meanwhile waits in HTTP/2's window. */
 void stow_rpc_hold(struct stow_rpc_call *call, uint64_t ns);
+/* In a `message` callback, on either side: do not read the stream's next message before
+ * stow_rpc_resume(), which any thread may call, also before the callback returns. Meanwhile the
+ * other side can send as much as HTTP/2's window takes. The end of the stream ends the pause. */
+void stow_rpc_pause(struct stow_rpc_call *call);
+void stow_rpc_resume(struct stow_rpc_call *call);
 /* Return the size of the message that a callback was given. */
 size_t stow_rpc_size(const struct stow_rpc_call *call);
 
