@@ -182,7 +182,7 @@ endif
 $(folders):
 	@mkdir -p $(@D)
 	@echo '$(LIBEXECDIR)' >$@
-$(call objs,lib/base/helper.c cli/view/status_look.c): $(folders)
+$(call objs,lib/base/helper.c cli/ask.c cli/view/status_look.c): $(folders)
 
 $(B)/%.o: %.c VERSION
 	@mkdir -p $(@D)

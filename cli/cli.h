@@ -102,3 +102,4 @@ int cmd_bind(int argc, char **argv);
 int cmd_blocks(int argc, char **argv);
 int cmd_online(int argc, char **argv);
 int cmd_offline(int argc, char **argv);
+int cmd_version(int argc, char **argv);

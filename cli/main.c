@@ -68,6 +68,9 @@ static const struct cli_command commands[] = {
 	{ "settings", "[OPTION...] [NAME[=VALUE]...]",
 	  "Show the kernel's NUMA-related settings, or set them", cli_become_view },
 
+	{ "version", "[--json]", "Show the versions of numastow's programs and their libraries",
+	  cmd_version },
+
 	{ "setup", "containerd|crio [OPTION...]", "Let a container runtime run the hook",
 	  cli_become_setup },
 

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <grpc/grpc.h>
+#include <openssl/crypto.h>
+
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cli/fleet/fleet.h"
@@ -274,6 +277,11 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "check-config") == 0)
 		return cli_finish(check_config(argc, argv));
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		printf("numastow-fleet %s\ngRPC core %s\nOpenSSL %s\n", STOW_VERSION,
+		       grpc_version_string(), OpenSSL_version(OPENSSL_VERSION_STRING));
+		return cli_finish(CLI_OK);
+	}
 	if (!command || !words || !arguments) {
 		fprintf(stderr, "numastow-fleet is part of numastow(1), which starts it\n");
 		return CLI_USAGE;

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/run/libsystemd.h"
 #include "cli/run/run.h"
 
 static const struct cli_usage usage = {
@@ -62,6 +63,16 @@ static int check(struct run_options *options, struct stow_err *err)
 	return r < 0 ? r : run_ask(options, root, err);
 }
 
+/* libcgroup and libsystemd do not tell their versions. */
+static int print_version(void)
+{
+	struct run_libsystemd library;
+
+	printf("numastow-run %s\nlibcgroup\n%s", STOW_VERSION,
+	       run_load_libsystemd(&library, NULL) == 0 ? "libsystemd\n" : "");
+	return cli_finish(CLI_OK);
+}
+
 int main(int argc, char **argv)
 {
 	struct run_options options = { 0 };
@@ -86,6 +97,8 @@ int main(int argc, char **argv)
 	struct stow_err err;
 	int r;
 
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return print_version();
 	/* `numastow` executes this as "numastow run ...". */
 	if (argc < 2 || strcmp(argv[1], "run") != 0) {
 		fprintf(stderr, "numastow-run is started by `numastow run`\n");

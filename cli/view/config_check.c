@@ -7,11 +7,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/helper.h"
 #include "base/read.h"
-#include "base/text.h"
 #include "base/yaml.h"
-#include "cli/view/ask.h"
+#include "cli/ask.h"
 #include "place/config.h"
 
 const struct config_file config_files[CONFIG_FILES] = {
@@ -25,22 +23,6 @@ const char *config_path(const struct config_file *file, const char *sysroot, cha
 {
 	snprintf(buf, size, "%s/etc/numastow/%s", strcmp(sysroot, "/") == 0 ? "" : sysroot,
 		 file->name);
-	return buf;
-}
-
-/* Find a program: beside this one, or in the sbin of the same prefix. */
-static const char *program_path(const char *name, char *buf, size_t size)
-{
-	char *end;
-
-	stow_helper_path(name, buf, size);
-	if (access(buf, X_OK) == 0)
-		return buf;
-	snprintf(buf, size, "%s", STOW_LIBEXECDIR);
-	for (int up = 0; up < 2 && (end = strrchr(buf, '/')); up++)
-		*end = '\0';
-	stow_text_clean(buf, size - 1);
-	snprintf(buf + strlen(buf), size - strlen(buf), "/sbin/%s", name);
 	return buf;
 }
 
@@ -78,7 +60,7 @@ int config_check(const struct config_file *file, const char *path, char *text, s
 
 	if (!file->program)
 		return check_here(path, text, size);
-	if (access(program_path(file->program, program, sizeof(program)), X_OK) < 0) {
+	if (access(cli_program_path(file->program, program, sizeof(program)), X_OK) < 0) {
 		snprintf(text, size, "%s is not installed here", file->program);
 		return -ENOENT;
 	}

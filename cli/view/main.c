@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <libsmartcols/libsmartcols.h>
+
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/view/view.h"
@@ -21,9 +23,16 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	const char *smartcols = NULL;
+
 	for (size_t i = 0; argc > 1 && i < STOW_ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return cli_finish(commands[i].run(argc - 1, argv + 1));
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		(void)scols_get_library_version(&smartcols);
+		printf("numastow-view %s\nlibsmartcols %s\n", STOW_VERSION, smartcols);
+		return cli_finish(CLI_OK);
+	}
 	fprintf(stderr, "numastow-view is part of numastow(1), which starts it\n");
 	return CLI_USAGE;
 }

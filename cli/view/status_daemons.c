@@ -13,7 +13,7 @@
 #include "base/helper.h"
 #include "base/math.h"
 #include "base/parse.h"
-#include "cli/view/ask.h"
+#include "cli/ask.h"
 #include "cli/view/fetch.h"
 #include "cli/view/status.h"
 

@@ -214,6 +214,8 @@ int main(int argc, char **argv)
 	struct stow_err err;
 	int result = NOTHING, r;
 
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return printf("numastow-scope %s\nlibsystemd\n", STOW_VERSION) < 0;
 	if (argc < 5 || argc % 3 != 2 ||
 	    (strcmp(argv[1], "AllowedCPUs") != 0 && strcmp(argv[1], "AllowedMemoryNodes") != 0)) {
 		fprintf(stderr, "usage: numastow-scope AllowedCPUs|AllowedMemoryNodes "

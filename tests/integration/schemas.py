@@ -335,6 +335,7 @@ def check_why(machine, what):
 
 def check_here():
     all_of("/", may_fail=True)
+    ask("version", "version", "--json")
     ask("stat-programs", "stat", "--json", str(os.getpid()))
     ask("show", "show", "--json", str(os.getpid()))
     ask("doctor-program", "doctor", "--json", "--program", str(os.getpid()))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/view/ask.h"
+#include "cli/ask.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/helper.h"
+#include "base/text.h"
 
 struct stream {
 	int fd;
@@ -107,4 +109,19 @@ const char *cli_without_program(const char *message)
 	const char *behind = strstr(message, ": ");
 
 	return behind && strncmp(message, "numastow", 8) == 0 ? behind + 2 : message;
+}
+
+const char *cli_program_path(const char *name, char *buf, size_t size)
+{
+	char *end;
+
+	stow_helper_path(name, buf, size);
+	if (access(buf, X_OK) == 0)
+		return buf;
+	snprintf(buf, size, "%s", STOW_LIBEXECDIR);
+	for (int up = 0; up < 2 && (end = strrchr(buf, '/')); up++)
+		*end = '\0';
+	stow_text_clean(buf, size - 1);
+	snprintf(buf + strlen(buf), size - strlen(buf), "/sbin/%s", name);
+	return buf;
 }

@@ -16,3 +16,7 @@ int cli_ask(const char *const *argv, unsigned int seconds, char *out, size_t out
 /* Return a message without the name of the program of ours that begins it, as in
  * "numastow-agent: ...". */
 const char *cli_without_program(const char *message);
+
+/* Find a program of numastow: beside the running one, in STOW_LIBEXECDIR, or in the sbin of the
+ * same prefix, whether it is there or not. Return `buf`. */
+const char *cli_program_path(const char *name, char *buf, size_t size);
