@@ -267,6 +267,8 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	struct agent_local *local = ctx;
 	struct stow_grant_context context = agent_policy_context(local->parts.policy);
 	const PbShowLedgerRequest *in = request;
+	const struct stow_show_asked history = { .id = in->id[0] ? in->id : NULL,
+						 .json = in->json };
 	struct stow_grid_style style = style_of(in->style);
 	PbShowLedgerResponse *out = response;
 	_cleanup_free_ char *text = NULL;
@@ -275,7 +277,7 @@ static int show_ledger(struct stow_rpc_call *call, void *ctx, const void *reques
 	r = stow_ledger_open(context.root, false, &ledger, err);
 	context.ledger = ledger;
 	if (r == 0 && in->history)
-		r = stow_show_history(&context, in->id[0] ? in->id : NULL, in->json, &text, err);
+		r = stow_show_history(&context, &history, &text, err);
 	else if (r == 0)
 		r = stow_show_ledger(&context, in->json, width_of(in), &style, &text, err);
 	if (r < 0)

@@ -3,18 +3,26 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/timestamp.h"
 #include "cli/cli.h"
 #include "cli/container.h"
 #include "cli/context.h"
 #include "cli/options.h"
 #include "grant/show.h"
 
+/* Between two looks at the ledger. */
+#define PAUSE (500 * STOW_MILLISECOND)
+
 struct asked {
 	const char *sysroot;
-	bool json, last;
+	bool json, last, follow;
+	bool since_given;
+	uint64_t since; /* ns since 1970 */
 };
 
 /* Find the container of the newest event. */
@@ -36,10 +44,80 @@ static int newest(const struct cli_context *context, char **ret, struct stow_err
 	return r;
 }
 
+/* Read once, and print. */
+static int print(struct cli_context *context, const struct stow_show_asked *asked,
+		 struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = stow_show_history(&context->grant, asked, &text, err);
+
+	if (r == 0)
+		fputs(text, stdout);
+	return r;
+}
+
+/* Open the ledger again: it may have been made, or replaced after damage, since the last look. */
+static int open_again(struct cli_context *context, struct stow_err *err)
+{
+	int r;
+
+	stow_ledger_close_ptr(&context->ledger);
+	context->ledger = NULL;
+	r = stow_ledger_open(context->root, false, &context->ledger, err);
+	context->grant.ledger = context->ledger;
+	return r == -ENOENT ? 0 : r;
+}
+
+/* What differs after every commit, and in every ledger; all zeros: there is none. */
+struct mark {
+	uint32_t changes;
+	ino_t inode;
+};
+
+static struct mark look(const struct cli_context *context)
+{
+	struct mark mark = { 0 };
+	struct stat st;
+
+	if (context->ledger)
+		mark.changes = stow_ledger_changes(context->ledger);
+	if (stow_root_stat(context->root, &st, NULL, "%s", STOW_LEDGER_PATH) == 0)
+		mark.inode = st.st_ino;
+	return mark;
+}
+
+/* Print new events until a signal ends the program, or the reader of its output has gone. */
+static int follow(struct cli_context *context, const struct stow_show_asked *asked,
+		  struct stow_err *err)
+{
+	struct mark seen = { 0 }, now;
+	struct stow_show_read after = { .seq = -1 };
+	struct stow_show_asked wanted = *asked;
+	int r;
+
+	wanted.after = &after;
+	do {
+		/* Before the reading: what comes in between is read in the next round. */
+		now = look(context);
+		r = 0;
+		if (after.seq < 0 || now.changes != seen.changes || now.inode != seen.inode)
+			r = print(context, &wanted, err);
+		seen = now;
+		if (r == 0 && cli_finish(CLI_OK) != CLI_OK)
+			return -EIO; /* which it has printed */
+		cli_end_without_reader();
+		stow_clock_sleep(PAUSE);
+		if (r == 0)
+			r = open_again(context, err);
+	} while (r == 0);
+	return r;
+}
+
 static int show(const struct asked *asked, const char *name, struct stow_err *err)
 {
+	struct stow_show_asked wanted = { .since = asked->since, .json = asked->json };
 	_cleanup_(cli_context_done) struct cli_context context;
-	_cleanup_free_ char *text = NULL, *id = NULL;
+	_cleanup_free_ char *id = NULL;
 	int r;
 
 	r = cli_context_open_anyway(&context, asked->sysroot, false, err);
@@ -48,11 +126,15 @@ static int show(const struct asked *asked, const char *name, struct stow_err *er
 	/* Of containers that are gone only the ids are known, in the history. */
 	else if (r == 0 && name && cli_container_id(context.root, name, &id, NULL) == 0)
 		name = id;
-	if (r == 0)
-		r = stow_show_history(&context.grant, id ? id : name, asked->json, &text, err);
-	if (r == 0)
-		fputs(text, stdout);
-	return r;
+	if (r < 0)
+		return r;
+	wanted.id = id ? id : name;
+	return asked->follow ? follow(&context, &wanted, err) : print(&context, &wanted, err);
+}
+
+static int take_since(const char *text, void *value, struct stow_err *err)
+{
+	return stow_timestamp_parse(text, stow_clock_wall(), value, err);
 }
 
 int cmd_why(int argc, char **argv)
@@ -61,23 +143,29 @@ int cmd_why(int argc, char **argv)
 		"why",
 		"[OPTION...] [ID | --last]",
 		"Show where a container was placed or why it was refused, and what happened since",
+		"  -f, --follow       print new events as they come, until interrupted\n"
 		"      --last         the container of the newest event\n"
-		"  -J, --json         print JSON\n"
+		"  -S, --since TIME   events since then: \"1h ago\", today, \"2026-01-31 12:00\"\n"
+		"  -J, --json         print JSON; with --follow, one object after another\n"
 		"  -s, --sysroot DIR  read the ledger of a copied tree\n"
 		"  ID                 a container's id, the beginning of it, or its name; without "
 		"it, "
 		"the\n"
-		"                     newest 100 events of all\n",
+		"                     newest 100 events of all, or with --since all since then\n",
 		1,
 		NULL
 	};
 	struct asked asked = { 0 };
-	const struct cli_option options[] = { { "last", .flag = &asked.last },
+	const struct cli_option options[] = { { "follow", 'f', .flag = &asked.follow },
+					      { "last", .flag = &asked.last },
+					      { "since", 'S', .flag = &asked.since_given,
+						.argument = true, .take = take_since,
+						.value = &asked.since },
 					      { "json", 'J', .flag = &asked.json },
 					      { "sysroot", 's', .text = &asked.sysroot },
 					      { 0 } };
 	int r = cli_options(&usage, options, argc, argv);
-	struct stow_err err;
+	struct stow_err err = { 0 };
 
 	if (r >= 0)
 		return r;
@@ -87,7 +175,14 @@ int cmd_why(int argc, char **argv)
 		return r;
 	r = show(&asked, argv[optind], &err); /* NULL: all containers */
 	/* Only root can read the file; the agent shows it to the group `readers`. */
-	if (r == -EACCES && !asked.sysroot && !asked.last && geteuid() != 0)
-		return cli_become_fleet(argc, argv);
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	if (r == -EACCES && !asked.sysroot && !asked.last && geteuid() != 0) {
+		if (!asked.follow && !asked.since_given)
+			return cli_become_fleet(argc, argv);
+		r = stow_err_set(&err, EACCES,
+				 "only root can read this machine's ledger, which --since and "
+				 "--follow need");
+	}
+	if (r < 0 && err.msg[0])
+		(void)cli_fail(&err);
+	return r < 0 ? CLI_FAILED : CLI_OK;
 }

@@ -533,57 +533,94 @@ static void put_partition(const struct stow_grant_context *context, const char *
 	stow_records_free(records, n);
 }
 
-static int put_events(const struct stow_grant_context *context, const struct stow_event *events,
-		      size_t n, const char *id, bool json, char **ret_text, struct stow_err *err)
+/* What of the events is shown. */
+struct selected {
+	const struct stow_event *events;
+	size_t n;
+	const char *id; /* NULL: of all containers */
+	uint64_t since;
+	int64_t after;
+	bool json, read_on;
+};
+
+static bool is_selected(const struct selected *s, const struct stow_event *e)
 {
-	struct json_object *array = json ? json_object_new_array() : NULL;
-	size_t len = 0;
+	return (!s->id || strcmp(e->id, s->id) == 0) && e->at >= s->since && e->seq > s->after;
+}
+
+static int put_events(const struct stow_grant_context *context, const struct selected *s,
+		      char **ret_text, struct stow_err *err)
+{
+	struct json_object *array = s->json ? json_object_new_array() : NULL;
+	size_t len = 0, shown = 0;
 	FILE *out = open_memstream(ret_text, &len);
 
 	if (!out) {
 		json_object_put(array);
 		return stow_err_sys(err, ENOMEM, "showing the history");
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (id && strcmp(events[i].id, id) != 0)
+	for (size_t i = 0; i < s->n; i++) {
+		if (!is_selected(s, &s->events[i]))
 			continue;
-		if (json)
-			json_object_array_add(array, event_json(&events[i]));
+		shown++;
+		if (s->json)
+			json_object_array_add(array, event_json(&s->events[i]));
 		else
-			put_event(&events[i], out);
+			put_event(&s->events[i], out);
 	}
-	if (json) {
+	if (s->json && (shown || !s->read_on)) {
 		struct json_object *all = new_object();
 
 		json_object_object_add(all, "events", array);
 		put_json(all, out);
-	} else if (id) {
-		put_partition(context, id, out);
+	} else if (s->json) {
+		json_object_put(array);
+	} else if (s->id && !s->read_on) {
+		put_partition(context, s->id, out);
 	}
 	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
 }
 
-int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
+/* Return the number of the event up to which the history was read; 0: the ledger is a new one. */
+static int64_t read_before(const struct stow_show_read *read, const struct stow_event *events,
+			   size_t n)
+{
+	for (size_t i = n; i-- > 0;)
+		if (events[i].seq == read->seq && events[i].at == read->at)
+			return read->seq;
+	/* The event is older than those that are kept, or was in another ledger. */
+	return n && events[0].seq > read->seq && events[0].at >= read->at ? read->seq : 0;
+}
+
+int stow_show_history(const struct stow_grant_context *context, const struct stow_show_asked *asked,
 		      char **ret_text, struct stow_err *err)
 {
+	struct selected s = { .since = asked->since, .json = asked->json };
 	struct stow_event *events = NULL;
-	const char *match;
-	size_t n = 0;
+	size_t limit = STOW_EVENTS_KEPT;
 	int r = 0;
 
+	s.read_on = asked->after && asked->after->seq >= 0;
+	if (!asked->id && !asked->since && !s.read_on)
+		limit = EVENTS_SHOWN;
 	if (context->ledger)
-		r = stow_ledger_events(context->ledger, NULL, id ? STOW_EVENTS_KEPT : EVENTS_SHOWN,
-				       &events, &n, err);
+		r = stow_ledger_events(context->ledger, NULL, limit, &events, &s.n, err);
 	if (r < 0)
 		return r;
-	match = id ? newest_match(events, n, id) : NULL;
-	if (id && !match)
+	s.events = events;
+	s.after = s.read_on ? read_before(asked->after, events, s.n) : 0;
+	s.id = asked->id ? newest_match(events, s.n, asked->id) : NULL;
+	if (asked->id && !s.id && !s.read_on)
 		r = stow_err_set(
 			err, ENOENT,
 			"nothing is known about \"%.128s\": it requested nothing, or too long ago",
-			id);
+			asked->id);
 	else
-		r = put_events(context, events, n, match, json, ret_text, err);
-	stow_events_free(events, n);
+		r = put_events(context, &s, ret_text, err);
+	if (r == 0 && asked->after && s.n)
+		*asked->after = (struct stow_show_read){ events[s.n - 1].seq, events[s.n - 1].at };
+	else if (r == 0 && asked->after)
+		*asked->after = (struct stow_show_read){ 0 };
+	stow_events_free(events, s.n);
 	return r;
 }

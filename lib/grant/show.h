@@ -17,10 +17,27 @@
 int stow_show_ledger(const struct stow_grant_context *context, bool json, int width,
 		     const struct stow_grid_style *style, char **ret_text, struct stow_err *err);
 
-/* Show the history of the container whose id is, or begins with, `id`; NULL: the newest 100 events
- * of all containers. -ENOENT: there is none. The text of one container ends with the state of its
- * partition, if it wants one. */
-int stow_show_history(const struct stow_grant_context *context, const char *id, bool json,
+/* Up to which event the history was read. A new ledger numbers its events anew, so the time belongs
+ * to it. */
+struct stow_show_read {
+	int64_t seq; /* -1: nothing was read yet; 0: there was no event */
+	uint64_t at;
+};
+
+/* What of the history is wanted. */
+struct stow_show_asked {
+	const char *id; /* the container whose id is, or begins with, this; NULL: all containers */
+	uint64_t since; /* events at or after this time, in ns since 1970; 0: of the newest 100 if
+			 * `id` is NULL, otherwise all */
+	struct stow_show_read *after; /* NULL, or to read on: only events after this one, which
+				       * becomes the newest event */
+	bool json;
+};
+
+/* Show the history. Reading on without a new event gives an empty text. -ENOENT:
+ * no container has such an id. The text of one container ends with the state of its partition, if
+ * it wants one, unless it is read on. */
+int stow_show_history(const struct stow_grant_context *context, const struct stow_show_asked *asked,
 		      char **ret_text, struct stow_err *err);
 
 /* Format a time in ns since the epoch as local time; cut an id of 64 hexadecimal digits to 12. Both

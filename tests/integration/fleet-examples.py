@@ -90,7 +90,9 @@ def check_local(reader, texts):
     done = reader.paste(texts["numastow offline"])
     check("offline --dry-run: which blocks", done.code == 0 and done.out and
           reader.machine.read(f"{MEMORY}/memory3/state") == "online", done)
-    done = reader.paste(texts["numastow why"])
+    done = reader.paste(texts["numastow why --since"])
+    check("why --since: the container that was refused", done.code == 0 and "99 CPUs" in done.out and "placed" not in done.out, done)
+    done = reader.paste(texts["numastow why --last"])
     check("why: the last container was refused", done.code == 0 and "refused" in done.out and "99 CPUs" in done.out, done)
     done = reader.paste(texts["numastow ledger"])
     same("ledger: the exclusive CPUs", (done.code, len(reader.machine.cpuset("db")), done.out),
@@ -296,7 +298,7 @@ def main():
     wanted = {f"numastow-{p}.1" for p in examples.PAGES} | IN_GUEST | set(CONFIGURATIONS) | {
         "numastow.1", "kubectl-numastow.1", "numastow-ca.8", "numastow-hook.8", "numastow-annotations.7", "numastow.yaml.5"}
     same("pages with examples that no test runs", sorted(pages_with_examples() - wanted), [])
-    keys = ("numastow explain", "numastow why", "numastow ledger", "numastow place --confirmed", "numastow place cpus=8",
+    keys = ("numastow explain", "numastow why --last", "numastow why --since", "numastow ledger", "numastow place --confirmed", "numastow place cpus=8",
             "numastow fence", "numastow nodes", "numastow offline", "nodes=$(numastow explain")
     found = blocks("numastow.1")
     texts = {k: next((t for t in found if t.startswith(k)), "") for k in keys}

@@ -707,6 +707,7 @@ static void shows(const char *text, const char *word)
 
 static void claims_are_shown(void **state)
 {
+	const struct stow_show_asked asked = { .id = "claim:team/db" };
 	_cleanup_free_ char *text = NULL, *json = NULL, *history = NULL;
 	struct played *p = *state;
 
@@ -726,7 +727,7 @@ static void claims_are_shown(void **state)
 		    "\"name\": \"db\"");
 	end(p, 10, "a");
 	assert_int_equal(stow_claim_drop(&p->context, UID, NULL), 1);
-	assert_int_equal(stow_show_history(&p->context, "claim:team/db", false, &history, NULL), 0);
+	assert_int_equal(stow_show_history(&p->context, &asked, &history, NULL), 0);
 	shows(history, "taken     claim:team/db:" FIRST);
 	shows(history, "dropped   claim:team/db:" FIRST);
 	lacks(history, "placed");
