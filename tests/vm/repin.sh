@@ -37,12 +37,19 @@ where()
 	"$numastow" ledger --json | jq -r ".containers[] | select(.id == \"mover\") | .$1"
 }
 
+cpus_as_in_ledger()
+{
+	[[ $(allowed_cpus "$pid") == "$(where cpus)" ]]
+}
+
 # consistent NAME - ledger, kernel and pages say the same; nothing else is promised
 consistent()
 {
 	local node
 
 	node=$(where mems)
+	# The ledger is first, and the applier follows.
+	eventually 60 cpus_as_in_ledger
 	eq "$1: the kernel's CPUs are the ledger's" "$(allowed_cpus "$pid")" "$(where cpus)"
 	eq "$1: so are its mems" "$(allowed_mems "$pid")" "$node"
 	eq "$1: no other record is left" "$("$numastow" ledger --json | jq -c '[.containers[].id]')" '["mover"]'
