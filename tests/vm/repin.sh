@@ -130,9 +130,21 @@ within "its memory too" "$(pages_on "$pid" "$from")" 0 2048
 
 ### the agent killed half way
 
-"$numastow" repin mover --to "$from" --batch 1Mi --pause 50ms >"$vm_work/repin.out" 2>&1 &
-repin=$!
-eventually 60 grep -qE 'moving +[1-9]' "$vm_work/repin.out"
+# moving - start a repin, and wait until it moves; it is refused while the agent still ends the one before
+moving()
+{
+	"$numastow" repin mover --to "$from" --batch 1Mi --pause 50ms >"$vm_work/repin.out" 2>&1 &
+	repin=$!
+	until grep -qE 'moving +[1-9]' "$vm_work/repin.out"; do
+		kill -0 "$repin" 2>/dev/null || {
+			sed 's/^/# not yet: /' "$vm_work/repin.out"
+			return 1
+		}
+		sleep 0.2
+	done
+}
+eventually 60 moving
+check "a repin after a cancelled one moves" grep -qE 'moving +[1-9]' "$vm_work/repin.out"
 kill -KILL "$agent"
 wait "$agent" 2>/dev/null
 wait "$repin"
