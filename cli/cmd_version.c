@@ -38,7 +38,7 @@ static const struct {
 #define LIBRARIES_MAX 8
 
 struct library {
-	char *name, *version; /* into the answer; "": the library does not tell it */
+	const char *name, *version; /* into the answer; "": the library does not tell it */
 };
 
 struct program {
@@ -54,7 +54,7 @@ struct program {
 /* --- looking ------------------------------------------------------------------------ */
 
 /* Split a line at its last space. Return the version, or an empty text. */
-static char *split(char *line)
+static const char *split(char *line)
 {
 	char *space = strrchr(line, ' ');
 
@@ -99,12 +99,6 @@ static void look_at(const char *name, struct program *p)
 
 /* --- control groups -------------------------------------------------------------------- */
 
-static const char *const controllers[STOW_CGROUP_CONTROLLERS] = {
-	[STOW_CGROUP_CPUSET] = "cpuset",
-	[STOW_CGROUP_HUGETLB] = "hugetlb",
-	[STOW_CGROUP_MEMORY] = "memory",
-};
-
 struct groups {
 	int versions[STOW_CGROUP_CONTROLLERS]; /* 0: the controller is not mounted */
 	const char *made_by;		       /* NULL: no cpusets */
@@ -134,13 +128,10 @@ static const struct library *linked(size_t *ret_n)
 {
 	static struct library libraries[4];
 
-	libraries[0] = (struct library){ (char *)"json-c", (char *)(uintptr_t)json_c_version() };
-	libraries[1] =
-		(struct library){ (char *)"libyaml", (char *)(uintptr_t)yaml_get_version_string() };
-	libraries[2] =
-		(struct library){ (char *)"protobuf-c", (char *)(uintptr_t)protobuf_c_version() };
-	libraries[3] =
-		(struct library){ (char *)"SQLite", (char *)(uintptr_t)sqlite3_libversion() };
+	libraries[0] = (struct library){ "json-c", json_c_version() };
+	libraries[1] = (struct library){ "libyaml", yaml_get_version_string() };
+	libraries[2] = (struct library){ "protobuf-c", protobuf_c_version() };
+	libraries[3] = (struct library){ "SQLite", sqlite3_libversion() };
 	*ret_n = STOW_ARRAY_SIZE(libraries);
 	return libraries;
 }
@@ -164,7 +155,7 @@ static void print_groups(const struct groups *groups)
 {
 	printf("cgroups: ");
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++) {
-		printf("%s%s ", c ? ", " : "", controllers[c]);
+		printf("%s%s ", c ? ", " : "", stow_controller_names[c]);
 		if (groups->versions[c])
 			printf("v%d", groups->versions[c]);
 		else
@@ -223,7 +214,7 @@ static json_object *groups_json(struct json_writer *w, const struct groups *grou
 	json_object *o = json_object_new_object();
 
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
-		json_put_number(w, o, controllers[c],
+		json_put_number(w, o, stow_controller_names[c],
 				groups->versions[c] ? groups->versions[c] : -1);
 	json_put_text(w, o, "made_by", groups->made_by ? groups->made_by : "");
 	return o;

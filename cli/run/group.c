@@ -16,12 +16,6 @@
 #include "cli/run/run.h"
 #include "grant/program_group.h"
 
-static const char *const controllers[STOW_CGROUP_CONTROLLERS] = {
-	[STOW_CGROUP_CPUSET] = "cpuset",
-	[STOW_CGROUP_HUGETLB] = "hugetlb",
-	[STOW_CGROUP_MEMORY] = "memory",
-};
-
 static void group_free_ptr(struct cgroup **group)
 {
 	if (*group)
@@ -49,7 +43,7 @@ static bool has_controller(struct run *run, enum stow_controller c)
 		return true;
 	return stow_root_read_buf(run->root, list, sizeof(list), NULL, "%s/cgroup.controllers",
 				  at.point) >= 0 &&
-	       stow_text_has_word(list, controllers[c]);
+	       stow_text_has_word(list, stow_controller_names[c]);
 }
 
 /* v1: a new cpuset is empty, and nothing can run in it. */
@@ -77,7 +71,7 @@ static int make(struct run *run, const char *name, const struct stow_idset *cpus
 
 		if (!has_controller(run, c))
 			continue;
-		added = cgroup_add_controller(group, controllers[c]);
+		added = cgroup_add_controller(group, stow_controller_names[c]);
 		r = added ? 0 : ECGOTHER;
 		if (r == 0 && c == STOW_CGROUP_CPUSET && cpus)
 			r = set_cpuset(added, cpus, mems);

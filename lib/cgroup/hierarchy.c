@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "cgroup/hierarchy_internal.h"
 
-static const char *const controller_names[STOW_CGROUP_CONTROLLERS] = {
+const char *const stow_controller_names[STOW_CGROUP_CONTROLLERS] = {
 	[STOW_CGROUP_CPUSET] = "cpuset",
 	[STOW_CGROUP_HUGETLB] = "hugetlb",
 	[STOW_CGROUP_MEMORY] = "memory",
@@ -42,7 +42,7 @@ static void hierarchies_free(struct stow_cached *cached)
 
 bool stow_controller_is_in(int c, const char *list)
 {
-	return stow_text_has_word(list, controller_names[c]);
+	return stow_text_has_word(list, stow_controller_names[c]);
 }
 
 /* --- mountinfo ------------------------------------------------------------ */
@@ -239,7 +239,7 @@ int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controlle
 	at = stow_hierarchy_of(h, (int)controller, &version);
 	if (!version)
 		return stow_err_set(err, ENOENT, "no hierarchy of the %s controller is mounted",
-				    controller_names[controller]);
+				    stow_controller_names[controller]);
 	mount = &at->mounts[0];
 	for (size_t i = at->n; i-- > 0;)
 		if (!at->mounts[i].root[0]) /* prefer the whole hierarchy to a part */

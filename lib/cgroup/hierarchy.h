@@ -13,6 +13,9 @@ enum stow_controller {
 	STOW_CGROUP_CONTROLLERS,
 };
 
+/* Their names: "cpuset", "hugetlb", "memory". */
+extern const char *const stow_controller_names[STOW_CGROUP_CONTROLLERS];
+
 /* A controller's hierarchy, or the part of it that is mounted. The root owns the strings. */
 struct stow_hierarchy {
 	int version;

@@ -10,15 +10,10 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "cgroup/hierarchy.h"
 #include "ledger/ledger.h"
 
 #define ENTRY_MAX (64U << 10) /* bytes of one file: three paths and a CPU list */
-
-static const char *const controllers[STOW_CGROUP_CONTROLLERS] = {
-	[STOW_CGROUP_CPUSET] = "cpuset",
-	[STOW_CGROUP_HUGETLB] = "hugetlb",
-	[STOW_CGROUP_MEMORY] = "memory",
-};
 
 void stow_unmanaged_done(struct stow_unmanaged *container)
 {
@@ -40,8 +35,8 @@ static void print(FILE *out, const struct stow_unmanaged *c, const char *cpus)
 	fprintf(out, "init %d %" PRIu64 "\n", (int)c->init.pid, c->init.start);
 	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
 		if (id->at[i].version == 1 || (i == STOW_CGROUP_CPUSET && id->at[i].version))
-			fprintf(out, "%s %d %" PRIu64 " %s\n", controllers[i], id->at[i].version,
-				id->at[i].inode, id->at[i].path);
+			fprintf(out, "%s %d %" PRIu64 " %s\n", stow_controller_names[i],
+				id->at[i].version, id->at[i].inode, id->at[i].path);
 	if (*cpus)
 		fprintf(out, "cpus %s\n", cpus);
 	if (c->fallback)
@@ -139,7 +134,7 @@ static int parse_line(char *line, struct stow_unmanaged *c)
 	if (strcmp(line, "cpus") == 0)
 		return stow_idset_parse(value, &c->given, NULL);
 	for (int i = 0; i < STOW_CGROUP_CONTROLLERS; i++)
-		if (strcmp(line, controllers[i]) == 0)
+		if (strcmp(line, stow_controller_names[i]) == 0)
 			return parse_cgroup(value, i, &c->cgroup);
 	return -EINVAL;
 }
