@@ -90,13 +90,16 @@ within()
 }
 
 # eventually SECONDS COMMAND... - try until it succeeds. A busy machine takes many times as long as a quiet one, so
-# it waits for two minutes at least: SECONDS says what is usual.
+# it waits for two minutes at least: SECONDS says what is usual. A wait that fails is told, for callers that take no notice.
 eventually()
 {
 	local end=$((SECONDS + ($1 < 120 ? 120 : $1)))
 	shift
 	until "$@"; do
-		((SECONDS < end)) || return 1
+		((SECONDS < end)) || {
+			echo "# waited in vain for: $*" >&2
+			return 1
+		}
 		sleep 0.2
 	done
 }
