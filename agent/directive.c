@@ -11,6 +11,8 @@
 #include "place/reservation.h"
 #include "rpc/log.h"
 
+#define WORK_FOR (50 * STOW_MILLISECOND) /* on a Welcome, at a time */
+
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
 {
 	if (part->numa_node >= STOW_IDSET_MAX)
@@ -84,8 +86,8 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	return 0;
 }
 
-static int reserve(const struct agent_directive_parts *parts, const PbReservation *in,
-		   struct stow_err *err)
+static int hold(const struct agent_directive_parts *parts, const PbReservation *in,
+		struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *known = NULL;
 	const struct stow_grant_context *context = agent_machine_context(parts->machine);
@@ -108,18 +110,32 @@ static int reserve(const struct agent_directive_parts *parts, const PbReservatio
 		r = stow_lease_take(context, &lease, err);
 	if (r == 0)
 		agent_machine_took_lease(parts->machine);
-	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_DEBUG,
-		 r < 0 ? "a reservation was refused" : "a reservation is held",
-		 stow_text("reservation", in->id), stow_text("error", r < 0 ? err->msg : ""));
+	if (r == 0)
+		stow_log(STOW_LOG_DEBUG, "a reservation is held", stow_text("reservation", in->id));
 	return r;
 }
 
-static int fence(const struct agent_directive_parts *parts, const char *nodes, struct stow_err *err)
+static int reserve(const struct agent_directive_parts *parts, struct agent_directive_state *state,
+		   const PbReservation *in, struct stow_err *err)
+{
+	int r = hold(parts, in, err);
+	uint64_t times = r < 0 ? stow_log_may(&state->reserve_log) : 0;
+
+	if (times)
+		stow_log(STOW_LOG_WARNING, "a reservation was refused",
+			 stow_text("reservation", in->id), stow_why(err),
+			 stow_number("times", times));
+	return r;
+}
+
+static int fence(const struct agent_directive_parts *parts, struct agent_directive_state *state,
+		 const char *nodes, struct stow_err *err)
 {
 	struct stow_ledger *ledger = agent_machine_context(parts->machine)->ledger;
 	const PbNodeReport *report = agent_machine_report(parts->machine);
 	struct stow_idset set, before = { 0 };
 	size_t all = report ? report->n_numa_nodes : 0;
+	uint64_t times;
 	int r;
 
 	r = agent_policy_check_changes(parts->policy, err);
@@ -137,57 +153,102 @@ static int fence(const struct agent_directive_parts *parts, const char *nodes, s
 				    (unsigned long long)parts->config->max_fenced);
 	(void)stow_ledger_fenced(ledger, "scheduler", &before, NULL);
 	r = stow_ledger_fence_set(ledger, "scheduler", &set, err);
-	if (r == 0 && !stow_idset_equal(&set, &before))
-		stow_log(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes));
-	return r;
+	if (r < 0 || stow_idset_equal(&set, &before))
+		return r;
+	times = stow_log_may(&state->fence_log);
+	if (times)
+		stow_log(STOW_LOG_NOTICE, "the scheduler fences", stow_text("numa_nodes", nodes),
+			 stow_number("times", times));
+	return 0;
 }
 
-/* Make the leases match the scheduler's list: drop leases that it does not list, add missing
- * ones. */
-static int welcome(const struct agent_directive_parts *parts, const PbWelcome *in,
-		   struct stow_err *err)
+/* Do what a Welcome asks for besides new leases. */
+static int begin_welcome(const struct agent_directive_parts *parts,
+			 struct agent_directive_state *state, const PbWelcome *in,
+			 struct stow_err *err)
 {
 	_cleanup_free_ const char **ids = calloc(in->n_reservations + 1, sizeof(*ids));
 	int r;
 
 	if (!ids)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	stow_log(STOW_LOG_INFO, "welcomed by the scheduler", stow_text("version", in->version),
-		 stow_number("reservations", in->n_reservations));
-	agent_drain_welcome(parts->drains, in->drains, in->n_drains);
-	if (agent_policy_check_changes(parts->policy, err) < 0)
-		return 0;
 	for (size_t i = 0; i < in->n_reservations; i++)
 		ids[i] = in->reservations[i]->id;
 	r = stow_lease_keep_only(agent_machine_context(parts->machine), ids, in->n_reservations,
 				 err);
-	if (r >= 0)
-		r = fence(parts, in->fenced, err);
-	for (size_t i = 0; i < in->n_reservations && r >= 0; i++)
-		/* A failure needs no answer: the report will not list the reservation. */
-		if (in->reservations[i]->state != PB_RESERVATION_STATE_BOUND)
-			(void)reserve(parts, in->reservations[i], err);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : fence(parts, state, in->fenced, err);
 }
 
-int agent_directive_handle(const struct agent_directive_parts *parts, const PbDirective *directive,
+/* Add missing leases, for some time. Return whether there are more. A failure needs no answer,
+ * because the report will not list the reservation. */
+static bool add_leases(const struct agent_directive_parts *parts,
+		       struct agent_directive_state *state, const PbWelcome *in)
+{
+	uint64_t until = stow_clock_monotonic() + WORK_FOR;
+
+	while (state->next < in->n_reservations) {
+		const PbReservation *reservation = in->reservations[state->next++];
+		struct stow_err err;
+
+		if (reservation->state != PB_RESERVATION_STATE_BOUND &&
+		    hold(parts, reservation, &err) < 0 && state->refused++ == 0)
+			state->first = err;
+		if (stow_clock_monotonic() >= until)
+			break;
+	}
+	return state->next < in->n_reservations;
+}
+
+/* Make the leases match the scheduler's list: drop leases that it does not list, add missing
+ * ones. */
+static int welcome(const struct agent_directive_parts *parts, struct agent_directive_state *state,
+		   const PbWelcome *in, struct stow_err *err)
+{
+	if (state->next == 0) {
+		int r;
+
+		stow_log(STOW_LOG_INFO, "welcomed by the scheduler",
+			 stow_text("version", in->version),
+			 stow_number("reservations", in->n_reservations));
+		agent_drain_welcome(parts->drains, in->drains, in->n_drains);
+		if (agent_policy_check_changes(parts->policy, err) < 0)
+			return 0;
+		r = begin_welcome(parts, state, in, err);
+		if (r < 0)
+			return r;
+	}
+	if (add_leases(parts, state, in))
+		return 1;
+	if (state->refused)
+		stow_log(STOW_LOG_WARNING, "reservations of the scheduler's list were refused",
+			 stow_number("refused", state->refused), stow_why(&state->first));
+	agent_directive_forget(state);
+	return 0;
+}
+
+void agent_directive_forget(struct agent_directive_state *state)
+{
+	state->next = state->refused = 0;
+}
+
+int agent_directive_handle(const struct agent_directive_parts *parts,
+			   struct agent_directive_state *state, const PbDirective *directive,
 			   struct stow_err *err)
 {
 	int r;
 
 	switch (directive->kind_case) {
 	case PB_DIRECTIVE__KIND_WELCOME:
-		r = welcome(parts, directive->welcome, err);
-		break;
+		return welcome(parts, state, directive->welcome, err);
 	case PB_DIRECTIVE__KIND_RESERVE:
-		r = reserve(parts, directive->reserve, err);
+		r = reserve(parts, state, directive->reserve, err);
 		break;
 	case PB_DIRECTIVE__KIND_CANCEL:
 		r = stow_lease_drop(agent_machine_context(parts->machine), directive->cancel->id,
 				    err);
 		break;
 	case PB_DIRECTIVE__KIND_FENCE:
-		r = fence(parts, directive->fence->numa_nodes, err);
+		r = fence(parts, state, directive->fence->numa_nodes, err);
 		break;
 	case PB_DIRECTIVE__KIND_DRAIN:
 		r = agent_drain_order(parts->drains, directive->drain, err);

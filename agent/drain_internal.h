@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/drain.h"
+#include "rpc/log.h"
 
 #define AGENT_DRAINS_KEPT 64 /* ended drains that are kept */
 #define AGENT_PLANS_MAX	  4  /* at a time */
@@ -58,6 +59,7 @@ struct agent_drains {
 	struct agent_machine *machine;
 	void (*notify)(void *ctx, const PbDrainProgress *progress);
 	void *ctx;
+	struct stow_log_limit refused, ordered; /* main thread */
 };
 
 /* --- drain.c: starting a drain; any thread -------------------------------- */

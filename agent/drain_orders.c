@@ -34,6 +34,20 @@ static bool answer_again(struct agent_drain_table *table, const char *id)
 	return drain;
 }
 
+static void log_order(struct agent_drains *drains, const PbOrderDrain *order, int r,
+		      const struct stow_err *err)
+{
+	uint64_t times = stow_log_may(r < 0 ? &drains->refused : &drains->ordered);
+
+	if (times)
+		stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+			 r < 0	       ? "a drain that the scheduler ordered was refused"
+			 : order->plan ? "the scheduler ordered a plan of a drain"
+				       : "the scheduler ordered a drain",
+			 stow_text("drain", order->id), stow_text("error", r < 0 ? err->msg : ""),
+			 stow_number("times", times));
+}
+
 int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, struct stow_err *err)
 {
 	struct agent_drain *drain;
@@ -48,11 +62,7 @@ int agent_drain_order(struct agent_drains *drains, const PbOrderDrain *order, st
 				err);
 	if (r == 0)
 		r = agent_drain_begin(drain, err);
-	stow_log(r < 0 ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
-		 r < 0	       ? "a drain that the scheduler ordered was refused"
-		 : order->plan ? "the scheduler ordered a plan of a drain"
-			       : "the scheduler ordered a drain",
-		 stow_text("drain", order->id), stow_text("error", r < 0 ? err->msg : ""));
+	log_order(drains, order, r, err);
 	if (r == 0)
 		agent_machine_look(drains->machine, AGENT_LOOK_LEDGER); /* for the report */
 	return r;

@@ -10,6 +10,7 @@
 
 #include "agent/epoch.h"
 #include "base/clock.h"
+#include "place/reservation.h"
 #include "rpc/address.h"
 #include "rpc/log.h"
 #include "rpc/texts.h"
@@ -25,6 +26,9 @@
  * from the stream, until half of them are carried out. */
 #define WAITING_MAX	  1024
 #define WAITING_BYTES_MAX ((size_t)1 << 20)
+
+#define WORK_FOR   (50 * MS) /* on directives, at a time */
+#define DRAINS_MAX 10000     /* of a Welcome: as many as a scheduler runs */
 
 /* How gRPC's threads post to the main thread. */
 struct link_poster {
@@ -47,12 +51,18 @@ struct agent_link {
 	uint64_t opened;    /* when the stream was opened */
 	uint64_t heartbeat; /* ns between two */
 	uint64_t epoch;	    /* the highest that was seen */
+
+	struct event *first, **last; /* to be handled, in this order */
+	bool posted;		     /* a task will continue with them */
+	PbDirective *directive;	     /* of the first event, if it is under way */
+	struct agent_directive_state state;
 };
 
 /* A message from gRPC's thread to the main thread. */
 struct event {
+	struct event *next;
 	struct stow_rpc_call *call; /* a reference: events of an older stream are dropped */
-	uint8_t *packed;	    /* a directive, which takes least in this form */
+	uint8_t *packed;	    /* a directive, which takes least in this form; NULL: the end */
 	size_t size;
 	struct stow_err err; /* of a stream that has ended */
 };
@@ -144,16 +154,12 @@ static void renew(struct agent_link *link)
 	link->next = stow_clock_monotonic() + agent_link_pause(1, any());
 }
 
-static void on_ended(void *ctx, void *arg)
+static void ended(struct agent_link *link, const struct stow_err *err)
 {
-	struct event *event = arg;
-	struct agent_link *link = ctx;
-
-	if (event->call == link->call && link->welcome && stow_rpc_is_renewal(&event->err))
+	if (link->welcome && stow_rpc_is_renewal(err))
 		renew(link);
-	else if (event->call == link->call)
-		failed(link, event->err.code ? &event->err : NULL);
-	event_free(event);
+	else
+		failed(link, err->code ? err : NULL);
 }
 
 /* --- directives ----------------------------------------------------------- */
@@ -222,21 +228,49 @@ static void on_welcome(struct agent_link *link, const PbWelcome *welcome)
 	link->next = stow_clock_monotonic() + link->heartbeat;
 }
 
-static void obey(struct agent_link *link, const PbDirective *directive)
+/* A scheduler in its right mind sends one Welcome, with what one machine can have. */
+static int check_welcome(const struct agent_link *link, const PbWelcome *welcome,
+			 struct stow_err *err)
+{
+	if (link->welcome)
+		return stow_err_set(err, EPROTO, "a second Welcome on one stream");
+	if (welcome->n_reservations > STOW_RESERVATIONS_MAX)
+		return stow_err_set(err, E2BIG, "a Welcome with %zu reservations; at most %d",
+				    welcome->n_reservations, STOW_RESERVATIONS_MAX);
+	if (welcome->n_drains > DRAINS_MAX)
+		return stow_err_set(err, E2BIG, "a Welcome with %zu drains; at most %d",
+				    welcome->n_drains, DRAINS_MAX);
+	return 0;
+}
+
+/* Look at a directive of the present stream. Return whether to carry it out. */
+static bool may_obey(struct agent_link *link, const PbDirective *directive)
 {
 	struct stow_err err = { 0 };
-	int r;
+	bool welcome = directive->kind_case == PB_DIRECTIVE__KIND_WELCOME;
 
-	if (is_old(link, directive, &err)) {
+	if (is_old(link, directive, &err) ||
+	    (welcome && check_welcome(link, directive->welcome, &err) < 0)) {
 		failed(link, &err);
-		return;
+		return false;
 	}
-	if (directive->kind_case == PB_DIRECTIVE__KIND_WELCOME)
+	if (welcome)
 		on_welcome(link, directive->welcome);
-	r = agent_directive_handle(link->parts.directives, directive, &err);
+	return true;
+}
+
+/* Carry out a directive, or a part of it. Return whether more of it is left. */
+static bool obey(struct agent_link *link, const PbDirective *directive)
+{
+	struct stow_err err = { 0 };
+	int r = agent_directive_handle(link->parts.directives, &link->state, directive, &err);
+
+	if (r > 0)
+		return true;
 	if (directive->kind_case == PB_DIRECTIVE__KIND_REPORT)
 		agent_publisher_repeat(link->parts.publisher, link->call);
 	answer(link, directive, r, &err);
+	return false;
 }
 
 /* A directive does not wait any more. */
@@ -250,30 +284,80 @@ static void taken(struct agent_link *link, size_t size)
 		stow_rpc_resume(link->call);
 }
 
-static void on_directive(void *ctx, void *arg)
+/* Unpack the directive of the first event. NULL: there is nothing to carry out. */
+static PbDirective *unpack(struct agent_link *link, const struct event *event)
 {
-	struct event *event = arg;
-	struct agent_link *link = ctx;
-	size_t size = event->size;
+	PbDirective *directive = pb_directive__unpack(NULL, event->size, event->packed);
 
-	if (event->call == link->call) {
-		PbDirective *directive = pb_directive__unpack(NULL, size, event->packed);
+	if (!directive) {
+		struct stow_err err;
 
-		if (directive) {
-			/* Clean the texts: they go into the ledger, and from there into the next
-			 * report. */
-			stow_texts_clean(&directive->base, STOW_TEXT_LIST);
-			obey(link, directive);
-			stow_rpc_message_free(directive);
-		} else {
-			struct stow_err err;
-
-			stow_err_set(&err, ENOMEM, "out of memory");
-			failed(link, &err);
-		}
+		stow_err_set(&err, ENOMEM, "out of memory");
+		failed(link, &err);
+		return NULL;
 	}
+	/* Clean the texts: they go into the ledger, and from there into the next report. */
+	stow_texts_clean(&directive->base, STOW_TEXT_LIST);
+	if (may_obey(link, directive))
+		return directive;
+	stow_rpc_message_free(directive);
+	return NULL;
+}
+
+/* Handle an event, or a part of it. Return whether more of it is left. */
+static bool handle(struct agent_link *link, const struct event *event)
+{
+	if (event->call == link->call && !event->packed) {
+		ended(link, &event->err);
+	} else if (event->call == link->call) {
+		if (!link->directive)
+			link->directive = unpack(link, event);
+		if (link->directive && obey(link, link->directive))
+			return true;
+	}
+	stow_rpc_message_free(link->directive);
+	link->directive = NULL;
+	agent_directive_forget(&link->state);
+	return false;
+}
+
+static void drop_first(struct agent_link *link)
+{
+	struct event *event = link->first;
+	size_t size = event->size;
+	bool counted = event->packed;
+
+	link->first = event->next;
+	if (!link->first)
+		link->last = &link->first;
 	event_free(event);
-	taken(link, size);
+	if (counted)
+		taken(link, size);
+}
+
+/* Handle events for some time. The others wait for another task, so that timers, descriptors and
+ * other tasks have their turn. */
+static void work(void *ctx, void *arg)
+{
+	struct agent_link *link = ctx;
+	uint64_t until = stow_clock_monotonic() + WORK_FOR;
+
+	while (link->first && stow_clock_monotonic() < until)
+		if (!handle(link, link->first))
+			drop_first(link);
+	link->posted = link->first;
+	if (link->posted)
+		agent_loop_post(link->poster.loop, work, link, NULL);
+}
+
+static void on_event(void *ctx, void *arg)
+{
+	struct agent_link *link = ctx;
+
+	*link->last = arg;
+	link->last = &(*link->last)->next;
+	if (!link->posted)
+		work(link, NULL);
 }
 
 /* --- gRPC's threads ------------------------------------------------------- */
@@ -321,7 +405,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 	}
 	pb_directive__pack(message, event->packed);
 	count_waiting(poster, call, event->size);
-	agent_loop_post(poster->loop, on_directive, poster->link, event);
+	agent_loop_post(poster->loop, on_event, poster->link, event);
 	return 0;
 }
 
@@ -334,7 +418,7 @@ static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err 
 		return;
 	if (err)
 		event->err = *err;
-	agent_loop_post(poster->loop, on_ended, poster->link, event);
+	agent_loop_post(poster->loop, on_event, poster->link, event);
 }
 
 static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
@@ -425,6 +509,7 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 		return stow_err_set(err, ENOMEM, "out of memory");
 	link->poster.loop = agent_loop_handle(loop);
 	link->poster.link = link;
+	link->last = &link->first;
 	link->parts = *parts;
 	/* An unreadable epoch must not prevent the start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)
@@ -447,6 +532,11 @@ void agent_link_stop(struct agent_link *link)
 
 void agent_link_free(struct agent_link *link)
 {
+	if (!link)
+		return;
 	agent_link_stop(link);
+	while (link->first)
+		drop_first(link);
+	stow_rpc_message_free(link->directive);
 	free(link);
 }

@@ -16,6 +16,8 @@
 #include "model/choices.h"
 
 #define STOW_RESERVATION_ID_LEN 16 /* lower-case hexadecimal digits */
+/* Reservations of a machine: valid ones, and those listed by a report or a Welcome. */
+#define STOW_RESERVATIONS_MAX 4096
 
 struct stow_reservation_name {
 	char id[STOW_RESERVATION_ID_LEN + 1];

@@ -55,6 +55,23 @@ static void put_time(FILE *f)
 	fputs(stow_timestamp_fraction(stow_clock_wall(), 3, buf), f);
 }
 
+uint64_t stow_log_may(struct stow_log_limit *limit)
+{
+	uint64_t now = stow_clock_monotonic(), times = 1 + limit->suppressed;
+
+	if (!limit->begun || now - limit->begun >= STOW_LOG_INTERVAL) {
+		limit->begun = now;
+		limit->lines = 0;
+	}
+	if (limit->lines >= STOW_LOG_BURST) {
+		limit->suppressed++;
+		return 0;
+	}
+	limit->lines++;
+	limit->suppressed = 0;
+	return times;
+}
+
 /* Write a quoted value, in JSON and in text: it may be untrusted. */
 static void put_quoted(FILE *f, const char *text)
 {

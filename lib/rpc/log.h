@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/setting.h"
@@ -77,6 +78,27 @@ bool stow_log_enabled(enum stow_log_level level);
 
 void stow_log_fields(enum stow_log_level level, const char *message,
 		     const struct stow_field *fields);
+
+/*
+ * Lines that a peer can cause as often as it likes: at most STOW_LOG_BURST in STOW_LOG_INTERVAL, as
+ * the kernel's printk_ratelimit(). Zero at first; one thread at a time.
+ *
+ *	uint64_t times = stow_log_may(&limit);
+ *
+ *	if (times)
+ *		stow_log(STOW_LOG_WARNING, "refused", stow_number("times", times));
+ */
+#define STOW_LOG_BURST	  10
+#define STOW_LOG_INTERVAL (5 * STOW_SECOND)
+
+struct stow_log_limit {
+	uint64_t begun; /* of the present interval; monotonic, ns */
+	uint64_t lines, suppressed;
+};
+
+/* Count an event. Return 0 when its line has to be suppressed, otherwise the number of events that
+ * the line stands for: this one and those that were suppressed before. */
+uint64_t stow_log_may(struct stow_log_limit *limit);
 
 #define stow_log(level, ...) STOW_LOG_LINE_(level, __VA_ARGS__, { 0 })
 #define STOW_LOG_LINE_(level, message, ...) \

@@ -17,13 +17,12 @@
 
 #include "base/err.h"
 #include "numastow/v1/node.pb-c.h"
+#include "place/reservation.h"
 
 #define STOW_NUMA_MAX	    1024 /* NUMA nodes of a machine: the kernel's MAX_NUMNODES */
 #define STOW_CONTAINERS_MAX 8192 /* of a machine */
-/* Reservations of a machine: valid ones, and those listed by one of its reports. */
-#define STOW_RESERVATIONS_MAX 4096
-#define STOW_DRAINS_MAX	      1024 /* listed by a report */
-#define STOW_DOMAIN_MAX	      253  /* bytes of a failure domain that are compared */
+#define STOW_DRAINS_MAX	    1024 /* listed by a report */
+#define STOW_DOMAIN_MAX	    253	 /* bytes of a failure domain that are compared */
 /* Bytes of memory, or of one pool, on a NUMA node. With this limit sums over a machine cannot
  * overflow. */
 #define STOW_NUMA_MEMORY_MAX (UINT64_C(1) << 53)

@@ -47,8 +47,7 @@ struct stow_store {
 	/* For the thread only: failed deletions without a callback. */
 	struct stow_write *retries, **retries_last;
 	uint64_t n_retries; /* under the lock */
-	uint64_t logged;    /* when a refused write was last logged */
-	size_t suppressed;
+	struct stow_log_limit refused;
 };
 
 /* --- deletions to retry ---------------------------------------------------- */
@@ -185,18 +184,13 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	return batch;
 }
 
-/* Log a refused write, at most once a second. */
 static void log_refused(struct stow_store *store, const struct stow_err *err)
 {
-	uint64_t now = stow_clock_boot();
+	uint64_t times = stow_log_may(&store->refused);
 
-	store->suppressed++;
-	if (store->logged && now < store->logged + STOW_SECOND)
-		return;
-	stow_log(STOW_LOG_ERR, "the store refused a write", stow_why(err),
-		 stow_number("times", store->suppressed));
-	store->logged = now;
-	store->suppressed = 0;
+	if (times)
+		stow_log(STOW_LOG_ERR, "the store refused a write", stow_why(err),
+			 stow_number("times", times));
 }
 
 static void engine_write(struct stow_store *store, struct stow_writes *batch)

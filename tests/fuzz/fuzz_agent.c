@@ -35,6 +35,7 @@ static struct {
 	struct agent_repins *repins;
 	struct agent_local *local;
 	struct agent_directive_parts directives;
+	struct agent_directive_state state;
 	struct stow_rpc_call *watcher;
 } agent;
 
@@ -279,7 +280,10 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	service = fuzz_service(&ctx);
 	switch (step->kind % KINDS) {
 	case DIRECTIVE:
-		r = agent_directive_handle(&agent.directives, (PbDirective *)in, &err);
+		do
+			r = agent_directive_handle(&agent.directives, &agent.state,
+						   (PbDirective *)in, &err);
+		while (r > 0);
 		FUZZ_CHECK_ERR(r, &err);
 		wait_for_drains();
 		look();

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A scheduler that sends directives faster than the agent carries them out: the agent reads no more than it can
-hold, says so once, stays small and serves its machine."""
+"""A scheduler that sends directives faster than the agent carries them out, or a Welcome with more than a machine can
+have: the agent reads no more than it can hold, says so once, stays small and serves its machine."""
 import json
 import threading
 import time
@@ -27,10 +27,15 @@ def memory(pid):
 
 def reserve(number):
     """A directive of 4 KiB, for more CPUs than there are."""
-    return scheduler_pb2.Directive(id=number, reserve=scheduler_pb2.Reservation(
+    return scheduler_pb2.Directive(id=number, reserve=reservation(number, cpus=1000, name="x" * 4000))
+
+
+def reservation(number, cpus=0, name=""):
+    """For more CPUs than there are, or for a MiB."""
+    return scheduler_pb2.Reservation(
         id=f"{number:016x}", node="m", numa_nodes="0", expires=LATER,
-        pod=scheduler_pb2.PodRequest(name="x" * 4000, cpus=1000),
-        parts=[node_pb2.ContainerPart(numa_node=0, cpus=1000)]))
+        pod=scheduler_pb2.PodRequest(name=name, cpus=cpus),
+        parts=[node_pb2.ContainerPart(numa_node=0, cpus=cpus, memory_promised=0 if cpus else MIB)])
 
 
 class Flood(scheduler_pb2_grpc.SchedulerServicer):
@@ -39,11 +44,16 @@ class Flood(scheduler_pb2_grpc.SchedulerServicer):
     def __init__(self, directives):
         self.directives, self.sent, self.answered = directives, 0, 0
         self.last, self.over = None, threading.Event()
+        self.streams, self.leases = 0, set()  # numbers of leases reported before the first answer
 
     def Report(self, requests, context):
+        self.streams += 1
+
         def read():
             try:
                 for request in requests:
+                    if request.WhichOneof("kind") == "report" and not self.answered:
+                        self.leases.add(len(request.report.reservations))
                     if request.WhichOneof("kind") == "result":
                         self.answered += 1
                         self.last = request.result
@@ -93,12 +103,68 @@ def check_flood(folder):
         grown = memory(program.process.pid) - before
         check("it stays small", grown < 32 * MIB * ROOM, f"{grown >> 20} MiB")
         print(f"# {fake.sent} sent, {fake.answered} answered; the agent grew by {grown >> 10} KiB")
-        said = [line for line in program.so_far() if line.startswith("{") and json.loads(line)["message"] ==
-                "the scheduler sends directives faster than they are carried out"]
-        same("it says so once", len(said), 1)
+        same("it says so once", len(lines(
+            program, "the scheduler sends directives faster than they are carried out")), 1)
+        refused = lines(program, "a reservation was refused")
+        check("a flood of refusals is no flood of lines", refused and len(refused) < fake.answered / 2,
+              f"{len(refused)} lines, {fake.answered} answered")
         fake.over.set()
+
+
+def lines(program, message):
+    """Of the log so far."""
+    said = (json.loads(line) for line in program.so_far() if line.startswith("{"))
+    return [line for line in said if line["message"] == message]
+
+
+def long_welcome():
+    """The machine may hold a thousand; the others are refused."""
+    yield welcome(reservations=[reservation(number) for number in range(1, 4097)])
+
+
+def check_long_welcome(folder):
+    machine, fake = Machine(f"{folder}/long"), Flood(long_welcome)
+    with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as at, \
+            start_agent(machine, "m", at) as program:
+        check("a long Welcome is carried out", eventually(lambda: fake.answered), fake.answered)
+        check("it reports meanwhile", any(0 < n < 1000 for n in fake.leases), fake.leases)
+        same("it goes on with that stream", fake.streams, 1)
+        refused = lines(program, "reservations of the scheduler's list were refused")
+        same("one line has the refused ones", [line["refused"] for line in refused], [3096])
+        check("and why", "its limit is 1000" in refused[0]["error"], refused)
+        same("no line has one of them", lines(program, "a reservation was refused"), [])
+        fake.over.set()
+
+
+def check_bad_welcome(folder, what, directives, error):
+    machine, fake = Machine(f"{folder}/{directives.__name__}"), Flood(directives)
+    with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as at, \
+            start_agent(machine, "m", at) as program, channel_to(f"unix:{program.socket}") as channel:
+        ended = eventually(lambda: [line for line in lines(program, "no scheduler") if error in line["error"]])
+        check(f"{what}: the agent ends the stream and says why", ended, program.so_far()[-5:])
+        check(f"{what}: it connects again", eventually(lambda: fake.streams > 1), fake.streams)
+        node = agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE)
+        same(f"{what}: nothing is held", list(node.reservations), [])
+        fake.over.set()
+
+
+def sixty_thousand():
+    yield welcome(reservations=[reservation(number) for number in range(1, 60001)])
+
+
+def many_drains():
+    yield welcome(drains=[f"{number:016x}" for number in range(1, 20001)])
+
+
+def twice():
+    yield welcome()
+    yield welcome()
 
 
 with Temp() as temp:
     check_flood(temp)
+    check_long_welcome(temp)
+    check_bad_welcome(temp, "60,000 reservations", sixty_thousand, "a Welcome with 60000 reservations; at most 4096")
+    check_bad_welcome(temp, "20,000 drains", many_drains, "a Welcome with 20000 drains; at most 10000")
+    check_bad_welcome(temp, "two Welcomes", twice, "a second Welcome on one stream")
 finish()

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "rpc/address.h"
 #include "rpc/log.h"
 
@@ -118,6 +119,29 @@ static void addresses(void **state)
 		assert_int_equal(stow_address_parse(wrong[i], &a, &len, &err), -EINVAL);
 }
 
+/* Whatever the time that passes meanwhile. */
+static void lines_are_limited_and_none_is_uncounted(void **state)
+{
+	struct stow_log_limit limit = { 0 };
+	uint64_t began = stow_clock_monotonic(), lines = 0, counted = 0;
+
+	assert_int_equal(stow_log_may(&limit), 1);
+	for (int i = 1; i < 1000; i++) {
+		uint64_t times = stow_log_may(&limit);
+
+		lines += times > 0;
+		counted += times;
+	}
+	assert_int_equal(counted + limit.suppressed, 999);
+	assert_in_range(lines, STOW_LOG_BURST - 1,
+			STOW_LOG_BURST *
+				(2 + (stow_clock_monotonic() - began) / STOW_LOG_INTERVAL));
+	limit.begun -= STOW_LOG_INTERVAL; /* time passes */
+	counted = limit.suppressed;
+	assert_int_equal(stow_log_may(&limit), 1 + counted);
+	assert_int_equal(limit.suppressed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +149,7 @@ int main(void)
 		cmocka_unit_test(json_is_json_whatever_is_said),
 		cmocka_unit_test(what_is_less_grave_is_not_said),
 		cmocka_unit_test(words_for_level_and_format),
+		cmocka_unit_test(lines_are_limited_and_none_is_uncounted),
 		cmocka_unit_test(addresses),
 	};
 
