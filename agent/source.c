@@ -12,7 +12,7 @@
 #include "cgroup/limits.h"
 #include "grant/reconcile.h"
 #include "ledger/drains.h"
-#include "node/memory.h"
+#include "node/zones.h"
 #include "rpc/rpc.h"
 
 /* --- reading -------------------------------------------------------------- */
@@ -43,35 +43,30 @@ static int look_at_memory(struct agent_source *source, struct stow_err *err)
 {
 	struct stow_root *root = source->context->root;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct stow_zoneinfo zones;
-	bool have = stow_zoneinfo_read(root, &zones, NULL) == 0;
+	struct stow_zones zones = { 0 };
+	int r = 0;
 
-	for (size_t i = 0; i < source->topology->n_nodes; i++) {
+	(void)stow_zones_read(root, false, &zones, NULL);
+	for (size_t i = 0; r == 0 && i < source->topology->n_nodes; i++) {
 		struct stow_node *node = &source->topology->nodes[i];
-		const struct stow_zone_sums *sums =
-			have ? stow_zoneinfo_node(&zones, node->id) : NULL;
+		struct stow_zone_sums sums;
 
-		if (sums) {
-			node->mem_free = sums->free * page;
-			node->mem_available = stow_zone_available(sums) * page;
+		if (stow_zones_sum(&zones, node->id, &sums)) {
+			node->mem_free = sums.free * page;
+			node->mem_available = stow_zone_available(&sums) * page;
 		}
-		for (size_t p = 0; p < node->n_pools; p++) {
+		for (size_t p = 0; r == 0 && p < node->n_pools; p++) {
 			struct stow_pool pool;
-			int r = stow_pool_read(root, node->id, node->pools[p].size, &pool, err);
 
-			if (r == -ENOENT)
-				continue; /* a uevent will follow */
-			if (r < 0) {
-				if (have)
-					stow_zoneinfo_done(&zones);
-				return r;
-			}
-			node->pools[p] = pool;
+			r = stow_pool_read(root, node->id, node->pools[p].size, &pool, err);
+			if (r == 0)
+				node->pools[p] = pool;
+			else if (r == -ENOENT)
+				r = 0; /* a uevent will follow */
 		}
 	}
-	if (have)
-		stow_zoneinfo_done(&zones);
-	return 0;
+	stow_zones_done(&zones);
+	return r;
 }
 
 /* Read which NUMA nodes have a running drain. */

@@ -14,7 +14,7 @@
 #include "cgroup/allowed.h"
 #include "doctor/internal.h"
 #include "node/counters.h"
-#include "node/memory.h"
+#include "node/zones.h"
 
 #define COUNTERS_MAX (1U << 20) /* bytes of a file with counters */
 
@@ -179,24 +179,23 @@ static int make_nodes(struct doctor *d)
 
 static void fill_nodes(struct doctor *d)
 {
-	struct stow_zoneinfo zones = { 0 };
-	bool known = stow_zoneinfo_read(d->root, &zones, NULL) == 0;
+	struct stow_zones zones = { 0 };
 
+	(void)stow_zones_read(d->root, false, &zones, NULL);
 	for (size_t i = 0; i < d->n_nodes; i++) {
 		struct doctor_node *node = &d->nodes[i];
 		const char *before = d->before.nodes ? d->before.nodes[i] : NULL;
-		const struct stow_zone_sums *sums =
-			known ? stow_zoneinfo_node(&zones, node->id) : NULL;
+		struct stow_zone_sums sums;
+		bool known = stow_zones_sum(&zones, node->id, &sums);
 
 		node->hit = grown_between(before, d->now.nodes[i], "numa_hit");
 		node->foreign = grown_between(before, d->now.nodes[i], "numa_foreign");
-		node->free = sums ? sums->free : DOCTOR_UNKNOWN;
-		node->low = sums ? sums->low : DOCTOR_UNKNOWN;
-		node->high = sums ? sums->high : DOCTOR_UNKNOWN;
-		node->file = sums ? sums->file : DOCTOR_UNKNOWN;
+		node->free = known ? sums.free : DOCTOR_UNKNOWN;
+		node->low = known ? sums.low : DOCTOR_UNKNOWN;
+		node->high = known ? sums.high : DOCTOR_UNKNOWN;
+		node->file = known ? sums.file : DOCTOR_UNKNOWN;
 	}
-	if (known)
-		stow_zoneinfo_done(&zones);
+	stow_zones_done(&zones);
 }
 
 /* Seconds since the boot; 0: unknown. */

@@ -11,6 +11,7 @@
 #include "node/hugepage.h"
 #include "node/memory.h"
 #include "node/topology_internal.h"
+#include "node/zones.h"
 
 #define LOCAL_DISTANCE	10 /* the kernel's own defaults, include/linux/topology.h */
 #define REMOTE_DISTANCE 20
@@ -196,8 +197,8 @@ static int read_available(struct stow_root *root, struct stow_topology *t, struc
 {
 	/* A copied tree does not tell its page size; nearly all machines have this machine's. */
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct stow_zoneinfo info = { 0 };
-	int r = stow_zoneinfo_read(root, &info, err);
+	struct stow_zones zones = { 0 };
+	int r = stow_zones_read(root, false, &zones, err);
 
 	/* Some sandboxes hide it from users other than root. Use the free memory instead. */
 	if (r == -ENOENT || r == -EACCES) {
@@ -209,14 +210,15 @@ static int read_available(struct stow_root *root, struct stow_topology *t, struc
 		return r;
 	for (size_t i = 0; i < t->n_nodes; i++) {
 		struct stow_node *node = &t->nodes[i];
-		const struct stow_zone_sums *sums = stow_zoneinfo_node(&info, node->id);
-		uint64_t pages = sums ? stow_zone_available(sums) : 0;
+		struct stow_zone_sums sums;
+		uint64_t pages =
+			stow_zones_sum(&zones, node->id, &sums) ? stow_zone_available(&sums) : 0;
 
 		node->mem_available = node->mem_total;
 		if (pages < node->mem_total / page)
 			node->mem_available = pages * page;
 	}
-	stow_zoneinfo_done(&info);
+	stow_zones_done(&zones);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include "base/span.h"
 #include "base/text.h"
 
-/* As in node/memory.c: some hundred bytes for each zone and CPU. */
+/* zoneinfo has some hundred bytes for each zone and CPU: 8 MiB on 64 nodes with 1024 CPUs. */
 #define ZONEINFO_MAX  ((size_t)64 << 20)
 #define BUDDYINFO_MAX ((size_t)4 << 20)
 
@@ -191,6 +191,24 @@ static int take_amount(struct stow_zone *zone, struct stow_span line)
 	return 0;
 }
 
+static int take_counter(struct stow_zone *zone, struct stow_span line)
+{
+	uint64_t *sum = NULL, v;
+	int r;
+
+	if (stow_span_take(&line, "node_unreclaimable:"))
+		return stow_span_number(&line, &zone->unreclaimable);
+	if (stow_span_take(&line, "nr_inactive_file") || stow_span_take(&line, "nr_active_file"))
+		sum = &zone->file;
+	else if (stow_span_take(&line, "nr_slab_reclaimable") ||
+		 stow_span_take(&line, "nr_kernel_misc_reclaimable"))
+		sum = &zone->reclaimable;
+	if (!sum)
+		return 0;
+	r = stow_span_number(&line, &v);
+	return r == 0 && __builtin_add_overflow(*sum, v, sum) ? -ERANGE : r;
+}
+
 static int take_line(struct parser *p, struct stow_span line)
 {
 	if (stow_span_take(&line, "Node"))
@@ -200,9 +218,7 @@ static int take_line(struct parser *p, struct stow_span line)
 	stow_span_blanks(&line);
 	/* Most lines are counters. */
 	if (line.p >= line.end || *line.p == 'n' || *line.p == 'w')
-		return stow_span_take(&line, "node_unreclaimable:")
-			       ? stow_span_number(&line, &p->zone->unreclaimable)
-			       : 0;
+		return take_counter(p->zone, line);
 	if (stow_span_take(&line, "cpu:"))
 		return begin_cpu(p, line);
 	if (stow_span_take(&line, "protection:"))
@@ -326,6 +342,51 @@ int stow_zones_read_blocks(struct stow_root *root, struct stow_zones *zones, str
 
 	r = stow_root_read(root, BUDDYINFO_MAX, &text, &len, err, "/proc/buddyinfo");
 	return r < 0 ? r : stow_zones_parse_blocks(text, len, zones, err);
+}
+
+/* --- what is available ---------------------------------------------------- */
+
+static void add_known(uint64_t *sum, uint64_t amount)
+{
+	if (amount != STOW_UNKNOWN)
+		*sum = stow_saturating_add(*sum, amount);
+}
+
+bool stow_zones_sum(const struct stow_zones *zones, int node, struct stow_zone_sums *ret)
+{
+	struct stow_zone_sums sums = { 0 };
+	bool any = false;
+
+	for (size_t i = 0; i < zones->n; i++) {
+		const struct stow_zone *zone = &zones->list[i];
+
+		if (zone->node != node)
+			continue;
+		any = true;
+		add_known(&sums.free, stow_zone_get(zone, STOW_ZONE_FREE));
+		add_known(&sums.low, stow_zone_get(zone, STOW_ZONE_LOW));
+		add_known(&sums.high, stow_zone_get(zone, STOW_ZONE_HIGH));
+		add_known(&sums.file, zone->file);
+		add_known(&sums.reclaimable, zone->reclaimable);
+	}
+	*ret = sums;
+	return any;
+}
+
+/* Return what reclaim gets of `pages` without thrashing. */
+static uint64_t less_working_set(uint64_t pages, uint64_t low)
+{
+	return pages - STOW_MIN(pages / 2, low);
+}
+
+uint64_t stow_zone_available(const struct stow_zone_sums *sums)
+{
+	uint64_t reclaim = stow_saturating_add(less_working_set(sums->file, sums->low),
+					       less_working_set(sums->reclaimable, sums->low));
+	uint64_t all = stow_saturating_add(sums->free, reclaim);
+
+	/* Below the high watermarks, what is reclaimed goes there first. */
+	return stow_saturating_sub(all, sums->high);
 }
 
 int stow_zone_unusable(const struct stow_zone *zone, unsigned int order)

@@ -61,6 +61,11 @@ struct stow_zone {
 	uint64_t start_pfn;
 	uint64_t unreclaimable; /* 1: reclaim has given up on the node */
 
+	/* Of the zone; since Linux 4.8 (file) and 4.14 (slab) of the whole node, under its first
+	 * zone. */
+	uint64_t file;	      /* on the file LRU lists, active and inactive */
+	uint64_t reclaimable; /* slab and other kernel memory that can be reclaimed */
+
 	/* The page lists of all CPUs: their sums, and each CPU's if that was asked for. */
 	size_t n_cpus;
 	uint64_t lists[STOW_LIST_AMOUNTS];
@@ -102,6 +107,23 @@ static inline bool stow_zone_has_pages(const struct stow_zone *zone)
 	return zone->amounts[STOW_ZONE_MANAGED] != 0 &&
 	       zone->amounts[STOW_ZONE_MANAGED] != STOW_UNKNOWN;
 }
+
+/* Sums over a node's zones. An amount that the kernel does not show counts as 0. */
+struct stow_zone_sums {
+	uint64_t free, low, high;
+	uint64_t file, reclaimable;
+};
+
+/* Add up the zones of a node. Return whether it has any. */
+bool stow_zones_sum(const struct stow_zones *zones, int node, struct stow_zone_sums *ret);
+
+/*
+ * Return the pages that can be allocated without pushing the node below its watermarks: the
+ * kernel's si_mem_available() (mm/show_mem.c), for one node. Free pages above the high watermarks,
+ * plus file pages and reclaimable slab; half of each of these two, or the low watermarks if these
+ * are less, count as in use.
+ */
+uint64_t stow_zone_available(const struct stow_zone_sums *sums);
 
 /* Return how much of the free memory cannot be used for an allocation of 2^order pages, in
  * thousandths (the kernel's unusable_free_index()); -1: not known. Without free memory all of it is

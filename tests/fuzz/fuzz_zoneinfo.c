@@ -2,10 +2,9 @@
 /* /proc/zoneinfo, and /proc/buddyinfo beside what was in it; the text has no end of its own. */
 #include "fuzz.h"
 
-#include "node/memory.h"
 #include "node/watermarks.h"
 
-/* Whatever the zones have, computing ends, and pressure is one of the words. */
+/* Whatever the zones have, the computations end, and the pressure has a word. */
 static void account(const struct stow_zones *zones)
 {
 	struct stow_zone_knobs knobs = { .min_free_kbytes = 67584,
@@ -22,7 +21,10 @@ static void account(const struct stow_zones *zones)
 	stow_zones_account_done(&sum);
 	for (size_t i = 0; i < zones->n; i++) {
 		const struct stow_zone *zone = &zones->list[i];
+		struct stow_zone_sums sums;
 
+		FUZZ_CHECK(stow_zones_sum(zones, zone->node, &sums));
+		(void)stow_zone_available(&sums);
 		FUZZ_CHECK(strlen(zone->name) < STOW_ZONE_NAME);
 		FUZZ_CHECK(zone->n_protection <= STOW_ZONES_MAX);
 		FUZZ_CHECK(stow_pressure_word(stow_zones_pressure(zones, zone->node, false)));
@@ -33,35 +35,16 @@ static void account(const struct stow_zones *zones)
 	}
 }
 
-static void zones(const char *data, size_t size)
-{
-	struct stow_zones info = { 0 };
-	struct stow_err err = { 0 };
-	int r = stow_zones_parse(data, size, true, &info, &err);
-
-	FUZZ_CHECK_ERR(r, &err);
-	r = stow_zones_parse_blocks(data, size, &info, &err);
-	FUZZ_CHECK_ERR(r, &err);
-	account(&info);
-	stow_zones_done(&info);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct stow_zoneinfo info = { 0 };
+	struct stow_zones zones = { 0 };
 	struct stow_err err = { 0 };
-	int r = stow_zoneinfo_parse((const char *)data, size, &info, &err);
+	int r = stow_zones_parse((const char *)data, size, true, &zones, &err);
 
 	FUZZ_CHECK_ERR(r, &err);
-	zones((const char *)data, size);
-	if (r < 0)
-		return 0;
-	for (size_t i = 0; i < info.n_nodes; i++) {
-		const struct stow_zone_sums *sums = &info.nodes[i];
-
-		FUZZ_CHECK(stow_zoneinfo_node(&info, sums->node) == sums); /* each node once */
-		(void)stow_zone_available(sums);
-	}
-	stow_zoneinfo_done(&info);
+	r = stow_zones_parse_blocks((const char *)data, size, &zones, &err);
+	FUZZ_CHECK_ERR(r, &err);
+	account(&zones);
+	stow_zones_done(&zones);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "node/memory.h"
+#include "node/zones.h"
 
 static int meminfo(const char *text, struct stow_meminfo *info, struct stow_err *err)
 {
@@ -18,13 +19,13 @@ static int meminfo(const char *text, struct stow_meminfo *info, struct stow_err 
 	return stow_meminfo_parse(copy, strlen(text), info, err);
 }
 
-static int zoneinfo(const char *text, struct stow_zoneinfo *info, struct stow_err *err)
+static int zoneinfo(const char *text, struct stow_zones *zones, struct stow_err *err)
 {
 	size_t len = strlen(text);
 	_cleanup_free_ char *copy = malloc(len ? len : 1);
 
 	memcpy(copy, text, len);
-	return stow_zoneinfo_parse(copy, len, info, err);
+	return stow_zones_parse(copy, len, false, zones, err);
 }
 
 static void meminfo_of_machine_and_node(void **state)
@@ -130,23 +131,23 @@ static const char two_nodes[] = "Node 0, zone      DMA\n"
 
 static void available_is_what_the_kernel_would_say(void **state)
 {
-	struct stow_zoneinfo info;
-	const struct stow_zone_sums *sums;
+	struct stow_zones zones;
+	struct stow_zone_sums sums;
 
-	assert_int_equal(zoneinfo(two_nodes, &info, NULL), 0);
-	assert_int_equal(info.n_nodes, 2);
-	sums = stow_zoneinfo_node(&info, 0);
-	assert_int_equal(sums->free, 53840);
-	assert_int_equal(sums->low, 532);
-	assert_int_equal(sums->high, 672);
-	assert_int_equal(sums->file, 6000);
-	assert_int_equal(sums->reclaimable, 1000);
+	assert_int_equal(zoneinfo(two_nodes, &zones, NULL), 0);
+	assert_int_equal(zones.n, 4);
+	assert_true(stow_zones_sum(&zones, 0, &sums));
+	assert_int_equal(sums.free, 53840);
+	assert_int_equal(sums.low, 532);
+	assert_int_equal(sums.high, 672);
+	assert_int_equal(sums.file, 6000);
+	assert_int_equal(sums.reclaimable, 1000);
 	/* free - high, + file - min(half, low), + slab - min(half, low) */
-	assert_int_equal(stow_zone_available(sums), 53840 - 672 + (6000 - 532) + (1000 - 500));
-	sums = stow_zoneinfo_node(&info, 7);
-	assert_int_equal(stow_zone_available(sums), 1000 - 600 + (20 - 10) + (4 - 2));
-	assert_null(stow_zoneinfo_node(&info, 1));
-	stow_zoneinfo_done(&info);
+	assert_int_equal(stow_zone_available(&sums), 53840 - 672 + (6000 - 532) + (1000 - 500));
+	assert_true(stow_zones_sum(&zones, 7, &sums));
+	assert_int_equal(stow_zone_available(&sums), 1000 - 600 + (20 - 10) + (4 - 2));
+	assert_false(stow_zones_sum(&zones, 1, &sums));
+	stow_zones_done(&zones);
 }
 
 static void lists_by_zone_add_up(void **state)
@@ -159,12 +160,14 @@ static void lists_by_zone_add_up(void **state)
 				  "  pages free     200\n        low      1\n        high     2\n"
 				  "    nr_inactive_file 30\n    nr_active_file 2\n"
 				  "    nr_slab_reclaimable 5\n";
-	struct stow_zoneinfo info;
+	struct stow_zone_sums sums;
+	struct stow_zones zones;
 
-	assert_int_equal(zoneinfo(old, &info, NULL), 0);
-	assert_int_equal(info.nodes[0].file, 42);
-	assert_int_equal(info.nodes[0].reclaimable, 8);
-	stow_zoneinfo_done(&info);
+	assert_int_equal(zoneinfo(old, &zones, NULL), 0);
+	assert_true(stow_zones_sum(&zones, 0, &sums));
+	assert_int_equal(sums.file, 42);
+	assert_int_equal(sums.reclaimable, 8);
+	stow_zones_done(&zones);
 }
 
 static void available_is_never_negative(void **state)
@@ -195,34 +198,39 @@ static void zoneinfo_refuses_nonsense(void **state)
 		{ "Node 0, zone DMA\n  pages free many\n", -EINVAL },
 		{ "Node 0, zone DMA\n  pages free", -EINVAL },
 		{ "Node 0, zone DMA\n  high 18446744073709551616\n", -ERANGE },
-		{ "Node 0, zone DMA\n high 18446744073709551615\n high 1\n", -ERANGE },
+		{ "Node 0, zone DMA\n high 18446744073709551615\n", -ERANGE },
+		{ "Node 0, zone DMA\n nr_active_file 18446744073709551615\n nr_inactive_file 1\n",
+		  -ERANGE },
 	};
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
-		struct stow_zoneinfo info = { NULL, 42 };
+		struct stow_zones zones = { NULL, 42 };
 		struct stow_err err = { 0 };
 
-		assert_int_equal(zoneinfo(bad[i].text, &info, &err), bad[i].error);
+		assert_int_equal(zoneinfo(bad[i].text, &zones, &err), bad[i].error);
 		assert_int_equal(err.code, -bad[i].error);
-		assert_int_equal(info.n_nodes, 42);
+		assert_int_equal(zones.n, 42);
 	}
 }
 
 static void many_nodes_in_any_order(void **state)
 {
 	_cleanup_free_ char *text = malloc(2000 * 64);
-	struct stow_zoneinfo info;
+	struct stow_zone_sums sums;
+	struct stow_zones zones;
 	size_t len = 0;
 
 	for (int round = 0; round < 2; round++)
 		for (int n = 999; n >= 0; n--)
 			len += (size_t)sprintf(text + len, "Node %d, zone X\n  pages free %d\n", n,
 					       n);
-	assert_int_equal(stow_zoneinfo_parse(text, len, &info, NULL), 0);
-	assert_int_equal(info.n_nodes, 1000);
-	for (int n = 0; n < 1000; n++)
-		assert_int_equal(stow_zoneinfo_node(&info, n)->free, 2 * n);
-	stow_zoneinfo_done(&info);
+	assert_int_equal(stow_zones_parse(text, len, false, &zones, NULL), 0);
+	assert_int_equal(zones.n, 2000);
+	for (int n = 0; n < 1000; n++) {
+		assert_true(stow_zones_sum(&zones, n, &sums));
+		assert_int_equal(sums.free, 2 * n);
+	}
+	stow_zones_done(&zones);
 }
 
 static void zoneinfo_longer_than_any_other_file(void **state)
@@ -230,30 +238,32 @@ static void zoneinfo_longer_than_any_other_file(void **state)
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	size_t size = (size_t)9 << 20;
 	_cleanup_free_ char *text = malloc(size);
-	struct stow_zoneinfo info;
+	struct stow_zones zones;
 
 	memset(text, '\n', size);
 	memcpy(text, two_nodes, sizeof(two_nodes) - 1);
-	memcpy(text + size - 12, "Node 8, zone", 12);
+	memcpy(text + size - 14, "Node 8, zone X", 14);
 	tree_write_data(tree, "/proc/zoneinfo", text, size);
-	assert_int_equal(stow_zoneinfo_read(tree->root, &info, NULL), 0);
-	assert_int_equal(info.n_nodes, 3);
-	stow_zoneinfo_done(&info);
+	assert_int_equal(stow_zones_read(tree->root, false, &zones, NULL), 0);
+	assert_int_equal(zones.n, 5);
+	stow_zones_done(&zones);
 }
 
 static void this_machine_reads(void **state)
 {
+	struct stow_zone_sums sums;
+	struct stow_zones zones;
 	struct stow_root *root;
-	struct stow_zoneinfo info;
 
 	assert_int_equal(stow_root_open("/", &root, NULL), 0);
-	if (stow_zoneinfo_read(root, &info, NULL) == -ENOENT) {
+	if (stow_zones_read(root, false, &zones, NULL) == -ENOENT) {
 		stow_root_free(root);
 		skip();
 	}
-	assert_true(info.n_nodes > 0);
-	assert_true(stow_zone_available(&info.nodes[0]) > 0);
-	stow_zoneinfo_done(&info);
+	assert_true(zones.n > 0);
+	assert_true(stow_zones_sum(&zones, zones.list[0].node, &sums));
+	assert_true(stow_zone_available(&sums) > 0);
+	stow_zones_done(&zones);
 	stow_root_free(root);
 }
 
