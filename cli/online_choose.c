@@ -103,7 +103,8 @@ static int parse_size(const char *text, uint64_t *ret, struct stow_err *err)
 	if (r == 0 && *ret)
 		return 0;
 	if (r == 0)
-		return stow_err_set(err, EINVAL, "\"%.64s\": want at least one memory block", text);
+		return stow_err_set(err, EINVAL, "\"%.64s\": expected at least one memory block",
+				    text);
 	return stow_err_set(err, -r,
 			    "\"%.64s\" is not a list of memory blocks such as 48-55,60, a range "
 			    "of addresses such as 0x40000000-0x7fffffff, or a size such as 4G",
@@ -167,9 +168,10 @@ static int choose_size(const struct stow_memblocks *list, const struct online_as
 	if (r < 0)
 		return r;
 	if (ret->size % size)
-		return stow_err_set(err, EINVAL,
-				    "\"%.64s\": memory blocks have %s here: want a multiple of it",
-				    asked->what, stow_format_size(size, block, sizeof(block)));
+		return stow_err_set(
+			err, EINVAL,
+			"\"%.64s\": memory blocks have %s here: expected a multiple of it",
+			asked->what, stow_format_size(size, block, sizeof(block)));
 	ret->ids = calloc(list->n_blocks + 1, sizeof(*ret->ids));
 	if (!ret->ids)
 		return stow_err_sys(err, ENOMEM, "memory blocks");

@@ -97,6 +97,7 @@ int cli_take_nodes(const char *text, void *value, struct stow_err *err)
 	int r = stow_idset_parse(text, value, err);
 
 	if (r == 0 && stow_idset_empty(value))
-		return stow_err_set(err, EINVAL, "\"\": want a list of NUMA nodes as \"0,2-3\"");
+		return stow_err_set(err, EINVAL,
+				    "\"\": expected a list of NUMA nodes as \"0,2-3\"");
 	return r;
 }

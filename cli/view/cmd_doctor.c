@@ -30,7 +30,7 @@ static int take_interval(const char *text, void *value, struct stow_err *err)
 	int r = stow_parse_duration(text, value, err);
 
 	if (r == 0 && *(uint64_t *)value == 0)
-		return stow_err_set(err, EINVAL, "\"%.32s\": want a time like 5s", text);
+		return stow_err_set(err, EINVAL, "\"%.32s\": expected a time like 5s", text);
 	return r;
 }
 
@@ -105,9 +105,9 @@ static int check(const struct asked *asked)
 	const char *wrong = NULL;
 
 	if (asked->kind && !asked->program)
-		wrong = "--kind: want --program, whose kind it is";
+		wrong = "--kind: expected --program, whose kind it is";
 	else if (asked->program && !*asked->program)
-		wrong = "--program \"\": want a PID or the name of a program";
+		wrong = "--program \"\": expected a PID or the name of a program";
 	else if (asked->program && asked->rules)
 		wrong = "--rules and --program exclude each other";
 	if (!wrong)

@@ -372,7 +372,7 @@ static int take_size(const char *text, void *value, struct stow_err *err)
 	int r = stow_parse_quantity(text, size, err);
 
 	if (r == 0 && (*size < (UINT64_C(1) << 20) || *size > MOST_SIZE))
-		return stow_err_set(err, ERANGE, "\"%.32s\": want 1Mi to 16Gi", text);
+		return stow_err_set(err, ERANGE, "\"%.32s\": expected 1Mi to 16Gi", text);
 	return r;
 }
 
@@ -382,7 +382,8 @@ static int take_runs(const char *text, void *value, struct stow_err *err)
 	int r = stow_parse_u64(text, MEASURE_RUNS_MAX, &runs, err);
 
 	if (r == 0 && !runs)
-		return stow_err_set(err, ERANGE, "\"%.32s\": want 1 to %d", text, MEASURE_RUNS_MAX);
+		return stow_err_set(err, ERANGE, "\"%.32s\": expected 1 to %d", text,
+				    MEASURE_RUNS_MAX);
 	if (r == 0)
 		*(unsigned int *)value = (unsigned int)runs;
 	return r;
@@ -394,7 +395,7 @@ static int take_time(const char *text, void *value, struct stow_err *err)
 	int r = stow_parse_duration(text, time, err);
 
 	if (r == 0 && (*time < STOW_MILLISECOND || *time > 60 * STOW_SECOND))
-		return stow_err_set(err, ERANGE, "\"%.32s\": want 1ms to 1m", text);
+		return stow_err_set(err, ERANGE, "\"%.32s\": expected 1ms to 1m", text);
 	return r;
 }
 
@@ -500,7 +501,7 @@ int cmd_measure(int argc, char **argv)
 		return r;
 	if (m.latency_only && m.bandwidth_only) {
 		stow_err_set(&err, EINVAL,
-			     "--latency and --bandwidth: want one of them, or none for both");
+			     "--latency and --bandwidth: expected one of them, or none for both");
 		(void)cli_fail(&err);
 		return cli_bad_usage(usage.name);
 	}

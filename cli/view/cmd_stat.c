@@ -34,7 +34,7 @@ static int take_node(const char *text, void *value, struct stow_err *err)
 	int r = stow_parse_u64(text, STOW_IDSET_MAX - 1, &node, NULL);
 
 	if (r < 0)
-		return stow_err_set(err, -r, "\"%.32s\": want the number of a NUMA node", text);
+		return stow_err_set(err, -r, "\"%.32s\": expected the number of a NUMA node", text);
 	*(int *)value = (int)node;
 	return 0;
 }

@@ -39,10 +39,11 @@ static int take_sort(const char *text, void *value, struct stow_err *err)
 			*sort = (enum top_sort)i;
 			return 0;
 		}
-	return stow_err_set(err, EINVAL,
-			    "\"%.32s\": want name, grant, cpus, busy, nodes, promised, memory or "
-			    "off-node",
-			    text);
+	return stow_err_set(
+		err, EINVAL,
+		"\"%.32s\": expected name, grant, cpus, busy, nodes, promised, memory or "
+		"off-node",
+		text);
 }
 
 static int take_filter(const char *text, void *value, struct stow_err *err)
@@ -50,7 +51,7 @@ static int take_filter(const char *text, void *value, struct stow_err *err)
 	char *filter = value;
 
 	if (strlen(text) > TOP_FILTER_MAX)
-		return stow_err_set(err, EINVAL, "\"%.16s...\": want at most %d bytes", text,
+		return stow_err_set(err, EINVAL, "\"%.16s...\": expected at most %d bytes", text,
 				    TOP_FILTER_MAX);
 	snprintf(filter, TOP_FILTER_MAX + 1, "%s", text);
 	/* Names are compared as they are shown. */
@@ -63,7 +64,8 @@ static int take_iterations(const char *text, void *value, struct stow_err *err)
 	uint64_t *iterations = value;
 
 	if (stow_parse_u64(text, UINT32_MAX, iterations, NULL) < 0 || *iterations == 0)
-		return stow_err_set(err, EINVAL, "\"%.32s\": want a number of at least 1", text);
+		return stow_err_set(err, EINVAL, "\"%.32s\": expected a number of at least 1",
+				    text);
 	return 0;
 }
 

@@ -67,7 +67,7 @@ static int parse_node(const char *word, int *ret, struct stow_err *err)
 	int r = stow_parse_u64(word, STOW_IDSET_MAX - 1, &node, NULL);
 
 	if (r < 0)
-		return stow_err_set(err, -r, "NODE \"%.32s\": want the number of a NUMA node",
+		return stow_err_set(err, -r, "NODE \"%.32s\": expected the number of a NUMA node",
 				    word);
 	*ret = (int)node;
 	return 0;
@@ -158,11 +158,11 @@ static int act(struct asked *asked, int n, char **words)
 	int node = 0, r;
 
 	if (!compacts && strcmp(words[0], "reclaim") != 0) {
-		fprintf(stderr, "numastow: \"%.32s\": want compact or reclaim\n", words[0]);
+		fprintf(stderr, "numastow: \"%.32s\": expected compact or reclaim\n", words[0]);
 		return cli_bad_usage("zones");
 	}
 	if (n != (compacts ? 2 : 3)) {
-		fprintf(stderr, "numastow: want %s\n",
+		fprintf(stderr, "numastow: expected %s\n",
 			compacts ? "compact NODE" : "reclaim NODE SIZE");
 		return cli_bad_usage("zones");
 	}
@@ -170,7 +170,8 @@ static int act(struct asked *asked, int n, char **words)
 	if (r == 0 && !compacts)
 		r = stow_parse_quantity(words[2], &bytes, &err);
 	if (r == 0 && !compacts && !bytes)
-		r = stow_err_set(&err, EINVAL, "SIZE \"%.32s\": want more than 0 bytes", words[2]);
+		r = stow_err_set(&err, EINVAL, "SIZE \"%.32s\": expected more than 0 bytes",
+				 words[2]);
 	if (r < 0)
 		return cli_fail(&err), CLI_USAGE;
 	r = compacts ? compact(asked, node, &err) : reclaim(asked, node, bytes, &err);

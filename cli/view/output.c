@@ -25,7 +25,7 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err)
 		return 0;
 	r = stow_parse_duration(text, every, err);
 	if (r == 0 && *every < WATCH_LEAST)
-		return stow_err_set(err, EINVAL, "\"%.32s\": want at least 100ms", text);
+		return stow_err_set(err, EINVAL, "\"%.32s\": expected at least 100ms", text);
 	return r;
 }
 

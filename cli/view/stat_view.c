@@ -416,7 +416,7 @@ static int add_word(struct stow_root *root, struct stat_view *view, const char *
 			return r < 0 ? r : 0;
 		(void)stow_err_set(
 			&why, ENOENT,
-			"\"%.64s\": want a process's number, a container, or the name of a "
+			"\"%.64s\": expected a process's number, a container, or the name of a "
 			"running program",
 			word);
 	}

@@ -24,7 +24,7 @@ static int unknown(const struct stow_column *columns, int n, const char *name, s
 
 		snprintf(known + end, sizeof(known) - end, "%s%s", i ? "," : "", columns[i].name);
 	}
-	return stow_err_set(err, EINVAL, "--output \"%.*s\": want columns of %s",
+	return stow_err_set(err, EINVAL, "--output \"%.*s\": expected columns of %s",
 			    (int)(len < 32 ? len : 32), name, known);
 }
 

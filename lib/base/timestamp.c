@@ -189,11 +189,12 @@ int stow_timestamp_parse(const char *text, uint64_t now, uint64_t *ret_ns, struc
 	}
 	if (!known)
 		return stow_err_set(err, EINVAL,
-				    "\"%.64s\": want a time such as \"1h ago\", today, "
+				    "\"%.64s\": expected a time such as \"1h ago\", today, "
 				    "\"2026-01-31 12:00\" or 2026-01-31T12:00:00Z",
 				    text);
 	if (seconds < 0 || (uint64_t)seconds > now / STOW_SECOND)
-		return stow_err_set(err, ERANGE, "\"%.64s\": want a time from 1970 to now", text);
+		return stow_err_set(err, ERANGE, "\"%.64s\": expected a time from 1970 to now",
+				    text);
 	*ret_ns = (uint64_t)seconds * STOW_SECOND;
 	return 0;
 }

@@ -215,7 +215,7 @@ def mistakes(machine):
     refused(machine, "a time without a unit", "is not a time", "offline", "--timeout", "5", "4", code=2)
     refused(machine, "blocks with an argument", "takes no argument", "blocks", "4", code=2)
     refused(machine, "blocks of no node", "is not a list", "blocks", "--node", "one", code=2)
-    refused(machine, "an unknown column", "want columns of RANGE,SIZE,", "blocks", "-o", "RANGE,what", code=2)
+    refused(machine, "an unknown column", "expected columns of RANGE,SIZE,", "blocks", "-o", "RANGE,what", code=2)
     refused(machine, "blocks of an unknown node", "NUMA node 7 has no memory blocks", "blocks",
             "--node", "7")
 

@@ -89,7 +89,7 @@ def check_options(scheduler):
     for command in ("nodes", "reservations"):
         done = run([NUMASTOW, command, "-o", "NODE,colour", *scheduler], "")
         check(f"{command}: an unknown column", done.code == 2 and not done.out and
-              '--output "colour": want columns of ' in done.err and f"numastow {command} --help" in done.err, done)
+              '--output "colour": expected columns of ' in done.err and f"numastow {command} --help" in done.err, done)
 
 
 def check_fleet(temp):
@@ -141,7 +141,7 @@ def check_agent(temp):
         same("ledger -nro by the agent", sorted(done.out.splitlines()),
              sorted(f"uid-{i} default" for i in range(CONTAINERS)))
         done = run([os.path.join(BUILD, "numastow-fleet"), "ledger", "-o", "colour", *local], "")
-        check("ledger by the agent: an unknown column", done.code == 2 and "want columns of CONTAINER," in done.err, done)
+        check("ledger by the agent: an unknown column", done.code == 2 and "expected columns of CONTAINER," in done.err, done)
         same("containers -nro", sorted(rows), sorted(f"{name_of(i)} default" for i in range(CONTAINERS)))
 
 

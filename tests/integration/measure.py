@@ -65,10 +65,10 @@ def check_columns():
 
 
 def check_refusals():
-    for words, said in ((("-o", "nose"), '--output "nose": want columns of FROM,TO,'),
-                        (("--runs", "0"), "want 1 to 100"), (("--runs", "101"), "--runs"),
-                        (("--time", "1us"), "--time"), (("--time", "2m"), "want 1ms to 1m"),
-                        (("--size", "1k"), "--size"), (("--size", "17Gi"), "want 1Mi to 16Gi"),
+    for words, said in ((("-o", "nose"), '--output "nose": expected columns of FROM,TO,'),
+                        (("--runs", "0"), "expected 1 to 100"), (("--runs", "101"), "--runs"),
+                        (("--time", "1us"), "--time"), (("--time", "2m"), "expected 1ms to 1m"),
+                        (("--size", "1k"), "--size"), (("--size", "17Gi"), "expected 1Mi to 16Gi"),
                         (("--node", "x"), "--node"), (("--from", ""), "--from"),
                         (("-l", "-B"), "--latency and --bandwidth"), (("now",), '"now"')):
         done = measure(*words)

@@ -74,7 +74,7 @@ def check_since(machine):
     check("an unknown container is an error", done.code == 1 and "nosuch" in done.err, done)
     for wrong in ("tomorrow", "2026-02-30", ""):
         done = why(machine, "--since", wrong)
-        check(f"--since {wrong!r} is wrong usage", done.code == 2 and not done.out and "want a time" in done.err, done)
+        check(f"--since {wrong!r} is wrong usage", done.code == 2 and not done.out and "expected a time" in done.err, done)
     machine.container("many", {"numastow.io/cpus": "99"})
     for _ in range(101):
         hook(machine, "apply", machine.state("many"))

@@ -156,7 +156,7 @@ static void grids_are_for_programs(void **state)
 		  "NAME=\"a \\x22b\\x5c\" N=\"1\" WHY=\"\\x24it\\x09is\"\n"
 		  "NAME=\"b\" N=\"\" WHY=\"\"\n");
 	assert_int_equal(stow_grid_print(stdout, &grid, NULL, 0, &err), -EINVAL);
-	assert_string_equal(err.msg, "--output \"X\": want columns of NAME");
+	assert_string_equal(err.msg, "--output \"X\": expected columns of NAME");
 }
 
 int main(void)

@@ -124,7 +124,7 @@ static void unknown_columns_are_refused(void **state)
 		struct stow_err err = { 0 };
 
 		assert_int_equal(cli_table_new(columns, &out, &table, &err), -EINVAL);
-		assert_non_null(strstr(err.msg, "want columns of NAME,NODE,MAX-SIZE"));
+		assert_non_null(strstr(err.msg, "expected columns of NAME,NODE,MAX-SIZE"));
 		assert_null(table);
 	}
 }
