@@ -219,9 +219,8 @@ int stow_root_sub(struct stow_root *root, struct stow_root **ret_sub, struct sto
 	_cleanup_close_ int fd = -EBADF;
 	char buf[PATH_MAX];
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | O_DIRECTORY, 0, err);
@@ -240,12 +239,9 @@ int stow_root_openat(struct stow_root *root, int flags, mode_t mode, struct stow
 		     const char *fmt, ...)
 {
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	return stow_root_open_checked(root, path.text, NULL, flags, mode, err);
+	return r < 0 ? r : stow_root_open_checked(root, path.text, NULL, flags, mode, err);
 }
 
 static int read_path(struct stow_root *root, const char *path, char *buf, size_t size,
@@ -277,9 +273,8 @@ int stow_root_read(struct stow_root *root, size_t max, char **ret_text, size_t *
 	char name[PATH_MAX];
 	struct stow_path path;
 	size_t len;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	fd = open_to_read(root, path.text, err);
@@ -302,12 +297,9 @@ int stow_root_read_buf(struct stow_root *root, char *buf, size_t size, struct st
 		       const char *fmt, ...)
 {
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	return read_path(root, path.text, buf, size, err);
+	return r < 0 ? r : read_path(root, path.text, buf, size, err);
 }
 
 int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *err, const char *fmt,
@@ -315,12 +307,10 @@ int stow_root_read_u64(struct stow_root *root, uint64_t *ret, struct stow_err *e
 {
 	char buf[64], name[PATH_MAX];
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), err);
+	if (r == 0)
+		r = read_path(root, path.text, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	r = stow_parse_u64(buf, UINT64_MAX, ret, err);
@@ -334,12 +324,10 @@ int stow_root_read_idset(struct stow_root *root, struct stow_idset *ret, struct 
 {
 	char buf[16384], name[PATH_MAX];
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	r = read_path(root, path.text, buf, sizeof(buf), err);
+	if (r == 0)
+		r = read_path(root, path.text, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	r = stow_idset_parse(buf, ret, err);
@@ -376,12 +364,9 @@ int stow_root_write(struct stow_root *root, const char *value, struct stow_err *
 		    const char *fmt, ...)
 {
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
-	return write_path(root, path.text, value, err);
+	return r < 0 ? r : write_path(root, path.text, value, err);
 }
 
 int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err *err,
@@ -389,22 +374,18 @@ int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err 
 {
 	char text[32];
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
-	if (r < 0)
-		return r;
 	snprintf(text, sizeof(text), "%" PRIu64, value);
-	return write_path(root, path.text, text, err);
+	return r < 0 ? r : write_path(root, path.text, text, err);
 }
 
 int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, NULL);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, NULL);
 	if (r < 0)
 		return r;
 	fd = stow_root_open_beneath(root, path.text, O_PATH, 0);
@@ -418,9 +399,8 @@ int stow_root_stat(struct stow_root *root, struct stat *ret, struct stow_err *er
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	if (root->live)
@@ -438,9 +418,8 @@ DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char 
 	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
 	DIR *d;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0) {
 		errno = -r;
 		return NULL;
@@ -464,9 +443,8 @@ int stow_root_readlink(struct stow_root *root, char *buf, size_t size, struct st
 	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
 	ssize_t n;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | O_NOFOLLOW, 0, err);

@@ -161,9 +161,8 @@ int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
-	int r;
+	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 	if (r < 0)
 		return r;
 	fd = stow_root_open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600,
