@@ -18,9 +18,8 @@
 #include "base/timestamp.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
+#include "grant/show_internal.h"
 #include "grant/unmanaged.h"
-
-#define EVENTS_SHOWN 100
 
 const char *stow_show_time(uint64_t ns, char *buf, size_t size)
 {
@@ -47,14 +46,12 @@ static void add_set(struct json_object *object, const char *key, const struct st
 	json_object_object_add(object, key, json_object_new_string(list ? list : ""));
 }
 
-/* An empty text is null: none, or unknown. json-c has no object for null. */
-static void add_text(struct json_object *object, const char *key, const char *text)
+void stow_show_add_text(struct json_object *object, const char *key, const char *text)
 {
 	json_object_object_add(object, key, *text ? json_object_new_string(text) : NULL);
 }
 
-/* Add a time in ns since 1970; 0, null: never, or unknown. */
-static void add_time(struct json_object *object, const char *key, uint64_t ns)
+void stow_show_add_time(struct json_object *object, const char *key, uint64_t ns)
 {
 	char text[STOW_TIMESTAMP_MAX];
 
@@ -62,7 +59,7 @@ static void add_time(struct json_object *object, const char *key, uint64_t ns)
 			       ns ? json_object_new_string(stow_timestamp(ns, text)) : NULL);
 }
 
-static struct json_object *new_object(void)
+struct json_object *stow_show_object(void)
 {
 	struct json_object *object = json_object_new_object();
 
@@ -70,8 +67,7 @@ static struct json_object *new_object(void)
 	return object;
 }
 
-/* Print in the format of all of numastow's JSON. Free the object. */
-static void put_json(struct json_object *json, FILE *out)
+void stow_show_put_json(struct json_object *json, FILE *out)
 {
 	fprintf(out, "%s\n",
 		json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY |
@@ -265,8 +261,8 @@ static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
 {
 	struct json_object *o = json_object_new_object();
 
-	add_text(o, "id", u->id);
-	add_text(o, "cgroup", stow_cgroup_id_path(&u->cgroup));
+	stow_show_add_text(o, "id", u->id);
+	stow_show_add_text(o, "cgroup", stow_cgroup_id_path(&u->cgroup));
 	if (stow_idset_empty(&u->given))
 		json_object_object_add(o, "given_cpus", NULL);
 	else
@@ -287,7 +283,7 @@ static void add_partition(struct json_object *object, const struct stow_grant_co
 		return;
 	o = json_object_new_object();
 	json_object_object_add(o, "valid", json_object_new_boolean(state == STOW_PARTITION_VALID));
-	add_text(o, "reason", why);
+	stow_show_add_text(o, "reason", why);
 	json_object_object_add(object, "partition", o);
 }
 
@@ -301,9 +297,9 @@ static void add_claims(struct json_object *object, const struct contents *c,
 	if (rec->claim) {
 		struct json_object *o = json_object_new_object();
 
-		add_text(o, "uid", rec->claim->uid);
-		add_text(o, "share", rec->claim->share);
-		add_text(o, "request", rec->claim->part);
+		stow_show_add_text(o, "uid", rec->claim->uid);
+		stow_show_add_text(o, "share", rec->claim->share);
+		stow_show_add_text(o, "request", rec->claim->part);
 		for (size_t i = 0; i < c->n_records; i++)
 			if (stow_record_holds(c->records[i], rec->key))
 				json_object_array_add(list,
@@ -315,11 +311,11 @@ static void add_claims(struct json_object *object, const struct contents *c,
 	for (size_t i = 0; i < rec->n_held; i++) {
 		struct json_object *o = json_object_new_object();
 
-		add_text(o, "namespace", rec->held[i].ns);
-		add_text(o, "name", rec->held[i].name);
-		add_text(o, "uid", rec->held[i].uid);
-		add_text(o, "share", rec->held[i].share);
-		add_text(o, "request", rec->held[i].part);
+		stow_show_add_text(o, "namespace", rec->held[i].ns);
+		stow_show_add_text(o, "name", rec->held[i].name);
+		stow_show_add_text(o, "uid", rec->held[i].uid);
+		stow_show_add_text(o, "share", rec->held[i].share);
+		stow_show_add_text(o, "request", rec->held[i].part);
 		json_object_array_add(list, o);
 	}
 	if (rec->n_held)
@@ -362,22 +358,22 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 	struct json_object *o = json_object_new_object();
 	char label[STOW_RECORD_LABEL_MAX];
 
-	add_text(o, "id", stow_record_label(rec, label));
-	add_text(o, "name", rec->name);
-	add_text(o, "namespace", rec->ns);
-	add_text(o, "pod", rec->pod);
-	add_text(o, "state", stow_state_name(rec->state));
+	stow_show_add_text(o, "id", stow_record_label(rec, label));
+	stow_show_add_text(o, "name", rec->name);
+	stow_show_add_text(o, "namespace", rec->ns);
+	stow_show_add_text(o, "pod", rec->pod);
+	stow_show_add_text(o, "state", stow_state_name(rec->state));
 	json_object_object_add(o, "pid", rec->init.pid ? json_object_new_int(rec->init.pid) : NULL);
-	add_text(o, "cgroup", stow_cgroup_id_path(&rec->cgroup));
-	add_time(o, "created", rec->created);
-	add_time(o, "expires", stow_clock_boot_to_wall(rec->expires));
+	stow_show_add_text(o, "cgroup", stow_cgroup_id_path(&rec->cgroup));
+	stow_show_add_time(o, "created", rec->created);
+	stow_show_add_time(o, "expires", stow_clock_boot_to_wall(rec->expires));
 	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));
 	json_object_object_add(o, "isolated", json_object_new_boolean(rec->isolated));
 	add_partition(o, context, rec);
 	add_set(o, "cpus", &c->cpus[index]);
 	add_set(o, "mems", &rec->nodes);
-	add_text(o, "request", rec->request);
-	add_text(o, "reason", rec->reason);
+	stow_show_add_text(o, "request", rec->request);
+	stow_show_add_text(o, "reason", rec->reason);
 	json_object_object_add(o, "nodes", shares_json(rec));
 	add_claims(o, c, rec);
 	return o;
@@ -386,7 +382,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 static struct json_object *ledger_json(const struct stow_grant_context *context,
 				       const struct contents *c)
 {
-	struct json_object *o = new_object(), *records = json_object_new_array();
+	struct json_object *o = stow_show_object(), *records = json_object_new_array();
 	struct json_object *pools = json_object_new_array();
 	struct json_object *unmanaged = json_object_new_array();
 
@@ -464,163 +460,10 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, int wi
 	if (!out)
 		return stow_err_sys(err, ENOMEM, "showing the ledger");
 	if (json)
-		put_json(ledger_json(context, &c), out);
+		stow_show_put_json(ledger_json(context, &c), out);
 	else
 		r = put_ledger(&c, width, style, out, err);
 	if (fclose(out) != 0 && r == 0)
 		r = stow_err_sys(err, ENOMEM, "showing the ledger");
-	return r;
-}
-
-/* --- the history ---------------------------------------------------------- */
-
-static void put_event(const struct stow_event *e, FILE *out)
-{
-	char at[32];
-
-	fprintf(out, "%s  %-9s %s\n", stow_show_time(e->at, at, sizeof(at)), e->kind, e->id);
-	if (e->cpus[0] || e->nodes[0])
-		fprintf(out, "    CPUs %s%s, memory of nodes %s\n", e->cpus,
-			e->exclusive ? " (exclusive)" : "", e->nodes);
-	if (e->text[0])
-		fprintf(out, "    %s\n", e->text);
-}
-
-static struct json_object *event_json(const struct stow_event *e)
-{
-	struct json_object *o = json_object_new_object();
-
-	add_time(o, "at", e->at);
-	add_text(o, "id", e->id);
-	add_text(o, "event", e->kind);
-	json_object_object_add(o, "exclusive", json_object_new_boolean(e->exclusive));
-	add_text(o, "cpus", e->cpus);
-	add_text(o, "mems", e->nodes);
-	add_text(o, "text", e->text);
-	return o;
-}
-
-/* Return the full id of the newest event whose id begins with `id`, or NULL. */
-static const char *newest_match(const struct stow_event *events, size_t n, const char *id)
-{
-	for (size_t i = n; i-- > 0;)
-		if (strcmp(events[i].id, id) == 0)
-			return events[i].id;
-	for (size_t i = n; i-- > 0;)
-		if (strncmp(events[i].id, id, strlen(id)) == 0)
-			return events[i].id;
-	return NULL;
-}
-
-/* Print how the container's CPUs are isolated now. */
-static void put_partition(const struct stow_grant_context *context, const char *id, FILE *out)
-{
-	struct stow_record **records;
-	char why[STOW_PARTITION_WHY], list[160];
-	size_t n;
-
-	if (stow_ledger_records(context->ledger, id, &records, &n, NULL) < 0)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		enum stow_partition_state state = stow_partition_look(context, records[i], why);
-
-		if (state != STOW_PARTITION_NONE)
-			fprintf(out, "now: CPUs %s are %s cpuset partition%s%s\n",
-				stow_idset_format(&records[i]->cpus, list, sizeof(list)),
-				state == STOW_PARTITION_VALID ? "a valid" : "no",
-				why[0] ? ": " : "", why);
-	}
-	stow_records_free(records, n);
-}
-
-/* What of the events is shown. */
-struct selected {
-	const struct stow_event *events;
-	size_t n;
-	const char *id; /* NULL: of all containers */
-	uint64_t since;
-	int64_t after;
-	bool json, read_on;
-};
-
-static bool is_selected(const struct selected *s, const struct stow_event *e)
-{
-	return (!s->id || strcmp(e->id, s->id) == 0) && e->at >= s->since && e->seq > s->after;
-}
-
-static int put_events(const struct stow_grant_context *context, const struct selected *s,
-		      char **ret_text, struct stow_err *err)
-{
-	struct json_object *array = s->json ? json_object_new_array() : NULL;
-	size_t len = 0, shown = 0;
-	FILE *out = open_memstream(ret_text, &len);
-
-	if (!out) {
-		json_object_put(array);
-		return stow_err_sys(err, ENOMEM, "showing the history");
-	}
-	for (size_t i = 0; i < s->n; i++) {
-		if (!is_selected(s, &s->events[i]))
-			continue;
-		shown++;
-		if (s->json)
-			json_object_array_add(array, event_json(&s->events[i]));
-		else
-			put_event(&s->events[i], out);
-	}
-	if (s->json && (shown || !s->read_on)) {
-		struct json_object *all = new_object();
-
-		json_object_object_add(all, "events", array);
-		put_json(all, out);
-	} else if (s->json) {
-		json_object_put(array);
-	} else if (s->id && !s->read_on) {
-		put_partition(context, s->id, out);
-	}
-	return fclose(out) == 0 ? 0 : stow_err_sys(err, ENOMEM, "showing the history");
-}
-
-/* Return the number of the event up to which the history was read; 0: the ledger is a new one. */
-static int64_t read_before(const struct stow_show_read *read, const struct stow_event *events,
-			   size_t n)
-{
-	for (size_t i = n; i-- > 0;)
-		if (events[i].seq == read->seq && events[i].at == read->at)
-			return read->seq;
-	/* The event is older than those that are kept, or was in another ledger. */
-	return n && events[0].seq > read->seq && events[0].at >= read->at ? read->seq : 0;
-}
-
-int stow_show_history(const struct stow_grant_context *context, const struct stow_show_asked *asked,
-		      char **ret_text, struct stow_err *err)
-{
-	struct selected s = { .since = asked->since, .json = asked->json };
-	struct stow_event *events = NULL;
-	size_t limit = STOW_EVENTS_KEPT;
-	int r = 0;
-
-	s.read_on = asked->after && asked->after->seq >= 0;
-	if (!asked->id && !asked->since && !s.read_on)
-		limit = EVENTS_SHOWN;
-	if (context->ledger)
-		r = stow_ledger_events(context->ledger, NULL, limit, &events, &s.n, err);
-	if (r < 0)
-		return r;
-	s.events = events;
-	s.after = s.read_on ? read_before(asked->after, events, s.n) : 0;
-	s.id = asked->id ? newest_match(events, s.n, asked->id) : NULL;
-	if (asked->id && !s.id && !s.read_on)
-		r = stow_err_set(
-			err, ENOENT,
-			"nothing is known about \"%.128s\": it requested nothing, or too long ago",
-			asked->id);
-	else
-		r = put_events(context, &s, ret_text, err);
-	if (r == 0 && asked->after && s.n)
-		*asked->after = (struct stow_show_read){ events[s.n - 1].seq, events[s.n - 1].at };
-	else if (r == 0 && asked->after)
-		*asked->after = (struct stow_show_read){ 0 };
-	stow_events_free(events, s.n);
 	return r;
 }
