@@ -115,8 +115,7 @@ static void look_at_groups(struct groups *groups)
 		if (stow_cgroup_hierarchy(root, (enum stow_controller)c, &at, NULL) == 0)
 			groups->versions[c] = at.version;
 	/* As `numastow run` decides it. */
-	if (groups->versions[STOW_CGROUP_CPUSET] == 2 &&
-	    stow_root_exists(root, "/run/systemd/system") == 1)
+	if (groups->versions[STOW_CGROUP_CPUSET] == 2 && stow_systemd_runs())
 		groups->made_by = "systemd";
 	else if (groups->versions[STOW_CGROUP_CPUSET])
 		groups->made_by = "libcgroup";

@@ -13,6 +13,7 @@
 
 #include "base/admin.h"
 #include "base/cleanup.h"
+#include "cgroup/hierarchy.h"
 #include "place/config.h"
 
 /* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h, the same since
@@ -45,11 +46,6 @@ static int set_capabilities(uint64_t permitted, uint64_t effective, struct stow_
 	return 0;
 }
 
-static bool has_systemd(void)
-{
-	return access("/run/systemd/system", F_OK) == 0;
-}
-
 static int drop_capabilities(bool makes_partitions, struct stow_err *err)
 {
 	uint64_t kept = BIT(CAP_DAC_OVERRIDE) | BIT(CAP_SYS_NICE);
@@ -57,7 +53,7 @@ static int drop_capabilities(bool makes_partitions, struct stow_err *err)
 	struct stat st;
 	int r;
 
-	if (has_systemd() || makes_partitions)
+	if (stow_systemd_runs() || makes_partitions)
 		dormant = BIT(CAP_SYS_ADMIN);
 	r = set_capabilities(kept | dormant | BIT(CAP_SYS_PTRACE), kept, err);
 	if (r < 0)
@@ -103,7 +99,7 @@ int hook_confine_by_config(struct stow_root *root, struct stow_err *err)
 {
 	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
 
-	if (has_systemd())
+	if (stow_systemd_runs())
 		return 0;
 	/* Errors in the file are reported when the container is placed. */
 	if (stow_root_exists(root, "/sys/fs/cgroup/cpuset.cpus.isolated") == 1 &&

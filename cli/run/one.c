@@ -132,7 +132,7 @@ static int join(void *ctx, const struct stow_made_sets *planned, struct stow_err
 
 	if (r < 0)
 		return r;
-	if (at.version == 2 && stow_root_exists(run->root, "/run/systemd/system") == 1)
+	if (at.version == 2 && stow_systemd_runs())
 		return run_join_scope(run, planned, err);
 	if (run->options->slice)
 		return stow_err_set(err, ENOTSUP,

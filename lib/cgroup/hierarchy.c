@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -257,4 +258,9 @@ int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 	if (r == 0)
 		*ret_mount = hierarchy.point;
 	return r;
+}
+
+bool stow_systemd_runs(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
 }

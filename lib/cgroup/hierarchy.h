@@ -3,6 +3,8 @@
 
 /* Where the cgroup hierarchies of the controllers are mounted. */
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/root.h"
 
@@ -30,3 +32,6 @@ int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controlle
  * the text. -ENOENT: nowhere. */
 int stow_cgroup_mount(struct stow_root *root, enum stow_controller controller,
 		      const char **ret_mount, struct stow_err *err);
+
+/* Return whether systemd is this machine's process 1, and so manages cgroups; as sd_booted(3). */
+bool stow_systemd_runs(void);

@@ -104,8 +104,7 @@ int stow_unit_sets_add(struct stow_unit_sets *sets, const struct stow_cgroup *cg
 	ino_t inode;
 
 	if (cgroup->at[STOW_CGROUP_CPUSET].version != 2 || !dir->live || stow_idset_empty(set) ||
-	    !unit_cgroup(cgroup, path, sizeof(path), &inode) ||
-	    access("/run/systemd/system", F_OK) < 0)
+	    !unit_cgroup(cgroup, path, sizeof(path), &inode) || !stow_systemd_runs())
 		return 0;
 	grown = reallocarray(sets->words, 3 * (sets->n + 1), sizeof(*grown));
 	if (!grown)
