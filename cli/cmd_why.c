@@ -56,61 +56,54 @@ static int print(struct cli_context *context, const struct stow_show_asked *aske
 	return r;
 }
 
-/* Open the ledger again: it may have been made, or replaced after damage, since the last look. */
-static int open_again(struct cli_context *context, struct stow_err *err)
+/* Open the ledger again if it was made, or replaced after damage, since the last look. Return
+ * whether it was. */
+static int open_replaced(struct cli_context *context, ino_t *inode, struct stow_err *err)
 {
+	ino_t last = *inode;
+	struct stat st;
 	int r;
 
+	*inode = stow_root_stat(context->root, &st, NULL, "%s", STOW_LEDGER_PATH) == 0 ? st.st_ino
+										       : 0;
+	if (*inode == last)
+		return 0;
 	stow_ledger_close_ptr(&context->ledger);
 	context->ledger = NULL;
 	r = stow_ledger_open(context->root, false, &context->ledger, err);
 	context->grant.ledger = context->ledger;
-	return r == -ENOENT ? 0 : r;
-}
-
-/* What differs after every commit, and in every ledger; all zeros: there is none. */
-struct mark {
-	uint32_t changes;
-	ino_t inode;
-};
-
-static struct mark look(const struct cli_context *context)
-{
-	struct mark mark = { 0 };
-	struct stat st;
-
-	if (context->ledger)
-		mark.changes = stow_ledger_changes(context->ledger);
-	if (stow_root_stat(context->root, &st, NULL, "%s", STOW_LEDGER_PATH) == 0)
-		mark.inode = st.st_ino;
-	return mark;
+	return r == 0 || r == -ENOENT ? 1 : r;
 }
 
 /* Print new events until a signal ends the program, or the reader of its output has gone. */
 static int follow(struct cli_context *context, const struct stow_show_asked *asked,
 		  struct stow_err *err)
 {
-	struct mark seen = { 0 }, now;
 	struct stow_show_read after = { .seq = -1 };
 	struct stow_show_asked wanted = *asked;
+	uint32_t seen = 0;
+	ino_t inode = 0;
 	int r;
 
 	wanted.after = &after;
-	do {
+	for (;;) {
+		uint32_t now;
+
+		r = open_replaced(context, &inode, err);
+		if (r < 0)
+			return r;
 		/* Before the reading: what comes in between is read in the next round. */
-		now = look(context);
-		r = 0;
-		if (after.seq < 0 || now.changes != seen.changes || now.inode != seen.inode)
+		now = context->ledger ? stow_ledger_changes(context->ledger) : 0;
+		if (r > 0 || after.seq < 0 || now != seen)
 			r = print(context, &wanted, err);
 		seen = now;
-		if (r == 0 && cli_finish(CLI_OK) != CLI_OK)
+		if (r < 0)
+			return r;
+		if (cli_finish(CLI_OK) != CLI_OK)
 			return -EIO; /* which it has printed */
 		cli_end_without_reader();
 		stow_clock_sleep(PAUSE);
-		if (r == 0)
-			r = open_again(context, err);
-	} while (r == 0);
-	return r;
+	}
 }
 
 static int show(const struct asked *asked, const char *name, struct stow_err *err)
