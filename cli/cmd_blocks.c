@@ -62,10 +62,11 @@ static int choose_rows(struct blocks_view *view, const struct stow_idset *nodes,
 	for (size_t i = 0; i < view->list->n_blocks; i++) {
 		const struct stow_memblock *block = &view->list->blocks[i];
 
-		if (!nodes || (block->node >= 0 && stow_idset_has(nodes, block->node)))
+		if (stow_idset_empty(nodes) ||
+		    (block->node >= 0 && stow_idset_has(nodes, block->node)))
 			view->rows[view->n_rows++].block = block;
 	}
-	if (nodes && !view->n_rows) {
+	if (!stow_idset_empty(nodes) && !view->n_rows) {
 		_cleanup_free_ char *list = stow_idset_to_list(nodes);
 
 		return stow_err_set(err, ENOENT, "NUMA node %s has no memory blocks",
@@ -103,9 +104,9 @@ static void look_inside(struct stow_root *root, struct blocks_view *view, struct
 
 struct asked {
 	const char *sysroot;
-	struct stow_idset nodes; /* of these NUMA nodes, if they were given */
+	struct stow_idset nodes; /* of these NUMA nodes; empty: of all */
 	struct stow_grid_style style;
-	bool json, all, owners, nodes_given;
+	bool json, all, owners;
 };
 
 /* Return the exit code, or -errno. */
@@ -128,7 +129,7 @@ static int show(const struct asked *asked, struct stow_err *err)
 		r = stow_err_set(err, EOPNOTSUPP,
 				 "this kernel has no memory blocks (no memory hotplug)");
 	if (r == 0)
-		r = choose_rows(&view, asked->nodes_given ? &asked->nodes : NULL, err);
+		r = choose_rows(&view, &asked->nodes, err);
 	if (r < 0)
 		return r;
 	look_inside(root, &view, &use, &why);
@@ -165,8 +166,7 @@ int cmd_blocks(int argc, char **argv)
 	const struct cli_option options[] = {
 		{ "all", 'a', .flag = &asked.all },
 		{ "json", 'J', .flag = &asked.json },
-		{ "node", 'N', .flag = &asked.nodes_given, .argument = true, .take = cli_take_nodes,
-		  .value = &asked.nodes },
+		{ "node", 'N', .take = cli_take_nodes, .value = &asked.nodes },
 		{ "owners", .flag = &asked.owners },
 		CLI_SIZES_OPTIONS(&asked.style),
 		{ "sysroot", 's', .text = &asked.sysroot },

@@ -222,12 +222,7 @@ static int parse_timeout(const char *text, void *value, struct stow_err *err)
 
 #define COMMON_OPTIONS(a)                                                                   \
 	{ "blocks", 'b', .flag = &(a)->blocks }, { "dry-run", .flag = &(a)->dry_run },      \
-		{ "node",                                                                   \
-		  'N',                                                                      \
-		  .flag = &(a)->nodes_given,                                                \
-		  .argument = true,                                                         \
-		  .take = cli_take_nodes,                                                   \
-		  .value = &(a)->nodes },                                                   \
+		{ "node", 'N', .take = cli_take_nodes, .value = &(a)->nodes },              \
 		{ "json", 'J', .flag = &(a)->json }, { "quiet", 'q', .flag = &(a)->quiet }, \
 		{ "sysroot", 's', .text = &(a)->sysroot },                                  \
 	{                                                                                   \

@@ -19,8 +19,7 @@ struct online_asked {
 	bool offline, blocks;	    /* `blocks`: what was typed can only be blocks */
 	bool dry_run, json, quiet;
 	enum stow_memblock_zone zone;
-	bool nodes_given;
-	struct stow_idset nodes; /* of these NUMA nodes, if they were given */
+	struct stow_idset nodes; /* of these NUMA nodes; empty: of all */
 	uint64_t timeout;	 /* ns, of one block */
 };
 

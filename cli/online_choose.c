@@ -124,7 +124,8 @@ static int rank(const struct stow_memblocks *list, const struct online_asked *as
 {
 	struct stow_leave_verdict leave;
 
-	if (asked->nodes_given && (block->node < 0 || !stow_idset_has(&asked->nodes, block->node)))
+	if (!stow_idset_empty(&asked->nodes) &&
+	    (block->node < 0 || !stow_idset_has(&asked->nodes, block->node)))
 		return -1;
 	if (!asked->offline)
 		return block->state == STOW_MEMBLOCK_OFFLINE && zone_fits(block, asked->zone) ? 0
@@ -140,7 +141,7 @@ static int too_few(const struct stow_memblocks *list, const struct online_asked 
 {
 	char size[32], nodes[160] = "", node_list[128];
 
-	if (asked->nodes_given)
+	if (!stow_idset_empty(&asked->nodes))
 		snprintf(nodes, sizeof(nodes), " of NUMA nodes %s",
 			 stow_idset_format(&asked->nodes, node_list, sizeof(node_list)));
 	stow_format_size(n * list->block_size, size, sizeof(size));
@@ -209,7 +210,7 @@ int online_choose(const struct stow_memblocks *list, const struct online_asked *
 	if (!list->n_blocks)
 		return stow_err_set(err, EOPNOTSUPP,
 				    "this kernel has no memory blocks (no memory hotplug)");
-	if (asked->nodes_given && (asked->blocks || range || digits))
+	if (!stow_idset_empty(&asked->nodes) && (asked->blocks || range || digits))
 		return stow_err_set(err, EINVAL, "--node is for a size, and \"%.64s\" is none",
 				    asked->what);
 	if (asked->blocks || digits)

@@ -66,7 +66,7 @@ struct measure {
 	struct cli_output out;
 	struct measure_options options;
 	struct stow_idset from;
-	bool from_given, all, force, save, latency_only, bandwidth_only;
+	bool all, force, save, latency_only, bandwidth_only;
 
 	struct stow_root *root;
 	struct stow_topology *topology;
@@ -132,7 +132,8 @@ static bool is_repeated(const struct measure *m, size_t from, size_t to)
 	const struct stow_topology *t = m->topology;
 	int distance = t->distance[from * t->n_nodes + to];
 
-	if (m->all || m->from_given || m->out.nodes_given || t->n_nodes <= MANY_NODES)
+	if (m->all || !stow_idset_empty(&m->from) || !stow_idset_empty(&m->out.nodes) ||
+	    t->n_nodes <= MANY_NODES)
 		return false;
 	for (size_t i = 0; i < from * t->n_nodes + to; i++)
 		if (t->distance[i] == distance && t->nodes[i / t->n_nodes].mem_total &&
@@ -257,7 +258,7 @@ static void measure_all(struct measure *m)
 
 			if (stow_idset_empty(&a->cpus) || !b->mem_total)
 				continue;
-			if (m->from_given && !stow_idset_has(&m->from, a->id))
+			if (!stow_idset_empty(&m->from) && !stow_idset_has(&m->from, a->id))
 				continue;
 			if (!cli_output_wants_node(&m->out, b->id) || is_repeated(m, from, to))
 				continue;
@@ -479,10 +480,8 @@ int cmd_measure(int argc, char **argv)
 		.options = { .runs = 5, .time = 250 * STOW_MILLISECOND }
 	};
 	const struct cli_option options[] = {
-		{ "from", .flag = &m.from_given, .argument = true, .take = cli_take_nodes,
-		  .value = &m.from },
-		{ "node", 'N', .flag = &m.out.nodes_given, .argument = true, .take = cli_take_nodes,
-		  .value = &m.out.nodes },
+		{ "from", .take = cli_take_nodes, .value = &m.from },
+		{ "node", 'N', .take = cli_take_nodes, .value = &m.out.nodes },
 		{ "latency", 'l', .flag = &m.latency_only },
 		{ "bandwidth", 'B', .flag = &m.bandwidth_only },
 		{ "size", .take = take_size, .value = &m.options.size },

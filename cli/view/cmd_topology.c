@@ -100,7 +100,7 @@ static int print(void *arg)
 	if (r == 0)
 		r = topology_load(root, &data, &err);
 	if (r == 0) {
-		if (asked->out.nodes_given) {
+		if (!stow_idset_empty(&asked->out.nodes)) {
 			data.view.wanted = &asked->out.nodes;
 			r = check_nodes(&data, &asked->out.nodes, &err);
 		}

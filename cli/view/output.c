@@ -31,7 +31,7 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err)
 
 bool cli_output_wants_node(const struct cli_output *out, int node)
 {
-	return !out->nodes_given ||
+	return stow_idset_empty(&out->nodes) ||
 	       (node >= 0 && node < STOW_IDSET_MAX && stow_idset_has(&out->nodes, node));
 }
 

@@ -14,16 +14,15 @@
 #include "cli/options.h"
 
 struct cli_output {
-	bool json;	     /* one object, documented in the command's man page */
-	bool noheadings;     /* no headings and no lines around the tables */
-	bool bytes;	     /* sizes as numbers of bytes */
-	bool pairs, raw;     /* as in util-linux: KEY="value", and columns apart by one space */
-	bool all;	     /* every column */
-	bool quiet;	     /* errors only: for the exit code */
-	const char *columns; /* LIST, or +LIST for more than the default; NULL: the default */
-	const char *sysroot; /* "/" unless given */
-	bool nodes_given;
-	struct stow_idset nodes; /* these NUMA nodes only, if they were given */
+	bool json;		 /* one object, documented in the command's man page */
+	bool noheadings;	 /* no headings and no lines around the tables */
+	bool bytes;		 /* sizes as numbers of bytes */
+	bool pairs, raw;	 /* as in util-linux: KEY="value", and columns apart by one space */
+	bool all;		 /* every column */
+	bool quiet;		 /* errors only: for the exit code */
+	const char *columns;	 /* LIST, or +LIST for more than the default; NULL: the default */
+	const char *sysroot;	 /* "/" unless given */
+	struct stow_idset nodes; /* these NUMA nodes only; empty: all */
 	uint64_t watch;		 /* ns between two outputs; 0: once */
 	bool watch_given;
 };
@@ -42,12 +41,7 @@ int cli_output_take_watch(const char *text, void *value, struct stow_err *err);
 #define CLI_OUTPUT_OPTIONS(out)                                                     \
 	CLI_TABLE_OPTIONS(out), { "bytes", 'b', .flag = &(out)->bytes },            \
 		{ "sysroot", 's', .text = &(out)->sysroot },                        \
-		{ "node",                                                           \
-		  'N',                                                              \
-		  .flag = &(out)->nodes_given,                                      \
-		  .argument = true,                                                 \
-		  .take = cli_take_nodes,                                           \
-		  .value = &(out)->nodes },                                         \
+		{ "node", 'N', .take = cli_take_nodes, .value = &(out)->nodes },    \
 	{                                                                           \
 		"watch", 'w', .flag = &(out)->watch_given, .optional = true,        \
 			      .take = cli_output_take_watch, .value = &(out)->watch \

@@ -207,7 +207,7 @@ void stat_process_nodes(const struct stat_view *view, const struct stat_process 
 	for (size_t node = 0; node < process->pages.n_nodes; node++)
 		if (stow_process_pages_on(&process->pages, (int)node))
 			stow_idset_add(ret, (int)node);
-	if (view->out->nodes_given)
+	if (!stow_idset_empty(&view->out->nodes))
 		stow_idset_and(ret, &view->out->nodes);
 }
 

@@ -198,7 +198,7 @@ static void add_rest(struct tree *tree, struct cli_row *machine)
 		    cli_output_wants_node(tree->out, t->nodes[i].id))
 			fill_node(tree, add(tree, machine, "node", t->nodes[i].id, false),
 				  t->nodes[i].id);
-	if (!tree->out->nodes_given)
+	if (stow_idset_empty(&tree->out->nodes))
 		add_devices(tree, machine, -1);
 }
 

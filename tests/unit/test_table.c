@@ -131,7 +131,7 @@ static void unknown_columns_are_refused(void **state)
 
 static void nodes_are_filtered(void **state)
 {
-	struct cli_output out = { .nodes_given = true };
+	struct cli_output out = { 0 };
 	struct stow_err err = { 0 };
 
 	assert_int_equal(cli_take_nodes("0,2-3", &out.nodes, &err), 0);
@@ -139,7 +139,6 @@ static void nodes_are_filtered(void **state)
 	assert_false(cli_output_wants_node(&out, 1));
 	assert_false(cli_output_wants_node(&out, -1));
 	assert_int_equal(cli_take_nodes("", &out.nodes, &err), -EINVAL);
-	out.nodes_given = false;
 	assert_true(cli_output_wants_node(&out, 1));
 }
 
