@@ -66,6 +66,15 @@ static void answer(struct job *job, const void *response, const struct stow_err 
 	pthread_mutex_unlock(&job->calls->lock);
 }
 
+/* Answer with what was done of the claims; NULL: memory ran out. */
+static void answer_claims(struct job *job, const void *response)
+{
+	struct stow_err err = { 0 };
+
+	stow_err_set(&err, ENOMEM, "out of memory");
+	answer(job, response, response ? NULL : &err);
+}
+
 /* --- prepare -------------------------------------------------------------- */
 
 /* Describe a prepared claim. -ENOMEM. */
@@ -138,28 +147,22 @@ static void prepare_one(struct job *job, const DraClaim *claim, DraNodePrepareRe
 static void prepare_all(struct job *job)
 {
 	DraNodePrepareResourcesResponse out = DRA_NODE_PREPARE_RESOURCES_RESPONSE__INIT;
-	typedef DraNodePrepareResourcesResponse__ClaimsEntry Entry;
 	size_t n = job->prepare->n_claims;
-	Entry *entries = stow_rpc_alloc(job->call, n * sizeof(*entries) + 1);
-	DraNodePrepareResourceResponse *answers =
-		stow_rpc_alloc(job->call, n * sizeof(*answers) + 1);
-	struct stow_err err = { 0 };
+	struct {
+		DraNodePrepareResourcesResponse__ClaimsEntry entry;
+		DraNodePrepareResourceResponse answer;
+	} *list = stow_rpc_alloc(job->call, n * sizeof(*list) + 1);
 
 	out.claims = stow_rpc_alloc(job->call, n * sizeof(*out.claims) + 1);
-	if (!entries || !answers || !out.claims) {
-		stow_err_set(&err, ENOMEM, "out of memory");
-		answer(job, NULL, &err);
-		return;
+	for (size_t i = 0; list && out.claims && i < n; i++) {
+		dra_node_prepare_resources_response__claims_entry__init(&list[i].entry);
+		dra_node_prepare_resource_response__init(&list[i].answer);
+		list[i].entry.key = job->prepare->claims[i]->uid;
+		list[i].entry.value = &list[i].answer;
+		out.claims[out.n_claims++] = &list[i].entry;
+		prepare_one(job, job->prepare->claims[i], &list[i].answer);
 	}
-	for (size_t i = 0; i < n; i++) {
-		dra_node_prepare_resources_response__claims_entry__init(&entries[i]);
-		dra_node_prepare_resource_response__init(&answers[i]);
-		entries[i].key = job->prepare->claims[i]->uid;
-		entries[i].value = &answers[i];
-		out.claims[out.n_claims++] = &entries[i];
-		prepare_one(job, job->prepare->claims[i], &answers[i]);
-	}
-	answer(job, &out, NULL);
+	answer_claims(job, list && out.claims ? &out : NULL);
 }
 
 /* --- unprepare ------------------------------------------------------------ */
@@ -185,28 +188,22 @@ static void unprepare_one(struct job *job, const DraClaim *claim,
 static void unprepare_all(struct job *job)
 {
 	DraNodeUnprepareResourcesResponse out = DRA_NODE_UNPREPARE_RESOURCES_RESPONSE__INIT;
-	typedef DraNodeUnprepareResourcesResponse__ClaimsEntry Entry;
 	size_t n = job->unprepare->n_claims;
-	Entry *entries = stow_rpc_alloc(job->call, n * sizeof(*entries) + 1);
-	DraNodeUnprepareResourceResponse *answers =
-		stow_rpc_alloc(job->call, n * sizeof(*answers) + 1);
-	struct stow_err err = { 0 };
+	struct {
+		DraNodeUnprepareResourcesResponse__ClaimsEntry entry;
+		DraNodeUnprepareResourceResponse answer;
+	} *list = stow_rpc_alloc(job->call, n * sizeof(*list) + 1);
 
 	out.claims = stow_rpc_alloc(job->call, n * sizeof(*out.claims) + 1);
-	if (!entries || !answers || !out.claims) {
-		stow_err_set(&err, ENOMEM, "out of memory");
-		answer(job, NULL, &err);
-		return;
+	for (size_t i = 0; list && out.claims && i < n; i++) {
+		dra_node_unprepare_resources_response__claims_entry__init(&list[i].entry);
+		dra_node_unprepare_resource_response__init(&list[i].answer);
+		list[i].entry.key = job->unprepare->claims[i]->uid;
+		list[i].entry.value = &list[i].answer;
+		out.claims[out.n_claims++] = &list[i].entry;
+		unprepare_one(job, job->unprepare->claims[i], &list[i].answer);
 	}
-	for (size_t i = 0; i < n; i++) {
-		dra_node_unprepare_resources_response__claims_entry__init(&entries[i]);
-		dra_node_unprepare_resource_response__init(&answers[i]);
-		entries[i].key = job->unprepare->claims[i]->uid;
-		entries[i].value = &answers[i];
-		out.claims[out.n_claims++] = &entries[i];
-		unprepare_one(job, job->unprepare->claims[i], &answers[i]);
-	}
-	answer(job, &out, NULL);
+	answer_claims(job, list && out.claims ? &out : NULL);
 }
 
 /* --- threads -------------------------------------------------------------- */
