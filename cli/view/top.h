@@ -84,7 +84,7 @@ double top_share(uint64_t part_before, uint64_t part, uint64_t whole_before, uin
 
 struct top_container {
 	struct cli_container it;
-	bool granted; /* the ledger has: */
+	bool granted; /* the ledger has a grant of it; then also the next ones are known: */
 	bool exclusive, moving;
 	uint32_t cpus;
 	uint64_t memory;	 /* bytes; STOW_UNKNOWN: no grant */
@@ -94,7 +94,7 @@ struct top_container {
 	/* CPU time since its start, in microseconds: now, and at the reading before. */
 	uint64_t cpu_us, cpu_us_before;
 	uint64_t read_ns, read_ns_before;
-	bool filled; /* was read before */
+	bool filled; /* these were read before */
 };
 
 struct top_source {
@@ -102,7 +102,7 @@ struct top_source {
 	struct stow_ledger *ledger; /* NULL: none, or not readable */
 	bool hidden;		    /* only root can read it */
 	uint32_t changes;	    /* of the ledger, when it was read */
-	bool again;		    /* a container had no process when it was looked for */
+	bool again;		    /* a container had no process at the last reading */
 	uint64_t print;		    /* a hash of the discovered containers */
 	struct stow_record **records;
 	size_t n_records;
@@ -190,8 +190,7 @@ struct top_view {
 	struct top_pmu pmu;
 	uint64_t delay;
 
-	bool nodes_given;
-	struct stow_idset nodes; /* only these NUMA nodes */
+	struct stow_idset nodes; /* only these NUMA nodes; empty: all */
 	enum top_sort sort;
 	bool reverse;
 	char filter[TOP_FILTER_MAX + 1]; /* part of a name or id; "": all */

@@ -59,12 +59,14 @@ static void set_percent(struct top_table *table, int column, double percent, dou
 
 /* --- the machine ---------------------------------------------------------------- */
 
+/* Return the time between the two readings, in ns; 0: there is one only. */
 static uint64_t passed(const struct top_view *view)
 {
 	return view->before.n_nodes ? stow_clock_elapsed(view->before.read_ns, view->now.read_ns)
 				    : 0;
 }
 
+/* Return by how much a counter grew between the readings; STOW_UNKNOWN: not known. */
 static uint64_t grown(const struct top_view *view, enum stow_balancing_counter which)
 {
 	uint64_t before = view->before.counters[which], now = view->now.counters[which];
@@ -90,7 +92,7 @@ static const char *psi_text(const struct top_psi *psi, bool full, char *buf, siz
 	return buf;
 }
 
-static void say_balancing(const struct top_view *view, struct top_frame *frame)
+static void put_balancing(const struct top_view *view, struct top_frame *frame)
 {
 	uint64_t faults = grown(view, STOW_NUMA_HINT_FAULTS);
 	double migrated = top_rate(view->before.counters[STOW_NUMA_PAGES_MIGRATED],
@@ -101,41 +103,42 @@ static void say_balancing(const struct top_view *view, struct top_frame *frame)
 				 view->now.counters[STOW_NUMA_HINT_FAULTS]);
 
 	if (view->now.balancing == STOW_UNKNOWN)
-		top_frame_say(frame, "balancing", "this kernel has no NUMA balancing");
+		top_frame_label(frame, "balancing", "this kernel has no NUMA balancing");
 	else if (!view->now.balancing)
-		top_frame_say(frame, "balancing",
-			      "off: the share of local accesses is not estimated");
+		top_frame_label(frame, "balancing",
+				"off: the share of local accesses is not estimated");
 	else if (faults == STOW_UNKNOWN)
-		top_frame_say(frame, "balancing", "on");
+		top_frame_label(frame, "balancing", "on");
 	else if (local < 0)
-		top_frame_say(frame, "balancing", "on: no hinting faults");
+		top_frame_label(frame, "balancing", "on: no hinting faults");
 	else
-		top_frame_say(frame, "balancing",
-			      "%.0f %% of accesses local (estimate, of %llu hinting faults); %.0f "
-			      "pages/s migrated",
-			      local, (unsigned long long)faults, migrated < 0 ? 0 : migrated);
+		top_frame_label(
+			frame, "balancing",
+			"%.0f %% of accesses local (estimate, of %llu hinting faults); %.0f "
+			"pages/s migrated",
+			local, (unsigned long long)faults, migrated < 0 ? 0 : migrated);
 }
 
-static void say_machine(const struct top_view *view, const char *clock, struct top_frame *frame)
+static void put_machine(const struct top_view *view, const char *clock, struct top_frame *frame)
 {
 	char cpu[64], memory[64];
 	size_t n_nodes = view->now.n_nodes, n_cpus = stow_idset_count(&view->now.cpus);
 
 	top_frame_line(frame, TOP_TITLE, "numastow top  %zu NUMA node%s, %zu CPU%s  %s", n_nodes,
 		       n_nodes == 1 ? "" : "s", n_cpus, n_cpus == 1 ? "" : "s", clock);
-	top_frame_say(frame, "pressure", "memory: %s; CPU: %s (in 10 s)",
-		      psi_text(&view->now.memory, true, memory, sizeof(memory)),
-		      psi_text(&view->now.cpu, false, cpu, sizeof(cpu)));
-	say_balancing(view, frame);
+	top_frame_label(frame, "pressure", "memory: %s; CPU: %s (in 10 s)",
+			psi_text(&view->now.memory, true, memory, sizeof(memory)),
+			psi_text(&view->now.cpu, false, cpu, sizeof(cpu)));
+	put_balancing(view, frame);
 	if (view->pmu.why[0])
-		top_frame_say(frame, "remote", "loads from other nodes: not available (%s)",
-			      view->pmu.why);
+		top_frame_label(frame, "remote", "loads from other nodes: not available (%s)",
+				view->pmu.why);
 	if (!view->now.counted)
-		top_frame_say(frame, "hits", "not counted, because vm.numa_stat is 0");
+		top_frame_label(frame, "hits", "not counted, because vm.numa_stat is 0");
 	if (view->source.hidden)
-		top_frame_say(frame, "ledger", "only root can read grants and drains");
+		top_frame_label(frame, "ledger", "only root can read grants and drains");
 	if (view->message[0])
-		top_frame_say(frame, "note", "%s", view->message);
+		top_frame_label(frame, "note", "%s", view->message);
 }
 
 /* --- NUMA nodes ------------------------------------------------------------------ */
@@ -221,7 +224,8 @@ static void put_nodes(const struct top_view *view, size_t most, struct top_frame
 	size_t shown = 0, left_out = 0;
 
 	for (size_t i = 0; i < view->now.n_nodes; i++) {
-		if (view->nodes_given && !stow_idset_has(&view->nodes, view->now.nodes[i].node))
+		if (!stow_idset_empty(&view->nodes) &&
+		    !stow_idset_has(&view->nodes, view->now.nodes[i].node))
 			continue;
 		if (most && shown == most) {
 			left_out++;
@@ -346,7 +350,7 @@ static size_t cursor_of(const struct top_view *view, const struct top_container 
 	return 0;
 }
 
-static void say_containers(const struct top_view *view, size_t shown, struct top_frame *frame)
+static void put_title(const struct top_view *view, size_t shown, struct top_frame *frame)
 {
 	char filter[TOP_FILTER_MAX * 2] = "", number[64];
 
@@ -386,7 +390,7 @@ static void put_containers(struct top_view *view, size_t rows, struct top_frame 
 		view->first = STOW_MIN(view->first, cursor);
 		view->first = STOW_MAX(view->first, stow_saturating_sub(cursor + 1, rows));
 	}
-	say_containers(view, n, frame);
+	put_title(view, n, frame);
 	if (n)
 		top_table_print(&table, frame, view->first, rows ? rows : n,
 				rows ? (long)cursor : -1);
@@ -395,7 +399,7 @@ static void put_containers(struct top_view *view, size_t rows, struct top_frame 
 
 /* --- processes of what is selected --------------------------------------------------- */
 
-static void say_processes(const struct top_view *view, struct top_frame *frame)
+static void put_pages_title(const struct top_view *view, struct top_frame *frame)
 {
 	const struct top_pages *pages = &view->pages;
 	char what[64], unread[80] = "";
@@ -427,7 +431,7 @@ static void put_processes(const struct top_view *view, size_t rows, struct top_f
 	_cleanup_free_ struct top_column *columns = NULL;
 	struct top_table table = { 0 };
 
-	say_processes(view, frame);
+	put_pages_title(view, frame);
 	columns = with_nodes(view, fixed, STOW_ARRAY_SIZE(fixed), &table.n);
 	frame->failed |= !columns;
 	if (!columns || !pages->n_shown)
@@ -495,7 +499,7 @@ int top_frame_make(struct top_view *view, int width, int height, const char *clo
 {
 	struct top_frame frame = { .width = width };
 
-	say_machine(view, clock, &frame);
+	put_machine(view, clock, &frame);
 	if (view->help)
 		put_help(&frame);
 	else

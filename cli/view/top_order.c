@@ -70,7 +70,7 @@ static int numbers(double a, double b)
 	return (a > b) - (a < b);
 }
 
-/* Unknown is less than anything that is known. */
+/* Compare amounts. An unknown one is less than any other. */
 static int amounts(uint64_t a, uint64_t b)
 {
 	return numbers(a == STOW_UNKNOWN ? -1 : (double)a, b == STOW_UNKNOWN ? -1 : (double)b);
@@ -84,7 +84,7 @@ static int names(const struct top_container *a, const struct top_container *b)
 	return r ? r : strcmp(a->it.id, b->it.id);
 }
 
-/* The first nodes first; none at all comes last. */
+/* Return what sorts containers by their first node; a container without nodes comes last. */
 static double first_node(const struct top_container *c)
 {
 	return stow_idset_empty(&c->nodes) ? -STOW_IDSET_MAX : -stow_idset_next(&c->nodes, 0);
@@ -119,7 +119,7 @@ static int compare(const struct top_container *a, const struct top_container *b,
 	return 0;
 }
 
-/* The largest first; names, and nodes, from the first. */
+/* Sort by the view's column: the largest first, but names and nodes from the first. */
 static int by_sort(const void *a, const void *b, void *ctx)
 {
 	const struct top_container *x = *(const struct top_container *const *)a;

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "cli/view/top.h"
 
-/* perf_event_open(2) has no wrapper. Count what runs on the CPU, whichever process it is. */
+/* Open a counter for all processes on the CPU. The C library has no perf_event_open(2). */
 static int open_event(int cpu)
 {
 	struct perf_event_attr attr = {
@@ -67,8 +67,8 @@ void top_pmu_open(struct stow_root *root, const struct stow_idset *cpus, struct 
 	*ret = pmu;
 }
 
-/* Read one counter. When more events are wanted than the CPU has counters, each is counted a part
- * of the time. */
+/* Add what one counter has counted. When the CPU has fewer counters than events, the kernel counts
+ * each event for a part of the time only: scale the value to the whole time. */
 static bool read_event(int fd, uint64_t *sum)
 {
 	struct {

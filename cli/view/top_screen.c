@@ -20,7 +20,7 @@
 
 #define FIRST_DELAY (500 * STOW_MILLISECOND)
 #define ESCAPE	    27
-#define ESCAPE_MS   25 /* after it the rest of a key's sequence is no longer waited for */
+#define ESCAPE_MS   25 /* how long ncurses waits for the rest of a key's sequence */
 #define ERASE	    127
 #define ERASE_TOO   8
 
@@ -38,8 +38,8 @@ uint64_t top_first_delay(const struct top_view *view)
 
 /* --- the terminal ------------------------------------------------------------ */
 
-/* ncurses has handlers of its own, which run anywhere: these signals are read instead. SIGTSTP is
- * left to it. */
+/* Block the signals, and open a descriptor that reads them: the handlers of ncurses may run at any
+ * time. SIGTSTP is left to ncurses. */
 static int open_signals(sigset_t *before)
 {
 	sigset_t set;
@@ -93,8 +93,8 @@ static void draw_line(const struct top_line *line, int y)
 	bool coloured = cli_output_coloured() && has_colors();
 
 	mvaddstr(y, 0, line->text);
-	/* A name may have characters of two columns, with which the line is longer than it is
-	 * thought to be, and goes on below. */
+	/* A name may have characters of two columns, which are counted as one: then the line
+	 * continues on the next one. */
 	if (y + 1 < LINES) {
 		move(y + 1, 0);
 		clrtobot();
@@ -280,7 +280,7 @@ static void wait_for(struct screen *screen, uint64_t next)
 	if (!fds[0].revents)
 		return;
 	key = getch();
-	/* A terminal that is gone is readable, and there is nothing to read. */
+	/* A terminal that is gone is readable, but has nothing to read. */
 	screen->quit |= key == ERR && (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL));
 	for (; key != ERR && !screen->quit; key = getch())
 		take_key(screen, key);

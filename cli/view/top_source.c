@@ -66,8 +66,9 @@ static int read_rows(struct top_source *source)
 	return 0;
 }
 
-/* Read the ledger if it has changed: hooks wait for its lock. Return whether it has. What cannot
- * be read, as a ledger that was set aside, is opened anew the next time. */
+/* Read the ledger if it has changed: not more often, because hooks wait for its lock. Return
+ * whether it has changed. A ledger that cannot be read, as one that was set aside, is opened anew
+ * the next time. */
 static bool read_ledger(struct top_source *source)
 {
 	bool had = source->ledger != NULL;
@@ -116,7 +117,7 @@ static void take_promise(const struct stow_record *record, struct top_container 
 	stow_idset_or(&c->nodes, &record->nodes);
 }
 
-/* Keep the readings of the containers that were there before. */
+/* Copy what the last reading had of the container, if it is the same one. */
 static void take_over(struct top_source *source, struct top_container *c)
 {
 	for (size_t i = 0; i < source->n; i++) {
@@ -168,7 +169,7 @@ static int list_containers(struct top_source *source, const struct stow_discover
 	return 0;
 }
 
-/* A number that is another one when a container has come or gone. */
+/* Return a hash of the containers: another one if a container has come or gone. */
 static uint64_t fingerprint(const struct stow_discovery *found)
 {
 	uint64_t print = found->n;

@@ -60,7 +60,7 @@ void top_frame_line(struct top_frame *frame, enum top_look look, const char *for
 	va_end(args);
 }
 
-void top_frame_say(struct top_frame *frame, const char *label, const char *format, ...)
+void top_frame_label(struct top_frame *frame, const char *label, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL, *wrapped = NULL;
 	char *rest;
@@ -155,6 +155,7 @@ static int sum(const int *widths, int n)
 	return all;
 }
 
+/* Compute the widths that the cells need. */
 static void natural(const struct top_table *table, bool limited, int *widths)
 {
 	for (int i = 0; i < table->n; i++) {
@@ -169,7 +170,7 @@ static void natural(const struct top_table *table, bool limited, int *widths)
 	}
 }
 
-/* Return the column that goes next; -1: none may. */
+/* Return the column that is left out next; -1: none may be. */
 static int next_to_go(const struct top_table *table, const int *widths)
 {
 	int found = -1;
@@ -181,7 +182,8 @@ static int next_to_go(const struct top_table *table, const int *widths)
 	return found;
 }
 
-/* The first column gives way first, to its least width; then others go. */
+/* Compute the widths of the columns. Where there is no room, the first column shrinks to its least
+ * width; then other columns are left out. */
 static void fit(const struct top_table *table, int width, int *widths)
 {
 	int wanted, column;

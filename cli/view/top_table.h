@@ -38,8 +38,9 @@ __attribute__((format(printf, 3, 4))) void top_frame_line(struct top_frame *fram
 							  enum top_look look, const char *format,
 							  ...);
 /* Add a label and a text, which wraps beside it. */
-__attribute__((format(printf, 3, 4))) void top_frame_say(struct top_frame *frame, const char *label,
-							 const char *format, ...);
+__attribute__((format(printf, 3, 4))) void top_frame_label(struct top_frame *frame,
+							   const char *label, const char *format,
+							   ...);
 void top_frame_done(struct top_frame *frame);
 
 struct top_column {
@@ -47,7 +48,8 @@ struct top_column {
 	int least, most; /* columns that it takes; 0 for `most`: what its cells need.
 			    Where the width is not limited, it is always that */
 	bool left;
-	int drop; /* where there is no room, columns go by descending numbers; 0: never */
+	int drop; /* where there is no room, the column with the highest number is left out first;
+		     0: never */
 };
 
 struct top_table {
@@ -67,7 +69,7 @@ __attribute__((format(printf, 4, 5))) void top_table_set(struct top_table *table
 							 enum cli_mark mark, const char *format,
 							 ...);
 /* Add the heading and `count` rows from `first` on to the frame. The row `cursor` is marked; -1:
- * none. The first column gives way where there is no room. */
+ * none. Where there is no room, the first column shrinks first. */
 void top_table_print(const struct top_table *table, struct top_frame *frame, size_t first,
 		     size_t count, long cursor);
 void top_table_done(struct top_table *table);

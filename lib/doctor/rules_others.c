@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rules about other software: what changes the same things, and runtimes with known faults. */
+/* Rules about other software: programs that set what numastow sets, and runtimes with known faults.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -29,7 +30,7 @@ int doctor_rule_numad(struct doctor *d, struct stow_err *err)
 			     (int)numad->pid);
 }
 
-/* Whether irqbalance is told to stay off CPUs, by its environment file. */
+/* Return whether irqbalance's environment file keeps it off some CPUs. */
 static bool bans_cpus(struct doctor *d)
 {
 	static const char *const files[] = { "/etc/default/irqbalance",
@@ -72,7 +73,7 @@ int doctor_rule_irqbalance(struct doctor *d, struct stow_err *err)
 
 /* --- tuned ----------------------------------------------------------------------- */
 
-/* Collect a profile's lines about what is also ours. */
+/* Collect a profile's lines about what numastow sets or examines, too. */
 static void collect(const char *text, char *ret, size_t size)
 {
 	static const char *const words[] = { "numa_balancing", "zone_reclaim_mode",
@@ -188,6 +189,7 @@ static void dpkg_version(struct doctor *d, const char *package, char *buf, size_
 		}
 }
 
+/* Format the versions of the runtimes. Return `buf`. */
 static const char *versions(struct doctor *d, char *buf, size_t size)
 {
 	char runc[64], crun[64];
@@ -238,12 +240,23 @@ static int each_first(struct doctor *d,
 	return r;
 }
 
+/* Report a fault of a container's runtime, with the container's short id and the versions of the
+ * runtimes after the text. */
+static int report_runtime(struct doctor *d, const struct doctor_container *c, const char *text)
+{
+	char name[128], here[256];
+
+	snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64, c->id);
+	return doctor_report(d, STOW_FINDING_PROBLEM, -1, name, NULL, "%s; %s", text,
+			     versions(d, here, sizeof(here)));
+}
+
 static int examine_affinity(struct doctor *d, const struct doctor_container *c,
 			    const struct doctor_process *first)
 {
 	const struct doctor_process *init = by_pid(d, 1);
 	struct stow_idset inherited;
-	char name[128], text[256], a[DOCTOR_LISTED], b[DOCTOR_LISTED];
+	char text[128 + 2 * DOCTOR_LISTED], a[DOCTOR_LISTED], b[DOCTOR_LISTED];
 
 	if (!init || !stow_idset_subset(&first->cpus, &c->set.cpus_effective) ||
 	    stow_idset_equal(&first->cpus, &c->set.cpus_effective))
@@ -251,14 +264,12 @@ static int examine_affinity(struct doctor *d, const struct doctor_container *c,
 	inherited = init->cpus;
 	stow_idset_and(&inherited, &c->set.cpus_effective);
 	if (!stow_idset_equal(&first->cpus, &inherited))
-		return 0; /* its own choice */
-	snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64, c->id);
-	return doctor_report(d, STOW_FINDING_PROBLEM, -1, name, NULL,
-			     "its cpuset has CPUs %s, and PID %d may use CPUs %s only, as PID 1; "
-			     "%s",
-			     stow_idset_format(&c->set.cpus_effective, a, sizeof(a)),
-			     (int)first->pid, stow_idset_format(&first->cpus, b, sizeof(b)),
-			     versions(d, text, sizeof(text)));
+		return 0; /* the container itself has set it */
+	snprintf(text, sizeof(text),
+		 "its cpuset has CPUs %s, and PID %d may use CPUs %s only, as PID 1",
+		 stow_idset_format(&c->set.cpus_effective, a, sizeof(a)), (int)first->pid,
+		 stow_idset_format(&first->cpus, b, sizeof(b)));
+	return report_runtime(d, c, text);
 }
 
 int doctor_rule_runtime_affinity(struct doctor *d, struct stow_err *err)
@@ -270,15 +281,13 @@ static int examine_wide(struct doctor *d, const struct doctor_container *c,
 			const struct doctor_process *first)
 {
 	int lost = stow_idset_next(&c->set.cpus_effective, WIDE);
-	char name[128], text[256], a[DOCTOR_LISTED];
+	char text[128 + DOCTOR_LISTED], a[DOCTOR_LISTED];
 
 	if (lost < 0 || stow_idset_next(&first->cpus, WIDE) >= 0)
 		return 0;
-	snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64, c->id);
-	return doctor_report(d, STOW_FINDING_PROBLEM, -1, name, NULL,
-			     "its cpuset has CPUs %s, and PID %d may use none from %d on; %s",
-			     stow_idset_format(&c->set.cpus_effective, a, sizeof(a)),
-			     (int)first->pid, WIDE, versions(d, text, sizeof(text)));
+	snprintf(text, sizeof(text), "its cpuset has CPUs %s, and PID %d may use none from %d on",
+		 stow_idset_format(&c->set.cpus_effective, a, sizeof(a)), (int)first->pid, WIDE);
+	return report_runtime(d, c, text);
 }
 
 int doctor_rule_runtime_cpus(struct doctor *d, struct stow_err *err)
@@ -289,7 +298,7 @@ int doctor_rule_runtime_cpus(struct doctor *d, struct stow_err *err)
 /* --- isolated CPUs ------------------------------------------------------------------------ */
 
 /* Find the isolated CPU on which most threads of a process run now; return how many. */
-static unsigned int piled_up(struct doctor *d, pid_t pid, int *ret_cpu)
+static unsigned int busiest_isolated(struct doctor *d, pid_t pid, int *ret_cpu)
 {
 	_cleanup_closedir_ DIR *dir = stow_root_opendir(d->root, NULL, "/proc/%d/task", (int)pid);
 	struct dirent *entry;
@@ -342,8 +351,8 @@ int doctor_rule_isolated(struct doctor *d, struct stow_err *err)
 		if (p->threads < 2 || stow_idset_count(&p->cpus) < 2 ||
 		    !stow_idset_intersects(&p->cpus, &d->topology->isolated))
 			continue;
-		most = piled_up(d, p->pid, &cpu);
-		/* A set of isolated CPUs alone is meant: its threads are bound one by one. */
+		most = busiest_isolated(d, p->pid, &cpu);
+		/* A process whose CPUs are all isolated binds its threads one by one. */
 		if (most < 2 && !mixed)
 			continue;
 		snprintf(name, sizeof(name), "%s (PID %d)", p->comm, (int)p->pid);

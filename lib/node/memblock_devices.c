@@ -38,7 +38,8 @@ const struct stow_memdev *stow_memdev_find(const struct stow_memblocks *list, co
 	return NULL;
 }
 
-/* Return the index of the device with that alias, which is added if it is new; or -ENOMEM. */
+/* Return the index of the device with that alias, which is added to the list if it is new; or
+ * -ENOMEM. */
 static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind kind,
 			   const char *alias, struct stow_err *err)
 {
@@ -57,8 +58,8 @@ static int device_by_alias(struct stow_memblocks *list, enum stow_memdev_kind ki
 	return (int)list->n_devices - 1;
 }
 
-/* Give all blocks that overlap [start, end) to the device. */
-static void take_range(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
+/* Assign the blocks that overlap [start, end) to the device, but those that have a device. */
+static void assign_range(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
 {
 	size_t lo = 0, hi = list->n_blocks;
 
@@ -79,11 +80,11 @@ static void take_range(struct stow_memblocks *list, int device, uint64_t start, 
 
 /* --- ACPI ----------------------------------------------------------------- */
 
-/* Resolve a block's link "../../../LNXSYSTM:00/PNP0C80:00" from the block's own folder. */
+/* Resolve a block's link firmware_node, as "../../../LNXSYSTM:00/PNP0C80:00". */
 static bool acpi_dir(const char *link, char *buf, size_t size)
 {
-	static const char from[] =
-		MEMORY_DIR "/memory"; /* one folder more than there are slashes */
+	/* The block's number does not matter: the first "../" leaves its folder. */
+	static const char from[] = MEMORY_DIR "/memory";
 	size_t len = sizeof(from) - 1;
 	int n;
 
@@ -97,6 +98,7 @@ static bool acpi_dir(const char *link, char *buf, size_t size)
 	return n > 0 && (size_t)n < size && !strstr(buf, "/../");
 }
 
+/* Add the DIMMs that blocks belong to, and assign the blocks to them. */
 static int find_dimms(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
 {
 	char link[256], dir[sizeof(list->devices->dir)];
@@ -123,7 +125,7 @@ static int find_dimms(struct stow_root *root, struct stow_memblocks *list, struc
 	return 0;
 }
 
-/* Read firmware's _UID: a number, which QEMU writes as the text "0x00". */
+/* Read the firmware's _UID of a DIMM: a number, or a text as QEMU's "0x00". */
 static bool read_uid(struct stow_root *root, const char *dir, uint64_t *ret)
 {
 	char text[32];
@@ -185,21 +187,21 @@ static bool read_hex(struct stow_root *root, uint64_t *ret, const char *name, co
 	return stow_scan_hex(&p, ret) && !*p;
 }
 
-/* Give the device the blocks that lie entirely within the range; kmem adds only these
+/* Assign the blocks that lie entirely within the range to the device; kmem adds only these
  * (drivers/dax/kmem.c). */
-static void take_whole(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
+static void assign_whole(struct stow_memblocks *list, int device, uint64_t start, uint64_t end)
 {
 	uint64_t size = list->block_size;
 
 	if (start > UINT64_MAX - size)
 		return;
-	take_range(list, device, (start + size - 1) / size * size, end / size * size);
+	assign_range(list, device, (start + size - 1) / size * size, end / size * size);
 }
 
-/* Give a dax device its blocks. A device made of free space between others has several ranges, each
- * with a folder. */
-static void take_dax(struct stow_root *root, struct stow_memblocks *list, int device,
-		     const char *name)
+/* Assign its blocks to a dax device. A device that was made of free space between others has
+ * several ranges, each with a folder. */
+static void assign_dax(struct stow_root *root, struct stow_memblocks *list, int device,
+		       const char *name)
 {
 	struct stow_idset mappings = { 0 };
 	uint64_t start, end, size;
@@ -215,15 +217,16 @@ static void take_dax(struct stow_root *root, struct stow_memblocks *list, int de
 		snprintf(path, sizeof(path), "mapping%d/end", id);
 		if (!read_hex(root, &end, name, path) || end == UINT64_MAX)
 			continue;
-		take_whole(list, device, start, end + 1);
+		assign_whole(list, device, start, end + 1);
 		taken = true;
 	}
 	if (!taken && read_hex(root, &start, name, "resource") &&
 	    stow_root_read_u64(root, &size, NULL, DAX_DIR "/%s/size", name) == 0 &&
 	    size <= UINT64_MAX - start)
-		take_whole(list, device, start, start + size);
+		assign_whole(list, device, start, start + size);
 }
 
+/* Add the dax devices that are used as system memory, and assign their blocks to them. */
 static int find_dax(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
 {
 	_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, DAX_DIR);
@@ -246,7 +249,7 @@ static int find_dax(struct stow_root *root, struct stow_memblocks *list, struct 
 			return device;
 		snprintf(list->devices[device].dir, sizeof(list->devices->dir), DAX_DIR "/%.63s",
 			 e->d_name);
-		take_dax(root, list, device, e->d_name);
+		assign_dax(root, list, device, e->d_name);
 	}
 	return 0;
 }
@@ -280,8 +283,8 @@ static bool scan_resource(const char *line, const char *eol, struct resource *re
 	return true;
 }
 
-/* Find the memory that virtio-mem devices have plugged: /proc/iomem has it below the device's own
- * range. */
+/* Add the virtio-mem devices, and assign the blocks to them that they have plugged: /proc/iomem has
+ * these ranges below the device's own. */
 static int find_virtio(struct stow_root *root, struct stow_memblocks *list, struct stow_err *err)
 {
 	static const char memory[] = "System RAM (virtio_mem)";
@@ -306,7 +309,7 @@ static int find_virtio(struct stow_root *root, struct stow_memblocks *list, stru
 			return device;
 		snprintf(list->devices[device].dir, sizeof(list->devices->dir),
 			 "/sys/bus/virtio/devices/%s", list->devices[device].alias);
-		take_range(list, device, r.start, r.end + 1);
+		assign_range(list, device, r.start, r.end + 1);
 	}
 	return 0;
 }
@@ -322,6 +325,7 @@ static int by_name(const void *a, const void *b)
 	return order ? order : (x->kind > y->kind) - (x->kind < y->kind);
 }
 
+/* Compute the devices' addresses and sizes from those of their blocks. */
 static void measure(struct stow_memblocks *list)
 {
 	for (size_t i = 0; i < list->n_blocks; i++) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
 #include "base/span.h"
@@ -16,10 +17,11 @@
 #define MIN_FREE_LEAST	  128 /* KiB */
 #define MIN_FREE_MOST	  (256 << 10)
 #define MIN_FREE_MOST_5_9 (64 << 10) /* until Linux 5.9 */
-#define PAGEBLOCKS	  11 /* that khugepaged wants for each zone: 2, and 3 types squared */
+#define PAGEBLOCKS	  11 /* kept free of each zone for khugepaged: 2, and 3 types squared */
 
 /* --- settings ------------------------------------------------------------- */
 
+/* Keep the first error. A setting that this kernel does not have is none. */
 static void keep_first(int *first, int r, struct stow_err *err, struct stow_err *why)
 {
 	if (r < 0 && r != -ENOENT && *first == 0)
@@ -83,23 +85,23 @@ int stow_zone_knobs_read(struct stow_root *root, struct stow_zone_knobs *ret, st
 		.pmd_size = STOW_UNKNOWN,
 		.thp = -1,
 	};
+	const struct {
+		uint64_t *value;
+		const char *path;
+	} numbers[] = {
+		{ &knobs.min_free_kbytes, "/proc/sys/vm/min_free_kbytes" },
+		{ &knobs.scale_factor, "/proc/sys/vm/watermark_scale_factor" },
+		{ &knobs.boost_factor, "/proc/sys/vm/watermark_boost_factor" },
+		{ &knobs.high_fraction, "/proc/sys/vm/percpu_pagelist_high_fraction" },
+		{ &knobs.pmd_size, "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size" },
+	};
 	struct stow_err why = { 0 };
 	int first = 0, r;
 
-	r = stow_root_read_u64(root, &knobs.min_free_kbytes, &why, "/proc/sys/vm/min_free_kbytes");
-	keep_first(&first, r, err, &why);
-	r = stow_root_read_u64(root, &knobs.scale_factor, &why,
-			       "/proc/sys/vm/watermark_scale_factor");
-	keep_first(&first, r, err, &why);
-	r = stow_root_read_u64(root, &knobs.boost_factor, &why,
-			       "/proc/sys/vm/watermark_boost_factor");
-	keep_first(&first, r, err, &why);
-	r = stow_root_read_u64(root, &knobs.high_fraction, &why,
-			       "/proc/sys/vm/percpu_pagelist_high_fraction");
-	keep_first(&first, r, err, &why);
-	r = stow_root_read_u64(root, &knobs.pmd_size, &why,
-			       "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
-	keep_first(&first, r, err, &why);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(numbers); i++) {
+		r = stow_root_read_u64(root, numbers[i].value, &why, "%s", numbers[i].path);
+		keep_first(&first, r, err, &why);
+	}
 	r = read_ratios(root, &knobs, &why);
 	keep_first(&first, r, err, &why);
 	r = read_thp(root, &knobs.thp, &why);
@@ -134,7 +136,8 @@ uint64_t stow_zones_page_size(struct stow_root *root, const struct stow_zones *z
 
 /* --- the kernel's formulas ------------------------------------------------ */
 
-static uint64_t share_of(uint64_t a, uint64_t b, uint64_t divisor)
+/* Return a * b / divisor, at most the largest known amount; 0 if the divisor is 0. */
+static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t divisor)
 {
 	unsigned __int128 v = divisor ? (unsigned __int128)a * b / divisor : 0;
 
@@ -146,6 +149,8 @@ static bool is_named(const struct stow_zone *zone, const char *name)
 	return strcmp(zone->name, name) == 0;
 }
 
+/* Return whether the zone gets its share of min_free_kbytes. The others have a min watermark within
+ * fixed bounds: HighMem, and in newer kernels Movable (`movable_capped`). */
 static bool has_share(const struct stow_zone *zone, bool movable_capped)
 {
 	return !is_named(zone, "HighMem") && !(movable_capped && is_named(zone, "Movable"));
@@ -167,8 +172,8 @@ static void compute_marks(const struct stow_zones *zones, uint64_t min_free_kbyt
 			lowmem = stow_saturating_add(lowmem, managed_of(&zones->list[i]));
 	for (size_t i = 0; i < zones->n; i++) {
 		uint64_t managed = managed_of(&zones->list[i]);
-		uint64_t share = share_of(pages_min, managed, lowmem);
-		uint64_t scaled = share_of(managed, scale_factor, SCALE);
+		uint64_t share = multiply_divide(pages_min, managed, lowmem);
+		uint64_t scaled = multiply_divide(managed, scale_factor, SCALE);
 		uint64_t gap = STOW_MAX(share / 4, scaled), capped = managed / 1024;
 
 		capped = STOW_MAX(capped, (uint64_t)CAPPED_LEAST);
@@ -202,7 +207,7 @@ static void compute_protection(const struct stow_zones *zones, size_t i,
 
 /* --- comparing ------------------------------------------------------------ */
 
-/* A shown watermark without its boost. */
+/* Return a watermark that the kernel shows, without its boost. */
 static uint64_t bare(const struct stow_zone *zone, enum stow_zone_amount amount)
 {
 	uint64_t boost = stow_zone_get(zone, STOW_ZONE_BOOST);
@@ -269,6 +274,8 @@ static bool is_near(uint64_t a, uint64_t b)
 	return most - least <= 2 + most / 20;
 }
 
+/* Find why the watermarks are not the computed ones: there is more or less memory now, or they were
+ * computed with other settings, which is what they imply. */
 static void explain(const struct stow_zones *zones, const struct stow_zone_knobs *knobs,
 		    struct stow_zones_account *a)
 {
@@ -294,12 +301,12 @@ static void explain(const struct stow_zones *zones, const struct stow_zone_knobs
 		a->why = STOW_WMARK_MEMORY;
 	} else if (!is_near(sum, wanted)) {
 		a->why = STOW_WMARK_OTHER_MIN;
-		a->implied = share_of(sum, knobs->page_size, 1024);
+		a->implied = multiply_divide(sum, knobs->page_size, 1024);
 	} else if (largest && stow_zone_get(largest, STOW_ZONE_LOW) != STOW_UNKNOWN) {
 		a->why = STOW_WMARK_OTHER_SCALE;
-		a->implied = share_of(stow_saturating_sub(bare(largest, STOW_ZONE_LOW),
-							  bare(largest, STOW_ZONE_MIN)),
-				      SCALE, managed_of(largest));
+		a->implied = multiply_divide(stow_saturating_sub(bare(largest, STOW_ZONE_LOW),
+								 bare(largest, STOW_ZONE_MIN)),
+					     SCALE, managed_of(largest));
 	} else {
 		a->why = STOW_WMARK_UNEXPLAINED;
 	}
@@ -392,8 +399,8 @@ static void compute_khugepaged(const struct stow_zones *zones, const struct stow
 	a->pageblock = knobs->pmd_size / knobs->page_size;
 	if (orders)
 		a->pageblock = STOW_MIN(a->pageblock, UINT64_C(1) << (orders - 1));
-	a->khugepaged =
-		share_of(a->pageblock * PAGEBLOCKS * a->khugepaged_zones, knobs->page_size, 1024);
+	a->khugepaged = multiply_divide(a->pageblock * PAGEBLOCKS * a->khugepaged_zones,
+					knobs->page_size, 1024);
 }
 
 /* Return whether `value` is what the kernel computed from somewhat less memory than there is now:
@@ -411,7 +418,7 @@ static void find_source(const struct stow_zones *zones, const struct stow_zone_k
 
 	compute_khugepaged(zones, knobs, a);
 	a->square_root =
-		clamp_min_free(square_root(share_of(low_memory(zones, NULL), kib * 16, 1)));
+		clamp_min_free(square_root(multiply_divide(low_memory(zones, NULL), kib * 16, 1)));
 	a->source = STOW_MIN_FREE_ADMINISTRATOR;
 	if (marks && knobs->scale_factor != STOW_UNKNOWN)
 		compute_marks(zones, a->square_root, knobs->scale_factor, knobs->page_size,

@@ -26,10 +26,10 @@
 /* --- methods -------------------------------------------------------------- */
 
 /* Find the service and the descriptor of "/package.Service/Method". */
-static const struct stow_rpc_service *find(struct stow_rpc_server *server, const char *path,
-					   const ProtobufCMethodDescriptor **ret_descriptor,
-					   const struct stow_rpc_method **ret_method,
-					   void **ret_ctx)
+static const struct stow_rpc_service *find_method(struct stow_rpc_server *server, const char *path,
+						  const ProtobufCMethodDescriptor **ret_descriptor,
+						  const struct stow_rpc_method **ret_method,
+						  void **ret_ctx)
 {
 	const char *name = strrchr(path, '/');
 
@@ -92,9 +92,9 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	struct stow_err err = { 0 };
 	int r = 0;
 
-	/* Before the batch, whose result uses the connection on another thread. */
+	/* Before the batch below: its result uses the connection, on another thread. */
 	if (!rpc_peer_find(call)) {
-		/* What was read before the connection was parked: as cheaply as possible. */
+		/* This call was read before the connection was parked: refuse it cheaply. */
 		rpc_connection_begin_refused(call->connection);
 		grpc_call_cancel(call->call, NULL);
 		return;
@@ -104,7 +104,7 @@ static void serve(struct stow_rpc_call *call, const char *path)
 	op.data.recv_close_on_server.cancelled = &call->cancelled_flag;
 	rpc_call_batch(call, &op, 1, &call->ended);
 
-	service = find(call->server, path, &descriptor, &method, &call->ctx);
+	service = find_method(call->server, path, &descriptor, &method, &call->ctx);
 	if (!service) {
 		stow_err_set(&err, ENOSYS, "no method %.200s here", path);
 		refuse(call, &err);
@@ -283,8 +283,9 @@ int stow_rpc_server_new(struct stow_rpc_loop *loop, const struct stow_rpc_server
 	struct stow_rpc_server *server;
 	int r;
 
-	if (options->tls && stow_rpc_tls_check(options->tls, err) < 0)
-		return -err->code;
+	r = options->tls ? stow_rpc_tls_check(options->tls, err) : 0;
+	if (r < 0)
+		return r;
 	server = calloc(1, sizeof(*server));
 	if (!server)
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -334,7 +335,7 @@ static int register_method(struct stow_rpc_server *server, const struct stow_rpc
 	registered->next = server->registered;
 	server->registered = registered;
 	registered->n_waiting = method->watch ? WAITING_WATCHES : WAITING;
-	/* It must not read the message before the caller's permission is checked. */
+	/* The core must not read the message before the caller's permission is checked. */
 	registered->method = grpc_server_register_method(server->server, registered->path, NULL,
 							 GRPC_SRM_PAYLOAD_NONE, 0);
 	if (!registered->method)

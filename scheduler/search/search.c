@@ -146,7 +146,8 @@ static int model_make(const struct stow_machine *m, struct model *model, struct 
 	return 0;
 }
 
-static bool silent(const struct stow_machine *m, struct stow_err *err)
+/* Return whether nothing can be placed on the machine now, with the reason. */
+static bool is_unavailable(const struct stow_machine *m, struct stow_err *err)
 {
 	if (m->n_numa == 0)
 		stow_err_set(err, ENOSPC, "node %s has not reported yet", m->name);
@@ -183,7 +184,7 @@ int stow_search_machine(const struct stow_machine *machine, const struct stow_wa
 	struct stow_err why = { 0 };
 	int r;
 
-	if (silent(machine, &why))
+	if (is_unavailable(machine, &why))
 		return stow_err_move(err, -ENOSPC, &why);
 	r = model_make(machine, &model, err);
 	if (r == 0)
@@ -218,7 +219,7 @@ int stow_trial_new(const struct stow_machine *machine, struct stow_trial **ret,
 	struct stow_err why = { 0 };
 	int r;
 
-	if (silent(machine, &why))
+	if (is_unavailable(machine, &why))
 		return stow_err_move(err, -ENOSPC, &why);
 	trial = calloc(1, sizeof(*trial));
 	if (trial)
@@ -240,7 +241,7 @@ void stow_trial_free(struct stow_trial *trial)
 	free(trial);
 }
 
-/* Free pages of the pool are used first; for the rest the pool grows. */
+/* Take pages of a node: the free ones of its pool first; for the rest the pool grows. */
 static void take_pages(struct stow_node_capacity *cap, uint64_t size, uint64_t count)
 {
 	uint64_t grown = count;
@@ -289,7 +290,7 @@ static void take_plan(struct model *model, const struct stow_request *request,
 		take_share(model, request, plan, &plan->shares[i]);
 	if (!plan->exclusive)
 		return;
-	/* Only how many there are matters. */
+	/* The numbers of the CPUs are invented: only how many there are matters. */
 	left = stow_saturating_sub(left, stow_idset_count(&plan->cpus));
 	capacity->nonexclusive = (struct stow_idset){ 0 };
 	add_range(&capacity->nonexclusive, 0, (int)left);

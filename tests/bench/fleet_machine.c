@@ -88,7 +88,7 @@ static void hold(struct fleet_machine *m, const PbReservation *r)
 	m->n_held++;
 }
 
-static void let_go(struct fleet_machine *m, const char *id)
+static void release(struct fleet_machine *m, const char *id)
 {
 	for (struct fleet_held **at = &m->held; *at; at = &(*at)->next)
 		if (strcmp((*at)->id, id) == 0) {
@@ -105,12 +105,12 @@ static void let_go(struct fleet_machine *m, const char *id)
 
 bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *in)
 {
-	bool news = false;
+	bool first = false;
 
 	pthread_mutex_lock(&m->lock);
 	switch (in->kind_case) {
 	case PB_DIRECTIVE__KIND_WELCOME:
-		news = !m->welcome;
+		first = !m->welcome;
 		m->welcome = true;
 		break;
 	case PB_DIRECTIVE__KIND_RESERVE:
@@ -118,7 +118,7 @@ bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *in)
 		answer(m, in->id);
 		break;
 	case PB_DIRECTIVE__KIND_CANCEL:
-		let_go(m, in->cancel->id);
+		release(m, in->cancel->id);
 		answer(m, in->id);
 		break;
 	case PB_DIRECTIVE__KIND_REPORT:
@@ -129,18 +129,18 @@ bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *in)
 		answer(m, in->id);
 	}
 	pthread_mutex_unlock(&m->lock);
-	return news;
+	return first;
 }
 
 /* --- addresses ------------------------------------------------------------ */
 
-/* gRPC's core calls connect(2) by name, and so gets this one: machines on loopback connect from
- * many addresses, as on a network, because some limits are per address. */
+/* Replace connect(2) of the C library, also for gRPC's core: machines on loopback connect from many
+ * addresses, as on a network, because some limits are per address. */
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *addr,
 						   socklen_t len)
 {
 	static atomic_uint count;
-	int (*really)(int, const struct sockaddr *, socklen_t) = NULL;
+	int (*libc_connect)(int, const struct sockaddr *, socklen_t) = NULL;
 	uint32_t host = INADDR_LOOPBACK + 256 + atomic_fetch_add(&count, 1) % ADDRESSES;
 	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(host) };
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
@@ -152,8 +152,8 @@ __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr
 		memcpy(six.sin6_addr.s6_addr + 12, &four.sin_addr, 4);
 		(void)bind(fd, (const struct sockaddr *)&six, sizeof(six));
 	}
-	*(void **)&really = dlsym(RTLD_NEXT, "connect");
-	return really(fd, addr, len);
+	*(void **)&libc_connect = dlsym(RTLD_NEXT, "connect");
+	return libc_connect(fd, addr, len);
 }
 
 int fleet_connect(struct stow_rpc_loop *loop, const char *target, const char *certs,

@@ -14,7 +14,8 @@
 
 #define FLEET_NUMA_MAX 64
 
-struct fleet_held { /* a reservation on a machine */
+/* A reservation on a machine. */
+struct fleet_held {
 	struct fleet_held *next;
 	char id[32];
 	unsigned int numa, cpus;
@@ -35,13 +36,13 @@ struct fleet_machine {
 	bool welcome;
 };
 
-/* A client of the scheduler at `target`: with mutual TLS, by WHO.crt, WHO.key and ca.crt in
+/* Make a client of the scheduler at `target`: with mutual TLS, by WHO.crt, WHO.key and ca.crt in
  * `certs`, unless that is NULL. */
 int fleet_connect(struct stow_rpc_loop *loop, const char *target, const char *certs,
 		  const char *who, struct stow_rpc_client **ret, struct stow_err *err);
 /* Send a report, with the machine's lock held. The first one of a stream is full; later ones
  * have one changed NUMA node. */
 void fleet_machine_report(struct fleet_machine *m, bool full, unsigned int changed);
-/* Carry out a directive, and answer it. Takes the lock. Returns whether it is the Welcome that
- * the machine was waiting for. */
+/* Carry out a directive, and answer it. Take the machine's lock. Return whether this is its first
+ * Welcome. */
 bool fleet_machine_obey(struct fleet_machine *m, const PbDirective *directive);

@@ -7,9 +7,9 @@
  *                  [--seconds N] [--reports N] [--placements N]
  *
  *   --certs DIR       mutual TLS: ca.crt, conn-I.crt and .key for each connection, place.crt, .key
- *   --callers N       that place one pod after the other, as soon as the last is answered
- *   --seconds N       for how long
- *   --reports N       changed reports a second, over all machines
+ *   --callers N       callers; each places a pod as soon as its last one is answered
+ *   --seconds N       how long to run
+ *   --reports N       changed reports a second, of all machines together
  *   --placements N    placements a second, each released after 5 s, instead of callers
  *
  * Prints "KEY VALUE" lines. Exits with code 1 when a machine was not welcomed within 60 s.
@@ -209,7 +209,7 @@ static void release_due(struct stow_rpc_client *client, uint64_t t)
 	pthread_mutex_unlock(&kept.lock);
 }
 
-/* Microseconds below which that share of them was; they are in order. */
+/* Return a percentile of the sorted latencies, in microseconds. */
 static double percentile(size_t n, size_t share)
 {
 	size_t at = n * share / 100;
@@ -238,7 +238,7 @@ static void run_callers(struct stow_rpc_loop *loop)
 	free(callers);
 }
 
-/* Reports and placements at a steady pace. */
+/* Send reports and placements at a steady rate. */
 static void run_paced(struct stow_rpc_loop *loop)
 {
 	struct stow_rpc_client *client = connect_as(loop, "place");

@@ -14,7 +14,7 @@
 #include "fuzz.h"
 #include "scheduler/store/store.h"
 
-/* rpc/internal.h has another call. */
+/* Not from rpc/internal.h, which has another struct stow_rpc_call. */
 bool rpc_message_is_sound(const ProtobufCMessage *message);
 grpc_byte_buffer *rpc_packed_buffer(const struct stow_rpc_packed *packed);
 int rpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type,
@@ -117,7 +117,7 @@ int fuzz_call_answers(const struct stow_rpc_call *call)
 	return call->answers + call->closed;
 }
 
-/* What goes out must be readable at the other end. */
+/* Check that the receiver could read the message. */
 static void check_message(const struct stow_rpc_call *call, const ProtobufCMessage *message)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);

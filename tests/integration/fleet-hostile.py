@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Who must not get in, and who gets in and behaves badly: refused or dropped with the right status, while
-another client places and releases all the time and notices nothing. (tests/integration/ca.py has roles,
-and other nodes' names.)"""
+"""Hostile peers: callers without access, and callers with access that send garbage, floods and oversized messages. Each is refused or
+disconnected with the right status, while another client places and releases all the time, undisturbed. (tests/integration/ca.py has
+roles, and other nodes' names.)"""
 import datetime
 import os
 import queue
@@ -31,8 +31,8 @@ def read_file(path):
 
 
 def secure(folder, port, name=None, own=False):
-    """A channel with the certificate in `folder`; `name` is what the server's has to say. With a
-    connection of its `own`."""
+    """A channel with the certificate in `folder`; `name`: the name that the server's certificate must have; `own`: with a connection
+    of its own."""
     credentials = grpc.ssl_channel_credentials(*(read_file(f"{folder}/{f}") for f in (
         "ca.crt", "tls.key", "tls.crt")))
     return grpc.secure_channel(f"127.0.0.1:{port}", credentials, [
@@ -41,7 +41,7 @@ def secure(folder, port, name=None, own=False):
 
 
 def expired(ca):
-    """A client's certificate that was good until yesterday, by the same CA."""
+    """A client's certificate of the same CA that expired yesterday."""
     at = f"{ca}/client/late"
     run([CA, "client", ca, "late", "drain"], "")
     day = datetime.timedelta(days=1)
@@ -76,7 +76,7 @@ commonName = supplied
 
 
 class Good(threading.Thread):
-    """Places and releases all the time, and counts what goes wrong."""
+    """Places and releases all the time, and collects errors."""
 
     def __init__(self, stub, node):
         super().__init__(daemon=True)
@@ -108,7 +108,7 @@ def resident(pid):
         return int(next(line for line in handle if line.startswith("VmRSS")).split()[1]) * 1024
 
 
-# --- who must not get in --------------------------------------------------------------------------
+# --- callers without access --------------------------------------------------------------------------
 
 
 def check_certificates(folder, ca, port):
@@ -143,7 +143,7 @@ def check_certificates(folder, ca, port):
               thief.error.code() == grpc.StatusCode.PERMISSION_DENIED, thief.error)
 
 
-# --- who gets in ----------------------------------------------------------------------------------
+# --- callers with access ----------------------------------------------------------------------------------
 
 
 def check_large(what, place):
@@ -157,7 +157,7 @@ def check_large(what, place):
 
 
 def check_bloat(what, channel, method):
-    """Two bytes that would become two hundred, two million times."""
+    """Two million fields of two bytes, each of which would take two hundred in memory."""
     raw = channel.unary_unary(method)
     for kind, unit in (("unknown fields", b"\x78\x00"), ("unknown texts", b"\x7a\x00"), ("empty messages", b"\x0a\x00")):
         status, why = status_of(raw, unit * (2000 << 10))
@@ -185,7 +185,7 @@ def connect(address, wrap=None):
 
 
 def is_dropped(sock):
-    """Whether the other side hangs up, whatever it says before that."""
+    """Whether the other side closes the connection, whatever it sends before that."""
     try:
         while sock.recv(65536):
             pass
@@ -237,7 +237,7 @@ def check_rapid_reset(what, address, wrap):
 
 
 def check_slow_reader(server, place_channel, slow_channel):
-    """Somebody watches, and does not read: his stream ends, and what was kept for him is bounded."""
+    """A client that watches and does not read: its stream ends, and what the scheduler keeps for it is bounded."""
     stub = scheduler_pb2_grpc.SchedulerStub(place_channel)
     # Big nodes, so that every event is some hundred kB.
     crowd = [node_pb2.Container(id=f"{i:064d}", reason="r" * 200, cpus="0-7", numa_nodes="0")
@@ -256,14 +256,14 @@ def check_slow_reader(server, place_channel, slow_channel):
         n.report.sequence for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(names=["crowded"]),
                                                   timeout=PATIENCE).nodes] >= [301]))
     grown = resident(server.process.pid) - before
-    check("a slow reader: little is kept for him", grown < 64 * MIB, f"{grown >> 20} MiB")
+    check("a slow reader: little is kept for it", grown < 64 * MIB, f"{grown >> 20} MiB")
     print(f"# a slow reader: the scheduler grew by {grown >> 10} KiB")
     agent.close()
     return lazy
 
 
 def raw_report(channel, report):
-    """A stream whose only report is these bytes; what is read ends with it."""
+    """A stream with one report, in which "@@@@" becomes invalid UTF-8: the queue of its messages, and the call."""
     out = queue.Queue()
     out.put(scheduler_pb2.ReportRequest(report=report).SerializeToString().replace(b"@@@@", b"\xff\xc0\x9b\x07"))
     return out, channel.stream_stream("/numastow.v1.Scheduler/Report",
@@ -272,7 +272,7 @@ def raw_report(channel, report):
 
 
 def welcomed(out, stream):
-    """The same when the scheduler takes it; None while it still has the machine's last stream."""
+    """The same once the scheduler has accepted it; None while the machine's last stream has not ended there."""
     try:
         next(stream)
         return out, stream
@@ -284,8 +284,8 @@ def welcomed(out, stream):
 
 
 def check_texts(channel, good):
-    """Texts that are no texts, and such as would make an answer too large: a request is refused, and what
-    a machine says of itself is made fit, so that everybody else's lists stay readable."""
+    """Invalid and oversized texts: in a request they are refused; in a machine's report they are cleaned and cut, so that others can
+    read the list of machines."""
     stub = scheduler_pb2_grpc.SchedulerStub(channel)
     long = "x" * (900 << 10)
     for what, request in (("a pod's name", {"name": long}), ("a namespace", {"namespace": long}),
@@ -302,7 +302,7 @@ def check_texts(channel, good):
         streams.append(eventually(lambda wanted=report: welcomed(*raw_report(channel, wanted))))
     nodes = {n.report.name: n for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(containers=True),
                                                       timeout=PATIENCE).nodes}
-    check("texts: everybody reads the list", {"crowded", "loud", "web"} <= set(nodes), list(nodes))
+    check("texts: other clients can read the list", {"crowded", "loud", "web"} <= set(nodes), list(nodes))
     odd = nodes["loud"].report
     check("texts: what is shown is short", len(odd.version) <= 253 and len(odd.containers[0].pod) <= 253 and
           len(odd.containers[0].reason) <= 1024 and odd.failure_domain.startswith("?"), odd.failure_domain)
@@ -314,15 +314,15 @@ def check_texts(channel, good):
         if not token:
             break
     same("texts: pages of one have all", names, sorted(nodes))
-    good.report("texts that are none")
+    good.report("invalid texts")
     for out, stream in streams:
         out.put(None)
         stream.cancel()
 
 
 def check_unknown_ids(channel, alone, good):
-    """Reports that list thousands of reservations which nobody made: too many are refused, and the others
-    are looked into a few at a time. `alone` is a connection that the first agent's reports do not fill."""
+    """Reports that list thousands of unknown reservations: too many are refused, and the others are looked up a few at a time.
+    `alone` is another connection, which the first agent's reports do not fill."""
     report = full_report("crowded")
     agent = come_back(lambda: FakeAgent(channel, report))
     stub = scheduler_pb2_grpc.SchedulerStub(channel)
@@ -338,7 +338,7 @@ def check_unknown_ids(channel, alone, good):
         agent.send_change()
         return len(stub.ListReservations(ask, timeout=PATIENCE).reservations)
 
-    check("unknown ids: they are learnt with time", eventually(lambda: 0 < known() <= 4096), agent.error)
+    check("unknown ids: they are looked up with time", eventually(lambda: 0 < known() <= 4096), agent.error)
     agent.close()
     good.report("unknown ids")
     agent = come_back(lambda: FakeAgent(alone, full_report("loud")))
@@ -367,7 +367,7 @@ def check_scheduler(folder):
         good.start()
         check_certificates(folder, ca, server.port)
         good.report("bad certificates")
-        # Who sends what is far too long loses the connection: not one that others share.
+        # A message that is far too long ends the connection: use one that no other client shares.
         with secure(f"{ca}/client/ops", server.port, own=True) as alone:
             check_large("scheduler", scheduler_pb2_grpc.SchedulerStub(alone).Place)
         check_bloat("scheduler", channel, "/numastow.v1.Scheduler/Place")
@@ -400,13 +400,13 @@ def check_scheduler(folder):
         web.close()
         check("the scheduler has been there all the time", server.process.poll() is None)
         refused = server.wait("request refused", method="Report")
-        check("audit: who reports for another node", refused and refused["caller"] == "web" and
+        check("audit: an agent that reports for another node", refused and refused["caller"] == "web" and
               refused["code"] == "PERMISSION_DENIED" and "db" in refused["result"], refused)
         placed = server.wait("request", method="Place", code="OK")
-        check("audit: who places what, and what came of it", placed and placed["caller"] == "ops" and
+        check("audit: a placement, with its caller and result", placed and placed["caller"] == "ops" and
               "node=web" in placed["request"] and "@web" in placed["result"] and
               "127.0.0.1" in placed["address"] and placed["duration_us"] > 0, placed)
-        check("audit: what is released", server.wait("request", method="Release", code="OK",
+        check("audit: a release", server.wait("request", method="Release", code="OK",
                                                      result="released 1"))
 
 

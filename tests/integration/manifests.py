@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/kubernetes without a cluster: what a manifest refers to is there, options are the programs' own, and `place`
-replaces files as it says."""
+"""deploy/kubernetes without a cluster: the objects that manifests refer to exist, options are those of the programs, and `place`
+replaces files as documented."""
 import os
 import re
 import shutil
@@ -13,18 +13,18 @@ from harness import BUILD, PROJECT, Temp, check, finish, run, same, skip
 
 KUBERNETES = os.path.join(PROJECT, "deploy/kubernetes")
 NAMESPACE = "numastow-system"
-# Made by Kubernetes, an administrator or another program.
+# Objects that Kubernetes, an administrator or another program makes.
 GIVEN = {("PriorityClass", "system-node-critical"), ("ClusterRole", "cluster-admin"), ("Secret", "numastow-webhook"), ("Secret", "numastow-extender"),
          ("ConfigMap", "numastow-limits"), ("ConfigMap", "numastow-machine")}
 
 
 class Loader(yaml.SafeLoader):
-    """YAML, without a key that is there twice."""
+    """A YAML loader that refuses a key that occurs twice."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
         if len(keys) != len(set(map(str, keys))):
-            raise yaml.constructor.ConstructorError(None, None, f"a key is there twice: {keys}", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"a key occurs twice: {keys}", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -47,7 +47,7 @@ def files(folder):
 
 
 def check_kustomizations():
-    """Each file is in a kustomization, and what those name is there."""
+    """Each file is in a kustomization, and each file that a kustomization names exists."""
     used = set()
     for path in files(KUBERNETES):
         if os.path.basename(path) != "kustomization.yaml":
@@ -57,7 +57,7 @@ def check_kustomizations():
                  for n in k.get("resources", []) + k.get("components", [])]
         missing = [n for n in named if not os.path.exists(n) or
                    os.path.isdir(n) and not os.path.exists(f"{n}/kustomization.yaml")]
-        same(f"{os.path.relpath(path, KUBERNETES)}: what it names is there", missing, [])
+        same(f"{os.path.relpath(path, KUBERNETES)}: the files that it names exist", missing, [])
         used.update(named)
     same("every manifest is in a kustomization", [f for f in files(KUBERNETES) if f not in used and "/examples/" not in f],
          [])
@@ -105,8 +105,8 @@ def references(thing):
 def check_references(things):
     there = {(t["kind"], t["metadata"]["name"]) for t in things} | GIVEN
     needed = [(t["kind"], t["metadata"]["name"], r) for t in things for r in references(t)]
-    same("what manifests refer to is there", [n for n in needed if n[2] not in there], [])
-    check("and that is much", len(needed) > 12, needed)
+    same("the objects that manifests refer to exist", [n for n in needed if n[2] not in there], [])
+    check("and there are many references", len(needed) > 12, needed)
     same("policies that nothing binds", [t["metadata"]["name"] for t in things if t["kind"] == "ValidatingAdmissionPolicy"
          and ("ValidatingAdmissionPolicyBinding", t["metadata"]["name"]) not in there], [])
     cluster = {"Namespace", "DeviceClass", "ClusterRole", "ClusterRoleBinding", "PriorityClass",
@@ -154,7 +154,7 @@ def unit_capabilities():
 
 
 def added_to(name):
-    """Arguments that components add to its container."""
+    """The arguments that components add to the container of that name."""
     return [operation["value"] for path in files(f"{KUBERNETES}/components") if path.endswith("/kustomization.yaml")
             for k in load(path) for patch in k.get("patches", []) if patch.get("target", {}).get("name") == name
             for operation in yaml.load(patch["patch"], Loader) if "/args/" in operation["path"]]
@@ -233,7 +233,7 @@ def check_place(temp):
         with open(f"{image}/usr/libexec/numastow/numastow-hook", "ab") as handle:
             handle.write(b"another version")
         with open(f"{temp}/bin/.numastow-hook.new", "w", encoding="ascii") as handle:
-            handle.write("half of it")  # what a killed one left behind
+            handle.write("half of it")  # as left behind by a `place` that was killed
         done = place(image, temp)
         same("place: another version takes its place", (done.stdout, os.stat(hook).st_size),
              (f"placed {hook}\n", before.st_size + len(b"another version")))

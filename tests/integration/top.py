@@ -35,8 +35,8 @@ def name_of(i):
 
 
 def make(path):
-    """Four NUMA nodes; twelve containers with grants, of which two have memory off their nodes; and one that no hook has seen, to
-    which Podman gives a name that is not for terminals. The third node is under pressure."""
+    """Four NUMA nodes; twelve containers with grants, of which two have memory off their nodes; and one for which no hook ran, with a
+    name of Podman's that has control characters. The third node is under memory pressure."""
     machine = Machine(path, nodes=4, cpus=16, pools={})
     for i in range(CONTAINERS):
         asked = {"numastow.io/cpus": "1", "numastow.io/memory": f"{1 + i % 4}Gi", "numastow.io/nodes": str(i % 4)}
@@ -83,7 +83,7 @@ def make(path):
 # --- tmux -----------------------------------------------------------------------------------------
 
 class Tmux:
-    """A server of its own, without a configuration of the user's."""
+    """A tmux server of its own, without the user's configuration."""
 
     def __init__(self, temp):
         self.temp, self.socket = temp, f"{temp}/tmux"
@@ -108,8 +108,8 @@ class Tmux:
 
 
 class Pane:
-    """A shell that says how numastow top has ended, what the terminal's settings were before, and what they are after.
-    Ctrl-C is for the program alone; the shell that it is started by stays."""
+    """A shell that runs numastow top and writes its exit code, and the terminal's settings before and after, into files. Ctrl-C ends
+    the program only, not the shell."""
 
     def __init__(self, tmux, name, words, width, height, env):
         self.tmux, self.name = tmux, name
@@ -128,7 +128,7 @@ class Pane:
         return "\n".join(line.rstrip() for line in CLOCK.sub("DATE", self.screen()).split("\n")).rstrip() + "\n"
 
     def until(self, what, seen):
-        """Waits until the screen is what is wanted; returns it."""
+        """Wait until `seen` accepts the screen; return it."""
         deadline = time.monotonic() + WITHIN
         while not seen(text := self.text()):
             if time.monotonic() > deadline:
@@ -160,7 +160,7 @@ class Pane:
             return int(file.read())
 
     def ends(self, how, code):
-        """It has ended in that way, and the terminal is as before."""
+        """Check that it has ended in that way, and that the terminal is as before."""
         self.until(f"{how}: it ends", lambda _: os.path.exists(self.code))
         with open(self.code, encoding="ascii") as file:
             same(f"{how}: exit code", int(file.read()), code)
@@ -177,7 +177,7 @@ class Pane:
 
 
 def is_whole(text):
-    """Rates are there, and the last line."""
+    """Whether the screen has rates, and its last line."""
     return re.search(r"^ +3 .* none +0 +0 +0$", text, re.M) and "q quit" in text
 
 
@@ -261,7 +261,7 @@ def is_last(pane):
 
 
 def check_live(tmux, top, machine):
-    """What changes is seen: rates, a container that ends, pressure, the estimate of balancing."""
+    """Changes are shown: rates, a container that ends and begins, the estimate of local accesses."""
     pane = tmux.pane(top, 200, 60)
     pane.until("before", is_whole)
     counters = "/sys/devices/system/node/node0/numastat"
@@ -349,7 +349,7 @@ def check_text(top):
 
 
 def check_rights(temp):
-    """Without root the rest is shown, and what is missing is said."""
+    """Without root, it shows the rest, and which parts are missing."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         skip("without root", "needs root to begin with, and setpriv")
         return

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ResourceClaims as the API server sends them, and as it never should. */
+/* ResourceClaims as the API server sends them, and malformed ones. */
 #include "unit.h"
 
 #include <json-c/json.h>
@@ -46,7 +46,7 @@ static struct json_object *parse(const char *text)
 	return object;
 }
 
-/* Set what is at a path; NULL removes it. */
+/* Set the field at a path; NULL: remove it. */
 static void set(struct json_object *object, const char *path, const char *value)
 {
 	char *copy = strdup(path), *rest = copy, *key = strsep(&rest, ".");
@@ -77,7 +77,7 @@ static int try_read(struct json_object *object, struct agent_allocation *ret, st
 	return agent_allocation_read(object, &of, ret, err);
 }
 
-/* The claim with one change is refused with that text. */
+/* Check that the claim with one change is refused with that text. */
 static void refuses(const char *path, const char *value, int errnum, const char *text)
 {
 	struct json_object *object = parse(whole);
@@ -94,7 +94,7 @@ static void refuses(const char *path, const char *value, int errnum, const char 
 	json_object_put(object);
 }
 
-/* The claim with one change is read. */
+/* Read the claim with one change. */
 static void reads(const char *path, const char *value, struct agent_allocation *ret,
 		  struct json_object **ret_object)
 {
@@ -319,7 +319,7 @@ static void test_parameters(void **state)
 	assert_int_equal(a.shares[1].cpu_mode, STOW_CPU_EXCLUSIVE);
 	json_object_put(object);
 
-	/* Others' are theirs, whatever they look like. */
+	/* Other drivers' parameters are ignored, whatever they look like. */
 	reads(DEV "config",
 	      "[{'source': 5, 'opaque': {'driver': 'gpu.example', 'parameters': 7}}, {'source': "
 	      "'x'}]",
@@ -340,7 +340,7 @@ static void test_widening(void **state)
 		"[" CONFIG("FromClass", "", ", 'cpuMode': 'exclusive'") "," CONFIG(
 			"FromClaim", "", ", 'cpuMode': 'isolated'") "]",
 		EPERM, "\"isolated\"");
-	/* "mai" is not a beginning of "main". */
+	/* "mai" does not name the request "main". */
 	refuses(DEV "config",
 		"[" CONFIG("FromClass", "'mai'", ", 'cpuMode': 'exclusive'") "," CONFIG(
 			"FromClaim", "", ", 'cpuMode': 'exclusive'") "]",

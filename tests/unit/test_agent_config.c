@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* agent.yaml: what a setting alone does not show. */
+/* agent.yaml: what depends on several settings, and defaults. */
 #include "unit.h"
 
 #include <ctype.h>
@@ -47,7 +47,7 @@ static void defaults_are_within_their_own_bounds(void **state)
 	agent_config_done(&config);
 }
 
-static void without_a_name_it_is_the_hosts(void **state)
+static void without_a_name_the_hosts_is_used(void **state)
 {
 	struct agent_config config;
 	struct stow_err err = { 0 };
@@ -59,7 +59,7 @@ static void without_a_name_it_is_the_hosts(void **state)
 	agent_config_defaults(&config);
 	if (agent_config_finish(&config, &err) == 0)
 		assert_string_equal(config.node, name);
-	else /* a host name that is none for a node is said */
+	else /* the host's name cannot be a node's: the error names it */
 		assert_non_null(strstr(err.msg, "node: \""));
 	agent_config_done(&config);
 }
@@ -139,7 +139,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_within_their_own_bounds),
-		cmocka_unit_test(without_a_name_it_is_the_hosts),
+		cmocka_unit_test(without_a_name_the_hosts_is_used),
 		cmocka_unit_test(a_name_can_be_part_of_an_annotation),
 		cmocka_unit_test(certificates_come_together),
 		cmocka_unit_test(addresses_and_levels_are_checked),
