@@ -38,7 +38,7 @@ int cmd_topology(int argc, char **argv)
 		return cli_become_view(argc, argv);
 	r = stow_root_open(sysroot, &root, &err);
 	if (r == 0)
-		r = topology_load(root, &data, &err);
+		r = topology_load(root, TOPOLOGY_EVERYTHING, &data, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	r = json ? topology_print_json(&data.view) : topology_print_text(&data.view);

@@ -6,12 +6,12 @@
 #include "cli/context.h"
 #include "cli/topology_view.h"
 
-static void load_ledger(struct stow_root *root, struct topology_data *data)
+static void load_ledger(struct stow_root *root, unsigned int parts, struct topology_data *data)
 {
 	struct stow_err why = { 0 };
 
 	data->ledger = cli_ledger_look(root, "grants are not shown");
-	if (!data->ledger)
+	if (!data->ledger || !(parts & TOPOLOGY_USAGE))
 		return;
 	if (stow_ledger_usage(data->ledger, &data->usage, &why) == 0)
 		data->view.usage = data->usage;
@@ -19,21 +19,55 @@ static void load_ledger(struct stow_root *root, struct topology_data *data)
 		fprintf(stderr, "numastow: grants are not shown: %s\n", why.msg);
 }
 
-static int load(struct stow_root *root, struct topology_data *data, struct stow_err *err)
+/* Read the states of blocks only on nodes where one may be offline. */
+static int load_states(struct stow_root *root, struct topology_data *data, struct stow_err *err)
+{
+	const struct stow_topology *t = data->view.topology;
+	struct stow_idset online = { 0 };
+
+	for (size_t i = 0; i < t->n_nodes; i++)
+		if (stow_memblocks_all_online(&data->blocks, t->nodes[i].id,
+					      t->nodes[i].mem_present))
+			stow_idset_add(&online, t->nodes[i].id);
+	return stow_memblocks_read_states(root, &online, &data->blocks, err);
+}
+
+static int load_topology(struct stow_root *root, unsigned int parts, struct topology_data *data,
+			 struct stow_err *err)
 {
 	static const struct stow_topology nothing;
-	int r = stow_memblocks_read(root, 0, &data->blocks, err);
+	unsigned int flags = STOW_TOPOLOGY_CPUS;
+	struct stow_err why = { 0 };
+	int r, known;
 
-	if (r == 0)
-		r = stow_devices_read(root, &data->devices, err);
-	if (r < 0)
-		return r;
-	r = stow_topology_read(root, STOW_TOPOLOGY_ALL, &data->topology, err);
-	if (r < 0 && !(r == -ENODATA && data->blocks.n_blocks))
-		return r;
+	if (parts & TOPOLOGY_MEMORY)
+		flags = STOW_TOPOLOGY_ALL;
+	known = stow_topology_read(root, flags, &data->topology, &why);
+	if (known < 0 && known != -ENODATA)
+		return stow_err_move(err, known, &why);
+	data->view.topology = known < 0 ? &nothing : data->topology;
+	if (!(parts & TOPOLOGY_BLOCKS) && known == 0)
+		return 0;
+	r = stow_memblocks_read(root, STOW_MEMBLOCK_NO_STATE, &data->blocks, err);
 	/* A copied tree may have memory blocks only. */
-	data->view.topology = r < 0 ? &nothing : data->topology;
-	r = stow_locality_read(root, data->view.topology, &data->locality, err);
+	if (r == 0 && known < 0 && !data->blocks.n_blocks)
+		r = stow_err_move(err, known, &why);
+	if (r == 0 && parts & TOPOLOGY_MEMORY)
+		r = load_states(root, data, err);
+	return r;
+}
+
+static int load(struct stow_root *root, unsigned int parts, struct topology_data *data,
+		struct stow_err *err)
+{
+	int r = load_topology(root, parts, data, err);
+
+	if (r == 0 && parts & TOPOLOGY_DEVICES)
+		r = stow_devices_read(root, &data->devices, err);
+	if (r == 0 && parts & TOPOLOGY_LOCALITY)
+		r = stow_locality_read(root, data->view.topology, &data->locality, err);
+	else if (r == 0)
+		stow_locality_read_cpus(root, &data->locality);
 	if (r < 0)
 		return r;
 	if (data->locality.n_broken > 1)
@@ -41,11 +75,13 @@ static int load(struct stow_root *root, struct topology_data *data, struct stow_
 			data->locality.broken.msg, data->locality.n_broken - 1);
 	else if (data->locality.n_broken)
 		fprintf(stderr, "numastow: %s; it is not shown\n", data->locality.broken.msg);
-	load_ledger(root, data);
+	if (parts & TOPOLOGY_LEDGER)
+		load_ledger(root, parts, data);
 	return 0;
 }
 
-int topology_load(struct stow_root *root, struct topology_data *ret, struct stow_err *err)
+int topology_load(struct stow_root *root, unsigned int parts, struct topology_data *ret,
+		  struct stow_err *err)
 {
 	int r;
 
@@ -53,7 +89,7 @@ int topology_load(struct stow_root *root, struct topology_data *ret, struct stow
 	ret->view = (struct topology_view){ .blocks = &ret->blocks,
 					    .devices = &ret->devices,
 					    .locality = &ret->locality };
-	r = load(root, ret, err);
+	r = load(root, parts, ret, err);
 	if (r < 0)
 		topology_unload(ret);
 	return r;

@@ -32,9 +32,21 @@ struct topology_data {
 	struct topology_view view;
 };
 
-/* Read the machine. Print one line to standard error about what is not shown, for lack of rights or
- * because a file is garbled. Free with topology_unload(). */
-int topology_load(struct stow_root *root, struct topology_data *ret, struct stow_err *err);
+/* What a view shows beyond nodes and CPUs. */
+enum topology_part {
+	TOPOLOGY_MEMORY = 1 << 0, /* amounts and hugepage pools */
+	TOPOLOGY_BLOCKS = 1 << 1, /* with TOPOLOGY_MEMORY: and their states */
+	TOPOLOGY_DEVICES = 1 << 2,
+	TOPOLOGY_LOCALITY = 1 << 3, /* otherwise only which CPUs are possible and present */
+	TOPOLOGY_LEDGER = 1 << 4,
+	TOPOLOGY_USAGE = 1 << 5, /* with TOPOLOGY_LEDGER: what it says of each node */
+	TOPOLOGY_EVERYTHING = (1 << 6) - 1,
+};
+
+/* Read these parts of the machine. Print one line to standard error about what is not shown, for
+ * lack of rights or because a file is garbled. Free with topology_unload(). */
+int topology_load(struct stow_root *root, unsigned int parts, struct topology_data *ret,
+		  struct stow_err *err);
 void topology_unload(struct topology_data *data);
 
 /* Return whether a node is printed. */

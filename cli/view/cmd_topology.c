@@ -88,6 +88,19 @@ static int check_nodes(const struct topology_data *data, const struct stow_idset
 			    stow_idset_format(&there, b, sizeof(b)));
 }
 
+static unsigned int parts_of(const struct asked *asked)
+{
+	if (asked->firmware)
+		return TOPOLOGY_BLOCKS | TOPOLOGY_LOCALITY;
+	if (asked->table)
+		return TOPOLOGY_LEDGER;
+	if (asked->tree)
+		return TOPOLOGY_MEMORY | TOPOLOGY_DEVICES | TOPOLOGY_LEDGER;
+	if (asked->svg)
+		return TOPOLOGY_MEMORY | TOPOLOGY_DEVICES | TOPOLOGY_LOCALITY | TOPOLOGY_LEDGER;
+	return TOPOLOGY_EVERYTHING;
+}
+
 static int print(void *arg)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
@@ -98,7 +111,7 @@ static int print(void *arg)
 	int r = stow_root_open(asked->out.sysroot, &root, &err);
 
 	if (r == 0)
-		r = topology_load(root, &data, &err);
+		r = topology_load(root, parts_of(asked), &data, &err);
 	if (r == 0) {
 		if (!stow_idset_empty(&asked->out.nodes)) {
 			data.view.wanted = &asked->out.nodes;

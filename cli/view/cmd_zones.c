@@ -27,13 +27,16 @@ struct asked {
 static int show(void *data)
 {
 	struct asked *asked = data;
-	struct zones_view view = { .out = &asked->out,
-				   .lists = asked->lists,
-				   .orders = asked->orders };
+	const struct cli_output *out = &asked->out;
+	struct zones_view view = { .out = out, .lists = asked->lists, .orders = asked->orders };
 	struct stow_err err = { 0 };
 	bool read;
-	int r = zones_view_read(asked->root, &view, &err);
+	int r;
 
+	/* The other tables have columns of their own. */
+	view.alone = !out->json && (out->quiet || out->columns || out->all || out->pairs ||
+				    out->raw || out->noheadings);
+	r = zones_view_read(asked->root, &view, &err);
 	read = r == 0;
 	if (r == 0 && asked->out.json)
 		r = zones_print_json(&view);

@@ -531,7 +531,7 @@ int zones_print_text(const struct zones_view *view, struct stow_err *err)
 	struct cli_output plain = { .bytes = out->bytes };
 	int r = print_zones(view, err);
 
-	if (r < 0 || out->columns || out->all || out->pairs || out->raw || out->noheadings)
+	if (r < 0 || view->alone)
 		return r;
 	r = print_nodes(view, &plain, err);
 	if (r == 0 && view->orders)

@@ -121,6 +121,8 @@ static void read_rest(struct stow_root *root, struct zones_view *view)
 	read_page_size(root, view);
 	for (size_t i = 0; i < view->zones.n; i++)
 		stow_idset_add(&view->nodes, view->zones.list[i].node);
+	if (view->alone)
+		return;
 	r = stow_node_daemons(root, &view->nodes, &view->daemons, &view->n_daemons, NULL);
 	view->daemons_known = r == 0;
 	r = stow_psi_read(root, "/proc/pressure/memory", &view->psi, &err);
@@ -144,7 +146,7 @@ int zones_view_read(struct stow_root *root, struct zones_view *view, struct stow
 	}
 	read_rest(root, view);
 	r = stow_zones_account(&view->zones, &view->knobs, &view->account, err);
-	if (r == 0 && read_cgroups(root, view) < 0)
+	if (r == 0 && !view->alone && read_cgroups(root, view) < 0)
 		r = stow_err_sys(err, ENOMEM, "cgroups");
 	return r;
 }

@@ -25,6 +25,7 @@ struct zones_view {
 	const struct cli_output *out;
 	bool lists;  /* with the page lists of each CPU */
 	bool orders; /* with free blocks of all sizes */
+	bool alone;  /* the zones only: neither kernel threads nor pressure stalls are read */
 
 	struct stow_zones zones;
 	struct stow_zone_knobs knobs;

@@ -97,6 +97,10 @@ static void read_states(struct stow_root *root, struct stow_locality *l)
 			 stow_node_state_name((enum stow_node_state)s));
 		l->known[s] = read_ids(root, l, &l->states[s], path);
 	}
+}
+
+static void read_cpus(struct stow_root *root, struct stow_locality *l)
+{
 	l->cpus_known = read_ids(root, l, &l->possible_cpus, CPU_DIR "/possible") &&
 			read_ids(root, l, &l->present_cpus, CPU_DIR "/present");
 }
@@ -355,6 +359,12 @@ static int count_packages(struct stow_locality *l, const struct stow_topology *t
 	return 0;
 }
 
+void stow_locality_read_cpus(struct stow_root *root, struct stow_locality *ret)
+{
+	*ret = (struct stow_locality){ .demotion = -1, .nodes_per_package = -1, .packaging = "" };
+	read_cpus(root, ret);
+}
+
 int stow_locality_read(struct stow_root *root, const struct stow_topology *topology,
 		       struct stow_locality *ret, struct stow_err *err)
 {
@@ -365,6 +375,7 @@ int stow_locality_read(struct stow_root *root, const struct stow_topology *topol
 	if (!l.nodes)
 		return stow_err_sys(err, ENOMEM, "reading the nodes");
 	read_states(root, &l);
+	read_cpus(root, &l);
 	for (size_t i = 0; i < l.n_nodes; i++) {
 		int id = topology->nodes[i].id;
 

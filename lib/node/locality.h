@@ -90,6 +90,8 @@ struct stow_locality {
  * stow_locality_done(). -ENOMEM. */
 int stow_locality_read(struct stow_root *root, const struct stow_topology *topology,
 		       struct stow_locality *ret, struct stow_err *err);
+/* Read only possible_cpus and present_cpus: all else is unknown. Free likewise. */
+void stow_locality_read_cpus(struct stow_root *root, struct stow_locality *ret);
 void stow_locality_done(struct stow_locality *locality);
 
 /* Compute the order of fallback for each node of the topology, as indices: row i of `order`, which

@@ -129,7 +129,9 @@ static int assign_nodes(struct stow_root *root, struct stow_memblocks *list, str
 			struct stow_memblock *block =
 				id_of_name(e->d_name, &id) ? find(list, id) : NULL;
 
-			if (block && block->node < 0)
+			if (block && block->node >= 0)
+				list->shared = true;
+			else if (block)
 				block->node = node;
 		}
 	}
@@ -147,21 +149,30 @@ static void assign_node_by_block(struct stow_root *root, struct stow_memblock *b
 		block->node = stow_idset_next(&nodes, 0);
 }
 
-static int read_block(struct stow_root *root, struct stow_memblock *block, unsigned int flags,
-		      struct stow_err *err)
+static int read_state(struct stow_root *root, struct stow_memblock *block, struct stow_err *err)
 {
-	unsigned long long id = block->id;
-	uint64_t device;
 	char text[32];
-	int r;
+	int r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/memory%llu/state",
+				   (unsigned long long)block->id);
 
 	/* -ENOENT: the block was unplugged meanwhile. */
-	r = stow_root_read_buf(root, text, sizeof(text), err, MEMORY_DIR "/memory%llu/state", id);
 	if (r < 0 && r != -ENOENT && r != -ENODEV)
 		return r;
 	for (int s = 0; r >= 0 && s < STOW_MEMBLOCK_UNKNOWN; s++)
 		if (strcmp(text, state_names[s]) == 0)
 			block->state = (enum stow_memblock_state)s;
+	return 0;
+}
+
+static int read_block(struct stow_root *root, struct stow_memblock *block, unsigned int flags,
+		      struct stow_err *err)
+{
+	unsigned long long id = block->id;
+	uint64_t device;
+	int r = flags & STOW_MEMBLOCK_NO_STATE ? 0 : read_state(root, block, err);
+
+	if (r < 0)
+		return r;
 	if (flags & STOW_MEMBLOCK_ZONES &&
 	    stow_root_read_buf(root, block->zones, sizeof(block->zones), NULL,
 			       MEMORY_DIR "/memory%llu/valid_zones", id) < 0)
@@ -217,6 +228,36 @@ int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_
 		return stow_err_move(err, -inner.code, &inner);
 	*ret = list;
 	list = (struct stow_memblocks){ 0 };
+	return 0;
+}
+
+bool stow_memblocks_all_online(const struct stow_memblocks *list, int node, uint64_t present)
+{
+	size_t total, online;
+	uint64_t size;
+
+	stow_memblocks_count(list, node, &total, &online);
+	/* A block of two nodes counts for one of them only, and its page frames for each. A tree of
+	 * another page size can have more page frames than blocks. */
+	return !list->shared && present &&
+	       !__builtin_mul_overflow(list->block_size, total, &size) && present <= size &&
+	       size - present < list->block_size;
+}
+
+int stow_memblocks_read_states(struct stow_root *root, const struct stow_idset *online,
+			       struct stow_memblocks *list, struct stow_err *err)
+{
+	for (size_t i = 0; i < list->n_blocks; i++) {
+		struct stow_memblock *block = &list->blocks[i];
+		int r = 0;
+
+		if (block->node >= 0 && stow_idset_has(online, block->node))
+			block->state = STOW_MEMBLOCK_ONLINE;
+		else
+			r = read_state(root, block, err);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 

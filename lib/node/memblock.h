@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/idset.h"
 #include "base/root.h"
 
 enum stow_memblock_state {
@@ -25,6 +26,8 @@ enum stow_memblock_flags {
 	STOW_MEMBLOCK_ZONES = 1 << 0,
 	STOW_MEMBLOCK_PHYS_DEVICE = 1 << 1,
 	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device of each block */
+	STOW_MEMBLOCK_NO_STATE = 1
+				 << 3, /* not the states: stow_memblocks_read_states() can follow */
 };
 
 /* What brings memory beyond the machine's boot memory. */
@@ -60,6 +63,7 @@ struct stow_memblock {
 struct stow_memblocks {
 	uint64_t block_size;	      /* bytes */
 	bool increments;	      /* s390: storage increments (phys_device) */
+	bool shared;		      /* a block is on several nodes */
 	struct stow_memblock *blocks; /* by ascending id */
 	size_t n_blocks;
 	struct stow_memdev *devices; /* devices that have blocks; by name */
@@ -71,6 +75,15 @@ struct stow_memblocks {
 int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_memblocks *ret,
 			struct stow_err *err);
 void stow_memblocks_done(struct stow_memblocks *list);
+
+/* Return whether no block of the node can be offline: `present` bytes of its page frames are online
+ * (the node's mem_present), as many as its blocks have, or less than one block fewer. A block that
+ * is just going offline counts as online, because its page frames do. */
+bool stow_memblocks_all_online(const struct stow_memblocks *list, int node, uint64_t present);
+/* Set the states of blocks that were read with STOW_MEMBLOCK_NO_STATE: online on the nodes of
+ * `online`, and as each block's file says on others. */
+int stow_memblocks_read_states(struct stow_root *root, const struct stow_idset *online,
+			       struct stow_memblocks *list, struct stow_err *err);
 
 /* Return the block with that id, or NULL. */
 const struct stow_memblock *stow_memblocks_find(const struct stow_memblocks *list, uint64_t id);

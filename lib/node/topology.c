@@ -210,13 +210,15 @@ static int read_available(struct stow_root *root, struct stow_topology *t, struc
 		return r;
 	for (size_t i = 0; i < t->n_nodes; i++) {
 		struct stow_node *node = &t->nodes[i];
-		struct stow_zone_sums sums;
+		struct stow_zone_sums sums = { 0 };
 		uint64_t pages =
 			stow_zones_sum(&zones, node->id, &sums) ? stow_zone_available(&sums) : 0;
 
 		node->mem_available = node->mem_total;
 		if (pages < node->mem_total / page)
 			node->mem_available = pages * page;
+		if (__builtin_mul_overflow(sums.present, page, &node->mem_present))
+			node->mem_present = 0;
 	}
 	stow_zones_done(&zones);
 	return 0;

@@ -64,6 +64,9 @@ struct stow_node {
 	 * MemAvailable in /proc/meminfo (proc(5)), computed from the node's zones. Equal to
 	 * mem_free without STOW_TOPOLOGY_AVAILABLE. */
 	uint64_t mem_available;
+	/* Bytes of all page frames that are online, without holes; also those that the kernel has
+	 * set aside. 0: not known, as without STOW_TOPOLOGY_AVAILABLE. */
+	uint64_t mem_present;
 	struct stow_pool pools[STOW_POOLS_MAX]; /* by ascending size */
 	size_t n_pools;
 	unsigned int assumed; /* of enum stow_topology_assumed */

@@ -368,6 +368,7 @@ bool stow_zones_sum(const struct stow_zones *zones, int node, struct stow_zone_s
 		add_known(&sums.high, stow_zone_get(zone, STOW_ZONE_HIGH));
 		add_known(&sums.file, zone->file);
 		add_known(&sums.reclaimable, zone->reclaimable);
+		add_known(&sums.present, stow_zone_get(zone, STOW_ZONE_PRESENT));
 	}
 	*ret = sums;
 	return any;

@@ -112,6 +112,7 @@ static inline bool stow_zone_has_pages(const struct stow_zone *zone)
 struct stow_zone_sums {
 	uint64_t free, low, high;
 	uint64_t file, reclaimable;
+	uint64_t present;
 };
 
 /* Add up the zones of a node. Return whether it has any. */

@@ -50,5 +50,5 @@ def measure_kernel_view(cli, runs, times, head, say, table):
             rows.append(found[theirs].row())
             shown.add(theirs)
     table(rows)
-    say("topology also reads caches, devices, the state of each memory block and the ledger; numactl -H reads none of these, "
+    say("topology also reads caches, devices, memory blocks and the ledger; numactl -H reads none of these, "
         "lstopo the first two. zones also reads settings and kernel threads, and computes; cat reads its two files.\n")

@@ -4,9 +4,11 @@
 #include "tree.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "node/memblock.h"
+#include "node/topology.h"
 #include "pages/kind.h"
 #include "pages/leave.h"
 
@@ -79,6 +81,105 @@ static void details_only_when_asked_for(void **state)
 	assert_int_equal(stow_memblocks_read(tree->root, 0, &list, NULL), 0);
 	assert_string_equal(list.blocks[0].zones, "");
 	assert_int_equal(list.blocks[0].phys_device, -1);
+}
+
+/* Write a zoneinfo in which node 0 lacks `missing` page frames of 2 blocks of 128 MiB, and node 4
+ * none of 1 block. */
+static void write_zoneinfo(struct tree *tree, int missing)
+{
+	int block = (128 << 20) / (int)sysconf(_SC_PAGESIZE);
+
+	tree_write(tree, "/proc/zoneinfo",
+		   "Node 0, zone DMA\n  pages free 1\n        present 100\n"
+		   "Node 0, zone Normal\n  pages free 1\n        present %d\n"
+		   "Node 4, zone Movable\n  pages free 1\n        present %d\n",
+		   2 * block - 100 - missing, block);
+}
+
+static struct stow_memblocks read_states(struct tree *tree)
+{
+	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
+	struct stow_memblocks list = { 0 };
+	struct stow_idset online = { 0 };
+
+	assert_int_equal(stow_topology_read(tree->root, STOW_TOPOLOGY_AVAILABLE, &topology, NULL),
+			 0);
+	assert_int_equal(stow_memblocks_read(tree->root, STOW_MEMBLOCK_NO_STATE, &list, NULL), 0);
+	for (size_t i = 0; i < list.n_blocks; i++)
+		assert_int_equal(list.blocks[i].state, STOW_MEMBLOCK_UNKNOWN);
+	for (size_t i = 0; i < topology->n_nodes; i++)
+		if (stow_memblocks_all_online(&list, topology->nodes[i].id,
+					      topology->nodes[i].mem_present))
+			stow_idset_add(&online, topology->nodes[i].id);
+	assert_int_equal(stow_memblocks_read_states(tree->root, &online, &list, NULL), 0);
+	return list;
+}
+
+/* Nodes 0 and 4 with 2 blocks and 1, one of node 3, which has nothing online. */
+static struct tree *blocks_of_nodes(void)
+{
+	struct tree *tree = tree_new();
+
+	tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
+	add_block(tree, 0, "online", "none");
+	add_block(tree, 1, "going-offline", "Normal");
+	add_block(tree, 2, "online", "Movable");
+	add_block(tree, 3, "offline", "Normal Movable");
+	tree_write(tree, "/sys/devices/system/cpu/online", "0\n");
+	tree_write(tree, "/sys/devices/system/node/online", "0,4\n");
+	tree_write(tree, "/sys/devices/system/node/node0/cpulist", "0\n");
+	tree_write(tree, "/sys/devices/system/node/node4/cpulist", "\n");
+	tree_link(tree, "/sys/devices/system/node/node0/memory0", "../../memory/memory0");
+	tree_link(tree, "/sys/devices/system/node/node0/memory1", "../../memory/memory1");
+	tree_link(tree, "/sys/devices/system/node/node4/memory2", "../../memory/memory2");
+	tree_link(tree, "/sys/devices/system/node/node3/memory3", "../../memory/memory3");
+	return tree;
+}
+
+/* What the file of block 1 says shows whether it was read. */
+static void states_need_no_files_where_all_is_online(void **state)
+{
+	const struct {
+		int missing; /* page frames of node 0 */
+		enum stow_memblock_state of_block1;
+	} cases[] = {
+		{ 0, STOW_MEMBLOCK_ONLINE },
+		{ 98, STOW_MEMBLOCK_ONLINE }, /* holes */
+		{ (128 << 20) / (int)sysconf(_SC_PAGESIZE) - 1, STOW_MEMBLOCK_ONLINE },
+		{ (128 << 20) / (int)sysconf(_SC_PAGESIZE), STOW_MEMBLOCK_GOING_OFFLINE },
+		{ -1, STOW_MEMBLOCK_GOING_OFFLINE }, /* more than there can be */
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
+		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+
+		write_zoneinfo(tree, cases[i].missing);
+		list = read_states(tree);
+		assert_int_equal(list.blocks[0].state, STOW_MEMBLOCK_ONLINE);
+		assert_int_equal(list.blocks[1].state, cases[i].of_block1);
+		assert_int_equal(list.blocks[2].state, STOW_MEMBLOCK_ONLINE);
+		assert_int_equal(list.blocks[3].state, STOW_MEMBLOCK_OFFLINE);
+	}
+}
+
+static void states_are_read_where_page_frames_do_not_tell(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks none = read_states(tree);
+
+	assert_false(none.shared);
+	assert_int_equal(none.blocks[1].state, STOW_MEMBLOCK_GOING_OFFLINE); /* no zoneinfo */
+
+	/* A block of two nodes: whose page frames are missing is not known. */
+	write_zoneinfo(tree, 0);
+	tree_link(tree, "/sys/devices/system/node/node4/memory1", "../../memory/memory1");
+	{
+		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = read_states(tree);
+
+		assert_true(list.shared);
+		assert_int_equal(list.blocks[1].state, STOW_MEMBLOCK_GOING_OFFLINE);
+	}
 }
 
 static void no_hotplug_is_no_blocks(void **state)
@@ -375,6 +476,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_blocks_nodes_and_states),
 		cmocka_unit_test(details_only_when_asked_for),
+		cmocka_unit_test(states_need_no_files_where_all_is_online),
+		cmocka_unit_test(states_are_read_where_page_frames_do_not_tell),
 		cmocka_unit_test(no_hotplug_is_no_blocks),
 		cmocka_unit_test(a_block_may_vanish_while_we_read),
 		cmocka_unit_test(refuses_a_block_size_that_is_none),
