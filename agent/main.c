@@ -39,6 +39,7 @@
 /* From SIGTERM to the forced exit. Until then a running drain is undone as far as possible. */
 #define GRACE	     (110 * STOW_SECOND)
 #define LOCK_POLL_MS 200 /* while another agent has the lock */
+#define TRIM_EVERY   (10 * STOW_SECOND)
 
 enum { HELP, VERSION, CHECK };
 static const char *const own[] = { "help", "version", "check-config", NULL };
@@ -57,6 +58,7 @@ struct program {
 	struct agent_policy *policy;
 	struct agent_publisher *publisher;
 	struct agent_loop *loop;
+	uint64_t next_trim;
 	struct agent_machine *machine;
 	struct agent_drains *drains;
 	struct agent_repins *repins;
@@ -239,6 +241,19 @@ static int make_publisher(struct program *p, struct stow_err *err)
 	return agent_publisher_new(&identity, &p->publisher, err);
 }
 
+/* Several threads read the whole ledger, sometimes at once. glibc keeps what they free below
+ * allocations that last. */
+static uint64_t trim(void *ctx, uint64_t now)
+{
+	struct program *p = ctx;
+
+	if (now >= p->next_trim) {
+		p->next_trim = now + TRIM_EVERY;
+		(void)malloc_trim(0);
+	}
+	return p->next_trim;
+}
+
 static int start_machine(struct program *p, struct stow_err *err)
 {
 	struct agent_drain_parts parts = { .notify = notify_scheduler, .ctx = p };
@@ -247,6 +262,8 @@ static int start_machine(struct program *p, struct stow_err *err)
 	r = agent_loop_new(&p->loop, err);
 	if (r == 0)
 		r = agent_loop_signals(p->loop, p->signals, reload, p, err);
+	if (r == 0)
+		r = agent_loop_tick(p->loop, trim, p, err);
 	if (r == 0)
 		r = agent_machine_new(p->policy, p->publisher, &p->config, &p->machine, err);
 	if (r < 0)
@@ -494,6 +511,8 @@ int main(int argc, char **argv)
 		/* glibc gives threads arenas of their own, which keep what calls once needed:
 		 * after 200 claims 25 MiB instead of 6. Calls are too few to wait for one. */
 		(void)mallopt(M_ARENA_MAX, 1);
+		/* Otherwise glibc raises it with each large array that is freed, and keeps as much. */
+		(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 		r = run(&p);
 	}
 	agent_config_done(&p.config);

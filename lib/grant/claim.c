@@ -432,7 +432,8 @@ int stow_claim_list(const struct stow_grant_context *context, const char *uid,
 	struct stow_claim_list list = { 0 };
 	int r;
 
-	r = stow_ledger_records(context->ledger, NULL, &list.records, &list.n_records, err);
+	r = uid ? stow_ledger_claim_whole(context->ledger, uid, &list.records, &list.n_records, err)
+		: stow_ledger_records(context->ledger, NULL, &list.records, &list.n_records, err);
 	if (r < 0)
 		return r;
 	list.list = calloc(list.n_records + 1, sizeof(*list.list));

@@ -265,6 +265,9 @@ int stow_ledger_claim(struct stow_ledger *ledger, const char *uid, struct stow_r
 /* Read the records of the containers that hold shares of a claim, or with `uid` NULL of any. */
 int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
 			size_t *ret_n, struct stow_err *err);
+/* Read both in one transaction: a claim's shares, and the containers that hold them. */
+int stow_ledger_claim_whole(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+			    size_t *ret_n, struct stow_err *err);
 
 /* Read what all records have, in the planner's form. Free with stow_usage_free(). */
 int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,

@@ -525,6 +525,16 @@ int stow_ledger_holders(struct stow_ledger *ledger, const char *uid, struct stow
 				  "");
 }
 
+int stow_ledger_claim_whole(struct stow_ledger *ledger, const char *uid, struct stow_record ***ret,
+			    size_t *ret_n, struct stow_err *err)
+{
+	return read_records(ledger, ret, ret_n, err,
+			    "key IN (SELECT container FROM claim WHERE uid = ?1"
+			    " UNION SELECT hold.container FROM hold JOIN claim ON"
+			    " hold.claim = claim.container WHERE uid = ?1)",
+			    "t", uid);
+}
+
 int stow_ledger_newest(struct stow_ledger *ledger, struct stow_newest *ret, size_t max,
 		       size_t *ret_n, struct stow_err *err)
 {

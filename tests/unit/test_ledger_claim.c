@@ -10,6 +10,8 @@
 #define UID	"11111111-2222-4333-8444-555555555555"
 #define FIRST	"aaaaaaaa-0000-4000-8000-000000000001"
 #define SECOND	"aaaaaaaa-0000-4000-8000-000000000002"
+#define OTHER	"66666666-2222-4333-8444-555555555555"
+#define THIRD	"aaaaaaaa-0000-4000-8000-000000000003"
 #define GIB	(UINT64_C(1) << 30)
 #define TWO_MIB (UINT64_C(1) << 21)
 
@@ -39,8 +41,10 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* A share with 1 GiB and five pages of 2 MiB on `node`; `cpus` "": shared ones. Return its key. */
-static int64_t share(struct setup *s, const char *id, int node, const char *cpus)
+/* A share of a claim with 1 GiB and five pages of 2 MiB on `node`; `cpus` "": shared ones. Return
+ * its key. */
+static int64_t share_of(struct setup *s, const char *uid, const char *id, int node,
+			const char *cpus)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *rec = record_new("", *cpus, cpus, node);
 
@@ -49,11 +53,16 @@ static int64_t share(struct setup *s, const char *id, int node, const char *cpus
 	rec->ns = strdup("team");
 	rec->name = strdup("db");
 	rec->claim = calloc(1, sizeof(*rec->claim));
-	rec->claim->uid = strdup(UID);
+	rec->claim->uid = strdup(uid);
 	rec->claim->share = strdup(id);
 	rec->claim->part = strdup("main");
 	assert_int_equal(record_put(s->ledger, rec), 0);
 	return rec->key;
+}
+
+static int64_t share(struct setup *s, const char *id, int node, const char *cpus)
+{
+	return share_of(s, UID, id, node, cpus);
 }
 
 static int64_t container(struct setup *s, const char *id)
@@ -236,6 +245,15 @@ static void a_claim_is_found_with_its_containers(void **state)
 	assert_int_equal(n, 1);
 	assert_true(stow_record_is_holder(records[0]));
 	assert_string_equal(records[0]->id, "c");
+	stow_records_free(records, n);
+	/* Another container, and another claim's share, are no part of it. */
+	hold(s, container(s, "d"), share_of(s, OTHER, THIRD, 1, ""));
+	assert_int_equal(stow_ledger_claim_whole(s->ledger, UID, &records, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(records[0]->key, one);
+	assert_int_equal(records[1]->key, two);
+	assert_string_equal(records[2]->id, "c");
+	assert_int_equal(records[2]->n_held, 2);
 	stow_records_free(records, n);
 }
 
