@@ -238,6 +238,8 @@ def fingerprint(machine):
                 tree[path] = "-> " + os.readlink(full)
             elif os.path.isdir(full):
                 tree[path] = "folder"
+            elif not os.path.isfile(full):
+                tree[path] = "a socket or pipe"
             else:
                 with open(full, "rb") as handle:
                     data = handle.read()

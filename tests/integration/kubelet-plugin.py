@@ -22,7 +22,7 @@ import grpc
 
 from daemons import AGENT, PATIENCE, Daemon, free_port, metrics_of
 from fleetlib import PYTHON, eventually
-from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, finish, query, run, same)
+from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, fingerprint, finish, query, run, same)
 from kubelib import ApiServer, kubeconfig, make_certificates
 
 subprocess.run(["protoc", f"-I{PROJECT}/proto", f"--python_out={PYTHON}", "kubelet/registration.proto",
@@ -372,6 +372,107 @@ def check_refusals(folder, certificates):
         os.unlink(bench.machine.file("/run/cdi"))
         same("then it is", kubelet.prepare(1)[f"{UID}1"].error, "")
         bench.consistent(1)
+
+
+def opaque(driver="numastow.io", source="FromClaim", **parameters):
+    return {"source": source, "requests": [], "opaque": {"driver": driver, "parameters": {
+        "apiVersion": "numastow.io/v1", "kind": "Parameters", **parameters}}}
+
+
+def hostile(number):
+    """{what: (claim, words of the refusal; None: it is prepared)}: what a user of the API can have stored."""
+    def changed(*configs, results=None, **metadata):
+        item = allocated(number)
+        devices = item["status"]["allocation"]["devices"]
+        devices["config"] += configs
+        devices["results"] = results or devices["results"]
+        item["metadata"].update(metadata)
+        return item
+
+    def text(old, new):
+        return json.dumps(allocated(number)).replace(old, new).encode()
+
+    one = allocated(number)["status"]["allocation"]["devices"]["results"][0]
+    shares = lambda n: [{**one, "shareID": f"{SHARE[:-2]}{i:03}", "consumedCapacity": {"memory": "1Mi"}} for i in range(n)]
+    mode = '"cpuMode": "exclusive"'
+    return {
+        "parameters of more than 10 KiB": (changed(opaque(drain="x" * 10240)), "at most 10240"),
+        "parameters nested deep": (text(mode, '"drain": ' + '{"a":' * 20 + "1" + "}" * 20), "drain: is not a valid text"),
+        "parameters nested deeper than a parser goes": (text(mode, '"drain": ' + "[" * 5000 + "]" * 5000), ""),
+        "a key twice": (text(mode, '"cpuMode": "shared", ' + mode), '"cpuMode": is there 2 times'),
+        "an unknown field": (changed(opaque(cpus="all")), '"cpus" is not'),
+        "no object": (text(mode, '"drain": null'), "drain: is not a valid text"),
+        "a claim that asks for more than its class gives": (changed(opaque(cpuMode="isolated")), "is for a DeviceClass to give"),
+        "33 results": (changed(results=shares(33)), "33 devices; at most 32"),
+        "a share twice": (changed(results=[one, one]), "twice"),
+        "another driver's device alone": (changed(results=[{**one, "driver": "gpu.example"}]), "no device of numastow.io"),
+        "a share that is a path": (changed(results=[{**one, "shareID": "../../../../etc/cron.d/x"}]), "shareID"),
+        "a device that is a path": (changed(results=[{**one, "device": "../../node0"}]), "is not a NUMA node"),
+        "a request that is a path": (changed(results=[{**one, "request": "../../../etc/x"}]), "request"),
+        "another cluster's claim": (changed(uid=f"{UID}8"), "metadata: uid"),
+        "another namespace's claim": (changed(namespace="others"), "namespace"),
+        "parameters for another driver": (changed(opaque("gpu.example", cpuMode="isolated", x="y" * 9000)), None),
+        "another driver's device beside it": (changed(results=[{**one, "driver": "gpu.example", "device": "../x"}, one]), None),
+        "a device twice": (changed(results=[one, {**one, "shareID": f"{SHARE}9", "request": "side"}]), None),
+        "32 results": (changed(results=shares(32)), None),
+    }
+
+
+def elsewhere(machine):
+    """What the tree has outside of the folder of CDI files and of the agent's own."""
+    return {path: sum_ for path, sum_ in fingerprint(machine).items()
+            if not path.startswith(("run/cdi", "run/numastow", "var/lib/numastow", ROOT[1:]))}
+
+
+def check_hostile(folder, certificates):
+    """One line for each, and no file outside of the folder of CDI files."""
+    with Bench(folder, "hostile", certificates) as bench:
+        bench.start()
+        kubelet = Kubelet(bench).register()
+        bench.claims["db2"] = allocated(2, node=0)
+        same("another claim is prepared", kubelet.prepare(2)[f"{UID}2"].error, "")
+        before = elsewhere(bench.machine)
+        for what, (item, words) in hostile(1).items():
+            bench.claims["db1"] = item
+            answer = kubelet.prepare(1)[f"{UID}1"]
+            if words is None:
+                check(f"prepared: {what}", not answer.error and answer.devices, answer.error)
+                bench.consistent(1, 2)
+                same(f"... and unprepared: {what}", kubelet.unprepare(1), {f"{UID}1": ""})
+            else:
+                check(f"refused in one line: {what}", answer.error and words in answer.error and
+                      "\n" not in answer.error and not answer.devices, answer.error)
+            bench.consistent(2)
+            same(f"what the other claim has: {what}", bench.cpus(), [0, 1])
+        same("nothing was written elsewhere", elsewhere(bench.machine), before)
+        check_dribble(bench, kubelet)
+
+
+def check_dribble(bench, kubelet):
+    """The API server sends byte after byte without end: kubelet is answered while it still does."""
+    over, sent = threading.Event(), []
+
+    def dribble(handler, _method, path):
+        if not path.endswith("/db1"):
+            return False
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the agent has closed the connection
+            while not over.is_set():
+                sent.append(handler.wfile.write(b"["))
+                over.wait(0.05)
+        return True
+
+    bench.claims["db1"] = allocated(1)
+    bench.api.faults.insert(0, dribble)
+    error = kubelet.prepare(1)[f"{UID}1"].error
+    check("an answer that never ends is an error in one line", error and sent and "\n" not in error, error)
+    over.set()
+    bench.api.faults.pop(0)
+    same("then it is prepared", kubelet.prepare(1)[f"{UID}1"].error, "")
+    bench.consistent(1, 2)
 
 
 def check_sockets(folder, certificates):
@@ -827,7 +928,7 @@ def main():
         certificates = f"{folder}/tls"
         os.makedirs(certificates)
         make_certificates(certificates)
-        names = sys.argv[1:] or ["life", "update", "refusals", "sockets", "waits", "health", "connection", "reload",
+        names = sys.argv[1:] or ["life", "update", "refusals", "hostile", "sockets", "waits", "health", "connection", "reload",
                                  "conditions", "conflict", "gone", "drain",
                                  "locked", "killed", "killed_anywhere"]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
