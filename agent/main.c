@@ -511,7 +511,8 @@ int main(int argc, char **argv)
 		/* glibc gives threads arenas of their own, which keep what calls once needed:
 		 * after 200 claims 25 MiB instead of 6. Calls are too few to wait for one. */
 		(void)mallopt(M_ARENA_MAX, 1);
-		/* Otherwise glibc raises it with each large array that is freed, and keeps as much. */
+		/* Otherwise glibc raises it with each large array that is freed, and keeps as much.
+		 */
 		(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 		r = run(&p);
 	}

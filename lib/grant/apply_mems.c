@@ -198,7 +198,7 @@ int stow_apply_given_mems(const struct stow_grant_context *context,
 			  struct stow_err *err)
 {
 	_cleanup_close_ int lock = mems_lock(context->root, record->key, err);
-	struct stow_idset given = record->given_mems, now;
+	struct stow_idset given = *stow_record_given_mems(record), now;
 	int r = 0;
 
 	if (lock < 0)

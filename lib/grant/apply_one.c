@@ -78,7 +78,7 @@ static bool is_ours(const struct apply_run *run, const struct apply_container *c
 		return true;
 	if (c->entry && c->entry->fallback && !stow_idset_intersects(now, &c->base))
 		return true;
-	if (c->record && stow_idset_equal(now, &c->record->given_cpus))
+	if (c->record && stow_idset_equal(now, stow_record_given_cpus(c->record)))
 		return true;
 	if (!stow_idset_subset(now, &c->base))
 		return false;

@@ -169,8 +169,8 @@ static int fill(const struct holding *h, struct stow_record *record, struct stow
 	record->kind = STOW_LEASE_CLAIM;
 	record->state = STOW_STATE_PENDING;
 	record->worker = h->context->self;
-	record->given_cpus = subject->given_cpus;
-	record->given_mems = subject->given_mems;
+	if (stow_record_give(record, &subject->given_cpus, &subject->given_mems) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	if (!record->created)
 		record->created = stow_clock_wall();
 	record->init = subject->init;

@@ -198,13 +198,13 @@ int stow_cpu_view_base(struct stow_cpu_view *view, const struct stow_record *rec
 	if (stow_idset_empty(&base))
 		STOW_IDSET_FOR(node, &at)
 			add_node(view, node, &base);
-	if (!stow_idset_empty(&record->given_cpus))
-		stow_idset_and(&base, &record->given_cpus);
+	if (!stow_idset_empty(stow_record_given_cpus(record)))
+		stow_idset_and(&base, stow_record_given_cpus(record));
 	/* Nodes without CPUs: use the CPUs of all nodes. */
 	if (stow_idset_empty(&base)) {
 		all_nodes(view, &base);
-		if (!stow_idset_empty(&record->given_cpus))
-			stow_idset_and(&base, &record->given_cpus);
+		if (!stow_idset_empty(stow_record_given_cpus(record)))
+			stow_idset_and(&base, stow_record_given_cpus(record));
 	}
 	*ret = base;
 	return 0;

@@ -120,7 +120,7 @@ static int make_unmanaged(const struct stow_grant_context *context,
 {
 	struct stow_unmanaged entry = { .init = record->init,
 					.cgroup = record->cgroup,
-					.given = record->given_cpus,
+					.given = *stow_record_given_cpus(record),
 					.reset = true };
 	struct stow_first first = { .err = err };
 

@@ -94,8 +94,8 @@ static int set_process(const struct stow_grant_context *context, const struct st
 	}
 	record->state = STOW_STATE_PENDING;
 	record->expires = 0;
-	record->given_cpus = subject->given_cpus;
-	record->given_mems = subject->given_mems;
+	if (stow_record_give(record, &subject->given_cpus, &subject->given_mems) < 0)
+		return stow_err_set(err, ENOMEM, "out of memory");
 	stow_cgroup_id_done(&record->cgroup);
 	r = stow_cgroup_id_copy(&subject->cgroup->id, &record->cgroup, err);
 	return r < 0 ? r : stow_saved_capture(subject->cgroup, request, record, err);

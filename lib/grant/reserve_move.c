@@ -23,10 +23,10 @@ static int read_move_basis(const struct stow_grant_context *context,
 		r = stow_cpuset_read_above(cgroup, false, &basis->cpuset.mems_effective, err);
 	if (r < 0)
 		return r;
-	if (!stow_idset_empty(&record->given_cpus))
-		stow_idset_and(&basis->cpuset.cpus_effective, &record->given_cpus);
-	if (!stow_idset_empty(&record->given_mems))
-		stow_idset_and(&basis->cpuset.mems_effective, &record->given_mems);
+	if (!stow_idset_empty(stow_record_given_cpus(record)))
+		stow_idset_and(&basis->cpuset.cpus_effective, stow_record_given_cpus(record));
+	if (!stow_idset_empty(stow_record_given_mems(record)))
+		stow_idset_and(&basis->cpuset.mems_effective, stow_record_given_mems(record));
 	basis->have_cpuset = true;
 	return 0;
 }

@@ -81,8 +81,13 @@ struct stow_held {
 	size_t n_pages;
 };
 
+/* The sets that a container's config.json gave it; empty: the set of the cgroup above. */
+struct stow_given {
+	struct stow_idset cpus, mems;
+};
+
 /* The value of an attribute of a container's cgroup before numastow changed it. cpuset.cpus and
- * cpuset.mems are not saved: they had the sets of config.json (given_cpus, given_mems), or else
+ * cpuset.mems are not saved: they had the sets of config.json (struct stow_given), or else
  * those of the cgroup above. */
 struct stow_saved {
 	enum stow_controller controller;
@@ -129,12 +134,11 @@ struct stow_record {
 	struct stow_idset cpus;	 /* exclusive: its CPUs. Shared: a set that was adopted from another
 				    tool; empty: all shared CPUs of its nodes */
 	struct stow_idset nodes; /* for cpuset.mems; empty: as given */
-	struct stow_idset given_cpus; /* by its config.json; empty: the set of the cgroup above */
-	struct stow_idset given_mems;
-	char *request;	   /* one line, for users */
-	char *digest;	   /* of the request's exact numbers, stow_request_digest() */
-	char *reason;	   /* why this place was chosen */
-	char *reservation; /* the reservation that it is or was made from; "" */
+	struct stow_given *given; /* NULL: none */
+	char *request;		  /* one line, for users */
+	char *digest;		  /* of the request's exact numbers, stow_request_digest() */
+	char *reason;		  /* why this place was chosen */
+	char *reservation;	  /* the reservation that it is or was made from; "" */
 	enum stow_drain drain;
 	struct stow_page_request pages[STOW_POOLS_MAX]; /* page sizes that the shares' pages index */
 	size_t n_pages;
@@ -179,6 +183,12 @@ const char *stow_record_label(const struct stow_record *record,
 			      char buf[static STOW_RECORD_LABEL_MAX]);
 void stow_move_done(struct stow_move *move);
 void stow_record_free(struct stow_record *record);
+/* Set what its config.json gave a container. -ENOMEM. */
+int stow_record_give(struct stow_record *record, const struct stow_idset *cpus,
+		     const struct stow_idset *mems);
+/* Return what its config.json gave a container, or an empty set. It belongs to the record. */
+const struct stow_idset *stow_record_given_cpus(const struct stow_record *record);
+const struct stow_idset *stow_record_given_mems(const struct stow_record *record);
 void stow_records_free(struct stow_record **records, size_t n);
 
 /* Open the ledger. With `create`, make the folder and the database when they are missing; without,

@@ -57,6 +57,7 @@ static int read_cgroup(sqlite3_stmt *stmt, int column, enum stow_controller cont
 
 static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 {
+	struct stow_given given;
 	int mode, r;
 
 	rec->key = sqlite3_column_int64(stmt, 0);
@@ -82,8 +83,10 @@ static int fill(sqlite3_stmt *stmt, struct stow_record *rec)
 	rec->isolated = mode > 1;
 	stow_sql_idset(stmt, 23, &rec->cpus);
 	stow_sql_idset(stmt, 24, &rec->nodes);
-	stow_sql_idset(stmt, 25, &rec->given_cpus);
-	stow_sql_idset(stmt, 26, &rec->given_mems);
+	stow_sql_idset(stmt, 25, &given.cpus);
+	stow_sql_idset(stmt, 26, &given.mems);
+	if (r == 0)
+		r = stow_record_give(rec, &given.cpus, &given.mems);
 	rec->request = stow_sql_text(stmt, 27);
 	rec->digest = stow_sql_text(stmt, 28);
 	rec->reason = stow_sql_text(stmt, 29);

@@ -59,6 +59,7 @@ void stow_record_free(struct stow_record *record)
 	free(record->digest);
 	free(record->reason);
 	free(record->reservation);
+	free(record->given);
 	free(record->shares);
 	for (size_t i = 0; i < record->n_saved; i++) {
 		free(record->saved[i].attribute);
@@ -81,6 +82,35 @@ void stow_record_free(struct stow_record *record)
 	}
 	free(record->held);
 	free(record);
+}
+
+static const struct stow_given nothing;
+
+int stow_record_give(struct stow_record *record, const struct stow_idset *cpus,
+		     const struct stow_idset *mems)
+{
+	struct stow_given *given = NULL;
+
+	/* Few containers have such sets, and most of a record is sets. */
+	if (!stow_idset_empty(cpus) || !stow_idset_empty(mems)) {
+		given = malloc(sizeof(*given));
+		if (!given)
+			return -ENOMEM;
+		*given = (struct stow_given){ .cpus = *cpus, .mems = *mems };
+	}
+	free(record->given);
+	record->given = given;
+	return 0;
+}
+
+const struct stow_idset *stow_record_given_cpus(const struct stow_record *record)
+{
+	return record->given ? &record->given->cpus : &nothing.cpus;
+}
+
+const struct stow_idset *stow_record_given_mems(const struct stow_record *record)
+{
+	return record->given ? &record->given->mems : &nothing.mems;
 }
 
 void stow_records_free(struct stow_record **records, size_t n)
@@ -234,8 +264,8 @@ static int put_container(struct stow_ledger *ledger, const struct stow_record *r
 			    memory->inode_at, (int64_t)record->created, (int64_t)record->expires,
 			    holder ? 0 : (int64_t)(record->exclusive + record->isolated),
 			    holder || record->exclusive ? &none : &record->cpus,
-			    holder ? &none : &record->nodes, &record->given_cpus,
-			    &record->given_mems, text_or_empty(record->request),
+			    holder ? &none : &record->nodes, stow_record_given_cpus(record),
+			    stow_record_given_mems(record), text_or_empty(record->request),
 			    text_or_empty(record->digest), text_or_empty(record->reason),
 			    (int64_t)(holder ? STOW_DRAIN_MODE_REPIN : record->drain),
 			    text_or_empty(record->reservation), key);

@@ -173,8 +173,8 @@ static void add_record(struct checker *ch, const struct stow_record *record)
 			STOW_IDSET_FOR(node, &record->held[i].at)
 				cpus_of_nodes(ch, &(struct stow_share){ .node = node }, 1, &c->may);
 		stow_idset_minus(&c->may, &ch->isolated);
-		if (!stow_idset_empty(&record->given_cpus))
-			stow_idset_and(&c->may, &record->given_cpus);
+		if (!stow_idset_empty(stow_record_given_cpus(record)))
+			stow_idset_and(&c->may, stow_record_given_cpus(record));
 	}
 	if (move && !record->exclusive)
 		cpus_of_nodes(ch, move->shares, move->n_shares, &c->may);

@@ -30,6 +30,7 @@ static void save(struct stow_record *rec, enum stow_controller controller, const
 static struct stow_record *full_record(void)
 {
 	struct stow_record *rec = record_new("abc", true, "2-3,70", 1);
+	struct stow_given given;
 
 	rec->state = STOW_STATE_PENDING;
 	rec->kind = STOW_LEASE_MEMBER;
@@ -44,8 +45,9 @@ static struct stow_record *full_record(void)
 	rec->created = 101;
 	rec->expires = 102;
 	rec->isolated = true;
-	stow_idset_parse("0-7", &rec->given_cpus, NULL);
-	stow_idset_parse("0-1", &rec->given_mems, NULL);
+	stow_idset_parse("0-7", &given.cpus, NULL);
+	stow_idset_parse("0-1", &given.mems, NULL);
+	assert_int_equal(stow_record_give(rec, &given.cpus, &given.mems), 0);
 	rec->request = strdup("cpus=3");
 	rec->digest = strdup("d1");
 	rec->reason = strdup("it fits");
@@ -104,8 +106,8 @@ static void same_record(const struct stow_record *a, const struct stow_record *b
 	assert_true(a->exclusive == b->exclusive && a->isolated == b->isolated);
 	assert_true(stow_idset_equal(&a->cpus, &b->cpus));
 	assert_true(stow_idset_equal(&a->nodes, &b->nodes));
-	assert_true(stow_idset_equal(&a->given_cpus, &b->given_cpus));
-	assert_true(stow_idset_equal(&a->given_mems, &b->given_mems));
+	assert_true(stow_idset_equal(stow_record_given_cpus(a), stow_record_given_cpus(b)));
+	assert_true(stow_idset_equal(stow_record_given_mems(a), stow_record_given_mems(b)));
 	same_text(a->request, b->request);
 	same_text(a->digest, b->digest);
 	same_text(a->reason, b->reason);

@@ -284,7 +284,7 @@ static void the_given_set_of_an_exclusive_one_pins_nothing(void **state)
 {
 	struct setup *s = *state;
 	int64_t own = share(s, FIRST, 0, "1-2"), shared = share(s, SECOND, 1, "");
-	struct stow_idset online, pinned;
+	struct stow_idset online, pinned, given, none = { 0 };
 	const char *ids[] = { "c", "d" };
 
 	stow_idset_parse("0-7", &online, NULL);
@@ -293,7 +293,8 @@ static void the_given_set_of_an_exclusive_one_pins_nothing(void **state)
 			record_new(ids[i], false, "", 0);
 
 		rec->kind = STOW_LEASE_CLAIM;
-		stow_idset_parse(i ? "6-7" : "0-3", &rec->given_cpus, NULL);
+		stow_idset_parse(i ? "6-7" : "0-3", &given, NULL);
+		assert_int_equal(stow_record_give(rec, &given, &none), 0);
 		assert_int_equal(record_put(s->ledger, rec), 0);
 		hold(s, rec->key, i ? shared : own);
 	}
