@@ -37,6 +37,14 @@ void json_put_number(struct json_writer *w, json_object *to, const char *key, in
 		json_object_object_add(to, key, NULL);
 }
 
+void json_put_amount(struct json_writer *w, json_object *to, const char *key, uint64_t amount)
+{
+	if (amount == UINT64_MAX)
+		json_object_object_add(to, key, NULL);
+	else
+		json_put(w, to, key, json_object_new_uint64(amount));
+}
+
 void json_put_node(struct json_writer *w, json_object *to, int node)
 {
 	json_put_number(w, to, "node", node);

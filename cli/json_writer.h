@@ -22,6 +22,8 @@ void json_append(struct json_writer *w, json_object *to, json_object *value);
 void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text);
 /* Add a number, or null for a negative one, which stands for unknown. */
 void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number);
+/* Add an amount, or null for UINT64_MAX, which stands for unknown. */
+void json_put_amount(struct json_writer *w, json_object *to, const char *key, uint64_t amount);
 /* Add the number of a NUMA node, or null for a negative one. */
 void json_put_node(struct json_writer *w, json_object *to, int node);
 /* Add the physical addresses of `size` bytes from `start` as "range", as lsmem(1) has it. */

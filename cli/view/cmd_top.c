@@ -24,7 +24,7 @@
 struct asked {
 	struct top_view view;
 	const char *sysroot;
-	bool batch, limited;
+	bool batch, json, limited;
 	uint64_t iterations; /* 0: no limit */
 };
 
@@ -92,12 +92,14 @@ static int run_batch(struct asked *asked, struct stow_err *err)
 	for (uint64_t done = 0; !asked->iterations || done < asked->iterations; done++) {
 		int r;
 
-		if (done)
+		if (done && !asked->json)
 			putchar('\n');
 		stow_clock_sleep(pause);
 		pause = asked->view.delay;
 		r = top_view_read(&asked->view, err);
-		if (r == 0)
+		if (r == 0 && asked->json)
+			r = top_json_print(&asked->view) < 0 ? stow_err_sys(err, ENOMEM, "top") : 0;
+		else if (r == 0)
 			r = print(&asked->view, err);
 		if (r < 0)
 			return r;
@@ -172,6 +174,8 @@ int cmd_top(int argc, char **argv)
 			   "pages of its\nprocesses, too",
 		.options = "  -b, --batch          print plain text, one output below the other\n"
 			   "  -d, --delay TIME     read again every TIME: 500ms, 2s\n"
+			   "  -J, --json           print a JSON object for each output, as "
+			   "--batch\n"
 			   "      --filter TEXT    only containers with TEXT in the name or id\n"
 			   "  -n, --iterations N   end after N outputs\n"
 			   "  -N, --node LIST      only these NUMA nodes in the first table\n"
@@ -191,6 +195,7 @@ int cmd_top(int argc, char **argv)
 		  .value = &asked.view.delay },
 		{ "filter", .flag = &filtered, .argument = true, .take = take_filter,
 		  .value = asked.view.filter },
+		{ "json", 'J', .flag = &asked.json },
 		{ "iterations", 'n', .flag = &asked.limited, .argument = true,
 		  .take = take_iterations, .value = &asked.iterations },
 		{ "node", 'N', .take = cli_take_nodes, .value = &asked.view.nodes },
@@ -205,7 +210,7 @@ int cmd_top(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	/* Without a terminal there is no full screen. */
-	asked.batch |= !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
+	asked.batch |= asked.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
 	r = run(&asked, argv[optind], &err);
 	if (r < 0 && err.msg[0])
 		(void)cli_fail(&err);

@@ -11,6 +11,7 @@
 #include "base/grid.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "node/counters.h"
 
 #define WATCH_EVERY (2 * STOW_SECOND)
 #define WATCH_LEAST (100 * STOW_MILLISECOND)
@@ -59,6 +60,23 @@ json_object *cli_output_real(double value)
 	if (o)
 		json_object_set_serializer(o, json_object_double_to_json_string, format, NULL);
 	return o;
+}
+
+void cli_output_stalls(struct json_writer *w, json_object *to, const char *key,
+		       const struct stow_psi_line *line)
+{
+	json_object *o;
+
+	if (!line->known) {
+		json_object_object_add(to, key, NULL);
+		return;
+	}
+	o = json_object_new_object();
+	json_put(w, o, "avg10", cli_output_real(line->avg10 / 100.0));
+	json_put(w, o, "avg60", cli_output_real(line->avg60 / 100.0));
+	json_put(w, o, "avg300", cli_output_real(line->avg300 / 100.0));
+	json_put(w, o, "total_us", json_object_new_uint64(line->total_us));
+	json_put(w, to, key, o);
 }
 
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size)

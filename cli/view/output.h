@@ -71,6 +71,11 @@ json_object *cli_output_object(struct json_writer *w);
 /* Return a number for JSON, of six digits: no figure here is more exact. */
 json_object *cli_output_real(double value);
 
+/* Add a line of pressure stall information, in percent of the time; null: it is not known. */
+struct stow_psi_line;
+void cli_output_stalls(struct json_writer *w, json_object *to, const char *key,
+		       const struct stow_psi_line *line);
+
 /* Format a size as the options want it: "2Gi", or in bytes. Return `buf`. */
 const char *cli_output_size(const struct cli_output *out, uint64_t bytes, char *buf, size_t size);
 

@@ -8,14 +8,6 @@
 #include "cli/view/stat_view.h"
 
 /* The key is there even when the value is null. */
-static void put_number(struct json_writer *w, json_object *to, const char *key, uint64_t value)
-{
-	if (value == STOW_UNKNOWN)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, json_object_new_uint64(value));
-}
-
 static void put_text(struct json_writer *w, json_object *to, const char *key, const char *value)
 {
 	if (!value)
@@ -31,7 +23,7 @@ static void put_counters(struct json_writer *w, json_object *to, const char *con
 	json_object *rates = before && seconds > 0 ? json_object_new_object() : NULL;
 
 	for (size_t i = 0; names[i]; i++) {
-		put_number(w, to, names[i], values[i]);
+		json_put_amount(w, to, names[i], values[i]);
 		if (!rates)
 			continue;
 		if (values[i] == STOW_UNKNOWN || before[i] == STOW_UNKNOWN || values[i] < before[i])
@@ -78,8 +70,8 @@ static void put_fields(const struct stat_view *view, struct json_writer *w, json
 		json_put(w, o, "node", json_object_new_int(view->nodes[k].node));
 		for (size_t i = 0; i < view->n_fields; i++)
 			if (!view->nonzero || view->fields[i].values[k])
-				put_number(w, fields, view->fields[i].name,
-					   view->fields[i].values[k]);
+				json_put_amount(w, fields, view->fields[i].name,
+						view->fields[i].values[k]);
 		json_put(w, o, "meminfo", fields);
 		json_append(w, nodes, o);
 	}
@@ -108,27 +100,27 @@ static json_object *process_object(const struct stat_view *view, struct json_wri
 		n = json_object_new_object();
 		json_put(w, n, "node", json_object_new_int(node));
 		for (int i = 0; i < STOW_PAGES_KINDS; i++)
-			put_number(w, n, kinds[i], pages->kinds[i]);
-		put_number(w, n, "file", pages->file);
-		put_number(w, n, "shared", pages->shared);
-		put_number(w, n, "total", total);
+			json_put_amount(w, n, kinds[i], pages->kinds[i]);
+		json_put_amount(w, n, "file", pages->file);
+		json_put_amount(w, n, "shared", pages->shared);
+		json_put_amount(w, n, "total", total);
 		json_append(w, nodes, n);
 	}
 	json_put(w, o, "nodes", nodes);
-	put_number(w, o, "total", stat_process_sum(view, process, -1));
+	json_put_amount(w, o, "total", stat_process_sum(view, process, -1));
 	return o;
 }
 
 static void put_place(struct json_writer *w, json_object *o, const struct stat_place *place)
 {
-	put_number(w, o, "anon", place->anon);
-	put_number(w, o, "file", place->file);
-	put_number(w, o, "shmem", place->shmem);
-	put_number(w, o, "file_mapped", place->mapped);
-	put_number(w, o, "kernel", place->kernel);
-	put_number(w, o, "huge", place->huge);
-	put_number(w, o, "total", place->total);
-	put_number(w, o, "processes", place->processes);
+	json_put_amount(w, o, "anon", place->anon);
+	json_put_amount(w, o, "file", place->file);
+	json_put_amount(w, o, "shmem", place->shmem);
+	json_put_amount(w, o, "file_mapped", place->mapped);
+	json_put_amount(w, o, "kernel", place->kernel);
+	json_put_amount(w, o, "huge", place->huge);
+	json_put_amount(w, o, "total", place->total);
+	json_put_amount(w, o, "processes", place->processes);
 }
 
 static json_object *container_object(struct json_writer *w, const struct stat_container *c)
@@ -151,7 +143,7 @@ static json_object *container_object(struct json_writer *w, const struct stat_co
 	json_put(w, o, "sum", sum);
 	json_put(w, o, "n_processes", json_object_new_uint64(c->n_processes));
 	for (size_t i = 0; stow_balancing_counter_names[i]; i++)
-		put_number(w, counters, stow_balancing_counter_names[i], c->counters[i]);
+		json_put_amount(w, counters, stow_balancing_counter_names[i], c->counters[i]);
 	json_put(w, o, "counters", counters);
 	return o;
 }

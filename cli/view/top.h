@@ -3,7 +3,8 @@
 
 /*
  * numastow top: what it reads (top_machine.c, top_source.c, top_pages.c, top_pmu.c), what it makes
- * of that (top_order.c), the text of its screen (top_frame.c), and the terminal (top_screen.c).
+ * of that (top_order.c), the text of its screen (top_frame.c), the terminal (top_screen.c), and
+ * JSON (top_json.c).
  *
  * Rates are made of two readings. What the kernel does not tell is STOW_UNKNOWN, and -1 as a rate
  * or share.
@@ -125,6 +126,8 @@ void top_source_done(struct top_source *source);
 double top_container_busy(const struct top_container *c);
 /* Return the percent of its memory that is off its nodes; -1: not known. */
 double top_container_off(const struct top_container *c);
+/* Return "moving", "exclusive" or "shared"; NULL: it has no grant. */
+const char *top_container_grant(const struct top_container *c);
 /* Return its name, or the beginning of its id (in `buf`). */
 const char *top_container_label(const struct top_container *c, char buf[static 13]);
 
@@ -208,6 +211,14 @@ struct top_view {
 int top_view_read(struct top_view *view, struct stow_err *err);
 void top_view_done(struct top_view *view);
 
+/* Return the ns between the last two readings; 0: there is only one. */
+uint64_t top_view_passed(const struct top_view *view);
+/* Return by how much a counter of the machine grew in them; STOW_UNKNOWN. */
+uint64_t top_view_grown(const struct top_view *view, enum stow_balancing_counter which);
+
 /* Return the containers that the filter leaves, sorted; the caller frees the list, of n elements.
  * NULL: out of memory. */
 const struct top_container **top_view_order(const struct top_view *view, size_t *ret_n);
+
+/* Print what was read last as one JSON object (top_json.c). -ENOMEM. */
+int top_json_print(const struct top_view *view);

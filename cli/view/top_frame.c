@@ -59,23 +59,6 @@ static void set_percent(struct top_table *table, int column, double percent, dou
 
 /* --- the machine ---------------------------------------------------------------- */
 
-/* Return the time between the two readings, in ns; 0: there is one only. */
-static uint64_t passed(const struct top_view *view)
-{
-	return view->before.n_nodes ? stow_clock_elapsed(view->before.read_ns, view->now.read_ns)
-				    : 0;
-}
-
-/* Return by how much a counter grew between the readings; STOW_UNKNOWN: not known. */
-static uint64_t grown(const struct top_view *view, enum stow_balancing_counter which)
-{
-	uint64_t before = view->before.counters[which], now = view->now.counters[which];
-
-	return before == STOW_UNKNOWN || now == STOW_UNKNOWN || !passed(view)
-		       ? STOW_UNKNOWN
-		       : stow_saturating_sub(now, before);
-}
-
 static const char *psi_text(const struct top_psi *psi, bool full, char *buf, size_t size)
 {
 	const struct stow_psi_line *some = &psi->psi.some, *all = &psi->psi.full;
@@ -94,9 +77,10 @@ static const char *psi_text(const struct top_psi *psi, bool full, char *buf, siz
 
 static void put_balancing(const struct top_view *view, struct top_frame *frame)
 {
-	uint64_t faults = grown(view, STOW_NUMA_HINT_FAULTS);
-	double migrated = top_rate(view->before.counters[STOW_NUMA_PAGES_MIGRATED],
-				   view->now.counters[STOW_NUMA_PAGES_MIGRATED], passed(view));
+	uint64_t faults = top_view_grown(view, STOW_NUMA_HINT_FAULTS);
+	double migrated =
+		top_rate(view->before.counters[STOW_NUMA_PAGES_MIGRATED],
+			 view->now.counters[STOW_NUMA_PAGES_MIGRATED], top_view_passed(view));
 	double local = top_share(view->before.counters[STOW_NUMA_HINT_FAULTS_LOCAL],
 				 view->now.counters[STOW_NUMA_HINT_FAULTS_LOCAL],
 				 view->before.counters[STOW_NUMA_HINT_FAULTS],
@@ -189,7 +173,7 @@ static void put_node(const struct top_view *view, const struct top_node *now,
 {
 	static const struct top_node nothing = { 0 };
 	const struct top_node *before = top_machine_node(&view->before, now->node);
-	uint64_t ns = before ? passed(view) : 0;
+	uint64_t ns = before ? top_view_passed(view) : 0;
 
 	if (!before)
 		before = &nothing;
@@ -324,10 +308,7 @@ static void put_container(const struct top_view *view, const struct top_containe
 	top_table_row(table);
 	top_table_set(table, TOP_NAME, CLI_PLAIN, "%s", top_container_label(c, label));
 	if (c->granted) {
-		top_table_set(table, TOP_GRANT, CLI_PLAIN, "%s",
-			      c->moving	     ? "moving"
-			      : c->exclusive ? "exclusive"
-					     : "shared");
+		top_table_set(table, TOP_GRANT, CLI_PLAIN, "%s", top_container_grant(c));
 		top_table_set(table, TOP_CPUS, CLI_PLAIN, "%u", c->cpus);
 	}
 	set_percent(table, TOP_BUSY, top_container_busy(c), 1e9);

@@ -54,6 +54,21 @@ int top_view_read(struct top_view *view, struct stow_err *err)
 	return r < 0 ? r : read_pages(view, err);
 }
 
+uint64_t top_view_passed(const struct top_view *view)
+{
+	return view->before.n_nodes ? stow_clock_elapsed(view->before.read_ns, view->now.read_ns)
+				    : 0;
+}
+
+uint64_t top_view_grown(const struct top_view *view, enum stow_balancing_counter which)
+{
+	uint64_t before = view->before.counters[which], now = view->now.counters[which];
+
+	return before == STOW_UNKNOWN || now == STOW_UNKNOWN || !top_view_passed(view)
+		       ? STOW_UNKNOWN
+		       : stow_saturating_sub(now, before);
+}
+
 void top_view_done(struct top_view *view)
 {
 	top_machine_done(&view->now);

@@ -329,6 +329,13 @@ double top_container_off(const struct top_container *c)
 	return c->total ? (double)c->off * 100 / (double)c->total : 0;
 }
 
+const char *top_container_grant(const struct top_container *c)
+{
+	if (!c->granted)
+		return NULL;
+	return c->moving ? "moving" : c->exclusive ? "exclusive" : "shared";
+}
+
 const char *top_container_label(const struct top_container *c, char buf[static 13])
 {
 	if (c->it.name)

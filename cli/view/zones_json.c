@@ -18,14 +18,6 @@ static json_object *text(const char *value)
 }
 
 /* The key is there even when the value is null. */
-static void put_number(struct json_writer *w, json_object *to, const char *key, uint64_t value)
-{
-	if (value == STOW_UNKNOWN)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, number(value));
-}
-
 static void put_text(struct json_writer *w, json_object *to, const char *key, const char *value)
 {
 	if (!value)
@@ -37,7 +29,7 @@ static void put_text(struct json_writer *w, json_object *to, const char *key, co
 static void put_bytes(const struct zones_view *view, struct json_writer *w, json_object *to,
 		      const char *key, uint64_t pages)
 {
-	put_number(w, to, key, zones_bytes(view, pages));
+	json_put_amount(w, to, key, zones_bytes(view, pages));
 }
 
 static void put_array(const struct zones_view *view, struct json_writer *w, json_object *to,
@@ -141,7 +133,7 @@ static json_object *zone_object(const struct zones_view *view, struct json_write
 	json_put(w, o, "zone", json_object_new_string(zone->name));
 	for (int k = 0; k < STOW_ZONE_AMOUNTS; k++)
 		put_bytes(view, w, o, keys[k], zone->amounts[k]);
-	put_number(w, o, "start_pfn", zone->start_pfn);
+	json_put_amount(w, o, "start_pfn", zone->start_pfn);
 	if (zone->n_protection)
 		put_array(view, w, o, "protection", zone->protection, zone->n_protection);
 	else
@@ -196,30 +188,13 @@ static json_object *node_object(const struct zones_view *view, struct json_write
 	return o;
 }
 
-static void put_psi_line(struct json_writer *w, json_object *to, const char *key,
-			 const struct stow_psi_line *line)
-{
-	json_object *o;
-
-	if (!line->known) {
-		json_object_object_add(to, key, NULL);
-		return;
-	}
-	o = json_object_new_object();
-	json_put(w, o, "avg10", json_object_new_double(line->avg10 / 100.0));
-	json_put(w, o, "avg60", json_object_new_double(line->avg60 / 100.0));
-	json_put(w, o, "avg300", json_object_new_double(line->avg300 / 100.0));
-	json_put(w, o, "total_us", json_object_new_uint64(line->total_us));
-	json_put(w, to, key, o);
-}
-
 static void put_stalls(const struct zones_view *view, struct json_writer *w, json_object *to)
 {
 	json_object *machine = json_object_new_object(), *cgroups = json_object_new_array();
 	json_object *stalls = json_object_new_object();
 
-	put_psi_line(w, machine, "some", &view->psi.some);
-	put_psi_line(w, machine, "full", &view->psi.full);
+	cli_output_stalls(w, machine, "some", &view->psi.some);
+	cli_output_stalls(w, machine, "full", &view->psi.full);
 	json_put(w, stalls, "machine", machine);
 	for (size_t i = 0; i < view->n_cgroups; i++) {
 		const struct zones_cgroup *cgroup = &view->cgroups[i];
@@ -229,8 +204,8 @@ static void put_stalls(const struct zones_view *view, struct json_writer *w, jso
 		json_put(w, o, "cgroup", text(path));
 		free(path);
 		put_text(w, o, "container", cgroup->id);
-		put_psi_line(w, o, "some", &cgroup->psi.some);
-		put_psi_line(w, o, "full", &cgroup->psi.full);
+		cli_output_stalls(w, o, "some", &cgroup->psi.some);
+		cli_output_stalls(w, o, "full", &cgroup->psi.full);
 		json_append(w, cgroups, o);
 	}
 	json_put(w, stalls, "cgroups", cgroups);
@@ -251,28 +226,28 @@ static void put_settings(const struct zones_view *view, struct json_writer *w, j
 	json_object *o = json_object_new_object(), *ratios = json_object_new_array();
 	bool implied = a->why == STOW_WMARK_OTHER_MIN || a->why == STOW_WMARK_OTHER_SCALE;
 
-	put_number(w, o, "min_free_kbytes", view->knobs.min_free_kbytes);
-	put_number(w, o, "watermark_scale_factor", view->knobs.scale_factor);
-	put_number(w, o, "watermark_boost_factor", view->knobs.boost_factor);
-	put_number(w, o, "percpu_pagelist_high_fraction", view->knobs.high_fraction);
+	json_put_amount(w, o, "min_free_kbytes", view->knobs.min_free_kbytes);
+	json_put_amount(w, o, "watermark_scale_factor", view->knobs.scale_factor);
+	json_put_amount(w, o, "watermark_boost_factor", view->knobs.boost_factor);
+	json_put_amount(w, o, "percpu_pagelist_high_fraction", view->knobs.high_fraction);
 	for (unsigned int i = 0; i < view->knobs.n_ratio; i++)
 		json_append(w, ratios, number(view->knobs.ratio[i]));
 	json_put(w, o, "lowmem_reserve_ratio", ratios);
 	json_put(w, to, "settings", o);
 
 	o = json_object_new_object();
-	put_number(w, o, "size", kib(view->knobs.min_free_kbytes));
+	json_put_amount(w, o, "size", kib(view->knobs.min_free_kbytes));
 	put_text(w, o, "source", zones_source_word(a->source));
-	put_number(w, o, "square_root", kib(a->square_root));
-	put_number(w, o, "khugepaged", kib(a->khugepaged));
+	json_put_amount(w, o, "square_root", kib(a->square_root));
+	json_put_amount(w, o, "khugepaged", kib(a->khugepaged));
 	json_put(w, to, "min_free", o);
 
 	o = json_object_new_object();
 	put_text(w, o, "watermarks", zones_why_word(a->why));
-	put_number(w, o, "different_zones", a->computed ? a->n_different : STOW_UNKNOWN);
-	put_number(w, o, "different_protection",
-		   view->knobs.n_ratio ? a->n_protection_different : STOW_UNKNOWN);
-	put_number(w, o, "implied", implied ? a->implied : STOW_UNKNOWN);
+	json_put_amount(w, o, "different_zones", a->computed ? a->n_different : STOW_UNKNOWN);
+	json_put_amount(w, o, "different_protection",
+			view->knobs.n_ratio ? a->n_protection_different : STOW_UNKNOWN);
+	json_put_amount(w, o, "implied", implied ? a->implied : STOW_UNKNOWN);
 	if (a->computed && a->movable_decides)
 		json_put(w, o, "movable_has_share", json_object_new_boolean(!a->movable_capped));
 	else
@@ -288,7 +263,7 @@ int zones_print_json(const struct zones_view *view)
 	all = cli_output_object(&w);
 	zones = json_object_new_array();
 	nodes = json_object_new_array();
-	put_number(&w, all, "page_size", view->knobs.page_size);
+	json_put_amount(&w, all, "page_size", view->knobs.page_size);
 	for (size_t i = 0; i < view->zones.n; i++)
 		if (cli_output_wants_node(view->out, view->zones.list[i].node))
 			json_append(&w, zones, zone_object(view, &w, i));

@@ -40,6 +40,7 @@ TABLE = {
     "numastow top --sort off-node": (WATCH, {}, -signal.SIGTERM),
     "numastow top --batch --delay 1m --iterations 10 >numa.txt": (TREE, {"1m": "100ms"}, 0),
     "numastow top -b -n 1 $$": (HERE, {}, 0),
+    "numastow top --json -n 1 | jq '.containers[] | {id, off_node_percent}'": (TREE, {}, 0),
     "numastow hugepages": (TREE, {}, 0),
     "numastow hugepages set 0-1 2Mi=512 --compact": (TREE, {}, 0),
     "numastow hugepages spread 2Mi=2048 --persist": (TREE, {}, 0),

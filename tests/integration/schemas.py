@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schemas of docs/schemas: each command's JSON on this machine, on trees of real machines and on simulated ones is what its
 schema has; a key more or less is refused; every schema is used, every key seen, and no command with --json is without one."""
+import contextlib
 import copy
 import glob
 import json
 import os
 import re
 import shutil
+import sqlite3
 import struct
 import subprocess
 
@@ -166,7 +168,7 @@ def all_of(root, may_fail=False):
             ("explain", "explain", "cpus=8000"), ("status", "status"), ("doctor", "doctor"),
             ("doctor-rules", "doctor", "--rules"), ("doctor-program", "doctor", "--program", "nosuch"),
             ("zones", "zones", "--lists"), ("stat", "stat"), ("stat-meminfo", "stat", "--meminfo"),
-            ("hugepages", "hugepages"), ("settings", "settings"), ("show", "show")):
+            ("hugepages", "hugepages"), ("settings", "settings"), ("show", "show"), ("top", "top", "-n", "1", "-d", "100ms")):
         ask(name, *words, "--json", "--sysroot", root, codes=(0, 3) if words[0] == "explain" else (0, 4), may_fail=may_fail)
 
 
@@ -317,6 +319,23 @@ def check_machines(temp):
         ask("online", "offline", *at, "128Mi")
         ask("online", "online", *at, "--zone", "kernel", f"{DIMM[0]}-{DIMM[-1]}", codes=(0, 1, 64))
         check_why(machine, f"v{cgroup}")
+        check_top(machine)
+
+
+def check_top(machine):
+    """With a drain in progress, and the pages of a container and of a process."""
+    row = {"id": "0123456789abcdef", "step": 5, "worker_pid": 0, "worker_start": 0, "ordered": 0, "cancel": 0, "resume": 0,
+           "node": 1, "device": "dimm0", "eject": 0, "keep": 0, "elsewhere": 0, "block_timeout": 1, "timeout": 0,
+           "removal_timeout": 0, "rate": 0, "message": "", "created": 1, "updated": 1, "bytes": 4 * BLOCK,
+           "bytes_offline": BLOCK, "bytes_staying": 0, "release": 0, "code": 0}
+    with contextlib.closing(sqlite3.connect(machine.file("/run/numastow/ledger.db"), 60)) as ledger, ledger:
+        ledger.execute(f"INSERT INTO drain({', '.join(row)}) VALUES({', '.join(':' + k for k in row)})", row)
+    at = ("--json", "-n", "1", "--delay", "100ms", "--sysroot", machine.path)
+    found = ask("top", "top", *at, "800")
+    same("top: the drain", found["drains"], [{"id": row["id"], "node": 1, "step": "offlining", "offline": BLOCK, "bytes": 4 * BLOCK}])
+    same("top: the pages of a process", [(p["pid"], p["memory"], p["nodes"]) for p in found["pages"]["processes"]],
+         [(800, 300 * 4096, [{"node": 0, "memory": 100 * 4096}, {"node": 1, "memory": 200 * 4096}])])
+    ask("top", "top", *at, "web")
 
 
 def check_why(machine, what):

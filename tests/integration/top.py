@@ -3,6 +3,7 @@
 """numastow top, driven in tmux on a made machine: whole screens of 80x24 and 200x60 are compared with tests/data/top-*,
 keys and a new size of the terminal change them, and each way of ending it leaves the terminal as it was. As text, it
 has the same tables. `top.py --write` writes what it sees to tests/data."""
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import time
 
 from harness import BUILD, MIB, PROJECT, Machine, Temp, check, finish, hook, same, skip
 from machine import GIB
+from schemalib import VALIDATORS
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 DATA = os.path.join(PROJECT, "tests/data")
@@ -348,6 +350,41 @@ def check_text(top):
         same("a reader that ends, ends it", process.wait(timeout=WITHIN), -signal.SIGPIPE)
 
 
+def documents(text):
+    decoder, at, found = json.JSONDecoder(), 0, []
+    while text[at:].strip():
+        document, at = decoder.raw_decode(text, at + len(text[at:]) - len(text[at:].lstrip()))
+        found.append(document)
+    return found
+
+
+def check_json(top):
+    """The same as in the text, an object for each output."""
+    done = run([*top, "--json", "-n", "3", "--sort", "name", "--filter", "web", "--node", "2-3"])
+    same("--json: exit, errors", (done.returncode, done.stderr), (0, ""))
+    found = documents(done.stdout)
+    same("an object for each output, as its schema has it", [list(VALIDATORS["top"].iter_errors(d)) for d in found], [[], [], []])
+    for document in found:
+        check("rates since the reading before", document["seconds"] > 0.2, document["seconds"])
+        same("nodes", [(n["node"], n["n_cpus"], n["pressure"], n["misses_per_second"]) for n in document["nodes"]],
+             [(2, 4, "below-min", 0), (3, 4, "none", 0)])
+        same("containers", [c["id"] for c in document["containers"]],
+             sorted(name_of(i) for i in range(CONTAINERS) if i % 3 == 0))
+        web = next(c for c in document["containers"] if c["id"] == "web-06")
+        same("what one has, and where",
+             (web["grant"], web["n_cpus"], web["mems"], web["promised"], web["memory"], web["off_node_percent"]),
+             ("shared", 1, "2", 3 * GIB, 460 * MIB, round(100 * 300 / 460, 4)))
+        same("by node", web["nodes"], [{"node": n, "memory": m * MIB} for n, m in enumerate((300, 0, 160, 0))])
+        same("pressure of the machine", (document["pressure"]["memory"]["some"]["avg10"],
+                                         document["pressure"]["cpu"]["full"]), (1.25, None))
+        same("balancing", (document["balancing"]["numa_balancing"], document["balancing"]["hint_faults"],
+                           document["balancing"]["local_percent"]), (1, 0, None))
+        same("nothing was named", document["pages"], None)
+    found = documents(run([*top, "--json", "-n", "1", HOSTILE]).stdout)
+    same("without a grant", [(c["grant"], c["n_cpus"], c["promised"]) for c in found[0]["containers"] if c["id"] == HOSTILE],
+         [(None, None, None)])
+
+
 def check_rights(temp):
     """Without root, it shows the rest, and which parts are missing."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
@@ -372,6 +409,7 @@ def main():
         machine = make(f"{temp}/machine")
         top = ["top", "--sysroot", machine.path, "--delay", "300ms"]
         check_text(top)
+        check_json(top)
         check_rights(temp)
         if not shutil.which("tmux"):
             skip("the full screen", "no tmux")
