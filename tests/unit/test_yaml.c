@@ -236,11 +236,11 @@ static void everything_has_a_bound(void **state)
 		  "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		  "aaaaaa...\" is longer than 4096 bytes" },
 		/* What is deep is refused where it begins. */
-		{ "size: ", "[", 20000, "", "/etc/x.yaml:1: size: expected lines of KEY: VALUE" },
-		{ "size: ", "{inner: ", 20000, "",
+		{ "size: ", "[", 5000, "", "/etc/x.yaml:1: size: expected lines of KEY: VALUE" },
+		{ "size: ", "{inner: ", 5000, "",
 		  "/etc/x.yaml:1: size.inner: unknown key \"inner\"" },
-		{ "", "? ", 20000, "a", "/etc/x.yaml:1: expected KEY: VALUE" },
-		{ "", "- ", 20000, "a", "/etc/x.yaml:1: expected lines of KEY: VALUE" },
+		{ "", "? ", 5000, "a", "/etc/x.yaml:1: expected KEY: VALUE" },
+		{ "", "- ", 5000, "a", "/etc/x.yaml:1: expected lines of KEY: VALUE" },
 	};
 	struct stow_err err = { 0 };
 	struct store store;

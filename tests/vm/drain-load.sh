@@ -4,7 +4,7 @@
 #
 # usage: tests/vm/run [--env BRIEF=1] [--env ROUNDS=20] [--env MIB=1024] --env VM_RUNTIME=runc|crun v1|v2 tests/vm/drain-load.sh
 #
-# BRIEF: 2 rounds, 256 MiB, half of the programs, no chmem. Prints a table of both, as "# ..." lines.
+# BRIEF: 2 rounds, 256 MiB, half of the programs with half of the memory, no chmem. Prints a table of both, as "# ..." lines.
 #
 # shellcheck disable=SC2317,SC2119,SC2154 # functions are called by check and eventually
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
@@ -14,15 +14,17 @@ rounds=${BRIEF:+2}
 rounds=${ROUNDS:-${rounds:-20}}
 mib=${BRIEF:+256}
 mib=${MIB:-${mib:-1024}}
+part=1
+[[ ! ${BRIEF:-} ]] || part=2
 
 echo 0 >/proc/sys/kernel/numa_balancing
 
 ### the load: two containers that hold what is checked, and a program on each node that does what programs do
 
 data_disk 384M
-hold one "--anon 96 --cache /data/one:32 --shared /tmp/one:16 --huge 4" --annotation numastow.io/cpus=1 \
+hold one "--anon $((96 / part)) --cache /data/one:$((32 / part)) --shared /tmp/one:$((16 / part)) --huge 4" --annotation numastow.io/cpus=1 \
 	--annotation numastow.io/memory=192Mi --annotation numastow.io/hugepages-2Mi=8Mi --annotation numastow.io/nodes=1
-start busy1 --args "load --mib 48 --seed 1 /data" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=192Mi \
+start busy1 --args "load --mib $((48 / part)) --seed 1 /data" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=192Mi \
 	--annotation numastow.io/nodes=1
 busy=(busy1)
 if [[ ! ${BRIEF:-} ]]; then
@@ -34,7 +36,7 @@ load_pid=()
 nodes=(0 1)
 [[ ! ${BRIEF:-} ]] || nodes=(0)
 for node in "${nodes[@]}"; do
-	numactl --cpunodebind="$node" --preferred="$node" "$vm_progs/load" --mib 48 --seed "3$node" "$(vm_rootfs)/data" \
+	numactl --cpunodebind="$node" --preferred="$node" "$vm_progs/load" --mib $((48 / part)) --seed "3$node" "$(vm_rootfs)/data" \
 		>"$vm_work/load$node.out" 2>&1 &
 	load_pid[node]=$!
 done

@@ -7,13 +7,16 @@
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun [--env BRIEF=1] v1|v2|v2-systemd tests/vm/storm.sh
 #
+# BRIEF: 20 containers at once, and 25 seconds of what comes and goes.
+#
 # shellcheck disable=SC2154 # set in drain-lib.sh
 # shellcheck source-path=SCRIPTDIR source=drain-lib.sh
 . "$(dirname "$0")/drain-lib.sh"
 
-n=50
-seconds=${SECONDS_OF_STORM:-120}
-[[ ! ${BRIEF:-} ]] || seconds=40
+n=${BRIEF:+20}
+n=${n:-50}
+seconds=${BRIEF:+25}
+seconds=${SECONDS_OF_STORM:-${seconds:-120}}
 RANDOM=${SEED:-$$}
 echo "# seed: ${SEED:-$$}"
 
