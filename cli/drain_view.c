@@ -2,6 +2,7 @@
 #include "cli/drain_view.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,11 @@
 #include "cli/drain_asked.h"
 #include "cli/grid.h"
 #include "cli/message.h"
+#include "cli/paragraph.h"
+
+/* The column of the text beside a label. */
+#define LABEL	      10
+#define LABEL_CULPRIT 11
 
 #define SIZE(bytes, buf) stow_format_size(bytes, buf, sizeof(buf))
 
@@ -125,22 +131,35 @@ static void show_affected(const PbDrainPlan *plan)
 	put_table(table);
 }
 
+/* Print a sentence beside its label, which may not fit a line of the terminal. */
+__attribute__((format(printf, 2, 3))) static void say(const char *label, const char *format, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	if (vasprintf(&text, format, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	cli_sentence(LABEL, label, text ? text : "?");
+	free(text);
+}
+
 static void show_plan(const struct drain_view *view, const PbDrainPlan *plan)
 {
 	char bytes[32], move[32], pages[32], time[32];
 	char *list = block_list(plan);
 
-	printf("%s %s: %zu block%s of NUMA node %d", view->dry_run ? "would go " : "planned  ",
-	       SIZE(plan->bytes, bytes), plan->n_blocks, plan->n_blocks == 1 ? "" : "s",
-	       plan->numa_node);
-	if (*plan->device)
-		printf(", %s%s%s", plan->device, *plan->device_path ? " " : "", plan->device_path);
-	printf("\nblocks    %s\n", list ? list : "?");
+	say(view->dry_run ? "would go" : "planned", "%s: %zu block%s of NUMA node %d%s%s%s%s",
+	    SIZE(plan->bytes, bytes), plan->n_blocks, plan->n_blocks == 1 ? "" : "s",
+	    plan->numa_node, *plan->device ? ", " : "", plan->device,
+	    *plan->device && *plan->device_path ? " " : "", *plan->device ? plan->device_path : "");
+	say("blocks", "%s", list ? list : "?");
 	free(list);
-	printf("cost      %s to move, %s of it hugepages; about %s\n", SIZE(plan->to_move, move),
-	       SIZE(plan->hugepages, pages), duration(plan->expected, time, sizeof(time)));
+	say("cost", "%s to move, %s of it hugepages; about %s", SIZE(plan->to_move, move),
+	    SIZE(plan->hugepages, pages), duration(plan->expected, time, sizeof(time)));
 	for (size_t i = 0; i < plan->n_notes; i++)
-		printf("note      %s\n", plan->notes[i]);
+		say("note", "%s", plan->notes[i]);
 	if (view->dry_run)
 		show_blocks(plan);
 	show_affected(plan);
@@ -148,32 +167,44 @@ static void show_plan(const struct drain_view *view, const PbDrainPlan *plan)
 
 /* --- culprits ------------------------------------------------------------- */
 
+static void tell_culprit(FILE *to, const PbDrainCulprit *c)
+{
+	char id[48];
+
+	fprintf(to, "block%s %s: ", strpbrk(c->blocks, "-,") ? "s" : "", c->blocks);
+	if (c->pages)
+		fprintf(to, "%" PRIu64 " %s page%s", c->pages, c->kind, c->pages == 1 ? "" : "s");
+	else
+		fprintf(to, "%s", *c->reason ? c->reason : c->kind);
+	if (*c->container)
+		fprintf(to, " of container %s", cli_short_id(c->container, id, sizeof(id)));
+	else if (*c->cgroup)
+		fprintf(to, " of %s", c->cgroup);
+	if (c->pid)
+		fprintf(to, ", process %d \"%s\"", c->pid, c->program);
+	if (*c->file)
+		fprintf(to, ", %s", c->file);
+	if (c->pages && *c->reason)
+		fprintf(to, ": %s", c->reason);
+}
+
 void drain_view_culprits(const PbDrainProgress *progress)
 {
 	for (size_t i = 0; i < progress->n_culprits; i++) {
 		const PbDrainCulprit *c = progress->culprits[i];
-		char id[48];
+		const char *label = c->proven ? "in the way" : "suspect";
+		char *text = NULL;
+		size_t size;
+		FILE *to = open_memstream(&text, &size);
 
-		printf("%s block%s %s: ", c->proven ? "in the way" : "suspect   ",
-		       strpbrk(c->blocks, "-,") ? "s" : "", c->blocks);
-		if (c->pages)
-			printf("%" PRIu64 " %s page%s", c->pages, c->kind,
-			       c->pages == 1 ? "" : "s");
-		else
-			printf("%s", *c->reason ? c->reason : c->kind);
-		if (*c->container)
-			printf(" of container %s", cli_short_id(c->container, id, sizeof(id)));
-		else if (*c->cgroup)
-			printf(" of %s", c->cgroup);
-		if (c->pid)
-			printf(", process %d \"%s\"", c->pid, c->program);
-		if (*c->file)
-			printf(", %s", c->file);
-		if (c->pages && *c->reason)
-			printf(": %s", c->reason);
-		putchar('\n');
+		if (to) {
+			tell_culprit(to, c);
+			fclose(to);
+		}
+		cli_sentence(LABEL_CULPRIT, label, text ? text : c->blocks);
+		free(text);
 		if (*c->advice)
-			printf("           %s\n", c->advice);
+			cli_sentence(LABEL_CULPRIT, "", c->advice);
 	}
 }
 
@@ -198,9 +229,9 @@ static void show_end(const PbDrainProgress *p)
 {
 	char bytes[32], moved[32], time[32];
 
-	printf("%-9s %s is off%s%s; %s moved, in %s\n", step_name(p), SIZE(p->bytes_offline, bytes),
-	       *p->blocks_gone ? ": blocks " : "", p->blocks_gone, SIZE(p->bytes_moved, moved),
-	       duration(p->elapsed, time, sizeof(time)));
+	say(step_name(p), "%s is off%s%s; %s moved, in %s", SIZE(p->bytes_offline, bytes),
+	    *p->blocks_gone ? ": blocks " : "", p->blocks_gone, SIZE(p->bytes_moved, moved),
+	    duration(p->elapsed, time, sizeof(time)));
 }
 
 static void show_step(struct drain_view *view, const PbDrainProgress *p)
@@ -221,7 +252,7 @@ static void show_step(struct drain_view *view, const PbDrainProgress *p)
 		break;
 	case PB_DRAIN_STEP_SAFE:
 		if (!again)
-			printf("safe      all of it is offline: blocks %s\n", p->blocks_gone);
+			say("safe", "all of it is offline: blocks %s", p->blocks_gone);
 		break;
 	case PB_DRAIN_STEP_DONE:
 	case PB_DRAIN_STEP_PARTIAL:
@@ -252,7 +283,9 @@ static void show_text(struct drain_view *view, const PbDrainProgress *p)
 	if (*p->message && !failed && strcmp(p->message, view->said) != 0) {
 		cli_bar_end(&view->bar);
 		/* Apart from the tables of a plan. */
-		printf("%s          %s\n", p->plan ? "\n" : "", p->message);
+		if (p->plan)
+			putchar('\n');
+		say("", "%s", p->message);
 	}
 	snprintf(view->said, sizeof(view->said), "%s", p->message);
 	if (p->n_culprits == view->n_culprits)

@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/paragraph.h"
 #include "cli/view/doctor.h"
-#include "cli/view/paragraph.h"
 
 #define INDENT 11 /* of the text behind a label */
 

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
+#include "cli/paragraph.h"
 #include "cli/view/doctor.h"
-#include "cli/view/paragraph.h"
 #include "cli/view/table.h"
 
 #define INDENT 13 /* of the text behind a label */

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
-#include "cli/view/paragraph.h"
+#include "cli/paragraph.h"
 #include "cli/view/show_view.h"
 #include "node/topology.h"
 

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "base/timestamp.h"
 #include "cli/cli.h"
-#include "cli/view/paragraph.h"
+#include "cli/paragraph.h"
 #include "cli/view/status.h"
 
 #define INDENT	 20 /* of the text behind a label */

@@ -348,6 +348,15 @@ def check_command(machine, agent):
     done = run([*fleet, "drain", "--device", "dimm0", "--dry-run", *near], "")
     check("numastow drain --dry-run: the plan", done.code == 0 and "48-51" in done.out and
           "512Mi" in done.out and "dimm0" in done.out and all_online(machine), done.out + done.err)
+    whole = done.out
+    for width in (60, 80, 200):
+        done = run(["env", f"COLUMNS={width}", *fleet, "drain", "--device", "dimm0", "--dry-run", *near], "")
+        check(f"the plan at {width} columns: no line is wider", done.code == 0 and all(
+            len(line) <= width for line in done.out.splitlines()), done.out + done.err)
+        # What is above the tables, with or without breaks.
+        said = ["".join(text.split("\n\n")[0].split()) for text in (done.out, whole)]
+        same(f"the plan at {width} columns: no word is lost", said[0], said[1])
+    check("without a terminal each sentence is a line", max(map(len, whole.splitlines())) > 60, whole)
     done = run([*fleet, "drain", "--blocks", "48-51", *near], "")
     check("numastow drain: its steps", done.code == 0 and all(
         w in done.out for w in ("planned", "fenced", "offlining", "512Mi of 512Mi", "safe", "done")),

@@ -5,3 +5,5 @@
 
 /* Print "  LABEL  TEXT", with the text from column `indent` on, wrapped between words. */
 void cli_paragraph(int indent, const char *label, const char *text);
+/* The same with the label at the start of the line; it is narrower than `indent`. */
+void cli_sentence(int indent, const char *label, const char *text);

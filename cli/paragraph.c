@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/view/paragraph.h"
+#include "cli/paragraph.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 
 #define NARROWEST 20 /* columns of text, on however small a terminal */
 
-void cli_paragraph(int indent, const char *label, const char *text)
+/* `margin`: spaces before the label. */
+static void print(int margin, int indent, const char *label, const char *text)
 {
 	int width = cli_width();
 	_cleanup_free_ char *wrapped =
@@ -21,10 +22,20 @@ void cli_paragraph(int indent, const char *label, const char *text)
 	const char *line = wrapped ? wrapped : text;
 	size_t len = strcspn(line, "\n");
 
-	printf("  %-*s%.*s\n", indent - 2, label, (int)len, line);
+	printf("%*s%-*s%.*s\n", margin, "", indent - margin, label, (int)len, line);
 	while (line[len]) {
 		line += len + 1;
 		len = strcspn(line, "\n");
 		printf("%*s%.*s\n", indent, "", (int)len, line);
 	}
+}
+
+void cli_paragraph(int indent, const char *label, const char *text)
+{
+	print(2, indent, label, text);
+}
+
+void cli_sentence(int indent, const char *label, const char *text)
+{
+	print(0, indent, label, text);
 }
