@@ -13,6 +13,8 @@
 #include "played.h"
 #include "rpc/rpc.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define GIB UINT64_C(1073741824)
 #define S   STOW_SECOND
 #define ID  "00000000000000a1"

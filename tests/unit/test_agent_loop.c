@@ -10,6 +10,8 @@
 
 #include "agent/loop.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define THREADS 4
 #define TASKS	500
 

@@ -8,6 +8,8 @@
 #include "agent/policy.h"
 #include "tree.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define THREADS 4
 #define RELOADS 200
 

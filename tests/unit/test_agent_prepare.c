@@ -14,6 +14,8 @@
 #include "grant/claim_hold.h"
 #include "played.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define UID	     "11111111-2222-4333-8444-555555555555"
 #define OTHER	     "66666666-2222-4333-8444-555555555555"
 #define FIRST	     "aaaaaaaa-0000-4000-8000-000000000001"

@@ -7,6 +7,8 @@
 
 #include "agent/publisher.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define THREADS 4
 #define ROUNDS	300
 

@@ -4,7 +4,12 @@
  * restarts. */
 #include "unit.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -455,7 +460,51 @@ static void progress_is_made_fit(void **state)
 	free(list);
 }
 
-int main(void)
+/* --- this program ------------------------------------------------------------------------------- */
+
+/* Of a scheduler with an agent and a client, in the midst of a drain. */
+static void a_check_that_fails(void **state)
+{
+	struct whole *f = *state;
+	struct whole_agent a;
+	struct call c;
+
+	whole_join(f, &a, "web-3");
+	drain(f, &c, "web-3", "", false);
+	UNTIL(at(&c, PB_DRAIN_STEP_FENCED));
+	assert_int_equal(whole_number(&a, &a.plans), 77);
+}
+
+static void a_failed_check_ends_the_program(void **state)
+{
+	char *argv[] = { (char *)"test_drain_fleet", (char *)"--fail", NULL };
+	posix_spawn_file_actions_t quiet;
+	int status;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	assert_int_equal(posix_spawn(&pid, "/proc/self/exe", &quiet, NULL, argv, environ), 0);
+	posix_spawn_file_actions_destroy(&quiet);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static int run_a_check_that_fails(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_check_that_fails, whole_set_up, whole_tear_down),
+	};
+	static const struct rlimit no_core = { 0, 0 };
+
+	setrlimit(RLIMIT_CORE, &no_core);
+	alarm(600); /* instead of a hang */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, whole_set_up, whole_tear_down)
 	const struct CMUnitTest tests[] = {
@@ -468,7 +517,10 @@ int main(void)
 		TEST(a_list_fits_into_an_answer),
 		TEST(the_beginning_of_an_id_is_enough),
 		cmocka_unit_test(progress_is_made_fit),
+		cmocka_unit_test(a_failed_check_ends_the_program),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "--fail") == 0)
+		return run_a_check_that_fails();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

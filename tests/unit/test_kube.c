@@ -15,6 +15,8 @@
 #include "kube/json.h"
 #include "kube/kube.h"
 
+END_WHEN_A_CHECK_FAILS
+
 /* --- kubeconfig ----------------------------------------------------------- */
 
 /* "-----BEGIN X-----\n" */

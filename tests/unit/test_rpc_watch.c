@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "rpc/rpc.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define S	STOW_SECOND
 #define MESSAGE 65536
 #define AHEAD	16 /* messages: the window of a stream has room for one */

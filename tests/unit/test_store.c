@@ -19,6 +19,8 @@
 #include "scheduler/store/etcd_standby.h"
 #include "scheduler/store/store.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define N 24
 
 /* --- what is read ------------------------------------------------------------------------------- */

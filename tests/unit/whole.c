@@ -14,6 +14,8 @@
 #include "base/status.h"
 #include "rpc/log.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define S  STOW_SECOND
 #define GI (UINT64_C(1) << 30)
 
