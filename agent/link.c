@@ -9,10 +9,12 @@
 #include <sys/random.h>
 
 #include "agent/epoch.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "place/reservation.h"
 #include "rpc/address.h"
 #include "rpc/log.h"
+#include "rpc/metrics.h"
 #include "rpc/texts.h"
 
 #define MS	       STOW_MILLISECOND
@@ -36,6 +38,7 @@ struct link_poster {
 	struct agent_link *link; /* for the main thread */
 	atomic_size_t waiting, waiting_bytes;
 	atomic_bool paused; /* it was logged, for the present stream */
+	_Atomic uint64_t received, pauses;
 };
 
 struct agent_link {
@@ -381,6 +384,7 @@ static void count_waiting(struct link_poster *poster, struct stow_rpc_call *call
 	if (n < WAITING_MAX && bytes < WAITING_BYTES_MAX)
 		return;
 	stow_rpc_pause(call);
+	atomic_fetch_add(&poster->pauses, 1);
 	/* One directive that is large by itself is no flood. */
 	if (n > 1 && !atomic_exchange(&poster->paused, true))
 		stow_log(STOW_LOG_WARNING,
@@ -404,6 +408,7 @@ static int message(struct stow_rpc_call *call, void *ctx, const void *message, s
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	pb_directive__pack(message, event->packed);
+	atomic_fetch_add(&poster->received, 1);
 	count_waiting(poster, call, event->size);
 	agent_loop_post(poster->loop, on_event, poster->link, event);
 	return 0;
@@ -486,6 +491,32 @@ static uint64_t tick(void *ctx, uint64_t now)
 		link->next = now + link->heartbeat;
 	}
 	return link->next;
+}
+
+/* --- metrics -------------------------------------------------------------- */
+
+void agent_link_render(const struct agent_link *link, FILE *out)
+{
+	const struct link_poster *poster = &link->poster;
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} metrics[] = {
+		{ "numastow_agent_directives_total", "counter", "Directives of schedulers.",
+		  atomic_load(&poster->received) },
+		{ "numastow_agent_directives_waiting", "gauge",
+		  "Directives that wait to be carried out.", atomic_load(&poster->waiting) },
+		{ "numastow_agent_directives_waiting_bytes", "gauge", "Bytes of them.",
+		  atomic_load(&poster->waiting_bytes) },
+		{ "numastow_agent_directive_pauses_total", "counter",
+		  "How often too many waited, so that the stream was not read.",
+		  atomic_load(&poster->pauses) },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(metrics); i++) {
+		stow_metric_head(out, metrics[i].name, metrics[i].type, metrics[i].help);
+		stow_metric(out, metrics[i].name, (double)metrics[i].value, NULL);
+	}
 }
 
 /* --- start and end -------------------------------------------------------- */

@@ -7,6 +7,8 @@
  * the main thread; gRPC's thread posts messages to it.
  */
 
+#include <stdio.h>
+
 #include "agent/config.h"
 #include "agent/directive.h"
 #include "agent/loop.h"
@@ -40,6 +42,9 @@ void agent_link_notify(struct agent_link *link, const PbDrainProgress *progress)
 /* Disconnect; the next round of the loop connects again, with the present settings and
  * certificates. */
 void agent_link_redial(struct agent_link *link);
+
+/* Write the metrics of the directives. Any thread. */
+void agent_link_render(const struct agent_link *link, FILE *out);
 
 /* Return the pause after `failures` consecutive failures to connect; `random` is any number. */
 uint64_t agent_link_pause(unsigned int failures, uint64_t random);

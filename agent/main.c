@@ -345,6 +345,7 @@ static int start_metrics(struct program *p, struct stow_err *err)
 							 .publisher = p->publisher,
 							 .drains = agent_drain_table(p->drains),
 							 .local = p->local,
+							 .link = p->link,
 							 .kubernetes = p->kubernetes,
 							 .dra = p->dra,
 							 .topology = p->topology,

@@ -241,6 +241,7 @@ void agent_metrics_render(FILE *out, void *ctx)
 	agent_publisher_return(parts->publisher);
 	agent_drain_render(parts->drains, out);
 	agent_local_render(parts->local, out);
+	agent_link_render(parts->link, out);
 	agent_kubernetes_render(parts->kubernetes, out);
 	agent_dra_render(parts->dra, out);
 	agent_topology_render(parts->topology, out);

@@ -12,6 +12,7 @@
 #include "agent/kubernetes/dra.h"
 #include "agent/kubernetes/kubernetes.h"
 #include "agent/kubernetes/topology.h"
+#include "agent/link.h"
 #include "agent/local.h"
 #include "agent/policy.h"
 #include "agent/probe.h"
@@ -22,6 +23,7 @@ struct agent_metrics_parts { /* all for any thread */
 	struct agent_publisher *publisher;
 	struct agent_drain_table *drains;
 	struct agent_local *local;
+	const struct agent_link *link;
 	const struct agent_kubernetes *kubernetes; /* NULL: nothing is published */
 	struct agent_dra *dra;			   /* NULL: nothing is prepared */
 	const struct agent_topology *topology;	   /* NULL: not published */

@@ -92,6 +92,8 @@ def check_flood(folder):
         before = memory(program.process.pid)
         check("directives are answered", eventually(lambda: fake.answered > 500), fake.answered)
         answered, sent = fake.answered, fake.sent
+        metrics = eventually(lambda: paused(port))
+        check("metrics have those that wait, and that no more were read", metrics, metrics)
         check("the others wait at the scheduler", sent - answered < 5000, f"{sent} sent, {answered} answered")
         same("the hook places", hook(machine, "apply", machine.container(
             "web", {"numastow.io/cpus": "2"})).code, 0)
@@ -109,6 +111,16 @@ def check_flood(folder):
         check("a flood of refusals is no flood of lines", refused and len(refused) < fake.answered / 2,
               f"{len(refused)} lines, {fake.answered} answered")
         fake.over.set()
+
+
+def paused(port):
+    """The metrics of directives when more wait than may, else None."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        values = dict(line.split(" ") for line in answer.read().decode().splitlines()
+                      if line.startswith("numastow_agent_directive"))
+    waiting, size = (float(values[f"numastow_agent_directives_waiting{end}"]) for end in ("", "_bytes"))
+    pauses, received = (float(values[f"numastow_agent_{name}_total"]) for name in ("directive_pauses", "directives"))
+    return values if 0 < waiting <= 1025 and 0 < size < 2 * MIB and 0 < pauses <= received else None
 
 
 def lines(program, message):

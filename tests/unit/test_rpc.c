@@ -20,6 +20,8 @@
 
 #include "rpc/rpc.h"
 
+END_WHEN_A_CHECK_FAILS
+
 #define S STOW_SECOND
 
 static const ProtobufCServiceDescriptor *const scheduler = &pb_scheduler__descriptor;
@@ -414,6 +416,9 @@ struct reader {
 	pthread_cond_t changed;
 	uint64_t n, sum;
 	bool in_order, closed, hold;
+	uint64_t pauses; /* after so many messages; 0: never */
+	bool resumes;	 /* in the same callback */
+	struct stow_rpc_call *call;
 	struct stow_err err;
 	char last[64];
 };
@@ -434,6 +439,10 @@ static int on_directive(struct stow_rpc_call *call, void *ctx, const void *messa
 	if (in->id != reader->n)
 		reader->in_order = false;
 	reader->n++;
+	if (reader->pauses && reader->n % reader->pauses == 0)
+		stow_rpc_pause(call);
+	if (reader->resumes)
+		stow_rpc_resume(call);
 	pthread_cond_broadcast(&reader->changed);
 	pthread_mutex_unlock(&reader->lock);
 	return 0;
@@ -518,6 +527,128 @@ static void a_stream_goes_both_ways_in_order(void **state)
 	await_streams(&s->service, 1, 1);
 	assert_int_equal(s->service.closed_with.code, 0);
 	assert_int_equal(s->service.messages, 5000);
+}
+
+static struct stow_rpc_call *open_report(struct setup *s, struct reader *reader)
+{
+	struct stow_rpc_call *call;
+
+	assert_int_equal(stow_rpc_client_open(s->client, scheduler, "Report", &directive_ops,
+					      reader, NULL, 600 * S, &call, NULL),
+			 0);
+	return call;
+}
+
+static size_t messages_read(struct reader *reader)
+{
+	return LOCKED(&reader->lock, reader->n);
+}
+
+static void a_paused_stream_is_not_read(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	reader.pauses = 10;
+	call = open_report(s, &reader);
+	for (uint64_t i = 0; i < 100; i++)
+		assert_int_equal(heartbeat(call, i), 0);
+	UNTIL(LOCKED(&s->service.lock, s->service.messages) == 100);
+	for (size_t n = 10; n <= 100; n += 10) {
+		UNTIL(messages_read(&reader) == n);
+		usleep(20000); /* it would be read now */
+		assert_int_equal(messages_read(&reader), n);
+		stow_rpc_resume(call);
+		stow_rpc_resume(call); /* changes nothing */
+	}
+	stow_rpc_close(call, NULL);
+	await_closed(&reader);
+	assert_int_equal(reader.err.code, 0);
+	assert_int_equal(reader.n, 100);
+	assert_true(reader.in_order);
+	stow_rpc_resume(call); /* of a stream that has ended */
+	stow_rpc_unref(call);
+}
+
+static void a_pause_may_end_before_the_callback_does(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	struct stow_rpc_call *call;
+
+	reader.pauses = 1;
+	reader.resumes = true;
+	call = open_report(s, &reader);
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_int_equal(heartbeat(call, i), 0);
+	stow_rpc_close(call, NULL);
+	await_closed(&reader);
+	assert_int_equal(reader.n, 1000);
+	assert_true(reader.in_order);
+	stow_rpc_unref(call);
+}
+
+/* Each end of a stream is told, also while it is paused: by this side, and by the other. */
+static void the_end_of_a_stream_ends_its_pause(void **state)
+{
+	struct setup *s = *state;
+	struct stow_err err;
+
+	for (int i = 0; i < 2; i++) {
+		struct reader reader = READER;
+		struct stow_rpc_call *call;
+
+		reader.pauses = 1;
+		call = open_report(s, &reader);
+		assert_int_equal(heartbeat(call, 0), 0);
+		UNTIL(messages_read(&reader) == 1);
+		await_streams(&s->service, i + 1, i);
+		stow_err_set(&err, ESHUTDOWN, "enough");
+		stow_rpc_close(i ? call : s->service.stream, &err);
+		await_closed(&reader);
+		assert_int_equal(reader.n, 1);
+		assert_string_equal(reader.err.msg, "enough");
+		stow_rpc_pause(call); /* too late: nothing waits for a resume */
+		stow_rpc_unref(call);
+		await_streams(&s->service, i + 1, i + 1);
+		if (i == 0) { /* the fixture keeps the last stream */
+			stow_rpc_unref(s->service.stream);
+			s->service.stream = NULL;
+		}
+	}
+}
+
+static void *resume_at_any_time(void *arg)
+{
+	struct reader *reader = arg;
+
+	while (LOCKED(&reader->lock, !reader->closed)) {
+		stow_rpc_resume(reader->call);
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void any_thread_resumes(void **state)
+{
+	struct setup *s = *state;
+	struct reader reader = READER;
+	pthread_t threads[3];
+
+	reader.pauses = 1;
+	reader.call = open_report(s, &reader);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, resume_at_any_time, &reader), 0);
+	for (uint64_t i = 0; i < 2000; i++)
+		assert_int_equal(heartbeat(reader.call, i), 0);
+	stow_rpc_close(reader.call, NULL);
+	await_closed(&reader);
+	for (size_t i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(reader.n, 2000);
+	assert_true(reader.in_order);
+	stow_rpc_unref(reader.call);
 }
 
 static void *send_many(void *arg)
@@ -1159,6 +1290,10 @@ int main(void)
 		TEST(large_messages_are_refused),
 		TEST(a_stream_goes_both_ways_in_order),
 		TEST(any_thread_sends),
+		TEST(a_paused_stream_is_not_read),
+		TEST(a_pause_may_end_before_the_callback_does),
+		TEST(the_end_of_a_stream_ends_its_pause),
+		TEST(any_thread_resumes),
 		TEST(a_bad_message_ends_the_stream_with_its_reason),
 		TEST(a_caller_that_leaves_is_noticed),
 		TEST(a_server_streams),
