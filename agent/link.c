@@ -50,10 +50,11 @@ struct agent_link {
 	size_t at;		    /* index of the present scheduler */
 	unsigned int failures;	    /* consecutive */
 	bool welcome;
-	uint64_t next;	    /* when to connect, or to send a heartbeat */
-	uint64_t opened;    /* when the stream was opened */
-	uint64_t heartbeat; /* ns between two */
-	uint64_t epoch;	    /* the highest that was seen */
+	uint64_t next;			     /* when to connect, or to send a heartbeat */
+	uint64_t opened;		     /* when the stream was opened */
+	uint64_t heartbeat;		     /* ns between two */
+	uint64_t epoch;			     /* the highest that was seen */
+	_Atomic int64_t certificate_expires; /* seconds since the epoch; any thread */
 
 	struct event *first, **last; /* to be handled, in this order */
 	bool posted;		     /* a task will continue with them */
@@ -131,11 +132,33 @@ static const char *target(const struct agent_link *link)
 	return link->parts.config->schedulers[link->at];
 }
 
+static struct stow_rpc_tls tls_of(const struct agent_link *link)
+{
+	const struct agent_config *config = link->parts.config;
+
+	return (struct stow_rpc_tls){ config->certificate, config->key, config->ca };
+}
+
+/* Check the own files. A scheduler that rejects the certificate closes the connection without the
+ * reason. */
+static int check_files(struct agent_link *link, struct stow_err *err)
+{
+	struct stow_rpc_tls tls = tls_of(link);
+	int64_t expires = 0;
+	int r = tls.ca ? stow_rpc_tls_check_valid(&tls, &expires, err) : 0;
+
+	atomic_store(&link->certificate_expires, expires);
+	return r;
+}
+
 static void failed(struct agent_link *link, const struct stow_err *err)
 {
+	struct stow_err own;
 	size_t n = 0;
 	uint64_t pause;
 
+	if (err && err->code == ENOTCONN && !link->welcome && check_files(link, &own) < 0)
+		err = &own;
 	while (link->parts.config->schedulers[n])
 		n++;
 	link->failures = link->welcome ? 1 : link->failures + 1;
@@ -433,7 +456,7 @@ static const struct stow_rpc_stream_ops ops = { .message = message, .closed = cl
 static int dial(struct agent_link *link, struct stow_err *err)
 {
 	const struct agent_config *config = link->parts.config;
-	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	struct stow_rpc_tls tls = tls_of(link);
 	char where[300];
 	struct stow_rpc_client_options options = { .target = where,
 						   .tls = config->ca ? &tls : NULL,
@@ -452,6 +475,7 @@ static int dial(struct agent_link *link, struct stow_err *err)
 	if (r < 0)
 		return r;
 	link->welcome = false;
+	(void)check_files(link, NULL); /* for the metric; the scheduler decides */
 	atomic_store(&link->poster.paused, false);
 	link->heartbeat = HEARTBEAT;
 	link->opened = stow_clock_monotonic();
@@ -502,6 +526,10 @@ void agent_link_render(const struct agent_link *link, FILE *out)
 		const char *name, *type, *help;
 		uint64_t value;
 	} metrics[] = {
+		{ "numastow_agent_certificate_expires_seconds", "gauge",
+		  "When the certificate expires that was read for the present connection; seconds "
+		  "since the epoch, 0: without TLS, or its file cannot be read.",
+		  (uint64_t)atomic_load(&link->certificate_expires) },
 		{ "numastow_agent_directives_total", "counter", "Directives of schedulers.",
 		  atomic_load(&poster->received) },
 		{ "numastow_agent_directives_waiting", "gauge",

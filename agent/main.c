@@ -458,7 +458,7 @@ static int check(const char *sysroot, const struct agent_config *config)
 
 	if (agent_local_find_readers(config->readers, &readers, &err) < 0)
 		return fail(&err) + 1;
-	if (config->ca && stow_rpc_tls_check(&tls, &err) < 0)
+	if (config->ca && stow_rpc_tls_check_valid(&tls, NULL, &err) < 0)
 		return fail(&err) + 1;
 	if ((config->kubernetes || config->node_resource_topology) &&
 	    agent_access_check(sysroot, config, &err) < 0)

@@ -220,7 +220,7 @@ static int check(const struct scheduler_config *config)
 	scheduler_delivery_queue_free(delivery_queue);
 	if (r == 0)
 		r = scheduler_kubernetes_check(config, &err);
-	if (r < 0 || (config->ca && stow_rpc_tls_check(&tls, &err) < 0)) {
+	if (r < 0 || (config->ca && stow_rpc_tls_check_valid(&tls, NULL, &err) < 0)) {
 		fprintf(stderr, "numastow-scheduler: %s\n", err.msg);
 		return 2;
 	}

@@ -37,6 +37,7 @@ struct scheduler_probe {
 	bool checked;	     /* a health check succeeded once; used by the thread only */
 	atomic_int stage;
 	_Atomic uint64_t ended;	    /* when the last round ended; monotonic */
+	_Atomic int64_t expires;    /* the certificate's file; seconds since the epoch */
 	_Atomic uint64_t succeeded; /* when the last round without an error ended; wall time */
 	char target[128], name[256];
 };
@@ -86,6 +87,22 @@ static int find_target(const struct scheduler *s, char *ret, size_t size, struct
 }
 
 static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
+
+/* Check the files before the port: their error has the reason, that of the handshake has not. */
+static int check_files(struct scheduler_probe *p, struct stow_err *err)
+{
+	const struct scheduler_config *config = &p->scheduler->config;
+	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
+	int64_t expires = 0;
+	int r = config->ca ? stow_rpc_tls_check_valid(&tls, &expires, err) : 0;
+
+	atomic_store(&p->expires, expires);
+	if (r < 0 && r != -EKEYEXPIRED)
+		return stow_err_wrap(err, r,
+				     "the TLS files cannot be used, and those that were read last "
+				     "stay in use");
+	return r;
+}
 
 /* Use a new connection each time: an old one does not prove that new ones are accepted. */
 static int ask_port(struct scheduler_probe *p, struct stow_err *err)
@@ -153,7 +170,7 @@ static void ask_store(struct scheduler_probe *p)
 static void go_round(struct scheduler_probe *p)
 {
 	struct scheduler *s = p->scheduler;
-	struct stow_err err = { 0 };
+	struct stow_err err = { 0 }, why = { 0 };
 	int r;
 
 	pthread_mutex_lock(&p->lock);
@@ -166,12 +183,14 @@ static void go_round(struct scheduler_probe *p)
 	if (atomic_load(&s->active))
 		ask_store(p);
 	atomic_store(&p->stage, AT_PORT);
-	r = ask_port(p, &err);
+	r = check_files(p, &err);
+	if (r == 0 && (r = ask_port(p, &why)) < 0)
+		stow_err_set(&err, -r, "no answer on %s, the scheduler's own port: %.700s",
+			     p->target, why.msg);
 	pthread_mutex_lock(&p->lock);
 	if (r < 0 && !p->stopping) {
 		p->failed = true;
-		stow_err_set(&p->why, -r, "no answer on %s, the scheduler's own port: %.700s",
-			     p->target, err.msg);
+		p->why = err;
 	}
 	if (!p->failed)
 		atomic_store(&p->succeeded, stow_now().wall);
@@ -270,6 +289,11 @@ bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size)
 		snprintf(why, size, "%s", probe->why.msg);
 	pthread_mutex_unlock(&probe->lock);
 	return !failed;
+}
+
+int64_t scheduler_probe_certificate_expires(const struct scheduler_probe *probe)
+{
+	return atomic_load(&probe->expires);
 }
 
 uint64_t scheduler_probe_last(const struct scheduler_probe *probe)

@@ -8,7 +8,9 @@
  * within SCHEDULER_PROBE_WITHIN; the watchdog depends on that only. An error in a round (of the
  * store or the port) makes /healthz fail.
  *
- * With TLS the connection uses the scheduler's own certificate. If that is not valid for clients
+ * With TLS a round fails, too, when the certificate's files cannot be used (those that were read
+ * last stay in use, until the next start), or have expired: then nobody can connect any more.
+ * The connection uses the scheduler's own certificate. If that is not valid for clients
  * (extendedKeyUsage without clientAuth), the handshake's rejection counts as an answer.
  */
 
@@ -35,5 +37,8 @@ void scheduler_probe_free(struct scheduler_probe *probe);
 bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size);
 /* Return whether the last round ended in time, and without an error. */
 bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size);
+/* Return when the scheduler's certificate expires, as its file was in the last round: seconds since
+ * the epoch; 0: without TLS, or it cannot be read. */
+int64_t scheduler_probe_certificate_expires(const struct scheduler_probe *probe);
 /* Return when the last successful round ended: wall time in ns; 0: none yet. */
 uint64_t scheduler_probe_last(const struct scheduler_probe *probe);

@@ -117,10 +117,15 @@ static void explain(const struct fleet *fleet, struct stow_err *err)
 	bool agent = fleet->service == &pb_agent__descriptor;
 	bool file = agent ? o->agent_in_file : o->schedulers_in_file;
 	bool given = agent ? o->agent != NULL : o->schedulers != NULL;
-	struct stow_err why = *err;
+	const struct stow_rpc_tls tls = { o->certificate, o->key, o->ca };
+	struct stow_err why = *err, own;
+	const char *reason = reason_of(fleet, why.msg);
 
 	if (err->code != ENOTCONN || strstr(err->msg, "standby") || !fleet->target[0])
 		return;
+	/* A peer that rejects our certificate closes the connection without the reason. */
+	if (o->ca && !agent && stow_rpc_tls_check_valid(&tls, NULL, &own) < 0)
+		reason = own.msg;
 	stow_err_set(err, ENOTCONN, "cannot reach the %s at %s (%s%s): %.500s",
 		     agent ? "agent of this machine" : "scheduler", fleet->target,
 		     file    ? "from "
@@ -129,7 +134,7 @@ static void explain(const struct fleet *fleet, struct stow_err *err)
 		     file    ? o->path
 		     : given ? ""
 			     : FLEET_CONFIG_PATH,
-		     reason_of(fleet, why.msg));
+		     reason);
 }
 
 static int dial_active(struct fleet *fleet, struct stow_err *err)

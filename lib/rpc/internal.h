@@ -6,6 +6,7 @@
  */
 
 #include <grpc/grpc.h>
+#include <openssl/asn1.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -207,6 +208,8 @@ void rpc_call_answer(struct stow_rpc_call *call, const ProtobufCMessage *message
 
 /* Return a number for the version of the CA's file; 0: it cannot be read, or has no CA (tls.c). */
 uint64_t rpc_tls_ca_version(const char *path);
+/* Return a certificate's time in seconds since the epoch; -EINVAL (tls.c). */
+int rpc_tls_time(const ASN1_TIME *time, int64_t *ret);
 /* Make credentials (tls.c). */
 grpc_server_credentials *rpc_tls_server(const struct stow_rpc_tls *tls, struct stow_err *err);
 grpc_channel_credentials *rpc_tls_client(const struct stow_rpc_tls *tls, bool follow,

@@ -105,11 +105,10 @@ static int64_t good_until(const grpc_auth_property *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem->value, (int)pem->value_length);
 	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	struct tm tm = { 0 };
 	int64_t until = 1;
 
-	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
-		until = timegm(&tm);
+	if (cert)
+		(void)rpc_tls_time(X509_get0_notAfter(cert), &until);
 	X509_free(cert);
 	BIO_free(bio);
 	return until;

@@ -82,6 +82,11 @@ struct stow_rpc_tls {
 int stow_rpc_tls_given(const struct stow_rpc_tls *tls, struct stow_err *err);
 /* Read and check the files as a server or client would. -EINVAL names the file. */
 int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err);
+/* Do the same, and check that the certificate and a CA's are valid now: -EKEYEXPIRED, with the file
+ * and the time. Set *ret_expires (may be NULL) to the time when the certificate expires, in seconds
+ * since the epoch; 0 when it cannot be read. */
+int stow_rpc_tls_check_valid(const struct stow_rpc_tls *tls, int64_t *ret_expires,
+			     struct stow_err *err);
 
 /* The peer at the other end of a call. */
 struct stow_rpc_peer {

@@ -14,9 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/read.h"
+#include "base/timestamp.h"
 #include "rpc/internal.h"
 
 #define PEM_MAX	 (1U << 20) /* bytes of one file */
@@ -53,28 +56,47 @@ static X509 *first_certificate(const char *pem)
 	return cert;
 }
 
+/* Check that every certificate of a file can be read: the core ignores those behind the first that
+ * cannot. */
+static int check_certificates(const char *pem, const char *path, const char *what,
+			      struct stow_err *err)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	unsigned long reason;
+	int n = 0;
+
+	ERR_clear_error();
+	for (X509 *cert; (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)); n++)
+		X509_free(cert);
+	reason = ERR_peek_last_error();
+	ERR_clear_error();
+	BIO_free(bio);
+	if (n == 0)
+		return stow_err_set(err, EINVAL, "%s: no %s in PEM format", path, what);
+	if (ERR_GET_REASON(reason) != PEM_R_NO_START_LINE)
+		return stow_err_set(err, EINVAL, "%s: %s %d cannot be read", path, what, n + 1);
+	return 0;
+}
+
 /* Check the files before use, because the core reports bad PEM only as a failed handshake. */
 static int check_pems(const struct stow_rpc_tls *tls, const struct pems *pems, struct stow_err *err)
 {
-	X509 *cert = first_certificate(pems->certificate), *ca = first_certificate(pems->ca);
+	X509 *cert = first_certificate(pems->certificate);
 	BIO *bio = BIO_new_mem_buf(pems->key, -1);
 	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-	int r = 0;
+	int r = check_certificates(pems->certificate, tls->certificate, "certificate", err);
 
-	if (!cert)
-		r = stow_err_set(err, EINVAL, "%s: no certificate in PEM format", tls->certificate);
-	else if (!key)
+	if (r == 0 && !key)
 		r = stow_err_set(err, EINVAL, "%s: no private key in PEM format", tls->key);
-	else if (!ca)
-		r = stow_err_set(err, EINVAL, "%s: no CA certificate in PEM format", tls->ca);
-	else if (X509_check_private_key(cert, key) != 1)
+	if (r == 0)
+		r = check_certificates(pems->ca, tls->ca, "CA certificate", err);
+	if (r == 0 && X509_check_private_key(cert, key) != 1)
 		r = stow_err_set(err, EINVAL, "the key %s does not belong to the certificate %s",
 				 tls->key, tls->certificate);
 	ERR_clear_error();
 	BIO_free(bio);
 	EVP_PKEY_free(key);
 	X509_free(cert);
-	X509_free(ca);
 	return r;
 }
 
@@ -115,6 +137,77 @@ int stow_rpc_tls_check(const struct stow_rpc_tls *tls, struct stow_err *err)
 
 	if (r == 0)
 		pems_done(&pems);
+	return r;
+}
+
+/* --- validity ------------------------------------------------------------- */
+
+int rpc_tls_time(const ASN1_TIME *time, int64_t *ret)
+{
+	struct tm tm = { 0 };
+
+	if (!ASN1_TIME_to_tm(time, &tm))
+		return -EINVAL;
+	*ret = timegm(&tm);
+	return 0;
+}
+
+/* Check that a certificate is valid now. */
+static int check_validity(const X509 *cert, const char *path, struct stow_err *err)
+{
+	const char *what = NULL;
+	char text[STOW_TIMESTAMP_MAX];
+	int64_t seconds = 0;
+
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) {
+		what = "expired on";
+		(void)rpc_tls_time(X509_get0_notAfter(cert), &seconds);
+	} else if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) {
+		what = "is not valid before";
+		(void)rpc_tls_time(X509_get0_notBefore(cert), &seconds);
+	}
+	if (!what)
+		return 0;
+	return stow_err_set(err, EKEYEXPIRED, "the certificate %s %s %s", path, what,
+			    stow_timestamp((uint64_t)seconds * STOW_SECOND, text));
+}
+
+/* Check that one of the CAs is valid now; the error is that of the last one. */
+static int check_cas(const char *pem, const char *path, struct stow_err *err)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	int r = -EKEYEXPIRED;
+
+	for (X509 *cert; r < 0 && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL));) {
+		r = check_validity(cert, path, err);
+		X509_free(cert);
+	}
+	ERR_clear_error();
+	BIO_free(bio);
+	return r;
+}
+
+int stow_rpc_tls_check_valid(const struct stow_rpc_tls *tls, int64_t *ret_expires,
+			     struct stow_err *err)
+{
+	struct pems pems;
+	int64_t expires = 0;
+	X509 *cert;
+	int r = read_pems(tls, &pems, err);
+
+	if (ret_expires)
+		*ret_expires = 0;
+	if (r < 0)
+		return r;
+	cert = first_certificate(pems.certificate);
+	(void)rpc_tls_time(X509_get0_notAfter(cert), &expires);
+	if (ret_expires)
+		*ret_expires = expires;
+	r = check_validity(cert, tls->certificate, err);
+	if (r == 0)
+		r = check_cas(pems.ca, tls->ca, err);
+	X509_free(cert);
+	pems_done(&pems);
 	return r;
 }
 

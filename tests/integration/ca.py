@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 
-from daemons import AGENT, SCHEDULER, agent, free_port, grpc_call, metrics_of, scheduler, tls
+from daemons import AGENT, NUMASTOW, SCHEDULER, agent, fetch, free_port, grpc_call, metrics_of, scheduler, tls
 from harness import PROJECT, Machine, Temp, check, eventually, finish, run, same
 
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
@@ -294,6 +295,164 @@ def check_two_cas(folder, temp):
             check(f"with both CAs in one file, a client of the {which} one is known", status == OK, said)
 
 
+def sign(issuer, at, subject, *extensions, days=30):
+    """A key and a certificate in the folder `at`, by the CA (certificate, key)."""
+    os.makedirs(at, exist_ok=True)
+    with open(f"{at}/extensions", "w", encoding="utf-8") as handle:
+        handle.write("\n".join(extensions) + "\n")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            f"{at}/tls.key", "-subj", f"/CN={subject}", "-out", f"{at}/csr")
+    done = openssl("x509", "-req", "-in", f"{at}/csr", "-CA", issuer[0], "-CAkey", issuer[1], "-CAcreateserial",
+                   "-days", str(days), "-out", f"{at}/tls.crt", "-extfile", f"{at}/extensions")
+    check(f"openssl signs {subject}", done.code == 0, done)
+    return at
+
+
+def read(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def replace(path, text):
+    with open(f"{path}.new", "w", encoding="utf-8") as handle:
+        handle.write(text)
+    os.rename(f"{path}.new", path)
+
+
+def served(temp, files):
+    """A scheduler with these files, on a store of its own, with metrics."""
+    return scheduler(tempfile.mkdtemp(dir=temp), *tls(files), "--metrics", f"127.0.0.1:{free_port()}")
+
+
+def is_healthy(server):
+    return eventually(lambda: fetch(server, "/healthz")[0] == 200 and re.search(
+        r"probe_last_seconds [1-9]", metrics_of(server)))
+
+
+def becomes_unhealthy(server, reason):
+    """In one line, which /healthz and the log have."""
+    check(f"not healthy: {reason}", eventually(lambda: fetch(server, "/healthz")[0] == 503 and
+                                               reason in fetch(server, "/healthz")[1]), fetch(server, "/healthz"))
+    said = server.wait("not healthy")
+    check(f"which is said: {reason}", said and reason in said["error"], said)
+
+
+def check_wildcard(folder, temp):
+    """A certificate for all names of a domain: for the probe of its own port, and for agents."""
+    at = sign((f"{folder}/ca.crt", f"{folder}/ca.key"), f"{temp}/wildcard", "*.fleet.example",
+              "subjectAltName=DNS:*.fleet.example", "extendedKeyUsage=serverAuth,clientAuth")
+    shutil.copy(f"{folder}/ca.crt", at)
+    machine = Machine(f"{temp}/wild-machine")
+    with served(temp, at) as server:
+        port = server.wait("listening")["port"]
+        check("wildcard: the scheduler is healthy", is_healthy(server), fetch(server, "/healthz"))
+        for name, good in (("one.fleet.example", True), ("one.two.fleet.example", False), ("fleet.example", False)):
+            with agent(machine, "web-3", port, "--server-name", name, *tls(f"{folder}/agent/web-3")) as node:
+                said = node.wait("welcomed by the scheduler" if good else "no scheduler")
+                check(f"wildcard: {name}", said and (good or f"name {name} is not in" in said["error"]), node.said[-3:])
+
+
+def check_expired(folder, temp):
+    """Files that expire while programs use them."""
+    issuer = f"{folder}/ca.crt", f"{folder}/ca.key"
+    live = f"{temp}/expiring"
+    shutil.copytree(f"{folder}/scheduler/127.0.0.1", live)
+    good = {name: read(f"{live}/{name}") for name in ("ca.crt", "tls.crt", "tls.key")}
+    old = sign(issuer, f"{temp}/old", "old", "subjectAltName=IP:127.0.0.1", "extendedKeyUsage=serverAuth", days=-1)
+    bad = run([SCHEDULER, "--config", "/dev/null", "--check-config", "--ca", f"{folder}/ca.crt",
+               *tls(old)[2:]], "")
+    check("expired: --check-config says so", bad.code == 2 and bad.err.count("\n") == 1 and
+          f"the certificate {old}/tls.crt expired on 20" in bad.err, bad)
+    machine = Machine(f"{temp}/expired-machine")
+    with served(temp, live) as server:
+        port = server.wait("listening")["port"]
+        check("expired: healthy before", is_healthy(server), fetch(server, "/healthz"))
+        with agent(machine, "web-3", port, *tls(f"{folder}/agent/web-3")) as node:
+            check("expired: an agent is welcomed before", node.wait("welcomed by the scheduler"), node.said[-3:])
+            mine = sign(issuer, f"{temp}/old-agent", "old-agent", "subjectAltName=URI:numastow:agent/web-4",
+                        "extendedKeyUsage=clientAuth", days=-1)
+            shutil.copy(f"{folder}/ca.crt", mine)
+            with agent(Machine(f"{temp}/late-machine"), "web-4", port, *tls(mine)) as late:
+                said = late.wait("no scheduler")
+                check("expired: an agent names its own file", said and
+                      f"the certificate {mine}/tls.crt expired on 20" in said["error"], late.said[-3:])
+            shown = run([NUMASTOW, "nodes", "--config", "/dev/null", "--scheduler", f"127.0.0.1:{port}",
+                         *tls(mine)], "")
+            check("expired: so does the command", shown.code == 1 and shown.err.count("\n") == 1 and
+                  f"the certificate {mine}/tls.crt expired on 20" in shown.err, shown)
+            for name in ("tls.key", "tls.crt"):
+                replace(f"{live}/{name}", read(f"{old}/{name}"))
+            becomes_unhealthy(server, f"the certificate {live}/tls.crt expired on 20")
+            for name in ("tls.key", "tls.crt"):
+                replace(f"{live}/{name}", good[name])
+            check("expired: healthy with the new one", is_healthy(server), fetch(server, "/healthz"))
+            check("expired: which is said", server.wait("healthy again"), server.said[-3:])
+            check("expired: metrics have the end of the new one", eventually(lambda: float(re.search(
+                r"^numastow_scheduler_certificate_expires_seconds (\S+)$", metrics_of(server),
+                re.M).group(1)) > time.time()))
+            check("expired: the agent was never away",
+                  not any('"no scheduler"' in line for line in node.so_far()), node.said[-3:])
+
+
+def check_garbage(folder, temp):
+    """Files that become something else while the scheduler uses them: it goes on with those that it has."""
+    live = f"{temp}/garbage"
+    shutil.copytree(f"{folder}/scheduler/127.0.0.1", live)
+    good = {name: read(f"{live}/{name}") for name in ("ca.crt", "tls.crt", "tls.key")}
+    with served(temp, live) as server:
+        port = server.wait("listening")["port"]
+        check("garbage: healthy before", is_healthy(server), fetch(server, "/healthz"))
+        with agent(Machine(f"{temp}/garbage-machine"), "web-3", port, *tls(f"{folder}/agent/web-3")) as node:
+            check("garbage: an agent is welcomed before", node.wait("welcomed by the scheduler"), node.said[-3:])
+            for name, text, reason in (
+                    ("ca.crt", "garbage\n", "ca.crt: no CA certificate in PEM format"),
+                    ("ca.crt", "", "ca.crt: no CA certificate in PEM format"),
+                    ("ca.crt", good["ca.crt"] + good["ca.crt"][:300], "ca.crt: CA certificate 2 cannot be read"),
+                    ("tls.crt", good["tls.crt"] + good["tls.crt"].replace("M", "!"),
+                     "tls.crt: certificate 2 cannot be read"),
+                    ("tls.key", read(f"{folder}/agent/web-3/tls.key"),
+                     f"the key {live}/tls.key does not belong to the certificate {live}/tls.crt")):
+                replace(f"{live}/{name}", text)
+                becomes_unhealthy(server, reason)
+                status, said = call(folder, "client/reader", port, "ListNodes")
+                check(f"garbage: a new client is served: {reason}", status == OK, said)
+                replace(f"{live}/{name}", good[name])
+                check("garbage: healthy again", server.wait("healthy again"), server.said[-3:])
+            check("garbage: the agent was never away",
+                  not any('"no scheduler"' in line for line in node.so_far()), node.said[-3:])
+
+
+def check_chain(folder, temp):
+    """Certificates of a CA below the root that the others know."""
+    root = f"{temp}/root"
+    os.makedirs(root)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            f"{root}/ca.key", "-out", f"{root}/ca.crt", "-subj", "/CN=root", "-days", "30",
+            "-addext", "basicConstraints=critical,CA:TRUE")
+    middle = sign((f"{root}/ca.crt", f"{root}/ca.key"), f"{temp}/middle", "middle",
+                  "basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign")
+    issuer = f"{middle}/tls.crt", f"{middle}/tls.key"
+    ends = (sign(issuer, f"{temp}/chain-scheduler", "scheduler", "subjectAltName=IP:127.0.0.1",
+                 "extendedKeyUsage=serverAuth"),
+            sign(issuer, f"{temp}/chain-agent", "agent", "subjectAltName=URI:numastow:agent/web-3",
+                 "extendedKeyUsage=clientAuth"))
+    alone = read(f"{ends[1]}/tls.crt")
+    for at in ends:
+        replace(f"{at}/tls.crt", read(f"{at}/tls.crt") + read(issuer[0]))
+        shutil.copy(f"{root}/ca.crt", at)
+    machine = Machine(f"{temp}/chain-machine")
+    with served(temp, ends[0]) as server:
+        port = server.wait("listening")["port"]
+        check("chain: the scheduler is healthy", is_healthy(server), fetch(server, "/healthz"))
+        with agent(machine, "web-3", port, *tls(ends[1])) as node:
+            check("chain: the agent is welcomed", node.wait("welcomed by the scheduler"), node.said[-3:])
+        replace(f"{ends[1]}/tls.crt", alone)
+        with agent(machine, "web-3", port, *tls(ends[1])) as node:
+            check("chain: not without the CA between", node.wait("no scheduler"), node.said[-3:])
+            said = server.wait("certificate refused")
+            check("chain: which the scheduler says", said and "local issuer" in said["reason"], said)
+
+
 def main():
     with Temp() as temp:
         folder = f"{temp}/ca"
@@ -303,6 +462,11 @@ def main():
         check_settings(folder)
         check_fleet(folder, temp)
         check_turned_away(folder, temp)
+        ca("scheduler", folder, "127.0.0.1")
+        check_wildcard(folder, temp)
+        check_expired(folder, temp)
+        check_garbage(folder, temp)
+        check_chain(folder, temp)
         check_two_cas(folder, temp)
     finish()
 
