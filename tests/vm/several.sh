@@ -56,7 +56,7 @@ for word; do
 	watcher=$!
 	VM_RUNTIME=$runtime BRIEF=${brief:+1} bash "$vm_dir/$script.sh" || failed=1
 	# shellcheck disable=SC2046 # pids
-	kill "$watcher" $(pgrep -P "$watcher")
+	kill "$watcher" $(pgrep -P "$watcher") 2>/dev/null # it may have told already, and ended
 	wait "$watcher" 2>/dev/null
 	if [[ -e $VM_CTL/oom-announced ]]; then
 		announced=1
