@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/read.h"
+#include "base/text.h"
 #include "oci-hook/state.h"
 
 void cli_asked_done(struct cli_asked *asked)
@@ -39,7 +40,7 @@ static int add(struct cli_asked *asked, const char *key, size_t key_len, const c
 
 int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *err)
 {
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *copy = NULL;
 	struct json_object *map, *inner;
 	int r;
 
@@ -49,7 +50,9 @@ int cli_asked_file(struct cli_asked *asked, const char *path, struct stow_err *e
 		r = stow_read_file(path, HOOK_CONFIG_MAX, &text, NULL, err);
 	if (r < 0)
 		return r;
-	asked->file = json_tokener_parse(text);
+	if (stow_text_json_names(text, strlen(text), &copy) < 0)
+		return stow_err_sys(err, ENOMEM, "%s", path);
+	asked->file = json_tokener_parse(copy ? copy : text);
 	if (!json_object_is_type(asked->file, json_type_object))
 		return stow_err_set(err, EINVAL, "%s is not a JSON object", path);
 	map = asked->file;

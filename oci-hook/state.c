@@ -33,11 +33,13 @@ int hook_parse_json(const char *text, size_t len, const char *what, struct json_
 {
 	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
 	_cleanup_json_ struct json_object *json = NULL;
+	_cleanup_free_ char *copy = NULL;
 	size_t end;
 
-	if (!tokener || len > INT32_MAX)
+	if (!tokener || len > INT32_MAX || stow_text_json_names(text, len, &copy) < 0)
 		return stow_err_sys(err, ENOMEM, "%s", what);
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	text = copy ? copy : text;
 	/* Includes the terminator, so that the tokener recognizes the end. */
 	json = json_tokener_parse_ex(tokener, text, (int)len + 1);
 	end = json_tokener_get_parse_end(tokener);

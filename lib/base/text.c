@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 size_t stow_text_character(const char *text)
@@ -104,4 +106,55 @@ bool stow_text_has_word(const char *list, const char *word)
 			return true;
 	}
 	return false;
+}
+
+/* Find the end of the JSON string that begins at `p`: its closing quote, or `end`. */
+static char *end_of_string(char *p, const char *end, bool *ret_has_nul)
+{
+	static const char nul[] = "u0000";
+
+	*ret_has_nul = false;
+	for (p++; p < end && *p != '"'; p++)
+		if (*p == '\\') {
+			p++;
+			*ret_has_nul |= end - p >= (ptrdiff_t)strlen(nul) &&
+					memcmp(p, nul, strlen(nul)) == 0;
+		}
+	return p;
+}
+
+/* Replace the escape in a string. */
+static void mark_nuls(char *p, const char *end)
+{
+	for (; p < end; p++)
+		if (*p == '\\' && *++p == 'u' && end - p > 4 && memcmp(p, "u0000", 5) == 0)
+			memcpy(p, "ufffd", 5);
+}
+
+int stow_text_json_names(const char *text, size_t len, char **ret_copy)
+{
+	char *copy, *end;
+
+	*ret_copy = NULL;
+	if (!memmem(text, len, "\\u0000", 6))
+		return 0;
+	copy = malloc(len + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	end = copy + len;
+	for (char *p = copy; p < end; p++) {
+		char *begin = p;
+		bool has_nul;
+
+		if (*p != '"')
+			continue;
+		p = end_of_string(p, end, &has_nul);
+		/* A name is followed by a colon. */
+		if (has_nul && p < end && p[1 + strspn(p + 1, " \t\r\n")] == ':')
+			mark_nuls(begin, p);
+	}
+	*ret_copy = copy;
+	return 0;
 }

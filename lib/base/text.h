@@ -33,5 +33,10 @@ const char *stow_text_quote(const char *text, char *buf, size_t size);
  * without, and copy its value, truncated to the buffer. False: there is no such line. */
 bool stow_text_field(const char *text, const char *key, char *buf, size_t size);
 
+/* json-c ends the name of an object's member at the escape \u0000, and so takes it for another
+ * name. Make a copy of a JSON text in which \uFFFD stands for it in names; NULL, and 0, if none has
+ * it. -ENOMEM. */
+int stow_text_json_names(const char *text, size_t len, char **ret_copy);
+
 /* Return whether a word is in a list whose words are separated by blanks, newlines or commas. */
 bool stow_text_has_word(const char *list, const char *word);

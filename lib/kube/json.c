@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/text.h"
 
 #define MESSAGE_MAX 400 /* bytes of an API server's message */
 
@@ -20,14 +21,16 @@ int stow_kube_parse(const char *text, size_t len, struct json_object **ret, stru
 {
 	_cleanup_(tokener_ptr) struct json_tokener *tokener = json_tokener_new_ex(STOW_KUBE_DEPTH);
 	_cleanup_json_ struct json_object *object = NULL;
+	_cleanup_free_ char *copy = NULL;
 	size_t end;
 
-	if (!tokener)
+	if (!tokener || stow_text_json_names(text, len, &copy) < 0)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	if (len > INT_MAX)
 		return stow_err_set(err, EBADMSG, "the answer has %zu bytes", len);
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS |
 						JSON_TOKENER_VALIDATE_UTF8);
+	text = copy ? copy : text;
 	object = json_tokener_parse_ex(tokener, text, (int)len);
 	if (!object || json_tokener_get_error(tokener) != json_tokener_success)
 		return stow_err_set(err, EBADMSG, "the answer is not a JSON object: %s",

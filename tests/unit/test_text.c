@@ -109,10 +109,39 @@ static void words_of_lists_are_whole(void **state)
 	assert_false(stow_text_has_word("cpu, ", ""));
 }
 
+static void nuls_in_names_are_marked(void **state)
+{
+	static const struct {
+		const char *text, *marked; /* NULL: no copy */
+	} cases[] = {
+		{ "{\"a\":\"b\"}", NULL },
+		{ "{\"a\\u0000x\" : 1}", "{\"a\\ufffdx\" : 1}" },
+		{ "{\"a\":\"b\\u0000\"}", "{\"a\":\"b\\u0000\"}" }, /* a value */
+		{ "{\"a\\\\u0000\":1}", "{\"a\\\\u0000\":1}" },	    /* a backslash */
+		{ "{\"\\u0000\\\"\\u0000\":[\"\\u0000\"]}",
+		  "{\"\\ufffd\\\"\\ufffd\":[\"\\u0000\"]}" },
+		{ "\"\\u0000", "\"\\u0000" }, /* cut off */
+		{ "{\"\\u0000\\", "{\"\\u0000\\" },
+		{ "{\"\\u0000\"", "{\"\\u0000\"" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *copy = NULL;
+
+		assert_int_equal(stow_text_json_names(cases[i].text, strlen(cases[i].text), &copy),
+				 0);
+		if (cases[i].marked)
+			assert_string_equal(copy, cases[i].marked);
+		else
+			assert_null(copy);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(texts_are_cleaned),
+		cmocka_unit_test(nuls_in_names_are_marked),
 		cmocka_unit_test(quotes_are_printable_ascii),
 		cmocka_unit_test(a_field_of_a_status_is_found),
 		cmocka_unit_test(sizes_of_a_status_are_in_bytes),
