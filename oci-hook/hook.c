@@ -347,6 +347,16 @@ static int release(struct stow_root *root, const struct hook_container *containe
 	return r < 0 ? r : 0;
 }
 
+/* A container that asks for something must do so within HOOK_STATE_MAX. */
+static int check_length(const struct hook_container *container, const struct hook_call *call,
+			size_t len, int r, struct stow_err *err)
+{
+	if (len <= HOOK_STATE_MAX || (r == 0 && !container->annotated && !call->claim))
+		return r;
+	return stow_err_set(err, E2BIG, "the OCI state on standard input is longer than %u bytes",
+			    HOOK_STATE_MAX);
+}
+
 int stow_hook_run(struct stow_root *root, const struct hook_call *call, int in, int out,
 		  struct stow_err *err)
 {
@@ -357,9 +367,11 @@ int stow_hook_run(struct stow_root *root, const struct hook_call *call, int in, 
 
 	if (call->command == HOOK_PRECREATE)
 		return hook_precreate(root, in, out, err);
-	r = stow_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
-	if (r == 0)
-		r = hook_parse_state(text, len, &container, err);
+	r = stow_read_all(in, HOOK_STATE_READ, "the OCI state on standard input", &text, &len, err);
+	if (r < 0)
+		return r;
+	r = hook_parse_state(text, len, &container, err);
+	r = check_length(&container, call, len, r, err);
 	if (r < 0)
 		return r;
 	return call->command == HOOK_APPLY ? apply(root, &container, call, err)

@@ -263,11 +263,12 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 	size_t len;
 	int r;
 
-	r = stow_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+	r = stow_read_all(in, HOOK_CONFIG_READ, "the config.json on standard input", &text, &len,
 			  err);
 	if (r < 0)
 		return r;
-	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+	/* Too long: apply refuses a container that asks for something. */
+	if (len > HOOK_CONFIG_MAX || stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return hook_write_all(out, text, len, err);
 	r = hook_parse_config(text, len, &container, err);
 	if (r == 0 && container.annotated && !container.sandbox)

@@ -80,7 +80,7 @@ static int hand_back(int in, int out, struct stow_err *err)
 	size_t len;
 	int r;
 
-	r = stow_read_all(in, HOOK_CONFIG_MAX, "the config.json on standard input", &text, &len,
+	r = stow_read_all(in, HOOK_CONFIG_READ, "the config.json on standard input", &text, &len,
 			  err);
 	return r < 0 ? r : hook_write_all(out, text, len, err);
 }
@@ -98,7 +98,7 @@ int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int 
 		return 0;
 	if (call->command == HOOK_PRECREATE)
 		return hand_back(in, out, err);
-	r = stow_read_all(in, HOOK_STATE_MAX, "the OCI state on standard input", &text, &len, err);
+	r = stow_read_all(in, HOOK_STATE_READ, "the OCI state on standard input", &text, &len, err);
 	if (r < 0)
 		return r;
 	r = hook_parse_state(text, len, &container, &why);
