@@ -103,6 +103,11 @@ void agent_machine_collect(struct agent_machine *machine)
 		stow_log(STOW_LOG_WARNING, "garbage collection was incomplete", stow_why(&err));
 	report_problems(machine, &result.problems);
 	report_found(machine, &result.found);
+	if (result.strangers)
+		stow_log(STOW_LOG_WARNING,
+			 STOW_UNMANAGED_DIR " or " STOW_PODS_DIR
+					    " had files that are not entries of numastow",
+			 stow_number("files", result.strangers));
 	if (result.reclaimed || result.undone || result.expired || result.pages)
 		stow_log(STOW_LOG_NOTICE, "reclaimed grants of ended containers",
 			 stow_number("containers", result.reclaimed + result.undone),

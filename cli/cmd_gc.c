@@ -86,7 +86,10 @@ static int gc(bool rebuild, bool quiet)
 			r = stow_ledger_set_aside(root, aside, sizeof(aside), &err);
 		if (r < 0)
 			return cli_fail(&err);
-		printf("the old ledger is now %s\n", aside);
+		if (aside[0])
+			printf("the old ledger is now %s\n", aside);
+		else
+			printf("the ledger was missing\n");
 		r = cli_context_open_anyway(&context, NULL, true, &err);
 		if (r == 0)
 			r = stow_rebuild(&context.grant, &err);
@@ -104,6 +107,11 @@ static int gc(bool rebuild, bool quiet)
 	for (size_t i = 0; i < result.problems.n_problems; i++)
 		fprintf(stderr, "numastow: %s\n", result.problems.problems[i].text);
 	print_found(&result.found, quiet);
+	if (result.strangers)
+		fprintf(stderr,
+			"numastow: %s, %s: %zu files are not entries of numastow, and were removed "
+			"(folders only if empty)\n",
+			STOW_UNMANAGED_DIR, STOW_PODS_DIR, result.strangers);
 	changed = result.expired + result.undone + result.reclaimed + result.pages > 0;
 	if (changed)
 		cli_audit(&context, "gc", NULL,

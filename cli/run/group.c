@@ -157,7 +157,7 @@ static int make_and_attach(struct run *run, const char *path, struct stow_err *e
 int run_join_group(struct run *run, struct stow_err *err)
 {
 	char path[sizeof(STOW_PROGRAMS_GROUP) + STOW_PROGRAM_NAME_MAX + 1];
-	_cleanup_close_ int lock = stow_programs_lock(run->root, err);
+	_cleanup_unlock_ int lock = stow_programs_lock(run->root, err);
 	int r;
 
 	if (lock < 0)

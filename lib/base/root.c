@@ -74,6 +74,13 @@ static bool is_special(int fd)
 				       S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Return whether the path is a FIFO, socket or device in a copied tree, without opening it: opening
  * a FIFO may block for ever, and opening a device may act (a tape rewinds, a watchdog starts). */
 static bool is_special_copy(struct stow_root *root, const char *path, int flags)
@@ -113,6 +120,14 @@ static bool is_kernels(const struct stow_root *root, const char *path)
 	return root->live && (strncmp(path, "/sys/", 5) == 0 || strncmp(path, "/proc/", 6) == 0);
 }
 
+/* Return whether a file is one of numastow's own, which are regular as well. */
+static bool is_own(const struct stow_root *root, const char *path)
+{
+	static const char own[] = "/run/numastow/";
+
+	return strncmp(root->dir[0] ? root->dir : path, own, strlen(own)) == 0;
+}
+
 static int not_regular(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	char buf[PATH_MAX];
@@ -123,14 +138,19 @@ static int not_regular(struct stow_root *root, const char *path, struct stow_err
 
 /* Open a file to read text. The type of a kernel file is checked only when it reads as empty;
  * numastow's own files, which root may have replaced by anything, are opened so that opening never
- * blocks. (No O_NONBLOCK for writes: it makes memory.max take effect without reclaim, from Linux
- * 6.16.) */
+ * blocks, and links are not followed. (No O_NONBLOCK for writes: it makes memory.max take effect
+ * without reclaim, from Linux 6.16.) */
 static int open_to_read(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
 
-	fd = stow_root_open_checked(root, path, NULL, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
-	if (fd >= 0 && !is_kernels(root, path) && is_special(fd))
+	bool own = is_own(root, path);
+
+	fd = stow_root_open_checked(root, path, NULL,
+				    O_RDONLY | O_NONBLOCK | O_NOCTTY | (own ? O_NOFOLLOW : 0), 0,
+				    err);
+	if (own ? fd == -ELOOP || (fd >= 0 && !is_regular(fd))
+		: fd >= 0 && !is_kernels(root, path) && is_special(fd))
 		return not_regular(root, path, err);
 	return STOW_TAKE_FD(fd);
 }
@@ -388,7 +408,8 @@ int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 
 	if (r < 0)
 		return r;
-	fd = stow_root_open_beneath(root, path.text, O_PATH, 0);
+	fd = stow_root_open_beneath(root, path.text,
+				    O_PATH | (is_own(root, path.text) ? O_NOFOLLOW : 0), 0);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return 0;
 	return fd < 0 ? fd : 1;

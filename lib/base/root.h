@@ -13,7 +13,8 @@
  * (moving pages, checking whether a process is alive) must not be made for another machine's tree.
  *
  * Reads are bounded, return the whole file, and accept only regular files: FIFOs and devices in
- * their place are -EINVAL, at once, and in a copied tree are not even opened. A write is one
+ * their place are -EINVAL, at once, and in a copied tree are not even opened. So are links and
+ * folders in the place of files in /run/numastow. A write is one
  * write(2), as kernel files require, with O_TRUNC (without it "offline" over a copied
  * "online_movable" leaves "offlinemovable") and never O_CREAT. A write that succeeds may still be
  * without effect: callers read back what the kernel made of it.
@@ -104,7 +105,8 @@ int stow_root_write(struct stow_root *root, const char *value, struct stow_err *
 int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err *err,
 			const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* Return 1 when it exists (links followed), 0 when not, -errno when that cannot be determined. */
+/* Return 1 when it exists (links followed, except in /run/numastow), 0 when not, -errno when that
+ * cannot be determined. */
 int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -126,10 +128,14 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 		       struct stow_idset *ret, struct stow_err *err);
 
 /* numastow's own state files. mkdir: create the folder and its parents, mode 0755. replace: replace
- * a file atomically (written aside, then renamed). create: the same if no file has that name,
- * otherwise -EEXIST. symlink: create a symbolic link, or -EEXIST. unlink: remove a file; a missing
- * one is success. rmdir: the same for an empty folder, or a cgroup without processes. lock: hold a
- * lock file exclusively until the descriptor is closed or the process dies. */
+ * a file atomically (written aside, then renamed); a folder of that name is renamed to
+ * NAME.damaged-PID. create: the same if no file has that name, otherwise -EEXIST. symlink: create a
+ * symbolic link, or -EEXIST. unlink: remove a file; a missing one is success, and a folder of that
+ * name is renamed as above. rmdir: the same for an empty folder, or a cgroup without processes.
+ * lock: hold a lock file exclusively until stow_root_unlock(), or until the process dies;
+ * lock_byte: one byte of it. The process must not be stopped meanwhile, because others wait for the
+ * lock: a terminal's stop signals (SIGTSTP, SIGTTIN, SIGTTOU) are blocked in this thread until it
+ * has unlocked all, and then take effect. */
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err);
 int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		      struct stow_err *err);
@@ -143,6 +149,11 @@ int stow_root_rmdir(struct stow_root *root, struct stow_err *err, const char *fm
 	__attribute__((format(printf, 3, 4)));
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+int stow_root_lock_byte(struct stow_root *root, int64_t byte, const char *path,
+			struct stow_err *err);
+/* Unlock, in the thread that has locked, and make `lock` negative. A negative one is not held. */
+void stow_root_unlock(int *lock);
+#define _cleanup_unlock_ _cleanup_(stow_root_unlock)
 
 /* Convert an absolute path in the root to a path of the file system, for libraries that open files
  * by name. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -76,6 +77,36 @@ static int find_place(struct stow_root *root, const char *path, struct place *re
 	return ret->opened < 0 ? ret->opened : 0;
 }
 
+/* A folder has the name of a file, which can neither replace nor remove it: rename it, because
+ * what is in it may be of use. */
+static int set_folder_aside(const struct place *at)
+{
+	char to[PATH_MAX + 32];
+
+	snprintf(to, sizeof(to), "%.*s%.*s.damaged-%d", at->len, at->name, NAME_MAX - 24,
+		 at->name + at->len, (int)getpid());
+	return renameat(at->fd, at->name, at->fd, to);
+}
+
+/* Create a temporary file. What has its name is left over from a program that was killed. */
+static int open_temp(const struct place *at, const char *temp, mode_t mode)
+{
+	int fd = openat(at->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+	if (fd >= 0 || errno != EEXIST || unlinkat(at->fd, temp, 0) < 0)
+		return fd;
+	return openat(at->fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+}
+
+static int replace_by(const struct place *at, const char *temp)
+{
+	if (renameat(at->fd, temp, at->fd, at->name) == 0)
+		return 0;
+	if (errno != EISDIR || set_folder_aside(at) < 0)
+		return -1;
+	return renameat(at->fd, temp, at->fd, at->name);
+}
+
 /* Write a temporary file, then rename it. */
 static int put_file(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		    bool replace, struct stow_err *err)
@@ -91,13 +122,12 @@ static int put_file(struct stow_root *root, const char *path, const char *text, 
 		return r;
 	snprintf(temp, sizeof(temp), "%.*s.%.*s.%d", at.len, at.name, NAME_MAX - 16,
 		 at.name + at.len, (int)getpid());
-	fd = openat(at.fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	fd = open_temp(&at, temp, mode);
 	if (fd < 0)
 		return stow_err_sys(err, errno, "%s", path);
 	if (write(fd, text, len) != (ssize_t)len)
 		r = errno ? errno : ENOSPC;
-	else if (replace ? renameat(at.fd, temp, at.fd, at.name) < 0
-			 : linkat(at.fd, temp, at.fd, at.name, 0) < 0)
+	else if (replace ? replace_by(&at, temp) < 0 : linkat(at.fd, temp, at.fd, at.name, 0) < 0)
 		r = errno;
 	if (r || !replace)
 		unlinkat(at.fd, temp, 0);
@@ -136,9 +166,11 @@ static int remove_at(struct stow_root *root, const char *path, int flags, struct
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (unlinkat(at.fd, at.name, flags) < 0 && errno != ENOENT)
-		return stow_err_sys(err, errno, "%s", path);
-	return 0;
+	if (unlinkat(at.fd, at.name, flags) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == EISDIR && set_folder_aside(&at) == 0)
+		return 0;
+	return stow_err_sys(err, errno, "%s", path);
 }
 
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
@@ -157,20 +189,84 @@ int stow_root_rmdir(struct stow_root *root, struct stow_err *err, const char *fm
 	return r < 0 ? r : remove_at(root, path.text, AT_REMOVEDIR, err);
 }
 
+/* --- locks ---------------------------------------------------------------- */
+
+/* The locks of this thread, and the stop signals that it has blocked for them. */
+static _Thread_local struct {
+	unsigned int held;
+	sigset_t blocked;
+} locks;
+
+static void block_stops(void)
+{
+	static const int stops[] = { SIGTSTP, SIGTTIN, SIGTTOU };
+	sigset_t before;
+
+	if (locks.held++)
+		return;
+	sigemptyset(&locks.blocked);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(stops); i++)
+		sigaddset(&locks.blocked, stops[i]);
+	sigprocmask(SIG_BLOCK, &locks.blocked, &before);
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(stops); i++)
+		if (sigismember(&before, stops[i]))
+			sigdelset(&locks.blocked, stops[i]);
+}
+
+static void unblock_stops(void)
+{
+	if (--locks.held == 0)
+		sigprocmask(SIG_UNBLOCK, &locks.blocked, NULL);
+}
+
+/* Lock an open file, or with `byte` >= 0 one byte of it. Return 0 or -errno. */
+static int lock_file(int fd, int64_t byte)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+	block_stops();
+	while ((byte < 0 ? flock(fd, LOCK_EX) : fcntl(fd, F_OFD_SETLKW, &lock)) < 0) {
+		int e = errno;
+
+		if (e == EINTR)
+			continue;
+		unblock_stops();
+		return -e;
+	}
+	return 0;
+}
+
+static int open_and_lock(struct stow_root *root, const char *path, int64_t byte,
+			 struct stow_err *err)
+{
+	_cleanup_close_ int fd =
+		stow_root_open_checked(root, path, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = lock_file(fd, byte);
+	return r < 0 ? stow_err_sys(err, -r, "%s", path) : STOW_TAKE_FD(fd);
+}
+
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 {
-	_cleanup_close_ int fd = -EBADF;
 	struct stow_path path;
 	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	if (r < 0)
-		return r;
-	fd = stow_root_open_checked(root, path.text, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600,
-				    err);
-	if (fd < 0)
-		return fd;
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return stow_err_sys(err, errno, "%s", path.text);
-	return STOW_TAKE_FD(fd);
+	return r < 0 ? r : open_and_lock(root, path.text, -1, err);
+}
+
+int stow_root_lock_byte(struct stow_root *root, int64_t byte, const char *path,
+			struct stow_err *err)
+{
+	return open_and_lock(root, path, byte, err);
+}
+
+void stow_root_unlock(int *lock)
+{
+	if (*lock < 0)
+		return;
+	stow_close_ptr(lock);
+	unblock_stops();
 }

@@ -93,7 +93,7 @@ int stow_drain_pools_lock(struct stow_root *root, struct stow_drain_pools *pools
 void stow_drain_pools_unlock(struct stow_drain_pools *pools)
 {
 	for (size_t i = 0; i < STOW_POOLS_MAX; i++)
-		stow_close_ptr(&pools->locks[i]);
+		stow_root_unlock(&pools->locks[i]);
 	for (size_t i = 0; i < pools->n; i++)
 		pools->list[i].row.before = 0;
 }
@@ -196,7 +196,7 @@ static int set_target(const struct stow_grant_context *context, int node,
 		      struct stow_drain_pool *pool, struct stow_err *err)
 {
 	uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used), is;
-	_cleanup_close_ int lock = -EBADF;
+	_cleanup_unlock_ int lock = -EBADF;
 	struct stow_pool now;
 
 	lock = stow_pool_lock(context->root, node, pool->row.size, err);
@@ -229,7 +229,7 @@ static int renew_elsewhere(const struct stow_grant_context *context, int node,
 	r = stow_topology_read(context->root, 0, &topology, err);
 	stow_idset_add(&tried, node);
 	while (r == 0 && pool->row.lost > pool->row.ours + pool->row.used) {
-		_cleanup_close_ int lock = -EBADF;
+		_cleanup_unlock_ int lock = -EBADF;
 		int best = -1, distance = INT32_MAX;
 
 		for (size_t i = 0; i < topology->n_nodes; i++) {
@@ -276,7 +276,7 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 	for (size_t i = 0; i < pools->n; i++) {
 		struct stow_drain_pool *pool = &pools->list[i];
 		uint64_t wanted = stow_saturating_sub(pool->row.lost, pool->row.used);
-		_cleanup_close_ int lock = -EBADF;
+		_cleanup_unlock_ int lock = -EBADF;
 		int r = 0;
 
 		if (wanted) {
@@ -286,7 +286,7 @@ int stow_drain_pools_renew(const struct stow_grant_context *context, struct stow
 			if (r == 0)
 				gained(pool,
 				       grow(context->root, pools->node, pool->row.size, wanted));
-			stow_close_ptr(&lock);
+			stow_root_unlock(&lock);
 		}
 		pool->row.target = 0;
 		if (r == 0 && elsewhere && pool->row.lost > pool->row.ours + pool->row.used)

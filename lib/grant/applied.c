@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ledger/ledger.h"
 
 #define TEXT_MAX (3 * STOW_IDSET_MAX * 5 + 256) /* three lists of single numbers, at worst */
 
@@ -25,9 +26,10 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 		*ret = a;
 		return 0;
 	}
-	if (r < 0)
+	if (r < 0 && r != -EINVAL && r != -E2BIG)
 		return r;
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		if (strncmp(line, "online ", 7) == 0) {
 			a.known = true;
 			bad |= stow_idset_parse(line + 7, &a.online, NULL) < 0;
@@ -49,6 +51,35 @@ int stow_applied_read(struct stow_root *root, struct stow_applied *ret, struct s
 	}
 	stow_idset_or(&a.explained, &a.exclusive);
 	*ret = a;
+	return 0;
+}
+
+static int exclusive_of_ledger(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
+	int r = stow_ledger_open(root, false, &ledger, err);
+
+	return r < 0 ? r : stow_ledger_exclusive(ledger, ret, err);
+}
+
+int stow_applied_exclusive(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
+{
+	struct stow_applied last;
+	struct stow_idset set = { 0 };
+	int r;
+
+	r = stow_root_read_idset(root, &set, err, "%s", STOW_EXCLUSIVE_PATH);
+	/* An empty list is never published. */
+	if (r == -EINVAL || r == -E2BIG || (r == 0 && stow_idset_empty(&set))) {
+		r = stow_applied_read(root, &last, err);
+		if (r == 0 && last.known)
+			set = last.exclusive;
+		else if (r == 0)
+			r = exclusive_of_ledger(root, &set, err);
+	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret = set;
 	return 0;
 }
 

@@ -317,7 +317,7 @@ static int apply_locked(const struct stow_grant_context *context,
 {
 	struct stow_apply_result result = { 0 };
 	_cleanup_(run_done) struct apply_run run = { .options = options, .result = &result };
-	_cleanup_close_ int lock = stow_apply_lock(context->root, err);
+	_cleanup_unlock_ int lock = stow_apply_lock(context->root, err);
 	int r;
 
 	if (lock < 0)
@@ -432,19 +432,17 @@ static int apply_unmanaged(struct apply_run *run, struct stow_unmanaged *entry,
 				     .entry = entry,
 				     .starts = true,
 				     .refused = true };
-	_cleanup_close_ int lock = stow_apply_lock(run->root, err);
+	_cleanup_unlock_ int lock = stow_apply_lock(run->root, err);
 	int r;
 
 	if (lock < 0)
 		return lock;
 	r = stow_cpu_view_read(run->root, NULL, NULL, &run->view, err);
 	if (r == 0)
-		r = stow_root_read_idset(run->root, &run->view.exclusive, err, "%s",
-					 STOW_EXCLUSIVE_PATH);
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0)
-		r = apply_one(run, &c, err);
+		r = stow_applied_exclusive(run->root, &run->view.exclusive, err);
+	if (r < 0 || stow_idset_empty(&run->view.exclusive))
+		return r;
+	r = apply_one(run, &c, err);
 	return r < 0 ? r : stow_apply_check(run->result, &run->view.exclusive, err);
 }
 
@@ -495,8 +493,7 @@ int stow_apply_check_process(struct stow_root *root, pid_t pid, const char *why,
 	struct stow_idset cpus, exclusive;
 	char list[160];
 
-	if (stow_root_read_idset(root, &exclusive, NULL, "%s", STOW_EXCLUSIVE_PATH) < 0 ||
-	    read_cpus(root, pid, &cpus) < 0)
+	if (stow_applied_exclusive(root, &exclusive, NULL) < 0 || read_cpus(root, pid, &cpus) < 0)
 		return 0;
 	stow_idset_and(&exclusive, &cpus);
 	if (stow_idset_empty(&exclusive))

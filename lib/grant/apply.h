@@ -36,8 +36,6 @@
 #include "grant/cpuview.h"
 #include "grant/unmanaged.h"
 
-#define STOW_EXCLUSIVE_PATH STOW_RUN_DIR "/exclusive"
-
 struct stow_apply_options {
 	int64_t focus; /* key of the caller's own record, which must succeed; or 0 */
 	bool thorough; /* on cgroup v1, look for processes that the kernel has moved away */

@@ -12,22 +12,11 @@
 #include "grant/apply.h"
 #include "grant/enforce.h"
 
-#define LOCK_PATH STOW_RUN_DIR "/mems.lock"
-
 /* Take the lock of one record: a byte of a file that only root can open. The kernel drops it when
  * the holder dies. */
 static int mems_lock(struct stow_root *root, int64_t key, struct stow_err *err)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = key, .l_len = 1 };
-	_cleanup_close_ int fd = -EBADF;
-
-	fd = stow_root_openat(root, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err, "%s", LOCK_PATH);
-	if (fd < 0)
-		return fd;
-	while (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
-		if (errno != EINTR)
-			return stow_err_sys(err, errno, "%s", LOCK_PATH);
-	return STOW_TAKE_FD(fd);
+	return stow_root_lock_byte(root, key, STOW_RUN_DIR "/mems.lock", err);
 }
 
 /* Compute the nodes that a record's container must have; empty: as given. */
@@ -94,7 +83,7 @@ static int apply_record(const struct stow_grant_context *context, int64_t key, s
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	_cleanup_close_ int lock = mems_lock(context->root, key, err);
+	_cleanup_unlock_ int lock = mems_lock(context->root, key, err);
 	struct stow_idset wanted;
 	int r;
 
@@ -197,7 +186,7 @@ int stow_apply_given_mems(const struct stow_grant_context *context,
 			  const struct stow_record *record, const struct stow_cgroup *cgroup,
 			  struct stow_err *err)
 {
-	_cleanup_close_ int lock = mems_lock(context->root, record->key, err);
+	_cleanup_unlock_ int lock = mems_lock(context->root, record->key, err);
 	struct stow_idset given = *stow_record_given_mems(record), now;
 	int r = 0;
 

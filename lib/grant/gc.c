@@ -93,7 +93,8 @@ int stow_gc(const struct stow_grant_context *context, struct stow_gc_result *ret
 	for (size_t i = 0; i < n; i++)
 		stow_first_note(&first, collect(context, records[i], ret, first.err));
 	stow_records_free(records, n);
-	r = stow_first_note(&first, stow_unmanaged_sweep(context->root, first.err));
+	r = stow_first_note(&first,
+			    stow_unmanaged_sweep(context->root, &ret->strangers, first.err));
 	ret->unmanaged = r > 0 ? (size_t)r : 0;
 	r = stow_first_note(&first, stow_programs_sweep(context->root, first.err));
 	ret->groups = r > 0 ? (size_t)r : 0;

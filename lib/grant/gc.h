@@ -10,12 +10,13 @@
 #include "grant/context.h"
 
 struct stow_gc_result {
-	size_t expired;		    /* leases that ran out */
-	size_t undone;		    /* grants whose hook, or repin, was killed */
-	size_t reclaimed;	    /* grants of containers that ended without a poststop */
-	size_t unmanaged;	    /* files of unmanaged containers that ended */
-	size_t groups;		    /* groups of programs that ended (lib/grant/program_group.h) */
-	uint64_t pages;		    /* hugepages taken out of pools */
+	size_t expired;	  /* leases that ran out */
+	size_t undone;	  /* grants whose hook, or repin, was killed */
+	size_t reclaimed; /* grants of containers that ended without a poststop */
+	size_t unmanaged; /* files of unmanaged containers that ended */
+	size_t strangers; /* files beside them that are no entries (stow_unmanaged_sweep()) */
+	size_t groups;	  /* groups of programs that ended (lib/grant/program_group.h) */
+	uint64_t pages;	  /* hugepages taken out of pools */
 	struct stow_adoption found; /* containers that no hook has seen */
 	struct stow_apply_result problems;
 };

@@ -225,7 +225,7 @@ int stow_pool_settle(struct stow_root *root, struct stow_ledger *ledger, int nod
 				   .ledger = ledger,
 				   .row = { .node = node, .size = size } };
 	struct stow_pool_result result = { 0 };
-	_cleanup_close_ int lock = -EBADF;
+	_cleanup_unlock_ int lock = -EBADF;
 	int r;
 
 	lock = stow_pool_lock(root, node, size, err);

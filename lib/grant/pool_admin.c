@@ -26,7 +26,7 @@ struct pool {
 
 static void pool_done(struct pool *pool)
 {
-	stow_close_ptr(&pool->lock);
+	stow_root_unlock(&pool->lock);
 }
 
 /* Refuse while a drain moves the node's pages: it counts them, and puts them back afterwards. */

@@ -112,7 +112,7 @@ static int sweep(struct stow_root *root, const char *path, void *ctx, struct sto
 
 int stow_programs_sweep(struct stow_root *root, struct stow_err *err)
 {
-	_cleanup_close_ int lock = -EBADF;
+	_cleanup_unlock_ int lock = -EBADF;
 	size_t removed = 0;
 
 	/* No program has run since boot. */

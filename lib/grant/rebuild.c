@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/procs.h"
-#include "grant/apply.h"
+#include "grant/applied.h"
 #include "grant/discover.h"
 #include "grant/gc.h"
 
@@ -118,8 +118,8 @@ int stow_rebuild(const struct stow_grant_context *context, struct stow_err *err)
 	struct stow_idset exclusive = { 0 };
 	int found = 0, r;
 
-	r = stow_root_read_idset(context->root, &exclusive, err, "%s", STOW_EXCLUSIVE_PATH);
-	if (r == 0 || r == -ENOENT)
+	r = stow_applied_exclusive(context->root, &exclusive, err);
+	if (r == 0)
 		r = stow_topology_read(context->root, 0, &topology, err);
 	if (r == 0)
 		r = stow_discover(context->root, NULL, NULL, &discovery, err);

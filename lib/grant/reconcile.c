@@ -380,7 +380,7 @@ static int deal_locked(const struct stow_grant_context *context, struct stow_rec
 	int r;
 
 	{
-		_cleanup_close_ int lock = stow_apply_lock(context->root, err);
+		_cleanup_unlock_ int lock = stow_apply_lock(context->root, err);
 
 		if (lock < 0)
 			return lock;

@@ -173,14 +173,17 @@ static int read_entry(struct stow_root *root, const char *dir, const char *id,
 	char text[ENTRY_MAX];
 	int r;
 
-	r = stow_root_read_buf(root, text, sizeof(text), err, "%s%s", dir, id);
+	r = stow_root_read_buf(root, text, sizeof(text), err, "%s/%s", dir, id);
+	/* No regular file, or too long. */
+	if (r == -EINVAL || r == -E2BIG)
+		return stow_err_set(err, ENOENT, "%s: not an entry of numastow", id);
 	return r < 0 ? r : stow_unmanaged_parse(id, text, ret, err);
 }
 
 int stow_unmanaged_read(struct stow_root *root, const char *id, struct stow_unmanaged *ret,
 			struct stow_err *err)
 {
-	return read_entry(root, STOW_UNMANAGED_DIR "/", id, ret, err);
+	return read_entry(root, STOW_UNMANAGED_DIR, id, ret, err);
 }
 
 int stow_unmanaged_remove(struct stow_root *root, const char *id, struct stow_err *err)
@@ -243,7 +246,7 @@ static int each(struct stow_root *root, bool pods,
 		if (e->d_name[0] == '.' || strlen(e->d_name) > STOW_ID_MAX)
 			continue;
 		/* Continue after a file that cannot be read. */
-		r = read_entry(dir, "/", e->d_name, &container, first.err);
+		r = read_entry(dir, "", e->d_name, &container, first.err);
 		if (r < 0) {
 			stow_first_note(&first, r == -ENOENT ? 0 : r);
 			continue;
@@ -316,11 +319,40 @@ static void sweep_unfinished(struct stow_root *root, const char *dir)
 	}
 }
 
-int stow_unmanaged_sweep(struct stow_root *root, struct stow_err *err)
+/* Remove files that are not entries; return how many there were. If one is a damaged entry, its
+ * container is found again by its cgroup. */
+static size_t sweep_strangers(struct stow_root *root, const char *dir)
+{
+	_cleanup_closedir_ DIR *d = stow_root_opendir(root, NULL, "%s", dir);
+	struct dirent *e;
+	size_t n = 0;
+
+	if (!d && errno == ENOTDIR) {
+		(void)stow_root_unlink(root, NULL, "%s", dir);
+		return 1;
+	}
+	while (d && (e = readdir(d))) {
+		_cleanup_(stow_unmanaged_done) struct stow_unmanaged container = { 0 };
+
+		if (e->d_name[0] == '.' ||
+		    read_entry(root, dir, e->d_name, &container, NULL) != -ENOENT ||
+		    stow_root_exists(root, "%s/%s", dir, e->d_name) != 1)
+			continue;
+		/* A folder stays unless it is empty. */
+		(void)(e->d_type == DT_DIR ? stow_root_rmdir
+					   : stow_root_unlink)(root, NULL, "%s/%s", dir, e->d_name);
+		n++;
+	}
+	return n;
+}
+
+int stow_unmanaged_sweep(struct stow_root *root, size_t *ret_strangers, struct stow_err *err)
 {
 	sweep_unfinished(root, STOW_RUN_DIR);
 	sweep_unfinished(root, STOW_UNMANAGED_DIR);
 	sweep_unfinished(root, STOW_PODS_DIR);
+	*ret_strangers =
+		sweep_strangers(root, STOW_UNMANAGED_DIR) + sweep_strangers(root, STOW_PODS_DIR);
 	return stow_unmanaged_each(root, sweep_one, NULL, err);
 }
 

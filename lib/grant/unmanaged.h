@@ -59,8 +59,8 @@ void stow_unmanaged_set_beside(struct stow_unmanaged *container);
 /* Return whether the container has ended. */
 bool stow_unmanaged_ended(struct stow_root *root, const struct stow_unmanaged *container);
 
-/* Call `visit` for each container. A negative result ends the iteration and is returned; otherwise
- * return the first failure to read a file, or the sum of the results. */
+/* Call `visit` for each container. Skip what is no entry. A negative result ends the iteration and
+ * is returned; otherwise return the first failure to read a file, or the sum of the results. */
 int stow_unmanaged_each(struct stow_root *root,
 			int (*visit)(struct stow_root *root, struct stow_unmanaged *container,
 				     void *ctx, struct stow_err *err),
@@ -78,8 +78,10 @@ int stow_unmanaged_remove_pods(struct stow_root *root, const char *id, struct st
  * container still runs (a late poststop must not remove the file of the next container of that
  * name). */
 int stow_unmanaged_leave(struct stow_root *root, const char *id, struct stow_err *err);
-/* Remove the files of all containers that have ended; return how many. */
-int stow_unmanaged_sweep(struct stow_root *root, struct stow_err *err);
+/* Remove the files of all containers that have ended; return how many. Also remove what is no entry
+ * (another program's file, a link, an empty folder), here and in STOW_PODS_DIR; *ret_strangers:
+ * how many there were, with those that could not be removed. */
+int stow_unmanaged_sweep(struct stow_root *root, size_t *ret_strangers, struct stow_err *err);
 
 /* Collect the CPUs that must not become exclusive, because an unmanaged container was started on a
  * CPU set of its own that has them. A set that contains all of `online` does not count. */

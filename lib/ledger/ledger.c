@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -167,6 +168,16 @@ static int make_schema(struct stow_ledger *ledger, struct stow_err *err)
 	return r;
 }
 
+/* The applier has run, so the ledger once had records. */
+static int lost(const struct stow_ledger *ledger, const char *what, struct stow_err *err)
+{
+	return stow_err_set(err, EUCLEAN,
+			    "the ledger %s%s is %s, and containers were placed since boot; "
+			    "`numastow gc --rebuild` sets it aside and starts a new one from the "
+			    "live containers",
+			    ledger->root->prefix, STOW_LEDGER_PATH, what);
+}
+
 /* The database is on a tmpfs, so syncing is useless. The journal is deleted at each commit,
  * SQLite's default: every reader would have to look into a kept journal, and one in memory would
  * lose the half-written pages of a killed writer. An empty file that this call has not `made` has
@@ -182,12 +193,7 @@ static int configure(struct stow_ledger *ledger, bool create, bool made, struct 
 	if (version == SCHEMA_VERSION)
 		return 0;
 	if (version == 0 && !made && stow_root_exists(ledger->root, "%s", STOW_APPLIED_PATH) != 0)
-		return stow_err_set(
-			err, EUCLEAN,
-			"the ledger %s%s is empty, and containers were placed since boot; "
-			"`numastow gc --rebuild` sets it aside and starts a new one from the live "
-			"containers",
-			ledger->root->prefix, STOW_LEDGER_PATH);
+		return lost(ledger, "empty", err);
 	if (version == 0 && create)
 		return make_schema(ledger, err);
 	if (version == 0)
@@ -253,22 +259,53 @@ static int create_file(struct stow_ledger *ledger, struct stow_err *err)
 	return 0;
 }
 
+/* Make the file, and its tables. */
+static int make(struct stow_ledger *ledger, const char *path, struct stow_err *err)
+{
+	int r = create_file(ledger, err);
+
+	if (r == 0)
+		r = open_file(ledger, path, err);
+	return r < 0 ? r : configure(ledger, true, true, err);
+}
+
 static int open_locked(struct stow_ledger *ledger, const char *path, bool create,
 		       struct stow_err *err)
 {
-	bool made = false;
+	int r = open_file(ledger, path, err);
+
+	if (r == 0)
+		return configure(ledger, create, false, err);
+	if (r == -ENOENT && stow_root_exists(ledger->root, "%s", STOW_APPLIED_PATH) != 0)
+		return lost(ledger, "missing", err);
+	/* The first access since boot. */
+	return r == -ENOENT && create ? make(ledger, path, err) : r;
+}
+
+/* A user who can write to the folder could replace the ledger. (A copied tree is its owner's.) */
+static int check_folder(struct stow_root *root, struct stow_err *err)
+{
+	_cleanup_free_ char *path = NULL;
+	const char *wrong = NULL;
+	struct stat st, top;
 	int r;
 
-	r = open_file(ledger, path, err);
-	if (r == -ENOENT && create) { /* the first access since boot */
-		made = true;
-		r = create_file(ledger, err);
-		if (r == 0)
-			r = open_file(ledger, path, err);
-	}
-	if (r == 0)
-		r = configure(ledger, create, made, err);
-	return r;
+	r = stow_root_path(root, STOW_RUN_DIR, &path, err);
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0) /* the caller gets the same failure */
+		return 0;
+	if (!S_ISDIR(st.st_mode))
+		wrong = S_ISLNK(st.st_mode) ? "it is a link" : "it is no folder";
+	else if (st.st_uid != 0 && st.st_uid != geteuid() &&
+		 stow_root_stat(root, &top, NULL, "/") == 0 && st.st_uid != top.st_uid)
+		wrong = "it is another user's";
+	else if (st.st_mode & S_IWOTH)
+		wrong = "it is writable for all users";
+	return wrong ? stow_err_set(err, EPERM,
+				    "%s must be a folder of root's, for root to write: %s", path,
+				    wrong)
+		     : 0;
 }
 
 int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **ret_ledger,
@@ -278,7 +315,9 @@ int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **r
 	_cleanup_free_ char *path = NULL;
 	int r;
 
-	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
+	r = check_folder(root, err);
+	if (r == 0)
+		r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
 	if (r < 0)
 		return r;
 	/* Statistics and look-aside memory only pay off in long-lived processes. These calls fail,
@@ -315,29 +354,46 @@ void stow_ledger_close(struct stow_ledger *ledger)
 	free(ledger);
 }
 
-int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, struct stow_err *err)
+static int set_aside(struct stow_root *root, const char *path, char *ret_name, size_t size,
+		     struct stow_err *err)
 {
-	_cleanup_free_ char *from = NULL, *journal = NULL;
-	_cleanup_close_ int lock = -EBADF;
-	char to[4096];
-	int r;
+	_cleanup_free_ char *journal = NULL;
+	int r = stow_root_path(root, STOW_LEDGER_PATH "-journal", &journal, err);
 
-	lock = stow_root_lock(root, err, "%s", STOW_LEDGER_LOCK);
-	if (lock < 0)
-		return lock;
-	r = stow_root_path(root, STOW_LEDGER_PATH, &from, err);
-	if (r == 0)
-		r = stow_root_path(root, STOW_LEDGER_PATH "-journal", &journal, err);
 	if (r < 0)
 		return r;
-	snprintf(to, sizeof(to), "%s.damaged-%" PRIu64, from, stow_clock_wall() / STOW_SECOND);
-	if (rename(from, to) < 0)
-		return stow_err_sys(err, errno, "renaming %s", from);
-	(void)chmod(to, 0600); /* an older version's was readable for all users */
+	snprintf(ret_name, size, "%s.damaged-%" PRIu64, path, stow_clock_wall() / STOW_SECOND);
+	if (rename(path, ret_name) == 0)
+		(void)chmod(ret_name, 0600); /* an older version's was readable for all users */
+	else if (errno == ENOENT)	     /* it is missing */
+		ret_name[0] = '\0';
+	else
+		return stow_err_sys(err, errno, "renaming %s", path);
 	(void)unlink(journal); /* it belongs to the old database, and must not be rolled back into
 				  the new one */
-	snprintf(ret_name, size, "%s", to);
 	return 0;
+}
+
+int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size, struct stow_err *err)
+{
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = calloc(1, sizeof(*ledger));
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (!ledger)
+		return stow_err_sys(err, ENOMEM, "%s", STOW_LEDGER_PATH);
+	ledger->root = root;
+	ledger->lock = -EBADF;
+	r = stow_root_path(root, STOW_LEDGER_PATH, &path, err);
+	if (r == 0)
+		r = stow_sql_lock(ledger, err);
+	if (r < 0)
+		return r;
+	r = set_aside(root, path, ret_name, size, err);
+	if (r == 0)
+		r = make(ledger, path, err);
+	stow_sql_unlock(ledger);
+	return r;
 }
 
 /* --- transactions --------------------------------------------------------- */

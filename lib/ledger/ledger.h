@@ -192,8 +192,9 @@ const struct stow_idset *stow_record_given_mems(const struct stow_record *record
 void stow_records_free(struct stow_record **records, size_t n);
 
 /* Open the ledger. With `create`, make the folder and the database when they are missing; without,
- * a missing ledger is -ENOENT. -EACCES: the caller is not root. -EUCLEAN: damaged; -EPROTO: made by
- * another version of numastow; the messages say what to do. After stow_ledger_set_aside(), every
+ * a missing ledger is -ENOENT. A missing or empty one counts as damaged once containers were placed
+ * (STOW_APPLIED_PATH is there). -EACCES: the caller is not root. -EUCLEAN: damaged; -EPROTO: made
+ * by another version of numastow; the messages say what to do. After stow_ledger_set_aside(), every
  * access to a ledger that was opened before fails with -ESTALE: open it again. */
 int stow_ledger_open(struct stow_root *root, bool create, struct stow_ledger **ret_ledger,
 		     struct stow_err *err);
@@ -373,7 +374,8 @@ void stow_events_free(struct stow_event *events, size_t n);
 /* Return a number that changes with every commit of any program: one read, without a lock. */
 uint32_t stow_ledger_changes(struct stow_ledger *ledger);
 
-/* Rename a damaged ledger to ledger.db.damaged-TIME; the next open makes a new one. */
+/* Rename a damaged ledger to ledger.db.damaged-TIME (*ret_name; empty: it was missing), and make a
+ * new one. */
 int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size,
 			  struct stow_err *err);
 

@@ -7,3 +7,5 @@
 /* What the applier has run for (lib/grant/applied.h): it is there since the first container was
  * placed after boot. */
 #define STOW_APPLIED_PATH STOW_RUN_DIR "/applied"
+/* The exclusive CPUs, which the applier publishes (lib/grant/apply.h). */
+#define STOW_EXCLUSIVE_PATH STOW_RUN_DIR "/exclusive"

@@ -103,7 +103,7 @@ int stow_sql_lock(struct stow_ledger *ledger, struct stow_err *err)
 
 void stow_sql_unlock(struct stow_ledger *ledger)
 {
-	stow_close_ptr(&ledger->lock);
+	stow_root_unlock(&ledger->lock);
 }
 
 int stow_sql_read_lock(struct stow_ledger *ledger, struct stow_ledger **ret_lock,

@@ -98,6 +98,7 @@ def states(machine):
          ("cpus",)),
         ("a container's name with a slash", json.dumps({**whole, "annotations": {
             **ours(cpus="1"), "io.kubernetes.container.name": "a/b"}}), ("container.name",)),
+        ("a number with a NUL", json.dumps({**whole, "annotations": {PREFIX + "cpus": "1\0"}}), ("cpus",)),
         ("two engines that contradict each other", json.dumps({**whole, "annotations": {
             **ours(cpus="1"), "io.kubernetes.pod.namespace": "rich",
             "io.kubernetes.cri.sandbox-namespace": "poor"}}), ("rich", "poor", "contradict")),
@@ -114,10 +115,34 @@ def states(machine):
             ("a process that does not exist", json.dumps({**whole, "pid": 19999999}), ("19999999",)),
             ("no process", json.dumps({k: v for k, v in whole.items() if k != "pid"}), ()),
             ("missing bundle", json.dumps({**whole, "bundle": "/nowhere"}), ("/nowhere/config.json",)),
+            ("a key with a NUL", json.dumps({**whole, "annotations": {PREFIX + "cpus\0x": "1"}}), (PREFIX + "cpus",)),
+            ("a key with a NUL after its prefix", json.dumps({**whole, "annotations": {PREFIX + "\0": "1"}}), (PREFIX,)),
             ("no bundle", json.dumps({k: v for k, v in whole.items() if k != "bundle"}), ("bundle",)),
             ("a bundle that is not absolute", json.dumps({**whole, "bundle": "bundles/t"}),
              ("bundle",))):
         refused(machine, what, text, *words)
+    machine.end("t")
+
+
+def long_ones(machine):
+    """What is too long, or has a key that is cut, of a container that asks for nothing: it starts."""
+    for what, asked, config in (
+            ("2 MiB of annotations", {"author": "x" * 2 * MIB}, {}),
+            ("a config.json of 5 MiB", {"author": "x"}, {"more": "x" * 5 * MIB}),
+            ("a name whose key has a NUL", {"io.kubernetes.container.name\0": "a/b"}, {})):
+        state = machine.container("t", asked, config=config)
+        result = hook(machine, "apply", state)
+        check(f"{what}: starts, and is known", result.code == 0 and not result.err and
+              machine.exists("/run/numastow/unmanaged/t"), result)
+        result = hook(machine, "precreate", machine.config("t"))
+        same(f"{what}: precreate returns it", (result.code, result.out == machine.config("t")), (0, True))
+        machine.end("t")
+        result = hook(machine, "release", state)
+        same(f"{what}: release", (result.code, machine.exists("/run/numastow/unmanaged/t")), (0, False))
+    state = machine.container("t", ours(cpus="1"), config={"more": "x" * 5 * MIB})
+    result = hook(machine, "precreate", machine.config("t"))
+    same("a config.json of 5 MiB with annotations: precreate returns it", (result.code, result.out == machine.config("t")),
+         (0, True))
     machine.end("t")
 
 
@@ -220,6 +245,12 @@ def ledger(machine):
         with open(path, "rb") as handle:
             check(f"a ledger {what}: left as it is", handle.read() == data)
     os.unlink(path)
+    for what in (("apply", state), ("gc", "")):
+        result = hook(machine, *what)
+        check(f"a ledger that is missing: {what[0]} says so in one line", result.one_line() and
+              "is missing" in result.err and not os.path.exists(path), result)
+    result = hook(machine, "rebuild")
+    same("a ledger that is missing is made anew", result.code, 0)
     os.mkfifo(path + "-journal")
     for command in ("apply", "gc"):
         result = hook(machine, command, state)
@@ -306,6 +337,7 @@ def main():
         hook(machine, "apply", machine.state("first"))
         annotations(machine)
         states(machine)
+        long_ones(machine)
         configs(machine)
         cgroups(machine)
         administrator(machine)

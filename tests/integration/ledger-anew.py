@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A ledger that is set aside while an agent has it open: the agent opens the new one by itself."""
+"""A ledger that is lost and made anew while an agent has it open: the agent opens the new one by itself."""
 import fcntl
 import json
 import os
@@ -15,8 +15,11 @@ def names(machine_agent):
     return [c["id"] for c in json.loads(done.out)["report"]["containers"]] if done.out else done.err
 
 
+ASKED = {"numastow.io/cpu-mode": "exclusive", "numastow.io/cpus": "1"}
+
+
 def start(machine, name, cpus):
-    machine.container(name, {"numastow.io/cpus": str(cpus), "numastow.io/cpu-mode": "exclusive"})
+    machine.container(name, {**ASKED, "numastow.io/cpus": str(cpus)})
     done = hook(machine, "apply", machine.state(name))
     check(f"{name} starts", done.code == 0, done)
 
@@ -26,11 +29,22 @@ with Temp() as temp:
     start(machine, "before", 2)
     with start_agent(machine, "m", 0, "--gc-interval", "600s") as agent:
         same("the agent knows the container", eventually(lambda: names(agent) == ["before"]), True)
-        # As `numastow gc --rebuild` does it; the next hook makes a new one.
-        ledger = machine.file("/run/numastow/ledger.db")
+        taken = machine.cpuset("before")
         with open(machine.file("/run/numastow/ledger.lock"), "a", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            os.rename(ledger, ledger + ".damaged-1")
+            os.unlink(machine.file("/run/numastow/ledger.db"))
+        # It is not taken for the first start since boot: the CPUs of `before` would be given again.
+        for what, state in (("apply", machine.container("late", ASKED)), ("gc", "")):
+            done = hook(machine, what, state)
+            check(f"{what} without the ledger is refused in one line, with what to do",
+                  done.one_line() and "is missing" in done.err and "gc --rebuild" in done.err, done)
+        machine.end("late")
+        done = hook(machine, "apply", machine.container("plain"))
+        check("a container that asks for nothing starts, off exclusive CPUs",
+              done.code == 0 and not machine.cpuset("plain") & taken, f"{done} {machine.cpuset('plain')}")
+        for _ in range(2):  # what `numastow gc --rebuild` does; a ledger that is whole stays
+            done = hook(machine, "rebuild")
+            same("it is made anew", done.code, 0)
         start(machine, "after", 1)
         check("the agent opens the new one", agent.wait("the ledger was rebuilt, and is open again"),
               agent.said[-5:])

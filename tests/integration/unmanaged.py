@@ -8,8 +8,9 @@ or it is the reason why these are not given.
 """
 import json
 import os
+import shutil
 
-from harness import (Machine, Temp, check, finish, hook, leftovers, placed_cpus, same)
+from harness import (Machine, Temp, check, finish, hook, leftovers, placed_cpus, same, skip)
 
 EXCLUSIVE = {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/nodes": "0"}
 SHARED = {"numastow.io/cpus": "1"}
@@ -181,8 +182,124 @@ def duplicate_keys(path):
     end(machine, "duplicate keys", "t", "db")
 
 
+def put_fifo(path):
+    os.mkfifo(path)
+
+
+def put_folder(path):
+    os.makedirs(path + "/with/something")
+
+
+def put_link(path):
+    """To a file of numastow's own form."""
+    with open(path + ".elsewhere", "w", encoding="ascii") as handle:
+        handle.write("7\n")
+    os.symlink(os.path.basename(path) + ".elsewhere", path)
+
+
+def put_text(text):
+    def put(path):
+        with open(path, "w", encoding="ascii") as handle:
+            handle.write(text)
+    return put
+
+
+STRANGE = (("a FIFO", put_fifo), ("a folder", put_folder), ("a link to another set", put_link),
+           ("a link to nowhere", lambda path: os.symlink("/nowhere", path)), ("text", put_text("no list\n")),
+           ("empty", put_text("")), ("too long", put_text("0," * 10000)))
+
+
+def strange_state(path):
+    """The files of the applier's last run are something else: the ledger tells which CPUs are exclusive."""
+    for name in ("exclusive", "applied"):
+        for what, put in STRANGE:
+            machine, taken = with_exclusive(path)
+            file = machine.file(f"/run/numastow/{name}")
+            os.unlink(file)
+            put(file)
+            result = apply(machine, "t")
+            check(f"{name} is {what}: a container without a grant starts, off exclusive CPUs",
+                  result.code == 0 and not machine.cpuset("t") & taken, f"{result} {machine.cpuset('t')}")
+            result = apply(machine, "other", {**EXCLUSIVE, "numastow.io/nodes": "1"})
+            check(f"{name} is {what}: exclusive CPUs are given", result.code == 0, result)
+            check(f"{name} is {what}: the file is as it was meant", os.path.isfile(file) and not os.path.islink(file))
+            end(machine, f"{name} is {what}", "t", "other", "db")
+    # Both: only the ledger is left.
+    machine, taken = with_exclusive(path)
+    for name in ("exclusive", "applied"):
+        machine.write(f"/run/numastow/{name}", "no list\n")
+    result = apply(machine, "t")
+    check("both are text: it starts, off exclusive CPUs", result.code == 0 and not machine.cpuset("t") & taken,
+          f"{result} {machine.cpuset('t')}")
+    end(machine, "both are text", "t", "db")
+
+
+def strange_entries(path):
+    """Files beside the entries of containers and pods that are no entries: others start, and gc removes them."""
+    for folder in (FOLDER, "/run/numastow/pods"):
+        for what, put in STRANGE:
+            machine = Machine(path)
+            apply(machine, "t")
+            os.makedirs(machine.file(folder), exist_ok=True)
+            put(machine.file(f"{folder}/stray"))
+            result = apply(machine, "db", EXCLUSIVE)
+            taken = (placed_cpus(machine, "db") or [set()])[0]
+            check(f"{folder} has {what}: exclusive CPUs are given, and others leave them",
+                  result.code == 0 and taken and not machine.cpuset("t") & taken, f"{result} {machine.cpuset('t')}")
+            state = machine.container("again")
+            result = hook(machine, "apply", json.dumps({**json.loads(state), "id": "stray"}))
+            check(f"{folder} has {what}: a container of that name starts, off exclusive CPUs",
+                  result.code == 0 and not machine.cpuset("again") & taken, f"{result} {machine.cpuset('again')}")
+            machine.end("again")
+            hook(machine, "gc")
+            if not machine.exists(f"{folder}/stray"):
+                put(machine.file(f"{folder}/stray"))
+            hook(machine, "gc")
+            for name in os.listdir(machine.file(folder)): # a folder with something in it stays
+                shutil.rmtree(machine.file(f"{folder}/{name}"), ignore_errors=True)
+            end(machine, f"{folder} has {what}", "t", "db")
+
+
+def strange_folder(path):
+    """/run/numastow is something else: a container that asks for nothing starts, and one that asks is refused."""
+    def stranger(place):
+        os.mkdir(place)
+        os.chown(place, 12345, 0)
+
+    def writable(place):
+        os.mkdir(place)
+        os.chmod(place, 0o777)
+
+    def link(place):
+        os.mkdir(place + ".elsewhere")
+        os.symlink("numastow.elsewhere", place)
+
+    for what, put in (("a file", put_text("")), ("a FIFO", put_fifo), ("a link", link), ("a link to nowhere", STRANGE[3][1]),
+                      ("another user's", stranger), ("writable for all", writable)):
+        machine = Machine(path)
+        if what == "another user's" and os.geteuid() != 0:
+            skip(f"/run/numastow is {what}", "needs root")
+            continue
+        put(machine.file("/run/numastow"))
+        result = apply(machine, "t")
+        check(f"/run/numastow is {what}: a container without annotations starts", result.code == 0 and not result.err, result)
+        result = apply(machine, "web", SHARED)
+        check(f"/run/numastow is {what}: one with annotations is refused in one line that says so",
+              result.one_line() and "/run/numastow" in result.err and "root's" in result.err, result)
+        for name in ("t", "web"):
+            machine.end(name)
+            result = hook(machine, "release", machine.state(name))
+            check(f"/run/numastow is {what}: release ends at once", result.code == 0 or result.one_line(), result)
+        same(f"/run/numastow is {what}: nothing was put elsewhere",
+             [n for n in (os.listdir(machine.file("/run/numastow.elsewhere")) if what == "a link" else [])
+              if "ledger" in n], [])
+
+
 def main():
     with Temp() as temp:
+        strange_state(f"{temp}/state")
+        strange_entries(f"{temp}/entries")
+        strange_folder(f"{temp}/folder")
         for cgroup in (2, 1):
             each_access_fails(f"{temp}/failed{cgroup}", cgroup)
             given_sets(f"{temp}/given{cgroup}", cgroup)

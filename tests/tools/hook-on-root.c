@@ -3,7 +3,7 @@
  * Runs the hook, or garbage collection, on a copied tree with a simulated kernel (fakekernel.h).
  *
  *	hook-on-root ROOT apply|release|precreate [--claim UID --share ID] < STATE
- *	hook-on-root ROOT gc|restore
+ *	hook-on-root ROOT gc|rebuild|restore
  *	hook-on-root ROOT run NAME [ANNOTATION VALUE]...
  *
  * `run` is what `numastow run` does before it executes the program: the cgroup /machine.slice/NAME,
@@ -74,7 +74,28 @@ static void proc_leave(const char *dir, pid_t pid)
 
 /* --- commands ------------------------------------------------------------- */
 
-static int collect(struct stow_root *root, bool all, struct stow_err *err)
+/* What `numastow gc --rebuild` does before it collects. */
+static int rebuild(struct stow_root *root, const struct stow_grant_context *context,
+		   struct stow_ledger **ret, struct stow_err *err)
+{
+	struct stow_grant_context now = *context;
+	char aside[512];
+	int r = stow_ledger_open(root, true, ret, NULL);
+
+	if (r != -EUCLEAN && r != -EPROTO)
+		return r;
+	r = stow_ledger_set_aside(root, aside, sizeof(aside), err);
+	if (r == 0)
+		r = stow_ledger_open(root, true, ret, err);
+	if (r < 0)
+		return r;
+	now.ledger = *ret;
+	r = stow_rebuild(&now, err);
+	printf("rebuilt %d\n", r);
+	return r < 0 ? r : 0;
+}
+
+static int collect(struct stow_root *root, const char *command, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
 	_cleanup_(stow_config_free_ptr) struct stow_config *config = NULL;
@@ -85,13 +106,14 @@ static int collect(struct stow_root *root, bool all, struct stow_err *err)
 	r = stow_config_read(root, &config, err);
 	if (r == 0)
 		r = stow_pidref_read(root, getpid(), &context.self, err);
+	context.config = config;
 	if (r == 0)
-		r = stow_ledger_open(root, true, &ledger, err);
+		r = strcmp(command, "rebuild") == 0 ? rebuild(root, &context, &ledger, err)
+						    : stow_ledger_open(root, true, &ledger, err);
 	if (r < 0)
 		return r;
 	context.ledger = ledger;
-	context.config = config;
-	if (all)
+	if (strcmp(command, "restore") == 0)
 		return stow_restore_all(&context, err);
 	r = stow_gc(&context, &result, err);
 	printf("expired %zu undone %zu reclaimed %zu unmanaged %zu pages %llu\n", result.expired,
@@ -175,21 +197,22 @@ static int work(const char *dir, int argc, char **argv, struct fakekernel *kerne
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 	struct hook_call call = { 0 };
 	struct stow_err err = { 0 };
-	bool gc = strcmp(argv[0], "gc") == 0, all = strcmp(argv[0], "restore") == 0;
+	bool collects = strcmp(argv[0], "gc") == 0 || strcmp(argv[0], "restore") == 0 ||
+			strcmp(argv[0], "rebuild") == 0;
 	bool run = strcmp(argv[0], "run") == 0;
 	int r;
 
 	r = stow_root_open(dir, &root, &err);
 	if (r == 0 && root->live)
 		r = stow_err_set(&err, EINVAL, "not on the live root");
-	if (r == 0 && !gc && !all && !run)
+	if (r == 0 && !collects && !run)
 		r = hook_call_parse(argc, argv, &call, &err);
 	if (r == 0)
 		r = fakekernel_begin(kernel, root, &err);
 	if (r == 0)
-		r = gc || all ? collect(root, all, &err)
-		    : run     ? place(root, dir, argc, argv, &err)
-			      : stow_hook_run(root, &call, STDIN_FILENO, STDOUT_FILENO, &err);
+		r = collects ? collect(root, argv[0], &err)
+		    : run    ? place(root, dir, argc, argv, &err)
+			     : stow_hook_run(root, &call, STDIN_FILENO, STDOUT_FILENO, &err);
 	if (r < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);
 	if (root)

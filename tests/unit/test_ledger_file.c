@@ -58,6 +58,26 @@ static void an_empty_ledger_of_placed_containers_is_damaged(void **state)
 	assert_int_equal(stow_ledger_open(t->root, true, &l, NULL), 0);
 }
 
+/* The applier has run, so there was a ledger. */
+static void a_missing_ledger_is_told_once_containers_were_placed(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *l = NULL;
+	struct stow_err err = { 0 };
+	char name[512];
+
+	tree_write(t, STOW_APPLIED_PATH, "online 0-3\n");
+	for (int create = 0; create < 2; create++) {
+		assert_int_equal(stow_ledger_open(t->root, create, &l, &err), -EUCLEAN);
+		assert_non_null(strstr(err.msg, "is missing"));
+		assert_non_null(strstr(err.msg, "numastow gc --rebuild"));
+	}
+	assert_int_equal(stow_root_exists(t->root, "%s", STOW_LEDGER_PATH), 0);
+	assert_int_equal(stow_ledger_set_aside(t->root, name, sizeof(name), &err), 0);
+	assert_string_equal(name, "");
+	assert_int_equal(stow_ledger_open(t->root, false, &l, NULL), 0);
+}
+
 static void an_older_ledger_is_refused_and_told_what_to_do(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -419,6 +439,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_ledger_is_no_error_to_guess_about),
 		cmocka_unit_test(a_damaged_ledger_is_told_and_set_aside),
+		cmocka_unit_test(a_missing_ledger_is_told_once_containers_were_placed),
 		cmocka_unit_test(an_empty_ledger_of_placed_containers_is_damaged),
 		cmocka_unit_test(an_older_ledger_is_refused_and_told_what_to_do),
 		cmocka_unit_test(the_ledger_is_its_owners_alone),

@@ -188,7 +188,7 @@ static void state_files(void **state)
 static void locks_die_with_their_holder(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_close_ int lock = -EBADF;
+	_cleanup_unlock_ int lock = -EBADF;
 	int ready[2];
 	char c;
 	pid_t pid;
@@ -208,6 +208,61 @@ static void locks_die_with_their_holder(void **state)
 	waitpid(pid, NULL, 0);
 	close(ready[0]);
 	close(ready[1]);
+}
+
+/* Wait for a child's next change; return whether it was stopped. */
+static bool is_stopped(pid_t pid, int *ret_status)
+{
+	assert_int_equal(waitpid(pid, ret_status, WUNTRACED), pid);
+	return WIFSTOPPED(*ret_status);
+}
+
+/* A terminal cannot stop the holder of a lock; it stops when it has unlocked all. */
+static void the_holder_of_a_lock_is_not_stopped(void **state)
+{
+	static const int stops[] = { SIGTSTP, SIGTTIN, SIGTTOU };
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(stops); i++) {
+		int outer, inner, status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			/* In a group of its own, beside its parent's: stop signals have no effect
+			 * on orphaned groups. */
+			setpgid(0, 0);
+			outer = stow_root_lock(t->root, NULL, "/lock");
+			inner = stow_root_lock_byte(t->root, 7, "/bytes", NULL);
+			raise(stops[i]);
+			stow_root_unlock(&outer);
+			if (outer >= 0 || inner < 0)
+				_exit(1);
+			raise(SIGUSR1); /* not reached, if it is stopped before */
+			stow_root_unlock(&inner);
+			_exit(0);
+		}
+		(void)setpgid(pid, pid);
+		assert_false(is_stopped(pid, &status));
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+
+		pid = fork();
+		if (pid == 0) {
+			setpgid(0, 0);
+			outer = stow_root_lock(t->root, NULL, "/lock");
+			raise(stops[i]);
+			stow_root_unlock(&outer);
+			_exit(7);
+		}
+		(void)setpgid(pid, pid);
+		assert_true(is_stopped(pid, &status));
+		/* It stopped without the lock. */
+		outer = stow_root_lock(t->root, NULL, "/lock");
+		assert_true(outer >= 0);
+		stow_root_unlock(&outer);
+		kill(pid, SIGCONT);
+		assert_false(is_stopped(pid, &status));
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	}
 }
 
 struct thing {
@@ -310,6 +365,7 @@ int main(void)
 		cmocka_unit_test(a_folder_held_open_is_the_same_folder),
 		cmocka_unit_test(state_files),
 		cmocka_unit_test(locks_die_with_their_holder),
+		cmocka_unit_test(the_holder_of_a_lock_is_not_stopped),
 		cmocka_unit_test(what_is_cached_first_is_kept),
 		cmocka_unit_test(ids_of_entries),
 	};
