@@ -76,7 +76,7 @@ static void parse(struct program *p)
 	}
 }
 
-/* Start a program for its answer: so a library that is missing is found, too. */
+/* Start a program and read its answer: this finds a missing library, too. */
 static void look_at(const char *name, struct program *p)
 {
 	const char *argv[] = { p->path, "--version", NULL };

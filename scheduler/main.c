@@ -106,7 +106,7 @@ static void reload(struct scheduler *s, int argc, char **argv)
 }
 
 /* Wait while another scheduler is active, or while the store cannot be reached. */
-static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
+static int stand_by(struct scheduler *s, bool *logged, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
 	int r = stow_store_lead(s->store, &why);
@@ -121,8 +121,8 @@ static int stand_by(struct scheduler *s, bool *said, struct stow_err *err)
 		*err = why;
 		return r;
 	}
-	if (!*said) {
-		*said = true;
+	if (!*logged) {
+		*logged = true;
 		stow_log(STOW_LOG_NOTICE,
 			 r < 0 ? "standby: the store cannot be reached"
 			       : "standby: another scheduler is active",
@@ -152,7 +152,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
 	uint64_t watchdog = 0;
-	bool said = false, stop_logged = false;
+	bool logged = false, stop_logged = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
@@ -160,7 +160,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		bool active = atomic_load(&s->active);
 		int number, wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
 
-		if (!active && stand_by(s, &said, err) < 0)
+		if (!active && stand_by(s, &logged, err) < 0)
 			return -err->code;
 		if (active && stow_store_lost(s->store, err)) {
 			stow_log(STOW_LOG_ERR,

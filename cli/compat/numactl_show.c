@@ -19,7 +19,7 @@ static void print_set(const char *name, const struct stow_idset *set)
 	putchar('\n');
 }
 
-/* The nodes with CPUs on which this thread may run. */
+/* Find the nodes with CPUs on which this thread may run. */
 static void find_run_nodes(const struct compat_task *task, const struct stow_idset *cpus,
 			   struct stow_idset *ret)
 {
@@ -149,7 +149,7 @@ static void print_distances_of(const struct compat_task *task, int node)
 
 		p += strspn(p, " \n");
 		len = strcspn(p, " \n");
-		/* Unknown is no number. */
+		/* The file has too few numbers: an unknown distance is "-". */
 		printf(" %3.*s ", len ? (int)len : 1, len ? p : "-");
 		p += len;
 	}

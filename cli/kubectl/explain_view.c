@@ -152,7 +152,7 @@ static const char *word_of(enum kubectl_verdict verdict)
 	return words[verdict];
 }
 
-/* Add a row for each NUMA node, of what each request lacks there. */
+/* Add a row for each NUMA node, with what each request lacks there. */
 static void add_nodes(struct cli_grid *table, const struct kubectl_judged *j,
 		      const struct kubectl_wanted *wanted)
 {

@@ -105,7 +105,7 @@ static void add_row(struct cli_grid *table, const struct kubectl_machine *machin
 						   taints[0] ? taints : "-" });
 }
 
-/* Return whether the machine is asked for. */
+/* Return whether the arguments name the machine, or no machine. */
 static bool wanted(const struct kubectl_machine *machine, char *const *names)
 {
 	if (!names[0])

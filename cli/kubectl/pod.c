@@ -35,7 +35,7 @@ static void look_at_class(struct kubectl_choice *choice, struct json_object *cla
 			choice->ours = true;
 }
 
-/* Only who may read classes learns more than their names. */
+/* Read the classes. A user without the right to do so gets only their names. */
 static int read_class(struct stow_kube *kube, struct kubectl_choice *choice, struct stow_err *err)
 {
 	struct json_object *class = NULL;

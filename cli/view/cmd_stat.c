@@ -39,7 +39,7 @@ static int take_node(const char *text, void *value, struct stow_err *err)
 	return 0;
 }
 
-/* What was asked for by name, and was not there, was said already. */
+/* What was named and is not there was reported already. */
 static int code_of(const struct stat_view *view)
 {
 	if (!view->n_failed)

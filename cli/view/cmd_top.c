@@ -104,7 +104,7 @@ static int run_batch(struct asked *asked, struct stow_err *err)
 		if (r < 0)
 			return r;
 		if (cli_finish(CLI_OK) != CLI_OK)
-			return -EIO; /* which it has said */
+			return -EIO; /* which it has printed */
 	}
 	return 0;
 }

@@ -76,7 +76,7 @@ static void read_boot(struct stow_root *root, struct huge_view *view)
 {
 	_cleanup_(stow_hugeboot_done_ptr) struct stow_hugeboot_list boot = { 0 };
 
-	/* What is wrong with it, --persist says. */
+	/* --persist reports what is wrong with it. */
 	if (stow_hugeboot_read(root, &boot, NULL) < 0)
 		return;
 	for (size_t i = 0; i < boot.n; i++)

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 
-/* Format the whole seconds, without the zone. Return how many characters that are. */
+/* Format the whole seconds, without the zone. Return the number of characters. */
 static size_t put_seconds(uint64_t ns, char buf[static STOW_TIMESTAMP_MAX])
 {
 	time_t seconds = (time_t)(ns / STOW_SECOND);
@@ -140,7 +140,7 @@ static bool make_seconds(struct tm tm, bool local, int64_t east, int64_t *ret)
 	return tm.tm_mday == day;
 }
 
-/* Parse a date, a time or both; `today` has the date that a time alone is of. */
+/* Parse a date, a time or both; `today`: the date of a time that stands alone. */
 static bool parse_calendar(const char *text, struct tm today, int64_t *ret)
 {
 	static const char *const formats[] = {
@@ -155,7 +155,7 @@ static bool parse_calendar(const char *text, struct tm today, int64_t *ret)
 		int64_t east;
 		bool local;
 
-		/* Only a date with a time is of another zone. */
+		/* Only a date with a time may have a zone. */
 		if (end && parse_zone(end, &local, &east) && (local || i < 4))
 			return make_seconds(tm, local, east, ret);
 	}

@@ -14,7 +14,7 @@
 #define REAL_RATE 1000.0 /* interrupts in a second */
 #define FAR_SHARE 50	 /* percent of them */
 
-/* The CPUs of the columns of /proc/interrupts; NULL: out of memory. */
+/* Return the CPU of each column of /proc/interrupts; NULL: out of memory. */
 static int *parse_columns(const char *text, size_t *ret_n)
 {
 	size_t end = strcspn(text, "\n"), n = 0;
@@ -47,7 +47,7 @@ static int *parse_columns(const char *text, size_t *ret_n)
 	return cpus;
 }
 
-/* The beginning of an interrupt's counts, or NULL. */
+/* Find the beginning of an interrupt's counts, or NULL. */
 static const char *line_of_irq(const char *text, uint64_t irq)
 {
 	for (const char *line = text; line && *line;) {

@@ -12,12 +12,12 @@
 #define ROOM	   25	  /* percent of a node's memory that is available */
 #define TIGHT	   2	  /* ... so little that it is exhausted */
 #define SOME	   1.0	  /* allocations in a second that went elsewhere */
-#define SHARE	   1	  /* ... and their least percentage */
-#define OVERFLOW   10	  /* percentage that is told of a node that has room now */
+#define SHARE	   1	  /* ... the least percentage of them that counts */
+#define OVERFLOW   10	  /* ... and that of a node that has room now */
 #define LEAST	   100000 /* pages */
 #define SWAP_LEAST (UINT64_C(64) << 20)
 
-/* Whether allocations that were meant for a node went elsewhere, in a measure that counts. */
+/* Return whether enough allocations that were meant for a node went elsewhere to count. */
 static bool overflows(const struct doctor *d, const struct doctor_node *node)
 {
 	return node->hit != DOCTOR_UNKNOWN && node->foreign != DOCTOR_UNKNOWN &&
@@ -150,7 +150,7 @@ int doctor_rule_swap(struct doctor *d, struct stow_err *err)
 		const struct doctor_node *other = doctor_roomiest(d, &process->mems);
 		char name[128], list[DOCTOR_LISTED], swap[32], room[32];
 
-		/* What it has in swap would fit there, and much stay. */
+		/* Its swapped memory must take at most half of what is available there. */
 		if (process->swap < SWAP_LEAST || !other ||
 		    doctor_percent(other->available, other->total) < ROOM ||
 		    other->available / 2 < process->swap)

@@ -193,7 +193,7 @@ static void check_distance(struct stow_comparison *c, const char *name, uint64_t
 				   a, b, name, value, from, to, kernel);
 }
 
-/* The kernel ignores a whole SLIT with one value that cannot be (slit_valid() in
+/* The kernel ignores a whole SLIT if one value is impossible (slit_valid() in
  * drivers/acpi/numa/srat.c). */
 static bool valid_slit(struct stow_comparison *c)
 {

@@ -18,7 +18,7 @@
 
 /* --- checking ----------------------------------------------------------------------------- */
 
-/* Refuse a value: what it must be, behind the setting's name and the value. */
+/* Refuse a value. The error has the setting's name, the value, and what it must be. */
 static int refuse(const struct stow_knob_setting *s, const char *text, int errnum,
 		  const char *valid, struct stow_err *err)
 {
@@ -276,13 +276,13 @@ const char *stow_knob_parameter(const struct stow_knob_setting *setting, const c
 		 strcmp(knob->parameter, "hugetlb_free_vmemmap") == 0)
 		value = on ? "on" : "off";
 	snprintf(buf, size, "%s=%s", knob->parameter, value);
-	/* It has no value. */
+	/* This parameter has no value. */
 	if (strcmp(knob->parameter, "movable_node") == 0)
 		snprintf(buf, size, "movable_node");
 	return buf;
 }
 
-/* The line of a setting, and the part of it by which an earlier one is found. */
+/* Make the line of a setting, and the part of it by which an earlier line is found. */
 static void make_line(const struct stow_knob_setting *s, const char *value, char *line,
 		      size_t line_size, char *key, size_t key_size)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A plan or a refusal: what can never mean anything, an attempt, and why it did not go. */
+/* Make a plan or a refusal: check the request against the machine, try, and find the reason of a
+ * failure. */
 #include <errno.h>
 #include <stdlib.h>
 

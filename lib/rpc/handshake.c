@@ -35,7 +35,7 @@ static _Thread_local struct {
 /* When an address was last logged, and how many lines were suppressed since. */
 static struct {
 	struct rpc_identity who;
-	uint64_t said;
+	uint64_t time;
 	uint64_t suppressed;
 } logged[LOGGED_MAX];
 static uint64_t suppressed; /* lines suppressed because there was no free slot */
@@ -105,19 +105,19 @@ static bool may_log(const struct rpc_identity *who, uint64_t *ret_times)
 
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < LOGGED_MAX; i++) {
-		if (memcmp(&logged[i].who, who, sizeof(*who)) == 0 && logged[i].said) {
+		if (memcmp(&logged[i].who, who, sizeof(*who)) == 0 && logged[i].time) {
 			at = i;
 			break;
 		}
-		if (logged[i].said < logged[at].said)
+		if (logged[i].time < logged[at].time)
 			at = i;
 	}
 	known = memcmp(&logged[at].who, who, sizeof(*who)) == 0;
-	may = logged[at].said == 0 || now - logged[at].said >= PAUSE;
+	may = logged[at].time == 0 || now - logged[at].time >= PAUSE;
 	if (may) {
 		*ret_times = 1 + logged[at].suppressed + suppressed;
 		logged[at].who = *who;
-		logged[at].said = now;
+		logged[at].time = now;
 		logged[at].suppressed = suppressed = 0;
 	} else if (known) {
 		logged[at].suppressed++;

@@ -170,7 +170,8 @@ static int fill(struct filling *f, const char *list, const char *resource, const
 	return make_add_text(amounts, resource, text) ? 0 : out_of_memory(err);
 }
 
-/* A resource that is only limited is requested as much: the API server does the same before. */
+/* Set a request. A resource that has only a limit is requested to that limit: the API server has
+ * done the same for resources that it knows. */
 static int fill_request(struct filling *f, const char *resource, const char *key, uint64_t milli,
 			bool bytes, bool annotated, struct stow_err *err)
 {
@@ -233,7 +234,7 @@ static int fill_claim(struct filling *f, struct stow_err *err)
 			continue;
 		if (strcmp(stow_kube_text(own, "request"), part) == 0)
 			return 0;
-		/* Other annotations, since the last time. */
+		/* The annotations have changed since the last time. */
 		f->changed = true;
 		return make_add_text(own, "request", part) ? 0 : out_of_memory(err);
 	}

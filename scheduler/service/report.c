@@ -21,7 +21,7 @@
 struct stream {
 	struct stow_machine *machine;
 	uint64_t due; /* when the reports so far would have arrived at the allowed rate */
-	bool said;    /* that it is delayed: logged */
+	bool logged;  /* that it is delayed */
 };
 
 /* Handle a result. Return whether it belongs to a directive of this stream. */
@@ -203,11 +203,11 @@ static void pace(struct scheduler *s, struct stow_rpc_call *call, struct stream 
 	if (stream->due <= now)
 		return;
 	atomic_fetch_add(&s->held, 1);
-	if (!stream->said)
+	if (!stream->logged)
 		stow_log(STOW_LOG_WARNING, "node reports too often: its reports wait",
 			 stow_text("node", stream->machine->name),
 			 stow_number("max_reports", s->config.max_reports));
-	stream->said = true;
+	stream->logged = true;
 	stow_rpc_hold(call, stream->due - now);
 }
 

@@ -172,7 +172,7 @@ static bool keep_once(struct etcd_lease *lease)
 static void *run(void *arg)
 {
 	struct etcd_lease *lease = arg;
-	bool said = false;
+	bool logged = false;
 
 	pthread_mutex_lock(&lease->lock);
 	while (!lease->stopping && !lease->gone) {
@@ -182,12 +182,12 @@ static void *run(void *arg)
 			hang_up(lease);
 			etcd_next(lease->etcd);
 		}
-		if (!kept && !said && !lease->stopping) {
-			said = true;
+		if (!kept && !logged && !lease->stopping) {
+			logged = true;
 			stow_log(STOW_LOG_WARNING,
 				 "etcd does not renew the lease; trying other members");
-		} else if (kept && said && !lease->gone) {
-			said = false;
+		} else if (kept && logged && !lease->gone) {
+			logged = false;
 			stow_log(STOW_LOG_NOTICE, "etcd renews the lease again");
 		}
 		if (!lease->stopping && !lease->gone)

@@ -5,8 +5,8 @@
 
 #define LEAST	  (STOW_SECOND / 4000) /* timers are not more precise */
 #define MOST	  (STOW_SECOND / 200)
-#define OF	  8  /* in the average the last transaction counts for an eighth */
-#define MISSING	  4  /* one of so many callers may stay away, and the wait still paid */
+#define OF	  8  /* in the moving average, the last transaction counts one eighth */
+#define MISSING	  4  /* the wait still paid if no more than one of so many callers is missing */
 #define SKIP_MOST 64 /* transactions */
 
 void stow_gather_wrote(struct stow_gather *gather, uint64_t took, size_t answered, size_t queued)

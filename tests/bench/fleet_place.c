@@ -6,7 +6,7 @@
  *
  * Machines of 8 NUMA nodes; pods of 2 CPUs and 1 GiB on one NUMA node (`one`), of 20 CPUs on as few
  * as it takes (`restricted`), and of what no machine has (`nowhere`); then reports of machines
- * whose numbers have changed (`report`). What could be worst: all machines empty and alike
+ * whose numbers have changed (`report`). The worst cases: all machines empty and alike
  * (`alike`); free CPUs on every other NUMA node and free memory on the ones between, for a pod that
  * wants both on one (`apart`), 20 CPUs where 2 are free on each, so that they would take more NUMA
  * nodes than they may (`scattered`), and hugepages that no machine has room for (`pages`). Prints

@@ -5,7 +5,7 @@
 #include "agent/config.h"
 #include "scheduler/config.h"
 
-/* Whatever was refused, what was taken is within its bounds. */
+/* Check that all values that were accepted are within their bounds. */
 static void check_bounds(const struct stow_setting *settings, const void *base)
 {
 	for (; settings->name; settings++) {

@@ -33,7 +33,7 @@ def descriptors(pid):
 
 
 def waiting(argv, **how):
-    """The program, once it sleeps: it waits for its input, and for nothing else."""
+    """The program, once it sleeps, waiting for its input."""
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, **how)
     end = time.monotonic() + 60
     while not status(process.pid)["State"].startswith("S") or \
@@ -123,7 +123,7 @@ def rootless(who, argv):
           result.one_line() and "without root" in result.err, result)
     for text in (config(ours(cpus="2")), json.dumps({"annotations": ours(cpus="2")})):
         result = hook("precreate", text)
-        check(f"{who}: which apply says, not precreate", silent(result) and result.out == text, result)
+        check(f"{who}: which apply reports, not precreate", silent(result) and result.out == text, result)
     result = hook("release", state(ours(cpus="2")))
     check(f"{who}: its end is no error", silent(result), result)
     result = hook("apply", state(ours(cpus="2", on_failure="ignore")))

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Pods, leases, and containers that come twice: who gets what, and whose it stays."""
+"""Pods, leases, and containers that start twice: what each is granted, and which grants outlast which calls."""
 import json
 import os
 
@@ -73,16 +73,16 @@ def pod_together(path, runtime):
     machine = Machine(path)
     what = f"{runtime} pod with scope=pod"
     asked = {PREFIX + "cpus.web": "2", PREFIX + "cpus.db": "2", PREFIX + "scope": "pod"}
-    # Somebody else, so that the tightest fit for 2 CPUs alone would be another node than for 4.
+    # Another container, so that the tightest fit for 2 CPUs alone would be another node than for 4.
     apply(machine, "other", ours(cpus="1", nodes="0"))
     result = apply(machine, "web", {**asked, **pod_annotations(runtime, "web")})
     check(f"{what}: the first one is placed", result.code == 0, result)
     leases = query(machine, "SELECT nodes FROM container WHERE state = 0")
     same(f"{what}: a place is kept for the second", len(leases), 1)
     nodes = placed_cpus(machine, "web")[1]
-    # Who comes between must not take it.
+    # A container that starts in between must not take it.
     late = apply(machine, "late", ours(cpus="2", nodes=",".join(map(str, nodes))))
-    check(f"{what}: nobody takes that place", late.code == 1 and "cannot place" in late.err, late)
+    check(f"{what}: no other container takes that place", late.code == 1 and "cannot place" in late.err, late)
     result = apply(machine, "db", {**asked, **pod_annotations(runtime, "db")})
     check(f"{what}: the second one is placed", result.code == 0, result)
     same(f"{what}: on the same node", placed_cpus(machine, "db")[1], nodes)
@@ -195,7 +195,7 @@ def precreate(path):
 
 
 def other_paths(path):
-    """Whatever linux.cgroupsPath looks like, precreate's lease is the container's."""
+    """In all forms of linux.cgroupsPath, the container adopts the lease of its precreate."""
     for number, form in enumerate(("/system.slice/web.service/libpod-payload-{}",
                                    "/machine.slice/libpod-{}.scope", "/libpod_parent/libpod-{}",
                                    "machine.slice:libpod:{}")):
@@ -252,7 +252,7 @@ def modes(path):
           result.one_line() and "isolcpus=" in result.err and "cpu-mode=exclusive" in result.err, result)
     machine.write("/sys/devices/system/cpu/isolated", "2-3\n")
     result = apply(machine, "rt", ours(cpus="2", cpu_mode="isolated"))
-    same("isolated CPUs are given to who asks for them", (result.code, placed_cpus(machine, "rt")[0]),
+    same("isolated CPUs are granted on request", (result.code, placed_cpus(machine, "rt")[0]),
          (0, {2, 3}))
     result = apply(machine, "web", ours(cpus="1", nodes="0"))
     check("a shared container does not run on isolated ones", result.code == 0 and
@@ -293,7 +293,7 @@ def expiry(path):
     state = machine.container("t", ours(cpus="4", cpu_mode="exclusive", nodes="0"))
     hook(machine, "precreate", machine.config("t"))
     then = machine.container("then", ours(cpus="2", nodes="0"))
-    check("a lease that has run out makes room for who needs it",
+    check("an expired lease makes room for another container",
           eventually(lambda: hook(machine, "apply", then).code == 0))
     same("... and is in the history as expired",
          query(machine, "SELECT count(*) FROM event WHERE kind = 'expired'"), [(1,)])

@@ -19,7 +19,7 @@ SHOW = "cat /proc/self/cgroup; grep allowed_list /proc/self/status; head -n 1 /p
 
 
 def in_private_mounts():
-    """Again, where /run/numastow and /etc/numastow are this test's own."""
+    """Start this test again in a mount namespace with its own /run/numastow and /etc/numastow."""
     if os.geteuid() != 0 or os.environ.get(PRIVATE):
         return
     os.makedirs("/run/numastow", exist_ok=True)
@@ -119,7 +119,7 @@ def without_root(numastow):
 
 
 def cpusets_of_ours():
-    """Whether a cgroup can be made here as numastow would; "" or why not, found out without numastow."""
+    """Why numastow cannot make a cgroup here, found out without it; "": it can."""
     if os.geteuid() != 0:
         return "not root"
     if not os.environ.get(PRIVATE):
@@ -214,7 +214,7 @@ def each_node(numastow):
 
 
 def killed(numastow):
-    """With SIGKILL at system calls of which any may be the last."""
+    """Killed by SIGKILL at different system calls."""
     if not shutil.which("strace") or run(["strace", "-o", "/dev/null", "true"], "").code:
         skip("killed at any step on the live machine", "no strace here")
         return

@@ -18,7 +18,7 @@ END_WHEN_A_CHECK_FAILS
 struct setup {
 	struct agent_loop *loop;
 	struct agent_loop_handle *handle;
-	int signals[2]; /* a pipe in the place of rpc/signals.h's */
+	int signals[2]; /* a pipe in place of that of rpc/signals.h */
 	int reloads, ticks, ready;
 	int seen[THREADS]; /* tasks of each thread */
 	bool out_of_order, slept;
@@ -133,7 +133,7 @@ static void post_more(void *ctx, void *arg)
 	agent_loop_post(s->handle, note, s, arg);
 }
 
-/* A task that posts is no reason never to look at anything else. */
+/* A task that posts another one does not keep the loop from its other events. */
 static void what_a_task_posts_waits_for_the_next_round(void **state)
 {
 	struct setup *s = *state;

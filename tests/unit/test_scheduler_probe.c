@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the watchdog and /healthz are told: a lock that nobody gives back, and a port that accepts
- * nobody any more. */
+/* What the watchdog and /healthz report: a lock that is never released, and a port that accepts no
+ * connections any more. */
 #include "scheduler/probe.h"
 #include "unit.h"
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a config.json gives a container to reach others with. */
+/* Warnings about mounts and capabilities by which a container can reach other containers. */
 #include "unit.h"
 
 #include <stdio.h>
 
 #include "oci-hook/warn.h"
 
-/* What is said of a config.json with these mounts, as Podman and others write it; "" for nothing. */
+/* Return the warning about a config.json with these mounts, as Podman and others write it; "":
+ * none. */
 static const char *said(bool own, const char *mounts, const char *capabilities)
 {
 	static char buf[512];

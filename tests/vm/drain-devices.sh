@@ -1,5 +1,5 @@
 #!/bin/bash
-# Memory that is no DIMM of a node that has other memory: virtio-mem, dax/kmem, and a node that is nothing but a DIMM.
+# Memory other than a DIMM beside other memory of its node: virtio-mem, dax/kmem, and a node that consists of one DIMM.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun v2-vmem|v2-dax|v2-far|v1-far tests/vm/drain-devices.sh
 #
@@ -91,7 +91,7 @@ v2-dax)
 	drains_to "all goes offline, then it is unbound" 0 "done" --device "$dimm_device" --eject
 	echo "# $(drain_steps): $(drain_said .message)"
 	check "its blocks are gone" dimm_gone
-	check "the driver has let go of it" test ! -e "/sys/bus/dax/drivers/kmem/$dimm_device"
+	check "the driver has released it" test ! -e "/sys/bus/dax/drivers/kmem/$dimm_device"
 	check "and did not break it" sh -c "! dmesg | grep -q 'cannot be hotremoved'"
 	sum_good "the container has not noticed" held
 	# shellcheck disable=SC2016
@@ -130,12 +130,12 @@ v?-far)
 		[[ $(fleet_node '[.report.numa_nodes[].id // 0] | map(tostring) | join(" ")') == "$1" ]]
 	}
 	check "the scheduler knows node 2" eventually 15 node2 "0 1 2"
-	# More than nodes 0 and 1 have together, for node 1 is given away but for a little.
+	# More than nodes 0 and 1 have left together: almost all of node 1 is granted to a filler.
 	room()
 	{
 		fleet_node ".report.numa_nodes[$1].memory_allocatable"
 	}
-	check "node 1 is given away" start filler --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1 \
+	check "almost all of node 1 is granted" start filler --annotation numastow.io/cpus=1 --annotation numastow.io/nodes=1 \
 		--annotation numastow.io/memory=$(($(room 1) - 64 * Mi))
 	hold held "--anon 100" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=$(($(room 0) + 256 * Mi)) \
 		--annotation numastow.io/nodes=0,2 --annotation numastow.io/policy=best-effort
@@ -154,7 +154,7 @@ v?-far)
 	echo "# $(drain_steps): $(drain_said .message)"
 	check "it is gone" eventually 20 dimm_gone
 	check "the node has left the topology" eventually 10 test ! -e /sys/devices/system/node/node2
-	check "ours, too" sh -c "! '$numastow' topology --json | tr -d ' \n' | grep -q '\"id\":2,\"cpus\"'"
+	check "and that of numastow" sh -c "! '$numastow' topology --json | tr -d ' \n' | grep -q '\"id\":2,\"cpus\"'"
 	check "and the scheduler's" eventually 15 node2 "0 1"
 	eq "nothing is fenced" "$(fenced)$(fleet_node .fenced)" ""
 	# On v1 the kernel would have emptied its mems, for good, and put its processes into the parent.
@@ -178,7 +178,7 @@ v?-far)
 	stop after
 	stop held
 
-	# One block is in the kernel's zone, where it may put what nobody can move.
+	# One block is in zone Normal, where the kernel may put memory that cannot be moved.
 	dimm_device=$(device_at $((dimm_first * 16#$(<$memory/block_size_bytes))))
 	mkdir "$vm_work/slab"
 	mount -t tmpfs -o nr_inodes=100000 slab "$vm_work/slab"

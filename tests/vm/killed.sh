@@ -1,5 +1,5 @@
 #!/bin/bash
-# The hook killed at every one of its system calls that changes something: whatever is left, gc takes back.
+# The hook killed at every one of its system calls that changes something: gc takes back whatever is left.
 # (strace injects the signal. The sweep over every single access is in tests/integration, on a copied tree; here
 # every STEP-th place has to do unless STEP=1 is given.)
 #

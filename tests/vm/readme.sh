@@ -1,7 +1,7 @@
 #!/bin/bash
 # A first user on a machine with two CPUs: to a placed container, a refusal, a drain's dry run and doctor's report. These are
 # the commands of README.md and docs/fleet.md, as they stand there: every block that begins with "```sh" is run as if it were
-# pasted, on one NUMA node. The output is the transcript. What must differ in a guest is said in Podman's own configuration.
+# pasted, on one NUMA node. The output is the transcript. What must differ in a guest is set in Podman's own configuration.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun v2-one tests/vm/readme.sh
 #
@@ -68,7 +68,7 @@ looks_right()
 		check "the kernel's answer is shown" grep -qE "^Cpus_allowed_list:.*$(record_of db cpus)\$" "$said"
 		check "the topology is shown" grep -q '^node 0' "$said"
 		check "why finds the container by Podman's name" grep -q ' placed ' "$said"
-		# It gives up on what takes seconds, as Python does in a guest on a busy machine.
+		# It gives up on checks that take seconds, as those by Python do in a guest on a busy machine.
 		check "status finds the hook" grep -qE 'Podman +(runs the hook|cannot be checked: .* did not answer)' "$said"
 		;;
 	*'cpus=500'*)
