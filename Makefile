@@ -144,7 +144,7 @@ $(SCOPE): $(call objs,$(helper_SRCS)) $(LIB)
 $(SCHEDULER): $(B)/scheduler/main.o $(LIBSCHEDULER) $(LIBKUBE) $(LIBRPC) $(LIB)
 $(AGENT): $(B)/agent/main.o $(LIBAGENT) $(LIBKUBE) $(LIBRPC) $(LIB)
 $(FLEET): $(call objs,$(fleet_SRCS) $(addprefix cli/,asked.c bar.c drain_asked.c \
-	drain_view.c format.c grid.c json_writer.c message.c paragraph.c usage.c width.c) oci-hook/state.c) \
+	drain_view.c format.c grid.c json_writer.c match.c message.c paragraph.c usage.c width.c) oci-hook/state.c) \
 	$(LIBRPC) $(LIB)
 $(FLEET): DAEMON_LIBS := $(FLEET_LIBS)
 $(KUBECTL): $(call objs,$(kubectl_SRCS) $(addprefix cli/,grid.c json_writer.c options.c usage.c width.c)) \

@@ -11,6 +11,8 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/match.h"
+
 #define NAMES_MAX ((size_t)16 << 20)
 
 struct known {
@@ -163,44 +165,6 @@ static void add_names(struct stow_root *root, struct search *search)
 	json_object_put(list);
 }
 
-/* Return whether `text` is the whole name, or its last part. */
-static bool is_named(const struct known *known, const char *text)
-{
-	const char *last = known->name ? strrchr(known->name, '/') : NULL;
-
-	return known->name &&
-	       (strcmp(known->name, text) == 0 || (last && strcmp(last + 1, text) == 0));
-}
-
-/* A whole id counts before a name, and a name before a prefix. */
-static int match(struct search *search, const char *text, struct known **ret, struct stow_err *err)
-{
-	size_t names = 0, prefixes = 0;
-	struct known *named = NULL, *prefixed = NULL;
-
-	*ret = find_id(search, text);
-	if (*ret)
-		return 0;
-	for (size_t i = 0; i < search->n; i++) {
-		struct known *known = &search->list[i];
-
-		if (is_named(known, text)) {
-			named = known;
-			names++;
-		} else if (strncmp(known->id, text, strlen(text)) == 0) {
-			prefixed = known;
-			prefixes++;
-		}
-	}
-	*ret = names ? named : prefixed;
-	if (names > 1 || (!names && prefixes > 1))
-		return stow_err_set(err, ENOTUNIQ,
-				    "\"%.64s\" is the name, or the beginning of the "
-				    "id, of several containers",
-				    text);
-	return *ret ? 0 : stow_err_set(err, ENOENT, "there is no container \"%.64s\"", text);
-}
-
 static int open_cgroup(struct stow_root *root, const struct known *known, struct stow_cgroup **ret,
 		       struct stow_err *err)
 {
@@ -217,9 +181,11 @@ static int open_cgroup(struct stow_root *root, const struct known *known, struct
 }
 
 /* Collect what is known, and find the container in it. */
-static int look(struct stow_root *root, const char *text, struct search *search, struct known **ret,
-		struct stow_err *err)
+static int look(struct stow_root *root, const char *text, struct search *search,
+		const struct known **ret, struct stow_err *err)
 {
+	struct cli_match match = { .text = text };
+	struct stow_err why;
 	int r = add_records(root, search, err);
 
 	if (r == 0)
@@ -227,14 +193,18 @@ static int look(struct stow_root *root, const char *text, struct search *search,
 	if (r < 0)
 		return r;
 	add_names(root, search);
-	return *text ? match(search, text, ret, err)
-		     : stow_err_set(err, ENOENT, "a container's name is empty");
+	if (!*text)
+		return stow_err_set(err, ENOENT, "a container's name is empty");
+	for (size_t i = 0; i < search->n; i++)
+		cli_match_look(&match, search->list[i].id, search->list[i].name, &search->list[i]);
+	*ret = cli_match_end(&match, &why);
+	return *ret ? 0 : stow_err_move(err, -why.code, &why);
 }
 
 int cli_container_id(struct stow_root *root, const char *text, char **ret, struct stow_err *err)
 {
 	_cleanup_(search_done) struct search search = { 0 };
-	struct known *known = NULL;
+	const struct known *known = NULL;
 	int r = look(root, text, &search, &known, err);
 
 	if (r < 0)
@@ -257,7 +227,7 @@ int cli_container_find(struct stow_root *root, const char *text, struct cli_cont
 		       struct stow_err *err)
 {
 	_cleanup_(search_done) struct search search = { 0 };
-	struct known *known = NULL;
+	const struct known *known = NULL;
 	int r = look(root, text, &search, &known, err);
 
 	*ret = (struct cli_container){ 0 };

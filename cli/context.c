@@ -171,22 +171,24 @@ int cli_last_alone(const char *name, const char *word)
 	return cli_bad_usage(name);
 }
 
-int cli_last_word(const char *name, const char *sysroot, const char *word, char **ret)
+int cli_last_word(const char *name, const char *sysroot, char ***words, int *n, char **ret)
 {
 	_cleanup_(cli_context_done) struct cli_context context = { 0 };
 	struct stow_record **records = NULL;
 	struct stow_err err = { 0 };
-	size_t n = 0;
-	int r = cli_last_alone(name, word);
+	size_t n_records = 0;
+	int r = cli_last_alone(name, **words);
 
 	if (r >= 0)
 		return r;
 	r = cli_context_open_anyway(&context, sysroot, false, &err);
 	if (r == 0)
-		r = cli_find_records(&context, NULL, &records, &n, &err);
+		r = cli_find_records(&context, NULL, &records, &n_records, &err);
 	if (r == 0 && !(*ret = strdup(records[0]->id)))
 		r = stow_err_sys(&err, ENOMEM, "containers");
-	stow_records_free(records, n);
+	stow_records_free(records, n_records);
+	*words = ret;
+	*n = 1;
 	return r < 0 ? cli_fail(&err) : -1;
 }
 

@@ -42,8 +42,9 @@ int cli_find_records(struct cli_context *context, const char *name, struct stow_
 /* Check that a command with --last is not given a container, too: `word`, or NULL. Return -1, or
  * print what is wrong, and return the exit code. */
 int cli_last_alone(const char *name, const char *word);
-/* Do so, and find the id of the container that got its grant last; the caller frees it. */
-int cli_last_word(const char *name, const char *sysroot, const char *word, char **ret);
+/* Do so for a list of words, and replace it by the id of the container that got its grant last; the
+ * caller frees the id. */
+int cli_last_word(const char *name, const char *sysroot, char ***words, int *n, char **ret);
 
 /* Write a line to the journal: an operator changed something. */
 void cli_audit(const struct cli_context *context, const char *action, const char *container,

@@ -102,12 +102,9 @@ int fleet_show_nodes(PbNode *const *nodes, size_t n, const struct stow_grid_styl
 
 /* --- containers (names.c) -------------------------------------------------- */
 
-/* Return whether a container is called so: "web", or "NAMESPACE/POD/web". */
-bool fleet_is_named(const PbContainer *container, const char *text);
-/* Find the id of a container of this machine, by the agent: a whole id counts before a name, and a
- * name before the beginning of an id. A text that fits none is returned as it is; NULL is the
- * container that got its grant last. The caller frees *ret. -ENOTUNIQ: there are several; -ENOENT:
- * no container has a grant. */
+/* Find the id of a container of this machine, by the agent, as cli/match.h does. A text that fits
+ * none is returned as it is; NULL is the container that got its grant last. The caller frees *ret.
+ * -ENOTUNIQ: there are several; -ENOENT: no container has a grant. */
 int fleet_container_id(struct fleet *fleet, const char *text, char **ret, struct stow_err *err);
 
 /* --- requests (request.c) ------------------------------------------------- */

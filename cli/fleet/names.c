@@ -5,15 +5,7 @@
 #include <string.h>
 
 #include "cli/fleet/fleet.h"
-
-bool fleet_is_named(const PbContainer *container, const char *text)
-{
-	char whole[600];
-
-	snprintf(whole, sizeof(whole), "%s/%s/%s", container->namespace_, container->pod,
-		 container->name);
-	return *container->name && (strcmp(container->name, text) == 0 || strcmp(whole, text) == 0);
-}
+#include "cli/match.h"
 
 /* Return the id of the container that got its grant last; NULL: none has one. */
 static const char *newest(const PbListContainersResponse *response)
@@ -30,34 +22,26 @@ static const char *newest(const PbListContainersResponse *response)
 	return last ? last->id : NULL;
 }
 
-/* Choose the container that `text` names: return its id, or `text` if it fits none. -ENOTUNIQ. */
+/* Choose the container that `text` names: return its id, or `text` if it fits none: then the
+ * agent's own message says so. -ENOTUNIQ. */
 static int choose(const PbListContainersResponse *response, const char *text, const char **ret,
 		  struct stow_err *err)
 {
-	const char *named = NULL, *prefixed = NULL;
-	size_t names = 0, prefixes = 0;
+	struct cli_match match = { .text = text };
+	const PbContainer *found;
+	struct stow_err why;
 
 	for (size_t i = 0; i < response->n_containers; i++) {
-		const char *id = response->containers[i]->id;
+		const PbContainer *c = response->containers[i];
+		char name[600];
 
-		if (strcmp(id, text) == 0) {
-			*ret = id;
-			return 0;
-		}
-		if (fleet_is_named(response->containers[i], text)) {
-			named = id;
-			names++;
-		} else if (strncmp(id, text, strlen(text)) == 0) {
-			prefixed = id;
-			prefixes++;
-		}
+		snprintf(name, sizeof(name), "%s/%s/%s", c->namespace_, c->pod, c->name);
+		cli_match_look(&match, c->id, *c->name ? name : NULL, c);
 	}
-	if (names > 1 || (!names && prefixes > 1))
-		return stow_err_set(err, ENOTUNIQ,
-				    "\"%.64s\" is the name, or the beginning of the id, of several "
-				    "containers",
-				    text);
-	*ret = names ? named : prefixes ? prefixed : text;
+	found = cli_match_end(&match, &why);
+	if (!found && why.code != ENOENT)
+		return stow_err_move(err, -why.code, &why);
+	*ret = found ? found->id : text;
 	return 0;
 }
 
@@ -76,7 +60,6 @@ int fleet_container_id(struct fleet *fleet, const char *text, char **ret, struct
 	}
 	if (r < 0)
 		return r;
-	/* Where none fits, the agent's own message says that there is none. */
 	if (text)
 		r = choose(response, text, &found, err);
 	else if (!(found = newest(response)))

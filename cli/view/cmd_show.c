@@ -83,12 +83,9 @@ int cmd_show(int argc, char **argv)
 		return r;
 	asked.targets = argv + optind;
 	asked.n = argc - optind;
-	if (last) {
-		r = cli_last_word("show", asked.out.sysroot, asked.targets[0], &id);
-		if (r >= 0)
-			return r;
-		asked.targets = &id;
-		asked.n = 1;
-	}
+	if (last)
+		r = cli_last_word("show", asked.out.sysroot, &asked.targets, &asked.n, &id);
+	if (r >= 0)
+		return r;
 	return cli_output_run(&asked.out, show, &asked);
 }

@@ -118,13 +118,10 @@ int cmd_stat(int argc, char **argv)
 		return code;
 	asked.words = argv + optind;
 	asked.n_words = argc - optind;
-	if (last) {
-		code = cli_last_word("stat", asked.out.sysroot, asked.words[0], &id);
-		if (code >= 0)
-			return code;
-		asked.words = &id;
-		asked.n_words = 1;
-	}
+	if (last)
+		code = cli_last_word("stat", asked.out.sysroot, &asked.words, &asked.n_words, &id);
+	if (code >= 0)
+		return code;
 	if (asked.meminfo && asked.n_words) {
 		fprintf(stderr, "numastow: --meminfo is about nodes, not about \"%.64s\"\n",
 			asked.words[0]);
