@@ -226,6 +226,7 @@ test-kubernetes: ## numastow on a stock Kubernetes, which is built first: once, 
 	@tests/kubernetes/manifests.py
 	@tests/kubernetes/deployed.py
 	@tests/kubernetes/deployed.py --systemd
+	@tests/kubernetes/deployed_webhook.py
 	@tests/kubernetes/machines.py
 	@tests/kubernetes/binding.py
 	@tests/kubernetes/extender.py

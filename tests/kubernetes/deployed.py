@@ -32,7 +32,7 @@ SHELL = ("sh", "basename", "chmod", "cmp", "cp", "dirname", "mv", "nsenter", "re
 KUSTOMIZATION = """
 resources: [{base}]
 components: [{components}]
-patches:
+patches:{more}
 - patch: |
     apiVersion: apps/v1
     kind: DaemonSet
@@ -82,24 +82,27 @@ class WithAccounts(Cluster):
 
 
 class Deployed:
+    components = () if SYSTEMD else ("without-systemd",)
+    patches = ""
+
     def __init__(self, cluster, machine, test):
         self.c, self.m, self.test = cluster, machine, test
         self.folder = f"{cluster.folder}/overlay"
         os.makedirs(self.folder)
 
     def apply(self):
-        kubernetes = f"{PROJECT}/deploy/kubernetes"
-        without = os.path.relpath(f"{kubernetes}/components/without-systemd", self.folder)
-        text = KUSTOMIZATION.format(base=os.path.relpath(f"{kubernetes}/base", self.folder), port=self.c.port,
-                                    components="" if SYSTEMD else without)
+        at = lambda path: os.path.relpath(f"{PROJECT}/deploy/kubernetes/{path}", self.folder)
+        text = KUSTOMIZATION.format(base=at("base"), port=self.c.port, more=self.patches.format(port=self.c.port),
+                                    components=", ".join(at(f"components/{c}") for c in self.components))
         with open(f"{self.folder}/kustomization.yaml", "w", encoding="ascii") as out:
             out.write(text)
         done = self.c.kubectl("apply", "-k", self.folder)
         return check("the base is applied", done.returncode == 0, done.stderr)
 
-    def agents(self):
-        """(name, UID, container) of the agent's pods that run."""
-        return [(p["metadata"]["name"], p["metadata"]["uid"], s["containerID"]) for p in self.c.items(PODS)
+    def agents(self, component="agent"):
+        """(name, UID, container) of the agent's pods that run, or another component's."""
+        selected = f"{PODS}?labelSelector=app.kubernetes.io/component={component}"
+        return [(p["metadata"]["name"], p["metadata"]["uid"], s["containerID"]) for p in self.c.items(selected)
                 for s in p.get("status", {}).get("containerStatuses", []) if "running" in s.get("state", {})]
 
     def said(self):
@@ -110,6 +113,7 @@ class Deployed:
     def start_node(self):
         if not check("the machine boots", self.m.wait()):
             return False
+        self.test.make_pages()
         self.m.do("start_containerd")
         if not check("containerd has the images", eventually(lambda: self.m.run("import_image")[0] == 0) and self.m.do(
                 '"$PARTS/ctr" -n k8s.io images import --local "$CLUSTER/numastow.tar"')):
@@ -190,13 +194,8 @@ def whole(run, cluster):
         same("the kernel has not complained", machine.end(0), 0)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    run = load_run()
-    folder, where = f"{PROJECT}/build/kubernetes-deployed{'-systemd' if SYSTEMD else ''}", run.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            run.unavailable(f"no {program} here; package {package} has it")
+def make_images(folder):
+    """In a new folder: the image of pods, and that of numastow with two names."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
@@ -206,9 +205,20 @@ def main():
     write_image(f"{folder}/numastow.tar", names, {
         **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
         "/usr/bin/numastow": f"{BUILD}/numastow", "/usr/sbin/numastow-agent": f"{BUILD}/numastow-agent",
+        "/usr/sbin/numastow-scheduler": f"{BUILD}/numastow-scheduler",
         "/usr/libexec/numastow/numastow-hook": f"{BUILD}/numastow-hook",
         "/usr/libexec/numastow/numastow-scope": f"{BUILD}/numastow-scope",
         "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    run = load_run()
+    folder, where = f"{PROJECT}/build/kubernetes-deployed{'-systemd' if SYSTEMD else ''}", run.parts()
+    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
+        if not shutil.which(program):
+            run.unavailable(f"no {program} here; package {package} has it")
+    make_images(folder)
     cluster = WithAccounts(folder, where)
     cluster.kubeconfig("kubelet", "10.0.2.2")
     with cluster:

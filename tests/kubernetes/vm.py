@@ -56,8 +56,10 @@ class Unavailable(Exception):
 class Machine:
     """Until the end of the block. Its console is in `log`."""
 
-    def __init__(self, cluster, shape, log):
+    def __init__(self, cluster, shape, log, forwarded=None):
+        """`forwarded`: {port of the guest: port of loopback}"""
         self.cluster, self.shape, self.log = cluster, shape, log
+        self.forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for there, here in (forwarded or {}).items())
         self.server = socket.create_server(("127.0.0.1", 0))
         self.process = self.lines = None
 
@@ -67,7 +69,7 @@ class Machine:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", f"{TESTS}/vm/run", "--timeout", "3600", *words, "--out", f"{self.cluster.folder}/node", "--qemu",
-                 "-netdev user,id=net0 -device virtio-net-pci,netdev=net0,bus=pcie.0,romfile=",
+                 f"-netdev user,id=net0{self.forwarded} -device virtio-net-pci,netdev=net0,bus=pcie.0,romfile=",
                  self.shape, f"{HERE}/guest.sh", str(self.server.getsockname()[1])],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
