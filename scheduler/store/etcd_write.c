@@ -112,6 +112,15 @@ static bool has_not_written(int r)
 	}
 }
 
+/* Replace etcd's code, which callers would take for the scheduler's own: no room in the fleet, or a
+ * role that they lack. */
+static int refuse(struct stow_err *err)
+{
+	struct stow_err why = *err;
+
+	return stow_err_set(err, EIO, "the store does not accept writes: %.900s", why.msg);
+}
+
 /* Return whether the lease could not be renewed for so long that another scheduler probably
  * leads, or will. Then this process should exit and become a standby, which answers at once. */
 static bool has_lost_lease(struct etcd_engine *e, struct stow_err *err)
@@ -156,7 +165,7 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 			return r;
 		}
 		if (has_not_written(r) && !doubt)
-			return r;
+			return refuse(err);
 		if (!doubt)
 			stow_log(STOW_LOG_WARNING,
 				 "the result of a write is not known; it is sent again",

@@ -4,6 +4,7 @@
 others' writes go through, it is said and counted, and what is in memory and on the machines is what is
 stored, before a restart and after."""
 import contextlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -22,8 +23,8 @@ S = scheduler_pb2
 class Fleet:
     """A scheduler, a machine, and what is in force as the scheduler and the machine have it."""
 
-    def __init__(self, data):
-        self.server = start_scheduler(data, "--metrics", f"127.0.0.1:{free_port()}")
+    def __init__(self, data, *options):
+        self.server = start_scheduler(data, "--metrics", f"127.0.0.1:{free_port()}", *options)
         self.channel = channel_to(f"127.0.0.1:{self.server.port}")
         self.stub = scheduler_pb2_grpc.SchedulerStub(self.channel.__enter__())
         self.agent = FakeAgent(self.channel_of(), full_report("n", cpus=100, memory=64 * GIB))
@@ -63,7 +64,9 @@ class Fleet:
 def check_refusals(what, fleet, one):
     """Nothing can be stored: nothing changes."""
     status, why = fleet.place("b")
-    check(f"{what}: a placement is refused, and says why", status != "OK" and "store" in why, (status, why))
+    # RESOURCE_EXHAUSTED means no room in the fleet, PERMISSION_DENIED a role that the caller lacks.
+    check(f"{what}: a placement is refused, and says why", status in ("UNKNOWN", "ABORTED") and "store" in why,
+          (status, why))
     for call, request in ((fleet.stub.Fence, S.FenceRequest(node="n", numa_nodes="0")),
                           (fleet.stub.Unfence, S.UnfenceRequest(node="n", numa_nodes="1")),
                           (fleet.stub.Release, S.ReleaseRequest(ids=[one]))):
@@ -79,7 +82,7 @@ def check_refusals(what, fleet, one):
     check(f"{what}: the metrics say so", "numastow_scheduler_store_healthy 0" in metrics_of(fleet.server))
 
 
-def check_after(what, fleet, data, one):
+def check_after(what, fleet, data, one, *options):
     """It can be stored again."""
     check(f"{what}, over: it is healthy by itself", eventually(fleet.healthy))
     same(f"{what}, over: a placement", fleet.place("c")[0], "OK")
@@ -89,13 +92,13 @@ def check_after(what, fleet, data, one):
     check(f"{what}, over: the machine is told of it", eventually(lambda: fleet.told_fences()[-1] == "0-1"))
     before = fleet.reservations(), fleet.fenced()
     fleet.close()
-    again = Fleet(data)
+    again = Fleet(data, *options)
     same(f"{what}: a restart shows the same", (again.reservations(), again.fenced()), before)
     again.close()
 
 
-def prepare(data):
-    fleet = Fleet(data)
+def prepare(data, *options):
+    fleet = Fleet(data, *options)
     same("a fence", status_of(fleet.stub.Fence, S.FenceRequest(node="n", numa_nodes="1"))[0], "OK")
     same("a placement", fleet.place("a")[0], "OK")
     one = fleet.stub.ListReservations(S.ListReservationsRequest(), timeout=PATIENCE).reservations[0].id
@@ -130,6 +133,27 @@ def full_disk(folder):
         check_after("a full disk", fleet, f"{place}/data", one)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+def full_etcd(folder):
+    """etcd's alarm, as when its database has reached its quota."""
+    if not ETCD:
+        skip("etcd without space", "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd() as cluster:
+        def alarm(action):
+            member = cluster.members[0]
+            done = run(["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--data",
+                        json.dumps({"action": action, "memberID": "0", "alarm": "NOSPACE"}),
+                        f"http://{member.host}:{member.client}/v3/maintenance/alarm"], "")
+            check(f"etcd's alarm NOSPACE: {action}", done.code == 0, done)
+
+        options = cluster.options(lease="20s")
+        fleet, one = prepare(f"{folder}/no-space", *options)
+        alarm("ACTIVATE")
+        check_refusals("etcd without space", fleet, one)
+        alarm("DEACTIVATE")
+        check_after("etcd without space", fleet, f"{folder}/no-space", one, *options)
 
 
 def sql(data, text):
@@ -234,6 +258,7 @@ def copied(folder):
 with Temp() as temp:
     copied(temp)
     full_disk(temp)
+    full_etcd(temp)
     refused_rows(temp)
     moved(temp)
     locked(temp)
