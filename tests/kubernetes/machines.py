@@ -18,7 +18,7 @@ from deployed import load_run
 from harness import PROJECT, Temp, check, finish, parse_list, same
 from simulated import STUBS, Simulated
 from vm import Machine, Unavailable, make_image
-from webhook import BUDGETS
+from webhook import BUDGETS, create_pod, is_asked
 
 RUN = load_run()
 SETS = "/apis/apps/v1/namespaces/default/replicasets"
@@ -94,9 +94,9 @@ class Test(RUN.Test):
     def annotated(self):
         """Through the webhook: the same pod that Podman runs."""
         c = self.cluster
-        eventually(lambda: self.asks_webhook())
+        eventually(lambda: is_asked(c))
         for name, mode, cpus in (("annotated", "exclusive", 2), ("annotated-too", "exclusive", 3)):
-            made = c.create(PODS, {"metadata": {"name": name, "annotations": {
+            made = create_pod(c, {"metadata": {"name": name, "annotations": {
                 "numastow.io/cpus": str(cpus), "numastow.io/memory": "128Mi", "numastow.io/cpu-mode": mode,
                 "numastow.io/hugepages-2Mi": "8Mi"}}, "spec": {
                     "hostNetwork": True, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False,
@@ -111,11 +111,6 @@ class Test(RUN.Test):
         same("they are on two NUMA nodes", sorted(nodes, key=str), [0, 1])
         self.promises("annotated pods")
         check("both are deleted, and their leases", self.are_gone("annotated", "annotated-too"), self.records())
-
-    def asks_webhook(self):
-        made = self.cluster.create(f"{PODS}?dryRun=All", {"metadata": {"name": "probe", "annotations": {
-            "numastow.io/cpus": "1"}}, "spec": {"containers": [container_of()]}})
-        return "resourceClaims" in made["spec"]
 
     # --- a second driver -------------------------------------------------------------------------
 
