@@ -82,9 +82,12 @@ void rpc_call_end(struct stow_rpc_call *call)
 void rpc_call_start_batch(struct stow_rpc_call *call, const grpc_op *ops, size_t n,
 			  struct rpc_tag *tag)
 {
+	/* Once it is started, another thread may end the call. */
+	grpc_call *core = call->call;
+
 	rpc_hands_over(tag);
 	/* Anything but OK is a bug in this file, such as two receiving batches at once. */
-	if (grpc_call_start_batch(call->call, ops, n, tag, NULL) != GRPC_CALL_OK)
+	if (grpc_call_start_batch(core, ops, n, tag, NULL) != GRPC_CALL_OK)
 		abort();
 }
 

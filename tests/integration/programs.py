@@ -24,7 +24,7 @@ def in_private_mounts():
         return
     os.makedirs("/run/numastow", exist_ok=True)
     os.makedirs("/etc/numastow", exist_ok=True)
-    script = 'mount -t tmpfs none /run/numastow && mount -t tmpfs none /etc/numastow && exec "$@"'
+    script = 'mount -t tmpfs -o mode=755 none /run/numastow && mount -t tmpfs none /etc/numastow && exec "$@"'
     mounts = ["unshare", "--mount", "--propagation", "private"]
     if run([*mounts, "sh", "-c", script, "sh", "true"], "").code:
         return

@@ -122,7 +122,7 @@ def check_new_ledgers(machine):
     check("a ledger that is made later", start(machine, "first", {"cpus": "1"}) == 0)
     check("is read", follower.until(lambda t: "first" in t), follower.text)
     for name in os.listdir(machine.file("/run/numastow")):
-        if name.startswith("ledger.db"):
+        if name.startswith("ledger.db") or name == "applied":
             os.rename(machine.file(f"/run/numastow/{name}"), machine.file(f"/run/numastow/old-{name}"))
     check("a ledger that replaces it", start(machine, "second", {"cpus": "1"}) == 0)
     check("is read, too", follower.until(lambda t: "second" in t), follower.text)

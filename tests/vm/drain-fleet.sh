@@ -14,7 +14,7 @@ start_hypervisor
 start_scheduler --max-drains 1
 start_agent --scheduler 127.0.0.1:7200 --failure-domain rack-1
 # shellcheck disable=SC2016
-unshare -m sh -c 'mount -t tmpfs run /run/numastow && exec "$@"' sh "$programs/numastow-agent" --node m2 \
+unshare -m sh -c 'mount -t tmpfs -o mode=755 run /run/numastow && exec "$@"' sh "$programs/numastow-agent" --node m2 \
 	--scheduler 127.0.0.1:7200 --failure-domain rack-2 --metrics '' --max-drain 100 --drain-block-timeout 60s \
 	>"$vm_work/agent2.log" 2>&1 &
 agent2=$!
