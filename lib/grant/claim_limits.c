@@ -69,6 +69,23 @@ int stow_claim_raise_pod(const struct stow_grant_context *context, const struct 
 	return r;
 }
 
+/* Return whether both limits, of faults and of reservations, are `bytes`, where the kernel has
+ * them. */
+static bool limits_are(const struct stow_cgroup *cgroup, uint64_t page_size, uint64_t bytes)
+{
+	const typeof(cgroup->at[0]) *at = &cgroup->at[STOW_CGROUP_HUGETLB];
+
+	for (int reservation = 0; reservation < 2 && at->version; reservation++) {
+		char name[64];
+
+		stow_hugetlb_limit_name(at->version, page_size, reservation, name, sizeof(name));
+		if (stow_root_exists(at->dir, "%s", name) == 1 &&
+		    stow_cgroup_limit(cgroup, STOW_CGROUP_HUGETLB, name) != bytes)
+			return false;
+	}
+	return true;
+}
+
 static int keep_one(const struct stow_grant_context *context, const struct stow_record *record,
 		    struct stow_record *const *holders, size_t n, struct stow_err *err)
 {
@@ -82,14 +99,9 @@ static int keep_one(const struct stow_grant_context *context, const struct stow_
 		return 0;
 	r = raise_pod(record, cgroup, holders, n, err);
 	for (size_t p = 0; p < sizes && r >= 0; p++) {
-		int version = cgroup->at[STOW_CGROUP_HUGETLB].version;
 		uint64_t bytes = pages[p].size * pages[p].count;
-		char name[64];
 
-		if (version &&
-		    stow_cgroup_limit(cgroup, STOW_CGROUP_HUGETLB,
-				      stow_hugetlb_limit_name(version, pages[p].size, false, name,
-							      sizeof(name))) != bytes)
+		if (!limits_are(cgroup, pages[p].size, bytes))
 			r = stow_enforce_hugetlb(cgroup, pages[p].size, bytes, err);
 	}
 	return r < 0 ? r : 0;

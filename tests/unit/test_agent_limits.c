@@ -155,6 +155,11 @@ static void a_resize_is_undone_at_once(void **state)
 	}
 	write_limits(s, PODS "/a", "0");
 	become(s, PODS "/a", "16777216");
+	/* Each of the two limits by itself. */
+	tree_write(s->p->t, "/sys/fs/cgroup/" PODS "/a/hugetlb.2MB.rsvd.max", "0\n");
+	become(s, PODS "/a", "16777216");
+	tree_write(s->p->t, "/sys/fs/cgroup/" PODS "/hugetlb.2MB.rsvd.max", "0\n");
+	become(s, PODS, "16777216");
 }
 
 /* A container that starts later is watched from its start on. */
