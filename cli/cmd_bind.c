@@ -297,14 +297,6 @@ static void print_text(const struct bind *b)
 		       "says.\n");
 }
 
-static void put_set(struct json_writer *w, json_object *to, const char *key,
-		    const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put(w, to, key, list ? json_object_new_string(list) : NULL);
-}
-
 static int print_json(const struct bind *b)
 {
 	json_object *o = json_object_new_object(), *processes = json_object_new_array(),
@@ -318,7 +310,7 @@ static int print_json(const struct bind *b)
 
 		json_put(&w, p, "pid", json_object_new_int(bound->process.ref.pid));
 		if (!stow_idset_empty(&b->cpus)) {
-			put_set(&w, p, "cpus", b->dry_run ? &b->cpus : &bound->cpus);
+			json_put_set(&w, p, "cpus", b->dry_run ? &b->cpus : &bound->cpus);
 			json_put(&w, p, "threads", json_object_new_uint64(bound->threads));
 		}
 		json_append(&w, processes, p);
@@ -326,7 +318,7 @@ static int print_json(const struct bind *b)
 			continue;
 		c = json_object_new_object();
 		json_put(&w, c, "cgroup", json_object_new_string(bound->cgroup->path));
-		put_set(&w, c, "mems", &b->mems);
+		json_put_set(&w, c, "mems", &b->mems);
 		json_put(&w, c, "moved", json_object_new_uint64(bound->move.moved));
 		json_append(&w, cgroups, c);
 	}

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
 
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value)
 {
@@ -43,6 +46,14 @@ void json_put_amount(struct json_writer *w, json_object *to, const char *key, ui
 		json_object_object_add(to, key, NULL);
 	else
 		json_put(w, to, key, json_object_new_uint64(amount));
+}
+
+void json_put_set(struct json_writer *w, json_object *to, const char *key,
+		  const struct stow_idset *set)
+{
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	json_put(w, to, key, list ? json_object_new_string(list) : NULL);
 }
 
 void json_put_node(struct json_writer *w, json_object *to, int node)

@@ -6,6 +6,8 @@
 
 #include <json-c/json.h>
 
+#include "base/idset.h"
+
 /*
  * When out of memory, json-c returns NULL, which prints as null. `ok` records this, so that
  * incomplete output becomes an error.
@@ -24,6 +26,9 @@ void json_put_text(struct json_writer *w, json_object *to, const char *key, cons
 void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number);
 /* Add an amount, or null for UINT64_MAX, which stands for unknown. */
 void json_put_amount(struct json_writer *w, json_object *to, const char *key, uint64_t amount);
+/* Add a set as a list, as in "0-3,8". */
+void json_put_set(struct json_writer *w, json_object *to, const char *key,
+		  const struct stow_idset *set);
 /* Add the number of a NUMA node, or null for a negative one. */
 void json_put_node(struct json_writer *w, json_object *to, int node);
 /* Add the physical addresses of `size` bytes from `start` as "range", as lsmem(1) has it. */

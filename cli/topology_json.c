@@ -98,7 +98,7 @@ static json_object *given_json(struct json_writer *w, const struct stow_usage *u
 	struct topology_given given;
 
 	topology_given(usage, node, &given);
-	json_put(w, o, "exclusive_cpus", list_json(&given.exclusive));
+	json_put_set(w, o, "exclusive_cpus", &given.exclusive);
 	json_put(w, o, "shared_cpus", json_object_new_uint64(given.shared_cpus));
 	json_put(w, o, "memory", json_object_new_uint64(given.memory));
 	for (size_t i = 0; given.pools && i < given.pools->n_pools; i++) {
@@ -134,7 +134,7 @@ static json_object *access_json(struct json_writer *w, const struct stow_localit
 			continue;
 		o = json_object_new_object();
 		json_put(w, o, "class", json_object_new_int(class));
-		json_put(w, o, "initiators", list_json(&access->initiators));
+		json_put_set(w, o, "initiators", &access->initiators);
 		put_known(w, o, "read_latency_ns", access->read_latency);
 		put_known(w, o, "write_latency_ns", access->write_latency);
 		put_known(w, o, "read_bandwidth_mbps", access->read_bandwidth);
@@ -208,7 +208,7 @@ static void put_list(struct json_writer *w, json_object *o, const char *key, boo
 		     const struct stow_idset *set)
 {
 	if (known)
-		json_put(w, o, key, list_json(set));
+		json_put_set(w, o, key, set);
 	else
 		json_object_object_add(o, key, NULL);
 }
@@ -255,7 +255,7 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	for (size_t j = 0; j < t->n_nodes; j++)
 		json_append(w, row, json_object_new_int(t->distance[at * t->n_nodes + j]));
 	json_put(w, o, "id", json_object_new_int(node->id));
-	json_put(w, o, "cpus", list_json(&node->cpus));
+	json_put_set(w, o, "cpus", &node->cpus);
 	json_put(w, o, "cores", groups_json(w, t, &node->cpus, TOPOLOGY_CORE));
 	json_put(w, o, "caches", groups_json(w, t, &node->cpus, TOPOLOGY_LLC));
 	json_put(w, o, "memory",
@@ -291,7 +291,7 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 	json_put(w, blocks, "total", json_object_new_uint64(view->blocks->n_blocks));
 	json_put(w, blocks, "online", json_object_new_uint64(online));
 	json_put(w, o, "numa", json_object_new_boolean(t->numa));
-	json_put(w, o, "cpus", list_json(&t->online));
+	json_put_set(w, o, "cpus", &t->online);
 	json_put(w, o, "packages", groups_json(w, t, &t->online, TOPOLOGY_PACKAGE));
 	json_put(w, o, "memory", memory_json(w, total, free_bytes, available));
 	json_put(w, o, "memory_blocks", blocks);

@@ -18,14 +18,6 @@ static void put_real(struct json_writer *w, json_object *to, const char *key, do
 		json_put(w, to, key, cli_output_real(value));
 }
 
-static void put_set(struct json_writer *w, json_object *to, const char *key,
-		    const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put(w, to, key, list ? json_object_new_string(list) : NULL);
-}
-
 static void put_pressure(struct json_writer *w, json_object *to, const char *key,
 			 const struct top_psi *psi)
 {
@@ -157,7 +149,7 @@ static void put_containers(const struct top_view *view, struct json_writer *w, j
 		json_put_text(w, o, "grant", top_container_grant(c));
 		json_put_number(w, o, "n_cpus", c->granted ? (int64_t)c->cpus : -1);
 		put_real(w, o, "busy_percent", top_container_busy(c));
-		put_set(w, o, "mems", &c->nodes);
+		json_put_set(w, o, "mems", &c->nodes);
 		json_put_amount(w, o, "promised", c->memory);
 		json_put_amount(w, o, "memory", c->total);
 		put_real(w, o, "off_node_percent", top_container_off(c));
@@ -206,7 +198,7 @@ int top_json_print(const struct top_view *view)
 
 	json_put_text(&w, o, "time", stow_timestamp(stow_clock_wall(), at));
 	put_real(&w, o, "seconds", ns ? (double)ns / (double)STOW_SECOND : -1);
-	put_set(&w, o, "cpus", &view->now.cpus);
+	json_put_set(&w, o, "cpus", &view->now.cpus);
 	put_pressure(&w, pressure, "memory", &view->now.memory);
 	put_pressure(&w, pressure, "cpu", &view->now.cpu);
 	json_put(&w, o, "pressure", pressure);

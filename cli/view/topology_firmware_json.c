@@ -34,14 +34,6 @@ static void put_address(struct json_writer *w, json_object *o, const char *key, 
 	json_put(w, o, key, json_object_new_string(text));
 }
 
-static void put_list(struct json_writer *w, json_object *o, const char *key,
-		     const struct stow_idset *set)
-{
-	_cleanup_free_ char *list = stow_idset_to_list(set);
-
-	json_put(w, o, key, list ? json_object_new_string(list) : NULL);
-}
-
 static void append_table(struct json_writer *w, json_object *array, const char *name,
 			 const struct stow_acpi_table *table)
 {
@@ -73,7 +65,7 @@ static json_object *domains_json(struct json_writer *w, const struct stow_firmwa
 				 json_object_new_string(stow_domain_by_name(d->by)));
 		else
 			json_object_object_add(o, "found_by", NULL);
-		put_list(w, o, "cpus", &d->cpus);
+		json_put_set(w, o, "cpus", &d->cpus);
 		put_u64(w, o, "entries", d->n_cpus);
 		put_u64(w, o, "memory", d->memory);
 		put_u64(w, o, "hotplug", d->hotplug_memory);
@@ -154,8 +146,8 @@ static json_object *map_json(struct json_writer *w, const struct stow_firmware *
 		put_address(w, o, "start", region->map.start);
 		put_address(w, o, "end", region->map.end);
 		json_put(w, o, "type", json_object_new_string(region->map.type));
-		put_list(w, o, "domains", &region->domains);
-		put_list(w, o, "mems", &region->nodes);
+		json_put_set(w, o, "domains", &region->domains);
+		json_put_set(w, o, "mems", &region->nodes);
 		json_append(w, array, o);
 	}
 	return array;

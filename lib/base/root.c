@@ -123,7 +123,7 @@ static bool is_kernels(const struct stow_root *root, const char *path)
 /* Return whether a file is one of numastow's own, which are regular as well. */
 static bool is_own(const struct stow_root *root, const char *path)
 {
-	static const char own[] = "/run/numastow/";
+	static const char own[] = STOW_RUN_DIR "/";
 
 	return strncmp(root->dir[0] ? root->dir : path, own, strlen(own)) == 0;
 }
@@ -143,16 +143,14 @@ static int not_regular(struct stow_root *root, const char *path, struct stow_err
 static int open_to_read(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	_cleanup_close_ int fd = -EBADF;
-
 	bool own = is_own(root, path);
 
 	fd = stow_root_open_checked(root, path, NULL,
 				    O_RDONLY | O_NONBLOCK | O_NOCTTY | (own ? O_NOFOLLOW : 0), 0,
 				    err);
-	if (own ? fd == -ELOOP || (fd >= 0 && !is_regular(fd))
-		: fd >= 0 && !is_kernels(root, path) && is_special(fd))
-		return not_regular(root, path, err);
-	return STOW_TAKE_FD(fd);
+	if (fd >= 0 && (own ? is_regular(fd) : is_kernels(root, path) || !is_special(fd)))
+		return STOW_TAKE_FD(fd);
+	return fd >= 0 || (own && fd == -ELOOP) ? not_regular(root, path, err) : fd;
 }
 
 static struct stow_root *root_new(int fd, bool live, const char *prefix, const char *dir)

@@ -127,15 +127,18 @@ int stow_root_readlink(struct stow_root *root, char *buf, size_t size, struct st
 int stow_root_list_ids(struct stow_root *root, const char *dir, const char *prefix,
 		       struct stow_idset *ret, struct stow_err *err);
 
+/* The folder of numastow's own files. */
+#define STOW_RUN_DIR "/run/numastow"
+
 /* numastow's own state files. mkdir: create the folder and its parents, mode 0755. replace: replace
  * a file atomically (written aside, then renamed); a folder of that name is renamed to
  * NAME.damaged-PID. create: the same if no file has that name, otherwise -EEXIST. symlink: create a
  * symbolic link, or -EEXIST. unlink: remove a file; a missing one is success, and a folder of that
  * name is renamed as above. rmdir: the same for an empty folder, or a cgroup without processes.
  * lock: hold a lock file exclusively until stow_root_unlock(), or until the process dies;
- * lock_byte: one byte of it. The process must not be stopped meanwhile, because others wait for the
- * lock: a terminal's stop signals (SIGTSTP, SIGTTIN, SIGTTOU) are blocked in this thread until it
- * has unlocked all, and then take effect. */
+ * lock_byte: one byte of it, or with -1 all of it. The process must not be stopped meanwhile,
+ * because others wait for the lock: a terminal's stop signals (SIGTSTP, SIGTTIN, SIGTTOU) are
+ * blocked in this thread until it has unlocked all, and then take effect. */
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err);
 int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		      struct stow_err *err);

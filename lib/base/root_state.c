@@ -236,8 +236,8 @@ static int lock_file(int fd, int64_t byte)
 	return 0;
 }
 
-static int open_and_lock(struct stow_root *root, const char *path, int64_t byte,
-			 struct stow_err *err)
+int stow_root_lock_byte(struct stow_root *root, int64_t byte, const char *path,
+			struct stow_err *err)
 {
 	_cleanup_close_ int fd =
 		stow_root_open_checked(root, path, NULL, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
@@ -254,13 +254,7 @@ int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt
 	struct stow_path path;
 	int r = STOW_PATH_FROM_ARGS(&path, fmt, err);
 
-	return r < 0 ? r : open_and_lock(root, path.text, -1, err);
-}
-
-int stow_root_lock_byte(struct stow_root *root, int64_t byte, const char *path,
-			struct stow_err *err)
-{
-	return open_and_lock(root, path, byte, err);
+	return r < 0 ? r : stow_root_lock_byte(root, -1, path.text, err);
 }
 
 void stow_root_unlock(int *lock)

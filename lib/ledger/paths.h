@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#define STOW_RUN_DIR	 "/run/numastow"
+#include "base/root.h"
+
 #define STOW_LEDGER_PATH STOW_RUN_DIR "/ledger.db"
 #define STOW_LEDGER_LOCK STOW_RUN_DIR "/ledger.lock"
 /* What the applier has run for (lib/grant/applied.h): it is there since the first container was

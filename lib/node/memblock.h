@@ -21,13 +21,13 @@ enum stow_memblock_state {
 	STOW_MEMBLOCK_UNKNOWN, /* missing, or not known to this version */
 };
 
-/* What to read beyond id, node and state: one more file for each block. */
+/* What to read beyond id, node and state: one more file for each block. With NO_STATE not the
+ * states, which stow_memblocks_read_states() can read later. */
 enum stow_memblock_flags {
 	STOW_MEMBLOCK_ZONES = 1 << 0,
 	STOW_MEMBLOCK_PHYS_DEVICE = 1 << 1,
 	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device of each block */
-	STOW_MEMBLOCK_NO_STATE = 1
-				 << 3, /* not the states: stow_memblocks_read_states() can follow */
+	STOW_MEMBLOCK_NO_STATE = 1 << 3,
 };
 
 /* What brings memory beyond the machine's boot memory. */
