@@ -19,6 +19,7 @@
 #include "cli/view/table.h"
 #include "cli/view/view.h"
 #include "ledger/ledger.h"
+#include "node/firmware.h"
 #include "node/topology.h"
 
 #define SAVED_FOLDER "/var/lib/numastow"
@@ -31,6 +32,8 @@ enum {
 	FROM,
 	TO,
 	DISTANCE,
+	HMAT_LATENCY,
+	HMAT_READ,
 	LATENCY,
 	LATENCY_4K,
 	READ,
@@ -46,6 +49,10 @@ static const struct cli_column columns[] = {
 	{ "FROM", CLI_NUMBER, "node whose CPUs load and store", false, NULL },
 	{ "TO", CLI_NUMBER, "node that has the memory", false, NULL },
 	{ "DISTANCE", CLI_NUMBER, "by the firmware (SLIT); 10 is local", false, NULL },
+	{ "HMAT-LATENCY", CLI_NUMBER, "ns of a load, by the firmware (HMAT)", false,
+	  "hmat_latency_ns" },
+	{ "HMAT-READ", CLI_NUMBER, "10^6 bytes per second, loads, by the firmware (HMAT)", false,
+	  "hmat_read_mbps" },
 	{ "LATENCY", CLI_REAL, "ns of a load, 2 MiB pages; the best run", false, "latency_ns" },
 	{ "LATENCY-4K", CLI_REAL, "ns of a load, 4 KiB pages: with TLB misses", false,
 	  "latency_4k_ns" },
@@ -70,6 +77,8 @@ struct measure {
 
 	struct stow_root *root;
 	struct stow_topology *topology;
+	struct stow_locality locality;
+	struct stow_firmware firmware;
 	struct stow_usage *usage; /* NULL: none, or only root can read it */
 	struct measure_machine machine;
 	struct cli_table *table;
@@ -223,6 +232,21 @@ static void progress(const struct measure *m, const struct stow_node *from,
 			to ? to->id : 0, from ? "" : "\r\033[K");
 }
 
+/* Show what the firmware says of the pair. */
+static void show_firmware(const struct measure *m, struct cli_row *row, size_t from, size_t to)
+{
+	const struct stow_firmware_kernel kernel = { m->topology, NULL, &m->locality };
+	struct stow_firmware_reads reads = stow_firmware_reads(&m->firmware, &kernel, from, to);
+
+	if (!(m->topology->assumed & STOW_ASSUMED_DISTANCES))
+		cli_row_signed(row, DISTANCE,
+			       m->topology->distance[from * m->topology->n_nodes + to]);
+	if (reads.latency)
+		cli_row_number(row, HMAT_LATENCY, reads.latency);
+	if (reads.bandwidth)
+		cli_row_number(row, HMAT_READ, reads.bandwidth);
+}
+
 static void measure_pair(struct measure *m, size_t from, size_t to)
 {
 	const struct stow_node *a = &m->topology->nodes[from], *b = &m->topology->nodes[to];
@@ -232,9 +256,7 @@ static void measure_pair(struct measure *m, size_t from, size_t to)
 
 	cli_row_number(row, FROM, (uint64_t)a->id);
 	cli_row_number(row, TO, (uint64_t)b->id);
-	if (!(m->topology->assumed & STOW_ASSUMED_DISTANCES))
-		cli_row_signed(row, DISTANCE,
-			       m->topology->distance[from * m->topology->n_nodes + to]);
+	show_firmware(m, row, from, to);
 	if (why) {
 		cli_row_format(row, NOTE, "not measured: %s", why);
 		m->left_out++;
@@ -400,6 +422,26 @@ static int take_time(const char *text, void *value, struct stow_err *err)
 	return r;
 }
 
+/* Read what the firmware says. A file of memory blocks that makes no sense costs the table's values
+ * only. */
+static int read_firmware(struct measure *m, struct stow_err *err)
+{
+	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
+	const struct stow_firmware_kernel kernel = { m->topology, &blocks, &m->locality };
+	int r = stow_locality_read(m->root, m->topology, &m->locality, err);
+
+	if (r < 0)
+		return r;
+	if (stow_memblocks_read(m->root, STOW_MEMBLOCK_NO_STATE, &blocks, NULL) < 0)
+		blocks = (struct stow_memblocks){ 0 };
+	r = stow_firmware_read(m->root, &kernel, &m->firmware, err);
+	if (r == 0 && m->firmware.acpi.hmat_table.state == STOW_ACPI_HIDDEN && !m->out.quiet)
+		fputs("numastow: HMAT is shown for the nearest nodes only: only root can read "
+		      "/sys/firmware/acpi/tables\n",
+		      stderr);
+	return r;
+}
+
 static int prepare(struct measure *m, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
@@ -408,6 +450,8 @@ static int prepare(struct measure *m, struct stow_err *err)
 	if (r == 0)
 		r = stow_topology_read(m->root, STOW_TOPOLOGY_AVAILABLE | STOW_TOPOLOGY_CPUS,
 				       &m->topology, err);
+	if (r == 0)
+		r = read_firmware(m, err);
 	if (r < 0)
 		return r;
 	ledger = cli_ledger_look(m->root, "exclusive CPUs are not spared");
@@ -452,6 +496,8 @@ static void measure_done(struct measure *m)
 {
 	cli_table_free(m->table);
 	stow_usage_free(m->usage);
+	stow_firmware_done(&m->firmware);
+	stow_locality_done(&m->locality);
 	stow_topology_free_ptr(&m->topology);
 	stow_root_free_ptr(&m->root);
 }

@@ -112,6 +112,19 @@ void stow_firmware_done(struct stow_firmware *firmware);
 struct stow_firmware_domain *stow_firmware_domain(const struct stow_firmware *firmware,
 						  uint64_t domain);
 
+/* What HMAT has of loads from the memory of one node by the CPUs of another. 0: unknown. */
+struct stow_firmware_reads {
+	uint64_t latency;   /* ns */
+	uint64_t bandwidth; /* MB/s */
+};
+
+/* Return what is known of loads by node `from` from node `to`: as the kernel shows it, where `from`
+ * is one of the nearest initiators of `to`, else as the table has it. Both are indices in the
+ * kernel's topology. */
+struct stow_firmware_reads stow_firmware_reads(const struct stow_firmware *firmware,
+					       const struct stow_firmware_kernel *kernel,
+					       size_t from, size_t to);
+
 /* Return "memory", "cpu", "device" or NULL. */
 const char *stow_domain_by_name(enum stow_domain_by by);
 

@@ -9,7 +9,7 @@ from harness import BUILD, check, finish, run, same, skip
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 BRIEF = ("--runs", "2", "--time", "2ms", "--size", "4Mi")
-COLUMNS = ["FROM", "TO", "DISTANCE", "LATENCY", "LATENCY-4K", "READ", "READ-WRITE", "NOTE"]
+COLUMNS = ["FROM", "TO", "DISTANCE", "HMAT-LATENCY", "HMAT-READ", "LATENCY", "LATENCY-4K", "READ", "READ-WRITE", "NOTE"]
 MORE = ["MEDIAN", "MEDIAN-4K", "READ-MEDIAN", "READ-WRITE-MEDIAN"]
 
 
@@ -23,6 +23,21 @@ def measured():
     if not check("measure --json", done.code == 0, done):
         return None
     return json.loads(done.out)
+
+
+def hmat(pair):
+    """What the kernel shows of a pair, if the first node is one of the nearest of the second; only root reads the others."""
+    for kind in ("access1", "access0"):
+        folder = f"/sys/devices/system/node/node{pair['to']}/{kind}/initiators"
+        if os.path.exists(f"{folder}/node{pair['from']}"):
+            values = []
+            for name in ("read_latency", "read_bandwidth"):
+                with open(f"{folder}/{name}", encoding="utf-8") as handle:
+                    values.append(int(handle.read()) or None)
+            return tuple(values)
+    if os.path.exists("/sys/firmware/acpi/tables/HMAT"):
+        return pair["hmat_latency_ns"], pair["hmat_read_mbps"]
+    return None, None
 
 
 def check_json(document):
@@ -41,7 +56,8 @@ def check_json(document):
         with open(f"/sys/devices/system/node/node{pair['from']}/distance", encoding="utf-8") as handle:
             check("the distance is the kernel's", str(pair["distance"]) in handle.read().split(), pair)
         same("a pair's keys", sorted(pair), sorted(
-            ["from", "to", "distance", "latency_ns", "latency_4k_ns", "read_mbps", "read_write_mbps", "note"]))
+            ["from", "to", "distance", "hmat_latency_ns", "hmat_read_mbps", "latency_ns", "latency_4k_ns", "read_mbps", "read_write_mbps", "note"]))
+        same("HMAT's values are the kernel's", (pair["hmat_latency_ns"], pair["hmat_read_mbps"]), hmat(pair))
         check("4 KiB pages: measured, or the note has the reason",
               (pair["latency_4k_ns"] or 0) > 0 or "4 KiB" in pair["note"], pair)
         check("2 MiB pages: measured, or the note has the reason",

@@ -115,12 +115,18 @@ static struct machine read_machine(struct tree *tree)
 	return m;
 }
 
-static void done(struct machine *m)
+/* Free what was read, and keep the tree. */
+static void forget(struct machine *m)
 {
 	stow_firmware_done(&m->f);
 	stow_locality_done(&m->locality);
 	stow_memblocks_done(&m->blocks);
 	stow_topology_free(m->topology);
+}
+
+static void done(struct machine *m)
+{
+	forget(m);
 	tree_free(m->tree);
 }
 
@@ -326,6 +332,56 @@ static void hmat_is_compared(void **state)
 	done(&m);
 }
 
+static void expect_reads(const struct machine *m, size_t from, size_t to, uint64_t latency,
+			 uint64_t bandwidth)
+{
+	const struct stow_firmware_kernel kernel = { m->topology, &m->blocks, &m->locality };
+	struct stow_firmware_reads reads = stow_firmware_reads(&m->f, &kernel, from, to);
+
+	assert_int_equal(reads.latency, latency);
+	assert_int_equal(reads.bandwidth, bandwidth);
+}
+
+static void reads_of_a_pair_are_found(void **state)
+{
+	static const uint32_t from[] = { 5, 3 }, to[] = { 5, 3, 7 };
+	static const uint16_t latency[] = { 8, 14, 30, 14, 8, 20 };
+	static const uint16_t reads[] = { 9, 15, 31, 15, 9, 0xffff };
+	static const uint16_t bandwidth[] = { 40, 20, 10, 20, 40, 10 };
+	struct tree *tree = kernel();
+	struct machine m;
+	struct table t;
+
+	/* What the kernel shows is for the nearest initiators: for others nothing is known without
+	 * the table. */
+	tree_mkdir(tree, NODE "/node1/access0/initiators/node1");
+	tree_write(tree, NODE "/node1/access0/initiators/read_latency", "70\n");
+	tree_write(tree, NODE "/node1/access0/initiators/read_bandwidth", "7000\n");
+	tree_mkdir(tree, NODE "/node1/access1/initiators/node1");
+	tree_write(tree, NODE "/node1/access1/initiators/read_latency", "75\n");
+	m = read_machine(tree);
+	expect_reads(&m, 1, 1, 75, 7000);
+	expect_reads(&m, 0, 1, 0, 0);
+	expect_reads(&m, 0, 0, 0, 0);
+	forget(&m);
+
+	srat(&t);
+	put(tree, "SRAT", &t);
+	table_begin(&t, "HMAT", 2, 4);
+	table_matrix(&t, 0, STOW_HMAT_READ_LATENCY, 10000, 2, 3, from, to, reads);
+	table_matrix(&t, 0, STOW_HMAT_ACCESS_LATENCY, 10000, 2, 3, from, to, latency);
+	table_matrix(&t, 0, STOW_HMAT_ACCESS_BANDWIDTH, 100, 2, 3, from, to, bandwidth);
+	table_matrix(&t, 1, STOW_HMAT_READ_BANDWIDTH, 100, 2, 3, from, to, reads);
+	put(tree, "HMAT", &t);
+	m = read_machine(tree);
+	expect_reads(&m, 1, 1, 75, 7000);
+	expect_reads(&m, 0, 0, 90, 4000);
+	expect_reads(&m, 0, 1, 150, 2000);
+	expect_reads(&m, 0, 2, 310, 1000);
+	expect_reads(&m, 1, 2, 200, 1000);
+	done(&m);
+}
+
 static void region(struct tree *tree, int entry, const char *start, const char *end)
 {
 	char path[64];
@@ -445,6 +501,7 @@ int main(void)
 		cmocka_unit_test(several_domains_of_one_node_are_found),
 		cmocka_unit_test(distances_are_compared),
 		cmocka_unit_test(hmat_is_compared),
+		cmocka_unit_test(reads_of_a_pair_are_found),
 		cmocka_unit_test(ram_outside_of_srat_is_found),
 		cmocka_unit_test(a_device_tree_is_compared),
 		cmocka_unit_test(without_any_table_nothing_is_compared),

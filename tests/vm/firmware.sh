@@ -26,6 +26,12 @@ eq "a memory-side cache" "$(firmware '.memory_side_caches[0].size')" 67108864
 eq "which the kernel shows, too" "$("$numastow" topology --json | jq '.nodes[2].memory_side_caches[0].size')" 67108864
 eq "the nearest initiator of node 2" "$("$numastow" topology --json | jq -c '.nodes[2].access[0] | [.initiators, .read_latency_ns]')" \
 	'["1",200]'
+measured=$("$numastow" measure --size 1Mi --runs 1 --time 1ms --latency --json)
+eq "measure shows HMAT beside SLIT, for each pair" \
+	"$(jq -c '[.pairs[] | [.from, .to, .distance, .hmat_latency_ns]]' <<<"$measured")" \
+	'[[0,0,10,80],[0,1,21,140],[0,2,28,300],[1,0,21,140],[1,1,10,80],[1,2,17,200]]'
+eq "also the bandwidth" "$(jq -c '[.pairs[] | select(.to == 2) | .hmat_read_mbps]' <<<"$measured")" "$(firmware \
+	'[.hmat[] | select(.to == 2 and .what == "access bandwidth") | .value]')"
 eq "the order of fallback is the kernel's" "$("$numastow" topology --json |
 	jq -r '.nodes[] | "\(.id): \(.fallback | map(tostring) | join(" "))"')" "$(log_fallback)"
 vm_summary

@@ -80,6 +80,8 @@ measures()
 		"$(jq -nc '[range(4) as $from | range(4) as $to | [$from, $to]]')"
 	check "measure: each pair has its figures" \
 		jq -e '[.pairs[] | .latency_4k_ns > 0 and .read_mbps > 0 and .read_write_mbps > 0] | all' "$vm_work/measured"
+	eq "measure: HMAT's values are unknown where there is no HMAT" \
+		"$(jq -c '[.pairs[] | .hmat_latency_ns, .hmat_read_mbps] | unique' "$vm_work/measured")" "[null]"
 	if [[ $(jq -r .measured.virtualization "$vm_work/measured") == emulation ]]; then
 		refuse "measure: figures of an emulation are not kept" 'mean nothing' \
 			"$numastow" measure --size 1Mi --runs 1 --time 1ms --save
