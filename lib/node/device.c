@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "base/parse.h"
 
 #define PCI_DIR	  "/sys/bus/pci/devices"
@@ -74,19 +75,41 @@ static int read_node(struct stow_root *root, const char *path, int *ret_node, st
 	return 0;
 }
 
+/* Return how many folders there are from the device's own, which `device` is a link to, up to the
+ * one below /sys/devices. The text of a link that goes over other links does not tell. */
+static int count_levels(struct stow_root *root, const char *device)
+{
+	static const char top[] = "/devices/";
+	char link[PATH_MAX];
+	const char *p;
+	int n = 1;
+
+	if (stow_root_readlink(root, link, sizeof(link), NULL, "%s", device) < 0)
+		return PARENTS_MAX;
+	p = strstr(link, top);
+	if (!p)
+		return PARENTS_MAX;
+	for (p += strlen(top); (p = strchr(p, '/')); p++)
+		n++;
+	return STOW_MIN(n, PARENTS_MAX);
+}
+
 /* Find the first node that the device's folder, or one above it, names; -1 for none. ".." goes up
  * from the target of a link, not from the link itself. */
 static int walk_up(struct stow_root *root, const char *device, int *ret_node, struct stow_err *err)
 {
 	char path[PATH_MAX];
 	size_t len = (size_t)snprintf(path, sizeof(path), "%s", device);
+	int levels = PARENTS_MAX;
 
 	*ret_node = -1;
-	for (int i = 0; i < PARENTS_MAX && len + 4 < sizeof(path); i++) {
+	for (int i = 0; i < levels && len + 4 < sizeof(path); i++) {
 		int r = read_node(root, path, ret_node, err);
 
 		if (r < 0 || *ret_node >= 0)
 			return r;
+		if (i == 0)
+			levels = count_levels(root, device);
 		memcpy(path + len, "/..", 4);
 		len += 3;
 	}

@@ -4,6 +4,7 @@
 #include "tree.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "node/device.h"
@@ -101,6 +102,37 @@ static void goes_up_to_a_parent_that_knows(void **state)
 	assert_node(tree, "eth0", 1);
 	tree_remove(tree, NIC "/numa_node");
 	assert_node(tree, "0000:3b:00.0", 1);
+}
+
+static int count_node_files(void *ctx, const char *path, const char *value)
+{
+	size_t len = strlen(path), end = strlen("/numa_node");
+
+	*(int *)ctx += len > end && strcmp(path + len - end, "/numa_node") == 0;
+	return 0;
+}
+
+/* A device without a node, as on most small machines, costs a file for each folder above it. */
+static void goes_no_further_than_the_device_tree(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
+	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	int n = 0, node = 77;
+	const struct stow_root_ops ops = { .ctx = &n, .before = count_node_files };
+
+	add_pci(tree, VIO, "0x010000", -1);
+	add_pci(tree, NIC, "0x020000", -1);
+	tree->root->ops = &ops;
+	assert_int_equal(stow_devices_read(tree->root, &list, NULL), 0);
+	assert_int_equal(list.n_devices, 2);
+	assert_int_equal(list.devices[0].node, -1);
+	/* 0000:00:02.0 and pci0000:00; 0000:3b:00.0, 0000:3a:00.0 and pci0000:3a. */
+	assert_int_equal(n, 5);
+	n = 0;
+	assert_int_equal(stow_device_node(tree->root, "3b:00.0", &node, NULL), 0);
+	assert_int_equal(node, -1);
+	assert_int_equal(n, 3);
+	tree->root->ops = NULL;
 }
 
 static void what_is_there_and_cannot_be_read_is_an_error(void **state)
@@ -225,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_node_of_a_device),
 		cmocka_unit_test(goes_up_to_a_parent_that_knows),
+		cmocka_unit_test(goes_no_further_than_the_device_tree),
 		cmocka_unit_test(what_is_there_and_cannot_be_read_is_an_error),
 		cmocka_unit_test(lists_what_one_wants_to_be_near_to),
 		cmocka_unit_test(old_kernels_have_folders_for_classes),
