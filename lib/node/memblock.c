@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/memblock.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +165,14 @@ static int read_state(struct stow_root *root, struct stow_memblock *block, struc
 	return 0;
 }
 
+/* Return whether a text is names of zones, as "Normal Movable": all else is unknown. */
+static bool is_zones(const char *text)
+{
+	while (isalnum((unsigned char)*text) || *text == ' ')
+		text++;
+	return !*text;
+}
+
 static int read_block(struct stow_root *root, struct stow_memblock *block, unsigned int flags,
 		      struct stow_err *err)
 {
@@ -174,8 +183,9 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 	if (r < 0)
 		return r;
 	if (flags & STOW_MEMBLOCK_ZONES &&
-	    stow_root_read_buf(root, block->zones, sizeof(block->zones), NULL,
-			       MEMORY_DIR "/memory%llu/valid_zones", id) < 0)
+	    (stow_root_read_buf(root, block->zones, sizeof(block->zones), NULL,
+				MEMORY_DIR "/memory%llu/valid_zones", id) < 0 ||
+	     !is_zones(block->zones)))
 		block->zones[0] = '\0';
 	if (flags & STOW_MEMBLOCK_PHYS_DEVICE &&
 	    stow_root_read_u64(root, &device, NULL, MEMORY_DIR "/memory%llu/phys_device", id) ==

@@ -7,6 +7,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "node/memblock.h"
 #include "node/memblock_internal.h"
 
@@ -160,6 +161,7 @@ static void name_dimms(struct stow_root *root, struct stow_memblocks *list)
 		if (stow_root_read_buf(root, device->path, sizeof(device->path), NULL, "%s/path",
 				       device->dir) < 0)
 			device->path[0] = '\0';
+		stow_text_ascii(device->path);
 		if (!read_uid(root, device->dir, &uid))
 			by_uid = false;
 		else

@@ -4,6 +4,7 @@
 what is refused in one line with nothing changed. That a kernel obeys is shown in tests/vm/blocks.sh."""
 import json
 import os
+import re
 import struct
 
 from harness import BUILD, MIB, Machine, Temp, changed, check, finish, fingerprint, run, same
@@ -243,6 +244,80 @@ def no_hotplug(machine):
     check("a tree that is not there", said.one_line(), said)
 
 
+# --- trees that no kernel makes ----------------------------------------------
+
+WILD = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\uffff]")  # what is harmless on no terminal
+
+def odd_files(machine):
+    """Each kind of file missing, empty, garbage: an answer or one line, and never a number that is not in a file."""
+    machine.write(f"{ACPI}/path", "\\_SB_.MHPC.MP00\n")
+    kinds = {}
+    for folder, _, names in os.walk(machine.file("/sys/devices/system/memory")):
+        for name in names:
+            here = os.path.join(folder, name)
+            kinds.setdefault(re.sub(r"\d+", "N", here), here)
+    files = [*kinds.values(), *(machine.file(f) for f in (
+        f"{ACPI}/uid", f"{ACPI}/path", "/sys/devices/system/node/node1/meminfo", "/proc/zoneinfo", "/proc/meminfo", "/proc/kpageflags",
+        "/proc/kpagecgroup"))]
+    wrong = []
+    for here in files:
+        with open(here, "rb") as handle:
+            before = handle.read()
+        for data in (None, b"", b"\n", b"\xff\x00rubbish\n", b"\x1b[31mred\n", b"\xc2\x9b31m\n", b"-1\n", b"99999999999999999999\n", b"x" * 70000):
+            os.unlink(here)
+            if data is not None:
+                with open(here, "wb") as handle:
+                    handle.write(data)
+            for words in (("blocks",), ("blocks", "--owners", "--json"), ("offline", "--dry-run", "128Mi")):
+                said = ask(machine, *words)
+                lines = said.err.splitlines()
+                good = said.code in (0, 1, 3) and len(lines) == (said.code != 0) and not WILD.search(said.out + said.err)
+                if good and said.code == 0 and "--json" in words:
+                    answer = json.loads(said.out)
+                    good = [b["block"] for b in answer["blocks"]] == [0, 1, 4, 5, 6, 7, 8]
+                if not good:
+                    wrong.append((here[len(machine.path):], data and data[:12], words, said.code, said.err[:300]))
+            if data is None:
+                os.close(os.open(here, os.O_CREAT | os.O_WRONLY))
+        with open(here, "wb") as handle:
+            handle.write(before)
+    check("several kinds of files", len(files) > 8, files)
+    same("missing, empty or garbage: an answer, or one line", wrong, [])
+    machine.write(f"{MEMORY}/memory5/state", "rubbish\n")
+    machine.write(f"{MEMORY}/memory5/valid_zones", "")
+    answer = json.loads(ask(machine, "blocks", "--json").out)
+    same("a state that makes no sense is unknown", [(b["state"], b["zones"], b["removable"]) for b in answer["blocks"]
+                                                    if b["block"] == 5], [(None, None, None)])
+    same("nor is it online", (answer["online"], answer["offline"]), (640 * MIB, 256 * MIB))
+
+
+def many_nodes(temp):
+    """1,024 nodes with eight blocks each, and holes between them."""
+    machine = Machine(f"{temp}/many", fresh=False)
+    node = "/sys/devices/system/node"
+    states, wanted = ("online", "online", "offline", "online"), []
+    machine.write(f"{MEMORY}/block_size_bytes", "8000000\n")
+    machine.write(f"{node}/online", "0-1023\n")
+    machine.write("/sys/devices/system/cpu/online", "0-4095\n")
+    for n in range(1024):
+        machine.write(f"{node}/node{n}/cpulist", f"{4 * n}-{4 * n + 3}\n")
+        for i in range(8):
+            number = 9 * n + i
+            state, zone = states[i % 4], "Movable" if i > 3 else "Normal"
+            machine.write(f"{MEMORY}/memory{number}/state", state + "\n")
+            machine.write(f"{MEMORY}/memory{number}/valid_zones", zone + "\n")
+            os.symlink(f"../../memory/memory{number}", machine.file(f"{node}/node{n}/memory{number}"))
+            wanted.append((number, n, state, zone))
+    answer = json.loads(ask(machine, "blocks", "--json").out)
+    same("8,192 blocks on 1,024 nodes", [(b["block"], b["node"], b["state"], b["zones"]) for b in answer["blocks"]], wanted)
+    same("their sums", (answer["online"], answer["offline"]), (6144 * 128 * MIB, 2048 * 128 * MIB))
+    rows = ask(machine, "blocks", "-nr", "-o", "BLOCK,NODE,STATE").out.splitlines()
+    same("as text: neighbours that are alike in a line", rows[:6] + [len(rows)],
+         ["0-1 0 online", "2 0 offline", "3 0 online", "4-5 0 online", "6 0 offline", "7 0 online", 6 * 1024])
+    same("of one node", [b["block"] for b in json.loads(ask(machine, "blocks", "--json", "-N", "1023").out)["blocks"]],
+         list(range(9207, 9215)))
+
+
 with Temp() as path:
     os.chmod(path, 0o755)
     machine = Machine(path)
@@ -253,5 +328,9 @@ with Temp() as path:
     without_contents(machine)
     table_options(machine)
     with_contents(machine)
+    odd_files(machine)
+    machine.write(f"{MEMORY}/memory5/state", "online\n")
+    machine.write(f"{MEMORY}/memory5/valid_zones", "Movable\n")
     acting(machine)
+    many_nodes(path)
 finish()

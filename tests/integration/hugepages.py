@@ -110,6 +110,25 @@ for odd in ("", "\n", "x\n", "-1\n", "\0\0", "9" * 500, b"\xff\xfe\x1b[31m huge 
         pool = json.loads(done.out)["pools"][0]
         same("give no number", [pool[key] for key in FIELDS], [None] * 3)
 with Temp() as tree:
+    # 1,024 nodes, 4,096 CPUs, two sizes: every pool has numbers of its own.
+    write(tree, f"{NODE}/online", "0-1023\n")
+    write(tree, "/sys/devices/system/cpu/online", "0-4095\n")
+    for node in range(1024):
+        write(tree, f"{NODE}/node{node}/cpulist", f"{4 * node}-{4 * node + 3}\n")
+        write(tree, f"{NODE}/node{node}/meminfo", f"Node {node} MemTotal: 8388608 kB\nNode {node} AnonHugePages: {2048 * node} kB\n")
+        for kib, pages in ((2048, node + 9), (1048576, node % 3)):
+            for file, count in zip(FIELDS.values(), (pages, pages // 2, pages // 4)):
+                write(tree, f"{NODE}/node{node}/hugepages/hugepages-{kib}kB/{file}", f"{count}\n")
+    for kib in (2048, 1048576):
+        for file in (*FIELDS.values(), "resv_hugepages", "nr_overcommit_hugepages"):
+            write(tree, f"/sys/kernel/mm/hugepages/hugepages-{kib}kB/{file}", f"{kib % 77}\n")
+    same("1,024 nodes: pools", len(compare("1,024 nodes", tree)["pools"]), 2048)
+    rows = ask(tree, "-nr", "-o", "NODE,SIZE,TOTAL,FREE").out.splitlines()
+    same("1,024 nodes: as text", (len(rows), rows[-2:]), (2048, ["1023 2Mi 1032 516", "1023 1Gi 0 0"]))
+    done = ask(tree, "set", "1000-1023", "1Gi=7")
+    same("1,024 nodes: some are set", (done.code, [number(tree, f"{NODE}/node{n}/hugepages/hugepages-1048576kB/nr_hugepages")
+                                                   for n in (998, 1000, 1023)]), (0, [2, 7, 7]))
+with Temp() as tree:
     done = ask(tree)
     check("a tree without hugepages", done.code == 0 and "no pools" in done.err, done)
 
