@@ -23,7 +23,7 @@
 /* The parsed command line. */
 struct asked {
 	struct drain_asked drain;
-	const char *explain;
+	const char *explain, *sysroot;
 	bool json, fleet;
 };
 
@@ -120,6 +120,7 @@ static const char help[] =
 	"  --blocks LIST          these memory blocks: 48-55,60\n"
 	"  --device NAME          this device's: dimm0, dax0.0, virtio1\n"
 	"  --explain BLOCK        show what is in a block and may keep it online\n"
+	"  -s, --sysroot DIR      with --explain: read a copied tree\n"
 	"  --dry-run              show what would be done, and change nothing\n"
 	"  --eject                eject the memory when it is offline\n"
 	"  --wait                 wait until a hypervisor or an operator has removed it\n"
@@ -203,7 +204,11 @@ static int decide(struct asked *asked, const char *machine, int argc, char **arg
 		return bad(&err);
 	}
 	if (asked->explain)
-		return drain_explain(asked->explain, asked->json);
+		return drain_explain(asked->sysroot, asked->explain, asked->json);
+	if (asked->sysroot) {
+		stow_err_set(&err, EINVAL, "--sysroot: requires --explain");
+		return bad(&err);
+	}
 	if (drain_asked_check(&asked->drain, machine, &err) < 0)
 		return bad(&err);
 	/* A plan needs no agent, unless the command line names one. */
@@ -230,6 +235,7 @@ int cmd_drain(int argc, char **argv)
 		{ "blocks", .text = &d->blocks },
 		{ "device", .text = &d->device },
 		{ "explain", .text = &asked.explain },
+		{ "sysroot", 's', .text = &asked.sysroot },
 		{ "dry-run", .flag = &d->dry_run },
 		{ "eject", .flag = &d->eject },
 		{ "wait", .flag = &d->wait },

@@ -13,10 +13,13 @@
 #include "cli/container.h"
 #include "cli/context.h"
 #include "cli/options.h"
+#include "cli/paragraph.h"
 #include "grant/show.h"
 
 /* Between two looks at the ledger. */
 #define PAUSE (500 * STOW_MILLISECOND)
+
+#define INDENT 4 /* of a reason */
 
 struct asked {
 	const char *sysroot;
@@ -44,6 +47,22 @@ static int newest(const struct cli_context *context, char **ret, struct stow_err
 	return r;
 }
 
+/* Print a history: reasons, which are below their events, are fitted to the terminal. */
+static void print_events(char *text)
+{
+	char *next = NULL;
+
+	for (char *line = text; line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (strncmp(line, "    ", INDENT) == 0)
+			cli_sentence(INDENT, "", line + INDENT);
+		else if (next || *line)
+			puts(line);
+	}
+}
+
 /* Read once, and print. */
 static int print(struct cli_context *context, const struct stow_show_asked *asked,
 		 struct stow_err *err)
@@ -51,8 +70,10 @@ static int print(struct cli_context *context, const struct stow_show_asked *aske
 	_cleanup_free_ char *text = NULL;
 	int r = stow_show_history(&context->grant, asked, &text, err);
 
-	if (r == 0)
+	if (r == 0 && asked->json)
 		fputs(text, stdout);
+	else if (r == 0)
+		print_events(text);
 	return r;
 }
 

@@ -5,5 +5,6 @@
 
 #include <stdbool.h>
 
-/* Print what is in a memory block, and what may keep it online (--explain BLOCK). */
-int drain_explain(const char *block, bool json);
+/* Print what is in a memory block, and what may keep it online (--explain BLOCK). `sysroot`: of the
+ * machine whose files are below it; NULL: of this one. Return the exit code. */
+int drain_explain(const char *sysroot, const char *block, bool json);

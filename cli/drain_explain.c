@@ -12,8 +12,10 @@
 #include "cgroup/paths.h"
 #include "cli/cli.h"
 #include "cli/drain_view.h"
+#include "cli/grid.h"
 #include "cli/json_writer.h"
 #include "cli/message.h"
+#include "cli/paragraph.h"
 #include "pages/kind.h"
 #include "pages/owners.h"
 
@@ -116,34 +118,68 @@ static const char *device_name(const struct explained *e)
 	return e->block->device >= 0 ? e->all.devices[e->block->device].name : "";
 }
 
-static void print_text(const struct explained *e)
+static void print_block(const struct explained *e)
 {
-	const struct stow_block_use *use = e->use.blocks;
+	char text[512], size[32];
+
+	snprintf(text, sizeof(text), "block %" PRIu64 ": %s of NUMA node %d, %s, zone %s%s%s",
+		 e->block->id, stow_format_size(e->all.block_size, size, sizeof(size)),
+		 e->block->node, stow_memblock_state_name(e->block->state),
+		 *e->block->zones ? e->block->zones : "none",
+		 *device_name(e) ? ", device " : ", boot memory", device_name(e));
+	cli_sentence(0, "", text);
+	if (e->known)
+		return;
+	snprintf(text, sizeof(text), "the owners of its pages are not known: %s", e->why.msg);
+	cli_sentence(0, "", text);
+}
+
+static void print_kinds(const struct stow_block_use *use, uint64_t page_size)
+{
+	static const char *const columns[] = { "KIND", ">SIZE", "MOVABLE", NULL };
+	struct cli_grid *table = cli_grid(columns);
+	char size[32];
+
+	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++) {
+		enum stow_page_kind k = (enum stow_page_kind)kind;
+
+		if (use->pages[kind])
+			cli_grid_row(table, (const char *const[]){
+						    stow_page_kind_name(k),
+						    stow_format_size(use->pages[kind] * page_size,
+								     size, sizeof(size)),
+						    stow_page_kind_moves(k) ? "yes" : "no" });
+	}
+	putchar('\n');
+	cli_grid_print(table, stdout);
+}
+
+static void print_owners(const struct explained *e, const struct stow_block_use *use)
+{
+	static const char *const columns[] = { ">SIZE", "OWNER", NULL };
+	struct cli_grid *table;
 	char size[32], id[128];
 
-	printf("block %" PRIu64 ": %s of NUMA node %d, %s, zone %s%s%s\n", e->block->id,
-	       stow_format_size(e->all.block_size, size, sizeof(size)), e->block->node,
-	       stow_memblock_state_name(e->block->state),
-	       *e->block->zones ? e->block->zones : "none",
-	       *device_name(e) ? ", device " : ", boot memory", device_name(e));
-	if (!e->known) {
-		printf("the owners of its pages are not known: %s\n", e->why.msg);
+	if (!use->n_owners)
 		return;
-	}
-	printf("\n%-12s %10s  %s\n", "KIND", "SIZE", "CAN IT MOVE?");
-	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
-		if (use->pages[kind])
-			printf("%-12s %10s  %s\n", stow_page_kind_name((enum stow_page_kind)kind),
-			       stow_format_size(use->pages[kind] * e->use.page_size, size,
-						sizeof(size)),
-			       stow_page_kind_moves((enum stow_page_kind)kind) ? "yes" : "no");
-	if (use->n_owners)
-		printf("\n%10s  %s\n", "SIZE", "OWNER");
+	table = cli_grid(columns);
 	for (size_t i = 0; i < use->n_owners; i++)
-		printf("%10s  %s\n",
-		       stow_format_size(pages_of(&use->owners[i]) * e->use.page_size, size,
-					sizeof(size)),
-		       owner_name(e, i, id, sizeof(id)));
+		cli_grid_row(table,
+			     (const char *const[]){
+				     stow_format_size(pages_of(&use->owners[i]) * e->use.page_size,
+						      size, sizeof(size)),
+				     owner_name(e, i, id, sizeof(id)) });
+	putchar('\n');
+	cli_grid_print(table, stdout);
+}
+
+static void print_text(const struct explained *e)
+{
+	print_block(e);
+	if (!e->known)
+		return;
+	print_kinds(e->use.blocks, e->use.page_size);
+	print_owners(e, e->use.blocks);
 	if (e->suspects->n_culprits)
 		putchar('\n');
 	drain_view_culprits(e->suspects);
@@ -209,13 +245,13 @@ static int print_json(const struct explained *e)
 	return json_print(&w, json_with_version(out));
 }
 
-int drain_explain(const char *block, bool json)
+int drain_explain(const char *sysroot, const char *block, bool json)
 {
 	struct explained e = { 0 };
 	struct stow_err err;
 	int r;
 
-	r = stow_root_open("/", &e.root, &err);
+	r = stow_root_open(sysroot ? sysroot : "/", &e.root, &err);
 	if (r == 0)
 		r = find_block(&e, block, &err);
 	if (r == 0) {

@@ -14,7 +14,7 @@ import tarfile
 import termios
 from difflib import unified_diff
 
-from harness import BUILD, GIB, MIB, PROJECT, Machine, Temp, add_memory, as_list, check, finish, hook, same, skip
+from harness import BLOCK, BUILD, DIMM, GIB, MIB, PROJECT, Machine, Temp, add_memory, as_list, check, finish, hook, same, skip
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 DUMPS = os.path.realpath(os.path.join(PROJECT, "../shared/sysfs-dumps"))
@@ -155,6 +155,32 @@ def crowded(path):
     return machine
 
 
+PAGE = os.sysconf("SC_PAGESIZE")
+LRU, SLAB, BUDDY, ANON = 1 << 5, 1 << 7, 1 << 10, 1 << 12  # Documentation/admin-guide/mm/pagemap.rst
+
+
+def add_contents(machine):
+    """What is in the DIMM's first block: some of each container's pages, one of whose processes pins some, and of the kernel's."""
+    block, pages = DIMM[0], BLOCK // PAGE
+    flags, owners = [BUDDY] * pages, [0] * pages
+    flags[-1] = SLAB
+    for i in range(CONTAINERS):
+        name = name_of(i)
+        inode = os.stat(machine.file(machine.cgroup_dir("memory", name))).st_ino
+        for page in range(64 * i, 64 * i + 8 + i):
+            flags[page], owners[page] = LRU | ANON, inode
+        pid = machine.containers[name]["pid"]
+        machine.write(f"{machine.cgroup_dir('memory', name)}/cgroup.procs", f"{pid}\n")
+        if i % 10 == 0:
+            path = f"/proc/{pid}/status"
+            machine.write(path, machine.read(path) + "\nVmPin:\t     4096 kB\nVmLck:\t     8192 kB\n")
+    for kind, words in (("kpageflags", flags), ("kpagecgroup", owners)):
+        with open(machine.file(f"/proc/{kind}"), "wb") as handle:
+            handle.seek(8 * block * pages)
+            handle.write(struct.pack(f"{pages}Q", *words))
+            handle.truncate(8 * (DIMM[-1] + 1) * pages)
+
+
 def unpacked(archive, folder):
     with tarfile.open(archive) as tar:
         tar.extractall(folder)
@@ -171,6 +197,10 @@ VIEWS = (["topology"], ["topology", "--table"], ["topology", "--tree"], ["topolo
          ["status"], ["ledger"])
 
 
+# What reads one thing, or the contents of memory.
+MORE = (["blocks", "--all", "--output-all"], ["explain", "cpus=4711", "memory=1Gi"], ["explain", "--nodes-only", "cpus=4"], ["offline", "--dry-run", "512Mi"],
+        ["settings", "vm.zone_reclaim_mode", "numa_balancing"], ["config", "check"],
+        ["doctor", "--program", name_of(3)], ["hugepages", "set", "0-7", "2Mi=1024"])
 CONTROL = re.compile(r"[\0-\x09\x0b-\x1f\x7f]")
 TOP = ["top", "--batch", "--iterations", "1", "--delay", "100ms"]
 MEASURE = ["measure", "--runs", "1", "--time", "2ms", "--size", "4Mi"]
@@ -180,7 +210,7 @@ COLOURS = set()
 def at_width(words, width):
     """What is wrong with a command's screen of that width; and the screen."""
     code, text = on_terminal(words, width, NO_COLOR="1")
-    bad = [] if code in (0, 4) else [f"exit {code}"]
+    bad = [] if code in (0, 3, 4) else [f"exit {code}"]
     if CONTROL.search(text):
         bad.append(f"control characters although NO_COLOR is set: {text!r}")
     if not text.strip() and words[0] != "doctor":  # which may have found nothing
@@ -199,7 +229,7 @@ def look(where, words, fixed=True):
         found, screens[width] = at_width(words, width)
         bad += found
     code, text = on_terminal(words, 80)
-    if code not in (0, 4):
+    if code not in (0, 3, 4):
         bad.append(f"with colours: exit {code}")
     COLOURS.update(SGR.findall(text))
     if CONTROL.search(SGR.sub("", text)):
@@ -243,6 +273,22 @@ def main():
                     same(f"names that are cut at {width} columns",
                          [n for n in map(name_of, range(CONTAINERS)) if not whole(screen, n)], [])
         look("crowded", [TOP[0], "--sysroot", machine.path, *TOP[1:]], fixed=False)  # the time of day
+        add_contents(machine)
+        for words in MORE:
+            look("crowded", [words[0], "--sysroot", machine.path, *words[1:]])
+        # Below a table's row, or an event whose line has a name in one piece, are sentences.
+        for words in (["blocks", "--owners"], ["why"], ["why", "--last"]):
+            for width in WIDTHS:
+                code, screen = on_terminal([words[0], "--sysroot", machine.path, *words[1:]], width, NO_COLOR="1")
+                below = [line for line in screen.split("\n") if line.startswith("    ")]
+                same(f"{' '.join(words)}: sentences that are wider than {width} columns",
+                     (code, bool(below), [line for line in below if len(line) > width]), (0, True, []))
+        explained = ["drain", "--sysroot", machine.path, "--explain", str(DIMM[0])]
+        for width, screen in look("crowded", explained).items():
+            same(f"drain --explain: lines that are wider than {width} columns",
+                 [line for line in screen.split("\n") if len(line) > width], [])
+            check(f"drain --explain at {width} columns: kinds, owners and suspects",
+                  all(w in screen for w in ("MOVABLE", "OWNER", "suspect", "pinned")), screen)
         trees = [("HMAT", unpacked(HMAT, f"{temp}/hmat"), VIEWS)]
         if os.path.isdir(DUMPS):
             few = [v for v in VIEWS if v[0] not in ("blocks", "zones")]  # whose files these dumps do not have
