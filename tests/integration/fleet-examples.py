@@ -3,6 +3,7 @@
 """The examples that examples.py has not: of numastow(1), of the fleet, of Kubernetes, of annotations and of configuration
 files, and the table of commands in README. Each is run as it is written, but for names that only the reader has. Those
 that need systemd, or memory that can leave, are not run here. A page with examples that is not named here fails."""
+import glob
 import json
 import os
 import re
@@ -269,7 +270,7 @@ def check_annotations(reader):
 README = {
     "numastow place cpus=2 memory=1Gi": "here", "numastow fence MACHINE NODE": "here",
     "numastow repin ID --to 1": "guest", "numastow drain --device dimm1 --eject": "guest",
-    "numastow top": "guest", "numastow stat [PID or CONTAINER]": "tree", "numastow zones": "tree", "numastow blocks --owners": "tree",
+    "numastow top": "examples.py", "numastow stat [PID or CONTAINER]": "tree", "numastow zones": "tree", "numastow blocks --owners": "tree",
     "numastow numactl -N 0 -m 0 PROGRAM": "examples.py", "numastow measure": "examples.py",
 }
 
@@ -291,7 +292,23 @@ def check_readme(reader):
         done = run([f"{BUILD}/numastow", words[0], "--sysroot", tree, *words[1:]], "")
         check(f"README: {text}", done.code == 0 and done.out, done)
     for text in (t for t in found if README[t] == "examples.py"):
-        check(f"README: {text} is in examples.py", any(e.startswith(" ".join(text.split()[:2])) for e in examples.TABLE))
+        check(f"README: a {text.split()[1]} is in examples.py", any(e.startswith(" ".join(text.split()[:2])) for e in examples.TABLE))
+
+
+def read_text(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def check_guests():
+    """Each example that is for a guest is pasted there by a script, which names its beginning."""
+    scripts = "".join(map(read_text, sorted(glob.glob(f"{PROJECT}/tests/vm/*.sh"))))
+    for page in sorted(IN_GUEST):
+        begins = re.findall(rf"\$\(example {page} '?([^')|]+?)'?(?: \||\))", scripts)
+        same(f"{page}: the examples that no guest runs", [t for t in blocks(page) if not t.startswith(tuple(begins))], [])
+    begins = re.findall(r"\$\(readme '([^']+)'", scripts)
+    same("README: the commands that no guest runs", [t for t, where in README.items() if where == "guest" and
+                                                     not t.startswith(tuple(begins))], [])
 
 
 def main():
@@ -317,6 +334,7 @@ def main():
         check_config(temp)
         check_annotations(reader)
     check_hook_file()
+    check_guests()
     finish()
 
 

@@ -61,12 +61,13 @@ since()
 	echo $(((${now/./} - ${1/./}) / 1000))
 }
 
-# ours ROUND - drained and ejected; then plugged again. A drain that fails has to have put all back.
+# ours ROUND - drained and ejected, by README's command; then plugged again. A drain that fails has to have put all back.
 ours()
 {
-	local began=$EPOCHREALTIME rc=0 taken
+	local began=$EPOCHREALTIME rc=0 taken words
 
-	drain --device "$dimm_device" --block-timeout 30s --timeout 120s --eject || rc=$?
+	read -ra words <<<"$(readme 'numastow drain' | sed "s/dimm1/$dimm_device/")"
+	drain "${words[@]:2}" --block-timeout 30s --timeout 120s || rc=$?
 	taken=$(since "$began")
 	# Up to "safe" it is what chmem does; afterwards comes the ejection.
 	taken=$(jq -s "[.[] | select(.step == \"safe\")][0].elapsed_ns // empty | . / 1000000 | floor" "$vm_work/drain.out" | grep . || echo "$taken")

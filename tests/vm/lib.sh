@@ -126,6 +126,12 @@ all_as_promised()
 	check "$1: every thread runs where the ledger says" "$vm_checker" --wait "${2:-0}"
 }
 
+# readme BEGINNING - print the command of README's table that begins so
+readme()
+{
+	sed -nE "s/^\\| [^|]+\\| \`($1[^\`]*)\`.*/\\1/p" "$vm_root/README.md"
+}
+
 vm_summary()
 {
 	[[ ! -e /run/numastow/ledger.db ]] || all_as_promised "at the end" 10

@@ -57,7 +57,8 @@ refused "more than the cap for everybody else, too" 'cap|most|allow' lone --anno
 agent=$!
 eventually 20 grep -q 'is ready' "$vm_work/agent.log" || fail "the agent starts" "$(<"$vm_work/agent.log")"
 from=$(record capped mems)
-check "2 of 3 CPUs can be moved" "$numastow" repin capped --to $((1 - from))
+read -ra words <<<"$(readme 'numastow repin' | sed -e 's/ID/capped/' -e "s/--to 1/--to $((1 - from))/")"
+check "2 of 3 CPUs can be moved, by README's command" "$numastow" "${words[@]:1}"
 eq "they have been" "$(record capped mems)" $((1 - from))
 kill "$agent"
 wait "$agent"
