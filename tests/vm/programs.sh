@@ -124,10 +124,36 @@ if [[ -e $weights/node0 ]]; then
 	stowed weighted "${both[@]}" --policy weighted-interleave
 	eq "weighted-interleave: by the weights" "$(where "$pid")+$(policy_of "$pid")" "16+48+weighted interleave:0-1"
 	end weighted
+	for words in "-w 0-1" "-w all" "--weighted-interleave=1,0"; do
+		# shellcheck disable=SC2086 # words
+		hold "numactl $words" "$numastow" numactl $words
+		eq "numactl $words: by the weights" "$(where "$pid")+$(policy_of "$pid")" "16+48+weighted interleave:0-1"
+		kill "$pid" && wait "$pid"
+	done
+	echo 2 >$weights/node0
+	echo 2 >$weights/node1
+	hold even "$numastow" numactl -w 0-1
+	eq "numactl -w: by other weights" "$(where "$pid")" 32+32
+	kill "$pid" && wait "$pid"
+	# numactl has -w since 2.0.19.
+	if numactl -w 0-1 true 2>/dev/null; then
+		echo 5 >$weights/node0
+		echo 3 >$weights/node1
+		hold ours "$numastow" numactl -w 0-1
+		ours=$(where "$pid")
+		kill "$pid" && wait "$pid"
+		hold theirs numactl -w 0-1
+		eq "numactl -w: as numactl puts them" "$(where "$pid")" "$ours"
+		eq "which is 5 to 3" "$ours" 40+24
+		kill "$pid" && wait "$pid"
+		eq "numactl -s: likewise" "$(numactl -w 0-1 "$numastow" numactl -s | grep -E '^(policy|interleave[mw])' | tr -s ' ')" \
+			"$(numactl -w 0-1 numactl -s | grep -E '^(policy|interleave[mw])' | tr -s ' ')"
+	fi
 else
 	refuse "weighted-interleave: this kernel has none, and it is said" 'needs Linux 6.9' \
 		"$numastow" run "${both[@]}" --policy weighted-interleave true
 	check "and nothing is left of it" "$numastow" gc --quiet
+	refuse "numactl -w: likewise" 'Linux 6.9' "$numastow" numactl -w 0-1 true
 fi
 
 ### exclusive CPUs
