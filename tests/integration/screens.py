@@ -299,7 +299,7 @@ def main():
             for words in views:
                 look(name, [words[0], "--sysroot", tree, *words[1:]])
             look(name, [TOP[0], "--sysroot", tree, *TOP[1:]], fixed=False)
-        for words in (*VIEWS, MEASURE, TOP, ["show", str(os.getpid())], ["stat", str(os.getpid())]):
+        for words in (*VIEWS, MEASURE, TOP, ["version"], ["show", str(os.getpid())], ["stat", str(os.getpid())]):
             look("here", words, fixed=False)
     check("there are colours on a terminal", COLOURS)
     finish()

@@ -135,10 +135,13 @@ if [[ -e $weights/node0 ]]; then
 	hold even "$numastow" numactl -w 0-1
 	eq "numactl -w: by other weights" "$(where "$pid")" 32+32
 	kill "$pid" && wait "$pid"
-	# numactl has -w since 2.0.19.
+	echo 5 >$weights/node0
+	echo 3 >$weights/node1
+	# numactl 2.0.19 has -w, and prints "policy: [6]".
+	eq "numactl -s tells policy and weights" "$("$numastow" numactl -w 0-1 "$numastow" numactl -s |
+		sed -nE 's/ $//; /^(policy|interleave[mw])/p' | paste -sd ';')" \
+		"policy: weighted-interleave;interleavemask: 0 1;interleaveweights: 5 3"
 	if numactl -w 0-1 true 2>/dev/null; then
-		echo 5 >$weights/node0
-		echo 3 >$weights/node1
 		hold ours "$numastow" numactl -w 0-1
 		ours=$(where "$pid")
 		kill "$pid" && wait "$pid"
@@ -146,8 +149,6 @@ if [[ -e $weights/node0 ]]; then
 		eq "numactl -w: as numactl puts them" "$(where "$pid")" "$ours"
 		eq "which is 5 to 3" "$ours" 40+24
 		kill "$pid" && wait "$pid"
-		eq "numactl -s: likewise" "$(numactl -w 0-1 "$numastow" numactl -s | grep -E '^(policy|interleave[mw])' | tr -s ' ')" \
-			"$(numactl -w 0-1 numactl -s | grep -E '^(policy|interleave[mw])' | tr -s ' ')"
 	fi
 else
 	refuse "weighted-interleave: this kernel has none, and it is said" 'needs Linux 6.9' \
