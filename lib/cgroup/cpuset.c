@@ -372,16 +372,22 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 }
 
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
-				const struct stow_idset *own, struct stow_err *err)
+				const struct stow_idset *own, struct stow_idset *late,
+				struct stow_err *err)
 {
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
-	struct stow_idset has;
+	struct stow_idset has, lacking = *returned;
 	int r, written = 0;
 
 	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
 	    (stow_idset_empty(returned) && stow_idset_empty(own)))
 		return 0;
 	r = stow_cpuset_read_at(cgroup, below, 0, true, &has, err);
+	if (r < 0)
+		return r;
+	stow_idset_minus(&lacking, &has);
+	if (!cgroup->at[STOW_CGROUP_CPUSET].hidden)
+		stow_idset_or(late, &lacking);
 	for (size_t len = 1; r >= 0 && below[0] && below[len]; len++) {
 		if (below[len] != '/')
 			continue;

@@ -98,7 +98,7 @@ def check_state(machine, alive, word):
 
 
 def main():
-    rounds = 20 if FULL else int(__import__("os").environ.get("R","5"))
+    rounds = 20 if FULL else 5
     with Temp() as temp:
         machine = Machine(temp + "/m", NODES, CPUS, memory=MEMORY, pools={2 * MIB: (0, PAGES)})
         before = fingerprint(machine)

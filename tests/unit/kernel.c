@@ -149,7 +149,7 @@ static void take_effect(struct kernel *k)
 {
 	struct kernel_cgroup *top = &k->s->cgroups[0];
 
-	top->cpus_effective = top->cpus = k->s->online;
+	top->cpus_effective = top->cpus = k->s->active;
 	top->mems_effective = top->mems = (UINT32_C(1) << k->nodes) - 1;
 	take_effect_below(k, 0);
 	show_all(k);
@@ -168,7 +168,7 @@ static int check_v1(const struct kernel *k, int cgroup, bool cpus, uint32_t set)
 {
 	const struct kernel_cgroup *c = &k->s->cgroups[cgroup], *up = &k->s->cgroups[c->above];
 
-	if (cpus && set & ~k->s->online)
+	if (cpus && set & ~k->s->active)
 		return -EINVAL;
 	for (int i = 1; i < KERNEL_CGROUPS; i++) {
 		const struct kernel_cgroup *below = &k->s->cgroups[i];
@@ -512,6 +512,7 @@ void kernel_set_online(struct kernel *k, int cpu, bool online)
 	if (online && k->version == 1)
 		show_topology(k, cpu);
 	k->s->online = online ? k->s->online | bit : k->s->online & ~bit;
+	k->s->active = k->cpusets_lag ? k->s->active & k->s->online : k->s->online;
 	show_cpus(k);
 	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
 		if (k->s->cgroups[i].used)
@@ -519,6 +520,12 @@ void kernel_set_online(struct kernel *k, int cpu, bool online)
 	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
 		if (k->s->cgroups[i].used && !k->s->cgroups[i].cpus)
 			empty_v1(k, i);
+	take_effect(k);
+}
+
+void kernel_catch_up(struct kernel *k)
+{
+	k->s->active = k->s->online;
 	take_effect(k);
 }
 
@@ -564,7 +571,8 @@ struct kernel *kernel_new(int version, int nodes)
 			   "35 24 0:30 / " TOP "/cpuset rw - cgroup cgroup rw,cpuset\n"
 			   "36 24 0:31 / " TOP "/memory rw - cgroup cgroup rw,memory\n");
 	make_nodes(k);
-	k->s->present = k->s->online = (UINT32_C(1) << (nodes * KERNEL_CPUS_PER_NODE)) - 1;
+	k->s->present = k->s->online = k->s->active =
+		(UINT32_C(1) << (nodes * KERNEL_CPUS_PER_NODE)) - 1;
 	show_set(k, "/sys/devices/system/cpu/present", k->s->present);
 	show_cpus(k);
 	tree_mkdir(k->t, "/run");

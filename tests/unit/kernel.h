@@ -36,6 +36,7 @@ struct kernel_process {
 
 struct kernel_state {
 	uint32_t present, online;
+	uint32_t active; /* CPUs that the topmost cpuset has */
 	struct kernel_cgroup cgroups[KERNEL_CGROUPS];
 	struct kernel_process processes[KERNEL_PROCESSES];
 	uint64_t writes; /* to files of the tree, by way of its root */
@@ -44,6 +45,7 @@ struct kernel_state {
 
 struct kernel {
 	int version, nodes;
+	bool cpusets_lag; /* a CPU that comes online is in cpusets only after kernel_catch_up() */
 	struct tree *t;
 	struct stow_root_ops ops;
 	struct kernel_state *s;
@@ -71,6 +73,8 @@ void kernel_exit(struct kernel *kernel, int pid);
 int kernel_cgroup_of(const struct kernel *kernel, int pid);
 
 void kernel_set_online(struct kernel *kernel, int cpu, bool online);
+/* The kernel's worker, which follows CPUs that came online, has run. */
+void kernel_catch_up(struct kernel *kernel);
 
 /* A write by somebody else than the programs under test: as the kernel answers it. */
 int kernel_write(struct kernel *kernel, int cgroup, bool cpus, uint32_t set);

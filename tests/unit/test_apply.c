@@ -309,6 +309,34 @@ static void a_cpu_that_was_offline_comes_back(void **state)
 		assert_int_equal(s->k->s->writes, before);
 }
 
+/* The kernel's cpusets follow a CPU that comes online a moment later: what an agent does meanwhile
+ * is not its last word. */
+static void a_cpu_whose_cpusets_follow_late_comes_back(void **state)
+{
+	struct setup *s = *state;
+	int pod = kernel_mkdir(s->k, 0, "pod"), c, u;
+
+	assert_int_equal(kernel_write(s->k, pod, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, pod, true, 0xff), 0);
+	u = create(s, pod, 11, "plain", 0xff);
+	enter(s, 11, "plain", 0xff);
+	c = create(s, pod, 10, "shared", 0xff);
+	assert_int_equal(place(s, 10, "shared", 0, 1, false, NULL), 0);
+	placed(s, 20, "own", 0, 1, true);
+	kernel_set_online(s->k, 3, false);
+	run(s, 0);
+	has(s, c, "1-2");
+	has(s, u, "1-2,4-7");
+	s->k->cpusets_lag = true;
+	kernel_set_online(s->k, 3, true);
+	run(s, 0);
+	run(s, 0);
+	kernel_catch_up(s->k);
+	run(s, 0);
+	has(s, c, "1-3");
+	has(s, u, "1-7");
+}
+
 static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back(void **state)
 {
 	struct setup *s = *state;
@@ -793,6 +821,7 @@ int main(void)
 		V2(nothing_of_its_set_in_its_slice_keeps_off_exclusive_cpus),
 		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
 		BOTH(a_cpu_that_was_offline_comes_back),
+		BOTH(a_cpu_whose_cpusets_follow_late_comes_back),
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
 		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),

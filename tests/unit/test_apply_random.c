@@ -326,6 +326,12 @@ static void run_and_check(struct world *w)
 
 	w->runs++;
 	w->plug = 0;
+	if (w->k->s->active != w->k->s->online) {
+		said(w, "gc, before the cpusets have what came online");
+		(void)stow_gc(&w->context, &result, &err);
+		stow_apply_result_done(&result.problems);
+		kernel_catch_up(w->k);
+	}
 	said(w, "gc, which is checked");
 	if (stow_gc(&w->context, &result, &err) < 0 && !anything_broken(w))
 		broken_promise(w, "%s", err.msg);
@@ -801,7 +807,9 @@ static void hotplug(struct world *w)
 	checked = !online && w->k->version == 2 && chance(50);
 	if (checked)
 		run_and_check(w);
-	said(w, "CPU %d goes %s", cpu, online ? "offline" : "online");
+	w->k->cpusets_lag = !checked && chance(30);
+	said(w, "CPU %d goes %s%s", cpu, online ? "offline" : "online",
+	     w->k->cpusets_lag ? ", but not into cpusets yet" : "");
 	kernel_set_online(w->k, cpu, !online);
 	if (checked && w->clean)
 		check_owner(w, cpu);
