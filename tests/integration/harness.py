@@ -225,26 +225,30 @@ def end_others(machine, cgroup):
 KEPT = re.compile(r"^run(/numastow(/(ledger\.db(-journal)?|[^/]*\.lock|unmanaged|applied)?)?)?$")
 
 
+def contents(entry):
+    """What the kernel shows ends in a newline, what is written in a copy may not. What is long is a checksum."""
+    if entry.is_symlink():
+        return "-> " + os.readlink(entry.path)
+    if entry.is_dir():
+        return "folder"
+    if not entry.is_file():
+        return "a socket or pipe"
+    with open(entry.path, "rb", buffering=0) as handle:
+        data = handle.read().rstrip(b"\n")
+    return data if len(data) < 256 else hashlib.sha256(data).hexdigest()
+
+
 def fingerprint(machine):
-    """{path: checksum} of the tree, except the history and the locks."""
-    tree = {}
-    for folder, folders, files in os.walk(machine.path):
-        for name in folders + files:
-            full = os.path.join(folder, name)
-            path = os.path.relpath(full, machine.path)
-            if KEPT.match(path):
-                continue
-            if os.path.islink(full):
-                tree[path] = "-> " + os.readlink(full)
-            elif os.path.isdir(full):
-                tree[path] = "folder"
-            elif not os.path.isfile(full):
-                tree[path] = "a socket or pipe"
-            else:
-                with open(full, "rb") as handle:
-                    data = handle.read()
-                # The kernel ends what it shows in a newline, what is written in a copy may not.
-                tree[path] = hashlib.sha256(data.rstrip(b"\n")).hexdigest()
+    """{path: contents} of the tree, except the history and the locks."""
+    tree, folders = {}, [(machine.path, "")]
+    for folder, prefix in folders:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, path + "/"))
+                if not path.startswith("run") or not KEPT.match(path):
+                    tree[path] = contents(entry)
     return tree
 
 
