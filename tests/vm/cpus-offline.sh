@@ -146,7 +146,7 @@ check "the container whose CPUs are offline runs on shared CPUs" eventually 20 s
 eq "no process is left to the cgroup above" "$(above)" ""
 online 3 "$first" "$last"
 check "all are back: the container without a grant has them" eventually 20 has plain "$before" ||
-	sed 's/^/# /' "$vm_work/agent.log"
+	sed "s/^/# /;\$a# it has $(cpus_of plain), not $before" "$vm_work/agent.log"
 check "the exclusive one as well" eventually 20 has own "$own"
 all_as_promised "with an agent, CPUs are back" 20
 offline 2 "$first"
