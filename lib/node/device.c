@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 #define PCI_DIR	  "/sys/bus/pci/devices"
 #define NET_DIR	  "/sys/class/net"
@@ -346,6 +347,8 @@ static int add_name(struct stow_device *device, const char *name)
 		free(copy);
 		return -ENOMEM;
 	}
+	/* An interface may be named by almost any bytes. */
+	stow_text_clean(copy, strlen(copy));
 	/* nvme0c1n1 is the path through controller 1 to the disk nvme0n1. */
 	c = strncmp(copy, "nvme", 4) == 0 ? strchr(copy, 'c') : NULL;
 	if (c) {

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from harness import BUILD, GIB, Machine, Temp, check, finish, hook, run, same
+from harness import BUILD, GIB, Machine, Temp, add_memory, check, finish, hook, run, same
 
 NUMASTOW = os.path.join(BUILD, "numastow")
 NODE = "/sys/devices/system/node"
@@ -87,6 +87,51 @@ def check_fifos(temp):
         check("nor the hook", result.one_line() and "not a regular file" in result.err, str(result))
     except subprocess.TimeoutExpired:
         check("nor the hook", False, "it waits for ever")
+
+
+# What a terminal would act on: control characters and what is not UTF-8.
+WILD = re.compile(rb"[\0-\x08\x0b-\x1f\x7f\xff]|\xc2\x9b")
+ESCAPE = b"\x1b[31m\xc2\x9b\xff"
+SHOWN = (["topology"], ["topology", "--tree"], ["topology", "--table"], ["blocks"], ["zones"], ["stat", "--meminfo"], ["hugepages"],
+         ["settings", "--all"], ["show"], ["doctor"], ["status"], ["why"], ["drain", "--explain", "48"])
+
+
+def check_escapes(temp):
+    """Bytes that a terminal acts on, at the end of a file's first line, or in the name of an interface: never printed."""
+    machine = Machine(f"{temp}/escapes", cpus=4)
+    add_memory(machine)
+    with_device(machine)
+    machine.container("web", annotations={"numastow.io/cpus": "1"})
+    check("a container is placed there", hook(machine, "apply", machine.state("web")).code == 0)
+    pid = machine.containers["web"]["pid"]
+    for where in (f"/proc/{pid}", f"/proc/{pid}/task/{pid}"):
+        machine.write(f"{where}/comm", "web\n")
+        machine.write(f"{where}/status", "Name:\tweb\nCpus_allowed_list:\t0\nMems_allowed_list:\t0-1\n")
+        machine.write(f"{where}/numa_maps", "7ffe default stack anon=3 N0=3 kernelpagesize_kB=4\n")
+    wild = []
+
+    def look(what, commands):
+        for words in commands:
+            done = subprocess.run([NUMASTOW, words[0], "--sysroot", machine.path, *words[1:]], capture_output=True, check=False,
+                                  stdin=subprocess.DEVNULL, timeout=300)
+            found = WILD.search(done.stdout + done.stderr)
+            if found or done.returncode < 0:
+                wild.append((what, words, done.returncode, (done.stdout + done.stderr)[max(0, found.start() - 40):][:80] if found else ""))
+    paths = [p for p in files(machine) if "ledger" not in p]
+    for path in paths:
+        with open(path, "rb") as handle:
+            before = handle.read()
+        with open(path, "wb") as handle:
+            handle.write(before.replace(b"\n", ESCAPE + b"\n", 1) if b"\n" in before else before + ESCAPE)
+        look(path[len(machine.path):], SHOWN)
+        with open(path, "wb") as handle:
+            handle.write(before)
+    os.rename(machine.file("/sys/class/net/eth0"), os.fsencode(machine.file("/sys/class/net/e")) + ESCAPE)
+    look("an interface's name", SHOWN)
+    check("many kinds of files", len(paths) > 50, paths)
+    same("nothing that a terminal acts on is printed", wild, [])
+    done = subprocess.run([NUMASTOW, "topology", "--sysroot", machine.path], capture_output=True, check=False)
+    check("and the interface is shown", b"network e?[31m" in done.stdout, done)
 
 
 def topology(machine):
@@ -204,6 +249,7 @@ def check_many_nodes(temp):
 
 with Temp() as where:
     check_fifos(where)
+    check_escapes(where)
     check_assumed(where)
     check_unreadable(where)
     check_no_tree()
