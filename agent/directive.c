@@ -11,8 +11,6 @@
 #include "place/reservation.h"
 #include "rpc/log.h"
 
-#define WORK_FOR (50 * STOW_MILLISECOND) /* on a Welcome, at a time */
-
 static int add_part(struct stow_lease *lease, const PbContainerPart *part, struct stow_err *err)
 {
 	if (part->numa_node >= STOW_IDSET_MAX)
@@ -179,13 +177,11 @@ static int begin_welcome(const struct agent_directive_parts *parts,
 	return r < 0 ? r : fence(parts, state, in->fenced, err);
 }
 
-/* Add missing leases, for some time. Return whether there are more. A failure needs no answer,
- * because the report will not list the reservation. */
+/* Add missing leases until that time, but at least one. Return whether there are more. A failure
+ * needs no answer, because the report will not list the reservation. */
 static bool add_leases(const struct agent_directive_parts *parts,
-		       struct agent_directive_state *state, const PbWelcome *in)
+		       struct agent_directive_state *state, const PbWelcome *in, uint64_t until)
 {
-	uint64_t until = stow_clock_monotonic() + WORK_FOR;
-
 	while (state->next < in->n_reservations) {
 		const PbReservation *reservation = in->reservations[state->next++];
 		struct stow_err err;
@@ -202,7 +198,7 @@ static bool add_leases(const struct agent_directive_parts *parts,
 /* Make the leases match the scheduler's list: drop leases that it does not list, add missing
  * ones. */
 static int welcome(const struct agent_directive_parts *parts, struct agent_directive_state *state,
-		   const PbWelcome *in, struct stow_err *err)
+		   const PbWelcome *in, uint64_t until, struct stow_err *err)
 {
 	if (state->next == 0) {
 		int r;
@@ -217,7 +213,7 @@ static int welcome(const struct agent_directive_parts *parts, struct agent_direc
 		if (r < 0)
 			return r;
 	}
-	if (add_leases(parts, state, in))
+	if (add_leases(parts, state, in, until))
 		return 1;
 	if (state->refused)
 		stow_log(STOW_LOG_WARNING, "reservations of the scheduler's list were refused",
@@ -233,13 +229,13 @@ void agent_directive_forget(struct agent_directive_state *state)
 
 int agent_directive_handle(const struct agent_directive_parts *parts,
 			   struct agent_directive_state *state, const PbDirective *directive,
-			   struct stow_err *err)
+			   uint64_t until, struct stow_err *err)
 {
 	int r;
 
 	switch (directive->kind_case) {
 	case PB_DIRECTIVE__KIND_WELCOME:
-		return welcome(parts, state, directive->welcome, err);
+		return welcome(parts, state, directive->welcome, until, err);
 	case PB_DIRECTIVE__KIND_RESERVE:
 		r = reserve(parts, state, directive->reserve, err);
 		break;

@@ -28,11 +28,11 @@ struct agent_directive_state {
 /*
  * Carry out a directive, within the agent's own limits and mode. Return 0, or -errno with the
  * message for the scheduler: -EACCES beyond a limit, -ENOSYS for an unknown directive.
- * Return 1 when it takes longer than a task may: call this again with the same directive, after
- * timers and descriptors had their turn.
+ * Return 1 when it is not finished at `until` (monotonic, ns), after some progress: call this again
+ * with the same directive, after timers and descriptors had their turn.
  */
 int agent_directive_handle(const struct agent_directive_parts *parts,
 			   struct agent_directive_state *state, const PbDirective *directive,
-			   struct stow_err *err);
+			   uint64_t until, struct stow_err *err);
 /* Forget the directive that is being carried out: its stream has ended. */
 void agent_directive_forget(struct agent_directive_state *state);

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "agent/epoch.h"
+#include "agent/link_inbox.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "place/reservation.h"
@@ -19,36 +20,19 @@
 
 #define MS	       STOW_MILLISECOND
 #define S	       STOW_SECOND
-#define PAUSE_FIRST    (200 * MS)
-#define PAUSE_MOST     (30 * S)
 #define HEARTBEAT      (5 * S) /* until the Welcome has the scheduler's interval */
 #define WELCOME_WITHIN (10 * S)
 
-/* Directives that wait for the main thread, of all streams together. From then on no more is read
- * from the stream, until half of them are carried out. */
-#define WAITING_MAX	  1024
-#define WAITING_BYTES_MAX ((size_t)1 << 20)
-
-#define WORK_FOR   (50 * MS) /* on directives, at a time */
-#define DRAINS_MAX 10000     /* of a Welcome: as many as a scheduler runs */
-
-/* How gRPC's threads post to the main thread. */
-struct link_poster {
-	struct agent_loop_handle *loop;
-	struct agent_link *link; /* for the main thread */
-	atomic_size_t waiting, waiting_bytes;
-	atomic_bool paused; /* it was logged, for the present stream */
-	_Atomic uint64_t received, pauses;
-};
+#define DRAINS_MAX 10000 /* of a Welcome: as many as a scheduler runs */
 
 struct agent_link {
-	struct link_poster poster;
+	struct agent_link_inbox inbox;
 	struct agent_link_parts parts;
 	bool stopped;
 	struct stow_rpc_client *client;
 	struct stow_rpc_call *call; /* NULL: not connected */
 	size_t at;		    /* index of the present scheduler */
-	unsigned int failures;	    /* consecutive */
+	struct agent_link_tries tries;
 	bool welcome;
 	uint64_t next;			     /* when to connect, or to send a heartbeat */
 	uint64_t opened;		     /* when the stream was opened */
@@ -56,52 +40,9 @@ struct agent_link {
 	uint64_t epoch;			     /* the highest that was seen */
 	_Atomic int64_t certificate_expires; /* seconds since the epoch; any thread */
 
-	struct event *first, **last; /* to be handled, in this order */
-	bool posted;		     /* a task will continue with them */
-	PbDirective *directive;	     /* of the first event, if it is under way */
+	PbDirective *directive; /* of the first event, if it is under way */
 	struct agent_directive_state state;
 };
-
-/* A message from gRPC's thread to the main thread. */
-struct event {
-	struct event *next;
-	struct stow_rpc_call *call; /* a reference: events of an older stream are dropped */
-	uint8_t *packed;	    /* a directive, which takes least in this form; NULL: the end */
-	size_t size;
-	struct stow_err err; /* of a stream that has ended */
-};
-
-static void event_free(struct event *event)
-{
-	stow_rpc_unref(event->call);
-	free(event->packed);
-	free(event);
-}
-
-uint64_t agent_link_pause(unsigned int failures, uint64_t random)
-{
-	uint64_t pause = PAUSE_FIRST;
-
-	while (failures-- > 1 && pause < PAUSE_MOST)
-		pause *= 2;
-	if (pause > PAUSE_MOST)
-		pause = PAUSE_MOST;
-	/* Random, so that a fleet's agents do not all reconnect at once. */
-	return pause / 2 + random % (pause / 2 + 1);
-}
-
-uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random)
-{
-	if (n < 2 || welcomed)
-		return agent_link_pause(failures, random);
-	/* The other schedulers are tried at once; the pause follows a whole round. */
-	if (failures % n)
-		return PAUSE_FIRST / 4;
-	/* The pause doubles with each round, not with each scheduler: otherwise with two schedulers
-	 * all machines of a fleet would pause at the same time, for a second and more, when a lease
-	 * of 5 s has run out. */
-	return agent_link_pause((unsigned int)(failures / n) + 1, random);
-}
 
 static uint64_t any(void)
 {
@@ -118,10 +59,11 @@ static void hang_up(struct agent_link *link)
 {
 	if (link->call) {
 		agent_publisher_unsubscribe(link->parts.publisher, link->call);
+		agent_link_inbox_follow(&link->inbox, NULL);
 		stow_rpc_unref(link->call);
 		link->call = NULL;
 	}
-	link->welcome = false; /* so that a failed dial counts as a further failure */
+	link->welcome = false;
 	stow_rpc_client_free(link->client);
 	link->client = NULL;
 	agent_publisher_set_connected(link->parts.publisher, false);
@@ -154,30 +96,33 @@ static int check_files(struct agent_link *link, struct stow_err *err)
 static void failed(struct agent_link *link, const struct stow_err *err)
 {
 	struct stow_err own;
+	uint64_t now = stow_clock_monotonic(), pause;
 	size_t n = 0;
-	uint64_t pause;
 
 	if (err && err->code == ENOTCONN && !link->welcome && check_files(link, &own) < 0)
 		err = &own;
 	while (link->parts.config->schedulers[n])
 		n++;
-	link->failures = link->welcome ? 1 : link->failures + 1;
-	pause = agent_link_wait(link->failures, n, link->welcome, any());
-	stow_log(link->failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
+	pause = agent_link_ended(&link->tries, n, now, any());
+	stow_log(link->tries.failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
 		 stow_text("address", target(link)), stow_text("error", err ? err->msg : "ended"),
 		 stow_number("next_try_ms", pause / MS));
 	hang_up(link);
 	link->at = (link->at + 1) % n;
-	link->next = stow_clock_monotonic() + pause;
+	link->next = now + pause;
 }
 
 /* No error: the scheduler wants to verify the certificate again, or has another CA. */
 static void renew(struct agent_link *link)
 {
-	stow_log(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)));
+	uint64_t now = stow_clock_monotonic(),
+		 pause = agent_link_ended(&link->tries, 1, now, any());
+
+	stow_log(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)),
+		 stow_number("next_try_ms", pause / MS));
 	hang_up(link);
-	link->failures = 0;
-	link->next = stow_clock_monotonic() + agent_link_pause(1, any());
+	link->tries.failures = 0;
+	link->next = now + pause;
 }
 
 static void ended(struct agent_link *link, const struct stow_err *err)
@@ -244,14 +189,16 @@ static bool is_old(struct agent_link *link, const PbDirective *directive, struct
 
 static void on_welcome(struct agent_link *link, const PbWelcome *welcome)
 {
+	uint64_t now = stow_clock_monotonic();
+
 	link->welcome = true;
-	link->failures = 0;
+	agent_link_welcomed(&link->tries, now);
 	agent_publisher_set_connected(link->parts.publisher, true);
 	if (welcome->heartbeat_interval)
 		link->heartbeat = welcome->heartbeat_interval / 3;
 	if (link->heartbeat < 100 * MS)
 		link->heartbeat = 100 * MS;
-	link->next = stow_clock_monotonic() + link->heartbeat;
+	link->next = now + link->heartbeat;
 }
 
 /* A scheduler in its right mind sends one Welcome, with what one machine can have. */
@@ -286,10 +233,11 @@ static bool may_obey(struct agent_link *link, const PbDirective *directive)
 }
 
 /* Carry out a directive, or a part of it. Return whether more of it is left. */
-static bool obey(struct agent_link *link, const PbDirective *directive)
+static bool obey(struct agent_link *link, const PbDirective *directive, uint64_t until)
 {
 	struct stow_err err = { 0 };
-	int r = agent_directive_handle(link->parts.directives, &link->state, directive, &err);
+	int r = agent_directive_handle(link->parts.directives, &link->state, directive, until,
+				       &err);
 
 	if (r > 0)
 		return true;
@@ -299,19 +247,8 @@ static bool obey(struct agent_link *link, const PbDirective *directive)
 	return false;
 }
 
-/* A directive does not wait any more. */
-static void taken(struct agent_link *link, size_t size)
-{
-	struct link_poster *poster = &link->poster;
-	size_t n = atomic_fetch_sub(&poster->waiting, 1) - 1;
-	size_t bytes = atomic_fetch_sub(&poster->waiting_bytes, size) - size;
-
-	if (link->call && n <= WAITING_MAX / 2 && bytes <= WAITING_BYTES_MAX / 2)
-		stow_rpc_resume(link->call);
-}
-
 /* Unpack the directive of the first event. NULL: there is nothing to carry out. */
-static PbDirective *unpack(struct agent_link *link, const struct event *event)
+static PbDirective *unpack(struct agent_link *link, const struct agent_link_event *event)
 {
 	PbDirective *directive = pb_directive__unpack(NULL, event->size, event->packed);
 
@@ -330,15 +267,17 @@ static PbDirective *unpack(struct agent_link *link, const struct event *event)
 	return NULL;
 }
 
-/* Handle an event, or a part of it. Return whether more of it is left. */
-static bool handle(struct agent_link *link, const struct event *event)
+/* Handle an event, or a part of it (link_inbox.h). */
+static bool handle(void *ctx, const struct agent_link_event *event, uint64_t until)
 {
+	struct agent_link *link = ctx;
+
 	if (event->call == link->call && !event->packed) {
 		ended(link, &event->err);
 	} else if (event->call == link->call) {
 		if (!link->directive)
 			link->directive = unpack(link, event);
-		if (link->directive && obey(link, link->directive))
+		if (link->directive && obey(link, link->directive, until))
 			return true;
 	}
 	stow_rpc_message_free(link->directive);
@@ -346,110 +285,6 @@ static bool handle(struct agent_link *link, const struct event *event)
 	agent_directive_forget(&link->state);
 	return false;
 }
-
-static void drop_first(struct agent_link *link)
-{
-	struct event *event = link->first;
-	size_t size = event->size;
-	bool counted = event->packed;
-
-	link->first = event->next;
-	if (!link->first)
-		link->last = &link->first;
-	event_free(event);
-	if (counted)
-		taken(link, size);
-}
-
-/* Handle events for some time. The others wait for another task, so that timers, descriptors and
- * other tasks have their turn. */
-static void work(void *ctx, void *arg)
-{
-	struct agent_link *link = ctx;
-	uint64_t until = stow_clock_monotonic() + WORK_FOR;
-
-	while (link->first && stow_clock_monotonic() < until)
-		if (!handle(link, link->first))
-			drop_first(link);
-	link->posted = link->first;
-	if (link->posted)
-		agent_loop_post(link->poster.loop, work, link, NULL);
-}
-
-static void on_event(void *ctx, void *arg)
-{
-	struct agent_link *link = ctx;
-
-	*link->last = arg;
-	link->last = &(*link->last)->next;
-	if (!link->posted)
-		work(link, NULL);
-}
-
-/* --- gRPC's threads ------------------------------------------------------- */
-
-static struct event *event_new(struct stow_rpc_call *call)
-{
-	struct event *event = calloc(1, sizeof(*event));
-
-	if (event)
-		event->call = stow_rpc_ref(call);
-	return event;
-}
-
-/* Read no more while too much waits. The pause begins before the message is posted, because the
- * main thread looks at the end of each whether it has to end it. */
-static void count_waiting(struct link_poster *poster, struct stow_rpc_call *call, size_t size)
-{
-	size_t n = atomic_fetch_add(&poster->waiting, 1) + 1;
-	size_t bytes = atomic_fetch_add(&poster->waiting_bytes, size) + size;
-
-	if (n < WAITING_MAX && bytes < WAITING_BYTES_MAX)
-		return;
-	stow_rpc_pause(call);
-	atomic_fetch_add(&poster->pauses, 1);
-	/* One directive that is large by itself is no flood. */
-	if (n > 1 && !atomic_exchange(&poster->paused, true))
-		stow_log(STOW_LOG_WARNING,
-			 "the scheduler sends directives faster than they are carried out",
-			 stow_number("waiting", n), stow_number("bytes", bytes));
-}
-
-/* The message is valid only during the callback, so a copy is posted. */
-static int message(struct stow_rpc_call *call, void *ctx, const void *message, struct stow_err *err)
-{
-	struct link_poster *poster = ctx;
-	struct event *event = event_new(call);
-
-	if (event) {
-		event->size = pb_directive__get_packed_size(message);
-		event->packed = malloc(event->size + 1);
-	}
-	if (!event || !event->packed) {
-		if (event)
-			event_free(event);
-		return stow_err_set(err, ENOMEM, "out of memory");
-	}
-	pb_directive__pack(message, event->packed);
-	atomic_fetch_add(&poster->received, 1);
-	count_waiting(poster, call, event->size);
-	agent_loop_post(poster->loop, on_event, poster->link, event);
-	return 0;
-}
-
-static void closed(struct stow_rpc_call *call, void *ctx, const struct stow_err *err)
-{
-	const struct link_poster *poster = ctx;
-	struct event *event = event_new(call);
-
-	if (!event)
-		return;
-	if (err)
-		event->err = *err;
-	agent_loop_post(poster->loop, on_event, poster->link, event);
-}
-
-static const struct stow_rpc_stream_ops ops = { .message = message, .closed = closed };
 
 /* --- dialling ------------------------------------------------------------- */
 
@@ -467,16 +302,16 @@ static int dial(struct agent_link *link, struct stow_err *err)
 	if (r == 0)
 		r = stow_rpc_client_new(link->parts.rpc, &options, &link->client, err);
 	if (r == 0)
-		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report", &ops,
-					 &link->poster, NULL, STOW_RPC_NO_DEADLINE, &link->call,
-					 err);
+		r = stow_rpc_client_open(link->client, &pb_scheduler__descriptor, "Report",
+					 &agent_link_inbox_ops, &link->inbox, NULL,
+					 STOW_RPC_NO_DEADLINE, &link->call, err);
 	if (r == 0)
 		r = agent_publisher_subscribe(link->parts.publisher, link->call, true, false);
 	if (r < 0)
 		return r;
 	link->welcome = false;
 	(void)check_files(link, NULL); /* for the metric; the scheduler decides */
-	atomic_store(&link->poster.paused, false);
+	agent_link_inbox_follow(&link->inbox, link->call);
 	link->heartbeat = HEARTBEAT;
 	link->opened = stow_clock_monotonic();
 	link->next = link->opened + HEARTBEAT;
@@ -521,30 +356,13 @@ static uint64_t tick(void *ctx, uint64_t now)
 
 void agent_link_render(const struct agent_link *link, FILE *out)
 {
-	const struct link_poster *poster = &link->poster;
-	const struct {
-		const char *name, *type, *help;
-		uint64_t value;
-	} metrics[] = {
-		{ "numastow_agent_certificate_expires_seconds", "gauge",
-		  "When the certificate expires that was read for the present connection; seconds "
-		  "since the epoch, 0: without TLS, or its file cannot be read.",
-		  (uint64_t)atomic_load(&link->certificate_expires) },
-		{ "numastow_agent_directives_total", "counter", "Directives of schedulers.",
-		  atomic_load(&poster->received) },
-		{ "numastow_agent_directives_waiting", "gauge",
-		  "Directives that wait to be carried out.", atomic_load(&poster->waiting) },
-		{ "numastow_agent_directives_waiting_bytes", "gauge", "Bytes of them.",
-		  atomic_load(&poster->waiting_bytes) },
-		{ "numastow_agent_directive_pauses_total", "counter",
-		  "How often too many waited, so that the stream was not read.",
-		  atomic_load(&poster->pauses) },
-	};
+	static const char name[] = "numastow_agent_certificate_expires_seconds";
 
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(metrics); i++) {
-		stow_metric_head(out, metrics[i].name, metrics[i].type, metrics[i].help);
-		stow_metric(out, metrics[i].name, (double)metrics[i].value, NULL);
-	}
+	stow_metric_head(out, name, "gauge",
+			 "When the certificate expires that was read for the present connection; "
+			 "seconds since the epoch, 0: without TLS, or its file cannot be read.");
+	stow_metric(out, name, (double)atomic_load(&link->certificate_expires), NULL);
+	agent_link_inbox_render(&link->inbox, out);
 }
 
 /* --- start and end -------------------------------------------------------- */
@@ -553,7 +371,7 @@ void agent_link_redial(struct agent_link *link)
 {
 	hang_up(link);
 	link->at = 0;
-	link->failures = 0;
+	link->tries = (struct agent_link_tries){ 0 };
 	link->next = 0;
 }
 
@@ -566,9 +384,7 @@ int agent_link_new(struct agent_loop *loop, const struct agent_link_parts *parts
 
 	if (!link)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	link->poster.loop = agent_loop_handle(loop);
-	link->poster.link = link;
-	link->last = &link->first;
+	agent_link_inbox_init(&link->inbox, agent_loop_handle(loop), handle, link);
 	link->parts = *parts;
 	/* An unreadable epoch must not prevent the start. */
 	if (agent_epoch_read(parts->root, &link->epoch, &why) < 0)
@@ -594,8 +410,7 @@ void agent_link_free(struct agent_link *link)
 	if (!link)
 		return;
 	agent_link_stop(link);
-	while (link->first)
-		drop_first(link);
+	agent_link_inbox_done(&link->inbox);
 	stow_rpc_message_free(link->directive);
 	free(link);
 }

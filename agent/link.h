@@ -13,6 +13,7 @@
 #include "agent/directive.h"
 #include "agent/loop.h"
 #include "agent/publisher.h"
+#include "base/clock.h"
 #include "numastow/v1/scheduler.pb-c.h"
 #include "rpc/rpc.h"
 
@@ -46,8 +47,26 @@ void agent_link_redial(struct agent_link *link);
 /* Write the metrics of the directives. Any thread. */
 void agent_link_render(const struct agent_link *link, FILE *out);
 
-/* Return the pause after `failures` consecutive failures to connect; `random` is any number. */
+/* --- pauses (link_pause.c) ------------------------------------------------ */
+
+/* A stream that lasts so long after its Welcome was no failure. */
+#define AGENT_LINK_PROVEN (10 * STOW_SECOND)
+
+/* The attempts to connect until now. Zero at first. */
+struct agent_link_tries {
+	unsigned int failures; /* consecutive; a Welcome ends them */
+	unsigned int brief;    /* consecutive streams that ended soon after their Welcome */
+	uint64_t welcomed;     /* when the present stream got its Welcome; 0: not yet */
+};
+
+/* Note the Welcome of the present stream. `now` is monotonic, in ns, here and below. */
+void agent_link_welcomed(struct agent_link_tries *tries, uint64_t now);
+/* Count the end of a stream, or an attempt that failed. Return the pause until the next one, in
+ * ns; `random` is any number. With `n` schedulers each is tried before a pause. A scheduler that
+ * ends streams soon after their Welcome, again and again, causes pauses that grow, too. */
+uint64_t agent_link_ended(struct agent_link_tries *tries, size_t n, uint64_t now, uint64_t random);
+
+/* Return the pause after `failures` consecutive failures to connect. */
 uint64_t agent_link_pause(unsigned int failures, uint64_t random);
-/* The same with `n` schedulers, each of which is tried before the pause; `welcomed`: the failed
- * stream had got a Welcome. */
+/* The same with `n` schedulers; `welcomed`: the failed stream had got a Welcome. */
 uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random);

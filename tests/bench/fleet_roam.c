@@ -54,7 +54,8 @@ static struct {
  * stream, and the welcome. */
 struct roamer {
 	struct fleet_machine machine;
-	unsigned int at, failures;
+	unsigned int at;
+	struct agent_link_tries tries;
 	bool welcome;
 	uint64_t next, opened;
 	_Atomic uint64_t welcomed_at;
@@ -153,8 +154,7 @@ static void failed(struct roamer *r, uint64_t now)
 		search.lost++;
 		n_welcome--;
 	}
-	r->failures = r->welcome ? 1 : r->failures + 1;
-	r->next = now + agent_link_wait(r->failures, options.n, r->welcome, any());
+	r->next = now + agent_link_ended(&r->tries, options.n, now, any());
 	r->at = (r->at + 1) % options.n;
 	r->welcome = false;
 	stow_rpc_client_free(m->client); /* waits for running callbacks */
@@ -170,7 +170,7 @@ static void take_welcome(struct roamer *r, uint64_t at, uint64_t now)
 	uint64_t second = at > search.began ? (at - search.began) / S : 0;
 
 	r->welcome = true;
-	r->failures = 0;
+	agent_link_welcomed(&r->tries, at);
 	r->next = now + HEARTBEAT;
 	n_welcome++;
 	search.welcomes[second < SECONDS_MAX ? second : SECONDS_MAX - 1]++;

@@ -282,7 +282,7 @@ static void step_with(const struct fuzz_step *step, const ProtobufCMessageDescri
 	case DIRECTIVE:
 		do
 			r = agent_directive_handle(&agent.directives, &agent.state,
-						   (PbDirective *)in, &err);
+						   (PbDirective *)in, 0, &err);
 		while (r > 0);
 		FUZZ_CHECK_ERR(r, &err);
 		wait_for_drains();

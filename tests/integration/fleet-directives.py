@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scheduler that sends directives faster than the agent carries them out, or a Welcome with more than a machine can
 have: the agent reads no more than it can hold, says so once, stays small and serves its machine."""
-import json
 import threading
 import time
 import urllib.request
@@ -10,7 +9,7 @@ import urllib.request
 import grpc
 
 from daemons import PATIENCE, free_port
-from fleetlib import (MIB, SECOND, agent_pb2, agent_pb2_grpc, channel_to, eventually, node_pb2, python_server,
+from fleetlib import (MIB, SECOND, agent_pb2, agent_pb2_grpc, channel_to, eventually, logged, node_pb2, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent)
 from harness import BUILD, Machine, Temp, check, finish, hook, same
 
@@ -105,9 +104,9 @@ def check_flood(folder):
         grown = memory(program.process.pid) - before
         check("it stays small", grown < 32 * MIB * ROOM, f"{grown >> 20} MiB")
         print(f"# {fake.sent} sent, {fake.answered} answered; the agent grew by {grown >> 10} KiB")
-        same("it says so once", len(lines(
+        same("it says so once", len(logged(
             program, "the scheduler sends directives faster than they are carried out")), 1)
-        refused = lines(program, "a reservation was refused")
+        refused = logged(program, "a reservation was refused")
         check("a flood of refusals is no flood of lines", refused and len(refused) < fake.answered / 2,
               f"{len(refused)} lines, {fake.answered} answered")
         fake.over.set()
@@ -123,12 +122,6 @@ def paused(port):
     return values if 0 < waiting <= 1025 and 0 < size < 2 * MIB and 0 < pauses <= received else None
 
 
-def lines(program, message):
-    """Of the log so far."""
-    said = (json.loads(line) for line in program.so_far() if line.startswith("{"))
-    return [line for line in said if line["message"] == message]
-
-
 def long_welcome():
     """The machine may hold a thousand; the others are refused."""
     yield welcome(reservations=[reservation(number) for number in range(1, 4097)])
@@ -141,18 +134,46 @@ def check_long_welcome(folder):
         check("a long Welcome is carried out", eventually(lambda: fake.answered), fake.answered)
         check("it reports meanwhile", any(0 < n < 1000 for n in fake.leases), fake.leases)
         same("it goes on with that stream", fake.streams, 1)
-        refused = lines(program, "reservations of the scheduler's list were refused")
+        refused = logged(program, "reservations of the scheduler's list were refused")
         same("one line has the refused ones", [line["refused"] for line in refused], [3096])
         check("and why", "its limit is 1000" in refused[0]["error"], refused)
-        same("no line has one of them", lines(program, "a reservation was refused"), [])
+        same("no line has one of them", logged(program, "a reservation was refused"), [])
         fake.over.set()
+
+
+class Brief(scheduler_pb2_grpc.SchedulerServicer):
+    """Welcomes each agent, and ends the stream: without an error, or as a scheduler that renews the connection."""
+
+    def __init__(self, renews):
+        self.renews, self.welcomed = renews, 0
+
+    def Report(self, requests, context):
+        next(requests)
+        self.welcomed += 1
+        yield welcome()
+        if self.renews:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is renewed: connect again")
+
+
+def check_brief(folder, what, renews, said, wanted):
+    """The agent of a scheduler that welcomes and hangs up dials less and less often, as one that is refused."""
+    machine, fake = Machine(f"{folder}/brief-{renews}"), Brief(renews)
+    with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as at, \
+            start_agent(machine, "m", at) as program:
+        ends = eventually(lambda: (found := logged(program, said)) and len(found) >= 6 and found[:6])
+        pauses = [line["next_try_ms"] for line in ends or ()]
+        # Each is between a half and the whole of 200 ms, 400 ms, ...
+        check(f"{what}: the pauses grow", len(pauses) == 6 and all(
+            100 << n <= pause <= 200 << n for n, pause in enumerate(pauses)), (pauses, program.so_far()[-5:]))
+        same(f"{what}: no more than one line is a warning", [line["level"] for line in ends or ()], wanted)
+        check(f"{what}: each followed a Welcome", fake.welcomed >= 6, fake.welcomed)
 
 
 def check_bad_welcome(folder, what, directives, error):
     machine, fake = Machine(f"{folder}/{directives.__name__}"), Flood(directives)
     with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as at, \
             start_agent(machine, "m", at) as program, channel_to(f"unix:{program.socket}") as channel:
-        ended = eventually(lambda: [line for line in lines(program, "no scheduler") if error in line["error"]])
+        ended = eventually(lambda: [line for line in logged(program, "no scheduler") if error in line["error"]])
         check(f"{what}: the agent ends the stream and says why", ended, program.so_far()[-5:])
         check(f"{what}: it connects again", eventually(lambda: fake.streams > 1), fake.streams)
         node = agent_pb2_grpc.AgentStub(channel).GetNode(agent_pb2.GetNodeRequest(), timeout=PATIENCE)
@@ -176,6 +197,8 @@ def twice():
 with Temp() as temp:
     check_flood(temp)
     check_long_welcome(temp)
+    check_brief(temp, "a scheduler that hangs up after the Welcome", False, "no scheduler", ["warning"] + ["info"] * 5)
+    check_brief(temp, "one that renews the connection each time", True, "the connection is renewed", ["info"] * 6)
     check_bad_welcome(temp, "60,000 reservations", sixty_thousand, "a Welcome with 60000 reservations; at most 4096")
     check_bad_welcome(temp, "20,000 drains", many_drains, "a Welcome with 20000 drains; at most 10000")
     check_bad_welcome(temp, "two Welcomes", twice, "a second Welcome on one stream")

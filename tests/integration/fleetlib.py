@@ -4,6 +4,7 @@ to each other, and a machine's agent and a scheduler that are not ours."""
 import atexit
 import contextlib
 import functools
+import json
 import os
 import queue
 import shutil
@@ -133,6 +134,12 @@ class Patience:
         program.process.send_signal(signal.SIGHUP)
         return eventually(lambda: [n.state for n in stub.ListNodes(scheduler_pb2.ListNodesRequest(
             names=[name]), timeout=PATIENCE).nodes] == [scheduler_pb2.NODE_STATE_STALE])
+
+
+def logged(program, message):
+    """The lines with that message so far."""
+    lines = (json.loads(line) for line in program.so_far() if line.startswith("{"))
+    return [line for line in lines if line["message"] == message]
 
 
 def start_agent(machine, node, port, *options):

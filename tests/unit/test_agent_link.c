@@ -72,6 +72,53 @@ static void the_other_schedulers_are_asked_at_once(void **state)
 	assert_int_equal(agent_link_wait(1, 3, true, 7), agent_link_pause(1, 7));
 }
 
+/* A Welcome alone proves nothing: a scheduler may end each stream right after it. */
+static void streams_that_end_after_their_welcome_cause_growing_pauses(void **state)
+{
+	struct agent_link_tries tries = { 0 };
+	uint64_t now = 1000 * MS;
+
+	for (unsigned int brief = 1; brief < 20; brief++) {
+		agent_link_welcomed(&tries, now);
+		assert_int_equal(agent_link_ended(&tries, 1, now, 5), agent_link_pause(brief, 5));
+		assert_int_equal(tries.failures, brief);
+		now += 100 * MS;
+	}
+	/* A refused attempt between two of them changes nothing. */
+	assert_int_equal(agent_link_ended(&tries, 1, now, 5), agent_link_pause(20, 5));
+	agent_link_welcomed(&tries, now);
+	now += AGENT_LINK_PROVEN - 1;
+	assert_int_equal(agent_link_ended(&tries, 1, now, 5), agent_link_pause(20, 5));
+	/* One that has lasted was a good one. */
+	agent_link_welcomed(&tries, now);
+	now += AGENT_LINK_PROVEN;
+	assert_int_equal(agent_link_ended(&tries, 1, now, 5), agent_link_pause(1, 5));
+	assert_int_equal(tries.failures, 1);
+	/* Without any scheduler for long, then with one that is restarted soon: no long pause. */
+	for (int i = 0; i < 1000; i++)
+		(void)agent_link_ended(&tries, 1, now, 5);
+	agent_link_welcomed(&tries, now);
+	assert_int_equal(agent_link_ended(&tries, 1, now, 5), agent_link_pause(2, 5));
+}
+
+/* With several schedulers such a stream is followed by a random pause, not by the next scheduler at
+ * once. */
+static void all_schedulers_that_end_streams_cause_pauses(void **state)
+{
+	struct agent_link_tries tries = { 0 };
+	uint64_t sum = 0;
+
+	for (int i = 0; i < 60; i++) {
+		uint64_t pause;
+
+		agent_link_welcomed(&tries, 1);
+		pause = agent_link_ended(&tries, 3, 2, 0);
+		assert_true(pause >= 100 * MS);
+		sum += pause;
+	}
+	assert_true(sum > 60 * 5000 * MS);
+}
+
 /* A fleet of 200 has lost its scheduler, and another one is active after `after`: how long until
  * the first machine dials it. */
 static uint64_t found_after(uint64_t after, uint64_t *random)
@@ -107,6 +154,8 @@ int main(void)
 		cmocka_unit_test(pauses_never_end_and_never_vanish),
 		cmocka_unit_test(agents_do_not_come_back_as_one),
 		cmocka_unit_test(the_other_schedulers_are_asked_at_once),
+		cmocka_unit_test(streams_that_end_after_their_welcome_cause_growing_pauses),
+		cmocka_unit_test(all_schedulers_that_end_streams_cause_pauses),
 		cmocka_unit_test(a_fleet_finds_the_next_scheduler_soon_after_its_election),
 	};
 
