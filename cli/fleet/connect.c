@@ -121,7 +121,8 @@ static void explain(const struct fleet *fleet, struct stow_err *err)
 	struct stow_err why = *err, own;
 	const char *reason = reason_of(fleet, why.msg);
 
-	if (err->code != ENOTCONN || strstr(err->msg, "standby") || !fleet->target[0])
+	if (err->code != ENOTCONN || strstr(err->msg, "standby") || !fleet->target[0] ||
+	    stow_rpc_is_renewal(err))
 		return;
 	/* A peer that rejects our certificate closes the connection without the reason. */
 	if (o->ca && !agent && stow_rpc_tls_check_valid(&tls, NULL, &own) < 0)

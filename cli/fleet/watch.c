@@ -7,9 +7,12 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/fleet/fleet.h"
 
-#define REDRAW_MS 250 /* at most four redraws per second */
+#define REDRAW_MS 250		     /* at most four redraws per second */
+#define PROVEN	  (10 * STOW_SECOND) /* a connection that has lasted so long is renewed at once */
+#define PAUSE	  STOW_SECOND	     /* before others are */
 
 struct table {
 	PbNode **nodes; /* by name */
@@ -130,6 +133,17 @@ static void draw(void *ctx)
 	fflush(stdout);
 }
 
+/* Return whether to watch again, and get all nodes again: the scheduler closes connections from
+ * time to time. One that does so at once is not asked again at once. */
+static bool is_renewed(int r, const struct stow_err *err, uint64_t since)
+{
+	if (r != -ENOTCONN || !stow_rpc_is_renewal(err))
+		return false;
+	if (stow_clock_elapsed(since, stow_clock_monotonic()) < PROVEN)
+		stow_clock_sleep(PAUSE);
+	return true;
+}
+
 static int run_watch(struct fleet *fleet, struct stow_err *err)
 {
 	PbWatchNodesRequest request = PB_WATCH_NODES_REQUEST__INIT;
@@ -138,16 +152,16 @@ static int run_watch(struct fleet *fleet, struct stow_err *err)
 	struct fleet_stream stream = {
 		.message = on_event, .tick = draw, .tick_ms = REDRAW_MS, .ctx = &table
 	};
+	uint64_t since;
 	int r;
 
 	request.names = (char **)fleet->options->words;
 	request.n_names = fleet->options->n_words;
 	request.containers = true;
-	/* The scheduler closes connections from time to time: watch again, and get all nodes
-	 * again. */
-	do
+	do {
+		since = stow_clock_monotonic();
 		r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
-	while (r == -ENOTCONN && stow_rpc_is_renewal(err));
+	} while (is_renewed(r, err, since));
 	for (size_t i = 0; i < table.n; i++)
 		pb_node__free_unpacked(table.nodes[i], NULL);
 	free(table.nodes);

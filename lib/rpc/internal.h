@@ -86,6 +86,9 @@ size_t rpc_unpacked_size(const ProtobufCMessageDescriptor *type, const uint8_t *
 /* Set an error from a status, or a status' text from an error. */
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details);
 char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size);
+/* Copy a text of the core, with addresses as users write them: it escapes the brackets in
+ * "ipv6:%5B::1%5D:4711". */
+void rpc_plain_addresses(const char *text, char *ret, size_t size);
 
 /* Make a byte buffer that shares the message's bytes. */
 grpc_byte_buffer *rpc_packed_buffer(const struct stow_rpc_packed *packed);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "rpc/internal.h"
 
 #define FIELD_NUMBER_MAX ((1U << 29) - 1) /* protobuf.dev/programming-guides/proto3, "Assigning" */
@@ -130,6 +131,29 @@ char *rpc_slice_to_text(const grpc_slice *slice, char *buf, size_t size)
 	return buf;
 }
 
+void rpc_plain_addresses(const char *text, char *ret, size_t size)
+{
+	static const struct {
+		const char *escaped;
+		char is;
+	} characters[] = { { "%5B", '[' }, { "%5D", ']' }, { "%25", '%' } };
+	size_t n = 0;
+
+	while (*text && n + 1 < size) {
+		char c = *text;
+		size_t len = 1;
+
+		for (size_t i = 0; i < STOW_ARRAY_SIZE(characters); i++)
+			if (strncmp(text, characters[i].escaped, 3) == 0) {
+				c = characters[i].is;
+				len = 3;
+			}
+		ret[n++] = c;
+		text += len;
+	}
+	ret[n] = '\0';
+}
+
 _Static_assert((int)STOW_STATUS_UNAUTHENTICATED == (int)GRPC_STATUS_UNAUTHENTICATED &&
 		       (int)STOW_STATUS_OK == (int)GRPC_STATUS_OK,
 	       "numbered alike");
@@ -137,9 +161,10 @@ _Static_assert((int)STOW_STATUS_UNAUTHENTICATED == (int)GRPC_STATUS_UNAUTHENTICA
 void rpc_err_from_status(struct stow_err *err, grpc_status_code status, const grpc_slice *details)
 {
 	int errnum = stow_errno_of_status(status);
-	char text[sizeof(err->msg)];
+	char raw[sizeof(err->msg)], text[sizeof(err->msg)];
 
-	rpc_slice_to_text(details, text, sizeof(text));
+	rpc_slice_to_text(details, raw, sizeof(raw));
+	rpc_plain_addresses(raw, text, sizeof(text));
 	stow_err_set(err, errnum, "%s", text[0] ? text : stow_status_name(status));
 }
 

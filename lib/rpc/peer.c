@@ -74,12 +74,12 @@ bool rpc_peer_find(struct stow_rpc_call *call)
 	struct stow_rpc_server *server = call->server;
 	uint64_t fd;
 
-	snprintf(call->peer.address, sizeof(call->peer.address), "%s", address ? address : "");
-	gpr_free(address);
+	rpc_plain_addresses(address ? address : "", call->peer.address, sizeof(call->peer.address));
 	if (is_local(call, &fd))
 		call->connection = rpc_guard_by_fd(server->guard, (int)fd);
 	else
-		call->connection = rpc_guard_by_peer(server->guard, call->peer.address);
+		call->connection = rpc_guard_by_peer(server->guard, address ? address : "");
+	gpr_free(address);
 	return !call->connection || !rpc_connection_is_over(call->connection);
 }
 

@@ -61,6 +61,7 @@ struct stow_machine {
 	/* Its agent. */
 	uint32_t streams;	      /* this one, and older ones that are still closing */
 	struct stow_rpc_call *stream; /* NULL: not connected */
+	bool rival;		      /* another agent was refused since this one connected */
 	uint64_t sequence;
 	uint64_t directive;		    /* id of the last directive */
 	struct stow_directive *outstanding; /* directives without a result */

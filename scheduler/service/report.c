@@ -103,6 +103,23 @@ static void reconcile(struct scheduler *s, struct stow_machine *machine,
 	stow_reconciled_done(&found);
 }
 
+/* Refuse a second agent of a node. It tries again and again, so one line has to do for as long as
+ * the first one's stream lasts. */
+static int refuse_rival(struct stow_rpc_call *call, struct stow_machine *machine,
+			struct stow_err *err)
+{
+	const char *first = stow_rpc_peer(machine->stream)->address;
+
+	if (!machine->rival)
+		stow_log(STOW_LOG_WARNING,
+			 "another agent reports for a node that has one: it is refused",
+			 stow_text("node", machine->name), stow_text("has", first),
+			 stow_text("refused", stow_rpc_peer(call)->address));
+	machine->rival = true;
+	return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
+			    machine->name, first);
+}
+
 /* Handle the first report of a stream: find the machine, and check whether the agent may report
  * for it. */
 static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct stream *stream,
@@ -123,8 +140,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 		return r;
 	if (machine->stream &&
 	    stow_clock_elapsed(machine->seen, now.mono) < s->config.stale_after / 2)
-		return stow_err_set(err, EEXIST, "another agent reports for node %s, from %s",
-				    machine->name, stow_rpc_peer(machine->stream)->address);
+		return refuse_rival(call, machine, err);
 	if (machine->stream) {
 		struct stow_err over;
 
@@ -134,6 +150,7 @@ static int introduce(struct scheduler *s, struct stow_rpc_call *call, struct str
 	}
 	scheduler_directives_drop(machine);
 	machine->stream = stow_rpc_ref(call);
+	machine->rival = false;
 	machine->directive = 0;
 	machine->sequence = 0;
 	machine->streams++;

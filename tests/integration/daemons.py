@@ -94,6 +94,16 @@ def free_port():
             name.close()
 
 
+def has_six():
+    """Whether this machine has IPv6's loopback."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 def fetch(program, path):
     """(status, body) of the metrics' server of a program that was given its address."""
     argv = program.process.args

@@ -12,11 +12,11 @@ import time
 
 import grpc
 
-from daemons import NUMASTOW, PATIENCE
+from daemons import NUMASTOW, PATIENCE, fetch, free_port, has_six
 from fleetlib import (GIB, MIB, POOL, SECOND, FakeAgent, Patience, agent_pb2, agent_pb2_grpc, channel_to, command,
-                      eventually, full_report, message, node_pb2, plain_call, python_server,
+                      eventually, full_report, logged, message, node_pb2, plain_call, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
-from harness import Machine, Temp, check, finish, hook, same
+from harness import Machine, Temp, check, finish, hook, same, skip
 from schemalib import valid
 
 ASK = "numastow.io/"
@@ -279,6 +279,93 @@ def check_scheduler(temp):
         check_streams(stub, channel, agent, lambda: patience.await_stale(server, stub, "py"))
 
 
+# --- two agents with one name ---------------------------------------------------------------------
+
+
+def check_rivals(temp):
+    """The agent that has the node keeps it, the other one asks more and more rarely; when the first has ended, the
+    other has the node."""
+    refused = "another agent reports for a node that has one: it is refused"
+    with start_scheduler(f"{temp}/rivals") as server, \
+            start_agent(Machine(f"{temp}/first"), "one", server.port) as first:
+        check("rivals: the first is connected", server.wait("node connected", node="one"), server.said[-3:])
+        with start_agent(Machine(f"{temp}/second"), "one", server.port) as second:
+            tries = eventually(lambda: (found := logged(second, "no scheduler")) and len(found) >= 4 and found[:4]) or []
+            check("rivals: the second is told whom the node has", len(tries) == 4 and all(
+                "another agent reports for node one, from ipv4:127.0.0.1:" in line["error"] for line in tries),
+                second.so_far()[-3:])
+            check("rivals: it pauses longer each time", all(
+                100 << n <= line["next_try_ms"] <= 200 << n for n, line in enumerate(tries)), tries)
+            said = logged(server, refused)
+            check("rivals: the scheduler says once that there are two, and where", len(said) == 1 and
+                  said[0]["node"] == "one" and said[0]["has"] in tries[0]["error"] and said[0]["refused"], said)
+            same("rivals: the first is left alone", (len(logged(server, "node connected")),
+                                                     logged(first, "no scheduler")), (1, []))
+            first.stop()
+            check("rivals: the second has the node when the first has ended", eventually(
+                lambda: len(logged(server, "node connected")) == 2), server.so_far()[-3:])
+
+
+def check_thaw(temp):
+    """An agent that is silent loses its node to another; when it is back, it is the one that is refused."""
+    patience = Patience(temp)
+    with start_scheduler(f"{temp}/thaw", config=patience.path) as server, \
+            channel_to(f"127.0.0.1:{server.port}") as channel, \
+            channel_to(f"127.0.0.1:{server.port}", **{"grpc.use_local_subchannel_pool": 1}) as other:
+        stub = scheduler_pb2_grpc.SchedulerStub(channel)
+        frozen = FakeAgent(other, full_report("two"))
+        frozen.wait("welcome")
+        frozen.heart.set()
+        check("a silent agent: its node is stale", patience.await_stale(server, stub, "two"))
+        heir = FakeAgent(channel, full_report("two"))
+        check("a silent agent: another takes the node over", heir.wait("welcome"), heir.error)
+        check("a silent agent: its stream ends", eventually(lambda: frozen.error) and
+              frozen.error.code() == grpc.StatusCode.ABORTED and "taken over" in frozen.error.details(), frozen.error)
+        patience.set("60s")
+        server.process.send_signal(signal.SIGHUP)
+        check("a silent agent: settings", eventually(lambda: len(logged(server, "reloaded")) == 2))
+        heir.send_change()
+        back = FakeAgent(other, full_report("two"))
+        back.wait("welcome")
+        check("a silent agent, back: it is refused", back.error and
+              back.error.code() == grpc.StatusCode.ALREADY_EXISTS, back.error)
+        same("a silent agent, back: the other is left alone", heir.error, None)
+        for agent in (frozen, heir, back):
+            agent.close()
+
+
+# --- IPv6 -----------------------------------------------------------------------------------------
+
+
+def check_six(temp):
+    """Addresses of IPv6, with brackets wherever they are shown."""
+    if not has_six():
+        skip("IPv6", "this machine has no ::1")
+        return
+    nobody = f"[::1]:{free_port()}"
+    with start_scheduler(f"{temp}/six", "--metrics", f"[::1]:{free_port()}", listen="[::1]:0") as server, \
+            start_agent(Machine(f"{temp}/six-m"), "six", 0, "--scheduler", f"{nobody},[::1]:{server.port}",
+                        "--metrics", f"[::1]:{free_port()}") as agent:
+        found = server.wait("node connected", node="six")
+        check("IPv6: an agent is connected", found and found["from"].startswith("ipv6:[::1]:"), server.said[-3:])
+        tries = logged(agent, "no scheduler")
+        check("IPv6: it has tried both of its schedulers", tries and tries[0]["address"] == nobody and
+              "%5B" not in tries[0]["error"], tries)
+        for program in (server, agent):
+            check("IPv6: /healthz", eventually(lambda p=program: fetch(p, "/healthz")[0] == 200),
+                  fetch(program, "/healthz"))
+        at = f"[::1]:{server.port}"
+        check("IPv6: numastow nodes", eventually(lambda: command("nodes", options=(
+            "--scheduler", at)).out.find("six") >= 0), command("nodes", options=("--scheduler", at)))
+        placed = command("place", "cpus=1", options=("--scheduler", at))
+        same("IPv6: numastow place", placed.code, 0)
+        said = server.wait("request", method="Place")
+        check("IPv6: the audit has the address", said and said["address"].startswith("ipv6:[::1]:"), said)
+        result = command("nodes", options=("--scheduler", nobody))
+        check("IPv6: an error names the address", result.one_line() and nobody in result.err and
+              "%5B" not in result.err, result)
+
+
 # --- the agent ------------------------------------------------------------------------------------
 
 
@@ -379,6 +466,7 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
         self.news = threading.Condition()
         self.say = None
         self.asked = []
+        self.renewals = 0  # how often WatchNodes has the connection renewed, instead of an answer
         self.node = scheduler_pb2.Node(report=full_report("far"), state=scheduler_pb2.NODE_STATE_READY,
                                        last_seen=time.time_ns(), fenced="1")
         self.reservation = scheduler_pb2.Reservation(
@@ -433,6 +521,9 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
 
     def WatchNodes(self, request, context):
         self.asked.append(("WatchNodes", request))
+        if self.renewals:
+            self.renewals -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is renewed: connect again")
         yield scheduler_pb2.NodeEvent(node=self.node)
         yield scheduler_pb2.NodeEvent(synced=True)
         yield scheduler_pb2.NodeEvent(gone="far")
@@ -603,6 +694,9 @@ def check_command(temp):
         ask("fenced", ["fence", "far", "0-1", "--revoke"], "3 reservations revoked")
         ask("unfenced", ["unfence", "far", "0-1"], "unfenced")
         ask("events", ["watch"], "far is gone")
+        fake.renewals, began = 2, time.monotonic()
+        ask("events, by a connection that is renewed", ["watch"], "far is gone")
+        check("numastow watch: it pauses when it is sent away at once", time.monotonic() >= began + 2)
         for schema, *words in (("nodes", "nodes"), ("node", "node", "far"), ("place", "place", "cpus=2"), ("reservations", "reservations"),
                                ("explain-cluster", "explain", "--cluster", "cpus=9"), ("fence", "fence", "far", "0"),
                                ("release-cluster", "release", "--cluster", "00112233445566aa"), ("unfence", "unfence", "far", "0"),
@@ -643,6 +737,9 @@ def check_command(temp):
 
 with Temp() as folder:
     check_scheduler(folder)
+    check_rivals(folder)
+    check_thaw(folder)
+    check_six(folder)
     check_agent(folder)
     check_directives(folder)
     check_command(folder)
