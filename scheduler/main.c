@@ -21,6 +21,7 @@
 #define GRACE (10 * STOW_SECOND) /* from SIGTERM to the forced exit */
 
 enum { HELP, VERSION, CHECK, COPY };
+enum standing { STARTS, FOLLOWS, CUT_OFF }; /* of a standby */
 static const char *const own[] = { "help", "version", "check-config", "copy-store", NULL };
 
 /* `words` has room for `argc`; only --copy-store takes arguments. */
@@ -105,8 +106,25 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	sd_notify(0, "READY=1");
 }
 
+/* Log when a standby begins to follow the store, and when it can no longer. */
+static void log_standby(struct scheduler *s, enum standing *standing, const struct stow_err *why)
+{
+	enum standing now = why->code ? CUT_OFF : FOLLOWS;
+
+	if (now == *standing)
+		return;
+	stow_log(now == CUT_OFF ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+		 now == CUT_OFF ? "standby: the store cannot be read"
+				: "standby: another scheduler is active",
+		 stow_text("store", s->config.store ? s->config.store : s->config.data),
+		 stow_text("error", why->msg));
+	if (*standing == STARTS)
+		sd_notify(0, "READY=1\nSTATUS=standby");
+	*standing = now;
+}
+
 /* Wait while another scheduler is active, or while the store cannot be reached. */
-static int stand_by(struct scheduler *s, bool *logged, struct stow_err *err)
+static int stand_by(struct scheduler *s, enum standing *standing, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
 	int r = stow_store_lead(s->store, &why);
@@ -121,15 +139,7 @@ static int stand_by(struct scheduler *s, bool *logged, struct stow_err *err)
 		*err = why;
 		return r;
 	}
-	if (!*logged) {
-		*logged = true;
-		stow_log(STOW_LOG_NOTICE,
-			 r < 0 ? "standby: the store cannot be reached"
-			       : "standby: another scheduler is active",
-			 stow_text("store", s->config.store ? s->config.store : s->config.data),
-			 stow_text("error", why.msg));
-		sd_notify(0, "READY=1\nSTATUS=standby");
-	}
+	log_standby(s, standing, &why);
 	return 0;
 }
 
@@ -151,8 +161,9 @@ static void notify_watchdog(const struct scheduler *s, bool *stop_logged)
 static int loop(struct scheduler *s, int signals, int argc, char **argv, struct stow_err *err)
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
+	enum standing standing = STARTS;
 	uint64_t watchdog = 0;
-	bool logged = false, stop_logged = false;
+	bool stop_logged = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
@@ -160,7 +171,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		bool active = atomic_load(&s->active);
 		int number, wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
 
-		if (!active && stand_by(s, &logged, err) < 0)
+		if (!active && stand_by(s, &standing, err) < 0)
 			return -err->code;
 		if (active && stow_store_lost(s->store, err)) {
 			stow_log(STOW_LOG_ERR,

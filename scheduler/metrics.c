@@ -75,6 +75,8 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	if (atomic_load(&s->active)) {
 		stow_store_count(s->store, &commits, &writes);
 		stow_store_state(s->store, &store);
+	} else {
+		store.healthy = stow_store_follows(s->store, &store.why);
 	}
 	stow_metrics_program(out, "numastow_scheduler_build_info");
 	stow_audit_render(out, "numastow_scheduler_rpcs_total", &s->audit);
@@ -116,7 +118,8 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    (double)writes);
 	one(out, "numastow_scheduler_store_failed_total", "counter", "Writes that failed.",
 	    (double)store.failed);
-	one(out, "numastow_scheduler_store_healthy", "gauge", "1 when the last write succeeded.",
+	one(out, "numastow_scheduler_store_healthy", "gauge",
+	    "1 when the last write succeeded; on a standby, when the store could be read.",
 	    store.healthy);
 	render_drains(out, s);
 	render_webhooks(out, s);
@@ -134,12 +137,14 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 
 bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 {
-	struct stow_store_state store = { .healthy = true };
+	struct stow_store_state store = { 0 };
 	struct scheduler *s = ctx;
 	bool active = atomic_load(&s->active);
 
 	if (active)
 		stow_store_state(s->store, &store);
+	else
+		store.healthy = stow_store_follows(s->store, &store.why);
 	if (atomic_load(&s->loading)) {
 		snprintf(why, size, "reads the store");
 		return true;

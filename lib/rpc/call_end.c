@@ -36,8 +36,11 @@ static void finish_unary(struct stow_rpc_call *call)
 		stow_err_set(&bad, EPROTO, "the answer has no message");
 		err = &bad;
 	} else if (!err) {
-		if (rpc_unpack(call->in, call->receives, &message, &bad) < 0)
+		if (rpc_unpack(call->in, call->receives, &message, &bad) < 0) {
+			/* The fault is the server's: -EINVAL would be the request's. */
+			bad.code = EPROTO;
 			err = &bad;
+		}
 		call->in = NULL;
 	}
 	call->done(call->ctx, message, err);

@@ -23,8 +23,9 @@
 struct etcd {
 	struct stow_rpc_loop *loop; /* its own: other work must not delay a lease */
 	struct stow_rpc_client *members[ETCD_MEMBERS_MAX];
+	char names[ETCD_MEMBERS_MAX][272]; /* "https://a.example:2379" */
 	unsigned int n;
-	atomic_uint at;
+	atomic_uint at; /* modulo n: the present member */
 };
 
 /* --- URLs ----------------------------------------------------------------- */
@@ -133,6 +134,8 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 			.header_value = "true",
 		};
 
+		snprintf(etcd->names[i], sizeof(etcd->names[i]), "%s://%s",
+			 secure ? "https" : "http", targets[i]);
 		r = stow_rpc_client_new(etcd->loop, &options, &etcd->members[i], err);
 		etcd->n += r == 0;
 	}
@@ -155,23 +158,71 @@ void etcd_free(struct etcd *etcd)
 	free(etcd);
 }
 
+/* Return whether another member may answer where this one did not: it could not be reached, or what
+ * came is not etcd's answer. It is not known whether the call took effect. */
 static bool is_elsewhere(int r)
 {
-	return r == -ENOTCONN || r == -ETIMEDOUT;
+	return r == -ENOTCONN || r == -ETIMEDOUT || r == -EPROTO;
+}
+
+/* Return whether a member refused the call without looking at it. The others may not: one may be
+ * behind a proxy, or be another program. */
+static bool is_turned_away(int r)
+{
+	return r == -EACCES || r == -EKEYREJECTED || r == -EOPNOTSUPP;
+}
+
+/* Return whether an answer has a header, as all of etcd's have. */
+static bool is_etcds(const void *answer)
+{
+	const ProtobufCMessage *message = answer;
+	const ProtobufCFieldDescriptor *header =
+		protobuf_c_message_descriptor_get_field_by_name(message->descriptor, "header");
+	const EtcdResponseHeader *const *at =
+		header ? (const void *)((const char *)answer + header->offset) : NULL;
+
+	return at && *at && (*at)->cluster_id && (*at)->revision > 0;
+}
+
+void etcd_leave(struct etcd *etcd, unsigned int member)
+{
+	atomic_compare_exchange_strong(&etcd->at, &member, member + 1);
+}
+
+/* Call one member, and switch to the next one if it does not answer. */
+static int call_member(struct etcd *etcd, const ProtobufCServiceDescriptor *service,
+		       const char *method, const void *request, uint64_t timeout,
+		       void **ret_response, struct stow_err *err)
+{
+	unsigned int at = atomic_load(&etcd->at);
+	void *answer = NULL;
+	int r;
+
+	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
+				 &answer, err);
+	if (r == 0 && !is_etcds(answer)) {
+		stow_rpc_message_free(answer);
+		r = stow_err_set(err, EPROTO, "the answer is not etcd's");
+	}
+	if (is_elsewhere(r) || is_turned_away(r))
+		etcd_leave(etcd, at);
+	if (r < 0)
+		return stow_err_wrap(err, r, "etcd, %s", etcd->names[at % etcd->n]);
+	*ret_response = answer;
+	return 0;
 }
 
 int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const void *request, uint64_t timeout, void **ret_response, struct stow_err *err)
 {
-	unsigned int at = atomic_load(&etcd->at);
-	int r;
+	int r = 0;
 
-	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
-				 ret_response, err);
-	/* Unless another thread has switched already. */
-	if (is_elsewhere(r))
-		atomic_compare_exchange_strong(&etcd->at, &at, at + 1);
-	return r < 0 ? stow_err_wrap(err, r, "etcd") : r;
+	for (unsigned int i = 0; i < etcd->n; i++) {
+		r = call_member(etcd, service, method, request, timeout, ret_response, err);
+		if (!is_turned_away(r))
+			break;
+	}
+	return r;
 }
 
 int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
@@ -192,13 +243,14 @@ int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const
 
 int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const struct stow_rpc_stream_ops *ops, void *ctx, struct stow_rpc_call **ret_call,
-	      struct stow_err *err)
+	      unsigned int *ret_member, struct stow_err *err)
 {
-	return stow_rpc_client_open(etcd->members[atomic_load(&etcd->at) % etcd->n], service,
-				    method, ops, ctx, NULL, STOW_RPC_NO_DEADLINE, ret_call, err);
+	*ret_member = atomic_load(&etcd->at);
+	return stow_rpc_client_open(etcd->members[*ret_member % etcd->n], service, method, ops, ctx,
+				    NULL, STOW_RPC_NO_DEADLINE, ret_call, err);
 }
 
-void etcd_next(struct etcd *etcd)
+const char *etcd_member_name(const struct etcd *etcd, unsigned int member)
 {
-	atomic_fetch_add(&etcd->at, 1);
+	return etcd->names[member % etcd->n];
 }

@@ -30,8 +30,10 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 /* Free the client. All calls must have returned, and all streams must be closed. */
 void etcd_free(struct etcd *etcd);
 
-/* Make one call to the member that answered last. After -ENOTCONN or -ETIMEDOUT it is not known
- * whether the call took effect, and the next call goes to the next member. */
+/* Make one call to the present member. Errors begin with the member. After -ENOTCONN, -ETIMEDOUT
+ * and -EPROTO (what came is not etcd's answer) it is not known whether the call took effect, and
+ * the next call goes to the next member. A member that refuses the call itself (-EACCES,
+ * -EKEYREJECTED, -EOPNOTSUPP) has done nothing: the others are called before that is returned. */
 int etcd_call(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const void *request, uint64_t timeout, void **ret_response, struct stow_err *err);
 /* The same for calls that may be repeated: try the members in turn, for `timeout`, until one
@@ -41,9 +43,11 @@ int etcd_ask(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const
 /* Open a stream to the present member. */
 int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, const char *method,
 	      const struct stow_rpc_stream_ops *ops, void *ctx, struct stow_rpc_call **ret_call,
-	      struct stow_err *err);
-/* Switch to the next member. */
-void etcd_next(struct etcd *etcd);
+	      unsigned int *ret_member, struct stow_err *err);
+/* Switch from that member to the next one, unless another thread has already. */
+void etcd_leave(struct etcd *etcd, unsigned int member);
+/* Return the member as "https://a.example:2379". */
+const char *etcd_member_name(const struct etcd *etcd, unsigned int member);
 
 /* --- the lease (etcd_lease.c) --------------------------------------------- */
 
@@ -56,6 +60,9 @@ int etcd_lease_keep(struct etcd_lease *lease, struct stow_err *err);
 int64_t etcd_lease_id(const struct etcd_lease *lease);
 /* Return until when the lease certainly lasts, by the boot clock: a second before it may end. */
 uint64_t etcd_lease_until(struct etcd_lease *lease);
+/* Write the member that did not renew the lease at the last attempt, and its reason: ", MEMBER:
+ * REASON"; "" when the lease was renewed. */
+void etcd_lease_why(struct etcd_lease *lease, char *ret, size_t size);
 /* Return whether etcd has reported that the lease no longer exists. */
 bool etcd_lease_gone(struct etcd_lease *lease);
 /* Free the lease. `revoke`: revoke it, if etcd can be reached; this deletes its keys. */

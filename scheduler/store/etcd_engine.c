@@ -92,10 +92,9 @@ static void note_leader(struct etcd_engine *e, const EtcdKeyValue *leader)
 		 stow_number("revision", (uint64_t)leader->create_revision));
 }
 
-static int lead(void *engine, struct stow_err *err)
+static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 {
-	struct etcd_engine *e = engine;
-	EtcdRangeResponse *in;
+	EtcdRangeResponse *in = NULL;
 	int r;
 
 	r = etcd_mirror_follow(e->mirror, READ_WITHIN, err);
@@ -126,9 +125,20 @@ static int lead(void *engine, struct stow_err *err)
 	return r < 0 ? r : campaign(e, err);
 }
 
+/* Whatever etcd answers today, tomorrow it may be right again: rights are given and certificates
+ * replaced while schedulers run. */
+static int lead(void *engine, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = look_and_campaign(engine, &why);
+
+	return r < 0 ? stow_err_move(err, -ENOTCONN, &why) : r;
+}
+
 static bool leads(void *engine, struct stow_err *why)
 {
 	struct etcd_engine *e = engine;
+	char reason[512] = "";
 	uint64_t until, now;
 
 	if (etcd_engine_lost(e, why))
@@ -137,9 +147,12 @@ static bool leads(void *engine, struct stow_err *why)
 	now = stow_clock_boot();
 	if (now < until)
 		return true;
+	if (e->lease)
+		etcd_lease_why(e->lease, reason, sizeof(reason));
 	stow_err_set(why, ENOTCONN,
 		     "etcd has not renewed this scheduler's lease in time: it is not known whether "
-		     "this scheduler is still the leader");
+		     "this scheduler is still the leader%s",
+		     reason);
 	return false;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -32,9 +33,11 @@ struct etcd_lease {
 	uint64_t ttl, until;
 	/* The stream, and the keepalive that waits for an answer. */
 	struct stow_rpc_call *stream;
-	uint64_t sent;	   /* 0: none waits */
-	bool failed;	   /* the stream has ended */
-	unsigned int open; /* streams whose end was not reported yet */
+	unsigned int member; /* to which the stream goes */
+	uint64_t sent;	     /* 0: none waits */
+	bool failed;	     /* the stream has ended */
+	unsigned int open;   /* streams whose end was not reported yet */
+	struct stow_err why; /* of the last attempt; code 0: the lease was renewed */
 };
 
 /* With the lock held, or before other threads have the lease. */
@@ -105,7 +108,13 @@ static void on_closed(struct stow_rpc_call *call, void *ctx, const struct stow_e
 	struct etcd_lease *lease = ctx;
 
 	pthread_mutex_lock(&lease->lock);
-	lease->failed |= call == lease->stream;
+	if (call == lease->stream) {
+		lease->failed = true;
+		if (err)
+			lease->why = *err;
+		else
+			stow_err_set(&lease->why, ENOTCONN, "the stream has ended");
+	}
 	lease->open--;
 	pthread_cond_broadcast(&lease->changed);
 	pthread_mutex_unlock(&lease->lock);
@@ -138,35 +147,51 @@ static void hang_up(struct etcd_lease *lease)
 	pthread_mutex_lock(&lease->lock);
 }
 
-/* Send one keepalive, and wait for its answer. With the lock held. */
+/* Open a stream. With the lock held, which is released for a moment. */
+static bool open_stream(struct etcd_lease *lease)
+{
+	struct stow_rpc_call *stream = NULL;
+	struct stow_err why = { 0 };
+	unsigned int member;
+	int r;
+
+	lease->open++;
+	pthread_mutex_unlock(&lease->lock);
+	r = etcd_open(lease->etcd, &etcd_lease__descriptor, "LeaseKeepAlive", &ops, lease, &stream,
+		      &member, &why);
+	pthread_mutex_lock(&lease->lock);
+	lease->stream = r < 0 ? NULL : stream;
+	lease->member = member;
+	lease->failed = false;
+	if (r < 0) {
+		lease->open--;
+		lease->why = why;
+	}
+	return r == 0;
+}
+
+/* Send one keepalive, and wait for its answer. Otherwise `why` has the reason. With the lock
+ * held. */
 static bool keep_once(struct etcd_lease *lease)
 {
 	EtcdLeaseKeepAliveRequest request = ETCD_LEASE_KEEP_ALIVE_REQUEST__INIT;
 	uint64_t patience = lease->ttl / 3, since;
-	struct stow_rpc_call *stream = lease->stream;
 
 	request.id = lease->id;
-	if (!stream) {
-		lease->open++;
-		pthread_mutex_unlock(&lease->lock);
-		if (etcd_open(lease->etcd, &etcd_lease__descriptor, "LeaseKeepAlive", &ops, lease,
-			      &stream, NULL) < 0)
-			stream = NULL;
-		pthread_mutex_lock(&lease->lock);
-		lease->stream = stream;
-		lease->failed = false;
-		if (!stream) {
-			lease->open--;
-			return false;
-		}
-	}
+	if (!lease->stream && !open_stream(lease))
+		return false;
+	stow_err_set(&lease->why, ETIMEDOUT, "no answer within %llu ms",
+		     (unsigned long long)(patience / STOW_MILLISECOND));
 	since = lease->sent = stow_clock_boot();
-	if (stow_rpc_send(stream, &request) < 0)
+	if (stow_rpc_send(lease->stream, &request) < 0)
 		return false;
 	while (lease->sent && !lease->failed && !lease->stopping &&
 	       stow_clock_boot() < since + patience)
 		wait_for(lease, patience / 4);
-	return lease->sent == 0 && !lease->failed;
+	if (lease->sent || lease->failed)
+		return false;
+	lease->why.code = 0;
+	return true;
 }
 
 static void *run(void *arg)
@@ -180,12 +205,14 @@ static void *run(void *arg)
 
 		if (!kept) {
 			hang_up(lease);
-			etcd_next(lease->etcd);
+			etcd_leave(lease->etcd, lease->member);
 		}
 		if (!kept && !logged && !lease->stopping) {
 			logged = true;
 			stow_log(STOW_LOG_WARNING,
-				 "etcd does not renew the lease; trying other members");
+				 "etcd does not renew the lease; trying other members",
+				 stow_text("member", etcd_member_name(lease->etcd, lease->member)),
+				 stow_why(&lease->why));
 		} else if (kept && logged && !lease->gone) {
 			logged = false;
 			stow_log(STOW_LOG_NOTICE, "etcd renews the lease again");
@@ -219,6 +246,16 @@ uint64_t etcd_lease_until(struct etcd_lease *lease)
 	until = lease->gone ? 0 : lease->until;
 	pthread_mutex_unlock(&lease->lock);
 	return until;
+}
+
+void etcd_lease_why(struct etcd_lease *lease, char *ret, size_t size)
+{
+	ret[0] = '\0';
+	pthread_mutex_lock(&lease->lock);
+	if (lease->why.code)
+		snprintf(ret, size, ", %s: %s", etcd_member_name(lease->etcd, lease->member),
+			 lease->why.msg);
+	pthread_mutex_unlock(&lease->lock);
 }
 
 bool etcd_lease_gone(struct etcd_lease *lease)

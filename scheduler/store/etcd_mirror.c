@@ -19,7 +19,8 @@
 #include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
-#define PAGE 512 /* keys per page; fewer when they are large */
+#define PAGE	   512		     /* keys per page; fewer when they are large */
+#define PAGE_LOOKS (5 * STOW_SECOND) /* a standby waits no longer for one: it tries again */
 
 struct etcd_mirror {
 	struct etcd *etcd;
@@ -32,6 +33,7 @@ struct etcd_mirror {
 	uint64_t n_keys, reads;
 	int64_t revision;	      /* of the keys; 0: nothing was read */
 	struct stow_rpc_call *stream; /* NULL: not following */
+	unsigned int member;	      /* to which the stream goes */
 	bool ended, compacted;	      /* `compacted`: all keys must be read again */
 	unsigned int open;	      /* streams whose end was not reported yet */
 };
@@ -111,6 +113,7 @@ struct page {
 	void *from;
 	size_t from_len;
 	int64_t limit, revision;
+	uint64_t within; /* ns, for one page */
 	bool more;
 };
 
@@ -179,10 +182,10 @@ static void forget_all(struct etcd_mirror *mirror)
 }
 
 /* Read all keys, with the lock held, while not following. */
-static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
+static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout, uint64_t within,
 		    struct stow_err *err)
 {
-	struct page page = { .limit = PAGE, .revision = revision, .more = true };
+	struct page page = { .limit = PAGE, .revision = revision, .within = within, .more = true };
 	uint64_t until = stow_clock_boot() + timeout;
 	int r = 0;
 
@@ -198,7 +201,7 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 			r = stow_err_set(err, ETIMEDOUT, "etcd: reading %llu keys took too long",
 					 (unsigned long long)mirror->n_keys);
 		else
-			r = read_page(mirror, &page, until - now, err);
+			r = read_page(mirror, &page, STOW_MIN(until - now, page.within), err);
 		/* The revision was compacted meanwhile: read at a newer one. */
 		if (r == -ERANGE && page.revision) {
 			forget_all(mirror);
@@ -218,16 +221,22 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 	return 0;
 }
 
-int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
-		     struct stow_err *err)
+static int read_anew(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
+		     uint64_t within, struct stow_err *err)
 {
 	int r;
 
 	etcd_mirror_stop(mirror);
 	pthread_mutex_lock(&mirror->lock);
-	r = read_all(mirror, revision, timeout, err);
+	r = read_all(mirror, revision, timeout, within, err);
 	pthread_mutex_unlock(&mirror->lock);
 	return r;
+}
+
+int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
+		     struct stow_err *err)
+{
+	return read_anew(mirror, revision, timeout, timeout, err);
 }
 
 /* --- following ------------------------------------------------------------ */
@@ -311,7 +320,8 @@ static int watch(struct etcd_mirror *mirror, struct stow_err *err)
 	mirror->ended = mirror->compacted = false;
 	mirror->open++;
 	/* With the lock held, so that events wait until `stream` is set. */
-	r = etcd_open(mirror->etcd, &etcd_watch__descriptor, "Watch", &ops, mirror, &stream, err);
+	r = etcd_open(mirror->etcd, &etcd_watch__descriptor, "Watch", &ops, mirror, &stream,
+		      &mirror->member, err);
 	if (r == 0)
 		mirror->stream = stream;
 	else
@@ -353,10 +363,10 @@ int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow
 	if (follows)
 		return 0;
 	if (mirror->stream && !anew)
-		etcd_next(mirror->etcd);
+		etcd_leave(mirror->etcd, mirror->member);
 	etcd_mirror_stop(mirror);
 	if (anew)
-		r = etcd_mirror_read(mirror, 0, timeout, err);
+		r = read_anew(mirror, 0, timeout, PAGE_LOOKS, err);
 	return r < 0 ? r : watch(mirror, err);
 }
 

@@ -38,9 +38,10 @@ struct stow_store {
 	bool stopping; /* new lists are refused */
 	bool closing;  /* the thread has to end */
 	uint64_t commits, writes, failed;
-	bool busy;	     /* the thread has a batch */
-	uint64_t writing;    /* since when the engine writes; 0: it does not */
-	struct stow_err bad; /* why the last probe failed; code 0: it did not */
+	bool busy;		  /* the thread has a batch */
+	uint64_t writing;	  /* since when the engine writes; 0: it does not */
+	struct stow_err bad;	  /* why the last probe failed; code 0: it did not */
+	struct stow_err unusable; /* the same of stow_store_lead() */
 	struct stow_store_standbys standbys;
 	uint64_t looked; /* when standbys were asked for; for the leader's thread */
 
@@ -426,7 +427,21 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
 
 int stow_store_lead(struct stow_store *store, struct stow_err *err)
 {
-	return store->ops->lead(store->engine, err);
+	struct stow_err why = { 0 };
+	int r = store->ops->lead(store->engine, &why);
+
+	pthread_mutex_lock(&store->lock);
+	store->unusable = why;
+	pthread_mutex_unlock(&store->lock);
+	return r < 0 ? stow_err_move(err, r, &why) : r;
+}
+
+bool stow_store_follows(struct stow_store *store, struct stow_err *why)
+{
+	pthread_mutex_lock(&store->lock);
+	*why = store->unusable;
+	pthread_mutex_unlock(&store->lock);
+	return why->code == 0;
 }
 
 bool stow_store_leads(struct stow_store *store, struct stow_err *why)

@@ -28,6 +28,10 @@ int stow_store_new(const struct stow_store_options *options, struct stow_store *
  * other errors are permanent. May take seconds. */
 int stow_store_lead(struct stow_store *store, struct stow_err *err);
 
+/* Return whether the last stow_store_lead() could ask the engine; also before the first. Otherwise
+ * `why` has its error. Any thread. */
+bool stow_store_follows(struct stow_store *store, struct stow_err *why);
+
 /* Return whether this scheduler certainly is the leader. If not, it must not grant anything.
  * While an engine cannot be reached this is false, and may become true again. `why` may be NULL.
  * Any thread. */

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """An etcd cluster on loopback, with TLS or without, for the tests of the fleet. Debian's etcd-server."""
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from daemons import PATIENCE, free_port
@@ -25,13 +28,18 @@ class Certificates:
         self.ca, self.key, self.certificate = (f"{folder}/{n}" for n in ("ca.crt", "tls.key", "tls.crt"))
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-days", "2", "-subj", "/CN=etcd CA", "-keyout", f"{folder}/ca.key", "-out", self.ca)
-        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-subj", "/CN=numastow", "-addext", f"subjectAltName={names}", "-keyout", self.key,
-            "-out", f"{folder}/csr")
         with open(f"{folder}/ext", "w", encoding="ascii") as out:
             out.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")
+        self.folder = folder
+        self.issue("numastow", self.key, self.certificate)
+
+    def issue(self, user, key, certificate):
+        """Writes a key and a certificate of that user of etcd."""
+        folder = self.folder
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-subj", f"/CN={user}", "-keyout", key, "-out", f"{folder}/csr")
         run("openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", self.ca, "-CAkey", f"{folder}/ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", self.certificate)
+            "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", certificate)
 
 
 class Member:
@@ -60,6 +68,55 @@ class Member:
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait()
+
+
+class Relay:
+    """A port on which a member answers; or, by its `mode`, nothing does ("silent": connections are accepted, and nothing
+    goes through), what is said is no HTTP ("garbage"), or the server of another port answers (that number)."""
+
+    def __init__(self, port):
+        self.port, self.mode, self.over = port, "through", False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        mode, ends = self.mode, [peer]
+        try:
+            if mode == "garbage":
+                peer.recv(65536)
+                peer.sendall(b"\0\1\2 220 hello\r\n" * 100)
+            else:
+                ends.append(socket.create_connection(("127.0.0.1", mode if isinstance(mode, int) else self.port)))
+                self.pump(mode, *ends)
+        except OSError:
+            pass
+        for end in ends:
+            end.close()
+
+    def pump(self, mode, *ends):
+        """Until an end hangs up, or what is said changes."""
+        while not self.over and (self.mode == mode or {self.mode, mode} == {"silent", "through"}):
+            if self.mode == "silent":
+                time.sleep(0.1)
+                continue
+            for end in select.select(ends, [], [], 0.1)[0]:
+                data = end.recv(65536)
+                if not data:
+                    return
+                ends[end is ends[0]].sendall(data)
+
+    def close(self):
+        self.over = True
+        self.listener.close()
 
 
 class Etcd:

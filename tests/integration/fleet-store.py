@@ -8,11 +8,12 @@ import json
 import os
 import sqlite3
 import subprocess
+from concurrent import futures
 
 import grpc
 
-from daemons import PATIENCE, SCHEDULER, fetch, free_port, metrics_of
-from etcdlib import ETCD, Etcd
+from daemons import PATIENCE, SCHEDULER, Daemon, fetch, free_port, has_six, metrics_of
+from etcdlib import ETCD, Etcd, Relay
 from fleetlib import (GIB, FakeAgent, channel_to, eventually, full_report, scheduler_pb2,
                       scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same, skip
@@ -140,10 +141,10 @@ def full_etcd(folder):
     if not ETCD:
         skip("etcd without space", "etcd is not installed (Debian: etcd-server)")
         return
-    with Etcd() as cluster:
+    with Etcd(hosts=[("[::1]" if has_six() else "127.0.0.1", ())]) as cluster:
         def alarm(action):
             member = cluster.members[0]
-            done = run(["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--data",
+            done = run(["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--globoff", "--data",
                         json.dumps({"action": action, "memberID": "0", "alarm": "NOSPACE"}),
                         f"http://{member.host}:{member.client}/v3/maintenance/alarm"], "")
             check(f"etcd's alarm NOSPACE: {action}", done.code == 0, done)
@@ -154,6 +155,159 @@ def full_etcd(folder):
         check_refusals("etcd without space", fleet, one)
         alarm("DEACTIVATE")
         check_after("etcd without space", fleet, f"{folder}/no-space", one, *options)
+
+
+# --- etcd that is wrong -----------------------------------------------------------------------------
+
+
+class NoEtcd(grpc.GenericRpcHandler):
+    """Answers each method of etcd: bytes that are no message, or a message without a field of etcd's, in turn."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def service(self, handler_call_details):
+        def answer():
+            self.asked += 1
+            return b"" if self.asked % 2 else b"\x0a\xff\xff"
+        if handler_call_details.method.endswith(("/LeaseKeepAlive", "/Watch")):
+            return grpc.stream_stream_rpc_method_handler(lambda requests, context: iter([answer()]))
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: answer())
+
+
+def said_of(program, urls):
+    """Lines that name one of the members, with a reason."""
+    return [line for line in map(json.loads, filter(lambda l: l.startswith("{"), program.so_far()))
+            if any(url in line.get("member", "") + line.get("error", "") for url in urls) and len(line["error"]) > 5]
+
+
+def check_faulty(fleet, relays, mode, what):
+    """Two of three members, then all of them, until it ends."""
+    for relay in relays[:2]:
+        relay.mode = mode
+    same(f"two members: {what}: a placement", fleet.place(what)[0], "OK")
+    relays[2].mode = mode
+    never = f"no, it {what}"
+    status, why = status_of(fleet.stub.Place, S.PlaceRequest(pods=[S.PodRequest(name=never, cpus=1)]), timeout=4)
+    check(f"all members: {what}: nothing is granted", status != "OK", (status, why))
+    check(f"all members: {what}: it is said, with member and reason", eventually(
+        lambda: said_of(fleet.server, [r.url for r in relays])), fleet.server.so_far()[-3:])
+    if mode == "silent":  # the others, too, after as long
+        check(f"all members: {what}: it is unhealthy", eventually(lambda: not fleet.healthy()))
+        check(f"all members: {what}: the metrics say so", eventually(
+            lambda: "numastow_scheduler_store_healthy 0" in metrics_of(fleet.server)))
+    same(f"all members: {what}: the machine was told nothing", [d for d in fleet.agent.directives if never == (
+        d.reserve.pod.name if d.WhichOneof("kind") == "reserve" else "")], [])
+    for relay in relays:
+        relay.mode = "through"
+    check(f"{what}, over: it is healthy by itself", eventually(fleet.healthy))
+    same(f"{what}, over: a placement", fleet.place("again")[0], "OK")
+
+
+def faulty_etcd(folder):
+    """Members that accept connections and never answer, that speak no HTTP, or are another server: the next one is asked.
+    All of them: nothing is granted."""
+    if not ETCD:
+        skip("etcd that does not answer", "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd() as cluster:
+        relays = [Relay(cluster.members[0].client) for _ in range(3)]
+        options = cluster.options(lease="60s")
+        options[options.index("--store") + 1] = "etcd:" + ",".join(r.url for r in relays)
+        fleet, _ = prepare(f"{folder}/faulty", *options)
+        server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[NoEtcd()], options=[("grpc.so_reuseport", 0)])
+        other = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            for mode, what in (("silent", "never answers"), ("garbage", "speaks no HTTP"), (other, "is another server")):
+                check_faulty(fleet, relays, mode, what)
+                relays.append(relays.pop(0))
+            check("it is the same scheduler", fleet.server.process.poll() is None)
+        finally:
+            fleet.close()
+            server.stop(0)
+            for relay in relays:
+                relay.close()
+
+
+class Auth:
+    """etcd's users and roles (rpc.proto, service Auth), as its user root."""
+
+    def __init__(self, cluster):
+        def contents(path):
+            with open(path, "rb") as handle:
+                return handle.read()
+        tls = cluster.tls
+        self.channel = grpc.secure_channel(
+            cluster.urls.removeprefix("https://"), grpc.ssl_channel_credentials(
+                contents(tls.ca), contents(tls.key), contents(tls.certificate)), [("grpc.enable_http_proxy", 0)])
+        self.token = ()
+
+    def call(self, method, *fields):
+        """With fields 1, 2, ...: texts and messages."""
+        request = b"".join(bytes(((number << 3) | 2, len(text))) + text for number, text in enumerate(
+            (f.encode() if isinstance(f, str) else f for f in fields), 1))
+        return self.channel.unary_unary(f"/etcdserverpb.Auth/{method}")(request, timeout=PATIENCE, metadata=self.token)
+
+    def enable(self):
+        self.call("UserAdd", "root", "secret")
+        self.call("RoleAdd", "root")
+        self.call("UserGrantRole", "root", "root")
+        self.call("RoleAdd", "fleet")
+        prefix = b"/numastow/"  # of this length: (1 << 3) | 0, READWRITE; key; the end of the range
+        self.call("RoleGrantPermission", "fleet", b"\x08\x02\x12\x0a" + prefix + b"\x1a\x0a" + prefix[:-1] + b"0")
+        self.add("numastow")
+        self.call("AuthEnable")
+        answer = self.call("Authenticate", "root", "secret")
+        # Its header, then the token, the last field.
+        at = answer.index(b"\x12", 2 + answer[1])
+        self.token = (("token", answer[at + 2:at + 2 + answer[at + 1]].decode()),)
+
+    def add(self, user):
+        self.call("UserAdd", user, "secret")
+        self.call("UserGrantRole", user, "fleet")
+
+
+def denied_etcd(folder):
+    """etcd takes the scheduler's rights away, and gives them back; and does not know a standby's user, then it does."""
+    if not ETCD:
+        skip("etcd that denies", "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd(tls=True) as cluster:
+        auth = Auth(cluster)
+        options = cluster.options(lease="20s")
+        fleet, one = prepare(f"{folder}/denied", *options)
+        auth.enable()
+        check("etcd with users: it is healthy", eventually(fleet.healthy))
+        files = [f"{cluster.folder}/stranger.{kind}" for kind in ("key", "crt")]
+        cluster.tls.issue("stranger", *files)
+        stranger = [*options]
+        for option, path in zip(("--store-key", "--store-certificate"), files):
+            stranger[stranger.index(option) + 1] = path
+        with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics",
+                     f"127.0.0.1:{free_port()}", *stranger]) as standby:
+            said = standby.wait("standby: the store cannot be read")
+            check("a user that etcd does not know: it is said, with the member", said and
+                  cluster.urls in said["error"], standby.said[-3:])
+            check("a user that etcd does not know: it is unhealthy, and why", eventually(
+                lambda: (found := fetch(standby, "/healthz"))[0] == 503 and "permission denied" in found[1]),
+                fetch(standby, "/healthz"))
+            check("a user that etcd does not know: the metrics say so",
+                  "numastow_scheduler_store_healthy 0" in metrics_of(standby))
+            auth.add("stranger")
+            check("etcd knows it: it stands by", standby.wait("standby: another scheduler is active"), standby.said[-3:])
+            check("etcd knows it: it is healthy by itself", eventually(lambda: fetch(standby, "/healthz") == (200, "standby\n")),
+                  fetch(standby, "/healthz"))
+            check("etcd knows it: the metrics say so", eventually(
+                lambda: "numastow_scheduler_store_healthy 1" in metrics_of(standby)))
+        auth.call("UserRevokeRole", "numastow", "fleet")
+        check_refusals("etcd that denies", fleet, one)
+        check("etcd that denies: member and reason are said", [line for line in said_of(fleet.server, [cluster.urls])
+                                                                if "permission denied" in line["error"]],
+              fleet.server.so_far()[-3:])
+        auth.call("UserGrantRole", "numastow", "fleet")
+        check_after("etcd that denies", fleet, f"{folder}/denied", one, *options)
+        auth.channel.close()
 
 
 def sql(data, text):
@@ -259,6 +413,8 @@ with Temp() as temp:
     copied(temp)
     full_disk(temp)
     full_etcd(temp)
+    faulty_etcd(temp)
+    denied_etcd(temp)
     refused_rows(temp)
     moved(temp)
     locked(temp)
