@@ -338,17 +338,18 @@ int stow_cpuset_write_mems(const struct stow_cgroup *cgroup, const struct stow_i
 
 /* --- v1: CPUs that the kernel has removed --------------------------------- */
 
-/* Give CPUs back to one of the cgroups above, named by the first `len` bytes of the path. `has`:
- * its parent's set, replaced by its own new set. */
+/* Give CPUs back to one of the cgroups above, named by the first `len` bytes of the path. `back`:
+ * the CPUs that it may have lost, the container's own among them. `has`: its parent's set, replaced
+ * by its own new set. */
 static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
-			 const struct stow_idset *returned, const struct stow_idset *own,
+			 const struct stow_idset *back, const struct stow_idset *own,
 			 struct stow_idset *has, struct stow_err *err)
 {
 	const char *point = cgroup->at[STOW_CGROUP_CPUSET].point;
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
 	const char *name = stow_cpuset_file(cgroup, true, false);
 	_cleanup_free_ char *list = NULL;
-	struct stow_idset cpus, known, lacking = *has;
+	struct stow_idset cpus, lacking = *has;
 	int r;
 
 	r = stow_root_read_idset(cgroup->root, &cpus, err, "%s%.*s/%s", point, (int)len, below,
@@ -356,9 +357,7 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 	if (r < 0)
 		return r;
 	stow_idset_minus(&lacking, &cpus);
-	known = *returned;
-	stow_idset_or(&known, own);
-	if (!stow_idset_subset(&lacking, &known))
+	if (!stow_idset_subset(&lacking, back))
 		stow_idset_and(&lacking, own);
 	*has = cpus;
 	if (stow_idset_empty(&lacking))
@@ -371,27 +370,28 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 	return r < 0 ? r : 1;
 }
 
-int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *returned,
-				const struct stow_idset *own, struct stow_idset *late,
-				struct stow_err *err)
+int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *online,
+				const struct stow_idset *returned, const struct stow_idset *own,
+				struct stow_idset *late, struct stow_err *err)
 {
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
-	struct stow_idset has, lacking = *returned;
+	struct stow_idset has, lacking = *returned, back = *returned;
 	int r, written = 0;
 
-	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 ||
-	    (stow_idset_empty(returned) && stow_idset_empty(own)))
+	stow_idset_or(&back, own);
+	if (cgroup->at[STOW_CGROUP_CPUSET].version != 1 || stow_idset_empty(&back))
 		return 0;
 	r = stow_cpuset_read_at(cgroup, below, 0, true, &has, err);
 	if (r < 0)
 		return r;
+	stow_idset_and(&has, online);
 	stow_idset_minus(&lacking, &has);
 	if (!cgroup->at[STOW_CGROUP_CPUSET].hidden)
 		stow_idset_or(late, &lacking);
 	for (size_t len = 1; r >= 0 && below[0] && below[len]; len++) {
 		if (below[len] != '/')
 			continue;
-		r = give_back_one(cgroup, len, returned, own, &has, err);
+		r = give_back_one(cgroup, len, &back, own, &has, err);
 		written |= r > 0;
 	}
 	return r < 0 ? r : written;

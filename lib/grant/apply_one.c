@@ -290,8 +290,8 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 		 * other program restores; their sets are read next. */
 		own_cpus(c, &own);
 		stow_idset_and(&own, &run->view.online);
-		given = stow_cpuset_give_back_above(c->cgroup, &run->returned, &own, &run->withheld,
-						    &why);
+		given = stow_cpuset_give_back_above(c->cgroup, &run->view.online, &run->returned,
+						    &own, &run->withheld, &why);
 		if (given > 0)
 			apply_forget_above(run);
 		if (given < 0 && given != -ENOENT && given != -ENODEV) {

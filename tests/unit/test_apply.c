@@ -337,6 +337,52 @@ static void a_cpu_whose_cpusets_follow_late_comes_back(void **state)
 	has(s, u, "1-7");
 }
 
+struct coming {
+	struct kernel *k;
+	int skip; /* so many accesses of cgroups' files first; -1: it has come */
+};
+
+static int comes(void *ctx, const char *path, const char *value)
+{
+	struct coming *coming = ctx;
+
+	(void)value;
+	if (coming->skip < 0 || !strstr(path, "/sys/fs/cgroup/") || coming->skip-- > 0)
+		return 0;
+	kernel_set_online(coming->k, 6, true);
+	return 0;
+}
+
+/* A run that gives a CPU back is not confused by one that comes online while it is under way. */
+static void a_cpu_that_comes_during_a_run_keeps_none_away(void **state)
+{
+	struct setup *s = *state;
+	struct coming coming = { .k = s->k, .skip = -1 };
+	int pod = kernel_mkdir(s->k, 0, "pod"), c, n = 0;
+
+	assert_int_equal(kernel_write(s->k, pod, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, pod, true, 0xff), 0);
+	c = create(s, pod, 11, "plain", 0xff);
+	enter(s, 11, "plain", 0xff);
+	placed(s, 20, "own", 0, 1, true);
+	s->k->fault = comes;
+	s->k->fault_ctx = &coming;
+	for (bool came = true; came; n++) { /* at the first access, at the second, ... */
+		kernel_set_online(s->k, 3, false);
+		kernel_set_online(s->k, 6, false);
+		run(s, 0);
+		kernel_set_online(s->k, 3, true);
+		coming.skip = n;
+		run(s, 0);
+		came = coming.skip < 0;
+		coming.skip = -1;
+		kernel_set_online(s->k, 6, true);
+		run(s, 0);
+		has(s, c, "1-7");
+	}
+	assert_true(n > 5);
+}
+
 static void exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back(void **state)
 {
 	struct setup *s = *state;
@@ -822,6 +868,7 @@ int main(void)
 		BOTH(a_stranger_that_cannot_be_written_is_named_only_where_it_overlaps),
 		BOTH(a_cpu_that_was_offline_comes_back),
 		BOTH(a_cpu_whose_cpusets_follow_late_comes_back),
+		BOTH(a_cpu_that_comes_during_a_run_keeps_none_away),
 		BOTH(exclusive_cpus_that_are_all_offline_become_shared_ones_until_one_is_back),
 		BOTH(an_exclusive_cpu_that_comes_back_is_its_owners_alone),
 		V2(an_exclusive_cpu_that_the_cgroup_above_gets_is_its_owners_alone),

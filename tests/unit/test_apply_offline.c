@@ -63,7 +63,7 @@ static void cgroups_above_get_back_what_the_kernel_took(void **state)
 		{ "/narrow/x", "0", "0" },
 	};
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	struct stow_idset returned, own = { 0 }, late = { 0 };
+	struct stow_idset online, returned, own = { 0 }, late = { 0 };
 	char path[128];
 
 	tree_write(t, "/proc/self/mountinfo",
@@ -77,6 +77,7 @@ static void cgroups_above_get_back_what_the_kernel_took(void **state)
 	tree_write(t, "/proc/7/cgroup", "1:cpuset:/runtime/pod/x\n");
 	tree_write(t, "/proc/8/cgroup", "1:cpuset:/made/pod/x\n");
 	tree_write(t, "/proc/9/cgroup", "1:cpuset:/narrow/x\n");
+	stow_idset_parse("0-4", &online, NULL);
 	stow_idset_parse("2,4", &returned, NULL); /* CPU 4 is not even in the topmost cgroup yet */
 	for (int pid = 7; pid <= 9; pid++) {
 		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -84,7 +85,8 @@ static void cgroups_above_get_back_what_the_kernel_took(void **state)
 		if (pid == 9)
 			stow_idset_add(&own, 3);
 		assert_int_equal(stow_cgroup_of_pid(t->root, pid, &cg, NULL), 0);
-		assert_int_equal(stow_cpuset_give_back_above(cg, &returned, &own, &late, NULL),
+		assert_int_equal(stow_cpuset_give_back_above(cg, &online, &returned, &own, &late,
+							     NULL),
 				 pid != 8);
 	}
 	assert_true(stow_idset_has(&late, 4));
