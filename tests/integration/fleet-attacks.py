@@ -28,6 +28,7 @@ from peerlib import DATA, END_STREAM, WINDOW, Peer, announced, frame
 FULL = "--full" in sys.argv[1:]
 ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 CA = os.path.join(PROJECT, "deploy/numastow-ca")
+PER_PEER = 4
 UNIT_LIMIT = 65536  # LimitNOFILE= in numastow-scheduler.service
 
 
@@ -82,6 +83,75 @@ def check_names(ca, port):
             report = scheduler_pb2.ReportRequest(report=full_report("db"))
             same(f"{what} that reads like an agent's may not report",
                  status_of(stub.Report, iter([report]))[0], "PERMISSION_DENIED")
+
+
+# --- many behind one address ----------------------------------------------------------------------
+
+
+class Strangers(threading.Thread):
+    """Connections from 127.0.0.1 that say nothing, dialled again when they are closed."""
+
+    def __init__(self, port, number):
+        super().__init__(daemon=True)
+        self.port, self.over, self.socks, self.dialled = port, threading.Event(), [None] * number, 0
+        self.start()
+
+    def run(self):
+        while not self.over.wait(0.5):
+            for i, sock in enumerate(self.socks):
+                try:
+                    if not sock:
+                        self.socks[i] = socket.create_connection(("127.0.0.1", self.port), 1)
+                        self.socks[i].setblocking(False)
+                        self.dialled += 1
+                    elif not sock.recv(1):
+                        raise ConnectionResetError
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    if sock:
+                        sock.close()
+                    self.socks[i] = None
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        for sock in filter(None, self.socks):
+            sock.close()
+
+
+def check_address(ca, port):
+    """Machines behind one address, as by NAT, with strangers there: each agent counts by its certificate, so the limit of
+    the address is that of connections without an allowed call."""
+    channels = []
+
+    def agent(name):
+        channels.append(secure(f"{ca}/agent/{name}", port))
+        return FakeAgent(channels[-1], full_report(name))
+    names = [f"nat-{i}" for i in range(PER_PEER + 2)]
+    for name in names:
+        run([CA, "agent", ca, name], "")
+    agents = [agent(name) for name in names[:-1]]
+    check("one address: more agents than connections of a peer", all(a.wait("welcome") for a in agents),
+          [a.error for a in agents])
+    strangers = Strangers(port, 4 * PER_PEER)
+    check("one address: strangers have its connections", eventually(lambda: strangers.dialled > 8 * PER_PEER),
+          strangers.dialled)
+
+    def comes():
+        late = agent(names[-1])
+        if late.wait("welcome"):
+            return late
+        late.close()
+        return None
+    late = eventually(comes)
+    check("one address: an agent is not kept out by strangers", late)
+    same("one address: those that are connected stay", [a.error for a in agents], [None] * len(agents))
+    strangers.stop()
+    for one in (*agents, *filter(None, [late])):
+        one.close()
+    for channel in channels:
+        channel.close()
 
 
 # --- descriptors ----------------------------------------------------------------------------------
@@ -257,8 +327,10 @@ def check_scheduler(folder):
     ca = f"{folder}/ca"
     run([CA, "init", ca], "")
     run([CA, "scheduler", ca, "127.0.0.1"], "")
-    with start_scheduler(f"{folder}/data", *tls(f"{ca}/scheduler/127.0.0.1")) as server:
+    with start_scheduler(f"{folder}/data", *tls(f"{ca}/scheduler/127.0.0.1"), "--max-connections-per-peer",
+                         str(PER_PEER)) as server:
         check_names(ca, server.port)
+        check_address(ca, server.port)
     check_descriptors(folder, 700, 900, 4)
     if FULL:
         limit = may_open(UNIT_LIMIT)

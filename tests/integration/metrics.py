@@ -8,12 +8,15 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
-from daemons import NUMASTOW, free_port, metrics_of
+from daemons import NUMASTOW, fetch, free_port, metrics_of
 from fleetlib import FakeAgent, channel_to, command, eventually, full_report, node_pb2, start_agent, start_scheduler
-from harness import PROJECT, Machine, Temp, check, finish, run, same
+from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same
 
+ROOM = 8 if "asan" in BUILD else 1  # a sanitizer keeps what was freed
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)$')
 
 
@@ -64,6 +67,83 @@ def check_rules(what, text, prefix):
     return types, samples
 
 
+class Slow(threading.Thread):
+    """Connections to a server of metrics: silent ones, some that send or read a byte from time to time, some that ask a
+    hundred times and read nothing. Each is opened again when it is closed. From other addresses come those that hang up at once."""
+
+    KINDS, EACH = ("silent", "sends", "reads", "asks"), 20
+    GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.over, self.opened, self.flood = port, threading.Event(), 0, 0
+        self.socks = {}
+        self.start()
+
+    def open(self, source="127.0.0.1"):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.settimeout(1)
+        sock.bind((source, 0))
+        sock.connect(("127.0.0.1", self.port))
+        sock.setblocking(False)
+        return sock
+
+    def act(self, kind, key):
+        sock = self.socks.get(key)
+        try:
+            if not sock:
+                sock = self.socks[key] = self.open()
+                self.opened += 1
+                sock.send({"silent": b"", "sends": b"GET /metrics HTTP/1.1\r\nX: "}.get(
+                    kind, self.GET if kind == "reads" else self.GET * 100))
+            elif kind == "sends":
+                sock.send(b"x")
+            elif kind == "silent" or kind == "reads":
+                if not sock.recv(1):
+                    raise ConnectionResetError
+        except BlockingIOError:
+            pass
+        except OSError:
+            if sock:
+                sock.close()
+            self.socks[key] = None
+
+    def run(self):
+        while not self.over.wait(0.2):
+            for number in range(self.EACH * len(self.KINDS)):
+                self.act(self.KINDS[number % len(self.KINDS)], number)
+            for number in range(40):
+                try:
+                    self.open(f"127.0.2.{number % 8 + 1}").close()
+                    self.flood += 1
+                except OSError:
+                    pass
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        for sock in filter(None, self.socks.values()):
+            sock.close()
+
+
+def check_slow(what, program):
+    """They keep no other out, and nothing grows."""
+    argv = program.process.args
+    port = int([argv[i + 1] for i, word in enumerate(argv) if word == "--metrics"][-1].rsplit(":", 1)[1])
+    before = parse(metrics_of(program))[1]["process_resident_memory_bytes"]
+    slow = Slow(port)
+    check(f"{what}: slow readers are connected", eventually(lambda: slow.opened >= 80 and slow.flood > 100),
+          (slow.opened, slow.flood))
+    for path in ("/metrics", "/healthz") * 3:
+        check(f"{what}: {path} is answered meanwhile", eventually(lambda p=path: fetch(program, p)[0] == 200))
+    after = parse(eventually(lambda: (found := fetch(program, "/metrics"))[0] == 200 and found[1]))[1]
+    grown = after["process_resident_memory_bytes"] - before
+    check(f"{what}: slow readers take little", grown < (32 << 20) * ROOM, f"{grown / (1 << 20):.1f} MiB")
+    print(f"# {what}: {slow.opened} slow readers, {slow.flood} that hung up; it grew by {grown / (1 << 20):.1f} MiB")
+    slow.stop()
+
+
 def documented():
     with open(os.path.join(PROJECT, "docs/metrics.md"), encoding="utf-8") as handle:
         return set(re.findall(r"^\| `([a-z_]+)", handle.read(), re.M))
@@ -110,6 +190,8 @@ def check_metrics(folder):
             command("nodes", port=server.port).out, re.M)), shown)
         check_head(server.port, odd)
         odd.close()
+        check_slow("agent", program)
+        check_slow("scheduler", server)
 
 
 def check_head(port, agent):
