@@ -81,6 +81,7 @@ struct measure {
 	struct stow_firmware firmware;
 	struct stow_usage *usage; /* NULL: none, or only root can read it */
 	struct measure_machine machine;
+	struct cli_column columns[STOW_ARRAY_SIZE(columns)];
 	struct cli_table *table;
 	size_t measured, left_out;
 	uint64_t steal;
@@ -442,6 +443,32 @@ static int read_firmware(struct measure *m, struct stow_err *err)
 	return r;
 }
 
+/* Make the table. `hmat`: the firmware has values; else a table for people is without their
+ * columns, as lscpu's is without what is not known. */
+static int make_table(struct measure *m, bool hmat, struct stow_err *err)
+{
+	bool people = !m->out.json && !m->out.pairs && !m->out.raw;
+
+	memcpy(m->columns, columns, sizeof(columns));
+	m->columns[HMAT_LATENCY].extra = m->columns[HMAT_READ].extra = people && !hmat;
+	cli_table_free(m->table);
+	m->table = NULL;
+	return cli_table_new(m->columns, &m->out, &m->table, err);
+}
+
+static bool has_hmat(const struct measure *m)
+{
+	bool ret = m->firmware.acpi.hmat.n_values > 0;
+
+	for (size_t i = 0; i < m->locality.n_nodes; i++)
+		for (int class = 0; class < STOW_ACCESS_CLASSES; class ++) {
+			const struct stow_access *access = &m->locality.nodes[i].access[class];
+
+			ret = ret || access->read_latency || access->read_bandwidth;
+		}
+	return ret;
+}
+
 static int prepare(struct measure *m, struct stow_err *err)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
@@ -452,6 +479,8 @@ static int prepare(struct measure *m, struct stow_err *err)
 				       &m->topology, err);
 	if (r == 0)
 		r = read_firmware(m, err);
+	if (r == 0)
+		r = make_table(m, has_hmat(m), err);
 	if (r < 0)
 		return r;
 	ledger = cli_ledger_look(m->root, "exclusive CPUs are not spared");
@@ -550,7 +579,7 @@ int cmd_measure(int argc, char **argv)
 		(void)cli_fail(&err);
 		return cli_bad_usage(usage.name);
 	}
-	if (cli_table_new(columns, &m.out, &m.table, &err) < 0) {
+	if (make_table(&m, true, &err) < 0) { /* --output is checked before anything is read */
 		(void)cli_fail(&err);
 		return cli_bad_usage(usage.name);
 	}

@@ -30,6 +30,7 @@ measured=$("$numastow" measure --size 1Mi --runs 1 --time 1ms --latency --json)
 eq "measure shows HMAT beside SLIT, for each pair" \
 	"$(jq -c '[.pairs[] | [.from, .to, .distance, .hmat_latency_ns]]' <<<"$measured")" \
 	'[[0,0,10,80],[0,1,21,140],[0,2,28,300],[1,0,21,140],[1,1,10,80],[1,2,17,200]]'
+check "and in the table" grep -q ' HMAT-LATENCY HMAT-READ ' <<<"$("$numastow" measure --size 1Mi --runs 1 --time 1ms --latency)"
 eq "also the bandwidth" "$(jq -c '[.pairs[] | select(.to == 2) | .hmat_read_mbps]' <<<"$measured")" "$(firmware \
 	'[.hmat[] | select(.to == 2 and .what == "access bandwidth") | .value]')"
 eq "the order of fallback is the kernel's" "$("$numastow" topology --json |
