@@ -25,7 +25,8 @@ struct etcd {
 	struct stow_rpc_client *members[ETCD_MEMBERS_MAX];
 	char names[ETCD_MEMBERS_MAX][272]; /* "https://a.example:2379" */
 	unsigned int n;
-	atomic_uint at; /* modulo n: the present member */
+	atomic_uint at;		      /* modulo n: the present member */
+	char *ca, *certificate, *key; /* NULL: http:// */
 };
 
 /* --- URLs ----------------------------------------------------------------- */
@@ -105,6 +106,16 @@ int etcd_urls_check(const char *urls, bool *ret_tls, struct stow_err *err)
 
 /* --- calls ---------------------------------------------------------------- */
 
+static int keep_files(struct etcd *etcd, const struct stow_rpc_tls *tls, struct stow_err *err)
+{
+	etcd->ca = strdup(tls->ca);
+	etcd->certificate = strdup(tls->certificate);
+	etcd->key = strdup(tls->key);
+	return etcd->ca && etcd->certificate && etcd->key
+		       ? 0
+		       : stow_err_set(err, ENOMEM, "out of memory");
+}
+
 int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret_etcd,
 	     struct stow_err *err)
 {
@@ -121,6 +132,8 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 	if (!etcd)
 		return stow_err_set(err, ENOMEM, "out of memory");
 	r = stow_rpc_loop_new(1, &etcd->loop, err);
+	if (r == 0 && secure)
+		r = keep_files(etcd, tls, err);
 	for (unsigned int i = 0; i < n && r == 0; i++) {
 		struct stow_rpc_client_options options = {
 			.target = targets[i],
@@ -155,6 +168,9 @@ void etcd_free(struct etcd *etcd)
 		stow_rpc_client_free(etcd->members[i]);
 	if (etcd->loop)
 		stow_rpc_loop_free(etcd->loop);
+	free(etcd->ca);
+	free(etcd->certificate);
+	free(etcd->key);
 	free(etcd);
 }
 
@@ -189,6 +205,18 @@ void etcd_leave(struct etcd *etcd, unsigned int member)
 	atomic_compare_exchange_strong(&etcd->at, &member, member + 1);
 }
 
+/* Replace the error of a connection when the own files are the reason: a member that rejects a
+ * certificate closes the connection without one. */
+static int look_at_files(const struct etcd *etcd, int r, struct stow_err *err)
+{
+	const struct stow_rpc_tls tls = { etcd->certificate, etcd->key, etcd->ca };
+	struct stow_err own;
+
+	if (r != -ENOTCONN || !etcd->ca || stow_rpc_tls_check_valid(&tls, NULL, &own) == 0)
+		return r;
+	return stow_err_move(err, r, &own);
+}
+
 /* Call one member, and switch to the next one if it does not answer. */
 static int call_member(struct etcd *etcd, const ProtobufCServiceDescriptor *service,
 		       const char *method, const void *request, uint64_t timeout,
@@ -207,7 +235,8 @@ static int call_member(struct etcd *etcd, const ProtobufCServiceDescriptor *serv
 	if (is_elsewhere(r) || is_turned_away(r))
 		etcd_leave(etcd, at);
 	if (r < 0)
-		return stow_err_wrap(err, r, "etcd, %s", etcd->names[at % etcd->n]);
+		return stow_err_wrap(err, look_at_files(etcd, r, err), "etcd, %s",
+				     etcd->names[at % etcd->n]);
 	*ret_response = answer;
 	return 0;
 }

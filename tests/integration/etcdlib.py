@@ -33,13 +33,13 @@ class Certificates:
         self.folder = folder
         self.issue("numastow", self.key, self.certificate)
 
-    def issue(self, user, key, certificate):
-        """Writes a key and a certificate of that user of etcd."""
+    def issue(self, user, key, certificate, days=2):
+        """Writes a key and a certificate of that user of etcd; with days=-1 one that has expired."""
         folder = self.folder
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-subj", f"/CN={user}", "-keyout", key, "-out", f"{folder}/csr")
         run("openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", self.ca, "-CAkey", f"{folder}/ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", certificate)
+            "-CAcreateserial", "-days", str(days), "-extfile", f"{folder}/ext", "-out", certificate)
 
 
 class Member:

@@ -300,6 +300,11 @@ def denied_etcd(folder):
                   fetch(standby, "/healthz"))
             check("etcd knows it: the metrics say so", eventually(
                 lambda: "numastow_scheduler_store_healthy 1" in metrics_of(standby)))
+        cluster.tls.issue("stranger", *files, days=-1)
+        with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "", *stranger]) as standby:
+            said = standby.wait("standby: the store cannot be read")
+            check("a certificate for etcd that has expired: it is said, with the file", said and
+                  files[1] in said["error"] and "expired" in said["error"], standby.said[-3:])
         auth.call("UserRevokeRole", "numastow", "fleet")
         check_refusals("etcd that denies", fleet, one)
         check("etcd that denies: member and reason are said", [line for line in said_of(fleet.server, [cluster.urls])
