@@ -128,6 +128,12 @@ static bool is_own(const struct stow_root *root, const char *path)
 	return strncmp(root->dir[0] ? root->dir : path, own, strlen(own)) == 0;
 }
 
+/* numastow's own folders are no links, as its files. */
+static int folder_flags(const struct stow_root *root, const char *path)
+{
+	return O_DIRECTORY | (is_own(root, path) ? O_NOFOLLOW : 0);
+}
+
 static int not_regular(struct stow_root *root, const char *path, struct stow_err *err)
 {
 	char buf[PATH_MAX];
@@ -241,7 +247,8 @@ int stow_root_sub(struct stow_root *root, struct stow_root **ret_sub, struct sto
 
 	if (r < 0)
 		return r;
-	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | O_DIRECTORY, 0, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_PATH | folder_flags(root, path.text),
+				    0, err);
 	if (fd < 0)
 		return fd;
 	*ret_sub =
@@ -401,9 +408,13 @@ int stow_root_write_u64(struct stow_root *root, uint64_t value, struct stow_err 
 int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -EBADF;
+	char name[PATH_MAX];
 	struct stow_path path;
 	int r = STOW_PATH_FROM_ARGS(&path, fmt, NULL);
 
+	if (r == 0 && root->ops && root->ops->before)
+		r = root->ops->before(root->ops->ctx, absolute(root, path.text, name, sizeof(name)),
+				      NULL);
 	if (r < 0)
 		return r;
 	fd = stow_root_open_beneath(root, path.text,
@@ -443,7 +454,8 @@ DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char 
 		errno = -r;
 		return NULL;
 	}
-	fd = stow_root_open_checked(root, path.text, NULL, O_RDONLY | O_DIRECTORY, 0, err);
+	fd = stow_root_open_checked(root, path.text, NULL, O_RDONLY | folder_flags(root, path.text),
+				    0, err);
 	if (fd < 0) {
 		errno = -fd;
 		return NULL;

@@ -129,10 +129,12 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 	cgroup->at[c].below = cgroup->id.at[c].path + cgroup->at[c].hidden;
 	/* The names of hugetlb files depend on the machine's page sizes, so hugetlb is not probed
 	 * here; its files are looked for when they are written. */
-	if (version == 2 && c != STOW_CGROUP_HUGETLB &&
-	    stow_root_exists(cgroup->at[c].dir, "%s", probe[c]) != 1)
-		return 0;
-	cgroup->at[c].version = version;
+	r = version == 2 && c != STOW_CGROUP_HUGETLB
+		    ? stow_root_exists(cgroup->at[c].dir, "%s", probe[c])
+		    : 1;
+	if (r < 0)
+		return stow_err_sys(err, -r, "%s of cgroup %s", probe[c], path);
+	cgroup->at[c].version = r ? version : 0;
 	return 0;
 }
 
@@ -325,7 +327,10 @@ static int has_processes(struct stow_root *dir, const char *below, int depth, st
 	if (r < 0)
 		return r == -ENODEV || r == -ENOENT ? 0 : r;
 	d = stow_root_opendir(dir, NULL, "%s/", below);
-	while (d && (e = readdir(d))) {
+	if (!d)
+		return errno == ENODEV || errno == ENOENT ? 0
+							  : stow_err_sys(err, errno, "%s", below);
+	while ((e = readdir(d))) {
 		char path[PATH_MAX];
 
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')

@@ -198,8 +198,10 @@ static int follow_below(const struct follow *f, const char *below, struct stow_e
 	if (f->depth == STOW_CGROUP_DEPTH_MAX || (!below[0] && !has_below(f->dir)))
 		return 0;
 	d = stow_root_opendir(f->dir, NULL, "%s/", below);
-
-	while (d && (e = readdir(d))) {
+	if (!d)
+		return errno == ENODEV || errno == ENOENT ? 0
+							  : stow_err_sys(err, errno, "%s", below);
+	while ((e = readdir(d))) {
 		char path[PATH_MAX];
 		int r;
 

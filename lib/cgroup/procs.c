@@ -85,7 +85,10 @@ static int add_children(struct stow_root *dir, const char *path, const char *bor
 	const struct dirent *entry;
 	int r = 0;
 
-	while (r == 0 && folder && (entry = readdir(folder))) {
+	if (!folder)
+		return errno == ENODEV || errno == ENOENT ? 0
+							  : stow_err_sys(err, errno, "%s", path);
+	while (r == 0 && (entry = readdir(folder))) {
 		char below[PATH_MOST];
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')

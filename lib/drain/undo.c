@@ -20,7 +20,7 @@
 
 bool stow_drain_block_exists(struct stow_root *root, uint64_t id)
 {
-	return stow_root_exists(root, MEMORY_BLOCK, id) == 1;
+	return stow_root_exists(root, MEMORY_BLOCK, id) != 0;
 }
 
 /* --- progress and cancellation -------------------------------------------- */

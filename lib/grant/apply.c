@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "cgroup/allowed.h"
@@ -492,9 +493,28 @@ int stow_apply_check_process(struct stow_root *root, pid_t pid, const char *why,
 {
 	struct stow_idset cpus, exclusive;
 	char list[160];
+	struct stat st;
+	int r;
 
-	if (stow_applied_exclusive(root, &exclusive, NULL) < 0 || read_cpus(root, pid, &cpus) < 0)
+	r = stow_applied_exclusive(root, &exclusive, NULL);
+	if (r == 0 && stow_idset_empty(&exclusive))
 		return 0;
+	if (r < 0) {
+		/* Needs no descriptor: there may be none left. */
+		int there = stow_root_stat(root, &st, NULL, "%s", STOW_EXCLUSIVE_PATH);
+
+		if (there == -ENOENT || there == -ENOTDIR)
+			return 0;
+	} else {
+		r = read_cpus(root, pid, &cpus);
+	}
+	if (r == -ESRCH || r == -ENOENT) /* it has ended */
+		return 0;
+	if (r < 0)
+		return stow_err_set(err, EBUSY,
+				    "some CPUs belong to other containers, and it cannot be found "
+				    "out whether it may run on them: %s",
+				    why);
 	stow_idset_and(&exclusive, &cpus);
 	if (stow_idset_empty(&exclusive))
 		return 0;

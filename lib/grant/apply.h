@@ -112,7 +112,8 @@ int stow_apply_check(const struct stow_apply_result *result, const struct stow_i
 int stow_apply_unmanaged(struct stow_root *root, const struct stow_unmanaged *container,
 			 struct stow_err *err);
 /* Check a container for which that failed, by its first process. -EBUSY, with `why`: it may run on
- * CPUs of other containers. 0: it does not, or this cannot be found out. */
+ * CPUs of other containers, or there are some and its own cannot be read. 0: it does not, or has
+ * ended. */
 int stow_apply_check_process(struct stow_root *root, pid_t pid, const char *why,
 			     struct stow_err *err);
 

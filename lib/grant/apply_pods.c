@@ -215,10 +215,13 @@ static void look_at(struct walk *walk, const char *path)
  * pod's containers. */
 static void walk_into(struct walk *walk, const char *path)
 {
+	struct stow_err why;
 	_cleanup_closedir_ DIR *d =
-		stow_root_opendir(walk->pods->run->root, NULL, "%s%s", walk->point, path);
+		stow_root_opendir(walk->pods->run->root, &why, "%s%s", walk->point, path);
 	const struct dirent *e;
 
+	if (!d && errno != ENOENT && errno != ENODEV)
+		add_problem(walk->pods, path, why.msg);
 	while (d && (e = readdir(d))) {
 		char below[4096];
 

@@ -143,11 +143,13 @@ static int look_into(struct walk *walk, const char *path, struct stow_err *err)
 	const struct dirent *e;
 	int r;
 
-	/* A cgroup that has gone meanwhile has no containers. */
 	d = stow_root_opendir(walk->root, NULL, "%s%s", walk->point, path[0] ? path : "/");
-	if (!d && !path[0])
-		return stow_err_sys(err, errno, "%s", walk->point);
-	while (d && (e = readdir(d))) {
+	/* A cgroup that has gone meanwhile has no containers. */
+	if (!d && path[0] && (errno == ENOENT || errno == ENODEV))
+		return 0;
+	if (!d)
+		return stow_err_sys(err, errno, "%s%s", walk->point, path);
+	while ((e = readdir(d))) {
 		char below[STOW_DISCOVER_PATH];
 
 		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||

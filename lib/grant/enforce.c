@@ -287,8 +287,11 @@ int stow_enforce_hugetlb(const struct stow_cgroup *cgroup, uint64_t page_size, u
 		int r;
 
 		stow_hugetlb_limit_name(version, page_size, reservation, name, sizeof(name));
-		if (stow_root_exists(dir, "%s", name) != 1)
+		r = stow_root_exists(dir, "%s", name);
+		if (r == 0)
 			continue; /* no controller; or a kernel before 5.7, without rsvd */
+		if (r < 0)
+			return stow_err_sys(err, -r, "%s", name);
 		r = check_above(cgroup, STOW_CGROUP_HUGETLB, name, bytes, err);
 		if (r == 0)
 			r = stow_root_write_u64(dir, bytes, err, "%s", name);

@@ -15,7 +15,7 @@
 
 bool stow_pods_are_on(struct stow_root *root)
 {
-	return stow_root_exists(root, "%s", STOW_PODS_ON_PATH) == 1;
+	return stow_root_exists(root, "%s", STOW_PODS_ON_PATH) != 0;
 }
 
 int stow_pods_set(struct stow_root *root, bool on, struct stow_err *err)

@@ -93,8 +93,8 @@ def run(argv, text, timeout=300):
                                  timeout=timeout))
 
 
-def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None, args=()):
-    argv = [HOOK_ON_ROOT]
+def hook(machine, command, text="", kill_at=0, fail_at=0, trace=None, args=(), prefix=()):
+    argv = [*prefix, HOOK_ON_ROOT]
     argv += ["--kill-at", str(kill_at)] if kill_at else []
     argv += ["--fail-at", str(fail_at)] if fail_at else []
     argv += ["--trace", trace] if trace else []

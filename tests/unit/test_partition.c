@@ -68,6 +68,14 @@ static bool may_be(struct setup *s, const char *name)
 	return true;
 }
 
+/* Return whether a file exists, as the kernel knows it: without a step. */
+static bool is_there(struct setup *s, const char *path)
+{
+	_cleanup_free_ char *host = NULL;
+
+	return stow_root_path(s->p->t->root, path, &host, NULL) == 0 && access(host, F_OK) == 0;
+}
+
 /* After any write: what was a partition may no longer be one, and the others lose its CPUs. */
 static void settle(struct setup *s)
 {
@@ -76,7 +84,7 @@ static void settle(struct setup *s)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(members); i++) {
 		snprintf(path, sizeof(path), BOX "/%s/cpuset.cpus.partition", members[i]);
-		if (!stow_root_exists(s->p->t->root, "%s", path) || says(s, path, "member"))
+		if (!is_there(s, path) || says(s, path, "member"))
 			continue;
 		set_of(s, members[i], "cpuset.cpus.exclusive", &own);
 		stow_idset_or(&taken, &own); /* also while it is invalid */
