@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cgroup/limits.h"
+#include "grant/adopt.h"
 #include "grant/claim_used.h"
 #include "grant/unmanaged.h"
 #include "node/device.h"
@@ -51,6 +52,24 @@ static int read_cpuset(const struct stow_grant_context *context, const struct st
 	return r;
 }
 
+/* Read the CPUs that unmanaged containers need. In place of the folder of their entries there may
+ * be a file: remove it, and find the containers by their cgroups. */
+static int read_pinned(const struct stow_grant_context *context, struct stow_basis *basis,
+		       struct stow_err *err)
+{
+	const struct stow_idset *online = &basis->topology->online;
+	struct stow_adoption found = { 0 };
+	size_t strangers;
+	int r = stow_unmanaged_pinned(context->root, online, &basis->pinned, err);
+
+	if (r != -ENOTDIR)
+		return r;
+	(void)stow_unmanaged_sweep(context->root, &strangers, NULL);
+	(void)stow_adopt(context, &found, NULL);
+	stow_adoption_done(&found);
+	return stow_unmanaged_pinned(context->root, online, &basis->pinned, err);
+}
+
 int stow_basis_read(const struct stow_grant_context *context, const struct stow_cgroup *cgroup,
 		    const struct stow_request *request, const struct stow_member *members,
 		    size_t n_members, struct stow_basis *basis, struct stow_err *err)
@@ -71,8 +90,7 @@ int stow_basis_read(const struct stow_grant_context *context, const struct stow_
 	if (r < 0)
 		return r;
 	if (flags & STOW_TOPOLOGY_CPUS) {
-		r = stow_unmanaged_pinned(context->root, &basis->topology->online, &basis->pinned,
-					  err);
+		r = read_pinned(context, basis, err);
 		if (r < 0)
 			return r;
 	}

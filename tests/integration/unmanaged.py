@@ -260,6 +260,25 @@ def strange_entries(path):
             end(machine, f"{folder} has {what}", "t", "db")
 
 
+def no_folder(path):
+    """In place of the folder of entries is a file. An exclusive container starts, and the others are found by their
+    cgroups."""
+    name = "libpod-" + "a" * 64
+    for folder in (FOLDER, "/run/numastow/pods"):
+        for what, put in (STRANGE[0], *STRANGE[2:5]): # no folder
+            machine = Machine(path)
+            apply(machine, name)
+            shutil.rmtree(machine.file(folder), ignore_errors=True)
+            put(machine.file(folder))
+            result = apply(machine, "t")
+            check(f"{folder} is {what}: a container without a grant starts", result.code == 0 and not result.err, result)
+            result = apply(machine, "db", EXCLUSIVE)
+            taken = (placed_cpus(machine, "db") or [set()])[0]
+            check(f"{folder} is {what}: exclusive CPUs are given, and others leave them",
+                  result.code == 0 and taken and not machine.cpuset(name) & taken, f"{result} {machine.cpuset(name)}")
+            end(machine, f"{folder} is {what}", "t", name, "db")
+
+
 def strange_folder(path):
     """/run/numastow is something else: a container that asks for nothing starts, and one that asks is refused."""
     def stranger(place):
@@ -299,6 +318,7 @@ def main():
     with Temp() as temp:
         strange_state(f"{temp}/state")
         strange_entries(f"{temp}/entries")
+        no_folder(f"{temp}/none")
         strange_folder(f"{temp}/folder")
         for cgroup in (2, 1):
             each_access_fails(f"{temp}/failed{cgroup}", cgroup)
