@@ -287,8 +287,9 @@ static int read_processes(struct stow_root *root, struct stat_container *c, stru
 	_cleanup_free_ pid_t *pids = NULL;
 	int r = stow_cgroup_pids(c->it.cgroup, &pids, &c->n_processes, err);
 
-	if (r < 0)
+	if (r == -ENOMEM)
 		return r;
+	c->n_unread += r < 0; /* of one container; the others are shown */
 	for (size_t k = 0; k < c->n_places; k++)
 		c->places[k].processes = 0;
 	for (size_t i = 0; i < c->n_processes; i++) {

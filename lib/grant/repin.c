@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "cgroup/limits.h"
 #include "cgroup/procs.h"
 #include "grant/apply.h"
@@ -205,7 +206,19 @@ static int on_batch(void *ctx, const struct stow_page_move *move)
 	return rp->options->progress ? rp->options->progress(rp->options->ctx, &rp->progress) : 0;
 }
 
-/* Sum the bytes that the container's processes map on `nodes`. */
+/* Sum the bytes that the container is charged for on `nodes`. */
+static uint64_t charged(struct repin *rp, const struct stow_idset *nodes)
+{
+	uint64_t sum = 0, bytes;
+
+	STOW_IDSET_FOR(id, nodes)
+		if (stow_memory_used(rp->cgroup, id, &bytes, NULL) == 0)
+			sum += bytes;
+	return sum;
+}
+
+/* Sum the bytes that the container's processes map on `nodes`; where they cannot be listed, all
+ * bytes there. */
 static uint64_t mapped(struct repin *rp, const struct stow_idset *nodes)
 {
 	_cleanup_free_ pid_t *pids = NULL;
@@ -213,7 +226,7 @@ static uint64_t mapped(struct repin *rp, const struct stow_idset *nodes)
 	size_t n = 0;
 
 	if (stow_cgroup_pids(rp->cgroup, &pids, &n, NULL) < 0)
-		return 0;
+		return charged(rp, nodes);
 	for (size_t i = 0; i < n; i++)
 		if (stow_pages_mapped(rp->context->root, pids[i], nodes, &bytes, NULL) == 0)
 			sum += bytes;
@@ -231,35 +244,37 @@ static int move_pages_of(struct repin *rp, const struct stow_idset *from,
 				       .pause = rp->options->pause,
 				       .progress = told ? on_batch : NULL,
 				       .ctx = rp };
+	struct stow_err why = { 0 };
 	int r;
 
 	stow_idset_minus(&move.from, to);
 	if (stow_idset_empty(&move.from) || !rp->context->root->live)
 		return 0; /* no page needs to move, or none can */
-	r = stow_pages_move_all(rp->context->root, rp->cgroup, &move, err);
+	r = stow_pages_move_all(rp->context->root, rp->cgroup, &move, &why);
 	if (told) {
 		rp->progress.moved = move.moved;
 		rp->progress.failed = move.failed;
 		rp->progress.longest = move.longest;
 	}
-	return r;
+	/* The container has too many cgroups, or too deep ones, to list its processes: the kernel
+	 * moves their pages when its memory nodes are written. */
+	if (r == -E2BIG || r == -ENAMETOOLONG)
+		return 0;
+	return r < 0 ? stow_err_move(err, r, &why) : 0;
 }
 
 static void verify(struct repin *rp)
 {
 	struct stow_idset elsewhere = rp->record->nodes;
-	uint64_t charged = 0, bytes;
+	uint64_t all;
 
 	stow_idset_minus(&elsewhere, &rp->record->move->nodes);
 	rp->progress.left_mapped = mapped(rp, &elsewhere);
 	/* The kernel's NUMA balancing may have moved pages already. */
 	if (rp->progress.total > rp->progress.left_mapped + rp->progress.moved)
 		rp->progress.moved = rp->progress.total - rp->progress.left_mapped;
-	STOW_IDSET_FOR(id, &elsewhere)
-		if (stow_memory_used(rp->cgroup, id, &bytes, NULL) == 0)
-			charged += bytes;
-	rp->progress.left_unmapped =
-		charged > rp->progress.left_mapped ? charged - rp->progress.left_mapped : 0;
+	all = charged(rp, &elsewhere);
+	rp->progress.left_unmapped = stow_saturating_sub(all, rp->progress.left_mapped);
 }
 
 /* --- the end, done or moved back ------------------------------------------ */

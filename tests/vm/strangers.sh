@@ -1,8 +1,11 @@
 #!/bin/bash
 # One container's failure is never another's refusal: one whose CPU set cannot be changed is in the way only where it
-# really runs on the CPUs that are wanted, and is named then. And no local user holds anything up.
+# really runs on the CPUs that are wanted, and is named then. One that is frozen, full or deep holds nothing up, nor does
+# a clock that jumps, nor any local user.
 #
-# usage: tests/vm/run --env VM_RUNTIME=runc|crun v1|v2|v2-systemd tests/vm/strangers.sh
+# usage: tests/vm/run --env VM_RUNTIME=runc|crun [--env BRIEF=1] v1|v2|v2-systemd tests/vm/strangers.sh
+#
+# BRIEF: without threaded cgroups and the clock.
 . "$(dirname "$0")/lib.sh"
 
 programs=${NUMASTOW_PROGRAMS:-$vm_root/build/release}
@@ -80,6 +83,68 @@ gone first second
 all_as_promised "with odd sets, when all is given back"
 eq "which is all that they had" "$(allowed_cpus "$(container_pid narrow)")" "$([[ $VM_CGROUP == v1 ]] && echo 0-7 || echo 0-3)"
 gone wide narrow
+
+### a container that is frozen, has no memory and no process left to use, and cgroups deeper than a path can be
+
+want odd --args "holder --anon 16" --annotation numastow.io/cpus=1 --annotation numastow.io/memory=64Mi \
+	--annotation numastow.io/nodes=0-1
+check "it has its memory" eventually 60 grep -q ^ready "$vm_work/odd.out"
+pid=$(container_pid odd)
+dir=$(cgroup_dir "$pid" memory)
+if [[ $VM_CGROUP == v2 ]]; then
+	name=$(printf 'n%.0s' {1..250})
+	(cd "$dir" && for _ in {1..18}; do mkdir "$name" && cd "$name" || exit; done) || fail "deep cgroups can be made"
+	cat "$dir/memory.current" >"$dir/memory.max"
+	echo 1 >"$dir/pids.max"
+	echo 1 >"$dir/cgroup.freeze"
+else
+	cat "$dir/memory.usage_in_bytes" >"$dir/memory.limit_in_bytes"
+	echo 1 >"$(cgroup_dir "$pid" pids)/pids.max"
+	echo FROZEN >"$(cgroup_dir "$pid" freezer)/freezer.state"
+fi
+"$programs/numastow-agent" --node m1 --metrics '' --gc-interval 600s >"$vm_work/agent.log" 2>&1 &
+agent=$!
+want first "${on0[@]}" --annotation numastow.io/cpus=2
+check "the agent is ready" eventually 20 grep -q 'is ready' "$vm_work/agent.log"
+from=$(record odd mems)
+check "it is moved" timeout 600 "$numastow" repin odd --to $((1 - from))
+within "with its memory" "$(pages_on "$pid" $((1 - from)))" 16384 100000
+all_as_promised "it is frozen" 10
+kill "$agent"
+wait "$agent"
+
+if [[ $VM_CGROUP == v2 && ! ${BRIEF:-} ]]; then
+	bare threaded /threads/top
+	top=/sys/fs/cgroup/threads/top
+	mkdir $top/inside
+	echo threaded >$top/inside/cgroup.type
+	echo +cpuset >$top/cgroup.subtree_control
+	container_pid threaded >$top/inside/cgroup.procs || fail "a process is in a threaded cgroup"
+	check "the hook for a container in a threaded cgroup" hook_for threaded apply
+	all_as_promised "a threaded cgroup"
+	check "it ends" bare_end threaded
+fi
+
+if [[ ! ${BRIEF:-} ]]; then
+	# Bash counts SECONDS by the clock that is set.
+	now=$(date +%s) since=$(cut -d . -f 1 /proc/uptime)
+	dir=$(bundle leased "${on1[@]}" --annotation numastow.io/cpus=1)
+	check "a lease is made" "$HOOK" precreate <"$dir/config.json"
+	for days in 1 -1; do
+		date -s "@$((now + days * 86400))" >/dev/null
+		check "gc when the clock has jumped by a day" "$numastow" gc
+		eq "the lease still holds" "$(record leased state)" lease
+	done
+	date -s "@$((now + $(cut -d . -f 1 /proc/uptime) - since))" >/dev/null
+	check "its container takes it" start leased "${on1[@]}" --annotation numastow.io/cpus=1
+	gone leased
+fi
+if [[ $VM_CGROUP == v2 ]]; then
+	find "$(cgroup_dir "$pid")/$name" -depth -type d -delete # not every runtime can
+else
+	echo THAWED >"$(cgroup_dir "$pid" freezer)/freezer.state"
+fi
+gone first odd
 
 ### a local user
 
