@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "base/clock.h"
 #include "base/grid.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "grant/cpuview.h"
 #include "grant/partition.h"
@@ -57,6 +59,14 @@ void stow_show_add_time(struct json_object *object, const char *key, uint64_t ns
 
 	json_object_object_add(object, key,
 			       ns ? json_object_new_string(stow_timestamp(ns, text)) : NULL);
+}
+
+/* The kernel accepts any bytes in a cgroup's name; JSON does not. */
+static void add_cgroup(struct json_object *object, const struct stow_cgroup_id *cgroup)
+{
+	_cleanup_free_ char *path = stow_text_copy(stow_cgroup_id_path(cgroup), PATH_MAX);
+
+	stow_show_add_text(object, "cgroup", path ? path : "");
 }
 
 struct json_object *stow_show_object(void)
@@ -229,7 +239,7 @@ static int put_unmanaged(const struct contents *c, int width, FILE *out, struct 
 		cells[i * N + 1] = strdup(u->init.pid ? "hook" : "found");
 		cells[i * N + 2] =
 			stow_idset_empty(&u->given) ? strdup("-") : stow_idset_to_list(&u->given);
-		cells[i * N + 3] = strdup(stow_cgroup_id_path(&u->cgroup));
+		cells[i * N + 3] = stow_text_copy(stow_cgroup_id_path(&u->cgroup), PATH_MAX);
 	}
 	return put_cells(&grid, cells, c->n_unmanaged, out, err);
 }
@@ -262,7 +272,7 @@ static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
 	struct json_object *o = json_object_new_object();
 
 	stow_show_add_text(o, "id", u->id);
-	stow_show_add_text(o, "cgroup", stow_cgroup_id_path(&u->cgroup));
+	add_cgroup(o, &u->cgroup);
 	if (stow_idset_empty(&u->given))
 		json_object_object_add(o, "given_cpus", NULL);
 	else
@@ -364,7 +374,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 	stow_show_add_text(o, "pod", rec->pod);
 	stow_show_add_text(o, "state", stow_state_name(rec->state));
 	json_object_object_add(o, "pid", rec->init.pid ? json_object_new_int(rec->init.pid) : NULL);
-	stow_show_add_text(o, "cgroup", stow_cgroup_id_path(&rec->cgroup));
+	add_cgroup(o, &rec->cgroup);
 	stow_show_add_time(o, "created", rec->created);
 	stow_show_add_time(o, "expires", stow_clock_boot_to_wall(rec->expires));
 	json_object_object_add(o, "exclusive", json_object_new_boolean(rec->exclusive));

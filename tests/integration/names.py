@@ -73,7 +73,40 @@ def check_acting(machine):
     return None
 
 
+ODD = b'a\tb \\x2d\\040\xff\x1b[31m\xc3\xa4"$('.ljust(255, b"x")
+
+
+def check_odd_cgroups(path):
+    """The kernel accepts all bytes but a newline in a cgroup's name. Its container is like any other, and what is shown
+    of it is text."""
+    machine = Machine(path)
+    for name, annotations in (("web", {"numastow.io/cpus": "1"}), ("plain", {})):
+        machine.container(name, annotations)
+        odd, folder = name.encode() + ODD[len(name):], machine.cgroup_dir("cpuset", name).encode()
+        os.rename(machine.path.encode() + folder, machine.path.encode() + os.path.dirname(folder) + b"/" + odd)
+        with open(machine.file(f"/proc/{machine.containers[name]['pid']}/cgroup"), "wb") as handle:
+            handle.write(b"0::/machine.slice/" + odd + b"\n")
+        done = hook(machine, "apply", machine.state(name))
+        check(f"{name} in a cgroup with an odd name starts", done.code == 0 and not done.err, done)
+    machine.container("db", {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive"})
+    for command in ("apply", "gc"):
+        done = hook(machine, command, machine.state("db"))
+        check(f"{command} beside them", done.code == 0 and not done.err, done)
+    prefix = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', machine.file("/run")]
+    if os.geteuid() or subprocess.run([*prefix, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        return skip("what is shown of odd names", "needs root and a mount namespace")
+    for words in (("ledger",), ("ledger", "--json"), ("why",), ("why", "--json")):
+        out = subprocess.run([*prefix, NUMASTOW, *words], capture_output=True, check=False).stdout
+        text = out.decode("utf-8", "replace")
+        check(f"{' '.join(words)} of odd names: all is printable UTF-8",
+              out and all(c == "\n" or c.isprintable() and c != "\ufffd" for c in text), out)
+        if "--json" in words:
+            check(f"{' '.join(words)} of odd names: it is JSON", json.loads(text))
+    return None
+
+
 with Temp() as path:
     check_why(make(f"{path}/m"))
     check_acting(make(f"{path}/n"))
+    check_odd_cgroups(f"{path}/odd")
 finish()
