@@ -20,6 +20,9 @@
 #define S	    STOW_SECOND
 #define MESSAGE_MAX (256U << 20) /* bytes: ListNodes of the largest fleet */
 
+#define PROVEN (10 * S) /* a connection that has lasted so long is renewed at once */
+#define PAUSE  S	/* before others are */
+
 #define SCHEDULER_PORT 7200
 
 static const char *const default_schedulers[] = { "127.0.0.1:7200", NULL };
@@ -302,4 +305,13 @@ int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 		close(running.ended);
 	pthread_mutex_destroy(&running.lock);
 	return r;
+}
+
+bool fleet_renewed(int r, const struct stow_err *err, uint64_t since)
+{
+	if (r != -ENOTCONN || !stow_rpc_is_renewal(err))
+		return false;
+	if (stow_clock_elapsed(since, stow_clock_monotonic()) < PROVEN)
+		stow_clock_sleep(PAUSE);
+	return true;
 }

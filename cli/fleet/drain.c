@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow drain, drains, cancel, by an agent or a scheduler. */
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -106,12 +108,25 @@ static bool on_interrupt(void *ctx)
 	return true;
 }
 
+/* Make an id that no other call has. */
+static void new_id(char id[33])
+{
+	uint64_t random[2] = { 0 };
+
+	while (getrandom(random, sizeof(random), 0) != sizeof(random))
+		;
+	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+}
+
 static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 		     const struct fleet_stream *stream, struct stow_err *err)
 {
 	PbAgentDrainRequest local = PB_AGENT_DRAIN_REQUEST__INIT;
 	PbDrainMemoryRequest remote = PB_DRAIN_MEMORY_REQUEST__INIT;
 	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
+	uint64_t since;
+	char id[33];
+	int r;
 
 	drain_asked_spec(asked, &spec);
 	if (!fleet->options->n_words) {
@@ -124,9 +139,14 @@ static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 	remote.spec = &spec;
 	remote.dry_run = asked->dry_run;
 	remote.revoke = asked->revoke;
-	if (fleet->options->request_id)
-		remote.request_id = fleet->options->request_id;
-	return fleet_stream(fleet, "DrainMemory", &remote, stream, err);
+	/* With an id the call can be repeated: it follows the same drain. */
+	new_id(id);
+	remote.request_id = id;
+	do {
+		since = stow_clock_monotonic();
+		r = fleet_stream(fleet, "DrainMemory", &remote, stream, err);
+	} while (fleet_renewed(r, err, since));
+	return r;
 }
 
 static int run_drain(struct fleet *fleet, struct stow_err *err)

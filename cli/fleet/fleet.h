@@ -89,6 +89,10 @@ struct fleet_stream {
 };
 int fleet_stream(struct fleet *fleet, const char *method, const void *request,
 		 const struct fleet_stream *stream, struct stow_err *err);
+/* Return whether fleet_stream(), called at `since` (monotonic, ns), has ended because the scheduler
+ * renews the connection, as it does from time to time: call it again. After a connection that did
+ * not last, pause first. */
+bool fleet_renewed(int r, const struct stow_err *err, uint64_t since);
 
 /* --- output --------------------------------------------------------------- */
 

@@ -10,9 +10,7 @@
 #include "base/clock.h"
 #include "cli/fleet/fleet.h"
 
-#define REDRAW_MS 250		     /* at most four redraws per second */
-#define PROVEN	  (10 * STOW_SECOND) /* a connection that has lasted so long is renewed at once */
-#define PAUSE	  STOW_SECOND	     /* before others are */
+#define REDRAW_MS 250 /* at most four redraws per second */
 
 struct table {
 	PbNode **nodes; /* by name */
@@ -133,17 +131,6 @@ static void draw(void *ctx)
 	fflush(stdout);
 }
 
-/* Return whether to watch again, and get all nodes again: the scheduler closes connections from
- * time to time. One that does so at once is not asked again at once. */
-static bool is_renewed(int r, const struct stow_err *err, uint64_t since)
-{
-	if (r != -ENOTCONN || !stow_rpc_is_renewal(err))
-		return false;
-	if (stow_clock_elapsed(since, stow_clock_monotonic()) < PROVEN)
-		stow_clock_sleep(PAUSE);
-	return true;
-}
-
 static int run_watch(struct fleet *fleet, struct stow_err *err)
 {
 	PbWatchNodesRequest request = PB_WATCH_NODES_REQUEST__INIT;
@@ -158,10 +145,10 @@ static int run_watch(struct fleet *fleet, struct stow_err *err)
 	request.names = (char **)fleet->options->words;
 	request.n_names = fleet->options->n_words;
 	request.containers = true;
-	do {
+	do { /* all nodes come again */
 		since = stow_clock_monotonic();
 		r = fleet_stream(fleet, "WatchNodes", &request, &stream, err);
-	} while (is_renewed(r, err, since));
+	} while (fleet_renewed(r, err, since));
 	for (size_t i = 0; i < table.n; i++)
 		pb_node__free_unpacked(table.nodes[i], NULL);
 	free(table.nodes);

@@ -14,7 +14,7 @@ import grpc
 
 from daemons import NUMASTOW, PATIENCE, fetch, free_port, has_six
 from fleetlib import (GIB, MIB, POOL, SECOND, FakeAgent, Patience, agent_pb2, agent_pb2_grpc, channel_to, command,
-                      eventually, full_report, logged, message, node_pb2, plain_call, python_server,
+                      drain_pb2, eventually, full_report, logged, message, node_pb2, plain_call, python_server,
                       scheduler_pb2, scheduler_pb2_grpc, start_agent, start_scheduler, status_of)
 from harness import Machine, Temp, check, finish, hook, same, skip
 from schemalib import valid
@@ -466,7 +466,7 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
         self.news = threading.Condition()
         self.say = None
         self.asked = []
-        self.renewals = 0  # how often WatchNodes has the connection renewed, instead of an answer
+        self.renewals = 0  # how often a stream ends because the connection is renewed
         self.node = scheduler_pb2.Node(report=full_report("far"), state=scheduler_pb2.NODE_STATE_READY,
                                        last_seen=time.time_ns(), fenced="1")
         self.reservation = scheduler_pb2.Reservation(
@@ -519,11 +519,20 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
     Fence = record("Fence", lambda s: scheduler_pb2.FenceResponse(revoked=3))
     Unfence = record("Unfence", lambda s: scheduler_pb2.UnfenceResponse())
 
-    def WatchNodes(self, request, context):
-        self.asked.append(("WatchNodes", request))
+    def renew(self, context):
         if self.renewals:
             self.renewals -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is renewed: connect again")
+
+    def DrainMemory(self, request, context):
+        self.asked.append(("DrainMemory", request))
+        yield drain_pb2.DrainProgress(id="d1", step=drain_pb2.DRAIN_STEP_FENCED)
+        self.renew(context)
+        yield drain_pb2.DrainProgress(id="d1", step=drain_pb2.DRAIN_STEP_DONE)
+
+    def WatchNodes(self, request, context):
+        self.asked.append(("WatchNodes", request))
+        self.renew(context)
         yield scheduler_pb2.NodeEvent(node=self.node)
         yield scheduler_pb2.NodeEvent(synced=True)
         yield scheduler_pb2.NodeEvent(gone="far")
@@ -697,6 +706,13 @@ def check_command(temp):
         fake.renewals, began = 2, time.monotonic()
         ask("events, by a connection that is renewed", ["watch"], "far is gone")
         check("numastow watch: it pauses when it is sent away at once", time.monotonic() >= began + 2)
+        fake.renewals = 1
+        result = command("drain", "far", "--device", "dimm0", port=port)
+        calls = [request.request_id for name, request in fake.asked if name == "DrainMemory"]
+        check("numastow drain: it follows the same drain by a connection that is renewed", result.code == 0 and
+              len(calls) == 2 and calls[0] == calls[1] != "", (result, calls))
+        same("numastow drain: another one is another", len({*calls, (command(
+            "drain", "far", "--device", "dimm0", port=port), fake.asked[-1][1].request_id)[1]}), 2)
         for schema, *words in (("nodes", "nodes"), ("node", "node", "far"), ("place", "place", "cpus=2"), ("reservations", "reservations"),
                                ("explain-cluster", "explain", "--cluster", "cpus=9"), ("fence", "fence", "far", "0"),
                                ("release-cluster", "release", "--cluster", "00112233445566aa"), ("unfence", "unfence", "far", "0"),
