@@ -21,6 +21,9 @@ struct setup {
 	enum stow_repin_step stop_at;
 	bool kill; /* the process, instead of saying no */
 	int told[STEPS];
+	struct stow_root_ops inner; /* the played machine's */
+	int accesses, fail_at;	    /* 0: none fails */
+	bool all_after;		    /* all from that one on fail, as without descriptors */
 };
 
 /* Containers "own" with CPUs of its own and "shared", both on node 0. */
@@ -325,6 +328,58 @@ static void a_failure_is_taken_back(void **state)
 	everything_is_as_before(s);
 }
 
+static int fail_some(void *ctx, const char *path, const char *value)
+{
+	struct setup *s = ctx;
+	int number = ++s->accesses;
+
+	if (s->fail_at && (number == s->fail_at || (s->all_after && number > s->fail_at)))
+		return -EMFILE;
+	return s->inner.before(s->inner.ctx, path, value);
+}
+
+static void note_write(void *ctx, struct stow_root *root, const char *path, const char *value)
+{
+	struct setup *s = ctx;
+
+	s->inner.wrote(s->inner.ctx, root, path, value);
+}
+
+/* Whichever access fails, the container has moved or not, and the next gc finishes what is left. */
+static void each_access_may_fail(void **state)
+{
+	struct setup *s = *state;
+	struct stow_gc_result result;
+	struct stow_err err = { 0 };
+	int last;
+
+	s->inner = s->p->ops;
+	s->p->ops = (struct stow_root_ops){ .ctx = s, .before = fail_some, .wrote = note_write };
+	assert_int_equal(repin(s, "own", "1", &err), 0);
+	last = s->accesses;
+	assert_true(last > 50);
+	assert_int_equal(repin(s, "own", "0", &err), 0);
+	for (int round = 0; round < 2; round++) {
+		s->all_after = round;
+		for (int at = 1; at <= last; at += round ? 5 : 1) {
+			int r;
+
+			s->accesses = 0;
+			s->fail_at = at;
+			r = repin(s, "own", "1", &err);
+			s->fail_at = 0;
+			assert_int_equal(stow_gc(&s->p->context, &result, NULL), 0);
+			assert_int_equal(result.reclaimed + result.expired, 0);
+			stow_gc_result_done(&result);
+			if (r == 0 || strncmp(err.msg, "moved, but", 10) == 0) {
+				own_is_on_node_1(s);
+				assert_int_equal(repin(s, "own", "0", &err), 0);
+			}
+			everything_is_as_before(s);
+		}
+	}
+}
+
 static void no_room_is_refused_with_nothing_changed(void **state)
 {
 	struct setup *s = *state;
@@ -420,6 +475,7 @@ int main(void)
 		TEST(the_container_may_end_meanwhile),
 		TEST(it_can_be_cancelled_until_it_has_moved),
 		TEST(a_failure_is_taken_back),
+		TEST(each_access_may_fail),
 		TEST(no_room_is_refused_with_nothing_changed),
 		TEST(who_has_no_grant_is_not_moved),
 		TEST(the_life_that_goes_on_is_moved),
