@@ -287,11 +287,10 @@ static int read_processes(struct stow_root *root, struct stat_container *c, stru
 	_cleanup_free_ pid_t *pids = NULL;
 	int r = stow_cgroup_pids(c->it.cgroup, &pids, &c->n_processes, err);
 
-	if (r == -ENOMEM)
-		return r;
-	c->n_unread += r < 0; /* of one container; the others are shown */
 	for (size_t k = 0; k < c->n_places; k++)
-		c->places[k].processes = 0;
+		c->places[k].processes = r < 0 ? STOW_UNKNOWN : 0;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < c->n_processes; i++) {
 		struct stow_process_pages pages = { 0 };
 
@@ -339,6 +338,7 @@ static int fill_container(struct stow_root *root, const struct stat_view *view,
 			  struct stat_container *c, struct stow_err *err)
 {
 	struct stow_numa_stat stat = { 0 };
+	struct stow_err why = { 0 };
 	int r;
 
 	c->version = c->it.cgroup->at[STOW_CGROUP_MEMORY].version;
@@ -360,9 +360,11 @@ static int fill_container(struct stow_root *root, const struct stat_view *view,
 	stow_numa_stat_done(&stat);
 	read_hugepages(root, c);
 	read_balancing(c);
-	r = read_processes(root, c, err);
-	if (r < 0)
-		return r;
+	r = read_processes(root, c, &why);
+	if (r == -ENOMEM)
+		return stow_err_move(err, r, &why);
+	if (r < 0) /* the rest of it, and other containers, are shown */
+		fprintf(stderr, "numastow: container %.12s: %s\n", c->it.id, why.msg);
 	for (size_t k = 0; k < c->n_places; k++)
 		add_places(&c->sum, &c->places[k]);
 	if (c->n_unread)

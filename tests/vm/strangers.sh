@@ -110,6 +110,9 @@ from=$(record odd mems)
 check "it is moved" timeout 600 "$numastow" repin odd --to $((1 - from))
 within "with its memory" "$(pages_on "$pid" $((1 - from)))" 16384 100000
 all_as_promised "it is frozen" 10
+said=$("$numastow" stat odd first 2>&1)
+check "it can be looked at" grep -q '16.*Mi' <<<"$said"
+[[ $VM_CGROUP != v2 ]] || check "and why not at its processes" grep -q 'odd: .* nested too deeply' <<<"$said"
 kill "$agent"
 wait "$agent"
 
