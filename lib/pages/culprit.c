@@ -254,6 +254,7 @@ static pid_t only_one_that_pins(const struct proof *p, const pid_t *pids, size_t
 static int find_processes(struct proof *p, struct stow_err *err)
 {
 	_cleanup_free_ pid_t *all = NULL;
+	struct stow_err why = { 0 };
 	bool missing = false;
 	size_t n_all = 0;
 	int r = 0;
@@ -266,9 +267,11 @@ static int find_processes(struct proof *p, struct stow_err *err)
 			before++;
 		if (before < i || !p->paths[i] || strcmp(p->paths[i], "/") == 0)
 			continue;
-		r = stow_memcg_pids(p->root, p->paths[i], &pids, &n, err);
-		if (r == 0)
-			r = stow_frames_find(p->root, p->frames, p->n, pids, n, &p->budget, err);
+		r = stow_memcg_pids(p->root, p->paths[i], &pids, &n, &why);
+		if (r == -ENOMEM)
+			return stow_err_move(err, r, &why);
+		/* Those of a cgroup that cannot be listed are among all processes, below. */
+		r = n ? stow_frames_find(p->root, p->frames, p->n, pids, n, &p->budget, err) : 0;
 	}
 	for (size_t i = 0; i < p->n; i++)
 		missing |= !p->frames[i].pid && stow_page_kind_moves(p->frames[i].kind);
@@ -400,10 +403,14 @@ static int suspect_processes(struct stow_root *root, const struct stow_block_use
 			     struct stow_culprits *list, struct stow_err *err)
 {
 	_cleanup_free_ pid_t *pids = NULL;
+	struct stow_err why = { 0 };
 	size_t n = 0;
 	int r;
 
-	r = stow_memcg_pids(root, path, &pids, &n, err);
+	/* A cgroup whose processes cannot be listed has no suspects; others may have. */
+	r = stow_memcg_pids(root, path, &pids, &n, &why) == -ENOMEM
+		    ? stow_err_move(err, -ENOMEM, &why)
+		    : 0;
 	for (size_t i = 0; i < n && r == 0; i++) {
 		struct stow_culprit model = { .pages = movable_of(owner),
 					      .kind = most_of(owner),

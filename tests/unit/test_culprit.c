@@ -480,6 +480,38 @@ static void suspects_who_pins_and_what_stays(void **state)
 	assert_non_null(strstr(found.list[0].reason, "4Mi locked"));
 }
 
+/* The processes of one container cannot be listed: it may have too many cgroups, or too deep ones. */
+static void one_unlisted_container_hides_no_other(void **state)
+{
+	_cleanup_(machine_done) struct machine m;
+	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	const uint64_t pfns[] = { 0x1003, 0x1080 };
+	struct stow_owner owners[2] = { { 0 } };
+	struct stow_block_use use = { .id = 48, .owners = owners, .n_owners = 2 };
+	char path[4096];
+
+	machine_new(&m);
+	snprintf(path, sizeof(path),
+		 "%s" MEMORY "/machine.slice/libpod-web.scope/container/cgroup.procs", m.tree->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	present(m.tree, 812, 0x410, 0x1003);
+	present(m.tree, 900, 0x800, 0x1080);
+	frame(m.tree, 0x1080, ANON, m.db);
+	assert_int_equal(stow_culprits_prove(m.tree->root, pfns, 2, &found, NULL), 0);
+	assert_int_equal(found.n, 2);
+	assert_int_equal(found.list[0].pid, 812);
+	assert_int_equal(found.list[1].pid, 900);
+	stow_culprits_done(&found);
+	owners[0].inode = m.web;
+	owners[1].inode = m.db;
+	owners[0].pages[STOW_PAGE_ANON] = owners[1].pages[STOW_PAGE_ANON] = 10;
+	process(m.tree, 900, "db", "VmLck:\t       0 kB\nVmPin:\t    2048 kB\n");
+	assert_int_equal(stow_culprits_suspect(m.tree->root, &use, &found, NULL), 0);
+	assert_int_equal(found.n, 1);
+	assert_int_equal(found.list[0].pid, 900);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +527,7 @@ int main(void)
 		cmocka_unit_test(suspects_the_few_pages_that_are_left),
 		cmocka_unit_test(proves_nothing_without_the_kernels_files),
 		cmocka_unit_test(suspects_who_pins_and_what_stays),
+		cmocka_unit_test(one_unlisted_container_hides_no_other),
 	};
 
 	return cmocka_run_group_tests_name("culprit", tests, NULL, NULL);
