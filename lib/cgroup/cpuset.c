@@ -374,10 +374,10 @@ static int give_back_one(const struct stow_cgroup *cgroup, size_t len,
 
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *online,
 				const struct stow_idset *returned, const struct stow_idset *own,
-				struct stow_idset *late, struct stow_err *err)
+				struct stow_err *err)
 {
 	const char *below = cgroup->at[STOW_CGROUP_CPUSET].below;
-	struct stow_idset has, lacking = *returned, back = *returned;
+	struct stow_idset has, back = *returned;
 	int r, written = 0;
 
 	stow_idset_or(&back, own);
@@ -387,9 +387,6 @@ int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct s
 	if (r < 0)
 		return r;
 	stow_idset_and(&has, online);
-	stow_idset_minus(&lacking, &has);
-	if (!cgroup->at[STOW_CGROUP_CPUSET].hidden)
-		stow_idset_or(late, &lacking);
 	for (size_t len = 1; r >= 0 && below[0] && below[len]; len++) {
 		if (below[len] != '/')
 			continue;

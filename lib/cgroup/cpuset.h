@@ -75,13 +75,11 @@ int stow_cpuset_clear_cpus(const struct stow_cgroup *cgroup, struct stow_err *er
  * `returned` and `own` was restricted on purpose: of these CPUs it gets only `own`, the CPUs of the
  * container, which it had before. No CPU counts but those in `online`: others may have come online
  * since the caller has looked, and are for its next call. Do nothing on v2. Return 1 when something
- * was written. `late`: to it are added those of `returned` that the topmost cgroup does not have
- * yet: the kernel follows CPUs that came online with a worker, and until then no cgroup can have
- * them.
+ * was written.
  */
 int stow_cpuset_give_back_above(const struct stow_cgroup *cgroup, const struct stow_idset *online,
 				const struct stow_idset *returned, const struct stow_idset *own,
-				struct stow_idset *late, struct stow_err *err);
+				struct stow_err *err);
 
 /*
  * v1: move processes back that the kernel has moved into the cgroup above because a set had become

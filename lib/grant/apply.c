@@ -233,7 +233,7 @@ bool stow_apply_is_current(const struct stow_grant_context *context)
 	stow_config_reserved_digest(context->config, view.reserved);
 	return stow_applied_read(context->root, &applied, NULL) == 0 &&
 	       stow_ledger_exclusive(context->ledger, &view.exclusive, NULL) == 0 &&
-	       stow_online_cpus(context->root, &view.online, NULL) == 0 &&
+	       stow_cpus_in_sets(context->root, &view.online, NULL) == 0 &&
 	       stow_applied_is(&applied, &view);
 }
 

@@ -291,7 +291,7 @@ static int look(struct apply_run *run, struct apply_container *c, struct stow_er
 		own_cpus(c, &own);
 		stow_idset_and(&own, &run->view.online);
 		given = stow_cpuset_give_back_above(c->cgroup, &run->view.online, &run->returned,
-						    &own, &run->withheld, &why);
+						    &own, &why);
 		if (given > 0)
 			apply_forget_above(run);
 		if (given < 0 && given != -ENOENT && given != -ENODEV) {

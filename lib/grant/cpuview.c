@@ -37,6 +37,23 @@ uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idse
 	return last;
 }
 
+int stow_cpus_in_sets(struct stow_root *root, struct stow_idset *ret, struct stow_err *err)
+{
+	struct stow_hierarchy cpuset;
+	struct stow_idset topmost;
+	int r = stow_online_cpus(root, ret, err);
+
+	if (r < 0 || stow_cgroup_hierarchy(root, STOW_CGROUP_CPUSET, &cpuset, NULL) < 0 ||
+	    cpuset.version != 1 || cpuset.above[0])
+		return r;
+	/* Without the prefix when mounted with "noprefix". */
+	if (stow_root_read_idset(root, &topmost, NULL, "%s/cpuset.effective_cpus", cpuset.point) ==
+		    0 ||
+	    stow_root_read_idset(root, &topmost, NULL, "%s/effective_cpus", cpuset.point) == 0)
+		stow_idset_and(ret, &topmost);
+	return 0;
+}
+
 int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 		       struct stow_ledger *ledger, struct stow_cpu_view *ret, struct stow_err *err)
 {
@@ -44,7 +61,7 @@ int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,
 	int r;
 
 	view.came = stow_cpus_came(root, 0, NULL);
-	r = stow_online_cpus(root, &view.online, err);
+	r = stow_cpus_in_sets(root, &view.online, err);
 	if (r < 0)
 		return r;
 	/* Copied trees may lack either file. */
@@ -68,7 +85,7 @@ bool stow_cpu_view_is_current(const struct stow_cpu_view *view)
 {
 	struct stow_idset online;
 
-	return stow_online_cpus(view->root, &online, NULL) == 0 &&
+	return stow_cpus_in_sets(view->root, &online, NULL) == 0 &&
 	       stow_idset_equal(&online, &view->online) &&
 	       stow_cpus_came(view->root, 0, NULL) == view->came;
 }
@@ -77,7 +94,7 @@ bool stow_cpu_view_drop_gone(struct stow_cpu_view *view)
 {
 	struct stow_idset online, came, gone = view->online;
 
-	if (stow_online_cpus(view->root, &online, NULL) < 0)
+	if (stow_cpus_in_sets(view->root, &online, NULL) < 0)
 		return false;
 	stow_cpus_came(view->root, view->came, &came);
 	stow_idset_minus(&online, &came);

@@ -24,9 +24,9 @@ struct stow_cpu_view {
 	const struct stow_config *config;     /* NULL: nothing is reserved */
 	const struct stow_topology *topology; /* lent by a caller that has read one; or NULL */
 	uint64_t came;			      /* stow_cpus_came(), read before `online` */
-	struct stow_idset online;
-	struct stow_idset offline;  /* present, but offline */
-	struct stow_idset isolated; /* isolcpus: never shared */
+	struct stow_idset online;	      /* stow_cpus_in_sets() */
+	struct stow_idset offline;	      /* present, but not among these */
+	struct stow_idset isolated;	      /* isolcpus: never shared */
 	struct stow_idset exclusive;
 	char reserved[STOW_DIGEST_LEN + 1]; /* stow_config_reserved_digest() */
 	/* CPUs by NUMA node, offline ones included, minus reserved ones; read when first needed. */
@@ -45,6 +45,13 @@ struct stow_cpu_view {
  * briefly.
  */
 uint64_t stow_cpus_came(struct stow_root *root, uint64_t since, struct stow_idset *ret);
+
+/*
+ * Read the CPUs that sets can have now: those that are online and, on cgroup v1, in the topmost
+ * cpuset. There the kernel takes a CPU that goes out of all cpusets before it is offline, and puts
+ * one that came into the topmost cpuset a moment after it is online.
+ */
+int stow_cpus_in_sets(struct stow_root *root, struct stow_idset *ret, struct stow_err *err);
 
 /* Read what the functions below compute from. `ledger` may be NULL: then no CPU is exclusive. */
 int stow_cpu_view_read(struct stow_root *root, const struct stow_config *config,

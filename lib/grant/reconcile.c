@@ -37,7 +37,9 @@ struct stow_reconcile {
 	/* The online CPUs before the sets were applied: a CPU that comes online meanwhile counts as
 	 * a change. */
 	struct stow_idset online;
+	uint64_t came;		  /* stow_cpus_came(): CPUs may have gone and come in between */
 	struct stow_idset memory; /* nodes with memory at that time */
+	bool again;		  /* not all CPUs that came could be given back yet */
 };
 
 int stow_reconcile_new(struct stow_reconcile **ret, struct stow_err *err)
@@ -430,15 +432,16 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 		   bool observe, struct stow_reconcile_result *result, struct stow_err *err)
 {
 	uint32_t changes = stow_ledger_changes(context->ledger);
+	uint64_t came = stow_cpus_came(context->root, 0, NULL);
 	struct stow_idset online, memory;
 	int r;
 
-	r = stow_online_cpus(context->root, &online, err);
+	r = stow_cpus_in_sets(context->root, &online, err);
 	if (r < 0)
 		return r;
 	read_memory(context, &memory);
-	if (reconcile->made && changes == reconcile->changes &&
-	    stow_idset_equal(&online, &reconcile->online) &&
+	if (reconcile->made && !reconcile->again && changes == reconcile->changes &&
+	    came == reconcile->came && stow_idset_equal(&online, &reconcile->online) &&
 	    stow_idset_equal(&memory, &reconcile->memory))
 		return 0;
 	if (!observe)
@@ -450,8 +453,10 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 	if (r == 0)
 		r = make_list(reconcile, context, &reconcile->view, err);
 	reconcile->made = r == 0;
+	reconcile->again = !observe && !stow_apply_is_current(context);
 	reconcile->changes = changes;
 	reconcile->online = online;
+	reconcile->came = came;
 	reconcile->memory = memory;
 	return r;
 }

@@ -505,6 +505,17 @@ static void show_topology(struct kernel *k, int cpu)
 	}
 }
 
+/* v1: no set keeps a CPU that is gone. */
+static void shrink_v1(struct kernel *k)
+{
+	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
+		if (k->s->cgroups[i].used)
+			k->s->cgroups[i].cpus &= k->s->active;
+	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
+		if (k->s->cgroups[i].used && !k->s->cgroups[i].cpus)
+			empty_v1(k, i);
+}
+
 void kernel_set_online(struct kernel *k, int cpu, bool online)
 {
 	uint32_t bit = UINT32_C(1) << cpu;
@@ -514,12 +525,14 @@ void kernel_set_online(struct kernel *k, int cpu, bool online)
 	k->s->online = online ? k->s->online | bit : k->s->online & ~bit;
 	k->s->active = k->cpusets_lag ? k->s->active & k->s->online : k->s->online;
 	show_cpus(k);
-	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
-		if (k->s->cgroups[i].used)
-			k->s->cgroups[i].cpus &= k->s->online;
-	for (int i = 1; i < KERNEL_CGROUPS && k->version == 1; i++)
-		if (k->s->cgroups[i].used && !k->s->cgroups[i].cpus)
-			empty_v1(k, i);
+	shrink_v1(k);
+	take_effect(k);
+}
+
+void kernel_leave_cpusets(struct kernel *k, int cpu)
+{
+	k->s->active &= ~(UINT32_C(1) << cpu);
+	shrink_v1(k);
 	take_effect(k);
 }
 

@@ -73,6 +73,8 @@ void kernel_exit(struct kernel *kernel, int pid);
 int kernel_cgroup_of(const struct kernel *kernel, int pid);
 
 void kernel_set_online(struct kernel *kernel, int cpu, bool online);
+/* The first step of going offline: it is in no cpuset any more, but online still. */
+void kernel_leave_cpusets(struct kernel *kernel, int cpu);
 /* The kernel's worker, which follows CPUs that came online, has run. */
 void kernel_catch_up(struct kernel *kernel);
 

@@ -451,6 +451,7 @@ struct going {
 	const char *id; /* in the paths; NULL: never again */
 	int skip;	/* so many accesses of its files first */
 	bool back;
+	bool half; /* it leaves the cpusets, and is online still */
 };
 
 static int goes(void *ctx, const char *path, const char *value)
@@ -461,7 +462,10 @@ static int goes(void *ctx, const char *path, const char *value)
 	if (!g->id || !strstr(path, g->id) || g->skip-- > 0)
 		return 0;
 	g->id = NULL;
-	kernel_set_online(g->k, 3, false);
+	if (g->half)
+		kernel_leave_cpusets(g->k, 3);
+	else
+		kernel_set_online(g->k, 3, false);
 	if (g->back)
 		kernel_set_online(g->k, 3, true);
 	return 0;
@@ -480,11 +484,17 @@ static void a_cpu_that_goes_during_a_run_comes_back(void **state)
 	s->k->fault_ctx = &g;
 	for (bool gone = true; gone; n++) { /* at the first access, at the second, ... */
 		g = (struct going){
-			.k = s->k, .id = "/sys/fs/cgroup/", .skip = n / 2, .back = n % 2
+			.k = s->k,
+			.id = "/sys/fs/cgroup/",
+			.skip = n / 3,
+			.back = n % 3 == 1,
+			.half = n % 3 == 2,
 		};
 		run(s, 0);
 		gone = !g.id;
 		g.id = NULL;
+		if (g.half)
+			kernel_set_online(s->k, 3, false);
 		kernel_set_online(s->k, 3, true);
 		run(s, 0);
 		has(s, plain, "1-7");
@@ -505,13 +515,19 @@ static void starts_while_a_cpu_goes(struct setup *s, bool managed, bool exclusiv
 	for (bool gone = true; gone; n++) {
 		int c;
 
-		g = (struct going){ .k = s->k, .id = "/sys/", .skip = n / 2, .back = n % 2 };
+		g = (struct going){ .k = s->k,
+				    .id = "/sys/",
+				    .skip = n / 3,
+				    .back = n % 3 == 1,
+				    .half = n % 3 == 2 };
 		if (managed)
 			c = placed(s, 100 + n, "starts", 0, 1, exclusive);
 		else
 			c = unmanaged(s, 100 + n, "starts", 0);
 		gone = !g.id;
 		g.id = NULL;
+		if (g.half)
+			kernel_set_online(s->k, 3, false);
 		kernel_set_online(s->k, 3, true);
 		if (s->k->version == 1) /* the kernel gives nothing back */
 			run(s, 0);
@@ -570,6 +586,37 @@ static void a_cpu_that_goes_while_an_agent_looks_is_not_given_away(void **state)
 }
 
 /* The same of a shared one whose other CPUs are exclusive. */
+/* An agent gives back CPUs that went and came between two of its looks, also those that the
+ * kernel's cpusets get later. */
+static void an_agent_gives_back_cpus_that_it_has_not_seen_gone(void **state)
+{
+	struct setup *s = *state;
+	struct stow_reconcile_result result;
+	struct stow_reconcile *reconcile;
+	int pod = kernel_mkdir(s->k, 0, "pod"), plain;
+
+	assert_int_equal(kernel_write(s->k, pod, false, 3), 0);
+	assert_int_equal(kernel_write(s->k, pod, true, 0xff), 0);
+	plain = create(s, pod, 11, "plain", 0xff);
+	enter(s, 11, "plain", 0xff);
+	assert_int_equal(stow_reconcile_new(&reconcile, NULL), 0);
+	assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result, NULL), 0);
+	for (int lag = 0; lag < 2; lag++) {
+		s->k->cpusets_lag = lag;
+		kernel_set_online(s->k, 3, false);
+		kernel_set_online(s->k, 3, true);
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(stow_reconcile_run(reconcile, &s->context, false, &result,
+							    NULL),
+					 0);
+			assert_int_equal(result.adopted + result.restored + result.refused, 0);
+			kernel_catch_up(s->k);
+		}
+		has(s, plain, "0-7");
+	}
+	stow_reconcile_free(reconcile);
+}
+
 static void what_is_left_beside_exclusive_cpus_may_be_offline(void **state)
 {
 	struct setup *s = *state;
@@ -877,6 +924,7 @@ int main(void)
 		BOTH(a_cpu_that_goes_while_an_exclusive_one_starts_comes_back),
 		BOTH(a_cpu_that_goes_while_an_unmanaged_one_starts_comes_back),
 		BOTH(a_cpu_that_goes_while_an_agent_looks_is_not_given_away),
+		BOTH(an_agent_gives_back_cpus_that_it_has_not_seen_gone),
 		BOTH(what_is_left_beside_exclusive_cpus_may_be_offline),
 		V1(what_could_not_be_written_is_tried_again),
 		V1(what_a_slice_could_not_be_given_back_is_tried_again),

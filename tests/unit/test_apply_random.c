@@ -51,6 +51,7 @@ struct world {
 	bool clean;	   /* the last run found nothing to complain about */
 	int depth;	   /* of events within events */
 	int64_t countdown; /* accesses until this process is killed; 0: it is not */
+	int leaving;	   /* a CPU that has left the cpusets, and is online still; 0: none */
 	uint32_t plug;	   /* accesses until a CPU goes or comes; 0: none does */
 	unsigned long events, runs, kills, repins, fallbacks, refusals, holds;
 	char said[16][96]; /* the last events, for messages */
@@ -317,6 +318,14 @@ static bool anything_broken(const struct world *w)
 	return false;
 }
 
+/* What had left the cpusets only is offline now. */
+static void finish_plug(struct world *w)
+{
+	if (w->leaving)
+		kernel_set_online(w->k, w->leaving, false);
+	w->leaving = 0;
+}
+
 /* One run makes it right, and a second one changes nothing. */
 static void run_and_check(struct world *w)
 {
@@ -326,6 +335,7 @@ static void run_and_check(struct world *w)
 
 	w->runs++;
 	w->plug = 0;
+	finish_plug(w);
 	if (w->k->s->active != w->k->s->online) {
 		said(w, "gc, before the cpusets have what came online");
 		(void)stow_gc(&w->context, &result, &err);
@@ -358,11 +368,18 @@ static void run_and_check(struct world *w)
 static void plug(struct world *w)
 {
 	int cpu = 1 + (int)roll(CPUS - 1);
-	bool online = w->k->s->online >> cpu & 1;
+	bool online;
 
+	finish_plug(w);
+	online = w->k->s->online >> cpu & 1;
 	if (online && __builtin_popcount(w->k->s->online) <= 4)
 		return;
 	said(w, "meanwhile, CPU %d goes %s", cpu, online ? "offline" : "online");
+	if (online && chance(30)) {
+		w->leaving = cpu;
+		kernel_leave_cpusets(w->k, cpu);
+		return;
+	}
 	kernel_set_online(w->k, cpu, !online);
 	if (online && chance(30))
 		kernel_set_online(w->k, cpu, true);
@@ -706,11 +723,14 @@ static void start(struct world *w, int kind)
 	if (c->given)
 		usable &= c->given;
 	r = run_program(w, c, &program, &err);
+	usable &= w->k->s->cgroups[c->above].cpus_effective; /* a CPU may have gone meanwhile */
 	w->holds += r == 0 && kind == 3;
 	if (r == 0)
 		return;
-	/* A claim that was not taken; shared and exclusive ones together. */
-	if (kind == 3 && (r == -ENOENT || r == -EINVAL)) {
+	/* A claim that was not taken; shared and exclusive ones together; or all of its NUMA node's
+	 * CPUs that are not offline are exclusive. */
+	if (kind == 3 && (r == -ENOENT || r == -EINVAL ||
+			  (r == -EBUSY && w->k->s->online != w->k->s->present))) {
 		end(w, c);
 		return;
 	}
@@ -800,8 +820,10 @@ static void check_owner(struct world *w, int cpu)
 static void hotplug(struct world *w)
 {
 	int cpu = 1 + (int)roll(CPUS - 1);
-	bool online = w->k->s->online >> cpu & 1, checked;
+	bool online, checked;
 
+	finish_plug(w);
+	online = w->k->s->online >> cpu & 1;
 	if (online && (__builtin_popcount(w->k->s->online) <= 4 || chance(50)))
 		return;
 	checked = !online && w->k->version == 2 && chance(50);

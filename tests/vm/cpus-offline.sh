@@ -153,6 +153,23 @@ offline 2 "$first"
 online 2 "$first"
 check "offline for a moment, no set is taken for another tool's" eventually 20 has own "$own"
 all_as_promised "with an agent, CPUs were offline for a moment" 20
+# Several at a time, in any order, while the agent is at work.
+RANDOM=1
+lost=
+for round in {1..8}; do
+	# shellcheck disable=SC2207 # CPUs
+	some=($(printf '%s\n' 1 2 3 6 7 "$first" "$last" | shuf -n 3 --random-source=<(yes "$RANDOM")))
+	offline "${some[@]}"
+	((round % 2)) || sleep 0.5
+	online "${some[@]}"
+	eventually 20 has plain "$before" && eventually 20 has own "$own" && continue
+	lost="round $round: CPUs ${some[*]} went and came, and plain has $(cpus_of plain), own $(cpus_of own)"
+	break
+done
+sleep 1 # the kernel's worker may take CPUs out of sets that look right
+eventually 20 has plain "$before" || lost="at the end plain has $(cpus_of plain)"
+eq "several went and came, $round times: none is lost" "$lost" ""
+all_as_promised "with an agent, several were offline" 20
 check "nothing was adopted" test "$("$numastow" why --json | jq '[.events[] | select(.event == "adopted")] | length')" = 0
 kill "$agent"
 wait "$agent"
