@@ -88,7 +88,7 @@ comes_to_know "the machine is known" '.report.numa_nodes | length == 2'
 comes_to_know "with its CPUs and memory" "[.report.numa_nodes[] | .cpus, .memory_total] | map(tostring) | join(\" \") == \"$(
 	for n in 0 1; do
 		cat "/sys/devices/system/node/node$n/cpulist"
-		awk '/MemTotal/ { print $4 * 1024 }' "/sys/devices/system/node/node$n/meminfo"
+		awk '/MemTotal/ { printf "%.0f\n", $4 * 1024 }' "/sys/devices/system/node/node$n/meminfo"
 	done | paste -sd ' ')\""
 refuse "a second agent does not start" 'another agent|pid' "$programs/numastow-agent" --node m1 --metrics ''
 
