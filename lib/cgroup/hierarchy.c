@@ -245,7 +245,7 @@ int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controlle
 	for (size_t i = at->n; i-- > 0;)
 		if (!at->mounts[i].root[0]) /* prefer the whole hierarchy to a part */
 			mount = &at->mounts[i];
-	*ret = (struct stow_hierarchy){ version, mount->point, mount->root };
+	*ret = (struct stow_hierarchy){ version, mount->point, mount->root, mount->noprefix };
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct stow_hierarchy {
 	int version;
 	const char *point; /* where it is mounted */
 	const char *above; /* path of the cgroup that is mounted there; "" for the topmost */
+	bool noprefix;	   /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
 };
 
 /* Find where the whole hierarchy is mounted, or else the first part of it. -ENOENT: nowhere. */

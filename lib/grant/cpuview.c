@@ -46,10 +46,8 @@ int stow_cpus_in_sets(struct stow_root *root, struct stow_idset *ret, struct sto
 	if (r < 0 || stow_cgroup_hierarchy(root, STOW_CGROUP_CPUSET, &cpuset, NULL) < 0 ||
 	    cpuset.version != 1 || cpuset.above[0])
 		return r;
-	/* Without the prefix when mounted with "noprefix". */
-	if (stow_root_read_idset(root, &topmost, NULL, "%s/cpuset.effective_cpus", cpuset.point) ==
-		    0 ||
-	    stow_root_read_idset(root, &topmost, NULL, "%s/effective_cpus", cpuset.point) == 0)
+	if (stow_root_read_idset(root, &topmost, NULL, "%s/%seffective_cpus", cpuset.point,
+				 cpuset.noprefix ? "" : "cpuset.") == 0)
 		stow_idset_and(ret, &topmost);
 	return 0;
 }

@@ -416,8 +416,10 @@ static int apply_hotplug(struct stow_reconcile *reconcile, const struct stow_gra
 	int r;
 
 	stow_idset_minus(&came, &reconcile->memory);
+	reconcile->again = false;
 	if (!stow_apply_is_current(context)) {
 		r = stow_apply(context, &options, &result->problems, err);
+		reconcile->again = !stow_apply_is_current(context);
 		if (r < 0)
 			return r;
 	} else if (!reconcile->made || stow_idset_equal(memory, &reconcile->memory)) {
@@ -453,7 +455,6 @@ static int refresh(struct stow_reconcile *reconcile, const struct stow_grant_con
 	if (r == 0)
 		r = make_list(reconcile, context, &reconcile->view, err);
 	reconcile->made = r == 0;
-	reconcile->again = !observe && !stow_apply_is_current(context);
 	reconcile->changes = changes;
 	reconcile->online = online;
 	reconcile->came = came;
