@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* numastow drain, drains, cancel, by an agent or a scheduler. */
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "cli/drain_view.h"
 #include "cli/fleet/fleet.h"
 
@@ -108,16 +107,6 @@ static bool on_interrupt(void *ctx)
 	return true;
 }
 
-/* Make an id that no other call has. */
-static void new_id(char id[33])
-{
-	uint64_t random[2] = { 0 };
-
-	while (getrandom(random, sizeof(random), 0) != sizeof(random))
-		;
-	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
-}
-
 static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 		     const struct fleet_stream *stream, struct stow_err *err)
 {
@@ -125,7 +114,7 @@ static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 	PbDrainMemoryRequest remote = PB_DRAIN_MEMORY_REQUEST__INIT;
 	PbDrainSpec spec = PB_DRAIN_SPEC__INIT;
 	uint64_t since;
-	char id[33];
+	char id[STOW_RANDOM_ID_LEN + 1];
 	int r;
 
 	drain_asked_spec(asked, &spec);
@@ -140,7 +129,7 @@ static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
 	remote.dry_run = asked->dry_run;
 	remote.revoke = asked->revoke;
 	/* With an id the call can be repeated: it follows the same drain. */
-	new_id(id);
+	stow_random_id(id);
 	remote.request_id = id;
 	do {
 		since = stow_clock_monotonic();

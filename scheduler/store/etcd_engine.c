@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "base/random.h"
 #include "rpc/log.h"
 #include "scheduler/store/etcd_engine.h"
 #include "scheduler/store/etcd_standby.h"
@@ -60,7 +61,7 @@ static int campaign(struct etcd_engine *e, struct stow_err *err)
 	r = etcd_txn_init(&txn, e->prefix, 2, err);
 	if (r < 0)
 		return r;
-	etcd_new_id(e->last);
+	stow_random_id(e->last);
 	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
 	c->create_revision = 0;

@@ -48,8 +48,6 @@ struct etcd_engine {
 /* Return whether this scheduler has lost the lead for good. Any thread. */
 bool etcd_engine_lost(void *engine, struct stow_err *why);
 
-/* Make a unique id for a transaction. */
-void etcd_new_id(char id[33]);
 /* Execute one transaction. 0: durable. Negative: not written, or, if this scheduler has lost the
  * lead, possibly written. */
 int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, struct stow_err *err);

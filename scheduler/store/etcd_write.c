@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "rpc/log.h"
 #include "scheduler/store/etcd_engine.h"
 #include "scheduler/store/etcd_txn.h"
@@ -52,15 +52,6 @@ bool etcd_engine_lost(void *engine, struct stow_err *why)
 }
 
 /* --- transactions --------------------------------------------------------- */
-
-void etcd_new_id(char id[33])
-{
-	uint64_t random[2] = { 0 };
-
-	while (getrandom(random, sizeof(random), 0) != sizeof(random))
-		;
-	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
-}
 
 /* A compare failed. Return 0 when the transaction had taken effect before; otherwise this
  * scheduler has lost the lead. */
@@ -186,7 +177,7 @@ int etcd_execute(struct etcd_engine *e, const struct etcd_op *ops, size_t n, str
 	r = etcd_txn_init(&txn, e->prefix, n, err);
 	if (r < 0)
 		return r;
-	etcd_new_id(id);
+	stow_random_id(id);
 	c = etcd_txn_compare(&txn, txn.leader, ETCD_COMPARE__COMPARE_TARGET__CREATE);
 	c->target_union_case = ETCD_COMPARE__TARGET_UNION_CREATE_REVISION;
 	c->create_revision = e->revision;
