@@ -16,10 +16,11 @@
 #include "base/text.h"
 #include "cgroup/hierarchy_internal.h"
 
-const char *const stow_controller_names[STOW_CGROUP_CONTROLLERS] = {
+const char *const stow_controller_names[STOW_CGROUP_HIERARCHIES] = {
 	[STOW_CGROUP_CPUSET] = "cpuset",
 	[STOW_CGROUP_HUGETLB] = "hugetlb",
 	[STOW_CGROUP_MEMORY] = "memory",
+	[STOW_CGROUP_FREEZER] = "freezer",
 };
 
 static void hierarchy_done(struct hierarchy *h)
@@ -36,7 +37,7 @@ static void hierarchies_free(struct stow_cached *cached)
 	struct hierarchies *h = (struct hierarchies *)cached;
 
 	hierarchy_done(&h->v2);
-	for (int c = 0; c < STOW_CGROUP_CONTROLLERS; c++)
+	for (int c = 0; c < STOW_CGROUP_HIERARCHIES; c++)
 		hierarchy_done(&h->v1[c]);
 	free(h);
 }
@@ -123,7 +124,7 @@ static int read_mount(char *line, struct hierarchies *h)
 		return add_mount(&h->v2, field[4], field[3], dev, false);
 	if (strcmp(type, "cgroup") != 0)
 		return 0;
-	for (int c = 0; options && c < STOW_CGROUP_CONTROLLERS && r == 0; c++)
+	for (int c = 0; options && c < STOW_CGROUP_HIERARCHIES && r == 0; c++)
 		if (stow_controller_is_in(c, options))
 			r = add_mount(&h->v1[c], field[4], field[3], dev,
 				      c == STOW_CGROUP_CPUSET &&

@@ -12,11 +12,13 @@ enum stow_controller {
 	STOW_CGROUP_CPUSET,
 	STOW_CGROUP_HUGETLB,
 	STOW_CGROUP_MEMORY,
-	STOW_CGROUP_CONTROLLERS,
+	STOW_CGROUP_CONTROLLERS, /* so many belong to a container's identity */
+	STOW_CGROUP_FREEZER = STOW_CGROUP_CONTROLLERS, /* of v1 */
+	STOW_CGROUP_HIERARCHIES,
 };
 
-/* Their names: "cpuset", "hugetlb", "memory". */
-extern const char *const stow_controller_names[STOW_CGROUP_CONTROLLERS];
+/* Their names: "cpuset", "hugetlb", "memory", "freezer". */
+extern const char *const stow_controller_names[STOW_CGROUP_HIERARCHIES];
 
 /* A controller's hierarchy, or the part of it that is mounted. The root owns the strings. */
 struct stow_hierarchy {

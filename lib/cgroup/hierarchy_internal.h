@@ -25,7 +25,7 @@ struct hierarchy {
 struct hierarchies {
 	struct stow_cached cached; /* first: the root frees it */
 	struct hierarchy v2;
-	struct hierarchy v1[STOW_CGROUP_CONTROLLERS];
+	struct hierarchy v1[STOW_CGROUP_HIERARCHIES];
 };
 
 /* Find where the hierarchies are mounted. Done once for each root, which owns the result. */

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cgroup/freezer.h"
 #include "drain/internal.h"
 #include "grant/repin.h"
 
@@ -55,13 +56,39 @@ static int move_one(struct stow_draining *d, const struct stow_drain_affected *a
 			    why.msg);
 }
 
-/* Evict a container that has drain=evict: end its first process. */
+/* End a container's first process, and with it all processes of its PID namespace. */
+static int end_process(struct stow_draining *d, const struct stow_record *record,
+		       struct stow_err *err)
+{
+	struct stow_root *root = d->context->root;
+	uint64_t began = stow_clock_monotonic();
+	struct stow_err frozen = { 0 };
+	bool killed = false;
+
+	if (stow_pidref_alive(root, &record->init))
+		(void)stow_pidref_signal(root, &record->init, SIGTERM);
+	while (stow_pidref_alive(root, &record->init)) {
+		if (stow_drain_stop(d))
+			return stow_drain_cancelled(err);
+		if (stow_clock_monotonic() > began + GRACE && !killed) {
+			(void)stow_pidref_signal(root, &record->init, SIGKILL);
+			(void)stow_freezer_thaw(root, &record->cgroup, &record->init, &frozen);
+			killed = true;
+		} else if (stow_clock_monotonic() > began + 2 * GRACE) {
+			return stow_err_set(err, EBUSY, "container %.64s does not end%s%s",
+					    record->id, frozen.code == EBUSY ? ": " : "",
+					    frozen.code == EBUSY ? frozen.msg : "");
+		}
+		stow_clock_sleep(50 * STOW_MILLISECOND);
+	}
+	return 0;
+}
+
+/* Evict a container that has drain=evict. */
 static int evict_one(struct stow_draining *d, const struct stow_drain_affected *affected,
 		     struct stow_err *err)
 {
 	_cleanup_(stow_record_free_ptr) struct stow_record *record = NULL;
-	uint64_t began = stow_clock_monotonic();
-	bool killed = false;
 	int r;
 
 	r = stow_ledger_record(d->context->ledger, affected->key, &record, err);
@@ -79,20 +106,8 @@ static int evict_one(struct stow_draining *d, const struct stow_drain_affected *
 						      "drain=evict",
 						      err),
 				    err);
-	if (r == 0 && stow_pidref_alive(d->context->root, &record->init))
-		(void)stow_pidref_signal(d->context->root, &record->init, SIGTERM);
-	while (r == 0 && stow_pidref_alive(d->context->root, &record->init)) {
-		if (stow_drain_stop(d))
-			return stow_drain_cancelled(err);
-		if (stow_clock_monotonic() > began + GRACE && !killed) {
-			(void)stow_pidref_signal(d->context->root, &record->init, SIGKILL);
-			killed = true;
-		} else if (stow_clock_monotonic() > began + 2 * GRACE) {
-			return stow_err_set(err, EBUSY, "container %.64s does not end",
-					    affected->id);
-		}
-		stow_clock_sleep(50 * STOW_MILLISECOND);
-	}
+	if (r == 0)
+		r = end_process(d, record, err);
 	if (r == 0)
 		(void)stow_grant_release(d->context, affected->id, NULL);
 	return r;

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
+#include "cgroup/freezer.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/limits.h"
 #include "cgroup/pidref.h"
@@ -355,6 +356,79 @@ static void lives(void **state)
 	assert_true(stow_pidref_alive(t->root, &ref));
 }
 
+/* A container's first process, in a cgroup below the container's that is frozen, as is the
+ * container's. */
+static struct tree *frozen_tree(void)
+{
+	struct tree *t = tree_new();
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "%s37 24 0:32 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n",
+		   v1_mounts);
+	tree_write(t, "/proc/7/stat", "7 (x) S 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 4711 99\n");
+	tree_write(t, "/proc/7/cgroup", "3:freezer:/s/x/below\n1:cpuset:/s/x\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/freezer.self_freezing", "0\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/freezer.state", "THAWED\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/freezer.self_freezing", "1\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/freezer.parent_freezing", "0\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/freezer.state", "FROZEN\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/below/freezer.self_freezing", "1\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/below/freezer.state", "FROZEN\n");
+	return t;
+}
+
+static char cgroup_x[] = "/s/x";
+static const struct stow_cgroup_id id_x = { .at[STOW_CGROUP_CPUSET] = { .version = 1,
+									.path = cgroup_x } };
+static const struct stow_pidref process_x = { .pid = 7, .start = 4711 };
+
+/* A killed process of a frozen cgroup of v1 ends only when that is thawed, and all above it. */
+static void a_killed_container_is_thawed(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = frozen_tree();
+	_cleanup_free_ char *below = NULL, *own = NULL;
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &process_x, &err), 0);
+	below = tree_read(t, "/sys/fs/cgroup/freezer/s/x/below/freezer.state");
+	own = tree_read(t, "/sys/fs/cgroup/freezer/s/x/freezer.state");
+	assert_string_equal(below, "THAWED");
+	assert_string_equal(own, "THAWED");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/freezer.self_freezing", "1\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/x/freezer.parent_freezing", "1\n");
+	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &process_x, &err), -EBUSY);
+	assert_string_equal(err.msg, "it is frozen by the cgroup above, /sys/fs/cgroup/freezer/s");
+}
+
+/* Only the container's own cgroups are thawed, wherever its process may have moved. */
+static void no_other_cgroup_is_thawed(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = frozen_tree();
+	_cleanup_free_ char *other = NULL, *own = NULL;
+	struct stow_pidref later = process_x;
+	struct stow_err err = { 0 };
+
+	tree_write(t, "/proc/7/cgroup", "3:freezer:/s/xx\n1:cpuset:/s/x\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/xx/freezer.self_freezing", "1\n");
+	tree_write(t, "/sys/fs/cgroup/freezer/s/xx/freezer.state", "FROZEN\n");
+	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &process_x, &err), -ESRCH);
+	other = tree_read(t, "/sys/fs/cgroup/freezer/s/xx/freezer.state");
+	assert_string_equal(other, "FROZEN");
+	tree_write(t, "/proc/7/cgroup", "3:freezer:/s/x\n1:cpuset:/s/x\n");
+	later.start++;
+	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &later, &err), -ESRCH);
+	own = tree_read(t, "/sys/fs/cgroup/freezer/s/x/freezer.state");
+	assert_string_equal(own, "FROZEN");
+}
+
+static void without_a_freezer_of_v1_nothing_is_thawed(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
+	struct stow_err err = { 0 };
+
+	assert_int_equal(stow_freezer_thaw(t->root, &id_x, &process_x, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +447,9 @@ int main(void)
 		cmocka_unit_test(no_cpuset_controller_is_said),
 		cmocka_unit_test(numa_stat_of_both_versions),
 		cmocka_unit_test(saved_values_come_back),
+		cmocka_unit_test(a_killed_container_is_thawed),
+		cmocka_unit_test(no_other_cgroup_is_thawed),
+		cmocka_unit_test(without_a_freezer_of_v1_nothing_is_thawed),
 		cmocka_unit_test(lives),
 	};
 
