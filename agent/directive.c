@@ -50,10 +50,16 @@ static int by_size(const void *a, const void *b)
 	return x->size < y->size ? -1 : x->size > y->size;
 }
 
+/* Return the time until a moment of the wall clock, at least 1. */
+static uint64_t time_until(uint64_t wall)
+{
+	uint64_t now = stow_clock_wall();
+
+	return wall > now ? wall - now : 1;
+}
+
 static int lease_from(const PbReservation *in, struct stow_lease *lease, struct stow_err *err)
 {
-	uint64_t now;
-
 	*lease = (struct stow_lease){ .id = in->id, .policy = STOW_POLICY_BEST_EFFORT };
 	if (strlen(in->id) != STOW_RESERVATION_ID_LEN ||
 	    strspn(in->id, "0123456789abcdef") != STOW_RESERVATION_ID_LEN)
@@ -68,10 +74,9 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	if (in->n_parts == 0)
 		return stow_err_set(err, EINVAL, "reservation %s has no parts", in->id);
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
-	/* Convert the scheduler's wall time to the time left; the lease expires by a clock that
-	 * cannot be set. */
-	now = stow_clock_wall();
-	lease->lifetime = in->expires > now ? in->expires - now : 1;
+	/* An older scheduler gives only the time by its own clock, which may differ from this
+	 * machine's. */
+	lease->lifetime = in->lifetime ? in->lifetime : time_until(in->expires);
 	if (in->n_parts == 1)
 		lease->policy = STOW_POLICY_SINGLE_NUMA_NODE;
 	if (in->pod) {

@@ -20,8 +20,7 @@ static void expire(struct scheduler *s, struct stow_now now)
 	struct stow_reservation *over[EXPIRE_MOST];
 	size_t n = 0;
 
-	while (n < EXPIRE_MOST && fleet->n_expiring &&
-	       fleet->expiring[1]->message->expires <= now.wall) {
+	while (n < EXPIRE_MOST && fleet->n_expiring && fleet->expiring[1]->until <= now.mono) {
 		struct stow_reservation *r = fleet->expiring[1];
 
 		if (r->waiting)

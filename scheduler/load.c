@@ -8,6 +8,10 @@
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/scheduler.h"
 
+/* What has expired by this machine's clock may not have by the other scheduler's that wrote it: keep
+ * it for so long, so that its machine can say when it expires, and a client can repeat its call. */
+#define GRACE (60 * STOW_SECOND)
+
 static int check_name(const char *name, struct stow_err *err)
 {
 	if (stow_machine_name_check(name, err) < 0)
@@ -23,6 +27,7 @@ static int load_reservation(void *ctx, uint64_t id, const void *message, size_t 
 	struct scheduler *s = ctx;
 	struct stow_machine *machine;
 	struct stow_reservation *made;
+	struct stow_now now = stow_now();
 	int r;
 
 	if (!reservation || id == 0) {
@@ -36,6 +41,13 @@ static int load_reservation(void *ctx, uint64_t id, const void *message, size_t 
 	/* A bound reservation stays until a report tells that its container has ended. */
 	if (r == 0)
 		r = stow_reservation_add(s->fleet, machine, id, reservation, &made, err);
+	if (r == 0) {
+		uint64_t least = reservation->lifetime ? STOW_MIN(reservation->lifetime, GRACE) : 0;
+
+		made->until_guessed = true;
+		if (made->until < now.mono + least)
+			stow_reservation_expires_at(s->fleet, made, now.mono + least);
+	}
 	if (r < 0)
 		pb_reservation__free_unpacked(reservation, NULL);
 	return r;
@@ -58,15 +70,16 @@ static int load_answer(void *ctx, const char *request_id, uint64_t digest, uint6
 		       const void *response, size_t len, struct stow_err *err)
 {
 	struct scheduler *s = ctx;
+	struct stow_now now = stow_now();
 	struct stow_answer *answer;
+	uint64_t left;
 	int r;
 
-	if (expires < stow_now().wall)
-		return 0;
+	left = STOW_MIN(stow_clock_elapsed(now.wall, expires), s->config.remember);
 	r = stow_answer_add(s->fleet, request_id, digest, &answer, err);
 	if (r < 0)
 		return r;
-	answer->expires = expires;
+	answer->until = now.mono + STOW_MAX(left, STOW_MIN(s->config.remember, GRACE));
 	return stow_answer_set(s->fleet, answer, response, len) < 0
 		       ? stow_err_set(err, ENOMEM, "out of memory")
 		       : 0;

@@ -98,6 +98,8 @@ bool fleet_renewed(int r, const struct stow_err *err, uint64_t since);
 
 /* Format the time between two times in ns since the epoch: "12s", "3m", "2h". */
 const char *fleet_age(uint64_t from, uint64_t to, char *buf, size_t size);
+/* Format how long it is until a reservation expires; "-": it does not. */
+const char *fleet_left(const PbReservation *r, char *buf, size_t size);
 
 /* Print the table of machines, one line each (nodes.c). `style` may be NULL. -EINVAL, -ENOMEM, as
  * cli_grid_print_as(). */

@@ -38,6 +38,14 @@ static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
 	return buf;
 }
 
+const char *fleet_left(const PbReservation *r, char *buf, size_t size)
+{
+	if (r->lifetime)
+		return fleet_age(0, r->lifetime, buf, size);
+	/* Of an older scheduler, by its clock. */
+	return r->expires ? fleet_age(stow_clock_wall(), r->expires, buf, size) : "-";
+}
+
 static const char *bytes_of(const struct stow_grid_style *style, uint64_t part, uint64_t whole,
 			    char *buf, size_t size)
 {
@@ -229,9 +237,7 @@ static int show_reservations(PbReservation *const *reservations, size_t n,
 							     (int)r->state, state, sizeof(state)),
 					    or_dash(r->pod ? r->pod->name : NULL),
 					    or_dash(cli_short_id(r->container, id, sizeof(id))),
-					    r->expires ? fleet_age(stow_clock_wall(), r->expires,
-								   left, sizeof(left))
-						       : "-",
+					    fleet_left(r, left, sizeof(left)),
 					    or_dash(r->pod ? r->pod->namespace_ : NULL) });
 	}
 	return cli_grid_print_as(table, style, stdout, err);

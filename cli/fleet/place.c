@@ -76,7 +76,7 @@ static void show_placement(const PbReservation *r)
 		printf("annotation  numastow.io/reservation=%s\n", r->annotation);
 	if (r->expires)
 		printf("expires     in %s, unless a container uses it\n",
-		       fleet_age(stow_clock_wall(), r->expires, left, sizeof(left)));
+		       fleet_left(r, left, sizeof(left)));
 }
 
 static void show_placements(PbReservation *const *reservations, size_t n, bool annotation)

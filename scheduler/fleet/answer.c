@@ -100,8 +100,8 @@ void stow_answer_forget(struct stow_fleet *fleet, struct stow_now now)
 
 	for (int i = 0; a && i < STOW_FORGET_MOST; i++, a = newer) {
 		newer = a->newer;
-		if (!a->pending && a->expires >= now.wall)
-			return; /* newer answers expire later */
+		if (!a->pending && a->until >= now.mono)
+			return; /* newer answers stay longer */
 		if (!a->pending)
 			stow_answer_remove(fleet, a);
 	}

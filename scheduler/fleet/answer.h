@@ -18,7 +18,7 @@ struct stow_answer {
 	struct stow_link link; /* in fleet->answers, by the request id's hash */
 	char *request_id;
 	uint64_t digest; /* of the request */
-	uint64_t expires;
+	uint64_t until;	 /* when it is forgotten, by stow_now().mono */
 	struct stow_answer *older, *newer;
 	struct stow_wire response;     /* PlaceResponse */
 	struct stow_place_op *pending; /* the request in progress; there is no response yet */

@@ -92,6 +92,8 @@ struct stow_reservation {
 	bool exclusive;
 	bool counted;		     /* the machine's report includes it */
 	bool reported;		     /* added from a report: the machine decides when it expires */
+	uint64_t until;		     /* when it expires, by stow_now().mono */
+	bool until_guessed;	     /* by another scheduler's clock; its machine knows better */
 	size_t heap;		     /* index in fleet->expiring, from 1; 0: it does not expire */
 	char *request_id;	     /* of the answer that contains it, or NULL */
 	bool releasing;		     /* its deletion is being stored */

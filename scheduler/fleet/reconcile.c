@@ -28,6 +28,16 @@ static const struct stow_container *container_with(const struct stow_machine *m,
 		       : NULL;
 }
 
+/* The machine knows how long its lease lasts. `lease`: NULL when the report has none. */
+static void correct_deadline(struct stow_fleet *fleet, struct stow_reservation *r,
+			     const struct stow_container *lease)
+{
+	if (!r->until_guessed || !lease || !lease->lease || !lease->until)
+		return;
+	r->until_guessed = false;
+	stow_reservation_expires_at(fleet, r, lease->until);
+}
+
 /* Set state and container from the report. Return whether they have changed. */
 static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool listed)
 {
@@ -38,6 +48,7 @@ static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool l
 	const char *container = state == PB_RESERVATION_STATE_BOUND ? c->id : "";
 
 	r->counted = listed;
+	correct_deadline(fleet, r, c);
 	if (r->message->state == state && strcmp(r->message->container, container) == 0)
 		return false;
 	r->message->state = state;
@@ -50,7 +61,7 @@ static bool observe(struct stow_fleet *fleet, struct stow_reservation *r, bool l
 /* Add an unknown reservation, made by a scheduler with another store. The report's numbers
  * already include it. */
 static int add_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_t id,
-		       struct stow_reservation **ret, struct stow_err *err)
+		       struct stow_now now, struct stow_reservation **ret, struct stow_err *err)
 {
 	const struct stow_container *c = container_with(m, id);
 	_cleanup_free_ char *annotation = NULL;
@@ -70,7 +81,10 @@ static int add_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64_
 		pod.cpu_mode = from->exclusive ? PB_CPU_MODE_EXCLUSIVE : PB_CPU_MODE_SHARED;
 		message.parts = from->parts;
 		message.n_parts = from->n_parts;
-		message.expires = from->expires;
+		if (c->until) {
+			message.lifetime = stow_clock_elapsed(now.mono, c->until);
+			message.expires = now.wall + message.lifetime;
+		}
 		message.reason = from->reason;
 		numa = from->numa_nodes;
 	}
@@ -121,7 +135,7 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 	/* The cancellation may have been lost: it is sent again. A container that adopted the
 	 * lease in time keeps it. */
 	if (lease &&
-	    (stow_reservation_ended(fleet, id) || (c && c->expires && c->expires <= now.wall))) {
+	    (stow_reservation_ended(fleet, id) || (c && c->until && c->until <= now.mono))) {
 		ret->cancel[ret->n_cancel++] = id;
 		return 0;
 	}
@@ -129,7 +143,7 @@ static int take_unknown(struct stow_fleet *fleet, struct stow_machine *m, uint64
 		ret->n_left++;
 		return 0;
 	}
-	ret_code = add_unknown(fleet, m, id, &r, err);
+	ret_code = add_unknown(fleet, m, id, now, &r, err);
 	if (ret_code < 0)
 		return ret_code;
 	observe(fleet, r, true);

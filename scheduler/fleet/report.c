@@ -13,6 +13,7 @@
 #include "base/math.h"
 #include "node/topology.h"
 #include "scheduler/fleet/ids.h"
+#include "scheduler/fleet/now.h"
 
 #define LOCAL  10 /* the kernel's distance of a NUMA node to itself */
 #define REMOTE 20 /* ... and its default for another NUMA node */
@@ -243,6 +244,15 @@ static void sort_containers(struct stow_report *u)
 	u->n_containers = n;
 }
 
+/* Convert a moment of the machine's clock, which the report gives, too. */
+static uint64_t deadline(const PbNodeReport *in, uint64_t expires)
+{
+	struct stow_now now = stow_now();
+	uint64_t theirs = in->time ? in->time : now.wall;
+
+	return stow_saturating_add(now.mono, stow_clock_elapsed(theirs, expires));
+}
+
 static int decode_containers(const PbNodeReport *in, struct stow_report *u, struct stow_err *err)
 {
 	if (in->n_containers > STOW_CONTAINERS_MAX || in->n_gone > STOW_CONTAINERS_MAX)
@@ -264,7 +274,7 @@ static int decode_containers(const PbNodeReport *in, struct stow_report *u, stru
 		c->order = (uint32_t)i;
 		c->id = strdup(from->id);
 		c->lease = from->state == PB_CONTAINER_STATE_LEASE;
-		c->expires = from->expires;
+		c->until = from->expires ? deadline(in, from->expires) : 0;
 		if (!c->id || pack_container(in->containers[i], &c->wire) < 0)
 			return stow_err_set(err, ENOMEM, "out of memory");
 	}

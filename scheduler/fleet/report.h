@@ -58,7 +58,7 @@ struct stow_container {
 	uint64_t reservation; /* the reservation that it uses or, as a lease, holds; 0 for none */
 	bool lease;	      /* a lease, without a container yet */
 	uint32_t order;	      /* position in the report */
-	uint64_t expires;
+	uint64_t until;	      /* of a lease: when it expires, by stow_now().mono; 0: never */
 	struct stow_wire wire;
 };
 

@@ -22,7 +22,7 @@ struct stow_ended {
 
 static uint64_t expires(const struct stow_fleet *fleet, size_t i)
 {
-	return fleet->expiring[i]->message->expires;
+	return fleet->expiring[i]->until;
 }
 
 static void put(struct stow_fleet *fleet, size_t i, struct stow_reservation *r)
@@ -35,7 +35,7 @@ static void put(struct stow_fleet *fleet, size_t i, struct stow_reservation *r)
 static void settle(struct stow_fleet *fleet, size_t i)
 {
 	struct stow_reservation *r = fleet->expiring[i];
-	uint64_t at = r->message->expires;
+	uint64_t at = r->until;
 
 	for (; i > 1 && expires(fleet, i / 2) > at; i /= 2)
 		put(fleet, i, fleet->expiring[i / 2]);
@@ -79,6 +79,32 @@ void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_rese
 		return;
 	put(fleet, at, last);
 	settle(fleet, at);
+}
+
+void stow_reservation_expires_at(struct stow_fleet *fleet, struct stow_reservation *r,
+				 uint64_t until)
+{
+	r->until = until;
+	if (r->heap)
+		settle(fleet, r->heap);
+}
+
+uint64_t stow_reservation_left(const struct stow_reservation *r, struct stow_now now)
+{
+	if (!r->heap)
+		return 0;
+	return r->until > now.mono ? r->until - now.mono : 1;
+}
+
+/* Return when a reservation expires, by stow_now().mono. The lifetime in its message bounds the
+ * time that is left when the wall clock was set since the message was made. */
+static uint64_t deadline(const PbReservation *message, struct stow_now now)
+{
+	uint64_t left = stow_clock_elapsed(now.wall, message->expires);
+
+	if (message->lifetime)
+		left = STOW_MIN(left, message->lifetime);
+	return stow_saturating_add(now.mono, left);
 }
 
 /* --- reservations --------------------------------------------------------- */
@@ -128,6 +154,7 @@ int stow_reservation_enter(struct stow_fleet *fleet, struct stow_machine *machin
 		return stow_err_set(err, ENOMEM, "out of memory");
 	}
 	r->message = message;
+	r->until = deadline(message, stow_now());
 	/* A bound reservation stays until its container ends. */
 	if (message->expires && message->state != PB_RESERVATION_STATE_BOUND &&
 	    heap_add(fleet, r) < 0) {

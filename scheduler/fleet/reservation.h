@@ -25,6 +25,11 @@ void stow_reservation_take_out(struct stow_fleet *fleet, struct stow_reservation
 			       bool known, struct stow_now now);
 /* Remove a reservation that is about to end from the expiry heap. */
 void stow_reservation_expires_no_more(struct stow_fleet *fleet, struct stow_reservation *r);
+/* Let a reservation that expires do so at `until`, by stow_now().mono. */
+void stow_reservation_expires_at(struct stow_fleet *fleet, struct stow_reservation *r,
+				 uint64_t until);
+/* Return the ns until it expires, at least 1; 0: it does not expire. */
+uint64_t stow_reservation_left(const struct stow_reservation *r, struct stow_now now);
 struct stow_reservation *stow_reservation_find(const struct stow_fleet *fleet, uint64_t id);
 /* Return an unused id. */
 uint64_t stow_reservation_new_id(const struct stow_fleet *fleet);

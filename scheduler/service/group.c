@@ -45,7 +45,7 @@ static int add_part(const struct stow_share *share, const struct stow_request *r
 /* Make a reservation's message, allocated like an unpacked one. */
 static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 				   const PbPodRequest *pod, const struct stow_request *req,
-				   uint64_t expires)
+				   uint64_t lifetime)
 {
 	PbReservation *out = malloc(sizeof(*out));
 	struct stow_idset nodes = { 0 };
@@ -64,7 +64,8 @@ static PbReservation *make_message(uint64_t id, const struct stow_found *found,
 	out->pod = stow_message_copy(&pod->base);
 	out->annotation = stow_reservation_annotation(id, text, found->machine->name);
 	out->reason = strdup(found->reason);
-	out->expires = expires;
+	out->expires = stow_now().wall + lifetime;
+	out->lifetime = lifetime;
 	out->state = PB_RESERVATION_STATE_RESERVED;
 	out->parts = calloc(found->n_shares + 1, sizeof(*out->parts));
 	for (size_t i = 0; out->parts && i < found->n_shares && r == 0; i++)
@@ -87,7 +88,7 @@ static int yield_lock(struct scheduler *s, size_t done, struct stow_err *err)
 }
 
 static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy strategy,
-		     uint64_t expires, struct stow_reservation **ret, struct stow_err *err)
+		     uint64_t lifetime, struct stow_reservation **ret, struct stow_err *err)
 {
 	struct stow_found found = { 0 };
 	struct stow_want want;
@@ -101,7 +102,7 @@ static int place_pod(struct scheduler *s, const PbPodRequest *pod, PbStrategy st
 	if (r < 0)
 		return r;
 	id = stow_reservation_new_id(s->fleet);
-	message = make_message(id, &found, pod, &want.request, expires);
+	message = make_message(id, &found, pod, &want.request, lifetime);
 	free(found.shares);
 	if (!message)
 		return stow_err_set(err, ENOMEM, "out of memory");
@@ -133,7 +134,6 @@ int scheduler_group_place(struct scheduler *s, const PbPlaceRequest *in,
 			  struct scheduler_group *group, struct stow_err *err)
 {
 	uint64_t lifetime = in->lifetime ? in->lifetime : s->config.lifetime;
-	uint64_t expires = stow_now().wall + lifetime;
 	PbStrategy strategy = in->strategy != PB_STRATEGY_UNSPECIFIED ? in->strategy
 			      : s->config.strategy		      ? PB_STRATEGY_SPREAD
 								      : PB_STRATEGY_TIGHT;
@@ -153,7 +153,7 @@ int scheduler_group_place(struct scheduler *s, const PbPlaceRequest *in,
 
 		r = yield_lock(s, i, err);
 		if (r == 0)
-			r = place_pod(s, in->pods[i], strategy, expires, &reservation, err);
+			r = place_pod(s, in->pods[i], strategy, lifetime, &reservation, err);
 		if (r < 0) {
 			if (in->n_pods > 1)
 				r = stow_err_wrap(err, r, "pod %zu of %zu%s%.64s", i + 1,

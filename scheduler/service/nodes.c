@@ -49,6 +49,7 @@ static void set_state(const struct stow_machine *machine, PbNode *out, char *fen
 PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers)
 {
 	PbNode *out = malloc(sizeof(*out));
+	struct stow_now now = stow_now();
 	char fenced[STOW_IDSET_MAX];
 
 	if (!out)
@@ -63,8 +64,10 @@ PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers
 	     r = r->next) {
 		PbReservation *copy = r->counted ? NULL : stow_message_copy(&r->message->base);
 
-		if (copy)
-			out->reservations[out->n_reservations++] = copy;
+		if (!copy)
+			continue;
+		copy->lifetime = stow_reservation_left(r, now);
+		out->reservations[out->n_reservations++] = copy;
 	}
 	if (!out->report || !out->fenced || !out->reservations) {
 		stow_rpc_message_free(out);
@@ -128,6 +131,7 @@ uint8_t *scheduler_nodes_event(const struct stow_machine *machine, bool containe
 	_cleanup_free_ PbReservation **reservations =
 		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
 	_cleanup_free_ uint8_t *report = NULL;
+	struct stow_now now = stow_now();
 	char fenced[STOW_IDSET_MAX];
 	PbNode rest = PB_NODE__INIT;
 	size_t len = 0;
@@ -140,8 +144,10 @@ uint8_t *scheduler_nodes_event(const struct stow_machine *machine, bool containe
 	set_state(machine, &rest, fenced, sizeof(fenced));
 	rest.reservations = reservations;
 	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
-		if (!r->counted)
+		if (!r->counted) {
+			r->message->lifetime = stow_reservation_left(r, now);
 			reservations[rest.n_reservations++] = r->message;
+		}
 	return put_event(report, len, &rest, ret_len);
 }
 

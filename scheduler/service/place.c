@@ -157,6 +157,7 @@ static void on_durable(void *ctx, const struct stow_err *err)
 			op->unconfirmed++;
 		}
 		directive.kind_case = PB_DIRECTIVE__KIND_RESERVE;
+		r->message->lifetime = stow_reservation_left(r, stow_now());
 		directive.reserve = r->message;
 		scheduler_directive_send(s, r->machine, &directive, r->id);
 	}
@@ -272,6 +273,22 @@ static uint64_t digest_of(const PbPlaceRequest *in)
 	return stow_hash_bytes(bytes, len);
 }
 
+/* A repeated answer has the time that is left now. */
+static void update_lifetimes(const struct scheduler *s, PbPlaceResponse *response)
+{
+	struct stow_now now = stow_now();
+	uint64_t id;
+
+	for (size_t i = 0; i < response->n_reservations; i++) {
+		PbReservation *message = response->reservations[i];
+		const struct stow_reservation *r = stow_id_parse(message->id, &id, NULL) < 0
+							   ? NULL
+							   : stow_reservation_find(s->fleet, id);
+
+		message->lifetime = r ? stow_reservation_left(r, now) : 0;
+	}
+}
+
 /* Look for the answer to an earlier request of the same id. Return 1 when it was sent. */
 static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct stow_place_op *op,
 			struct stow_err *err)
@@ -279,7 +296,7 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 	struct stow_answer *a = stow_answer_find(s->fleet, in->request_id);
 	int r;
 
-	if (a && !a->pending && a->expires < stow_now().wall) {
+	if (a && !a->pending && a->until < stow_now().mono) {
 		stow_answer_remove(s->fleet, a);
 		a = NULL;
 	}
@@ -294,6 +311,8 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 		if (a->response.bytes)
 			op->group.response =
 				pb_place_response__unpack(NULL, a->response.len, a->response.bytes);
+		if (op->group.response)
+			update_lifetimes(s, op->group.response);
 		return op->group.response ? 1
 					  : stow_err_set(err, EIO,
 							 "request_id: the answer to \"%.64s\" can "
@@ -307,7 +326,7 @@ static int asked_before(struct scheduler *s, const PbPlaceRequest *in, struct st
 	if (r < 0)
 		return r;
 	a->pending = op;
-	a->expires = stow_now().wall + s->config.remember;
+	a->until = stow_now().mono + s->config.remember;
 	return 0;
 }
 

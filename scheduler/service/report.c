@@ -52,10 +52,13 @@ static void welcome(struct scheduler *s, struct stow_machine *machine)
 	_cleanup_free_ PbReservation **list =
 		calloc(machine->n_reservations + 1, sizeof(PbReservation *));
 	_cleanup_free_ char **drains = NULL;
+	struct stow_now now = stow_now();
 	char fenced[STOW_IDSET_MAX];
 
-	for (const struct stow_reservation *r = machine->reservations; list && r; r = r->next)
+	for (struct stow_reservation *r = machine->reservations; list && r; r = r->next) {
+		r->message->lifetime = stow_reservation_left(r, now);
 		list[out.n_reservations++] = r->message;
+	}
 	out.reservations = list;
 	out.n_drains = scheduler_drains_of(s, machine, &drains);
 	out.drains = drains;

@@ -35,6 +35,7 @@ static int add(struct page *page, const struct stow_reservation *r)
 			pb_reservation__free_unpacked(copy, NULL);
 		return -ENOMEM;
 	}
+	copy->lifetime = stow_reservation_left(r, stow_now());
 	*added = copy;
 	return 0;
 }

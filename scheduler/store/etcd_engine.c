@@ -183,7 +183,6 @@ static void give_up(void *engine)
 struct loading {
 	struct etcd_engine *engine;
 	const struct stow_store_load *load;
-	uint64_t wall;
 	struct stow_err *err;
 	int r;
 };
@@ -193,8 +192,7 @@ static void load_key(void *ctx, const struct etcd_key *key)
 	struct loading *l = ctx;
 
 	if (l->r == 0)
-		l->r = etcd_row_load(l->engine->prefix, key, l->wall, l->load, &l->engine->hooks,
-				     l->err);
+		l->r = etcd_row_load(l->engine->prefix, key, l->load, &l->engine->hooks, l->err);
 }
 
 /* Parse the store's version, and the number to which a leader's revision is added for its epoch. */
@@ -276,7 +274,7 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 		struct stow_err *err)
 {
 	struct etcd_engine *e = engine;
-	struct loading l = { e, load, stow_clock_wall(), err, 0 };
+	struct loading l = { e, load, err, 0 };
 
 	l.r = read_keys(e, err);
 	if (l.r == 0)

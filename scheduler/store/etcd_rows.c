@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
+
+#define ANSWER_KEPT (24 * 3600 * STOW_SECOND) /* at most, after it has expired */
 
 /* --- operations ----------------------------------------------------------- */
 
@@ -406,7 +409,7 @@ static int load_webhook(uint64_t seq, PbStoreRow **row, const struct stow_store_
 	return load->webhook(load->ctx, &webhook, err);
 }
 
-static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row, uint64_t wall,
+static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row,
 		    const struct stow_store_load *load, struct etcd_hook **hooks,
 		    struct stow_err *err)
 {
@@ -422,7 +425,9 @@ static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row
 		r = stow_idset_parse(in->numa_nodes, &set, err);
 		return r < 0 ? r : load->fence(load->ctx, name, &set, err);
 	case 'a':
-		if (in->expires < wall)
+		/* etcd removes answers by their leases. One without a lease, or that was restored
+		 * from a copy, is dropped here; by another scheduler's clock it may be younger. */
+		if (stow_clock_elapsed(in->expires, stow_clock_wall()) > ANSWER_KEPT)
 			return 0;
 		return load->answer(load->ctx, name, in->digest, in->expires, in->message.data,
 				    in->message.len, err);
@@ -434,7 +439,7 @@ static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row
 	}
 }
 
-int etcd_row_load(const char *prefix, const struct etcd_key *key, uint64_t wall,
+int etcd_row_load(const char *prefix, const struct etcd_key *key,
 		  const struct stow_store_load *load, struct etcd_hook **hooks,
 		  struct stow_err *err)
 {
@@ -457,7 +462,7 @@ int etcd_row_load(const char *prefix, const struct etcd_key *key, uint64_t wall,
 		return stow_err_set(err, EUCLEAN, "the store: key %s%.128s is damaged", prefix,
 				    name);
 	}
-	r = load_row(name[0], id, name + 2, &row, wall, load, hooks, err);
+	r = load_row(name[0], id, name + 2, &row, load, hooks, err);
 	stow_rpc_message_free(row);
 	return r;
 }

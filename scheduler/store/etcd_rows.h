@@ -63,8 +63,8 @@ int etcd_ops_pack(const struct etcd_ops *ops, void **ret_value, size_t *ret_len,
 int etcd_ops_unpack(struct etcd_ops *ops, const char *prefix, const void *value, size_t len,
 		    struct stow_err *err);
 
-/* Pass a key's row to `load`, and a webhook also to `hooks`. Skips keys that are not rows, and
- * answers that expired before `wall`. -EUCLEAN: the row is damaged. */
-int etcd_row_load(const char *prefix, const struct etcd_key *key, uint64_t wall,
+/* Pass a key's row to `load`, and a webhook also to `hooks`. Skips keys that are not rows.
+ * -EUCLEAN: the row is damaged. */
+int etcd_row_load(const char *prefix, const struct etcd_key *key,
 		  const struct stow_store_load *load, struct etcd_hook **hooks,
 		  struct stow_err *err);

@@ -270,7 +270,7 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 
 /* --- writing -------------------------------------------------------------- */
 
-/* Return the lease for an answer; 0: none, the answer is dropped when it is read again. */
+/* Return the lease for an answer; 0: none, the answer is forgotten soon after it is read again. */
 static int64_t answer_lease(void *ctx, uint64_t expires)
 {
 	struct etcd_engine *e = ctx;

@@ -44,6 +44,7 @@ class Flood(scheduler_pb2_grpc.SchedulerServicer):
         self.directives, self.sent, self.answered = directives, 0, 0
         self.last, self.over = None, threading.Event()
         self.streams, self.leases = 0, set()  # numbers of leases reported before the first answer
+        self.listed = None  # reservations of the last report
 
     def Report(self, requests, context):
         self.streams += 1
@@ -51,6 +52,8 @@ class Flood(scheduler_pb2_grpc.SchedulerServicer):
         def read():
             try:
                 for request in requests:
+                    if request.WhichOneof("kind") == "report":
+                        self.listed = set(request.report.reservations)
                     if request.WhichOneof("kind") == "report" and not self.answered:
                         self.leases.add(len(request.report.reservations))
                     if request.WhichOneof("kind") == "result":
@@ -141,6 +144,24 @@ def check_long_welcome(folder):
         fake.over.set()
 
 
+def other_clock():
+    """By a clock that is an hour behind, and one that is an hour ahead: what counts is the lifetime."""
+    late, early = reservation(1), reservation(2)
+    late.expires, late.lifetime = time.time_ns() - 3600 * SECOND, 3600 * SECOND
+    early.lifetime = SECOND // 100
+    yield welcome(reservations=[late, early])
+
+
+def check_other_clock(folder):
+    machine, fake = Machine(f"{folder}/clock"), Flood(other_clock)
+    with python_server(scheduler_pb2_grpc.add_SchedulerServicer_to_server, fake) as at, \
+            start_agent(machine, "m", at):
+        check("the Welcome is carried out", eventually(lambda: fake.answered), fake.answered)
+        check("a lease lasts as long as the scheduler says, whatever its clock shows",
+              eventually(lambda: fake.listed == {f"{1:016x}"}), fake.listed)
+        fake.over.set()
+
+
 class Brief(scheduler_pb2_grpc.SchedulerServicer):
     """Welcomes each agent, and ends the stream: without an error, or as a scheduler that renews the connection."""
 
@@ -197,6 +218,7 @@ def twice():
 with Temp() as temp:
     check_flood(temp)
     check_long_welcome(temp)
+    check_other_clock(temp)
     check_brief(temp, "a scheduler that hangs up after the Welcome", False, "no scheduler", ["warning"] + ["info"] * 5)
     check_brief(temp, "one that renews the connection each time", True, "the connection is renewed", ["info"] * 6)
     check_bad_welcome(temp, "60,000 reservations", sixty_thousand, "a Welcome with 60000 reservations; at most 4096")

@@ -7,3 +7,5 @@
 
 /* Both of its times are that many ns later from now on. */
 void clock_advance(uint64_t ns);
+/* The wall clock alone is set: ahead, or (negative) back. */
+void clock_set_wall(int64_t ns);

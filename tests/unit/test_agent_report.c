@@ -244,15 +244,15 @@ static void a_lease_is_listed(void **state)
 	assert_true(look(s));
 	stow_idset_add(&lease.nodes, 1);
 	lease.lifetime = 60 * STOW_SECOND;
-	before = stow_clock_wall();
+	before = stow_clock_boot();
 	assert_int_equal(stow_lease_take(&s->p->context, &lease, NULL), 0);
 	assert_true(look(s));
 	assert_int_equal(s->current->n_reservations, 1);
 	assert_string_equal(s->current->reservations[0], ID);
 	assert_int_equal(s->machine->n_containers, 1);
 	assert_true(s->machine->containers[0].lease);
-	assert_true(s->machine->containers[0].expires >= before + 59 * STOW_SECOND &&
-		    s->machine->containers[0].expires <= stow_clock_wall() + 61 * STOW_SECOND);
+	assert_true(s->machine->containers[0].until >= before + 59 * STOW_SECOND &&
+		    s->machine->containers[0].until <= stow_clock_boot() + 61 * STOW_SECOND);
 	assert_int_equal(stow_lease_drop(&s->p->context, ID, NULL), 1);
 	assert_true(look(s));
 	assert_int_equal(s->current->n_reservations, 0);
@@ -261,7 +261,7 @@ static void a_lease_is_listed(void **state)
 	lease.lifetime = UINT64_MAX;
 	assert_int_equal(stow_lease_take(&s->p->context, &lease, NULL), 0);
 	assert_true(look(s));
-	assert_true(s->machine->containers[0].expires <= stow_clock_wall() + STOW_LEASE_MAX);
+	assert_true(s->machine->containers[0].until <= stow_clock_boot() + STOW_LEASE_MAX);
 }
 
 static void free_memory(struct setup *s, uint64_t bytes)

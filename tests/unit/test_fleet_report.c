@@ -152,11 +152,13 @@ static void lists_are_put_in_order(void **state)
 	char *ids[] = { (char *)"00000000000000ff", (char *)"0000000000000001",
 			(char *)"00000000000000ff" };
 	struct stow_report *update;
+	uint64_t before = stow_now().mono;
 	struct report r;
 
 	report_init(&r, "web-3", 1, 4, GI);
-	list[0]->expires = 1;
-	list[2]->expires = 2;
+	r.message.time = STOW_SECOND;
+	list[0]->expires = 11 * STOW_SECOND;
+	list[2]->expires = 21 * STOW_SECOND;
 	r.message.containers = list;
 	r.message.n_containers = 4;
 	r.message.reservations = ids;
@@ -165,7 +167,8 @@ static void lists_are_put_in_order(void **state)
 	assert_int_equal(update->n_containers, 3);
 	assert_string_equal(update->containers[0].id, "a");
 	assert_string_equal(update->containers[1].id, "b");
-	assert_int_equal(update->containers[1].expires, 2);
+	assert_true(update->containers[1].until > before + 20 * STOW_SECOND &&
+		    update->containers[1].until <= stow_now().mono + 20 * STOW_SECOND);
 	assert_string_equal(update->containers[2].id, "c");
 	assert_int_equal(update->n_reservations, 2);
 	assert_int_equal(update->reservations[0], 1);

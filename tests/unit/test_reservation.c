@@ -452,6 +452,132 @@ static void zero_never_forgets(void **state)
 	assert_int_equal(nodes(f), 1);
 }
 
+/* Report the leases that it holds, which expire in `left`, by a clock that differs from the
+ * scheduler's. */
+static void report_by_clock(struct whole_agent *a, int64_t ahead, uint64_t left)
+{
+	PbContainer containers[8], *list[8];
+	char *ids[8];
+
+	pthread_mutex_lock(&a->lock);
+	a->report.message.time = stow_now().wall + (uint64_t)ahead;
+	for (int i = 0; i < a->n_ids; i++) {
+		pb_container__init(&containers[i]);
+		containers[i].id = containers[i].reservation = ids[i] = a->ids[i];
+		containers[i].state = PB_CONTAINER_STATE_LEASE;
+		containers[i].expires = a->report.message.time + left;
+		list[i] = &containers[i];
+	}
+	a->report.message.containers = list;
+	a->report.message.reservations = ids;
+	a->report.message.n_containers = a->report.message.n_reservations = (size_t)a->n_ids;
+	a->report.message.full = true;
+	whole_report(a);
+	pthread_mutex_unlock(&a->lock);
+}
+
+static uint64_t lifetime(struct whole *f)
+{
+	PbListReservationsRequest in = PB_LIST_RESERVATIONS_REQUEST__INIT;
+	PbListReservationsResponse *out;
+	uint64_t left;
+
+	assert_int_equal(whole_ask(f, "ListReservations", &in, (void **)&out, NULL), 0);
+	assert_int_equal(out->n_reservations, 1);
+	left = out->reservations[0]->lifetime;
+	stow_rpc_message_free(out);
+	return left;
+}
+
+static void a_clock_that_is_set_changes_no_lifetime(void **state)
+{
+	struct whole *f = *state;
+	struct placing p;
+	struct whole_agent a;
+	char id[17], again[17];
+
+	whole_join(f, &a, "web-3");
+	want(&p, 1, 4);
+	p.request.lifetime = 1000 * S;
+	p.request.request_id = (char *)"one";
+	assert_int_equal(place(f, &p, id, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		clock_set_wall((i ? -2 : 1) * 86400 * (int64_t)S);
+		usleep(150000); /* a few looks of the scheduler's clock */
+		assert_string_equal(states(f), "R");
+		assert_true(lifetime(f) > 0 && lifetime(f) <= 1000 * S);
+		assert_int_equal(place(f, &p, again, NULL), 0);
+		assert_string_equal(again, id);
+	}
+	clock_advance(1001 * S);
+	STATES(f, "");
+	clock_set_wall(86400 * (int64_t)S);
+	whole_leave(&a);
+}
+
+/* The store is read by a scheduler whose clock is a day ahead, or behind: the machine knows how
+ * long its leases last. */
+static void another_schedulers_clock(void **state)
+{
+	struct whole *f = *state;
+	struct placing p;
+	struct whole_agent a;
+	char id[17], again[17];
+
+	for (int i = 0; i < 2; i++) {
+		int64_t ahead = (i ? -1 : 1) * 86400 * (int64_t)S;
+
+		whole_join(f, &a, "web-3");
+		want(&p, 1, 4);
+		p.request.lifetime = 1000 * S;
+		p.request.request_id = (char *)(i ? "two" : "one");
+		assert_int_equal(place(f, &p, id, NULL), 0);
+		UNTIL(whole_number(&a, &a.reserves) == 1);
+		whole_leave(&a);
+		whole_stop(f);
+		clock_set_wall(ahead);
+		whole_start(f);
+		assert_string_equal(states(f), "R");
+		assert_int_equal(place(f, &p, again, NULL), 0); /* repeated */
+		assert_string_equal(again, id);
+		whole_join(f, &a, "web-3");
+		snprintf(a.ids[0], sizeof(a.ids[0]), "%s", id);
+		a.n_ids = 1;
+		report_by_clock(&a, -ahead, 500 * S);
+		STATES(f, "H");
+		clock_advance(400 * S);
+		report_by_clock(&a, -ahead, 100 * S);
+		usleep(150000);
+		assert_string_equal(states(f), "H");
+		clock_advance(101 * S);
+		STATES(f, "");
+		whole_leave(&a);
+	}
+}
+
+/* Leases that no scheduler remembers last as long as their machine says, by whatever clock. */
+static void unknown_leases_by_another_clock(void **state)
+{
+	struct whole *f = *state;
+	struct whole_agent a;
+
+	for (int i = 0; i < 2; i++) {
+		int64_t ahead = (i ? -1 : 1) * 86400 * (int64_t)S;
+
+		whole_join(f, &a, i ? "web-4" : "web-3");
+		pthread_mutex_lock(&a.lock);
+		whole_hold(&a, i ? "00000000000000aa" : "00000000000000bb");
+		pthread_mutex_unlock(&a.lock);
+		report_by_clock(&a, ahead, 100 * S);
+		STATES(f, "H");
+		usleep(150000);
+		assert_string_equal(states(f), "H");
+		clock_advance(101 * S);
+		STATES(f, "");
+		whole_leave(&a);
+	}
+}
+
 /* Other reservations' times may end in any order; the first to run out is always on top. */
 static void the_first_to_run_out_is_on_top(void **state)
 {
@@ -459,13 +585,15 @@ static void the_first_to_run_out_is_on_top(void **state)
 	struct stow_machine *machine;
 	struct stow_fleet *fleet;
 	struct report r;
+	uint64_t start;
 
 	assert_int_equal(stow_fleet_new(&fleet, NULL), 0);
 	report_init(&r, "web-3", 1, 8, GI);
 	machine = report_apply(fleet, &r, (struct stow_now){ 1, 1 });
+	start = stow_now().wall + 3600 * S;
 	for (uint64_t i = 0; i < 200; i++)
 		made[i] = report_reserve(fleet, machine, i + 1, 0, 0, 0, false,
-					 1 + (i * 7919) % 1000);
+					 start + (i * 7919) % 1000 * S);
 	for (size_t i = 0; i < 200; i += 3) {
 		stow_reservation_end(fleet, made[i], (struct stow_now){ 1, 1 });
 		made[i] = NULL;
@@ -475,9 +603,9 @@ static void the_first_to_run_out_is_on_top(void **state)
 		struct stow_reservation *top = fleet->expiring[1];
 
 		for (size_t i = 0; i < 200; i++)
-			if (made[i] && made[i]->message->expires < least)
-				least = made[i]->message->expires;
-		assert_int_equal(top->message->expires, least);
+			if (made[i] && made[i]->until < least)
+				least = made[i]->until;
+		assert_int_equal(top->until, least);
 		made[top->id - 1] = NULL;
 		stow_reservation_end(fleet, top, (struct stow_now){ 1, 1 });
 	}
@@ -502,6 +630,9 @@ int main(void)
 		TEST(a_fence_ends_what_is_not_confirmed),
 		TEST(machines_that_are_gone_are_forgotten),
 		TEST(zero_never_forgets),
+		TEST(a_clock_that_is_set_changes_no_lifetime),
+		TEST(another_schedulers_clock),
+		TEST(unknown_leases_by_another_clock),
 		cmocka_unit_test(the_first_to_run_out_is_on_top),
 	};
 
