@@ -9,6 +9,7 @@
 
 #include "agent/kubernetes/access.h"
 #include "agent/kubernetes/amounts.h"
+#include "agent/kubernetes/pages.h"
 #include "agent/kubernetes/publish.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -44,6 +45,7 @@ struct agent_kubernetes {
 
 	/* For the thread only. */
 	struct agent_amounts *amounts;
+	struct agent_pages pages;
 	enum state state;
 	int why;	      /* STATE_AWAY: the error */
 	const char *reason;   /* STATE_WITHHELD; constant */
@@ -164,6 +166,7 @@ static void step(struct agent_kubernetes *k)
 
 	if (!reason)
 		r = agent_amounts_read(k->amounts, &devices, &n, &err);
+	agent_pages_withhold(&k->pages, k->root, devices, n);
 	agent_publish_set_binding(k->publish, atomic_load(&k->binding));
 	if (r == 0)
 		r = agent_publish_run(k->publish, devices, n, &done, &err);

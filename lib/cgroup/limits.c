@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/parse.h"
+#include "cgroup/kubepods.h"
 
 const char *stow_hugetlb_limit_name(int version, uint64_t page_size, bool reservation, char *buf,
 				    size_t size)
@@ -83,6 +84,44 @@ uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_con
 
 	each_above(cgroup, controller, name, take_limit, &lowest);
 	return lowest;
+}
+
+static uint64_t read_hugetlb_limit(struct stow_root *root, const struct stow_hierarchy *hierarchy,
+				   const char *path, uint64_t page_size, bool reservation)
+{
+	char name[64], text[64];
+
+	stow_hugetlb_limit_name(hierarchy->version, page_size, reservation, name, sizeof(name));
+	if (stow_root_read_buf(root, text, sizeof(text), NULL, "%s%s/%s", hierarchy->point, path,
+			       name) < 0)
+		return UINT64_MAX;
+	return parse_limit(text);
+}
+
+uint64_t stow_hugetlb_limit_of_pods(struct stow_root *root, uint64_t page_size, const char **ret)
+{
+	struct stow_hierarchy hierarchy;
+	const char *tops[STOW_KUBEPODS_MAX];
+	size_t n = stow_kubepods_find(root, tops);
+	uint64_t most = 0;
+
+	*ret = NULL;
+	if (stow_cgroup_hierarchy(root, STOW_CGROUP_HUGETLB, &hierarchy, NULL) < 0 ||
+	    hierarchy.above[0])
+		return UINT64_MAX;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t used = read_hugetlb_limit(root, &hierarchy, tops[i], page_size, false);
+		uint64_t reserved = read_hugetlb_limit(root, &hierarchy, tops[i], page_size, true);
+
+		if (*ret && STOW_MIN(used, reserved) <= most)
+			continue;
+		*ret = tops[i];
+		most = STOW_MIN(used, reserved);
+	}
+	if (*ret && most != UINT64_MAX)
+		return most;
+	*ret = NULL;
+	return UINT64_MAX;
 }
 
 /* Parse "QUOTA PERIOD", or "max PERIOD"; return CPUs, rounded up. */

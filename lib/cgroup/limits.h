@@ -24,6 +24,13 @@ uint64_t stow_cgroup_limit(const struct stow_cgroup *cgroup, enum stow_controlle
 uint64_t stow_cgroup_limit_above(const struct stow_cgroup *cgroup, enum stow_controller controller,
 				 const char *name);
 
+/* Return how many bytes of hugepages of a size all pods together may use and reserve: a limit of
+ * kubelet's topmost cgroup, which it sets when it starts to what the pools have then. Of two such
+ * cgroups the one that allows more counts, because one may be left from another driver.
+ * UINT64_MAX: no limit, or no such cgroup. `ret` is the cgroup's path, constant; NULL without a
+ * limit. */
+uint64_t stow_hugetlb_limit_of_pods(struct stow_root *root, uint64_t page_size, const char **ret);
+
 /* Return the CPU limit of the cgroup's own cpu.max in CPUs, rounded up. UINT32_MAX: none (or cgroup
  * v1, where only the runtime sets it). */
 uint32_t stow_cpu_limit(const struct stow_cgroup *cgroup);

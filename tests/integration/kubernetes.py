@@ -145,6 +145,42 @@ def check_withheld(folder, certificates):
         bench.pages_become("and published again", 512)
 
 
+def check_pages(folder, certificates):
+    """Pools that have grown since kubelet started, which has set a limit for all pods then."""
+    withheld = "hugepages are not published to Kubernetes"
+    with Bench(folder, "pages", certificates) as bench:
+        bench.machine.kubepods()
+        limit = "/sys/fs/cgroup/kubepods/hugetlb.2MB"
+
+        def set_limit(mib, what=("", ".rsvd")):
+            for part in what:
+                bench.machine.write(f"{limit}{part}.max", "max\n" if mib is None else f"{mib << 20}\n")
+        set_limit(2048)  # 512 pages of 2Mi on each of both NUMA nodes
+        bench.start()
+        bench.pages_become("published", 512)
+        bench.pages_become("on both NUMA nodes", 512, 1)
+        same("nothing is said", bench.lines(withheld), [])
+        bench.set_pool(0, 513)
+        check("more than pods may have, they are not published", eventually(
+            lambda: [bench.amount(f"node{n}", "hugepages2Mi") for n in (0, 1)] == [None, None]), bench.api.devices())
+        same("other sizes are", [bench.amount(f"node{n}", "hugepages1Gi") for n in (0, 1)], ["2Gi", "2Gi"])
+        said = bench.program.wait(withheld)
+        check("one line says why", said and said["capacity"] == "hugepages2Mi" and all(
+            word in said["reason"] for word in ("/kubepods", "1024", "1025", "restart kubelet")), said)
+        set_limit(2050)
+        bench.set_pool(0, 514)
+        bench.set_pool(0, 513)
+        bench.pages_become("with a higher limit they are", 513)
+        set_limit(1024, [".rsvd"])
+        bench.set_pool(0, 512)
+        check("the limit of reservations counts, too", eventually(lambda: bench.amount("node0", "hugepages2Mi") is None))
+        set_limit(None)
+        bench.set_pool(0, 600)
+        bench.pages_become("without a limit they are published", 600)
+        same("a line for each time", len(bench.lines(withheld)), 2)
+        same("nothing was invalid", bench.api.wrong, [])
+
+
 def check_fence(folder, certificates):
     with Bench(folder, "fence", certificates) as bench, start_scheduler(f"{folder}/fence/data") as server:
         bench.start("--scheduler", f"127.0.0.1:{server.port}")
@@ -418,7 +454,7 @@ def check_certificate(folder, certificates):
 with Temp() as temp:
     os.makedirs(f"{temp}/tls")
     make_certificates(f"{temp}/tls")
-    parts = [check_content, check_changes, check_withheld, check_fence, check_gate, check_lists, check_away, check_token,
+    parts = [check_content, check_changes, check_withheld, check_pages, check_fence, check_gate, check_lists, check_away, check_token,
              check_strangers, check_slow, check_account, check_certificate,
              *(functools.partial(check_faults, part=n) for n in range(4))]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
