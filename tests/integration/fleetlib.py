@@ -193,10 +193,10 @@ def full_report(name, numa_nodes=2, **numa):
 class FakeAgent:
     """Reports for a machine that has only numbers. It holds what it is told to, unless it does not
     obey; what it holds, and what its containers have (`bound`), is no longer free in its reports. Its heart
-    beats until it is closed."""
+    beats every so many seconds (`every`) until it is closed."""
 
-    def __init__(self, channel, report, obeys=True):
-        self.report, self.obeys = report, obeys
+    def __init__(self, channel, report, obeys=True, every=0.3):
+        self.report, self.obeys, self.every = report, obeys, every
         self.held, self.bound, self.drains = {}, {}, {}
         self.directives, self.error = [], None
         self.out = queue.Queue()
@@ -210,7 +210,7 @@ class FakeAgent:
         threading.Thread(target=self.beat, daemon=True).start()
 
     def beat(self):
-        while not self.heart.wait(0.3) and not self.error:
+        while not self.heart.wait(self.every) and not self.error:
             self.out.put(scheduler_pb2.ReportRequest(heartbeat=scheduler_pb2.Heartbeat()))
 
     def send(self, report):

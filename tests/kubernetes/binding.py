@@ -7,7 +7,6 @@ usage: tests/kubernetes/binding.py
 """
 import contextlib
 import json
-import os
 import subprocess
 
 from cluster import CLAIMS, HERE, PODS, SLICES, Cluster, Refused, eventually

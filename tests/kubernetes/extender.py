@@ -6,49 +6,23 @@ guide: annotated pods go where their NUMA node is; then 1,000 machines, beside p
 usage: tests/kubernetes/extender.py [--full]
 """
 import contextlib
-import json
 import os
 import subprocess
 
 import yaml
 
-from cluster import HERE, NAMESPACE, PODS, Cluster, eventually
+from asking import SERVICE, Asking, certificates
+from cluster import HERE, PODS, eventually
 from daemons import AGENT, SCHEDULER, Daemon, free_port, metrics_of
 from fleetlib import FakeAgent, channel_to, full_report, start_scheduler
 from harness import PROJECT, Machine, Temp, check, finish, same, skip
 from scale import CLAIMS_PLACED, MACHINES, NUMA_NODES, place, pod, scale
 
 COMPONENT = f"{PROJECT}/deploy/kubernetes/components/extender"
-SERVICE = f"numastow-extender.{NAMESPACE}.svc"
 
 
-class Asking(Cluster):
-    """Its kube-scheduler asks an extender, with the certificate in the folder `client`."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.port_of_extender, self.client, self.authority, self.scheduler = 0, "", "", ()
-        self.ignorable = False
-
-    def start(self, name, *argv):
-        if name == "kube-scheduler":
-            path = argv[argv.index("--config") + 1]
-            with open(path, encoding="utf-8") as handle:
-                config = json.load(handle)
-            config["extenders"] = [{
-                "urlPrefix": f"https://127.0.0.1:{self.port_of_extender}", "filterVerb": "filter",
-                "prioritizeVerb": "prioritize", "weight": 5, "nodeCacheCapable": True, "enableHTTPS": True,
-                "httpTimeout": "5s", "ignorable": self.ignorable, "tlsConfig": {
-                    "serverName": SERVICE, "caFile": self.authority, "certFile": f"{self.client}/tls.crt",
-                    "keyFile": f"{self.client}/tls.key"}}]
-            self.write(os.path.basename(path), config)
-            self.scheduler = argv
-        super().start(name, *argv)
-
-    def ask_as(self, client):
-        self.client = client
-        self.stop("kube-scheduler")
-        self.start("kube-scheduler", *self.scheduler)
+class Machines(Asking):
+    """With machines that only the extender's agents know."""
 
     def add_machine(self, name):
         amounts = {"cpu": "64", "memory": "256Gi", "pods": "110"}
@@ -75,23 +49,6 @@ class Asking(Cluster):
         check(f"{what} is Pending", said and not self.machine_of(name), self.said(name))
         if said:
             print(f"#   {said[-1][:300]}", flush=True)
-
-
-def certificates(folder):
-    """As the guide makes them; the contents of the Secret in a folder."""
-    def make(*words):
-        subprocess.run([f"{PROJECT}/deploy/numastow-ca", *words], check=True, capture_output=True)
-    agents, clients = f"{folder}/agents", f"{folder}/clients"
-    make("init", agents)
-    make("scheduler", agents, SERVICE)
-    for name in ("small", "large"):
-        make("agent", agents, name)
-    make("init", clients)
-    make("client", clients, "kube-scheduler", "read")
-    secret = f"{agents}/scheduler/{SERVICE}"
-    with open(f"{clients}/ca.crt", "rb") as source, open(f"{secret}/client-ca.crt", "wb") as target:
-        target.write(source.read())
-    return agents, clients, secret
 
 
 def documents(path):
@@ -161,7 +118,7 @@ def check_strangers(cluster, agents, clients):
 
 
 def check_two(cluster, folder):
-    agents, clients, secret = certificates(folder)
+    agents, clients, secret = certificates(folder, ("small", "large"))
     ports = [free_port() for _ in range(3)]
     cluster.port_of_extender, cluster.authority = ports[1], f"{agents}/ca.crt"
     cluster.client = f"{clients}/client/kube-scheduler"
@@ -205,7 +162,8 @@ def check_many(cluster, folder, secret, authority):
                          "--admission-certificate", f"{secret}/tls.crt", "--admission-key", f"{secret}/tls.key",
                          "--stale-after", "1h", "--metrics", f"127.0.0.1:{free_port()}") as program, \
             channel_to(f"127.0.0.1:{program.port}") as channel:
-        agents = [FakeAgent(channel, full_report(f"sim-{n}", NUMA_NODES, cpus=16)) for n in range(MACHINES)]
+        # A thousand quick hearts would take the processor from what is measured.
+        agents = [FakeAgent(channel, full_report(f"sim-{n}", NUMA_NODES, cpus=16), every=600) for n in range(MACHINES)]
         if not check("all machines report", eventually(lambda: ready(program) == MACHINES), ready(program)):
             return
         scale(cluster)
@@ -226,7 +184,7 @@ def main():
         skip("the extender and the stock kube-scheduler", found.stderr.strip())
         finish()
     with Temp() as folder:
-        check_two(Asking(f"{folder}/cluster", found.stdout.strip()), folder)
+        check_two(Machines(f"{folder}/cluster", found.stdout.strip()), folder)
     finish()
 
 
