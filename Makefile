@@ -227,6 +227,7 @@ test-kubernetes: ## numastow on a stock Kubernetes, which is built first: once, 
 	@tests/kubernetes/deployed.py
 	@tests/kubernetes/deployed.py --systemd
 	@tests/kubernetes/deployed_webhook.py
+	@tests/kubernetes/deployed_extender.py
 	@tests/kubernetes/machines.py
 	@tests/kubernetes/binding.py
 	@tests/kubernetes/extender.py

@@ -27,6 +27,8 @@ CLASSES = "/apis/resource.k8s.io/v1/deviceclasses"
 SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 PODS = "/api/v1/namespaces/default/pods"
 EVENTS = "/api/v1/namespaces/default/events"
+# Feature gates of all programs, for parts of another version of Kubernetes (PARTS).
+GATES = os.environ.get("GATES", "")
 
 USERS = {  # name: user, groups
     "admin": ("admin", "system:masters"),
@@ -55,6 +57,11 @@ def quantity(text):
     return int(text)
 
 
+def gates_of(*gates):
+    """A program's arguments."""
+    return ["--feature-gates", ",".join(filter(None, gates))] if any(gates) else []
+
+
 def openssl(folder, *words):
     subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
 
@@ -78,7 +85,8 @@ class Refused(Exception):
 
 
 class Cluster:
-    """Its log files and data are in `folder`; `parts` is the folder of the programs. `gates` are the API server's."""
+    """Its log files and data are in `folder`; `parts` is the folder of the programs. `gates` are the API server's, beside
+    those of all programs."""
 
     def __init__(self, folder, parts, gates=""):
         self.folder, self.parts, self.gates = folder, parts, gates
@@ -113,7 +121,6 @@ class Cluster:
 
     def start_api(self):
         f = self.folder
-        gates = ["--feature-gates", self.gates] if self.gates else []
         self.start("kube-apiserver", f"{self.parts}/kube-apiserver",
                    "--etcd-servers", f"http://127.0.0.1:{self.etcd_client}", "--secure-port", str(self.port),
                    "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--cert-dir", f,
@@ -122,7 +129,7 @@ class Cluster:
                    "--enable-admission-plugins", "NodeRestriction", "--disable-admission-plugins", "ServiceAccount",
                    "--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/24",
                    "--service-account-issuer", "https://cluster", "--service-account-key-file", f"{f}/sa.key",
-                   "--service-account-signing-key-file", f"{f}/sa.key", *gates)
+                   "--service-account-signing-key-file", f"{f}/sa.key", *gates_of(GATES, self.gates))
 
     def start_scheduler(self, **settings):
         """kube-scheduler, with more settings of its configuration."""
@@ -130,7 +137,8 @@ class Cluster:
             "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
             "leaderElection": {"leaderElect": False},
             "clientConnection": {"kubeconfig": self.kubeconfig("scheduler"), "qps": 5000, "burst": 10000}, **settings})
-        self.start("kube-scheduler", f"{self.parts}/kube-scheduler", "--config", config, "--secure-port", "0")
+        self.start("kube-scheduler", f"{self.parts}/kube-scheduler", "--config", config, "--secure-port", "0",
+                   *gates_of(GATES))
 
     def start_all(self):
         url = f"http://127.0.0.1:{self.etcd_client}"
@@ -144,7 +152,7 @@ class Cluster:
         self.start_scheduler()
         self.start("kube-controller-manager", f"{self.parts}/kube-controller-manager",
                    "--kubeconfig", self.kubeconfig("controllers"), "--leader-elect=false", "--secure-port", "0",
-                   "--controllers", "resourceclaim-controller,device-taint-eviction-controller")
+                   "--controllers", "resourceclaim-controller,device-taint-eviction-controller", *gates_of(GATES))
 
     def wait(self):
         """Whether all of it works, after a while."""

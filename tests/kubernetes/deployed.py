@@ -3,9 +3,11 @@
 """deploy/kubernetes as it is, on a stock Kubernetes with a NUMA virtual machine: `kubectl apply -k`, the agent in its pod,
 with its own service account, capabilities and policies; a pod with a claim; an update and its undoing; the removal.
 
-usage: tests/kubernetes/deployed.py [--systemd]
+usage: tests/kubernetes/deployed.py [--systemd] [--next FOLDER]
 
 With --systemd the machine has systemd, and kubelet its cgroup driver; without, the component without-systemd is used.
+With --next the update is to the programs of that folder, such as an earlier commit's build/release; without, to the same
+programs.
 """
 import importlib.machinery
 import importlib.util
@@ -26,6 +28,7 @@ NODE = "/api/v1/nodes/numa"
 # DAC_OVERRIDE, KILL, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYSLOG: linux/capability.h
 CAPABILITIES = (1, 5, 19, 21, 23, 34)
 SYSTEMD = "--systemd" in sys.argv[1:]
+NEXT = os.path.realpath(sys.argv[sys.argv.index("--next") + 1]) if "--next" in sys.argv[1:] else BUILD
 SHELL = ("sh", "basename", "chmod", "cmp", "cp", "dirname", "mv", "nsenter", "readlink", "rm", "stat", "sync")
 # What differs from a cluster: there is no network for pods, so that the agent has the machine's (and two of them on one
 # machine cannot both name a port), and the API server is not where the Service would be.
@@ -116,7 +119,7 @@ class Deployed:
         self.test.make_pages()
         self.m.do("start_containerd")
         if not check("containerd has the images", eventually(lambda: self.m.run("import_image")[0] == 0) and self.m.do(
-                '"$PARTS/ctr" -n k8s.io images import --local "$CLUSTER/numastow.tar"')):
+                'for tar in "$CLUSTER"/numastow-*.tar; do "$PARTS/ctr" -n k8s.io images import --local "$tar" || exit; done')):
             return False
         self.m.do("start_kubelet")
         if not check("kubelet registers the machine", eventually(lambda: self.c.get(NODE))):
@@ -144,11 +147,15 @@ class Deployed:
 
     def update(self):
         """To another image and back, while pods with claims run."""
-        self.rolls("an update", "set", "image", "daemonset/numastow-agent", f"*={NAME}:next")
+        self.rolls("an update", NEXT, "set", "image", "daemonset/numastow-agent", f"*={NAME}:next")
+        self.restarts("after the update", "a")
+        check("after the update a pod from before is deleted, and its lease", self.test.remove("short") and eventually(
+            lambda: len([r for r in self.test.records() if r["state"] == "lease"]) == 1), self.test.records())
         self.test.make("b", cpus=2)
         self.test.placed("a pod after the update", "b", 2)
         self.test.promises("after an update")
-        self.rolls("its undoing", "rollout", "undo", "daemonset/numastow-agent")
+        self.rolls("its undoing", BUILD, "rollout", "undo", "daemonset/numastow-agent")
+        self.restarts("after the undoing", "b")
         check("the first is deleted, and its lease", self.test.remove("a") and eventually(lambda: len(
             [r for r in self.test.records() if r["state"] == "lease"]) == 1), self.test.records())
         self.test.make("c", cpus=3)
@@ -156,8 +163,17 @@ class Deployed:
         self.test.promises("after the undoing")
         check("it is deleted", self.test.remove("c"), self.c.said("c"))
 
-    def rolls(self, what, *words):
-        """A new pod beside the old one takes its place."""
+    def restarts(self, when, pod):
+        """In place: it has what it had, also from another version's hook."""
+        container, seen = self.test.running(pod)
+        restarts = self.c.container(pod)[1]
+        self.m.do(f"kill -KILL {seen['pid']}")
+        again = self.test.running(pod, restarts)
+        check(f"{when} {pod} restarts in place", again[0] and again[0] != container, self.c.said(pod))
+        same(f"{when} {pod} has the same CPUs", again[1].get("cpus"), seen["cpus"])
+
+    def rolls(self, what, programs, *words):
+        """A new pod beside the old one takes its place; it has those programs."""
         old = self.agents()
         containers = {pod: self.c.container(pod) for pod in ("a", "b")}
         done = self.c.kubectl("-n", NAMESPACE, *words)
@@ -167,19 +183,19 @@ class Deployed:
         check("kubelet knows it by a socket of its own",
               eventually(lambda: new and self.m.out("ls /var/lib/kubelet/plugins_registry").split() ==
                          [f"numastow.io-{new[0][1]}-reg.sock"]), self.m.out("ls /var/lib/kubelet/plugins_registry"))
+        check(f"{what}: the agent, and the hook on the machine, are those of the image", self.m.do(
+            f"cmp /proc/$(pidof numastow-agent)/exe {programs}/numastow-agent && "
+            f"cmp /opt/numastow/bin/numastow-hook {programs}/numastow-hook"))
         same("the running pods have not noticed", {pod: self.c.container(pod) for pod in containers}, containers)
         check("both NUMA nodes are published", eventually(lambda: len(self.test.published()) == 2), self.said())
 
     def removal(self):
-        """The agent goes; a container restarts, and ends."""
-        container = self.test.running("b")
+        """The agent goes; a container restarts."""
         done = self.c.kubectl("-n", NAMESPACE, "delete", "daemonset", "numastow-agent", "--wait=false")
         check("the DaemonSet is deleted", done.returncode == 0, done.stderr)
         check("the agent has gone", eventually(lambda: not self.c.items(PODS) and not self.m.out("pidof numastow-agent")))
         check("the hook has stayed", self.m.do("/opt/numastow/bin/numastow-hook --version"))
-        self.m.do(f"kill -KILL {container[1]['pid']}")
-        again = self.test.running("b", 0)
-        same("a container that restarts has its CPUs", again[1].get("cpus"), container[1]["cpus"])
+        self.restarts("without the agent", "b")
 
 
 def whole(run, cluster):
@@ -189,26 +205,33 @@ def whole(run, cluster):
         if deployed.start_node() and deployed.apply() and deployed.first():
             test.make("a", cpus=3)
             test.placed("a pod with a claim", "a", 3)
+            test.make("short", cpus=1)
+            test.placed("another one", "short", 1)
             deployed.update()
             deployed.removal()
         same("the kernel has not complained", machine.end(0), 0)
 
 
 def make_images(folder):
-    """In a new folder: the image of pods, and that of numastow with two names."""
+    """In a new folder: the image of pods; that of numastow, and the one that it is updated to."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
     make_image(f"{folder}/image.tar")
     with open(f"{PROJECT}/VERSION", encoding="ascii") as handle:
-        names = f"{NAME}:{handle.read().strip()}", f"{NAME}:next"
-    write_image(f"{folder}/numastow.tar", names, {
-        **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
-        "/usr/bin/numastow": f"{BUILD}/numastow", "/usr/sbin/numastow-agent": f"{BUILD}/numastow-agent",
-        "/usr/sbin/numastow-scheduler": f"{BUILD}/numastow-scheduler",
-        "/usr/libexec/numastow/numastow-hook": f"{BUILD}/numastow-hook",
-        "/usr/libexec/numastow/numastow-scope": f"{BUILD}/numastow-scope",
-        "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
+        version = handle.read().strip()
+    tags = {}
+    for tag, programs in ((version, BUILD), ("next", NEXT)):
+        tags.setdefault(programs, []).append(tag)
+    for programs, names in tags.items():
+        write_image(f"{folder}/numastow-{names[0]}.tar", [f"{NAME}:{tag}" for tag in names], {
+            **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
+            "/usr/bin/numastow": f"{programs}/numastow", "/usr/sbin/numastow-agent": f"{programs}/numastow-agent",
+            "/usr/sbin/numastow-scheduler": f"{programs}/numastow-scheduler",
+            "/usr/libexec/numastow/numastow-hook": f"{programs}/numastow-hook",
+            "/usr/libexec/numastow/numastow-scope": f"{programs}/numastow-scope",
+            **{f"/usr/libexec/numastow/{file}": f"{BUILD}/{file}" for file in ("numastow-setup", "base-runtime-spec.json")},
+            "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
 
 
 def main():

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the test does in the guest, as functions: the node's programs, and what can be seen of a container.
 #
-# PARTS, CLUSTER and PROGRAMS are folders: the stock parts, the control plane's files, and our programs.
+# PARTS, CLUSTER and PROGRAMS are folders: the stock parts, the control plane's files, and our programs. GATES are kubelet's.
 # Logs are in a folder of the host, so that they can be read whatever happens to the guest.
 run=/run/node
 logs=/out
@@ -36,9 +36,10 @@ cgroup_driver()
 	if [[ $(</proc/1/comm) == systemd ]]; then echo systemd; else echo cgroupfs; fi
 }
 
-start_containerd()
+configure_containerd()
 {
-	cat >$run/containerd.toml <<-END
+	mkdir -p /etc/containerd $run/containerd
+	cat >/etc/containerd/config.toml <<-END
 		version = 3
 		disabled_plugins = ['io.containerd.snapshotter.v1.devmapper', 'io.containerd.snapshotter.v1.zfs',
 		  'io.containerd.snapshotter.v1.blockfile', 'io.containerd.snapshotter.v1.erofs', 'io.containerd.differ.v1.erofs',
@@ -54,7 +55,12 @@ start_containerd()
 		  BinaryName = '/usr/sbin/runc'
 		  SystemdCgroup = $([[ $(cgroup_driver) == systemd ]] && echo true || echo false)
 	END
-	PATH=$PARTS:$PATH daemon containerd "$PARTS/containerd" --config $run/containerd.toml
+}
+
+start_containerd()
+{
+	[[ -e $run/containerd ]] || configure_containerd
+	PATH=$PARTS:$PATH daemon containerd "$PARTS/containerd"
 }
 
 import_image()
@@ -84,7 +90,7 @@ start_kubelet()
 		volumeStatsAggPeriod: 1h
 	END
 	daemon kubelet "$PARTS/kubelet" --config $run/kubelet.yaml --hostname-override numa \
-		--kubeconfig "$CLUSTER/kubelet-10.0.2.2.kubeconfig" --v 2
+		--kubeconfig "$CLUSTER/kubelet-10.0.2.2.kubeconfig" --v 2 ${GATES:+--feature-gates "$GATES"}
 }
 
 # For fences only: Kubernetes does the placing.

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tarfile
 
-from cluster import HERE, PATIENCE
+from cluster import GATES, HERE, PATIENCE
 
 TESTS = os.path.dirname(HERE)
 PROJECT = os.path.dirname(TESTS)
@@ -64,7 +64,7 @@ class Machine:
         self.process = self.lines = None
 
     def boot(self):
-        environment = {"PARTS": self.cluster.parts, "CLUSTER": self.cluster.folder, "PROGRAMS": BUILD}
+        environment = {"PARTS": self.cluster.parts, "CLUSTER": self.cluster.folder, "PROGRAMS": BUILD, "GATES": GATES}
         words = [w for name, value in environment.items() for w in ("--env", f"{name}={value}")]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
