@@ -13,6 +13,7 @@ from cluster import CLASSES, HERE, NAMESPACE, eventually
 from daemons import SCHEDULER, Daemon, free_port
 from harness import PROJECT, Temp, check, finish, same, skip
 from api import ACCOUNT, CORE, DRA, As, Server
+from references import check_references
 from policies import check_deletions, check_limits, check_quota, check_roles, check_slices, check_status, give_all
 from zones import check_topology
 
@@ -50,6 +51,8 @@ def check_applied(server):
     accepted(server, "the base", "-k", f"{KUBERNETES}/base")
     for name in sorted(os.listdir(f"{KUBERNETES}/overlays")):
         accepted(server, f"the overlay {name}", "-k", f"{KUBERNETES}/overlays/{name}")
+        rendered = server.kubectl("kustomize", f"{KUBERNETES}/overlays/{name}").stdout
+        check_references(name, [o for o in yaml.safe_load_all(rendered) if o])
     same("two classes", sorted(c["metadata"]["name"] for c in server.items(CLASSES)),
          ["numastow-exclusive", "numastow-shared"])
 
