@@ -31,7 +31,7 @@ void cli_blame_print(const struct stow_culprits *culprits)
 int cli_blame(struct stow_root *root, int kmsg, const struct stow_memblocks *list, uint64_t id,
 	      struct stow_culprits *ret, struct stow_err *err)
 {
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	uint64_t per_block = list->block_size / (uint64_t)sysconf(_SC_PAGESIZE);
 	_cleanup_free_ uint64_t *pfns = NULL;
 	size_t n = 0;

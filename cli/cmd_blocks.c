@@ -113,8 +113,8 @@ struct asked {
 static int show(const struct asked *asked, struct stow_err *err)
 {
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	_cleanup_(view_done) struct blocks_view view = {
 		.list = &list, .all = asked->all, .style = &asked->style, .owners = asked->owners
 	};

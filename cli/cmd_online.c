@@ -153,7 +153,7 @@ static int finish(const struct online_asked *asked, const struct stow_memblocks 
 
 static int run(const struct online_asked *asked)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	_cleanup_(online_results_done) struct online_results results = { 0 };
 	_cleanup_(online_choice_done) struct online_choice choice = { 0 };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;

@@ -22,16 +22,12 @@
 static const char name_characters[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-";
 
-static void tokener_free_ptr(struct json_tokener **t)
-{
-	if (*t)
-		json_tokener_free(*t);
-}
+STOW_DEFINE_CLEANUP(json_tokener_free, struct json_tokener);
 
 int hook_parse_json(const char *text, size_t len, const char *what, struct json_object **ret,
 		    struct stow_err *err)
 {
-	_cleanup_(tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
+	_cleanup_(json_tokener_free_ptr) struct json_tokener *tokener = json_tokener_new();
 	_cleanup_json_ struct json_object *json = NULL;
 	_cleanup_free_ char *copy = NULL;
 	size_t end;

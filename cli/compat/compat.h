@@ -101,8 +101,3 @@ int compat_execute(char **argv, struct stow_err *err);
 int compat_numactl(int argc, char **argv);
 int compat_taskset(int argc, char **argv);
 int compat_migratepages(int argc, char **argv);
-
-static inline void compat_task_done_ptr(struct compat_task *task)
-{
-	compat_task_done(task);
-}

@@ -77,7 +77,7 @@ int compat_migratepages(int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
-	_cleanup_(compat_task_done_ptr) struct compat_task task = { 0 };
+	_cleanup_(compat_task_done) struct compat_task task = { 0 };
 	const char *program = compat_program("migratepages");
 	struct stow_err err;
 	int c;

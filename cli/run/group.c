@@ -16,12 +16,6 @@
 #include "cli/run/run.h"
 #include "grant/program_group.h"
 
-static void group_free_ptr(struct cgroup **group)
-{
-	if (*group)
-		cgroup_free(group);
-}
-
 /* Return libcgroup's error as -errno. */
 static int group_error(int code, const char *what, struct stow_err *err)
 {
@@ -63,7 +57,7 @@ static int set_cpuset(struct cgroup_controller *cpuset, const struct stow_idset 
 static int make(struct run *run, const char *name, const struct stow_idset *cpus,
 		const struct stow_idset *mems, struct cgroup **ret, struct stow_err *err)
 {
-	_cleanup_(group_free_ptr) struct cgroup *group = cgroup_new_cgroup(name);
+	_cleanup_(cgroup_free) struct cgroup *group = cgroup_new_cgroup(name);
 	int r = group ? 0 : ECGOTHER;
 
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
@@ -127,7 +121,7 @@ static bool is_parent_made(struct run *run, bool v1, const struct stow_idset *cp
 
 static int make_and_attach(struct run *run, const char *path, struct stow_err *err)
 {
-	_cleanup_(group_free_ptr) struct cgroup *above = NULL, *group = NULL;
+	_cleanup_(cgroup_free) struct cgroup *above = NULL, *group = NULL;
 	struct stow_idset cpus = { 0 }, mems = { 0 };
 	struct stow_hierarchy at;
 	bool v1;

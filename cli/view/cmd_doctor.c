@@ -74,7 +74,7 @@ void doctor_versions(struct stow_root *root, char **ret_runc, char **ret_crun)
 static int examine(void *data)
 {
 	_cleanup_(stow_ledger_close_ptr) struct stow_ledger *ledger = NULL;
-	_cleanup_(stow_findings_done_ptr) struct stow_findings findings = { 0 };
+	_cleanup_(stow_findings_done) struct stow_findings findings = { 0 };
 	_cleanup_free_ char *runc = NULL, *crun = NULL;
 	struct asked *asked = data;
 	struct stow_doctor_options options = { .interval = asked->interval };

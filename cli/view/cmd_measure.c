@@ -190,7 +190,7 @@ static void measure_pages(struct measure *m, const struct stow_node *from,
 					     { LATENCY, MEDIAN, "latency" },
 					     { READ, READ_MEDIAN, "read" },
 					     { READ_WRITE, READ_WRITE_MEDIAN, "read-write" } };
-	_cleanup_(measure_unmap_ptr) struct measure_memory memory = { 0 };
+	_cleanup_(measure_unmap) struct measure_memory memory = { 0 };
 	struct stow_idset cpus = free_cpus(m, from), cores = one_per_core(m, &cpus);
 	struct measure_result result;
 	struct stow_err err = { 0 };
@@ -427,7 +427,7 @@ static int take_time(const char *text, void *value, struct stow_err *err)
  * only. */
 static int read_firmware(struct measure *m, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks blocks = { 0 };
 	const struct stow_firmware_kernel kernel = { m->topology, &blocks, &m->locality };
 	int r = stow_locality_read(m->root, m->topology, &m->locality, err);
 

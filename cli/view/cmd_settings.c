@@ -65,7 +65,7 @@ static int find_settings(struct stow_root *root, const struct asked *asked,
 	if (!asked->n_words)
 		return stow_knobs_read(root, ret, err);
 	for (int i = 0; i < asked->n_words; i++) {
-		_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings some = { 0 };
+		_cleanup_(stow_knob_settings_done) struct stow_knob_settings some = { 0 };
 		int r = stow_knobs_read_named(root, asked->words[i], &some, err);
 
 		for (size_t k = 0; r == 0 && k < some.n; k++) {
@@ -98,7 +98,7 @@ static int show_once(void *data)
 {
 	const struct asked *asked = data;
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings settings = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings settings = { 0 };
 	const struct cli_output *out = &asked->out;
 	struct stow_err err = { 0 };
 	size_t n;
@@ -135,7 +135,7 @@ static int show_once(void *data)
 static int plan_word(struct stow_root *root, const struct asked *asked, char *word,
 		     struct changes *changes, struct stow_err *err)
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings some = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings some = { 0 };
 	char *equals = strchr(word, '=');
 	const char *value = NULL;
 	int r;

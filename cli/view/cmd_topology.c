@@ -21,7 +21,7 @@ static int print_firmware(struct stow_root *root, const struct topology_data *da
 {
 	const struct stow_firmware_kernel kernel = { data->view.topology, &data->blocks,
 						     &data->locality };
-	_cleanup_(stow_firmware_done_ptr) struct stow_firmware firmware = { 0 };
+	_cleanup_(stow_firmware_done) struct stow_firmware firmware = { 0 };
 	int r = stow_firmware_read(root, &kernel, &firmware, err);
 
 	if (r < 0)

@@ -143,7 +143,7 @@ int doctor_program(struct stow_root *root, const char *name, enum stow_program_k
 		   const struct cli_output *out)
 {
 	_cleanup_(stow_topology_free_ptr) struct stow_topology *topology = NULL;
-	_cleanup_(stow_program_done_ptr) struct stow_program program = { 0 };
+	_cleanup_(stow_program_done) struct stow_program program = { 0 };
 	struct stow_program_advice advice;
 	struct stow_err err = { 0 };
 	int r = stow_topology_read(root, STOW_TOPOLOGY_AVAILABLE, &topology, &err);

@@ -337,7 +337,7 @@ static int print_json(const struct work *work)
 /* Let the next boot make the same pools, and name the kernel parameter that does it earlier. */
 static int persist(const struct work *work, struct stow_err *err)
 {
-	_cleanup_(stow_hugeboot_done_ptr) struct stow_hugeboot_list boot = { 0 };
+	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 };
 	_cleanup_free_ char *parameters = NULL;
 	int r = stow_hugeboot_read(work->context.root, &boot, err);
 

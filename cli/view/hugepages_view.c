@@ -74,7 +74,7 @@ static int read_pools(struct stow_root *root, struct huge_view *view, const uint
 
 static void read_boot(struct stow_root *root, struct huge_view *view)
 {
-	_cleanup_(stow_hugeboot_done_ptr) struct stow_hugeboot_list boot = { 0 };
+	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 };
 
 	/* --persist reports what is wrong with it. */
 	if (stow_hugeboot_read(root, &boot, NULL) < 0)
@@ -192,7 +192,7 @@ static int read_discovered(struct stow_root *root, struct huge_view *view, struc
 
 static int read_processes(struct stow_root *root, struct huge_view *view, struct stow_err *err)
 {
-	_cleanup_(stow_huge_users_done_ptr) struct stow_huge_users users = { 0 };
+	_cleanup_(stow_huge_users_done) struct stow_huge_users users = { 0 };
 	int r = stow_huge_users_read(root, &users, err);
 
 	for (size_t i = 0; i < users.n && r == 0; i++) {

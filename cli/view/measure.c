@@ -89,7 +89,7 @@ static int check_pages(struct stow_root *root, struct measure_memory *m, bool hu
 int measure_map(struct stow_root *root, int node, size_t size, bool huge,
 		struct measure_memory *ret, struct stow_err *err)
 {
-	_cleanup_(measure_unmap_ptr) struct measure_memory m = { 0 };
+	_cleanup_(measure_unmap) struct measure_memory m = { 0 };
 	struct stow_idset nodes = { 0 };
 	size_t offset;
 	char *memory;

@@ -64,8 +64,3 @@ void measure_reduce(double *values, size_t n, bool most, struct measure_result *
 /* Make one random cycle through `n` elements (Sattolo's algorithm): next[i] is the element after
  * i. `seed` is not 0. */
 void measure_cycle(uint32_t *next, uint32_t n, uint64_t seed);
-
-static inline void measure_unmap_ptr(struct measure_memory *memory)
-{
-	measure_unmap(memory);
-}

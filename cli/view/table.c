@@ -122,14 +122,6 @@ void cli_table_free(struct cli_table *table)
 	free(table);
 }
 
-void cli_table_free_ptr(struct cli_table **table)
-{
-	int saved = errno;
-
-	cli_table_free(*table);
-	errno = saved;
-}
-
 struct cli_row *cli_table_row(struct cli_table *table, struct cli_row *parent)
 {
 	struct cli_row *row = new_row(table);

@@ -13,6 +13,7 @@
 
 #include <json-c/json.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "cli/view/output.h"
 
@@ -45,7 +46,7 @@ struct cli_row;
 int cli_table_new(const struct cli_column *columns, const struct cli_output *out,
 		  struct cli_table **ret, struct stow_err *err);
 void cli_table_free(struct cli_table *table);
-void cli_table_free_ptr(struct cli_table **table);
+STOW_DEFINE_CLEANUP(cli_table_free, struct cli_table);
 
 /* Add a row below `parent`, or at the top level (NULL). The table owns it; never NULL. */
 struct cli_row *cli_table_row(struct cli_table *table, struct cli_row *parent);

@@ -90,11 +90,3 @@ void topology_owners_free(struct topology_owners *owners)
 	free(owners->names);
 	free(owners);
 }
-
-void topology_owners_free_ptr(struct topology_owners **owners)
-{
-	int saved = errno;
-
-	topology_owners_free(*owners);
-	errno = saved;
-}

@@ -4,6 +4,7 @@
 /* The views of `numastow topology` beyond its text: tables, the tree, the firmware's tables, SVG.
  * Each prints to standard output and returns 0, or -errno with `err` set. */
 
+#include "base/cleanup.h"
 #include "cli/topology_view.h"
 #include "cli/view/output.h"
 #include "cli/view/table.h"
@@ -20,7 +21,7 @@ struct topology_owners {
 int topology_owners_read(const struct topology_data *data, struct topology_owners **ret,
 			 struct stow_err *err);
 void topology_owners_free(struct topology_owners *owners);
-void topology_owners_free_ptr(struct topology_owners **owners);
+STOW_DEFINE_CLEANUP(topology_owners_free, struct topology_owners);
 
 /* One row for each CPU. */
 extern const struct cli_column topology_cpu_columns[];

@@ -51,6 +51,19 @@ static inline void stow_fclose_ptr(FILE **f)
 	errno = saved;
 }
 
+/* Define FUNCTION_ptr(), the destructor of variables that point to what FUNCTION frees. A structure
+ * that is a variable itself needs none: `_cleanup_(stow_zones_done)`. */
+#define STOW_DEFINE_CLEANUP(function, type)               \
+	static inline void function##_ptr(type **pointer) \
+	{                                                 \
+		int saved = errno;                        \
+                                                          \
+		if (*pointer)                             \
+			function(*pointer);               \
+		errno = saved;                            \
+	}                                                 \
+	type
+
 #define _cleanup_free_	   _cleanup_(stow_free_ptr)
 #define _cleanup_close_	   _cleanup_(stow_close_ptr)
 #define _cleanup_closedir_ _cleanup_(stow_closedir_ptr)

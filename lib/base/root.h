@@ -27,6 +27,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/cleanup.h"
 #include "base/idset.h"
 
 struct stat;
@@ -162,8 +163,4 @@ void stow_root_unlock(int *lock);
  * by name. */
 int stow_root_path(struct stow_root *root, const char *path, char **ret_path, struct stow_err *err);
 
-static inline void stow_root_free_ptr(struct stow_root **root)
-{
-	if (*root)
-		stow_root_free(*root);
-}
+STOW_DEFINE_CLEANUP(stow_root_free, struct stow_root);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
@@ -97,8 +98,4 @@ int stow_cgroup_has_processes(const struct stow_cgroup *cgroup, struct stow_err 
 int stow_cgroup_populated(struct stow_root *root, const struct stow_cgroup_id *id,
 			  struct stow_err *err);
 
-static inline void stow_cgroup_free_ptr(struct stow_cgroup **c)
-{
-	if (*c)
-		stow_cgroup_free(*c);
-}
+STOW_DEFINE_CLEANUP(stow_cgroup_free, struct stow_cgroup);

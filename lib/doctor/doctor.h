@@ -85,8 +85,3 @@ int stow_doctor_examine(struct stow_root *root, struct stow_ledger *ledger,
 /* Return how many findings have that level. */
 size_t stow_findings_count(const struct stow_findings *findings, enum stow_finding_level level);
 void stow_findings_done(struct stow_findings *findings);
-
-static inline void stow_findings_done_ptr(struct stow_findings *findings)
-{
-	stow_findings_done(findings);
-}

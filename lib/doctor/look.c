@@ -55,7 +55,7 @@ unsigned int doctor_percent(uint64_t part, uint64_t whole)
 
 bool doctor_setting_text(struct doctor *d, const char *name, char buf[static STOW_KNOB_TEXT])
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings found = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings found = { 0 };
 
 	if (stow_knobs_read_named(d->root, name, &found, NULL) < 0 || found.n == 0 ||
 	    found.list[0].state != STOW_KNOB_PRESENT)

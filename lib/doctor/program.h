@@ -69,8 +69,3 @@ void stow_program_done(struct stow_program *program);
 /* Advise by `kind`, or with STOW_PROGRAM_UNKNOWN by what is known of the program. */
 void stow_program_advise(const struct stow_topology *topology, const struct stow_program *program,
 			 enum stow_program_kind kind, struct stow_program_advice *ret);
-
-static inline void stow_program_done_ptr(struct stow_program *program)
-{
-	stow_program_done(program);
-}

@@ -56,7 +56,7 @@ int doctor_rule_balancing_bound(struct doctor *d, struct stow_err *err)
 /* The nodes of the slowest tier; false: there are fewer than two tiers with nodes. */
 static bool slowest_tier(struct doctor *d, struct stow_idset *ret)
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings tiers = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings tiers = { 0 };
 	unsigned int n = 0;
 	uint64_t worst = 0;
 
@@ -155,7 +155,7 @@ int doctor_rule_balancing_settings(struct doctor *d, struct stow_err *err)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < STOW_ARRAY_SIZE(names); i++) {
-		_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings found = { 0 };
+		_cleanup_(stow_knob_settings_done) struct stow_knob_settings found = { 0 };
 		char command[128];
 
 		if (stow_knobs_read_named(d->root, names[i], &found, NULL) < 0 || found.n == 0 ||

@@ -3,6 +3,7 @@
 
 /* Declarations shared by the files of lib/drain. */
 
+#include "base/cleanup.h"
 #include "base/idset.h"
 #include "drain/drain.h"
 #include "node/memblock.h"
@@ -56,11 +57,7 @@ struct stow_drain_plan {
 int stow_drain_plan(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
 		    struct stow_drain_plan **ret_plan, struct stow_err *err);
 void stow_drain_plan_free(struct stow_drain_plan *plan);
-static inline void stow_drain_plan_free_ptr(struct stow_drain_plan **plan)
-{
-	if (*plan)
-		stow_drain_plan_free(*plan);
-}
+STOW_DEFINE_CLEANUP(stow_drain_plan_free, struct stow_drain_plan);
 
 /* --- message.c ------------------------------------------------------------ */
 

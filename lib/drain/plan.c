@@ -193,7 +193,7 @@ static int check_most(const struct stow_drain_spec *spec, const struct stow_drai
 static int fill(const struct stow_grant_context *context, const struct stow_drain_spec *spec,
 		struct stow_drain_choice *c, struct stow_err *err)
 {
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	_cleanup_free_ uint64_t *refused = NULL;
 	struct stow_drain_plan *plan = c->plan;
 	size_t n_refused = 0;

@@ -285,7 +285,7 @@ static int take_back(struct stow_draining *d, enum stow_drain_step *ret_step, st
 /* Restore the state of a drain from its row. */
 static int read_orphan(struct stow_draining *d, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks all = { 0 };
 	struct stow_root *root = d->context->root;
 	int r;
 

@@ -231,7 +231,7 @@ static int eject(struct stow_draining *d, struct stow_err *err)
  * online. */
 static int look_at_rest(struct stow_draining *d, struct stow_drain_rest *rest, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks all = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks all = { 0 };
 	_cleanup_free_ uint64_t *ids = calloc(d->row.n_blocks + 1, sizeof(*ids));
 	int r;
 

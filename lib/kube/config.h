@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 
 struct stow_kube_exec;
@@ -78,7 +79,4 @@ int stow_kube_server_check(char *server, struct stow_err *err);
 
 void stow_kube_config_free(struct stow_kube_config *config);
 
-static inline void stow_kube_config_free_ptr(struct stow_kube_config **config)
-{
-	stow_kube_config_free(*config);
-}
+STOW_DEFINE_CLEANUP(stow_kube_config_free, struct stow_kube_config);

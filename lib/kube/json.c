@@ -11,15 +11,12 @@
 
 #define MESSAGE_MAX 400 /* bytes of an API server's message */
 
-static void tokener_ptr(struct json_tokener **tokener)
-{
-	if (*tokener)
-		json_tokener_free(*tokener);
-}
+STOW_DEFINE_CLEANUP(json_tokener_free, struct json_tokener);
 
 int stow_kube_parse(const char *text, size_t len, struct json_object **ret, struct stow_err *err)
 {
-	_cleanup_(tokener_ptr) struct json_tokener *tokener = json_tokener_new_ex(STOW_KUBE_DEPTH);
+	_cleanup_(json_tokener_free_ptr) struct json_tokener *tokener =
+		json_tokener_new_ex(STOW_KUBE_DEPTH);
 	_cleanup_json_ struct json_object *object = NULL;
 	_cleanup_free_ char *copy = NULL;
 	size_t end;

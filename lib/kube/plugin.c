@@ -15,10 +15,7 @@ static const char *const versions[] = { "client.authentication.k8s.io/v1",
 /* As in enum kube_plugin_mode. */
 static const char *const modes[] = { "IfAvailable", "Never", "Always", NULL };
 
-static void free_exec_ptr(struct stow_kube_exec **exec)
-{
-	stow_kube_exec_free(*exec);
-}
+STOW_DEFINE_CLEANUP(stow_kube_exec_free, struct stow_kube_exec);
 
 void stow_kube_exec_free(struct stow_kube_exec *exec)
 {
@@ -73,7 +70,7 @@ static int add_variable(char ***list, const struct kube_variable *variable, stru
 int stow_kube_exec_new(const char *path, const struct kube_plugin *plugin,
 		       struct stow_kube_exec **ret, struct stow_err *err)
 {
-	_cleanup_(free_exec_ptr) struct stow_kube_exec *exec = calloc(1, sizeof(*exec));
+	_cleanup_(stow_kube_exec_free_ptr) struct stow_kube_exec *exec = calloc(1, sizeof(*exec));
 	int version = index_of(versions, plugin->version ? plugin->version : "");
 	int mode = plugin->interactive ? index_of(modes, plugin->interactive) : 0;
 	int r;

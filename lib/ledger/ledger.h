@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
@@ -379,20 +380,6 @@ uint32_t stow_ledger_changes(struct stow_ledger *ledger);
 int stow_ledger_set_aside(struct stow_root *root, char *ret_name, size_t size,
 			  struct stow_err *err);
 
-static inline void stow_ledger_close_ptr(struct stow_ledger **l)
-{
-	if (*l)
-		stow_ledger_close(*l);
-}
-
-static inline void stow_usage_free_ptr(struct stow_usage **u)
-{
-	if (*u)
-		stow_usage_free(*u);
-}
-
-static inline void stow_record_free_ptr(struct stow_record **r)
-{
-	if (*r)
-		stow_record_free(*r);
-}
+STOW_DEFINE_CLEANUP(stow_ledger_close, struct stow_ledger);
+STOW_DEFINE_CLEANUP(stow_usage_free, struct stow_usage);
+STOW_DEFINE_CLEANUP(stow_record_free, struct stow_record);

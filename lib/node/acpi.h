@@ -149,8 +149,3 @@ void stow_acpi_done(struct stow_acpi *acpi);
 const char *stow_acpi_state_name(enum stow_acpi_state state);
 /* Return "access latency", "read latency", and so on. */
 const char *stow_hmat_type_name(enum stow_hmat_type type);
-
-static inline void stow_acpi_done_ptr(struct stow_acpi *acpi)
-{
-	stow_acpi_done(acpi);
-}

@@ -391,7 +391,7 @@ static int add_names(struct stow_root *root, struct stow_devices *list, const ch
 
 int stow_devices_read(struct stow_root *root, struct stow_devices *ret, struct stow_err *err)
 {
-	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
 	struct stow_err first = { 0 };
 	int r;
 

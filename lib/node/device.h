@@ -39,11 +39,6 @@ void stow_devices_done(struct stow_devices *list);
 /* Return "storage", "network", "display" or "accelerator". */
 const char *stow_device_kind_name(enum stow_device_kind kind);
 
-static inline void stow_devices_done_ptr(struct stow_devices *list)
-{
-	stow_devices_done(list);
-}
-
 /*
  * Find the node of a device, for `near`: a PCI address ("0000:3b:00.0"; the domain is optional), a
  * network interface ("eth0") or a block device ("nvme0n1"). A virtual function or a virtio device

@@ -54,8 +54,3 @@ int stow_devicetree_parse_reg(const void *data, size_t len, unsigned int address
 
 /* Parse the property distance-matrix: triples of domains and a distance. As above. */
 int stow_devicetree_parse_distances(const void *data, size_t len, struct stow_devicetree *tree);
-
-static inline void stow_devicetree_done_ptr(struct stow_devicetree *tree)
-{
-	stow_devicetree_done(tree);
-}

@@ -146,7 +146,7 @@ static int take_tree(struct stow_firmware *f)
 
 static int take_map(struct stow_comparison *c, struct stow_err *err)
 {
-	_cleanup_(stow_memmap_done_ptr) struct stow_memmap map = { 0 };
+	_cleanup_(stow_memmap_done) struct stow_memmap map = { 0 };
 	struct stow_firmware *f = c->f;
 	struct stow_err inner;
 	int r = stow_memmap_read(c->root, &map, &inner);

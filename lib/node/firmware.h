@@ -127,8 +127,3 @@ struct stow_firmware_reads stow_firmware_reads(const struct stow_firmware *firmw
 
 /* Return "memory", "cpu", "device" or NULL. */
 const char *stow_domain_by_name(enum stow_domain_by by);
-
-static inline void stow_firmware_done_ptr(struct stow_firmware *firmware)
-{
-	stow_firmware_done(firmware);
-}

@@ -338,7 +338,7 @@ int stow_memblock_offline(struct stow_root *root, uint64_t id, uint64_t timeout,
 static int blocks_to_eject(struct stow_root *root, const struct stow_memdev *device,
 			   uint64_t **ret_ids, size_t *ret_n, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	_cleanup_free_ uint64_t *ids = NULL;
 	const struct stow_memdev *found;
 	size_t n = 0;

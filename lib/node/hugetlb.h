@@ -95,13 +95,3 @@ int stow_hugeboot_write(struct stow_root *root, const struct stow_hugeboot_list 
 /* Return the kernel parameters that do the same, as in "hugepagesz=1G hugepages=0:2,1:2", which
  * the caller frees; NULL: out of memory. */
 char *stow_hugeboot_parameters(const struct stow_hugeboot_list *boot);
-
-static inline void stow_hugetlbfs_done_ptr(struct stow_hugetlbfs_list *mounts)
-{
-	stow_hugetlbfs_done(mounts);
-}
-
-static inline void stow_hugeboot_done_ptr(struct stow_hugeboot_list *boot)
-{
-	stow_hugeboot_done(boot);
-}

@@ -107,8 +107,3 @@ const char *stow_node_state_name(enum stow_node_state state);
 const char *stow_side_cache_indexing(const struct stow_side_cache *cache);
 /* Return "write-back", "write-through" or "other"; NULL: unknown. */
 const char *stow_side_cache_policy(const struct stow_side_cache *cache);
-
-static inline void stow_locality_done_ptr(struct stow_locality *locality)
-{
-	stow_locality_done(locality);
-}

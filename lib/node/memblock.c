@@ -210,7 +210,7 @@ static bool has_increments(struct stow_root *root, const struct stow_memblocks *
 int stow_memblocks_read(struct stow_root *root, unsigned int flags, struct stow_memblocks *ret,
 			struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err inner = { 0 };
 	int r;
 

@@ -100,8 +100,3 @@ const char *stow_memdev_kind_name(enum stow_memdev_kind kind);
 
 /* Return "online", "offline", "going-offline" or "unknown". */
 const char *stow_memblock_state_name(enum stow_memblock_state state);
-
-static inline void stow_memblocks_done_ptr(struct stow_memblocks *list)
-{
-	stow_memblocks_done(list);
-}

@@ -29,8 +29,3 @@ struct stow_memmap {
  * -ENOMEM. */
 int stow_memmap_read(struct stow_root *root, struct stow_memmap *ret, struct stow_err *err);
 void stow_memmap_done(struct stow_memmap *map);
-
-static inline void stow_memmap_done_ptr(struct stow_memmap *map)
-{
-	stow_memmap_done(map);
-}

@@ -448,7 +448,7 @@ static int not_found(const struct stow_knob_settings *all, const char *name, str
 int stow_knobs_read_named(struct stow_root *root, const char *name, struct stow_knob_settings *ret,
 			  struct stow_err *err)
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings all = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings all = { 0 };
 	const char *given = name;
 	char parameter[STOW_KNOB_NAME];
 	size_t n = 0;

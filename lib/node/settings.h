@@ -134,8 +134,3 @@ const char *stow_knob_parameter(const struct stow_knob_setting *setting, const c
 /* Collect the values of a kernel parameter on the command line, in order and separated by blanks; a
  * parameter without a value gives "". Return how many there are. */
 int stow_cmdline_get(const char *cmdline, const char *name, char *buf, size_t size);
-
-static inline void stow_knob_settings_done_ptr(struct stow_knob_settings *settings)
-{
-	stow_knob_settings_done(settings);
-}

@@ -227,7 +227,7 @@ static int write_failed(const struct stow_knob_setting *s, const char *value, in
 int stow_knob_set(struct stow_root *root, struct stow_knob_setting *setting, const char *text,
 		  struct stow_err *err)
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings again = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings again = { 0 };
 	struct stow_err why = { 0 };
 	char value[STOW_KNOB_TEXT];
 	int r = stow_knob_check(root, setting, text, value, err);

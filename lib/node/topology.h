@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "base/root.h"
@@ -120,8 +121,4 @@ const char *stow_topology_assumed_name(unsigned int what);
 /* Return the distance between two nodes by id (10 = local), or -1 when either does not exist. */
 int stow_topology_distance(const struct stow_topology *topology, int from, int to);
 
-static inline void stow_topology_free_ptr(struct stow_topology **t)
-{
-	if (*t)
-		stow_topology_free(*t);
-}
+STOW_DEFINE_CLEANUP(stow_topology_free, struct stow_topology);

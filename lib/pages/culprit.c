@@ -318,7 +318,7 @@ int stow_culprits_prove(struct stow_root *root, const uint64_t *pfns, size_t n,
 			struct stow_culprits *ret, struct stow_err *err)
 {
 	_cleanup_(proof_done) struct proof p = { .root = root, .budget = BUDGET };
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits list = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits list = { 0 };
 	int r;
 
 	r = proof_new(&p, pfns, n < FRAMES_MAX ? n : FRAMES_MAX, err);
@@ -466,7 +466,7 @@ int stow_culprits_suspect(struct stow_root *root, const struct stow_block_use *u
 {
 	_cleanup_free_ uint64_t *inodes = calloc(use->n_owners + 1, sizeof(*inodes));
 	_cleanup_free_ char **paths = calloc(use->n_owners + 1, sizeof(*paths));
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits list = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits list = { 0 };
 	struct stow_err inner = { 0 };
 	int r;
 

@@ -41,11 +41,6 @@ struct stow_culprits {
 };
 
 void stow_culprits_done(struct stow_culprits *culprits);
-static inline void stow_culprits_done_ptr(struct stow_culprits *culprits)
-{
-	stow_culprits_done(culprits);
-}
-
 /* Format one line: `page 0x1a2b3 (anonymous) of container 4c1f..., process 812 "pinner": pinned
  * ...` */
 const char *stow_culprit_format(const struct stow_culprit *culprit, char *buf, size_t size);

@@ -34,14 +34,3 @@ struct stow_huge_users {
 /* Read all processes; those that end meanwhile are left out. */
 int stow_huge_users_read(struct stow_root *root, struct stow_huge_users *ret, struct stow_err *err);
 void stow_huge_users_done(struct stow_huge_users *users);
-
-/* Add what a line of numa_maps has of hugepages to the list, whose entries of `process` begin at
- * `first`; only its pid and name are used. Return 1,
- * 0 for another line, or -ENOMEM. */
-int stow_huge_users_line(struct stow_huge_users *users, size_t first,
-			 const struct stow_huge_user *process, const char *line);
-
-static inline void stow_huge_users_done_ptr(struct stow_huge_users *users)
-{
-	stow_huge_users_done(users);
-}

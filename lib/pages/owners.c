@@ -402,7 +402,7 @@ int stow_use_read(struct stow_root *root, const struct stow_memblocks *blocks, c
 		  size_t n, struct stow_use *ret, struct stow_err *err)
 {
 	_cleanup_(reader_done) struct reader reader = { .pages = { -EBADF, -EBADF } };
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	int r;
 
 	r = reader_open(root, &reader, err);

@@ -84,8 +84,3 @@ struct stow_use_carry {
 int stow_use_count(struct stow_block_use *use, struct stow_use_carry *carry, const uint64_t *flags,
 		   const uint64_t *counts, const uint64_t *cgroups, size_t n, uint64_t page_size,
 		   struct stow_err *err);
-
-static inline void stow_use_done_ptr(struct stow_use *use)
-{
-	stow_use_done(use);
-}

@@ -8,6 +8,7 @@
  * `numastow explain` and all other readers.
  */
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "model/usage.h"
@@ -61,8 +62,4 @@ int stow_capacity_build(const struct stow_topology *topology, const struct stow_
 			struct stow_err *err);
 void stow_capacity_free(struct stow_capacity *capacity);
 
-static inline void stow_capacity_free_ptr(struct stow_capacity **c)
-{
-	if (*c)
-		stow_capacity_free(*c);
-}
+STOW_DEFINE_CLEANUP(stow_capacity_free, struct stow_capacity);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/idset.h"
@@ -97,8 +98,4 @@ int stow_config_check_member(const struct stow_config *config, const char *ns,
 			     const char *name, const struct stow_request *member,
 			     struct stow_request *whole, struct stow_err *err);
 
-static inline void stow_config_free_ptr(struct stow_config **c)
-{
-	if (*c)
-		stow_config_free(*c);
-}
+STOW_DEFINE_CLEANUP(stow_config_free, struct stow_config);

@@ -11,6 +11,7 @@
  * combination of hints, as the kubelet does, does not end on a machine with 34 nodes.)
  */
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/idset.h"
 #include "model/amounts.h"
@@ -56,14 +57,5 @@ int stow_plan_make(const struct stow_capacity *capacity, const struct stow_reque
 void stow_plan_free(struct stow_plan *plan);
 void stow_refusal_free(struct stow_refusal *refusal);
 
-static inline void stow_plan_free_ptr(struct stow_plan **p)
-{
-	if (*p)
-		stow_plan_free(*p);
-}
-
-static inline void stow_refusal_free_ptr(struct stow_refusal **r)
-{
-	if (*r)
-		stow_refusal_free(*r);
-}
+STOW_DEFINE_CLEANUP(stow_plan_free, struct stow_plan);
+STOW_DEFINE_CLEANUP(stow_refusal_free, struct stow_refusal);

@@ -43,11 +43,6 @@ static void unit_done(struct unit *unit)
 	free(unit->name);
 }
 
-static void bus_close_ptr(sd_bus **bus)
-{
-	sd_bus_flush_close_unref(*bus);
-}
-
 /* Return a D-Bus error as -errno, with its message. */
 static int bus_error(int r, const sd_bus_error *error, const char *what, struct stow_err *err)
 {
@@ -210,7 +205,7 @@ static int run_one(sd_bus *bus, const char *property, char **argv, struct stow_e
 
 int main(int argc, char **argv)
 {
-	_cleanup_(bus_close_ptr) sd_bus *bus = NULL;
+	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
 	struct stow_err err;
 	int result = NOTHING, r;
 

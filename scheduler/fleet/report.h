@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "numastow/v1/node.pb-c.h"
 #include "place/reservation.h"
@@ -94,8 +95,4 @@ void stow_wire_done(struct stow_wire *wire);
 void stow_numa_done(struct stow_numa *numa);
 void stow_container_done(struct stow_container *container);
 
-static inline void stow_report_free_ptr(struct stow_report **u)
-{
-	if (*u)
-		stow_report_free(*u);
-}
+STOW_DEFINE_CLEANUP(stow_report_free, struct stow_report);

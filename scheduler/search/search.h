@@ -20,6 +20,7 @@
  * large.
  */
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "numastow/v1/scheduler.pb-c.h"
 #include "place/plan.h"
@@ -77,7 +78,4 @@ void stow_trial_free(struct stow_trial *trial);
 int stow_trial_plan(struct stow_trial *trial, const struct stow_request *request, bool take,
 		    size_t *ret_n, struct stow_err *err);
 
-static inline void stow_trial_free_ptr(struct stow_trial **trial)
-{
-	stow_trial_free(*trial);
-}
+STOW_DEFINE_CLEANUP(stow_trial_free, struct stow_trial);

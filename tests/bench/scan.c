@@ -57,7 +57,7 @@ static void bare_loop(const uint64_t *ids, size_t n, uint64_t per_block, int n_f
 static void ours(struct stow_root *root, const struct stow_memblocks *blocks, const uint64_t *ids,
 		 size_t n)
 {
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	struct stow_err err = { 0 };
 
 	if (stow_use_read(root, blocks, ids, n, &use, &err) < 0)
@@ -74,7 +74,7 @@ static void print(const char *name, uint64_t *ns, int runs, uint64_t bytes)
 int main(int argc, char **argv)
 {
 	static uint64_t ns[3][RUNS_MAX];
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks blocks = { 0 };
 	_cleanup_(stow_root_free_ptr) struct stow_root *root = NULL;
 	_cleanup_free_ uint64_t *ids = NULL;
 	int runs = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 11;

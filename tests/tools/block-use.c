@@ -98,12 +98,12 @@ static void print_culprits(const struct stow_culprits *culprits)
 
 static int use(struct stow_root *root, char **argv, bool suspects, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks blocks = { 0 };
 	int r = stow_memblocks_read(root, 0, &blocks, err);
 
 	for (; r == 0 && *argv; argv++) {
-		_cleanup_(stow_use_done_ptr) struct stow_use one = { 0 };
-		_cleanup_(stow_culprits_done_ptr) struct stow_culprits culprits = { 0 };
+		_cleanup_(stow_use_done) struct stow_use one = { 0 };
+		_cleanup_(stow_culprits_done) struct stow_culprits culprits = { 0 };
 		uint64_t id;
 
 		r = stow_parse_u64(*argv, UINT64_MAX, &id, err);
@@ -120,7 +120,7 @@ static int use(struct stow_root *root, char **argv, bool suspects, struct stow_e
 
 static int prove(struct stow_root *root, const uint64_t *pfns, size_t n, struct stow_err *err)
 {
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits culprits = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits culprits = { 0 };
 	int r = stow_culprits_prove(root, pfns, n, &culprits, err);
 
 	if (r == 0)
@@ -162,7 +162,7 @@ static int try_offline(uint64_t id, unsigned int seconds)
 
 static int offline(struct stow_root *root, char **argv, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks blocks = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks blocks = { 0 };
 	_cleanup_free_ uint64_t *pfns = NULL;
 	_cleanup_close_ int fd = -EBADF;
 	uint64_t id, seconds, pages;

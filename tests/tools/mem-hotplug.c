@@ -37,7 +37,7 @@ static void *idle(void *arg)
 
 static int eject(struct stow_root *root, const char *name, uint64_t timeout, struct stow_err *err)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	const struct stow_memdev *device;
 	int r = stow_memblocks_read(root, STOW_MEMBLOCK_DEVICE, &list, err);
 

@@ -260,7 +260,7 @@ static void machine_done(struct machine *m)
 static void leads_from_a_frame_to_the_process(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	const uint64_t pfns[] = { 0x1005, 0x1003, 0x1003, 0x1010 };
 	const struct stow_culprit *c;
 	char line[512];
@@ -299,7 +299,7 @@ static void leads_from_a_frame_to_the_process(void **state)
 static void names_what_is_mapped_and_what_pins(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	const uint64_t pfns[] = { 0x1001, 0x1002 };
 	char line[512];
 
@@ -325,7 +325,7 @@ static void names_what_is_mapped_and_what_pins(void **state)
 static void a_tail_is_its_heads(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	const uint64_t pfns[] = { 0x2007 };
 
 	machine_new(&m);
@@ -343,7 +343,7 @@ static void a_tail_is_its_heads(void **state)
 static void looks_at_all_processes_when_the_cgroup_has_none(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	const uint64_t pfns[] = { 0x1001, 0x3000, 0x3001, 0x3002 };
 	char line[512];
 
@@ -373,8 +373,8 @@ static void looks_at_all_processes_when_the_cgroup_has_none(void **state)
 static void names_the_only_one_that_pins(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits two = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits two = { 0 };
 	const uint64_t pfns[] = { 0x1001 };
 
 	machine_new(&m);
@@ -393,8 +393,8 @@ static void names_the_only_one_that_pins(void **state)
 static void suspects_the_few_pages_that_are_left(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits many = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits many = { 0 };
 	uint64_t left;
 
 	machine_new(&m);
@@ -436,7 +436,7 @@ static void proves_nothing_without_the_kernels_files(void **state)
 static void suspects_who_pins_and_what_stays(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	struct stow_owner owners[3] = { { 0 } };
 	struct stow_block_use use = { .id = 48, .owners = owners, .n_owners = 3 };
 	char line[512];
@@ -484,7 +484,7 @@ static void suspects_who_pins_and_what_stays(void **state)
 static void one_unlisted_container_hides_no_other(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_culprits_done_ptr) struct stow_culprits found = { 0 };
+	_cleanup_(stow_culprits_done) struct stow_culprits found = { 0 };
 	const uint64_t pfns[] = { 0x1003, 0x1080 };
 	struct stow_owner owners[2] = { { 0 } };
 	struct stow_block_use use = { .id = 48, .owners = owners, .n_owners = 2 };

@@ -116,7 +116,7 @@ static int count_node_files(void *ctx, const char *path, const char *value)
 static void goes_no_further_than_the_device_tree(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
 	int n = 0, node = 77;
 	const struct stow_root_ops ops = { .ctx = &n, .before = count_node_files };
 
@@ -138,7 +138,7 @@ static void goes_no_further_than_the_device_tree(void **state)
 static void what_is_there_and_cannot_be_read_is_an_error(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
-	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
 	struct stow_err err = { 0 };
 	int node;
 
@@ -179,7 +179,7 @@ static void lists_what_one_wants_to_be_near_to(void **state)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(classes); i++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-		_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+		_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
 
 		add_pci(tree, NIC, classes[i].class, 1);
 		assert_int_equal(stow_devices_read(tree->root, &list, NULL), 0);
@@ -225,7 +225,7 @@ static void refuses_what_is_no_device(void **state)
 static void lists_devices_with_their_names(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine();
-	_cleanup_(stow_devices_done_ptr) struct stow_devices list = { 0 };
+	_cleanup_(stow_devices_done) struct stow_devices list = { 0 };
 
 	assert_int_equal(stow_devices_read(tree->root, &list, NULL), 0);
 	assert_int_equal(list.n_devices, 3); /* not the bridge */

@@ -46,7 +46,7 @@ static void the_table_is_whole(void **state)
 static void many_subjects_are_counted(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_findings_done_ptr) struct stow_findings found = { 0 };
+	_cleanup_(stow_findings_done) struct stow_findings found = { 0 };
 	const struct stow_doctor_options options = { 0 };
 	size_t swaps = 0;
 
@@ -85,7 +85,7 @@ static void many_subjects_are_counted(void **state)
 static void an_interval_needs_a_machine(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_findings_done_ptr) struct stow_findings found = { 0 };
+	_cleanup_(stow_findings_done) struct stow_findings found = { 0 };
 	const struct stow_doctor_options options = { .interval = 1 };
 	struct stow_err err = { 0 };
 

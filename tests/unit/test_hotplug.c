@@ -386,7 +386,7 @@ static struct stow_memblocks devices(struct kernel *k)
 
 static void a_dimm_goes_when_all_of_it_is_offline(void **state)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
 	KERNEL(k);
 
@@ -410,7 +410,7 @@ static void a_dimm_goes_when_all_of_it_is_offline(void **state)
 
 static void a_dimm_that_firmware_keeps(void **state)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
 	KERNEL(k);
 
@@ -424,7 +424,7 @@ static void a_dimm_that_firmware_keeps(void **state)
 /* Unbound with a block online, its memory would stay until the next boot. */
 static void a_dax_device_is_unbound_offline(void **state)
 {
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	struct stow_err err = { 0 };
 	KERNEL(k);
 

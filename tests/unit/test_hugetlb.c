@@ -53,7 +53,7 @@ static void sizes_of_any_node_count(void **state)
 static void mounts_are_found(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_hugetlbfs_done_ptr) struct stow_hugetlbfs_list mounts = { 0 };
+	_cleanup_(stow_hugetlbfs_done) struct stow_hugetlbfs_list mounts = { 0 };
 
 	assert_int_equal(stow_hugetlbfs_read(t->root, &mounts, NULL), 0);
 	assert_int_equal(mounts.n, 0);
@@ -127,7 +127,7 @@ static void files_of_a_mount_are_summed(void **state)
 static void pools_at_boot_are_read_back(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_hugeboot_done_ptr) struct stow_hugeboot_list boot = { 0 }, back = { 0 };
+	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 }, back = { 0 };
 	_cleanup_free_ char *parameters = NULL, *unit = NULL;
 	char link[64];
 
@@ -168,7 +168,7 @@ static void pools_at_boot_are_read_back(void **state)
 static void a_strangers_unit_stays(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_hugeboot_done_ptr) struct stow_hugeboot_list boot = { 0 };
+	_cleanup_(stow_hugeboot_done) struct stow_hugeboot_list boot = { 0 };
 
 	assert_int_equal(stow_hugeboot_read(t->root, &boot, NULL), 0);
 	tree_write(t, STOW_HUGEBOOT_FILE, "[Unit]\n");
@@ -180,7 +180,7 @@ static void a_strangers_unit_stays(void **state)
 static void users_by_process_size_and_node(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_huge_users_done_ptr) struct stow_huge_users users = { 0 };
+	_cleanup_(stow_huge_users_done) struct stow_huge_users users = { 0 };
 
 	assert_int_equal(stow_huge_users_read(t->root, &users, NULL), 0);
 	tree_write(t, "/proc/12/status", "Name:\tdp\033dk\nHugetlbPages:\t  1052672 kB\n");
@@ -219,7 +219,7 @@ static int no_maps(void *ctx, const char *path, const char *value)
 static void hidden_users_are_counted(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	_cleanup_(stow_huge_users_done_ptr) struct stow_huge_users users = { 0 };
+	_cleanup_(stow_huge_users_done) struct stow_huge_users users = { 0 };
 	struct stow_root_ops ops = { .before = no_maps };
 
 	tree_write(t, "/proc/12/status", "Name:\tdpdk\nHugetlbPages:\t4096 kB\n");

@@ -18,7 +18,7 @@
 /* Read the one setting of that name. */
 static struct stow_knob_setting get(struct tree *tree, const char *name)
 {
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings list = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings list = { 0 };
 	struct stow_err err = { 0 };
 
 	if (stow_knobs_read_named(tree->root, name, &list, &err) < 0)
@@ -102,7 +102,7 @@ static void defaults_are_valid(void **state)
 static void names_paths_and_sysctl_names_find_a_setting(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings list = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings list = { 0 };
 	struct stow_err err = { 0 };
 
 	tree_write(tree, VM "swappiness", "60\n");
@@ -139,7 +139,7 @@ static void newest_place_comes_first_and_the_old_one_counts(void **state)
 static void every_file_of_a_pattern_is_a_setting(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_knob_settings_done_ptr) struct stow_knob_settings list = { 0 };
+	_cleanup_(stow_knob_settings_done) struct stow_knob_settings list = { 0 };
 	struct stow_knob_setting s;
 
 	tree_write(tree, THP "hugepages-2048kB/enabled", "always [inherit] madvise never\n");

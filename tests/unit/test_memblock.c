@@ -31,7 +31,7 @@ static void add_block(struct tree *tree, unsigned long long id, const char *memo
 static void reads_blocks_nodes_and_states(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	size_t total, online;
 
 	tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
@@ -74,7 +74,7 @@ static void reads_blocks_nodes_and_states(void **state)
 static void details_only_when_asked_for(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 	tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
 	add_block(tree, 0, "online", "DMA32");
@@ -152,7 +152,7 @@ static void states_need_no_files_where_all_is_online(void **state)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(cases); i++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
-		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+		_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 		write_zoneinfo(tree, cases[i].missing);
 		list = read_states(tree);
@@ -166,7 +166,7 @@ static void states_need_no_files_where_all_is_online(void **state)
 static void states_are_read_where_page_frames_do_not_tell(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks none = read_states(tree);
+	_cleanup_(stow_memblocks_done) struct stow_memblocks none = read_states(tree);
 
 	assert_false(none.shared);
 	assert_int_equal(none.blocks[1].state, STOW_MEMBLOCK_GOING_OFFLINE); /* no zoneinfo */
@@ -175,7 +175,7 @@ static void states_are_read_where_page_frames_do_not_tell(void **state)
 	write_zoneinfo(tree, 0);
 	tree_link(tree, "/sys/devices/system/node/node4/memory1", "../../memory/memory1");
 	{
-		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = read_states(tree);
+		_cleanup_(stow_memblocks_done) struct stow_memblocks list = read_states(tree);
 
 		assert_true(list.shared);
 		assert_int_equal(list.blocks[1].state, STOW_MEMBLOCK_GOING_OFFLINE);
@@ -199,7 +199,7 @@ static void no_hotplug_is_no_blocks(void **state)
 static void a_block_may_vanish_while_we_read(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 	tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
 	tree_mkdir(tree, MEMORY "/memory3");
@@ -274,7 +274,7 @@ static void increments_can_leave_without_a_device(void **state)
 {
 	for (int increments = 0; increments < 2; increments++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
-		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+		_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 		tree_write(tree, MEMORY "/block_size_bytes", "8000000\n");
 		add_block(tree, 0, "online", "Normal");
@@ -336,7 +336,7 @@ static struct stow_memblocks read_devices(struct tree *tree)
 static void dimms_are_named_by_uid(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 	const struct stow_memdev *dimm;
 
 	add_dimm(tree, "PNP0C80:00", "0x0a", 48, 8);
@@ -372,7 +372,7 @@ static void dimms_without_uids_of_their_own_are_counted(void **state)
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(uids); i++) {
 		_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
-		_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+		_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 		add_dimm(tree, "PNP0C80:0f", "0x7", 48, 1);
 		add_dimm(tree, "PNP0C80:10", uids[i], 49, 1);
@@ -386,7 +386,7 @@ static void dimms_without_uids_of_their_own_are_counted(void **state)
 static void dax_memory_is_what_kmem_took(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 	for (unsigned long long id = 32; id < 44; id++)
 		add_block(tree, id, "online", "Movable");
@@ -427,7 +427,7 @@ static void dax_memory_is_what_kmem_took(void **state)
 static void virtio_memory_is_in_iomem(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 	for (unsigned long long id = 48; id < 56; id++)
 		add_block(tree, id, "online", "Movable");
@@ -461,7 +461,7 @@ static void virtio_memory_is_in_iomem(void **state)
 static void hidden_addresses_are_nobodys(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
-	_cleanup_(stow_memblocks_done_ptr) struct stow_memblocks list = { 0 };
+	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
 
 	tree_write(tree, "/proc/iomem",
 		   "00000000-00000000 : virtio1\n"

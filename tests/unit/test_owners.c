@@ -280,7 +280,7 @@ static void words(struct machine *m, const char *name, uint64_t pfn, size_t n, u
 static void reads_blocks_from_the_kernels_files(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	const uint64_t ids[] = { 5, 3, 2 }, first = 3 * PER_BLOCK;
 	const struct stow_block_use *block;
 
@@ -326,7 +326,7 @@ static void reads_blocks_from_the_kernels_files(void **state)
 static void a_hugepage_over_blocks_counts_where_it_begins(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	const uint64_t ids[] = { 2, 3, 4 }, head = 2 * PER_BLOCK;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
@@ -351,7 +351,7 @@ static void a_hugepage_over_blocks_counts_where_it_begins(void **state)
 static void a_block_may_begin_with_tails(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	const uint64_t ids[] = { 3, 4 };
 
 	machine_new(&m);
@@ -371,7 +371,7 @@ static void a_block_may_begin_with_tails(void **state)
 static void what_is_beyond_the_end_is_no_page(void **state)
 {
 	_cleanup_(machine_done) struct machine m;
-	_cleanup_(stow_use_done_ptr) struct stow_use use = { 0 };
+	_cleanup_(stow_use_done) struct stow_use use = { 0 };
 	const uint64_t ids[] = { 2 };
 
 	machine_new(&m);
