@@ -6,12 +6,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/epoch.h"
 #include "agent/link_inbox.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "place/reservation.h"
 #include "rpc/address.h"
 #include "rpc/log.h"
@@ -43,15 +43,6 @@ struct agent_link {
 	PbDirective *directive; /* of the first event, if it is under way */
 	struct agent_directive_state state;
 };
-
-static uint64_t any(void)
-{
-	uint64_t number = 0;
-
-	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
-		number = stow_clock_monotonic();
-	return number;
-}
 
 /* --- disconnecting -------------------------------------------------------- */
 
@@ -103,7 +94,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 		err = &own;
 	while (link->parts.config->schedulers[n])
 		n++;
-	pause = agent_link_ended(&link->tries, n, now, any());
+	pause = agent_link_ended(&link->tries, n, now, stow_random_soon());
 	stow_log(link->tries.failures == 1 ? STOW_LOG_WARNING : STOW_LOG_INFO, "no scheduler",
 		 stow_text("address", target(link)), stow_text("error", err ? err->msg : "ended"),
 		 stow_number("next_try_ms", pause / MS));
@@ -116,7 +107,7 @@ static void failed(struct agent_link *link, const struct stow_err *err)
 static void renew(struct agent_link *link)
 {
 	uint64_t now = stow_clock_monotonic(),
-		 pause = agent_link_ended(&link->tries, 1, now, any());
+		 pause = agent_link_ended(&link->tries, 1, now, stow_random_soon());
 
 	stow_log(STOW_LOG_INFO, "the connection is renewed", stow_text("address", target(link)),
 		 stow_number("next_try_ms", pause / MS));

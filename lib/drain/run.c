@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/idlist.h"
+#include "base/random.h"
 #include "drain/internal.h"
 #include "grant/gc.h"
 #include "grant/pool.h"
@@ -19,11 +19,7 @@
 
 void stow_drain_new_id(char ret[STOW_DRAIN_ID_LEN + 1])
 {
-	uint64_t id = 0;
-
-	/* getrandom(2) never returns less for 8 bytes. */
-	(void)!getrandom(&id, sizeof(id), 0);
-	snprintf(ret, STOW_DRAIN_ID_LEN + 1, "%016" PRIx64, id);
+	snprintf(ret, STOW_DRAIN_ID_LEN + 1, "%016" PRIx64, stow_random());
 }
 
 static void set_defaults(struct stow_drain_spec *spec)

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "kube/internal.h"
 #include "kube/json.h"
 
@@ -22,16 +22,12 @@
 uint64_t stow_kube_backoff(unsigned int n, uint64_t first, uint64_t most)
 {
 	uint64_t wait = first, half;
-	uint32_t random = 0;
 
 	for (; n > 1 && wait < most; n--)
 		wait *= 2;
 	wait = STOW_MIN(wait, most);
-	/* Without random numbers, the factor is one half. */
-	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-		random = 0;
 	half = wait / 2;
-	return half + (uint64_t)((double)half * ((double)random / UINT32_MAX));
+	return half + stow_random_soon() % (half + 1);
 }
 
 /* Wait before a call is repeated. stow_kube_wake() does not end this wait, but the next

@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "base/random.h"
 #include "rpc/log.h"
 #include "scheduler/drain/webhook_client.h"
 #include "scheduler/fleet/ids.h"
@@ -150,12 +150,11 @@ static void postpone(struct receiver *to, struct scheduler_delivery *delivery, s
 {
 	struct scheduler_delivery_queue *queue = to->queue;
 	struct stow_writes *writes = stow_writes_new();
-	uint64_t random = 0, pause;
+	uint64_t pause;
 
-	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-		random = now.mono;
 	delivery->attempts++;
-	pause = scheduler_event_pause(queue->config->webhook_retry, delivery->attempts, random);
+	pause = scheduler_event_pause(queue->config->webhook_retry, delivery->attempts,
+				      stow_random_soon());
 	delivery->due = now.mono + pause;
 	if (stow_writes_webhook_later(writes, delivery->seq, now.wall + pause,
 				      delivery->attempts) == 0)

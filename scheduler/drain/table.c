@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "scheduler/drain/drain_internal.h"
 
 int scheduler_drains_new(struct scheduler_drains **ret, struct stow_err *err)
@@ -43,8 +43,7 @@ uint64_t scheduler_drain_new_id(const struct scheduler *s)
 	uint64_t id = 0;
 
 	while (!id || scheduler_drain_find(s, id))
-		while (getrandom(&id, sizeof(id), 0) != sizeof(id))
-			;
+		id = stow_random();
 	return id;
 }
 

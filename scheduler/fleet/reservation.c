@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "scheduler/fleet/fleet_internal.h"
 
 /* How long an ended id is remembered: longer than a report may be delayed. */
@@ -127,8 +127,7 @@ uint64_t stow_reservation_new_id(const struct stow_fleet *fleet)
 
 	/* The id is random, because any client that knows it may use the reservation. */
 	while (!id || stow_reservation_find(fleet, id) || stow_reservation_ended(fleet, id))
-		while (getrandom(&id, sizeof(id), 0) != sizeof(id))
-			;
+		id = stow_random();
 	return id;
 }
 

@@ -8,10 +8,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "kube/json.h"
 #include "rpc/address.h"
 #include "rpc/https.h"
@@ -28,7 +28,7 @@ struct scheduler_admission {
 	struct stow_https_route routes[3];
 	stow_metrics_healthy_fn healthy;
 	void *ctx;
-	char token[33], url[160], peer[96];
+	char token[STOW_RANDOM_ID_LEN + 1], url[160], peer[96];
 	atomic_ulong reviews[SCHEDULER_REVIEWS];
 
 	pthread_t thread;
@@ -119,14 +119,13 @@ static int check_answer(const struct received *received, long status, struct sto
  * client that takes all that are for 127.0.0.1 is not taken for a server that does not answer. */
 static void choose_source(const struct scheduler_admission *admission, CURL *curl)
 {
-	uint8_t random[3];
+	uint64_t random = stow_random_soon();
 	char source[32];
 
-	if (strncmp(admission->peer, "127.", 4) != 0 ||
-	    getrandom(random, sizeof(random), 0) != sizeof(random))
+	if (strncmp(admission->peer, "127.", 4) != 0)
 		return;
-	snprintf(source, sizeof(source), "host!127.%d.%d.%d", random[0] & 127, random[1],
-		 random[2] | 1);
+	snprintf(source, sizeof(source), "host!127.%d.%d.%d", (int)(random & 127),
+		 (int)(random >> 8 & 255), (int)(random >> 16 & 255) | 1);
 	curl_easy_setopt(curl, CURLOPT_INTERFACE, source);
 }
 
@@ -240,20 +239,6 @@ bool scheduler_admission_well(struct scheduler_admission *admission, char *why, 
 
 /* --- making and freeing --------------------------------------------------- */
 
-static int make_token(struct scheduler_admission *admission, struct stow_err *err)
-{
-	static const char digits[] = "0123456789abcdef";
-	uint8_t random[16];
-
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return stow_err_sys(err, errno, "no random numbers");
-	for (size_t i = 0; i < sizeof(random); i++) {
-		admission->token[2 * i] = digits[random[i] >> 4];
-		admission->token[2 * i + 1] = digits[random[i] & 15];
-	}
-	return 0;
-}
-
 /* Note where to connect to: loopback for 0.0.0.0 and [::]. */
 static int find_peer(struct scheduler_admission *admission, const char *address, int port,
 		     struct stow_err *err)
@@ -320,8 +305,7 @@ int scheduler_admission_new(const struct scheduler_admission_options *options,
 	r = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
 		    ? 0
 		    : stow_err_set(err, EIO, "libcurl does not start");
-	if (r == 0)
-		r = make_token(admission, err);
+	stow_random_id(admission->token);
 	if (r == 0)
 		r = start(admission, options, err);
 	if (r < 0) {

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "base/timestamp.h"
 #include "kube/json.h"
 #include "rpc/log.h"
@@ -160,16 +160,12 @@ bool scheduler_lease_is_held(struct scheduler_lease *lease)
 
 /* --- making and freeing --------------------------------------------------- */
 
-static int make_identity(struct scheduler_lease *lease, struct stow_err *err)
+static void make_identity(struct scheduler_lease *lease)
 {
 	char host[128] = "";
-	uint64_t random;
 
 	(void)gethostname(host, sizeof(host) - 1);
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return stow_err_sys(err, errno, "no random numbers");
-	snprintf(lease->identity, sizeof(lease->identity), "%s_%016" PRIx64, host, random);
-	return 0;
+	snprintf(lease->identity, sizeof(lease->identity), "%s_%016" PRIx64, host, stow_random());
 }
 
 int scheduler_lease_new(struct stow_kube *kube, const char *ns, const char *name,
@@ -188,8 +184,8 @@ int scheduler_lease_new(struct stow_kube *kube, const char *ns, const char *name
 	if (asprintf(&lease->collection, "/apis/coordination.k8s.io/v1/namespaces/%s/leases", ns) <
 	    0)
 		lease->collection = NULL;
-	r = lease->name && lease->collection ? make_identity(lease, err)
-					     : stow_err_set(err, ENOMEM, "out of memory");
+	make_identity(lease);
+	r = lease->name && lease->collection ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 	if (r == 0) {
 		r = -pthread_create(&lease->thread, NULL, work, lease);
 		lease->runs = r == 0;
