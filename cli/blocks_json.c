@@ -6,7 +6,7 @@
 
 /* The keys are documented in numastow-blocks(1) and keep their meaning. */
 
-static json_object *kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size)
+json_object *blocks_kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size)
 {
 	json_object *o = json_object_new_object();
 
@@ -26,7 +26,7 @@ static json_object *owner_json(struct json_writer *w, const struct blocks_view *
 	json_put_text(w, o, "cgroup", path);
 	json_put_text(w, o, "container", stow_cgroup_container(path, id, sizeof(id)));
 	json_put(w, o, "inode", json_object_new_uint64(owner->inode));
-	json_put(w, o, "bytes", kinds_json(w, owner->pages, view->page_size));
+	json_put(w, o, "bytes", blocks_kinds_json(w, owner->pages, view->page_size));
 	return o;
 }
 
@@ -47,7 +47,7 @@ static json_object *use_json(struct json_writer *w, const struct blocks_view *vi
 	for (size_t i = 0; i < use->n_owners; i++)
 		if (use->owners[i].inode)
 			json_append(w, owners, owner_json(w, view, &use->owners[i]));
-	json_put(w, o, "bytes", kinds_json(w, use->pages, view->page_size));
+	json_put(w, o, "bytes", blocks_kinds_json(w, use->pages, view->page_size));
 	json_put(w, o, "unevictable", json_object_new_uint64(use->unevictable * view->page_size));
 	json_put(w, o, "mapped", json_object_new_uint64(use->mapped * view->page_size));
 	json_put(w, o, "hugepages", pools);
@@ -58,10 +58,8 @@ static json_object *use_json(struct json_writer *w, const struct blocks_view *vi
 /* The kernel does not say of a block whether it can leave: true and false are what is sure. */
 static void put_removable(struct json_writer *w, json_object *o, enum stow_leave can)
 {
-	if (can == STOW_LEAVE_UNKNOWN)
-		json_object_object_add(o, "removable", NULL);
-	else
-		json_put(w, o, "removable", json_object_new_boolean(can == STOW_LEAVE_YES));
+	json_put_known(w, o, "removable", can != STOW_LEAVE_UNKNOWN,
+		       json_object_new_boolean(can == STOW_LEAVE_YES));
 }
 
 static json_object *row_json(struct json_writer *w, const struct blocks_view *view,

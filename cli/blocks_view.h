@@ -9,6 +9,7 @@
 
 #include "base/grid.h"
 #include "base/idset.h"
+#include "cli/json_writer.h"
 #include "node/memblock.h"
 #include "pages/leave.h"
 #include "pages/owners.h"
@@ -57,3 +58,5 @@ int blocks_sum(const struct blocks_row *rows, size_t n, struct stow_block_use *r
 /* -EINVAL: --output names an unknown column; -ENOMEM. */
 int blocks_print_text(const struct blocks_view *view, struct stow_err *err);
 int blocks_print_json(const struct blocks_view *view);
+/* Return the bytes of `pages`, which are numbers by enum stow_page_kind, by the kinds' names. */
+json_object *blocks_kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size);

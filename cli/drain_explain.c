@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "cgroup/paths.h"
+#include "cli/blocks_view.h"
 #include "cli/cli.h"
 #include "cli/drain_view.h"
 #include "cli/grid.h"
@@ -185,16 +186,6 @@ static void print_text(const struct explained *e)
 	drain_view_culprits(e->suspects);
 }
 
-static json_object *kinds_json(struct json_writer *w, const uint64_t *pages, uint64_t page_size)
-{
-	json_object *out = json_object_new_object();
-
-	for (int kind = 0; kind < STOW_PAGE_KINDS; kind++)
-		json_put(w, out, stow_page_kind_name((enum stow_page_kind)kind),
-			 json_object_new_uint64(pages[kind] * page_size));
-	return out;
-}
-
 static json_object *owners_json(struct json_writer *w, const struct explained *e)
 {
 	const struct stow_block_use *use = e->use.blocks;
@@ -207,7 +198,8 @@ static json_object *owners_json(struct json_writer *w, const struct explained *e
 
 		json_put_text(w, owner, "container", stow_cgroup_container(path, id, sizeof(id)));
 		json_put_text(w, owner, "cgroup", path);
-		json_put(w, owner, "bytes", kinds_json(w, use->owners[i].pages, e->use.page_size));
+		json_put(w, owner, "bytes",
+			 blocks_kinds_json(w, use->owners[i].pages, e->use.page_size));
 		json_append(w, out, owner);
 	}
 	return out;
@@ -218,7 +210,7 @@ static void put_contents(struct json_writer *w, json_object *out, const struct e
 {
 	json_object *suspects = json_object_new_array();
 
-	json_put(w, out, "kinds", kinds_json(w, e->use.blocks[0].pages, e->use.page_size));
+	json_put(w, out, "kinds", blocks_kinds_json(w, e->use.blocks[0].pages, e->use.page_size));
 	json_put(w, out, "owners", owners_json(w, e));
 	for (size_t i = 0; i < e->suspects->n_culprits; i++)
 		json_append(w, suspects, cli_message_json(&e->suspects->culprits[i]->base));

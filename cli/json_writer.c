@@ -24,28 +24,32 @@ void json_append(struct json_writer *w, json_object *to, json_object *value)
 	w->ok = false;
 }
 
+void json_put_known(struct json_writer *w, json_object *to, const char *key, bool known,
+		    json_object *value)
+{
+	if (known) {
+		json_put(w, to, key, value);
+		return;
+	}
+	json_object_put(value);
+	/* json-c has no object for null. */
+	if (!to || json_object_object_add(to, key, NULL) < 0)
+		w->ok = false;
+}
+
 void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text)
 {
-	if (text && *text)
-		json_put(w, to, key, json_object_new_string(text));
-	else
-		json_object_object_add(to, key, NULL); /* json-c has no object for null */
+	json_put_known(w, to, key, text && *text, json_object_new_string(text ? text : ""));
 }
 
 void json_put_number(struct json_writer *w, json_object *to, const char *key, int64_t number)
 {
-	if (number >= 0)
-		json_put(w, to, key, json_object_new_int64(number));
-	else
-		json_object_object_add(to, key, NULL);
+	json_put_known(w, to, key, number >= 0, json_object_new_int64(number));
 }
 
 void json_put_amount(struct json_writer *w, json_object *to, const char *key, uint64_t amount)
 {
-	if (amount == UINT64_MAX)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, json_object_new_uint64(amount));
+	json_put_known(w, to, key, amount != UINT64_MAX, json_object_new_uint64(amount));
 }
 
 void json_put_set(struct json_writer *w, json_object *to, const char *key,
@@ -81,10 +85,7 @@ json_object *json_with_version(json_object *o)
 	}
 	json_put(&w, all, "version", json_object_new_string(STOW_VERSION));
 	json_object_object_foreach(o, key, value) {
-		if (value)
-			json_put(&w, all, key, json_object_get(value));
-		else
-			json_object_object_add(all, key, NULL);
+		json_put_known(&w, all, key, value, json_object_get(value));
 	}
 	json_object_put(o);
 	if (w.ok)

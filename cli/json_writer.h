@@ -20,6 +20,9 @@ struct json_writer {
 void json_put(struct json_writer *w, json_object *to, const char *key, json_object *value);
 void json_append(struct json_writer *w, json_object *to, json_object *value);
 
+/* Add `value`, which is always taken, or null where it is not known: the key is there either way. */
+void json_put_known(struct json_writer *w, json_object *to, const char *key, bool known,
+		    json_object *value);
 /* Add a text, or null for none, or an empty one, which stands for none or unknown. */
 void json_put_text(struct json_writer *w, json_object *to, const char *key, const char *text);
 /* Add a number, or null for a negative one, which stands for unknown. */

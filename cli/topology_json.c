@@ -116,10 +116,7 @@ static json_object *given_json(struct json_writer *w, const struct stow_usage *u
 /* Add a number, or null: 0 stands for unknown. */
 static void put_known(struct json_writer *w, json_object *o, const char *key, uint64_t value)
 {
-	if (value)
-		json_put(w, o, key, json_object_new_uint64(value));
-	else
-		json_object_object_add(o, key, NULL);
+	json_put_known(w, o, key, value, json_object_new_uint64(value));
 }
 
 static json_object *access_json(struct json_writer *w, const struct stow_locality_node *node)
@@ -144,14 +141,6 @@ static json_object *access_json(struct json_writer *w, const struct stow_localit
 	return array;
 }
 
-static void put_text(struct json_writer *w, json_object *o, const char *key, const char *text)
-{
-	if (text)
-		json_put(w, o, key, json_object_new_string(text));
-	else
-		json_object_object_add(o, key, NULL);
-}
-
 static json_object *side_caches_json(struct json_writer *w, const struct stow_locality_node *node)
 {
 	json_object *array = json_object_new_array();
@@ -163,19 +152,11 @@ static json_object *side_caches_json(struct json_writer *w, const struct stow_lo
 		json_put(w, o, "level", json_object_new_int(cache->level));
 		put_known(w, o, "size", cache->size > 0 ? (uint64_t)cache->size : 0);
 		put_known(w, o, "line_size", cache->line_size > 0 ? (uint64_t)cache->line_size : 0);
-		put_text(w, o, "indexing", stow_side_cache_indexing(cache));
-		put_text(w, o, "write_policy", stow_side_cache_policy(cache));
+		json_put_text(w, o, "indexing", stow_side_cache_indexing(cache));
+		json_put_text(w, o, "write_policy", stow_side_cache_policy(cache));
 		json_append(w, array, o);
 	}
 	return array;
-}
-
-static void put_number(struct json_writer *w, json_object *o, const char *key, int value)
-{
-	if (value >= 0)
-		json_put(w, o, key, json_object_new_int(value));
-	else
-		json_object_object_add(o, key, NULL);
 }
 
 /* What the kernel knows of a node beyond the topology. */
@@ -188,18 +169,15 @@ static void put_locality(struct json_writer *w, json_object *o, const struct sto
 	for (int s = 0; s < STOW_NODE_STATES; s++) {
 		const char *name = stow_node_state_name((enum stow_node_state)s);
 
-		if (l->known[s])
-			json_put(w, states, name,
-				 json_object_new_boolean(stow_idset_has(&l->states[s], id)));
-		else
-			json_object_object_add(states, name, NULL);
+		json_put_known(w, states, name, l->known[s],
+			       json_object_new_boolean(stow_idset_has(&l->states[s], id)));
 	}
 	for (size_t i = 0; i < node->n_fallback; i++)
 		json_append(w, fallback, json_object_new_int(node->fallback[i]));
 	json_put(w, o, "node", json_object_new_int(id));
 	json_put(w, o, "states", states);
 	json_put(w, o, "fallback", fallback);
-	put_number(w, o, "memory_tier", node->tier);
+	json_put_number(w, o, "memory_tier", node->tier);
 	json_put(w, o, "memory_side_caches", side_caches_json(w, node));
 	json_put(w, o, "access", access_json(w, node));
 }
@@ -207,10 +185,9 @@ static void put_locality(struct json_writer *w, json_object *o, const struct sto
 static void put_list(struct json_writer *w, json_object *o, const char *key, bool known,
 		     const struct stow_idset *set)
 {
-	if (known)
-		json_put_set(w, o, key, set);
-	else
-		json_object_object_add(o, key, NULL);
+	_cleanup_free_ char *list = stow_idset_to_list(set);
+
+	json_put_known(w, o, key, known, list ? json_object_new_string(list) : NULL);
 }
 
 /* And of the machine. */
@@ -231,13 +208,10 @@ static void put_machine_locality(struct json_writer *w, json_object *o,
 	json_put(w, hotplug, "memory", json_object_new_boolean(view->blocks->block_size != 0));
 	json_put(w, o, "version", json_object_new_string(STOW_VERSION));
 	json_put(w, o, "node_states", states);
-	put_number(w, o, "nodes_per_package", l->nodes_per_package);
+	json_put_number(w, o, "nodes_per_package", l->nodes_per_package);
 	json_put(w, o, "node_is_last_level_cache", json_object_new_boolean(l->node_is_llc));
 	json_put(w, o, "memory_tiers", tiers);
-	if (l->demotion >= 0)
-		json_put(w, o, "demotion", json_object_new_boolean(l->demotion));
-	else
-		json_object_object_add(o, "demotion", NULL);
+	json_put_known(w, o, "demotion", l->demotion >= 0, json_object_new_boolean(l->demotion));
 	json_put(w, o, "hotplug", hotplug);
 }
 

@@ -143,10 +143,7 @@ static void show(const struct kubectl_machines *machines, char *const *names)
 static void put_number(struct json_writer *w, json_object *to, const char *key, bool known,
 		       uint64_t value)
 {
-	if (known)
-		json_put(w, to, key, json_object_new_uint64(value));
-	else
-		json_object_object_add(to, key, NULL);
+	json_put_known(w, to, key, known, json_object_new_uint64(value));
 }
 
 static json_object *taint_json(struct json_writer *w, const struct kubectl_taint *taint)

@@ -30,10 +30,7 @@ static void add_json(struct asked *asked, const char *path, int r, const char *f
 	json_object *o = json_object_new_object();
 
 	json_put(&asked->w, o, "file", json_object_new_string(path));
-	if (r < 0)
-		json_object_object_add(o, "valid", NULL); /* it is not known */
-	else
-		json_put(&asked->w, o, "valid", json_object_new_boolean(r == 0));
+	json_put_known(&asked->w, o, "valid", r >= 0, json_object_new_boolean(r == 0));
 	json_put_text(&asked->w, o, "fault", fault);
 	json_append(&asked->w, asked->files, o);
 }

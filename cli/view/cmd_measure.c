@@ -304,14 +304,8 @@ static json_object *machine_json(struct json_writer *w, const struct measure *m)
 	json_put(w, o, "virtualization",
 		 json_object_new_string(measure_place_name(machine->place)));
 	json_put_text(w, o, "governor", machine->governor);
-	if (machine->turbo < 0)
-		json_object_object_add(o, "turbo", NULL);
-	else
-		json_put(w, o, "turbo", json_object_new_boolean(machine->turbo));
-	if (machine->load < 0)
-		json_object_object_add(o, "load", NULL);
-	else
-		json_put(w, o, "load", cli_output_real(machine->load));
+	json_put_known(w, o, "turbo", machine->turbo >= 0, json_object_new_boolean(machine->turbo));
+	json_put_known(w, o, "load", machine->load >= 0, cli_output_real(machine->load));
 	json_put(w, o, "steal_ticks", json_object_new_uint64(m->steal));
 	json_put(w, o, "buffer", json_object_new_uint64(m->options.size));
 	return o;

@@ -13,21 +13,10 @@
 
 #define INDENT 11 /* of the text behind a label */
 
-static void add_text(struct json_writer *w, json_object *o, const char *key, const char *text)
-{
-	if (text && *text)
-		json_put(w, o, key, json_object_new_string(text));
-	else if (o)
-		json_object_object_add(o, key, NULL);
-}
-
 static void add_number(struct json_writer *w, json_object *o, const char *key, bool known,
 		       uint64_t number)
 {
-	if (known)
-		json_put(w, o, key, json_object_new_uint64(number));
-	else if (o)
-		json_object_object_add(o, key, NULL);
+	json_put_known(w, o, key, known, json_object_new_uint64(number));
 }
 
 static void add_set(struct json_writer *w, json_object *o, const char *key, bool known,
@@ -35,7 +24,7 @@ static void add_set(struct json_writer *w, json_object *o, const char *key, bool
 {
 	_cleanup_free_ char *list = stow_idset_to_list(set);
 
-	add_text(w, o, key, known ? list : NULL);
+	json_put_text(w, o, key, known ? list : NULL);
 }
 
 static json_object *nodes_json(struct json_writer *w, const struct stow_topology *topology,
@@ -71,13 +60,13 @@ static int print_json(const struct stow_topology *topology, const struct stow_pr
 	add_number(&w, o, "private_faults", program->sampled, program->by_one);
 	add_number(&w, o, "shared_faults", program->sampled, program->by_several);
 	json_put(&w, o, "nodes", nodes_json(&w, topology, program));
-	add_text(&w, o, "kind", advice->kind ? stow_program_kind_name(advice->kind) : NULL);
+	json_put_text(&w, o, "kind", advice->kind ? stow_program_kind_name(advice->kind) : NULL);
 	json_put(&w, o, "known_from", json_object_new_string(program->why));
-	add_text(&w, o, "policy", advice->policy);
+	json_put_text(&w, o, "policy", advice->policy);
 	add_set(&w, o, "policy_nodes", !stow_idset_empty(&advice->nodes), &advice->nodes);
 	json_put(&w, o, "reason", json_object_new_string(advice->reason));
-	add_text(&w, o, "command", advice->command);
-	add_text(&w, o, "warning", advice->warning);
+	json_put_text(&w, o, "command", advice->command);
+	json_put_text(&w, o, "warning", advice->warning);
 	return json_print(&w, o);
 }
 

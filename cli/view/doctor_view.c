@@ -92,10 +92,8 @@ static int print_json(const struct stow_findings *findings, struct cli_table *ta
 			 json_object_new_uint64(stow_findings_count(findings, level)));
 	}
 	json_put(&w, o, "counts", counts);
-	if (findings->seconds > 0)
-		json_put(&w, o, "seconds", json_object_new_double(findings->seconds));
-	else if (o)
-		json_object_object_add(o, "seconds", NULL);
+	json_put_known(&w, o, "seconds", findings->seconds > 0,
+		       json_object_new_double(findings->seconds));
 	json_put(&w, o, "since_boot", json_object_new_boolean(findings->since_boot));
 	json_put(&w, o, "findings", cli_table_json(table));
 	json_put(&w, o, "unexamined", unexamined_json(&w, findings));

@@ -285,14 +285,9 @@ int huge_view_print_json(const struct huge_view *view)
 		sections[i].fill(table, view);
 		json_put(&w, o, sections[i].key, cli_table_json(table));
 	}
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters); i++) {
-		uint64_t value = stow_counter_find(view->vmstat, counters[i]);
-
-		if (value == STOW_UNKNOWN)
-			json_object_object_add(numbers, counters[i], NULL);
-		else
-			json_put(&w, numbers, counters[i], json_object_new_uint64(value));
-	}
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(counters); i++)
+		json_put_amount(&w, numbers, counters[i],
+				stow_counter_find(view->vmstat, counters[i]));
 	json_put(&w, o, "counters", numbers);
 	return json_print(&w, o);
 }

@@ -209,40 +209,31 @@ int show_print_list(const struct show_view *view, struct stow_err *err)
 
 /* --- JSON ----------------------------------------------------------------- */
 
-/* Put a value; what is unknown is null. */
-static void put_text(struct json_writer *w, json_object *to, const char *key, const char *text)
-{
-	if (text)
-		json_put(w, to, key, json_object_new_string(text));
-	else
-		json_object_object_add(to, key, NULL);
-}
-
+/* Put a set, or null for one that is empty or not known. */
 static void put_set_json(struct json_writer *w, json_object *to, const char *key, bool known,
 			 const struct stow_idset *set)
 {
 	_cleanup_free_ char *list = stow_idset_to_list(set);
 
-	put_text(w, to, key, known && !stow_idset_empty(set) ? list : NULL);
+	json_put_text(w, to, key, known ? list : NULL);
 }
 
 static json_object *thread_json(struct json_writer *w, const struct stow_task *task,
 				const int *node_of)
 {
 	json_object *o = json_object_new_object();
-	bool policy = task->policy[0] != '\0';
 
 	json_put(w, o, "tid", json_object_new_int(task->tid));
-	put_text(w, o, "name", task->name[0] ? task->name : NULL);
+	json_put_text(w, o, "name", task->name);
 	put_set_json(w, o, "cpus", task->known, &task->cpus);
 	put_set_json(w, o, "mems", true, &task->mems);
-	put_text(w, o, "policy", policy ? task->policy : NULL);
-	put_text(w, o, "policy_from", policy ? from_word(task->from) : NULL);
+	json_put_text(w, o, "policy", task->policy);
+	json_put_text(w, o, "policy_from", task->policy[0] ? from_word(task->from) : NULL);
 	json_put_number(w, o, "preferred", task->preferred);
-	put_text(w, o, "preferred_by",
-		 task->preferred < 0	     ? NULL
-		 : task->preferred_by_policy ? "policy"
-					     : "balancing");
+	json_put_text(w, o, "preferred_by",
+		      task->preferred < 0	  ? NULL
+		      : task->preferred_by_policy ? "policy"
+						  : "balancing");
 	json_put_number(w, o, "cpu", task->cpu);
 	json_put_number(w, o, "node", task->cpu >= 0 ? node_of[task->cpu] : -1);
 	return o;
@@ -277,15 +268,13 @@ static json_object *process_json(struct json_writer *w, const struct show_view *
 	json_object *o = json_object_new_object(), *threads = json_object_new_array();
 
 	json_put(w, o, "pid", json_object_new_int(p->pid));
-	put_text(w, o, "cgroup", p->cgroup);
-	put_text(w, o, "container", p->id);
-	put_text(w, o, "container_name", p->name);
+	json_put_text(w, o, "cgroup", p->cgroup);
+	json_put_text(w, o, "container", p->id);
+	json_put_text(w, o, "container_name", p->name);
 	put_set_json(w, o, "promised_cpus", p->promised, &p->cpus);
 	put_set_json(w, o, "promised_mems", p->promised, &p->mems);
-	if (p->displaced || p->checked)
-		json_put(w, o, "in_place", json_object_new_boolean(!p->displaced));
-	else
-		json_object_object_add(o, "in_place", NULL);
+	json_put_known(w, o, "in_place", p->displaced || p->checked,
+		       json_object_new_boolean(!p->displaced));
 	put_pages(w, o, view, p);
 	for (size_t i = 0; i < p->n_threads; i++)
 		json_append(w, threads, thread_json(w, &p->threads[i], node_of));

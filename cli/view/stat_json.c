@@ -7,15 +7,6 @@
 #include "cli/json_writer.h"
 #include "cli/view/stat_view.h"
 
-/* The key is there even when the value is null. */
-static void put_text(struct json_writer *w, json_object *to, const char *key, const char *value)
-{
-	if (!value)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, json_object_new_string(value));
-}
-
 /* Put counters by their names, and their rates since `before` if there is one. */
 static void put_counters(struct json_writer *w, json_object *to, const char *const *names,
 			 const uint64_t *values, const uint64_t *before, double seconds)
@@ -129,7 +120,7 @@ static json_object *container_object(struct json_writer *w, const struct stat_co
 	json_object *counters = json_object_new_object();
 
 	json_put(w, o, "container", json_object_new_string(c->it.id));
-	put_text(w, o, "name", c->it.name);
+	json_put_text(w, o, "name", c->it.name);
 	for (size_t k = 0; k < c->n_places; k++) {
 		json_object *n = json_object_new_object();
 

@@ -153,12 +153,6 @@ static void print_text(const struct status *status, const struct cli_output *out
 
 /* --- JSON --------------------------------------------------------------------------------- */
 
-static void add_null(json_object *o, const char *key)
-{
-	if (o)
-		json_object_object_add(o, key, NULL);
-}
-
 static json_object *part_json(struct json_writer *w, const struct status_part *part)
 {
 	json_object *o = json_object_new_object();
@@ -166,10 +160,7 @@ static json_object *part_json(struct json_writer *w, const struct status_part *p
 	json_put(w, o, "name", json_object_new_string(part->name));
 	json_put(w, o, "state", json_object_new_string(status_state_name(part->state)));
 	json_put(w, o, "text", json_object_new_string(part->text));
-	if (*part->command)
-		json_put(w, o, "command", json_object_new_string(part->command));
-	else
-		add_null(o, "command");
+	json_put_text(w, o, "command", part->command);
 	return o;
 }
 
@@ -235,16 +226,8 @@ static int print_json(const struct status *status)
 	json_put(&w, machine, "n_cpus", json_object_new_uint64(sums.cpus));
 	json_put(&w, machine, "memory", json_object_new_uint64(sums.total));
 	json_put(&w, machine, "available", json_object_new_uint64(sums.available));
-	if (status->topology) {
-		json_put(&w, o, "machine", machine);
-	} else {
-		json_object_put(machine);
-		add_null(o, "machine");
-	}
-	if (status->ledger_known)
-		json_put(&w, o, "granted", granted_json(&w, status, &sums));
-	else
-		add_null(o, "granted");
+	json_put_known(&w, o, "machine", status->topology, machine);
+	json_put_known(&w, o, "granted", status->ledger_known, granted_json(&w, status, &sums));
 	json_put(&w, o, "refusals", refusals_json(&w, status));
 	return json_print(&w, o);
 }

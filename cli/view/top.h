@@ -213,8 +213,8 @@ void top_view_done(struct top_view *view);
 
 /* Return the ns between the last two readings; 0: there is only one. */
 uint64_t top_view_passed(const struct top_view *view);
-/* Return by how much a counter of the machine grew in them; STOW_UNKNOWN. */
-uint64_t top_view_grown(const struct top_view *view, enum stow_balancing_counter which);
+/* Return the machine's NUMA hint faults between them; STOW_UNKNOWN. */
+uint64_t top_view_hint_faults(const struct top_view *view);
 
 /* Return the containers that the filter leaves, sorted; the caller frees the list, of n elements.
  * NULL: out of memory. */

@@ -77,7 +77,7 @@ static const char *psi_text(const struct top_psi *psi, bool full, char *buf, siz
 
 static void put_balancing(const struct top_view *view, struct top_frame *frame)
 {
-	uint64_t faults = top_view_grown(view, STOW_NUMA_HINT_FAULTS);
+	uint64_t faults = top_view_hint_faults(view);
 	double migrated =
 		top_rate(view->before.counters[STOW_NUMA_PAGES_MIGRATED],
 			 view->now.counters[STOW_NUMA_PAGES_MIGRATED], top_view_passed(view));

@@ -12,10 +12,7 @@
 /* A rate or share; the key is there even when it is not known. */
 static void put_real(struct json_writer *w, json_object *to, const char *key, double value)
 {
-	if (value < 0)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, cli_output_real(value));
+	json_put_known(w, to, key, value >= 0, cli_output_real(value));
 }
 
 static void put_pressure(struct json_writer *w, json_object *to, const char *key,
@@ -40,7 +37,7 @@ static void put_balancing(const struct top_view *view, struct json_writer *w, js
 	uint64_t ns = top_view_passed(view);
 
 	json_put_amount(w, o, "numa_balancing", view->now.balancing);
-	json_put_amount(w, o, "hint_faults", top_view_grown(view, STOW_NUMA_HINT_FAULTS));
+	json_put_amount(w, o, "hint_faults", top_view_hint_faults(view));
 	put_real(w, o, "local_percent",
 		 ns ? top_share(before[STOW_NUMA_HINT_FAULTS_LOCAL],
 				now[STOW_NUMA_HINT_FAULTS_LOCAL], before[STOW_NUMA_HINT_FAULTS],

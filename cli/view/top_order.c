@@ -60,9 +60,10 @@ uint64_t top_view_passed(const struct top_view *view)
 				    : 0;
 }
 
-uint64_t top_view_grown(const struct top_view *view, enum stow_balancing_counter which)
+uint64_t top_view_hint_faults(const struct top_view *view)
 {
-	uint64_t before = view->before.counters[which], now = view->now.counters[which];
+	uint64_t before = view->before.counters[STOW_NUMA_HINT_FAULTS];
+	uint64_t now = view->now.counters[STOW_NUMA_HINT_FAULTS];
 
 	return before == STOW_UNKNOWN || now == STOW_UNKNOWN || !top_view_passed(view)
 		       ? STOW_UNKNOWN

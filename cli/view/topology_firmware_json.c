@@ -7,14 +7,6 @@
 #include "base/cleanup.h"
 #include "cli/view/topology_views.h"
 
-static void put_node(struct json_writer *w, json_object *o, int node)
-{
-	if (node >= 0)
-		json_put(w, o, "node", json_object_new_int(node));
-	else
-		json_object_object_add(o, "node", NULL);
-}
-
 static void put_u64(struct json_writer *w, json_object *o, const char *key, uint64_t value)
 {
 	json_put(w, o, key, json_object_new_uint64(value));
@@ -59,12 +51,8 @@ static json_object *domains_json(struct json_writer *w, const struct stow_firmwa
 		json_object *o = json_object_new_object();
 
 		put_u64(w, o, "domain", d->domain);
-		put_node(w, o, d->node);
-		if (d->by)
-			json_put(w, o, "found_by",
-				 json_object_new_string(stow_domain_by_name(d->by)));
-		else
-			json_object_object_add(o, "found_by", NULL);
+		json_put_node(w, o, d->node);
+		json_put_text(w, o, "found_by", d->by ? stow_domain_by_name(d->by) : NULL);
 		json_put_set(w, o, "cpus", &d->cpus);
 		put_u64(w, o, "entries", d->n_cpus);
 		put_u64(w, o, "memory", d->memory);
@@ -86,10 +74,7 @@ static json_object *cpus_json(struct json_writer *w, const struct stow_firmware 
 		put_u64(w, o, "id", cpu->id);
 		put_u64(w, o, "domain", cpu->domain);
 		put_bool(w, o, "enabled", cpu->enabled);
-		if (cpu->cpu >= 0)
-			json_put(w, o, "cpu", json_object_new_int(cpu->cpu));
-		else
-			json_object_object_add(o, "cpu", NULL);
+		json_put_number(w, o, "cpu", cpu->cpu);
 		json_append(w, array, o);
 	}
 	return array;
@@ -106,7 +91,7 @@ static json_object *memory_json(struct json_writer *w, const struct stow_firmwar
 		put_address(w, o, "start", m->start);
 		put_u64(w, o, "size", m->size);
 		put_u64(w, o, "domain", m->domain);
-		put_node(w, o, m->node);
+		json_put_node(w, o, m->node);
 		put_bool(w, o, "enabled", m->enabled);
 		put_bool(w, o, "hotplug", m->hotplug);
 		put_bool(w, o, "nonvolatile", m->nonvolatile);
@@ -127,7 +112,7 @@ static json_object *initiators_json(struct json_writer *w, const struct stow_fir
 
 		json_put(w, o, "device", json_object_new_string(srat->devices[i].name));
 		put_u64(w, o, "domain", srat->devices[i].domain);
-		put_node(w, o, d ? d->node : -1);
+		json_put_node(w, o, d ? d->node : -1);
 		put_bool(w, o, "enabled", srat->devices[i].enabled);
 		put_bool(w, o, "port", srat->devices[i].port);
 		json_append(w, array, o);
@@ -222,10 +207,7 @@ int topology_print_firmware_json(const struct stow_firmware *f, struct stow_err 
 	append_table(&w, tables, "HMAT", &f->acpi.hmat_table);
 	for (size_t i = 0; i < f->n_findings && i < STOW_FINDINGS_MAX; i++)
 		json_append(&w, findings, json_object_new_string(f->findings[i]));
-	if (f->source)
-		json_put(&w, o, "source", json_object_new_string(sources[f->source]));
-	else
-		json_object_object_add(o, "source", NULL);
+	json_put_text(&w, o, "source", f->source ? sources[f->source] : NULL);
 	json_put(&w, o, "tables", tables);
 	json_put(&w, o, "domains", domains_json(&w, f));
 	json_put(&w, o, "cpus", cpus_json(&w, f));

@@ -12,20 +12,6 @@ static json_object *number(uint64_t value)
 	return value == STOW_UNKNOWN ? NULL : json_object_new_uint64(value);
 }
 
-static json_object *text(const char *value)
-{
-	return value ? json_object_new_string(value) : NULL;
-}
-
-/* The key is there even when the value is null. */
-static void put_text(struct json_writer *w, json_object *to, const char *key, const char *value)
-{
-	if (!value)
-		json_object_object_add(to, key, NULL);
-	else
-		json_put(w, to, key, text(value));
-}
-
 static void put_bytes(const struct zones_view *view, struct json_writer *w, json_object *to,
 		      const char *key, uint64_t pages)
 {
@@ -45,7 +31,7 @@ static void put_array(const struct zones_view *view, struct json_writer *w, json
 		else
 			json_append(w, array, number(bytes));
 	}
-	json_put(w, to, key, array);
+	json_put_known(w, to, key, n, array);
 }
 
 static const char *const list_keys[STOW_LIST_AMOUNTS] = { "count", "high", "batch", "high_min",
@@ -108,16 +94,10 @@ static void put_computed(const struct zones_view *view, struct json_writer *w, j
 	put_bytes(view, w, computed, "low", marks->low);
 	put_bytes(view, w, computed, "high", marks->high);
 	put_bytes(view, w, computed, "promo", marks->promo);
-	if (marks->n_protection)
-		put_array(view, w, computed, "protection", marks->protection, marks->n_protection);
-	else
-		json_object_object_add(computed, "protection", NULL);
+	put_array(view, w, computed, "protection", marks->protection, marks->n_protection);
 	json_put(w, to, "computed", computed);
-	if (view->account.computed)
-		json_put(w, to, "as_computed",
-			 json_object_new_boolean(stow_zone_is_as_computed(zone, marks)));
-	else
-		json_object_object_add(to, "as_computed", NULL);
+	json_put_known(w, to, "as_computed", view->account.computed,
+		       json_object_new_boolean(stow_zone_is_as_computed(zone, marks)));
 }
 
 static json_object *zone_object(const struct zones_view *view, struct json_writer *w, size_t i)
@@ -134,10 +114,7 @@ static json_object *zone_object(const struct zones_view *view, struct json_write
 	for (int k = 0; k < STOW_ZONE_AMOUNTS; k++)
 		put_bytes(view, w, o, keys[k], zone->amounts[k]);
 	json_put_amount(w, o, "start_pfn", zone->start_pfn);
-	if (zone->n_protection)
-		put_array(view, w, o, "protection", zone->protection, zone->n_protection);
-	else
-		json_object_object_add(o, "protection", NULL);
+	put_array(view, w, o, "protection", zone->protection, zone->n_protection);
 	put_computed(view, w, o, i);
 	put_blocks(view, w, o, zone);
 	put_lists(view, w, o, zone);
@@ -157,20 +134,17 @@ static void put_daemon(const struct zones_view *view, struct json_writer *w, jso
 	o = json_object_new_object();
 	json_put(w, o, "pid", json_object_new_int((int)daemon->pid));
 	state[0] = daemon->state;
-	put_text(w, o, "state", daemon->state == '?' ? NULL : state);
-	if (daemon->cpu_ns == UINT64_MAX)
-		json_object_object_add(o, "cpu_seconds", NULL);
-	else
-		json_put(w, o, "cpu_seconds",
-			 json_object_new_double((double)daemon->cpu_ns / (double)STOW_SECOND));
+	json_put_text(w, o, "state", daemon->state == '?' ? NULL : state);
+	json_put_known(w, o, "cpu_seconds", daemon->cpu_ns != UINT64_MAX,
+		       json_object_new_double((double)daemon->cpu_ns / (double)STOW_SECOND));
 	json_put(w, to, key, o);
 }
 
 static void put_pressure(struct json_writer *w, json_object *to, const char *key,
 			 enum stow_pressure pressure)
 {
-	put_text(w, to, key,
-		 pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_word(pressure));
+	json_put_text(w, to, key,
+		      pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_word(pressure));
 }
 
 static json_object *node_object(const struct zones_view *view, struct json_writer *w, int node)
@@ -181,8 +155,8 @@ static json_object *node_object(const struct zones_view *view, struct json_write
 	json_put(w, o, "node", json_object_new_int(node));
 	put_pressure(w, o, "pressure", pressure);
 	put_pressure(w, o, "kernel_pressure", stow_zones_pressure(&view->zones, node, true));
-	put_text(w, o, "explanation",
-		 pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_sentence(pressure));
+	json_put_text(w, o, "explanation",
+		      pressure == STOW_PRESSURE_UNKNOWN ? NULL : stow_pressure_sentence(pressure));
 	put_daemon(view, w, o, "kswapd", zones_daemon(view, node, false));
 	put_daemon(view, w, o, "kcompactd", zones_daemon(view, node, true));
 	return o;
@@ -201,9 +175,9 @@ static void put_stalls(const struct zones_view *view, struct json_writer *w, jso
 		char *path = stow_text_copy(cgroup->path, 4096);
 		json_object *o = json_object_new_object();
 
-		json_put(w, o, "cgroup", text(path));
+		json_put(w, o, "cgroup", path ? json_object_new_string(path) : NULL);
 		free(path);
-		put_text(w, o, "container", cgroup->id);
+		json_put_text(w, o, "container", cgroup->id);
 		cli_output_stalls(w, o, "some", &cgroup->psi.some);
 		cli_output_stalls(w, o, "full", &cgroup->psi.full);
 		json_append(w, cgroups, o);
@@ -237,21 +211,19 @@ static void put_settings(const struct zones_view *view, struct json_writer *w, j
 
 	o = json_object_new_object();
 	json_put_amount(w, o, "size", kib(view->knobs.min_free_kbytes));
-	put_text(w, o, "source", zones_source_word(a->source));
+	json_put_text(w, o, "source", zones_source_word(a->source));
 	json_put_amount(w, o, "square_root", kib(a->square_root));
 	json_put_amount(w, o, "khugepaged", kib(a->khugepaged));
 	json_put(w, to, "min_free", o);
 
 	o = json_object_new_object();
-	put_text(w, o, "watermarks", zones_why_word(a->why));
+	json_put_text(w, o, "watermarks", zones_why_word(a->why));
 	json_put_amount(w, o, "different_zones", a->computed ? a->n_different : STOW_UNKNOWN);
 	json_put_amount(w, o, "different_protection",
 			view->knobs.n_ratio ? a->n_protection_different : STOW_UNKNOWN);
 	json_put_amount(w, o, "implied", implied ? a->implied : STOW_UNKNOWN);
-	if (a->computed && a->movable_decides)
-		json_put(w, o, "movable_has_share", json_object_new_boolean(!a->movable_capped));
-	else
-		json_object_object_add(o, "movable_has_share", NULL);
+	json_put_known(w, o, "movable_has_share", a->computed && a->movable_decides,
+		       json_object_new_boolean(!a->movable_capped));
 	json_put(w, to, "computed", o);
 }
 
