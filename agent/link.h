@@ -65,8 +65,3 @@ void agent_link_welcomed(struct agent_link_tries *tries, uint64_t now);
  * ns; `random` is any number. With `n` schedulers each is tried before a pause. A scheduler that
  * ends streams soon after their Welcome, again and again, causes pauses that grow, too. */
 uint64_t agent_link_ended(struct agent_link_tries *tries, size_t n, uint64_t now, uint64_t random);
-
-/* Return the pause after `failures` consecutive failures to connect. */
-uint64_t agent_link_pause(unsigned int failures, uint64_t random);
-/* The same with `n` schedulers; `welcomed`: the failed stream had got a Welcome. */
-uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random);

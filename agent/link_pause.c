@@ -9,7 +9,8 @@
 #define PAUSE_FIRST (200 * STOW_MILLISECOND)
 #define PAUSE_MOST  (30 * STOW_SECOND)
 
-uint64_t agent_link_pause(unsigned int failures, uint64_t random)
+/* Return the pause after so many failures: it doubles with each. */
+static uint64_t pause_after(unsigned int failures, uint64_t random)
 {
 	uint64_t pause = PAUSE_FIRST;
 
@@ -21,10 +22,11 @@ uint64_t agent_link_pause(unsigned int failures, uint64_t random)
 	return pause / 2 + random % (pause / 2 + 1);
 }
 
-uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_t random)
+/* The same with `n` schedulers; `welcomed`: the stream that ended had got a Welcome. */
+static uint64_t wait_after(unsigned int failures, size_t n, bool welcomed, uint64_t random)
 {
 	if (n < 2)
-		return agent_link_pause(failures, random);
+		return pause_after(failures, random);
 	/* The other schedulers are tried at once; the pause follows a whole round. After a Welcome
 	 * it does not: all agents of a fleet lose their scheduler at the same moment. */
 	if (!welcomed && failures % n)
@@ -32,7 +34,7 @@ uint64_t agent_link_wait(unsigned int failures, size_t n, bool welcomed, uint64_
 	/* The pause doubles with each round, not with each scheduler: otherwise with two schedulers
 	 * all machines of a fleet would pause at the same time, for a second and more, when a lease
 	 * of 5 s has run out. */
-	return agent_link_pause((unsigned int)(failures / n) + 1, random);
+	return pause_after((unsigned int)(failures / n) + 1, random);
 }
 
 void agent_link_welcomed(struct agent_link_tries *tries, uint64_t now)
@@ -52,5 +54,5 @@ uint64_t agent_link_ended(struct agent_link_tries *tries, size_t n, uint64_t now
 	else
 		tries->failures++;
 	tries->welcomed = 0;
-	return agent_link_wait(tries->failures, n, welcomed, random);
+	return wait_after(tries->failures, n, welcomed, random);
 }

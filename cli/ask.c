@@ -17,6 +17,8 @@
 #include "base/helper.h"
 #include "base/text.h"
 
+#define WITHIN (20 * STOW_SECOND)
+
 struct stream {
 	int fd;
 	char *buf;
@@ -76,10 +78,9 @@ static int start(const char *const *argv, int out, int err, pid_t *ret)
 	return r == 0 ? 0 : -1;
 }
 
-int cli_ask(const char *const *argv, unsigned int seconds, char *out, size_t out_size, char *err,
-	    size_t err_size)
+int cli_ask(const char *const *argv, char *out, size_t out_size, char *err, size_t err_size)
 {
-	uint64_t deadline = stow_clock_boot() + seconds * STOW_SECOND, now;
+	uint64_t deadline = stow_clock_boot() + WITHIN, now;
 	int outs[2] = { -EBADF, -EBADF }, errs[2] = { -EBADF, -EBADF }, status = 0, r;
 	struct stream streams[2];
 	pid_t pid;

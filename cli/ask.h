@@ -5,13 +5,10 @@
 
 #include <stddef.h>
 
-#define ASK_SECONDS 20
-
 /* Run a program, found by its path or in PATH, without standard input, and keep the beginning of
  * its output and errors (`err` may be NULL) in the buffers, terminated. Return its exit code; -1:
- * it cannot be started, was killed by a signal, or took longer than `seconds`. */
-int cli_ask(const char *const *argv, unsigned int seconds, char *out, size_t out_size, char *err,
-	    size_t err_size);
+ * it cannot be started, was killed by a signal, or took longer than 20 s. */
+int cli_ask(const char *const *argv, char *out, size_t out_size, char *err, size_t err_size);
 
 /* Return a message without the name of the program of ours that begins it, as in
  * "numastow-agent: ...". */

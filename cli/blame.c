@@ -9,11 +9,6 @@
 #include "pages/kmsg.h"
 #include "pages/owners.h"
 
-int cli_blame_open(struct stow_root *root)
-{
-	return stow_kmsg_open(root, NULL);
-}
-
 void cli_blame_print(const struct stow_culprits *culprits)
 {
 	char line[512];

@@ -10,12 +10,9 @@
 #include "node/memblock.h"
 #include "pages/culprit.h"
 
-/* Open the kernel's log, from now on. The caller closes the descriptor. Negative: not available. */
-int cli_blame_open(struct stow_root *root);
-
-/* Find the culprits that the log has shown since the last call; without any, the suspects. The
- * caller frees them with stow_culprits_done(). A negative errno: the block's pages cannot be
- * read. */
+/* Find the culprits that the log, `kmsg` (pages/kmsg.h), has shown since the last call; without
+ * any, the suspects. The caller frees them with stow_culprits_done(). A negative errno: the block's
+ * pages cannot be read. */
 int cli_blame(struct stow_root *root, int kmsg, const struct stow_memblocks *list, uint64_t id,
 	      struct stow_culprits *ret, struct stow_err *err);
 /* Print them, in lines below the block's. */

@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/online.h"
 #include "cli/options.h"
+#include "pages/kmsg.h"
 
 #define OFFLINE_TIMEOUT (10 * STOW_SECOND) /* for each block */
 
@@ -91,7 +92,7 @@ static int act_on_all(struct stow_root *root, const struct online_asked *asked,
 		      struct online_results *results, struct stow_err *err)
 {
 	_cleanup_close_ int kmsg =
-		asked->offline && !asked->dry_run ? cli_blame_open(root) : -EBADF;
+		asked->offline && !asked->dry_run ? stow_kmsg_open(root, NULL) : -EBADF;
 
 	results->list = calloc(choice->n + 1, sizeof(*results->list));
 	if (!results->list)
@@ -126,7 +127,7 @@ static void audit(const struct stow_root *root, const struct online_asked *asked
 		return;
 	snprintf(line, sizeof(line), "%zu memory blocks of %.300s went %s",
 		 results->count[ONLINE_DONE], asked->what, asked->offline ? "offline" : "online");
-	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+	stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 }
 
 /* Print the end. Return the exit code. */

@@ -86,7 +86,7 @@ static void look_at(const char *name, struct program *p)
 	p->installed = access(p->path, X_OK) == 0;
 	if (!p->installed)
 		return;
-	code = cli_ask(argv, ASK_SECONDS, p->answer, sizeof(p->answer), p->fault, sizeof(p->fault));
+	code = cli_ask(argv, p->answer, sizeof(p->answer), p->fault, sizeof(p->fault));
 	p->fault[strcspn(p->fault, "\n")] = '\0';
 	stow_text_clean(p->fault, sizeof(p->fault) - 1);
 	if (code == 0)

@@ -204,5 +204,5 @@ void cli_audit(const struct cli_context *context, const char *action, const char
 	if (!context->root->live)
 		return;
 	snprintf(line, sizeof(line), "%s %s: %s", action, container ? container : "all", text);
-	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+	stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 }

@@ -179,13 +179,13 @@ static void print_given(const struct topology_view *view, const struct stow_node
 	printf("%s\n", given.fenced ? "; fenced" : "");
 }
 
-/* Return the nodes with assumed values. */
-static struct stow_idset assumed_nodes(const struct stow_topology *t, unsigned int what)
+/* Return the nodes whose memory is not known. */
+static struct stow_idset without_memory_size(const struct stow_topology *t)
 {
 	struct stow_idset nodes = { 0 };
 
 	for (size_t i = 0; i < t->n_nodes; i++)
-		if (t->nodes[i].assumed & what)
+		if (t->nodes[i].assumed & STOW_ASSUMED_MEMORY)
 			stow_idset_add(&nodes, t->nodes[i].id);
 	return nodes;
 }
@@ -217,7 +217,7 @@ static int print_summary(const struct topology_view *view)
 	       plural((size_t)n[TOPOLOGY_PACKAGE]), mark(t->assumed, STOW_ASSUMED_PACKAGES),
 	       n[TOPOLOGY_CORE], plural((size_t)n[TOPOLOGY_CORE]),
 	       mark(t->assumed, STOW_ASSUMED_CORES), t->n_cpus, plural(t->n_cpus));
-	unknown = assumed_nodes(t, STOW_ASSUMED_MEMORY);
+	unknown = without_memory_size(t);
 	if (stow_idset_count(&unknown) == t->n_nodes) {
 		printf("memory unknown\n");
 		return 0;

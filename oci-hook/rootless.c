@@ -42,7 +42,7 @@ static void audit(struct stow_root *root, const struct hook_container *container
 
 	snprintf(line, sizeof(line), "%s %s: %s", kind, container->id, text);
 	if (root->live)
-		stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+		stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 }
 
 /* Refuse a container that asks for something. Return 0 when it may start. */

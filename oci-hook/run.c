@@ -146,7 +146,7 @@ void hook_audit(struct hook_run *run, const char *kind, const struct stow_record
 	};
 
 	if (run->root->live)
-		stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+		stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 	if (!history)
 		return;
 	if (!run->ledger && hook_run_open_ledger(run, NULL) < 0)

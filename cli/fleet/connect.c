@@ -189,8 +189,8 @@ void fleet_close(struct fleet *fleet)
 		close(fleet->signals);
 }
 
-int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
-	       void *ret, struct stow_err *err)
+int fleet_call(struct fleet *fleet, const char *method, const void *request, void *ret,
+	       struct stow_err *err)
 {
 	sigset_t set = interrupts(), before;
 	int r;
@@ -199,7 +199,7 @@ int fleet_call(struct fleet *fleet, const char *method, const void *request, uin
 	 * stream may follow. */
 	pthread_sigmask(SIG_UNBLOCK, &set, &before);
 	r = stow_rpc_client_call(fleet->client, fleet->service, method, request,
-				 timeout ? timeout : fleet->options->timeout, ret, err);
+				 fleet->options->timeout, ret, err);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r < 0)
 		explain(fleet, err);

@@ -12,7 +12,7 @@
 #include "cli/fleet/fleet.h"
 
 #define AT(field) offsetof(struct fleet_options, field)
-#define HOUR	  UINT64_C(3600000000000)
+#define HOUR	  (3600 * STOW_SECOND)
 
 static const struct stow_setting drain_settings[] = {
 	{ "node", STOW_SETTING_TEXT, AT(drain.node), 0, 0, NULL, "N", "memory of this NUMA node" },
@@ -98,8 +98,8 @@ static bool on_interrupt(void *ctx)
 	to_scheduler.id = to_agent.id = id;
 	if (!*id)
 		return false;
-	if ((scheduler ? fleet_call(f->fleet, "CancelDrain", &to_scheduler, 0, &response, &err)
-		       : fleet_call(f->fleet, "CancelDrain", &to_agent, 0, &response, &err)) < 0) {
+	if ((scheduler ? fleet_call(f->fleet, "CancelDrain", &to_scheduler, &response, &err)
+		       : fleet_call(f->fleet, "CancelDrain", &to_agent, &response, &err)) < 0) {
 		fprintf(stderr, "numastow: drain %s could not be cancelled: %s\n", id, err.msg);
 		return false;
 	}
@@ -107,8 +107,9 @@ static bool on_interrupt(void *ctx)
 	return true;
 }
 
-static int stream_of(struct fleet *fleet, const struct drain_asked *asked,
-		     const struct fleet_stream *stream, struct stow_err *err)
+/* Start the drain, and show its progress until it ends. */
+static int follow(struct fleet *fleet, const struct drain_asked *asked,
+		  const struct fleet_stream *stream, struct stow_err *err)
 {
 	PbAgentDrainRequest local = PB_AGENT_DRAIN_REQUEST__INIT;
 	PbDrainMemoryRequest remote = PB_DRAIN_MEMORY_REQUEST__INIT;
@@ -155,7 +156,7 @@ static int run_drain(struct fleet *fleet, struct stow_err *err)
 	}
 	drain_view_init(&f.view, o->json, asked.dry_run);
 	pthread_mutex_init(&f.lock, NULL);
-	r = stream_of(fleet, &asked, &stream, err);
+	r = follow(fleet, &asked, &stream, err);
 	pthread_mutex_destroy(&f.lock);
 	if (f.left)
 		return CLI_OK;
@@ -201,7 +202,7 @@ static int run_drains(struct fleet *fleet, struct stow_err *err)
 	to_scheduler.page_size = DRAINS_A_PAGE;
 	r = scheduler ? fleet_call_pages(fleet, "ListDrains", &to_scheduler,
 					 &to_scheduler.page_token, &response, err)
-		      : fleet_call(fleet, "ListDrains", &to_agent, 0, &response, err);
+		      : fleet_call(fleet, "ListDrains", &to_agent, &response, err);
 	if (r < 0)
 		return r;
 	drains = scheduler ? ((PbListDrainsResponse *)response)->drains
@@ -233,8 +234,8 @@ static int run_cancel(struct fleet *fleet, struct stow_err *err)
 
 	if (o->n_words)
 		to_scheduler.id = to_agent.id = (char *)(uintptr_t)o->words[0];
-	r = o->cluster ? fleet_call(fleet, "CancelDrain", &to_scheduler, 0, &response, err)
-		       : fleet_call(fleet, "CancelDrain", &to_agent, 0, &response, err);
+	r = o->cluster ? fleet_call(fleet, "CancelDrain", &to_scheduler, &response, err)
+		       : fleet_call(fleet, "CancelDrain", &to_agent, &response, err);
 	if (r < 0)
 		return r;
 	if (o->json)

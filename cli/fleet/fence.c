@@ -20,7 +20,7 @@ static int run_fence(struct fleet *fleet, struct stow_err *err)
 	request.node = (char *)fleet->options->words[0];
 	request.numa_nodes = (char *)fleet->options->words[1];
 	request.revoke = fleet->options->revoke;
-	r = fleet_call(fleet, "Fence", &request, 0, &response, err);
+	r = fleet_call(fleet, "Fence", &request, &response, err);
 	if (r == -ETIMEDOUT)
 		return stow_err_set(err, ETIMEDOUT,
 				    "the fence is in force, but reservations are left there; list "
@@ -44,7 +44,7 @@ static int run_unfence(struct fleet *fleet, struct stow_err *err)
 
 	request.node = (char *)fleet->options->words[0];
 	request.numa_nodes = (char *)fleet->options->words[1];
-	r = fleet_call(fleet, "Unfence", &request, 0, &response, err);
+	r = fleet_call(fleet, "Unfence", &request, &response, err);
 	if (r < 0)
 		return r;
 	if (fleet->options->json)

@@ -66,10 +66,9 @@ int fleet_open(struct fleet *fleet, const struct fleet_options *options, enum fl
 	       struct stow_err *err);
 void fleet_close(struct fleet *fleet);
 
-/* Make a unary call, within --timeout, or `timeout` ns when not 0. *ret is freed with
- * stow_rpc_message_free(). */
-int fleet_call(struct fleet *fleet, const char *method, const void *request, uint64_t timeout,
-	       void *ret, struct stow_err *err);
+/* Make a unary call, within --timeout. *ret is freed with stow_rpc_message_free(). */
+int fleet_call(struct fleet *fleet, const char *method, const void *request, void *ret,
+	       struct stow_err *err);
 /* The same for a paged answer: all pages are joined. `page_token` is the field of the request. */
 int fleet_call_pages(struct fleet *fleet, const char *method, void *request, char **page_token,
 		     void *ret, struct stow_err *err);

@@ -25,7 +25,7 @@ static int show(struct fleet *fleet, bool history, struct stow_err *err)
 	request.json = fleet->options->json;
 	if (fleet->options->n_words)
 		request.id = (char *)fleet->options->words[0];
-	r = fleet_call(fleet, "ShowLedger", &request, 0, &response, err);
+	r = fleet_call(fleet, "ShowLedger", &request, &response, err);
 	if (r == -ENOENT) /* the ledger has no such id */
 		return r;
 	if (r == -EINVAL && o->columns) /* and no such column */

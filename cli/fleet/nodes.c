@@ -338,7 +338,7 @@ static int run_here(struct fleet *fleet, struct stow_err *err)
 	PbGetNodeRequest request = PB_GET_NODE_REQUEST__INIT;
 	PbNode node = PB_NODE__INIT; /* what only a scheduler knows is unknown */
 	PbNodeReport *report = NULL;
-	int r = fleet_call(fleet, "GetNode", &request, 0, &report, err);
+	int r = fleet_call(fleet, "GetNode", &request, &report, err);
 
 	if (r < 0)
 		return r;

@@ -51,13 +51,13 @@ int fleet_call_pages(struct fleet *fleet, const char *method, void *request, cha
 	const ProtobufCFieldDescriptor *token;
 	int r;
 
-	r = fleet_call(fleet, method, request, 0, &all, err);
+	r = fleet_call(fleet, method, request, &all, err);
 	if (r < 0)
 		return r;
 	token = protobuf_c_message_descriptor_get_field_by_name(all->descriptor, "next_page_token");
 	while (r == 0 && (*AT(all, token->offset, char *))[0]) {
 		*page_token = *AT(all, token->offset, char *);
-		r = fleet_call(fleet, method, request, 0, &page, err);
+		r = fleet_call(fleet, method, request, &page, err);
 		if (r == 0 && append(all, page) < 0)
 			r = stow_err_set(err, ENOMEM, "out of memory");
 		if (page)

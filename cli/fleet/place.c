@@ -106,7 +106,7 @@ static int run_place(struct fleet *fleet, struct stow_err *err)
 	if (o->request_id)
 		request.request_id = o->request_id;
 	if (r == 0)
-		r = fleet_call(fleet, "Place", &request, 0, &response, err);
+		r = fleet_call(fleet, "Place", &request, &response, err);
 	if (r == 0 && o->json)
 		cli_message_print(response);
 	else if (r == 0)
@@ -135,7 +135,7 @@ static int run_release(struct fleet *fleet, struct stow_err *err)
 	}
 	request.ids = ids;
 	request.n_ids = fleet->options->n_words;
-	r = fleet_call(fleet, "Release", &request, 0, &response, err);
+	r = fleet_call(fleet, "Release", &request, &response, err);
 	if (r < 0)
 		return r;
 	if (fleet->options->json)
@@ -185,7 +185,7 @@ static int run_explain(struct fleet *fleet, struct stow_err *err)
 	request.strategy = (PbStrategy)o->strategy;
 	request.limit = (uint32_t)o->limit;
 	if (r == 0)
-		r = fleet_call(fleet, "Explain", &request, 0, &response, err);
+		r = fleet_call(fleet, "Explain", &request, &response, err);
 	if (r == 0) {
 		if (o->json)
 			cli_message_print(response);

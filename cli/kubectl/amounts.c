@@ -30,7 +30,8 @@ static int thousandths(const char *text, uint64_t *ret)
 	return r;
 }
 
-int kubectl_quantity(const char *text, uint64_t *ret)
+/* Parse a Kubernetes quantity, rounded up to a whole number. -EINVAL, -ERANGE. */
+static int parse_quantity(const char *text, uint64_t *ret)
 {
 	return thousandths(text, ret) == 0 ? 0 : stow_parse_quantity(text, ret, NULL);
 }
@@ -68,7 +69,7 @@ int kubectl_amounts_read(struct json_object *object, struct kubectl_amounts *ret
 		if (!amount)
 			return stow_err_set(err, E2BIG, "\"%s\" is one capacity too many",
 					    stow_text_quote(key, a, sizeof(a)));
-		if (kubectl_quantity(text, &amount->value) < 0)
+		if (parse_quantity(text, &amount->value) < 0)
 			return stow_err_set(err, EINVAL, "%s: \"%s\" is not an amount",
 					    stow_text_quote(key, a, sizeof(a)),
 					    stow_text_quote(text, b, sizeof(b)));
@@ -87,9 +88,9 @@ void kubectl_amounts_read_capacity(struct json_object *object, struct kubectl_am
 
 		if (!amount)
 			continue;
-		if (kubectl_quantity(stow_kube_text(value, "value"), &amount->value) < 0)
+		if (parse_quantity(stow_kube_text(value, "value"), &amount->value) < 0)
 			ret->n--;
-		else if (kubectl_quantity(step, &amount->step) < 0)
+		else if (parse_quantity(step, &amount->step) < 0)
 			amount->step = 0;
 	}
 }

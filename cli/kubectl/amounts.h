@@ -22,9 +22,6 @@ struct kubectl_amounts {
 	size_t n;
 };
 
-/* Parse a Kubernetes quantity, rounded up to a whole number. -EINVAL, -ERANGE. */
-int kubectl_quantity(const char *text, uint64_t *ret);
-
 /* Read {"cpus": "3"} into `ret`; the driver's domain before a name is dropped. The error names the
  * entry at fault. */
 int kubectl_amounts_read(struct json_object *object, struct kubectl_amounts *ret,

@@ -17,7 +17,8 @@
 /* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h). */
 #define FIRST_USER_NAMESPACE 0xEFFFFFFDU
 
-bool run_is_root(struct stow_root *root)
+/* Return whether the caller is root of the machine, who alone gets grants. */
+static bool is_root(struct stow_root *root)
 {
 	struct stat st;
 
@@ -38,7 +39,7 @@ int run_open(struct run *run, const struct run_options *options, struct stow_err
 	r = stow_root_open("/", &run->root, err);
 	if (r < 0)
 		return r;
-	root = run_is_root(run->root);
+	root = is_root(run->root);
 	r = root ? stow_config_read(run->root, &run->config, err)
 		 : stow_config_read_anyway(run->root, &run->config, err);
 	if (r >= 0)
@@ -81,7 +82,7 @@ static void audit(struct run *run, const char *kind, const char *text)
 	} else {
 		snprintf(line, sizeof(line), "%s %s: %s", kind, run->name, text);
 	}
-	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+	stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 }
 
 /* A failure is ignored: the journal has the line. */

@@ -92,8 +92,6 @@ int run_request(struct run *run, int node, struct stow_err *err);
 /* Read the machine, and what the caller may do. Free with run_close(). */
 int run_open(struct run *run, const struct run_options *options, struct stow_err *err);
 void run_close(struct run *run);
-/* Return whether the caller is root of the machine, who alone gets grants. */
-bool run_is_root(struct stow_root *root);
 
 /* Give the calling process its place: with a grant, or without root its affinity and policy alone.
  * `node` >= 0: on this NUMA node. */

@@ -58,17 +58,11 @@ static char *version_of(const char *program)
 	const char *argv[] = { program, "--version", NULL };
 	char text[512], *line = text;
 
-	if (cli_ask(argv, ASK_SECONDS, text, sizeof(text), NULL, 0) != 0)
+	if (cli_ask(argv, text, sizeof(text), NULL, 0) != 0)
 		return NULL;
 	line[strcspn(line, "\n")] = '\0';
 	line = strstr(line, "version ");
 	return line ? strdup(line + 8) : NULL;
-}
-
-void doctor_versions(struct stow_root *root, char **ret_runc, char **ret_crun)
-{
-	*ret_runc = root->live ? version_of("runc") : NULL;
-	*ret_crun = root->live ? version_of("crun") : NULL;
 }
 
 static int examine(void *data)
@@ -81,9 +75,11 @@ static int examine(void *data)
 	struct stow_err err = { 0 };
 	int r;
 
-	doctor_versions(asked->root, &runc, &crun);
-	options.runc = runc;
-	options.crun = crun;
+	/* The runtimes' versions are those of this machine, not of a copied tree. */
+	if (asked->root->live) {
+		options.runc = runc = version_of("runc");
+		options.crun = crun = version_of("crun");
+	}
 	if (geteuid() != 0 && asked->root->live)
 		fputs("numastow: other users' processes are not examined: this needs root\n",
 		      stderr);

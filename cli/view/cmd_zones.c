@@ -61,7 +61,7 @@ static void audit(const struct stow_root *root, const char *action, int node)
 	if (!root->live)
 		return;
 	snprintf(line, sizeof(line), "NUMA node %d: %s", node, action);
-	stow_log_audit(STOW_LOG_NOTICE, line, fields, STOW_ARRAY_SIZE(fields));
+	stow_log_audit(line, fields, STOW_ARRAY_SIZE(fields));
 }
 
 static int parse_node(const char *word, int *ret, struct stow_err *err)

@@ -64,7 +64,7 @@ int config_check(const struct config_file *file, const char *path, char *text, s
 		snprintf(text, size, "%s is not installed here", file->program);
 		return -ENOENT;
 	}
-	code = cli_ask(argv, ASK_SECONDS, out, sizeof(out), text, size);
+	code = cli_ask(argv, out, sizeof(out), text, size);
 	strip(text);
 	if (code == 0)
 		return 0;

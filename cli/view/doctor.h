@@ -20,7 +20,3 @@ void doctor_help(void);
 /* doctor --program: advise for a program, by PID or name. Return an exit code. */
 int doctor_program(struct stow_root *root, const char *name, enum stow_program_kind kind,
 		   const struct cli_output *out);
-
-/* The runtimes' versions, as they print them; NULL on a copied tree, or when they are not
- * installed. The caller frees them. */
-void doctor_versions(struct stow_root *root, char **ret_runc, char **ret_crun);

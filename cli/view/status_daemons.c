@@ -73,7 +73,7 @@ static int ask(const char *what, char *out, char *err)
 			       "5s",
 			       NULL };
 
-	return cli_ask(argv, ASK_SECONDS, out, ANSWER_MAX, err, STATUS_TEXT);
+	return cli_ask(argv, out, ANSWER_MAX, err, STATUS_TEXT);
 }
 
 static const char *string_in(json_object *o, const char *key)

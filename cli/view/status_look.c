@@ -86,7 +86,7 @@ static void look_at_runtime(struct status *status, int part, const char *runtime
 		status_set(status, part, STATUS_OFF, NULL, "not installed");
 		return;
 	}
-	code = cli_ask(argv, ASK_SECONDS, out, sizeof(out), err, sizeof(err));
+	code = cli_ask(argv, out, sizeof(out), err, sizeof(err));
 	join_lines(out, sizeof(out));
 	join_lines(err, sizeof(err));
 	if (record)

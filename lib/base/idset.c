@@ -172,6 +172,14 @@ int stow_idset_next(const struct stow_idset *set, int from)
 	return w * 64 + __builtin_ctzll(word);
 }
 
+int stow_idset_nth(const struct stow_idset *set, uint64_t n)
+{
+	STOW_IDSET_FOR(id, set)
+		if (n-- == 0)
+			return id;
+	return -1;
+}
+
 void stow_idset_or(struct stow_idset *dst, const struct stow_idset *src)
 {
 	for (int i = 0; i < WORDS; i++)

@@ -48,6 +48,9 @@ bool stow_idset_intersects(const struct stow_idset *a, const struct stow_idset *
 /* Return the first member at or above `from`, or -1. Loop with STOW_IDSET_FOR(id, set). */
 int stow_idset_next(const struct stow_idset *set, int from);
 
+/* Return the n-th member, from 0, or -1. */
+int stow_idset_nth(const struct stow_idset *set, uint64_t n);
+
 #define STOW_IDSET_FOR(id, set) \
 	for (int id = stow_idset_next(set, 0); id >= 0; id = stow_idset_next(set, id + 1))
 

@@ -32,8 +32,7 @@ static int send_native(const char *entry, size_t len)
 	return 0;
 }
 
-void stow_log_audit(enum stow_log_level level, const char *message,
-		    const struct stow_log_field *fields, size_t n_fields)
+void stow_log_audit(const char *message, const struct stow_log_field *fields, size_t n_fields)
 {
 	_cleanup_free_ char *entry = NULL;
 	char priority[4];
@@ -43,7 +42,7 @@ void stow_log_audit(enum stow_log_level level, const char *message,
 	f = open_memstream(&entry, &len);
 	if (!f)
 		return;
-	snprintf(priority, sizeof(priority), "%d", (int)level);
+	snprintf(priority, sizeof(priority), "%d", STOW_LOG_NOTICE);
 	put(f, "SYSLOG_IDENTIFIER", "numastow");
 	put(f, "PRIORITY", priority);
 	put(f, "MESSAGE", message);
@@ -54,5 +53,5 @@ void stow_log_audit(enum stow_log_level level, const char *message,
 		return;
 	/* Skip syslog(3) without a listener: it would read the time zone first. */
 	if (access("/dev/log", F_OK) == 0)
-		syslog(LOG_DAEMON | (int)level, "numastow: %s", message);
+		syslog(LOG_DAEMON | LOG_NOTICE, "numastow: %s", message);
 }

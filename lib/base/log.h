@@ -24,7 +24,6 @@ struct stow_log_field {
 	const char *value;
 };
 
-/* Send one entry; newlines in the message become blanks. Failures are ignored: there is no other
- * place to report them. */
-void stow_log_audit(enum stow_log_level level, const char *message,
-		    const struct stow_log_field *fields, size_t n_fields);
+/* Send one entry of priority "notice"; newlines in the message become blanks. Failures are ignored:
+ * there is no other place to report them. */
+void stow_log_audit(const char *message, const struct stow_log_field *fields, size_t n_fields);

@@ -70,15 +70,6 @@ static bool may_be_named(const struct stow_numalist *list, long id)
 				       (list->accepted && stow_idset_has(list->accepted, (int)id)));
 }
 
-/* Return the number of the n-th that is allowed, from 0; or -1. */
-static long nth(const struct stow_idset *set, long n)
-{
-	STOW_IDSET_FOR(id, set)
-		if (n-- == 0)
-			return id;
-	return -1;
-}
-
 /* Read one end of a range, and check that it may be named. */
 static int scan_end(struct scan *s, long *ret, struct stow_err *err)
 {
@@ -92,7 +83,7 @@ static int scan_end(struct scan *s, long *ret, struct stow_err *err)
 		return r;
 	n = *ret;
 	if (s->relative)
-		*ret = nth(list->allowed, n);
+		*ret = stow_idset_nth(list->allowed, (uint64_t)n);
 	if (*ret >= 0 && may_be_named(list, *ret))
 		return 0;
 	all = *list->allowed;

@@ -71,7 +71,6 @@ struct doctor {
 	bool processes_read, containers_read;
 	struct doctor_process *processes; /* without the kernel's threads */
 	size_t n_processes;
-	size_t n_hidden; /* that are another user's */
 	struct doctor_container *containers;
 	size_t n_containers;
 	struct stow_err containers_why;
@@ -80,7 +79,6 @@ struct doctor {
 /* Read what most rules need. Only -ENOMEM is an error. */
 int doctor_look(struct doctor *d, struct stow_err *err);
 void doctor_look_done(struct doctor *d);
-int doctor_sample(struct doctor *d, struct doctor_sample *ret);
 
 /* Read the processes and the containers, once. */
 int doctor_processes(struct doctor *d, struct stow_err *err);
@@ -106,11 +104,7 @@ const char *doctor_since(const struct doctor *d, char *buf, size_t size);
 
 /* Read a setting as a number: its value, or DOCTOR_UNKNOWN. */
 uint64_t doctor_setting(struct doctor *d, const char *name);
-/* Read a setting as text; false: there is none. */
-bool doctor_setting_text(struct doctor *d, const char *name, char buf[static STOW_KNOB_TEXT]);
 
-/* Index of a node in d->nodes, or -1. */
-int doctor_node_index(const struct doctor *d, int id);
 /* The nodes of a set of CPUs. */
 void doctor_nodes_of_cpus(const struct doctor *d, const struct stow_idset *cpus,
 			  struct stow_idset *ret);

@@ -53,7 +53,8 @@ unsigned int doctor_percent(uint64_t part, uint64_t whole)
 
 /* --- settings and parameters ----------------------------------------------- */
 
-bool doctor_setting_text(struct doctor *d, const char *name, char buf[static STOW_KNOB_TEXT])
+/* Return whether there is such a setting, and its text. */
+static bool setting_text(struct doctor *d, const char *name, char buf[static STOW_KNOB_TEXT])
 {
 	_cleanup_(stow_knob_settings_done) struct stow_knob_settings found = { 0 };
 
@@ -69,7 +70,7 @@ uint64_t doctor_setting(struct doctor *d, const char *name)
 	char text[STOW_KNOB_TEXT];
 	uint64_t value;
 
-	if (!doctor_setting_text(d, name, text))
+	if (!setting_text(d, name, text))
 		return DOCTOR_UNKNOWN;
 	if (strcmp(text, "true") == 0 || strcmp(text, "Y") == 0)
 		return 1;
@@ -88,14 +89,6 @@ bool doctor_parameter(const struct doctor *d, const char *name, char *buf, size_
 int doctor_needs_topology(const struct doctor *d, struct stow_err *err)
 {
 	return d->topology ? 0 : stow_err_move(err, -d->why.code, &d->why);
-}
-
-int doctor_node_index(const struct doctor *d, int id)
-{
-	for (size_t i = 0; i < d->n_nodes; i++)
-		if (d->nodes[i].id == id)
-			return (int)i;
-	return -1;
 }
 
 void doctor_nodes_of_cpus(const struct doctor *d, const struct stow_idset *cpus,
@@ -130,7 +123,7 @@ static char *read_text(struct stow_root *root, size_t max, const char *path)
 	return stow_root_read(root, max, &text, NULL, NULL, "%s", path) < 0 ? NULL : text;
 }
 
-int doctor_sample(struct doctor *d, struct doctor_sample *ret)
+static int sample(struct doctor *d, struct doctor_sample *ret)
 {
 	ret->vmstat = read_text(d->root, COUNTERS_MAX, "/proc/vmstat");
 	ret->interrupts = read_text(d->root, STOW_ROOT_READ_MAX, "/proc/interrupts");
@@ -221,11 +214,11 @@ static int count(struct doctor *d, struct stow_err *err)
 				    "an interval can only be counted on this machine, not on a "
 				    "copied tree");
 	if (d->options->interval) {
-		r = doctor_sample(d, &d->before);
+		r = sample(d, &d->before);
 		stow_clock_sleep(d->options->interval);
 	}
 	if (r == 0)
-		r = doctor_sample(d, &d->now);
+		r = sample(d, &d->now);
 	if (r < 0)
 		return stow_err_sys(err, -r, "reading the counters");
 	d->seconds = d->options->interval

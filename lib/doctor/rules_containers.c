@@ -26,14 +26,14 @@ static const char *name_of(const struct doctor_container *container, char *buf, 
 	return buf;
 }
 
-/* Sum a container's memory on the nodes of a set, or on all others. */
-static uint64_t memory_on(const struct doctor *d, const struct doctor_container *container,
-			  const struct stow_idset *nodes, bool inside)
+/* Sum a container's memory on the nodes that are not in a set. */
+static uint64_t memory_outside(const struct doctor *d, const struct doctor_container *container,
+			       const struct stow_idset *nodes)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; container->used && i < d->n_nodes; i++)
-		if (stow_idset_has(nodes, d->nodes[i].id) == inside)
+		if (!stow_idset_has(nodes, d->nodes[i].id))
 			sum = stow_saturating_add(sum, container->used[i]);
 	return sum;
 }
@@ -112,7 +112,7 @@ static uint64_t stray(const struct doctor *d, const struct doctor_container *c)
 
 	if (!c->known || !c->used || c->moving || stow_idset_empty(&c->set.mems_effective))
 		return 0;
-	outside = memory_on(d, c, &c->set.mems_effective, false);
+	outside = memory_outside(d, c, &c->set.mems_effective);
 	return outside >= STRAY_LEAST && doctor_percent(outside, c->total) >= STRAY_SHARE ? outside
 											  : 0;
 }
@@ -148,7 +148,7 @@ static int examine_distance(struct doctor *d, const struct doctor_container *c)
 		return 0;
 	meant = near;
 	stow_idset_or(&meant, &c->granted_nodes);
-	far = memory_on(d, c, &meant, false);
+	far = memory_outside(d, c, &meant);
 	if (far < FAR_LEAST || doctor_percent(far, c->total) < FAR_SHARE)
 		return 0;
 	return doctor_report(d, STOW_FINDING_PROBLEM, stow_idset_next(&near, 0),

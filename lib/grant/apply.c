@@ -342,12 +342,11 @@ int stow_apply(const struct stow_grant_context *context, const struct stow_apply
 	return apply_locked(context, options, APPLY_ALL, NULL, ret, err);
 }
 
-int stow_apply_start(const struct stow_grant_context *context, int64_t key,
-		     struct stow_apply_result *ret, struct stow_err *err)
+int stow_apply_start(const struct stow_grant_context *context, int64_t key, struct stow_err *err)
 {
 	const struct stow_apply_options options = { .focus = key };
 
-	return apply_locked(context, &options, APPLY_START, NULL, ret, err);
+	return apply_locked(context, &options, APPLY_START, NULL, NULL, err);
 }
 
 int stow_apply_pending(const struct stow_grant_context *context, const struct stow_record *record,

@@ -85,8 +85,7 @@ int stow_apply_lock(struct stow_root *root, struct stow_err *err);
 
 /* Apply what a starting shared container needs: its own CPU set; and the sets of all containers
  * only when the exclusive or online CPUs have changed since the last run. */
-int stow_apply_start(const struct stow_grant_context *context, int64_t key,
-		     struct stow_apply_result *ret, struct stow_err *err);
+int stow_apply_start(const struct stow_grant_context *context, int64_t key, struct stow_err *err);
 
 /* Apply the same, and the memory nodes, for the program that works on a pending record. No other
  * program changes a pending record, so the record and its open cgroup are used without reading them

@@ -368,7 +368,7 @@ static int put_back(const struct stow_grant_context *context, int64_t key, struc
 {
 	struct stow_first first = { .err = err };
 
-	stow_first_note(&first, stow_apply_start(context, key, NULL, first.err));
+	stow_first_note(&first, stow_apply_start(context, key, first.err));
 	stow_first_note(&first, stow_apply_mems(context, key, first.err));
 	return first.code;
 }

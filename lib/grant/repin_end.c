@@ -15,7 +15,7 @@ int stow_repin_apply_cpus(const struct stow_grant_context *context,
 	int r;
 
 	if (!record->exclusive)
-		return stow_apply_start(context, record->key, NULL, err);
+		return stow_apply_start(context, record->key, err);
 	r = stow_apply(context, &options, &problems, err);
 	if (r == 0 && record->move && record->move->step != STOW_MOVE_PLANNED)
 		r = stow_apply_check(&problems, &record->move->cpus, err);

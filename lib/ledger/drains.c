@@ -314,16 +314,12 @@ static int insert_blocks(struct stow_ledger *ledger, const struct stow_drain_row
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r;
 
-	r = stow_sql_prepare(ledger, &stmt, err, "INSERT INTO drain_block VALUES(?1, ?2, ?3, ?4)",
-			     "t", row->id);
+	r = stow_sql_prepare(ledger, &stmt, err, "INSERT INTO drain_block VALUES(?, ?, ?, ?)", "");
 	for (size_t i = 0; i < row->n_blocks && r == 0; i++) {
 		const struct stow_drain_row_block *block = &row->blocks[i];
 
-		(void)sqlite3_bind_int64(stmt, 2, (int64_t)block->id);
-		(void)sqlite3_bind_int(stmt, 3, (int)block->zone);
-		(void)sqlite3_bind_int(stmt, 4, block->gone);
-		r = stow_sql_step(ledger, stmt, err);
-		(void)sqlite3_reset(stmt);
+		r = stow_sql_again(ledger, stmt, err, "tiii", row->id, (int64_t)block->id,
+				   (int64_t)block->zone, (int64_t)block->gone);
 	}
 	return r;
 }

@@ -248,8 +248,10 @@ static size_t order_from(const struct stow_topology *t, const struct stow_idset 
 	return n;
 }
 
-int stow_locality_fallback(const struct stow_topology *t, const struct stow_idset *memory,
-			   int *order)
+/* Compute the order of fallback for each node of the topology, as indices: row i of `order`, which
+ * has n_nodes * n_nodes elements, begins with the nodes of `memory` (ids) for node i. Return their
+ * number, or -ENOMEM. */
+static int order_all(const struct stow_topology *t, const struct stow_idset *memory, int *order)
 {
 	_cleanup_free_ unsigned int *load = calloc(t->n_nodes + 1, sizeof(*load));
 	_cleanup_free_ struct candidate *list = calloc(t->n_nodes + 1, sizeof(*list));
@@ -276,7 +278,7 @@ static int compute_fallback(struct stow_locality *l, const struct stow_topology 
 				stow_idset_add(&memory, t->nodes[i].id);
 	}
 	l->fallback = calloc(n * n + 1, sizeof(*l->fallback));
-	found = l->fallback ? stow_locality_fallback(t, &memory, l->fallback) : -ENOMEM;
+	found = l->fallback ? order_all(t, &memory, l->fallback) : -ENOMEM;
 	if (found < 0)
 		return stow_err_sys(err, ENOMEM, "computing the order of fallback");
 	for (size_t i = 0; i < n; i++) {

@@ -94,12 +94,6 @@ int stow_locality_read(struct stow_root *root, const struct stow_topology *topol
 void stow_locality_read_cpus(struct stow_root *root, struct stow_locality *ret);
 void stow_locality_done(struct stow_locality *locality);
 
-/* Compute the order of fallback for each node of the topology, as indices: row i of `order`, which
- * has n_nodes * n_nodes elements, begins with the nodes of `memory` (ids) for node i. Return their
- * number, or -ENOMEM. */
-int stow_locality_fallback(const struct stow_topology *topology, const struct stow_idset *memory,
-			   int *order);
-
 /* Return "possible", "online", "has_cpu", and so on: the name of the state's file. */
 const char *stow_node_state_name(enum stow_node_state state);
 

@@ -231,8 +231,8 @@ bool stow_zone_is_as_computed(const struct stow_zone *zone, const struct stow_wa
 		 mark_differs(zone, STOW_ZONE_PROMO, computed->promo));
 }
 
-bool stow_zone_is_protected_as_computed(const struct stow_zone *zone,
-					const struct stow_watermarks *computed)
+static bool is_protected_as_computed(const struct stow_zone *zone,
+				     const struct stow_watermarks *computed)
 {
 	unsigned int n = STOW_MIN(zone->n_protection, computed->n_protection);
 
@@ -468,8 +468,7 @@ int stow_zones_account(const struct stow_zones *zones, const struct stow_zone_kn
 		find_source(zones, knobs, &a);
 	for (size_t i = 0; i < zones->n; i++) {
 		compute_protection(zones, i, knobs, &a.zones[i]);
-		a.n_protection_different +=
-			!stow_zone_is_protected_as_computed(&zones->list[i], &a.zones[i]);
+		a.n_protection_different += !is_protected_as_computed(&zones->list[i], &a.zones[i]);
 	}
 	*ret = a;
 	return 0;

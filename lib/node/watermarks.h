@@ -94,8 +94,5 @@ int stow_zones_account(const struct stow_zones *zones, const struct stow_zone_kn
 		       struct stow_zones_account *ret, struct stow_err *err);
 void stow_zones_account_done(struct stow_zones_account *account);
 
-/* Return whether a zone's watermarks, or protection, are as computed; true when either is
- * unknown. */
+/* Return whether a zone's watermarks are as computed; true when either is unknown. */
 bool stow_zone_is_as_computed(const struct stow_zone *zone, const struct stow_watermarks *computed);
-bool stow_zone_is_protected_as_computed(const struct stow_zone *zone,
-					const struct stow_watermarks *computed);

@@ -84,8 +84,10 @@ static const char *find_word(const char *line, const char *key, size_t *ret_len)
 	return NULL;
 }
 
-int stow_huge_users_line(struct stow_huge_users *users, size_t first,
-			 const struct stow_huge_user *process, const char *line)
+/* Add what a line of numa_maps has of hugepages to the list, whose entries of `process` begin at
+ * `first`; only its pid and name are used. 0 or -ENOMEM. */
+static int add_line(struct stow_huge_users *users, size_t first,
+		    const struct stow_huge_user *process, const char *line)
 {
 	const char *size_word;
 	char digits[24];
@@ -115,7 +117,7 @@ int stow_huge_users_line(struct stow_huge_users *users, size_t first,
 			return -ENOMEM;
 		u->pages += pages;
 	}
-	return 1;
+	return 0;
 }
 
 static int read_maps(struct stow_root *root, struct stow_huge_users *users,
@@ -139,7 +141,7 @@ static int read_maps(struct stow_root *root, struct stow_huge_users *users,
 		return stow_err_sys(err, ENOMEM, "numa_maps");
 	}
 	while (getline(&line, &size, file) > 0)
-		if (stow_huge_users_line(users, first, process, line) < 0)
+		if (add_line(users, first, process, line) < 0)
 			return stow_err_sys(err, ENOMEM, "numa_maps");
 	return 0;
 }

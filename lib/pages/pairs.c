@@ -1,15 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pages/pairs.h"
 
-/* Return the set's n-th number, from 0; -1: it has fewer. */
-static int nth(const struct stow_idset *set, size_t n)
-{
-	STOW_IDSET_FOR(id, set)
-		if (n-- == 0)
-			return id;
-	return -1;
-}
-
 static size_t index_of(const struct stow_idset *set, int id)
 {
 	size_t n = 0;
@@ -32,7 +23,7 @@ size_t stow_pages_pairs(const struct stow_idset *from, const struct stow_idset *
 
 		/* Prefer a node whose target is not emptied itself later. */
 		STOW_IDSET_FOR(id, &left) {
-			int target = nth(to, index_of(from, id) % n_to);
+			int target = stow_idset_nth(to, index_of(from, id) % n_to);
 
 			if (target == id || (stay && stow_idset_has(to, id)))
 				continue;

@@ -136,26 +136,21 @@ static void read_policy(struct stow_root *root, pid_t pid, struct stow_task *tas
 
 /* --- the other files ------------------------------------------------------ */
 
-static int read_status(struct stow_root *root, pid_t pid, struct stow_task *task,
-		       struct stow_err *err)
+static bool read_status(struct stow_root *root, pid_t pid, struct stow_task *task)
 {
 	_cleanup_free_ char *text = NULL;
 	struct stow_allowed allowed;
-	int r;
 
-	r = stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, err, "/proc/%d/task/%d/status",
-			   (int)pid, (int)task->tid);
-	if (r == -ENOENT || r == -ESRCH)
-		return stow_err_set(err, ESRCH, "there is no process %d", (int)pid);
-	if (r < 0)
-		return r;
+	if (stow_root_read(root, STOW_ROOT_READ_MAX, &text, NULL, NULL, "/proc/%d/task/%d/status",
+			   (int)pid, (int)task->tid) < 0)
+		return false;
 	if (stow_text_field(text, "Name", task->name, sizeof(task->name)))
 		stow_text_clean(task->name, sizeof(task->name) - 1);
 	(void)stow_allowed_parse(text, &allowed, NULL);
 	task->cpus = allowed.cpus;
 	task->mems = allowed.mems;
 	task->known = !stow_idset_empty(&task->cpus);
-	return 0;
+	return true;
 }
 
 /* The 39th field of stat; the second may have blanks, and ends in the last ")". */
@@ -200,25 +195,17 @@ static void read_preferred(struct stow_root *root, pid_t pid, struct stow_task *
 		task->preferred = (int)node;
 }
 
-static int read_task(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
-		     struct stow_task_pages *ret_pages, struct stow_err *err)
+/* Read one thread; what cannot be read is unknown. False: it has ended. */
+static bool read_task(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
+		      struct stow_task_pages *ret_pages)
 {
-	int r;
-
 	*ret = (struct stow_task){ .tid = tid, .cpu = -1, .preferred = -1 };
-	r = read_status(root, pid, ret, err);
-	if (r < 0)
-		return r;
+	if (!read_status(root, pid, ret))
+		return false;
 	read_cpu(root, pid, ret);
 	read_policy(root, pid, ret, ret_pages);
 	read_preferred(root, pid, ret);
-	return 0;
-}
-
-int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
-		   struct stow_err *err)
-{
-	return read_task(root, pid, tid, ret, NULL, err);
+	return true;
 }
 
 static int by_tid(const void *a, const void *b)
@@ -251,9 +238,7 @@ int stow_tasks_read(struct stow_root *root, pid_t pid, struct stow_task **ret, s
 		*ret_cut = n == STOW_TASKS_MAX;
 		if (*ret_cut)
 			break;
-		/* A thread that has ended meanwhile. */
-		if (read_task(root, pid, (pid_t)tid, &task, (pid_t)tid == pid ? ret_pages : NULL,
-			      NULL) < 0)
+		if (!read_task(root, pid, (pid_t)tid, &task, (pid_t)tid == pid ? ret_pages : NULL))
 			continue;
 		added = STOW_APPEND(list, n);
 		if (!added)

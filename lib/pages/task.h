@@ -41,10 +41,6 @@ struct stow_task {
 	bool preferred_by_policy;
 };
 
-/* Read one thread. -ESRCH: it has ended. What cannot be read is unknown. */
-int stow_task_read(struct stow_root *root, pid_t pid, pid_t tid, struct stow_task *ret,
-		   struct stow_err *err);
-
 /* Where a process has its pages, from the file that its first thread's policy is from: the kernel
  * takes 7 ms per GiB to make it. Free with stow_process_pages_done(). */
 struct stow_task_pages {

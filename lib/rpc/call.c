@@ -125,24 +125,6 @@ void stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
 	call->result = text;
 }
 
-static void on_ended(struct rpc_tag *tag, bool ok)
-{
-	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, ended);
-
-	pthread_mutex_lock(&call->lock);
-	if (call->server && call->cancelled_flag)
-		atomic_store(&call->cancelled, true);
-	/* The caller gave up before there was anything to answer, even a refusal. */
-	if (call->connection && call->cancelled_flag && (!call->closing || !call->counted) &&
-	    (!call->opened || !atomic_load(&call->whole)))
-		rpc_connection_reset(call->connection);
-	call->closing = call->closed_sent = true;
-	rpc_call_drop_queue(call);
-	pthread_mutex_unlock(&call->lock);
-	rpc_call_unpark(call);
-	rpc_call_end(call);
-}
-
 /* --- receiving ------------------------------------------------------------ */
 
 /* Start receiving, with a `pending` of the caller's, which the batch takes over. */
@@ -180,6 +162,7 @@ void stow_rpc_pause(struct stow_rpc_call *call)
 	pthread_mutex_unlock(&call->lock);
 }
 
+/* End a pause; `over`: for good, so that the call can end. */
 static void resume(struct stow_rpc_call *call, bool over)
 {
 	bool parked;
@@ -199,9 +182,22 @@ void stow_rpc_resume(struct stow_rpc_call *call)
 	resume(call, false);
 }
 
-void rpc_call_unpark(struct stow_rpc_call *call)
+static void on_ended(struct rpc_tag *tag, bool ok)
 {
+	struct stow_rpc_call *call = container_of(tag, struct stow_rpc_call, ended);
+
+	pthread_mutex_lock(&call->lock);
+	if (call->server && call->cancelled_flag)
+		atomic_store(&call->cancelled, true);
+	/* The caller gave up before there was anything to answer, even a refusal. */
+	if (call->connection && call->cancelled_flag && (!call->closing || !call->counted) &&
+	    (!call->opened || !atomic_load(&call->whole)))
+		rpc_connection_reset(call->connection);
+	call->closing = call->closed_sent = true;
+	rpc_call_drop_queue(call);
+	pthread_mutex_unlock(&call->lock);
 	resume(call, true);
+	rpc_call_end(call);
 }
 
 /* Request the next message of a stream, unless it is paused: then resume() does it. */

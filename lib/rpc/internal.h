@@ -183,8 +183,6 @@ struct stow_rpc_call *rpc_call_new(grpc_call *core, void (*gone)(struct stow_rpc
 void rpc_call_receive(struct stow_rpc_call *call);
 /* Request the next message if the call was held and its time has come. */
 void rpc_call_resume(struct stow_rpc_call *call, uint64_t now);
-/* End a pause for good, so that the call can end. */
-void rpc_call_unpark(struct stow_rpc_call *call);
 /* A server's stream was opened: send the initial metadata, and call `written` (call_send.c). */
 void rpc_call_opened(struct stow_rpc_call *call);
 /* Count `pending` up or down; reaching zero ends the call. */

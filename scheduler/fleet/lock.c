@@ -16,16 +16,6 @@ void stow_lock_done(struct stow_lock *lock)
 	pthread_mutex_destroy(&lock->mutex);
 }
 
-/* Called with the mutex held, so only one thread writes `longest`. */
-static void measure(struct stow_lock *lock)
-{
-	uint64_t held = stow_clock_monotonic() - lock->since;
-
-	stow_histogram_add(&lock->held, held);
-	if (held > atomic_load_explicit(&lock->longest, memory_order_relaxed))
-		atomic_store_explicit(&lock->longest, held, memory_order_relaxed);
-}
-
 void stow_lock_take(struct stow_lock *lock)
 {
 	if (pthread_mutex_trylock(&lock->mutex) != 0) {
@@ -39,15 +29,13 @@ void stow_lock_take(struct stow_lock *lock)
 
 void stow_lock_give(struct stow_lock *lock)
 {
-	measure(lock);
-	pthread_mutex_unlock(&lock->mutex);
-}
+	uint64_t held = stow_clock_monotonic() - lock->since;
 
-void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition)
-{
-	measure(lock);
-	pthread_cond_wait(condition, &lock->mutex);
-	lock->since = stow_clock_monotonic();
+	stow_histogram_add(&lock->held, held);
+	/* Only the holder writes it. */
+	if (held > atomic_load_explicit(&lock->longest, memory_order_relaxed))
+		atomic_store_explicit(&lock->longest, held, memory_order_relaxed);
+	pthread_mutex_unlock(&lock->mutex);
 }
 
 void stow_lock_yield(struct stow_lock *lock)

@@ -27,8 +27,6 @@ void stow_lock_done(struct stow_lock *lock);
 
 void stow_lock_take(struct stow_lock *lock);
 void stow_lock_give(struct stow_lock *lock);
-/* pthread_cond_wait(3). The time of the wait does not count as held. */
-void stow_lock_wait(struct stow_lock *lock, pthread_cond_t *condition);
 /* Release the lock for a moment, so that a waiter gets it: after a plain unlock this thread
  * would lock the mutex again before a waiter has woken. Return when a waiter has had the lock,
  * or after half a millisecond. Data read before may have changed. */

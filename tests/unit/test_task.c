@@ -100,20 +100,24 @@ static void what_cannot_be_read_is_unknown(void **state)
 	static const char *const odd[] = { "", "\n\n", "garbage\n", "Cpus_allowed_list:\nName",
 					   "Cpus_allowed_list:\tx-y\nMems_allowed_list:\t9-1\n" };
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
-	struct stow_task task;
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(odd); i++) {
+		_cleanup_free_ struct stow_task *task = NULL;
+		bool cut;
+		size_t n;
+
 		tree_write(t, "/proc/7/task/7/status", "%s", odd[i]);
 		tree_write(t, "/proc/7/task/7/stat", "%s", odd[i]);
 		tree_write(t, "/proc/7/task/7/numa_maps", "%s", odd[i]);
 		tree_write(t, "/proc/7/task/7/sched", "%s", odd[i]);
-		assert_int_equal(stow_task_read(t->root, 7, 7, &task, NULL), 0);
-		assert_false(task.known);
-		assert_true(stow_idset_empty(&task.mems));
-		assert_int_equal(task.cpu, -1);
-		assert_int_equal(task.preferred, -1);
-		assert_string_equal(task.policy, "");
-		assert_int_equal(task.from, STOW_POLICY_UNKNOWN);
+		assert_int_equal(stow_tasks_read(t->root, 7, &task, &n, &cut, NULL, NULL), 0);
+		assert_int_equal(n, 1);
+		assert_false(task->known);
+		assert_true(stow_idset_empty(&task->mems));
+		assert_int_equal(task->cpu, -1);
+		assert_int_equal(task->preferred, -1);
+		assert_string_equal(task->policy, "");
+		assert_int_equal(task->from, STOW_POLICY_UNKNOWN);
 	}
 }
 
