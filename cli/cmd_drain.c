@@ -164,7 +164,7 @@ static int take_time(const char *text, uint64_t least, uint64_t most, uint64_t *
 
 	if (r == 0 && (*ret < least || *ret > most))
 		return stow_err_set(err, ERANGE, "%.64s is not between %llums and %llus", text,
-				    (unsigned long long)(least / 1000000),
+				    (unsigned long long)(least / STOW_MILLISECOND),
 				    (unsigned long long)(most / S));
 	return r;
 }

@@ -11,8 +11,7 @@ static const struct {
 } topics[] = {
 	{ "annotations", "What a container may request",
 	  "Annotations of a container or pod, with the prefix numastow.io/; KEY.CONTAINER is for "
-	  "one\n"
-	  "container of a pod:\n"
+	  "one\ncontainer of a pod:\n"
 	  "\n"
 	  "  cpus              CPUs, a whole number\n"
 	  "  cpu-mode          shared, exclusive or isolated\n"

@@ -18,7 +18,8 @@
 #define MS	  STOW_MILLISECOND
 #define S	  STOW_SECOND
 
-static const char *const durabilities[] = { "crash", "power-loss", NULL };
+enum { CRASH, POWER_LOSS };
+static const char *const durabilities[] = { [CRASH] = "crash", [POWER_LOSS] = "power-loss", NULL };
 static const char *const strategies[] = { "tight", "spread", NULL };
 
 const struct stow_setting scheduler_settings[] = {
@@ -265,7 +266,7 @@ struct stow_store_options scheduler_config_store(const struct scheduler_config *
 	return (struct stow_store_options){
 		.where = config->store,
 		.dir = config->data,
-		.power_loss = config->durability == 1,
+		.power_loss = config->durability == POWER_LOSS,
 		.ca = config->store_ca,
 		.certificate = config->store_certificate,
 		.key = config->store_key,

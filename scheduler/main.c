@@ -162,14 +162,14 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
 	enum standing standing = STARTS;
-	uint64_t watchdog = 0;
+	uint64_t watchdog = 0; /* us; notified three times within it */
 	bool stop_logged = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
 	for (;;) {
 		bool active = atomic_load(&s->active);
-		int number, wait = active && watchdog ? (int)(watchdog / 3000) : LOOK_MS;
+		int number, wait = active && watchdog ? (int)(watchdog / 3 / 1000) : LOOK_MS;
 
 		if (!active && stand_by(s, &standing, err) < 0)
 			return -err->code;

@@ -69,11 +69,11 @@ static bool tolerates(struct json_object *from)
 
 	for (size_t i = 0; i < n; i++) {
 		const char *key = stow_kube_text(at(list, i), "key");
-		const char *operator= stow_kube_text(at(list, i), "operator");
+		const char *op = stow_kube_text(at(list, i), "operator");
 		const char *effect = stow_kube_text(at(list, i), "effect");
 
 		if ((!key[0] || strcmp(key, KUBECTL_FENCE) == 0) &&
-		    (strcmp(operator, "Exists") == 0 || !stow_kube_text(at(list, i), "value")[0]) &&
+		    (strcmp(op, "Exists") == 0 || !stow_kube_text(at(list, i), "value")[0]) &&
 		    (!effect[0] || strcmp(effect, "NoSchedule") == 0))
 			return true;
 	}

@@ -449,8 +449,7 @@ static void print_account(const struct zones_view *view)
 		return;
 	}
 	printf("Each zone's MIN is its share of that, by managed memory; from MIN to LOW, LOW to "
-	       "HIGH "
-	       "and HIGH to PROMO it is a fourth of the share, or %" PRIu64
+	       "HIGH and HIGH to PROMO it is a fourth of the share, or %" PRIu64
 	       "/10000 of the zone (watermark_scale_factor), if that is more.\n",
 	       view->knobs.scale_factor);
 	if (a->movable_decides)
@@ -465,8 +464,7 @@ static void print_account(const struct zones_view *view)
 		print_difference(a);
 	if (a->n_protection_different)
 		printf("Protection is not what lowmem_reserve_ratio gives, in %zu of the zones: "
-		       "the "
-		       "kernel computes it at the same times.\n",
+		       "the kernel computes it at the same times.\n",
 		       a->n_protection_different);
 }
 

@@ -14,10 +14,11 @@
  *
  * Reads are bounded, return the whole file, and accept only regular files: FIFOs and devices in
  * their place are -EINVAL, at once, and in a copied tree are not even opened. So are links and
- * folders in the place of files in /run/numastow. A write is one
- * write(2), as kernel files require, with O_TRUNC (without it "offline" over a copied
- * "online_movable" leaves "offlinemovable") and never O_CREAT. A write that succeeds may still be
- * without effect: callers read back what the kernel made of it.
+ * folders in the place of files in /run/numastow.
+ *
+ * A write is one write(2), as kernel files require, with O_TRUNC (without it "offline" over a
+ * copied "online_movable" leaves "offlinemovable") and never O_CREAT. A write that succeeds may
+ * still be without effect: callers read back what the kernel made of it.
  */
 
 #include <dirent.h>
@@ -26,8 +27,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/err.h"
 #include "base/cleanup.h"
+#include "base/err.h"
 #include "base/idset.h"
 
 struct stat;
@@ -115,7 +116,7 @@ int stow_root_exists(struct stow_root *root, const char *fmt, ...)
 int stow_root_stat(struct stow_root *root, struct stat *ret, struct stow_err *err, const char *fmt,
 		   ...) __attribute__((format(printf, 4, 5)));
 
-/* Opens a directory for readdir(3); NULL with errno and `err` set when that fails. */
+/* Open a directory for readdir(3); NULL with errno and `err` set when that fails. */
 DIR *stow_root_opendir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -131,26 +132,32 @@ int stow_root_list_ids(struct stow_root *root, const char *dir, const char *pref
 /* The folder of numastow's own files. */
 #define STOW_RUN_DIR "/run/numastow"
 
-/* numastow's own state files. mkdir: create the folder and its parents, mode 0755. replace: replace
- * a file atomically (written aside, then renamed); a folder of that name is renamed to
- * NAME.damaged-PID. create: the same if no file has that name, otherwise -EEXIST. symlink: create a
- * symbolic link, or -EEXIST. unlink: remove a file; a missing one is success, and a folder of that
- * name is renamed as above. rmdir: the same for an empty folder, or a cgroup without processes.
- * lock: hold a lock file exclusively until stow_root_unlock(), or until the process dies;
- * lock_byte: one byte of it, or with -1 all of it. The process must not be stopped meanwhile,
- * because others wait for the lock: a terminal's stop signals (SIGTSTP, SIGTTIN, SIGTTOU) are
- * blocked in this thread until it has unlocked all, and then take effect. */
+/* The functions below are for numastow's own state files. */
+
+/* Create a folder and its parents, mode 0755. */
 int stow_root_mkdir(struct stow_root *root, const char *path, struct stow_err *err);
+/* Replace a file atomically: written aside, then renamed. A folder of that name is renamed to
+ * NAME.damaged-PID. */
 int stow_root_replace(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		      struct stow_err *err);
+/* The same if no file has that name; otherwise -EEXIST. */
 int stow_root_create(struct stow_root *root, const char *path, const char *text, mode_t mode,
 		     struct stow_err *err);
+/* Create a symbolic link, or -EEXIST. */
 int stow_root_symlink(struct stow_root *root, const char *path, const char *target,
 		      struct stow_err *err);
+/* Remove a file. A missing one is success; a folder of that name is renamed as above. */
 int stow_root_unlink(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Remove an empty folder, or a cgroup without processes. A missing one is success. */
 int stow_root_rmdir(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Hold a lock file exclusively until stow_root_unlock(), or until the process dies; of
+ * stow_root_lock_byte(), one byte of it, or with -1 all of it. Return a descriptor. The process
+ * must not be stopped meanwhile, because others wait for the lock: a terminal's stop signals
+ * (SIGTSTP, SIGTTIN, SIGTTOU) are blocked in this thread until it has unlocked all, and then take
+ * effect. */
 int stow_root_lock(struct stow_root *root, struct stow_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int stow_root_lock_byte(struct stow_root *root, int64_t byte, const char *path,

@@ -212,6 +212,7 @@ int stow_setting_set(const struct stow_setting *setting, void *base, const char 
 
 	if (r != -ERANGE)
 		return r;
+	/* Parsers of sets and sizes tell these apart; of a setting, both are a value to correct. */
 	if (err)
 		err->code = EINVAL;
 	return -EINVAL;

@@ -36,6 +36,7 @@ static int nvidia_node(struct stow_root *root, const char *name, int *ret)
 	return -ENODEV;
 }
 
+/* Find the node of /dev/vfio/GROUP, which is that of the first device in the IOMMU group. */
 static int vfio_node(struct stow_root *root, const char *group, int *ret)
 {
 	_cleanup_closedir_ DIR *dir =

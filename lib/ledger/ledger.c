@@ -296,7 +296,7 @@ static int check_folder(struct stow_root *root, struct stow_err *err)
 	if (lstat(path, &st) < 0) /* the caller gets the same failure */
 		return 0;
 	if (!S_ISDIR(st.st_mode))
-		wrong = S_ISLNK(st.st_mode) ? "it is a link" : "it is no folder";
+		wrong = S_ISLNK(st.st_mode) ? "it is a link" : "it is not a folder";
 	else if (st.st_uid != 0 && st.st_uid != geteuid() &&
 		 stow_root_stat(root, &top, NULL, "/") == 0 && st.st_uid != top.st_uid)
 		wrong = "it is another user's";

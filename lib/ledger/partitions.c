@@ -24,7 +24,7 @@ static int read_rows(struct stow_ledger *ledger, sqlite3_stmt *stmt,
 		struct stow_ledger_partition *added = STOW_APPEND(*rows, *n);
 
 		if (!added)
-			return stow_err_sys(err, ENOMEM, "partitions");
+			return stow_err_sys(err, ENOMEM, "reading the ledger");
 		*added = (struct stow_ledger_partition){
 			.path = stow_sql_text(stmt, 0),
 			.inode = (uint64_t)sqlite3_column_int64(stmt, 1),
@@ -32,7 +32,7 @@ static int read_rows(struct stow_ledger *ledger, sqlite3_stmt *stmt,
 			.again = (uint64_t)sqlite3_column_int64(stmt, 3),
 		};
 		if (!added->path)
-			return stow_err_sys(err, ENOMEM, "partitions");
+			return stow_err_sys(err, ENOMEM, "reading the ledger");
 	}
 	return r;
 }

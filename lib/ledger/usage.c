@@ -87,7 +87,7 @@ static int usage_shares(struct stow_ledger *ledger, struct stow_usage *usage, st
 		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
 
 		if (!node)
-			return stow_err_sys(err, ENOMEM, "usage");
+			return stow_err_sys(err, ENOMEM, "reading the ledger");
 		node->shared_cpus = (uint32_t)sqlite3_column_int64(stmt, 1);
 		if (!node->shared_cpus && sqlite3_column_int(stmt, 3))
 			node->shared_cpus = 1;
@@ -109,7 +109,7 @@ static int usage_pages(struct stow_ledger *ledger, struct stow_usage *usage, str
 		struct stow_node_usage *node = usage_node(usage, sqlite3_column_int(stmt, 0));
 
 		if (!node)
-			return stow_err_sys(err, ENOMEM, "usage");
+			return stow_err_sys(err, ENOMEM, "reading the ledger");
 		r = 0;
 		if (node->n_pools == STOW_POOLS_MAX)
 			continue;
@@ -129,7 +129,7 @@ int stow_ledger_usage(struct stow_ledger *ledger, struct stow_usage **ret_usage,
 	int r;
 
 	if (!usage)
-		return stow_err_sys(err, ENOMEM, "usage");
+		return stow_err_sys(err, ENOMEM, "reading the ledger");
 	r = stow_sql_read_lock(ledger, &lock, err);
 	if (r == 0)
 		r = usage_shares(ledger, usage, err);
@@ -231,7 +231,7 @@ int stow_ledger_pools(struct stow_ledger *ledger, struct stow_ledger_pool **ret,
 		struct stow_ledger_pool *added = STOW_APPEND(pools, n);
 
 		if (!added)
-			return stow_err_sys(err, ENOMEM, "pools");
+			return stow_err_sys(err, ENOMEM, "reading the ledger");
 		pool_from_row(stmt, added);
 		r = 0;
 	}

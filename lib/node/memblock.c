@@ -195,8 +195,8 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 	return 0;
 }
 
-/* Return whether the machine has storage increments: numbered from 0, so the last block's number
- * tells. */
+/* Return whether the machine has storage increments (s390): phys_device of a block is the number of
+ * its increment, from 0, so the last block's is not 0. Elsewhere all are 0. */
 static bool has_increments(struct stow_root *root, const struct stow_memblocks *list)
 {
 	uint64_t number;

@@ -20,6 +20,12 @@ const char *stow_nodes_format(const struct stow_idset *nodes, char *buf, size_t 
 	return buf;
 }
 
+/* Return what stands before the next of several parts: "A, B and C". */
+static const char *conjunction(size_t before, size_t parts)
+{
+	return before == 0 ? "" : before + 1 == parts ? " and " : ", ";
+}
+
 const char *stow_need_format(const struct stow_request *request, char *buf, size_t size)
 {
 	char bytes[32], page[32];
@@ -41,24 +47,17 @@ const char *stow_need_format(const struct stow_request *request, char *buf, size
 			    request->cpus == 1 ? "" : "s");
 	}
 	if (request->memory)
-		stow_append(buf, size, "%s%s memory",
-			    at++ == 0	  ? ""
-			    : at == parts ? " and "
-					  : ", ",
+		stow_append(buf, size, "%s%s memory", conjunction(at++, parts),
 			    stow_format_amount(request->memory, bytes, sizeof(bytes)));
 	for (size_t i = 0; i < request->n_pages; i++)
-		stow_append(buf, size, "%s%s in %s pages",
-			    at++ == 0	  ? ""
-			    : at == parts ? " and "
-					  : ", ",
+		stow_append(buf, size, "%s%s in %s pages", conjunction(at++, parts),
 			    stow_format_size(request->pages[i].size * request->pages[i].count,
 					     bytes, sizeof(bytes)),
 			    stow_format_size(request->pages[i].size, page, sizeof(page)));
 	return buf;
 }
 
-/* --- which nodes ---------------------------------------------------------------------------------
- */
+/* --- which nodes ---------------------------------------------------------- */
 
 int stow_node_limit(const struct stow_capacity *capacity, const struct stow_request *request,
 		    int near_node, struct stow_err *err)
@@ -101,7 +100,8 @@ int stow_plan_nodes(const struct stow_candidates *c, enum stow_policy policy, in
 
 /* --- the plan ------------------------------------------------------------- */
 
-static int singles(const struct stow_candidates *c)
+/* Count the nodes that have room for all of it. */
+static int count_single(const struct stow_candidates *c)
 {
 	uint64_t grown;
 	int n = 0;
@@ -115,11 +115,12 @@ static void write_reason(const struct stow_candidates *c, const struct stow_requ
 			 struct stow_plan *plan, const int *set, int device_node)
 {
 	char need[160], nodes[160], text[160], node[128];
-	int fit = singles(c);
+	int fit = count_single(c);
 
 	stow_need_format(request, need, sizeof(need));
 	stow_nodes_format(&plan->nodes, nodes, sizeof(nodes));
 	snprintf(plan->reason, sizeof(plan->reason), "%s: %s fit", nodes, need);
+	/* One thing "fits", several "fit". */
 	if (request->cpus ? request->cpus == 1 && !request->memory && !request->n_pages
 			  : (request->memory != 0) + (int)request->n_pages == 1)
 		stow_append(plan->reason, sizeof(plan->reason), "s");
@@ -142,8 +143,8 @@ static void write_reason(const struct stow_candidates *c, const struct stow_requ
 			    stow_farthest(c, set, plan->n_shares),
 			    c->capacity->topology->assumed & STOW_ASSUMED_DISTANCES ? " (assumed)"
 										    : "");
-	else if (text[0])
-		;
+	else if (c->near_index >= 0)
+		; /* the node is that of the device */
 	else if (fit <= 1)
 		stow_append(plan->reason, sizeof(plan->reason), "; the only node that fits");
 	else

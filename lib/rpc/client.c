@@ -26,7 +26,8 @@ struct stow_rpc_client {
 static grpc_channel *core_channel(const struct stow_rpc_client_options *options,
 				  grpc_channel_credentials *credentials)
 {
-	uint64_t ms = (options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE) / 1000000;
+	uint64_t ms =
+		(options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE) / STOW_MILLISECOND;
 	grpc_arg args[20] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),

@@ -46,7 +46,7 @@ static void end_late(const struct rpc_keeper *keeper, struct stow_rpc_call *call
 		return;
 	atomic_store(&call->late, true);
 	stow_err_set(&err, ETIMEDOUT, "the request's message did not arrive within %" PRIu64 " ms",
-		     keeper->limits.request_timeout / 1000000);
+		     keeper->limits.request_timeout / STOW_MILLISECOND);
 	rpc_guard_count(keeper->server->guard, RPC_REFUSED_SLOW);
 	stow_rpc_close(call, &err);
 }

@@ -233,29 +233,32 @@ static void on_call(struct rpc_tag *tag, bool ok)
 static grpc_server *core_server(const struct stow_rpc_server_options *options,
 				const struct stow_rpc_limits *limits)
 {
-	/* The core spreads the age by a tenth either way; keeper.c ends streams after that, and the
-	 * grace period ends after the last of them. */
-	uint64_t age = limits->connection_age ? limits->connection_age / 1000000 : INT32_MAX;
+	/* In ms. The core spreads the age by a tenth either way, so that the grace period begins at
+	 * 0.9 of it at the earliest, and must go on until keeper.c has ended the last stream, at
+	 * 1.2 of it. */
+	uint64_t age =
+		limits->connection_age ? limits->connection_age / STOW_MILLISECOND : INT32_MAX;
 	uint64_t grace = limits->connection_age ? age * 35 / 100 + 10000 : INT32_MAX;
-	uint64_t idle = limits->connection_idle ? limits->connection_idle / 1000000 : INT32_MAX;
+	uint64_t idle =
+		limits->connection_idle ? limits->connection_idle / STOW_MILLISECOND : INT32_MAX;
 	uint64_t keepalive = options->keepalive ? options->keepalive : STOW_RPC_KEEPALIVE;
-	uint64_t ms = keepalive / 1000000;
+	uint64_t ping = keepalive / STOW_MILLISECOND;
 	grpc_arg args[] = {
 		rpc_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 			    options->message_max ? options->message_max : STOW_RPC_MESSAGE_MAX),
 		rpc_integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
 		rpc_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-			    limits->handshake_timeout / 1000000),
+			    limits->handshake_timeout / STOW_MILLISECOND),
 		rpc_integer(GRPC_ARG_MAX_CONNECTION_IDLE_MS, idle),
 		rpc_integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, age),
 		rpc_integer(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, grace),
-		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ms),
-		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIME_MS, ping),
+		rpc_integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ping),
 		rpc_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		rpc_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
 		/* Accept a client's pings at twice the server's own rate; more is
 		 * ENHANCE_YOUR_CALM. */
-		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ms / 2),
+		rpc_integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, ping / 2),
 		rpc_integer(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
 		RPC_NO_COMPRESSION,
 		RPC_SMALL_WINDOW,

@@ -102,6 +102,7 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 	struct listing l = { .out = PB_LIST_DRAINS_RESPONSE__INIT };
 	struct stow_err bad = { 0 };
 	struct scheduler *s = ctx;
+	bool room = false;
 	PbDrain **list;
 	size_t most;
 
@@ -111,7 +112,8 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 	l.drains = calloc(most, sizeof(*l.drains));
 	l.plans = calloc(most, sizeof(*l.plans));
 	l.progress = calloc(most, sizeof(*l.progress));
-	if (list && l.drains && l.plans && l.progress) {
+	room = list && l.drains && l.plans && l.progress;
+	if (room) {
 		l.out.n_drains = pick(s->drains->under_way, s->drains->n_under_way, in->node, list);
 		if (in->ended)
 			l.out.n_drains += pick(s->drains->ended, s->drains->n_ended, in->node,
@@ -123,10 +125,9 @@ int scheduler_list_drains(struct stow_rpc_call *call, void *ctx, const void *req
 		stow_rpc_reply(call, &l.out, bad.code ? &bad : NULL);
 	}
 	stow_lock_give(&s->fleet->lock);
-	most = list && l.drains && l.plans && l.progress;
 	free(list);
 	free(l.drains);
 	free(l.plans);
 	free(l.progress);
-	return most ? STOW_RPC_LATER : stow_err_set(err, ENOMEM, "out of memory");
+	return room ? STOW_RPC_LATER : stow_err_set(err, ENOMEM, "out of memory");
 }

@@ -121,6 +121,7 @@ static void sum_up(struct stow_index_node *node)
 		node->most[d] = largest(node->v[d]);
 }
 
+/* Copy a node's maxima into its entry of the parent. */
 static void show_above(struct stow_index *index, uint32_t id)
 {
 	struct stow_index_node *node = node_of(index, id), *parent = node_of(index, node->parent);
@@ -235,7 +236,8 @@ static void grow_root(struct stow_index *index)
 	split(index, root, 0);
 }
 
-/* Return the branch that a position belongs to. */
+/* Return the branch that a position belongs to: the last one that begins at it or before. Where all
+ * begin behind it, the first one, which begins there from now on. */
 static uint32_t branch_for(struct stow_index_node *node, struct stow_spot spot)
 {
 	uint32_t below = 0;
@@ -314,6 +316,8 @@ static void even_out(struct stow_index *index, uint32_t parent, uint32_t left, u
 	show_above(index, right);
 }
 
+/* Refill a node with too few entries from a neighbour, which may leave the node above with too few.
+ * A root with one branch is replaced by that. */
 static void fill_up(struct stow_index *index, uint32_t id)
 {
 	struct stow_index_node *root;

@@ -59,7 +59,8 @@ static void take_part(const struct stow_numa *numa, const PbContainerPart *part,
 		take_pages(numa, part->hugepages[i], room);
 }
 
-static void room_before(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
+/* What the report says that NUMA node i has free. */
+static void reported_room(const struct stow_machine *machine, uint32_t i, struct stow_room *ret)
 {
 	const struct stow_numa *numa = &machine->numa[i];
 
@@ -75,17 +76,10 @@ static void room_before(const struct stow_machine *machine, uint32_t i, struct s
 		ret->pages[p] = numa->pools[p].free;
 }
 
-/* Takeable CPUs are a subset of the free ones. */
-static void room_after(struct stow_room *ret)
-{
-	if (ret->takeable > ret->cpus)
-		ret->takeable = ret->cpus;
-}
-
 void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *ret)
 {
 	for (uint32_t i = 0; i < machine->n_numa; i++)
-		room_before(machine, i, &ret[i]);
+		reported_room(machine, i, &ret[i]);
 	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
 		for (size_t p = 0; !r->counted && p < r->message->n_parts; p++) {
 			const PbContainerPart *part = r->message->parts[p];
@@ -94,8 +88,10 @@ void stow_machine_rooms(const struct stow_machine *machine, struct stow_room *re
 			if (i >= 0)
 				take_part(&machine->numa[i], part, r->exclusive, &ret[i]);
 		}
+	/* Takeable CPUs are a subset of the free ones. */
 	for (uint32_t i = 0; i < machine->n_numa; i++)
-		room_after(&ret[i]);
+		if (ret[i].takeable > ret[i].cpus)
+			ret[i].takeable = ret[i].cpus;
 }
 
 uint32_t stow_machine_nonexclusive(const struct stow_machine *machine)

@@ -217,7 +217,7 @@ void scheduler_place_tick(struct scheduler *s, struct stow_now now)
 
 	for (; op; op = next) {
 		struct stow_err err;
-		const char *who = "?";
+		const char *silent = "?";
 
 		next = op->next;
 		if (now.mono < op->waiter.until && !stow_rpc_cancelled(op->call))
@@ -227,14 +227,14 @@ void scheduler_place_tick(struct scheduler *s, struct stow_now now)
 				stow_reservation_find(s->fleet, op->group.ids[i]);
 
 			if (r && r->waiting == &op->waiter)
-				who = r->machine->name;
+				silent = r->machine->name;
 		}
 		if (op->waiter.err.code)
 			err = op->waiter.err;
 		else
 			stow_err_set(&err, ETIMEDOUT,
-				     "node %s did not confirm within %" PRIu64 " ms", who,
-				     s->config.confirm_within / 1000000);
+				     "node %s did not confirm within %" PRIu64 " ms", silent,
+				     s->config.confirm_within / STOW_MILLISECOND);
 		unqueue(op);
 		take_back(op, &err);
 	}

@@ -133,7 +133,7 @@ def check_all(temp, fleet):
     placed = placed_cpus(db, "c1")
     check("on its own it gets what was reserved", result.code == 0 and placed and
           len(placed[0]) == 10 and placed[1] == {int(got["numa_nodes"])}, f"{result} {placed}")
-    check("the scheduler hears of it", eventually(lambda: fleet.node("db")[2] == ["c1"]))
+    check("the scheduler shows it there", eventually(lambda: fleet.node("db")[2] == ["c1"]))
 
     kill(agents["db"])
     check("the agent is killed: its machine is stale", eventually(
@@ -179,7 +179,7 @@ def check_all(temp, fleet):
     again = fleet.scheduler(7200)
     check("the first one comes back, as the standby",
           again.wait("standby: another scheduler is active"), again.said)
-    check("whom nobody asks for long", eventually(
+    check("a command finds the active one of the two", eventually(
         lambda: fleet.ask("place", "--confirmed", "cpus=1").code == 0))
     for name, program in agents.items():
         program.process.terminate()

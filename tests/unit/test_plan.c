@@ -731,8 +731,7 @@ static void partitions_take_ordinary_cpus(void **state)
 	assert_set(&s.plan->cpus, "2,6");
 }
 
-/* --- time ----------------------------------------------------------------------------------------
- */
+/* --- time ----------------------------------------------------------------- */
 
 /* Bounds of processor time, which others have no part in, and far above what it takes, for slow
  * machines and sanitizers; an exponential planner would not come back at all. */

@@ -43,7 +43,7 @@ begin plain Delegate=yes
 eq "a unit's set becomes another" "$(scope /machine.slice/victim.scope AllowedCPUs 0-1)+$(cpus victim.scope)" 0+0-1
 eq "the kernel has it" "$(<$cgroups/machine.slice/victim.scope/cpuset.cpus)" 0-1
 eq "an equal set is not written" "$(scope /machine.slice/victim.scope AllowedCPUs 0-1)" 3
-eq "a set that the unit does not have stays away" \
+eq "a property that the unit does not have is not set" \
 	"$(scope /machine.slice/plain.scope AllowedCPUs 0-1)+$(cpus plain.scope)" 3+
 eq "each property for itself" "$(scope /machine.slice/victim.scope AllowedMemoryNodes 0)" 3
 eq "a later cgroup with that name is another one" "$(scope /machine.slice/victim.scope AllowedCPUs 2 1)+$(cpus victim.scope)" 3+0-1
@@ -55,7 +55,7 @@ eq "nor is the unit above a cgroup" "$(scope /machine.slice/victim.scope/inner A
 mkdir -p $cgroups/alone.scope
 eq "nor one that systemd does not know" "$(scope /alone.scope AllowedCPUs 2)" 3
 eq "nor a slice" "$(scope /machine.slice AllowedCPUs 2)" 3
-eq "what is no set is a mistake" "$(scope /machine.slice/victim.scope AllowedCPUs 2-x 1)" 1
+eq "an invalid list is an error" "$(scope /machine.slice/victim.scope AllowedCPUs 2-x 1)" 1
 rmdir $cgroups/alone.scope
 
 ### from the hook, with crun's layout: the container one level below its scope
