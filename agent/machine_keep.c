@@ -127,7 +127,7 @@ void agent_machine_reconcile(struct agent_machine *machine)
 	struct stow_reconcile_result result;
 	struct stow_err err = { 0 };
 
-	if (changes == STOW_CHANGES_DISABLED)
+	if (changes == STOW_CHANGES_DISABLED || changes == STOW_CHANGES_UNKNOWN)
 		return;
 	if (stow_reconcile_run(machine->reconcile, &machine->context, changes != STOW_CHANGES_MADE,
 			       &result, &err) < 0)

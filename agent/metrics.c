@@ -176,9 +176,9 @@ static void render_mode(FILE *out, const struct agent_published *published)
 {
 	static const char *const modes[] = { "enforce", "observe", "disabled" };
 	const char *name = "numastow_agent_mode";
-	int mode = published->mode == STOW_CHANGES_DISABLED   ? 2
+	int mode = published->mode == STOW_CHANGES_MADE	      ? 0
 		   : published->mode == STOW_CHANGES_OBSERVED ? 1
-							      : 0;
+							      : 2;
 
 	stow_metric_head(out, name, "gauge", "1 for the agent's mode.");
 	for (int i = 0; i < 3; i++)

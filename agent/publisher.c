@@ -57,9 +57,9 @@ static void sign(const struct agent_publisher *publisher, PbNodeReport *report)
 {
 	report->name = publisher->node;
 	report->time = stow_clock_wall();
-	report->mode = publisher->mode == STOW_CHANGES_DISABLED	  ? PB_MODE_DISABLED
+	report->mode = publisher->mode == STOW_CHANGES_MADE	  ? PB_MODE_ENFORCE
 		       : publisher->mode == STOW_CHANGES_OBSERVED ? PB_MODE_OBSERVE
-								  : PB_MODE_ENFORCE;
+								  : PB_MODE_DISABLED;
 	report->counters = (PbAgentCounters *)(uintptr_t)&publisher->counters;
 	if (!report->full)
 		return;

@@ -311,8 +311,14 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 static int apply(struct stow_root *root, const struct hook_container *container,
 		 const struct hook_call *call, struct stow_err *err)
 {
-	if (stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+	enum stow_changes changes = stow_changes(root, STOW_MODE_ENFORCE);
+
+	if (changes == STOW_CHANGES_DISABLED)
 		return 0;
+	/* Others are kept off exclusive CPUs, which were promised. */
+	if (changes == STOW_CHANGES_UNKNOWN &&
+	    (call->claim || (container->annotated && !container->sandbox)))
+		return stow_changes_refuse(changes, err);
 	if (call->claim)
 		return hook_apply_claim(root, container, call, err);
 	if (container->annotated && !container->sandbox)

@@ -67,6 +67,8 @@ const char *agent_access_reason(struct stow_root *root, struct agent_policy *pol
 				 "kubelet";
 	if (changes == STOW_CHANGES_DISABLED)
 		return "numastow is disabled";
+	if (changes == STOW_CHANGES_UNKNOWN)
+		return STOW_DISABLED_PATH " cannot be looked at";
 	return changes == STOW_CHANGES_OBSERVED ? "the agent observes" : NULL;
 }
 

@@ -5,10 +5,12 @@
  * Errors: a negative errno for control flow, one line of text for users.
  *
  * A fallible function returns 0 (or a count) on success and -errno on failure. Its last parameter
- * is a struct stow_err owned by the caller, or NULL when the text is not needed. It is untouched on
- * success; on failure `err->code` is the positive errno and the return value is -err->code. Nothing
- * is allocated, so out of memory can be reported, too. Control characters and invalid UTF-8 in the
- * text become '?': it may quote untrusted input.
+ * is a struct stow_err owned by the caller, or NULL when the text is not needed. On failure
+ * `err->code` is the positive errno and the return value is -err->code. On success its contents
+ * mean nothing: a step that failed, and whose failure does not count, may have filled it. So only
+ * the return value tells whether a function has failed. Nothing is allocated, so out of memory can
+ * be reported, too. Control characters and invalid UTF-8 in the text become '?': it may quote
+ * untrusted input.
  *
  * The one exception to "err comes last": printf-like functions take it before the format.
  */

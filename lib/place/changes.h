@@ -10,14 +10,17 @@
 #include "base/root.h"
 #include "place/config.h"
 
-/* While this file exists, numastow is disabled: containers start as if it were not
- * installed. */
+/* While this name exists, also as a symbolic link to nothing, numastow is disabled: containers
+ * start as if it were not installed. */
 #define STOW_DISABLED_PATH "/etc/numastow/disabled"
 
 enum stow_changes {
 	STOW_CHANGES_MADE,
 	STOW_CHANGES_OBSERVED, /* mode: observe. Only report what would be done */
 	STOW_CHANGES_DISABLED, /* STOW_DISABLED_PATH exists, whatever the mode */
+	/* It cannot be found out whether it exists. The agent changes nothing then, and containers
+	 * that ask for something do not start. Others start, kept off exclusive CPUs. */
+	STOW_CHANGES_UNKNOWN,
 };
 
 /* Return what `mode` and STOW_DISABLED_PATH allow. `mode`: from config.yaml; STOW_MODE_ENFORCE

@@ -313,16 +313,17 @@ static void write_alone(struct etcd_engine *e, struct stow_writes *writes,
 			struct stow_engine_count *count)
 {
 	struct etcd_ops ops = { 0 };
+	struct stow_err err = { 0 };
 	size_t n;
 	int r;
 
-	writes->err = (struct stow_err){ 0 };
-	r = build(e, writes, NULL, &ops, &writes->err);
+	r = build(e, writes, NULL, &ops, &err);
 	n = ops.n;
 	if (r == 0 && (ops.n > OPS_MOST || ops.bytes > BYTES_MOST))
-		r = execute_long(e, &ops, &writes->err);
+		r = execute_long(e, &ops, &err);
 	else if (r == 0)
-		r = etcd_execute(e, ops.ops, ops.n, &writes->err);
+		r = etcd_execute(e, ops.ops, ops.n, &err);
+	writes->err = r < 0 ? err : (struct stow_err){ 0 };
 	if (r == 0) {
 		etcd_hooks_apply(&e->hooks, &ops);
 		count->commits++;
@@ -376,7 +377,8 @@ void etcd_write_batch(void *engine, struct stow_writes *batch, struct stow_engin
 		struct etcd_ops one = { 0 };
 		bool bad = build(e, w, &merged, &one, &w->err) < 0;
 
-		if (!bad && fits(&merged, &one) && etcd_ops_merge(&merged, &one, &w->err) == 0) {
+		if (!bad && fits(&merged, &one) && etcd_ops_merge(&merged, &one, &err) == 0) {
+			w->err = (struct stow_err){ 0 };
 			w = w->next;
 			continue;
 		}

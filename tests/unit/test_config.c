@@ -392,8 +392,14 @@ static void exclusive_cpus_are_for_all_until_somebody_is_named(void **state)
 	assert_int_equal(stow_config_check(named, NULL, NULL, &req, &err), -EPERM);
 }
 
+static int cannot_be_read(void *ctx, const char *path, const char *value)
+{
+	return strcmp(path, STOW_DISABLED_PATH) == 0 ? -EIO : 0;
+}
+
 static void one_judge_says_whether_anything_is_changed(void **state)
 {
+	static const struct stow_root_ops unreadable = { .before = cannot_be_read };
 	struct tree *t = tree_new();
 	struct stow_err err = { 0 };
 
@@ -403,6 +409,19 @@ static void one_judge_says_whether_anything_is_changed(void **state)
 	assert_int_equal(stow_changes(t->root, STOW_MODE_OBSERVE), STOW_CHANGES_OBSERVED);
 	assert_int_equal(stow_may_change(t->root, STOW_MODE_OBSERVE, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "mode: observe"));
+	/* What cannot be looked at may be there. */
+	t->root->ops = &unreadable;
+	assert_int_equal(stow_changes(t->root, STOW_MODE_ENFORCE), STOW_CHANGES_UNKNOWN);
+	assert_int_equal(stow_may_change(t->root, STOW_MODE_ENFORCE, &err), -EACCES);
+	assert_non_null(strstr(err.msg, STOW_DISABLED_PATH " cannot be looked at"));
+	t->root->ops = NULL;
+	/* A link is there, wherever it points. */
+	tree_link(t, STOW_DISABLED_PATH, "disabled");
+	assert_int_equal(stow_changes(t->root, STOW_MODE_ENFORCE), STOW_CHANGES_DISABLED);
+	tree_remove(t, STOW_DISABLED_PATH);
+	tree_link(t, STOW_DISABLED_PATH, "/nowhere");
+	assert_int_equal(stow_changes(t->root, STOW_MODE_ENFORCE), STOW_CHANGES_DISABLED);
+	tree_remove(t, STOW_DISABLED_PATH);
 	/* The switch is above the mode. */
 	tree_write(t, STOW_DISABLED_PATH, "%s", "");
 	for (int mode = STOW_MODE_ENFORCE; mode <= STOW_MODE_OBSERVE; mode++) {
