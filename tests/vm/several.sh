@@ -30,6 +30,12 @@ oom_kills()
 	dmesg | grep -c 'Killed process'
 }
 
+# busy - print for how many seconds this machine's processors have worked
+busy()
+{
+	awk '/^cpu / { printf "%d", ($2 + $3 + $4 + $7 + $8) / 100 }' /proc/stat
+}
+
 # still_running SECONDS NAME - after that time, print what the machine does: its time limit is near
 still_running()
 {
@@ -49,6 +55,7 @@ for word; do
 	IFS=: read -r script runtime brief <<<"$word"
 	name=$script:$runtime
 	began=$SECONDS
+	worked=$(busy)
 	kills=$(oom_kills)
 	rm -f "$VM_CTL/oom-announced"
 	echo "# running $name"
@@ -65,7 +72,7 @@ for word; do
 		failed=1
 	fi
 	as_before
-	echo "# ran $name, $((SECONDS - began)) s"
+	echo "# ran $name, $((SECONDS - began)) s ($(($(busy) - worked)) s of CPU)"
 done
 [[ ! $announced ]] || announce_oom
 exit $failed
