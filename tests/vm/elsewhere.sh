@@ -39,8 +39,8 @@ eq "and has them back" "$(allowed_cpus "$(container_pid plain)")" 0-7
 ### a part of the hierarchy that is mounted, too, and listed first
 
 bare part "$name" "${own[@]}"
-export -f placed bare_end hook_for container_pid check eq ok fail allowed_cpus record all_as_promised eventually cgroup_dir
-export vm_work numastow vm_checker VM_CGROUP hierarchy
+export -f placed bare_end hook_for container_pid check eq ok fail status_of allowed_cpus record all_as_promised eventually cgroup_dir
+export vm_work vm_silent numastow vm_checker VM_CGROUP hierarchy
 parts()
 {
 	local type=cgroup2 with=nsdelegate
