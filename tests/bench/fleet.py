@@ -82,7 +82,7 @@ def certificates(temp):
         subprocess.run(["openssl", *words], check=True, capture_output=True)
 
     ssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-        "-subj", "/CN=bench", "-keyout", f"{at}/ca.key", "-out", f"{at}/ca.crt")
+        "-subj", "/CN=bench", "-addext", "keyUsage=critical,keyCertSign", "-keyout", f"{at}/ca.key", "-out", f"{at}/ca.crt")
     per = NODES // CONNECTIONS
     wanted = {f"conn-{i}": [f"URI:numastow:agent/sim-{n:05d}" for n in range(i * per, (i + 1) * per)]
               for i in range(CONNECTIONS)}

@@ -27,7 +27,8 @@ class Certificates:
         os.makedirs(folder)
         self.ca, self.key, self.certificate = (f"{folder}/{n}" for n in ("ca.crt", "tls.key", "tls.crt"))
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2", "-subj", "/CN=etcd CA", "-keyout", f"{folder}/ca.key", "-out", self.ca)
+            "-days", "2", "-subj", "/CN=etcd CA", "-addext", "keyUsage=critical,keyCertSign", "-keyout", f"{folder}/ca.key",
+            "-out", self.ca)
         with open(f"{folder}/ext", "w", encoding="ascii") as out:
             out.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")
         self.folder = folder

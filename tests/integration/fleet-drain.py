@@ -25,6 +25,7 @@ from daemons import PATIENCE, free_port
 from fleetlib import (GIB, MIB, SECOND, FakeAgent, Patience, come_back, drain_pb2, eventually, full_report,
                       node_pb2, scheduler_pb2, scheduler_pb2_grpc, start_scheduler, status_of)
 from harness import Temp, check, finish, run, same, skip
+from kubelib import make_certificates
 
 SECRET = b"not a secret at all\xff"
 STEPS = {v.number: v.name[len("DRAIN_STEP_"):].lower() for v in drain_pb2.DrainStep.DESCRIPTOR.values}
@@ -64,7 +65,7 @@ class Receiver:
         self.scheme = "http"
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(f"{tls}/server.crt", f"{tls}/server.key")
+            context.load_cert_chain(f"{tls}/tls.crt", f"{tls}/tls.key")
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
             self.scheme = "https"
         self.port = self.server.server_address[1]
@@ -943,23 +944,8 @@ def killed(temp):
 # --- HTTPS ----------------------------------------------------------------------------------------
 
 
-def make_ca(folder):
-    for words in (
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt", "-subj", "/CN=a CA",
-             "-days", "2"],
-            ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-             f"{folder}/server.key", "-out", f"{folder}/server.csr", "-subj", "/CN=hooks"]):
-        run(["openssl", *words], "")
-    with open(f"{folder}/ext", "w", encoding="utf-8") as handle:
-        handle.write("subjectAltName=IP:127.0.0.1\n")
-    run(["openssl", "x509", "-req", "-in", f"{folder}/server.csr", "-CA", f"{folder}/ca.crt", "-CAkey",
-         f"{folder}/ca.key", "-CAcreateserial", "-out", f"{folder}/server.crt", "-days", "2",
-         "-extfile", f"{folder}/ext"], "")
-
-
 def https(temp):
-    make_ca(temp)
+    make_certificates(temp)
     receiver = Receiver(tls=temp)
     with Fleet(f"{temp}/https", "--webhook", receiver.url, "--webhook-ca", f"{temp}/ca.crt", web={}) \
             as fleet:

@@ -113,14 +113,15 @@ def validate_slice(item):
         validate_device(device)
 
 
-def make_certificates(folder):
-    """ca.crt, and tls.crt with tls.key for 127.0.0.1."""
+def make_certificates(folder, names="IP:127.0.0.1"):
+    """ca.crt with ca.key, and tls.crt with tls.key for these names. Python 3.13 wants both extensions."""
     def openssl(*words):
         subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=cluster", "-keyout", "ca.key", "-out", "ca.crt")
+            "-subj", "/CN=cluster", "-keyout", "ca.key", "-out", "ca.crt",
+            "-addext", "keyUsage=critical,keyCertSign")
     with open(f"{folder}/ext", "w", encoding="ascii") as handle:
-        handle.write("subjectAltName=IP:127.0.0.1\n")
+        handle.write(f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n")
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=api",
             "-keyout", "tls.key", "-out", "tls.csr")
     openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",

@@ -16,6 +16,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 from daemons import free_port  # noqa: E402
+from kubelib import make_certificates  # noqa: E402
 
 # A busy machine is many times as slow as a quiet one.
 PATIENCE = 300
@@ -62,22 +63,6 @@ def gates_of(*gates):
     return ["--feature-gates", ",".join(filter(None, gates))] if any(gates) else []
 
 
-def openssl(folder, *words):
-    subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
-
-
-def make_certificates(folder):
-    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=cluster", "-keyout", "ca.key", "-out", "ca.crt")
-    with open(f"{folder}/ext", "w", encoding="ascii") as handle:
-        handle.write(f"subjectAltName=IP:127.0.0.1,IP:{FROM_GUEST}\n")
-    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=api",
-            "-keyout", "tls.key", "-out", "tls.csr")
-    openssl(folder, "x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", "2", "-extfile", "ext", "-out", "tls.crt")
-    openssl(folder, "genrsa", "-out", "sa.key", "2048")
-
-
 class Refused(Exception):
     def __init__(self, code, body):
         super().__init__(f"{code}: {body.get('message', body)}")
@@ -92,7 +77,8 @@ class Cluster:
         self.folder, self.parts, self.gates = folder, parts, gates
         self.port, self.processes = free_port(), {}
         os.makedirs(folder, exist_ok=True)
-        make_certificates(folder)
+        make_certificates(folder, f"IP:127.0.0.1,IP:{FROM_GUEST}")
+        subprocess.run(["openssl", "genrsa", "-out", f"{folder}/sa.key", "2048"], check=True, capture_output=True)
         self.tokens = {name: secrets.token_hex(16) for name in USERS}
         with open(f"{folder}/tokens.csv", "w", encoding="ascii") as out:
             for name, (user, groups) in USERS.items():
