@@ -11,6 +11,7 @@ import stat
 import tempfile
 import time
 
+from certificates import sign_expired
 from daemons import AGENT, NUMASTOW, SCHEDULER, agent, fetch, free_port, grpc_call, metrics_of, scheduler, tls
 from harness import PROJECT, Machine, Temp, check, eventually, finish, run, same
 
@@ -232,12 +233,11 @@ def check_turned_away(folder, temp):
 
 
 def make_expired(folder, at):
-    """A certificate of the right CA that was good yesterday."""
+    """A certificate of the right CA that has expired."""
     os.makedirs(at)
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{at}/tls.key", "-subj", "/CN=old", "-out", f"{at}/csr")
-    openssl("x509", "-req", "-in", f"{at}/csr", "-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key",
-            "-days", "-1", "-out", f"{at}/tls.crt")
+    sign_expired(f"{at}/csr", f"{folder}/ca.crt", f"{folder}/ca.key", f"{at}/tls.crt")
 
 
 def check_fleet(folder, temp):
@@ -295,15 +295,18 @@ def check_two_cas(folder, temp):
             check(f"with both CAs in one file, a client of the {which} one is known", status == OK, said)
 
 
-def sign(issuer, at, subject, *extensions, days=30):
+def sign(issuer, at, subject, *extensions, expired=False):
     """A key and a certificate in the folder `at`, by the CA (certificate, key)."""
     os.makedirs(at, exist_ok=True)
     with open(f"{at}/extensions", "w", encoding="utf-8") as handle:
         handle.write("\n".join(extensions) + "\n")
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{at}/tls.key", "-subj", f"/CN={subject}", "-out", f"{at}/csr")
+    if expired:
+        sign_expired(f"{at}/csr", *issuer, f"{at}/tls.crt", f"{at}/extensions")
+        return at
     done = openssl("x509", "-req", "-in", f"{at}/csr", "-CA", issuer[0], "-CAkey", issuer[1], "-CAcreateserial",
-                   "-days", str(days), "-out", f"{at}/tls.crt", "-extfile", f"{at}/extensions")
+                   "-days", "30", "-out", f"{at}/tls.crt", "-extfile", f"{at}/extensions")
     check(f"openssl signs {subject}", done.code == 0, done)
     return at
 
@@ -358,7 +361,7 @@ def check_expired(folder, temp):
     live = f"{temp}/expiring"
     shutil.copytree(f"{folder}/scheduler/127.0.0.1", live)
     good = {name: read(f"{live}/{name}") for name in ("ca.crt", "tls.crt", "tls.key")}
-    old = sign(issuer, f"{temp}/old", "old", "subjectAltName=IP:127.0.0.1", "extendedKeyUsage=serverAuth", days=-1)
+    old = sign(issuer, f"{temp}/old", "old", "subjectAltName=IP:127.0.0.1", "extendedKeyUsage=serverAuth", expired=True)
     bad = run([SCHEDULER, "--config", "/dev/null", "--check-config", "--ca", f"{folder}/ca.crt",
                *tls(old)[2:]], "")
     check("expired: --check-config says so", bad.code == 2 and bad.err.count("\n") == 1 and
@@ -370,7 +373,7 @@ def check_expired(folder, temp):
         with agent(machine, "web-3", port, *tls(f"{folder}/agent/web-3")) as node:
             check("expired: an agent is welcomed before", node.wait("welcomed by the scheduler"), node.said[-3:])
             mine = sign(issuer, f"{temp}/old-agent", "old-agent", "subjectAltName=URI:numastow:agent/web-4",
-                        "extendedKeyUsage=clientAuth", days=-1)
+                        "extendedKeyUsage=clientAuth", expired=True)
             shutil.copy(f"{folder}/ca.crt", mine)
             with agent(Machine(f"{temp}/late-machine"), "web-4", port, *tls(mine)) as late:
                 said = late.wait("no scheduler")

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 
+from certificates import sign_expired
 from daemons import PATIENCE, free_port
 
 ETCD = shutil.which("etcd")
@@ -34,13 +35,16 @@ class Certificates:
         self.folder = folder
         self.issue("numastow", self.key, self.certificate)
 
-    def issue(self, user, key, certificate, days=2):
-        """Writes a key and a certificate of that user of etcd; with days=-1 one that has expired."""
+    def issue(self, user, key, certificate, expired=False):
+        """Writes a key and a certificate of that user of etcd."""
         folder = self.folder
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-subj", f"/CN={user}", "-keyout", key, "-out", f"{folder}/csr")
+        if expired:
+            sign_expired(f"{folder}/csr", self.ca, f"{folder}/ca.key", certificate, f"{folder}/ext")
+            return
         run("openssl", "x509", "-req", "-in", f"{folder}/csr", "-CA", self.ca, "-CAkey", f"{folder}/ca.key",
-            "-CAcreateserial", "-days", str(days), "-extfile", f"{folder}/ext", "-out", certificate)
+            "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/ext", "-out", certificate)
 
 
 class Member:

@@ -300,7 +300,7 @@ def denied_etcd(folder):
                   fetch(standby, "/healthz"))
             check("etcd knows it: the metrics say so", eventually(
                 lambda: "numastow_scheduler_store_healthy 1" in metrics_of(standby)))
-        cluster.tls.issue("stranger", *files, days=-1)
+        cluster.tls.issue("stranger", *files, expired=True)
         with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "", *stranger]) as standby:
             said = standby.wait("standby: the store cannot be read")
             check("a certificate for etcd that has expired: it is said, with the file", said and
