@@ -5,6 +5,7 @@ it leaves no trace. (fleet-hostile.py has messages that are invalid.)
 
 --unit-limit: only more silent connections than the unit allows descriptors, which needs a hard limit of that many."""
 import gzip
+import json
 import os
 import resource
 import signal
@@ -210,13 +211,10 @@ class Crowd:
         self.ends = []
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2
         for at in range(0, number, most):
-            def attack(many=min(most, number - at)):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-                return dial_all(address, many, sources)
-            self.ends.append(as_stranger(attack))
+            self.ends.append(as_stranger("silent", address, min(most, number - at), sources))
 
     def close(self):
-        for end in reversed(self.ends):  # a later one holds the earlier ones' pipes, too
+        for end in self.ends:
             end()
 
 
@@ -422,31 +420,58 @@ def check_number(program):
     other.wait()
 
 
-def as_stranger(attack):
-    """Run the attack as another user, in a process of its own, and return when everything is in place. The caller ends it by
-    the function that this returns."""
-    ready, over = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            if not os.geteuid():
-                os.setgid(65534)
-                os.setuid(65534)
-            kept = attack()
-            os.write(ready[1], b"x")
-            os.close(over[1])
-            os.read(over[0], 1)
-            del kept
-        finally:
-            os._exit(0)
-    os.close(over[0])
-    os.close(ready[1])
-    check("the attack is on", os.read(ready[0], 1) == b"x", "it has failed")
-    os.close(ready[0])
+# --- attacks on the agent, by another user --------------------------------------------------------
+
+
+def silent(address, number, sources=1):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    return dial_all(tuple(address) if isinstance(address, list) else address, number, sources)
+
+
+def unfinished(path):
+    peers = [Peer(path) for _ in range(8)]
+    for _ in range(64):
+        for peer in peers:
+            peer.read(0.001)
+            stream = peer.call(EXPLAIN)
+            peer.say(frame(DATA, 0, stream, announced(4 << 20)))
+            peer.send(stream, bytes(1 << 20), seconds=0.05)
+    return peers
+
+
+def readers(path):
+    """Give a window that takes everything, and read nothing."""
+    peers = [Peer(path, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(12)]
+    for peer in peers:
+        peer.say(frame(WINDOW, 0, 0, struct.pack(">I", 0x7fff0000)))
+        for _ in range(1000):
+            peer.ask(WATCH)
+    time.sleep(1)
+    return peers
+
+
+def attack_until_told(name, *words):
+    """Do this as another user, in the program that as_stranger() has started, until its standard input ends."""
+    if not os.geteuid():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    kept = {"silent": silent, "unfinished": unfinished, "readers": readers}[name](*map(json.loads, words))
+    print("x", flush=True)
+    sys.stdin.read()
+    del kept
+
+
+def as_stranger(name, *arguments):
+    """Run the attack in a program of its own, and return when everything is in place. The caller ends it by the function
+    that this returns. (A process with channels of gRPC cannot fork on Debian 13: gRPC waits until they are idle.)"""
+    program = subprocess.Popen([sys.executable, __file__, "--attack", name, *map(json.dumps, arguments)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    check("the attack is on", program.stdout.read(1) == b"x", "it has failed")
 
     def end():
-        os.close(over[1])
-        os.waitpid(pid, 0)
+        with program:
+            program.stdin.close()
     return end
 
 
@@ -458,7 +483,7 @@ def asks_anew(program):
     return ask
 
 
-def under_attack(program, what, attack, most=150 * MIB):
+def under_attack(program, what, attack, *arguments, most=150 * MIB):
     """Root calls over a new connection each time, during the attack."""
     at = os.path.dirname(program.socket)
     while at.startswith(tempfile.gettempdir()) or at.startswith("/dev/shm/"):
@@ -467,7 +492,7 @@ def under_attack(program, what, attack, most=150 * MIB):
     before = memory(program.process.pid)
     right = Right(asks_anew(program))
     right.check(f"before {what}")
-    end = as_stranger(attack)
+    end = as_stranger(attack, program.socket, *arguments)
     right.check(what)
     grown = memory(program.process.pid) - before
     check(f"{what}: it takes little", grown < most * ROOM, f"{grown >> 20} MiB")
@@ -477,50 +502,20 @@ def under_attack(program, what, attack, most=150 * MIB):
     right.stop()
 
 
-def check_silent(program):
-    def attack():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-        return dial_all(program.socket, 3000)
-    under_attack(program, "3000 silent connections", attack)
-
-
-def check_unfinished(program):
-    def attack():
-        peers = [Peer(program.socket) for _ in range(8)]
-        for _ in range(64):
-            for peer in peers:
-                peer.read(0.001)
-                stream = peer.call(EXPLAIN)
-                peer.say(frame(DATA, 0, stream, announced(4 << 20)))
-                peer.send(stream, bytes(1 << 20), seconds=0.05)
-        return peers
-    under_attack(program, "512 unfinished messages", attack)
-
-
-def check_readers(program):
-    def attack():
-        # A window that takes everything, of which nothing is read.
-        peers = [Peer(program.socket, settings=struct.pack(">HI", 4, 0x7fffffff)) for _ in range(12)]
-        for peer in peers:
-            peer.say(frame(WINDOW, 0, 0, struct.pack(">I", 0x7fff0000)))
-            for _ in range(1000):
-                peer.ask(WATCH)
-        time.sleep(1)
-        return peers
-    under_attack(program, "12000 readers that do not read", attack, 60 * MIB)
-
-
 def check_agent(folder):
     machine = Machine(f"{folder}/m")
     with start_agent(machine, "m", 0) as program, channel_to(f"unix:{program.socket}") as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
         check_number(program)
-        check_silent(program)
-        check_unfinished(program)
-        check_readers(program)
+        under_attack(program, "3000 silent connections", "silent", 3000)
+        under_attack(program, "512 unfinished messages", "unfinished")
+        under_attack(program, "12000 readers that do not read", "readers", most=60 * MIB)
         check_gzip(program, stub)
 
 
+if sys.argv[1:2] == ["--attack"]:
+    attack_until_told(*sys.argv[2:])
+    sys.exit()
 with Temp() as temp:
     if "--unit-limit" in sys.argv[1:]:
         check_descriptors(temp, may_open(UNIT_LIMIT), UNIT_LIMIT + 4000, 40)
