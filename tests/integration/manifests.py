@@ -210,13 +210,17 @@ def place(image, temp, config="none"):
                           check=False, capture_output=True, text=True)
 
 
+PLACED = ["base-runtime-spec.json", "numastow", "numastow-hook", "numastow-scope", "numastow-setup"]
+
+
 def check_place(temp):
     image = f"{temp}/image"
     for folder in (f"{image}/usr/libexec/numastow", f"{image}/usr/bin", f"{temp}/bin", f"{temp}/etc", f"{temp}/config"):
         os.makedirs(folder)
     shutil.copy(f"{KUBERNETES}/place", f"{image}/usr/libexec/numastow/place")
-    for name in ("numastow-hook", "numastow-scope"):
+    for name in ("numastow-hook", "numastow-scope", "numastow-setup"):
         shutil.copy(f"{BUILD}/{name}", f"{image}/usr/libexec/numastow/{name}")
+    shutil.copy(f"{PROJECT}/deploy/setup/base-runtime-spec.json", f"{image}/usr/libexec/numastow")
     shutil.copy(f"{BUILD}/numastow", f"{image}/usr/bin/numastow")
     for name in ("numastow-hook", "numastow"):
         linked = run(["ldd", f"{BUILD}/{name}"], "")
@@ -224,7 +228,7 @@ def check_place(temp):
             check(f"{name} needs no library of the machine", "statically linked" in linked.out, linked)
     done = place(image, temp)
     same("place: all programs are on the machine", (done.returncode, sorted(os.listdir(f"{temp}/bin"))),
-         (0, ["numastow", "numastow-hook", "numastow-scope"]))
+         (0, PLACED))
     check("place: and start", run([f"{temp}/bin/numastow-hook", "--version"], "").code == 0)
     hook = f"{temp}/bin/numastow-hook"
     before = os.stat(hook)
@@ -241,7 +245,7 @@ def check_place(temp):
               os.fstat(running.fileno()).st_ino != os.stat(hook).st_ino and
               os.fstat(running.fileno()).st_size == before.st_size)
     same("place: nothing else is there", (sorted(os.listdir(f"{temp}/bin")), os.listdir(f"{temp}/etc")),
-         (["numastow", "numastow-hook", "numastow-scope"], []))
+         (PLACED, []))
     with open(f"{temp}/config/config.yaml", "w", encoding="ascii") as handle:
         handle.write("default-policy: spread\n")
     place(image, temp, "config")
