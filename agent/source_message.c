@@ -8,6 +8,7 @@
 #include "agent/source_internal.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "grant/partition.h"
 #include "grant/reconcile.h"
 #include "pages/leave.h"
@@ -318,6 +319,13 @@ static void report_partition(const struct agent_source *source, const struct sto
 	out->partition_reason = strdup(why);
 }
 
+/* Round up: what differs by the ns between two readings of a clock would be sent as news at each
+ * look. */
+static uint64_t whole_seconds(uint64_t ns)
+{
+	return stow_saturating_add(ns, STOW_SECOND - 1) / STOW_SECOND * STOW_SECOND;
+}
+
 static PbContainer *container_message(struct agent_source *source, const struct stow_record *record,
 				      struct stow_err *err)
 {
@@ -352,7 +360,7 @@ static PbContainer *container_message(struct agent_source *source, const struct 
 	out->cpus = set_text(&cpus);
 	out->numa_nodes = set_text(&record->nodes);
 	out->created = record->created;
-	out->expires = stow_clock_boot_to_wall(record->expires);
+	out->expires = whole_seconds(stow_clock_boot_to_wall(record->expires));
 	out->reservation = strdup(record->reservation);
 	out->reason = strdup(record->reason);
 	out->pid = record->init.pid;

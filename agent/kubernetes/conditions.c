@@ -155,6 +155,9 @@ static int set_all(struct json_object *list, const struct agent_conditions *want
 			       set(list, AGENT_CONDITION_PREPARED, true, "Prepared", "", now));
 	if (r == 0 && share && share->drift)
 		r = add_result(&changed, set(list, IN_PLACE, false, "Drift", share->drift, now));
+	else if (r == 0 && share && share->above)
+		r = add_result(&changed,
+			       set(list, IN_PLACE, true, "LimitAboveClaim", share->above, now));
 	else if (r == 0 && share)
 		r = add_result(&changed, set(list, IN_PLACE, true, "InPlace", "", now));
 	return r < 0 ? r : changed;

@@ -9,7 +9,8 @@
  *	numastow.io/Prepared	True; False while it is refused
  *	numastow.io/Refused	True: the same, for kube-scheduler, which places the pod anew; only
  *				where the allocation names it as a failure of binding
- *	numastow.io/InPlace	False: a container does not have what was promised to it
+ *	numastow.io/InPlace	False: a container does not have what was promised to it; True with
+ *				a reason of its own: it may also use more, which was not promised
  *
  * Only the entries of our driver and this machine are changed, and in them only these conditions.
  */
@@ -28,6 +29,7 @@ struct agent_conditions_share {
 	const char *id;	   /* shareID */
 	bool evict;	   /* a drain waits for it */
 	const char *drift; /* what its container does not have; NULL: all is in place */
+	const char *above; /* which limit of its container is above the claim; NULL: none */
 };
 
 struct agent_conditions {

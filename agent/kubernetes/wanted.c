@@ -8,6 +8,9 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/math.h"
+#include "base/parse.h"
+#include "cgroup/limits.h"
 
 /* A container that does not have what was promised. */
 struct drift {
@@ -80,6 +83,42 @@ static const char *drift_of(const struct reading *r, const struct stow_claim_lis
 	return NULL;
 }
 
+/* Describe a memory limit that is above what the container's claims promise: a pod that is resized
+ * gets it at once, the promise stays. NULL: it is not. The caller frees it. */
+static char *describe_limit(struct stow_root *root, const struct stow_record *holder)
+{
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
+	char limit_text[32], promised_text[32], *text;
+	uint64_t limit, promised = 0;
+	int version;
+
+	for (size_t i = 0; i < holder->n_held; i++)
+		promised = stow_saturating_add(promised, holder->held[i].memory);
+	if (!promised || stow_cgroup_open(root, &holder->cgroup, &cgroup, NULL) < 0)
+		return NULL;
+	version = cgroup->at[STOW_CGROUP_MEMORY].version;
+	limit = stow_cgroup_limit(cgroup, STOW_CGROUP_MEMORY, stow_memory_limit_name(version));
+	if (limit == UINT64_MAX || limit <= promised)
+		return NULL;
+	if (asprintf(&text,
+		     "container %.128s may use %s of memory, its claims promise %s: more than that "
+		     "may be missing",
+		     holder->name[0] ? holder->name : holder->id,
+		     stow_format_size(limit, limit_text, sizeof(limit_text)),
+		     stow_format_size(promised, promised_text, sizeof(promised_text))) < 0)
+		return NULL;
+	return text;
+}
+
+static char *above_of(struct stow_root *root, const struct stow_claim_listed *listed)
+{
+	char *text = NULL;
+
+	for (size_t h = 0; h < listed->n_holders && !text; h++)
+		text = describe_limit(root, listed->holders[h]);
+	return text;
+}
+
 static struct agent_wanted_claim *claim_of(struct agent_wanted *wanted,
 					   const struct stow_record *share)
 {
@@ -97,7 +136,7 @@ static struct agent_wanted_claim *claim_of(struct agent_wanted *wanted,
 	return claim->uid && claim->ns && claim->name ? claim : NULL;
 }
 
-static int add_share(struct agent_wanted *wanted, const struct reading *r,
+static int add_share(struct agent_wanted *wanted, struct stow_root *root, const struct reading *r,
 		     const struct stow_claim_listed *listed)
 {
 	struct agent_wanted_claim *claim = claim_of(wanted, listed->share);
@@ -111,6 +150,7 @@ static int add_share(struct agent_wanted *wanted, const struct reading *r,
 	share = &claim->shares[claim->n++];
 	share->id = strdup(listed->share->claim->share);
 	share->drift = drift ? strdup(drift) : NULL;
+	share->above = drift ? NULL : above_of(root, listed);
 	for (size_t i = 0; i < r->n_evictions; i++)
 		share->evict |= strcmp(r->evictions[i].uid, claim->uid) == 0 &&
 				strcmp(r->evictions[i].share, listed->share->claim->share) == 0;
@@ -140,7 +180,7 @@ int agent_wanted_read(struct agent_policy *policy, struct agent_publisher *publi
 	if (r == 0)
 		r = agent_drain_evictions(drains, &reading.evictions, &reading.n_evictions);
 	for (size_t i = 0; i < claims.n && r == 0; i++)
-		r = add_share(&wanted, &reading, &claims.list[i]);
+		r = add_share(&wanted, context.root, &reading, &claims.list[i]);
 	stow_claim_list_done(&claims);
 	if (r < 0) {
 		agent_wanted_done(&wanted);
@@ -158,6 +198,7 @@ void agent_wanted_done(struct agent_wanted *wanted)
 		for (size_t s = 0; s < claim->n; s++) {
 			free((char *)(uintptr_t)claim->shares[s].id);
 			free((char *)(uintptr_t)claim->shares[s].drift);
+			free((char *)(uintptr_t)claim->shares[s].above);
 		}
 		free(claim->uid);
 		free(claim->ns);
@@ -182,6 +223,7 @@ uint64_t agent_wanted_digest(const struct agent_wanted_claim *claim, const char 
 	for (size_t i = 0; claim && i < claim->n; i++) {
 		add(&sum, claim->shares[i].id);
 		add(&sum, claim->shares[i].drift);
+		add(&sum, claim->shares[i].above);
 		add(&sum, claim->shares[i].evict ? "evict" : "");
 	}
 	add(&sum, refusal);

@@ -22,7 +22,7 @@ import grpc
 
 from daemons import AGENT, PATIENCE, Daemon, free_port, metrics_of
 from fleetlib import PYTHON, eventually
-from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, fingerprint, finish, query, run, same)
+from harness import (DIMM, MEMORY, PROJECT, Machine, Temp, add_memory, check, claim, fingerprint, finish, hook, query, run, same)
 from kubelib import ApiServer, kubeconfig, make_certificates
 
 subprocess.run(["protoc", f"-I{PROJECT}/proto", f"--python_out={PYTHON}", "kubelet/registration.proto",
@@ -649,6 +649,31 @@ def check_conditions(folder, certificates):
                                     metrics_of(bench.program)), metrics_of(bench.program)[-800:])
 
 
+def check_resized(folder, certificates):
+    """A container's memory limit rises above its claim, as a resize of its pod makes it."""
+    with Bench(folder, "resized", certificates) as bench:
+        machine = bench.machine
+        bench.claims["db1"] = allocated(1)
+        bench.claims["db2"] = allocated(2, node=0)
+        bench.start()
+        kubelet = Kubelet(bench).register()
+        same("prepared", kubelet.prepare(1)[f"{UID}1"].error, "")
+        state = machine.pod_container(f"pod{POD}", "c")
+        done = hook(machine, "apply", state, args=("--claim", f"{UID}1", "--share", f"{SHARE}1"))
+        same("the container starts", done.code, 0)
+        limit = f"/sys/fs/cgroup/kubepods/pod{POD}/c/memory.max"
+        machine.write(limit, f"{64 << 20}\n")
+        check("the claim's own limit is in place", eventually(lambda: bench.conditions(1) == IN_PLACE), bench.conditions(1))
+        machine.write(limit, f"{96 << 20}\n")
+        kubelet.prepare(2)  # a change, at which the agent looks at all
+        why = "container c may use 96Mi of memory, its claims promise 64Mi: more than that may be missing"
+        check("one above the claim is said", eventually(lambda: bench.conditions(1) == {
+            **IN_PLACE, "InPlace": ("True", "LimitAboveClaim", why)}), bench.conditions(1))
+        machine.write(limit, f"{64 << 20}\n")
+        kubelet.unprepare(2)
+        check("until it is none", eventually(lambda: bench.conditions(1) == IN_PLACE), bench.conditions(1))
+
+
 def check_conflict(folder, certificates):
     """Another client changes the claim between reading and writing."""
     with Bench(folder, "conflict", certificates) as bench:
@@ -929,7 +954,7 @@ def main():
         os.makedirs(certificates)
         make_certificates(certificates)
         names = sys.argv[1:] or ["life", "update", "refusals", "hostile", "sockets", "waits", "health", "connection", "reload",
-                                 "conditions", "conflict", "gone", "drain",
+                                 "conditions", "resized", "conflict", "gone", "drain",
                                  "locked", "killed", "killed_anywhere"]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(globals()[f"check_{name}"], folder, certificates) for name in names]:

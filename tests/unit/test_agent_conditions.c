@@ -114,6 +114,14 @@ static void a_prepared_claim(void **state)
 	assert_int_equal(merge(object, &wanted, 5), 1);
 	is(object, 0, "numastow.io/InPlace", "True InPlace \"\" 1970-01-01T00:00:05Z");
 	is(object, 1, "numastow.io/Evict", NULL);
+	/* Another reason, the same status. */
+	shares[0].above = "it may use more";
+	assert_int_equal(merge(object, &wanted, 6), 1);
+	is(object, 0, "numastow.io/InPlace",
+	   "True LimitAboveClaim \"it may use more\" 1970-01-01T00:00:05Z");
+	shares[0].above = NULL;
+	assert_int_equal(merge(object, &wanted, 7), 1);
+	is(object, 0, "numastow.io/InPlace", "True InPlace \"\" 1970-01-01T00:00:05Z");
 	json_object_put(object);
 }
 
