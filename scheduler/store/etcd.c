@@ -206,13 +206,14 @@ void etcd_leave(struct etcd *etcd, unsigned int member)
 }
 
 /* Replace the error of a connection when the own files are the reason: a member that rejects a
- * certificate closes the connection without one. */
+ * certificate closes the connection without one, again and again until the call's time is over. */
 static int look_at_files(const struct etcd *etcd, int r, struct stow_err *err)
 {
 	const struct stow_rpc_tls tls = { etcd->certificate, etcd->key, etcd->ca };
 	struct stow_err own;
 
-	if (r != -ENOTCONN || !etcd->ca || stow_rpc_tls_check_valid(&tls, NULL, &own) == 0)
+	if ((r != -ENOTCONN && r != -ETIMEDOUT) || !etcd->ca ||
+	    stow_rpc_tls_check_valid(&tls, NULL, &own) == 0)
 		return r;
 	return stow_err_move(err, r, &own);
 }
