@@ -50,14 +50,6 @@ static int by_size(const void *a, const void *b)
 	return x->size < y->size ? -1 : x->size > y->size;
 }
 
-/* Return the time until a moment of the wall clock, at least 1. */
-static uint64_t time_until(uint64_t wall)
-{
-	uint64_t now = stow_clock_wall();
-
-	return wall > now ? wall - now : 1;
-}
-
 static int lease_from(const PbReservation *in, struct stow_lease *lease, struct stow_err *err)
 {
 	*lease = (struct stow_lease){ .id = in->id, .policy = STOW_POLICY_BEST_EFFORT };
@@ -76,7 +68,10 @@ static int lease_from(const PbReservation *in, struct stow_lease *lease, struct 
 	qsort(lease->pages, lease->n_pages, sizeof(*lease->pages), by_size);
 	/* An older scheduler gives only the time by its own clock, which may differ from this
 	 * machine's. */
-	lease->lifetime = in->lifetime ? in->lifetime : time_until(in->expires);
+	lease->lifetime = in->lifetime;
+	if (!lease->lifetime)
+		lease->lifetime =
+			STOW_MAX(stow_clock_elapsed(stow_clock_wall(), in->expires), UINT64_C(1));
 	if (in->n_parts == 1)
 		lease->policy = STOW_POLICY_SINGLE_NUMA_NODE;
 	if (in->pod) {

@@ -138,18 +138,15 @@ static int take_controller(struct stow_root *root, const struct hierarchy *h, in
 	return 0;
 }
 
-/* Read one line of /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH", on v2 "0::PATH". */
+/* Read one line of /proc/PID/cgroup. */
 static int read_membership(struct stow_root *root, const struct hierarchies *h, char *line,
 			   struct stow_cgroup *cgroup, struct stow_err *err)
 {
-	char *controllers = strchr(line, ':'), *path;
+	const char *path, *controllers = stow_membership_split(line, &path);
 	int r = 0;
 
-	path = controllers ? strchr(controllers + 1, ':') : NULL;
-	if (!path)
+	if (!controllers)
 		return 0;
-	*path++ = '\0';
-	controllers++;
 	for (int c = 0; c < STOW_CGROUP_CONTROLLERS && r == 0; c++) {
 		if (cgroup->id.at[c].path) /* the first line with the controller counts */
 			continue;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/text.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/hierarchy_internal.h"
 
@@ -21,26 +20,13 @@ static int read_path(struct stow_root *root, const struct stow_pidref *process, 
 	if (r < 0)
 		return r == -ENOENT ? -ESRCH : r;
 	for (char *line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *controllers = strchr(line, ':');
-		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+		const char *controllers = stow_membership_split(line, ret_path);
 
-		if (!path)
-			continue;
-		*path++ = '\0';
-		if (!stow_text_has_word(controllers + 1, "freezer"))
-			continue;
-		*ret_path = path;
-		return 0;
+		if (controllers && stow_controller_is_in(STOW_CGROUP_FREEZER, controllers))
+			return 0;
 	}
 	return stow_err_set(err, ESRCH, "process %d is in no cgroup of the freezer",
 			    (int)process->pid);
-}
-
-static bool is_at_or_below(const char *path, const char *top)
-{
-	size_t len = strlen(top);
-
-	return len > 1 && strncmp(path, top, len) == 0 && (!path[len] || path[len] == '/');
 }
 
 static bool reads(struct stow_root *root, const char *dir, const char *file, const char *word)
@@ -87,7 +73,7 @@ static int check_above(struct stow_root *root, char *dir, size_t point, struct s
 int stow_freezer_thaw(struct stow_root *root, const struct stow_cgroup_id *id,
 		      const struct stow_pidref *process, struct stow_err *err)
 {
-	const char *top = id->at[STOW_CGROUP_CPUSET].path, *path = NULL;
+	const char *top = stow_cgroup_id_path(id), *path = NULL;
 	struct stow_hierarchy hierarchy;
 	_cleanup_free_ char *dir = NULL;
 	char buf[16384];
@@ -101,8 +87,9 @@ int stow_freezer_thaw(struct stow_root *root, const struct stow_cgroup_id *id,
 	if (r < 0)
 		return r;
 	len = strlen(hierarchy.above);
-	if (!stow_pidref_alive(root, process) || !stow_cgroup_path_is_sane(path) || !top ||
-	    !is_at_or_below(path, top) || strncmp(top, hierarchy.above, len) != 0)
+	if (!stow_pidref_alive(root, process) || !stow_cgroup_path_is_sane(path) ||
+	    strlen(top) < 2 || (strcmp(path, top) != 0 && !stow_cgroup_is_below(path, top)) ||
+	    strncmp(top, hierarchy.above, len) != 0)
 		return stow_err_set(err, ESRCH, "its first process is in another cgroup: %.256s",
 				    path);
 	if (asprintf(&dir, "%s%s", hierarchy.point, path + len) < 0)

@@ -47,6 +47,25 @@ bool stow_controller_is_in(int c, const char *list)
 	return stow_text_has_word(list, stow_controller_names[c]);
 }
 
+bool stow_cgroup_is_below(const char *path, const char *above)
+{
+	size_t len = strlen(above);
+
+	return strncmp(path, above, len) == 0 && path[len] == '/';
+}
+
+const char *stow_membership_split(char *line, const char **ret_path)
+{
+	char *controllers = strchr(line, ':');
+	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+	if (!path)
+		return NULL;
+	*path = '\0';
+	*ret_path = path + 1;
+	return controllers + 1;
+}
+
 /* --- mountinfo ------------------------------------------------------------ */
 
 /* Unescape in place: mountinfo writes blanks, tabs, newlines and backslashes as three octal

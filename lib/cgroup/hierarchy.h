@@ -28,6 +28,9 @@ struct stow_hierarchy {
 	bool noprefix;	   /* v1 mounted with noprefix: "cpus", not "cpuset.cpus" */
 };
 
+/* Return whether a cgroup's path is below another one's, which is not "/". */
+bool stow_cgroup_is_below(const char *path, const char *above);
+
 /* Find where the whole hierarchy is mounted, or else the first part of it. -ENOENT: nowhere. */
 int stow_cgroup_hierarchy(struct stow_root *root, enum stow_controller controller,
 			  struct stow_hierarchy *ret, struct stow_err *err);

@@ -37,6 +37,9 @@ const struct hierarchy *stow_hierarchy_of(const struct hierarchies *h, int c, in
  * controller. */
 bool stow_controller_is_in(int c, const char *list);
 
+/* Split a line of /proc/PID/cgroup (cgroups(7)), "ID:CONTROLLERS:PATH" and on v2 "0::PATH". Return
+ * the controllers, or NULL; both point into the line. */
+const char *stow_membership_split(char *line, const char **ret_path);
 /* Return whether a path from /proc/PID/cgroup can be used. Any program may have chosen names in it,
  * and a path from another cgroup namespace begins with "/..". */
 bool stow_cgroup_path_is_sane(const char *path);

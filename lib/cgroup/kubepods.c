@@ -43,11 +43,9 @@ size_t stow_kubepods_find(struct stow_root *root, const char *ret[STOW_KUBEPODS_
 static const char *below_top(const char *path, size_t *ret_top)
 {
 	for (size_t i = 0; i < STOW_KUBEPODS_MAX; i++) {
-		size_t len = strlen(tops[i]);
-
-		if (strncmp(path, tops[i], len) == 0 && path[len] == '/') {
+		if (stow_cgroup_is_below(path, tops[i])) {
 			*ret_top = i;
-			return path + len + 1;
+			return path + strlen(tops[i]) + 1;
 		}
 	}
 	return NULL;
@@ -68,14 +66,6 @@ static bool begins(const char *text, const char *prefix)
 	return strncmp(text, prefix, len) == 0 && text[len] && text[len] != '/';
 }
 
-/* Return whether `name` is the first component of a path, and more follows. */
-static bool is_first(const char *path, const char *name)
-{
-	size_t len = strlen(name);
-
-	return strncmp(path, name, len) == 0 && path[len] == '/';
-}
-
 enum stow_pod_class stow_kubepods_class(const char *path)
 {
 	static const char *const names[STOW_KUBEPODS_MAX][3] = {
@@ -87,9 +77,9 @@ enum stow_pod_class stow_kubepods_class(const char *path)
 
 	if (!below)
 		return STOW_POD_NONE;
-	if (is_first(below, names[top][0]))
+	if (stow_cgroup_is_below(below, names[top][0]))
 		return STOW_POD_BURSTABLE;
-	if (is_first(below, names[top][1]))
+	if (stow_cgroup_is_below(below, names[top][1]))
 		return STOW_POD_BEST_EFFORT;
 	return begins(below, names[top][2]) ? STOW_POD_GUARANTEED : STOW_POD_NONE;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "cgroup/hierarchy.h"
 #include "cgroup/procs.h"
 #include "drain/internal.h"
 #include "pages/move.h"
@@ -58,9 +59,8 @@ struct stow_drain_container *stow_drain_containers_find(
 			return &containers->list[i];
 	for (size_t i = 0; path && i < containers->n; i++) {
 		const char *own = containers->list[i].path;
-		size_t len = own ? strlen(own) : 0;
 
-		if (len > 1 && strncmp(path, own, len) == 0 && path[len] == '/')
+		if (own && strlen(own) > 1 && stow_cgroup_is_below(path, own))
 			return &containers->list[i];
 	}
 	return NULL;

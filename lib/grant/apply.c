@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "cgroup/allowed.h"
+#include "cgroup/hierarchy.h"
 #include "grant/partition.h"
 
 static void run_done(struct apply_run *run)
@@ -39,13 +40,9 @@ struct round {
 static bool is_above(const struct stow_unmanaged *entry, const struct stow_cgroup_id *cgroup)
 {
 	const char *above = stow_cgroup_id_path(&entry->cgroup);
-	const char *path = stow_cgroup_id_path(cgroup);
-	size_t len;
 
-	if (entry->init.pid)
-		return false;
-	len = strlen(above);
-	return len && strncmp(path, above, len) == 0 && path[len] == '/';
+	return !entry->init.pid && above[0] &&
+	       stow_cgroup_is_below(stow_cgroup_id_path(cgroup), above);
 }
 
 static bool has_record(const struct round *round, const struct stow_unmanaged *entry)

@@ -40,14 +40,6 @@ static void add_problem(const struct apply_pods *pods, const char *path, const c
 
 /* --- what is below -------------------------------------------------------- */
 
-static bool is_below(const struct stow_record *record, const char *path)
-{
-	const char *own = stow_cgroup_id_path(&record->cgroup);
-	size_t len = strlen(path);
-
-	return strncmp(own, path, len) == 0 && own[len] == '/';
-}
-
 static void add_below(const struct apply_pods *pods, const char *path, struct stow_idset *ret)
 {
 	*ret = (struct stow_idset){ 0 };
@@ -55,7 +47,7 @@ static void add_below(const struct apply_pods *pods, const char *path, struct st
 		const struct stow_record *record = pods->records[i];
 
 		if (record->state == STOW_STATE_LEASE || !record->exclusive ||
-		    !is_below(record, path))
+		    !stow_cgroup_is_below(stow_cgroup_id_path(&record->cgroup), path))
 			continue;
 		stow_idset_or(ret, &record->cpus);
 		if (record->move)

@@ -42,9 +42,7 @@ static size_t length_above(const char *path, size_t len)
 
 static bool is_at_or_below(const char *path, const char *above)
 {
-	size_t len = strlen(above);
-
-	return strncmp(path, above, len) == 0 && (path[len] == '/' || path[len] == '\0');
+	return strcmp(path, above) == 0 || stow_cgroup_is_below(path, above);
 }
 
 /* Open a cgroup's directory and get its inode number. */
