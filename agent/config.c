@@ -37,7 +37,7 @@ const struct stow_setting agent_settings[] = {
 	{ "readers", STOW_SETTING_TEXT, AT(readers), 0, 0, NULL, "GROUP",
 	  "group that may list containers, like root" },
 	{ "metrics", STOW_SETTING_TEXT, AT(metrics), 0, 0, NULL, "ADDRESS",
-	  "Prometheus metrics and /healthz; \"\" for none (127.0.0.1:7201)" },
+	  "Prometheus metrics, /healthz and /livez; \"\" for none (127.0.0.1:7201)" },
 	STOW_LOG_SETTINGS(AT(log_level), AT(log_format)),
 	{ "mode", STOW_SETTING_WORD, AT(mode), 0, 0, modes, "MODE",
 	  "enforce, or observe: only log what would be done (enforce)" },

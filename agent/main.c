@@ -337,6 +337,13 @@ static int start_services(struct program *p, struct stow_err *err)
 
 static int start_metrics(struct program *p, struct stow_err *err)
 {
+	const struct stow_metrics_options options = {
+		.address = p->config.metrics,
+		.render = agent_metrics_render,
+		.healthy = agent_metrics_is_healthy,
+		.alive = agent_metrics_is_alive,
+		.ctx = &p->metrics_parts,
+	};
 	int r;
 
 	if (!p->config.metrics[0])
@@ -350,8 +357,7 @@ static int start_metrics(struct program *p, struct stow_err *err)
 							 .dra = p->dra,
 							 .topology = p->topology,
 							 .signs = agent_probe_signs(p->probe) };
-	r = stow_metrics_start(p->config.metrics, agent_metrics_render, agent_metrics_is_healthy,
-			       &p->metrics_parts, &p->metrics, NULL, err);
+	r = stow_metrics_start(&options, &p->metrics, NULL, err);
 	return r < 0 ? stow_err_wrap(err, r, "metrics") : 0;
 }
 

@@ -247,6 +247,14 @@ void agent_metrics_render(FILE *out, void *ctx)
 	agent_topology_render(parts->topology, out);
 }
 
+bool agent_metrics_is_alive(void *ctx, char *why, size_t size)
+{
+	const struct agent_metrics_parts *parts = ctx;
+
+	return agent_probe_loop_runs(parts->signs, why, size) &&
+	       agent_probe_answered(parts->signs, why, size);
+}
+
 bool agent_metrics_is_healthy(void *ctx, char *why, size_t size)
 {
 	const struct agent_metrics_parts *parts = ctx;

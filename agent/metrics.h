@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* /metrics and /healthz: the report's numbers and the agent's counters, for Prometheus. Called on
- * the metrics server's thread, with the parts as their context (rpc/metrics.h). */
+/* /metrics, /healthz and /livez: the report's numbers and the agent's counters, for Prometheus.
+ * Called on the metrics server's thread, with the parts as their context (rpc/metrics.h). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,3 +32,4 @@ struct agent_metrics_parts { /* all for any thread */
 
 void agent_metrics_render(FILE *out, void *ctx);
 bool agent_metrics_is_healthy(void *ctx, char *why, size_t size);
+bool agent_metrics_is_alive(void *ctx, char *why, size_t size);

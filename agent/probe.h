@@ -4,7 +4,7 @@
 /*
  * The agent's self-test. Its main loop calls its own socket every few seconds, over a new
  * connection, and records when the last call was answered. The main loop notifies the watchdog as
- * long as answers come. /healthz also fails when the main loop is stuck.
+ * long as answers come. /healthz and /livez also fail when the main loop is stuck.
  *
  * struct agent_probe: for the main thread
  * struct agent_probe_signs: for any thread

@@ -51,7 +51,7 @@ const struct stow_setting scheduler_settings[] = {
 	{ "durability", STOW_SETTING_WORD, AT(durability), 0, 0, durabilities, "WORD",
 	  "what answered reservations survive: crash or power-loss (crash)" },
 	{ "metrics", STOW_SETTING_TEXT, AT(metrics), 0, 0, NULL, "ADDRESS",
-	  "Prometheus metrics and /healthz; \"\" for none (127.0.0.1:7202)" },
+	  "Prometheus metrics, /healthz and /livez; \"\" for none (127.0.0.1:7202)" },
 	STOW_LOG_SETTINGS(AT(log_level), AT(log_format)),
 	{ "strategy", STOW_SETTING_WORD, AT(strategy), 0, 0, strategies, "WORD",
 	  "for requests without a strategy: tight or spread (tight)" },

@@ -106,6 +106,17 @@ bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size)
 	       (!controllers || scheduler_controllers_well(controllers, why, size));
 }
 
+bool scheduler_kubernetes_alive(struct scheduler *s, char *why, size_t size)
+{
+	struct scheduler_admission *admission = atomic_load(&s->admission);
+	struct scheduler_controllers *controllers = atomic_load(&s->controllers);
+	struct scheduler_extender *extender = atomic_load(&s->extender);
+
+	return (!admission || scheduler_admission_answers(admission, why, size)) &&
+	       (!extender || scheduler_extender_answers(extender, why, size)) &&
+	       (!controllers || scheduler_controllers_well(controllers, why, size));
+}
+
 void scheduler_kubernetes_render(FILE *out, struct scheduler *s)
 {
 	scheduler_admission_render(atomic_load(&s->admission), out);

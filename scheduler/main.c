@@ -194,14 +194,20 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 
 static int run(struct scheduler *s, int argc, char **argv)
 {
+	const struct stow_metrics_options options = {
+		.address = s->config.metrics,
+		.render = scheduler_render_metrics,
+		.healthy = scheduler_is_healthy,
+		.alive = scheduler_is_alive,
+		.ctx = s,
+	};
 	struct stow_metrics *metrics = NULL;
 	struct stow_err err = { 0 };
 	int signals = stow_signals_open(GRACE, &err), r;
 
 	r = signals < 0 ? signals : scheduler_start(s, &err);
 	if (r == 0 && s->config.metrics[0]) {
-		r = stow_metrics_start(s->config.metrics, scheduler_render_metrics,
-				       scheduler_is_healthy, s, &metrics, NULL, &err);
+		r = stow_metrics_start(&options, &metrics, NULL, &err);
 		if (r < 0)
 			r = stow_err_wrap(&err, r, "metrics");
 	}

@@ -135,10 +135,19 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 			      "Time from a successful Place to its answer.", &s->place_times);
 }
 
+bool scheduler_is_alive(void *ctx, char *why, size_t size)
+{
+	struct scheduler *s = ctx;
+
+	return (!s->probe || scheduler_probe_alive(s->probe, why, size)) &&
+	       scheduler_kubernetes_alive(s, why, size);
+}
+
 bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 {
 	struct stow_store_state store = { 0 };
 	struct scheduler *s = ctx;
+	char warning[512] = "";
 	bool active = atomic_load(&s->active);
 
 	if (active)
@@ -149,10 +158,16 @@ bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 		snprintf(why, size, "reads the store");
 		return true;
 	}
-	if (s->probe && !scheduler_probe_well(s->probe, why, size))
+	if (s->probe && !scheduler_probe_well(s->probe, warning, sizeof(warning))) {
+		snprintf(why, size, "%s", warning);
 		return false;
+	}
 	if (!scheduler_kubernetes_well(s, why, size))
 		return false;
-	snprintf(why, size, "%s", !store.healthy ? store.why.msg : active ? "active" : "standby");
+	if (store.healthy)
+		snprintf(why, size, "%s%s%s", active ? "active" : "standby", warning[0] ? "; " : "",
+			 warning);
+	else
+		snprintf(why, size, "%s", store.why.msg);
 	return store.healthy;
 }

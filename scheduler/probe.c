@@ -26,15 +26,21 @@ enum stage { IDLE, AT_LOCK, AT_STORE, AT_PORT };
 static const char *const stages[] = { "the next round", "the fleet's lock", "the store",
 				      "its own port" };
 
+struct outcome {
+	bool failed; /* because of `why` */
+	bool warns;  /* callers notice nothing yet, but `why` is wrong */
+	struct stow_err why;
+};
+
 struct scheduler_probe {
 	struct scheduler *scheduler;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* stopping, or the store has answered */
 	bool stopping, written;
-	bool failed;	     /* the last round failed, because of `why` */
-	struct stow_err why; /* under the lock */
-	bool checked;	     /* a health check succeeded once; used by the thread only */
+	struct outcome now,
+		last; /* of the round under way, and of the one before; under the lock */
+	bool checked; /* a health check succeeded once; used by the thread only */
 	atomic_int stage;
 	_Atomic uint64_t ended;	    /* when the last round ended; monotonic */
 	_Atomic int64_t expires;    /* the certificate's file; seconds since the epoch */
@@ -88,7 +94,9 @@ static int find_target(const struct scheduler *s, char *ret, size_t size, struct
 
 static const ProtobufCServiceDescriptor *const health = &grpc__health__v1__health__descriptor;
 
-/* Check the files before the port: their error has the reason, that of the handshake has not. */
+/* Check the files before the port: their error has the reason, that of the handshake has not.
+ * -EKEYEXPIRED: callers see an expired certificate. Otherwise those that were read last are used:
+ * callers notice nothing until the next start. */
 static int check_files(struct scheduler_probe *p, struct stow_err *err)
 {
 	const struct scheduler_config *config = &p->scheduler->config;
@@ -99,19 +107,20 @@ static int check_files(struct scheduler_probe *p, struct stow_err *err)
 	atomic_store(&p->expires, expires);
 	if (r < 0 && r != -EKEYEXPIRED)
 		return stow_err_wrap(err, r,
-				     "the TLS files cannot be used, and those that were read last "
-				     "stay in use");
+				     "the TLS files cannot be used at the next start; those that "
+				     "were read last stay in use");
 	return r;
 }
 
-/* Use a new connection each time: an old one does not prove that new ones are accepted. */
-static int ask_port(struct scheduler_probe *p, struct stow_err *err)
+/* Use a new connection each time: an old one does not prove that new ones are accepted. Without
+ * usable files, it is an answer that the port ends a connection without TLS. */
+static int ask_port(struct scheduler_probe *p, bool usable, struct stow_err *err)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	const struct scheduler_config *config = &p->scheduler->config;
 	struct stow_rpc_tls tls = { config->certificate, config->key, config->ca };
 	struct stow_rpc_client_options options = { .target = p->target,
-						   .tls = config->ca ? &tls : NULL,
+						   .tls = config->ca && usable ? &tls : NULL,
 						   .server_name = p->name[0] ? p->name : NULL };
 	struct stow_rpc_client *client = NULL;
 	void *response = NULL;
@@ -127,7 +136,7 @@ static int ask_port(struct scheduler_probe *p, struct stow_err *err)
 	p->checked |= r == 0;
 	/* The port answers, but its handshake rejects our certificate, which is a server's (see
 	 * probe.h): -ENOTCONN has no other cause here, unless the connection was refused. */
-	if (r == -ENOTCONN && config->ca && !p->checked && !strstr(err->msg, "refused"))
+	if (r == -ENOTCONN && config->ca && !(usable && p->checked) && !strstr(err->msg, "refused"))
 		r = 0;
 	return r;
 }
@@ -140,10 +149,8 @@ static void on_written(void *ctx, const struct stow_err *err)
 
 	pthread_mutex_lock(&p->lock);
 	p->written = true;
-	if (err) {
-		p->failed = true;
-		p->why = *err;
-	}
+	if (err)
+		p->now = (struct outcome){ .failed = true, .why = *err };
 	pthread_cond_signal(&p->changed);
 	pthread_mutex_unlock(&p->lock);
 }
@@ -171,10 +178,10 @@ static void go_round(struct scheduler_probe *p)
 {
 	struct scheduler *s = p->scheduler;
 	struct stow_err err = { 0 }, why = { 0 };
-	int r;
+	int files, r;
 
 	pthread_mutex_lock(&p->lock);
-	p->failed = false;
+	p->now = (struct outcome){ 0 };
 	pthread_mutex_unlock(&p->lock);
 	atomic_store(&p->stage, AT_LOCK);
 	stow_lock_take(&s->fleet->lock);
@@ -183,26 +190,40 @@ static void go_round(struct scheduler_probe *p)
 	if (atomic_load(&s->active))
 		ask_store(p);
 	atomic_store(&p->stage, AT_PORT);
-	r = check_files(p, &err);
-	if (r == 0 && (r = ask_port(p, &why)) < 0)
+	files = check_files(p, &err);
+	r = files == -EKEYEXPIRED ? files : ask_port(p, files == 0, &why);
+	if (r < 0 && files != -EKEYEXPIRED)
 		stow_err_set(&err, -r, "no answer on %s, the scheduler's own port: %.700s",
 			     p->target, why.msg);
 	pthread_mutex_lock(&p->lock);
-	if (r < 0 && !p->stopping) {
-		p->failed = true;
-		p->why = err;
-	}
-	if (!p->failed)
+	if ((r < 0 || files < 0) && !p->stopping && !p->now.failed)
+		p->now = (struct outcome){ .failed = r < 0, .warns = r == 0, .why = err };
+	if (!p->now.failed)
 		atomic_store(&p->succeeded, stow_now().wall);
+	if (!p->stopping)
+		p->last = p->now;
 	pthread_mutex_unlock(&p->lock);
 	atomic_store(&p->stage, IDLE);
 	atomic_store(&p->ended, stow_now().mono);
 }
 
+static void log_change(const struct outcome *before, const struct outcome *now)
+{
+	if (now->failed != before->failed)
+		stow_log(now->failed ? STOW_LOG_ERR : STOW_LOG_NOTICE,
+			 now->failed ? "not healthy" : "healthy again",
+			 stow_text("error", now->failed ? now->why.msg : ""));
+	if (!now->failed && now->warns != before->warns)
+		stow_log(now->warns ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+			 now->warns ? "the TLS files cannot be used"
+				    : "the TLS files can be used again",
+			 stow_text("error", now->warns ? now->why.msg : ""));
+}
+
 static void *run(void *arg)
 {
 	struct scheduler_probe *p = arg;
-	bool failed = false;
+	struct outcome before = { 0 };
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->stopping) {
@@ -211,11 +232,8 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		go_round(p);
 		pthread_mutex_lock(&p->lock);
-		if (p->failed != failed)
-			stow_log(p->failed ? STOW_LOG_ERR : STOW_LOG_NOTICE,
-				 p->failed ? "not healthy" : "healthy again",
-				 stow_text("error", p->failed ? p->why.msg : ""));
-		failed = p->failed;
+		log_change(&before, &p->last);
+		before = p->last;
 		until = stow_clock_in(SCHEDULER_PROBE_EVERY);
 		if (!p->stopping)
 			pthread_cond_timedwait(&p->changed, &p->lock, &until);
@@ -284,9 +302,8 @@ bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size)
 	if (!scheduler_probe_alive(probe, why, size))
 		return false;
 	pthread_mutex_lock(&probe->lock);
-	failed = probe->failed;
-	if (failed)
-		snprintf(why, size, "%s", probe->why.msg);
+	failed = probe->last.failed;
+	snprintf(why, size, "%s", failed || probe->last.warns ? probe->last.why.msg : "");
 	pthread_mutex_unlock(&probe->lock);
 	return !failed;
 }

@@ -5,11 +5,12 @@
  * The self-test behind the watchdog and /healthz. A thread periodically does what calls need: it
  * takes the fleet's lock, has the store write a row and waits for the result, connects to the
  * scheduler's own port and checks its health. The scheduler is alive as long as each round ends
- * within SCHEDULER_PROBE_WITHIN; the watchdog depends on that only. An error in a round (of the
- * store or the port) makes /healthz fail.
+ * within SCHEDULER_PROBE_WITHIN; the watchdog and /livez depend on that only. An error in a round
+ * (of the store or the port) makes /healthz fail.
  *
- * With TLS a round fails, too, when the certificate's files cannot be used (those that were read
- * last stay in use, until the next start), or have expired: then nobody can connect any more.
+ * With TLS a round fails, too, when the certificate has expired: then nobody can connect any more.
+ * When its files cannot be used, those that were read last stay in use until the next start: a
+ * warning, which /healthz has as well.
  * The connection uses the scheduler's own certificate. If that is not valid for clients
  * (extendedKeyUsage without clientAuth), the handshake's rejection counts as an answer.
  */
@@ -35,7 +36,8 @@ void scheduler_probe_free(struct scheduler_probe *probe);
 /* Return whether the last round ended in time. If not, `why` (may be NULL) tells what it waits
  * for. */
 bool scheduler_probe_alive(const struct scheduler_probe *probe, char *why, size_t size);
-/* Return whether the last round ended in time, and without an error. */
+/* Return whether the last round ended in time, and without an error. If it did, `why` is "" or what
+ * will be an error at the next start. */
 bool scheduler_probe_well(struct scheduler_probe *probe, char *why, size_t size);
 /* Return when the scheduler's certificate expires, as its file was in the last round: seconds since
  * the epoch; 0: without TLS, or it cannot be read. */

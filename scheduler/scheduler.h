@@ -22,8 +22,10 @@ int scheduler_kubernetes_start(struct scheduler *s, stow_metrics_healthy_fn heal
 void scheduler_kubernetes_stop(struct scheduler *s);
 /* Check what the settings name, for --check-config. */
 int scheduler_kubernetes_check(const struct scheduler_config *config, struct stow_err *err);
-/* Return whether what serves Kubernetes works; if not, `why` has the reason. */
+/* Return whether what serves Kubernetes works; if not, `why` has the reason. Alive: expired
+ * certificates aside, which a restart does not renew. */
 bool scheduler_kubernetes_well(struct scheduler *s, char *why, size_t size);
+bool scheduler_kubernetes_alive(struct scheduler *s, char *why, size_t size);
 void scheduler_kubernetes_render(FILE *out, struct scheduler *s);
 
 /* Open the store and load it into the fleet's table (load.c). */
@@ -35,3 +37,4 @@ void *scheduler_clock_run(void *arg);
 /* For stow_metrics_start() (metrics.c); `ctx`: the scheduler. */
 void scheduler_render_metrics(FILE *out, void *ctx);
 bool scheduler_is_healthy(void *ctx, char *why, size_t size);
+bool scheduler_is_alive(void *ctx, char *why, size_t size);

@@ -409,6 +409,17 @@ int stow_https_start(const struct stow_https_options *options, struct stow_https
 	return 0;
 }
 
+void stow_https_put_line(struct stow_https_answer *answer, unsigned int status, const char *line)
+{
+	int n = asprintf(&answer->text, "%s\n", line);
+
+	answer->status = status;
+	answer->type = "text/plain";
+	if (n < 0)
+		answer->text = NULL;
+	answer->len = answer->text ? (size_t)n : 0;
+}
+
 void stow_https_stop(struct stow_https *https)
 {
 	if (!https)

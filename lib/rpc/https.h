@@ -33,6 +33,9 @@ struct stow_https_answer {
 	size_t len;
 };
 
+/* Answer with one line of plain text. */
+void stow_https_put_line(struct stow_https_answer *answer, unsigned int status, const char *line);
+
 struct stow_https_route {
 	const char *path; /* "/mutate" */
 	bool post;	  /* otherwise GET and HEAD */

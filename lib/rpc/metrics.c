@@ -29,9 +29,7 @@
 
 struct stow_metrics {
 	struct MHD_Daemon *daemon;
-	stow_metrics_render_fn render;
-	stow_metrics_healthy_fn healthy;
-	void *ctx;
+	struct stow_metrics_options options;
 	struct rpc_guard *guard;
 };
 
@@ -69,7 +67,7 @@ static enum MHD_Result answer_metrics(struct stow_metrics *m, struct MHD_Connect
 
 	if (!out)
 		return MHD_NO;
-	m->render(out, m->ctx);
+	m->options.render(out, m->options.ctx);
 	if (fclose(out) != 0) {
 		free(text);
 		return MHD_NO;
@@ -77,12 +75,20 @@ static enum MHD_Result answer_metrics(struct stow_metrics *m, struct MHD_Connect
 	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4", text, len);
 }
 
+static enum MHD_Result answer_check(struct stow_metrics *m, struct MHD_Connection *connection,
+				    stow_metrics_healthy_fn check)
+{
+	char why[512] = "ok";
+	bool ok = check(m->options.ctx, why, sizeof(why));
+
+	return answer_line(connection, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, why);
+}
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url,
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **seen)
 {
 	struct stow_metrics *m = cls;
-	char why[256] = "ok";
 
 	/* libmicrohttpd calls once for the head alone; an answer then would end keep-alive. */
 	if (!*seen) {
@@ -97,17 +103,15 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET");
 	if (strcmp(url, "/metrics") == 0)
 		return answer_metrics(m, connection);
-	if (strcmp(url, "/healthz") == 0) {
-		bool ok = m->healthy(m->ctx, why, sizeof(why));
-
-		return answer_line(connection, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
-				   why);
-	}
-	return answer_line(connection, MHD_HTTP_NOT_FOUND, "here are /metrics and /healthz");
+	if (strcmp(url, "/healthz") == 0)
+		return answer_check(m, connection, m->options.healthy);
+	if (strcmp(url, "/livez") == 0)
+		return answer_check(m, connection, m->options.alive);
+	return answer_line(connection, MHD_HTTP_NOT_FOUND,
+			   "here are /metrics, /healthz and /livez");
 }
 
-int stow_metrics_start(const char *address, stow_metrics_render_fn render,
-		       stow_metrics_healthy_fn healthy, void *ctx,
+int stow_metrics_start(const struct stow_metrics_options *options,
 		       struct stow_metrics **ret_metrics, int *ret_port, struct stow_err *err)
 {
 	struct sockaddr_storage where;
@@ -118,13 +122,13 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 	socklen_t len;
 	int r;
 
-	r = stow_address_parse(address, &where, &len, err);
+	r = stow_address_parse(options->address, &where, &len, err);
 	if (r < 0)
 		return r;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	*m = (struct stow_metrics){ .render = render, .healthy = healthy, .ctx = ctx };
+	m->options = *options;
 	stow_rpc_limits_defaults(&limits, CONNECTIONS);
 	m->guard = rpc_guard_new(&limits, true);
 	if (!m->guard) {
@@ -143,7 +147,7 @@ int stow_metrics_start(const char *address, stow_metrics_render_fn render,
 	if (!m->daemon) {
 		r = errno ? errno : EADDRINUSE;
 		free(m);
-		return stow_err_sys(err, r, "cannot serve metrics on %s", address);
+		return stow_err_sys(err, r, "cannot serve metrics on %s", options->address);
 	}
 	info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	rpc_guard_open(m->guard, info ? info->port : stow_address_port(&where));

@@ -2,8 +2,11 @@
 #pragma once
 
 /*
- * /metrics for Prometheus and /healthz for liveness probes, served by libmicrohttpd: one thread,
- * plain HTTP, numeric addresses, on loopback by default.
+ * /metrics for Prometheus, /healthz and /livez for kubelet and for monitoring, served by
+ * libmicrohttpd: one thread, plain HTTP, numeric addresses, on loopback by default.
+ *
+ * /healthz: does what callers need work? For alerts and readiness. /livez: would a restart help?
+ * For liveness probes only: a program that is alive and not healthy waits for something outside.
  *
  * There is no registry. A program's `render` writes the current values:
  *
@@ -24,16 +27,23 @@
 
 struct stow_metrics;
 
-/* Both callbacks run on the server's thread, one at a time. */
+/* The callbacks run on the server's thread, one at a time. */
 typedef void (*stow_metrics_render_fn)(FILE *out, void *ctx);
-/* Return whether the program is healthy. Fill in `why` when it is not (503); optional when it is
- * (200). */
+/* Return whether the program is healthy, or alive. Fill in `why` when it is not (503); optional
+ * when it is (200). */
 typedef bool (*stow_metrics_healthy_fn)(void *ctx, char *why, size_t size);
 
-/* Serve on `address` ("127.0.0.1:7202"); *ret_port (may be NULL) is the port in use. Block signals
- * before: the thread inherits the mask. */
-int stow_metrics_start(const char *address, stow_metrics_render_fn render,
-		       stow_metrics_healthy_fn healthy, void *ctx,
+struct stow_metrics_options {
+	const char *address;		 /* "127.0.0.1:7202"; read by the start only */
+	stow_metrics_render_fn render;	 /* /metrics */
+	stow_metrics_healthy_fn healthy; /* /healthz */
+	stow_metrics_healthy_fn alive;	 /* /livez */
+	void *ctx;
+};
+
+/* Start serving; *ret_port (may be NULL) is the port in use. Block signals before: the thread
+ * inherits the mask. */
+int stow_metrics_start(const struct stow_metrics_options *options,
 		       struct stow_metrics **ret_metrics, int *ret_port, struct stow_err *err);
 /* Stop serving; return when no callback is running. */
 void stow_metrics_stop(struct stow_metrics *metrics);

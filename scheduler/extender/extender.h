@@ -4,7 +4,8 @@
 /*
  * An extender of kube-scheduler, for clusters without Dynamic Resource Allocation: an HTTPS server
  * with /filter and /prioritize, which answer from the fleet's table. Clients need a certificate,
- * because the answers tell which machines have room.
+ * because the answers tell which machines have room. A thread has a pod filtered every few seconds;
+ * health is the result.
  */
 
 #include <stdatomic.h>
@@ -28,7 +29,9 @@ int scheduler_extender_new(const struct scheduler_extender_options *options,
 			   struct scheduler_extender **ret, struct stow_err *err);
 void scheduler_extender_free(struct scheduler_extender *extender);
 
-/* Return whether kube-scheduler accepts the certificate: it has not expired. */
+/* Return whether the last self-test was answered; and whether kube-scheduler accepts the
+ * certificate, too. */
+bool scheduler_extender_answers(struct scheduler_extender *extender, char *why, size_t size);
 bool scheduler_extender_well(struct scheduler_extender *extender, char *why, size_t size);
 /* Write the metrics; zeros for NULL. */
 void scheduler_extender_render(struct scheduler_extender *extender, FILE *out);

@@ -18,9 +18,6 @@
 
 struct scheduler_admission;
 
-#define SCHEDULER_ADMISSION_EVERY  (3 * STOW_SECOND)
-#define SCHEDULER_ADMISSION_WITHIN (15 * STOW_SECOND) /* of one round; then it hangs */
-
 struct scheduler_admission_options {
 	const char *address;	 /* numeric */
 	struct stow_rpc_tls tls; /* `ca`: of the API server's client certificate; NULL: none */
@@ -33,7 +30,9 @@ int scheduler_admission_new(const struct scheduler_admission_options *options,
 			    struct scheduler_admission **ret, struct stow_err *err);
 void scheduler_admission_free(struct scheduler_admission *admission);
 
-/* Return whether the last round went well, in time. */
+/* Return whether the last self-test was answered; and whether the API server accepts the
+ * certificate, too. */
+bool scheduler_admission_answers(struct scheduler_admission *admission, char *why, size_t size);
 bool scheduler_admission_well(struct scheduler_admission *admission, char *why, size_t size);
 /* Write the metrics; zeros for NULL. */
 void scheduler_admission_render(struct scheduler_admission *admission, FILE *out);

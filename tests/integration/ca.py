@@ -386,6 +386,7 @@ def check_expired(folder, temp):
             for name in ("tls.key", "tls.crt"):
                 replace(f"{live}/{name}", read(f"{old}/{name}"))
             becomes_unhealthy(server, f"the certificate {live}/tls.crt expired on 20")
+            same("expired: alive, because a restart would not help", fetch(server, "/livez"), (200, "ok\n"))
             for name in ("tls.key", "tls.crt"):
                 replace(f"{live}/{name}", good[name])
             check("expired: healthy with the new one", is_healthy(server), fetch(server, "/healthz"))
@@ -416,11 +417,18 @@ def check_garbage(folder, temp):
                     ("tls.key", read(f"{folder}/agent/web-3/tls.key"),
                      f"the key {live}/tls.key does not belong to the certificate {live}/tls.crt")):
                 replace(f"{live}/{name}", text)
-                becomes_unhealthy(server, reason)
+                check(f"garbage: healthy, with a warning: {reason}", eventually(
+                    lambda t=reason: (found := fetch(server, "/healthz"))[0] == 200 and t in found[1] and
+                    found[1].startswith("active; the TLS files cannot be used at the next start")), fetch(server, "/healthz"))
+                said = server.wait("the TLS files cannot be used")
+                check(f"garbage: which is said: {reason}", said and reason in said["error"], said)
                 status, said = call(folder, "client/reader", port, "ListNodes")
                 check(f"garbage: a new client is served: {reason}", status == OK, said)
                 replace(f"{live}/{name}", good[name])
-                check("garbage: healthy again", server.wait("healthy again"), server.said[-3:])
+                check("garbage: mended", server.wait("the TLS files can be used again"), server.said[-3:])
+                same("garbage: health has no warning", fetch(server, "/healthz"), (200, "active\n"))
+            check("garbage: it was always healthy", not any('"not healthy"' in line for line in server.so_far()),
+                  server.said[-3:])
             check("garbage: the agent was never away",
                   not any('"no scheduler"' in line for line in node.so_far()), node.said[-3:])
 

@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 
+from certificates import sign_expired
 from daemons import PATIENCE, SCHEDULER, fetch, free_port, metrics_of
 from fleetlib import FakeAgent, channel_to, command, eventually, full_report, start_scheduler
 from harness import Temp, check, finish, run, same
@@ -79,7 +80,29 @@ def check_strangers(extender, program):
          "NodeNames: 5001 machines; at most 5000\n")
     check("metrics count them", eventually(
         lambda: 'numastow_scheduler_extender_requests_total{result="failed"} 2\n' in metrics_of(program)))
-    same("the program is healthy", fetch(program, "/healthz")[0], 200)
+    def counted():
+        return [line for line in metrics_of(program).splitlines()
+                if line.startswith("numastow_scheduler_extender_requests_total{")]
+    before = counted()
+    for client in (False, True):
+        same(f"the self-test's path, client certificate {client}",
+             extender.post("/self-test", body, client=client)[0], 200 if client else 403)
+    same("the program is healthy", fetch(program, "/healthz"), (200, "active\n"))
+    same("the self-test is not counted among kube-scheduler's requests", counted(), before)
+
+
+def check_expired(extender, program):
+    """Health knows a certificate that kube-scheduler does not accept; a restart would not help."""
+    sign_expired(f"{extender.server}/tls.csr", f"{extender.server}/ca.crt", f"{extender.server}/ca.key",
+                 f"{extender.server}/tls.crt", f"{extender.server}/ext")
+    check("an expired certificate", eventually(lambda: fetch(program, "/healthz")[0] == 503 and
+                                               "extender: its certificate has expired" in fetch(program, "/healthz")[1]),
+          fetch(program, "/healthz"))
+    check("which is logged", program.wait("the extender is not healthy"), program.said[-3:])
+    same("alive", fetch(program, "/livez"), (200, "ok\n"))
+    make_certificates(extender.server)
+    check("a new one is read", program.wait("the extender is healthy again"), program.said[-3:])
+    same("healthy", fetch(program, "/healthz"), (200, "active\n"))
 
 
 def main():
@@ -97,6 +120,7 @@ def main():
             extender = Extender(port, server, client)
             check_answers(extender, program)
             check_strangers(extender, program)
+            check_expired(extender, program)
             for agent in agents:
                 agent.close()
     finish()

@@ -25,6 +25,14 @@ static bool healthy(void *ctx, char *why, size_t size)
 	return false;
 }
 
+static bool alive(void *ctx, char *why, size_t size)
+{
+	if (((bool *)ctx)[1])
+		return true;
+	snprintf(why, size, "hangs");
+	return false;
+}
+
 /* The answer to a request, head and body. */
 static char *ask(int port, const char *request)
 {
@@ -53,12 +61,12 @@ static void metrics_and_health_over_http(void **state)
 	struct stow_metrics *m, *second;
 	struct stow_err err;
 	char address[32];
-	bool well = true;
+	bool well[] = { true, true };
+	struct stow_metrics_options options = { "127.0.0.1:0", render, healthy, alive, well };
 	int port = 0;
 	char *text;
 
-	assert_int_equal(stow_metrics_start("127.0.0.1:0", render, healthy, &well, &m, &port, &err),
-			 0);
+	assert_int_equal(stow_metrics_start(&options, &m, &port, &err), 0);
 	assert_true(port > 0);
 	text = ask(port, "GET /metrics HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(text, " 200 "));
@@ -67,20 +75,26 @@ static void metrics_and_health_over_http(void **state)
 				     "stow_test{name=\"a\\\"b\\\\\\n\",more=\"x\"} 2.5\n"
 				     "stow_test 12345678901234\n"));
 	assert_non_null(strstr(ask(port, "GET /healthz HTTP/1.0\r\n\r\n"), "\r\n\r\nok\n"));
-	well = false;
+	well[0] = false;
 	text = ask(port, "GET /healthz HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(text, " 503 "));
 	assert_non_null(strstr(text, "standby\n"));
+	assert_non_null(strstr(ask(port, "GET /livez HTTP/1.0\r\n\r\n"), "\r\n\r\nok\n"));
+	well[1] = false;
+	text = ask(port, "GET /livez HTTP/1.0\r\n\r\n");
+	assert_non_null(strstr(text, " 503 "));
+	assert_non_null(strstr(text, "hangs\n"));
 	assert_non_null(strstr(ask(port, "POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"),
 			       " 405 "));
 	assert_non_null(strstr(ask(port, "GET /etc HTTP/1.0\r\n\r\n"), " 404 "));
 	/* The port is taken: no second one shares it. */
 	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
-	assert_true(stow_metrics_start(address, render, healthy, &well, &second, NULL, &err) < 0);
+	options.address = address;
+	assert_true(stow_metrics_start(&options, &second, NULL, &err) < 0);
 	assert_non_null(strstr(err.msg, address));
 	stow_metrics_stop(m);
-	assert_int_equal(stow_metrics_start("everywhere", render, healthy, &well, &m, NULL, &err),
-			 -EINVAL);
+	options.address = "everywhere";
+	assert_int_equal(stow_metrics_start(&options, &m, NULL, &err), -EINVAL);
 }
 
 static void durations_fall_into_buckets(void **state)
