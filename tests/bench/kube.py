@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -23,10 +22,10 @@ PROJECT = os.path.dirname(os.path.dirname(HERE))
 FOLDER = f"{PROJECT}/build/kubernetes-bench"
 sys.path[:0] = [f"{PROJECT}/tests/kubernetes", f"{PROJECT}/tests/integration"]
 import scale  # noqa: E402
-from cluster import CLAIMS, CLASSES, PODS, SLICES, TEMPLATES, Cluster, eventually  # noqa: E402
-from deployed import load_run  # noqa: E402
+from cluster import CLAIMS, CLASSES, PODS, SLICES, TEMPLATES, Cluster, Unavailable, eventually, find_parts  # noqa: E402
 from harness import Temp  # noqa: E402
-from vm import Machine, Unavailable, make_image  # noqa: E402
+from node import Test  # noqa: E402
+from vm import MACHINE_NEEDS, Machine, make_cluster  # noqa: E402
 
 DRA_CPU = "dra.cpu"
 PLACED = 200
@@ -44,15 +43,6 @@ class Fast(Cluster):
         if name == "kube-controller-manager":
             argv += ("--kube-api-qps", "1000", "--kube-api-burst", "2000")
         super().start(name, *argv)
-
-
-def parts():
-    """The folder of the stock parts, or why there is none."""
-    done = subprocess.run([f"{PROJECT}/tests/kubernetes/parts", "dir"], capture_output=True, text=True, check=False)
-    missing = [f"no {name} here" for name in ("etcd", "runc", "qemu-system-x86_64") if not shutil.which(name)]
-    if done.returncode:
-        missing.insert(0, done.stderr.strip().removeprefix("kubernetes: "))
-    return done.stdout.strip(), ", ".join(missing)
 
 
 def seconds(value):
@@ -317,13 +307,9 @@ def measure_hotadd(test, runs, say, table):
     table(rows)
 
 
-def measure_machine(where, runs, say, table):
-    run, folder = load_run(), f"{FOLDER}/machine"
-    os.makedirs(folder)
-    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
-    make_image(f"{folder}/image.tar")
-    cluster = Cluster(folder, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
+def measure_machine(runs, say, table):
+    folder = f"{FOLDER}/machine"
+    cluster = make_cluster(folder)
     try:
         with cluster, open(f"{folder}/said", "w", encoding="utf-8") as said:
             if not cluster.wait():
@@ -332,7 +318,7 @@ def measure_machine(where, runs, say, table):
             cluster.device_class("numastow-exclusive", {"cpuMode": "exclusive"})
             cluster.device_class("numastow-shared")
             with Machine(cluster, "v2-dimm", f"{folder}/machine.log") as machine:
-                test = run.Test(cluster, machine)
+                test = Test(cluster, machine)
                 with contextlib.redirect_stdout(said):
                     ready = test.start_node()
                 if not ready:
@@ -345,14 +331,15 @@ def measure_machine(where, runs, say, table):
 
 
 def measure_kubernetes(runs, say, table):
-    where, missing = parts()
-    if missing:
-        say(f"Kubernetes: skipped, {missing}\n")
+    try:
+        where = find_parts(*MACHINE_NEEDS)
+    except Unavailable as why:
+        say(f"Kubernetes: skipped, {why}\n")
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     os.makedirs(FOLDER)
     for measure in (lambda: measure_scheduling(where, max(runs // 100, 1), say, table),
-                    lambda: measure_memory(where, say, table), lambda: measure_machine(where, runs, say, table)):
+                    lambda: measure_memory(where, say, table), lambda: measure_machine(runs, say, table)):
         try:
             measure()
         except Failed as why:

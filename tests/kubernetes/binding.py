@@ -7,11 +7,10 @@ usage: tests/kubernetes/binding.py
 """
 import contextlib
 import json
-import subprocess
 
-from cluster import CLAIMS, HERE, PODS, SLICES, Cluster, Refused, eventually
+from cluster import CLAIMS, PODS, SLICES, Cluster, Refused, eventually, find_parts, run_test
 from daemons import Daemon
-from harness import Temp, check, finish, query, same, skip
+from harness import Temp, check, query, same
 from simulated import FOLDER, Simulated
 
 PREPARED, REFUSED = "numastow.io/Prepared", "numastow.io/Refused"
@@ -122,11 +121,7 @@ def check_gate(cluster, folder):
 
 
 def main():
-    found = subprocess.run([f"{HERE}/parts", "dir"], check=False, capture_output=True, text=True)
-    if found.returncode:
-        skip("binding conditions with the stock kube-scheduler", found.stderr.strip())
-        finish()
-    parts = found.stdout.strip()
+    parts = find_parts()
     with Temp() as folder:
         for name, gates, tests in (("on", "", True), ("off", GATES_OFF, False)):
             with Cluster(f"{folder}/{name}", parts, gates) as cluster:
@@ -141,8 +136,7 @@ def main():
                     check_binding(cluster, a, b)
                     check_killed(cluster, a, b)
                 same("all programs of the control plane went on", cluster.dead(), [])
-    finish()
 
 
 if __name__ == "__main__":
-    main()
+    run_test("binding conditions with the stock kube-scheduler", main)

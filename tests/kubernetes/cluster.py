@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 from daemons import free_port  # noqa: E402
+from harness import check, finish, skip  # noqa: E402
 from kubelib import make_certificates  # noqa: E402
 
 # A busy machine is many times as slow as a quiet one.
@@ -61,6 +63,36 @@ def quantity(text):
 def gates_of(*gates):
     """A program's arguments."""
     return ["--feature-gates", ",".join(filter(None, gates))] if any(gates) else []
+
+
+class Unavailable(Exception):
+    """This machine cannot run the test; the text says why."""
+
+
+def find_parts(*programs):
+    """The folder of the stock parts, which --build makes first. Raises Unavailable where they, etcd, or one of `programs`
+    (each with the name of its package) are missing."""
+    for program, package in (("etcd", "etcd-server"), *programs):
+        if not shutil.which(program):
+            raise Unavailable(f"no {program} here; package {package} has it")
+    if os.environ.get("PARTS"):
+        return os.environ["PARTS"]
+    if "--build" in sys.argv[1:]:
+        subprocess.run([f"{HERE}/parts", "build"], stdout=sys.stderr, check=False)
+    done = subprocess.run([f"{HERE}/parts", "dir"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(done.stderr.strip().removeprefix("kubernetes: "))
+    return done.stdout.strip()
+
+
+def run_test(what, test):
+    """The whole of a program: the test, which is skipped where this machine cannot run it; the counts; the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        test()
+    except Unavailable as why:
+        skip(what, why)
+    finish()
 
 
 class Refused(Exception):
@@ -156,6 +188,10 @@ class Cluster:
     def __enter__(self):
         self.start_all()
         return self
+
+    def works(self):
+        """A check: it has started."""
+        return check("the control plane starts", self.wait(), self.dead())
 
     def __exit__(self, *_):
         for name in reversed(list(self.processes)):

@@ -18,14 +18,13 @@ import sys
 import textwrap
 import time
 
-from cluster import CLAIMS, HERE, PODS, eventually, quantity
+from cluster import CLAIMS, HERE, PODS, Unavailable, eventually, quantity
 from workloads import WithControllers, numastow_scheduler
 from daemons import free_port
-from deployed import load_run
-from harness import BUILD, PROJECT, parse_list
-from vm import Machine, Unavailable, make_image
+from harness import BUILD, MIB, PROJECT, finish as finish_test, parse_list, skip
+from node import Test
+from vm import Machine, make_cluster
 
-RUN = load_run()
 FOLDER = f"{PROJECT}/build/kubernetes-demo"
 SHAPE = "v2-dimm"
 TEST = "--test" in sys.argv[1:]
@@ -69,7 +68,7 @@ class Screen:
         return bool(kept)
 
 
-class Demo(RUN.Test):
+class Demo(Test):
     """What is shown, one function for each step."""
 
     def __init__(self, cluster, machine, screen, fleet):
@@ -153,7 +152,7 @@ class Demo(RUN.Test):
             screen.output(f"{time.monotonic() - began:4.0f} s  {what}")
         if not self.machine.do("dimm_online"):
             raise Stop("the DIMM does not come online")
-        memory = RUN.MIB * 2600
+        memory = MIB * 2600
         eventually(lambda: self.memory(1) > memory)
         self.here("kubectl get nodes -o custom-columns=NAME:.metadata.name,CPU:.status.allocatable.cpu,MEMORY:.status.allocatable.memory")
         self.here("kubectl get resourceslices")
@@ -245,7 +244,7 @@ class Demo(RUN.Test):
         screen.promise("the DIMM has gone from the machine", eventually(
             lambda: not self.machine.out("dimm_name")), self.machine.out("dimm_name"))
         screen.promise("its memory is not offered any more, and the fence is lifted", eventually(
-            lambda: self.memory(1) == memory - 1024 * RUN.MIB and not self.published()["node1"].get("taints")),
+            lambda: self.memory(1) == memory - 1024 * MIB and not self.published()["node1"].get("taints")),
             self.published().get("node1"))
         self.here("kubectl numastow nodes")
 
@@ -335,28 +334,10 @@ def end_by_itself(signum, _):
     sys.exit(128 + signum)
 
 
-def parts():
-    if os.environ.get("PARTS"):
-        return os.environ["PARTS"]
-    done = subprocess.run([f"{HERE}/parts", "dir"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(done.stderr.strip().removeprefix("kubernetes: "))
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc"), ("qemu-system-x86_64", "qemu-system-x86")):
-        if not shutil.which(program):
-            raise Unavailable(f"no {program} here; package {package} has it")
-    return done.stdout.strip()
-
-
 def prepare():
-    where = parts()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    os.makedirs(FOLDER)
+    cluster = make_cluster(FOLDER, WithControllers)
     for name in os.listdir(f"{HERE}/demo"):
         shutil.copy(f"{HERE}/demo/{name}", FOLDER)
-    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
-    make_image(f"{FOLDER}/image.tar")
-    cluster = WithControllers(FOLDER, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
     return cluster
 
 
@@ -394,7 +375,8 @@ def main():
         raise
     except Unavailable as why:
         if TEST:
-            RUN.unavailable(why)
+            skip("stock Kubernetes", why)
+            finish_test()
         print(f"make demo-kubernetes: {why}", file=sys.stderr)
         return 1
     except Stop as why:

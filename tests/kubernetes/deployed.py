@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """deploy/kubernetes as it is, on a stock Kubernetes with a NUMA virtual machine: `kubectl apply -k`, the agent in its pod,
-with its own service account, capabilities and policies; a pod with a claim; an update and its undoing; the removal.
+with its own service account, capabilities and policies; a pod with a claim; an update and its undoing; one with maxSurge 0; the
+removal.
 
 usage: tests/kubernetes/deployed.py [--systemd] [--next FOLDER]
 
@@ -9,22 +10,19 @@ With --systemd the machine has systemd, and kubelet its cgroup driver; without, 
 With --next the update is to the programs of that folder, such as an earlier commit's build/release; without, to the same
 programs.
 """
-import importlib.machinery
-import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
-from cluster import HERE, NAMESPACE, Cluster, eventually
-from harness import BUILD, PROJECT, check, finish, same
+from cluster import NAMESPACE, Cluster, eventually
+from harness import BUILD, PROJECT, check, same
 from image import write_image
-from vm import Machine, Unavailable, make_image
+from node import NODE, Test
+from vm import Machine, run_with_machines
 
 NAME = "localhost/numastow"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
-NODE = "/api/v1/nodes/numa"
 # DAC_OVERRIDE, KILL, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYSLOG: linux/capability.h
 CAPABILITIES = (1, 5, 19, 21, 23, 34)
 SYSTEMD = "--systemd" in sys.argv[1:]
@@ -56,17 +54,30 @@ patches:{more}
 """
 
 
-def load_run():
-    """tests/kubernetes/run is a program; its Test looks at pods."""
-    loader = importlib.machinery.SourceFileLoader("run", f"{HERE}/run")
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
-    sys.modules["run"] = module
-    loader.exec_module(module)
-    return module
+def make_images(folder):
+    """numastow's image, and the one that it is updated to."""
+    with open(f"{PROJECT}/VERSION", encoding="ascii") as handle:
+        version = handle.read().strip()
+    tags = {}
+    for tag, programs in ((version, BUILD), ("next", NEXT)):
+        tags.setdefault(programs, []).append(tag)
+    for programs, names in tags.items():
+        write_image(f"{folder}/numastow-{names[0]}.tar", [f"{NAME}:{tag}" for tag in names], {
+            **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
+            "/usr/bin/numastow": f"{programs}/numastow", "/usr/sbin/numastow-agent": f"{programs}/numastow-agent",
+            "/usr/sbin/numastow-scheduler": f"{programs}/numastow-scheduler",
+            "/usr/libexec/numastow/numastow-hook": f"{programs}/numastow-hook",
+            "/usr/libexec/numastow/numastow-scope": f"{programs}/numastow-scope",
+            **{f"/usr/libexec/numastow/{file}": f"{BUILD}/{file}" for file in ("numastow-setup", "base-runtime-spec.json")},
+            "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
 
 
 class WithAccounts(Cluster):
-    """With service accounts, and the controller of DaemonSets."""
+    """With service accounts, the controller of DaemonSets, and numastow's images in its folder."""
+
+    def __init__(self, folder, parts):
+        super().__init__(folder, parts)
+        make_images(folder)
 
     def start(self, name, *argv):
         argv = list(argv)
@@ -91,6 +102,7 @@ class Deployed:
     def __init__(self, cluster, machine, test):
         self.c, self.m, self.test = cluster, machine, test
         self.folder = f"{cluster.folder}/overlay"
+        self.most = 0  # agents at a time, during an update
         os.makedirs(self.folder)
 
     def apply(self):
@@ -163,6 +175,19 @@ class Deployed:
         self.test.promises("after the undoing")
         check("it is deleted", self.test.remove("c"), self.c.said("c"))
 
+    def update_without_surge(self):
+        """The old agent ends before the new one begins; a pod that is made meanwhile waits, and runs."""
+        done = self.c.kubectl("-n", NAMESPACE, "patch", "daemonset", "numastow-agent", "--patch",
+                              '{"spec": {"updateStrategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}}')
+        check("maxSurge is set to 0", done.returncode == 0, done.stderr)
+        self.rolls("an update without surge", NEXT, "set", "image", "daemonset/numastow-agent", f"*={NAME}:next",
+                   during=lambda: self.test.make("between", cpus=1))
+        check("never were there two agents", self.most == 1, self.most)
+        self.test.placed("the pod from between", "between", 1)
+        self.restarts("after the update without surge", "b")
+        self.test.promises("after an update without surge")
+        check("the pod is deleted", self.test.remove("between"), self.c.said("between"))
+
     def restarts(self, when, pod):
         """In place: it has what it had, also from another version's hook."""
         container, seen = self.test.running(pod)
@@ -172,13 +197,21 @@ class Deployed:
         check(f"{when} {pod} restarts in place", again[0] and again[0] != container, self.c.said(pod))
         same(f"{when} {pod} has the same CPUs", again[1].get("cpus"), seen["cpus"])
 
-    def rolls(self, what, programs, *words):
-        """A new pod beside the old one takes its place; it has those programs."""
-        old = self.agents()
+    def replaced(self, old):
+        """The agents, once they are one that is not among the old ones."""
+        now = self.agents()
+        self.most = max(self.most, len(now))
+        return now if len(now) == 1 and now[0] not in old else None
+
+    def rolls(self, what, programs, *words, during=None):
+        """A new pod takes the old one's place; it has those programs."""
+        old, self.most = self.agents(), 0
         containers = {pod: self.c.container(pod) for pod in ("a", "b")}
         done = self.c.kubectl("-n", NAMESPACE, *words)
         check(f"{what} begins", done.returncode == 0, done.stderr)
-        new = eventually(lambda: [a for a in self.agents() if a not in old] if len(self.agents()) == 1 else None)
+        if during:
+            during()
+        new = eventually(lambda: self.replaced(old))
         check(f"{what}: the new agent's pod takes the old one's place", new, (self.agents(), self.said()))
         check("kubelet knows it by a socket of its own",
               eventually(lambda: new and self.m.out("ls /var/lib/kubelet/plugins_registry").split() ==
@@ -198,9 +231,9 @@ class Deployed:
         self.restarts("without the agent", "b")
 
 
-def whole(run, cluster):
+def whole(cluster):
     with Machine(cluster, "v2-systemd" if SYSTEMD else "v2", f"{cluster.folder}/machine.log") as machine:
-        test = run.Test(cluster, machine)
+        test = Test(cluster, machine)
         deployed = Deployed(cluster, machine, test)
         if deployed.start_node() and deployed.apply() and deployed.first():
             test.make("a", cpus=3)
@@ -208,50 +241,10 @@ def whole(run, cluster):
             test.make("short", cpus=1)
             test.placed("another one", "short", 1)
             deployed.update()
+            deployed.update_without_surge()
             deployed.removal()
         same("the kernel has not complained", machine.end(0), 0)
 
 
-def make_images(folder):
-    """In a new folder: the image of pods; that of numastow, and the one that it is updated to."""
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
-    make_image(f"{folder}/image.tar")
-    with open(f"{PROJECT}/VERSION", encoding="ascii") as handle:
-        version = handle.read().strip()
-    tags = {}
-    for tag, programs in ((version, BUILD), ("next", NEXT)):
-        tags.setdefault(programs, []).append(tag)
-    for programs, names in tags.items():
-        write_image(f"{folder}/numastow-{names[0]}.tar", [f"{NAME}:{tag}" for tag in names], {
-            **{f"/usr/bin/{program}": shutil.which(program) for program in SHELL},
-            "/usr/bin/numastow": f"{programs}/numastow", "/usr/sbin/numastow-agent": f"{programs}/numastow-agent",
-            "/usr/sbin/numastow-scheduler": f"{programs}/numastow-scheduler",
-            "/usr/libexec/numastow/numastow-hook": f"{programs}/numastow-hook",
-            "/usr/libexec/numastow/numastow-scope": f"{programs}/numastow-scope",
-            **{f"/usr/libexec/numastow/{file}": f"{BUILD}/{file}" for file in ("numastow-setup", "base-runtime-spec.json")},
-            "/usr/libexec/numastow/place": f"{PROJECT}/deploy/kubernetes/place"}, [("/bin", "usr/bin"), ("/var/run", "../run")])
-
-
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    run = load_run()
-    folder, where = f"{PROJECT}/build/kubernetes-deployed{'-systemd' if SYSTEMD else ''}", run.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            run.unavailable(f"no {program} here; package {package} has it")
-    make_images(folder)
-    cluster = WithAccounts(folder, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
-    with cluster:
-        if check("the control plane starts", cluster.wait(), cluster.dead()):
-            try:
-                whole(run, cluster)
-            except Unavailable as why:
-                run.unavailable(why)
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_with_machines(f"kubernetes-deployed{'-systemd' if SYSTEMD else ''}", whole, WithAccounts)

@@ -6,18 +6,14 @@ hook for annotated pods; what fits on no NUMA node is Pending; without the pod, 
 
 usage: tests/kubernetes/deployed_extender.py
 """
-import shutil
-import signal
-import sys
-
 from asking import Asking, certificates
 from cluster import NAMESPACE, PODS, eventually
 from daemons import free_port
-from deployed import Deployed, WithAccounts, load_run, make_images
-from harness import PROJECT, check, finish, parse_list, same
-from vm import Machine, Unavailable
+from deployed import Deployed, WithAccounts
+from harness import check, parse_list, same
+from node import Test
+from vm import Machine, run_with_machines
 
-RUN = load_run()
 PORT = 8444
 NUMASTOW = "/opt/numastow/bin/numastow"  # where the agent's init container puts it
 # The agent has the machine's network, where there is no DNS of the cluster.
@@ -44,6 +40,12 @@ PATCH = """
 
 class WithExtender(Asking, WithAccounts):
     """Its kube-scheduler asks the extender in its pod, at a port of the machine."""
+
+    def __init__(self, folder, parts):
+        super().__init__(folder, parts)
+        self.agents, clients, self.secret = certificates(folder, ("numa",))
+        self.port_of_extender, self.authority, self.ignorable = free_port(), f"{self.agents}/ca.crt", True
+        self.client = f"{clients}/client/kube-scheduler"
 
     def start(self, name, *argv):
         argv = list(argv)
@@ -132,13 +134,13 @@ class Extended(Deployed):
               eventually(lambda: not self.test.records()), self.test.records())
 
 
-def whole(cluster, agents, secret):
+def whole(cluster):
     with Machine(cluster, "v2", f"{cluster.folder}/machine.log", {PORT: cluster.port_of_extender}) as machine:
-        test = RUN.Test(cluster, machine)
+        test = Test(cluster, machine)
         extended = Extended(cluster, machine, test)
         if not extended.start_node():
             return
-        extended.certify(agents, secret)
+        extended.certify(cluster.agents, cluster.secret)
         if extended.apply() and extended.first():
             check("kube-scheduler has placed the extender's pod", eventually(lambda: len(extended.agents("extender")) == 1),
                   extended.said())
@@ -149,26 +151,5 @@ def whole(cluster, agents, secret):
         same("the kernel has not complained", machine.end(0), 0)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder, where = f"{PROJECT}/build/kubernetes-deployed-extender", RUN.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            RUN.unavailable(f"no {program} here; package {package} has it")
-    make_images(folder)
-    agents, clients, secret = certificates(folder, ("numa",))
-    cluster = WithExtender(folder, where)
-    cluster.port_of_extender, cluster.authority, cluster.ignorable = free_port(), f"{agents}/ca.crt", True
-    cluster.client = f"{clients}/client/kube-scheduler"
-    cluster.kubeconfig("kubelet", "10.0.2.2")
-    with cluster:
-        if check("the control plane starts", cluster.wait(), cluster.dead()):
-            try:
-                whole(cluster, agents, secret)
-            except Unavailable as why:
-                RUN.unavailable(why)
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_with_machines("kubernetes-deployed-extender", whole, WithExtender)

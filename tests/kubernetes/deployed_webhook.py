@@ -10,19 +10,16 @@ import base64
 import contextlib
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
-import sys
 import threading
 
 from cluster import NAMESPACE, PODS, Refused, eventually
 from daemons import free_port
-from deployed import NAME, Deployed, WithAccounts, make_images
-from harness import PROJECT, check, finish, same
-from machines import RUN, Test
-from vm import Machine, Unavailable
+from deployed import NAME, Deployed, WithAccounts
+from harness import PROJECT, check, same
+from machines import Test
+from vm import Machine, run_with_machines
 from webhook import HOOKS, is_asked, pod_of
 
 MACHINE = "10.0.2.15"  # the guest, and all pods of it, which have its network
@@ -116,6 +113,10 @@ class Services:
 class WithServices(WithAccounts):
     """Its API server reaches Services; with the controllers of Deployments and of endpoints."""
 
+    def __init__(self, folder, parts):
+        super().__init__(folder, parts)
+        self.services = Services(self, f"{folder}/egress.sock", {PORT: free_port()})
+
     def start(self, name, *argv):
         argv = list(argv)
         if name == "kube-apiserver":
@@ -184,7 +185,8 @@ class WithWebhook(Deployed):
         check("the webhook is asked in the new one", eventually(lambda: is_asked(self.c)), self.said())
 
 
-def whole(cluster, services):
+def whole(cluster):
+    services = cluster.services
     with Machine(cluster, "v2", f"{cluster.folder}/machine.log", services.forwarded) as machine:
         test = Test(cluster, machine)
         deployed = WithWebhook(cluster, machine, test)
@@ -203,24 +205,5 @@ def whole(cluster, services):
         same("the kernel has not complained", machine.end(0), 0)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder, where = f"{PROJECT}/build/kubernetes-deployed-webhook", RUN.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            RUN.unavailable(f"no {program} here; package {package} has it")
-    make_images(folder)
-    cluster = WithServices(folder, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
-    services = Services(cluster, f"{folder}/egress.sock", {PORT: free_port()})
-    with cluster:
-        if check("the control plane starts", cluster.wait(), cluster.dead()):
-            try:
-                whole(cluster, services)
-            except Unavailable as why:
-                RUN.unavailable(why)
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_with_machines("kubernetes-deployed-webhook", whole, WithServices)

@@ -7,15 +7,14 @@ usage: tests/kubernetes/extender.py [--full]
 """
 import contextlib
 import os
-import subprocess
 
 import yaml
 
 from asking import SERVICE, Asking, certificates
-from cluster import HERE, PODS, eventually
+from cluster import PODS, eventually, find_parts, run_test
 from daemons import AGENT, SCHEDULER, Daemon, free_port, metrics_of
 from fleetlib import FakeAgent, channel_to, full_report, start_scheduler
-from harness import PROJECT, Machine, Temp, check, finish, same, skip
+from harness import PROJECT, Machine, Temp, check, same
 from scale import CLAIMS_PLACED, MACHINES, NUMA_NODES, place, pod, scale
 
 COMPONENT = f"{PROJECT}/deploy/kubernetes/components/extender"
@@ -179,14 +178,9 @@ def check_many(cluster, folder, secret, authority):
 
 
 def main():
-    found = subprocess.run([f"{HERE}/parts", "dir"], check=False, capture_output=True, text=True)
-    if found.returncode:
-        skip("the extender and the stock kube-scheduler", found.stderr.strip())
-        finish()
     with Temp() as folder:
-        check_two(Machines(f"{folder}/cluster", found.stdout.strip()), folder)
-    finish()
+        check_two(Machines(f"{folder}/cluster", find_parts()), folder)
 
 
 if __name__ == "__main__":
-    main()
+    run_test("the extender and the stock kube-scheduler", main)

@@ -5,22 +5,18 @@ stock kubelet that asks again: the pod runs with one lease, and goes with all th
 
 usage: tests/kubernetes/killed.py [FIRST [LAST]]     from one change on (1), up to another (all)
 """
-import os
-import shutil
-import signal
 import subprocess
 import sys
 
-from cluster import HERE, PODS, Cluster, eventually
-from deployed import load_run
-from harness import PROJECT, check, finish, parse_list, same
-from vm import Machine, Unavailable, make_image
+from cluster import HERE, PODS, eventually
+from harness import check, parse_list, same
+import node
+from vm import Machine, run_with_machines
 
-RUN = load_run()
 MOST = 300  # no call has so many changes
 
 
-class Test(RUN.Test):
+class Test(node.Test):
     def start_killable(self, library):
         """The agent again, with the library; before its first change."""
         self.library = library
@@ -99,9 +95,12 @@ class Test(RUN.Test):
         same("no CDI file is left", self.machine.out("ls /var/run/cdi"), "")
 
 
-def whole(cluster, library, first, last):
-    if not check("the control plane starts", cluster.wait(), cluster.dead()):
-        return
+def whole(cluster):
+    words = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    first, last = (words + [1, MOST][len(words):])[:2]
+    library = f"{cluster.folder}/killer.so"
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-fPIC", "-shared", "-o", library,
+                    f"{HERE}/killer.c"], check=True)
     cluster.account("agent")
     cluster.device_class("numastow-exclusive", {"cpuMode": "exclusive"})
     with Machine(cluster, "v2", f"{cluster.folder}/machine.log") as machine:
@@ -111,30 +110,5 @@ def whole(cluster, library, first, last):
         same("the kernel has not complained", machine.end(0), 0)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    words = [int(word) for word in sys.argv[1:] if word.isdecimal()]
-    first, last = (words + [1, MOST][len(words):])[:2]
-    folder, where = f"{PROJECT}/build/kubernetes-killed", RUN.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            RUN.unavailable(f"no {program} here; package {package} has it")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
-    make_image(f"{folder}/image.tar")
-    library = f"{folder}/killer.so"
-    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-fPIC", "-shared", "-o", library,
-                    f"{HERE}/killer.c"], check=True)
-    cluster = Cluster(folder, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
-    with cluster:
-        try:
-            whole(cluster, library, first, last)
-        except Unavailable as why:
-            RUN.unavailable(why)
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_with_machines("kubernetes-killed", whole)

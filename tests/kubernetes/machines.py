@@ -6,21 +6,19 @@ be on the same NUMA node; and a pod that a fence has refused, which is placed an
 
 usage: tests/kubernetes/machines.py [annotated | aligned | fenced | drained]...
 """
-import os
-import shutil
-import signal
-import subprocess
+import copy
 import sys
+
+import yaml
 
 from cluster import CLAIMS, CLASSES, HERE, PODS, SLICES, TEMPLATES, eventually, quantity
 from workloads import WithControllers, numastow_scheduler
-from deployed import load_run
-from harness import PROJECT, Temp, check, finish, parse_list, same
+from harness import Temp, check, parse_list, same
+import node
 from simulated import STUBS, Simulated
-from vm import Machine, Unavailable, make_image
+from vm import Machine, run_with_machines
 from webhook import BUDGETS, create_pod, is_asked
 
-RUN = load_run()
 SETS = "/apis/apps/v1/namespaces/default/replicasets"
 NUMA_NODE = "resource.kubernetes.io/numaNode"
 GIB = 1 << 30
@@ -36,7 +34,7 @@ def container_of(**resources):
             "resources": resources}
 
 
-class Test(RUN.Test):
+class Test(node.Test):
     def published(self):
         """Of the virtual machine, without the other one's."""
         return {d["name"]: d for s in self.cluster.items(SLICES) if s["spec"].get("driver") == "numastow.io" and
@@ -92,15 +90,16 @@ class Test(RUN.Test):
     # --- annotations -----------------------------------------------------------------------------
 
     def annotated(self):
-        """Through the webhook: the same pod that Podman runs."""
+        """Through the webhook: the pod that tests/vm/play.sh has Podman run, and a larger one."""
         c = self.cluster
         eventually(lambda: is_asked(c))
-        for name, mode, cpus in (("annotated", "exclusive", 2), ("annotated-too", "exclusive", 3)):
-            made = create_pod(c, {"metadata": {"name": name, "annotations": {
-                "numastow.io/cpus": str(cpus), "numastow.io/memory": "128Mi", "numastow.io/cpu-mode": mode,
-                "numastow.io/hugepages-2Mi": "8Mi"}}, "spec": {
-                    "hostNetwork": True, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False,
-                    "containers": [container_of()]}})
+        with open(f"{HERE}/annotated.yaml", encoding="ascii") as handle:
+            pod = yaml.safe_load(handle)
+        larger = copy.deepcopy(pod)
+        larger["metadata"]["name"] = "annotated-too"
+        larger["metadata"]["annotations"]["numastow.io/cpus"] = "3"
+        for one in (pod, larger):
+            name, made = one["metadata"]["name"], create_pod(c, one)
             check(f"{name}: the webhook has given it a claim", made["spec"].get("resourceClaims"), made["spec"])
             same(f"{name}: it is Guaranteed", made["status"].get("qosClass"), "Guaranteed")
         nodes = []
@@ -354,9 +353,8 @@ class Test(RUN.Test):
         same("only they have leases", len(self.leases()), len(stayers))
 
 
-def whole(cluster, which):
-    if not check("the control plane starts", cluster.wait(), cluster.dead()):
-        return
+def whole(cluster):
+    which = [word for word in sys.argv[1:] if not word.startswith("-")] or ["annotated", "aligned", "fenced", "drained"]
     cluster.account("agent")
     with numastow_scheduler(cluster, "--prepare-deadline", "5s") as (scheduler, leads):
         check("the controllers have a leader", leads, scheduler.said)
@@ -369,26 +367,5 @@ def whole(cluster, which):
     same("all programs of the control plane went on", cluster.dead(), [])
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    which = [word for word in sys.argv[1:] if not word.startswith("-")] or ["annotated", "aligned", "fenced", "drained"]
-    folder, where = f"{PROJECT}/build/kubernetes-machines", RUN.parts()
-    for program, package in (("etcd", "etcd-server"), ("runc", "runc")):
-        if not shutil.which(program):
-            RUN.unavailable(f"no {program} here; package {package} has it")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    subprocess.run([f"{PROJECT}/tests/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
-    make_image(f"{folder}/image.tar")
-    cluster = WithControllers(folder, where)
-    cluster.kubeconfig("kubelet", "10.0.2.2")
-    with cluster:
-        try:
-            whole(cluster, which)
-        except Unavailable as why:
-            RUN.unavailable(why)
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_with_machines("kubernetes-machines", whole, WithControllers)

@@ -9,9 +9,9 @@ import subprocess
 
 import yaml
 
-from cluster import CLASSES, HERE, NAMESPACE, eventually
+from cluster import CLASSES, HERE, NAMESPACE, eventually, find_parts, run_test
 from daemons import SCHEDULER, Daemon, free_port
-from harness import PROJECT, Temp, check, finish, same, skip
+from harness import PROJECT, Temp, check, same, skip
 from api import ACCOUNT, CORE, DRA, As, Server
 from references import check_references
 from policies import check_deletions, check_limits, check_quota, check_roles, check_slices, check_status, give_all
@@ -270,11 +270,7 @@ def check_chart(server):
 
 
 def main():
-    found = subprocess.run([f"{HERE}/parts", "dir"], check=False, capture_output=True, text=True)
-    if found.returncode:
-        skip("manifests on a stock API server", found.stderr.strip())
-        finish()
-    with Temp() as folder, Server(folder, found.stdout.strip()) as server:
+    with Temp() as folder, Server(folder, find_parts()) as server:
         if check("the API server is ready", server.wait(), server.dead()):
             check_applied(server)
             check_chart(server)
@@ -291,8 +287,7 @@ def main():
             check_webhook(server, folder)
             check_examples(server)
         same("all programs went on", server.dead(), [])
-    finish()
 
 
 if __name__ == "__main__":
-    main()
+    run_test("manifests on a stock API server", main)

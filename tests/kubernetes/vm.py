@@ -4,15 +4,17 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
 
-from cluster import GATES, HERE, PATIENCE
+from cluster import FROM_GUEST, GATES, HERE, PATIENCE, Cluster, Unavailable, find_parts, run_test
 
 TESTS = os.path.dirname(HERE)
 PROJECT = os.path.dirname(TESTS)
 BUILD = os.path.join(PROJECT, "build/release")
+MACHINE_NEEDS = ("runc", "runc"), ("qemu-system-x86_64", "qemu-system-x86")
 
 
 def make_image(path):
@@ -49,8 +51,25 @@ def make_image(path):
         out.write(whole.getvalue())
 
 
-class Unavailable(Exception):
-    """This machine cannot run the guest; the text says why."""
+def make_cluster(folder, kind=Cluster):
+    """A control plane of that class, which has not started, for machines; in a new folder, with the image of pods."""
+    where = find_parts(*MACHINE_NEEDS)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    subprocess.run([f"{TESTS}/vm/build-progs.sh"], check=True, stdout=subprocess.DEVNULL)
+    make_image(f"{folder}/image.tar")
+    cluster = kind(folder, where)
+    cluster.kubeconfig("kubelet", FROM_GUEST)
+    return cluster
+
+
+def run_with_machines(name, test, kind=Cluster):
+    """The whole of a program: `test(cluster)` with a control plane that works, whose logs are in build/NAME."""
+    def run():
+        with make_cluster(f"{PROJECT}/build/{name}", kind) as cluster:
+            if cluster.works():
+                test(cluster)
+    run_test("stock Kubernetes", run)
 
 
 class Machine:

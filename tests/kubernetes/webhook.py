@@ -4,13 +4,12 @@
 of claim is accepted, templates are made as they are named, evictions respect a disruption budget."""
 import base64
 import os
-import subprocess
 
 import yaml
 
-from cluster import CLASSES, HERE, NAMESPACE, PODS, TEMPLATES, Cluster, Refused, eventually
+from cluster import CLASSES, NAMESPACE, PODS, TEMPLATES, Cluster, Refused, eventually, find_parts, run_test
 from daemons import SCHEDULER, Daemon, free_port, metrics_of
-from harness import PROJECT, Temp, check, finish, same, skip
+from harness import PROJECT, Temp, check, same
 
 KUBERNETES = os.path.join(PROJECT, "deploy/kubernetes")
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -241,19 +240,11 @@ def is_asked(server):
 
 
 def main():
-    parts = os.environ.get("NUMASTOW_KUBERNETES_PARTS")
-    if not parts:
-        found = subprocess.run([f"{HERE}/parts", "dir"], check=False, capture_output=True, text=True)
-        if found.returncode:
-            skip("the webhook on a stock API server", found.stderr.strip())
-            finish()
-        parts = found.stdout.strip()
-    with Temp() as folder, Server(folder, parts) as server:
+    with Temp() as folder, Server(folder, find_parts()) as server:
         if check("the API server is ready", server.wait(), server.dead()):
             run_checks(server, folder)
         same("all programs went on", server.dead(), [])
-    finish()
 
 
 if __name__ == "__main__":
-    main()
+    run_test("the webhook on a stock API server", main)
