@@ -35,7 +35,7 @@ struct entry {
 	bool due;    /* a pod waits for it */
 	uint64_t at; /* boot time of the next attempt */
 	unsigned int failures;
-	uint64_t said; /* hash of the failure that was logged */
+	uint64_t logged; /* hash of the failure that was logged last; 0: none */
 };
 
 struct agent_binding {
@@ -161,13 +161,13 @@ static void listed(void *ctx)
 /* Log each failure of a claim once. */
 static void log_failure(struct entry *e, const struct stow_err *err)
 {
-	uint64_t said = stow_hash_string(err->msg);
+	uint64_t hash = stow_hash_string(err->msg);
 
-	if (e->said != said)
+	if (e->logged != hash)
 		stow_log(STOW_LOG_WARNING, "a claim cannot be prepared before its pod is bound",
 			 stow_text("uid", e->uid), stow_text("namespace", e->ns),
 			 stow_text("name", e->name), stow_why(err));
-	e->said = said;
+	e->logged = hash;
 }
 
 static void prepare(struct agent_binding *b, struct entry *e)
@@ -181,7 +181,7 @@ static void prepare(struct agent_binding *b, struct entry *e)
 		atomic_fetch_add(&b->prepared, 1);
 		e->due = false;
 		e->failures = 0;
-		e->said = 0;
+		e->logged = 0;
 		agent_upkeep_note(b->parts.upkeep, &of, NULL);
 		stow_log(STOW_LOG_INFO, "prepared a claim before its pod is bound",
 			 stow_text("uid", of.uid), stow_text("namespace", of.ns),

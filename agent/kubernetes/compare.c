@@ -68,7 +68,7 @@ const char *agent_slice_since(struct json_object *stored, uint32_t id)
 	size_t n, m;
 	char name[24];
 
-	snprintf(name, sizeof(name), "node%" PRIu32, id);
+	snprintf(name, sizeof(name), AGENT_DEVICE_PREFIX "%" PRIu32, id);
 	devices = stow_kube_list_at(stored, "spec.devices", &n);
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *device = json_object_array_get_idx(devices, i);

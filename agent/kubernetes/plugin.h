@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * The agent as kubelet's plugin. It has two sockets: one with the DRAPlugin and
- * DRAResourceHealth services, and one in kubelet's registry, which gives kubelet the path of the
- * first. A thread makes both, and makes
- * them again when one was removed. It waits for what is missing (kubelet, its folders).
+ * The agent as kubelet's plugin. It has two sockets: one with the DRAPlugin and DRAResourceHealth
+ * services, and one in kubelet's registry, which gives kubelet the path of the first. A thread
+ * makes both, and makes them again when one was removed. It waits for what is missing (kubelet, its
+ * folders).
  *
  * The caller holds the agent's lock, so other agents have ended, and their sockets are removed.
  */

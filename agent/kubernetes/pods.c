@@ -2,15 +2,12 @@
 #include "agent/kubernetes/pods.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
+#include "agent/kubernetes/notices.h"
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/kubepods.h"
@@ -23,10 +20,10 @@
 static const int again[] = { 50, 500, 10000 };
 #define FAILED 1000 /* after a look that failed */
 
-#define NEW_CGROUP (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+#define NEW_CGROUP (IN_CREATE | IN_MOVED_TO)
 
-/* What was logged last of one fact. */
-struct said {
+/* A fact, as it was logged last. */
+struct fact {
 	bool bad;
 	char why[256];
 };
@@ -34,24 +31,24 @@ struct said {
 struct agent_pods {
 	struct stow_root *root;
 	struct agent_policy *policy;
-	int events, stop; /* inotify; eventfd */
+	struct agent_notices notices;
 	pthread_t thread;
 	bool started;
-	struct said offered, applied, watched; /* for the thread only */
+	struct fact offered, applied, watched; /* for the thread only */
 };
 
 /* --- log ------------------------------------------------------------------ */
 
-/* Log a change of a fact: `why` NULL is good. */
-static void tell(struct said *said, const char *bad, const char *good, const char *why)
+/* Log a fact if it has changed: `bad`, for the reason `why`, or, where that is NULL, `good`. */
+static void log_change(struct fact *fact, const char *bad, const char *good, const char *why)
 {
-	if (why && (!said->bad || strncmp(said->why, why, sizeof(said->why) - 1) != 0))
+	if (why && (!fact->bad || strncmp(fact->why, why, sizeof(fact->why) - 1) != 0))
 		stow_log(STOW_LOG_WARNING, bad, stow_text("why", why));
-	else if (!why && said->bad)
+	else if (!why && fact->bad)
 		stow_log(STOW_LOG_NOTICE, good);
-	said->bad = why != NULL;
+	fact->bad = why != NULL;
 	if (why)
-		snprintf(said->why, sizeof(said->why), "%s", why);
+		snprintf(fact->why, sizeof(fact->why), "%s", why);
 }
 
 /* --- watching ------------------------------------------------------------- */
@@ -59,20 +56,13 @@ static void tell(struct said *said, const char *bad, const char *good, const cha
 static int add_watch(struct agent_pods *pods, const char *point, const char *path, uint32_t mask,
 		     struct stow_err *err)
 {
-	_cleanup_free_ char *within = NULL, *whole = NULL;
-	int r;
+	_cleanup_free_ char *whole = NULL;
 
-	if (asprintf(&within, "%s%s", point, path) < 0) {
-		within = NULL;
+	if (asprintf(&whole, "%s%s", point, path) < 0) {
+		whole = NULL;
 		return stow_err_sys(err, ENOMEM, "%s", path);
 	}
-	r = stow_root_path(pods->root, within, &whole, err);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	/* A cgroup that is watched already keeps its watch. */
-	if (inotify_add_watch(pods->events, whole, mask) < 0 && errno != ENOENT)
-		return stow_err_sys(err, errno, "cannot watch %s", whole);
-	return 0;
+	return agent_notices_watch(&pods->notices, pods->root, whole, mask, err);
 }
 
 /* Watch for new cgroups, in all places where they would have exclusive CPUs. */
@@ -116,41 +106,6 @@ static bool concerns(const struct inotify_event *event)
 	return false;
 }
 
-/* Read all pending events. What they name is not used: everything is looked at. */
-static bool read_events(struct agent_pods *pods)
-{
-	char buf[65536] __attribute__((aligned(__alignof__(struct inotify_event))));
-	bool any = false;
-	ssize_t n;
-
-	while ((n = read(pods->events, buf, sizeof(buf))) > 0)
-		for (char *p = buf; p < buf + n;) {
-			const struct inotify_event *event = (const struct inotify_event *)(void *)p;
-
-			any |= concerns(event);
-			p += sizeof(*event) + event->len;
-		}
-	return any;
-}
-
-/* Wait for an event, or for `timeout` ms. Return 1 for an event, 0 after that time, -1 at the end. */
-static int await(struct agent_pods *pods, int timeout)
-{
-	struct pollfd fds[] = { { .fd = pods->events, .events = POLLIN },
-				{ .fd = pods->stop, .events = POLLIN } };
-
-	for (;;) {
-		int r = poll(fds, STOW_ARRAY_SIZE(fds), timeout);
-
-		if (fds[1].revents)
-			return -1;
-		if ((r > 0 && read_events(pods)) || (r < 0 && errno != EINTR))
-			return 1;
-		if (r == 0)
-			return 0;
-	}
-}
-
 /* --- one look ------------------------------------------------------------- */
 
 static int apply(const struct stow_grant_context *context, struct stow_err *err)
@@ -178,9 +133,9 @@ static int look(struct agent_pods *pods)
 	struct stow_err err = { 0 };
 	int r, applied;
 
-	tell(&pods->offered, "exclusive CPUs are not offered to Kubernetes",
-	     "exclusive CPUs are offered to Kubernetes",
-	     stow_kubepods_check(pods->root, &err) < 0 ? err.msg : NULL);
+	log_change(&pods->offered, "exclusive CPUs are not offered to Kubernetes",
+		   "exclusive CPUs are offered to Kubernetes",
+		   stow_kubepods_check(pods->root, &err) < 0 ? err.msg : NULL);
 	if (agent_policy_changes(pods->policy) != STOW_CHANGES_MADE)
 		return 0;
 	r = stow_pods_set(pods->root, true, &err);
@@ -189,11 +144,11 @@ static int look(struct agent_pods *pods)
 	context.ledger = ledger;
 	if (r == 0)
 		r = watch_all(pods, &context, &err);
-	tell(&pods->watched, "new pods cannot be noticed at once", "new pods are noticed at once",
-	     r < 0 ? err.msg : NULL);
+	log_change(&pods->watched, "new pods cannot be noticed at once",
+		   "new pods are noticed at once", r < 0 ? err.msg : NULL);
 	applied = ledger ? apply(&context, &err) : 0;
-	tell(&pods->applied, "pods may run on exclusive CPUs", "pods are kept off exclusive CPUs",
-	     applied < 0 ? err.msg : NULL);
+	log_change(&pods->applied, "pods may run on exclusive CPUs",
+		   "pods are kept off exclusive CPUs", applied < 0 ? err.msg : NULL);
 	return r < 0 ? r : applied;
 }
 
@@ -204,7 +159,7 @@ static void *work(void *arg)
 	int r;
 
 	do {
-		r = await(pods, look(pods) < 0 ? FAILED : again[quiet]);
+		r = agent_notices_wait(&pods->notices, look(pods) < 0 ? FAILED : again[quiet]);
 		if (r > 0)
 			quiet = 0;
 		else if (quiet + 1 < STOW_ARRAY_SIZE(again))
@@ -225,9 +180,7 @@ int agent_pods_new(struct stow_root *root, struct agent_policy *policy, struct a
 		return stow_err_set(err, ENOMEM, "out of memory");
 	pods->root = root;
 	pods->policy = policy;
-	pods->events = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	pods->stop = eventfd(0, EFD_CLOEXEC);
-	r = pods->events < 0 || pods->stop < 0 ? stow_err_sys(err, errno, "pods") : 0;
+	r = agent_notices_open(&pods->notices, concerns, err);
 	if (r == 0) {
 		r = pthread_create(&pods->thread, NULL, work, pods);
 		pods->started = r == 0;
@@ -246,10 +199,9 @@ void agent_pods_free(struct agent_pods *pods)
 	if (!pods)
 		return;
 	if (pods->started) {
-		(void)eventfd_write(pods->stop, 1);
+		agent_notices_stop(&pods->notices);
 		pthread_join(pods->thread, NULL);
 	}
-	stow_close_ptr(&pods->events);
-	stow_close_ptr(&pods->stop);
+	agent_notices_close(&pods->notices);
 	free(pods);
 }

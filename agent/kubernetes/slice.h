@@ -3,17 +3,18 @@
 
 /*
  * Make ResourceSlices (resource.k8s.io/v1) from a report. Pure functions: they read and send
- *nothing.
+ * nothing.
  *
  * A device is a NUMA node, "node0", that any number of claims may share (allowMultipleAllocations).
  * Its capacities are
  *	cpus		online CPUs, less the reserved and isolated ones, in steps of 1
  *	memory		MemTotal, less all pools and the reserve, in steps of 1Mi
  *	hugepages2Mi	a pool's persistent pages, in steps of one page; one for each size
- * each less what is granted to containers without claims, which kube-scheduler does not know of. A
- *claim that does not mention a capacity takes none of it (min and default are 0). The API server
- *refuses a whole slice for one capacity that is smaller than its step, so such a capacity is left
- *out, and so is a device that has none left.
+ * each less what is granted to containers without claims, which kube-scheduler does not know of.
+ *
+ * A claim that does not mention a capacity takes none of it (min and default are 0). The API server
+ * refuses a whole slice for one capacity that is smaller than its step, so such a capacity is left
+ * out, and so is a device that has none left.
  */
 
 #include <json-c/json.h>

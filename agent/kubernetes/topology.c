@@ -160,8 +160,8 @@ static void *work(void *ctx)
 	while (stow_kube_wait(t->kube, wait) >= 0) {
 		uint64_t now = stow_clock_boot();
 
-		/* Nobody's object is left to respect: soon, but not at once, because whoever
-		 * deletes it may do so each time. */
+		/* The other program's object was deleted. Write ours soon, but not at once: a
+		 * program that deletes it may do so each time. */
 		if (t->state == STATE_OTHERS && agent_zones_publish_is_gone(t->publish))
 			t->not_before = STOW_MIN(t->not_before, now + HOLD);
 		/* Before that time, being woken only begins the wait anew. */

@@ -18,18 +18,18 @@
 #include "rpc/log.h"
 #include "rpc/metrics.h"
 
-#define CLAIMS	  "/apis/resource.k8s.io/v1/namespaces/%s/resourceclaims"
-#define CLAIM	  "ResourceClaim"
-#define ROUND	  (600 * STOW_SECOND)	   /* each claim is looked at in any case */
-#define TIMES	  (20 * STOW_SECOND)	   /* for the attempts of one call */
-#define LAST	  (4 * STOW_SECOND)	   /* for those at the end */
-#define HOLD	  (500 * STOW_MILLISECOND) /* between two steps */
-#define MOST	  (60 * STOW_SECOND)	   /* after failures */
-#define AT_ONCE	  20			   /* claims of one step */
-#define TRIES	  4			   /* when another client changes the claim */
-#define NOTES_MAX 256
-#define KNOWN_MAX 4096
-#define UID_SIZE  37
+#define CLAIMS	   "/apis/resource.k8s.io/v1/namespaces/%s/resourceclaims"
+#define CLAIM	   "ResourceClaim"
+#define ROUND	   (600 * STOW_SECOND)	    /* each claim is looked at in any case */
+#define TIMES	   (20 * STOW_SECOND)	    /* for the attempts of one call */
+#define LAST	   (4 * STOW_SECOND)	    /* for those at the end */
+#define HOLD	   (500 * STOW_MILLISECOND) /* between two steps */
+#define MOST	   (60 * STOW_SECOND)	    /* after failures */
+#define AT_ONCE	   20			    /* claims of one step */
+#define TRIES	   4			    /* when another client changes the claim */
+#define NOTES_MAX  256
+#define KNOWN_MAX  4096
+#define FAILED_MAX 3 /* claims of one step: then the API server is at fault, not the claims */
 
 struct note {
 	char *uid, *ns, *name;
@@ -57,6 +57,7 @@ struct agent_upkeep {
 	/* For the thread only. */
 	struct known *known; /* KNOWN_MAX */
 	size_t n;
+	size_t next;		/* where the next step begins, so that no claim waits for ever */
 	struct stow_kube *kube; /* of this step */
 	struct agent_gone gone;
 	unsigned int failures_in_a_row;
@@ -147,8 +148,8 @@ static void take_notes(struct agent_upkeep *u)
 	}
 }
 
-/* Forget claims of which nothing is to be said any more. kubelet asks for a refused claim again
- * every few minutes, as long as there is a pod. */
+/* Forget claims that need no conditions any more. kubelet asks for a refused claim again every few
+ * minutes, as long as there is a pod. */
 static void forget(struct agent_upkeep *u, const struct agent_wanted *wanted)
 {
 	for (size_t i = 0; i < u->n;) {
@@ -303,17 +304,26 @@ static bool is_stopping(struct agent_upkeep *u)
 	return stop;
 }
 
-/* Look at the claims that are due. At the end (`last`) only conditions of drains are removed.
- * *ret_more: there are more. */
+/* Return whether the API server did not answer, so that the other claims would not fare better. */
+static bool is_away(int r)
+{
+	return r == -ECANCELED || r == -EHOSTUNREACH || r == -ETIMEDOUT || r == -EACCES;
+}
+
+/* Look at the claims that are due, some of them. At the end (`last`) only conditions of drains are
+ * removed. *ret_more: there are more. A claim whose answer is wrong does not keep the others from
+ * their conditions. */
 static int look_at_all(struct agent_upkeep *u, const struct agent_wanted *wanted, bool last,
 		       bool *ret_more, struct stow_err *err)
 {
-	size_t done = 0;
+	size_t done = 0, failed = 0, first = u->next;
+	int code = 0;
 
 	for (size_t i = 0; i < u->n; i++) {
-		struct known *k = &u->known[i];
+		struct known *k = &u->known[(first + i) % u->n];
 		const struct agent_wanted_claim *claim = wanted_of(wanted, k->uid);
 		uint64_t digest = agent_wanted_digest(claim, k->refusal);
+		struct stow_err why = { 0 };
 		int r;
 
 		if (last ? !k->evicts
@@ -322,13 +332,17 @@ static int look_at_all(struct agent_upkeep *u, const struct agent_wanted *wanted
 			continue;
 		if (!last && (done++ == AT_ONCE || is_stopping(u))) {
 			*ret_more = true;
-			return 0;
+			break;
 		}
-		r = look(u, k, claim, digest, err);
-		if (r < 0)
-			return r;
+		u->next = (first + i + 1) % u->n;
+		r = look(u, k, claim, digest, &why);
+		if (r < 0 && code == 0)
+			code = stow_err_move(err, r, &why);
+		failed += r < 0;
+		if (is_away(r) || failed == FAILED_MAX)
+			break;
 	}
-	return 0;
+	return code;
 }
 
 /* Take a client for a step. While it runs, agent_upkeep_free() may stop it. */

@@ -8,30 +8,61 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/math.h"
 #include "base/parse.h"
 #include "cgroup/limits.h"
 
-/* A container that does not have what was promised. */
-struct drift {
-	char *id, *text;
+/* A container, and a sentence for its claim's condition. */
+struct finding {
+	char *id, *text; /* `text` NULL: none */
 };
 
 struct reading {
-	struct drift *drifts;
+	struct finding *drifts; /* containers that do not have what was promised */
 	size_t n_drifts;
+	struct finding *limits; /* containers of claims, and which limit is above the claim */
+	size_t n_limits;
 	struct agent_drain_eviction *evictions;
 	size_t n_evictions;
 };
 
+static void findings_free(struct finding *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(list[i].id);
+		free(list[i].text);
+	}
+	free(list);
+}
+
 static void reading_done(struct reading *r)
 {
-	for (size_t i = 0; i < r->n_drifts; i++) {
-		free(r->drifts[i].id);
-		free(r->drifts[i].text);
-	}
-	free(r->drifts);
+	findings_free(r->drifts, r->n_drifts);
+	findings_free(r->limits, r->n_limits);
 	free(r->evictions);
+}
+
+static const struct finding *find(const struct finding *list, size_t n, const char *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].id && strcmp(list[i].id, id) == 0)
+			return &list[i];
+	return NULL;
+}
+
+/* Return the first sentence about a container of a share; NULL: none. */
+static const char *text_of(const struct finding *list, size_t n,
+			   const struct stow_claim_listed *listed)
+{
+	const char *text = NULL;
+
+	for (size_t h = 0; h < listed->n_holders && !text; h++) {
+		const struct finding *found = find(list, n, listed->holders[h]->id);
+
+		text = found ? found->text : NULL;
+	}
+	return text;
 }
 
 /* Describe what a container does not have. NULL: it has all. The caller frees it. */
@@ -60,7 +91,7 @@ static int read_drifts(struct agent_publisher *publisher, struct reading *ret)
 	agent_publisher_borrow(publisher, &published);
 	for (size_t i = 0; published.report && i < published.report->n_containers && r == 0; i++) {
 		char *text = describe(published.report->containers[i]);
-		struct drift *drift = text ? STOW_APPEND(ret->drifts, ret->n_drifts) : NULL;
+		struct finding *drift = text ? STOW_APPEND(ret->drifts, ret->n_drifts) : NULL;
 
 		if (drift) {
 			drift->text = text;
@@ -72,15 +103,6 @@ static int read_drifts(struct agent_publisher *publisher, struct reading *ret)
 	}
 	agent_publisher_return(publisher);
 	return r;
-}
-
-static const char *drift_of(const struct reading *r, const struct stow_claim_listed *listed)
-{
-	for (size_t h = 0; h < listed->n_holders; h++)
-		for (size_t i = 0; i < r->n_drifts; i++)
-			if (r->drifts[i].id && strcmp(r->drifts[i].id, listed->holders[h]->id) == 0)
-				return r->drifts[i].text;
-	return NULL;
 }
 
 /* Describe a memory limit that is above what the container's claims promise: a pod that is resized
@@ -110,13 +132,26 @@ static char *describe_limit(struct stow_root *root, const struct stow_record *ho
 	return text;
 }
 
-static char *above_of(struct stow_root *root, const struct stow_claim_listed *listed)
+/* Look at the limit of each container of claims: once, although it may hold several shares. */
+static int read_limits(struct stow_root *root, const struct stow_claim_list *claims,
+		       struct reading *ret)
 {
-	char *text = NULL;
+	for (size_t i = 0; i < claims->n; i++)
+		for (size_t h = 0; h < claims->list[i].n_holders; h++) {
+			const struct stow_record *holder = claims->list[i].holders[h];
+			struct finding *limit;
 
-	for (size_t h = 0; h < listed->n_holders && !text; h++)
-		text = describe_limit(root, listed->holders[h]);
-	return text;
+			if (find(ret->limits, ret->n_limits, holder->id))
+				continue;
+			limit = STOW_APPEND(ret->limits, ret->n_limits);
+			if (!limit)
+				return -ENOMEM;
+			limit->id = strdup(holder->id);
+			if (!limit->id)
+				return -ENOMEM;
+			limit->text = describe_limit(root, holder);
+		}
+	return 0;
 }
 
 static struct agent_wanted_claim *claim_of(struct agent_wanted *wanted,
@@ -136,11 +171,12 @@ static struct agent_wanted_claim *claim_of(struct agent_wanted *wanted,
 	return claim->uid && claim->ns && claim->name ? claim : NULL;
 }
 
-static int add_share(struct agent_wanted *wanted, struct stow_root *root, const struct reading *r,
+static int add_share(struct agent_wanted *wanted, const struct reading *r,
 		     const struct stow_claim_listed *listed)
 {
 	struct agent_wanted_claim *claim = claim_of(wanted, listed->share);
-	const char *drift = drift_of(r, listed);
+	const char *drift = text_of(r->drifts, r->n_drifts, listed);
+	const char *above = drift ? NULL : text_of(r->limits, r->n_limits, listed);
 	struct agent_conditions_share *share;
 
 	if (!claim)
@@ -150,12 +186,12 @@ static int add_share(struct agent_wanted *wanted, struct stow_root *root, const 
 	share = &claim->shares[claim->n++];
 	share->id = strdup(listed->share->claim->share);
 	share->drift = drift ? strdup(drift) : NULL;
-	share->above = drift ? NULL : above_of(root, listed);
+	share->above = above ? strdup(above) : NULL;
 	for (size_t i = 0; i < r->n_evictions; i++)
 		share->evict |= strcmp(r->evictions[i].uid, claim->uid) == 0 &&
 				strcmp(r->evictions[i].share, listed->share->claim->share) == 0;
 	claim->evict |= share->evict;
-	return share->id && (!drift || share->drift) ? 0 : -ENOMEM;
+	return share->id && (!drift || share->drift) && (!above || share->above) ? 0 : -ENOMEM;
 }
 
 int agent_wanted_read(struct agent_policy *policy, struct agent_publisher *publisher,
@@ -178,9 +214,11 @@ int agent_wanted_read(struct agent_policy *policy, struct agent_publisher *publi
 		return r;
 	r = read_drifts(publisher, &reading);
 	if (r == 0)
+		r = read_limits(context.root, &claims, &reading);
+	if (r == 0)
 		r = agent_drain_evictions(drains, &reading.evictions, &reading.n_evictions);
 	for (size_t i = 0; i < claims.n && r == 0; i++)
-		r = add_share(&wanted, context.root, &reading, &claims.list[i]);
+		r = add_share(&wanted, &reading, &claims.list[i]);
 	stow_claim_list_done(&claims);
 	if (r < 0) {
 		agent_wanted_done(&wanted);
@@ -208,17 +246,15 @@ void agent_wanted_done(struct agent_wanted *wanted)
 	*wanted = (struct agent_wanted){ 0 };
 }
 
-/* FNV-1a */
+/* Add a text, or that there is none, to a sum in which the order counts. */
 static void add(uint64_t *sum, const char *text)
 {
-	for (const char *p = text ? text : "\1"; *p; p++)
-		*sum = (*sum ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-	*sum = (*sum ^ 2) * UINT64_C(0x100000001b3);
+	*sum = *sum * 31 + (text ? stow_hash_string(text) : 1);
 }
 
 uint64_t agent_wanted_digest(const struct agent_wanted_claim *claim, const char *refusal)
 {
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+	uint64_t sum = 0;
 
 	for (size_t i = 0; claim && i < claim->n; i++) {
 		add(&sum, claim->shares[i].id);

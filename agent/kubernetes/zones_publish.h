@@ -31,6 +31,6 @@ int agent_zones_publish_run(struct agent_zones_publish *publish,
 			    const struct agent_slice_device *devices, size_t n,
 			    enum stow_policy policy, bool *ret_changed, struct stow_err *err);
 
-/* Return whether the object was deleted since the last run: then there is nobody's value to
- * respect. */
+/* Return whether the object was deleted since the last run: then no other program's values are
+ * overwritten. */
 bool agent_zones_publish_is_gone(const struct agent_zones_publish *publish);

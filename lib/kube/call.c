@@ -47,6 +47,7 @@ static int pause_for(struct stow_kube *kube, uint64_t ns, struct stow_err *err)
 
 /* An answer, as it was received and parsed. */
 struct answer {
+	bool is_list; /* set before: how to parse it */
 	struct json_object *object;
 	char *text;
 	size_t len;
@@ -82,7 +83,8 @@ static int once(struct stow_kube *kube, const char *method, const char *path, co
 				       r == -EHOSTUNREACH);
 	}
 	if (r == 0 && ret)
-		r = stow_kube_parse(t.answer ? t.answer : "", t.len, &ret->object, err);
+		r = (ret->is_list ? stow_kube_parse_list : stow_kube_parse)(
+			t.answer ? t.answer : "", t.len, &ret->object, err);
 	if (r == 0 && ret) {
 		ret->text = STOW_TAKE_PTR(t.answer);
 		ret->len = t.len;
@@ -262,15 +264,50 @@ int stow_kube_delete(struct stow_kube *kube, const char *collection, const char 
 	return send_object(kube, "DELETE", path, options, NULL, err);
 }
 
-static int list_page(struct stow_kube *kube, const char *first, const char *from,
-		     struct json_object **ret, struct stow_err *err)
+/* What is listed. */
+struct listing {
+	struct stow_kube *kube;
+	const char *collection;
+	const struct stow_kube_select *select; /* may be NULL */
+	unsigned int size;		       /* objects of the next page */
+};
+
+/* Get a page, from the token of the page before on. */
+static int get_page(const struct listing *l, const char *from, struct json_object **ret,
+		    struct stow_err *err)
 {
-	_cleanup_free_ char *path = strdup(first);
+	struct answer answer = { .is_list = true };
+	_cleanup_free_ char *path = strdup(l->collection);
+	char limit[16];
 	int r = path ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 
+	snprintf(limit, sizeof(limit), "%u", l->size);
+	if (r == 0)
+		r = stow_kube_add_query(&path, "limit", limit, err);
+	if (r == 0 && l->select && l->select->fields)
+		r = stow_kube_add_query(&path, "fieldSelector", l->select->fields, err);
+	if (r == 0 && l->select && l->select->labels)
+		r = stow_kube_add_query(&path, "labelSelector", l->select->labels, err);
 	if (r == 0 && from[0])
 		r = stow_kube_add_query(&path, "continue", from, err);
-	return r == 0 ? call(kube, "GET", path, NULL, ret, err) : r;
+	if (r == 0)
+		r = call_whole(l->kube, "GET", path, NULL, &answer, err);
+	free(answer.text);
+	*ret = answer.object;
+	return r;
+}
+
+/* Get a page of as many objects as fit into an answer. Other users choose how large theirs are. */
+static int get_page_that_fits(struct listing *l, const char *from, struct json_object **ret,
+			      struct stow_err *err)
+{
+	int r = get_page(l, from, ret, err);
+
+	while (r == -E2BIG && l->size > 1) {
+		l->size /= 2;
+		r = get_page(l, from, ret, err);
+	}
+	return r;
 }
 
 static int visit_page(struct json_object *page, const char *collection,
@@ -303,20 +340,11 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 		   int (*visit)(void *ctx, struct json_object *object), void *ctx,
 		   char **ret_version, struct stow_err *err)
 {
-	_cleanup_free_ char *path = NULL, *from = strdup("");
-	char limit[16];
-	int r = 0;
+	unsigned int most = select && select->page ? select->page : STOW_KUBE_PAGE;
+	struct listing listing = { kube, collection, select, most };
+	_cleanup_free_ char *from = strdup("");
+	int r = from ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 
-	snprintf(limit, sizeof(limit), "%u",
-		 select && select->page ? select->page : (unsigned int)STOW_KUBE_PAGE);
-	path = strdup(collection);
-	if (!path || !from)
-		return stow_err_set(err, ENOMEM, "out of memory");
-	r = stow_kube_add_query(&path, "limit", limit, err);
-	if (r == 0 && select && select->fields)
-		r = stow_kube_add_query(&path, "fieldSelector", select->fields, err);
-	if (r == 0 && select && select->labels)
-		r = stow_kube_add_query(&path, "labelSelector", select->labels, err);
 	for (size_t pages = 0; r == 0; pages++) {
 		_cleanup_json_ struct json_object *page = NULL;
 		const char *next;
@@ -324,7 +352,7 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 		if (pages == STOW_KUBE_PAGES_MAX)
 			return stow_err_set(err, E2BIG, "GET %s: the list has more than %d pages",
 					    collection, STOW_KUBE_PAGES_MAX);
-		r = list_page(kube, path, from, &page, err);
+		r = get_page_that_fits(&listing, from, &page, err);
 		if (r == 0)
 			r = visit_page(page, collection, visit, ctx, err);
 		if (r < 0)
@@ -334,6 +362,7 @@ int stow_kube_list(struct stow_kube *kube, const char *collection,
 			*ret_version = strdup(stow_kube_text(page, "metadata.resourceVersion"));
 			return *ret_version ? 0 : stow_err_set(err, ENOMEM, "out of memory");
 		}
+		listing.size = STOW_MIN(2 * listing.size, most);
 		free(from);
 		from = strdup(next);
 		if (!from)

@@ -41,6 +41,56 @@ int stow_kube_parse(const char *text, size_t len, struct json_object **ret, stru
 	return 0;
 }
 
+/* Replace the objects and lists that are nested too deeply. */
+static void replace_deep(char *text)
+{
+	bool in_string = false, escaped = false, replaced = false;
+	size_t depth = 0;
+
+	for (char *p = text; *p; p++) {
+		char c = *p;
+		bool deep;
+
+		depth += !in_string && (c == '{' || c == '[');
+		deep = depth >= STOW_KUBE_DEPTH;
+		depth -= !in_string && (c == '}' || c == ']') && depth > 0;
+		in_string = in_string ? escaped || c != '"' : c == '"';
+		escaped = in_string && !escaped && c == '\\';
+		if (deep)
+			*p = replaced ? ' ' : '0';
+		replaced = deep;
+	}
+}
+
+static void replace_bytes(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p >= 0x80) {
+			size_t n = stow_text_character(p);
+
+			if (n)
+				p += n - 1;
+			else
+				*p = '?';
+		}
+}
+
+int stow_kube_parse_list(const char *text, size_t len, struct json_object **ret,
+			 struct stow_err *err)
+{
+	_cleanup_free_ char *copy = NULL;
+	int r = stow_kube_parse(text, len, ret, err);
+
+	if (r != -EBADMSG || memchr(text, '\0', len))
+		return r;
+	copy = strndup(text, len);
+	if (!copy)
+		return stow_err_set(err, ENOMEM, "out of memory");
+	replace_deep(copy);
+	replace_bytes(copy);
+	return stow_kube_parse(copy, len, ret, err);
+}
+
 struct json_object *stow_kube_at(struct json_object *object, const char *path)
 {
 	char key[64];

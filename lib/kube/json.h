@@ -17,6 +17,11 @@
 /* Parse a text that is one JSON object, and nothing else. Free *ret with json_object_put().
  * -EBADMSG: it is something else, or nested deeper than STOW_KUBE_DEPTH; -ENOMEM. */
 int stow_kube_parse(const char *text, size_t len, struct json_object **ret, struct stow_err *err);
+/* Do the same for a list, or an event of a watch: an object that another user has made must not
+ * hide those of all others. Values that are nested deeper become 0, and bytes that are not UTF-8
+ * become '?', both of which an API server accepts in parameters that it does not read. */
+int stow_kube_parse_list(const char *text, size_t len, struct json_object **ret,
+			 struct stow_err *err);
 
 /* Find a value by the names of keys with dots between them ("metadata.uid"). Return NULL when
  * something on the way is missing or no object. The value belongs to the object. */
@@ -32,7 +37,8 @@ struct json_object *stow_kube_list_at(struct json_object *object, const char *pa
 
 /*
  * Set the error for a refusal: the HTTP status, and the message of the Status object in the body,
- *if there is one, cut to a bounded length. Return -EINVAL	    400, 422: the request is wrong
+ * if there is one, cut to a bounded length. Return
+ *	-EINVAL	    400, 422: the request is wrong
  *	-EACCES	    401: the credentials are not accepted
  *	-EPERM	    403
  *	-ENOENT	    404

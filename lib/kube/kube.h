@@ -104,13 +104,14 @@ int stow_kube_delete(struct stow_kube *kube, const char *collection, const char 
 struct stow_kube_select {
 	const char *fields; /* a field selector; NULL: none */
 	const char *labels; /* a label selector; NULL: none */
-	unsigned int page;  /* objects in one answer to a list; 0: STOW_KUBE_PAGE */
+	unsigned int page;  /* objects in one answer to a list, at most; 0: STOW_KUBE_PAGE */
 };
 
 #define STOW_KUBE_PAGE	    20	 /* objects in one answer to a list */
 #define STOW_KUBE_PAGES_MAX 5000 /* of one list */
 
-/* List objects, page by page. `visit` is called for each; a negative number ends the list and is
+/* List objects, page by page; a page has fewer objects where they would not fit into an answer.
+ * `visit` is called for each; a negative number ends the list and is
  * returned. The object is valid until `visit` returns (json_object_get() keeps it). `visit` must
  * not use the client. *ret_version, which the caller frees, is for stow_kube_watch(). -ESTALE: the
  * list took too long; begin anew. */

@@ -38,7 +38,7 @@ static int take_event(struct stow_kube_watch *watch, const char *line, size_t le
 	_cleanup_json_ struct json_object *event = NULL;
 	struct json_object *object;
 	const char *type, *version;
-	int r = stow_kube_parse(line, len, &event, &watch->why);
+	int r = stow_kube_parse_list(line, len, &event, &watch->why);
 
 	if (r < 0)
 		return r;

@@ -17,11 +17,6 @@
 #define DIVIDE_MAX 8   /* NUMA nodes over which a request is divided: Kubernetes' alternatives */
 #define NODES_MAX  256 /* in a selector, which has 10 KiB in Kubernetes */
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* --- what a claim cannot express ------------------------------------------ */
 
 static int refuse(const char *key, const char *value, const char *instead, struct stow_err *err)
@@ -281,7 +276,7 @@ static int add_container(struct making *m, struct scheduler_container *c, struct
 	if (ok && c->request.drain != STOW_DRAIN_MODE_REPIN)
 		ok = add_drain(m, c->request.drain, part);
 	if (!ok)
-		return out_of_memory(err);
+		return make_failed(err);
 	c->part = part;
 	claim->parts++;
 	claim->devices += most;
@@ -321,7 +316,7 @@ static int digest(struct scheduler_claim *claim, struct stow_err *err)
 	struct stow_digest digest;
 
 	if (!text)
-		return out_of_memory(err);
+		return make_failed(err);
 	stow_digest_begin(&digest, "numastow claim template 1");
 	stow_digest_text(&digest, text);
 	stow_digest_end(&digest, claim->digest);
@@ -347,7 +342,7 @@ static int add_all(struct making *m, struct stow_err *err)
 		}
 	if (r == 0 && together && m->claim->parts > 1 &&
 	    !add_constraint(m, "matchAttribute", 0, m->claim->parts))
-		r = out_of_memory(err);
+		r = make_failed(err);
 	return r;
 }
 
@@ -361,12 +356,12 @@ int scheduler_claim_make(struct scheduler_container *containers, size_t n,
 			    .constraints = json_object_new_array(),
 			    .config = json_object_new_array(),
 			    .claim = &claim };
-	int r = claim.spec && m.requests && m.constraints && m.config ? 0 : out_of_memory(err);
+	int r = claim.spec && m.requests && m.constraints && m.config ? 0 : make_failed(err);
 
 	if (r == 0)
 		r = add_all(&m, err);
 	if (r == 0 && !assemble(&m, claim.spec))
-		r = out_of_memory(err);
+		r = make_failed(err);
 	if (r == 0)
 		r = digest(&claim, err);
 	json_object_put(m.requests);
@@ -386,6 +381,15 @@ void scheduler_claim_done(struct scheduler_claim *claim)
 }
 
 /* --- comparing ------------------------------------------------------------ */
+
+bool scheduler_claim_is_named(const char *name)
+{
+	size_t prefix = strlen(SCHEDULER_TEMPLATE);
+
+	return strncmp(name, SCHEDULER_TEMPLATE, prefix) == 0 &&
+	       strlen(name) == prefix + STOW_DIGEST_LEN &&
+	       strspn(name + prefix, "0123456789abcdef") == STOW_DIGEST_LEN;
+}
 
 /* Return whether a value says nothing: the API server and its encoders may add or drop it. */
 static bool is_empty(struct json_object *value)

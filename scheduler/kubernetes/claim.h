@@ -32,6 +32,9 @@ int scheduler_claim_make(struct scheduler_container *containers, size_t n,
 			 struct scheduler_claim *ret, struct stow_err *err);
 void scheduler_claim_done(struct scheduler_claim *claim);
 
+/* Return whether a template's name is one that is made of a digest. */
+bool scheduler_claim_is_named(const char *name);
+
 /* Return whether a template's spec, as the API server has stored it, is the wanted one: defaults
  * aside that the API server fills in. */
 bool scheduler_claim_same(struct json_object *wanted, struct json_object *stored);

@@ -128,6 +128,21 @@ static void update(struct scheduler_claims *claims, struct entry *entry,
 	}
 }
 
+/* Make room for a claim. A drain waits for those whose pods are to be evicted: they take the place
+ * of refused ones, of which any user may have many. */
+static bool make_room(struct scheduler_claims *claims, const struct scheduler_claim_wish *wish)
+{
+	if (claims->n < SCHEDULER_CLAIMS_MAX)
+		return true;
+	claims->left_out = true;
+	for (size_t i = 0; wish->evict && i < claims->n; i++)
+		if (!claims->entries[i].wish.evict) {
+			forget(claims, &claims->entries[i]);
+			return true;
+		}
+	return false;
+}
+
 static void on_claim(void *ctx, struct json_object *object, bool gone)
 {
 	struct scheduler_claims *claims = ctx;
@@ -144,10 +159,8 @@ static void on_claim(void *ctx, struct json_object *object, bool gone)
 			forget(claims, entry);
 		return;
 	}
-	if (!entry && claims->n == SCHEDULER_CLAIMS_MAX) {
-		claims->left_out = true;
+	if (!entry && !make_room(claims, &wish))
 		return;
-	}
 	if (!entry) {
 		entry = &claims->entries[claims->n++];
 		*entry = (struct entry){ .claim = name };

@@ -119,11 +119,6 @@ struct filling {
 	bool changed;
 };
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 static int contradict(const struct filling *f, const char *key, const char *annotated,
 		      const char *what, uint64_t given, bool bytes, struct stow_err *err)
 {
@@ -167,7 +162,7 @@ static int fill(struct filling *f, const char *list, const char *resource, const
 			       : 0;
 	}
 	f->changed = true;
-	return make_add_text(amounts, resource, text) ? 0 : out_of_memory(err);
+	return make_add_text(amounts, resource, text) ? 0 : make_failed(err);
 }
 
 /* Set a request. A resource that has only a limit is requested to that limit: the API server has
@@ -223,7 +218,7 @@ static int fill_claim(struct filling *f, struct stow_err *err)
 	if (!claims) {
 		claims = json_object_new_array();
 		if (!make_add(f->resources, "claims", claims))
-			return out_of_memory(err);
+			return make_failed(err);
 	}
 	if (!json_object_is_type(claims, json_type_array))
 		return stow_err_set(err, EINVAL, "container %.63s: resources.claims is not a list",
@@ -236,14 +231,14 @@ static int fill_claim(struct filling *f, struct stow_err *err)
 			return 0;
 		/* The annotations have changed since the last time. */
 		f->changed = true;
-		return make_add_text(own, "request", part) ? 0 : out_of_memory(err);
+		return make_add_text(own, "request", part) ? 0 : make_failed(err);
 	}
 	f->changed = true;
 	own = json_object_new_object();
 	return make_append(claims, own) && make_add_text(own, "name", SCHEDULER_CLAIM) &&
 			       make_add_text(own, "request", part)
 		       ? 0
-		       : out_of_memory(err);
+		       : make_failed(err);
 }
 
 static int fill_all(struct filling *f, struct stow_err *err)
@@ -287,7 +282,7 @@ int scheduler_container_fill(const struct scheduler_container *c, struct json_ob
 	else if (json_object_deep_copy(resources, &copy, NULL) < 0)
 		copy = NULL;
 	if (!copy)
-		return out_of_memory(err);
+		return make_failed(err);
 	f.resources = copy;
 	r = fill_all(&f, err);
 	if (r == 0)

@@ -4,8 +4,17 @@
 /* Build JSON. Each function takes its value over; NULL, or no memory to add it, makes it return
  * false, and so do all that were combined with &&. */
 
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdbool.h>
+
+#include "base/err.h"
+
+/* Set the error for such a failure. */
+static inline int make_failed(struct stow_err *err)
+{
+	return stow_err_set(err, ENOMEM, "out of memory");
+}
 
 static inline bool make_add(struct json_object *to, const char *key, struct json_object *value)
 {

@@ -11,11 +11,6 @@
 #include "scheduler/kubernetes/names.h"
 #include "scheduler/kubernetes/pod.h"
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* Append an operation that sets a value, whether there is one or not. Takes the value over. */
 static int append(struct json_object *patch, const char *path, struct json_object *value,
 		  struct stow_err *err)
@@ -24,19 +19,10 @@ static int append(struct json_object *patch, const char *path, struct json_objec
 	bool ok = make_append(patch, operation);
 
 	ok = ok && make_add_text(operation, "op", "add") && make_add_text(operation, "path", path);
-	return make_add(ok ? operation : NULL, "value", value) ? 0 : out_of_memory(err);
+	return make_add(ok ? operation : NULL, "value", value) ? 0 : make_failed(err);
 }
 
 /* --- the pod's claims ----------------------------------------------------- */
-
-static bool is_template_of_ours(const char *name)
-{
-	size_t prefix = strlen(SCHEDULER_TEMPLATE);
-
-	return strncmp(name, SCHEDULER_TEMPLATE, prefix) == 0 &&
-	       strlen(name) == prefix + STOW_DIGEST_LEN &&
-	       strspn(name + prefix, "0123456789abcdef") == STOW_DIGEST_LEN;
-}
 
 /* Set the pod's entry of a list of claims. Return 1 when it is as it should be. */
 static int set_claim(struct json_object *claims, const char *template_name, struct stow_err *err)
@@ -57,20 +43,19 @@ static int set_claim(struct json_object *claims, const char *template_name, stru
 				       make_add_text(entry, "resourceClaimTemplateName",
 						     template_name)
 			       ? 0
-			       : out_of_memory(err);
+			       : make_failed(err);
 	}
 	has = stow_kube_text(entry, "resourceClaimTemplateName");
 	if (strcmp(has, template_name) == 0)
 		return 1;
 	/* Another webhook may have changed the annotations since the last time. */
-	if (!is_template_of_ours(has))
+	if (!scheduler_claim_is_named(has))
 		return stow_err_set(err, EINVAL,
 				    "spec.resourceClaims: the name \"" SCHEDULER_CLAIM
 				    "\" is for the claim that is made of the annotations; name "
 				    "yours otherwise");
-	return make_add_text(entry, "resourceClaimTemplateName", template_name)
-		       ? 0
-		       : out_of_memory(err);
+	return make_add_text(entry, "resourceClaimTemplateName", template_name) ? 0
+										: make_failed(err);
 }
 
 static int patch_claims(struct json_object *pod, const struct scheduler_pod *read,
@@ -87,7 +72,7 @@ static int patch_claims(struct json_object *pod, const struct scheduler_pod *rea
 	else if (json_object_deep_copy(claims, &copy, NULL) < 0)
 		copy = NULL;
 	if (!copy)
-		return out_of_memory(err);
+		return make_failed(err);
 	r = set_claim(copy, read->template_name, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -177,7 +162,7 @@ int scheduler_pod_patch(struct json_object *pod, const struct scheduler_pod *rea
 			struct json_object **ret, struct stow_err *err)
 {
 	_cleanup_json_ struct json_object *patch = json_object_new_array();
-	int r = patch ? 0 : out_of_memory(err);
+	int r = patch ? 0 : make_failed(err);
 
 	if (r == 0)
 		r = patch_claims(pod, read, patch, err);

@@ -14,11 +14,6 @@
 
 #define WARNINGS_MAX 8
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* --- reading -------------------------------------------------------------- */
 
 /* Collect numastow's annotations; the texts belong to the pod. */
@@ -103,7 +98,7 @@ static int warn_of_names(struct scheduler_pod *pod, const struct stow_annotation
 		snprintf(text, sizeof(text), "%s has no effect: the pod has no such container",
 			 stow_text_quote(annotations[i].key, key, sizeof(key)));
 		if (!found && !warn(pod, text))
-			return out_of_memory(err);
+			return make_failed(err);
 	}
 	return 0;
 }
@@ -118,7 +113,7 @@ static int warn_of_failure(struct scheduler_pod *pod, struct stow_err *err)
 							   "in Kubernetes: the pod is "
 							   "pending until there is room for it")
 				       ? 0
-				       : out_of_memory(err);
+				       : make_failed(err);
 	return 0;
 }
 
@@ -151,7 +146,7 @@ static int read_pod(struct json_object *object, struct scheduler_pod *pod, struc
 	pod->containers = calloc(SCHEDULER_CONTAINERS_MAX, sizeof(*pod->containers));
 	pod->warnings = json_object_new_array();
 	if (!pod->containers || !pod->warnings)
-		return out_of_memory(err);
+		return make_failed(err);
 	r = add_containers(spec, "containers", false, pod, err);
 	if (r == 0)
 		r = add_containers(spec, "initContainers", true, pod, err);

@@ -19,11 +19,6 @@
 #define UID_MAX 128
 #define API	"admission.k8s.io/v1"
 
-static int out_of_memory(struct stow_err *err)
-{
-	return stow_err_set(err, ENOMEM, "out of memory");
-}
-
 /* --- the request ---------------------------------------------------------- */
 
 static bool is_uid(const char *uid)
@@ -99,11 +94,11 @@ static int compose(struct json_object *review, struct json_object *response, boo
 	    !make_add_text(answer, "apiVersion", API) ||
 	    !make_add_text(answer, "kind", "AdmissionReview") ||
 	    !make_add(answer, "response", json_object_get(response)))
-		return out_of_memory(err);
+		return make_failed(err);
 	text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN |
 							      JSON_C_TO_STRING_NOSLASHESCAPE);
 	*ret = text ? strdup(text) : NULL;
-	return *ret ? 0 : out_of_memory(err);
+	return *ret ? 0 : make_failed(err);
 }
 
 /* Review a pod, and fill in the response. */
@@ -117,15 +112,15 @@ static int review_pod(struct json_object *pod, struct json_object *response, str
 	if (r > 0)
 		r = scheduler_pod_patch(pod, &read, &patch, &why);
 	if (r == -ENOMEM)
-		return out_of_memory(err);
+		return make_failed(err);
 	if (r < 0)
-		return add_refusal(response, &why) ? SCHEDULER_REVIEW_REFUSED : out_of_memory(err);
+		return add_refusal(response, &why) ? SCHEDULER_REVIEW_REFUSED : make_failed(err);
 	if (read.warnings && json_object_array_length(read.warnings) &&
 	    !make_add(response, "warnings", json_object_get(read.warnings)))
-		return out_of_memory(err);
+		return make_failed(err);
 	if (!patch || !json_object_array_length(patch))
 		return SCHEDULER_REVIEW_UNCHANGED;
-	return add_patch(response, patch) ? SCHEDULER_REVIEW_PATCHED : out_of_memory(err);
+	return add_patch(response, patch) ? SCHEDULER_REVIEW_PATCHED : make_failed(err);
 }
 
 int scheduler_review(const char *body, size_t len, char **ret_text, struct stow_err *err)
@@ -139,7 +134,7 @@ int scheduler_review(const char *body, size_t len, char **ret_text, struct stow_
 		return r == -ENOMEM ? r : SCHEDULER_REVIEW_INVALID;
 	response = json_object_new_object();
 	if (!response)
-		return out_of_memory(err);
+		return make_failed(err);
 	if (is_new_pod(stow_kube_at(review, "request")))
 		what = review_pod(stow_kube_at(review, "request.object"), response, err);
 	if (what < 0)

@@ -48,7 +48,8 @@ struct scheduler_templates {
 	uint64_t round;
 	struct waiting waiting[SCHEDULER_WAITING_MAX];
 	size_t n_waiting;
-	bool left_out; /* there was no room for one that waits */
+	bool left_out; /* there was no room for one that waits ... */
+	bool gone;     /* ... and another one has left its place since */
 	bool ready;    /* the templates were listed */
 };
 
@@ -118,22 +119,13 @@ static struct known *add_known(struct scheduler_templates *t, const struct sched
 	return made;
 }
 
-static bool is_name_of_ours(const char *name)
-{
-	size_t prefix = strlen(SCHEDULER_TEMPLATE);
-
-	return strncmp(name, SCHEDULER_TEMPLATE, prefix) == 0 &&
-	       strlen(name) == prefix + STOW_DIGEST_LEN &&
-	       strspn(name + prefix, "0123456789abcdef") == STOW_DIGEST_LEN;
-}
-
 static void on_template(void *ctx, struct json_object *object, bool gone)
 {
 	struct scheduler_templates *t = ctx;
 	struct scheduler_name name;
 	struct known *known;
 
-	if (!scheduler_name_read(object, &name) || !is_name_of_ours(name.name))
+	if (!scheduler_name_read(object, &name) || !scheduler_claim_is_named(name.name))
 		return;
 	known = find_known(t, name.ns, name.name);
 	if (gone) {
@@ -194,6 +186,17 @@ static struct waiting take_waiting(struct scheduler_templates *t, size_t at)
 	return taken;
 }
 
+/* Return whether there is no room for one more of a namespace. One namespace has a part of the list
+ * only: what is forbidden there, by a quota, waits for as long as its pods do. */
+static bool is_full(const struct scheduler_templates *t, const char *ns)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_waiting; i++)
+		n += strcmp(t->waiting[i].pod.ns, ns) == 0;
+	return t->n_waiting == SCHEDULER_WAITING_MAX || n >= SCHEDULER_WAITING_OF_ONE;
+}
+
 /* Take it over into the list, or free it. */
 static void put_waiting(struct scheduler_templates *t, struct waiting *waiting)
 {
@@ -202,14 +205,13 @@ static void put_waiting(struct scheduler_templates *t, struct waiting *waiting)
 	if (there) {
 		there->failures = STOW_MAX(there->failures, waiting->failures);
 		there->not_before = STOW_MAX(there->not_before, waiting->not_before);
-	} else if (t->n_waiting == SCHEDULER_WAITING_MAX) {
+	} else if (!is_full(t, waiting->pod.ns)) {
+		t->waiting[t->n_waiting++] = *waiting;
+		return;
+	} else {
 		t->left_out = true;
 	}
-	if (there || t->n_waiting == SCHEDULER_WAITING_MAX) {
-		json_object_put(waiting->spec);
-		return;
-	}
-	t->waiting[t->n_waiting++] = *waiting;
+	json_object_put(waiting->spec);
 }
 
 /* Return the name of the template with which the pod still waits for its claim; NULL: none. */
@@ -234,7 +236,7 @@ static const char *waits_for(struct json_object *pod)
 		if (strcmp(stow_kube_text(one, "name"), SCHEDULER_CLAIM) == 0)
 			name = stow_kube_text(one, "resourceClaimTemplateName");
 	}
-	return name && is_name_of_ours(name) ? name : NULL;
+	return name && scheduler_claim_is_named(name) ? name : NULL;
 }
 
 static void on_pod(void *ctx, struct json_object *object, bool gone)
@@ -354,13 +356,14 @@ static void handle_waiting(struct scheduler_templates *t, size_t at)
 		return;
 	}
 	if (waiting.failures && !still_waits(t, &waiting)) {
-		t->left_out = true; /* perhaps another pod waits for it */
+		t->left_out = t->gone = true; /* perhaps another pod waits for it */
 		json_object_put(waiting.spec);
 		return;
 	}
 	r = make(t, &waiting, &err);
 	/* The namespace is gone, or there is the template now. */
 	if (r == 0 || r == -ENOENT || r == -ECANCELED) {
+		t->gone = true;
 		json_object_put(waiting.spec);
 		return;
 	}
@@ -468,8 +471,8 @@ uint64_t scheduler_templates_look(struct scheduler_templates *t)
 
 	if (!t->ready) /* otherwise each pod's template would be tried to be made */
 		return wait;
-	if (t->left_out && t->n_waiting < SCHEDULER_WAITING_MAX) {
-		t->left_out = false;
+	if (t->left_out && t->gone) {
+		t->left_out = t->gone = false;
 		stow_kube_follow_again(&t->pods);
 	}
 	wait = STOW_MIN(wait, look_at(t, &t->pods, "pods cannot be followed"));
@@ -532,7 +535,7 @@ void scheduler_templates_reset(struct scheduler_templates *t)
 	for (size_t i = 0; i < t->n_known; i++)
 		free(t->known[i]);
 	t->n_waiting = t->n_known = 0;
-	t->left_out = t->ready = false;
+	t->left_out = t->gone = t->ready = false;
 }
 
 void scheduler_templates_free(struct scheduler_templates *t)

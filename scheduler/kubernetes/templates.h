@@ -14,8 +14,9 @@
 
 #define SCHEDULER_TEMPLATES_MAX 16384 /* known; others are not deleted */
 /* Pods in one answer: a pod may have 1.5 MiB, and twenty times that when it is parsed. */
-#define SCHEDULER_PODS_PAGE   8
-#define SCHEDULER_WAITING_MAX 256 /* to be made; further ones are found by a later list */
+#define SCHEDULER_PODS_PAGE	 8
+#define SCHEDULER_WAITING_MAX	 256 /* to be made; further ones are found by a later list */
+#define SCHEDULER_WAITING_OF_ONE (SCHEDULER_WAITING_MAX / 8) /* namespace */
 
 struct scheduler_templates;
 

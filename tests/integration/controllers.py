@@ -52,29 +52,37 @@ class Bench:
 
     def reviewed(self, annotations, **spec):
         """A pod with those annotations, as the webhook leaves it."""
+        return self.reviewed_all([annotations], **spec)[0]
+
+    def reviewed_all(self, annotations, **spec):
         port = free_port()
         program = self.start("--admission", f"127.0.0.1:{port}", "--admission-certificate", f"{self.tls}/tls.crt",
                              "--admission-key", f"{self.tls}/tls.key", leads=False)
         if not program.wait("admission webhook"):
             check("the webhook listens", False, program.said)
-        pod = {"metadata": {"name": "p", "annotations": annotations},
-               "spec": {"containers": [{"name": "web"}], **spec}}
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=ssl.create_default_context(
             cafile=f"{self.tls}/ca.crt"))
+        pods = [self.review(connection, {"metadata": {"name": "p", "annotations": one},
+                                         "spec": {"containers": [{"name": "web"}], **spec}}) for one in annotations]
+        connection.close()
+        self.programs.remove(program)
+        program.stop()
+        return pods
+
+    @staticmethod
+    def review(connection, pod):
+        """The pod, with the webhook's patch."""
         connection.request("POST", "/mutate", json.dumps({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
                 "uid": "u", "operation": "CREATE", "object": pod,
                 "resource": {"group": "", "version": "v1", "resource": "pods"}}}))
         response = json.loads(connection.getresponse().read())["response"]
-        connection.close()
         for change in json.loads(base64.b64decode(response["patch"])):
             *way, last = [w.replace("~1", "/") for w in change["path"].split("/")[1:]]
             at = pod
             for word in way:
                 at = at[int(word)] if isinstance(at, list) else at[word]
             at[last] = change["value"]
-        self.programs.remove(program)
-        program.stop()
         return pod
 
     def add_pod(self, name, pod, ns="x", **status):
@@ -198,6 +206,46 @@ def check_strange_conditions(folder, certificates):
         same("the others stay", len(bench.api.all("pods")), len(pods))
 
 
+def check_strange_claims(folder, certificates):
+    """Parameters that another user has nested deeply, or made large, hide no other claim."""
+    with Bench(folder, "claims", certificates) as bench:
+        deep = json.loads('{"a":' * 200 + "{}" + "}" * 200)
+        bench.api.make("resourceclaims", "x", {"metadata": {"name": "a-deep"}, "spec": deep})
+        for i in range(8):
+            bench.api.make("resourceclaims", "x", {"metadata": {"name": f"b-large{i}"}, "spec": {"a": "b" * (3 << 20)}})
+        listed = bench.add_pod("listed", claimed("z1"), phase="Running")
+        bench.add_claim("z1", [listed], EVICT)
+        program = bench.start()
+        check("they are listed: a pod is evicted", eventually(lambda: ("x", "listed") not in bench.api.all("pods")),
+              program.so_far()[-3:])
+        watched = bench.add_pod("watched", claimed("z2"), phase="Running")
+        bench.api.make("resourceclaims", "x", {"metadata": {"name": "c-deep"}, "spec": deep})
+        bench.add_claim("z2", [watched], EVICT)
+        check("they are watched: another one is", eventually(lambda: ("x", "watched") not in bench.api.all("pods")))
+        same("no list and no watch has failed", [line for line in program.so_far() if "cannot be followed" in line], [])
+
+
+def check_crowds(folder, certificates):
+    """More than are remembered: pods of one namespace whose templates a quota forbids; claims that are refused."""
+    with Bench(folder, "crowds", certificates) as bench:
+        pods = bench.reviewed_all([{f"{DRIVER}/cpus": str(n + 1)} for n in range(260)])
+        bench.api.refuse_creates["resourceclaimtemplates", "a"] = Refusal(403, "Forbidden", "exceeded quota: q")
+        for n, pod in enumerate(pods):
+            bench.add_pod(f"p{n}", pod, ns="a")
+        bench.add_pod("other", pods[0])
+        for n in range(1024):
+            bench.add_claim(f"c{n}", [], REFUSED)
+        marked = bench.add_pod("marked", claimed("z"), phase="Running")
+        bench.add_claim("z", [marked], EVICT)
+        bench.start("--prepare-deadline", "1h")
+        check("another namespace's pod gets its template", eventually(lambda: [ns for ns, _ in bench.templates()] == ["x"]),
+              bench.templates())
+        check("a pod that is to be evicted is", eventually(lambda: ("x", "marked") not in bench.api.all("pods")))
+        del bench.api.refuse_creates["resourceclaimtemplates", "a"]
+        check("without the quota more than were remembered get theirs", eventually(lambda: len(bench.templates()) > 40),
+              len(bench.templates()))
+
+
 def check_refused(folder, certificates):
     with Bench(folder, "refused", certificates) as bench:
         owned = bench.add_pod("owned", claimed("c1", ownerReferences=OWNER))
@@ -296,8 +344,8 @@ def check_hanging(folder, certificates):
 with Temp() as temp:
     os.makedirs(f"{temp}/tls")
     make_certificates(f"{temp}/tls")
-    parts = [check_templates, check_evictions, check_strange_conditions, check_refused, check_leadership, check_away,
-             check_hanging]
+    parts = [check_templates, check_evictions, check_strange_conditions, check_strange_claims, check_crowds, check_refused,
+             check_leadership, check_away, check_hanging]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(part, temp, f"{temp}/tls") for part in parts]:
             done.result()

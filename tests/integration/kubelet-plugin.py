@@ -674,6 +674,31 @@ def check_resized(folder, certificates):
         check("until it is none", eventually(lambda: bench.conditions(1) == IN_PLACE), bench.conditions(1))
 
 
+def check_wrong_answer(folder, certificates):
+    """The API server answers with something else when one claim is asked for: the other's conditions are written."""
+    with Bench(folder, "wrong", certificates) as bench:
+        bench.claims["db1"] = allocated(1)
+        bench.claims["db2"] = allocated(2, node=0)
+        asked = []
+
+        def lie(handler, method, path):
+            if method != "GET" or not path.endswith("/resourceclaims/db1"):
+                return False
+            asked.append(path)
+            if len(asked) > 1:  # not when it is prepared
+                handler.answer(200, {"kind": "ResourceClaimList", "items": []})
+            return len(asked) > 1
+
+        bench.api.faults.insert(0, lie)
+        bench.start()
+        kubelet = Kubelet(bench).register()
+        same("the first is prepared", kubelet.prepare(1)[f"{UID}1"].error, "")
+        check("then it is asked for in vain", eventually(lambda: len(asked) > 1))
+        same("the second is prepared", kubelet.prepare(2)[f"{UID}2"].error, "")
+        check("and has its conditions", eventually(lambda: bench.conditions(2) == IN_PLACE), bench.conditions(2))
+        same("the first has none", bench.conditions(1), {})
+
+
 def check_conflict(folder, certificates):
     """Another client changes the claim between reading and writing."""
     with Bench(folder, "conflict", certificates) as bench:
@@ -954,7 +979,7 @@ def main():
         os.makedirs(certificates)
         make_certificates(certificates)
         names = sys.argv[1:] or ["life", "update", "refusals", "hostile", "sockets", "waits", "health", "connection", "reload",
-                                 "conditions", "resized", "conflict", "gone", "drain",
+                                 "conditions", "resized", "wrong_answer", "conflict", "gone", "drain",
                                  "locked", "killed", "killed_anywhere"]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(globals()[f"check_{name}"], folder, certificates) for name in names]:

@@ -58,7 +58,7 @@ class ObjectHandler(ApiHandler):
 
 
 class ObjectServer(ApiServer):
-    """`objects`: {(kind, namespace, name): object}. `refuse_creates`: {kind: Refusal}. `budget`: how many evictions a
+    """`objects`: {(kind, namespace, name): object}. `refuse_creates`: {kind, or (kind, namespace): Refusal}. `budget`: how many evictions a
     disruption budget allows; None: all."""
     handler = ObjectHandler
 
@@ -72,8 +72,9 @@ class ObjectServer(ApiServer):
         return copy.deepcopy(self.objects[kind, ns, name])
 
     def add(self, kind, ns, item):
-        if kind in self.refuse_creates:
-            raise self.refuse_creates[kind]
+        for key in (kind, (kind, ns)):
+            if key in self.refuse_creates:
+                raise self.refuse_creates[key]
         item = copy.deepcopy(item)
         base, name = KINDS[kind][0], item["metadata"]["name"]
         if (kind, ns, name) in self.objects:

@@ -224,7 +224,7 @@ class Cluster:
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", method=method, headers={
             "Authorization": f"Bearer {self.tokens[user]}", "Content-Type": kind, "Accept": "application/json"},
             # As kubectl writes it: the API server takes parameters with other blanks for others (docs/kubernetes.md).
-            data=None if body is None else json.dumps(body, separators=(",", ":")).encode())
+            data=body if body is None or isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode())
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE, context=self.context) as answer:
                 data = answer.read()

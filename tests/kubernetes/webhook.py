@@ -3,6 +3,7 @@
 """numastow-scheduler's webhook and controllers against a stock API server, with the rights of deploy/kubernetes: every kind
 of claim is accepted, templates are made as they are named, evictions respect a disruption budget."""
 import base64
+import json
 import os
 
 import yaml
@@ -146,6 +147,16 @@ def set_status(server, path, status):
     check(f"{path}: the status is set", eventually(once))
 
 
+def check_strange(server):
+    """Parameters, for another driver, that a parser with bounds does not read: any user may have such claims."""
+    for name, parameters in (("deep", b'{"a":' * 500 + b"1" + b"}" * 500), ("bytes", b'{"a":"\xff\xc3"}')):
+        body = json.dumps({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": name}, "spec": {
+            "devices": {"requests": [{"name": "main", "exactly": {"deviceClassName": "numastow-shared"}}], "config": [
+                {"opaque": {"driver": "gpu.example.com", "parameters": "HERE"}}]}}}).encode()
+        check(f"the API server takes a claim with such parameters: {name}", server.create(
+            CLAIMS, body.replace(b'"HERE"', parameters)))
+
+
 def add_claimed(server, name, condition, owned, **status):
     """A pod on a machine, with a claim that is allocated there and has a condition."""
     result = {"driver": "numastow.io", "pool": "m", "device": "node0", "request": "main",
@@ -222,6 +233,7 @@ def run_checks(server, folder):
         check("the webhook is asked", eventually(lambda: is_asked(server)))
         check_pods(server)
         check_stored(server)
+        check_strange(server)
         check_moved(server)
         failed = [line for line in metrics_of(program).splitlines() if line.startswith(
             "numastow_scheduler_kubernetes_failures_total ")]

@@ -234,6 +234,33 @@ static void an_answer_is_one_object(void **state)
 	json_object_put(object);
 }
 
+/* One object of a list does not hide the others, whatever its author has written. */
+static void a_list_is_read_whatever_is_in_it(void **state)
+{
+	char deep[2000] = "{\"items\":[{\"p\":", whole[4000];
+	struct json_object *object;
+
+	for (int i = 0; i < 200; i++)
+		strcat(deep, i % 2 ? "[" : "{\"a]\\\"\":");
+	strcat(deep, "7");
+	for (int i = 200; i-- > 0;)
+		strcat(deep, i % 2 ? "]" : "}");
+	snprintf(whole, sizeof(whole),
+		 "%s,\"q\":\"\xff\xc3\xa9\xe2\x82\",\"r\":[[]]},{\"b\":\"t\"}]}", deep);
+	assert_int_equal(stow_kube_parse(whole, strlen(whole), &object, NULL), -EBADMSG);
+	assert_int_equal(stow_kube_parse_list(whole, strlen(whole), &object, NULL), 0);
+	assert_string_equal(
+		stow_kube_text(json_object_array_get_idx(stow_kube_at(object, "items"), 1), "b"),
+		"t");
+	assert_string_equal(
+		stow_kube_text(json_object_array_get_idx(stow_kube_at(object, "items"), 0), "q"),
+		"?\xc3\xa9??");
+	json_object_put(object);
+	assert_int_equal(stow_kube_parse_list(deep, strlen(deep), &object, NULL), -EBADMSG);
+	assert_int_equal(stow_kube_parse_list("{}\0", 3, &object, NULL), -EBADMSG);
+	assert_int_equal(stow_kube_parse_list("", 0, &object, NULL), -EBADMSG);
+}
+
 static void no_type_is_trusted(void **state)
 {
 	static const char text[] = "{\"a\":{\"b\":\"t\",\"n\":7,\"f\":1.5,\"l\":[1,2],\"z\":null,"
@@ -695,6 +722,7 @@ int main(void)
 		cmocka_unit_test(a_pod_has_a_service_account),
 		cmocka_unit_test(a_token_is_one_word),
 		cmocka_unit_test(an_answer_is_one_object),
+		cmocka_unit_test(a_list_is_read_whatever_is_in_it),
 		cmocka_unit_test(no_type_is_trusted),
 		cmocka_unit_test(a_refusal_is_one_line),
 		cmocka_unit_test(waits_grow_and_differ),

@@ -18,7 +18,8 @@ ledger()
 printf '[engine]\ninfra_image = "numastow.io/test:1"\n' >"$vm_work/containers.conf"
 export CONTAINERS_CONF=$vm_work/containers.conf
 tar -C "$(vm_rootfs)" -c . |
-	vm_podman import --quiet --change 'ENTRYPOINT ["/bin/sleep", "100000"]' - numastow.io/test:1 >"$vm_work/import.out" 2>&1 ||
+	vm_podman import --quiet --change 'ENTRYPOINT ["/bin/sleep", "100000"]' --change ENV=PATH=/bin - numastow.io/test:1 \
+		>"$vm_work/import.out" 2>&1 ||
 	fail "the image: $(<"$vm_work/import.out")"
 
 check "podman kube play runs the pod" vm_podman kube play "$yaml"
@@ -27,7 +28,7 @@ pid=$(vm_podman inspect annotated-main --format '{{.State.Pid}}')
 eq "its container has a record, the pod's other one has none" "$(ledger '[.containers[] | [.id, .state]]')" "[[\"$id\",\"active\"]]"
 node=$(ledger '.containers[0].nodes[0].node')
 eq "its CPUs" "$(allowed_cpus "$pid")" "$(ledger .containers[0].cpus | tr -d '"')"
-eq "two of them, exclusive" "$(ledger '.containers[0] | [.exclusive, .nodes[0].cpus]')" '[true,2]'
+eq "two of them, exclusive" "$(ledger '.containers[0] | [.exclusive, .nodes[0].n_cpus]')" '[true,2]'
 eq "its memory" "$(allowed_mems "$pid")" "$node"
 eq "its hugepages" "$(pool "$node" 2048)" 4
 check "podman kube down removes it" vm_podman kube down "$yaml"
