@@ -153,8 +153,8 @@ def check_strange(server):
         body = json.dumps({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": name}, "spec": {
             "devices": {"requests": [{"name": "main", "exactly": {"deviceClassName": "numastow-shared"}}], "config": [
                 {"opaque": {"driver": "gpu.example.com", "parameters": "HERE"}}]}}}).encode()
-        check(f"the API server takes a claim with such parameters: {name}", server.create(
-            CLAIMS, body.replace(b'"HERE"', parameters)))
+        check(f"the API server takes, and sends, such parameters: {name}", parameters in server.request(
+            "POST", CLAIMS, body.replace(b'"HERE"', parameters), raw=True))
 
 
 def add_claimed(server, name, condition, owned, **status):
