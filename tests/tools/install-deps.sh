@@ -20,10 +20,10 @@ readonly RUN=(podman crun runc conmon busybox-static jq openssl)
 # Only "systemd", for a virtual machine's PID 1: systemd-sysv would replace this machine's init. libnss-systemd
 # knows the name of a service's dynamic user; procps and e2fsprogs are missing where a system is minimal.
 readonly GUEST=(systemd dbus libnss-systemd numactl util-linux procps e2fsprogs strace python3 iproute2 curl
-	libcmocka-dev)
+	libcmocka-dev ccache)
 # mmdebstrap makes the other release's root; etcd is what the scheduler's store can be in; a guest of this release has
 # Podman without root, which needs uidmap; zsh and fish, for which there are completions.
-TEST=(ccache uidmap qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
+TEST=(uidmap qemu-system-x86 seabios cpio hwloc-nox libnuma1 bzip2 xz-utils mmdebstrap
 	etcd-server zsh fish tmux
 	protobuf-compiler-grpc python3-grpcio python3-protobuf python3-yaml python3-jsonschema)
 # man-db and bsdextrautils (col) render the man pages.

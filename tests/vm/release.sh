@@ -115,29 +115,32 @@ vm_root_fetch()
 }
 
 # vm_root_do RELEASE ROOT CHECKOUT COMMAND - run a shell command in that root, with the checkout as its current folder.
-# What it builds goes to CHECKOUT/build/root-RELEASE, which a guest sees in the place of CHECKOUT/build.
+# What it builds goes to CHECKOUT/build/root-RELEASE, which a guest sees in the place of CHECKOUT/build. What ccache keeps
+# is in the cache, for other checkouts, too.
 vm_root_do()
 {
-	local release=$1 root=$2 top=$3 command=$4
+	local release=$1 root=$2 top=$3 command=$4 compiled
+	compiled=$(vm_cache_dir)/ccache-$release
 
-	mkdir -p "$top/build/root-$release"
+	mkdir -p "$top/build/root-$release" "$compiled"
 	(
 		flock 9
 		# shellcheck disable=SC2016 # for the inner shell
 		unshare --mount --propagation private sh -ec '
 			mount --bind "$1" "$2/checkout"
 			mount --bind "$1/build/root-$3" "$2/checkout/build"
+			mount --bind "$5" "$2/mnt"
 			mount -t proc proc "$2/proc"
 			mount --rbind /dev "$2/dev"
 			mount -t tmpfs tmp "$2/tmp"
 			exec chroot "$2" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=1 \
-				sh -ec "cd /checkout; $4"
-		' sh "$top" "$root" "$release" "$command" </dev/null
+				CCACHE_DIR=/mnt CCACHE_MAXSIZE=1G sh -ec "cd /checkout; $4"
+		' sh "$top" "$root" "$release" "$command" "$compiled" </dev/null
 	) 9>"$top/build/root-$release/lock"
 }
 
 # vm_root_build RELEASE ROOT CHECKOUT - build the programs against that release's libraries, with its compiler
 vm_root_build()
 {
-	vm_root_do "$@" 'make -j2 all tools; tests/vm/build-progs.sh'
+	vm_root_do "$@" 'make -j2 CC="ccache gcc" all tools; tests/vm/build-progs.sh'
 }
