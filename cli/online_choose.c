@@ -203,7 +203,7 @@ int online_choose(const struct stow_memblocks *list, const struct online_asked *
 		  struct online_choice *ret, struct stow_err *err)
 {
 	bool range = strncmp(asked->what, "0x", 2) == 0;
-	bool digits = strspn(asked->what, "0123456789,-") == strlen(asked->what);
+	bool digits = strspn(asked->what, "0123456789,-:") == strlen(asked->what);
 	int r;
 
 	*ret = (struct online_choice){ 0 };

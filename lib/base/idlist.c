@@ -38,18 +38,41 @@ static int scan_id(const char **p, uint64_t max, uint64_t *ret_id)
 	return 0;
 }
 
-/* Read "N" or "N-M" at *p and move *p behind it. */
-static int scan_range(const char **p, uint64_t max, uint64_t *ret_lo, uint64_t *ret_hi)
-{
-	int r = scan_id(p, max, ret_lo);
+struct range {
+	uint64_t lo, hi, step;
+};
 
-	*ret_hi = *ret_lo;
-	if (r == 0 && **p == '-') {
+/* Read "N", "N-M" or "N-M:STEP" at *p and move *p behind it. */
+static int scan_range(const char **p, uint64_t max, struct range *ret)
+{
+	int r = scan_id(p, max, &ret->lo);
+
+	ret->hi = ret->lo;
+	ret->step = 1;
+	if (r < 0 || **p != '-')
+		return r;
+	(*p)++;
+	r = scan_id(p, max, &ret->hi);
+	if (r == 0 && **p == ':') {
 		(*p)++;
-		r = scan_id(p, max, ret_hi);
+		r = scan_id(p, UINT64_MAX, &ret->step);
 	}
-	if (r == 0 && *ret_hi < *ret_lo)
-		r = -EINVAL;
+	return r == 0 && (ret->hi < ret->lo || !ret->step) ? -EINVAL : r;
+}
+
+/* Call `add` for the parts of a range: itself, or with a step each number of it. */
+static int add_range(const struct range *range, int (*add)(void *ctx, uint64_t lo, uint64_t hi),
+		     void *ctx)
+{
+	int r = 0;
+
+	if (range->step == 1)
+		return add(ctx, range->lo, range->hi);
+	for (uint64_t id = range->lo; r == 0; id += range->step) {
+		r = add(ctx, id, id);
+		if (range->hi - id < range->step)
+			break;
+	}
 	return r;
 }
 
@@ -62,11 +85,11 @@ int stow_idlist_scan(const char *text, uint64_t max,
 	while (blank(*p))
 		p++;
 	while (*p && r == 0) {
-		uint64_t lo = 0, hi = 0;
+		struct range range = { 0 };
 
-		r = scan_range(&p, max, &lo, &hi);
+		r = scan_range(&p, max, &range);
 		if (r == 0)
-			r = add(ctx, lo, hi);
+			r = add_range(&range, add, ctx);
 		if (r < 0 || *p != ',')
 			break;
 		p++;

@@ -3,7 +3,9 @@
 
 /*
  * Lists of numbers in the kernel's list format ("48-55,60"), for numbers beyond an idset: those of
- * memory blocks, of which there are 8192 in a TiB.
+ * memory blocks, of which there are 8192 in a TiB. People may write every second number of a range,
+ * or every n-th, with a step, as for taskset(1): "0-30:2" (also for stow_idset_parse()). The kernel
+ * writes no steps, and none is written for it.
  */
 
 #include <stdbool.h>
@@ -14,8 +16,9 @@
 
 #define STOW_IDLIST_MAX ((size_t)1 << 20) /* numbers in one list */
 
-/* Call `add` for each range of a text in list format, until it fails; surrounding blanks and the
- * empty string are accepted. -EINVAL: not a list. -ERANGE: a number is over `max`. */
+/* Call `add` for each range of a text in list format, until it fails, and for each number of a
+ * range with a step; surrounding blanks and the empty string are accepted. -EINVAL: not a list.
+ * -ERANGE: a number is over `max`. */
 int stow_idlist_scan(const char *text, uint64_t max,
 		     int (*add)(void *ctx, uint64_t lo, uint64_t hi), void *ctx);
 

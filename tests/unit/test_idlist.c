@@ -32,10 +32,23 @@ static void reads_and_writes_lists(void **state)
 		    "18446744073709551614-18446744073709551615", 2);
 }
 
+static void reads_ranges_with_a_step(void **state)
+{
+	assert_list("0-6:2", "0,2,4,6", 4);
+	assert_list("0-7:2", "0,2,4,6", 4);
+	assert_list("1-9:3,2", "1-2,4,7", 4);
+	assert_list("5-5:2", "5", 1);
+	assert_list("0-3:1", "0-3", 4);
+	assert_list("0-3:99", "0", 1);
+	assert_list("18446744073709551610-18446744073709551615:4",
+		    "18446744073709551610,18446744073709551614", 2);
+}
+
 static void refuses_what_is_no_list(void **state)
 {
 	static const char *const bad[] = {
-		"a", "-1", "3-1", "1,,2", "1,", ",1", "0x3", "1 2", "1-", "1-2-3",
+		"a",	 "-1",	"3-1",	 "1,,2", "1,",	  ",1",	     "0x3",	"1 2",	  "1-",
+		"1-2-3", "1:2", "0-6:0", "0-6:", "6-0:2", "0-6:2:2", "0-6:2/4", "0-6:-1",
 	};
 
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(bad); i++) {
@@ -59,6 +72,7 @@ static void refuses_more_than_it_holds(void **state)
 		"0-1048576",
 		"0-1048574,1,2",
 		"18446744073709551615,0-18446744073709551614",
+		"0-18446744073709551615:2",
 	};
 	struct stow_err err = { 0 };
 	uint64_t *ids = NULL;
@@ -105,6 +119,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_and_writes_lists),
+		cmocka_unit_test(reads_ranges_with_a_step),
 		cmocka_unit_test(refuses_what_is_no_list),
 		cmocka_unit_test(refuses_more_than_it_holds),
 		cmocka_unit_test(longest_numbers_fit),
