@@ -196,7 +196,7 @@ static void print_help(void)
 	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
 	printf("  %-34s %s\n", "--sysroot DIR", "another machine's /sys, /proc, /run and /etc");
 	stow_settings_help(agent_settings, stdout);
-	printf("  %-34s %s\n", "--help, --version", "");
+	printf("  %-34s %s\n", "-h, --help, -V, --version", "");
 }
 
 /* --- callbacks to modules that are created later -------------------------- */

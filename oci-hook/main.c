@@ -20,7 +20,7 @@ static const char help[] =
 	"  precreate  Podman: reserve its placement; config.json in, config.json out\n"
 	"  --claim UID --share ID\n"
 	"              Kubernetes: the container has this share of that claim\n"
-	"  --help, --version\n"
+	"  -h, --help, -V, --version\n"
 	"\n"
 	"numastow-annotations(7) describes the container's annotations.\n";
 
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
 		return fputs(help, stdout) < 0;
-	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+	if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
 		return printf("numastow-hook %s\n", STOW_VERSION) < 0;
 	if (argc < 2) {
 		fputs(help, stderr);

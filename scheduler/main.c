@@ -70,7 +70,7 @@ static void print_help(void)
 	printf("  %-34s %s\n", "--check-config", "check the settings and exit");
 	printf("  %-34s %s\n", "--copy-store FROM TO", "copy a fleet's state to another store");
 	stow_settings_help(scheduler_settings, stdout);
-	printf("  %-34s %s\n", "--help, --version", "");
+	printf("  %-34s %s\n", "-h, --help, -V, --version", "");
 }
 
 /* Apply times, limits of drains and log settings. Addresses and the store need a restart.

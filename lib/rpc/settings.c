@@ -64,6 +64,14 @@ static int own_index(const char *const *own, const char *name)
 	return -1;
 }
 
+/* Return the index of the program's own option that a letter stands for, as in other commands. */
+static int own_letter(const char *const *own, const char *argument)
+{
+	if (strcmp(argument, "-h") == 0)
+		return own_index(own, "help");
+	return strcmp(argument, "-V") == 0 ? own_index(own, "version") : -1;
+}
+
 int stow_settings_arguments(const struct stow_setting *settings, void *base, int argc, char **argv,
 			    const char *const *own, bool *given, const char **ret_config,
 			    const char **words, size_t *ret_n_words, struct stow_err *err)
@@ -79,6 +87,11 @@ int stow_settings_arguments(const struct stow_setting *settings, void *base, int
 
 		if (words && options && strcmp(argv[i], "--") == 0) {
 			options = false;
+			continue;
+		}
+		at = options ? own_letter(own, argv[i]) : -1;
+		if (at >= 0) {
+			given[at] = true;
 			continue;
 		}
 		if (words && (!options || argv[i][0] != '-' || argv[i][1] == '\0')) {

@@ -63,6 +63,13 @@ def check_built(version):
     same("the text begins with name and version", lines[0], f"numastow {version}")
     for name in PROGRAMS:
         check(f"{name} is a row", any(line.split()[:2] == [name, version] for line in lines), lines)
+    for name in ("numastow-hook", "numastow-agent", "numastow-scheduler"):
+        program = os.path.join(BUILD, name)
+        done = run([program, "-V"], "")
+        same(f"{name} -V", (done.code, done.out), (0, run([program, "--version"], "").out))
+        done = run([program, "-h"], "")
+        same(f"{name} -h", (done.code, done.out), (0, run([program, "--help"], "").out))
+        check(f"{name} --help names both", "-h, --help, -V, --version" in done.out, done)
 
 
 def check_damaged(version):

@@ -253,6 +253,8 @@ static void flags_win_over_the_file_over_the_default(void **state)
 	assert_string_equal(config, "/x");
 	assert_int_equal(FLAGS("prog", "--on"), 0);
 	assert_true(v.on);
+	assert_int_equal(FLAGS("prog", "-h"), 0);
+	assert_true(given[0]);
 	stow_settings_done(table, &v);
 }
 
@@ -275,6 +277,8 @@ static void wrong_flags_are_said(void **state)
 	REFUSED("--help takes no value", "--help=1");
 	REFUSED("\"number\" is not an option; try --help", "number");
 	REFUSED("\"-n\" is not an option; try --help", "-n");
+	/* Of a program that has no such option. */
+	REFUSED("\"-V\" is not an option; try --help", "-V");
 	REFUSED("\"--\" is not an option; try --help", "--");
 	REFUSED("--on: \"1\" is neither true nor false", "--on=1");
 	/* Longer than any name is no name's beginning. */
