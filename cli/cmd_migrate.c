@@ -15,6 +15,7 @@
 #include "cgroup/procs.h"
 #include "cli/bar.h"
 #include "cli/cli.h"
+#include "cli/container.h"
 #include "cli/json_writer.h"
 #include "cli/options.h"
 #include "cli/process.h"
@@ -33,7 +34,8 @@ struct migrate {
 	char what[320]; /* "process 4711 (postgres)" */
 	struct cli_process process;
 	struct stow_cgroup *cgroup; /* of a container; NULL: a process */
-	struct stow_record *record; /* of it */
+	char *id;		    /* of it */
+	bool granted;		    /* it is in the ledger */
 	struct stow_idset mems;	    /* where its pages may be */
 	struct stow_page_pair pairs[NODES_MAX];
 	size_t n_pairs;
@@ -54,29 +56,61 @@ static void on_signal(int signal)
 static void migrate_done(struct migrate *m)
 {
 	stow_cgroup_free_ptr(&m->cgroup);
-	stow_record_free_ptr(&m->record);
+	free(m->id);
 	cli_context_done(&m->context);
 }
 
 /* --- what is asked for ------------------------------------------------------------------- */
 
-/* NULL: the last. */
-static int find_container(struct migrate *m, const char *id, struct stow_err *err)
+/* Open the cgroup of a container with a grant. NULL: the last. */
+static int open_granted(struct migrate *m, const char *name, struct stow_err *err)
 {
 	struct stow_record **records = NULL;
 	size_t n = 0;
-	int r = cli_find_records(&m->context, id, &records, &n, err);
+	int r = cli_find_records(&m->context, name, &records, &n, err);
 
 	if (r < 0)
 		return r;
-	m->record = STOW_TAKE_PTR(records[0]);
+	m->granted = true;
+	m->id = strdup(records[0]->id);
+	if (!m->id)
+		r = stow_err_sys(err, ENOMEM, "containers");
+	else if (records[0]->move)
+		r = stow_err_set(err, EBUSY, "container %s is being moved by a repin", m->id);
+	else if ((r = stow_cgroup_open(m->context.root, &records[0]->cgroup, &m->cgroup, err)) < 0)
+		r = stow_err_wrap(err, r, "container %s", m->id);
 	stow_records_free(records, n);
-	snprintf(m->what, sizeof(m->what), "container %s", m->record->id);
-	if (m->record->move)
-		return stow_err_set(err, EBUSY, "%s is being moved by a repin", m->what);
-	r = stow_cgroup_open(m->context.root, &m->record->cgroup, &m->cgroup, err);
-	if (r == 0)
-		r = stow_cpuset_read_mems(m->cgroup, true, &m->mems, err);
+	return r;
+}
+
+/* Open the cgroup of a container without a grant. */
+static int open_found(struct migrate *m, const char *name, struct stow_err *err)
+{
+	struct cli_container found;
+	int r = cli_container_find(m->context.root, name, &found, err);
+
+	if (r < 0)
+		return r;
+	m->id = STOW_TAKE_PTR(found.id);
+	m->cgroup = STOW_TAKE_PTR(found.cgroup);
+	cli_container_done(&found);
+	return 0;
+}
+
+/* NULL: the last that got a grant. */
+static int find_container(struct migrate *m, const char *name, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = open_granted(m, name, &why);
+
+	if (r == -ENOENT && name && !m->granted)
+		r = open_found(m, name, err);
+	else if (r < 0)
+		r = stow_err_move(err, r, &why);
+	if (r < 0)
+		return r;
+	snprintf(m->what, sizeof(m->what), "container %s", m->id);
+	r = stow_cpuset_read_mems(m->cgroup, true, &m->mems, err);
 	return r < 0 ? stow_err_wrap(err, r, "%s", m->what) : 0;
 }
 
@@ -103,7 +137,7 @@ static int check_target(struct migrate *m, const struct stow_idset *to, struct s
 	return stow_err_set(err, ERANGE, "%s: node %s is outside of its cpuset, which has %s%s",
 			    m->what, stow_idset_format(to, wanted, sizeof(wanted)),
 			    stow_idset_format(&m->mems, mems, sizeof(mems)),
-			    m->record ? "; numastow repin moves a container to other nodes" : "");
+			    m->granted ? "; numastow repin moves a container to other nodes" : "");
 }
 
 /* `words`: FROM and TO. */
@@ -290,8 +324,8 @@ static int print_json(const struct migrate *m)
 	struct json_writer w = { .ok = true };
 
 	json_put(&w, o, "version", json_object_new_string(STOW_VERSION));
-	if (m->record)
-		json_put(&w, o, "container", json_object_new_string(m->record->id));
+	if (m->id)
+		json_put(&w, o, "container", json_object_new_string(m->id));
 	else
 		json_put(&w, o, "pid", json_object_new_int(m->process.ref.pid));
 	for (size_t i = 0; i < m->n_pairs; i++) {
@@ -374,7 +408,7 @@ static int take_time(const char *text, void *value, struct stow_err *err)
 	return r;
 }
 
-/* Only containers are in the ledger, which only root can read. */
+/* Whether a container has a grant is in the ledger, which only root can read. */
 static int open_context(struct migrate *m, const char *word, struct stow_err *err)
 {
 	if (!word || !cli_is_pid(word))

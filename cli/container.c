@@ -6,14 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/match.h"
-
-#define NAMES_MAX ((size_t)16 << 20)
+#include "grant/names.h"
 
 struct known {
 	char *id, *name;
@@ -65,17 +62,20 @@ static struct known *add(struct search *search, const char *id)
 
 static int add_record(struct search *search, const struct stow_record *record, struct stow_err *err)
 {
+	static const struct stow_names
+		none; /* Podman's come later, with those of other containers */
+	const char *name;
 	struct known *added;
+	char buf[1024];
 
 	if (!*record->id || stow_record_is_share(record))
 		return 0;
 	added = add(search, record->id);
 	if (!added)
 		return stow_err_sys(err, ENOMEM, "containers");
-	if (*record->name && !added->name &&
-	    asprintf(&added->name, "%s%s%s%s%s", record->ns, *record->ns ? "/" : "", record->pod,
-		     *record->pod ? "/" : "", record->name) < 0)
-		added->name = NULL;
+	name = stow_names_of(&none, record, buf, sizeof(buf));
+	if (name && !added->name)
+		added->name = strdup(name);
 	stow_cgroup_id_done(&added->cgroup);
 	return stow_cgroup_id_copy(&record->cgroup, &added->cgroup, err);
 }
@@ -127,42 +127,18 @@ static int add_discovered(struct stow_root *root, struct search *search, struct 
 	return r;
 }
 
-/* Take names from Podman's own list, [{"id":"...","names":["web"]}]. */
-static void take_names(struct search *search, json_object *list)
-{
-	for (size_t i = 0;
-	     json_object_is_type(list, json_type_array) && i < json_object_array_length(list);
-	     i++) {
-		json_object *entry = json_object_array_get_idx(list, i), *id, *names;
-		struct known *known;
-
-		if (!json_object_is_type(entry, json_type_object) ||
-		    !json_object_object_get_ex(entry, "id", &id) ||
-		    !json_object_is_type(id, json_type_string) ||
-		    !json_object_object_get_ex(entry, "names", &names) ||
-		    !json_object_is_type(names, json_type_array) ||
-		    !json_object_array_length(names))
-			continue;
-		known = add(search, json_object_get_string(id));
-		names = json_object_array_get_idx(names, 0);
-		if (known && !known->name && json_object_is_type(names, json_type_string))
-			known->name = strdup(json_object_get_string(names));
-	}
-}
-
+/* Add Podman's names, also of containers that do not run. */
 static void add_names(struct stow_root *root, struct search *search)
 {
-	_cleanup_free_ char *text = NULL;
-	json_object *list;
+	_cleanup_(stow_names_done) struct stow_names names = { 0 };
 
-	if (stow_root_read(root, NAMES_MAX, &text, NULL, NULL,
-			   "/var/lib/containers/storage/overlay-containers/containers.json") < 0 &&
-	    stow_root_read(root, NAMES_MAX, &text, NULL, NULL,
-			   "/var/lib/containers/storage/vfs-containers/containers.json") < 0)
-		return;
-	list = json_tokener_parse(text);
-	take_names(search, list);
-	json_object_put(list);
+	(void)stow_names_read(root, &names, NULL);
+	for (size_t i = 0; i < names.n; i++) {
+		struct known *known = add(search, names.list[i].id);
+
+		if (known && !known->name)
+			known->name = strdup(names.list[i].name);
+	}
 }
 
 static int open_cgroup(struct stow_root *root, const struct known *known, struct stow_cgroup **ret,

@@ -60,7 +60,7 @@ static int print_view(struct stow_root *root, const struct asked *asked,
 		return print_firmware(root, data, &asked->out, ret_problems, err);
 	if (!asked->table && !asked->tree && !asked->svg)
 		return print_text(data, &asked->out, err);
-	r = topology_owners_read(data, &owners, err);
+	r = topology_owners_read(root, data, &owners, err);
 	if (r < 0)
 		return r;
 	if (asked->svg)

@@ -98,7 +98,9 @@ static uint64_t large_blocks(struct stow_root *root, int node, int order, int *r
 	for (unsigned int k = (unsigned int)order; k < all.n_orders; k++)
 		sum = stow_saturating_add(sum, all.blocks[k] << (k - (unsigned int)order));
 	*ret_unusable = stow_zone_unusable(&all, (unsigned int)order);
-	return all.n_orders ? sum : STOW_UNKNOWN;
+	/* A transparent hugepage can be larger than the largest block: 512 MiB with pages of 64
+	 * KiB. */
+	return *ret_unusable < 0 ? STOW_UNKNOWN : sum;
 }
 
 static int compact(struct asked *asked, int node, struct stow_err *err)

@@ -46,6 +46,7 @@ static const struct cli_column user_columns[] = {
 	{ .name = "USED", .cell = CLI_NUMBER, .key = "pages_used" },
 	{ .name = "PROMISED", .cell = CLI_NUMBER, .key = "pages_promised" },
 	{ .name = "KIND", .cell = CLI_TEXT },
+	{ .name = "CALLED", .cell = CLI_TEXT, .key = "container_name" },
 	{ .name = "NAME", .cell = CLI_LAST },
 	{ 0 },
 };
@@ -147,7 +148,8 @@ static void fill_users(struct cli_table *table, const struct huge_view *view)
 		put(row, 2, u->used);
 		put(row, 3, u->promised);
 		cli_row_text(row, 4, u->kind);
-		cli_row_text(row, 5, u->name);
+		cli_row_text(row, 5, u->called);
+		cli_row_text(row, 6, u->name);
 	}
 }
 

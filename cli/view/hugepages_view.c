@@ -18,8 +18,11 @@
 
 void huge_view_done(struct huge_view *view)
 {
-	for (size_t i = 0; i < view->n_users; i++)
+	for (size_t i = 0; i < view->n_users; i++) {
 		free(view->users[i].name);
+		free(view->users[i].called);
+	}
+	stow_names_done(&view->names);
 	free(view->users);
 	free(view->pools);
 	free(view->mounts_used);
@@ -88,8 +91,9 @@ static void read_boot(struct stow_root *root, struct huge_view *view)
 
 /* --- users -------------------------------------------------------------------------------- */
 
+/* `called`: what people call it; NULL: not known. */
 static int add_user(struct huge_view *view, const struct huge_user *user, const char *name,
-		    struct stow_err *err)
+		    const char *called, struct stow_err *err)
 {
 	struct huge_user *place = STOW_APPEND(view->users, view->n_users);
 
@@ -97,7 +101,8 @@ static int add_user(struct huge_view *view, const struct huge_user *user, const 
 		return stow_err_sys(err, ENOMEM, "users");
 	*place = *user;
 	place->name = stow_text_copy(name, 255);
-	return place->name ? 0 : stow_err_sys(err, ENOMEM, "users");
+	place->called = called ? stow_text_copy(called, 512) : NULL;
+	return place->name && (place->called || !called) ? 0 : stow_err_sys(err, ENOMEM, "users");
 }
 
 static uint64_t promised_of(const struct stow_record *record, const struct huge_pool *pool)
@@ -141,7 +146,7 @@ static int read_grants(struct cli_context *context, struct huge_view *view, stru
 	pool->ledger_known = true;
 	pool->added = row.added;
 	for (size_t i = 0; i < n && r == 0; i++) {
-		char label[STOW_RECORD_LABEL_MAX];
+		char label[STOW_RECORD_LABEL_MAX], called[1024];
 		struct huge_user user = { .kind = "container",
 					  .node = pool->node,
 					  .size = pool->size,
@@ -150,7 +155,8 @@ static int read_grants(struct cli_context *context, struct huge_view *view, stru
 							  pool) };
 
 		pool->promised += user.promised;
-		r = add_user(view, &user, stow_record_label(records[i], label), err);
+		r = add_user(view, &user, stow_record_label(records[i], label),
+			     stow_names_of(&view->names, records[i], called, sizeof(called)), err);
 	}
 	stow_records_free(records, n);
 	return r;
@@ -182,7 +188,8 @@ static int read_discovered(struct stow_root *root, struct huge_view *view, struc
 						  .used = used_of(root, &container.cgroup, pool) };
 
 			if (user.used && user.used != STOW_HUGE_UNKNOWN)
-				r = add_user(view, &user, found.list[i].id, err);
+				r = add_user(view, &user, found.list[i].id,
+					     stow_names_find(&view->names, found.list[i].id), err);
 		}
 		stow_unmanaged_done(&container);
 	}
@@ -206,7 +213,7 @@ static int read_processes(struct stow_root *root, struct huge_view *view, struct
 
 		snprintf(name, sizeof(name), "%d (%s)", (int)u->pid, u->name);
 		if (cli_output_wants_node(view->out, u->node))
-			r = add_user(view, &user, name, err);
+			r = add_user(view, &user, name, NULL, err);
 	}
 	view->hidden = users.hidden;
 	return r;
@@ -215,8 +222,10 @@ static int read_processes(struct stow_root *root, struct huge_view *view, struct
 static int read_users(struct cli_context *context, struct huge_view *view, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
-	int r = 0;
+	int r = stow_names_read(context->root, &view->names, err);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; context->ledger && i < view->n_pools && r == 0; i++)
 		r = read_grants(context, view, &view->pools[i], &why);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include "cli/context.h"
 #include "cli/view/output.h"
 #include "cli/view/table.h"
+#include "grant/names.h"
 #include "node/hugetlb.h"
 #include "node/settings.h"
 #include "pages/huge.h"
@@ -26,6 +27,7 @@ struct huge_pool {
 struct huge_user {
 	const char *kind; /* "container" or "process" */
 	char *name;	  /* a label of the ledger, a container's id, or "PID (PROGRAM)" */
+	char *called;	  /* Kubernetes' or Podman's name of a container; NULL: not known */
 	int node;
 	uint64_t size;
 	uint64_t used, promised; /* pages; STOW_HUGE_UNKNOWN */
@@ -43,6 +45,7 @@ struct huge_view {
 	size_t n_pools;
 	struct stow_hugetlb machine[STOW_POOLS_MAX];
 	size_t n_machine;
+	struct stow_names names;
 	struct huge_user *users;
 	size_t n_users;
 	size_t hidden; /* processes with hugepages that only root can look at */

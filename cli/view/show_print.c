@@ -149,6 +149,8 @@ static void print_head(const struct show_view *view, const struct show_process *
 	printf("  cgroup     %s\n", p->cgroup ? p->cgroup : "unknown");
 	if (p->id)
 		printf("  container  %s%s%s\n", p->id, p->name ? ", " : "", p->name ? p->name : "");
+	else if (p->asked)
+		printf("  container  %s, without a grant\n", p->asked);
 	if (p->promised)
 		printf("  promised   CPUs %s, memory of nodes %s\n",
 		       stow_idset_format(&p->cpus, cpus, sizeof(cpus)),

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cgroup/procs.h"
+#include "cli/container.h"
 #include "cli/context.h"
 #include "grant/cpuview.h"
 #include "node/topology.h"
@@ -33,7 +34,7 @@ int show_view_open(struct show_view *view, struct stow_err *err)
 	if (view->ledger)
 		(void)stow_ledger_records(view->ledger, NULL, &view->records, &view->n_records,
 					  NULL);
-	return 0;
+	return view->n_records ? stow_names_read(view->root, &view->names, err) : 0;
 }
 
 static void process_done(struct show_process *p)
@@ -42,6 +43,7 @@ static void process_done(struct show_process *p)
 	free(p->cgroup);
 	free(p->id);
 	free(p->name);
+	free(p->asked);
 	stow_process_pages_done(&p->pages);
 }
 
@@ -50,6 +52,7 @@ void show_view_done(struct show_view *view)
 	for (size_t i = 0; i < view->n; i++)
 		process_done(&view->list[i]);
 	free(view->list);
+	stow_names_done(&view->names);
 	stow_records_free(view->records, view->n_records);
 	stow_ledger_close(view->ledger);
 	stow_config_free(view->config);
@@ -84,10 +87,11 @@ static const struct stow_record *find_record(struct show_view *view, const char 
 static void read_promise(struct show_view *view, const struct stow_record *record,
 			 struct show_process *p)
 {
+	const char *podman = stow_names_find(&view->names, record->id);
 	struct stow_cpu_view cpus;
 
 	p->id = strdup(record->id);
-	p->name = record->name[0] ? strdup(record->name) : NULL;
+	p->name = record->name[0] ? strdup(record->name) : podman ? strdup(podman) : NULL;
 	if (stow_cpu_view_read(view->root, view->config, view->ledger, &cpus, NULL) < 0)
 		return;
 	stow_cpu_view_of(&cpus, record, &p->cpus);
@@ -185,32 +189,38 @@ static int add_pid(struct show_view *view, pid_t pid, struct stow_err *err)
 
 /* --- those that are asked for --------------------------------------------- */
 
-/* The processes of the containers that have this id, name, or beginning of an id. Return how many
- * containers. */
-static int add_containers(struct show_view *view, const char *word, struct stow_err *err)
+/* Add a process of a container that was asked for. */
+static int add_pid_of(struct show_view *view, pid_t pid, const struct cli_container *container,
+		      struct stow_err *err)
 {
-	int found = 0;
+	struct show_process p;
+	int r = read_process(view, pid, true, &p, err);
 
-	for (size_t i = 0; i < view->n_records; i++) {
-		const struct stow_record *record = view->records[i];
-		_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
-		_cleanup_free_ pid_t *pids = NULL;
-		size_t n = 0;
+	if (r < 0)
+		return r;
+	if (!p.id && asprintf(&p.asked, "%s%s%s", container->id, container->name ? ", " : "",
+			      container->name ? container->name : "") < 0)
+		p.asked = NULL;
+	return add(view, &p, err);
+}
 
-		if (strcmp(record->name, word) != 0 && strncmp(record->id, word, strlen(word)) != 0)
-			continue;
-		if (stow_cgroup_open(view->root, &record->cgroup, &cgroup, NULL) < 0 ||
-		    stow_cgroup_pids(cgroup, &pids, &n, NULL) < 0)
-			continue;
-		found++;
-		for (size_t k = 0; k < n; k++) {
-			int r = add_pid(view, pids[k], err);
+/* Add the processes of the container that has this id, name, or beginning of an id: also of one
+ * without a grant. -ENOENT: there is none. */
+static int add_container(struct show_view *view, const char *word, struct stow_err *err)
+{
+	_cleanup_(cli_container_done) struct cli_container container = { 0 };
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0;
+	int r = cli_container_find(view->root, word, &container, err);
 
-			if (r < 0 && r != -ESRCH)
-				return r;
-		}
+	if (r == 0)
+		r = stow_cgroup_pids(container.cgroup, &pids, &n, err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = add_pid_of(view, pids[i], &container, err);
+		if (r == -ESRCH) /* it has ended meanwhile */
+			r = 0;
 	}
-	return found;
+	return r;
 }
 
 /* Call `visit` for each process. */
@@ -257,19 +267,21 @@ static int by_pid(const void *a, const void *b)
 
 static int find_one(struct show_view *view, char *word, struct stow_err *err)
 {
+	struct stow_err why = { 0 };
 	uint64_t pid;
 	int r;
 
 	if (stow_parse_u64(word, INT32_MAX, &pid, NULL) == 0)
 		return add_pid(view, (pid_t)pid, err);
-	r = add_containers(view, word, err);
-	if (r == 0)
-		r = each_process(view, add_if_named, word, err);
+	r = add_container(view, word, &why);
+	if (r != -ENOENT)
+		return r < 0 ? stow_err_move(err, r, &why) : 0;
+	r = each_process(view, add_if_named, word, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	return stow_err_set(err, ENOENT,
-			    "\"%.64s\" is neither a process's number, nor a container with a grant "
-			    "that this user may see, nor the name of a process",
+			    "\"%.64s\" is neither a process's number, nor a container that this "
+			    "user may see, nor the name of a process",
 			    word);
 }
 

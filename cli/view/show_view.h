@@ -6,6 +6,7 @@
 #include "cli/view/output.h"
 #include "cli/view/table.h"
 #include "grant/context.h"
+#include "grant/names.h"
 #include "pages/numa_maps.h"
 #include "pages/task.h"
 
@@ -16,6 +17,7 @@ struct show_process {
 	bool cut;	 /* it has more */
 	char *cgroup;	 /* of the cpuset hierarchy; NULL: unknown */
 	char *id, *name; /* of the container with a grant; NULL: none, or unknown */
+	char *asked;	 /* of the container without one that was asked for; NULL: none */
 	bool promised;	 /* by the ledger: */
 	struct stow_idset cpus, mems;
 	bool pages_known;
@@ -31,6 +33,7 @@ struct show_view {
 	struct stow_ledger *ledger; /* NULL: none, or not readable */
 	struct stow_record **records;
 	size_t n_records;
+	struct stow_names names;	  /* of containers with a grant */
 	struct stow_idset online, memory; /* CPUs; nodes with memory */
 	struct show_process *list;
 	size_t n;
@@ -43,7 +46,8 @@ extern const struct cli_column show_columns[];
 /* Open the tree and, where the caller may, its ledger. */
 int show_view_open(struct show_view *view, struct stow_err *err);
 /* Read the processes that the words name: by number; by a container's id, the beginning of it, or
- * its name; by a process's name. -ENOENT: nothing has that name. */
+ * its name; by a process's name. -ENOENT: nothing has that name; -ENOTUNIQ: several containers
+ * have it. */
 int show_view_find(struct show_view *view, char **words, int n, struct stow_err *err);
 /* Read every process whose CPUs, NUMA nodes or memory policy are not the whole machine's and the
  * default. Their pages are not read. */

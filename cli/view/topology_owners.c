@@ -9,13 +9,15 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/view/topology_views.h"
+#include "grant/names.h"
 
 #define NAME_MAX_BYTES 200
 
-/* Name a record as users know it: by Kubernetes' names, or by its id, or else by what it waits for.
- */
-static char *name_of(const struct stow_record *record)
+/* Name a record as users know it: by Kubernetes' names, by Podman's, or by its id, or else by what
+ * it waits for. */
+static char *name_of(const struct stow_names *names, const struct stow_record *record)
 {
+	const char *podman = stow_names_find(names, record->id);
 	char text[1024], id[80];
 
 	if (*record->pod)
@@ -23,6 +25,8 @@ static char *name_of(const struct stow_record *record)
 			 *record->name ? "/" : "", record->name);
 	else if (*record->name)
 		snprintf(text, sizeof(text), "%s", record->name);
+	else if (podman)
+		snprintf(text, sizeof(text), "%s", podman);
 	else if (*record->id)
 		snprintf(text, sizeof(text), "%s", cli_short_id(record->id, id, sizeof(id)));
 	else if (record->claim)
@@ -32,7 +36,8 @@ static char *name_of(const struct stow_record *record)
 	return stow_text_copy(text, NAME_MAX_BYTES);
 }
 
-static int take(struct topology_owners *owners, const struct stow_record *record)
+static int take(struct topology_owners *owners, const struct stow_names *names,
+		const struct stow_record *record)
 {
 	char **name;
 
@@ -41,7 +46,7 @@ static int take(struct topology_owners *owners, const struct stow_record *record
 	name = STOW_APPEND(owners->names, owners->n_names);
 	if (!name)
 		return -ENOMEM;
-	*name = name_of(record);
+	*name = name_of(names, record);
 	if (!*name)
 		return -ENOMEM;
 	if (record->exclusive)
@@ -53,10 +58,11 @@ static int take(struct topology_owners *owners, const struct stow_record *record
 	return 0;
 }
 
-int topology_owners_read(const struct topology_data *data, struct topology_owners **ret,
-			 struct stow_err *err)
+int topology_owners_read(struct stow_root *root, const struct topology_data *data,
+			 struct topology_owners **ret, struct stow_err *err)
 {
 	_cleanup_(topology_owners_free_ptr) struct topology_owners *owners = NULL;
+	_cleanup_(stow_names_done) struct stow_names names = { 0 };
 	struct stow_record **records = NULL;
 	size_t n = 0;
 	int r = 0;
@@ -66,6 +72,8 @@ int topology_owners_read(const struct topology_data *data, struct topology_owner
 		return stow_err_sys(err, ENOMEM, "reading the ledger");
 	if (data->ledger)
 		r = stow_ledger_records(data->ledger, NULL, &records, &n, err);
+	if (r == 0 && n)
+		r = stow_names_read(root, &names, NULL);
 	if (r < 0)
 		return r;
 	/* A container of a claim has the CPUs of a share, which is a record of its own: the
@@ -73,7 +81,7 @@ int topology_owners_read(const struct topology_data *data, struct topology_owner
 	for (int holders = 0; r == 0 && holders < 2; holders++)
 		for (size_t i = 0; r == 0 && i < n; i++)
 			if (stow_record_is_share(records[i]) == !holders)
-				r = take(owners, records[i]);
+				r = take(owners, &names, records[i]);
 	stow_records_free(records, n);
 	if (r < 0)
 		return stow_err_sys(err, -r, "reading the ledger");

@@ -18,8 +18,8 @@ struct topology_owners {
 };
 
 /* Read the owners of exclusive CPUs; none without a ledger. Free with topology_owners_free(). */
-int topology_owners_read(const struct topology_data *data, struct topology_owners **ret,
-			 struct stow_err *err);
+int topology_owners_read(struct stow_root *root, const struct topology_data *data,
+			 struct topology_owners **ret, struct stow_err *err);
 void topology_owners_free(struct topology_owners *owners);
 STOW_DEFINE_CLEANUP(topology_owners_free, struct topology_owners);
 

@@ -178,6 +178,7 @@ static void put_stalls(const struct zones_view *view, struct json_writer *w, jso
 		json_put(w, o, "cgroup", path ? json_object_new_string(path) : NULL);
 		free(path);
 		json_put_text(w, o, "container", cgroup->id);
+		json_put_text(w, o, "container_name", cgroup->name);
 		cli_output_stalls(w, o, "some", &cgroup->psi.some);
 		cli_output_stalls(w, o, "full", &cgroup->psi.full);
 		json_append(w, cgroups, o);

@@ -513,7 +513,8 @@ static int print_psi(const struct zones_view *view, const struct cli_output *out
 		row = cli_table_row(table, NULL);
 		if (cgroup->id) /* its path is long, and ends in the id */
 			cli_row_format(row, PSI_CGROUP, "container %s",
-				       cli_short_id(cgroup->id, id, sizeof(id)));
+				       cgroup->name ? cgroup->name
+						    : cli_short_id(cgroup->id, id, sizeof(id)));
 		else
 			cli_row_text(row, PSI_CGROUP, path);
 		put_psi(row, &view->cgroups[i].psi);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
 #include "grant/discover.h"
+#include "grant/names.h"
 #include "node/memory.h"
 
 /* Print what could not be read, and go on. */
@@ -36,8 +37,9 @@ static void read_page_size(struct stow_root *root, struct zones_view *view)
 
 /* --- pressure stall information ------------------------------------------- */
 
+/* `id`, `name`: of the container; NULL: it is none, or has no name. */
 static int add_cgroup(struct stow_root *root, struct zones_view *view, const char *point,
-		      const char *path, const char *id)
+		      const char *path, const char *id, const char *name)
 {
 	_cleanup_free_ char *file = NULL;
 	struct zones_cgroup *added;
@@ -55,7 +57,8 @@ static int add_cgroup(struct stow_root *root, struct zones_view *view, const cha
 	added->psi = psi;
 	added->path = strdup(path);
 	added->id = id ? strdup(id) : NULL;
-	return added->path && (added->id || !id) ? 0 : -ENOMEM;
+	added->name = name ? strdup(name) : NULL;
+	return added->path && (added->id || !id) && (added->name || !name) ? 0 : -ENOMEM;
 }
 
 /* The cgroups right below the top: slices, mostly. */
@@ -74,7 +77,7 @@ static int add_top_cgroups(struct stow_root *root, struct zones_view *view, cons
 			path = NULL;
 			r = -ENOMEM;
 		} else {
-			r = add_cgroup(root, view, point, path, NULL);
+			r = add_cgroup(root, view, point, path, NULL, NULL);
 		}
 	}
 	if (dir)
@@ -91,6 +94,7 @@ static int by_path(const void *a, const void *b)
 /* Only cgroup v2 has it. */
 static int read_cgroups(struct stow_root *root, struct zones_view *view)
 {
+	_cleanup_(stow_names_done) struct stow_names names = { 0 };
 	struct stow_discovery found = { 0 };
 	struct stow_hierarchy hierarchy;
 	int r;
@@ -99,10 +103,11 @@ static int read_cgroups(struct stow_root *root, struct zones_view *view)
 	    hierarchy.version != 2)
 		return 0;
 	r = add_top_cgroups(root, view, hierarchy.point);
-	if (r == 0 && stow_discover(root, NULL, NULL, &found, NULL) == 0)
-		for (size_t i = 0; r == 0 && i < found.n; i++)
-			r = add_cgroup(root, view, hierarchy.point, found.list[i].path,
-				       found.list[i].id);
+	if (r == 0 && stow_discover(root, NULL, NULL, &found, NULL) == 0 && found.n)
+		r = stow_names_read(root, &names, NULL);
+	for (size_t i = 0; r == 0 && i < found.n; i++)
+		r = add_cgroup(root, view, hierarchy.point, found.list[i].path, found.list[i].id,
+			       stow_names_find(&names, found.list[i].id));
 	stow_discovery_done(&found);
 	if (view->n_cgroups)
 		qsort(view->cgroups, view->n_cgroups, sizeof(*view->cgroups), by_path);
@@ -159,6 +164,7 @@ void zones_view_done(struct zones_view *view)
 	for (size_t i = 0; i < view->n_cgroups; i++) {
 		free(view->cgroups[i].path);
 		free(view->cgroups[i].id);
+		free(view->cgroups[i].name);
 	}
 	free(view->cgroups);
 }

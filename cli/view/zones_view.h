@@ -18,6 +18,7 @@
 struct zones_cgroup {
 	char *path; /* within the hierarchy */
 	char *id;   /* of the container; NULL: it is none */
+	char *name; /* Podman's; NULL: not known */
 	struct stow_psi psi;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The containers that rules look at: those with a grant, and those found by their cgroups. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -8,10 +9,32 @@
 #include "cgroup/limits.h"
 #include "doctor/internal.h"
 #include "grant/discover.h"
+#include "grant/names.h"
+
+#define ID_LEN	 64 /* characters of an engine's id, */
+#define SHORT_ID 12 /* and how many of them Podman prints */
+
+int doctor_id_len(const struct doctor_container *container)
+{
+	return strlen(container->id) == ID_LEN ? SHORT_ID : ID_LEN;
+}
+
+const char *doctor_name(const struct doctor_container *container, char buf[static DOCTOR_NAMED])
+{
+	int len = doctor_id_len(container);
+
+	if (container->name)
+		snprintf(buf, DOCTOR_NAMED, "container %.160s (%.*s)", container->name, len,
+			 container->id);
+	else
+		snprintf(buf, DOCTOR_NAMED, "container %.*s", len, container->id);
+	return buf;
+}
 
 static void done(struct doctor_container *container)
 {
 	free(container->id);
+	free(container->name);
 	free(container->used);
 	stow_cgroup_free(container->cgroup);
 }
@@ -47,11 +70,13 @@ static int read_used(struct doctor *d, struct doctor_container *container)
 	return 0;
 }
 
-/* Add a container, and own its cgroup. */
-static int add(struct doctor *d, const char *id, struct stow_cgroup *cgroup,
-	       const struct stow_record *record)
+/* Add a container, and own its cgroup. `record`: its grant; NULL: it has none. */
+static int add(struct doctor *d, const struct stow_names *names, const char *id,
+	       struct stow_cgroup *cgroup, const struct stow_record *record)
 {
 	struct doctor_container *added = STOW_APPEND(d->containers, d->n_containers);
+	const char *name;
+	char buf[512];
 
 	if (!added) {
 		stow_cgroup_free(cgroup);
@@ -59,7 +84,9 @@ static int add(struct doctor *d, const char *id, struct stow_cgroup *cgroup,
 	}
 	added->cgroup = cgroup;
 	added->id = strdup(id);
-	if (!added->id)
+	name = record ? stow_names_of(names, record, buf, sizeof(buf)) : stow_names_find(names, id);
+	added->name = name ? strdup(name) : NULL;
+	if (!added->id || (name && !added->name))
 		return -ENOMEM;
 	if (record) {
 		added->granted = true;
@@ -72,7 +99,7 @@ static int add(struct doctor *d, const char *id, struct stow_cgroup *cgroup,
 	return read_used(d, added);
 }
 
-static int add_granted(struct doctor *d, struct stow_err *err)
+static int add_granted(struct doctor *d, const struct stow_names *names, struct stow_err *err)
 {
 	struct stow_record **records = NULL;
 	size_t n = 0;
@@ -87,13 +114,13 @@ static int add_granted(struct doctor *d, struct stow_err *err)
 		/* A container that has ended, and is not reclaimed yet, has no cgroup. */
 		if (records[i]->state == STOW_STATE_ACTIVE &&
 		    stow_cgroup_open(d->root, &records[i]->cgroup, &cgroup, NULL) == 0)
-			r = add(d, records[i]->id, cgroup, records[i]);
+			r = add(d, names, records[i]->id, cgroup, records[i]);
 	}
 	stow_records_free(records, n);
 	return r == -ENOMEM ? stow_err_sys(err, ENOMEM, "reading the containers") : r;
 }
 
-static int add_found(struct doctor *d, struct stow_err *err)
+static int add_found(struct doctor *d, const struct stow_names *names, struct stow_err *err)
 {
 	struct stow_discovery found = { 0 };
 	int r = stow_discover(d->root, NULL, NULL, &found, err);
@@ -109,7 +136,7 @@ static int add_found(struct doctor *d, struct stow_err *err)
 			if (is_listed(d, cgroup))
 				stow_cgroup_free(cgroup);
 			else
-				r = add(d, found.list[i].id, cgroup, NULL);
+				r = add(d, names, found.list[i].id, cgroup, NULL);
 		}
 		stow_unmanaged_done(&seen);
 	}
@@ -119,13 +146,16 @@ static int add_found(struct doctor *d, struct stow_err *err)
 
 int doctor_containers(struct doctor *d, struct stow_err *err)
 {
+	_cleanup_(stow_names_done) struct stow_names names = { 0 };
 	int r;
 
 	if (!d->containers_read) {
 		d->containers_read = true;
-		r = add_granted(d, &d->containers_why);
+		r = stow_names_read(d->root, &names, &d->containers_why);
 		if (r == 0)
-			r = add_found(d, &d->containers_why);
+			r = add_granted(d, &names, &d->containers_why);
+		if (r == 0)
+			r = add_found(d, &names, &d->containers_why);
 		if (r == 0)
 			d->containers_why.code = 0;
 	}

@@ -42,6 +42,7 @@ struct doctor_process {
 
 struct doctor_container {
 	char *id;
+	char *name;			 /* Kubernetes' or Podman's; NULL: not known */
 	bool granted, exclusive, moving; /* moving: a repin is in progress */
 	struct stow_idset granted_cpus, granted_nodes;
 	struct stow_cpuset set;
@@ -84,6 +85,12 @@ void doctor_look_done(struct doctor *d);
 int doctor_processes(struct doctor *d, struct stow_err *err);
 int doctor_containers(struct doctor *d, struct stow_err *err);
 void doctor_containers_done(struct doctor *d);
+
+/* Format "container NAME (ID)", or "container ID" where it has no name. Return `buf`. */
+#define DOCTOR_NAMED 256
+const char *doctor_name(const struct doctor_container *container, char buf[static DOCTOR_NAMED]);
+/* Return how many characters of a container's id tell it apart from others. */
+int doctor_id_len(const struct doctor_container *container);
 
 /* Report a finding. `command` NULL: the rule's. Beyond DOCTOR_SUBJECTS of one rule they are only
  * counted. Texts of other programs are cleaned. 0 or -ENOMEM. */

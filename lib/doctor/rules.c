@@ -74,7 +74,7 @@ static const struct stow_rule rules[] = {
 	     "swaps or is killed",
 	     "numastow stat, numastow ledger; numastow repin ID",
 	     "Documentation/admin-guide/numastat.rst"),
-	RULE("node-page-cache", PROBLEM, "all; nodeN/reclaim: 6.18", "page cache fills a node",
+	RULE("node-page-cache", PROBLEM, "all; nodeN/reclaim: 6.17", "page cache fills a node",
 	     cache,
 	     "programs that prefer the node get memory of others, although the cache could be "
 	     "dropped",

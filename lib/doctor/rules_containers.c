@@ -17,14 +17,6 @@
 #define FAR_LEAST   (UINT64_C(256) << 20) /* bytes on other nodes than the CPUs' */
 #define FAR_SHARE   50
 #define ROOM	    25 /* percent of a node's memory that is available */
-#define SHORT_ID    12
-
-static const char *name_of(const struct doctor_container *container, char *buf, size_t size)
-{
-	snprintf(buf, size, "container %.*s", strlen(container->id) == 64 ? SHORT_ID : 64,
-		 container->id);
-	return buf;
-}
 
 /* Sum a container's memory on the nodes that are not in a set. */
 static uint64_t memory_outside(const struct doctor *d, const struct doctor_container *container,
@@ -64,25 +56,24 @@ int doctor_rule_undone(struct doctor *d, struct stow_err *err)
 	for (size_t i = 0; r == 0 && i < d->n_containers; i++) {
 		const struct doctor_container *c = &d->containers[i];
 		struct stow_idset cpus = c->granted_cpus;
-		char name[128], command[128], a[DOCTOR_LISTED], b[DOCTOR_LISTED];
+		char name[DOCTOR_NAMED], command[128], a[DOCTOR_LISTED], b[DOCTOR_LISTED];
 
 		if (!c->granted || !c->known || c->moving ||
 		    stow_cgroup_has_processes(c->cgroup, NULL) <= 0)
 			continue;
-		snprintf(command, sizeof(command), "numastow why %.*s",
-			 strlen(c->id) == 64 ? SHORT_ID : 64, c->id);
+		snprintf(command, sizeof(command), "numastow why %.*s", doctor_id_len(c), c->id);
 		stow_idset_and(&cpus, &d->topology->online);
 		if (c->exclusive && !stow_idset_equal(&cpus, &c->set.cpus_effective))
-			r = doctor_report(d, STOW_FINDING_PROBLEM, -1,
-					  name_of(c, name, sizeof(name)), command,
+			r = doctor_report(d, STOW_FINDING_PROBLEM, -1, doctor_name(c, name),
+					  command,
 					  "it was granted the exclusive CPUs %s, and its cpuset "
 					  "has CPUs %s",
 					  stow_idset_format(&cpus, a, sizeof(a)),
 					  stow_idset_format(&c->set.cpus_effective, b, sizeof(b)));
 		if (r == 0 && !stow_idset_empty(&c->granted_nodes) &&
 		    !stow_idset_subset(&c->set.mems_effective, &c->granted_nodes))
-			r = doctor_report(d, STOW_FINDING_PROBLEM, -1,
-					  name_of(c, name, sizeof(name)), command,
+			r = doctor_report(d, STOW_FINDING_PROBLEM, -1, doctor_name(c, name),
+					  command,
 					  "it was granted memory of nodes %s, and its cpuset "
 					  "allows nodes %s",
 					  stow_idset_format(&c->granted_nodes, a, sizeof(a)),
@@ -119,13 +110,12 @@ static uint64_t stray(const struct doctor *d, const struct doctor_container *c)
 
 static int report_stray(struct doctor *d, const struct doctor_container *c, uint64_t bytes)
 {
-	char name[128], command[160], list[DOCTOR_LISTED], a[32], b[32];
+	char name[DOCTOR_NAMED], command[160], list[DOCTOR_LISTED], a[32], b[32];
 
-	snprintf(command, sizeof(command), "numastow migrate %.*s all %s",
-		 strlen(c->id) == 64 ? SHORT_ID : 64, c->id,
+	snprintf(command, sizeof(command), "numastow migrate %.*s all %s", doctor_id_len(c), c->id,
 		 stow_idset_format(&c->set.mems_effective, list, sizeof(list)));
 	return doctor_report(d, STOW_FINDING_PROBLEM, stow_idset_next(&c->set.mems_effective, 0),
-			     name_of(c, name, sizeof(name)), command,
+			     doctor_name(c, name), command,
 			     "%s of its %s of memory (%u %%) are outside of nodes %s, which its "
 			     "cpuset allows",
 			     stow_format_size(bytes, a, sizeof(a)),
@@ -133,11 +123,33 @@ static int report_stray(struct doctor *d, const struct doctor_container *c, uint
 			     doctor_percent(bytes, c->total), list);
 }
 
+/* Format what brings a container's memory to the nodes of its CPUs: only what is granted is
+ * repinned, and pages only move to nodes that the cpuset allows. */
+static void bring_near(const struct doctor_container *c, const struct stow_idset *near,
+		       char *command, size_t size)
+{
+	char list[DOCTOR_LISTED];
+
+	stow_idset_format(near, list, sizeof(list));
+	if (c->granted)
+		snprintf(command, size, "numastow repin --to %s %.*s", list, doctor_id_len(c),
+			 c->id);
+	else if (stow_idset_subset(near, &c->set.mems_effective))
+		snprintf(command, size, "numastow migrate %.*s all %s", doctor_id_len(c), c->id,
+			 list);
+	else
+		snprintf(command, size,
+			 "start it again with memory of nodes %s (--cpuset-mems), or with "
+			 "annotations: numastow-annotations(7)",
+			 list);
+}
+
 /* Report memory on other nodes than those of the container's CPUs, unless it was granted these
  * nodes. */
 static int examine_distance(struct doctor *d, const struct doctor_container *c)
 {
-	char name[128], a[32], b[32], cpus[DOCTOR_LISTED], mems[DOCTOR_LISTED];
+	char name[DOCTOR_NAMED], command[256], a[32], b[32], cpus[DOCTOR_LISTED],
+		mems[DOCTOR_LISTED];
 	struct stow_idset near, meant;
 	uint64_t far;
 
@@ -151,15 +163,14 @@ static int examine_distance(struct doctor *d, const struct doctor_container *c)
 	far = memory_outside(d, c, &meant);
 	if (far < FAR_LEAST || doctor_percent(far, c->total) < FAR_SHARE)
 		return 0;
-	return doctor_report(d, STOW_FINDING_PROBLEM, stow_idset_next(&near, 0),
-			     name_of(c, name, sizeof(name)), NULL,
-			     "its CPUs %s are on nodes %s; %s of its %s of memory (%u %%) are on "
-			     "other nodes",
-			     stow_idset_format(&c->set.cpus_effective, cpus, sizeof(cpus)),
-			     stow_idset_format(&near, mems, sizeof(mems)),
-			     stow_format_size(far, a, sizeof(a)),
-			     stow_format_size(c->total, b, sizeof(b)),
-			     doctor_percent(far, c->total));
+	bring_near(c, &near, command, sizeof(command));
+	return doctor_report(
+		d, STOW_FINDING_PROBLEM, stow_idset_next(&near, 0), doctor_name(c, name), command,
+		"its CPUs %s are on nodes %s; %s of its %s of memory (%u %%) are on "
+		"other nodes",
+		stow_idset_format(&c->set.cpus_effective, cpus, sizeof(cpus)),
+		stow_idset_format(&near, mems, sizeof(mems)), stow_format_size(far, a, sizeof(a)),
+		stow_format_size(c->total, b, sizeof(b)), doctor_percent(far, c->total));
 }
 
 int doctor_rule_far_memory(struct doctor *d, struct stow_err *err)
@@ -185,12 +196,12 @@ int doctor_rule_v1_migrate(struct doctor *d, struct stow_err *err)
 		r = doctor_containers(d, err);
 	for (size_t i = 0; r == 0 && i < d->n_containers; i++) {
 		const struct doctor_container *c = &d->containers[i];
-		char name[128], a[32], list[DOCTOR_LISTED];
+		char name[DOCTOR_NAMED], a[32], list[DOCTOR_LISTED];
 		uint64_t bytes;
 
 		if (migrates(c) || !(bytes = stray(d, c)))
 			continue;
-		r = doctor_report(d, STOW_FINDING_PROBLEM, -1, name_of(c, name, sizeof(name)), NULL,
+		r = doctor_report(d, STOW_FINDING_PROBLEM, -1, doctor_name(c, name), NULL,
 				  "cpuset.memory_migrate is 0, and %s of its memory (%u %%) are "
 				  "outside of nodes %s, which its cpuset allows",
 				  stow_format_size(bytes, a, sizeof(a)),
@@ -216,13 +227,13 @@ static int find_flag(struct doctor *d, const char *flag, enum stow_finding_level
 				  flag, point);
 	for (size_t i = 0; r == 0 && i < d->n_containers; i++) {
 		const struct doctor_container *c = &d->containers[i];
-		char name[128];
+		char name[DOCTOR_NAMED];
 
 		if (is_v1(c) &&
 		    stow_root_read_u64(c->cgroup->at[STOW_CGROUP_CPUSET].dir, &on, NULL,
 				       "cpuset.%s", flag) == 0 &&
 		    on)
-			r = doctor_report(d, level, -1, name_of(c, name, sizeof(name)), NULL,
+			r = doctor_report(d, level, -1, doctor_name(c, name), NULL,
 					  "cpuset.%s is 1", flag);
 	}
 	return r;
@@ -249,7 +260,7 @@ int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 	for (size_t i = 0; r == 0 && i < d->n_containers; i++) {
 		const struct doctor_container *c = &d->containers[i];
 		const struct doctor_node *other = doctor_roomiest(d, &c->set.mems_effective);
-		char text[1024], name[128], list[DOCTOR_LISTED];
+		char text[1024], name[DOCTOR_NAMED], list[DOCTOR_LISTED];
 		uint64_t kills, limit;
 
 		if (!c->known || c->cgroup->at[STOW_CGROUP_MEMORY].version != 2 || !other ||
@@ -262,8 +273,7 @@ int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 		limit = stow_counter_find(text, "oom");
 		if (kills == DOCTOR_UNKNOWN || kills == 0 || limit != 0)
 			continue;
-		r = doctor_report(d, STOW_FINDING_PROBLEM, other->id,
-				  name_of(c, name, sizeof(name)), NULL,
+		r = doctor_report(d, STOW_FINDING_PROBLEM, other->id, doctor_name(c, name), NULL,
 				  "the kernel has killed %" PRIu64
 				  " of its processes for want of memory, none at its limit; it may "
 				  "use nodes %s, and node %d has %u %% available",

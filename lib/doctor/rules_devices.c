@@ -81,7 +81,7 @@ static int examine_process(struct doctor *d, const struct doctor_container *c, p
 	int seen = 0, r = 0;
 
 	while (r == 0 && dir && seen < DESCRIPTORS && (entry = readdir(dir))) {
-		char path[256], name[128], cpus[DOCTOR_LISTED];
+		char path[256], name[DOCTOR_NAMED], cpus[DOCTOR_LISTED], command[128];
 		const struct stow_node *node;
 		int id;
 
@@ -98,9 +98,14 @@ static int examine_process(struct doctor *d, const struct doctor_container *c, p
 		    stow_idset_intersects(&node->cpus, &c->set.cpus_effective))
 			continue;
 		stow_idset_add(reported, id);
-		snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64,
-			 c->id);
-		r = doctor_report(d, STOW_FINDING_ADVICE, id, name, NULL,
+		if (c->granted)
+			snprintf(command, sizeof(command), "numastow repin --to %d %.*s", id,
+				 doctor_id_len(c), c->id);
+		else
+			snprintf(command, sizeof(command),
+				 "start it again with the annotation numastow.io/near: "
+				 "numastow-annotations(7)");
+		r = doctor_report(d, STOW_FINDING_ADVICE, id, doctor_name(c, name), command,
 				  "PID %d has %s open, a device of node %d; its CPUs %s are all "
 				  "on other nodes",
 				  (int)pid, path, id,

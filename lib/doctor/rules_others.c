@@ -244,11 +244,10 @@ static int each_first(struct doctor *d,
  * runtimes after the text. */
 static int report_runtime(struct doctor *d, const struct doctor_container *c, const char *text)
 {
-	char name[128], here[256];
+	char name[DOCTOR_NAMED], here[256];
 
-	snprintf(name, sizeof(name), "container %.*s", strlen(c->id) == 64 ? 12 : 64, c->id);
-	return doctor_report(d, STOW_FINDING_PROBLEM, -1, name, NULL, "%s; %s", text,
-			     versions(d, here, sizeof(here)));
+	return doctor_report(d, STOW_FINDING_PROBLEM, -1, doctor_name(c, name), NULL, "%s; %s",
+			     text, versions(d, here, sizeof(here)));
 }
 
 static int examine_affinity(struct doctor *d, const struct doctor_container *c,

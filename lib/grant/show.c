@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "base/timestamp.h"
 #include "grant/cpuview.h"
+#include "grant/names.h"
 #include "grant/partition.h"
 #include "grant/show_internal.h"
 #include "grant/unmanaged.h"
@@ -96,6 +97,7 @@ struct contents {
 	size_t n_pools;
 	struct stow_unmanaged *unmanaged;
 	size_t n_unmanaged;
+	struct stow_names names;
 };
 
 static void contents_done(struct contents *c)
@@ -104,6 +106,7 @@ static void contents_done(struct contents *c)
 	for (size_t i = 0; i < c->n_unmanaged; i++)
 		stow_unmanaged_done(&c->unmanaged[i]);
 	free(c->unmanaged);
+	stow_names_done(&c->names);
 	free(c->pools);
 	free(c->cpus);
 }
@@ -128,10 +131,18 @@ static const char *title_of(const struct stow_record *rec, char *buf, size_t siz
 	return buf;
 }
 
-/* What the second column has: the request of a claim's share, or else the container. */
-static const char *name_of(const struct stow_record *rec)
+/* What the container is called in its pod, or by Podman; "": by nothing. */
+static const char *name_of(const struct contents *c, const struct stow_record *rec)
 {
-	const char *name = rec->claim ? rec->claim->part : rec->name;
+	const char *podman = *rec->name ? NULL : stow_names_find(&c->names, rec->id);
+
+	return podman ? podman : rec->name;
+}
+
+/* What the second column has: the request of a claim's share, or else the container. */
+static const char *subtitle_of(const struct contents *c, const struct stow_record *rec)
+{
+	const char *name = rec->claim ? rec->claim->part : name_of(c, rec);
 
 	return *name ? name : "-";
 }
@@ -173,7 +184,7 @@ static void ledger_cells(const struct contents *c, size_t i, const struct stow_g
 	_cleanup_free_ char *cpus = stow_idset_to_list(&c->cpus[i]);
 
 	cells[0] = strdup(title_of(rec, id, sizeof(id)));
-	cells[1] = strdup(name_of(rec));
+	cells[1] = strdup(subtitle_of(c, rec));
 	cells[2] = strdup(stow_state_name(rec->state));
 	if (!cpus || asprintf(&cells[3], "%s%s", cpus, rec->exclusive ? "!" : "") < 0)
 		cells[3] = NULL;
@@ -224,6 +235,7 @@ static int put_records(const struct contents *c, int width, const struct stow_gr
 static int put_unmanaged(const struct contents *c, int width, FILE *out, struct stow_err *err)
 {
 	static const struct stow_grid_column columns[] = { { "UNMANAGED", 14, 16, false, false },
+							   { "NAME", 4, 10, false, false },
 							   { "BY", 7, 0, false, false },
 							   { "GIVEN-CPUS", 14, 10, false, false },
 							   { "CGROUP", 6, 16, false, false } };
@@ -233,13 +245,14 @@ static int put_unmanaged(const struct contents *c, int width, FILE *out, struct 
 
 	for (size_t i = 0; cells && i < c->n_unmanaged; i++) {
 		const struct stow_unmanaged *u = &c->unmanaged[i];
-		char id[48];
+		const char *name = stow_names_find(&c->names, u->id);
+		char id[48], **row = cells + i * N;
 
-		cells[i * N] = strdup(stow_show_id(u->id, id, sizeof(id)));
-		cells[i * N + 1] = strdup(u->init.pid ? "hook" : "found");
-		cells[i * N + 2] =
-			stow_idset_empty(&u->given) ? strdup("-") : stow_idset_to_list(&u->given);
-		cells[i * N + 3] = stow_text_copy(stow_cgroup_id_path(&u->cgroup), PATH_MAX);
+		row[0] = strdup(stow_show_id(u->id, id, sizeof(id)));
+		row[1] = strdup(name ? name : "-");
+		row[2] = strdup(u->init.pid ? "hook" : "found");
+		row[3] = stow_idset_empty(&u->given) ? strdup("-") : stow_idset_to_list(&u->given);
+		row[4] = stow_text_copy(stow_cgroup_id_path(&u->cgroup), PATH_MAX);
 	}
 	return put_cells(&grid, cells, c->n_unmanaged, out, err);
 }
@@ -267,11 +280,13 @@ static int put_ledger(const struct contents *c, int width, const struct stow_gri
 	return put_unmanaged(c, width, out, err);
 }
 
-static struct json_object *unmanaged_json(const struct stow_unmanaged *u)
+static struct json_object *unmanaged_json(const struct contents *c, const struct stow_unmanaged *u)
 {
 	struct json_object *o = json_object_new_object();
+	const char *name = stow_names_find(&c->names, u->id);
 
 	stow_show_add_text(o, "id", u->id);
+	stow_show_add_text(o, "name", name ? name : "");
 	add_cgroup(o, &u->cgroup);
 	if (stow_idset_empty(&u->given))
 		json_object_object_add(o, "given_cpus", NULL);
@@ -369,7 +384,7 @@ static struct json_object *record_json(const struct stow_grant_context *context,
 	char label[STOW_RECORD_LABEL_MAX];
 
 	stow_show_add_text(o, "id", stow_record_label(rec, label));
-	stow_show_add_text(o, "name", rec->name);
+	stow_show_add_text(o, "name", name_of(c, rec));
 	stow_show_add_text(o, "namespace", rec->ns);
 	stow_show_add_text(o, "pod", rec->pod);
 	stow_show_add_text(o, "state", stow_state_name(rec->state));
@@ -407,7 +422,7 @@ static struct json_object *ledger_json(const struct stow_grant_context *context,
 		json_object_array_add(pools, p);
 	}
 	for (size_t i = 0; i < c->n_unmanaged; i++)
-		json_object_array_add(unmanaged, unmanaged_json(&c->unmanaged[i]));
+		json_object_array_add(unmanaged, unmanaged_json(c, &c->unmanaged[i]));
 	json_object_object_add(o, "containers", records);
 	json_object_object_add(o, "pools", pools);
 	json_object_object_add(o, "unmanaged", unmanaged);
@@ -463,6 +478,8 @@ int stow_show_ledger(const struct stow_grant_context *context, bool json, int wi
 		r = stow_ledger_pools(context->ledger, &c.pools, &c.n_pools, err);
 	if (r == 0)
 		r = stow_unmanaged_each(context->root, add_unmanaged, &c, err);
+	if (r == 0 && (c.n_records || c.n_unmanaged))
+		r = stow_names_read(context->root, &c.names, err);
 	/* -EINVAL is of the style. */
 	if (r < 0)
 		return r == -EINVAL ? stow_err_wrap(err, -EBADMSG, "the ledger") : r;

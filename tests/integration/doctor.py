@@ -149,6 +149,28 @@ def far_device(m):
     os.symlink("/dev/infiniband/uverbs0", m.file(f"/proc/{pid}/fd/5"))
 
 
+def check_names(temp):
+    """A finding names its container as its engine does, and the command is for that one, whether it has a grant or not."""
+    m = make(temp)
+    far_memory(m)
+    m.write("/var/lib/containers/storage/overlay-containers/volatile-containers.json", json.dumps([{"id": ID, "names": ["loose"]}]))
+    found_ = [f for f in findings(m)[1]["findings"] if f["rule"] == "container-far-memory"]
+    same("far memory of a container without a grant", [(f["subject"], f["command"]) for f in found_],
+         [(f"container loose ({ID[:12]})", f"numastow migrate {ID[:12]} all 0")])
+    m = make(temp)
+    granted(m, ID, cpus="2", cpu_mode="exclusive", nodes="0")
+    used(m, ID, 100 * MIB, 900 * MIB)
+    m.write(f"{m.cgroup_dir('cpuset', ID)}/cpuset.mems.effective", "0-1\n")
+    found_ = [f for f in findings(m)[1]["findings"] if f["rule"] == "container-far-memory"]
+    same("and of one with a grant", [(f["subject"], f["command"]) for f in found_],
+         [(f"container {ID[:12]}", f"numastow repin --to 0 {ID[:12]}")])
+    m = make(temp)
+    far_device(m)
+    found_ = [f for f in findings(m)[1]["findings"] if f["rule"] == "container-far-device"]
+    same("a far device of one without a grant", [f["command"] for f in found_],
+         ["start it again with the annotation numastow.io/near: numastow-annotations(7)"])
+
+
 def out_of_memory(m):
     folder, _ = found(m, mems="0")
     m.write(f"{folder}/memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 3\n")
@@ -589,6 +611,7 @@ def main():
         check_less(temp)
         check_output(temp)
         check_programs(temp)
+        check_names(temp)
         check_odd(temp)
         check_dumps(temp)
     check_page()

@@ -73,6 +73,58 @@ def check_acting(machine):
     return None
 
 
+LATE = "ef56" * 16
+LOOSE = f"libpod-{LATE}.scope"
+
+
+def check_shown(path):
+    """Podman tells no hook a container's name: it is in the lists of its storage, of which `podman run --rm` has one of its
+    own. Every command shows and takes it, with a grant and without."""
+    machine = Machine(path, cpus=8)
+    machine.container(WEB, {"numastow.io/cpus": "2", "numastow.io/cpu-mode": "exclusive", "numastow.io/hugepages-2Mi": "4Mi"})
+    check("an exclusive container is placed", hook(machine, "apply", machine.state(WEB)).code == 0)
+    machine.container(LOOSE)
+    machine.write(f"{machine.cgroup_dir('hugetlb', LOOSE)}/hugetlb.2MB.numa_stat", "total=2097152 N0=2097152 N1=0\n")
+    for name in ("/", f"/{LOOSE}"):
+        machine.write(f"{machine.cgroup_dir('memory')}{name}/memory.pressure".replace("//", "/"),
+                      "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n")
+    for c in machine.containers.values():
+        task = f"/proc/{c['pid']}/task/{c['pid']}"
+        machine.write(f"{task}/status", "Name:\tapp\nCpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n")
+        machine.write(f"{task}/stat", machine.read(f"/proc/{c['pid']}/stat") + "\n")
+        machine.write(f"{task}/numa_maps", "7ffe default stack anon=3 N0=3 kernelpagesize_kB=4\n")
+    machine.write(PODMAN, json.dumps([{"id": WEB, "names": ["abacus"]}, "no container", {"id": 5, "names": []}]))
+    machine.write(PODMAN.replace("containers.json", "volatile-containers.json"),
+                  json.dumps([{"id": LATE, "names": ["beads\033[31m"]}]))
+    check("gc finds the other", "1 container" in (done := hook(machine, "gc")).out + done.err or done.code == 0, done)
+
+    def ask(command, *words):
+        done = run([NUMASTOW, command, "--sysroot", machine.path, *words], "")
+        check(f"{command} {' '.join(words)} answers", done.code in (0, 4), done)
+        return json.loads(done.out) if "--json" in words else done.out
+    ledger = ask("ledger", "--json")
+    same("ledger --json: names", [[c["name"] for c in ledger[k]] for k in ("containers", "unmanaged")],
+         [["abacus"], ["beads?[31m"]])
+    for command in ("ledger", "ls", "ps"):
+        text = ask(command)
+        check(f"{command}: both names", "abacus" in text and "beads?[31m" in text, text)
+    check("topology --table: the owner's name", "abacus" in ask("topology", "--table"))
+    users = {u["name"]: u["container_name"] for u in ask("hugepages", "--json")["users"] if u["kind"] == "container"}
+    same("hugepages --json: names", users, {WEB: "abacus", LATE: "beads?[31m"})
+    check("hugepages: both names", all(n in ask("hugepages") for n in users.values()))
+    stalls = ask("zones", "--json")["memory_stalls"]["cgroups"]
+    same("zones --json: names", [c["container_name"] for c in stalls if c["container"]], ["beads?[31m"])
+    for name, pid, granted in (("abacus", machine.containers[WEB]["pid"], True), (LATE[:9], machine.containers[LOOSE]["pid"], False),
+                               ("beads?[31m", machine.containers[LOOSE]["pid"], False)):
+        processes = ask("show", "--json", name)["processes"]
+        same(f"show {name}: its process", [p["pid"] for p in processes], [pid])
+        same(f"show {name}: with a grant", [bool(p["container"]) for p in processes], [granted])
+        text = ask("show", name)
+        check(f"show {name}: its name", ("abacus" if granted else "beads?[31m, without a grant") in text, text)
+    done = run([NUMASTOW, "show", "--sysroot", machine.path, ""], "")
+    check("show of an empty word", done.one_line(), done)
+
+
 ODD = b'a\tb \\x2d\\040\xff\x1b[31m\xc3\xa4"$('.ljust(255, b"x")
 
 
@@ -108,5 +160,6 @@ def check_odd_cgroups(path):
 with Temp() as path:
     check_why(make(f"{path}/m"))
     check_acting(make(f"{path}/n"))
+    check_shown(f"{path}/shown")
     check_odd_cgroups(f"{path}/odd")
 finish()
