@@ -190,6 +190,47 @@ static void put_list(struct json_writer *w, json_object *o, const char *key, boo
 	json_put_known(w, o, key, known, list ? json_object_new_string(list) : NULL);
 }
 
+static void put_figure(struct json_writer *w, json_object *o, const char *key, double value)
+{
+	json_put_known(w, o, key, value > 0, json_object_new_double(value));
+}
+
+/* What was measured to a node's memory. */
+static json_object *measured_json(struct json_writer *w, const struct stow_measured *measured,
+				  int id)
+{
+	json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < measured->n; i++) {
+		const struct stow_measured_pair *pair = &measured->pairs[i];
+		json_object *o;
+
+		if (pair->to != id)
+			continue;
+		o = json_object_new_object();
+		json_put(w, o, "from", json_object_new_int(pair->from));
+		put_figure(w, o, "latency_ns", pair->latency);
+		put_figure(w, o, "latency_4k_ns", pair->latency_4k);
+		put_figure(w, o, "read_mbps", pair->read);
+		put_figure(w, o, "read_write_mbps", pair->read_write);
+		json_append(w, array, o);
+	}
+	return array;
+}
+
+/* When that was, and how far it holds; null: nothing was kept. */
+static void put_measured(struct json_writer *w, json_object *to,
+			 const struct stow_measured *measured)
+{
+	json_object *o = json_object_new_object();
+
+	json_put_text(w, o, "time", measured->time);
+	json_put_text(w, o, "virtualization", measured->virtualization);
+	json_put_known(w, o, "same_firmware", measured->firmware != STOW_MEASURED_UNKNOWN,
+		       json_object_new_boolean(measured->firmware == STOW_MEASURED_SAME));
+	json_put_known(w, to, "measured", measured->n, o);
+}
+
 /* And of the machine. */
 static void put_machine_locality(struct json_writer *w, json_object *o,
 				 const struct topology_view *view)
@@ -242,6 +283,7 @@ static json_object *node_json(struct json_writer *w, const struct topology_view 
 	if (view->usage)
 		json_put(w, o, "given_away", given_json(w, view->usage, node));
 	put_locality(w, o, view->locality, at, node->id);
+	json_put(w, o, "measured", measured_json(w, view->measured, node->id));
 	return o;
 }
 
@@ -273,6 +315,7 @@ static json_object *machine_json(struct json_writer *w, const struct topology_vi
 	json_put(w, o, "devices", devices_json(w, view->devices, -1));
 	json_put(w, o, "assumed", assumed_json(w, t->assumed));
 	put_machine_locality(w, o, view);
+	put_measured(w, o, view->measured);
 	return o;
 }
 

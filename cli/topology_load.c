@@ -57,6 +57,24 @@ static int load_topology(struct stow_root *root, unsigned int parts, struct topo
 	return r;
 }
 
+/* Figures of other firmware are of another machine. */
+static int load_measured(struct stow_root *root, struct topology_data *data, struct stow_err *err)
+{
+	struct stow_err why = { 0 };
+	int r = stow_measured_read(root, &data->measured, &why);
+
+	if (r == -ENOMEM)
+		return stow_err_move(err, r, &why);
+	if (r < 0)
+		fprintf(stderr, "numastow: %s; it is not shown\n", why.msg);
+	if (data->measured.firmware == STOW_MEASURED_OTHER) {
+		fprintf(stderr, "numastow: " STOW_MEASURED_PATH " is not shown: the firmware has "
+				"changed since; `numastow measure --save` measures again\n");
+		stow_measured_done(&data->measured);
+	}
+	return 0;
+}
+
 static int load(struct stow_root *root, unsigned int parts, struct topology_data *data,
 		struct stow_err *err)
 {
@@ -68,6 +86,8 @@ static int load(struct stow_root *root, unsigned int parts, struct topology_data
 		r = stow_locality_read(root, data->view.topology, &data->locality, err);
 	else if (r == 0)
 		stow_locality_read_cpus(root, &data->locality);
+	if (r == 0 && parts & TOPOLOGY_MEASURED)
+		r = load_measured(root, data, err);
 	if (r < 0)
 		return r;
 	if (data->locality.n_broken > 1)
@@ -88,7 +108,8 @@ int topology_load(struct stow_root *root, unsigned int parts, struct topology_da
 	*ret = (struct topology_data){ 0 };
 	ret->view = (struct topology_view){ .blocks = &ret->blocks,
 					    .devices = &ret->devices,
-					    .locality = &ret->locality };
+					    .locality = &ret->locality,
+					    .measured = &ret->measured };
 	r = load(root, parts, ret, err);
 	if (r < 0)
 		topology_unload(ret);
@@ -101,6 +122,7 @@ void topology_unload(struct topology_data *data)
 	stow_memblocks_done(&data->blocks);
 	stow_devices_done(&data->devices);
 	stow_locality_done(&data->locality);
+	stow_measured_done(&data->measured);
 	stow_usage_free(data->usage);
 	stow_ledger_close(data->ledger);
 	*data = (struct topology_data){ 0 };

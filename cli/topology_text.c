@@ -320,6 +320,30 @@ static void print_access(const struct stow_locality_node *node)
 	}
 }
 
+/* What was measured to the node's memory, beside what the firmware says of it. */
+static void print_measured(const struct stow_measured *measured, int id)
+{
+	struct words words = { .label = "measured" };
+
+	for (size_t i = 0; i < measured->n; i++) {
+		const struct stow_measured_pair *pair = &measured->pairs[i];
+		double latency = pair->latency > 0 ? pair->latency : pair->latency_4k;
+		char word[128] = "";
+
+		if (pair->to != id || !(latency > 0 || pair->read > 0))
+			continue;
+		stow_append(word, sizeof(word), "from %d: ", pair->from);
+		if (latency > 0)
+			stow_append(word, sizeof(word), "%.1f ns%s", latency,
+				    pair->latency > 0 ? "" : " (4 KiB pages)");
+		if (pair->read > 0)
+			stow_append(word, sizeof(word), "%sread %.0f MB/s", latency > 0 ? ", " : "",
+				    pair->read);
+		put_word(&words, word);
+	}
+	end_words(&words);
+}
+
 static void print_locality(const struct topology_view *view, size_t at)
 {
 	const struct stow_locality_node *node = &view->locality->nodes[at];
@@ -330,6 +354,7 @@ static void print_locality(const struct topology_view *view, size_t at)
 		printf("  %-*s%d\n", LABEL_WIDTH - 2, "memory tier", node->tier);
 	print_side_caches(node);
 	print_access(node);
+	print_measured(view->measured, view->topology->nodes[at].id);
 }
 
 /* Nodes per package, and what can be added while the machine runs. */
@@ -352,6 +377,14 @@ static void print_machine(const struct topology_view *view)
 			printf("hotplug: nodes %s are possible\n",
 			       stow_idset_format(&nodes, list, sizeof(list)));
 	}
+	if (view->measured->n)
+		printf("measured %s%s%s\n", view->measured->time,
+		       strcmp(view->measured->virtualization, "hypervisor") == 0
+			       ? ", in a virtual machine"
+			       : "",
+		       view->measured->firmware == STOW_MEASURED_UNKNOWN
+			       ? " (only root can tell whether the firmware is still the same)"
+			       : "");
 	stow_idset_minus(&cpus, &l->present_cpus);
 	if (l->cpus_known && !stow_idset_empty(&cpus))
 		printf("hotplug: CPUs %s are possible\n",

@@ -9,6 +9,7 @@
 #include "model/usage.h"
 #include "node/device.h"
 #include "node/locality.h"
+#include "node/measured.h"
 #include "node/memblock.h"
 #include "node/topology.h"
 
@@ -17,8 +18,9 @@ struct topology_view {
 	const struct stow_memblocks *blocks;
 	const struct stow_devices *devices;
 	const struct stow_locality *locality;
-	const struct stow_usage *usage;	 /* NULL: the tree has no ledger */
-	const struct stow_idset *wanted; /* print these nodes only; NULL: all */
+	const struct stow_measured *measured; /* without pairs: nothing was measured and kept */
+	const struct stow_usage *usage;	      /* NULL: the tree has no ledger */
+	const struct stow_idset *wanted;      /* print these nodes only; NULL: all */
 };
 
 /* Everything that is read, and the view of it. */
@@ -27,6 +29,7 @@ struct topology_data {
 	struct stow_memblocks blocks;
 	struct stow_devices devices;
 	struct stow_locality locality;
+	struct stow_measured measured;
 	struct stow_ledger *ledger; /* NULL: the tree has none, or the user may not read it */
 	struct stow_usage *usage;
 	struct topology_view view;
@@ -39,8 +42,9 @@ enum topology_part {
 	TOPOLOGY_DEVICES = 1 << 2,
 	TOPOLOGY_LOCALITY = 1 << 3, /* otherwise only which CPUs are possible and present */
 	TOPOLOGY_LEDGER = 1 << 4,
-	TOPOLOGY_USAGE = 1 << 5, /* with TOPOLOGY_LEDGER: what it says of each node */
-	TOPOLOGY_EVERYTHING = (1 << 6) - 1,
+	TOPOLOGY_USAGE = 1 << 5,    /* with TOPOLOGY_LEDGER: what it says of each node */
+	TOPOLOGY_MEASURED = 1 << 6, /* what `numastow measure --save` has kept */
+	TOPOLOGY_EVERYTHING = (1 << 7) - 1,
 };
 
 /* Read these parts of the machine. Print one line to standard error about what is not shown, for

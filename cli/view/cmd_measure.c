@@ -20,13 +20,12 @@
 #include "cli/view/view.h"
 #include "ledger/ledger.h"
 #include "node/firmware.h"
+#include "node/measured.h"
 #include "node/topology.h"
 
-#define SAVED_FOLDER "/var/lib/numastow"
-#define SAVED_PATH   SAVED_FOLDER "/measure.json"
-#define MANY_NODES   8
-#define LEAST_SIZE   (UINT64_C(256) << 20)
-#define MOST_SIZE    (UINT64_C(16) << 30) /* of a buffer, whatever caches there are */
+#define MANY_NODES 8
+#define LEAST_SIZE (UINT64_C(256) << 20)
+#define MOST_SIZE  (UINT64_C(16) << 30) /* of a buffer, whatever caches there are */
 
 enum {
 	FROM,
@@ -373,11 +372,11 @@ static int save(struct measure *m, struct stow_err *err)
 				    "--save: only root can read the firmware's tables, "
 				    "whose checksum is saved as well");
 	o = document(&w, m);
-	r = w.ok ? stow_root_mkdir(m->root, SAVED_FOLDER, err)
-		 : stow_err_sys(err, ENOMEM, SAVED_PATH);
+	r = w.ok ? stow_root_mkdir(m->root, STOW_MEASURED_FOLDER, err)
+		 : stow_err_sys(err, ENOMEM, STOW_MEASURED_PATH);
 	if (r == 0)
-		r = stow_root_replace(m->root, SAVED_PATH, json_object_to_json_string(o), 0644,
-				      err);
+		r = stow_root_replace(m->root, STOW_MEASURED_PATH, json_object_to_json_string(o),
+				      0644, err);
 	json_object_put(o);
 	return r;
 }
@@ -541,7 +540,8 @@ int cmd_measure(int argc, char **argv)
 		"      --time TIME      how long a run takes (250ms)\n"
 		"  -a, --all            all pairs of nodes, also of more than 8 nodes\n"
 		"  -f, --force          also nodes where a container has exclusive CPUs\n"
-		"      --save           keep the figures in " SAVED_PATH "\n" CLI_TABLE_HELP,
+		"      --save           keep the figures in " STOW_MEASURED_PATH
+		"\n" CLI_TABLE_HELP,
 		0,
 		print_columns
 	};
@@ -570,6 +570,11 @@ int cmd_measure(int argc, char **argv)
 	if (m.latency_only && m.bandwidth_only) {
 		stow_err_set(&err, EINVAL,
 			     "--latency and --bandwidth: expected one of them, or none for both");
+		(void)cli_fail(&err);
+		return cli_bad_usage(usage.name);
+	}
+	if (m.save && m.out.columns) {
+		stow_err_set(&err, EINVAL, "--save keeps all figures: it excludes --output");
 		(void)cli_fail(&err);
 		return cli_bad_usage(usage.name);
 	}

@@ -12,6 +12,7 @@
 #include "base/math.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "node/measured.h"
 
 static const char *const places[] = { "none", "hypervisor", "emulation" };
 
@@ -120,33 +121,6 @@ static void read_name(struct stow_root *root, struct measure_machine *m)
 	stow_text_clean(m->machine, sizeof(m->machine) - 1);
 }
 
-static void sum_firmware(struct stow_root *root, struct measure_machine *m)
-{
-	static const char *const tables[] = { "SRAT", "SLIT", "HMAT" };
-	char version[128] = "";
-	struct stow_digest digest;
-
-	stow_digest_begin(&digest, "firmware tables");
-	(void)stow_root_read_buf(root, version, sizeof(version), NULL,
-				 "/sys/class/dmi/id/bios_version");
-	stow_digest_text(&digest, version);
-	for (size_t i = 0; i < STOW_ARRAY_SIZE(tables); i++) {
-		_cleanup_free_ char *table = NULL;
-		size_t len = 0;
-		int r = stow_root_exists(root, "/sys/firmware/acpi/tables/%s", tables[i]);
-
-		if (r == 1)
-			r = stow_root_read(root, STOW_ROOT_READ_MAX, &table, &len, NULL,
-					   "/sys/firmware/acpi/tables/%s", tables[i]);
-		if (r < 0)
-			return;
-		stow_digest_number(&digest, len);
-		for (size_t at = 0; at < len; at++)
-			stow_digest_number(&digest, (unsigned char)table[at]);
-	}
-	stow_digest_end(&digest, m->firmware);
-}
-
 void measure_machine_read(struct stow_root *root, struct measure_machine *ret)
 {
 	*ret = (struct measure_machine){ .place = find_place(root),
@@ -158,7 +132,7 @@ void measure_machine_read(struct stow_root *root, struct measure_machine *ret)
 	stow_text_clean(ret->governor, sizeof(ret->governor) - 1);
 	find_caches(root, ret);
 	read_name(root, ret);
-	sum_firmware(root, ret);
+	stow_measured_digest(root, ret->firmware);
 }
 
 uint64_t measure_steal(struct stow_root *root)

@@ -92,7 +92,7 @@ def check_refusals():
                         (("--time", "1us"), "--time"), (("--time", "2m"), "expected 1ms to 1m"),
                         (("--size", "1k"), "--size"), (("--size", "17Gi"), "expected 1Mi to 16Gi"),
                         (("--node", "x"), "--node"), (("--from", ""), "--from"),
-                        (("-l", "-B"), "--latency and --bandwidth"), (("now",), '"now"')):
+                        (("-l", "-B"), "--latency and --bandwidth"), (("--save", "-o", "to"), "--save keeps all figures"), (("now",), '"now"')):
         done = measure(*words)
         check(f"measure {' '.join(words)}: refused in one line", done.code == 2 and said in done.err
               and len(done.err.splitlines()) == 2 and not done.out, done)

@@ -13,7 +13,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 from harness import BUILD, PROJECT, Machine, Temp, as_list, check, finish, hook, run, same, skip
-from treelib import write
+from treelib import firmware_digest, write
 
 sys.path.insert(0, os.path.join(PROJECT, "tests/dumps"))
 from views import SVG, svg_faults  # noqa: E402
@@ -151,6 +151,46 @@ def check_hidden(temp):
          (0, "numastow: ACPI tables are not shown: only root can read /sys/firmware/acpi/tables\n"))
     check("the rest is shown", "SRAT: only root can read it" in result.out and "System RAM" in result.out and
           "\nNothing could be compared with the kernel.\n" in result.out, result.out)
+
+
+MEASURED = "/var/lib/numastow/measure.json"
+
+
+def check_measured(temp):
+    """What `numastow measure --save` has kept is shown while the firmware is the same, and as far as that can be told."""
+    root = captured(f"{temp}/measured")
+    same("nothing was measured", (said(root)["measured"], {len(n["measured"]) for n in said(root)["nodes"]}), (None, {0}))
+    about = {"machine": "ACME", "firmware": firmware_digest(root), "time": "2026-11-27T12:00:00Z", "virtualization": "hypervisor"}
+    pairs = [{"from": 1, "to": 0, "latency_ns": 140.25, "latency_4k_ns": 200, "read_mbps": None, "read_write_mbps": None},
+             {"from": 0, "to": 0, "latency_ns": None, "latency_4k_ns": 120.5, "read_mbps": 95000.4, "read_write_mbps": 1},
+             {"from": 0, "to": 99, "latency_ns": 1, "latency_4k_ns": 1, "read_mbps": 1, "read_write_mbps": 1}]
+    write(root, MEASURED, json.dumps({"version": "0.1.0", "measured": about, "pairs": pairs}))
+    got = said(root)
+    same("when, and that it holds", got["measured"], {"time": about["time"], "virtualization": "hypervisor", "same_firmware": True})
+    same("of the first node, by the other node", got["nodes"][0]["measured"],
+         [{k: v for k, v in pairs[i].items() if k != "to"} for i in (1, 0)])
+    same("of the others", {len(n["measured"]) for n in got["nodes"][1:]}, {0})
+    text = topology(root).out
+    check("as text", "measured 2026-11-27T12:00:00Z, in a virtual machine\n" in text and
+          "  measured    from 0: 120.5 ns (4 KiB pages), read 95000 MB/s  from 1: 140.2 ns\n" in text, text)
+    same("only there", text.count("measured"), 2)
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        os.chmod(f"{root}{TABLES}/SLIT", 0)
+        done = run(["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search", NUMASTOW, "topology", "--sysroot",
+                    root, "--json"], "")
+        same("without root it is not known whether it holds", json.loads(done.out)["measured"]["same_firmware"], None)
+        os.chmod(f"{root}{TABLES}/SLIT", 0o600)
+    write(root, "/sys/class/dmi/id/bios_version", "2.0\n")
+    done = topology(root)
+    check("of other firmware: not shown, and one line says so", done.code == 0 and "measured" not in done.out and
+          done.err.count("\n") == 1 and "firmware has changed" in done.err, done)
+    for what, content in (("no JSON", "{"), ("nothing", ""), ("another object", "{}"), ("a list", "[]"), ("no pairs", '{"measured": {}, "pairs": 1}'),
+                          ("a pair of nothing", '{"measured": {}, "pairs": [1]}'), ("a pair without nodes", '{"measured": {}, "pairs": [{}]}'),
+                          ("odd numbers", json.dumps({"measured": about, "pairs": [{"from": -1, "to": 1 << 40}]}))):
+        write(root, MEASURED, content)
+        done = topology(root)
+        check(f"{what}: the rest is shown, and one line says why", done.code == 0 and "measured" not in done.out and
+              done.err.count("\n") == 1 and MEASURED in done.err, done)
 
 
 def check_damaged_ledger(temp):
@@ -291,6 +331,7 @@ with Temp() as where:
     check_usage(where)
     check_firmware(where)
     check_hidden(where)
+    check_measured(where)
     check_damaged_ledger(where)
     check_device_tree(where)
     check_odd(where)
