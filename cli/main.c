@@ -22,7 +22,7 @@ static const struct cli_command commands[] = {
 	{ "show", "[OPTION...] [--last | PID | CONTAINER | NAME]...",
 	  "Show where processes may run and allocate, and where they do", cli_become_view },
 
-	{ "ledger", "[--json]", "Show the grants of containers", cmd_ledger },
+	{ "ledger", "[--json]", "Show the grants of containers (also: ls, ps)", cmd_ledger },
 	{ "explain", "[OPTION...] [KEY=VALUE...]", "Show where a request would be placed, and why",
 	  cmd_explain },
 	{ "why", "[OPTION...] [ID | --last]", "Show why a container was placed or refused",
@@ -44,7 +44,7 @@ static const struct cli_command commands[] = {
 	{ "zones", "[OPTION...] [compact NODE | reclaim NODE SIZE]",
 	  "Show memory zones, their watermarks and where these come from", cli_become_view },
 
-	{ "top", "[OPTION...] [CONTAINER | PID]", "Show NUMA nodes and containers, live",
+	{ "top", "[OPTION...] [--last | CONTAINER | PID]", "Show NUMA nodes and containers, live",
 	  cli_become_top },
 
 	{ "migrate", "[OPTION...] PID|CONTAINER|--last FROM TO",
@@ -111,8 +111,16 @@ static void print_help(void)
 	cli_help_topics();
 }
 
+/* Other names of commands, for who knows them from other programs; they are not listed. */
+static const struct {
+	const char *name, *command;
+} other_names[] = { { "ls", "ledger" }, { "ps", "ledger" } };
+
 static const struct cli_command *find_command(const char *name)
 {
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(other_names); i++)
+		if (strcmp(other_names[i].name, name) == 0)
+			name = other_names[i].command;
 	for (size_t i = 0; i < STOW_ARRAY_SIZE(commands); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
@@ -174,6 +182,7 @@ int main(int argc, char **argv)
 	command = find_command(name);
 	if (!command)
 		return cli_unknown_command(name, commands, STOW_ARRAY_SIZE(commands));
+	argv[1] = (char *)command->name;
 	if (about_cluster(argc, argv))
 		return cli_finish(cli_become_fleet(argc - 1, argv + 1));
 	return cli_finish(command->run(argc - 1, argv + 1));

@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/context.h"
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/view/output.h"
@@ -169,13 +170,14 @@ int cmd_top(int argc, char **argv)
 	struct asked asked = { .view = { .sort = TOP_MEMORY, .delay = DELAY } };
 	static const struct cli_usage usage = {
 		.name = "top",
-		.arguments = "[OPTION...] [CONTAINER | PID]",
+		.arguments = "[OPTION...] [--last | CONTAINER | PID]",
 		.summary = "Show NUMA nodes and containers, live; of the one that is named, the "
 			   "pages of its\nprocesses, too",
 		.options = "  -b, --batch          print plain text, one output below the other\n"
 			   "  -d, --delay TIME     read again every TIME: 500ms, 2s\n"
 			   "  -J, --json           print a JSON object for each output, as "
 			   "--batch\n"
+			   "      --last           the container that got its grant last\n"
 			   "      --filter TEXT    only containers with TEXT in the name or id\n"
 			   "  -n, --iterations N   end after N outputs\n"
 			   "  -N, --node LIST      only these NUMA nodes in the first table\n"
@@ -188,7 +190,8 @@ int cmd_top(int argc, char **argv)
 		.words = 1,
 		.more = more_help,
 	};
-	bool delayed = false, sorted = false, filtered = false;
+	bool delayed = false, sorted = false, filtered = false, last = false;
+	_cleanup_free_ char *id = NULL;
 	const struct cli_option options[] = {
 		{ "batch", 'b', .flag = &asked.batch },
 		{ "delay", 'd', .flag = &delayed, .argument = true, .take = cli_output_take_watch,
@@ -196,6 +199,7 @@ int cmd_top(int argc, char **argv)
 		{ "filter", .flag = &filtered, .argument = true, .take = take_filter,
 		  .value = asked.view.filter },
 		{ "json", 'J', .flag = &asked.json },
+		{ "last", .flag = &last },
 		{ "iterations", 'n', .flag = &asked.limited, .argument = true,
 		  .take = take_iterations, .value = &asked.iterations },
 		{ "node", 'N', .take = cli_take_nodes, .value = &asked.view.nodes },
@@ -205,13 +209,18 @@ int cmd_top(int argc, char **argv)
 		{ NULL },
 	};
 	struct stow_err err = { 0 };
-	int r = cli_options(&usage, options, argc, argv);
+	int r = cli_options(&usage, options, argc, argv), n = 0;
+	char **words = argv + optind;
 
+	if (r >= 0)
+		return r;
+	if (last)
+		r = cli_last_word("top", asked.sysroot, &words, &n, &id);
 	if (r >= 0)
 		return r;
 	/* Without a terminal there is no full screen. */
 	asked.batch |= asked.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
-	r = run(&asked, argv[optind], &err);
+	r = run(&asked, *words, &err);
 	if (r < 0 && err.msg[0])
 		(void)cli_fail(&err);
 	return r < 0 ? CLI_FAILED : CLI_OK;

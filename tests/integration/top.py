@@ -337,6 +337,10 @@ def check_text(top):
     done = run([*top, "-b", "-n", "1", name_of(5)])
     check("pages of a named container", f"Pages of container {name_of(5)}: 1 process\n" in done.stdout and
           f"the-{name_of(5)}" in done.stdout, done.stdout)
+    done = run([*top, "-b", "-n", "1", "--last"])
+    check("pages of the last one", f"Pages of container {name_of(CONTAINERS - 1)}: 1 process\n" in done.stdout, done.stdout)
+    done = run([*top, "-b", "-n", "1", "--last", "web"])
+    same("the last one, and another", (done.returncode, done.stdout), (2, ""))
     done = run([*top, "-b", "-n", "1", "--filter", "web", "--sort", "name", "--node", "1"])
     same("--filter, --sort", rows(done.stdout), sorted(name_of(i) for i in range(CONTAINERS) if i % 3 == 0))
     check("--node", "\n   1 " in done.stdout and "\n   0 " not in done.stdout, done.stdout)
