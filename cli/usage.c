@@ -61,12 +61,16 @@ void cli_end_without_reader(void)
 
 int cli_finish(int code)
 {
+	static bool said; /* of an earlier output: --watch and top finish each */
 	bool before = ferror(stdout) != 0;
 
 	errno = 0;
 	if (fflush(stdout) == 0 && !before)
 		return code;
 	cli_end_without_reader();
+	if (said)
+		return CLI_FAILED;
+	said = true;
 	/* errno of an earlier failure is not known. */
 	fprintf(stderr, "numastow: standard output: %s\n",
 		errno && !before ? strerror(errno) : "not everything could be written");
