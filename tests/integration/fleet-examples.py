@@ -15,7 +15,7 @@ import yaml
 
 import examples
 from daemons import AGENT, SCHEDULER
-from examplelib import blocks, pages_with_examples
+from examplelib import blocks, commands, pages_with_examples
 from fleetlib import eventually, start_agent, start_scheduler
 from harness import BUILD, GIB, MEMORY, MIB, PROJECT, Machine, Temp, check, finish, hook, run, same
 from kubelib import ApiServer, kubeconfig, make_certificates
@@ -304,8 +304,12 @@ def check_guests():
     """Each example that is for a guest is pasted there by a script, which names its beginning."""
     scripts = "".join(map(read_text, sorted(glob.glob(f"{PROJECT}/tests/vm/*.sh"))))
     for page in sorted(IN_GUEST):
-        begins = re.findall(rf"\$\(example {page} '?([^')|]+?)'?(?: \||\))", scripts)
-        same(f"{page}: the examples that no guest runs", [t for t in blocks(page) if not t.startswith(tuple(begins))], [])
+        begins = set(re.findall(rf"\$\(example {page} '?([^')|]+?)'?(?: \||\))", scripts))
+        found = blocks(page)
+        same(f"{page}: the examples that no guest runs", [t for t in found if not t.startswith(tuple(begins))], [])
+        # The script takes the first that begins so.
+        same(f"{page}: beginnings of several examples, or of none",
+             [b for b in begins if sum(t.startswith(b) for t in found) != 1], [])
     begins = re.findall(r"\$\(readme '([^']+)'", scripts)
     same("README: the commands that no guest runs", [t for t, where in README.items() if where == "guest" and
                                                      not t.startswith(tuple(begins))], [])
@@ -315,6 +319,9 @@ def main():
     wanted = {f"numastow-{p}.1" for p in examples.PAGES} | IN_GUEST | set(CONFIGURATIONS) | {
         "numastow.1", "kubectl-numastow.1", "numastow-ca.8", "numastow-hook.8", "numastow-annotations.7", "numastow.yaml.5"}
     same("pages with examples that no test runs", sorted(pages_with_examples() - wanted), [])
+    # What is below takes the texts between .EX and .EE.
+    same("examples in another form", [(page, c) for page in sorted(wanted - {f"numastow-{p}.1" for p in examples.PAGES})
+                                      for c in commands(page) if not any(c + "\n" in b for b in blocks(page))], [])
     keys = ("numastow explain", "numastow why --last", "numastow why --since", "numastow ledger", "numastow place --confirmed", "numastow place cpus=8",
             "numastow fence", "numastow nodes", "numastow offline", "nodes=$(numastow explain")
     found = blocks("numastow.1")
