@@ -152,6 +152,7 @@ def check_install(temp):
                  "usr/share/bash-completion/completions/numastow", "usr/share/zsh/vendor-completions/_numastow",
                  "usr/share/fish/vendor_completions.d/numastow.fish",
                  "usr/share/numastow/schemas/topology.json", "usr/share/numastow/schemas/common.json",
+                 "usr/share/numastow/numastow.rules.yaml",
                  "etc/numastow/agent.yaml", "etc/numastow/scheduler.yaml",
                  "etc/numastow/client.yaml"):
         check(f"/{path} is there", path in found, found)

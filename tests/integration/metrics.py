@@ -12,6 +12,8 @@ import socket
 import subprocess
 import threading
 
+import yaml
+
 from daemons import NUMASTOW, fetch, free_port, metrics_of
 from fleetlib import FakeAgent, channel_to, command, eventually, full_report, node_pb2, start_agent, start_scheduler
 from harness import BUILD, PROJECT, Machine, Temp, check, finish, run, same
@@ -149,6 +151,29 @@ def documented():
         return set(re.findall(r"^\| `([a-z_]+)", handle.read(), re.M))
 
 
+def check_alerts():
+    """The alerting rules: each names metrics that there are, and has what Prometheus wants; docs/metrics.md says what to alert on."""
+    path = os.path.join(PROJECT, "deploy/prometheus/numastow.rules.yaml")
+    with open(path, encoding="utf-8") as handle:
+        groups = yaml.safe_load(handle)["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    names = [rule["alert"] for rule in rules]
+    same("alerts: names", (len(set(names)), [n for n in names if not re.fullmatch("Numastow[A-Za-z]+", n)]), (len(rules), []))
+    used = {m for rule in rules for m in re.findall("numastow_[a-z_]+", rule["expr"])}
+    same("alerts: metrics that there are not", sorted(used - documented()), [])
+    with open(os.path.join(PROJECT, "docs/metrics.md"), encoding="utf-8") as handle:
+        wanted = set(re.findall("`(numastow_[a-z_]+)`", handle.read().split("What to alert on")[1].split("\n\n")[0]))
+    same("alerts: all that docs/metrics.md says to alert on", sorted(wanted - used), [])
+    for rule in rules:
+        same(f"{rule['alert']}: keys", (set(rule) - {"for"}, set(rule["annotations"]), rule["labels"]["severity"] in ("warning", "critical")),
+             ({"alert", "expr", "labels", "annotations"}, {"summary", "description"}, True))
+        check(f"{rule['alert']}: brackets", all(rule["expr"].count(a) == rule["expr"].count(b) for a, b in ("()", "[]", "{}")), rule["expr"])
+    promtool = shutil.which("promtool")
+    if promtool:
+        done = run([promtool, "check", "rules", path], "")
+        check("alerts: promtool has nothing to say", done.code == 0, done)
+
+
 def check_metrics(folder):
     machine = Machine(f"{folder}/m")
     with start_scheduler(f"{folder}/data", "--metrics", f"127.0.0.1:{free_port()}") as server, \
@@ -232,6 +257,7 @@ def check_errors(folder):
     check("--check-config takes a host without a port", done.code == 0, done)
 
 
+check_alerts()
 with Temp() as temp:
     check_metrics(temp)
     check_errors(temp)
