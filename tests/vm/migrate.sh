@@ -250,6 +250,8 @@ unmanaged()
 	has 'no container "nosuch"'
 	code 1 "$numastow" bind --thread --cpus "$second" "${id:0:12}"
 	has 'not the number of a process'
+	moves "$numastow" migrate "${id:0:12}" all "$far"
+	eq "a container's pages, migrated" "$(mib "$pid")" "$far:8 "
 	moves "$numastow" bind --nodes "$far" "${id:0:12}"
 	eq "a container's CPUs" "$(allowed_cpus "$pid")" "$(cat "/sys/devices/system/node/node$far/cpulist")"
 	eq "its nodes and pages" "$(allowed_mems "$pid") $(mib "$pid")" "$far $far:8 "
