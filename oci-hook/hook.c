@@ -10,13 +10,13 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/parse.h"
-#include "base/read.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/limits.h"
 #include "grant/apply.h"
 #include "grant/claim.h"
 #include "grant/enforce.h"
 #include "grant/unmanaged.h"
+#include "oci-hook/input.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
@@ -265,7 +265,10 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	struct stow_pidref init;
 	int r;
 
-	r = hook_identify(run->root, container, &init, ret_cgroup, err);
+	/* First the configuration, which says whether any failure may be ignored. */
+	r = hook_run_open(run->root, container, run, err);
+	if (r == 0)
+		r = hook_identify(run->root, container, &init, ret_cgroup, err);
 	if (r == 0)
 		r = hook_open_config(run->root, container->bundle, &config_json, err);
 	if (r == 0 && hook_config_has_claim(config_json))
@@ -273,7 +276,7 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	if (r == 0)
 		hook_warn(run, config_json);
 	if (r == 0)
-		r = hook_run_begin(run->root, container, config_json, *ret_cgroup, run, err);
+		r = hook_run_begin(run, container, config_json, *ret_cgroup, err);
 	if (r <= 0) /* annotations, but none for this container of the pod */
 		return r < 0 ? r : 1;
 	run->subject.init = init;
@@ -284,6 +287,15 @@ static int place_annotated(struct hook_run *run, const struct hook_container *co
 	return place(run, container, config_json, err);
 }
 
+/* Start a container without a placement, because its annotations allow that. */
+static int start_unplaced(struct hook_run *run, const struct hook_container *container,
+			  const char *why, struct stow_err *err)
+{
+	hook_audit(run, "ignored", NULL, why, true);
+	fprintf(stderr, "numastow: %s starts unplaced: %s\n", container->id, why);
+	return apply_unmanaged(run->root, container, err);
+}
+
 static int apply_annotated(struct stow_root *root, const struct hook_container *container,
 			   struct stow_err *err)
 {
@@ -291,6 +303,7 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 	_cleanup_(hook_run_done) struct hook_run run = { .root = root,
 							 .subject.id = container->id };
 	struct stow_err why = { 0 };
+	bool ignore;
 	int r;
 
 	r = place_annotated(&run, container, &cgroup, &why);
@@ -298,14 +311,29 @@ static int apply_annotated(struct stow_root *root, const struct hook_container *
 		return apply_unmanaged(root, container, err);
 	if (r == 0)
 		return 0;
-	if (run.context.config && run.request.on_failure == STOW_ON_FAILURE_IGNORE) {
-		hook_audit(&run, "ignored", NULL, why.msg, true);
-		fprintf(stderr, "numastow: %s starts unplaced: %s\n", container->id, why.msg);
-		return apply_unmanaged(root, container, err);
-	}
+	if (run.config && hook_asks(container, run.config, &ignore) && ignore)
+		return start_unplaced(&run, container, why.msg, err);
 	hook_audit(&run, "refused", NULL, why.msg, true);
 	stow_unmanaged_remove_of(root, container->id, container->pid);
 	return stow_err_move(err, r, &why);
+}
+
+/* It is not known whether numastow is disabled: nothing is placed. Containers without a placement
+ * are kept off exclusive CPUs, which were promised. */
+static int apply_unknown(struct stow_root *root, const struct hook_container *container,
+			 const struct hook_call *call, struct stow_err *err)
+{
+	_cleanup_(hook_run_done) struct hook_run run = { .root = root,
+							 .subject.id = container->id };
+	struct stow_err why = { 0 };
+	bool ignore = false;
+	int r;
+
+	if (!call->claim &&
+	    (!container->annotated || container->sandbox || !hook_asks(container, NULL, &ignore)))
+		return apply_unmanaged(root, container, err);
+	r = stow_changes_refuse(STOW_CHANGES_UNKNOWN, &why);
+	return ignore ? start_unplaced(&run, container, why.msg, err) : stow_err_move(err, r, &why);
 }
 
 static int apply(struct stow_root *root, const struct hook_container *container,
@@ -315,10 +343,8 @@ static int apply(struct stow_root *root, const struct hook_container *container,
 
 	if (changes == STOW_CHANGES_DISABLED)
 		return 0;
-	/* Others are kept off exclusive CPUs, which were promised. */
-	if (changes == STOW_CHANGES_UNKNOWN &&
-	    (call->claim || (container->annotated && !container->sandbox)))
-		return stow_changes_refuse(changes, err);
+	if (changes == STOW_CHANGES_UNKNOWN)
+		return apply_unknown(root, container, call, err);
 	if (call->claim)
 		return hook_apply_claim(root, container, call, err);
 	if (container->annotated && !container->sandbox)
@@ -355,9 +381,9 @@ static int release(struct stow_root *root, const struct hook_container *containe
 
 /* A container that asks for something must do so within HOOK_STATE_MAX. */
 static int check_length(const struct hook_container *container, const struct hook_call *call,
-			size_t len, int r, struct stow_err *err)
+			const struct hook_input *input, int r, struct stow_err *err)
 {
-	if (len <= HOOK_STATE_MAX || (r == 0 && !container->annotated && !call->claim))
+	if (!input->shortened || (r == 0 && !container->annotated && !call->claim))
 		return r;
 	return stow_err_set(err, E2BIG, "the OCI state on standard input is longer than %u bytes",
 			    HOOK_STATE_MAX);
@@ -367,17 +393,16 @@ int stow_hook_run(struct stow_root *root, const struct hook_call *call, int in, 
 		  struct stow_err *err)
 {
 	_cleanup_(hook_container_done) struct hook_container container = { 0 };
-	_cleanup_free_ char *text = NULL;
-	size_t len;
+	_cleanup_(hook_input_done) struct hook_input input = { 0 };
 	int r;
 
 	if (call->command == HOOK_PRECREATE)
 		return hook_precreate(root, in, out, err);
-	r = stow_read_all(in, HOOK_STATE_READ, "the OCI state on standard input", &text, &len, err);
+	r = hook_input_read(in, HOOK_STATE_MAX, &input, err);
 	if (r < 0)
 		return r;
-	r = hook_parse_state(text, len, &container, err);
-	r = check_length(&container, call, len, r, err);
+	r = hook_parse_state(input.text, input.len, &container, err);
+	r = check_length(&container, call, &input, r, err);
 	if (r < 0)
 		return r;
 	return call->command == HOOK_APPLY ? apply(root, &container, call, err)

@@ -25,18 +25,24 @@ int hook_parse_request(const struct hook_container *container, const char *name,
 		       const struct stow_config *config, struct stow_request *ret,
 		       struct stow_err *err);
 
+/* Return whether annotations ask for something for this container, or are invalid. *ret_ignore:
+ * they are valid, and allow it to start unplaced. `config`: NULL if the administrator's
+ * configuration is not known. */
+bool hook_asks(const struct hook_container *container, const struct stow_config *config,
+	       bool *ret_ignore);
+
 /* Read the administrator's configuration, and fill in `context` and `subject` for lib/grant. */
 int hook_run_open(struct stow_root *root, const struct hook_container *container,
 		  struct hook_run *run, struct stow_err *err);
 /* Read the container's limits, from config.json and from its cgroup (NULL: there is none yet). */
 int hook_run_limits(struct hook_run *run, struct json_object *config_json,
 		    const struct stow_cgroup *cgroup, struct stow_err *err);
-/* Read the administrator's configuration and the request: annotations, completed from
- * config.json and from the limits of the container's cgroup (NULL: there is none yet). Return 1
- * when the container requests something, 0 when no annotation is for it. */
-int hook_run_begin(struct stow_root *root, const struct hook_container *container,
+/* Read the request of a run that was opened: annotations, completed from config.json and from the
+ * limits of the container's cgroup (NULL: there is none yet). Return 1 when the container requests
+ * something, 0 when no annotation is for it. */
+int hook_run_begin(struct hook_run *run, const struct hook_container *container,
 		   struct json_object *config_json, const struct stow_cgroup *cgroup,
-		   struct hook_run *run, struct stow_err *err);
+		   struct stow_err *err);
 int hook_run_open_ledger(struct hook_run *run, struct stow_err *err);
 void hook_run_done(struct hook_run *run);
 
@@ -89,7 +95,6 @@ int hook_apply_claim(struct stow_root *root, const struct hook_container *contai
 bool hook_config_has_claim(struct json_object *config);
 
 /* precreate.c */
-int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err);
 int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err);
 /* Return the kernel's name of the policy ("MPOL_INTERLEAVE"); NULL for bind, which cpuset.mems
  * enforces. */

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/helper.h"
 #include "base/read.h"
+#include "oci-hook/input.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
 
@@ -38,21 +39,6 @@ const char *hook_memory_policy_mode(enum stow_memory_policy policy)
 		break;
 	}
 	return NULL;
-}
-
-int hook_write_all(int fd, const char *text, size_t len, struct stow_err *err)
-{
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return stow_err_sys(err, errno, "writing config.json");
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 /* --- features of the runtime ---------------------------------------------- */
@@ -237,7 +223,9 @@ static int precreate_annotated(struct stow_root *root, const struct hook_contain
 	struct stow_err why = { 0 };
 	int r;
 
-	r = hook_run_begin(root, container, container->json, NULL, &run, &why);
+	r = hook_run_open(root, container, &run, &why);
+	if (r == 0)
+		r = hook_run_begin(&run, container, container->json, NULL, &why);
 	/* Leases of a whole pod are made when its first container has a process. */
 	if (r > 0 && run.request.scope == STOW_SCOPE_POD)
 		r = 0;
@@ -263,13 +251,13 @@ int hook_precreate(struct stow_root *root, int in, int out, struct stow_err *err
 	size_t len;
 	int r;
 
-	r = stow_read_all(in, HOOK_CONFIG_READ, "the config.json on standard input", &text, &len,
-			  err);
+	r = stow_read_most(in, HOOK_CONFIG_MAX + 1, "the config.json on standard input", &text,
+			   &len, err);
 	if (r < 0)
 		return r;
 	/* Too long: apply refuses a container that asks for something. */
 	if (len > HOOK_CONFIG_MAX || stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
-		return hook_write_all(out, text, len, err);
+		return hook_input_copy(in, out, text, len, err);
 	r = hook_parse_config(text, len, &container, err);
 	if (r == 0 && container.annotated && !container.sandbox)
 		r = precreate_annotated(root, &container, &edited, err);

@@ -12,23 +12,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/read.h"
 #include "oci-hook/hook.h"
+#include "oci-hook/input.h"
 #include "oci-hook/internal.h"
 #include "place/changes.h"
-
-/* Return whether annotations ask for something for this container, or are invalid. *ret_ignore:
- * they allow it to start unplaced. */
-static bool asks(const struct hook_container *container, bool *ret_ignore)
-{
-	struct stow_request request;
-	int r = stow_request_parse(container->annotations, container->n_annotations,
-				   container->name, NULL, STOW_POLICY_SINGLE_NUMA_NODE, &request,
-				   NULL);
-
-	*ret_ignore = r > 0 && request.on_failure == STOW_ON_FAILURE_IGNORE;
-	return r != 0;
-}
 
 /* Write to the journal, too, because crun does not show a hook's standard error. */
 static void audit(struct stow_root *root, const struct hook_container *container, const char *kind,
@@ -58,10 +45,10 @@ static int check_container(struct stow_root *root, const struct hook_container *
 	const char *text = call->claim ? claimed : annotated;
 	bool ignore = false;
 
-	if (call->claim
-		    ? stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED
-		    : !container->annotated || container->sandbox || !asks(container, &ignore) ||
-			      stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+	if (call->claim ? stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED
+			: !container->annotated || container->sandbox ||
+				  !hook_asks(container, NULL, &ignore) ||
+				  stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
 	if (!ignore) {
 		audit(root, container, "refused", text);
@@ -72,41 +59,27 @@ static int check_container(struct stow_root *root, const struct hook_container *
 	return 0;
 }
 
-/* precreate: return the configuration unchanged. Podman does not show precreate's errors; apply
- * reports them later. */
-static int hand_back(int in, int out, struct stow_err *err)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r;
-
-	r = stow_read_all(in, HOOK_CONFIG_READ, "the config.json on standard input", &text, &len,
-			  err);
-	return r < 0 ? r : hook_write_all(out, text, len, err);
-}
-
 int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int in, int out,
 		      struct stow_err *err)
 {
 	_cleanup_(hook_container_done) struct hook_container container = { 0 };
-	_cleanup_free_ char *text = NULL;
+	_cleanup_(hook_input_done) struct hook_input input = { 0 };
 	struct stow_err why = { 0 };
-	size_t len;
 	int r;
 
 	if (call->command == HOOK_RELEASE) /* nothing was granted */
 		return 0;
 	if (call->command == HOOK_PRECREATE)
-		return hand_back(in, out, err);
-	r = stow_read_all(in, HOOK_STATE_READ, "the OCI state on standard input", &text, &len, err);
+		return hook_input_copy(in, out, "", 0, err);
+	r = hook_input_read(in, HOOK_STATE_MAX, &input, err);
 	if (r < 0)
 		return r;
-	r = hook_parse_state(text, len, &container, &why);
+	r = hook_parse_state(input.text, input.len, &container, &why);
 	if (r == 0)
 		return check_container(root, &container, call, err);
 	/* Input that cannot be parsed is accepted, unless it contains the prefix. */
 	if (!call->claim &&
-	    !memmem(text, len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
+	    !memmem(input.text, input.len, STOW_ANNOTATION_PREFIX, strlen(STOW_ANNOTATION_PREFIX)))
 		return 0;
 	return stow_err_move(err, r, &why);
 }

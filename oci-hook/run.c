@@ -24,6 +24,19 @@ int hook_parse_request(const struct hook_container *container, const char *name,
 				  ret, err);
 }
 
+bool hook_asks(const struct hook_container *container, const struct stow_config *config,
+	       bool *ret_ignore)
+{
+	static const struct stow_config unknown = { .default_policy =
+							    STOW_POLICY_SINGLE_NUMA_NODE };
+	struct stow_request request;
+	int r = hook_parse_request(container, container->name, config ? config : &unknown, &request,
+				   NULL);
+
+	*ret_ignore = r > 0 && request.on_failure == STOW_ON_FAILURE_IGNORE;
+	return r != 0;
+}
+
 /* Read limits from the kernel, because the runtime may have set them in other ways than by
  * config.json (linux.resources.unified, a cgroup's defaults). */
 static void kernel_limits(const struct stow_cgroup *cgroup, struct stow_limits *limits)
@@ -75,15 +88,12 @@ int hook_run_limits(struct hook_run *run, struct json_object *config_json,
 	return r;
 }
 
-int hook_run_begin(struct stow_root *root, const struct hook_container *container,
+int hook_run_begin(struct hook_run *run, const struct hook_container *container,
 		   struct json_object *config_json, const struct stow_cgroup *cgroup,
-		   struct hook_run *run, struct stow_err *err)
+		   struct stow_err *err)
 {
 	int r, asked;
 
-	r = hook_run_open(root, container, run, err);
-	if (r < 0)
-		return r;
 	asked = hook_parse_request(container, container->name, run->config, &run->request, err);
 	if (asked <= 0)
 		return asked;

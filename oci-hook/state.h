@@ -17,11 +17,10 @@
 #include "base/root.h"
 #include "place/request.h"
 
-#define HOOK_STATE_MAX	(1U << 20) /* bytes of OCI state */
-#define HOOK_CONFIG_MAX (4U << 20) /* bytes of config.json */
-/* Containers without annotations start with more, too: what is read of it at most. */
-#define HOOK_STATE_READ	 (16U << 20)
-#define HOOK_CONFIG_READ (64U << 20)
+/* Bytes of the OCI state and of config.json, of a container that asks for something. Others start
+ * with more, too: oci-hook/input.h. */
+#define HOOK_STATE_MAX	(1U << 20)
+#define HOOK_CONFIG_MAX (4U << 20)
 
 /* A container's identity. Strings point into `json`; NULL if the runtime does not provide them. */
 struct hook_container {

@@ -11,11 +11,11 @@
 
 #define FIRST_SIZE 65536 /* of the first buffer: most files fit */
 
-int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
-		  struct stow_err *err)
+int stow_read_most(int fd, size_t most, const char *name, char **ret_text, size_t *ret_len,
+		   struct stow_err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t size = STOW_MIN(max, (size_t)FIRST_SIZE) + 2, len = 0;
+	size_t size = STOW_MIN(most, (size_t)FIRST_SIZE) + 2, len = 0;
 
 	for (;;) {
 		char *grown = realloc(text, size);
@@ -24,7 +24,9 @@ int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t 
 		if (!grown)
 			return stow_err_sys(err, ENOMEM, "%s", name);
 		text = grown;
-		n = read(fd, text + len, size - len - 1);
+		if (len == most)
+			break;
+		n = read(fd, text + len, STOW_MIN(size - len - 1, most - len));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -32,12 +34,26 @@ int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t 
 		if (n == 0)
 			break;
 		len += (size_t)n;
-		if (len > max)
-			return stow_err_set(err, E2BIG, "%s is longer than %zu bytes", name, max);
 		if (len + 1 == size)
 			size *= 2;
 	}
 	text[len] = '\0';
+	*ret_text = STOW_TAKE_PTR(text);
+	*ret_len = len;
+	return 0;
+}
+
+int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
+		  struct stow_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = stow_read_most(fd, max + 1, name, &text, &len, err);
+
+	if (r < 0)
+		return r;
+	if (len > max)
+		return stow_err_set(err, E2BIG, "%s is longer than %zu bytes", name, max);
 	*ret_text = STOW_TAKE_PTR(text);
 	if (ret_len)
 		*ret_len = len;

@@ -16,7 +16,11 @@
 int stow_read_all(int fd, size_t max, const char *name, char **ret_text, size_t *ret_len,
 		  struct stow_err *err);
 
-/* Do the same with a file that the administrator has named. */
+/* Do the same, but stop after `most` bytes: of a text of that length, more may be left to read. */
+int stow_read_most(int fd, size_t most, const char *name, char **ret_text, size_t *ret_len,
+		   struct stow_err *err);
+
+/* Read a file that the administrator has named, like stow_read_all(). */
 int stow_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
 		   struct stow_err *err);
 

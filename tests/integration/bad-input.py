@@ -128,7 +128,9 @@ def long_ones(machine):
     """What is too long, or has a key that is cut, of a container that asks for nothing: it starts."""
     for what, asked, config in (
             ("2 MiB of annotations", {"author": "x" * 2 * MIB}, {}),
+            ("20 MiB of annotations", {"author": "x" * 20 * MIB, "of": PREFIX}, {}),
             ("a config.json of 5 MiB", {"author": "x"}, {"more": "x" * 5 * MIB}),
+            ("a config.json of 70 MiB", {"author": "x"}, {"more": "x" * 70 * MIB}),
             ("a name whose key has a NUL", {"io.kubernetes.container.name\0": "a/b"}, {})):
         state = machine.container("t", asked, config=config)
         result = hook(machine, "apply", state)
@@ -144,6 +146,44 @@ def long_ones(machine):
     same("a config.json of 5 MiB with annotations: precreate returns it", (result.code, result.out == machine.config("t")),
          (0, True))
     machine.end("t")
+    state = machine.container("t", {"author": "x" * 20 * MIB, **ours(cpus="1")})
+    refused(machine, "20 MiB of annotations, and one of ours", state, "longer than 1048576 bytes")
+    machine.end("t")
+    unplaced(machine, "a config.json of 5 MiB", "config.json is longer", config={"more": "x" * 5 * MIB})
+
+
+def unplaced(machine, what, words, fail_at=0, config=None):
+    """With on-failure=ignore it starts, and is known."""
+    state = machine.container("t", ours(cpus="1", on_failure="ignore"), config=config)
+    result = hook(machine, "apply", state, fail_at=fail_at)
+    check(f"{what}, on-failure=ignore: starts unplaced and says so", result.code == 0 and words in result.err and
+          "starts unplaced" in result.err and result.err.count("\n") == 1 and not placed_cpus(machine, "t") and
+          machine.exists("/run/numastow/unmanaged/t"), result)
+    machine.end("t")
+    hook(machine, "release", state)
+
+
+def not_known(machine, temp):
+    """Whether numastow is disabled cannot be looked at."""
+    def step():
+        with open(temp + "/trace", encoding="utf-8") as handle:
+            return next(n for n, line in enumerate(handle, 1) if "/etc/numastow/disabled" in line)
+
+    words = "/etc/numastow/disabled cannot be looked at"
+    state = machine.container("t", ours(cpus="1"))
+    hook(machine, "apply", state, trace=temp + "/trace")
+    machine.end("t")
+    hook(machine, "release", state)
+    for what, asked, good in (("asks for nothing", {"author": "x"}, True),
+                              ("asks for another container of its pod", {**KUBERNETES, PREFIX + "cpus.db": "1"}, True),
+                              ("asks for something", ours(cpus="1"), False)):
+        state = machine.container("t", asked)
+        result = hook(machine, "apply", state, fail_at=step())
+        check(f"{words}: a container that {what}", (result.code == 0 and not result.err and
+              machine.exists("/run/numastow/unmanaged/t")) if good else result.one_line() and words in result.err, result)
+        machine.end("t")
+        hook(machine, "release", state)
+    unplaced(machine, words, words, step())
 
 
 def configs(machine):
@@ -338,6 +378,7 @@ def main():
         annotations(machine)
         states(machine)
         long_ones(machine)
+        not_known(machine, temp)
         configs(machine)
         cgroups(machine)
         administrator(machine)

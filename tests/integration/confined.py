@@ -110,7 +110,8 @@ def rootless(who, argv):
         return run(argv + [command], text)
 
     for what, annotations in (("without annotations", {}),
-                              ("with other annotations", {"io.kubernetes.cri.sandbox-name": "a b"})):
+                              ("with other annotations", {"io.kubernetes.cri.sandbox-name": "a b"}),
+                              ("with 20 MiB of annotations", {"author": "x" * (20 << 20)})):
         result = hook("apply", state(annotations))
         check(f"{who}: a container {what} starts", silent(result), result)
         result = hook("release", state(annotations))
@@ -121,6 +122,8 @@ def rootless(who, argv):
     result = hook("apply", state(ours(cpus="2")))
     check(f"{who}: an annotated container is refused in one line that says why",
           result.one_line() and "without root" in result.err, result)
+    result = hook("apply", state({"author": "x" * (2 << 20), **ours(cpus="2")}))
+    check(f"{who}: as is one with 2 MiB of annotations", result.one_line() and "without root" in result.err, result)
     for text in (config(ours(cpus="2")), json.dumps({"annotations": ours(cpus="2")})):
         result = hook("precreate", text)
         check(f"{who}: which apply reports, not precreate", silent(result) and result.out == text, result)

@@ -2,8 +2,11 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "oci-hook/input.h"
 #include "oci-hook/state.h"
 #include "tree.h"
 
@@ -200,6 +203,82 @@ static void an_id_that_is_no_name_is_encoded(void **state)
 	hook_container_done(&c);
 }
 
+/* Read a text as one that is longer than what a state may have. */
+static void shorten(const char *text, struct hook_input *ret)
+{
+	_cleanup_close_ int fd = memfd_create("state", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(hook_input_read(fd, 0, ret, NULL), 0);
+	assert_true(ret->shortened);
+}
+
+static void a_long_state_keeps_what_matters(void **state)
+{
+	static const char *const states[][2] = {
+		{ "{\"ociVersion\":\"1.0\",\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}\n",
+		  "{\"id\":\"web\",\"pid\":42,\"bundle\":\"/b\"}" },
+		{ "{\"annotations\":{\"a\":\"numastow.io/"
+		  "cpus\",\"numastow.iox\":\"\"},\"id\":\"web\"}",
+		  "{\"annotations\":{},\"id\":\"web\"}" },
+		{ "{ \"i\\u0064\" : \"a\\\"}\" , \"x\":{\"id\":\"b\",\"y\":[{\"id\":1}]}, \"pid\" "
+		  ": 7 }",
+		  "{\"id\":\"a\\\"}\",\"pid\":7}" },
+		{ "{\"annotations\":{\"a\":{\"numastow.io/\":\"\"},\"numastow.io\\/cpus\":\"\","
+		  "\"numastow.io\\u002fcpus\":\"\"},\"id\":\"web\"}",
+		  "{\"annotations\":{\"numastow.io/\":\"\"},\"id\":\"web\"}" },
+		{ "{\"x\":{\"annotations\":{\"numastow.io/cpus\":\"\"}},\"id\":[\"a\",\"id\"]}",
+		  "{\"id\":0}" },
+		{ "{\"annotations\":null,\"pid\":-1,\"id\":\"a\",\"id\":\"b\"}",
+		  "{\"annotations\":null,\"pid\":-1,\"id\":\"a\",\"id\":\"b\"}" },
+		{ "{\"annotations\":[\"numastow.io/cpus\"],\"\":1}", "{\"annotations\":0}" },
+		{ "{\"id\":\"web\"", "" },
+		{ "{\"id\":\"web\"}}", "" },
+		{ "{\"id\":\"web\"} x", "" },
+		{ "[{\"id\":\"web\"}]", "" },
+		{ "[[[[[[[", "" },
+		{ "x", "" },
+	};
+
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(states); i++) {
+		_cleanup_(hook_input_done) struct hook_input input = { 0 };
+
+		shorten(states[i][0], &input);
+		assert_string_equal(input.text, states[i][1]);
+		assert_int_equal(input.len, strlen(states[i][1]));
+	}
+}
+
+/* What is kept must fit. */
+static void an_id_as_long_as_a_state_is_none(void **state)
+{
+	_cleanup_free_ char *text = malloc(HOOK_STATE_MAX + 16);
+	_cleanup_(hook_input_done) struct hook_input input = { 0 };
+	char *end = text;
+
+	assert_non_null(text);
+	end += sprintf(end, "{\"id\":\"");
+	memset(end, 'a', HOOK_STATE_MAX);
+	strcpy(end + HOOK_STATE_MAX, "\"}");
+	shorten(text, &input);
+	assert_string_equal(input.text, "");
+}
+
+static void a_short_state_stays_as_it_is(void **state)
+{
+	static const char text[] = "{\"id\": \"web\", \"x\": 1}\n";
+	_cleanup_(hook_input_done) struct hook_input input = { 0 };
+	_cleanup_close_ int fd = memfd_create("state", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(hook_input_read(fd, strlen(text), &input, NULL), 0);
+	assert_false(input.shortened);
+	assert_string_equal(input.text, text);
+	assert_int_equal(input.len, strlen(text));
+}
+
 static void limits_of_a_config(void **state)
 {
 	struct json_object *json = json_tokener_parse(
@@ -282,6 +361,9 @@ int main(void)
 		cmocka_unit_test(what_does_not_contradict_is_no_contradiction),
 		cmocka_unit_test(what_is_no_state_is_refused),
 		cmocka_unit_test(an_id_that_is_no_name_is_encoded),
+		cmocka_unit_test(a_long_state_keeps_what_matters),
+		cmocka_unit_test(an_id_as_long_as_a_state_is_none),
+		cmocka_unit_test(a_short_state_stays_as_it_is),
 		cmocka_unit_test(limits_of_a_config),
 		cmocka_unit_test(the_id_in_a_cgroups_path),
 		cmocka_unit_test(config_json_is_a_regular_file),
