@@ -158,16 +158,18 @@ bool scheduler_is_healthy(void *ctx, char *why, size_t size)
 		snprintf(why, size, "reads the store");
 		return true;
 	}
+	/* The store knows more of its failure than the probe, which waits for it. */
+	if (!store.healthy) {
+		snprintf(why, size, "%s", store.why.msg);
+		return false;
+	}
 	if (s->probe && !scheduler_probe_well(s->probe, warning, sizeof(warning))) {
 		snprintf(why, size, "%s", warning);
 		return false;
 	}
 	if (!scheduler_kubernetes_well(s, why, size))
 		return false;
-	if (store.healthy)
-		snprintf(why, size, "%s%s%s", active ? "active" : "standby", warning[0] ? "; " : "",
-			 warning);
-	else
-		snprintf(why, size, "%s", store.why.msg);
-	return store.healthy;
+	snprintf(why, size, "%s%s%s", active ? "active" : "standby", warning[0] ? "; " : "",
+		 warning);
+	return true;
 }

@@ -61,7 +61,7 @@ struct stow_engine_count {
 };
 
 /* `where` has no scheme. write() and forget() are called by the store's thread, standbys() by the
- * program's main thread, and leads(), lost(), give_up() and lag() by any thread, all of them at the
+ * program's main thread, and leads(), lost(), failed(), give_up() and lag() by any thread, all of them at the
  * same time; the others before the store's thread starts, or after it has ended. */
 struct stow_engine_ops {
 	int (*check)(const char *where, const struct stow_store_options *options,
@@ -73,6 +73,9 @@ struct stow_engine_ops {
 	bool (*leads)(void *engine, struct stow_err *why);
 	/* Whether it has lost the lead for good; NULL: never. */
 	bool (*lost)(void *engine, struct stow_err *why);
+	/* Write what fails now, while a write is under way: servers, and their reasons; "" for
+	 * nothing. NULL: nothing is known. */
+	void (*failed)(void *engine, char *ret, size_t size);
 	/* Abort a write that waits for an answer. */
 	void (*give_up)(void *engine);
 	int (*load)(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,

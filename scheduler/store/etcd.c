@@ -3,6 +3,7 @@
 #include "scheduler/store/etcd.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/math.h"
 #include "base/parse.h"
 #include "rpc/address.h"
 
@@ -27,6 +29,10 @@ struct etcd {
 	unsigned int n;
 	atomic_uint at;		      /* modulo n: the present member */
 	char *ca, *certificate, *key; /* NULL: http:// */
+
+	pthread_mutex_t lock;
+	struct stow_err failed[ETCD_MEMBERS_MAX]; /* since a member last answered; code 0: did not */
+	bool any_failed;
 };
 
 /* --- URLs ----------------------------------------------------------------- */
@@ -131,6 +137,7 @@ int etcd_new(const char *urls, const struct stow_rpc_tls *tls, struct etcd **ret
 	etcd = calloc(1, sizeof(*etcd));
 	if (!etcd)
 		return stow_err_set(err, ENOMEM, "out of memory");
+	pthread_mutex_init(&etcd->lock, NULL);
 	r = stow_rpc_loop_new(1, &etcd->loop, err);
 	if (r == 0 && secure)
 		r = keep_files(etcd, tls, err);
@@ -168,6 +175,7 @@ void etcd_free(struct etcd *etcd)
 		stow_rpc_client_free(etcd->members[i]);
 	if (etcd->loop)
 		stow_rpc_loop_free(etcd->loop);
+	pthread_mutex_destroy(&etcd->lock);
 	free(etcd->ca);
 	free(etcd->certificate);
 	free(etcd->key);
@@ -205,6 +213,36 @@ void etcd_leave(struct etcd *etcd, unsigned int member)
 	atomic_compare_exchange_strong(&etcd->at, &member, member + 1);
 }
 
+void etcd_note(struct etcd *etcd, unsigned int member, const struct stow_err *why)
+{
+	pthread_mutex_lock(&etcd->lock);
+	if (why)
+		etcd->failed[member % etcd->n] = *why;
+	else if (etcd->any_failed)
+		memset(etcd->failed, 0, sizeof(etcd->failed));
+	etcd->any_failed = why;
+	pthread_mutex_unlock(&etcd->lock);
+}
+
+unsigned int etcd_failed(struct etcd *etcd, char *ret, size_t size)
+{
+	unsigned int n = 0;
+	size_t len = 0;
+
+	ret[0] = '\0';
+	pthread_mutex_lock(&etcd->lock);
+	for (unsigned int i = 0; i < etcd->n; i++) {
+		if (!etcd->failed[i].code)
+			continue;
+		len += (size_t)snprintf(ret + len, size - len, "%s%s: %.160s", n ? "; " : "",
+					etcd->names[i], etcd->failed[i].msg);
+		len = STOW_MIN(len, size - 1);
+		n++;
+	}
+	pthread_mutex_unlock(&etcd->lock);
+	return n;
+}
+
 /* Replace the error of a connection when the own files are the reason: a member that rejects a
  * certificate closes the connection without one, again and again until the call's time is over. */
 static int look_at_files(const struct etcd *etcd, int r, struct stow_err *err)
@@ -224,20 +262,27 @@ static int call_member(struct etcd *etcd, const ProtobufCServiceDescriptor *serv
 		       void **ret_response, struct stow_err *err)
 {
 	unsigned int at = atomic_load(&etcd->at);
+	struct stow_err why = { 0 };
 	void *answer = NULL;
 	int r;
 
 	r = stow_rpc_client_call(etcd->members[at % etcd->n], service, method, request, timeout,
-				 &answer, err);
+				 &answer, &why);
 	if (r == 0 && !is_etcds(answer)) {
 		stow_rpc_message_free(answer);
-		r = stow_err_set(err, EPROTO, "the answer is not etcd's");
+		r = stow_err_set(&why, EPROTO, "the answer is not etcd's");
 	}
-	if (is_elsewhere(r) || is_turned_away(r))
+	r = look_at_files(etcd, r, &why);
+	if (is_elsewhere(r) || is_turned_away(r)) {
+		etcd_note(etcd, at, &why);
 		etcd_leave(etcd, at);
-	if (r < 0)
-		return stow_err_wrap(err, look_at_files(etcd, r, err), "etcd, %s",
-				     etcd->names[at % etcd->n]);
+	} else {
+		etcd_note(etcd, at, NULL);
+	}
+	if (r < 0) {
+		(void)stow_err_wrap(&why, r, "etcd, %s", etcd->names[at % etcd->n]);
+		return stow_err_move(err, r, &why);
+	}
 	*ret_response = answer;
 	return 0;
 }

@@ -46,6 +46,12 @@ int etcd_open(struct etcd *etcd, const ProtobufCServiceDescriptor *service, cons
 	      unsigned int *ret_member, struct stow_err *err);
 /* Switch from that member to the next one, unless another thread has already. */
 void etcd_leave(struct etcd *etcd, unsigned int member);
+/* Note a failure of a member; `why` NULL: it has answered, and earlier failures of all members are
+ * of the past. Calls do it by themselves, streams do not. */
+void etcd_note(struct etcd *etcd, unsigned int member, const struct stow_err *why);
+/* Write the members that have failed since one last answered, each with its reason: "MEMBER:
+ * REASON; MEMBER: REASON". Return their number. Any thread. */
+unsigned int etcd_failed(struct etcd *etcd, char *ret, size_t size);
 /* Return the member as "https://a.example:2379". */
 const char *etcd_member_name(const struct etcd *etcd, unsigned int member);
 
@@ -60,7 +66,7 @@ int etcd_lease_keep(struct etcd_lease *lease, struct stow_err *err);
 int64_t etcd_lease_id(const struct etcd_lease *lease);
 /* Return until when the lease certainly lasts, by the boot clock: a second before it may end. */
 uint64_t etcd_lease_until(struct etcd_lease *lease);
-/* Write the member that did not renew the lease at the last attempt, and its reason: ", MEMBER:
+/* Write the member that did not renew the lease at the last attempt, and its reason: "MEMBER:
  * REASON"; "" when the lease was renewed. */
 void etcd_lease_why(struct etcd_lease *lease, char *ret, size_t size);
 /* Return whether etcd has reported that the lease no longer exists. */

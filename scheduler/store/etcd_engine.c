@@ -25,21 +25,6 @@ enum { ABOUT_VERSION = 1 };
 
 /* --- leading -------------------------------------------------------------- */
 
-static int read_leader(struct etcd_engine *e, EtcdRangeResponse **ret, struct stow_err *err)
-{
-	EtcdRangeRequest request = ETCD_RANGE_REQUEST__INIT;
-	char key[320];
-	void *answer;
-	int r;
-
-	snprintf(key, sizeof(key), "%s" ETCD_LEADER, e->prefix);
-	etcd_set_text(&request.key, key);
-	r = etcd_ask(e->etcd, &etcd_kv__descriptor, "Range", &request, ETCD_ATTEMPT, &answer, err);
-	if (r == 0)
-		*ret = answer;
-	return r;
-}
-
 static int won(struct etcd_engine *e, int64_t revision, struct stow_err *err)
 {
 	int r = etcd_lease_keep(e->lease, err);
@@ -100,7 +85,7 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 
 	r = etcd_mirror_follow(e->mirror, READ_WITHIN, err);
 	if (r == 0)
-		r = read_leader(e, &in, err);
+		r = etcd_read_key(e->etcd, e->prefix, ETCD_LEADER, ETCD_ATTEMPT, &in, err);
 	if (r < 0)
 		return r;
 	r = in->n_kvs > 0;
@@ -130,16 +115,22 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
  * replaced while schedulers run. */
 static int lead(void *engine, struct stow_err *err)
 {
+	struct etcd_engine *e = engine;
 	struct stow_err why = { 0 };
-	int r = look_and_campaign(engine, &why);
+	char failed[900];
+	int r = look_and_campaign(e, &why);
 
-	return r < 0 ? stow_err_move(err, -ENOTCONN, &why) : r;
+	if (r >= 0)
+		return r;
+	if (etcd_failed(e->etcd, failed, sizeof(failed)) > 1)
+		return stow_err_set(err, ENOTCONN, "etcd, %s", failed);
+	return stow_err_move(err, -ENOTCONN, &why);
 }
 
 static bool leads(void *engine, struct stow_err *why)
 {
 	struct etcd_engine *e = engine;
-	char reason[512] = "";
+	char reason[900] = "";
 	uint64_t until, now;
 
 	if (etcd_engine_lost(e, why))
@@ -148,13 +139,20 @@ static bool leads(void *engine, struct stow_err *why)
 	now = stow_clock_boot();
 	if (now < until)
 		return true;
-	if (e->lease)
+	if (!etcd_failed(e->etcd, reason, sizeof(reason)) && e->lease)
 		etcd_lease_why(e->lease, reason, sizeof(reason));
 	stow_err_set(why, ENOTCONN,
 		     "etcd has not renewed this scheduler's lease in time: it is not known whether "
-		     "this scheduler is still the leader%s",
-		     reason);
+		     "this scheduler is still the leader%s%s",
+		     reason[0] ? "; " : "", reason);
 	return false;
+}
+
+static void failed(void *engine, char *ret, size_t size)
+{
+	struct etcd_engine *e = engine;
+
+	(void)etcd_failed(e->etcd, ret, size);
 }
 
 static int standbys(void *engine, struct stow_store_standbys *ret, struct stow_err *err)
@@ -380,6 +378,7 @@ const struct stow_engine_ops stow_engine_etcd = {
 	.lead = lead,
 	.leads = leads,
 	.lost = etcd_engine_lost,
+	.failed = failed,
 	.give_up = give_up,
 	.standbys = standbys,
 	.lag = lag,

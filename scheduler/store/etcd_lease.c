@@ -204,6 +204,8 @@ static void *run(void *arg)
 		bool kept = keep_once(lease);
 
 		if (!kept) {
+			if (lease->why.code && !lease->stopping)
+				etcd_note(lease->etcd, lease->member, &lease->why);
 			hang_up(lease);
 			etcd_leave(lease->etcd, lease->member);
 		}
@@ -253,7 +255,7 @@ void etcd_lease_why(struct etcd_lease *lease, char *ret, size_t size)
 	ret[0] = '\0';
 	pthread_mutex_lock(&lease->lock);
 	if (lease->why.code)
-		snprintf(ret, size, ", %s: %s", etcd_member_name(lease->etcd, lease->member),
+		snprintf(ret, size, "%s: %s", etcd_member_name(lease->etcd, lease->member),
 			 lease->why.msg);
 	pthread_mutex_unlock(&lease->lock);
 }

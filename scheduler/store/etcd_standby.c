@@ -56,19 +56,11 @@ uint64_t etcd_standby_lag(struct etcd_standby *standby)
  * The revisions of other keys in etcd do not count. */
 static int last_revision(struct etcd_standby *standby, int64_t *ret)
 {
-	EtcdRangeRequest request = ETCD_RANGE_REQUEST__INIT;
 	EtcdRangeResponse *in;
-	char key[320];
-	void *answer;
-	int r;
+	int r = etcd_read_key(standby->etcd, standby->prefix, ETCD_COMMIT, WITHIN, &in, NULL);
 
-	snprintf(key, sizeof(key), "%s" ETCD_COMMIT, standby->prefix);
-	etcd_set_text(&request.key, key);
-	r = etcd_call(standby->etcd, &etcd_kv__descriptor, "Range", &request, WITHIN, &answer,
-		      NULL);
 	if (r < 0)
 		return r;
-	in = answer;
 	*ret = in->n_kvs ? in->kvs[0]->mod_revision : 0;
 	stow_rpc_message_free(in);
 	return 0;

@@ -106,6 +106,22 @@ const EtcdKeyValue *etcd_txn_read(const EtcdTxnResponse *in, size_t i)
 	return range && range->n_kvs == 1 ? range->kvs[0] : NULL;
 }
 
+int etcd_read_key(struct etcd *etcd, const char *prefix, const char *name, uint64_t timeout,
+		  EtcdRangeResponse **ret, struct stow_err *err)
+{
+	EtcdRangeRequest request = ETCD_RANGE_REQUEST__INIT;
+	char key[320];
+	void *answer;
+	int r;
+
+	snprintf(key, sizeof(key), "%s%s", prefix, name);
+	etcd_set_text(&request.key, key);
+	r = etcd_ask(etcd, &etcd_kv__descriptor, "Range", &request, timeout, &answer, err);
+	if (r == 0)
+		*ret = answer;
+	return r;
+}
+
 bool etcd_has_text(const ProtobufCBinaryData *data, const char *text)
 {
 	return data->len == strlen(text) && memcmp(data->data, text, data->len) == 0;

@@ -35,5 +35,10 @@ void etcd_txn_delete(struct etcd_txn *txn, const void *key, size_t key_len);
  * there is none. */
 const EtcdKeyValue *etcd_txn_read(const EtcdTxnResponse *in, size_t i);
 
+/* Read PREFIXname, from any member, within `timeout`. The caller frees the response, which has one
+ * key, or none. */
+int etcd_read_key(struct etcd *etcd, const char *prefix, const char *name, uint64_t timeout,
+		  EtcdRangeResponse **ret, struct stow_err *err);
+
 void etcd_set_text(ProtobufCBinaryData *data, const char *text);
 bool etcd_has_text(const ProtobufCBinaryData *data, const char *text);

@@ -125,11 +125,54 @@ static bool has_lost_lease(struct etcd_engine *e, struct stow_err *err)
 	return true;
 }
 
+/* Return whether a transaction has taken effect, as far as etcd tells. Otherwise it may still take
+ * effect later. */
+static bool has_taken_effect(struct etcd_engine *e, const char *id)
+{
+	EtcdRangeResponse *in = NULL;
+	bool has = false;
+
+	if (etcd_read_key(e->etcd, e->prefix, ETCD_COMMIT, ETCD_ATTEMPT, &in, NULL) < 0)
+		return false;
+	has = in->n_kvs && etcd_has_text(&in->kvs[0]->value, id);
+	stow_rpc_message_free(in);
+	return has;
+}
+
+/* etcd refuses a transaction that is in doubt: its former copy may have taken effect, or still do
+ * so. Return 1 when it has, and 0 to wait. When etcd has refused for HOPE, give up the lead: while
+ * this scheduler keeps its lease alive nobody else can write either. */
+static int settle_doubt(struct etcd_engine *e, const char *id, uint64_t *since,
+			struct stow_err *err)
+{
+	struct stow_err why = *err;
+
+	if (has_taken_effect(e, id))
+		return 1;
+	*since = *since ? *since : stow_clock_boot();
+	if (stow_clock_boot() < *since + HOPE)
+		return 0;
+	stow_err_set(err, ESTALE,
+		     "it is not known whether the last write took effect, and etcd refuses it now; "
+		     "this scheduler gives up the lead: %.800s",
+		     why.msg);
+	lose(e, err);
+	return -ESTALE;
+}
+
+static int log_done(bool doubt)
+{
+	if (doubt)
+		stow_log(STOW_LOG_NOTICE, "etcd has answered: the write took effect once");
+	return 0;
+}
+
 /* Send a transaction until etcd answers, possibly for a long time: nothing else is written
  * before. */
 static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const char *id,
 		      struct stow_err *err)
 {
+	uint64_t refused = 0; /* since when, while in doubt */
 	bool doubt = false;
 
 	for (;;) {
@@ -150,13 +193,12 @@ static int send_until(struct etcd_engine *e, const struct etcd_txn *txn, const c
 
 			r = in->succeeded ? 0 : settle_refusal(e, in, id, doubt, err);
 			stow_rpc_message_free(in);
-			if (r == 0 && doubt)
-				stow_log(STOW_LOG_NOTICE,
-					 "etcd has answered: the write took effect once");
-			return r;
+			return r < 0 ? r : log_done(doubt);
 		}
 		if (has_not_written(r) && !doubt)
 			return refuse(err);
+		if (has_not_written(r) && (r = settle_doubt(e, id, &refused, err)) != 0)
+			return r < 0 ? r : log_done(true);
 		if (!doubt)
 			stow_log(STOW_LOG_WARNING,
 				 "the result of a write is not known; it is sent again",

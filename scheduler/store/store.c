@@ -340,6 +340,7 @@ void stow_store_count(struct stow_store *store, uint64_t *ret_commits, uint64_t 
 
 void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 {
+	char failed[900] = "";
 	struct stow_err why;
 	uint64_t since;
 
@@ -348,9 +349,13 @@ void stow_store_state(struct stow_store *store, struct stow_store_state *ret)
 	ret->why = store->bad;
 	since = store->writing;
 	pthread_mutex_unlock(&store->lock);
-	if (since && stow_clock_boot() >= since + HANGS)
-		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s",
-			     (unsigned long long)((stow_clock_boot() - since) / STOW_SECOND));
+	if (since && stow_clock_boot() >= since + HANGS) {
+		if (store->ops->failed)
+			store->ops->failed(store->engine, failed, sizeof(failed));
+		stow_err_set(&ret->why, ETIMEDOUT, "the store has not answered for %llu s%s%s",
+			     (unsigned long long)((stow_clock_boot() - since) / STOW_SECOND),
+			     failed[0] ? "; " : "", failed);
+	}
 	if (!stow_store_leads(store, &why))
 		ret->why = why;
 	ret->healthy = ret->why.code == 0;

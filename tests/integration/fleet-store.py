@@ -181,6 +181,12 @@ def said_of(program, urls):
             if any(url in line.get("member", "") + line.get("error", "") for url in urls) and len(line["error"]) > 5]
 
 
+def names_all(program, relays):
+    """/healthz fails, and names each of the members."""
+    status, text = fetch(program, "/healthz")
+    return status == 503 and all(f"{r.url}: " in text for r in relays)
+
+
 def check_faulty(fleet, relays, mode, what):
     """Two of three members, then all of them, until it ends."""
     for relay in relays[:2]:
@@ -193,7 +199,8 @@ def check_faulty(fleet, relays, mode, what):
     check(f"all members: {what}: it is said, with member and reason", eventually(
         lambda: said_of(fleet.server, [r.url for r in relays])), fleet.server.so_far()[-3:])
     if mode == "silent":  # the others, too, after as long
-        check(f"all members: {what}: it is unhealthy", eventually(lambda: not fleet.healthy()))
+        check(f"all members: {what}: it is unhealthy, and all of them are named", eventually(
+            lambda: names_all(fleet.server, relays)), fetch(fleet.server, "/healthz"))
         check(f"all members: {what}: the metrics say so", eventually(
             lambda: "numastow_scheduler_store_healthy 0" in metrics_of(fleet.server)))
     same(f"all members: {what}: the machine was told nothing", [d for d in fleet.agent.directives if never == (
@@ -222,6 +229,16 @@ def faulty_etcd(folder):
             for mode, what in (("silent", "never answers"), ("garbage", "speaks no HTTP"), (other, "is another server")):
                 check_faulty(fleet, relays, mode, what)
                 relays.append(relays.pop(0))
+            for relay in relays:
+                relay.mode = "silent"
+            with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics",
+                         f"127.0.0.1:{free_port()}", *options]) as standby:
+                check("a standby whose members never answer names all of them", eventually(
+                    lambda: names_all(standby, relays)), fetch(standby, "/healthz"))
+                for relay in relays:
+                    relay.mode = "through"
+                check("they answer: it is healthy by itself", eventually(
+                    lambda: fetch(standby, "/healthz") == (200, "standby\n")), fetch(standby, "/healthz"))
             check("it is the same scheduler", fleet.server.process.poll() is None)
         finally:
             fleet.close()
@@ -313,6 +330,43 @@ def denied_etcd(folder):
         auth.call("UserGrantRole", "numastow", "fleet")
         check_after("etcd that denies", fleet, f"{folder}/denied", one, *options)
         auth.channel.close()
+
+
+def denied_in_doubt(folder):
+    """A write is not answered, and then etcd takes the right away, and renews the lease all the same: the lead is given up,
+    and a scheduler that has the right leads."""
+    if not ETCD:
+        skip("etcd that denies what is in doubt", "etcd is not installed (Debian: etcd-server)")
+        return
+    with Etcd(tls=True) as cluster:
+        relay = Relay(cluster.members[0].client)
+        options = cluster.options(lease="60s")
+        others = [*options]
+        options[options.index("--store") + 1] = "etcd:" + relay.url.replace("http:", "https:")
+        fleet, _ = prepare(f"{folder}/doubt", *options)
+        auth = Auth(cluster)
+        auth.enable()
+        check("etcd with users: it is healthy", eventually(fleet.healthy))
+        files = [f"{cluster.folder}/other.{kind}" for kind in ("key", "crt")]
+        cluster.tls.issue("other", *files)
+        auth.add("other")
+        for option, path in zip(("--store-key", "--store-certificate"), files):
+            others[others.index(option) + 1] = path
+        with Daemon([SCHEDULER, "--config", "/dev/null", "--listen", "127.0.0.1:0", "--metrics", "", *others]) as standby:
+            check("it stands by", standby.wait("standby: another scheduler is active"), standby.said[-3:])
+            relay.mode = "silent"
+            call = fleet.stub.Place.future(S.PlaceRequest(pods=[S.PodRequest(name="doubt", cpus=1)]), timeout=PATIENCE)
+            check("a write is in doubt", fleet.server.wait("the result of a write is not known; it is sent again"))
+            auth.call("UserRevokeRole", "numastow", "fleet")
+            relay.mode = "through"
+            lost = fleet.server.wait("lease lost: this scheduler exits, to become a standby")
+            check("etcd denies it: the lead is given up, and why", lost and "permission denied" in lost["error"] and
+                  "not known whether the last write took effect" in lost["error"], lost or fleet.server.so_far()[-3:])
+            check("etcd denies it: its caller is told", call.exception(PATIENCE) is not None)
+            check("etcd denies it: the other one leads", standby.wait("leader elected"), standby.said[-3:])
+        fleet.close()
+        auth.channel.close()
+        relay.close()
 
 
 def sql(data, text):
@@ -422,6 +476,7 @@ with Temp() as temp:
     full_etcd(temp)
     faulty_etcd(temp)
     denied_etcd(temp)
+    denied_in_doubt(temp)
     refused_rows(temp)
     moved(temp)
     locked(temp)
