@@ -46,21 +46,12 @@ static const struct {
 	const char *field;
 	enum meaning meaning;
 } meanings[] = {
-	{ "created", TIME },
-	{ "updated", TIME },
-	{ "expires", TIME },
-	{ "last_seen", TIME },
-	{ "since", TIME },
-	{ "time", TIME },
-	{ "elapsed", DURATION },
-	{ "expected", DURATION },
-	{ "lag", DURATION },
-	{ "pause", DURATION },
-	{ "longest_batch", DURATION },
-	{ "block_timeout", LIMIT },
-	{ "timeout", LIMIT },
-	{ "removal_timeout", LIMIT },
-	{ "address", ADDRESS },
+	{ "created", TIME },	       { "updated", TIME },	   { "expires", TIME },
+	{ "last_seen", TIME },	       { "since", TIME },	   { "time", TIME },
+	{ "elapsed", DURATION },       { "expected", DURATION },   { "lag", DURATION },
+	{ "silent_for", DURATION },    { "active_for", DURATION }, { "pause", DURATION },
+	{ "longest_batch", DURATION }, { "block_timeout", LIMIT }, { "timeout", LIMIT },
+	{ "removal_timeout", LIMIT },  { "address", ADDRESS },
 };
 
 static enum meaning meaning_of(const ProtobufCFieldDescriptor *field)

@@ -95,12 +95,15 @@ static int load_webhook(void *ctx, const struct stow_store_webhook *webhook, str
 
 int scheduler_load(struct scheduler *s, struct stow_err *err)
 {
+	const uint64_t least = STOW_MIN(s->config.remember, GRACE);
 	struct stow_store_load load = { .reservation = load_reservation,
 					.fence = load_fence,
 					.answer = load_answer,
 					.drain = scheduler_drain_load,
 					.webhook = load_webhook,
-					.ctx = s };
+					.ctx = s,
+					.answers_least = least,
+					.answers_most = s->config.remember };
 	struct stow_store_options options = scheduler_config_store(&s->config);
 	int r;
 

@@ -103,7 +103,7 @@ int scheduler_activate(struct scheduler *s, struct stow_err *err)
 		r = scheduler_explain_queue_start(s);
 	if (r < 0)
 		return stow_err_sys(err, -r, "cannot start a thread");
-	s->since = stow_now().wall;
+	s->since = stow_now();
 	atomic_store(&s->active, true);
 	stow_rpc_server_set_serving(s->server, true);
 	stow_log(STOW_LOG_NOTICE, "leader elected", stow_text("leader", s->name),

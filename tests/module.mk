@@ -23,6 +23,8 @@ $(B)/tests/unit/test_watch: unit_WRAP += $(addprefix -Wl$(comma)--wrap=stow_rpc_
 api_TESTS := $(addprefix $(B)/tests/unit/test_,controllers)
 $(api_TESTS): unit_WRAP += -Wl$(comma)--wrap=clock_gettime $(addprefix -Wl$(comma)--wrap=stow_kube_,new free stop wake \
 	wait set_times get create replace delete list watch watch_free watch_version)
+# A clock that is set while the store is open.
+$(B)/tests/unit/test_store: unit_WRAP += -Wl$(comma)--wrap=clock_gettime
 # A tool is a file with a hyphen in its name; the others are parts that tools share.
 tool_SRCS := $(sort $(wildcard tests/tools/*-*.c))
 tool_BINS := $(patsubst %.c,$(B)/%,$(tool_SRCS))

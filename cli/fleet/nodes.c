@@ -38,6 +38,15 @@ static const char *of(uint64_t part, uint64_t whole, char *buf, size_t size)
 	return buf;
 }
 
+/* Format a time that has passed; `since`, a moment by the scheduler's clock, is for schedulers that
+ * do not tell how long ago it was. */
+static const char *passed(uint64_t ns, uint64_t since, char *buf, size_t size)
+{
+	if (ns)
+		return fleet_age(0, ns, buf, size);
+	return since ? fleet_age(since, stow_clock_wall(), buf, size) : "-";
+}
+
 const char *fleet_left(const PbReservation *r, char *buf, size_t size)
 {
 	if (r->lifetime)
@@ -123,10 +132,8 @@ int fleet_show_nodes(PbNode *const *nodes, size_t n, const struct stow_grid_styl
 					    bytes_of(style, sums.pages_free, sums.pages, pages,
 						     sizeof(pages)),
 					    or_dash(nodes[i]->fenced), containers, reserved,
-					    nodes[i]->last_seen ? fleet_age(nodes[i]->last_seen,
-									    stow_clock_wall(), seen,
-									    sizeof(seen))
-								: "-" });
+					    passed(nodes[i]->silent_for, nodes[i]->last_seen, seen,
+						   sizeof(seen)) });
 	}
 	return cli_grid_print_as(table, style, stdout, err);
 }
@@ -267,7 +274,7 @@ static void show_node(const PbNode *node)
 	printf("state    %s", state_of(node, state, sizeof(state)));
 	if (node->last_seen)
 		printf(", seen %s ago",
-		       fleet_age(node->last_seen, stow_clock_wall(), seen, sizeof(seen)));
+		       passed(node->silent_for, node->last_seen, seen, sizeof(seen)));
 	putchar('\n');
 	if (*node->fenced)
 		printf("fenced   NUMA nodes %s\n", node->fenced);
@@ -285,7 +292,7 @@ static void show_leader(const PbLeader *leader)
 	char since[24];
 
 	printf("\nleader %s, for %s, store %s", leader->name,
-	       fleet_age(leader->since, stow_clock_wall(), since, sizeof(since)), leader->store);
+	       passed(leader->active_for, leader->since, since, sizeof(since)), leader->store);
 	if (strncmp(leader->store, "etcd:", 5) == 0 && !leader->n_standbys)
 		printf(", no standby");
 	for (size_t i = 0; i < leader->n_standbys; i++) {

@@ -48,7 +48,7 @@ struct scheduler {
 	struct scheduler_controllers *_Atomic controllers; /* NULL: off */
 	struct scheduler_extender *_Atomic extender;	   /* NULL: off */
 	char name[300];					   /* machine and port */
-	uint64_t since; /* when it became active: wall time, ns */
+	struct stow_now since;				   /* when it became active */
 
 	/* The clock's thread (clock.c), and the one that notifies watchers (service/watch.c). */
 	pthread_t clock, watch;

@@ -25,7 +25,7 @@ struct scheduler_delivery {
 	uint64_t seq, drain;
 	char *event, *body;
 	size_t len;
-	uint64_t created; /* wall */
+	uint64_t expires; /* monotonic: a failure after it is the last one */
 	uint64_t due;	  /* monotonic */
 	uint64_t attempts;
 	bool first; /* no earlier delivery of its drain is pending */
@@ -168,9 +168,7 @@ static void settle(struct receiver *to, struct scheduler_delivery *delivery, lon
 {
 	struct scheduler_delivery_queue *queue = to->queue;
 	struct stow_now now = stow_now();
-	bool expired =
-		now.wall > delivery->created &&
-		stow_clock_elapsed(delivery->created, now.wall) >= queue->config->webhook_expire;
+	bool expired = now.mono >= delivery->expires;
 	char id[17];
 
 	stow_id_format(delivery->drain, id);
@@ -353,9 +351,11 @@ int scheduler_delivery_queue_load(struct scheduler_delivery_queue *queue,
 				 webhook->len);
 	if (!delivery)
 		return stow_err_set(err, ENOMEM, "out of memory");
-	delivery->created = webhook->created;
 	delivery->attempts = webhook->attempts;
 	/* The wall clock may have been set meanwhile. */
+	delivery->expires =
+		now.mono + stow_clock_elapsed(stow_clock_elapsed(webhook->created, now.wall),
+					      queue->config->webhook_expire);
 	delivery->due = now.mono;
 	if (webhook->next > now.wall && webhook->next - now.wall <= SCHEDULER_PAUSE_MAX)
 		delivery->due += webhook->next - now.wall;
@@ -418,7 +418,7 @@ int scheduler_delivery_queue_write(struct scheduler_delivery_queue *queue,
 		*last = make_delivery(i, row.seq, drain, row.event, body, row.len);
 		if (!*last || stow_writes_webhook(writes, &row) < 0)
 			return -ENOMEM;
-		(*last)->created = wall;
+		(*last)->expires = stow_now().mono + queue->config->webhook_expire;
 		last = &(*last)->next;
 	}
 	return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "scheduler/fleet/message.h"
 #include "scheduler/fleet/reservation.h"
 #include "scheduler/service/pages.h"
@@ -36,12 +37,16 @@ static PbNodeReport *report_of(const struct stow_machine *machine, bool containe
 }
 
 /* Set the fields that the report does not have; they borrow `fenced`. */
-static void set_state(const struct stow_machine *machine, PbNode *out, char *fenced, size_t size)
+static void set_state(const struct stow_machine *machine, struct stow_now now, PbNode *out,
+		      char *fenced, size_t size)
 {
 	out->state = machine->n_numa == 0 ? PB_NODE_STATE_UNKNOWN
 		     : machine->stale	  ? PB_NODE_STATE_STALE
 					  : PB_NODE_STATE_READY;
 	out->last_seen = machine->last_seen;
+	if (machine->last_seen) /* 0: never */
+		out->silent_for =
+			STOW_MAX(stow_clock_elapsed(machine->seen, now.mono), UINT64_C(1));
 	if (machine->fenced)
 		out->fenced = (char *)(uintptr_t)stow_idset_format(machine->fenced, fenced, size);
 }
@@ -56,7 +61,7 @@ PbNode *scheduler_nodes_show(const struct stow_machine *machine, bool containers
 		return NULL;
 	pb_node__init(out);
 	out->report = report_of(machine, containers);
-	set_state(machine, out, fenced, sizeof(fenced));
+	set_state(machine, now, out, fenced, sizeof(fenced));
 	if (machine->fenced)
 		out->fenced = strdup(fenced);
 	out->reservations = calloc(machine->n_reservations + 1, sizeof(*out->reservations));
@@ -141,7 +146,7 @@ uint8_t *scheduler_nodes_event(const struct stow_machine *machine, bool containe
 			 : pack_name(machine, &len);
 	if (!report || !reservations)
 		return NULL;
-	set_state(machine, &rest, fenced, sizeof(fenced));
+	set_state(machine, now, &rest, fenced, sizeof(fenced));
 	rest.reservations = reservations;
 	for (const struct stow_reservation *r = machine->reservations; r; r = r->next)
 		if (!r->counted) {
@@ -177,7 +182,8 @@ static void show_leader(struct scheduler *s, PbLeader *ret, char *store, size_t 
 	else
 		snprintf(store, size, "sqlite:%s", s->config.data);
 	ret->name = s->name;
-	ret->since = s->since;
+	ret->since = s->since.wall;
+	ret->active_for = STOW_MAX(stow_clock_elapsed(s->since.mono, stow_now().mono), UINT64_C(1));
 	ret->store = store;
 	stow_store_standbys(s->store, standbys);
 	for (size_t i = 0; i < standbys->n; i++) {

@@ -354,7 +354,8 @@ static struct stow_writes *writes_of(struct scheduler *s, const struct stow_plac
 		if (bytes)
 			pb_place_response__pack(op->group.response, bytes);
 		r = bytes ? stow_writes_answer(writes, op->request_id, op->digest,
-					       stow_now().wall + s->config.remember, bytes, len)
+					       stow_store_time(s->store) + s->config.remember,
+					       s->config.remember, bytes, len)
 			  : -ENOMEM;
 	}
 	if (r < 0) {

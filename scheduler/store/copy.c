@@ -131,6 +131,7 @@ static int on_answer(void *ctx, const char *request_id, uint64_t digest, uint64_
 	writes = stow_writes_new();
 	return pass_on(in, writes,
 		       stow_writes_answer(writes, request_id, digest, expires,
+					  stow_clock_elapsed(stow_clock_wall(), expires),
 					  response ? response : "", len),
 		       err);
 }
@@ -181,8 +182,12 @@ static const char *name_of(const struct stow_store_options *options)
 static int read_store(const struct stow_store_options *options, struct reading *in,
 		      struct stow_store **ret_store, struct stow_err *err)
 {
-	const struct stow_store_load load = { on_reservation, on_fence,	  on_answer,
-					      on_drain,	      on_webhook, in };
+	const struct stow_store_load load = { .reservation = on_reservation,
+					      .fence = on_fence,
+					      .answer = on_answer,
+					      .drain = on_drain,
+					      .webhook = on_webhook,
+					      .ctx = in };
 	int r = stow_store_new(options, ret_store, err);
 
 	for (int i = 0; r == 0 && i < LOOKS; i++) {

@@ -32,7 +32,7 @@ enum stow_write_kind {
  *	kind		a	b	c	 text	  more	bytes
  *	reservation	id			 request	message
  *	fence					 machine	NUMA nodes
- *	answer		digest	expires		 request	response
+ *	answer		digest	expires	left	 request	response
  *	drain		id	flags		 request	message
  *	webhook		seq	drain	created	 event	  url	body
  *	webhook later	seq	next	attempts
@@ -61,8 +61,8 @@ struct stow_engine_count {
 };
 
 /* `where` has no scheme. write() and forget() are called by the store's thread, standbys() by the
- * program's main thread, and leads(), lost(), failed(), give_up() and lag() by any thread, all of them at the
- * same time; the others before the store's thread starts, or after it has ended. */
+ * program's main thread, and leads(), lost(), failed(), give_up() and lag() by any thread, all of
+ * them at the same time; the others before the store's thread starts, or after it has ended. */
 struct stow_engine_ops {
 	int (*check)(const char *where, const struct stow_store_options *options,
 		     struct stow_err *err);
@@ -82,8 +82,9 @@ struct stow_engine_ops {
 		    struct stow_err *err);
 	/* Write all lists, each completely or not at all, and set each list's `err`. */
 	void (*write)(void *engine, struct stow_writes *batch, struct stow_engine_count *count);
-	/* Delete answers that ran out before `wall`; NULL: the engine deletes them by itself. */
-	void (*forget)(void *engine, uint64_t wall);
+	/* Delete answers that ran out before that time of the store (stow_store_time()); NULL: the
+	 * engine deletes them by itself. */
+	void (*forget)(void *engine, uint64_t time);
 	/* List the standbys; NULL: not supported. */
 	int (*standbys)(void *engine, struct stow_store_standbys *ret, struct stow_err *err);
 	/* How far this standby is behind; NULL: standbys read only when they take over. */

@@ -19,7 +19,7 @@
 #define ETCD_BUNDLE  "bundle"
 #define ETCD_BUCKETS 4
 
-/* One lease for all answers that expire in the same minute. */
+/* One lease for all answers that expire in the same minute, by the boot clock. */
 struct etcd_bucket {
 	uint64_t minute;
 	int64_t lease;

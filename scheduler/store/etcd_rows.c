@@ -277,8 +277,7 @@ static int add_write(struct etcd_ops *ops, const char *prefix, const struct stow
 
 int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_writes *writes,
 		 const struct etcd_ops *before, const struct etcd_hook *hooks,
-		 int64_t (*answer_lease)(void *ctx, uint64_t expires), void *ctx,
-		 struct stow_err *err)
+		 int64_t (*answer_lease)(void *ctx, uint64_t left), void *ctx, struct stow_err *err)
 {
 	int r = 0;
 
@@ -293,7 +292,7 @@ int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_wri
 			r = delete_hooks_of(ops, prefix, w, before, hooks, err);
 		else
 			r = add_write(ops, prefix, w, before, hooks,
-				      w->kind == STOW_WRITE_ANSWER ? answer_lease(ctx, w->b) : 0,
+				      w->kind == STOW_WRITE_ANSWER ? answer_lease(ctx, w->c) : 0,
 				      err);
 	}
 	return r;
@@ -425,10 +424,6 @@ static int load_row(char letter, uint64_t id, const char *name, PbStoreRow **row
 		r = stow_idset_parse(in->numa_nodes, &set, err);
 		return r < 0 ? r : load->fence(load->ctx, name, &set, err);
 	case 'a':
-		/* etcd removes answers by their leases. One without a lease, or that was restored
-		 * from a copy, is dropped here; by another scheduler's clock it may be younger. */
-		if (stow_clock_elapsed(in->expires, stow_clock_wall()) > ANSWER_KEPT)
-			return 0;
 		return load->answer(load->ctx, name, in->digest, in->expires, in->message.data,
 				    in->message.len, err);
 	case 'd':
@@ -462,7 +457,13 @@ int etcd_row_load(const char *prefix, const struct etcd_key *key,
 		return stow_err_set(err, EUCLEAN, "the store: key %s%.128s is damaged", prefix,
 				    name);
 	}
-	r = load_row(name[0], id, name + 2, &row, load, hooks, err);
+	/* etcd removes answers by their leases. One without a lease is dropped here; by another
+	 * scheduler's clock it may be younger. */
+	if (name[0] == 'a' && !key->lease &&
+	    stow_clock_elapsed(row->expires, stow_clock_wall()) > ANSWER_KEPT)
+		r = 0;
+	else
+		r = load_row(name[0], id, name + 2, &row, load, hooks, err);
 	stow_rpc_message_free(row);
 	return r;
 }

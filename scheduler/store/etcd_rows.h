@@ -46,7 +46,7 @@ void etcd_ops_done(struct etcd_ops *ops);
  * NULL) will be executed first. `answer_lease` returns the lease of an answer. -ENOMEM. */
 int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_writes *writes,
 		 const struct etcd_ops *before, const struct etcd_hook *hooks,
-		 int64_t (*answer_lease)(void *ctx, uint64_t expires), void *ctx,
+		 int64_t (*answer_lease)(void *ctx, uint64_t left), void *ctx,
 		 struct stow_err *err);
 /* Add the put of a key. Takes ownership of `value`, also on failure. */
 int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value,

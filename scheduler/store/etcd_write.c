@@ -312,24 +312,23 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 
 /* --- writing -------------------------------------------------------------- */
 
-/* Return the lease for an answer; 0: none, the answer is forgotten soon after it is read again. */
-static int64_t answer_lease(void *ctx, uint64_t expires)
+/* Return the lease for an answer with so much time left; 0: none, the answer is forgotten soon
+ * after it is read again. */
+static int64_t answer_lease(void *ctx, uint64_t left)
 {
 	struct etcd_engine *e = ctx;
-	uint64_t now = stow_clock_wall(), minute = expires / MINUTE + 1;
+	uint64_t now = stow_clock_boot(), minute = stow_saturating_add(now, left) / MINUTE + 1;
 	EtcdLeaseGrantRequest request = ETCD_LEASE_GRANT_REQUEST__INIT;
 	EtcdLeaseGrantResponse *response;
 	struct etcd_bucket *bucket;
 	void *answer;
-	uint64_t left;
 
 	for (int i = 0; i < ETCD_BUCKETS; i++)
 		if (e->buckets[i].lease && e->buckets[i].minute == minute)
 			return e->buckets[i].lease;
-	if (expires > now + ANSWER_MOST)
+	if (left > ANSWER_MOST)
 		return 0;
-	left = minute * MINUTE > now ? minute * MINUTE - now : 0;
-	request.ttl = (int64_t)(left / STOW_SECOND) + 60;
+	request.ttl = (int64_t)((minute * MINUTE - now) / STOW_SECOND) + 60;
 	if (etcd_ask(e->etcd, &etcd_lease__descriptor, "LeaseGrant", &request, ETCD_ATTEMPT,
 		     &answer, NULL) < 0)
 		return 0;

@@ -203,11 +203,11 @@ static void write_batch(void *engine, struct stow_writes *batch, struct stow_eng
 	}
 }
 
-static void forget(void *engine, uint64_t wall)
+static void forget(void *engine, uint64_t time)
 {
 	struct sqlite *store = engine;
 
-	sqlite3_bind_int64(store->stmt[FORGET], 2, (sqlite3_int64)wall);
+	sqlite3_bind_int64(store->stmt[FORGET], 2, (sqlite3_int64)time);
 	(void)run_plain(store, FORGET, NULL, "forgetting");
 }
 
@@ -372,6 +372,28 @@ static int read_all(struct sqlite *store, const struct stow_store_load *load, st
 	return r;
 }
 
+/* Have the answers expire as the loading program sees them: the clock may have been set since they
+ * were written, or be wrong now. */
+static int bound_answers(struct sqlite *store, const struct stow_store_load *load,
+			 struct stow_err *err)
+{
+	static const char sql[] = "UPDATE answer SET expires = MIN(MAX(expires, ?1), ?2)"
+				  " WHERE expires NOT BETWEEN ?1 AND ?2";
+	uint64_t now = stow_clock_wall();
+	sqlite3_stmt *stmt = NULL;
+	int code;
+
+	if (!load->answers_most)
+		return 0;
+	if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+		return fail(store, err, "preparing");
+	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)(now + load->answers_least));
+	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)(now + load->answers_most));
+	code = sqlite3_step(stmt);
+	sqlite3_finalize(stmt);
+	return code == SQLITE_DONE ? 0 : fail(store, err, "writing");
+}
+
 static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_epoch,
 		struct stow_err *err)
 {
@@ -389,6 +411,8 @@ static int load(void *engine, const struct stow_store_load *load, uint64_t *ret_
 	r = check_version(store, path, err);
 	if (r == 0)
 		r = prepare(store, store->power_loss, err);
+	if (r == 0)
+		r = bound_answers(store, load, err);
 	if (r == 0)
 		r = read_all(store, load, err);
 	return r < 0 ? r : next_epoch(store, ret_epoch, err);

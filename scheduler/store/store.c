@@ -28,6 +28,7 @@ struct stow_store {
 	const struct stow_engine_ops *ops;
 	void *engine;
 	uint64_t epoch;
+	uint64_t loaded, loaded_wall; /* when it was loaded, by the boot and the wall clock */
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
@@ -307,7 +308,7 @@ static void *run(void *arg)
 			probe(store);
 		if (store->ops->forget && (!forgot || now >= forgot + FORGET_EVERY)) {
 			forgot = now;
-			store->ops->forget(store->engine, stow_clock_wall());
+			store->ops->forget(store->engine, stow_store_time(store));
 		}
 	}
 	return NULL;
@@ -491,11 +492,19 @@ uint64_t stow_store_epoch(const struct stow_store *store)
 	return store->epoch;
 }
 
+uint64_t stow_store_time(const struct stow_store *store)
+{
+	return store->loaded_wall + stow_clock_elapsed(store->loaded, stow_clock_boot());
+}
+
 int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
 		    struct stow_err *err)
 {
-	int r = store->ops->load(store->engine, load, &store->epoch, err);
+	int r;
 
+	store->loaded = stow_clock_boot();
+	store->loaded_wall = stow_clock_wall();
+	r = store->ops->load(store->engine, load, &store->epoch, err);
 	if (r < 0)
 		return r;
 	r = -pthread_create(&store->thread, NULL, run, store);

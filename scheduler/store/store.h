@@ -44,6 +44,10 @@ bool stow_store_lost(struct stow_store *store, struct stow_err *why);
  * with a new store (unless the clock was set back). 0 before stow_store_load(). */
 uint64_t stow_store_epoch(const struct stow_store *store);
 
+/* Return the wall time that the store had when it was loaded, plus what has passed since by the
+ * boot clock: setting the wall clock does not change it. */
+uint64_t stow_store_time(const struct stow_store *store);
+
 /* Read all rows, and start the thread. Only for the leader. */
 int stow_store_load(struct stow_store *store, const struct stow_store_load *load,
 		    struct stow_err *err);

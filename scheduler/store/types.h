@@ -46,6 +46,9 @@ struct stow_store_load {
 		     const char *request_id, struct stow_err *err);
 	int (*webhook)(void *ctx, const struct stow_store_webhook *webhook, struct stow_err *err);
 	void *ctx;
+	/* ns that an answer is kept from now on, whatever its time says: the clock may have been
+	 * set. `answers_most` 0: its time is not changed. */
+	uint64_t answers_least, answers_most;
 };
 
 /* Standbys that the engine knows of. */

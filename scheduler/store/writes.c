@@ -85,10 +85,21 @@ int stow_writes_fence(struct stow_writes *writes, const char *machine,
 		   machine, text, strlen(text));
 }
 
-int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
-		       uint64_t expires, const void *response, size_t len)
+/* Return the row that add() has just appended. */
+static struct stow_write *newest(struct stow_writes *writes)
 {
-	return add(writes, STOW_WRITE_ANSWER, digest, expires, request_id, response, len);
+	return (struct stow_write *)(void *)((char *)writes->last -
+					     offsetof(struct stow_write, next));
+}
+
+int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
+		       uint64_t expires, uint64_t left, const void *response, size_t len)
+{
+	int r = add(writes, STOW_WRITE_ANSWER, digest, expires, request_id, response, len);
+
+	if (r == 0)
+		newest(writes)->c = left;
+	return r;
 }
 
 int stow_writes_no_answer(struct stow_writes *writes, const char *request_id)
@@ -105,13 +116,6 @@ int stow_writes_drain(struct stow_writes *writes, uint64_t id, uint64_t flags, c
 int stow_writes_no_drain(struct stow_writes *writes, uint64_t id)
 {
 	return add(writes, STOW_WRITE_NO_DRAIN, id, 0, NULL, NULL, 0);
-}
-
-/* Return the row that add() has just appended. */
-static struct stow_write *newest(struct stow_writes *writes)
-{
-	return (struct stow_write *)(void *)((char *)writes->last -
-					     offsetof(struct stow_write, next));
 }
 
 int stow_writes_webhook(struct stow_writes *writes, const struct stow_store_webhook *webhook)

@@ -15,8 +15,10 @@ int stow_writes_reservation(struct stow_writes *writes, uint64_t id, const void 
 int stow_writes_no_reservation(struct stow_writes *writes, uint64_t id);
 int stow_writes_fence(struct stow_writes *writes, const char *machine,
 		      const struct stow_idset *numa);
+/* `expires`: wall time, which is kept; `left`: ns until then, which cannot be computed of it after
+ * the clock was set. */
 int stow_writes_answer(struct stow_writes *writes, const char *request_id, uint64_t digest,
-		       uint64_t expires, const void *response, size_t len);
+		       uint64_t expires, uint64_t left, const void *response, size_t len);
 int stow_writes_no_answer(struct stow_writes *writes, const char *request_id);
 int stow_writes_drain(struct stow_writes *writes, uint64_t id, uint64_t flags, const void *message,
 		      size_t len, const char *request_id);

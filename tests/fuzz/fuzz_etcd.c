@@ -170,7 +170,7 @@ static void write_something(void *engine)
 	struct stow_engine_count count = { 0 };
 
 	if (stow_writes_reservation(one, 1, "m", 1, "r") < 0 ||
-	    stow_writes_answer(one, "r", 1, 1, "m", 1) < 0 ||
+	    stow_writes_answer(one, "r", 1, 1, 1, "m", 1) < 0 ||
 	    stow_writes_webhook(two, &webhook) < 0 || stow_writes_no_webhook_of(two, 1, "e") < 0 ||
 	    stow_writes_webhook_later(two, 1, 2, 3) < 0)
 		abort();

@@ -22,7 +22,7 @@ endif
 # What a service sends and stores, tests/fuzz/program.c takes.
 fuzz_WRAP :=
 $(B)/tests/fuzz/fuzz_scheduler $(B)/tests/fuzz/fuzz_agent: fuzz_WRAP := \
-	$(addprefix -Wl$(comma)--wrap=stow_,store_commit store_epoch store_standbys $(addprefix rpc_,ref unref reply \
+	$(addprefix -Wl$(comma)--wrap=stow_,store_commit store_epoch store_time store_standbys $(addprefix rpc_,ref unref reply \
 	send send_packed is_written backlog close set_data data peer cancelled note alloc printf loop_new loop_free server_new server_add \
 	server_start server_listen_unix server_stop server_free))
 $(B)/tests/fuzz/fuzz_etcd: fuzz_WRAP := $(addprefix -Wl$(comma)--wrap=stow_rpc_,ref unref send close \

@@ -70,6 +70,7 @@ void __wrap_stow_rpc_server_free(struct stow_rpc_server *server);
 void __wrap_stow_store_commit(struct stow_store *store, struct stow_writes *writes,
 			      void (*done)(void *ctx, const struct stow_err *err), void *ctx);
 uint64_t __wrap_stow_store_epoch(const struct stow_store *store);
+uint64_t __wrap_stow_store_time(const struct stow_store *store);
 void __wrap_stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret);
 void __wrap_stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...);
 
@@ -336,6 +337,11 @@ void __wrap_stow_rpc_note(struct stow_rpc_call *call, const char *fmt, ...)
 uint64_t __wrap_stow_store_epoch(const struct stow_store *store)
 {
 	return 1;
+}
+
+uint64_t __wrap_stow_store_time(const struct stow_store *store)
+{
+	return stow_clock_wall();
 }
 
 void __wrap_stow_store_standbys(struct stow_store *store, struct stow_store_standbys *ret)

@@ -469,6 +469,7 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
         self.renewals = 0  # how often a stream ends because the connection is renewed
         self.node = scheduler_pb2.Node(report=full_report("far"), state=scheduler_pb2.NODE_STATE_READY,
                                        last_seen=time.time_ns(), fenced="1")
+        self.leader = None
         self.reservation = scheduler_pb2.Reservation(
             id="00112233445566aa", node="far", numa_nodes="0", annotation="00112233445566aa:0@far",
             reason="because", expires=time.time_ns() + 300 * SECOND)
@@ -513,7 +514,7 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServicer):
     Explain = record("Explain", lambda s: scheduler_pb2.ExplainResponse(
         fits=False, reason="full", considered=2, nodes=[scheduler_pb2.NodeVerdict(
             node="far", reason="9 CPUs are too many")]))
-    ListNodes = record("ListNodes", lambda s: scheduler_pb2.ListNodesResponse(nodes=[s.node]))
+    ListNodes = record("ListNodes", lambda s: scheduler_pb2.ListNodesResponse(nodes=[s.node], leader=s.leader))
     ListReservations = record("ListReservations", lambda s: scheduler_pb2.ListReservationsResponse(
         reservations=[s.reservation]))
     Fence = record("Fence", lambda s: scheduler_pb2.FenceResponse(revoked=3))
@@ -677,6 +678,18 @@ def check_command(temp):
             return result
 
         ask("the table", ["nodes"], "far")
+        # By a clock that is a day ahead of this one, and by one that was set since.
+        for ahead in (1, -1):
+            fake.node.last_seen = time.time_ns() + ahead * 86400 * SECOND
+            fake.node.silent_for = 7 * SECOND
+            fake.leader = scheduler_pb2.Leader(name="far:7200", since=fake.node.last_seen, active_for=7200 * SECOND,
+                                               store="sqlite:/far")
+            ask(f"a clock {ahead} day off: how long it is silent", ["nodes", "--output", "NODE,SEEN"], " 7s\n")
+            ask(f"a clock {ahead} day off: how long the leader leads", ["nodes"], "leader far:7200, for 2h,")
+            ask(f"a clock {ahead} day off: one machine", ["node", "far"], ", seen 7s ago\n")
+        fake.node.silent_for = 0  # an older scheduler does not tell it
+        fake.node.last_seen, fake.leader.since, fake.leader.active_for = time.time_ns() - 3600 * SECOND, fake.leader.since, 0
+        ask("an older scheduler", ["nodes", "--output", "NODE,SEEN"], " 60m\n")
         same("numastow nodes: its JSON is the message",
              json.loads(command("nodes", "--json", port=port).out)["nodes"][0]["report"]["name"], "far")
         ask("one machine", ["node", "far"], "NUMA nodes 1")

@@ -8,6 +8,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -116,6 +117,24 @@ static int lead(struct stow_store *store, struct stow_err *err)
 	return r == 0 ? stow_err_set(err, ETIMEDOUT, "not elected") : r;
 }
 
+/* ns that answers are kept when the store is opened; 0: as they are written. */
+static uint64_t kept;
+
+/* ns by which the wall clock is set. */
+static _Atomic int64_t ahead;
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+	int r = __real_clock_gettime(id, ret);
+
+	if (id == CLOCK_REALTIME)
+		ret->tv_sec += atomic_load(&ahead) / (int64_t)STOW_SECOND;
+	return r;
+}
+
 static int open_store(const char *dir, struct stow_store **ret, struct seen *seen,
 		      struct stow_err *err)
 {
@@ -124,7 +143,9 @@ static int open_store(const char *dir, struct stow_store **ret, struct seen *see
 					.answer = on_answer,
 					.drain = on_drain,
 					.webhook = on_webhook,
-					.ctx = seen };
+					.ctx = seen,
+					.answers_least = kept,
+					.answers_most = kept };
 	struct stow_store_options options = { .dir = dir, .lease = 10 * UINT64_C(1000000000) };
 	char where[80], prefix[80];
 	int r;
@@ -296,8 +317,10 @@ static void what_was_stored_is_there_again(void **state)
 	assert_int_equal(stow_writes_reservation(writes, UINT64_MAX, &big, sizeof(big), "r"), 0);
 	assert_int_equal(stow_writes_fence(writes, "web-3", &set), 0);
 	assert_int_equal(stow_writes_fence(writes, "web-4", &set), 0);
-	assert_int_equal(stow_writes_answer(writes, "r1", UINT64_MAX, INT64_MAX, "yes", 3), 0);
-	assert_int_equal(stow_writes_answer(writes, "r2", UINT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(
+		stow_writes_answer(writes, "r1", UINT64_MAX, INT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(
+		stow_writes_answer(writes, "r2", UINT64_MAX, INT64_MAX, INT64_MAX, "yes", 3), 0);
 	assert_int_equal(commit(store, writes, NULL), 0);
 	assert_int_equal(store_one(store, 1, NULL), 0);
 	assert_int_equal(store_one(store, 2, NULL), 0);
@@ -350,14 +373,57 @@ static void answers_that_ran_out_go(void **state)
 
 	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
 	writes = stow_writes_new();
-	assert_int_equal(stow_writes_answer(writes, "old", 1, 1, "yes", 3), 0);
-	assert_int_equal(stow_writes_answer(writes, "r", UINT64_MAX, INT64_MAX, "yes", 3), 0);
+	assert_int_equal(stow_writes_answer(writes, "old", 1, 1, 0, "yes", 3), 0);
+	assert_int_equal(
+		stow_writes_answer(writes, "r", UINT64_MAX, INT64_MAX, INT64_MAX, "yes", 3), 0);
 	assert_int_equal(commit(store, writes, NULL), 0);
 	stow_store_close(store);
 	assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
-	assert_int_equal(seen.answers, 1);
-	assert_false(seen.damaged);
+	/* In etcd its lease ends it, later. */
+	assert_int_equal(seen.answers, etcd.pid ? 2 : 1);
+	assert_int_equal(seen.damaged, etcd.pid != 0);
 	stow_store_close(store);
+}
+
+/* Write twice: after a batch the store's thread looks for answers that have expired. */
+static void store_two(struct stow_store *store)
+{
+	for (uint64_t id = 1; id <= 2; id++)
+		assert_int_equal(store_one(store, id, NULL), 0);
+}
+
+static void a_clock_that_is_set_ends_no_answer(void **state)
+{
+	static const int64_t days[] = { 0, 1, -1 };
+	uint64_t hour = 3600 * STOW_SECOND;
+	struct stow_writes *writes;
+	struct stow_store *store;
+	struct seen seen;
+
+	/* While the store is open, and then while it is closed. */
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(days); i++) {
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.answers, i != 0);
+		kept = hour;
+		writes = stow_writes_new();
+		assert_int_equal(stow_writes_answer(writes, "r", 1, stow_store_time(store) + hour,
+						    hour, "yes", 3),
+				 0);
+		atomic_store(&ahead, days[i] * 24 * (int64_t)hour);
+		assert_int_equal(commit(store, writes, NULL), 0);
+		store_two(store);
+		stow_store_close(store);
+		atomic_store(&ahead, 0);
+	}
+	for (size_t i = 0; i < STOW_ARRAY_SIZE(days); i++) {
+		atomic_store(&ahead, days[i] * 24 * (int64_t)hour);
+		assert_int_equal(open_store(*state, &store, &seen, NULL), 0);
+		assert_int_equal(seen.answers, 1);
+		store_two(store);
+		stow_store_close(store);
+	}
+	atomic_store(&ahead, 0);
+	kept = 0;
 }
 
 /* Cut anywhere in the last commits, it ends before one of them, and what came before is whole. */
@@ -1238,6 +1304,7 @@ int main(void)
 		TEST(what_was_stored_is_there_again),
 		TEST(what_is_queued_at_the_end_is_written),
 		TEST(answers_that_ran_out_go),
+		TEST(a_clock_that_is_set_ends_no_answer),
 		TEST(a_torn_end_loses_the_end_only),
 		TEST(a_flipped_byte_in_the_log_ends_it_there),
 		TEST(a_flipped_byte_in_the_database_does_not_crash),

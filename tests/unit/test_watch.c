@@ -461,6 +461,9 @@ static void an_event_is_the_node(void **state)
 	event = pb_node_event__unpack(NULL, len, bytes);
 	assert_non_null(event);
 	assert_int_equal(event->kind_case, PB_NODE_EVENT__KIND_NODE);
+	/* Time goes on between the two. */
+	assert_true(node->silent_for > 0 && event->node->silent_for >= node->silent_for);
+	event->node->silent_for = node->silent_for;
 	want_len = pb_node__get_packed_size(node);
 	assert_int_equal(pb_node__get_packed_size(event->node), want_len);
 	want = malloc(want_len);

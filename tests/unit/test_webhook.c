@@ -473,6 +473,23 @@ static void a_wall_clock_that_is_set_back_delays_nothing(void **state)
 	whole_wall_ahead(0);
 }
 
+static void a_wall_clock_that_is_set_ahead_drops_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	status(&f->server, 503);
+	post(f, 1, SCHEDULER_EVENT_PLANNED);
+	UNTIL(counts(f).failed == 1);
+	whole_wall_ahead(2 * 86400);
+	clock_advance(2 * S);
+	UNTIL(counts(f).failed >= 2);
+	assert_int_equal(counts(f).given_up, 0);
+	status(&f->server, 200);
+	clock_advance(60 * S);
+	UNTIL(counts(f).delivered == 1);
+	whole_wall_ahead(0);
+}
+
 static void a_new_process_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -567,6 +584,7 @@ int main(void)
 		TEST(delivered_once_and_in_order),
 		TEST(a_refusal_keeps_the_order_of_its_drain_only),
 		TEST(a_wall_clock_that_is_set_back_delays_nothing),
+		TEST(a_wall_clock_that_is_set_ahead_drops_nothing),
 		TEST(a_new_process_goes_on),
 		TEST(it_is_given_up_in_the_end),
 		TEST(a_url_that_is_gone_is_told_nothing),
