@@ -35,10 +35,11 @@ static void add_json(struct asked *asked, const char *path, int r, const char *f
 	json_append(&asked->w, asked->files, o);
 }
 
-static void check(struct asked *asked, const struct config_file *file, const char *path)
+/* `named`: by the user, who may name a pipe. */
+static void check(struct asked *asked, const struct config_file *file, const char *path, bool named)
 {
 	char text[FAULT_MAX] = "";
-	int r = config_check(file, path, text, sizeof(text));
+	int r = (named ? config_check : config_check_found)(file, path, text, sizeof(text));
 
 	if (r == -EACCES)
 		snprintf(text, sizeof(text), "%s: only root can check it", path);
@@ -61,7 +62,7 @@ static void check_all(struct asked *asked, bool some)
 
 		config_path(&config_files[i], asked->sysroot, path, sizeof(path));
 		if (some ? asked->chosen[i] : access(path, F_OK) == 0 || errno != ENOENT)
-			check(asked, &config_files[i], path);
+			check(asked, &config_files[i], path, false);
 	}
 }
 
@@ -88,7 +89,7 @@ static int run(struct asked *asked, bool some)
 		json_put(&asked->w, o, "files", asked->files);
 	}
 	if (asked->path)
-		check(asked, kind_of(asked), asked->path);
+		check(asked, kind_of(asked), asked->path, true);
 	else
 		check_all(asked, some);
 	if (o && json_print(&asked->w, o) < 0)

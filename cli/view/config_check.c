@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -73,4 +74,14 @@ int config_check(const struct config_file *file, const char *path, char *text, s
 	else if (!*text)
 		snprintf(text, size, "invalid");
 	return code < 0 ? -ETIMEDOUT : strstr(text, "Permission denied") ? -EACCES : 1;
+}
+
+int config_check_found(const struct config_file *file, const char *path, char *text, size_t size)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return config_check(file, path, text, size);
+	snprintf(text, size, "%s is not a regular file", path);
+	return 1;
 }

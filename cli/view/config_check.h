@@ -25,3 +25,6 @@ const char *config_path(const struct config_file *file, const char *sysroot, cha
  * only root can check it; -ENOENT: the program is not installed here; -ETIMEDOUT: it did not
  * answer; another -errno. */
 int config_check(const struct config_file *file, const char *path, char *text, size_t size);
+/* Check a file that was found, not named by a user: a FIFO, to which no program may ever write, is
+ * a fault. */
+int config_check_found(const struct config_file *file, const char *path, char *text, size_t size);

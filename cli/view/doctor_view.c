@@ -116,6 +116,30 @@ static void print_finding(const struct stow_finding *finding)
 	putchar('\n');
 }
 
+/* Print each reason once: a file that cannot be read is many rules'. */
+static void print_unexamined(const struct stow_findings *findings)
+{
+	const struct stow_unexamined *list = findings->unexamined;
+
+	for (size_t i = 0; i < findings->n_unexamined; i++) {
+		size_t before = 0, more = 0;
+
+		for (size_t k = 0; k < findings->n_unexamined; k++)
+			if (k != i && strcmp(list[k].reason, list[i].reason) == 0) {
+				before += k < i;
+				more++;
+			}
+		if (before)
+			continue;
+		if (more)
+			fprintf(stderr, "numastow: %s and %zu more rule%s were not examined: %s\n",
+				list[i].rule->id, more, more == 1 ? "" : "s", list[i].reason);
+		else
+			fprintf(stderr, "numastow: %s was not examined: %s\n", list[i].rule->id,
+				list[i].reason);
+	}
+}
+
 static void print_text(const struct stow_findings *findings, enum stow_finding_level level,
 		       const struct cli_output *out)
 {
@@ -124,9 +148,7 @@ static void print_text(const struct stow_findings *findings, enum stow_finding_l
 	for (size_t i = 0; i < findings->n; i++)
 		if (is_shown(&findings->list[i], level, out))
 			print_finding(&findings->list[i]);
-	for (size_t i = 0; i < findings->n_unexamined; i++)
-		fprintf(stderr, "numastow: %s was not examined: %s\n",
-			findings->unexamined[i].rule->id, findings->unexamined[i].reason);
+	print_unexamined(findings);
 	(void)stow_rules(&rules);
 	for (int i = 0; i < STOW_FINDING_LEVELS; i++)
 		n[i] = stow_findings_count(findings, i);

@@ -148,7 +148,7 @@ static void look_at_file(struct status *status, int part, const struct config_fi
 		return;
 	}
 	config_path(file, status->sysroot, path, sizeof(path));
-	r = config_check(file, path, text, sizeof(text));
+	r = config_check_found(file, path, text, sizeof(text));
 	join_lines(text, sizeof(text));
 	if (r == 0)
 		status_set(status, part, STATUS_GOOD, NULL, "valid");

@@ -581,6 +581,9 @@ def check_odd(temp):
     code, answer = findings(empty)
     check("an empty tree has no finding, and rules that were not examined",
           code == 0 and not answer["findings"] and len(answer["unexamined"]) > 5, answer)
+    said = [line.rpartition("examined: ")[2] for line in doctor(empty).err.splitlines()]
+    same("as text, each reason is printed once", (len(said), set(said)),
+         (len(set(said)), {u["reason"] for u in answer["unexamined"]}))
 
 
 def check_dumps(temp):

@@ -15,6 +15,7 @@ CPU = "/sys/devices/system/cpu"
 COMMANDS = (["topology"], ["topology", "--json"], ["explain", "cpus=2", "memory=1Gi", "hugepages-2Mi=4Mi",
                                                    "cpu-mode=exclusive"],
             ["explain", "cpus=1", "near=eth0"], ["blocks"], ["ledger"])
+AFTER = (["zones"], ["stat"], ["hugepages"], ["settings"], ["show"], ["doctor"], ["status"], ["config", "check"])
 
 
 def numastow(machine, *words):
@@ -74,6 +75,12 @@ def check_fifos(temp):
             elif words[0] in ("topology", "explain") and path.startswith(machine.file("/sys/devices")) and \
                     before == 0 and result.code == 1 and f"/{os.path.basename(path)} " not in result.err:
                 silent.append((words, path, result.err))
+        if path.startswith((machine.file("/etc"), machine.file("/proc"))):
+            for words in AFTER:
+                try:
+                    numastow(machine, *words)
+                except subprocess.TimeoutExpired:
+                    stuck.append((words, path))
         os.unlink(path)
         os.rename(aside, path)
     same("no FIFO holds any command", stuck, [])
