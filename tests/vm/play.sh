@@ -1,5 +1,6 @@
 #!/bin/bash
-# The annotated pod that runs on a cluster (tests/kubernetes/machines.py), from the same file, by "podman kube play".
+# The annotated pod that runs on a cluster (tests/kubernetes/machines.py), from the same file, by "podman kube play". On
+# machines with systemd: with the cgroup driver cgroupfs Podman 4.3 itself forbids the containers of a pod all devices.
 #
 # usage: tests/vm/run --env VM_RUNTIME=runc|crun SHAPE tests/vm/play.sh
 . "$(dirname "$0")/lib.sh"
