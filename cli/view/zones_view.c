@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 #include "grant/discover.h"
 #include "grant/names.h"
 #include "node/memory.h"
@@ -71,7 +72,7 @@ static int add_top_cgroups(struct stow_root *root, struct zones_view *view, cons
 	while (dir && r == 0 && (entry = readdir(dir))) {
 		_cleanup_free_ char *path = NULL;
 
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (!stow_entry_is_cgroup(entry))
 			continue;
 		if (asprintf(&path, "/%s", entry->d_name) < 0) {
 			path = NULL;

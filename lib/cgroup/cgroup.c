@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "cgroup/hierarchy_entry.h"
 #include "cgroup/hierarchy_internal.h"
 
 /* --- opening -------------------------------------------------------------- */
@@ -330,7 +331,7 @@ static int has_processes(struct stow_root *dir, const char *below, int depth, st
 	while ((e = readdir(d))) {
 		char path[PATH_MAX];
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+		if (!stow_entry_is_cgroup(e))
 			continue;
 		/* Count what is nested too deeply to look at as processes: a container that is
 		 * taken for one that has ended loses its CPUs. */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "cgroup/hierarchy_entry.h"
 #include "cgroup/procs.h"
 
 #define FOLLOW_TRIES 50 /* while the container's own programs write sets below its cgroup */
@@ -205,7 +206,7 @@ static int follow_below(const struct follow *f, const char *below, struct stow_e
 		char path[PATH_MAX];
 		int r;
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		if (!stow_entry_is_cgroup(e) ||
 		    snprintf(path, sizeof(path), "%s%s%s", below, below[0] ? "/" : "", e->d_name) >=
 			    (int)sizeof(path))
 			continue;

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 
 #define DEPTH_MAX 64 /* nested directories */
 
@@ -65,8 +66,7 @@ static int search_below(struct search *s, int depth)
 	while (folder && s->left && r == 0 && (entry = readdir(folder))) {
 		size_t more = strlen(entry->d_name);
 
-		if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 ||
-		    strcmp(entry->d_name, "..") == 0 || len + more + 2 > sizeof(s->path))
+		if (!stow_entry_is_cgroup(entry) || len + more + 2 > sizeof(s->path))
 			continue;
 		s->path[len] = '/';
 		memcpy(s->path + len + 1, entry->d_name, more + 1);

@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "cgroup/hierarchy_entry.h"
 
 #define CGROUPS_MAX 16384 /* limit for one container, which may make any number */
 #define PATH_MOST   4096  /* PATH_MAX: what one openat2(2) takes */
@@ -58,8 +59,9 @@ static int add_file(struct stow_root *dir, const char *path, const char *file, s
 	     line = strtok_r(NULL, "\n", &save)) {
 		uint64_t pid;
 
+		/* 0: a process of another pid namespace. */
 		if (stow_parse_u64(line, INT32_MAX, &pid, NULL) == 0 && pid != 0)
-			r = add_pid(pids, (pid_t)pid, err); /* 0: in another pid namespace */
+			r = add_pid(pids, (pid_t)pid, err);
 	}
 	return r < 0 ? r : 0;
 }
@@ -91,7 +93,7 @@ static int add_children(struct stow_root *dir, const char *path, const char *bor
 	while (r == 0 && (entry = readdir(folder))) {
 		char below[PATH_MOST];
 
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (!stow_entry_is_cgroup(entry))
 			continue;
 		if (snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >=
 		    (int)sizeof(below))
@@ -115,9 +117,8 @@ static int add_cgroup(struct stow_root *dir, const char *path, bool top, struct 
 
 	if (r == -EOPNOTSUPP && top) {
 		r = add_file(dir, path, "cgroup.threads", pids, &why);
-		r = r == -EOPNOTSUPP || r == -ENOENT
-			    ? 0
-			    : r; /* "domain invalid": it has no processes */
+		if (r == -EOPNOTSUPP || r == -ENOENT)
+			r = 0; /* "domain invalid": it has no processes */
 	}
 	if (!top && (r == -EOPNOTSUPP || r == -ENOENT || r == -ENODEV))
 		return 0; /* threaded, or gone meanwhile */

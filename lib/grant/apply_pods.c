@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 #include "cgroup/kubepods.h"
 #include "grant/apply_internal.h"
 #include "grant/pods.h"
@@ -217,7 +218,7 @@ static void walk_into(struct walk *walk, const char *path)
 	while (d && (e = readdir(d))) {
 		char below[4096];
 
-		if (e->d_type == DT_DIR && e->d_name[0] != '.' && !strchr(e->d_name, '\n') &&
+		if (stow_entry_is_cgroup(e) && !strchr(e->d_name, '\n') &&
 		    snprintf(below, sizeof(below), "%s/%s", path, e->d_name) < (int)sizeof(below))
 			look_at(walk, below);
 	}

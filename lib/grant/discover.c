@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 #include "cgroup/pidref.h"
 #include "cgroup/procs.h"
 
@@ -152,7 +153,7 @@ static int look_into(struct walk *walk, const char *path, struct stow_err *err)
 	while ((e = readdir(d))) {
 		char below[STOW_DISCOVER_PATH];
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		if (!stow_entry_is_cgroup(e) ||
 		    snprintf(below, sizeof(below), "%s/%s", path, e->d_name) >= (int)sizeof(below))
 			continue;
 		r = look_at(walk, below, e->d_name, above ? above + 1 : "", err);
@@ -203,11 +204,11 @@ bool stow_discover_is_inner(const struct stow_discovered *container, const char 
 	return strncmp(path, container->path, len) == 0 && strcmp(path + len, INNER) == 0;
 }
 
-static bool ends_in(const char *text, const char *end)
+static bool is_scope(const char *path)
 {
-	size_t len = strlen(text), n = strlen(end);
+	const char *dot = strrchr(path, '.');
 
-	return len >= n && strcmp(text + len - n, end) == 0;
+	return dot && strcmp(dot, ".scope") == 0;
 }
 
 /* A program that can make cgroups in the scope itself is not in a container of crun's, which sees
@@ -223,7 +224,7 @@ static bool has_inner(struct stow_root *scope)
 		return false;
 	d = stow_root_opendir(scope, NULL, "/");
 	while (d && (e = readdir(d))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+		if (!stow_entry_is_cgroup(e))
 			continue;
 		if (strcmp(e->d_name, &INNER[1]) != 0)
 			return false;
@@ -236,7 +237,7 @@ bool stow_discover_has_inner(struct stow_root *root, const struct stow_discovere
 {
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cgroup = NULL;
 
-	return ends_in(container->path, ".scope") &&
+	return is_scope(container->path) &&
 	       stow_cgroup_of_path(root, container->path, &cgroup, NULL) == 0 &&
 	       cgroup->inode == container->inode && has_inner(cgroup->at[STOW_CGROUP_CPUSET].dir);
 }
@@ -254,7 +255,7 @@ static int open_cgroup(struct stow_root *root, const struct stow_discovered *con
 		return r;
 	if (outer->inode != container->inode)
 		return stow_err_set(err, ESRCH, "cgroup %.128s is gone", container->path);
-	if (!ends_in(container->path, ".scope") || !has_inner(outer->at[STOW_CGROUP_CPUSET].dir)) {
+	if (!is_scope(container->path) || !has_inner(outer->at[STOW_CGROUP_CPUSET].dir)) {
 		*ret = STOW_TAKE_PTR(outer);
 		return 0;
 	}

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cgroup/cpuset.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 
 /* How long to wait after an attempt that failed for no visible reason: each attempt may cost a
  * WARNING in the kernel's log. */
@@ -290,7 +291,7 @@ static bool overlaps_in(struct stow_root *dir, const char *above, const char *ow
 	size_t len = strcspn(own, "/");
 
 	while (d && (e = readdir(d))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		if (!stow_entry_is_cgroup(e) ||
 		    (strlen(e->d_name) == len && strncmp(e->d_name, own, len) == 0))
 			continue;
 		for (size_t i = 0; i < STOW_ARRAY_SIZE(files); i++) {

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "cgroup/hierarchy.h"
+#include "cgroup/hierarchy_entry.h"
 #include "ledger/paths.h"
 
 #define LOCK_PATH STOW_RUN_DIR "/programs.lock"
@@ -37,8 +38,7 @@ static int remove_below(struct stow_root *root, const char *path, int depth, str
 	while (d && depth < DEPTH_MAX && (e = readdir(d))) {
 		char below[PATH_MAX];
 
-		if (e->d_type != DT_DIR || strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0 ||
+		if (!stow_entry_is_cgroup(e) ||
 		    snprintf(below, sizeof(below), "%s/%s", path, e->d_name) >= (int)sizeof(below))
 			continue;
 		r = remove_below(root, below, depth + 1, err);
@@ -102,7 +102,7 @@ static int sweep(struct stow_root *root, const char *path, void *ctx, struct sto
 	while (d && (e = readdir(d))) {
 		char group[PATH_MAX];
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.' ||
+		if (!stow_entry_is_cgroup(e) ||
 		    snprintf(group, sizeof(group), "%s/%s", path, e->d_name) >= (int)sizeof(group))
 			continue;
 		*removed += remove_below(root, group, 0, NULL) == 0;

@@ -206,16 +206,15 @@ static void an_equal_set_is_not_written(void **state)
 	assert_int_equal(write_cpus(cg, &set, NULL), 0);
 }
 
-/* A v1 cgroup with cgroups below it: who has the whole set follows it, others keep their part. */
+/* A v1 cgroup with cgroups below it: those with the whole set follow it, others keep their part. */
 static void cgroups_below_follow_on_v1(void **state)
 {
 	static const struct {
 		const char *cgroup, *before, *after;
 	} below[] = {
-		{ "/whole", "0-3", "1-2" },
-		{ "/whole/deep", "0-3", "1-2" },
-		{ "/part", "0-1", "1" },
-		{ "/outside", "3", "1-2" },
+		{ "/whole", "0-3", "1-2" },   { "/whole/deep", "0-3", "1-2" },
+		{ "/part", "0-1", "1" },      { "/outside", "3", "1-2" },
+		{ "/.hidden", "0-3", "1-2" },
 	};
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -278,7 +277,7 @@ static void a_set_that_is_busy_is_tried_again_on_v1(void **state)
 	assert_int_equal(times, -1);
 }
 
-static void no_cpuset_controller_is_said(void **state)
+static void a_missing_cpuset_controller_is_an_error(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = v2_tree();
 	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
@@ -331,6 +330,23 @@ static void saved_values_come_back(void **state)
 	assert_int_equal(stow_saved_restore(cg, record, NULL), 0);
 	now = tree_read(t, "/sys/fs/cgroup/a/b/memory.max");
 	assert_string_equal(now, "max");
+}
+
+/* A container may give its cgroups any name. */
+static void processes_are_found_in_cgroups_with_a_dot_on_v1(void **state)
+{
+	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
+	_cleanup_(stow_cgroup_free_ptr) struct stow_cgroup *cg = NULL;
+
+	tree_write(t, "/proc/self/mountinfo",
+		   "33 24 0:28 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n");
+	tree_write(t, "/proc/7/cgroup", "1:cpuset:/x\n");
+	tree_write(t, "/sys/fs/cgroup/cpuset/x/cgroup.procs", "%s", "");
+	tree_write(t, "/sys/fs/cgroup/cpuset/x/.a/cgroup.procs", "%s", "");
+	assert_int_equal(stow_cgroup_of_pid(t->root, 7, &cg, NULL), 0);
+	assert_int_equal(stow_cgroup_has_processes(cg, NULL), 0);
+	tree_write(t, "/sys/fs/cgroup/cpuset/x/.a/..b/cgroup.procs", "7\n");
+	assert_int_equal(stow_cgroup_has_processes(cg, NULL), 1);
 }
 
 static void lives(void **state)
@@ -444,12 +460,13 @@ int main(void)
 		cmocka_unit_test(an_equal_set_is_not_written),
 		cmocka_unit_test(cgroups_below_follow_on_v1),
 		cmocka_unit_test(a_set_that_is_busy_is_tried_again_on_v1),
-		cmocka_unit_test(no_cpuset_controller_is_said),
+		cmocka_unit_test(a_missing_cpuset_controller_is_an_error),
 		cmocka_unit_test(numa_stat_of_both_versions),
 		cmocka_unit_test(saved_values_come_back),
 		cmocka_unit_test(a_killed_container_is_thawed),
 		cmocka_unit_test(no_other_cgroup_is_thawed),
 		cmocka_unit_test(without_a_freezer_of_v1_nothing_is_thawed),
+		cmocka_unit_test(processes_are_found_in_cgroups_with_a_dot_on_v1),
 		cmocka_unit_test(lives),
 	};
 

@@ -147,7 +147,7 @@ static void every_layout_is_found(void **state)
 	stow_discovery_done(&d);
 }
 
-/* A name too many and too deep is left out, and takes nobody else's place. */
+/* Cgroups that are too many or too deep are left out, and do not displace others. */
 static void what_is_too_deep_is_left_out(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
@@ -229,10 +229,10 @@ static void crun_keeps_it_a_level_below(void **state)
 	assert_int_equal(c.init.pid, 0);
 	assert_int_equal(stow_cgroup_populated(t->root, &c.cgroup, NULL), 1);
 	/* Where the container can make cgroups in the scope, it is all of that. */
-	make(t, "/machine.slice/libpod-" ID_A ".scope/evil", true, "");
+	make(t, "/machine.slice/libpod-" ID_A ".scope/.evil", true, "");
 	assert_int_equal(read_only(t, &other), 1);
 	assert_string_equal(stow_cgroup_id_path(&other.cgroup), scope);
-	tree_remove(t, CGROUP "/machine.slice/libpod-" ID_A ".scope/evil");
+	tree_remove(t, CGROUP "/machine.slice/libpod-" ID_A ".scope/.evil");
 	tree_write(t, CGROUP "/machine.slice/libpod-" ID_A ".scope/cgroup.procs", "7\n");
 	assert_int_equal(read_only(t, &third), 1);
 	assert_string_equal(stow_cgroup_id_path(&third.cgroup), scope);
@@ -346,7 +346,7 @@ static void is_kept_off_and_given_back(void **state)
 	assert_int_equal(stow_restore_all(&p->context, NULL), 2);
 	cpus_are(p->t, scope, "0-7");
 	cpus_are(p->t, "/docker/" ID_B, "3-5");
-	/* And who has ended is forgotten; the other two have lost their grants, and live. */
+	/* The entry of the ended one is removed; the other two run on without grants. */
 	assert_int_equal(entries(p), 4);
 	make(p->t, scope, false, "");
 	make(p->t, "/docker/" ID_B, false, "");
@@ -416,7 +416,7 @@ static void a_pod_is_no_container(void **state)
 }
 
 /* A container that was found as crun's, and then makes a cgroup beside it, is none of crun's. */
-static void a_level_that_was_made_up_is_left(void **state)
+static void crun_has_no_level_beside_other_cgroups(void **state)
 {
 	static const char scope[] = "/machine.slice/libpod-" ID_A ".scope";
 	struct played *p = *state;
@@ -437,7 +437,7 @@ static void a_level_that_was_made_up_is_left(void **state)
 	assert_int_equal(entries(p), 1);
 }
 
-/* Somebody's service has a cgroup of a container's name. */
+/* A service has a cgroup with a container's name. */
 static void an_id_that_is_there_twice_is_two(void **state)
 {
 	struct played *p = *state;
@@ -500,7 +500,7 @@ static void one_that_is_created_is_not_entered(void **state)
 	assert_int_equal(entries(p), 2);
 }
 
-static void the_administrator_may_say_no(void **state)
+static void the_administrator_may_forbid_adopting(void **state)
 {
 	struct played *p = *state;
 	_cleanup_free_ char *text = NULL;
@@ -520,7 +520,7 @@ static void the_administrator_may_say_no(void **state)
 	assert_non_null(strstr(text, "/docker/" ID_A));
 }
 
-static void what_has_no_cpuset_is_said(void **state)
+static void a_container_without_a_cpuset_is_reported(void **state)
 {
 	struct played *p = *state;
 	struct stow_adoption found = { 0 };
@@ -604,14 +604,16 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_grant_is_stronger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_pod_is_no_container, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_level_that_was_made_up_is_left, set_up,
+		cmocka_unit_test_setup_teardown(crun_has_no_level_beside_other_cgroups, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(an_id_that_is_there_twice_is_two, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(one_that_is_created_is_not_entered, set_up,
 						tear_down),
-		cmocka_unit_test_setup_teardown(the_administrator_may_say_no, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_has_no_cpuset_is_said, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_administrator_may_forbid_adopting, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_container_without_a_cpuset_is_reported, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(owners_are_found_again, set_up, tear_down),
 	};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where pages are, as /proc/PID/numa_maps says it, whose they are, and how many are moved at once.
- * Moving them is for the virtual machines. */
+/* Where pages are, by /proc/PID/numa_maps; which processes have them; how many are moved at once.
+ * The virtual machines test the moving itself. */
 #include "unit.h"
 
 #include "base/cleanup.h"
@@ -136,7 +136,7 @@ static void a_process_is_summed_up(void **state)
 	assert_non_null(strstr(err.msg, "process 8 has ended"));
 }
 
-static void pages_on_other_nodes_are_told_apart(void **state)
+static void pages_on_other_nodes_are_counted_apart(void **state)
 {
 	static const char text[] = "1000 default anon=9 N0=3 N1=2 N2=4 kernelpagesize_kB=4";
 
@@ -180,11 +180,11 @@ static void waiting_makes_no_small_batches(void **state)
 	struct stow_page_move move = { 0 };
 
 	assert_true(settled(&move, 50 * MS, MS) >= 100 * MIB);
-	/* But nobody who cancels waits for ever. */
+	/* But a cancellation must not take long. */
 	assert_true(settled(&(struct stow_page_move){ 0 }, 1000 * MS, 100 * MS) <= 16 * MIB);
 }
 
-static void what_was_little_says_little(void **state)
+static void a_small_batch_changes_the_size_little(void **state)
 {
 	struct stow_page_move move = { 0 };
 	uint64_t bytes = settled(&move, 2 * MS, MS);
@@ -268,7 +268,7 @@ static void the_whole_subtree_has_the_processes(void **state)
 	tree_write(t, "/c/init.scope/cgroup.procs", "31\n7\n");
 	tree_write(t, "/c/system.slice/cgroup.procs", "%s", "");
 	tree_write(t, "/c/system.slice/a.service/cgroup.procs", "4000000\n0\n");
-	tree_write(t, "/c/system.slice/a.service/x/cgroup.procs", "9\n");
+	tree_write(t, "/c/system.slice/a.service/.x/cgroup.procs", "9\n");
 	tree_write(t, "/other/cgroup.procs", "1\n");
 	assert_pids(t, "/c", NULL, "7 9 31 4000000");
 	/* v1: threads of one process in two cgroups. */
@@ -305,7 +305,7 @@ static void a_threaded_cgroups_processes_are_above_it(void **state)
 	t->root->ops = NULL;
 }
 
-static void a_container_cannot_keep_us_for_ever(void **state)
+static void the_number_and_depth_of_cgroups_are_bounded(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *t = tree_new();
 	char path[64], name[201], deep[4400] = "/d";
@@ -468,14 +468,14 @@ int main(void)
 		cmocka_unit_test(what_is_no_line_is_refused),
 		cmocka_unit_test(mappings_have_ends),
 		cmocka_unit_test(a_process_is_summed_up),
-		cmocka_unit_test(pages_on_other_nodes_are_told_apart),
+		cmocka_unit_test(pages_on_other_nodes_are_counted_apart),
 		cmocka_unit_test(a_batch_grows_to_what_a_slice_moves),
 		cmocka_unit_test(waiting_makes_no_small_batches),
-		cmocka_unit_test(what_was_little_says_little),
+		cmocka_unit_test(a_small_batch_changes_the_size_little),
 		cmocka_unit_test(behind_a_page_that_stays_it_goes_on),
 		cmocka_unit_test(the_whole_subtree_has_the_processes),
 		cmocka_unit_test(a_threaded_cgroups_processes_are_above_it),
-		cmocka_unit_test(a_container_cannot_keep_us_for_ever),
+		cmocka_unit_test(the_number_and_depth_of_cgroups_are_bounded),
 		cmocka_unit_test(a_cgroup_that_has_gone_is_an_error),
 		cmocka_unit_test(another_machines_pages_stay),
 	};
