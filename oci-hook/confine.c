@@ -16,10 +16,6 @@
 #include "cgroup/hierarchy.h"
 #include "place/config.h"
 
-/* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h, the same since
- * Linux 3.8, an ABI by now). */
-#define FIRST_USER_NAMESPACE 0xEFFFFFFDU
-
 #define BIT(cap) (UINT64_C(1) << (cap))
 
 static int set_capabilities(uint64_t permitted, uint64_t effective, struct stow_err *err)
@@ -106,14 +102,4 @@ int hook_confine_by_config(struct stow_root *root, struct stow_err *err)
 	    stow_config_read(root, &config, NULL) == 0 && config->partitions)
 		return 0;
 	return stow_admin_forgo(err);
-}
-
-bool hook_is_rootless(void)
-{
-	struct stat st;
-
-	if (geteuid() != 0)
-		return true;
-	/* A kernel without user namespaces does not have the file. */
-	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino != FIRST_USER_NAMESPACE;
 }

@@ -30,7 +30,3 @@ int hook_confine(bool makes_partitions, struct stow_err *err);
 /* Drop what was kept for partitions only, unless config.yaml enables them and the kernel
  * supports them. */
 int hook_confine_by_config(struct stow_root *root, struct stow_err *err);
-
-/* Return whether the process is not root, or root of a user namespace only: rootless Podman runs
- * the machine's hooks for every user. */
-bool hook_is_rootless(void);

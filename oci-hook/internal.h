@@ -65,9 +65,9 @@ void hook_config_sets(struct json_object *config, const struct stow_cgroup *cgro
  * cannot be read. */
 int hook_bundle_look(struct stow_root *root, const char *bundle, struct json_object **ret);
 
-/* Run a hook that is rootless (hook_is_rootless(); rootless.c). A container without annotations
- * starts. A container with annotations is refused with -EPERM, unless they allow it to start
- * unplaced. precreate returns the configuration unchanged, and leaves the refusal to apply,
+/* Run a hook that is rootless (!stow_admin_is_root(root); rootless.c). A container without
+ * annotations starts. A container with annotations is refused with -EPERM, unless they allow it to
+ * start unplaced. precreate returns the configuration unchanged, and leaves the refusal to apply,
  * because Podman does not show precreate's errors. */
 int hook_run_rootless(struct stow_root *root, const struct hook_call *call, int in, int out,
 		      struct stow_err *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/admin.h"
 #include "base/cleanup.h"
 #include "base/root.h"
 #include "oci-hook/confine.h"
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
 	if (r == 0 && call.command == HOOK_APPLY)
 		r = hook_confine_by_config(root, &err);
 	if (r == 0)
-		r = (hook_is_rootless() ? hook_run_rootless : stow_hook_run)(
+		r = (stow_admin_is_root(root) ? stow_hook_run : hook_run_rootless)(
 			root, &call, STDIN_FILENO, STDOUT_FILENO, &err);
 	if (r < 0)
 		fprintf(stderr, "numastow: %s\n", err.msg);

@@ -43,12 +43,11 @@ static int check_container(struct stow_root *root, const struct hook_container *
 	static const char claimed[] = "this container has a claim, and runs without root: numastow "
 				      "places containers of the machine's root only";
 	const char *text = call->claim ? claimed : annotated;
-	bool ignore = false;
+	bool ignore = false, placed;
 
-	if (call->claim ? stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED
-			: !container->annotated || container->sandbox ||
-				  !hook_asks(container, NULL, &ignore) ||
-				  stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
+	placed = call->claim || (container->annotated && !container->sandbox &&
+				 hook_asks(container, NULL, &ignore));
+	if (!placed || stow_changes(root, STOW_MODE_ENFORCE) == STOW_CHANGES_DISABLED)
 		return 0;
 	if (!ignore) {
 		audit(root, container, "refused", text);

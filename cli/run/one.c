@@ -5,29 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/admin.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cgroup/hierarchy.h"
 #include "cli/run/run.h"
 #include "place/changes.h"
-
-/* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h). */
-#define FIRST_USER_NAMESPACE 0xEFFFFFFDU
-
-/* Return whether the caller is root of the machine, who alone gets grants. */
-static bool is_root(struct stow_root *root)
-{
-	struct stat st;
-
-	if (geteuid() != 0)
-		return false;
-	/* A kernel without user namespaces does not have the file. */
-	return stow_root_stat(root, &st, NULL, "/proc/self/ns/user") < 0 ||
-	       st.st_ino == FIRST_USER_NAMESPACE;
-}
 
 int run_open(struct run *run, const struct run_options *options, struct stow_err *err)
 {
@@ -39,7 +24,7 @@ int run_open(struct run *run, const struct run_options *options, struct stow_err
 	r = stow_root_open("/", &run->root, err);
 	if (r < 0)
 		return r;
-	root = is_root(run->root);
+	root = stow_admin_is_root(run->root); /* who alone gets grants */
 	r = root ? stow_config_read(run->root, &run->config, err)
 		 : stow_config_read_anyway(run->root, &run->config, err);
 	if (r >= 0)

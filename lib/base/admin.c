@@ -4,8 +4,13 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* The inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h, the same since
+ * Linux 3.8, an ABI by now). */
+#define FIRST_USER_NAMESPACE 0xEFFFFFFDU
 
 static const uint32_t bit = UINT32_C(1) << CAP_SYS_ADMIN; /* of the first of two words */
 
@@ -72,4 +77,15 @@ int stow_admin_forgo(struct stow_err *err)
 	data[0].permitted &= ~bit;
 	data[0].inheritable &= ~bit;
 	return set(data, "giving up", err);
+}
+
+bool stow_admin_is_root(struct stow_root *root)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return false;
+	/* A kernel without user namespaces does not have the file. */
+	return stow_root_stat(root, &st, NULL, "/proc/self/ns/user") < 0 ||
+	       st.st_ino == FIRST_USER_NAMESPACE;
 }

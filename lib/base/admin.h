@@ -6,12 +6,15 @@
  * capability in effect (remote_partition_enable() in kernel/cgroup/cpuset.c, since 6.7), whatever
  * the files' permissions; resetting a partition needs only write permission. So the capability is
  * in effect only during that one write, and programs that make no partition give it up.
+ *
+ * And whether this process is root of the machine: the initial user namespace's user 0.
  */
 
 #include <linux/capability.h>
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/root.h"
 
 struct stow_admin {
 	struct __user_cap_data_struct before[2]; /* private */
@@ -26,3 +29,7 @@ int stow_admin_raise(struct stow_admin *ret, struct stow_err *err);
 int stow_admin_lower(const struct stow_admin *admin, struct stow_err *err);
 /* Give it up for good, if the thread has it. */
 int stow_admin_forgo(struct stow_err *err);
+
+/* Return whether this process is root of the machine: user 0 is so in any user namespace, also in
+ * that of a rootless container engine. */
+bool stow_admin_is_root(struct stow_root *root);
