@@ -21,7 +21,6 @@
 #define GRACE (10 * STOW_SECOND) /* from SIGTERM to the forced exit */
 
 enum { HELP, VERSION, CHECK, COPY };
-enum standing { STARTS, FOLLOWS, CUT_OFF }; /* of a standby */
 static const char *const own[] = { "help", "version", "check-config", "copy-store", NULL };
 
 /* `words` has room for `argc`; only --copy-store takes arguments. */
@@ -106,27 +105,21 @@ static void reload(struct scheduler *s, int argc, char **argv)
 	sd_notify(0, "READY=1");
 }
 
-/* Log when a standby begins to follow the store, and when it can no longer. */
-static void log_standby(struct scheduler *s, enum standing *standing, const struct stow_err *why)
+static void log_standby(const struct scheduler *s, const struct stow_err *why)
 {
-	enum standing now = why->code ? CUT_OFF : FOLLOWS;
-
-	if (now == *standing)
-		return;
-	stow_log(now == CUT_OFF ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
-		 now == CUT_OFF ? "standby: the store cannot be read"
-				: "standby: another scheduler is active",
+	stow_log(why->code ? STOW_LOG_WARNING : STOW_LOG_NOTICE,
+		 why->code ? "standby: the store cannot be read"
+			   : "standby: another scheduler is active",
 		 stow_text("store", s->config.store ? s->config.store : s->config.data),
 		 stow_text("error", why->msg));
-	if (*standing == STARTS)
-		sd_notify(0, "READY=1\nSTATUS=standby");
-	*standing = now;
 }
 
-/* Wait while another scheduler is active, or while the store cannot be reached. */
-static int stand_by(struct scheduler *s, enum standing *standing, struct stow_err *err)
+/* Wait while another scheduler is active, or while the store cannot be reached. `ready`: this is
+ * not the first attempt. */
+static int stand_by(struct scheduler *s, bool *ready, struct stow_err *err)
 {
 	struct stow_err why = { 0 };
+	bool followed = stow_store_follows(s->store, &why);
 	int r = stow_store_lead(s->store, &why);
 
 	if (r == 1) {
@@ -139,7 +132,11 @@ static int stand_by(struct scheduler *s, enum standing *standing, struct stow_er
 		*err = why;
 		return r;
 	}
-	log_standby(s, standing, &why);
+	if (!*ready || followed != stow_store_follows(s->store, &why))
+		log_standby(s, &why);
+	if (!*ready)
+		sd_notify(0, "READY=1\nSTATUS=standby");
+	*ready = true;
 	return 0;
 }
 
@@ -161,9 +158,8 @@ static void notify_watchdog(const struct scheduler *s, bool *stop_logged)
 static int loop(struct scheduler *s, int signals, int argc, char **argv, struct stow_err *err)
 {
 	struct pollfd polls[] = { { .fd = signals, .events = POLLIN } };
-	enum standing standing = STARTS;
 	uint64_t watchdog = 0; /* us; notified three times within it */
-	bool stop_logged = false;
+	bool ready = false, stop_logged = false;
 
 	if (sd_watchdog_enabled(0, &watchdog) <= 0)
 		watchdog = 0;
@@ -171,7 +167,7 @@ static int loop(struct scheduler *s, int signals, int argc, char **argv, struct 
 		bool active = atomic_load(&s->active);
 		int number, wait = active && watchdog ? (int)(watchdog / 3 / 1000) : LOOK_MS;
 
-		if (!active && stand_by(s, &standing, err) < 0)
+		if (!active && stand_by(s, &ready, err) < 0)
 			return -err->code;
 		if (active && stow_store_lost(s->store, err)) {
 			stow_log(STOW_LOG_ERR,

@@ -86,8 +86,7 @@ void scheduler_render_metrics(FILE *out, void *ctx)
 	    s->probe ? (double)scheduler_probe_last(s->probe) / 1e9 : 0);
 	one(out, "numastow_scheduler_certificate_expires_seconds", "gauge",
 	    "When the certificate expires; seconds since the epoch, 0: without TLS, or its file "
-	    "cannot "
-	    "be read.",
+	    "cannot be read.",
 	    s->probe ? (double)scheduler_probe_certificate_expires(s->probe) : 0);
 	one(out, "numastow_scheduler_active", "gauge", "1 when active, 0 as a standby.",
 	    atomic_load(&s->active));

@@ -10,15 +10,12 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/status.h"
 #include "base/text.h"
 #include "rpc/log.h"
 #include "scheduler/drain/drain_internal.h"
 #include "scheduler/drain/progress.h"
 #include "scheduler/fleet/message.h"
-
-/* gRPC status codes of outcomes that the scheduler decides. */
-enum { FAILED_PRECONDITION = 9, UNIMPLEMENTED = 12, UNAVAILABLE = 14, NOT_FOUND = 5 };
-enum { CANCELLED = 1, DEADLINE_EXCEEDED = 4, INTERNAL = 13 };
 
 /* --- steps, ends, and the store ------------------------------------------- */
 
@@ -34,7 +31,7 @@ static void set_step(struct scheduler_drain *d, PbDrainStep step)
 	d->notify_due = true;
 }
 
-/* End a drain: lift the fence, notify webhooks and followers. `code`: a gRPC status. */
+/* End a drain: lift the fence, notify webhooks and followers. `code`: a status. */
 __attribute__((format(printf, 5, 6))) static void end(struct scheduler *s,
 						      struct scheduler_drain *d, PbDrainStep step,
 						      uint32_t code, const char *fmt, ...)
@@ -77,10 +74,10 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 	struct stow_machine *machine = d->machine;
 
 	if (!machine->enforces && !d->dry) {
-		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_FAILED_PRECONDITION,
 		    "node %s is in mode observe or disabled: it would not drain", machine->name);
 	} else if (!machine->stream && d->dry) {
-		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "node %s is not connected",
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_UNAVAILABLE, "node %s is not connected",
 		    machine->name);
 	} else if (!machine->stream) {
 		/* Nothing was done yet: free the slot for other drains. */
@@ -95,7 +92,7 @@ static void plan(struct scheduler *s, struct scheduler_drain *d, struct stow_now
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_PLAN);
 	} else if (stow_clock_elapsed(d->since, now.mono) >= SCHEDULER_PLAN_WITHIN) {
 		scheduler_directive_forget_drain(s, machine, d->message->id);
-		end(s, d, PB_DRAIN_STEP_FAILED, DEADLINE_EXCEEDED,
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_DEADLINE_EXCEEDED,
 		    "node %s sent no plan within %d s", machine->name,
 		    (int)(SCHEDULER_PLAN_WITHIN / STOW_SECOND));
 	}
@@ -123,8 +120,8 @@ static void planned(struct scheduler *s, struct scheduler_drain *d, PbDrainProgr
 	PbDrainProgress *p = d->message->progress;
 
 	if (wrong) {
-		end(s, d, PB_DRAIN_STEP_FAILED, INTERNAL, "node %s: the plan %s", d->machine->name,
-		    wrong);
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_INTERNAL, "node %s: the plan %s",
+		    d->machine->name, wrong);
 		return;
 	}
 	d->asked = false; /* next: the order to drain */
@@ -178,7 +175,7 @@ static void wait_out(struct scheduler *s, struct scheduler_drain *d, struct stow
 		set_step(d, PB_DRAIN_STEP_FENCED);
 		scheduler_drain_save(s, d, NULL);
 	} else if (stow_clock_elapsed(d->since, now.mono) >= s->config.drain_wait) {
-		end(s, d, PB_DRAIN_STEP_FAILED, FAILED_PRECONDITION,
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_FAILED_PRECONDITION,
 		    "%zu reservations on NUMA node %d of node %s were neither used "
 		    "nor ended within %" PRIu64 " s (drain-wait)",
 		    n, d->message->plan->numa_node, d->machine->name,
@@ -211,7 +208,7 @@ static bool given_up(struct scheduler *s, struct scheduler_drain *d, struct stow
 	    now.mono < since + s->config.stale_after)
 		return false;
 	d->taken = false;
-	end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+	end(s, d, PB_DRAIN_STEP_CANCELLED, STOW_STATUS_CANCELLED,
 	    "cancelled; node %s is silent, and will undo it when it reconnects", m->name);
 	return true;
 }
@@ -319,7 +316,7 @@ static void take_end(struct scheduler *s, struct scheduler_drain *d, PbDrainProg
 		stow_rpc_message_free(STOW_TAKE_PTR(progress->plan));
 		progress->step = PB_DRAIN_STEP_WAITING;
 		take_numbers(d, progress);
-		end(s, d, PB_DRAIN_STEP_FAILED, code ? code : INTERNAL, "%s",
+		end(s, d, PB_DRAIN_STEP_FAILED, code ? code : STOW_STATUS_INTERNAL, "%s",
 		    text[0] ? text : "the node sent no plan and no reason");
 		return;
 	}
@@ -328,7 +325,8 @@ static void take_end(struct scheduler *s, struct scheduler_drain *d, PbDrainProg
 	if (step == PB_DRAIN_STEP_DONE)
 		code = 0;
 	else if (!code)
-		code = step == PB_DRAIN_STEP_CANCELLED ? CANCELLED : FAILED_PRECONDITION;
+		code = step == PB_DRAIN_STEP_CANCELLED ? STOW_STATUS_CANCELLED
+						       : STOW_STATUS_FAILED_PRECONDITION;
 	end(s, d, step, code, "%s", text);
 }
 
@@ -368,8 +366,8 @@ static void refused(struct scheduler *s, struct scheduler_drain *d, const PbDire
 
 	snprintf(text, sizeof(text), "%s", result->message);
 	stow_text_clean(text, SCHEDULER_TEXT_MAX);
-	if (result->code == UNIMPLEMENTED)
-		end(s, d, PB_DRAIN_STEP_FAILED, UNIMPLEMENTED,
+	if (result->code == STOW_STATUS_UNIMPLEMENTED)
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_UNIMPLEMENTED,
 		    "the agent of node %s is too old to drain memory, or its "
 		    "machine cannot: %s",
 		    d->machine->name, text);
@@ -387,8 +385,8 @@ void scheduler_drain_result(struct scheduler *s, struct stow_machine *machine, u
 		return;
 	if (what == SCHEDULER_ORDER_CANCEL) {
 		/* The agent neither runs it nor has an outcome to report. */
-		if (result->code == NOT_FOUND)
-			end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED,
+		if (result->code == STOW_STATUS_NOT_FOUND)
+			end(s, d, PB_DRAIN_STEP_CANCELLED, STOW_STATUS_CANCELLED,
 			    "cancelled; node %s did not have it (any more)", machine->name);
 		else if (result->code)
 			stow_log(STOW_LOG_WARNING, "a node does not cancel a drain",
@@ -412,12 +410,12 @@ static void missing(struct scheduler *s, struct scheduler_drain *d)
 		end(s, d, PB_DRAIN_STEP_DONE, 0, "%s",
 		    "it was removed; the agent was restarted afterwards");
 	else if (d->flags & SCHEDULER_DRAIN_CANCEL)
-		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "%s",
+		end(s, d, PB_DRAIN_STEP_CANCELLED, STOW_STATUS_CANCELLED, "%s",
 		    "cancelled; the node no longer has it");
 	else if (d->message->spec->resume)
 		d->lost = true;
 	else
-		end(s, d, PB_DRAIN_STEP_FAILED, UNAVAILABLE, "%s",
+		end(s, d, PB_DRAIN_STEP_FAILED, STOW_STATUS_UNAVAILABLE, "%s",
 		    "the agent was restarted and has undone it");
 }
 
@@ -480,7 +478,7 @@ void scheduler_drain_cancel(struct scheduler *s, struct scheduler_drain *d,
 	if (!at_work(d)) {
 		if (d->asked && scheduler_drain_step(d) == PB_DRAIN_STEP_WAITING)
 			scheduler_directive_forget_drain(s, machine, d->message->id);
-		end(s, d, PB_DRAIN_STEP_CANCELLED, CANCELLED, "cancelled");
+		end(s, d, PB_DRAIN_STEP_CANCELLED, STOW_STATUS_CANCELLED, "cancelled");
 	} else {
 		scheduler_drain_order(s, d, SCHEDULER_ORDER_CANCEL);
 	}

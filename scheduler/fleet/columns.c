@@ -245,7 +245,7 @@ struct stow_machine *stow_fleet_next(const struct stow_fleet *fleet, uint64_t *s
 				     unsigned int *looks, bool *too_old)
 {
 	*too_old = fleet->clock - *seen > fleet->n_recent;
-	for (; !*too_old && *seen<fleet->clock && * looks> 0; --*looks) {
+	for (; !*too_old && *looks > 0 && *seen < fleet->clock; --*looks) {
 		size_t at = (*seen + 1) % fleet->n_recent;
 		uint64_t bits = fleet->recent_bits[at / 64] >> at % 64;
 

@@ -104,7 +104,6 @@ void stow_fleet_forget(struct stow_fleet *fleet, struct stow_machine *machine)
 	struct stow_gone *gone = &fleet->gone[fleet->n_gone++ % STOW_GONE_KEPT];
 	uint32_t at = machine->index, last = --fleet->n_machines;
 
-	fleet->n_fresh -= !machine->stale;
 	fleet->numa_dead += c->n[at];
 	stow_index_drop(&fleet->index, at);
 	stow_index_drop(&fleet->index, last);
@@ -167,7 +166,6 @@ void stow_fleet_seen(struct stow_fleet *fleet, struct stow_machine *machine, str
 	if (!machine->stale)
 		return;
 	machine->stale = false;
-	fleet->n_fresh++;
 	stow_fleet_refresh(fleet, machine);
 }
 
@@ -176,7 +174,6 @@ void stow_fleet_stale(struct stow_fleet *fleet, struct stow_machine *machine)
 	if (machine->stale)
 		return;
 	machine->stale = true;
-	fleet->n_fresh--;
 	stow_fleet_refresh(fleet, machine);
 }
 

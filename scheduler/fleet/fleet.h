@@ -95,7 +95,6 @@ struct stow_fleet {
 	struct stow_index index; /* of machines that are open to placements */
 	uint32_t n_numa, numa_room,
 		numa_dead; /* dead: unused columns of machines that have moved */
-	uint32_t n_fresh;  /* machines that are not stale */
 
 	struct stow_hash names, reservations, answers, ended;
 	struct stow_ended *first_ended, *last_ended;

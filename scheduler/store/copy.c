@@ -11,8 +11,8 @@
 #include "base/hash.h"
 
 #define LOOK_US	    200000
-#define LOOKS	    350 /* tries, for over a minute: until a dead leader's lease has run out */
-#define SHORT_LIVED (300 * STOW_SECOND) /* answers that may run out before the comparison */
+#define LOOKS	    350 /* tries, for over a minute: until a dead leader's lease has expired */
+#define SHORT_LIVED (300 * STOW_SECOND) /* answers that may expire before the comparison */
 #define UNDER_WAY   4096
 
 /* What was read of a store: the number of rows, and a checksum that is independent of their

@@ -71,8 +71,8 @@ uint64_t etcd_lease_until(struct etcd_lease *lease);
 void etcd_lease_why(struct etcd_lease *lease, char *ret, size_t size);
 /* Return whether etcd has reported that the lease no longer exists. */
 bool etcd_lease_gone(struct etcd_lease *lease);
-/* Free the lease. `revoke`: revoke it, if etcd can be reached; this deletes its keys. */
-void etcd_lease_free(struct etcd_lease *lease, bool revoke);
+/* Revoke the lease, if etcd can be reached, which deletes its keys; and free it. */
+void etcd_lease_free(struct etcd_lease *lease);
 
 /* --- all keys (etcd_mirror.c) --------------------------------------------- */
 
@@ -88,11 +88,10 @@ int etcd_mirror_new(struct etcd *etcd, const char *prefix, struct etcd_mirror **
 		    struct stow_err *err);
 void etcd_mirror_free(struct etcd_mirror *mirror);
 /* Read all keys at one revision, which is at or after `revision` (0: the latest). */
-int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
-		     struct stow_err *err);
+int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, struct stow_err *err);
 /* Follow the keys from then on. Called periodically: it continues after an interruption, and
  * reads all keys again if etcd has compacted the changes meanwhile. */
-int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow_err *err);
+int etcd_mirror_follow(struct etcd_mirror *mirror, struct stow_err *err);
 /* Wait for at most `timeout` until the mirror has reached `revision`, and return whether it has.
  * The revision must have an event for the prefix. */
 bool etcd_mirror_reaches(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout);

@@ -16,8 +16,7 @@
 #include "scheduler/store/etcd_standby.h"
 #include "scheduler/store/etcd_txn.h"
 
-#define READ_WITHIN (60 * STOW_SECOND)
-#define CATCH_UP    STOW_SECOND
+#define CATCH_UP STOW_SECOND
 
 #define ABOUT "about" /* "VERSION EPOCH", the epoch to which revisions are added */
 
@@ -83,7 +82,7 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 	EtcdRangeResponse *in = NULL;
 	int r;
 
-	r = etcd_mirror_follow(e->mirror, READ_WITHIN, err);
+	r = etcd_mirror_follow(e->mirror, err);
 	if (r == 0)
 		r = etcd_read_key(e->etcd, e->prefix, ETCD_LEADER, ETCD_ATTEMPT, &in, err);
 	if (r < 0)
@@ -99,7 +98,7 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 		note_leader(e, in->kvs[0]);
 	stow_rpc_message_free(in);
 	if (e->lease && (r || stow_clock_boot() >= etcd_lease_until(e->lease))) {
-		etcd_lease_free(e->lease, true);
+		etcd_lease_free(e->lease);
 		e->lease = NULL;
 	}
 	if (r) {
@@ -111,7 +110,7 @@ static int look_and_campaign(struct etcd_engine *e, struct stow_err *err)
 	return r < 0 ? r : campaign(e, err);
 }
 
-/* Whatever etcd answers today, tomorrow it may be right again: rights are given and certificates
+/* A standby survives every error of etcd, and tries again: rights are given and certificates
  * replaced while schedulers run. */
 static int lead(void *engine, struct stow_err *err)
 {
@@ -234,7 +233,7 @@ static int next_epoch(struct etcd_engine *e, uint64_t *ret_epoch, struct stow_er
 	if (base + revision < wall)
 		base = wall - revision;
 	snprintf(text, sizeof(text), "%d %" PRIu64, ABOUT_VERSION, base);
-	r = etcd_ops_put(&ops, e->prefix, ABOUT, strdup(text), strlen(text), 0, err);
+	r = etcd_ops_put(&ops, e->prefix, ABOUT, strdup(text), strlen(text), err);
 	if (r == 0)
 		r = etcd_execute(e, ops.ops, ops.n, err);
 	etcd_ops_done(&ops);
@@ -250,7 +249,7 @@ static int read_keys(struct etcd_engine *e, struct stow_err *err)
 	int r = 0;
 
 	if (!etcd_mirror_reaches(e->mirror, e->revision, CATCH_UP))
-		r = etcd_mirror_read(e->mirror, e->revision, READ_WITHIN, err);
+		r = etcd_mirror_read(e->mirror, e->revision, err);
 	etcd_mirror_stop(e->mirror);
 	bundle = r == 0 ? etcd_mirror_find(e->mirror, ETCD_BUNDLE) : NULL;
 	if (bundle) {
@@ -263,7 +262,7 @@ static int read_keys(struct etcd_engine *e, struct stow_err *err)
 		if (r == 0)
 			r = etcd_finish(e, err);
 		if (r == 0)
-			r = etcd_mirror_read(e->mirror, 0, READ_WITHIN, err);
+			r = etcd_mirror_read(e->mirror, 0, err);
 	}
 	return r;
 }
@@ -321,7 +320,7 @@ static void etcd_engine_free(void *engine)
 	struct etcd_engine *e = engine;
 
 	etcd_mirror_free(e->mirror);
-	etcd_lease_free(e->lease, true);
+	etcd_lease_free(e->lease);
 	etcd_standby_free(e->standby);
 	etcd_free(e->etcd);
 	etcd_hooks_free(&e->hooks);

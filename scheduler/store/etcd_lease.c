@@ -270,7 +270,7 @@ bool etcd_lease_gone(struct etcd_lease *lease)
 	return gone;
 }
 
-void etcd_lease_free(struct etcd_lease *lease, bool revoke)
+void etcd_lease_free(struct etcd_lease *lease)
 {
 	EtcdLeaseRevokeRequest request = ETCD_LEASE_REVOKE_REQUEST__INIT;
 	void *answer = NULL;
@@ -288,9 +288,8 @@ void etcd_lease_free(struct etcd_lease *lease, bool revoke)
 		pthread_cond_wait(&lease->changed, &lease->lock);
 	pthread_mutex_unlock(&lease->lock);
 	request.id = lease->id;
-	if (revoke && !lease->gone &&
-	    etcd_call(lease->etcd, &etcd_lease__descriptor, "LeaseRevoke", &request, STOW_SECOND,
-		      &answer, NULL) == 0)
+	if (!lease->gone && etcd_call(lease->etcd, &etcd_lease__descriptor, "LeaseRevoke", &request,
+				      STOW_SECOND, &answer, NULL) == 0)
 		stow_rpc_message_free(answer);
 	pthread_cond_destroy(&lease->changed);
 	pthread_mutex_destroy(&lease->lock);

@@ -19,8 +19,9 @@
 #include "rpc/log.h"
 #include "scheduler/store/etcd.h"
 
-#define PAGE	   512		     /* keys per page; fewer when they are large */
-#define PAGE_LOOKS (5 * STOW_SECOND) /* a standby waits no longer for one: it tries again */
+#define PAGE	    512		       /* keys per page; fewer when they are large */
+#define READ_WITHIN (60 * STOW_SECOND) /* all of them */
+#define LOOK_WITHIN (5 * STOW_SECOND)  /* a standby waits no longer for a page: it tries again */
 
 struct etcd_mirror {
 	struct etcd *etcd;
@@ -113,7 +114,6 @@ struct page {
 	void *from;
 	size_t from_len;
 	int64_t limit, revision;
-	uint64_t within; /* ns, for one page */
 	bool more;
 };
 
@@ -181,12 +181,12 @@ static void forget_all(struct etcd_mirror *mirror)
 	mirror->revision = 0;
 }
 
-/* Read all keys, with the lock held, while not following. */
-static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout, uint64_t within,
+/* Read all keys, with the lock held, while not following; each page within `within`. */
+static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t within,
 		    struct stow_err *err)
 {
-	struct page page = { .limit = PAGE, .revision = revision, .within = within, .more = true };
-	uint64_t until = stow_clock_boot() + timeout;
+	struct page page = { .limit = PAGE, .revision = revision, .more = true };
+	uint64_t until = stow_clock_boot() + READ_WITHIN;
 	int r = 0;
 
 	forget_all(mirror);
@@ -201,7 +201,7 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 			r = stow_err_set(err, ETIMEDOUT, "etcd: reading %llu keys took too long",
 					 (unsigned long long)mirror->n_keys);
 		else
-			r = read_page(mirror, &page, STOW_MIN(until - now, page.within), err);
+			r = read_page(mirror, &page, STOW_MIN(until - now, within), err);
 		/* The revision was compacted meanwhile: read at a newer one. */
 		if (r == -ERANGE && page.revision) {
 			forget_all(mirror);
@@ -221,22 +221,21 @@ static int read_all(struct etcd_mirror *mirror, int64_t revision, uint64_t timeo
 	return 0;
 }
 
-static int read_anew(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
-		     uint64_t within, struct stow_err *err)
+static int read_anew(struct etcd_mirror *mirror, int64_t revision, uint64_t within,
+		     struct stow_err *err)
 {
 	int r;
 
 	etcd_mirror_stop(mirror);
 	pthread_mutex_lock(&mirror->lock);
-	r = read_all(mirror, revision, timeout, within, err);
+	r = read_all(mirror, revision, within, err);
 	pthread_mutex_unlock(&mirror->lock);
 	return r;
 }
 
-int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, uint64_t timeout,
-		     struct stow_err *err)
+int etcd_mirror_read(struct etcd_mirror *mirror, int64_t revision, struct stow_err *err)
 {
-	return read_anew(mirror, revision, timeout, timeout, err);
+	return read_anew(mirror, revision, READ_WITHIN, err);
 }
 
 /* --- following ------------------------------------------------------------ */
@@ -351,7 +350,7 @@ void etcd_mirror_stop(struct etcd_mirror *mirror)
 	pthread_mutex_unlock(&mirror->lock);
 }
 
-int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow_err *err)
+int etcd_mirror_follow(struct etcd_mirror *mirror, struct stow_err *err)
 {
 	bool follows, anew;
 	int r = 0;
@@ -366,7 +365,7 @@ int etcd_mirror_follow(struct etcd_mirror *mirror, uint64_t timeout, struct stow
 		etcd_leave(mirror->etcd, mirror->member);
 	etcd_mirror_stop(mirror);
 	if (anew)
-		r = read_anew(mirror, 0, timeout, PAGE_LOOKS, err);
+		r = read_anew(mirror, 0, LOOK_WITHIN, err);
 	return r < 0 ? r : watch(mirror, err);
 }
 

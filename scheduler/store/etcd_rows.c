@@ -299,9 +299,9 @@ int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_wri
 }
 
 int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value,
-		 size_t len, int64_t lease, struct stow_err *err)
+		 size_t len, struct stow_err *err)
 {
-	struct etcd_op op = { .value = value, .value_len = len, .lease = lease };
+	struct etcd_op op = { .value = value, .value_len = len };
 
 	if (asprintf(&op.key, "%s%s", prefix, name) < 0) {
 		op.key = NULL;

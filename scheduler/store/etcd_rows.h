@@ -50,7 +50,7 @@ int etcd_ops_add(struct etcd_ops *ops, const char *prefix, const struct stow_wri
 		 struct stow_err *err);
 /* Add the put of a key. Takes ownership of `value`, also on failure. */
 int etcd_ops_put(struct etcd_ops *ops, const char *prefix, const char *name, void *value,
-		 size_t len, int64_t lease, struct stow_err *err);
+		 size_t len, struct stow_err *err);
 /* Append `more` to `ops`, and leave it empty. */
 int etcd_ops_merge(struct etcd_ops *ops, struct etcd_ops *more, struct stow_err *err);
 /* Update the hooks for executed operations. */

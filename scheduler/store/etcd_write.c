@@ -19,10 +19,10 @@
 #include "scheduler/store/etcd_engine.h"
 #include "scheduler/store/etcd_txn.h"
 
-#define HOPE	     (8 * STOW_SECOND)
-#define PAUSE_US     100000 /* before a transaction is sent again */
-#define OPS_MERGED   64	    /* of several lists; up to 16 cost as much as one */
-#define OPS_MOST     120    /* of one transaction; etcd accepts 128 */
+#define WAIT_MOST    (8 * STOW_SECOND) /* for etcd, after the end of the lease */
+#define PAUSE_US     100000	       /* before a transaction is sent again */
+#define OPS_MERGED   64		       /* of several lists; up to 16 cost as much as one */
+#define OPS_MOST     120	       /* of one transaction; etcd accepts 128 */
 #define BYTES_MERGED (1U << 19)
 #define BYTES_MOST   (1400U << 10) /* etcd accepts 1.5 MiB */
 #define MINUTE	     (60 * STOW_SECOND)
@@ -42,9 +42,9 @@ bool etcd_engine_lost(void *engine, struct stow_err *why)
 	bool lost;
 
 	pthread_mutex_lock(&e->lock);
+	if (!e->lost.code && e->lease && etcd_lease_gone(e->lease))
+		stow_err_set(&e->lost, ESTALE, "etcd has ended this scheduler's lease");
 	lost = e->lost.code;
-	if (!lost && e->lease && etcd_lease_gone(e->lease))
-		lost = stow_err_set(&e->lost, ESTALE, "etcd has ended this scheduler's lease") < 0;
 	if (lost && why)
 		*why = e->lost;
 	pthread_mutex_unlock(&e->lock);
@@ -116,7 +116,7 @@ static int refuse(struct stow_err *err)
  * leads, or will. Then this process should exit and become a standby, which answers at once. */
 static bool has_lost_lease(struct etcd_engine *e, struct stow_err *err)
 {
-	if (stow_clock_boot() < etcd_lease_until(e->lease) + HOPE)
+	if (stow_clock_boot() < etcd_lease_until(e->lease) + WAIT_MOST)
 		return false;
 	stow_err_set(err, ESTALE,
 		     "etcd has not answered since this scheduler's lease expired; it gives up the "
@@ -140,8 +140,8 @@ static bool has_taken_effect(struct etcd_engine *e, const char *id)
 }
 
 /* etcd refuses a transaction that is in doubt: its former copy may have taken effect, or still do
- * so. Return 1 when it has, and 0 to wait. When etcd has refused for HOPE, give up the lead: while
- * this scheduler keeps its lease alive nobody else can write either. */
+ * so. Return 1 when it has, and 0 to wait. When etcd has refused for WAIT_MOST, give up the lead:
+ * while this scheduler keeps its lease alive nobody else can write either. */
 static int settle_doubt(struct etcd_engine *e, const char *id, uint64_t *since,
 			struct stow_err *err)
 {
@@ -150,7 +150,7 @@ static int settle_doubt(struct etcd_engine *e, const char *id, uint64_t *since,
 	if (has_taken_effect(e, id))
 		return 1;
 	*since = *since ? *since : stow_clock_boot();
-	if (stow_clock_boot() < *since + HOPE)
+	if (stow_clock_boot() < *since + WAIT_MOST)
 		return 0;
 	stow_err_set(err, ESTALE,
 		     "it is not known whether the last write took effect, and etcd refuses it now; "
@@ -275,7 +275,7 @@ int etcd_finish(struct etcd_engine *e, struct stow_err *err)
  * entry, so it comes last. */
 int etcd_begin_finish(struct etcd_engine *e, struct etcd_ops *ops, struct stow_err *err)
 {
-	int r = etcd_ops_put(&e->unfinished, e->prefix, ETCD_BUNDLE, NULL, 0, 0, err);
+	int r = etcd_ops_put(&e->unfinished, e->prefix, ETCD_BUNDLE, NULL, 0, err);
 
 	return r < 0 ? r : etcd_ops_merge(&e->unfinished, ops, err);
 }
@@ -292,7 +292,7 @@ static int execute_long(struct etcd_engine *e, struct etcd_ops *ops, struct stow
 
 	r = etcd_ops_pack(ops, &value, &len, err);
 	if (r == 0)
-		r = etcd_ops_put(&bundle, e->prefix, ETCD_BUNDLE, value, len, 0, err);
+		r = etcd_ops_put(&bundle, e->prefix, ETCD_BUNDLE, value, len, err);
 	if (r == 0 && len > BYTES_MOST)
 		r = stow_err_set(
 			err, E2BIG,

@@ -3,16 +3,16 @@
 
 #include "base/clock.h"
 
-#define LEAST	  (STOW_SECOND / 4000) /* timers are not more precise */
-#define MOST	  (STOW_SECOND / 200)
-#define OF	  8  /* in the moving average, the last transaction counts one eighth */
-#define MISSING	  4  /* the wait still paid if no more than one of so many callers is missing */
-#define SKIP_MOST 64 /* transactions */
+#define LEAST	    (STOW_SECOND / 4000) /* timers are not more precise */
+#define MOST	    (STOW_SECOND / 200)
+#define AVERAGED    8  /* the last transaction's weight in the moving average: one eighth */
+#define MISSING_ONE 4  /* a wait was worth it when up to one in four callers is missing */
+#define SKIP_MOST   64 /* transactions */
 
 void stow_gather_wrote(struct stow_gather *gather, uint64_t took, size_t answered, size_t queued)
 {
-	gather->takes -= gather->takes / OF;
-	gather->takes += (took < MOST ? took : MOST) / OF;
+	gather->takes -= gather->takes / AVERAGED;
+	gather->takes += (took < MOST ? took : MOST) / AVERAGED;
 	gather->n_answered = answered;
 	gather->expected = answered + queued;
 }
@@ -25,7 +25,7 @@ void stow_gather_answered(struct stow_gather *gather, uint64_t now)
 uint64_t stow_gather_begin(struct stow_gather *gather, uint64_t now, size_t queued,
 			   size_t *ret_wanted)
 {
-	/* If callers take longer than a transaction, two halves in turn are faster. */
+	/* Callers that take longer than a transaction are served faster in two halves. */
 	uint64_t most = gather->takes;
 
 	if (most < LEAST || queued == 0 || queued >= gather->expected ||
@@ -43,9 +43,9 @@ void stow_gather_ended(struct stow_gather *gather, size_t queued)
 {
 	size_t missing = queued < gather->expected ? gather->expected - queued : 0;
 
-	/* Callers that do not wait for answers come at any time: then every second wait pays by
-	 * chance. Skip more transactions after a vain wait than a good one makes up for. */
-	if (missing <= gather->n_answered / MISSING) {
+	/* Callers that do not wait for answers come at any time, so that every second wait is
+	 * worth it by chance. Therefore a wait in vain counts more than a good one. */
+	if (missing <= gather->n_answered / MISSING_ONE) {
 		gather->skips /= 2;
 		return;
 	}

@@ -18,10 +18,11 @@
 #include <stdint.h>
 
 struct stow_gather {
-	uint64_t takes;	   /* ns that a transaction takes, on average */
-	uint64_t answered; /* when the last callers were answered */
-	size_t n_answered, expected;
-	unsigned int skip, skips;
+	uint64_t takes;		     /* ns that a transaction takes, on average */
+	uint64_t answered;	     /* when the last callers were answered */
+	size_t n_answered, expected; /* callers of the last transaction; of the next one */
+	unsigned int skip;	     /* transactions that will begin without a wait */
+	unsigned int skips;	     /* `skip` after the last wait in vain */
 };
 
 /* Note that a transaction of `answered` callers was written in `took` ns, while `queued` others

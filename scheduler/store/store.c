@@ -42,7 +42,7 @@ struct stow_store {
 	bool busy;		  /* the thread has a batch */
 	uint64_t writing;	  /* since when the engine writes; 0: it does not */
 	struct stow_err bad;	  /* why the last probe failed; code 0: it did not */
-	struct stow_err unusable; /* the same of stow_store_lead() */
+	struct stow_err unusable; /* why the last stow_store_lead() failed; code 0: it did not */
 	struct stow_store_standbys standbys;
 	uint64_t looked; /* when standbys were asked for; for the leader's thread */
 
@@ -178,7 +178,6 @@ static struct stow_writes *take_batch(struct stow_store *store, struct stow_writ
 	store->busy = batch;
 	*ret_closing = store->closing;
 	pthread_mutex_unlock(&store->lock);
-	*ret_refused = NULL;
 	while (*at && !(*at)->err.code)
 		at = &(*at)->next;
 	*ret_refused = *at;

@@ -487,7 +487,7 @@ static void a_flipped_byte_in_the_log_ends_it_there(void **state)
 	free(wal.bytes);
 }
 
-/* The database itself has no checksums: whatever is read, nobody falls over it. */
+/* The database has no checksums: any content must be read without a crash. */
 static void a_flipped_byte_in_the_database_does_not_crash(void **state)
 {
 	struct stow_store *store;
@@ -616,7 +616,7 @@ static void an_old_store_is_read_and_taken_along(void **state)
 	assert_int_equal(version_of(path, 0), 2);
 }
 
-static void drains_and_what_is_told_of_them(void **state)
+static void drains_and_their_webhooks_are_stored(void **state)
 {
 	struct stow_store_webhook webhook = {
 		.drain = UINT64_MAX,
@@ -658,9 +658,9 @@ static void drains_and_what_is_told_of_them(void **state)
 	stow_store_close(store);
 }
 
-/* A full disk, played by a limit on files: who asks is told, what was stored stays, and with room
- * again it goes on. */
-static void a_full_disk_is_said_and_survived(void **state)
+/* A full disk, simulated by a limit on files: a call fails with the reason, stored rows stay, and
+ * with room again calls succeed. */
+static void a_full_disk_is_reported_and_survived(void **state)
 {
 	struct rlimit limit, old;
 	struct stow_store *store;
@@ -830,7 +830,7 @@ static void a_deletion_that_failed_is_made_up_for(void **state)
 	stow_store_close(store);
 }
 
-static void what_comes_after_the_end_is_told_so(void **state)
+static void writes_after_the_stop_are_refused(void **state)
 {
 	struct stow_store *store;
 	struct stow_err err;
@@ -872,7 +872,7 @@ static void a_long_list_is_written_as_one(void **state)
 }
 
 /* Of all URLs: what was stored before, in the same batch, and in the same list. */
-static void what_is_told_of_a_drain_goes_together(void **state)
+static void the_webhooks_of_a_drain_are_deleted_together(void **state)
 {
 	struct stow_store_webhook webhook = { .drain = UINT64_MAX,
 					      .event = "planned",
@@ -976,7 +976,7 @@ static void one_leads_and_the_next_when_it_has_ended(void **state)
 
 /* --- etcd's own --------------------------------------------------------------------------------- */
 
-/* What somebody else does at that etcd. */
+/* Changes that another program makes in that etcd. */
 static void *ask(const ProtobufCServiceDescriptor *service, const char *method, const void *request)
 {
 	struct etcd *other;
@@ -1044,7 +1044,7 @@ static void a_leader_without_its_lease_cannot_write(void **state)
 	assert_int_equal(open_store(*state, &two, &seen, NULL), 0);
 	assert_int_equal(seen.reservations, 1);
 	assert_true(stow_store_epoch(two) > stow_store_epoch(one));
-	/* etcd says so, or its lease does, which is told a moment later. */
+	/* The error comes with the write, or a moment later with the lease. */
 	assert_int_equal(store_one(one, 2, &err), -ESTALE);
 	assert_true(strstr(err.msg, "etcd refused a write") || strstr(err.msg, "has ended"));
 	assert_true(stow_store_lost(one, NULL));
@@ -1181,7 +1181,7 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	}
 	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
 	assert_int_equal(etcd_mirror_new(other, prefix, &mirror, NULL), 0);
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
 	etcd_mirror_count(mirror, &n, &reads);
 	assert_int_equal(n, 600);
 	for (int i = 0; i < 20; i++) {
@@ -1198,7 +1198,7 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	assert_true(keys.ascend);
 	/* An interruption goes on where it was; what was compacted meanwhile is read anew. */
 	last = put(*state, "later", "v", 1);
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
 	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
 	etcd_mirror_count(mirror, &n, &reads);
 	assert_int_equal(n, 621);
@@ -1208,7 +1208,7 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	compact.revision = last = put(*state, "last", "v", 1);
 	stow_rpc_message_free(ask(&etcd_kv__descriptor, "Compact", &compact));
 	for (int i = 0; i < 600 && reads < 2; i++) {
-		assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+		assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
 		(void)etcd_mirror_reaches(mirror, last, STOW_SECOND / 10);
 		etcd_mirror_count(mirror, &n, &reads);
 	}
@@ -1218,8 +1218,8 @@ static void keys_are_read_in_pages_and_followed(void **state)
 	etcd_free(other);
 }
 
-/* What it says of itself, and what the leader hears of it. */
-static void a_standby_says_how_far_it_is(void **state)
+/* Its own lag, and what the leader reads of it. */
+static void a_standby_publishes_its_lag(void **state)
 {
 	struct stow_store_standbys found = { 0 };
 	struct etcd_standby *standby;
@@ -1235,7 +1235,7 @@ static void a_standby_says_how_far_it_is(void **state)
 	assert_int_equal(etcd_new(etcd.url, NULL, &other, NULL), 0);
 	assert_int_equal(etcd_mirror_new(other, prefix, &mirror, NULL), 0);
 	standby = etcd_standby_new(other, prefix, "b.example:7200");
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
 	etcd_mirror_stop(mirror); /* what comes now it does not see */
 	last = put(*state, "commit", "x", 1);
 	etcd_standby_look(standby, mirror);
@@ -1253,7 +1253,7 @@ static void a_standby_says_how_far_it_is(void **state)
 	assert_int_equal(found.n, 1);
 	assert_string_equal(found.list[0].name, "b.example:7200");
 	assert_in_range(found.list[0].lag, STOW_SECOND, 600 * STOW_SECOND);
-	assert_int_equal(etcd_mirror_follow(mirror, 60 * STOW_SECOND, NULL), 0);
+	assert_int_equal(etcd_mirror_follow(mirror, NULL), 0);
 	assert_true(etcd_mirror_reaches(mirror, last, 60 * STOW_SECOND));
 	for (int i = 0; i < 600 && etcd_standby_lag(standby); i++) {
 		usleep(100000);
@@ -1311,13 +1311,13 @@ int main(void)
 		TEST(a_file_that_is_no_store_is_left_alone),
 		TEST(a_newer_store_is_refused_and_left_alone),
 		TEST(an_old_store_is_read_and_taken_along),
-		TEST(drains_and_what_is_told_of_them),
-		TEST(a_full_disk_is_said_and_survived),
+		TEST(drains_and_their_webhooks_are_stored),
+		TEST(a_full_disk_is_reported_and_survived),
 		TEST(a_refused_row_is_its_own_callers_failure),
 		TEST(a_deletion_that_failed_is_made_up_for),
-		TEST(what_comes_after_the_end_is_told_so),
+		TEST(writes_after_the_stop_are_refused),
 		TEST(a_long_list_is_written_as_one),
-		TEST(what_is_told_of_a_drain_goes_together),
+		TEST(the_webhooks_of_a_drain_are_deleted_together),
 		TEST(a_row_without_a_message_is_its_own_callers_failure),
 		TEST(every_start_is_a_later_epoch),
 		TEST(one_leads_and_the_next_when_it_has_ended),
@@ -1328,10 +1328,10 @@ int main(void)
 		TEST(what_was_stored_is_there_again),
 		TEST(what_is_queued_at_the_end_is_written),
 		TEST(answers_that_ran_out_go),
-		TEST(drains_and_what_is_told_of_them),
-		TEST(what_comes_after_the_end_is_told_so),
+		TEST(drains_and_their_webhooks_are_stored),
+		TEST(writes_after_the_stop_are_refused),
 		TEST(a_long_list_is_written_as_one),
-		TEST(what_is_told_of_a_drain_goes_together),
+		TEST(the_webhooks_of_a_drain_are_deleted_together),
 		TEST(a_row_without_a_message_is_its_own_callers_failure),
 		TEST(every_start_is_a_later_epoch),
 		TEST(a_leader_without_its_lease_cannot_write),
@@ -1339,7 +1339,7 @@ int main(void)
 		TEST(an_unfinished_list_is_finished),
 		TEST(what_is_damaged_or_newer_is_refused),
 		TEST(keys_are_read_in_pages_and_followed),
-		TEST(a_standby_says_how_far_it_is),
+		TEST(a_standby_publishes_its_lag),
 		TEST(urls_are_checked),
 	};
 	const struct CMUnitTest without[] = { TEST(there_is_no_etcd) };
