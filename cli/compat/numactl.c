@@ -50,7 +50,7 @@ static const char letters[] = "+ai:w:p:P:c:N:C:m:slbHS:f:o:L:tM:dDI:uTVh";
 /* What the options up to here have said. They take effect one by one, in their order. */
 struct numactl {
 	struct compat_task task;
-	bool all, balancing, cpus_bound, parsed, hardware, compress, dumped;
+	bool all, balancing, cpus_bound, parsed, hardware, compress;
 	const char *same;	 /* the list of nodes before */
 	int policy;		 /* COMPAT_NONE: none yet */
 	struct stow_idset nodes; /* of it */
@@ -323,7 +323,6 @@ static int dump(struct numactl *n, const char *option, bool nodes)
 
 	if (r < 0)
 		return r;
-	n->dumped = true;
 	r = nodes ? numactl_dump_nodes(&n->shm, &err) : numactl_dump(&n->shm, &err);
 	return r < 0 ? fail(n, &err) : 0;
 }

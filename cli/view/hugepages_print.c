@@ -90,12 +90,6 @@ static const char *const counters[] = { "thp_fault_alloc",
 					"thp_migration_success",
 					"thp_migration_fail" };
 
-static void put(struct cli_row *row, int column, uint64_t value)
-{
-	if (value != STOW_HUGE_UNKNOWN)
-		cli_row_number(row, column, value);
-}
-
 static void fill_pools(struct cli_table *table, const struct huge_view *view)
 {
 	for (size_t i = 0; i < view->n_pools; i++) {
@@ -127,13 +121,13 @@ static void fill_machine(struct cli_table *table, const struct huge_view *view)
 		struct cli_row *row = cli_table_row(table, NULL);
 
 		cli_row_number(row, 0, m->size);
-		put(row, 1, m->total);
-		put(row, 2, m->free);
-		put(row, 3, m->reserved);
-		put(row, 4, m->surplus);
-		put(row, 5, m->overcommit);
+		cli_row_number(row, 1, m->total);
+		cli_row_number(row, 2, m->free);
+		cli_row_number(row, 3, m->reserved);
+		cli_row_number(row, 4, m->surplus);
+		cli_row_number(row, 5, m->overcommit);
 		if (m->split_size)
-			put(row, 6, m->split_size);
+			cli_row_number(row, 6, m->split_size);
 	}
 }
 
@@ -145,8 +139,8 @@ static void fill_users(struct cli_table *table, const struct huge_view *view)
 
 		cli_row_number(row, 0, (uint64_t)u->node);
 		cli_row_number(row, 1, u->size);
-		put(row, 2, u->used);
-		put(row, 3, u->promised);
+		cli_row_number(row, 2, u->used);
+		cli_row_number(row, 3, u->promised);
 		cli_row_text(row, 4, u->kind);
 		cli_row_text(row, 5, u->called);
 		cli_row_text(row, 6, u->name);
@@ -160,9 +154,9 @@ static void fill_mounts(struct cli_table *table, const struct huge_view *view)
 		struct cli_row *row = cli_table_row(table, NULL);
 		char path[512];
 
-		put(row, 0, m->page_size);
-		put(row, 1, m->limit);
-		put(row, 2, view->mounts_used[i]);
+		cli_row_number(row, 0, m->page_size);
+		cli_row_number(row, 1, m->limit);
+		cli_row_number(row, 2, view->mounts_used[i]);
 		cli_row_number(row, 3, m->read_only);
 		cli_row_text(row, 4, stow_text_quote(m->path, path, sizeof(path)));
 	}
@@ -174,9 +168,9 @@ static void fill_transparent(struct cli_table *table, const struct huge_view *vi
 		struct cli_row *row = cli_table_row(table, NULL);
 
 		cli_row_number(row, 0, (uint64_t)view->transparent[i].node);
-		put(row, 1, view->transparent[i].anonymous);
-		put(row, 2, view->transparent[i].shared);
-		put(row, 3, view->transparent[i].file);
+		cli_row_number(row, 1, view->transparent[i].anonymous);
+		cli_row_number(row, 2, view->transparent[i].shared);
+		cli_row_number(row, 3, view->transparent[i].file);
 	}
 }
 

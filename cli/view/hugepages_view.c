@@ -125,7 +125,7 @@ static uint64_t used_of(struct stow_root *root, const struct stow_cgroup_id *id,
 
 	if (stow_cgroup_open(root, id, &cgroup, NULL) < 0 ||
 	    stow_hugetlb_used(cgroup, pool->size, pool->node, &used, NULL) < 0)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	return used;
 }
 
@@ -184,10 +184,10 @@ static int read_discovered(struct stow_root *root, struct huge_view *view, struc
 			struct huge_user user = { .kind = "container",
 						  .node = pool->node,
 						  .size = pool->size,
-						  .promised = STOW_HUGE_UNKNOWN,
+						  .promised = STOW_UNKNOWN,
 						  .used = used_of(root, &container.cgroup, pool) };
 
-			if (user.used && user.used != STOW_HUGE_UNKNOWN)
+			if (user.used && user.used != STOW_UNKNOWN)
 				r = add_user(view, &user, found.list[i].id,
 					     stow_names_find(&view->names, found.list[i].id), err);
 		}
@@ -208,7 +208,7 @@ static int read_processes(struct stow_root *root, struct huge_view *view, struct
 					  .node = u->node,
 					  .size = u->size,
 					  .used = u->pages,
-					  .promised = STOW_HUGE_UNKNOWN };
+					  .promised = STOW_UNKNOWN };
 		char name[96];
 
 		snprintf(name, sizeof(name), "%d (%s)", (int)u->pid, u->name);
@@ -252,7 +252,7 @@ static int read_mounts(struct stow_root *root, struct huge_view *view, struct st
 	for (size_t i = 0; i < view->mounts.n; i++)
 		if (!root->live || stow_hugetlbfs_used(root, &view->mounts.list[i],
 						       &view->mounts_used[i], NULL) < 0)
-			view->mounts_used[i] = STOW_HUGE_UNKNOWN;
+			view->mounts_used[i] = STOW_UNKNOWN;
 	return 0;
 }
 
@@ -265,16 +265,15 @@ static uint64_t meminfo_field(const char *text, const char *key)
 	size_t n;
 
 	if (!p)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	p += strlen(key);
 	p += strspn(p, " \t");
 	n = strspn(p, "0123456789");
 	if (!n || n >= sizeof(digits))
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	memcpy(digits, p, n);
 	digits[n] = '\0';
-	return stow_parse_u64(digits, UINT64_MAX >> 10, &kib, NULL) < 0 ? STOW_HUGE_UNKNOWN
-									: kib << 10;
+	return stow_parse_u64(digits, UINT64_MAX >> 10, &kib, NULL) < 0 ? STOW_UNKNOWN : kib << 10;
 }
 
 static int read_transparent(struct stow_root *root, struct huge_view *view,

@@ -30,10 +30,10 @@ struct huge_user {
 	char *called;	  /* Kubernetes' or Podman's name of a container; NULL: not known */
 	int node;
 	uint64_t size;
-	uint64_t used, promised; /* pages; STOW_HUGE_UNKNOWN */
+	uint64_t used, promised; /* pages; STOW_UNKNOWN */
 };
 
-/* Transparent hugepages in a node's memory, in bytes; STOW_HUGE_UNKNOWN. */
+/* Transparent hugepages in a node's memory, in bytes; STOW_UNKNOWN. */
 struct huge_transparent {
 	int node;
 	uint64_t anonymous, shared, file;
@@ -50,7 +50,7 @@ struct huge_view {
 	size_t n_users;
 	size_t hidden; /* processes with hugepages that only root can look at */
 	struct stow_hugetlbfs_list mounts;
-	uint64_t *mounts_used;		    /* bytes, for each mount; STOW_HUGE_UNKNOWN */
+	uint64_t *mounts_used;		    /* bytes, for each mount; STOW_UNKNOWN */
 	struct stow_knob_settings settings; /* of transparent hugepages */
 	struct huge_transparent *transparent;
 	size_t n_transparent;

@@ -141,7 +141,7 @@ static void print_one(const struct stow_knob_setting *s)
 		snprintf(text, sizeof(text), "%s=", knob->parameter);
 		line("parameter", text);
 	}
-	line("since", knob->since ? knob->since : NULL);
+	line("since", knob->since);
 	if (s->state != STOW_KNOB_LEFT)
 		line("instead", knob->instead);
 }

@@ -134,12 +134,6 @@ const struct cli_column stat_container_columns[] = {
 	{ NULL },
 };
 
-static void put(struct cli_row *row, int column, uint64_t value)
-{
-	if (value != STOW_UNKNOWN)
-		cli_row_number(row, column, value);
-}
-
 static void fill_place(struct cli_table *table, const struct stat_container *c,
 		       const struct stat_place *place)
 {
@@ -153,22 +147,22 @@ static void fill_place(struct cli_table *table, const struct stat_container *c,
 		cli_row_text(row, CONT_NODE, "all");
 	else
 		cli_row_format(row, CONT_NODE, "%d", place->node);
-	put(row, CONT_ANON, place->anon);
-	put(row, CONT_FILE, place->file);
-	put(row, CONT_SHMEM, place->shmem);
-	put(row, CONT_KERNEL, place->kernel);
-	put(row, CONT_HUGE, place->huge);
-	put(row, CONT_TOTAL, place->total);
-	put(row, CONT_PROCESSES, place->processes);
-	put(row, CONT_MAPPED, place->mapped);
+	cli_row_number(row, CONT_ANON, place->anon);
+	cli_row_number(row, CONT_FILE, place->file);
+	cli_row_number(row, CONT_SHMEM, place->shmem);
+	cli_row_number(row, CONT_KERNEL, place->kernel);
+	cli_row_number(row, CONT_HUGE, place->huge);
+	cli_row_number(row, CONT_TOTAL, place->total);
+	cli_row_number(row, CONT_PROCESSES, place->processes);
+	cli_row_number(row, CONT_MAPPED, place->mapped);
 }
 
-static void print_sized(const char *before, uint64_t bytes, const char *behind)
+static void print_sized(const char *before, uint64_t bytes)
 {
 	char size[32];
 
 	if (bytes != STOW_UNKNOWN && bytes)
-		printf("  %s%s%s\n", before, stow_format_size(bytes, size, sizeof(size)), behind);
+		printf("  %s%s\n", before, stow_format_size(bytes, size, sizeof(size)));
 }
 
 /* Explain why what is charged to the container is not what its processes have mapped. */
@@ -186,14 +180,13 @@ static void print_difference(const struct stat_container *c)
 	       stow_format_size(sum->processes, mapped, sizeof(mapped)));
 	if (sum->file != STOW_UNKNOWN && sum->mapped != STOW_UNKNOWN && sum->file > sum->mapped)
 		print_sized("page cache that no process has mapped is charged: ",
-			    sum->file - sum->mapped, "");
-	print_sized("the kernel's memory for it is charged: ", sum->kernel, "");
+			    sum->file - sum->mapped);
+	print_sized("the kernel's memory for it is charged: ", sum->kernel);
 	if (c->version == 1)
 		printf("  cgroup v1 shows user memory only, not the kernel's\n");
 	if (c->n_processes > 1)
 		printf("  a page that several processes have mapped is charged once, and counted "
-		       "for "
-		       "each\n");
+		       "for each\n");
 	printf("  a page of a file is charged to the cgroup that used it first, whoever maps it "
 	       "now\n");
 }

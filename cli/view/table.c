@@ -171,7 +171,7 @@ void cli_row_format(struct cli_row *row, int column, const char *format, ...)
 
 void cli_row_number(struct cli_row *row, int column, uint64_t value)
 {
-	row->cells[column].set = true;
+	row->cells[column].set = value != STOW_UNKNOWN;
 	row->cells[column].number = value;
 }
 

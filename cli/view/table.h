@@ -55,7 +55,7 @@ struct cli_row *cli_table_row(struct cli_table *table, struct cli_row *parent);
 void cli_row_text(struct cli_row *row, int column, const char *text);
 __attribute__((format(printf, 3, 4))) void cli_row_format(struct cli_row *row, int column,
 							  const char *format, ...);
-/* Set a cell of CLI_NUMBER, CLI_SIZE or CLI_BOOL. */
+/* Set a cell of CLI_NUMBER, CLI_SIZE or CLI_BOOL; STOW_UNKNOWN leaves it empty. */
 void cli_row_number(struct cli_row *row, int column, uint64_t value);
 void cli_row_signed(struct cli_row *row, int column, int64_t value);
 void cli_row_real(struct cli_row *row, int column, double value);

@@ -18,8 +18,8 @@ static void put_bytes(const struct zones_view *view, struct json_writer *w, json
 	json_put_amount(w, to, key, zones_bytes(view, pages));
 }
 
-static void put_array(const struct zones_view *view, struct json_writer *w, json_object *to,
-		      const char *key, const uint64_t *pages, unsigned int n)
+static void put_protection(const struct zones_view *view, struct json_writer *w, json_object *to,
+			   const uint64_t *pages, unsigned int n)
 {
 	json_object *array = json_object_new_array();
 
@@ -31,7 +31,7 @@ static void put_array(const struct zones_view *view, struct json_writer *w, json
 		else
 			json_append(w, array, number(bytes));
 	}
-	json_put_known(w, to, key, n, array);
+	json_put_known(w, to, "protection", n, array);
 }
 
 static const char *const list_keys[STOW_LIST_AMOUNTS] = { "count", "high", "batch", "high_min",
@@ -94,7 +94,7 @@ static void put_computed(const struct zones_view *view, struct json_writer *w, j
 	put_bytes(view, w, computed, "low", marks->low);
 	put_bytes(view, w, computed, "high", marks->high);
 	put_bytes(view, w, computed, "promo", marks->promo);
-	put_array(view, w, computed, "protection", marks->protection, marks->n_protection);
+	put_protection(view, w, computed, marks->protection, marks->n_protection);
 	json_put(w, to, "computed", computed);
 	json_put_known(w, to, "as_computed", view->account.computed,
 		       json_object_new_boolean(stow_zone_is_as_computed(zone, marks)));
@@ -114,7 +114,7 @@ static json_object *zone_object(const struct zones_view *view, struct json_write
 	for (int k = 0; k < STOW_ZONE_AMOUNTS; k++)
 		put_bytes(view, w, o, keys[k], zone->amounts[k]);
 	json_put_amount(w, o, "start_pfn", zone->start_pfn);
-	put_array(view, w, o, "protection", zone->protection, zone->n_protection);
+	put_protection(view, w, o, zone->protection, zone->n_protection);
 	put_computed(view, w, o, i);
 	put_blocks(view, w, o, zone);
 	put_lists(view, w, o, zone);

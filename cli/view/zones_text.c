@@ -78,10 +78,7 @@ const struct cli_column zones_columns[] = {
 
 static void put(const struct zones_view *view, struct cli_row *row, int column, uint64_t pages)
 {
-	uint64_t bytes = zones_bytes(view, pages);
-
-	if (bytes != STOW_UNKNOWN)
-		cli_row_number(row, column, bytes);
+	cli_row_number(row, column, zones_bytes(view, pages));
 }
 
 static void put_protection(const struct zones_view *view, const struct stow_zone *zone,
@@ -142,8 +139,7 @@ static void fill_zone(const struct zones_view *view, size_t i, struct cli_row *r
 		cli_row_mark(row, COL_BOOST, CLI_WARNING);
 	put_marks(view, i, row);
 	put_protection(view, zone, row);
-	if (zone->start_pfn != STOW_UNKNOWN)
-		cli_row_number(row, COL_START, zone->start_pfn);
+	cli_row_number(row, COL_START, zone->start_pfn);
 	unusable = order < 0 ? -1 : stow_zone_unusable(zone, (unsigned int)order);
 	if (unusable >= 0)
 		cli_row_real(row, COL_UNUSABLE, unusable / 10.0);

@@ -11,7 +11,6 @@
 #include "node/settings.h"
 #include "node/topology.h"
 
-#define DOCTOR_UNKNOWN	 UINT64_MAX
 #define DOCTOR_PROCESSES 65536 /* that are looked at */
 #define DOCTOR_SUBJECTS	 16    /* findings of one rule; the rest is counted */
 #define DOCTOR_LISTED	 96    /* bytes of a set within a text */
@@ -26,9 +25,9 @@ struct doctor_sample {
 struct doctor_node {
 	int id;
 	uint64_t total, available;	/* bytes */
-	uint64_t free, low, high, file; /* pages of zoneinfo; DOCTOR_UNKNOWN */
+	uint64_t free, low, high, file; /* pages of zoneinfo; STOW_UNKNOWN */
 	/* Allocations within the time that the counters cover: served here; meant for here and
-	 * served by another node; DOCTOR_UNKNOWN. */
+	 * served by another node; STOW_UNKNOWN. */
 	uint64_t hit, foreign;
 };
 
@@ -102,14 +101,14 @@ __attribute__((format(printf, 6, 7))) int doctor_report(struct doctor *d,
 /* -EAGAIN and others with a line: the rule cannot be applied. */
 int doctor_needs_topology(const struct doctor *d, struct stow_err *err);
 
-/* How much a counter of /proc/vmstat has grown; DOCTOR_UNKNOWN. */
+/* How much a counter of /proc/vmstat has grown; STOW_UNKNOWN. */
 uint64_t doctor_grown(const struct doctor *d, const char *key);
 /* Per second; 0 when either is unknown. */
 double doctor_rate(const struct doctor *d, uint64_t grown);
 /* "since the boot, 3600 s ago", or "within 5 s". */
 const char *doctor_since(const struct doctor *d, char *buf, size_t size);
 
-/* Read a setting as a number: its value, or DOCTOR_UNKNOWN. */
+/* Read a setting as a number: its value, or STOW_UNKNOWN. */
 uint64_t doctor_setting(struct doctor *d, const char *name);
 
 /* The nodes of a set of CPUs. */

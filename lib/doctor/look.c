@@ -25,7 +25,7 @@ static uint64_t grown_between(const char *before, const char *now, const char *k
 	uint64_t old = before ? stow_counter_find(before, key) : 0,
 		 new = stow_counter_find(now, key);
 
-	return old == STOW_UNKNOWN || new == STOW_UNKNOWN ? DOCTOR_UNKNOWN
+	return old == STOW_UNKNOWN || new == STOW_UNKNOWN ? STOW_UNKNOWN
 							  : stow_saturating_sub(new, old);
 }
 
@@ -36,7 +36,7 @@ uint64_t doctor_grown(const struct doctor *d, const char *key)
 
 double doctor_rate(const struct doctor *d, uint64_t grown)
 {
-	return grown == DOCTOR_UNKNOWN || d->seconds <= 0 ? 0 : (double)grown / d->seconds;
+	return grown == STOW_UNKNOWN || d->seconds <= 0 ? 0 : (double)grown / d->seconds;
 }
 
 const char *doctor_since(const struct doctor *d, char *buf, size_t size)
@@ -71,12 +71,12 @@ uint64_t doctor_setting(struct doctor *d, const char *name)
 	uint64_t value;
 
 	if (!setting_text(d, name, text))
-		return DOCTOR_UNKNOWN;
+		return STOW_UNKNOWN;
 	if (strcmp(text, "true") == 0 || strcmp(text, "Y") == 0)
 		return 1;
 	if (strcmp(text, "false") == 0 || strcmp(text, "N") == 0)
 		return 0;
-	return stow_parse_u64(text, INT64_MAX, &value, NULL) == 0 ? value : DOCTOR_UNKNOWN;
+	return stow_parse_u64(text, INT64_MAX, &value, NULL) == 0 ? value : STOW_UNKNOWN;
 }
 
 bool doctor_parameter(const struct doctor *d, const char *name, char *buf, size_t size)
@@ -183,10 +183,10 @@ static void fill_nodes(struct doctor *d)
 
 		node->hit = grown_between(before, d->now.nodes[i], "numa_hit");
 		node->foreign = grown_between(before, d->now.nodes[i], "numa_foreign");
-		node->free = known ? sums.free : DOCTOR_UNKNOWN;
-		node->low = known ? sums.low : DOCTOR_UNKNOWN;
-		node->high = known ? sums.high : DOCTOR_UNKNOWN;
-		node->file = known ? sums.file : DOCTOR_UNKNOWN;
+		node->free = known ? sums.free : STOW_UNKNOWN;
+		node->low = known ? sums.low : STOW_UNKNOWN;
+		node->high = known ? sums.high : STOW_UNKNOWN;
+		node->file = known ? sums.file : STOW_UNKNOWN;
 	}
 	stow_zones_done(&zones);
 }
@@ -262,7 +262,7 @@ static uint64_t bytes_of(const char *text, const char *key)
 {
 	uint64_t bytes;
 
-	return stow_parse_kib(text, key, &bytes) ? bytes : DOCTOR_UNKNOWN;
+	return stow_parse_kib(text, key, &bytes) ? bytes : STOW_UNKNOWN;
 }
 
 /* Parse a process's status; false: it is a thread of the kernel's, or makes no sense. */
@@ -272,11 +272,11 @@ static bool parse_status(char *text, struct doctor_process *process)
 	struct stow_allowed allowed;
 	char value[64];
 
-	if (bytes_of(text, "VmSize") == DOCTOR_UNKNOWN ||
+	if (bytes_of(text, "VmSize") == STOW_UNKNOWN ||
 	    !stow_text_field(text, "Name", process->comm, sizeof(process->comm)) ||
 	    stow_allowed_parse(text, &allowed, NULL) < 0)
 		return false;
-	process->swap = swap == DOCTOR_UNKNOWN ? 0 : swap;
+	process->swap = swap == STOW_UNKNOWN ? 0 : swap;
 	if (stow_text_field(text, "Threads", value, sizeof(value)))
 		(void)stow_parse_u64(value, UINT32_MAX, &threads, NULL);
 	process->threads = (unsigned int)threads;

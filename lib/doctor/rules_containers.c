@@ -271,7 +271,7 @@ int doctor_rule_out_of_memory(struct doctor *d, struct stow_err *err)
 		/* "oom" counts the cgroup's own limit only; a cpuset that is full does not. */
 		kills = stow_counter_find(text, "oom_kill");
 		limit = stow_counter_find(text, "oom");
-		if (kills == DOCTOR_UNKNOWN || kills == 0 || limit != 0)
+		if (kills == STOW_UNKNOWN || kills == 0 || limit != 0)
 			continue;
 		r = doctor_report(d, STOW_FINDING_PROBLEM, other->id, doctor_name(c, name), NULL,
 				  "the kernel has killed %" PRIu64

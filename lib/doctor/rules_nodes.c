@@ -20,7 +20,7 @@
 /* Return whether enough allocations that were meant for a node went elsewhere to count. */
 static bool overflows(const struct doctor *d, const struct doctor_node *node)
 {
-	return node->hit != DOCTOR_UNKNOWN && node->foreign != DOCTOR_UNKNOWN &&
+	return node->hit != STOW_UNKNOWN && node->foreign != STOW_UNKNOWN &&
 	       doctor_rate(d, node->foreign) >= SOME &&
 	       doctor_percent(node->foreign, node->hit + node->foreign) >= SHARE;
 }
@@ -69,7 +69,7 @@ int doctor_rule_cache(struct doctor *d, struct stow_err *err)
 		const struct doctor_node *node = &d->nodes[i], *other = room_elsewhere(d, node);
 		char since[64], cache[32], command[256];
 
-		if (node->free == DOCTOR_UNKNOWN || !other || node->free > node->high ||
+		if (node->free == STOW_UNKNOWN || !other || node->free > node->high ||
 		    doctor_percent(node->file * page, node->total) < 50 || !overflows(d, node))
 			continue;
 		if (stow_root_exists(d->root, "/sys/devices/system/node/node%d/reclaim", node->id) >
@@ -125,8 +125,8 @@ int doctor_rule_overflow(struct doctor *d, struct stow_err *err)
 		const struct doctor_node *node = &d->nodes[i];
 		char since[64];
 
-		if (node->total == 0 || node->foreign == DOCTOR_UNKNOWN ||
-		    node->hit == DOCTOR_UNKNOWN || node->foreign < LEAST ||
+		if (node->total == 0 || node->foreign == STOW_UNKNOWN ||
+		    node->hit == STOW_UNKNOWN || node->foreign < LEAST ||
 		    doctor_percent(node->foreign, node->hit + node->foreign) < OVERFLOW)
 			continue;
 		r = doctor_report(d, STOW_FINDING_INFORMATION, node->id, NULL, NULL,

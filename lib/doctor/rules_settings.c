@@ -37,7 +37,7 @@ int doctor_rule_balancing_bound(struct doctor *d, struct stow_err *err)
 	char since[64];
 	int r;
 
-	if (on == DOCTOR_UNKNOWN || !(on & 1) || moved == DOCTOR_UNKNOWN ||
+	if (on == STOW_UNKNOWN || !(on & 1) || moved == STOW_UNKNOWN ||
 	    doctor_rate(d, faults) < MANY_FAULTS || doctor_percent(moved, faults) >= FEW_MOVED)
 		return 0;
 	r = doctor_containers(d, err);
@@ -101,7 +101,7 @@ int doctor_rule_tiering(struct doctor *d, struct stow_err *err)
 	uint64_t balancing = doctor_setting(d, "numa_balancing");
 	uint64_t demotion = doctor_setting(d, "demotion_enabled");
 	uint64_t swapped = doctor_grown(d, "pswpout");
-	bool no_promotion = balancing != DOCTOR_UNKNOWN && !(balancing & 2);
+	bool no_promotion = balancing != STOW_UNKNOWN && !(balancing & 2);
 	bool no_demotion = demotion == 0, harm;
 	char since[64], list[DOCTOR_LISTED];
 	struct stow_idset slow;
@@ -110,7 +110,7 @@ int doctor_rule_tiering(struct doctor *d, struct stow_err *err)
 	if ((!no_promotion && !no_demotion) || !slowest_tier(d, &slow))
 		return 0;
 	room = room_of(d, &slow);
-	harm = no_demotion && swapped != DOCTOR_UNKNOWN && swapped > 0 && room >= ROOM;
+	harm = no_demotion && swapped != STOW_UNKNOWN && swapped > 0 && room >= ROOM;
 	return doctor_report(
 		d, harm ? STOW_FINDING_PROBLEM : STOW_FINDING_ADVICE, -1, "memory tiers",
 		no_demotion && no_promotion
@@ -122,11 +122,11 @@ int doctor_rule_tiering(struct doctor *d, struct stow_err *err)
 		"%" PRIu64 " (2: promotion), demotion_enabled is %s; %s %" PRIu64
 		" pages were swapped out",
 		stow_idset_format(&slow, list, sizeof(list)), room,
-		balancing == DOCTOR_UNKNOWN ? 0 : balancing,
-		demotion == DOCTOR_UNKNOWN ? "unknown"
-		: demotion		   ? "true"
-					   : "false",
-		doctor_since(d, since, sizeof(since)), swapped == DOCTOR_UNKNOWN ? 0 : swapped);
+		balancing == STOW_UNKNOWN ? 0 : balancing,
+		demotion == STOW_UNKNOWN ? "unknown"
+		: demotion		 ? "true"
+					 : "false",
+		doctor_since(d, since, sizeof(since)), swapped == STOW_UNKNOWN ? 0 : swapped);
 }
 
 int doctor_rule_promotion(struct doctor *d, struct stow_err *err)
@@ -136,8 +136,8 @@ int doctor_rule_promotion(struct doctor *d, struct stow_err *err)
 	uint64_t promoted = doctor_grown(d, "pgpromote_success");
 	char since[64];
 
-	if (limit == DOCTOR_UNKNOWN || limit >= 65536 || candidates == DOCTOR_UNKNOWN ||
-	    promoted == DOCTOR_UNKNOWN || candidates < 100000 || promoted > candidates / 2)
+	if (limit == STOW_UNKNOWN || limit >= 65536 || candidates == STOW_UNKNOWN ||
+	    promoted == STOW_UNKNOWN || candidates < 100000 || promoted > candidates / 2)
 		return 0;
 	return doctor_report(d, STOW_FINDING_PROBLEM, -1,
 			     "kernel.numa_balancing_promote_rate_limit_MBps", NULL,
@@ -180,10 +180,10 @@ int doctor_rule_zone_reclaim(struct doctor *d, struct stow_err *err)
 	uint64_t bad = doctor_grown(d, "zone_reclaim_failed");
 	const struct doctor_node *roomy = doctor_roomiest(d, NULL);
 	unsigned int room = roomy ? doctor_percent(roomy->available, roomy->total) : 0;
-	bool counted = good != DOCTOR_UNKNOWN && bad != DOCTOR_UNKNOWN;
+	bool counted = good != STOW_UNKNOWN && bad != STOW_UNKNOWN;
 	char since[64];
 
-	if (mode == DOCTOR_UNKNOWN || mode == 0)
+	if (mode == STOW_UNKNOWN || mode == 0)
 		return 0;
 	if (!counted || doctor_rate(d, good + bad) < SOME_RECLAIM || room < ROOM)
 		return doctor_report(d, STOW_FINDING_ADVICE, -1, "vm.zone_reclaim_mode", NULL,

@@ -239,7 +239,7 @@ static int find_split_size(struct stow_root *root, uint64_t size, uint64_t *ret,
 
 	stow_hugetlb_read(root, size, &machine);
 	*ret = machine.split_size;
-	if (!*ret || *ret == STOW_HUGE_UNKNOWN || *ret >= size || size % *ret)
+	if (!*ret || *ret == STOW_UNKNOWN || *ret >= size || size % *ret)
 		return stow_err_set(
 			err, EOPNOTSUPP,
 			"this kernel cannot split hugepages of %s (since 5.16, for sizes "

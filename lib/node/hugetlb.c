@@ -25,7 +25,7 @@ static uint64_t number(struct stow_root *root, uint64_t size, const char *file)
 	uint64_t value;
 
 	if (stow_root_read_u64(root, &value, NULL, MACHINE "/%s", size >> 10, file) < 0)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	return value;
 }
 
@@ -42,10 +42,10 @@ static uint64_t split_size(struct stow_root *root, uint64_t size)
 		return 0;
 	len = r < 0 ? 0 : strlen(text);
 	if (len < 3 || strcmp(text + len - 2, "kB") != 0)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	text[len - 2] = '\0';
 	if (stow_parse_u64(text, UINT64_MAX >> 10, &kib, NULL) < 0)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	return kib << 10;
 }
 
@@ -121,11 +121,11 @@ static uint64_t mount_size(const char *text, size_t len)
 		shift = 30;
 	len -= shift != 0;
 	if (!len || len >= sizeof(digits))
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	memcpy(digits, text, len);
 	digits[len] = '\0';
 	if (stow_parse_u64(digits, UINT64_MAX >> shift >> 1, &value, NULL) < 0)
-		return STOW_HUGE_UNKNOWN;
+		return STOW_UNKNOWN;
 	return value << shift;
 }
 
@@ -165,8 +165,8 @@ int stow_hugetlbfs_line(const char *line, size_t len, struct stow_hugetlbfs *ret
 	if (lens[2] != strlen("hugetlbfs") || strncmp(fields[2], "hugetlbfs", lens[2]) != 0)
 		return 0;
 	*ret = (struct stow_hugetlbfs){ .path = unescape(fields[1], lens[1]),
-					.page_size = STOW_HUGE_UNKNOWN,
-					.limit = STOW_HUGE_UNKNOWN };
+					.page_size = STOW_UNKNOWN,
+					.limit = STOW_UNKNOWN };
 	if (!ret->path)
 		return -ENOMEM;
 	take_options(ret, fields[3], lens[3]);

@@ -12,12 +12,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/math.h" /* STOW_UNKNOWN */
 #include "base/root.h"
 #include "node/hugepage.h"
 
-#define STOW_HUGE_UNKNOWN UINT64_MAX /* the file is missing, or has no number */
-
-/* The machine's pool of one size, in pages; each may be STOW_HUGE_UNKNOWN. */
+/* The machine's pool of one size, in pages; each may be STOW_UNKNOWN. */
 struct stow_hugetlb {
 	uint64_t size; /* bytes per page */
 	uint64_t total, free, surplus;
@@ -38,8 +37,8 @@ int stow_hugetlb_split(struct stow_root *root, int node, uint64_t size, uint64_t
 
 struct stow_hugetlbfs {
 	char *path;
-	uint64_t page_size; /* bytes; STOW_HUGE_UNKNOWN: not among the options */
-	uint64_t limit;	    /* bytes; STOW_HUGE_UNKNOWN: none */
+	uint64_t page_size; /* bytes; STOW_UNKNOWN: not among the options */
+	uint64_t limit;	    /* bytes; STOW_UNKNOWN: none */
 	bool read_only;
 };
 

@@ -81,7 +81,6 @@ static int list_blocks(struct stow_root *root, struct stow_memblocks *list, stru
 			.id = id,
 			.node = -1,
 			.state = STOW_MEMBLOCK_UNKNOWN,
-			.phys_device = -1,
 			.device = -1,
 		};
 	}
@@ -177,7 +176,6 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 		      struct stow_err *err)
 {
 	unsigned long long id = block->id;
-	uint64_t device;
 	int r = flags & STOW_MEMBLOCK_NO_STATE ? 0 : read_state(root, block, err);
 
 	if (r < 0)
@@ -187,11 +185,6 @@ static int read_block(struct stow_root *root, struct stow_memblock *block, unsig
 				MEMORY_DIR "/memory%llu/valid_zones", id) < 0 ||
 	     !is_zones(block->zones)))
 		block->zones[0] = '\0';
-	if (flags & STOW_MEMBLOCK_PHYS_DEVICE &&
-	    stow_root_read_u64(root, &device, NULL, MEMORY_DIR "/memory%llu/phys_device", id) ==
-		    0 &&
-	    device <= INT32_MAX)
-		block->phys_device = (int)device;
 	return 0;
 }
 

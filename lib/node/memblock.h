@@ -25,9 +25,8 @@ enum stow_memblock_state {
  * states, which stow_memblocks_read_states() can read later. */
 enum stow_memblock_flags {
 	STOW_MEMBLOCK_ZONES = 1 << 0,
-	STOW_MEMBLOCK_PHYS_DEVICE = 1 << 1,
-	STOW_MEMBLOCK_DEVICE = 1 << 2, /* the device of each block */
-	STOW_MEMBLOCK_NO_STATE = 1 << 3,
+	STOW_MEMBLOCK_DEVICE = 1 << 1, /* the device of each block */
+	STOW_MEMBLOCK_NO_STATE = 1 << 2,
 };
 
 /* What brings memory beyond the machine's boot memory. */
@@ -56,8 +55,7 @@ struct stow_memblock {
 	 * cannot go offline. Offline block: the zones that it may be put into, the default first.
 	 * Empty when it was not read. */
 	char zones[48];
-	int phys_device; /* s390: the storage increment; otherwise 0, or -1 when it was not read */
-	int device;	 /* index in `devices`; -1: boot memory, or not read */
+	int device; /* index in `devices`; -1: boot memory, or not read */
 };
 
 struct stow_memblocks {

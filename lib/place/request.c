@@ -215,7 +215,6 @@ static int parse_hugepages(const struct item *item, struct stow_request *req, st
 		return bad_value(item, err, EINVAL,
 				 "is one page size too many; at most %d are possible",
 				 STOW_POOLS_MAX);
-	req->has_pages = true;
 	return 0;
 }
 
@@ -301,10 +300,8 @@ static int apply(const struct item *item, struct stow_request *req, struct stow_
 		break;
 	case KEY_POLICY:
 		v = parse_word(item, stow_policies, err);
-		if (v >= 0) {
+		if (v >= 0)
 			req->policy = (enum stow_policy)v;
-			req->has_policy = true;
-		}
 		break;
 	case KEY_SCOPE:
 		v = parse_word(item, scopes, err);

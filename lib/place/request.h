@@ -39,13 +39,13 @@ struct stow_request {
 	enum stow_memory_policy memory_policy;
 	enum stow_drain drain;
 	enum stow_on_failure on_failure;
-	bool memory_only;	 /* its CPUs come with other parts of a claim: NUMA nodes without
-				    CPUs will do */
-	bool nodes_auto;	 /* nodes=auto, the default */
-	struct stow_idset nodes; /* otherwise only these */
-	char near[64];		 /* "" for none */
-	char reservation[320];	 /* "" for none, or in the form of lib/place/reservation.h */
-	bool has_cpus, has_memory, has_pages, has_policy; /* set by annotations */
+	bool memory_only;	   /* its CPUs come with other parts of a claim: NUMA nodes without
+				      CPUs will do */
+	bool nodes_auto;	   /* nodes=auto, the default */
+	struct stow_idset nodes;   /* otherwise only these */
+	char near[64];		   /* "" for none */
+	char reservation[320];	   /* "" for none, or in the form of lib/place/reservation.h */
+	bool has_cpus, has_memory; /* set by annotations */
 };
 
 struct stow_annotation {

@@ -19,9 +19,9 @@ static void growth_and_rates(void **state)
 	assert_int_equal(doctor_grown(&d, "pswpout"), 500);
 	d.before.vmstat = (char *)"pswpout 400\n";
 	assert_int_equal(doctor_grown(&d, "pswpout"), 100);
-	assert_true(doctor_grown(&d, "other") == DOCTOR_UNKNOWN);
+	assert_true(doctor_grown(&d, "other") == STOW_UNKNOWN);
 	assert_true(doctor_rate(&d, 100) > 9.99 && doctor_rate(&d, 100) < 10.01);
-	assert_true(doctor_rate(&d, DOCTOR_UNKNOWN) < 0.01);
+	assert_true(doctor_rate(&d, STOW_UNKNOWN) < 0.01);
 	d.seconds = 0;
 	assert_true(doctor_rate(&d, 100) < 0.01);
 }

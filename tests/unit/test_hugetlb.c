@@ -26,15 +26,15 @@ static void the_machines_pool_may_lack_files(void **state)
 	stow_hugetlb_read(t->root, M2, &m);
 	assert_int_equal(m.total, 8);
 	assert_int_equal(m.reserved, 3);
-	assert_true(m.free == STOW_HUGE_UNKNOWN && m.surplus == STOW_HUGE_UNKNOWN &&
-		    m.overcommit == STOW_HUGE_UNKNOWN);
+	assert_true(m.free == STOW_UNKNOWN && m.surplus == STOW_UNKNOWN &&
+		    m.overcommit == STOW_UNKNOWN);
 	assert_int_equal(m.split_size, 0);
 	tree_write(t, P2 "demote_size", "64kB\n");
 	stow_hugetlb_read(t->root, M2, &m);
 	assert_int_equal(m.split_size, 64 << 10);
 	tree_write(t, P2 "demote_size", "kB\n");
 	stow_hugetlb_read(t->root, M2, &m);
-	assert_true(m.split_size == STOW_HUGE_UNKNOWN);
+	assert_true(m.split_size == STOW_UNKNOWN);
 }
 
 static void sizes_of_any_node_count(void **state)
@@ -69,13 +69,13 @@ static void mounts_are_found(void **state)
 	assert_int_equal(mounts.n, 3);
 	assert_string_equal(mounts.list[0].path, "/dev/hugepages");
 	assert_int_equal(mounts.list[0].page_size, M2);
-	assert_true(mounts.list[0].limit == STOW_HUGE_UNKNOWN && !mounts.list[0].read_only);
+	assert_true(mounts.list[0].limit == STOW_UNKNOWN && !mounts.list[0].read_only);
 	assert_string_equal(mounts.list[1].path, "/mnt/a b\t");
 	assert_int_equal(mounts.list[1].page_size, G1);
 	assert_int_equal(mounts.list[1].limit, UINT64_C(4) << 30);
 	assert_true(mounts.list[1].read_only);
-	assert_true(mounts.list[2].page_size == STOW_HUGE_UNKNOWN &&
-		    mounts.list[2].limit == STOW_HUGE_UNKNOWN);
+	assert_true(mounts.list[2].page_size == STOW_UNKNOWN &&
+		    mounts.list[2].limit == STOW_UNKNOWN);
 }
 
 static void any_line_of_mounts_is_survived(void **state)

@@ -45,17 +45,13 @@ static void reads_blocks_nodes_and_states(void **state)
 	tree_link(tree, "/sys/devices/system/node/node4/memory9", "../../memory/memory9");
 	tree_link(tree, MEMORY "/memory70000/node2", "../../node/node2");
 
-	assert_int_equal(stow_memblocks_read(tree->root,
-					     STOW_MEMBLOCK_ZONES | STOW_MEMBLOCK_PHYS_DEVICE, &list,
-					     NULL),
-			 0);
+	assert_int_equal(stow_memblocks_read(tree->root, STOW_MEMBLOCK_ZONES, &list, NULL), 0);
 	assert_int_equal(list.block_size, 128 << 20);
 	assert_int_equal(list.n_blocks, 4);
 	assert_int_equal(list.blocks[0].id, 9);
 	assert_int_equal(list.blocks[0].node, 4);
 	assert_int_equal(list.blocks[0].state, STOW_MEMBLOCK_OFFLINE);
 	assert_string_equal(list.blocks[0].zones, "Normal Movable");
-	assert_int_equal(list.blocks[0].phys_device, 9);
 	assert_int_equal(list.blocks[1].node, 0); /* spans 0 and 4 */
 	assert_int_equal(list.blocks[2].state, STOW_MEMBLOCK_UNKNOWN);
 	assert_int_equal(list.blocks[2].node, -1);
@@ -80,7 +76,6 @@ static void details_only_when_asked_for(void **state)
 	add_block(tree, 0, "online", "DMA32");
 	assert_int_equal(stow_memblocks_read(tree->root, 0, &list, NULL), 0);
 	assert_string_equal(list.blocks[0].zones, "");
-	assert_int_equal(list.blocks[0].phys_device, -1);
 }
 
 /* Write a zoneinfo in which node 0 lacks `missing` page frames of 2 blocks of 128 MiB, and node 4
@@ -163,7 +158,7 @@ static void states_need_no_files_where_all_is_online(void **state)
 	}
 }
 
-static void states_are_read_where_page_frames_do_not_tell(void **state)
+static void states_are_read_where_zoneinfo_is_not_enough(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = blocks_of_nodes();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks none = read_states(tree);
@@ -196,7 +191,7 @@ static void no_hotplug_is_no_blocks(void **state)
 	stow_memblocks_done(&list);
 }
 
-static void a_block_may_vanish_while_we_read(void **state)
+static void a_block_may_vanish_during_the_read(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = tree_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -225,7 +220,7 @@ static void refuses_a_block_size_that_is_none(void **state)
 /* --- whether they can leave --- */
 
 /* The one judge: device, state, zones, what is in it, and what comes out. */
-static void one_judge_says_whether_a_block_can_leave(void **state)
+static void whether_a_block_can_leave(void **state)
 {
 	static const struct {
 		int device;
@@ -457,8 +452,8 @@ static void virtio_memory_is_in_iomem(void **state)
 	assert_int_equal(stow_memblocks_find(&list, 54)->device, 0);
 }
 
-/* Whoever is not root gets zeros for addresses. */
-static void hidden_addresses_are_nobodys(void **state)
+/* /proc/iomem has zeros for addresses unless its reader is root. */
+static void hidden_addresses_belong_to_no_device(void **state)
 {
 	_cleanup_(tree_free_ptr) struct tree *tree = machine_new();
 	_cleanup_(stow_memblocks_done) struct stow_memblocks list = { 0 };
@@ -477,17 +472,17 @@ int main(void)
 		cmocka_unit_test(reads_blocks_nodes_and_states),
 		cmocka_unit_test(details_only_when_asked_for),
 		cmocka_unit_test(states_need_no_files_where_all_is_online),
-		cmocka_unit_test(states_are_read_where_page_frames_do_not_tell),
+		cmocka_unit_test(states_are_read_where_zoneinfo_is_not_enough),
 		cmocka_unit_test(no_hotplug_is_no_blocks),
-		cmocka_unit_test(a_block_may_vanish_while_we_read),
+		cmocka_unit_test(a_block_may_vanish_during_the_read),
 		cmocka_unit_test(refuses_a_block_size_that_is_none),
-		cmocka_unit_test(one_judge_says_whether_a_block_can_leave),
+		cmocka_unit_test(whether_a_block_can_leave),
 		cmocka_unit_test(increments_can_leave_without_a_device),
 		cmocka_unit_test(dimms_are_named_by_uid),
 		cmocka_unit_test(dimms_without_uids_of_their_own_are_counted),
 		cmocka_unit_test(dax_memory_is_what_kmem_took),
 		cmocka_unit_test(virtio_memory_is_in_iomem),
-		cmocka_unit_test(hidden_addresses_are_nobodys),
+		cmocka_unit_test(hidden_addresses_belong_to_no_device),
 	};
 
 	return cmocka_run_group_tests_name("memblock", tests, NULL, NULL);

@@ -39,7 +39,7 @@ static void assert_refused(const char *key, const char *value, const char *messa
 	assert_int_equal(req.cpus, 42); /* untouched */
 }
 
-static void nothing_of_ours_is_no_request(void **state)
+static void foreign_annotations_are_no_request(void **state)
 {
 	struct stow_request req;
 
@@ -81,7 +81,7 @@ static void reads_every_key(void **state)
 	assert_int_equal(req.drain, STOW_DRAIN_MODE_EVICT);
 	assert_int_equal(req.on_failure, STOW_ON_FAILURE_IGNORE);
 	assert_string_equal(req.reservation, "4c1f8e02a7b35d90:0,1@web-3");
-	assert_true(req.has_cpus && req.has_memory && req.has_pages && req.has_policy);
+	assert_true(req.has_cpus && req.has_memory);
 }
 
 static void a_containers_own_key_wins(void **state)
@@ -402,7 +402,7 @@ static const char *digest_of(const struct stow_request *req)
 	return digest;
 }
 
-static void the_digest_tells_apart_what_the_text_rounds(void **state)
+static void the_digest_has_the_exact_numbers(void **state)
 {
 	struct stow_request a, b;
 	char one[256], other[256], digest[STOW_DIGEST_LEN + 1];
@@ -472,7 +472,7 @@ static void each_thing_that_is_asked_for_is_in_the_digest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_of_ours_is_no_request),
+		cmocka_unit_test(foreign_annotations_are_no_request),
 		cmocka_unit_test(reads_every_key),
 		cmocka_unit_test(a_containers_own_key_wins),
 		cmocka_unit_test(a_container_without_a_name_has_no_key_of_its_own),
@@ -488,7 +488,7 @@ int main(void)
 		cmocka_unit_test(exclusive_needs_a_number),
 		cmocka_unit_test(names_the_members_of_a_pod),
 		cmocka_unit_test(shows_a_request_in_a_line),
-		cmocka_unit_test(the_digest_tells_apart_what_the_text_rounds),
+		cmocka_unit_test(the_digest_has_the_exact_numbers),
 		cmocka_unit_test(the_digest_is_the_same_on_every_machine),
 		cmocka_unit_test(each_thing_that_is_asked_for_is_in_the_digest),
 	};

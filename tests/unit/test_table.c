@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "cli/view/table.h"
 
 enum { NAME, NODE, SIZE, RATIO, ONLINE, MORE };
@@ -44,11 +45,11 @@ static void cells_have_types(void **state)
 
 	cli_row_text(row, NAME, "one");
 	cli_row_signed(row, NODE, -1);
-	cli_row_number(row, SIZE, UINT64_MAX);
+	cli_row_number(row, SIZE, UINT64_MAX - 1);
 	cli_row_real(row, RATIO, 0.5);
 	cli_row_number(row, ONLINE, 1);
 	cli_row_format(row, MORE, "%d \"%s\"", 2, "x");
-	json_is(table, "[{\"name\":\"one\",\"node\":-1,\"max_size\":18446744073709551615,"
+	json_is(table, "[{\"name\":\"one\",\"node\":-1,\"max_size\":18446744073709551614,"
 		       "\"ratio\":0.5,\"is_online\":true,\"more\":\"2 \\\"x\\\"\"}]");
 }
 
@@ -61,6 +62,7 @@ static void unknown_is_null(void **state)
 
 	cli_row_real(row, RATIO, NAN);
 	cli_row_text(row, NAME, NULL);
+	cli_row_number(row, SIZE, STOW_UNKNOWN);
 	json_is(table, "[{\"name\":null,\"node\":null,\"max_size\":null,\"ratio\":null,"
 		       "\"is_online\":null,\"more\":null}]");
 }
